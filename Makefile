@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+# Culvert. `make help` lists the targets. Each folder names its sources in its own build.mk; everything made is below build/.
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := all
+
+V ?= 0
+Q := $(if $(filter 1,$(V)),,@)
+say = $(if $(filter 1,$(V)),@:,@printf '  %-8s %s\n' "$(1)" "$(2)")
+
+# SAN=1: ASan and UBSan in a build folder of their own.
+SAN ?= 0
+BUILD := build$(if $(filter 1,$(SAN)),/san)
+
+CC := $(if $(filter 1,$(SAN)),clang,gcc)
+CLANG := clang
+AR := gcc-ar
+PKGS := openssl libnghttp2 yaml-0.1 libprotobuf-c jansson libcares libseccomp libcap-ng libbpf
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread
+
+WARN := -Wall -Wextra -Wshadow -Wvla -Wmissing-prototypes -Wno-unused-parameter -Werror
+HARDEN := -fstack-protector-strong -fPIE $(if $(filter 1,$(SAN)),,-D_FORTIFY_SOURCE=2)
+SANFLAGS := $(if $(filter 1,$(SAN)),-fsanitize=address$(,)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+, := ,
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+CFLAGS ?= -O2 -g
+ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) $(HARDEN) $(SANFLAGS) -D_GNU_SOURCE -Iinclude -Iuserspace/lib -I. \
+	-I$(BUILD)/gen $(PKG_CFLAGS) -MMD -MP
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(SANFLAGS) $(LDFLAGS)
+
+# Filled by the build.mk files.
+lib-srcs :=
+agent-srcs :=
+ztunnel-srcs :=
+control-srcs :=
+cli-srcs :=
+bpf-srcs :=
+proto-srcs :=
+unit-tests :=
+fuzz-targets :=
+test-progs :=
+include $(sort $(wildcard bpf/build.mk userspace/*/build.mk userspace/*/*/build.mk ztunnel/build.mk \
+	tests/*/build.mk tests/*/*/build.mk tools/*/build.mk))
+
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+parts := agent ztunnel control cli
+progs-agent := culvert-agent
+progs-ztunnel := culvert-ztunnel
+progs-control := culvert-control
+progs-cli := culvert
+PROGS := $(foreach p,$(parts),$(if $($(p)-srcs),$(BUILD)/bin/$(progs-$(p))))
+
+.PHONY: all
+all: $(PROGS) $(addprefix $(BUILD)/bin/,$(notdir $(test-progs))) ## build everything
+
+# protobuf: foo.proto -> foo.pb-c.[ch]
+proto-c := $(patsubst %.proto,$(BUILD)/gen/%.pb-c.c,$(proto-srcs))
+proto-h := $(proto-c:.c=.h)
+$(BUILD)/gen/%.pb-c.c $(BUILD)/gen/%.pb-c.h: %.proto
+	$(call say,PROTOC,$<)
+	$(Q)mkdir -p $(BUILD)/gen && protoc-c --c_out=$(BUILD)/gen -I. $<
+$(BUILD)/gen-obj/%.o: $(BUILD)/gen/%.c
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -Wno-error -w -c $< -o $@
+
+# BPF: foo.bpf.c -> foo.bpf.o, linked into culvert.bpf.o -> culvert.skel.h
+BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_x86 -Wall -Wextra -Werror -Wno-unused-parameter \
+	-Wno-missing-declarations -Iinclude -I. -I/usr/include/$(shell gcc -dumpmachine)
+bpf-objs := $(patsubst %.c,$(BUILD)/%.o,$(bpf-srcs))
+$(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c
+	$(call say,BPF,$<)
+	$(Q)mkdir -p $(@D) && $(CLANG) $(BPF_CFLAGS) -MMD -MP -c $< -o $@ && llvm-strip -g $@
+$(BUILD)/bpf/culvert.bpf.o: $(bpf-objs)
+	$(call say,BPFLINK,$@)
+	$(Q)bpftool gen object $@ $^
+$(BUILD)/gen/culvert.skel.h: $(BUILD)/bpf/culvert.bpf.o
+	$(call say,SKEL,$@)
+	$(Q)mkdir -p $(@D) && bpftool gen skeleton $< name culvert_bpf > $@
+
+$(BUILD)/obj/%.o: %.c | $(proto-h) $(if $(bpf-srcs),$(BUILD)/gen/culvert.skel.h)
+	$(call say,CC,$<)
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(CFLAGS-$*) -DCULVERT_VERSION='"$(VERSION)"' -c $< -o $@
+
+lib-objs := $(call obj,$(lib-srcs)) $(patsubst $(BUILD)/gen/%.c,$(BUILD)/gen-obj/%.o,$(proto-c))
+$(BUILD)/libculvert.a: $(lib-objs)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+# Each part is an archive of all but its main.o, so that unit tests can link any of it.
+define part-rules
+$(BUILD)/$(1).a: $$(filter-out %/main.o,$$(call obj,$$($(1)-srcs)))
+	$$(call say,AR,$$@)
+	$$(Q)rm -f $$@ && $$(AR) rcs $$@ $$^
+$(BUILD)/bin/$(progs-$(1)): $$(filter %/main.o,$$(call obj,$$($(1)-srcs))) $(BUILD)/$(1).a $(BUILD)/libculvert.a
+	$$(call say,LD,$$@)
+	$$(Q)mkdir -p $$(@D) && $$(CC) $$(ALL_LDFLAGS) $$^ $$(PKG_LIBS) -o $$@
+endef
+$(foreach p,$(parts),$(eval $(call part-rules,$(p))))
+part-libs := $(foreach p,$(parts),$(if $($(p)-srcs),$(BUILD)/$(p).a)) $(BUILD)/libculvert.a
+
+# tests/unit/foo/test-bar.c -> build/tests/foo/test-bar
+unit-bins := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(unit-tests))
+$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(part-libs)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_LDFLAGS) $< -Wl,--start-group $(part-libs) -Wl,--end-group $(PKG_LIBS) -lcmocka -o $@
+
+# Helper programs of the tests: one source each.
+define test-prog-rule
+$(BUILD)/bin/$(notdir $(1)): $(BUILD)/obj/$(1).o $$(part-libs)
+	$$(call say,LD,$$@)
+	$$(Q)mkdir -p $$(@D) && $$(CC) $$(ALL_LDFLAGS) $$< -Wl,--start-group $$(part-libs) -Wl,--end-group $$(PKG_LIBS) $$(LIBS-$(notdir $(1))) -o $$@
+endef
+$(foreach t,$(test-progs),$(eval $(call test-prog-rule,$(t))))
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+include tools/make.mk

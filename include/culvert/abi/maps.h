@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: (Apache-2.0 AND (GPL-2.0-only OR BSD-2-Clause)) */
+#pragma once
+/* maps - keys and values that the BPF programs and the agent share. Every byte is defined, padding is zero.
+ * Ports named *_port are host order unless the type is __be16. Map definitions: bpf/maps.h. */
+#include "addr.h"
+#include "reasons.h"
+
+/* Listeners of ztunnel in a pod's namespace. [0] of outbound takes IPv4 and IPv6, the others spread IPv6 (which has one
+ * loopback address only) over more ephemeral ports. */
+#define CV_OUTBOUND_PORTS 4
+/* IPv6 nameservers are told apart by port: one UDP listener each. [0] also takes IPv4. */
+#define CV_DNS_PORTS 3
+#define CV_NAME_LEN 64
+#define CV_HBONE_PORT 15008
+
+enum cv_pod_flags {
+	CV_POD_ALIVE = 1 << 0,	 /* a ztunnel holds this pod's listeners */
+	CV_POD_CAPTURE = 1 << 1, /* outbound connections are captured */
+	CV_POD_DNS = 1 << 2,	 /* port 53 is captured */
+};
+
+/* cv_pods: __u64 netns cookie -> an enrolled pod of this node. */
+struct cv_pod {
+	char name[CV_NAME_LEN]; /* "namespace/pod", for people */
+	__u32 flags;		/* enum cv_pod_flags */
+	__u32 zero;
+	struct cv_addr addr4; /* pod's IPv4 address, all zero when it has none */
+	struct cv_addr addr6;
+	__u16 outbound_ports[CV_OUTBOUND_PORTS];
+	__u16 dns_udp_ports[CV_DNS_PORTS];
+	__u16 dns_tcp_port;
+};
+
+/* cv_pod_addrs: every address of an enrolled pod, link-local ones too -> 1. */
+struct cv_pod_addr_key {
+	__u64 netns_cookie;
+	struct cv_addr addr;
+};
+
+enum cv_dest_flags {
+	CV_DEST_MESH = 1 << 0, /* goes through ztunnel */
+};
+
+/* cv_workloads: struct cv_addr -> a workload by its IP.  cv_services: struct cv_service_key -> a service frontend. */
+struct cv_dest {
+	__u32 flags; /* enum cv_dest_flags */
+	__u32 zero;
+	char name[CV_NAME_LEN]; /* "namespace/name", for people */
+};
+
+struct cv_service_key {
+	struct cv_addr addr;
+	__be16 port;
+	__u16 zero;
+};
+
+/* cv_conns, cv_vouched: one TCP connection as the dialling end sees it. */
+struct cv_tuple {
+	__u64 netns_cookie; /* cv_conns: of both ends (loopback); cv_vouched: 0, see bpf/README.md */
+	struct cv_addr local;
+	struct cv_addr remote;
+	__be16 local_port;
+	__be16 remote_port;
+	__u32 zero;
+};
+
+/* cv_conns: struct cv_tuple -> what the accepting side is to be shown as its peer. */
+struct cv_conn {
+	struct cv_sockaddr shown; /* original destination (towards ztunnel) or the client (towards the application) */
+	__u32 zero;
+	__u64 time_ns; /* bpf_ktime_get_ns(), for the sweep */
+};
+
+/* cv_vouched: struct cv_tuple -> let this SYN through to the application. */
+struct cv_vouch {
+	__u64 time_ns;
+};
+
+/* cv_steer (SOCKHASH): struct cv_steer_key -> ztunnel's listener for what arrives at this address. */
+enum cv_steer_kind {
+	CV_STEER_PLAIN = 0, /* any port but 15008 */
+	CV_STEER_HBONE = 1, /* port 15008 */
+};
+
+struct cv_steer_key {
+	struct cv_addr local;
+	__u32 kind; /* enum cv_steer_kind */
+};
+
+/* What a socket is. Set by the agent when it makes the socket for ztunnel; never inherited by accepted children. */
+enum cv_socket_kind {
+	CV_SOCKET_APP = 0,	  /* a socket of a pod's own */
+	CV_SOCKET_LISTEN = 1,	  /* ztunnel's listener */
+	CV_SOCKET_DIAL_APP = 2,	  /* may connect to its own pod's addresses only */
+	CV_SOCKET_DIAL_HBONE = 3, /* to port 15008 only */
+	CV_SOCKET_DIAL_PLAIN = 4, /* never to an enrolled workload */
+	CV_SOCKET_DNS = 5,	  /* UDP or TCP to port 53 only */
+	CV_SOCKET_KIND_MAX,
+};
+
+enum cv_socket_flags {
+	CV_SOCKET_SHOWN = 1 << 0,    /* `shown` is set: getpeername and accept answer with it */
+	CV_SOCKET_CHILD = 1 << 1,    /* accepted by ztunnel's listener: accept shows the original destination once,
+				      * getpeername after that the real client */
+	CV_SOCKET_ANSWERED = 1 << 2, /* CHILD: accept has been answered */
+	CV_SOCKET_REDIRECTED = 1 << 3, /* connect was rewritten */
+};
+
+/* cv_sockets (SK_STORAGE). */
+struct cv_socket {
+	__u32 kind;  /* enum cv_socket_kind */
+	__u32 flags; /* enum cv_socket_flags */
+	struct cv_sockaddr shown;
+	__u32 zero;
+};
+
+/* setsockopt(fd, CV_SOL_CULVERT, CV_SO_CLIENT, struct cv_sockaddr) on a DIAL_APP socket names the client that the
+ * application is to see. Any other socket gets the kernel's ENOPROTOOPT. */
+#define CV_SOL_CULVERT 0x4356
+#define CV_SO_CLIENT   1
+
+/* cv_nameservers: struct cv_addr -> __u32 number from 1; cv_nameserver_addrs: the reverse. IPv4: the UDP destination becomes
+ * 127.64.0.0 + number. IPv6: cv_nameserver_slots {cookie, slot} -> number, destination [::1]:dns_udp_ports[slot]. */
+struct cv_nameserver_slot {
+	__u64 netns_cookie;
+	__u32 slot; /* < CV_DNS_PORTS */
+	__u32 zero;
+};
+
+#define CV_MAX_NAMESERVERS 4096
+
+/* cv_events (RINGBUF). */
+struct cv_event {
+	__u64 time_ns;
+	__u64 netns_cookie;
+	__u32 reason; /* enum cv_reason */
+	__u32 pid;    /* 0 in softirq */
+	struct cv_sockaddr local;
+	struct cv_sockaddr remote; /* the destination asked for; NAMESERVER_NEW: the nameserver */
+	__u32 arg;		   /* NAMESERVER_NEW: its number */
+	__u32 arg2;		   /* NAMESERVER_NEW: slot + 1 for IPv6, 0 for IPv4 */
+	char comm[16];
+};
+
+/* Set by the agent between open and load. */
+struct cv_config {
+	__u32 loopback_base; /* 127.64.0.0, host order */
+	__u32 loopback_mask; /* 0x003fffff: bits that are spread over */
+};
+
+_Static_assert(sizeof(struct cv_pod) == 120, "map value layout");
+_Static_assert(sizeof(struct cv_pod_addr_key) == 24, "map key layout");
+_Static_assert(sizeof(struct cv_dest) == 72, "map value layout");
+_Static_assert(sizeof(struct cv_service_key) == 20, "map key layout");
+_Static_assert(sizeof(struct cv_tuple) == 48, "map key layout");
+_Static_assert(sizeof(struct cv_conn) == 32, "map value layout");
+_Static_assert(sizeof(struct cv_steer_key) == 20, "map key layout");
+_Static_assert(sizeof(struct cv_socket) == 32, "map value layout");
+_Static_assert(sizeof(struct cv_event) == 88, "event layout");

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* log - one line per event on stderr, text ("2026-11-21T15:04:05.123456Z info target message k=v") or JSON.
+ * Thread-safe: one write(2) per line. Library code logs at debug only; a daemon logs each failure once. */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "macros.h"
+
+enum log_level {
+	LOG_ERROR,
+	LOG_WARN,
+	LOG_INFO,
+	LOG_DEBUG,
+	LOG_TRACE,
+	LOG_LEVEL_MAX,
+	LOG_LEVEL_INVALID = -1,
+};
+
+/** log_set_format_json() - JSON lines instead of text. */
+void log_set_format_json(bool is_json);
+
+/** log_set_level() - what is written at all. Safe from any thread. */
+void log_set_level(enum log_level level);
+enum log_level log_get_level(void);
+
+/** log_level_from_string() - "error", "warn", "info", "debug", "trace". Return: LOG_LEVEL_INVALID when unknown. */
+enum log_level log_level_from_string(const char *s);
+const char *log_level_to_string(enum log_level level);
+
+/**
+ * log_write() - write a line. Use the macros.
+ * @target: the part that speaks ("agent", "access", "ca"); static string.
+ * @fmt:    the message, then key=value pairs that the caller formats: "pod enrolled pod=%s/%s took_us=%llu".
+ * errno is left as it was; %m works.
+ */
+void log_write(enum log_level level, const char *target, const char *fmt, ...) _printf_(3, 4);
+
+/** log_error_errno() and kin: `return log_error_errno("agent", r, "cannot open pod=%s", x);` appends ": <strerror>", returns r. */
+int log_write_errno(enum log_level level, const char *target, int r, const char *fmt, ...) _printf_(4, 5);
+
+#define log_error(target, ...) log_write(LOG_ERROR, target, __VA_ARGS__)
+#define log_warn(target, ...)  log_write(LOG_WARN, target, __VA_ARGS__)
+#define log_info(target, ...)  log_write(LOG_INFO, target, __VA_ARGS__)
+#define log_debug(target, ...)                                                                     \
+	do {                                                                                       \
+		if (log_get_level() >= LOG_DEBUG)                                                  \
+			log_write(LOG_DEBUG, target, __VA_ARGS__);                                 \
+	} while (0)
+#define log_error_errno(target, r, ...) log_write_errno(LOG_ERROR, target, r, __VA_ARGS__)
+#define log_warn_errno(target, r, ...)	log_write_errno(LOG_WARN, target, r, __VA_ARGS__)

@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: Apache-2.0
+proto-srcs += $(addprefix userspace/lib/xds/,google.proto workload.proto authorization.proto discovery.proto \
+	ca.proto node.proto)

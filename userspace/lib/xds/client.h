@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* client - delta ADS client. Owner: a daemon; thread: its loop. Keeps itself connected (10 ms
+ * doubling to 15 s), names what it holds when it reconnects, acks and nacks. While the control
+ * plane is away nothing is removed. */
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/cleanup.h"
+#include "base/loop.h"
+#include "xds/types.h"
+
+struct xds_client; /* opaque */
+
+/** struct xds_ops - what the client tells its owner; all in the loop's thread. The client must not
+ * be freed inside. */
+struct xds_ops {
+	/**
+	 * on_resource() - a resource is new or changed.
+	 * @packed: the message of @type, packed (unpack with protobuf-c); borrowed for the call.
+	 * @err:    a sentence for the control plane, on refusal only; "" before the call.
+	 * Return: 0; -errno refuses this resource (nack): what was held under the name before stays
+	 * in force.
+	 */
+	int (*on_resource)(void *arg, enum xds_type type, const char *name, const void *packed,
+			   size_t len, char *err, size_t err_size);
+	/** on_removed() - @name is gone. May name something that was never delivered. */
+	void (*on_removed)(void *arg, enum xds_type type, const char *name);
+	/** on_update_done() - one response is through; the first call per type means: the type is
+	 * in sync. May be NULL. */
+	void (*on_update_done)(void *arg, enum xds_type type);
+	/** on_state() - connected (stream open) or lost. May be NULL. */
+	void (*on_state)(void *arg, bool is_connected);
+};
+
+struct xds_client_config {
+	struct loop *loop; /* borrowed */
+	const char *path;  /* UNIX stream socket of the control plane; copied */
+	const char
+		*node_id; /* "ztunnel~10.0.0.1~pod.ns~ns.svc.cluster.local", "agent~..."; copied */
+	const char *node_name;     /* metadata NODE_NAME; copied */
+	unsigned int types;        /* bit set: 1u << XDS_ADDRESS | ... */
+	const struct xds_ops *ops; /* borrowed, lives as long as the client */
+	void *arg;
+};
+
+/** xds_client_new() - make a client; it connects from the loop's next turn on. Return: 0; -EINVAL;
+ * -ENOMEM. */
+_must_check_ int xds_client_new(const struct xds_client_config *config, struct xds_client **ret);
+struct xds_client *xds_client_free(struct xds_client *c);
+DEFINE_CLEANUP(struct xds_client *, xds_client_free);
+
+/** xds_client_is_connected() - the stream is open now. */
+bool xds_client_is_connected(const struct xds_client *c);

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* types - the kinds of resources that control plane and nodes exchange. No state. */
+#include "base/macros.h"
+
+enum xds_type {
+	XDS_ADDRESS,       /* istio.workload.Address */
+	XDS_AUTHORIZATION, /* istio.security.Authorization */
+	XDS_NODE_CONFIG,   /* culvert.node.Config */
+	XDS_TYPE_MAX,
+	XDS_TYPE_INVALID = -1,
+};
+
+/** xds_type_url() - "type.googleapis.com/istio.workload.Address" and kin; static string. */
+const char *xds_type_url(enum xds_type type);
+/** xds_type_from_url() - Return: the type; XDS_TYPE_INVALID when unknown. */
+enum xds_type xds_type_from_url(const char *url);

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* model - Kubernetes objects in, xDS resources out, by delta: workloads, services and L4 policies
+ * as ztunnels want them. Owner: its creator. One thread, never blocks. A change costs as much as
+ * what it touches, not as much as there is. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "source/object.h"
+#include "source/source.h"
+
+struct model; /* opaque */
+
+enum model_type {
+	MODEL_ADDRESS, /* istio.workload.Address: workloads by uid, services by "namespace/hostname"
+			*/
+	MODEL_AUTHORIZATION, /* istio.security.Authorization by "namespace/name" */
+	MODEL_TYPE_MAX,
+};
+
+/** struct model_ops - what comes out of model_flush(). All strings and bytes are borrowed for the
+ * call. */
+struct model_ops {
+	/* new or changed; @packed is the protobuf message of @type */
+	void (*on_resource)(void *arg, enum model_type type, const char *name, const void *packed,
+			    size_t len);
+	void (*on_removed)(void *arg, enum model_type type, const char *name);
+	/* something of an object is not honoured (is_warning) or wrong. Its messages are replaced
+	 * as a whole: first on_error_cleared() for the object, then on_error() for each that holds
+	 * now. */
+	void (*on_error)(void *arg, const struct source_error *err);
+	void (*on_error_cleared)(void *arg, const char *kind, const char *namespace_,
+				 const char *name);
+};
+
+/** struct model_config - NULL members take the default. Copied. */
+struct model_config {
+	const char *cluster_id;     /* "Kubernetes" */
+	const char *trust_domain;   /* "cluster.local" */
+	const char *root_namespace; /* "istio-system" */
+	const char *cluster_domain; /* "cluster.local" */
+};
+
+/** model_new() - an empty model. @ops is borrowed and must outlive it. Return: 0; -ENOMEM. */
+_must_check_ int model_new(const struct model_ops *ops, void *arg,
+			   const struct model_config *config, struct model **ret);
+/** model_free() - no callbacks. Takes NULL. Return: NULL. */
+struct model *model_free(struct model *m);
+DEFINE_CLEANUP(struct model *, model_free);
+
+/** model_put() - an object is new or changed; takes a reference. Kinds that the model does not use
+ * are ignored. Nothing comes out before model_flush(). Return: 0; -ENOMEM (the object may be half
+ * in: put it again). */
+_must_check_ int model_put(struct model *m, struct object *obj);
+/** model_delete() - an object is gone; found by its kind, namespace and name. Return: 0; -ENOMEM.
+ */
+_must_check_ int model_delete(struct model *m, const struct object *obj);
+/** model_flush() - work out what changed and emit only that. Call at each consistent point
+ * (source's on_synced). Return: 0; -ENOMEM: what was not emitted comes with the next flush. */
+_must_check_ int model_flush(struct model *m);
+
+/** model_has_identity_on_node() - does some pod that has not ended run on @node under the identity
+ * "spiffe://td/ns/x/sa/y"? For the CA. False on anything malformed or of another trust domain. */
+bool model_has_identity_on_node(const struct model *m, const char *spiffe, const char *node);
+
+/** struct model_pod - one pod as the model sees it; borrowed, valid until the next put, delete or
+ * free. */
+struct model_pod {
+	const struct object *pod;
+	const char *namespace_, *name, *service_account, *node;
+	bool is_enrolled, is_ready, has_ended;
+};
+
+/** model_pods_on_node() - call @fn for each pod whose spec.nodeName is @node; a result other than 0
+ * stops. Return: 0, or what @fn returned. @fn must not change the model. */
+int model_pods_on_node(const struct model *m, const char *node,
+		       int (*fn)(void *arg, const struct model_pod *pod), void *arg);
+
+/** model_count() - how many objects of @kind the model holds ("Pod", "Service" ...). */
+size_t model_count(const struct model *m, const char *kind);

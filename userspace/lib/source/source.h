@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* source - where Kubernetes objects come from: a folder of YAML manifests now, an API server's
+ * watch later, one interface. Owner: its creator. Thread: the loop's only; every callback runs in
+ * the loop, none inside source_*_new(). A source delivers each object once and then its changes;
+ * what is wrong is reported and leaves the last good state of that object, and all other objects,
+ * as they are. */
+#include "base/loop.h"
+#include "source/object.h"
+
+struct source; /* opaque */
+
+/** struct source_error - one thing that is wrong with one field. Strings are never NULL ("" when
+ * unknown), borrowed for the call. */
+struct source_error {
+	const char *file;
+	unsigned int line; /* from 1; 0 when unknown */
+	const char *kind, *namespace_, *name;
+	const char *field;   /* "spec.ports[0].port"; "" when it is the object or file as a whole */
+	const char *message; /* what was expected, without file and field */
+	bool is_warning;     /* the object is used all the same */
+};
+
+/** struct source_ops - what the user of a source hears. Objects and errors are borrowed;
+ * object_ref() to keep one. */
+struct source_ops {
+	/* new or changed */
+	void (*on_put)(void *arg, struct object *obj);
+	/* gone; @obj is the state that on_put() gave last */
+	void (*on_delete)(void *arg, struct object *obj);
+	void (*on_error)(void *arg, const struct source_error *err);
+	/* forget all errors reported for @file; those that remain are reported again right after */
+	void (*on_error_cleared)(void *arg, const char *file);
+	/* a consistent point: after the first scan, and again after each later batch of changes */
+	void (*on_synced)(void *arg);
+};
+
+/**
+ * source_folder_new() - read a folder of manifests and follow its changes
+ * @loop: borrowed, must outlive the source.
+ * @dir:  copied. Files *.yaml, *.yml and *.json in it and in its direct sub-folders, not hidden
+ * ones, are read, in path order. Of two objects with one name the first in that order counts, the
+ * other is an error.
+ * @ops:  borrowed, must outlive the source; every member set.
+ * Return: 0; -errno of opening @dir or of inotify (ENOENT, ENOTDIR, EACCES, EMFILE); -ENOMEM.
+ */
+_must_check_ int source_folder_new(struct loop *loop, const char *dir, const struct source_ops *ops,
+				   void *arg, struct source **ret);
+
+/** source_free() - stop; no callbacks. Takes NULL. Return: NULL. */
+struct source *source_free(struct source *s);
+DEFINE_CLEANUP(struct source *, source_free);
+
+/**
+ * source_error_format() - "file:line: Kind namespace/name: field: message", without the parts that
+ * are unknown Return: the length, cut at @size as snprintf().
+ */
+int source_error_format(const struct source_error *err, char *buf, size_t size);

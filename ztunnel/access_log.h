@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* access_log - the lines of target "access", with the fields and the order of Istio's ztunnel. Any
+ * thread. */
+#include <stddef.h>
+#include <stdint.h>
+
+struct conn_info;
+
+/** access_log_complete() - a connection has ended: info, or error when @error is not NULL. */
+void access_log_complete(const struct conn_info *info, uint64_t now_us, const char *error);
+
+/** access_log_failed() - it never began (warn). @policy: "ns/name" that denied it, or NULL. */
+void access_log_failed(const struct conn_info *info, const char *error, const char *policy);
+
+/** access_log_opened() - debug line at the start. */
+void access_log_opened(const struct conn_info *info);
+
+/** access_log_format() - the fields of a line, for the three above and for tests. Return: length
+ * written, cut to @size. */
+size_t access_log_format(const struct conn_info *info, uint64_t now_us, const char *error,
+			 char *into, size_t size);

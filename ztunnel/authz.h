@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* authz - L4 authorization at the destination. A pure function of a snapshot; any thread. What
+ * cannot be decided denies. */
+#include <stdbool.h>
+
+#include "culvert/abi/addr.h"
+
+struct policy;
+struct state;
+struct workload;
+
+struct authz_conn {
+	const char *src_identity; /* "spiffe://..." proven by TLS; NULL: plaintext */
+	struct cv_sockaddr src;
+	struct cv_sockaddr dst; /* pod IP, application port */
+};
+
+struct authz_verdict {
+	bool is_allowed;
+	char policy[512];   /* "namespace/name" that decided; "" when none did */
+	const char *reason; /* static: "allow policy matched", "explicitly denied", ... */
+};
+
+/** authz_check() - may this connection reach @dst? @dst NULL denies. @ret is always filled. */
+void authz_check(const struct state *s, const struct workload *dst, const struct authz_conn *conn,
+		 struct authz_verdict *ret);
+
+/** policy_is_match() - does any rule of @p match? For tests and for authz_check(). */
+bool policy_is_match(const struct policy *p, const struct authz_conn *conn);

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* certs - the certificates of the identities that run on this node: one key and one certificate
+ * each, renewed at half life, with back-off; the old one serves until it expires. Keys live in
+ * memory only. Thread: the main loop. */
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "base/cleanup.h"
+#include "base/macros.h"
+
+struct certs; /* opaque */
+struct loop;
+struct tls_identity;
+
+struct certs_config {
+	struct loop *loop;   /* borrowed */
+	const char *path;    /* CA's socket (the control plane's); copied */
+	uint64_t validity_s; /* asked for; 0: 24 h */
+	/** on_identity() - a certificate to publish (@t counted by the taker), or NULL: gone or
+	 * expired. */
+	void (*on_identity)(void *arg, const char *identity, struct tls_identity *t);
+	void *arg;
+};
+
+/** certs_new() - Return: 0; -errno. */
+_must_check_ int certs_new(const struct certs_config *config, struct certs **ret);
+struct certs *certs_free(struct certs *c);
+DEFINE_CLEANUP(struct certs *, certs_free);
+
+/**
+ * certs_want() - a pod with this identity is here; counted, each wants one certs_unwant()
+ * @identity: "spiffe://<td>/ns/<ns>/sa/<sa>"; copied.
+ * Return: 0; -EINVAL not such an identity; -ENOMEM; -ENOSPC too many identities.
+ */
+_must_check_ int certs_want(struct certs *c, const char *identity);
+
+/** certs_unwant() - that pod is gone; the last one drops key and certificate. Unknown identities
+ * are ignored. */
+void certs_unwant(struct certs *c, const char *identity);
+
+/** certs_to_json() - the `certificates` array of config_dump; new reference. Return: NULL when out
+ * of memory. */
+json_t *certs_to_json(const struct certs *c);

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* dns - the resolver that captured port 53 of pods comes to: names of mesh services are answered,
+ * all else goes byte for byte to the nameserver that the pod asked. Thread: the main loop. Bounded:
+ * queries in flight per pod and in all, TCP clients. */
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/macros.h"
+#include "culvert/zds.h"
+
+struct buf;
+struct dns; /* opaque */
+struct loop;
+struct state;
+
+struct dns_config {
+	struct loop *loop;          /* borrowed */
+	const char *cluster_domain; /* NULL: "cluster.local"; copied */
+	/**
+	 * need_sockets() - ask the agent for unconnected sockets of this pod (ZDS_NEED); they come
+	 * by dns_sockets_give()
+	 * @kind:   CV_SOCKET_DNS (UDP) or CV_SOCKET_DIAL_PLAIN (TCP, for queries over TCP).
+	 * @family: enum zds_family.
+	 */
+	void (*need_sockets)(void *arg, uint64_t netns_cookie, uint32_t kind, uint32_t family,
+			     uint32_t count);
+	void *arg;
+};
+
+/** dns_new() - Return: 0; -ENOMEM. */
+_must_check_ int dns_new(const struct dns_config *config, struct dns **ret);
+struct dns *dns_free(struct dns *d);
+DEFINE_CLEANUP(struct dns *, dns_free);
+
+/** dns_set_state() - answer from this snapshot from now on; counted. */
+void dns_set_state(struct dns *d, struct state *s);
+
+/**
+ * dns_pod_add() - serve a pod
+ * @udp_fds: its CV_DNS_PORTS UDP listeners; @tcp_fd: its TCP listener. Taken, on failure too.
+ * Return: 0; -EEXIST this cookie is served already; -ENOMEM; -errno of epoll_ctl.
+ */
+_must_check_ int dns_pod_add(struct dns *d, uint64_t netns_cookie, const struct zds_pod_add *pod,
+			     const int *udp_fds, int tcp_fd);
+
+/** dns_pod_del() - stop serving; queries in flight are dropped. Unknown cookies are ignored. */
+void dns_pod_del(struct dns *d, uint64_t netns_cookie);
+
+/** dns_nameserver() - what a number (IPv4) or a pod's slot (IPv6) stands for. */
+void dns_nameserver(struct dns *d, const struct zds_nameserver *ns);
+
+/** dns_sockets_give() - answer to need_sockets(); @fds are taken. Those of unknown pods are closed.
+ */
+void dns_sockets_give(struct dns *d, uint64_t netns_cookie, uint32_t kind, uint32_t family,
+		      const int *fds, size_t count);
+
+/** dns_metrics() - append istio_dns_* in OpenMetrics text; @arg is the struct dns. Return: 0;
+ * -ENOMEM. */
+int dns_metrics(void *arg, struct buf *into);

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* resolve - where a connection goes. Pure functions of a snapshot; any thread; what they return is
+ * borrowed from it. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/macros.h"
+#include "culvert/abi/addr.h"
+
+struct service;
+struct state;
+struct workload;
+
+enum upstream_kind {
+	UPSTREAM_PASSTHROUGH, /* not in the mesh: as it is to the original destination (DIAL_PLAIN)
+			       */
+	UPSTREAM_TCP,         /* an endpoint outside the mesh (DIAL_PLAIN) */
+	UPSTREAM_HBONE,       /* a tunnel (DIAL_HBONE) */
+	UPSTREAM_REFUSE,      /* `error` says why */
+};
+
+struct upstream {
+	enum upstream_kind kind;
+	struct cv_sockaddr dial;   /* connect here; HBONE: port 15008 */
+	struct cv_sockaddr target; /* HBONE: the CONNECT authority */
+	const struct workload
+		*workload; /* destination, NULL when unknown (or the waypoint, see is_waypoint) */
+	const struct service *service; /* what was asked for, NULL when not a service */
+	const char *const *identities; /* HBONE: the peer must show one of these, exactly */
+	size_t identities_count;
+	const char *const *more_identities; /* HBONE: or one of these (SANs of the service) */
+	size_t more_identities_count;
+	bool is_waypoint;
+	const char *error; /* REFUSE: static text for the log */
+};
+
+/**
+ * resolve_outbound() - choose the upstream of a captured connection
+ * @src:    the pod that dials; NULL is refused.
+ * @orig:   original destination.
+ * @random: picks among equal endpoints.
+ * @ret:    always filled. Nothing fails: what cannot be resolved is UPSTREAM_REFUSE.
+ */
+void resolve_outbound(const struct state *s, const struct workload *src,
+		      const struct cv_sockaddr *orig, uint32_t random, struct upstream *ret);
+
+/**
+ * resolve_inbound() - where a CONNECT that arrived on 15008 is delivered
+ * @dst:       the local workload that the tunnel belongs to; NULL gives 503.
+ * @authority: "ip:port", "[ip6]:port" or "host:port", NUL-terminated, bytes from the peer.
+ * @tunnel:    destination IP of the tunnel's TCP connection: the local pod's.
+ * @ret_target: pod IP and port to dial; set only on success.
+ * @ret_service: the service when the authority was a host name, else NULL; set only on success.
+ * Return: 0, or the HTTP status to answer with: 400, 503.
+ */
+_must_check_ int resolve_inbound(const struct state *s, const struct workload *dst,
+				 const char *authority, const struct cv_addr *tunnel,
+				 struct cv_sockaddr *ret_target,
+				 const struct service **ret_service);

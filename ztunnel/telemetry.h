@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* telemetry - TCP metrics of one worker. Its thread alone writes, without locks; telemetry_write()
+ * sums over the workers from another thread. Series are never freed before the worker's telemetry
+ * is, and are bounded: past the limit, what is new is counted in one series of unknown labels. */
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/macros.h"
+#include "culvert/abi/addr.h"
+
+struct buf;
+struct service;
+struct telemetry; /* opaque */
+struct workload;
+
+enum conn_direction {
+	CONN_INBOUND,  /* reporter "destination" */
+	CONN_OUTBOUND, /* reporter "source" */
+};
+
+/* Values of the label response_flags. */
+enum conn_flags {
+	CONN_OK,                   /* "-" */
+	CONN_DENY,                 /* "DENY": a policy */
+	CONN_CONNECT,              /* "CONNECT": the peer or the application could not be reached */
+	CONN_TLS_FAILURE,          /* "TLS_FAILURE" */
+	CONN_H2_HANDSHAKE_FAILURE, /* "H2_HANDSHAKE_FAILURE" */
+	CONN_NETWORK_POLICY,       /* "NETWORK_POLICY": time-out to 15008 */
+	CONN_IDENTITY_ERROR,       /* "IDENTITY_ERROR": no certificate of our own */
+	CONN_FLAGS_MAX,
+};
+
+/** struct conn_info - a connection as log and metrics name it. All borrowed during the call; NULL:
+ * unknown. */
+struct conn_info {
+	enum conn_direction direction;
+	bool is_mtls;
+	bool has_hbone;         /* hbone_addr is set: it came or goes through a tunnel */
+	struct cv_sockaddr src; /* client */
+	struct cv_sockaddr dst; /* tunnel's address (…:15008) for HBONE, else the destination */
+	struct cv_sockaddr hbone_addr; /* CONNECT authority */
+	const struct workload *src_workload;
+	const struct workload *dst_workload;
+	const struct service *service;
+	const char *src_identity; /* proven by TLS, "spiffe://..." */
+	const char *dst_identity;
+	uint64_t opened_us; /* CLOCK_MONOTONIC */
+	/* Of this connection alone, for the log: request direction and response direction. */
+	uint64_t bytes_to_server;
+	uint64_t bytes_to_client;
+};
+
+/** struct conn_metrics - one series, shared by the connections with the same labels. Add while
+ * bytes move: conn_metrics_add(&m->received, n). "received" is client -> server, "sent" is server
+ * -> client, on both reporters. */
+struct conn_metrics {
+	_Atomic uint64_t sent;
+	_Atomic uint64_t received;
+	_Atomic uint64_t opened;
+	_Atomic uint64_t closed;
+	_Atomic uint64_t failed;
+};
+
+/** conn_metrics_add() - single writer: no locked instruction. */
+static inline void conn_metrics_add(_Atomic uint64_t *counter, uint64_t n)
+{
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+			      memory_order_relaxed);
+}
+
+/** telemetry_new() - for one worker. Return: 0; -ENOMEM. */
+_must_check_ int telemetry_new(struct telemetry **ret);
+struct telemetry *telemetry_free(struct telemetry *t);
+DEFINE_CLEANUP(struct telemetry *, telemetry_free);
+
+/**
+ * telemetry_conn_open() - count an opened connection
+ * Return: its series, never NULL, valid as long as @t.
+ */
+struct conn_metrics *telemetry_conn_open(struct telemetry *t, const struct conn_info *info);
+
+/**
+ * telemetry_conn_close() - count the end of it and write the access log line
+ * @m:     from telemetry_conn_open().
+ * @flags: CONN_OK, or why it failed.
+ * @error: text for the log; NULL when it ended well.
+ */
+void telemetry_conn_close(struct telemetry *t, struct conn_metrics *m, const struct conn_info *info,
+			  enum conn_flags flags, const char *error);
+
+/** telemetry_conn_failed() - a connection that never opened: failure counter and a "connection
+ * failed" line. */
+void telemetry_conn_failed(struct telemetry *t, const struct conn_info *info, enum conn_flags flags,
+			   const char *error);
+
+/** telemetry_conn_denied() - as failed, with DENY, policy ("ns/name" or "") and reason of the
+ * verdict in the line. */
+void telemetry_conn_denied(struct telemetry *t, const struct conn_info *info, const char *policy,
+			   const char *reason);
+
+/** telemetry_write() - append the sums over @workers as OpenMetrics text. Any one thread at a time.
+ * Return: 0; -ENOMEM. */
+int telemetry_write(struct telemetry *const *workers, size_t workers_count, struct buf *into);

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* xds_sync - keeps the snapshot current: xDS client -> builder -> published snapshots. Thread: the
+ * main loop. */
+#include <stdbool.h>
+
+#include "base/cleanup.h"
+#include "base/macros.h"
+
+struct buf;
+struct loop;
+struct state;
+struct tls_identity;
+struct xds_sync; /* opaque */
+
+struct xds_sync_config {
+	struct loop *loop;   /* borrowed */
+	const char *path;    /* control plane's socket; copied */
+	const char *node;    /* name of this node; copied */
+	const char *node_id; /* "ztunnel~<ip>~<pod>.<ns>~<ns>.svc.cluster.local"; copied */
+	const char *network; /* "" unless there are several; copied */
+};
+
+struct xds_sync_ops {
+	/** on_state() - a new snapshot, batched per update. @s is borrowed: take state_ref() to
+	 * keep it. */
+	void (*on_state)(void *arg, struct state *s);
+	/** on_synced() - once, when both types have been received. NULL: not wanted. */
+	void (*on_synced)(void *arg);
+};
+
+/** xds_sync_new() - start; connects and reconnects by itself. Return: 0; -errno. */
+_must_check_ int xds_sync_new(const struct xds_sync_config *config, const struct xds_sync_ops *ops,
+			      void *arg, struct xds_sync **ret);
+struct xds_sync *xds_sync_free(struct xds_sync *x);
+DEFINE_CLEANUP(struct xds_sync *, xds_sync_free);
+
+/** xds_sync_state() - the newest published snapshot (an empty one at first); borrowed until the
+ * loop's next turn. */
+struct state *xds_sync_state(const struct xds_sync *x);
+
+/** xds_sync_is_synced() - both types have been received once. */
+bool xds_sync_is_synced(const struct xds_sync *x);
+
+/** xds_sync_set_identity() - put a certificate in the coming snapshots. @t: counted; NULL takes it
+ * out. Return: 0; -ENOMEM. */
+int xds_sync_set_identity(struct xds_sync *x, const char *identity, struct tls_identity *t);
+
+/** xds_sync_metrics() - append istio_xds_* in OpenMetrics text. Return: 0; -ENOMEM. */
+int xds_sync_metrics(void *arg, struct buf *into);

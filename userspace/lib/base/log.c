@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/log.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LOG_LINE_MAX 8192
+
+static const char *const level_names[LOG_LEVEL_MAX] = {
+	[LOG_ERROR] = "error", [LOG_WARN] = "warn",   [LOG_INFO] = "info",
+	[LOG_DEBUG] = "debug", [LOG_TRACE] = "trace",
+};
+
+static atomic_bool is_json_format;
+static _Atomic(enum log_level) current_level = LOG_INFO;
+
+/* One line under construction. What doesn't fit is left out; room for the end of line is always
+ * kept. */
+struct line {
+	char text[LOG_LINE_MAX];
+	size_t len;
+};
+
+static void line_putc(struct line *l, char c)
+{
+	if (l->len < sizeof(l->text) - 8)
+		l->text[l->len++] = c;
+}
+
+static void line_puts(struct line *l, const char *s)
+{
+	while (*s)
+		line_putc(l, *s++);
+}
+
+/* line_put_text() - control bytes become \xNN: what strangers send must not be able to forge a
+ * line. */
+static void line_put_text(struct line *l, const char *s)
+{
+	static const char hex[] = "0123456789abcdef";
+
+	for (; *s; s++) {
+		unsigned char c = (unsigned char)*s;
+
+		if (c >= 0x20 && c != 0x7f) {
+			line_putc(l, (char)c);
+			continue;
+		}
+		line_puts(l, "\\x");
+		line_putc(l, hex[c >> 4]);
+		line_putc(l, hex[c & 15]);
+	}
+}
+
+static void line_put_json(struct line *l, const char *s, size_t n)
+{
+	static const char hex[] = "0123456789abcdef";
+
+	line_putc(l, '"');
+	for (size_t i = 0; i < n; i++) {
+		unsigned char c = (unsigned char)s[i];
+
+		if (c == '"' || c == '\\') {
+			line_putc(l, '\\');
+			line_putc(l, (char)c);
+		} else if (c >= 0x20 && c < 0x7f) {
+			line_putc(l, (char)c);
+		} else {
+			line_puts(l, "\\u00");
+			line_putc(l, hex[c >> 4]);
+			line_putc(l, hex[c & 15]);
+		}
+	}
+	line_putc(l, '"');
+}
+
+/* key_len() - length of the key when @s starts with key=, else 0. */
+static size_t key_len(const char *s)
+{
+	size_t n = 0;
+
+	while (isalnum((unsigned char)s[n]) || s[n] == '_' || s[n] == '.' || s[n] == '-')
+		n++;
+	return s[n] == '=' ? n : 0;
+}
+
+/* message_len() - the words before the first key=value pair. */
+static size_t message_len(const char *s)
+{
+	for (size_t i = 0; s[i]; i++)
+		if ((i == 0 || s[i - 1] == ' ') && key_len(s + i) > 0)
+			return i;
+	return strlen(s);
+}
+
+/* value_len() - a value ends at a space, unless it is quoted. */
+static size_t value_len(const char *s)
+{
+	size_t n = 0;
+
+	if (*s != '"')
+		return strcspn(s, " ");
+	for (n = 1; s[n] && s[n] != '"'; n++)
+		if (s[n] == '\\' && s[n + 1])
+			n++;
+	return s[n] == '"' ? n + 1 : n;
+}
+
+/* line_put_pair() - one key=value as a JSON member. Return: where the next word starts. */
+static const char *line_put_pair(struct line *l, const char *s)
+{
+	size_t k = key_len(s);
+	const char *v = s + k + 1;
+	size_t n = value_len(v);
+
+	line_putc(l, ',');
+	line_put_json(l, s, k);
+	line_putc(l, ':');
+	if (n >= 2 && *v == '"' && v[n - 1] == '"')
+		line_put_json(l, v + 1, n - 2);
+	else
+		line_put_json(l, v, n);
+	return v + n;
+}
+
+/* line_put_json_body() - message and fields. Words after the first pair that aren't pairs belong to
+ * the field "detail". */
+static void line_put_json_body(struct line *l, const char *s)
+{
+	size_t n = message_len(s);
+	size_t shown = n > 0 && s[n] ? n - 1 : n;
+
+	line_puts(l, ",\"message\":");
+	line_put_json(l, s, shown);
+	s += n;
+	while (*s) {
+		if (*s == ' ') {
+			s++;
+		} else if (key_len(s) > 0) {
+			s = line_put_pair(l, s);
+		} else {
+			line_puts(l, ",\"detail\":");
+			line_put_json(l, s, strlen(s));
+			return;
+		}
+	}
+}
+
+static void line_put_time(struct line *l)
+{
+	char buf[48];
+	struct timespec ts;
+	struct tm tm;
+	size_t n;
+
+	(void)clock_gettime(CLOCK_REALTIME, &ts);
+	(void)gmtime_r(&ts.tv_sec, &tm);
+	n = strftime(buf, sizeof(buf), "%Y-%m-%dT%H:%M:%S", &tm);
+	(void)snprintf(buf + n, sizeof(buf) - n, ".%06ldZ", ts.tv_nsec / 1000);
+	line_puts(l, buf);
+}
+
+static void write_line(enum log_level level, const char *target, const char *message)
+{
+	struct line l = {.len = 0};
+	bool is_json = atomic_load_explicit(&is_json_format, memory_order_relaxed);
+
+	line_puts(&l, is_json ? "{\"time\":\"" : "");
+	line_put_time(&l);
+	line_puts(&l, is_json ? "\",\"level\":\"" : " ");
+	line_puts(&l, level_names[level]);
+	line_puts(&l, is_json ? "\",\"scope\":\"" : " ");
+	line_puts(&l, target);
+	line_puts(&l, is_json ? "\"" : " ");
+	if (is_json)
+		line_put_json_body(&l, message);
+	else
+		line_put_text(&l, message);
+	/* The room that line_putc() keeps free. */
+	if (is_json)
+		l.text[l.len++] = '}';
+	l.text[l.len++] = '\n';
+	if (write(STDERR_FILENO, l.text, l.len) < 0)
+		return;
+}
+
+void log_set_format_json(bool is_json)
+{
+	atomic_store_explicit(&is_json_format, is_json, memory_order_relaxed);
+}
+
+void log_set_level(enum log_level level)
+{
+	atomic_store_explicit(&current_level, level, memory_order_relaxed);
+}
+
+enum log_level log_get_level(void)
+{
+	return atomic_load_explicit(&current_level, memory_order_relaxed);
+}
+
+enum log_level log_level_from_string(const char *s)
+{
+	for (int i = 0; i < LOG_LEVEL_MAX; i++)
+		if (streq(level_names[i], s))
+			return (enum log_level)i;
+	return LOG_LEVEL_INVALID;
+}
+
+const char *log_level_to_string(enum log_level level)
+{
+	return level >= LOG_ERROR && level < LOG_LEVEL_MAX ? level_names[level] : "invalid";
+}
+
+void log_write(enum log_level level, const char *target, const char *fmt, ...)
+{
+	char message[LOG_LINE_MAX / 2];
+	int saved = errno;
+	va_list ap;
+
+	if (level > log_get_level())
+		return;
+	va_start(ap, fmt);
+	(void)vsnprintf(message, sizeof(message), fmt, ap);
+	va_end(ap);
+	write_line(level, target, message);
+	errno = saved;
+}
+
+int log_write_errno(enum log_level level, const char *target, int r, const char *fmt, ...)
+{
+	char message[LOG_LINE_MAX / 2];
+	int saved = errno;
+	va_list ap;
+	size_t n;
+
+	if (level > log_get_level())
+		return r;
+	va_start(ap, fmt);
+	(void)vsnprintf(message, sizeof(message), fmt, ap);
+	va_end(ap);
+	n = strlen(message);
+	(void)snprintf(message + n, sizeof(message) - n, ": %s", strerrordesc_np(r < 0 ? -r : r));
+	write_line(level, target, message);
+	errno = saved;
+	return r;
+}

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/map.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/str.h"
+
+/* Open addressing with linear probing. A deleted slot keeps a tombstone, so that an iteration may
+ * delete where it stands. */
+#define MAP_MIN_SLOTS 16
+
+struct entry {
+	uint64_t hash;
+	void *value;
+	size_t key_len;
+	char key[];
+};
+
+struct map {
+	struct entry **slots;
+	size_t n_slots; /* power of two, or 0 */
+	size_t n_live;
+	size_t n_used; /* live and tombstones */
+};
+
+static struct entry tombstone;
+
+static uint64_t hash_seed[2];
+static pthread_once_t hash_once = PTHREAD_ONCE_INIT;
+
+static void hash_init(void)
+{
+	random_bytes(hash_seed, sizeof(hash_seed));
+}
+
+static inline uint64_t rotl(uint64_t x, unsigned int b)
+{
+	return x << b | x >> (64 - b);
+}
+
+static inline void sip_round(uint64_t v[4])
+{
+	v[0] += v[1];
+	v[1] = rotl(v[1], 13) ^ v[0];
+	v[0] = rotl(v[0], 32);
+	v[2] += v[3];
+	v[3] = rotl(v[3], 16) ^ v[2];
+	v[0] += v[3];
+	v[3] = rotl(v[3], 21) ^ v[0];
+	v[2] += v[1];
+	v[1] = rotl(v[1], 17) ^ v[2];
+	v[2] = rotl(v[2], 32);
+}
+
+static inline uint64_t load_le64(const uint8_t *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return le64toh(v);
+}
+
+uint64_t map_hash(const void *key, size_t key_len)
+{
+	const uint8_t *p = key;
+	uint64_t last = (uint64_t)key_len << 56;
+	uint64_t v[4];
+	size_t left = key_len;
+
+	(void)pthread_once(&hash_once, hash_init);
+	v[0] = hash_seed[0] ^ 0x736f6d6570736575ULL;
+	v[1] = hash_seed[1] ^ 0x646f72616e646f6dULL;
+	v[2] = hash_seed[0] ^ 0x6c7967656e657261ULL;
+	v[3] = hash_seed[1] ^ 0x7465646279746573ULL;
+	for (; left >= 8; left -= 8, p += 8) {
+		uint64_t m = load_le64(p);
+
+		v[3] ^= m;
+		sip_round(v);
+		v[0] ^= m;
+	}
+	for (size_t i = 0; i < left; i++)
+		last |= (uint64_t)p[i] << (8 * i);
+	v[3] ^= last;
+	sip_round(v);
+	v[0] ^= last;
+	v[2] ^= 0xff;
+	for (int i = 0; i < 3; i++)
+		sip_round(v);
+	return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+int map_new(struct map **ret)
+{
+	struct map *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return -ENOMEM;
+	*ret = m;
+	return 0;
+}
+
+struct map *map_free(struct map *m)
+{
+	if (!m)
+		return NULL;
+	for (size_t i = 0; i < m->n_slots; i++)
+		if (m->slots[i] != &tombstone)
+			free(m->slots[i]);
+	free(m->slots);
+	free(m);
+	return NULL;
+}
+
+static bool entry_is(const struct entry *e, uint64_t hash, const void *key, size_t key_len)
+{
+	if (e == &tombstone || e->hash != hash || e->key_len != key_len)
+		return false;
+	return key_len == 0 || memcmp(e->key, key, key_len) == 0;
+}
+
+/* map_find() - slot of the key, or n_slots when absent. */
+static size_t map_find(const struct map *m, uint64_t hash, const void *key, size_t key_len)
+{
+	size_t mask = m->n_slots - 1;
+
+	if (m->n_slots == 0)
+		return 0;
+	for (size_t i = hash & mask; m->slots[i]; i = (i + 1) & mask)
+		if (entry_is(m->slots[i], hash, key, key_len))
+			return i;
+	return m->n_slots;
+}
+
+static void slots_insert(struct entry **slots, size_t n_slots, struct entry *e)
+{
+	size_t i = e->hash & (n_slots - 1);
+
+	while (slots[i])
+		i = (i + 1) & (n_slots - 1);
+	slots[i] = e;
+}
+
+/* map_make_room() - keep a quarter of the slots empty; rebuilding also drops tombstones. */
+static int map_make_room(struct map *m)
+{
+	size_t n = MAP_MIN_SLOTS;
+	struct entry **slots;
+
+	if (m->n_slots > 0 && (m->n_used + 1) * 4 <= m->n_slots * 3)
+		return 0;
+	while ((m->n_live + 1) * 2 > n)
+		n *= 2;
+	slots = calloc(n, sizeof(struct entry *));
+	if (!slots)
+		return -ENOMEM;
+	for (size_t i = 0; i < m->n_slots; i++)
+		if (m->slots[i] && m->slots[i] != &tombstone)
+			slots_insert(slots, n, m->slots[i]);
+	free(m->slots);
+	m->slots = slots;
+	m->n_slots = n;
+	m->n_used = m->n_live;
+	return 0;
+}
+
+int map_put(struct map *m, const void *key, size_t key_len, void *value)
+{
+	uint64_t hash = map_hash(key, key_len);
+	size_t i = map_find(m, hash, key, key_len);
+	struct entry *e;
+
+	if (i < m->n_slots) {
+		m->slots[i]->value = value;
+		return 0;
+	}
+	e = malloc(sizeof(*e) + key_len + 1);
+	if (!e)
+		return -ENOMEM;
+	if (map_make_room(m) < 0) {
+		free(e);
+		return -ENOMEM;
+	}
+	e->hash = hash;
+	e->value = value;
+	e->key_len = key_len;
+	if (key_len > 0)
+		memcpy(e->key, key, key_len);
+	e->key[key_len] = '\0';
+	slots_insert(m->slots, m->n_slots, e);
+	m->n_live++;
+	m->n_used++;
+	return 0;
+}
+
+void *map_get(const struct map *m, const void *key, size_t key_len)
+{
+	size_t i = map_find(m, map_hash(key, key_len), key, key_len);
+
+	return i < m->n_slots ? m->slots[i]->value : NULL;
+}
+
+void *map_del(struct map *m, const void *key, size_t key_len)
+{
+	size_t i = map_find(m, map_hash(key, key_len), key, key_len);
+	size_t mask = m->n_slots - 1;
+	void *value;
+
+	if (i >= m->n_slots)
+		return NULL;
+	value = m->slots[i]->value;
+	free(m->slots[i]);
+	m->slots[i] = &tombstone;
+	m->n_live--;
+	if (m->slots[(i + 1) & mask])
+		return value;
+	/* The end of a chain: these tombstones are needed by nobody. */
+	for (; m->slots[i] == &tombstone; i = (i - 1) & mask) {
+		m->slots[i] = NULL;
+		m->n_used--;
+	}
+	return value;
+}
+
+size_t map_count(const struct map *m)
+{
+	return m->n_live;
+}
+
+int map_put_str(struct map *m, const char *key, void *value)
+{
+	return map_put(m, key, strlen(key), value);
+}
+
+void *map_get_str(const struct map *m, const char *key)
+{
+	return map_get(m, key, strlen(key));
+}
+
+void *map_del_str(struct map *m, const char *key)
+{
+	return map_del(m, key, strlen(key));
+}
+
+bool map_next(const struct map *m, struct map_iter *it)
+{
+	while (it->pos < m->n_slots) {
+		const struct entry *e = m->slots[it->pos++];
+
+		if (!e || e == &tombstone)
+			continue;
+		it->key = e->key;
+		it->key_len = e->key_len;
+		it->value = e->value;
+		return true;
+	}
+	return false;
+}

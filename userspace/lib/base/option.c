@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/option.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/str.h"
+
+#define HELP_COLUMNS    100
+#define HELP_INDENT     30
+#define OPTION_NAME_MAX 64
+
+/* One run of the parser: where values go, and where the sentence about a mistake goes. */
+struct parser {
+	const struct option_def *defs;
+	void *into;
+	char *err;
+	size_t err_size;
+};
+
+static int _printf_(2, 3) fail(const struct parser *p, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(p->err, p->err_size, fmt, ap);
+	va_end(ap);
+	return -EINVAL;
+}
+
+static int parse_bool(const char *value, bool *ret)
+{
+	if (streq(value, "true") || streq(value, "1") || streq(value, "yes"))
+		*ret = true;
+	else if (streq(value, "false") || streq(value, "0") || streq(value, "no"))
+		*ret = false;
+	else
+		return -EINVAL;
+	return 0;
+}
+
+/* option_set() - @name is where the value came from, for the message: "--workers",
+ * "$CULVERT_WORKERS". */
+static int option_set(const struct parser *p, const struct option_def *d, const char *name,
+		      const char *value)
+{
+	void *field = (char *)p->into + d->offset;
+	int r = 0;
+
+	switch (d->type) {
+	case OPTION_STRING:
+		*(const char **)field = value;
+		return 0;
+	case OPTION_BOOL:
+		if (parse_bool(value, field) < 0)
+			return fail(p, "%s: \"%s\" is neither true nor false", name, value);
+		return 0;
+	case OPTION_U64:
+		r = str_parse_u64(value, d->min, d->max, field);
+		break;
+	}
+	if (r == -ERANGE)
+		return fail(p, "%s: %s is not in %" PRIu64 "..%" PRIu64, name, value, d->min,
+			    d->max);
+	return r < 0 ? fail(p, "%s: \"%s\" is not a number", name, value) : 0;
+}
+
+/* option_clear() - the value of an option that is given nowhere. */
+static void option_clear(const struct parser *p, const struct option_def *d)
+{
+	void *field = (char *)p->into + d->offset;
+
+	if (d->type == OPTION_STRING)
+		*(const char **)field = NULL;
+	else if (d->type == OPTION_U64)
+		*(uint64_t *)field = 0;
+	else
+		*(bool *)field = false;
+}
+
+static int set_defaults(const struct parser *p)
+{
+	char name[OPTION_NAME_MAX];
+	int r;
+
+	for (const struct option_def *d = p->defs; d->name; d++) {
+		const char *value = d->env ? getenv(d->env) : NULL;
+
+		if (value && *value) {
+			(void)snprintf(name, sizeof(name), "$%s", d->env);
+		} else {
+			value = d->default_value;
+			(void)snprintf(name, sizeof(name), "default of --%s", d->name);
+		}
+		option_clear(p, d);
+		r = value ? option_set(p, d, name, value) : 0;
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static const struct option_def *find_long(const struct option_def *defs, const char *s, size_t n)
+{
+	for (const struct option_def *d = defs; d->name; d++)
+		if (strlen(d->name) == n && strncmp(d->name, s, n) == 0)
+			return d;
+	return NULL;
+}
+
+static const struct option_def *find_short(const struct option_def *defs, char c)
+{
+	for (const struct option_def *d = defs; d->name; d++)
+		if (d->short_name == c)
+			return d;
+	return NULL;
+}
+
+/* find() - the option that @arg names; @ret_value is what follows "=", or NULL. */
+static const struct option_def *find(const struct option_def *defs, const char *arg,
+				     const char **ret_value)
+{
+	const char *equals;
+	size_t n;
+
+	*ret_value = NULL;
+	if (arg[1] != '-')
+		return arg[1] && !arg[2] ? find_short(defs, arg[1]) : NULL;
+	arg += 2;
+	equals = strchr(arg, '=');
+	n = equals ? (size_t)(equals - arg) : strlen(arg);
+	if (equals)
+		*ret_value = equals + 1;
+	return find_long(defs, arg, n);
+}
+
+/* parse_one() - the option at argv[*i]; moves *i on to the value when that is an argument of its
+ * own. */
+static int parse_one(const struct parser *p, int argc, char **argv, int *i)
+{
+	const char *arg = argv[*i];
+	const struct option_def *d;
+	const char *value;
+
+	d = find(p->defs, arg, &value);
+	if (!d && (streq(arg, "--help") || streq(arg, "-h")))
+		return -ECANCELED;
+	if (!d)
+		return fail(p, "unknown option %s (--help lists them)", arg);
+	if (!value && d->type == OPTION_BOOL)
+		value = "true";
+	if (!value) {
+		if (*i + 1 >= argc)
+			return fail(p, "%s: needs a value", arg);
+		value = argv[++*i];
+	}
+	/* Name the option as it was typed, without "=value". */
+	char name[OPTION_NAME_MAX];
+
+	(void)snprintf(name, sizeof(name), "%.*s", (int)strcspn(arg, "="), arg);
+	return option_set(p, d, name, value);
+}
+
+int option_parse(const struct option_def *defs, void *into, int argc, char **argv, int *ret_rest,
+		 char *err, size_t err_size)
+{
+	struct parser p = {.defs = defs, .into = into, .err = err, .err_size = err_size};
+	int i, r;
+
+	r = set_defaults(&p);
+	if (r < 0)
+		return r;
+	for (i = 1; i < argc; i++) {
+		if (streq(argv[i], "--")) {
+			i++;
+			break;
+		}
+		if (argv[i][0] != '-' || !argv[i][1])
+			break;
+		r = parse_one(&p, argc, argv, &i);
+		if (r < 0)
+			return r;
+	}
+	*ret_rest = i;
+	return 0;
+}
+
+/* print_wrapped() - words of @s in the columns right of HELP_INDENT. */
+static void print_wrapped(const char *s)
+{
+	size_t room = HELP_COLUMNS - HELP_INDENT;
+	size_t at = 0;
+
+	while (*s) {
+		size_t n = strcspn(s, " ");
+
+		if (at > 0 && at + 1 + n > room) {
+			printf("\n%*s", HELP_INDENT, "");
+			at = 0;
+		}
+		printf("%s%.*s", at > 0 ? " " : "", (int)n, s);
+		at += n + (at > 0);
+		s += n;
+		s += strspn(s, " ");
+	}
+	putchar('\n');
+}
+
+static void print_option(const struct option_def *d)
+{
+	_cleanup_(freep) char *left = NULL;
+	_cleanup_(freep) char *text = NULL;
+	char short_name[] = {'-', d->short_name, ',', ' ', '\0'};
+	bool has_value = d->type != OPTION_BOOL;
+	const char *value = d->value_name ? d->value_name : "VALUE";
+
+	left = str_format("  %s--%s%s%s", d->short_name ? short_name : "    ", d->name,
+			  has_value ? " " : "", has_value ? value : "");
+	text = str_format("%s%s%s%s%s%s%s", d->help, d->default_value ? " (default " : "",
+			  d->default_value ? d->default_value : "", d->default_value ? ")" : "",
+			  d->env ? " [$" : "", d->env ? d->env : "", d->env ? "]" : "");
+	if (!left || !text)
+		return;
+	if (strlen(left) >= HELP_INDENT)
+		printf("%s\n%*s", left, HELP_INDENT, "");
+	else
+		printf("%-*s", HELP_INDENT, left);
+	print_wrapped(text);
+}
+
+void option_help(const struct option_def *defs, const char *usage, const char *what)
+{
+	printf("Usage: %s\n\n%s\n\nOptions:\n", usage, what);
+	for (const struct option_def *d = defs; d->name; d++)
+		print_option(d);
+	printf("  -h, %-*s%s\n", HELP_INDENT - 6, "--help", "this text");
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* verify - the rules that a peer's certificate must meet. Used by identity.c. Any thread; no state
+ * of its own. */
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+#include <stdbool.h>
+
+#include "tls/spiffe.h"
+
+/**
+ * tls_certificate_spiffe() - the one SPIFFE ID of a certificate. SPIFFE X509-SVID, section 2:
+ * "exactly one URI SAN", so a second one is refused, and so is a NUL byte in it. Return: 0;
+ * -EBADMSG.
+ */
+_must_check_ int tls_certificate_spiffe(const X509 *cert, char ret[SPIFFE_ID_SIZE],
+					struct spiffe_id *ret_parts);
+
+/** tls_verify_setup() - install the verification on a context. @trust_domain: copied. Return: 0;
+ * -ENOMEM. */
+_must_check_ int tls_verify_setup(SSL_CTX *ctx, const char *trust_domain, bool is_server);

@@ -9,23 +9,18 @@
 
 #include "source/object.h"
 #include "source/source.h"
+#include "xds/types.h"
 
 struct model; /* opaque */
-
-enum model_type {
-	MODEL_ADDRESS, /* istio.workload.Address: workloads by uid, services by "namespace/hostname"
-			*/
-	MODEL_AUTHORIZATION, /* istio.security.Authorization by "namespace/name" */
-	MODEL_TYPE_MAX,
-};
 
 /** struct model_ops - what comes out of model_flush(). All strings and bytes are borrowed for the
  * call. */
 struct model_ops {
-	/* new or changed; @packed is the protobuf message of @type */
-	void (*on_resource)(void *arg, enum model_type type, const char *name, const void *packed,
+	/* new or changed; @packed is the message of @type. XDS_ADDRESS: workloads by uid, services
+	 * by "namespace/hostname"; XDS_AUTHORIZATION by "namespace/name". */
+	void (*on_resource)(void *arg, enum xds_type type, const char *name, const void *packed,
 			    size_t len);
-	void (*on_removed)(void *arg, enum model_type type, const char *name);
+	void (*on_removed)(void *arg, enum xds_type type, const char *name);
 	/* something of an object is not honoured (is_warning) or wrong. Its messages are replaced
 	 * as a whole: first on_error_cleared() for the object, then on_error() for each that holds
 	 * now. */

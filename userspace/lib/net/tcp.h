@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* tcp - TCP listeners and socket options. No state; descriptors are non-blocking and CLOEXEC. */
+#include <stdint.h>
+
+#include "base/macros.h"
+#include "net/addr.h"
+
+/** tcp_listen() - @addr "::" serves both families; @port in host order, 0: any. Return: 0;
+ * -EADDRINUSE; -errno. */
+_must_check_ int tcp_listen(const struct cv_addr *addr, uint16_t port, int *ret);
+/** socket_set_nodelay_keepalive() - no Nagle; keep-alive after 180 s, every 180 s, 9 tries. Return:
+ * 0; -errno. */
+int socket_set_nodelay_keepalive(int fd);

@@ -1,0 +1,512 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "http/server.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/str.h"
+
+#define HEAD_MAX           8192
+#define BODY_MAX           65536 /* request bodies are read and dropped */
+#define CONNECTIONS_MAX    64
+#define REQUEST_TIMEOUT_US (10ULL * 1000000)
+#define HANDLE_TIMEOUT_US  (60ULL * 1000000)
+#define WRITE_TIMEOUT_US   (30ULL * 1000000)
+#define LINGER_TIMEOUT_US  (1ULL * 1000000)
+#define ACCEPT_PAUSE_US    (100ULL * 1000)
+
+enum conn_state {
+	CONN_STATE_HEAD,     /* reading the request's head */
+	CONN_STATE_BODY,     /* reading a body that nobody wants */
+	CONN_STATE_DEFERRED, /* the handler answers later */
+	CONN_STATE_WRITE,    /* sending the answer */
+	CONN_STATE_LINGER,   /* all sent: waiting for the peer's FIN, so that it surely reads the
+				answer */
+};
+
+struct conn {
+	struct list link;
+	struct http_server *server; /* NULL: orphan, only kept for http_response_finish() */
+	struct loop_fd watch;
+	struct loop_timer timer;
+	enum conn_state state;
+	struct buf in;
+	struct buf out;
+	size_t body_left;
+	bool is_head_method;
+	bool is_deferred;
+	struct http_response resp;
+};
+
+struct http_server {
+	struct loop *loop;
+	struct loop_fd listener;
+	struct loop_timer accept_pause;
+	http_handler *handler;
+	void *arg;
+	struct list conns;
+	unsigned int n_conns;
+};
+
+/* The parsed request line, pointing into the connection's input. */
+struct head {
+	struct http_request req;
+	size_t body_len;
+};
+
+static void conn_detach(struct conn *c)
+{
+	if (!c->server)
+		return;
+	loop_del(&c->watch);
+	loop_timer_del(&c->timer);
+	c->watch.fd = close_fd(c->watch.fd);
+	list_del(&c->link);
+	c->server->n_conns--;
+	if (!c->server->accept_pause.loop)
+		(void)loop_set(&c->server->listener, EPOLLIN);
+	c->server = NULL;
+}
+
+static void conn_free(struct conn *c)
+{
+	buf_reset(&c->in);
+	buf_reset(&c->out);
+	buf_reset(&c->resp.body);
+	free(c);
+}
+
+/* conn_close() - the end; a deferred answer keeps the memory until it is finished. */
+static void conn_close(struct conn *c)
+{
+	conn_detach(c);
+	if (c->state != CONN_STATE_DEFERRED)
+		conn_free(c);
+}
+
+static const char *status_text(unsigned int status)
+{
+	static const struct {
+		unsigned int status;
+		const char *text;
+	} texts[] = {
+		{200, "OK"},
+		{202, "Accepted"},
+		{204, "No Content"},
+		{400, "Bad Request"},
+		{403, "Forbidden"},
+		{404, "Not Found"},
+		{405, "Method Not Allowed"},
+		{413, "Content Too Large"},
+		{431, "Request Header Fields Too Large"},
+		{500, "Internal Server Error"},
+		{501, "Not Implemented"},
+		{503, "Service Unavailable"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+		if (texts[i].status == status)
+			return texts[i].text;
+	return "Status";
+}
+
+static void conn_linger(struct conn *c)
+{
+	c->state = CONN_STATE_LINGER;
+	buf_reset(&c->out);
+	if (shutdown(c->watch.fd, SHUT_WR) < 0 || loop_set(&c->watch, EPOLLIN) < 0 ||
+	    loop_timer_set(c->server->loop, &c->timer, LINGER_TIMEOUT_US) < 0)
+		conn_close(c);
+}
+
+static void conn_write(struct conn *c)
+{
+	while (buf_len(&c->out) > 0) {
+		ssize_t n = send(c->watch.fd, buf_head(&c->out), buf_len(&c->out), MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN) {
+			if (loop_set(&c->watch, EPOLLOUT) < 0)
+				conn_close(c);
+			return;
+		}
+		if (n < 0) {
+			conn_close(c);
+			return;
+		}
+		buf_consume(&c->out, (size_t)n);
+	}
+	conn_linger(c);
+}
+
+static void conn_answer(struct conn *c)
+{
+	const struct http_response *resp = &c->resp;
+	int r;
+
+	c->state = CONN_STATE_WRITE;
+	buf_reset(&c->in);
+	r = buf_printf(&c->out,
+		       "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
+		       "Connection: close\r\n\r\n",
+		       resp->status, status_text(resp->status), resp->content_type,
+		       buf_len(&resp->body));
+	if (r == 0 && !c->is_head_method && buf_len(&resp->body) > 0)
+		r = buf_append(&c->out, buf_head(&resp->body), buf_len(&resp->body));
+	buf_reset(&c->resp.body);
+	if (r < 0 || loop_timer_set(c->server->loop, &c->timer, WRITE_TIMEOUT_US) < 0) {
+		conn_close(c);
+		return;
+	}
+	conn_write(c);
+}
+
+static void conn_refuse(struct conn *c, unsigned int status)
+{
+	c->resp.status = status;
+	(void)buf_printf(&c->resp.body, "%s\n", status_text(status));
+	conn_answer(c);
+}
+
+/* cut() - end the word at @s with a NUL where @sep is. Return: what follows, or NULL. */
+static char *cut(char *s, char sep)
+{
+	char *p = strchr(s, sep);
+
+	if (!p)
+		return NULL;
+	*p = '\0';
+	return p + 1;
+}
+
+static int parse_request_line(char *line, struct http_request *ret)
+{
+	char *target = cut(line, ' ');
+	char *version = target ? cut(target, ' ') : NULL;
+	char *query;
+
+	if (!version || !*line || target[0] != '/')
+		return -EINVAL;
+	if (!streq(version, "HTTP/1.1") && !streq(version, "HTTP/1.0"))
+		return -EINVAL;
+	for (const char *p = target; *p; p++)
+		if ((unsigned char)*p <= 0x20 || (unsigned char)*p >= 0x7f)
+			return -EINVAL;
+	query = cut(target, '?');
+	ret->method = line;
+	ret->path = target;
+	ret->query = query ? query : "";
+	return 0;
+}
+
+/* parse_field() - only what concerns the length matters here. Return: 0 or the status to refuse
+ * with. */
+static unsigned int parse_field(char *line, struct head *h)
+{
+	char *value = cut(line, ':');
+	uint64_t n;
+
+	if (!value)
+		return 400;
+	value += strspn(value, " \t");
+	if (strcasecmp(line, "transfer-encoding") == 0)
+		return 501;
+	if (strcasecmp(line, "content-length") != 0)
+		return 0;
+	if (str_parse_u64(value, 0, UINT64_MAX, &n) < 0)
+		return 400;
+	if (n > BODY_MAX)
+		return 413;
+	h->body_len = (size_t)n;
+	return 0;
+}
+
+/* parse_head() - @s is NUL-terminated and ends before the empty line. Return: 0 or the status to
+ * refuse with. */
+static unsigned int parse_head(char *s, struct head *h)
+{
+	char *line = s;
+	char *next;
+	unsigned int status = 0;
+
+	for (; line && status == 0; line = next) {
+		next = strstr(line, "\r\n");
+		if (next) {
+			*next = '\0';
+			next += 2;
+		}
+		if (line != s)
+			status = parse_field(line, h);
+		else if (parse_request_line(line, &h->req) < 0)
+			status = 400;
+	}
+	return status;
+}
+
+static void conn_handle(struct conn *c, struct head *h)
+{
+	struct http_server *s = c->server;
+
+	c->is_head_method = streq(h->req.method, "HEAD");
+	if (c->is_head_method)
+		h->req.method = "GET";
+	s->handler(&h->req, &c->resp, s->arg);
+	if (c->is_deferred) {
+		c->state = CONN_STATE_DEFERRED;
+		if (loop_set(&c->watch, 0) < 0 ||
+		    loop_timer_set(s->loop, &c->timer, HANDLE_TIMEOUT_US) < 0)
+			conn_detach(c);
+		return;
+	}
+	if (c->body_left == 0) {
+		conn_answer(c);
+		return;
+	}
+	c->state = CONN_STATE_BODY;
+}
+
+/* conn_drop_body() - the handler has answered; the body is still in the way. */
+static void conn_drop_body(struct conn *c)
+{
+	size_t n = MIN(c->body_left, buf_len(&c->in));
+
+	buf_consume(&c->in, n);
+	c->body_left -= n;
+	if (c->body_left == 0)
+		conn_answer(c);
+}
+
+/* conn_parse() - try the head again after each read; it is short, so this is cheap. */
+static void conn_parse(struct conn *c)
+{
+	_cleanup_(freep) char *copy = NULL;
+	struct head h = {.body_len = 0};
+	size_t len = buf_len(&c->in);
+	const uint8_t *end = memmem(buf_head(&c->in), len, "\r\n\r\n", 4);
+	unsigned int status;
+	size_t n;
+
+	if (!end && len < HEAD_MAX)
+		return;
+	n = end ? (size_t)(end - buf_head(&c->in)) : 0;
+	if (!end || n > HEAD_MAX) {
+		conn_refuse(c, 431);
+		return;
+	}
+	if (memchr(buf_head(&c->in), '\0', n)) {
+		conn_refuse(c, 400);
+		return;
+	}
+	copy = strndup((const char *)buf_head(&c->in), n);
+	status = copy ? parse_head(copy, &h) : 503;
+	if (status > 0) {
+		conn_refuse(c, status);
+		return;
+	}
+	buf_consume(&c->in, n + 4);
+	c->body_left = h.body_len - MIN(h.body_len, buf_len(&c->in));
+	buf_reset(&c->in);
+	conn_handle(c, &h);
+}
+
+static void conn_read(struct conn *c)
+{
+	ssize_t n;
+
+	if (buf_reserve(&c->in, 2048) < 0) {
+		conn_close(c);
+		return;
+	}
+	n = recv(c->watch.fd, buf_tail(&c->in), 2048, 0);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		conn_close(c);
+		return;
+	}
+	if (c->state == CONN_STATE_LINGER)
+		return;
+	buf_produce(&c->in, (size_t)n);
+	if (c->state == CONN_STATE_HEAD)
+		conn_parse(c);
+	else
+		conn_drop_body(c);
+}
+
+static void on_conn_event(struct loop_fd *w, uint32_t events)
+{
+	struct conn *c = container_of(w, struct conn, watch);
+
+	if (c->state == CONN_STATE_WRITE)
+		conn_write(c);
+	else if (c->state == CONN_STATE_DEFERRED)
+		conn_close(c); /* only errors are reported here: the client has left */
+	else
+		conn_read(c);
+}
+
+static void on_conn_timer(struct loop_timer *t)
+{
+	conn_close(container_of(t, struct conn, timer));
+}
+
+static int conn_new(struct http_server *s, int fd)
+{
+	struct conn *c = calloc(1, sizeof(*c));
+	int r;
+
+	if (!c)
+		return -ENOMEM;
+	c->watch.fd = fd;
+	c->watch.on_event = on_conn_event;
+	c->timer.on_timer = on_conn_timer;
+	c->in.limit = HEAD_MAX + 4096;
+	c->resp.status = 200;
+	c->resp.content_type = "text/plain; charset=utf-8";
+	r = loop_timer_set(s->loop, &c->timer, REQUEST_TIMEOUT_US);
+	if (r == 0)
+		r = loop_add(s->loop, &c->watch, EPOLLIN);
+	if (r < 0) {
+		loop_timer_del(&c->timer);
+		free(c);
+		return r;
+	}
+	c->server = s;
+	list_add_tail(&s->conns, &c->link);
+	s->n_conns++;
+	return 0;
+}
+
+static void on_accept_pause(struct loop_timer *t)
+{
+	struct http_server *s = container_of(t, struct http_server, accept_pause);
+
+	if (s->n_conns < CONNECTIONS_MAX)
+		(void)loop_set(&s->listener, EPOLLIN);
+}
+
+static void on_accept(struct loop_fd *w, uint32_t events)
+{
+	struct http_server *s = container_of(w, struct http_server, listener);
+
+	while (s->n_conns < CONNECTIONS_MAX) {
+		int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM)) {
+			/* The queue stays readable: without a pause this would spin. */
+			(void)loop_set(w, 0);
+			(void)loop_timer_set(s->loop, &s->accept_pause, ACCEPT_PAUSE_US);
+			return;
+		}
+		if (fd < 0)
+			return;
+		if (conn_new(s, fd) < 0)
+			(void)close(fd);
+	}
+	(void)loop_set(w, 0);
+}
+
+int http_server_new(struct loop *l, int listen_fd, http_handler *handler, void *arg,
+		    struct http_server **ret)
+{
+	_cleanup_(freep) struct http_server *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	s->loop = l;
+	s->handler = handler;
+	s->arg = arg;
+	list_init(&s->conns);
+	s->accept_pause.on_timer = on_accept_pause;
+	s->listener.fd = listen_fd;
+	s->listener.on_event = on_accept;
+	r = loop_add(l, &s->listener, EPOLLIN);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(s);
+	return 0;
+}
+
+struct http_server *http_server_free(struct http_server *s)
+{
+	struct conn *c, *tmp;
+
+	if (!s)
+		return NULL;
+	list_for_each_entry_safe (c, tmp, &s->conns, link)
+		conn_close(c);
+	loop_timer_del(&s->accept_pause);
+	loop_del(&s->listener);
+	(void)close_fd(s->listener.fd);
+	free(s);
+	return NULL;
+}
+
+void http_response_defer(struct http_response *resp)
+{
+	container_of(resp, struct conn, resp)->is_deferred = true;
+}
+
+void http_response_finish(struct http_response *resp)
+{
+	struct conn *c = container_of(resp, struct conn, resp);
+
+	if (!c->server)
+		conn_free(c);
+	else
+		conn_answer(c);
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* decode() - percent-decode @n bytes into @ret; a NUL byte is refused. */
+static int decode(const char *s, size_t n, char *ret, size_t size)
+{
+	size_t at = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		int c = (unsigned char)s[i];
+
+		if (c == '%') {
+			int hi = i + 2 < n ? hex_digit(s[i + 1]) : -1;
+			int lo = i + 2 < n ? hex_digit(s[i + 2]) : -1;
+
+			if (hi < 0 || lo < 0)
+				return -EINVAL;
+			c = hi << 4 | lo;
+			i += 2;
+		}
+		if (c == 0 || at + 1 >= size)
+			return -EINVAL;
+		ret[at++] = (char)c;
+	}
+	ret[at] = '\0';
+	return 0;
+}
+
+int http_query_get(const char *query, const char *name, char *ret, size_t size)
+{
+	size_t name_len = strlen(name);
+	size_t n;
+
+	for (const char *p = query; *p; p += n + (p[n] == '&')) {
+		n = strcspn(p, "&");
+		if (n > name_len && p[name_len] == '=' && strncmp(p, name, name_len) == 0)
+			return decode(p + name_len + 1, n - name_len - 1, ret, size);
+		if (n == name_len && strncmp(p, name, n) == 0)
+			return decode("", 0, ret, size);
+	}
+	return -ENOENT;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* server - small HTTP/1.1 server for admin, metrics and readiness. Owner: its creator. Thread: the
+ * loop's. One request per connection; heads, connections and times are bounded. Not for application
+ * traffic. */
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/loop.h"
+#include "base/macros.h"
+
+struct http_server; /* opaque */
+
+/** struct http_request - valid during the handler's call only. */
+struct http_request {
+	const char *method; /* "GET", "POST", ...; HEAD is answered as GET without the body */
+	const char *path;   /* "/config_dump"; not decoded */
+	const char *query;  /* after "?", not decoded; "" when there is none */
+};
+
+/** struct http_response - filled by the handler, owned by the server. */
+struct http_response {
+	unsigned int status;      /* 200 unless set */
+	const char *content_type; /* static string; "text/plain; charset=utf-8" unless set */
+	struct buf body;
+};
+
+typedef void http_handler(const struct http_request *req, struct http_response *resp, void *arg);
+
+/**
+ * http_server_new() - serve what connects to a listening descriptor.
+ * @listen_fd: UNIX or TCP, non-blocking; taken on success, left to the caller on failure.
+ * Return: 0; -ENOMEM; -errno of epoll_ctl.
+ */
+_must_check_ int http_server_new(struct loop *l, int listen_fd, http_handler *handler, void *arg,
+				 struct http_server **ret);
+/** http_server_free() - close all; responses that are deferred may still be finished (into
+ * nothing). */
+struct http_server *http_server_free(struct http_server *s);
+DEFINE_CLEANUP(struct http_server *, http_server_free);
+
+/** http_response_defer() - in the handler: the answer comes later; @resp stays valid until
+ * http_response_finish(). */
+void http_response_defer(struct http_response *resp);
+/** http_response_finish() - send a deferred answer; @resp is gone afterwards, also when the client
+ * has left. */
+void http_response_finish(struct http_response *resp);
+
+/** http_query_get() - value of a name in "a=1&b=2", percent-decoded. Return: 0; -ENOENT absent;
+ * -EINVAL malformed or over @size. */
+_must_check_ int http_query_get(const char *query, const char *name, char *ret, size_t size);

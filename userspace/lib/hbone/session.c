@@ -1,0 +1,633 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hbone/session.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <nghttp2/nghttp2.h>
+
+#include "base/list.h"
+
+#define FRAME_HEAD_LEN 9
+/* Less than this is not worth a frame of its own: the rest waits for the next buffer. */
+#define READ_ROOM_MIN 4096
+#define GATHER_MAX    64
+/* A peer that resets faster than this is attacking (rapid reset); applications that reset are not
+ * that many. */
+#define RESET_BURST 10000
+#define RESET_RATE  10000
+
+struct hbone_session {
+	nghttp2_session *h2;
+	const struct hbone_session_ops *ops;
+	void *arg;
+	struct list streams; /* struct hbone_stream._link */
+	uint32_t stream_count;
+	bool is_server;
+	bool is_goaway; /* the peer takes no new streams */
+	bool is_ping_pending;
+	uint8_t *out; /* buffer of the send that runs */
+	size_t out_cap;
+	size_t out_len;
+	struct hbone_stream *gather; /* whose bytes iov holds; NULL: none */
+	size_t gather_len;
+	int n_iov;
+	struct iovec iov[GATHER_MAX];
+	struct hbone_head head; /* being received; only one at a time on a connection */
+};
+
+static struct hbone_stream *stream_by_id(struct hbone_session *s, int32_t id)
+{
+	return nghttp2_session_get_stream_user_data(s->h2, id);
+}
+
+static void output_notify(struct hbone_session *s)
+{
+	if (nghttp2_session_want_write(s->h2))
+		s->ops->on_output(s->arg);
+}
+
+static void stream_link(struct hbone_session *s, struct hbone_stream *st,
+			const struct hbone_stream_ops *ops, int32_t id)
+{
+	st->ops = ops;
+	st->session = s;
+	st->id = id;
+	st->unconsumed = 0;
+	st->is_sleeping = false;
+	list_add_tail(&s->streams, &st->_link);
+	s->stream_count++;
+}
+
+/* stream_unlink() - forget it; what it had not delivered no longer holds the connection's window.
+ */
+static void stream_unlink(struct hbone_session *s, struct hbone_stream *st)
+{
+	if (s->gather == st)
+		s->gather = NULL;
+	if (st->unconsumed > 0)
+		(void)nghttp2_session_consume_connection(s->h2, st->unconsumed);
+	st->unconsumed = 0;
+	st->session = NULL;
+	list_del(&st->_link);
+	s->stream_count--;
+}
+
+/* gather_flush() - hand the bytes collected for one stream over. */
+static void gather_flush(struct hbone_session *s)
+{
+	struct hbone_stream *st = s->gather;
+
+	s->gather = NULL;
+	if (st)
+		st->ops->on_data(st, s->iov, s->n_iov, s->gather_len);
+}
+
+static int on_data_chunk(nghttp2_session *h2, uint8_t flags, int32_t id, const uint8_t *p, size_t n,
+			 void *arg)
+{
+	struct hbone_session *s = arg;
+	struct hbone_stream *st = stream_by_id(s, id);
+
+	if (!st) {
+		(void)nghttp2_session_consume(h2, id, n);
+		return 0;
+	}
+	if (s->gather != st || s->n_iov == GATHER_MAX) {
+		gather_flush(s);
+		/* The flush may have ended the very stream. */
+		st = stream_by_id(s, id);
+		if (!st) {
+			(void)nghttp2_session_consume(h2, id, n);
+			return 0;
+		}
+		s->gather = st;
+		s->gather_len = 0;
+		s->n_iov = 0;
+	}
+	s->iov[s->n_iov].iov_base = (void *)(uintptr_t)p;
+	s->iov[s->n_iov].iov_len = n;
+	s->n_iov++;
+	s->gather_len += n;
+	st->unconsumed += (uint32_t)n;
+	return 0;
+}
+
+static int on_begin_headers(nghttp2_session *h2, const nghttp2_frame *frame, void *arg)
+{
+	struct hbone_session *s = arg;
+
+	hbone_head_reset(&s->head);
+	return 0;
+}
+
+static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint8_t *name,
+		     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
+		     void *arg)
+{
+	struct hbone_session *s = arg;
+
+	hbone_head_add(&s->head, name, name_len, value, value_len);
+	return 0;
+}
+
+static nghttp2_nv make_nv(const char *name, const char *value, uint8_t flags)
+{
+	return (nghttp2_nv){.name = (uint8_t *)(uintptr_t)name,
+			    .value = (uint8_t *)(uintptr_t)value,
+			    .namelen = strlen(name),
+			    .valuelen = strlen(value),
+			    .flags = (uint8_t)(flags | NGHTTP2_NV_FLAG_NO_COPY_NAME)};
+}
+
+static int submit_error(struct hbone_session *s, int32_t id, int status)
+{
+	char text[4];
+	nghttp2_nv nv;
+
+	(void)snprintf(text, sizeof(text), "%03u", (unsigned int)status % 1000U);
+	nv = make_nv(":status", text, 0);
+	(void)nghttp2_session_set_stream_user_data(s->h2, id, NULL);
+	return nghttp2_submit_response(s->h2, id, &nv, 1, NULL) < 0 ? -ENOMEM : 0;
+}
+
+static void on_request(struct hbone_session *s, int32_t id)
+{
+	if (s->head.is_too_big || !s->head.is_connect || s->head.authority[0] == '\0') {
+		(void)submit_error(s, id, 400);
+		return;
+	}
+	if (s->ops->on_connect(s->arg, id, &s->head) < 0)
+		(void)nghttp2_submit_rst_stream(s->h2, NGHTTP2_FLAG_NONE, id, HBONE_REFUSED_STREAM);
+}
+
+static void on_headers(struct hbone_session *s, const nghttp2_frame *frame)
+{
+	struct hbone_stream *st;
+
+	if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
+		on_request(s, frame->hd.stream_id);
+		return;
+	}
+	st = stream_by_id(s, frame->hd.stream_id);
+	/* No final status: an interim answer, or trailers. */
+	if (st && s->head.status >= 200)
+		st->ops->on_response(st, &s->head);
+}
+
+static void on_end_stream(struct hbone_session *s, int32_t id)
+{
+	struct hbone_stream *st = stream_by_id(s, id);
+
+	if (st && s->gather == st)
+		gather_flush(s);
+	st = stream_by_id(s, id);
+	if (st)
+		st->ops->on_eof(st);
+}
+
+static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *arg)
+{
+	struct hbone_session *s = arg;
+
+	switch (frame->hd.type) {
+	case NGHTTP2_HEADERS:
+		on_headers(s, frame);
+		break;
+	case NGHTTP2_GOAWAY:
+		s->is_goaway = true;
+		if (s->ops->on_goaway)
+			s->ops->on_goaway(s->arg);
+		return 0;
+	case NGHTTP2_PING:
+		if (frame->hd.flags & NGHTTP2_FLAG_ACK)
+			s->is_ping_pending = false;
+		return 0;
+	case NGHTTP2_DATA:
+		break;
+	default:
+		return 0;
+	}
+	if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
+		on_end_stream(s, frame->hd.stream_id);
+	return 0;
+}
+
+/* on_frame_send() - an error answer is complete: let go of a request that still wants to send (RFC
+ * 9113, section 8.1). */
+static int on_frame_send(nghttp2_session *h2, const nghttp2_frame *frame, void *arg)
+{
+	struct hbone_session *s = arg;
+	int32_t id = frame->hd.stream_id;
+
+	if (s->is_server && frame->hd.type == NGHTTP2_HEADERS &&
+	    frame->hd.flags & NGHTTP2_FLAG_END_STREAM &&
+	    nghttp2_session_get_stream_remote_close(h2, id) == 0)
+		(void)nghttp2_submit_rst_stream(h2, NGHTTP2_FLAG_NONE, id, HBONE_NO_ERROR);
+	return 0;
+}
+
+static int on_stream_close(nghttp2_session *h2, int32_t id, uint32_t code, void *arg)
+{
+	struct hbone_session *s = arg;
+	struct hbone_stream *st = stream_by_id(s, id);
+
+	if (!st)
+		return 0;
+	if (s->gather == st)
+		gather_flush(s);
+	st = stream_by_id(s, id);
+	if (!st)
+		return 0;
+	(void)nghttp2_session_set_stream_user_data(h2, id, NULL);
+	stream_unlink(s, st);
+	st->ops->on_close(st, code);
+	return 0;
+}
+
+static ssize_t on_send(nghttp2_session *h2, const uint8_t *p, size_t n, int flags, void *arg)
+{
+	struct hbone_session *s = arg;
+
+	n = MIN(n, s->out_cap - s->out_len);
+	if (n == 0)
+		return NGHTTP2_ERR_WOULDBLOCK;
+	memcpy(s->out + s->out_len, p, n);
+	s->out_len += n;
+	return (ssize_t)n;
+}
+
+/* read_length() - how long the next frame may be; the stack lowers it to what the windows allow. */
+static ssize_t read_length(nghttp2_session *h2, uint8_t type, int32_t id, int32_t connection_window,
+			   int32_t stream_window, uint32_t frame_max, void *arg)
+{
+	const struct hbone_session *s = arg;
+	size_t room = s->out_cap - s->out_len;
+	size_t n = MIN((size_t)frame_max, (size_t)HBONE_FRAME_MAX);
+
+	room = room > FRAME_HEAD_LEN ? room - FRAME_HEAD_LEN : 1;
+	return (ssize_t)MIN(n, room);
+}
+
+/* on_read_data() - the application's bytes go straight to where they will be sent from, behind the
+ * room for the frame's head, which on_send_data() fills in a moment later: nothing comes between
+ * the two calls. */
+static ssize_t on_read_data(nghttp2_session *h2, int32_t id, uint8_t *p, size_t n, uint32_t *flags,
+			    nghttp2_data_source *source, void *arg)
+{
+	struct hbone_session *s = arg;
+	struct hbone_stream *st = stream_by_id(s, id);
+	ssize_t r;
+
+	if (!st)
+		return NGHTTP2_ERR_DEFERRED;
+	if (s->out_cap - s->out_len < FRAME_HEAD_LEN + READ_ROOM_MIN)
+		return NGHTTP2_ERR_PAUSE;
+	r = st->ops->on_read(st, s->out + s->out_len + FRAME_HEAD_LEN, n);
+	if (r > 0) {
+		*flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+		return r;
+	}
+	if (r == 0) {
+		*flags |= NGHTTP2_DATA_FLAG_EOF;
+		return 0;
+	}
+	if (r == -EAGAIN)
+		st->is_sleeping = true;
+	else
+		(void)nghttp2_submit_rst_stream(h2, NGHTTP2_FLAG_NONE, id, HBONE_CONNECT_ERROR);
+	return NGHTTP2_ERR_DEFERRED;
+}
+
+static int on_send_data(nghttp2_session *h2, nghttp2_frame *frame, const uint8_t *head, size_t n,
+			nghttp2_data_source *source, void *arg)
+{
+	struct hbone_session *s = arg;
+
+	memcpy(s->out + s->out_len, head, FRAME_HEAD_LEN);
+	s->out_len += FRAME_HEAD_LEN + n;
+	return 0;
+}
+
+static int make_callbacks(nghttp2_session_callbacks **ret)
+{
+	nghttp2_session_callbacks *c;
+
+	if (nghttp2_session_callbacks_new(&c) < 0)
+		return -ENOMEM;
+	nghttp2_session_callbacks_set_on_begin_headers_callback(c, on_begin_headers);
+	nghttp2_session_callbacks_set_on_header_callback(c, on_header);
+	nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame_recv);
+	nghttp2_session_callbacks_set_on_frame_send_callback(c, on_frame_send);
+	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_data_chunk);
+	nghttp2_session_callbacks_set_on_stream_close_callback(c, on_stream_close);
+	nghttp2_session_callbacks_set_send_callback(c, on_send);
+	nghttp2_session_callbacks_set_send_data_callback(c, on_send_data);
+	nghttp2_session_callbacks_set_data_source_read_length_callback(c, read_length);
+	*ret = c;
+	return 0;
+}
+
+static int make_options(nghttp2_option **ret)
+{
+	nghttp2_option *o;
+
+	if (nghttp2_option_new(&o) < 0)
+		return -ENOMEM;
+	nghttp2_option_set_no_auto_window_update(o, 1);
+	nghttp2_option_set_no_closed_streams(o, 1);
+	nghttp2_option_set_peer_max_concurrent_streams(o, HBONE_CLIENT_STREAMS_MAX);
+	nghttp2_option_set_stream_reset_rate_limit(o, RESET_BURST, RESET_RATE);
+	*ret = o;
+	return 0;
+}
+
+static int h2_new(struct hbone_session *s)
+{
+	nghttp2_session_callbacks *c = NULL;
+	nghttp2_option *o = NULL;
+	int r;
+
+	r = make_callbacks(&c);
+	if (r < 0)
+		return r;
+	r = make_options(&o);
+	if (r == 0) {
+		if (s->is_server)
+			r = nghttp2_session_server_new2(&s->h2, c, s, o);
+		else
+			r = nghttp2_session_client_new2(&s->h2, c, s, o);
+		nghttp2_option_del(o);
+	}
+	nghttp2_session_callbacks_del(c);
+	return r < 0 ? -ENOMEM : 0;
+}
+
+static int submit_settings(struct hbone_session *s)
+{
+	const nghttp2_settings_entry client[] = {
+		{NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
+		{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, HBONE_STREAM_WINDOW},
+		{NGHTTP2_SETTINGS_MAX_FRAME_SIZE, HBONE_FRAME_MAX},
+		{NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HBONE_HEADER_LIST_MAX},
+	};
+	const nghttp2_settings_entry server[] = {
+		{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, HBONE_SERVER_STREAMS_MAX},
+		{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, HBONE_STREAM_WINDOW},
+		{NGHTTP2_SETTINGS_MAX_FRAME_SIZE, HBONE_FRAME_MAX},
+		{NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HBONE_HEADER_LIST_MAX},
+	};
+	int r;
+
+	if (s->is_server)
+		r = nghttp2_submit_settings(s->h2, NGHTTP2_FLAG_NONE, server, ARRAY_SIZE(server));
+	else
+		r = nghttp2_submit_settings(s->h2, NGHTTP2_FLAG_NONE, client, ARRAY_SIZE(client));
+	if (r == 0)
+		r = nghttp2_session_set_local_window_size(s->h2, NGHTTP2_FLAG_NONE, 0,
+							  HBONE_CONNECTION_WINDOW);
+	return r < 0 ? -ENOMEM : 0;
+}
+
+int hbone_session_new(bool is_server, const struct hbone_session_ops *ops, void *arg,
+		      struct hbone_session **ret)
+{
+	_cleanup_(hbone_session_freep) struct hbone_session *s = NULL;
+	int r;
+
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	s->ops = ops;
+	s->arg = arg;
+	s->is_server = is_server;
+	list_init(&s->streams);
+	r = h2_new(s);
+	if (r < 0)
+		return r;
+	r = submit_settings(s);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(s);
+	return 0;
+}
+
+struct hbone_session *hbone_session_free(struct hbone_session *s)
+{
+	if (!s)
+		return NULL;
+	while (!list_is_empty(&s->streams)) {
+		struct hbone_stream *st = list_entry(s->streams.next, struct hbone_stream, _link);
+
+		(void)nghttp2_session_set_stream_user_data(s->h2, st->id, NULL);
+		stream_unlink(s, st);
+		st->ops->on_close(st, HBONE_INTERNAL_ERROR);
+	}
+	nghttp2_session_del(s->h2);
+	free(s);
+	return NULL;
+}
+
+int hbone_session_recv(struct hbone_session *s, const uint8_t *p, size_t n)
+{
+	ssize_t r;
+
+	r = nghttp2_session_mem_recv(s->h2, p, n);
+	gather_flush(s);
+	output_notify(s);
+	if (r == NGHTTP2_ERR_NOMEM)
+		return -ENOMEM;
+	return r < 0 || (size_t)r != n ? -EPROTO : 0;
+}
+
+int hbone_session_send(struct hbone_session *s, uint8_t *p, size_t cap, size_t *ret_n)
+{
+	int r;
+
+	assert(cap >= HBONE_SEND_MIN);
+	s->out = p;
+	s->out_cap = cap;
+	s->out_len = 0;
+	r = nghttp2_session_send(s->h2);
+	s->out = NULL;
+	if (r == NGHTTP2_ERR_NOMEM)
+		return -ENOMEM;
+	if (r < 0)
+		return -EPROTO;
+	*ret_n = s->out_len;
+	return 0;
+}
+
+bool hbone_session_is_done(const struct hbone_session *s)
+{
+	return !nghttp2_session_want_read(s->h2) && !nghttp2_session_want_write(s->h2);
+}
+
+size_t hbone_session_queued(const struct hbone_session *s)
+{
+	return nghttp2_session_get_outbound_queue_size(s->h2);
+}
+
+bool hbone_session_has_output(const struct hbone_session *s)
+{
+	return nghttp2_session_want_write(s->h2) != 0;
+}
+
+uint32_t hbone_session_stream_count(const struct hbone_session *s)
+{
+	return s->stream_count;
+}
+
+uint32_t hbone_session_streams_max(const struct hbone_session *s)
+{
+	uint32_t peer =
+		nghttp2_session_get_remote_settings(s->h2, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+
+	return MIN(peer, (uint32_t)HBONE_CLIENT_STREAMS_MAX);
+}
+
+bool hbone_session_is_usable(const struct hbone_session *s)
+{
+	return !s->is_server && !s->is_goaway && s->stream_count < hbone_session_streams_max(s) &&
+	       nghttp2_session_check_request_allowed(s->h2);
+}
+
+int hbone_session_ping(struct hbone_session *s)
+{
+	if (s->is_ping_pending)
+		return -EBUSY;
+	if (nghttp2_submit_ping(s->h2, NGHTTP2_FLAG_NONE, NULL) < 0)
+		return -ENOMEM;
+	s->is_ping_pending = true;
+	s->ops->on_output(s->arg);
+	return 0;
+}
+
+bool hbone_session_is_ping_pending(const struct hbone_session *s)
+{
+	return s->is_ping_pending;
+}
+
+int hbone_session_shutdown_notice(struct hbone_session *s)
+{
+	if (nghttp2_submit_shutdown_notice(s->h2) < 0)
+		return -ENOMEM;
+	output_notify(s);
+	return 0;
+}
+
+int hbone_session_goaway(struct hbone_session *s, uint32_t code)
+{
+	int32_t last = nghttp2_session_get_last_proc_stream_id(s->h2);
+
+	if (nghttp2_submit_goaway(s->h2, NGHTTP2_FLAG_NONE, last, code, NULL, 0) < 0)
+		return -ENOMEM;
+	s->is_goaway = true;
+	output_notify(s);
+	return 0;
+}
+
+int hbone_stream_open(struct hbone_session *s, struct hbone_stream *st,
+		      const struct hbone_stream_ops *ops, const struct hbone_connect *c)
+{
+	const nghttp2_data_provider data = {.read_callback = on_read_data};
+	nghttp2_nv nv[5];
+	size_t n = 0;
+	int32_t id;
+
+	if (!hbone_session_is_usable(s))
+		return -EBUSY;
+	nv[n++] = make_nv(":method", "CONNECT", NGHTTP2_NV_FLAG_NO_COPY_VALUE);
+	nv[n++] = make_nv(":authority", c->authority, 0);
+	if (c->baggage)
+		nv[n++] = make_nv("baggage", c->baggage, 0);
+	/* These differ each time: kept out of the compression table. */
+	if (c->forwarded)
+		nv[n++] = make_nv("forwarded", c->forwarded, NGHTTP2_NV_FLAG_NO_INDEX);
+	if (c->traceparent)
+		nv[n++] = make_nv("traceparent", c->traceparent, NGHTTP2_NV_FLAG_NO_INDEX);
+	id = nghttp2_submit_request(s->h2, NULL, nv, n, &data, st);
+	if (id < 0)
+		return id == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EBUSY;
+	stream_link(s, st, ops, id);
+	s->ops->on_output(s->arg);
+	return 0;
+}
+
+int hbone_stream_bind(struct hbone_session *s, struct hbone_stream *st,
+		      const struct hbone_stream_ops *ops, int32_t id)
+{
+	if (nghttp2_session_set_stream_user_data(s->h2, id, st) < 0)
+		return -ENOENT;
+	stream_link(s, st, ops, id);
+	return 0;
+}
+
+int hbone_stream_respond(struct hbone_stream *st, int status, const char *baggage)
+{
+	const nghttp2_data_provider data = {.read_callback = on_read_data};
+	struct hbone_session *s = st->session;
+	nghttp2_nv nv[2];
+	size_t n = 0;
+
+	if (!s)
+		return -ENOTCONN;
+	if (status != 200) {
+		int r = submit_error(s, st->id, status);
+
+		stream_unlink(s, st);
+		s->ops->on_output(s->arg);
+		return r;
+	}
+	nv[n++] = make_nv(":status", "200", NGHTTP2_NV_FLAG_NO_COPY_VALUE);
+	if (baggage && baggage[0] != '\0')
+		nv[n++] = make_nv("baggage", baggage, 0);
+	if (nghttp2_submit_response(s->h2, st->id, nv, n, &data) < 0)
+		return -ENOMEM;
+	s->ops->on_output(s->arg);
+	return 0;
+}
+
+int hbone_session_reject(struct hbone_session *s, int32_t id, int status)
+{
+	int r = submit_error(s, id, status);
+
+	s->ops->on_output(s->arg);
+	return r;
+}
+
+void hbone_stream_resume(struct hbone_stream *st)
+{
+	if (!st->session || !st->is_sleeping)
+		return;
+	st->is_sleeping = false;
+	(void)nghttp2_session_resume_data(st->session->h2, st->id);
+	st->session->ops->on_output(st->session->arg);
+}
+
+void hbone_stream_consume(struct hbone_stream *st, size_t n)
+{
+	struct hbone_session *s = st->session;
+
+	if (!s)
+		return;
+	n = MIN(n, (size_t)st->unconsumed);
+	st->unconsumed -= (uint32_t)n;
+	(void)nghttp2_session_consume(s->h2, st->id, n);
+	output_notify(s);
+}
+
+void hbone_stream_reset(struct hbone_stream *st, uint32_t code)
+{
+	struct hbone_session *s = st->session;
+
+	if (!s)
+		return;
+	(void)nghttp2_session_set_stream_user_data(s->h2, st->id, NULL);
+	(void)nghttp2_submit_rst_stream(s->h2, NGHTTP2_FLAG_NONE, st->id, code);
+	stream_unlink(s, st);
+	s->ops->on_output(s->arg);
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* session - one HTTP/2 connection that carries CONNECT streams (HBONE), without a socket: bytes in
+ * by hbone_session_recv(), bytes out by hbone_session_send(). Owner: the tunnel. One thread.
+ *
+ * Streams are embedded in their owner's struct. The owner is called back from within recv and send;
+ * in a callback it may call any hbone_stream_*() function and may free the stream's memory after
+ * on_close or hbone_stream_reset(); it must not call hbone_session_recv(), _send() or _free().
+ *
+ * Flow: on_read fills the tunnel's own buffer (no copy); on_data hands bytes of the receive buffer
+ * over, and the windows reopen only by hbone_stream_consume(), so that a slow reader costs at most
+ * HBONE_STREAM_WINDOW. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "base/cleanup.h"
+#include "base/list.h"
+#include "hbone/head.h"
+
+#define HBONE_STREAM_WINDOW (512 * 1024)
+/* Room for every stream's whole window: a few readers that sleep never block the others of the
+ * tunnel. */
+#define HBONE_CONNECTION_WINDOW  (64 * 1024 * 1024)
+#define HBONE_FRAME_MAX          (256 * 1024)
+#define HBONE_SERVER_STREAMS_MAX 200
+/* What a server may be assumed to take before its SETTINGS say so, and our own limit per tunnel. */
+#define HBONE_CLIENT_STREAMS_MAX 100
+/* hbone_session_send() wants at least this much room. */
+#define HBONE_SEND_MIN (64 * 1024)
+
+/* HTTP/2 error codes that we send or judge (RFC 9113, section 7). */
+enum hbone_error {
+	HBONE_NO_ERROR = 0,
+	HBONE_INTERNAL_ERROR = 2,
+	HBONE_REFUSED_STREAM = 7,
+	HBONE_CANCEL = 8,
+	HBONE_CONNECT_ERROR = 10,
+};
+
+struct hbone_session; /* opaque */
+struct hbone_stream;
+
+struct hbone_stream_ops {
+	/* Client: the answer's head. 200: bytes flow. Anything else: the stream will end. */
+	void (*on_response)(struct hbone_stream *st, const struct hbone_head *head);
+	/* Read up to @n bytes of the application into @p. Return: > 0; 0 end (END_STREAM goes out);
+	 * -EAGAIN: call hbone_stream_resume() when there is more; any other -errno resets the
+	 * stream (on_close follows). */
+	ssize_t (*on_read)(struct hbone_stream *st, uint8_t *p, size_t n);
+	/* Bytes have come; valid during the call only. The owner takes all of them. */
+	void (*on_data)(struct hbone_stream *st, const struct iovec *iov, int n_iov, size_t len);
+	/* The peer's END_STREAM: no more on_data. */
+	void (*on_eof)(struct hbone_stream *st);
+	/* The stream is over, both ways done (@code HBONE_NO_ERROR) or reset. Last callback. */
+	void (*on_close)(struct hbone_stream *st, uint32_t code);
+};
+
+/** struct hbone_stream - embedded, zeroed before first use; the fields belong to session.c. */
+struct hbone_stream {
+	const struct hbone_stream_ops *ops;
+	struct hbone_session *session; /* NULL: not open */
+	int32_t id;
+	uint32_t
+		unconsumed; /* bytes handed over and not yet given back by hbone_stream_consume() */
+	bool is_sleeping;   /* on_read said -EAGAIN */
+	struct list _link;  /* in the session's list */
+};
+
+struct hbone_session_ops {
+	/* Server: a well-formed CONNECT. Either hbone_stream_bind() and sooner or later
+	 * hbone_stream_respond(), or hbone_session_reject(). Return: 0; any -errno refuses the
+	 * stream (REFUSED_STREAM). */
+	int (*on_connect)(void *arg, int32_t id, const struct hbone_head *head);
+	/* Something waits to be sent: call hbone_session_send() before long. Also called from
+	 * within recv. */
+	void (*on_output)(void *arg);
+	/* The peer takes no new streams. */
+	void (*on_goaway)(void *arg);
+};
+
+/**
+ * hbone_session_new() - client or server side; queues the SETTINGS and the connection's
+ * WINDOW_UPDATE.
+ * @ops, @arg: borrowed for the session's life.
+ * Return: 0; -ENOMEM.
+ */
+_must_check_ int hbone_session_new(bool is_server, const struct hbone_session_ops *ops, void *arg,
+				   struct hbone_session **ret);
+/** hbone_session_free() - closes every stream first (on_close with HBONE_INTERNAL_ERROR). Takes
+ * NULL. Return: NULL. */
+struct hbone_session *hbone_session_free(struct hbone_session *s);
+DEFINE_CLEANUP(struct hbone_session *, hbone_session_free);
+
+/** hbone_session_recv() - bytes from the peer. Return: 0; -EPROTO: connection error, send what is
+ * queued, then close; -ENOMEM. */
+_must_check_ int hbone_session_recv(struct hbone_session *s, const uint8_t *p, size_t n);
+/**
+ * hbone_session_send() - fill @p with what is due; calls on_read.
+ * @cap:   room, at least HBONE_SEND_MIN.
+ * @ret_n: bytes made; 0: nothing left for now.
+ * Return: 0; -EPROTO, -ENOMEM: the connection is lost.
+ */
+_must_check_ int hbone_session_send(struct hbone_session *s, uint8_t *p, size_t cap, size_t *ret_n);
+/** hbone_session_is_done() - nothing more to read or to write: close the connection. */
+bool hbone_session_is_done(const struct hbone_session *s);
+/** hbone_session_queued() - frames (not DATA) that wait for hbone_session_send(): stop reading when
+ * the peer makes too many. */
+size_t hbone_session_queued(const struct hbone_session *s);
+/** hbone_session_has_output() - a call to hbone_session_send() would make bytes (or would ask
+ * on_read). */
+bool hbone_session_has_output(const struct hbone_session *s);
+
+/** hbone_session_stream_count() - streams that are open now. */
+uint32_t hbone_session_stream_count(const struct hbone_session *s);
+/** hbone_session_streams_max() - client: how many streams this tunnel may carry: ours and the
+ * peer's limit. */
+uint32_t hbone_session_streams_max(const struct hbone_session *s);
+/** hbone_session_is_usable() - client: a new stream may be opened (no GOAWAY, ids left, below the
+ * limit). */
+bool hbone_session_is_usable(const struct hbone_session *s);
+
+/** hbone_session_ping() - send a PING. Return: 0; -EBUSY: the last one is not answered yet;
+ * -ENOMEM. */
+int hbone_session_ping(struct hbone_session *s);
+/** hbone_session_is_ping_pending() - a PING waits for its answer. */
+bool hbone_session_is_ping_pending(const struct hbone_session *s);
+/** hbone_session_shutdown_notice() - server: GOAWAY with the highest id: no new streams please,
+ * those under way are kept. */
+int hbone_session_shutdown_notice(struct hbone_session *s);
+/** hbone_session_goaway() - GOAWAY with the last id that was served; streams go on, the session is
+ * done when they end. */
+int hbone_session_goaway(struct hbone_session *s, uint32_t code);
+
+/** struct hbone_connect - the request's headers; strings borrowed for the call; NULL: left out. */
+struct hbone_connect {
+	const char *authority;
+	const char *forwarded;
+	const char *baggage;
+	const char *traceparent;
+};
+
+/** hbone_stream_open() - client: send CONNECT; the application's bytes follow it at once. Return:
+ * 0; -EBUSY not usable; -ENOMEM. */
+_must_check_ int hbone_stream_open(struct hbone_session *s, struct hbone_stream *st,
+				   const struct hbone_stream_ops *ops,
+				   const struct hbone_connect *c);
+/** hbone_stream_bind() - server, within on_connect: callbacks of stream @id go to @st. Return: 0;
+ * -ENOENT. */
+_must_check_ int hbone_stream_bind(struct hbone_session *s, struct hbone_stream *st,
+				   const struct hbone_stream_ops *ops, int32_t id);
+/** hbone_stream_respond() - server: 200 (bytes flow) or an error status: answered
+ * and forgotten, no callback follows and @st may be freed. @baggage may be NULL. Return: 0;
+ * -ENOTCONN; -ENOMEM. */
+_must_check_ int hbone_stream_respond(struct hbone_stream *st, int status, const char *baggage);
+/** hbone_session_reject() - server, within on_connect: answer with @status and forget the stream.
+ */
+int hbone_session_reject(struct hbone_session *s, int32_t id, int status);
+/** hbone_stream_resume() - on_read has bytes again; harmless when it was not asleep. */
+void hbone_stream_resume(struct hbone_stream *st);
+/** hbone_stream_consume() - @n bytes of on_data have been delivered: reopen the windows. Harmless
+ * after the close. */
+void hbone_stream_consume(struct hbone_stream *st, size_t n);
+/** hbone_stream_reset() - RST_STREAM; no callback follows and @st may be freed. Harmless when not
+ * open. */
+void hbone_stream_reset(struct hbone_stream *st, uint32_t code);

@@ -1,3 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
 proto-srcs += $(addprefix userspace/lib/xds/,google.proto workload.proto authorization.proto discovery.proto \
 	ca.proto node.proto)
+lib-srcs += $(addprefix userspace/lib/xds/,types.c)

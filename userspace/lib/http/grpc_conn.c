@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "http/grpc_conn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define READ_BYTES      (64 * 1024)
+#define STREAM_WINDOW   (1024 * 1024)
+#define CONN_WINDOW     (4 * 1024 * 1024)
+#define PING_US         (30 * 1000000ULL)
+#define PONG_TIMEOUT_US (10 * 1000000ULL)
+#define OUT_LOW_BYTES   (64 * 1024)
+
+DEFINE_CLEANUP(nghttp2_session_callbacks *, nghttp2_session_callbacks_del);
+DEFINE_CLEANUP(nghttp2_option *, nghttp2_option_del);
+
+static void call_free(struct grpc_call *c)
+{
+	grpc_call_clear_headers(c);
+	loop_timer_del(&c->deadline);
+	buf_reset(&c->rx);
+	buf_reset(&c->tx);
+	free(c->finish_message);
+	free(c);
+}
+
+static void graveyard_sweep(struct grpc_conn *conn)
+{
+	struct grpc_call *c, *tmp;
+
+	list_for_each_entry_safe (c, tmp, &conn->graveyard, link) {
+		/* a finished server call lives until its trailers have left */
+		if (c->stream_id > 0 && !conn->is_freed && !conn->is_dead)
+			continue;
+		list_del(&c->link);
+		call_free(c);
+	}
+}
+
+static void conn_free_now(struct grpc_conn *conn)
+{
+	struct grpc_call *c, *tmp;
+
+	list_for_each_entry_safe (c, tmp, &conn->calls, link)
+		grpc_call_bury(c);
+	loop_task_del(&conn->flush_task);
+	loop_timer_del(&conn->ping_timer);
+	loop_del(&conn->w);
+	(void)close_fd(conn->w.fd);
+	nghttp2_session_del(conn->session);
+	graveyard_sweep(conn);
+	buf_reset(&conn->out);
+	free(conn);
+}
+
+void grpc_conn_free(struct grpc_conn *conn)
+{
+	struct grpc_call *c, *tmp;
+
+	if (!conn)
+		return;
+	list_for_each_entry_safe (c, tmp, &conn->calls, link)
+		grpc_call_bury(c);
+	conn->is_freed = true;
+	if (conn->depth == 0)
+		conn_free_now(conn);
+}
+
+void grpc_conn_enter(struct grpc_conn *conn)
+{
+	conn->depth++;
+}
+
+void grpc_conn_leave(struct grpc_conn *conn)
+{
+	if (--conn->depth > 0)
+		return;
+	if (conn->is_freed)
+		conn_free_now(conn);
+	else
+		graveyard_sweep(conn);
+}
+
+/* The connection is dead: end the calls, then tell the owner. Call between enter and leave. */
+static void conn_die(struct grpc_conn *conn, int error)
+{
+	if (conn->is_dead || conn->is_freed)
+		return;
+	conn->is_dead = true;
+	loop_del(&conn->w);
+	loop_timer_del(&conn->ping_timer);
+	while (!conn->is_freed && !list_is_empty(&conn->calls))
+		grpc_call_end(list_entry(conn->calls.next, struct grpc_call, link),
+			      GRPC_UNAVAILABLE, "connection lost");
+	if (!conn->is_freed)
+		conn->ops->on_closed(conn, error);
+}
+
+/* Return: 0 all written; -EAGAIN the rest waits in conn->out; -errno the connection is dead. */
+static int out_write(struct grpc_conn *conn)
+{
+	while (buf_len(&conn->out) > 0) {
+		ssize_t n =
+			send(conn->w.fd, buf_head(&conn->out), buf_len(&conn->out), MSG_NOSIGNAL);
+
+		if (n < 0)
+			return errno == EINTR ? 0 : -errno;
+		buf_consume(&conn->out, (size_t)n);
+	}
+	buf_reset(&conn->out);
+	return 0;
+}
+
+/* Gather frames until it is worth a system call. Return: bytes waiting; -errno. */
+static int out_fill(struct grpc_conn *conn)
+{
+	while (buf_len(&conn->out) < OUT_LOW_BYTES) {
+		const uint8_t *data;
+		ssize_t n = nghttp2_session_mem_send(conn->session, &data);
+		int r;
+
+		if (n < 0)
+			return -EPROTO;
+		if (n == 0)
+			break;
+		r = buf_append(&conn->out, data, (size_t)n);
+		if (r < 0)
+			return r;
+	}
+	return buf_len(&conn->out) > 0;
+}
+
+static int conn_write(struct grpc_conn *conn)
+{
+	int r;
+
+	do {
+		r = out_fill(conn);
+		if (r <= 0)
+			break;
+		r = out_write(conn);
+	} while (r == 0);
+	if (r == -EAGAIN || r == 0)
+		r = loop_set(&conn->w, EPOLLIN | (r == -EAGAIN ? EPOLLOUT : 0u));
+	if (r == 0 && !nghttp2_session_want_read(conn->session) &&
+	    !nghttp2_session_want_write(conn->session) && buf_len(&conn->out) == 0)
+		return -ECONNABORTED;
+	return r;
+}
+
+static void conn_flush(struct grpc_conn *conn)
+{
+	int r;
+
+	grpc_conn_enter(conn);
+	if (!conn->is_dead && !conn->is_freed) {
+		r = conn_write(conn);
+		if (r < 0)
+			conn_die(conn, r);
+	}
+	grpc_conn_leave(conn);
+}
+
+static void on_flush_task(struct loop_task *t)
+{
+	conn_flush(container_of(t, struct grpc_conn, flush_task));
+}
+
+void grpc_conn_kick(struct grpc_conn *conn)
+{
+	if (!conn->is_dead && !conn->is_freed)
+		loop_task_queue(conn->loop, &conn->flush_task);
+}
+
+/* Return: 1 more may be there; 0 nothing now; -errno; -ECONNRESET end of file. */
+static int conn_read(struct grpc_conn *conn)
+{
+	uint8_t data[READ_BYTES];
+	ssize_t n = recv(conn->w.fd, data, sizeof(data), 0);
+	ssize_t used;
+
+	if (n == 0)
+		return -ECONNRESET;
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	conn->is_alive = true;
+	used = nghttp2_session_mem_recv(conn->session, data, (size_t)n);
+	if (used < 0)
+		return used == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EPROTO;
+	return (size_t)n == sizeof(data);
+}
+
+static void on_conn_event(struct loop_fd *w, uint32_t events)
+{
+	struct grpc_conn *conn = container_of(w, struct grpc_conn, w);
+	int r = 1;
+
+	grpc_conn_enter(conn);
+	/* a few rounds only: other watches have their turn */
+	for (int i = 0; i < 8 && r > 0 && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)); i++) {
+		r = conn_read(conn);
+		if (conn->is_freed || conn->is_dead)
+			break;
+	}
+	if (r < 0)
+		conn_die(conn, r == -ECONNRESET ? 0 : r);
+	else
+		conn_flush(conn);
+	grpc_conn_leave(conn);
+}
+
+static void on_ping_timer(struct loop_timer *t)
+{
+	struct grpc_conn *conn = container_of(t, struct grpc_conn, ping_timer);
+
+	grpc_conn_enter(conn);
+	if (conn->is_ping_open && !conn->is_alive) {
+		conn_die(conn, -ETIMEDOUT);
+	} else if (conn->is_ping_open) {
+		conn->is_ping_open = false;
+		(void)loop_timer_set(conn->loop, t, PING_US);
+	} else {
+		conn->is_ping_open = true;
+		conn->is_alive = false;
+		(void)nghttp2_submit_ping(conn->session, NGHTTP2_FLAG_NONE, NULL);
+		(void)loop_timer_set(conn->loop, t, PONG_TIMEOUT_US);
+		conn_flush(conn);
+	}
+	grpc_conn_leave(conn);
+}
+
+static struct grpc_call *call_of(nghttp2_session *session, int32_t stream_id)
+{
+	struct grpc_call *c = nghttp2_session_get_stream_user_data(session, stream_id);
+
+	return c && !c->is_over ? c : NULL;
+}
+
+static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user_data)
+{
+	struct grpc_conn *conn = user_data;
+	struct grpc_call *c;
+
+	if (frame->hd.type != NGHTTP2_HEADERS)
+		return 0;
+	if (!conn->is_server || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+		return 0;
+	if (conn->n_calls >= GRPC_CALLS_MAX || grpc_call_new(conn, &c) < 0)
+		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+	c->stream_id = frame->hd.stream_id;
+	(void)nghttp2_session_set_stream_user_data(session, c->stream_id, c);
+	return 0;
+}
+
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const uint8_t *name,
+		     size_t name_len, const uint8_t *value, size_t value_len, uint8_t flags,
+		     void *user_data)
+{
+	struct grpc_call *c = call_of(session, frame->hd.stream_id);
+
+	if (!c)
+		return 0;
+	if (grpc_call_add_header(c, name, name_len, value, value_len) < 0)
+		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+	return 0;
+}
+
+static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *user_data)
+{
+	struct grpc_conn *conn = user_data;
+	bool is_end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
+	struct grpc_call *c;
+
+	if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
+		return 0;
+	c = call_of(session, frame->hd.stream_id);
+	if (c && frame->hd.type == NGHTTP2_HEADERS)
+		conn->ops->on_headers(c, is_end);
+	c = is_end ? call_of(session, frame->hd.stream_id) : NULL;
+	if (c)
+		conn->ops->on_peer_end(c);
+	return 0;
+}
+
+static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t stream_id,
+			 const uint8_t *data, size_t len, void *user_data)
+{
+	struct grpc_call *c = call_of(session, stream_id);
+
+	if (c)
+		grpc_call_receive(c, data, len);
+	return 0;
+}
+
+/* What a reset means to the user: gRPC over HTTP/2, "Errors". */
+static enum grpc_status status_of_reset(uint32_t code)
+{
+	switch (code) {
+	case NGHTTP2_REFUSED_STREAM:
+		return GRPC_UNAVAILABLE;
+	case NGHTTP2_CANCEL:
+		return GRPC_CANCELLED;
+	case NGHTTP2_ENHANCE_YOUR_CALM:
+		return GRPC_RESOURCE_EXHAUSTED;
+	case NGHTTP2_INADEQUATE_SECURITY:
+		return GRPC_PERMISSION_DENIED;
+	default:
+		return GRPC_INTERNAL;
+	}
+}
+
+static int on_stream_close(nghttp2_session *session, int32_t stream_id, uint32_t code,
+			   void *user_data)
+{
+	struct grpc_call *c = nghttp2_session_get_stream_user_data(session, stream_id);
+
+	if (!c)
+		return 0;
+	/* the stream's memory goes: nothing may look it up again */
+	c->stream_id = -1;
+	if (!c->is_over)
+		grpc_call_end(c, status_of_reset(code), "stream reset");
+	return 0;
+}
+
+static int callbacks_new(nghttp2_session_callbacks **ret)
+{
+	if (nghttp2_session_callbacks_new(ret) != 0)
+		return -ENOMEM;
+	nghttp2_session_callbacks_set_on_begin_headers_callback(*ret, on_begin_headers);
+	nghttp2_session_callbacks_set_on_header_callback(*ret, on_header);
+	nghttp2_session_callbacks_set_on_frame_recv_callback(*ret, on_frame_recv);
+	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(*ret, on_data_chunk);
+	nghttp2_session_callbacks_set_on_stream_close_callback(*ret, on_stream_close);
+	return 0;
+}
+
+static int session_new(struct grpc_conn *conn)
+{
+	_cleanup_(nghttp2_session_callbacks_delp) nghttp2_session_callbacks *callbacks = NULL;
+	_cleanup_(nghttp2_option_delp) nghttp2_option *option = NULL;
+	nghttp2_settings_entry settings[] = {
+		{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, GRPC_CALLS_MAX},
+		{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW},
+		{NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, GRPC_HEADERS_MAX},
+		{NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
+	};
+	int r = callbacks_new(&callbacks);
+
+	if (r < 0 || nghttp2_option_new(&option) != 0)
+		return -ENOMEM;
+	nghttp2_option_set_max_outbound_ack(option, 100);
+	nghttp2_option_set_no_closed_streams(option, 1);
+	r = conn->is_server ? nghttp2_session_server_new2(&conn->session, callbacks, conn, option)
+			    : nghttp2_session_client_new2(&conn->session, callbacks, conn, option);
+	/* ENABLE_PUSH is the client's to send */
+	if (r != 0 ||
+	    nghttp2_submit_settings(conn->session, NGHTTP2_FLAG_NONE, settings,
+				    ARRAY_SIZE(settings) - (conn->is_server ? 1 : 0)) != 0 ||
+	    nghttp2_session_set_local_window_size(conn->session, NGHTTP2_FLAG_NONE, 0,
+						  CONN_WINDOW) != 0)
+		return -ENOMEM;
+	return 0;
+}
+
+static int conn_start(struct grpc_conn *conn)
+{
+	int flags = fcntl(conn->w.fd, F_GETFL);
+	int r;
+
+	if (flags < 0 || fcntl(conn->w.fd, F_SETFL, flags | O_NONBLOCK) < 0)
+		return -errno;
+	r = session_new(conn);
+	if (r < 0)
+		return r;
+	r = loop_timer_set(conn->loop, &conn->ping_timer, PING_US);
+	if (r < 0)
+		return r;
+	return loop_add(conn->loop, &conn->w, EPOLLIN);
+}
+
+int grpc_conn_new(struct loop *loop, int fd, bool is_server, const struct grpc_conn_ops *ops,
+		  void *owner, struct grpc_conn **ret)
+{
+	struct grpc_conn *conn = calloc(1, sizeof(*conn));
+	socklen_t len = sizeof(struct ucred);
+	struct ucred cred;
+	int r;
+
+	if (!conn)
+		return -ENOMEM;
+	conn->loop = loop;
+	conn->ops = ops;
+	conn->owner = owner;
+	conn->is_server = is_server;
+	conn->w.fd = fd;
+	conn->w.on_event = on_conn_event;
+	conn->flush_task.on_task = on_flush_task;
+	conn->ping_timer.on_timer = on_ping_timer;
+	list_init(&conn->link);
+	list_init(&conn->calls);
+	list_init(&conn->graveyard);
+	/* nobody: an address family without credentials */
+	conn->peer = (struct grpc_peer){.uid = (uid_t)-1, .pid = -1};
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0)
+		conn->peer = (struct grpc_peer){.uid = cred.uid, .pid = cred.pid};
+	r = conn_start(conn);
+	if (r < 0) {
+		/* the caller keeps its descriptor */
+		loop_del(&conn->w);
+		conn->w.fd = -EBADF;
+		conn_free_now(conn);
+		return r;
+	}
+	grpc_conn_kick(conn);
+	*ret = conn;
+	return 0;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* grpc_conn - one HTTP/2 connection with gRPC calls on it: what client and server share. Only
+ * grpc_*.c include this. */
+#include <nghttp2/nghttp2.h>
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "http/grpc.h"
+
+#define GRPC_CALLS_MAX    100  /* per connection */
+#define GRPC_METADATA_MAX 32   /* headers kept per call */
+#define GRPC_HEADERS_MAX  8192 /* bytes of them */
+
+struct grpc_header {
+	char *name;
+	char *value;
+};
+
+struct grpc_conn;
+
+/* What differs between the two sides. */
+struct grpc_conn_ops {
+	/** on_headers() - a header block is complete. */
+	void (*on_headers)(struct grpc_call *c, bool is_end);
+	/** on_peer_end() - END_STREAM arrived, behind data or headers. */
+	void (*on_peer_end)(struct grpc_call *c);
+	/** on_closed() - the connection is dead; calls are gone; free it here. */
+	void (*on_closed)(struct grpc_conn *conn, int error);
+};
+
+struct grpc_conn {
+	struct loop *loop;
+	struct loop_fd w;
+	struct loop_task flush_task;
+	struct loop_timer ping_timer;
+	nghttp2_session *session;
+	const struct grpc_conn_ops *ops;
+	void *owner;
+	struct grpc_peer peer;
+	struct list link; /* in the server's list */
+	struct list calls;
+	struct list graveyard; /* calls that are over, freed when no callback runs */
+	size_t n_calls;
+	struct buf out;     /* what the socket did not take */
+	unsigned int depth; /* callbacks in progress */
+	bool is_server;
+	bool is_dead;
+	bool is_freed;
+	bool is_ping_open;
+	bool is_alive; /* bytes came since the last ping */
+};
+
+struct grpc_call {
+	struct grpc_conn *conn;
+	struct list link;
+	int32_t stream_id;
+	const struct grpc_call_ops *ops;
+	void *arg;
+	struct loop_timer deadline;
+	size_t max_message;
+	struct buf rx;
+	struct buf tx;
+	struct grpc_header headers[GRPC_METADATA_MAX];
+	size_t n_headers;
+	size_t header_bytes;
+	bool is_over;          /* gone for the user */
+	bool is_ended;         /* we send no more messages */
+	bool is_finishing;     /* server: trailers follow the last message */
+	bool has_sent_headers; /* server */
+	bool has_response;     /* client: the first header block was fine */
+	enum grpc_status finish_status;
+	char *finish_message;
+};
+
+_must_check_ int grpc_conn_new(struct loop *loop, int fd, bool is_server,
+			       const struct grpc_conn_ops *ops, void *owner,
+			       struct grpc_conn **ret);
+void grpc_conn_free(struct grpc_conn *conn);
+/** grpc_conn_enter() and _leave() - around every call into the owner's code; what died meanwhile is
+ * freed by the last leave. */
+void grpc_conn_enter(struct grpc_conn *conn);
+void grpc_conn_leave(struct grpc_conn *conn);
+/** grpc_conn_kick() - write soon. */
+void grpc_conn_kick(struct grpc_conn *conn);
+
+_must_check_ int grpc_call_new(struct grpc_conn *conn, struct grpc_call **ret);
+/** grpc_call_bury() - the call is over for its user: unlink it; no further events. */
+void grpc_call_bury(struct grpc_call *c);
+/** grpc_call_end() - bury and tell the user. */
+void grpc_call_end(struct grpc_call *c, int status, const char *message);
+/** grpc_call_reset() - RST_STREAM, if the stream is there. */
+void grpc_call_reset(struct grpc_call *c, uint32_t code);
+/** grpc_call_read() - nghttp2's data source: what grpc_call_send() queued, then trailers. */
+ssize_t grpc_call_read(nghttp2_session *session, int32_t stream_id, uint8_t *buf, size_t len,
+		       uint32_t *data_flags, nghttp2_data_source *source, void *user_data);
+/** grpc_call_receive() - bytes of DATA frames; delivers whole messages. */
+void grpc_call_receive(struct grpc_call *c, const uint8_t *data, size_t len);
+_must_check_ int grpc_call_add_header(struct grpc_call *c, const uint8_t *name, size_t name_len,
+				      const uint8_t *value, size_t value_len);
+void grpc_call_clear_headers(struct grpc_call *c);
+const char *grpc_call_header(const struct grpc_call *c, const char *name);

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The contestants of the benchmark. Each has a topology of its own (client pod on node 1, server pod on node 2), so that
+all of them stand side by side and a round can visit one after the other."""
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "interop"))
+import istio_ztunnel
+from topology import Topology, run
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+BIN = os.path.join(ROOT, "build", "bin")
+LOADGEN = os.path.join(BIN, "loadgen")
+PORT = 9100
+
+
+def stop(process):
+    """End a process that we started and wait for it."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+class Contestant:
+    """No mesh; the others add their proxies in start()."""
+
+    name = "none"
+
+    def __init__(self, octet, work_dir):
+        self.work_dir = os.path.join(work_dir, self.name)
+        os.makedirs(self.work_dir, exist_ok=True)
+        self.topology = Topology(f"cb{octet}", octet)
+        self.client = self.topology.pod(1, "c")
+        self.server = self.topology.pod(2, "s")
+        for pod, account in ((self.client, "client"), (self.server, "server")):
+            pod.namespace, pod.account = "bench", account
+        self.processes = [self.server.popen(LOADGEN, "serve", str(PORT), stdout=subprocess.DEVNULL)]
+        time.sleep(0.2)
+        try:
+            self.start()
+        except Exception:
+            self.close()
+            raise
+
+    def start(self):
+        """Nothing to start without a mesh."""
+
+    def target(self, offset):
+        """Host and port that the client dials for the server's PORT + offset."""
+        return self.server.ip4, PORT + offset
+
+    def proxy_pids(self):
+        """Processes whose memory counts as the proxy's, the client's side first."""
+        return []
+
+    def rss_kb(self):
+        """Resident memory of the client side's proxy."""
+        pids = self.proxy_pids()
+        if not pids:
+            return 0
+        with open(f"/proc/{pids[0]}/status", encoding="ascii") as f:
+            return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
+
+    def load(self, mode, offset, *args, **kwargs):
+        """Run the load generator in the client pod."""
+        host, port = self.target(offset)
+        return self.client.run(LOADGEN, mode, host, str(port), *map(str, args), **kwargs)
+
+    def close(self):
+        """Stop all and remove the namespaces."""
+        for process in reversed(self.processes):
+            stop(process)
+        self.topology.close()
+
+
+class Ztunnel(Contestant):
+    """Istio's ztunnel pair."""
+
+    name = "ztunnel"
+
+    def start(self):
+        workloads = [istio_ztunnel.workload(self.client, "n1"), istio_ztunnel.workload(self.server, "n2")]
+        self.pair = []
+        for number, pod in ((1, self.client), (2, self.server)):
+            z = istio_ztunnel.Ztunnel(istio_ztunnel.binary(), self.topology.nodes[number - 1], f"n{number}", [pod],
+                                      workloads, self.work_dir)
+            self.pair.append(z)
+            self.processes.append(z.process)
+
+    def proxy_pids(self):
+        return [z.process.pid for z in self.pair]
+
+
+HAPROXY = """
+global
+    nbthread 2
+    maxconn 9000
+defaults
+    mode tcp
+    timeout connect 5s
+    timeout client 1h
+    timeout server 1h
+    maxconn 9000
+{sections}
+"""
+HAPROXY_CLIENT = """listen out{offset}
+    bind 127.0.0.1:{port}
+    server s {server}:{tls} ssl crt {pem} ca-file {ca} verify required verifyhost bench alpn h2
+"""
+HAPROXY_SERVER = """listen in{offset}
+    bind {server}:{tls} ssl crt {pem} ca-file {ca} verify required
+    server s {server}:{port}
+"""
+
+
+class Haproxy(Contestant):
+    """HAProxy pair, TCP over mutual TLS."""
+
+    name = "haproxy"
+
+    def start(self):
+        pem, ca = self._certificate()
+        for pod, section in ((self.client, HAPROXY_CLIENT), (self.server, HAPROXY_SERVER)):
+            parts = [section.format(offset=i, port=PORT + i, tls=PORT + 1000 + i, server=self.server.ip4, pem=pem, ca=ca)
+                     for i in range(3)]
+            path = os.path.join(self.work_dir, f"{pod.account}.cfg")
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(HAPROXY.format(sections="\n".join(parts)))
+            self.processes.append(pod.popen("haproxy", "-db", "-f", path, stdout=subprocess.DEVNULL))
+        time.sleep(0.5)
+
+    def _certificate(self):
+        key, cert, pem = (os.path.join(self.work_dir, name) for name in ("key", "ca.pem", "bench.pem"))
+        run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key,
+            "-out", cert, "-days", "2", "-subj", "/CN=bench", "-addext", "subjectAltName=DNS:bench")
+        with open(pem, "wb") as out:
+            for part in (cert, key):
+                with open(part, "rb") as f:
+                    out.write(f.read())
+        return pem, cert
+
+    def target(self, offset):
+        return "127.0.0.1", PORT + offset
+
+    def proxy_pids(self):
+        return [p.pid for p in self.processes[1:]]
+
+
+FOLDER = """apiVersion: v1
+kind: Namespace
+metadata: {{name: bench, labels: {{istio-injection: enabled}}}}
+---
+apiVersion: v1
+kind: Node
+metadata: {{name: n1}}
+---
+apiVersion: v1
+kind: Node
+metadata: {{name: n2}}
+{pods}
+"""
+FOLDER_POD = """---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {{name: {account}, namespace: bench}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, namespace: bench, annotations: {{culvert.io/netns: {netns}}}}}
+spec: {{nodeName: {node}, serviceAccountName: {account}}}
+status: {{podIP: {ip4}, podIPs: [{{ip: {ip4}}}, {{ip: "{ip6}"}}]}}
+"""
+
+
+class Culvert(Contestant):
+    """Culvert on two nodes."""
+
+    name = "culvert-cross"
+
+    def start(self):
+        config = os.path.join(self.work_dir, "config")
+        os.makedirs(config, exist_ok=True)
+        pods = "".join(FOLDER_POD.format(account=p.account, name=p.name, netns=p.path, node=f"n{n}", ip4=p.ip4, ip6=p.ip6)
+                       for n, p in ((1, self.client), (2, self.server)))
+        with open(os.path.join(config, "mesh.yaml"), "w", encoding="utf-8") as f:
+            f.write(FOLDER.format(pods=pods))
+        for number, node in enumerate(self.topology.nodes, 1):
+            log = open(os.path.join(self.work_dir, f"n{number}.log"), "w", encoding="utf-8")
+            self.processes.append(node.popen(
+                os.path.join(BIN, "culvert"), "node", "--node", f"n{number}", "--config-dir", config,
+                "--run-dir", f"/run/culvert-bench/n{number}", "--ca-dir", "/run/culvert-bench/ca",
+                "--pin-dir", f"/sys/fs/bpf/culvert-bench/n{number}", stdout=log, stderr=log))
+        self._wait()
+
+    def _wait(self):
+        """Until both pods are captured and the first connection has gone through a tunnel."""
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            with contextlib.suppress(RuntimeError):
+                self.load("rr", 0, 1, 64, 0.1)
+                if self._has_tunnel():
+                    return
+            time.sleep(0.2)
+        raise RuntimeError(f"no tunnel after 20 s: see {self.work_dir}/n1.log")
+
+    def _has_tunnel(self):
+        return ":15008" in self.topology.nodes[0].run("sh", "-c", f"nsenter --net={self.client.path} ss -Htn dport = 15008")
+
+    def proxy_pids(self):
+        pids = []
+        for process in self.processes[1:]:
+            with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as f:
+                for pid in f.read().split():
+                    with open(f"/proc/{pid}/comm", encoding="ascii") as comm:
+                        if comm.read().startswith("culvert-ztunnel"):
+                            pids.append(int(pid))
+        return pids
+
+    def close(self):
+        super().close()
+        for number in (1, 2):
+            with contextlib.suppress(RuntimeError):
+                run(os.path.join(BIN, "culvert-agent"), "--clean", "--pin-dir", f"/sys/fs/bpf/culvert-bench/n{number}")
+        with contextlib.suppress(OSError):
+            os.rmdir("/sys/fs/bpf/culvert-bench")
+        shutil.rmtree("/run/culvert-bench", ignore_errors=True)
+
+
+def available():
+    """(classes that can run here, {name: why not})."""
+    missing = {}
+    classes = [Contestant, Culvert]
+    if istio_ztunnel.binary():
+        classes.append(Ztunnel)
+    else:
+        missing["ztunnel"] = "ISTIO_ZTUNNEL names no executable (build istio/ztunnel with --features testing)"
+    if shutil.which("haproxy"):
+        classes.append(Haproxy)
+    else:
+        missing["haproxy"] = "haproxy is not installed"
+    return classes, missing

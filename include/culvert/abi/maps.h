@@ -64,10 +64,15 @@ struct cv_tuple {
 	__u32 zero;
 };
 
+enum cv_conn_flags {
+	CV_CONN_TO_ZTUNNEL = 1 << 0, /* a redirected connection: `shown` is its original destination */
+	CV_CONN_MPTCP = 1 << 1,	     /* kept until the client closes: an MPTCP socket has no record of its own */
+};
+
 /* cv_conns: struct cv_tuple -> what the accepting side is to be shown as its peer. */
 struct cv_conn {
 	struct cv_sockaddr shown; /* original destination (towards ztunnel) or the client (towards the application) */
-	__u32 zero;
+	__u32 flags;		  /* enum cv_conn_flags */
 	__u64 time_ns; /* bpf_ktime_get_ns(), for the sweep */
 };
 
@@ -104,6 +109,7 @@ enum cv_socket_flags {
 				      * getpeername after that the real client */
 	CV_SOCKET_ANSWERED = 1 << 2, /* CHILD: accept has been answered */
 	CV_SOCKET_REDIRECTED = 1 << 3, /* connect was rewritten */
+	CV_SOCKET_BOUND = 1 << 4,      /* connect bound the pod's address: undone by the next connect */
 };
 
 /* cv_sockets (SK_STORAGE). */
@@ -128,6 +134,7 @@ struct cv_nameserver_slot {
 };
 
 #define CV_MAX_NAMESERVERS 4096
+/* cv_nameserver_last (ARRAY of one): the last number given. */
 
 /* cv_events (RINGBUF). */
 struct cv_event {
@@ -142,10 +149,13 @@ struct cv_event {
 	char comm[16];
 };
 
-/* Set by the agent between open and load. */
+/* rodata `cfg`. The object carries defaults; the agent changes a field between open and load only where it must. */
 struct cv_config {
-	__u32 loopback_base; /* 127.64.0.0, host order */
-	__u32 loopback_mask; /* 0x003fffff: bits that are spread over */
+	__u32 loopback_base;	 /* 127.64.0.0, host order */
+	__u32 loopback_mask;	 /* 0x003fffff: bits that are spread over */
+	__u32 no_cgroup_helpers; /* 1 before Linux 6.1: cgroup/sock_addr lacks bpf_set_retval, pid and comm. A refusal
+				  * is then a connection to the closed port 0 (connect) or EPERM (sendmsg) */
+	__u32 zero;
 };
 
 _Static_assert(sizeof(struct cv_pod) == 120, "map value layout");

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#pragma once
+/* addr - the one address type of the programs: 16 bytes, IPv4 as ::ffff:a.b.c.d, network order. */
+#include <linux/bpf.h>
+#include <stdbool.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "culvert/abi/addr.h"
+
+#define CV_AF_INET  2
+#define CV_AF_INET6 10
+
+#define CV_V4_MAPPED bpf_htonl(0x0000ffff)
+
+static __always_inline struct cv_addr addr_from_v4(__be32 ip)
+{
+	return (struct cv_addr){.w = {0, 0, CV_V4_MAPPED, ip}};
+}
+
+static __always_inline bool addr_is_v4(const struct cv_addr *a)
+{
+	return !a->w[0] && !a->w[1] && a->w[2] == CV_V4_MAPPED;
+}
+
+/* 0.0.0.0 or ::, which connect(2) takes for this host. */
+static __always_inline bool addr_is_any(const struct cv_addr *a)
+{
+	return !a->w[0] && !a->w[1] && !a->w[3] && (!a->w[2] || a->w[2] == CV_V4_MAPPED);
+}
+
+static __always_inline bool addr_is_loopback(const struct cv_addr *a)
+{
+	if (addr_is_v4(a))
+		return (a->w[3] & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
+	return !a->w[0] && !a->w[1] && !a->w[2] && a->w[3] == bpf_htonl(1);
+}
+
+/* Spreads an address and port over 32 bits. Not a secret: it only keeps destinations apart. */
+static __always_inline __u32 sockaddr_hash(const struct cv_sockaddr *sa)
+{
+	__u32 h = sa->addr.w[3] ^ (sa->addr.w[2] * 0x9e3779b1) ^ (sa->addr.w[1] * 0x85ebca6b) ^
+		  (sa->addr.w[0] * 0xc2b2ae35) ^ ((__u32)sa->port << 8);
+
+	h ^= h >> 16;
+	h *= 0x7feb352d;
+	h ^= h >> 15;
+	h *= 0x846ca68b;
+	return h ^ (h >> 16);
+}

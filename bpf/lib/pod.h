@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#pragma once
+/* pod - questions about an enrolled pod and about destinations. */
+#include "bpf/lib/addr.h"
+#include "bpf/maps.h"
+
+static __always_inline struct cv_pod *pod_find(__u64 cookie)
+{
+	return bpf_map_lookup_elem(&cv_pods, &cookie);
+}
+
+static __always_inline bool pod_owns_addr(__u64 cookie, const struct cv_addr *addr)
+{
+	struct cv_pod_addr_key key = {.netns_cookie = cookie, .addr = *addr};
+
+	return bpf_map_lookup_elem(&cv_pod_addrs, &key) != NULL;
+}
+
+/* Loopback, any, or one of the pod's own addresses: never leaves the pod. */
+static __always_inline bool pod_is_self(__u64 cookie, const struct cv_addr *addr)
+{
+	return addr_is_loopback(addr) || addr_is_any(addr) || pod_owns_addr(cookie, addr);
+}
+
+/* Is `port` (host order) a TCP listener of ztunnel's that expects redirected connections only? */
+static __always_inline bool pod_is_ztunnel_port(const struct cv_pod *pod, __u32 port)
+{
+	int i;
+
+	if (!port)
+		return false;
+#pragma unroll
+	for (i = 0; i < CV_OUTBOUND_PORTS; i++)
+		if (pod->outbound_ports[i] == port)
+			return true;
+	return pod->dns_tcp_port == port;
+}
+
+static __always_inline bool dest_is_mesh_workload(const struct cv_addr *addr)
+{
+	struct cv_dest *d = bpf_map_lookup_elem(&cv_workloads, addr);
+
+	return d && (d->flags & CV_DEST_MESH);
+}
+
+static __always_inline bool dest_is_mesh(const struct cv_sockaddr *dst)
+{
+	struct cv_service_key key = {.addr = dst->addr, .port = dst->port};
+	struct cv_dest *d = bpf_map_lookup_elem(&cv_services, &key);
+
+	if (d && (d->flags & CV_DEST_MESH))
+		return true;
+	return dest_is_mesh_workload(&dst->addr);
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* lookup - an inbound connection of an enrolled pod goes to the application when it is vouched for,
+ * else to ztunnel. Hook: sk_lookup, one link per pod namespace. Reads: cv_vouched, cv_steer.
+ * Writes: cv_counters, cv_events. On doubt: drop. Deletes nothing: with SYN cookies the same
+ * connection is looked up again. */
+#include "bpf/lib/conn.h"
+#include "bpf/lib/event.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+#define CV_IPPROTO_TCP 6
+
+/* As the dialling end sees it: our local address is its remote one. Volatile: see sock_local(). */
+static __always_inline struct cv_tuple tuple_from_lookup(struct bpf_sk_lookup *lookup)
+{
+	volatile struct bpf_sk_lookup *ctx = lookup;
+	__be32 local4 = ctx->remote_ip4, remote4 = ctx->local_ip4;
+	struct cv_tuple t = {};
+
+	t.local.w[0] = ctx->remote_ip6[0];
+	t.local.w[1] = ctx->remote_ip6[1];
+	t.local.w[2] = ctx->remote_ip6[2];
+	t.local.w[3] = ctx->remote_ip6[3];
+	t.remote.w[0] = ctx->local_ip6[0];
+	t.remote.w[1] = ctx->local_ip6[1];
+	t.remote.w[2] = ctx->local_ip6[2];
+	t.remote.w[3] = ctx->local_ip6[3];
+	if (ctx->family == CV_AF_INET) {
+		t.local = addr_from_v4(local4);
+		t.remote = addr_from_v4(remote4);
+	}
+	t.local_port = ctx->remote_port;
+	t.remote_port = bpf_htons(ctx->local_port);
+	return t;
+}
+
+static __always_inline int lookup_drop(const struct cv_tuple *t)
+{
+	struct cv_event ev = {
+		.reason = CV_DROP_NO_STEER,
+		.local = {.addr = t->remote, .port = t->remote_port},
+		.remote = {.addr = t->local, .port = t->local_port},
+	};
+
+	event_send(&ev);
+	return SK_DROP;
+}
+
+static __always_inline int lookup_steer(struct bpf_sk_lookup *ctx, const struct cv_tuple *t)
+{
+	struct cv_steer_key key = {
+		.local = t->remote,
+		.kind = ctx->local_port == CV_HBONE_PORT ? CV_STEER_HBONE : CV_STEER_PLAIN,
+	};
+	struct bpf_sock *sk = bpf_map_lookup_elem(&cv_steer, &key);
+	long r;
+
+	if (!sk)
+		return lookup_drop(t);
+	r = bpf_sk_assign(ctx, sk, BPF_SK_LOOKUP_F_REPLACE);
+	bpf_sk_release(sk);
+	if (r)
+		return lookup_drop(t);
+	count(CV_STEERED);
+	return SK_PASS;
+}
+
+SEC("sk_lookup")
+int cv_lookup(struct bpf_sk_lookup *ctx)
+{
+	struct cv_tuple t;
+
+	if (ctx->protocol != CV_IPPROTO_TCP)
+		return SK_PASS;
+	t = tuple_from_lookup(ctx);
+	if (addr_is_loopback(&t.remote))
+		return SK_PASS;
+	if (bpf_map_lookup_elem(&cv_vouched, &t)) {
+		count(CV_VOUCHED);
+		return SK_PASS;
+	}
+	/* Only ztunnel dials from loopback to a pod's address. Not vouched (map full): steering
+	 * would hand ztunnel its own connection, which it would dial again. */
+	if (addr_is_loopback(&t.local))
+		return lookup_drop(&t);
+	return lookup_steer(ctx, &t);
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#pragma once
+/* maps - every map of Culvert, and its one rodata configuration. Each object file defines them
+ * weakly; the linker keeps one. bpf/README.md says what each holds and what happens when it is
+ * full. */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "culvert/abi/maps.h"
+
+const volatile struct cv_config cfg __weak = {
+	.loopback_base = 0x7f400000,
+	.loopback_mask = 0x003fffff,
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 4096);
+	__type(key, __u64);
+	__type(value, struct cv_pod);
+} cv_pods __weak SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 32768);
+	__type(key, struct cv_pod_addr_key);
+	__type(value, __u32);
+} cv_pod_addrs __weak SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 131072);
+	__type(key, struct cv_addr);
+	__type(value, struct cv_dest);
+} cv_workloads __weak SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct cv_service_key);
+	__type(value, struct cv_dest);
+} cv_services __weak SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct cv_tuple);
+	__type(value, struct cv_conn);
+} cv_conns __weak SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct cv_tuple);
+	__type(value, struct cv_vouch);
+} cv_vouched __weak SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKHASH);
+	__uint(max_entries, 16384);
+	__type(key, struct cv_steer_key);
+	__type(value, __u64);
+} cv_steer __weak SEC(".maps");
+
+/* No BPF_F_CLONE: an accepted child must not inherit what its listener is. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct cv_socket);
+} cv_sockets __weak SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, CV_MAX_NAMESERVERS);
+	__type(key, struct cv_addr);
+	__type(value, __u32);
+} cv_nameservers __weak SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, CV_MAX_NAMESERVERS);
+	__type(key, __u32);
+	__type(value, struct cv_addr);
+} cv_nameserver_addrs __weak SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 16384);
+	__type(key, struct cv_nameserver_slot);
+	__type(value, __u32);
+} cv_nameserver_slots __weak SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} cv_nameserver_last __weak SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, CV_REASON_MAX);
+	__type(key, __u32);
+	__type(value, __u64);
+} cv_counters __weak SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 256 * 1024);
+} cv_events __weak SEC(".maps");

@@ -20,7 +20,7 @@ struct certs_config {
 	uint64_t validity_s; /* asked for; 0: 24 h */
 	/** on_identity() - a certificate to publish (@t counted by the taker), or NULL: gone or
 	 * expired. */
-	void (*on_identity)(void *arg, const char *identity, struct tls_identity *t);
+	void (*on_identity)(void *arg, const char *identity, const struct tls_identity *t);
 	void *arg;
 };
 

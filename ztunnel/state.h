@@ -195,7 +195,7 @@ const struct service *state_service_by_key(const struct state *s, const char *ke
  * state_tls_identity() - the certificate for one of this node's identities
  * Return: borrowed, take tls_identity_ref() to outlive the snapshot; NULL while not fetched.
  */
-struct tls_identity *state_tls_identity(const struct state *s, const char *identity);
+const struct tls_identity *state_tls_identity(const struct state *s, const char *identity);
 
 /** state_generation() - rises by one with every snapshot. */
 uint64_t state_generation(const struct state *s);

@@ -44,7 +44,7 @@ bool xds_sync_is_synced(const struct xds_sync *x);
 
 /** xds_sync_set_identity() - put a certificate in the coming snapshots. @t: counted; NULL takes it
  * out. Return: 0; -ENOMEM. */
-int xds_sync_set_identity(struct xds_sync *x, const char *identity, struct tls_identity *t);
+int xds_sync_set_identity(struct xds_sync *x, const char *identity, const struct tls_identity *t);
 
 /** xds_sync_metrics() - append istio_xds_* in OpenMetrics text. Return: 0; -ENOMEM. */
 int xds_sync_metrics(void *arg, struct buf *into);

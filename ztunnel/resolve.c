@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ztunnel/resolve.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "culvert/abi/maps.h"
+#include "net/addr.h"
+#include "ztunnel/state.h"
+
+#define STATUS_BAD_REQUEST 400
+#define STATUS_UNAVAILABLE 503
+#define HOSTNAME_MAX       253
+#define OUTBOUND_PORT      15001
+#define INBOUND_PORT       15006
+
+/* What a connection wants of a service's endpoint. */
+struct wish {
+	const struct workload *src;
+	const struct service *service;
+	const struct cv_sockaddr *orig;
+};
+
+static void refuse(struct upstream *up, const char *error)
+{
+	up->kind = UPSTREAM_REFUSE;
+	up->error = error;
+}
+
+static uint16_t ports_find(const struct service_port *ports, size_t count, uint16_t service_port)
+{
+	for (size_t i = 0; i < count; i++)
+		if (ports[i].service_port == service_port)
+			return ports[i].target_port;
+	return 0;
+}
+
+/* The endpoint's own map first, then the service's; 0: it does not serve this port. */
+static uint16_t endpoint_port(const struct service *v, const struct workload_service *link,
+			      uint16_t port)
+{
+	uint16_t target = link ? ports_find(link->ports, link->ports_count, port) : 0;
+
+	return target ? target : ports_find(v->def->ports, v->def->ports_count, port);
+}
+
+static bool families_allow(enum service_families f, bool is_v4)
+{
+	return (f != SERVICE_FAMILIES_IPV4 || is_v4) && (f != SERVICE_FAMILIES_IPV6 || !is_v4);
+}
+
+/* The exact address that was asked for, else an allowed family, the asked one first. */
+static const struct cv_addr *workload_addr(const struct workload *w, const struct cv_addr *asked,
+					   enum service_families families)
+{
+	bool is_v4 = cv_addr_is_v4(asked);
+	const struct cv_addr *other = NULL;
+	const struct cv_addr *same = NULL;
+
+	for (size_t i = 0; i < w->addrs_count; i++) {
+		const struct cv_addr *a = &w->addrs[i];
+
+		if (cv_addr_equal(a, asked))
+			return a;
+		if (!families_allow(families, cv_addr_is_v4(a)))
+			continue;
+		if (cv_addr_is_v4(a) == is_v4)
+			same = same ? same : a;
+		else
+			other = other ? other : a;
+	}
+	return same ? same : other;
+}
+
+static bool endpoint_is_usable(const struct wish *wish, const struct endpoint *e)
+{
+	return workload_addr(e->workload, &wish->orig->addr, wish->service->def->families) &&
+	       endpoint_port(wish->service, e->link, ntohs(wish->orig->port));
+}
+
+static bool scope_is_same(enum service_scope scope, const struct workload *a,
+			  const struct workload *b)
+{
+	switch (scope) {
+	case SERVICE_SCOPE_REGION:
+		return streq(a->region, b->region);
+	case SERVICE_SCOPE_ZONE:
+		return streq(a->zone, b->zone);
+	case SERVICE_SCOPE_SUBZONE:
+		return streq(a->subzone, b->subzone);
+	case SERVICE_SCOPE_NODE:
+		return streq(a->node, b->node);
+	case SERVICE_SCOPE_CLUSTER:
+		return streq(a->cluster, b->cluster);
+	case SERVICE_SCOPE_NETWORK:
+		return streq(a->network, b->network);
+	}
+	return false;
+}
+
+/* Leading preferences that hold; -1 when the service does not want this endpoint at all. */
+static int endpoint_rank(const struct wish *wish, const struct endpoint *e)
+{
+	const struct service_def *d = wish->service->def;
+	size_t n = 0;
+
+	if (d->lb_mode != SERVICE_LB_STRICT && d->lb_mode != SERVICE_LB_FAILOVER)
+		return 0;
+	while (n < d->lb_scopes_count && scope_is_same(d->lb_scopes[n], wish->src, e->workload))
+		n++;
+	return d->lb_mode == SERVICE_LB_STRICT && n < d->lb_scopes_count ? -1 : (int)n;
+}
+
+/* Weighted choice among the usable endpoints of the best rank: one pass for the sum, one to find
+ * it. */
+static const struct endpoint *pick_ranked(const struct wish *wish, uint32_t random)
+{
+	const struct service *v = wish->service;
+	uint64_t sum = 0;
+	int best = -1;
+	uint64_t at;
+
+	for (size_t i = 0; i < v->endpoints_count; i++) {
+		const struct endpoint *e = &v->endpoints[i];
+		int rank = endpoint_rank(wish, e);
+
+		if (rank < best || rank < 0 || e->workload->capacity == 0 ||
+		    !endpoint_is_usable(wish, e))
+			continue;
+		sum = rank > best ? e->workload->capacity : sum + e->workload->capacity;
+		best = rank;
+	}
+	if (sum == 0)
+		return NULL;
+	at = (uint64_t)(((unsigned __int128)random * sum) >> 32);
+	for (size_t i = 0; i < v->endpoints_count; i++) {
+		const struct endpoint *e = &v->endpoints[i];
+
+		if (e->workload->capacity == 0 || endpoint_rank(wish, e) != best ||
+		    !endpoint_is_usable(wish, e))
+			continue;
+		if (at < e->workload->capacity)
+			return e;
+		at -= e->workload->capacity;
+	}
+	return NULL;
+}
+
+/* Where all rank alike, the running sums find one by halving; an unusable hit falls back to the
+ * passes. */
+static const struct endpoint *pick_fast(const struct wish *wish, uint32_t random)
+{
+	const struct service *v = wish->service;
+	size_t low = 0, high = v->endpoints_count;
+	uint64_t sum = high ? v->endpoints[high - 1].weight_end : 0;
+	uint64_t at = (uint64_t)(((unsigned __int128)random * sum) >> 32);
+
+	if (sum == 0)
+		return NULL;
+	while (high - low > 1) {
+		size_t mid = low + (high - low) / 2;
+
+		if (v->endpoints[mid - 1].weight_end <= at)
+			low = mid;
+		else
+			high = mid;
+	}
+	return endpoint_is_usable(wish, &v->endpoints[low]) ? &v->endpoints[low] : NULL;
+}
+
+static const struct endpoint *pick_endpoint(const struct wish *wish, uint32_t random)
+{
+	enum service_lb_mode mode = wish->service->def->lb_mode;
+	const struct endpoint *e = NULL;
+
+	if (mode != SERVICE_LB_STRICT && mode != SERVICE_LB_FAILOVER)
+		e = pick_fast(wish, random);
+	return e ? e : pick_ranked(wish, random);
+}
+
+static void set_workload(struct upstream *up, const struct workload *w, const struct cv_addr *addr,
+			 uint16_t port)
+{
+	up->workload = w;
+	up->target.addr = *addr;
+	up->target.port = htons(port);
+	up->dial = up->target;
+	if (w->protocol != WORKLOAD_HBONE) {
+		up->kind = UPSTREAM_TCP;
+		return;
+	}
+	up->kind = UPSTREAM_HBONE;
+	up->dial.port = htons(CV_HBONE_PORT);
+	up->identities = &w->identity;
+	up->identities_count = 1;
+	if (up->service) {
+		up->more_identities = up->service->def->sans;
+		up->more_identities_count = up->service->def->sans_count;
+	}
+}
+
+/* Towards a waypoint the authority stays what the application asked for, and it is a tunnel
+ * whatever the waypoint's own protocol says. */
+static void set_waypoint(struct upstream *up, const struct workload *w, const struct cv_addr *addr,
+			 uint16_t port)
+{
+	up->kind = UPSTREAM_HBONE;
+	up->is_waypoint = true;
+	up->workload = w;
+	up->dial.addr = *addr;
+	up->dial.port = htons(port);
+	up->identities = &w->identity;
+	up->identities_count = 1;
+}
+
+static void resolve_waypoint(const struct state *s, const struct workload *src,
+			     const struct gateway_ref *ref, uint32_t random, struct upstream *up)
+{
+	struct cv_sockaddr at = {.addr = up->target.addr, .port = htons(ref->hbone_port)};
+	struct wish wish = {.src = src, .orig = &at};
+	const struct workload *w = NULL;
+	const struct endpoint *e;
+
+	if (ref->key) {
+		wish.service = state_service_by_key(s, ref->key);
+	} else {
+		at.addr = ref->addr;
+		wish.service = state_service_by_addr(s, &ref->addr, src->namespace_);
+		w = wish.service ? NULL : state_workload_by_addr(s, &ref->addr);
+	}
+	if (w) {
+		set_waypoint(up, w, &ref->addr, ref->hbone_port);
+		return;
+	}
+	e = wish.service ? pick_endpoint(&wish, random) : NULL;
+	if (!e) {
+		/* going past it would go past its policies */
+		refuse(up, "the waypoint has no endpoint");
+		return;
+	}
+	set_waypoint(up, e->workload,
+		     workload_addr(e->workload, &at.addr, wish.service->def->families),
+		     endpoint_port(wish.service, e->link, ref->hbone_port));
+	up->more_identities = wish.service->def->sans;
+	up->more_identities_count = wish.service->def->sans_count;
+}
+
+/* Is @src one of the pods behind @ref? Then the hop through it is done. */
+static bool is_waypoint_itself(const struct workload *src, const struct gateway_ref *ref)
+{
+	for (size_t i = 0; ref->key && i < src->services_count; i++)
+		if (streq(src->services[i].key, ref->key))
+			return true;
+	for (size_t i = 0; !ref->key && i < src->addrs_count; i++)
+		if (cv_addr_equal(&src->addrs[i], &ref->addr))
+			return true;
+	return false;
+}
+
+static void resolve_service(const struct state *s, const struct workload *src,
+			    const struct cv_sockaddr *orig, uint32_t random, struct upstream *up)
+{
+	const struct service_def *d = up->service->def;
+	struct wish wish = {.src = src, .service = up->service, .orig = orig};
+	const struct endpoint *e;
+
+	if (d->waypoint.hbone_port && !is_waypoint_itself(src, &d->waypoint)) {
+		resolve_waypoint(s, src, &d->waypoint, random, up);
+		return;
+	}
+	if (d->lb_mode == SERVICE_LB_PASSTHROUGH) {
+		up->kind = UPSTREAM_PASSTHROUGH;
+		return;
+	}
+	e = pick_endpoint(&wish, random);
+	if (!e) {
+		refuse(up, "no healthy upstream");
+		return;
+	}
+	set_workload(up, e->workload, workload_addr(e->workload, &orig->addr, d->families),
+		     endpoint_port(up->service, e->link, ntohs(orig->port)));
+}
+
+void resolve_outbound(const struct state *s, const struct workload *src,
+		      const struct cv_sockaddr *orig, uint32_t random, struct upstream *ret)
+{
+	const struct workload *w;
+
+	*ret = (struct upstream){.kind = UPSTREAM_PASSTHROUGH, .dial = *orig, .target = *orig};
+	if (!src) {
+		refuse(ret, "source is not a known workload");
+		return;
+	}
+	if (cv_addr_is_loopback(&orig->addr) || cv_addr_is_any(&orig->addr) || !orig->port) {
+		refuse(ret, "no original destination");
+		return;
+	}
+	w = state_workload_by_addr(s, &orig->addr);
+	if (!w) {
+		ret->service = state_service_by_addr(s, &orig->addr, src->namespace_);
+		if (ret->service)
+			resolve_service(s, src, orig, random, ret);
+		return;
+	}
+	if (w->waypoint.hbone_port && !is_waypoint_itself(src, &w->waypoint)) {
+		resolve_waypoint(s, src, &w->waypoint, random, ret);
+		return;
+	}
+	set_workload(ret, w, &orig->addr, ntohs(orig->port));
+}
+
+static const struct workload_service *service_link(const struct workload *w, const char *key)
+{
+	for (size_t i = 0; i < w->services_count; i++)
+		if (streq(w->services[i].key, key))
+			return &w->services[i];
+	return NULL;
+}
+
+static bool hostname_is_valid(const char *host, size_t len)
+{
+	return len > 0 && len <= HOSTNAME_MAX &&
+	       strspn(host, "abcdefghijklmnopqrstuvwxyz0123456789-._") == len;
+}
+
+/* Split "host:port" in place of @host. Return: 0; -1 malformed. */
+static int authority_split(const char *authority, char host[HOSTNAME_MAX + 1], uint16_t *ret_port)
+{
+	const char *colon = strrchr(authority, ':');
+	size_t len = colon ? (size_t)(colon - authority) : 0;
+	uint64_t port;
+
+	if (!colon || len > HOSTNAME_MAX || str_parse_u64(colon + 1, 1, UINT16_MAX, &port) < 0)
+		return -1;
+	memcpy(host, authority, len);
+	host[len] = '\0';
+	for (size_t i = 0; i < len; i++)
+		if (host[i] >= 'A' && host[i] <= 'Z')
+			host[i] = (char)(host[i] - 'A' + 'a');
+	if (len && host[len - 1] == '.')
+		host[len - 1] = '\0';
+	if (!hostname_is_valid(host, strlen(host)))
+		return -1;
+	*ret_port = (uint16_t)port;
+	return 0;
+}
+
+static bool is_own_port(uint16_t port)
+{
+	return port == CV_HBONE_PORT || port == OUTBOUND_PORT || port == INBOUND_PORT;
+}
+
+/* "host:port": the service's port leads to ours, if we are one of its endpoints. */
+static int resolve_hostname(const struct state *s, const struct workload *dst,
+			    const char *authority, uint16_t *ret_port,
+			    const struct service **ret_service)
+{
+	char host[HOSTNAME_MAX + 1];
+	const struct workload_service *link;
+	const struct service *v;
+	uint16_t port;
+
+	if (authority_split(authority, host, &port) < 0)
+		return STATUS_BAD_REQUEST;
+	v = dst ? state_service_by_hostname(s, host, dst->namespace_) : NULL;
+	link = v ? service_link(dst, v->def->key) : NULL;
+	if (!link)
+		return STATUS_UNAVAILABLE;
+	port = endpoint_port(v, link, port);
+	if (!port)
+		return STATUS_UNAVAILABLE;
+	*ret_port = port;
+	*ret_service = v;
+	return 0;
+}
+
+int resolve_inbound(const struct state *s, const struct workload *dst, const char *authority,
+		    const struct cv_addr *tunnel, struct cv_sockaddr *ret_target,
+		    const struct service **ret_service)
+{
+	const struct service *v = NULL;
+	struct cv_sockaddr target;
+	uint16_t port;
+	int status;
+
+	if (cv_sockaddr_parse(authority, &target) == 0) {
+		if (!target.port || !cv_addr_equal(&target.addr, tunnel))
+			return STATUS_BAD_REQUEST;
+		port = ntohs(target.port);
+	} else {
+		status = resolve_hostname(s, dst, authority, &port, &v);
+		if (status)
+			return status;
+	}
+	if (!dst || is_own_port(port))
+		return STATUS_UNAVAILABLE;
+	ret_target->addr = *tunnel;
+	ret_target->port = htons(port);
+	ret_target->zero = 0;
+	*ret_service = v;
+	return 0;
+}

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ztunnel/state.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "net/cidr.h"
+#include "tls/identity.h"
+#include "ztunnel/arena.h"
+#include "ztunnel/state_internal.h"
+
+#define CIDR_FULL 128
+
+/* Reference counting of a counted, arena-owning struct, and its face towards the trie. */
+#define DEFINE_COUNTED(type, release)                                                              \
+	struct type *type##_ref(struct type *p)                                                    \
+	{                                                                                          \
+		atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);                      \
+		return p;                                                                          \
+	}                                                                                          \
+	struct type *type##_unref(struct type *p)                                                  \
+	{                                                                                          \
+		if (p && atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) == 1)        \
+			release(p);                                                                \
+		return NULL;                                                                       \
+	}                                                                                          \
+	static void *type##_ref_value(void *p)                                                     \
+	{                                                                                          \
+		return type##_ref(p);                                                              \
+	}                                                                                          \
+	static void type##_unref_value(void *p)                                                    \
+	{                                                                                          \
+		type##_unref(p);                                                                   \
+	}                                                                                          \
+	const struct hamt_ops type##_hamt_ops = {.ref = type##_ref_value,                          \
+						 .unref = type##_unref_value}
+
+static void workload_release(struct workload *w)
+{
+	arena_free(w->arena);
+	free(w);
+}
+
+static void service_def_release(struct service_def *d)
+{
+	arena_free(d->arena);
+	free(d);
+}
+
+static void service_release(struct service *s)
+{
+	for (size_t i = 0; i < s->endpoints_count; i++)
+		workload_unref(s->endpoints[i].workload);
+	free(s->endpoints);
+	service_def_unref(s->def);
+	free(s);
+}
+
+static void policy_release(struct policy *p)
+{
+	arena_free(p->arena);
+	free(p);
+}
+
+DEFINE_COUNTED(workload, workload_release);
+DEFINE_COUNTED(service_def, service_def_release);
+DEFINE_COUNTED(service, service_release);
+DEFINE_COUNTED(policy, policy_release);
+
+static void *identity_ref_value(void *t)
+{
+	return (void *)tls_identity_ref(t);
+}
+
+static void identity_unref_value(void *t)
+{
+	tls_identity_unref(t);
+}
+
+const struct hamt_ops identity_hamt_ops = {.ref = identity_ref_value,
+					   .unref = identity_unref_value};
+
+int state_tables_init(struct state_tables *t)
+{
+	const struct {
+		const struct hamt_ops *ops;
+		struct hamt **into;
+	} tables[] = {
+		{&workload_hamt_ops, &t->workloads},  {&reflist_hamt_ops, &t->addrs},
+		{&service_hamt_ops, &t->services},    {&reflist_hamt_ops, &t->vips},
+		{&reflist_hamt_ops, &t->hostnames},   {&policy_hamt_ops, &t->policies},
+		{&reflist_hamt_ops, &t->ns_policies}, {&identity_hamt_ops, &t->identities},
+	};
+
+	memset(t, 0, sizeof(*t));
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
+		if (hamt_new(tables[i].ops, tables[i].into) < 0) {
+			state_tables_release(t);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+int state_tables_clone(const struct state_tables *t, struct state_tables *ret)
+{
+	const struct {
+		const struct hamt *from;
+		struct hamt **into;
+	} tables[] = {
+		{t->workloads, &ret->workloads},     {t->addrs, &ret->addrs},
+		{t->services, &ret->services},       {t->vips, &ret->vips},
+		{t->hostnames, &ret->hostnames},     {t->policies, &ret->policies},
+		{t->ns_policies, &ret->ns_policies}, {t->identities, &ret->identities},
+	};
+
+	memset(ret, 0, sizeof(*ret));
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
+		if (hamt_clone(tables[i].from, tables[i].into) < 0) {
+			state_tables_release(ret);
+			return -ENOMEM;
+		}
+	}
+	ret->global_policies = t->global_policies ? reflist_ref(t->global_policies) : NULL;
+	ret->cidr_vips = t->cidr_vips ? reflist_ref(t->cidr_vips) : NULL;
+	return 0;
+}
+
+void state_tables_release(struct state_tables *t)
+{
+	hamt_free(t->workloads);
+	hamt_free(t->addrs);
+	hamt_free(t->services);
+	hamt_free(t->vips);
+	hamt_free(t->hostnames);
+	hamt_free(t->policies);
+	hamt_free(t->ns_policies);
+	hamt_free(t->identities);
+	reflist_unref(t->global_policies);
+	reflist_unref(t->cidr_vips);
+	memset(t, 0, sizeof(*t));
+}
+
+struct state *state_ref(struct state *s)
+{
+	atomic_fetch_add_explicit(&s->refs, 1, memory_order_relaxed);
+	return s;
+}
+
+struct state *state_unref(struct state *s)
+{
+	if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
+		return NULL;
+	state_tables_release(&s->t);
+	free(s);
+	return NULL;
+}
+
+const struct workload *state_workload_by_uid(const struct state *s, const char *uid)
+{
+	return hamt_get_str(s->t.workloads, uid);
+}
+
+const struct workload *state_workload_by_addr(const struct state *s, const struct cv_addr *addr)
+{
+	const struct reflist *l = hamt_get(s->t.addrs, addr, sizeof(*addr));
+
+	return l ? l->items[0] : NULL;
+}
+
+static bool def_is_visible(const struct service_def *d, const char *client_namespace)
+{
+	return !d->is_namespace_only || streq(d->namespace_, client_namespace);
+}
+
+/* Lists hold canonical services first: the client's own namespace wins, then the first one that it
+ * may see. */
+static const struct service_def *defs_pick(const struct reflist *l, const char *client_namespace)
+{
+	const struct service_def *first = NULL;
+
+	for (size_t i = 0; l && i < l->count; i++) {
+		const struct service_def *d = l->items[i];
+
+		if (streq(d->namespace_, client_namespace))
+			return d;
+		if (!first && def_is_visible(d, client_namespace))
+			first = d;
+	}
+	return first;
+}
+
+/* Length of the longest CIDR of @d that holds @addr, or -1. */
+static int def_cidr_len(const struct service_def *d, const struct cv_addr *addr)
+{
+	int best = -1;
+
+	for (size_t i = 0; i < d->vips_count; i++) {
+		struct cidr c = {.addr = d->vips[i].addr, .len = d->vips[i].len};
+
+		if (c.len < CIDR_FULL && (int)c.len > best && cidr_contains(&c, addr))
+			best = c.len;
+	}
+	return best;
+}
+
+/* Same namespace beats a longer prefix, which beats canonical (the list's own order). */
+static const struct service_def *cidr_pick(const struct reflist *l, const struct cv_addr *addr,
+					   const char *client_namespace)
+{
+	const struct service_def *best = NULL;
+	int best_len = -1;
+
+	for (size_t i = 0; l && i < l->count; i++) {
+		const struct service_def *d = l->items[i];
+		int len = def_cidr_len(d, addr);
+
+		if (len < 0 || !def_is_visible(d, client_namespace))
+			continue;
+		if (streq(d->namespace_, client_namespace))
+			len += CIDR_FULL;
+		if (len > best_len) {
+			best = d;
+			best_len = len;
+		}
+	}
+	return best;
+}
+
+const struct service *state_service_by_addr(const struct state *s, const struct cv_addr *addr,
+					    const char *client_namespace)
+{
+	const struct service_def *d =
+		defs_pick(hamt_get(s->t.vips, addr, sizeof(*addr)), client_namespace);
+
+	if (!d)
+		d = cidr_pick(s->t.cidr_vips, addr, client_namespace);
+	return d ? state_service_by_key(s, d->key) : NULL;
+}
+
+const struct service *state_service_by_hostname(const struct state *s, const char *hostname,
+						const char *client_namespace)
+{
+	const struct service_def *d =
+		defs_pick(hamt_get_str(s->t.hostnames, hostname), client_namespace);
+
+	return d ? state_service_by_key(s, d->key) : NULL;
+}
+
+const struct service *state_service_by_key(const struct state *s, const char *key)
+{
+	return hamt_get_str(s->t.services, key);
+}
+
+const struct tls_identity *state_tls_identity(const struct state *s, const char *identity)
+{
+	return hamt_get_str(s->t.identities, identity);
+}
+
+uint64_t state_generation(const struct state *s)
+{
+	return s->generation;
+}
+
+uint64_t state_policy_generation(const struct state *s)
+{
+	return s->policy_generation;
+}
+
+bool state_is_synced(const struct state *s)
+{
+	return s->is_synced;
+}
+
+struct workload_visit {
+	int (*fn)(void *arg, const struct workload *w);
+	void *arg;
+};
+
+static int on_workload(void *arg, const void *key _unused_, size_t key_len _unused_, void *value)
+{
+	struct workload_visit *visit = arg;
+
+	return visit->fn(visit->arg, value);
+}
+
+int state_visit_workloads(const struct state *s, int (*fn)(void *arg, const struct workload *w),
+			  void *arg)
+{
+	struct workload_visit visit = {.fn = fn, .arg = arg};
+
+	return hamt_visit(s->t.workloads, on_workload, &visit);
+}
+
+struct service_visit {
+	int (*fn)(void *arg, const struct service *v);
+	void *arg;
+};
+
+static int on_service(void *arg, const void *key _unused_, size_t key_len _unused_, void *value)
+{
+	struct service_visit *visit = arg;
+
+	return visit->fn(visit->arg, value);
+}
+
+int state_visit_services(const struct state *s, int (*fn)(void *arg, const struct service *v),
+			 void *arg)
+{
+	struct service_visit visit = {.fn = fn, .arg = arg};
+
+	return hamt_visit(s->t.services, on_service, &visit);
+}
+
+struct policy_visit {
+	int (*fn)(void *arg, const struct policy *p);
+	void *arg;
+};
+
+static int on_policy(void *arg, const void *key _unused_, size_t key_len _unused_, void *value)
+{
+	struct policy_visit *visit = arg;
+
+	return visit->fn(visit->arg, value);
+}
+
+int state_visit_policies(const struct state *s, int (*fn)(void *arg, const struct policy *p),
+			 void *arg)
+{
+	struct policy_visit visit = {.fn = fn, .arg = arg};
+
+	return hamt_visit(s->t.policies, on_policy, &visit);
+}

@@ -1,0 +1,548 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ztunnel/state_builder.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/list.h"
+#include "base/map.h"
+#include "ztunnel/state_internal.h"
+
+#define CIDR_FULL 128
+
+/* A service and who serves it. Without a definition: endpoints that came before their service
+ * ("staged"). */
+struct service_entry {
+	struct list dirty; /* in builder.dirty while the snapshot lags behind */
+	struct service_def *def;
+	struct workload **endpoints; /* counted */
+	size_t count;
+	size_t cap;
+	char key[];
+};
+
+struct state_builder {
+	struct state_tables t;
+	struct map *services; /* key -> struct service_entry */
+	struct list dirty;
+	struct map *wanted; /* policy name -> number of this node's workloads that name it (as a
+			       pointer) */
+	size_t missing;     /* wanted ones that are not there */
+	uint64_t generation;
+	uint64_t policy_generation;
+	bool is_synced;
+	char node[256];
+};
+
+/* Pod with a tunnel > pod > tunnel > the rest. */
+static int workload_rank(const struct workload *w)
+{
+	return (strstr(w->uid, "//Pod/") ? 0 : 2) + (w->protocol == WORKLOAD_HBONE ? 0 : 1);
+}
+
+static int compare_workloads(const void *a, const void *b)
+{
+	int ra = workload_rank(a);
+	int rb = workload_rank(b);
+
+	/* where two claim one address the answer must not depend on who came last */
+	return ra != rb ? ra - rb
+			: strcmp(((const struct workload *)a)->uid,
+				 ((const struct workload *)b)->uid);
+}
+
+static int compare_defs(const void *a, const void *b)
+{
+	const struct service_def *da = a;
+	const struct service_def *db = b;
+
+	if (da->is_canonical != db->is_canonical)
+		return da->is_canonical ? -1 : 1;
+	return strcmp(da->key, db->key);
+}
+
+static int compare_policies(const void *a, const void *b)
+{
+	return strcmp(((const struct policy *)a)->key, ((const struct policy *)b)->key);
+}
+
+struct list_change {
+	const struct hamt_ops *ops;
+	const void *gone;
+	void *added;
+	reflist_compare compare;
+};
+
+/* Change the list at @key; an empty one leaves the trie. */
+static int table_change(struct hamt *table, const void *key, size_t key_len,
+			const struct list_change *c)
+{
+	_cleanup_(reflist_unrefp) struct reflist *l = NULL;
+	int r = reflist_change(hamt_get(table, key, key_len), c->ops, c->gone, c->added, c->compare,
+			       &l);
+
+	if (r < 0)
+		return r;
+	if (l)
+		return hamt_put(table, key, key_len, l);
+	r = hamt_del(table, key, key_len);
+	return r == -ENOENT ? 0 : r;
+}
+
+static int shared_change(struct reflist **list, const struct list_change *c)
+{
+	struct reflist *l = NULL;
+	int r = reflist_change(*list, c->ops, c->gone, c->added, c->compare, &l);
+
+	if (r < 0)
+		return r;
+	reflist_unref(*list);
+	*list = l;
+	return 0;
+}
+
+static void entry_set_dirty(struct state_builder *b, struct service_entry *e)
+{
+	if (list_is_empty(&e->dirty))
+		list_add_tail(&b->dirty, &e->dirty);
+}
+
+static int entry_get(struct state_builder *b, const char *key, struct service_entry **ret)
+{
+	struct service_entry *e = map_get_str(b->services, key);
+	size_t len = strlen(key);
+
+	if (!e) {
+		e = calloc(1, sizeof(*e) + len + 1);
+		if (!e)
+			return -ENOMEM;
+		memcpy(e->key, key, len + 1);
+		list_init(&e->dirty);
+		if (map_put_str(b->services, key, e) < 0) {
+			free(e);
+			return -ENOMEM;
+		}
+	}
+	*ret = e;
+	return 0;
+}
+
+static void entry_free(struct service_entry *e)
+{
+	for (size_t i = 0; i < e->count; i++)
+		workload_unref(e->endpoints[i]);
+	free(e->endpoints);
+	service_def_unref(e->def);
+	list_del(&e->dirty);
+	free(e);
+}
+
+static int entry_add(struct service_entry *e, struct workload *w)
+{
+	if (e->count == e->cap) {
+		size_t cap = e->cap ? e->cap * 2 : 4;
+		struct workload **p = realloc(e->endpoints, cap * sizeof(struct workload *));
+
+		if (!p)
+			return -ENOMEM;
+		e->endpoints = p;
+		e->cap = cap;
+	}
+	e->endpoints[e->count++] = workload_ref(w);
+	return 0;
+}
+
+static void entry_del(struct service_entry *e, const struct workload *w)
+{
+	for (size_t i = 0; i < e->count; i++) {
+		if (e->endpoints[i] != w)
+			continue;
+		workload_unref(e->endpoints[i]);
+		e->endpoints[i] = e->endpoints[--e->count];
+		return;
+	}
+}
+
+/* Nobody serves it and it is not defined: forget it, once the snapshot knows. */
+static void entry_sweep(struct state_builder *b, struct service_entry *e)
+{
+	if (e->def || e->count)
+		return;
+	map_del_str(b->services, e->key);
+	entry_free(e);
+}
+
+static bool is_wanted_here(const struct state_builder *b, const struct workload *w)
+{
+	return b->node[0] && streq(w->node, b->node);
+}
+
+static void want_policy(struct state_builder *b, const char *name, bool is_more)
+{
+	uintptr_t n = (uintptr_t)map_get_str(b->wanted, name);
+	bool is_there = hamt_get_str(b->t.policies, name);
+
+	if (is_more) {
+		/* without memory the count is short: the snapshot just is not held back for this
+		 * one */
+		if (map_put_str(b->wanted, name, (void *)(n + 1)) == 0 && n == 0 && !is_there)
+			b->missing++;
+		return;
+	}
+	if (n == 0)
+		return;
+	if (n > 1) {
+		/* replacing needs no memory */
+		int r _unused_ = map_put_str(b->wanted, name, (void *)(n - 1));
+
+		return;
+	}
+	map_del_str(b->wanted, name);
+	if (!is_there)
+		b->missing--;
+}
+
+static int workload_unlink(struct state_builder *b, struct workload *w)
+{
+	const struct list_change c = {
+		.ops = &workload_hamt_ops, .gone = w, .compare = compare_workloads};
+	int r = 0;
+
+	for (size_t i = 0; i < w->services_count; i++) {
+		struct service_entry *e = map_get_str(b->services, w->services[i].key);
+
+		if (!e)
+			continue;
+		entry_del(e, w);
+		entry_set_dirty(b, e);
+	}
+	for (size_t i = 0; i < w->addrs_count && !w->is_host_network; i++)
+		if (table_change(b->t.addrs, &w->addrs[i], sizeof(w->addrs[i]), &c) < 0)
+			r = -ENOMEM;
+	for (size_t i = 0; i < w->policies_count && is_wanted_here(b, w); i++)
+		want_policy(b, w->policies[i], false);
+	if (hamt_del_str(b->t.workloads, w->uid) == -ENOMEM)
+		r = -ENOMEM;
+	return r;
+}
+
+static int workload_link(struct state_builder *b, struct workload *w)
+{
+	/* gone and added: an address that is listed twice counts once */
+	const struct list_change c = {
+		.ops = &workload_hamt_ops, .gone = w, .added = w, .compare = compare_workloads};
+	int r = hamt_put_str(b->t.workloads, w->uid, w);
+
+	for (size_t i = 0; i < w->services_count && r == 0; i++) {
+		struct service_entry *e;
+
+		r = entry_get(b, w->services[i].key, &e);
+		if (r == 0)
+			r = entry_add(e, w);
+		if (r == 0)
+			entry_set_dirty(b, e);
+	}
+	for (size_t i = 0; i < w->addrs_count && !w->is_host_network && r == 0; i++)
+		r = table_change(b->t.addrs, &w->addrs[i], sizeof(w->addrs[i]), &c);
+	for (size_t i = 0; i < w->policies_count && is_wanted_here(b, w); i++)
+		want_policy(b, w->policies[i], true);
+	return r;
+}
+
+static bool has_same_policies(const struct workload *a, const struct workload *b)
+{
+	if (a->policies_count != b->policies_count)
+		return false;
+	for (size_t i = 0; i < a->policies_count; i++)
+		if (!streq(a->policies[i], b->policies[i]))
+			return false;
+	return streq(a->namespace_, b->namespace_);
+}
+
+int state_builder_put_workload(struct state_builder *b, struct workload *w)
+{
+	struct workload *old = hamt_get_str(b->t.workloads, w->uid);
+	int r = 0;
+
+	if (!old || !has_same_policies(old, w))
+		b->policy_generation++;
+	if (old) {
+		old = workload_ref(old);
+		r = workload_unlink(b, old);
+		workload_unref(old);
+	}
+	return r < 0 ? r : workload_link(b, w);
+}
+
+static int def_unlink(struct state_builder *b, struct service_def *d)
+{
+	const struct list_change c = {
+		.ops = &service_def_hamt_ops, .gone = d, .compare = compare_defs};
+	int r = table_change(b->t.hostnames, d->hostname, strlen(d->hostname), &c);
+
+	for (size_t i = 0; i < d->vips_count; i++)
+		if (d->vips[i].len == CIDR_FULL &&
+		    table_change(b->t.vips, &d->vips[i].addr, sizeof(struct cv_addr), &c) < 0)
+			r = -ENOMEM;
+	if (b->t.cidr_vips && shared_change(&b->t.cidr_vips, &c) < 0)
+		r = -ENOMEM;
+	return r;
+}
+
+static int def_link(struct state_builder *b, struct service_def *d)
+{
+	/* naming it as gone too keeps it single where an address is listed twice */
+	const struct list_change c = {
+		.ops = &service_def_hamt_ops, .gone = d, .added = d, .compare = compare_defs};
+	int r = table_change(b->t.hostnames, d->hostname, strlen(d->hostname), &c);
+
+	for (size_t i = 0; i < d->vips_count && r == 0; i++) {
+		if (d->vips[i].len == CIDR_FULL)
+			r = table_change(b->t.vips, &d->vips[i].addr, sizeof(struct cv_addr), &c);
+		else
+			r = shared_change(&b->t.cidr_vips, &c);
+	}
+	return r;
+}
+
+int state_builder_put_service(struct state_builder *b, struct service_def *d)
+{
+	struct service_entry *e;
+	int r = entry_get(b, d->key, &e);
+
+	if (r < 0)
+		return r;
+	if (e->def) {
+		r = def_unlink(b, e->def);
+		if (r < 0)
+			return r;
+		e->def = service_def_unref(e->def);
+	}
+	r = def_link(b, d);
+	if (r < 0)
+		return r;
+	e->def = service_def_ref(d);
+	entry_set_dirty(b, e);
+	return 0;
+}
+
+int state_builder_del_address(struct state_builder *b, const char *name)
+{
+	struct workload *w = hamt_get_str(b->t.workloads, name);
+	struct service_entry *e;
+	int r;
+
+	if (w) {
+		w = workload_ref(w);
+		r = workload_unlink(b, w);
+		workload_unref(w);
+		b->policy_generation++;
+		return r;
+	}
+	e = map_get_str(b->services, name);
+	if (!e || !e->def)
+		return 0;
+	r = def_unlink(b, e->def);
+	e->def = service_def_unref(e->def);
+	entry_set_dirty(b, e);
+	return r;
+}
+
+/* Where a policy is found besides by its name: for its namespace, or for all. */
+static int policy_index(struct state_builder *b, const struct policy *p,
+			const struct list_change *c)
+{
+	if (p->scope == POLICY_GLOBAL)
+		return shared_change(&b->t.global_policies, c);
+	if (p->scope == POLICY_NAMESPACE)
+		return table_change(b->t.ns_policies, p->namespace_, strlen(p->namespace_), c);
+	return 0;
+}
+
+int state_builder_put_policy(struct state_builder *b, struct policy *p)
+{
+	const struct list_change add = {
+		.ops = &policy_hamt_ops, .added = p, .compare = compare_policies};
+	struct policy *old = hamt_get_str(b->t.policies, p->key);
+	const struct list_change drop = {
+		.ops = &policy_hamt_ops, .gone = old, .compare = compare_policies};
+	int r;
+
+	/* the new one first: at no moment is neither in force */
+	r = policy_index(b, p, &add);
+	if (r == 0 && old)
+		r = policy_index(b, old, &drop);
+	if (r < 0)
+		return r;
+	b->policy_generation++;
+	if (!old && map_get_str(b->wanted, p->key))
+		b->missing--;
+	r = hamt_put_str(b->t.policies, p->key, p);
+	if (r < 0 && !old && map_get_str(b->wanted, p->key))
+		b->missing++;
+	return r;
+}
+
+int state_builder_del_policy(struct state_builder *b, const char *name)
+{
+	struct policy *p = hamt_get_str(b->t.policies, name);
+	const struct list_change drop = {
+		.ops = &policy_hamt_ops, .gone = p, .compare = compare_policies};
+	int r;
+
+	if (!p)
+		return 0;
+	r = policy_index(b, p, &drop);
+	if (r == 0)
+		r = hamt_del_str(b->t.policies, name);
+	if (r < 0)
+		return r;
+	b->policy_generation++;
+	if (map_get_str(b->wanted, name))
+		b->missing++;
+	return 0;
+}
+
+int state_builder_set_identity(struct state_builder *b, const char *identity,
+			       const struct tls_identity *t)
+{
+	int r;
+
+	if (t)
+		return hamt_put_str(b->t.identities, identity, (void *)t);
+	r = hamt_del_str(b->t.identities, identity);
+	return r == -ENOENT ? 0 : r;
+}
+
+void state_builder_set_synced(struct state_builder *b)
+{
+	b->is_synced = true;
+}
+
+bool state_builder_is_missing_policies(const struct state_builder *b)
+{
+	return b->missing > 0;
+}
+
+static const struct workload_service *workload_link_to(const struct workload *w, const char *key)
+{
+	for (size_t i = 0; i < w->services_count; i++)
+		if (streq(w->services[i].key, key))
+			return &w->services[i];
+	return NULL;
+}
+
+static int service_make(const struct service_entry *e, struct service **ret)
+{
+	_cleanup_(service_unrefp) struct service *s = calloc(1, sizeof(*s));
+	uint64_t sum = 0;
+
+	if (!s)
+		return -ENOMEM;
+	atomic_init(&s->refs, 1);
+	s->def = service_def_ref(e->def);
+	if (e->count) {
+		s->endpoints = malloc(e->count * sizeof(s->endpoints[0]));
+		if (!s->endpoints)
+			return -ENOMEM;
+	}
+	for (size_t i = 0; i < e->count; i++) {
+		struct workload *w = e->endpoints[i];
+
+		if (!w->is_healthy && !e->def->is_allow_unhealthy)
+			continue;
+		sum += w->capacity;
+		s->endpoints[s->endpoints_count++] = (struct endpoint){
+			.workload = workload_ref(w),
+			.link = workload_link_to(w, e->key),
+			.weight_end = sum,
+		};
+	}
+	*ret = TAKE_PTR(s);
+	return 0;
+}
+
+static int entry_flush(struct state_builder *b, struct service_entry *e)
+{
+	_cleanup_(service_unrefp) struct service *s = NULL;
+	int r;
+
+	if (e->def) {
+		r = service_make(e, &s);
+		if (r == 0)
+			r = hamt_put_str(b->t.services, e->key, s);
+	} else {
+		r = hamt_del_str(b->t.services, e->key);
+		if (r == -ENOENT)
+			r = 0;
+	}
+	if (r < 0)
+		return r;
+	list_del(&e->dirty);
+	entry_sweep(b, e);
+	return 0;
+}
+
+int state_builder_build(struct state_builder *b, struct state **ret)
+{
+	struct service_entry *e, *tmp;
+	struct state *s;
+	int r;
+
+	list_for_each_entry_safe (e, tmp, &b->dirty, dirty) {
+		r = entry_flush(b, e);
+		if (r < 0)
+			return r;
+	}
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	r = state_tables_clone(&b->t, &s->t);
+	if (r < 0) {
+		free(s);
+		return r;
+	}
+	atomic_init(&s->refs, 1);
+	s->generation = ++b->generation;
+	s->policy_generation = b->policy_generation;
+	s->is_synced = b->is_synced;
+	*ret = s;
+	return 0;
+}
+
+int state_builder_new(const char *node, struct state_builder **ret)
+{
+	_cleanup_(state_builder_freep) struct state_builder *b = calloc(1, sizeof(*b));
+	int r;
+
+	if (!b)
+		return -ENOMEM;
+	list_init(&b->dirty);
+	if (strlen(node) >= sizeof(b->node))
+		return -EINVAL;
+	memcpy(b->node, node, strlen(node) + 1);
+	r = state_tables_init(&b->t);
+	if (r == 0)
+		r = map_new(&b->services);
+	if (r == 0)
+		r = map_new(&b->wanted);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(b);
+	return 0;
+}
+
+struct state_builder *state_builder_free(struct state_builder *b)
+{
+	if (!b)
+		return NULL;
+	if (b->services)
+		map_for_each (b->services, it)
+			entry_free(it.value);
+	map_free(b->services);
+	map_free(b->wanted);
+	if (b->t.workloads)
+		state_tables_release(&b->t);
+	free(b);
+	return NULL;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* state_builder - collects what xDS sends and makes snapshots of it. The cost of a change does not
+ * grow with the mesh: tables are shared between snapshots. Thread: the main loop. */
+#include <stdbool.h>
+
+#include "base/cleanup.h"
+#include "base/macros.h"
+
+struct policy;
+struct service_def;
+struct state;
+struct state_builder; /* opaque */
+struct tls_identity;
+struct workload;
+
+/** state_builder_new() - @node: whose workloads must not miss a policy; copied. Return: 0; -ENOMEM.
+ */
+_must_check_ int state_builder_new(const char *node, struct state_builder **ret);
+struct state_builder *state_builder_free(struct state_builder *b);
+DEFINE_CLEANUP(struct state_builder *, state_builder_free);
+
+/** state_builder_put_workload() - add or replace by uid. @w: counted. Return: 0; -ENOMEM (it may
+ * then be missing). */
+_must_check_ int state_builder_put_workload(struct state_builder *b, struct workload *w);
+/** state_builder_put_service() - add or replace by "ns/host". @d: counted. Return: 0; -ENOMEM. */
+_must_check_ int state_builder_put_service(struct state_builder *b, struct service_def *d);
+/** state_builder_del_address() - a workload's uid or a service's "ns/host"; unknown ones are
+ * ignored. Return: 0; -ENOMEM. */
+int state_builder_del_address(struct state_builder *b, const char *name);
+
+/** state_builder_put_policy() - add or replace by "ns/name". @p: counted. Return: 0; -ENOMEM. */
+_must_check_ int state_builder_put_policy(struct state_builder *b, struct policy *p);
+int state_builder_del_policy(struct state_builder *b, const char *name);
+
+/** state_builder_set_identity() - @t: counted; NULL takes it out. Return: 0; -ENOMEM. */
+_must_check_ int state_builder_set_identity(struct state_builder *b, const char *identity,
+					    const struct tls_identity *t);
+
+/** state_builder_set_synced() - snapshots say so from now on. */
+void state_builder_set_synced(struct state_builder *b);
+
+/** state_builder_is_missing_policies() - a workload of this node names a policy that has not come
+ * (or is already gone): soon the other half of the change will be here. */
+bool state_builder_is_missing_policies(const struct state_builder *b);
+
+/** state_builder_build() - a snapshot of everything so far. Return: 0; -ENOMEM, the builder is
+ * unchanged. */
+_must_check_ int state_builder_build(struct state_builder *b, struct state **ret);

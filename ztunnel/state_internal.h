@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* state_internal - the inside of a snapshot, for state, its builder and authz alone. */
+#include "base/hamt.h"
+#include "ztunnel/policy.h"
+#include "ztunnel/reflist.h"
+#include "ztunnel/state.h"
+
+struct state_tables {
+	struct hamt *workloads; /* uid -> struct workload */
+	struct hamt *addrs;     /* struct cv_addr -> reflist of struct workload, the best first */
+	struct hamt *services;  /* "ns/host" -> struct service */
+	struct hamt
+		*vips; /* struct cv_addr -> reflist of struct service_def, canonical ones first */
+	struct hamt *hostnames;   /* host name -> reflist of struct service_def */
+	struct hamt *policies;    /* "ns/name" -> struct policy */
+	struct hamt *ns_policies; /* namespace -> reflist of struct policy: namespace scope */
+	struct hamt *identities;  /* SPIFFE ID -> struct tls_identity */
+	struct reflist *global_policies;
+	struct reflist *cidr_vips; /* struct service_def with a CIDR among its VIPs */
+};
+
+struct state {
+	atomic_uint refs;
+	uint64_t generation;
+	uint64_t policy_generation;
+	bool is_synced;
+	struct state_tables t;
+};
+
+/** state_tables_init() - all empty. Return: 0; -ENOMEM (then freed again). */
+_must_check_ int state_tables_init(struct state_tables *t);
+/** state_tables_clone() - O(1) each. Return: 0; -ENOMEM, @ret zeroed. */
+_must_check_ int state_tables_clone(const struct state_tables *t, struct state_tables *ret);
+void state_tables_release(struct state_tables *t);
+
+extern const struct hamt_ops workload_hamt_ops;
+extern const struct hamt_ops service_hamt_ops;
+extern const struct hamt_ops service_def_hamt_ops;
+extern const struct hamt_ops policy_hamt_ops;
+extern const struct hamt_ops identity_hamt_ops;

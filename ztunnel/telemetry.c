@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ztunnel/telemetry.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/map.h"
+#include "base/str.h"
+#include "ztunnel/access_log.h"
+#include "ztunnel/state.h"
+
+#define SERIES_MAX  8192
+#define LABELS_MAX  4096
+#define CACHE_SLOTS 512 /* a power of two */
+#define UNKNOWN     "unknown"
+
+/* One set of labels. Never freed while the worker lives, so that a scrape may walk the chain
+ * without a lock. */
+struct series {
+	struct conn_metrics m; /* first: handed out */
+	struct series *next;   /* written before the series is published */
+	char labels[];
+};
+
+/* The labels of a connection follow from these: a hit saves making the text. Holds its objects, so
+ * that an address is not used again while it stands here. */
+struct cache_slot {
+	struct workload *src;
+	struct workload *dst;
+	struct service *service;
+	uint32_t kind; /* direction, mtls, flags */
+	struct series *series;
+	char *src_identity; /* what the slot was made for; NULL: none */
+	char *dst_identity;
+};
+
+struct telemetry {
+	_Atomic(struct series *) all; /* newest first */
+	struct map *by_labels;
+	size_t count;
+	struct series *overflow;
+	struct cache_slot cache[CACHE_SLOTS];
+};
+
+static const char *const flag_names[CONN_FLAGS_MAX] = {
+	[CONN_OK] = "-",
+	[CONN_DENY] = "DENY",
+	[CONN_CONNECT] = "CONNECT",
+	[CONN_TLS_FAILURE] = "TLS_FAILURE",
+	[CONN_H2_HANDSHAKE_FAILURE] = "H2_HANDSHAKE_FAILURE",
+	[CONN_NETWORK_POLICY] = "NETWORK_POLICY",
+	[CONN_IDENTITY_ERROR] = "IDENTITY_ERROR",
+};
+
+struct labels {
+	char text[LABELS_MAX];
+	size_t len;
+	bool is_cut;
+};
+
+static void label(struct labels *l, const char *name, const char *value)
+{
+	int n = snprintf(l->text + l->len, sizeof(l->text) - l->len, "%s%s=\"", l->len ? "," : "",
+			 name);
+
+	l->len += n > 0 ? (size_t)n : 0;
+	for (const char *s = value && *value ? value : UNKNOWN; *s; s++) {
+		if (l->len + 4 >= sizeof(l->text)) {
+			l->is_cut = true;
+			return;
+		}
+		if (*s == '"' || *s == '\\' || *s == '\n')
+			l->text[l->len++] = '\\';
+		l->text[l->len++] = *s == '\n' ? 'n' : *s;
+	}
+	l->text[l->len++] = '"';
+	l->text[l->len] = '\0';
+}
+
+static void label2(struct labels *l, const char *prefix, const char *name, const char *value)
+{
+	char full[64];
+
+	(void)snprintf(full, sizeof(full), "%s_%s", prefix, name);
+	label(l, full, value);
+}
+
+static void label_workload(struct labels *l, const char *prefix, const struct workload *w,
+			   const char *identity)
+{
+	label2(l, prefix, "workload", w ? w->workload_name : NULL);
+	label2(l, prefix, "canonical_service", w ? w->canonical_name : NULL);
+	label2(l, prefix, "canonical_revision", w ? w->canonical_revision : NULL);
+	label2(l, prefix, "workload_namespace", w ? w->namespace_ : NULL);
+	label2(l, prefix, "principal", identity);
+	label2(l, prefix, "app", w ? w->canonical_name : NULL);
+	label2(l, prefix, "version", w ? w->canonical_revision : NULL);
+	label2(l, prefix, "cluster", w ? w->cluster : NULL);
+}
+
+static void labels_make(struct labels *l, const struct conn_info *info, enum conn_flags flags)
+{
+	const struct workload *src = info->src_workload;
+	const struct workload *dst = info->dst_workload;
+	const struct service_def *d = info->service ? info->service->def : NULL;
+
+	l->len = 0;
+	l->is_cut = false;
+	label(l, "reporter", info->direction == CONN_INBOUND ? "destination" : "source");
+	label_workload(l, "source", src, info->is_mtls ? info->src_identity : NULL);
+	label(l, "destination_service", d ? d->hostname : NULL);
+	label(l, "destination_service_namespace", d ? d->namespace_ : NULL);
+	label(l, "destination_service_name", d ? d->name : NULL);
+	label_workload(l, "destination", dst, info->is_mtls ? info->dst_identity : NULL);
+	label(l, "request_protocol", "tcp");
+	label(l, "response_flags", flag_names[flags]);
+	label(l, "connection_security_policy", info->is_mtls ? "mutual_tls" : UNKNOWN);
+	label(l, "source_region", src ? src->region : NULL);
+	label(l, "source_zone", src ? src->zone : NULL);
+	label(l, "destination_region", dst ? dst->region : NULL);
+	label(l, "destination_zone", dst ? dst->zone : NULL);
+}
+
+static struct series *series_new(struct telemetry *t, const char *labels)
+{
+	size_t len = strlen(labels);
+	struct series *s = calloc(1, sizeof(*s) + len + 1);
+
+	if (!s)
+		return NULL;
+	memcpy(s->labels, labels, len + 1);
+	if (map_put_str(t->by_labels, labels, s) < 0) {
+		free(s);
+		return NULL;
+	}
+	s->next = atomic_load_explicit(&t->all, memory_order_relaxed);
+	atomic_store_explicit(&t->all, s, memory_order_release);
+	t->count++;
+	return s;
+}
+
+static struct series *series_get(struct telemetry *t, const struct conn_info *info,
+				 enum conn_flags flags)
+{
+	struct labels l;
+	struct series *s;
+
+	labels_make(&l, info, flags);
+	if (l.is_cut)
+		return t->overflow;
+	s = map_get_str(t->by_labels, l.text);
+	if (!s && t->count < SERIES_MAX)
+		s = series_new(t, l.text);
+	return s ? s : t->overflow;
+}
+
+static bool is_same_text(const char *a, const char *b)
+{
+	return a == b || (a && b && streq(a, b));
+}
+
+static void slot_clear(struct cache_slot *c)
+{
+	workload_unref(c->src);
+	workload_unref(c->dst);
+	service_unref(c->service);
+	free(c->src_identity);
+	free(c->dst_identity);
+	memset(c, 0, sizeof(*c));
+}
+
+static void slot_fill(struct cache_slot *c, const struct conn_info *info, uint32_t kind,
+		      struct series *s)
+{
+	slot_clear(c);
+	c->src_identity = info->src_identity ? strdup(info->src_identity) : NULL;
+	c->dst_identity = info->dst_identity ? strdup(info->dst_identity) : NULL;
+	if ((info->src_identity && !c->src_identity) || (info->dst_identity && !c->dst_identity)) {
+		slot_clear(c);
+		return;
+	}
+	/* counting is the one thing that is done to an otherwise constant object */
+	c->src = info->src_workload ? workload_ref((struct workload *)info->src_workload) : NULL;
+	c->dst = info->dst_workload ? workload_ref((struct workload *)info->dst_workload) : NULL;
+	c->service = info->service ? service_ref((struct service *)info->service) : NULL;
+	c->kind = kind;
+	c->series = s;
+}
+
+static struct series *series_find(struct telemetry *t, const struct conn_info *info,
+				  enum conn_flags flags)
+{
+	uint32_t kind = (uint32_t)info->direction | (info->is_mtls ? 2u : 0) | (uint32_t)flags << 2;
+	uint64_t mix = ((uintptr_t)info->src_workload * 0x9e3779b97f4a7c15u) ^
+		       ((uintptr_t)info->dst_workload * 0xc2b2ae3d27d4eb4fu) ^
+		       ((uintptr_t)info->service * 0x165667b19e3779f9u) ^
+		       (kind * 0x27d4eb2f165667c5u);
+	struct cache_slot *c = &t->cache[(mix >> 40) & (CACHE_SLOTS - 1)];
+	struct series *s;
+
+	if (c->series && c->src == info->src_workload && c->dst == info->dst_workload &&
+	    c->service == info->service && c->kind == kind &&
+	    is_same_text(c->src_identity, info->src_identity) &&
+	    is_same_text(c->dst_identity, info->dst_identity))
+		return c->series;
+	s = series_get(t, info, flags);
+	if (s != t->overflow)
+		slot_fill(c, info, kind, s);
+	return s;
+}
+
+int telemetry_new(struct telemetry **ret)
+{
+	static const struct conn_info nothing = {.direction = CONN_INBOUND};
+	_cleanup_(telemetry_freep) struct telemetry *t = calloc(1, sizeof(*t));
+	struct labels l;
+	int r;
+
+	if (!t)
+		return -ENOMEM;
+	r = map_new(&t->by_labels);
+	if (r < 0)
+		return r;
+	labels_make(&l, &nothing, CONN_OK);
+	t->overflow = series_new(t, l.text);
+	if (!t->overflow)
+		return -ENOMEM;
+	*ret = TAKE_PTR(t);
+	return 0;
+}
+
+struct telemetry *telemetry_free(struct telemetry *t)
+{
+	if (!t)
+		return NULL;
+	for (size_t i = 0; i < CACHE_SLOTS; i++)
+		slot_clear(&t->cache[i]);
+	for (struct series *s = atomic_load(&t->all), *next; s; s = next) {
+		next = s->next;
+		free(s);
+	}
+	map_free(t->by_labels);
+	free(t);
+	return NULL;
+}
+
+struct conn_metrics *telemetry_conn_open(struct telemetry *t, const struct conn_info *info)
+{
+	struct series *s = series_find(t, info, CONN_OK);
+
+	conn_metrics_add(&s->m.opened, 1);
+	access_log_opened(info);
+	return &s->m;
+}
+
+void telemetry_conn_close(struct telemetry *t, struct conn_metrics *m, const struct conn_info *info,
+			  enum conn_flags flags, const char *error)
+{
+	if (flags != CONN_OK)
+		m = &series_find(t, info, flags)->m;
+	conn_metrics_add(&m->closed, 1);
+	access_log_complete(info, now_monotonic_us(), error);
+}
+
+void telemetry_conn_failed(struct telemetry *t, const struct conn_info *info, enum conn_flags flags,
+			   const char *error)
+{
+	conn_metrics_add(&series_find(t, info, flags)->m.failed, 1);
+	access_log_failed(info, error, NULL);
+}
+
+void telemetry_conn_denied(struct telemetry *t, const struct conn_info *info, const char *policy,
+			   const char *reason)
+{
+	char error[1024];
+
+	conn_metrics_add(&series_find(t, info, CONN_DENY)->m.failed, 1);
+	(void)snprintf(error, sizeof(error), "connection closed due to policy rejection: %s%s%s",
+		       reason, *policy ? ": " : "", policy);
+	access_log_failed(info, error, *policy ? policy : NULL);
+}
+
+/* What the workers have counted under one set of labels. */
+struct sums {
+	const char *labels;
+	uint64_t values[5];
+};
+
+static const struct {
+	const char *name;
+	const char *help;
+	size_t offset;
+} families[] = {
+	{"istio_tcp_connections_opened", "The total number of TCP connections opened",
+	 offsetof(struct conn_metrics, opened)},
+	{"istio_tcp_connections_closed", "The total number of TCP connections closed",
+	 offsetof(struct conn_metrics, closed)},
+	{"istio_tcp_sent_bytes",
+	 "The size of total bytes sent during response in case of a TCP connection",
+	 offsetof(struct conn_metrics, sent)},
+	{"istio_tcp_received_bytes",
+	 "The size of total bytes received during request in case of a TCP connection",
+	 offsetof(struct conn_metrics, received)},
+	{"istio_tcp_connections_failed",
+	 "The total number of TCP connections that failed to establish",
+	 offsetof(struct conn_metrics, failed)},
+};
+
+static void sums_add(struct sums *into, struct series *s)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		_Atomic uint64_t *v = (void *)((char *)&s->m + families[i].offset);
+
+		into->values[i] += atomic_load_explicit(v, memory_order_relaxed);
+	}
+}
+
+static int sums_collect(struct map *all, struct telemetry *t)
+{
+	struct series *s = atomic_load_explicit(&t->all, memory_order_acquire);
+
+	for (; s; s = s->next) {
+		struct sums *into = map_get_str(all, s->labels);
+
+		if (!into) {
+			into = calloc(1, sizeof(*into));
+			if (!into)
+				return -ENOMEM;
+			into->labels = s->labels;
+			if (map_put_str(all, s->labels, into) < 0) {
+				free(into);
+				return -ENOMEM;
+			}
+		}
+		sums_add(into, s);
+	}
+	return 0;
+}
+
+static int sums_write(const struct map *all, size_t family, struct buf *into)
+{
+	const char *name = families[family].name;
+	int r = buf_printf(into, "# HELP %s %s.\n# TYPE %s counter\n", name, families[family].help,
+			   name);
+
+	map_for_each (all, it) {
+		const struct sums *s = it.value;
+
+		if (s->values[family] == 0)
+			continue;
+		if (r == 0)
+			r = buf_printf(into, "%s_total{%s} %" PRIu64 "\n", name, s->labels,
+				       s->values[family]);
+	}
+	return r;
+}
+
+int telemetry_write(struct telemetry *const *workers, size_t workers_count, struct buf *into)
+{
+	_cleanup_(map_freep) struct map *all = NULL;
+	int r = map_new(&all);
+
+	for (size_t i = 0; i < workers_count && r == 0; i++)
+		r = sums_collect(all, workers[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(families) && r == 0; i++)
+		r = sums_write(all, i, into);
+	if (all)
+		map_for_each (all, it)
+			free(it.value);
+	return r;
+}

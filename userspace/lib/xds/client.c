@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "xds/client.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/map.h"
+#include "base/str.h"
+#include "http/grpc.h"
+#include "net/unix.h"
+#include "userspace/lib/xds/discovery.pb-c.h"
+#include "xds/message.h"
+
+#define DELTA_PATH     "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+#define MESSAGE_MAX    (200u * 1024 * 1024) /* as Istio's ztunnel */
+#define BACKOFF_MIN_US 10000ULL
+#define BACKOFF_MAX_US 15000000ULL
+#define DETAIL_MAX     2048
+#define ERR_MAX        256
+
+typedef Envoy__Service__Discovery__V3__DeltaDiscoveryRequest delta_request;
+typedef Envoy__Service__Discovery__V3__DeltaDiscoveryResponse delta_response;
+typedef Envoy__Service__Discovery__V3__Resource delta_resource;
+typedef Envoy__Service__Discovery__V3__ResourceVersion resource_version;
+
+struct xds_client {
+	struct loop *loop;
+	char *path, *node_id, *node_name;
+	unsigned int types;
+	const struct xds_ops *ops;
+	void *arg;
+	struct grpc_client *grpc;
+	struct grpc_call *stream;
+	struct loop_timer reconnect;
+	uint64_t backoff_us;
+	struct map *held[XDS_TYPE_MAX]; /* name -> version, as the control plane sent it */
+	bool is_connected;
+};
+
+static void response_free(delta_response *m)
+{
+	envoy__service__discovery__v3__delta_discovery_response__free_unpacked(m, NULL);
+}
+DEFINE_CLEANUP(delta_response *, response_free);
+
+static void connection_drop(struct xds_client *c)
+{
+	bool was_connected = c->is_connected;
+
+	c->stream = NULL;
+	c->grpc = grpc_client_free(c->grpc);
+	c->is_connected = false;
+	(void)loop_timer_set(c->loop, &c->reconnect, c->backoff_us);
+	c->backoff_us = MIN(c->backoff_us * 2, BACKOFF_MAX_US);
+	if (was_connected && c->ops->on_state)
+		c->ops->on_state(c->arg, false);
+}
+
+/* What we hold, so that only the difference is sent. @ret and its entries: freed with free(). */
+static int versions_make(const struct map *held, resource_version ***ret)
+{
+	size_t n = map_count(held), i = 0;
+	resource_version **pointers = malloc((n + 1) * sizeof(*pointers) + n * sizeof(**pointers));
+	resource_version *values;
+
+	if (!pointers)
+		return -ENOMEM;
+	values = (resource_version *)(pointers + n + 1);
+	map_for_each (held, it) {
+		envoy__service__discovery__v3__resource_version__init(&values[i]);
+		values[i].key = (char *)it.key;
+		values[i].value = it.value;
+		pointers[i] = &values[i];
+		i++;
+	}
+	*ret = pointers;
+	return 0;
+}
+
+static int subscribe(struct xds_client *c, enum xds_type type)
+{
+	delta_request req = ENVOY__SERVICE__DISCOVERY__V3__DELTA_DISCOVERY_REQUEST__INIT;
+	Envoy__Service__Discovery__V3__Node node = ENVOY__SERVICE__DISCOVERY__V3__NODE__INIT;
+	Google__Protobuf__Struct metadata = GOOGLE__PROTOBUF__STRUCT__INIT;
+	Google__Protobuf__StructField field = GOOGLE__PROTOBUF__STRUCT_FIELD__INIT;
+	Google__Protobuf__StructField *fields[] = {&field};
+	Google__Protobuf__Value value = GOOGLE__PROTOBUF__VALUE__INIT;
+	_cleanup_(freep) resource_version **versions = NULL;
+	int r;
+
+	value.kind_case = GOOGLE__PROTOBUF__VALUE__KIND_STRING_VALUE;
+	value.string_value = c->node_name;
+	field.key = "NODE_NAME";
+	field.value = &value;
+	metadata.fields = fields;
+	metadata.n_fields = ARRAY_SIZE(fields);
+	node.id = c->node_id;
+	node.metadata = &metadata;
+	r = versions_make(c->held[type], &versions);
+	if (r < 0)
+		return r;
+	req.node = &node;
+	req.type_url = (char *)xds_type_url(type);
+	req.initial_resource_versions = versions;
+	req.n_initial_resource_versions = map_count(c->held[type]);
+	return message_send(c->stream, &req.base);
+}
+
+static int answer(struct xds_client *c, const delta_response *resp, const char *detail)
+{
+	delta_request req = ENVOY__SERVICE__DISCOVERY__V3__DELTA_DISCOVERY_REQUEST__INIT;
+	Envoy__Service__Discovery__V3__Status status = ENVOY__SERVICE__DISCOVERY__V3__STATUS__INIT;
+
+	req.type_url = resp->type_url;
+	req.response_nonce = resp->nonce;
+	if (detail[0]) {
+		status.code = GRPC_INVALID_ARGUMENT;
+		status.message = (char *)detail;
+		req.error_detail = &status;
+	}
+	return message_send(c->stream, &req.base);
+}
+
+static int held_set(struct xds_client *c, enum xds_type type, const char *name, const char *version)
+{
+	_cleanup_(freep) char *copy = strdup(version);
+	char *old = map_get_str(c->held[type], name);
+	int r;
+
+	if (!copy)
+		return -ENOMEM;
+	r = map_put_str(c->held[type], name, copy);
+	if (r < 0)
+		return r;
+	(void)TAKE_PTR(copy);
+	free(old);
+	return 0;
+}
+
+/* One resource of a response. @err: why it is refused. */
+static int resource_apply(struct xds_client *c, enum xds_type type, const delta_resource *res,
+			  char *err)
+{
+	const ProtobufCBinaryData *value;
+	int r;
+
+	if (!res->name[0] || !res->resource || xds_type_from_url(res->resource->type_url) != type) {
+		(void)snprintf(err, ERR_MAX, "no name, no body, or a body of another type");
+		return -EBADMSG;
+	}
+	value = &res->resource->value;
+	r = c->ops->on_resource(c->arg, type, res->name, value->data, value->len, err, ERR_MAX);
+	/* a refused one keeps the version that is in force, and so is sent again after a reconnect
+	 */
+	return r < 0 ? r : held_set(c, type, res->name, res->version);
+}
+
+static void detail_add(char *detail, const char *name, const char *err, int r)
+{
+	size_t n = strlen(detail);
+
+	(void)snprintf(detail + n, DETAIL_MAX - n, "%s%s: %s", n ? "; " : "", name,
+		       err[0] ? err : strerror(-r));
+}
+
+static void response_apply(struct xds_client *c, enum xds_type type, const delta_response *resp,
+			   char *detail)
+{
+	char err[ERR_MAX];
+
+	for (size_t i = 0; i < resp->n_resources; i++) {
+		int r;
+
+		err[0] = '\0';
+		r = resource_apply(c, type, resp->resources[i], err);
+		if (r < 0)
+			detail_add(detail, resp->resources[i]->name, err, r);
+	}
+	for (size_t i = 0; i < resp->n_removed_resources; i++) {
+		free(map_del_str(c->held[type], resp->removed_resources[i]));
+		c->ops->on_removed(c->arg, type, resp->removed_resources[i]);
+	}
+	if (c->ops->on_update_done)
+		c->ops->on_update_done(c->arg, type);
+}
+
+static void on_message(struct grpc_call *call, void *arg, const void *data, size_t len)
+{
+	_cleanup_(response_freep) delta_response *resp = NULL;
+	struct xds_client *c = arg;
+	char detail[DETAIL_MAX] = "";
+	enum xds_type type;
+
+	resp = envoy__service__discovery__v3__delta_discovery_response__unpack(NULL, len, data);
+	if (!resp) {
+		connection_drop(c);
+		return;
+	}
+	if (!c->is_connected) {
+		c->is_connected = true;
+		c->backoff_us = BACKOFF_MIN_US;
+		if (c->ops->on_state)
+			c->ops->on_state(c->arg, true);
+	}
+	type = xds_type_from_url(resp->type_url);
+	if (type == XDS_TYPE_INVALID || !(c->types & 1u << type))
+		(void)snprintf(detail, sizeof(detail), "type was not asked for");
+	else
+		response_apply(c, type, resp, detail);
+	if (answer(c, resp, detail) < 0)
+		connection_drop(c);
+}
+
+static void on_stream_end(struct grpc_call *call, void *arg, int status, const char *message)
+{
+	connection_drop(arg);
+}
+
+static void on_connection_closed(void *arg, int error)
+{
+	connection_drop(arg);
+}
+
+static const struct grpc_call_ops stream_ops = {
+	.on_message = on_message,
+	.on_end = on_stream_end,
+};
+
+static int stream_open(struct xds_client *c)
+{
+	struct grpc_call_config config = {
+		.path = DELTA_PATH,
+		.max_message = MESSAGE_MAX,
+		.ops = &stream_ops,
+		.arg = c,
+	};
+	int r = grpc_client_call(c->grpc, &config, &c->stream);
+
+	for (int type = 0; r == 0 && type < XDS_TYPE_MAX; type++)
+		if (c->types & 1u << type)
+			r = subscribe(c, (enum xds_type)type);
+	return r;
+}
+
+static void on_reconnect(struct loop_timer *t)
+{
+	struct xds_client *c = container_of(t, struct xds_client, reconnect);
+	_cleanup_(close_fdp) int fd = -EBADF;
+	int r;
+
+	r = unix_stream_connect(c->path, &fd);
+	if (r == 0)
+		r = grpc_client_new(c->loop, fd, on_connection_closed, c, &c->grpc);
+	if (r == 0) {
+		(void)TAKE_FD(fd);
+		r = stream_open(c);
+	}
+	if (r < 0)
+		connection_drop(c);
+}
+
+static int client_fill(struct xds_client *c, const struct xds_client_config *config)
+{
+	int r = 0;
+
+	c->path = strdup(config->path);
+	c->node_id = strdup(config->node_id);
+	c->node_name = strdup(config->node_name);
+	if (!c->path || !c->node_id || !c->node_name)
+		return -ENOMEM;
+	for (int type = 0; r == 0 && type < XDS_TYPE_MAX; type++)
+		r = map_new(&c->held[type]);
+	return r < 0 ? r : loop_timer_set(c->loop, &c->reconnect, 0);
+}
+
+int xds_client_new(const struct xds_client_config *config, struct xds_client **ret)
+{
+	_cleanup_(xds_client_freep) struct xds_client *c = NULL;
+	int r;
+
+	if (!config->loop || !config->path || !config->node_id || !config->node_name ||
+	    !config->ops || !config->ops->on_resource || !config->ops->on_removed)
+		return -EINVAL;
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return -ENOMEM;
+	c->loop = config->loop;
+	c->types = config->types;
+	c->ops = config->ops;
+	c->arg = config->arg;
+	c->backoff_us = BACKOFF_MIN_US;
+	c->reconnect.on_timer = on_reconnect;
+	r = client_fill(c, config);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(c);
+	return 0;
+}
+
+struct xds_client *xds_client_free(struct xds_client *c)
+{
+	if (!c)
+		return NULL;
+	loop_timer_del(&c->reconnect);
+	(void)grpc_client_free(c->grpc);
+	for (int type = 0; type < XDS_TYPE_MAX; type++) {
+		if (!c->held[type])
+			continue;
+		map_for_each (c->held[type], it)
+			free(it.value);
+		(void)map_free(c->held[type]);
+	}
+	free(c->path);
+	free(c->node_id);
+	free(c->node_name);
+	free(c);
+	return NULL;
+}
+
+bool xds_client_is_connected(const struct xds_client *c)
+{
+	return c->is_connected;
+}

@@ -1,0 +1,500 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "xds/server.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/list.h"
+#include "base/map.h"
+#include "base/str.h"
+#include "userspace/lib/xds/discovery.pb-c.h"
+#include "xds/message.h"
+#include "xds/store.h"
+
+#define DELTA_PATH      "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+#define REQUEST_MAX     (64u * 1024 * 1024) /* names and versions of a whole mesh, at a reconnect */
+#define BATCH_RESOURCES 1024
+#define BATCH_BYTES     (2u * 1024 * 1024)
+#define STREAMS_MAX     64
+#define ACK_TIMEOUT_US  60000000ULL
+#define NACK_DETAIL_MAX 512
+#define NODE_MAX        256
+
+typedef Envoy__Service__Discovery__V3__DeltaDiscoveryRequest delta_request;
+typedef Envoy__Service__Discovery__V3__DeltaDiscoveryResponse delta_response;
+typedef Envoy__Service__Discovery__V3__Resource delta_resource;
+
+/* What one client has been told of one type. */
+struct sub {
+	bool is_open;
+	bool is_first; /* the first response is sent even when it is empty: it means "in sync" */
+	bool is_in_flight; /* one response waits for its ack */
+	uint64_t sent_seq; /* changes up to here were sent */
+	uint64_t nonce;
+	size_t in_flight_count;
+	struct map *held; /* name -> version that the client said it has; until the first round is
+			     through */
+};
+
+struct stream {
+	struct xds_server *server;
+	struct list link;
+	struct grpc_call *call;
+	struct loop_timer ack_timer;
+	char node_id[NODE_MAX], node_name[NODE_MAX];
+	uint64_t acked, nacked;
+	char nack_detail[NACK_DETAIL_MAX];
+	struct sub subs[XDS_TYPE_MAX];
+};
+
+struct xds_server {
+	struct loop *loop;
+	struct store stores[XDS_TYPE_MAX];
+	struct list streams;
+	size_t n_streams;
+	uint64_t last_nonce;
+	bool is_ready;
+};
+
+/* A response in the making; strings and bytes are the store's or the subscription's. */
+struct batch {
+	delta_resource resources[BATCH_RESOURCES];
+	delta_resource *resource_pointers[BATCH_RESOURCES];
+	Google__Protobuf__Any bodies[BATCH_RESOURCES];
+	size_t n_resources;
+	char **removed;
+	size_t n_removed, removed_cap;
+	size_t bytes;
+};
+
+static void batch_free(struct batch *b)
+{
+	for (size_t i = 0; i < b->n_removed; i++)
+		free(b->removed[i]);
+	free(b->removed);
+	free(b);
+}
+DEFINE_CLEANUP(struct batch *, batch_free);
+
+static void request_free(delta_request *m)
+{
+	envoy__service__discovery__v3__delta_discovery_request__free_unpacked(m, NULL);
+}
+DEFINE_CLEANUP(delta_request *, request_free);
+
+static void held_free(struct sub *sub)
+{
+	if (!sub->held)
+		return;
+	map_for_each (sub->held, it)
+		free(it.value);
+	sub->held = map_free(sub->held);
+}
+
+static void stream_free(struct stream *st)
+{
+	for (int type = 0; type < XDS_TYPE_MAX; type++)
+		held_free(&st->subs[type]);
+	loop_timer_del(&st->ack_timer);
+	list_del(&st->link);
+	st->server->n_streams--;
+	free(st);
+}
+
+static int batch_remove(struct batch *b, const char *name)
+{
+	char *copy;
+
+	if (b->n_removed == b->removed_cap) {
+		size_t cap = b->removed_cap ? b->removed_cap * 2 : 16;
+		char **grown = realloc(b->removed, cap * sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		b->removed = grown;
+		b->removed_cap = cap;
+	}
+	copy = strdup(name);
+	if (!copy)
+		return -ENOMEM;
+	b->removed[b->n_removed++] = copy;
+	b->bytes += strlen(name);
+	return 0;
+}
+
+static void batch_add(struct batch *b, enum xds_type type, const struct store_entry *e)
+{
+	size_t i = b->n_resources++;
+	Google__Protobuf__Any *body = &b->bodies[i];
+	delta_resource *res = &b->resources[i];
+
+	google__protobuf__any__init(body);
+	body->type_url = (char *)xds_type_url(type);
+	body->value.data = e->packed;
+	body->value.len = e->len;
+	envoy__service__discovery__v3__resource__init(res);
+	res->name = e->name;
+	res->version = (char *)e->version;
+	res->resource = body;
+	b->resource_pointers[i] = res;
+	b->bytes += e->len + strlen(e->name) + strlen(body->type_url) + 32;
+}
+
+/* What the client held before it came back and is gone since. */
+static int batch_add_vanished(struct batch *b, const struct store *store, struct sub *sub)
+{
+	map_for_each (sub->held, it) {
+		const struct store_entry *e = store_get(store, it.key);
+		int r;
+
+		if (e && e->packed)
+			continue;
+		r = batch_remove(b, it.key);
+		if (r < 0)
+			return r;
+		free(map_del_str(sub->held, it.key));
+	}
+	return 0;
+}
+
+/* A node's configuration is its own business. */
+static bool is_for(const struct stream *st, enum xds_type type, const char *name)
+{
+	return type != XDS_NODE_CONFIG || streq(name, "*") || streq(name, st->node_name);
+}
+
+static int batch_add_entry(struct batch *b, const struct stream *st, enum xds_type type,
+			   const struct store_entry *e)
+{
+	const struct sub *sub = &st->subs[type];
+	_cleanup_(freep) char *version = sub->held ? map_del_str(sub->held, e->name) : NULL;
+
+	if (!is_for(st, type, e->name))
+		return 0;
+	if (!e->packed) {
+		/* in the first round only what the client said it has can be news to it */
+		return sub->held && !version ? 0 : batch_remove(b, e->name);
+	}
+	if (!version || !streq(version, e->version))
+		batch_add(b, type, e);
+	return 0;
+}
+
+static int batch_fill(struct batch *b, struct stream *st, enum xds_type type)
+{
+	struct store *store = &st->server->stores[type];
+	struct sub *sub = &st->subs[type];
+	struct store_entry *e;
+	int r = 0;
+
+	if (sub->is_first && sub->held)
+		r = batch_add_vanished(b, store, sub);
+	for (e = store_after(store, sub->sent_seq); r == 0 && e; e = store_next(store, e)) {
+		if (b->n_resources == BATCH_RESOURCES || b->bytes >= BATCH_BYTES)
+			return 0;
+		r = batch_add_entry(b, st, type, e);
+		if (r == 0)
+			sub->sent_seq = e->seq;
+	}
+	if (r == 0)
+		held_free(sub);
+	return r;
+}
+
+static int batch_send(struct batch *b, struct stream *st, enum xds_type type)
+{
+	delta_response resp = ENVOY__SERVICE__DISCOVERY__V3__DELTA_DISCOVERY_RESPONSE__INIT;
+	struct sub *sub = &st->subs[type];
+	char nonce[24];
+	int r;
+
+	sub->nonce = ++st->server->last_nonce;
+	(void)snprintf(nonce, sizeof(nonce), "%llu", (unsigned long long)sub->nonce);
+	resp.type_url = (char *)xds_type_url(type);
+	resp.nonce = nonce;
+	resp.resources = b->resource_pointers;
+	resp.n_resources = b->n_resources;
+	resp.removed_resources = b->removed;
+	resp.n_removed_resources = b->n_removed;
+	r = message_send(st->call, &resp.base);
+	if (r < 0)
+		return r;
+	sub->is_first = false;
+	sub->is_in_flight = true;
+	sub->in_flight_count = b->n_resources + b->n_removed;
+	if (!st->ack_timer.loop)
+		(void)loop_timer_set(st->server->loop, &st->ack_timer, ACK_TIMEOUT_US);
+	return 0;
+}
+
+/* Return: 0; -errno: the stream is beyond repair. */
+static int sub_push(struct stream *st, enum xds_type type)
+{
+	_cleanup_(batch_freep) struct batch *b = NULL;
+	struct sub *sub = &st->subs[type];
+	int r;
+
+	if (!st->server->is_ready || !sub->is_open || sub->is_in_flight)
+		return 0;
+	if (!sub->is_first && sub->sent_seq == st->server->stores[type].seq)
+		return 0;
+	b = malloc(sizeof(*b));
+	if (!b)
+		return -ENOMEM;
+	b->removed = NULL;
+	b->n_resources = b->n_removed = b->removed_cap = b->bytes = 0;
+	r = batch_fill(b, st, type);
+	if (r < 0)
+		return r;
+	if (!sub->is_first && b->n_resources + b->n_removed == 0)
+		return 0;
+	return batch_send(b, st, type);
+}
+
+static void stream_fail(struct stream *st, enum grpc_status status, const char *message)
+{
+	grpc_call_finish(st->call, status, message);
+	stream_free(st);
+}
+
+static void on_ack_timeout(struct loop_timer *t)
+{
+	stream_fail(container_of(t, struct stream, ack_timer), GRPC_DEADLINE_EXCEEDED,
+		    "a response was not acknowledged");
+}
+
+/* Restart or stop the clock, by what is still on its way. */
+static void ack_timer_update(struct stream *st)
+{
+	loop_timer_del(&st->ack_timer);
+	for (int type = 0; type < XDS_TYPE_MAX; type++)
+		if (st->subs[type].is_in_flight) {
+			(void)loop_timer_set(st->server->loop, &st->ack_timer, ACK_TIMEOUT_US);
+			return;
+		}
+}
+
+static void node_read(struct stream *st, const Envoy__Service__Discovery__V3__Node *node)
+{
+	if (!node)
+		return;
+	(void)str_copy(st->node_id, sizeof(st->node_id), node->id);
+	for (size_t i = 0; node->metadata && i < node->metadata->n_fields; i++) {
+		const Google__Protobuf__StructField *f = node->metadata->fields[i];
+
+		if (streq(f->key, "NODE_NAME") && f->value &&
+		    f->value->kind_case == GOOGLE__PROTOBUF__VALUE__KIND_STRING_VALUE)
+			(void)str_copy(st->node_name, sizeof(st->node_name),
+				       f->value->string_value);
+	}
+}
+
+static int held_read(struct sub *sub, const delta_request *req)
+{
+	int r = map_new(&sub->held);
+
+		for (size_t i = 0; r == 0 && i < req->n_initial_resource_versions; i++) {
+		const Envoy__Service__Discovery__V3__ResourceVersion *v =
+			req->initial_resource_versions[i];
+		char *copy;
+
+		if (map_get_str(sub->held, v->key))
+			continue;
+		copy = strdup(v->value);
+		r = copy ? map_put_str(sub->held, v->key, copy) : -ENOMEM;
+		if (r < 0)
+			free(copy);
+	}
+	return r;
+}
+
+static void ack_read(struct stream *st, struct sub *sub, const delta_request *req)
+{
+	uint64_t nonce;
+
+	if (!sub->is_in_flight || str_parse_u64(req->response_nonce, 1, UINT64_MAX, &nonce) < 0 ||
+	    nonce != sub->nonce)
+		return;
+	sub->is_in_flight = false;
+	if (req->error_detail) {
+		st->nacked++;
+		(void)snprintf(st->nack_detail, sizeof(st->nack_detail), "%s",
+			       req->error_detail->message);
+	} else {
+		st->acked += sub->in_flight_count;
+	}
+	ack_timer_update(st);
+}
+
+static int request_handle(struct stream *st, const delta_request *req)
+{
+	enum xds_type type = xds_type_from_url(req->type_url);
+	struct sub *sub;
+	int r = 0;
+
+	/* a type that we do not serve: silence, as the protocol has no other answer */
+	if (type == XDS_TYPE_INVALID)
+		return 0;
+	node_read(st, req->node);
+	sub = &st->subs[type];
+	if (!sub->is_open) {
+		sub->is_open = true;
+		sub->is_first = true;
+		r = held_read(sub, req);
+	} else {
+		ack_read(st, sub, req);
+	}
+	return r < 0 ? r : sub_push(st, type);
+}
+
+static void on_message(struct grpc_call *c, void *arg, const void *data, size_t len)
+{
+	_cleanup_(request_freep) delta_request *req = NULL;
+	struct stream *st = arg;
+
+	req = envoy__service__discovery__v3__delta_discovery_request__unpack(NULL, len, data);
+	if (!req)
+		stream_fail(st, GRPC_INVALID_ARGUMENT, "malformed DeltaDiscoveryRequest");
+	else if (request_handle(st, req) < 0)
+		stream_fail(st, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+}
+
+static void on_half_close(struct grpc_call *c, void *arg)
+{
+	stream_fail(arg, GRPC_OK, NULL);
+}
+
+static void on_end(struct grpc_call *c, void *arg, int status, const char *message)
+{
+	stream_free(arg);
+}
+
+static const struct grpc_call_ops stream_ops = {
+	.on_message = on_message,
+	.on_half_close = on_half_close,
+	.on_end = on_end,
+};
+
+static void on_open(struct grpc_call *c, const struct grpc_peer *peer, void *arg)
+{
+	struct xds_server *s = arg;
+	struct stream *st = s->n_streams < STREAMS_MAX ? calloc(1, sizeof(*st)) : NULL;
+
+	if (!st) {
+		grpc_call_finish(c, GRPC_RESOURCE_EXHAUSTED, "too many streams");
+		return;
+	}
+	st->server = s;
+	st->call = c;
+	st->ack_timer.on_timer = on_ack_timeout;
+	list_add_tail(&s->streams, &st->link);
+	s->n_streams++;
+	grpc_call_set_ops(c, &stream_ops, st);
+}
+
+int xds_server_new(struct loop *loop, struct xds_server **ret)
+{
+	_cleanup_(xds_server_freep) struct xds_server *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	s->loop = loop;
+	list_init(&s->streams);
+	for (int type = 0; type < XDS_TYPE_MAX; type++) {
+		r = store_init(&s->stores[type]);
+		if (r < 0)
+			return r;
+	}
+	*ret = TAKE_PTR(s);
+	return 0;
+}
+
+struct xds_server *xds_server_free(struct xds_server *s)
+{
+	struct stream *st, *tmp;
+
+	if (!s)
+		return NULL;
+	list_for_each_entry_safe (st, tmp, &s->streams, link)
+		stream_free(st);
+	for (int type = 0; type < XDS_TYPE_MAX; type++)
+		store_clear(&s->stores[type]);
+	free(s);
+	return NULL;
+}
+
+struct grpc_method xds_server_method(struct xds_server *s)
+{
+	return (struct grpc_method){
+		.path = DELTA_PATH,
+		.max_message = REQUEST_MAX,
+		.on_open = on_open,
+		.arg = s,
+	};
+}
+
+int xds_server_set(struct xds_server *s, enum xds_type type, const char *name, const void *packed,
+		   size_t len)
+{
+	return store_set(&s->stores[type], name, packed, len);
+}
+
+void xds_server_remove(struct xds_server *s, enum xds_type type, const char *name)
+{
+	store_remove(&s->stores[type], name);
+}
+
+static void removed_forget(struct xds_server *s, enum xds_type type)
+{
+	uint64_t told = s->stores[type].seq;
+	struct stream *st;
+
+	list_for_each_entry (st, &s->streams, link)
+		if (st->subs[type].is_open)
+			told = MIN(told, st->subs[type].sent_seq);
+	store_forget(&s->stores[type], told);
+}
+
+void xds_server_flush(struct xds_server *s)
+{
+	struct stream *st, *tmp;
+
+	s->is_ready = true;
+	list_for_each_entry_safe (st, tmp, &s->streams, link) {
+		int r = 0;
+
+		for (int type = 0; r == 0 && type < XDS_TYPE_MAX; type++)
+			r = sub_push(st, (enum xds_type)type);
+		if (r < 0)
+			stream_fail(st, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+	}
+	for (int type = 0; type < XDS_TYPE_MAX; type++)
+		removed_forget(s, (enum xds_type)type);
+}
+
+size_t xds_server_count(const struct xds_server *s, enum xds_type type)
+{
+	return s->stores[type].n_live;
+}
+
+void xds_server_for_each_client(struct xds_server *s,
+				void (*fn)(void *arg, const struct xds_server_client *client),
+				void *arg)
+{
+	struct stream *st;
+
+	list_for_each_entry (st, &s->streams, link) {
+		struct xds_server_client client = {
+			.node_id = st->node_id,
+			.node_name = st->node_name,
+			.acked = st->acked,
+			.nacked = st->nacked,
+			.nack_detail = st->nack_detail,
+		};
+
+		fn(arg, &client);
+	}
+}

@@ -4,30 +4,17 @@ all of them stand side by side and a round can visit one after the other."""
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "interop"))
 import istio_ztunnel
+from culvert_node import BIN, CulvertNode, stop, write_config
 from topology import Topology, run
 
-ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
-BIN = os.path.join(ROOT, "build", "bin")
 LOADGEN = os.path.join(BIN, "loadgen")
 PORT = 9100
-
-
-def stop(process):
-    """End a process that we started and wait for it."""
-    if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(5)
-    if process.poll() is None:
-        process.kill()
-        process.wait()
 
 
 class Contestant:
@@ -155,32 +142,6 @@ class Haproxy(Contestant):
         return [p.pid for p in self.processes[1:]]
 
 
-FOLDER = """apiVersion: v1
-kind: Namespace
-metadata: {{name: bench, labels: {{istio-injection: enabled}}}}
----
-apiVersion: v1
-kind: Node
-metadata: {{name: n1}}
----
-apiVersion: v1
-kind: Node
-metadata: {{name: n2}}
-{pods}
-"""
-FOLDER_POD = """---
-apiVersion: v1
-kind: ServiceAccount
-metadata: {{name: {account}, namespace: bench}}
----
-apiVersion: v1
-kind: Pod
-metadata: {{name: {name}, namespace: bench, annotations: {{culvert.io/netns: {netns}}}}}
-spec: {{nodeName: {node}, serviceAccountName: {account}}}
-status: {{podIP: {ip4}, podIPs: [{{ip: {ip4}}}, {{ip: "{ip6}"}}]}}
-"""
-
-
 class Culvert(Contestant):
     """Culvert on two nodes."""
 
@@ -188,17 +149,10 @@ class Culvert(Contestant):
 
     def start(self):
         config = os.path.join(self.work_dir, "config")
-        os.makedirs(config, exist_ok=True)
-        pods = "".join(FOLDER_POD.format(account=p.account, name=p.name, netns=p.path, node=f"n{n}", ip4=p.ip4, ip6=p.ip6)
-                       for n, p in ((1, self.client), (2, self.server)))
-        with open(os.path.join(config, "mesh.yaml"), "w", encoding="utf-8") as f:
-            f.write(FOLDER.format(pods=pods))
-        for number, node in enumerate(self.topology.nodes, 1):
-            log = open(os.path.join(self.work_dir, f"n{number}.log"), "w", encoding="utf-8")
-            self.processes.append(node.popen(
-                os.path.join(BIN, "culvert"), "node", "--node", f"n{number}", "--config-dir", config,
-                "--run-dir", f"/run/culvert-bench/n{number}", "--ca-dir", "/run/culvert-bench/ca",
-                "--pin-dir", f"/sys/fs/bpf/culvert-bench/n{number}", stdout=log, stderr=log))
+        write_config(config, [self.client, self.server])
+        self.pair = [CulvertNode(node, number, config, "bench") for number, node in enumerate(self.topology.nodes, 1)]
+        for node, pod in zip(self.pair, (self.client, self.server)):
+            node.wait_captured([pod.name])
         self._wait()
 
     def _wait(self):
@@ -210,29 +164,18 @@ class Culvert(Contestant):
                 if self._has_tunnel():
                     return
             time.sleep(0.2)
-        raise RuntimeError(f"no tunnel after 20 s: see {self.work_dir}/n1.log")
+        raise RuntimeError(f"no tunnel after 20 s: see {self.work_dir}/config")
 
     def _has_tunnel(self):
         return ":15008" in self.topology.nodes[0].run("sh", "-c", f"nsenter --net={self.client.path} ss -Htn dport = 15008")
 
     def proxy_pids(self):
-        pids = []
-        for process in self.processes[1:]:
-            with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as f:
-                for pid in f.read().split():
-                    with open(f"/proc/{pid}/comm", encoding="ascii") as comm:
-                        if comm.read().startswith("culvert-ztunnel"):
-                            pids.append(int(pid))
-        return pids
+        return [node.pids("culvert-ztunnel")[0] for node in self.pair]
 
     def close(self):
+        for node in getattr(self, "pair", []):
+            node.close()
         super().close()
-        for number in (1, 2):
-            with contextlib.suppress(RuntimeError):
-                run(os.path.join(BIN, "culvert-agent"), "--clean", "--pin-dir", f"/sys/fs/bpf/culvert-bench/n{number}")
-        with contextlib.suppress(OSError):
-            os.rmdir("/sys/fs/bpf/culvert-bench")
-        shutil.rmtree("/run/culvert-bench", ignore_errors=True)
 
 
 def available():

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Istio's own ztunnel as a peer: one process per node, driven without a control plane.
 
-The binary is named by the environment variable ISTIO_ZTUNNEL (built with `--features testing`, so that it signs its
-certificates with a test root of its own). build() in this file's docstring terms: clone istio/ztunnel, `cargo build
---release --features testing`. Nothing of it is kept here: root and key are read out of the binary.
+The binary is named by the environment variable ISTIO_ZTUNNEL, else it is ~/.cache/culvert/peers/ztunnel. It is built from
+github.com/istio/ztunnel with `cargo build --release --features testing`, so that it signs its certificates with a test root
+of its own. Nothing of it is kept here: root and key are read out of the binary.
 """
 import array
 import contextlib
@@ -12,10 +12,7 @@ import os
 import re
 import socket
 import struct
-import subprocess
 import threading
-import time
-import urllib.request
 
 REDIRECT = """
 *mangle
@@ -33,7 +30,7 @@ COMMIT
 
 def binary():
     """Path of the peer, or None: the caller then skips and says so."""
-    path = os.environ.get("ISTIO_ZTUNNEL", "")
+    path = os.environ.get("ISTIO_ZTUNNEL") or os.path.expanduser("~/.cache/culvert/peers/ztunnel")
     return path if path and os.access(path, os.X_OK) else None
 
 

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`culvert node` in a namespace of a topology, with a configuration folder made from the topology's pods."""
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+from topology import run
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+BIN = os.environ.get("CULVERT_BIN", os.path.join(ROOT, "build", "bin"))
+
+MESH = """apiVersion: v1
+kind: Namespace
+metadata: {{name: {namespace}, labels: {{istio-injection: enabled}}}}
+---
+apiVersion: v1
+kind: Node
+metadata: {{name: n1}}
+---
+apiVersion: v1
+kind: Node
+metadata: {{name: n2}}
+"""
+POD = """---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {{name: {account}, namespace: {namespace}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}, namespace: {namespace}, annotations: {{culvert.io/netns: {netns}}}}}
+spec: {{nodeName: {node}, serviceAccountName: {account}}}
+status: {{podIP: {ip4}, podIPs: [{{ip: {ip4}}}, {{ip: "{ip6}"}}]}}
+"""
+
+
+def write_config(path, pods, extra=""):
+    """The folder for these pods (topology.Pod with .namespace, .account), on the nodes that hold them."""
+    os.makedirs(path, exist_ok=True)
+    text = MESH.format(namespace=pods[0].namespace)
+    for pod in pods:
+        text += POD.format(account=pod.account, namespace=pod.namespace, name=pod.name, netns=pod.path,
+                           node=pod.node.name[-2:], ip4=pod.ip4, ip6=pod.ip6)
+    with open(os.path.join(path, "mesh.yaml"), "w", encoding="utf-8") as f:
+        f.write(text + extra)
+
+
+def stop(process):
+    """End a process that we started and wait for it."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(8)
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+def wait_for(condition, seconds, what):
+    """Poll until condition() is true."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return
+        time.sleep(0.05)
+    raise RuntimeError(f"not within {seconds} s: {what}")
+
+
+class CulvertNode:
+    """The three processes of one node. Run, pin and CA folders lie below /run/culvert-NAME and are removed by close()."""
+
+    def __init__(self, namespace, number, config, tag, ca_dir=None):
+        self.name = f"n{number}"
+        self.base = f"/run/culvert-{tag}"
+        self.run_dir = f"{self.base}/{self.name}"
+        self.pins = f"/sys/fs/bpf/culvert-{tag}/{self.name}"
+        os.makedirs(self.base, exist_ok=True)
+        self.log_path = f"{self.base}/{self.name}.log"
+        self.log = open(self.log_path, "w", encoding="utf-8")
+        self.process = namespace.popen(
+            os.path.join(BIN, "culvert"), "node", "--node", self.name, "--config-dir", config, "--run-dir", self.run_dir,
+            "--ca-dir", ca_dir or f"{self.base}/ca", "--pin-dir", self.pins, stdout=self.log, stderr=self.log)
+
+    def admin(self, part, path):
+        """GET of a daemon's admin socket, parsed."""
+        return json.loads(run("curl", "-sf", "--max-time", "5", "--unix-socket", f"{self.run_dir}/{part}/admin.sock",
+                              f"http://localhost{path}"))
+
+    def captured(self):
+        """Names of the pods that are captured now."""
+        try:
+            return [p["name"] for p in self.admin("agent", "/status")["pods"] if p["state"] == "captured"]
+        except (RuntimeError, ValueError):
+            return []
+
+    def wait_captured(self, names, seconds=20):
+        """Until all of these pods are captured."""
+        wait_for(lambda: self.process.poll() is None and set(names) <= set(self.captured()), seconds,
+                 f"capture of {names} by {self.name}, see {self.log_path}")
+
+    def pids(self, program):
+        """Pids of the children of `culvert node` that run this program."""
+        found = []
+        with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children", encoding="ascii") as f:
+            for pid in f.read().split():
+                with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as cmd:
+                    if cmd.read().split(b"\0")[0].endswith(program.encode()):
+                        found.append(int(pid))
+        return found
+
+    def close(self, keep_log=False):
+        """Stop the node and remove what it kept."""
+        stop(self.process)
+        self.log.close()
+        with contextlib.suppress(RuntimeError):
+            run(os.path.join(BIN, "culvert-agent"), "--clean", "--pin-dir", self.pins)
+        for path in (self.pins, os.path.dirname(self.pins)):
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
+        if not keep_log:
+            shutil.rmtree(self.base, ignore_errors=True)

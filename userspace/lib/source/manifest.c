@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "source/manifest.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "source/schema.h"
+#include "source/yaml.h"
+
+struct parse {
+	const char *file;
+	const struct manifest_ops *ops;
+	void *arg;
+	bool is_complete;
+	unsigned int errors;
+	int error; /* of a callback within a report */
+	/* the object being checked, for the lines of its fields */
+	struct object *object;
+};
+
+static int report(struct parse *p, const struct source_error *err)
+{
+	if (p->errors++ >= MANIFEST_ERRORS_MAX)
+		return 0;
+	return p->ops->on_error(p->arg, err);
+}
+
+/* A problem of a document that is no object of a known kind and name: the document as a whole. */
+static int report_unnamed(struct parse *p, const struct object *o, const char *field,
+			  const char *message)
+{
+	struct source_error err = {
+		.file = p->file,
+		.line = object_line(o, field),
+		.kind = o->kind,
+		.namespace_ = o->namespace_,
+		.name = o->name,
+		.field = field,
+		.message = message,
+	};
+
+	p->is_complete = false;
+	return report(p, &err);
+}
+
+static void on_problem(void *arg, const char *field, const char *message)
+{
+	struct parse *p = arg;
+	struct source_error err = {
+		.file = p->file,
+		.line = object_line(p->object, field),
+		.kind = p->object->kind,
+		.namespace_ = p->object->namespace_,
+		.name = p->object->name,
+		.field = field,
+		.message = message,
+	};
+	int r = report(p, &err);
+
+	if (r != 0 && p->error == 0)
+		p->error = r;
+}
+
+/** struct slice - part of a document: an object of its own, or an item of a List. */
+struct slice {
+	json_t *body;
+	const unsigned int *lines;
+	size_t lines_count;
+	unsigned int line;
+	const char *problem; /* of the reader (a duplicate key ...); NULL: none */
+	unsigned int problem_line;
+};
+
+static int object_of(const struct parse *p, const struct slice *s, const struct schema_kind *kind,
+		     struct object **ret)
+{
+	const json_t *metadata = json_object_get(s->body, "metadata");
+	const char *kind_name = json_string_value(json_object_get(s->body, "kind"));
+	const char *namespace_ = json_string_value(json_object_get(metadata, "namespace"));
+	const char *name = json_string_value(json_object_get(metadata, "name"));
+	struct object_init init = {
+		.kind = kind_name ? kind_name : "",
+		.name = name ? name : "",
+		.namespace_ = kind && kind->is_namespaced
+				      ? (namespace_ && *namespace_ ? namespace_ : "default")
+				      : "",
+		.file = p->file,
+		.line = s->line,
+		.lines_count = s->lines_count,
+	};
+
+	init.lines = malloc(s->lines_count * sizeof(*init.lines) + 1);
+	if (!init.lines)
+		return -ENOMEM;
+	memcpy(init.lines, s->lines, s->lines_count * sizeof(*init.lines));
+	init.body = json_incref(s->body);
+	return object_new(&init, ret);
+}
+
+/* The kind of an object, or NULL after a report that it cannot be used at all. */
+static int kind_of(struct parse *p, const struct object *o, const struct schema_kind **ret)
+{
+	char message[512];
+	const json_t *namespace_;
+
+	*ret = schema_kind_find(o->kind);
+	if (!*ret && streq(o->kind, "Secret"))
+		return report_unnamed(
+			p, o, "kind",
+			"a Secret does not belong in a folder of manifests; it is not read");
+	if (!*ret && !*o->kind)
+		return report_unnamed(p, o, "kind",
+				      "required: expected the kind of the object, a string");
+	if (!*ret) {
+		(void)snprintf(message, sizeof(message),
+			       "unknown kind \"%.60s\": expected one of %s", o->kind,
+			       schema_kind_names());
+		return report_unnamed(p, o, "kind", message);
+	}
+	namespace_ = object_value(o, "metadata.namespace");
+	if (namespace_ && !json_is_string(namespace_)) {
+		*ret = NULL;
+		return report_unnamed(p, o, "metadata.namespace", "expected a namespace, a string");
+	}
+	if (*o->name)
+		return 0;
+	*ret = NULL;
+	return report_unnamed(p, o, "metadata.name",
+			      "required: expected the name of the object, a string");
+}
+
+static unsigned int check_object(struct parse *p, const struct slice *s,
+				 const struct schema_kind *kind, struct object *o)
+{
+	struct schema_report schema_report = {.on_problem = on_problem, .arg = p};
+	struct source_error err = {
+		.file = p->file,
+		.line = s->problem_line,
+		.kind = o->kind,
+		.namespace_ = o->namespace_,
+		.name = o->name,
+		.field = "",
+		.message = s->problem,
+	};
+	unsigned int n = 0;
+
+	if (s->problem) {
+		n++;
+		p->error = report(p, &err);
+	}
+	p->object = o;
+	n += schema_check(kind, o->body, &schema_report);
+	p->object = NULL;
+	return n;
+}
+
+static int parse_object(struct parse *p, const struct slice *s)
+{
+	_cleanup_(object_unrefp) struct object *o = NULL;
+	struct manifest_item item;
+	const char *name = json_string_value(json_object_get(s->body, "kind"));
+	const struct schema_kind *kind = name ? schema_kind_find(name) : NULL;
+	unsigned int problems;
+	int r;
+
+	r = object_of(p, s, kind, &o);
+	if (r < 0)
+		return r;
+	r = kind_of(p, o, &kind);
+	if (r != 0 || !kind)
+		return r;
+	problems = check_object(p, s, kind, o);
+	if (p->error)
+		return p->error;
+	item = (struct manifest_item){
+		.kind = o->kind, .namespace_ = o->namespace_, .name = o->name};
+	o->is_invalid = problems > 0;
+	if (problems == 0 || kind->is_security)
+		item.object = o;
+	return p->ops->on_item(p->arg, &item);
+}
+
+static size_t node_count(const json_t *v)
+{
+	size_t n = 1, i;
+	const char *key;
+	json_t *child;
+
+	json_object_foreach((json_t *)v, key, child) n += node_count(child);
+	json_array_foreach(v, i, child) n += node_count(child);
+	return n;
+}
+
+static int parse_problem(struct parse *p, unsigned int line, const char *field, const char *message)
+{
+	struct source_error err = {
+		.file = p->file,
+		.line = line,
+		.kind = "",
+		.namespace_ = "",
+		.name = "",
+		.field = field,
+		.message = message,
+	};
+
+	p->is_complete = false;
+	return report(p, &err);
+}
+
+static int parse_part(struct parse *p, const struct slice *s)
+{
+	if (json_is_object(s->body))
+		return parse_object(p, s);
+	return parse_problem(p, s->line, "", "expected an object (apiVersion, kind, metadata ...)");
+}
+
+/* Where the items of a List begin in the order of its nodes. */
+static size_t items_offset(const json_t *list)
+{
+	size_t n = 1;
+	const char *key;
+	json_t *child;
+
+	json_object_foreach((json_t *)list, key, child)
+	{
+		if (streq(key, "items"))
+			break;
+		n += node_count(child);
+	}
+	return n;
+}
+
+static int parse_list(struct parse *p, const struct yaml_document *doc)
+{
+	const json_t *items = json_object_get(doc->body, "items");
+	size_t i, at = items_offset(doc->body) + 1;
+	bool is_placed = false;
+	json_t *one;
+	int r;
+
+	if (!json_is_array(items))
+		return parse_problem(p, doc->line, "items", "expected a list of objects");
+	json_array_foreach(items, i, one)
+	{
+		struct slice s = {
+			.body = one,
+			.lines = doc->lines + at,
+			.lines_count = node_count(one),
+			.line = doc->lines[at],
+			.problem_line = doc->bad_line,
+		};
+		unsigned int last = doc->lines[at + s.lines_count - 1];
+
+		/* A problem of the reader belongs to the item that it stands in. */
+		if (doc->bad_line >= s.line && doc->bad_line <= last) {
+			s.problem = doc->problem;
+			is_placed = true;
+		}
+		r = parse_part(p, &s);
+		if (r != 0)
+			return r;
+		at += s.lines_count;
+	}
+	return is_placed || !doc->bad_line ? 0 : parse_problem(p, doc->bad_line, "", doc->problem);
+}
+
+static int on_document(void *arg, const struct yaml_document *doc)
+{
+	struct parse *p = arg;
+	const char *kind = json_string_value(json_object_get(doc->body, "kind"));
+	struct slice s = {
+		.body = doc->body,
+		.lines = doc->lines,
+		.lines_count = doc->lines_count,
+		.line = doc->line,
+		.problem = doc->bad_line ? doc->problem : NULL,
+		.problem_line = doc->bad_line,
+	};
+
+	if (!kind || !streq(kind, "List"))
+		return parse_part(p, &s);
+	return parse_list(p, doc);
+}
+
+int manifest_parse(const char *file, const char *text, size_t len, const struct manifest_ops *ops,
+		   void *arg, bool *ret_is_complete)
+{
+	struct parse p = {.file = file, .ops = ops, .arg = arg, .is_complete = true};
+	struct yaml_problem problem = {0};
+	int r;
+
+	r = yaml_parse(text, len, on_document, &p, &problem);
+	if (r == -EBADMSG && problem.line)
+		r = parse_problem(&p, problem.line, "", problem.message);
+	if (r == 0)
+		*ret_is_complete = p.is_complete;
+	return r;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* manifest - one file of YAML to checked objects and errors. Reads the text it is given and nothing
+ * else: the folder keeps the files and what was good before. No state. */
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "source/object.h"
+#include "source/source.h"
+
+#define MANIFEST_SIZE_MAX   (8 << 20) /* bytes of a file */
+#define MANIFEST_ERRORS_MAX 64        /* of a file */
+
+/** struct manifest_item - one object of the file, in the file's order. */
+struct manifest_item {
+	const char *kind, *namespace_, *name;
+	struct object *object; /* NULL: it fails its schema (the errors were given) and is of no
+				  security kind */
+};
+
+/** struct manifest_ops - what comes out. Everything is borrowed for the call. */
+struct manifest_ops {
+	int (*on_item)(void *arg, const struct manifest_item *item);
+	int (*on_error)(void *arg, const struct source_error *err);
+};
+
+/**
+ * manifest_parse() - read a file's text
+ * @file:            its path, for messages and for the objects.
+ * @ret_is_complete: false when some object could not even be named: what the file held before may
+ * still be meant. Return: 0 (errors included); what a callback returned if not 0; -ENOMEM.
+ */
+_must_check_ int manifest_parse(const char *file, const char *text, size_t len,
+				const struct manifest_ops *ops, void *arg, bool *ret_is_complete);

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "source/object.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PATH_PART_MAX 512
+
+/** struct step - one part of a path: a key, or an index when the value is a list. */
+struct step {
+	char key[PATH_PART_MAX];
+	bool is_bracket;
+};
+
+/* Cut the next step off @path. Return: the rest; NULL when the path is malformed or a part too
+ * long. */
+static const char *step_next(const char *path, struct step *ret)
+{
+	const char *start, *end;
+
+	ret->is_bracket = *path == '[';
+	if (ret->is_bracket) {
+		start = path + 1;
+		end = strchr(start, ']');
+		if (!end)
+			return NULL;
+	} else {
+		start = *path == '.' ? path + 1 : path;
+		end = start + strcspn(start, ".[");
+	}
+	if (end == start || (size_t)(end - start) >= sizeof(ret->key))
+		return NULL;
+	memcpy(ret->key, start, (size_t)(end - start));
+	ret->key[end - start] = '\0';
+	return ret->is_bracket ? end + 1 : end;
+}
+
+static json_t *step_take(const json_t *v, const struct step *step)
+{
+	char *end;
+	unsigned long i;
+
+	if (json_is_object(v))
+		return json_object_get(v, step->key);
+	if (!json_is_array(v) || !step->is_bracket)
+		return NULL;
+	i = strtoul(step->key, &end, 10);
+	return *end ? NULL : json_array_get(v, i);
+}
+
+/* Nodes of a tree, itself included. Trees are bounded by their parser. */
+static size_t node_count(const json_t *v)
+{
+	size_t n = 1, i;
+	const char *key;
+	json_t *child;
+
+	json_object_foreach((json_t *)v, key, child) n += node_count(child);
+	json_array_foreach(v, i, child) n += node_count(child);
+	return n;
+}
+
+/* Where @child stands in the pre-order of its parent @v, relative to @v. */
+static size_t child_offset(const json_t *v, const json_t *target, const struct step *step)
+{
+	size_t n = 1, i;
+	const char *key;
+	json_t *child;
+
+	json_object_foreach((json_t *)v, key, child)
+	{
+		if (strcmp(key, step->key) == 0)
+			return n;
+		n += node_count(child);
+	}
+	json_array_foreach(v, i, child)
+	{
+		/* An alias makes one node appear twice, so that the pointer alone would not tell.
+		 */
+		if (child == target && i == strtoul(step->key, NULL, 10))
+			return n;
+		n += node_count(child);
+	}
+	return 0;
+}
+
+json_t *object_value(const struct object *o, const char *path)
+{
+	json_t *v = o->body;
+	struct step step;
+
+	while (v && *path) {
+		path = step_next(path, &step);
+		if (!path)
+			return NULL;
+		v = step_take(v, &step);
+	}
+	return json_is_null(v) ? NULL : v;
+}
+
+const char *object_string(const struct object *o, const char *path)
+{
+	return json_string_value(object_value(o, path));
+}
+
+static const char *metadata_string(const struct object *o, const char *map, const char *key)
+{
+	if (!o)
+		return NULL;
+	return json_string_value(
+		json_object_get(json_object_get(json_object_get(o->body, "metadata"), map), key));
+}
+
+const char *object_label(const struct object *o, const char *key)
+{
+	return metadata_string(o, "labels", key);
+}
+
+const char *object_annotation(const struct object *o, const char *key)
+{
+	return metadata_string(o, "annotations", key);
+}
+
+unsigned int object_line(const struct object *o, const char *path)
+{
+	const json_t *v = o->body;
+	size_t at = 0;
+	struct step step;
+
+	while (path && *path) {
+		const json_t *child;
+
+		path = step_next(path, &step);
+		child = path ? step_take(v, &step) : NULL;
+		if (!child)
+			break;
+		at += child_offset(v, child, &step);
+		v = child;
+	}
+	return at < o->_lines_count ? o->_lines[at] : o->line;
+}
+
+static char *copy_or_empty(const char *s)
+{
+	return strdup(s ? s : "");
+}
+
+int object_new(const struct object_init *init, struct object **ret)
+{
+	_cleanup_(object_unrefp) struct object *o = NULL;
+
+	o = calloc(1, sizeof(*o));
+	if (!o) {
+		json_decref(init->body);
+		free(init->lines);
+		return -ENOMEM;
+	}
+	o->_refs = 1;
+	o->body = init->body;
+	o->_lines = init->lines;
+	o->_lines_count = init->lines ? init->lines_count : 0;
+	o->line = init->line;
+	o->is_invalid = init->is_invalid;
+	if (!init->kind || !init->name || !json_is_object(init->body))
+		return -EINVAL;
+	o->kind = copy_or_empty(init->kind);
+	o->namespace_ = copy_or_empty(init->namespace_);
+	o->name = copy_or_empty(init->name);
+	o->file = copy_or_empty(init->file);
+	if (!o->kind || !o->namespace_ || !o->name || !o->file)
+		return -ENOMEM;
+	*ret = TAKE_PTR(o);
+	return 0;
+}
+
+int object_new_json(json_t *body, struct object **ret)
+{
+	const json_t *metadata = json_object_get(body, "metadata");
+	struct object_init init = {
+		.kind = json_string_value(json_object_get(body, "kind")),
+		.namespace_ = json_string_value(json_object_get(metadata, "namespace")),
+		.name = json_string_value(json_object_get(metadata, "name")),
+		.body = body,
+	};
+
+	return object_new(&init, ret);
+}
+
+struct object *object_ref(const struct object *o)
+{
+	struct object *mine = (struct object *)o;
+
+	mine->_refs++;
+	return mine;
+}
+
+struct object *object_unref(struct object *o)
+{
+	if (!o || --o->_refs > 0)
+		return NULL;
+	json_decref(o->body);
+	free(o->_lines);
+	free((char *)o->kind);
+	free((char *)o->namespace_);
+	free((char *)o->name);
+	free((char *)o->file);
+	free(o);
+	return NULL;
+}

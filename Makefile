@@ -16,7 +16,7 @@ BUILD := build$(if $(filter 1,$(SAN)),/san)
 CC := $(if $(filter 1,$(SAN)),clang,gcc)
 CLANG := clang
 AR := gcc-ar
-PKGS := openssl libnghttp2 yaml-0.1 libprotobuf-c jansson libcares libseccomp libcap-ng libbpf
+PKGS := openssl libnghttp2 yaml-0.1 libprotobuf-c jansson libcares libseccomp libcap-ng libbpf libcurl
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread
 
@@ -28,7 +28,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 CFLAGS ?= -O2 -g
 ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) $(HARDEN) $(SANFLAGS) -D_GNU_SOURCE -Iinclude -Iuserspace/lib -I. \
 	-I$(BUILD)/gen $(PKG_CFLAGS) -MMD -MP
-ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now $(SANFLAGS) $(LDFLAGS)
+ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,--as-needed $(SANFLAGS) $(LDFLAGS)
 
 # Filled by the build.mk files.
 lib-srcs :=

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "admin.h"
+
+#include <curl/curl.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/str.h"
+
+#define ANSWER_MAX       (256UL * 1024 * 1024)
+#define ANSWER_TIMEOUT_S 15L
+
+DEFINE_CLEANUP(CURL *, curl_easy_cleanup);
+
+static bool has_sockets(const char *run_dir)
+{
+	static const char *const parts[] = {"control", "agent", "ztunnel", "node.lock"};
+	char path[CLI_PATH_MAX * 2];
+
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		(void)snprintf(path, sizeof(path), "%s/%s", run_dir, parts[i]);
+		if (access(path, F_OK) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int compare_nodes(const void *a, const void *b)
+{
+	return strcmp(((const struct admin_node *)a)->name, ((const struct admin_node *)b)->name);
+}
+
+/* find_all() - every folder below /run/culvert that looks like a node. */
+static size_t find_all(struct admin_node *ret, size_t max)
+{
+	_cleanup_(closedirp) DIR *dir = opendir(CLI_RUN_ROOT);
+	const struct dirent *e;
+	size_t n = 0;
+
+	while (dir && n < max && (e = readdir(dir))) {
+		struct admin_node *node = &ret[n];
+		int len;
+
+		if (e->d_name[0] == '.' || str_copy(node->name, sizeof(node->name), e->d_name) < 0)
+			continue;
+		len = snprintf(node->run_dir, sizeof(node->run_dir), "%s/%s", CLI_RUN_ROOT,
+			       e->d_name);
+		if (len < (int)sizeof(node->run_dir) && has_sockets(node->run_dir))
+			n++;
+	}
+	qsort(ret, n, sizeof(*ret), compare_nodes);
+	return n;
+}
+
+size_t admin_find_nodes(const char *node, const char *run_dir, struct admin_node *ret, size_t max)
+{
+	const char *slash;
+	int len;
+
+	if (!node && !run_dir)
+		return find_all(ret, max);
+	if (max == 0)
+		return 0;
+	if (run_dir)
+		len = snprintf(ret->run_dir, sizeof(ret->run_dir), "%s", run_dir);
+	else
+		len = snprintf(ret->run_dir, sizeof(ret->run_dir), "%s/%s", CLI_RUN_ROOT, node);
+	slash = strrchr(ret->run_dir, '/');
+	if (len >= (int)sizeof(ret->run_dir))
+		return 0;
+	return str_copy(ret->name, sizeof(ret->name),
+			node    ? node
+			: slash ? slash + 1
+				: run_dir) == 0;
+}
+
+static size_t on_data(char *data, size_t size, size_t n, void *arg)
+{
+	return buf_append(arg, data, size * n) == 0 ? size * n : 0;
+}
+
+static int perform(CURL *curl, struct buf *body)
+{
+	long status = 0;
+	CURLcode code;
+	long os_errno = 0;
+
+	body->limit = ANSWER_MAX;
+	(void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, ANSWER_TIMEOUT_S);
+	(void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+	(void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_data);
+	(void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, body);
+	code = curl_easy_perform(curl);
+	if (code == CURLE_OK) {
+		(void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+		return (int)status;
+	}
+	(void)curl_easy_getinfo(curl, CURLINFO_OS_ERRNO, &os_errno);
+	if (os_errno == EACCES || os_errno == EPERM)
+		return -EACCES;
+	return code == CURLE_COULDNT_CONNECT ? -ECONNREFUSED : -EIO;
+}
+
+int admin_request(const struct admin_node *n, const char *part, const char *method,
+		  const char *target, struct buf *body)
+{
+	_cleanup_(curl_easy_cleanupp) CURL *curl = curl_easy_init();
+	_cleanup_(freep) char *path = str_format("%s/%s/admin.sock", n->run_dir, part);
+	_cleanup_(freep) char *url = str_format("http://localhost%s", target);
+
+	if (!curl || !path || !url)
+		return -ENOMEM;
+	(void)curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, path);
+	(void)curl_easy_setopt(curl, CURLOPT_URL, url);
+	if (streq(method, "POST")) {
+		(void)curl_easy_setopt(curl, CURLOPT_POST, 1L);
+		(void)curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, 0L);
+	}
+	return perform(curl, body);
+}
+
+int admin_get_json(const struct admin_node *n, const char *part, const char *target, json_t **ret)
+{
+	_cleanup_(buf_resetp) struct buf body = {0};
+	json_t *v;
+	int r;
+
+	r = admin_request(n, part, "GET", target, &body);
+	if (r < 0)
+		return r;
+	if (r != 200)
+		return -EBADMSG;
+	v = json_loadb((const char *)buf_head(&body), buf_len(&body), 0, NULL);
+	if (!v)
+		return -EBADMSG;
+	*ret = v;
+	return 0;
+}

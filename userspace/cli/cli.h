@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* cli - what the subcommands of `culvert` share. Blocking, one thread: a tool that comes and goes.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/macros.h"
+#include "base/option.h"
+
+#define CLI_RUN_ROOT "/run/culvert"
+#define CLI_PATH_MAX 256
+
+/** struct cli_command - one subcommand. The tables of `culvert` and `culvert ztunnel-config` are
+ * made of these. */
+struct cli_command {
+	const char *name;
+	const char *alias; /* NULL: none */
+	const char *help;  /* one line */
+	/* argv[0] is the subcommand's name. Return: the exit code. */
+	int (*run)(int argc, char **argv);
+};
+
+int cli_version(int argc, char **argv);
+int cli_status(int argc, char **argv);
+int cli_node(int argc, char **argv);
+int cli_ztunnel_config(int argc, char **argv);
+/** cli_lab() - in lab.c. */
+int cli_lab(int argc, char **argv);
+
+/** cli_find() - the command called @name in a table that ends with a NULL name; NULL when unknown.
+ */
+const struct cli_command *cli_find(const struct cli_command *table, const char *name);
+
+/** cli_print_commands() - a table, one line each. */
+void cli_print_commands(const struct cli_command *table);
+
+/** cli_fail() - "culvert: ..." on stderr. Return: 1, the exit code. */
+int cli_fail(const char *fmt, ...) _printf_(1, 2);
+
+/** struct cli_syntax - what a subcommand takes. */
+struct cli_syntax {
+	const struct option_def *defs;
+	const char *usage; /* "culvert node --config-dir DIR [options]" */
+	const char *help;  /* paragraph */
+	int max_rest;      /* how many arguments may follow the options */
+};
+
+/**
+ * cli_parse() - option_parse() with its messages: prints help or the mistake.
+ * @into: struct that the offsets of the options are of.
+ * Return: index of the first argument that is not an option; 0: help was printed, leave with 0;
+ * -EINVAL: a mistake was printed, leave with 2.
+ */
+_must_check_ int cli_parse(const struct cli_syntax *syntax, void *into, int argc, char **argv);

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* culvert - the command line tool. Each subcommand is one file; this is the table of them. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+
+static const struct cli_command commands[] = {
+	{"node", NULL, "run a node of the mesh from a folder of manifests", cli_node},
+	{"status", NULL, "what the node runs, which pods are in the mesh, what is wrong",
+	 cli_status},
+	{"ztunnel-config", "zc", "what ztunnel knows: workloads, services, policies, ...",
+	 cli_ztunnel_config},
+	{"lab", NULL, "nodes and pods on this machine, to try things", cli_lab},
+	{"version", NULL, "which build this is", cli_version},
+	{0},
+};
+
+static void print_help(void)
+{
+	puts("Usage: culvert COMMAND [options]\n\n"
+	     "Culvert is a service mesh without sidecars: mutual TLS, identity and policy for "
+	     "pods,\n"
+	     "by eBPF and one ztunnel per node.\n\n"
+	     "Commands:");
+	cli_print_commands(commands);
+	puts("\nStart here:\n"
+	     "  culvert lab up tools/samples/demo     make two nodes with pods\n"
+	     "  culvert node --config-dir DIR         the same for real pods on this host\n"
+	     "  culvert status                        is everything in place?\n"
+	     "  culvert ztunnel-config workload       who speaks HBONE, who plain TCP\n\n"
+	     "\"culvert COMMAND --help\" tells more. Called as istioctl, it answers the same "
+	     "words.");
+}
+
+int main(int argc, char **argv)
+{
+	const struct cli_command *c;
+
+	if (argc < 2) {
+		print_help();
+		return 2;
+	}
+	if (streq(argv[1], "--help") || streq(argv[1], "-h") || streq(argv[1], "help")) {
+		print_help();
+		return 0;
+	}
+	c = cli_find(commands, streq(argv[1], "--version") ? "version" : argv[1]);
+	if (!c) {
+		(void)cli_fail("unknown command \"%s\"; \"culvert --help\" lists them", argv[1]);
+		return 2;
+	}
+	return c->run(argc - 1, argv + 1);
+}

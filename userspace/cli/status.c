@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* status - one look at a node: its three processes, its pods, and everything that is wrong. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin.h"
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "cli.h"
+#include "json.h"
+#include "table.h"
+
+struct status_options {
+	const char *node;
+	const char *run_dir;
+	const char *output;
+};
+
+static const struct option_def status_defs[] = {
+	{.name = "node",
+	 .type = OPTION_STRING,
+	 .offset = offsetof(struct status_options, node),
+	 .value_name = "NAME",
+	 .help = "only this node (default: every node on this machine)"},
+	{.name = "run-dir",
+	 .type = OPTION_STRING,
+	 .offset = offsetof(struct status_options, run_dir),
+	 .value_name = "DIR",
+	 .help = "the node's run directory, when it isn't " CLI_RUN_ROOT "/NAME"},
+	{.name = "output",
+	 .short_name = 'o',
+	 .type = OPTION_STRING,
+	 .offset = offsetof(struct status_options, output),
+	 .default_value = "short",
+	 .value_name = "FORMAT",
+	 .help = "short, json or yaml"},
+	{0},
+};
+
+/* ask() - what a daemon says about itself, or an object with the key "unreachable" that says why
+ * not. */
+static json_t *ask(const struct admin_node *n, const char *part)
+{
+	json_t *v = NULL;
+	int r = admin_get_json(n, part, "/status", &v);
+
+	if (r == 0)
+		return v;
+	return json_pack("{s:s}", "unreachable",
+			 r == -ECONNREFUSED ? "not running"
+			 : r == -EACCES     ? "permission denied: run as root"
+					    : "gave no usable answer");
+}
+
+static json_t *ask_ztunnel(const struct admin_node *n)
+{
+	_cleanup_(buf_resetp) struct buf body = {0};
+	int r = admin_request(n, "ztunnel", "GET", "/healthz/ready", &body);
+	size_t len = buf_len(&body);
+
+	if (r < 0)
+		return json_pack("{s:s}", "unreachable",
+				 r == -EACCES ? "permission denied: run as root" : "not running");
+	while (len > 0 && buf_head(&body)[len - 1] == '\n')
+		len--;
+	return json_pack("{s:b,s:s%}", "ready", r == 200, "detail",
+			 len > 0 ? (const char *)buf_head(&body) : "", len);
+}
+
+static json_t *ask_node(const struct admin_node *n)
+{
+	return json_pack("{s:s,s:o,s:o,s:o}", "node", n->name, "control", ask(n, "control"),
+			 "agent", ask(n, "agent"), "ztunnel", ask_ztunnel(n));
+}
+
+/* print_numbers() - "3 Pod, 2 Service" of an object of integers; zeroes are left out. */
+static void print_numbers(const json_t *o)
+{
+	const char *sep = "";
+	const char *key;
+	const json_t *v;
+
+	json_object_foreach((json_t *)o, key, v)
+	{
+		if (json_integer_value(v) == 0)
+			continue;
+		printf("%s%lld %s", sep, (long long)json_integer_value(v), key);
+		sep = ", ";
+	}
+}
+
+static void print_control(const json_t *c)
+{
+	const char *why = json_text(c, "unreachable", NULL);
+	const char *until = json_text(json_object_get(c, "ca"), "root_not_after", NULL);
+
+	printf("  control  %s", why ? why : "running; objects: ");
+	if (why) {
+		putchar('\n');
+		return;
+	}
+	print_numbers(json_object_get(c, "objects"));
+	printf("; clients: %zu", json_array_size(json_object_get(c, "clients")));
+	printf("%s%s\n", until ? "; CA root until " : "", until ? until : "");
+}
+
+static void print_agent(const json_t *a)
+{
+	const char *why = json_text(a, "unreachable", NULL);
+
+	if (why) {
+		printf("  agent    %s\n", why);
+		return;
+	}
+	printf("  agent    running; ztunnel %s; pods: %zu\n", json_text(a, "ztunnel", "unknown"),
+	       json_array_size(json_object_get(a, "pods")));
+}
+
+static void print_ztunnel(const json_t *z)
+{
+	const char *why = json_text(z, "unreachable", NULL);
+
+	if (why)
+		printf("  ztunnel  %s\n", why);
+	else if (json_is_true(json_object_get(z, "ready")))
+		puts("  ztunnel  ready");
+	else
+		printf("  ztunnel  not ready: %s\n", json_text(z, "detail", ""));
+}
+
+static int print_pods(const json_t *pods)
+{
+	static const char *const headers[] = {"  NAMESPACE", "POD",   "STATE",
+					      "ADDRESSES",   "ERROR", NULL};
+	_cleanup_(table_freep) struct table *t = NULL;
+	const json_t *pod;
+	size_t i;
+
+	if (json_array_size(pods) == 0)
+		return 0;
+	if (table_new(headers, &t) < 0)
+		return -ENOMEM;
+	json_array_foreach(pods, i, pod)
+	{
+		_cleanup_(freep) char *addresses =
+			json_join(json_object_get(pod, "addresses"), ",");
+		_cleanup_(freep) char *ns = str_format("  %s", json_text(pod, "namespace", ""));
+		const char *cells[] = {ns, json_text(pod, "name", ""), json_text(pod, "state", ""),
+				       addresses, json_text(pod, "error", "")};
+
+		if (table_row(t, cells) < 0)
+			return -ENOMEM;
+	}
+	putchar('\n');
+	table_print(t);
+	return 0;
+}
+
+/* print_errors() - "file:line: field: what was expected". Return: how many. */
+static size_t print_errors(const json_t *errors, const char *title)
+{
+	const json_t *e;
+	size_t i;
+
+	if (json_array_size(errors) > 0)
+		printf("\n  %s\n", title);
+	json_array_foreach(errors, i, e)
+	{
+		const char *file = json_text(e, "file", NULL);
+		const char *field = json_text(e, "field", "");
+
+		if (json_is_string(e)) {
+			printf("    %s\n", json_string_value(e));
+			continue;
+		}
+		printf("    ");
+		if (file)
+			printf("%s:%lld: ", file, (long long)json_number(e, "line"));
+		else if (json_text(e, "kind", NULL))
+			printf("%s %s/%s: ", json_text(e, "kind", ""),
+			       json_text(e, "namespace", ""), json_text(e, "name", ""));
+		printf("%s%s%s\n", field, *field ? ": " : "", json_text(e, "message", ""));
+	}
+	return json_array_size(errors);
+}
+
+/* print_features() - only what the kernel lacks is worth a line. */
+static void print_features(const json_t *features)
+{
+	bool is_first = true;
+	const json_t *f;
+	size_t i;
+
+	json_array_foreach(features, i, f)
+	{
+		if (json_is_true(json_object_get(f, "present")))
+			continue;
+		if (is_first)
+			puts("\n  This kernel lacks");
+		is_first = false;
+		printf("    %s (since %s): %s\n", json_text(f, "name", ""),
+		       json_text(f, "since", "?"), json_text(f, "without", ""));
+	}
+}
+
+static void print_counters(const json_t *counters)
+{
+	const char *key;
+	const json_t *v;
+
+	json_object_foreach((json_t *)counters, key, v)
+	{
+		if (json_integer_value(v) > 0)
+			break;
+	}
+	if (!key)
+		return;
+	printf("\n  Events in the kernel: ");
+	print_numbers(counters);
+	putchar('\n');
+}
+
+/* print_node() - Return: true when all is well. */
+static bool print_node(const json_t *node)
+{
+	const json_t *control = json_object_get(node, "control");
+	const json_t *agent = json_object_get(node, "agent");
+	const json_t *ztunnel = json_object_get(node, "ztunnel");
+	size_t errors;
+
+	printf("node %s\n", json_text(node, "node", ""));
+	print_control(control);
+	print_agent(agent);
+	print_ztunnel(ztunnel);
+	(void)print_pods(json_object_get(agent, "pods"));
+	errors = print_errors(json_object_get(control, "errors"), "Mistakes in the manifests");
+	errors += print_errors(json_object_get(agent, "errors"), "Errors of the agent");
+	print_features(json_object_get(agent, "features"));
+	print_counters(json_object_get(agent, "counters"));
+	return errors == 0 && !json_object_get(control, "unreachable") &&
+	       !json_object_get(agent, "unreachable") &&
+	       json_is_true(json_object_get(ztunnel, "ready"));
+}
+
+static int print_nodes(const json_t *nodes, const char *output)
+{
+	bool is_well = true;
+	const json_t *node;
+	size_t i;
+
+	if (!streq(output, "short")) {
+		json_print(nodes, output);
+		return 0;
+	}
+	json_array_foreach(nodes, i, node)
+	{
+		if (i > 0)
+			putchar('\n');
+		is_well = print_node(node) && is_well;
+	}
+	return is_well ? 0 : 1;
+}
+
+int cli_status(int argc, char **argv)
+{
+	static const struct cli_syntax syntax = {
+		.defs = status_defs,
+		.usage = "culvert status [--node NAME] [-o short|json|yaml]",
+		.help = "Show each node of this machine: are control, agent and ztunnel running; "
+			"which pods "
+			"are captured; which manifests have mistakes, with file and line; what "
+			"this kernel "
+			"lacks; what the BPF programs dropped. Exit code 1 when something is "
+			"wrong.",
+	};
+	_cleanup_(freep) struct admin_node *found = calloc(ADMIN_NODES_MAX, sizeof(*found));
+	_cleanup_(json_decrefp) json_t *nodes = json_array();
+	struct status_options o;
+	size_t n;
+	int r;
+
+	r = cli_parse(&syntax, &o, argc, argv);
+	if (r <= 0)
+		return r < 0 ? 2 : 0;
+	if (!found || !nodes)
+		return cli_fail("out of memory");
+	if (!streq(o.output, "short") && !streq(o.output, "json") && !streq(o.output, "yaml"))
+		return cli_fail("status: -o %s: not one of short, json, yaml", o.output);
+	n = admin_find_nodes(o.node, o.run_dir, found, ADMIN_NODES_MAX);
+	if (n == 0)
+		return cli_fail("no node runs here (nothing in " CLI_RUN_ROOT
+				"); \"culvert node\" or \"culvert lab up\" starts one");
+	for (size_t i = 0; i < n; i++)
+		if (json_array_append_new(nodes, ask_node(&found[i])) < 0)
+			return cli_fail("out of memory");
+	return print_nodes(nodes, o.output);
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "table.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COLUMNS_MAX 16
+
+struct table {
+	char **cells;
+	size_t n_cells;
+	size_t cap;
+	size_t n_columns;
+	size_t widths[COLUMNS_MAX];
+};
+
+static int table_reserve(struct table *t)
+{
+	size_t cap = t->cap ? t->cap * 2 : 64;
+	char **cells;
+
+	if (t->n_cells + t->n_columns <= t->cap)
+		return 0;
+	cells = realloc(t->cells, cap * sizeof(*cells));
+	if (!cells)
+		return -ENOMEM;
+	t->cells = cells;
+	t->cap = cap;
+	return 0;
+}
+
+int table_row(struct table *t, const char *const *cells)
+{
+	if (table_reserve(t) < 0)
+		return -ENOMEM;
+	for (size_t i = 0; i < t->n_columns; i++) {
+		char *copy = strdup(cells[i] ? cells[i] : "");
+
+		if (!copy)
+			return -ENOMEM;
+		t->cells[t->n_cells++] = copy;
+		t->widths[i] = MAX(t->widths[i], strlen(copy));
+	}
+	return 0;
+}
+
+int table_new(const char *const *headers, struct table **ret)
+{
+	_cleanup_(table_freep) struct table *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return -ENOMEM;
+	while (headers[t->n_columns])
+		t->n_columns++;
+	if (t->n_columns == 0 || t->n_columns > COLUMNS_MAX)
+		return -EINVAL;
+	if (table_row(t, headers) < 0)
+		return -ENOMEM;
+	*ret = TAKE_PTR(t);
+	return 0;
+}
+
+struct table *table_free(struct table *t)
+{
+	if (!t)
+		return NULL;
+	for (size_t i = 0; i < t->n_cells; i++)
+		free(t->cells[i]);
+	free(t->cells);
+	free(t);
+	return NULL;
+}
+
+/* last_filled() - index of the last cell of a row that isn't empty, so that no line ends in blanks.
+ */
+static size_t last_filled(const struct table *t, size_t row)
+{
+	size_t i = t->n_columns - 1;
+
+	while (i > 0 && !t->cells[row + i][0])
+		i--;
+	return i;
+}
+
+void table_print(const struct table *t)
+{
+	for (size_t row = 0; row + t->n_columns <= t->n_cells; row += t->n_columns) {
+		size_t last = last_filled(t, row);
+
+		for (size_t i = 0; i < last; i++)
+			printf("%-*s  ", (int)t->widths[i], t->cells[row + i]);
+		puts(t->cells[row + last]);
+	}
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* table - aligned columns on stdout, widths taken from what is in them. */
+#include <stddef.h>
+
+#include "base/cleanup.h"
+#include "base/macros.h"
+
+struct table; /* opaque */
+
+/** table_new() - @headers is copied; NULL-terminated, at most 16. Return: 0; -ENOMEM; -EINVAL. */
+_must_check_ int table_new(const char *const *headers, struct table **ret);
+struct table *table_free(struct table *t);
+DEFINE_CLEANUP(struct table *, table_free);
+/** table_row() - add a row: as many strings as there are headers, copied. Return: 0; -ENOMEM. */
+int table_row(struct table *t, const char *const *cells);
+/** table_print() - header and rows, two spaces between columns, none at the end of a line. */
+void table_print(const struct table *t);

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ztunnel_config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin.h"
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "cli.h"
+#include "json.h"
+
+#define DUMP_MAX (256UL * 1024 * 1024)
+
+static const struct option_def zc_defs[] = {
+	{.name = "node",
+	 .type = OPTION_STRING,
+	 .offset = offsetof(struct zc_options, node),
+	 .value_name = "NAME",
+	 .help = "whose ztunnel (needed when several nodes run on this machine)"},
+	{.name = "run-dir",
+	 .type = OPTION_STRING,
+	 .offset = offsetof(struct zc_options, run_dir),
+	 .value_name = "DIR",
+	 .help = "the node's run directory, when it isn't " CLI_RUN_ROOT "/NAME"},
+	{.name = "file",
+	 .short_name = 'f',
+	 .type = OPTION_STRING,
+	 .offset = offsetof(struct zc_options, file),
+	 .value_name = "FILE",
+	 .help = "read a saved /config_dump instead of asking; - is stdin"},
+	{.name = "output",
+	 .short_name = 'o',
+	 .type = OPTION_STRING,
+	 .offset = offsetof(struct zc_options, output),
+	 .default_value = "short",
+	 .value_name = "FORMAT",
+	 .help = "short, json or yaml"},
+	{.name = "namespace",
+	 .short_name = 'n',
+	 .type = OPTION_STRING,
+	 .offset = offsetof(struct zc_options, namespace_),
+	 .value_name = "NS",
+	 .help = "only what is in this Kubernetes namespace (tables)"},
+	{.name = "direction",
+	 .type = OPTION_STRING,
+	 .offset = offsetof(struct zc_options, direction),
+	 .value_name = "DIR",
+	 .help = "connections: inbound or outbound only"},
+	{.name = "raw",
+	 .type = OPTION_BOOL,
+	 .offset = offsetof(struct zc_options, is_raw),
+	 .help = "connections: addresses, not names"},
+	{.name = "level",
+	 .type = OPTION_STRING,
+	 .offset = offsetof(struct zc_options, level),
+	 .value_name = "LEVEL",
+	 .help = "log: error, warn, info, debug, trace, or scope=level"},
+	{.name = "reset",
+	 .short_name = 'r',
+	 .type = OPTION_BOOL,
+	 .offset = offsetof(struct zc_options, is_reset),
+	 .help = "log: back to the level ztunnel was started with"},
+	{0},
+};
+
+static int zc_print_all(const json_t *dump, const struct zc_options *o);
+
+static const struct zc_view views[] = {
+	{"workload", "w", "workloads",
+	 "NAMESPACE, POD NAME, ADDRESS, NODE, WAYPOINT, PROTOCOL of every pod", zc_print_workloads},
+	{"service", "svc", "services",
+	 "services, their virtual addresses and how many endpoints are healthy", zc_print_services},
+	{"policy", NULL, "policies", "authorization policies: action and scope", zc_print_policies},
+	{"certificate", "cert", "certificates",
+	 "certificates that this ztunnel holds, and how long they last", zc_print_certificates},
+	{"connections", NULL, "workloadState", "connections that are open now",
+	 zc_print_connections},
+	{"all", NULL, NULL, "all of the above", zc_print_all},
+	{0},
+};
+
+static int zc_print_all(const json_t *dump, const struct zc_options *o)
+{
+	for (const struct zc_view *v = views; v->name; v++) {
+		if (!v->key)
+			continue;
+		if (v != views)
+			putchar('\n');
+		if (v->print(dump, o) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static const struct zc_view *find_view(const char *name)
+{
+	for (const struct zc_view *v = views; v->name; v++)
+		if (streq(v->name, name) || (v->alias && streq(v->alias, name)))
+			return v;
+	return NULL;
+}
+
+static void print_help(void)
+{
+	puts("Usage: culvert ztunnel-config WHAT [--node NAME | -f FILE] [-o short|json|yaml]\n\n"
+	     "Show what a node's ztunnel knows. WHAT is one of:");
+	for (const struct zc_view *v = views; v->name; v++)
+		printf("  %-12s %-5s %s\n", v->name, v->alias ? v->alias : "", v->help);
+	puts("  log                show the log level; --level debug changes it, --reset takes it "
+	     "back\n\n"
+	     "Is a pod in the mesh? \"culvert zc workload\" shows HBONE beside it.\n"
+	     "Was a connection denied? \"culvert zc policy\", and ztunnel's log names the policy.\n"
+	     "\"culvert ztunnel-config WHAT --help\" lists the options.");
+}
+
+/* find_node() - the one node that is meant. Return: 0, or the exit code, told. */
+static int find_node(const struct zc_options *o, struct admin_node *ret)
+{
+	_cleanup_(freep) struct admin_node *found = calloc(ADMIN_NODES_MAX, sizeof(*found));
+	size_t n;
+
+	if (!found)
+		return cli_fail("out of memory");
+	n = admin_find_nodes(o->node, o->run_dir, found, ADMIN_NODES_MAX);
+	if (n == 0)
+		return cli_fail("no node runs here (nothing in " CLI_RUN_ROOT ")");
+	if (n > 1)
+		return cli_fail("several nodes run here; choose one: --node %s, --node %s%s",
+				found[0].name, found[1].name, n > 2 ? ", ..." : "");
+	*ret = found[0];
+	return 0;
+}
+
+static int load_file(const char *path, json_t **ret)
+{
+	json_error_t err;
+	json_t *v;
+
+	v = streq(path, "-") ? json_loadf(stdin, 0, &err) : json_load_file(path, 0, &err);
+	if (!v)
+		return cli_fail("%s:%d: not a config dump: %s", path, err.line, err.text);
+	*ret = v;
+	return 0;
+}
+
+static int load_dump(const struct zc_options *o, json_t **ret)
+{
+	struct admin_node node;
+	int r;
+
+	if (o->file)
+		return load_file(o->file, ret);
+	r = find_node(o, &node);
+	if (r > 0)
+		return r;
+	r = admin_get_json(&node, "ztunnel", "/config_dump", ret);
+	if (r == 0)
+		return 0;
+	return cli_fail("ztunnel of node %s %s", node.name,
+			r == -ECONNREFUSED ? "is not running"
+			: r == -EACCES     ? "may only be asked by root"
+					   : "gave no usable answer");
+}
+
+static int zc_show(const struct zc_view *view, const struct zc_options *o)
+{
+	_cleanup_(json_decrefp) json_t *dump = NULL;
+	const json_t *part;
+	int r;
+
+	r = load_dump(o, &dump);
+	if (r > 0)
+		return r;
+	if (!json_is_object(dump))
+		return cli_fail("the config dump is not an object");
+	if (streq(o->output, "short"))
+		return view->print(dump, o) < 0 ? cli_fail("out of memory") : 0;
+	part = view->key ? json_object_get(dump, view->key) : dump;
+	if (!part)
+		return cli_fail("the config dump has no \"%s\"", view->key);
+	json_print(part, o->output);
+	return 0;
+}
+
+/* zc_log() - read or change the log level. */
+static int zc_log(const struct zc_options *o)
+{
+	_cleanup_(buf_resetp) struct buf body = {0};
+	_cleanup_(freep) char *target = NULL;
+	struct admin_node node;
+	int r;
+
+	r = find_node(o, &node);
+	if (r > 0)
+		return r;
+	target = o->is_reset ? str_format("/logging?reset")
+		 : o->level  ? str_format("/logging?level=%s", o->level)
+			     : str_format("/logging");
+	if (!target)
+		return cli_fail("out of memory");
+	r = admin_request(&node, "ztunnel", "POST", target, &body);
+	if (r < 0)
+		return cli_fail("ztunnel of node %s does not answer", node.name);
+	(void)fwrite(buf_head(&body), 1, buf_len(&body), r == 200 ? stdout : stderr);
+	return r == 200 ? 0 : 1;
+}
+
+static int check_options(const struct zc_options *o)
+{
+	if (!streq(o->output, "short") && !streq(o->output, "json") && !streq(o->output, "yaml"))
+		return cli_fail("-o %s: not one of short, json, yaml", o->output);
+	if (o->direction && !streq(o->direction, "inbound") && !streq(o->direction, "outbound"))
+		return cli_fail("--direction %s: neither inbound nor outbound", o->direction);
+	return 0;
+}
+
+int cli_ztunnel_config(int argc, char **argv)
+{
+	static const struct cli_syntax syntax = {
+		.defs = zc_defs,
+		.usage = "culvert ztunnel-config WHAT [--node NAME | -f FILE] [-o short|json|yaml]",
+		.help = "WHAT: workload (w), service (svc), policy, certificate, connections, all, "
+			"log.",
+	};
+	const struct zc_view *view;
+	struct zc_options o;
+	int r;
+
+	if (argc < 2 || streq(argv[1], "--help") || streq(argv[1], "-h")) {
+		print_help();
+		return argc < 2 ? 2 : 0;
+	}
+	view = find_view(argv[1]);
+	/* istioctl's plural words, too. */
+	if (!view && str_has_suffix(argv[1], "s")) {
+		argv[1][strlen(argv[1]) - 1] = '\0';
+		view = find_view(argv[1]);
+	}
+	if (!view && !streq(argv[1], "log")) {
+		(void)cli_fail("ztunnel-config: \"%s\" is unknown; --help lists what can be shown",
+			       argv[1]);
+		return 2;
+	}
+	r = cli_parse(&syntax, &o, argc - 1, argv + 1);
+	if (r <= 0)
+		return r < 0 ? 2 : 0;
+	if (check_options(&o) > 0)
+		return 2;
+	return view ? zc_show(view, &o) : zc_log(&o);
+}

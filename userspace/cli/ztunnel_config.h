@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* ztunnel_config - tables of ztunnel's /config_dump, with the columns of `istioctl ztunnel-config`.
+ */
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/option.h"
+
+/** struct zc_options - what every `ztunnel-config` subcommand takes. */
+struct zc_options {
+	const char *node;
+	const char *run_dir;
+	const char *file;
+	const char *output;
+	const char *namespace_;
+	const char *direction;
+	bool is_raw;
+	const char *level;
+	bool is_reset;
+};
+
+/** struct zc_view - one subcommand: the key of the dump that it shows, and the table of it. */
+struct zc_view {
+	const char *name;
+	const char *alias;
+	const char *key; /* NULL: the whole dump */
+	const char *help;
+	int (*print)(const json_t *dump, const struct zc_options *o);
+};
+
+int zc_print_workloads(const json_t *dump, const struct zc_options *o);
+int zc_print_services(const json_t *dump, const struct zc_options *o);
+int zc_print_policies(const json_t *dump, const struct zc_options *o);
+int zc_print_certificates(const json_t *dump, const struct zc_options *o);
+int zc_print_connections(const json_t *dump, const struct zc_options *o);

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -89,6 +90,8 @@ static _noreturn_ void exec_child(const json_t *pod, bool is_privileged, char **
 {
 	int r = 0;
 
+	/* `lab exec` that is killed must not leave its command behind. */
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (!is_privileged)
 		r = lab_container_caps(json_array_get(lab_get(pod, "spec.containers"), 0));
 	(void)setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);

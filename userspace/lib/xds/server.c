@@ -295,7 +295,7 @@ static int held_read(struct sub *sub, const delta_request *req)
 {
 	int r = map_new(&sub->held);
 
-		for (size_t i = 0; r == 0 && i < req->n_initial_resource_versions; i++) {
+	for (size_t i = 0; r == 0 && i < req->n_initial_resource_versions; i++) {
 		const Envoy__Service__Discovery__V3__ResourceVersion *v =
 			req->initial_resource_versions[i];
 		char *copy;

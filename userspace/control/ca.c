@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ca.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "tls/key.h"
+#include "tls/spiffe.h"
+
+#define CSR_MAX      (16 * 1024)
+#define TTL_S        (24L * 3600)
+#define BACKDATE_S   120
+#define RSA_BITS_MIN 2048
+#define RSA_BITS_MAX 4096
+
+DEFINE_CLEANUP(BIO *, BIO_free_all);
+DEFINE_CLEANUP(X509_REQ *, X509_REQ_free);
+DEFINE_CLEANUP(X509_STORE *, X509_STORE_free);
+DEFINE_CLEANUP(X509_STORE_CTX *, X509_STORE_CTX_free);
+
+struct ca {
+	struct ca_material m;
+	char *roots_pem;
+};
+
+static void chain_clearp(struct ca_chain *chain)
+{
+	ca_chain_clear(chain);
+}
+
+void ca_chain_clear(struct ca_chain *chain)
+{
+	for (size_t i = 0; i < chain->n; i++)
+		free(chain->pem[i]);
+	chain->n = 0;
+}
+
+static int bio_take(BIO *bio, char **ret)
+{
+	char *data;
+	long len = BIO_get_mem_data(bio, &data);
+	char *copy = strndup(data, (size_t)len);
+
+	if (!copy)
+		return -ENOMEM;
+	*ret = copy;
+	return 0;
+}
+
+static int certs_to_pem(STACK_OF(X509) * certs, char **ret)
+{
+	_cleanup_(BIO_free_allp) BIO *bio = BIO_new(BIO_s_mem());
+
+	for (int i = 0; i < sk_X509_num(certs); i++)
+		if (!bio || !PEM_write_bio_X509(bio, sk_X509_value(certs, i)))
+			return -ENOMEM;
+	return bio_take(bio, ret);
+}
+
+static int chain_push(struct ca_chain *chain, X509 *cert)
+{
+	_cleanup_(BIO_free_allp) BIO *bio = BIO_new(BIO_s_mem());
+	int r;
+
+	if (chain->n >= CA_CHAIN_MAX)
+		return -E2BIG;
+	if (!bio || !PEM_write_bio_X509(bio, cert))
+		return -ENOMEM;
+	r = bio_take(bio, &chain->pem[chain->n]);
+	if (r == 0)
+		chain->n++;
+	return r;
+}
+
+/* Does the certificate that we sign with chain to the roots that we hand out? */
+static bool is_chained(const struct ca_material *m)
+{
+	_cleanup_(X509_STORE_freep) X509_STORE *store = X509_STORE_new();
+	_cleanup_(X509_STORE_CTX_freep) X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+
+	if (!store || !ctx)
+		return false;
+	for (int i = 0; i < sk_X509_num(m->roots); i++)
+		if (!X509_STORE_add_cert(store, sk_X509_value(m->roots, i)))
+			return false;
+	return X509_STORE_CTX_init(ctx, store, m->cert, m->chain) && X509_verify_cert(ctx) == 1;
+}
+
+int ca_new(struct ca_material *m, struct ca **ret, char *err, size_t err_size)
+{
+	struct ca *ca;
+	int r;
+
+	if (X509_check_private_key(m->cert, m->key) != 1) {
+		(void)snprintf(err, err_size, "ca-key.pem is not the key of ca-cert.pem");
+		return -EINVAL;
+	}
+	if (X509_check_ca(m->cert) != 1) {
+		(void)snprintf(err, err_size,
+			       "ca-cert.pem may not sign: basicConstraints CA is not set");
+		return -EINVAL;
+	}
+	if (!is_chained(m)) {
+		(void)snprintf(err, err_size,
+			       "ca-cert.pem does not chain to root-cert.pem, or has expired");
+		return -EINVAL;
+	}
+	ERR_clear_error();
+	ca = calloc(1, sizeof(*ca));
+	r = ca ? certs_to_pem(m->roots, &ca->roots_pem) : -ENOMEM;
+	if (r < 0) {
+		(void)snprintf(err, err_size, "out of memory");
+		free(ca);
+		return r;
+	}
+	ca->m = *m;
+	*m = (struct ca_material){0};
+	*ret = ca;
+	return 0;
+}
+
+struct ca *ca_free(struct ca *ca)
+{
+	if (!ca)
+		return NULL;
+	ca_material_clear(&ca->m);
+	free(ca->roots_pem);
+	free(ca);
+	return NULL;
+}
+
+static bool is_key_fine(const EVP_PKEY *key)
+{
+	char group[32];
+
+	if (EVP_PKEY_base_id(key) == EVP_PKEY_RSA)
+		return EVP_PKEY_bits(key) >= RSA_BITS_MIN && EVP_PKEY_bits(key) <= RSA_BITS_MAX;
+	if (EVP_PKEY_base_id(key) != EVP_PKEY_EC ||
+	    !EVP_PKEY_get_group_name(key, group, sizeof(group), NULL))
+		return false;
+	return streq(group, "prime256v1") || streq(group, "P-256") || streq(group, "secp384r1") ||
+	       streq(group, "P-384");
+}
+
+static int csr_read(const char *pem, X509_REQ **ret)
+{
+	_cleanup_(BIO_free_allp) BIO *bio = NULL;
+	_cleanup_(X509_REQ_freep) X509_REQ *req = NULL;
+	size_t len = strnlen(pem, CSR_MAX + 1);
+	EVP_PKEY *key;
+
+	if (len > CSR_MAX)
+		return -EBADMSG;
+	bio = BIO_new_mem_buf(pem, (int)len);
+	req = bio ? PEM_read_bio_X509_REQ(bio, NULL, NULL, "") : NULL;
+	key = req ? X509_REQ_get0_pubkey(req) : NULL;
+	/* the size first: verifying with a huge key is costly */
+	if (!key || !is_key_fine(key) || X509_REQ_verify(req, key) != 1)
+		return -EBADMSG;
+	*ret = TAKE_PTR(req);
+	return 0;
+}
+
+static int extension_add(X509 *cert, X509 *issuer, int nid, const char *value)
+{
+	X509_EXTENSION *ext;
+	X509V3_CTX ctx;
+	int r;
+
+	X509V3_set_ctx(&ctx, issuer, cert, NULL, NULL, 0);
+	ext = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
+	r = ext && X509_add_ext(cert, ext, -1) ? 0 : -EIO;
+	X509_EXTENSION_free(ext);
+	return r;
+}
+
+static int extensions_add(X509 *cert, X509 *issuer, const char *spiffe)
+{
+	char san[SPIFFE_ID_SIZE + 16];
+
+	/* spiffe_parse() leaves no character that this little language treats in its own way */
+	(void)snprintf(san, sizeof(san), "critical,URI:%s", spiffe);
+	if (extension_add(cert, issuer, NID_basic_constraints, "critical,CA:FALSE") < 0 ||
+	    extension_add(cert, issuer, NID_key_usage,
+			  "critical,digitalSignature,keyEncipherment") < 0 ||
+	    extension_add(cert, issuer, NID_ext_key_usage, "serverAuth,clientAuth") < 0 ||
+	    extension_add(cert, issuer, NID_authority_key_identifier, "keyid") < 0 ||
+	    extension_add(cert, issuer, NID_subject_alt_name, san) < 0)
+		return -EIO;
+	return 0;
+}
+
+static int serial_set(X509 *cert)
+{
+	unsigned char serial[16];
+	BIGNUM *bn;
+	int r;
+
+	random_bytes(serial, sizeof(serial));
+	serial[0] = (serial[0] & 0x3f) | 0x40;
+	bn = BN_bin2bn(serial, sizeof(serial), NULL);
+	r = bn && BN_to_ASN1_INTEGER(bn, X509_get_serialNumber(cert)) ? 0 : -EIO;
+	BN_free(bn);
+	return r;
+}
+
+/* From two minutes ago, so that clocks may differ; never longer than the CA's own certificate. */
+static int validity_set(X509 *cert, const X509 *issuer, int64_t ttl_s)
+{
+	const ASN1_TIME *limit = X509_get0_notAfter(issuer);
+	long ttl = ttl_s <= 0 || ttl_s > TTL_S ? TTL_S : (long)ttl_s;
+
+	if (X509_cmp_current_time(limit) <= 0)
+		return -EKEYEXPIRED;
+	if (!X509_gmtime_adj(X509_getm_notBefore(cert), -BACKDATE_S) ||
+	    !X509_gmtime_adj(X509_getm_notAfter(cert), ttl))
+		return -EIO;
+	if (ASN1_TIME_compare(X509_get0_notAfter(cert), limit) > 0 &&
+	    !X509_set1_notAfter(cert, limit))
+		return -EIO;
+	return 0;
+}
+
+static const EVP_MD *digest_for(EVP_PKEY *key)
+{
+	int base = EVP_PKEY_base_id(key);
+
+	return base == EVP_PKEY_ED25519 || base == EVP_PKEY_ED448 ? NULL : EVP_sha256();
+}
+
+static int leaf_make(struct ca *ca, X509_REQ *req, const char *spiffe, int64_t ttl_s, X509 **ret)
+{
+	_cleanup_(X509_freep) X509 *cert = X509_new();
+	int r;
+
+	if (!cert || !X509_set_version(cert, X509_VERSION_3) ||
+	    !X509_set_pubkey(cert, X509_REQ_get0_pubkey(req)) ||
+	    !X509_set_issuer_name(cert, X509_get_subject_name(ca->m.cert)))
+		return -ENOMEM;
+	r = serial_set(cert);
+	if (r == 0)
+		r = validity_set(cert, ca->m.cert, ttl_s);
+	if (r == 0)
+		r = extensions_add(cert, ca->m.cert, spiffe);
+	if (r < 0)
+		return r;
+	if (X509_sign(cert, ca->m.key, digest_for(ca->m.key)) <= 0)
+		return -EIO;
+	*ret = TAKE_PTR(cert);
+	return 0;
+}
+
+static int chain_make(struct ca *ca, X509 *leaf, struct ca_chain *chain)
+{
+	int r = chain_push(chain, leaf);
+
+	/* peers have the roots: a root that signs itself is not sent */
+	if (r == 0 && X509_self_signed(ca->m.cert, 0) != 1)
+		r = chain_push(chain, ca->m.cert);
+	for (int i = 0; r == 0 && i < sk_X509_num(ca->m.chain); i++)
+		r = chain_push(chain, sk_X509_value(ca->m.chain, i));
+	if (r == 0 && chain->n == CA_CHAIN_MAX)
+		r = -E2BIG;
+	if (r < 0)
+		return r;
+	chain->pem[chain->n] = strdup(ca->roots_pem);
+	return chain->pem[chain->n++] ? 0 : -ENOMEM;
+}
+
+int ca_sign(struct ca *ca, const char *csr_pem, const char *spiffe, int64_t ttl_s,
+	    struct ca_chain *ret)
+{
+	_cleanup_(X509_REQ_freep) X509_REQ *req = NULL;
+	_cleanup_(X509_freep) X509 *leaf = NULL;
+	_cleanup_(chain_clearp) struct ca_chain chain = {0};
+	struct spiffe_id id;
+	int r;
+
+	if (spiffe_parse(spiffe, &id) < 0)
+		return -EINVAL;
+	r = csr_read(csr_pem, &req);
+	if (r == 0)
+		r = leaf_make(ca, req, spiffe, ttl_s, &leaf);
+	if (r == 0)
+		r = chain_make(ca, leaf, &chain);
+	ERR_clear_error();
+	if (r < 0)
+		return r;
+	*ret = chain;
+	chain.n = 0;
+	return 0;
+}
+
+time_t ca_root_not_after(const struct ca *ca)
+{
+	time_t first = 0;
+	struct tm tm;
+
+	for (int i = 0; i < sk_X509_num(ca->m.roots); i++) {
+		time_t t;
+
+		if (!ASN1_TIME_to_tm(X509_get0_notAfter(sk_X509_value(ca->m.roots, i)), &tm))
+			continue;
+		t = timegm(&tm);
+		first = first == 0 || t < first ? t : first;
+	}
+	return first;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* ca - signs workload certificates. Owner: the control plane; one thread. The key is wiped when it
+ * is freed. */
+#include <openssl/x509.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/macros.h"
+
+#define CA_CHAIN_MAX 8 /* strings in an answer */
+
+DEFINE_CLEANUP(X509 *, X509_free);
+
+static inline void ca_certs_free(STACK_OF(X509) * s)
+{
+	sk_X509_pop_free(s, X509_free);
+}
+DEFINE_CLEANUP(STACK_OF(X509) *, ca_certs_free);
+
+/** struct ca_material - what a folder holds. */
+struct ca_material {
+	EVP_PKEY *key;
+	X509 *cert;
+	STACK_OF(X509) * chain; /* between @cert and the roots, without both */
+	STACK_OF(X509) * roots;
+};
+
+void ca_material_clear(struct ca_material *m);
+
+/**
+ * ca_files_load() - read ca-cert.pem, ca-key.pem, root-cert.pem, cert-chain.pem (the last may be
+ * missing), or make them at first start; a lock keeps two control planes from making two roots. Run
+ * while root.
+ * @dir: made if missing. @trust_domain: in the subject of a new root.
+ * @err: a sentence on failure.
+ * Return: 0; -errno.
+ */
+_must_check_ int ca_files_load(const char *dir, const char *trust_domain, struct ca_material *ret,
+			       char *err, size_t err_size);
+
+struct ca; /* opaque */
+
+/** ca_new() - @m is taken on success. Return: 0; -EINVAL key, certificate and roots do not belong
+ * together, @err says how. */
+_must_check_ int ca_new(struct ca_material *m, struct ca **ret, char *err, size_t err_size);
+struct ca *ca_free(struct ca *ca);
+DEFINE_CLEANUP(struct ca *, ca_free);
+
+/** struct ca_chain - an answer: PEM strings, leaf first, last the bundle of roots. */
+struct ca_chain {
+	char *pem[CA_CHAIN_MAX];
+	size_t n;
+};
+
+void ca_chain_clear(struct ca_chain *chain);
+
+/**
+ * ca_sign() - issue a certificate for @spiffe: 24 h at most, valid from two minutes ago, for
+ * clients and servers. Only the public key is taken from the request; its proof of possession is
+ * checked.
+ * @csr_pem: at most 16 KiB; P-256, P-384 or RSA of 2048..4096 bits.
+ * @ttl_s:   wanted life; <= 0: the default.
+ * Return: 0; -EBADMSG the request; -EINVAL @spiffe; -EKEYEXPIRED the CA's own certificate has
+ * ended; -EIO; -ENOMEM.
+ */
+_must_check_ int ca_sign(struct ca *ca, const char *csr_pem, const char *spiffe, int64_t ttl_s,
+			 struct ca_chain *ret);
+/** ca_root_not_after() - when the first of the roots ends. */
+time_t ca_root_not_after(const struct ca *ca);

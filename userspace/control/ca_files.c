@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/str.h"
+#include "ca.h"
+#include "tls/key.h"
+
+#define PEM_FILE_MAX (1024 * 1024)
+#define ROOT_SECONDS (10L * 365 * 24 * 3600)
+#define BACKDATE_S   120
+#define PATH_BYTES   4096
+#define CHAIN_CERTS  6
+
+DEFINE_CLEANUP(BIO *, BIO_free_all);
+
+void ca_material_clear(struct ca_material *m)
+{
+	EVP_PKEY_free(m->key);
+	X509_free(m->cert);
+	ca_certs_free(m->chain);
+	ca_certs_free(m->roots);
+	*m = (struct ca_material){0};
+}
+
+static void material_clearp(struct ca_material *m)
+{
+	ca_material_clear(m);
+}
+
+static int path_make(char ret[PATH_BYTES], const char *dir, const char *name)
+{
+	int n = snprintf(ret, PATH_BYTES, "%s/%s", dir, name);
+
+	return n < 0 || n >= PATH_BYTES ? -ENAMETOOLONG : 0;
+}
+
+/* The file in a memory BIO; key files are wiped with it. */
+static int file_bio(const char *dir, const char *name, BIO **ret)
+{
+	char path[PATH_BYTES];
+	char *text = NULL;
+	size_t len;
+	BIO *bio;
+	int r;
+
+	r = path_make(path, dir, name);
+	if (r == 0)
+		r = file_read(path, PEM_FILE_MAX, &text, &len);
+	if (r < 0)
+		return r;
+	bio = BIO_new(BIO_s_secmem());
+	if (bio && BIO_write(bio, text, (int)len) != (int)len) {
+		BIO_free_all(bio);
+		bio = NULL;
+	}
+	OPENSSL_cleanse(text, len);
+	free(text);
+	if (!bio)
+		return -ENOMEM;
+	*ret = bio;
+	return 0;
+}
+
+static int key_read(const char *dir, EVP_PKEY **ret)
+{
+	_cleanup_(BIO_free_allp) BIO *bio = NULL;
+	int r = file_bio(dir, "ca-key.pem", &bio);
+
+	if (r < 0)
+		return r;
+	/* an empty passphrase: never ask on a terminal */
+	*ret = PEM_read_bio_PrivateKey(bio, NULL, NULL, "");
+	ERR_clear_error();
+	return *ret ? 0 : -EBADMSG;
+}
+
+static int certs_read(const char *dir, const char *name, STACK_OF(X509) * *ret)
+{
+	_cleanup_(ca_certs_freep) STACK_OF(X509) *certs = sk_X509_new_null();
+	_cleanup_(BIO_free_allp) BIO *bio = NULL;
+	X509 *cert;
+	int r = file_bio(dir, name, &bio);
+
+	if (r < 0)
+		return r;
+	while (certs && (cert = PEM_read_bio_X509(bio, NULL, NULL, "")) != NULL)
+		if (!sk_X509_push(certs, cert))
+			X509_free(cert);
+	r = ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+	ERR_clear_error();
+	if (!certs || !r || sk_X509_num(certs) == 0)
+		return -EBADMSG;
+	*ret = TAKE_PTR(certs);
+	return 0;
+}
+
+static int bio_write_file(BIO *bio, const char *dir, const char *name, unsigned int mode)
+{
+	char path[PATH_BYTES];
+	char *data;
+	long len = BIO_get_mem_data(bio, &data);
+	int r = path_make(path, dir, name);
+
+	return r < 0 ? r : file_write_atomic(path, data, (size_t)len, mode);
+}
+
+static int key_write(const char *dir, EVP_PKEY *key)
+{
+	_cleanup_(BIO_free_allp) BIO *bio = BIO_new(BIO_s_secmem());
+
+	if (!bio || !PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL))
+		return -ENOMEM;
+	return bio_write_file(bio, dir, "ca-key.pem", 0600);
+}
+
+static int cert_write(const char *dir, const char *name, X509 *cert)
+{
+	_cleanup_(BIO_free_allp) BIO *bio = BIO_new(BIO_s_mem());
+
+	if (!bio || !PEM_write_bio_X509(bio, cert))
+		return -ENOMEM;
+	return bio_write_file(bio, dir, name, 0644);
+}
+
+static int extension_add(X509 *cert, int nid, const char *value)
+{
+	X509_EXTENSION *ext;
+	X509V3_CTX ctx;
+	int r;
+
+	X509V3_set_ctx(&ctx, cert, cert, NULL, NULL, 0);
+	ext = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
+	r = ext && X509_add_ext(cert, ext, -1) ? 0 : -EIO;
+	X509_EXTENSION_free(ext);
+	return r;
+}
+
+static int root_fill(X509 *cert, EVP_PKEY *key, const char *trust_domain)
+{
+	X509_NAME *name = X509_get_subject_name(cert);
+	unsigned char serial[16];
+	BIGNUM *bn;
+	int r;
+
+	random_bytes(serial, sizeof(serial));
+	serial[0] = (serial[0] & 0x3f) | 0x40; /* positive, full length */
+	bn = BN_bin2bn(serial, sizeof(serial), NULL);
+	r = bn && BN_to_ASN1_INTEGER(bn, X509_get_serialNumber(cert)) ? 0 : -EIO;
+	BN_free(bn);
+	if (r < 0 || !X509_set_version(cert, X509_VERSION_3) ||
+	    !X509_gmtime_adj(X509_getm_notBefore(cert), -BACKDATE_S) ||
+	    !X509_gmtime_adj(X509_getm_notAfter(cert), ROOT_SECONDS) ||
+	    !X509_set_pubkey(cert, key) ||
+	    !X509_NAME_add_entry_by_txt(name, "O", MBSTRING_UTF8,
+					(const unsigned char *)trust_domain, -1, -1, 0) ||
+	    !X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8,
+					(const unsigned char *)"Culvert root", -1, -1, 0) ||
+	    !X509_set_issuer_name(cert, name))
+		return -EIO;
+	if (extension_add(cert, NID_basic_constraints, "critical,CA:TRUE") < 0 ||
+	    extension_add(cert, NID_key_usage, "critical,keyCertSign,cRLSign") < 0 ||
+	    extension_add(cert, NID_subject_key_identifier, "hash") < 0)
+		return -EIO;
+	return X509_sign(cert, key, EVP_sha256()) > 0 ? 0 : -EIO;
+}
+
+/* At first start. A key that is already there is used: a start that was cut short left it. */
+static int files_make(const char *dir, const char *trust_domain)
+{
+	_cleanup_(EVP_PKEY_freep) EVP_PKEY *key = NULL;
+	_cleanup_(X509_freep) X509 *cert = X509_new();
+	int r = key_read(dir, &key);
+
+	if (r == -ENOENT) {
+		r = tls_key_new(&key);
+		if (r == 0)
+			r = key_write(dir, key);
+	}
+	if (r < 0)
+		return r;
+	r = cert ? root_fill(cert, key, trust_domain) : -ENOMEM;
+	ERR_clear_error();
+	if (r == 0)
+		r = cert_write(dir, "root-cert.pem", cert);
+	if (r == 0)
+		r = cert_write(dir, "cert-chain.pem", cert);
+	/* last: its presence says that the others are whole */
+	return r < 0 ? r : cert_write(dir, "ca-cert.pem", cert);
+}
+
+static bool is_there(const char *dir, const char *name)
+{
+	char path[PATH_BYTES];
+
+	return path_make(path, dir, name) == 0 && access(path, F_OK) == 0;
+}
+
+/* Take over what a start that was cut short left; never what somebody put there half. */
+static bool is_ours_to_make(const char *dir)
+{
+	_cleanup_(EVP_PKEY_freep) EVP_PKEY *key = NULL;
+	_cleanup_(ca_certs_freep) STACK_OF(X509) *roots = NULL;
+
+	if (is_there(dir, "ca-cert.pem"))
+		return false;
+	if (!is_there(dir, "root-cert.pem"))
+		return !is_there(dir, "cert-chain.pem");
+	return key_read(dir, &key) == 0 && certs_read(dir, "root-cert.pem", &roots) == 0 &&
+	       X509_check_private_key(sk_X509_value(roots, 0), key) == 1;
+}
+
+/* cert-chain.pem begins with the CA's own certificate and may end with the root: neither is wanted
+ * here. */
+static int chain_read(const char *dir, struct ca_material *m)
+{
+	_cleanup_(ca_certs_freep) STACK_OF(X509) *all = NULL;
+	int r = certs_read(dir, "cert-chain.pem", &all);
+
+	m->chain = sk_X509_new_null();
+	if (!m->chain)
+		return -ENOMEM;
+	if (r == -ENOENT)
+		return 0;
+	for (int i = 0; r == 0 && i < sk_X509_num(all); i++) {
+		X509 *cert = sk_X509_value(all, i);
+
+		if (X509_cmp(cert, m->cert) == 0 || X509_self_signed(cert, 0) == 1)
+			continue;
+		if (sk_X509_num(m->chain) == CHAIN_CERTS)
+			return -E2BIG;
+		if (!X509_up_ref(cert) || !sk_X509_push(m->chain, cert))
+			return -ENOMEM;
+	}
+	return r;
+}
+
+static int fail(char *err, size_t err_size, int r, const char *dir, const char *name)
+{
+	(void)snprintf(err, err_size, "%s/%s: %s", dir, name,
+		       r == -EBADMSG ? "no valid PEM of the expected kind" : strerror(-r));
+	return r;
+}
+
+static int files_read(const char *dir, struct ca_material *m, char *err, size_t err_size)
+{
+	_cleanup_(ca_certs_freep) STACK_OF(X509) *certs = NULL;
+	int r = certs_read(dir, "ca-cert.pem", &certs);
+
+	if (r < 0)
+		return fail(err, err_size, r, dir, "ca-cert.pem");
+	m->cert = sk_X509_value(certs, 0);
+	(void)X509_up_ref(m->cert);
+	r = key_read(dir, &m->key);
+	if (r < 0)
+		return fail(err, err_size, r, dir, "ca-key.pem");
+	r = certs_read(dir, "root-cert.pem", &m->roots);
+	if (r < 0)
+		return fail(err, err_size, r, dir, "root-cert.pem");
+	r = chain_read(dir, m);
+	return r < 0 ? fail(err, err_size, r, dir, "cert-chain.pem") : 0;
+}
+
+static int dir_lock(const char *dir, int *ret)
+{
+	_cleanup_(close_fdp) int fd = -EBADF;
+	int r = mkdir_p(dir, 0755);
+
+	if (r < 0)
+		return r;
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || flock(fd, LOCK_EX) < 0)
+		return -errno;
+	*ret = TAKE_FD(fd);
+	return 0;
+}
+
+int ca_files_load(const char *dir, const char *trust_domain, struct ca_material *ret, char *err,
+		  size_t err_size)
+{
+	_cleanup_(material_clearp) struct ca_material m = {0};
+	_cleanup_(close_fdp) int lock = -EBADF;
+	int r = dir_lock(dir, &lock);
+
+	if (r < 0)
+		return fail(err, err_size, r, dir, "");
+	if (is_ours_to_make(dir)) {
+		r = files_make(dir, trust_domain);
+		if (r < 0)
+			return fail(err, err_size, r, dir, "ca-key.pem");
+	}
+	r = files_read(dir, &m, err, err_size);
+	if (r < 0)
+		return r;
+	*ret = m;
+	m = (struct ca_material){0};
+	return 0;
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ca_service.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/list.h"
+#include "base/log.h"
+#include "tls/spiffe.h"
+#include "userspace/lib/xds/ca.pb-c.h"
+#include "xds/message.h"
+
+#define CREATE_PATH "/istio.v1.auth.IstioCertificateService/CreateCertificate"
+#define REQUEST_MAX (64 * 1024)
+#define WAITING_MAX 256
+#define WAIT_US     2000000ULL
+
+typedef Istio__V1__Auth__IstioCertificateRequest certificate_request;
+
+struct pending {
+	struct ca_service *service;
+	struct list link;
+	struct grpc_call *call;
+	struct loop_timer give_up;
+	certificate_request *request; /* NULL until it has arrived */
+	const char *spiffe;           /* in @request */
+};
+
+struct ca_service {
+	struct ca_service_config config;
+	struct list pendings;
+	size_t n_pendings;
+	size_t n_signed, n_refused;
+};
+
+static void pending_free(struct pending *p)
+{
+	loop_timer_del(&p->give_up);
+	list_del(&p->link);
+	p->service->n_pendings--;
+	if (p->request)
+		istio__v1__auth__istio_certificate_request__free_unpacked(p->request, NULL);
+	free(p);
+}
+
+static void refuse(struct pending *p, enum grpc_status status, const char *message)
+{
+	p->service->n_refused++;
+	log_warn("ca", "request refused identity=%s reason=\"%s\"", p->spiffe ? p->spiffe : "-",
+		 message);
+	grpc_call_finish(p->call, status, message);
+	pending_free(p);
+}
+
+static void sign(struct pending *p)
+{
+	Istio__V1__Auth__IstioCertificateResponse answer =
+		ISTIO__V1__AUTH__ISTIO_CERTIFICATE_RESPONSE__INIT;
+	struct ca_chain chain = {0};
+	int r;
+
+	r = ca_sign(p->service->config.ca, p->request->csr, p->spiffe,
+		    p->request->validity_duration, &chain);
+	if (r < 0) {
+		refuse(p, r == -EBADMSG ? GRPC_INVALID_ARGUMENT : GRPC_INTERNAL,
+		       r == -EBADMSG
+			       ? "the certificate request is malformed, or of a wrong kind of key"
+			       : strerror(-r));
+		return;
+	}
+	answer.cert_chain = chain.pem;
+	answer.n_cert_chain = chain.n;
+	r = message_send(p->call, &answer.base);
+	ca_chain_clear(&chain);
+	if (r < 0) {
+		refuse(p, GRPC_RESOURCE_EXHAUSTED, strerror(-r));
+		return;
+	}
+	p->service->n_signed++;
+	log_info("ca", "certificate issued identity=%s", p->spiffe);
+	grpc_call_finish(p->call, GRPC_OK, NULL);
+	pending_free(p);
+}
+
+static void on_give_up(struct loop_timer *t)
+{
+	struct pending *p = container_of(t, struct pending, give_up);
+
+	refuse(p, GRPC_PERMISSION_DENIED,
+	       p->request ? "no pod on this node has this identity" : "no request arrived");
+}
+
+static const char *identity_find(const certificate_request *req)
+{
+	for (size_t i = 0; req->metadata && i < req->metadata->n_fields; i++) {
+		const Google__Protobuf__StructField *f = req->metadata->fields[i];
+
+		if (streq(f->key, "ImpersonatedIdentity") && f->value &&
+		    f->value->kind_case == GOOGLE__PROTOBUF__VALUE__KIND_STRING_VALUE)
+			return f->value->string_value;
+	}
+	return NULL;
+}
+
+static void on_message(struct grpc_call *c, void *arg, const void *data, size_t len)
+{
+	struct pending *p = arg;
+	struct spiffe_id id;
+	const char *spiffe;
+
+	if (p->request) {
+		refuse(p, GRPC_INVALID_ARGUMENT, "more than one message");
+		return;
+	}
+	p->request = istio__v1__auth__istio_certificate_request__unpack(NULL, len, data);
+	spiffe = p->request ? identity_find(p->request) : NULL;
+	if (!spiffe || spiffe_parse(spiffe, &id) < 0) {
+		refuse(p, GRPC_INVALID_ARGUMENT, "ImpersonatedIdentity must be a SPIFFE ID");
+		return;
+	}
+	p->spiffe = spiffe;
+	if (p->service->config.is_known(p->service->config.arg, spiffe))
+		sign(p);
+}
+
+static void on_end(struct grpc_call *c, void *arg, int status, const char *message)
+{
+	pending_free(arg);
+}
+
+static const struct grpc_call_ops call_ops = {
+	.on_message = on_message,
+	.on_end = on_end,
+};
+
+static void on_open(struct grpc_call *c, const struct grpc_peer *peer, void *arg)
+{
+	struct ca_service *s = arg;
+	struct pending *p = s->n_pendings < WAITING_MAX ? calloc(1, sizeof(*p)) : NULL;
+
+	if (!p) {
+		grpc_call_finish(c, GRPC_RESOURCE_EXHAUSTED, "too many requests are waiting");
+		return;
+	}
+	p->service = s;
+	p->call = c;
+	p->give_up.on_timer = on_give_up;
+	list_add_tail(&s->pendings, &p->link);
+	s->n_pendings++;
+	grpc_call_set_ops(c, &call_ops, p);
+	if (loop_timer_set(s->config.loop, &p->give_up, WAIT_US) < 0)
+		refuse(p, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+}
+
+int ca_service_new(const struct ca_service_config *config, struct ca_service **ret)
+{
+	struct ca_service *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	s->config = *config;
+	list_init(&s->pendings);
+	*ret = s;
+	return 0;
+}
+
+struct ca_service *ca_service_free(struct ca_service *s)
+{
+	struct pending *p, *tmp;
+
+	if (!s)
+		return NULL;
+	list_for_each_entry_safe (p, tmp, &s->pendings, link)
+		pending_free(p);
+	free(s);
+	return NULL;
+}
+
+struct grpc_method ca_service_method(struct ca_service *s)
+{
+	return (struct grpc_method){
+		.path = CREATE_PATH,
+		.max_message = REQUEST_MAX,
+		.on_open = on_open,
+		.arg = s,
+	};
+}
+
+void ca_service_retry(struct ca_service *s)
+{
+	struct pending *p, *tmp;
+
+	list_for_each_entry_safe (p, tmp, &s->pendings, link)
+		if (p->request && s->config.is_known(s->config.arg, p->spiffe))
+			sign(p);
+}
+
+void ca_service_count(const struct ca_service *s, size_t *ret_signed, size_t *ret_refused)
+{
+	*ret_signed = s->n_signed;
+	*ret_refused = s->n_refused;
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* ca_service - CreateCertificate. Signs only for identities that some pod on this node has. The
+ * node's agent may tell ztunnel of a pod a moment before the folder's change arrives here, so an
+ * identity that is not known yet is waited for, briefly. Owner: control. Thread: its loop. */
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/cleanup.h"
+#include "base/loop.h"
+#include "ca.h"
+#include "http/grpc.h"
+
+struct ca_service; /* opaque */
+
+struct ca_service_config {
+	struct loop *loop; /* borrowed */
+	struct ca *ca;     /* borrowed */
+	/** is_known() - does a pod on this node run under @spiffe? */
+	bool (*is_known)(void *arg, const char *spiffe);
+	void *arg;
+};
+
+_must_check_ int ca_service_new(const struct ca_service_config *config, struct ca_service **ret);
+/** ca_service_free() - after the gRPC server that serves its method. Takes NULL. Return: NULL. */
+struct ca_service *ca_service_free(struct ca_service *s);
+DEFINE_CLEANUP(struct ca_service *, ca_service_free);
+struct grpc_method ca_service_method(struct ca_service *s);
+/** ca_service_retry() - the set of pods changed: look again at the requests that wait. */
+void ca_service_retry(struct ca_service *s);
+/** ca_service_count() - certificates signed and requests refused so far. */
+void ca_service_count(const struct ca_service *s, size_t *ret_signed, size_t *ret_refused);

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "base/map.h"
+#include "base/str.h"
+#include "ca_service.h"
+#include "model/model.h"
+#include "problems.h"
+#include "source/source.h"
+#include "userspace/lib/xds/node.pb-c.h"
+#include "xds/server.h"
+
+#define CONNECTIONS_MAX 32
+#define METHODS         2
+
+struct control {
+	struct control_config config;
+	struct source *source;
+	struct model *model;
+	struct problems *problems;
+	struct xds_server *xds;
+	struct ca_service *ca_service;
+	struct grpc_server *grpc;
+	struct grpc_method methods[METHODS];
+	struct map *kinds; /* kind -> number of objects, as a pointer-sized integer */
+	struct map *seen;  /* "kind/namespace/name" of what is counted */
+	bool is_synced;
+};
+
+static void kind_count(struct control *c, const char *kind, int change)
+{
+	uintptr_t n = (uintptr_t)map_get_str(c->kinds, kind);
+
+	n = change > 0 ? n + 1 : n - 1;
+	if (n == 0)
+		(void)map_del_str(c->kinds, kind);
+	else if (map_put_str(c->kinds, kind, (void *)n) < 0)
+		log_debug("control", "object not counted kind=%s", kind);
+}
+
+static void object_count(struct control *c, const struct object *obj, bool is_there)
+{
+	_cleanup_(freep) char *key = str_format("%s/%s/%s", obj->kind, obj->namespace_, obj->name);
+	bool was_there = key && map_get_str(c->seen, key);
+
+	if (!key || was_there == is_there)
+		return;
+	if (!is_there)
+		(void)map_del_str(c->seen, key);
+	else if (map_put_str(c->seen, key, c) < 0)
+		return;
+	kind_count(c, obj->kind, is_there ? 1 : -1);
+}
+
+static void on_put(void *arg, struct object *obj)
+{
+	struct control *c = arg;
+	int r = model_put(c->model, obj);
+
+	if (r < 0)
+		log_error_errno("control", r, "object not taken over kind=%s name=%s/%s", obj->kind,
+				obj->namespace_, obj->name);
+	object_count(c, obj, true);
+}
+
+static void on_delete(void *arg, struct object *obj)
+{
+	struct control *c = arg;
+	int r = model_delete(c->model, obj);
+
+	if (r < 0)
+		log_error_errno("control", r, "object not removed kind=%s name=%s/%s", obj->kind,
+				obj->namespace_, obj->name);
+	object_count(c, obj, false);
+}
+
+static void on_source_error(void *arg, const struct source_error *err)
+{
+	struct control *c = arg;
+
+	problems_add(c->problems, PROBLEM_SOURCE, err);
+}
+
+static void on_source_error_cleared(void *arg, const char *file)
+{
+	struct control *c = arg;
+
+	problems_clear_file(c->problems, file);
+}
+
+static int serve(struct control *c)
+{
+	struct grpc_server_config config = {
+		.loop = c->config.loop,
+		.listen_fd = c->config.xds_fd,
+		.methods = c->methods,
+		.n_methods = METHODS,
+		.max_connections = CONNECTIONS_MAX,
+		.is_allowed = c->config.is_allowed,
+		.arg = c->config.arg,
+	};
+	int r = grpc_server_new(&config, &c->grpc);
+
+	if (r == 0)
+		c->config.xds_fd = -EBADF;
+	return r;
+}
+
+static void on_synced(void *arg)
+{
+	struct control *c = arg;
+	int r = model_flush(c->model);
+
+	if (r < 0)
+		log_error_errno("control", r,
+				"model is behind: the rest comes with the next change");
+	problems_settle(c->problems);
+	xds_server_flush(c->xds);
+	ca_service_retry(c->ca_service);
+	if (c->is_synced)
+		return;
+	/* not before: a client that comes back would take an empty store for a mass removal */
+	c->is_synced = true;
+	r = serve(c);
+	if (r < 0) {
+		log_error_errno("control", r, "cannot serve xds.sock");
+		loop_stop(c->config.loop, r);
+		return;
+	}
+	log_info("control", "ready node=%s addresses=%zu policies=%zu", c->config.node,
+		 xds_server_count(c->xds, XDS_ADDRESS),
+		 xds_server_count(c->xds, XDS_AUTHORIZATION));
+}
+
+static const struct source_ops source_ops = {
+	.on_put = on_put,
+	.on_delete = on_delete,
+	.on_error = on_source_error,
+	.on_error_cleared = on_source_error_cleared,
+	.on_synced = on_synced,
+};
+
+static void on_resource(void *arg, enum xds_type type, const char *name, const void *packed,
+			size_t len)
+{
+	struct control *c = arg;
+	int r = xds_server_set(c->xds, type, name, packed, len);
+
+	if (r < 0)
+		log_error_errno("control", r, "resource not stored name=%s", name);
+}
+
+static void on_removed(void *arg, enum xds_type type, const char *name)
+{
+	struct control *c = arg;
+
+	xds_server_remove(c->xds, type, name);
+}
+
+static void on_model_error(void *arg, const struct source_error *err)
+{
+	struct control *c = arg;
+
+	problems_add(c->problems, PROBLEM_MODEL, err);
+}
+
+static void on_model_error_cleared(void *arg, const char *kind, const char *namespace_,
+				   const char *name)
+{
+	struct control *c = arg;
+
+	problems_clear_object(c->problems, kind, namespace_, name);
+}
+
+static const struct model_ops model_ops = {
+	.on_resource = on_resource,
+	.on_removed = on_removed,
+	.on_error = on_model_error,
+	.on_error_cleared = on_model_error_cleared,
+};
+
+static bool is_known(void *arg, const char *spiffe)
+{
+	struct control *c = arg;
+
+	return model_has_identity_on_node(c->model, spiffe, c->config.node);
+}
+
+static int node_config_set(struct control *c)
+{
+	Culvert__Node__Config m = CULVERT__NODE__CONFIG__INIT;
+	_cleanup_(freep) uint8_t *packed = NULL;
+	size_t len;
+
+	m.node = "*";
+	m.trust_domain = (char *)c->config.trust_domain;
+	m.cluster_id = (char *)c->config.cluster_id;
+	m.cluster_domain = (char *)c->config.cluster_domain;
+	m.root_namespace = (char *)c->config.root_namespace;
+	len = culvert__node__config__get_packed_size(&m);
+	packed = malloc(len);
+	if (!packed)
+		return -ENOMEM;
+	(void)culvert__node__config__pack(&m, packed);
+	return xds_server_set(c->xds, XDS_NODE_CONFIG, m.node, packed, len);
+}
+
+static int model_start(struct control *c)
+{
+	struct model_config config = {
+		.cluster_id = c->config.cluster_id,
+		.trust_domain = c->config.trust_domain,
+		.root_namespace = c->config.root_namespace,
+		.cluster_domain = c->config.cluster_domain,
+	};
+
+	return model_new(&model_ops, c, &config, &c->model);
+}
+
+static int services_start(struct control *c)
+{
+	struct ca_service_config ca_config = {
+		.loop = c->config.loop,
+		.ca = c->config.ca,
+		.is_known = is_known,
+		.arg = c,
+	};
+	int r = xds_server_new(c->config.loop, &c->xds);
+
+	if (r == 0)
+		r = node_config_set(c);
+	if (r == 0)
+		r = ca_service_new(&ca_config, &c->ca_service);
+	if (r < 0)
+		return r;
+	c->methods[0] = xds_server_method(c->xds);
+	c->methods[1] = ca_service_method(c->ca_service);
+	return 0;
+}
+
+int control_new(const struct control_config *config, struct control **ret)
+{
+	_cleanup_(control_freep) struct control *c = calloc(1, sizeof(*c));
+	int r;
+
+	if (!c)
+		return -ENOMEM;
+	c->config = *config;
+	c->config.xds_fd = -EBADF;
+	r = map_new(&c->kinds);
+	if (r == 0)
+		r = map_new(&c->seen);
+	if (r == 0)
+		r = problems_new(&c->problems);
+	if (r == 0)
+		r = services_start(c);
+	if (r == 0)
+		r = model_start(c);
+	if (r == 0)
+		r = source_folder_new(config->loop, config->config_dir, &source_ops, c, &c->source);
+	if (r < 0)
+		return r;
+	c->config.xds_fd = config->xds_fd;
+	*ret = TAKE_PTR(c);
+	return 0;
+}
+
+struct control *control_free(struct control *c)
+{
+	if (!c)
+		return NULL;
+	(void)source_free(c->source);
+	(void)grpc_server_free(c->grpc);
+	(void)ca_service_free(c->ca_service);
+	(void)xds_server_free(c->xds);
+	(void)model_free(c->model);
+	(void)problems_free(c->problems);
+	(void)map_free(c->kinds);
+	(void)map_free(c->seen);
+	(void)close_fd(c->config.xds_fd);
+	free(c);
+	return NULL;
+}
+
+static void client_add(void *arg, const struct xds_server_client *client)
+{
+	bool is_agent = str_has_prefix(client->node_id, "agent~");
+
+	(void)json_array_append_new(
+		arg, json_pack("{s:s,s:s,s:s,s:I,s:I,s:s}", "node", client->node_name, "type",
+			       is_agent ? "agent" : "ztunnel", "id", client->node_id, "acked",
+			       (json_int_t)client->acked, "nacked", (json_int_t)client->nacked,
+			       "error", client->nack_detail));
+}
+
+static json_t *ca_status(const struct control *c)
+{
+	time_t t = ca_root_not_after(c->config.ca);
+	size_t n_signed, n_refused;
+	char text[32] = "";
+	struct tm tm;
+
+	if (gmtime_r(&t, &tm))
+		(void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	ca_service_count(c->ca_service, &n_signed, &n_refused);
+	return json_pack("{s:s,s:I,s:I}", "root_not_after", text, "signed", (json_int_t)n_signed,
+			 "refused", (json_int_t)n_refused);
+}
+
+json_t *control_status(struct control *c)
+{
+	json_t *objects = json_object();
+	json_t *clients = json_array();
+
+	map_for_each (c->kinds, it)
+		(void)json_object_set_new(objects, it.key,
+					  json_integer((json_int_t)(uintptr_t)it.value));
+	xds_server_for_each_client(c->xds, client_add, clients);
+	return json_pack("{s:s,s:b,s:o,s:{s:I,s:I},s:o,s:o,s:o}", "node", c->config.node, "synced",
+			 c->is_synced, "objects", objects, "resources", "addresses",
+			 (json_int_t)xds_server_count(c->xds, XDS_ADDRESS), "authorizations",
+			 (json_int_t)xds_server_count(c->xds, XDS_AUTHORIZATION), "errors",
+			 problems_to_json(c->problems), "clients", clients, "ca", ca_status(c));
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* control - the control plane of one node: source -> model -> xDS, and the CA. Owner: main. Thread:
+ * its loop. */
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/cleanup.h"
+#include "base/loop.h"
+#include "base/macros.h"
+#include "ca.h"
+#include "http/grpc.h"
+
+struct control; /* opaque */
+
+struct control_config {
+	struct loop *loop; /* borrowed */
+	const char *node, *config_dir, *trust_domain, *cluster_id, *cluster_domain, *root_namespace;
+	struct ca *ca; /* borrowed */
+	int xds_fd;    /* listening UNIX socket; taken on success */
+	bool (*is_allowed)(void *arg, const struct grpc_peer *peer); /* who may use it */
+	void *arg;
+};
+
+/** control_new() - start reading; clients are answered from the first consistent state on. Strings
+ * are copied or borrowed for good (argv). Return: 0; -errno of the folder, as source_folder_new();
+ * -ENOMEM. */
+_must_check_ int control_new(const struct control_config *config, struct control **ret);
+struct control *control_free(struct control *c);
+DEFINE_CLEANUP(struct control *, control_free);
+
+/** control_status() - what the admin socket shows; a new reference; NULL on lack of memory. */
+json_t *control_status(struct control *c);

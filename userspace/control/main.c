@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* culvert-control - the control plane of a node. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/drop.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/option.h"
+#include "base/str.h"
+#include "ca.h"
+#include "control.h"
+#include "net/unix.h"
+#include "status.h"
+
+#define PATH_BYTES 108 /* of sun_path */
+
+struct options {
+	const char *node, *config_dir, *run_dir, *ca_dir, *user, *allow_user;
+	const char *trust_domain, *cluster_id, *cluster_domain, *root_namespace;
+	const char *log_level, *log_format;
+};
+
+#define STRING_OPTION(long_name, field, value, name_of_value, text)                                \
+	{                                                                                          \
+		.name = long_name, .type = OPTION_STRING,                                          \
+		.offset = offsetof(struct options, field), .default_value = value,                 \
+		.value_name = name_of_value, .help = text                                          \
+	}
+
+static const struct option_def option_defs[] = {
+	STRING_OPTION("node", node, NULL, "NAME",
+		      "name of this node, as in spec.nodeName; required"),
+	STRING_OPTION("config-dir", config_dir, NULL, "DIR", "folder of manifests; required"),
+	STRING_OPTION("run-dir", run_dir, NULL, "DIR", "sockets (default: /run/culvert/NAME)"),
+	STRING_OPTION("ca-dir", ca_dir, "/var/lib/culvert/ca", "DIR",
+		      "ca-cert.pem, ca-key.pem, root-cert.pem, cert-chain.pem; made if missing"),
+	STRING_OPTION("user", user, NULL, "USER", "user to become"),
+	STRING_OPTION("allow-user", allow_user, NULL, "USER",
+		      "who may use xds.sock besides root and ourselves"),
+	STRING_OPTION("trust-domain", trust_domain, "cluster.local", "NAME", "of SPIFFE IDs"),
+	STRING_OPTION("cluster-id", cluster_id, "Kubernetes", "NAME", "of workloads"),
+	STRING_OPTION("cluster-domain", cluster_domain, "cluster.local", "NAME",
+		      "of Service names"),
+	STRING_OPTION("root-namespace", root_namespace, "istio-system", "NAME",
+		      "where mesh-wide policies live"),
+	STRING_OPTION("log-level", log_level, "info", "LEVEL", "error, warn, info, debug, trace"),
+	STRING_OPTION("log-format", log_format, "text", "FORMAT", "text or json"),
+	{.name = NULL},
+};
+
+struct daemon {
+	struct loop *loop;
+	struct ca *ca;
+	struct control *control;
+	struct http_server *admin;
+	uid_t allowed_uid;
+	int xds_fd, admin_fd;
+};
+
+static void on_stop_signal(int signo, void *arg)
+{
+	struct daemon *d = arg;
+
+	log_info("control", "stopping signal=%d", signo);
+	loop_stop(d->loop, 0);
+}
+
+static bool is_allowed(void *arg, const struct grpc_peer *peer)
+{
+	const struct daemon *d = arg;
+
+	if (peer->uid == 0 || peer->uid == getuid() || peer->uid == d->allowed_uid)
+		return true;
+	log_warn("control", "connection refused uid=%u pid=%d", (unsigned int)peer->uid,
+		 (int)peer->pid);
+	return false;
+}
+
+/* Whoever reads our memory has the CA's key. */
+static void memory_protect(void)
+{
+	struct rlimit none = {0, 0};
+
+	(void)setrlimit(RLIMIT_CORE, &none);
+	(void)prctl(PR_SET_DUMPABLE, 0);
+}
+
+static int ca_start(struct daemon *d, const struct options *o)
+{
+	struct ca_material material = {0};
+	char err[512];
+	int r = ca_files_load(o->ca_dir, o->trust_domain, &material, err, sizeof(err));
+
+	if (r == 0)
+		r = ca_new(&material, &d->ca, err, sizeof(err));
+	if (r < 0)
+		log_error("ca", "no signing key: %s", err);
+	ca_material_clear(&material);
+	return r;
+}
+
+static int folder_make(const struct options *o, const char *path)
+{
+	int r = o->user ? mkdir_for_user(path, 0755, o->user) : mkdir_p(path, 0755);
+
+	return r < 0 ? log_error_errno("control", r, "cannot make folder=%s", path) : 0;
+}
+
+static int socket_make(const char *folder, const char *name, unsigned int mode, int *ret)
+{
+	char path[PATH_BYTES];
+	int n = snprintf(path, sizeof(path), "%s/%s", folder, name);
+	int r = n < 0 || (size_t)n >= sizeof(path) ? -ENAMETOOLONG
+						   : unix_stream_listen(path, mode, ret);
+
+	if (r == -EADDRINUSE)
+		log_error("control", "socket=%s/%s: another culvert-control runs on this node",
+			  folder, name);
+	else if (r < 0)
+		log_error_errno("control", r, "cannot listen socket=%s/%s", folder, name);
+	return r;
+}
+
+static int user_become(struct daemon *d, const struct options *o)
+{
+	struct user user;
+	int r = 0;
+
+	if (o->allow_user) {
+		r = user_lookup(o->allow_user, &user);
+		if (r < 0)
+			return log_error_errno("control", r,
+					       "no such user: --allow-user=%s (run tools/setup)",
+					       o->allow_user);
+		d->allowed_uid = user.uid;
+	}
+	if (o->user)
+		r = drop_to_user(o->user, NULL, 0);
+	if (r < 0)
+		return log_error_errno("control", r, "cannot become --user=%s (run tools/setup)",
+				       o->user);
+	memory_protect();
+	return 0;
+}
+
+static int sockets_open(struct daemon *d, const struct options *o)
+{
+	_cleanup_(freep) char *run_dir = NULL;
+	_cleanup_(freep) char *folder = NULL;
+	int r;
+
+	run_dir = o->run_dir ? strdup(o->run_dir) : str_format("/run/culvert/%s", o->node);
+	folder = run_dir ? str_format("%s/control", run_dir) : NULL;
+	if (!folder)
+		return -ENOMEM;
+	r = folder_make(o, folder);
+	if (r == 0)
+		r = user_become(d, o);
+	if (r == 0)
+		r = socket_make(folder, "xds.sock", 0666, &d->xds_fd);
+	return r < 0 ? r : socket_make(folder, "admin.sock", 0600, &d->admin_fd);
+}
+
+static int control_start(struct daemon *d, const struct options *o)
+{
+	struct control_config config = {
+		.loop = d->loop,
+		.node = o->node,
+		.config_dir = o->config_dir,
+		.trust_domain = o->trust_domain,
+		.cluster_id = o->cluster_id,
+		.cluster_domain = o->cluster_domain,
+		.root_namespace = o->root_namespace,
+		.ca = d->ca,
+		.xds_fd = d->xds_fd,
+		.is_allowed = is_allowed,
+		.arg = d,
+	};
+	int r = control_new(&config, &d->control);
+
+	if (r < 0)
+		return log_error_errno("control", r, "cannot read --config-dir=%s", o->config_dir);
+	d->xds_fd = -EBADF;
+	r = status_serve(d->loop, d->admin_fd, d->control, &d->admin);
+	if (r < 0)
+		return log_error_errno("control", r, "cannot serve admin.sock");
+	d->admin_fd = -EBADF;
+	return 0;
+}
+
+static int daemon_run(struct daemon *d, const struct options *o)
+{
+	int r = ca_start(d, o);
+
+	if (r == 0)
+		r = sockets_open(d, o);
+	if (r < 0)
+		return r;
+	r = loop_new(&d->loop);
+	if (r == 0)
+		r = loop_signal(d->loop, SIGTERM, on_stop_signal, d);
+	if (r == 0)
+		r = loop_signal(d->loop, SIGINT, on_stop_signal, d);
+	if (r < 0)
+		return log_error_errno("control", r, "cannot start the event loop");
+	r = control_start(d, o);
+	return r < 0 ? r : loop_run(d->loop);
+}
+
+static void daemon_clear(struct daemon *d)
+{
+	(void)http_server_free(d->admin);
+	(void)control_free(d->control);
+	(void)ca_free(d->ca);
+	(void)loop_free(d->loop);
+	(void)close_fd(d->xds_fd);
+	(void)close_fd(d->admin_fd);
+}
+
+static int options_check(const struct options *o, const char *rest, char *err, size_t size)
+{
+	if (rest)
+		(void)snprintf(err, size, "%s: not an option", rest);
+	else if (!o->node || !o->config_dir)
+		(void)snprintf(err, size, "--node and --config-dir are required");
+	else if (log_level_from_string(o->log_level) == LOG_LEVEL_INVALID)
+		(void)snprintf(err, size, "--log-level: %s is not a level", o->log_level);
+	else
+		return 0;
+	return -EINVAL;
+}
+
+static int options_read(struct options *o, int argc, char **argv)
+{
+	char err[256];
+	int rest;
+	int r = option_parse(option_defs, o, argc, argv, &rest, err, sizeof(err));
+
+	if (r == -ECANCELED) {
+		option_help(option_defs, "culvert-control --node NAME --config-dir DIR [OPTION...]",
+			    "Reads manifests, tells the node's ztunnel and agent about workloads, "
+			    "services and policies, and signs workload certificates.");
+		return r;
+	}
+	if (r == 0)
+		r = options_check(o, rest < argc ? argv[rest] : NULL, err, sizeof(err));
+	if (r < 0)
+		(void)fprintf(stderr, "culvert-control: %s\n", err);
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	struct daemon d = {.allowed_uid = 0, .xds_fd = -EBADF, .admin_fd = -EBADF};
+	struct options o = {0};
+	int r = options_read(&o, argc, argv);
+
+	if (r < 0)
+		return r == -ECANCELED ? 0 : 1;
+	log_set_level(log_level_from_string(o.log_level));
+	log_set_format_json(streq(o.log_format, "json"));
+	(void)signal(SIGPIPE, SIG_IGN);
+	r = daemon_run(&d, &o);
+	daemon_clear(&d);
+	return r < 0 ? 1 : 0;
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "problems.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/list.h"
+#include "base/log.h"
+
+#define PROBLEMS_MAX 10000
+#define LINE_MAX_LEN 2048
+
+struct problem {
+	struct list link;
+	enum problem_origin origin;
+	unsigned int line;
+	bool is_warning;
+	bool is_cleared; /* until the next settle */
+	char *file, *kind, *namespace_, *name, *field, *message;
+};
+
+struct problems {
+	struct list all;
+	size_t n;
+};
+
+static void problem_free(struct problems *p, struct problem *e)
+{
+	list_del(&e->link);
+	p->n--;
+	free(e->file);
+	free(e->kind);
+	free(e->namespace_);
+	free(e->name);
+	free(e->field);
+	free(e->message);
+	free(e);
+}
+
+int problems_new(struct problems **ret)
+{
+	struct problems *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return -ENOMEM;
+	list_init(&p->all);
+	*ret = p;
+	return 0;
+}
+
+struct problems *problems_free(struct problems *p)
+{
+	struct problem *e, *tmp;
+
+	if (!p)
+		return NULL;
+	list_for_each_entry_safe (e, tmp, &p->all, link)
+		problem_free(p, e);
+	free(p);
+	return NULL;
+}
+
+void problems_clear_file(struct problems *p, const char *file)
+{
+	struct problem *e;
+
+	list_for_each_entry (e, &p->all, link)
+		if (e->origin == PROBLEM_SOURCE && streq(e->file, file))
+			e->is_cleared = true;
+}
+
+void problems_clear_object(struct problems *p, const char *kind, const char *namespace_,
+			   const char *name)
+{
+	struct problem *e;
+
+	list_for_each_entry (e, &p->all, link)
+		if (e->origin == PROBLEM_MODEL && streq(e->kind, kind) &&
+		    streq(e->namespace_, namespace_) && streq(e->name, name))
+			e->is_cleared = true;
+}
+
+static struct problem *problem_find(struct problems *p, enum problem_origin origin,
+				    const struct source_error *err)
+{
+	struct problem *e;
+
+	list_for_each_entry (e, &p->all, link)
+		if (e->origin == origin && streq(e->file, err->file) && streq(e->kind, err->kind) &&
+		    streq(e->namespace_, err->namespace_) && streq(e->name, err->name) &&
+		    streq(e->field, err->field) && streq(e->message, err->message))
+			return e;
+	return NULL;
+}
+
+static void problem_keep(struct problems *p, enum problem_origin origin,
+			 const struct source_error *err)
+{
+	struct problem *e = p->n < PROBLEMS_MAX ? calloc(1, sizeof(*e)) : NULL;
+
+	if (!e)
+		return;
+	list_add_tail(&p->all, &e->link);
+	p->n++;
+	e->origin = origin;
+	e->line = err->line;
+	e->is_warning = err->is_warning;
+	e->file = strdup(err->file);
+	e->kind = strdup(err->kind);
+	e->namespace_ = strdup(err->namespace_);
+	e->name = strdup(err->name);
+	e->field = strdup(err->field);
+	e->message = strdup(err->message);
+	if (!e->file || !e->kind || !e->namespace_ || !e->name || !e->field || !e->message)
+		problem_free(p, e);
+}
+
+void problems_add(struct problems *p, enum problem_origin origin, const struct source_error *err)
+{
+	struct problem *known = problem_find(p, origin, err);
+	char text[LINE_MAX_LEN];
+
+	if (known) {
+		known->is_cleared = false;
+		known->line = err->line;
+		return;
+	}
+	problem_keep(p, origin, err);
+	(void)source_error_format(err, text, sizeof(text));
+	if (err->is_warning)
+		log_warn("config", "%s", text);
+	else
+		log_error("config", "%s", text);
+}
+
+void problems_settle(struct problems *p)
+{
+	struct problem *e, *tmp;
+
+	list_for_each_entry_safe (e, tmp, &p->all, link)
+		if (e->is_cleared)
+			problem_free(p, e);
+}
+
+json_t *problems_to_json(const struct problems *p)
+{
+	json_t *array = json_array();
+	struct problem *e;
+
+	list_for_each_entry (e, &p->all, link) {
+		if (e->is_cleared)
+			continue;
+		(void)json_array_append_new(
+			array, json_pack("{s:s#,s:i,s:s,s:s,s:s,s:s,s:s,s:s}", "file", e->file,
+					 (int)strlen(e->file), "line", (int)e->line, "kind",
+					 e->kind, "namespace", e->namespace_, "name", e->name,
+					 "field", e->field, "message", e->message, "severity",
+					 e->is_warning ? "warning" : "error"));
+	}
+	return array;
+}

@@ -15,9 +15,8 @@ struct loop;
 struct tls_identity;
 
 struct certs_config {
-	struct loop *loop;   /* borrowed */
-	const char *path;    /* CA's socket (the control plane's); copied */
-	uint64_t validity_s; /* asked for; 0: 24 h */
+	struct loop *loop; /* borrowed */
+	const char *path;  /* CA's socket (the control plane's); copied */
 	/** on_identity() - a certificate to publish (@t counted by the taker), or NULL: gone or
 	 * expired. */
 	void (*on_identity)(void *arg, const char *identity, const struct tls_identity *t);

@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ztunnel/admin.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "http/server.h"
+#include "net/addr.h"
+#include "net/tcp.h"
+#include "net/unix.h"
+#include "ztunnel/certs.h"
+#include "ztunnel/config_dump.h"
+#include "ztunnel/telemetry.h"
+#include "ztunnel/xds_sync.h"
+
+#define SOCKET_MODE       0600
+#define COLLECT_MAX_US    (2 * 1000 * 1000)
+#define AGENT_METRICS_MAX 65536
+#define METRICS_TYPE      "application/openmetrics-text; version=1.0.0; charset=utf-8"
+#define SERVERS           4
+#define SOURCES_MAX       8
+#define WORKERS_MAX       256
+
+struct metrics_source {
+	int (*fn)(void *arg, struct buf *into);
+	void *arg;
+};
+
+struct admin {
+	struct admin_config config;
+	char *node;
+	struct http_server *servers[SERVERS];
+	size_t servers_count;
+	bool is_ready[ADMIN_TASK_MAX];
+	struct telemetry *workers[WORKERS_MAX];
+	size_t workers_count;
+	struct metrics_source sources[SOURCES_MAX];
+	size_t sources_count;
+	struct buf agent_metrics;
+	int statm_fd; /* opened while we still may open files */
+	time_t started;
+};
+
+struct admin_dump {
+	struct admin *admin;
+	struct http_response *resp; /* NULL: answered already, the collector was late */
+	struct loop_timer timer;
+	json_t *pods;
+};
+
+static const char *const task_names[ADMIN_TASK_MAX] = {
+	[ADMIN_TASK_STATE] = "state manager",
+	[ADMIN_TASK_PROXY] = "proxy",
+	[ADMIN_TASK_DNS] = "dns proxy",
+	[ADMIN_TASK_PODS] = "workload proxy manager",
+};
+
+static void answer(struct http_response *resp, unsigned int status, const char *text)
+{
+	resp->status = status;
+	if (buf_append_str(&resp->body, text) < 0)
+		resp->status = 500;
+}
+
+static void answer_json(struct http_response *resp, json_t *value)
+{
+	char *text = value ? json_dumps(value, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
+
+	if (text) {
+		resp->content_type = "application/json";
+		answer(resp, 200, text);
+	} else {
+		answer(resp, 500, "out of memory\n");
+	}
+	free(text);
+}
+
+static void dump_send(struct admin_dump *d)
+{
+	struct admin *a = d->admin;
+	json_t *all = state_to_json(xds_sync_state(a->config.xds));
+
+	if (all) {
+		(void)json_object_set_new(all, "staticConfig", json_object());
+		(void)json_object_set_new(all, "version",
+					  json_pack("{s:s}", "version", CULVERT_VERSION));
+		(void)json_object_set_new(all, "config",
+					  json_pack("{s:s, s:i}", "localNode", a->node,
+						    "numWorkerThreads", (int)a->config.workers));
+		(void)json_object_set_new(all, "certificates",
+					  a->config.certs ? certs_to_json(a->config.certs)
+							  : json_array());
+		(void)json_object_set(all, "workloadState", d->pods);
+	}
+	answer_json(d->resp, all);
+	json_decref(all);
+	http_response_finish(d->resp);
+	d->resp = NULL;
+}
+
+static void on_collect_timeout(struct loop_timer *t)
+{
+	struct admin_dump *d = container_of(t, struct admin_dump, timer);
+
+	log_warn("admin",
+		 "config_dump without all connections: the workers did not answer in time");
+	dump_send(d);
+}
+
+static void dump_start(struct admin *a, struct http_response *resp)
+{
+	struct admin_dump *d = calloc(1, sizeof(*d));
+
+	if (!d) {
+		answer(resp, 500, "out of memory\n");
+		return;
+	}
+	d->admin = a;
+	d->resp = resp;
+	d->pods = json_object();
+	d->timer.on_timer = on_collect_timeout;
+	http_response_defer(resp);
+	if (!a->config.collect || loop_timer_set(a->config.loop, &d->timer, COLLECT_MAX_US) < 0)
+		admin_dump_done(d);
+	else
+		a->config.collect(a->config.arg, d);
+}
+
+int admin_dump_pod(struct admin_dump *d, const struct admin_pod *pod)
+{
+	json_t *o = json_pack("{s:s, s:{s:[], s:[]}, s:{s:s, s:s, s:s}}", "state",
+			      pod->is_up ? "Up" : "Pending", "connections", "inbound", "outbound",
+			      "info", "name", pod->name, "namespace", pod->namespace_,
+			      "serviceAccount", pod->service_account);
+
+	return o && json_object_set_new(d->pods, pod->uid, o) == 0 ? 0 : -ENOMEM;
+}
+
+int admin_dump_conn(struct admin_dump *d, const char *pod_uid, const struct admin_conn *conn)
+{
+	json_t *pod = json_object_get(d->pods, pod_uid);
+	json_t *list = json_object_get(json_object_get(pod, "connections"),
+				       conn->is_inbound ? "inbound" : "outbound");
+	char src[CV_SOCKADDR_STRLEN];
+	char original[CV_SOCKADDR_STRLEN];
+	char actual[CV_SOCKADDR_STRLEN];
+	json_t *o;
+
+	if (!list)
+		return -ENOENT;
+	o = json_pack("{s:s, s:s, s:s, s:s}", "src", cv_sockaddr_format(&conn->src, src),
+		      "originalDst", cv_sockaddr_format(&conn->original_dst, original), "actualDst",
+		      cv_sockaddr_format(&conn->actual_dst, actual), "protocol", conn->protocol);
+	return o && json_array_append_new(list, o) == 0 ? 0 : -ENOMEM;
+}
+
+void admin_dump_done(struct admin_dump *d)
+{
+	loop_timer_del(&d->timer);
+	if (d->resp)
+		dump_send(d);
+	json_decref(d->pods);
+	free(d);
+}
+
+static void handle_ready(struct admin *a, struct http_response *resp)
+{
+	const char *between = "not ready, pending: ";
+
+	for (int i = 0; i < ADMIN_TASK_MAX; i++) {
+		if (a->is_ready[i])
+			continue;
+		resp->status = 500;
+		(void)buf_printf(&resp->body, "%s%s", between, task_names[i]);
+		between = ", ";
+	}
+	answer(resp, resp->status == 500 ? 500 : 200, resp->status == 500 ? "\n" : "ready\n");
+}
+
+/* Resident pages, from the second number of statm. */
+static uint64_t resident_bytes(const struct admin *a)
+{
+	char text[128];
+	ssize_t n = a->statm_fd >= 0 ? pread(a->statm_fd, text, sizeof(text) - 1, 0) : -1;
+	uint64_t pages;
+
+	if (n <= 0)
+		return 0;
+	text[n] = '\0';
+	return sscanf(text, "%*u %" SCNu64, &pages) == 1 ? pages * (uint64_t)sysconf(_SC_PAGESIZE)
+							 : 0;
+}
+
+static int write_process_metrics(const struct admin *a, struct buf *into)
+{
+	struct rusage use;
+	double cpu_s;
+
+	if (getrusage(RUSAGE_SELF, &use) < 0)
+		return -errno;
+	cpu_s = (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
+		(double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
+	return buf_printf(
+		into,
+		"# HELP istio_build Istio component build info.\n# TYPE istio_build gauge\n"
+		"istio_build{component=\"ztunnel\",tag=\"%s\"} 1\n"
+		"# HELP process_cpu_seconds Total user and system CPU time spent in seconds.\n"
+		"# TYPE process_cpu_seconds counter\nprocess_cpu_seconds_total %.3f\n"
+		"# HELP process_resident_memory_bytes Resident memory size in bytes.\n"
+		"# TYPE process_resident_memory_bytes gauge\n"
+		"process_resident_memory_bytes %" PRIu64 "\n"
+		"# HELP process_start_time_seconds Start time of the process since unix epoch in "
+		"seconds.\n# TYPE process_start_time_seconds gauge\n"
+		"process_start_time_seconds %lld\n",
+		CULVERT_VERSION, cpu_s, resident_bytes(a), (long long)a->started);
+}
+
+static void handle_metrics(struct admin *a, struct http_response *resp)
+{
+	struct buf *b = &resp->body;
+	int r = telemetry_write(a->workers, a->workers_count, b);
+
+	if (r == 0)
+		r = write_process_metrics(a, b);
+	for (size_t i = 0; i < a->sources_count && r == 0; i++)
+		r = a->sources[i].fn(a->sources[i].arg, b);
+	if (r == 0 && buf_len(&a->agent_metrics))
+		r = buf_append(b, buf_head(&a->agent_metrics), buf_len(&a->agent_metrics));
+	if (r == 0)
+		r = buf_append_str(b, "# EOF\n");
+	resp->content_type = METRICS_TYPE;
+	if (r < 0)
+		resp->status = 500;
+}
+
+/* level=debug, level=scope=debug (the scope is taken for all: there is one level), reset. */
+static void handle_logging(const struct http_request *req, struct http_response *resp)
+{
+	enum log_level level = LOG_INFO;
+	char value[64];
+	const char *name;
+
+	if (strcmp(req->method, "POST") == 0) {
+		if (http_query_get(req->query, "reset", value, sizeof(value)) < 0) {
+			if (http_query_get(req->query, "level", value, sizeof(value)) < 0) {
+				answer(resp, 400,
+				       "usage: POST /logging?level=<error|warn|info|debug|trace> "
+				       "or /logging?reset\n");
+				return;
+			}
+			name = strrchr(value, '=');
+			level = log_level_from_string(name ? name + 1 : value);
+		}
+		if (level == LOG_LEVEL_INVALID) {
+			answer(resp, 400, "level: expected error, warn, info, debug or trace\n");
+			return;
+		}
+		log_set_level(level);
+	}
+	(void)buf_printf(&resp->body, "current log level is %s\n",
+			 log_level_to_string(log_get_level()));
+}
+
+static bool is_get(const struct http_request *req)
+{
+	return strcmp(req->method, "GET") == 0 || strcmp(req->method, "HEAD") == 0;
+}
+
+static void handle_quit(struct admin *a, const struct http_request *req, struct http_response *resp)
+{
+	if (strcmp(req->method, "POST") != 0) {
+		answer(resp, 405, "expected POST\n");
+		return;
+	}
+	answer(resp, 200, "shutdown now\n");
+	if (a->config.quit)
+		a->config.quit(a->config.arg);
+}
+
+static void on_ready_request(const struct http_request *req, struct http_response *resp, void *arg)
+{
+	if (strcmp(req->path, "/healthz/ready") == 0 && is_get(req))
+		handle_ready(arg, resp);
+	else
+		answer(resp, 404, "not found\n");
+}
+
+static void on_metrics_request(const struct http_request *req, struct http_response *resp,
+			       void *arg)
+{
+	bool is_path =
+		strcmp(req->path, "/metrics") == 0 || strcmp(req->path, "/stats/prometheus") == 0;
+
+	if (is_path && is_get(req))
+		handle_metrics(arg, resp);
+	else
+		answer(resp, 404, "not found\n");
+}
+
+static void on_admin_request(const struct http_request *req, struct http_response *resp, void *arg)
+{
+	struct admin *a = arg;
+
+	if (strcmp(req->path, "/config_dump") == 0 && is_get(req)) {
+		dump_start(a, resp);
+	} else if (strcmp(req->path, "/logging") == 0) {
+		handle_logging(req, resp);
+	} else if (strcmp(req->path, "/quitquitquit") == 0) {
+		handle_quit(a, req, resp);
+	} else if (strcmp(req->path, "/healthz/ready") == 0) {
+		on_ready_request(req, resp, arg);
+	} else if (strcmp(req->path, "/") == 0) {
+		resp->content_type = "text/html; charset=utf-8";
+		answer(resp, 200,
+		       "<!doctype html><title>ztunnel</title><h1>culvert ztunnel</h1><ul>"
+		       "<li><a href=config_dump>config_dump</a><li><a href=metrics>metrics</a>"
+		       "<li><a href=healthz/ready>healthz/ready</a><li>POST logging?level=debug"
+		       "<li>POST quitquitquit</ul>\n");
+	} else {
+		on_metrics_request(req, resp, arg);
+	}
+}
+
+static int admin_serve(struct admin *a, int listen_fd, http_handler *handler)
+{
+	_cleanup_(close_fdp) int fd = listen_fd;
+	int r = http_server_new(a->config.loop, fd, handler, a, &a->servers[a->servers_count]);
+
+	if (r < 0)
+		return r;
+	(void)TAKE_FD(fd);
+	a->servers_count++;
+	return 0;
+}
+
+static int admin_serve_port(struct admin *a, const struct cv_addr *addr, uint16_t port,
+			    http_handler *handler)
+{
+	int fd;
+	int r;
+
+	if (!port)
+		return 0;
+	r = tcp_listen(addr, port, &fd);
+	return r < 0 ? r : admin_serve(a, fd, handler);
+}
+
+static int admin_listen(struct admin *a, char *err, size_t err_size)
+{
+	const struct cv_addr loopback = cv_addr_from_v4(htonl(INADDR_LOOPBACK));
+	const struct cv_addr any = cv_addr_from_v6(&in6addr_any);
+	const struct {
+		const struct cv_addr *addr;
+		uint16_t port;
+		http_handler *handler;
+	} ports[] = {
+		{&loopback, a->config.admin_port, on_admin_request},
+		{&any, a->config.metrics_port, on_metrics_request},
+		{&any, a->config.ready_port, on_ready_request},
+	};
+	int fd;
+	int r;
+
+	for (size_t i = 0; i < ARRAY_SIZE(ports); i++) {
+		r = admin_serve_port(a, ports[i].addr, ports[i].port, ports[i].handler);
+		if (r < 0) {
+			(void)snprintf(err, err_size, "cannot listen on port %u: %s", ports[i].port,
+				       strerrordesc_np(-r));
+			return r;
+		}
+	}
+	if (!a->config.unix_path)
+		return 0;
+	r = unix_stream_listen(a->config.unix_path, SOCKET_MODE, &fd);
+	if (r == 0)
+		r = admin_serve(a, fd, on_admin_request);
+	if (r < 0)
+		(void)snprintf(err, err_size, "cannot listen on %s: %s", a->config.unix_path,
+			       strerrordesc_np(-r));
+	return r;
+}
+
+int admin_new(const struct admin_config *config, char *err, size_t err_size, struct admin **ret)
+{
+	_cleanup_(admin_freep) struct admin *a = calloc(1, sizeof(*a));
+	int r;
+
+	err[0] = '\0';
+	if (!a)
+		return -ENOMEM;
+	a->config = *config;
+	a->agent_metrics.limit = AGENT_METRICS_MAX;
+	a->started = time(NULL);
+	a->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	a->node = strdup(config->node);
+	if (!a->node)
+		return -ENOMEM;
+	r = admin_listen(a, err, err_size);
+	if (r < 0)
+		return r;
+	a->config.unix_path = NULL; /* borrowed for the call only */
+	*ret = TAKE_PTR(a);
+	return 0;
+}
+
+struct admin *admin_free(struct admin *a)
+{
+	if (!a)
+		return NULL;
+	for (size_t i = 0; i < a->servers_count; i++)
+		http_server_free(a->servers[i]);
+	buf_reset(&a->agent_metrics);
+	close_fd(a->statm_fd);
+	free(a->node);
+	free(a);
+	return NULL;
+}
+
+void admin_set_ready(struct admin *a, enum admin_task task, bool is_ready)
+{
+	a->is_ready[task] = is_ready;
+}
+
+int admin_add_telemetry(struct admin *a, struct telemetry *t)
+{
+	if (a->workers_count == WORKERS_MAX)
+		return -ENOMEM;
+	a->workers[a->workers_count++] = t;
+	return 0;
+}
+
+int admin_add_metrics(struct admin *a, int (*fn)(void *arg, struct buf *into), void *arg)
+{
+	if (a->sources_count == SOURCES_MAX)
+		return -ENOMEM;
+	a->sources[a->sources_count++] = (struct metrics_source){.fn = fn, .arg = arg};
+	return 0;
+}
+
+void admin_set_agent_metrics(struct admin *a, const char *text, size_t len)
+{
+	buf_reset(&a->agent_metrics);
+	if (buf_append(&a->agent_metrics, text, len) < 0)
+		log_warn("admin", "metrics of the agent left out: too long len=%zu", len);
+}

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ztunnel/config_dump.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "net/addr.h"
+#include "net/cidr.h"
+#include "ztunnel/policy.h"
+#include "ztunnel/state.h"
+
+#define CIDR_FULL 128
+#define KEY_MAX   512
+
+static void set_text(json_t *o, const char *key, const char *value)
+{
+	(void)json_object_set_new(o, key, json_string(value));
+}
+
+/* Left out when empty, as Istio does. */
+static void set_text_if(json_t *o, const char *key, const char *value)
+{
+	if (*value)
+		set_text(o, key, value);
+}
+
+static void set_list_if(json_t *o, const char *key, json_t *list)
+{
+	if (json_array_size(list))
+		(void)json_object_set_new(o, key, list);
+	else
+		json_decref(list);
+}
+
+static json_t *ports_to_json(const struct service_port *ports, size_t count)
+{
+	json_t *o = json_object();
+	char key[8];
+
+	for (size_t i = 0; i < count; i++) {
+		(void)snprintf(key, sizeof(key), "%u", ports[i].service_port);
+		(void)json_object_set_new(o, key, json_integer(ports[i].target_port));
+	}
+	return o;
+}
+
+static json_t *texts_to_json(const char *const *texts, size_t count)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < count; i++)
+		(void)json_array_append_new(list, json_string(texts[i]));
+	return list;
+}
+
+static void set_waypoint(json_t *o, const struct gateway_ref *ref)
+{
+	char addr[CV_ADDR_STRLEN];
+	char key[KEY_MAX];
+
+	if (!ref->hbone_port)
+		return;
+	if (ref->key)
+		(void)snprintf(key, sizeof(key), "%s", ref->key);
+	else
+		(void)snprintf(key, sizeof(key), "/%s", cv_addr_format(&ref->addr, addr));
+	(void)json_object_set_new(
+		o, "waypoint",
+		json_pack("{s:s, s:i}", "destination", key, "hboneMtlsPort", (int)ref->hbone_port));
+}
+
+json_t *workload_to_json(const struct workload *w)
+{
+	static const char *const types[] = {"deployment", "cronjob", "pod", "job"};
+	json_t *o = json_object();
+	json_t *ips = json_array();
+	json_t *services = json_array();
+	char addr[CV_ADDR_STRLEN];
+
+	for (size_t i = 0; i < w->addrs_count; i++)
+		(void)json_array_append_new(ips, json_string(cv_addr_format(&w->addrs[i], addr)));
+	for (size_t i = 0; i < w->services_count; i++)
+		(void)json_array_append_new(services, json_string(w->services[i].key));
+	(void)json_object_set_new(o, "workloadIps", ips);
+	set_waypoint(o, &w->waypoint);
+	set_text(o, "protocol", w->protocol == WORKLOAD_HBONE ? "HBONE" : "TCP");
+	set_text(o, "uid", w->uid);
+	set_text(o, "name", w->name);
+	set_text(o, "namespace", w->namespace_);
+	set_text(o, "trustDomain", w->trust_domain);
+	set_text(o, "serviceAccount", w->service_account);
+	set_text(o, "workloadName", w->workload_name);
+	set_text(o, "workloadType", types[w->type]);
+	set_text(o, "canonicalName", w->canonical_name);
+	set_text(o, "canonicalRevision", w->canonical_revision);
+	set_text(o, "clusterId", w->cluster);
+	set_text(o, "network", w->network);
+	set_text(o, "node", w->node);
+	set_text_if(o, "hostname", w->hostname);
+	set_text(o, "status", w->is_healthy ? "Healthy" : "Unhealthy");
+	set_text(o, "networkMode", w->is_host_network ? "HostNetwork" : "Standard");
+	(void)json_object_set_new(o, "nativeTunnel", json_boolean(w->is_native_tunnel));
+	(void)json_object_set_new(o, "capacity", json_integer(w->capacity));
+	(void)json_object_set_new(o, "locality",
+				  json_pack("{s:s, s:s, s:s}", "region", w->region, "zone", w->zone,
+					    "subzone", w->subzone));
+	set_list_if(o, "services", services);
+	set_list_if(o, "authorizationPolicies", texts_to_json(w->policies, w->policies_count));
+	return o;
+}
+
+static void set_vips(json_t *o, const struct service_def *d)
+{
+	json_t *vips = json_array();
+	json_t *cidrs = json_array();
+	char addr[CIDR_STRLEN];
+	char text[CIDR_STRLEN + 1];
+
+	for (size_t i = 0; i < d->vips_count; i++) {
+		struct cidr c = {.addr = d->vips[i].addr, .len = d->vips[i].len};
+		bool is_host = c.len == CIDR_FULL;
+
+		(void)snprintf(text, sizeof(text), "/%s",
+			       is_host ? cv_addr_format(&c.addr, addr) : cidr_format(&c, addr));
+		(void)json_array_append_new(is_host ? vips : cidrs, json_string(text));
+	}
+	(void)json_object_set_new(o, "vips", vips);
+	set_list_if(o, "cidrVips", cidrs);
+}
+
+static void set_load_balancer(json_t *o, const struct service_def *d)
+{
+	static const char *const modes[] = {"Standard", "Strict", "Failover", "Passthrough"};
+	static const char *const scopes[] = {"Unspecified", "Region",  "Zone",   "Subzone",
+					     "Node",        "Cluster", "Network"};
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < d->lb_scopes_count; i++)
+		(void)json_array_append_new(list, json_string(scopes[d->lb_scopes[i]]));
+	if (d->lb_mode == SERVICE_LB_ANY && !d->is_allow_unhealthy) {
+		json_decref(list);
+		return;
+	}
+	(void)json_object_set_new(o, "loadBalancer",
+				  json_pack("{s:o, s:s, s:s}", "routingPreferences", list, "mode",
+					    modes[d->lb_mode], "healthPolicy",
+					    d->is_allow_unhealthy ? "AllowAll" : "OnlyHealthy"));
+}
+
+json_t *service_to_json(const struct service *v)
+{
+	static const char *const families[] = {"Automatic", "IPv4", "IPv6", "Dual"};
+	const struct service_def *d = v->def;
+	json_t *o = json_object();
+	json_t *endpoints = json_object();
+
+	for (size_t i = 0; i < v->endpoints_count; i++) {
+		const struct endpoint *e = &v->endpoints[i];
+		json_t *ports = e->link ? ports_to_json(e->link->ports, e->link->ports_count)
+					: json_object();
+
+		(void)json_object_set_new(
+			endpoints, e->workload->uid,
+			json_pack("{s:s, s:o, s:s}", "workloadUid", e->workload->uid, "port", ports,
+				  "status", e->workload->is_healthy ? "Healthy" : "Unhealthy"));
+	}
+	set_text(o, "name", d->name);
+	set_text(o, "namespace", d->namespace_);
+	set_text(o, "hostname", d->hostname);
+	set_vips(o, d);
+	(void)json_object_set_new(o, "ports", ports_to_json(d->ports, d->ports_count));
+	(void)json_object_set_new(o, "endpoints", endpoints);
+	set_list_if(o, "subjectAltNames", texts_to_json(d->sans, d->sans_count));
+	set_waypoint(o, &d->waypoint);
+	set_load_balancer(o, d);
+	if (d->families != SERVICE_FAMILIES_ANY)
+		set_text(o, "ipFamilies", families[d->families]);
+	(void)json_object_set_new(o, "canonical", json_boolean(d->is_canonical));
+	set_text(o, "visibility", d->is_namespace_only ? "Namespace" : "Public");
+	return o;
+}
+
+static json_t *text_matches_to_json(const struct text_matches *l)
+{
+	static const char *const kinds[] = {"Exact", "Prefix", "Suffix", "Presence"};
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < l->count; i++) {
+		const struct text_match *m = &l->items[i];
+		json_t *value = m->kind == TEXT_PRESENT ? json_null() : json_string(m->text);
+
+		(void)json_array_append_new(list, json_pack("{s:o}", kinds[m->kind], value));
+	}
+	return list;
+}
+
+static json_t *cidr_matches_to_json(const struct cidr_matches *l)
+{
+	json_t *list = json_array();
+	char text[CIDR_STRLEN];
+
+	for (size_t i = 0; i < l->count; i++)
+		(void)json_array_append_new(list, json_string(cidr_format(&l->items[i], text)));
+	return list;
+}
+
+static json_t *port_matches_to_json(const struct port_matches *l)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < l->count; i++)
+		(void)json_array_append_new(list, json_integer(l->items[i]));
+	return list;
+}
+
+static json_t *account_matches_to_json(const struct account_matches *l)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < l->count; i++)
+		(void)json_array_append_new(
+			list, json_pack("{s:s, s:s}", "namespace", l->items[i].namespace_,
+					"serviceAccount", l->items[i].service_account));
+	return list;
+}
+
+static json_t *match_to_json(const struct policy_match *m)
+{
+	json_t *o = json_object();
+
+	set_list_if(o, "namespaces", text_matches_to_json(&m->namespaces));
+	set_list_if(o, "notNamespaces", text_matches_to_json(&m->not_namespaces));
+	set_list_if(o, "principals", text_matches_to_json(&m->principals));
+	set_list_if(o, "notPrincipals", text_matches_to_json(&m->not_principals));
+	set_list_if(o, "sourceIps", cidr_matches_to_json(&m->src_ips));
+	set_list_if(o, "notSourceIps", cidr_matches_to_json(&m->not_src_ips));
+	set_list_if(o, "destinationIps", cidr_matches_to_json(&m->dst_ips));
+	set_list_if(o, "notDestinationIps", cidr_matches_to_json(&m->not_dst_ips));
+	set_list_if(o, "destinationPorts", port_matches_to_json(&m->dst_ports));
+	set_list_if(o, "notDestinationPorts", port_matches_to_json(&m->not_dst_ports));
+	set_list_if(o, "serviceAccounts", account_matches_to_json(&m->accounts));
+	set_list_if(o, "notServiceAccounts", account_matches_to_json(&m->not_accounts));
+	return o;
+}
+
+static json_t *rule_to_json(const struct policy_rule *rule)
+{
+	json_t *clauses = json_array();
+
+	for (size_t i = 0; i < rule->count; i++) {
+		json_t *matches = json_array();
+
+		for (size_t k = 0; k < rule->clauses[i].count; k++)
+			(void)json_array_append_new(matches,
+						    match_to_json(&rule->clauses[i].matches[k]));
+		(void)json_array_append_new(clauses, matches);
+	}
+	return clauses;
+}
+
+json_t *policy_to_json(const struct policy *p)
+{
+	static const char *const scopes[] = {"Global", "Namespace", "WorkloadSelector"};
+	json_t *o = json_object();
+	json_t *rules = json_array();
+
+	for (size_t i = 0; i < p->count; i++)
+		(void)json_array_append_new(rules, rule_to_json(&p->rules[i]));
+	set_text(o, "name", p->name);
+	set_text(o, "namespace", p->namespace_);
+	set_text(o, "scope", scopes[p->scope]);
+	set_text(o, "action", p->action == POLICY_DENY ? "Deny" : "Allow");
+	(void)json_object_set_new(o, "rules", rules);
+	if (p->is_dry_run)
+		(void)json_object_set_new(o, "dryRun", json_true());
+	if (p->is_broken)
+		set_text(o, "error", "not understood: everything that it covers is denied");
+	return o;
+}
+
+static int add_workload(void *list, const struct workload *w)
+{
+	return json_array_append_new(list, workload_to_json(w));
+}
+
+static int add_service(void *list, const struct service *v)
+{
+	return json_array_append_new(list, service_to_json(v));
+}
+
+static int add_policy(void *list, const struct policy *p)
+{
+	return json_array_append_new(list, policy_to_json(p));
+}
+
+json_t *state_to_json(const struct state *s)
+{
+	json_t *workloads = json_array();
+	json_t *services = json_array();
+	json_t *policies = json_array();
+	int r = state_visit_workloads(s, add_workload, workloads);
+
+	if (r == 0)
+		r = state_visit_services(s, add_service, services);
+	if (r == 0)
+		r = state_visit_policies(s, add_policy, policies);
+	if (r == 0)
+		return json_pack("{s:o, s:o, s:o, s:{}}", "workloads", workloads, "services",
+				 services, "policies", policies, "stagedServices");
+	json_decref(workloads);
+	json_decref(services);
+	json_decref(policies);
+	return NULL;
+}

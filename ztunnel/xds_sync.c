@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ztunnel/xds_sync.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "xds/client.h"
+#include "ztunnel/decode.h"
+#include "ztunnel/policy.h"
+#include "ztunnel/state.h"
+#include "ztunnel/state_builder.h"
+
+#define TARGET "xds"
+/* A policy and the workload that names it come in two messages: how long the first waits for the
+ * second. */
+#define MISSING_WAIT_US (1000 * 1000)
+#define RETRY_US        (100 * 1000)
+
+struct xds_sync {
+	struct loop *loop;
+	const struct xds_sync_ops *ops;
+	void *arg;
+	struct xds_client *client;
+	struct state_builder *builder;
+	struct state *state;
+	struct loop_task publish; /* once per turn of the loop, however much has come */
+	struct loop_timer wait;
+	unsigned int synced_types;
+	bool is_synced;
+	bool is_overdue; /* waited long enough for what is missing; until nothing is */
+	char *network;
+	uint64_t messages[XDS_TYPE_MAX];
+	uint64_t bytes[XDS_TYPE_MAX];
+	uint64_t rejected[XDS_TYPE_MAX];
+	uint64_t terminations;
+};
+
+static void publish(struct xds_sync *x)
+{
+	struct state *s = NULL;
+
+	if (state_builder_build(x->builder, &s) < 0) {
+		/* nothing is lost: what was in force stays, and the builder has the rest */
+		log_error(TARGET, "cannot build a snapshot: out of memory, trying again");
+		(void)loop_timer_set(x->loop, &x->wait, RETRY_US);
+		return;
+	}
+	state_unref(x->state);
+	x->state = s;
+	loop_timer_del(&x->wait);
+	x->ops->on_state(x->arg, s);
+}
+
+static void on_publish(struct loop_task *t)
+{
+	struct xds_sync *x = container_of(t, struct xds_sync, publish);
+
+	/* before the first full picture a missing object would look like a free pass or a refusal
+	 */
+	if (!x->is_synced)
+		return;
+	if (!state_builder_is_missing_policies(x->builder))
+		x->is_overdue = false;
+	else if (!x->is_overdue &&
+		 (x->wait.at_us || loop_timer_set(x->loop, &x->wait, MISSING_WAIT_US) == 0))
+		return;
+	publish(x);
+}
+
+static void on_wait(struct loop_timer *t)
+{
+	struct xds_sync *x = container_of(t, struct xds_sync, wait);
+
+	x->is_overdue = true;
+	publish(x);
+}
+
+static int put_address(struct xds_sync *x, const void *packed, size_t len, char *err,
+		       size_t err_size)
+{
+	struct decoded_address a = {0};
+	int r = decode_address(packed, len, x->network, &a, err, err_size);
+
+	if (r < 0)
+		return r;
+	if (a.workload)
+		r = state_builder_put_workload(x->builder, a.workload);
+	else
+		r = state_builder_put_service(x->builder, a.service);
+	workload_unref(a.workload);
+	service_def_unref(a.service);
+	return r;
+}
+
+static int put_policy(struct xds_sync *x, const char *name, const void *packed, size_t len,
+		      char *err, size_t err_size)
+{
+	_cleanup_(policy_unrefp) struct policy *p = NULL;
+	int r = decode_policy(name, packed, len, &p, err, err_size);
+	int put;
+
+	if (!p)
+		return r;
+	put = state_builder_put_policy(x->builder, p);
+	return put < 0 ? put : r;
+}
+
+static int on_resource(void *arg, enum xds_type type, const char *name, const void *packed,
+		       size_t len, char *err, size_t err_size)
+{
+	struct xds_sync *x = arg;
+	int r = 0;
+
+	x->messages[type]++;
+	x->bytes[type] += len;
+	if (type == XDS_ADDRESS)
+		r = put_address(x, packed, len, err, err_size);
+	else if (type == XDS_AUTHORIZATION)
+		r = put_policy(x, name, packed, len, err, err_size);
+	if (r < 0) {
+		x->rejected[type]++;
+		if (!err[0])
+			(void)snprintf(err, err_size, "%s: %s", name, strerrordesc_np(-r));
+		log_warn(TARGET, "resource refused type=%s name=\"%s\" error=\"%s\"",
+			 xds_type_url(type), name, err);
+	}
+	loop_task_queue(x->loop, &x->publish);
+	return r;
+}
+
+static void on_removed(void *arg, enum xds_type type, const char *name)
+{
+	struct xds_sync *x = arg;
+	int r = 0;
+
+	if (type == XDS_ADDRESS)
+		r = state_builder_del_address(x->builder, name);
+	else if (type == XDS_AUTHORIZATION)
+		r = state_builder_del_policy(x->builder, name);
+	if (r < 0)
+		log_error_errno(TARGET, r, "cannot remove name=\"%s\"", name);
+	loop_task_queue(x->loop, &x->publish);
+}
+
+static void on_update_done(void *arg, enum xds_type type)
+{
+	const unsigned int all = 1u << XDS_ADDRESS | 1u << XDS_AUTHORIZATION;
+	struct xds_sync *x = arg;
+
+	x->synced_types |= 1u << type;
+	if (x->is_synced || (x->synced_types & all) != all)
+		return;
+	x->is_synced = true;
+	state_builder_set_synced(x->builder);
+	log_info(TARGET, "synced");
+	loop_task_queue(x->loop, &x->publish);
+	if (x->ops->on_synced)
+		x->ops->on_synced(x->arg);
+}
+
+static void on_connection(void *arg, bool is_connected)
+{
+	struct xds_sync *x = arg;
+
+	if (!is_connected)
+		x->terminations++;
+	log_info(TARGET, is_connected ? "connected" : "connection lost");
+}
+
+static const struct xds_ops client_ops = {
+	.on_resource = on_resource,
+	.on_removed = on_removed,
+	.on_update_done = on_update_done,
+	.on_state = on_connection,
+};
+
+int xds_sync_new(const struct xds_sync_config *config, const struct xds_sync_ops *ops, void *arg,
+		 struct xds_sync **ret)
+{
+	_cleanup_(xds_sync_freep) struct xds_sync *x = calloc(1, sizeof(*x));
+	struct xds_client_config client = {
+		.loop = config->loop,
+		.path = config->path,
+		.node_id = config->node_id,
+		.node_name = config->node,
+		.types = 1u << XDS_ADDRESS | 1u << XDS_AUTHORIZATION,
+		.ops = &client_ops,
+		.arg = x,
+	};
+	int r;
+
+	if (!x)
+		return -ENOMEM;
+	x->loop = config->loop;
+	x->ops = ops;
+	x->arg = arg;
+	x->publish.on_task = on_publish;
+	x->wait.on_timer = on_wait;
+	x->network = strdup(config->network ? config->network : "");
+	if (!x->network)
+		return -ENOMEM;
+	r = state_builder_new(config->node, &x->builder);
+	if (r == 0)
+		r = state_builder_build(x->builder, &x->state);
+	if (r == 0 && config->path)
+		r = xds_client_new(&client, &x->client);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(x);
+	return 0;
+}
+
+struct xds_sync *xds_sync_free(struct xds_sync *x)
+{
+	if (!x)
+		return NULL;
+	xds_client_free(x->client);
+	loop_task_del(&x->publish);
+	loop_timer_del(&x->wait);
+	state_unref(x->state);
+	state_builder_free(x->builder);
+	free(x->network);
+	free(x);
+	return NULL;
+}
+
+struct state *xds_sync_state(const struct xds_sync *x)
+{
+	return x->state;
+}
+
+bool xds_sync_is_synced(const struct xds_sync *x)
+{
+	return x->is_synced;
+}
+
+int xds_sync_set_identity(struct xds_sync *x, const char *identity, const struct tls_identity *t)
+{
+	int r = state_builder_set_identity(x->builder, identity, t);
+
+	if (r < 0)
+		return r;
+	loop_task_queue(x->loop, &x->publish);
+	return 0;
+}
+
+int xds_sync_metrics(void *arg, struct buf *into)
+{
+	const struct xds_sync *x = arg;
+	int r = buf_printf(into,
+			   "# HELP istio_xds_connection_terminations The total number of completed "
+			   "connections "
+			   "to xds server.\n# TYPE istio_xds_connection_terminations counter\n"
+			   "istio_xds_connection_terminations_total{reason=\"error\"} %" PRIu64 "\n"
+			   "# HELP istio_xds_message Total number of messages received.\n"
+			   "# TYPE istio_xds_message counter\n",
+			   x->terminations);
+
+	for (int t = 0; t <= XDS_AUTHORIZATION && r == 0; t++)
+		r = buf_printf(into, "istio_xds_message_total{url=\"%s\"} %" PRIu64 "\n",
+			       xds_type_url((enum xds_type)t), x->messages[t]);
+	if (r == 0)
+		r = buf_append_str(
+			into, "# HELP istio_xds_message_bytes Total number of bytes received.\n"
+			      "# TYPE istio_xds_message_bytes counter\n");
+	for (int t = 0; t <= XDS_AUTHORIZATION && r == 0; t++)
+		r = buf_printf(into, "istio_xds_message_bytes_total{url=\"%s\"} %" PRIu64 "\n",
+			       xds_type_url((enum xds_type)t), x->bytes[t]);
+	return r;
+}

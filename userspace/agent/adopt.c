@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "adopt.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+
+#define GROW 64
+
+struct stale {
+	uint64_t *cookies;
+	size_t n;
+};
+
+static int stale_add(struct stale *s, uint64_t cookie)
+{
+	if (s->n % GROW == 0) {
+		uint64_t *more = realloc(s->cookies, (s->n + GROW) * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		s->cookies = more;
+	}
+	s->cookies[s->n++] = cookie;
+	return 0;
+}
+
+/* Its steer entries need no care: they go with ztunnel's listeners, which end when SYNCED does not
+ * name the pod. */
+static void stale_release(struct datapath *d, uint64_t cookie)
+{
+	struct cv_pod entry;
+
+	if (datapath_pod_get(d, cookie, &entry) < 0)
+		return;
+	log_info("agent", "releasing a pod that is gone pod=%.63s netns_cookie=%" PRIu64,
+		 entry.name, cookie);
+	datapath_lookup_detach(d, cookie);
+	datapath_pod_del(d, cookie);
+}
+
+bool adopt_sweep(struct datapath *d, const struct adopt_ops *ops, void *arg)
+{
+	struct stale stale = {0};
+	struct cv_pod entry;
+	uint64_t cookie = 0;
+	bool is_left = false;
+
+	while (datapath_pod_next(d, &cookie)) {
+		if (ops->is_owned(arg, cookie) || datapath_pod_get(d, cookie, &entry) < 0)
+			continue;
+		entry.name[sizeof(entry.name) - 1] = '\0';
+		if (ops->is_awaited(arg, entry.name) || stale_add(&stale, cookie) < 0)
+			is_left = true;
+	}
+	for (size_t i = 0; i < stale.n; i++)
+		stale_release(d, stale.cookies[i]);
+	free(stale.cookies);
+	datapath_lookup_sweep(d);
+	return is_left;
+}
+
+bool adopt_has_captured(struct datapath *d)
+{
+	struct cv_pod entry;
+	uint64_t cookie = 0;
+
+	while (datapath_pod_next(d, &cookie))
+		if (datapath_pod_get(d, cookie, &entry) == 0 && (entry.flags & CV_POD_CAPTURE))
+			return true;
+	return false;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* adopt - tell apart what an earlier agent left in the maps: pods that are still here, and pods
+ * that are gone. No state. */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "datapath.h"
+
+struct adopt_ops {
+	/* an enrolment of now owns this cookie */
+	bool (*is_owned)(void *arg, uint64_t netns_cookie);
+	/* a pod of this name ("namespace/name", cut as in the map) is wanted but its namespace is
+	 * not known yet */
+	bool (*is_awaited)(void *arg, const char *name);
+};
+
+/**
+ * adopt_sweep() - release every pod in the maps that nobody owns or awaits. An awaited one stays,
+ * because its namespace may still be this one and letting go of it would let plaintext out. Return:
+ * true when something was left for later.
+ */
+bool adopt_sweep(struct datapath *d, const struct adopt_ops *ops, void *arg);
+
+/** adopt_has_captured() - did an earlier agent leave captured pods? */
+bool adopt_has_captured(struct datapath *d);

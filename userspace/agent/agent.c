@@ -1,0 +1,556 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/capability.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "adopt.h"
+#include "base/drop.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/str.h"
+#include "datapath.h"
+#include "enrolment.h"
+#include "events.h"
+#include "features.h"
+#include "http/server.h"
+#include "mesh.h"
+#include "metrics.h"
+#include "net/addr.h"
+#include "net/unix.h"
+#include "netns.h"
+#include "objects.h"
+#include "pods.h"
+#include "status.h"
+#include "sweep.h"
+#include "zds.h"
+
+#define METRICS_US     (5 * 1000 * 1000)
+#define METRICS_MAX    (ZDS_MAX_MESSAGE - sizeof(struct zds_header))
+#define NOFILE_WANTED  65536
+#define ADMIN_MODE     0600
+#define RUN_DIR_PREFIX "/run/culvert/"
+
+struct agent {
+	char *node, *run_dir;
+	int lock_fd;
+	struct loop *loop;
+	struct netns_home home;
+	struct datapath *datapath;
+	struct enrolment_context enrolment;
+	struct feature features[FEATURE_COUNT];
+	struct zds *zds;
+	struct mesh *mesh;
+	struct pods *pods;
+	struct objects *objects;
+	struct events *events;
+	struct sweep *sweep;
+	struct http_server *admin;
+	struct loop_timer metrics;
+};
+
+static int on_mark(void *arg, int fd, enum cv_socket_kind kind)
+{
+	struct agent *a = arg;
+
+	return datapath_mark(a->datapath, fd, kind);
+}
+
+/* ---- nameservers ---- */
+
+static void nameserver_send(struct agent *a, const struct zds_nameserver *m)
+{
+	struct zds_nameserver copy = *m;
+
+	copy.h.type = ZDS_NAMESERVER;
+	(void)zds_send(a->zds, &copy.h, sizeof(copy), NULL, 0);
+}
+
+/* All IPv4 nameservers that any pod has asked so far. */
+static void nameservers_send_v4(struct agent *a)
+{
+	int fd = datapath_map_fd(a->datapath, DATAPATH_NAMESERVERS);
+	struct cv_addr key, *prev = NULL;
+	struct zds_nameserver m = {0};
+
+	while (bpf_map_get_next_key(fd, prev, &m.addr) == 0) {
+		key = m.addr;
+		prev = &key;
+		if (cv_addr_is_v4(&key) && bpf_map_lookup_elem(fd, &key, &m.number) == 0)
+			nameserver_send(a, &m);
+	}
+}
+
+static void nameservers_send_v6(struct agent *a)
+{
+	int fd = datapath_map_fd(a->datapath, DATAPATH_NAMESERVER_SLOTS);
+	int addrs_fd = datapath_map_fd(a->datapath, DATAPATH_NAMESERVER_ADDRS);
+	struct cv_nameserver_slot key, next, *prev = NULL;
+
+	while (bpf_map_get_next_key(fd, prev, &next) == 0) {
+		struct zds_nameserver m = {.netns_cookie = next.netns_cookie, .slot = next.slot};
+
+		key = next;
+		prev = &key;
+		if (bpf_map_lookup_elem(fd, &key, &m.number) == 0 &&
+		    bpf_map_lookup_elem(addrs_fd, &m.number, &m.addr) == 0)
+			nameserver_send(a, &m);
+	}
+}
+
+static void on_nameserver(void *arg, const struct cv_event *ev)
+{
+	struct agent *a = arg;
+	struct zds_nameserver m = {.number = ev->arg, .addr = ev->remote.addr};
+
+	if (ev->arg2 > 0) {
+		m.netns_cookie = ev->netns_cookie;
+		m.slot = ev->arg2 - 1;
+	}
+	nameserver_send(a, &m);
+}
+
+static const char *on_pod_name(void *arg, uint64_t netns_cookie)
+{
+	const struct agent *a = arg;
+
+	return pods_name(a->pods, netns_cookie);
+}
+
+/* ---- ztunnel ---- */
+
+static void metrics_send(struct agent *a)
+{
+	_cleanup_(buf_resetp) struct buf b = {.limit = METRICS_MAX};
+	struct zds_header h = {.type = ZDS_METRICS};
+	uint64_t counters[CV_REASON_MAX];
+	size_t pods[PODS_STATE_MAX];
+	int r;
+
+	r = datapath_counters(a->datapath, counters);
+	if (r < 0)
+		return;
+	pods_count(a->pods, pods);
+	r = buf_append(&b, &h, sizeof(h));
+	if (r == 0)
+		r = metrics_format(&b, counters, pods);
+	if (r == 0)
+		(void)zds_send(a->zds, (struct zds_header *)(void *)buf_head(&b), buf_len(&b), NULL,
+			       0);
+}
+
+static void on_metrics(struct loop_timer *t)
+{
+	struct agent *a = container_of(t, struct agent, metrics);
+
+	if (zds_is_connected(a->zds))
+		metrics_send(a);
+	(void)loop_timer_set(a->loop, t, METRICS_US);
+}
+
+static void on_ztunnel_connected(void *arg)
+{
+	struct agent *a = arg;
+
+	log_info("agent", "ztunnel is connected pid=%d", (int)zds_peer_pid(a->zds));
+	nameservers_send_v4(a);
+	nameservers_send_v6(a);
+	pods_ztunnel_connected(a->pods);
+	metrics_send(a);
+}
+
+static void on_ztunnel_lost(void *arg)
+{
+	struct agent *a = arg;
+
+	log_warn("agent", "ztunnel is gone: its pods' connections are refused until it is back");
+	pods_ztunnel_lost(a->pods);
+}
+
+static void on_ack(void *arg, uint64_t netns_cookie, int error)
+{
+	struct agent *a = arg;
+
+	pods_ack(a->pods, netns_cookie, error);
+}
+
+static void on_need(void *arg, const struct zds_sockets *need)
+{
+	struct agent *a = arg;
+
+	pods_need(a->pods, need);
+}
+
+static const struct zds_ops zds_ops = {
+	.on_connected = on_ztunnel_connected,
+	.on_lost = on_ztunnel_lost,
+	.on_ack = on_ack,
+	.on_need = on_need,
+};
+
+/* ---- control plane and source ---- */
+
+static void on_mesh_synced(void *arg)
+{
+	struct agent *a = arg;
+
+	pods_dests_synced(a->pods);
+}
+
+static void on_pod(void *arg, struct podspec *spec)
+{
+	struct agent *a = arg;
+
+	if (pods_put(a->pods, spec) < 0)
+		log_error_errno("agent", -ENOMEM, "cannot take a pod");
+}
+
+static void on_pod_gone(void *arg, const char *key)
+{
+	struct agent *a = arg;
+
+	pods_remove(a->pods, key);
+}
+
+static void on_objects_synced(void *arg)
+{
+	struct agent *a = arg;
+
+	pods_synced(a->pods);
+}
+
+/* ---- admin ---- */
+
+static void on_request(const struct http_request *req, struct http_response *resp, void *arg)
+{
+	struct agent *a = arg;
+	uint64_t counters[CV_REASON_MAX];
+	struct status_input in = {
+		.node = a->node,
+		.is_ztunnel_connected = zds_is_connected(a->zds),
+		.is_control_connected = mesh_is_connected(a->mesh),
+		.pods = a->pods,
+		.objects = a->objects,
+		.features = a->features,
+		.counters = datapath_counters(a->datapath, counters) == 0 ? counters : NULL,
+	};
+
+	if (!streq(req->path, "/status")) {
+		resp->status = 404;
+		(void)buf_printf(&resp->body, "not found; there is /status\n");
+		return;
+	}
+	if (!streq(req->method, "GET") && !streq(req->method, "HEAD")) {
+		resp->status = 405;
+		return;
+	}
+	resp->content_type = "application/json";
+	if (status_format(&in, &resp->body) < 0)
+		resp->status = 500;
+}
+
+/* ---- start ---- */
+
+static void on_signal(int signo, void *arg)
+{
+	struct agent *a = arg;
+
+	log_info("agent", "stopping; what is captured stays captured signal=%d", signo);
+	loop_stop(a->loop, 0);
+}
+
+/* A lock that goes with the process; the pin folder has one too, since either could be shared by
+ * mistake. */
+static int run_dir_make(struct agent *a, const struct agent_options *o)
+{
+	_cleanup_(freep) char *dir = NULL, *lock = NULL;
+	int r;
+
+	a->run_dir = o->run_dir ? strdup(o->run_dir) : str_format(RUN_DIR_PREFIX "%s", o->node);
+	if (!a->run_dir)
+		return -ENOMEM;
+	dir = str_format("%s/agent", a->run_dir);
+	lock = str_format("%s/agent/lock", a->run_dir);
+	if (!dir || !lock)
+		return -ENOMEM;
+	r = mkdir_p(dir, 0755);
+	if (r < 0)
+		return log_error_errno("agent", r, "cannot make a folder path=%s", dir);
+	a->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (a->lock_fd < 0)
+		return log_error_errno("agent", -errno, "cannot open the lock file path=%s", lock);
+	if (flock(a->lock_fd, LOCK_EX | LOCK_NB) < 0)
+		return log_error_errno("agent", -EBUSY,
+				       "another culvert-agent is running on this node path=%s",
+				       lock);
+	return 0;
+}
+
+/* Each pod costs a dozen descriptors for a moment and one for good. */
+static void nofile_raise(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= NOFILE_WANTED)
+		return;
+	limit.rlim_cur = NOFILE_WANTED;
+	if (limit.rlim_max < NOFILE_WANTED)
+		limit.rlim_max = NOFILE_WANTED;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int start_kernel_side(struct agent *a, const struct agent_options *o)
+{
+	int r;
+
+	r = netns_home_open(&a->home);
+	if (r < 0)
+		return log_error_errno("agent", r, "cannot learn the own network namespace");
+	features_probe(a->features);
+	r = features_check(a->features);
+	if (r < 0)
+		return r;
+	r = datapath_open(o->pin_dir, &a->datapath);
+	if (r < 0)
+		return r;
+	a->enrolment = (struct enrolment_context){
+		.datapath = a->datapath,
+		.home = &a->home,
+		.marker = {.mark = on_mark, .arg = a},
+	};
+	return 0;
+}
+
+static int start_zds(struct agent *a, const struct agent_options *o)
+{
+	_cleanup_(freep) char *path = str_format("%s/agent/zds.sock", a->run_dir);
+	struct zds_config config = {
+		.loop = a->loop, .path = path, .node = a->node, .ops = &zds_ops, .arg = a};
+	struct user user;
+	int r;
+
+	if (!path)
+		return -ENOMEM;
+	r = user_lookup(o->ztunnel_user, &user);
+	if (r < 0)
+		return log_error_errno(
+			"agent", r,
+			"no such user; tools/setup makes it, or see --ztunnel-user user=%s",
+			o->ztunnel_user);
+	config.uid = user.uid;
+	config.gid = user.gid;
+	r = zds_new(&config, &a->zds);
+	if (r < 0)
+		return log_error_errno("agent", r, "cannot listen path=%s", path);
+	return 0;
+}
+
+static int start_mesh(struct agent *a)
+{
+	_cleanup_(freep) char *path = str_format("%s/control/xds.sock", a->run_dir);
+	struct mesh_config config = {
+		.loop = a->loop,
+		.datapath = a->datapath,
+		.path = path,
+		.node = a->node,
+		.on_synced = on_mesh_synced,
+		.arg = a,
+	};
+	int r;
+
+	if (!path)
+		return -ENOMEM;
+	r = mesh_new(&config, &a->mesh);
+	if (r < 0)
+		return log_error_errno("agent", r, "cannot start the control plane's client");
+	return 0;
+}
+
+static int start_pods(struct agent *a)
+{
+	struct pods_config config = {
+		.loop = a->loop,
+		.enrolment = &a->enrolment,
+		.zds = a->zds,
+		.dests = mesh_dests(a->mesh),
+	};
+	int r;
+
+	r = pods_new(&config, &a->pods);
+	if (r < 0)
+		return r;
+	/* What an earlier agent learnt of the mesh is in the maps. */
+	if (adopt_has_captured(a->datapath))
+		pods_dests_synced(a->pods);
+	return 0;
+}
+
+static int start_objects(struct agent *a, const struct agent_options *o)
+{
+	struct objects_config config = {
+		.loop = a->loop,
+		.config_dir = o->config_dir,
+		.node = a->node,
+		.on_pod = on_pod,
+		.on_pod_gone = on_pod_gone,
+		.on_synced = on_objects_synced,
+		.arg = a,
+	};
+	int r;
+
+	r = objects_new(&config, &a->objects);
+	if (r < 0)
+		return log_error_errno("agent", r, "cannot read the manifests dir=%s",
+				       o->config_dir);
+	return 0;
+}
+
+static int start_events(struct agent *a)
+{
+	struct events_config config = {
+		.loop = a->loop,
+		.ring_fd = datapath_map_fd(a->datapath, DATAPATH_EVENTS),
+		.pod_name = on_pod_name,
+		.on_nameserver = on_nameserver,
+		.arg = a,
+	};
+	int r;
+
+	r = events_new(&config, &a->events);
+	if (r == 0)
+		r = sweep_new(a->loop, a->datapath, &a->sweep);
+	a->metrics.on_timer = on_metrics;
+	if (r == 0)
+		r = loop_timer_set(a->loop, &a->metrics, METRICS_US);
+	if (r < 0)
+		return log_error_errno("agent", r, "cannot read the BPF events");
+	return 0;
+}
+
+static int start_admin(struct agent *a)
+{
+	_cleanup_(freep) char *path = str_format("%s/agent/admin.sock", a->run_dir);
+	_cleanup_(close_fdp) int fd = -EBADF;
+	int r;
+
+	if (!path)
+		return -ENOMEM;
+	r = unix_stream_listen(path, ADMIN_MODE, &fd);
+	if (r == 0)
+		r = http_server_new(a->loop, fd, on_request, a, &a->admin);
+	if (r < 0)
+		return log_error_errno("agent", r, "cannot listen path=%s", path);
+	(void)TAKE_FD(fd);
+	return 0;
+}
+
+/* DESIGN 3. Files are reached by ownership from here on: there is no DAC_OVERRIDE. */
+static int give_up_privileges(void)
+{
+	static const int keep[] = {CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, CAP_SYS_ADMIN,
+				   CAP_SYS_PTRACE};
+	int r = drop_to_user(NULL, keep, ARRAY_SIZE(keep));
+
+	if (r < 0)
+		return log_error_errno("agent", r, "cannot drop privileges");
+	return 0;
+}
+
+static int start_loop(struct agent *a)
+{
+	int r;
+
+	r = loop_new(&a->loop);
+	if (r == 0)
+		r = loop_signal(a->loop, SIGTERM, on_signal, a);
+	if (r == 0)
+		r = loop_signal(a->loop, SIGINT, on_signal, a);
+	if (r < 0)
+		return log_error_errno("agent", r, "cannot make the event loop");
+	return 0;
+}
+
+static int start_all(struct agent *a, const struct agent_options *o)
+{
+	int r;
+
+	nofile_raise();
+	r = run_dir_make(a, o);
+	if (r == 0)
+		r = start_loop(a);
+	if (r == 0)
+		r = start_kernel_side(a, o);
+	if (r == 0)
+		r = start_zds(a, o);
+	if (r == 0)
+		r = start_mesh(a);
+	if (r == 0)
+		r = start_pods(a);
+	if (r == 0)
+		r = start_events(a);
+	if (r == 0)
+		r = start_admin(a);
+	if (r == 0)
+		r = give_up_privileges();
+	/* Last, so that what it reads is read with the rights that the agent runs with. */
+	if (r == 0)
+		r = start_objects(a, o);
+	return r;
+}
+
+int agent_new(const struct agent_options *options, struct agent **ret)
+{
+	_cleanup_(agent_freep) struct agent *a = calloc(1, sizeof(*a));
+	int r;
+
+	if (!a)
+		return -ENOMEM;
+	a->lock_fd = a->home.fd = -EBADF;
+	a->node = strdup(options->node);
+	if (!a->node)
+		return -ENOMEM;
+	r = start_all(a, options);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(a);
+	return 0;
+}
+
+struct agent *agent_free(struct agent *a)
+{
+	if (!a)
+		return NULL;
+	if (a->loop)
+		loop_timer_del(&a->metrics);
+	http_server_free(a->admin);
+	sweep_free(a->sweep);
+	events_free(a->events);
+	objects_free(a->objects);
+	pods_free(a->pods);
+	mesh_free(a->mesh);
+	zds_free(a->zds);
+	datapath_close(a->datapath);
+	netns_home_close(&a->home);
+	loop_free(a->loop);
+	close_fd(a->lock_fd);
+	free(a->run_dir);
+	free(a->node);
+	free(a);
+	return NULL;
+}
+
+int agent_run(struct agent *a)
+{
+	log_info("agent", "ready node=%s", a->node);
+	return loop_run(a->loop);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* agent - everything of one culvert-agent, put together. Owner: main. Thread: its only one. */
+#include <stdbool.h>
+
+#include "base/cleanup.h"
+#include "base/macros.h"
+
+struct agent; /* opaque */
+
+struct agent_options {
+	const char *node;
+	const char *config_dir;
+	const char *run_dir; /* /run/culvert/NODE when NULL */
+	const char *pin_dir;
+	const char *ztunnel_user;
+	const char *log_level;
+	bool is_log_json;
+	bool is_clean;
+};
+
+/**
+ * agent_new() - prepare all that needs privileges, then give up those that are not needed any more
+ * Return: 0; -errno, the failure has been logged.
+ */
+_must_check_ int agent_new(const struct agent_options *options, struct agent **ret);
+/** agent_free() - stop; maps, programs and links stay. Takes NULL. Return: NULL. */
+struct agent *agent_free(struct agent *a);
+DEFINE_CLEANUP(struct agent *, agent_free);
+
+/** agent_run() - serve until SIGTERM or SIGINT. Return: 0; -errno. */
+_must_check_ int agent_run(struct agent *a);

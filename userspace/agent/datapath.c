@@ -1,0 +1,522 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "datapath.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/bpf.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/str.h"
+#include "culvert.skel.h"
+#include "mounts.h"
+
+#define LOOKUP_PROGRAM "cv_lookup"
+#define LOOKUP_PREFIX  "lookup_"
+#define PATH_LEN       512
+
+struct datapath {
+	char *pin_dir;
+	int lock_fd;
+	int lookup_prog_fd; /* borrowed from skel */
+	struct culvert_bpf *skel;
+	int map_fds[DATAPATH_MAP_MAX]; /* borrowed from skel */
+};
+
+static const char *const map_names[DATAPATH_MAP_MAX] = {
+	[DATAPATH_PODS] = "cv_pods",
+	[DATAPATH_POD_ADDRS] = "cv_pod_addrs",
+	[DATAPATH_WORKLOADS] = "cv_workloads",
+	[DATAPATH_SERVICES] = "cv_services",
+	[DATAPATH_CONNS] = "cv_conns",
+	[DATAPATH_VOUCHED] = "cv_vouched",
+	[DATAPATH_STEER] = "cv_steer",
+	[DATAPATH_SOCKETS] = "cv_sockets",
+	[DATAPATH_NAMESERVERS] = "cv_nameservers",
+	[DATAPATH_NAMESERVER_ADDRS] = "cv_nameserver_addrs",
+	[DATAPATH_NAMESERVER_SLOTS] = "cv_nameserver_slots",
+	[DATAPATH_COUNTERS] = "cv_counters",
+	[DATAPATH_EVENTS] = "cv_events",
+};
+
+static int pin_path(const char *dir, const char *prefix, const char *name, char ret[PATH_LEN])
+{
+	int n = snprintf(ret, PATH_LEN, "%s/%s%s", dir, prefix, name);
+
+	return n < 0 || n >= PATH_LEN ? -ENAMETOOLONG : 0;
+}
+
+static int lookup_path(const char *dir, uint64_t cookie, char ret[PATH_LEN])
+{
+	char name[24];
+
+	(void)snprintf(name, sizeof(name), "%" PRIu64, cookie);
+	return pin_path(dir, LOOKUP_PREFIX, name, ret);
+}
+
+/* A flock on the folder itself: it goes with the process, whatever becomes of it. */
+static int pin_dir_lock(const char *dir, int *ret_fd)
+{
+	_cleanup_(close_fdp) int fd = -EBADF;
+
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+static int libbpf_print(enum libbpf_print_level level, const char *fmt, va_list ap)
+{
+	char line[2048];
+
+	if (level == LIBBPF_DEBUG || log_get_level() < LOG_DEBUG)
+		return 0;
+	(void)vsnprintf(line, sizeof(line), fmt, ap);
+	line[strcspn(line, "\n")] = '\0';
+	log_debug("libbpf", "%s", line);
+	return 0;
+}
+
+/* Every map but the internal ones (.rodata) is pinned by its name; libbpf takes a pinned one over
+ * when it has the same layout, and refuses with -EINVAL otherwise. */
+static int maps_set_pins(struct culvert_bpf *skel, const char *dir)
+{
+	struct bpf_map *map;
+	char path[PATH_LEN];
+	int r;
+
+	bpf_object__for_each_map(map, skel->obj)
+	{
+		if (bpf_map__is_internal(map))
+			continue;
+		r = pin_path(dir, "", bpf_map__name(map), path);
+		if (r < 0)
+			return r;
+		r = bpf_map__set_pin_path(map, path);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int maps_find_fds(struct datapath *d)
+{
+	for (size_t i = 0; i < DATAPATH_MAP_MAX; i++) {
+		d->map_fds[i] = bpf_object__find_map_fd_by_name(d->skel->obj, map_names[i]);
+		if (d->map_fds[i] < 0)
+			return log_error_errno("agent", d->map_fds[i], "no such BPF map map=%s",
+					       map_names[i]);
+	}
+	return 0;
+}
+
+/* The programs need all of these together; kernels before 6.1 have none of them at these hooks. */
+static bool has_cgroup_helpers(void)
+{
+	static const enum bpf_func_id helpers[] = {
+		BPF_FUNC_set_retval, BPF_FUNC_get_current_pid_tgid, BPF_FUNC_get_current_comm};
+
+	for (size_t i = 0; i < ARRAY_SIZE(helpers); i++)
+		if (libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, helpers[i], NULL) != 1)
+			return false;
+	return true;
+}
+
+static int skel_load(struct datapath *d)
+{
+	int r;
+
+	d->skel = culvert_bpf__open();
+	if (!d->skel)
+		return log_error_errno("agent", -errno, "cannot open the BPF object");
+	d->skel->rodata->cfg.no_cgroup_helpers = !has_cgroup_helpers();
+	r = maps_set_pins(d->skel, d->pin_dir);
+	if (r < 0)
+		return log_error_errno("agent", r, "cannot name the pins dir=%s", d->pin_dir);
+	r = culvert_bpf__load(d->skel);
+	if (r == -EINVAL && access(d->pin_dir, F_OK) == 0)
+		return log_error_errno("agent", r,
+				       "cannot load the BPF programs; if an older agent with "
+				       "another map layout left "
+				       "pins behind, `culvert-agent --clean` removes them dir=%s",
+				       d->pin_dir);
+	if (r < 0)
+		return log_error_errno("agent", r, "cannot load the BPF programs");
+	return maps_find_fds(d);
+}
+
+/* Put an object at a path of the bpffs, replacing what is there. */
+static int pin_replace(int fd, const char *path)
+{
+	if (unlink(path) < 0 && errno != ENOENT)
+		return -errno;
+	return bpf_obj_pin(fd, path);
+}
+
+/* Give the pinned link at @path a new program. Return: 1 done; 0 no usable link is there; -errno.
+ */
+static int link_adopt(const char *path, int prog_fd)
+{
+	_cleanup_(close_fdp) int fd = -EBADF;
+	int r;
+
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	r = bpf_link_update(fd, prog_fd, NULL);
+	if (r < 0) {
+		/* What it was attached to is gone (-ENOLINK), or it is a link of another kind. */
+		if (unlink(path) < 0)
+			return -errno;
+		return 0;
+	}
+	return 1;
+}
+
+static int link_make(const char *path, int prog_fd, int target_fd, enum bpf_attach_type type)
+{
+	_cleanup_(close_fdp) int fd = -EBADF;
+	int r;
+
+	r = link_adopt(path, prog_fd);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	fd = bpf_link_create(prog_fd, target_fd, type, NULL);
+	if (fd < 0)
+		return fd;
+	return bpf_obj_pin(fd, path);
+}
+
+static int program_attach(struct datapath *d, struct bpf_program *prog, int cgroup_fd)
+{
+	enum bpf_attach_type type = bpf_program__expected_attach_type(prog);
+	const char *name = bpf_program__name(prog);
+	char path[PATH_LEN];
+	int r;
+
+	r = pin_path(d->pin_dir, "prog_", name, path);
+	if (r == 0)
+		r = pin_replace(bpf_program__fd(prog), path);
+	if (r < 0)
+		return log_error_errno("agent", r, "cannot pin a program program=%s", name);
+	if (streq(name, LOOKUP_PROGRAM)) {
+		d->lookup_prog_fd = bpf_program__fd(prog);
+		return 0;
+	}
+	r = pin_path(d->pin_dir, "link_", name, path);
+	if (r == 0)
+		r = link_make(path, bpf_program__fd(prog), cgroup_fd, type);
+	if (r == -EPERM)
+		return log_error_errno(
+			"agent", r,
+			"another program is attached alone (without BPF_F_ALLOW_MULTI) in the same "
+			"place of the cgroup root; `bpftool cgroup show` names it program=%s",
+			name);
+	if (r < 0)
+		return log_error_errno("agent", r, "cannot attach program=%s", name);
+	return 0;
+}
+
+static int programs_attach(struct datapath *d)
+{
+	_cleanup_(freep) char *root = NULL;
+	_cleanup_(close_fdp) int cgroup_fd = -EBADF;
+	struct bpf_program *prog;
+	int r;
+
+	r = mounts_find_cgroup2(&root);
+	if (r < 0)
+		return log_error_errno("agent", r, "no cgroup2 file system is mounted");
+	cgroup_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (cgroup_fd < 0)
+		return log_error_errno("agent", -errno, "cannot open the cgroup root path=%s",
+				       root);
+	bpf_object__for_each_program(prog, d->skel->obj)
+	{
+		r = program_attach(d, prog, cgroup_fd);
+		if (r < 0)
+			return r;
+	}
+	if (d->lookup_prog_fd < 0)
+		return log_error_errno("agent", -ENOENT, "no such BPF program program=%s",
+				       LOOKUP_PROGRAM);
+	return 0;
+}
+
+static int datapath_lock(struct datapath *d)
+{
+	int r;
+
+	r = mounts_ensure_bpffs(d->pin_dir);
+	if (r == -EMEDIUMTYPE)
+		return log_error_errno("agent", r, "the pin folder is not on a bpffs dir=%s",
+				       d->pin_dir);
+	if (r < 0)
+		return log_error_errno("agent", r, "cannot make the pin folder dir=%s", d->pin_dir);
+	r = pin_dir_lock(d->pin_dir, &d->lock_fd);
+	if (r == -EBUSY)
+		return log_error_errno("agent", r,
+				       "another culvert-agent is running on this node dir=%s",
+				       d->pin_dir);
+	if (r < 0)
+		return log_error_errno("agent", r, "cannot lock the pin folder dir=%s", d->pin_dir);
+	return 0;
+}
+
+int datapath_open(const char *pin_dir, struct datapath **ret)
+{
+	_cleanup_(datapath_closep) struct datapath *d = NULL;
+	int r;
+
+	d = calloc(1, sizeof(*d));
+	if (!d)
+		return -ENOMEM;
+	d->lock_fd = -EBADF;
+	d->lookup_prog_fd = -EBADF;
+	d->pin_dir = strdup(pin_dir);
+	if (!d->pin_dir)
+		return -ENOMEM;
+	(void)libbpf_set_print(libbpf_print);
+	r = datapath_lock(d);
+	if (r < 0)
+		return r;
+	r = skel_load(d);
+	if (r < 0)
+		return r;
+	r = programs_attach(d);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(d);
+	return 0;
+}
+
+struct datapath *datapath_close(struct datapath *d)
+{
+	if (!d)
+		return NULL;
+	culvert_bpf__destroy(d->skel);
+	close_fd(d->lock_fd);
+	free(d->pin_dir);
+	free(d);
+	return NULL;
+}
+
+/* Detach by hand: another holder of the link's descriptor must not keep it alive. */
+static void link_destroy(const char *path)
+{
+	_cleanup_(close_fdp) int fd = bpf_obj_get(path);
+
+	if (fd >= 0)
+		(void)bpf_link_detach(fd);
+	(void)unlink(path);
+}
+
+static bool is_pin_name(const char *name)
+{
+	return str_has_prefix(name, "cv_") || str_has_prefix(name, "prog_") ||
+	       str_has_prefix(name, "link_") || str_has_prefix(name, LOOKUP_PREFIX);
+}
+
+static int clean_pins(const char *pin_dir)
+{
+	_cleanup_(closedirp) DIR *dir = opendir(pin_dir);
+	char path[PATH_LEN];
+
+	if (!dir)
+		return -errno;
+	for (struct dirent *e = readdir(dir); e; e = readdir(dir)) {
+		if (!is_pin_name(e->d_name) || pin_path(pin_dir, "", e->d_name, path) < 0)
+			continue;
+		if (str_has_prefix(e->d_name, "link_") || str_has_prefix(e->d_name, LOOKUP_PREFIX))
+			link_destroy(path);
+		else
+			(void)unlink(path);
+	}
+	return 0;
+}
+
+int datapath_clean(const char *pin_dir)
+{
+	_cleanup_(close_fdp) int lock_fd = -EBADF;
+	int r;
+
+	r = pin_dir_lock(pin_dir, &lock_fd);
+	if (r == -ENOENT)
+		return 0;
+	if (r == -EBUSY)
+		return log_error_errno("agent", r,
+				       "a culvert-agent is running: stop it first dir=%s", pin_dir);
+	if (r == 0)
+		r = clean_pins(pin_dir);
+	/* -EBUSY, -ENOTEMPTY: another node's folder may be in it. */
+	if (r == 0 && rmdir(pin_dir) < 0 && errno != ENOTEMPTY && errno != EBUSY)
+		r = -errno;
+	if (r < 0)
+		return log_error_errno("agent", r, "cannot remove the pins dir=%s", pin_dir);
+	return 0;
+}
+
+int datapath_map_fd(const struct datapath *d, enum datapath_map map)
+{
+	return d->map_fds[map];
+}
+
+int datapath_pod_set(struct datapath *d, uint64_t cookie, const struct cv_pod *pod)
+{
+	return bpf_map_update_elem(d->map_fds[DATAPATH_PODS], &cookie, pod, BPF_ANY);
+}
+
+int datapath_pod_get(struct datapath *d, uint64_t cookie, struct cv_pod *ret)
+{
+	struct cv_pod pod;
+	int r = bpf_map_lookup_elem(d->map_fds[DATAPATH_PODS], &cookie, &pod);
+
+	if (r < 0)
+		return r;
+	*ret = pod;
+	return 0;
+}
+
+static void pod_addrs_del(struct datapath *d, uint64_t cookie)
+{
+	int fd = d->map_fds[DATAPATH_POD_ADDRS];
+	struct cv_pod_addr_key key, next;
+	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
+
+	while (has_next) {
+		key = next;
+		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
+		if (key.netns_cookie == cookie)
+			(void)bpf_map_delete_elem(fd, &key);
+	}
+}
+
+void datapath_pod_del(struct datapath *d, uint64_t cookie)
+{
+	struct cv_nameserver_slot slot = {.netns_cookie = cookie};
+
+	(void)bpf_map_delete_elem(d->map_fds[DATAPATH_PODS], &cookie);
+	pod_addrs_del(d, cookie);
+	for (slot.slot = 0; slot.slot < CV_DNS_PORTS; slot.slot++)
+		(void)bpf_map_delete_elem(d->map_fds[DATAPATH_NAMESERVER_SLOTS], &slot);
+}
+
+bool datapath_pod_next(struct datapath *d, uint64_t *cookie)
+{
+	uint64_t next;
+
+	if (bpf_map_get_next_key(d->map_fds[DATAPATH_PODS], *cookie ? cookie : NULL, &next) < 0)
+		return false;
+	*cookie = next;
+	return true;
+}
+
+int datapath_pod_addr_set(struct datapath *d, uint64_t cookie, const struct cv_addr *addr)
+{
+	struct cv_pod_addr_key key = {.netns_cookie = cookie, .addr = *addr};
+	uint32_t one = 1;
+
+	return bpf_map_update_elem(d->map_fds[DATAPATH_POD_ADDRS], &key, &one, BPF_ANY);
+}
+
+void datapath_pod_addr_del(struct datapath *d, uint64_t cookie, const struct cv_addr *addr)
+{
+	struct cv_pod_addr_key key = {.netns_cookie = cookie, .addr = *addr};
+
+	(void)bpf_map_delete_elem(d->map_fds[DATAPATH_POD_ADDRS], &key);
+}
+
+int datapath_steer_set(struct datapath *d, const struct cv_addr *addr, enum cv_steer_kind kind,
+		       int fd)
+{
+	struct cv_steer_key key = {.local = *addr, .kind = kind};
+	uint64_t value = (uint64_t)fd;
+
+	return bpf_map_update_elem(d->map_fds[DATAPATH_STEER], &key, &value, BPF_ANY);
+}
+
+void datapath_steer_del(struct datapath *d, const struct cv_addr *addr)
+{
+	struct cv_steer_key key = {.local = *addr, .kind = CV_STEER_PLAIN};
+
+	(void)bpf_map_delete_elem(d->map_fds[DATAPATH_STEER], &key);
+	key.kind = CV_STEER_HBONE;
+	(void)bpf_map_delete_elem(d->map_fds[DATAPATH_STEER], &key);
+}
+
+int datapath_lookup_attach(struct datapath *d, uint64_t cookie, int netns_fd)
+{
+	char path[PATH_LEN];
+	int r;
+
+	r = lookup_path(d->pin_dir, cookie, path);
+	if (r < 0)
+		return r;
+	return link_make(path, d->lookup_prog_fd, netns_fd, BPF_SK_LOOKUP);
+}
+
+void datapath_lookup_detach(struct datapath *d, uint64_t cookie)
+{
+	char path[PATH_LEN];
+
+	if (lookup_path(d->pin_dir, cookie, path) == 0)
+		link_destroy(path);
+}
+
+void datapath_lookup_sweep(struct datapath *d)
+{
+	_cleanup_(closedirp) DIR *dir = opendir(d->pin_dir);
+	struct cv_pod pod;
+	uint64_t cookie;
+
+	if (!dir)
+		return;
+	for (struct dirent *e = readdir(dir); e; e = readdir(dir)) {
+		if (!str_has_prefix(e->d_name, LOOKUP_PREFIX) ||
+		    str_parse_u64(e->d_name + strlen(LOOKUP_PREFIX), 1, UINT64_MAX, &cookie) < 0)
+			continue;
+		if (datapath_pod_get(d, cookie, &pod) < 0)
+			datapath_lookup_detach(d, cookie);
+	}
+}
+
+int datapath_mark(struct datapath *d, int fd, enum cv_socket_kind kind)
+{
+	struct cv_socket socket = {.kind = kind};
+
+	return bpf_map_update_elem(d->map_fds[DATAPATH_SOCKETS], &fd, &socket, BPF_ANY);
+}
+
+int datapath_counters(struct datapath *d, uint64_t ret[CV_REASON_MAX])
+{
+	_cleanup_(freep) uint64_t *cpus = NULL;
+	int n = libbpf_num_possible_cpus();
+
+	if (n < 0)
+		return n;
+	cpus = calloc((size_t)n, sizeof(*cpus));
+	if (!cpus)
+		return -ENOMEM;
+	for (uint32_t reason = 0; reason < CV_REASON_MAX; reason++) {
+		int r = bpf_map_lookup_elem(d->map_fds[DATAPATH_COUNTERS], &reason, cpus);
+
+		if (r < 0)
+			return r;
+		ret[reason] = 0;
+		for (int i = 0; i < n; i++)
+			ret[reason] += cpus[i];
+	}
+	return 0;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* datapath - the BPF programs, maps and links of this node, pinned in one folder: cv_<map>,
+ * prog_<program>, link_<program>, lookup_<netns cookie>. Pins outlive the agent; the next one
+ * adopts them: maps with all they hold, links with their programs replaced. Owner: agent. Thread:
+ * loop only. Functions that can fail for the administrator's reasons (datapath_open(),
+ * datapath_clean()) log the failure themselves; the others only return it. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/macros.h"
+#include "culvert/abi/maps.h"
+
+struct datapath; /* opaque */
+
+enum datapath_map {
+	DATAPATH_PODS,
+	DATAPATH_POD_ADDRS,
+	DATAPATH_WORKLOADS,
+	DATAPATH_SERVICES,
+	DATAPATH_CONNS,
+	DATAPATH_VOUCHED,
+	DATAPATH_STEER,
+	DATAPATH_SOCKETS,
+	DATAPATH_NAMESERVERS,
+	DATAPATH_NAMESERVER_ADDRS,
+	DATAPATH_NAMESERVER_SLOTS,
+	DATAPATH_COUNTERS,
+	DATAPATH_EVENTS,
+	DATAPATH_MAP_MAX,
+};
+
+/**
+ * datapath_open() - lock the pin folder, load, pin and attach everything, or adopt what is there.
+ * @pin_dir: folder on a bpffs; made if missing; copied.
+ * Return: 0; -EBUSY another agent holds the folder; -errno. The failure has been logged.
+ */
+_must_check_ int datapath_open(const char *pin_dir, struct datapath **ret);
+
+/** datapath_close() - let go; pins and links stay. Takes NULL. Return: NULL. */
+struct datapath *datapath_close(struct datapath *d);
+DEFINE_CLEANUP(struct datapath *, datapath_close);
+
+/** datapath_clean() - detach and unpin everything below @pin_dir. Return: 0, also when nothing was
+ * there; -EBUSY an agent is running; -errno. The failure has been logged. */
+_must_check_ int datapath_clean(const char *pin_dir);
+
+/** datapath_map_fd() - descriptor of a map; borrowed. */
+int datapath_map_fd(const struct datapath *d, enum datapath_map map);
+
+/** datapath_pod_set() - make or replace a pod's entry. Return: 0; -E2BIG map full; -errno. */
+_must_check_ int datapath_pod_set(struct datapath *d, uint64_t cookie, const struct cv_pod *pod);
+/** datapath_pod_get() - Return: 0; -ENOENT. */
+_must_check_ int datapath_pod_get(struct datapath *d, uint64_t cookie, struct cv_pod *ret);
+/** datapath_pod_del() - forget the pod and every address registered for it. Harmless when absent.
+ */
+void datapath_pod_del(struct datapath *d, uint64_t cookie);
+/** datapath_pod_next() - walk the pods' cookies: start with *@cookie = 0. Do not add while walking.
+ * Return: false at the end. */
+bool datapath_pod_next(struct datapath *d, uint64_t *cookie);
+
+/** datapath_pod_addr_set(), _del() - register an address of a pod. Return: 0; -errno. */
+_must_check_ int datapath_pod_addr_set(struct datapath *d, uint64_t cookie,
+				       const struct cv_addr *addr);
+void datapath_pod_addr_del(struct datapath *d, uint64_t cookie, const struct cv_addr *addr);
+
+/** datapath_steer_set() - what arrives at @addr goes to the listening socket @fd; replaces. Return:
+ * 0; -errno. */
+_must_check_ int datapath_steer_set(struct datapath *d, const struct cv_addr *addr,
+				    enum cv_steer_kind kind, int fd);
+/** datapath_steer_del() - both kinds of @addr. Harmless when absent. */
+void datapath_steer_del(struct datapath *d, const struct cv_addr *addr);
+
+/** datapath_lookup_attach() - put the sk_lookup program into a namespace; one that is there and
+ * pinned gets the new program. Return: 0; -errno. */
+_must_check_ int datapath_lookup_attach(struct datapath *d, uint64_t cookie, int netns_fd);
+/** datapath_lookup_detach() - take it out again. Harmless when absent. */
+void datapath_lookup_detach(struct datapath *d, uint64_t cookie);
+/** datapath_lookup_sweep() - detach every pinned lookup whose pod has no entry in cv_pods. */
+void datapath_lookup_sweep(struct datapath *d);
+
+/** datapath_mark() - say what kind of socket @fd is. Return: 0; -errno. */
+_must_check_ int datapath_mark(struct datapath *d, int fd, enum cv_socket_kind kind);
+
+/** datapath_counters() - sum over the CPUs of each counter. Return: 0; -errno. */
+_must_check_ int datapath_counters(struct datapath *d, uint64_t ret[CV_REASON_MAX]);

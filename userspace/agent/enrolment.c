@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "enrolment.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+#include "base/str.h"
+#include "net/addr.h"
+#include "resolvconf.h"
+
+#define CV_CLUSTER_ID     "Kubernetes"
+#define CAPTURE_FLAGS     (CV_POD_ALIVE | CV_POD_CAPTURE)
+#define LINK_LOCAL_PREFIX 0xfe80 /* and ffc0 */
+
+/* What is learnt inside the namespace. */
+struct look {
+	uint64_t cookie;
+	struct cv_addr addrs[NETNS_MAX_ADDRS];
+	size_t addr_count;
+};
+
+static int look_around(void *arg)
+{
+	struct look *look = arg;
+	int r;
+
+	r = netns_cookie(&look->cookie);
+	if (r < 0)
+		return r;
+	return netns_addrs(look->addrs, &look->addr_count);
+}
+
+static bool is_link_local(const struct cv_addr *a)
+{
+	uint8_t bytes[16];
+
+	if (cv_addr_bytes(a, bytes) == 4)
+		return bytes[0] == 169 && bytes[1] == 254;
+	return (((bytes[0] << 8) | bytes[1]) & 0xffc0) == LINK_LOCAL_PREFIX;
+}
+
+static bool addrs_have(const struct cv_addr *addrs, size_t n, const struct cv_addr *a)
+{
+	for (size_t i = 0; i < n; i++)
+		if (cv_addr_equal(&addrs[i], a))
+			return true;
+	return false;
+}
+
+bool enrolment_has_addr(const struct enrolment *e, const struct cv_addr *addr)
+{
+	return addrs_have(e->addrs, e->addr_count, addr);
+}
+
+static void addr_append(struct enrolment *e, const struct cv_addr *a)
+{
+	if (!enrolment_has_addr(e, a))
+		e->addrs[e->addr_count++] = *a;
+}
+
+/* The Pod's addresses first, in its order; then the others of the namespace, link-local ones last.
+ */
+static int addrs_order(struct enrolment *e, const struct podspec *spec, const struct look *look,
+		       char *err, size_t err_size)
+{
+	char text[CV_ADDR_STRLEN];
+
+	for (size_t i = 0; i < spec->ip_count; i++) {
+		if (!addrs_have(look->addrs, look->addr_count, &spec->ips[i])) {
+			(void)snprintf(
+				err, err_size,
+				"status.podIPs: the network namespace %.200s has no address %s",
+				spec->netns, cv_addr_format(&spec->ips[i], text));
+			return -EINVAL;
+		}
+		addr_append(e, &spec->ips[i]);
+	}
+	for (size_t i = 0; i < look->addr_count; i++)
+		if (!is_link_local(&look->addrs[i]))
+			addr_append(e, &look->addrs[i]);
+	for (size_t i = 0; i < look->addr_count; i++)
+		addr_append(e, &look->addrs[i]);
+	if (e->addr_count == 0) {
+		(void)snprintf(err, err_size, "the network namespace %.200s has no address yet",
+			       spec->netns);
+		return -EADDRNOTAVAIL;
+	}
+	return 0;
+}
+
+static void entry_init(struct enrolment *e)
+{
+	(void)snprintf(e->entry.name, sizeof(e->entry.name), "%s", e->key);
+	memset(&e->entry.addr4, 0, sizeof(e->entry.addr4));
+	memset(&e->entry.addr6, 0, sizeof(e->entry.addr6));
+	for (size_t i = e->addr_count; i > 0; i--) {
+		const struct cv_addr *a = &e->addrs[i - 1];
+
+		if (is_link_local(a))
+			continue;
+		if (cv_addr_is_v4(a))
+			e->entry.addr4 = *a;
+		else
+			e->entry.addr6 = *a;
+	}
+}
+
+/* Never capture the node itself, whatever an annotation says. */
+static int cookie_check(const struct enrolment *e, const char *netns, char *err, size_t err_size)
+{
+	struct stat st;
+
+	if (e->cookie != e->ctx->home->cookie &&
+	    !(stat("/proc/1/ns/net", &st) == 0 && st.st_ino == e->file.ino &&
+	      st.st_dev == e->file.dev))
+		return 0;
+	(void)snprintf(err, err_size, "%.200s is the host's network namespace, not a pod's", netns);
+	return -EINVAL;
+}
+
+/* A pod that was captured before this agent started stays so. */
+static int entry_adopt(struct enrolment *e)
+{
+	struct cv_pod old;
+	int r;
+
+	if (datapath_pod_get(e->ctx->datapath, e->cookie, &old) < 0)
+		return 0;
+	e->entry = old;
+	e->is_captured = e->is_adopted = (old.flags & CV_POD_CAPTURE) != 0;
+	if (!e->is_captured)
+		return 0;
+	for (size_t i = 0; i < e->addr_count; i++) {
+		r = datapath_pod_addr_set(e->ctx->datapath, e->cookie, &e->addrs[i]);
+		if (r < 0)
+			return r;
+	}
+	return datapath_lookup_attach(e->ctx->datapath, e->cookie, e->netns_fd);
+}
+
+static int open_namespace(struct enrolment *e, const struct podspec *spec, struct look *look,
+			  char *err, size_t err_size)
+{
+	int r;
+
+	r = netns_open(spec->netns, &e->netns_fd, &e->file);
+	if (r == 0)
+		r = netns_call(e->ctx->home, e->netns_fd, look_around, look);
+	if (r < 0) {
+		(void)snprintf(err, err_size, "cannot enter the network namespace %.200s: %s",
+			       spec->netns, strerror(-r));
+		return r;
+	}
+	e->cookie = look->cookie;
+	return cookie_check(e, spec->netns, err, err_size);
+}
+
+int enrolment_open(const struct enrolment_context *ctx, const struct podspec *spec,
+		   struct enrolment **ret, char *err, size_t err_size)
+{
+	_cleanup_(enrolment_forgetp) struct enrolment *e = calloc(1, sizeof(*e));
+	struct look look = {0};
+	int r;
+
+	if (!e)
+		return -ENOMEM;
+	e->ctx = ctx;
+	e->netns_fd = -EBADF;
+	list_init(&e->link);
+	listeners_init(&e->listeners);
+	(void)snprintf(e->key, sizeof(e->key), "%s", spec->key);
+	r = open_namespace(e, spec, &look, err, err_size);
+	if (r == 0)
+		r = addrs_order(e, spec, &look, err, err_size);
+	if (r < 0)
+		return r;
+	r = entry_adopt(e);
+	if (r < 0) {
+		(void)snprintf(err, err_size, "cannot adopt the pod's entries: %s", strerror(-r));
+		return r;
+	}
+	entry_init(e);
+	*ret = TAKE_PTR(e);
+	return 0;
+}
+
+struct enrolment *enrolment_forget(struct enrolment *e)
+{
+	if (!e)
+		return NULL;
+	loop_timer_del(&e->timer);
+	list_del(&e->link);
+	listeners_close(&e->listeners);
+	close_fd(e->netns_fd);
+	free(e);
+	return NULL;
+}
+
+struct enrolment *enrolment_close(struct enrolment *e)
+{
+	if (!e)
+		return NULL;
+	datapath_lookup_detach(e->ctx->datapath, e->cookie);
+	datapath_pod_del(e->ctx->datapath, e->cookie);
+	return enrolment_forget(e);
+}
+
+static void pod_add_fill(const struct enrolment *e, const struct podspec *spec,
+			 struct zds_pod_add *m)
+{
+	memset(m, 0, sizeof(*m));
+	m->h.type = ZDS_POD_ADD;
+	m->netns_cookie = e->cookie;
+	(void)snprintf(m->uid, sizeof(m->uid), CV_CLUSTER_ID "//Pod/%s/%s", spec->namespace_,
+		       spec->name);
+	(void)str_copy(m->namespace_, sizeof(m->namespace_), spec->namespace_);
+	(void)str_copy(m->name, sizeof(m->name), spec->name);
+	(void)str_copy(m->service_account, sizeof(m->service_account), spec->service_account);
+	m->addr_count = (uint32_t)MIN(e->addr_count, (size_t)ZDS_MAX_ADDRS);
+	memcpy(m->addrs, e->addrs, m->addr_count * sizeof(*m->addrs));
+	m->flags = CAPTURE_FLAGS | (spec->has_dns ? CV_POD_DNS : 0);
+	memcpy(m->outbound_ports, e->listeners.outbound_ports, sizeof(m->outbound_ports));
+	memcpy(m->dns_udp_ports, e->listeners.dns_udp_ports, sizeof(m->dns_udp_ports));
+	m->dns_tcp_port = e->listeners.dns_tcp_port;
+	if (spec->resolv_conf)
+		(void)resolvconf_read(spec->resolv_conf, m->search);
+}
+
+static int offer_in_namespace(void *arg)
+{
+	struct enrolment *e = arg;
+
+	return listeners_open(&e->ctx->marker, &e->listeners);
+}
+
+int enrolment_offer(struct enrolment *e, const struct podspec *spec, struct zds_pod_add *ret)
+{
+	int r;
+
+	listeners_close(&e->listeners);
+	r = netns_call(e->ctx->home, e->netns_fd, offer_in_namespace, e);
+	if (r < 0)
+		return r;
+	pod_add_fill(e, spec, ret);
+	return 0;
+}
+
+static int steer_set(struct enrolment *e)
+{
+	const struct listeners *l = &e->listeners;
+	int r;
+
+	for (size_t i = 0; i < e->addr_count; i++) {
+		r = datapath_steer_set(e->ctx->datapath, &e->addrs[i], CV_STEER_PLAIN,
+				       l->fds[ZDS_LISTEN_PLAIN]);
+		if (r == 0)
+			r = datapath_steer_set(e->ctx->datapath, &e->addrs[i], CV_STEER_HBONE,
+					       l->fds[ZDS_LISTEN_HBONE]);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Vouching begins with the pod's entry: from then on its dials to itself are let through. */
+static int vouch_begin(struct enrolment *e)
+{
+	int r;
+
+	r = datapath_pod_set(e->ctx->datapath, e->cookie, &e->entry);
+	for (size_t i = 0; r == 0 && i < e->addr_count; i++)
+		r = datapath_pod_addr_set(e->ctx->datapath, e->cookie, &e->addrs[i]);
+	return r;
+}
+
+static int capture_begin(struct enrolment *e, bool has_dns)
+{
+	struct cv_pod entry = e->entry;
+	int r;
+
+	entry.flags = CAPTURE_FLAGS | (has_dns ? CV_POD_DNS : 0);
+	memcpy(entry.outbound_ports, e->listeners.outbound_ports, sizeof(entry.outbound_ports));
+	memcpy(entry.dns_udp_ports, e->listeners.dns_udp_ports, sizeof(entry.dns_udp_ports));
+	entry.dns_tcp_port = e->listeners.dns_tcp_port;
+	r = datapath_pod_set(e->ctx->datapath, e->cookie, &entry);
+	if (r < 0)
+		return r;
+	e->entry = entry;
+	e->is_captured = true;
+	return 0;
+}
+
+int enrolment_capture(struct enrolment *e, bool has_dns)
+{
+	int r;
+
+	r = vouch_begin(e);
+	if (r == 0)
+		r = steer_set(e);
+	if (r == 0)
+		r = datapath_lookup_attach(e->ctx->datapath, e->cookie, e->netns_fd);
+	if (r == 0)
+		r = capture_begin(e, has_dns);
+	listeners_close(&e->listeners);
+	return r;
+}
+
+void enrolment_ztunnel_lost(struct enrolment *e)
+{
+	int r;
+
+	e->is_offered = e->is_acked = false;
+	listeners_close(&e->listeners);
+	if (!(e->entry.flags & CV_POD_ALIVE))
+		return;
+	e->entry.flags &= ~(unsigned int)CV_POD_ALIVE;
+	r = datapath_pod_set(e->ctx->datapath, e->cookie, &e->entry);
+	if (r < 0)
+		log_error_errno("agent", r, "cannot mark a pod as without ztunnel pod=%s", e->key);
+}
+
+void enrolment_uncapture(struct enrolment *e)
+{
+	int r;
+
+	if (!e->is_captured)
+		return;
+	e->is_captured = false;
+	e->entry.flags &= ~(unsigned int)(CV_POD_CAPTURE | CV_POD_DNS);
+	r = datapath_pod_set(e->ctx->datapath, e->cookie, &e->entry);
+	if (r < 0)
+		log_error_errno("agent", r, "cannot end the capture pod=%s", e->key);
+	datapath_lookup_detach(e->ctx->datapath, e->cookie);
+}
+
+int enrolment_recapture(struct enrolment *e, bool has_dns)
+{
+	int r;
+
+	r = datapath_lookup_attach(e->ctx->datapath, e->cookie, e->netns_fd);
+	if (r < 0)
+		return r;
+	e->entry.flags |= CV_POD_CAPTURE | (has_dns ? CV_POD_DNS : 0);
+	r = datapath_pod_set(e->ctx->datapath, e->cookie, &e->entry);
+	if (r < 0)
+		return r;
+	e->is_captured = true;
+	return 0;
+}
+
+static bool look_is_same(const struct enrolment *e, const struct look *look)
+{
+	if (look->addr_count != e->addr_count)
+		return false;
+	for (size_t i = 0; i < look->addr_count; i++)
+		if (!enrolment_has_addr(e, &look->addrs[i]))
+			return false;
+	return true;
+}
+
+int enrolment_refresh(struct enrolment *e, const struct podspec *spec)
+{
+	struct cv_addr old[NETNS_MAX_ADDRS];
+	size_t old_count = e->addr_count;
+	struct look look = {0};
+	char err[256];
+	int r;
+
+	r = netns_call(e->ctx->home, e->netns_fd, look_around, &look);
+	if (r < 0)
+		return r;
+	if (look_is_same(e, &look))
+		return 0;
+	memcpy(old, e->addrs, sizeof(old));
+	e->addr_count = 0;
+	r = addrs_order(e, spec, &look, err, sizeof(err));
+	if (r < 0) {
+		memcpy(e->addrs, old, sizeof(old));
+		e->addr_count = old_count;
+		return r;
+	}
+	for (size_t i = 0; i < old_count; i++)
+		if (!enrolment_has_addr(e, &old[i])) {
+			datapath_steer_del(e->ctx->datapath, &old[i]);
+			datapath_pod_addr_del(e->ctx->datapath, e->cookie, &old[i]);
+		}
+	entry_init(e);
+	return 1;
+}
+
+struct dial {
+	const struct sockets_marker *marker;
+	enum cv_socket_kind kind;
+	enum zds_family family;
+	unsigned int count;
+	int *fds;
+};
+
+static int dial_in_namespace(void *arg)
+{
+	const struct dial *d = arg;
+
+	return sockets_dial(d->marker, d->kind, d->family, d->count, d->fds);
+}
+
+int enrolment_dial(struct enrolment *e, enum cv_socket_kind kind, enum zds_family family,
+		   unsigned int count, int *ret)
+{
+	struct dial d = {&e->ctx->marker, kind, family, count, ret};
+
+	return netns_call(e->ctx->home, e->netns_fd, dial_in_namespace, &d);
+}

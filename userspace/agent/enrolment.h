@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* enrolment - one network namespace in the mesh: what the kernel and ztunnel have of it, and the
+ * steps in their order (DESIGN 4, Order): open, offer (listeners to ztunnel), capture, and back:
+ * uncapture, close. Owner: pods. Thread: loop only. Goes by netns cookie, which is never reused;
+ * names and addresses are. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/list.h"
+#include "base/loop.h"
+#include "culvert/zds.h"
+#include "datapath.h"
+#include "netns.h"
+#include "podspec.h"
+#include "sockets.h"
+
+/** struct enrolment_context - what all enrolments of an agent share; borrowed, outlives them. */
+struct enrolment_context {
+	struct datapath *datapath;
+	struct netns_home *home;
+	struct sockets_marker marker;
+};
+
+struct enrolment {
+	const struct enrolment_context *ctx;
+	struct list link;        /* pods' list */
+	struct pod *owner;       /* NULL once it is draining */
+	struct loop_timer timer; /* drain */
+	void *drain_arg;
+	uint64_t cookie;
+	int netns_fd; /* owned */
+	struct netns_file file;
+	char key[CV_NAME_LEN]; /* "namespace/name", cut as in the map */
+	struct cv_addr
+		addrs[NETNS_MAX_ADDRS]; /* the pod's own first, then the rest of the namespace's */
+	size_t addr_count;
+	struct cv_pod entry; /* as in cv_pods */
+	struct listeners listeners;
+	bool is_captured; /* the entry has CAPTURE: connections are captured or refused */
+	bool is_offered;  /* POD_ADD sent to the ztunnel of now */
+	bool is_acked;    /* and taken */
+	bool is_adopted;  /* found captured at start */
+};
+
+/**
+ * enrolment_open() - take a namespace: cookie, addresses. What the maps have of it is adopted.
+ * @err: a sentence, on failure.
+ * Return: 0; -EINVAL it is not a pod's namespace, or not this pod's; -errno.
+ */
+_must_check_ int enrolment_open(const struct enrolment_context *ctx, const struct podspec *spec,
+				struct enrolment **ret, char *err, size_t err_size);
+
+/** enrolment_close() - take everything out of the kernel and free. Steer entries are the caller's,
+ * see pods. Takes NULL. Return: NULL. */
+struct enrolment *enrolment_close(struct enrolment *e);
+
+/** enrolment_forget() - free, but leave the kernel as it is: the next agent adopts it. Takes NULL.
+ * Return: NULL. */
+struct enrolment *enrolment_forget(struct enrolment *e);
+DEFINE_CLEANUP(struct enrolment *, enrolment_forget);
+
+/** enrolment_offer() - make the listeners and fill the message that offers them. The descriptors
+ * are in e->listeners. Return: 0; -errno. */
+_must_check_ int enrolment_offer(struct enrolment *e, const struct podspec *spec,
+				 struct zds_pod_add *ret);
+
+/** enrolment_capture() - ztunnel has taken the listeners: vouching, steer entries, sk_lookup,
+ * capture, in this order. Lets go of the listeners. Return: 0; -errno (then nothing new is
+ * captured). */
+_must_check_ int enrolment_capture(struct enrolment *e, bool has_dns);
+
+/** enrolment_ztunnel_lost() - refuse what would go to ztunnel. Logs a failure. */
+void enrolment_ztunnel_lost(struct enrolment *e);
+
+/** enrolment_uncapture() - new connections are plain again; those under way still find their names
+ * and listeners. */
+void enrolment_uncapture(struct enrolment *e);
+/** enrolment_recapture() - back from that, before it is closed. Return: 0; -errno. */
+_must_check_ int enrolment_recapture(struct enrolment *e, bool has_dns);
+
+/** enrolment_has_addr() - is it one of the addresses? */
+bool enrolment_has_addr(const struct enrolment *e, const struct cv_addr *addr);
+
+/**
+ * enrolment_refresh() - look whether the namespace's addresses have changed; take what is gone out
+ * of the maps. What is new needs a new offer, since the agent keeps no listener to steer to.
+ * Return: 0 no change; 1 changed; -errno of looking (nothing changed).
+ */
+_must_check_ int enrolment_refresh(struct enrolment *e, const struct podspec *spec);
+
+/** enrolment_dial() - @count sockets of a kind, made in the namespace. Return: 0; -errno. */
+_must_check_ int enrolment_dial(struct enrolment *e, enum cv_socket_kind kind,
+				enum zds_family family, unsigned int count, int *ret);

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent.h"
+#include "base/log.h"
+#include "base/option.h"
+#include "datapath.h"
+
+#define NODE_MAX 63 /* RFC 1123 label, and the field in zds HELLO */
+
+#define FIELD(f) offsetof(struct agent_options, f)
+
+static const struct option_def options[] = {
+	{.name = "node",
+	 .type = OPTION_STRING,
+	 .offset = FIELD(node),
+	 .env = "NODE_NAME",
+	 .value_name = "NAME",
+	 .help = "name of this node: pods with this spec.nodeName are served"},
+	{.name = "config-dir",
+	 .type = OPTION_STRING,
+	 .offset = FIELD(config_dir),
+	 .value_name = "DIR",
+	 .help = "folder of Kubernetes manifests"},
+	{.name = "run-dir",
+	 .type = OPTION_STRING,
+	 .offset = FIELD(run_dir),
+	 .value_name = "DIR",
+	 .help = "where the sockets are (default: /run/culvert/NAME)"},
+	{.name = "pin-dir",
+	 .type = OPTION_STRING,
+	 .offset = FIELD(pin_dir),
+	 .default_value = "/sys/fs/bpf/culvert",
+	 .value_name = "DIR",
+	 .help = "folder on a bpffs for maps, programs and links; one per node"},
+	{.name = "ztunnel-user",
+	 .type = OPTION_STRING,
+	 .offset = FIELD(ztunnel_user),
+	 .default_value = "culvert-ztunnel",
+	 .value_name = "USER",
+	 .help = "who may connect as ztunnel, besides root"},
+	{.name = "log-level",
+	 .type = OPTION_STRING,
+	 .offset = FIELD(log_level),
+	 .default_value = "info",
+	 .env = "CULVERT_LOG_LEVEL",
+	 .value_name = "LEVEL",
+	 .help = "error, warn, info, debug or trace"},
+	{.name = "log-json",
+	 .type = OPTION_BOOL,
+	 .offset = FIELD(is_log_json),
+	 .help = "log lines as JSON"},
+	{.name = "clean",
+	 .type = OPTION_BOOL,
+	 .offset = FIELD(is_clean),
+	 .help = "detach and remove all that is pinned in --pin-dir, then exit"},
+	{.name = NULL},
+};
+
+static int usage_error(const char *message)
+{
+	(void)fprintf(stderr, "culvert-agent: %s\n", message);
+	return EXIT_FAILURE;
+}
+
+/* Return: NULL when all is well, else a sentence. */
+static const char *options_check(const struct agent_options *o)
+{
+	if (log_level_from_string(o->log_level) == LOG_LEVEL_INVALID)
+		return "--log-level: expected error, warn, info, debug or trace";
+	if (geteuid() != 0)
+		return "must be started as root (it then gives up all but five capabilities)";
+	if (o->is_clean)
+		return NULL;
+	if (!o->node || o->node[0] == '\0' || strlen(o->node) > NODE_MAX)
+		return "--node: expected a node name of 1 to 63 characters";
+	if (strchr(o->node, '/'))
+		return "--node: expected a name without /";
+	if (!o->config_dir)
+		return "--config-dir: expected a folder of manifests";
+	return NULL;
+}
+
+static int serve(const struct agent_options *o)
+{
+	_cleanup_(agent_freep) struct agent *a = NULL;
+
+	if (agent_new(o, &a) < 0)
+		return EXIT_FAILURE;
+	return agent_run(a) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+	struct agent_options o = {0};
+	char err[256];
+	const char *wrong;
+	int r, rest;
+
+	r = option_parse(options, &o, argc, argv, &rest, err, sizeof(err));
+	if (r == -ECANCELED) {
+		option_help(options, "culvert-agent --node NAME --config-dir DIR [OPTION]...",
+			    "Loads the BPF programs, enrols this node's pods and serves ztunnel's "
+			    "sockets.");
+		return EXIT_SUCCESS;
+	}
+	if (r < 0)
+		return usage_error(err);
+	if (rest < argc)
+		return usage_error("takes no arguments; see --help");
+	wrong = options_check(&o);
+	if (wrong)
+		return usage_error(wrong);
+	log_set_level(log_level_from_string(o.log_level));
+	log_set_format_json(o.is_log_json);
+	if (o.is_clean)
+		return datapath_clean(o.pin_dir) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	return serve(&o);
+}

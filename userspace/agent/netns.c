@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "netns.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ifaddrs.h>
+#include <linux/nsfs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+#include "net/addr.h"
+
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
+
+DEFINE_CLEANUP(struct ifaddrs *, freeifaddrs);
+
+int netns_cookie(uint64_t *ret)
+{
+	_cleanup_(close_fdp) int fd = -EBADF;
+	uint64_t cookie;
+	socklen_t len = sizeof(cookie);
+
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len) < 0)
+		return -errno;
+	*ret = cookie;
+	return 0;
+}
+
+int netns_home_open(struct netns_home *ret)
+{
+	_cleanup_(close_fdp) int fd = -EBADF;
+	uint64_t cookie;
+	int r;
+
+	fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	r = netns_cookie(&cookie);
+	if (r < 0)
+		return r;
+	*ret = (struct netns_home){.fd = TAKE_FD(fd), .cookie = cookie};
+	return 0;
+}
+
+void netns_home_close(struct netns_home *home)
+{
+	home->fd = close_fd(home->fd);
+}
+
+int netns_open(const char *path, int *ret_fd, struct netns_file *ret_file)
+{
+	_cleanup_(close_fdp) int fd = -EBADF;
+	struct stat st;
+
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (ioctl(fd, NS_GET_NSTYPE) != CLONE_NEWNET)
+		return -EINVAL;
+	*ret_file = (struct netns_file){.dev = st.st_dev, .ino = st.st_ino};
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+bool netns_file_is_same(const char *path, const struct netns_file *file)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && st.st_dev == file->dev && st.st_ino == file->ino;
+}
+
+int netns_call(const struct netns_home *home, int fd, int (*fn)(void *arg), void *arg)
+{
+	int r;
+
+	if (setns(fd, CLONE_NEWNET) < 0)
+		return -errno;
+	r = fn(arg);
+	if (setns(home->fd, CLONE_NEWNET) < 0) {
+		log_error("agent", "cannot return from a pod's network namespace: %m");
+		abort();
+	}
+	return r;
+}
+
+/* The address of one interface entry, if it is one that other hosts could dial. */
+static bool ifaddr_take(const struct ifaddrs *i, struct cv_addr *ret)
+{
+	struct cv_addr a;
+
+	if (!i->ifa_addr)
+		return false;
+	if (i->ifa_addr->sa_family == AF_INET)
+		a = cv_addr_from_v4(((const struct sockaddr_in *)i->ifa_addr)->sin_addr.s_addr);
+	else if (i->ifa_addr->sa_family == AF_INET6)
+		a = cv_addr_from_v6(&((const struct sockaddr_in6 *)i->ifa_addr)->sin6_addr);
+	else
+		return false;
+	if (cv_addr_is_loopback(&a))
+		return false;
+	*ret = a;
+	return true;
+}
+
+int netns_addrs(struct cv_addr ret[NETNS_MAX_ADDRS], size_t *ret_n)
+{
+	_cleanup_(freeifaddrsp) struct ifaddrs *all = NULL;
+	size_t n = 0;
+
+	if (getifaddrs(&all) < 0)
+		return -errno;
+	for (const struct ifaddrs *i = all; i; i = i->ifa_next) {
+		struct cv_addr a;
+
+		if (!ifaddr_take(i, &a))
+			continue;
+		if (n == NETNS_MAX_ADDRS)
+			return -E2BIG;
+		ret[n++] = a;
+	}
+	*ret_n = n;
+	return 0;
+}

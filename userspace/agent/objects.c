@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "objects.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/map.h"
+#include "base/str.h"
+#include "model/enrol.h"
+
+/* A Pod of this node, and what is wrong with it. */
+struct known_pod {
+	struct object *object;
+	bool is_enrolled; /* on_pod() was the last call */
+	char error[512];  /* "" when fine */
+};
+
+struct objects {
+	struct objects_config config;
+	char *node;
+	struct source *source;
+	struct map *pods;       /* "namespace/name" -> struct known_pod */
+	struct map *namespaces; /* name -> struct object */
+};
+
+static struct known_pod *known_pod_free(struct known_pod *k)
+{
+	if (!k)
+		return NULL;
+	object_unref(k->object);
+	free(k);
+	return NULL;
+}
+
+static void pod_error(struct known_pod *k, const char *what)
+{
+	const struct object *o = k->object;
+
+	(void)snprintf(k->error, sizeof(k->error), "%s:%u: Pod %s/%s: %s", o->file, o->line,
+		       o->namespace_, o->name, what);
+	log_error("agent", "%s", k->error);
+}
+
+/* Enrol, or release, as the labels of the moment say. A pod that cannot be understood stays as it
+ * is. */
+static void pod_decide(struct objects *o, const char *key, struct known_pod *k)
+{
+	const struct object *ns = map_get_str(o->namespaces, k->object->namespace_);
+	struct enrol_decision decision = enrol_decide(k->object, ns);
+	struct podspec *spec;
+	char err[300] = "";
+	int r;
+
+	k->error[0] = '\0';
+	if (!enrol_is_yes(decision.verdict)) {
+		if (k->is_enrolled)
+			log_info("agent", "pod is not to be in the mesh pod=%s because=\"%s\"", key,
+				 decision.reason);
+		k->is_enrolled = false;
+		o->config.on_pod_gone(o->config.arg, key);
+		return;
+	}
+	r = podspec_new(k->object, &spec, err, sizeof(err));
+	if (r < 0) {
+		pod_error(k, r == -EINVAL ? err : strerror(-r));
+		return;
+	}
+	if (!k->is_enrolled)
+		log_info("agent", "pod is to be in the mesh pod=%s because=\"%s\"", key,
+			 decision.reason);
+	k->is_enrolled = true;
+	o->config.on_pod(o->config.arg, spec);
+}
+
+static void pod_forget(struct objects *o, const char *key)
+{
+	struct known_pod *k = map_del_str(o->pods, key);
+
+	if (!k)
+		return;
+	o->config.on_pod_gone(o->config.arg, key);
+	known_pod_free(k);
+}
+
+/* Kubernetes leaves finished pods lying about; they have no namespace any more. */
+static bool is_finished(const struct object *pod)
+{
+	const char *phase = object_string(pod, "status.phase");
+
+	return phase && (streq(phase, "Succeeded") || streq(phase, "Failed"));
+}
+
+static int pod_put(struct objects *o, const char *key, struct object *obj)
+{
+	struct known_pod *k = map_get_str(o->pods, key);
+	int r;
+
+	if (!k) {
+		k = calloc(1, sizeof(*k));
+		if (!k)
+			return -ENOMEM;
+		r = map_put_str(o->pods, key, k);
+		if (r < 0) {
+			free(k);
+			return r;
+		}
+	}
+	object_unref(k->object);
+	k->object = object_ref(obj);
+	pod_decide(o, key, k);
+	return 0;
+}
+
+static void on_pod(struct objects *o, struct object *obj)
+{
+	_cleanup_(freep) char *key = str_format("%s/%s", obj->namespace_, obj->name);
+	const char *node = object_string(obj, "spec.nodeName");
+	int r;
+
+	if (!key)
+		return;
+	if (!node || !streq(node, o->node) || is_finished(obj)) {
+		pod_forget(o, key);
+		return;
+	}
+	r = pod_put(o, key, obj);
+	if (r < 0)
+		log_error_errno("agent", r, "cannot remember a pod pod=%s", key);
+}
+
+/* Pods of other namespaces are not touched. */
+static void namespace_decide(struct objects *o, const char *name)
+{
+	map_for_each (o->pods, it) {
+		struct known_pod *k = it.value;
+
+		if (streq(k->object->namespace_, name))
+			pod_decide(o, it.key, k);
+	}
+}
+
+static void on_namespace(struct objects *o, struct object *obj)
+{
+	struct object *new = object_ref(obj), *old = map_get_str(o->namespaces, obj->name);
+	int r = map_put_str(o->namespaces, obj->name, new);
+
+	if (r < 0) {
+		object_unref(new);
+		log_error_errno("agent", r, "cannot remember a namespace namespace=%s", obj->name);
+		return;
+	}
+	object_unref(old);
+	namespace_decide(o, obj->name);
+}
+
+static void on_put(void *arg, struct object *obj)
+{
+	struct objects *o = arg;
+
+	if (streq(obj->kind, "Pod"))
+		on_pod(o, obj);
+	else if (streq(obj->kind, "Namespace"))
+		on_namespace(o, obj);
+}
+
+static void on_delete(void *arg, struct object *obj)
+{
+	struct objects *o = arg;
+
+	if (streq(obj->kind, "Pod")) {
+		_cleanup_(freep) char *key = str_format("%s/%s", obj->namespace_, obj->name);
+
+		if (key)
+			pod_forget(o, key);
+	} else if (streq(obj->kind, "Namespace")) {
+		object_unref(map_del_str(o->namespaces, obj->name));
+		namespace_decide(o, obj->name);
+	}
+}
+
+/* The control plane reads the same folder and reports every error; the agent only what touches
+ * pods. */
+static void on_error(void *arg, const struct source_error *err)
+{
+	char line[1024];
+
+	if (!streq(err->kind, "Pod") && !streq(err->kind, "Namespace"))
+		return;
+	(void)source_error_format(err, line, sizeof(line));
+	log_write(err->is_warning ? LOG_WARN : LOG_ERROR, "agent", "%s", line);
+}
+
+static void on_error_cleared(void *arg, const char *file)
+{
+}
+
+static void on_synced(void *arg)
+{
+	const struct objects *o = arg;
+
+	o->config.on_synced(o->config.arg);
+}
+
+static const struct source_ops source_ops = {
+	.on_put = on_put,
+	.on_delete = on_delete,
+	.on_error = on_error,
+	.on_error_cleared = on_error_cleared,
+	.on_synced = on_synced,
+};
+
+int objects_new(const struct objects_config *config, struct objects **ret)
+{
+	_cleanup_(objects_freep) struct objects *o = calloc(1, sizeof(*o));
+	int r;
+
+	if (!o)
+		return -ENOMEM;
+	o->config = *config;
+	o->node = strdup(config->node);
+	if (!o->node)
+		return -ENOMEM;
+	r = map_new(&o->pods);
+	if (r == 0)
+		r = map_new(&o->namespaces);
+	if (r == 0)
+		r = source_folder_new(config->loop, config->config_dir, &source_ops, o, &o->source);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(o);
+	return 0;
+}
+
+struct objects *objects_free(struct objects *o)
+{
+	if (!o)
+		return NULL;
+	source_free(o->source);
+	if (o->pods)
+		map_for_each (o->pods, it)
+			known_pod_free(it.value);
+	if (o->namespaces)
+		map_for_each (o->namespaces, it)
+			object_unref(it.value);
+	map_free(o->pods);
+	map_free(o->namespaces);
+	free(o->node);
+	free(o);
+	return NULL;
+}
+
+void objects_for_each_error(const struct objects *o, void (*fn)(void *arg, const char *line),
+			    void *arg)
+{
+	map_for_each (o->pods, it) {
+		const struct known_pod *k = it.value;
+
+		if (k->error[0])
+			fn(arg, k->error);
+	}
+}

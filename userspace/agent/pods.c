@@ -1,0 +1,535 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pods_private.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "adopt.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/str.h"
+
+#define OFFERS_IN_FLIGHT 16
+#define RETRY_MIN_US     (50 * 1000)
+#define RETRY_MAX_US     (5 * 1000 * 1000)
+#define REFUSED_RETRY_US (5 * 1000 * 1000)
+#define CHECK_US         (1000 * 1000)
+#define REFRESH_EVERY    5 /* checks */
+/* How long a released pod's listeners and dial sockets stay, for connections under way and for
+ * peers that have not heard yet. */
+#define DRAIN_US (5 * 1000 * 1000)
+/* After an agent's restart: how long ztunnel may take to come back before its pods count as without
+ * one. */
+#define GRACE_US (3 * 1000 * 1000)
+
+static struct enrolment *by_cookie(const struct pods *p, uint64_t cookie)
+{
+	return map_get(p->by_cookie, &cookie, sizeof(cookie));
+}
+
+const char *pods_name(const struct pods *p, uint64_t netns_cookie)
+{
+	const struct enrolment *e = by_cookie(p, netns_cookie);
+
+	return e ? e->key : NULL;
+}
+
+/* ---- offers ---- */
+
+static void pod_fail(struct pod *pod, const char *what)
+{
+	if (what != pod->error)
+		(void)str_copy(pod->error, sizeof(pod->error), what);
+	if (!pod->is_error_logged)
+		log_warn("agent", "pod cannot be enrolled yet pod=%s error=\"%s\"", pod->spec->key,
+			 pod->error);
+	pod->is_error_logged = true;
+}
+
+static void pod_retry_in(struct pod *pod, uint64_t delay_us)
+{
+	(void)loop_timer_set(pod->pods->config.loop, &pod->retry, delay_us);
+}
+
+static void offer_one(struct pods *p, struct enrolment *e)
+{
+	struct zds_pod_add m;
+	char text[128];
+	int r;
+
+	r = enrolment_offer(e, e->owner->spec, &m);
+	if (r < 0) {
+		(void)snprintf(text, sizeof(text), "cannot make ztunnel's listeners: %s",
+			       strerror(-r));
+		pod_fail(e->owner, text);
+		pod_retry_in(e->owner, RETRY_MAX_US);
+		return;
+	}
+	r = zds_send(p->config.zds, &m.h, sizeof(m), e->listeners.fds, ZDS_LISTENERS);
+	if (r < 0) {
+		listeners_close(&e->listeners);
+		return;
+	}
+	e->is_offered = true;
+	p->in_flight++;
+}
+
+static bool may_offer(const struct pods *p)
+{
+	return p->is_synced && p->is_dests_synced && zds_is_connected(p->config.zds);
+}
+
+/* A bounded number at a time: each holds a dozen descriptors until ztunnel has answered. */
+static void offer_all(struct pods *p)
+{
+	struct zds_header synced = {.type = ZDS_SYNCED};
+	struct enrolment *e;
+
+	if (!may_offer(p))
+		return;
+	list_for_each_entry (e, &p->enrolments, link) {
+		if (p->in_flight >= OFFERS_IN_FLIGHT)
+			return;
+		if (!e->is_offered && e->owner->retry.at_us == 0)
+			offer_one(p, e);
+	}
+	if (!p->is_announced && zds_send(p->config.zds, &synced, sizeof(synced), NULL, 0) == 0)
+		p->is_announced = true;
+}
+
+/* ---- release ---- */
+
+static bool is_addr_of_another(const struct pods *p, const struct enrolment *self,
+			       const struct cv_addr *addr)
+{
+	const struct enrolment *e;
+
+	list_for_each_entry (e, &p->enrolments, link)
+		if (e != self && enrolment_has_addr(e, addr))
+			return true;
+	return false;
+}
+
+/* The end of an enrolment: nothing of it stays in the kernel. */
+static void enrolment_end(struct pods *p, struct enrolment *e)
+{
+	struct zds_pod_ref del = {.h.type = ZDS_POD_DEL, .netns_cookie = e->cookie};
+
+	for (size_t i = 0; i < e->addr_count; i++)
+		if (!is_addr_of_another(p, e, &e->addrs[i]))
+			datapath_steer_del(e->ctx->datapath, &e->addrs[i]);
+	if (by_cookie(p, e->cookie) == e)
+		(void)map_del(p->by_cookie, &e->cookie, sizeof(e->cookie));
+	if (e->is_offered && !e->is_acked)
+		p->in_flight--;
+	if (e->is_offered)
+		(void)zds_send(p->config.zds, &del.h, sizeof(del), NULL, 0);
+	log_info("agent", "pod released pod=%s netns_cookie=%" PRIu64, e->key, e->cookie);
+	enrolment_close(e);
+}
+
+static void on_drained(struct loop_timer *t)
+{
+	struct enrolment *e = container_of(t, struct enrolment, timer);
+	struct pods *p = e->drain_arg;
+
+	enrolment_end(p, e);
+	offer_all(p);
+}
+
+/* Take the pod out of the mesh: at once for new connections, later for those under way. */
+static void pod_release(struct pod *pod, bool is_namespace_gone)
+{
+	struct pods *p = pod->pods;
+	struct enrolment *e = TAKE_PTR(pod->enrolment);
+
+	if (!e)
+		return;
+	list_del(&e->link);
+	e->owner = NULL;
+	if (is_namespace_gone || !e->is_captured) {
+		enrolment_uncapture(e);
+		enrolment_end(p, e);
+		return;
+	}
+	log_info("agent", "pod is leaving the mesh pod=%s netns_cookie=%" PRIu64, e->key,
+		 e->cookie);
+	enrolment_uncapture(e);
+	list_add_tail(&p->draining, &e->link);
+	e->drain_arg = p;
+	e->timer.on_timer = on_drained;
+	if (loop_timer_set(p->config.loop, &e->timer, DRAIN_US) < 0)
+		enrolment_end(p, e);
+}
+
+/* ---- what an earlier agent left ---- */
+
+static bool is_owned(void *arg, uint64_t netns_cookie)
+{
+	return by_cookie(arg, netns_cookie) != NULL;
+}
+
+static bool is_awaited(void *arg, const char *name)
+{
+	const struct pods *p = arg;
+
+	map_for_each (p->by_key, it) {
+		const struct pod *pod = it.value;
+
+		if (!pod->enrolment && strncmp(pod->spec->key, name, CV_NAME_LEN - 1) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void stale_sweep(struct pods *p)
+{
+	static const struct adopt_ops ops = {is_owned, is_awaited};
+
+	p->has_stale = adopt_sweep(p->config.enrolment->datapath, &ops, p);
+}
+
+/* ---- one pod ---- */
+
+/* The label came back while the pod was draining: go on with what it still has, or end that first.
+ * It is offered again either way, since its account or addresses may be others now. */
+static struct enrolment *draining_take_back(struct pod *pod, struct enrolment *old,
+					    struct enrolment *new)
+{
+	struct pods *p = pod->pods;
+
+	loop_timer_del(&old->timer);
+	list_del(&old->link);
+	if (!old->is_acked || enrolment_recapture(old, pod->spec->has_dns) < 0) {
+		enrolment_end(p, old);
+		return new;
+	}
+	enrolment_forget(new);
+	old->is_offered = old->is_acked = false;
+	return old;
+}
+
+static int pod_own(struct pod *pod, struct enrolment *e)
+{
+	struct pods *p = pod->pods;
+	struct enrolment *old = by_cookie(p, e->cookie);
+	int r;
+
+	if (old && old->owner) {
+		(void)snprintf(pod->error, sizeof(pod->error),
+			       "its network namespace is already enrolled as %s", old->key);
+		enrolment_forget(e);
+		return -EEXIST;
+	}
+	if (old)
+		e = draining_take_back(pod, old, e);
+	r = map_put(p->by_cookie, &e->cookie, sizeof(e->cookie), e);
+	if (r < 0) {
+		enrolment_forget(e);
+		return r;
+	}
+	e->owner = pod;
+	list_add_tail(&p->enrolments, &e->link);
+	pod->enrolment = e;
+	return 0;
+}
+
+static void pod_open(struct pod *pod)
+{
+	struct pods *p = pod->pods;
+	struct enrolment *e;
+	int r;
+
+	r = enrolment_open(p->config.enrolment, pod->spec, &e, pod->error, sizeof(pod->error));
+	if (r == 0)
+		r = pod_own(pod, e);
+	if (r < 0) {
+		pod_fail(pod, pod->error);
+		pod->retry_us = MIN(MAX(pod->retry_us * 2, RETRY_MIN_US), RETRY_MAX_US);
+		pod_retry_in(pod, pod->retry_us);
+		return;
+	}
+	pod->retry_us = 0;
+	pod->error[0] = '\0';
+	pod->is_error_logged = false;
+	if (p->has_stale && p->is_synced)
+		stale_sweep(p);
+}
+
+static void on_pod_retry(struct loop_timer *t)
+{
+	struct pod *pod = container_of(t, struct pod, retry);
+
+	if (!pod->enrolment)
+		pod_open(pod);
+	offer_all(pod->pods);
+}
+
+static struct pod *pod_free(struct pod *pod)
+{
+	if (!pod)
+		return NULL;
+	loop_timer_del(&pod->retry);
+	enrolment_forget(pod->enrolment);
+	podspec_free(pod->spec);
+	free(pod);
+	return NULL;
+}
+
+static int pod_new(struct pods *p, struct podspec *spec, struct pod **ret)
+{
+	struct pod *pod = calloc(1, sizeof(*pod));
+	int r;
+
+	if (!pod)
+		return -ENOMEM;
+	pod->pods = p;
+	pod->retry.on_timer = on_pod_retry;
+	r = map_put_str(p->by_key, spec->key, pod);
+	if (r < 0) {
+		free(pod);
+		return r;
+	}
+	pod->spec = spec;
+	*ret = pod;
+	return 0;
+}
+
+/* The pod's object has changed in a way that matters. */
+static void pod_change(struct pod *pod, struct podspec *spec)
+{
+	struct enrolment *e = pod->enrolment;
+
+	podspec_free(pod->spec);
+	pod->spec = spec;
+	loop_timer_del(&pod->retry);
+	pod->is_error_logged = false;
+	if (!e)
+		return;
+	if (!netns_file_is_same(spec->netns, &e->file)) {
+		pod_release(pod, false);
+		return;
+	}
+	/* Addresses, account or DNS: a new offer carries them. */
+	if (enrolment_refresh(e, spec) < 0)
+		pod_fail(pod, "status.podIPs: not addresses of the pod's network namespace");
+	if (e->is_offered && !e->is_acked)
+		pod->pods->in_flight--;
+	e->is_offered = e->is_acked = false;
+}
+
+int pods_put(struct pods *p, struct podspec *spec)
+{
+	struct pod *pod = map_get_str(p->by_key, spec->key);
+	int r;
+
+	if (pod && podspec_is_same(pod->spec, spec)) {
+		podspec_free(spec);
+		return 0;
+	}
+	if (pod) {
+		pod_change(pod, spec);
+	} else {
+		r = pod_new(p, spec, &pod);
+		if (r < 0) {
+			podspec_free(spec);
+			return r;
+		}
+	}
+	if (!pod->enrolment)
+		pod_open(pod);
+	offer_all(p);
+	return 0;
+}
+
+void pods_remove(struct pods *p, const char *key)
+{
+	struct pod *pod = map_del_str(p->by_key, key);
+
+	if (!pod)
+		return;
+	pod_release(pod,
+		    pod->enrolment && !netns_file_is_same(pod->spec->netns, &pod->enrolment->file));
+	pod_free(pod);
+	if (p->has_stale && p->is_synced)
+		stale_sweep(p);
+}
+
+/* ---- ztunnel ---- */
+
+static void captured_log(const struct enrolment *e)
+{
+	log_info("agent", "pod captured pod=%s netns_cookie=%" PRIu64 " addresses=%zu", e->key,
+		 e->cookie, e->addr_count);
+}
+
+void pods_ack(struct pods *p, uint64_t netns_cookie, int error)
+{
+	struct enrolment *e = by_cookie(p, netns_cookie);
+	char text[160];
+	int r;
+
+	if (!e || !e->owner || !e->is_offered || e->is_acked)
+		return;
+	p->in_flight--;
+	r = error ? -error : enrolment_capture(e, e->owner->spec->has_dns);
+	if (r == 0) {
+		e->is_acked = true;
+		e->owner->error[0] = '\0';
+		e->owner->is_error_logged = false;
+		captured_log(e);
+	} else {
+		listeners_close(&e->listeners);
+		e->is_offered = false;
+		(void)snprintf(text, sizeof(text), "%s: %s",
+			       error ? "ztunnel did not take the pod" : "cannot write the maps",
+			       strerror(-r));
+		pod_fail(e->owner, text);
+		pod_retry_in(e->owner, REFUSED_RETRY_US);
+	}
+	offer_all(p);
+}
+
+void pods_need(struct pods *p, const struct zds_sockets *need)
+{
+	struct enrolment *e = by_cookie(p, need->netns_cookie);
+	struct zds_sockets reply = *need;
+	int fds[ZDS_MAX_FDS], r = -ENOENT;
+
+	if (e)
+		r = enrolment_dial(e, (enum cv_socket_kind)need->kind,
+				   (enum zds_family)need->family, need->count, fds);
+	reply.h.type = ZDS_SOCKETS;
+	reply.error = r < 0 ? (uint32_t)-r : 0;
+	reply.count = r < 0 ? 0 : need->count;
+	(void)zds_send(p->config.zds, &reply.h, sizeof(reply), fds, reply.count);
+	for (uint32_t i = 0; i < reply.count; i++)
+		close_fd(fds[i]);
+}
+
+void pods_ztunnel_connected(struct pods *p)
+{
+	loop_timer_del(&p->grace);
+	p->is_announced = false;
+	offer_all(p);
+}
+
+void pods_ztunnel_lost(struct pods *p)
+{
+	struct enrolment *e;
+
+	p->in_flight = 0;
+	list_for_each_entry (e, &p->enrolments, link)
+		enrolment_ztunnel_lost(e);
+	list_for_each_entry (e, &p->draining, link)
+		enrolment_ztunnel_lost(e);
+}
+
+static void on_grace(struct loop_timer *t)
+{
+	struct pods *p = container_of(t, struct pods, grace);
+
+	if (!zds_is_connected(p->config.zds)) {
+		log_warn("agent", "no ztunnel has come back: its pods' connections are refused");
+		pods_ztunnel_lost(p);
+	}
+}
+
+/* ---- time ---- */
+
+static void pod_check(struct pod *pod, bool is_refresh)
+{
+	struct enrolment *e = pod->enrolment;
+
+	if (!e)
+		return;
+	if (!netns_file_is_same(pod->spec->netns, &e->file)) {
+		pod_release(pod, true);
+		pod_open(pod);
+		return;
+	}
+	if (is_refresh && enrolment_refresh(e, pod->spec) > 0) {
+		log_info("agent", "pod has other addresses pod=%s", pod->spec->key);
+		if (e->is_offered && !e->is_acked)
+			pod->pods->in_flight--;
+		e->is_offered = e->is_acked = false;
+	}
+}
+
+static void on_check(struct loop_timer *t)
+{
+	struct pods *p = container_of(t, struct pods, check);
+	bool is_refresh = ++p->checks % REFRESH_EVERY == 0;
+
+	map_for_each (p->by_key, it)
+		pod_check(it.value, is_refresh);
+	offer_all(p);
+	(void)loop_timer_set(p->config.loop, t, CHECK_US);
+}
+
+void pods_synced(struct pods *p)
+{
+	if (p->is_synced)
+		return;
+	p->is_synced = true;
+	stale_sweep(p);
+	(void)loop_timer_set(p->config.loop, &p->grace, GRACE_US);
+	offer_all(p);
+}
+
+void pods_dests_synced(struct pods *p)
+{
+	if (p->is_dests_synced)
+		return;
+	p->is_dests_synced = true;
+	offer_all(p);
+}
+
+/* ---- life ---- */
+
+int pods_new(const struct pods_config *config, struct pods **ret)
+{
+	_cleanup_(pods_freep) struct pods *p = calloc(1, sizeof(*p));
+	int r;
+
+	if (!p)
+		return -ENOMEM;
+	p->config = *config;
+	list_init(&p->enrolments);
+	list_init(&p->draining);
+	p->check.on_timer = on_check;
+	p->grace.on_timer = on_grace;
+	r = map_new(&p->by_key);
+	if (r == 0)
+		r = map_new(&p->by_cookie);
+	if (r == 0)
+		r = loop_timer_set(config->loop, &p->check, CHECK_US);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(p);
+	return 0;
+}
+
+struct pods *pods_free(struct pods *p)
+{
+	struct enrolment *e, *tmp;
+
+	if (!p)
+		return NULL;
+	loop_timer_del(&p->check);
+	loop_timer_del(&p->grace);
+	if (p->by_key)
+		map_for_each (p->by_key, it)
+			pod_free(it.value);
+	list_for_each_entry_safe (e, tmp, &p->draining, link)
+		enrolment_close(e);
+	map_free(p->by_key);
+	map_free(p->by_cookie);
+	free(p);
+	return NULL;
+}

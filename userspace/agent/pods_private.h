@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* pods_private - what pods.c and pods_status.c share. Nobody else includes it. */
+#include "base/list.h"
+#include "base/map.h"
+#include "pods.h"
+
+/* A pod that is wanted in the mesh; its enrolment when its namespace is there. */
+struct pod {
+	struct pods *pods;
+	struct podspec *spec;
+	struct enrolment *enrolment; /* owned */
+	struct loop_timer retry;
+	uint64_t retry_us;
+	bool is_error_logged;
+	char error[256];
+};
+
+struct pods {
+	struct pods_config config;
+	struct map *by_key;     /* "namespace/name" -> struct pod, owned */
+	struct map *by_cookie;  /* netns cookie -> struct enrolment */
+	struct list enrolments; /* wanted ones */
+	struct list draining;   /* owned */
+	struct loop_timer check, grace;
+	unsigned int checks;
+	size_t in_flight; /* offers that ztunnel has not answered */
+	bool is_synced, is_dests_synced, has_stale;
+	bool is_announced; /* SYNCED sent to this ztunnel */
+};

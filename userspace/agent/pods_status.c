@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pods_status - what is told about the pods. Changes nothing. */
+#include "pods.h"
+
+#include <string.h>
+
+#include "pods_private.h"
+
+static const char *const state_names[PODS_STATE_MAX] = {"pending", "captured", "error"};
+
+const char *pods_state_name(enum pods_state state)
+{
+	return state_names[state];
+}
+
+static const char *waits_for(const struct pod *pod)
+{
+	const struct pods *p = pod->pods;
+
+	if (pod->error[0])
+		return pod->error;
+	if (!p->is_dests_synced)
+		return "waiting for the control plane";
+	if (!zds_is_connected(p->config.zds))
+		return "waiting for ztunnel";
+	return pod->enrolment && pod->enrolment->is_acked
+		       ? "waiting for the control plane to announce it"
+		       : "waiting for ztunnel to take it";
+}
+
+/* Captured means: both ways, and the mesh has been told. */
+static enum pods_state pod_state(const struct pod *pod)
+{
+	const struct enrolment *e = pod->enrolment;
+
+	if (!e || pod->error[0])
+		return PODS_ERROR;
+	if (!e->is_acked || !(e->entry.flags & CV_POD_ALIVE))
+		return PODS_PENDING;
+	return dests_has_workload(pod->pods->config.dests, &e->addrs[0]) ? PODS_CAPTURED
+									 : PODS_PENDING;
+}
+
+static void pod_info(const struct pod *pod, struct pods_info *ret)
+{
+	const struct enrolment *e = pod->enrolment;
+	enum pods_state state = pod_state(pod);
+
+	*ret = (struct pods_info){
+		.namespace_ = pod->spec->namespace_,
+		.name = pod->spec->name,
+		.state = state,
+		.error = state == PODS_CAPTURED ? "" : waits_for(pod),
+		.netns_cookie = e ? e->cookie : 0,
+		.addrs = e ? e->addrs : pod->spec->ips,
+		.addr_count = e ? e->addr_count : pod->spec->ip_count,
+	};
+}
+
+void pods_for_each(const struct pods *p, void (*fn)(void *arg, const struct pods_info *info),
+		   void *arg)
+{
+	map_for_each (p->by_key, it) {
+		struct pods_info info;
+
+		pod_info(it.value, &info);
+		fn(arg, &info);
+	}
+}
+
+void pods_count(const struct pods *p, size_t ret[PODS_STATE_MAX])
+{
+	memset(ret, 0, PODS_STATE_MAX * sizeof(*ret));
+	map_for_each (p->by_key, it)
+		ret[pod_state(it.value)]++;
+}

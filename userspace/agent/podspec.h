@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* podspec - what the agent needs to know of a Pod object. Immutable copy; owner: its creator. */
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/cleanup.h"
+#include "base/macros.h"
+#include "culvert/abi/addr.h"
+#include "source/object.h"
+
+#define POD_MAX_IPS 8
+
+struct podspec {
+	char *namespace_;
+	char *name;
+	char *key; /* "namespace/name" */
+	char *service_account;
+	char *netns;       /* path of the namespace */
+	char *resolv_conf; /* path, NULL: none known */
+	struct cv_addr ips[POD_MAX_IPS];
+	size_t ip_count;
+	bool has_dns; /* port 53 is captured; annotation ambient.istio.io/dns-capture=false says no
+		       */
+};
+
+/**
+ * podspec_new() - read a Pod
+ * @pod: borrowed.
+ * @err: a sentence that names the field, on -EINVAL.
+ * Return: 0; -EINVAL a field is missing or wrong; -ENOMEM.
+ */
+_must_check_ int podspec_new(const struct object *pod, struct podspec **ret, char *err,
+			     size_t err_size);
+/** podspec_free() - takes NULL. Return: NULL. */
+struct podspec *podspec_free(struct podspec *s);
+DEFINE_CLEANUP(struct podspec *, podspec_free);
+
+/** podspec_is_same() - nothing that the data path depends on differs. */
+bool podspec_is_same(const struct podspec *a, const struct podspec *b);

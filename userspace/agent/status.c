@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "status.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "events.h"
+#include "net/addr.h"
+
+static json_t *addrs_json(const struct cv_addr *addrs, size_t n)
+{
+	json_t *list = json_array();
+	char text[CV_ADDR_STRLEN];
+
+	for (size_t i = 0; i < n; i++)
+		(void)json_array_append_new(list, json_string(cv_addr_format(&addrs[i], text)));
+	return list;
+}
+
+static void pod_json(void *arg, const struct pods_info *p)
+{
+	json_t *list = arg;
+
+	(void)json_array_append_new(
+		list, json_pack("{s:s, s:s, s:s, s:o, s:I, s:s}", "namespace", p->namespace_,
+				"name", p->name, "state", pods_state_name(p->state), "addresses",
+				addrs_json(p->addrs, p->addr_count), "netns_cookie",
+				(json_int_t)p->netns_cookie, "error", p->error));
+}
+
+static json_t *features_json(const struct feature *features)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < FEATURE_COUNT; i++)
+		(void)json_array_append_new(
+			list, json_pack("{s:s, s:b, s:s, s:s}", "name", features[i].name, "present",
+					features[i].is_present, "since", features[i].since,
+					"without", features[i].without));
+	return list;
+}
+
+static json_t *counters_json(const uint64_t *counters)
+{
+	json_t *all = json_object();
+
+	for (uint32_t i = CV_NONE + 1; counters && i < CV_REASON_MAX; i++)
+		(void)json_object_set_new(all, reason_label(i),
+					  json_integer((json_int_t)counters[i]));
+	return all;
+}
+
+static void error_json(void *arg, const char *line)
+{
+	(void)json_array_append_new(arg, json_string(line));
+}
+
+int status_format(const struct status_input *in, struct buf *b)
+{
+	_cleanup_(json_decrefp) json_t *root = NULL;
+	_cleanup_(freep) char *text = NULL;
+	json_t *pods = json_array(), *errors = json_array();
+	int r;
+
+	pods_for_each(in->pods, pod_json, pods);
+	objects_for_each_error(in->objects, error_json, errors);
+	root = json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "node", in->node, "ztunnel",
+			 in->is_ztunnel_connected ? "connected" : "absent", "control",
+			 in->is_control_connected ? "connected" : "absent", "pods", pods,
+			 "features", features_json(in->features), "counters",
+			 counters_json(in->counters), "errors", errors);
+	if (!root)
+		return -ENOMEM;
+	text = json_dumps(root, JSON_INDENT(2));
+	if (!text)
+		return -ENOMEM;
+	r = buf_append_str(b, text);
+	return r < 0 ? r : buf_append_str(b, "\n");
+}

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "sweep.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/str.h"
+
+#define SWEEP_EVERY_US (1000 * 1000)
+#define SWEEP_BATCH    512 /* entries looked at per map and run */
+
+/* Where the walk through a map has come to. */
+struct cursor {
+	struct cv_tuple key;
+	bool is_inside;
+};
+
+struct sweep {
+	struct loop *loop;
+	struct datapath *datapath;
+	struct loop_timer timer;
+	struct cursor conns, vouched;
+};
+
+/* An MPTCP connection's entry lives as long as the connection: it ends with its client's close, or
+ * with its pod. */
+static bool is_conn_stale(const struct sweep *s, int fd, const struct cv_tuple *key,
+			  uint64_t now_ns)
+{
+	struct cv_conn conn;
+	struct cv_pod pod;
+
+	if (bpf_map_lookup_elem(fd, key, &conn) < 0 || !sweep_is_old(conn.time_ns, now_ns))
+		return false;
+	return !(conn.flags & CV_CONN_MPTCP) ||
+	       datapath_pod_get(s->datapath, key->netns_cookie, &pod) < 0;
+}
+
+static bool is_vouch_stale(const struct sweep *s, int fd, const struct cv_tuple *key,
+			   uint64_t now_ns)
+{
+	struct cv_vouch vouch;
+
+	return bpf_map_lookup_elem(fd, key, &vouch) == 0 && sweep_is_old(vouch.time_ns, now_ns);
+}
+
+typedef bool stale_fn(const struct sweep *s, int fd, const struct cv_tuple *key, uint64_t now_ns);
+
+static void walk(const struct sweep *s, enum datapath_map map, struct cursor *c, stale_fn *is_stale)
+{
+	int fd = datapath_map_fd(s->datapath, map);
+	uint64_t now_ns = now_monotonic_us() * 1000;
+
+	for (int i = 0; i < SWEEP_BATCH; i++) {
+		struct cv_tuple next;
+
+		if (bpf_map_get_next_key(fd, c->is_inside ? &c->key : NULL, &next) < 0) {
+			c->is_inside = false;
+			return;
+		}
+		/* The key stays valid as a place to go on from after its entry is gone: the walk
+		 * then starts over, which only costs time. */
+		c->key = next;
+		c->is_inside = true;
+		if (is_stale(s, fd, &next, now_ns))
+			(void)bpf_map_delete_elem(fd, &next);
+	}
+}
+
+static void on_sweep(struct loop_timer *t)
+{
+	struct sweep *s = container_of(t, struct sweep, timer);
+
+	walk(s, DATAPATH_CONNS, &s->conns, is_conn_stale);
+	walk(s, DATAPATH_VOUCHED, &s->vouched, is_vouch_stale);
+	(void)loop_timer_set(s->loop, t, SWEEP_EVERY_US);
+}
+
+int sweep_new(struct loop *loop, struct datapath *d, struct sweep **ret)
+{
+	_cleanup_(sweep_freep) struct sweep *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	s->loop = loop;
+	s->datapath = d;
+	s->timer.on_timer = on_sweep;
+	r = loop_timer_set(loop, &s->timer, SWEEP_EVERY_US);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(s);
+	return 0;
+}
+
+struct sweep *sweep_free(struct sweep *s)
+{
+	if (!s)
+		return NULL;
+	loop_timer_del(&s->timer);
+	free(s);
+	return NULL;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* sweep - removes from cv_conns and cv_vouched what a lost packet or a dead pod left there, a
+ * bounded number of entries per second. Owner: agent. Thread: loop only. */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/loop.h"
+#include "datapath.h"
+
+#define SWEEP_AFTER_NS (180ull * 1000 * 1000 * 1000)
+
+struct sweep; /* opaque */
+
+/** sweep_new() - start. @d is borrowed. Return: 0; -ENOMEM. */
+_must_check_ int sweep_new(struct loop *loop, struct datapath *d, struct sweep **ret);
+/** sweep_free() - takes NULL. Return: NULL. */
+struct sweep *sweep_free(struct sweep *s);
+DEFINE_CLEANUP(struct sweep *, sweep_free);
+
+/** sweep_is_old() - is an entry written at @time_ns stale at @now_ns? Times of CLOCK_MONOTONIC. */
+static inline bool sweep_is_old(uint64_t time_ns, uint64_t now_ns)
+{
+	return now_ns > time_ns && now_ns - time_ns > SWEEP_AFTER_NS;
+}

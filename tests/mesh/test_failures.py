@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes die, pods come back: no plaintext leaves, and all recovers by itself."""
+
+import os
+import random
+import signal
+import threading
+import time
+
+from conftest import SLOW
+from labkit.lab import culvert
+
+
+def kill(node, program):
+    """kill -9 of one process of a node. Return: its number."""
+    pid = node.pid(program)
+    assert pid, f"{program} does not run on {node.name}"
+    os.kill(pid, signal.SIGKILL)
+    return pid
+
+
+def works(cluster, pod=None, host=None):
+    return cluster.client(pod or cluster.alice, "talk", host or cluster.bob.ip4, "echo", check=False,
+                          text=cluster.secret, timeout=8)["ok"]
+
+
+def test_ztunnel_killed_refuses_and_comes_back(cluster, eventually):
+    node = cluster.mesh["n1"]
+    refused = []
+
+    def hammer():
+        while not done.is_set():
+            answer = cluster.client(cluster.alice, "talk", cluster.bob.ip4, "echo", check=False, text=cluster.secret,
+                                    timeout=8)
+            refused.append(not answer["ok"])
+
+    done = threading.Event()
+    thread = threading.Thread(target=hammer)
+    thread.start()
+    old = kill(node, "ztunnel")
+    pid = eventually(lambda: (p := node.pid("ztunnel")) and p != old and p, 20, what="a new ztunnel")
+    eventually(lambda: works(cluster), 30, what="traffic to go on")
+    done.set()
+    thread.join()
+    assert pid != old
+
+
+def test_no_ztunnel_means_connection_refused(cluster, eventually):
+    """Stopped, not killed: it cannot be restarted while we look; then killed, which is what closes its sockets."""
+    node = cluster.mesh["n1"]
+    supervisor = node.process.pid
+    os.kill(supervisor, signal.SIGSTOP)
+    try:
+        kill(node, "ztunnel")
+        eventually(lambda: cluster.client(cluster.alice, "talk", cluster.bob.ip4, "echo", check=False, timeout=8,
+                                          text=cluster.secret).get("error") in ("ConnectionRefusedError",
+                                                                                "PermissionError"),
+                   what="a refused connection")
+        answer = cluster.client(cluster.outsider, "talk", cluster.carol.ip4, "echo", check=False, text="x", timeout=8)
+        assert not answer["ok"], "towards a pod whose ztunnel is gone"
+        plain = cluster.client(cluster.alice, "talk", cluster.outsider.ip4, "echo", text=cluster.plain)
+        assert plain["ok"], "what is not of the mesh goes on"
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+    eventually(lambda: works(cluster), 30, what="traffic to go on")
+
+
+def test_agent_killed_keeps_traffic_and_comes_back(cluster, eventually):
+    node = cluster.mesh["n1"]
+    holder = cluster.hold(cluster.alice, cluster.bob.ip4)
+    old = kill(node, "agent")
+    eventually(lambda: (p := node.pid("agent")) and p != old, 20, what="a new agent")
+    eventually(lambda: {p.key for p in cluster.meshed() if p.node == "n1"} <= node.captured(), 20, what="pods captured")
+    eventually(lambda: works(cluster), 30, what="traffic to go on")
+    assert cluster.release_hold(holder)["ok"], "an open connection must outlive the agent"
+
+
+def test_control_killed_stops_nothing(cluster, eventually):
+    holder = cluster.hold(cluster.alice, cluster.bob.ip4)
+    old = {n.name: kill(n, "control") for n in cluster.mesh}
+    assert works(cluster)
+    for n in cluster.mesh:
+        eventually(lambda n=n: (p := n.pid("control")) and p != old[n.name], 20, what="a new control")
+        eventually(lambda n=n: n.status("control")["objects"], 20, what="its status")
+    assert works(cluster)
+    assert cluster.release_hold(holder)["ok"]
+
+
+def test_pod_restarts_with_the_same_address(cluster, eventually):
+    key, old = cluster.bob.key, cluster.bob
+    culvert("lab", "restart", key)
+    cluster.refresh()
+    assert cluster.bob.ip4 == old.ip4 and cluster.bob.pid != old.pid
+    cluster.mesh.wait_captured([cluster.bob])
+    eventually(lambda: works(cluster), 20, what="the new pod to be reached")
+    eventually(lambda: works(cluster, cluster.bob, cluster.alice.ip4), 20, what="the new pod to reach others")
+
+
+def test_upgrade_of_everything_on_a_node(cluster, eventually):
+    """SIGTERM to the whole node, then a new one: pins are adopted, nothing plain in between."""
+    node = cluster.mesh["n1"]
+    node.stop()
+    assert not works(cluster), "capture outlives its processes"
+    node.start()
+    cluster.mesh.wait_ready(node, 30 * SLOW)
+    eventually(lambda: works(cluster), 30, what="traffic to go on")
+
+
+def test_ten_rounds_of_random_kills(cluster, eventually):
+    seed = int(os.environ.get("CULVERT_TEST_SEED", time.time_ns() % 100000))
+    rounds = int(os.environ.get("CULVERT_TEST_KILLS", "10"))
+    print(f"seed {seed}")
+    dice = random.Random(seed)
+    done = threading.Event()
+
+    def hammer():
+        while not done.is_set():
+            works(cluster)
+
+    thread = threading.Thread(target=hammer)
+    thread.start()
+    try:
+        for _ in range(rounds):
+            node = cluster.mesh[dice.choice(["n1", "n2"])]
+            program = dice.choice(["ztunnel", "agent", "control"])
+            if pid := node.pid(program):
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(dice.random())
+    finally:
+        done.set()
+        thread.join()
+    for node in cluster.mesh:
+        cluster.mesh.wait_ready(node, 30 * SLOW)
+    cluster.mesh.wait_captured(cluster.meshed())
+    for pod, host in ((cluster.alice, cluster.bob.ip4), (cluster.bob, cluster.alice.ip6), (cluster.carol, cluster.bob.ip6)):
+        eventually(lambda p=pod, h=host: works(cluster, p, h), 30, what=f"{pod.key} to reach {host}")

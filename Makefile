@@ -9,11 +9,14 @@ V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 say = $(if $(filter 1,$(V)),@:,@printf '  %-8s %s\n' "$(1)" "$(2)")
 
-# SAN=1: ASan and UBSan in a build folder of their own.
+# SAN=1: ASan and UBSan; FUZZ=1: those and libFuzzer. Each in a build folder of its own.
 SAN ?= 0
-BUILD := build$(if $(filter 1,$(SAN)),/san)
+FUZZ ?= 0
+, := ,
+BUILD := build$(if $(filter 1,$(FUZZ)),/fuzz,$(if $(filter 1,$(SAN)),/san))
+is-san := $(filter 1,$(SAN) $(FUZZ))
 
-CC := $(if $(filter 1,$(SAN)),clang,gcc)
+CC := $(if $(is-san),clang,gcc)
 CLANG := clang
 AR := gcc-ar
 PKGS := openssl libnghttp2 yaml-0.1 libprotobuf-c jansson libcares libseccomp libcap-ng libbpf libcurl
@@ -21,9 +24,9 @@ PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread
 
 WARN := -Wall -Wextra -Wshadow -Wvla -Wmissing-prototypes -Wno-unused-parameter -Werror
-HARDEN := -fstack-protector-strong -fPIE $(if $(filter 1,$(SAN)),,-D_FORTIFY_SOURCE=2)
-SANFLAGS := $(if $(filter 1,$(SAN)),-fsanitize=address$(,)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
-, := ,
+HARDEN := -fstack-protector-strong -fPIE $(if $(is-san),,-D_FORTIFY_SOURCE=2)
+SANFLAGS := $(if $(is-san),-fsanitize=address$(,)undefined$(if $(filter 1,$(FUZZ)),$(,)fuzzer-no-link) \
+	-fno-sanitize-recover=all -fno-omit-frame-pointer)
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 CFLAGS ?= -O2 -g
 ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) $(HARDEN) $(SANFLAGS) -D_GNU_SOURCE -Iinclude -Iuserspace/lib -I. \
@@ -79,6 +82,9 @@ $(BUILD)/gen/culvert.skel.h: $(BUILD)/bpf/culvert.bpf.o
 	$(call say,SKEL,$@)
 	$(Q)mkdir -p $(@D) && bpftool gen skeleton $< name culvert_bpf > $@
 
+.PHONY: gen
+gen: $(proto-h) $(if $(bpf-srcs),$(BUILD)/gen/culvert.skel.h)
+
 $(BUILD)/obj/%.o: %.c | $(proto-h) $(if $(bpf-srcs),$(BUILD)/gen/culvert.skel.h)
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(CFLAGS-$*) -DCULVERT_VERSION='"$(VERSION)"' -c $< -o $@
@@ -105,6 +111,12 @@ unit-bins := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(unit-tests))
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(part-libs)
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_LDFLAGS) $< -Wl,--start-group $(part-libs) -Wl,--end-group $(PKG_LIBS) -lcmocka -o $@
+
+# tests/fuzz/fuzz-foo.c -> build/fuzz/bin/fuzz-foo; only with FUZZ=1
+fuzz-bins := $(patsubst tests/fuzz/%.c,build/fuzz/bin/%,$(fuzz-targets))
+build/fuzz/bin/fuzz-%: $(BUILD)/obj/tests/fuzz/fuzz-%.o $(part-libs)
+	$(call say,LD,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_LDFLAGS) -fsanitize=fuzzer $< -Wl,--start-group $(part-libs) -Wl,--end-group $(PKG_LIBS) -o $@
 
 # Helper programs of the tests: one source each.
 define test-prog-rule

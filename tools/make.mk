@@ -1,12 +1,77 @@
 # SPDX-License-Identifier: Apache-2.0
 # Targets that people type; how things are built is in ../Makefile.
+# Those that may install what the build needs run make again: packages found missing before are found then.
+
 .PHONY: help
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile tools/make.mk
+	@echo "  V=1 shows the commands; SAN=1 builds under ASan and UBSan, into build/san."
+
+.PHONY: setup
+setup: ## install packages and make the system users (root, Debian 12)
+	$(Q)tools/setup
+
+.PHONY: test
+test: setup ## every test, as the CI runs it (root)
+	$(Q)tools/run-tests style build unit fuzz bpf mesh interop san
 
 .PHONY: test-unit
-test-unit: $(unit-bins) ## unit tests (SAN=1: under ASan and UBSan)
-	$(Q)set -e; for t in $(unit-bins); do echo "== $$t"; $$t; done
+test-unit: ## unit tests (SAN=1: under ASan and UBSan)
+	$(Q)tools/run-tests $(if $(filter 1,$(SAN)),unit-san,unit)
+
+.PHONY: test-bpf
+test-bpf: ## BPF programs in the running kernel (root)
+	$(Q)tools/run-tests bpf
+
+.PHONY: test-mesh
+test-mesh: ## the whole mesh in the lab (root; SAN=1: under ASan and UBSan)
+	$(Q)tools/run-tests $(if $(filter 1,$(SAN)),mesh-san,mesh)
+
+.PHONY: test-interop
+test-interop: ## against openssl, Envoy and Istio's ztunnel, those that are there (root)
+	$(Q)tools/run-tests interop
+
+FUZZ_TIME ?= 300
+.PHONY: fuzz
+fuzz: ## libFuzzer, FUZZ_TIME=300 seconds per target
+	$(Q)FUZZ_TIME=$(FUZZ_TIME) tools/run-tests fuzz
+
+.PHONY: check-style
+check-style: ## format, layers, size limits, clang-tidy, cppcheck; results are cached per file
+	$(Q)tools/check-style
+
+.PHONY: format
+format: ## clang-format everything
+	$(Q)git ls-files -co --exclude-standard '*.c' '*.h' | xargs clang-format -i
+
+.PHONY: demo
+demo: setup ## two nodes, real nginx and Apache, one label: each claim with its evidence (root)
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)tools/lab/demo
+
+.PHONY: clean-lab
+clean-lab: ## remove all that the lab, the tests and the demo have made (root)
+	$(Q)tools/lab/clean
+
+.PHONY: bench
+bench: setup ## speed and size, beside no mesh and the peers: build/bench/report.json (root)
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)tests/bench/bench.py
+
+SOAK_ROUNDS ?= 200
+.PHONY: soak
+soak: setup ## kill -9 of every process at random, SOAK_ROUNDS=200 (root)
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)CULVERT_BIN=$(CURDIR)/$(BUILD)/bin SOAK_ROUNDS=$(SOAK_ROUNDS) /usr/bin/python3 -m pytest -q tests/mesh -k soak
+
+# For tools/run-tests: what there is to build and run, and one line per program.
+.PHONY: list-unit-tests list-fuzz-targets unit-bins fuzz-bins
+unit-bins: $(unit-bins)
+fuzz-bins: $(fuzz-bins)
+list-unit-tests:
+	@printf '%s\n' $(unit-bins)
+list-fuzz-targets:
+	@printf '%s\n' $(fuzz-bins)
 
 .PHONY: clean
 clean: ## remove build/

@@ -179,11 +179,6 @@ static void trailers_only_submit(struct grpc_call *c)
 	size_t n = 2 + trailers_make(c, status, message, nv + 2);
 
 	(void)nghttp2_submit_response(c->conn->session, c->stream_id, nv, n, NULL);
-	/* the client may still be sending: it is told to stop, the answer stands (RFC 9113,
-	 * section 8.1) */
-	if (nghttp2_session_get_stream_remote_close(c->conn->session, c->stream_id) == 0)
-		(void)nghttp2_submit_rst_stream(c->conn->session, NGHTTP2_FLAG_NONE, c->stream_id,
-						NGHTTP2_NO_ERROR);
 	grpc_conn_kick(c->conn);
 }
 

@@ -11,7 +11,7 @@
 #include "base/str.h"
 #include "userspace/lib/xds/discovery.pb-c.h"
 #include "xds/message.h"
-#include "xds/store.h"
+#include "xds/resources.h"
 
 #define DELTA_PATH      "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 #define REQUEST_MAX     (64u * 1024 * 1024) /* names and versions of a whole mesh, at a reconnect */
@@ -51,7 +51,7 @@ struct stream {
 
 struct xds_server {
 	struct loop *loop;
-	struct store stores[XDS_TYPE_MAX];
+	struct resources stores[XDS_TYPE_MAX];
 	struct list streams;
 	size_t n_streams;
 	uint64_t last_nonce;
@@ -124,7 +124,7 @@ static int batch_remove(struct batch *b, const char *name)
 	return 0;
 }
 
-static void batch_add(struct batch *b, enum xds_type type, const struct store_entry *e)
+static void batch_add(struct batch *b, enum xds_type type, const struct resource_entry *e)
 {
 	size_t i = b->n_resources++;
 	Google__Protobuf__Any *body = &b->bodies[i];
@@ -143,10 +143,10 @@ static void batch_add(struct batch *b, enum xds_type type, const struct store_en
 }
 
 /* What the client held before it came back and is gone since. */
-static int batch_add_vanished(struct batch *b, const struct store *store, struct sub *sub)
+static int batch_add_vanished(struct batch *b, const struct resources *store, struct sub *sub)
 {
 	map_for_each (sub->held, it) {
-		const struct store_entry *e = store_get(store, it.key);
+		const struct resource_entry *e = resources_get(store, it.key);
 		int r;
 
 		if (e && e->packed)
@@ -166,7 +166,7 @@ static bool is_for(const struct stream *st, enum xds_type type, const char *name
 }
 
 static int batch_add_entry(struct batch *b, const struct stream *st, enum xds_type type,
-			   const struct store_entry *e)
+			   const struct resource_entry *e)
 {
 	const struct sub *sub = &st->subs[type];
 	_cleanup_(freep) char *version = sub->held ? map_del_str(sub->held, e->name) : NULL;
@@ -184,14 +184,14 @@ static int batch_add_entry(struct batch *b, const struct stream *st, enum xds_ty
 
 static int batch_fill(struct batch *b, struct stream *st, enum xds_type type)
 {
-	struct store *store = &st->server->stores[type];
+	struct resources *store = &st->server->stores[type];
 	struct sub *sub = &st->subs[type];
-	struct store_entry *e;
+	struct resource_entry *e;
 	int r = 0;
 
 	if (sub->is_first && sub->held)
 		r = batch_add_vanished(b, store, sub);
-	for (e = store_after(store, sub->sent_seq); r == 0 && e; e = store_next(store, e)) {
+	for (e = resources_after(store, sub->sent_seq); r == 0 && e; e = resources_next(store, e)) {
 		if (b->n_resources == BATCH_RESOURCES || b->bytes >= BATCH_BYTES)
 			return 0;
 		r = batch_add_entry(b, st, type, e);
@@ -404,7 +404,7 @@ int xds_server_new(struct loop *loop, struct xds_server **ret)
 	s->loop = loop;
 	list_init(&s->streams);
 	for (int type = 0; type < XDS_TYPE_MAX; type++) {
-		r = store_init(&s->stores[type]);
+		r = resources_init(&s->stores[type]);
 		if (r < 0)
 			return r;
 	}
@@ -421,7 +421,7 @@ struct xds_server *xds_server_free(struct xds_server *s)
 	list_for_each_entry_safe (st, tmp, &s->streams, link)
 		stream_free(st);
 	for (int type = 0; type < XDS_TYPE_MAX; type++)
-		store_clear(&s->stores[type]);
+		resources_clear(&s->stores[type]);
 	free(s);
 	return NULL;
 }
@@ -439,12 +439,12 @@ struct grpc_method xds_server_method(struct xds_server *s)
 int xds_server_set(struct xds_server *s, enum xds_type type, const char *name, const void *packed,
 		   size_t len)
 {
-	return store_set(&s->stores[type], name, packed, len);
+	return resources_set(&s->stores[type], name, packed, len);
 }
 
 void xds_server_remove(struct xds_server *s, enum xds_type type, const char *name)
 {
-	store_remove(&s->stores[type], name);
+	resources_remove(&s->stores[type], name);
 }
 
 static void removed_forget(struct xds_server *s, enum xds_type type)
@@ -455,7 +455,7 @@ static void removed_forget(struct xds_server *s, enum xds_type type)
 	list_for_each_entry (st, &s->streams, link)
 		if (st->subs[type].is_open)
 			told = MIN(told, st->subs[type].sent_seq);
-	store_forget(&s->stores[type], told);
+	resources_forget(&s->stores[type], told);
 }
 
 void xds_server_flush(struct xds_server *s)

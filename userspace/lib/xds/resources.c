@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "xds/store.h"
+#include "xds/resources.h"
 
 #include <errno.h>
 #include <openssl/evp.h>
@@ -9,15 +9,15 @@
 
 #include "base/cleanup.h"
 
-int store_init(struct store *s)
+int resources_init(struct resources *s)
 {
-	*s = (struct store){0};
+	*s = (struct resources){0};
 	list_init(&s->entries);
 	list_init(&s->removed);
 	return map_new(&s->by_name);
 }
 
-static void entry_free(struct store *s, struct store_entry *e)
+static void entry_free(struct resources *s, struct resource_entry *e)
 {
 	(void)map_del_str(s->by_name, e->name);
 	list_del(&e->link);
@@ -27,9 +27,9 @@ static void entry_free(struct store *s, struct store_entry *e)
 	free(e);
 }
 
-void store_clear(struct store *s)
+void resources_clear(struct resources *s)
 {
-	struct store_entry *e, *tmp;
+	struct resource_entry *e, *tmp;
 
 	if (!s->by_name)
 		return;
@@ -38,7 +38,7 @@ void store_clear(struct store *s)
 	s->by_name = map_free(s->by_name);
 }
 
-static void entry_touch(struct store *s, struct store_entry *e)
+static void entry_touch(struct resources *s, struct resource_entry *e)
 {
 	e->seq = ++s->seq;
 	list_del(&e->link);
@@ -48,9 +48,9 @@ static void entry_touch(struct store *s, struct store_entry *e)
 		list_add_tail(&s->removed, &e->removed_link);
 }
 
-static int entry_new(struct store *s, const char *name, struct store_entry **ret)
+static int entry_new(struct resources *s, const char *name, struct resource_entry **ret)
 {
-	_cleanup_(freep) struct store_entry *e = calloc(1, sizeof(*e));
+	_cleanup_(freep) struct resource_entry *e = calloc(1, sizeof(*e));
 	int r;
 
 	if (!e)
@@ -67,22 +67,22 @@ static int entry_new(struct store *s, const char *name, struct store_entry **ret
 	return 0;
 }
 
-static int version_make(const void *packed, size_t len, char ret[STORE_VERSION_SIZE])
+static int version_make(const void *packed, size_t len, char ret[RESOURCE_VERSION_SIZE])
 {
 	unsigned char digest[EVP_MAX_MD_SIZE];
 
 	if (!EVP_Digest(packed, len, digest, NULL, EVP_sha256(), NULL))
 		return -ENOMEM;
-	for (int i = 0; i < (STORE_VERSION_SIZE - 1) / 2; i++)
+	for (int i = 0; i < (RESOURCE_VERSION_SIZE - 1) / 2; i++)
 		(void)snprintf(ret + 2 * i, 3, "%02x", digest[i]);
 	return 0;
 }
 
-int store_set(struct store *s, const char *name, const void *packed, size_t len)
+int resources_set(struct resources *s, const char *name, const void *packed, size_t len)
 {
-	struct store_entry *e = map_get_str(s->by_name, name);
+	struct resource_entry *e = map_get_str(s->by_name, name);
 	_cleanup_(freep) uint8_t *copy = NULL;
-	char version[STORE_VERSION_SIZE];
+	char version[RESOURCE_VERSION_SIZE];
 	int r;
 
 	if (e && e->packed && e->len == len && memcmp(e->packed, packed, len) == 0)
@@ -106,9 +106,9 @@ int store_set(struct store *s, const char *name, const void *packed, size_t len)
 	return 0;
 }
 
-void store_remove(struct store *s, const char *name)
+void resources_remove(struct resources *s, const char *name)
 {
-	struct store_entry *e = map_get_str(s->by_name, name);
+	struct resource_entry *e = map_get_str(s->by_name, name);
 
 	if (!e || !e->packed)
 		return;
@@ -117,18 +117,18 @@ void store_remove(struct store *s, const char *name)
 	entry_touch(s, e);
 }
 
-const struct store_entry *store_get(const struct store *s, const char *name)
+const struct resource_entry *resources_get(const struct resources *s, const char *name)
 {
 	return map_get_str(s->by_name, name);
 }
 
-struct store_entry *store_after(const struct store *s, uint64_t seq)
+struct resource_entry *resources_after(const struct resources *s, uint64_t seq)
 {
-	struct store_entry *first = NULL;
+	struct resource_entry *first = NULL;
 
 	/* from the newest: what a client lacks is mostly little */
 	for (struct list *l = s->entries.prev; l != &s->entries; l = l->prev) {
-		struct store_entry *e = list_entry(l, struct store_entry, link);
+		struct resource_entry *e = list_entry(l, struct resource_entry, link);
 
 		if (e->seq <= seq)
 			break;
@@ -137,15 +137,15 @@ struct store_entry *store_after(const struct store *s, uint64_t seq)
 	return first;
 }
 
-struct store_entry *store_next(const struct store *s, const struct store_entry *e)
+struct resource_entry *resources_next(const struct resources *s, const struct resource_entry *e)
 {
 	return e->link.next == &s->entries ? NULL
-					   : list_entry(e->link.next, struct store_entry, link);
+					   : list_entry(e->link.next, struct resource_entry, link);
 }
 
-void store_forget(struct store *s, uint64_t seq)
+void resources_forget(struct resources *s, uint64_t seq)
 {
-	struct store_entry *e, *tmp;
+	struct resource_entry *e, *tmp;
 
 	list_for_each_entry_safe (e, tmp, &s->removed, removed_link) {
 		if (e->seq > seq)

@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client and server - over a real UNIX socket: what changed and only that, nacks, reconnects, a
+ * mesh larger than a batch. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/map.h"
+#include "base/str.h"
+#include "net/unix.h"
+#include "xds/client.h"
+#include "xds/server.h"
+
+#define MANY 5000
+
+struct fixture {
+	struct loop *loop;
+	char dir[64], path[96];
+	struct xds_server *xds;
+	struct grpc_server *grpc;
+	struct grpc_method method;
+	struct xds_client *client;
+	struct map *held[XDS_TYPE_MAX]; /* name -> strdup of the bytes */
+	size_t n_resources, n_removed, n_done[XDS_TYPE_MAX];
+	bool is_connected;
+	const char *refused; /* name that on_resource() refuses */
+	struct xds_server_client seen;
+	char seen_detail[512];
+	size_t n_seen;
+};
+
+static int on_resource(void *arg, enum xds_type type, const char *name, const void *packed,
+		       size_t len, char *err, size_t err_size)
+{
+	struct fixture *f = arg;
+
+	f->n_resources++;
+	if (f->refused && streq(f->refused, name)) {
+		(void)snprintf(err, err_size, "do not like it");
+		return -EINVAL;
+	}
+	free(map_get_str(f->held[type], name));
+	assert_int_equal(map_put_str(f->held[type], name, strndup(packed, len)), 0);
+	return 0;
+}
+
+static void on_removed(void *arg, enum xds_type type, const char *name)
+{
+	struct fixture *f = arg;
+
+	f->n_removed++;
+	free(map_del_str(f->held[type], name));
+}
+
+static void on_update_done(void *arg, enum xds_type type)
+{
+	struct fixture *f = arg;
+
+	f->n_done[type]++;
+}
+
+static void on_state(void *arg, bool is_connected)
+{
+	struct fixture *f = arg;
+
+	assert_true(f->is_connected != is_connected);
+	f->is_connected = is_connected;
+}
+
+static const struct xds_ops ops = {on_resource, on_removed, on_update_done, on_state};
+
+static void server_start(struct fixture *f)
+{
+	struct grpc_server_config config = {
+		.loop = f->loop, .methods = &f->method, .n_methods = 1, .max_connections = 8};
+
+	assert_int_equal(xds_server_new(f->loop, &f->xds), 0);
+	f->method = xds_server_method(f->xds);
+	assert_int_equal(unix_stream_listen(f->path, 0600, &config.listen_fd), 0);
+	assert_int_equal(grpc_server_new(&config, &f->grpc), 0);
+}
+
+static void server_stop(struct fixture *f)
+{
+	f->grpc = grpc_server_free(f->grpc);
+	f->xds = xds_server_free(f->xds);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct xds_client_config config = {
+		.node_id = "ztunnel~1.1.1.1~z.ns~ns.svc.cluster.local",
+		.node_name = "n1",
+		.types = 1u << XDS_ADDRESS | 1u << XDS_AUTHORIZATION | 1u << XDS_NODE_CONFIG,
+		.ops = &ops,
+		.arg = f,
+	};
+
+	assert_non_null(f);
+	(void)snprintf(f->dir, sizeof(f->dir), "/tmp/culvert-unit-XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	(void)snprintf(f->path, sizeof(f->path), "%s/xds.sock", f->dir);
+	assert_int_equal(loop_new(&f->loop), 0);
+	for (int i = 0; i < XDS_TYPE_MAX; i++)
+		assert_int_equal(map_new(&f->held[i]), 0);
+	server_start(f);
+	config.loop = f->loop;
+	config.path = f->path;
+	assert_int_equal(xds_client_new(&config, &f->client), 0);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)xds_client_free(f->client);
+	server_stop(f);
+	(void)loop_free(f->loop);
+	for (int i = 0; i < XDS_TYPE_MAX; i++) {
+		map_for_each (f->held[i], it)
+			free(it.value);
+		(void)map_free(f->held[i]);
+	}
+	(void)unlink(f->path);
+	(void)rmdir(f->dir);
+	free(f);
+	return 0;
+}
+
+static void set(struct fixture *f, enum xds_type type, const char *name, const char *bytes)
+{
+	assert_int_equal(xds_server_set(f->xds, type, name, bytes, strlen(bytes)), 0);
+}
+
+static const char *held(struct fixture *f, enum xds_type type, const char *name)
+{
+	return map_get_str(f->held[type], name);
+}
+
+static void run_a_while(struct fixture *f, int ms)
+{
+	uint64_t end = now_monotonic_us() + (uint64_t)ms * 1000;
+
+	while (now_monotonic_us() < end)
+		(void)loop_run_once(f->loop, 5);
+}
+
+/* Until @n updates of the type were done. */
+static void run_until_done(struct fixture *f, enum xds_type type, size_t n)
+{
+	uint64_t end = now_monotonic_us() + 20000000;
+
+	while (f->n_done[type] < n && now_monotonic_us() < end)
+		(void)loop_run_once(f->loop, 50);
+	assert_true(f->n_done[type] >= n);
+}
+
+static void on_client(void *arg, const struct xds_server_client *client)
+{
+	struct fixture *f = arg;
+
+	f->n_seen++;
+	f->seen = *client;
+	(void)snprintf(f->seen_detail, sizeof(f->seen_detail), "%s", client->nack_detail);
+}
+
+static void look(struct fixture *f)
+{
+	f->n_seen = 0;
+	xds_server_for_each_client(f->xds, on_client, f);
+}
+
+static void sends_nothing_before_the_first_flush(void **state)
+{
+	struct fixture *f = *state;
+
+	set(f, XDS_ADDRESS, "a", "1");
+	run_a_while(f, 60);
+	assert_int_equal(f->n_done[XDS_ADDRESS], 0);
+	assert_false(f->is_connected);
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_ADDRESS, 1);
+	assert_true(f->is_connected);
+	assert_true(xds_client_is_connected(f->client));
+	assert_string_equal(held(f, XDS_ADDRESS, "a"), "1");
+}
+
+static void an_empty_store_is_news_once(void **state)
+{
+	struct fixture *f = *state;
+
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_AUTHORIZATION, 1);
+	xds_server_flush(f->xds);
+	run_a_while(f, 40);
+	assert_int_equal(f->n_done[XDS_AUTHORIZATION], 1);
+	assert_int_equal(f->n_resources, 0);
+}
+
+static void sends_only_what_changed(void **state)
+{
+	struct fixture *f = *state;
+
+	set(f, XDS_ADDRESS, "a", "1");
+	set(f, XDS_ADDRESS, "b", "1");
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_ADDRESS, 1);
+	assert_int_equal(f->n_resources, 2);
+	set(f, XDS_ADDRESS, "b", "2");
+	set(f, XDS_ADDRESS, "a", "1");
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_ADDRESS, 2);
+	assert_int_equal(f->n_resources, 3);
+	assert_string_equal(held(f, XDS_ADDRESS, "b"), "2");
+	xds_server_remove(f->xds, XDS_ADDRESS, "a");
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_ADDRESS, 3);
+	assert_null(held(f, XDS_ADDRESS, "a"));
+	assert_int_equal(f->n_resources, 3);
+}
+
+static void a_node_sees_its_own_configuration_only(void **state)
+{
+	struct fixture *f = *state;
+
+	set(f, XDS_NODE_CONFIG, "*", "all");
+	set(f, XDS_NODE_CONFIG, "n1", "mine");
+	set(f, XDS_NODE_CONFIG, "n2", "theirs");
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_NODE_CONFIG, 1);
+	assert_string_equal(held(f, XDS_NODE_CONFIG, "*"), "all");
+	assert_string_equal(held(f, XDS_NODE_CONFIG, "n1"), "mine");
+	assert_null(held(f, XDS_NODE_CONFIG, "n2"));
+}
+
+static void a_refusal_keeps_the_good_and_reaches_the_server(void **state)
+{
+	struct fixture *f = *state;
+
+	set(f, XDS_AUTHORIZATION, "ns/bad", "1");
+	set(f, XDS_AUTHORIZATION, "ns/good", "1");
+	f->refused = "ns/bad";
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_AUTHORIZATION, 1);
+	run_a_while(f, 40);
+	assert_string_equal(held(f, XDS_AUTHORIZATION, "ns/good"), "1");
+	look(f);
+	assert_int_equal(f->n_seen, 1);
+	assert_int_equal(f->seen.nacked, 1);
+	assert_string_equal(f->seen_detail, "ns/bad: do not like it");
+	assert_string_equal(f->seen.node_name, "n1");
+	/* no loop of refusals, and a later change goes through */
+	assert_int_equal(f->n_done[XDS_AUTHORIZATION], 1);
+	f->refused = NULL;
+	set(f, XDS_AUTHORIZATION, "ns/bad", "2");
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_AUTHORIZATION, 2);
+	assert_string_equal(held(f, XDS_AUTHORIZATION, "ns/bad"), "2");
+}
+
+static void a_new_server_sends_the_difference(void **state)
+{
+	struct fixture *f = *state;
+
+	set(f, XDS_ADDRESS, "same", "1");
+	set(f, XDS_ADDRESS, "changed", "1");
+	set(f, XDS_ADDRESS, "gone", "1");
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_ADDRESS, 1);
+	server_stop(f);
+	run_a_while(f, 80);
+	assert_false(f->is_connected);
+	/* nothing is forgotten while the control plane is away */
+	assert_int_equal(map_count(f->held[XDS_ADDRESS]), 3);
+	f->n_resources = 0;
+	server_start(f);
+	set(f, XDS_ADDRESS, "changed", "2");
+	set(f, XDS_ADDRESS, "same", "1");
+	set(f, XDS_ADDRESS, "new", "1");
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_ADDRESS, 2);
+	assert_int_equal(f->n_resources, 2);
+	assert_int_equal(f->n_removed, 1);
+	assert_string_equal(held(f, XDS_ADDRESS, "changed"), "2");
+	assert_string_equal(held(f, XDS_ADDRESS, "new"), "1");
+	assert_string_equal(held(f, XDS_ADDRESS, "same"), "1");
+	assert_null(held(f, XDS_ADDRESS, "gone"));
+	assert_true(f->is_connected);
+}
+
+static void a_whole_mesh_goes_in_batches(void **state)
+{
+	struct fixture *f = *state;
+	char name[32];
+
+	for (int i = 0; i < MANY; i++) {
+		(void)snprintf(name, sizeof(name), "w%d", i);
+		set(f, XDS_ADDRESS, name, name);
+	}
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_ADDRESS, MANY / 1024 + 1);
+	assert_int_equal(map_count(f->held[XDS_ADDRESS]), MANY);
+	assert_int_equal(f->n_resources, MANY);
+	for (int i = 0; i < MANY; i++) {
+		(void)snprintf(name, sizeof(name), "w%d", i);
+		xds_server_remove(f->xds, XDS_ADDRESS, name);
+	}
+	xds_server_flush(f->xds);
+	run_a_while(f, 200);
+	assert_int_equal(map_count(f->held[XDS_ADDRESS]), 0);
+	run_a_while(f, 40);
+	look(f);
+	assert_int_equal(f->seen.acked, 2 * MANY);
+}
+
+static void changes_in_flight_are_merged(void **state)
+{
+	struct fixture *f = *state;
+	char value[16];
+
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_ADDRESS, 1);
+	for (int i = 0; i < 1000; i++) {
+		(void)snprintf(value, sizeof(value), "%d", i);
+		set(f, XDS_ADDRESS, "a", value);
+		xds_server_flush(f->xds);
+	}
+	run_a_while(f, 100);
+	assert_string_equal(held(f, XDS_ADDRESS, "a"), "999");
+	assert_true(f->n_resources <= 3);
+}
+
+static void waits_for_a_server_that_is_not_there(void **state)
+{
+	struct fixture *f = *state;
+
+	server_stop(f);
+	(void)unlink(f->path);
+	run_a_while(f, 100);
+	assert_false(f->is_connected);
+	server_start(f);
+	set(f, XDS_ADDRESS, "a", "1");
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_ADDRESS, 1);
+	assert_string_equal(held(f, XDS_ADDRESS, "a"), "1");
+}
+
+static void knows_its_types(void **state)
+{
+	for (int i = 0; i < XDS_TYPE_MAX; i++)
+		assert_int_equal(xds_type_from_url(xds_type_url((enum xds_type)i)), i);
+	assert_int_equal(xds_type_from_url("type.googleapis.com/istio.workload.Workload"),
+			 XDS_TYPE_INVALID);
+	assert_int_equal(xds_type_from_url(""), XDS_TYPE_INVALID);
+}
+
+int main(void)
+{
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(sends_nothing_before_the_first_flush),
+		TEST(an_empty_store_is_news_once),
+		TEST(sends_only_what_changed),
+		TEST(a_node_sees_its_own_configuration_only),
+		TEST(a_refusal_keeps_the_good_and_reaches_the_server),
+		TEST(a_new_server_sends_the_difference),
+		TEST(a_whole_mesh_goes_in_batches),
+		TEST(changes_in_flight_are_merged),
+		TEST(waits_for_a_server_that_is_not_there),
+		cmocka_unit_test(knows_its_types),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* resources - the resources of one type in the order of their last change, removed ones included
+ * until everybody knows. Owner: xds/server. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/map.h"
+
+#define RESOURCE_VERSION_SIZE 17
+
+struct resource_entry {
+	struct list link;         /* by seq, ascending */
+	struct list removed_link; /* the same order, removed ones only */
+	uint64_t seq;             /* number of its last change, from 1 */
+	char *name;
+	uint8_t *packed; /* NULL: removed */
+	size_t len;
+	char version[RESOURCE_VERSION_SIZE]; /* hash of the bytes: the same after a restart of the
+					     control plane */
+};
+
+struct resources {
+	struct map *by_name;
+	struct list entries, removed;
+	uint64_t seq; /* of the last change */
+	size_t n_live;
+};
+
+_must_check_ int resources_init(struct resources *s);
+void resources_clear(struct resources *s);
+_must_check_ int resources_set(struct resources *s, const char *name, const void *packed,
+			       size_t len);
+void resources_remove(struct resources *s, const char *name);
+const struct resource_entry *resources_get(const struct resources *s, const char *name);
+/** resources_after() - the first entry that changed after @seq; NULL when none. */
+struct resource_entry *resources_after(const struct resources *s, uint64_t seq);
+struct resource_entry *resources_next(const struct resources *s, const struct resource_entry *e);
+/** resources_forget() - free removed entries up to and including @seq: everybody has been told. */
+void resources_forget(struct resources *s, uint64_t seq);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* buf - growable byte buffer with a read cursor. One owner. Growth doubles; memory goes back with buf_reset(). */
+/* buf - growable byte buffer with a read cursor. One owner. Growth doubles; memory goes back with
+ * buf_reset(). */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdarg.h>
@@ -26,9 +27,11 @@ static inline uint8_t *buf_head(const struct buf *b)
 	return b->data + b->start;
 }
 
-/** buf_reserve() - room for @n more bytes at the end; may move data. Return: 0; -ENOMEM; -ENOBUFS over the limit. */
+/** buf_reserve() - room for @n more bytes at the end; may move data. Return: 0; -ENOMEM; -ENOBUFS
+ * over the limit. */
 _must_check_ int buf_reserve(struct buf *b, size_t n);
-/** buf_tail() - where the next byte goes; valid after buf_reserve(). buf_produce() then counts them. */
+/** buf_tail() - where the next byte goes; valid after buf_reserve(). buf_produce() then counts
+ * them. */
 static inline uint8_t *buf_tail(struct buf *b)
 {
 	return b->data + b->end;

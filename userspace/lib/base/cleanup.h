@@ -8,7 +8,8 @@
 
 #define _cleanup_(f) __attribute__((cleanup(f)))
 
-/** DEFINE_CLEANUP() - make freep() for use with _cleanup_(), from a destructor `func(type)` that takes NULL. */
+/** DEFINE_CLEANUP() - make freep() for use with _cleanup_(), from a destructor `func(type)` that
+ * takes NULL. */
 #define DEFINE_CLEANUP(type, func)                                                                 \
 	static inline __attribute__((unused)) void func##p(type *p)                                \
 	{                                                                                          \
@@ -40,7 +41,8 @@ static inline void freep(void *p)
 	free(*(void **)p);
 }
 
-/** close_fd() - close if it is a descriptor. Return: -EBADF, so that `fd = close_fd(fd);` reads well. */
+/** close_fd() - close if it is a descriptor. Return: -EBADF, so that `fd = close_fd(fd);` reads
+ * well. */
 static inline int close_fd(int fd)
 {
 	if (fd >= 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* list - intrusive doubly linked list, circular, with a head. Owner: whoever holds the head. No locking. */
+/* list - intrusive doubly linked list, circular, with a head. Owner: whoever holds the head. No
+ * locking. */
 #include <stdbool.h>
 #include <stddef.h>
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* log - one line per event on stderr, text ("2026-11-21T15:04:05.123456Z info target message k=v") or JSON.
- * Thread-safe: one write(2) per line. Library code logs at debug only; a daemon logs each failure once. */
+/* log - one line per event on stderr, text ("2026-11-21T15:04:05.123456Z info target message k=v")
+ * or JSON. Thread-safe: one write(2) per line. Library code logs at debug only; a daemon logs each
+ * failure once. */
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -24,20 +25,23 @@ void log_set_format_json(bool is_json);
 void log_set_level(enum log_level level);
 enum log_level log_get_level(void);
 
-/** log_level_from_string() - "error", "warn", "info", "debug", "trace". Return: LOG_LEVEL_INVALID when unknown. */
+/** log_level_from_string() - "error", "warn", "info", "debug", "trace". Return: LOG_LEVEL_INVALID
+ * when unknown. */
 enum log_level log_level_from_string(const char *s);
 const char *log_level_to_string(enum log_level level);
 
 /**
  * log_write() - write a line. Use the macros.
  * @target: the part that speaks ("agent", "access", "ca"); static string.
- * @fmt:    the message, then key=value pairs that the caller formats: "pod enrolled pod=%s/%s took_us=%llu".
- * errno is left as it was; %m works.
+ * @fmt:    the message, then key=value pairs that the caller formats: "pod enrolled pod=%s/%s
+ * took_us=%llu". errno is left as it was; %m works.
  */
 void log_write(enum log_level level, const char *target, const char *fmt, ...) _printf_(3, 4);
 
-/** log_error_errno() and kin: `return log_error_errno("agent", r, "cannot open pod=%s", x);` appends ": <strerror>", returns r. */
-int log_write_errno(enum log_level level, const char *target, int r, const char *fmt, ...) _printf_(4, 5);
+/** log_error_errno() and kin: `return log_error_errno("agent", r, "cannot open pod=%s", x);`
+ * appends ": <strerror>", returns r. */
+int log_write_errno(enum log_level level, const char *target, int r, const char *fmt, ...)
+	_printf_(4, 5);
 
 #define log_error(target, ...) log_write(LOG_ERROR, target, __VA_ARGS__)
 #define log_warn(target, ...)  log_write(LOG_WARN, target, __VA_ARGS__)
@@ -48,4 +52,4 @@ int log_write_errno(enum log_level level, const char *target, int r, const char 
 			log_write(LOG_DEBUG, target, __VA_ARGS__);                                 \
 	} while (0)
 #define log_error_errno(target, r, ...) log_write_errno(LOG_ERROR, target, r, __VA_ARGS__)
-#define log_warn_errno(target, r, ...)	log_write_errno(LOG_WARN, target, r, __VA_ARGS__)
+#define log_warn_errno(target, r, ...)  log_write_errno(LOG_WARN, target, r, __VA_ARGS__)

@@ -10,10 +10,10 @@
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 
-#define _must_check_	  __attribute__((warn_unused_result))
-#define _printf_(f, a)	  __attribute__((format(printf, f, a)))
-#define _unused_	  __attribute__((unused))
-#define _noreturn_	  __attribute__((noreturn))
+#define _must_check_   __attribute__((warn_unused_result))
+#define _printf_(f, a) __attribute__((format(printf, f, a)))
+#define _unused_       __attribute__((unused))
+#define _noreturn_     __attribute__((noreturn))
 
 /** streq() - true when the two NUL-terminated strings are equal. Never for secrets. */
 #define streq(a, b) (strcmp((a), (b)) == 0)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* map - hash map from a byte-string key to a pointer. Owner: its creator. One thread. Keys are copied, values are
- * borrowed. Hashes are seeded per process, so that hostile keys cannot be made to collide. */
+/* map - hash map from a byte-string key to a pointer. Owner: its creator. One thread. Keys are
+ * copied, values are borrowed. Hashes are seeded per process, so that hostile keys cannot be made
+ * to collide. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -42,10 +43,11 @@ struct map_iter {
 	void *value;
 };
 
-/** map_next() - advance @it (start from zeroes). The current entry may be deleted while iterating, nothing may be added. */
+/** map_next() - advance @it (start from zeroes). The current entry may be deleted while iterating,
+ * nothing may be added. */
 bool map_next(const struct map *m, struct map_iter *it);
 
-#define map_for_each(m, it) for (struct map_iter it = { 0 }; map_next((m), &(it));)
+#define map_for_each(m, it) for (struct map_iter it = {0}; map_next((m), &(it));)
 
 /** map_hash() - the seeded hash itself (SipHash-1-3), for other tables. */
 uint64_t map_hash(const void *key, size_t key_len);

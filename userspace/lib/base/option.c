@@ -166,6 +166,7 @@ static int parse_one(const struct parser *p, int argc, char **argv, int *i)
 	return option_set(p, d, name, value);
 }
 
+/* NOLINTNEXTLINE(readability-function-size) */
 int option_parse(const struct option_def *defs, void *into, int argc, char **argv, int *ret_rest,
 		 char *err, size_t err_size)
 {
@@ -190,17 +191,17 @@ int option_parse(const struct option_def *defs, void *into, int argc, char **arg
 	return 0;
 }
 
-/* print_wrapped() - words of @s in the columns right of HELP_INDENT. */
-static void print_wrapped(const char *s)
+/* print_wrapped() - words of @s in the columns right of @indent. */
+static void print_wrapped(const char *s, size_t indent)
 {
-	size_t room = HELP_COLUMNS - HELP_INDENT;
+	size_t room = HELP_COLUMNS - indent;
 	size_t at = 0;
 
 	while (*s) {
 		size_t n = strcspn(s, " ");
 
 		if (at > 0 && at + 1 + n > room) {
-			printf("\n%*s", HELP_INDENT, "");
+			printf("\n%*s", (int)indent, "");
 			at = 0;
 		}
 		printf("%s%.*s", at > 0 ? " " : "", (int)n, s);
@@ -230,12 +231,14 @@ static void print_option(const struct option_def *d)
 		printf("%s\n%*s", left, HELP_INDENT, "");
 	else
 		printf("%-*s", HELP_INDENT, left);
-	print_wrapped(text);
+	print_wrapped(text, HELP_INDENT);
 }
 
 void option_help(const struct option_def *defs, const char *usage, const char *what)
 {
-	printf("Usage: %s\n\n%s\n\nOptions:\n", usage, what);
+	printf("Usage: %s\n\n", usage);
+	print_wrapped(what, 0);
+	puts("\nOptions:");
 	for (const struct option_def *d = defs; d->name; d++)
 		print_option(d);
 	printf("  -h, %-*s%s\n", HELP_INDENT - 6, "--help", "this text");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* option - one table drives parsing, --help and the environment. "--name VALUE", "--name=VALUE", "-n VALUE"; flags take none. */
+/* option - one table drives parsing, --help and the environment. "--name VALUE", "--name=VALUE",
+ * "-n VALUE"; flags take none. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,14 +15,15 @@ enum option_type {
 };
 
 struct option_def {
-	const char *name;	   /* without dashes; NULL ends the table */
-	char short_name;	   /* 0: none */
+	const char *name; /* without dashes; NULL ends the table */
+	char short_name;  /* 0: none */
 	enum option_type type;
-	size_t offset;		   /* of the field in the caller's struct */
+	size_t offset;             /* of the field in the caller's struct */
 	const char *default_value; /* as it would be typed; NULL: zero, NULL, false */
-	uint64_t min, max;	   /* OPTION_U64 */
-	const char *env;	   /* environment variable that sets it when the option is not given; NULL: none */
-	const char *value_name;	   /* for --help: "DIR", "N" */
+	uint64_t min, max;         /* OPTION_U64 */
+	const char *env; /* environment variable that sets it when the option is not given; NULL:
+			    none */
+	const char *value_name; /* for --help: "DIR", "N" */
 	const char *help;
 };
 
@@ -29,9 +31,11 @@ struct option_def {
  * option_parse() - defaults, environment, then argv into @into.
  * @defs:     table, ended by a NULL name.
  * @into:     the struct that the offsets are of.
- * @ret_rest: first argument that is not an option (argc when none); parsing stops there or after "--".
+ * @ret_rest: first argument that is not an option (argc when none); parsing stops there or after
+ * "--".
  * @err:      filled with a clear sentence on failure ("--workers: 99 is not in 1..64").
- * Return: 0; -EINVAL, @err set; -ECANCELED when --help was asked (nothing printed: call option_help()).
+ * Return: 0; -EINVAL, @err set; -ECANCELED when --help was asked (nothing printed: call
+ * option_help()).
  */
 _must_check_ int option_parse(const struct option_def *defs, void *into, int argc, char **argv,
 			      int *ret_rest, char *err, size_t err_size);

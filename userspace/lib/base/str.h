@@ -9,15 +9,19 @@
 
 bool str_has_prefix(const char *s, const char *prefix);
 bool str_has_suffix(const char *s, const char *suffix);
-/** str_parse_u64() - a whole decimal string in [min, max]. Return: 0; -EINVAL not a number; -ERANGE. @ret untouched on failure. */
+/** str_parse_u64() - a whole decimal string in [min, max]. Return: 0; -EINVAL not a number;
+ * -ERANGE. @ret untouched on failure. */
 _must_check_ int str_parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret);
 /** str_format() - asprintf that returns NULL on lack of memory; caller frees. */
 char *str_format(const char *fmt, ...) _printf_(1, 2);
-/** str_copy() - bounded copy, always NUL-terminated. Return: 0; -ENOBUFS when cut (destination then ""). */
+/** str_copy() - bounded copy, always NUL-terminated. Return: 0; -ENOBUFS when cut (destination then
+ * ""). */
 int str_copy(char *dst, size_t size, const char *src);
-/** file_read() - a whole file of at most @max bytes, NUL-terminated, caller frees. @ret_len may be NULL. Return: 0; -errno; -EFBIG. */
+/** file_read() - a whole file of at most @max bytes, NUL-terminated, caller frees. @ret_len may be
+ * NULL. Return: 0; -errno; -EFBIG. */
 _must_check_ int file_read(const char *path, size_t max, char **ret, size_t *ret_len);
-/** file_write_atomic() - write to a temporary beside @path, fsync, rename. Mode is exact. Return: 0; -errno. */
+/** file_write_atomic() - write to a temporary beside @path, fsync, rename. Mode is exact. Return:
+ * 0; -errno. */
 _must_check_ int file_write_atomic(const char *path, const void *p, size_t n, unsigned int mode);
 /** mkdir_p() - make a directory and its parents. Return: 0; -errno. */
 int mkdir_p(const char *path, unsigned int mode);

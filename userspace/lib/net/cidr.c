@@ -43,7 +43,7 @@ bool cidr_contains(const struct cidr *c, const struct cv_addr *a)
 		return false;
 	for (int i = 0; i < 4 && left > 0; i++) {
 		unsigned int n = MIN(left, 32U);
-		uint32_t mask = ~(uint32_t)0 << (32 - n);
+		uint32_t mask = (uint32_t)(~(uint64_t)0 << (32 - n));
 
 		if ((ntohl(c->addr.w[i]) ^ ntohl(a->w[i])) & mask)
 			return false;
@@ -57,7 +57,7 @@ const char *cidr_format(const struct cidr *c, char buf[CIDR_STRLEN])
 	char addr[CV_ADDR_STRLEN];
 	bool is_v4 = cv_addr_is_v4(&c->addr) && c->len >= V4_PREFIX;
 
-	(void)snprintf(buf, CIDR_STRLEN, "%s/%u", cv_addr_format(&c->addr, addr),
+	(void)snprintf(buf, CIDR_STRLEN, "%s/%d", cv_addr_format(&c->addr, addr),
 		       is_v4 ? c->len - V4_PREFIX : c->len);
 	return buf;
 }

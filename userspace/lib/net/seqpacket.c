@@ -68,6 +68,7 @@ static size_t take_fds(struct msghdr *msg, int all[SEQPACKET_FDS_MAX])
 	return n;
 }
 
+/* NOLINTNEXTLINE(readability-function-size) */
 ssize_t seqpacket_recv(int fd, void *buf, size_t size, int *fds, size_t max_fds, size_t *ret_nfds)
 {
 	struct iovec iov = {.iov_base = buf, .iov_len = size};

@@ -26,7 +26,7 @@ _must_check_ int seqpacket_send(int fd, const void *buf, size_t len, const int *
  * closed); -errno.
  */
 _must_check_ ssize_t seqpacket_recv(int fd, void *buf, size_t size, int *fds, size_t max_fds,
-				    size_t *ret_nfds); /* NOLINT(readability-function-size) */
+				    size_t *ret_nfds);
 /** peer_cred() - who connected (SO_PEERCRED, taken at connect(2)). @ret_pid may be NULL. Return: 0;
  * -errno. */
 _must_check_ int peer_cred(int fd, uid_t *ret_uid, pid_t *ret_pid);

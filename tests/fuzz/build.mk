@@ -1,0 +1,6 @@
+fuzz-targets += tests/fuzz/fuzz-manifest.c
+fuzz-targets += tests/fuzz/fuzz-xds.c
+fuzz-targets += tests/fuzz/fuzz-session.c
+fuzz-targets += tests/fuzz/fuzz-dns.c
+fuzz-targets += tests/fuzz/fuzz-zds.c
+fuzz-targets += tests/fuzz/fuzz-spiffe.c

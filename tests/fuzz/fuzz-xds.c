@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fuzz-xds - resources from a control plane to the objects of ztunnel's snapshot. */
+#include "tests/fuzz/fuzz.h"
+#include "ztunnel/decode.h"
+#include "ztunnel/policy.h"
+#include "ztunnel/state.h"
+#include "ztunnel/state_internal.h"
+
+static void fuzz_address(const uint8_t *data, size_t size)
+{
+	struct decoded_address address = {0};
+	char err[256] = "";
+
+	if (decode_address(data, size, "", &address, err, sizeof(err)) < 0)
+		return;
+	if (address.workload)
+		workload_unref(address.workload);
+	if (address.service)
+		service_def_unref(address.service);
+}
+
+static void fuzz_policy(const uint8_t *data, size_t size)
+{
+	struct policy *policy = NULL;
+	char err[256] = "";
+
+	(void)!decode_policy("ns/name", data, size, &policy, err, sizeof(err));
+	policy_unref(policy);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	if (size == 0)
+		return 0;
+	if (data[0] & 1)
+		fuzz_policy(data + 1, size - 1);
+	else
+		fuzz_address(data + 1, size - 1);
+	return 0;
+}

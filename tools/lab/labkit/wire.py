@@ -3,7 +3,6 @@
 
 import dataclasses
 import ipaddress
-import pathlib
 import re
 import secrets
 import signal
@@ -61,10 +60,12 @@ def _packet(when, frame):
     return None
 
 
-def read_pcap(path):
-    """The TCP segments of a capture, in order."""
-    data = pathlib.Path(path).read_bytes()
-    at = 24
+def read_pcap(path, start=24):
+    """The TCP segments of a capture from a file offset on, in order, each with the offset behind it."""
+    with open(path, "rb") as f:
+        f.seek(start)
+        data = f.read()
+    at = 0
     while at + 16 <= len(data):
         sec, usec, length, _ = struct.unpack_from("<IIII", data, at)
         frame = data[at + 16:at + 16 + length]
@@ -73,7 +74,7 @@ def read_pcap(path):
         at += 16 + length
         segment = _packet(sec + usec / 1e6, frame)
         if segment:
-            yield segment
+            yield segment, start + at
 
 
 class _Capture:
@@ -145,7 +146,7 @@ class Wire:
     def segments(self):
         """Every TCP segment so far, by time."""
         time.sleep(0.1)
-        return sorted((s for c in self.captures for s in read_pcap(c.path)), key=lambda s: s.time)
+        return sorted((s for c in self.captures for s, _ in read_pcap(c.path)), key=lambda s: s.time)
 
 
 def streams(segments):

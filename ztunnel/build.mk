@@ -1,3 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
 ztunnel-srcs += $(addprefix ztunnel/,arena.c authz.c decode.c decode_policy.c reflist.c resolve.c state.c state_builder.c)
 ztunnel-srcs += $(addprefix ztunnel/,access_log.c admin.c certs.c certs_json.c config_dump.c telemetry.c xds_sync.c)
+ztunnel-srcs += $(addprefix ztunnel/,dns.c dns_lookup.c dns_tcp.c dns_udp.c dns_wire.c)

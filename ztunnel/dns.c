@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ztunnel/dns.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/str.h"
+#include "net/addr.h"
+#include "ztunnel/dns_internal.h"
+#include "ztunnel/state.h"
+
+#define TARGET         "dns"
+#define DEFAULT_DOMAIN "cluster.local"
+#define NUMBER_MASK    0x003fffff /* of 127.64.0.0/10 */
+#define LOOPBACK_BASE  0x7f400000
+#define ASK_AGAIN_US   (1000 * 1000)
+#define SLOTS_MAX      16384
+
+static void stock_drop(struct dns_stock *s)
+{
+	while (s->count)
+		close_fd(s->fds[--s->count]);
+}
+
+static void pod_retry(struct dns_pod *pod)
+{
+	dns_udp_retry(pod);
+	dns_tcp_retry(pod);
+}
+
+const struct cv_addr *dns_nameserver_of(const struct dns_pod *pod, const struct cv_addr *local,
+					uint32_t slot)
+{
+	struct cv_nameserver_slot key = {.netns_cookie = pod->netns_cookie, .slot = slot};
+	uint32_t v4 = ntohl(local->w[3]);
+
+	if (!cv_addr_is_v4(local))
+		return map_get(pod->dns->slots, &key, sizeof(key));
+	if ((v4 & ~(uint32_t)NUMBER_MASK) != LOOPBACK_BASE ||
+	    (v4 & NUMBER_MASK) > CV_MAX_NAMESERVERS)
+		return NULL;
+	return pod->dns->numbers[v4 & NUMBER_MASK];
+}
+
+int dns_stock_take(struct dns_pod *pod, bool is_tcp, const struct cv_addr *nameserver)
+{
+	uint32_t family = cv_addr_is_v4(nameserver) ? ZDS_INET : ZDS_INET6;
+	struct dns_stock *s = is_tcp ? &pod->tcp_stock[family] : &pod->udp_stock[family];
+	struct dns *d = pod->dns;
+	uint64_t now = loop_now_us(d->loop);
+
+	if (s->count <= 1 && (!s->asked_us || now - s->asked_us > ASK_AGAIN_US)) {
+		s->asked_us = now ? now : 1;
+		d->config.need_sockets(d->config.arg, pod->netns_cookie,
+				       is_tcp ? CV_SOCKET_DIAL_PLAIN : CV_SOCKET_DNS, family,
+				       is_tcp ? 2 : DNS_BATCH);
+	}
+	return s->count ? s->fds[--s->count] : -EAGAIN;
+}
+
+int dns_try_answer(struct dns_pod *pod, const uint8_t *packet, size_t len, bool is_tcp,
+		   size_t *ret_len)
+{
+	struct dns *d = pod->dns;
+	struct cv_addr addrs[DNS_ADDRS_MAX];
+	struct dns_match match;
+	struct dns_answer a = {.is_authoritative = true, .addrs = addrs, .ttl_s = DNS_TTL_S};
+	struct dns_query q;
+	int r = dns_query_parse(packet, len, &q);
+
+	if (r == -ENOTSUP || (r == 0 && q.type != DNS_TYPE_A && q.type != DNS_TYPE_AAAA))
+		return -ENOENT;
+	if (r < 0)
+		return r;
+	if (!d->state || dns_lookup(d->state, &pod->client, d->cluster_domain, q.name, &match) < 0)
+		return -ENOENT;
+	a.addrs_count = dns_addrs(match.service, (enum dns_type)q.type, addrs);
+	a.cname = match.cname[0] ? match.cname : NULL;
+	*ret_len = dns_answer_write(packet, &q, &a, d->answer,
+				    is_tcp ? sizeof(d->answer) : q.udp_size);
+	d->stats.answered++;
+	return *ret_len ? 0 : -EBADMSG;
+}
+
+size_t dns_fail(struct dns *d, const uint8_t *packet, size_t len)
+{
+	struct dns_answer a = {.rcode = DNS_SERVFAIL};
+	struct dns_query q;
+
+	d->stats.failures++;
+	if (dns_query_parse(packet, len, &q) < 0)
+		return 0;
+	return dns_answer_write(packet, &q, &a, d->answer, q.udp_size);
+}
+
+int dns_new(const struct dns_config *config, struct dns **ret)
+{
+	_cleanup_(dns_freep) struct dns *d = calloc(1, sizeof(*d));
+	int r;
+
+	if (!d)
+		return -ENOMEM;
+	d->loop = config->loop;
+	d->config = *config;
+	r = str_copy(d->cluster_domain, sizeof(d->cluster_domain),
+		     config->cluster_domain ? config->cluster_domain : DEFAULT_DOMAIN);
+	d->config.cluster_domain = NULL;
+	if (r < 0)
+		return -EINVAL;
+	r = map_new(&d->pods);
+	if (r == 0)
+		r = map_new(&d->slots);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(d);
+	return 0;
+}
+
+static void pod_free(struct dns_pod *pod)
+{
+	dns_udp_drop_all(pod);
+	dns_tcp_drop_all(pod);
+	for (size_t i = 0; i < CV_DNS_PORTS; i++) {
+		loop_del(&pod->udp[i].w);
+		close_fd(pod->udp[i].w.fd);
+	}
+	loop_del(&pod->tcp.w);
+	close_fd(pod->tcp.w.fd);
+	for (size_t i = 0; i < ARRAY_SIZE(pod->udp_stock); i++) {
+		stock_drop(&pod->udp_stock[i]);
+		stock_drop(&pod->tcp_stock[i]);
+	}
+	free(pod);
+}
+
+struct dns *dns_free(struct dns *d)
+{
+	if (!d)
+		return NULL;
+	if (d->pods)
+		map_for_each (d->pods, it)
+			pod_free(it.value);
+	if (d->slots)
+		map_for_each (d->slots, it)
+			free(it.value);
+	for (size_t i = 0; i < ARRAY_SIZE(d->numbers); i++)
+		free(d->numbers[i]);
+	map_free(d->pods);
+	map_free(d->slots);
+	state_unref(d->state);
+	free(d);
+	return NULL;
+}
+
+void dns_set_state(struct dns *d, struct state *s)
+{
+	struct state *old = d->state;
+
+	d->state = state_ref(s);
+	state_unref(old);
+}
+
+/* Domains that a pod without a list of its own is taken to have. */
+static void search_assume(struct dns_pod *pod)
+{
+	const char *domain = pod->dns->cluster_domain;
+	size_t size = sizeof(pod->search);
+	int n = snprintf(pod->search, size, "%s.svc.%s%csvc.%s%c%s", pod->namespace_, domain, '\0',
+			 domain, '\0', domain);
+
+	/* cut in the middle of a domain it would be another one */
+	if (n < 0 || (size_t)n + 1 >= size)
+		memset(pod->search, 0, size);
+}
+
+static void search_split(struct dns_pod *pod)
+{
+	const char *end = pod->search + sizeof(pod->search);
+	char *s = pod->search;
+
+	while (s < end && *s && pod->client.search_count < DNS_SEARCH_MAX) {
+		size_t len = strnlen(s, (size_t)(end - s));
+
+		if (s + len == end)
+			break;
+		for (size_t i = 0; i < len; i++)
+			if (s[i] >= 'A' && s[i] <= 'Z')
+				s[i] = (char)(s[i] - 'A' + 'a');
+		if (len < DNS_NAME_SIZE)
+			pod->client.search[pod->client.search_count++] = s;
+		s += len + 1;
+	}
+}
+
+static int listener_add(struct dns_pod *pod, struct dns_listener *l,
+			void (*fn)(struct loop_fd *, uint32_t))
+{
+	int r;
+
+	l->pod = pod;
+	l->w.on_event = fn;
+	r = loop_add(pod->dns->loop, &l->w, EPOLLIN);
+	/* /dev/null stands in where the kernel has no IPv6 */
+	return r == -EPERM ? 0 : r;
+}
+
+static int pod_start(struct dns_pod *pod)
+{
+	int r = listener_add(pod, &pod->tcp, dns_tcp_on_accept);
+
+	for (uint32_t i = 0; i < CV_DNS_PORTS && r == 0; i++) {
+		pod->udp[i].slot = i;
+		r = listener_add(pod, &pod->udp[i], dns_udp_on_event);
+	}
+	if (r < 0)
+		return r;
+	return map_put(pod->dns->pods, &pod->netns_cookie, sizeof(pod->netns_cookie), pod);
+}
+
+static void close_all(const int *udp_fds, int tcp_fd)
+{
+	for (size_t i = 0; i < CV_DNS_PORTS; i++)
+		close_fd(udp_fds[i]);
+	close_fd(tcp_fd);
+}
+
+int dns_pod_add(struct dns *d, uint64_t netns_cookie, const struct zds_pod_add *add,
+		const int *udp_fds, int tcp_fd)
+{
+	struct dns_pod *pod;
+	int r = map_get(d->pods, &netns_cookie, sizeof(netns_cookie)) ? -EEXIST : 0;
+
+	pod = r == 0 ? calloc(1, sizeof(*pod)) : NULL;
+	if (!pod) {
+		close_all(udp_fds, tcp_fd);
+		return r < 0 ? r : -ENOMEM;
+	}
+	pod->dns = d;
+	pod->netns_cookie = netns_cookie;
+	list_init(&pod->queries);
+	list_init(&pod->clients);
+	memcpy(pod->namespace_, add->namespace_, sizeof(pod->namespace_) - 1);
+	pod->client.namespace_ = pod->namespace_;
+	memcpy(pod->search, add->search, sizeof(pod->search));
+	if (!pod->search[0])
+		search_assume(pod);
+	search_split(pod);
+	for (size_t i = 0; i < CV_DNS_PORTS; i++)
+		pod->udp[i].w.fd = udp_fds[i];
+	pod->tcp.w.fd = tcp_fd;
+	r = pod_start(pod);
+	if (r < 0)
+		pod_free(pod);
+	return r;
+}
+
+void dns_pod_del(struct dns *d, uint64_t netns_cookie)
+{
+	struct dns_pod *pod = map_del(d->pods, &netns_cookie, sizeof(netns_cookie));
+
+	if (pod)
+		pod_free(pod);
+	for (uint32_t slot = 0; slot < CV_DNS_PORTS; slot++) {
+		struct cv_nameserver_slot key = {.netns_cookie = netns_cookie, .slot = slot};
+
+		free(map_del(d->slots, &key, sizeof(key)));
+	}
+}
+
+static int slot_set(struct dns *d, const struct zds_nameserver *ns)
+{
+	struct cv_nameserver_slot key = {.netns_cookie = ns->netns_cookie, .slot = ns->slot};
+	struct cv_addr *addr = map_get(d->slots, &key, sizeof(key));
+	int r;
+
+	if (ns->slot >= CV_DNS_PORTS || map_count(d->slots) >= SLOTS_MAX)
+		return -EINVAL;
+	if (addr) {
+		*addr = ns->addr;
+		return 0;
+	}
+	addr = malloc(sizeof(*addr));
+	if (!addr)
+		return -ENOMEM;
+	*addr = ns->addr;
+	r = map_put(d->slots, &key, sizeof(key), addr);
+	if (r < 0)
+		free(addr);
+	return r;
+}
+
+static int number_set(struct dns *d, const struct zds_nameserver *ns)
+{
+	struct cv_addr **addr;
+
+	if (ns->number == 0 || ns->number > CV_MAX_NAMESERVERS)
+		return -EINVAL;
+	addr = &d->numbers[ns->number];
+	if (!*addr)
+		*addr = malloc(sizeof(**addr));
+	if (!*addr)
+		return -ENOMEM;
+	**addr = ns->addr;
+	return 0;
+}
+
+void dns_nameserver(struct dns *d, const struct zds_nameserver *ns)
+{
+	int r = ns->netns_cookie ? slot_set(d, ns) : number_set(d, ns);
+
+	if (r < 0) {
+		log_warn(TARGET, "nameserver left out number=%u slot=%u: %s", ns->number, ns->slot,
+			 strerrordesc_np(-r));
+		return;
+	}
+	map_for_each (d->pods, it)
+		pod_retry(it.value);
+}
+
+void dns_sockets_give(struct dns *d, uint64_t netns_cookie, uint32_t kind, uint32_t family,
+		      const int *fds, size_t count)
+{
+	struct dns_pod *pod = map_get(d->pods, &netns_cookie, sizeof(netns_cookie));
+	struct dns_stock *s = NULL;
+
+	if (pod && family <= ZDS_INET6)
+		s = kind == CV_SOCKET_DNS ? &pod->udp_stock[family] : &pod->tcp_stock[family];
+	for (size_t i = 0; i < count; i++) {
+		if (s && s->count < DNS_STOCK_MAX)
+			s->fds[s->count++] = fds[i];
+		else
+			close_fd(fds[i]);
+	}
+	if (!s)
+		return;
+	/* an empty answer keeps the pause before the next request */
+	if (count)
+		s->asked_us = 0;
+	pod_retry(pod);
+}
+
+int dns_metrics(void *arg, struct buf *into)
+{
+	const struct dns *d = arg;
+	const struct {
+		const char *name;
+		const char *help;
+		uint64_t value;
+	} counters[] = {
+		{"istio_dns_requests", "Total number of DNS requests", d->stats.requests},
+		{"istio_dns_upstream_requests",
+		 "Total number of DNS requests forwarded to upstream", d->stats.forwarded},
+		{"istio_dns_upstream_failures", "Total number of DNS upstream failures",
+		 d->stats.failures},
+		{"culvert_dns_answered", "Total number of DNS requests answered from the mesh",
+		 d->stats.answered},
+		{"culvert_dns_dropped",
+		 "Total number of DNS messages dropped: malformed, or over a limit",
+		 d->stats.dropped},
+	};
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(counters) && r == 0; i++)
+		r = buf_printf(into, "# HELP %s %s.\n# TYPE %s counter\n%s_total %" PRIu64 "\n",
+			       counters[i].name, counters[i].help, counters[i].name,
+			       counters[i].name, counters[i].value);
+	return r;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* dns_internal - the inside of the resolver, shared by dns, dns_udp and dns_tcp alone. */
+#include <netinet/in.h>
+#include <stdbool.h>
+
+#include "base/list.h"
+#include "base/loop.h"
+#include "ztunnel/dns.h"
+#include "ztunnel/dns_lookup.h"
+#include "ztunnel/dns_wire.h"
+
+#define DNS_TTL_S       30
+#define DNS_DEADLINE_US (6 * 1000 * 1000)
+#define DNS_STOCK_MAX   32
+#define DNS_BATCH       8
+#define DNS_POD_QUERIES 256
+#define DNS_ALL_QUERIES 4096
+#define DNS_POD_TCP     64
+#define DNS_TCP_IDLE_US (10 * 1000 * 1000)
+
+/** struct dns_stats - counters of the metrics. */
+struct dns_stats {
+	uint64_t requests;
+	uint64_t answered;
+	uint64_t forwarded;
+	uint64_t failures; /* upstream refused, or did not answer in time */
+	uint64_t dropped;  /* malformed, or over a limit */
+};
+
+struct dns {
+	struct loop *loop;
+	struct dns_config config;
+	char cluster_domain[DNS_NAME_SIZE];
+	struct state *state;
+	struct map *pods;  /* netns cookie -> struct dns_pod */
+	struct map *slots; /* struct cv_nameserver_slot -> struct cv_addr, allocated */
+	struct cv_addr *numbers[CV_MAX_NAMESERVERS + 1]; /* IPv4 nameservers, allocated */
+	size_t queries;                                  /* in flight, all pods */
+	struct dns_stats stats;
+	uint8_t packet[DNS_MESSAGE_MAX]; /* of the turn: received or answered */
+	uint8_t answer[DNS_MESSAGE_MAX];
+};
+
+/** struct dns_stock - unconnected sockets of one kind and family. */
+struct dns_stock {
+	int fds[DNS_STOCK_MAX];
+	size_t count;
+	uint64_t asked_us; /* 0: no request is out */
+};
+
+struct dns_listener {
+	struct loop_fd w;
+	struct dns_pod *pod;
+	uint32_t slot;
+};
+
+struct dns_pod {
+	struct dns *dns;
+	uint64_t netns_cookie;
+	struct dns_listener udp[CV_DNS_PORTS];
+	struct dns_listener tcp;
+	struct dns_stock udp_stock[2]; /* by enum zds_family */
+	struct dns_stock tcp_stock[2];
+	struct list queries;
+	struct list clients; /* TCP */
+	size_t queries_count;
+	size_t clients_count;
+	char namespace_[64];
+	char search[512]; /* backs client.search */
+	struct dns_client client;
+};
+
+/** dns_nameserver_of() - what a number, or a slot of this pod, stands for. Return: borrowed; NULL
+ * when not yet known. */
+const struct cv_addr *dns_nameserver_of(const struct dns_pod *pod, const struct cv_addr *local,
+					uint32_t slot);
+
+/** dns_stock_take() - Return: a descriptor, the caller's; -EAGAIN: asked for, try again from
+ * dns_pod_retry(). */
+int dns_stock_take(struct dns_pod *pod, bool is_tcp, const struct cv_addr *nameserver);
+
+/**
+ * dns_try_answer() - answer from the snapshot
+ * @ret_len: of dns->answer.
+ * Return: 0; -ENOENT: to be forwarded; -EBADMSG: to be dropped.
+ */
+int dns_try_answer(struct dns_pod *pod, const uint8_t *packet, size_t len, bool is_tcp,
+		   size_t *ret_len);
+
+/** dns_fail() - write SERVFAIL for @packet into dns->answer. Return: its length; 0 when it is no
+ * query. */
+size_t dns_fail(struct dns *d, const uint8_t *packet, size_t len);
+
+/* dns_udp.c */
+void dns_udp_on_event(struct loop_fd *w, uint32_t events);
+void dns_udp_retry(struct dns_pod *pod); /* sockets or a nameserver have come */
+void dns_udp_drop_all(struct dns_pod *pod);
+/* dns_tcp.c */
+void dns_tcp_on_accept(struct loop_fd *w, uint32_t events);
+void dns_tcp_retry(struct dns_pod *pod);
+void dns_tcp_drop_all(struct dns_pod *pod);

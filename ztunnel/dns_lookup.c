@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ztunnel/dns_lookup.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "net/addr.h"
+#include "ztunnel/state.h"
+
+#define VIP_HOST_LEN 128
+
+struct search {
+	const struct state *state;
+	const struct dns_client *client;
+	const char *cluster_domain;
+	bool is_wildcard; /* of the last hit */
+};
+
+static bool is_cluster_name(const char *host, const char *cluster_domain)
+{
+	char suffix[DNS_NAME_SIZE + 8];
+
+	(void)snprintf(suffix, sizeof(suffix), ".svc.%s", cluster_domain);
+	return str_has_suffix(host, suffix);
+}
+
+/* A service without an address of its own answers only where its pods do: headless, in the
+ * cluster's domain. */
+static const struct service *find_exact(const struct search *x, const char *name)
+{
+	const struct service *v = state_service_by_hostname(x->state, name, x->client->namespace_);
+
+	if (v && v->def->vips_count == 0 && !is_cluster_name(v->def->hostname, x->cluster_domain))
+		return NULL;
+	return v;
+}
+
+/* The name itself, then "*." in place of its first label, of its first two, ... */
+static const struct service *find_name(struct search *x, const char *name)
+{
+	const struct service *v = find_exact(x, name);
+	char wild[DNS_NAME_SIZE + 2];
+
+	x->is_wildcard = false;
+	for (const char *dot = strchr(name, '.'); !v && dot; dot = strchr(dot + 1, '.')) {
+		(void)snprintf(wild, sizeof(wild), "*%s", dot);
+		v = find_exact(x, wild);
+		x->is_wildcard = v;
+	}
+	return v;
+}
+
+/* The name, then the name below each domain of the pod's search list. */
+static const struct service *find_expanded(struct search *x, const char *name,
+					   char found[DNS_NAME_SIZE])
+{
+	const struct service *v = find_name(x, name);
+
+	(void)snprintf(found, DNS_NAME_SIZE, "%s", name);
+	for (size_t i = 0; !v && i < x->client->search_count; i++) {
+		char full[2 * DNS_NAME_SIZE];
+		int n = snprintf(full, sizeof(full), "%s.%s", name, x->client->search[i]);
+
+		if (n >= DNS_NAME_SIZE)
+			continue;
+		v = find_exact(x, full);
+		x->is_wildcard = false;
+		memcpy(found, full, (size_t)n + 1);
+	}
+	return v;
+}
+
+/* "httpd.demo" + ".demo.svc.cluster.local" as the resolver of the pod made it: without the part
+ * that it added. */
+static const struct service *find_stripped(struct search *x, const char *name,
+					   char found[DNS_NAME_SIZE])
+{
+	const struct service *v = NULL;
+	size_t len = strlen(name);
+
+	for (size_t i = 0; !v && i < x->client->search_count; i++) {
+		const char *domain = x->client->search[i];
+		size_t n = strlen(domain);
+		char rest[DNS_NAME_SIZE];
+
+		if (n == 0 || len <= n + 1 || name[len - n - 1] != '.' ||
+		    !streq(name + len - n, domain))
+			continue;
+		memcpy(rest, name, len - n - 1);
+		rest[len - n - 1] = '\0';
+		v = find_expanded(x, rest, found);
+	}
+	return v;
+}
+
+int dns_lookup(const struct state *s, const struct dns_client *client, const char *cluster_domain,
+	       const char *name, struct dns_match *ret)
+{
+	struct search x = {.state = s, .client = client, .cluster_domain = cluster_domain};
+	char found[DNS_NAME_SIZE];
+	bool is_stripped = false;
+	const struct service *v;
+
+	if (!*name)
+		return -ENOENT;
+	v = find_expanded(&x, name, found);
+	if (!v) {
+		v = find_stripped(&x, name, found);
+		is_stripped = true;
+	}
+	if (!v)
+		return -ENOENT;
+	ret->service = v;
+	ret->cname[0] = '\0';
+	if (is_stripped && !x.is_wildcard)
+		memcpy(ret->cname, found, sizeof(ret->cname));
+	return 0;
+}
+
+static void shuffle(struct cv_addr *addrs, size_t count)
+{
+	for (size_t i = count; i > 1; i--) {
+		struct cv_addr swap = addrs[i - 1];
+		uint32_t random;
+		size_t k;
+
+		random_bytes(&random, sizeof(random));
+		k = random % i;
+		addrs[i - 1] = addrs[k];
+		addrs[k] = swap;
+	}
+}
+
+static size_t add_first(const struct workload *w, bool is_v4, struct cv_addr *into)
+{
+	for (size_t i = 0; i < w->addrs_count; i++) {
+		if (cv_addr_is_v4(&w->addrs[i]) != is_v4)
+			continue;
+		*into = w->addrs[i];
+		return 1;
+	}
+	return 0;
+}
+
+size_t dns_addrs(const struct service *v, enum dns_type type, struct cv_addr into[DNS_ADDRS_MAX])
+{
+	bool is_v4 = type == DNS_TYPE_A;
+	size_t n = 0;
+
+	for (size_t i = 0; i < v->def->vips_count && n < DNS_ADDRS_MAX; i++)
+		if (v->def->vips[i].len == VIP_HOST_LEN &&
+		    cv_addr_is_v4(&v->def->vips[i].addr) == is_v4)
+			into[n++] = v->def->vips[i].addr;
+	if (v->def->vips_count == 0)
+		for (size_t i = 0; i < v->endpoints_count && n < DNS_ADDRS_MAX; i++)
+			n += add_first(v->endpoints[i].workload, is_v4, &into[n]);
+	shuffle(into, n);
+	return n;
+}

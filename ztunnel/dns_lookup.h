@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* dns_lookup - which service a name means to a pod. Pure function of a snapshot. */
+#include <stddef.h>
+
+#include "base/macros.h"
+#include "ztunnel/dns_wire.h"
+
+struct service;
+struct state;
+
+#define DNS_SEARCH_MAX 8
+#define DNS_ADDRS_MAX  64
+
+/** struct dns_client - who asks. */
+struct dns_client {
+	const char *namespace_;
+	const char *search[DNS_SEARCH_MAX]; /* the pod's own list */
+	size_t search_count;
+};
+
+/** struct dns_match - what was found. */
+struct dns_match {
+	const struct service *service;
+	char cname[DNS_NAME_SIZE]; /* set when a search domain was stripped, else "" */
+};
+
+/** dns_lookup() - Return: 0; -ENOENT not a name of the mesh. */
+_must_check_ int dns_lookup(const struct state *s, const struct dns_client *client,
+			    const char *cluster_domain, const char *name, struct dns_match *ret);
+
+/** dns_addrs() - addresses of a service in the family of @type, shuffled. Return: how many, at most
+ * DNS_ADDRS_MAX. */
+size_t dns_addrs(const struct service *v, enum dns_type type, struct cv_addr into[DNS_ADDRS_MAX]);

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/buf.h"
+#include "net/addr.h"
+#include "ztunnel/dns_internal.h"
+
+#define LENGTH_PREFIX 2
+#define BUFFER_MAX    (2 * (DNS_MESSAGE_MAX + LENGTH_PREFIX))
+#define READ_SIZE     4096
+
+/* One connection of a pod, and the one to its nameserver, opened when the first query has to go
+ * there. */
+struct tcp_client {
+	struct list link; /* in pod->clients */
+	struct dns_pod *pod;
+	struct loop_fd down; /* the pod */
+	struct loop_fd up;   /* the nameserver; fd < 0 while there is none */
+	struct loop_timer idle;
+	struct cv_sockaddr nameserver; /* what the pod dialled */
+	bool is_up_wanted;             /* waits for a socket */
+	bool is_up_ready;              /* connected */
+	bool is_down_eof;
+	struct buf from_down, to_down, from_up, to_up;
+};
+
+static void client_free(struct tcp_client *c)
+{
+	loop_timer_del(&c->idle);
+	loop_del(&c->down);
+	loop_del(&c->up);
+	close_fd(c->down.fd);
+	close_fd(c->up.fd);
+	buf_reset(&c->from_down);
+	buf_reset(&c->to_down);
+	buf_reset(&c->from_up);
+	buf_reset(&c->to_up);
+	list_del(&c->link);
+	c->pod->clients_count--;
+	free(c);
+}
+
+static void on_idle(struct loop_timer *t)
+{
+	client_free(container_of(t, struct tcp_client, idle));
+}
+
+/* The next whole message at the head of @b. Return: its length; 0 when there is none yet. */
+static size_t message_next(const struct buf *b)
+{
+	size_t len;
+
+	if (buf_len(b) < LENGTH_PREFIX)
+		return 0;
+	len = (size_t)buf_head(b)[0] << 8 | buf_head(b)[1];
+	return buf_len(b) >= LENGTH_PREFIX + len ? LENGTH_PREFIX + len : 0;
+}
+
+static int message_put(struct buf *b, const uint8_t *p, size_t len)
+{
+	uint8_t prefix[LENGTH_PREFIX] = {(uint8_t)(len >> 8), (uint8_t)len};
+	int r = buf_append(b, prefix, sizeof(prefix));
+
+	return r < 0 ? r : buf_append(b, p, len);
+}
+
+/* Write what there is. Return: 0; -errno. */
+static int flush(struct loop_fd *w, struct buf *b)
+{
+	while (buf_len(b)) {
+		ssize_t n = send(w->fd, buf_head(b), buf_len(b), MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EAGAIN)
+			return 0;
+		if (n < 0)
+			return -errno;
+		buf_consume(b, (size_t)n);
+	}
+	return 0;
+}
+
+/* Read what there is, as far as @b has room. Return: 0; 1 at the end; -errno. */
+static int fill(int fd, struct buf *b)
+{
+	while (buf_len(b) < BUFFER_MAX) {
+		ssize_t n;
+		int r = buf_reserve(b, READ_SIZE);
+
+		if (r < 0)
+			return r;
+		n = recv(fd, buf_tail(b), READ_SIZE, MSG_DONTWAIT);
+		if (n == 0)
+			return 1;
+		if (n < 0)
+			return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+		buf_produce(b, (size_t)n);
+	}
+	return 0;
+}
+
+static void client_arm(struct tcp_client *c)
+{
+	uint32_t down = (c->is_down_eof || buf_len(&c->to_down) > DNS_MESSAGE_MAX ? 0 : EPOLLIN) |
+			(buf_len(&c->to_down) ? EPOLLOUT : 0);
+	uint32_t up = (buf_len(&c->to_down) > DNS_MESSAGE_MAX ? 0 : EPOLLIN) |
+		      (!c->is_up_ready || buf_len(&c->to_up) ? EPOLLOUT : 0);
+
+	loop_set(&c->down, down);
+	if (c->up.loop)
+		loop_set(&c->up, up);
+}
+
+static void on_up(struct loop_fd *w, uint32_t events);
+
+/* Connect to the nameserver as soon as there is a socket. Return: 0; -errno. */
+static int client_dial(struct tcp_client *c)
+{
+	struct sockaddr_storage native;
+	socklen_t len;
+	int r = dns_stock_take(c->pod, true, &c->nameserver.addr);
+
+	c->is_up_wanted = r == -EAGAIN;
+	if (r < 0)
+		return r == -EAGAIN ? 0 : r;
+	c->up.fd = r;
+	c->up.on_event = on_up;
+	r = cv_sockaddr_to_native(&c->nameserver, AF_UNSPEC, &native, &len);
+	if (r < 0)
+		return r;
+	if (connect(c->up.fd, (struct sockaddr *)&native, len) < 0 && errno != EINPROGRESS)
+		return -errno;
+	c->pod->dns->stats.forwarded++;
+	return loop_add(c->pod->dns->loop, &c->up, EPOLLIN | EPOLLOUT);
+}
+
+static int client_forward(struct tcp_client *c, const uint8_t *packet, size_t len)
+{
+	int r = message_put(&c->to_up, packet, len);
+
+	if (r < 0 || c->up.fd >= 0 || c->is_up_wanted)
+		return r;
+	return client_dial(c);
+}
+
+/* Answer or forward each whole query that has come. Return: 0; -errno: hang up. */
+static int client_serve(struct tcp_client *c)
+{
+	struct dns *d = c->pod->dns;
+	size_t whole, len;
+	int r = 0;
+
+	while (r == 0 && (whole = message_next(&c->from_down))) {
+		const uint8_t *packet = buf_head(&c->from_down) + LENGTH_PREFIX;
+
+		d->stats.requests++;
+		r = dns_try_answer(c->pod, packet, whole - LENGTH_PREFIX, true, &len);
+		if (r == 0)
+			r = message_put(&c->to_down, d->answer, len);
+		else if (r == -ENOENT)
+			r = client_forward(c, packet, whole - LENGTH_PREFIX);
+		if (r == 0)
+			buf_consume(&c->from_down, whole);
+	}
+	if (r == -EBADMSG)
+		d->stats.dropped++;
+	return r;
+}
+
+/* Whole messages only go down, so that an answer of ours never lands inside one of the
+ * nameserver's. */
+static int client_pass_down(struct tcp_client *c)
+{
+	size_t whole;
+	int r = 0;
+
+	while (r == 0 && (whole = message_next(&c->from_up))) {
+		r = buf_append(&c->to_down, buf_head(&c->from_up), whole);
+		if (r == 0)
+			buf_consume(&c->from_up, whole);
+	}
+	return r;
+}
+
+/* After each event: write, then see whether it is over. @r < 0 ends it. */
+static void client_finish(struct tcp_client *c, int r)
+{
+	if (r == 0)
+		r = flush(&c->down, &c->to_down);
+	if (r == 0 && c->is_up_ready)
+		r = flush(&c->up, &c->to_up);
+	if (r == 0 && c->is_down_eof && !buf_len(&c->to_down) && c->up.fd < 0 && !c->is_up_wanted)
+		r = -ECONNRESET;
+	if (r == 0)
+		r = loop_timer_set(c->pod->dns->loop, &c->idle, DNS_TCP_IDLE_US);
+	if (r < 0)
+		client_free(c);
+	else
+		client_arm(c);
+}
+
+static void on_up(struct loop_fd *w, uint32_t events)
+{
+	struct tcp_client *c = container_of(w, struct tcp_client, up);
+	int r = 0;
+
+	if (events & (EPOLLOUT | EPOLLIN))
+		c->is_up_ready = true;
+	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
+		r = fill(w->fd, &c->from_up);
+		if (r >= 0 && client_pass_down(c) < 0)
+			r = -ENOBUFS;
+	}
+	if (r == 1) {
+		/* the nameserver hangs up between queries: the next one dials again */
+		loop_del(w);
+		w->fd = close_fd(w->fd);
+		c->is_up_ready = false;
+		r = buf_len(&c->to_up) ? -ECONNRESET : 0;
+	}
+	client_finish(c, r);
+}
+
+static void on_down(struct loop_fd *w, uint32_t events)
+{
+	struct tcp_client *c = container_of(w, struct tcp_client, down);
+	int r = 0;
+
+	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
+		r = fill(w->fd, &c->from_down);
+		if (r == 1)
+			c->is_down_eof = true;
+		if (r >= 0)
+			r = client_serve(c);
+	}
+	client_finish(c, r);
+}
+
+static int client_new(struct dns_pod *pod, int fd, const struct cv_sockaddr *nameserver)
+{
+	struct tcp_client *c = calloc(1, sizeof(*c));
+	int r;
+
+	if (!c)
+		return -ENOMEM;
+	c->pod = pod;
+	c->nameserver = *nameserver;
+	c->up.fd = -EBADF;
+	c->down.fd = fd;
+	c->down.on_event = on_down;
+	c->idle.on_timer = on_idle;
+	c->from_down.limit = c->from_up.limit = 2 * BUFFER_MAX;
+	c->to_down.limit = c->to_up.limit = 2 * BUFFER_MAX;
+	list_add_tail(&pod->clients, &c->link);
+	pod->clients_count++;
+	r = loop_add(pod->dns->loop, &c->down, EPOLLIN);
+	if (r == 0)
+		r = loop_timer_set(pod->dns->loop, &c->idle, DNS_TCP_IDLE_US);
+	if (r < 0) {
+		c->down.fd = -EBADF; /* the caller's still */
+		client_free(c);
+	}
+	return r;
+}
+
+void dns_tcp_on_accept(struct loop_fd *w, uint32_t events _unused_)
+{
+	struct dns_listener *l = container_of(w, struct dns_listener, w);
+	struct sockaddr_storage peer;
+	struct cv_sockaddr nameserver;
+
+	for (;;) {
+		socklen_t len = sizeof(peer);
+		/* by the cgroup hook, accept names what the pod dialled */
+		_cleanup_(close_fdp) int fd = accept4(w->fd, (struct sockaddr *)&peer, &len,
+						      SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+		if (fd < 0)
+			return;
+		if (l->pod->clients_count >= DNS_POD_TCP ||
+		    cv_sockaddr_from_native((struct sockaddr *)&peer, len, &nameserver) < 0 ||
+		    cv_addr_is_loopback(&nameserver.addr) ||
+		    client_new(l->pod, fd, &nameserver) < 0) {
+			l->pod->dns->stats.dropped++;
+			continue;
+		}
+		(void)TAKE_FD(fd);
+	}
+}
+
+void dns_tcp_retry(struct dns_pod *pod)
+{
+	struct tcp_client *c, *tmp;
+
+	list_for_each_entry_safe (c, tmp, &pod->clients, link)
+		if (c->is_up_wanted)
+			client_finish(c, client_dial(c));
+}
+
+void dns_tcp_drop_all(struct dns_pod *pod)
+{
+	struct tcp_client *c, *tmp;
+
+	list_for_each_entry_safe (c, tmp, &pod->clients, link)
+		client_free(c);
+}

@@ -106,9 +106,10 @@ def test_upgrade_of_everything_on_a_node(cluster, eventually):
     eventually(lambda: works(cluster), 30, what="traffic to go on")
 
 
-def test_ten_rounds_of_random_kills(cluster, eventually):
+def test_soak_of_random_kills(cluster, eventually):
+    """Ten rounds; `make soak` asks for more."""
     seed = int(os.environ.get("CULVERT_TEST_SEED", time.time_ns() % 100000))
-    rounds = int(os.environ.get("CULVERT_TEST_KILLS", "10"))
+    rounds = int(os.environ.get("SOAK_ROUNDS", "10"))
     print(f"seed {seed}")
     dice = random.Random(seed)
     done = threading.Event()

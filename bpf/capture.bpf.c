@@ -32,7 +32,7 @@ static __always_inline int capture_udp(struct bpf_sock_addr *ctx, const struct c
 {
 	struct cv_sockaddr asked = a->dst;
 	struct cv_socket *st;
-	int r;
+	int r, bound;
 
 	if (!(pod->flags & CV_POD_DNS) || a->dst.port != bpf_htons(CV_DNS_PORT) ||
 	    pod_is_self(a->cookie, &a->dst.addr))
@@ -44,12 +44,14 @@ static __always_inline int capture_udp(struct bpf_sock_addr *ctx, const struct c
 	st = bpf_sk_storage_get(&cv_sockets, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!st)
 		return drop(ctx, a, CV_DROP_STORAGE);
-	if (redirect_lift_device(ctx))
+	bound = redirect_local(ctx, pod, a);
+	if (bound < 0)
 		return drop(ctx, a, CV_DROP_BIND);
+	st->flags = bound;
 	r = nameserver_encode(ctx, pod, a);
 	if (r == VERDICT_REWRITE) {
 		st->shown = asked;
-		st->flags = CV_SOCKET_SHOWN | CV_SOCKET_REDIRECTED;
+		st->flags |= CV_SOCKET_SHOWN | CV_SOCKET_REDIRECTED;
 	}
 	return r;
 }

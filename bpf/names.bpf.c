@@ -35,7 +35,7 @@ static __always_inline bool names_from_map(struct bpf_sock_addr *ctx, struct att
 }
 
 /* A client that had bound a port but no address comes from 127.0.0.1: that is the pod. */
-static __always_inline bool names_client(struct attempt *a)
+static __always_inline bool names_pod(struct attempt *a)
 {
 	struct cv_pod *pod;
 
@@ -61,7 +61,7 @@ static __noinline int names_peer(struct bpf_sock_addr *ctx, struct attempt *a)
 	if (!st || !(st->flags & CV_SOCKET_SHOWN))
 		return ctx->protocol != CV_IPPROTO_UDP && names_from_map(ctx, a);
 	if (st->flags & CV_SOCKET_ANSWERED)
-		return names_client(a);
+		return names_pod(a);
 	if (st->flags & CV_SOCKET_CHILD)
 		st->flags |= CV_SOCKET_ANSWERED;
 	a->dst = st->shown;
@@ -85,6 +85,37 @@ int cv_getpeername6(struct bpf_sock_addr *ctx)
 	struct attempt a = attempt_from_v6(ctx);
 
 	if (names_peer(ctx, &a))
+		sock_addr_store_v6(ctx, &a.dst);
+	return 1;
+}
+
+/* The same on the client's own side. */
+static __noinline int names_own(struct bpf_sock_addr *ctx, struct attempt *a)
+{
+	struct cv_socket *st;
+
+	if (!a || !ctx->sk || !addr_is_loopback(&a->dst.addr) || ctx->protocol != CV_IPPROTO_TCP)
+		return false;
+	st = bpf_sk_storage_get(&cv_sockets, ctx->sk, NULL, 0);
+	return st && (st->flags & CV_SOCKET_REDIRECTED) && names_pod(a);
+}
+
+SEC("cgroup/getsockname4")
+int cv_getsockname4(struct bpf_sock_addr *ctx)
+{
+	struct attempt a = attempt_from_v4(ctx);
+
+	if (names_own(ctx, &a))
+		sock_addr_store_v4(ctx, &a.dst);
+	return 1;
+}
+
+SEC("cgroup/getsockname6")
+int cv_getsockname6(struct bpf_sock_addr *ctx)
+{
+	struct attempt a = attempt_from_v6(ctx);
+
+	if (names_own(ctx, &a))
 		sock_addr_store_v6(ctx, &a.dst);
 	return 1;
 }

@@ -71,6 +71,15 @@ static __always_inline int redirect_bind(struct bpf_sock_addr *ctx, const struct
 	return r ? r : CV_SOCKET_BOUND;
 }
 
+/* Makes the socket's own side fit for loopback. Returns CV_SOCKET_BOUND, 0 or a negative error. */
+static __always_inline int redirect_local(struct bpf_sock_addr *ctx, const struct cv_pod *pod,
+					  const struct attempt *a)
+{
+	int r = redirect_lift_device(ctx);
+
+	return r ? r : redirect_bind(ctx, pod, a);
+}
+
 /* IPv4 is spread over 127.64.0.0/10 by the original destination: one address would run out of
  * ephemeral ports, and a client with a fixed port could reach one peer only. IPv6 has ::1 alone:
  * spread over ports. */
@@ -106,9 +115,7 @@ static __noinline int redirect_tcp(struct bpf_sock_addr *ctx, const struct cv_po
 	st = bpf_sk_storage_get(&cv_sockets, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!st)
 		return drop(ctx, a, CV_DROP_STORAGE);
-	bound = redirect_lift_device(ctx);
-	if (!bound)
-		bound = redirect_bind(ctx, pod, a);
+	bound = redirect_local(ctx, pod, a);
 	if (bound < 0)
 		return drop(ctx, a, CV_DROP_BIND);
 	st->shown = a->dst;

@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* lookup - inbound: vouched connections reach the application, all others ztunnel, or nobody. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "harness.h"
+#include "net/addr.h"
+
+static int connect_from_peer(int family, const char *to)
+{
+	int client;
+
+	enter_peer();
+	client = tcp(family);
+	CHECK_OK(connect_to(client, family, to));
+	enter_pod();
+	return client;
+}
+
+/* sk_lookup's drop makes the kernel answer with a reset: nobody waits for a timeout. */
+static void check_reset(int client, int family, const char *to)
+{
+	CHECK_ERRNO(connect_to(client, family, to), ECONNREFUSED);
+	close(client);
+}
+
+static void check_steered(int family, const char *to, int to_listener, const char *from)
+{
+	int app = listener(AF_INET6, "[::]:80"), client, server;
+	const char *shown;
+
+	steer_all();
+	client = connect_from_peer(family, to);
+	CHECK(!is_pending(app));
+	server = accepted(to_listener, &shown);
+	/* Plaintext listeners see the real source, and the address that was asked for as their own.
+	 */
+	CHECK_STR(shown, text(from, own_port(client)));
+	CHECK_STR(own_name(server), to);
+	exchange(client, server);
+	CHECK_EQ(counted(CV_STEERED), 1);
+	CHECK_EQ(counted(CV_VOUCHED), 0);
+}
+
+TEST(inbound_ipv4_is_steered_to_the_plaintext_listener)
+{
+	check_steered(AF_INET, POD4 ":80", pod.plain, PEER4);
+}
+
+TEST(inbound_ipv6_is_steered_to_the_plaintext_listener)
+{
+	check_steered(AF_INET6, "[" POD6 "]:80", pod.plain, PEER6);
+}
+
+TEST(inbound_to_a_closed_port_is_steered_too)
+{
+	check_steered(AF_INET, POD4 ":9", pod.plain, PEER4);
+}
+
+TEST(inbound_15008_over_ipv4_is_steered_to_the_hbone_listener)
+{
+	check_steered(AF_INET, POD4 ":15008", pod.hbone, PEER4);
+}
+
+TEST(inbound_15008_over_ipv6_is_steered_to_the_hbone_listener)
+{
+	check_steered(AF_INET6, "[" POD6 "]:15008", pod.hbone, PEER6);
+}
+
+TEST(inbound_to_the_redirect_ports_is_steered_away_from_them)
+{
+	int client;
+
+	steer_all();
+	client = connect_from_peer(AF_INET, text(POD4, pod.value.outbound_ports[0]));
+	CHECK(!is_pending(pod.outbound[0]));
+	exchange(client, accepted(pod.plain, NULL));
+}
+
+TEST(loopback_connections_reach_the_application)
+{
+	int app = listener(AF_INET6, "[::]:80"), client;
+
+	steer_all();
+	client = connected(AF_INET, "127.0.0.1:80");
+	exchange(client, accepted(app, NULL));
+	client = connected(AF_INET6, "[::1]:80");
+	exchange(client, accepted(app, NULL));
+	CHECK_EQ(counted(CV_STEERED) + counted(CV_VOUCHED), 0);
+}
+
+static void check_self(int family, const char *to)
+{
+	int app = listener(AF_INET6, "[::]:80"), client;
+
+	steer_all();
+	client = connected(family, to);
+	exchange(client, accepted(app, NULL));
+	CHECK_EQ(counted(CV_VOUCHED), 1);
+	CHECK_EQ(counted(CV_SELF), 1);
+	CHECK_EQ(counted(CV_STEERED), 0);
+	CHECK_EQ(map_size(skel->maps.cv_vouched), 0);
+}
+
+TEST(a_pod_dialling_its_own_ipv4_address_reaches_its_application)
+{
+	check_self(AF_INET, POD4 ":80");
+}
+
+TEST(a_pod_dialling_its_own_ipv6_address_reaches_its_application)
+{
+	check_self(AF_INET6, "[" POD6 "]:80");
+}
+
+TEST(a_pod_dialling_its_own_mapped_address_reaches_its_application)
+{
+	check_self(AF_INET6, POD4 ":80");
+}
+
+/* An enrolled workload's own address is in cv_workloads as well: self comes first. */
+TEST(self_comes_before_mesh)
+{
+	int app = listener(AF_INET, "0.0.0.0:80"), client;
+	struct cv_dest dest = {.flags = CV_DEST_MESH};
+
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_workloads), &pod.value.addr4, &dest,
+				     BPF_ANY));
+	client = connected(AF_INET, POD4 ":80");
+	exchange(client, accepted(app, NULL));
+	CHECK_OK(bpf_map_delete_elem(bpf_map__fd(skel->maps.cv_workloads), &pod.value.addr4));
+	CHECK_EQ(counted(CV_SELF), 1);
+}
+
+/* ztunnel tunnels a pod's own Service back to the pod: that is not vouched for, it is HBONE like
+ * any other. */
+TEST(an_hbone_dial_to_the_own_pod_reaches_the_hbone_listener)
+{
+	int dial = kind_tcp(AF_INET, CV_SOCKET_DIAL_HBONE);
+
+	steer_all();
+	CHECK_OK(connect_to(dial, AF_INET, POD4 ":15008"));
+	exchange(dial, accepted(pod.hbone, NULL));
+	CHECK_EQ(counted(CV_VOUCHED), 0);
+}
+
+TEST(an_app_dial_to_a_closed_port_is_refused_and_forgotten)
+{
+	int dial = kind_tcp(AF_INET, CV_SOCKET_DIAL_APP);
+
+	steer_all();
+	CHECK_OK(set_client(dial, "10.244.7.7:1"));
+	CHECK_ERRNO(connect_to(dial, AF_INET, POD4 ":81"), ECONNREFUSED);
+	CHECK_EQ(map_size(skel->maps.cv_vouched), 0);
+	CHECK_EQ(map_size(skel->maps.cv_conns), 0);
+	CHECK_EQ(counted(CV_VOUCHED), 1);
+}
+
+/* With SYN cookies the kernel looks the connection up once more, at the ACK. */
+TEST(vouching_outlasts_syn_cookies)
+{
+	int app = listener(AF_INET, "0.0.0.0:80"), client;
+
+	shell("echo 2 > /proc/sys/net/ipv4/tcp_syncookies");
+	steer_all();
+	client = connected(AF_INET, POD4 ":80");
+	exchange(client, accepted(app, NULL));
+	CHECK(counted(CV_VOUCHED) >= 1);
+	CHECK_EQ(counted(CV_STEERED), 0);
+	CHECK_EQ(map_size(skel->maps.cv_vouched), 0);
+}
+
+/* A port in TIME_WAIT taken again for the same peer: a listener lookup of its own in the kernel. */
+TEST(a_reused_time_wait_tuple_is_vouched_for_again)
+{
+	int app = listener(AF_INET, "0.0.0.0:80");
+
+	shell("echo 1 > /proc/sys/net/ipv4/tcp_tw_reuse; "
+	      "echo 100 > /proc/sys/net/ipv4/tcp_tw_reuse_delay 2>/dev/null || true");
+	steer_all();
+	for (int i = 0; i < 2; i++) {
+		int client = tcp(AF_INET), server;
+
+		bind_to(client, AF_INET, POD4 ":7100");
+		CHECK_OK(connect_to(client, AF_INET, POD4 ":80"));
+		server = accepted(app, NULL);
+		exchange(client, server);
+		/* The dialling end closes first and keeps the TIME_WAIT. */
+		close(client);
+		usleep(20000);
+		close(server);
+		usleep(1200000);
+	}
+	CHECK_EQ(counted(CV_STEERED), 0);
+	CHECK_EQ(map_size(skel->maps.cv_vouched), 0);
+}
+
+TEST(without_a_steer_entry_inbound_is_dropped)
+{
+	int app = listener(AF_INET6, "[::]:80");
+	struct cv_steer_key key = {.local = pod.value.addr4, .kind = CV_STEER_PLAIN};
+	struct cv_event ev;
+	char buf[CV_SOCKADDR_STRLEN];
+
+	steer_all();
+	CHECK_OK(bpf_map_delete_elem(bpf_map__fd(skel->maps.cv_steer), &key));
+	enter_peer();
+	check_reset(tcp(AF_INET), AF_INET, POD4 ":80");
+	CHECK(!is_pending(app));
+	CHECK_EQ(counted(CV_DROP_NO_STEER), 1);
+	CHECK(event_of(CV_DROP_NO_STEER, &ev));
+	CHECK_STR(cv_sockaddr_format(&ev.local, buf), POD4 ":80");
+}
+
+TEST(when_ztunnels_listener_is_closed_inbound_is_dropped)
+{
+	int app = listener(AF_INET6, "[::]:80");
+
+	steer_all();
+	close(pod.plain);
+	enter_peer();
+	check_reset(tcp(AF_INET), AF_INET, POD4 ":80");
+	check_reset(tcp(AF_INET6), AF_INET6, "[" POD6 "]:80");
+	CHECK(!is_pending(app));
+	CHECK_EQ(counted(CV_DROP_NO_STEER), 2);
+}
+
+/* Steering ztunnel's own dial back to ztunnel would go round for ever. */
+TEST(an_app_dial_that_could_not_be_vouched_for_is_dropped)
+{
+	int app = listener(AF_INET, "0.0.0.0:80"), dial = kind_tcp(AF_INET, CV_SOCKET_DIAL_APP);
+
+	steer_all();
+	map_fill(skel->maps.cv_vouched);
+	bind_to(dial, AF_INET, "127.64.1.1:0");
+	check_reset(dial, AF_INET, POD4 ":80");
+	CHECK(!is_pending(app));
+	CHECK(!is_pending(pod.plain));
+	CHECK_EQ(counted(CV_DROP_MAP_FULL), 1);
+	CHECK_EQ(counted(CV_DROP_NO_STEER), 1);
+}
+
+TEST(a_self_dial_that_could_not_be_vouched_for_meets_policy)
+{
+	int app = listener(AF_INET, "0.0.0.0:80"), client;
+
+	steer_all();
+	map_fill(skel->maps.cv_vouched);
+	client = connected(AF_INET, POD4 ":80");
+	CHECK(!is_pending(app));
+	exchange(client, accepted(pod.plain, NULL));
+	CHECK_EQ(counted(CV_DROP_MAP_FULL), 1);
+}
+
+TEST(datagrams_are_not_looked_up)
+{
+	int app = socket(AF_INET, SOCK_DGRAM, 0), client;
+	char buf[4];
+
+	bind_to(app, AF_INET, POD4 ":80");
+	steer_all();
+	enter_peer();
+	client = socket(AF_INET, SOCK_DGRAM, 0);
+	CHECK_OK(connect_to(client, AF_INET, POD4 ":80"));
+	CHECK_EQ(send(client, "udp", 3, 0), 3);
+	CHECK_EQ(recv(app, buf, sizeof(buf), 0), 3);
+	CHECK_EQ(counted(CV_STEERED) + counted(CV_DROP_NO_STEER), 0);
+}
+
+TEST(a_redirected_connection_works_behind_sk_lookup)
+{
+	int client, z;
+	const char *shown;
+
+	steer_all();
+	client = connected(AF_INET, MESH4);
+	z = ztunnel_accept(&shown);
+	CHECK_STR(shown, MESH4);
+	exchange(client, z);
+	client = connected(AF_INET6, MESH6);
+	z = ztunnel_accept(&shown);
+	CHECK_STR(shown, MESH6);
+	exchange(client, z);
+	CHECK_EQ(counted(CV_STEERED), 0);
+}

@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "stage.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <mntent.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/macros.h"
+#include "net/addr.h"
+
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
+
+static char cgroup_root[256], cgroup_dir[300];
+
+static int find_cgroup_root(void)
+{
+	FILE *mounts = setmntent("/proc/self/mounts", "re");
+	struct mntent *m;
+
+	if (!mounts)
+		return -errno;
+	while ((m = getmntent(mounts)) != NULL)
+		if (streq(m->mnt_type, "cgroup2"))
+			snprintf(cgroup_root, sizeof(cgroup_root), "%s", m->mnt_dir);
+	endmntent(mounts);
+	return cgroup_root[0] ? 0 : -ENOENT;
+}
+
+static int cgroup_enter(const char *dir)
+{
+	_cleanup_(fclosep) FILE *f = NULL;
+	char path[320];
+
+	snprintf(path, sizeof(path), "%s/cgroup.procs", dir);
+	f = fopen(path, "we");
+	if (!f || fprintf(f, "0\n") < 0 || fflush(f) != 0)
+		return -errno;
+	return 0;
+}
+
+/* Of runs that were killed; a running one's is busy and stays. */
+static void remove_stale(const char *name)
+{
+	_cleanup_(closedirp) DIR *d = opendir(cgroup_root);
+	struct dirent *e;
+
+	while (d && (e = readdir(d)) != NULL)
+		if (strncmp(e->d_name, name, strlen(name)) == 0)
+			(void)unlinkat(dirfd(d), e->d_name, AT_REMOVEDIR);
+}
+
+int stage_cgroup(const char *name)
+{
+	int r = find_cgroup_root();
+
+	if (r < 0)
+		return r;
+	remove_stale(name);
+	snprintf(cgroup_dir, sizeof(cgroup_dir), "%s/%s-%d", cgroup_root, name, (int)getpid());
+	if (mkdir(cgroup_dir, 0755) < 0)
+		return -errno;
+	return cgroup_enter(cgroup_dir);
+}
+
+void stage_cgroup_leave(void)
+{
+	if (!cgroup_dir[0])
+		return;
+	(void)cgroup_enter(cgroup_root);
+	for (int tries = 0; rmdir(cgroup_dir) < 0 && errno == EBUSY && tries < 50; tries++)
+		usleep(20000);
+}
+
+static int attach(struct culvert_bpf *s)
+{
+	struct bpf_program *programs[] = {
+		s->progs.cv_connect4,     s->progs.cv_connect6,     s->progs.cv_getpeername4,
+		s->progs.cv_getpeername6, s->progs.cv_sendmsg4,     s->progs.cv_sendmsg6,
+		s->progs.cv_recvmsg4,     s->progs.cv_recvmsg6,     s->progs.cv_sockops,
+		s->progs.cv_setsockopt,   s->progs.cv_getsockname4, s->progs.cv_getsockname6,
+	};
+	_cleanup_(close_fdp) int fd = open(cgroup_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	for (size_t i = 0; i < ARRAY_SIZE(programs); i++)
+		if (!bpf_program__attach_cgroup(programs[i], fd))
+			return -errno;
+	return 0;
+}
+
+int stage_load(bool no_cgroup_helpers, struct culvert_bpf **ret)
+{
+	struct culvert_bpf *s = culvert_bpf__open();
+	int r;
+
+	if (!s)
+		return -errno;
+	s->rodata->cfg.no_cgroup_helpers = no_cgroup_helpers;
+	bpf_map__set_max_entries(s->maps.cv_conns, TEST_CONNS_MAX);
+	bpf_map__set_max_entries(s->maps.cv_vouched, TEST_CONNS_MAX);
+	r = culvert_bpf__load(s);
+	if (!r)
+		r = attach(s);
+	if (r < 0) {
+		culvert_bpf__destroy(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+static int open_netns(void)
+{
+	int fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+
+	CHECK_OK(fd);
+	return fd;
+}
+
+/* The namespaces die with the test's process. Neighbours are permanent: no test waits for their
+ * discovery. */
+static void stage_netns(void)
+{
+	CHECK_OK(unshare(CLONE_NEWNET));
+	pod.peer_netns = open_netns();
+	CHECK_OK(unshare(CLONE_NEWNET));
+	pod.netns = open_netns();
+	shell("ip -batch - <<'END'\n"
+	      "link set lo up\n"
+	      "link add eth0 address 02:00:00:00:00:02 type veth peer name eth0 "
+	      "address 02:00:00:00:00:01 netns /proc/%d/fd/%d\n"
+	      "addr add " POD4 "/24 dev eth0\n"
+	      "addr add " POD6 "/64 dev eth0 nodad\n"
+	      "END",
+	      (int)getpid(), pod.peer_netns);
+	enter_peer();
+	shell("ip -batch - <<'END'\n"
+	      "link set lo up\n"
+	      "addr add " PEER4 "/24 dev eth0\n"
+	      "addr add " PEER6 "/64 dev eth0 nodad\n"
+	      "addr add 10.96.0.10/32 dev eth0\n"
+	      "addr add 10.244.9.9/32 dev eth0\n"
+	      "link set eth0 up\n"
+	      "neigh add " POD4 " lladdr 02:00:00:00:00:02 nud permanent dev eth0\n"
+	      "neigh add " POD6 " lladdr 02:00:00:00:00:02 nud permanent dev eth0\n"
+	      "END");
+	enter_pod();
+	shell("ip -batch - <<'END'\n"
+	      "link set eth0 up\n"
+	      "neigh add " PEER4 " lladdr 02:00:00:00:00:01 nud permanent dev eth0\n"
+	      "neigh add " PEER6 " lladdr 02:00:00:00:00:01 nud permanent dev eth0\n"
+	      "route add default via " PEER4 "\n"
+	      "route add ::/0 via " PEER6 "\n"
+	      "END");
+}
+
+static int ztunnel_listener(uint16_t *ret_port)
+{
+	int fd = listener(AF_INET6, "[::]:0");
+
+	set_kind(fd, CV_SOCKET_LISTEN);
+	set_nonblock(fd);
+	*ret_port = own_port(fd);
+	return fd;
+}
+
+static int ztunnel_udp(uint16_t *ret_port)
+{
+	int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), on = 1;
+
+	CHECK_OK(fd);
+	bind_to(fd, AF_INET6, "[::]:0");
+	CHECK_OK(setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on)));
+	CHECK_OK(setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof(on)));
+	set_kind(fd, CV_SOCKET_LISTEN);
+	*ret_port = own_port(fd);
+	return fd;
+}
+
+static void stage_listeners(void)
+{
+	uint16_t unused;
+
+	for (int i = 0; i < CV_OUTBOUND_PORTS; i++)
+		pod.outbound[i] = ztunnel_listener(&pod.value.outbound_ports[i]);
+	for (int i = 0; i < CV_DNS_PORTS; i++)
+		pod.dns_udp[i] = ztunnel_udp(&pod.value.dns_udp_ports[i]);
+	pod.dns_tcp = ztunnel_listener(&pod.value.dns_tcp_port);
+	pod.plain = ztunnel_listener(&unused);
+	pod.hbone = ztunnel_listener(&unused);
+}
+
+static void own_address(const char *address, struct cv_addr *ret)
+{
+	struct cv_pod_addr_key key = {.netns_cookie = pod.cookie};
+	uint32_t one = 1;
+
+	CHECK_OK(cv_addr_parse(address, &key.addr));
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_pod_addrs), &key, &one, BPF_ANY));
+	*ret = key.addr;
+}
+
+static void mesh_destinations(void)
+{
+	const char *const workloads[] = {MESH4, MESH4_B, MESH6};
+	struct cv_dest dest = {.flags = CV_DEST_MESH, .name = "test/mesh"};
+	struct cv_service_key service = {0};
+	struct cv_sockaddr sa;
+
+	for (size_t i = 0; i < ARRAY_SIZE(workloads); i++) {
+		CHECK_OK(cv_sockaddr_parse(workloads[i], &sa));
+		CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_workloads), &sa.addr, &dest,
+					     BPF_ANY));
+	}
+	CHECK_OK(cv_sockaddr_parse(SERVICE, &sa));
+	service.addr = sa.addr;
+	service.port = sa.port;
+	CHECK_OK(
+		bpf_map_update_elem(bpf_map__fd(skel->maps.cv_services), &service, &dest, BPF_ANY));
+}
+
+void stage_pod(void)
+{
+	socklen_t len = sizeof(pod.cookie);
+	int fd;
+
+	stage_netns();
+	fd = tcp(AF_INET);
+	CHECK_OK(getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &pod.cookie, &len));
+	close_fd(fd);
+	snprintf(pod.value.name, sizeof(pod.value.name), "test/pod");
+	own_address(POD4, &pod.value.addr4);
+	own_address(POD6, &pod.value.addr6);
+	stage_listeners();
+	mesh_destinations();
+	pod_flags(CV_POD_ALIVE | CV_POD_CAPTURE | CV_POD_DNS);
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* stage - what a run and each test need around them: cgroup, namespaces, the enrolled pod. */
+#include "harness.h"
+
+/** stage_cgroup() - make a child cgroup of the cgroup2 root for this run and move there. Return: 0;
+ * -errno. */
+int stage_cgroup(const char *name);
+/** stage_cgroup_leave() - back to the root, and remove it. */
+void stage_cgroup_leave(void);
+/** stage_load() - load the programs and attach them to that cgroup. Return: 0; -errno. */
+int stage_load(bool no_cgroup_helpers, struct culvert_bpf **ret);
+/** stage_pod() - fill `pod`: namespaces, links, listeners, map entries. Leaves the process in the
+ * pod. */
+void stage_pod(void);

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* test-bpf - runs the tests of this folder, each in a process of its own. Arguments: parts of test
+ * names. Last line: "N passed, N failed, N skipped". Exit code: 1 when one failed or the programs
+ * do not load. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "harness.h"
+#include "stage.h"
+#include "watch.h"
+
+#define TEST_SECONDS 20
+#define EXIT_SKIP    77
+
+static struct test *tests, **tests_end = &tests;
+static volatile sig_atomic_t is_stopped;
+static volatile pid_t child;
+
+void test_register(struct test *t)
+{
+	*tests_end = t;
+	tests_end = &t->next;
+}
+
+static bool is_wanted(const struct test *t, int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (strstr(t->name, argv[i]))
+			return true;
+	return argc < 2;
+}
+
+/* Maps outlive a test: what the pod left behind must not reach the next one. */
+static void maps_clear(void)
+{
+	const struct bpf_map *maps[] = {skel->maps.cv_conns,       skel->maps.cv_vouched,
+					skel->maps.cv_pods,        skel->maps.cv_steer,
+					skel->maps.cv_nameservers, skel->maps.cv_nameserver_slots};
+	uint32_t zero = 0;
+	char key[64];
+
+	for (size_t i = 0; i < sizeof(maps) / sizeof(maps[0]); i++)
+		while (bpf_map_get_next_key(bpf_map__fd(maps[i]), NULL, key) == 0)
+			if (bpf_map_delete_elem(bpf_map__fd(maps[i]), key) < 0)
+				break;
+	(void)bpf_map_update_elem(bpf_map__fd(skel->maps.cv_nameserver_last), &zero, &zero,
+				  BPF_ANY);
+}
+
+static int run_one(const struct test *t)
+{
+	int status;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid < 0)
+		return 1;
+	if (pid == 0) {
+		alarm(TEST_SECONDS);
+		stage_pod();
+		watch_start();
+		t->run();
+		fflush(stdout);
+		_exit(0);
+	}
+	child = pid;
+	if (waitpid(pid, &status, 0) != pid)
+		return 1;
+	child = 0;
+	maps_clear();
+	if (WIFSIGNALED(status))
+		printf("  %s\n", strsignal(WTERMSIG(status)));
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+static int run_all(int argc, char **argv)
+{
+	unsigned passed = 0, failed = 0, skipped = 0;
+
+	for (const struct test *t = tests; t && !is_stopped; t = t->next) {
+		if (!is_wanted(t, argc, argv))
+			continue;
+		printf("%s\n", t->name);
+		switch (run_one(t)) {
+		case 0:
+			passed++;
+			break;
+		case EXIT_SKIP:
+			skipped++;
+			break;
+		default:
+			printf("  FAILED %s\n", t->name);
+			failed++;
+		}
+	}
+	printf("%u passed, %u failed, %u skipped\n", passed, failed, skipped);
+	return failed || is_stopped ? 1 : 0;
+}
+
+/* Ends the test that runs, then the run: the cgroup is removed on the way out. */
+static void on_signal(int nr)
+{
+	is_stopped = nr;
+	if (child > 0)
+		(void)kill(child, SIGKILL);
+}
+
+static void signals_catch(void)
+{
+	const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+	struct sigaction sa = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		(void)sigaction(signals[i], &sa, NULL);
+}
+
+int main(int argc, char **argv)
+{
+	int r;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	libbpf_set_strict_mode(LIBBPF_STRICT_ALL);
+	r = stage_cgroup("culvert-test-bpf");
+	if (r < 0) {
+		fprintf(stderr, "test-bpf: no cgroup of its own: %s (root and cgroup2 needed)\n",
+			strerror(-r));
+		return 1;
+	}
+	atexit(stage_cgroup_leave);
+	signals_catch();
+	r = stage_load(false, &skel);
+	if (r < 0) {
+		fprintf(stderr, "test-bpf: programs do not load: %s\n", strerror(-r));
+		return 1;
+	}
+	return run_all(argc, argv);
+}

@@ -1,0 +1,6 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* watch - see harness.h for what tests call. */
+
+/** watch_start() - forget what came before. Called once per test's process. */
+void watch_start(void);

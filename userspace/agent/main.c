@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent.h"
@@ -116,6 +117,9 @@ int main(int argc, char **argv)
 	wrong = options_check(&o);
 	if (wrong)
 		return usage_error(wrong);
+	/* What other users may not reach has a mode of its own; the folders on the way there must
+	 * be passable. */
+	(void)umask(022);
 	log_set_level(log_level_from_string(o.log_level));
 	log_set_format_json(o.is_log_json);
 	if (o.is_clean)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+test-progs += tests/mesh/agent-feed

@@ -175,9 +175,7 @@ int lab_up(int argc, char **argv)
 	return r < 0 ? 1 : 0;
 }
 
-/* --- restart, label
- * ----------------------------------------------------------------------------------------------------
- */
+/* --- restart, label --- */
 
 /* What the pods of the moment were made from is in config/; objects without running pods come from
  * there too. */
@@ -286,9 +284,7 @@ int lab_label(int argc, char **argv)
 	return r < 0 ? 1 : 0;
 }
 
-/* --- down
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- down --- */
 
 /* Pins and sockets of the lab's own nodes, when a mesh ran on them; its processes were in the lab's
  * cgroup. */

@@ -43,8 +43,7 @@ struct lab {
 	int lock_fd;
 };
 
-/* --- lab_util.c: JSON, processes, files
- * ------------------------------------------------------------------- */
+/* --- lab_util.c: JSON, processes, files --- */
 
 /** lab_get() - the value at a dotted path ("metadata.name"); keys that hold dots cannot be reached.
  * Borrowed or NULL. */
@@ -85,8 +84,7 @@ void lab_stdio_to(const char *path);
 /** lab_remove_tree() - remove a folder and what is in it, staying on its file system. */
 void lab_remove_tree(const char *path);
 
-/* --- lab_state.c: folders, lock, cgroups, what runs
- * --------------------------------------------------------- */
+/* --- lab_state.c: folders, lock, cgroups, what runs --- */
 
 /** lab_open() - check root, find cgroup2, make the folders, take the lock, read what runs. Return:
  * 0; -errno, told. */
@@ -108,8 +106,7 @@ _must_check_ int lab_pod_save(struct lab *l, json_t *pod);
  * Borrowed, or NULL. */
 json_t *lab_pod_find(const struct lab *l, const char *word, const char *namespace_);
 
-/* --- lab_load.c, lab_expand.c: manifests to pods and services
- * ------------------------------------------------- */
+/* --- lab_load.c, lab_expand.c: manifests to pods and services --- */
 
 /** lab_load() - read DIR through the source library into objects, desired and services. Return: 0;
  * -errno, told. */
@@ -124,8 +121,7 @@ _must_check_ int lab_assign_services(struct lab *l);
  */
 _must_check_ int lab_schedule(struct lab *l, json_t *pod);
 
-/* --- lab_net.c: switch, nodes, links
- * ---------------------------------------------------------------------------- */
+/* --- lab_net.c: switch, nodes, links; lab_service.c: cluster IPs, names --- */
 
 /** lab_net_up() - make what is missing of switch and nodes. Return: 0; -errno, told. */
 _must_check_ int lab_net_up(struct lab *l);
@@ -136,16 +132,11 @@ void lab_net_pod_down(const json_t *pod);
 /** lab_net_services() - the kube-proxy part: load each node's rules. Return: 0; -errno, told. */
 _must_check_ int lab_net_services(struct lab *l);
 
-/* --- lab_dns.c
- * ------------------------------------------------------------------------------------------------------
- */
-
 /** lab_dns_up() - cluster DNS of each node: (re)write its names and start or reload it. Return: 0;
  * -errno, told. */
 _must_check_ int lab_dns_up(struct lab *l);
 
-/* --- lab_pod.c, lab_init.c, lab_image.c
- * ----------------------------------------------------------------------------- */
+/* --- lab_pod.c, lab_init.c, lab_image.c --- */
 
 /** lab_pod_start() - start a scheduled pod, wait for its ports, save it. Return: 0; -errno, told.
  */
@@ -172,9 +163,7 @@ struct lab_image {
 /** lab_image_find() - for a reference such as "docker.io/library/nginx:1.27-alpine". Never NULL. */
 const struct lab_image *lab_image_find(const char *reference);
 
-/* --- lab_config.c
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- lab_config.c --- */
 
 /** lab_yaml_write() - a JSON tree as block YAML. Return: 0; -ENOMEM. */
 _must_check_ int lab_yaml_write(struct buf *b, const json_t *j);
@@ -184,9 +173,7 @@ _must_check_ int lab_config_write(struct lab *l);
 /** lab_config_path() - the file of an object. Return: @buf. */
 char *lab_config_path(const json_t *body, char *buf, size_t size);
 
-/* --- commands
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- commands --- */
 
 int lab_up(int argc, char **argv);
 int lab_down(int argc, char **argv);

@@ -7,9 +7,7 @@
 
 #include "base/str.h"
 
-/* --- YAML
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- YAML --- */
 
 /* Plain only where no YAML version could read it as anything else. */
 static bool is_plain(const char *s)
@@ -112,9 +110,7 @@ int lab_yaml_write(struct buf *b, const json_t *j)
 	return write_node(b, j, 0, false);
 }
 
-/* --- folder
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- folder --- */
 
 char *lab_config_path(const json_t *body, char *buf, size_t size)
 {

@@ -156,9 +156,7 @@ int lab_exec(int argc, char **argv)
 	return r;
 }
 
-/* --- status
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- status --- */
 
 static void print_pod(const char *key, const json_t *pod)
 {
@@ -197,9 +195,7 @@ int lab_status(int argc, char **argv)
 	return 0;
 }
 
-/* --- table
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* --- table --- */
 
 static const struct {
 	const char *name;

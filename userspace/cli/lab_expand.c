@@ -152,9 +152,7 @@ int lab_add_object(struct lab *l, json_t *body)
 	return r;
 }
 
-/* --- scheduling
- * ---------------------------------------------------------------------------------------------------
- */
+/* --- scheduling --- */
 
 static bool address_is_used(const struct lab *l, const char *address)
 {
@@ -236,9 +234,7 @@ int lab_schedule(struct lab *l, json_t *pod)
 			LAB_POD_LAST - LAB_POD_FIRST + 1);
 }
 
-/* --- cluster IPs
- * -----------------------------------------------------------------------------------------------------
- */
+/* --- cluster IPs --- */
 
 #define SERVICES_FILE LAB_DIR "/services.json"
 

@@ -15,9 +15,7 @@ static int write_text(const char *path, const char *text, mode_t mode)
 	return file_write_atomic(path, text, strlen(text), mode);
 }
 
-/* --- nginx
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* --- nginx --- */
 
 static const char nginx_conf[] =
 	"user www-data;\nworker_processes 1;\npid /run/nginx.pid;\nerror_log "
@@ -53,9 +51,7 @@ static int prepare_nginx(void)
 	return r == 0 ? write_text("/etc/nginx/conf.d/default.conf", nginx_default, 0644) : r;
 }
 
-/* --- httpd
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* --- httpd --- */
 
 #define APACHE_MODULES "/usr/lib/apache2/modules/"
 #define APACHE_LOAD(m) "LoadModule " m "_module " APACHE_MODULES "mod_" m ".so\n"
@@ -103,9 +99,7 @@ static int prepare_httpd(void)
 	return r;
 }
 
-/* --- table
- * -----------------------------------------------------------------------------------------------------------------
- */
+/* --- table --- */
 
 static const char *const nginx_argv[] = {"nginx", "-g", "daemon off;", NULL};
 static const char *const httpd_argv[] = {"httpd-foreground", NULL};

@@ -35,9 +35,7 @@ static _noreturn_ void die(int report_fd, const char *what, int r)
 	_exit(1);
 }
 
-/* --- file systems
- * ------------------------------------------------------------------------------------------------------
- */
+/* --- file systems --- */
 
 static int bind(const char *root, const char *path, unsigned long flags)
 {
@@ -250,7 +248,7 @@ static void make_file_systems(const struct lab *l, const json_t *pod, int report
 			      &resolv_conf, NULL);
 	if (r == 0)
 		r = make_root(root);
-	if (r < 0)
+	if (r < 0 || !resolv_conf)
 		die(report_fd, "root file system", r);
 	r = make_volumes(l, pod, root);
 	if (r < 0)
@@ -268,9 +266,7 @@ static void make_file_systems(const struct lab *l, const json_t *pod, int report
 		die(report_fd, "volume mounts", r);
 }
 
-/* --- containers
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- containers --- */
 
 int lab_container_caps(const json_t *container)
 {

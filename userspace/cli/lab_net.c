@@ -112,9 +112,7 @@ int lab_net_up(struct lab *l)
 	return r;
 }
 
-/* --- pods
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- pods --- */
 
 /* The node's end: its number on the node is in the last part of the pod's address. */
 static void link_name(const json_t *pod, char *buf, size_t size)

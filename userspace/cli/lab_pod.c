@@ -53,9 +53,7 @@ static int write_resolv_conf(const json_t *pod)
 	return r < 0 ? r : 0;
 }
 
-/* --- start
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- start --- */
 
 static int enter_netns(const json_t *pod)
 {
@@ -136,7 +134,7 @@ static int spawn(const struct lab *l, const json_t *pod, pid_t *ret_pid)
 		return -errno;
 	if (pid == 0)
 		start_child(l, pod, wr);
-	wr = close_fd(wr);
+	close_fdp(&wr);
 	r = read_report(rd, ret_pid, reason, sizeof(reason));
 	(void)waitpid(pid, NULL, 0);
 	return r < 0 ? lab_fail(r, "Pod %s does not start: %s", lab_key(pod, key, sizeof(key)),
@@ -144,9 +142,7 @@ static int spawn(const struct lab *l, const json_t *pod, pid_t *ret_pid)
 		     : 0;
 }
 
-/* --- readiness
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- readiness --- */
 
 static bool table_has_listener(pid_t pid, const char *file, long port)
 {
@@ -195,9 +191,7 @@ static void wait_for_ports(const json_t *pod, pid_t pid)
 	}
 }
 
-/* --- object
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- object --- */
 
 static int annotate_running(json_t *pod, pid_t pid)
 {

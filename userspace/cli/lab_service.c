@@ -167,9 +167,7 @@ int lab_net_services(struct lab *l)
 	return r;
 }
 
-/* --- cluster DNS
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- cluster DNS --- */
 
 static void host_line(struct buf *b, const char *ip, const json_t *service)
 {

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ca_service and ca_client - over a real UNIX socket: signed, refused, waited for, given up. */
+#include "userspace/control/ca_service.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "base/str.h"
+#include "net/unix.h"
+#include "tls/identity.h"
+#include "tls/key.h"
+#include "xds/ca_client.h"
+
+#define ID "spiffe://cluster.local/ns/demo/sa/web"
+
+struct fixture {
+	struct loop *loop;
+	char dir[64], path[96];
+	struct ca *ca;
+	struct ca_service *service;
+	struct grpc_server *grpc;
+	struct grpc_method method;
+	struct ca_client *client;
+	EVP_PKEY *key;
+	char *csr;
+	bool is_known;
+	size_t n_answers, n_chain;
+	int error;
+	const struct tls_identity *identity;
+	bool must_free;
+};
+
+static bool is_known(void *arg, const char *spiffe)
+{
+	struct fixture *f = arg;
+
+	return f->is_known && streq(spiffe, ID);
+}
+
+static void on_answer(void *arg, int error, const char *message, const char *const *chain, size_t n)
+{
+	struct fixture *f = arg;
+
+	f->n_answers++;
+	f->error = error;
+	f->n_chain = n;
+	assert_true((error == 0) == (n >= 2));
+	if (error == 0 && !f->identity)
+		assert_int_equal(tls_identity_new(ID, f->key, chain, n, &f->identity), 0);
+	if (f->must_free)
+		f->client = ca_client_free(f->client);
+}
+
+static void server_start(struct fixture *f)
+{
+	struct ca_service_config service = {
+		.loop = f->loop, .ca = f->ca, .is_known = is_known, .arg = f};
+	struct grpc_server_config config = {
+		.loop = f->loop, .methods = &f->method, .n_methods = 1, .max_connections = 4};
+
+	assert_int_equal(ca_service_new(&service, &f->service), 0);
+	f->method = ca_service_method(f->service);
+	assert_int_equal(unix_stream_listen(f->path, 0600, &config.listen_fd), 0);
+	assert_int_equal(grpc_server_new(&config, &f->grpc), 0);
+}
+
+static void server_stop(struct fixture *f)
+{
+	f->grpc = grpc_server_free(f->grpc);
+	f->service = ca_service_free(f->service);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct ca_material m = {0};
+	char err[512];
+
+	assert_non_null(f);
+	log_set_level(LOG_ERROR);
+	(void)snprintf(f->dir, sizeof(f->dir), "/tmp/culvert-unit-XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	(void)snprintf(f->path, sizeof(f->path), "%s/xds.sock", f->dir);
+	assert_int_equal(loop_new(&f->loop), 0);
+	assert_int_equal(ca_files_load(f->dir, "cluster.local", &m, err, sizeof(err)), 0);
+	assert_int_equal(ca_new(&m, &f->ca, err, sizeof(err)), 0);
+	assert_int_equal(tls_key_new(&f->key), 0);
+	assert_int_equal(tls_csr_new(f->key, ID, &f->csr), 0);
+	server_start(f);
+	assert_int_equal(ca_client_new(f->loop, f->path, &f->client), 0);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	static const char *const names[] = {"ca-cert.pem", "ca-key.pem", "root-cert.pem",
+					    "cert-chain.pem", "xds.sock"};
+	struct fixture *f = *state;
+
+	(void)ca_client_free(f->client);
+	server_stop(f);
+	(void)tls_identity_unref(f->identity);
+	(void)ca_free(f->ca);
+	(void)loop_free(f->loop);
+	EVP_PKEY_free(f->key);
+	free(f->csr);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		_cleanup_(freep) char *path = str_format("%s/%s", f->dir, names[i]);
+
+		(void)unlink(path);
+	}
+	(void)rmdir(f->dir);
+	free(f);
+	return 0;
+}
+
+static void run_until_answers(struct fixture *f, size_t n)
+{
+	uint64_t end = now_monotonic_us() + 10000000;
+
+	while (f->n_answers < n && now_monotonic_us() < end)
+		(void)loop_run_once(f->loop, 50);
+	assert_int_equal(f->n_answers, n);
+}
+
+static void run_a_while(struct fixture *f)
+{
+	for (int i = 0; i < 40; i++)
+		(void)loop_run_once(f->loop, 1);
+}
+
+static void ask(struct fixture *f)
+{
+	assert_int_equal(ca_client_sign(f->client, ID, f->csr, on_answer, f), 0);
+}
+
+static void gets_a_certificate(void **state)
+{
+	struct fixture *f = *state;
+
+	f->is_known = true;
+	ask(f);
+	run_until_answers(f, 1);
+	assert_int_equal(f->error, 0);
+	assert_string_equal(f->identity->id, ID);
+}
+
+static void waits_for_a_pod_that_is_about_to_appear(void **state)
+{
+	struct fixture *f = *state;
+
+	ask(f);
+	run_a_while(f);
+	assert_int_equal(f->n_answers, 0);
+	f->is_known = true;
+	ca_service_retry(f->service);
+	run_until_answers(f, 1);
+	assert_int_equal(f->error, 0);
+}
+
+static void refuses_an_identity_without_a_pod(void **state)
+{
+	struct fixture *f = *state;
+	size_t n_signed, n_refused;
+
+	ask(f);
+	run_until_answers(f, 1);
+	assert_int_equal(f->error, -EACCES);
+	ca_service_count(f->service, &n_signed, &n_refused);
+	assert_int_equal(n_signed, 0);
+	assert_int_equal(n_refused, 1);
+}
+
+static void refuses_a_bad_request(void **state)
+{
+	struct fixture *f = *state;
+
+	f->is_known = true;
+	assert_int_equal(ca_client_sign(f->client, "spiffe://x", f->csr, on_answer, f), -EINVAL);
+	assert_int_equal(ca_client_sign(f->client, ID, "garbage", on_answer, f), 0);
+	run_until_answers(f, 1);
+	assert_int_equal(f->error, -EREMOTEIO);
+}
+
+static void reports_an_absent_control_plane_from_the_loop(void **state)
+{
+	struct fixture *f = *state;
+
+	server_stop(f);
+	ask(f);
+	assert_int_equal(f->n_answers, 0);
+	run_until_answers(f, 1);
+	assert_int_equal(f->error, -ECONNREFUSED);
+	/* and finds it again */
+	server_start(f);
+	f->is_known = true;
+	ask(f);
+	run_until_answers(f, 2);
+	assert_int_equal(f->error, 0);
+}
+
+static void open_requests_fail_when_the_control_plane_dies(void **state)
+{
+	struct fixture *f = *state;
+
+	ask(f);
+	run_a_while(f);
+	server_stop(f);
+	run_until_answers(f, 1);
+	assert_int_equal(f->error, -ECONNRESET);
+	server_start(f);
+	f->is_known = true;
+	ask(f);
+	run_until_answers(f, 2);
+	assert_int_equal(f->error, 0);
+}
+
+static void forgotten_requests_stay_silent(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture other = {0};
+
+	ask(f);
+	assert_int_equal(ca_client_sign(f->client, ID, f->csr, on_answer, &other), 0);
+	run_a_while(f);
+	ca_client_cancel(f->client, &other);
+	f->is_known = true;
+	ca_service_retry(f->service);
+	run_until_answers(f, 1);
+	run_a_while(f);
+	assert_int_equal(other.n_answers, 0);
+	ask(f);
+	f->client = ca_client_free(f->client);
+	run_a_while(f);
+	assert_int_equal(f->n_answers, 1);
+}
+
+static void may_be_freed_in_its_answer(void **state)
+{
+	struct fixture *f = *state;
+
+	f->is_known = true;
+	f->must_free = true;
+	ask(f);
+	ask(f);
+	run_until_answers(f, 1);
+	assert_null(f->client);
+}
+
+static void bounds_its_open_requests(void **state)
+{
+	struct fixture *f = *state;
+	int r = 0;
+
+	for (int i = 0; r == 0 && i < 1000; i++)
+		r = ca_client_sign(f->client, ID, f->csr, on_answer, f);
+	assert_int_equal(r, -ENOBUFS);
+}
+
+int main(void)
+{
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(gets_a_certificate),
+		TEST(waits_for_a_pod_that_is_about_to_appear),
+		TEST(refuses_an_identity_without_a_pod),
+		TEST(refuses_a_bad_request),
+		TEST(reports_an_absent_control_plane_from_the_loop),
+		TEST(open_requests_fail_when_the_control_plane_dies),
+		TEST(forgotten_requests_stay_silent),
+		TEST(may_be_freed_in_its_answer),
+		TEST(bounds_its_open_requests),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

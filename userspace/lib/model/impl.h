@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* impl - the inside of a model, for the files of this folder only.
+ * An object lives in an entity. A change files the entity anew in the indexes and marks what it
+ * touches dirty; the flush works out the messages of what is dirty and emits those that differ from
+ * what was emitted last. */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <protobuf-c/protobuf-c.h>
+
+#include "base/list.h"
+#include "base/map.h"
+#include "model/arena.h"
+#include "model/index.h"
+#include "model/model.h"
+#include "net/addr.h"
+
+#define MODEL_KEY_MAX      1024
+#define POD_ADDRESSES_MAX  16
+#define STATIC_STRICT      "istio_converted_static_strict"
+#define CONVERTED_PEER     "converted_peer_authentication_"
+#define SERVICE_NAME_LABEL "kubernetes.io/service-name"
+
+enum entity_kind {
+	ENTITY_NAMESPACE,
+	ENTITY_NODE,
+	ENTITY_POD,
+	ENTITY_SERVICE,
+	ENTITY_SLICE,  /* EndpointSlice */
+	ENTITY_PEER,   /* PeerAuthentication */
+	ENTITY_POLICY, /* AuthorizationPolicy */
+	ENTITY_OTHER,  /* only counted */
+	ENTITY_KIND_MAX,
+};
+
+/** struct entity - one object and its place in the model; first member of the kinds below. */
+struct entity {
+	enum entity_kind kind;
+	char *key; /* "namespace/name"; of ENTITY_OTHER "kind\nnamespace/name" */
+	struct object *object;
+	struct list dirty; /* in model.dirty[kind] */
+	bool was_reported; /* messages about it stand with the user */
+};
+
+struct pod {
+	struct entity e;
+	struct cv_addr addrs[POD_ADDRESSES_MAX];
+	size_t addrs_count;
+	bool is_host_network, has_ended;
+	struct index_link in_namespace, in_node, in_identity;
+	struct index_link in_addr[POD_ADDRESSES_MAX];
+	struct index_link *in_labels; /* owned; one per label */
+	size_t labels_count;
+};
+
+struct service {
+	struct entity e;
+	struct index_link in_selector;
+};
+
+/** struct endpoint - one address of an EndpointSlice, or the pod that it names. */
+struct endpoint {
+	size_t position; /* in the slice's list */
+	struct cv_addr addr;
+	bool is_pod; /* the slice names a pod */
+	bool is_ready;
+	struct index_link link; /* by pod or by address */
+};
+
+/** struct slice_output - the name of a workload that a slice gave. */
+struct slice_output {
+	struct list link;
+	char name[];
+};
+
+struct slice {
+	struct entity e;
+	struct index_link in_service;
+	struct endpoint *endpoints; /* owned */
+	size_t endpoints_count;
+	struct list outputs; /* names of the workloads that it gave, struct slice_output */
+};
+
+struct peer {
+	struct entity e;
+	const json_t *selector;         /* borrowed from the object; NULL: the whole namespace */
+	struct index_link in_selector;  /* or in m->peers_wide */
+	struct index_link in_namespace; /* those with selector, in m->peers_wide by "ns\n" */
+};
+
+struct policy {
+	struct entity e;
+	const json_t *selector;
+	struct index_link in_selector; /* by what it selects; unfiled when it has no selector or is
+					  not sent */
+};
+
+/** struct output - one resource as it was emitted last. */
+struct output {
+	uint64_t hash;
+	size_t len;
+	enum xds_type type;
+	bool is_emitted, is_unset;
+	struct list unset; /* in model.unset */
+	char name[];
+};
+
+struct model {
+	const struct model_ops *ops;
+	void *arg;
+	char *cluster_id, *trust_domain, *root_namespace, *cluster_domain;
+	struct map *entities[ENTITY_KIND_MAX];
+	struct list dirty[ENTITY_KIND_MAX];
+	struct map *outputs[XDS_TYPE_MAX];
+	struct list unset;
+
+	struct index pods_by_namespace; /* "ns" */
+	struct index pods_by_node;      /* "node" */
+	struct index pods_by_identity;  /* "node\nns\nsa", pods that have not ended */
+	struct index pods_by_addr;      /* 16 bytes as text */
+	struct index pods_by_label;     /* "ns\nkey\nvalue" */
+	struct index services_by_label; /* the same, by one pair of the selector */
+	struct index policies_by_label; /* the same; "ns\n" for an empty selector */
+	struct index peers_by_label;    /* the same */
+	struct index peers_wide;        /* "ns": without selector; "ns\n": with */
+	struct index slices_by_service; /* "ns/service" */
+	struct index
+		endpoints_by_target; /* "pod ns/name" or "addr ...": owner is the struct slice */
+};
+
+/* entities, model.c */
+struct entity *entity_find(const struct model *m, enum entity_kind kind, const char *namespace_,
+			   const char *name);
+void entity_mark(struct model *m, struct entity *e);
+
+/* selectors, selector.c */
+bool selector_matches(const json_t *selector, const json_t *labels);
+const json_t *object_labels(const struct object *o);
+void label_key(char buf[MODEL_KEY_MAX], const char *ns, const char *key, const char *value);
+/* File @owner under one pair of @selector, or under "ns\n" when it is empty. */
+_must_check_ int selector_file(struct index *ix, const char *ns, const json_t *selector,
+			       void *owner, struct index_link *l);
+/* Call @fn for each owner in @ix whose filing could match @labels; the caller still compares the
+ * whole selector. */
+void selector_candidates(const struct index *ix, const char *ns, const json_t *labels,
+			 void (*fn)(void *arg, void *owner), void *arg);
+/* Call @fn for each pod of @ns that @selector matches; an empty selector matches all. fn's true
+ * stops: then true. */
+bool selector_pods(const struct model *m, const char *ns, const json_t *selector,
+		   bool (*fn)(void *arg, struct pod *pod), void *arg);
+/* The same; for the root namespace in all namespaces. */
+bool selector_pods_scope(const struct model *m, const char *ns, const json_t *selector,
+			 bool (*fn)(void *arg, struct pod *pod), void *arg);
+void selector_mark(struct model *m, const char *ns, const json_t *selector, bool is_root_wide);
+
+/* outputs, output.c */
+_must_check_ int output_set(struct model *m, enum xds_type type, const char *name,
+			    const ProtobufCMessage *msg);
+void output_unset(struct model *m, enum xds_type type, const char *name);
+void output_sweep(struct model *m);
+void outputs_free(struct model *m);
+void report(struct model *m, struct entity *e, const char *field, bool is_warning, const char *fmt,
+	    ...) _printf_(5, 6);
+void report_clear(struct model *m, struct entity *e);
+
+/* Per kind: take the object out of the indexes and mark what it touched; file it and mark what it
+ * touches; give the messages of a dirty one; free what the kind owns. */
+void pod_unlink(struct model *m, struct pod *p);
+_must_check_ int pod_link(struct model *m, struct pod *p);
+_must_check_ int pod_flush(struct model *m, struct pod *p);
+void service_unlink(struct model *m, struct service *s);
+_must_check_ int service_link(struct model *m, struct service *s);
+_must_check_ int service_flush(struct model *m, struct service *s);
+void slice_unlink(struct model *m, struct slice *s);
+_must_check_ int slice_link(struct model *m, struct slice *s);
+_must_check_ int slice_flush(struct model *m, struct slice *s);
+void peer_unlink(struct model *m, struct peer *p);
+_must_check_ int peer_link(struct model *m, struct peer *p);
+_must_check_ int peer_flush(struct model *m, struct peer *p);
+void policy_unlink(struct model *m, struct policy *p);
+_must_check_ int policy_link(struct model *m, struct policy *p);
+_must_check_ int policy_flush(struct model *m, struct policy *p);
+
+/* shared between kinds */
+const char *pod_service_account(const struct object *pod);
+bool pod_is_ready(const struct object *pod);
+void pods_mark_bucket(struct model *m, const struct index_bucket *b);
+void addr_key(char buf[MODEL_KEY_MAX], const struct cv_addr *a);
+_must_check_ int static_strict_flush(struct model *m);

@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "model/model.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "model/enrol.h"
+#include "model/impl.h"
+#include "tls/spiffe.h"
+
+static const char *const kind_names[] = {
+	[ENTITY_NAMESPACE] = "Namespace",
+	[ENTITY_NODE] = "Node",
+	[ENTITY_POD] = "Pod",
+	[ENTITY_SERVICE] = "Service",
+	[ENTITY_SLICE] = "EndpointSlice",
+	[ENTITY_PEER] = "PeerAuthentication",
+	[ENTITY_POLICY] = "AuthorizationPolicy",
+};
+
+static const size_t kind_sizes[] = {
+	[ENTITY_NAMESPACE] = sizeof(struct entity), [ENTITY_NODE] = sizeof(struct entity),
+	[ENTITY_POD] = sizeof(struct pod),          [ENTITY_SERVICE] = sizeof(struct service),
+	[ENTITY_SLICE] = sizeof(struct slice),      [ENTITY_PEER] = sizeof(struct peer),
+	[ENTITY_POLICY] = sizeof(struct policy),    [ENTITY_OTHER] = sizeof(struct entity),
+};
+
+static enum entity_kind kind_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(kind_names); i++)
+		if (streq(kind_names[i], name))
+			return (enum entity_kind)i;
+	return ENTITY_OTHER;
+}
+
+static void entity_key(char buf[MODEL_KEY_MAX], enum entity_kind kind, const struct object *o)
+{
+	bool is_other = kind == ENTITY_OTHER;
+
+	(void)snprintf(buf, MODEL_KEY_MAX, "%s%s%s/%s", is_other ? o->kind : "",
+		       is_other ? "\n" : "", o->namespace_, o->name);
+}
+
+struct entity *entity_find(const struct model *m, enum entity_kind kind, const char *namespace_,
+			   const char *name)
+{
+	char key[MODEL_KEY_MAX];
+
+	(void)snprintf(key, sizeof(key), "%s/%s", namespace_, name);
+	return map_get_str(m->entities[kind], key);
+}
+
+void entity_mark(struct model *m, struct entity *e)
+{
+	if (list_is_empty(&e->dirty))
+		list_add_tail(&m->dirty[e->kind], &e->dirty);
+}
+
+static void pods_mark_of(struct model *m, const struct index *ix, const char *key)
+{
+	pods_mark_bucket(m, index_find(ix, key));
+}
+
+/* Take an entity out of the indexes; everything that depended on it is marked. */
+static void entity_unlink(struct model *m, struct entity *e)
+{
+	switch (e->kind) {
+	case ENTITY_NAMESPACE:
+		pods_mark_of(m, &m->pods_by_namespace, e->object->name);
+		break;
+	case ENTITY_NODE:
+		pods_mark_of(m, &m->pods_by_node, e->object->name);
+		break;
+	case ENTITY_POD:
+		pod_unlink(m, (struct pod *)e);
+		break;
+	case ENTITY_SERVICE:
+		service_unlink(m, (struct service *)e);
+		break;
+	case ENTITY_SLICE:
+		slice_unlink(m, (struct slice *)e);
+		break;
+	case ENTITY_PEER:
+		peer_unlink(m, (struct peer *)e);
+		break;
+	case ENTITY_POLICY:
+		policy_unlink(m, (struct policy *)e);
+		break;
+	default:
+		break;
+	}
+}
+
+static int entity_link(struct model *m, struct entity *e)
+{
+	entity_mark(m, e);
+	switch (e->kind) {
+	case ENTITY_NAMESPACE:
+		pods_mark_of(m, &m->pods_by_namespace, e->object->name);
+		return 0;
+	case ENTITY_NODE:
+		pods_mark_of(m, &m->pods_by_node, e->object->name);
+		return 0;
+	case ENTITY_POD:
+		return pod_link(m, (struct pod *)e);
+	case ENTITY_SERVICE:
+		return service_link(m, (struct service *)e);
+	case ENTITY_SLICE:
+		return slice_link(m, (struct slice *)e);
+	case ENTITY_PEER:
+		return peer_link(m, (struct peer *)e);
+	case ENTITY_POLICY:
+		return policy_link(m, (struct policy *)e);
+	default:
+		return 0;
+	}
+}
+
+static int entity_flush(struct model *m, struct entity *e)
+{
+	switch (e->kind) {
+	case ENTITY_POD:
+		return pod_flush(m, (struct pod *)e);
+	case ENTITY_SERVICE:
+		return service_flush(m, (struct service *)e);
+	case ENTITY_SLICE:
+		return slice_flush(m, (struct slice *)e);
+	case ENTITY_PEER:
+		return peer_flush(m, (struct peer *)e);
+	case ENTITY_POLICY:
+		return policy_flush(m, (struct policy *)e);
+	default:
+		return 0;
+	}
+}
+
+static void entity_free(struct entity *e)
+{
+	list_del(&e->dirty);
+	(void)object_unref(e->object);
+	free(e->key);
+	free(e);
+}
+
+static int entity_new(struct model *m, enum entity_kind kind, const char *key, struct object *o,
+		      struct entity **ret)
+{
+	struct entity *e = calloc(1, kind_sizes[kind]);
+	int r;
+
+	if (!e)
+		return -ENOMEM;
+	e->kind = kind;
+	list_init(&e->dirty);
+	if (kind == ENTITY_SLICE)
+		list_init(&((struct slice *)e)->outputs);
+	e->key = strdup(key);
+	r = e->key ? map_put_str(m->entities[kind], key, e) : -ENOMEM;
+	if (r < 0) {
+		free(e->key);
+		free(e);
+		return r;
+	}
+	e->object = object_ref(o);
+	*ret = e;
+	return 0;
+}
+
+int model_put(struct model *m, struct object *obj)
+{
+	enum entity_kind kind = kind_find(obj->kind);
+	char key[MODEL_KEY_MAX];
+	struct entity *e;
+	struct object *old;
+	int r;
+
+	entity_key(key, kind, obj);
+	e = map_get_str(m->entities[kind], key);
+	if (!e) {
+		r = entity_new(m, kind, key, obj, &e);
+		return r < 0 ? r : entity_link(m, e);
+	}
+	entity_unlink(m, e);
+	old = e->object;
+	e->object = object_ref(obj);
+	(void)object_unref(old);
+	return entity_link(m, e);
+}
+
+int model_delete(struct model *m, const struct object *obj)
+{
+	enum entity_kind kind = kind_find(obj->kind);
+	char key[MODEL_KEY_MAX];
+	struct entity *e;
+
+	entity_key(key, kind, obj);
+	e = map_del_str(m->entities[kind], key);
+	if (!e)
+		return 0;
+	entity_unlink(m, e);
+	report_clear(m, e);
+	entity_free(e);
+	return 0;
+}
+
+static int flush_kind(struct model *m, enum entity_kind kind)
+{
+	while (!list_is_empty(&m->dirty[kind])) {
+		struct entity *e = list_entry(m->dirty[kind].next, struct entity, dirty);
+		int r = entity_flush(m, e);
+
+		if (r < 0)
+			return r;
+		list_del(&e->dirty);
+	}
+	return 0;
+}
+
+int model_flush(struct model *m)
+{
+	/* Policies before the workloads that name them: one that is named and unknown is skipped by
+	 * ztunnels. */
+	static const enum entity_kind order[] = {
+		ENTITY_NAMESPACE, ENTITY_NODE,  ENTITY_PEER, ENTITY_POLICY,
+		ENTITY_SERVICE,   ENTITY_SLICE, ENTITY_POD,  ENTITY_OTHER,
+	};
+	int r;
+
+	r = static_strict_flush(m);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
+		r = flush_kind(m, order[i]);
+		if (r < 0)
+			return r;
+	}
+	output_sweep(m);
+	return 0;
+}
+
+bool model_has_identity_on_node(const struct model *m, const char *spiffe, const char *node)
+{
+	struct spiffe_id id;
+	char key[MODEL_KEY_MAX];
+
+	if (spiffe_parse(spiffe, &id) < 0 || !streq(id.trust_domain, m->trust_domain))
+		return false;
+	(void)snprintf(key, sizeof(key), "%s\n%s\n%s", node, id.namespace_, id.service_account);
+	return index_find(&m->pods_by_identity, key) != NULL;
+}
+
+static const struct object *namespace_of(const struct model *m, const char *name)
+{
+	const struct entity *e = entity_find(m, ENTITY_NAMESPACE, "", name);
+
+	return e ? e->object : NULL;
+}
+
+int model_pods_on_node(const struct model *m, const char *node,
+		       int (*fn)(void *arg, const struct model_pod *pod), void *arg)
+{
+	const struct index_bucket *b = index_find(&m->pods_by_node, node);
+	const struct index_link *l;
+
+	index_for_each(l, b)
+	{
+		const struct pod *p = l->owner;
+		const struct object *o = p->e.object;
+		struct model_pod pod = {
+			.pod = o,
+			.namespace_ = o->namespace_,
+			.name = o->name,
+			.service_account = pod_service_account(o),
+			.node = node,
+			.is_enrolled = enrol_is_yes(
+				enrol_decide(o, namespace_of(m, o->namespace_)).verdict),
+			.is_ready = pod_is_ready(o),
+			.has_ended = p->has_ended,
+		};
+		int r = fn(arg, &pod);
+
+		if (r != 0)
+			return r;
+	}
+	return 0;
+}
+
+size_t model_count(const struct model *m, const char *kind)
+{
+	enum entity_kind k = kind_find(kind);
+	size_t n = 0;
+
+	if (k != ENTITY_OTHER)
+		return map_count(m->entities[k]);
+	map_for_each (m->entities[k], it) {
+		const struct entity *e = it.value;
+
+		n += streq(e->object->kind, kind);
+	}
+	return n;
+}
+
+static void indexes_each(struct model *m, void (*fn)(struct index *ix))
+{
+	struct index *const all[] = {
+		&m->pods_by_namespace, &m->pods_by_node,        &m->pods_by_identity,
+		&m->pods_by_addr,      &m->pods_by_label,       &m->services_by_label,
+		&m->policies_by_label, &m->peers_by_label,      &m->peers_wide,
+		&m->slices_by_service, &m->endpoints_by_target,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		fn(all[i]);
+}
+
+static void index_init_quietly(struct index *ix)
+{
+	if (index_init(ix) < 0)
+		ix->buckets = NULL;
+}
+
+static int indexes_init(struct model *m)
+{
+	struct index *last = &m->endpoints_by_target;
+
+	indexes_each(m, index_init_quietly);
+	if (m->pods_by_namespace.buckets && m->pods_by_node.buckets &&
+	    m->pods_by_identity.buckets && m->pods_by_addr.buckets && m->pods_by_label.buckets &&
+	    m->services_by_label.buckets && m->policies_by_label.buckets &&
+	    m->peers_by_label.buckets && m->peers_wide.buckets && m->slices_by_service.buckets &&
+	    last->buckets)
+		return 0;
+	index_done(last);
+	return -ENOMEM;
+}
+
+static char *copy_or(const char *s, const char *fallback)
+{
+	return strdup(s ? s : fallback);
+}
+
+static int config_copy(struct model *m, const struct model_config *config)
+{
+	m->cluster_id = copy_or(config->cluster_id, "Kubernetes");
+	m->trust_domain = copy_or(config->trust_domain, "cluster.local");
+	m->root_namespace = copy_or(config->root_namespace, "istio-system");
+	m->cluster_domain = copy_or(config->cluster_domain, "cluster.local");
+	return m->cluster_id && m->trust_domain && m->root_namespace && m->cluster_domain ? 0
+											  : -ENOMEM;
+}
+
+int model_new(const struct model_ops *ops, void *arg, const struct model_config *config,
+	      struct model **ret)
+{
+	_cleanup_(model_freep) struct model *m = NULL;
+	int r;
+
+	m = calloc(1, sizeof(*m));
+	if (!m)
+		return -ENOMEM;
+	m->ops = ops;
+	m->arg = arg;
+	list_init(&m->unset);
+	for (int i = 0; i < ENTITY_KIND_MAX; i++)
+		list_init(&m->dirty[i]);
+	for (int i = 0; i < ENTITY_KIND_MAX; i++) {
+		r = map_new(&m->entities[i]);
+		if (r < 0)
+			return r;
+	}
+	for (int i = 0; i < XDS_TYPE_MAX; i++) {
+		r = map_new(&m->outputs[i]);
+		if (r < 0)
+			return r;
+	}
+	r = config_copy(m, config ? config : &(struct model_config){0});
+	if (r < 0)
+		return r;
+	r = indexes_init(m);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(m);
+	return 0;
+}
+
+/* Two passes: taking one entity out looks at others. */
+static void entities_free(struct model *m)
+{
+	for (int i = 0; i < ENTITY_KIND_MAX; i++)
+		if (m->entities[i])
+			map_for_each (m->entities[i], it)
+				entity_unlink(m, it.value);
+	for (int i = 0; i < ENTITY_KIND_MAX; i++) {
+		if (m->entities[i])
+			map_for_each (m->entities[i], it)
+				entity_free(it.value);
+		m->entities[i] = map_free(m->entities[i]);
+	}
+}
+
+struct model *model_free(struct model *m)
+{
+	if (!m)
+		return NULL;
+	/* A half-built model has no entities, and perhaps no indexes. */
+	if (m->endpoints_by_target.buckets)
+		entities_free(m);
+	for (int i = 0; i < ENTITY_KIND_MAX; i++)
+		m->entities[i] = map_free(m->entities[i]);
+	outputs_free(m);
+	indexes_each(m, index_done);
+	free(m->cluster_id);
+	free(m->trust_domain);
+	free(m->root_namespace);
+	free(m->cluster_domain);
+	free(m);
+	return NULL;
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* output - what was emitted last, by name, so that only what differs is emitted; and messages about
+ * objects. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/impl.h"
+
+static int output_get(struct model *m, enum xds_type type, const char *name, struct output **ret)
+{
+	struct output *o = map_get_str(m->outputs[type], name);
+	size_t size = strlen(name) + 1;
+	int r;
+
+	if (!o) {
+		o = calloc(1, sizeof(*o) + size);
+		if (!o)
+			return -ENOMEM;
+		o->type = type;
+		list_init(&o->unset);
+		memcpy(o->name, name, size);
+		r = map_put_str(m->outputs[type], name, o);
+		if (r < 0) {
+			free(o);
+			return r;
+		}
+	}
+	*ret = o;
+	return 0;
+}
+
+int output_set(struct model *m, enum xds_type type, const char *name, const ProtobufCMessage *msg)
+{
+	_cleanup_(freep) uint8_t *packed = NULL;
+	size_t len = protobuf_c_message_get_packed_size(msg);
+	struct output *o;
+	uint64_t hash;
+	int r;
+
+	packed = malloc(len + 1);
+	if (!packed)
+		return -ENOMEM;
+	(void)protobuf_c_message_pack(msg, packed);
+	r = output_get(m, type, name, &o);
+	if (r < 0)
+		return r;
+	o->is_unset = false;
+	/* A seeded 64-bit hash: two states of one resource that collide are not to be expected. */
+	hash = map_hash(packed, len);
+	if (o->is_emitted && o->hash == hash && o->len == len)
+		return 0;
+	o->hash = hash;
+	o->len = len;
+	o->is_emitted = true;
+	m->ops->on_resource(m->arg, type, name, packed, len);
+	return 0;
+}
+
+void output_unset(struct model *m, enum xds_type type, const char *name)
+{
+	struct output *o = map_get_str(m->outputs[type], name);
+
+	if (!o || o->is_unset)
+		return;
+	o->is_unset = true;
+	if (list_is_empty(&o->unset))
+		list_add_tail(&m->unset, &o->unset);
+}
+
+/* Last of a flush: what was unset and not set again is gone. Removals come after additions, so that
+ * a workload never names a policy that is gone already. */
+void output_sweep(struct model *m)
+{
+	while (!list_is_empty(&m->unset)) {
+		struct output *o = list_entry(m->unset.next, struct output, unset);
+
+		list_del(&o->unset);
+		if (!o->is_unset)
+			continue;
+		(void)map_del_str(m->outputs[o->type], o->name);
+		m->ops->on_removed(m->arg, o->type, o->name);
+		free(o);
+	}
+}
+
+void outputs_free(struct model *m)
+{
+	for (int type = 0; type < XDS_TYPE_MAX; type++) {
+		if (!m->outputs[type])
+			continue;
+		map_for_each (m->outputs[type], it)
+			free(it.value);
+		m->outputs[type] = map_free(m->outputs[type]);
+	}
+}
+
+void report_clear(struct model *m, struct entity *e)
+{
+	if (e->was_reported)
+		m->ops->on_error_cleared(m->arg, e->object->kind, e->object->namespace_,
+					 e->object->name);
+	e->was_reported = false;
+}
+
+void report(struct model *m, struct entity *e, const char *field, bool is_warning, const char *fmt,
+	    ...)
+{
+	const struct object *o = e->object;
+	char message[512];
+	struct source_error err = {
+		.file = o->file,
+		.line = object_line(o, field),
+		.kind = o->kind,
+		.namespace_ = o->namespace_,
+		.name = o->name,
+		.field = field,
+		.message = message,
+		.is_warning = is_warning,
+	};
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(message, sizeof(message), fmt, ap);
+	va_end(ap);
+	e->was_reported = true;
+	m->ops->on_error(m->arg, &err);
+}

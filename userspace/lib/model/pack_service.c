@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pack_service - a Service as istio.workload.Service. */
+#include <errno.h>
+#include <string.h>
+
+#include "model/pack.h"
+#include "userspace/lib/xds/workload.pb-c.h"
+
+typedef Istio__Workload__Service service_msg;
+typedef Istio__Workload__LoadBalancing load_balancing_msg;
+
+static bool has_addr(const service_msg *msg, const uint8_t *bytes, size_t n)
+{
+	for (size_t i = 0; i < msg->n_addresses; i++)
+		if (msg->addresses[i]->address.len == n &&
+		    memcmp(msg->addresses[i]->address.data, bytes, n) == 0)
+			return true;
+	return false;
+}
+
+/* "None", "" and what is no address add nothing. */
+static int add_vip(service_msg *msg, const json_t *text, struct arena *a)
+{
+	Istio__Workload__NetworkAddress *vip;
+	struct cv_addr addr;
+	uint8_t *bytes;
+
+	if (!json_is_string(text) || cv_addr_parse(json_string_value(text), &addr) < 0 ||
+	    cv_addr_is_any(&addr) || cv_addr_is_loopback(&addr))
+		return 0;
+	bytes = arena_alloc(a, 16);
+	vip = arena_alloc(a, sizeof(*vip));
+	if (!bytes || !vip)
+		return -ENOMEM;
+	istio__workload__network_address__init(vip);
+	vip->address.len = cv_addr_bytes(&addr, bytes);
+	vip->address.data = bytes;
+	if (!has_addr(msg, bytes, vip->address.len))
+		msg->addresses[msg->n_addresses++] = vip;
+	return 0;
+}
+
+static int add_vips(service_msg *msg, const struct object *o, struct arena *a)
+{
+	const json_t *ips = object_value(o, "spec.clusterIPs"),
+		     *external = object_value(o, "spec.externalIPs");
+	const json_t *ingress = object_value(o, "status.loadBalancer.ingress"), *one;
+	size_t i,
+		n = json_array_size(ips) + json_array_size(external) + json_array_size(ingress) + 1;
+	int r;
+
+	msg->addresses = arena_alloc(a, n * sizeof(*msg->addresses));
+	if (!msg->addresses)
+		return -ENOMEM;
+	r = add_vip(msg, object_value(o, "spec.clusterIP"), a);
+	json_array_foreach(ips, i, one) r = r < 0 ? r : add_vip(msg, one, a);
+	json_array_foreach(external, i, one) r = r < 0 ? r : add_vip(msg, one, a);
+	json_array_foreach(ingress, i, one)
+	{
+		const char *mode = json_string_value(json_object_get(one, "ipMode"));
+
+		if (!mode || streq(mode, "VIP"))
+			r = r < 0 ? r : add_vip(msg, json_object_get(one, "ip"), a);
+	}
+	return r;
+}
+
+static Istio__Workload__IPFamilies ip_families(const struct object *o)
+{
+	const json_t *list = object_value(o, "spec.ipFamilies");
+	const char *first = json_string_value(json_array_get(list, 0));
+
+	if (!first)
+		return ISTIO__WORKLOAD__IPFAMILIES__AUTOMATIC;
+	if (json_array_size(list) > 1)
+		return ISTIO__WORKLOAD__IPFAMILIES__DUAL;
+	return streq(first, "IPv4") ? ISTIO__WORKLOAD__IPFAMILIES__IPV4_ONLY
+				    : ISTIO__WORKLOAD__IPFAMILIES__IPV6_ONLY;
+}
+
+static const char *traffic_distribution(const struct object *o)
+{
+	const char *s = object_string(o, "spec.trafficDistribution");
+
+	return s ? s : object_annotation(o, "networking.istio.io/traffic-distribution");
+}
+
+static void prefer(load_balancing_msg *lb, Istio__Workload__LoadBalancing__Mode mode,
+		   const Istio__Workload__LoadBalancing__Scope *scopes, size_t n)
+{
+	lb->mode = mode;
+	lb->routing_preference = (Istio__Workload__LoadBalancing__Scope *)scopes;
+	lb->n_routing_preference = n;
+}
+
+/* Istio's presets; the tables are constant and only read. */
+static void routing_preference(load_balancing_msg *lb, const struct object *o)
+{
+	static const Istio__Workload__LoadBalancing__Scope near[] = {
+		ISTIO__WORKLOAD__LOAD_BALANCING__SCOPE__NETWORK,
+		ISTIO__WORKLOAD__LOAD_BALANCING__SCOPE__REGION,
+		ISTIO__WORKLOAD__LOAD_BALANCING__SCOPE__ZONE,
+		ISTIO__WORKLOAD__LOAD_BALANCING__SCOPE__SUBZONE,
+		ISTIO__WORKLOAD__LOAD_BALANCING__SCOPE__NODE,
+	};
+	const char *local = object_string(o, "spec.internalTrafficPolicy");
+	const char *how = traffic_distribution(o);
+
+	if (local && streq(local, "Local"))
+		prefer(lb, ISTIO__WORKLOAD__LOAD_BALANCING__MODE__STRICT, &near[4], 1);
+	else if (how && (streq(how, "PreferClose") || streq(how, "PreferSameZone")))
+		prefer(lb, ISTIO__WORKLOAD__LOAD_BALANCING__MODE__FAILOVER, near, 3);
+	else if (how && streq(how, "PreferSameNode"))
+		prefer(lb, ISTIO__WORKLOAD__LOAD_BALANCING__MODE__FAILOVER, near, 5);
+}
+
+static int set_load_balancing(service_msg *msg, const struct object *o, struct arena *a)
+{
+	load_balancing_msg *lb = arena_alloc(a, sizeof(*lb));
+
+	if (!lb)
+		return -ENOMEM;
+	istio__workload__load_balancing__init(lb);
+	routing_preference(lb, o);
+	if (json_is_true(object_value(o, "spec.publishNotReadyAddresses")))
+		lb->health_policy = ISTIO__WORKLOAD__LOAD_BALANCING__HEALTH_POLICY__ALLOW_ALL;
+	if (lb->mode != ISTIO__WORKLOAD__LOAD_BALANCING__MODE__UNSPECIFIED_MODE ||
+	    lb->health_policy)
+		msg->load_balancing = lb;
+	return 0;
+}
+
+static int service_fill(const struct model *m, const struct service *s, service_msg *msg,
+			struct arena *a)
+{
+	const struct object *o = s->e.object;
+	const char *exported = object_annotation(o, "networking.istio.io/exportTo");
+	struct port_list ports;
+	int r;
+
+	msg->name = (char *)o->name;
+	msg->namespace_ = (char *)o->namespace_;
+	msg->hostname = arena_format(a, "%s.%s.svc.%s", o->name, o->namespace_, m->cluster_domain);
+	msg->canonical = true;
+	msg->ip_families = ip_families(o);
+	if (exported && streq(exported, "."))
+		msg->visibility = ISTIO__WORKLOAD__VISIBILITY__NAMESPACE;
+	r = add_vips(msg, o, a);
+	if (r < 0)
+		return r;
+	r = set_load_balancing(msg, o, a);
+	if (r < 0)
+		return r;
+	r = pack_service_ports(o, a, &ports);
+	if (r < 0)
+		return r;
+	msg->ports = ports.ports;
+	msg->n_ports = ports.count;
+	return a->error;
+}
+
+const ProtobufCMessage *pack_service(const struct model *m, const struct service *s,
+				     struct arena *a)
+{
+	Istio__Workload__Address *address = arena_alloc(a, sizeof(*address));
+	service_msg *msg = arena_alloc(a, sizeof(*msg));
+
+	if (!address || !msg)
+		return NULL;
+	istio__workload__address__init(address);
+	istio__workload__service__init(msg);
+	address->type_case = ISTIO__WORKLOAD__ADDRESS__TYPE_SERVICE;
+	address->service = msg;
+	return service_fill(m, s, msg, a) < 0 ? NULL : &address->base;
+}

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pack_workload - a Pod, or an address of an EndpointSlice, as istio.workload.Workload. */
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "model/enrol.h"
+#include "model/pack.h"
+#include "userspace/lib/xds/workload.pb-c.h"
+
+typedef Istio__Workload__Workload workload_msg;
+typedef Istio__Workload__WorkloadService workload_service_msg;
+
+/** struct gather - the services of a pod in the making. */
+struct gather {
+	const struct model *m;
+	const struct pod *pod;
+	struct arena *a;
+	workload_msg *msg;
+	size_t cap;
+	int r;
+};
+
+static int add_addresses(workload_msg *msg, const struct cv_addr *addrs, size_t n, struct arena *a)
+{
+	msg->addresses = arena_alloc(a, n * sizeof(*msg->addresses) + 1);
+	if (!msg->addresses)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		uint8_t *bytes = arena_alloc(a, 16);
+
+		if (!bytes)
+			return -ENOMEM;
+		msg->addresses[i].len = cv_addr_bytes(&addrs[i], bytes);
+		msg->addresses[i].data = bytes;
+		msg->n_addresses++;
+	}
+	return 0;
+}
+
+static int services_reserve(struct gather *g)
+{
+	workload_service_msg **grown;
+
+	if (g->msg->n_services < g->cap)
+		return 0;
+	g->cap = g->cap ? g->cap * 2 : 8;
+	grown = arena_alloc(g->a, g->cap * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	if (g->msg->n_services)
+		memcpy(grown, g->msg->services, g->msg->n_services * sizeof(*grown));
+	g->msg->services = grown;
+	return 0;
+}
+
+static int services_add(struct gather *g, const struct service *s, const struct port_list *ports)
+{
+	const struct object *o = s->e.object;
+	workload_service_msg *msg = arena_alloc(g->a, sizeof(*msg));
+	Istio__Workload__PortList *list = arena_alloc(g->a, sizeof(*list));
+
+	if (!msg || !list || services_reserve(g) < 0)
+		return -ENOMEM;
+	istio__workload__workload_service__init(msg);
+	istio__workload__port_list__init(list);
+	list->ports = ports->ports;
+	list->n_ports = ports->count;
+	msg->key = arena_format(g->a, "%s/%s.%s.svc.%s", o->namespace_, o->name, o->namespace_,
+				g->m->cluster_domain);
+	msg->value = list;
+	if (!msg->key)
+		return -ENOMEM;
+	/* A service's slices of both families name one pod twice. */
+	for (size_t i = 0; i < g->msg->n_services; i++)
+		if (streq(g->msg->services[i]->key, msg->key))
+			return 0;
+	g->msg->services[g->msg->n_services++] = msg;
+	return 0;
+}
+
+static void gather_selected(void *arg, void *owner)
+{
+	const struct service *s = owner;
+	struct gather *g = arg;
+	const struct object *o = s->e.object;
+	struct port_list ports;
+
+	if (g->r < 0 ||
+	    !selector_matches(object_value(o, "spec.selector"), object_labels(g->pod->e.object)) ||
+	    index_find(&g->m->slices_by_service, s->e.key))
+		return;
+	g->r = pack_pod_ports(o, g->pod->e.object, g->a, &ports);
+	if (g->r == 0)
+		g->r = services_add(g, s, &ports);
+}
+
+static void gather_slice(struct gather *g, const struct slice *slice, const struct endpoint *e)
+{
+	const struct service *s = slice_service(g->m, slice);
+	struct port_list ports;
+
+	if (g->r < 0 || !s || service_is_external(s->e.object))
+		return;
+	if (!e->is_ready &&
+	    !json_is_true(object_value(s->e.object, "spec.publishNotReadyAddresses")))
+		return;
+	g->r = pack_slice_ports(s->e.object, slice->e.object, g->a, &ports);
+	if (g->r == 0)
+		g->r = services_add(g, s, &ports);
+}
+
+static void gather_target(struct gather *g, const char *key)
+{
+	const struct index_link *l;
+
+	index_for_each(l, index_find(&g->m->endpoints_by_target, key))
+		gather_slice(g, l->owner, container_of(l, struct endpoint, link));
+}
+
+static int service_compare(const void *a, const void *b)
+{
+	const workload_service_msg *const *x = a, *const *y = b;
+
+	return strcmp((*x)->key, (*y)->key);
+}
+
+static int add_services(const struct model *m, const struct pod *p, workload_msg *msg,
+			struct arena *a)
+{
+	struct gather g = {.m = m, .pod = p, .a = a, .msg = msg};
+	char key[MODEL_KEY_MAX];
+
+	selector_candidates(&m->services_by_label, p->e.object->namespace_,
+			    object_labels(p->e.object), gather_selected, &g);
+	(void)snprintf(key, sizeof(key), "pod %s", p->e.key);
+	gather_target(&g, key);
+	for (size_t i = 0; i < p->addrs_count && !p->is_host_network; i++) {
+		addr_key(key, &p->addrs[i]);
+		gather_target(&g, key);
+	}
+	/* One order for one content, whatever order things came in. */
+	if (msg->n_services)
+		qsort(msg->services, msg->n_services, sizeof(*msg->services), service_compare);
+	return g.r;
+}
+
+/* The owner that manages the pod: kind and name. */
+static const json_t *controller_of(const struct object *pod)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach(object_value(pod, "metadata.ownerReferences"), i,
+			   one) if (json_is_true(json_object_get(one, "controller"))) return one;
+	return json_array_get(object_value(pod, "metadata.ownerReferences"), 0);
+}
+
+/* "<cronjob>-<digits>" is how a CronJob names its Jobs. Return: the length of <cronjob>; 0. */
+static size_t cron_job_length(const char *job)
+{
+	const char *dash = strrchr(job, '-');
+	size_t n = dash ? strspn(dash + 1, "0123456789") : 0;
+
+	return n >= 8 && n <= 10 && dash[1 + n] == '\0' ? (size_t)(dash - job) : 0;
+}
+
+static void workload_owner(const struct object *pod, workload_msg *msg, struct arena *a)
+{
+	const json_t *owner = controller_of(pod);
+	const char *kind = json_string_value(json_object_get(owner, "kind"));
+	const char *name = json_string_value(json_object_get(owner, "name"));
+	const char *hash = object_label(pod, "pod-template-hash");
+	size_t n = name ? strlen(name) : 0, hash_len = hash ? strlen(hash) : 0;
+
+	msg->workload_type = ISTIO__WORKLOAD__WORKLOAD_TYPE__POD;
+	msg->workload_name = (char *)(name && *name ? name : pod->name);
+	if (!kind || !name)
+		return;
+	if (streq(kind, "Deployment"))
+		msg->workload_type = ISTIO__WORKLOAD__WORKLOAD_TYPE__DEPLOYMENT;
+	if (streq(kind, "ReplicaSet") && hash && n > hash_len + 1 && str_has_suffix(name, hash) &&
+	    name[n - hash_len - 1] == '-') {
+		msg->workload_type = ISTIO__WORKLOAD__WORKLOAD_TYPE__DEPLOYMENT;
+		msg->workload_name = arena_format(a, "%.*s", (int)(n - hash_len - 1), name);
+	}
+	if (!streq(kind, "Job"))
+		return;
+	msg->workload_type = ISTIO__WORKLOAD__WORKLOAD_TYPE__JOB;
+	if (cron_job_length(name)) {
+		msg->workload_type = ISTIO__WORKLOAD__WORKLOAD_TYPE__CRONJOB;
+		msg->workload_name = arena_format(a, "%.*s", (int)cron_job_length(name), name);
+	}
+}
+
+static const char *first_label(const struct object *o, const char *const *keys, size_t n,
+			       const char *fallback)
+{
+	for (size_t i = 0; i < n; i++) {
+		const char *s = object_label(o, keys[i]);
+
+		if (s && *s)
+			return s;
+	}
+	return fallback;
+}
+
+static void canonical_names(const struct object *pod, workload_msg *msg)
+{
+	static const char *const names[] = {"service.istio.io/canonical-name",
+					    "app.kubernetes.io/name", "app"};
+	static const char *const revisions[] = {
+		"service.istio.io/canonical-revision",
+		"app.kubernetes.io/version",
+		"version",
+	};
+
+	msg->canonical_name =
+		(char *)first_label(pod, names, ARRAY_SIZE(names), msg->workload_name);
+	msg->canonical_revision =
+		(char *)first_label(pod, revisions, ARRAY_SIZE(revisions), "latest");
+}
+
+static char *label_or_empty(const struct object *o, const char *key, const char *older)
+{
+	const char *s = object_label(o, key);
+
+	if (!s && older)
+		s = object_label(o, older);
+	return s ? (char *)s : (char *)protobuf_c_empty_string;
+}
+
+static int set_locality(const struct model *m, const char *node, workload_msg *msg, struct arena *a)
+{
+	const struct entity *e = node ? entity_find(m, ENTITY_NODE, "", node) : NULL;
+	Istio__Workload__Locality *l;
+
+	if (!e)
+		return 0;
+	l = arena_alloc(a, sizeof(*l));
+	if (!l)
+		return -ENOMEM;
+	istio__workload__locality__init(l);
+	l->region = label_or_empty(e->object, "topology.kubernetes.io/region",
+				   "failure-domain.beta.kubernetes.io/region");
+	l->zone = label_or_empty(e->object, "topology.kubernetes.io/zone",
+				 "failure-domain.beta.kubernetes.io/zone");
+	l->subzone = label_or_empty(e->object, "topology.istio.io/subzone", NULL);
+	if (*l->region || *l->zone || *l->subzone)
+		msg->locality = l;
+	return 0;
+}
+
+static bool is_enrolled(const struct model *m, const struct object *pod)
+{
+	const struct entity *ns = entity_find(m, ENTITY_NAMESPACE, "", pod->namespace_);
+
+	return enrol_is_yes(enrol_decide(pod, ns ? ns->object : NULL).verdict);
+}
+
+static void tunnel_of(const struct model *m, const struct object *pod, workload_msg *msg)
+{
+	const char *native = object_label(pod, "networking.istio.io/tunnel");
+
+	msg->native_tunnel = native && streq(native, "http");
+	if (msg->native_tunnel || is_enrolled(m, pod))
+		msg->tunnel_protocol = ISTIO__WORKLOAD__TUNNEL_PROTOCOL__HBONE;
+}
+
+static int pod_fill(const struct model *m, const struct pod *p, workload_msg *msg, struct arena *a)
+{
+	const struct object *o = p->e.object;
+	const char *node = object_string(o, "spec.nodeName");
+	int r;
+
+	msg->uid = arena_format(a, "%s//Pod/%s/%s", m->cluster_id, o->namespace_, o->name);
+	msg->name = (char *)o->name;
+	msg->namespace_ = (char *)o->namespace_;
+	msg->cluster_id = m->cluster_id;
+	if (!streq(m->trust_domain, "cluster.local"))
+		msg->trust_domain = m->trust_domain;
+	msg->service_account = (char *)pod_service_account(o);
+	if (node)
+		msg->node = (char *)node;
+	if (p->is_host_network)
+		msg->network_mode = ISTIO__WORKLOAD__NETWORK_MODE__HOST_NETWORK;
+	if (!pod_is_ready(o))
+		msg->status = ISTIO__WORKLOAD__WORKLOAD_STATUS__UNHEALTHY;
+	tunnel_of(m, o, msg);
+	workload_owner(o, msg, a);
+	canonical_names(o, msg);
+	r = set_locality(m, node, msg, a);
+	if (r < 0)
+		return r;
+	r = add_addresses(msg, p->addrs, p->addrs_count, a);
+	if (r < 0)
+		return r;
+	r = add_services(m, p, msg, a);
+	if (r < 0)
+		return r;
+	r = pod_policies(m, p, a, &msg->authorization_policies, &msg->n_authorization_policies);
+	return r < 0 ? r : a->error;
+}
+
+static workload_msg *workload_new(struct arena *a, const ProtobufCMessage **ret)
+{
+	Istio__Workload__Address *address = arena_alloc(a, sizeof(*address));
+	workload_msg *msg = arena_alloc(a, sizeof(*msg));
+
+	if (!address || !msg)
+		return NULL;
+	istio__workload__address__init(address);
+	istio__workload__workload__init(msg);
+	address->type_case = ISTIO__WORKLOAD__ADDRESS__TYPE_WORKLOAD;
+	address->workload = msg;
+	*ret = &address->base;
+	return msg;
+}
+
+int pod_flush(struct model *m, struct pod *p)
+{
+	_cleanup_(arena_resetp) struct arena a = {0};
+	const ProtobufCMessage *packed;
+	workload_msg *msg;
+	int r;
+
+	if (p->has_ended || p->addrs_count == 0)
+		return 0;
+	msg = workload_new(&a, &packed);
+	if (!msg)
+		return -ENOMEM;
+	r = pod_fill(m, p, msg, &a);
+	return r < 0 ? r : output_set(m, XDS_ADDRESS, msg->uid, packed);
+}
+
+const ProtobufCMessage *pack_endpoint(const struct model *m, const struct slice *s,
+				      const struct endpoint *e, const char *uid, struct arena *a)
+{
+	const struct service *service = slice_service(m, s);
+	struct gather g = {.m = m, .a = a};
+	const ProtobufCMessage *packed;
+	struct port_list ports;
+
+	g.msg = workload_new(a, &packed);
+	if (!g.msg)
+		return NULL;
+	g.msg->uid = (char *)uid;
+	g.msg->name = (char *)s->e.object->name;
+	g.msg->namespace_ = (char *)s->e.object->namespace_;
+	g.msg->cluster_id = m->cluster_id;
+	/* No pod answers for this address: it is nobody's identity and no policy's subject. */
+	g.msg->network_mode = ISTIO__WORKLOAD__NETWORK_MODE__HOST_NETWORK;
+	g.msg->workload_type = ISTIO__WORKLOAD__WORKLOAD_TYPE__POD;
+	if (add_addresses(g.msg, &e->addr, 1, a) < 0 ||
+	    pack_slice_ports(service->e.object, s->e.object, a, &ports) < 0 ||
+	    services_add(&g, service, &ports) < 0)
+		return NULL;
+	return packed;
+}

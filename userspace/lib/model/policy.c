@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* policy - AuthorizationPolicies: which workloads they are for, and what
+ * istio.security.Authorization they become. What a ztunnel cannot see (layer 7) never opens
+ * anything: an ALLOW rule with it is left out, a DENY rule denies more. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/match.h"
+#include "model/pack.h"
+
+/** struct conversion - one policy on its way. */
+struct conversion {
+	struct model *m;
+	struct policy *p;
+	struct arena *a;
+	bool is_deny;
+	size_t rule_index;
+	bool has_l7; /* the rule at hand names something of layer 7 */
+};
+
+static bool is_root(const struct model *m, const struct policy *p)
+{
+	return streq(p->e.object->namespace_, m->root_namespace);
+}
+
+/* A selector that can be relied upon, also in a policy that fails its schema; NULL: take the whole
+ * scope. */
+const json_t *policy_selector(const struct object *o)
+{
+	const json_t *labels = object_value(o, "spec.selector.matchLabels");
+	const char *key;
+	json_t *value;
+
+	if (!o->is_invalid && !object_value(o, "spec.selector"))
+		return NULL;
+	if (!o->is_invalid)
+		return labels ? labels : object_value(o, "spec.selector");
+	if (!json_is_object(labels) || json_object_size(labels) == 0)
+		return NULL;
+	json_object_foreach((json_t *)labels, key, value) if (!json_is_string(value)) return NULL;
+	return labels;
+}
+
+/* Policies for waypoints alone, and actions that ztunnels do not know, are not sent. */
+static bool is_sent(const struct object *o)
+{
+	const char *action = object_string(o, "spec.action");
+
+	if (object_value(o, "spec.targetRef") ||
+	    json_array_size(object_value(o, "spec.targetRefs")) > 0)
+		return false;
+	return o->is_invalid || !action || streq(action, "ALLOW") || streq(action, "DENY");
+}
+
+void policy_unlink(struct model *m, struct policy *p)
+{
+	if (p->in_selector.bucket)
+		selector_mark(m, p->e.object->namespace_, p->selector, true);
+	index_del(&m->policies_by_label, &p->in_selector);
+	output_unset(m, XDS_AUTHORIZATION, p->e.key);
+}
+
+int policy_link(struct model *m, struct policy *p)
+{
+	const char *ns = p->e.object->namespace_;
+	int r;
+
+	p->selector = policy_selector(p->e.object);
+	if (!p->selector || !is_sent(p->e.object))
+		return 0;
+	r = selector_file(&m->policies_by_label, ns, p->selector, p, &p->in_selector);
+	if (r < 0)
+		return r;
+	selector_mark(m, ns, p->selector, true);
+	return 0;
+}
+
+static void report_l7(struct conversion *c, const char *list, size_t i, const char *member,
+		      const char *field)
+{
+	char path[256];
+
+	c->has_l7 = true;
+	(void)snprintf(path, sizeof(path), "spec.rules[%zu].%s[%zu]%s%s", c->rule_index, list, i,
+		       member, field);
+	report(c->m, &c->p->e, path, true, "layer 7 is seen by waypoints only: %s",
+	       c->is_deny ? "left out, the rule denies more than it says"
+			  : "the rule allows nothing");
+}
+
+/* One alternative of from or to. *@ret: NULL when nothing of layer 4 is in it. */
+static int convert_member(struct conversion *c, const char *list, size_t i, const json_t *one,
+			  Istio__Security__Match **ret)
+{
+	bool is_from = streq(list, "from");
+	const char *member = is_from ? "source" : "operation";
+	const json_t *body = json_object_get(one, member);
+	const char *l7 = match_l7_field(body);
+
+	if (l7)
+		report_l7(c, list, i, is_from ? ".source." : ".operation.", l7);
+	*ret = is_from ? match_from_source(body, c->p->e.object->namespace_, c->a)
+		       : match_from_operation(body, c->a);
+	if (!*ret)
+		return -ENOMEM;
+	if (!match_has_any(*ret))
+		*ret = NULL;
+	return 0;
+}
+
+/**
+ * convert_list() - from or to as a clause
+ * @ret: NULL when there is no such list, or nothing of layer 4 is left in it.
+ * @ret_is_open: some alternative was of layer 7 alone: with it the whole clause could be true.
+ */
+static int convert_list(struct conversion *c, const json_t *rule, const char *list,
+			Istio__Security__Clause **ret, bool *ret_is_open)
+{
+	const json_t *all = json_object_get(rule, list), *one;
+	Istio__Security__Match **matches =
+		arena_alloc(c->a, (json_array_size(all) + 1) * sizeof(*matches));
+	size_t i, n = 0;
+
+	if (!matches)
+		return -ENOMEM;
+	*ret_is_open = false;
+	json_array_foreach(all, i, one)
+	{
+		int r = convert_member(c, list, i, one, &matches[n]);
+
+		if (r < 0)
+			return r;
+		*ret_is_open |= !matches[n];
+		n += matches[n] != NULL;
+	}
+	*ret = n ? clause_new(matches, n, c->a) : NULL;
+	return c->a->error;
+}
+
+static int convert_when(struct conversion *c, const json_t *rule, Istio__Security__Rule *ret)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach(json_object_get(rule, "when"), i, one)
+	{
+		Istio__Security__Match *match;
+
+		if (!match_condition_is_l4(one)) {
+			report_l7(c, "when", i, ".", "key");
+			continue;
+		}
+		match = match_from_condition(one, c->p->e.object->namespace_, c->a);
+		ret->clauses[ret->n_clauses++] = clause_new_single(match, c->a);
+	}
+	return c->a->error;
+}
+
+/* A clause with an alternative that could be anything says nothing where others remain; alone, what
+ * it does say is kept. */
+static void add_clauses(Istio__Security__Rule *rule, Istio__Security__Clause *const clauses[2],
+			const bool is_open[2])
+{
+	size_t before = rule->n_clauses;
+
+	for (int i = 0; i < 2; i++)
+		if (clauses[i] && !is_open[i])
+			rule->clauses[rule->n_clauses++] = clauses[i];
+	if (rule->n_clauses > before || before > 0)
+		return;
+	for (int i = 0; i < 2; i++)
+		if (clauses[i])
+			rule->clauses[rule->n_clauses++] = clauses[i];
+}
+
+/* *@ret: NULL when the rule is left out. */
+static int convert_rule(struct conversion *c, const json_t *json, Istio__Security__Rule **ret)
+{
+	Istio__Security__Rule *rule =
+		rule_new(json_array_size(json_object_get(json, "when")) + 2, c->a);
+	Istio__Security__Clause *clauses[2];
+	bool is_open[2];
+	int r;
+
+	if (!rule)
+		return -ENOMEM;
+	c->has_l7 = false;
+	*ret = NULL;
+	r = convert_when(c, json, rule);
+	if (r < 0)
+		return r;
+	r = convert_list(c, json, "to", &clauses[0], &is_open[0]);
+	if (r < 0)
+		return r;
+	r = convert_list(c, json, "from", &clauses[1], &is_open[1]);
+	if (r < 0)
+		return r;
+	if (c->has_l7 && !c->is_deny)
+		return 0;
+	add_clauses(rule, clauses, is_open);
+	/* Nothing but layer 7: what it denies is a waypoint's to see, not everything. */
+	if (c->has_l7 && rule->n_clauses == 0)
+		return 0;
+	*ret = rule;
+	return 0;
+}
+
+static int convert_rules(struct conversion *c, Istio__Security__Authorization *z)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach(object_value(c->p->e.object, "spec.rules"), i, one)
+	{
+		Istio__Security__Rule *rule;
+		int r;
+
+		c->rule_index = i;
+		r = convert_rule(c, one, &rule);
+		if (r < 0)
+			return r;
+		if (rule)
+			z->rules[z->n_rules++] = rule;
+	}
+	return 0;
+}
+
+/* What cannot be understood denies: one rule without clauses matches everything. */
+static int deny_all(Istio__Security__Authorization *z, struct arena *a)
+{
+	z->action = ISTIO__SECURITY__ACTION__DENY;
+	z->rules[0] = rule_new(0, a);
+	z->n_rules = 1;
+	return a->error;
+}
+
+static int convert(struct conversion *c, Istio__Security__Authorization *z)
+{
+	const struct object *o = c->p->e.object;
+	const char *action = object_string(o, "spec.action"),
+		   *dry = object_annotation(o, "istio.io/dry-run");
+
+	if (c->p->selector)
+		z->scope = ISTIO__SECURITY__SCOPE__WORKLOAD_SELECTOR;
+	else
+		z->scope = is_root(c->m, c->p) ? ISTIO__SECURITY__SCOPE__GLOBAL
+					       : ISTIO__SECURITY__SCOPE__NAMESPACE;
+	if (o->is_invalid)
+		return deny_all(z, c->a);
+	c->is_deny = action && streq(action, "DENY");
+	z->action = c->is_deny ? ISTIO__SECURITY__ACTION__DENY : ISTIO__SECURITY__ACTION__ALLOW;
+	z->dry_run = dry && streq(dry, "true");
+	return convert_rules(c, z);
+}
+
+static bool any_pod(void *arg, struct pod *pod)
+{
+	return true;
+}
+
+static void policy_report(struct model *m, struct policy *p)
+{
+	const struct object *o = p->e.object;
+	const char *action = object_string(o, "spec.action");
+
+	if (o->is_invalid)
+		report(m, &p->e, "spec", false,
+		       "not understood: it denies everything in its scope until it is");
+	else if (!is_sent(o) && action && (streq(action, "CUSTOM") || streq(action, "AUDIT")))
+		report(m, &p->e, "spec.action", true, "%s is not enforced by ztunnels", action);
+	else if (!is_sent(o))
+		report(m, &p->e, "spec", true,
+		       "targetRefs are for waypoints: not enforced by ztunnels");
+	if (is_sent(o) && p->selector &&
+	    !selector_pods_scope(m, o->namespace_, p->selector, any_pod, NULL))
+		report(m, &p->e, "spec.selector", true, "matches no pod");
+}
+
+int policy_flush(struct model *m, struct policy *p)
+{
+	_cleanup_(arena_resetp) struct arena a = {0};
+	const struct object *o = p->e.object;
+	struct conversion c = {.m = m, .p = p, .a = &a};
+	Istio__Security__Authorization *z;
+	int r;
+
+	report_clear(m, &p->e);
+	policy_report(m, p);
+	if (!is_sent(o))
+		return 0;
+	z = authorization_new(o->namespace_, o->name,
+			      MAX(json_array_size(object_value(o, "spec.rules")), 1U), &a);
+	if (!z)
+		return -ENOMEM;
+	r = convert(&c, z);
+	if (r < 0 || a.error)
+		return r < 0 ? r : a.error;
+	return output_set(m, XDS_AUTHORIZATION, p->e.key, &z->base);
+}
+
+/** struct names - the policies of a pod in the making. */
+struct names {
+	const struct pod *pod;
+	struct arena *a;
+	char **names;
+	size_t count, cap;
+};
+
+static void names_add(struct names *n, char *name)
+{
+	if (n->count == n->cap) {
+		size_t cap = n->cap ? n->cap * 2 : 8;
+		char **grown = arena_alloc(n->a, cap * sizeof(*grown));
+
+		if (!grown)
+			return;
+		if (n->count)
+			memcpy(grown, n->names, n->count * sizeof(*grown));
+		n->names = grown;
+		n->cap = cap;
+	}
+	n->names[n->count++] = name;
+}
+
+static void on_candidate(void *arg, void *owner)
+{
+	const struct policy *p = owner;
+	struct names *n = arg;
+
+	if (selector_matches(p->selector, object_labels(n->pod->e.object)))
+		names_add(n, p->e.key);
+}
+
+static int name_compare(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+int pod_policies(const struct model *m, const struct pod *p, struct arena *a, char ***ret,
+		 size_t *ret_count)
+{
+	struct names n = {.pod = p, .a = a};
+	const char *ns = p->e.object->namespace_;
+	const json_t *labels = object_labels(p->e.object);
+	char *peer = pod_peer_policy(m, p, a);
+
+	selector_candidates(&m->policies_by_label, ns, labels, on_candidate, &n);
+	if (!streq(ns, m->root_namespace))
+		selector_candidates(&m->policies_by_label, m->root_namespace, labels, on_candidate,
+				    &n);
+	if (peer)
+		names_add(&n, peer);
+	if (a->error)
+		return a->error;
+	if (n.count)
+		qsort(n.names, n.count, sizeof(*n.names), name_compare);
+	*ret = n.names;
+	*ret_count = n.count;
+	return 0;
+}

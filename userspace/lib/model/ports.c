@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ports - a service's ports, and where each leads at one endpoint. Only TCP: the mesh carries
+ * nothing else. */
+#include <errno.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "model/pack.h"
+#include "userspace/lib/xds/workload.pb-c.h"
+
+static bool is_tcp(const json_t *port)
+{
+	const char *s = json_string_value(json_object_get(port, "protocol"));
+
+	return !s || streq(s, "TCP");
+}
+
+/* Kubernetes' appProtocol, else Istio's habit of naming ports "<protocol>-<anything>". */
+static Istio__Workload__Port__AppProtocol app_protocol(const json_t *port)
+{
+	static const struct {
+		const char *word;
+		Istio__Workload__Port__AppProtocol value;
+	} words[] = {
+		{"http", ISTIO__WORKLOAD__PORT__APP_PROTOCOL__HTTP11},
+		{"http2", ISTIO__WORKLOAD__PORT__APP_PROTOCOL__HTTP2},
+		{"h2c", ISTIO__WORKLOAD__PORT__APP_PROTOCOL__HTTP2},
+		{"kubernetes.io/h2c", ISTIO__WORKLOAD__PORT__APP_PROTOCOL__HTTP2},
+		{"grpc", ISTIO__WORKLOAD__PORT__APP_PROTOCOL__GRPC},
+		{"tcp", ISTIO__WORKLOAD__PORT__APP_PROTOCOL__TCP},
+		{"tls", ISTIO__WORKLOAD__PORT__APP_PROTOCOL__TLS},
+		{"https", ISTIO__WORKLOAD__PORT__APP_PROTOCOL__TLS},
+	};
+	const char *s = json_string_value(json_object_get(port, "appProtocol"));
+	size_t n;
+
+	if (!s)
+		s = json_string_value(json_object_get(port, "name"));
+	if (!s)
+		return ISTIO__WORKLOAD__PORT__APP_PROTOCOL__UNKNOWN;
+	n = strchr(s, '/') ? strlen(s) : strcspn(s, "-");
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (strlen(words[i].word) == n && strncmp(words[i].word, s, n) == 0)
+			return words[i].value;
+	return ISTIO__WORKLOAD__PORT__APP_PROTOCOL__UNKNOWN;
+}
+
+static int list_init_for(struct arena *a, const json_t *ports, struct port_list *ret)
+{
+	ret->count = 0;
+	ret->ports = arena_alloc(a, (json_array_size(ports) + 1) * sizeof(*ret->ports));
+	return ret->ports ? 0 : -ENOMEM;
+}
+
+static int list_add_port(struct arena *a, struct port_list *list, const json_t *service_port,
+			 uint32_t target)
+{
+	Istio__Workload__Port *p = arena_alloc(a, sizeof(*p));
+
+	if (!p)
+		return -ENOMEM;
+	istio__workload__port__init(p);
+	p->service_port = (uint32_t)json_integer_value(json_object_get(service_port, "port"));
+	p->target_port = target;
+	p->app_protocol = app_protocol(service_port);
+	list->ports[list->count++] = p;
+	return 0;
+}
+
+/* A port of the containers by name; 0: none. */
+static uint32_t named_port(const json_t *containers, const char *name)
+{
+	const json_t *container, *port;
+	size_t i, j;
+
+	json_array_foreach(containers, i, container)
+	{
+		json_array_foreach(json_object_get(container, "ports"), j, port)
+		{
+			const char *s = json_string_value(json_object_get(port, "name"));
+
+			if (s && streq(s, name) && is_tcp(port))
+				return (uint32_t)json_integer_value(
+					json_object_get(port, "containerPort"));
+		}
+	}
+	return 0;
+}
+
+/* Where a service port leads: its number, or 0 when it is a name (@pod NULL) or a name that the pod
+ * does not have. */
+static uint32_t target_of(const json_t *service_port, const struct object *pod)
+{
+	const json_t *target = json_object_get(service_port, "targetPort");
+	const char *name = json_string_value(target);
+	uint32_t port;
+
+	if (json_is_integer(target))
+		return (uint32_t)json_integer_value(target);
+	if (!name)
+		return (uint32_t)json_integer_value(json_object_get(service_port, "port"));
+	if (!pod)
+		return 0;
+	port = named_port(object_value(pod, "spec.containers"), name);
+	return port ? port : named_port(object_value(pod, "spec.initContainers"), name);
+}
+
+int pack_service_ports(const struct object *service, struct arena *a, struct port_list *ret)
+{
+	const json_t *ports = object_value(service, "spec.ports"), *port;
+	size_t i;
+	int r;
+
+	r = list_init_for(a, ports, ret);
+	json_array_foreach(ports, i, port) if (r == 0 && is_tcp(port)) r =
+		list_add_port(a, ret, port, target_of(port, NULL));
+	return r;
+}
+
+int pack_pod_ports(const struct object *service, const struct object *pod, struct arena *a,
+		   struct port_list *ret)
+{
+	const json_t *ports = object_value(service, "spec.ports"), *port;
+	size_t i;
+	int r;
+
+	r = list_init_for(a, ports, ret);
+	json_array_foreach(ports, i, port)
+	{
+		uint32_t target = target_of(port, pod);
+
+		if (r == 0 && is_tcp(port) && target)
+			r = list_add_port(a, ret, port, target);
+	}
+	return r;
+}
+
+/* The slice's port of the same name; one without a name goes with one without. */
+static uint32_t slice_port(const json_t *ports, const json_t *service_port)
+{
+	const char *wanted = json_string_value(json_object_get(service_port, "name"));
+	const json_t *port;
+	size_t i;
+
+	json_array_foreach(ports, i, port)
+	{
+		const char *name = json_string_value(json_object_get(port, "name"));
+
+		if (is_tcp(port) && streq(name ? name : "", wanted ? wanted : ""))
+			return (uint32_t)json_integer_value(json_object_get(port, "port"));
+	}
+	return 0;
+}
+
+int pack_slice_ports(const struct object *service, const struct object *slice, struct arena *a,
+		     struct port_list *ret)
+{
+	const json_t *ports = object_value(service, "spec.ports"), *port;
+	size_t i;
+	int r;
+
+	r = list_init_for(a, ports, ret);
+	json_array_foreach(ports, i, port)
+	{
+		uint32_t target = slice_port(object_value(slice, "ports"), port);
+
+		if (r == 0 && is_tcp(port) && target)
+			r = list_add_port(a, ret, port, target);
+	}
+	return r;
+}

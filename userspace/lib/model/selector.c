@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* selector - matchLabels, both ways: which pods does a selector match, which selectors match a pod.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "model/impl.h"
+
+const json_t *object_labels(const struct object *o)
+{
+	return json_object_get(json_object_get(o->body, "metadata"), "labels");
+}
+
+static const char *value_text(const json_t *v)
+{
+	const char *s = json_string_value(v);
+
+	return s ? s : "";
+}
+
+bool selector_matches(const json_t *selector, const json_t *labels)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)selector, key, value)
+	{
+		const json_t *mine = json_object_get(labels, key);
+
+		if (!json_is_string(mine) ||
+		    strcmp(json_string_value(mine), value_text(value)) != 0)
+			return false;
+	}
+	return true;
+}
+
+void label_key(char buf[MODEL_KEY_MAX], const char *ns, const char *key, const char *value)
+{
+	(void)snprintf(buf, MODEL_KEY_MAX, "%s\n%s\n%s", ns, key, value);
+}
+
+static void empty_key(char buf[MODEL_KEY_MAX], const char *ns)
+{
+	(void)snprintf(buf, MODEL_KEY_MAX, "%s\n", ns);
+}
+
+int selector_file(struct index *ix, const char *ns, const json_t *selector, void *owner,
+		  struct index_link *l)
+{
+	void *first = json_object_iter((json_t *)selector);
+	char key[MODEL_KEY_MAX];
+
+	if (first)
+		label_key(key, ns, json_object_iter_key(first),
+			  value_text(json_object_iter_value(first)));
+	else
+		empty_key(key, ns);
+	return index_add(ix, key, owner, l);
+}
+
+static void bucket_call(const struct index_bucket *b, void (*fn)(void *arg, void *owner), void *arg)
+{
+	const struct index_link *l;
+
+	index_for_each(l, b) fn(arg, l->owner);
+}
+
+void selector_candidates(const struct index *ix, const char *ns, const json_t *labels,
+			 void (*fn)(void *arg, void *owner), void *arg)
+{
+	char buf[MODEL_KEY_MAX];
+	const char *key;
+	json_t *value;
+
+	empty_key(buf, ns);
+	bucket_call(index_find(ix, buf), fn, arg);
+	json_object_foreach((json_t *)labels, key, value)
+	{
+		label_key(buf, ns, key, value_text(value));
+		bucket_call(index_find(ix, buf), fn, arg);
+	}
+}
+
+/* The smallest set of pods that a selector's pairs leave; NULL: none. */
+static struct index_bucket *smallest_bucket(const struct model *m, const char *ns,
+					    const json_t *selector)
+{
+	struct index_bucket *best = NULL;
+	char buf[MODEL_KEY_MAX];
+	const char *key;
+	json_t *value;
+
+	if (json_object_size(selector) == 0)
+		return index_find(&m->pods_by_namespace, ns);
+	json_object_foreach((json_t *)selector, key, value)
+	{
+		struct index_bucket *b;
+
+		label_key(buf, ns, key, value_text(value));
+		b = index_find(&m->pods_by_label, buf);
+		if (!b)
+			return NULL;
+		if (!best || b->count < best->count)
+			best = b;
+	}
+	return best;
+}
+
+bool selector_pods(const struct model *m, const char *ns, const json_t *selector,
+		   bool (*fn)(void *arg, struct pod *pod), void *arg)
+{
+	const struct index_bucket *b = smallest_bucket(m, ns, selector);
+	const struct index_link *l;
+
+	index_for_each(l, b)
+	{
+		struct pod *p = l->owner;
+
+		if (selector_matches(selector, object_labels(p->e.object)) && fn(arg, p))
+			return true;
+	}
+	return false;
+}
+
+bool selector_pods_scope(const struct model *m, const char *ns, const json_t *selector,
+			 bool (*fn)(void *arg, struct pod *pod), void *arg)
+{
+	if (strcmp(ns, m->root_namespace) != 0)
+		return selector_pods(m, ns, selector, fn, arg);
+	map_for_each (m->pods_by_namespace.buckets, it)
+		if (selector_pods(m, it.key, selector, fn, arg))
+			return true;
+	return false;
+}
+
+static bool mark_pod(void *arg, struct pod *pod)
+{
+	entity_mark(arg, &pod->e);
+	return false;
+}
+
+void selector_mark(struct model *m, const char *ns, const json_t *selector, bool is_root_wide)
+{
+	if (is_root_wide)
+		(void)selector_pods_scope(m, ns, selector, mark_pod, m);
+	else
+		(void)selector_pods(m, ns, selector, mark_pod, m);
+}

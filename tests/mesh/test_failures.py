@@ -106,10 +106,9 @@ def test_upgrade_of_everything_on_a_node(cluster, eventually):
     eventually(lambda: works(cluster), 30, what="traffic to go on")
 
 
-def test_soak_of_random_kills(cluster, eventually):
-    """Ten rounds; `make soak` asks for more."""
+def random_kills(cluster, eventually, rounds):
+    """Kill a process of a node at random, again and again, under traffic; in the end all must work."""
     seed = int(os.environ.get("CULVERT_TEST_SEED", time.time_ns() % 100000))
-    rounds = int(os.environ.get("SOAK_ROUNDS", "10"))
     print(f"seed {seed}")
     dice = random.Random(seed)
     done = threading.Event()
@@ -135,3 +134,12 @@ def test_soak_of_random_kills(cluster, eventually):
     cluster.mesh.wait_captured(cluster.meshed())
     for pod, host in ((cluster.alice, cluster.bob.ip4), (cluster.bob, cluster.alice.ip6), (cluster.carol, cluster.bob.ip6)):
         eventually(lambda p=pod, h=host: works(cluster, p, h), 30, what=f"{pod.key} to reach {host}")
+
+
+def test_ten_rounds_of_random_kills(cluster, eventually):
+    random_kills(cluster, eventually, 10)
+
+
+def test_soak_of_random_kills(cluster, eventually):
+    """`make soak` only."""
+    random_kills(cluster, eventually, int(os.environ.get("SOAK_ROUNDS", "10")))

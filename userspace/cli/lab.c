@@ -166,7 +166,7 @@ int lab_up(int argc, char **argv)
 	if (r == 0 && l.node_count == 0)
 		l.node_count = (unsigned int)o.nodes;
 	if (r == 0)
-		r = lab_load(&l, argv[rest]);
+		r = lab_load(&l, argv[rest], true);
 	if (r == 0)
 		r = lab_net_up(&l);
 	if (r == 0)
@@ -186,7 +186,7 @@ static int open_running(struct lab *l)
 	r = lab_open(l);
 	if (r == 0 && l->node_count == 0)
 		r = lab_fail(-ENOENT, "no lab is up; start one with `culvert lab up DIR`");
-	return r == 0 ? lab_load(l, LAB_CONFIG_DIR) : r;
+	return r == 0 ? lab_load(l, LAB_CONFIG_DIR, false) : r;
 }
 
 int lab_restart(int argc, char **argv)
@@ -206,11 +206,13 @@ int lab_restart(int argc, char **argv)
 		else {
 			lab_pod_stop(&l, pod);
 			r = lab_pod_start(&l, pod);
+			if (r == 0)
+				r = lab_config_write_object(pod);
 			json_decref(pod);
 		}
 	}
 	if (r == 0)
-		r = publish(&l);
+		r = lab_net_services(&l);
 	lab_close(&l);
 	return r < 0 ? 1 : 0;
 }
@@ -279,7 +281,7 @@ int lab_label(int argc, char **argv)
 	if (r == 0 && strcasecmp(argv[1], "pod") == 0)
 		r = lab_pod_save(&l, body);
 	if (r == 0)
-		r = lab_config_write(&l);
+		r = lab_config_write_object(body);
 	lab_close(&l);
 	return r < 0 ? 1 : 0;
 }

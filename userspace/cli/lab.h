@@ -108,9 +108,10 @@ json_t *lab_pod_find(const struct lab *l, const char *word, const char *namespac
 
 /* --- lab_load.c, lab_expand.c: manifests to pods and services --- */
 
-/** lab_load() - read DIR through the source library into objects, desired and services. Return: 0;
- * -errno, told. */
-_must_check_ int lab_load(struct lab *l, const char *dir);
+/** lab_load() - read DIR through the source library into objects, desired and services.
+ * @is_strict: any error in it is told and fails; else what is wrong is left out, in silence.
+ * Return: 0; -errno, told. */
+_must_check_ int lab_load(struct lab *l, const char *dir, bool is_strict);
 /** lab_add_object() - sort one object body into the lab: Deployments become pods too. Return: 0;
  * -errno, told. */
 _must_check_ int lab_add_object(struct lab *l, json_t *body);
@@ -170,6 +171,8 @@ _must_check_ int lab_yaml_write(struct buf *b, const json_t *j);
 /** lab_config_write() - bring LAB_CONFIG_DIR to what the lab holds, touching only files that
  * change. Return: 0; -errno. */
 _must_check_ int lab_config_write(struct lab *l);
+/** lab_config_write_object() - (re)write the file of one object. Return: 0; -errno, told. */
+_must_check_ int lab_config_write_object(const json_t *body);
 /** lab_config_path() - the file of an object. Return: @buf. */
 char *lab_config_path(const json_t *body, char *buf, size_t size);
 

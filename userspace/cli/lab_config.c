@@ -124,7 +124,7 @@ char *lab_config_path(const json_t *body, char *buf, size_t size)
 	return buf;
 }
 
-static int write_object(json_t *written, const json_t *body)
+int lab_config_write_object(const json_t *body)
 {
 	_cleanup_(buf_resetp) struct buf b = {0};
 	char path[LAB_PATH_MAX];
@@ -139,6 +139,18 @@ static int write_object(json_t *written, const json_t *body)
 					 buf_len(&b));
 	if (r < 0)
 		return lab_fail(r, "cannot write %s: %s", path, strerror(-r));
+	return 0;
+}
+
+static int write_object(json_t *written, const json_t *body)
+{
+	char path[LAB_PATH_MAX];
+	int r;
+
+	r = lab_config_write_object(body);
+	if (r < 0)
+		return r;
+	(void)lab_config_path(body, path, sizeof(path));
 	return json_object_set_new(written, path, json_true()) < 0 ? -ENOMEM : 0;
 }
 

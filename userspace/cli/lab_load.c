@@ -14,6 +14,7 @@
 struct load {
 	struct lab *lab;
 	unsigned int errors;
+	bool is_strict;
 	bool is_synced;
 	int r;
 };
@@ -45,6 +46,8 @@ static void on_error(void *arg, const struct source_error *err)
 	struct load *ld = arg;
 	char text[1024];
 
+	if (!ld->is_strict)
+		return;
 	(void)source_error_format(err, text, sizeof(text));
 	(void)fprintf(stderr, "%s%s\n", text, err->is_warning ? " (warning)" : "");
 	ld->errors += !err->is_warning;
@@ -63,13 +66,13 @@ static void on_synced(void *arg)
 	ld->is_synced = true;
 }
 
-int lab_load(struct lab *l, const char *dir)
+int lab_load(struct lab *l, const char *dir, bool is_strict)
 {
 	static const struct source_ops ops = {on_put, on_delete, on_error, on_error_cleared,
 					      on_synced};
 	_cleanup_(source_freep) struct source *source = NULL;
 	_cleanup_(loop_freep) struct loop *loop = NULL;
-	struct load ld = {.lab = l};
+	struct load ld = {.lab = l, .is_strict = is_strict};
 	int r;
 
 	r = loop_new(&loop);

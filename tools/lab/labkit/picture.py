@@ -49,8 +49,8 @@ class Traffic:
         if not src or not dst or not segment.payload:
             return
         kind = "tls" if 15008 in (segment.sport, segment.dport) else "plain"
-        if min(segment.sport, 65535) in (15008,) or segment.sport < segment.dport:
-            src, dst = dst, src
+        if segment.sport == 15008 or (segment.dport != 15008 and segment.sport < segment.dport):
+            src, dst = dst, src  # an edge points at the server
         entry = self.edges.setdefault((src.key, dst.key, kind), [0, 0])
         entry[0] += len(segment.payload)
         entry[1] = time.monotonic()

@@ -10,6 +10,7 @@ import time
 from .wire import read_pcap
 
 EVERY = 0.5
+NEW_PART = 0.3  # of the shown rate: the rest is what was before, so that it does not flicker
 WIDTH = 100
 BOLD, DIM, GREEN, RED, YELLOW, PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[31m", "\x1b[33m", "\x1b[0m"
 
@@ -33,8 +34,8 @@ class Traffic:
     def update(self, wire, pods):
         """Return: {(pod, pod, kind): bytes per second}; an edge stays for a while with rate 0."""
         names = {ip: p for p in pods for ip in (p.ip4, p.ip6)}
-        for edge in self.edges:
-            self.edges[edge][0] = 0
+        for entry in self.edges.values():
+            entry[0] *= 1 - NEW_PART
         for capture in wire.captures:
             done = self.read.get(capture.path, 24)
             for segment, done in read_pcap(capture.path, done):
@@ -52,7 +53,7 @@ class Traffic:
         if segment.sport == 15008 or (segment.dport != 15008 and segment.sport < segment.dport):
             src, dst = dst, src  # an edge points at the server
         entry = self.edges.setdefault((src.key, dst.key, kind), [0, 0])
-        entry[0] += len(segment.payload)
+        entry[0] += len(segment.payload) * NEW_PART
         entry[1] = time.monotonic()
 
 

@@ -2,6 +2,7 @@
 # Culvert. `make help` lists the targets. Each folder names its sources in its own build.mk; everything made is below build/.
 .DELETE_ON_ERROR:
 .SUFFIXES:
+.SECONDARY:
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := all
 

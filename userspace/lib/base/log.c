@@ -58,24 +58,38 @@ static void line_put_text(struct line *l, const char *s)
 	}
 }
 
-static void line_put_json(struct line *l, const char *s, size_t n)
+static void line_put_json_byte(struct line *l, unsigned char c)
 {
 	static const char hex[] = "0123456789abcdef";
 
+	if (c == '"' || c == '\\') {
+		line_putc(l, '\\');
+		line_putc(l, (char)c);
+	} else if (c >= 0x20 && c < 0x7f) {
+		line_putc(l, (char)c);
+	} else {
+		line_puts(l, "\\u00");
+		line_putc(l, hex[c >> 4]);
+		line_putc(l, hex[c & 15]);
+	}
+}
+
+static void line_put_json(struct line *l, const char *s, size_t n)
+{
+	line_putc(l, '"');
+	for (size_t i = 0; i < n; i++)
+		line_put_json_byte(l, (unsigned char)s[i]);
+	line_putc(l, '"');
+}
+
+/* line_put_unquoted() - the inside of a quoted value: \" and \\ stand for the second byte. */
+static void line_put_unquoted(struct line *l, const char *s, size_t n)
+{
 	line_putc(l, '"');
 	for (size_t i = 0; i < n; i++) {
-		unsigned char c = (unsigned char)s[i];
-
-		if (c == '"' || c == '\\') {
-			line_putc(l, '\\');
-			line_putc(l, (char)c);
-		} else if (c >= 0x20 && c < 0x7f) {
-			line_putc(l, (char)c);
-		} else {
-			line_puts(l, "\\u00");
-			line_putc(l, hex[c >> 4]);
-			line_putc(l, hex[c & 15]);
-		}
+		if (s[i] == '\\' && i + 1 < n)
+			i++;
+		line_put_json_byte(l, (unsigned char)s[i]);
 	}
 	line_putc(l, '"');
 }
@@ -123,7 +137,7 @@ static const char *line_put_pair(struct line *l, const char *s)
 	line_put_json(l, s, k);
 	line_putc(l, ':');
 	if (n >= 2 && *v == '"' && v[n - 1] == '"')
-		line_put_json(l, v + 1, n - 2);
+		line_put_unquoted(l, v + 1, n - 2);
 	else
 		line_put_json(l, v, n);
 	return v + n;

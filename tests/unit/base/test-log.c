@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* log - one line per event whatever is in it; errno survives. */
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+static int saved_stderr, pipe_fds[2];
+static char text[65536];
+
+static int capture_start(void **state)
+{
+	log_set_format_json(false);
+	log_set_level(LOG_INFO);
+	saved_stderr = dup(STDERR_FILENO);
+	return pipe2(pipe_fds, O_NONBLOCK) < 0 || dup2(pipe_fds[1], STDERR_FILENO) < 0;
+}
+
+static int capture_end(void **state)
+{
+	(void)dup2(saved_stderr, STDERR_FILENO);
+	(void)close(saved_stderr);
+	(void)close(pipe_fds[0]);
+	(void)close(pipe_fds[1]);
+	return 0;
+}
+
+/* captured() - what was written to stderr so far. */
+static const char *captured(void)
+{
+	ssize_t n = read(pipe_fds[0], text, sizeof(text) - 1);
+
+	text[n > 0 ? n : 0] = '\0';
+	return text;
+}
+
+static void text_lines_have_the_agreed_form(void **state)
+{
+	errno = ENOENT;
+	log_info("agent", "pod enrolled pod=%s/%s: %m", "demo", "web");
+	assert_int_equal(errno, ENOENT);
+	assert_string_equal(captured() + 27,
+			    " info agent pod enrolled pod=demo/web: No such file or directory\n");
+	assert_int_equal(text[26], 'Z');
+	assert_int_equal(log_error_errno("ca", -EACCES, "cannot open file=%s", "x"), -EACCES);
+	assert_string_equal(captured() + 27, " error ca cannot open file=x: Permission denied\n");
+}
+
+static void control_bytes_cannot_forge_a_line(void **state)
+{
+	log_warn("t", "name=%s", "a\nb\x1b[31m\x7f");
+	assert_string_equal(captured() + 27, " warn t name=a\\x0ab\\x1b[31m\\x7f\n");
+}
+
+static void levels_filter(void **state)
+{
+	log_debug("t", "hidden");
+	assert_string_equal(captured(), "");
+	log_set_level(LOG_DEBUG);
+	log_debug("t", "shown");
+	assert_string_equal(captured() + 27, " debug t shown\n");
+	assert_int_equal(log_level_from_string("trace"), LOG_TRACE);
+	assert_int_equal(log_level_from_string("TRACE"), LOG_LEVEL_INVALID);
+	assert_string_equal(log_level_to_string(LOG_WARN), "warn");
+}
+
+static void json_lines_parse_and_have_fields(void **state)
+{
+	json_t *v;
+
+	log_set_format_json(true);
+	log_info("access", "connection complete src.addr=1.2.3.4:5 error=\"a \\\"b\\\" c\" "
+			   "dur=\"3ms\" odd \x01");
+	v = json_loads(captured(), 0, NULL);
+	assert_non_null(v);
+	assert_string_equal(json_string_value(json_object_get(v, "level")), "info");
+	assert_string_equal(json_string_value(json_object_get(v, "scope")), "access");
+	assert_string_equal(json_string_value(json_object_get(v, "message")),
+			    "connection complete");
+	assert_string_equal(json_string_value(json_object_get(v, "src.addr")), "1.2.3.4:5");
+	assert_string_equal(json_string_value(json_object_get(v, "error")), "a \"b\" c");
+	assert_string_equal(json_string_value(json_object_get(v, "dur")), "3ms");
+	assert_string_equal(json_string_value(json_object_get(v, "detail")), "odd \x01");
+	json_decref(v);
+}
+
+static void huge_lines_are_cut_and_still_lines(void **state)
+{
+	static char big[20000];
+	size_t len;
+
+	memset(big, '\n', sizeof(big) - 1);
+	log_info("t", "%s", big);
+	len = strlen(captured());
+	assert_true(len <= 8192);
+	assert_int_equal(text[len - 1], '\n');
+	assert_ptr_equal(strchr(text, '\n'), text + len - 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(text_lines_have_the_agreed_form, capture_start,
+						capture_end),
+		cmocka_unit_test_setup_teardown(control_bytes_cannot_forge_a_line, capture_start,
+						capture_end),
+		cmocka_unit_test_setup_teardown(levels_filter, capture_start, capture_end),
+		cmocka_unit_test_setup_teardown(json_lines_parse_and_have_fields, capture_start,
+						capture_end),
+		cmocka_unit_test_setup_teardown(huge_lines_are_cut_and_still_lines, capture_start,
+						capture_end),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* loop - a removed source is never called, timers keep their order, wake-ups and signals arrive. */
+#include "base/loop.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+struct pair {
+	struct loop_fd watch;
+	struct pair *other;
+	int calls;
+};
+
+static int setup(void **state)
+{
+	return loop_new((struct loop **)state);
+}
+
+static int teardown(void **state)
+{
+	(void)loop_free(*state);
+	return 0;
+}
+
+static void on_event_removes_the_other(struct loop_fd *w, uint32_t events)
+{
+	struct pair *p = container_of(w, struct pair, watch);
+
+	p->calls++;
+	loop_del(&p->other->watch);
+	(void)close_fd(p->other->watch.fd);
+	free(p->other);
+	p->other = NULL;
+	loop_del(w);
+}
+
+static void a_source_removed_in_a_callback_is_not_called(void **state)
+{
+	struct loop *l = *state;
+	struct pair *a = calloc(1, sizeof(*a));
+	struct pair *b = calloc(1, sizeof(*b));
+	int fds[2];
+
+	assert_int_equal(pipe(fds), 0);
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	*a = (struct pair){.watch = {.fd = fds[0], .on_event = on_event_removes_the_other},
+			   .other = b};
+	*b = (struct pair){.watch = {.fd = dup(fds[0]), .on_event = on_event_removes_the_other},
+			   .other = a};
+	assert_int_equal(loop_add(l, &a->watch, EPOLLIN), 0);
+	assert_int_equal(loop_add(l, &b->watch, EPOLLIN), 0);
+	assert_int_equal(loop_run_once(l, 1000), 0);
+	/* Whichever ran first has freed the other. */
+	assert_int_equal(loop_run_once(l, 0), 0);
+	(void)close(fds[1]);
+}
+
+static void on_event_count(struct loop_fd *w, uint32_t events)
+{
+	container_of(w, struct pair, watch)->calls++;
+}
+
+static void events_are_armed_and_disarmed(void **state)
+{
+	struct loop *l = *state;
+	struct pair p = {.watch = {.on_event = on_event_count}};
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	p.watch.fd = fds[0];
+	assert_int_equal(loop_set(&p.watch, EPOLLIN), -EINVAL);
+	assert_int_equal(loop_add(l, &p.watch, EPOLLIN | EPOLLEXCLUSIVE), 0);
+	assert_int_equal(loop_add(l, &p.watch, EPOLLIN), -EEXIST);
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	assert_int_equal(loop_run_once(l, 0), 0);
+	assert_int_equal(p.calls, 1);
+	assert_int_equal(loop_set(&p.watch, 0), 0);
+	assert_int_equal(loop_run_once(l, 0), 0);
+	assert_int_equal(p.calls, 1);
+	assert_int_equal(loop_set(&p.watch, EPOLLIN | EPOLLOUT), 0);
+	assert_int_equal(loop_run_once(l, 0), 0);
+	assert_int_equal(p.calls, 2);
+	loop_del(&p.watch);
+	loop_del(&p.watch);
+	assert_int_equal(loop_run_once(l, 0), 0);
+	assert_int_equal(p.calls, 2);
+	(void)close(fds[0]);
+	(void)close(fds[1]);
+}
+
+static void a_bad_descriptor_is_refused(void **state)
+{
+	struct loop_fd w = {.fd = -1, .on_event = on_event_count};
+
+	assert_int_equal(loop_add(*state, &w, EPOLLIN), -EBADF);
+	assert_null(w.loop);
+	loop_del(&w);
+}
+
+#define TIMERS 300
+static struct timer {
+	struct loop_timer t;
+	uint64_t due_us;
+} timers[TIMERS];
+static uint64_t last_due_us;
+static int fired;
+
+static void on_timer_in_order(struct loop_timer *t)
+{
+	struct timer *me = container_of(t, struct timer, t);
+
+	assert_true(me->due_us >= last_due_us);
+	last_due_us = me->due_us;
+	fired++;
+}
+
+static void timers_fire_in_order(void **state)
+{
+	struct loop *l = *state;
+	int removed = 0;
+
+	fired = 0;
+	last_due_us = 0;
+	memset(timers, 0, sizeof(timers));
+	for (unsigned int i = 0; i < TIMERS; i++) {
+		timers[i].t.on_timer = on_timer_in_order;
+		assert_int_equal(loop_timer_set(l, &timers[i].t, (i * 7919) % 30000 + 1), 0);
+	}
+	/* Some are set again, some removed. */
+	for (unsigned int i = 0; i < TIMERS; i += 3)
+		assert_int_equal(loop_timer_set(l, &timers[i].t, (i * 104729) % 30000 + 1), 0);
+	for (unsigned int i = 0; i < TIMERS; i += 5, removed++)
+		loop_timer_del(&timers[i].t);
+	for (unsigned int i = 0; i < TIMERS; i++)
+		timers[i].due_us = timers[i].t.at_us;
+	while (fired < TIMERS - removed)
+		assert_int_equal(loop_run_once(l, 100), 0);
+	for (unsigned int i = 0; i < TIMERS; i++)
+		assert_null(timers[i].t.loop);
+}
+
+static int rearmed;
+
+static void on_timer_again(struct loop_timer *t)
+{
+	rearmed++;
+	assert_int_equal(loop_timer_set(timers[1].t.loop, t, 0), 0);
+}
+
+static void on_timer_never(struct loop_timer *t)
+{
+	fail();
+}
+
+static void a_timer_set_to_now_waits_for_the_next_turn(void **state)
+{
+	struct loop *l = *state;
+
+	memset(timers, 0, sizeof(timers));
+	timers[0].t.on_timer = on_timer_again;
+	timers[1].t.on_timer = on_timer_never;
+	assert_int_equal(loop_timer_set(l, &timers[0].t, 0), 0);
+	assert_int_equal(loop_timer_set(l, &timers[1].t, 60000000), 0);
+	rearmed = 0;
+	for (int i = 1; i <= 5; i++) {
+		assert_int_equal(loop_run_once(l, 100), 0);
+		assert_true(rearmed <= i);
+	}
+	assert_true(rearmed > 0);
+}
+
+static int task_runs;
+
+static void on_task_again(struct loop_task *t)
+{
+	task_runs++;
+}
+
+static void tasks_run_once_per_turn(void **state)
+{
+	struct loop *l = *state;
+	struct loop_task a = {.on_task = on_task_again}, b = a;
+
+	task_runs = 0;
+	loop_task_queue(l, &a);
+	loop_task_queue(l, &a);
+	loop_task_queue(l, &b);
+	loop_task_del(&b);
+	loop_task_del(&b);
+	assert_int_equal(loop_run_once(l, -1), 0);
+	assert_int_equal(task_runs, 1);
+	loop_task_queue(l, &a);
+	assert_int_equal(loop_run_once(l, -1), 0);
+	assert_int_equal(task_runs, 2);
+}
+
+static void *wake(void *arg)
+{
+	loop_wake(arg);
+	loop_wake(arg);
+	return NULL;
+}
+
+static void on_wake(void *arg)
+{
+	loop_stop(arg, 42);
+}
+
+static void another_thread_wakes_the_loop(void **state)
+{
+	pthread_t thread;
+
+	loop_set_wake(*state, on_wake, *state);
+	assert_int_equal(pthread_create(&thread, NULL, wake, *state), 0);
+	assert_int_equal(loop_run(*state), 42);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+static void on_signal(int signo, void *arg)
+{
+	loop_stop(arg, signo);
+}
+
+static void signals_come_through_the_loop(void **state)
+{
+	assert_int_equal(loop_signal(*state, SIGUSR1, on_signal, *state), 0);
+	assert_int_equal(loop_signal(*state, SIGUSR2, on_signal, *state), 0);
+	assert_int_equal(loop_signal(*state, 999, on_signal, *state), -EINVAL);
+	assert_int_equal(kill(getpid(), SIGUSR1), 0);
+	assert_int_equal(loop_run(*state), SIGUSR1);
+	assert_int_equal(kill(getpid(), SIGUSR2), 0);
+	assert_int_equal(loop_run(*state), SIGUSR2);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_source_removed_in_a_callback_is_not_called, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(events_are_armed_and_disarmed, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_bad_descriptor_is_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(timers_fire_in_order, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_timer_set_to_now_waits_for_the_next_turn, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(tasks_run_once_per_turn, setup, teardown),
+		cmocka_unit_test_setup_teardown(another_thread_wakes_the_loop, setup, teardown),
+		cmocka_unit_test_setup_teardown(signals_come_through_the_loop, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

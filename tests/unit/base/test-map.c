@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* map - against a plain array as the model; deleting while iterating. */
+#include "base/map.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define KEYS 500
+
+static void agrees_with_a_plain_array(void **state)
+{
+	_cleanup_(map_freep) struct map *m = NULL;
+	static char values[KEYS];
+	bool is_in[KEYS] = {false};
+	size_t n = 0;
+
+	assert_int_equal(map_new(&m), 0);
+	srand(7);
+	for (int i = 0; i < 200000; i++) {
+		int k = rand() % KEYS; /* NOLINT(cert-msc30-c, cert-msc50-cpp) */
+
+		if (rand() % 2) { /* NOLINT(cert-msc30-c, cert-msc50-cpp) */
+			assert_int_equal(map_put(m, &k, sizeof(k), &values[k]), 0);
+			n += !is_in[k];
+			is_in[k] = true;
+		} else {
+			assert_ptr_equal(map_del(m, &k, sizeof(k)), is_in[k] ? &values[k] : NULL);
+			n -= is_in[k];
+			is_in[k] = false;
+		}
+		assert_int_equal(map_count(m), n);
+	}
+	for (int k = 0; k < KEYS; k++)
+		assert_ptr_equal(map_get(m, &k, sizeof(k)), is_in[k] ? &values[k] : NULL);
+}
+
+static void keys_are_copied_and_replaced(void **state)
+{
+	_cleanup_(map_freep) struct map *m = NULL;
+	char key[] = "alpha";
+	int one, two;
+
+	assert_int_equal(map_new(&m), 0);
+	assert_int_equal(map_put_str(m, key, &one), 0);
+	key[0] = 'x';
+	assert_ptr_equal(map_get_str(m, "alpha"), &one);
+	assert_null(map_get_str(m, key));
+	assert_int_equal(map_put_str(m, "alpha", &two), 0);
+	assert_int_equal(map_count(m), 1);
+	assert_ptr_equal(map_get_str(m, "alpha"), &two);
+	assert_null(map_get_str(m, "alph"));
+	assert_null(map_get(m, "alpha", 6));
+}
+
+static void the_empty_key_is_a_key(void **state)
+{
+	_cleanup_(map_freep) struct map *m = NULL;
+	int v;
+
+	assert_int_equal(map_new(&m), 0);
+	assert_null(map_get_str(m, ""));
+	assert_null(map_del_str(m, ""));
+	assert_int_equal(map_put_str(m, "", &v), 0);
+	assert_ptr_equal(map_get(m, NULL, 0), &v);
+	assert_ptr_equal(map_del_str(m, ""), &v);
+}
+
+static void deleting_while_iterating_visits_all_once(void **state)
+{
+	_cleanup_(map_freep) struct map *m = NULL;
+	char seen[KEYS] = {0};
+	size_t n = 0;
+
+	assert_int_equal(map_new(&m), 0);
+	for (size_t i = 0; i < KEYS; i++)
+		assert_int_equal(map_put(m, &i, sizeof(i), &seen[i]), 0);
+	map_for_each (m, it) {
+		size_t key;
+
+		memcpy(&key, it.key, sizeof(key));
+		assert_int_equal(it.key_len, sizeof(key));
+		assert_int_equal(seen[key], 0);
+		seen[key] = 1;
+		n++;
+		if (key % 3)
+			assert_ptr_equal(map_del(m, &key, sizeof(key)), &seen[key]);
+	}
+	assert_int_equal(n, KEYS);
+	assert_int_equal(map_count(m), (KEYS + 2) / 3);
+}
+
+static void hash_depends_on_every_byte(void **state)
+{
+	char key[40] = {0};
+	uint64_t zero = map_hash(key, sizeof(key));
+
+	assert_int_equal(zero, map_hash(key, sizeof(key)));
+	for (size_t i = 0; i < sizeof(key); i++) {
+		key[i] = 1;
+		assert_int_not_equal(zero, map_hash(key, sizeof(key)));
+		key[i] = 0;
+		assert_int_not_equal(zero, map_hash(key, i));
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(agrees_with_a_plain_array),
+		cmocka_unit_test(keys_are_copied_and_replaced),
+		cmocka_unit_test(the_empty_key_is_a_key),
+		cmocka_unit_test(deleting_while_iterating_visits_all_once),
+		cmocka_unit_test(hash_depends_on_every_byte),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

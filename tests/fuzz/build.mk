@@ -1,4 +1,5 @@
 fuzz-targets += tests/fuzz/fuzz-manifest.c
+fuzz-targets += tests/fuzz/fuzz-grpc.c
 fuzz-targets += tests/fuzz/fuzz-xds.c
 fuzz-targets += tests/fuzz/fuzz-session.c
 fuzz-targets += tests/fuzz/fuzz-dns.c

@@ -1,4 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-ifneq ($(wildcard userspace/lib/model/build.mk),)
 control-srcs += $(addprefix userspace/control/,ca.c ca_files.c ca_service.c problems.c control.c status.c main.c)
-endif

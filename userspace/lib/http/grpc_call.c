@@ -228,6 +228,8 @@ static void source_end(struct grpc_call *c, uint32_t *data_flags)
 	(void)nghttp2_submit_trailer(c->conn->session, c->stream_id, nv, n);
 }
 
+/* nghttp2's signature */
+/* NOLINTNEXTLINE(readability-function-size) */
 ssize_t grpc_call_read(nghttp2_session *session, int32_t stream_id, uint8_t *buf, size_t len,
 		       uint32_t *data_flags, nghttp2_data_source *source, void *user_data)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,9 +98,10 @@ int grpc_client_new(struct loop *loop, int fd, void (*on_closed)(void *arg, int 
 		return -ENOMEM;
 	client->on_closed = on_closed;
 	client->arg = arg;
-	r = grpc_conn_new(loop, fd, false, &client_ops, client, &client->conn);
+	r = grpc_conn_new(loop, fd, false, &client_ops, &client->conn);
 	if (r < 0)
 		return r;
+	client->conn->owner = client;
 	*ret = TAKE_PTR(client);
 	return 0;
 }
@@ -146,8 +148,8 @@ static int request_submit(struct grpc_call *c, const struct grpc_call_config *co
 	for (size_t i = 0; i < config->n_metadata; i++)
 		nv[n++] = nv_make(config->metadata[i].name, config->metadata[i].value);
 	if (config->timeout_us > 0) {
-		(void)snprintf(timeout, sizeof(timeout), "%llum",
-			       (unsigned long long)(config->timeout_us / 1000 + 1));
+		(void)snprintf(timeout, sizeof(timeout), "%" PRIu64 "m",
+			       config->timeout_us / 1000 + 1);
 		nv[n++] = nv_make("grpc-timeout", timeout);
 	}
 	c->stream_id = nghttp2_submit_request(c->conn->session, NULL, nv, n, &provider, c);

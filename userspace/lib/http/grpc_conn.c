@@ -383,7 +383,7 @@ static int conn_start(struct grpc_conn *conn)
 }
 
 int grpc_conn_new(struct loop *loop, int fd, bool is_server, const struct grpc_conn_ops *ops,
-		  void *owner, struct grpc_conn **ret)
+		  struct grpc_conn **ret)
 {
 	struct grpc_conn *conn = calloc(1, sizeof(*conn));
 	socklen_t len = sizeof(struct ucred);
@@ -394,7 +394,6 @@ int grpc_conn_new(struct loop *loop, int fd, bool is_server, const struct grpc_c
 		return -ENOMEM;
 	conn->loop = loop;
 	conn->ops = ops;
-	conn->owner = owner;
 	conn->is_server = is_server;
 	conn->w.fd = fd;
 	conn->w.on_event = on_conn_event;

@@ -73,9 +73,10 @@ struct grpc_call {
 	char *finish_message;
 };
 
+/** grpc_conn_new() - @fd is taken on success; the caller sets conn->owner before it returns to the
+ * loop. */
 _must_check_ int grpc_conn_new(struct loop *loop, int fd, bool is_server,
-			       const struct grpc_conn_ops *ops, void *owner,
-			       struct grpc_conn **ret);
+			       const struct grpc_conn_ops *ops, struct grpc_conn **ret);
 void grpc_conn_free(struct grpc_conn *conn);
 /** grpc_conn_enter() and _leave() - around every call into the owner's code; what died meanwhile is
  * freed by the last leave. */

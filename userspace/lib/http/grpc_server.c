@@ -7,11 +7,13 @@
 #include "base/str.h"
 #include "http/grpc_conn.h"
 
-#define ACCEPT_BATCH 16
+#define ACCEPT_BATCH    16
+#define ACCEPT_PAUSE_US 100000ULL
 
 struct grpc_server {
 	struct grpc_server_config config;
 	struct loop_fd w;
+	struct loop_timer accept_pause;
 	struct list conns;
 	size_t n_conns;
 };
@@ -40,7 +42,7 @@ static void on_headers(struct grpc_call *c, bool is_end)
 		grpc_call_finish(c, GRPC_INVALID_ARGUMENT, "not a gRPC request");
 	else if (!m)
 		grpc_call_finish(c, GRPC_UNIMPLEMENTED, "unknown method");
-	if (c->is_over)
+	if (!m || c->is_over)
 		return;
 	c->max_message = m->max_message;
 	m->on_open(c, &c->conn->peer, m->arg);
@@ -77,9 +79,10 @@ int grpc_server_accept(struct grpc_server *s, int fd)
 
 	if (s->n_conns >= s->config.max_connections)
 		return -ENOBUFS;
-	r = grpc_conn_new(s->config.loop, fd, true, &server_ops, s, &conn);
+	r = grpc_conn_new(s->config.loop, fd, true, &server_ops, &conn);
 	if (r < 0)
 		return r;
+	conn->owner = s;
 	if (s->config.is_allowed && !s->config.is_allowed(s->config.arg, &conn->peer)) {
 		grpc_conn_free(conn);
 		return 0;
@@ -89,6 +92,20 @@ int grpc_server_accept(struct grpc_server *s, int fd)
 	return 0;
 }
 
+/* Out of descriptors: the connection stays in the queue and would wake us for ever. */
+static void accept_pause(struct grpc_server *s, int error)
+{
+	if (error == EAGAIN || error == ECONNABORTED || error == EINTR)
+		return;
+	if (loop_timer_set(s->config.loop, &s->accept_pause, ACCEPT_PAUSE_US) == 0)
+		(void)loop_set(&s->w, 0);
+}
+
+static void on_accept_pause_over(struct loop_timer *t)
+{
+	(void)loop_set(&container_of(t, struct grpc_server, accept_pause)->w, EPOLLIN);
+}
+
 static void on_listen_event(struct loop_fd *w, uint32_t events)
 {
 	struct grpc_server *s = container_of(w, struct grpc_server, w);
@@ -96,8 +113,10 @@ static void on_listen_event(struct loop_fd *w, uint32_t events)
 	for (int i = 0; i < ACCEPT_BATCH; i++) {
 		int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-		if (fd < 0)
+		if (fd < 0) {
+			accept_pause(s, errno);
 			return;
+		}
 		if (grpc_server_accept(s, fd) < 0)
 			(void)close_fd(fd);
 	}
@@ -114,6 +133,7 @@ int grpc_server_new(const struct grpc_server_config *config, struct grpc_server 
 	list_init(&s->conns);
 	s->w.fd = config->listen_fd;
 	s->w.on_event = on_listen_event;
+	s->accept_pause.on_timer = on_accept_pause_over;
 	if (s->w.fd >= 0) {
 		r = loop_add(config->loop, &s->w, EPOLLIN);
 		if (r < 0)
@@ -129,6 +149,7 @@ struct grpc_server *grpc_server_free(struct grpc_server *s)
 
 	if (!s)
 		return NULL;
+	loop_timer_del(&s->accept_pause);
 	loop_del(&s->w);
 	(void)close_fd(s->w.fd);
 	list_for_each_entry_safe (conn, tmp, &s->conns, link)

@@ -30,6 +30,7 @@ static int expected_index = -1;     /* of SSL: struct expected */
 static int trust_domain_index = -1; /* of SSL_CTX: string */
 
 /* Of both kinds of data: plain memory. */
+/* NOLINTNEXTLINE(readability-function-size): OpenSSL's signature */
 static void data_free(void *parent, void *ptr, CRYPTO_EX_DATA *ad, int idx, long argl, void *argp)
 {
 	free(ptr);

@@ -95,7 +95,7 @@ int resources_set(struct resources *s, const char *name, const void *packed, siz
 	r = version_make(copy, len, version);
 	if (r == 0 && !e)
 		r = entry_new(s, name, &e);
-	if (r < 0)
+	if (r < 0 || !e)
 		return r;
 	s->n_live += e->packed ? 0 : 1;
 	free(e->packed);

@@ -128,24 +128,36 @@ static int socket_make(const char *folder, const char *name, unsigned int mode, 
 	return r;
 }
 
-static int user_become(struct daemon *d, const struct options *o)
+static int user_check(const char *option, const char *name, uid_t *ret)
 {
 	struct user user;
+	int r = user_lookup(name, &user);
+
+	if (r < 0)
+		return log_error_errno("control", r, "no such user: %s=%s (run tools/setup)",
+				       option, name);
+	*ret = user.uid;
+	return 0;
+}
+
+static int users_check(struct daemon *d, const struct options *o)
+{
+	uid_t ours;
 	int r = 0;
 
-	if (o->allow_user) {
-		r = user_lookup(o->allow_user, &user);
-		if (r < 0)
-			return log_error_errno("control", r,
-					       "no such user: --allow-user=%s (run tools/setup)",
-					       o->allow_user);
-		d->allowed_uid = user.uid;
-	}
-	if (o->user)
-		r = drop_to_user(o->user, NULL, 0);
+	if (o->allow_user)
+		r = user_check("--allow-user", o->allow_user, &d->allowed_uid);
+	if (r == 0 && o->user)
+		r = user_check("--user", o->user, &ours);
+	return r;
+}
+
+static int user_become(const struct options *o)
+{
+	int r = o->user ? drop_to_user(o->user, NULL, 0) : 0;
+
 	if (r < 0)
-		return log_error_errno("control", r, "cannot become --user=%s (run tools/setup)",
-				       o->user);
+		return log_error_errno("control", r, "cannot become --user=%s", o->user);
 	memory_protect();
 	return 0;
 }
@@ -162,7 +174,7 @@ static int sockets_open(struct daemon *d, const struct options *o)
 		return -ENOMEM;
 	r = folder_make(o, folder);
 	if (r == 0)
-		r = user_become(d, o);
+		r = user_become(o);
 	if (r == 0)
 		r = socket_make(folder, "xds.sock", 0666, &d->xds_fd);
 	return r < 0 ? r : socket_make(folder, "admin.sock", 0600, &d->admin_fd);
@@ -197,8 +209,10 @@ static int control_start(struct daemon *d, const struct options *o)
 
 static int daemon_run(struct daemon *d, const struct options *o)
 {
-	int r = ca_start(d, o);
+	int r = users_check(d, o);
 
+	if (r == 0)
+		r = ca_start(d, o);
 	if (r == 0)
 		r = sockets_open(d, o);
 	if (r < 0)

@@ -19,7 +19,8 @@
 #include "net/unix.h"
 #include "status.h"
 
-#define PATH_BYTES 108 /* of sun_path */
+#define PATH_BYTES     108 /* of sun_path */
+#define REFUSED_LOG_US 10000000ULL
 
 struct options {
 	const char *node, *config_dir, *run_dir, *ca_dir, *user, *allow_user;
@@ -61,6 +62,7 @@ struct daemon {
 	struct control *control;
 	struct http_server *admin;
 	uid_t allowed_uid;
+	uint64_t refused_at_us; /* when a stranger was last logged */
 	int xds_fd, admin_fd;
 };
 
@@ -74,10 +76,15 @@ static void on_stop_signal(int signo, void *arg)
 
 static bool is_allowed(void *arg, const struct grpc_peer *peer)
 {
-	const struct daemon *d = arg;
+	struct daemon *d = arg;
+	uint64_t now = loop_now_us(d->loop);
 
 	if (peer->uid == 0 || peer->uid == getuid() || peer->uid == d->allowed_uid)
 		return true;
+	/* a stranger that tries for ever must not fill the log */
+	if (d->refused_at_us && now - d->refused_at_us < REFUSED_LOG_US)
+		return false;
+	d->refused_at_us = now;
 	log_warn("control", "connection refused uid=%u pid=%d", (unsigned int)peer->uid,
 		 (int)peer->pid);
 	return false;

@@ -267,11 +267,14 @@ const char *tls_error_text(const SSL *ssl, char *ret, size_t size)
 	unsigned long code = ERR_peek_error();
 	const char *reason = code ? ERR_reason_error_string(code) : NULL;
 
-	if (verify == X509_V_ERR_HOSTNAME_MISMATCH)
-		(void)snprintf(ret, size, "certificate verify failed: %s",
-			       SSL_is_server((SSL *)ssl)
-				       ? "the peer is of another trust domain"
-				       : "the peer's identity is not one that was expected");
+	if (verify == X509_V_ERR_HOSTNAME_MISMATCH && SSL_is_server((SSL *)ssl))
+		(void)snprintf(ret, size,
+			       "certificate verify failed: the peer is of another trust domain");
+	else if (verify == X509_V_ERR_HOSTNAME_MISMATCH)
+		(void)snprintf(
+			ret, size,
+			"certificate verify failed: identity %s is not one that was expected",
+			tls_verify_unexpected(ssl));
 	else if (verify == X509_V_ERR_APPLICATION_VERIFICATION)
 		(void)snprintf(ret, size, "certificate verify failed: the peer has no SPIFFE ID");
 	else if (verify != X509_V_OK)

@@ -21,6 +21,7 @@
 
 /* What hangs on a client's SSL: the peers that it accepts. */
 struct expected {
+	char seen[SPIFFE_ID_SIZE]; /* who came instead; "" before that */
 	size_t n;
 	char ids[][SPIFFE_ID_SIZE];
 };
@@ -103,12 +104,14 @@ static bool is_cheap(X509_STORE_CTX *store_ctx)
 
 static bool is_expected(const SSL *ssl, const char *id)
 {
-	const struct expected *e = SSL_get_ex_data(ssl, expected_index);
+	struct expected *e = SSL_get_ex_data(ssl, expected_index);
 
 	/* nobody said whom to expect: accept nobody */
 	for (size_t i = 0; e && i < e->n; i++)
 		if (streq(e->ids[i], id))
 			return true;
+	if (e)
+		memcpy(e->seen, id, strlen(id) + 1);
 	return false;
 }
 
@@ -193,6 +196,13 @@ int tls_expect_identities(SSL *ssl, const char *const *ids, size_t n)
 	free(old);
 	(void)TAKE_PTR(e);
 	return 0;
+}
+
+const char *tls_verify_unexpected(const SSL *ssl)
+{
+	const struct expected *e = SSL_get_ex_data(ssl, expected_index);
+
+	return e ? e->seen : "";
 }
 
 int tls_peer_identity(const SSL *ssl, char *ret, size_t size)

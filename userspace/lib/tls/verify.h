@@ -16,6 +16,10 @@
 _must_check_ int tls_certificate_spiffe(const X509 *cert, char ret[SPIFFE_ID_SIZE],
 					struct spiffe_id *ret_parts);
 
+/** tls_verify_unexpected() - the peer that a client refused because nobody expected it. Return:
+ * borrowed; "" when none. */
+const char *tls_verify_unexpected(const SSL *ssl);
+
 /** tls_verify_setup() - install the verification on a context. @trust_domain: copied. Return: 0;
  * -ENOMEM. */
 _must_check_ int tls_verify_setup(SSL_CTX *ctx, const char *trust_domain, bool is_server);

@@ -9,7 +9,7 @@ static __always_inline void count(__u32 reason)
 	__u64 *n = bpf_map_lookup_elem(&cv_counters, &reason);
 
 	if (n)
-		*n += 1;
+		__sync_fetch_and_add(n, 1); /* a softirq may come in between */
 }
 
 /* Counts ev->reason and hands ev to the agent. A full ring buffer loses the event, never the count.

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* dests - Address resources become entries, by delta and without a gap. */
+#include "userspace/agent/dests.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <stdio.h>
+
+#include "net/addr.h"
+#include "userspace/lib/xds/workload.pb-c.h"
+
+/* Every call in order, as text: "+w10.0.0.1=demo/a -s10.96.0.1:80". */
+static char calls[4096];
+
+static void note(const char *sign, const struct cv_addr *addr, unsigned int port, const char *name)
+{
+	char text[CV_ADDR_STRLEN], one[160];
+
+	(void)snprintf(one, sizeof(one), "%s%s:%u%s%s ", sign, cv_addr_format(addr, text), port,
+		       name ? "=" : "", name ? name : "");
+	(void)strncat(calls, one, sizeof(calls) - strlen(calls) - 1);
+}
+
+static void on_workload(void *arg, const struct cv_addr *addr, const struct cv_dest *dest)
+{
+	assert_int_equal(dest->flags, CV_DEST_MESH);
+	note("+w", addr, 0, dest->name);
+}
+
+static void on_workload_gone(void *arg, const struct cv_addr *addr)
+{
+	note("-w", addr, 0, NULL);
+}
+
+static void on_service(void *arg, const struct cv_service_key *key, const struct cv_dest *dest)
+{
+	note("+s", &key->addr, ntohs(key->port), dest->name);
+}
+
+static void on_service_gone(void *arg, const struct cv_service_key *key)
+{
+	note("-s", &key->addr, ntohs(key->port), NULL);
+}
+
+static const struct dests_ops ops = {on_workload, on_workload_gone, on_service, on_service_gone};
+
+static int put(struct dests *d, const char *name, Istio__Workload__Address *a)
+{
+	uint8_t packed[2048];
+	char err[200];
+
+	return dests_put(d, name, packed, istio__workload__address__pack(a, packed), err,
+			 sizeof(err));
+}
+
+/* One workload with one address and at most one service. */
+static int put_workload(struct dests *d, const char *name, const char *ip, bool is_hbone,
+			const char *service)
+{
+	Istio__Workload__Workload w = ISTIO__WORKLOAD__WORKLOAD__INIT;
+	Istio__Workload__Address a = ISTIO__WORKLOAD__ADDRESS__INIT;
+	Istio__Workload__WorkloadService s = ISTIO__WORKLOAD__WORKLOAD_SERVICE__INIT, *list = &s;
+	ProtobufCBinaryData data;
+	struct cv_addr addr;
+	uint8_t bytes[16];
+
+	assert_int_equal(cv_addr_parse(ip, &addr), 0);
+	data.len = cv_addr_bytes(&addr, bytes);
+	data.data = bytes;
+	w.namespace_ = (char *)"demo";
+	w.name = (char *)name;
+	w.n_addresses = 1;
+	w.addresses = &data;
+	w.tunnel_protocol = is_hbone ? ISTIO__WORKLOAD__TUNNEL_PROTOCOL__HBONE
+				     : ISTIO__WORKLOAD__TUNNEL_PROTOCOL__NONE;
+	s.key = (char *)service;
+	w.n_services = service ? 1 : 0;
+	w.services = &list;
+	a.type_case = ISTIO__WORKLOAD__ADDRESS__TYPE_WORKLOAD;
+	a.workload = &w;
+	return put(d, name, &a);
+}
+
+static int put_service(struct dests *d, const char *name, const char *vip, uint32_t port)
+{
+	Istio__Workload__Service s = ISTIO__WORKLOAD__SERVICE__INIT;
+	Istio__Workload__Address a = ISTIO__WORKLOAD__ADDRESS__INIT;
+	Istio__Workload__NetworkAddress na = ISTIO__WORKLOAD__NETWORK_ADDRESS__INIT, *nas = &na;
+	Istio__Workload__Port p = ISTIO__WORKLOAD__PORT__INIT, *ports = &p;
+	struct cv_addr addr;
+	uint8_t bytes[16];
+
+	assert_int_equal(cv_addr_parse(vip, &addr), 0);
+	na.address.len = cv_addr_bytes(&addr, bytes);
+	na.address.data = bytes;
+	p.service_port = port;
+	s.namespace_ = (char *)"demo";
+	s.name = (char *)"web";
+	s.n_addresses = s.n_ports = 1;
+	s.addresses = &nas;
+	s.ports = &ports;
+	a.type_case = ISTIO__WORKLOAD__ADDRESS__TYPE_SERVICE;
+	a.service = &s;
+	return put(d, name, &a);
+}
+
+static int setup(void **state)
+{
+	calls[0] = '\0';
+	return dests_new(&ops, NULL, (struct dests **)state);
+}
+
+static int teardown(void **state)
+{
+	dests_free(*state);
+	return 0;
+}
+
+#define assert_calls(expected)                                                                     \
+	do {                                                                                       \
+		assert_string_equal(calls, (expected));                                            \
+		calls[0] = '\0';                                                                   \
+	} while (0)
+
+static void workloads_outside_the_mesh_are_no_destinations(void **state)
+{
+	struct dests *d = *state;
+	struct cv_addr addr;
+
+	assert_int_equal(cv_addr_parse("10.0.0.1", &addr), 0);
+	assert_int_equal(put_workload(d, "a", "10.0.0.1", false, NULL), 0);
+	assert_calls("");
+	assert_int_equal(put_workload(d, "a", "10.0.0.1", true, NULL), 0);
+	assert_calls("+w10.0.0.1:0=demo/a ");
+	assert_true(dests_has_workload(d, &addr));
+	assert_int_equal(put_workload(d, "a", "10.0.0.1", false, NULL), 0);
+	assert_calls("-w10.0.0.1:0 ");
+	dests_remove(d, "a");
+	dests_remove(d, "a");
+	assert_calls("");
+}
+
+static void a_changed_workload_is_never_missing(void **state)
+{
+	struct dests *d = *state;
+
+	assert_int_equal(put_workload(d, "a", "fd00::1", true, NULL), 0);
+	assert_int_equal(put_workload(d, "a", "fd00::1", true, NULL), 0);
+	assert_calls("+wfd00::1:0=demo/a +wfd00::1:0=demo/a ");
+	assert_int_equal(put_workload(d, "a", "fd00::2", true, NULL), 0);
+	assert_calls("+wfd00::2:0=demo/a -wfd00::1:0 ");
+}
+
+static void a_shared_address_stays_until_its_last_user_goes(void **state)
+{
+	struct dests *d = *state;
+
+	assert_int_equal(put_workload(d, "old", "10.0.0.1", true, NULL), 0);
+	assert_int_equal(put_workload(d, "new", "10.0.0.1", true, NULL), 0);
+	calls[0] = '\0';
+	dests_remove(d, "old");
+	assert_calls("");
+	dests_remove(d, "new");
+	assert_calls("-w10.0.0.1:0 ");
+}
+
+static void a_service_needs_one_endpoint_in_the_mesh(void **state)
+{
+	struct dests *d = *state;
+
+	assert_int_equal(put_service(d, "demo/web", "10.96.0.1", 80), 0);
+	assert_int_equal(put_workload(d, "a", "10.0.0.1", false, "demo/web"), 0);
+	assert_calls("");
+	assert_int_equal(put_workload(d, "b", "10.0.0.2", true, "demo/web"), 0);
+	assert_calls("+w10.0.0.2:0=demo/b +s10.96.0.1:80=demo/web ");
+	assert_int_equal(put_workload(d, "a", "10.0.0.1", true, "demo/web"), 0);
+	dests_remove(d, "b");
+	assert_calls("+w10.0.0.1:0=demo/a -w10.0.0.2:0 ");
+	dests_remove(d, "a");
+	assert_calls("-w10.0.0.1:0 -s10.96.0.1:80 ");
+}
+
+static void endpoints_may_come_before_their_service(void **state)
+{
+	struct dests *d = *state;
+
+	assert_int_equal(put_workload(d, "b", "10.0.0.2", true, "demo/web"), 0);
+	calls[0] = '\0';
+	assert_int_equal(put_service(d, "demo/web", "10.96.0.1", 80), 0);
+	assert_calls("+s10.96.0.1:80=demo/web ");
+	assert_int_equal(put_service(d, "demo/web", "10.96.0.1", 81), 0);
+	assert_calls("+s10.96.0.1:81=demo/web -s10.96.0.1:80 ");
+	dests_remove(d, "demo/web");
+	assert_calls("-s10.96.0.1:81 ");
+}
+
+static void what_is_wrong_leaves_the_old_one_in_force(void **state)
+{
+	static const uint8_t junk[] = {0x0a, 0xff, 0xff, 0xff, 0x7f};
+	Istio__Workload__Workload w = ISTIO__WORKLOAD__WORKLOAD__INIT;
+	Istio__Workload__Address a = ISTIO__WORKLOAD__ADDRESS__INIT;
+	ProtobufCBinaryData five = {.len = 5, .data = (uint8_t *)"12345"};
+	struct dests *d = *state;
+	struct cv_addr addr;
+	char err[200] = "";
+
+	assert_int_equal(put_workload(d, "a", "10.0.0.1", true, NULL), 0);
+	calls[0] = '\0';
+	assert_int_equal(dests_put(d, "a", junk, sizeof(junk), err, sizeof(err)), -EBADMSG);
+	assert_non_null(strstr(err, "a: not a valid"));
+	assert_int_equal(dests_put(d, "a", "", 0, err, sizeof(err)), -EBADMSG);
+	w.n_addresses = 1;
+	w.addresses = &five;
+	a.type_case = ISTIO__WORKLOAD__ADDRESS__TYPE_WORKLOAD;
+	a.workload = &w;
+	assert_int_equal(put(d, "a", &a), -EBADMSG);
+	assert_int_equal(put_service(d, "demo/web", "10.96.0.1", 65536), -EBADMSG);
+	assert_int_equal(put_service(d, "demo/web", "10.96.0.1", 0), -EBADMSG);
+	assert_calls("");
+	assert_int_equal(cv_addr_parse("10.0.0.1", &addr), 0);
+	assert_true(dests_has_workload(d, &addr));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(workloads_outside_the_mesh_are_no_destinations,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(a_changed_workload_is_never_missing, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_shared_address_stays_until_its_last_user_goes,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(a_service_needs_one_endpoint_in_the_mesh, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(endpoints_may_come_before_their_service, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(what_is_wrong_leaves_the_old_one_in_force, setup,
+						teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

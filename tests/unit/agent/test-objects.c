@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* objects - from a folder of manifests to the pods that this node enrols. */
+#include "userspace/agent/objects.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/log.h"
+
+#define POD(name, node, more)                                                                      \
+	"apiVersion: v1\nkind: Pod\nmetadata:\n  name: " name "\n  namespace: demo\n"              \
+	"  annotations:\n    culvert.io/pid: \"1\"\n" more "spec:\n  nodeName: " node "\n"
+#define NAMESPACE(label)                                                                           \
+	"apiVersion: v1\nkind: Namespace\nmetadata:\n  name: demo\n  labels:\n    "                \
+	"istio-injection: " label "\n"
+
+struct fixture {
+	struct loop *loop;
+	struct objects *objects;
+	char dir[40], calls[2048];
+	int synced;
+};
+
+static void note(struct fixture *f, const char *sign, const char *key)
+{
+	size_t n = strlen(f->calls);
+
+	(void)snprintf(f->calls + n, sizeof(f->calls) - n, "%s%s ", sign, key);
+}
+
+static void on_pod(void *arg, struct podspec *spec)
+{
+	note(arg, "+", spec->key);
+	podspec_free(spec);
+}
+
+static void on_pod_gone(void *arg, const char *key)
+{
+	note(arg, "-", key);
+}
+
+static void on_synced(void *arg)
+{
+	((struct fixture *)arg)->synced++;
+}
+
+static void put(struct fixture *f, const char *name, const char *text)
+{
+	char path[100], tmp[100];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", f->dir, name);
+	(void)snprintf(tmp, sizeof(tmp), "%s/.%s", f->dir, name);
+	fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	(void)close(fd);
+	assert_int_equal(rename(tmp, path), 0);
+}
+
+static void drop(struct fixture *f, const char *name)
+{
+	char path[100];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", f->dir, name);
+	(void)unlink(path);
+}
+
+static void turn(struct fixture *f)
+{
+	for (int i = 0; i < 20; i++)
+		assert_true(loop_run_once(f->loop, 20) >= 0);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	log_set_level(LOG_ERROR);
+	(void)snprintf(f->dir, sizeof(f->dir), "/tmp/culvert-objects-XXXXXX");
+	if (!mkdtemp(f->dir) || loop_new(&f->loop) < 0)
+		return -1;
+	*state = f;
+	return 0;
+}
+
+static void start(struct fixture *f)
+{
+	struct objects_config config = {.loop = f->loop,
+					.config_dir = f->dir,
+					.node = "n1",
+					.on_pod = on_pod,
+					.on_pod_gone = on_pod_gone,
+					.on_synced = on_synced,
+					.arg = f};
+
+	assert_int_equal(objects_new(&config, &f->objects), 0);
+	turn(f);
+	assert_true(f->synced > 0);
+}
+
+static int teardown(void **state)
+{
+	static const char *const names[] = {"ns.yaml", "a.yaml", "b.yaml"};
+	struct fixture *f = *state;
+
+	objects_free(f->objects);
+	loop_free(f->loop);
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		drop(f, names[i]);
+	(void)rmdir(f->dir);
+	free(f);
+	return 0;
+}
+
+static void a_labelled_namespace_enrols_its_pods_of_this_node(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f, "a.yaml", POD("a", "n1", ""));
+	put(f, "b.yaml", POD("b", "n2", ""));
+	put(f, "ns.yaml", NAMESPACE("disabled"));
+	start(f);
+	assert_null(strstr(f->calls, "+"));
+	f->calls[0] = '\0';
+	put(f, "ns.yaml", NAMESPACE("enabled"));
+	turn(f);
+	assert_string_equal(f->calls, "+demo/a ");
+	f->calls[0] = '\0';
+	put(f, "ns.yaml", NAMESPACE("disabled"));
+	turn(f);
+	assert_string_equal(f->calls, "-demo/a ");
+	f->calls[0] = '\0';
+	drop(f, "a.yaml");
+	turn(f);
+	assert_string_equal(f->calls, "-demo/a ");
+}
+
+static void count_line(void *arg, const char *line)
+{
+	assert_non_null(strstr(line, "a.yaml:"));
+	assert_non_null(strstr(line, "culvert.io/netns"));
+	++*(int *)arg;
+}
+
+static void a_pod_that_turns_bad_stays_and_is_named(void **state)
+{
+	struct fixture *f = *state;
+	int errors = 0;
+
+	put(f, "ns.yaml", NAMESPACE("enabled"));
+	put(f, "a.yaml", POD("a", "n1", ""));
+	start(f);
+	f->calls[0] = '\0';
+	log_set_level(LOG_ERROR);
+	put(f, "a.yaml", POD("a", "n1", "    culvert.io/netns: relative\n"));
+	turn(f);
+	assert_string_equal(f->calls, "");
+	objects_for_each_error(f->objects, count_line, &errors);
+	assert_int_equal(errors, 1);
+	put(f, "a.yaml", POD("a", "n1", ""));
+	turn(f);
+	assert_string_equal(f->calls, "+demo/a ");
+	errors = 0;
+	objects_for_each_error(f->objects, count_line, &errors);
+	assert_int_equal(errors, 0);
+}
+
+static void a_finished_pod_or_one_that_moves_is_let_go(void **state)
+{
+	struct fixture *f = *state;
+
+	put(f, "ns.yaml", NAMESPACE("enabled"));
+	put(f, "a.yaml", POD("a", "n1", ""));
+	put(f, "b.yaml", POD("b", "n1", ""));
+	start(f);
+	f->calls[0] = '\0';
+	put(f, "a.yaml", POD("a", "n1", "") "status:\n  phase: Succeeded\n");
+	turn(f);
+	put(f, "b.yaml", POD("b", "n2", ""));
+	turn(f);
+	assert_string_equal(f->calls, "-demo/a -demo/b ");
+}
+
+static void a_missing_folder_is_an_error(void **state)
+{
+	struct fixture *f = *state;
+	struct objects_config config = {.loop = f->loop, .config_dir = "/none", .node = "n1"};
+
+	assert_int_equal(objects_new(&config, &f->objects), -ENOENT);
+	assert_null(f->objects);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_labelled_namespace_enrols_its_pods_of_this_node,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(a_pod_that_turns_bad_stays_and_is_named, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_finished_pod_or_one_that_moves_is_let_go, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_missing_folder_is_an_error, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -38,12 +38,12 @@ static void on_event_removes_the_other(struct loop_fd *w, uint32_t events)
 {
 	struct pair *p = container_of(w, struct pair, watch);
 
-	p->calls++;
 	loop_del(&p->other->watch);
 	(void)close_fd(p->other->watch.fd);
 	free(p->other);
-	p->other = NULL;
 	loop_del(w);
+	(void)close_fd(w->fd);
+	free(p);
 }
 
 static void a_source_removed_in_a_callback_is_not_called(void **state)

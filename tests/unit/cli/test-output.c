@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* json, table, ztunnel tables - what is printed for good, odd and hostile documents. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "userspace/cli/json.h"
+#include "userspace/cli/table.h"
+#include "userspace/cli/ztunnel_config.h"
+
+static int saved_stdout;
+static FILE *captured_file;
+static char text[16384];
+
+static int setup(void **state)
+{
+	(void)fflush(stdout);
+	saved_stdout = dup(STDOUT_FILENO);
+	captured_file = tmpfile();
+	return !captured_file || dup2(fileno(captured_file), STDOUT_FILENO) < 0;
+}
+
+static int teardown(void **state)
+{
+	(void)fflush(stdout);
+	(void)dup2(saved_stdout, STDOUT_FILENO);
+	(void)close(saved_stdout);
+	return fclose(captured_file);
+}
+
+/* printed() - what went to stdout since the test began. */
+static const char *printed(void)
+{
+	size_t n;
+
+	(void)fflush(stdout);
+	rewind(captured_file);
+	n = fread(text, 1, sizeof(text) - 1, captured_file);
+	text[n] = '\0';
+	return text;
+}
+
+static json_t *parse(const char *s)
+{
+	json_t *v = json_loads(s, JSON_DECODE_ANY, NULL);
+
+	assert_non_null(v);
+	return v;
+}
+
+static void yaml_is_block_style(void **state)
+{
+	_cleanup_(json_decrefp) json_t *v =
+		parse("{\"a\":[{\"b\":1,\"c\":{\"d\":\"x\"}},[1,2]],\"e\":[],\"f\":{},\"g\":\"no\","
+		      "\"h i\":\"10.1.2.3\",\"j\":\"a: b\\n\",\"k\":null,\"l\":true}");
+
+	json_print_yaml(v, stdout);
+	assert_string_equal(printed(),
+			    "a:\n- b: 1\n  c:\n    d: x\n- - 1\n  - 2\ne: []\nf: {}\ng: \"no\"\n"
+			    "\"h i\": \"10.1.2.3\"\nj: \"a: b\\n\"\nk: null\nl: true\n");
+}
+
+static void columns_are_aligned(void **state)
+{
+	static const char *const headers[] = {"A", "LONG", "C", NULL};
+	static const char *const rows[][3] = {
+		{"1234", "x", "end"}, {"5", "", ""}, {"6", NULL, "z"}};
+	_cleanup_(table_freep) struct table *t = NULL;
+
+	assert_int_equal(table_new(headers, &t), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+		assert_int_equal(table_row(t, rows[i]), 0);
+	table_print(t);
+	assert_string_equal(printed(), "A     LONG  C\n1234  x     end\n5\n6           z\n");
+}
+
+static void tables_of_a_dump(void **state)
+{
+	_cleanup_(json_decrefp) json_t *dump = parse(
+		"{\"workloads\":[{\"namespace\":\"demo\",\"name\":\"web\",\"workloadIps\":[\"10.0."
+		"0.2\",\"fd00::2\"],"
+		"\"node\":\"n1\",\"protocol\":\"HBONE\"},{\"namespace\":\"other\",\"name\":\"x\"}],"
+		"\"services\":[{\"namespace\":\"demo\",\"name\":\"web\",\"hostname\":\"web.demo."
+		"svc\","
+		"\"vips\":[\"net/"
+		"10.9.0.1\"],\"endpoints\":{\"u\":{\"status\":\"Unhealthy\"},\"v\":{}}}],"
+		"\"workloadState\":{\"u\":{\"info\":{\"name\":\"web\",\"namespace\":\"demo\"},"
+		"\"connections\":{"
+		"\"inbound\":[{\"src\":\"1.1.1.1:5\",\"actualDst\":\"10.0.0.2:80\",\"originalDst\":"
+		"\"[fd00::2]:80\","
+		"\"protocol\":\"HBONE\"}],\"outbound\":[{\"src\":\"10.0.0.2:9\",\"actualDst\":\"2."
+		"2.2.2:15008\","
+		"\"originalDst\":\"10.9.0.1:80\"}]}}}}");
+	struct zc_options o = {.namespace_ = "demo", .output = "short"};
+
+	assert_int_equal(zc_print_workloads(dump, &o), 0);
+	assert_int_equal(zc_print_services(dump, &o), 0);
+	assert_int_equal(zc_print_connections(dump, &o), 0);
+	assert_string_equal(
+		printed(),
+		"NAMESPACE  POD NAME  ADDRESS   NODE  WAYPOINT  PROTOCOL\n"
+		"demo       web       10.0.0.2  n1    None      HBONE\n"
+		"NAMESPACE  SERVICE NAME  SERVICE VIP  WAYPOINT  ENDPOINTS\n"
+		"demo       web           10.9.0.1     None      1/2\n"
+		"WORKLOAD  DIRECTION  LOCAL        REMOTE         REMOTE TARGET    PROTOCOL\n"
+		"web.demo  Outbound   web.demo:9   2.2.2.2:15008  web.demo.svc:80\n"
+		"web.demo  Inbound    web.demo:80  1.1.1.1:5      web.demo:80      HBONE\n");
+}
+
+static void certificates_say_whether_they_are_valid(void **state)
+{
+	_cleanup_(json_decrefp) json_t *dump = parse(
+		"{\"certificates\":[{\"identity\":\"spiffe://a/ns/b/sa/"
+		"c\",\"state\":\"Available\",\"certChain\":["
+		"{\"serialNumber\":\"7\",\"validFrom\":\"2001-01-01T00:00:00Z\","
+		"\"expirationTime\":\"2999-01-01T00:00:00Z\"}],\"rootCerts\":[{\"serialNumber\":"
+		"\"8\","
+		"\"validFrom\":\"2001-01-01T00:00:00Z\",\"expirationTime\":\"2002-01-01T00:00:"
+		"00Z\"}]},"
+		"{\"identity\":\"spiffe://x\",\"state\":\"Initializing\",\"certChain\":[]}]}");
+	struct zc_options o = {.output = "short"};
+
+	assert_int_equal(zc_print_certificates(dump, &o), 0);
+	assert_non_null(strstr(printed(), "Leaf  Available     true        7  "));
+	assert_non_null(strstr(text, "Root  Available     false       8  "));
+	assert_non_null(strstr(text, "spiffe://x            Leaf  Initializing  false\n"));
+}
+
+static void odd_dumps_print_and_do_not_crash(void **state)
+{
+	static const char *const dumps[] = {
+		"{}",
+		"{\"workloads\":7,\"services\":\"x\",\"policies\":null,\"certificates\":{},"
+		"\"workloadState\":[]}",
+		"{\"workloads\":[1,null,[],{\"workloadIps\":{},\"name\":5,\"waypoint\":[]}]}",
+		"{\"services\":[null,{\"vips\":[1,null],\"endpoints\":[1]}],\"policies\":[[]]}",
+		"{\"certificates\":[3,{\"certChain\":[1],\"rootCerts\":\"x\"},{\"certChain\":[{"
+		"\"validFrom\":\"zz\"}]}]}",
+		"{\"workloadState\":{\"a\":1,\"b\":{\"connections\":{\"inbound\":[1,{\"src\":\"[:"
+		"\"},{\"src\":\":\"}]}}}}",
+	};
+	static int (*const print[])(const json_t *, const struct zc_options *) = {
+		zc_print_workloads,    zc_print_services,    zc_print_policies,
+		zc_print_certificates, zc_print_connections,
+	};
+	struct zc_options o = {.output = "short"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(dumps); i++) {
+		_cleanup_(json_decrefp) json_t *dump = parse(dumps[i]);
+
+		for (size_t j = 0; j < ARRAY_SIZE(print); j++)
+			assert_int_equal(print[j](dump, &o), 0);
+	}
+	assert_non_null(strstr(printed(), "NAMESPACE"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(yaml_is_block_style, setup, teardown),
+		cmocka_unit_test_setup_teardown(columns_are_aligned, setup, teardown),
+		cmocka_unit_test_setup_teardown(tables_of_a_dump, setup, teardown),
+		cmocka_unit_test_setup_teardown(certificates_say_whether_they_are_valid, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(odd_dumps_print_and_do_not_crash, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* resolve - every way a connection can go, and every way it is refused. */
+#include "ztunnel/resolve.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "net/addr.h"
+#include "tests/unit/ztunnel/mesh.h"
+
+#define HTTPD "demo/httpd.demo.svc.cluster.local"
+#define WP    "demo/wp.demo.svc.cluster.local"
+
+struct fixture {
+	struct state_builder *b;
+	struct state *s;
+};
+
+static int setup(void **state)
+{
+	static struct fixture f;
+
+	memset(&f, 0, sizeof(f));
+	assert_int_equal(state_builder_new("n1", &f.b), 0);
+	mesh_put_workload(f.b, &(struct mesh_workload){.name = "client",
+						       .addrs = {"10.0.0.1", "fd00::1"},
+						       .zone = "z1"});
+	*state = &f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	state_unref(f->s);
+	state_builder_free(f->b);
+	return 0;
+}
+
+static struct upstream go(struct fixture *f, const char *to, uint32_t random)
+{
+	struct cv_sockaddr orig = mesh_sockaddr(to);
+	struct upstream up;
+
+	state_unref(f->s);
+	f->s = mesh_build(f->b);
+	resolve_outbound(f->s, state_workload_by_uid(f->s, "Kubernetes//Pod/demo/client"), &orig,
+			 random, &up);
+	return up;
+}
+
+static void assert_at(const struct cv_sockaddr *at, const char *text)
+{
+	char buf[CV_SOCKADDR_STRLEN];
+
+	assert_string_equal(cv_sockaddr_format(at, buf), text);
+}
+
+static void put_httpd(struct fixture *f, struct mesh_service *s)
+{
+	s->name = "httpd";
+	s->vips[0] = "10.96.0.1";
+	s->vips[1] = "fd96::1";
+	s->ports[0] = s->ports[0] ? s->ports[0] : 80;
+	mesh_put_service(f->b, s);
+}
+
+static void unknown_destinations_pass_through(void **state)
+{
+	struct upstream up = go(*state, "93.184.216.34:443", 0);
+
+	assert_int_equal(up.kind, UPSTREAM_PASSTHROUGH);
+	assert_at(&up.dial, "93.184.216.34:443");
+	assert_null(up.workload);
+}
+
+static void no_origin_is_refused(void **state)
+{
+	static const char *const odd[] = {"127.64.0.1:15001", "[::1]:1", "0.0.0.0:80", "[::]:0",
+					  "10.0.0.9:0"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(odd); i++)
+		assert_int_equal(go(*state, odd[i], 0).kind, UPSTREAM_REFUSE);
+}
+
+static void an_unknown_source_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct cv_sockaddr orig = mesh_sockaddr("10.0.0.9:80");
+	struct upstream up;
+
+	f->s = mesh_build(f->b);
+	resolve_outbound(f->s, NULL, &orig, 0, &up);
+	assert_int_equal(up.kind, UPSTREAM_REFUSE);
+	assert_non_null(up.error);
+}
+
+static void a_workload_is_reached_through_its_tunnel(void **state)
+{
+	struct fixture *f = *state;
+	struct upstream up;
+
+	mesh_put_workload(f->b, &(struct mesh_workload){.name = "s",
+							.account = "httpd",
+							.addrs = {"10.0.0.2", "fd00::2"}});
+	up = go(f, "[fd00::2]:8080", 0);
+	assert_int_equal(up.kind, UPSTREAM_HBONE);
+	assert_at(&up.dial, "[fd00::2]:15008");
+	assert_at(&up.target, "[fd00::2]:8080");
+	assert_int_equal(up.identities_count, 1);
+	assert_string_equal(up.identities[0], "spiffe://cluster.local/ns/demo/sa/httpd");
+	assert_null(up.service);
+}
+
+static void a_workload_outside_the_mesh_gets_plain_tcp(void **state)
+{
+	struct fixture *f = *state;
+	struct upstream up;
+
+	mesh_put_workload(
+		f->b, &(struct mesh_workload){.name = "s", .addrs = {"10.0.0.2"}, .is_tcp = true});
+	up = go(f, "10.0.0.2:8080", 0);
+	assert_int_equal(up.kind, UPSTREAM_TCP);
+	assert_at(&up.dial, "10.0.0.2:8080");
+	assert_int_equal(up.identities_count, 0);
+}
+
+static void a_service_leads_to_an_endpoint_and_its_target_port(void **state)
+{
+	struct fixture *f = *state;
+	struct upstream up;
+
+	put_httpd(f, &(struct mesh_service){.ports = {80, 8080}});
+	mesh_put_workload(f->b, &(struct mesh_workload){.name = "s",
+							.addrs = {"10.0.0.2", "fd00::2"},
+							.services = {HTTPD}});
+	up = go(f, "10.96.0.1:80", 12345);
+	assert_int_equal(up.kind, UPSTREAM_HBONE);
+	assert_at(&up.dial, "10.0.0.2:15008");
+	assert_at(&up.target, "10.0.0.2:8080");
+	assert_string_equal(up.service->def->name, "httpd");
+	up = go(f, "[fd96::1]:80", 12345);
+	assert_at(&up.target, "[fd00::2]:8080");
+}
+
+static void named_ports_come_from_the_endpoint(void **state)
+{
+	struct fixture *f = *state;
+	struct mesh_workload w = {.name = "s", .addrs = {"10.0.0.2"}, .services = {HTTPD}};
+
+	put_httpd(f, &(struct mesh_service){.ports = {80, 0}});
+	mesh_put_workload(f->b, &w);
+	assert_int_equal(go(f, "10.96.0.1:80", 0).kind, UPSTREAM_REFUSE);
+	w.ports[0] = 80;
+	w.ports[1] = 9090;
+	mesh_put_workload(f->b, &w);
+	assert_int_equal(ntohs(go(f, "10.96.0.1:80", 0).target.port), 9090);
+}
+
+static void a_service_that_cannot_serve_is_refused_and_never_passed_through(void **state)
+{
+	struct fixture *f = *state;
+
+	put_httpd(f, &(struct mesh_service){.ports = {80, 8080}});
+	assert_int_equal(go(f, "10.96.0.1:80", 0).kind, UPSTREAM_REFUSE);
+	mesh_put_workload(f->b, &(struct mesh_workload){
+					.name = "s", .addrs = {"10.0.0.2"}, .services = {HTTPD}});
+	assert_int_equal(go(f, "10.96.0.1:80", 0).kind, UPSTREAM_HBONE);
+	assert_int_equal(go(f, "10.96.0.1:81", 0).kind, UPSTREAM_REFUSE);
+	mesh_put_workload(f->b, &(struct mesh_workload){.name = "s",
+							.addrs = {"10.0.0.2"},
+							.services = {HTTPD},
+							.is_unhealthy = true});
+	assert_int_equal(go(f, "10.96.0.1:80", 0).kind, UPSTREAM_REFUSE);
+	assert_string_equal(go(f, "10.96.0.1:80", 0).error, "no healthy upstream");
+}
+
+static void passthrough_services_keep_the_address(void **state)
+{
+	struct fixture *f = *state;
+	struct upstream up;
+
+	put_httpd(f, &(struct mesh_service){
+			     .mode = ISTIO__WORKLOAD__LOAD_BALANCING__MODE__PASSTHROUGH});
+	up = go(f, "10.96.0.1:80", 0);
+	assert_int_equal(up.kind, UPSTREAM_PASSTHROUGH);
+	assert_at(&up.dial, "10.96.0.1:80");
+}
+
+static void weights_are_kept(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int heavy = 0;
+
+	put_httpd(f, &(struct mesh_service){.ports = {80, 8080}});
+	mesh_put_workload(f->b, &(struct mesh_workload){.name = "a",
+							.addrs = {"10.0.0.2"},
+							.services = {HTTPD},
+							.capacity = 3});
+	mesh_put_workload(f->b, &(struct mesh_workload){
+					.name = "b", .addrs = {"10.0.0.3"}, .services = {HTTPD}});
+	for (uint32_t i = 0; i < 400; i++)
+		heavy += streq(go(f, "10.96.0.1:80", i * (UINT32_MAX / 400)).workload->name, "a");
+	assert_in_range(heavy, 295, 305);
+}
+
+static void each_random_number_finds_a_usable_endpoint(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int seen = 0;
+
+	put_httpd(f, &(struct mesh_service){.ports = {80, 8080}});
+	mesh_put_workload(f->b, &(struct mesh_workload){.name = "no-addr", .services = {HTTPD}});
+	mesh_put_workload(f->b, &(struct mesh_workload){
+					.name = "b", .addrs = {"10.0.0.3"}, .services = {HTTPD}});
+	mesh_put_workload(f->b, &(struct mesh_workload){
+					.name = "c", .addrs = {"10.0.0.4"}, .services = {HTTPD}});
+	for (uint32_t i = 0; i < 64; i++) {
+		struct upstream up = go(f, "10.96.0.1:80", i * (UINT32_MAX / 64));
+
+		assert_int_equal(up.kind, UPSTREAM_HBONE);
+		seen |= streq(up.workload->name, "b") ? 1 : 2;
+	}
+	assert_int_equal(go(f, "10.96.0.1:80", UINT32_MAX).kind, UPSTREAM_HBONE);
+	assert_int_equal(seen, 3);
+}
+
+static void strict_locality_takes_own_node_or_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct mesh_workload far = {
+		.name = "far", .addrs = {"10.0.0.2"}, .services = {HTTPD}, .node = "n2"};
+	struct mesh_workload near = {.name = "near", .addrs = {"10.0.0.3"}, .services = {HTTPD}};
+
+	put_httpd(f,
+		  &(struct mesh_service){.ports = {80, 80},
+					 .mode = ISTIO__WORKLOAD__LOAD_BALANCING__MODE__STRICT,
+					 .scopes = {ISTIO__WORKLOAD__LOAD_BALANCING__SCOPE__NODE}});
+	mesh_put_workload(f->b, &far);
+	assert_int_equal(go(f, "10.96.0.1:80", 0).kind, UPSTREAM_REFUSE);
+	mesh_put_workload(f->b, &near);
+	for (uint32_t i = 0; i < 10; i++)
+		assert_string_equal(go(f, "10.96.0.1:80", i << 28).workload->name, "near");
+}
+
+static void failover_prefers_near_ones_while_there_are_any(void **state)
+{
+	struct fixture *f = *state;
+	struct mesh_workload far = {
+		.name = "far", .addrs = {"10.0.0.2"}, .services = {HTTPD}, .zone = "z2"};
+	struct mesh_workload near = {
+		.name = "near", .addrs = {"10.0.0.3"}, .services = {HTTPD}, .zone = "z1"};
+
+	put_httpd(f,
+		  &(struct mesh_service){.ports = {80, 80},
+					 .mode = ISTIO__WORKLOAD__LOAD_BALANCING__MODE__FAILOVER,
+					 .scopes = {ISTIO__WORKLOAD__LOAD_BALANCING__SCOPE__ZONE}});
+	mesh_put_workload(f->b, &far);
+	assert_string_equal(go(f, "10.96.0.1:80", 0).workload->name, "far");
+	mesh_put_workload(f->b, &near);
+	for (uint32_t i = 0; i < 10; i++)
+		assert_string_equal(go(f, "10.96.0.1:80", i << 28).workload->name, "near");
+}
+
+static void a_service_with_a_waypoint_goes_there_with_its_own_authority(void **state)
+{
+	struct fixture *f = *state;
+	struct upstream up;
+
+	put_httpd(f, &(struct mesh_service){.ports = {80, 8080}, .waypoint = WP});
+	mesh_put_workload(f->b, &(struct mesh_workload){
+					.name = "s", .addrs = {"10.0.0.2"}, .services = {HTTPD}});
+	assert_int_equal(go(f, "10.96.0.1:80", 0).kind, UPSTREAM_REFUSE);
+	mesh_put_service(f->b, &(struct mesh_service){.name = "wp",
+						      .vips = {"10.96.0.9"},
+						      .ports = {15008, 15008}});
+	mesh_put_workload(f->b, &(struct mesh_workload){.name = "wp",
+							.account = "wp",
+							.addrs = {"10.0.0.7"},
+							.services = {WP},
+							.is_tcp = true});
+	up = go(f, "10.96.0.1:80", 0);
+	assert_int_equal(up.kind, UPSTREAM_HBONE);
+	assert_true(up.is_waypoint);
+	assert_at(&up.dial, "10.0.0.7:15008");
+	assert_at(&up.target, "10.96.0.1:80");
+	assert_string_equal(up.identities[0], "spiffe://cluster.local/ns/demo/sa/wp");
+}
+
+static void the_waypoint_itself_goes_straight(void **state)
+{
+	struct fixture *f = *state;
+	struct upstream up;
+
+	mesh_put_workload(f->b, &(struct mesh_workload){
+					.name = "client", .addrs = {"10.0.0.1"}, .services = {WP}});
+	mesh_put_workload(
+		f->b, &(struct mesh_workload){.name = "s", .addrs = {"10.0.0.2"}, .waypoint = WP});
+	up = go(f, "10.0.0.2:80", 0);
+	assert_int_equal(up.kind, UPSTREAM_HBONE);
+	assert_at(&up.dial, "10.0.0.2:15008");
+}
+
+struct inbound_case {
+	const char *authority;
+	int status;
+	uint16_t port;
+};
+
+static void inbound_authorities(void **state)
+{
+	static const struct inbound_case cases[] = {
+		{"10.0.0.2:80", 0, 80},
+		{"10.0.0.2:15001", 503, 0},
+		{"10.0.0.2:15006", 503, 0},
+		{"10.0.0.2:15008", 503, 0},
+		{"10.0.0.3:80", 400, 0},
+		{"10.0.0.2:0", 400, 0},
+		{"10.0.0.2", 400, 0},
+		{"10.0.0.2:", 400, 0},
+		{"10.0.0.2:80:80", 400, 0},
+		{"10.0.0.2:65536", 400, 0},
+		{"10.0.0.2:-1", 400, 0},
+		{"[10.0.0.2]:80", 400, 0},
+		{"", 400, 0},
+		{":80", 400, 0},
+		{"[fd00::2]:80", 400, 0}, /* not where the tunnel arrived */
+		{"httpd.demo.svc.cluster.local:80", 0, 8080},
+		{"HTTPD.demo.svc.cluster.local.:80", 0, 8080},
+		{"httpd.demo.svc.cluster.local:81", 503, 0},
+		{"other.demo.svc.cluster.local:80", 503, 0},
+		{"unknown.demo.svc.cluster.local:80", 503, 0},
+		{"a b:80", 400, 0},
+		{"a/b:80", 400, 0},
+		{"\x80:80", 400, 0},
+	};
+	struct fixture *f = *state;
+	const struct workload *dst;
+	const struct service *v;
+	struct cv_sockaddr at;
+	struct cv_addr tunnel = mesh_addr("10.0.0.2");
+
+	put_httpd(f, &(struct mesh_service){.ports = {80, 8080}});
+	mesh_put_service(f->b, &(struct mesh_service){.name = "other", .ports = {80, 80}});
+	mesh_put_workload(f->b, &(struct mesh_workload){.name = "s",
+							.addrs = {"10.0.0.2", "fd00::2"},
+							.services = {HTTPD}});
+	f->s = mesh_build(f->b);
+	dst = state_workload_by_addr(f->s, &tunnel);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		int status = resolve_inbound(f->s, dst, cases[i].authority, &tunnel, &at, &v);
+
+		if (status != cases[i].status)
+			fail_msg("%s: %d", cases[i].authority, status);
+		if (status == 0) {
+			assert_int_equal(ntohs(at.port), cases[i].port);
+			assert_true(cv_addr_equal(&at.addr, &tunnel));
+		}
+	}
+	assert_int_equal(resolve_inbound(f->s, NULL, "10.0.0.2:80", &tunnel, &at, &v), 503);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(unknown_destinations_pass_through),
+		T(no_origin_is_refused),
+		T(an_unknown_source_is_refused),
+		T(a_workload_is_reached_through_its_tunnel),
+		T(a_workload_outside_the_mesh_gets_plain_tcp),
+		T(a_service_leads_to_an_endpoint_and_its_target_port),
+		T(named_ports_come_from_the_endpoint),
+		T(a_service_that_cannot_serve_is_refused_and_never_passed_through),
+		T(passthrough_services_keep_the_address),
+		T(weights_are_kept),
+		T(each_random_number_finds_a_usable_endpoint),
+		T(strict_locality_takes_own_node_or_nothing),
+		T(failover_prefers_near_ones_while_there_are_any),
+		T(a_service_with_a_waypoint_goes_there_with_its_own_authority),
+		T(the_waypoint_itself_goes_straight),
+		T(inbound_authorities),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-unit-tests += $(addprefix tests/unit/control/,test-ca.c test-ca-service.c)
+unit-tests += $(addprefix tests/unit/control/,test-ca.c test-ca-service.c test-control.c test-problems.c)

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* control - a folder in, resources and certificates out, over the real socket; a change arrives, a
+ * restart removes nothing. */
+#include "userspace/control/control.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "base/map.h"
+#include "base/str.h"
+#include "net/unix.h"
+#include "tls/key.h"
+#include "userspace/lib/xds/node.pb-c.h"
+#include "xds/ca_client.h"
+#include "xds/client.h"
+
+#define POD                                                                                        \
+	"apiVersion: v1\nkind: Pod\nmetadata: {name: %s, namespace: demo, labels: {app: web}}\n"   \
+	"spec: {nodeName: %s, serviceAccountName: %s, containers: [{name: c, image: i}]}\n"        \
+	"status: {podIP: %s}\n"
+#define NAMESPACE                                                                                  \
+	"apiVersion: v1\nkind: Namespace\nmetadata: {name: demo, labels: {istio-injection: "       \
+	"enabled}}\n"
+
+struct fixture {
+	struct loop *loop;
+	char dir[64];
+	struct ca *ca;
+	struct control *control;
+	struct xds_client *xds;
+	struct ca_client *ca_client;
+	struct map *names;
+	size_t n_removed, n_answers;
+	int error;
+	char trust_domain[64];
+};
+
+static int on_resource(void *arg, enum xds_type type, const char *name, const void *packed,
+		       size_t len, char *err, size_t err_size)
+{
+	struct fixture *f = arg;
+
+	assert_int_equal(map_put_str(f->names, name, f), 0);
+	if (type == XDS_NODE_CONFIG) {
+		Culvert__Node__Config *m = culvert__node__config__unpack(NULL, len, packed);
+
+		assert_non_null(m);
+		(void)str_copy(f->trust_domain, sizeof(f->trust_domain), m->trust_domain);
+		culvert__node__config__free_unpacked(m, NULL);
+	}
+	return 0;
+}
+
+static void on_removed(void *arg, enum xds_type type, const char *name)
+{
+	struct fixture *f = arg;
+
+	f->n_removed++;
+	(void)map_del_str(f->names, name);
+}
+
+static const struct xds_ops ops = {.on_resource = on_resource, .on_removed = on_removed};
+
+static void file_write(const struct fixture *f, const char *name, const char *text)
+{
+	_cleanup_(freep) char *path = str_format("%s/config/%s", f->dir, name);
+
+	assert_int_equal(file_write_atomic(path, text, strlen(text), 0644), 0);
+}
+
+static void pod_write(const struct fixture *f, const char *name, const char *node, const char *sa)
+{
+	_cleanup_(freep) char *text = str_format(POD, name, node, sa, "10.244.1.5");
+	_cleanup_(freep) char *file = str_format("%s.yaml", name);
+
+	file_write(f, file, text);
+}
+
+static void control_start(struct fixture *f)
+{
+	_cleanup_(freep) char *path = str_format("%s/xds.sock", f->dir);
+	_cleanup_(freep) char *config_dir = str_format("%s/config", f->dir);
+	struct control_config config = {
+		.loop = f->loop,
+		.node = "n1",
+		.config_dir = config_dir,
+		.trust_domain = "cluster.local",
+		.cluster_id = "Kubernetes",
+		.cluster_domain = "cluster.local",
+		.root_namespace = "istio-system",
+		.ca = f->ca,
+	};
+
+	assert_int_equal(unix_stream_listen(path, 0600, &config.xds_fd), 0);
+	assert_int_equal(control_new(&config, &f->control), 0);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct xds_client_config config = {
+		.node_id = "agent~1.1.1.1~a.b~b.svc.cluster.local",
+		.node_name = "n1",
+		.types = 1u << XDS_ADDRESS | 1u << XDS_AUTHORIZATION | 1u << XDS_NODE_CONFIG,
+		.ops = &ops,
+		.arg = f,
+	};
+	_cleanup_(freep) char *path = NULL;
+	_cleanup_(freep) char *config_dir = NULL;
+	struct ca_material m = {0};
+	char err[512];
+
+	assert_non_null(f);
+	log_set_level(LOG_ERROR);
+	(void)snprintf(f->dir, sizeof(f->dir), "/tmp/culvert-unit-XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	path = str_format("%s/xds.sock", f->dir);
+	config_dir = str_format("%s/config", f->dir);
+	assert_int_equal(mkdir_p(config_dir, 0755), 0);
+	assert_int_equal(map_new(&f->names), 0);
+	assert_int_equal(loop_new(&f->loop), 0);
+	assert_int_equal(ca_files_load(f->dir, "cluster.local", &m, err, sizeof(err)), 0);
+	assert_int_equal(ca_new(&m, &f->ca, err, sizeof(err)), 0);
+	file_write(f, "ns.yaml", NAMESPACE);
+	pod_write(f, "web-1", "n1", "web");
+	control_start(f);
+	config.loop = f->loop;
+	config.path = path;
+	assert_int_equal(xds_client_new(&config, &f->xds), 0);
+	assert_int_equal(ca_client_new(f->loop, path, &f->ca_client), 0);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(freep) char *command = str_format("rm -rf -- %s", f->dir);
+
+	(void)xds_client_free(f->xds);
+	(void)ca_client_free(f->ca_client);
+	(void)control_free(f->control);
+	(void)ca_free(f->ca);
+	(void)loop_free(f->loop);
+	(void)map_free(f->names);
+	assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c): its own folder */
+	free(f);
+	return 0;
+}
+
+static void run_until(struct fixture *f, const char *name, bool is_there)
+{
+	uint64_t end = now_monotonic_us() + 10000000;
+
+	while ((map_get_str(f->names, name) != NULL) != is_there && now_monotonic_us() < end)
+		(void)loop_run_once(f->loop, 20);
+	assert_true((map_get_str(f->names, name) != NULL) == is_there);
+}
+
+static void on_answer(void *arg, int error, const char *message, const char *const *chain, size_t n)
+{
+	struct fixture *f = arg;
+
+	f->error = error;
+	f->n_answers++;
+}
+
+static int sign(struct fixture *f, const char *spiffe)
+{
+	_cleanup_(EVP_PKEY_freep) EVP_PKEY *key = NULL;
+	_cleanup_(freep) char *csr = NULL;
+	uint64_t end = now_monotonic_us() + 10000000;
+	size_t before = f->n_answers;
+
+	assert_int_equal(tls_key_new(&key), 0);
+	assert_int_equal(tls_csr_new(key, spiffe, &csr), 0);
+	assert_int_equal(ca_client_sign(f->ca_client, spiffe, csr, on_answer, f), 0);
+	while (f->n_answers == before && now_monotonic_us() < end)
+		(void)loop_run_once(f->loop, 20);
+	assert_int_equal(f->n_answers, before + 1);
+	return f->error;
+}
+
+static void a_change_in_the_folder_reaches_the_client(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(freep) char *path = str_format("%s/config/web-2.yaml", f->dir);
+
+	run_until(f, "Kubernetes//Pod/demo/web-1", true);
+	run_until(f, "*", true);
+	assert_string_equal(f->trust_domain, "cluster.local");
+	pod_write(f, "web-2", "n2", "web");
+	run_until(f, "Kubernetes//Pod/demo/web-2", true);
+	assert_int_equal(unlink(path), 0);
+	run_until(f, "Kubernetes//Pod/demo/web-2", false);
+}
+
+static void a_restart_removes_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	run_until(f, "Kubernetes//Pod/demo/web-1", true);
+	f->control = control_free(f->control);
+	for (int i = 0; i < 10; i++)
+		(void)loop_run_once(f->loop, 5);
+	control_start(f);
+	pod_write(f, "web-3", "n1", "web");
+	run_until(f, "Kubernetes//Pod/demo/web-3", true);
+	assert_int_equal(f->n_removed, 0);
+	assert_non_null(map_get_str(f->names, "Kubernetes//Pod/demo/web-1"));
+}
+
+static void signs_for_pods_of_this_node_only(void **state)
+{
+	struct fixture *f = *state;
+
+	pod_write(f, "other", "n2", "other");
+	run_until(f, "Kubernetes//Pod/demo/other", true);
+	assert_int_equal(sign(f, "spiffe://cluster.local/ns/demo/sa/web"), 0);
+	assert_int_equal(sign(f, "spiffe://cluster.local/ns/demo/sa/other"), -EACCES);
+	assert_int_equal(sign(f, "spiffe://elsewhere/ns/demo/sa/web"), -EACCES);
+}
+
+static void status_tells_all(void **state)
+{
+	struct fixture *f = *state;
+	json_t *json;
+
+	file_write(f, "bad.yaml", "apiVersion: v1\nkind: Nonsense\nmetadata: {name: x}\n");
+	run_until(f, "Kubernetes//Pod/demo/web-1", true);
+	for (int i = 0; i < 20; i++)
+		(void)loop_run_once(f->loop, 5);
+	json = control_status(f->control);
+	assert_non_null(json);
+	assert_string_equal(json_string_value(json_object_get(json, "node")), "n1");
+	assert_int_equal(
+		json_integer_value(json_object_get(json_object_get(json, "objects"), "Pod")), 1);
+	assert_int_equal(json_array_size(json_object_get(json, "errors")), 1);
+	assert_int_equal(json_array_size(json_object_get(json, "clients")), 1);
+	assert_non_null(json_object_get(json_object_get(json, "ca"), "root_not_after"));
+	json_decref(json);
+}
+
+int main(void)
+{
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(a_change_in_the_folder_reaches_the_client),
+		TEST(a_restart_removes_nothing),
+		TEST(signs_for_pods_of_this_node_only),
+		TEST(status_tells_all),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* problems - replaced as a whole per file or object, kept while they hold, bounded. */
+#include "userspace/control/problems.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+
+static const struct source_error in_file = {
+	.file = "a.yaml",
+	.line = 3,
+	.kind = "Pod",
+	.namespace_ = "demo",
+	.name = "web",
+	.field = "spec.x",
+	.message = "unknown field",
+};
+
+static size_t count(const struct problems *p)
+{
+	json_t *json = problems_to_json(p);
+	size_t n = json_array_size(json);
+
+	json_decref(json);
+	return n;
+}
+
+static struct problems *start(void)
+{
+	struct problems *p = NULL;
+
+	/* what is logged is not what is tested */
+	log_set_level(LOG_ERROR);
+	assert_int_equal(problems_new(&p), 0);
+	return p;
+}
+
+static void a_problem_that_stays_is_kept_once(void **state)
+{
+	_cleanup_(problems_freep) struct problems *p = start();
+	struct source_error moved = in_file;
+	json_t *json;
+
+	problems_add(p, PROBLEM_SOURCE, &in_file);
+	problems_clear_file(p, "a.yaml");
+	assert_int_equal(count(p), 0);
+	moved.line = 9;
+	problems_add(p, PROBLEM_SOURCE, &moved);
+	problems_settle(p);
+	json = problems_to_json(p);
+	assert_int_equal(json_array_size(json), 1);
+	assert_int_equal(json_integer_value(json_object_get(json_array_get(json, 0), "line")), 9);
+	assert_string_equal(json_string_value(json_object_get(json_array_get(json, 0), "severity")),
+			    "error");
+	json_decref(json);
+}
+
+static void a_problem_that_is_repaired_goes(void **state)
+{
+	_cleanup_(problems_freep) struct problems *p = start();
+	struct source_error other = in_file;
+
+	other.file = "b.yaml";
+	problems_add(p, PROBLEM_SOURCE, &in_file);
+	problems_add(p, PROBLEM_SOURCE, &other);
+	problems_clear_file(p, "a.yaml");
+	problems_settle(p);
+	assert_int_equal(count(p), 1);
+}
+
+static void source_and_model_do_not_clear_each_other(void **state)
+{
+	_cleanup_(problems_freep) struct problems *p = start();
+	struct source_error warning = in_file;
+
+	warning.is_warning = true;
+	problems_add(p, PROBLEM_SOURCE, &in_file);
+	problems_add(p, PROBLEM_MODEL, &warning);
+	problems_clear_file(p, "a.yaml");
+	problems_settle(p);
+	assert_int_equal(count(p), 1);
+	problems_clear_object(p, "Pod", "demo", "other");
+	problems_settle(p);
+	assert_int_equal(count(p), 1);
+	problems_clear_object(p, "Pod", "demo", "web");
+	problems_settle(p);
+	assert_int_equal(count(p), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_problem_that_stays_is_kept_once),
+		cmocka_unit_test(a_problem_that_is_repaired_goes),
+		cmocka_unit_test(source_and_model_do_not_clear_each_other),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -238,7 +238,8 @@ class Agent:
     def stop(self, signo=signal.SIGTERM):
         if self.proc:
             self.proc.send_signal(signo)
-            self.proc.wait(10)
+            code = self.proc.wait(10 * SLOW)
+            assert code == (0 if signo == signal.SIGTERM else -signo), (DIR / "log").read_text()
         self.proc = None
 
     def start_feed(self, *lines):

@@ -154,7 +154,7 @@ _must_check_ int hbone_stream_bind(struct hbone_session *s, struct hbone_stream 
 /** hbone_stream_respond() - server: 200 (bytes flow) or an error status: answered
  * and forgotten, no callback follows and @st may be freed. @baggage may be NULL. Return: 0;
  * -ENOTCONN; -ENOMEM. */
-_must_check_ int hbone_stream_respond(struct hbone_stream *st, int status, const char *baggage);
+int hbone_stream_respond(struct hbone_stream *st, int status, const char *baggage);
 /** hbone_session_reject() - server, within on_connect: answer with @status and forget the stream.
  */
 int hbone_session_reject(struct hbone_session *s, int32_t id, int status);

@@ -1,0 +1,681 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hbone/tunnel.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <openssl/err.h>
+
+#include "base/buf.h"
+#include "base/loop.h"
+#include "tls/identity.h"
+
+/* One read of a socket, one write to it: large enough that system calls stop to matter, small
+ * enough for the L2 cache. */
+#define READ_MAX  (256 * 1024)
+#define WRITE_MAX (256 * 1024)
+/* TLS adds at most 22 bytes to a record of 16 KiB; handshakes and alerts come on top. */
+#define CIPHER_MAX (WRITE_MAX + (WRITE_MAX / 16384 + 2) * 64 + 64 * 1024)
+/* A record may complete that began in an earlier read. */
+#define PLAIN_MAX (READ_MAX + 32 * 1024)
+/* Unsent bytes: one round of data, or what a peer that does not read makes us answer. */
+#define UNSENT_MAX (CIPHER_MAX + 1024 * 1024)
+/* Buffers filled and written per turn, so that one busy tunnel does not starve the loop. */
+#define ROUNDS_MAX 4
+/* Control frames that may wait for a peer that does not read before we stop reading from it. */
+#define QUEUED_MAX 1000
+#define TEXT_MAX   256
+
+struct hbone_scratch {
+	uint8_t *plain_out; /* frames, before encryption */
+	uint8_t *plain_in;
+	uint8_t *cipher_out;
+	uint8_t *cipher_in;
+	size_t cipher_out_len;
+	size_t cipher_in_len;
+	size_t cipher_in_pos;
+};
+
+enum tunnel_state {
+	TUNNEL_CONNECTING,
+	TUNNEL_HANDSHAKE,
+	TUNNEL_OPEN,
+	TUNNEL_CLOSING,
+};
+
+struct hbone_tunnel {
+	struct loop *loop;
+	struct hbone_scratch *scratch;
+	struct loop_fd watch;
+	struct loop_timer timer;
+	struct loop_task flush;
+	struct loop_task close;
+	SSL *ssl;
+	struct hbone_session *session;
+	const struct hbone_tunnel_ops *ops;
+	void *arg;
+	enum tunnel_state state;
+	enum hbone_stage stage;
+	bool is_server;
+	bool is_draining;    /* shutdown notice sent, GOAWAY due at the timer */
+	bool is_goaway_sent; /* ours */
+	bool is_peer_closed; /* close_notify or FIN */
+	bool is_abandoned;
+	int error;
+	uint64_t ping_us; /* when the PING that is pending was sent */
+	uint64_t recv_us; /* when the peer was last heard of */
+	struct buf unsent;
+	char text[TEXT_MAX];
+};
+
+int hbone_scratch_new(struct hbone_scratch **ret)
+{
+	_cleanup_(hbone_scratch_freep) struct hbone_scratch *s = NULL;
+
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	s->plain_out = malloc(WRITE_MAX);
+	s->plain_in = malloc(PLAIN_MAX);
+	s->cipher_out = malloc(CIPHER_MAX);
+	s->cipher_in = malloc(READ_MAX);
+	if (!s->plain_out || !s->plain_in || !s->cipher_out || !s->cipher_in)
+		return -ENOMEM;
+	*ret = TAKE_PTR(s);
+	return 0;
+}
+
+struct hbone_scratch *hbone_scratch_free(struct hbone_scratch *s)
+{
+	if (!s)
+		return NULL;
+	free(s->plain_out);
+	free(s->plain_in);
+	free(s->cipher_out);
+	free(s->cipher_in);
+	free(s);
+	return NULL;
+}
+
+/* The BIO under OpenSSL only moves bytes between the shared buffers and the record layer: one
+ * read(2) and one write(2) for many records, and no buffer per connection. It holds nothing between
+ * two calls into the tunnel. */
+static int bio_write(BIO *bio, const char *p, int n)
+{
+	struct hbone_tunnel *t = BIO_get_data(bio);
+	struct hbone_scratch *s = t->scratch;
+
+	BIO_clear_retry_flags(bio);
+	if (n <= 0)
+		return 0;
+	if (CIPHER_MAX - s->cipher_out_len < (size_t)n) {
+		BIO_set_retry_write(bio);
+		return -1;
+	}
+	memcpy(s->cipher_out + s->cipher_out_len, p, (size_t)n);
+	s->cipher_out_len += (size_t)n;
+	return n;
+}
+
+static int bio_read(BIO *bio, char *p, int n)
+{
+	struct hbone_tunnel *t = BIO_get_data(bio);
+	struct hbone_scratch *s = t->scratch;
+	size_t len = s->cipher_in_len - s->cipher_in_pos;
+
+	BIO_clear_retry_flags(bio);
+	if (n <= 0)
+		return 0;
+	if (len == 0) {
+		BIO_set_retry_read(bio);
+		return -1;
+	}
+	len = MIN(len, (size_t)n);
+	memcpy(p, s->cipher_in + s->cipher_in_pos, len);
+	s->cipher_in_pos += len;
+	return (int)len;
+}
+
+static long bio_ctrl(BIO *bio, int cmd, long num, void *p)
+{
+	return cmd == BIO_CTRL_FLUSH ? 1 : 0;
+}
+
+static BIO_METHOD *bio_method;
+
+static void bio_method_make(void)
+{
+	BIO_METHOD *m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "hbone");
+
+	if (!m)
+		return;
+	(void)BIO_meth_set_write(m, bio_write);
+	(void)BIO_meth_set_read(m, bio_read);
+	(void)BIO_meth_set_ctrl(m, bio_ctrl);
+	bio_method = m;
+}
+
+static int bio_attach(struct hbone_tunnel *t, SSL *ssl)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	BIO *bio;
+
+	(void)pthread_once(&once, bio_method_make);
+	bio = bio_method ? BIO_new(bio_method) : NULL;
+	if (!bio)
+		return -ENOMEM;
+	BIO_set_data(bio, t);
+	BIO_set_init(bio, 1);
+	SSL_set_bio(ssl, bio, bio);
+	return 0;
+}
+
+static void set_text(struct hbone_tunnel *t, const char *text)
+{
+	(void)snprintf(t->text, sizeof(t->text), "%.*s", TEXT_MAX - 1, text);
+}
+
+/* tunnel_fail() - the first reason wins; the work is done at the end of the turn, under no callback
+ * of ours. */
+static void tunnel_fail(struct hbone_tunnel *t, int error, const char *text)
+{
+	if (t->state == TUNNEL_CLOSING)
+		return;
+	t->state = TUNNEL_CLOSING;
+	t->error = error;
+	set_text(t, text);
+	loop_timer_del(&t->timer);
+	loop_task_del(&t->flush);
+	(void)loop_set(&t->watch, 0);
+	loop_task_queue(t->loop, &t->close);
+}
+
+static void arm(struct hbone_tunnel *t)
+{
+	uint32_t events = 0;
+
+	if (t->state == TUNNEL_CLOSING)
+		return;
+	if (!t->is_peer_closed && (!t->session || buf_len(&t->unsent) == 0 ||
+				   hbone_session_queued(t->session) < QUEUED_MAX))
+		events |= EPOLLIN;
+	if (buf_len(&t->unsent) > 0)
+		events |= EPOLLOUT;
+	(void)loop_set(&t->watch, events);
+}
+
+/* send_some() - Return: bytes that the socket took, 0 when it is full; -errno. */
+static ssize_t send_some(struct hbone_tunnel *t, const uint8_t *p, size_t n)
+{
+	ssize_t r = send(t->watch.fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (r >= 0)
+		return r;
+	return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+}
+
+/* cipher_flush() - records made by the last calls into OpenSSL go to the socket, what it does not
+ * take is kept. */
+static int cipher_flush(struct hbone_tunnel *t)
+{
+	struct hbone_scratch *s = t->scratch;
+	size_t len = s->cipher_out_len;
+	ssize_t n = 0;
+
+	s->cipher_out_len = 0;
+	if (len == 0)
+		return 0;
+	if (buf_len(&t->unsent) == 0)
+		n = send_some(t, s->cipher_out, len);
+	if (n < 0)
+		return (int)n;
+	if ((size_t)n < len)
+		return buf_append(&t->unsent, s->cipher_out + n, len - (size_t)n);
+	return 0;
+}
+
+static int unsent_flush(struct hbone_tunnel *t)
+{
+	ssize_t n;
+
+	if (buf_len(&t->unsent) == 0)
+		return 0;
+	n = send_some(t, buf_head(&t->unsent), buf_len(&t->unsent));
+	if (n < 0)
+		return (int)n;
+	buf_consume(&t->unsent, (size_t)n);
+	if (buf_len(&t->unsent) == 0)
+		buf_reset(&t->unsent);
+	return 0;
+}
+
+static int encrypt(struct hbone_tunnel *t, const uint8_t *p, size_t n)
+{
+	while (n > 0) {
+		size_t done;
+
+		if (SSL_write_ex(t->ssl, p, n, &done) != 1)
+			return -EIO;
+		p += done;
+		n -= done;
+	}
+	return 0;
+}
+
+/* flush_round() - fill the buffer from the streams, encrypt it, write it. Return: 1 wrote
+ * something; 0 nothing left; -errno. */
+static int flush_round(struct hbone_tunnel *t)
+{
+	size_t n;
+	int r;
+
+	r = hbone_session_send(t->session, t->scratch->plain_out, WRITE_MAX, &n);
+	if (r < 0)
+		return r;
+	if (n == 0)
+		return 0;
+	r = encrypt(t, t->scratch->plain_out, n);
+	if (r < 0)
+		return r;
+	r = cipher_flush(t);
+	return r < 0 ? r : 1;
+}
+
+static void on_flush(struct loop_task *task)
+{
+	struct hbone_tunnel *t = container_of(task, struct hbone_tunnel, flush);
+	int r = 1;
+
+	if (t->state != TUNNEL_OPEN)
+		return;
+	ERR_clear_error();
+	for (int i = 0; i < ROUNDS_MAX && r == 1 && buf_len(&t->unsent) == 0; i++)
+		r = flush_round(t);
+	if (r < 0) {
+		tunnel_fail(t, r, "write failed");
+		return;
+	}
+	if (buf_len(&t->unsent) == 0) {
+		if (hbone_session_is_done(t->session)) {
+			tunnel_fail(t, 0, "");
+			return;
+		}
+		if (r == 1)
+			loop_task_queue(t->loop, &t->flush);
+	}
+	arm(t);
+}
+
+static void on_session_output(void *arg)
+{
+	struct hbone_tunnel *t = arg;
+
+	if (t->state == TUNNEL_OPEN && buf_len(&t->unsent) == 0)
+		loop_task_queue(t->loop, &t->flush);
+}
+
+static void on_session_goaway(void *arg)
+{
+	struct hbone_tunnel *t = arg;
+
+	if (t->ops->on_goaway && !t->is_abandoned)
+		t->ops->on_goaway(t->arg);
+}
+
+static int on_session_connect(void *arg, int32_t id, const struct hbone_head *head)
+{
+	struct hbone_tunnel *t = arg;
+
+	if (t->state != TUNNEL_OPEN || t->is_abandoned)
+		return -ESHUTDOWN;
+	return t->ops->on_connect(t->arg, id, head);
+}
+
+static const struct hbone_session_ops session_ops = {
+	.on_connect = on_session_connect,
+	.on_output = on_session_output,
+	.on_goaway = on_session_goaway,
+};
+
+/* tunnel_open() - the handshake is done. */
+static void tunnel_open(struct hbone_tunnel *t)
+{
+	const unsigned char *alpn;
+	unsigned int alpn_len;
+	int r;
+
+	SSL_get0_alpn_selected(t->ssl, &alpn, &alpn_len);
+	if (alpn_len != 2 || memcmp(alpn, "h2", 2) != 0) {
+		tunnel_fail(t, -EPROTO, "the peer did not choose h2");
+		return;
+	}
+	r = hbone_session_new(t->is_server, &session_ops, t, &t->session);
+	if (r < 0) {
+		tunnel_fail(t, r, "out of memory");
+		return;
+	}
+	t->state = TUNNEL_OPEN;
+	t->stage = HBONE_STAGE_OPEN;
+	t->recv_us = loop_now_us(t->loop);
+	(void)loop_timer_set(t->loop, &t->timer, HBONE_PING_INTERVAL_US);
+	loop_task_queue(t->loop, &t->flush);
+	if (t->ops->on_ready && !t->is_abandoned)
+		t->ops->on_ready(t->arg);
+}
+
+static void handshake(struct hbone_tunnel *t)
+{
+	char text[TEXT_MAX];
+	int r, err;
+
+	r = SSL_do_handshake(t->ssl);
+	err = SSL_get_error(t->ssl, r);
+	if (r != 1 && err != SSL_ERROR_WANT_READ && err != SSL_ERROR_WANT_WRITE) {
+		(void)tls_error_text(t->ssl, text, sizeof(text));
+		/* The alert says to the peer what we do not like. */
+		(void)cipher_flush(t);
+		tunnel_fail(t, -EPROTO, text);
+		return;
+	}
+	if (cipher_flush(t) < 0) {
+		tunnel_fail(t, -EIO, "write failed in the handshake");
+		return;
+	}
+	if (r == 1)
+		tunnel_open(t);
+	arm(t);
+}
+
+/* decrypt() - what has been read becomes plain text, as much as fits. Return: 1 more may come; 0
+ * all taken; -errno. */
+static int decrypt(struct hbone_tunnel *t, size_t *ret_len)
+{
+	size_t len = 0, n;
+
+	while (len < PLAIN_MAX) {
+		int r, err;
+
+		r = SSL_read_ex(t->ssl, t->scratch->plain_in + len, PLAIN_MAX - len, &n);
+		if (r == 1) {
+			len += n;
+			continue;
+		}
+		*ret_len = len;
+		err = SSL_get_error(t->ssl, 0);
+		if (err == SSL_ERROR_WANT_READ)
+			return 0;
+		if (err != SSL_ERROR_ZERO_RETURN)
+			return -EPROTO;
+		t->is_peer_closed = true;
+		return 0;
+	}
+	*ret_len = len;
+	return 1;
+}
+
+/* take_input() - everything in the shared buffer goes through OpenSSL to the session; nothing may
+ * stay behind. */
+static void take_input(struct hbone_tunnel *t)
+{
+	int more = 1;
+
+	while (more == 1 && t->state == TUNNEL_OPEN) {
+		size_t len = 0;
+		int r;
+
+		more = decrypt(t, &len);
+		r = len > 0 ? hbone_session_recv(t->session, t->scratch->plain_in, len) : 0;
+		if (r < 0) {
+			/* GOAWAY with the reason is queued: try to get it out. */
+			(void)flush_round(t);
+			tunnel_fail(t, r, "HTTP/2 protocol error");
+			return;
+		}
+	}
+	if (cipher_flush(t) < 0 || more < 0) {
+		char text[TEXT_MAX];
+
+		(void)tls_error_text(t->ssl, text, sizeof(text));
+		tunnel_fail(t, -EPROTO, text[0] != '\0' ? text : "TLS error");
+	}
+}
+
+static void on_peer_closed(struct hbone_tunnel *t)
+{
+	bool is_idle = t->session && hbone_session_stream_count(t->session) == 0;
+
+	tunnel_fail(t, is_idle ? 0 : -ECONNRESET, is_idle ? "" : "the peer closed the connection");
+}
+
+static void on_readable(struct hbone_tunnel *t)
+{
+	struct hbone_scratch *s = t->scratch;
+	ssize_t n;
+
+	n = recv(t->watch.fd, s->cipher_in, READ_MAX, MSG_DONTWAIT);
+	if (n < 0) {
+		if (errno != EAGAIN && errno != EINTR)
+			tunnel_fail(t, -errno, strerror(errno));
+		return;
+	}
+	if (n == 0) {
+		on_peer_closed(t);
+		return;
+	}
+	s->cipher_in_len = (size_t)n;
+	s->cipher_in_pos = 0;
+	t->recv_us = loop_now_us(t->loop);
+	ERR_clear_error();
+	if (t->state == TUNNEL_HANDSHAKE)
+		handshake(t);
+	if (t->state == TUNNEL_OPEN)
+		take_input(t);
+	/* Nothing of ours may be left for another tunnel to read. */
+	s->cipher_in_len = 0;
+	s->cipher_in_pos = 0;
+	if (t->is_peer_closed)
+		on_peer_closed(t);
+	else if (t->session && t->state == TUNNEL_OPEN && hbone_session_is_done(t->session))
+		loop_task_queue(t->loop, &t->flush);
+	arm(t);
+}
+
+static void on_connected(struct hbone_tunnel *t)
+{
+	socklen_t len = sizeof(int);
+	int error = 0;
+
+	if (getsockopt(t->watch.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+		error = errno;
+	if (error != 0) {
+		tunnel_fail(t, -error, strerror(error));
+		return;
+	}
+	t->state = TUNNEL_HANDSHAKE;
+	t->stage = HBONE_STAGE_TLS;
+	(void)loop_timer_set(t->loop, &t->timer, HBONE_HANDSHAKE_TIMEOUT_US);
+	ERR_clear_error();
+	handshake(t);
+}
+
+static void on_event(struct loop_fd *w, uint32_t events)
+{
+	struct hbone_tunnel *t = container_of(w, struct hbone_tunnel, watch);
+
+	if (t->state == TUNNEL_CONNECTING) {
+		on_connected(t);
+		return;
+	}
+	if (events & EPOLLOUT && t->state != TUNNEL_CLOSING) {
+		int r = unsent_flush(t);
+
+		if (r < 0)
+			tunnel_fail(t, r, strerror(-r));
+		else if (t->session && buf_len(&t->unsent) == 0)
+			loop_task_queue(t->loop, &t->flush);
+		arm(t);
+	}
+	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && t->state != TUNNEL_CLOSING)
+		on_readable(t);
+}
+
+static void ping_tick(struct hbone_tunnel *t)
+{
+	uint64_t now = loop_now_us(t->loop);
+
+	if (hbone_session_is_ping_pending(t->session)) {
+		/* Any byte proves that the peer lives; a PONG may wait behind much data. */
+		if (now - MAX(t->ping_us, t->recv_us) >= HBONE_PONG_TIMEOUT_US) {
+			(void)hbone_session_goaway(t->session, HBONE_NO_ERROR);
+			(void)flush_round(t);
+			tunnel_fail(t, -ETIMEDOUT, "the peer answers no PING");
+			return;
+		}
+	} else {
+		t->ping_us = now;
+		(void)hbone_session_ping(t->session);
+	}
+	(void)loop_timer_set(t->loop, &t->timer, HBONE_PING_INTERVAL_US);
+}
+
+static void on_timer(struct loop_timer *timer)
+{
+	struct hbone_tunnel *t = container_of(timer, struct hbone_tunnel, timer);
+
+	switch (t->state) {
+	case TUNNEL_CONNECTING:
+		tunnel_fail(t, -ETIMEDOUT, "connect timed out");
+		break;
+	case TUNNEL_HANDSHAKE:
+		tunnel_fail(t, -ETIMEDOUT, "TLS handshake timed out");
+		break;
+	case TUNNEL_OPEN:
+		if (t->is_draining && !t->is_goaway_sent) {
+			t->is_goaway_sent = true;
+			(void)hbone_session_goaway(t->session, HBONE_NO_ERROR);
+		}
+		ping_tick(t);
+		break;
+	case TUNNEL_CLOSING:
+		break;
+	}
+}
+
+/* say_goodbye() - close_notify after a good end, as far as the socket takes it. */
+static void say_goodbye(struct hbone_tunnel *t)
+{
+	if (t->stage != HBONE_STAGE_OPEN || t->error != 0 || buf_len(&t->unsent) > 0)
+		return;
+	ERR_clear_error();
+	(void)SSL_shutdown(t->ssl);
+	(void)cipher_flush(t);
+}
+
+static void on_close(struct loop_task *task)
+{
+	struct hbone_tunnel *t = container_of(task, struct hbone_tunnel, close);
+
+	t->session = hbone_session_free(t->session);
+	say_goodbye(t);
+	loop_timer_del(&t->timer);
+	loop_task_del(&t->flush);
+	loop_del(&t->watch);
+	SSL_free(t->ssl);
+	(void)close_fd(t->watch.fd);
+	if (!t->is_abandoned)
+		t->ops->on_closed(t->arg, t->stage, t->error, t->text);
+	buf_reset(&t->unsent);
+	t->scratch->cipher_out_len = 0;
+	free(t);
+}
+
+int hbone_tunnel_new(const struct hbone_tunnel_config *config, struct hbone_tunnel **ret)
+{
+	_cleanup_(freep) struct hbone_tunnel *t = NULL;
+	int r;
+
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return -ENOMEM;
+	t->loop = config->loop;
+	t->scratch = config->scratch;
+	t->is_server = config->is_server;
+	t->ops = config->ops;
+	t->arg = config->arg;
+	t->unsent.limit = UNSENT_MAX;
+	t->watch.fd = config->fd;
+	t->watch.on_event = on_event;
+	t->timer.on_timer = on_timer;
+	t->flush.on_task = on_flush;
+	t->close.on_task = on_close;
+	t->state = t->is_server ? TUNNEL_HANDSHAKE : TUNNEL_CONNECTING;
+	t->stage = t->is_server ? HBONE_STAGE_TLS : HBONE_STAGE_CONNECT;
+	r = loop_timer_set(t->loop, &t->timer, HBONE_CONNECT_TIMEOUT_US);
+	if (r < 0)
+		return r;
+	r = loop_add(t->loop, &t->watch, t->is_server ? EPOLLIN : EPOLLOUT);
+	if (r == 0) {
+		r = bio_attach(t, config->ssl);
+		if (r < 0)
+			loop_del(&t->watch);
+	}
+	if (r < 0) {
+		loop_timer_del(&t->timer);
+		return r;
+	}
+	t->ssl = config->ssl;
+	if (t->is_server)
+		SSL_set_accept_state(t->ssl);
+	else
+		SSL_set_connect_state(t->ssl);
+	*ret = TAKE_PTR(t);
+	return 0;
+}
+
+struct hbone_session *hbone_tunnel_session(struct hbone_tunnel *t)
+{
+	return t->state == TUNNEL_OPEN ? t->session : NULL;
+}
+
+bool hbone_tunnel_is_blocked(const struct hbone_tunnel *t)
+{
+	return buf_len(&t->unsent) > 0;
+}
+
+int hbone_tunnel_peer_identity(struct hbone_tunnel *t, char *ret, size_t size)
+{
+	return tls_peer_identity(t->ssl, ret, size);
+}
+
+void hbone_tunnel_drain(struct hbone_tunnel *t)
+{
+	if (t->state == TUNNEL_CONNECTING || t->state == TUNNEL_HANDSHAKE) {
+		tunnel_fail(t, -ESHUTDOWN, "draining");
+		return;
+	}
+	if (t->state != TUNNEL_OPEN || t->is_draining)
+		return;
+	t->is_draining = true;
+	if (!t->is_server) {
+		t->is_goaway_sent = true;
+		(void)hbone_session_goaway(t->session, HBONE_NO_ERROR);
+		return;
+	}
+	(void)hbone_session_shutdown_notice(t->session);
+	(void)loop_timer_set(t->loop, &t->timer, HBONE_NOTICE_US);
+}
+
+void hbone_tunnel_close(struct hbone_tunnel *t, int error, const char *text)
+{
+	tunnel_fail(t, error, text);
+}
+
+void hbone_tunnel_abandon(struct hbone_tunnel *t)
+{
+	t->is_abandoned = true;
+	tunnel_fail(t, 0, "");
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* conn - what every connection has, whichever way it goes: who talks to whom, its counters and its
+ * log line. Embedded, first, in struct inbound, plaintext, outbound. Thread: its worker's. */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/loop.h"
+#include "culvert/abi/addr.h"
+#include "ztunnel/authz.h"
+#include "ztunnel/stock.h"
+#include "ztunnel/telemetry.h"
+#include "ztunnel/worker.h"
+
+struct conn;
+struct pod;
+struct service;
+struct workload;
+
+struct conn_ops {
+	/* A new policy denies it, or the worker ends: cut it and free it. */
+	void (*cut)(struct conn *c, enum conn_flags flags, const char *error);
+};
+
+struct conn {
+	struct list link; /* worker->conns */
+	struct worker *worker;
+	const struct conn_ops *ops;
+	struct pod *pod; /* counted: the pod of this node */
+	struct loop_timer timer;
+	struct state_wait state_wait;
+	struct dial_wait dial_wait;
+	enum conn_direction direction;
+	bool is_mtls;
+	bool has_hbone;
+	bool is_opened;
+	bool is_checked; /* inbound: authz applies */
+	struct cv_sockaddr src;
+	struct cv_sockaddr original_dst;
+	struct cv_sockaddr dst;
+	struct cv_sockaddr hbone_addr;
+	struct workload *src_workload; /* counted; NULL: unknown. Likewise the next two */
+	struct workload *dst_workload;
+	struct service *service;
+	const char *src_identity; /* borrowed from what the connection holds */
+	const char *dst_identity;
+	uint64_t opened_us;
+	uint64_t bytes_to_server;
+	uint64_t bytes_to_client;
+	struct conn_metrics *metrics; /* once opened */
+};
+
+/** conn_init() - @c zeroed; joins the worker's list. */
+void conn_init(struct conn *c, struct worker *w, struct pod *pod, const struct conn_ops *ops);
+/** conn_release() - leave the lists, drop the references; the memory is the owner's. */
+void conn_release(struct conn *c);
+/** conn_opened() - it works: count it. */
+void conn_opened(struct conn *c);
+/** conn_end() - count its end, write its line: as failed when it was never opened. @error NULL: all
+ * well. */
+void conn_end(struct conn *c, enum conn_flags flags, const char *error);
+/** conn_denied() - as conn_end() for a policy's no. */
+void conn_denied(struct conn *c, const struct authz_verdict *v);
+/** conn_count_bytes() - while they move. */
+void conn_count_bytes(struct conn *c, uint64_t to_server, uint64_t to_client);
+/** conn_set_src(), conn_set_dst(), conn_set_service() - remember with a reference; NULL is fine. */
+void conn_set_src(struct conn *c, const struct workload *w);
+void conn_set_dst(struct conn *c, const struct workload *w);
+void conn_set_service(struct conn *c, const struct service *s);
+/** conn_check() - inbound: does policy allow it now? */
+void conn_check(struct conn *c, const struct workload *dst, struct authz_verdict *ret);
+/** conn_recheck_all() - after a policy change: cut what is denied now. */
+void conn_recheck_all(struct worker *w);
+
+/** conn_dial_app() - the application's own socket address, shown @c->src as its peer. @fd: a
+ * DIAL_APP socket, taken on success. Return: 0 connect(2) has been called; -errno. */
+_must_check_ int conn_dial_app(struct conn *c, int fd, const struct cv_sockaddr *to);

@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ztunnel/inbound.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "hbone/tunnel.h"
+#include "net/addr.h"
+#include "net/tcp.h"
+#include "tls/identity.h"
+#include "ztunnel/authz.h"
+#include "ztunnel/baggage.h"
+#include "ztunnel/conn.h"
+#include "ztunnel/pod.h"
+#include "ztunnel/relay.h"
+#include "ztunnel/resolve.h"
+#include "ztunnel/state.h"
+
+/* For the pod to be known and to have its certificate. */
+#define STATE_TIMEOUT_US (5 * 1000000ULL)
+/* For the application to take the connection. */
+#define DIAL_TIMEOUT_US (10 * 1000000ULL)
+
+/* A tunnel from a peer. Counted: by itself until it closes, and by each of its streams, which
+ * borrow the identity. */
+struct server_tunnel {
+	struct list link; /* worker->server_tunnels */
+	unsigned int refs;
+	struct worker *worker;
+	struct pod *pod;
+	struct hbone_tunnel *hbone; /* NULL: waiting for a certificate, or closed */
+	int fd;                     /* while waiting */
+	struct state_wait state_wait;
+	struct loop_timer deadline;
+	struct cv_sockaddr peer;
+	struct cv_sockaddr local;
+	bool is_handshaking;
+	char identity[SPIFFE_ID_SIZE];
+};
+
+/* A stream of it, on its way to the application. */
+struct inbound {
+	struct conn conn;
+	struct server_tunnel *tunnel; /* counted */
+	struct relay relay;
+	struct cv_sockaddr target;
+	bool is_answered;
+};
+
+static void tunnel_unref(struct server_tunnel *t)
+{
+	if (--t->refs > 0)
+		return;
+	(void)pod_unref(t->pod);
+	free(t);
+}
+
+/* Streams. */
+
+static struct inbound *of_relay(struct relay *r)
+{
+	return container_of(r, struct inbound, relay);
+}
+
+static void destroy(struct inbound *in)
+{
+	relay_reset(&in->relay, HBONE_CONNECT_ERROR);
+	conn_release(&in->conn);
+	tunnel_unref(in->tunnel);
+	free(in);
+}
+
+/* reject() - answer with @status before it was opened. */
+static void reject(struct inbound *in, int status, const char *error)
+{
+	(void)hbone_stream_respond(&in->relay.stream, status, NULL);
+	conn_end(&in->conn, CONN_CONNECT, error);
+	destroy(in);
+}
+
+static void cut(struct conn *c, enum conn_flags flags, const char *error)
+{
+	struct inbound *in = container_of(c, struct inbound, conn);
+
+	if (!in->is_answered)
+		(void)hbone_stream_respond(&in->relay.stream, flags == CONN_DENY ? 401 : 503, NULL);
+	conn_end(c, flags, error);
+	destroy(in);
+}
+
+static const struct conn_ops conn_ops = {.cut = cut};
+
+static void on_relay_bytes(struct relay *r, uint64_t to_stream, uint64_t to_app)
+{
+	conn_count_bytes(&of_relay(r)->conn, to_app, to_stream);
+}
+
+static void on_relay_done(struct relay *r, int error, uint32_t code)
+{
+	struct inbound *in = of_relay(r);
+
+	if (!in->is_answered)
+		conn_end(&in->conn, CONN_CONNECT,
+			 "the client left before the application answered");
+	else
+		conn_end(&in->conn, CONN_OK, error < 0 ? "connection reset" : NULL);
+	destroy(in);
+}
+
+static const struct relay_ops relay_ops = {
+	.on_bytes = on_relay_bytes,
+	.on_done = on_relay_done,
+};
+
+/* on_app_connecting() - the application took the connection, or did not. */
+static void on_app_connecting(struct loop_fd *w, uint32_t events)
+{
+	struct inbound *in = container_of(w, struct inbound, relay.app);
+	char baggage[HBONE_BAGGAGE_MAX];
+	socklen_t len = sizeof(int);
+	int error = 0;
+
+	if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
+		return;
+	(void)getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+	if (error != 0) {
+		reject(in, 503, strerror(error));
+		return;
+	}
+	loop_timer_del(&in->conn.timer);
+	baggage_format(in->conn.dst_workload, baggage, sizeof(baggage));
+	if (hbone_stream_respond(&in->relay.stream, 200, baggage) < 0) {
+		reject(in, 503, "out of memory");
+		return;
+	}
+	in->is_answered = true;
+	conn_opened(&in->conn);
+	relay_connected(&in->relay);
+	relay_on_event(w, events);
+}
+
+static void on_socket(struct dial_wait *wait, int fd)
+{
+	struct inbound *in = container_of(wait, struct inbound, conn.dial_wait);
+	int r = fd;
+
+	if (fd >= 0) {
+		r = conn_dial_app(&in->conn, fd, &in->target);
+		if (r == 0)
+			r = relay_watch(&in->relay, fd, false, on_app_connecting);
+		if (r < 0)
+			(void)close_fd(fd);
+	}
+	if (r < 0)
+		reject(in, 503, strerror(-r));
+}
+
+static void on_timer(struct loop_timer *timer)
+{
+	reject(container_of(timer, struct inbound, conn.timer), 503,
+	       "the application did not answer in time");
+}
+
+static void dial(struct inbound *in)
+{
+	enum zds_family family = cv_addr_is_v4(&in->target.addr) ? ZDS_INET : ZDS_INET6;
+	struct worker *w = in->conn.worker;
+	struct stock *stock =
+		worker_pod_stock(w, in->conn.pod->netns_cookie, CV_SOCKET_DIAL_APP, family);
+	int r;
+
+	if (!stock) {
+		reject(in, 503, "the pod is gone");
+		return;
+	}
+	in->conn.timer.on_timer = on_timer;
+	(void)loop_timer_set(w->loop, &in->conn.timer, DIAL_TIMEOUT_US);
+	in->conn.dial_wait.on_socket = on_socket;
+	r = stock_take(stock, &in->conn.dial_wait);
+	if (r != -EAGAIN)
+		on_socket(&in->conn.dial_wait, r);
+}
+
+/* client_of() - the tunnel's source address is proven; the port is what the client's ztunnel says,
+ * for the same address only. */
+static struct cv_sockaddr client_of(const struct server_tunnel *t, const struct hbone_head *head)
+{
+	char text[CV_SOCKADDR_STRLEN];
+	struct cv_sockaddr said;
+
+	if (hbone_forwarded_get(head->forwarded, "for", text, sizeof(text)) == 0 &&
+	    cv_sockaddr_parse(text, &said) == 0 && said.port != 0 &&
+	    cv_addr_equal(&said.addr, &t->peer.addr))
+		return said;
+	return t->peer;
+}
+
+static struct inbound *inbound_new(struct server_tunnel *t, int32_t id,
+				   const struct hbone_head *head)
+{
+	struct inbound *in = calloc(1, sizeof(*in));
+	const struct workload *src;
+
+	if (!in)
+		return NULL;
+	relay_init(&in->relay, t->worker->loop, &relay_ops);
+	if (hbone_stream_bind(hbone_tunnel_session(t->hbone), &in->relay.stream, &relay_stream_ops,
+			      id) < 0) {
+		free(in);
+		return NULL;
+	}
+	conn_init(&in->conn, t->worker, t->pod, &conn_ops);
+	in->tunnel = t;
+	t->refs++;
+	in->conn.direction = CONN_INBOUND;
+	in->conn.is_mtls = true;
+	in->conn.has_hbone = true;
+	in->conn.src = client_of(t, head);
+	in->conn.original_dst = t->local;
+	in->conn.dst = t->local;
+	in->conn.src_identity = t->identity;
+	src = state_workload_by_addr(t->worker->state, &t->peer.addr);
+	/* Named only when the certificate says the same. */
+	if (src && streq(src->identity, t->identity))
+		conn_set_src(&in->conn, src);
+	return in;
+}
+
+static int resolve(struct inbound *in, const char *authority, const struct workload *dst)
+{
+	const struct service *service = NULL;
+	int status;
+
+	/* For the log, when nothing better comes of it. */
+	if (cv_sockaddr_parse(authority, &in->conn.hbone_addr) < 0)
+		memset(&in->conn.hbone_addr, 0, sizeof(in->conn.hbone_addr));
+	status = resolve_inbound(in->conn.worker->state, dst, authority, &in->tunnel->local.addr,
+				 &in->target, &service);
+	if (status != 0)
+		return status;
+	conn_set_service(&in->conn, service);
+	in->conn.hbone_addr = in->target;
+	return pod_is_own_port(in->conn.pod, ntohs(in->target.port)) ? 503 : 0;
+}
+
+static int on_connect(void *arg, int32_t id, const struct hbone_head *head)
+{
+	struct server_tunnel *t = arg;
+	const struct workload *dst = state_workload_by_uid(t->worker->state, t->pod->uid);
+	struct authz_verdict v;
+	struct inbound *in;
+	int status;
+
+	if (t->worker->conn_count >= WORKER_CONNS_MAX)
+		return -ENOSPC;
+	in = inbound_new(t, id, head);
+	if (!in)
+		return -ENOMEM;
+	conn_set_dst(&in->conn, dst);
+	in->conn.dst_identity = dst ? in->conn.dst_workload->identity : NULL;
+	status = resolve(in, head->authority, dst);
+	if (status != 0) {
+		reject(in, status, status == 400 ? "bad CONNECT target" : "unknown CONNECT target");
+		return 0;
+	}
+	conn_check(&in->conn, dst, &v);
+	if (!v.is_allowed) {
+		(void)hbone_stream_respond(&in->relay.stream, 401, NULL);
+		conn_denied(&in->conn, &v);
+		destroy(in);
+		return 0;
+	}
+	in->conn.is_checked = true;
+	dial(in);
+	return 0;
+}
+
+/* The tunnel itself. */
+
+static void handshake_done(struct server_tunnel *t)
+{
+	if (t->is_handshaking)
+		t->worker->handshake_count--;
+	t->is_handshaking = false;
+}
+
+static void fail_info(const struct server_tunnel *t, enum conn_flags flags, const char *error)
+{
+	const struct conn_info info = {
+		.direction = CONN_INBOUND,
+		.src = t->peer,
+		.dst = t->local,
+		.dst_workload = state_workload_by_uid(t->worker->state, t->pod->uid),
+		.opened_us = loop_now_us(t->worker->loop),
+	};
+
+	telemetry_conn_failed(t->worker->telemetry, &info, flags, error);
+}
+
+static void tunnel_leave(struct server_tunnel *t)
+{
+	handshake_done(t);
+	loop_timer_del(&t->deadline);
+	state_wait_cancel(&t->state_wait);
+	list_del(&t->link);
+	t->fd = close_fd(t->fd);
+	t->hbone = NULL;
+	worker_count_tunnel(t->worker, -1);
+	tunnel_unref(t);
+}
+
+static void on_ready(void *arg)
+{
+	struct server_tunnel *t = arg;
+
+	handshake_done(t);
+	if (hbone_tunnel_peer_identity(t->hbone, t->identity, sizeof(t->identity)) < 0)
+		hbone_tunnel_close(t->hbone, -EACCES, "the peer shows no identity");
+	else if (t->worker->is_draining)
+		hbone_tunnel_drain(t->hbone);
+}
+
+static void on_closed(void *arg, enum hbone_stage stage, int error, const char *text)
+{
+	struct server_tunnel *t = arg;
+
+	/* A connection that says nothing at all is a probe, not a failure. */
+	if (stage != HBONE_STAGE_OPEN)
+		fail_info(t, CONN_TLS_FAILURE, text);
+	tunnel_leave(t);
+}
+
+static const struct hbone_tunnel_ops tunnel_ops = {
+	.on_connect = on_connect,
+	.on_ready = on_ready,
+	.on_closed = on_closed,
+};
+
+static int tunnel_accept(struct server_tunnel *t, const struct tls_identity *identity)
+{
+	struct hbone_tunnel_config config = {
+		.loop = t->worker->loop,
+		.scratch = t->worker->scratch,
+		.fd = t->fd,
+		.is_server = true,
+		.ops = &tunnel_ops,
+		.arg = t,
+	};
+	int r;
+
+	config.ssl = SSL_new(identity->server_ctx);
+	if (!config.ssl)
+		return -ENOMEM;
+	r = hbone_tunnel_new(&config, &t->hbone);
+	if (r < 0) {
+		SSL_free(config.ssl);
+		return r;
+	}
+	t->fd = -EBADF;
+	return 0;
+}
+
+static const struct tls_identity *own_identity(const struct server_tunnel *t)
+{
+	const struct state *s = t->worker->state;
+	const struct workload *me = state_workload_by_uid(s, t->pod->uid);
+
+	return me ? state_tls_identity(s, me->identity) : NULL;
+}
+
+static void tunnel_try(struct server_tunnel *t)
+{
+	const struct tls_identity *identity = own_identity(t);
+
+	if (!identity) {
+		worker_wait_state(t->worker, &t->state_wait);
+		return;
+	}
+	loop_timer_del(&t->deadline);
+	if (tunnel_accept(t, identity) < 0) {
+		fail_info(t, CONN_TLS_FAILURE, "out of memory");
+		tunnel_leave(t);
+	}
+}
+
+static void on_state(struct state_wait *wait)
+{
+	tunnel_try(container_of(wait, struct server_tunnel, state_wait));
+}
+
+static void on_deadline(struct loop_timer *timer)
+{
+	struct server_tunnel *t = container_of(timer, struct server_tunnel, deadline);
+
+	fail_info(t, CONN_IDENTITY_ERROR, "no certificate of our own in time");
+	tunnel_leave(t);
+}
+
+void inbound_tunnel_start(struct worker *w, struct pod *pod, int fd, const struct cv_sockaddr *peer,
+			  const struct cv_sockaddr *local)
+{
+	struct server_tunnel *t = NULL;
+
+	if (w->handshake_count < WORKER_HANDSHAKES_MAX && w->tunnel_count < WORKER_TUNNELS_MAX)
+		t = calloc(1, sizeof(*t));
+	if (!t) {
+		(void)relay_close_rst(fd);
+		return;
+	}
+	t->refs = 1;
+	t->worker = w;
+	t->pod = pod_ref(pod);
+	t->fd = fd;
+	t->peer = *peer;
+	t->local = *local;
+	t->state_wait.on_state = on_state;
+	t->deadline.on_timer = on_deadline;
+	t->is_handshaking = true;
+	w->handshake_count++;
+	list_add_tail(&w->server_tunnels, &t->link);
+	worker_count_tunnel(w, 1);
+	(void)socket_set_nodelay_keepalive(fd);
+	(void)loop_timer_set(w->loop, &t->deadline, STATE_TIMEOUT_US);
+	tunnel_try(t);
+}
+
+void inbound_drain(struct worker *w)
+{
+	struct server_tunnel *t, *next;
+
+	list_for_each_entry_safe (t, next, &w->server_tunnels, link) {
+		if (t->hbone)
+			hbone_tunnel_drain(t->hbone);
+		else
+			tunnel_leave(t);
+	}
+}
+
+void inbound_close_all(struct worker *w)
+{
+	while (!list_is_empty(&w->server_tunnels)) {
+		struct server_tunnel *t =
+			list_entry(w->server_tunnels.next, struct server_tunnel, link);
+
+		if (t->hbone)
+			hbone_tunnel_abandon(t->hbone);
+		tunnel_leave(t);
+	}
+}

@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ztunnel/outbound.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "net/addr.h"
+#include "net/tcp.h"
+#include "tls/identity.h"
+#include "ztunnel/baggage.h"
+#include "ztunnel/conn.h"
+#include "ztunnel/pod.h"
+#include "ztunnel/pool.h"
+#include "ztunnel/relay.h"
+#include "ztunnel/resolve.h"
+#include "ztunnel/splice.h"
+#include "ztunnel/state.h"
+
+/* For the pod to be known and to have its certificate. */
+#define STATE_TIMEOUT_US (5 * 1000000ULL)
+/* For a tunnel and the answer to CONNECT: longer than the tunnel's own deadlines, which say more.
+ */
+#define CONNECT_TIMEOUT_US (30 * 1000000ULL)
+/* The peer node may be enrolling the pod this very moment: its 15008 is refused for a little while.
+ */
+#define REFUSED_RETRY_FOR_US (2 * 1000000ULL)
+#define REFUSED_RETRY_US     (50 * 1000ULL)
+#define RETRIES_MAX          64
+#define TEXT_MAX             160
+
+struct outbound {
+	struct conn conn;
+	struct pool_wait pool_wait;
+	struct relay relay;   /* tunnel */
+	struct splice splice; /* plain */
+	int plain_fd;         /* being connected */
+	struct loop_fd plain_watch;
+	struct cv_sockaddr plain_dial;
+	uint64_t started_us;
+	uint32_t retries;
+	bool is_waiting_retry;
+	bool is_answered;
+};
+
+static void resolve(struct outbound *o);
+
+static struct outbound *of_relay(struct relay *r)
+{
+	return container_of(r, struct outbound, relay);
+}
+
+static void destroy(struct outbound *o)
+{
+	pool_wait_cancel(&o->pool_wait);
+	relay_reset(&o->relay, HBONE_CANCEL);
+	splice_reset(&o->splice);
+	loop_del(&o->plain_watch);
+	o->plain_fd = close_fd(o->plain_fd);
+	conn_release(&o->conn);
+	free(o);
+}
+
+static void fail(struct outbound *o, enum conn_flags flags, const char *error)
+{
+	conn_end(&o->conn, flags, error);
+	destroy(o);
+}
+
+static void cut(struct conn *c, enum conn_flags flags, const char *error)
+{
+	fail(container_of(c, struct outbound, conn), flags, error);
+}
+
+static const struct conn_ops conn_ops = {.cut = cut};
+
+/* Plain TCP. */
+
+static void on_splice_bytes(struct splice *s, uint64_t forward, uint64_t back)
+{
+	conn_count_bytes(&container_of(s, struct outbound, splice)->conn, forward, back);
+}
+
+static void on_splice_done(struct splice *s, int error)
+{
+	struct outbound *o = container_of(s, struct outbound, splice);
+
+	conn_end(&o->conn, CONN_OK, error < 0 ? "connection reset" : NULL);
+	destroy(o);
+}
+
+static const struct splice_ops splice_ops = {on_splice_bytes, on_splice_done};
+
+static void on_plain_event(struct loop_fd *w, uint32_t events)
+{
+	struct outbound *o = container_of(w, struct outbound, plain_watch);
+	socklen_t len = sizeof(int);
+	int error = 0, fds[2];
+
+	(void)getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+	loop_del(w);
+	if (error != 0) {
+		fail(o, CONN_CONNECT, strerror(error));
+		return;
+	}
+	loop_timer_del(&o->conn.timer);
+	loop_del(&o->relay.app);
+	fds[0] = o->relay.app.fd;
+	fds[1] = o->plain_fd;
+	if (splice_start(&o->splice, o->conn.worker->loop, o->conn.worker->splice_scratch, fds,
+			 &splice_ops) < 0) {
+		fail(o, CONN_CONNECT, "out of memory");
+		return;
+	}
+	o->relay.app.fd = -EBADF;
+	o->plain_fd = -EBADF;
+	conn_opened(&o->conn);
+}
+
+static int plain_connect(struct outbound *o, int fd)
+{
+	struct sockaddr_storage ss;
+	socklen_t len;
+	int r;
+
+	r = cv_sockaddr_to_native(&o->plain_dial, AF_UNSPEC, &ss, &len);
+	if (r < 0)
+		return r;
+	(void)socket_set_nodelay_keepalive(fd);
+	if (connect(fd, (const struct sockaddr *)&ss, len) < 0 && errno != EINPROGRESS)
+		return -errno;
+	o->plain_watch.fd = fd;
+	o->plain_watch.on_event = on_plain_event;
+	return loop_add(o->conn.worker->loop, &o->plain_watch, EPOLLOUT);
+}
+
+static void on_plain_socket(struct dial_wait *wait, int fd)
+{
+	struct outbound *o = container_of(wait, struct outbound, conn.dial_wait);
+	int r = fd;
+
+	if (fd >= 0) {
+		o->plain_fd = fd;
+		r = plain_connect(o, fd);
+	}
+	if (r < 0)
+		fail(o, CONN_CONNECT, strerror(-r));
+}
+
+static void start_plain(struct outbound *o, const struct upstream *u)
+{
+	enum zds_family family = cv_addr_is_v4(&u->dial.addr) ? ZDS_INET : ZDS_INET6;
+	struct stock *stock = worker_pod_stock(o->conn.worker, o->conn.pod->netns_cookie,
+					       CV_SOCKET_DIAL_PLAIN, family);
+	int r;
+
+	o->plain_dial = u->dial;
+	o->conn.dst = u->dial;
+	if (!stock) {
+		fail(o, CONN_CONNECT, "the pod is gone");
+		return;
+	}
+	o->conn.dial_wait.on_socket = on_plain_socket;
+	r = stock_take(stock, &o->conn.dial_wait);
+	if (r != -EAGAIN)
+		on_plain_socket(&o->conn.dial_wait, r);
+}
+
+/* Through a tunnel. */
+
+static void on_relay_bytes(struct relay *r, uint64_t to_stream, uint64_t to_app)
+{
+	conn_count_bytes(&of_relay(r)->conn, to_stream, to_app);
+}
+
+static void retry_after(struct outbound *o, uint64_t delay_us)
+{
+	o->is_waiting_retry = true;
+	(void)loop_timer_set(o->conn.worker->loop, &o->conn.timer, delay_us);
+}
+
+static bool may_retry(const struct outbound *o)
+{
+	return o->retries < RETRIES_MAX && o->conn.bytes_to_server == 0 && !o->relay.is_app_eof &&
+	       loop_now_us(o->conn.worker->loop) - o->started_us < REFUSED_RETRY_FOR_US;
+}
+
+/* on_relay_done() - over; or the peer shut down before it took the stream and nothing is lost: try
+ * again. */
+static void on_relay_done(struct relay *r, int error, uint32_t code)
+{
+	struct outbound *o = of_relay(r);
+
+	if (error == 0 && o->is_answered)
+		conn_end(&o->conn, CONN_OK, NULL);
+	else if (!o->is_answered)
+		conn_end(&o->conn, CONN_CONNECT, "the tunnel closed before it answered");
+	else
+		conn_end(&o->conn, CONN_OK, "connection reset");
+	destroy(o);
+}
+
+static void on_relay_response(struct relay *r, const struct hbone_head *head)
+{
+	struct outbound *o = of_relay(r);
+	char text[TEXT_MAX];
+
+	if (o->is_answered)
+		return;
+	if (head->status == 200) {
+		o->is_answered = true;
+		loop_timer_del(&o->conn.timer);
+		conn_opened(&o->conn);
+		return;
+	}
+	(void)snprintf(text, sizeof(text), "http status: %d", head->status);
+	fail(o, head->status == 401 ? CONN_DENY : CONN_CONNECT, text);
+}
+
+static const struct relay_ops relay_ops = {
+	.on_response = on_relay_response,
+	.on_bytes = on_relay_bytes,
+	.on_done = on_relay_done,
+};
+
+static void format_head(struct outbound *o, struct hbone_connect *c, char *authority,
+			char *forwarded, char *traceparent, char *baggage)
+{
+	char src[CV_SOCKADDR_STRLEN];
+	const struct service *s = o->conn.service;
+	struct worker *w = o->conn.worker;
+
+	(void)cv_sockaddr_format(&o->conn.hbone_addr, authority);
+	(void)snprintf(forwarded, HBONE_FORWARDED_MAX, "for=\"%s\"%s%s",
+		       cv_sockaddr_format(&o->conn.src, src), s ? ";host=" : "",
+		       s ? s->def->hostname : "");
+	(void)snprintf(traceparent, HBONE_TRACEPARENT_LEN + 1, "00-%016llx%016llx-%016llx-00",
+		       (unsigned long long)worker_random(w), (unsigned long long)worker_random(w),
+		       (unsigned long long)worker_random(w));
+	baggage_format(o->conn.src_workload, baggage, HBONE_BAGGAGE_MAX);
+	c->authority = authority;
+	c->forwarded = forwarded;
+	c->traceparent = traceparent;
+	c->baggage = baggage[0] != '\0' ? baggage : NULL;
+}
+
+static void open_stream(struct outbound *o, struct hbone_session *s)
+{
+	char authority[CV_SOCKADDR_STRLEN], forwarded[HBONE_FORWARDED_MAX];
+	char traceparent[HBONE_TRACEPARENT_LEN + 1], baggage[HBONE_BAGGAGE_MAX];
+	struct hbone_connect c = {0};
+
+	format_head(o, &c, authority, forwarded, traceparent, baggage);
+	if (hbone_stream_open(s, &o->relay.stream, &relay_stream_ops, &c) < 0)
+		fail(o, CONN_CONNECT, "no stream to be had");
+}
+
+static enum conn_flags flags_of(enum hbone_stage stage, int error)
+{
+	if (stage == HBONE_STAGE_TLS)
+		return CONN_TLS_FAILURE;
+	if (stage == HBONE_STAGE_OPEN)
+		return CONN_H2_HANDSHAKE_FAILURE;
+	return error == -ETIMEDOUT ? CONN_NETWORK_POLICY : CONN_CONNECT;
+}
+
+static void no_tunnel(struct outbound *o, enum hbone_stage stage, int error, const char *text)
+{
+	char line[TEXT_MAX * 2];
+
+	if (error == -EAGAIN && o->retries < RETRIES_MAX) {
+		retry_after(o, 1);
+		return;
+	}
+	if (stage == HBONE_STAGE_CONNECT && error == -ECONNREFUSED && may_retry(o)) {
+		retry_after(o, REFUSED_RETRY_US);
+		return;
+	}
+	(void)snprintf(line, sizeof(line), "%s%s", text,
+		       stage == HBONE_STAGE_CONNECT && error == -ETIMEDOUT
+			       ? " (a NetworkPolicy may block port 15008)"
+			       : "");
+	fail(o, flags_of(stage, error), line);
+}
+
+static void on_tunnel(struct pool_wait *wait, struct hbone_session *s, enum hbone_stage stage,
+		      int error, const char *text)
+{
+	struct outbound *o = container_of(wait, struct outbound, pool_wait);
+
+	if (s)
+		open_stream(o, s);
+	else
+		no_tunnel(o, stage, error, text);
+}
+
+static void start_tunnel(struct outbound *o, const struct upstream *u,
+			 const struct tls_identity *identity)
+{
+	const struct pool_want want = {.pod = o->conn.pod, .identity = identity, .upstream = u};
+	struct hbone_session *s = NULL;
+	int r;
+
+	o->conn.is_mtls = true;
+	o->conn.has_hbone = true;
+	o->conn.dst = u->dial;
+	o->conn.hbone_addr = u->target;
+	o->conn.src_identity = o->conn.src_workload->identity;
+	o->conn.dst_identity = u->workload ? o->conn.dst_workload->identity : NULL;
+	(void)loop_timer_set(o->conn.worker->loop, &o->conn.timer, CONNECT_TIMEOUT_US);
+	r = pool_get(o->conn.worker->pool, &want, &o->pool_wait, &s);
+	if (r == -EAGAIN)
+		return;
+	if (r < 0)
+		fail(o, CONN_CONNECT, strerror(-r));
+	else
+		open_stream(o, s);
+}
+
+/* Choosing. */
+
+static void on_state(struct state_wait *wait)
+{
+	resolve(container_of(wait, struct outbound, conn.state_wait));
+}
+
+static void wait_for_state(struct outbound *o)
+{
+	o->conn.state_wait.on_state = on_state;
+	worker_wait_state(o->conn.worker, &o->conn.state_wait);
+	if (!o->conn.timer.loop)
+		(void)loop_timer_set(o->conn.worker->loop, &o->conn.timer, STATE_TIMEOUT_US);
+}
+
+static bool needs_state(const struct outbound *o, const struct workload *src,
+			const struct upstream *u, const struct tls_identity *identity)
+{
+	if (!src || !state_is_synced(o->conn.worker->state))
+		return true;
+	return u->kind == UPSTREAM_HBONE && !identity;
+}
+
+static void resolve(struct outbound *o)
+{
+	struct worker *w = o->conn.worker;
+	const struct workload *src = state_workload_by_uid(w->state, o->conn.pod->uid);
+	const struct tls_identity *identity = NULL;
+	struct upstream u;
+
+	resolve_outbound(w->state, src, &o->conn.original_dst, (uint32_t)worker_random(w), &u);
+	o->conn.src_identity = NULL;
+	o->conn.dst_identity = NULL;
+	conn_set_src(&o->conn, src);
+	if (src)
+		identity = state_tls_identity(w->state, src->identity);
+	if (needs_state(o, src, &u, identity)) {
+		wait_for_state(o);
+		return;
+	}
+	loop_timer_del(&o->conn.timer);
+	conn_set_dst(&o->conn, u.workload);
+	conn_set_service(&o->conn, u.service);
+	switch (u.kind) {
+	case UPSTREAM_HBONE:
+		start_tunnel(o, &u, identity);
+		break;
+	case UPSTREAM_TCP:
+	case UPSTREAM_PASSTHROUGH:
+		(void)loop_timer_set(w->loop, &o->conn.timer, CONNECT_TIMEOUT_US);
+		start_plain(o, &u);
+		break;
+	case UPSTREAM_REFUSE:
+		fail(o, CONN_CONNECT, u.error ? u.error : "refused");
+		break;
+	}
+}
+
+static void on_timer(struct loop_timer *t)
+{
+	struct outbound *o = container_of(t, struct outbound, conn.timer);
+
+	if (o->is_waiting_retry) {
+		o->is_waiting_retry = false;
+		o->retries++;
+		resolve(o);
+		return;
+	}
+	if (state_wait_is_waiting(&o->conn.state_wait))
+		fail(o, CONN_IDENTITY_ERROR, "no certificate or no data about this pod in time");
+	else
+		fail(o, CONN_CONNECT, "no answer in time");
+}
+
+/* on_app_event() - once a stream or a retry may come: the relay's own; a reset before that ends it
+ * here. */
+static void on_app_event(struct loop_fd *w, uint32_t events)
+{
+	struct outbound *o = container_of(w, struct outbound, relay.app);
+
+	if (events & EPOLLERR && !o->relay.stream.session) {
+		fail(o, CONN_OK, "the application reset the connection");
+		return;
+	}
+	relay_on_event(w, events);
+}
+
+/* is_refused() - what may never be dialled: our own listeners would be dialled for ever. */
+static const char *is_refused(const struct pod *pod, const struct cv_sockaddr *original)
+{
+	uint16_t port = ntohs(original->port);
+
+	if (port == 0 || cv_addr_is_any(&original->addr))
+		return "no original destination";
+	if ((cv_addr_is_loopback(&original->addr) || pod_has_addr(pod, &original->addr)) &&
+	    pod_is_own_port(pod, port))
+		return "the destination is ztunnel itself";
+	return NULL;
+}
+
+static void learn_client(struct outbound *o, int fd)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+
+	if (getpeername(fd, (struct sockaddr *)&ss, &len) < 0 ||
+	    cv_sockaddr_from_native((struct sockaddr *)&ss, len, &o->conn.src) < 0)
+		memset(&o->conn.src, 0, sizeof(o->conn.src));
+}
+
+void outbound_start(struct worker *w, struct pod *pod, int fd, const struct cv_sockaddr *original)
+{
+	struct outbound *o = calloc(1, sizeof(*o));
+	const char *why;
+
+	if (!o) {
+		(void)relay_close_rst(fd);
+		return;
+	}
+	o->plain_fd = -EBADF;
+	o->conn.timer.on_timer = on_timer;
+	o->pool_wait.on_tunnel = on_tunnel;
+	o->started_us = loop_now_us(w->loop);
+	conn_init(&o->conn, w, pod, &conn_ops);
+	o->conn.direction = CONN_OUTBOUND;
+	o->conn.original_dst = *original;
+	o->conn.dst = *original;
+	learn_client(o, fd);
+	relay_init(&o->relay, w->loop, &relay_ops);
+	(void)socket_set_nodelay_keepalive(fd);
+	if (relay_watch(&o->relay, fd, true, on_app_event) < 0) {
+		(void)relay_close_rst(fd);
+		fail(o, CONN_CONNECT, "out of memory");
+		return;
+	}
+	why = is_refused(pod, original);
+	if (why)
+		fail(o, CONN_CONNECT, why);
+	else
+		resolve(o);
+}

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ztunnel/relay.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* How long bytes that the application sent before it reset may still be read and sent on. */
+#define LINGER_US (2 * 1000000ULL)
+
+int relay_close_rst(int fd)
+{
+	const struct linger now = {.l_onoff = 1, .l_linger = 0};
+
+	if (fd >= 0)
+		(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	return close_fd(fd);
+}
+
+static void release(struct relay *r, bool is_reset)
+{
+	r->is_done = true;
+	loop_timer_del(&r->linger);
+	loop_del(&r->app);
+	r->app.fd = is_reset ? relay_close_rst(r->app.fd) : close_fd(r->app.fd);
+	buf_reset(&r->pending);
+}
+
+static void finish(struct relay *r, int error, uint32_t code)
+{
+	if (r->is_done)
+		return;
+	release(r, error != 0);
+	r->ops->on_done(r, error, code);
+}
+
+void relay_reset(struct relay *r, uint32_t code)
+{
+	if (r->is_done)
+		return;
+	hbone_stream_reset(&r->stream, code);
+	release(r, true);
+}
+
+static void on_linger(struct loop_timer *t)
+{
+	struct relay *r = container_of(t, struct relay, linger);
+
+	hbone_stream_reset(&r->stream, HBONE_CONNECT_ERROR);
+	finish(r, -ECONNRESET, HBONE_NO_ERROR);
+}
+
+/* break_app() - the application will take nothing more. What it said before still goes out, then
+ * the reset follows. */
+static void break_app(struct relay *r)
+{
+	if (r->is_app_broken)
+		return;
+	r->is_app_broken = true;
+	r->is_hup = true;
+	r->is_readable = true;
+	hbone_stream_consume(&r->stream, buf_len(&r->pending));
+	buf_reset(&r->pending);
+	(void)loop_timer_set(r->loop, &r->linger, r->is_app_eof ? 1 : LINGER_US);
+	hbone_stream_resume(&r->stream);
+}
+
+/* shut_when_drained() - pass the peer's END_STREAM on once everything before it has been delivered.
+ */
+static void shut_when_drained(struct relay *r)
+{
+	if (!r->is_stream_eof || r->is_shut || !r->is_connected || r->is_app_broken ||
+	    buf_len(&r->pending) > 0)
+		return;
+	r->is_shut = true;
+	(void)shutdown(r->app.fd, SHUT_WR);
+}
+
+static void delivered(struct relay *r, size_t n)
+{
+	hbone_stream_consume(&r->stream, n);
+	r->ops->on_bytes(r, 0, n);
+}
+
+/* send_app() - Return: bytes taken, 0 when it takes none for now; -errno when it never will. */
+static ssize_t send_app(struct relay *r, const struct iovec *iov, int n_iov, size_t len)
+{
+	const struct msghdr msg = {.msg_iov = (struct iovec *)(uintptr_t)iov,
+				   .msg_iovlen = (size_t)n_iov};
+	ssize_t n;
+
+	if (!r->is_connected || !r->is_writable)
+		return 0;
+	n = sendmsg(r->app.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (n < 0) {
+		if (errno != EAGAIN && errno != EINTR)
+			return -errno;
+		n = 0;
+	}
+	if ((size_t)n < len)
+		r->is_writable = false;
+	return n;
+}
+
+static void flush_pending(struct relay *r)
+{
+	struct iovec iov = {buf_head(&r->pending), buf_len(&r->pending)};
+	ssize_t n;
+
+	if (iov.iov_len == 0)
+		return;
+	n = send_app(r, &iov, 1, iov.iov_len);
+	if (n < 0) {
+		break_app(r);
+		return;
+	}
+	buf_consume(&r->pending, (size_t)n);
+	if (buf_len(&r->pending) == 0)
+		buf_reset(&r->pending);
+	if (n > 0)
+		delivered(r, (size_t)n);
+}
+
+static int keep(struct relay *r, const struct iovec *iov, int n_iov, size_t skip)
+{
+	for (int i = 0; i < n_iov; i++) {
+		size_t cut = MIN(skip, iov[i].iov_len);
+		int k;
+
+		skip -= cut;
+		k = buf_append(&r->pending, (const uint8_t *)iov[i].iov_base + cut,
+			       iov[i].iov_len - cut);
+		if (k < 0)
+			return k;
+	}
+	return 0;
+}
+
+static void on_stream_data(struct hbone_stream *st, const struct iovec *iov, int n_iov, size_t len)
+{
+	struct relay *r = container_of(st, struct relay, stream);
+	ssize_t n = 0;
+
+	if (r->is_app_broken) {
+		hbone_stream_consume(st, len);
+		return;
+	}
+	if (buf_len(&r->pending) == 0)
+		n = send_app(r, iov, n_iov, len);
+	if (n < 0) {
+		break_app(r);
+		hbone_stream_consume(st, len);
+		return;
+	}
+	if (n > 0)
+		delivered(r, (size_t)n);
+	/* The window bounds it; more than that is a peer that ignores windows, which the session
+	 * has caught before. */
+	if ((size_t)n < len && keep(r, iov, n_iov, (size_t)n) < 0)
+		break_app(r);
+}
+
+static void on_stream_eof(struct hbone_stream *st)
+{
+	struct relay *r = container_of(st, struct relay, stream);
+
+	r->is_stream_eof = true;
+	shut_when_drained(r);
+}
+
+static ssize_t on_stream_read(struct hbone_stream *st, uint8_t *p, size_t n)
+{
+	struct relay *r = container_of(st, struct relay, stream);
+	ssize_t k;
+
+	if (!r->is_readable || !r->is_connected)
+		return -EAGAIN;
+	k = recv(r->app.fd, p, n, MSG_DONTWAIT);
+	if (k > 0) {
+		/* A short read has emptied the socket; what comes later makes a new edge. */
+		if ((size_t)k < n && !r->is_hup)
+			r->is_readable = false;
+		r->ops->on_bytes(r, (uint64_t)k, 0);
+		return k;
+	}
+	if (k == 0 && !r->is_app_broken) {
+		r->is_app_eof = true;
+		r->is_readable = false;
+		return 0;
+	}
+	if (k < 0 && errno == EINTR)
+		return on_stream_read(st, p, n);
+	if (k < 0 && errno == EAGAIN && !r->is_app_broken) {
+		r->is_readable = false;
+		return -EAGAIN;
+	}
+	r->is_readable = false;
+	return -ECONNRESET;
+}
+
+static void on_stream_response(struct hbone_stream *st, const struct hbone_head *head)
+{
+	struct relay *r = container_of(st, struct relay, stream);
+
+	if (r->ops->on_response)
+		r->ops->on_response(r, head);
+}
+
+static void on_stream_close(struct hbone_stream *st, uint32_t code)
+{
+	struct relay *r = container_of(st, struct relay, stream);
+
+	/* Told to stop sending after a whole answer is a good end as well. */
+	if (code == HBONE_NO_ERROR || (code == HBONE_CANCEL && r->is_stream_eof)) {
+		r->is_stream_over = true;
+		r->is_stream_eof = true;
+		if (!r->is_app_broken && r->is_connected && buf_len(&r->pending) > 0)
+			return;
+		if (r->is_connected) {
+			shut_when_drained(r);
+			finish(r, 0, code);
+			return;
+		}
+	}
+	finish(r, -ECONNRESET, code);
+}
+
+const struct hbone_stream_ops relay_stream_ops = {
+	.on_response = on_stream_response,
+	.on_read = on_stream_read,
+	.on_data = on_stream_data,
+	.on_eof = on_stream_eof,
+	.on_close = on_stream_close,
+};
+
+static void on_app_error(struct relay *r)
+{
+	/* With the FIN read nothing looks at the socket any more: end it from here. */
+	r->is_hup = true;
+	r->is_readable = true;
+	if (loop_timer_set(r->loop, &r->linger, r->is_app_eof ? 1 : LINGER_US) < 0)
+		r->is_app_broken = true;
+}
+
+void relay_on_event(struct loop_fd *w, uint32_t events)
+{
+	struct relay *r = container_of(w, struct relay, app);
+
+	if (events & EPOLLERR)
+		on_app_error(r);
+	if (events & (EPOLLRDHUP | EPOLLHUP))
+		r->is_hup = true;
+	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+		r->is_readable = !r->is_app_eof;
+		hbone_stream_resume(&r->stream);
+	}
+	if (events & EPOLLOUT) {
+		r->is_writable = true;
+		flush_pending(r);
+		shut_when_drained(r);
+		if (r->is_stream_over && buf_len(&r->pending) == 0)
+			finish(r, 0, HBONE_NO_ERROR);
+	}
+}
+
+void relay_init(struct relay *r, struct loop *loop, const struct relay_ops *ops)
+{
+	r->loop = loop;
+	r->ops = ops;
+	r->app.fd = -EBADF;
+	r->linger.on_timer = on_linger;
+	r->pending.limit = 2 * HBONE_STREAM_WINDOW;
+}
+
+int relay_watch(struct relay *r, int fd, bool is_connected,
+		void (*on_event)(struct loop_fd *w, uint32_t events))
+{
+	int k;
+
+	r->app.fd = fd;
+	r->app.on_event = on_event;
+	r->is_connected = is_connected;
+	r->is_writable = is_connected;
+	k = loop_add(r->loop, &r->app, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+	if (k < 0)
+		r->app.fd = -EBADF;
+	return k;
+}
+
+void relay_connected(struct relay *r)
+{
+	r->is_connected = true;
+	r->is_writable = true;
+	r->app.on_event = relay_on_event;
+	flush_pending(r);
+	shut_when_drained(r);
+}

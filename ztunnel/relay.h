@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* relay - moves bytes between an application's TCP socket and an HBONE stream, END_STREAM for FIN
+ * and RST_STREAM for RST, each way on its own. Embedded in its connection. Thread: its worker's.
+ *
+ * The socket is watched edge-triggered: `is_readable` and `is_writable` remember what the kernel
+ * said last, so that a message costs one read, one write and no epoll_ctl. Bytes that the
+ * application does not take are kept in `pending` and hold the stream's window: one window at most.
+ */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/loop.h"
+#include "hbone/session.h"
+
+struct relay;
+
+struct relay_ops {
+	/* The CONNECT's answer (client side only). May reset the relay. */
+	void (*on_response)(struct relay *r, const struct hbone_head *head);
+	/* Bytes have moved: to_stream from the application, or to_app. */
+	void (*on_bytes)(struct relay *r, uint64_t to_stream, uint64_t to_app);
+	/* It is over and the socket is closed; the last callback, @r may be freed. @error: 0 both
+	 * ways ended well; -ECONNRESET the application or the peer reset it; @code: the stream's,
+	 * when the peer's side ended it. */
+	void (*on_done)(struct relay *r, int error, uint32_t code);
+};
+
+struct relay {
+	struct loop *loop;
+	struct loop_fd app; /* fd owned; -EBADF: not connected yet */
+	struct hbone_stream stream;
+	struct loop_timer
+		linger;     /* reset is due: what was read before it gets a moment to go out */
+	struct buf pending; /* for the application */
+	const struct relay_ops *ops;
+	bool is_connected; /* the application's socket may be written to */
+	bool is_readable;
+	bool is_writable;
+	bool is_hup;         /* the kernel saw FIN or an error: read until the end */
+	bool is_app_eof;     /* the application's FIN was read */
+	bool is_app_broken;  /* the application takes nothing any more */
+	bool is_stream_eof;  /* the peer's END_STREAM */
+	bool is_shut;        /* our FIN to the application is out */
+	bool is_stream_over; /* both ways of the stream ended well */
+	bool is_done;
+};
+
+/** relay_init() - @r zeroed. */
+void relay_init(struct relay *r, struct loop *loop, const struct relay_ops *ops);
+/** relay_watch() - take the application's socket and watch it. @is_connected: false while
+ * connect(2) runs. Return: 0; -errno, @fd not taken. */
+_must_check_ int relay_watch(struct relay *r, int fd, bool is_connected,
+			     void (*on_event)(struct loop_fd *w, uint32_t events));
+/** relay_on_event() - the on_event of a connected application socket. @r may be gone after it. */
+void relay_on_event(struct loop_fd *w, uint32_t events);
+/** relay_connected() - the socket is connected: deliver what has come meanwhile. */
+void relay_connected(struct relay *r);
+/** relay_stream_ops - for hbone_stream_open() and hbone_stream_bind() of r->stream. */
+extern const struct hbone_stream_ops relay_stream_ops;
+/** relay_reset() - RST both ways, close, on_done is not called. Harmless when done. */
+void relay_reset(struct relay *r, uint32_t code);
+/** relay_close_rst() - close @fd with an RST, whatever is queued. Return: -EBADF. */
+int relay_close_rst(int fd);

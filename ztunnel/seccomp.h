@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* seccomp - the system calls that ztunnel needs, and no others. */
+#include "base/macros.h"
+
+/**
+ * seccomp_apply() - confine this process for good: no exec, no files by path but those below, no
+ * namespaces, no BPF, no ptrace. A call that is not on the list fails with EPERM. Call once all
+ * files are open and before threads start; they inherit it. Return: 0; -errno.
+ */
+_must_check_ int seccomp_apply(void);

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* stock - unconnected sockets of one pod, kind and family that the agent made, ready to dial with.
+ * One per worker, so that no dial waits for a round trip to the agent while connections come
+ * steadily. Thread: the worker's. */
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/macros.h"
+#include "culvert/zds.h"
+
+#define STOCK_BATCH_MIN 4
+#define STOCK_BATCH_MAX ZDS_MAX_FDS
+#define STOCK_KINDS     3 /* DIAL_APP, DIAL_HBONE, DIAL_PLAIN */
+#define STOCK_FAMILIES  2
+
+/** struct dial_wait - somebody who waits for a socket; embedded. The owner has the deadline and
+ * calls dial_wait_cancel(). */
+struct dial_wait {
+	struct list link;
+	/* @fd: the waiter's now, or -errno. */
+	void (*on_socket)(struct dial_wait *w, int fd);
+};
+
+struct stock {
+	int fds[STOCK_BATCH_MAX];
+	uint32_t count;
+	uint32_t asked; /* under way from the agent */
+	uint32_t batch; /* how many to ask for: grows while demand outruns it */
+	struct list waiters;
+	void (*need)(void *arg, struct stock *s, uint32_t count); /* ask the agent */
+	void *arg;
+};
+
+void stock_init(struct stock *s, void (*need)(void *arg, struct stock *s, uint32_t count),
+		void *arg);
+/** stock_close() - close the sockets; waiters get @error. */
+void stock_close(struct stock *s, int error);
+/** stock_move_waiters() - those who wait at @from wait at @to. */
+void stock_move_waiters(struct stock *to, struct stock *from);
+/** stock_take() - Return: a descriptor that is the caller's; -EAGAIN: on_socket will be called. */
+_must_check_ int stock_take(struct stock *s, struct dial_wait *w);
+/** stock_give() - from the agent; all @fds are taken. @error: a positive errno when there are none.
+ */
+void stock_give(struct stock *s, const int *fds, uint32_t count, uint32_t error);
+/** dial_wait_cancel() - harmless when it does not wait. @w->link must be initialised or zero. */
+void dial_wait_cancel(struct dial_wait *w);

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* worker - one thread of the data path: an event loop, its own watches of every pod's listeners,
+ * its own stock of sockets, its own tunnels, its own counters. Workers share nothing but immutable,
+ * counted snapshots and descriptors; they hear from the main thread, and from each other, by their
+ * inbox. Functions named worker_post_*() are for other threads, all else is the worker's own. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/loop.h"
+#include "culvert/zds.h"
+#include "ztunnel/inbox.h"
+#include "ztunnel/stock.h"
+
+struct admin_dump;
+struct conn;
+struct hbone_scratch;
+struct listener_set;
+struct map;
+struct pod;
+struct pool;
+struct state;
+struct telemetry;
+
+/* Connections of one worker, tunnels not counted; more are refused. */
+#define WORKER_CONNS_MAX 100000
+/* Tunnels from peers of one worker, and TLS handshakes under way. */
+#define WORKER_TUNNELS_MAX    20000
+#define WORKER_HANDSHAKES_MAX 1024
+
+struct worker;
+
+/* Called in the main thread. */
+struct worker_ops {
+	/* This worker watches the listeners of the pod. @error: 0 or a positive errno. */
+	void (*on_pod_added)(void *arg, struct pod *pod, int error);
+	void (*on_need)(void *arg, unsigned int worker, const struct zds_sockets *need);
+	/* After worker_post_drain(): no connection is left. */
+	void (*on_drained)(void *arg);
+};
+
+struct worker {
+	unsigned int index;
+	unsigned int count; /* of all workers */
+	struct worker *all; /* array of @count */
+	pthread_t thread;
+	bool is_running;
+	struct loop *loop;
+	struct inbox inbox;
+	struct inbox *main_inbox;
+	const struct worker_ops *ops;
+	struct hbone_scratch *scratch;
+	uint8_t *splice_scratch;
+	struct telemetry *telemetry;
+	struct state *state; /* counted; never NULL once running */
+	struct map *pods;    /* netns cookie -> struct worker_pod */
+	struct pool *pool;
+	struct list conns;          /* struct conn.link */
+	struct list state_waiters;  /* struct state_wait.link */
+	struct list server_tunnels; /* struct server_tunnel.link */
+	struct list pod_list;       /* struct worker_pod.link */
+	int reserve_fd; /* given up to refuse a connection when there are no descriptors left */
+	uint32_t conn_count;
+	uint32_t tunnel_count;
+	uint32_t handshake_count;
+	uint64_t policy_generation; /* that live connections have been checked against */
+	bool is_draining;
+	bool is_drained_told;
+	uint64_t random;
+	/* What other workers look at to share new connections out; relaxed. */
+	atomic_uint load_conns;
+	atomic_uint load_tunnels;
+};
+
+/** struct state_wait - somebody who waits for a newer snapshot; embedded. The owner has the
+ * deadline. */
+struct state_wait {
+	struct list link;
+	void (*on_state)(struct state_wait *w);
+};
+void worker_wait_state(struct worker *w, struct state_wait *wait);
+/** state_wait_cancel() - harmless when it does not wait; @wait zero or used before. */
+void state_wait_cancel(struct state_wait *wait);
+
+static inline bool state_wait_is_waiting(const struct state_wait *wait)
+{
+	return wait->link.next && !list_is_empty(&wait->link);
+}
+
+/** worker_prepare() - make what it needs. @w zeroed but for index, count, all, main_inbox, ops. All
+ * workers are prepared before the first starts. Return: 0; -errno, worker_free() still applies. */
+_must_check_ int worker_prepare(struct worker *w, struct state *state);
+/** worker_start() - run its loop in a thread. Return: 0; -errno. */
+_must_check_ int worker_start(struct worker *w);
+/** worker_stop() - cut what is left and end the thread. Harmless when it does not run. */
+void worker_stop(struct worker *w);
+/** worker_free() - after worker_stop() of all workers. Also takes a zeroed one. */
+void worker_free(struct worker *w);
+
+/** worker_post_state() - a newer snapshot; counted. */
+void worker_post_state(struct worker *w, struct state *s);
+/** worker_post_pod_add() - watch these listeners (instead of older ones of the same cookie); both
+ * counted. */
+void worker_post_pod_add(struct worker *w, struct pod *pod, struct listener_set *listeners);
+void worker_post_pod_del(struct worker *w, uint64_t netns_cookie);
+/** worker_post_sockets() - from the agent; @fds are taken. */
+void worker_post_sockets(struct worker *w, const struct zds_sockets *m, const int *fds);
+/** worker_post_drain() - listeners close now, tunnels say GOAWAY, connections go on. */
+void worker_post_drain(struct worker *w);
+/** worker_post_collect() - runs @fn(@arg, conn) for each connection in the worker's thread, then
+ * @done(@arg) in the main thread. */
+int worker_post_collect(struct worker *w, void (*fn)(void *arg, const struct conn *c),
+			void (*done)(void *main, void *arg), void *arg);
+
+/** worker_pod_stock() - Return: NULL when the pod is gone. @kind: CV_SOCKET_DIAL_*. */
+struct stock *worker_pod_stock(struct worker *w, uint64_t netns_cookie, uint32_t kind,
+			       enum zds_family family);
+/** worker_random() - not for secrets. */
+uint64_t worker_random(struct worker *w);
+/** worker_count_conn(), worker_count_tunnel() - @by +1 or -1; ends the drain when nothing is left.
+ */
+void worker_count_conn(struct worker *w, int by);
+void worker_count_tunnel(struct worker *w, int by);

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* dns-lookup - names as pods write them, and as their resolvers lengthen them. */
+#include "ztunnel/dns_lookup.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "tests/unit/ztunnel/mesh.h"
+
+static const struct dns_client client = {
+	.namespace_ = "demo",
+	.search = {"demo.svc.cluster.local", "svc.cluster.local", "cluster.local"},
+	.search_count = 3,
+};
+
+struct lookup_case {
+	const char *name;
+	const char *service; /* NULL: not ours */
+	const char *cname;
+};
+
+static struct state *world(void)
+{
+	struct state_builder *b = NULL;
+	struct state *s;
+
+	assert_int_equal(state_builder_new("n1", &b), 0);
+	mesh_put_service(b,
+			 &(struct mesh_service){.name = "httpd", .vips = {"10.96.0.1", "fd96::1"}});
+	mesh_put_service(b, &(struct mesh_service){
+				    .name = "db", .namespace_ = "data", .vips = {"10.96.0.2"}});
+	mesh_put_service(b, &(struct mesh_service){.name = "headless"});
+	mesh_put_service(b, &(struct mesh_service){.name = "ext", .hostname = "api.example.com"});
+	mesh_put_service(b, &(struct mesh_service){.name = "wild",
+						   .hostname = "*.example.org",
+						   .vips = {"240.240.0.1"}});
+	mesh_put_service(b, &(struct mesh_service){.name = "secret",
+						   .namespace_ = "data",
+						   .vips = {"10.96.0.3"},
+						   .is_namespace_only = true});
+	mesh_put_workload(
+		b, &(struct mesh_workload){.name = "h0",
+					   .addrs = {"10.0.0.5", "fd00::5"},
+					   .services = {"demo/headless.demo.svc.cluster.local"}});
+	s = mesh_build(b);
+	state_builder_free(b);
+	return s;
+}
+
+TEST(names_are_found_as_written_and_as_lengthened)
+{
+	static const struct lookup_case cases[] = {
+		{"httpd.demo.svc.cluster.local", "httpd", ""},
+		{"httpd", "httpd", ""},
+		{"httpd.demo", "httpd", ""},
+		{"httpd.demo.svc", "httpd", ""},
+		{"db.data", "db", ""},
+		{"db", NULL, NULL},
+		{"db.data.demo.svc.cluster.local", "db", "db.data.svc.cluster.local"},
+		{"httpd.demo.svc.cluster.local.demo.svc.cluster.local", "httpd",
+		 "httpd.demo.svc.cluster.local"},
+		{"httpd.demo.svc.cluster.local.cluster.local", "httpd",
+		 "httpd.demo.svc.cluster.local"},
+		{"headless.demo.svc.cluster.local", "headless", ""},
+		{"api.example.com", NULL, NULL}, /* no address of its own: DNS knows better */
+		{"a.example.org", "wild", ""},
+		{"a.b.example.org", "wild", ""},
+		{"example.org", NULL, NULL},
+		{"a.example.org.svc.cluster.local", "wild", ""},
+		{"secret.data.svc.cluster.local", NULL, NULL},
+		{"www.debian.org", NULL, NULL},
+		{"svc.cluster.local", NULL, NULL},
+		{".demo.svc.cluster.local", NULL, NULL},
+		{"", NULL, NULL},
+	};
+	struct state *s = world();
+	struct dns_match m;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		int r = dns_lookup(s, &client, "cluster.local", cases[i].name, &m);
+
+		if (r != (cases[i].service ? 0 : -ENOENT))
+			fail_msg("%s: %d", cases[i].name, r);
+		if (r == 0) {
+			assert_string_equal(m.service->def->name, cases[i].service);
+			assert_string_equal(m.cname, cases[i].cname);
+		}
+	}
+	state_unref(s);
+}
+
+TEST(the_pods_own_search_list_decides)
+{
+	struct dns_client bare = {.namespace_ = "demo"};
+	struct dns_client own = {
+		.namespace_ = "demo", .search = {"data.svc.cluster.local"}, .search_count = 1};
+	struct state *s = world();
+	struct dns_match m;
+
+	assert_int_equal(dns_lookup(s, &bare, "cluster.local", "httpd", &m), -ENOENT);
+	assert_int_equal(dns_lookup(s, &own, "cluster.local", "db", &m), 0);
+	state_unref(s);
+}
+
+TEST(the_longest_names_are_survived)
+{
+	struct state *s = world();
+	struct dns_match m;
+	char name[DNS_NAME_SIZE];
+
+	for (size_t i = 0; i < sizeof(name) - 1; i++)
+		name[i] = i % 2 ? '.' : 'a';
+	name[sizeof(name) - 1] = '\0';
+	assert_int_equal(dns_lookup(s, &client, "cluster.local", name, &m), -ENOENT);
+	memcpy(name + sizeof(name) - 1 - strlen(".svc.cluster.local"), ".svc.cluster.local", 19);
+	assert_int_equal(dns_lookup(s, &client, "cluster.local", name, &m), -ENOENT);
+	state_unref(s);
+}
+
+TEST(addresses_are_of_the_family_asked_for)
+{
+	struct cv_addr addrs[DNS_ADDRS_MAX];
+	struct state *s = world();
+	struct dns_match m;
+	struct cv_addr want;
+
+	assert_int_equal(dns_lookup(s, &client, "cluster.local", "httpd", &m), 0);
+	assert_int_equal(dns_addrs(m.service, DNS_TYPE_A, addrs), 1);
+	want = mesh_addr("10.96.0.1");
+	assert_memory_equal(&addrs[0], &want, sizeof(want));
+	assert_int_equal(dns_addrs(m.service, DNS_TYPE_AAAA, addrs), 1);
+	assert_int_equal(dns_lookup(s, &client, "cluster.local", "db.data", &m), 0);
+	assert_int_equal(dns_addrs(m.service, DNS_TYPE_AAAA, addrs), 0);
+	assert_int_equal(dns_lookup(s, &client, "cluster.local", "headless", &m), 0);
+	assert_int_equal(dns_addrs(m.service, DNS_TYPE_AAAA, addrs), 1);
+	want = mesh_addr("fd00::5");
+	assert_memory_equal(&addrs[0], &want, sizeof(want));
+	state_unref(s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(names_are_found_as_written_and_as_lengthened),
+		cmocka_unit_test(the_pods_own_search_list_decides),
+		cmocka_unit_test(the_longest_names_are_survived),
+		cmocka_unit_test(addresses_are_of_the_family_asked_for),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

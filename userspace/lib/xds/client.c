@@ -16,9 +16,11 @@
 #define DELTA_PATH     "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 #define MESSAGE_MAX    (200u * 1024 * 1024) /* as Istio's ztunnel */
 #define BACKOFF_MIN_US 10000ULL
-#define BACKOFF_MAX_US 15000000ULL
-#define DETAIL_MAX     2048
-#define ERR_MAX        256
+/* nobody listens on a local socket: trying is cheap, and it may be there any moment */
+#define BACKOFF_LOCAL_US 1000000ULL
+#define BACKOFF_MAX_US   15000000ULL
+#define DETAIL_MAX       2048
+#define ERR_MAX          256
 
 typedef Envoy__Service__Discovery__V3__DeltaDiscoveryRequest delta_request;
 typedef Envoy__Service__Discovery__V3__DeltaDiscoveryResponse delta_response;
@@ -257,8 +259,10 @@ static void on_reconnect(struct loop_timer *t)
 		(void)TAKE_FD(fd);
 		r = stream_open(c);
 	}
-	if (r < 0)
+	if (r < 0) {
+		c->backoff_us = MIN(c->backoff_us, BACKOFF_LOCAL_US);
 		connection_drop(c);
+	}
 }
 
 static int client_fill(struct xds_client *c, const struct xds_client_config *config)

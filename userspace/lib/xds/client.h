@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* client - delta ADS client. Owner: a daemon; thread: its loop. Keeps itself connected (10 ms
- * doubling to 15 s), names what it holds when it reconnects, acks and nacks. While the control
- * plane is away nothing is removed. */
+ * doubling to 15 s, to 1 s while nobody listens), names what it holds when it reconnects, acks and
+ * nacks. While the control plane is away nothing is removed. */
 #include <stdbool.h>
 #include <stddef.h>
 

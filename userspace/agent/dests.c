@@ -279,18 +279,15 @@ static void resource_hide(struct dests *d, const char *name, const struct resour
 		workload_hide(d, r);
 }
 
-int dests_put(struct dests *d, const char *name, const void *packed, size_t len, char *err,
-	      size_t err_size)
+int dests_put(struct dests *d, const char *name, const void *packed, size_t len)
 {
 	_cleanup_(resource_freep) struct resource *r = NULL;
 	struct resource *old = map_get_str(d->resources, name);
 	int e;
 
 	e = resource_read(packed, len, &r);
-	if (e < 0) {
-		(void)snprintf(err, err_size, "%s: not a valid istio.workload.Address", name);
+	if (e < 0)
 		return e;
-	}
 	/* The new one is shown before the old one is hidden, so that an entry that both want is
 	 * never missing: a gap would let a connection pass in plaintext. */
 	e = map_put_str(d->resources, name, r);

@@ -30,11 +30,9 @@ DEFINE_CLEANUP(struct dests *, dests_free);
  * dests_put() - a resource is new or changed
  * @name:   resource name: a workload's uid, a service's "namespace/hostname".
  * @packed: istio.workload.Address.
- * @err:    a sentence, on failure.
  * Return: 0; -EBADMSG does not parse or is no sensible Address (the old one stays); -ENOMEM.
  */
-_must_check_ int dests_put(struct dests *d, const char *name, const void *packed, size_t len,
-			   char *err, size_t err_size);
+_must_check_ int dests_put(struct dests *d, const char *name, const void *packed, size_t len);
 /** dests_remove() - a resource is gone; harmless when unknown. */
 void dests_remove(struct dests *d, const char *name);
 

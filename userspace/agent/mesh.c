@@ -102,10 +102,14 @@ static int on_resource(void *arg, enum xds_type type, const char *name, const vo
 		       size_t len, char *err, size_t err_size)
 {
 	const struct mesh *m = arg;
+	int r;
 
 	if (type != XDS_ADDRESS)
 		return 0;
-	return dests_put(m->dests, name, packed, len, err, err_size);
+	r = dests_put(m->dests, name, packed, len);
+	if (r == -EBADMSG)
+		(void)snprintf(err, err_size, "%s: not a valid istio.workload.Address", name);
+	return r;
 }
 
 static void on_removed(void *arg, enum xds_type type, const char *name)

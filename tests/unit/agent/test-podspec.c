@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "base/buf.h"
 #include "net/addr.h"
 
 static int read_pod(const char *annotations, const char *status, struct podspec **ret,
@@ -100,15 +101,19 @@ static void what_is_wrong_is_named(void **state)
 static void addresses_are_bounded(void **state)
 {
 	struct podspec *s = NULL;
-	char err[300], status[1000] = "{\"podIPs\": [", ip[32];
+	struct buf status = {0};
+	char err[300];
+	int r = buf_printf(&status, "{\"podIPs\": [{\"ip\": \"10.0.0.1\"}");
 
-	for (int i = 0; i < POD_MAX_IPS + 1; i++) {
-		(void)snprintf(ip, sizeof(ip), "%s{\"ip\": \"10.0.0.%d\"}", i ? "," : "", i + 1);
-		(void)strcat(status, ip);
-	}
-	(void)strcat(status, "]}");
-	assert_int_equal(read_pod("{\"culvert.io/pid\": \"1\"}", status, &s, err), -EINVAL);
+	for (int i = 0; i < POD_MAX_IPS; i++)
+		r |= buf_printf(&status, ", {\"ip\": \"10.0.0.%d\"}", i + 2);
+	r |= buf_append(&status, "]}", sizeof("]}"));
+	assert_int_equal(r, 0);
+	assert_int_equal(
+		read_pod("{\"culvert.io/pid\": \"1\"}", (const char *)buf_head(&status), &s, err),
+		-EINVAL);
 	assert_non_null(strstr(err, "at most 8"));
+	buf_reset(&status);
 }
 
 int main(void)

@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/buf.h"
+
 static char search[RESOLVCONF_SEARCH_LEN];
 
 static void the_last_search_line_counts(void **state)
@@ -47,17 +49,17 @@ static void odd_files_give_no_names(void **state)
 
 static void names_that_do_not_fit_are_left_out(void **state)
 {
-	char text[2000] = "search ", longest[300];
+	struct buf text = {0};
+	int r = buf_printf(&text, "search %0300d", 1);
 
-	memset(longest, 'a', sizeof(longest) - 1);
-	longest[sizeof(longest) - 1] = '\0';
-	(void)strcat(text, longest);
 	for (int i = 0; i < 100; i++)
-		(void)strcat(text, " ten.chars");
-	resolvconf_search(text, search);
+		r |= buf_printf(&text, " ten.chars");
+	assert_int_equal(r | buf_append(&text, "", 1), 0);
+	resolvconf_search((const char *)buf_head(&text), search);
 	assert_string_equal(search, "ten.chars");
 	assert_int_equal(search[RESOLVCONF_SEARCH_LEN - 1], 0);
 	assert_int_equal(search[RESOLVCONF_SEARCH_LEN - 2], 0);
+	buf_reset(&text);
 }
 
 static void only_plain_files_are_read(void **state)

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* access-log - fields and order of Istio's ztunnel; nothing that a peer sends can forge a field. */
+#include "ztunnel/access_log.h"
+
+#include <string.h>
+
+#include "tests/unit/ztunnel/mesh.h"
+#include "ztunnel/telemetry.h"
+
+static struct state *world(void)
+{
+	struct state_builder *b = NULL;
+	struct state *s;
+
+	assert_int_equal(state_builder_new("n1", &b), 0);
+	mesh_put_workload(b, &(struct mesh_workload){.name = "c", .addrs = {"10.0.0.1"}});
+	mesh_put_workload(b, &(struct mesh_workload){.name = "s", .addrs = {"10.0.0.2"}});
+	mesh_put_service(b, &(struct mesh_service){.name = "httpd"});
+	s = mesh_build(b);
+	state_builder_free(b);
+	return s;
+}
+
+TEST(all_fields_in_istios_order)
+{
+	struct state *s = world();
+	struct conn_info info = {
+		.direction = CONN_OUTBOUND,
+		.is_mtls = true,
+		.has_hbone = true,
+		.src = mesh_sockaddr("10.0.0.1:40000"),
+		.dst = mesh_sockaddr("10.0.0.2:15008"),
+		.hbone_addr = mesh_sockaddr("10.0.0.2:80"),
+		.src_workload = state_workload_by_uid(s, "Kubernetes//Pod/demo/c"),
+		.dst_workload = state_workload_by_uid(s, "Kubernetes//Pod/demo/s"),
+		.service = state_service_by_key(s, "demo/httpd.demo.svc.cluster.local"),
+		.src_identity = "spiffe://cluster.local/ns/demo/sa/c",
+		.dst_identity = "spiffe://cluster.local/ns/demo/sa/s",
+		.opened_us = 1000,
+		.bytes_to_server = 3,
+		.bytes_to_client = 9,
+	};
+	char line[2048];
+
+	(void)access_log_format(&info, 13000, NULL, line, sizeof(line));
+	assert_string_equal(
+		line,
+		" src.addr=10.0.0.1:40000 src.workload=\"c\" src.namespace=\"demo\""
+		" src.identity=\"spiffe://cluster.local/ns/demo/sa/c\" src.cluster=\"Kubernetes\""
+		" dst.addr=10.0.0.2:15008 dst.hbone_addr=10.0.0.2:80"
+		" dst.service=\"httpd.demo.svc.cluster.local\" dst.workload=\"s\""
+		" dst.namespace=\"demo\" dst.identity=\"spiffe://cluster.local/ns/demo/sa/s\""
+		" dst.cluster=\"Kubernetes\" direction=\"outbound\" bytes_sent=3 bytes_recv=9"
+		" duration=\"12ms\"");
+	state_unref(s);
+}
+
+TEST(inbound_counts_from_the_servers_side_and_plaintext_names_nobody)
+{
+	struct conn_info info = {
+		.direction = CONN_INBOUND,
+		.src = mesh_sockaddr("10.0.0.1:40000"),
+		.dst = mesh_sockaddr("10.0.0.2:80"),
+		.src_identity = "spiffe://claimed",
+		.bytes_to_server = 3,
+		.bytes_to_client = 9,
+	};
+	char line[2048];
+
+	(void)access_log_format(&info, 0, "broken", line, sizeof(line));
+	assert_string_equal(line,
+			    " src.addr=10.0.0.1:40000 dst.addr=10.0.0.2:80 direction=\"inbound\""
+			    " bytes_sent=9 bytes_recv=3 duration=\"0ms\" error=\"broken\"");
+}
+
+TEST(quotes_cannot_forge_a_field_and_long_lines_are_cut)
+{
+	struct conn_info info = {.is_mtls = true, .src_identity = "x\" dst.identity=\"y"};
+	char line[2048];
+	char tiny[16];
+
+	(void)access_log_format(&info, 0, NULL, line, sizeof(line));
+	assert_non_null(strstr(line, "src.identity=\"x\\\" dst.identity=\\\"y\""));
+	assert_int_equal(access_log_format(&info, 0, NULL, tiny, sizeof(tiny)), sizeof(tiny) - 1);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(all_fields_in_istios_order),
+		cmocka_unit_test(inbound_counts_from_the_servers_side_and_plaintext_names_nobody),
+		cmocka_unit_test(quotes_cannot_forge_a_field_and_long_lines_are_cut),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -24,9 +24,9 @@ static void agrees_with_a_plain_array(void **state)
 	assert_int_equal(map_new(&m), 0);
 	srand(7);
 	for (int i = 0; i < 200000; i++) {
-		int k = rand() % KEYS; /* NOLINT(cert-msc30-c, cert-msc50-cpp) */
+		int k = rand() % KEYS;
 
-		if (rand() % 2) { /* NOLINT(cert-msc30-c, cert-msc50-cpp) */
+		if (rand() % 2) {
 			assert_int_equal(map_put(m, &k, sizeof(k), &values[k]), 0);
 			n += !is_in[k];
 			is_in[k] = true;

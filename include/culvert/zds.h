@@ -1,28 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* zds - what agent and ztunnel say to each other over a UNIX SOCK_SEQPACKET socket, one message per packet, descriptors in
- * SCM_RIGHTS. Both run on one machine from one build: host byte order, fixed layouts, the version checked in HELLO.
- * The agent listens; ztunnel connects. The agent checks SO_PEERCRED (ztunnel's user, or root); ztunnel likewise (root).
- * Anything malformed closes the connection. */
+/* zds - what agent and ztunnel say to each other over a UNIX SOCK_SEQPACKET socket, one message per
+ * packet, descriptors in SCM_RIGHTS. Both run on one machine from one build: host byte order, fixed
+ * layouts, the version checked in HELLO. The agent listens; ztunnel connects. The agent checks
+ * SO_PEERCRED (ztunnel's user, or root); ztunnel likewise (root). Anything malformed closes the
+ * connection. */
 #include <stdint.h>
 
 #include "culvert/abi/maps.h"
 
-#define ZDS_VERSION	1
+#define ZDS_VERSION     1
 #define ZDS_MAX_MESSAGE 65536
-#define ZDS_MAX_FDS	64
-#define ZDS_MAX_ADDRS	8
+#define ZDS_MAX_FDS     64
+#define ZDS_MAX_ADDRS   8
 
 enum zds_type {
-	ZDS_HELLO = 1,	/* both ways, first: struct zds_hello */
-	ZDS_POD_ADD,	/* agent -> ztunnel: struct zds_pod_add + ZDS_LISTENERS fds */
-	ZDS_POD_DEL,	/* agent -> ztunnel: struct zds_pod_ref. Listeners are closed, live connections stay */
-	ZDS_POD_ACK,	/* ztunnel -> agent: struct zds_pod_ref, error 0 or errno: capture starts after it */
-	ZDS_SYNCED,	/* agent -> ztunnel: header only; every pod of the moment has been sent */
-	ZDS_NEED,	/* ztunnel -> agent: struct zds_sockets, no fds: send `count` more of this kind */
-	ZDS_SOCKETS,	/* agent -> ztunnel: struct zds_sockets + `count` unconnected, non-blocking sockets */
+	ZDS_HELLO = 1, /* both ways, first: struct zds_hello */
+	ZDS_POD_ADD,   /* agent -> ztunnel: struct zds_pod_add + ZDS_LISTENERS fds */
+	ZDS_POD_DEL, /* agent -> ztunnel: struct zds_pod_ref. Listeners are closed, live connections
+			stay */
+	ZDS_POD_ACK, /* ztunnel -> agent: struct zds_pod_ref, error 0 or errno: capture starts after
+			it */
+	ZDS_SYNCED,  /* agent -> ztunnel: header only; every pod of the moment has been sent */
+	ZDS_NEED, /* ztunnel -> agent: struct zds_sockets, no fds: send `count` more of this kind */
+	ZDS_SOCKETS,    /* agent -> ztunnel: struct zds_sockets + `count` unconnected, non-blocking
+			   sockets */
 	ZDS_NAMESERVER, /* agent -> ztunnel: struct zds_nameserver */
-	ZDS_METRICS,	/* agent -> ztunnel: OpenMetrics text (no EOF line), replaces the last; every few seconds */
+	ZDS_METRICS, /* agent -> ztunnel: OpenMetrics text (no EOF line), replaces the last; every
+			few seconds */
 	ZDS_TYPE_MAX,
 };
 
@@ -38,8 +43,9 @@ struct zds_hello {
 	char node[64];
 };
 
-/* Order of the listeners' descriptors in ZDS_POD_ADD. TCP ones are listening; all are non-blocking and AF_INET6 dual-stack
- * (AF_INET where the kernel has no IPv6; then the further outbound and DNS ones are /dev/null descriptors). */
+/* Order of the listeners' descriptors in ZDS_POD_ADD. TCP ones are listening; all are non-blocking
+ * and AF_INET6 dual-stack (AF_INET where the kernel has no IPv6; then the further outbound and DNS
+ * ones are /dev/null descriptors). */
 enum zds_listener {
 	ZDS_LISTEN_OUTBOUND = 0, /* CV_OUTBOUND_PORTS of them */
 	ZDS_LISTEN_PLAIN = CV_OUTBOUND_PORTS,
@@ -59,17 +65,18 @@ struct zds_pod_ref {
 struct zds_pod_add {
 	struct zds_header h;
 	uint64_t netns_cookie;
-	char uid[128];	      /* workload uid as in xDS: "<cluster>//Pod/<ns>/<name>" */
-	char namespace_[64];  /* RFC 1123 label */
-	char name[256];	      /* pod */
+	char uid[128];       /* workload uid as in xDS: "<cluster>//Pod/<ns>/<name>" */
+	char namespace_[64]; /* RFC 1123 label */
+	char name[256];      /* pod */
 	char service_account[256];
-	uint32_t addr_count;  /* 1..ZDS_MAX_ADDRS */
-	uint32_t flags;	      /* enum cv_pod_flags as captured */
+	uint32_t addr_count;                 /* 1..ZDS_MAX_ADDRS */
+	uint32_t flags;                      /* enum cv_pod_flags as captured */
 	struct cv_addr addrs[ZDS_MAX_ADDRS]; /* the pod's addresses; [0] is the primary one */
 	uint16_t outbound_ports[CV_OUTBOUND_PORTS];
 	uint16_t dns_udp_ports[CV_DNS_PORTS];
 	uint16_t dns_tcp_port;
-	/* of the pod's own resolv.conf, where the agent could read it; searches for names, NUL-separated, may be empty */
+	/* of the pod's own resolv.conf, where the agent could read it; searches for names,
+	 * NUL-separated, may be empty */
 	char search[512];
 };
 
@@ -81,16 +88,18 @@ enum zds_family {
 struct zds_sockets {
 	struct zds_header h;
 	uint64_t netns_cookie;
-	uint32_t kind;	 /* enum cv_socket_kind: DIAL_APP, DIAL_HBONE, DIAL_PLAIN; DNS gives UDP sockets */
+	uint32_t kind;   /* enum cv_socket_kind: DIAL_APP, DIAL_HBONE, DIAL_PLAIN; DNS gives UDP
+			    sockets */
 	uint32_t family; /* enum zds_family */
-	uint32_t count;	 /* 1..ZDS_MAX_FDS */
-	uint32_t error;	 /* ZDS_SOCKETS: 0, or why there are none (positive errno; count is then 0) */
+	uint32_t count;  /* 1..ZDS_MAX_FDS */
+	uint32_t
+		error; /* ZDS_SOCKETS: 0, or why there are none (positive errno; count is then 0) */
 };
 
 struct zds_nameserver {
 	struct zds_header h;
 	uint64_t netns_cookie; /* 0 for an IPv4 nameserver: the number holds for every pod */
 	uint32_t number;       /* IPv4: 127.64.0.0 + number is this nameserver */
-	uint32_t slot;	       /* IPv6: index into dns_udp_ports of that pod */
+	uint32_t slot;         /* IPv6: index into dns_udp_ports of that pod */
 	struct cv_addr addr;
 };

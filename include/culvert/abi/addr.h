@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: (Apache-2.0 AND (GPL-2.0-only OR BSD-2-Clause)) */
 #pragma once
-/* addr - addresses as the maps keep them: always 16 bytes, IPv4 as ::ffff:a.b.c.d, network byte order. */
+/* addr - addresses as the maps keep them: always 16 bytes, IPv4 as ::ffff:a.b.c.d, network byte
+ * order. */
 #include <linux/types.h>
 
 struct cv_addr {

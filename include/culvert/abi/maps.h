@@ -1,28 +1,29 @@
 /* SPDX-License-Identifier: (Apache-2.0 AND (GPL-2.0-only OR BSD-2-Clause)) */
 #pragma once
-/* maps - keys and values that the BPF programs and the agent share. Every byte is defined, padding is zero.
- * Ports named *_port are host order unless the type is __be16. Map definitions: bpf/maps.h. */
+/* maps - keys and values that the BPF programs and the agent share. Every byte is defined, padding
+ * is zero. Ports named *_port are host order unless the type is __be16. Map definitions:
+ * bpf/maps.h. */
 #include "addr.h"
 #include "reasons.h"
 
-/* Listeners of ztunnel in a pod's namespace. [0] of outbound takes IPv4 and IPv6, the others spread IPv6 (which has one
- * loopback address only) over more ephemeral ports. */
+/* Listeners of ztunnel in a pod's namespace. [0] of outbound takes IPv4 and IPv6, the others spread
+ * IPv6 (which has one loopback address only) over more ephemeral ports. */
 #define CV_OUTBOUND_PORTS 4
 /* IPv6 nameservers are told apart by port: one UDP listener each. [0] also takes IPv4. */
-#define CV_DNS_PORTS 3
-#define CV_NAME_LEN 64
+#define CV_DNS_PORTS  3
+#define CV_NAME_LEN   64
 #define CV_HBONE_PORT 15008
 
 enum cv_pod_flags {
-	CV_POD_ALIVE = 1 << 0,	 /* a ztunnel holds this pod's listeners */
+	CV_POD_ALIVE = 1 << 0,   /* a ztunnel holds this pod's listeners */
 	CV_POD_CAPTURE = 1 << 1, /* outbound connections are captured */
-	CV_POD_DNS = 1 << 2,	 /* port 53 is captured */
+	CV_POD_DNS = 1 << 2,     /* port 53 is captured */
 };
 
 /* cv_pods: __u64 netns cookie -> an enrolled pod of this node. */
 struct cv_pod {
 	char name[CV_NAME_LEN]; /* "namespace/pod", for people */
-	__u32 flags;		/* enum cv_pod_flags */
+	__u32 flags;            /* enum cv_pod_flags */
 	__u32 zero;
 	struct cv_addr addr4; /* pod's IPv4 address, all zero when it has none */
 	struct cv_addr addr6;
@@ -41,7 +42,8 @@ enum cv_dest_flags {
 	CV_DEST_MESH = 1 << 0, /* goes through ztunnel */
 };
 
-/* cv_workloads: struct cv_addr -> a workload by its IP.  cv_services: struct cv_service_key -> a service frontend. */
+/* cv_workloads: struct cv_addr -> a workload by its IP.  cv_services: struct cv_service_key -> a
+ * service frontend. */
 struct cv_dest {
 	__u32 flags; /* enum cv_dest_flags */
 	__u32 zero;
@@ -56,7 +58,8 @@ struct cv_service_key {
 
 /* cv_conns, cv_vouched: one TCP connection as the dialling end sees it. */
 struct cv_tuple {
-	__u64 netns_cookie; /* cv_conns: of both ends (loopback); cv_vouched: 0, see bpf/README.md */
+	__u64 netns_cookie; /* cv_conns: of both ends (loopback); cv_vouched: 0, see bpf/README.md
+			     */
 	struct cv_addr local;
 	struct cv_addr remote;
 	__be16 local_port;
@@ -65,15 +68,18 @@ struct cv_tuple {
 };
 
 enum cv_conn_flags {
-	CV_CONN_TO_ZTUNNEL = 1 << 0, /* a redirected connection: `shown` is its original destination */
-	CV_CONN_MPTCP = 1 << 1,	     /* kept until the client closes: an MPTCP socket has no record of its own */
+	CV_CONN_TO_ZTUNNEL =
+		1 << 0, /* a redirected connection: `shown` is its original destination */
+	CV_CONN_MPTCP =
+		1 << 1, /* kept until the client closes: an MPTCP socket has no record of its own */
 };
 
 /* cv_conns: struct cv_tuple -> what the accepting side is to be shown as its peer. */
 struct cv_conn {
-	struct cv_sockaddr shown; /* original destination (towards ztunnel) or the client (towards the application) */
-	__u32 flags;		  /* enum cv_conn_flags */
-	__u64 time_ns; /* bpf_ktime_get_ns(), for the sweep */
+	struct cv_sockaddr shown; /* original destination (towards ztunnel) or the client (towards
+				     the application) */
+	__u32 flags;              /* enum cv_conn_flags */
+	__u64 time_ns;            /* bpf_ktime_get_ns(), for the sweep */
 };
 
 /* cv_vouched: struct cv_tuple -> let this SYN through to the application. */
@@ -81,7 +87,8 @@ struct cv_vouch {
 	__u64 time_ns;
 };
 
-/* cv_steer (SOCKHASH): struct cv_steer_key -> ztunnel's listener for what arrives at this address. */
+/* cv_steer (SOCKHASH): struct cv_steer_key -> ztunnel's listener for what arrives at this address.
+ */
 enum cv_steer_kind {
 	CV_STEER_PLAIN = 0, /* any port but 15008 */
 	CV_STEER_HBONE = 1, /* port 15008 */
@@ -92,24 +99,25 @@ struct cv_steer_key {
 	__u32 kind; /* enum cv_steer_kind */
 };
 
-/* What a socket is. Set by the agent when it makes the socket for ztunnel; never inherited by accepted children. */
+/* What a socket is. Set by the agent when it makes the socket for ztunnel; never inherited by
+ * accepted children. */
 enum cv_socket_kind {
-	CV_SOCKET_APP = 0,	  /* a socket of a pod's own */
-	CV_SOCKET_LISTEN = 1,	  /* ztunnel's listener */
-	CV_SOCKET_DIAL_APP = 2,	  /* may connect to its own pod's addresses only */
+	CV_SOCKET_APP = 0,        /* a socket of a pod's own */
+	CV_SOCKET_LISTEN = 1,     /* ztunnel's listener */
+	CV_SOCKET_DIAL_APP = 2,   /* may connect to its own pod's addresses only */
 	CV_SOCKET_DIAL_HBONE = 3, /* to port 15008 only */
 	CV_SOCKET_DIAL_PLAIN = 4, /* never to an enrolled workload */
-	CV_SOCKET_DNS = 5,	  /* UDP or TCP to port 53 only */
+	CV_SOCKET_DNS = 5,        /* UDP or TCP to port 53 only */
 	CV_SOCKET_KIND_MAX,
 };
 
 enum cv_socket_flags {
-	CV_SOCKET_SHOWN = 1 << 0,    /* `shown` is set: getpeername and accept answer with it */
-	CV_SOCKET_CHILD = 1 << 1,    /* accepted by ztunnel's listener: accept shows the original destination once,
-				      * getpeername after that the real client */
-	CV_SOCKET_ANSWERED = 1 << 2, /* CHILD: accept has been answered */
+	CV_SOCKET_SHOWN = 1 << 0,      /* `shown` is set: getpeername and accept answer with it */
+	CV_SOCKET_CHILD = 1 << 1,      /* accepted by ztunnel's listener: accept shows the original
+					* destination once,      getpeername after that the real client */
+	CV_SOCKET_ANSWERED = 1 << 2,   /* CHILD: accept has been answered */
 	CV_SOCKET_REDIRECTED = 1 << 3, /* connect was rewritten */
-	CV_SOCKET_BOUND = 1 << 4,      /* connect bound the pod's address: undone by the next connect */
+	CV_SOCKET_BOUND = 1 << 4, /* connect bound the pod's address: undone by the next connect */
 };
 
 /* cv_sockets (SK_STORAGE). */
@@ -120,13 +128,14 @@ struct cv_socket {
 	__u32 zero;
 };
 
-/* setsockopt(fd, CV_SOL_CULVERT, CV_SO_CLIENT, struct cv_sockaddr) on a DIAL_APP socket names the client that the
- * application is to see. Any other socket gets the kernel's ENOPROTOOPT. */
+/* setsockopt(fd, CV_SOL_CULVERT, CV_SO_CLIENT, struct cv_sockaddr) on a DIAL_APP socket names the
+ * client that the application is to see. Any other socket gets the kernel's ENOPROTOOPT. */
 #define CV_SOL_CULVERT 0x4356
 #define CV_SO_CLIENT   1
 
-/* cv_nameservers: struct cv_addr -> __u32 number from 1; cv_nameserver_addrs: the reverse. IPv4: the UDP destination becomes
- * 127.64.0.0 + number. IPv6: cv_nameserver_slots {cookie, slot} -> number, destination [::1]:dns_udp_ports[slot]. */
+/* cv_nameservers: struct cv_addr -> __u32 number from 1; cv_nameserver_addrs: the reverse. IPv4:
+ * the UDP destination becomes 127.64.0.0 + number. IPv6: cv_nameserver_slots {cookie, slot} ->
+ * number, destination [::1]:dns_udp_ports[slot]. */
 struct cv_nameserver_slot {
 	__u64 netns_cookie;
 	__u32 slot; /* < CV_DNS_PORTS */
@@ -144,17 +153,19 @@ struct cv_event {
 	__u32 pid;    /* 0 in softirq */
 	struct cv_sockaddr local;
 	struct cv_sockaddr remote; /* the destination asked for; NAMESERVER_NEW: the nameserver */
-	__u32 arg;		   /* NAMESERVER_NEW: its number */
-	__u32 arg2;		   /* NAMESERVER_NEW: slot + 1 for IPv6, 0 for IPv4 */
+	__u32 arg;                 /* NAMESERVER_NEW: its number */
+	__u32 arg2;                /* NAMESERVER_NEW: slot + 1 for IPv6, 0 for IPv4 */
 	char comm[16];
 };
 
-/* rodata `cfg`. The object carries defaults; the agent changes a field between open and load only where it must. */
+/* rodata `cfg`. The object carries defaults; the agent changes a field between open and load only
+ * where it must. */
 struct cv_config {
-	__u32 loopback_base;	 /* 127.64.0.0, host order */
-	__u32 loopback_mask;	 /* 0x003fffff: bits that are spread over */
-	__u32 no_cgroup_helpers; /* 1 before Linux 6.1: cgroup/sock_addr lacks bpf_set_retval, pid and comm. A refusal
-				  * is then a connection to the closed port 0 (connect) or EPERM (sendmsg) */
+	__u32 loopback_base;     /* 127.64.0.0, host order */
+	__u32 loopback_mask;     /* 0x003fffff: bits that are spread over */
+	__u32 no_cgroup_helpers; /* 1 before Linux 6.1: cgroup/sock_addr lacks bpf_set_retval, pid
+				  * and comm. A refusal is then a connection to the closed port 0
+				  * (connect) or EPERM (sendmsg) */
 	__u32 zero;
 };
 

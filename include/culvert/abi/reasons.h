@@ -1,30 +1,34 @@
 /* SPDX-License-Identifier: (Apache-2.0 AND (GPL-2.0-only OR BSD-2-Clause)) */
 #pragma once
-/* reasons - the one list of drop reasons and of path counters: BPF, CLI text, log and metric label come from it.
- * CV_REASON(name, label, sentence). Append only: the number is in events and counters. */
-#define CV_REASON_LIST(CV_REASON)                                                                          \
-	CV_REASON(NONE, "none", "not dropped")                                                             \
-	CV_REASON(TUNNEL, "tunnel", "sent to ztunnel")                                                     \
-	CV_REASON(DIRECT, "direct", "direct inside the node")                                              \
-	CV_REASON(PASSTHROUGH, "passthrough", "not a mesh destination, untouched")                         \
-	CV_REASON(SELF, "self", "the pod dialled itself")                                                  \
-	CV_REASON(DNS, "dns", "DNS sent to ztunnel")                                                       \
-	CV_REASON(STEERED, "steered", "inbound connection handed to ztunnel")                              \
-	CV_REASON(VOUCHED, "vouched", "inbound connection let through to the application")                 \
-	CV_REASON(DROP_ZTUNNEL_DEAD, "ztunnel_dead", "no ztunnel serves this pod: refused, never plaintext") \
-	CV_REASON(DROP_NO_STEER, "no_steer", "no listener for this inbound connection")                    \
-	CV_REASON(DROP_MAP_FULL, "map_full", "a map is full")                                              \
-	CV_REASON(DROP_KIND, "socket_kind", "a ztunnel socket tried a destination its kind may not dial")  \
-	CV_REASON(DROP_BIND, "bind_failed", "the pod address could not be bound")                          \
-	CV_REASON(DROP_STORAGE, "storage", "no memory for the socket's record")                            \
-	CV_REASON(DROP_NO_ORIGIN, "no_origin", "no original destination for this connection")              \
-	CV_REASON(DROP_POLICY, "policy", "an authorization policy denies it")                              \
-	CV_REASON(NAMESERVER_NEW, "nameserver_new", "a nameserver was seen for the first time")            \
-	CV_REASON(NAMESERVER_FULL, "nameserver_full", "no room for another nameserver: DNS left alone")
+/* reasons - the one list of drop reasons and of path counters: BPF, CLI text, log and metric label
+ * come from it. CV_REASON(name, label, sentence). Append only: the number is in events and
+ * counters. */
+#define CV_REASON_LIST(CV_REASON)                                                                  \
+	CV_REASON(NONE, "none", "not dropped")                                                     \
+	CV_REASON(TUNNEL, "tunnel", "sent to ztunnel")                                             \
+	CV_REASON(DIRECT, "direct", "direct inside the node")                                      \
+	CV_REASON(PASSTHROUGH, "passthrough", "not a mesh destination, untouched")                 \
+	CV_REASON(SELF, "self", "the pod dialled itself")                                          \
+	CV_REASON(DNS, "dns", "DNS sent to ztunnel")                                               \
+	CV_REASON(STEERED, "steered", "inbound connection handed to ztunnel")                      \
+	CV_REASON(VOUCHED, "vouched", "inbound connection let through to the application")         \
+	CV_REASON(DROP_ZTUNNEL_DEAD, "ztunnel_dead",                                               \
+		  "no ztunnel serves this pod: refused, never plaintext")                          \
+	CV_REASON(DROP_NO_STEER, "no_steer", "no listener for this inbound connection")            \
+	CV_REASON(DROP_MAP_FULL, "map_full", "a map is full")                                      \
+	CV_REASON(DROP_KIND, "socket_kind",                                                        \
+		  "a ztunnel socket tried a destination its kind may not dial")                    \
+	CV_REASON(DROP_BIND, "bind_failed", "the pod address could not be bound")                  \
+	CV_REASON(DROP_STORAGE, "storage", "no memory for the socket's record")                    \
+	CV_REASON(DROP_NO_ORIGIN, "no_origin", "no original destination for this connection")      \
+	CV_REASON(DROP_POLICY, "policy", "an authorization policy denies it")                      \
+	CV_REASON(NAMESERVER_NEW, "nameserver_new", "a nameserver was seen for the first time")    \
+	CV_REASON(NAMESERVER_FULL, "nameserver_full",                                              \
+		  "no room for another nameserver: DNS left alone")
 
 enum cv_reason {
 #define CV_REASON(name, label, sentence) CV_##name,
 	CV_REASON_LIST(CV_REASON)
 #undef CV_REASON
-	CV_REASON_MAX,
+		CV_REASON_MAX,
 };

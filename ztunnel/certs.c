@@ -16,9 +16,11 @@
 #include "xds/ca_client.h"
 #include "ztunnel/certs_json.h"
 
-#define TARGET         "certs"
-#define CERTS_MAX      16384
-#define IN_FLIGHT_MAX  8
+#define TARGET    "certs"
+#define CERTS_MAX 16384
+/* As many as ca_client takes: the CA lets an identity that it does not know yet wait for seconds,
+ * and that must not hold up the others. */
+#define IN_FLIGHT_MAX  64
 #define BACKOFF_MIN_US (100 * 1000)
 #define BACKOFF_MAX_US (150 * 1000 * 1000)
 #define RENEW_MIN_US   (1000 * 1000)

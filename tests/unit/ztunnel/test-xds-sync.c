@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* xds-sync - with a control plane at the other end of a UNIX socket: batches, halves of a change,
+ * refusals. */
+#include "ztunnel/xds_sync.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "base/str.h"
+#include "http/grpc.h"
+#include "net/unix.h"
+#include "tests/unit/ztunnel/mesh.h"
+#include "xds/server.h"
+#include "ztunnel/authz.h"
+
+#define UID_A "Kubernetes//Pod/demo/a"
+
+struct fixture {
+	struct loop *loop;
+	char dir[64];
+	char path[96];
+	struct xds_server *server;
+	struct grpc_server *grpc;
+	struct grpc_method method;
+	struct xds_sync *sync;
+	unsigned int published;
+	unsigned int synced;
+};
+
+static void on_state(void *arg, struct state *s)
+{
+	struct fixture *f = arg;
+
+	assert_ptr_equal(s, xds_sync_state(f->sync));
+	assert_true(state_is_synced(s));
+	f->published++;
+}
+
+static void on_synced(void *arg)
+{
+	((struct fixture *)arg)->synced++;
+}
+
+static const struct xds_sync_ops ops = {.on_state = on_state, .on_synced = on_synced};
+
+static int setup(void **state)
+{
+	static struct fixture f;
+	struct xds_sync_config config = {
+		.node = "n1", .node_id = "ztunnel~1.1.1.1~z.istio-system~x", .network = ""};
+	struct grpc_server_config grpc = {
+		.methods = &f.method, .n_methods = 1, .max_connections = 4};
+
+	memset(&f, 0, sizeof(f));
+	log_set_level(LOG_ERROR);
+	(void)snprintf(f.dir, sizeof(f.dir), "/tmp/g-xds-XXXXXX");
+	assert_non_null(mkdtemp(f.dir));
+	(void)snprintf(f.path, sizeof(f.path), "%s/xds.sock", f.dir);
+	assert_int_equal(loop_new(&f.loop), 0);
+	assert_int_equal(xds_server_new(f.loop, &f.server), 0);
+	f.method = xds_server_method(f.server);
+	grpc.loop = f.loop;
+	assert_int_equal(unix_stream_listen(f.path, 0600, &grpc.listen_fd), 0);
+	assert_int_equal(grpc_server_new(&grpc, &f.grpc), 0);
+	config.loop = f.loop;
+	config.path = f.path;
+	assert_int_equal(xds_sync_new(&config, &ops, &f, &f.sync), 0);
+	*state = &f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	xds_sync_free(f->sync);
+	grpc_server_free(f->grpc);
+	xds_server_free(f->server);
+	loop_free(f->loop);
+	(void)unlink(f->path);
+	(void)rmdir(f->dir);
+	return 0;
+}
+
+static void run_ms(struct fixture *f, unsigned int until_published, int limit_ms)
+{
+	uint64_t end = now_monotonic_us() + (uint64_t)limit_ms * 1000;
+
+	while (f->published < until_published && now_monotonic_us() < end)
+		assert_true(loop_run_once(f->loop, 10) >= 0);
+}
+
+static void send_workload(struct fixture *f, const struct mesh_workload *w)
+{
+	uint8_t packed[MESH_PACKED_SIZE];
+	char uid[128];
+	size_t len = mesh_pack_workload(w, packed);
+
+	(void)snprintf(uid, sizeof(uid), "Kubernetes//Pod/demo/%s", w->name);
+	assert_int_equal(xds_server_set(f->server, XDS_ADDRESS, uid, packed, len), 0);
+}
+
+static void send_policy(struct fixture *f)
+{
+	Istio__Security__Authorization m = ISTIO__SECURITY__AUTHORIZATION__INIT;
+	uint8_t packed[256];
+
+	m.name = "p";
+	m.namespace_ = "demo";
+	m.scope = ISTIO__SECURITY__SCOPE__WORKLOAD_SELECTOR;
+	istio__security__authorization__pack(&m, packed);
+	assert_int_equal(xds_server_set(f->server, XDS_AUTHORIZATION, "demo/p", packed,
+					istio__security__authorization__get_packed_size(&m)),
+			 0);
+}
+
+static void what_is_there_comes_in_one_snapshot_and_changes_follow(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_false(state_is_synced(xds_sync_state(f->sync)));
+	send_workload(f, &(struct mesh_workload){.name = "a", .addrs = {"10.0.0.1"}});
+	send_workload(f, &(struct mesh_workload){.name = "b", .addrs = {"10.0.0.2"}});
+	xds_server_flush(f->server);
+	run_ms(f, 1, 5000);
+	assert_int_equal(f->published, 1);
+	assert_int_equal(f->synced, 1);
+	assert_true(xds_sync_is_synced(f->sync));
+	assert_non_null(state_workload_by_uid(xds_sync_state(f->sync), UID_A));
+	xds_server_remove(f->server, XDS_ADDRESS, UID_A);
+	xds_server_flush(f->server);
+	run_ms(f, 2, 5000);
+	assert_null(state_workload_by_uid(xds_sync_state(f->sync), UID_A));
+	assert_int_equal(f->synced, 1);
+}
+
+static void a_workload_waits_for_the_policy_that_it_names(void **state)
+{
+	struct fixture *f = *state;
+	struct mesh_workload w = {.name = "a", .addrs = {"10.0.0.1"}};
+
+	send_workload(f, &w);
+	xds_server_flush(f->server);
+	run_ms(f, 1, 5000);
+	w.policies[0] = "demo/p";
+	send_workload(f, &w);
+	xds_server_flush(f->server);
+	run_ms(f, 2, 300);
+	assert_int_equal(f->published, 1);
+	send_policy(f);
+	xds_server_flush(f->server);
+	run_ms(f, 2, 500);
+	assert_int_equal(f->published, 2);
+	assert_int_equal(state_workload_by_uid(xds_sync_state(f->sync), UID_A)->policies_count, 1);
+}
+
+static void a_policy_that_never_comes_is_not_waited_for_for_ever(void **state)
+{
+	struct fixture *f = *state;
+	struct authz_conn conn = {.dst = mesh_sockaddr("10.0.0.1:80"),
+				  .src = mesh_sockaddr("10.0.0.2:80")};
+	struct authz_verdict v;
+
+	send_workload(f, &(struct mesh_workload){
+				 .name = "a", .addrs = {"10.0.0.1"}, .policies = {"demo/p"}});
+	xds_server_flush(f->server);
+	run_ms(f, 1, 5000);
+	assert_int_equal(f->published, 1);
+	authz_check(xds_sync_state(f->sync), state_workload_by_uid(xds_sync_state(f->sync), UID_A),
+		    &conn, &v);
+	assert_false(v.is_allowed);
+	/* and holds nothing else up */
+	send_workload(f, &(struct mesh_workload){.name = "b", .addrs = {"10.0.0.2"}});
+	xds_server_flush(f->server);
+	run_ms(f, 2, 500);
+	assert_int_equal(f->published, 2);
+}
+
+static void a_refused_resource_spoils_no_other(void **state)
+{
+	struct fixture *f = *state;
+	struct buf b = {0};
+
+	log_set_level(LOG_ERROR);
+	assert_int_equal(xds_server_set(f->server, XDS_ADDRESS, "bad", "\xff\xff", 2), 0);
+	assert_int_equal(xds_server_set(f->server, XDS_AUTHORIZATION, "demo/bad", "\xff\xff", 2),
+			 0);
+	send_workload(f, &(struct mesh_workload){.name = "a", .addrs = {"10.0.0.1"}});
+	xds_server_flush(f->server);
+	run_ms(f, 1, 5000);
+	assert_non_null(state_workload_by_uid(xds_sync_state(f->sync), UID_A));
+	assert_int_equal(xds_sync_metrics(f->sync, &b), 0);
+	assert_int_equal(buf_append(&b, "", 1), 0);
+	assert_non_null(strstr(
+		(char *)buf_head(&b),
+		"istio_xds_message_total{url=\"type.googleapis.com/istio.workload.Address\"} 2"));
+	buf_reset(&b);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(what_is_there_comes_in_one_snapshot_and_changes_follow),
+		T(a_workload_waits_for_the_policy_that_it_names),
+		T(a_policy_that_never_comes_is_not_waited_for_for_ever),
+		T(a_refused_resource_spoils_no_other),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -24,7 +24,7 @@ PKGS := openssl libnghttp2 yaml-0.1 libprotobuf-c jansson libcares libseccomp li
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread
 
-WARN := -Wall -Wextra -Wshadow -Wvla -Wmissing-prototypes -Wno-unused-parameter -Werror
+WARN := -Wall -Wextra -Wshadow -Wvla -Wmissing-prototypes -Wno-unused-parameter -Wno-missing-field-initializers -Werror
 HARDEN := -fstack-protector-strong -fPIE $(if $(is-san),,-D_FORTIFY_SOURCE=2)
 SANFLAGS := $(if $(is-san),-fsanitize=address$(,)undefined$(if $(filter 1,$(FUZZ)),$(,)fuzzer-no-link) \
 	-fno-sanitize-recover=all -fno-omit-frame-pointer)

@@ -114,7 +114,7 @@ enum cv_socket_kind {
 enum cv_socket_flags {
 	CV_SOCKET_SHOWN = 1 << 0,      /* `shown` is set: getpeername and accept answer with it */
 	CV_SOCKET_CHILD = 1 << 1,      /* accepted by ztunnel's listener: accept shows the original
-					* destination once, getpeername after that the real client */
+					* destination once, getpeername later the real client */
 	CV_SOCKET_ANSWERED = 1 << 2,   /* CHILD: accept has been answered */
 	CV_SOCKET_REDIRECTED = 1 << 3, /* connect was rewritten */
 	CV_SOCKET_BOUND = 1 << 4, /* connect bound the pod's address: undone by the next connect */

@@ -116,6 +116,8 @@ class CulvertNode:
         """Stop the node and remove what it kept."""
         stop(self.process)
         self.log.close()
+        with open(self.log_path, encoding="utf-8", errors="replace") as f:
+            print(f"--- log of {self.name}", "".join(f.readlines()[-60:]), sep="\n")  # pytest shows it when a test failed
         with contextlib.suppress(RuntimeError):
             run(os.path.join(BIN, "culvert-agent"), "--clean", "--pin-dir", self.pins)
         for path in (self.pins, os.path.dirname(self.pins)):

@@ -109,10 +109,12 @@ class Ztunnel:
         self.process.wait()
         self.listener.close()
         self.log.close()
+        with open(self.log.name, encoding="utf-8", errors="replace") as f:
+            print("--- log of Istio's ztunnel", "".join(f.readlines()[-40:]), sep="\n")
 
 
 def workload(pod, node_name, protocol="HBONE"):
     """The LOCAL_XDS_PATH entry of a pod."""
     return {"uid": f"cluster1//Pod/{pod.namespace}/{pod.name}", "name": pod.name, "namespace": pod.namespace,
             "serviceAccount": pod.account, "workloadIps": [pod.ip4, pod.ip6], "protocol": protocol, "node": node_name,
-            "network": "", "services": {}}
+            "network": "", "trustDomain": "cluster.local", "services": {}}

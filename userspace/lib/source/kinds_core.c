@@ -30,9 +30,15 @@ static const struct schema name = {
 	.is_valid = word_is_subdomain,
 	.expected = "a name (a string of at most 253 lower-case letters, digits, - and .)",
 };
+/* An empty one is as good as none. */
+static bool is_namespace(const char *s)
+{
+	return !*s || word_is_label(s);
+}
+
 static const struct schema namespace_name = {
 	.type = SCHEMA_STRING,
-	.is_valid = word_is_label,
+	.is_valid = is_namespace,
 	.expected = "a namespace (a string of at most 63 lower-case letters, digits and -)",
 };
 static const struct schema integer = {.type = SCHEMA_INT};

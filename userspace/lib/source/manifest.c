@@ -251,17 +251,19 @@ static int parse_list(struct parse *p, const struct yaml_document *doc)
 			.line = doc->lines[at],
 			.problem_line = doc->bad_line,
 		};
-		unsigned int last = doc->lines[at + s.lines_count - 1];
+		size_t next = at + s.lines_count;
 
-		/* A problem of the reader belongs to the item that it stands in. */
-		if (doc->bad_line >= s.line && doc->bad_line <= last) {
+		/* A problem of the reader belongs to the item that it stands in; what it left out
+		 * has no line. */
+		if (doc->bad_line >= s.line &&
+		    (next == doc->lines_count || doc->bad_line < doc->lines[next])) {
 			s.problem = doc->problem;
 			is_placed = true;
 		}
 		r = parse_part(p, &s);
 		if (r != 0)
 			return r;
-		at += s.lines_count;
+		at = next;
 	}
 	return is_placed || !doc->bad_line ? 0 : parse_problem(p, doc->bad_line, "", doc->problem);
 }

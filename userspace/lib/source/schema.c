@@ -329,10 +329,9 @@ static void check_namespace(const struct schema_kind *kind, const json_t *body,
 			    struct schema_report *r)
 {
 	const json_t *metadata = json_object_get(body, "metadata");
-	size_t mark = schema_enter(r, "metadata");
-	size_t inner = schema_enter(r, "namespace");
+	size_t mark = schema_enter(r, "metadata"), inner = schema_enter(r, "namespace");
 
-	if (!kind->is_namespaced && json_string_value(json_object_get(metadata, "namespace")))
+	if (!kind->is_namespaced && json_string_length(json_object_get(metadata, "namespace")) > 0)
 		schema_problem(r, "a %s is in no namespace", kind->kind);
 	schema_leave(r, inner);
 	schema_leave(r, mark);

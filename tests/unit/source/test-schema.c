@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* schema - each kind: what is right passes, and each mistake is told with its field and what was
+ * expected. */
+#include "source/schema.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "source/yaml.h"
+
+struct findings {
+	char text[4096];
+};
+
+static void on_problem(void *arg, const char *field, const char *message)
+{
+	struct findings *f = arg;
+	size_t n = strlen(f->text);
+
+	(void)snprintf(f->text + n, sizeof(f->text) - n, "%s: %s\n", field, message);
+}
+
+static int check(void *arg, const struct yaml_document *doc)
+{
+	struct schema_report report = {.on_problem = on_problem, .arg = arg};
+	const struct schema_kind *kind =
+		schema_kind_find(json_string_value(json_object_get(doc->body, "kind")));
+
+	assert_non_null(kind);
+	(void)schema_check(kind, doc->body, &report);
+	assert_int_equal(report.len, 0);
+	return 0;
+}
+
+static const char *check_text(const char *yaml, struct findings *f)
+{
+	struct yaml_problem problem;
+
+	f->text[0] = '\0';
+	if (yaml_parse(yaml, strlen(yaml), check, f, &problem) != 0)
+		fail_msg("not YAML: %s", yaml);
+	return f->text;
+}
+
+#define META(kind_) "apiVersion: v1\nkind: " kind_ "\nmetadata: {name: x}\n"
+#define SERVICE     META("Service")
+#define SLICE       "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: x}\n"
+#define PEER        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: x}\n"
+#define POLICY      "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: x}\n"
+
+static const char *const good[] = {
+	META("Namespace"),
+	META("Namespace") "spec: {finalizers: [kubernetes]}\nstatus: {phase: Active}\n",
+	META("ServiceAccount") "automountServiceAccountToken: false\n",
+	META("Node") "spec: {podCIDR: 10.0.0.0/24}\nstatus: {addresses: []}\n",
+	META("ConfigMap") "data: {a: \"1\"}\n",
+	META("Pod"),
+	META("Pod") "spec:\n  containers:\n  - name: c\n    image: nginx\n    ports: "
+		    "[{containerPort: 80, name: http}]\n"
+		    "  hostNetwork: false\n  nodeName: n1\nstatus: {podIP: 10.0.0.1, podIPs: [{ip: "
+		    "10.0.0.1}], qosClass: x}\n",
+	"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec:\n  replicas: 2\n"
+	"  selector: {matchLabels: {app: d}}\n  template: {metadata: {labels: {app: d}}, spec: "
+	"{containers: []}}\n",
+	SERVICE "spec: {ports: [{port: 80}]}\n",
+	SERVICE "spec: {clusterIP: None, selector: {a: b}}\n",
+	SERVICE "spec: {type: ExternalName, externalName: x.example}\n",
+	SERVICE "spec: {ports: [{port: 53, protocol: UDP, name: a}, {port: 53, name: b, "
+		"targetPort: dns}]}\nstatus: {loadBalancer: {}}\n",
+	SLICE "addressType: IPv4\nendpoints: [{addresses: [10.0.0.1], conditions: {ready: true}, "
+	      "nodeName: n}]\nports: [{port: 80, name: ''}]\n",
+	SLICE "addressType: FQDN\nendpoints: [{addresses: [a.example]}]\n",
+	PEER,
+	PEER "spec: {mtls: {mode: STRICT}}\n",
+	PEER "spec: {selector: {matchLabels: {app: a}}, portLevelMtls: {8080: {mode: DISABLE}}}\n",
+	POLICY "spec: {}\n",
+	POLICY "spec:\n",
+	POLICY "spec: {action: DENY, rules: [{}]}\n",
+	POLICY
+	"spec:\n  selector: {matchLabels: {app: a}}\n  action: ALLOW\n  rules:\n"
+	"  - from: [{source: {principals: ['*'], notNamespaces: [x], ipBlocks: [10.0.0.0/8]}}]\n"
+	"    to: [{operation: {ports: ['80'], methods: [GET]}}]\n"
+	"    when: [{key: source.ip, values: [10.0.0.1]}, {key: 'request.headers[x]', notValues: "
+	"[a]}]\n",
+	POLICY "spec: {action: CUSTOM, provider: {name: p}, rules: [{}]}\n",
+	POLICY "spec: {rules: [{from: [{source: {serviceAccounts: [a, ns/b]}}]}]}\n",
+};
+
+static void what_is_right_passes(void **state)
+{
+	struct findings f;
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+		assert_string_equal(check_text(good[i], &f), "");
+}
+
+static const struct {
+	const char *yaml, *field, *message;
+} bad[] = {
+	{"apiVersion: v2\nkind: Pod\nmetadata: {name: x}\n", "apiVersion",
+	 "expected \"v1\" for kind Pod"},
+	{"kind: Pod\nmetadata: {name: x}\n", "apiVersion", "expected \"v1\""},
+	{"apiVersion: v1\nkind: Pod\n", "metadata", "required"},
+	{"apiVersion: v1\nkind: Pod\nmetadata: {}\n", "metadata.name", "required"},
+	{"apiVersion: v1\nkind: Pod\nmetadata: [x]\n", "metadata",
+	 "expected a mapping, got a list"},
+	{"apiVersion: v1\nkind: Pod\nmetadata: {name: X_Y}\n", "metadata.name", "got \"X_Y\""},
+	{"apiVersion: v1\nkind: Pod\nmetadata: {name: 7}\n", "metadata.name", "(put it in quotes)"},
+	{"apiVersion: v1\nkind: Pod\nmetadata: {name: x, namespace: a.b}\n", "metadata.namespace",
+	 "expected a namespace"},
+	{"apiVersion: v1\nkind: Pod\nmetadata: {name: x, label: {a: b}}\n", "metadata.label",
+	 "unknown field"},
+	{"apiVersion: v1\nkind: Pod\nmetadata: {name: x, labels: {a: 1}}\n", "metadata.labels.a",
+	 "(put it in quotes)"},
+	{"apiVersion: v1\nkind: Pod\nmetadata: {name: x, labels: {a: yes}}\n", "metadata.labels.a",
+	 "got true"},
+	{"apiVersion: v1\nkind: Pod\nmetadata: {name: x, labels: {a: }}\n", "metadata.labels.a",
+	 "got nothing"},
+	{"apiVersion: v1\nkind: Pod\nmetadata: {name: x, labels: {a.b/c d: e}}\n",
+	 "metadata.labels[a.b/c d]", "as key"},
+	{"apiVersion: v1\nkind: Namespace\nmetadata: {name: x, namespace: y}\n",
+	 "metadata.namespace", "in no namespace"},
+	{META("Pod") "specs: {}\n", "specs", "unknown field"},
+	{META("Pod") "spec: {hostNetwrok: true}\n", "spec.hostNetwrok", "unknown field"},
+	{META("Pod") "spec: {hostNetwork: 'true'}\n", "spec.hostNetwork",
+	 "expected true or false, got \"true\""},
+	{META("Pod") "spec: {containers: {name: c}}\n", "spec.containers", "expected a list"},
+	{META("Pod") "spec: {containers: [{image: x}]}\n", "spec.containers[0].name", "required"},
+	{META("Pod") "spec: {containers: [{name: c, ports: [{containerPort: 0}]}]}\n",
+	 "spec.containers[0].ports[0].containerPort", "from 1 to 65535, got the number 0"},
+	{META("Pod") "spec: {containers: [{name: c, ports: [{containerPort: 1, protocol: "
+		     "tcp}]}]}\n",
+	 "spec.containers[0].ports[0].protocol", "expected one of TCP, UDP, SCTP"},
+	{META("Pod") "status: {podIP: 10.0.0}\n", "status.podIP", "expected an IP address"},
+	{META("Pod") "status: {podIPs: [10.0.0.1]}\n", "status.podIPs[0]", "expected a mapping"},
+	{META("Pod") "status: {conditions: [{type: Ready, status: false}]}\n",
+	 "status.conditions[0].status", "\"False\""},
+	{"apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec: {template: {spec: "
+	 "{}}}\n",
+	 "spec.selector", "required"},
+	{SERVICE, "spec", "required"},
+	{SERVICE "spec: {}\n", "spec.ports", "required"},
+	{SERVICE "spec: {ports: [{port: 70000}]}\n", "spec.ports[0].port", "from 1 to 65535"},
+	{SERVICE "spec: {ports: [{port: '80'}]}\n", "spec.ports[0].port",
+	 "expected an integer, got \"80\""},
+	{SERVICE "spec: {ports: [{port: 80.5}]}\n", "spec.ports[0].port",
+	 "expected an integer, got the number 80.5"},
+	{SERVICE "spec: {ports: [{targetPort: 80}]}\n", "spec.ports[0].port", "required"},
+	{SERVICE "spec: {ports: [{port: 80, targetPort: 0}]}\n", "spec.ports[0].targetPort",
+	 "expected a port number"},
+	{SERVICE "spec: {ports: [{port: 80, targetPort: 'UP'}]}\n", "spec.ports[0].targetPort",
+	 "port's name"},
+	{SERVICE "spec: {ports: [{port: 80, targetport: 8080}]}\n", "spec.ports[0].targetport",
+	 "unknown field"},
+	{SERVICE "spec: {ports: [{port: 80}, {port: 81}]}\n", "spec.ports[0].name",
+	 "each needs a name"},
+	{SERVICE "spec: {ports: [{port: 80, name: a}, {port: 80, name: b}]}\n", "spec.ports[1]",
+	 "the same port"},
+	{SERVICE "spec: {ports: [{port: 80, name: a}, {port: 81, name: a}]}\n", "spec.ports[1]",
+	 "the same port or name"},
+	{SERVICE "spec: {selector: app, ports: [{port: 80}]}\n", "spec.selector",
+	 "expected a mapping"},
+	{SERVICE "spec: {clusterIP: none, ports: [{port: 80}]}\n", "spec.clusterIP",
+	 "expected an IP address or None"},
+	{SERVICE "spec: {type: clusterip, ports: [{port: 80}]}\n", "spec.type",
+	 "expected one of ClusterIP"},
+	{SERVICE "spec: {type: ExternalName}\n", "spec.externalName", "required"},
+	{SERVICE "spec: {ipFamilies: [IPv5], ports: [{port: 80}]}\n", "spec.ipFamilies[0]",
+	 "IPv4, IPv6"},
+	{SLICE "endpoints: []\n", "addressType", "required"},
+	{SLICE "addressType: IPv4\n", "endpoints", "required"},
+	{SLICE "addressType: IPv4\nendpoints: [{addresses: []}]\n", "endpoints[0].addresses",
+	 "at least one"},
+	{SLICE "addressType: IPv4\nendpoints: [{addresses: ['fd00::1']}]\n",
+	 "endpoints[0].addresses[0]", "expected an IPv4"},
+	{SLICE "addressType: IPv6\nendpoints: [{addresses: [10.0.0.1]}]\n",
+	 "endpoints[0].addresses[0]", "expected an IPv6"},
+	{SLICE "addressType: IPv4\nendpoints: [{addresses: [127.0.0.1]}]\n",
+	 "endpoints[0].addresses[0]", "loopback"},
+	{SLICE "addressType: IPv4\nendpoints: [{addresses: [x]}]\n", "endpoints[0].addresses[0]",
+	 "got \"x\""},
+	{PEER "spec: {mtls: STRICT}\n", "spec.mtls", "expected a mapping, got \"STRICT\""},
+	{PEER "spec: {mtls: {mode: strict}}\n", "spec.mtls.mode",
+	 "expected one of UNSET, DISABLE, PERMISSIVE, STRICT"},
+	{PEER "spec: {mtls: {mod: STRICT}}\n", "spec.mtls.mod", "unknown field"},
+	{PEER "mtls: {mode: STRICT}\n", "mtls", "unknown field"},
+	{PEER "spec: {portLevelMtls: {80: {mode: STRICT}}}\n", "spec.portLevelMtls",
+	 "needs a selector"},
+	{PEER "spec: {selector: {matchLabels: {a: b}}, portLevelMtls: {http: {mode: STRICT}}}\n",
+	 "spec.portLevelMtls.http", "expected a port number"},
+	{PEER "spec: {selector: {app: a}}\n", "spec.selector.app", "unknown field"},
+	{"apiVersion: security.istio.io/v1alpha1\nkind: PeerAuthentication\nmetadata: {name: x}\n",
+	 "apiVersion", "expected \"security.istio.io/v1\""},
+	{POLICY "spec: {action: deny, rules: [{}]}\n", "spec.action", "expected one of ALLOW"},
+	{POLICY "action: DENY\nspec: {selector: {matchLabels: {app: ratings}}}\n", "action",
+	 "unknown field"},
+	{POLICY "spec: {action: DENY}\n", "spec.rules", "DENY without rules"},
+	{POLICY "spec: {action: CUSTOM, rules: [{}]}\n", "spec.provider", "required"},
+	{POLICY "spec: {rules: {from: []}}\n", "spec.rules", "expected a list"},
+	{POLICY "spec: {rules: [null]}\n", "spec.rules[0]", "expected a mapping, got nothing"},
+	{POLICY "spec: {rules: [{from: []}]}\n", "spec.rules[0].from", "at least one"},
+	{POLICY "spec: {rules: [{from: [{source: {}}]}]}\n", "spec.rules[0].from[0].source",
+	 "at least one field"},
+	{POLICY "spec: {rules: [{from: [{principals: [a]}]}]}\n",
+	 "spec.rules[0].from[0].principals", "unknown field"},
+	{POLICY "spec: {rules: [{from: [{source: {principals: a}}]}]}\n",
+	 "spec.rules[0].from[0].source.principals", "expected a list"},
+	{POLICY "spec: {rules: [{from: [{source: {principals: ['']}}]}]}\n",
+	 "spec.rules[0].from[0].source.principals[0]", "not empty"},
+	{POLICY "spec: {rules: [{from: [{source: {ipBlocks: [10.0.0.0/40]}}]}]}\n",
+	 "spec.rules[0].from[0].source.ipBlocks[0]", "IP address or CIDR"},
+	{POLICY "spec: {rules: [{from: [{source: {serviceAccounts: [a], namespaces: [b]}}]}]}\n",
+	 "spec.rules[0].from[0].source", "cannot stand beside"},
+	{POLICY "spec: {rules: [{to: [{operation: {ports: [80]}}]}]}\n",
+	 "spec.rules[0].to[0].operation.ports[0]", "(put it in quotes)"},
+	{POLICY "spec: {rules: [{to: [{operation: {ports: ['http']}}]}]}\n",
+	 "spec.rules[0].to[0].operation.ports[0]", "port number"},
+	{POLICY "spec: {rules: [{to: [{operation: {}}]}]}\n", "spec.rules[0].to[0].operation",
+	 "at least one field"},
+	{POLICY "spec: {rules: [{when: [{key: source.port, values: ['1']}]}]}\n",
+	 "spec.rules[0].when[0].key", "unknown"},
+	{POLICY "spec: {rules: [{when: [{key: source.ip}]}]}\n", "spec.rules[0].when[0].values",
+	 "required"},
+	{POLICY "spec: {rules: [{when: [{key: source.ip, values: [x]}]}]}\n",
+	 "spec.rules[0].when[0].values[0]", "CIDR"},
+	{POLICY "spec: {rules: [{when: [{key: destination.port, notValues: ['0']}]}]}\n",
+	 "spec.rules[0].when[0].notValues[0]", "port number"},
+	{POLICY "spec: {selector: {matchLabels: {a: b}}, targetRefs: [{name: x}]}\n",
+	 "spec.selector", "beside targetRefs"},
+};
+
+static void each_mistake_is_told(void **state)
+{
+	struct findings f;
+	char want[256];
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		const char *got = check_text(bad[i].yaml, &f), *at;
+
+		(void)snprintf(want, sizeof(want), "%s: ", bad[i].field);
+		at = strncmp(got, want, strlen(want)) == 0 ? got : strstr(got, want);
+		if (!at || !strstr(at, bad[i].message))
+			fail_msg("case %zu: wanted \"%s%s\", got \"%s\"", i, want, bad[i].message,
+				 got);
+	}
+}
+
+static void one_object_cannot_flood_the_log(void **state)
+{
+	char yaml[4096] = META("Pod") "spec:\n";
+	struct findings f;
+	size_t lines = 0;
+
+	for (int i = 0; i < 100; i++)
+		(void)sprintf(yaml + strlen(yaml), "  unknown%d: 1\n", i);
+	for (const char *s = check_text(yaml, &f); (s = strchr(s, '\n')); s++)
+		lines++;
+	assert_int_equal(lines, 16);
+}
+
+static void kinds_are_known_by_name(void **state)
+{
+	assert_null(schema_kind_find("Deploymnet"));
+	assert_null(schema_kind_find(""));
+	assert_non_null(strstr(schema_kind_names(), "AuthorizationPolicy"));
+	assert_true(schema_kind_find("AuthorizationPolicy")->is_security);
+	assert_false(schema_kind_find("Node")->is_namespaced);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_right_passes),
+		cmocka_unit_test(each_mistake_is_told),
+		cmocka_unit_test(one_object_cannot_flood_the_log),
+		cmocka_unit_test(kinds_are_known_by_name),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -102,24 +102,41 @@ static _noreturn_ void exec_child(const json_t *pod, bool is_privileged, char **
 	_exit(127);
 }
 
+/* A process that has gone half into the pod's namespaces is good for nothing but waiting. */
+static _noreturn_ void enter_child(const struct lab *l, const json_t *pod, bool is_privileged,
+				   char **argv)
+{
+	char key[LAB_PATH_MAX];
+	pid_t pid;
+	int r;
+
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	r = enter_pod(l, pod);
+	if (r < 0)
+		_exit(lab_fail(1, "cannot enter pod %s: %s", lab_key(pod, key, sizeof(key)),
+			       strerror(-r)));
+	/* The process-id namespace holds for children only. */
+	pid = fork();
+	if (pid < 0)
+		_exit(lab_fail(1, "fork: %s", strerror(errno)));
+	if (pid == 0)
+		exec_child(pod, is_privileged, argv);
+	_exit(forward(pid));
+}
+
 static int exec_in_pod(const struct lab *l, const struct exec_options *o, const char *word,
 		       char **argv)
 {
 	const json_t *pod = lab_pod_find(l, word, o->namespace_);
 	pid_t pid;
-	int r;
 
 	if (!pod)
 		return lab_fail(1, "no pod is called %s; `culvert lab status` lists them", word);
-	r = enter_pod(l, pod);
-	if (r < 0)
-		return lab_fail(1, "cannot enter pod %s: %s", word, strerror(-r));
-	/* The process-id namespace holds for children only. */
 	pid = fork();
 	if (pid < 0)
 		return lab_fail(1, "fork: %s", strerror(errno));
 	if (pid == 0)
-		exec_child(pod, o->is_privileged, argv);
+		enter_child(l, pod, o->is_privileged, argv);
 	return forward(pid);
 }
 

@@ -317,8 +317,7 @@ class Demo:
                                   check=False).stdout
             expect('"name"' in dump, f"bpftool map dump pinned {path}: {dump[:200]}")
             self.show(f"bpftool map dump pinned {path}")
-            entry = json.loads(dump)[0] if dump.lstrip().startswith("[") else {}
-            self.show(*("  " + line for line in json.dumps(entry, indent=1).splitlines()[:14]))
+            self.show(*("  " + line for line in dump.splitlines()[:18]))
 
     CLAIMS = ((1, "claim_wire"), (2, "claim_identity"), (3, "claim_strict"), (4, "claim_policy"), (5, "claim_streams"),
               (6, "claim_kill"), (8, "claim_maps"), (7, "claim_unlabel"))

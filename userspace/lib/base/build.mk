@@ -2,4 +2,3 @@
 base := userspace/lib/base
 lib-srcs += $(base)/buf.c $(base)/drop.c $(base)/log.c $(base)/loop.c $(base)/map.c $(base)/option.c \
 	$(base)/str.c $(wildcard $(base)/hamt.c)
-lib-srcs += $(base)/hamt.c

@@ -86,10 +86,10 @@ def in_netns(name, fn):
 class Ztunnel:
     """The other end of the zds socket."""
 
-    def __init__(self, node=NODE, version=1, greet=True):
+    def __init__(self, node=NODE, version=1, greet=True, run_dir=None):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.sock.settimeout(5 * SLOW)
-        self.sock.connect(str(DIR / "run/agent/zds.sock"))
+        self.sock.connect(str((run_dir or DIR / "run") / "agent/zds.sock"))
         self.pods = {}
         self.kept = []
         if greet:
@@ -520,6 +520,48 @@ def test_a_newer_ztunnel_replaces_the_older(captured):
     pod.listeners[PLAIN].accept()[0].close()
 
 
+def test_a_replaced_ztunnel_does_not_come_back_while_the_newer_is_there(captured):
+    code = ("import sys; sys.path.insert(0, sys.argv[1])\n"
+            "from test_agent import Ztunnel, SYNCED\n"
+            "z = Ztunnel(); z.take_pod(); z.expect(SYNCED); print('up', flush=True); sys.stdin.readline()\n")
+    with subprocess.Popen(["/usr/bin/python3", "-c", code, ROOT / "tests/mesh"], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as newer:
+        assert newer.stdout.readline() == "up\n"
+        again = Ztunnel()
+        with contextlib.suppress(ConnectionResetError):
+            assert again.recv() is None
+        again.close()
+        assert captured.pod("a")["state"] == "captured"
+        newer.stdin.close()
+        newer.wait(10)
+    wait(lambda: captured.status()["ztunnel"] == "absent")
+    again = Ztunnel()
+    again.take_pod()
+    wait(lambda: captured.pod("a")["state"] == "captured")
+    again.close()
+
+
+def test_another_sk_lookup_program_in_a_pod_is_reported(captured):
+    run2, pin2 = DIR / "run2", pathlib.Path(f"{PIN_DIR}2")
+    (run2 / "control").mkdir(parents=True)
+    feed = subprocess.Popen([BIN / "agent-feed", run2 / "control/xds.sock"], stdin=subprocess.PIPE, text=True)
+    feed.stdin.write(f"{WORKLOAD_A}\nflush\n")
+    feed.stdin.flush()
+    other = subprocess.Popen([BIN / "culvert-agent", "--node", NODE, "--config-dir", DIR / "config", "--run-dir", run2,
+                              "--pin-dir", pin2], stderr=captured.log)
+    try:
+        z = wait(lambda: (run2 / "agent/zds.sock").exists() and Ztunnel(run_dir=run2))
+        z.take_pod()
+        wait(lambda: "another sk_lookup program is attached in a pod" in (DIR / "log").read_text(), timeout=20)
+        z.close()
+    finally:
+        other.kill()
+        other.wait()
+        feed.kill()
+        feed.wait()
+        run(BIN / "culvert-agent", "--clean", "--pin-dir", pin2)
+
+
 def test_a_refused_pod_is_an_error_and_not_captured(agent):
     z = Ztunnel()
     agent.label()
@@ -578,7 +620,8 @@ def test_capture_outlives_the_agent_and_is_adopted(captured):
     pod = z.take_pod()
     z.expect(SYNCED)
     assert pod.cookie == cookie
-    wait(lambda: captured.flags(cookie) == ALIVE | CAPTURE | POD_DNS)
+    wait(lambda: captured.pod("a")["state"] == "captured")
+    assert captured.flags(cookie) == ALIVE | CAPTURE | POD_DNS
     in_netns("c-agent-b", lambda: connect("10.251.0.1", 8080)).close()
     pod.listeners[PLAIN].accept()[0].close()
     z.close()

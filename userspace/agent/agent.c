@@ -204,7 +204,7 @@ static void on_mesh_synced(void *arg)
 {
 	struct agent *a = arg;
 
-	pods_dests_synced(a->pods);
+	pods_dests_synced(a->pods, true);
 }
 
 static void on_pod(void *arg, struct podspec *spec)
@@ -391,7 +391,7 @@ static int start_pods(struct agent *a)
 		return r;
 	/* What an earlier agent learnt of the mesh is in the maps. */
 	if (adopt_has_captured(a->datapath))
-		pods_dests_synced(a->pods);
+		pods_dests_synced(a->pods, false);
 	return 0;
 }
 

@@ -475,6 +475,14 @@ void datapath_lookup_detach(struct datapath *d, uint64_t cookie)
 		link_destroy(path);
 }
 
+bool datapath_lookup_is_alone(int netns_fd)
+{
+	uint32_t ids[2], n = ARRAY_SIZE(ids), flags = 0;
+	int r = bpf_prog_query(netns_fd, BPF_SK_LOOKUP, 0, &flags, ids, &n);
+
+	return r < 0 ? r != -ENOSPC : n <= 1;
+}
+
 void datapath_lookup_sweep(struct datapath *d)
 {
 	_cleanup_(closedirp) DIR *dir = opendir(d->pin_dir);

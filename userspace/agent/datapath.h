@@ -78,6 +78,9 @@ void datapath_steer_del(struct datapath *d, const struct cv_addr *addr);
 _must_check_ int datapath_lookup_attach(struct datapath *d, uint64_t cookie, int netns_fd);
 /** datapath_lookup_detach() - take it out again. Harmless when absent. */
 void datapath_lookup_detach(struct datapath *d, uint64_t cookie);
+/** datapath_lookup_is_alone() - at most one sk_lookup program is attached in the namespace. True
+ * when that cannot be told. */
+bool datapath_lookup_is_alone(int netns_fd);
 /** datapath_lookup_sweep() - detach every pinned lookup whose pod has no entry in cv_pods. */
 void datapath_lookup_sweep(struct datapath *d);
 

@@ -39,10 +39,11 @@ struct enrolment {
 	size_t addr_count;
 	struct cv_pod entry; /* as in cv_pods */
 	struct listeners listeners;
-	bool is_captured; /* the entry has CAPTURE: connections are captured or refused */
-	bool is_offered;  /* POD_ADD sent to the ztunnel of now */
-	bool is_acked;    /* and taken */
-	bool is_adopted;  /* found captured at start */
+	bool is_captured;      /* the entry has CAPTURE: connections are captured or refused */
+	bool is_offered;       /* POD_ADD sent to the ztunnel of now */
+	bool is_acked;         /* and taken */
+	bool is_adopted;       /* found captured at start */
+	bool is_beside_logged; /* said that another sk_lookup program is there */
 };
 
 /**

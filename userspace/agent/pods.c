@@ -442,6 +442,19 @@ static void on_grace(struct loop_timer *t)
 
 /* ---- time ---- */
 
+/* DESIGN 4, Beside others: one that was attached earlier decides before ours. */
+static void lookup_check(struct enrolment *e)
+{
+	bool is_alone = datapath_lookup_is_alone(e->netns_fd);
+
+	if (!is_alone && !e->is_beside_logged)
+		log_warn("agent",
+			 "another sk_lookup program is attached in a pod and can override capture "
+			 "pod=%s",
+			 e->key);
+	e->is_beside_logged = !is_alone;
+}
+
 static void pod_check(struct pod *pod, bool is_refresh)
 {
 	struct enrolment *e = pod->enrolment;
@@ -453,6 +466,8 @@ static void pod_check(struct pod *pod, bool is_refresh)
 		pod_open(pod);
 		return;
 	}
+	if (is_refresh && e->is_captured)
+		lookup_check(e);
 	if (is_refresh && enrolment_refresh(e, pod->spec) > 0) {
 		log_info("agent", "pod has other addresses pod=%s", pod->spec->key);
 		if (e->is_offered && !e->is_acked)
@@ -482,11 +497,10 @@ void pods_synced(struct pods *p)
 	offer_all(p);
 }
 
-void pods_dests_synced(struct pods *p)
+void pods_dests_synced(struct pods *p, bool is_told)
 {
-	if (p->is_dests_synced)
-		return;
 	p->is_dests_synced = true;
+	p->is_dests_told = p->is_dests_told || is_told;
 	offer_all(p);
 }
 

@@ -55,8 +55,12 @@ void pods_remove(struct pods *p, const char *key);
 /** pods_synced() - all pods of the moment have been put. The first call ends the adoption of what
  * an earlier agent left. */
 void pods_synced(struct pods *p);
-/** pods_dests_synced() - mesh destinations are known: pods may be captured from now on. */
-void pods_dests_synced(struct pods *p);
+/**
+ * pods_dests_synced() - mesh destinations are known: pods may be captured from now on
+ * @is_told: the control plane has told them, so that a pod that it does not name is not in the mesh
+ * yet; false: they are what an earlier agent left.
+ */
+void pods_dests_synced(struct pods *p, bool is_told);
 
 /* From zds. */
 void pods_ztunnel_connected(struct pods *p);

@@ -25,6 +25,8 @@ struct pods {
 	struct loop_timer check, grace;
 	unsigned int checks;
 	size_t in_flight; /* offers that ztunnel has not answered */
-	bool is_synced, is_dests_synced, has_stale;
-	bool is_announced; /* SYNCED sent to this ztunnel */
+	bool is_synced, has_stale;
+	bool is_dests_synced; /* something is known of the mesh */
+	bool is_dests_told;   /* by the control plane, to this agent */
+	bool is_announced;    /* SYNCED sent to this ztunnel */
 };

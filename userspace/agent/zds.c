@@ -50,6 +50,7 @@ struct zds {
 	struct list conns;
 	struct conn *active;    /* has said HELLO */
 	struct conn *candidate; /* has not yet */
+	pid_t replaced_pid;     /* may not come back while the one that replaced it is there */
 };
 
 static struct message *message_free(struct message *m)
@@ -222,11 +223,9 @@ int zds_check(const void *msg, size_t len, size_t fd_count)
 	return need_check(&need);
 }
 
-/* The candidate becomes the one ztunnel; the older one hears of it by its socket's end. */
-static int on_hello(struct conn *c, const struct zds_hello *hello)
+static int hello_check(const struct conn *c, const struct zds_hello *hello)
 {
-	struct zds *z = c->zds;
-	struct zds_hello reply = {.h.type = ZDS_HELLO, .version = ZDS_VERSION};
+	const struct zds *z = c->zds;
 
 	if (c->is_greeted)
 		return -EBADMSG;
@@ -240,17 +239,39 @@ static int on_hello(struct conn *c, const struct zds_hello *hello)
 			  hello->node);
 		return -EBADMSG;
 	}
+	/* Two that both reconnect would replace each other for ever. */
+	if (z->active && c->pid == z->replaced_pid && c->pid != z->active->pid)
+		return -EALREADY;
+	return 0;
+}
+
+/* The older one hears of it by its socket's end. */
+static void active_replace(struct zds *z)
+{
+	struct conn *old = TAKE_PTR(z->active);
+
+	if (!old)
+		return;
+	log_info("agent", "a newer ztunnel replaces the older old_pid=%d", (int)old->pid);
+	z->replaced_pid = old->pid;
+	conn_close(old);
+	z->ops->on_lost(z->arg);
+}
+
+/* The candidate becomes the one ztunnel. */
+static int on_hello(struct conn *c, const struct zds_hello *hello)
+{
+	struct zds *z = c->zds;
+	struct zds_hello reply = {.h.type = ZDS_HELLO, .version = ZDS_VERSION};
+	int r;
+
+	r = hello_check(c, hello);
+	if (r < 0)
+		return r;
 	c->is_greeted = true;
 	loop_timer_del(&c->hello_timer);
 	z->candidate = NULL;
-	if (z->active) {
-		struct conn *old = z->active;
-
-		log_info("agent", "a newer ztunnel replaces the older old_pid=%d", (int)old->pid);
-		z->active = NULL;
-		conn_close(old);
-		z->ops->on_lost(z->arg);
-	}
+	active_replace(z);
 	z->active = c;
 	(void)str_copy(reply.node, sizeof(reply.node), z->node);
 	if (conn_send(c, &reply.h, sizeof(reply), NULL, 0) == 0)
@@ -318,7 +339,9 @@ static void on_conn(struct loop_fd *w, uint32_t events)
 	r = conn_receive(c);
 	if (r == 0 || c->is_closing)
 		return;
-	if (r == -ECONNRESET)
+	if (r == -EALREADY)
+		log_debug("agent", "a replaced ztunnel tried to come back pid=%d", (int)c->pid);
+	else if (r == -ECONNRESET)
 		log_info("agent", "ztunnel closed its connection pid=%d", (int)c->pid);
 	else
 		log_warn_errno("agent", r, "dropping a ztunnel connection pid=%d", (int)c->pid);

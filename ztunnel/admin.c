@@ -55,6 +55,7 @@ struct admin_dump {
 	struct admin *admin;
 	struct http_response *resp; /* NULL: answered already, the collector was late */
 	struct loop_timer timer;
+	struct loop_task done;
 	json_t *pods;
 };
 
@@ -117,6 +118,17 @@ static void on_collect_timeout(struct loop_timer *t)
 	dump_send(d);
 }
 
+static void on_done(struct loop_task *t)
+{
+	struct admin_dump *d = container_of(t, struct admin_dump, done);
+
+	loop_timer_del(&d->timer);
+	if (d->resp)
+		dump_send(d);
+	json_decref(d->pods);
+	free(d);
+}
+
 static void dump_start(struct admin *a, struct http_response *resp)
 {
 	struct admin_dump *d = calloc(1, sizeof(*d));
@@ -129,6 +141,7 @@ static void dump_start(struct admin *a, struct http_response *resp)
 	d->resp = resp;
 	d->pods = json_object();
 	d->timer.on_timer = on_collect_timeout;
+	d->done.on_task = on_done;
 	http_response_defer(resp);
 	if (!a->config.collect || loop_timer_set(a->config.loop, &d->timer, COLLECT_MAX_US) < 0)
 		admin_dump_done(d);
@@ -166,11 +179,8 @@ int admin_dump_conn(struct admin_dump *d, const char *pod_uid, const struct admi
 
 void admin_dump_done(struct admin_dump *d)
 {
-	loop_timer_del(&d->timer);
-	if (d->resp)
-		dump_send(d);
-	json_decref(d->pods);
-	free(d);
+	/* may run inside the handler, which the answer must not overtake */
+	loop_task_queue(d->admin->config.loop, &d->done);
 }
 
 static void handle_ready(struct admin *a, struct http_response *resp)
@@ -192,13 +202,13 @@ static uint64_t resident_bytes(const struct admin *a)
 {
 	char text[128];
 	ssize_t n = a->statm_fd >= 0 ? pread(a->statm_fd, text, sizeof(text) - 1, 0) : -1;
-	uint64_t pages;
+	const char *second;
 
 	if (n <= 0)
 		return 0;
 	text[n] = '\0';
-	return sscanf(text, "%*u %" SCNu64, &pages) == 1 ? pages * (uint64_t)sysconf(_SC_PAGESIZE)
-							 : 0;
+	second = strchr(text, ' ');
+	return second ? strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
 static int write_process_metrics(const struct admin *a, struct buf *into)

@@ -147,7 +147,7 @@ static void on_signed(void *arg, int error, const char *message, const char *con
 	c->in_flight--;
 	if (r == 0)
 		r = tls_identity_new(t->identity, t->key, chain, n, &tls);
-	if (r < 0)
+	if (r < 0 || !tls)
 		cert_fail(t, error ? message : "the CA's answer was refused", r);
 	else
 		cert_accept(t, tls);

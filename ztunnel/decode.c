@@ -350,6 +350,7 @@ static int decode_to_service(struct decoder *d, const Istio__Workload__Service *
 	return 0;
 }
 
+/* NOLINTNEXTLINE(readability-function-size) */
 int decode_address(const void *packed, size_t len, const char *network, struct decoded_address *ret,
 		   char *err, size_t err_size)
 {

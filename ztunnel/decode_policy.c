@@ -250,6 +250,7 @@ static int policy_new(const char *key, struct policy **ret)
 	return 0;
 }
 
+/* NOLINTNEXTLINE(readability-function-size) */
 int decode_policy(const char *name, const void *packed, size_t len, struct policy **ret, char *err,
 		  size_t err_size)
 {

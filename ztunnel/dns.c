@@ -323,6 +323,7 @@ void dns_nameserver(struct dns *d, const struct zds_nameserver *ns)
 		pod_retry(it.value);
 }
 
+/* NOLINTNEXTLINE(readability-function-size) */
 void dns_sockets_give(struct dns *d, uint64_t netns_cookie, uint32_t kind, uint32_t family,
 		      const int *fds, size_t count)
 {

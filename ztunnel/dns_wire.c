@@ -101,16 +101,17 @@ struct writer {
 	uint8_t *at;
 	size_t len;
 	size_t limit;
+	unsigned int owner; /* offset of the name that records are about */
 };
 
-static bool put_record(struct writer *w, unsigned int owner, unsigned int type, uint32_t ttl_s,
-		       const void *data, size_t data_len)
+static bool put_record(struct writer *w, unsigned int type, uint32_t ttl_s, const void *data,
+		       size_t data_len)
 {
 	uint8_t *p = w->at + w->len;
 
 	if (w->len + 2 + RECORD_FIXED + data_len > w->limit)
 		return false;
-	put16(p, POINTER | owner);
+	put16(p, POINTER | w->owner);
 	put16(p + 2, type);
 	put16(p + 4, CLASS_IN);
 	put16(p + 6, ttl_s >> 16);
@@ -145,26 +146,24 @@ static size_t name_encode(const char *name, uint8_t into[DNS_NAME_SIZE + 1])
 static unsigned int put_answers(struct writer *w, const struct dns_answer *a, bool *ret_is_cut)
 {
 	uint8_t data[DNS_NAME_SIZE + 1];
-	unsigned int owner = QUESTION_AT;
 	unsigned int count = 0;
 	size_t len = a->cname ? name_encode(a->cname, data) : 0;
 
 	if (len) {
 		size_t at = w->len + 2 + RECORD_FIXED;
 
-		if (!put_record(w, owner, DNS_TYPE_CNAME, a->ttl_s, data, len)) {
+		if (!put_record(w, DNS_TYPE_CNAME, a->ttl_s, data, len)) {
 			*ret_is_cut = true;
 			return 0;
 		}
-		owner = (unsigned int)at;
+		w->owner = (unsigned int)at;
 		count++;
 	}
 	for (size_t i = 0; i < a->addrs_count; i++) {
 		uint8_t bytes[16];
 		size_t n = cv_addr_bytes(&a->addrs[i], bytes);
 
-		if (!put_record(w, owner, n == 4 ? DNS_TYPE_A : DNS_TYPE_AAAA, a->ttl_s, bytes,
-				n)) {
+		if (!put_record(w, n == 4 ? DNS_TYPE_A : DNS_TYPE_AAAA, a->ttl_s, bytes, n)) {
 			*ret_is_cut = true;
 			break;
 		}
@@ -177,7 +176,10 @@ size_t dns_answer_write(const uint8_t *query, const struct dns_query *q, const s
 			uint8_t *into, size_t max)
 {
 	size_t opt = q->has_edns ? OPT_RECORD_LEN : 0;
-	struct writer w = {.at = into, .len = DNS_HEADER_LEN + q->question_len, .limit = max - opt};
+	struct writer w = {.at = into,
+			   .len = DNS_HEADER_LEN + q->question_len,
+			   .limit = max - opt,
+			   .owner = QUESTION_AT};
 	unsigned int flags = FLAG_QR | FLAG_RA | (q->flags & FLAG_RD) | (unsigned int)a->rcode;
 	bool is_cut = false;
 	unsigned int count;

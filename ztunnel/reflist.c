@@ -32,8 +32,7 @@ struct reflist *reflist_unref(struct reflist *l)
 	return NULL;
 }
 
-int reflist_change(const struct reflist *old, const struct hamt_ops *ops, const void *gone,
-		   void *added, reflist_compare compare, struct reflist **ret)
+int reflist_change(const struct reflist *old, const struct reflist_edit *edit, struct reflist **ret)
 {
 	size_t n = old ? old->count : 0;
 	struct reflist *l = malloc(sizeof(*l) + (n + 1) * sizeof(l->items[0]));
@@ -42,15 +41,16 @@ int reflist_change(const struct reflist *old, const struct hamt_ops *ops, const 
 	if (!l)
 		return -ENOMEM;
 	atomic_init(&l->refs, 1);
-	l->ops = ops;
+	l->ops = edit->ops;
 	l->count = 0;
 	for (size_t i = 0; i < n; i++)
-		if (old->items[i] != gone)
-			l->items[l->count++] = ops->ref(old->items[i]);
-	if (added) {
-		for (at = l->count; at > 0 && compare(l->items[at - 1], added) > 0; at--)
+		if (old->items[i] != edit->gone)
+			l->items[l->count++] = edit->ops->ref(old->items[i]);
+	if (edit->added) {
+		for (at = l->count; at > 0 && edit->compare(l->items[at - 1], edit->added) > 0;
+		     at--)
 			l->items[at] = l->items[at - 1];
-		l->items[at] = ops->ref(added);
+		l->items[at] = edit->ops->ref(edit->added);
 		l->count++;
 	}
 	if (l->count == 0)

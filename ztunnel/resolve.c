@@ -375,6 +375,7 @@ static int resolve_hostname(const struct state *s, const struct workload *dst,
 	return 0;
 }
 
+/* NOLINTNEXTLINE(readability-function-size) */
 int resolve_inbound(const struct state *s, const struct workload *dst, const char *authority,
 		    const struct cv_addr *tunnel, struct cv_sockaddr *ret_target,
 		    const struct service **ret_service)

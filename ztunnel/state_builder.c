@@ -66,20 +66,12 @@ static int compare_policies(const void *a, const void *b)
 	return strcmp(((const struct policy *)a)->key, ((const struct policy *)b)->key);
 }
 
-struct list_change {
-	const struct hamt_ops *ops;
-	const void *gone;
-	void *added;
-	reflist_compare compare;
-};
-
 /* Change the list at @key; an empty one leaves the trie. */
 static int table_change(struct hamt *table, const void *key, size_t key_len,
-			const struct list_change *c)
+			const struct reflist_edit *c)
 {
 	_cleanup_(reflist_unrefp) struct reflist *l = NULL;
-	int r = reflist_change(hamt_get(table, key, key_len), c->ops, c->gone, c->added, c->compare,
-			       &l);
+	int r = reflist_change(hamt_get(table, key, key_len), c, &l);
 
 	if (r < 0)
 		return r;
@@ -89,10 +81,10 @@ static int table_change(struct hamt *table, const void *key, size_t key_len,
 	return r == -ENOENT ? 0 : r;
 }
 
-static int shared_change(struct reflist **list, const struct list_change *c)
+static int shared_change(struct reflist **list, const struct reflist_edit *c)
 {
 	struct reflist *l = NULL;
-	int r = reflist_change(*list, c->ops, c->gone, c->added, c->compare, &l);
+	int r = reflist_change(*list, c, &l);
 
 	if (r < 0)
 		return r;
@@ -204,7 +196,7 @@ static void want_policy(struct state_builder *b, const char *name, bool is_more)
 
 static int workload_unlink(struct state_builder *b, struct workload *w)
 {
-	const struct list_change c = {
+	const struct reflist_edit c = {
 		.ops = &workload_hamt_ops, .gone = w, .compare = compare_workloads};
 	int r = 0;
 
@@ -229,7 +221,7 @@ static int workload_unlink(struct state_builder *b, struct workload *w)
 static int workload_link(struct state_builder *b, struct workload *w)
 {
 	/* gone and added: an address that is listed twice counts once */
-	const struct list_change c = {
+	const struct reflist_edit c = {
 		.ops = &workload_hamt_ops, .gone = w, .added = w, .compare = compare_workloads};
 	int r = hamt_put_str(b->t.workloads, w->uid, w);
 
@@ -276,7 +268,7 @@ int state_builder_put_workload(struct state_builder *b, struct workload *w)
 
 static int def_unlink(struct state_builder *b, struct service_def *d)
 {
-	const struct list_change c = {
+	const struct reflist_edit c = {
 		.ops = &service_def_hamt_ops, .gone = d, .compare = compare_defs};
 	int r = table_change(b->t.hostnames, d->hostname, strlen(d->hostname), &c);
 
@@ -292,7 +284,7 @@ static int def_unlink(struct state_builder *b, struct service_def *d)
 static int def_link(struct state_builder *b, struct service_def *d)
 {
 	/* naming it as gone too keeps it single where an address is listed twice */
-	const struct list_change c = {
+	const struct reflist_edit c = {
 		.ops = &service_def_hamt_ops, .gone = d, .added = d, .compare = compare_defs};
 	int r = table_change(b->t.hostnames, d->hostname, strlen(d->hostname), &c);
 
@@ -350,7 +342,7 @@ int state_builder_del_address(struct state_builder *b, const char *name)
 
 /* Where a policy is found besides by its name: for its namespace, or for all. */
 static int policy_index(struct state_builder *b, const struct policy *p,
-			const struct list_change *c)
+			const struct reflist_edit *c)
 {
 	if (p->scope == POLICY_GLOBAL)
 		return shared_change(&b->t.global_policies, c);
@@ -361,10 +353,10 @@ static int policy_index(struct state_builder *b, const struct policy *p,
 
 int state_builder_put_policy(struct state_builder *b, struct policy *p)
 {
-	const struct list_change add = {
+	const struct reflist_edit add = {
 		.ops = &policy_hamt_ops, .added = p, .compare = compare_policies};
 	struct policy *old = hamt_get_str(b->t.policies, p->key);
-	const struct list_change drop = {
+	const struct reflist_edit drop = {
 		.ops = &policy_hamt_ops, .gone = old, .compare = compare_policies};
 	int r;
 
@@ -386,7 +378,7 @@ int state_builder_put_policy(struct state_builder *b, struct policy *p)
 int state_builder_del_policy(struct state_builder *b, const char *name)
 {
 	struct policy *p = hamt_get_str(b->t.policies, name);
-	const struct list_change drop = {
+	const struct reflist_edit drop = {
 		.ops = &policy_hamt_ops, .gone = p, .compare = compare_policies};
 	int r;
 

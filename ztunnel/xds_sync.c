@@ -97,6 +97,7 @@ static int put_address(struct xds_sync *x, const void *packed, size_t len, char 
 	return r;
 }
 
+/* NOLINTNEXTLINE(readability-function-size) */
 static int put_policy(struct xds_sync *x, const char *name, const void *packed, size_t len,
 		      char *err, size_t err_size)
 {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-ztunnel-tests := $(addprefix tests/unit/ztunnel/test-,access-log.c admin.c authz.c certs.c decode.c dns.c dns-lookup.c \
+ztunnel-tests := $(addprefix tests/unit/ztunnel/test-,access-log.c admin.c authz.c authz-random.c certs.c decode.c dns.c dns-lookup.c \
 	dns-wire.c hamt.c resolve.c state.c telemetry.c xds-sync.c)
 unit-tests += $(ztunnel-tests)
 

@@ -34,7 +34,8 @@ def test_connections_show_an_open_one(cluster):
     holder = cluster.hold(cluster.alice, cluster.bob.ip4)
     out = on("n1", "zc", "connections").stdout
     cluster.release_hold(holder)
-    assert cluster.alice.name in out and f"{cluster.bob.ip4}:" in out
+    assert any(cluster.alice.name in line and f"{cluster.bob.name}.demo:7000" in line and "Outbound" in line
+               for line in out.splitlines()), out
 
 
 def test_istioctl_answers_the_same_words(cluster, tmp_path):
@@ -62,7 +63,7 @@ def test_bad_manifest_is_named_and_affects_nothing_else(cluster, manifest, event
     error = eventually(lambda: next((e for e in cluster.mesh["n1"].status("control")["errors"]
                                      if e["file"].endswith("bad.yaml")), None), what="the error in the status")
     assert error["line"] == 6 and "port" in error["field"], error
-    assert "bad.yaml" in on("n1", "status").stdout
+    assert "bad.yaml" in culvert("status", "--node", "n1", "--run-dir", "/run/culvert/n1", check=False).stdout
     cluster.say_secret(cluster.alice, cluster.bob.ip4)
 
 

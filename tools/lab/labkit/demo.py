@@ -130,6 +130,7 @@ class Demo:
 
     def set_up(self):
         """Lab, capture, mesh processes; nothing labelled."""
+        Lab.claim()
         self.say("Two nodes, pods from ordinary Kubernetes manifests (tools/samples), one switch between the nodes.")
         Lab.down()
         maps = [config_map(ns, "peer", [SAMPLES / "peer.py"]) for ns in ("demo", "outside")]

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lab, through `culvert lab`: pods, commands in them, labels, and manifests in the config folder."""
 
+import fcntl
 import json
 import os
 import pathlib
 import subprocess
+import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -72,6 +74,18 @@ class Pod:
 
 class Lab:
     """A lab that is up, or is to be."""
+
+    session = None
+
+    @classmethod
+    def claim(cls):
+        """One demo or test run at a time on this machine: wait for the other. Held until this process ends."""
+        cls.session = open("/run/lock/culvert-lab", "w", encoding="ascii")
+        try:
+            fcntl.flock(cls.session, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting: another demo or test run uses the lab", file=sys.stderr, flush=True)
+            fcntl.flock(cls.session, fcntl.LOCK_EX)
 
     @staticmethod
     def up(manifests):

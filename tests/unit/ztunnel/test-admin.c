@@ -173,6 +173,7 @@ static void a_dump_without_its_workers_is_sent_in_time(void **state)
 	json_decref(all);
 	assert_non_null(f->late);
 	admin_dump_done(f->late);
+	assert_true(loop_run_once(f->loop, 10) >= 0);
 }
 
 static void readiness_names_what_is_pending(void **state)

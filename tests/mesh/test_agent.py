@@ -287,6 +287,12 @@ class Agent:
                              capture_output=True, text=True).stdout
         return [e.get("formatted", e) for e in json.loads(out)]
 
+    @staticmethod
+    def raw_map(name):
+        out = subprocess.run(["bpftool", "-j", "map", "dump", "pinned", PIN_DIR / name], check=True,
+                             capture_output=True, text=True).stdout
+        return json.loads(out)
+
     def flags(self, cookie):
         return next((e["value"]["flags"] for e in self.map("cv_pods") if e["key"] == cookie), None)
 
@@ -731,6 +737,27 @@ def test_nameservers_are_announced(captured):
     assert (cookie, slot) == (0, 0) and number >= 1 and body[16:32] == addr("10.251.0.2")
     data, _ = captured.a.listeners[DNS_UDP].recvfrom(100)
     assert data == b"query"
+
+
+def test_a_nameserver_whose_event_was_lost_is_announced_later(captured):
+    key = [f"{b:#04x}" for b in addr("10.251.9.9")]
+    run("bpftool", "map", "update", "pinned", PIN_DIR / "cv_nameservers", "key", *key, "value", "9", "0", "0", "0")
+    captured.z.sock.settimeout(15 * SLOW)
+    _, body, _ = captured.z.expect(NAMESERVER)
+    assert struct.unpack_from("<QII", body) == (0, 9, 0) and body[16:32] == addr("10.251.9.9")
+
+
+def test_a_link_local_address_of_two_pods_is_served_by_neither(captured):
+    for n in ("c-agent-a", "c-agent-b"):
+        run("ip", "-n", n, "addr", "add", "169.254.7.7/32", "dev", "eth0")
+    captured.put("b.yaml", Pods.manifest("b", "/run/netns/c-agent-b", "10.251.0.2"))
+    cookies = {captured.z.take_pod().cookie for _ in range(2)}
+    assert len(cookies) == 2
+    wait(lambda: captured.pod("b")["state"] == captured.pod("a")["state"] == "captured")
+    steered = [bytes(int(x, 16) for x in e["key"][12:16]) for e in captured.raw_map("cv_steer")]
+    assert socket.inet_aton("10.251.0.1") in steered and socket.inet_aton("10.251.0.2") in steered
+    assert socket.inet_aton("169.254.7.7") not in steered
+    assert "two pods have one link-local address" in (DIR / "log").read_text()
 
 
 def test_a_second_agent_and_wrong_starts_fail_with_one_line(agent):

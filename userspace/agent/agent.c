@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent.h"
 
-#include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -26,7 +25,7 @@
 #include "http/server.h"
 #include "mesh.h"
 #include "metrics.h"
-#include "net/addr.h"
+#include "nameservers.h"
 #include "net/unix.h"
 #include "netns.h"
 #include "objects.h"
@@ -57,6 +56,7 @@ struct agent {
 	struct sweep *sweep;
 	struct http_server *admin;
 	struct loop_timer metrics;
+	struct nameservers nameservers;
 };
 
 static int on_mark(void *arg, int fd, enum cv_socket_kind kind)
@@ -66,65 +66,23 @@ static int on_mark(void *arg, int fd, enum cv_socket_kind kind)
 	return datapath_mark(a->datapath, fd, kind);
 }
 
-/* ---- nameservers ---- */
-
-static void nameserver_send(struct agent *a, const struct zds_nameserver *m)
-{
-	struct zds_nameserver copy = *m;
-
-	copy.h.type = ZDS_NAMESERVER;
-	(void)zds_send(a->zds, &copy.h, sizeof(copy), NULL, 0);
-}
-
-/* All IPv4 nameservers that any pod has asked so far. */
-static void nameservers_send_v4(struct agent *a)
-{
-	int fd = datapath_map_fd(a->datapath, DATAPATH_NAMESERVERS);
-	struct cv_addr key, *prev = NULL;
-	struct zds_nameserver m = {0};
-
-	while (bpf_map_get_next_key(fd, prev, &m.addr) == 0) {
-		key = m.addr;
-		prev = &key;
-		if (cv_addr_is_v4(&key) && bpf_map_lookup_elem(fd, &key, &m.number) == 0)
-			nameserver_send(a, &m);
-	}
-}
-
-static void nameservers_send_v6(struct agent *a)
-{
-	int fd = datapath_map_fd(a->datapath, DATAPATH_NAMESERVER_SLOTS);
-	int addrs_fd = datapath_map_fd(a->datapath, DATAPATH_NAMESERVER_ADDRS);
-	struct cv_nameserver_slot key, next, *prev = NULL;
-
-	while (bpf_map_get_next_key(fd, prev, &next) == 0) {
-		struct zds_nameserver m = {.netns_cookie = next.netns_cookie, .slot = next.slot};
-
-		key = next;
-		prev = &key;
-		if (bpf_map_lookup_elem(fd, &key, &m.number) == 0 &&
-		    bpf_map_lookup_elem(addrs_fd, &m.number, &m.addr) == 0)
-			nameserver_send(a, &m);
-	}
-}
+/* ---- events ---- */
 
 static void on_nameserver(void *arg, const struct cv_event *ev)
 {
 	struct agent *a = arg;
-	struct zds_nameserver m = {.number = ev->arg, .addr = ev->remote.addr};
 
-	if (ev->arg2 > 0) {
-		m.netns_cookie = ev->netns_cookie;
-		m.slot = ev->arg2 - 1;
-	}
-	nameserver_send(a, &m);
+	nameservers_announce(&a->nameservers, ev);
 }
 
-static const char *on_pod_name(void *arg, uint64_t netns_cookie)
+/* What sk_lookup tells has no cookie: it cannot know its namespace. */
+static const char *on_pod_name(void *arg, const struct cv_event *ev)
 {
 	const struct agent *a = arg;
 
-	return pods_name(a->pods, netns_cookie);
+	if (ev->netns_cookie == 0)
+		return pods_name_by_addr(a->pods, &ev->local.addr);
+	return pods_name(a->pods, ev->netns_cookie);
 }
 
 /* ---- ztunnel ---- */
@@ -153,8 +111,10 @@ static void on_metrics(struct loop_timer *t)
 {
 	struct agent *a = container_of(t, struct agent, metrics);
 
-	if (zds_is_connected(a->zds))
+	if (zds_is_connected(a->zds)) {
 		metrics_send(a);
+		nameservers_resend(&a->nameservers);
+	}
 	(void)loop_timer_set(a->loop, t, METRICS_US);
 }
 
@@ -163,8 +123,7 @@ static void on_ztunnel_connected(void *arg)
 	struct agent *a = arg;
 
 	log_info("agent", "ztunnel is connected pid=%d", (int)zds_peer_pid(a->zds));
-	nameservers_send_v4(a);
-	nameservers_send_v6(a);
+	nameservers_send(&a->nameservers);
 	pods_ztunnel_connected(a->pods);
 	metrics_send(a);
 }
@@ -352,6 +311,7 @@ static int start_zds(struct agent *a, const struct agent_options *o)
 	r = zds_new(&config, &a->zds);
 	if (r < 0)
 		return log_error_errno("agent", r, "cannot listen path=%s", path);
+	a->nameservers = (struct nameservers){.datapath = a->datapath, .zds = a->zds};
 	return 0;
 }
 

@@ -35,7 +35,7 @@ static int look_around(void *arg)
 	return netns_addrs(look->addrs, &look->addr_count);
 }
 
-static bool is_link_local(const struct cv_addr *a)
+bool enrolment_is_link_local(const struct cv_addr *a)
 {
 	uint8_t bytes[16];
 
@@ -81,7 +81,7 @@ static int addrs_order(struct enrolment *e, const struct podspec *spec, const st
 		addr_append(e, &spec->ips[i]);
 	}
 	for (size_t i = 0; i < look->addr_count; i++)
-		if (!is_link_local(&look->addrs[i]))
+		if (!enrolment_is_link_local(&look->addrs[i]))
 			addr_append(e, &look->addrs[i]);
 	for (size_t i = 0; i < look->addr_count; i++)
 		addr_append(e, &look->addrs[i]);
@@ -101,7 +101,7 @@ static void entry_init(struct enrolment *e)
 	for (size_t i = e->addr_count; i > 0; i--) {
 		const struct cv_addr *a = &e->addrs[i - 1];
 
-		if (is_link_local(a))
+		if (enrolment_is_link_local(a))
 			continue;
 		if (cv_addr_is_v4(a))
 			e->entry.addr4 = *a;
@@ -256,6 +256,8 @@ static int steer_set(struct enrolment *e)
 	int r;
 
 	for (size_t i = 0; i < e->addr_count; i++) {
+		if (e->unsteered & (1u << i))
+			continue;
 		r = datapath_steer_set(e->ctx->datapath, &e->addrs[i], CV_STEER_PLAIN,
 				       l->fds[ZDS_LISTEN_PLAIN]);
 		if (r == 0)

@@ -37,6 +37,7 @@ struct enrolment {
 	struct cv_addr
 		addrs[NETNS_MAX_ADDRS]; /* the pod's own first, then the rest of the namespace's */
 	size_t addr_count;
+	uint32_t unsteered;  /* bits of addrs that another pod has too, see pods */
 	struct cv_pod entry; /* as in cv_pods */
 	struct listeners listeners;
 	bool is_captured;      /* the entry has CAPTURE: connections are captured or refused */
@@ -81,6 +82,9 @@ void enrolment_ztunnel_lost(struct enrolment *e);
 void enrolment_uncapture(struct enrolment *e);
 /** enrolment_recapture() - back from that, before it is closed. Return: 0; -errno. */
 _must_check_ int enrolment_recapture(struct enrolment *e, bool has_dns);
+
+/** enrolment_is_link_local() - 169.254/16, fe80::/10. */
+bool enrolment_is_link_local(const struct cv_addr *a);
 
 /** enrolment_has_addr() - is it one of the addresses? */
 bool enrolment_has_addr(const struct enrolment *e, const struct cv_addr *addr);

@@ -73,7 +73,7 @@ static void suppressed_log(struct limiter *l)
 static void drop_log(struct events *e, const struct cv_event *ev)
 {
 	char local[CV_SOCKADDR_STRLEN], remote[CV_SOCKADDR_STRLEN], comm[sizeof(ev->comm) + 1];
-	const char *pod = e->config.pod_name(e->config.arg, ev->netns_cookie);
+	const char *pod = e->config.pod_name(e->config.arg, ev);
 
 	if (!limiter_take(&e->limiter, now_monotonic_us()))
 		return;

@@ -39,7 +39,45 @@ const char *pods_name(const struct pods *p, uint64_t netns_cookie)
 	return e ? e->key : NULL;
 }
 
+const char *pods_name_by_addr(const struct pods *p, const struct cv_addr *addr)
+{
+	const struct enrolment *e;
+
+	list_for_each_entry (e, &p->enrolments, link)
+		if (enrolment_has_addr(e, addr))
+			return e->key;
+	return NULL;
+}
+
 /* ---- offers ---- */
+
+static bool is_addr_of_another(const struct pods *p, const struct enrolment *self,
+			       const struct cv_addr *addr)
+{
+	const struct enrolment *e;
+
+	list_for_each_entry (e, &p->enrolments, link)
+		if (e != self && enrolment_has_addr(e, addr))
+			return true;
+	return false;
+}
+
+/* sk_lookup cannot tell namespaces apart, and two pods may well have one link-local address: then
+ * neither is served at it, rather than one pod's connections by the other's listener. */
+static void clashes_resolve(struct pods *p, struct enrolment *e)
+{
+	e->unsteered = 0;
+	for (size_t i = 0; i < e->addr_count; i++) {
+		if (!enrolment_is_link_local(&e->addrs[i]) ||
+		    !is_addr_of_another(p, e, &e->addrs[i]))
+			continue;
+		e->unsteered |= 1u << i;
+		datapath_steer_del(e->ctx->datapath, &e->addrs[i]);
+		log_warn("agent",
+			 "two pods have one link-local address, which is not served pod=%s",
+			 e->key);
+	}
+}
 
 static void pod_fail(struct pod *pod, const char *what)
 {
@@ -103,17 +141,6 @@ static void offer_all(struct pods *p)
 }
 
 /* ---- release ---- */
-
-static bool is_addr_of_another(const struct pods *p, const struct enrolment *self,
-			       const struct cv_addr *addr)
-{
-	const struct enrolment *e;
-
-	list_for_each_entry (e, &p->enrolments, link)
-		if (e != self && enrolment_has_addr(e, addr))
-			return true;
-	return false;
-}
 
 /* The end of an enrolment: nothing of it stays in the kernel. */
 static void enrolment_end(struct pods *p, struct enrolment *e)
@@ -377,6 +404,7 @@ void pods_ack(struct pods *p, uint64_t netns_cookie, int error)
 	if (!e || !e->owner || !e->is_offered || e->is_acked)
 		return;
 	p->in_flight--;
+	clashes_resolve(p, e);
 	r = error ? -error : enrolment_capture(e, e->owner->spec->has_dns);
 	if (r == 0) {
 		e->is_acked = true;

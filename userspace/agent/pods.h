@@ -70,6 +70,8 @@ void pods_need(struct pods *p, const struct zds_sockets *need);
 
 /** pods_name() - "namespace/name" of an enrolled namespace; NULL when unknown. Borrowed. */
 const char *pods_name(const struct pods *p, uint64_t netns_cookie);
+/** pods_name_by_addr() - the same by an address of its. Looks through all: not for hot paths. */
+const char *pods_name_by_addr(const struct pods *p, const struct cv_addr *addr);
 
 /** pods_for_each() - @fn for each pod, in no order. */
 void pods_for_each(const struct pods *p, void (*fn)(void *arg, const struct pods_info *info),

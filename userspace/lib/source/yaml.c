@@ -30,7 +30,8 @@ struct builder {
 	size_t lines_cap;
 	size_t nodes_left; /* of the whole text */
 	struct map *anchors;
-	int error; /* -EBADMSG: libyaml gave up; -ENOMEM */
+	unsigned int deepest; /* level that was reached since it was last reset, aliases included */
+	int error;            /* -EBADMSG: libyaml gave up; -ENOMEM */
 };
 
 static json_t *build_node(struct builder *b, const yaml_event_t *ev, unsigned int line,
@@ -125,19 +126,7 @@ static bool skip_node(struct builder *b, const yaml_event_t *ev)
 	return true;
 }
 
-static unsigned int tree_height(const json_t *v)
-{
-	unsigned int max = 0;
-	const char *key;
-	json_t *child;
-	size_t i;
-
-	json_object_foreach((json_t *)v, key, child) max = MAX(max, tree_height(child) + 1);
-	json_array_foreach(v, i, child) max = MAX(max, tree_height(child) + 1);
-	return max;
-}
-
-static int anchor_add(struct builder *b, const char *name, json_t *value, size_t first)
+static int anchor_add(struct builder *b, const char *name, json_t *value, const struct anchor *is)
 {
 	struct anchor *a = map_get_str(b->anchors, name);
 	int r;
@@ -155,10 +144,8 @@ static int anchor_add(struct builder *b, const char *name, json_t *value, size_t
 		}
 	}
 	json_decref(a->value);
+	*a = *is;
 	a->value = json_incref(value);
-	a->first = first;
-	a->count = b->doc.lines_count - first;
-	a->height = tree_height(value);
 	return 0;
 }
 
@@ -189,6 +176,7 @@ static json_t *build_alias(struct builder *b, const char *name, unsigned int lin
 		for (size_t i = 1; i < a->count; i++)
 			if (!line_push(b, b->doc.lines[a->first + i]))
 				return fail(b, -ENOMEM);
+		b->deepest = MAX(b->deepest, depth + a->height);
 		return json_incref(a->value);
 	}
 	return json_null();
@@ -324,7 +312,8 @@ static json_t *build_collection(struct builder *b, const yaml_event_t *ev, unsig
 static json_t *build_node(struct builder *b, const yaml_event_t *ev, unsigned int line,
 			  unsigned int depth)
 {
-	size_t first = b->doc.lines_count;
+	unsigned int deepest = b->deepest;
+	struct anchor a = {.first = b->doc.lines_count};
 	const char *anchor = NULL;
 	json_t *v;
 
@@ -335,6 +324,7 @@ static json_t *build_node(struct builder *b, const yaml_event_t *ev, unsigned in
 			return fail(b, -ENOMEM);
 		return skip_node(b, ev) ? json_null() : NULL;
 	}
+	b->deepest = depth;
 	if (ev->type == YAML_SCALAR_EVENT) {
 		anchor = (const char *)ev->data.scalar.anchor;
 		v = build_scalar(b, ev, line);
@@ -344,7 +334,10 @@ static json_t *build_node(struct builder *b, const yaml_event_t *ev, unsigned in
 				 : (const char *)ev->data.sequence_start.anchor;
 		v = build_collection(b, ev, line, depth);
 	}
-	if (v && anchor && anchor_add(b, anchor, v, first) < 0) {
+	a.count = b->doc.lines_count - a.first;
+	a.height = b->deepest - depth;
+	b->deepest = MAX(b->deepest, deepest);
+	if (v && anchor && anchor_add(b, anchor, v, &a) < 0) {
 		json_decref(v);
 		return fail(b, -ENOMEM);
 	}

@@ -11,7 +11,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
-#include "model/arena.h"
+#include "model/scratch.h"
 #include "model/index.h"
 #include "model/model.h"
 #include "net/addr.h"
@@ -39,8 +39,8 @@ struct entity {
 	enum entity_kind kind;
 	char *key; /* "namespace/name"; of ENTITY_OTHER "kind\nnamespace/name" */
 	struct object *object;
-	struct list dirty; /* in model.dirty[kind] */
-	bool was_reported; /* messages about it stand with the user */
+	struct list dirty;    /* in model.dirty[kind] */
+	uint64_t report_hash; /* of the messages about it that stand with the user; 0: none */
 };
 
 struct pod {
@@ -106,6 +106,14 @@ struct output {
 	char name[];
 };
 
+#define REPORTS_MAX 32 /* of one object */
+
+/** struct report - one message about the object being worked on. */
+struct report {
+	char field[256], message[256];
+	bool is_warning;
+};
+
 struct model {
 	const struct model_ops *ops;
 	void *arg;
@@ -114,6 +122,8 @@ struct model {
 	struct list dirty[ENTITY_KIND_MAX];
 	struct map *outputs[XDS_TYPE_MAX];
 	struct list unset;
+	struct report reports[REPORTS_MAX];
+	size_t reports_count;
 
 	struct index pods_by_namespace; /* "ns" */
 	struct index pods_by_node;      /* "node" */
@@ -160,8 +170,12 @@ _must_check_ int output_set(struct model *m, enum xds_type type, const char *nam
 void output_unset(struct model *m, enum xds_type type, const char *name);
 void output_sweep(struct model *m);
 void outputs_free(struct model *m);
-void report(struct model *m, struct entity *e, const char *field, bool is_warning, const char *fmt,
-	    ...) _printf_(5, 6);
+
+/* messages, report.c: begin, report what is amiss, commit */
+void report_begin(struct model *m);
+void report(struct model *m, const char *field, bool is_warning, const char *fmt, ...)
+	_printf_(4, 5);
+void report_commit(struct model *m, struct entity *e);
 void report_clear(struct model *m, struct entity *e);
 
 /* Per kind: take the object out of the indexes and mark what it touched; file it and mark what it

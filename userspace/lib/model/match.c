@@ -10,9 +10,9 @@ typedef Istio__Security__StringMatch string_match;
 typedef Istio__Security__ServiceAccountMatch account_match;
 
 /* "*" anything, "*x" ends so, "x*" begins so, else the whole word. */
-static string_match *string_match_new(const char *s, struct arena *a)
+static string_match *string_match_new(const char *s, struct scratch *a)
 {
-	string_match *m = arena_alloc(a, sizeof(*m));
+	string_match *m = scratch_alloc(a, sizeof(*m));
 	size_t n = strlen(s);
 
 	if (!m)
@@ -20,7 +20,7 @@ static string_match *string_match_new(const char *s, struct arena *a)
 	istio__security__string_match__init(m);
 	if (streq(s, "*")) {
 		m->match_type_case = ISTIO__SECURITY__STRING_MATCH__MATCH_TYPE_PRESENCE;
-		m->presence = arena_alloc(a, sizeof(*m->presence));
+		m->presence = scratch_alloc(a, sizeof(*m->presence));
 		if (m->presence)
 			google__protobuf__empty__init(m->presence);
 	} else if (s[0] == '*') {
@@ -28,7 +28,7 @@ static string_match *string_match_new(const char *s, struct arena *a)
 		m->suffix = (char *)s + 1;
 	} else if (s[n - 1] == '*') {
 		m->match_type_case = ISTIO__SECURITY__STRING_MATCH__MATCH_TYPE_PREFIX;
-		m->prefix = arena_format(a, "%.*s", (int)n - 1, s);
+		m->prefix = scratch_format(a, "%.*s", (int)n - 1, s);
 	} else {
 		m->match_type_case = ISTIO__SECURITY__STRING_MATCH__MATCH_TYPE_EXACT;
 		m->exact = (char *)s;
@@ -37,23 +37,23 @@ static string_match *string_match_new(const char *s, struct arena *a)
 }
 
 /* The texts of a list; the caller has them checked by the schema, what is no text is skipped. */
-static size_t strings_set(const json_t *list, string_match ***ret, struct arena *a)
+static size_t strings_set(const json_t *list, string_match ***ret, struct scratch *a)
 {
 	const json_t *one;
 	size_t i, n = 0;
 
 	if (json_array_size(list) == 0)
 		return 0;
-	*ret = arena_alloc(a, json_array_size(list) * sizeof(**ret));
+	*ret = scratch_alloc(a, json_array_size(list) * sizeof(**ret));
 	json_array_foreach(list, i, one) if (*ret && json_string_length(one) > 0)(*ret)[n++] =
 		string_match_new(json_string_value(one), a);
 	return n;
 }
 
-static Istio__Security__Address *address_new(const char *text, struct arena *a)
+static Istio__Security__Address *address_new(const char *text, struct scratch *a)
 {
-	Istio__Security__Address *m = arena_alloc(a, sizeof(*m));
-	uint8_t *bytes = arena_alloc(a, 16);
+	Istio__Security__Address *m = scratch_alloc(a, sizeof(*m));
+	uint8_t *bytes = scratch_alloc(a, 16);
 	struct cidr c;
 	bool is_v4;
 
@@ -70,14 +70,14 @@ static Istio__Security__Address *address_new(const char *text, struct arena *a)
 	return m;
 }
 
-static size_t addresses_set(const json_t *list, Istio__Security__Address ***ret, struct arena *a)
+static size_t addresses_set(const json_t *list, Istio__Security__Address ***ret, struct scratch *a)
 {
 	const json_t *one;
 	size_t i, n = 0;
 
 	if (json_array_size(list) == 0)
 		return 0;
-	*ret = arena_alloc(a, json_array_size(list) * sizeof(**ret));
+	*ret = scratch_alloc(a, json_array_size(list) * sizeof(**ret));
 	json_array_foreach(list, i, one)
 	{
 		Istio__Security__Address *m =
@@ -89,14 +89,14 @@ static size_t addresses_set(const json_t *list, Istio__Security__Address ***ret,
 	return n;
 }
 
-static size_t ports_set(const json_t *list, uint32_t **ret, struct arena *a)
+static size_t ports_set(const json_t *list, uint32_t **ret, struct scratch *a)
 {
 	const json_t *one;
 	size_t i, n = 0;
 
 	if (json_array_size(list) == 0)
 		return 0;
-	*ret = arena_alloc(a, json_array_size(list) * sizeof(**ret));
+	*ret = scratch_alloc(a, json_array_size(list) * sizeof(**ret));
 	json_array_foreach(list, i, one)
 	{
 		uint64_t port;
@@ -109,36 +109,36 @@ static size_t ports_set(const json_t *list, uint32_t **ret, struct arena *a)
 }
 
 /* "ns/account", or "account" of the policy's own namespace. */
-static account_match *account_new(const char *text, const char *ns, struct arena *a)
+static account_match *account_new(const char *text, const char *ns, struct scratch *a)
 {
-	account_match *m = arena_alloc(a, sizeof(*m));
+	account_match *m = scratch_alloc(a, sizeof(*m));
 	const char *slash = strchr(text, '/');
 
 	if (!m)
 		return NULL;
 	istio__security__service_account_match__init(m);
-	m->namespace_ = slash ? arena_format(a, "%.*s", (int)(slash - text), text) : (char *)ns;
+	m->namespace_ = slash ? scratch_format(a, "%.*s", (int)(slash - text), text) : (char *)ns;
 	m->serviceaccount = (char *)(slash ? slash + 1 : text);
 	return m;
 }
 
 static size_t accounts_set(const json_t *list, const char *ns, account_match ***ret,
-			   struct arena *a)
+			   struct scratch *a)
 {
 	const json_t *one;
 	size_t i, n = 0;
 
 	if (json_array_size(list) == 0)
 		return 0;
-	*ret = arena_alloc(a, json_array_size(list) * sizeof(**ret));
+	*ret = scratch_alloc(a, json_array_size(list) * sizeof(**ret));
 	json_array_foreach(list, i, one) if (*ret && json_is_string(one))(*ret)[n++] =
 		account_new(json_string_value(one), ns, a);
 	return n;
 }
 
-Istio__Security__Match *match_new(struct arena *a)
+Istio__Security__Match *match_new(struct scratch *a)
 {
-	Istio__Security__Match *m = arena_alloc(a, sizeof(*m));
+	Istio__Security__Match *m = scratch_alloc(a, sizeof(*m));
 
 	if (m)
 		istio__security__match__init(m);
@@ -158,7 +158,7 @@ static const json_t *get(const json_t *o, const char *key)
 	return json_object_get(o, key);
 }
 
-Istio__Security__Match *match_from_source(const json_t *source, const char *ns, struct arena *a)
+Istio__Security__Match *match_from_source(const json_t *source, const char *ns, struct scratch *a)
 {
 	Istio__Security__Match *m = match_new(a);
 
@@ -177,7 +177,7 @@ Istio__Security__Match *match_from_source(const json_t *source, const char *ns, 
 	return m;
 }
 
-Istio__Security__Match *match_from_operation(const json_t *operation, struct arena *a)
+Istio__Security__Match *match_from_operation(const json_t *operation, struct scratch *a)
 {
 	Istio__Security__Match *m = match_new(a);
 
@@ -204,7 +204,7 @@ bool match_condition_is_l4(const json_t *when)
 	return false;
 }
 
-Istio__Security__Match *match_from_condition(const json_t *when, const char *ns, struct arena *a)
+Istio__Security__Match *match_from_condition(const json_t *when, const char *ns, struct scratch *a)
 {
 	const json_t *yes = get(when, "values"), *no = get(when, "notValues");
 	const char *key = json_string_value(get(when, "key"));
@@ -251,13 +251,13 @@ const char *match_l7_field(const json_t *o)
 	return NULL;
 }
 
-Istio__Security__Match *match_no_identity(struct arena *a)
+Istio__Security__Match *match_no_identity(struct scratch *a)
 {
 	Istio__Security__Match *m = match_new(a);
 
 	if (!m)
 		return NULL;
-	m->not_principals = arena_alloc(a, sizeof(*m->not_principals));
+	m->not_principals = scratch_alloc(a, sizeof(*m->not_principals));
 	if (!m->not_principals)
 		return NULL;
 	m->not_principals[0] = string_match_new("*", a);
@@ -265,9 +265,9 @@ Istio__Security__Match *match_no_identity(struct arena *a)
 	return m;
 }
 
-Istio__Security__Clause *clause_new(Istio__Security__Match **matches, size_t n, struct arena *a)
+Istio__Security__Clause *clause_new(Istio__Security__Match **matches, size_t n, struct scratch *a)
 {
-	Istio__Security__Clause *c = arena_alloc(a, sizeof(*c));
+	Istio__Security__Clause *c = scratch_alloc(a, sizeof(*c));
 
 	if (!c)
 		return NULL;
@@ -277,9 +277,9 @@ Istio__Security__Clause *clause_new(Istio__Security__Match **matches, size_t n, 
 	return c;
 }
 
-Istio__Security__Clause *clause_new_single(Istio__Security__Match *match, struct arena *a)
+Istio__Security__Clause *clause_new_single(Istio__Security__Match *match, struct scratch *a)
 {
-	Istio__Security__Match **one = arena_alloc(a, sizeof(*one));
+	Istio__Security__Match **one = scratch_alloc(a, sizeof(*one));
 
 	if (!one || !match)
 		return NULL;
@@ -287,27 +287,27 @@ Istio__Security__Clause *clause_new_single(Istio__Security__Match *match, struct
 	return clause_new(one, 1, a);
 }
 
-Istio__Security__Rule *rule_new(size_t max, struct arena *a)
+Istio__Security__Rule *rule_new(size_t max, struct scratch *a)
 {
-	Istio__Security__Rule *r = arena_alloc(a, sizeof(*r));
+	Istio__Security__Rule *r = scratch_alloc(a, sizeof(*r));
 
 	if (!r)
 		return NULL;
 	istio__security__rule__init(r);
-	r->clauses = arena_alloc(a, (max + 1) * sizeof(*r->clauses));
+	r->clauses = scratch_alloc(a, (max + 1) * sizeof(*r->clauses));
 	return r->clauses ? r : NULL;
 }
 
 Istio__Security__Authorization *authorization_new(const char *ns, const char *name, size_t max,
-						  struct arena *a)
+						  struct scratch *a)
 {
-	Istio__Security__Authorization *z = arena_alloc(a, sizeof(*z));
+	Istio__Security__Authorization *z = scratch_alloc(a, sizeof(*z));
 
 	if (!z)
 		return NULL;
 	istio__security__authorization__init(z);
 	z->namespace_ = (char *)ns;
 	z->name = (char *)name;
-	z->rules = arena_alloc(a, (max + 1) * sizeof(*z->rules));
+	z->rules = scratch_alloc(a, (max + 1) * sizeof(*z->rules));
 	return z->rules ? z : NULL;
 }

@@ -210,10 +210,13 @@ static int flush_kind(struct model *m, enum entity_kind kind)
 {
 	while (!list_is_empty(&m->dirty[kind])) {
 		struct entity *e = list_entry(m->dirty[kind].next, struct entity, dirty);
-		int r = entity_flush(m, e);
+		int r;
 
+		report_begin(m);
+		r = entity_flush(m, e);
 		if (r < 0)
 			return r;
+		report_commit(m, e);
 		list_del(&e->dirty);
 	}
 	return 0;

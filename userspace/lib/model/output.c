@@ -2,8 +2,6 @@
 /* output - what was emitted last, by name, so that only what differs is emitted; and messages about
  * objects. */
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,36 +93,4 @@ void outputs_free(struct model *m)
 			free(it.value);
 		m->outputs[type] = map_free(m->outputs[type]);
 	}
-}
-
-void report_clear(struct model *m, struct entity *e)
-{
-	if (e->was_reported)
-		m->ops->on_error_cleared(m->arg, e->object->kind, e->object->namespace_,
-					 e->object->name);
-	e->was_reported = false;
-}
-
-void report(struct model *m, struct entity *e, const char *field, bool is_warning, const char *fmt,
-	    ...)
-{
-	const struct object *o = e->object;
-	char message[512];
-	struct source_error err = {
-		.file = o->file,
-		.line = object_line(o, field),
-		.kind = o->kind,
-		.namespace_ = o->namespace_,
-		.name = o->name,
-		.field = field,
-		.message = message,
-		.is_warning = is_warning,
-	};
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(message, sizeof(message), fmt, ap);
-	va_end(ap);
-	e->was_reported = true;
-	m->ops->on_error(m->arg, &err);
 }

@@ -19,7 +19,7 @@ static bool has_addr(const service_msg *msg, const uint8_t *bytes, size_t n)
 }
 
 /* "None", "" and what is no address add nothing. */
-static int add_vip(service_msg *msg, const json_t *text, struct arena *a)
+static int add_vip(service_msg *msg, const json_t *text, struct scratch *a)
 {
 	Istio__Workload__NetworkAddress *vip;
 	struct cv_addr addr;
@@ -28,8 +28,8 @@ static int add_vip(service_msg *msg, const json_t *text, struct arena *a)
 	if (!json_is_string(text) || cv_addr_parse(json_string_value(text), &addr) < 0 ||
 	    cv_addr_is_any(&addr) || cv_addr_is_loopback(&addr))
 		return 0;
-	bytes = arena_alloc(a, 16);
-	vip = arena_alloc(a, sizeof(*vip));
+	bytes = scratch_alloc(a, 16);
+	vip = scratch_alloc(a, sizeof(*vip));
 	if (!bytes || !vip)
 		return -ENOMEM;
 	istio__workload__network_address__init(vip);
@@ -40,7 +40,7 @@ static int add_vip(service_msg *msg, const json_t *text, struct arena *a)
 	return 0;
 }
 
-static int add_vips(service_msg *msg, const struct object *o, struct arena *a)
+static int add_vips(service_msg *msg, const struct object *o, struct scratch *a)
 {
 	const json_t *ips = object_value(o, "spec.clusterIPs"),
 		     *external = object_value(o, "spec.externalIPs");
@@ -49,7 +49,7 @@ static int add_vips(service_msg *msg, const struct object *o, struct arena *a)
 		n = json_array_size(ips) + json_array_size(external) + json_array_size(ingress) + 1;
 	int r;
 
-	msg->addresses = arena_alloc(a, n * sizeof(*msg->addresses));
+	msg->addresses = scratch_alloc(a, n * sizeof(*msg->addresses));
 	if (!msg->addresses)
 		return -ENOMEM;
 	r = add_vip(msg, object_value(o, "spec.clusterIP"), a);
@@ -114,9 +114,9 @@ static void routing_preference(load_balancing_msg *lb, const struct object *o)
 		prefer(lb, ISTIO__WORKLOAD__LOAD_BALANCING__MODE__FAILOVER, near, 5);
 }
 
-static int set_load_balancing(service_msg *msg, const struct object *o, struct arena *a)
+static int set_load_balancing(service_msg *msg, const struct object *o, struct scratch *a)
 {
-	load_balancing_msg *lb = arena_alloc(a, sizeof(*lb));
+	load_balancing_msg *lb = scratch_alloc(a, sizeof(*lb));
 
 	if (!lb)
 		return -ENOMEM;
@@ -131,7 +131,7 @@ static int set_load_balancing(service_msg *msg, const struct object *o, struct a
 }
 
 static int service_fill(const struct model *m, const struct service *s, service_msg *msg,
-			struct arena *a)
+			struct scratch *a)
 {
 	const struct object *o = s->e.object;
 	const char *exported = object_annotation(o, "networking.istio.io/exportTo");
@@ -140,7 +140,8 @@ static int service_fill(const struct model *m, const struct service *s, service_
 
 	msg->name = (char *)o->name;
 	msg->namespace_ = (char *)o->namespace_;
-	msg->hostname = arena_format(a, "%s.%s.svc.%s", o->name, o->namespace_, m->cluster_domain);
+	msg->hostname =
+		scratch_format(a, "%s.%s.svc.%s", o->name, o->namespace_, m->cluster_domain);
 	msg->canonical = true;
 	msg->ip_families = ip_families(o);
 	if (exported && streq(exported, "."))
@@ -160,10 +161,10 @@ static int service_fill(const struct model *m, const struct service *s, service_
 }
 
 const ProtobufCMessage *pack_service(const struct model *m, const struct service *s,
-				     struct arena *a)
+				     struct scratch *a)
 {
-	Istio__Workload__Address *address = arena_alloc(a, sizeof(*address));
-	service_msg *msg = arena_alloc(a, sizeof(*msg));
+	Istio__Workload__Address *address = scratch_alloc(a, sizeof(*address));
+	service_msg *msg = scratch_alloc(a, sizeof(*msg));
 
 	if (!address || !msg)
 		return NULL;

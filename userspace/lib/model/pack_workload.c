@@ -17,19 +17,20 @@ typedef Istio__Workload__WorkloadService workload_service_msg;
 struct gather {
 	const struct model *m;
 	const struct pod *pod;
-	struct arena *a;
+	struct scratch *a;
 	workload_msg *msg;
 	size_t cap;
 	int r;
 };
 
-static int add_addresses(workload_msg *msg, const struct cv_addr *addrs, size_t n, struct arena *a)
+static int add_addresses(workload_msg *msg, const struct cv_addr *addrs, size_t n,
+			 struct scratch *a)
 {
-	msg->addresses = arena_alloc(a, n * sizeof(*msg->addresses) + 1);
+	msg->addresses = scratch_alloc(a, n * sizeof(*msg->addresses) + 1);
 	if (!msg->addresses)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
-		uint8_t *bytes = arena_alloc(a, 16);
+		uint8_t *bytes = scratch_alloc(a, 16);
 
 		if (!bytes)
 			return -ENOMEM;
@@ -47,7 +48,7 @@ static int services_reserve(struct gather *g)
 	if (g->msg->n_services < g->cap)
 		return 0;
 	g->cap = g->cap ? g->cap * 2 : 8;
-	grown = arena_alloc(g->a, g->cap * sizeof(*grown));
+	grown = scratch_alloc(g->a, g->cap * sizeof(*grown));
 	if (!grown)
 		return -ENOMEM;
 	if (g->msg->n_services)
@@ -59,8 +60,8 @@ static int services_reserve(struct gather *g)
 static int services_add(struct gather *g, const struct service *s, const struct port_list *ports)
 {
 	const struct object *o = s->e.object;
-	workload_service_msg *msg = arena_alloc(g->a, sizeof(*msg));
-	Istio__Workload__PortList *list = arena_alloc(g->a, sizeof(*list));
+	workload_service_msg *msg = scratch_alloc(g->a, sizeof(*msg));
+	Istio__Workload__PortList *list = scratch_alloc(g->a, sizeof(*list));
 
 	if (!msg || !list || services_reserve(g) < 0)
 		return -ENOMEM;
@@ -68,8 +69,8 @@ static int services_add(struct gather *g, const struct service *s, const struct 
 	istio__workload__port_list__init(list);
 	list->ports = ports->ports;
 	list->n_ports = ports->count;
-	msg->key = arena_format(g->a, "%s/%s.%s.svc.%s", o->namespace_, o->name, o->namespace_,
-				g->m->cluster_domain);
+	msg->key = scratch_format(g->a, "%s/%s.%s.svc.%s", o->namespace_, o->name, o->namespace_,
+				  g->m->cluster_domain);
 	msg->value = list;
 	if (!msg->key)
 		return -ENOMEM;
@@ -128,7 +129,7 @@ static int service_compare(const void *a, const void *b)
 }
 
 static int add_services(const struct model *m, const struct pod *p, workload_msg *msg,
-			struct arena *a)
+			struct scratch *a)
 {
 	struct gather g = {.m = m, .pod = p, .a = a, .msg = msg};
 	char key[MODEL_KEY_MAX];
@@ -167,7 +168,7 @@ static size_t cron_job_length(const char *job)
 	return n >= 8 && n <= 10 && dash[1 + n] == '\0' ? (size_t)(dash - job) : 0;
 }
 
-static void workload_owner(const struct object *pod, workload_msg *msg, struct arena *a)
+static void workload_owner(const struct object *pod, workload_msg *msg, struct scratch *a)
 {
 	const json_t *owner = controller_of(pod);
 	const char *kind = json_string_value(json_object_get(owner, "kind"));
@@ -184,14 +185,14 @@ static void workload_owner(const struct object *pod, workload_msg *msg, struct a
 	if (streq(kind, "ReplicaSet") && hash && n > hash_len + 1 && str_has_suffix(name, hash) &&
 	    name[n - hash_len - 1] == '-') {
 		msg->workload_type = ISTIO__WORKLOAD__WORKLOAD_TYPE__DEPLOYMENT;
-		msg->workload_name = arena_format(a, "%.*s", (int)(n - hash_len - 1), name);
+		msg->workload_name = scratch_format(a, "%.*s", (int)(n - hash_len - 1), name);
 	}
 	if (!streq(kind, "Job"))
 		return;
 	msg->workload_type = ISTIO__WORKLOAD__WORKLOAD_TYPE__JOB;
 	if (cron_job_length(name)) {
 		msg->workload_type = ISTIO__WORKLOAD__WORKLOAD_TYPE__CRONJOB;
-		msg->workload_name = arena_format(a, "%.*s", (int)cron_job_length(name), name);
+		msg->workload_name = scratch_format(a, "%.*s", (int)cron_job_length(name), name);
 	}
 }
 
@@ -232,14 +233,15 @@ static char *label_or_empty(const struct object *o, const char *key, const char 
 	return s ? (char *)s : (char *)protobuf_c_empty_string;
 }
 
-static int set_locality(const struct model *m, const char *node, workload_msg *msg, struct arena *a)
+static int set_locality(const struct model *m, const char *node, workload_msg *msg,
+			struct scratch *a)
 {
 	const struct entity *e = node ? entity_find(m, ENTITY_NODE, "", node) : NULL;
 	Istio__Workload__Locality *l;
 
 	if (!e)
 		return 0;
-	l = arena_alloc(a, sizeof(*l));
+	l = scratch_alloc(a, sizeof(*l));
 	if (!l)
 		return -ENOMEM;
 	istio__workload__locality__init(l);
@@ -269,13 +271,14 @@ static void tunnel_of(const struct model *m, const struct object *pod, workload_
 		msg->tunnel_protocol = ISTIO__WORKLOAD__TUNNEL_PROTOCOL__HBONE;
 }
 
-static int pod_fill(const struct model *m, const struct pod *p, workload_msg *msg, struct arena *a)
+static int pod_fill(const struct model *m, const struct pod *p, workload_msg *msg,
+		    struct scratch *a)
 {
 	const struct object *o = p->e.object;
 	const char *node = object_string(o, "spec.nodeName");
 	int r;
 
-	msg->uid = arena_format(a, "%s//Pod/%s/%s", m->cluster_id, o->namespace_, o->name);
+	msg->uid = scratch_format(a, "%s//Pod/%s/%s", m->cluster_id, o->namespace_, o->name);
 	msg->name = (char *)o->name;
 	msg->namespace_ = (char *)o->namespace_;
 	msg->cluster_id = m->cluster_id;
@@ -304,10 +307,10 @@ static int pod_fill(const struct model *m, const struct pod *p, workload_msg *ms
 	return r < 0 ? r : a->error;
 }
 
-static workload_msg *workload_new(struct arena *a, const ProtobufCMessage **ret)
+static workload_msg *workload_new(struct scratch *a, const ProtobufCMessage **ret)
 {
-	Istio__Workload__Address *address = arena_alloc(a, sizeof(*address));
-	workload_msg *msg = arena_alloc(a, sizeof(*msg));
+	Istio__Workload__Address *address = scratch_alloc(a, sizeof(*address));
+	workload_msg *msg = scratch_alloc(a, sizeof(*msg));
 
 	if (!address || !msg)
 		return NULL;
@@ -321,7 +324,7 @@ static workload_msg *workload_new(struct arena *a, const ProtobufCMessage **ret)
 
 int pod_flush(struct model *m, struct pod *p)
 {
-	_cleanup_(arena_resetp) struct arena a = {0};
+	_cleanup_(scratch_resetp) struct scratch a = {0};
 	const ProtobufCMessage *packed;
 	workload_msg *msg;
 	int r;
@@ -336,7 +339,7 @@ int pod_flush(struct model *m, struct pod *p)
 }
 
 const ProtobufCMessage *pack_endpoint(const struct model *m, const struct slice *s,
-				      const struct endpoint *e, const char *uid, struct arena *a)
+				      const struct endpoint *e, const char *uid, struct scratch *a)
 {
 	const struct service *service = slice_service(m, s);
 	struct gather g = {.m = m, .a = a};

@@ -201,7 +201,7 @@ int peer_link(struct model *m, struct peer *p)
 }
 
 static Istio__Security__Authorization *deny_new(const char *ns, const char *name, size_t clauses,
-						struct arena *a)
+						struct scratch *a)
 {
 	Istio__Security__Authorization *z = authorization_new(ns, name, 1, a);
 
@@ -216,7 +216,7 @@ static Istio__Security__Authorization *deny_new(const char *ns, const char *name
 
 int static_strict_flush(struct model *m)
 {
-	_cleanup_(arena_resetp) struct arena a = {0};
+	_cleanup_(scratch_resetp) struct scratch a = {0};
 	Istio__Security__Authorization *z = deny_new(m->root_namespace, STATIC_STRICT, 1, &a);
 	char name[MODEL_KEY_MAX];
 
@@ -240,10 +240,10 @@ static int port_compare(const void *a, const void *b)
 /* STRICT but for some ports: no identity AND none of these ports. Permissive but for some: no
  * identity, to these ports. */
 static int exceptions_pack(const struct peer *p, bool is_strict, Istio__Security__Rule *rule,
-			   struct arena *a)
+			   struct scratch *a)
 {
 	Istio__Security__Match *plain = match_no_identity(a), *other = match_new(a);
-	uint32_t *ports = arena_alloc(a, exceptions_max(p) * sizeof(*ports) + 1);
+	uint32_t *ports = scratch_alloc(a, exceptions_max(p) * sizeof(*ports) + 1);
 	size_t n;
 
 	if (!plain || !other || !ports)
@@ -272,29 +272,26 @@ static void peer_report(struct model *m, struct peer *p)
 	const struct object *o = p->e.object;
 
 	if (is_ignored(m, p))
-		report(m, &p->e, "spec.selector", true,
+		report(m, "spec.selector", true,
 		       "a policy with a selector has no effect in the root namespace");
 	else if (o->is_invalid)
-		report(m, &p->e, "spec", false,
-		       "not understood: STRICT holds in its scope until it is");
+		report(m, "spec", false, "not understood: STRICT holds in its scope until it is");
 	else if (!p->selector && oldest_wide(m, o->namespace_) != p)
-		report(m, &p->e, "metadata.name", true, "%s/%s is older and counts instead",
-		       o->namespace_, oldest_wide(m, o->namespace_)->e.object->name);
+		report(m, "metadata.name", true, "%s/%s is older and counts instead", o->namespace_,
+		       oldest_wide(m, o->namespace_)->e.object->name);
 	if (p->selector && !is_ignored(m, p) &&
 	    !selector_pods(m, o->namespace_, p->selector, any_pod, NULL))
-		report(m, &p->e, "spec.selector", true, "matches no pod in namespace %s",
-		       o->namespace_);
+		report(m, "spec.selector", true, "matches no pod in namespace %s", o->namespace_);
 }
 
 int peer_flush(struct model *m, struct peer *p)
 {
-	_cleanup_(arena_resetp) struct arena a = {0};
+	_cleanup_(scratch_resetp) struct scratch a = {0};
 	char key[MODEL_KEY_MAX], name[MODEL_KEY_MAX];
 	Istio__Security__Authorization *z;
 	bool is_strict;
 	int r;
 
-	report_clear(m, &p->e);
 	peer_report(m, p);
 	converted_name(p, key);
 	output_unset(m, XDS_AUTHORIZATION, key);
@@ -326,7 +323,7 @@ static void on_candidate(void *arg, void *owner)
 		s->best = p;
 }
 
-char *pod_peer_policy(const struct model *m, const struct pod *pod, struct arena *a)
+char *pod_peer_policy(const struct model *m, const struct pod *pod, struct scratch *a)
 {
 	const char *ns = pod->e.object->namespace_;
 	struct search s = {.labels = object_labels(pod->e.object)};
@@ -335,6 +332,6 @@ char *pod_peer_policy(const struct model *m, const struct pod *pod, struct arena
 	selector_candidates(&m->peers_by_label, ns, s.labels, on_candidate, &s);
 	is_strict = s.best ? workload_is_strict(m, s.best) : namespace_is_strict(m, ns);
 	if (s.best && has_exceptions(s.best, is_strict))
-		return arena_format(a, "%s/" CONVERTED_PEER "%s", ns, s.best->e.object->name);
-	return is_strict ? arena_format(a, "%s/%s", m->root_namespace, STATIC_STRICT) : NULL;
+		return scratch_format(a, "%s/" CONVERTED_PEER "%s", ns, s.best->e.object->name);
+	return is_strict ? scratch_format(a, "%s/%s", m->root_namespace, STATIC_STRICT) : NULL;
 }

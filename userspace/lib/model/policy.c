@@ -14,7 +14,7 @@
 struct conversion {
 	struct model *m;
 	struct policy *p;
-	struct arena *a;
+	struct scratch *a;
 	bool is_deny;
 	size_t rule_index;
 	bool has_l7; /* the rule at hand names something of layer 7 */
@@ -85,7 +85,7 @@ static void report_l7(struct conversion *c, const char *list, size_t i, const ch
 	c->has_l7 = true;
 	(void)snprintf(path, sizeof(path), "spec.rules[%zu].%s[%zu]%s%s", c->rule_index, list, i,
 		       member, field);
-	report(c->m, &c->p->e, path, true, "layer 7 is seen by waypoints only: %s",
+	report(c->m, path, true, "layer 7 is seen by waypoints only: %s",
 	       c->is_deny ? "left out, the rule denies more than it says"
 			  : "the rule allows nothing");
 }
@@ -120,7 +120,7 @@ static int convert_list(struct conversion *c, const json_t *rule, const char *li
 {
 	const json_t *all = json_object_get(rule, list), *one;
 	Istio__Security__Match **matches =
-		arena_alloc(c->a, (json_array_size(all) + 1) * sizeof(*matches));
+		scratch_alloc(c->a, (json_array_size(all) + 1) * sizeof(*matches));
 	size_t i, n = 0;
 
 	if (!matches)
@@ -228,7 +228,7 @@ static int convert_rules(struct conversion *c, Istio__Security__Authorization *z
 }
 
 /* What cannot be understood denies: one rule without clauses matches everything. */
-static int deny_all(Istio__Security__Authorization *z, struct arena *a)
+static int deny_all(Istio__Security__Authorization *z, struct scratch *a)
 {
 	z->action = ISTIO__SECURITY__ACTION__DENY;
 	z->rules[0] = rule_new(0, a);
@@ -266,27 +266,25 @@ static void policy_report(struct model *m, struct policy *p)
 	const char *action = object_string(o, "spec.action");
 
 	if (o->is_invalid)
-		report(m, &p->e, "spec", false,
+		report(m, "spec", false,
 		       "not understood: it denies everything in its scope until it is");
 	else if (!is_sent(o) && action && (streq(action, "CUSTOM") || streq(action, "AUDIT")))
-		report(m, &p->e, "spec.action", true, "%s is not enforced by ztunnels", action);
+		report(m, "spec.action", true, "%s is not enforced by ztunnels", action);
 	else if (!is_sent(o))
-		report(m, &p->e, "spec", true,
-		       "targetRefs are for waypoints: not enforced by ztunnels");
+		report(m, "spec", true, "targetRefs are for waypoints: not enforced by ztunnels");
 	if (is_sent(o) && p->selector &&
 	    !selector_pods_scope(m, o->namespace_, p->selector, any_pod, NULL))
-		report(m, &p->e, "spec.selector", true, "matches no pod");
+		report(m, "spec.selector", true, "matches no pod");
 }
 
 int policy_flush(struct model *m, struct policy *p)
 {
-	_cleanup_(arena_resetp) struct arena a = {0};
+	_cleanup_(scratch_resetp) struct scratch a = {0};
 	const struct object *o = p->e.object;
 	struct conversion c = {.m = m, .p = p, .a = &a};
 	Istio__Security__Authorization *z;
 	int r;
 
-	report_clear(m, &p->e);
 	policy_report(m, p);
 	if (!is_sent(o))
 		return 0;
@@ -303,7 +301,7 @@ int policy_flush(struct model *m, struct policy *p)
 /** struct names - the policies of a pod in the making. */
 struct names {
 	const struct pod *pod;
-	struct arena *a;
+	struct scratch *a;
 	char **names;
 	size_t count, cap;
 };
@@ -312,7 +310,7 @@ static void names_add(struct names *n, char *name)
 {
 	if (n->count == n->cap) {
 		size_t cap = n->cap ? n->cap * 2 : 8;
-		char **grown = arena_alloc(n->a, cap * sizeof(*grown));
+		char **grown = scratch_alloc(n->a, cap * sizeof(*grown));
 
 		if (!grown)
 			return;
@@ -338,7 +336,7 @@ static int name_compare(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-int pod_policies(const struct model *m, const struct pod *p, struct arena *a, char ***ret,
+int pod_policies(const struct model *m, const struct pod *p, struct scratch *a, char ***ret,
 		 size_t *ret_count)
 {
 	struct names n = {.pod = p, .a = a};

@@ -45,17 +45,17 @@ static Istio__Workload__Port__AppProtocol app_protocol(const json_t *port)
 	return ISTIO__WORKLOAD__PORT__APP_PROTOCOL__UNKNOWN;
 }
 
-static int list_init_for(struct arena *a, const json_t *ports, struct port_list *ret)
+static int list_init_for(struct scratch *a, const json_t *ports, struct port_list *ret)
 {
 	ret->count = 0;
-	ret->ports = arena_alloc(a, (json_array_size(ports) + 1) * sizeof(*ret->ports));
+	ret->ports = scratch_alloc(a, (json_array_size(ports) + 1) * sizeof(*ret->ports));
 	return ret->ports ? 0 : -ENOMEM;
 }
 
-static int list_add_port(struct arena *a, struct port_list *list, const json_t *service_port,
+static int list_add_port(struct scratch *a, struct port_list *list, const json_t *service_port,
 			 uint32_t target)
 {
-	Istio__Workload__Port *p = arena_alloc(a, sizeof(*p));
+	Istio__Workload__Port *p = scratch_alloc(a, sizeof(*p));
 
 	if (!p)
 		return -ENOMEM;
@@ -105,7 +105,7 @@ static uint32_t target_of(const json_t *service_port, const struct object *pod)
 	return port ? port : named_port(object_value(pod, "spec.initContainers"), name);
 }
 
-int pack_service_ports(const struct object *service, struct arena *a, struct port_list *ret)
+int pack_service_ports(const struct object *service, struct scratch *a, struct port_list *ret)
 {
 	const json_t *ports = object_value(service, "spec.ports"), *port;
 	size_t i;
@@ -117,7 +117,7 @@ int pack_service_ports(const struct object *service, struct arena *a, struct por
 	return r;
 }
 
-int pack_pod_ports(const struct object *service, const struct object *pod, struct arena *a,
+int pack_pod_ports(const struct object *service, const struct object *pod, struct scratch *a,
 		   struct port_list *ret)
 {
 	const json_t *ports = object_value(service, "spec.ports"), *port;
@@ -152,7 +152,7 @@ static uint32_t slice_port(const json_t *ports, const json_t *service_port)
 	return 0;
 }
 
-int pack_slice_ports(const struct object *service, const struct object *slice, struct arena *a,
+int pack_slice_ports(const struct object *service, const struct object *slice, struct scratch *a,
 		     struct port_list *ret)
 {
 	const json_t *ports = object_value(service, "spec.ports"), *port;

@@ -111,20 +111,18 @@ static void service_report(struct model *m, struct service *s)
 
 	if (json_object_size(selector) > 0 && !service_is_external(o) &&
 	    !selector_pods(m, o->namespace_, selector, any_pod, NULL))
-		report(m, &s->e, "spec.selector", true, "matches no pod in namespace %s",
-		       o->namespace_);
+		report(m, "spec.selector", true, "matches no pod in namespace %s", o->namespace_);
 	if (object_label(o, "istio.io/use-waypoint"))
-		report(m, &s->e, "metadata.labels[istio.io/use-waypoint]", true,
+		report(m, "metadata.labels[istio.io/use-waypoint]", true,
 		       "waypoints are not served yet: only policies of layer 4 apply");
 }
 
 int service_flush(struct model *m, struct service *s)
 {
-	_cleanup_(arena_resetp) struct arena a = {0};
+	_cleanup_(scratch_resetp) struct scratch a = {0};
 	char name[MODEL_KEY_MAX];
 	const ProtobufCMessage *msg;
 
-	report_clear(m, &s->e);
 	service_report(m, s);
 	/* The names of external services are DNS's to answer. */
 	if (service_is_external(s->e.object))
@@ -257,7 +255,7 @@ int slice_link(struct model *m, struct slice *s)
 
 static int slice_output_add(struct model *m, struct slice *s, const struct endpoint *e)
 {
-	_cleanup_(arena_resetp) struct arena a = {0};
+	_cleanup_(scratch_resetp) struct scratch a = {0};
 	const ProtobufCMessage *msg;
 	struct slice_output *o;
 	char addr[CV_ADDR_STRLEN], name[MODEL_KEY_MAX];
@@ -297,13 +295,12 @@ int slice_flush(struct model *m, struct slice *s)
 	bool wants_not_ready;
 	int r;
 
-	report_clear(m, &s->e);
 	slice_outputs_unset(m, s);
 	if (!object_label(s->e.object, SERVICE_NAME_LABEL))
-		report(m, &s->e, "metadata.labels", true,
+		report(m, "metadata.labels", true,
 		       "without label " SERVICE_NAME_LABEL " it serves nothing");
 	if (type && streq(type, "FQDN"))
-		report(m, &s->e, "addressType", true, "FQDN endpoints are not served");
+		report(m, "addressType", true, "FQDN endpoints are not served");
 	if (!service || service_is_external(service->e.object))
 		return 0;
 	wants_not_ready =

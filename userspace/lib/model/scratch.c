@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "model/arena.h"
+#include "model/scratch.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-struct arena_block {
-	struct arena_block *next;
+struct scratch_block {
+	struct scratch_block *next;
 	_Alignas(max_align_t) unsigned char bytes[];
 };
 
-void *arena_alloc(struct arena *a, size_t n)
+void *scratch_alloc(struct scratch *a, size_t n)
 {
-	struct arena_block *b = calloc(1, sizeof(*b) + n);
+	struct scratch_block *b = calloc(1, sizeof(*b) + n);
 
 	if (!b) {
 		a->error = -ENOMEM;
@@ -24,7 +24,7 @@ void *arena_alloc(struct arena *a, size_t n)
 	return b->bytes;
 }
 
-char *arena_format(struct arena *a, const char *fmt, ...)
+char *scratch_format(struct scratch *a, const char *fmt, ...)
 {
 	va_list ap, again;
 	char *s = NULL;
@@ -34,7 +34,7 @@ char *arena_format(struct arena *a, const char *fmt, ...)
 	va_copy(again, ap);
 	n = vsnprintf(NULL, 0, fmt, ap);
 	if (n >= 0)
-		s = arena_alloc(a, (size_t)n + 1);
+		s = scratch_alloc(a, (size_t)n + 1);
 	if (s)
 		(void)vsnprintf(s, (size_t)n + 1, fmt, again);
 	va_end(again);
@@ -42,10 +42,10 @@ char *arena_format(struct arena *a, const char *fmt, ...)
 	return s;
 }
 
-void arena_reset(struct arena *a)
+void scratch_reset(struct scratch *a)
 {
 	while (a->blocks) {
-		struct arena_block *b = a->blocks;
+		struct scratch_block *b = a->blocks;
 
 		a->blocks = b->next;
 		free(b);

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* policy, match - AuthorizationPolicies as Istio's control plane converts them; what cannot be
+ * understood denies. */
+#include "tests/unit/model/show.h"
+
+static const struct {
+	const char *spec, *want;
+} cases[] = {
+	{"{}", "ALLOW ns:"},
+	{"{rules: [{}]}", "ALLOW ns: any"},
+	{"{action: DENY, rules: [{}]}", "DENY ns: any"},
+	{"{rules: [{from: [{source: {principals: [td/ns/a/sa/b]}}]}]}",
+	 "ALLOW ns: id=td/ns/a/sa/b"},
+	{"{rules: [{from: [{source: {principals: ['*', '*/sa/b', 'td/*']}}]}]}",
+	 "ALLOW ns: id=* id$/sa/b id^td/"},
+	{"{rules: [{from: [{source: {notPrincipals: [x], namespaces: [a], notNamespaces: "
+	 "[b*]}}]}]}",
+	 "ALLOW ns: ns=a !ns^b !id=x"},
+	{"{rules: [{from: [{source: {ipBlocks: [10.0.0.0/8, 10.1.1.1], notIpBlocks: ['fd00::/64', "
+	 "'::/0']}}]}]}",
+	 "ALLOW ns: src=10.0.0.0/8 src=10.1.1.1/32 !src=fd00::/64 !src=::/0"},
+	{"{rules: [{from: [{source: {namespaces: [a]}}, {source: {namespaces: [b]}}]}]}",
+	 "ALLOW ns: ns=a + ns=b"},
+	{"{rules: [{from: [{source: {namespaces: [a]}}]}, {from: [{source: {namespaces: [b]}}]}]}",
+	 "ALLOW ns: ns=a | ns=b"},
+	{"{rules: [{from: [{source: {namespaces: [a]}}], to: [{operation: {ports: ['80', '81'], "
+	 "notPorts: ['82']}}]}]}",
+	 "ALLOW ns: port=80 port=81 !port=82 & ns=a"},
+	{"{rules: [{from: [{source: {serviceAccounts: [me, other/you]}}]}]}",
+	 "ALLOW ns: sa=demo/me sa=other/you"},
+	{"{rules: [{from: [{source: {notServiceAccounts: [me]}}]}]}", "ALLOW ns: !sa=demo/me"},
+	{"{rules: [{when: [{key: source.ip, values: [10.0.0.1], notValues: [10.0.0.2]}]}]}",
+	 "ALLOW ns: src=10.0.0.1/32 !src=10.0.0.2/32"},
+	{"{rules: [{when: [{key: source.namespace, values: [a]}, {key: source.principal, "
+	 "notValues: ['*']}]}]}",
+	 "ALLOW ns: ns=a & !id=*"},
+	{"{rules: [{when: [{key: destination.ip, values: [10.0.0.0/8]}, {key: destination.port, "
+	 "values: ['80']}]}]}",
+	 "ALLOW ns: dst=10.0.0.0/8 & port=80"},
+	{"{rules: [{when: [{key: source.serviceAccount, values: [a/b]}]}]}", "ALLOW ns: sa=a/b"},
+	{"{selector: {matchLabels: {app: a}}, rules: [{}]}", "ALLOW selector: any"},
+	{"{selector: {}, rules: [{}]}", "ALLOW selector: any"},
+	/* layer 7 opens nothing ... */
+	{"{rules: [{to: [{operation: {methods: [GET]}}]}]}", "ALLOW ns:"},
+	{"{rules: [{to: [{operation: {methods: [GET], ports: ['80']}}]}]}", "ALLOW ns:"},
+	{"{rules: [{from: [{source: {namespaces: [a], requestPrincipals: ['*']}}]}, {from: "
+	 "[{source: {namespaces: [b]}}]}]}",
+	 "ALLOW ns: ns=b"},
+	{"{rules: [{from: [{source: {namespaces: [a]}}], when: [{key: 'request.headers[x]', "
+	 "values: [y]}]}]}",
+	 "ALLOW ns:"},
+	/* ... and in a DENY leaves the rest, which denies more */
+	{"{action: DENY, rules: [{from: [{source: {namespaces: [a]}}], to: [{operation: {methods: "
+	 "[GET]}}]}]}",
+	 "DENY ns: ns=a"},
+	{"{action: DENY, rules: [{to: [{operation: {methods: [GET], ports: ['80']}}]}]}",
+	 "DENY ns: port=80"},
+	{"{action: DENY, rules: [{from: [{source: {namespaces: [a]}}], when: [{key: remote.ip, "
+	 "values: [10.0.0.1]}]}]}",
+	 "DENY ns: ns=a"},
+	{"{action: DENY, rules: [{from: [{source: {namespaces: [a]}}], to: [{operation: {paths: "
+	 "[/x]}}, {operation: "
+	 "{ports: ['80']}}]}]}",
+	 "DENY ns: ns=a"},
+	{"{action: DENY, rules: [{to: [{operation: {paths: [/x]}}, {operation: {ports: "
+	 "['80']}}]}]}",
+	 "DENY ns: port=80"},
+	{"{action: DENY, rules: [{to: [{operation: {methods: [GET]}}]}]}", "DENY ns:"},
+	{"{action: DENY, rules: [{to: [{operation: {hosts: [x]}}]}, {from: [{source: {namespaces: "
+	 "[a]}}]}]}",
+	 "DENY ns: ns=a"},
+};
+
+static void conversion(void **state)
+{
+	struct fixture *f = *state;
+	char yaml[1024];
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const char *got;
+
+		(void)snprintf(yaml, sizeof(yaml), POLICY("demo", "p", "%s"), cases[i].spec);
+		(void)put(f, yaml);
+		got = show(authorization(f, "demo/p"));
+		if (strcmp(got, cases[i].want) != 0)
+			fail_msg("case %zu: wanted \"%s\", got \"%s\"", i, cases[i].want, got);
+	}
+}
+
+static void scope_comes_from_namespace_and_selector(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, POLICY("istio-system", "p", "{action: DENY, rules: [{}]}"));
+	assert_string_equal(show(authorization(f, "istio-system/p")), "DENY global: any");
+	(void)put(f, POLICY("istio-system", "p",
+			    "{selector: {matchLabels: {a: b}}, action: DENY, rules: [{}]}"));
+	assert_string_equal(show(authorization(f, "istio-system/p")), "DENY selector: any");
+}
+
+static void dry_run_is_carried(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f,
+		  "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: "
+		  "p, namespace: demo, "
+		  "annotations: {istio.io/dry-run: 'true'}}\nspec: {action: DENY, rules: [{}]}\n");
+	assert_true(authorization(f, "demo/p")->dry_run);
+}
+
+static void workloads_name_the_policies_that_select_them(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, POD("demo", "p", "{app: a, v: '1'}", "{}", "{podIP: 10.0.0.1}")
+			     POD("demo", "q", "{app: b}", "{}", "{podIP: 10.0.0.2}")
+				     POD("other", "r", "{app: a}", "{}", "{podIP: 10.0.0.3}"));
+	assert_string_equal(put(f, POLICY("demo", "one", "{selector: {matchLabels: {app: a}}}")),
+			    "+demo/one\n+Kubernetes//Pod/demo/p\n");
+	(void)put(f, POLICY("demo", "two", "{selector: {matchLabels: {app: a, v: '1'}}}")
+			     POLICY("demo", "three", "{selector: {matchLabels: {app: a, v: '2'}}}")
+				     POLICY("demo", "wide", "{}")
+					     POLICY("istio-system", "root",
+						    "{selector: {matchLabels: {app: a}}}"));
+	assert_string_equal(names_of(f, "demo/p"), "demo/one demo/two istio-system/root");
+	assert_string_equal(names_of(f, "demo/q"), "");
+	assert_string_equal(names_of(f, "other/r"), "istio-system/root");
+	(void)drop(f, "AuthorizationPolicy", "demo", "three");
+	/* a label moves a pod under a policy */
+	assert_string_equal(put(f, POD("demo", "q", "{app: a}", "{}", "{podIP: 10.0.0.2}")),
+			    "+Kubernetes//Pod/demo/q\n");
+	assert_string_equal(names_of(f, "demo/q"), "demo/one istio-system/root");
+	/* the workloads let go of it before it goes */
+	(void)drop(f, "AuthorizationPolicy", "demo", "one");
+	assert_non_null(strstr(f->text, "+Kubernetes//Pod/demo/p\n"));
+	assert_true(strstr(f->text, "-demo/one") > strstr(f->text, "+Kubernetes//Pod/demo/q"));
+}
+
+static void what_ztunnels_do_not_know_is_not_sent_but_told(void **state)
+{
+	static const struct {
+		const char *spec, *warning;
+	} unsent[] = {
+		{"{action: AUDIT, rules: [{}]}", "spec.action: AUDIT is not enforced"},
+		{"{action: CUSTOM, provider: {name: x}, rules: [{}]}",
+		 "spec.action: CUSTOM is not enforced"},
+		{"{targetRefs: [{kind: Gateway, name: w}], rules: [{}]}",
+		 "spec: targetRefs are for waypoints"},
+	};
+	struct fixture *f = *state;
+	char yaml[512];
+
+	for (size_t i = 0; i < ARRAY_SIZE(unsent); i++) {
+		(void)snprintf(yaml, sizeof(yaml), POLICY("demo", "p", "%s"), unsent[i].spec);
+		(void)put(f, yaml);
+		assert_null(authorization(f, "demo/p"));
+		assert_non_null(strstr(f->text, unsent[i].warning));
+	}
+}
+
+static void layer_7_is_told_with_its_line(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: "
+		     "{name: p, namespace: demo}\nspec:\n"
+		     "  rules:\n  - to:\n    - operation:\n        ports: ['80']\n        methods: "
+		     "[GET]\n");
+	assert_non_null(strstr(f->text, "warning f.yaml:9: AuthorizationPolicy demo/p: "
+					"spec.rules[0].to[0].operation.methods: "));
+	(void)put(f, POLICY("demo", "p", "{rules: [{}]}"));
+	assert_string_equal(f->text, "+demo/p\ncleared AuthorizationPolicy demo/p\n");
+}
+
+static void what_cannot_be_understood_denies_all_of_its_scope(void **state)
+{
+	static const struct {
+		const char *spec, *want;
+	} broken[] = {
+		{"{rulez: []}", "DENY ns: any"},
+		{"{action: deny, rules: [{}]}", "DENY ns: any"},
+		{"[]", "DENY ns: any"},
+		{"{selector: {matchLabels: {app: a}}, rulez: []}", "DENY selector: any"},
+		{"{selector: {matchLabels: {app: 1}}, rules: []}", "DENY ns: any"},
+		{"{selector: {matchLabels: {}}, rulez: []}", "DENY ns: any"},
+		{"{selector: {matchExpressions: []}, rules: []}", "DENY ns: any"},
+		{"{selector: x}", "DENY ns: any"},
+		{"{rules: 7}", "DENY ns: any"},
+		{"{rules: [{to: [{operation: {ports: [80]}}]}]}", "DENY ns: any"},
+		{"{action: DENY}", "DENY ns: any"},
+	};
+	struct fixture *f = *state;
+	char yaml[512];
+
+	for (size_t i = 0; i < ARRAY_SIZE(broken); i++) {
+		const char *got;
+
+		(void)snprintf(yaml, sizeof(yaml), POLICY("demo", "p", "%s"), broken[i].spec);
+		(void)put_broken(f, yaml);
+		got = show(authorization(f, "demo/p"));
+		if (strcmp(got, broken[i].want) != 0)
+			fail_msg("case %zu: got \"%s\"", i, got);
+		if (i == 0)
+			assert_non_null(strstr(f->text, "error f.yaml:4: AuthorizationPolicy "
+							"demo/p: spec: not understood"));
+	}
+	(void)put_broken(f, POLICY("istio-system", "p", "{rulez: []}"));
+	assert_string_equal(show(authorization(f, "istio-system/p")), "DENY global: any");
+	(void)put(f, POLICY("demo", "p", "{}"));
+	assert_string_equal(show(authorization(f, "demo/p")), "ALLOW ns:");
+}
+
+static void a_selector_that_matches_nothing_is_told(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, POLICY("demo", "p", "{selector: {matchLabels: {app: a}}}"));
+	assert_non_null(
+		strstr(f->text, "AuthorizationPolicy demo/p: spec.selector: matches no pod"));
+	(void)put(f, POD("demo", "a", "{app: a}", "{}", "{podIP: 10.0.0.1}"));
+	assert_non_null(strstr(f->text, "cleared AuthorizationPolicy demo/p"));
+	assert_null(strstr(f->text, "warning"));
+	(void)put(f, POLICY("istio-system", "p", "{selector: {matchLabels: {app: a}}}"));
+	assert_null(strstr(f->text, "warning"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(conversion),
+		T(scope_comes_from_namespace_and_selector),
+		T(dry_run_is_carried),
+		T(workloads_name_the_policies_that_select_them),
+		T(what_ztunnels_do_not_know_is_not_sent_but_told),
+		T(layer_7_is_told_with_its_line),
+		T(what_cannot_be_understood_denies_all_of_its_scope),
+		T(a_selector_that_matches_nothing_is_told),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

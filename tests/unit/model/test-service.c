@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* service, ports, pack_service - VIPs, ports and presets; endpoints by selector or by slices; only
+ * what changed. */
+#include "tests/unit/model/fixture.h"
+
+#define WEB "demo/web.demo.svc.cluster.local"
+
+/* "80>8080 443>8443" of the service @key on a workload; NULL when it does not serve it. */
+static const char *ports_of(const Istio__Workload__Workload *w, const char *key)
+{
+	static char text[256];
+
+	text[0] = '\0';
+	for (size_t i = 0; i < w->n_services; i++) {
+		const Istio__Workload__PortList *list = w->services[i]->value;
+
+		if (strcmp(w->services[i]->key, key) != 0)
+			continue;
+		for (size_t j = 0; j < list->n_ports; j++)
+			(void)sprintf(text + strlen(text), "%s%u>%u", j ? " " : "",
+				      list->ports[j]->service_port, list->ports[j]->target_port);
+		return text;
+	}
+	return NULL;
+}
+
+static void carries_what_istio_would_send(void **state)
+{
+	struct fixture *f = *state;
+	Istio__Workload__Service *s;
+
+	(void)put(f,
+		  "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: demo}\nspec:\n"
+		  "  clusterIP: 10.96.0.1\n  clusterIPs: [10.96.0.1, 'fd00:96::1']\n  ipFamilies: "
+		  "[IPv4, IPv6]\n"
+		  "  externalIPs: [192.0.2.1]\n"
+		  "  ports: [{name: http-web, port: 80, targetPort: 8080}, {name: https, port: "
+		  "443, targetPort: tls},\n"
+		  "    {name: db, port: 5432}, {name: dns, port: 53, protocol: UDP}, {name: g, "
+		  "port: 9, appProtocol: grpc}]\n"
+		  "status: {loadBalancer: {ingress: [{ip: 198.51.100.1}, {ip: 198.51.100.2, "
+		  "ipMode: Proxy}, {hostname: x}]}}\n");
+	s = service(f, WEB);
+	assert_non_null(s);
+	assert_string_equal(s->name, "web");
+	assert_string_equal(s->namespace_, "demo");
+	assert_string_equal(s->hostname, "web.demo.svc.cluster.local");
+	assert_int_equal(s->n_addresses, 4);
+	assert_memory_equal(s->addresses[0]->address.data, "\x0a\x60\x00\x01", 4);
+	assert_int_equal(s->addresses[1]->address.len, 16);
+	assert_int_equal(s->addresses[0]->prefix_case,
+			 ISTIO__WORKLOAD__NETWORK_ADDRESS__PREFIX__NOT_SET);
+	assert_int_equal(s->n_ports, 4);
+	assert_int_equal(s->ports[0]->target_port, 8080);
+	assert_int_equal(s->ports[0]->app_protocol, ISTIO__WORKLOAD__PORT__APP_PROTOCOL__HTTP11);
+	assert_int_equal(s->ports[1]->target_port, 0);
+	assert_int_equal(s->ports[1]->app_protocol, ISTIO__WORKLOAD__PORT__APP_PROTOCOL__TLS);
+	assert_int_equal(s->ports[2]->target_port, 5432);
+	assert_int_equal(s->ports[2]->app_protocol, ISTIO__WORKLOAD__PORT__APP_PROTOCOL__UNKNOWN);
+	assert_int_equal(s->ports[3]->app_protocol, ISTIO__WORKLOAD__PORT__APP_PROTOCOL__GRPC);
+	assert_int_equal(s->ip_families, ISTIO__WORKLOAD__IPFAMILIES__DUAL);
+	assert_true(s->canonical);
+	assert_null(s->load_balancing);
+	assert_int_equal(s->visibility, ISTIO__WORKLOAD__VISIBILITY__PUBLIC);
+}
+
+static void headless_and_external_services(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, SERVICE("demo", "web", "{clusterIP: None, ports: [{port: 80}]}"));
+	assert_int_equal(service(f, WEB)->n_addresses, 0);
+	assert_string_equal(
+		put(f, SERVICE("demo", "web", "{type: ExternalName, externalName: x.example}")),
+		"-" WEB "\n");
+}
+
+static void presets_of_load_balancing(void **state)
+{
+	static const struct {
+		const char *field;
+		int mode, count, last;
+	} cases[] = {
+		{"internalTrafficPolicy: Local", ISTIO__WORKLOAD__LOAD_BALANCING__MODE__STRICT, 1,
+		 ISTIO__WORKLOAD__LOAD_BALANCING__SCOPE__NODE},
+		{"trafficDistribution: PreferClose",
+		 ISTIO__WORKLOAD__LOAD_BALANCING__MODE__FAILOVER, 3,
+		 ISTIO__WORKLOAD__LOAD_BALANCING__SCOPE__ZONE},
+		{"trafficDistribution: PreferSameNode",
+		 ISTIO__WORKLOAD__LOAD_BALANCING__MODE__FAILOVER, 5,
+		 ISTIO__WORKLOAD__LOAD_BALANCING__SCOPE__NODE},
+	};
+	struct fixture *f = *state;
+	char yaml[512];
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const Istio__Workload__LoadBalancing *lb;
+
+		(void)snprintf(yaml, sizeof(yaml),
+			       SERVICE("demo", "web", "{ports: [{port: 80}], %s}"), cases[i].field);
+		(void)put(f, yaml);
+		lb = service(f, WEB)->load_balancing;
+		assert_int_equal(lb->mode, cases[i].mode);
+		assert_int_equal(lb->n_routing_preference, cases[i].count);
+		assert_int_equal(lb->routing_preference[cases[i].count - 1], cases[i].last);
+	}
+	(void)put(f,
+		  SERVICE("demo", "web", "{ports: [{port: 80}], publishNotReadyAddresses: true}"));
+	assert_int_equal(service(f, WEB)->load_balancing->health_policy,
+			 ISTIO__WORKLOAD__LOAD_BALANCING__HEALTH_POLICY__ALLOW_ALL);
+}
+
+#define WEB_POD(name, ip)                                                                          \
+	POD("demo", name, "{app: web, v: '1'}",                                                    \
+	    "{containers: [{name: c, ports: [{name: tls, containerPort: 8443}]}]}",                \
+	    "{podIP: " ip "}")
+#define WEB_SERVICE                                                                                \
+	SERVICE("demo", "web",                                                                     \
+		"{selector: {app: web}, ports: [{name: a, port: 80, targetPort: 8080}, {name: b, " \
+		"port: 443, targetPort: tls}]}")
+
+static void a_selector_makes_endpoints_of_pods(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, WEB_POD("p", "10.0.0.1")
+			     POD("other", "p", "{app: web}", "{}", "{podIP: 10.0.0.2}")
+				     POD("demo", "q", "{app: db}", "{}", "{podIP: 10.0.0.3}"));
+	assert_string_equal(put(f, WEB_SERVICE), "+" WEB "\n+Kubernetes//Pod/demo/p\n");
+	assert_string_equal(ports_of(workload(f, "demo/p"), WEB), "80>8080 443>8443");
+	assert_null(ports_of(workload(f, "demo/q"), WEB));
+	/* a pod without that named port serves the other one */
+	(void)put(f, POD("demo", "q", "{app: web}", "{}", "{podIP: 10.0.0.3}"));
+	assert_string_equal(ports_of(workload(f, "demo/q"), WEB), "80>8080");
+	assert_string_equal(put(f, SERVICE("demo", "web",
+					   "{selector: {app: web, v: '1'}, ports: [{port: 80}]}")),
+			    "+" WEB "\n+Kubernetes//Pod/demo/p\n+Kubernetes//Pod/demo/q\n");
+	assert_null(ports_of(workload(f, "demo/q"), WEB));
+	assert_string_equal(drop(f, "Service", "demo", "web"),
+			    "+Kubernetes//Pod/demo/p\n-" WEB "\n");
+}
+
+static void an_empty_selector_selects_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, WEB_POD("p", "10.0.0.1") SERVICE("demo", "web", "{ports: [{port: 80}]}"));
+	assert_int_equal(workload(f, "demo/p")->n_services, 0);
+	(void)put(f, SERVICE("demo", "web", "{selector: {}, ports: [{port: 80}]}"));
+	assert_int_equal(workload(f, "demo/p")->n_services, 0);
+}
+
+static void slices_decide_where_there_are_any(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, WEB_POD("p", "10.0.0.1") WEB_POD("q", "10.0.0.2") WEB_SERVICE);
+	assert_string_equal(
+		put(f,
+		    SLICE("demo", "web-1", "web",
+			  "endpoints: [{addresses: [10.0.0.1], targetRef: {kind: Pod, name: p}}]\n"
+			  "ports: [{name: a, port: 9000}]")),
+		"+Kubernetes//Pod/demo/p\n+Kubernetes//Pod/demo/q\n");
+	assert_string_equal(ports_of(workload(f, "demo/p"), WEB), "80>9000");
+	assert_null(ports_of(workload(f, "demo/q"), WEB));
+	/* a pod that is not ready leaves, unless the service wants those too */
+	(void)put(f, SLICE("demo", "web-1", "web",
+			   "endpoints: [{addresses: [10.0.0.1], targetRef: {kind: Pod, name: p}, "
+			   "conditions: {ready: false}}]\n"
+			   "ports: [{name: a, port: 9000}]"));
+	assert_null(ports_of(workload(f, "demo/p"), WEB));
+	(void)drop(f, "EndpointSlice", "demo", "web-1");
+	assert_string_equal(ports_of(workload(f, "demo/p"), WEB), "80>8080 443>8443");
+	assert_string_equal(ports_of(workload(f, "demo/q"), WEB), "80>8080 443>8443");
+}
+
+#define MANUAL "Kubernetes/discovery.k8s.io/EndpointSlice/demo/ext/192.0.2.7"
+#define EXT    "demo/ext.demo.svc.cluster.local"
+
+static void an_address_that_no_pod_has_is_a_workload_without_identity(void **state)
+{
+	struct fixture *f = *state;
+	Istio__Workload__Address *a;
+
+	(void)put(f, SERVICE("demo", "ext", "{ports: [{port: 80}]}"));
+	assert_string_equal(
+		put(f, SLICE("demo", "ext", "ext",
+			     "endpoints: [{addresses: [192.0.2.7]}]\nports: [{port: 8080}]")),
+		"+" MANUAL "\n");
+	a = fixture_get(f, XDS_ADDRESS, MANUAL, &istio__workload__address__descriptor);
+	assert_int_equal(a->workload->network_mode, ISTIO__WORKLOAD__NETWORK_MODE__HOST_NETWORK);
+	assert_int_equal(a->workload->tunnel_protocol, ISTIO__WORKLOAD__TUNNEL_PROTOCOL__NONE);
+	assert_string_equal(a->workload->service_account, "");
+	assert_string_equal(ports_of(a->workload, EXT), "80>8080");
+	/* the service goes, and with it what it gave */
+	assert_string_equal(drop(f, "Service", "demo", "ext"), "-" EXT "\n-" MANUAL "\n");
+	assert_string_equal(put(f, SERVICE("demo", "ext", "{ports: [{port: 80}]}")),
+			    "+" EXT "\n+" MANUAL "\n");
+	assert_string_equal(drop(f, "EndpointSlice", "demo", "ext"), "-" MANUAL "\n");
+}
+
+static void an_address_that_a_pod_has_is_that_pod(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, SERVICE("demo", "ext", "{ports: [{port: 80}]}")
+			     SLICE("demo", "ext", "ext",
+				   "endpoints: [{addresses: [192.0.2.7]}]\nports: [{port: 8080}]"));
+	/* else an enrolled pod would be reached in plaintext under its other name */
+	assert_string_equal(put(f, POD("demo", "p", "{}", "{}", "{podIP: 192.0.2.7}")),
+			    "+Kubernetes//Pod/demo/p\n-" MANUAL "\n");
+	assert_string_equal(ports_of(workload(f, "demo/p"), EXT), "80>8080");
+	assert_string_equal(drop(f, "Pod", "demo", "p"), "+" MANUAL "\n-Kubernetes//Pod/demo/p\n");
+}
+
+static void a_selector_that_matches_nothing_is_told(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_non_null(
+		strstr(put(f, WEB_SERVICE), "warning f.yaml:4: Service demo/web: spec.selector: "
+					    "matches no pod in namespace demo"));
+	assert_non_null(strstr(put(f, WEB_POD("p", "10.0.0.1")), "cleared Service demo/web\n"));
+	assert_null(strstr(f->text, "warning"));
+	assert_non_null(strstr(drop(f, "Pod", "demo", "p"), "warning"));
+	assert_non_null(strstr(drop(f, "Service", "demo", "web"), "cleared Service demo/web\n"));
+}
+
+static void a_service_hidden_from_others(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: demo, "
+		     "annotations: "
+		     "{networking.istio.io/exportTo: .}}\nspec: {ports: [{port: 80}]}\n");
+	assert_int_equal(service(f, WEB)->visibility, ISTIO__WORKLOAD__VISIBILITY__NAMESPACE);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(carries_what_istio_would_send),
+		T(headless_and_external_services),
+		T(presets_of_load_balancing),
+		T(a_selector_makes_endpoints_of_pods),
+		T(an_empty_selector_selects_nothing),
+		T(slices_decide_where_there_are_any),
+		T(an_address_that_no_pod_has_is_a_workload_without_identity),
+		T(an_address_that_a_pod_has_is_that_pod),
+		T(a_selector_that_matches_nothing_is_told),
+		T(a_service_hidden_from_others),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pod, pack_workload - a Pod becomes the workload that Istio's control plane would send. */
+#include "tests/unit/model/fixture.h"
+
+static void carries_what_istio_would_send(void **state)
+{
+	struct fixture *f = *state;
+	Istio__Workload__Workload *w;
+
+	(void)put(f,
+		  NS("demo",
+		     "{istio-injection: enabled}") "apiVersion: v1\nkind: Node\nmetadata: {name: "
+						   "n1, labels: {topology.kubernetes.io/region: r, "
+						   "topology.kubernetes.io/zone: z, "
+						   "topology.istio.io/subzone: s}}\n---\n"
+						   "apiVersion: v1\nkind: Pod\nmetadata:\n  name: "
+						   "web-5f-x\n  namespace: demo\n"
+						   "  labels: {app: web, version: v2, "
+						   "pod-template-hash: 5f}\n"
+						   "  ownerReferences: [{kind: ReplicaSet, name: "
+						   "web-5f, controller: true}]\n"
+						   "spec: {nodeName: n1, serviceAccountName: "
+						   "sa-web}\n"
+						   "status: {podIP: 10.0.0.1, podIPs: [{ip: "
+						   "10.0.0.1}, {ip: 'fd00::1'}]}\n");
+	w = workload(f, "demo/web-5f-x");
+	assert_non_null(w);
+	assert_string_equal(w->uid, "Kubernetes//Pod/demo/web-5f-x");
+	assert_string_equal(w->name, "web-5f-x");
+	assert_string_equal(w->namespace_, "demo");
+	assert_int_equal(w->n_addresses, 2);
+	assert_int_equal(w->addresses[0].len, 4);
+	assert_memory_equal(w->addresses[0].data, "\x0a\x00\x00\x01", 4);
+	assert_int_equal(w->addresses[1].len, 16);
+	assert_string_equal(w->network, "");
+	assert_int_equal(w->tunnel_protocol, ISTIO__WORKLOAD__TUNNEL_PROTOCOL__HBONE);
+	assert_string_equal(w->trust_domain, "");
+	assert_string_equal(w->service_account, "sa-web");
+	assert_string_equal(w->node, "n1");
+	assert_string_equal(w->canonical_name, "web");
+	assert_string_equal(w->canonical_revision, "v2");
+	assert_int_equal(w->workload_type, ISTIO__WORKLOAD__WORKLOAD_TYPE__DEPLOYMENT);
+	assert_string_equal(w->workload_name, "web");
+	assert_int_equal(w->status, ISTIO__WORKLOAD__WORKLOAD_STATUS__HEALTHY);
+	assert_string_equal(w->cluster_id, "Kubernetes");
+	assert_string_equal(w->locality->region, "r");
+	assert_string_equal(w->locality->zone, "z");
+	assert_string_equal(w->locality->subzone, "s");
+	assert_int_equal(w->network_mode, ISTIO__WORKLOAD__NETWORK_MODE__STANDARD);
+	assert_null(w->capacity);
+	assert_null(w->waypoint);
+}
+
+static void fills_in_what_a_bare_pod_lacks(void **state)
+{
+	struct fixture *f = *state;
+	Istio__Workload__Workload *w;
+
+	(void)put(f, POD("demo", "p", "{}", "{}", "{podIP: 10.0.0.1}"));
+	w = workload(f, "demo/p");
+	assert_int_equal(w->tunnel_protocol, ISTIO__WORKLOAD__TUNNEL_PROTOCOL__NONE);
+	assert_string_equal(w->service_account, "default");
+	assert_string_equal(w->workload_name, "p");
+	assert_int_equal(w->workload_type, ISTIO__WORKLOAD__WORKLOAD_TYPE__POD);
+	assert_string_equal(w->canonical_name, "p");
+	assert_string_equal(w->canonical_revision, "latest");
+	assert_null(w->locality);
+	assert_int_equal(w->n_services, 0);
+}
+
+static void knows_jobs_and_cron_jobs(void **state)
+{
+	static const struct {
+		const char *owner, *name;
+		int type;
+	} cases[] = {
+		{"{kind: Job, name: back-up, controller: true}", "back-up",
+		 ISTIO__WORKLOAD__WORKLOAD_TYPE__JOB},
+		{"{kind: Job, name: back-up-28123456, controller: true}", "back-up",
+		 ISTIO__WORKLOAD__WORKLOAD_TYPE__CRONJOB},
+		{"{kind: Job, name: back-up-281, controller: true}", "back-up-281",
+		 ISTIO__WORKLOAD__WORKLOAD_TYPE__JOB},
+		{"{kind: StatefulSet, name: db, controller: true}", "db",
+		 ISTIO__WORKLOAD__WORKLOAD_TYPE__POD},
+		{"{kind: ReplicaSet, name: other-77}", "other-77",
+		 ISTIO__WORKLOAD__WORKLOAD_TYPE__POD},
+		{"{kind: Deployment, name: web}", "web",
+		 ISTIO__WORKLOAD__WORKLOAD_TYPE__DEPLOYMENT},
+	};
+	struct fixture *f = *state;
+	char yaml[512];
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const Istio__Workload__Workload *w;
+
+		(void)snprintf(yaml, sizeof(yaml),
+			       "apiVersion: v1\nkind: Pod\nmetadata: {name: p, labels: "
+			       "{pod-template-hash: '55'}, "
+			       "ownerReferences: [%s]}\nstatus: {podIP: 10.0.0.1}\n",
+			       cases[i].owner);
+		(void)put(f, yaml);
+		w = workload(f, "default/p");
+		assert_string_equal(w->workload_name, cases[i].name);
+		assert_int_equal(w->workload_type, cases[i].type);
+	}
+}
+
+static void readiness_comes_from_the_conditions(void **state)
+{
+	static const struct {
+		const char *yaml;
+		bool is_healthy;
+	} cases[] = {
+		{POD("d", "p", "{}", "{}",
+		     "{podIP: 10.0.0.1, conditions: [{type: Ready, status: 'True'}]}"),
+		 true},
+		{POD("d", "p", "{}", "{}",
+		     "{podIP: 10.0.0.1, conditions: [{type: Ready, status: 'False'}]}"),
+		 false},
+		{POD("d", "p", "{}", "{}",
+		     "{podIP: 10.0.0.1, conditions: [{type: Initialized, status: 'False'}]}"),
+		 true},
+		{"apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: d, deletionTimestamp: "
+		 "'2026-11-21T00:00:00Z'}\n"
+		 "status: {podIP: 10.0.0.1}\n",
+		 false},
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		(void)put(f, cases[i].yaml);
+		assert_int_equal(workload(f, "d/p")->status ==
+					 ISTIO__WORKLOAD__WORKLOAD_STATUS__HEALTHY,
+				 cases[i].is_healthy);
+	}
+}
+
+static void pods_without_address_or_past_their_end_are_not_sent(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_string_equal(put(f, POD("d", "p", "{}", "{}", "{}")), "");
+	assert_string_equal(put(f, POD("d", "p", "{}", "{}", "{podIP: 10.0.0.1}")),
+			    "+Kubernetes//Pod/d/p\n");
+	assert_string_equal(
+		put(f, POD("d", "p", "{}", "{}", "{podIP: 10.0.0.1, phase: Succeeded}")),
+		"-Kubernetes//Pod/d/p\n");
+	assert_string_equal(put(f, POD("d", "p", "{}", "{}", "{podIP: 10.0.0.1, phase: Running}")),
+			    "+Kubernetes//Pod/d/p\n");
+	assert_string_equal(drop(f, "Pod", "d", "p"), "-Kubernetes//Pod/d/p\n");
+	assert_string_equal(drop(f, "Pod", "d", "p"), "");
+}
+
+static void host_network_pods_say_so(void **state)
+{
+	struct fixture *f = *state;
+	const Istio__Workload__Workload *w;
+
+	(void)put(f, NS("d", "{istio-injection: enabled}")
+			     POD("d", "p", "{}", "{hostNetwork: true}", "{podIP: 192.168.0.1}"));
+	w = workload(f, "d/p");
+	assert_int_equal(w->network_mode, ISTIO__WORKLOAD__NETWORK_MODE__HOST_NETWORK);
+	assert_int_equal(w->tunnel_protocol, ISTIO__WORKLOAD__TUNNEL_PROTOCOL__NONE);
+}
+
+static void loopback_and_doubled_addresses_are_left_out(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, POD("d", "p", "{}", "{}",
+			 "{podIP: 127.0.0.1, podIPs: [{ip: 10.0.0.1}, {ip: '::ffff:10.0.0.1'}, "
+			 "{ip: '::'}]}"));
+	assert_int_equal(workload(f, "d/p")->n_addresses, 1);
+}
+
+static void a_label_on_the_namespace_enrols_its_pods_alone(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, NS("a", "{}") NS("b", "{}") POD("a", "p", "{}", "{}", "{podIP: 10.0.0.1}")
+			     POD("b", "q", "{}", "{}", "{podIP: 10.0.0.2}"));
+	assert_string_equal(put(f, NS("a", "{istio-injection: enabled}")),
+			    "+Kubernetes//Pod/a/p\n");
+	assert_int_equal(workload(f, "a/p")->tunnel_protocol,
+			 ISTIO__WORKLOAD__TUNNEL_PROTOCOL__HBONE);
+	assert_string_equal(put(f, NS("a", "{istio-injection: enabled, other: x}")), "");
+	assert_string_equal(drop(f, "Namespace", "", "a"), "+Kubernetes//Pod/a/p\n");
+}
+
+static void a_change_of_the_node_reaches_its_pods(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, POD("d", "p", "{}", "{nodeName: n1}", "{podIP: 10.0.0.1}")
+			     POD("d", "q", "{}", "{nodeName: n2}", "{podIP: 10.0.0.2}"));
+	assert_string_equal(put(f, "apiVersion: v1\nkind: Node\nmetadata: {name: n1, labels: "
+				   "{topology.kubernetes.io/zone: z}}\n"),
+			    "+Kubernetes//Pod/d/p\n");
+	assert_string_equal(put(f, "apiVersion: v1\nkind: Node\nmetadata: {name: n1, labels: "
+				   "{topology.kubernetes.io/zone: z, a: b}}\n"),
+			    "");
+	assert_string_equal(drop(f, "Node", "", "n1"), "+Kubernetes//Pod/d/p\n");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(carries_what_istio_would_send),
+		T(fills_in_what_a_bare_pod_lacks),
+		T(knows_jobs_and_cron_jobs),
+		T(readiness_comes_from_the_conditions),
+		T(pods_without_address_or_past_their_end_are_not_sent),
+		T(host_network_pods_say_so),
+		T(loopback_and_doubled_addresses_are_left_out),
+		T(a_label_on_the_namespace_enrols_its_pods_alone),
+		T(a_change_of_the_node_reaches_its_pods),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -428,15 +428,16 @@ void pods_need(struct pods *p, const struct zds_sockets *need)
 	struct enrolment *e = by_cookie(p, need->netns_cookie);
 	struct zds_sockets reply = *need;
 	int fds[ZDS_MAX_FDS], r = -ENOENT;
+	uint32_t count;
 
 	if (e)
 		r = enrolment_dial(e, (enum cv_socket_kind)need->kind,
 				   (enum zds_family)need->family, need->count, fds);
 	reply.h.type = ZDS_SOCKETS;
 	reply.error = r < 0 ? (uint32_t)-r : 0;
-	reply.count = r < 0 ? 0 : need->count;
-	(void)zds_send(p->config.zds, &reply.h, sizeof(reply), fds, reply.count);
-	for (uint32_t i = 0; i < reply.count; i++)
+	reply.count = count = r < 0 ? 0 : need->count;
+	(void)zds_send(p->config.zds, &reply.h, sizeof(reply), fds, count);
+	for (uint32_t i = 0; i < count; i++)
 		close_fd(fds[i]);
 }
 

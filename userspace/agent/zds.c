@@ -109,40 +109,34 @@ static void conn_close(struct conn *c)
 	loop_task_queue(c->zds->loop, &c->free_task);
 }
 
-static int message_new(const void *bytes, size_t len, const int *fds, size_t fd_count,
-		       struct message **ret)
+/* Return: NULL when there is no memory or no descriptor left. */
+static struct message *message_new(const void *bytes, size_t len, const int *fds, size_t fd_count)
 {
 	struct message *m = calloc(1, sizeof(*m) + len);
 
 	if (!m)
-		return -ENOMEM;
+		return NULL;
 	memcpy(m->bytes, bytes, len);
 	m->len = len;
 	for (size_t i = 0; i < fd_count; i++) {
 		int fd = fcntl(fds[i], F_DUPFD_CLOEXEC, 0);
 
-		if (fd < 0) {
-			int r = -errno;
-
-			message_free(m);
-			return r;
-		}
+		if (fd < 0)
+			return message_free(m);
 		m->fds[m->fd_count++] = fd;
 	}
-	*ret = m;
-	return 0;
+	return m;
 }
 
 static int conn_queue(struct conn *c, const void *msg, size_t len, const int *fds, size_t fd_count)
 {
-	struct message *m = NULL;
-	int r;
+	struct message *m;
 
 	if (c->queued >= QUEUE_MAX)
 		return -ENOBUFS;
-	r = message_new(msg, len, fds, fd_count, &m);
-	if (r < 0)
-		return r;
+	m = message_new(msg, len, fds, fd_count);
+	if (!m)
+		return -ENOMEM;
 	list_add_tail(&c->queue, &m->link);
 	c->queued++;
 	return loop_set(&c->watch, EPOLLIN | EPOLLOUT);

@@ -50,26 +50,28 @@ static int set_option(int fd, int level, int option, int value)
 static int socket_wildcard(int type, int *ret_family)
 {
 	int fd = socket(AF_INET6, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int r;
 
-	if (fd >= 0) {
-		if (set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0) < 0) {
-			close_fd(fd);
-			return -errno;
-		}
-		*ret_family = AF_INET6;
-		return fd;
-	}
-	if (errno != EAFNOSUPPORT)
+	if (fd < 0 && errno != EAFNOSUPPORT)
 		return -errno;
-	fd = socket(AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	*ret_family = AF_INET;
-	return fd < 0 ? -errno : fd;
+	if (fd < 0) {
+		*ret_family = AF_INET;
+		fd = socket(AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		return fd < 0 ? -errno : fd;
+	}
+	*ret_family = AF_INET6;
+	r = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0);
+	if (r < 0) {
+		close_fd(fd);
+		return r;
+	}
+	return fd;
 }
 
 static int listener_tcp(const struct sockets_marker *m, int *ret_fd, uint16_t *ret_port)
 {
 	_cleanup_(close_fdp) int fd = -EBADF;
-	int family, r;
+	int family = AF_INET, r;
 
 	fd = socket_wildcard(SOCK_STREAM, &family);
 	if (fd < 0)
@@ -89,7 +91,7 @@ static int listener_tcp(const struct sockets_marker *m, int *ret_fd, uint16_t *r
 static int listener_udp(const struct sockets_marker *m, int *ret_fd, uint16_t *ret_port)
 {
 	_cleanup_(close_fdp) int fd = -EBADF;
-	int family, r;
+	int family = AF_INET, r;
 
 	fd = socket_wildcard(SOCK_DGRAM, &family);
 	if (fd < 0)

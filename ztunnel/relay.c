@@ -104,11 +104,12 @@ static ssize_t send_app(struct relay *r, const struct iovec *iov, int n_iov, siz
 
 static void flush_pending(struct relay *r)
 {
-	struct iovec iov = {buf_head(&r->pending), buf_len(&r->pending)};
+	struct iovec iov = {.iov_len = buf_len(&r->pending)};
 	ssize_t n;
 
 	if (iov.iov_len == 0)
 		return;
+	iov.iov_base = buf_head(&r->pending);
 	n = send_app(r, &iov, 1, iov.iov_len);
 	if (n < 0) {
 		break_app(r);

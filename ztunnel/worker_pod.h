@@ -31,3 +31,18 @@ struct worker_pod {
 	struct stock stocks[STOCK_KINDS][STOCK_FAMILIES];
 	struct loop_timer leave; /* replaced or released: gone when it fires */
 };
+
+/** accept_ready() - on_event of every listener. */
+void accept_ready(struct loop_fd *watch, uint32_t events);
+
+/** worker_pod_find() - Return: NULL when it is not served. */
+struct worker_pod *worker_pod_find(struct worker *w, uint64_t netns_cookie);
+/** worker_pod_add() - watch its listeners; what was there for the cookie accepts a little longer.
+ * Return: 0; -ENOMEM; -errno. */
+_must_check_ int worker_pod_add(struct worker *w, struct pod *pod, struct listener_set *listeners);
+/** worker_pod_release() - take what has been captured already, then stop; it frees itself a little
+ * later. */
+void worker_pod_release(struct worker_pod *wp);
+/** worker_pod_stop() - close the listeners. */
+void worker_pod_stop(struct worker_pod *wp);
+void worker_pod_free(struct worker_pod *wp);

@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 ztunnel-tests := $(addprefix tests/unit/ztunnel/test-,access-log.c admin.c authz.c authz-random.c certs.c decode.c dns.c dns-lookup.c \
 	dns-wire.c hamt.c resolve.c state.c telemetry.c xds-sync.c)
+ztunnel-tests += $(addprefix tests/unit/ztunnel/test-,worker.c)
 unit-tests += $(ztunnel-tests)
 
 # mesh.c: what these tests share.
 ztunnel-mesh := $(BUILD)/obj/tests/unit/ztunnel/mesh.o
 $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(ztunnel-tests)): $(ztunnel-mesh)
 $(BUILD)/tests/unit/ztunnel/%: ALL_LDFLAGS += $(ztunnel-mesh)
+
+# rig.c: workers and pods for the tests of the data path.
+ztunnel-rig := $(BUILD)/obj/tests/unit/ztunnel/rig.o
+$(BUILD)/tests/unit/ztunnel/test-worker: $(ztunnel-rig)
+$(BUILD)/tests/unit/ztunnel/test-worker: ALL_LDFLAGS += $(ztunnel-rig)

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/ztunnel/rig.h"
+
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+
+#include "base/loop.h"
+#include "net/addr.h"
+#include "net/tcp.h"
+#include "tls/identity.h"
+#include "tls/key.h"
+#include "ztunnel/pod.h"
+
+/* Certificates. */
+
+static X509 *certify(EVP_PKEY *key, EVP_PKEY *signer, X509 *issuer, const char *san)
+{
+	static long serial = 1;
+	X509 *c = X509_new();
+	X509V3_CTX ctx;
+	const struct {
+		int nid;
+		const char *value;
+	} exts[] = {
+		{NID_basic_constraints, san ? "critical,CA:FALSE" : "critical,CA:TRUE"},
+		{san ? NID_ext_key_usage : NID_key_usage,
+		 san ? "serverAuth,clientAuth" : "critical,keyCertSign"},
+		{NID_subject_alt_name, san},
+	};
+
+	(void)X509_set_version(c, X509_VERSION_3);
+	(void)ASN1_INTEGER_set(X509_get_serialNumber(c), serial++);
+	(void)X509_gmtime_adj(X509_getm_notBefore(c), -60);
+	(void)X509_gmtime_adj(X509_getm_notAfter(c), 86400);
+	(void)X509_set_pubkey(c, key);
+	(void)X509_NAME_add_entry_by_txt(X509_get_subject_name(c), "CN", MBSTRING_ASC,
+					 (const unsigned char *)(issuer ? "leaf" : "root"), -1, -1,
+					 0);
+	(void)X509_set_issuer_name(c, X509_get_subject_name(issuer ? issuer : c));
+	X509V3_set_ctx(&ctx, issuer ? issuer : c, c, NULL, NULL, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(exts); i++) {
+		X509_EXTENSION *e;
+
+		if (!exts[i].value)
+			continue;
+		e = X509V3_EXT_conf_nid(NULL, &ctx, exts[i].nid, exts[i].value);
+		assert_non_null(e);
+		(void)X509_add_ext(c, e, -1);
+		X509_EXTENSION_free(e);
+	}
+	assert_true(X509_sign(c, signer, EVP_sha256()) > 0);
+	return c;
+}
+
+static char *pem_of(X509 *c)
+{
+	BIO *bio = BIO_new(BIO_s_mem());
+	char *data, *text;
+	long n;
+
+	(void)PEM_write_bio_X509(bio, c);
+	n = BIO_get_mem_data(bio, &data);
+	text = strndup(data, (size_t)n);
+	(void)BIO_free(bio);
+	return text;
+}
+
+static const struct tls_identity *identity_make(EVP_PKEY *root_key, X509 *root, const char *spiffe)
+{
+	char san[SPIFFE_ID_SIZE + 32];
+	const struct tls_identity *id = NULL;
+	EVP_PKEY *key = NULL;
+	const char *chain[2];
+	X509 *leaf;
+
+	(void)snprintf(san, sizeof(san), "critical,URI:%s", spiffe);
+	assert_int_equal(tls_key_new(&key), 0);
+	leaf = certify(key, root_key, root, san);
+	chain[0] = pem_of(leaf);
+	chain[1] = pem_of(root);
+	assert_int_equal(tls_identity_new(spiffe, key, chain, 2, &id), 0);
+	free((void *)(uintptr_t)chain[0]);
+	free((void *)(uintptr_t)chain[1]);
+	X509_free(leaf);
+	EVP_PKEY_free(key);
+	return id;
+}
+
+static void make_identities(struct rig *f)
+{
+	EVP_PKEY *key = NULL;
+	X509 *root;
+
+	assert_int_equal(tls_key_new(&key), 0);
+	root = certify(key, key, NULL, NULL);
+	f->client_id = identity_make(key, root, "spiffe://cluster.local/ns/demo/sa/client");
+	f->server_id = identity_make(key, root, "spiffe://cluster.local/ns/demo/sa/server");
+	X509_free(root);
+	EVP_PKEY_free(key);
+}
+
+/* The snapshot. @deny: a policy that denies the client at the server. */
+static struct state *make_state(struct rig *f, bool has_certs, bool deny)
+{
+	const struct mesh_workload client = {
+		.name = "client", .account = "client", .addrs = {CLIENT_ADDR}};
+	const struct mesh_workload server = {.name = "server",
+					     .account = "server",
+					     .addrs = {SERVER_ADDR},
+					     .policies = {deny ? "demo/deny" : NULL}};
+	struct state_builder *b = NULL;
+	struct state *s;
+
+	assert_int_equal(state_builder_new("n1", &b), 0);
+	mesh_put_workload(b, &client);
+	mesh_put_workload(b, &server);
+	if (deny) {
+		Istio__Security__Authorization m = ISTIO__SECURITY__AUTHORIZATION__INIT;
+		Istio__Security__Rule rule = ISTIO__SECURITY__RULE__INIT, *rules[] = {&rule};
+
+		m.name = (char *)(uintptr_t) "deny";
+		m.namespace_ = (char *)(uintptr_t) "demo";
+		m.scope = ISTIO__SECURITY__SCOPE__WORKLOAD_SELECTOR;
+		m.action = ISTIO__SECURITY__ACTION__DENY;
+		m.n_rules = 1;
+		m.rules = rules;
+		mesh_put_policy(b, &m);
+	}
+	if (has_certs) {
+		assert_int_equal(state_builder_set_identity(b, f->client_id->id, f->client_id), 0);
+		assert_int_equal(state_builder_set_identity(b, f->server_id->id, f->server_id), 0);
+	}
+	state_builder_set_synced(b);
+	s = mesh_build(b);
+	state_builder_free(b);
+	return s;
+}
+
+void rig_publish(struct rig *f, bool has_certs, bool deny)
+{
+	struct state *s = make_state(f, has_certs, deny);
+
+	for (int i = 0; i < WORKERS; i++)
+		worker_post_state(&f->workers[i], s);
+	(void)state_unref(s);
+}
+
+/* The agent. */
+
+static void on_pod_added(void *arg, struct pod *pod, int error)
+{
+	assert_int_equal(error, 0);
+	((struct rig *)arg)->added++;
+}
+
+static void on_need(void *arg, unsigned int worker, const struct zds_sockets *need)
+{
+	struct rig *f = arg;
+	struct zds_sockets m = *need;
+	int fds[ZDS_MAX_FDS];
+
+	if (f->is_agent_dead)
+		return;
+	for (uint32_t i = 0; i < m.count; i++) {
+		fds[i] = socket(m.family == ZDS_INET ? AF_INET : AF_INET6,
+				SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		assert_true(fds[i] >= 0);
+	}
+	worker_post_sockets(&f->workers[worker], &m, fds);
+}
+
+static void on_drained(void *arg)
+{
+	((struct rig *)arg)->drained++;
+}
+
+static const struct worker_ops worker_ops = {on_pod_added, on_need, on_drained};
+
+int rig_listen(const char *addr, uint16_t port)
+{
+	struct cv_addr a = mesh_addr(addr);
+	int fd = -1;
+
+	assert_int_equal(tcp_listen(&a, port, &fd), 0);
+	return fd;
+}
+
+uint16_t rig_port(int fd)
+{
+	struct sockaddr_storage ss;
+	struct cv_sockaddr sa;
+	socklen_t len = sizeof(ss);
+
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&ss, &len), 0);
+	assert_int_equal(cv_sockaddr_from_native((struct sockaddr *)&ss, len, &sa), 0);
+	return ntohs(sa.port);
+}
+
+static struct pod *add_pod(struct rig *f, const char *name, const char *addr, uint64_t cookie)
+{
+	struct zds_pod_add m = {.netns_cookie = cookie, .addr_count = 1};
+	struct listener_set *set;
+	struct pod *pod = NULL;
+	int fds[ZDS_LISTENERS];
+
+	(void)snprintf(m.uid, sizeof(m.uid), "Kubernetes//Pod/demo/%s", name);
+	(void)snprintf(m.namespace_, sizeof(m.namespace_), "demo");
+	(void)snprintf(m.name, sizeof(m.name), "%s", name);
+	(void)snprintf(m.service_account, sizeof(m.service_account), "%s", name);
+	m.addrs[0] = mesh_addr(addr);
+	for (int i = 0; i < ZDS_LISTENERS; i++)
+		fds[i] = rig_listen(addr, i == ZDS_LISTEN_HBONE ? CV_HBONE_PORT : 0);
+	if (cookie == 2)
+		f->plain_port = rig_port(fds[ZDS_LISTEN_PLAIN]);
+	assert_int_equal(pod_new(&m, fds, &pod), 0);
+	set = listener_set_new(fds);
+	assert_non_null(set);
+	for (int i = POD_LISTENERS; i < ZDS_LISTENERS; i++)
+		(void)close(fds[i]);
+	for (int i = 0; i < WORKERS; i++)
+		worker_post_pod_add(&f->workers[i], pod, set);
+	(void)listener_set_unref(set);
+	return pod;
+}
+
+/* turn() - let the main thread's loop run until @n is at least @want. */
+void rig_turn_until(struct rig *f, const unsigned int *n, unsigned int want)
+{
+	for (int i = 0; i < WAIT_MS / 10 && *n < want; i++)
+		assert_int_equal(loop_run_once(f->loop, 10), 0);
+	assert_true(*n >= want);
+}
+
+int rig_setup(void **state)
+{
+	struct rig *f = calloc(1, sizeof(*f));
+
+	assert_non_null(f);
+	make_identities(f);
+	assert_int_equal(loop_new(&f->loop), 0);
+	inbox_init(&f->inbox, f->loop, f);
+	f->state = make_state(f, true, false);
+	for (unsigned int i = 0; i < WORKERS; i++) {
+		f->workers[i].index = i;
+		f->workers[i].count = WORKERS;
+		f->workers[i].all = f->workers;
+		f->workers[i].main_inbox = &f->inbox;
+		f->workers[i].ops = &worker_ops;
+		assert_int_equal(worker_prepare(&f->workers[i], f->state), 0);
+	}
+	for (unsigned int i = 0; i < WORKERS; i++)
+		assert_int_equal(worker_start(&f->workers[i]), 0);
+	f->client = add_pod(f, "client", CLIENT_ADDR, 1);
+	f->server = add_pod(f, "server", SERVER_ADDR, 2);
+	f->app = rig_listen(SERVER_ADDR, APP_PORT);
+	rig_turn_until(f, &f->added, 2 * WORKERS);
+	*state = f;
+	return 0;
+}
+
+int rig_teardown(void **state)
+{
+	struct rig *f = *state;
+
+	for (int i = 0; i < WORKERS; i++)
+		worker_stop(&f->workers[i]);
+	for (int i = 0; i < WORKERS; i++)
+		worker_free(&f->workers[i]);
+	inbox_close(&f->inbox);
+	(void)pod_unref(f->client);
+	(void)pod_unref(f->server);
+	(void)close_fd(f->app);
+	(void)state_unref(f->state);
+	(void)tls_identity_unref(f->client_id);
+	(void)tls_identity_unref(f->server_id);
+	loop_free(f->loop);
+	free(f);
+	return 0;
+}
+
+static int set_addr(int fd, const char *name, const char *addr)
+{
+	struct sockaddr_in sa = {.sin_family = AF_INET};
+	struct ifreq r = {0};
+
+	(void)snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", name);
+	if (inet_pton(AF_INET, addr, &sa.sin_addr) != 1)
+		return -1;
+	memcpy(&r.ifr_addr, &sa, sizeof(sa));
+	return ioctl(fd, SIOCSIFADDR, &r);
+}
+
+/* A namespace of its own: 15008 and the addresses are ours alone. */
+bool rig_enter_namespace(void)
+{
+	struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
+	int fd, r;
+
+	if (unshare(CLONE_NEWNET) < 0)
+		return false;
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	r = ioctl(fd, SIOCSIFFLAGS, &lo);
+	if (r == 0)
+		r = set_addr(fd, "lo:1", CLIENT_ADDR);
+	if (r == 0)
+		r = set_addr(fd, "lo:2", SERVER_ADDR);
+	if (r == 0)
+		r = set_addr(fd, "lo:3", OUTSIDE_ADDR);
+	(void)close(fd);
+	return r == 0;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* rig - workers, two pods on loopback addresses and the agent played by the test: real TCP and TLS,
+ * no BPF. */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tests/unit/ztunnel/mesh.h"
+#include "ztunnel/worker.h"
+
+#define CLIENT_ADDR  "10.99.1.1"
+#define SERVER_ADDR  "10.99.2.1"
+#define OUTSIDE_ADDR "10.99.3.1" /* no workload */
+#define APP_PORT     8080
+#define WAIT_MS      10000
+#define WORKERS      2
+
+struct pod;
+struct tls_identity;
+
+/* The mesh of a test: main thread's loop, workers, two pods. */
+struct rig {
+	struct loop *loop;
+	struct inbox inbox;
+	struct worker workers[WORKERS];
+	struct state *state;
+	const struct tls_identity *client_id, *server_id;
+	struct pod *client, *server;
+	int app;        /* listener of the application in the server pod */
+	int plain_port; /* of ztunnel's plaintext listener there */
+	unsigned int added, drained;
+	bool is_agent_dead;
+};
+
+/** rig_enter_namespace() - one of our own, where 15008 and the addresses are free. Return: false
+ * without root. */
+bool rig_enter_namespace(void);
+int rig_setup(void **state);
+int rig_teardown(void **state);
+/** rig_publish() - a snapshot to all workers. @deny: a policy denies everybody at the server. */
+void rig_publish(struct rig *f, bool has_certs, bool deny);
+/** rig_turn_until() - run the main thread's loop until *@n is at least @want. */
+void rig_turn_until(struct rig *f, const unsigned int *n, unsigned int want);
+int rig_listen(const char *addr, uint16_t port);
+uint16_t rig_port(int fd);

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* accept - connections come in here and go to the worker that has the least to do. */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include "net/addr.h"
+#include "ztunnel/inbound.h"
+#include "ztunnel/outbound.h"
+#include "ztunnel/relay.h"
+#include "ztunnel/worker.h"
+#include "ztunnel/worker_pod.h"
+
+#define ACCEPT_MAX 16
+/* A connection goes to another worker that has fewer by more than this. */
+#define SHARE_CONNS   4
+#define SHARE_TUNNELS 0
+
+static void serve(struct worker *w, struct pod *pod, enum accept_kind kind, int fd,
+		  const struct cv_sockaddr *peer)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	struct cv_sockaddr local;
+
+	if (w->conn_count >= WORKER_CONNS_MAX) {
+		(void)relay_close_rst(fd);
+		return;
+	}
+	if (kind == ACCEPT_OUTBOUND) {
+		outbound_start(w, pod, fd, peer);
+		return;
+	}
+	if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0 ||
+	    cv_sockaddr_from_native((struct sockaddr *)&ss, len, &local) < 0) {
+		(void)relay_close_rst(fd);
+		return;
+	}
+	if (kind == ACCEPT_HBONE)
+		inbound_tunnel_start(w, pod, fd, peer, &local);
+	else
+		inbound_plain_start(w, pod, fd, peer, &local);
+}
+
+struct worker_handoff {
+	struct message m;
+	struct pod *pod;
+	enum accept_kind kind;
+	int fd;
+	struct cv_sockaddr peer;
+};
+
+static void run_handoff(void *target, struct message *m)
+{
+	struct worker_handoff *h = container_of(m, struct worker_handoff, m);
+
+	if (target)
+		serve(target, h->pod, h->kind, h->fd, &h->peer);
+	else
+		(void)relay_close_rst(h->fd);
+	(void)pod_unref(h->pod);
+	free(h);
+}
+
+static uint32_t load_of(struct worker *w, enum accept_kind kind)
+{
+	return atomic_load_explicit(kind == ACCEPT_HBONE ? &w->load_tunnels : &w->load_conns,
+				    memory_order_relaxed);
+}
+
+/* least_loaded() - whoever wakes first would else get everything. */
+static struct worker *least_loaded(struct worker *w, enum accept_kind kind)
+{
+	uint32_t slack = kind == ACCEPT_HBONE ? SHARE_TUNNELS : SHARE_CONNS;
+	struct worker *best = w;
+
+	for (unsigned int i = 0; i < w->count; i++)
+		if (load_of(&w->all[i], kind) < load_of(best, kind))
+			best = &w->all[i];
+	return load_of(w, kind) > load_of(best, kind) + slack ? best : w;
+}
+
+static void share_out(struct worker *w, struct pod *pod, enum accept_kind kind, int fd,
+		      const struct cv_sockaddr *peer)
+{
+	struct worker *to = least_loaded(w, kind);
+	struct worker_handoff *h = to == w ? NULL : calloc(1, sizeof(*h));
+
+	if (!h) {
+		serve(w, pod, kind, fd, peer);
+		return;
+	}
+	h->m.run = run_handoff;
+	h->pod = pod_ref(pod);
+	h->kind = kind;
+	h->fd = fd;
+	h->peer = *peer;
+	inbox_post(&to->inbox, &h->m);
+}
+
+/* shed() - no descriptor is left: refuse one connection with the one held back for this, else its
+ * arrival would wake us for ever. */
+static void shed(struct worker *w, int listen_fd)
+{
+	w->reserve_fd = close_fd(w->reserve_fd);
+	(void)relay_close_rst(accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC));
+	w->reserve_fd = eventfd(0, EFD_CLOEXEC);
+}
+
+/* accept_one() - Return: whether there may be more. */
+static bool accept_one(struct worker *w, const struct accept_watch *a)
+{
+	struct sockaddr_storage ss = {0};
+	struct cv_sockaddr peer = {0};
+	socklen_t len = sizeof(ss);
+	int fd;
+
+	fd = accept4(a->watch.fd, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd < 0) {
+		if (errno == EMFILE || errno == ENFILE)
+			shed(w, a->watch.fd);
+		return errno == EINTR || errno == ECONNABORTED;
+	}
+	if (cv_sockaddr_from_native((struct sockaddr *)&ss, len, &peer) < 0) {
+		(void)relay_close_rst(fd);
+		return true;
+	}
+	share_out(w, a->owner->pod, a->kind, fd, &peer);
+	return true;
+}
+
+void accept_ready(struct loop_fd *watch, uint32_t events)
+{
+	struct accept_watch *a = container_of(watch, struct accept_watch, watch);
+	struct worker *w = a->owner->worker;
+
+	for (int i = 0; i < ACCEPT_MAX && accept_one(w, a); i++)
+		continue;
+}

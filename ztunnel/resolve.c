@@ -121,6 +121,8 @@ static const struct endpoint *pick_ranked(const struct wish *wish, uint32_t rand
 	int best = -1;
 	uint64_t at;
 
+	if (!v->endpoints)
+		return NULL;
 	for (size_t i = 0; i < v->endpoints_count; i++) {
 		const struct endpoint *e = &v->endpoints[i];
 		int rank = endpoint_rank(wish, e);
@@ -156,7 +158,7 @@ static const struct endpoint *pick_fast(const struct wish *wish, uint32_t random
 	uint64_t sum = high ? v->endpoints[high - 1].weight_end : 0;
 	uint64_t at = (uint64_t)(((unsigned __int128)random * sum) >> 32);
 
-	if (sum == 0)
+	if (!v->endpoints || sum == 0)
 		return NULL;
 	while (high - low > 1) {
 		size_t mid = low + (high - low) / 2;

@@ -238,15 +238,17 @@ static int slot_put(const struct hamt_ops *ops, struct node **slot, unsigned int
 static void branch_shrink(struct node **slot, unsigned int shift, uint32_t i, uint64_t hash)
 {
 	struct branch *b = as_branch(*slot);
+	struct node *other = b->count == 2 ? b->children[1 - i] : NULL;
 
+	if (b->count == 1 || (other && other->kind == NODE_LEAF)) {
+		*slot = other;
+		free(b);
+		return;
+	}
 	if (b->node.kind == NODE_BRANCH)
 		b->bitmap &= ~hash_bit(hash, shift);
 	b->count--;
 	memmove(&b->children[i], &b->children[i + 1], (b->count - i) * sizeof(b->children[0]));
-	if (b->count > 1 || (b->count == 1 && b->children[0]->kind != NODE_LEAF))
-		return;
-	*slot = b->count ? b->children[0] : NULL;
-	free(b);
 }
 
 /* The key is known to be there. */
@@ -265,6 +267,8 @@ static int slot_del(const struct hamt_ops *ops, struct node **slot, unsigned int
 	if (r < 0)
 		return r;
 	i = branch_find(as_branch(*slot), shift, like);
+	if (i < 0)
+		return -ENOENT;
 	child = &as_branch(*slot)->children[i];
 	r = slot_del(ops, child, shift + HAMT_BITS, like);
 	if (r < 0)

@@ -19,8 +19,10 @@ static int on_error(void *arg, const struct source_error *err)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct manifest_ops ops = {.on_item = on_item, .on_error = on_error};
+	const struct manifest_text in = {
+		.file = "fuzz.yaml", .text = (const char *)data, .len = size};
 	bool is_complete;
 
-	(void)!manifest_parse("fuzz.yaml", (const char *)data, size, &ops, NULL, &is_complete);
+	(void)!manifest_parse(&in, &ops, NULL, &is_complete);
 	return 0;
 }

@@ -139,9 +139,10 @@ static inline void fixture_feed(struct fixture *f, const char *yaml,
 				int (*on_error)(void *arg, const struct source_error *err))
 {
 	const struct manifest_ops ops = {.on_item = fixture_put_item, .on_error = on_error};
+	const struct manifest_text in = {.file = "f.yaml", .text = yaml, .len = strlen(yaml)};
 	bool is_complete;
 
-	assert_int_equal(manifest_parse("f.yaml", yaml, strlen(yaml), &ops, f, &is_complete), 0);
+	assert_int_equal(manifest_parse(&in, &ops, f, &is_complete), 0);
 }
 
 /* What the model says after these objects were put (valid ones; broken ones are fed with

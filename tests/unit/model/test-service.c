@@ -217,9 +217,9 @@ static void a_selector_that_matches_nothing_is_told(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_non_null(
-		strstr(put(f, WEB_SERVICE), "warning f.yaml:4: Service demo/web: spec.selector: "
-					    "matches no pod in namespace demo"));
+	assert_non_null(strstr(put(f, WEB_SERVICE),
+			       "warning f.yaml:4: Service demo/web: spec.selector: "
+			       "matches no pod in namespace demo"));
 	assert_non_null(strstr(put(f, WEB_POD("p", "10.0.0.1")), "cleared Service demo/web\n"));
 	assert_null(strstr(f->text, "warning"));
 	assert_non_null(strstr(drop(f, "Pod", "demo", "p"), "warning"));

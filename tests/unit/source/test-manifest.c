@@ -42,10 +42,11 @@ static int on_error(void *arg, const struct source_error *err)
 static bool parse(const char *text, struct seen *s)
 {
 	static const struct manifest_ops ops = {.on_item = on_item, .on_error = on_error};
+	const struct manifest_text in = {.file = "f.yaml", .text = text, .len = strlen(text)};
 	bool is_complete = false;
 
 	memset(s, 0, sizeof(*s));
-	assert_int_equal(manifest_parse("f.yaml", text, strlen(text), &ops, s, &is_complete), 0);
+	assert_int_equal(manifest_parse(&in, &ops, s, &is_complete), 0);
 	return is_complete;
 }
 
@@ -139,10 +140,10 @@ static void stops_when_told_to(void **state)
 	static const struct manifest_ops ops = {.on_item = on_item, .on_error = on_error};
 	static const char text[] = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n---\na: [";
 	struct seen s = {.result = -ENOMEM};
+	const struct manifest_text in = {.file = "f", .text = text, .len = sizeof(text) - 1};
 	bool is_complete = true;
 
-	assert_int_equal(manifest_parse("f", text, sizeof(text) - 1, &ops, &s, &is_complete),
-			 -ENOMEM);
+	assert_int_equal(manifest_parse(&in, &ops, &s, &is_complete), -ENOMEM);
 	assert_true(is_complete); /* outputs untouched on failure */
 }
 

@@ -286,14 +286,14 @@ static int on_document(void *arg, const struct yaml_document *doc)
 	return parse_list(p, doc);
 }
 
-int manifest_parse(const char *file, const char *text, size_t len, const struct manifest_ops *ops,
-		   void *arg, bool *ret_is_complete)
+int manifest_parse(const struct manifest_text *in, const struct manifest_ops *ops, void *arg,
+		   bool *ret_is_complete)
 {
-	struct parse p = {.file = file, .ops = ops, .arg = arg, .is_complete = true};
+	struct parse p = {.file = in->file, .ops = ops, .arg = arg, .is_complete = true};
 	struct yaml_problem problem = {0};
 	int r;
 
-	r = yaml_parse(text, len, on_document, &p, &problem);
+	r = yaml_parse(in->text, in->len, on_document, &p, &problem);
 	if (r == -EBADMSG && problem.line)
 		r = parse_problem(&p, problem.line, "", problem.message);
 	if (r == 0)

@@ -24,11 +24,17 @@ struct manifest_ops {
 	int (*on_error)(void *arg, const struct source_error *err);
 };
 
+/** struct manifest_text - what to read; borrowed. */
+struct manifest_text {
+	const char *file; /* its path, for messages and for the objects */
+	const char *text;
+	size_t len;
+};
+
 /**
  * manifest_parse() - read a file's text
- * @file:            its path, for messages and for the objects.
  * @ret_is_complete: false when some object could not even be named: what the file held before may
  * still be meant. Return: 0 (errors included); what a callback returned if not 0; -ENOMEM.
  */
-_must_check_ int manifest_parse(const char *file, const char *text, size_t len,
-				const struct manifest_ops *ops, void *arg, bool *ret_is_complete);
+_must_check_ int manifest_parse(const struct manifest_text *in, const struct manifest_ops *ops,
+				void *arg, bool *ret_is_complete);

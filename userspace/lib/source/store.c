@@ -294,6 +294,7 @@ static void list_move_all(struct list *from, struct list *to)
 int store_load(struct store *s, const char *file, const char *text, size_t len)
 {
 	static const struct manifest_ops ops = {.on_item = on_item, .on_error = on_error};
+	struct manifest_text in = {.text = text, .len = len};
 	struct load l = {.store = s};
 	struct claim *c, *tmp;
 	bool is_complete = false;
@@ -307,7 +308,8 @@ int store_load(struct store *s, const char *file, const char *text, size_t len)
 	list_move_all(&l.file->claims, &l.old);
 	file_errors_clear(l.file);
 	file_mark(s, l.file);
-	r = manifest_parse(l.file->path, text, len, &ops, &l, &is_complete);
+	in.file = l.file->path;
+	r = manifest_parse(&in, &ops, &l, &is_complete);
 	list_for_each_entry_safe (c, tmp, &l.old, in_file) {
 		if (r == 0 && is_complete) {
 			claim_drop(s, c);

@@ -98,7 +98,7 @@ class Node:
                 argv = pathlib.Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if argv[0].endswith(f"culvert-{program}".encode()) and self.name.encode() in argv:
+            if argv[0].endswith(f"culvert-{program}".encode()) and str(self.run_dir).encode() in argv:
                 if b"State:\tZ" not in pathlib.Path(f"/proc/{entry}/status").read_bytes():
                     return int(entry)
         return None

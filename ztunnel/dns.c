@@ -264,12 +264,22 @@ void dns_pod_del(struct dns *d, uint64_t netns_cookie)
 {
 	struct dns_pod *pod = map_del(d->pods, &netns_cookie, sizeof(netns_cookie));
 
+	/* its slots stay: a pod that is handed in again, by a new agent, comes after its
+	 * nameservers */
 	if (pod)
 		pod_free(pod);
-	for (uint32_t slot = 0; slot < CV_DNS_PORTS; slot++) {
-		struct cv_nameserver_slot key = {.netns_cookie = netns_cookie, .slot = slot};
+}
 
-		free(map_del(d->slots, &key, sizeof(key)));
+/* Cookies are never used twice, so slots of pods that are gone only take room. */
+static void slots_sweep(struct dns *d)
+{
+	map_for_each (d->slots, it) {
+		const struct cv_nameserver_slot *key = it.key;
+
+		if (map_get(d->pods, &key->netns_cookie, sizeof(key->netns_cookie)))
+			continue;
+		free(it.value);
+		map_del(d->slots, key, sizeof(*key));
 	}
 }
 
@@ -279,12 +289,16 @@ static int slot_set(struct dns *d, const struct zds_nameserver *ns)
 	struct cv_addr *addr = map_get(d->slots, &key, sizeof(key));
 	int r;
 
-	if (ns->slot >= CV_DNS_PORTS || map_count(d->slots) >= SLOTS_MAX)
+	if (ns->slot >= CV_DNS_PORTS)
 		return -EINVAL;
 	if (addr) {
 		*addr = ns->addr;
 		return 0;
 	}
+	if (map_count(d->slots) >= SLOTS_MAX)
+		slots_sweep(d);
+	if (map_count(d->slots) >= SLOTS_MAX)
+		return -ENOSPC;
 	addr = malloc(sizeof(*addr));
 	if (!addr)
 		return -ENOMEM;

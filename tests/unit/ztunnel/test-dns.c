@@ -346,6 +346,34 @@ static void unknown_pods_get_their_sockets_closed(void **state)
 	assert_int_equal(fcntl(f->listen_udp, F_GETFD), -1);
 }
 
+/* An IPv6 nameserver is known by the listener that it comes to, and is told before the pod when an
+ * agent is new. */
+static void ipv6_nameservers_outlive_their_pods_return(void **state)
+{
+	struct fixture *f = *state;
+	struct zds_nameserver ns = {.netns_cookie = COOKIE, .slot = 1, .addr = mesh_addr("::1")};
+	struct zds_pod_add pod = {.namespace_ = "demo"};
+	struct sockaddr_in6 to = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+	int client = udp_socket(AF_INET6);
+	int server = udp_socket(AF_INET6);
+	int udp[CV_DNS_PORTS];
+	uint8_t got[512];
+
+	bind_to(server, "[::1]:53", AF_INET6);
+	dns_nameserver(f->dns, &ns);
+	dns_pod_del(f->dns, COOKIE);
+	for (int i = 0; i < CV_DNS_PORTS; i++)
+		udp[i] = dns_listener();
+	to.sin6_port = htons(port_of(udp[1]));
+	assert_int_equal(dns_pod_add(f->dns, COOKIE, &pod, udp, tcp_socket(NULL, true)), 0);
+	assert_true(sendto(client, ask_elsewhere, sizeof(ask_elsewhere) - 1, 0,
+			   (struct sockaddr *)&to, sizeof(to)) > 0);
+	turn(f);
+	assert_int_equal(recv(server, got, sizeof(got), 0), sizeof(ask_elsewhere) - 1);
+	close(client);
+	close(server);
+}
+
 /* Without the hook accept shows the client itself: so the client borrows the nameserver's address.
  */
 static int tcp_client(struct fixture *f)
@@ -449,6 +477,7 @@ int main(void)
 		T(without_sockets_queries_are_bounded),
 		T(junk_is_dropped),
 		T(unknown_pods_get_their_sockets_closed),
+		T(ipv6_nameservers_outlive_their_pods_return),
 		T(tcp_queries_are_answered_and_forwarded),
 		T(tcp_junk_hangs_up),
 	};

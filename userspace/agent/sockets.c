@@ -28,16 +28,20 @@ void listeners_close(struct listeners *l)
 /* Wildcard, a port of the kernel's choice: any fixed one may be the application's. */
 static int bind_wildcard(int fd, int family, uint16_t *ret_port)
 {
-	struct sockaddr_storage ss = {.ss_family = (sa_family_t)family};
-	socklen_t len =
-		family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+	union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} sa;
+	socklen_t len = family == AF_INET6 ? sizeof(sa.v6) : sizeof(sa.v4);
 
-	if (bind(fd, (struct sockaddr *)&ss, len) < 0)
+	memset(&sa, 0, sizeof(sa));
+	sa.any.sa_family = (sa_family_t)family;
+	if (bind(fd, &sa.any, len) < 0)
 		return -errno;
-	if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
+	if (getsockname(fd, &sa.any, &len) < 0)
 		return -errno;
-	*ret_port = ntohs(family == AF_INET6 ? ((struct sockaddr_in6 *)&ss)->sin6_port
-					     : ((struct sockaddr_in *)&ss)->sin_port);
+	*ret_port = ntohs(family == AF_INET6 ? sa.v6.sin6_port : sa.v4.sin_port);
 	return 0;
 }
 

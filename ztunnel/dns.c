@@ -274,12 +274,13 @@ void dns_pod_del(struct dns *d, uint64_t netns_cookie)
 static void slots_sweep(struct dns *d)
 {
 	map_for_each (d->slots, it) {
-		const struct cv_nameserver_slot *key = it.key;
+		struct cv_nameserver_slot key;
 
-		if (map_get(d->pods, &key->netns_cookie, sizeof(key->netns_cookie)))
+		memcpy(&key, it.key, sizeof(key));
+		if (map_get(d->pods, &key.netns_cookie, sizeof(key.netns_cookie)))
 			continue;
 		free(it.value);
-		map_del(d->slots, key, sizeof(*key));
+		map_del(d->slots, &key, sizeof(key));
 	}
 }
 

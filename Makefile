@@ -71,7 +71,7 @@ $(BUILD)/gen-obj/%.o: $(BUILD)/gen/%.c
 
 # BPF: foo.bpf.c -> foo.bpf.o, linked into culvert.bpf.o -> culvert.skel.h
 BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_x86 -Wall -Wextra -Werror -Wno-unused-parameter \
-	-Wno-missing-declarations -Iinclude -I. -I/usr/include/$(shell gcc -dumpmachine)
+	-Wno-missing-declarations -Iinclude -I. -I/usr/include/$(shell gcc -dumpmachine 2>/dev/null)
 bpf-objs := $(patsubst %.c,$(BUILD)/%.o,$(bpf-srcs))
 $(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c
 	$(call say,BPF,$<)

@@ -69,10 +69,15 @@ static json_t *ask_ztunnel(const struct admin_node *n)
 			 len > 0 ? (const char *)buf_head(&body) : "", len);
 }
 
+/* ask_node() - the node's own word for its name comes before that of its folder. */
 static json_t *ask_node(const struct admin_node *n)
 {
-	return json_pack("{s:s,s:o,s:o,s:o}", "node", n->name, "control", ask(n, "control"),
-			 "agent", ask(n, "agent"), "ztunnel", ask_ztunnel(n));
+	json_t *control = ask(n, "control");
+	json_t *agent = ask(n, "agent");
+	const char *name = json_text(agent, "node", json_text(control, "node", n->name));
+
+	return json_pack("{s:s,s:o,s:o,s:o}", "node", name, "control", control, "agent", agent,
+			 "ztunnel", ask_ztunnel(n));
 }
 
 /* print_numbers() - "3 Pod, 2 Service" of an object of integers; zeroes are left out. */

@@ -294,8 +294,7 @@ static void on_timer(struct loop_timer *t)
 		try_connect(l);
 }
 
-int agent_link_new(struct loop *loop, const char *path, const char *node,
-		   const struct agent_link_ops *ops, void *arg, struct agent_link **ret)
+int agent_link_new(const struct agent_link_config *config, struct agent_link **ret)
 {
 	_cleanup_(agent_link_freep) struct agent_link *l = NULL;
 	int r;
@@ -305,19 +304,19 @@ int agent_link_new(struct loop *loop, const char *path, const char *node,
 		return -ENOMEM;
 	list_init(&l->queue);
 	l->watch.fd = -EBADF;
-	l->path = strdup(path);
+	l->path = strdup(config->path);
 	if (!l->path)
 		return -ENOMEM;
-	r = str_copy(l->node, sizeof(l->node), node);
+	r = str_copy(l->node, sizeof(l->node), config->node);
 	if (r < 0)
 		return -ENAMETOOLONG;
-	l->loop = loop;
-	l->ops = ops;
-	l->arg = arg;
+	l->loop = config->loop;
+	l->ops = config->ops;
+	l->arg = config->arg;
 	l->watch.on_event = on_event;
 	l->timer.on_timer = on_timer;
 	l->retry_us = RETRY_MIN_US;
-	r = loop_timer_set(loop, &l->timer, 1);
+	r = loop_timer_set(l->loop, &l->timer, 1);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(l);

@@ -29,11 +29,16 @@ struct agent_link_ops {
 	void (*on_metrics)(void *arg, const char *text, size_t len);
 };
 
-/** agent_link_new() - @path, @node: copied; @ops, @arg: borrowed. Return: 0; -ENOMEM;
- * -ENAMETOOLONG. */
-_must_check_ int agent_link_new(struct loop *loop, const char *path, const char *node,
-				const struct agent_link_ops *ops, void *arg,
-				struct agent_link **ret);
+struct agent_link_config {
+	struct loop *loop;                /* borrowed */
+	const char *path;                 /* of the agent's socket; copied */
+	const char *node;                 /* for HELLO; copied */
+	const struct agent_link_ops *ops; /* borrowed */
+	void *arg;
+};
+
+/** agent_link_new() - start connecting. Return: 0; -ENOMEM; -ENAMETOOLONG. */
+_must_check_ int agent_link_new(const struct agent_link_config *config, struct agent_link **ret);
 /** agent_link_free() - close; no callbacks. Takes NULL. Return: NULL. */
 struct agent_link *agent_link_free(struct agent_link *l);
 DEFINE_CLEANUP(struct agent_link *, agent_link_free);

@@ -19,6 +19,7 @@
 #include "ztunnel/collect.h"
 #include "ztunnel/dns.h"
 #include "ztunnel/inbox.h"
+#include "ztunnel/needs.h"
 #include "ztunnel/pod.h"
 #include "ztunnel/state.h"
 #include "ztunnel/worker.h"
@@ -26,14 +27,6 @@
 
 #define TARGET    "ztunnel"
 #define PATH_SIZE 108 /* of a UNIX socket */
-
-/* Who is to get the sockets of a ZDS_NEED: the agent answers in order. */
-#define NEED_BY_DNS UINT32_MAX
-struct need {
-	struct list link;
-	uint32_t by; /* worker, or NEED_BY_DNS */
-	struct zds_sockets m;
-};
 
 /* A pod as the main thread sees it. */
 struct node_pod {
@@ -54,8 +47,8 @@ struct node {
 	struct certs *certs;
 	struct dns *dns;
 	struct admin *admin;
-	struct map *pods;    /* netns cookie -> struct node_pod */
-	struct list needs;   /* struct need.link, oldest first */
+	struct map *pods; /* netns cookie -> struct node_pod */
+	struct needs needs;
 	struct state *state; /* counted */
 	struct loop_timer drain_timer;
 	unsigned int drained;
@@ -223,21 +216,11 @@ static void on_synced(void *arg)
 
 static void need_send(struct node *n, uint32_t by, const struct zds_sockets *m)
 {
-	struct need *need;
-
 	/* Without an agent nothing comes; after it is back each pod starts with a new stock. */
 	if (!n->agent || !agent_link_is_connected(n->agent))
 		return;
-	need = calloc(1, sizeof(*need));
-	if (!need)
-		return;
-	need->by = by;
-	need->m = *m;
-	if (agent_link_need(n->agent, m) < 0) {
-		free(need);
-		return;
-	}
-	list_add_tail(&n->needs, &need->link);
+	if (needs_add(&n->needs, by, m) == 0 && agent_link_need(n->agent, m) < 0)
+		(void)needs_take(&n->needs, m, NULL);
 }
 
 static void on_worker_need(void *arg, unsigned int worker, const struct zds_sockets *m)
@@ -256,44 +239,18 @@ static void on_dns_need(void *arg, uint64_t netns_cookie, uint32_t kind, uint32_
 	need_send(arg, NEED_BY_DNS, &m);
 }
 
-static struct need *need_find(struct node *n, const struct zds_sockets *m)
-{
-	struct need *need;
-
-	list_for_each_entry (need, &n->needs, link) {
-		if (need->m.netns_cookie == m->netns_cookie && need->m.kind == m->kind &&
-		    need->m.family == m->family)
-			return need;
-	}
-	return NULL;
-}
-
 static void on_sockets(void *arg, const struct zds_sockets *m, const int *fds)
 {
 	struct node *n = arg;
-	struct need *need = need_find(n, m);
+	uint32_t by;
 
-	if (!need) {
+	if (!needs_take(&n->needs, m, &by))
 		for (uint32_t i = 0; i < m->count; i++)
 			(void)close_fd(fds[i]);
-		return;
-	}
-	if (need->by == NEED_BY_DNS)
+	else if (by == NEED_BY_DNS)
 		dns_sockets_give(n->dns, m->netns_cookie, m->kind, m->family, fds, m->count);
 	else
-		worker_post_sockets(&n->workers[need->by], m, fds);
-	list_del(&need->link);
-	free(need);
-}
-
-static void needs_clear(struct node *n)
-{
-	while (!list_is_empty(&n->needs)) {
-		struct need *need = list_entry(n->needs.next, struct need, link);
-
-		list_del(&need->link);
-		free(need);
-	}
+		worker_post_sockets(&n->workers[by], m, fds);
 }
 
 /* The agent. */
@@ -306,7 +263,7 @@ static void on_agent_lost(void *arg)
 {
 	struct node *n = arg;
 
-	needs_clear(n);
+	needs_clear(&n->needs);
 	map_for_each (n->pods, it) {
 		((struct node_pod *)it.value)->is_stale = true;
 	}
@@ -387,7 +344,7 @@ static void drain(struct node *n)
 	log_info(TARGET, "draining workers=%u", n->config.workers);
 	/* With its socket closed the agent refuses new connections of our pods. */
 	n->agent = agent_link_free(n->agent);
-	needs_clear(n);
+	needs_clear(&n->needs);
 	for (unsigned int i = 0; i < n->config.workers; i++)
 		worker_post_drain(&n->workers[i]);
 	map_for_each (n->pods, it) {
@@ -537,7 +494,7 @@ int node_new(const struct node_config *config, char *err, size_t err_size, struc
 		return -ENOMEM;
 	n->config = *config;
 	n->drain_timer.on_timer = on_drain_timer;
-	list_init(&n->needs);
+	needs_init(&n->needs);
 	err[0] = '\0';
 	r = make_all(n, err, err_size);
 	if (r < 0) {
@@ -578,13 +535,15 @@ static int start_workers(struct node *n)
 int node_run(struct node *n)
 {
 	char path[PATH_SIZE];
+	const struct agent_link_config agent = {
+		.loop = n->loop, .path = path, .node = n->config.name, .ops = &agent_ops, .arg = n};
 	int r;
 
 	r = start_workers(n);
 	if (r == 0)
 		r = path_make(path, n, "agent/zds.sock");
 	if (r == 0)
-		r = agent_link_new(n->loop, path, n->config.name, &agent_ops, n, &n->agent);
+		r = agent_link_new(&agent, &n->agent);
 	if (r < 0)
 		return r;
 	admin_set_ready(n->admin, ADMIN_TASK_PROXY, true);
@@ -598,7 +557,7 @@ struct node *node_free(struct node *n)
 	if (!n)
 		return NULL;
 	n->agent = agent_link_free(n->agent);
-	needs_clear(n);
+	needs_clear(&n->needs);
 	n->admin = admin_free(n->admin);
 	/* All threads end before the first is freed: they look at each other's load and inboxes. */
 	for (unsigned int i = 0; i < n->config.workers; i++)

@@ -226,34 +226,41 @@ static const struct relay_ops relay_ops = {
 	.on_done = on_relay_done,
 };
 
-static void format_head(struct outbound *o, struct hbone_connect *c, char *authority,
-			char *forwarded, char *traceparent, char *baggage)
+/* The head's text, for as long as the CONNECT is being submitted. */
+struct head_text {
+	char authority[CV_SOCKADDR_STRLEN];
+	char forwarded[HBONE_FORWARDED_MAX];
+	char traceparent[HBONE_TRACEPARENT_LEN + 1];
+	char baggage[HBONE_BAGGAGE_MAX];
+};
+
+static void format_head(struct outbound *o, struct head_text *text)
 {
 	char src[CV_SOCKADDR_STRLEN];
 	const struct service *s = o->conn.service;
 	struct worker *w = o->conn.worker;
 
-	(void)cv_sockaddr_format(&o->conn.hbone_addr, authority);
-	(void)snprintf(forwarded, HBONE_FORWARDED_MAX, "for=\"%s\"%s%s",
+	(void)cv_sockaddr_format(&o->conn.hbone_addr, text->authority);
+	(void)snprintf(text->forwarded, sizeof(text->forwarded), "for=\"%s\"%s%s",
 		       cv_sockaddr_format(&o->conn.src, src), s ? ";host=" : "",
 		       s ? s->def->hostname : "");
-	(void)snprintf(traceparent, HBONE_TRACEPARENT_LEN + 1, "00-%016llx%016llx-%016llx-00",
+	(void)snprintf(text->traceparent, sizeof(text->traceparent), "00-%016llx%016llx-%016llx-00",
 		       (unsigned long long)worker_random(w), (unsigned long long)worker_random(w),
 		       (unsigned long long)worker_random(w));
-	baggage_format(o->conn.src_workload, baggage, HBONE_BAGGAGE_MAX);
-	c->authority = authority;
-	c->forwarded = forwarded;
-	c->traceparent = traceparent;
-	c->baggage = baggage[0] != '\0' ? baggage : NULL;
+	baggage_format(o->conn.src_workload, text->baggage, sizeof(text->baggage));
 }
 
 static void open_stream(struct outbound *o, struct hbone_session *s)
 {
-	char authority[CV_SOCKADDR_STRLEN], forwarded[HBONE_FORWARDED_MAX];
-	char traceparent[HBONE_TRACEPARENT_LEN + 1], baggage[HBONE_BAGGAGE_MAX];
-	struct hbone_connect c = {0};
+	struct head_text text;
+	const struct hbone_connect c = {
+		.authority = text.authority,
+		.forwarded = text.forwarded,
+		.traceparent = text.traceparent,
+		.baggage = text.baggage,
+	};
 
-	format_head(o, &c, authority, forwarded, traceparent, baggage);
+	format_head(o, &text);
 	if (hbone_stream_open(s, &o->relay.stream, &relay_stream_ops, &c) < 0)
 		fail(o, CONN_CONNECT, "no stream to be had");
 }

@@ -13,6 +13,7 @@
 #include "net/tcp.h"
 #include "tls/identity.h"
 #include "ztunnel/pod.h"
+#include "ztunnel/pool_key.h"
 #include "ztunnel/resolve.h"
 #include "ztunnel/state.h"
 #include "ztunnel/worker.h"
@@ -378,38 +379,6 @@ static void waiters_serve(struct entry *e)
 	}
 }
 
-static int key_add(struct buf *b, const char *const *ids, size_t n)
-{
-	int r = 0;
-
-	for (size_t i = 0; i < n && r == 0; i++)
-		r = buf_append(b, ids[i], strlen(ids[i]) + 1);
-	return r;
-}
-
-static int make_key(struct pool *p, const struct pool_want *want)
-{
-	const struct upstream *u = want->upstream;
-	struct buf *b = &p->key;
-	int r;
-
-	b->start = 0;
-	b->end = 0;
-	r = buf_append(b, &want->pod->netns_cookie, sizeof(want->pod->netns_cookie));
-	if (r == 0)
-		r = buf_append(b, &u->dial, sizeof(u->dial));
-	if (r == 0)
-		r = buf_append(b, want->identity->id, strlen(want->identity->id) + 1);
-	if (r == 0)
-		r = buf_append(b, u->workload ? u->workload->uid : "",
-			       u->workload ? strlen(u->workload->uid) + 1 : 1);
-	if (r == 0)
-		r = key_add(b, u->identities, u->identities_count);
-	if (r == 0)
-		r = key_add(b, u->more_identities, u->more_identities_count);
-	return r;
-}
-
 static int entry_new(struct pool *p, const struct upstream *u, struct entry **ret)
 {
 	struct entry *e = calloc(1, sizeof(*e));
@@ -472,7 +441,7 @@ int pool_get(struct pool *p, const struct pool_want *want, struct pool_wait *wai
 
 	if (p->is_draining)
 		return -ESHUTDOWN;
-	r = make_key(p, want);
+	r = pool_key_make(&p->key, want);
 	if (r < 0)
 		return r;
 	e = map_get(p->entries, buf_head(&p->key), buf_len(&p->key));

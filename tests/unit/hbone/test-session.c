@@ -109,7 +109,7 @@ static int on_connect(void *arg, int32_t id, const struct hbone_head *head)
 	struct side *sd = arg;
 	struct end *e;
 
-	strcpy(sd->authority, head->authority);
+	memcpy(sd->authority, head->authority, sizeof(sd->authority));
 	if (sd->bind_error)
 		return sd->bind_error;
 	if (sd->answer != 200 && sd->answer != 0)

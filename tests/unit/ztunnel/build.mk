@@ -9,7 +9,7 @@ ztunnel-mesh := $(BUILD)/obj/tests/unit/ztunnel/mesh.o
 $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(ztunnel-tests)): $(ztunnel-mesh)
 $(BUILD)/tests/unit/ztunnel/%: ALL_LDFLAGS += $(ztunnel-mesh)
 
-# rig.c: workers and pods for the tests of the data path.
-ztunnel-rig := $(BUILD)/obj/tests/unit/ztunnel/rig.o
+# rig.c, apps.c: workers, pods and applications for the tests of the data path.
+ztunnel-rig := $(addprefix $(BUILD)/obj/tests/unit/ztunnel/,apps.o rig.o)
 $(BUILD)/tests/unit/ztunnel/test-worker: $(ztunnel-rig)
 $(BUILD)/tests/unit/ztunnel/test-worker: ALL_LDFLAGS += $(ztunnel-rig)

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,231 +16,88 @@
 
 #include "base/log.h"
 #include "base/loop.h"
-#include "tests/unit/ztunnel/rig.h"
-#include "ztunnel/inbound.h"
-#include "ztunnel/outbound.h"
+#include "tests/unit/ztunnel/apps.h"
 #include "ztunnel/pod.h"
-
-/* Applications. */
-
-struct dial {
-	struct message m;
-	struct pod *pod;
-	int fd;
-	bool is_plaintext; /* not captured: it arrives in the clear */
-	struct cv_sockaddr to;
-};
-
-static void run_dial(void *target, struct message *m)
-{
-	struct dial *d = container_of(m, struct dial, m);
-
-	if (target && d->is_plaintext)
-		inbound_plain_start(target, d->pod, d->fd, &(struct cv_sockaddr){0}, &d->to);
-	else if (target)
-		outbound_start(target, d->pod, d->fd, &d->to);
-	else
-		(void)close_fd(d->fd);
-	(void)pod_unref(d->pod);
-	free(d);
-}
-
-/* dial() - as if the client pod's application had connected to @to and been captured. Return: its
- * socket, blocking with a time-out. */
-static int dial_as(struct rig *f, struct pod *pod, bool is_plaintext, const char *to)
-{
-	static unsigned int turn;
-	const struct timeval patience = {.tv_sec = WAIT_MS / 1000};
-	struct dial *d = calloc(1, sizeof(*d));
-	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	int l = rig_listen("127.0.0.1", 0), fd;
-
-	sa.sin_port = htons(rig_port(l));
-	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
-	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-	d->m.run = run_dial;
-	d->is_plaintext = is_plaintext;
-	d->pod = pod_ref(pod);
-	d->fd = accept4(l, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	assert_true(d->fd >= 0);
-	d->to = mesh_sockaddr(to);
-	(void)close(l);
-	inbox_post(&f->workers[turn++ % WORKERS].inbox, &d->m);
-	return fd;
-}
-
-/* dial() - as if the client pod's application had connected to @to and been captured. Return: its
- * socket, blocking with a time-out. */
-static int dial(struct rig *f, const char *to)
-{
-	return dial_as(f, f->client, false, to);
-}
-
-/* app_accept() - what arrives at the server's application; the agent works meanwhile. Return: -1
- * nothing in @ms. */
-static int app_accept(struct rig *f, int ms)
-{
-	const struct timeval patience = {.tv_sec = WAIT_MS / 1000};
-
-	for (int i = 0; i < ms / 5; i++) {
-		int fd = accept4(f->app, NULL, NULL, SOCK_CLOEXEC);
-
-		if (fd >= 0) {
-			(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-			(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
-			return fd;
-		}
-		(void)loop_run_once(f->loop, 5);
-	}
-	return -1;
-}
-
-struct pair {
-	int client, server;
-};
-
-static struct pair connect_pair(struct rig *f)
-{
-	struct pair p = {.client = dial(f, SERVER_ADDR ":8080")};
-
-	p.server = app_accept(f, WAIT_MS);
-	assert_true(p.server >= 0);
-	return p;
-}
-
-static void pair_close(struct pair *p)
-{
-	(void)close(p->client);
-	(void)close(p->server);
-}
-
-static void close_rst(int fd)
-{
-	const struct linger l = {1, 0};
-
-	(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
-	(void)close(fd);
-}
-
-static void say(int fd, const char *text)
-{
-	assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
-}
-
-static void expect(int fd, const char *text)
-{
-	char buf[64] = {0};
-	size_t n = strlen(text);
-
-	assert_int_equal(recv(fd, buf, n, MSG_WAITALL), (ssize_t)n);
-	assert_string_equal(buf, text);
-}
-
-/* expect_end() - Return: 0 FIN; -ECONNRESET and kin. */
-static int read_end(int fd)
-{
-	char c;
-	ssize_t n = recv(fd, &c, 1, 0);
-
-	assert_true(n <= 0);
-	return n == 0 ? 0 : -errno;
-}
-
-/* expect_refused() - the connection was taken by ztunnel and is then reset; the application saw
- * nothing. */
-static void expect_refused(struct rig *f, int fd, int ms)
-{
-	struct pollfd p = {.fd = fd, .events = POLLIN};
-
-	for (int i = 0; i < ms / 5 && poll(&p, 1, 0) == 0; i++)
-		(void)loop_run_once(f->loop, 5);
-	assert_int_equal(poll(&p, 1, 0), 1);
-	assert_int_equal(read_end(fd), -ECONNRESET);
-	assert_int_equal(accept4(f->app, NULL, NULL, 0), -1);
-	(void)close(fd);
-}
 
 TEST(carries_small_messages_both_ways)
 {
 	struct rig *f = *cmocka_state;
-	struct pair p = connect_pair(f);
+	struct pair p = app_connect_pair(f);
 
 	for (int i = 0; i < 100; i++) {
-		say(p.client, "question");
-		expect(p.server, "question");
-		say(p.server, "answer");
-		expect(p.client, "answer");
+		app_say(p.client, "question");
+		app_expect(p.server, "question");
+		app_say(p.server, "answer");
+		app_expect(p.client, "answer");
 	}
-	pair_close(&p);
+	app_pair_close(&p);
 }
 
 TEST(server_may_speak_first)
 {
 	struct rig *f = *cmocka_state;
-	struct pair p = connect_pair(f);
+	struct pair p = app_connect_pair(f);
 
-	say(p.server, "220 hello");
-	expect(p.client, "220 hello");
-	pair_close(&p);
+	app_say(p.server, "220 hello");
+	app_expect(p.client, "220 hello");
+	app_pair_close(&p);
 }
 
 TEST(half_close_passes_each_way_on_its_own)
 {
 	struct rig *f = *cmocka_state;
-	struct pair p = connect_pair(f);
+	struct pair p = app_connect_pair(f);
 
-	say(p.client, "all");
+	app_say(p.client, "all");
 	(void)shutdown(p.client, SHUT_WR);
-	expect(p.server, "all");
-	assert_int_equal(read_end(p.server), 0);
-	say(p.server, "still here");
-	expect(p.client, "still here");
+	app_expect(p.server, "all");
+	assert_int_equal(app_read_end(p.server), 0);
+	app_say(p.server, "still here");
+	app_expect(p.client, "still here");
 	(void)shutdown(p.server, SHUT_WR);
-	assert_int_equal(read_end(p.client), 0);
-	pair_close(&p);
+	assert_int_equal(app_read_end(p.client), 0);
+	app_pair_close(&p);
 
-	p = connect_pair(f);
+	p = app_connect_pair(f);
 	(void)shutdown(p.server, SHUT_WR);
-	assert_int_equal(read_end(p.client), 0);
-	say(p.client, "and back");
-	expect(p.server, "and back");
-	pair_close(&p);
+	assert_int_equal(app_read_end(p.client), 0);
+	app_say(p.client, "and back");
+	app_expect(p.server, "and back");
+	app_pair_close(&p);
 }
 
 TEST(reset_passes_each_way)
 {
 	struct rig *f = *cmocka_state;
-	struct pair p = connect_pair(f);
+	struct pair p = app_connect_pair(f);
 
-	say(p.client, "x");
-	expect(p.server, "x");
-	close_rst(p.client);
-	assert_int_equal(read_end(p.server), -ECONNRESET);
+	app_say(p.client, "x");
+	app_expect(p.server, "x");
+	app_close_rst(p.client);
+	assert_int_equal(app_read_end(p.server), -ECONNRESET);
 	(void)close(p.server);
 
-	p = connect_pair(f);
-	close_rst(p.server);
-	assert_int_equal(read_end(p.client), -ECONNRESET);
+	p = app_connect_pair(f);
+	app_close_rst(p.server);
+	assert_int_equal(app_read_end(p.client), -ECONNRESET);
 	(void)close(p.client);
 }
 
 TEST(reset_passes_after_a_half_close)
 {
 	struct rig *f = *cmocka_state;
-	struct pair p = connect_pair(f);
+	struct pair p = app_connect_pair(f);
 
 	(void)shutdown(p.client, SHUT_WR);
-	assert_int_equal(read_end(p.server), 0);
-	close_rst(p.server);
-	assert_int_equal(read_end(p.client), -ECONNRESET);
+	assert_int_equal(app_read_end(p.server), 0);
+	app_close_rst(p.server);
+	assert_int_equal(app_read_end(p.client), -ECONNRESET);
 	(void)close(p.client);
 
-	p = connect_pair(f);
+	p = app_connect_pair(f);
 	(void)shutdown(p.client, SHUT_WR);
-	assert_int_equal(read_end(p.server), 0);
-	close_rst(p.client);
+	assert_int_equal(app_read_end(p.server), 0);
+	app_close_rst(p.client);
 	for (int i = 0; i < 500 && send(p.server, "x", 1, MSG_NOSIGNAL) == 1; i++)
 		(void)loop_run_once(f->loop, 10);
 	assert_int_equal(send(p.server, "x", 1, MSG_NOSIGNAL), -1);
@@ -251,7 +107,7 @@ TEST(reset_passes_after_a_half_close)
 TEST(reset_passes_while_the_reader_sleeps)
 {
 	struct rig *f = *cmocka_state;
-	struct pair p = connect_pair(f);
+	struct pair p = app_connect_pair(f);
 	static uint8_t buf[65536];
 	ssize_t n;
 
@@ -260,7 +116,7 @@ TEST(reset_passes_while_the_reader_sleeps)
 		quiet = send(p.client, buf, sizeof(buf), MSG_NOSIGNAL) > 0 ? 0 : quiet + 1;
 		(void)loop_run_once(f->loop, quiet ? 5 : 0);
 	}
-	close_rst(p.client);
+	app_close_rst(p.client);
 	for (int i = 0; i < 600; i++)
 		(void)loop_run_once(f->loop, 5);
 	do
@@ -316,10 +172,10 @@ static void pump(struct rig *f, const struct pair *p, size_t n)
 TEST(no_byte_is_lost_in_bulk)
 {
 	struct rig *f = *cmocka_state;
-	struct pair p = connect_pair(f);
+	struct pair p = app_connect_pair(f);
 
 	pump(f, &p, 30 * 1000 * 1000 + 7);
-	pair_close(&p);
+	app_pair_close(&p);
 }
 
 TEST(last_bytes_before_a_fin_arrive)
@@ -327,7 +183,7 @@ TEST(last_bytes_before_a_fin_arrive)
 	struct rig *f = *cmocka_state;
 
 	for (int i = 0; i < 50; i++) {
-		struct pair p = connect_pair(f);
+		struct pair p = app_connect_pair(f);
 		static uint8_t buf[500000];
 		size_t n = 0;
 		ssize_t k;
@@ -346,7 +202,7 @@ TEST(last_bytes_before_a_fin_arrive)
 TEST(slow_reader_holds_the_sender_and_nobody_else)
 {
 	struct rig *f = *cmocka_state;
-	struct pair slow = connect_pair(f), quick = connect_pair(f);
+	struct pair slow = app_connect_pair(f), quick = app_connect_pair(f);
 	static uint8_t buf[65536];
 	size_t sent = 0;
 
@@ -366,8 +222,8 @@ TEST(slow_reader_holds_the_sender_and_nobody_else)
 		assert_true(k > 0);
 		got += (size_t)k;
 	}
-	pair_close(&slow);
-	pair_close(&quick);
+	app_pair_close(&slow);
+	app_pair_close(&quick);
 }
 
 TEST(many_connections_at_once)
@@ -378,7 +234,7 @@ TEST(many_connections_at_once)
 	char text[16];
 
 	for (int i = 0; i < N; i++)
-		pairs[i].client = dial(f, SERVER_ADDR ":8080");
+		pairs[i].client = app_dial(f, SERVER_ADDR ":8080");
 	for (int i = 0; i < N; i++) {
 		pairs[i].server = app_accept(f, WAIT_MS);
 		assert_true(pairs[i].server >= 0);
@@ -386,17 +242,17 @@ TEST(many_connections_at_once)
 	/* They arrive in any order: each names itself, and gets its name back. */
 	for (int i = 0; i < N; i++) {
 		(void)snprintf(text, sizeof(text), "name %04d", i);
-		say(pairs[i].client, text);
+		app_say(pairs[i].client, text);
 	}
 	for (int i = 0; i < N; i++) {
 		assert_int_equal(recv(pairs[i].server, text, 9, MSG_WAITALL), 9);
 		text[9] = '\0';
-		say(pairs[i].server, text);
+		app_say(pairs[i].server, text);
 	}
 	for (int i = 0; i < N; i++) {
 		(void)snprintf(text, sizeof(text), "name %04d", i);
-		expect(pairs[i].client, text);
-		pair_close(&pairs[i]);
+		app_expect(pairs[i].client, text);
+		app_pair_close(&pairs[i]);
 	}
 }
 
@@ -404,7 +260,7 @@ TEST(closed_port_is_refused)
 {
 	struct rig *f = *cmocka_state;
 
-	expect_refused(f, dial(f, SERVER_ADDR ":8081"), WAIT_MS);
+	app_expect_refused(f, app_dial(f, SERVER_ADDR ":8081"), WAIT_MS);
 }
 
 TEST(ztunnel_itself_is_no_destination)
@@ -412,33 +268,33 @@ TEST(ztunnel_itself_is_no_destination)
 	struct rig *f = *cmocka_state;
 	char to[64];
 
-	expect_refused(f, dial(f, SERVER_ADDR ":15008"), WAIT_MS);
+	app_expect_refused(f, app_dial(f, SERVER_ADDR ":15008"), WAIT_MS);
 	(void)snprintf(to, sizeof(to), SERVER_ADDR ":%d", f->plain_port);
-	expect_refused(f, dial(f, to), WAIT_MS);
+	app_expect_refused(f, app_dial(f, to), WAIT_MS);
 	(void)snprintf(to, sizeof(to), CLIENT_ADDR ":%d", f->client->own_ports[0]);
-	expect_refused(f, dial(f, to), WAIT_MS);
+	app_expect_refused(f, app_dial(f, to), WAIT_MS);
 	(void)snprintf(to, sizeof(to), "127.0.0.1:%d", f->client->own_ports[0]);
-	expect_refused(f, dial(f, to), WAIT_MS);
-	expect_refused(f, dial(f, "0.0.0.0:0"), WAIT_MS);
+	app_expect_refused(f, app_dial(f, to), WAIT_MS);
+	app_expect_refused(f, app_dial(f, "0.0.0.0:0"), WAIT_MS);
 }
 
 TEST(policy_denies_and_cuts)
 {
 	struct rig *f = *cmocka_state;
-	struct pair p = connect_pair(f);
+	struct pair p = app_connect_pair(f);
 
-	say(p.client, "x");
-	expect(p.server, "x");
+	app_say(p.client, "x");
+	app_expect(p.server, "x");
 	rig_publish(f, true, true);
-	assert_int_equal(read_end(p.server), -ECONNRESET);
-	assert_int_equal(read_end(p.client), -ECONNRESET);
-	pair_close(&p);
-	expect_refused(f, dial(f, SERVER_ADDR ":8080"), WAIT_MS);
+	assert_int_equal(app_read_end(p.server), -ECONNRESET);
+	assert_int_equal(app_read_end(p.client), -ECONNRESET);
+	app_pair_close(&p);
+	app_expect_refused(f, app_dial(f, SERVER_ADDR ":8080"), WAIT_MS);
 	rig_publish(f, true, false);
-	p = connect_pair(f);
-	say(p.client, "again");
-	expect(p.server, "again");
-	pair_close(&p);
+	p = app_connect_pair(f);
+	app_say(p.client, "again");
+	app_expect(p.server, "again");
+	app_pair_close(&p);
 }
 
 TEST(waits_for_its_certificate)
@@ -447,15 +303,15 @@ TEST(waits_for_its_certificate)
 	int fd;
 
 	rig_publish(f, false, false);
-	fd = dial(f, SERVER_ADDR ":8080");
-	say(fd, "early");
+	fd = app_dial(f, SERVER_ADDR ":8080");
+	app_say(fd, "early");
 	assert_int_equal(app_accept(f, 300), -1);
 	rig_publish(f, true, false);
 	{
 		struct pair p = {fd, app_accept(f, WAIT_MS)};
 
-		expect(p.server, "early");
-		pair_close(&p);
+		app_expect(p.server, "early");
+		app_pair_close(&p);
 	}
 }
 
@@ -463,21 +319,21 @@ TEST(plain_destination_is_passed_through)
 {
 	struct rig *f = *cmocka_state;
 	int l = rig_listen("10.99.3.1", 8080);
-	struct pair p = {.client = dial(f, "10.99.3.1:8080")};
+	struct pair p = {.client = app_dial(f, "10.99.3.1:8080")};
 	int app = f->app;
 
 	f->app = l;
 	p.server = app_accept(f, WAIT_MS);
 	f->app = app;
 	assert_true(p.server >= 0);
-	say(p.client, "plain");
-	expect(p.server, "plain");
+	app_say(p.client, "plain");
+	app_expect(p.server, "plain");
 	(void)shutdown(p.server, SHUT_WR);
-	assert_int_equal(read_end(p.client), 0);
+	assert_int_equal(app_read_end(p.client), 0);
 	pump(f, &(struct pair){p.client, p.server}, 0);
-	close_rst(p.client);
+	app_close_rst(p.client);
 	(void)fcntl(p.server, F_SETFL, 0);
-	assert_int_equal(read_end(p.server), -ECONNRESET);
+	assert_int_equal(app_read_end(p.server), -ECONNRESET);
 	(void)close(p.server);
 	(void)close(l);
 }
@@ -485,17 +341,17 @@ TEST(plain_destination_is_passed_through)
 TEST(plaintext_is_delivered_where_policy_allows)
 {
 	struct rig *f = *cmocka_state;
-	struct pair p = {.client = dial_as(f, f->server, true, SERVER_ADDR ":8080")};
+	struct pair p = {.client = app_dial_as(f, f->server, true, SERVER_ADDR ":8080")};
 
 	p.server = app_accept(f, WAIT_MS);
 	assert_true(p.server >= 0);
-	say(p.client, "clear");
-	expect(p.server, "clear");
+	app_say(p.client, "clear");
+	app_expect(p.server, "clear");
 	rig_publish(f, true, true);
-	assert_int_equal(read_end(p.server), -ECONNRESET);
-	assert_int_equal(read_end(p.client), -ECONNRESET);
-	pair_close(&p);
-	expect_refused(f, dial_as(f, f->server, true, SERVER_ADDR ":8080"), WAIT_MS);
+	assert_int_equal(app_read_end(p.server), -ECONNRESET);
+	assert_int_equal(app_read_end(p.client), -ECONNRESET);
+	app_pair_close(&p);
+	app_expect_refused(f, app_dial_as(f, f->server, true, SERVER_ADDR ":8080"), WAIT_MS);
 }
 
 TEST(plaintext_to_ztunnel_itself_is_refused)
@@ -508,45 +364,45 @@ TEST(plaintext_to_ztunnel_itself_is_refused)
 
 	assert_int_equal(inet_pton(AF_INET, SERVER_ADDR, &sa.sin_addr), 1);
 	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
-	expect_refused(f, fd, WAIT_MS);
+	app_expect_refused(f, fd, WAIT_MS);
 }
 
 TEST(drain_keeps_connections_and_takes_no_new_ones)
 {
 	struct rig *f = *cmocka_state;
-	struct pair p = connect_pair(f);
+	struct pair p = app_connect_pair(f);
 
-	say(p.client, "before");
-	expect(p.server, "before");
+	app_say(p.client, "before");
+	app_expect(p.server, "before");
 	for (int i = 0; i < WORKERS; i++)
 		worker_post_drain(&f->workers[i]);
 	for (int i = 0; i < 100; i++)
 		(void)loop_run_once(f->loop, 5);
 	assert_int_equal(f->drained, 0);
-	say(p.client, "during");
-	expect(p.server, "during");
-	say(p.server, "too");
-	expect(p.client, "too");
-	pair_close(&p);
+	app_say(p.client, "during");
+	app_expect(p.server, "during");
+	app_say(p.server, "too");
+	app_expect(p.client, "too");
+	app_pair_close(&p);
 	rig_turn_until(f, &f->drained, WORKERS);
 }
 
 TEST(released_pod_keeps_its_connections)
 {
 	struct rig *f = *cmocka_state;
-	struct pair p = connect_pair(f);
+	struct pair p = app_connect_pair(f);
 
-	say(p.client, "before");
-	expect(p.server, "before");
+	app_say(p.client, "before");
+	app_expect(p.server, "before");
 	for (int i = 0; i < WORKERS; i++) {
 		worker_post_pod_del(&f->workers[i], 1);
 		worker_post_pod_del(&f->workers[i], 2);
 	}
 	for (int i = 0; i < 300; i++)
 		(void)loop_run_once(f->loop, 5);
-	say(p.client, "after");
-	expect(p.server, "after");
-	pair_close(&p);
+	app_say(p.client, "after");
+	app_expect(p.server, "after");
+	app_pair_close(&p);
 }
 
 TEST(garbage_on_15008_is_closed)
@@ -565,7 +421,7 @@ TEST(garbage_on_15008_is_closed)
 
 		(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 		assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
-		say(fd, lines[i]);
+		app_say(fd, lines[i]);
 		/* An alert at most, then the end. */
 		errno = 0;
 		while (recv(fd, buf, sizeof(buf), 0) > 0)
@@ -573,22 +429,22 @@ TEST(garbage_on_15008_is_closed)
 		assert_true(errno != EAGAIN);
 		(void)close(fd);
 	}
-	p = connect_pair(f);
-	say(p.client, "fine");
-	expect(p.server, "fine");
-	pair_close(&p);
+	p = app_connect_pair(f);
+	app_say(p.client, "fine");
+	app_expect(p.server, "fine");
+	app_pair_close(&p);
 }
 
 TEST(dies_with_connections_open)
 {
 	struct rig *f = *cmocka_state;
-	struct pair p = connect_pair(f);
+	struct pair p = app_connect_pair(f);
 
 	for (int i = 0; i < WORKERS; i++)
 		worker_stop(&f->workers[i]);
-	assert_int_equal(read_end(p.client), -ECONNRESET);
-	assert_int_equal(read_end(p.server), -ECONNRESET);
-	pair_close(&p);
+	assert_int_equal(app_read_end(p.client), -ECONNRESET);
+	assert_int_equal(app_read_end(p.server), -ECONNRESET);
+	app_pair_close(&p);
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)

@@ -7,51 +7,29 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <nghttp2/nghttp2.h>
-
-#include "base/list.h"
+#include "hbone/session_internal.h"
 
 #define FRAME_HEAD_LEN 9
 /* Less than this is not worth a frame of its own: the rest waits for the next buffer. */
 #define READ_ROOM_MIN 4096
-#define GATHER_MAX    64
 /* A peer that resets faster than this is attacking (rapid reset); applications that reset are not
  * that many. */
 #define RESET_BURST 10000
 #define RESET_RATE  10000
-
-struct hbone_session {
-	nghttp2_session *h2;
-	const struct hbone_session_ops *ops;
-	void *arg;
-	struct list streams; /* struct hbone_stream._link */
-	uint32_t stream_count;
-	bool is_server;
-	bool is_goaway; /* the peer takes no new streams */
-	bool is_ping_pending;
-	uint8_t *out; /* buffer of the send that runs */
-	size_t out_cap;
-	size_t out_len;
-	struct hbone_stream *gather; /* whose bytes iov holds; NULL: none */
-	size_t gather_len;
-	int n_iov;
-	struct iovec iov[GATHER_MAX];
-	struct hbone_head head; /* being received; only one at a time on a connection */
-};
 
 static struct hbone_stream *stream_by_id(struct hbone_session *s, int32_t id)
 {
 	return nghttp2_session_get_stream_user_data(s->h2, id);
 }
 
-static void output_notify(struct hbone_session *s)
+void session_notify(struct hbone_session *s)
 {
 	if (nghttp2_session_want_write(s->h2))
 		s->ops->on_output(s->arg);
 }
 
-static void stream_link(struct hbone_session *s, struct hbone_stream *st,
-			const struct hbone_stream_ops *ops, int32_t id)
+void session_link(struct hbone_session *s, struct hbone_stream *st,
+		  const struct hbone_stream_ops *ops, int32_t id)
 {
 	st->ops = ops;
 	st->session = s;
@@ -62,9 +40,9 @@ static void stream_link(struct hbone_session *s, struct hbone_stream *st,
 	s->stream_count++;
 }
 
-/* stream_unlink() - forget it; what it had not delivered no longer holds the connection's window.
+/* session_unlink() - forget it; what it had not delivered no longer holds the connection's window.
  */
-static void stream_unlink(struct hbone_session *s, struct hbone_stream *st)
+void session_unlink(struct hbone_session *s, struct hbone_stream *st)
 {
 	if (s->gather == st)
 		s->gather = NULL;
@@ -134,22 +112,13 @@ static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint
 	return 0;
 }
 
-static nghttp2_nv make_nv(const char *name, const char *value, uint8_t flags)
-{
-	return (nghttp2_nv){.name = (uint8_t *)(uintptr_t)name,
-			    .value = (uint8_t *)(uintptr_t)value,
-			    .namelen = strlen(name),
-			    .valuelen = strlen(value),
-			    .flags = (uint8_t)(flags | NGHTTP2_NV_FLAG_NO_COPY_NAME)};
-}
-
-static int submit_error(struct hbone_session *s, int32_t id, int status)
+int session_submit_error(struct hbone_session *s, int32_t id, int status)
 {
 	char text[4];
 	nghttp2_nv nv;
 
 	(void)snprintf(text, sizeof(text), "%03u", (unsigned int)status % 1000U);
-	nv = make_nv(":status", text, 0);
+	nv = session_nv(":status", text, 0);
 	(void)nghttp2_session_set_stream_user_data(s->h2, id, NULL);
 	return nghttp2_submit_response(s->h2, id, &nv, 1, NULL) < 0 ? -ENOMEM : 0;
 }
@@ -157,7 +126,7 @@ static int submit_error(struct hbone_session *s, int32_t id, int status)
 static void on_request(struct hbone_session *s, int32_t id)
 {
 	if (s->head.is_too_big || !s->head.is_connect || s->head.authority[0] == '\0') {
-		(void)submit_error(s, id, 400);
+		(void)session_submit_error(s, id, 400);
 		return;
 	}
 	if (s->ops->on_connect(s->arg, id, &s->head) < 0)
@@ -243,7 +212,7 @@ static int on_stream_close(nghttp2_session *h2, int32_t id, uint32_t code, void 
 	if (!st)
 		return 0;
 	(void)nghttp2_session_set_stream_user_data(h2, id, NULL);
-	stream_unlink(s, st);
+	session_unlink(s, st);
 	st->ops->on_close(st, code);
 	return 0;
 }
@@ -261,6 +230,7 @@ static ssize_t on_send(nghttp2_session *h2, const uint8_t *p, size_t n, int flag
 }
 
 /* read_length() - how long the next frame may be; the stack lowers it to what the windows allow. */
+/* NOLINTNEXTLINE(readability-function-size): the stack's signature */
 static ssize_t read_length(nghttp2_session *h2, uint8_t type, int32_t id, int32_t connection_window,
 			   int32_t stream_window, uint32_t frame_max, void *arg)
 {
@@ -272,11 +242,12 @@ static ssize_t read_length(nghttp2_session *h2, uint8_t type, int32_t id, int32_
 	return (ssize_t)MIN(n, room);
 }
 
-/* on_read_data() - the application's bytes go straight to where they will be sent from, behind the
- * room for the frame's head, which on_send_data() fills in a moment later: nothing comes between
- * the two calls. */
-static ssize_t on_read_data(nghttp2_session *h2, int32_t id, uint8_t *p, size_t n, uint32_t *flags,
-			    nghttp2_data_source *source, void *arg)
+/* session_read_data() - the application's bytes go straight to where they will be sent from, behind
+ * the room for the frame's head, which on_send_data() fills in a moment later: nothing comes
+ * between the two calls. */
+/* NOLINTNEXTLINE(readability-function-size): the stack's signature */
+ssize_t session_read_data(nghttp2_session *h2, int32_t id, uint8_t *p, size_t n, uint32_t *flags,
+			  nghttp2_data_source *source, void *arg)
 {
 	struct hbone_session *s = arg;
 	struct hbone_stream *st = stream_by_id(s, id);
@@ -423,7 +394,7 @@ struct hbone_session *hbone_session_free(struct hbone_session *s)
 		struct hbone_stream *st = list_entry(s->streams.next, struct hbone_stream, _link);
 
 		(void)nghttp2_session_set_stream_user_data(s->h2, st->id, NULL);
-		stream_unlink(s, st);
+		session_unlink(s, st);
 		st->ops->on_close(st, HBONE_INTERNAL_ERROR);
 	}
 	nghttp2_session_del(s->h2);
@@ -437,7 +408,7 @@ int hbone_session_recv(struct hbone_session *s, const uint8_t *p, size_t n)
 
 	r = nghttp2_session_mem_recv(s->h2, p, n);
 	gather_flush(s);
-	output_notify(s);
+	session_notify(s);
 	if (r == NGHTTP2_ERR_NOMEM)
 		return -ENOMEM;
 	return r < 0 || (size_t)r != n ? -EPROTO : 0;
@@ -515,7 +486,7 @@ int hbone_session_shutdown_notice(struct hbone_session *s)
 {
 	if (nghttp2_submit_shutdown_notice(s->h2) < 0)
 		return -ENOMEM;
-	output_notify(s);
+	session_notify(s);
 	return 0;
 }
 
@@ -526,108 +497,6 @@ int hbone_session_goaway(struct hbone_session *s, uint32_t code)
 	if (nghttp2_submit_goaway(s->h2, NGHTTP2_FLAG_NONE, last, code, NULL, 0) < 0)
 		return -ENOMEM;
 	s->is_goaway = true;
-	output_notify(s);
+	session_notify(s);
 	return 0;
-}
-
-int hbone_stream_open(struct hbone_session *s, struct hbone_stream *st,
-		      const struct hbone_stream_ops *ops, const struct hbone_connect *c)
-{
-	const nghttp2_data_provider data = {.read_callback = on_read_data};
-	nghttp2_nv nv[5];
-	size_t n = 0;
-	int32_t id;
-
-	if (!hbone_session_is_usable(s))
-		return -EBUSY;
-	nv[n++] = make_nv(":method", "CONNECT", NGHTTP2_NV_FLAG_NO_COPY_VALUE);
-	nv[n++] = make_nv(":authority", c->authority, 0);
-	if (c->baggage)
-		nv[n++] = make_nv("baggage", c->baggage, 0);
-	/* These differ each time: kept out of the compression table. */
-	if (c->forwarded)
-		nv[n++] = make_nv("forwarded", c->forwarded, NGHTTP2_NV_FLAG_NO_INDEX);
-	if (c->traceparent)
-		nv[n++] = make_nv("traceparent", c->traceparent, NGHTTP2_NV_FLAG_NO_INDEX);
-	id = nghttp2_submit_request(s->h2, NULL, nv, n, &data, st);
-	if (id < 0)
-		return id == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EBUSY;
-	stream_link(s, st, ops, id);
-	s->ops->on_output(s->arg);
-	return 0;
-}
-
-int hbone_stream_bind(struct hbone_session *s, struct hbone_stream *st,
-		      const struct hbone_stream_ops *ops, int32_t id)
-{
-	if (nghttp2_session_set_stream_user_data(s->h2, id, st) < 0)
-		return -ENOENT;
-	stream_link(s, st, ops, id);
-	return 0;
-}
-
-int hbone_stream_respond(struct hbone_stream *st, int status, const char *baggage)
-{
-	const nghttp2_data_provider data = {.read_callback = on_read_data};
-	struct hbone_session *s = st->session;
-	nghttp2_nv nv[2];
-	size_t n = 0;
-
-	if (!s)
-		return -ENOTCONN;
-	if (status != 200) {
-		int r = submit_error(s, st->id, status);
-
-		stream_unlink(s, st);
-		s->ops->on_output(s->arg);
-		return r;
-	}
-	nv[n++] = make_nv(":status", "200", NGHTTP2_NV_FLAG_NO_COPY_VALUE);
-	if (baggage && baggage[0] != '\0')
-		nv[n++] = make_nv("baggage", baggage, 0);
-	if (nghttp2_submit_response(s->h2, st->id, nv, n, &data) < 0)
-		return -ENOMEM;
-	s->ops->on_output(s->arg);
-	return 0;
-}
-
-int hbone_session_reject(struct hbone_session *s, int32_t id, int status)
-{
-	int r = submit_error(s, id, status);
-
-	s->ops->on_output(s->arg);
-	return r;
-}
-
-void hbone_stream_resume(struct hbone_stream *st)
-{
-	if (!st->session || !st->is_sleeping)
-		return;
-	st->is_sleeping = false;
-	(void)nghttp2_session_resume_data(st->session->h2, st->id);
-	st->session->ops->on_output(st->session->arg);
-}
-
-void hbone_stream_consume(struct hbone_stream *st, size_t n)
-{
-	struct hbone_session *s = st->session;
-
-	if (!s)
-		return;
-	n = MIN(n, (size_t)st->unconsumed);
-	st->unconsumed -= (uint32_t)n;
-	(void)nghttp2_session_consume(s->h2, st->id, n);
-	output_notify(s);
-}
-
-void hbone_stream_reset(struct hbone_stream *st, uint32_t code)
-{
-	struct hbone_session *s = st->session;
-
-	if (!s)
-		return;
-	(void)nghttp2_session_set_stream_user_data(s->h2, st->id, NULL);
-	(void)nghttp2_submit_rst_stream(s->h2, NGHTTP2_FLAG_NONE, st->id, code);
-	stream_unlink(s, st);
-	s->ops->on_output(s->arg);
 }

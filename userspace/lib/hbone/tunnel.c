@@ -2,7 +2,6 @@
 #include "hbone/tunnel.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,33 +11,16 @@
 
 #include "base/buf.h"
 #include "base/loop.h"
+#include "hbone/scratch.h"
 #include "tls/identity.h"
 
-/* One read of a socket, one write to it: large enough that system calls stop to matter, small
- * enough for the L2 cache. */
-#define READ_MAX  (256 * 1024)
-#define WRITE_MAX (256 * 1024)
-/* TLS adds at most 22 bytes to a record of 16 KiB; handshakes and alerts come on top. */
-#define CIPHER_MAX (WRITE_MAX + (WRITE_MAX / 16384 + 2) * 64 + 64 * 1024)
-/* A record may complete that began in an earlier read. */
-#define PLAIN_MAX (READ_MAX + 32 * 1024)
 /* Unsent bytes: one round of data, or what a peer that does not read makes us answer. */
-#define UNSENT_MAX (CIPHER_MAX + 1024 * 1024)
+#define UNSENT_MAX (SCRATCH_CIPHER_MAX + 1024 * 1024)
 /* Buffers filled and written per turn, so that one busy tunnel does not starve the loop. */
 #define ROUNDS_MAX 4
 /* Control frames that may wait for a peer that does not read before we stop reading from it. */
 #define QUEUED_MAX 1000
 #define TEXT_MAX   256
-
-struct hbone_scratch {
-	uint8_t *plain_out; /* frames, before encryption */
-	uint8_t *plain_in;
-	uint8_t *cipher_out;
-	uint8_t *cipher_in;
-	size_t cipher_out_len;
-	size_t cipher_in_len;
-	size_t cipher_in_pos;
-};
 
 enum tunnel_state {
 	TUNNEL_CONNECTING,
@@ -71,108 +53,6 @@ struct hbone_tunnel {
 	struct buf unsent;
 	char text[TEXT_MAX];
 };
-
-int hbone_scratch_new(struct hbone_scratch **ret)
-{
-	_cleanup_(hbone_scratch_freep) struct hbone_scratch *s = NULL;
-
-	s = calloc(1, sizeof(*s));
-	if (!s)
-		return -ENOMEM;
-	s->plain_out = malloc(WRITE_MAX);
-	s->plain_in = malloc(PLAIN_MAX);
-	s->cipher_out = malloc(CIPHER_MAX);
-	s->cipher_in = malloc(READ_MAX);
-	if (!s->plain_out || !s->plain_in || !s->cipher_out || !s->cipher_in)
-		return -ENOMEM;
-	*ret = TAKE_PTR(s);
-	return 0;
-}
-
-struct hbone_scratch *hbone_scratch_free(struct hbone_scratch *s)
-{
-	if (!s)
-		return NULL;
-	free(s->plain_out);
-	free(s->plain_in);
-	free(s->cipher_out);
-	free(s->cipher_in);
-	free(s);
-	return NULL;
-}
-
-/* The BIO under OpenSSL only moves bytes between the shared buffers and the record layer: one
- * read(2) and one write(2) for many records, and no buffer per connection. It holds nothing between
- * two calls into the tunnel. */
-static int bio_write(BIO *bio, const char *p, int n)
-{
-	struct hbone_tunnel *t = BIO_get_data(bio);
-	struct hbone_scratch *s = t->scratch;
-
-	BIO_clear_retry_flags(bio);
-	if (n <= 0)
-		return 0;
-	if (CIPHER_MAX - s->cipher_out_len < (size_t)n) {
-		BIO_set_retry_write(bio);
-		return -1;
-	}
-	memcpy(s->cipher_out + s->cipher_out_len, p, (size_t)n);
-	s->cipher_out_len += (size_t)n;
-	return n;
-}
-
-static int bio_read(BIO *bio, char *p, int n)
-{
-	struct hbone_tunnel *t = BIO_get_data(bio);
-	struct hbone_scratch *s = t->scratch;
-	size_t len = s->cipher_in_len - s->cipher_in_pos;
-
-	BIO_clear_retry_flags(bio);
-	if (n <= 0)
-		return 0;
-	if (len == 0) {
-		BIO_set_retry_read(bio);
-		return -1;
-	}
-	len = MIN(len, (size_t)n);
-	memcpy(p, s->cipher_in + s->cipher_in_pos, len);
-	s->cipher_in_pos += len;
-	return (int)len;
-}
-
-static long bio_ctrl(BIO *bio, int cmd, long num, void *p)
-{
-	return cmd == BIO_CTRL_FLUSH ? 1 : 0;
-}
-
-static BIO_METHOD *bio_method;
-
-static void bio_method_make(void)
-{
-	BIO_METHOD *m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "hbone");
-
-	if (!m)
-		return;
-	(void)BIO_meth_set_write(m, bio_write);
-	(void)BIO_meth_set_read(m, bio_read);
-	(void)BIO_meth_set_ctrl(m, bio_ctrl);
-	bio_method = m;
-}
-
-static int bio_attach(struct hbone_tunnel *t, SSL *ssl)
-{
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	BIO *bio;
-
-	(void)pthread_once(&once, bio_method_make);
-	bio = bio_method ? BIO_new(bio_method) : NULL;
-	if (!bio)
-		return -ENOMEM;
-	BIO_set_data(bio, t);
-	BIO_set_init(bio, 1);
-	SSL_set_bio(ssl, bio, bio);
-	return 0;
-}
 
 static void set_text(struct hbone_tunnel *t, const char *text)
 {
@@ -273,7 +153,7 @@ static int flush_round(struct hbone_tunnel *t)
 	size_t n;
 	int r;
 
-	r = hbone_session_send(t->session, t->scratch->plain_out, WRITE_MAX, &n);
+	r = hbone_session_send(t->session, t->scratch->plain_out, SCRATCH_WRITE_MAX, &n);
 	if (r < 0)
 		return r;
 	if (n == 0)
@@ -396,10 +276,10 @@ static int decrypt(struct hbone_tunnel *t, size_t *ret_len)
 {
 	size_t len = 0, n;
 
-	while (len < PLAIN_MAX) {
+	while (len < SCRATCH_PLAIN_MAX) {
 		int r, err;
 
-		r = SSL_read_ex(t->ssl, t->scratch->plain_in + len, PLAIN_MAX - len, &n);
+		r = SSL_read_ex(t->ssl, t->scratch->plain_in + len, SCRATCH_PLAIN_MAX - len, &n);
 		if (r == 1) {
 			len += n;
 			continue;
@@ -456,7 +336,7 @@ static void on_readable(struct hbone_tunnel *t)
 	struct hbone_scratch *s = t->scratch;
 	ssize_t n;
 
-	n = recv(t->watch.fd, s->cipher_in, READ_MAX, MSG_DONTWAIT);
+	n = recv(t->watch.fd, s->cipher_in, SCRATCH_READ_MAX, MSG_DONTWAIT);
 	if (n < 0) {
 		if (errno != EAGAIN && errno != EINTR)
 			tunnel_fail(t, -errno, strerror(errno));
@@ -619,7 +499,7 @@ int hbone_tunnel_new(const struct hbone_tunnel_config *config, struct hbone_tunn
 		return r;
 	r = loop_add(t->loop, &t->watch, t->is_server ? EPOLLIN : EPOLLOUT);
 	if (r == 0) {
-		r = bio_attach(t, config->ssl);
+		r = scratch_attach(t->scratch, config->ssl);
 		if (r < 0)
 			loop_del(&t->watch);
 	}

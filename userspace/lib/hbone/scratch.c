@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "hbone/scratch.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hbone/tunnel.h"
+
+int hbone_scratch_new(struct hbone_scratch **ret)
+{
+	_cleanup_(hbone_scratch_freep) struct hbone_scratch *s = NULL;
+
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	s->plain_out = malloc(SCRATCH_WRITE_MAX);
+	s->plain_in = malloc(SCRATCH_PLAIN_MAX);
+	s->cipher_out = malloc(SCRATCH_CIPHER_MAX);
+	s->cipher_in = malloc(SCRATCH_READ_MAX);
+	if (!s->plain_out || !s->plain_in || !s->cipher_out || !s->cipher_in)
+		return -ENOMEM;
+	*ret = TAKE_PTR(s);
+	return 0;
+}
+
+struct hbone_scratch *hbone_scratch_free(struct hbone_scratch *s)
+{
+	if (!s)
+		return NULL;
+	free(s->plain_out);
+	free(s->plain_in);
+	free(s->cipher_out);
+	free(s->cipher_in);
+	free(s);
+	return NULL;
+}
+
+/* The BIO under OpenSSL only moves bytes between the shared buffers and the record layer: one
+ * read(2) and one write(2) for many records, and no buffer per connection. It holds nothing between
+ * two calls into the tunnel. */
+static int bio_write(BIO *bio, const char *p, int n)
+{
+	struct hbone_scratch *s = BIO_get_data(bio);
+
+	BIO_clear_retry_flags(bio);
+	if (n <= 0)
+		return 0;
+	if (SCRATCH_CIPHER_MAX - s->cipher_out_len < (size_t)n) {
+		BIO_set_retry_write(bio);
+		return -1;
+	}
+	memcpy(s->cipher_out + s->cipher_out_len, p, (size_t)n);
+	s->cipher_out_len += (size_t)n;
+	return n;
+}
+
+static int bio_read(BIO *bio, char *p, int n)
+{
+	struct hbone_scratch *s = BIO_get_data(bio);
+	size_t len = s->cipher_in_len - s->cipher_in_pos;
+
+	BIO_clear_retry_flags(bio);
+	if (n <= 0)
+		return 0;
+	if (len == 0) {
+		BIO_set_retry_read(bio);
+		return -1;
+	}
+	len = MIN(len, (size_t)n);
+	memcpy(p, s->cipher_in + s->cipher_in_pos, len);
+	s->cipher_in_pos += len;
+	return (int)len;
+}
+
+static long bio_ctrl(BIO *bio, int cmd, long num, void *p)
+{
+	return cmd == BIO_CTRL_FLUSH ? 1 : 0;
+}
+
+static BIO_METHOD *bio_method;
+
+static void bio_method_make(void)
+{
+	BIO_METHOD *m = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "hbone");
+
+	if (!m)
+		return;
+	(void)BIO_meth_set_write(m, bio_write);
+	(void)BIO_meth_set_read(m, bio_read);
+	(void)BIO_meth_set_ctrl(m, bio_ctrl);
+	bio_method = m;
+}
+
+int scratch_attach(struct hbone_scratch *s, SSL *ssl)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	BIO *bio;
+
+	(void)pthread_once(&once, bio_method_make);
+	bio = bio_method ? BIO_new(bio_method) : NULL;
+	if (!bio)
+		return -ENOMEM;
+	BIO_set_data(bio, s);
+	BIO_set_init(bio, 1);
+	SSL_set_bio(ssl, bio, bio);
+	return 0;
+}

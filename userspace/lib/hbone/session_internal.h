@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* session_internal - what session.c and stream.c share. */
+#include <string.h>
+
+#include <nghttp2/nghttp2.h>
+
+#include "hbone/session.h"
+
+#define GATHER_MAX 64
+
+struct hbone_session {
+	nghttp2_session *h2;
+	const struct hbone_session_ops *ops;
+	void *arg;
+	struct list streams; /* struct hbone_stream._link */
+	uint32_t stream_count;
+	bool is_server;
+	bool is_goaway; /* the peer takes no new streams */
+	bool is_ping_pending;
+	uint8_t *out; /* buffer of the send that runs */
+	size_t out_cap;
+	size_t out_len;
+	struct hbone_stream *gather; /* whose bytes iov holds; NULL: none */
+	size_t gather_len;
+	int n_iov;
+	struct iovec iov[GATHER_MAX];
+	struct hbone_head head; /* being received; only one at a time on a connection */
+};
+
+/** session_notify() - tell the owner when there is something to send. */
+void session_notify(struct hbone_session *s);
+void session_link(struct hbone_session *s, struct hbone_stream *st,
+		  const struct hbone_stream_ops *ops, int32_t id);
+/** session_unlink() - forget it; what it had not delivered no longer holds the connection's window.
+ */
+void session_unlink(struct hbone_session *s, struct hbone_stream *st);
+/** session_submit_error() - answer @id with @status and no body, and forget its owner. Return: 0;
+ * -ENOMEM. */
+int session_submit_error(struct hbone_session *s, int32_t id, int status);
+/** session_read_data() - the data source of every stream, as nghttp2 wants it. */
+ssize_t session_read_data(nghttp2_session *h2, int32_t id, uint8_t *p, size_t n, uint32_t *flags,
+			  nghttp2_data_source *source,
+			  void *arg); /* NOLINT(readability-function-size) */
+
+static inline nghttp2_nv session_nv(const char *name, const char *value, uint8_t flags)
+{
+	return (nghttp2_nv){.name = (uint8_t *)(uintptr_t)name,
+			    .value = (uint8_t *)(uintptr_t)value,
+			    .namelen = strlen(name),
+			    .valuelen = strlen(value),
+			    .flags = (uint8_t)(flags | NGHTTP2_NV_FLAG_NO_COPY_NAME)};
+}

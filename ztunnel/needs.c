@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ztunnel/needs.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+struct need {
+	struct list link;
+	uint32_t by;
+	struct zds_sockets m;
+};
+
+void needs_init(struct needs *n)
+{
+	list_init(&n->list);
+	n->count = 0;
+}
+
+int needs_add(struct needs *n, uint32_t by, const struct zds_sockets *m)
+{
+	struct need *need;
+
+	if (n->count >= NEEDS_MAX)
+		return -ENOSPC;
+	need = calloc(1, sizeof(*need));
+	if (!need)
+		return -ENOMEM;
+	need->by = by;
+	need->m = *m;
+	list_add_tail(&n->list, &need->link);
+	n->count++;
+	return 0;
+}
+
+static void need_free(struct needs *n, struct need *need)
+{
+	list_del(&need->link);
+	n->count--;
+	free(need);
+}
+
+bool needs_take(struct needs *n, const struct zds_sockets *m, uint32_t *ret_by)
+{
+	struct need *need;
+
+	list_for_each_entry (need, &n->list, link) {
+		if (need->m.netns_cookie != m->netns_cookie || need->m.kind != m->kind ||
+		    need->m.family != m->family)
+			continue;
+		if (ret_by)
+			*ret_by = need->by;
+		need_free(n, need);
+		return true;
+	}
+	return false;
+}
+
+void needs_clear(struct needs *n)
+{
+	while (!list_is_empty(&n->list))
+		need_free(n, list_entry(n->list.next, struct need, link));
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ztunnel/pool_key.h"
+
+#include <string.h>
+
+#include "base/buf.h"
+#include "tls/identity.h"
+#include "ztunnel/pod.h"
+#include "ztunnel/pool.h"
+#include "ztunnel/resolve.h"
+#include "ztunnel/state.h"
+
+static int key_add(struct buf *b, const char *const *ids, size_t n)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = buf_append(b, ids[i], strlen(ids[i]) + 1);
+	return r;
+}
+
+int pool_key_make(struct buf *b, const struct pool_want *want)
+{
+	const struct upstream *u = want->upstream;
+	int r;
+
+	b->start = 0;
+	b->end = 0;
+	r = buf_append(b, &want->pod->netns_cookie, sizeof(want->pod->netns_cookie));
+	if (r == 0)
+		r = buf_append(b, &u->dial, sizeof(u->dial));
+	if (r == 0)
+		r = buf_append(b, want->identity->id, strlen(want->identity->id) + 1);
+	if (r == 0)
+		r = buf_append(b, u->workload ? u->workload->uid : "",
+			       u->workload ? strlen(u->workload->uid) + 1 : 1);
+	if (r == 0)
+		r = key_add(b, u->identities, u->identities_count);
+	if (r == 0)
+		r = key_add(b, u->more_identities, u->more_identities_count);
+	return r;
+}

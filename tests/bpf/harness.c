@@ -43,12 +43,6 @@ void test_skip(const char *why)
 	_exit(EXIT_SKIP);
 }
 
-void check_true(bool ok, const char *what, const char *file, int line)
-{
-	if (!ok)
-		test_fail(file, line, "not so: %s", what);
-}
-
 void check_eq(long long a, long long b, const char *what, const char *file, int line)
 {
 	if (a != b)
@@ -128,12 +122,14 @@ void bind_to(int fd, int family, const char *to)
 	CHECK_OK(bind(fd, (struct sockaddr *)&ss, len));
 }
 
+/* The kernel may open the peer's queue a second after the link came up: a first SYN is then sent
+ * again. */
 static void limit_waits(int fd)
 {
-	struct timeval second = {.tv_sec = 1};
+	struct timeval limit = {.tv_sec = 5};
 
-	CHECK_OK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &second, sizeof(second)));
-	CHECK_OK(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &second, sizeof(second)));
+	CHECK_OK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)));
+	CHECK_OK(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)));
 }
 
 int tcp(int family)
@@ -162,19 +158,26 @@ int listener(int family, const char *on)
 	return fd;
 }
 
+bool is_readable(int fd, int timeout_ms)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	return poll(&p, 1, timeout_ms) == 1;
+}
+
 bool is_pending(int listener_fd)
 {
-	struct pollfd p = {.fd = listener_fd, .events = POLLIN};
-
-	return poll(&p, 1, 0) == 1;
+	return is_readable(listener_fd, 0);
 }
 
 int accepted(int listener_fd, const char **ret_peer)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = sizeof(ss);
-	int fd = accept4(listener_fd, (struct sockaddr *)&ss, &len, SOCK_CLOEXEC);
+	int fd;
 
+	CHECK(is_readable(listener_fd, 5000));
+	fd = accept4(listener_fd, (struct sockaddr *)&ss, &len, SOCK_CLOEXEC);
 	CHECK_OK(fd);
 	limit_waits(fd);
 	if (ret_peer)
@@ -202,7 +205,7 @@ const char *own_name(int fd)
 
 uint16_t own_port(int fd)
 {
-	struct sockaddr_in6 sa;
+	struct sockaddr_in6 sa = {0};
 	socklen_t len = sizeof(sa);
 
 	/* sin_port and sin6_port have the same place. */
@@ -212,7 +215,7 @@ uint16_t own_port(int fd)
 
 void exchange(int a, int b)
 {
-	char buf[8];
+	char buf[8] = "";
 
 	CHECK_EQ(send(a, "there", 5, MSG_NOSIGNAL), 5);
 	CHECK_EQ(recv(b, buf, 5, MSG_WAITALL), 5);

@@ -67,13 +67,13 @@ __attribute__((noreturn, format(printf, 3, 4))) void test_fail(const char *file,
 /** test_skip() - end the test: it cannot run here. */
 __attribute__((noreturn)) void test_skip(const char *why);
 
-void check_true(bool ok, const char *what, const char *file, int line);
+/* check_*() behind the macros: each prints what was wanted and ends the test. */
 void check_eq(long long a, long long b, const char *what, const char *file, int line);
 void check_ok(long long r, const char *what, const char *file, int line);
 void check_errno(long long r, int wanted, const char *what, const char *file, int line);
 void check_str(const char *a, const char *b, const char *what, const char *file, int line);
 
-#define CHECK(x)             check_true((x), #x, __FILE__, __LINE__)
+#define CHECK(x)             ((x) ? (void)0 : test_fail(__FILE__, __LINE__, "not so: %s", #x))
 #define CHECK_EQ(a, b)       check_eq((a), (b), #a " == " #b, __FILE__, __LINE__)
 #define CHECK_OK(x)          check_ok((x), #x, __FILE__, __LINE__)
 #define CHECK_ERRNO(x, e)    check_errno((x), (e), #x, __FILE__, __LINE__)
@@ -88,7 +88,7 @@ socklen_t native(const char *text, int family, struct sockaddr_storage *ret);
 int connect_to(int fd, int family, const char *to);
 /** bind_to() - bind(2) with SO_REUSEADDR. */
 void bind_to(int fd, int family, const char *to);
-/** tcp() - a socket with a one second limit on blocking calls; connected() one that must connect.
+/** tcp() - a socket with a five second limit on blocking calls; connected() one that must connect.
  */
 int tcp(int family);
 int connected(int family, const char *to);
@@ -96,6 +96,7 @@ int connected(int family, const char *to);
 int listener(int family, const char *on);
 int accepted(int listener_fd, const char **ret_peer);
 bool is_pending(int listener_fd);
+bool is_readable(int fd, int timeout_ms);
 const char *peer_name(int fd);
 const char *own_name(int fd);
 uint16_t own_port(int fd);

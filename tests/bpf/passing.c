@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "stage.h"
 
 static int uring_connect(int fd, const char *to)
 {
@@ -54,7 +55,6 @@ TEST(io_uring_accept_shows_the_destination)
 	struct io_uring_cqe *cqe;
 	struct sockaddr_storage ss;
 	socklen_t len = sizeof(ss);
-	struct cv_sockaddr want;
 	int z;
 
 	CHECK_OK(connected(AF_INET, MESH4));
@@ -66,7 +66,6 @@ TEST(io_uring_accept_shows_the_destination)
 	CHECK_EQ(io_uring_wait_cqe(&ring, &cqe), 0);
 	z = cqe->res;
 	CHECK(z >= 0);
-	CHECK_OK(native(MESH4, AF_INET, (struct sockaddr_storage *)&want) ? 0 : -1);
 	CHECK_EQ(((struct sockaddr_in6 *)&ss)->sin6_port, htons(80));
 	CHECK(strncmp(peer_name(z), POD4, strlen(POD4)) == 0);
 	io_uring_queue_exit(&ring);
@@ -100,6 +99,7 @@ static int receive_fd(int from)
 	int fd;
 
 	CHECK_EQ(recvmsg(from, &m, 0), 1);
+	CHECK(CMSG_FIRSTHDR(&m) != NULL);
 	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(fd));
 	return fd;
 }
@@ -162,4 +162,29 @@ TEST(a_kind_follows_a_socket_into_another_process)
 	CHECK_EQ(waitpid(pid, &status, 0), pid);
 	CHECK_EQ(status, 0);
 	CHECK_EQ(counted(CV_DROP_KIND), 1);
+}
+
+/* Two test nodes share one kernel: each agent's programs see the other's sockets. */
+TEST(a_second_agent_on_the_kernel_changes_nothing)
+{
+	struct culvert_bpf *other;
+	int app = listener(AF_INET, "0.0.0.0:80"), client, dial, z;
+	const char *shown;
+
+	CHECK_EQ(stage_load(false, &other), 0);
+	client = connected(AF_INET, MESH4);
+	z = ztunnel_accept(&shown);
+	CHECK_STR(shown, MESH4);
+	CHECK_NAME(client, MESH4);
+	exchange(client, z);
+	dial = kind_tcp(AF_INET, CV_SOCKET_DIAL_APP);
+	CHECK_OK(set_client(dial, "10.244.7.7:1"));
+	CHECK_ERRNO(set_client(tcp(AF_INET), "10.244.7.7:1"), ENOPROTOOPT);
+	CHECK_OK(connect_to(dial, AF_INET, POD4 ":80"));
+	exchange(dial, accepted(app, &shown));
+	CHECK_STR(shown, "10.244.7.7:1");
+	pod_flags(CV_POD_CAPTURE);
+	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, MESH4), ECONNREFUSED);
+	CHECK_EQ(counted(CV_TUNNEL), 1);
+	culvert_bpf__destroy(other);
 }

@@ -81,21 +81,22 @@ void stage_cgroup_leave(void)
 		usleep(20000);
 }
 
+/* Every program but the one that goes into the pod's namespace. The skeleton owns the links. */
 static int attach(struct culvert_bpf *s)
 {
-	struct bpf_program *programs[] = {
-		s->progs.cv_connect4,     s->progs.cv_connect6,     s->progs.cv_getpeername4,
-		s->progs.cv_getpeername6, s->progs.cv_sendmsg4,     s->progs.cv_sendmsg6,
-		s->progs.cv_recvmsg4,     s->progs.cv_recvmsg6,     s->progs.cv_sockops,
-		s->progs.cv_setsockopt,   s->progs.cv_getsockname4, s->progs.cv_getsockname6,
-	};
 	_cleanup_(close_fdp) int fd = open(cgroup_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
-	for (size_t i = 0; i < ARRAY_SIZE(programs); i++)
-		if (!bpf_program__attach_cgroup(programs[i], fd))
+	for (int i = 0; i < s->skeleton->prog_cnt; i++) {
+		const struct bpf_prog_skeleton *p = &s->skeleton->progs[i];
+
+		if (*p->prog == s->progs.cv_lookup)
+			continue;
+		*p->link = bpf_program__attach_cgroup(*p->prog, fd);
+		if (!*p->link)
 			return -errno;
+	}
 	return 0;
 }
 

@@ -138,5 +138,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "test-bpf: programs do not load: %s\n", strerror(-r));
 		return 1;
 	}
-	return run_all(argc, argv);
+	r = run_all(argc, argv);
+	culvert_bpf__destroy(skel);
+	return r;
 }

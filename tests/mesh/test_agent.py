@@ -457,6 +457,57 @@ def test_dial_app_shows_the_client_and_other_kinds_are_refused(captured):
         x.close()
 
 
+def children(pid):
+    return [int(p) for p in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def cgroup(pid):
+    lines = pathlib.Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    return next(line for line in lines if line.startswith("0::"))[3:]
+
+
+def test_stock_sockets_are_made_in_ztunnels_cgroup(captured):
+    """The maker joins it, leaves nothing behind when ztunnel goes, and the agent works on without it."""
+    root = next(f[4] for f in (line.split() for line in open("/proc/self/mountinfo", encoding="utf-8"))
+                if f[f.index("-") + 1] == "cgroup2" and f[3] == "/")
+    group = pathlib.Path(root) / "c-agent-test"
+    group.mkdir(exist_ok=True)
+    code = ("import sys,os; sys.path.insert(0, sys.argv[1])\n"
+            "open(sys.argv[2], 'w').write('0')\n"
+            "from test_agent import Ztunnel, SYNCED, DIAL_APP\n"
+            "z = Ztunnel(); p = z.take_pod(); z.expect(SYNCED)\n"
+            "for line in sys.stdin: print(len(z.need(p.cookie, DIAL_APP, 8)), flush=True)\n")
+    try:
+        with subprocess.Popen(["/usr/bin/python3", "-c", code, ROOT / "tests/mesh", group / "cgroup.procs"],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as z:
+            def need():
+                z.stdin.write("\n")
+                z.stdin.flush()
+                return z.stdout.readline()
+
+            assert need() == "8\n"
+            (maker,) = children(captured.proc.pid)
+            assert cgroup(maker) == "/c-agent-test" != cgroup(captured.proc.pid)
+            assert len(os.listdir(f"/proc/{maker}/fd")) <= 6
+            os.kill(maker, signal.SIGKILL)
+            assert need() == "8\n"
+            assert children(captured.proc.pid) == []
+            z.stdin.close()
+            z.wait(10)
+        wait(lambda: captured.status()["ztunnel"] == "absent")
+    finally:
+        wait(lambda: not (group / "cgroup.procs").read_text())
+        group.rmdir()
+
+
+def test_the_maker_ends_with_the_agent(captured):
+    captured.z.need(captured.a.cookie, DIAL_APP, 1)[0].close()
+    (maker,) = children(captured.proc.pid)
+    captured.stop(signal.SIGKILL)
+    wait(lambda: not pathlib.Path(f"/proc/{maker}").exists())
+    captured.start()
+
+
 def test_need_for_an_unknown_pod_is_answered_with_an_error(captured):
     assert captured.z.need(12345, DIAL_APP, 4) == 2  # ENOENT
 

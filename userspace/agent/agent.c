@@ -31,6 +31,7 @@
 #include "objects.h"
 #include "pods.h"
 #include "status.h"
+#include "stock.h"
 #include "sweep.h"
 #include "zds.h"
 
@@ -57,6 +58,7 @@ struct agent {
 	struct http_server *admin;
 	struct loop_timer metrics;
 	struct nameservers nameservers;
+	struct stock stock;
 };
 
 static int on_mark(void *arg, int fd, enum cv_socket_kind kind)
@@ -123,6 +125,7 @@ static void on_ztunnel_connected(void *arg)
 	struct agent *a = arg;
 
 	log_info("agent", "ztunnel is connected pid=%d", (int)zds_peer_pid(a->zds));
+	stock_ztunnel_connected(&a->stock, zds_peer_pid(a->zds));
 	nameservers_send(&a->nameservers);
 	pods_ztunnel_connected(a->pods);
 	metrics_send(a);
@@ -134,6 +137,7 @@ static void on_ztunnel_lost(void *arg)
 
 	log_warn("agent", "ztunnel is gone: its pods' connections are refused until it is back");
 	pods_ztunnel_lost(a->pods);
+	stock_ztunnel_lost(&a->stock);
 }
 
 static void on_ack(void *arg, uint64_t netns_cookie, int error)
@@ -287,6 +291,11 @@ static int start_kernel_side(struct agent *a, const struct agent_options *o)
 		.home = &a->home,
 		.marker = {.mark = on_mark, .arg = a},
 	};
+	a->stock = (struct stock){
+		.home = &a->home,
+		.marker = &a->enrolment.marker,
+		.mark_fd = datapath_map_fd(a->datapath, DATAPATH_SOCKETS),
+	};
 	return 0;
 }
 
@@ -342,6 +351,7 @@ static int start_pods(struct agent *a)
 		.loop = a->loop,
 		.enrolment = &a->enrolment,
 		.zds = a->zds,
+		.stock = &a->stock,
 		.dests = mesh_dests(a->mesh),
 	};
 	int r;
@@ -499,6 +509,7 @@ struct agent *agent_free(struct agent *a)
 	pods_free(a->pods);
 	mesh_free(a->mesh);
 	zds_free(a->zds);
+	stock_ztunnel_lost(&a->stock);
 	datapath_close(a->datapath);
 	netns_home_close(&a->home);
 	loop_free(a->loop);

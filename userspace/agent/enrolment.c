@@ -394,26 +394,3 @@ int enrolment_refresh(struct enrolment *e, const struct podspec *spec)
 	entry_init(e);
 	return 1;
 }
-
-struct dial {
-	const struct sockets_marker *marker;
-	enum cv_socket_kind kind;
-	enum zds_family family;
-	unsigned int count;
-	int *fds;
-};
-
-static int dial_in_namespace(void *arg)
-{
-	const struct dial *d = arg;
-
-	return sockets_dial(d->marker, d->kind, d->family, d->count, d->fds);
-}
-
-int enrolment_dial(struct enrolment *e, enum cv_socket_kind kind, enum zds_family family,
-		   unsigned int count, int *ret)
-{
-	struct dial d = {&e->ctx->marker, kind, family, count, ret};
-
-	return netns_call(e->ctx->home, e->netns_fd, dial_in_namespace, &d);
-}

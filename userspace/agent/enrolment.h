@@ -95,7 +95,3 @@ bool enrolment_has_addr(const struct enrolment *e, const struct cv_addr *addr);
  * Return: 0 no change; 1 changed; -errno of looking (nothing changed).
  */
 _must_check_ int enrolment_refresh(struct enrolment *e, const struct podspec *spec);
-
-/** enrolment_dial() - @count sockets of a kind, made in the namespace. Return: 0; -errno. */
-_must_check_ int enrolment_dial(struct enrolment *e, enum cv_socket_kind kind,
-				enum zds_family family, unsigned int count, int *ret);

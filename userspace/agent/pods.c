@@ -431,8 +431,7 @@ void pods_need(struct pods *p, const struct zds_sockets *need)
 	uint32_t count;
 
 	if (e)
-		r = enrolment_dial(e, (enum cv_socket_kind)need->kind,
-				   (enum zds_family)need->family, need->count, fds);
+		r = stock_dial(p->config.stock, e->netns_fd, need, fds);
 	reply.h.type = ZDS_SOCKETS;
 	reply.error = r < 0 ? (uint32_t)-r : 0;
 	reply.count = count = r < 0 ? 0 : need->count;

@@ -12,6 +12,7 @@
 #include "dests.h"
 #include "enrolment.h"
 #include "podspec.h"
+#include "stock.h"
 #include "zds.h"
 
 struct pods; /* opaque */
@@ -20,6 +21,7 @@ struct pods_config {
 	struct loop *loop; /* borrowed, like all here */
 	const struct enrolment_context *enrolment;
 	struct zds *zds;
+	struct stock *stock;
 	const struct dests *dests;
 };
 

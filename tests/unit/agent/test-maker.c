@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* maker - the child that makes sockets: its cgroup's name, its errors, its end. */
+#include "userspace/agent/maker.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "userspace/agent/stock.h"
+
+static void the_cgroup_is_the_line_without_a_controller(void **state)
+{
+	char path[16] = "untouched";
+
+	assert_int_equal(maker_cgroup_path("1:memory:/x\n0::/a/b\n", path, sizeof(path)), 0);
+	assert_string_equal(path, "/a/b");
+	assert_int_equal(maker_cgroup_path("0::/", path, sizeof(path)), 0);
+	assert_string_equal(path, "/");
+	assert_int_equal(maker_cgroup_path("", path, sizeof(path)), -ENOENT);
+	assert_int_equal(maker_cgroup_path("10::/a\n", path, sizeof(path)), -ENOENT);
+	assert_int_equal(maker_cgroup_path("0::/0123456789abcdef", path, sizeof(path)),
+			 -ENAMETOOLONG);
+	assert_string_equal(path, "/");
+}
+
+struct fixture {
+	struct netns_home home;
+	int null, netns;
+	struct zds_sockets what;
+	int fds[ZDS_MAX_FDS];
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	*state = f;
+	f->null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	f->netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	f->what = (struct zds_sockets){.kind = CV_SOCKET_DIAL_APP, .count = 4};
+	return netns_home_open(&f->home);
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)close(f->null);
+	(void)close(f->netns);
+	netns_home_close(&f->home);
+	free(f);
+	return 0;
+}
+
+/* /dev/null is no map: marking must fail, and an unmarked socket must never come out. */
+static void a_socket_that_cannot_be_marked_is_not_given(void **state)
+{
+	struct fixture *f = *state;
+	struct maker *m = NULL;
+
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(maker_new(&f->home, f->null, getpid(), &m), 0);
+	assert_int_equal(maker_dial(m, f->netns, &f->what, f->fds), -EINVAL);
+	assert_int_equal(maker_dial(m, f->null, &f->what, f->fds), -EINVAL); /* no namespace */
+	f->what.count = ZDS_MAX_FDS + 1;
+	assert_int_equal(maker_dial(m, f->netns, &f->what, f->fds), -EINVAL);
+	maker_free(m);
+}
+
+static void a_dead_child_is_noticed(void **state)
+{
+	struct fixture *f = *state;
+	struct maker *m = NULL;
+
+	assert_int_equal(maker_new(&f->home, f->null, getpid(), &m), 0);
+	assert_int_equal(kill(maker_pid(m), SIGKILL), 0);
+	assert_int_equal(maker_dial(m, f->netns, &f->what, f->fds), -EPIPE);
+	maker_free(m);
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+}
+
+static int on_mark(void *arg, int fd, enum cv_socket_kind kind)
+{
+	++*(int *)arg;
+	return 0;
+}
+
+static void the_agent_makes_them_when_the_child_is_gone(void **state)
+{
+	struct fixture *f = *state;
+	int marks = 0;
+	struct sockets_marker marker = {on_mark, &marks};
+	struct stock s = {.home = &f->home, .marker = &marker, .mark_fd = f->null};
+
+	if (geteuid() != 0)
+		skip();
+	stock_ztunnel_connected(&s, getpid());
+	assert_int_equal(stock_dial(&s, f->netns, &f->what, f->fds), -EINVAL);
+	assert_int_equal(marks, 0);
+	assert_int_equal(kill(maker_pid(s.maker), SIGKILL), 0);
+	assert_int_equal(stock_dial(&s, f->netns, &f->what, f->fds), 0);
+	assert_int_equal(marks, 4);
+	assert_null(s.maker);
+	for (int i = 0; i < 4; i++)
+		(void)close(f->fds[i]);
+	stock_ztunnel_lost(&s);
+}
+
+#define with_child(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_cgroup_is_the_line_without_a_controller),
+		with_child(a_socket_that_cannot_be_marked_is_not_given),
+		with_child(a_dead_child_is_noticed),
+		with_child(the_agent_makes_them_when_the_child_is_gone),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -104,6 +104,15 @@ static void equal_names_in_one_file(void **state)
 	assert_string_equal(told(f), "put Pod default/x\ncleared a.yaml\n");
 }
 
+static void namespaces_are_told_before_what_is_in_them(void **state)
+{
+	struct fixture *f = *state;
+
+	load(f, "a.yaml", POD("x"));
+	load(f, "b.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: default}\n");
+	assert_string_equal(told(f), "put Namespace /default\nput Pod default/x\n");
+}
+
 static void an_object_that_moves_to_another_file_is_not_deleted(void **state)
 {
 	struct fixture *f = *state;
@@ -191,6 +200,7 @@ int main(void)
 		T(tells_objects_once_and_then_changes),
 		T(the_first_of_equal_names_counts),
 		T(equal_names_in_one_file),
+		T(namespaces_are_told_before_what_is_in_them),
 		T(an_object_that_moves_to_another_file_is_not_deleted),
 		T(the_last_good_state_stays_in_force),
 		T(broken_text_deletes_nothing),

@@ -195,26 +195,43 @@ static int scan_entry(struct folder *f, const char *folder, const char *name, un
 	return scan_folder(f, path, depth + 1);
 }
 
+/* What cannot be looked into keeps what it held: that is no order to open the mesh. */
+static int keep_folder(struct folder *f, const char *path, int error)
+{
+	size_t n = strlen(path);
+
+	if (error == -ENOMEM || error == -ENOENT || error == -ENOTDIR)
+		return error == -ENOMEM ? error : 0;
+	map_for_each (f->seen, it) {
+		struct seen *seen = it.value;
+
+		if (str_has_prefix(it.key, path) && ((const char *)it.key)[n] == '/')
+			seen->scan = f->scan;
+	}
+	return fail_file(f, path, error);
+}
+
 /* NOLINTNEXTLINE(misc-no-recursion): two levels, by depth */
 static int scan_folder(struct folder *f, const char *path, unsigned int depth)
 {
-	_cleanup_(closedirp) DIR *d = NULL;
-	const struct dirent *e;
-	int r;
+	struct dirent **names = NULL;
+	int r, n;
 
 	/* Watch first: what changes while it is read is then told. */
 	r = watch_add(f, path);
 	if (r < 0)
-		return depth > 0 && r != -ENOMEM ? 0 : r;
-	d = opendir(path);
-	if (!d)
-		return depth > 0 ? 0 : -errno;
-	while ((e = readdir(d))) {
-		r = scan_entry(f, path, e->d_name, depth);
-		if (r < 0)
-			return r;
+		return depth > 0 ? keep_folder(f, path, r) : r;
+	n = scandir(path, &names, NULL, alphasort);
+	if (n < 0)
+		return depth > 0 ? keep_folder(f, path, -errno) : -errno;
+	if (depth > 0)
+		r = store_remove(f->store, path); /* its own errors of before */
+	for (int i = 0; i < n; i++) {
+		r = r < 0 ? r : scan_entry(f, path, names[i]->d_name, depth);
+		free(names[i]);
 	}
-	return 0;
+	free(names);
+	return r;
 }
 
 /* Files and folders that the scan did not come across are gone. */

@@ -2,9 +2,9 @@
 #pragma once
 /* source - where Kubernetes objects come from: a folder of YAML manifests now, an API server's
  * watch later, one interface. Owner: its creator. Thread: the loop's only; every callback runs in
- * the loop, none inside source_*_new(). A source delivers each object once and then its changes;
- * what is wrong is reported and leaves the last good state of that object, and all other objects,
- * as they are. */
+ * the loop, none inside source_*_new(). A source delivers each object once and then its changes; of
+ * one batch, Namespaces and Nodes come before what is in them. What is wrong is reported and leaves
+ * the last good state of that object, and all other objects, as they are. */
 #include "base/loop.h"
 #include "source/object.h"
 

@@ -456,6 +456,11 @@ static void file_publish(struct store *s, struct file *f)
 	}
 }
 
+static bool is_early(const struct slot *slot)
+{
+	return str_has_prefix(slot->key, "Namespace\n") || str_has_prefix(slot->key, "Node\n");
+}
+
 int store_publish(struct store *s)
 {
 	/* Removals first: an address or name that moves to a new object is then free. */
@@ -463,6 +468,11 @@ int store_publish(struct store *s)
 
 	list_for_each_entry_safe (slot, tmp, &s->dirty_slots, dirty)
 		if (!slot_first(slot))
+			slot_publish(s, slot);
+	/* What decides about other objects before those: a pod must not be seen without its
+	 * namespace. */
+	list_for_each_entry_safe (slot, tmp, &s->dirty_slots, dirty)
+		if (is_early(slot))
 			slot_publish(s, slot);
 	while (!list_is_empty(&s->dirty_slots))
 		slot_publish(s, list_entry(s->dirty_slots.next, struct slot, dirty));

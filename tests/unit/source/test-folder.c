@@ -67,7 +67,7 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 
 	*state = f;
-	strcpy(f->dir, "/tmp/culvert-f-XXXXXX");
+	(void)snprintf(f->dir, sizeof(f->dir), "%s", "/tmp/culvert-f-XXXXXX");
 	if (!mkdtemp(f->dir))
 		return -1;
 	return loop_new(&f->loop);

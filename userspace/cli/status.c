@@ -163,32 +163,41 @@ static int print_pods(const json_t *pods)
 	return 0;
 }
 
-/* print_errors() - "file:line: field: what was expected". Return: how many. */
-static size_t print_errors(const json_t *errors, const char *title)
+/* print_error() - "file:line: field: what was expected"; without a file, the object is named. */
+static void print_error(const json_t *e)
+{
+	const char *file = json_text(e, "file", "");
+	const char *field = json_text(e, "field", "");
+
+	if (json_is_string(e)) {
+		printf("    %s\n", json_string_value(e));
+		return;
+	}
+	printf("    ");
+	if (*file)
+		printf("%s:%lld: ", file, (long long)json_number(e, "line"));
+	else if (json_text(e, "kind", NULL))
+		printf("%s %s/%s: ", json_text(e, "kind", ""), json_text(e, "namespace", ""),
+		       json_text(e, "name", ""));
+	printf("%s%s%s\n", field, *field ? ": " : "", json_text(e, "message", ""));
+}
+
+/* print_errors() - those of one severity. Return: how many. */
+static size_t print_errors(const json_t *errors, const char *severity, const char *title)
 {
 	const json_t *e;
+	size_t n = 0;
 	size_t i;
 
-	if (json_array_size(errors) > 0)
-		printf("\n  %s\n", title);
 	json_array_foreach(errors, i, e)
 	{
-		const char *file = json_text(e, "file", NULL);
-		const char *field = json_text(e, "field", "");
-
-		if (json_is_string(e)) {
-			printf("    %s\n", json_string_value(e));
+		if (!streq(json_text(e, "severity", "error"), severity))
 			continue;
-		}
-		printf("    ");
-		if (file)
-			printf("%s:%lld: ", file, (long long)json_number(e, "line"));
-		else if (json_text(e, "kind", NULL))
-			printf("%s %s/%s: ", json_text(e, "kind", ""),
-			       json_text(e, "namespace", ""), json_text(e, "name", ""));
-		printf("%s%s%s\n", field, *field ? ": " : "", json_text(e, "message", ""));
+		if (n++ == 0)
+			printf("\n  %s\n", title);
+		print_error(e);
 	}
-	return json_array_size(errors);
+	return n;
 }
 
 /* print_features() - only what the kernel lacks is worth a line. */
@@ -240,8 +249,10 @@ static bool print_node(const json_t *node)
 	print_agent(agent);
 	print_ztunnel(ztunnel);
 	(void)print_pods(json_object_get(agent, "pods"));
-	errors = print_errors(json_object_get(control, "errors"), "Mistakes in the manifests");
-	errors += print_errors(json_object_get(agent, "errors"), "Errors of the agent");
+	errors = print_errors(json_object_get(control, "errors"), "error",
+			      "Mistakes in the manifests");
+	errors += print_errors(json_object_get(agent, "errors"), "error", "Errors of the agent");
+	(void)print_errors(json_object_get(control, "errors"), "warning", "Worth a look");
 	print_features(json_object_get(agent, "features"));
 	print_counters(json_object_get(agent, "counters"));
 	return errors == 0 && !json_object_get(control, "unreachable") &&

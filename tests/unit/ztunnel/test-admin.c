@@ -250,7 +250,7 @@ static void an_occupied_port_is_named(void **state)
 	struct fixture *f = *state;
 	struct admin_config config = {.loop = f->loop, .xds = f->sync, .node = "n1"};
 	struct cv_addr any = mesh_addr("::");
-	struct sockaddr_storage at;
+	struct sockaddr_storage at = {0};
 	socklen_t len = sizeof(at);
 	struct admin *a = NULL;
 	char err[256];

@@ -216,7 +216,7 @@ static void client_send(struct fixture *f, const void *p, size_t len)
 
 static ssize_t client_recv(struct fixture *f, uint8_t *into, size_t size)
 {
-	struct sockaddr_in from;
+	struct sockaddr_in from = {0};
 	socklen_t len = sizeof(from);
 	ssize_t n = recvfrom(f->client, into, size, 0, (struct sockaddr *)&from, &len);
 

@@ -56,7 +56,7 @@ class Cluster:
 
     def meshed(self):
         """The pods of the namespace that is in the mesh."""
-        return [p for key, p in self.pods.items() if key == p.key and p.namespace == "demo"]
+        return [p for key, p in self.pods.items() if key == p.key and p.namespace == "demo" and not p.is_host_network]
 
     def enrol(self):
         """Label the namespace and wait for all of it."""

@@ -37,6 +37,7 @@ class Pod:
         annotations = body["metadata"]["annotations"]
         self.deployment = annotations.get("lab.culvert.io/deployment")
         self.node = body["spec"]["nodeName"]
+        self.is_host_network = body["spec"].get("hostNetwork", False)
         self.service_account = body["spec"]["serviceAccountName"]
         self.ip4, self.ip6 = (a["ip"] for a in body["status"]["podIPs"])
         self.pid = int(annotations["culvert.io/pid"])

@@ -38,7 +38,7 @@ struct agent_link {
 	bool is_told;      /* the failure to connect is in the log already */
 	struct list queue;
 	uint32_t queue_count;
-	uint8_t buf[ZDS_MAX_MESSAGE];
+	_Alignas(struct zds_pod_add) uint8_t buf[ZDS_MAX_MESSAGE]; /* read in place */
 };
 
 static int check_fixed(const struct zds_header *h, size_t size, size_t fd_count, size_t want_fds)

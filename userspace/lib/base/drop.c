@@ -33,7 +33,7 @@ int user_lookup(const char *name, struct user *ret)
 
 int drop_to_user(const char *name, const int *keep_caps, size_t n)
 {
-	struct user user = { .uid = (uid_t)-1, .gid = (gid_t)-1 };
+	struct user user = {.uid = (uid_t)-1, .gid = (gid_t)-1};
 	int r;
 
 	capng_clear(CAPNG_SELECT_BOTH);
@@ -61,7 +61,7 @@ int drop_to_user(const char *name, const int *keep_caps, size_t n)
 int mkdir_for_user(const char *path, unsigned int mode, const char *name)
 {
 	_cleanup_(close_fdp) int fd = -EBADF;
-	struct user user = { .uid = (uid_t)-1, .gid = (gid_t)-1 };
+	struct user user = {.uid = (uid_t)-1, .gid = (gid_t)-1};
 	int r;
 
 	r = user_lookup(name, &user);

@@ -99,6 +99,11 @@ class Picture:
             self.stream.write(text + "\n")
             self.stream.flush()
 
+    @staticmethod
+    def columns():
+        """Width of the terminal."""
+        return shutil.get_terminal_size().columns
+
     def colour(self, code, text):
         """Colour on a terminal, nothing elsewhere."""
         return f"{code}{text}{PLAIN}" if self.stream.isatty() else text

@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -109,7 +110,6 @@ def run_rounds(standing, rounds, seconds, samples):
                 print(f"\r\033[Kround {number + 1}/{rounds} {row} {c.name}", end="", file=sys.stderr, flush=True)
                 for metric, value in measure(c, row, seconds).items():
                     samples.setdefault((row, c.name, metric), []).append(value)
-    print(file=sys.stderr)
 
 
 def main():
@@ -120,6 +120,7 @@ def main():
     rounds, seconds = (3, 0.7) if options.quick else (7, 2)
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))  # inherited by every contestant alike
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     remove_stale("cb")
     classes, missing = contestants.available()
     samples = {}
@@ -134,6 +135,7 @@ def main():
                 samples[("rss_idle", c.name, "rss_kB")] = [c.rss_kb()]
             run_rounds(standing, rounds, seconds, samples)
             for c in standing[1:]:
+                print(f"\r\033[K{IDLE_CONNECTIONS} idle {c.name}", end="", file=sys.stderr, flush=True)
                 try:
                     samples[("rss_10k", c.name, "rss_kB")] = [measure_rss(c, IDLE_CONNECTIONS)]
                 except RuntimeError as e:
@@ -141,6 +143,7 @@ def main():
         finally:
             for c in reversed(standing):
                 c.close()
+    print(file=sys.stderr)
     names = [c.name for c in standing]
     rows = report(samples, names)
     with open(options.out, "w", encoding="utf-8") as f:

@@ -60,7 +60,7 @@ class Contestant:
     def load(self, mode, offset, *args, **kwargs):
         """Run the load generator in the client pod."""
         host, port = self.target(offset)
-        return self.client.run(LOADGEN, mode, host, str(port), *map(str, args), **kwargs)
+        return self.client.run(LOADGEN, mode, host, str(port), *map(str, args), timeout=30, **kwargs)
 
     def close(self):
         """Stop all and remove the namespaces."""

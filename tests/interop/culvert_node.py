@@ -123,5 +123,9 @@ class CulvertNode:
         for path in (self.pins, os.path.dirname(self.pins)):
             with contextlib.suppress(OSError):
                 os.rmdir(path)
-        if not keep_log:
+        shutil.rmtree(self.run_dir, ignore_errors=True)
+        if keep_log:
+            return
+        os.unlink(self.log_path)
+        if set(os.listdir(self.base)) <= {"ca"}:  # the last of its nodes
             shutil.rmtree(self.base, ignore_errors=True)

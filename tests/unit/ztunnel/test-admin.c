@@ -250,7 +250,7 @@ static void an_occupied_port_is_named(void **state)
 	struct fixture *f = *state;
 	struct admin_config config = {.loop = f->loop, .xds = f->sync, .node = "n1"};
 	struct cv_addr any = mesh_addr("::");
-	struct sockaddr_storage at = {0};
+	struct sockaddr_in6 at = {0};
 	socklen_t len = sizeof(at);
 	struct admin *a = NULL;
 	char err[256];
@@ -258,7 +258,7 @@ static void an_occupied_port_is_named(void **state)
 
 	assert_int_equal(tcp_listen(&any, 0, &fd), 0);
 	assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
-	config.metrics_port = ntohs(((struct sockaddr_in6 *)&at)->sin6_port);
+	config.metrics_port = ntohs(at.sin6_port);
 	assert_int_equal(admin_new(&config, err, sizeof(err), &a), -EADDRINUSE);
 	assert_non_null(strstr(err, "cannot listen on port"));
 	assert_null(a);

@@ -15,6 +15,7 @@ import tempfile
 import time
 
 import contestants
+import enrol
 from topology import remove_stale
 
 # id: (mode, port offset, arguments before the seconds)
@@ -29,7 +30,7 @@ ROWS = {
 }
 SHOWN = {"rr1": ("p50_us", "p99_us"), "rr1k": ("p50_us",), "rr32": ("per_s",), "bulk1": ("GBps", "cpu_s_per_GB"),
          "bulk16": ("GBps", "cpu_s_per_GB"), "conn1": ("p50_us", "cpu_us_per_op"), "conn16": ("per_s", "cpu_us_per_op"),
-         "rss_idle": ("rss_kB",), "rss_10k": ("rss_kB",)}
+         "rss_idle": ("rss_kB",), "rss_10k": ("rss_kB",), "start_100_pods": ("ms",), "label_to_encrypted": ("ms",)}
 IDLE_CONNECTIONS = 10000
 
 
@@ -89,7 +90,7 @@ def report(samples, names):
 def table(rows, names):
     """The report for a terminal: one line per row and metric, a column per contestant."""
     found = {(e["id"], e["metric"], e["contestant"]): e for e in rows}
-    lines = [f"{'row':<9}{'metric':<14}" + "".join(f"{n:>20}" for n in names)]
+    lines = [f"{'row':<20}{'metric':<14}" + "".join(f"{n:>20}" for n in names)]
     for row, metrics in SHOWN.items():
         for metric in metrics:
             cells = []
@@ -97,9 +98,23 @@ def table(rows, names):
                 e = found.get((row, metric, name))
                 ratio = f" ({e['ratio_to_ztunnel']:.2f}z)" if e and e["ratio_to_ztunnel"] and name != "ztunnel" else ""
                 cells.append(f"{e['median']:,.4g}{ratio}" if e else "-")
-            lines.append(f"{row:<9}{metric:<14}" + "".join(f"{c:>20}" for c in cells))
+            lines.append(f"{row:<20}{metric:<14}" + "".join(f"{c:>20}" for c in cells))
     lines.append("(0.50z: half of what ztunnel has in the same run)")
     return "\n".join(lines)
+
+
+def progress(text):
+    """One line that overwrites itself."""
+    print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def measure_enrolment(samples, work_dir, rounds):
+    """Culvert alone: there is nothing to compare with without a control plane."""
+    for number in range(rounds):
+        progress(f"label {number + 1}/{rounds}")
+        samples.setdefault(("label_to_encrypted", "culvert-cross", "ms"), []).append(
+            enrol.label_to_encrypted(work_dir, 50 + number))
+    samples["start_100_pods", "culvert-cross", "ms"] = [enrol.start_with_many_pods(work_dir, progress)]
 
 
 def run_rounds(standing, rounds, seconds, samples):
@@ -107,7 +122,7 @@ def run_rounds(standing, rounds, seconds, samples):
     for number in range(rounds):
         for row in ROWS:
             for c in standing:
-                print(f"\r\033[Kround {number + 1}/{rounds} {row} {c.name}", end="", file=sys.stderr, flush=True)
+                progress(f"round {number + 1}/{rounds} {row} {c.name}")
                 for metric, value in measure(c, row, seconds).items():
                     samples.setdefault((row, c.name, metric), []).append(value)
 
@@ -135,7 +150,7 @@ def main():
                 samples[("rss_idle", c.name, "rss_kB")] = [c.rss_kb()]
             run_rounds(standing, rounds, seconds, samples)
             for c in standing[1:]:
-                print(f"\r\033[K{IDLE_CONNECTIONS} idle {c.name}", end="", file=sys.stderr, flush=True)
+                progress(f"{IDLE_CONNECTIONS} idle {c.name}")
                 try:
                     samples[("rss_10k", c.name, "rss_kB")] = [measure_rss(c, IDLE_CONNECTIONS)]
                 except RuntimeError as e:
@@ -143,6 +158,7 @@ def main():
         finally:
             for c in reversed(standing):
                 c.close()
+        measure_enrolment(samples, work_dir, rounds)
     print(file=sys.stderr)
     names = [c.name for c in standing]
     rows = report(samples, names)

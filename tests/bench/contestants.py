@@ -15,6 +15,7 @@ from topology import Topology, run
 
 LOADGEN = os.path.join(BIN, "loadgen")
 PORT = 9100
+QUIET = {"RUST_LOG": "warn"}  # the same log level for every proxy
 
 
 class Contestant:
@@ -28,6 +29,8 @@ class Contestant:
         self.topology = Topology(f"cb{octet}", octet)
         self.client = self.topology.pod(1, "c")
         self.server = self.topology.pod(2, "s")
+        self.client.sysctl("net.ipv4.ip_local_port_range", "1024 65000")  # TIME_WAIT must not run out of ports
+        self.client.sysctl("net.ipv4.tcp_tw_reuse", 1)
         for pod, account in ((self.client, "client"), (self.server, "server")):
             pod.namespace, pod.account = "bench", account
         self.processes = [self.server.popen(LOADGEN, "serve", str(PORT), stdout=subprocess.DEVNULL)]
@@ -150,7 +153,7 @@ class Culvert(Contestant):
     def start(self):
         config = os.path.join(self.work_dir, "config")
         write_config(config, [self.client, self.server])
-        self.pair = [CulvertNode(node, number, config, "bench") for number, node in enumerate(self.topology.nodes, 1)]
+        self.pair = [CulvertNode(node, number, config, "bench", env=QUIET) for number, node in enumerate(self.topology.nodes, 1)]
         for node, pod in zip(self.pair, (self.client, self.server)):
             node.wait_captured([pod.name])
         self._wait()

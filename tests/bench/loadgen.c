@@ -261,12 +261,8 @@ static void conn_event(struct client *cl, struct conn *c, uint32_t events)
 		return;
 	}
 	if (read(c->fd, &byte, 1) == 1) {
-		struct linger now = {.l_onoff = 1};
-
 		histogram_add(&cl->latency, now_ns() - c->started_ns);
 		cl->done++;
-		/* no TIME_WAIT on the client: the ports must last for the whole run */
-		(void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 	} else {
 		cl->failed++;
 	}

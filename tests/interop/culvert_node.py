@@ -15,7 +15,7 @@ BIN = os.environ.get("CULVERT_BIN", os.path.join(ROOT, "build", "bin"))
 
 MESH = """apiVersion: v1
 kind: Namespace
-metadata: {{name: {namespace}, labels: {{istio-injection: enabled}}}}
+metadata: {{name: {namespace}, labels: {{{label}}}}}
 ---
 apiVersion: v1
 kind: Node
@@ -25,11 +25,12 @@ apiVersion: v1
 kind: Node
 metadata: {{name: n2}}
 """
-POD = """---
+ACCOUNT = """---
 apiVersion: v1
 kind: ServiceAccount
 metadata: {{name: {account}, namespace: {namespace}}}
----
+"""
+POD = """---
 apiVersion: v1
 kind: Pod
 metadata: {{name: {name}, namespace: {namespace}, annotations: {{culvert.io/netns: {netns}}}}}
@@ -38,15 +39,18 @@ status: {{podIP: {ip4}, podIPs: [{{ip: {ip4}}}, {{ip: "{ip6}"}}]}}
 """
 
 
-def write_config(path, pods, extra=""):
+def write_config(path, pods, extra="", label="istio-injection: enabled"):
     """The folder for these pods (topology.Pod with .namespace, .account), on the nodes that hold them."""
     os.makedirs(path, exist_ok=True)
-    text = MESH.format(namespace=pods[0].namespace)
+    text = MESH.format(namespace=pods[0].namespace, label=label)
+    for account in sorted({pod.account for pod in pods}):
+        text += ACCOUNT.format(account=account, namespace=pods[0].namespace)
     for pod in pods:
         text += POD.format(account=pod.account, namespace=pod.namespace, name=pod.name, netns=pod.path,
                            node=pod.node.name[-2:], ip4=pod.ip4, ip6=pod.ip6)
-    with open(os.path.join(path, "mesh.yaml"), "w", encoding="utf-8") as f:
+    with open(os.path.join(path, ".mesh.new"), "w", encoding="utf-8") as f:
         f.write(text + extra)
+    os.rename(f.name, os.path.join(path, "mesh.yaml"))
 
 
 def stop(process):
@@ -73,7 +77,7 @@ def wait_for(condition, seconds, what):
 class CulvertNode:
     """The three processes of one node. Run, pin and CA folders lie below /run/culvert-NAME and are removed by close()."""
 
-    def __init__(self, namespace, number, config, tag, ca_dir=None):
+    def __init__(self, namespace, number, config, tag, ca_dir=None, env=None):
         self.name = f"n{number}"
         self.base = f"/run/culvert-{tag}"
         self.run_dir = f"{self.base}/{self.name}"
@@ -83,19 +87,25 @@ class CulvertNode:
         self.log = open(self.log_path, "w", encoding="utf-8")
         self.process = namespace.popen(
             os.path.join(BIN, "culvert"), "node", "--node", self.name, "--config-dir", config, "--run-dir", self.run_dir,
-            "--ca-dir", ca_dir or f"{self.base}/ca", "--pin-dir", self.pins, stdout=self.log, stderr=self.log)
+            "--ca-dir", ca_dir or f"{self.base}/ca", "--pin-dir", self.pins, stdout=self.log, stderr=self.log,
+            env=dict(os.environ, **(env or {})))
 
     def admin(self, part, path):
         """GET of a daemon's admin socket, parsed."""
         return json.loads(run("curl", "-sf", "--max-time", "5", "--unix-socket", f"{self.run_dir}/{part}/admin.sock",
                               f"http://localhost{path}"))
 
+    def admin_or_none(self, part, path):
+        """admin(), None while the daemon does not answer."""
+        try:
+            return self.admin(part, path)
+        except (RuntimeError, ValueError):
+            return None
+
     def captured(self):
         """Names of the pods that are captured now."""
-        try:
-            return [p["name"] for p in self.admin("agent", "/status")["pods"] if p["state"] == "captured"]
-        except (RuntimeError, ValueError):
-            return []
+        status = self.admin_or_none("agent", "/status")
+        return [p["name"] for p in status["pods"] if p["state"] == "captured"] if status else []
 
     def wait_captured(self, names, seconds=20):
         """Until all of these pods are captured."""

@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import re
 import sys
 
 import pytest
@@ -15,6 +16,8 @@ from labkit.lab import CULVERT, LAB_DIR, Lab, config_map  # noqa: E402
 from labkit.mesh import Mesh, wait_until  # noqa: E402
 from labkit.wire import Wire, canary  # noqa: E402
 
+# What a crash leaves in a node's log: a sanitizer's words, or a signal that nobody sends on purpose.
+CRASH = re.compile(r"Sanitizer|runtime error:|process ended .*signal=(ILL|ABRT|BUS|FPE|SEGV|SYS|TRAP)\b")
 SAMPLES = ROOT / "tools" / "samples"
 SLOW = int(os.environ.get("CULVERT_TEST_SLOW", "1"))  # deadlines are multiplied by this (sanitizers)
 PEER = "/opt/peer/peer.py"
@@ -103,11 +106,12 @@ class Cluster:
         return json.loads(out.strip().splitlines()[-1])
 
     def down(self):
-        """Remove everything. Return: packets that the kernel could not capture."""
+        """Remove everything. Return: (packets that the kernel could not capture, crashes in the logs)."""
         dropped = self.wire.stop() if self.wire else 0
         self.mesh.stop()
+        crashes = [f"{n.name}: {line}" for n in self.mesh for line in n.log().splitlines() if CRASH.search(line)]
         Lab.down()
-        return dropped
+        return dropped, crashes
 
 
 @pytest.fixture(scope="session")
@@ -123,11 +127,9 @@ def cluster():
         c.up()
         yield c
     finally:
-        if os.environ.get("CULVERT_KEEP_LAB"):
-            dropped = 0
-        else:
-            dropped = c.down()
+        dropped, crashes = (0, []) if os.environ.get("CULVERT_KEEP_LAB") else c.down()
     assert dropped == 0, f"the kernel dropped {dropped} packets of the capture: canaries may have been missed"
+    assert not crashes, f"a process of the mesh crashed; it was restarted, but: {crashes}"
 
 
 @pytest.fixture(autouse=True)

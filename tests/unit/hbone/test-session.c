@@ -456,11 +456,12 @@ static int raw(const void *p, size_t n)
 	static uint8_t buf[HBONE_FRAME_MAX];
 	struct side sd = {.answer = 200};
 	size_t len;
-	int r;
+	int r, sent;
 
 	assert_int_equal(hbone_session_new(true, &session_ops, &sd, &sd.s), 0);
 	r = hbone_session_recv(sd.s, p, n);
-	(void)hbone_session_send(sd.s, buf, sizeof(buf), &len);
+	sent = hbone_session_send(sd.s, buf, sizeof(buf), &len);
+	assert_true(sent <= 0);
 	if (r == 0 && hbone_session_is_done(sd.s))
 		r = -EPROTO;
 	hbone_session_free(sd.s);

@@ -54,9 +54,9 @@ clean-lab: ## remove all that the lab, the tests and the demo have made (root)
 	$(Q)tools/lab/clean
 
 .PHONY: bench
-bench: setup ## speed and size, beside no mesh and the peers: build/bench/report.json (root)
+bench: setup ## speed and size, beside no mesh and the peers: build/bench/report.json (root; QUICK=1: short)
 	$(Q)$(MAKE) --no-print-directory all
-	$(Q)tests/bench/bench.py
+	$(Q)/usr/bin/python3 tests/bench/bench.py $(if $(QUICK),--quick)
 
 SOAK_ROUNDS ?= 200
 .PHONY: soak

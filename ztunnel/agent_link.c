@@ -212,7 +212,7 @@ static int receive_one(struct agent_link *l)
 	if (n == -EAGAIN)
 		return 0;
 	if (n <= 0) {
-		disconnect(l, (int)n, n == 0 ? "the agent closed the connection" : "read failed");
+		disconnect(l, n == 0 ? -ECONNRESET : (int)n, "read failed");
 		return 0;
 	}
 	/* HELLO comes first, and once. */

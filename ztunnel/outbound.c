@@ -274,6 +274,14 @@ static enum conn_flags flags_of(enum hbone_stage stage, int error)
 	return error == -ETIMEDOUT ? CONN_NETWORK_POLICY : CONN_CONNECT;
 }
 
+/* is_starting() - nobody was there, or it went away before it said anything: its ztunnel is being
+ * restarted, or is about to serve the pod. Nothing has been sent. */
+static bool is_starting(enum hbone_stage stage, int error)
+{
+	return (stage == HBONE_STAGE_CONNECT && error == -ECONNREFUSED) ||
+	       (stage != HBONE_STAGE_OPEN && error == -ECONNRESET);
+}
+
 static void no_tunnel(struct outbound *o, enum hbone_stage stage, int error, const char *text)
 {
 	char line[TEXT_MAX * 2];
@@ -282,7 +290,7 @@ static void no_tunnel(struct outbound *o, enum hbone_stage stage, int error, con
 		retry_after(o, 1);
 		return;
 	}
-	if (stage == HBONE_STAGE_CONNECT && error == -ECONNREFUSED && may_retry(o)) {
+	if (is_starting(stage, error) && may_retry(o)) {
 		retry_after(o, REFUSED_RETRY_US);
 		return;
 	}

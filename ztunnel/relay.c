@@ -8,12 +8,17 @@
 /* How long bytes that the application sent before it reset may still be read and sent on. */
 #define LINGER_US (2 * 1000000ULL)
 
-int relay_close_rst(int fd)
+void relay_reset_on_close(int fd, bool is_reset)
 {
-	const struct linger now = {.l_onoff = 1, .l_linger = 0};
+	const struct linger l = {.l_onoff = is_reset, .l_linger = 0};
 
 	if (fd >= 0)
-		(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+		(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+}
+
+int relay_close_rst(int fd)
+{
+	relay_reset_on_close(fd, true);
 	return close_fd(fd);
 }
 
@@ -22,7 +27,8 @@ static void release(struct relay *r, bool is_reset)
 	r->is_done = true;
 	loop_timer_del(&r->linger);
 	loop_del(&r->app);
-	r->app.fd = is_reset ? relay_close_rst(r->app.fd) : close_fd(r->app.fd);
+	relay_reset_on_close(r->app.fd, is_reset);
+	r->app.fd = close_fd(r->app.fd);
 	buf_reset(&r->pending);
 }
 
@@ -285,6 +291,8 @@ int relay_watch(struct relay *r, int fd, bool is_connected,
 	k = loop_add(r->loop, &r->app, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
 	if (k < 0)
 		r->app.fd = -EBADF;
+	else
+		relay_reset_on_close(fd, true);
 	return k;
 }
 

@@ -61,5 +61,8 @@ void relay_connected(struct relay *r);
 extern const struct hbone_stream_ops relay_stream_ops;
 /** relay_reset() - RST both ways, close, on_done is not called. Harmless when done. */
 void relay_reset(struct relay *r, uint32_t code);
+/** relay_reset_on_close() - @is_reset: closing @fd, also by a crash, sends an RST: the application
+ * must never take half of its data for all of it. Switched off again before a good end. */
+void relay_reset_on_close(int fd, bool is_reset);
 /** relay_close_rst() - close @fd with an RST, whatever is queued. Return: -EBADF. */
 int relay_close_rst(int fd);

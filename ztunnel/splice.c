@@ -17,7 +17,8 @@ static void release(struct splice *s, bool is_reset)
 		struct splice_end *e = &s->ends[i];
 
 		loop_del(&e->watch);
-		e->watch.fd = is_reset ? relay_close_rst(e->watch.fd) : close_fd(e->watch.fd);
+		relay_reset_on_close(e->watch.fd, is_reset);
+		e->watch.fd = close_fd(e->watch.fd);
 		buf_reset(&e->pending);
 	}
 }
@@ -196,6 +197,9 @@ int splice_start(struct splice *s, struct loop *loop, uint8_t *scratch, const in
 	if (r < 0) {
 		loop_del(&s->ends[0].watch);
 		s->ops = NULL;
+		return r;
 	}
-	return r;
+	for (int i = 0; i < 2; i++)
+		relay_reset_on_close(fds[i], true);
+	return 0;
 }

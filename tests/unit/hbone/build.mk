@@ -1,2 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-unit-tests += tests/unit/hbone/test-head.c tests/unit/hbone/test-session.c
+unit-tests += $(addprefix tests/unit/hbone/test-,head.c session.c tunnel.c)
+
+# certs.c: identities for tests.
+hbone-certs := $(BUILD)/obj/tests/unit/hbone/certs.o
+$(BUILD)/tests/unit/hbone/test-tunnel: $(hbone-certs)
+$(BUILD)/tests/unit/hbone/test-tunnel: ALL_LDFLAGS += $(hbone-certs)

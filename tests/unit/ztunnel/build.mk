@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 ztunnel-tests := $(addprefix tests/unit/ztunnel/test-,access-log.c admin.c authz.c authz-random.c certs.c decode.c dns.c dns-lookup.c \
 	dns-wire.c hamt.c resolve.c state.c telemetry.c xds-sync.c)
-ztunnel-tests += $(addprefix tests/unit/ztunnel/test-,worker.c)
+ztunnel-tests += $(addprefix tests/unit/ztunnel/test-,agent-link.c inbox.c pool.c stock.c worker.c)
 unit-tests += $(ztunnel-tests)
 
 # mesh.c: what these tests share.
@@ -10,6 +10,6 @@ $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(ztunnel-tests)): $(ztunnel-mes
 $(BUILD)/tests/unit/ztunnel/%: ALL_LDFLAGS += $(ztunnel-mesh)
 
 # rig.c, apps.c: workers, pods and applications for the tests of the data path.
-ztunnel-rig := $(addprefix $(BUILD)/obj/tests/unit/ztunnel/,apps.o rig.o)
-$(BUILD)/tests/unit/ztunnel/test-worker: $(ztunnel-rig)
-$(BUILD)/tests/unit/ztunnel/test-worker: ALL_LDFLAGS += $(ztunnel-rig)
+ztunnel-rig := $(addprefix $(BUILD)/obj/tests/unit/,ztunnel/apps.o ztunnel/rig.o hbone/certs.o)
+$(addprefix $(BUILD)/tests/unit/ztunnel/test-,pool worker): $(ztunnel-rig)
+$(addprefix $(BUILD)/tests/unit/ztunnel/test-,pool worker): ALL_LDFLAGS += $(ztunnel-rig)

@@ -12,106 +12,24 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <openssl/pem.h>
-#include <openssl/x509v3.h>
-
 #include "base/loop.h"
 #include "net/addr.h"
 #include "net/tcp.h"
+#include "tests/unit/hbone/certs.h"
 #include "tls/identity.h"
-#include "tls/key.h"
 #include "ztunnel/pod.h"
-
-/* Certificates. */
-
-static X509 *certify(EVP_PKEY *key, EVP_PKEY *signer, X509 *issuer, const char *san)
-{
-	static long serial = 1;
-	X509 *c = X509_new();
-	X509V3_CTX ctx;
-	const struct {
-		int nid;
-		const char *value;
-	} exts[] = {
-		{NID_basic_constraints, san ? "critical,CA:FALSE" : "critical,CA:TRUE"},
-		{san ? NID_ext_key_usage : NID_key_usage,
-		 san ? "serverAuth,clientAuth" : "critical,keyCertSign"},
-		{NID_subject_alt_name, san},
-	};
-
-	(void)X509_set_version(c, X509_VERSION_3);
-	(void)ASN1_INTEGER_set(X509_get_serialNumber(c), serial++);
-	(void)X509_gmtime_adj(X509_getm_notBefore(c), -60);
-	(void)X509_gmtime_adj(X509_getm_notAfter(c), 86400);
-	(void)X509_set_pubkey(c, key);
-	(void)X509_NAME_add_entry_by_txt(X509_get_subject_name(c), "CN", MBSTRING_ASC,
-					 (const unsigned char *)(issuer ? "leaf" : "root"), -1, -1,
-					 0);
-	(void)X509_set_issuer_name(c, X509_get_subject_name(issuer ? issuer : c));
-	X509V3_set_ctx(&ctx, issuer ? issuer : c, c, NULL, NULL, 0);
-	for (size_t i = 0; i < ARRAY_SIZE(exts); i++) {
-		X509_EXTENSION *e;
-
-		if (!exts[i].value)
-			continue;
-		e = X509V3_EXT_conf_nid(NULL, &ctx, exts[i].nid, exts[i].value);
-		assert_non_null(e);
-		(void)X509_add_ext(c, e, -1);
-		X509_EXTENSION_free(e);
-	}
-	assert_true(X509_sign(c, signer, EVP_sha256()) > 0);
-	return c;
-}
-
-static char *pem_of(X509 *c)
-{
-	BIO *bio = BIO_new(BIO_s_mem());
-	char *data, *text;
-	long n;
-
-	(void)PEM_write_bio_X509(bio, c);
-	n = BIO_get_mem_data(bio, &data);
-	text = strndup(data, (size_t)n);
-	(void)BIO_free(bio);
-	return text;
-}
-
-static const struct tls_identity *identity_make(EVP_PKEY *root_key, X509 *root, const char *spiffe)
-{
-	char san[SPIFFE_ID_SIZE + 32];
-	const struct tls_identity *id = NULL;
-	EVP_PKEY *key = NULL;
-	const char *chain[2];
-	X509 *leaf;
-
-	(void)snprintf(san, sizeof(san), "critical,URI:%s", spiffe);
-	assert_int_equal(tls_key_new(&key), 0);
-	leaf = certify(key, root_key, root, san);
-	chain[0] = pem_of(leaf);
-	chain[1] = pem_of(root);
-	assert_int_equal(tls_identity_new(spiffe, key, chain, 2, &id), 0);
-	free((void *)(uintptr_t)chain[0]);
-	free((void *)(uintptr_t)chain[1]);
-	X509_free(leaf);
-	EVP_PKEY_free(key);
-	return id;
-}
 
 static void make_identities(struct rig *f)
 {
-	EVP_PKEY *key = NULL;
-	X509 *root;
+	struct certs_root *root = certs_root_new();
 
-	assert_int_equal(tls_key_new(&key), 0);
-	root = certify(key, key, NULL, NULL);
-	f->client_id = identity_make(key, root, "spiffe://cluster.local/ns/demo/sa/client");
-	f->server_id = identity_make(key, root, "spiffe://cluster.local/ns/demo/sa/server");
-	X509_free(root);
-	EVP_PKEY_free(key);
+	f->client_id = certs_identity(root, "spiffe://cluster.local/ns/demo/sa/client");
+	f->server_id = certs_identity(root, "spiffe://cluster.local/ns/demo/sa/server");
+	certs_root_free(root);
 }
 
 /* The snapshot. @deny: a policy that denies the client at the server. */
-static struct state *make_state(struct rig *f, bool has_certs, bool deny)
+static struct state *make_state(struct rig *f, bool has_certs, bool deny, bool has_server)
 {
 	const struct mesh_workload client = {
 		.name = "client", .account = "client", .addrs = {CLIENT_ADDR}};
@@ -124,7 +42,8 @@ static struct state *make_state(struct rig *f, bool has_certs, bool deny)
 
 	assert_int_equal(state_builder_new("n1", &b), 0);
 	mesh_put_workload(b, &client);
-	mesh_put_workload(b, &server);
+	if (has_server)
+		mesh_put_workload(b, &server);
 	if (deny) {
 		Istio__Security__Authorization m = ISTIO__SECURITY__AUTHORIZATION__INIT;
 		Istio__Security__Rule rule = ISTIO__SECURITY__RULE__INIT, *rules[] = {&rule};
@@ -147,13 +66,21 @@ static struct state *make_state(struct rig *f, bool has_certs, bool deny)
 	return s;
 }
 
-void rig_publish(struct rig *f, bool has_certs, bool deny)
+static void publish(struct rig *f, struct state *s)
 {
-	struct state *s = make_state(f, has_certs, deny);
-
 	for (int i = 0; i < WORKERS; i++)
 		worker_post_state(&f->workers[i], s);
 	(void)state_unref(s);
+}
+
+void rig_publish(struct rig *f, bool has_certs, bool deny)
+{
+	publish(f, make_state(f, has_certs, deny, true));
+}
+
+void rig_publish_without_server(struct rig *f)
+{
+	publish(f, make_state(f, true, false, false));
 }
 
 /* The agent. */
@@ -242,6 +169,12 @@ void rig_turn_until(struct rig *f, const unsigned int *n, unsigned int want)
 	assert_true(*n >= want);
 }
 
+void rig_add_server(struct rig *f)
+{
+	(void)pod_unref(f->server);
+	f->server = add_pod(f, "server", SERVER_ADDR, 2);
+}
+
 int rig_setup(void **state)
 {
 	struct rig *f = calloc(1, sizeof(*f));
@@ -250,7 +183,7 @@ int rig_setup(void **state)
 	make_identities(f);
 	assert_int_equal(loop_new(&f->loop), 0);
 	inbox_init(&f->inbox, f->loop, f);
-	f->state = make_state(f, true, false);
+	f->state = make_state(f, true, false, true);
 	for (unsigned int i = 0; i < WORKERS; i++) {
 		f->workers[i].index = i;
 		f->workers[i].count = WORKERS;

@@ -39,6 +39,10 @@ int rig_setup(void **state);
 int rig_teardown(void **state);
 /** rig_publish() - a snapshot to all workers. @deny: a policy denies everybody at the server. */
 void rig_publish(struct rig *f, bool has_certs, bool deny);
+/** rig_publish_without_server() - its pod is gone from the mesh. */
+void rig_publish_without_server(struct rig *f);
+/** rig_add_server() - serve the server's pod again after a release, with new listeners. */
+void rig_add_server(struct rig *f);
 /** rig_turn_until() - run the main thread's loop until *@n is at least @want. */
 void rig_turn_until(struct rig *f, const unsigned int *n, unsigned int want);
 int rig_listen(const char *addr, uint16_t port);

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tunnel - two ends in one loop over real sockets: who is let in, bytes through full sockets, every
+ * way to end. */
+#include "hbone/tunnel.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/loop.h"
+#include "tests/unit/hbone/certs.h"
+#include "tls/identity.h"
+
+#define CLIENT "spiffe://cluster.local/ns/a/sa/client"
+#define SERVER "spiffe://cluster.local/ns/b/sa/server"
+#define TURNS  2000
+
+/* One end of a stream; the server's echoes. */
+struct end {
+	struct hbone_stream st;
+	size_t to_send, sent, received;
+	bool is_echo, is_eof, is_closed;
+	uint32_t code;
+};
+
+struct side {
+	struct hbone_tunnel *t;
+	struct end end;
+	bool is_ready, is_goaway, is_closed;
+	enum hbone_stage stage;
+	int error;
+	char text[256];
+};
+
+struct fixture {
+	struct loop *loop;
+	struct hbone_scratch *scratch;
+	const struct tls_identity *client_id, *server_id, *stranger_id;
+	struct side client, server;
+	int client_fd; /* of the tunnel: borrowed */
+};
+
+static ssize_t on_read(struct hbone_stream *st, uint8_t *p, size_t n)
+{
+	struct end *e = container_of(st, struct end, st);
+
+	n = MIN(n, e->to_send - e->sent);
+	if (n == 0)
+		return e->is_eof && e->is_echo ? 0 : -EAGAIN;
+	for (size_t i = 0; i < n; i++)
+		p[i] = (uint8_t)((e->sent + i) * 7);
+	e->sent += n;
+	return (ssize_t)n;
+}
+
+static void on_data(struct hbone_stream *st, const struct iovec *iov, int n_iov, size_t len)
+{
+	struct end *e = container_of(st, struct end, st);
+
+	for (int i = 0; i < n_iov; i++)
+		for (size_t k = 0; k < iov[i].iov_len; k++)
+			assert_int_equal(((uint8_t *)iov[i].iov_base)[k],
+					 (uint8_t)(e->received++ * 7));
+	hbone_stream_consume(st, len);
+	if (e->is_echo) {
+		e->to_send += len;
+		hbone_stream_resume(st);
+	}
+}
+
+static void on_eof(struct hbone_stream *st)
+{
+	struct end *e = container_of(st, struct end, st);
+
+	e->is_eof = true;
+	hbone_stream_resume(st);
+}
+
+static void on_stream_close(struct hbone_stream *st, uint32_t code)
+{
+	struct end *e = container_of(st, struct end, st);
+
+	assert_false(e->is_closed);
+	e->is_closed = true;
+	e->code = code;
+}
+
+static void on_response(struct hbone_stream *st, const struct hbone_head *head)
+{
+	assert_int_equal(head->status, 200);
+}
+
+static const struct hbone_stream_ops stream_ops = {on_response, on_read, on_data, on_eof,
+						   on_stream_close};
+
+static int on_connect(void *arg, int32_t id, const struct hbone_head *head)
+{
+	struct side *s = arg;
+
+	s->end.is_echo = true;
+	assert_int_equal(hbone_stream_bind(hbone_tunnel_session(s->t), &s->end.st, &stream_ops, id),
+			 0);
+	return hbone_stream_respond(&s->end.st, 200, NULL);
+}
+
+static void on_ready(void *arg)
+{
+	((struct side *)arg)->is_ready = true;
+}
+
+static void on_goaway(void *arg)
+{
+	((struct side *)arg)->is_goaway = true;
+}
+
+static void on_closed(void *arg, enum hbone_stage stage, int error, const char *text)
+{
+	struct side *s = arg;
+
+	assert_false(s->is_closed);
+	s->is_closed = true;
+	s->stage = stage;
+	s->error = error;
+	strncpy(s->text, text, sizeof(s->text) - 1);
+	s->t = NULL;
+}
+
+static const struct hbone_tunnel_ops tunnel_ops = {on_connect, on_ready, on_goaway, on_closed};
+
+static void start_side(struct fixture *f, struct side *s, int fd, SSL *ssl, bool is_server)
+{
+	const struct hbone_tunnel_config c = {.loop = f->loop,
+					      .scratch = f->scratch,
+					      .fd = fd,
+					      .ssl = ssl,
+					      .is_server = is_server,
+					      .ops = &tunnel_ops,
+					      .arg = s};
+
+	assert_non_null(ssl);
+	assert_int_equal(hbone_tunnel_new(&c, &s->t), 0);
+}
+
+static SSL *client_ssl(const struct tls_identity *id, const char *expected)
+{
+	SSL *ssl = SSL_new(id->client_ctx);
+
+	assert_int_equal(tls_expect_identities(ssl, &expected, 1), 0);
+	return ssl;
+}
+
+static void start_as(struct fixture *f, const struct tls_identity *who, const char *expected)
+{
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds),
+			 0);
+	f->client_fd = fds[0];
+	start_side(f, &f->client, fds[0], client_ssl(who, expected), false);
+	start_side(f, &f->server, fds[1], SSL_new(f->server_id->server_ctx), true);
+}
+
+#define run_until(f, condition)                                                                    \
+	do {                                                                                       \
+		for (int _i = 0; _i < TURNS && !(condition); _i++)                                 \
+			assert_int_equal(loop_run_once((f)->loop, 5), 0);                          \
+		assert_true(condition);                                                            \
+	} while (0)
+
+static void start(struct fixture *f)
+{
+	start_as(f, f->client_id, SERVER);
+	run_until(f, f->client.is_ready && f->server.is_ready);
+}
+
+static void open_stream(struct fixture *f, size_t to_send)
+{
+	const struct hbone_connect c = {.authority = "10.0.0.1:80"};
+
+	f->client.end.to_send = to_send;
+	assert_int_equal(hbone_stream_open(hbone_tunnel_session(f->client.t), &f->client.end.st,
+					   &stream_ops, &c),
+			 0);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct certs_root *root = certs_root_new(), *other = certs_root_new();
+
+	assert_non_null(f);
+	f->client_id = certs_identity(root, CLIENT);
+	f->server_id = certs_identity(root, SERVER);
+	f->stranger_id = certs_identity(other, CLIENT);
+	certs_root_free(root);
+	certs_root_free(other);
+	assert_int_equal(loop_new(&f->loop), 0);
+	assert_int_equal(hbone_scratch_new(&f->scratch), 0);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	if (f->client.t)
+		hbone_tunnel_abandon(f->client.t);
+	if (f->server.t)
+		hbone_tunnel_abandon(f->server.t);
+	for (int i = 0; i < 3; i++)
+		(void)loop_run_once(f->loop, 0);
+	hbone_scratch_free(f->scratch);
+	loop_free(f->loop);
+	(void)tls_identity_unref(f->client_id);
+	(void)tls_identity_unref(f->server_id);
+	(void)tls_identity_unref(f->stranger_id);
+	free(f);
+	return 0;
+}
+
+static void both_ends_know_each_other(void **state)
+{
+	struct fixture *f = *state;
+	char id[600];
+
+	start(f);
+	assert_int_equal(hbone_tunnel_peer_identity(f->client.t, id, sizeof(id)), 0);
+	assert_string_equal(id, SERVER);
+	assert_int_equal(hbone_tunnel_peer_identity(f->server.t, id, sizeof(id)), 0);
+	assert_string_equal(id, CLIENT);
+}
+
+static void another_server_is_not_talked_to(void **state)
+{
+	struct fixture *f = *state;
+
+	start_as(f, f->client_id, "spiffe://cluster.local/ns/b/sa/other");
+	run_until(f, f->client.is_closed && f->server.is_closed);
+	assert_false(f->client.is_ready);
+	assert_int_equal(f->client.stage, HBONE_STAGE_TLS);
+	assert_true(strlen(f->client.text) > 0);
+}
+
+static void a_client_of_another_root_is_not_let_in(void **state)
+{
+	struct fixture *f = *state;
+
+	start_as(f, f->stranger_id, SERVER);
+	run_until(f, f->client.is_closed && f->server.is_closed);
+	assert_false(f->server.is_ready);
+	assert_int_equal(f->server.stage, HBONE_STAGE_TLS);
+}
+
+static void a_refused_connect_says_so(void **state)
+{
+	struct fixture *f = *state;
+	/* Port 1: nobody listens. */
+	const struct sockaddr_in sa = {.sin_family = AF_INET,
+				       .sin_port = htons(1),
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	(void)connect(fd, (const struct sockaddr *)&sa, sizeof(sa));
+	start_side(f, &f->client, fd, client_ssl(f->client_id, SERVER), false);
+	run_until(f, f->client.is_closed);
+	assert_int_equal(f->client.stage, HBONE_STAGE_CONNECT);
+	assert_int_equal(f->client.error, -ECONNREFUSED);
+}
+
+static void bytes_pass_through_small_sockets(void **state)
+{
+	struct fixture *f = *state;
+	int small = 4096;
+
+	start(f);
+	(void)setsockopt(f->client_fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	open_stream(f, 5000000);
+	run_until(f, f->client.end.received == 5000000);
+	assert_int_equal(f->server.end.received, 5000000);
+}
+
+static void a_peer_that_vanishes_resets_the_streams(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	open_stream(f, 10);
+	run_until(f, f->client.end.received == 10);
+	(void)shutdown(f->client_fd, SHUT_RDWR);
+	run_until(f, f->client.is_closed && f->server.is_closed);
+	assert_true(f->client.end.is_closed && f->server.end.is_closed);
+	assert_int_not_equal(f->server.end.code, 0);
+	assert_int_equal(f->server.error, -ECONNRESET);
+}
+
+static void a_close_without_streams_is_no_error(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	hbone_tunnel_close(f->client.t, 0, "");
+	run_until(f, f->client.is_closed && f->server.is_closed);
+	assert_int_equal(f->client.error, 0);
+	assert_int_equal(f->server.error, 0);
+}
+
+static void drain_ends_with_the_last_stream(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	open_stream(f, 10);
+	run_until(f, f->client.end.received == 10);
+	hbone_tunnel_drain(f->server.t);
+	run_until(f, f->client.is_goaway);
+	/* Past the notice. */
+	for (int i = 0; i < 300; i++)
+		(void)loop_run_once(f->loop, 5);
+	assert_false(f->server.is_closed);
+	f->client.end.to_send = 20;
+	hbone_stream_resume(&f->client.end.st);
+	run_until(f, f->client.end.received == 20);
+	hbone_stream_reset(&f->client.end.st, HBONE_CANCEL);
+	run_until(f, f->client.is_closed && f->server.is_closed);
+	assert_int_equal(f->server.error, 0);
+}
+
+static void an_idle_tunnel_drains_by_itself(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	hbone_tunnel_drain(f->client.t);
+	run_until(f, f->client.is_closed && f->server.is_closed);
+	assert_int_equal(f->client.error, 0);
+	assert_int_equal(f->server.error, 0);
+}
+
+static void an_abandoned_tunnel_calls_nobody(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	open_stream(f, 10);
+	run_until(f, f->client.end.received == 10);
+	hbone_tunnel_abandon(f->client.t);
+	f->client.t = NULL;
+	run_until(f, f->server.is_closed);
+	assert_false(f->client.is_closed);
+	assert_true(f->client.end.is_closed);
+}
+
+static void garbage_ends_a_tunnel(void **state)
+{
+	struct fixture *f = *state;
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds),
+			 0);
+	start_side(f, &f->server, fds[1], SSL_new(f->server_id->server_ctx), true);
+	assert_int_equal(write(fds[0], "GET / HTTP/1.1\r\n\r\n", 18), 18);
+	run_until(f, f->server.is_closed);
+	assert_int_equal(f->server.stage, HBONE_STAGE_TLS);
+	(void)close(fds[0]);
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(both_ends_know_each_other),
+		T(another_server_is_not_talked_to),
+		T(a_client_of_another_root_is_not_let_in),
+		T(a_refused_connect_says_so),
+		T(bytes_pass_through_small_sockets),
+		T(a_peer_that_vanishes_resets_the_streams),
+		T(a_close_without_streams_is_no_error),
+		T(drain_ends_with_the_last_stream),
+		T(an_idle_tunnel_drains_by_itself),
+		T(an_abandoned_tunnel_calls_nobody),
+		T(garbage_ends_a_tunnel),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pool - tunnels are shared, spread when busy, dialled again while a peer starts, and closed when
+ * the peer is gone. Seen from outside, on the rig. */
+#include "ztunnel/pool.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/loop.h"
+#include "tests/unit/ztunnel/apps.h"
+#include "ztunnel/pod.h"
+
+/* tunnels() - connections from peers over all workers. */
+static uint32_t tunnels(struct rig *f)
+{
+	uint32_t n = 0;
+
+	for (int i = 0; i < 20; i++)
+		(void)loop_run_once(f->loop, 5);
+	for (int i = 0; i < WORKERS; i++)
+		n += atomic_load(&f->workers[i].load_tunnels);
+	return n;
+}
+
+TEST(connections_share_tunnels)
+{
+	struct rig *f = *cmocka_state;
+	struct pair p[POOL_SPREAD_STREAMS];
+
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++)
+		p[i] = app_connect_pair(f);
+	assert_in_range(tunnels(f), 1, WORKERS);
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++)
+		app_pair_close(&p[i]);
+}
+
+TEST(busy_pairs_get_more_than_one_tunnel)
+{
+	struct rig *f = *cmocka_state;
+	struct pair p[40];
+
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++)
+		p[i] = app_connect_pair(f);
+	assert_int_equal(tunnels(f), WORKERS * POOL_SPREAD_TUNNELS);
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++)
+		app_pair_close(&p[i]);
+}
+
+TEST(tunnels_close_when_the_workload_is_gone)
+{
+	struct rig *f = *cmocka_state;
+	struct pair p = app_connect_pair(f);
+
+	app_say(p.client, "x");
+	app_expect(p.server, "x");
+	rig_publish_without_server(f);
+	assert_int_equal(app_read_end(p.client), -ECONNRESET);
+	assert_int_equal(app_read_end(p.server), -ECONNRESET);
+	app_pair_close(&p);
+	rig_publish(f, true, false);
+	p = app_connect_pair(f);
+	app_say(p.client, "back");
+	app_expect(p.server, "back");
+	app_pair_close(&p);
+}
+
+TEST(a_peer_that_starts_a_little_later_is_reached)
+{
+	struct rig *f = *cmocka_state;
+	struct pair p;
+
+	for (int i = 0; i < WORKERS; i++)
+		worker_post_pod_del(&f->workers[i], f->server->netns_cookie);
+	/* Until its listeners are closed. */
+	for (int i = 0; i < 20; i++)
+		(void)loop_run_once(f->loop, 5);
+	p.client = app_dial(f, SERVER_ADDR ":8080");
+	app_say(p.client, "early");
+	assert_int_equal(app_accept(f, 300), -1);
+	rig_add_server(f);
+	p.server = app_accept(f, WAIT_MS);
+	assert_true(p.server >= 0);
+	app_expect(p.server, "early");
+	app_pair_close(&p);
+}
+
+TEST(a_peer_that_never_comes_is_given_up)
+{
+	struct rig *f = *cmocka_state;
+	int fd;
+
+	for (int i = 0; i < WORKERS; i++)
+		worker_post_pod_del(&f->workers[i], f->server->netns_cookie);
+	for (int i = 0; i < 20; i++)
+		(void)loop_run_once(f->loop, 5);
+	fd = app_dial(f, SERVER_ADDR ":8080");
+	app_expect_refused(f, fd, 6000);
+}
+
+TEST(without_an_agent_a_dial_ends_in_time)
+{
+	struct rig *f = *cmocka_state;
+
+	f->is_agent_dead = true;
+	app_expect_refused(f, app_dial(f, SERVER_ADDR ":8080"), 15000);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(connections_share_tunnels),
+		T(busy_pairs_get_more_than_one_tunnel),
+		T(tunnels_close_when_the_workload_is_gone),
+		T(a_peer_that_starts_a_little_later_is_reached),
+		T(a_peer_that_never_comes_is_given_up),
+		T(without_an_agent_a_dial_ends_in_time),
+	};
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	log_set_level(LOG_ERROR);
+	if (!rig_enter_namespace()) {
+		(void)printf("[  SKIPPED ] all: needs root for a network namespace\n");
+		return 0;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -156,7 +156,7 @@ static int teardown(void **state)
 
 static void send_msg(struct fixture *f, const void *m, size_t len, uint32_t n_fds)
 {
-	int fds[ZDS_MAX_FDS];
+	int fds[ZDS_MAX_FDS] = {0};
 
 	for (uint32_t i = 0; i < n_fds; i++)
 		fds[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);

@@ -3,14 +3,15 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "base/log.h"
 #include "base/str.h"
 #include "net/addr.h"
-#include "net/tcp.h"
 #include "ztunnel/pod.h"
+#include "ztunnel/relay.h"
 #include "ztunnel/state.h"
 
 /* Where dials to applications come from: many addresses, because one runs out of ports. */
@@ -168,19 +169,21 @@ void conn_recheck_all(struct worker *w)
 
 static int bind_spread(struct conn *c, int fd, bool is_v4)
 {
-	const int one = 1;
 	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
 	struct sockaddr_in v4 = {.sin_family = AF_INET};
+	const int one = 1;
 	uint32_t spread = (uint32_t)worker_random(c->worker) & DIAL_APP_MASK;
 	int r;
 
-	(void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
 	/* Not the network's own address. */
 	v4.sin_addr.s_addr = htonl(DIAL_APP_BASE | (spread ? spread : 1));
 	if (is_v4)
 		r = bind(fd, (const struct sockaddr *)&v4, sizeof(v4));
 	else
-		r = bind(fd, (const struct sockaddr *)&v6, sizeof(v6));
+		/* One address only: leave the port to connect(2), which knows the destination. */
+		r = setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one)) < 0
+			    ? -1
+			    : bind(fd, (const struct sockaddr *)&v6, sizeof(v6));
 	return r < 0 ? -errno : 0;
 }
 
@@ -204,6 +207,7 @@ int conn_dial_app(struct conn *c, int fd, const struct cv_sockaddr *to)
 {
 	bool is_v4 = cv_addr_is_v4(&to->addr);
 	struct sockaddr_storage ss;
+	const int one = 1;
 	socklen_t len;
 	int r;
 
@@ -216,7 +220,9 @@ int conn_dial_app(struct conn *c, int fd, const struct cv_sockaddr *to)
 	r = bind_spread(c, fd, is_v4);
 	if (r < 0)
 		return r;
-	(void)socket_set_nodelay_keepalive(fd);
+	/* No keep-alive: the application is in the same kernel. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	relay_reset_on_close(fd, true);
 	if (connect(fd, (const struct sockaddr *)&ss, len) < 0 && errno != EINPROGRESS)
 		return -errno;
 	return 0;

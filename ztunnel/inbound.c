@@ -9,7 +9,6 @@
 
 #include "hbone/tunnel.h"
 #include "net/addr.h"
-#include "net/tcp.h"
 #include "tls/identity.h"
 #include "ztunnel/authz.h"
 #include "ztunnel/baggage.h"
@@ -125,7 +124,8 @@ static void on_app_connecting(struct loop_fd *w, uint32_t events)
 
 	if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
 		return;
-	(void)getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+	if (events & (EPOLLERR | EPOLLHUP))
+		(void)getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &error, &len);
 	if (error != 0) {
 		reject(in, 503, strerror(error));
 		return;
@@ -422,7 +422,6 @@ void inbound_tunnel_start(struct worker *w, struct pod *pod, int fd, const struc
 	w->handshake_count++;
 	list_add_tail(&w->server_tunnels, &t->link);
 	worker_count_tunnel(w, 1);
-	(void)socket_set_nodelay_keepalive(fd);
 	(void)loop_timer_set(w->loop, &t->deadline, STATE_TIMEOUT_US);
 	tunnel_try(t);
 }

@@ -100,7 +100,8 @@ static void on_plain_event(struct loop_fd *w, uint32_t events)
 	socklen_t len = sizeof(int);
 	int error = 0, fds[2];
 
-	(void)getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+	if (events & (EPOLLERR | EPOLLHUP))
+		(void)getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &error, &len);
 	loop_del(w);
 	if (error != 0) {
 		fail(o, CONN_CONNECT, strerror(error));
@@ -130,6 +131,7 @@ static int plain_connect(struct outbound *o, int fd)
 	if (r < 0)
 		return r;
 	(void)socket_set_nodelay_keepalive(fd);
+	relay_reset_on_close(fd, true);
 	if (connect(fd, (const struct sockaddr *)&ss, len) < 0 && errno != EINPROGRESS)
 		return -errno;
 	o->plain_watch.fd = fd;
@@ -464,7 +466,6 @@ void outbound_start(struct worker *w, struct pod *pod, int fd, const struct cv_s
 	o->conn.dst = *original;
 	learn_client(o, fd);
 	relay_init(&o->relay, w->loop, &relay_ops);
-	(void)socket_set_nodelay_keepalive(fd);
 	if (relay_watch(&o->relay, fd, true, on_app_event) < 0) {
 		(void)relay_close_rst(fd);
 		fail(o, CONN_CONNECT, "out of memory");

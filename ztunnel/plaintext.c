@@ -9,7 +9,6 @@
 #include <sys/socket.h>
 
 #include "net/addr.h"
-#include "net/tcp.h"
 #include "ztunnel/conn.h"
 #include "ztunnel/pod.h"
 #include "ztunnel/relay.h"
@@ -70,7 +69,8 @@ static void on_app_connecting(struct loop_fd *w, uint32_t events)
 	socklen_t len = sizeof(int);
 	int error = 0, fds[2];
 
-	(void)getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+	if (events & (EPOLLERR | EPOLLHUP))
+		(void)getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &error, &len);
 	loop_del(w);
 	if (error != 0) {
 		fail(p, CONN_CONNECT, strerror(error));
@@ -188,7 +188,6 @@ void inbound_plain_start(struct worker *w, struct pod *pod, int fd, const struct
 	p->conn.dst = *local;
 	p->conn.timer.on_timer = on_timer;
 	p->conn.state_wait.on_state = on_state;
-	(void)socket_set_nodelay_keepalive(fd);
 	(void)loop_timer_set(w->loop, &p->conn.timer, STATE_TIMEOUT_US);
 	decide(p);
 }

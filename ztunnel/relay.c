@@ -26,9 +26,8 @@ static void release(struct relay *r, bool is_reset)
 {
 	r->is_done = true;
 	loop_timer_del(&r->linger);
-	loop_del(&r->app);
 	relay_reset_on_close(r->app.fd, is_reset);
-	r->app.fd = close_fd(r->app.fd);
+	loop_close(&r->app);
 	buf_reset(&r->pending);
 }
 
@@ -79,7 +78,10 @@ static void shut_when_drained(struct relay *r)
 	    buf_len(&r->pending) > 0)
 		return;
 	r->is_shut = true;
-	(void)shutdown(r->app.fd, SHUT_WR);
+	/* With the application's FIN sent on, the stream is over in a moment: the close says the
+	 * same. */
+	if (!r->is_app_eof)
+		(void)shutdown(r->app.fd, SHUT_WR);
 }
 
 static void delivered(struct relay *r, size_t n)
@@ -291,8 +293,6 @@ int relay_watch(struct relay *r, int fd, bool is_connected,
 	k = loop_add(r->loop, &r->app, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
 	if (k < 0)
 		r->app.fd = -EBADF;
-	else
-		relay_reset_on_close(fd, true);
 	return k;
 }
 

@@ -16,9 +16,8 @@ static void release(struct splice *s, bool is_reset)
 	for (int i = 0; i < 2; i++) {
 		struct splice_end *e = &s->ends[i];
 
-		loop_del(&e->watch);
 		relay_reset_on_close(e->watch.fd, is_reset);
-		e->watch.fd = close_fd(e->watch.fd);
+		loop_close(&e->watch);
 		buf_reset(&e->pending);
 	}
 }
@@ -199,7 +198,5 @@ int splice_start(struct splice *s, struct loop *loop, uint8_t *scratch, const in
 		s->ops = NULL;
 		return r;
 	}
-	for (int i = 0; i < 2; i++)
-		relay_reset_on_close(fds[i], true);
 	return 0;
 }

@@ -198,6 +198,16 @@ void loop_del(struct loop_fd *w)
 	w->events = 0;
 }
 
+void loop_close(struct loop_fd *w)
+{
+	/* The kernel drops a watch with the last descriptor of its file. */
+	if (w->loop)
+		slot_put(w->loop, w->_slot);
+	w->loop = NULL;
+	w->events = 0;
+	w->fd = close_fd(w->fd);
+}
+
 /* The timers are a binary heap, earliest first; _index is the place in it, counted from 1. */
 static void heap_place(struct loop *l, uint32_t i, struct loop_timer *t)
 {

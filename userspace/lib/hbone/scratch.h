@@ -11,7 +11,7 @@
 
 /* One read of a socket, one write to it: large enough that system calls stop to matter, small
  * enough for the L2 cache. */
-#define SCRATCH_READ_MAX  (256 * 1024)
+#define SCRATCH_READ_MAX  (320 * 1024) /* a whole write of the other end, with its overhead */
 #define SCRATCH_WRITE_MAX (256 * 1024)
 /* TLS adds at most 22 bytes to a record of 16 KiB; handshakes and alerts come on top. */
 #define SCRATCH_CIPHER_MAX (SCRATCH_WRITE_MAX + (SCRATCH_WRITE_MAX / 16384 + 2) * 64 + 64 * 1024)

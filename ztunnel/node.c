@@ -22,6 +22,7 @@
 #include "ztunnel/needs.h"
 #include "ztunnel/pod.h"
 #include "ztunnel/state.h"
+#include "ztunnel/trim.h"
 #include "ztunnel/worker.h"
 #include "ztunnel/xds_sync.h"
 
@@ -51,6 +52,7 @@ struct node {
 	struct needs needs;
 	struct state *state; /* counted */
 	struct loop_timer drain_timer;
+	struct trim trim;
 	unsigned int drained;
 	bool is_draining;
 };
@@ -548,6 +550,7 @@ int node_run(struct node *n)
 		return r;
 	admin_set_ready(n->admin, ADMIN_TASK_PROXY, true);
 	admin_set_ready(n->admin, ADMIN_TASK_DNS, true);
+	trim_start(&n->trim, n->loop, n->workers, n->config.workers);
 	log_info(TARGET, "started node=%s workers=%u", n->config.name, n->config.workers);
 	return loop_run(n->loop);
 }

@@ -52,8 +52,8 @@ int loop_set(struct loop_fd *w, uint32_t events);
 /** loop_del() - stop watching; harmless when not added. Call before closing the fd. */
 void loop_del(struct loop_fd *w);
 
-/** loop_close() - stop watching and close w->fd, which is this process's only descriptor of it: saves a system call. Leaves
- * w->fd at -EBADF. */
+/** loop_close() - stop watching and close w->fd, which must be this process's only descriptor of
+ * it: saves a system call. Leaves w->fd at -EBADF. */
 void loop_close(struct loop_fd *w);
 
 /** loop_timer_set() - (re)arm at now + @delay_us. on_timer is set by the caller. Return: 0;

@@ -34,6 +34,41 @@ static int teardown(void **state)
 	return 0;
 }
 
+static void on_event_counts(struct loop_fd *w, uint32_t events)
+{
+	container_of(w, struct pair, watch)->calls++;
+}
+
+static void a_closed_source_is_not_called_nor_is_its_successor(void **state)
+{
+	struct loop *l = *state;
+	struct pair a = {0}, b = {0};
+	int first[2], second[2], fd;
+
+	assert_int_equal(pipe(first), 0);
+	assert_int_equal(write(first[1], "x", 1), 1);
+	a.watch = (struct loop_fd){.fd = first[0], .on_event = on_event_counts};
+	assert_int_equal(loop_add(l, &a.watch, EPOLLIN), 0);
+	fd = first[0];
+	loop_close(&a.watch);
+	assert_int_equal(a.watch.fd, -EBADF);
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+	/* The same number, the same slot. */
+	assert_int_equal(pipe(second), 0);
+	assert_int_equal(second[0], fd);
+	b.watch = (struct loop_fd){.fd = second[0], .on_event = on_event_counts};
+	assert_int_equal(loop_add(l, &b.watch, EPOLLIN), 0);
+	assert_int_equal(loop_run_once(l, 0), 0);
+	assert_int_equal(a.calls + b.calls, 0);
+	assert_int_equal(write(second[1], "x", 1), 1);
+	assert_int_equal(loop_run_once(l, 0), 0);
+	assert_int_equal(b.calls, 1);
+	loop_close(&b.watch);
+	loop_close(&b.watch);
+	(void)close(first[1]);
+	(void)close(second[1]);
+}
+
 static void on_event_removes_the_other(struct loop_fd *w, uint32_t events)
 {
 	struct pair *p = container_of(w, struct pair, watch);
@@ -249,6 +284,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_source_removed_in_a_callback_is_not_called, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(a_closed_source_is_not_called_nor_is_its_successor,
+						setup, teardown),
 		cmocka_unit_test_setup_teardown(events_are_armed_and_disarmed, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_bad_descriptor_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(timers_fire_in_order, setup, teardown),

@@ -8,13 +8,15 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	static _Alignas(struct zds_pod_add) uint8_t message[ZDS_MAX_MESSAGE];
 	struct zds_pod_add m;
 	struct pod *pod = NULL;
 	int fds[ZDS_LISTENERS];
 
-	if (size == 0)
+	if (size == 0 || size - 1 > sizeof(message))
 		return 0;
-	(void)!agent_link_check(data + 1, size - 1, data[0] % (ZDS_MAX_FDS + 1));
+	memcpy(message, data + 1, size - 1); /* aligned, as the link's own buffer is */
+	(void)!agent_link_check(message, size - 1, data[0] % (ZDS_MAX_FDS + 1));
 	memset(&m, data[0], sizeof(m));
 	memcpy(&m, data + 1, size - 1 < sizeof(m) ? size - 1 : sizeof(m));
 	for (int i = 0; i < ZDS_LISTENERS; i++)

@@ -22,6 +22,8 @@ static __always_inline int capture_tcp(struct bpf_sock_addr *ctx, const struct c
 		return redirect_tcp(ctx, pod, a, 0);
 	if ((pod->flags & CV_POD_DNS) && a->dst.port == bpf_htons(CV_DNS_PORT))
 		return redirect_tcp(ctx, pod, a, pod->dns_tcp_port);
+	if (pod->flags & CV_POD_UNKNOWN_TO_TUNNEL)
+		return redirect_tcp(ctx, pod, a, 0);
 	count(CV_PASSTHROUGH);
 	return VERDICT_ALLOW;
 }

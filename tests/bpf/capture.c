@@ -98,6 +98,23 @@ TEST(mapped_ipv4_to_a_host_outside_the_mesh_is_untouched)
 	check_passthrough(AF_INET6, PEER4 ":8080", POD4);
 }
 
+TEST(while_the_maps_lack_destinations_what_they_do_not_know_goes_to_ztunnel)
+{
+	pod_flags(CV_POD_ALIVE | CV_POD_CAPTURE | CV_POD_DNS | CV_POD_UNKNOWN_TO_TUNNEL);
+	check_tunnelled(connected(AF_INET, PEER4 ":8080"), PEER4 ":8080", POD4);
+	check_tunnelled(connected(AF_INET6, "[" PEER6 "]:8080"), "[" PEER6 "]:8080", POD6);
+	check_tunnelled(connected(AF_INET, OTHER_PORT), OTHER_PORT, POD4);
+	CHECK_EQ(counted(CV_TUNNEL), 3);
+	CHECK_EQ(counted(CV_PASSTHROUGH), 0);
+}
+
+TEST(while_the_maps_lack_destinations_and_ztunnel_is_dead_the_unknown_is_refused)
+{
+	pod_flags(CV_POD_CAPTURE | CV_POD_UNKNOWN_TO_TUNNEL);
+	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, PEER4 ":8080"), ECONNREFUSED);
+	check_dropped(CV_DROP_ZTUNNEL_DEAD, PEER4 ":8080");
+}
+
 TEST(a_namespace_that_is_not_enrolled_is_untouched)
 {
 	int listening, client;

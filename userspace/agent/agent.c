@@ -170,6 +170,17 @@ static void on_mesh_synced(void *arg)
 	pods_dests_synced(a->pods, true);
 }
 
+static void on_incomplete(void *arg, bool is_incomplete)
+{
+	struct agent *a = arg;
+
+	if (a->enrolment.is_incomplete && !is_incomplete)
+		log_info("agent", "every mesh destination has its place in the maps again");
+	a->enrolment.is_incomplete = is_incomplete;
+	if (a->pods)
+		pods_flags_changed(a->pods);
+}
+
 static void on_pod(void *arg, struct podspec *spec)
 {
 	struct agent *a = arg;
@@ -333,6 +344,7 @@ static int start_mesh(struct agent *a)
 		.path = path,
 		.node = a->node,
 		.on_synced = on_mesh_synced,
+		.on_incomplete = on_incomplete,
 		.arg = a,
 	};
 	int r;

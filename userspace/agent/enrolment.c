@@ -280,12 +280,17 @@ static int vouch_begin(struct enrolment *e)
 	return r;
 }
 
+static uint32_t flags_unknown(const struct enrolment *e)
+{
+	return e->ctx->is_incomplete ? CV_POD_UNKNOWN_TO_TUNNEL : 0;
+}
+
 static int capture_begin(struct enrolment *e, bool has_dns)
 {
 	struct cv_pod entry = e->entry;
 	int r;
 
-	entry.flags = CAPTURE_FLAGS | (has_dns ? CV_POD_DNS : 0);
+	entry.flags = CAPTURE_FLAGS | (has_dns ? CV_POD_DNS : 0) | flags_unknown(e);
 	memcpy(entry.outbound_ports, e->listeners.outbound_ports, sizeof(entry.outbound_ports));
 	memcpy(entry.dns_udp_ports, e->listeners.dns_udp_ports, sizeof(entry.dns_udp_ports));
 	entry.dns_tcp_port = e->listeners.dns_tcp_port;
@@ -326,6 +331,19 @@ void enrolment_ztunnel_lost(struct enrolment *e)
 		log_error_errno("agent", r, "cannot mark a pod as without ztunnel pod=%s", e->key);
 }
 
+void enrolment_flags_refresh(struct enrolment *e)
+{
+	uint32_t flags = (e->entry.flags & ~(uint32_t)CV_POD_UNKNOWN_TO_TUNNEL) | flags_unknown(e);
+	int r;
+
+	if (!e->is_captured || flags == e->entry.flags)
+		return;
+	e->entry.flags = flags;
+	r = datapath_pod_set(e->ctx->datapath, e->cookie, &e->entry);
+	if (r < 0)
+		log_error_errno("agent", r, "cannot change a pod's flags pod=%s", e->key);
+}
+
 void enrolment_uncapture(struct enrolment *e)
 {
 	int r;
@@ -347,7 +365,8 @@ int enrolment_recapture(struct enrolment *e, bool has_dns)
 	r = datapath_lookup_attach(e->ctx->datapath, e->cookie, e->netns_fd);
 	if (r < 0)
 		return r;
-	e->entry.flags |= CV_POD_CAPTURE | (has_dns ? CV_POD_DNS : 0);
+	e->entry.flags &= ~(unsigned int)CV_POD_UNKNOWN_TO_TUNNEL;
+	e->entry.flags |= CV_POD_CAPTURE | (has_dns ? CV_POD_DNS : 0) | flags_unknown(e);
 	r = datapath_pod_set(e->ctx->datapath, e->cookie, &e->entry);
 	if (r < 0)
 		return r;

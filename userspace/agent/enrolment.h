@@ -22,6 +22,7 @@ struct enrolment_context {
 	struct datapath *datapath;
 	struct netns_home *home;
 	struct sockets_marker marker;
+	bool is_incomplete; /* the maps lack mesh destinations: CV_POD_UNKNOWN_TO_TUNNEL */
 };
 
 struct enrolment {
@@ -82,6 +83,10 @@ void enrolment_ztunnel_lost(struct enrolment *e);
 void enrolment_uncapture(struct enrolment *e);
 /** enrolment_recapture() - back from that, before it is closed. Return: 0; -errno. */
 _must_check_ int enrolment_recapture(struct enrolment *e, bool has_dns);
+
+/** enrolment_flags_refresh() - the context's is_incomplete has changed: say so in the pod's entry.
+ * Logs a failure. */
+void enrolment_flags_refresh(struct enrolment *e);
 
 /** enrolment_is_link_local() - 169.254/16, fe80::/10. */
 bool enrolment_is_link_local(const struct cv_addr *a);

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "destmap.h"
 #include "net/addr.h"
 #include "xds/client.h"
 
@@ -16,51 +17,99 @@ struct mesh {
 	struct dests *dests;
 	struct xds_client *xds;
 	bool is_synced, was_connected;
-	bool is_full_logged; /* once per spell of lack of room */
+	struct destmap *workloads, *services;
+	bool is_told, is_incomplete; /* as last told to on_incomplete() */
 };
 
-/* A destination that finds no room is not captured: say so, loudly but once. */
-static void map_failed(struct mesh *m, int r, const char *map, const char *name)
+/* Whether every destination has its place. What has none must not pass in plaintext. */
+static void incomplete_tell(struct mesh *m)
 {
-	if (m->is_full_logged)
+	bool is_incomplete =
+		!destmap_is_complete(m->workloads) || !destmap_is_complete(m->services);
+
+	if (m->is_told && is_incomplete == m->is_incomplete)
 		return;
-	m->is_full_logged = true;
-	log_error_errno("agent", r, "cannot write a mesh destination map=%s name=%.63s", map, name);
+	m->is_told = true;
+	m->is_incomplete = is_incomplete;
+	m->config.on_incomplete(m->config.arg, is_incomplete);
+}
+
+static void put(struct mesh *m, struct destmap *map, const void *key, const struct cv_dest *dest)
+{
+	int r = destmap_put(map, key, dest);
+
+	if (r == 0)
+		return;
+	if (!m->is_told || !m->is_incomplete)
+		log_error_errno("agent", r,
+				"no room for a mesh destination: what the maps do not know goes to "
+				"ztunnel map=%s name=%.63s",
+				map == m->workloads ? "cv_workloads" : "cv_services", dest->name);
+	incomplete_tell(m);
 }
 
 static void on_workload(void *arg, const struct cv_addr *addr, const struct cv_dest *dest)
 {
 	struct mesh *m = arg;
-	int fd = datapath_map_fd(m->config.datapath, DATAPATH_WORKLOADS);
-	int r = bpf_map_update_elem(fd, addr, dest, BPF_ANY);
 
-	if (r < 0)
-		map_failed(m, r, "cv_workloads", dest->name);
+	put(m, m->workloads, addr, dest);
 }
 
 static void on_workload_gone(void *arg, const struct cv_addr *addr)
 {
 	const struct mesh *m = arg;
 
-	(void)bpf_map_delete_elem(datapath_map_fd(m->config.datapath, DATAPATH_WORKLOADS), addr);
+	destmap_del(m->workloads, addr);
 }
 
 static void on_service(void *arg, const struct cv_service_key *key, const struct cv_dest *dest)
 {
 	struct mesh *m = arg;
-	int fd = datapath_map_fd(m->config.datapath, DATAPATH_SERVICES);
-	int r = bpf_map_update_elem(fd, key, dest, BPF_ANY);
 
-	if (r < 0)
-		map_failed(m, r, "cv_services", dest->name);
+	put(m, m->services, key, dest);
 }
 
 static void on_service_gone(void *arg, const struct cv_service_key *key)
 {
 	const struct mesh *m = arg;
 
+	destmap_del(m->services, key);
+}
+
+static int workload_write(void *arg, const void *key, const struct cv_dest *dest)
+{
+	const struct mesh *m = arg;
+
+	return bpf_map_update_elem(datapath_map_fd(m->config.datapath, DATAPATH_WORKLOADS), key,
+				   dest, BPF_ANY);
+}
+
+static void workload_erase(void *arg, const void *key)
+{
+	const struct mesh *m = arg;
+
+	(void)bpf_map_delete_elem(datapath_map_fd(m->config.datapath, DATAPATH_WORKLOADS), key);
+}
+
+static int service_write(void *arg, const void *key, const struct cv_dest *dest)
+{
+	const struct mesh *m = arg;
+
+	return bpf_map_update_elem(datapath_map_fd(m->config.datapath, DATAPATH_SERVICES), key,
+				   dest, BPF_ANY);
+}
+
+static void service_erase(void *arg, const void *key)
+{
+	const struct mesh *m = arg;
+
 	(void)bpf_map_delete_elem(datapath_map_fd(m->config.datapath, DATAPATH_SERVICES), key);
 }
+
+static const struct destmap_ops workload_ops = {sizeof(struct cv_addr), workload_write,
+						workload_erase};
+static const struct destmap_ops service_ops = {sizeof(struct cv_service_key), service_write,
+					       service_erase};
 
 static const struct dests_ops dests_ops = {
 	.on_workload = on_workload,
@@ -126,12 +175,16 @@ static void on_update_done(void *arg, enum xds_type type)
 
 	if (type != XDS_ADDRESS)
 		return;
-	m->is_full_logged = false;
+	if (!m->is_synced) {
+		sweep_workloads(m);
+		sweep_services(m);
+	}
+	destmap_retry(m->workloads);
+	destmap_retry(m->services);
+	incomplete_tell(m);
 	if (m->is_synced)
 		return;
 	m->is_synced = true;
-	sweep_workloads(m);
-	sweep_services(m);
 	m->config.on_synced(m->config.arg);
 }
 
@@ -173,7 +226,11 @@ int mesh_new(const struct mesh_config *config, struct mesh **ret)
 	if (!m || !id)
 		return -ENOMEM;
 	m->config = *config;
-	r = dests_new(&dests_ops, m, &m->dests);
+	r = destmap_new(&workload_ops, m, &m->workloads);
+	if (r == 0)
+		r = destmap_new(&service_ops, m, &m->services);
+	if (r == 0)
+		r = dests_new(&dests_ops, m, &m->dests);
 	if (r == 0)
 		r = xds_client_new(&xds, &m->xds);
 	if (r < 0)
@@ -188,6 +245,8 @@ struct mesh *mesh_free(struct mesh *m)
 		return NULL;
 	xds_client_free(m->xds);
 	dests_free(m->dests);
+	destmap_free(m->workloads);
+	destmap_free(m->services);
 	free(m);
 	return NULL;
 }

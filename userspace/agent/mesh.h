@@ -18,6 +18,9 @@ struct mesh_config {
 	const char *path;             /* control plane's socket; copied */
 	const char *node;             /* copied */
 	void (*on_synced)(void *arg); /* the first full set of destinations is in the maps */
+	/* The maps lack destinations (they are full), or no longer. First told with the first full
+	 * set. */
+	void (*on_incomplete)(void *arg, bool is_incomplete);
 	void *arg;
 };
 

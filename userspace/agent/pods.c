@@ -532,6 +532,14 @@ void pods_dests_synced(struct pods *p, bool is_told)
 	offer_all(p);
 }
 
+void pods_flags_changed(struct pods *p)
+{
+	struct enrolment *e;
+
+	list_for_each_entry (e, &p->enrolments, link)
+		enrolment_flags_refresh(e);
+}
+
 /* ---- life ---- */
 
 int pods_new(const struct pods_config *config, struct pods **ret)

@@ -64,6 +64,9 @@ void pods_synced(struct pods *p);
  */
 void pods_dests_synced(struct pods *p, bool is_told);
 
+/** pods_flags_changed() - the enrolment context's is_incomplete has changed. */
+void pods_flags_changed(struct pods *p);
+
 /* From zds. */
 void pods_ztunnel_connected(struct pods *p);
 void pods_ztunnel_lost(struct pods *p);

@@ -18,6 +18,9 @@ enum cv_pod_flags {
 	CV_POD_ALIVE = 1 << 0,   /* a ztunnel holds this pod's listeners */
 	CV_POD_CAPTURE = 1 << 1, /* outbound connections are captured */
 	CV_POD_DNS = 1 << 2,     /* port 53 is captured */
+	/* cv_workloads and cv_services lack destinations: what is in neither goes to ztunnel, which
+	 * knows them all */
+	CV_POD_UNKNOWN_TO_TUNNEL = 1 << 3,
 };
 
 /* cv_pods: __u64 netns cookie -> an enrolled pod of this node. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* capture - send outbound connections of enrolled pods to ztunnel. Hooks: cgroup/connect4,
  * cgroup/connect6, which also see TCP Fast Open, MPTCP subflows, io_uring and connected UDP. Reads:
- * cv_pods, cv_pod_addrs, cv_workloads, cv_services. Writes: cv_sockets, cv_nameserver*,
- * cv_counters, cv_events. On doubt: refuse. */
+ * cv_pods, cv_pod_addrs, cv_workloads, cv_services, cv_locals, cv_verdicts, cv_generation. Writes:
+ * cv_sockets, cv_nameserver*, cv_counters, cv_events. On doubt: refuse. */
+#include "bpf/lib/direct_tcp.h"
 #include "bpf/lib/kind.h"
 #include "bpf/lib/nameserver.h"
 #include "bpf/lib/redirect.h"
@@ -12,14 +13,20 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 static __always_inline int capture_tcp(struct bpf_sock_addr *ctx, const struct cv_pod *pod,
 				       struct attempt *a)
 {
+	int r;
+
 	if (pod_is_self(a->cookie, &a->dst.addr)) {
 		if (pod_is_ztunnel_port(pod, bpf_ntohs(a->dst.port)))
 			return drop(ctx, a, CV_DROP_NO_ORIGIN);
 		count(CV_SELF);
 		return VERDICT_ALLOW;
 	}
-	if (dest_is_mesh(&a->dst))
-		return redirect_tcp(ctx, pod, a, 0);
+	if (dest_is_mesh(&a->dst)) {
+		if (!(pod->flags & CV_POD_DIRECT))
+			return redirect_tcp(ctx, pod, a, 0);
+		r = direct_tcp(ctx, pod, a);
+		return r == DIRECT_NOT ? redirect_tcp(ctx, pod, a, 0) : r;
+	}
 	if ((pod->flags & CV_POD_DNS) && a->dst.port == bpf_htons(CV_DNS_PORT))
 		return redirect_tcp(ctx, pod, a, pod->dns_tcp_port);
 	if (pod->flags & CV_POD_UNKNOWN_TO_TUNNEL)

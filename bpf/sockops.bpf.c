@@ -1,20 +1,16 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* sockops - what must be known about a connection before its SYN leaves: the peer to be shown, and
- * that it is vouched for. Hook: sockops (CONNECT, PASSIVE_ESTABLISHED, STATE). Reads: cv_pods,
- * cv_pod_addrs. Writes: cv_conns, cv_vouched, cv_sockets, cv_counters, cv_events. On doubt: no
+ * that it is vouched for. Hook: sockops (CONNECT, ACTIVE_ESTABLISHED, PASSIVE_ESTABLISHED, STATE).
+ * Reads: cv_pods, cv_pod_addrs, cv_workloads, cv_locals, cv_verdicts, cv_generation. Writes:
+ * cv_conns, cv_directs, cv_vouched, cv_sockets, cv_counters, cv_events. On doubt: no
  * entry, so ztunnel is shown no destination and sk_lookup does not let the SYN through. */
 #include "bpf/lib/conn.h"
+#include "bpf/lib/direct.h"
 #include "bpf/lib/event.h"
 #include "bpf/lib/pod.h"
-
-#include <bpf/bpf_core_read.h>
+#include "bpf/lib/tcp.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
-
-/* The one field that we need of the kernel's own struct. */
-struct tcp_sock___cv {
-	bool is_mptcp;
-} __attribute__((preserve_access_index));
 
 /* Everything is read, volatile, before it is chosen from: see sock_local(). */
 static __always_inline struct cv_tuple tuple_from_sockops(struct bpf_sock_ops *ops, __u64 cookie)
@@ -52,17 +48,6 @@ static __always_inline void sockops_drop(const struct cv_tuple *t, __u32 reason)
 	event_send(&ev);
 }
 
-static __always_inline bool sockops_is_mptcp(struct bpf_sock_ops *ctx)
-{
-	struct bpf_sock *sk = ctx->sk;
-	struct tcp_sock___cv *tp;
-
-	if (!sk || !bpf_core_field_exists(((struct tcp_sock___cv *)0)->is_mptcp))
-		return false;
-	tp = (void *)bpf_skc_to_tcp_sock(sk);
-	return tp && tp->is_mptcp;
-}
-
 /* Keeps what the accepting end is to be shown. */
 static __always_inline int sockops_remember(struct bpf_sock_ops *ctx, const struct cv_tuple *t,
 					    const struct cv_socket *st)
@@ -71,7 +56,7 @@ static __always_inline int sockops_remember(struct bpf_sock_ops *ctx, const stru
 
 	if (st->flags & CV_SOCKET_REDIRECTED)
 		c.flags |= CV_CONN_TO_ZTUNNEL;
-	if (sockops_is_mptcp(ctx))
+	if (tcp_is_mptcp(ctx->sk))
 		c.flags |= CV_CONN_MPTCP;
 	return bpf_map_update_elem(&cv_conns, t, &c, BPF_ANY);
 }
@@ -82,6 +67,32 @@ static __always_inline int sockops_vouch(const struct cv_tuple *t)
 	struct cv_vouch v = {.time_ns = bpf_ktime_get_ns()};
 
 	return bpf_map_update_elem(&cv_vouched, &key, &v, BPF_ANY);
+}
+
+/* The verdict is asked for once more: nothing but the pod, its verdict and the tuple as it now is
+ * counts. On doubt no vouch: the SYN then lands on ztunnel's plaintext listener. */
+static __noinline void on_connect_direct(struct bpf_sock_ops *ctx, const struct cv_socket *st)
+{
+	struct cv_direct d = {.time_ns = bpf_ktime_get_ns()};
+	__u64 cookie = bpf_get_netns_cookie(ctx);
+	struct cv_sockaddr to = {};
+	struct cv_tuple t;
+
+	if (!st)
+		return;
+	t = tuple_from_sockops(ctx, cookie);
+	to.addr = t.remote;
+	to.port = t.remote_port;
+	d.asked = to;
+	if (st->flags & CV_SOCKET_SHOWN)
+		d.asked = st->shown;
+	d.dst_cookie = direct_destination(&to);
+	if (!pod_owns_addr(cookie, &t.local) || !d.dst_cookie ||
+	    direct_verdict(cookie, d.dst_cookie, to.port) != DIRECT_ALLOWED)
+		sockops_drop(&t, CV_DROP_NOT_DIRECT);
+	else if (bpf_map_update_elem(&cv_directs, &t, &d, BPF_ANY) || sockops_vouch(&t))
+		sockops_drop(&t, CV_DROP_MAP_FULL);
+	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
 /* The source port is chosen, the SYN has not left. */
@@ -97,6 +108,10 @@ static __noinline void on_connect(struct bpf_sock_ops *ctx)
 		return;
 	t = tuple_from_sockops(ctx, cookie);
 	st = bpf_sk_storage_get(&cv_sockets, sk, NULL, 0);
+	if (st && (st->flags & CV_SOCKET_DIRECT)) {
+		on_connect_direct(ctx, st);
+		return;
+	}
 	is_shown = st && (st->flags & CV_SOCKET_SHOWN);
 	is_vouched = (!st || st->kind == CV_SOCKET_APP || st->kind == CV_SOCKET_DIAL_APP) &&
 		     pod_owns_addr(cookie, &t.remote);
@@ -153,6 +168,81 @@ static __noinline void on_accept(struct bpf_sock_ops *ctx)
 		bpf_map_delete_elem(&cv_conns, &t);
 }
 
+/* Bytes of data that the peer has had, or has given. The kernel's own counters in the context count
+ * SYN and FIN too. */
+static __always_inline void direct_bytes(struct bpf_sock_ops *ctx, struct cv_direct_event *ev)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct tcp_sock___cv *tp;
+	__u64 received;
+
+	if (!sk)
+		return;
+	tp = (void *)bpf_skc_to_tcp_sock(sk);
+	if (!tp)
+		return;
+	ev->sent = tp->bytes_sent - tp->bytes_retrans;
+	received = tp->bytes_received;
+	if (received && (((struct sock_common___cv *)tp)->skc_flags & (1UL << CV_SOCK_DONE)))
+		received--;
+	ev->received = received;
+}
+
+static __noinline void direct_tell(struct bpf_sock_ops *ctx, const struct cv_tuple *t,
+				   const struct cv_direct *d, __u32 reason)
+{
+	struct cv_direct_event ev = {.reason = reason};
+
+	if (!t || !d)
+		return;
+	ev.time_ns = bpf_ktime_get_ns();
+	ev.netns_cookie = t->netns_cookie;
+	ev.flags = d->flags;
+	ev.local.addr = t->local;
+	ev.local.port = t->local_port;
+	ev.remote.addr = t->remote;
+	ev.remote.port = t->remote_port;
+	ev.asked = d->asked;
+	ev.dst_cookie = d->dst_cookie;
+	ev.connect_ns = d->time_ns;
+	direct_bytes(ctx, &ev);
+	count(reason);
+	bpf_ringbuf_output(&cv_events, &ev, sizeof(ev), 0);
+}
+
+static __noinline void on_established(struct bpf_sock_ops *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct cv_socket *st;
+	struct cv_direct *d;
+	struct cv_tuple t;
+
+	if (!sk)
+		return;
+	st = bpf_sk_storage_get(&cv_sockets, sk, NULL, 0);
+	if (!st || !(st->flags & CV_SOCKET_DIRECT))
+		return;
+	t = tuple_from_sockops(ctx, bpf_get_netns_cookie(ctx));
+	d = bpf_map_lookup_elem(&cv_directs, &t);
+	if (!d)
+		return;
+	d->flags |= CV_DIRECT_ESTABLISHED;
+	direct_tell(ctx, &t, d, CV_DIRECT_OPEN);
+}
+
+static __noinline void on_close_direct(struct bpf_sock_ops *ctx, const struct cv_tuple *t)
+{
+	struct cv_direct *d;
+
+	if (!t)
+		return;
+	d = bpf_map_lookup_elem(&cv_directs, t);
+	if (!d)
+		return;
+	direct_tell(ctx, t, d, CV_DIRECT_CLOSE);
+	bpf_map_delete_elem(&cv_directs, t);
+}
+
 /* The dialling end is done. */
 static __noinline void on_close(struct bpf_sock_ops *ctx)
 {
@@ -161,6 +251,7 @@ static __noinline void on_close(struct bpf_sock_ops *ctx)
 
 	bpf_map_delete_elem(&cv_conns, &t);
 	bpf_map_delete_elem(&cv_vouched, &key);
+	on_close_direct(ctx, &t);
 }
 
 SEC("sockops")
@@ -169,6 +260,9 @@ int cv_sockops(struct bpf_sock_ops *ctx)
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
 		on_connect(ctx);
+		break;
+	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
+		on_established(ctx);
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
 		on_accept(ctx);

@@ -127,6 +127,8 @@ __attribute__((format(printf, 1, 2))) void shell(const char *format, ...);
 uint64_t counted(enum cv_reason reason);
 /** event_of() - the last event of this reason in this test; false: none. */
 bool event_of(enum cv_reason reason, struct cv_event *ret);
+/** direct_event_of() - the same of direct connections. */
+bool direct_event_of(enum cv_reason reason, struct cv_direct_event *ret);
 /** check_dropped() - counter and event agree: refused once more, of this pod, towards `remote`. */
 void check_dropped(enum cv_reason reason, const char *remote);
 /** map_size() - entries in a map. */

@@ -110,6 +110,7 @@ int stage_load(bool no_cgroup_helpers, struct culvert_bpf **ret)
 	s->rodata->cfg.no_cgroup_helpers = no_cgroup_helpers;
 	bpf_map__set_max_entries(s->maps.cv_conns, TEST_CONNS_MAX);
 	bpf_map__set_max_entries(s->maps.cv_vouched, TEST_CONNS_MAX);
+	bpf_map__set_max_entries(s->maps.cv_directs, TEST_CONNS_MAX);
 	r = culvert_bpf__load(s);
 	if (!r)
 		r = attach(s);

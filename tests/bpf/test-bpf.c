@@ -37,9 +37,11 @@ static bool is_wanted(const struct test *t, int argc, char **argv)
 /* Maps outlive a test: what the pod left behind must not reach the next one. */
 static void maps_clear(void)
 {
-	const struct bpf_map *maps[] = {skel->maps.cv_conns,       skel->maps.cv_vouched,
-					skel->maps.cv_pods,        skel->maps.cv_steer,
-					skel->maps.cv_nameservers, skel->maps.cv_nameserver_slots};
+	const struct bpf_map *maps[] = {
+		skel->maps.cv_conns,     skel->maps.cv_vouched,     skel->maps.cv_pods,
+		skel->maps.cv_steer,     skel->maps.cv_nameservers, skel->maps.cv_nameserver_slots,
+		skel->maps.cv_workloads, skel->maps.cv_locals,      skel->maps.cv_verdicts,
+		skel->maps.cv_directs,   skel->maps.cv_pod_addrs};
 	uint32_t zero = 0;
 	char key[64];
 

@@ -12,7 +12,8 @@
 
 static uint64_t at_start[CV_REASON_MAX];
 static struct cv_event events[EVENTS_MAX];
-static unsigned n_events;
+static struct cv_direct_event directs[EVENTS_MAX];
+static unsigned n_events, n_directs;
 static struct ring_buffer *ring;
 
 static uint64_t counter(enum cv_reason reason)
@@ -35,6 +36,8 @@ static int on_event(void *arg, void *data, size_t size)
 {
 	if (size == sizeof(struct cv_event) && n_events < EVENTS_MAX)
 		memcpy(&events[n_events++], data, size);
+	if (size == sizeof(struct cv_direct_event) && n_directs < EVENTS_MAX)
+		memcpy(&directs[n_directs++], data, size);
 	return 0;
 }
 
@@ -43,7 +46,7 @@ void watch_start(void)
 	ring = ring_buffer__new(bpf_map__fd(skel->maps.cv_events), on_event, NULL, NULL);
 	CHECK(ring != NULL);
 	ring_buffer__consume(ring);
-	n_events = 0;
+	n_events = n_directs = 0;
 	for (uint32_t r = 0; r < CV_REASON_MAX; r++)
 		at_start[r] = counter(r);
 }
@@ -59,6 +62,18 @@ bool event_of(enum cv_reason reason, struct cv_event *ret)
 	for (unsigned i = n_events; i > 0; i--) {
 		if (events[i - 1].reason == reason) {
 			*ret = events[i - 1];
+			return true;
+		}
+	}
+	return false;
+}
+
+bool direct_event_of(enum cv_reason reason, struct cv_direct_event *ret)
+{
+	ring_buffer__consume(ring);
+	for (unsigned i = n_directs; i > 0; i--) {
+		if (directs[i - 1].reason == reason) {
+			*ret = directs[i - 1];
 			return true;
 		}
 	}

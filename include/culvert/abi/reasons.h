@@ -24,7 +24,13 @@
 	CV_REASON(DROP_POLICY, "policy", "an authorization policy denies it")                      \
 	CV_REASON(NAMESERVER_NEW, "nameserver_new", "a nameserver was seen for the first time")    \
 	CV_REASON(NAMESERVER_FULL, "nameserver_full",                                              \
-		  "no room for another nameserver: DNS left alone")
+		  "no room for another nameserver: DNS left alone")                                \
+	CV_REASON(VERDICT_MISS, "verdict_miss",                                                    \
+		  "no verdict known yet: tunnelled or refused, not direct")                        \
+	CV_REASON(DIRECT_OPEN, "direct_open", "a direct connection is established")                \
+	CV_REASON(DIRECT_CLOSE, "direct_close", "a direct connection ended")                       \
+	CV_REASON(DROP_NOT_DIRECT, "not_direct",                                                   \
+		  "a direct connection changed under way and was not vouched for")
 
 enum cv_reason {
 #define CV_REASON(name, label, sentence) CV_##name,

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#pragma once
+/* tcp - what we need of the kernel's own structs, relocated at load. */
+#include <linux/bpf.h>
+#include <stdbool.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+
+struct tcp_sock___cv {
+	bool is_mptcp;
+	__u64 bytes_sent, bytes_retrans, bytes_received;
+} __attribute__((preserve_access_index));
+
+struct sock_common___cv {
+	unsigned long skc_flags;
+} __attribute__((preserve_access_index));
+
+#define CV_SOCK_DONE 1 /* bit of skc_flags: the peer's FIN has come */
+
+static __always_inline bool tcp_is_mptcp(struct bpf_sock *sk)
+{
+	struct tcp_sock___cv *tp;
+
+	if (!sk || !bpf_core_field_exists(((struct tcp_sock___cv *)0)->is_mptcp))
+		return false;
+	tp = (void *)bpf_skc_to_tcp_sock(sk);
+	return tp && tp->is_mptcp;
+}

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* direct - two enrolled pods of one node, without a tunnel: the peer is the second pod. Whatever is
+ * doubtful goes to ztunnel, and what is denied is refused at connect(2). */
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "harness.h"
+#include "net/addr.h"
+
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP 262
+#endif
+
+#define SERVER4 PEER4 ":80"
+#define SERVER6 "[" PEER6 "]:80"
+#define BOTH    (CV_POD_ALIVE | CV_POD_CAPTURE | CV_POD_DIRECT)
+
+static uint64_t server_cookie, generation = 7;
+static struct cv_pod server_pod = {.name = "test/server", .flags = BOTH};
+
+static void server_set(uint32_t flags)
+{
+	server_pod.flags = flags;
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_pods), &server_cookie, &server_pod,
+				     BPF_ANY));
+}
+
+static void server_address(const char *address, struct cv_addr *ret)
+{
+	struct cv_pod_addr_key key = {.netns_cookie = server_cookie};
+	struct cv_dest dest = {.flags = CV_DEST_MESH, .name = "test/server"};
+	uint32_t one = 1;
+
+	CHECK_OK(cv_addr_parse(address, &key.addr));
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_pod_addrs), &key, &one, BPF_ANY));
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_workloads), &key.addr, &dest,
+				     BPF_ANY));
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_locals), &key.addr, &server_cookie,
+				     BPF_ANY));
+	*ret = key.addr;
+}
+
+static void generation_set(uint64_t g)
+{
+	uint32_t zero = 0;
+
+	generation = g;
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_generation), &zero, &generation,
+				     BPF_ANY));
+}
+
+static void verdict_set(uint16_t port, bool is_allowed)
+{
+	struct cv_verdict_key key = {
+		.src_cookie = pod.cookie, .dst_cookie = server_cookie, .port = htons(port)};
+	struct cv_verdict v = {.generation = generation, .is_allowed = is_allowed};
+
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_verdicts), &key, &v, BPF_ANY));
+}
+
+/* The peer becomes a second enrolled pod; nothing is steered there: what is not vouched for is
+ * reset. */
+static void begin(void)
+{
+	socklen_t len = sizeof(server_cookie);
+	int fd;
+
+	enter_peer();
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CHECK_OK(getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &server_cookie, &len));
+	close(fd);
+	CHECK(bpf_program__attach_netns(skel->progs.cv_lookup, pod.peer_netns));
+	enter_pod();
+	server_address(PEER4, &server_pod.addr4);
+	server_address(PEER6, &server_pod.addr6);
+	server_set(BOTH);
+	generation_set(7);
+	pod_flags(BOTH | CV_POD_DNS);
+}
+
+static int serve(int family, const char *on)
+{
+	int fd;
+
+	enter_peer();
+	fd = listener(family, on);
+	enter_pod();
+	return fd;
+}
+
+static void check_direct(int family, const char *to, const char *pod_address)
+{
+	int listening = serve(family, to), client, server;
+	const char *shown;
+
+	verdict_set(80, true);
+	client = connected(family, to);
+	server = accepted(listening, &shown);
+	CHECK_STR(shown, text(pod_address, own_port(client)));
+	CHECK_NAME(server, shown);
+	CHECK_NAME(client, to);
+	CHECK_STR(own_name(client), shown);
+	exchange(client, server);
+	CHECK_EQ(counted(CV_DIRECT), 1);
+	CHECK_EQ(counted(CV_TUNNEL), 0);
+	CHECK_EQ(map_size(skel->maps.cv_directs), 1);
+	CHECK_EQ(map_size(skel->maps.cv_vouched), 0);
+	CHECK_EQ(map_size(skel->maps.cv_conns), 0);
+	close(client);
+	CHECK(is_readable(server, 1000));
+	close(server);
+}
+
+TEST(direct_ipv4_shows_both_ends_as_they_are)
+{
+	begin();
+	check_direct(AF_INET, SERVER4, POD4);
+}
+
+TEST(direct_ipv6_shows_both_ends_as_they_are)
+{
+	begin();
+	check_direct(AF_INET6, SERVER6, POD6);
+}
+
+TEST(direct_mapped_ipv4_works)
+{
+	int listening, client;
+
+	begin();
+	listening = serve(AF_INET, SERVER4);
+	verdict_set(80, true);
+	client = connected(AF_INET6, SERVER4);
+	exchange(client, accepted(listening, NULL));
+	CHECK_EQ(counted(CV_DIRECT), 1);
+}
+
+/* ztunnel is asked once, and meanwhile serves. */
+static void check_tunnelled(int family, const char *to)
+{
+	const char *shown;
+	int client = connected(family, to), z = ztunnel_accept(&shown);
+
+	CHECK_STR(shown, to);
+	exchange(client, z);
+	close(client);
+	close(z);
+	CHECK_EQ(counted(CV_DIRECT), 0);
+	CHECK_EQ(map_size(skel->maps.cv_directs), 0);
+}
+
+TEST(direct_without_a_verdict_goes_to_ztunnel_and_asks)
+{
+	begin();
+	serve(AF_INET, SERVER4);
+	check_tunnelled(AF_INET, SERVER4);
+	CHECK_EQ(counted(CV_VERDICT_MISS), 1);
+	verdict_set(81, true);
+	check_tunnelled(AF_INET, SERVER4);
+	CHECK_EQ(counted(CV_VERDICT_MISS), 2);
+}
+
+TEST(direct_verdicts_end_with_their_generation)
+{
+	begin();
+	serve(AF_INET, SERVER4);
+	verdict_set(80, true);
+	generation_set(8);
+	check_tunnelled(AF_INET, SERVER4);
+	CHECK_EQ(counted(CV_VERDICT_MISS), 1);
+}
+
+TEST(direct_denied_is_refused_at_connect)
+{
+	begin();
+	serve(AF_INET, SERVER4);
+	serve(AF_INET6, SERVER6);
+	verdict_set(80, false);
+	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, SERVER4), ECONNREFUSED);
+	check_dropped(CV_DROP_POLICY, SERVER4);
+	CHECK_ERRNO(connect_to(tcp(AF_INET6), AF_INET6, SERVER6), ECONNREFUSED);
+	CHECK_EQ(counted(CV_TUNNEL), 0);
+}
+
+TEST(direct_denial_of_an_old_generation_is_asked_again)
+{
+	begin();
+	verdict_set(80, false);
+	generation_set(8);
+	check_tunnelled(AF_INET, SERVER4);
+}
+
+TEST(direct_serves_a_cached_verdict_while_ztunnel_is_dead_and_refuses_the_unknown)
+{
+	int listening, client;
+
+	begin();
+	listening = serve(AF_INET, SERVER4);
+	verdict_set(80, true);
+	pod_flags(CV_POD_CAPTURE | CV_POD_DIRECT);
+	server_set(CV_POD_CAPTURE | CV_POD_DIRECT);
+	client = connected(AF_INET, SERVER4);
+	exchange(client, accepted(listening, NULL));
+	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, PEER4 ":81"), ECONNREFUSED);
+	check_dropped(CV_DROP_ZTUNNEL_DEAD, PEER4 ":81");
+}
+
+TEST(direct_needs_both_ends)
+{
+	begin();
+	serve(AF_INET, SERVER4);
+	verdict_set(80, true);
+	pod_flags(CV_POD_ALIVE | CV_POD_CAPTURE);
+	check_tunnelled(AF_INET, SERVER4);
+	pod_flags(BOTH);
+	server_set(CV_POD_ALIVE | CV_POD_CAPTURE);
+	check_tunnelled(AF_INET, SERVER4);
+	server_set(CV_POD_ALIVE | CV_POD_DIRECT); /* it is leaving the mesh */
+	check_tunnelled(AF_INET, SERVER4);
+	CHECK_EQ(counted(CV_VERDICT_MISS), 0);
+}
+
+TEST(direct_needs_the_control_plane_to_mean_this_pod)
+{
+	struct cv_dest other = {.flags = CV_DEST_MESH, .name = "test/server2"};
+
+	begin();
+	serve(AF_INET, SERVER4);
+	verdict_set(80, true);
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_workloads), &server_pod.addr4,
+				     &other, BPF_ANY));
+	check_tunnelled(AF_INET, SERVER4);
+	CHECK_OK(bpf_map_delete_elem(bpf_map__fd(skel->maps.cv_locals), &server_pod.addr6));
+	check_tunnelled(AF_INET6, SERVER6);
+}
+
+TEST(direct_is_by_cookie_a_new_pod_at_the_address_is_asked_for)
+{
+	struct cv_verdict_key key = {
+		.src_cookie = pod.cookie, .dst_cookie = 12345, .port = htons(80)};
+	struct cv_verdict v = {.generation = 7, .is_allowed = true};
+
+	begin();
+	serve(AF_INET, SERVER4);
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_verdicts), &key, &v, BPF_ANY));
+	check_tunnelled(AF_INET, SERVER4);
+}
+
+TEST(direct_never_to_ztunnels_own_ports)
+{
+	begin();
+	verdict_set(CV_HBONE_PORT, true);
+	check_tunnelled(AF_INET, PEER4 ":15008");
+	server_pod.outbound_ports[0] = 80;
+	server_set(BOTH);
+	verdict_set(80, true);
+	check_tunnelled(AF_INET, SERVER4);
+}
+
+TEST(direct_not_for_mptcp)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, IPPROTO_MPTCP);
+
+	if (fd < 0)
+		test_skip("no MPTCP");
+	begin();
+	serve(AF_INET, SERVER4);
+	verdict_set(80, true);
+	CHECK_OK(connect_to(fd, AF_INET, SERVER4));
+	CHECK_OK(ztunnel_accept(NULL));
+	CHECK_EQ(counted(CV_DIRECT), 0);
+}
+
+TEST(direct_not_from_a_foreign_source_address)
+{
+	int fd = tcp(AF_INET);
+
+	begin();
+	serve(AF_INET, SERVER4);
+	verdict_set(80, true);
+	shell("ip addr add 10.244.1.77/32 dev eth0");
+	bind_to(fd, AF_INET, "10.244.1.77:0");
+	CHECK_OK(connect_to(fd, AF_INET, SERVER4));
+	CHECK_OK(ztunnel_accept(NULL));
+	CHECK_EQ(counted(CV_DIRECT), 0);
+}
+
+TEST(what_is_not_vouched_for_does_not_reach_the_application)
+{
+	begin();
+	serve(AF_INET, SERVER4);
+	pod_remove(); /* a plain host now */
+	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, SERVER4), ECONNREFUSED);
+	CHECK_EQ(counted(CV_VOUCHED), 0);
+}
+
+TEST(direct_tells_its_beginning_and_its_end_with_the_bytes)
+{
+	struct cv_direct_event ev;
+	int listening, client, server;
+	char buf[5000] = {0};
+
+	begin();
+	listening = serve(AF_INET, SERVER4);
+	verdict_set(80, true);
+	client = connected(AF_INET, SERVER4);
+	server = accepted(listening, NULL);
+	CHECK(direct_event_of(CV_DIRECT_OPEN, &ev));
+	CHECK_EQ(ev.netns_cookie, pod.cookie);
+	CHECK_EQ(ev.dst_cookie, server_cookie);
+	CHECK_EQ(ev.flags, CV_DIRECT_ESTABLISHED);
+	CHECK_EQ(send(client, buf, 3000, 0), 3000);
+	CHECK_EQ(recv(server, buf, 3000, MSG_WAITALL), 3000);
+	CHECK_EQ(send(server, buf, 5000, 0), 5000);
+	CHECK_EQ(recv(client, buf, 5000, MSG_WAITALL), 5000);
+	close(server);
+	CHECK_EQ(recv(client, buf, 1, 0), 0);
+	close(client);
+	CHECK(direct_event_of(CV_DIRECT_CLOSE, &ev));
+	CHECK_EQ(ev.sent, 3000);
+	CHECK_EQ(ev.received, 5000);
+	CHECK_EQ(ntohs(ev.remote.port), 80);
+	CHECK_EQ(ntohs(ev.asked.port), 80);
+	CHECK_EQ(map_size(skel->maps.cv_directs), 0);
+}
+
+TEST(direct_to_a_closed_port_is_refused_and_told)
+{
+	struct cv_direct_event ev;
+
+	begin();
+	verdict_set(80, true);
+	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, SERVER4), ECONNREFUSED);
+	CHECK(direct_event_of(CV_DIRECT_CLOSE, &ev));
+	CHECK_EQ(ev.flags, 0);
+	CHECK_EQ(map_size(skel->maps.cv_directs), 0);
+	CHECK_EQ(map_size(skel->maps.cv_vouched), 0);
+}
+
+TEST(a_direct_socket_can_connect_elsewhere_afterwards)
+{
+	int fd = tcp(AF_INET);
+
+	begin();
+	verdict_set(80, true);
+	CHECK_ERRNO(connect_to(fd, AF_INET, SERVER4), ECONNREFUSED);
+	CHECK_OK(connect_to(fd, AF_INET, MESH4));
+	exchange(fd, ztunnel_accept(NULL));
+	CHECK_EQ(map_size(skel->maps.cv_directs), 0);
+}
+
+TEST(direct_that_finds_no_room_is_not_vouched_for)
+{
+	begin();
+	serve(AF_INET, SERVER4);
+	verdict_set(80, true);
+	map_fill(skel->maps.cv_directs);
+	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, SERVER4), ECONNREFUSED);
+	CHECK_EQ(counted(CV_DROP_MAP_FULL), 1);
+	CHECK_EQ(counted(CV_VOUCHED), 0);
+}

@@ -62,6 +62,11 @@ static int check_hello(const struct zds_hello *m, size_t len, size_t fd_count)
 	return memchr(m->node, '\0', sizeof(m->node)) ? 0 : -EBADMSG;
 }
 
+static int check_direct(const struct zds_direct *m, size_t len, size_t fd_count)
+{
+	return len == sizeof(*m) && fd_count == 0 && m->what <= ZDS_DIRECT_FAILED ? 0 : -EBADMSG;
+}
+
 int agent_link_check(const void *msg, size_t len, size_t fd_count)
 {
 	const struct zds_header *h = msg;
@@ -81,6 +86,10 @@ int agent_link_check(const void *msg, size_t len, size_t fd_count)
 		return check_sockets(msg, len, fd_count);
 	case ZDS_NAMESERVER:
 		return check_fixed(h, sizeof(struct zds_nameserver), fd_count, 0);
+	case ZDS_VERDICT_ASK:
+		return check_fixed(h, sizeof(struct zds_verdict), fd_count, 0);
+	case ZDS_DIRECT:
+		return check_direct(msg, len, fd_count);
 	case ZDS_METRICS:
 		return fd_count == 0 ? 0 : -EBADMSG;
 	default:
@@ -192,6 +201,12 @@ static void dispatch(struct agent_link *l, size_t len, const int *fds)
 		break;
 	case ZDS_NAMESERVER:
 		l->ops->on_nameserver(l->arg, (const void *)l->buf);
+		break;
+	case ZDS_VERDICT_ASK:
+		l->ops->on_verdict_ask(l->arg, (const void *)l->buf);
+		break;
+	case ZDS_DIRECT:
+		l->ops->on_direct(l->arg, (const void *)l->buf);
 		break;
 	case ZDS_METRICS:
 		l->ops->on_metrics(l->arg, (const char *)(h + 1), len - sizeof(*h));
@@ -358,4 +373,22 @@ int agent_link_need(struct agent_link *l, const struct zds_sockets *need)
 	if (!l->is_connected)
 		return -ENOTCONN;
 	return send_message(l, &m, sizeof(m));
+}
+
+int agent_link_verdict(struct agent_link *l, const struct zds_verdict *verdict)
+{
+	struct zds_verdict m = *verdict;
+
+	m.h.type = ZDS_VERDICT;
+	m.h.len = sizeof(m);
+	return send_message(l, &m, sizeof(m));
+}
+
+int agent_link_policy(struct agent_link *l)
+{
+	const struct zds_header h = {ZDS_POLICY, sizeof(h)};
+
+	if (!l->is_connected)
+		return -ENOTCONN;
+	return send_message(l, &h, sizeof(h));
 }

@@ -27,6 +27,8 @@ struct agent_link_ops {
 	void (*on_sockets)(void *arg, const struct zds_sockets *m, const int *fds);
 	void (*on_nameserver)(void *arg, const struct zds_nameserver *m);
 	void (*on_metrics)(void *arg, const char *text, size_t len);
+	void (*on_verdict_ask)(void *arg, const struct zds_verdict *m);
+	void (*on_direct)(void *arg, const struct zds_direct *m);
 };
 
 struct agent_link_config {
@@ -49,6 +51,11 @@ bool agent_link_is_connected(const struct agent_link *l);
 int agent_link_ack(struct agent_link *l, uint64_t netns_cookie, int error);
 /** agent_link_need() - ask for sockets. The header is filled in. Return: 0; -ENOTCONN; -ENOBUFS. */
 int agent_link_need(struct agent_link *l, const struct zds_sockets *need);
+
+/** agent_link_verdict() - answer to on_verdict_ask. agent_link_policy() - answers may be others
+ * now. The header is filled in. Return: 0; -ENOTCONN; -ENOBUFS. */
+int agent_link_verdict(struct agent_link *l, const struct zds_verdict *verdict);
+int agent_link_policy(struct agent_link *l);
 
 /** agent_link_check() - is this a well-formed message that an agent may send? Never reads past
  * @len. Return: 0; -EBADMSG. */

@@ -234,3 +234,30 @@ void authz_check(const struct state *s, const struct workload *dst, const struct
 	else
 		verdict_set(ret, true, "", "no allow policies");
 }
+
+static bool match_has_addr(const struct policy_match *m)
+{
+	return m->src_ips.count || m->not_src_ips.count || m->dst_ips.count || m->not_dst_ips.count;
+}
+
+static bool rule_has_addr(const struct policy_rule *rule)
+{
+	for (size_t i = 0; i < rule->count; i++)
+		for (size_t j = 0; j < rule->clauses[i].count; j++)
+			if (match_has_addr(&rule->clauses[i].matches[j]))
+				return true;
+	return false;
+}
+
+bool authz_is_by_identity(const struct state *s, const struct workload *dst)
+{
+	struct policy_iter it;
+	const struct policy *p;
+
+	policies_begin(s, dst, &it);
+	while ((p = policy_next(&it)))
+		for (size_t i = 0; i < p->count; i++)
+			if (rule_has_addr(&p->rules[i]))
+				return false;
+	return it.missing == NULL;
+}

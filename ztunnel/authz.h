@@ -26,5 +26,9 @@ struct authz_verdict {
 void authz_check(const struct state *s, const struct workload *dst, const struct authz_conn *conn,
 		 struct authz_verdict *ret);
 
+/** authz_is_by_identity() - does a verdict for @dst depend on the source's identity and the port
+ * alone, so that it holds for every connection of that source? */
+bool authz_is_by_identity(const struct state *s, const struct workload *dst);
+
 /** policy_is_match() - does any rule of @p match? For tests and for authz_check(). */
 bool policy_is_match(const struct policy *p, const struct authz_conn *conn);

@@ -17,11 +17,13 @@
 #include "ztunnel/agent_link.h"
 #include "ztunnel/certs.h"
 #include "ztunnel/collect.h"
+#include "ztunnel/direct.h"
 #include "ztunnel/dns.h"
 #include "ztunnel/inbox.h"
 #include "ztunnel/needs.h"
 #include "ztunnel/pod.h"
 #include "ztunnel/state.h"
+#include "ztunnel/telemetry.h"
 #include "ztunnel/trim.h"
 #include "ztunnel/worker.h"
 #include "ztunnel/xds_sync.h"
@@ -54,6 +56,8 @@ struct node {
 	struct loop_timer drain_timer;
 	struct trim trim;
 	unsigned int drained;
+	struct telemetry *telemetry; /* of direct connections: this thread's */
+	bool has_asked;              /* the agent keeps verdicts */
 	bool is_draining;
 };
 
@@ -265,6 +269,7 @@ static void on_agent_lost(void *arg)
 {
 	struct node *n = arg;
 
+	n->has_asked = false;
 	needs_clear(&n->needs);
 	map_for_each (n->pods, it) {
 		((struct node_pod *)it.value)->is_stale = true;
@@ -282,6 +287,34 @@ static void on_agent_metrics(void *arg, const char *text, size_t len)
 	admin_set_agent_metrics(((struct node *)arg)->admin, text, len);
 }
 
+/* Direct connections. */
+
+static const struct pod *pod_of(void *arg, uint64_t cookie)
+{
+	struct node_pod *np = pod_find(arg, cookie);
+
+	return np ? np->pod : NULL;
+}
+
+static void on_verdict_ask(void *arg, const struct zds_verdict *m)
+{
+	struct node *n = arg;
+	struct zds_verdict answer = *m;
+
+	answer.verdict =
+		direct_judge(n->state, pod_of(n, m->src_cookie), pod_of(n, m->dst_cookie), &m->dst);
+	n->has_asked = true;
+	(void)agent_link_verdict(n->agent, &answer);
+}
+
+static void on_direct(void *arg, const struct zds_direct *m)
+{
+	struct node *n = arg;
+
+	direct_report(n->telemetry, n->state, pod_of(n, m->src_cookie), pod_of(n, m->dst_cookie),
+		      m);
+}
+
 static const struct agent_link_ops agent_ops = {
 	.on_connected = on_agent_connected,
 	.on_lost = on_agent_lost,
@@ -291,9 +324,17 @@ static const struct agent_link_ops agent_ops = {
 	.on_sockets = on_sockets,
 	.on_nameserver = on_nameserver,
 	.on_metrics = on_agent_metrics,
+	.on_verdict_ask = on_verdict_ask,
+	.on_direct = on_direct,
 };
 
 /* The control plane. */
+
+static bool is_verdict_other(const struct state *old, const struct state *new)
+{
+	return !old || state_is_synced(old) != state_is_synced(new) ||
+	       state_policy_generation(old) != state_policy_generation(new);
+}
 
 static void on_state(void *arg, struct state *s)
 {
@@ -301,6 +342,9 @@ static void on_state(void *arg, struct state *s)
 	struct state *old = n->state;
 
 	n->state = state_ref(s);
+	/* A pod's account or waypoint is part of a verdict, not only policies. */
+	if (n->has_asked && n->agent && is_verdict_other(old, s))
+		(void)agent_link_policy(n->agent);
 	(void)state_unref(old);
 	for (unsigned int i = 0; i < n->config.workers; i++)
 		if (n->workers[i].is_running)
@@ -476,7 +520,11 @@ static int make_all(struct node *n, char *err, size_t err_size)
 	if (r == 0)
 		r = make_control(n);
 	if (r == 0)
+		r = telemetry_new(&n->telemetry);
+	if (r == 0)
 		r = make_admin(n, err, err_size);
+	if (r == 0)
+		r = admin_add_telemetry(n->admin, n->telemetry);
 	if (r == 0)
 		r = loop_signal(n->loop, SIGTERM, on_signal, n);
 	if (r == 0)
@@ -577,6 +625,7 @@ struct node *node_free(struct node *n)
 			(void)pod_unref(np->pod);
 			free(np);
 		}
+	n->telemetry = telemetry_free(n->telemetry);
 	n->pods = map_free(n->pods);
 	n->dns = dns_free(n->dns);
 	n->certs = certs_free(n->certs);

@@ -251,12 +251,19 @@ static bool has_same_policies(const struct workload *a, const struct workload *b
 	return streq(a->namespace_, b->namespace_);
 }
 
+/* All that a verdict towards it, or of it, follows from. */
+static bool has_same_verdicts(const struct workload *a, const struct workload *b)
+{
+	return has_same_policies(a, b) && streq(a->identity, b->identity) &&
+	       a->protocol == b->protocol && a->waypoint.hbone_port == b->waypoint.hbone_port;
+}
+
 int state_builder_put_workload(struct state_builder *b, struct workload *w)
 {
 	struct workload *old = hamt_get_str(b->t.workloads, w->uid);
 	int r = 0;
 
-	if (!old || !has_same_policies(old, w))
+	if (!old || !has_same_verdicts(old, w))
 		b->policy_generation++;
 	if (old) {
 		old = workload_ref(old);

@@ -256,6 +256,11 @@ struct conn_metrics *telemetry_conn_open(struct telemetry *t, const struct conn_
 	return &s->m;
 }
 
+struct conn_metrics *telemetry_conn_metrics(struct telemetry *t, const struct conn_info *info)
+{
+	return &series_find(t, info, CONN_OK)->m;
+}
+
 void telemetry_conn_close(struct telemetry *t, struct conn_metrics *m, const struct conn_info *info,
 			  enum conn_flags flags, const char *error)
 {

@@ -83,6 +83,10 @@ DEFINE_CLEANUP(struct telemetry *, telemetry_free);
  */
 struct conn_metrics *telemetry_conn_open(struct telemetry *t, const struct conn_info *info);
 
+/** telemetry_conn_metrics() - the series of such a connection, without counting one: for a
+ * connection that is told of by its events. */
+struct conn_metrics *telemetry_conn_metrics(struct telemetry *t, const struct conn_info *info);
+
 /**
  * telemetry_conn_close() - count the end of it and write the access log line
  * @m:     from telemetry_conn_open().

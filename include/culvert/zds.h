@@ -28,6 +28,11 @@ enum zds_type {
 	ZDS_NAMESERVER, /* agent -> ztunnel: struct zds_nameserver */
 	ZDS_METRICS, /* agent -> ztunnel: OpenMetrics text (no EOF line), replaces the last; every
 			few seconds */
+	ZDS_VERDICT_ASK, /* agent -> ztunnel: struct zds_verdict; what does the L4 policy say? */
+	ZDS_VERDICT,     /* ztunnel -> agent: struct zds_verdict, the answer */
+	ZDS_POLICY, /* ztunnel -> agent: header only, once it has been asked: answers may be others
+		       now */
+	ZDS_DIRECT, /* agent -> ztunnel: struct zds_direct, for metrics and the access log */
 	ZDS_TYPE_MAX,
 };
 
@@ -102,4 +107,39 @@ struct zds_nameserver {
 	uint32_t number;       /* IPv4: 127.64.0.0 + number is this nameserver */
 	uint32_t slot;         /* IPv6: index into dns_udp_ports of that pod */
 	struct cv_addr addr;
+};
+
+enum zds_verdict_kind {
+	ZDS_VERDICT_NONE = 0, /* not for the cache: such connections keep going through ztunnel */
+	ZDS_VERDICT_ALLOW,
+	ZDS_VERDICT_DENY,
+};
+
+/* May the pod of one namespace connect to a pod of the same node without a tunnel? */
+struct zds_verdict {
+	struct zds_header h;
+	uint64_t src_cookie;
+	uint64_t dst_cookie;
+	uint64_t generation;    /* the agent's; comes back as it was */
+	struct cv_sockaddr dst; /* the pod's address, application's port */
+	uint32_t verdict;       /* enum zds_verdict_kind; 0 in ASK */
+};
+
+enum zds_direct_what {
+	ZDS_DIRECT_OPENED = 0,
+	ZDS_DIRECT_CLOSED,
+	ZDS_DIRECT_FAILED, /* was never established */
+};
+
+struct zds_direct {
+	struct zds_header h;
+	uint64_t src_cookie;
+	uint64_t dst_cookie;
+	uint64_t opened_us; /* CLOCK_MONOTONIC */
+	uint64_t sent;      /* CLOSED: client to server */
+	uint64_t received;  /* and back */
+	struct cv_sockaddr src;
+	struct cv_sockaddr dst;
+	struct cv_sockaddr asked; /* by the application: dst, or a service frontend */
+	uint32_t what;            /* enum zds_direct_what */
 };

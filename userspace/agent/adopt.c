@@ -63,13 +63,13 @@ bool adopt_sweep(struct datapath *d, const struct adopt_ops *ops, void *arg)
 	return is_left;
 }
 
-bool adopt_has_captured(struct datapath *d)
+bool adopt_has_flag(struct datapath *d, uint32_t flags)
 {
 	struct cv_pod entry;
 	uint64_t cookie = 0;
 
 	while (datapath_pod_next(d, &cookie))
-		if (datapath_pod_get(d, cookie, &entry) == 0 && (entry.flags & CV_POD_CAPTURE))
+		if (datapath_pod_get(d, cookie, &entry) == 0 && (entry.flags & flags))
 			return true;
 	return false;
 }

@@ -22,5 +22,6 @@ struct adopt_ops {
  */
 bool adopt_sweep(struct datapath *d, const struct adopt_ops *ops, void *arg);
 
-/** adopt_has_captured() - did an earlier agent leave captured pods? */
-bool adopt_has_captured(struct datapath *d);
+/** adopt_has_flag() - did an earlier agent leave a pod with any of these flags? @flags: enum
+ * cv_pod_flags. */
+bool adopt_has_flag(struct datapath *d, uint32_t flags);

@@ -19,6 +19,7 @@
 #include "base/loop.h"
 #include "base/str.h"
 #include "datapath.h"
+#include "direct.h"
 #include "enrolment.h"
 #include "events.h"
 #include "features.h"
@@ -52,6 +53,7 @@ struct agent {
 	struct zds *zds;
 	struct mesh *mesh;
 	struct pods *pods;
+	struct direct *direct;
 	struct objects *objects;
 	struct events *events;
 	struct sweep *sweep;
@@ -85,6 +87,13 @@ static const char *on_pod_name(void *arg, const struct cv_event *ev)
 	if (ev->netns_cookie == 0)
 		return pods_name_by_addr(a->pods, &ev->local.addr);
 	return pods_name(a->pods, ev->netns_cookie);
+}
+
+static void on_direct(void *arg, const struct cv_direct_event *ev)
+{
+	struct agent *a = arg;
+
+	direct_event(a->direct, ev);
 }
 
 /* ---- ztunnel ---- */
@@ -128,6 +137,7 @@ static void on_ztunnel_connected(void *arg)
 	stock_ztunnel_connected(&a->stock, zds_peer_pid(a->zds));
 	nameservers_send(&a->nameservers);
 	pods_ztunnel_connected(a->pods);
+	direct_void(a->direct);
 	metrics_send(a);
 }
 
@@ -154,11 +164,27 @@ static void on_need(void *arg, const struct zds_sockets *need)
 	pods_need(a->pods, need);
 }
 
+static void on_verdict(void *arg, const struct zds_verdict *verdict)
+{
+	struct agent *a = arg;
+
+	direct_verdict(a->direct, verdict);
+}
+
+static void on_policy(void *arg)
+{
+	struct agent *a = arg;
+
+	direct_void(a->direct);
+}
+
 static const struct zds_ops zds_ops = {
 	.on_connected = on_ztunnel_connected,
 	.on_lost = on_ztunnel_lost,
 	.on_ack = on_ack,
 	.on_need = on_need,
+	.on_verdict = on_verdict,
+	.on_policy = on_policy,
 };
 
 /* ---- control plane and source ---- */
@@ -179,6 +205,13 @@ static void on_incomplete(void *arg, bool is_incomplete)
 	a->enrolment.is_incomplete = is_incomplete;
 	if (a->pods)
 		pods_flags_changed(a->pods);
+}
+
+static void on_pods_changed(void *arg)
+{
+	struct agent *a = arg;
+
+	direct_void(a->direct);
 }
 
 static void on_pod(void *arg, struct podspec *spec)
@@ -298,6 +331,7 @@ static int start_kernel_side(struct agent *a, const struct agent_options *o)
 	if (r < 0)
 		return r;
 	a->enrolment = (struct enrolment_context){
+		.is_direct = direct_is_wanted(o->same_node),
 		.datapath = a->datapath,
 		.home = &a->home,
 		.marker = {.mark = on_mark, .arg = a},
@@ -365,14 +399,25 @@ static int start_pods(struct agent *a)
 		.zds = a->zds,
 		.stock = &a->stock,
 		.dests = mesh_dests(a->mesh),
+		.on_changed = on_pods_changed,
+		.arg = a,
 	};
+	struct direct_config direct = {
+		.loop = a->loop, .datapath = a->datapath, .zds = a->zds, .home = &a->home};
 	int r;
+
+	/* Until the control plane has told. */
+	a->enrolment.is_incomplete = adopt_has_flag(a->datapath, CV_POD_UNKNOWN_TO_TUNNEL);
 
 	r = pods_new(&config, &a->pods);
 	if (r < 0)
 		return r;
+	direct.pods = a->pods;
+	r = direct_new(&direct, &a->direct);
+	if (r < 0)
+		return r;
 	/* What an earlier agent learnt of the mesh is in the maps. */
-	if (adopt_has_captured(a->datapath))
+	if (adopt_has_flag(a->datapath, CV_POD_CAPTURE))
 		pods_dests_synced(a->pods, false);
 	return 0;
 }
@@ -404,6 +449,7 @@ static int start_events(struct agent *a)
 		.ring_fd = datapath_map_fd(a->datapath, DATAPATH_EVENTS),
 		.pod_name = on_pod_name,
 		.on_nameserver = on_nameserver,
+		.on_direct = on_direct,
 		.arg = a,
 	};
 	int r;
@@ -518,6 +564,7 @@ struct agent *agent_free(struct agent *a)
 	sweep_free(a->sweep);
 	events_free(a->events);
 	objects_free(a->objects);
+	direct_free(a->direct);
 	pods_free(a->pods);
 	mesh_free(a->mesh);
 	zds_free(a->zds);

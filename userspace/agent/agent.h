@@ -14,6 +14,7 @@ struct agent_options {
 	const char *run_dir; /* /run/culvert/NODE when NULL */
 	const char *pin_dir;
 	const char *ztunnel_user;
+	const char *same_node; /* "direct" or "encrypt" */
 	const char *log_level;
 	bool is_log_json;
 	bool is_clean;

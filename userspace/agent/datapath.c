@@ -44,6 +44,10 @@ static const char *const map_names[DATAPATH_MAP_MAX] = {
 	[DATAPATH_NAMESERVERS] = "cv_nameservers",
 	[DATAPATH_NAMESERVER_ADDRS] = "cv_nameserver_addrs",
 	[DATAPATH_NAMESERVER_SLOTS] = "cv_nameserver_slots",
+	[DATAPATH_LOCALS] = "cv_locals",
+	[DATAPATH_VERDICTS] = "cv_verdicts",
+	[DATAPATH_GENERATION] = "cv_generation",
+	[DATAPATH_DIRECTS] = "cv_directs",
 	[DATAPATH_COUNTERS] = "cv_counters",
 	[DATAPATH_EVENTS] = "cv_events",
 };
@@ -436,6 +440,19 @@ void datapath_pod_addr_del(struct datapath *d, uint64_t cookie, const struct cv_
 	struct cv_pod_addr_key key = {.netns_cookie = cookie, .addr = *addr};
 
 	(void)bpf_map_delete_elem(d->map_fds[DATAPATH_POD_ADDRS], &key);
+}
+
+void datapath_local_set(struct datapath *d, uint64_t cookie, const struct cv_addr *addr)
+{
+	(void)bpf_map_update_elem(d->map_fds[DATAPATH_LOCALS], addr, &cookie, BPF_ANY);
+}
+
+void datapath_local_del(struct datapath *d, uint64_t cookie, const struct cv_addr *addr)
+{
+	uint64_t owner;
+
+	if (bpf_map_lookup_elem(d->map_fds[DATAPATH_LOCALS], addr, &owner) == 0 && owner == cookie)
+		(void)bpf_map_delete_elem(d->map_fds[DATAPATH_LOCALS], addr);
 }
 
 int datapath_steer_set(struct datapath *d, const struct cv_addr *addr, enum cv_steer_kind kind,

@@ -27,6 +27,10 @@ enum datapath_map {
 	DATAPATH_NAMESERVERS,
 	DATAPATH_NAMESERVER_ADDRS,
 	DATAPATH_NAMESERVER_SLOTS,
+	DATAPATH_LOCALS,
+	DATAPATH_VERDICTS,
+	DATAPATH_GENERATION,
+	DATAPATH_DIRECTS,
 	DATAPATH_COUNTERS,
 	DATAPATH_EVENTS,
 	DATAPATH_MAP_MAX,
@@ -65,6 +69,11 @@ bool datapath_pod_next(struct datapath *d, uint64_t *cookie);
 _must_check_ int datapath_pod_addr_set(struct datapath *d, uint64_t cookie,
 				       const struct cv_addr *addr);
 void datapath_pod_addr_del(struct datapath *d, uint64_t cookie, const struct cv_addr *addr);
+
+/** datapath_local_set() - connections to @addr may find this pod without a tunnel. A failure costs
+ * only that. datapath_local_del() - if it is still this pod's. */
+void datapath_local_set(struct datapath *d, uint64_t cookie, const struct cv_addr *addr);
+void datapath_local_del(struct datapath *d, uint64_t cookie, const struct cv_addr *addr);
 
 /** datapath_steer_set() - what arrives at @addr goes to the listening socket @fd; replaces. Return:
  * 0; -errno. */

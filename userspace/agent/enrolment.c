@@ -171,6 +171,7 @@ int enrolment_open(const struct enrolment_context *ctx, const struct podspec *sp
 		return -ENOMEM;
 	e->ctx = ctx;
 	e->netns_fd = -EBADF;
+	e->is_encrypt = spec->is_encrypt;
 	list_init(&e->link);
 	listeners_init(&e->listeners);
 	(void)snprintf(e->key, sizeof(e->key), "%s", spec->key);
@@ -185,8 +186,15 @@ int enrolment_open(const struct enrolment_context *ctx, const struct podspec *sp
 		return r;
 	}
 	entry_init(e);
+	enrolment_flags_refresh(e);
 	*ret = TAKE_PTR(e);
 	return 0;
+}
+
+static void locals_del(const struct enrolment *e)
+{
+	for (size_t i = 0; i < e->addr_count; i++)
+		datapath_local_del(e->ctx->datapath, e->cookie, &e->addrs[i]);
 }
 
 struct enrolment *enrolment_forget(struct enrolment *e)
@@ -205,6 +213,7 @@ struct enrolment *enrolment_close(struct enrolment *e)
 {
 	if (!e)
 		return NULL;
+	locals_del(e);
 	datapath_lookup_detach(e->ctx->datapath, e->cookie);
 	datapath_pod_del(e->ctx->datapath, e->cookie);
 	return enrolment_forget(e);
@@ -277,12 +286,18 @@ static int vouch_begin(struct enrolment *e)
 	r = datapath_pod_set(e->ctx->datapath, e->cookie, &e->entry);
 	for (size_t i = 0; r == 0 && i < e->addr_count; i++)
 		r = datapath_pod_addr_set(e->ctx->datapath, e->cookie, &e->addrs[i]);
+	for (size_t i = 0; i < e->addr_count; i++)
+		if (!enrolment_is_link_local(&e->addrs[i]))
+			datapath_local_set(e->ctx->datapath, e->cookie, &e->addrs[i]);
 	return r;
 }
 
-static uint32_t flags_unknown(const struct enrolment *e)
+#define EXTRA_FLAGS ((uint32_t)(CV_POD_UNKNOWN_TO_TUNNEL | CV_POD_DIRECT))
+
+static uint32_t flags_extra(const struct enrolment *e)
 {
-	return e->ctx->is_incomplete ? CV_POD_UNKNOWN_TO_TUNNEL : 0;
+	return (e->ctx->is_incomplete ? CV_POD_UNKNOWN_TO_TUNNEL : 0) |
+	       (e->ctx->is_direct && !e->is_encrypt ? CV_POD_DIRECT : 0);
 }
 
 static int capture_begin(struct enrolment *e, bool has_dns)
@@ -290,7 +305,7 @@ static int capture_begin(struct enrolment *e, bool has_dns)
 	struct cv_pod entry = e->entry;
 	int r;
 
-	entry.flags = CAPTURE_FLAGS | (has_dns ? CV_POD_DNS : 0) | flags_unknown(e);
+	entry.flags = CAPTURE_FLAGS | (has_dns ? CV_POD_DNS : 0) | flags_extra(e);
 	memcpy(entry.outbound_ports, e->listeners.outbound_ports, sizeof(entry.outbound_ports));
 	memcpy(entry.dns_udp_ports, e->listeners.dns_udp_ports, sizeof(entry.dns_udp_ports));
 	entry.dns_tcp_port = e->listeners.dns_tcp_port;
@@ -333,7 +348,7 @@ void enrolment_ztunnel_lost(struct enrolment *e)
 
 void enrolment_flags_refresh(struct enrolment *e)
 {
-	uint32_t flags = (e->entry.flags & ~(uint32_t)CV_POD_UNKNOWN_TO_TUNNEL) | flags_unknown(e);
+	uint32_t flags = (e->entry.flags & ~EXTRA_FLAGS) | flags_extra(e);
 	int r;
 
 	if (!e->is_captured || flags == e->entry.flags)
@@ -351,6 +366,7 @@ void enrolment_uncapture(struct enrolment *e)
 	if (!e->is_captured)
 		return;
 	e->is_captured = false;
+	locals_del(e);
 	e->entry.flags &= ~(unsigned int)(CV_POD_CAPTURE | CV_POD_DNS);
 	r = datapath_pod_set(e->ctx->datapath, e->cookie, &e->entry);
 	if (r < 0)
@@ -365,8 +381,8 @@ int enrolment_recapture(struct enrolment *e, bool has_dns)
 	r = datapath_lookup_attach(e->ctx->datapath, e->cookie, e->netns_fd);
 	if (r < 0)
 		return r;
-	e->entry.flags &= ~(unsigned int)CV_POD_UNKNOWN_TO_TUNNEL;
-	e->entry.flags |= CV_POD_CAPTURE | (has_dns ? CV_POD_DNS : 0) | flags_unknown(e);
+	e->entry.flags &= ~EXTRA_FLAGS;
+	e->entry.flags |= CV_POD_CAPTURE | (has_dns ? CV_POD_DNS : 0) | flags_extra(e);
 	r = datapath_pod_set(e->ctx->datapath, e->cookie, &e->entry);
 	if (r < 0)
 		return r;
@@ -408,6 +424,7 @@ int enrolment_refresh(struct enrolment *e, const struct podspec *spec)
 	for (size_t i = 0; i < old_count; i++)
 		if (!enrolment_has_addr(e, &old[i])) {
 			datapath_steer_del(e->ctx->datapath, &old[i]);
+			datapath_local_del(e->ctx->datapath, e->cookie, &old[i]);
 			datapath_pod_addr_del(e->ctx->datapath, e->cookie, &old[i]);
 		}
 	entry_init(e);

@@ -22,6 +22,7 @@ struct enrolment_context {
 	struct datapath *datapath;
 	struct netns_home *home;
 	struct sockets_marker marker;
+	bool is_direct;     /* pods of this node may talk without a tunnel: CV_POD_DIRECT */
 	bool is_incomplete; /* the maps lack mesh destinations: CV_POD_UNKNOWN_TO_TUNNEL */
 };
 
@@ -41,6 +42,7 @@ struct enrolment {
 	uint32_t unsteered;  /* bits of addrs that another pod has too, see pods */
 	struct cv_pod entry; /* as in cv_pods */
 	struct listeners listeners;
+	bool is_encrypt;       /* as in its podspec */
 	bool is_captured;      /* the entry has CAPTURE: connections are captured or refused */
 	bool is_offered;       /* POD_ADD sent to the ztunnel of now */
 	bool is_acked;         /* and taken */
@@ -84,7 +86,7 @@ void enrolment_uncapture(struct enrolment *e);
 /** enrolment_recapture() - back from that, before it is closed. Return: 0; -errno. */
 _must_check_ int enrolment_recapture(struct enrolment *e, bool has_dns);
 
-/** enrolment_flags_refresh() - the context's is_incomplete has changed: say so in the pod's entry.
+/** enrolment_flags_refresh() - the context, or is_encrypt, has changed: say so in the pod's entry.
  * Logs a failure. */
 void enrolment_flags_refresh(struct enrolment *e);
 

@@ -95,8 +95,14 @@ static void drop_log(struct events *e, const struct cv_event *ev)
 static int on_event(void *arg, void *data, size_t size)
 {
 	struct events *e = arg;
+	struct cv_direct_event direct;
 	struct cv_event ev;
 
+	if (size == sizeof(direct)) {
+		memcpy(&direct, data, sizeof(direct));
+		e->config.on_direct(e->config.arg, &direct);
+		return 0;
+	}
 	if (size < sizeof(ev))
 		return 0;
 	memcpy(&ev, data, sizeof(ev));

@@ -19,6 +19,8 @@ struct events_config {
 	/* name of the pod that an event is about, NULL when none; borrowed for the call */
 	const char *(*pod_name)(void *arg, const struct cv_event *ev);
 	void (*on_nameserver)(void *arg, const struct cv_event *ev);
+	/* VERDICT_MISS, DIRECT_OPEN, DIRECT_CLOSE */
+	void (*on_direct)(void *arg, const struct cv_direct_event *ev);
 	void *arg;
 };
 

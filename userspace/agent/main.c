@@ -10,6 +10,7 @@
 #include "agent.h"
 #include "base/log.h"
 #include "base/option.h"
+#include "base/str.h"
 #include "datapath.h"
 
 #define NODE_MAX 63 /* RFC 1123 label, and the field in zds HELLO */
@@ -45,6 +46,14 @@ static const struct option_def options[] = {
 	 .default_value = "culvert-ztunnel",
 	 .value_name = "USER",
 	 .help = "who may connect as ztunnel, besides root"},
+	{.name = "same-node",
+	 .type = OPTION_STRING,
+	 .offset = FIELD(same_node),
+	 .default_value = "encrypt",
+	 .env = "CULVERT_SAME_NODE",
+	 .value_name = "MODE",
+	 .help = "between two pods of this node: encrypt (through ztunnel), or direct (inside the "
+		 "kernel, once ztunnel has allowed it)"},
 	{.name = "log-level",
 	 .type = OPTION_STRING,
 	 .offset = FIELD(log_level),
@@ -74,6 +83,8 @@ static const char *options_check(const struct agent_options *o)
 {
 	if (log_level_from_string(o->log_level) == LOG_LEVEL_INVALID)
 		return "--log-level: expected error, warn, info, debug or trace";
+	if (!streq(o->same_node, "direct") && !streq(o->same_node, "encrypt"))
+		return "--same-node: expected direct or encrypt";
 	if (geteuid() != 0)
 		return "must be started as root (it then gives up all but five capabilities)";
 	if (o->is_clean)

@@ -44,6 +44,14 @@ static void pod_error(struct known_pod *k, const char *what)
 	log_error("agent", "%s", k->error);
 }
 
+/* Only `direct` is anything but encrypt: what cannot be understood goes the safe way. */
+static bool is_encrypt(const struct object *ns)
+{
+	const char *mode = object_label(ns, "culvert.io/same-node");
+
+	return mode && !streq(mode, "direct");
+}
+
 /* Enrol, or release, as the labels of the moment say. A pod that cannot be understood stays as it
  * is. */
 static void pod_decide(struct objects *o, const char *key, struct known_pod *k)
@@ -72,6 +80,7 @@ static void pod_decide(struct objects *o, const char *key, struct known_pod *k)
 		log_info("agent", "pod is to be in the mesh pod=%s because=\"%s\"", key,
 			 decision.reason);
 	k->is_enrolled = true;
+	spec->is_encrypt = is_encrypt(ns);
 	o->config.on_pod(o->config.arg, spec);
 }
 

@@ -49,6 +49,20 @@ const char *pods_name_by_addr(const struct pods *p, const struct cv_addr *addr)
 	return NULL;
 }
 
+int pods_netns_fd(const struct pods *p, uint64_t netns_cookie)
+{
+	const struct enrolment *e = by_cookie(p, netns_cookie);
+
+	return e ? e->netns_fd : -ENOENT;
+}
+
+/* Who is behind a namespace may have changed. */
+static void pods_changed(struct pods *p)
+{
+	if (p->config.on_changed)
+		p->config.on_changed(p->config.arg);
+}
+
 /* ---- offers ---- */
 
 static bool is_addr_of_another(const struct pods *p, const struct enrolment *self,
@@ -179,6 +193,7 @@ static void pod_release(struct pod *pod, bool is_namespace_gone)
 		return;
 	list_del(&e->link);
 	e->owner = NULL;
+	pods_changed(p);
 	if (is_namespace_gone || !e->is_captured) {
 		enrolment_uncapture(e);
 		enrolment_end(p, e);
@@ -232,6 +247,7 @@ static struct enrolment *draining_take_back(struct pod *pod, struct enrolment *o
 
 	loop_timer_del(&old->timer);
 	list_del(&old->link);
+	old->is_encrypt = new->is_encrypt;
 	if (!old->is_acked || enrolment_recapture(old, pod->spec->has_dns) < 0) {
 		enrolment_end(p, old);
 		return new;
@@ -338,6 +354,9 @@ static void pod_change(struct pod *pod, struct podspec *spec)
 	pod->is_error_logged = false;
 	if (!e)
 		return;
+	e->is_encrypt = spec->is_encrypt;
+	enrolment_flags_refresh(e);
+	pods_changed(pod->pods);
 	if (!netns_file_is_same(spec->netns, &e->file)) {
 		pod_release(pod, false);
 		return;
@@ -411,6 +430,7 @@ void pods_ack(struct pods *p, uint64_t netns_cookie, int error)
 		e->owner->error[0] = '\0';
 		e->owner->is_error_logged = false;
 		captured_log(e);
+		pods_changed(p);
 	} else {
 		listeners_close(&e->listeners);
 		e->is_offered = false;

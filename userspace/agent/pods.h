@@ -23,6 +23,9 @@ struct pods_config {
 	struct zds *zds;
 	struct stock *stock;
 	const struct dests *dests;
+	/* A pod has come, gone or changed: what is cached of it is void. May be NULL. */
+	void (*on_changed)(void *arg);
+	void *arg;
 };
 
 enum pods_state {
@@ -75,6 +78,8 @@ void pods_need(struct pods *p, const struct zds_sockets *need);
 
 /** pods_name() - "namespace/name" of an enrolled namespace; NULL when unknown. Borrowed. */
 const char *pods_name(const struct pods *p, uint64_t netns_cookie);
+/** pods_netns_fd() - an enrolled namespace; borrowed. Return: -ENOENT when unknown. */
+int pods_netns_fd(const struct pods *p, uint64_t netns_cookie);
 /** pods_name_by_addr() - the same by an address of its. Looks through all: not for hot paths. */
 const char *pods_name_by_addr(const struct pods *p, const struct cv_addr *addr);
 

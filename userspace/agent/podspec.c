@@ -183,6 +183,6 @@ bool podspec_is_same(const struct podspec *a, const struct podspec *b)
 {
 	return streq(a->key, b->key) && streq(a->service_account, b->service_account) &&
 	       streq(a->netns, b->netns) && is_same_text(a->resolv_conf, b->resolv_conf) &&
-	       a->has_dns == b->has_dns && a->ip_count == b->ip_count &&
-	       memcmp(a->ips, b->ips, sizeof(a->ips)) == 0;
+	       a->has_dns == b->has_dns && a->is_encrypt == b->is_encrypt &&
+	       a->ip_count == b->ip_count && memcmp(a->ips, b->ips, sizeof(a->ips)) == 0;
 }

@@ -20,6 +20,7 @@ struct podspec {
 	char *resolv_conf; /* path, NULL: none known */
 	struct cv_addr ips[POD_MAX_IPS];
 	size_t ip_count;
+	bool is_encrypt; /* its namespace demands a tunnel on this node too; set by objects */
 	bool has_dns; /* port 53 is captured; annotation ambient.istio.io/dns-capture=false says no
 		       */
 };

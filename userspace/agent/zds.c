@@ -188,6 +188,10 @@ static size_t type_len(uint32_t type)
 		return sizeof(struct zds_pod_ref);
 	case ZDS_NEED:
 		return sizeof(struct zds_sockets);
+	case ZDS_VERDICT:
+		return sizeof(struct zds_verdict);
+	case ZDS_POLICY:
+		return sizeof(struct zds_header);
 	default:
 		return 0;
 	}
@@ -205,12 +209,17 @@ int zds_check(const void *msg, size_t len, size_t fd_count)
 {
 	struct zds_header h;
 	struct zds_sockets need;
+	struct zds_verdict verdict;
 
 	if (len < sizeof(h) || fd_count != 0)
 		return -EBADMSG;
 	memcpy(&h, msg, sizeof(h));
 	if (h.len != len || type_len(h.type) != len)
 		return -EBADMSG;
+	if (h.type == ZDS_VERDICT) {
+		memcpy(&verdict, msg, sizeof(verdict));
+		return verdict.verdict > ZDS_VERDICT_DENY ? -EBADMSG : 0;
+	}
 	if (h.type != ZDS_NEED)
 		return 0;
 	memcpy(&need, msg, sizeof(need));
@@ -281,6 +290,7 @@ static int on_message(struct conn *c, const void *msg, size_t len)
 		struct zds_hello hello;
 		struct zds_pod_ref ref;
 		struct zds_sockets sockets;
+		struct zds_verdict verdict;
 	} m;
 
 	memset(&m, 0, sizeof(m));
@@ -291,6 +301,10 @@ static int on_message(struct conn *c, const void *msg, size_t len)
 		return -EBADMSG;
 	if (m.h.type == ZDS_POD_ACK)
 		z->ops->on_ack(z->arg, m.ref.netns_cookie, m.ref.error);
+	else if (m.h.type == ZDS_VERDICT)
+		z->ops->on_verdict(z->arg, &m.verdict);
+	else if (m.h.type == ZDS_POLICY)
+		z->ops->on_policy(z->arg);
 	else
 		z->ops->on_need(z->arg, &m.sockets);
 	return 0;

@@ -21,6 +21,9 @@ struct zds_ops {
 	void (*on_ack)(void *arg, uint64_t netns_cookie, int error); /* 0 or a positive errno */
 	/* `need` has a valid kind, family and count */
 	void (*on_need)(void *arg, const struct zds_sockets *need);
+	/* `verdict` has a valid kind */
+	void (*on_verdict)(void *arg, const struct zds_verdict *verdict);
+	void (*on_policy)(void *arg);
 };
 
 struct zds_config {

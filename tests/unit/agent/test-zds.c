@@ -21,7 +21,7 @@ struct fixture {
 	struct loop *loop;
 	struct zds *zds;
 	char dir[32], path[64];
-	int connected, lost, acks, needs;
+	int connected, lost, acks, needs, verdicts, policies;
 	uint64_t cookie;
 	int error;
 };
@@ -53,7 +53,20 @@ static void on_need(void *arg, const struct zds_sockets *need)
 	f->cookie = need->netns_cookie;
 }
 
-static const struct zds_ops ops = {on_connected, on_lost, on_ack, on_need};
+static void on_verdict(void *arg, const struct zds_verdict *verdict)
+{
+	struct fixture *f = arg;
+
+	f->verdicts++;
+	f->cookie = verdict->src_cookie;
+}
+
+static void on_policy(void *arg)
+{
+	((struct fixture *)arg)->policies++;
+}
+
+static const struct zds_ops ops = {on_connected, on_lost, on_ack, on_need, on_verdict, on_policy};
 
 static int setup(void **state)
 {

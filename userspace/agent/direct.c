@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "direct.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/map.h"
+#include "base/str.h"
+#include "net/addr.h"
+#include "pods.h"
+#include "sockdestroy.h"
+#include "zds.h"
+
+#define RECHECK_US (1000 * 1000)
+/* A connection that passed the check just before a change enters cv_directs just after it: one more
+ * look finds it. */
+#define RECHECK_AGAIN 2
+/* Questions without an answer; what is beyond asks again with its next connection. */
+#define ASKED_MAX 4096
+
+struct direct {
+	struct direct_config config;
+	uint64_t generation; /* as in cv_generation */
+	struct map *asked;   /* struct cv_verdict_key -> itself: no answer yet */
+	struct loop_timer timer;
+	unsigned int rechecks; /* to be done */
+};
+
+bool direct_is_wanted(const char *mode)
+{
+	const struct cv_sockaddr nowhere = {.addr.w = {0, 0, htonl(0xffff), htonl(0x7f000001)},
+					    .port = htons(1)};
+	int r;
+
+	if (!streq(mode, "direct"))
+		return false;
+	r = sockdestroy_tcp(&nowhere, &nowhere);
+	if (r == -ENOENT)
+		return true;
+	log_warn_errno("agent", r,
+		       "this kernel cannot close connections for us (CONFIG_INET_DIAG_DESTROY): "
+		       "--same-node=direct is off, pods of this node use tunnels");
+	return false;
+}
+
+static int map_fd(const struct direct *d, enum datapath_map map)
+{
+	return datapath_map_fd(d->config.datapath, map);
+}
+
+/* ---- verdicts ---- */
+
+static bool verdict_find(const struct direct *d, const struct cv_verdict_key *key,
+			 bool *ret_allowed)
+{
+	struct cv_verdict v;
+
+	if (bpf_map_lookup_elem(map_fd(d, DATAPATH_VERDICTS), key, &v) < 0 ||
+	    v.generation != d->generation)
+		return false;
+	*ret_allowed = v.is_allowed;
+	return true;
+}
+
+/* Old ones only take room: the programs look at the generation. */
+static void verdicts_clear(const struct direct *d)
+{
+	int fd = map_fd(d, DATAPATH_VERDICTS);
+	struct cv_verdict_key key, next;
+	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0, is_allowed;
+
+	while (has_next) {
+		key = next;
+		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
+		if (!verdict_find(d, &key, &is_allowed))
+			(void)bpf_map_delete_elem(fd, &key);
+	}
+}
+
+static void verdict_keep(struct direct *d, const struct cv_verdict_key *key, bool is_allowed)
+{
+	struct cv_verdict v = {.generation = d->generation, .is_allowed = is_allowed};
+	int fd = map_fd(d, DATAPATH_VERDICTS);
+
+	if (bpf_map_update_elem(fd, key, &v, BPF_ANY) == 0)
+		return;
+	verdicts_clear(d);
+	if (bpf_map_update_elem(fd, key, &v, BPF_ANY) < 0)
+		log_debug("agent", "no room for a verdict: such connections use the tunnel");
+}
+
+static void asked_clear(struct direct *d)
+{
+	map_for_each (d->asked, it) {
+		free(it.value);
+		(void)map_del(d->asked, it.key, it.key_len);
+	}
+}
+
+static void ask(struct direct *d, const struct cv_verdict_key *key, const struct cv_addr *dst)
+{
+	struct zds_verdict q = {.h.type = ZDS_VERDICT_ASK,
+				.src_cookie = key->src_cookie,
+				.dst_cookie = key->dst_cookie,
+				.generation = d->generation,
+				.dst = {.addr = *dst, .port = key->port}};
+	struct cv_verdict_key *copy;
+
+	if (map_get(d->asked, key, sizeof(*key)) || map_count(d->asked) >= ASKED_MAX)
+		return;
+	copy = malloc(sizeof(*copy));
+	if (!copy)
+		return;
+	*copy = *key;
+	if (zds_send(d->config.zds, &q.h, sizeof(q), NULL, 0) < 0 ||
+	    map_put(d->asked, key, sizeof(*key), copy) < 0)
+		free(copy);
+}
+
+/* ---- live connections ---- */
+
+struct doomed {
+	struct cv_sockaddr local, remote;
+};
+
+static int doom(void *arg)
+{
+	const struct doomed *c = arg;
+
+	return sockdestroy_tcp(&c->local, &c->remote);
+}
+
+static void connection_close(struct direct *d, const struct cv_tuple *t)
+{
+	struct doomed c = {.local = {.addr = t->local, .port = t->local_port},
+			   .remote = {.addr = t->remote, .port = t->remote_port}};
+	char local[CV_SOCKADDR_STRLEN], remote[CV_SOCKADDR_STRLEN];
+	int fd = pods_netns_fd(d->config.pods, t->netns_cookie), r;
+
+	r = fd < 0 ? fd : netns_call(d->config.home, fd, doom, &c);
+	if (r == -ENOENT)
+		return; /* it has ended by itself */
+	(void)cv_sockaddr_format(&c.local, local);
+	(void)cv_sockaddr_format(&c.remote, remote);
+	if (r < 0)
+		log_error_errno("agent", r,
+				"cannot close a connection that a policy denies now "
+				"local=%s remote=%s",
+				local, remote);
+	else
+		log_info("agent", "closed a connection that a policy denies now local=%s remote=%s",
+			 local, remote);
+}
+
+static void connection_check(struct direct *d, const struct cv_tuple *t, const struct cv_direct *c)
+{
+	struct cv_verdict_key key = {
+		.src_cookie = t->netns_cookie, .dst_cookie = c->dst_cookie, .port = t->remote_port};
+	bool is_allowed;
+
+	if (!verdict_find(d, &key, &is_allowed))
+		ask(d, &key, &t->remote);
+	else if (!is_allowed)
+		connection_close(d, t);
+}
+
+/* @only: connections of this triple; NULL: all. */
+static void connections_check(struct direct *d, const struct cv_verdict_key *only)
+{
+	int fd = map_fd(d, DATAPATH_DIRECTS);
+	struct cv_tuple key, next;
+	struct cv_direct c;
+	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
+
+	while (has_next) {
+		key = next;
+		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
+		if (only && (key.netns_cookie != only->src_cookie || key.remote_port != only->port))
+			continue;
+		if (bpf_map_lookup_elem(fd, &key, &c) < 0 ||
+		    (only && c.dst_cookie != only->dst_cookie))
+			continue;
+		connection_check(d, &key, &c);
+	}
+}
+
+static void on_recheck(struct loop_timer *t)
+{
+	struct direct *d = container_of(t, struct direct, timer);
+
+	asked_clear(d); /* of a ztunnel that does not answer */
+	connections_check(d, NULL);
+	if (zds_is_connected(d->config.zds))
+		d->rechecks--;
+	if (d->rechecks > 0)
+		(void)loop_timer_set(d->config.loop, t, RECHECK_US);
+}
+
+void direct_void(struct direct *d)
+{
+	uint32_t zero = 0;
+	int r;
+
+	if (!d)
+		return;
+	d->generation++;
+	r = bpf_map_update_elem(map_fd(d, DATAPATH_GENERATION), &zero, &d->generation, BPF_ANY);
+	if (r < 0)
+		log_error_errno("agent", r, "cannot void the cached verdicts");
+	asked_clear(d);
+	connections_check(d, NULL);
+	d->rechecks = RECHECK_AGAIN;
+	(void)loop_timer_set(d->config.loop, &d->timer, RECHECK_US);
+}
+
+void direct_verdict(struct direct *d, const struct zds_verdict *v)
+{
+	struct cv_verdict_key key = {
+		.src_cookie = v->src_cookie, .dst_cookie = v->dst_cookie, .port = v->dst.port};
+
+	/* Asked before something changed: the answer may be about what was. */
+	if (v->generation != d->generation)
+		return;
+	free(map_del(d->asked, &key, sizeof(key)));
+	if (v->verdict == ZDS_VERDICT_NONE)
+		return;
+	verdict_keep(d, &key, v->verdict == ZDS_VERDICT_ALLOW);
+	if (v->verdict == ZDS_VERDICT_DENY)
+		connections_check(d, &key);
+}
+
+/* ---- events ---- */
+
+static void telemetry_send(struct direct *d, const struct cv_direct_event *ev)
+{
+	struct zds_direct m = {.h.type = ZDS_DIRECT,
+			       .src_cookie = ev->netns_cookie,
+			       .dst_cookie = ev->dst_cookie,
+			       .opened_us = ev->connect_ns / 1000,
+			       .sent = ev->sent,
+			       .received = ev->received,
+			       .src = ev->local,
+			       .dst = ev->remote,
+			       .asked = ev->asked};
+
+	if (ev->reason == CV_DIRECT_OPEN)
+		m.what = ZDS_DIRECT_OPENED;
+	else
+		m.what = ev->flags & CV_DIRECT_ESTABLISHED ? ZDS_DIRECT_CLOSED : ZDS_DIRECT_FAILED;
+	(void)zds_send(d->config.zds, &m.h, sizeof(m), NULL, 0);
+}
+
+void direct_event(struct direct *d, const struct cv_direct_event *ev)
+{
+	struct cv_verdict_key key = {.src_cookie = ev->netns_cookie,
+				     .dst_cookie = ev->dst_cookie,
+				     .port = ev->remote.port};
+	bool is_allowed;
+
+	if (ev->reason != CV_VERDICT_MISS)
+		telemetry_send(d, ev);
+	else if (!verdict_find(d, &key, &is_allowed))
+		ask(d, &key, &ev->remote.addr);
+}
+
+/* ---- life ---- */
+
+int direct_new(const struct direct_config *config, struct direct **ret)
+{
+	_cleanup_(direct_freep) struct direct *d = calloc(1, sizeof(*d));
+	uint32_t zero = 0;
+	int r;
+
+	if (!d)
+		return -ENOMEM;
+	d->config = *config;
+	d->timer.on_timer = on_recheck;
+	r = map_new(&d->asked);
+	if (r < 0)
+		return r;
+	r = bpf_map_lookup_elem(map_fd(d, DATAPATH_GENERATION), &zero, &d->generation);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(d);
+	return 0;
+}
+
+struct direct *direct_free(struct direct *d)
+{
+	if (!d)
+		return NULL;
+	loop_timer_del(&d->timer);
+	if (d->asked)
+		asked_clear(d);
+	map_free(d->asked);
+	free(d);
+	return NULL;
+}

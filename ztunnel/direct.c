@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ztunnel/direct.h"
+
+#include <arpa/inet.h>
+
+#include "net/addr.h"
+#include "ztunnel/authz.h"
+#include "ztunnel/pod.h"
+#include "ztunnel/state.h"
+#include "ztunnel/telemetry.h"
+
+static const struct workload *workload_of(const struct state *s, const struct pod *p)
+{
+	return s && p ? state_workload_by_uid(s, p->uid) : NULL;
+}
+
+/* The service is not looked at: who asks for it has been through its frontend already, or dials the
+ * pod itself, as resolve_outbound() does for an address of a workload. */
+static bool is_candidate(const struct state *s, const struct workload *src,
+			 const struct workload *dst, const struct cv_sockaddr *to)
+{
+	return src && dst && src->identity[0] != '\0' && src->protocol == WORKLOAD_HBONE &&
+	       dst->protocol == WORKLOAD_HBONE && !dst->waypoint.hbone_port &&
+	       state_workload_by_addr(s, &to->addr) == dst && authz_is_by_identity(s, dst);
+}
+
+/* Which address the source will use is not known yet, and does not matter: see is_candidate(). */
+uint32_t direct_judge(const struct state *s, const struct pod *src, const struct pod *dst,
+		      const struct cv_sockaddr *to)
+{
+	const struct workload *from = workload_of(s, src), *at = workload_of(s, dst);
+	struct authz_conn conn = {.dst = *to};
+	struct authz_verdict v;
+
+	if (!s || !state_is_synced(s) || !src || !dst || !pod_has_addr(dst, &to->addr) ||
+	    pod_is_own_port(dst, ntohs(to->port)) || !is_candidate(s, from, at, to))
+		return ZDS_VERDICT_NONE;
+	conn.src_identity = from->identity;
+	conn.src.addr = src->addrs[0];
+	authz_check(s, at, &conn, &v);
+	return v.is_allowed ? ZDS_VERDICT_ALLOW : ZDS_VERDICT_DENY;
+}
+
+static void report(struct telemetry *t, const struct conn_info *info, const struct zds_direct *m)
+{
+	struct conn_metrics *series;
+
+	if (m->what == ZDS_DIRECT_OPENED) {
+		(void)telemetry_conn_open(t, info);
+		return;
+	}
+	if (m->what == ZDS_DIRECT_FAILED) {
+		telemetry_conn_failed(t, info, CONN_CONNECT, "the connection was not established");
+		return;
+	}
+	series = telemetry_conn_metrics(t, info);
+	conn_metrics_add(&series->received, m->sent);
+	conn_metrics_add(&series->sent, m->received);
+	telemetry_conn_close(t, series, info, CONN_OK, NULL);
+}
+
+void direct_report(struct telemetry *t, const struct state *s, const struct pod *src,
+		   const struct pod *dst, const struct zds_direct *m)
+{
+	struct conn_info info = {
+		.direction = CONN_OUTBOUND,
+		.is_mtls = true, /* as strong: the kernel vouches for both ends */
+		.src = m->src,
+		.dst = m->dst,
+		.src_workload = workload_of(s, src),
+		.dst_workload = workload_of(s, dst),
+		.opened_us = m->opened_us,
+		.bytes_to_server = m->sent,
+		.bytes_to_client = m->received,
+	};
+
+	if (info.src_workload) {
+		info.src_identity = info.src_workload->identity;
+		if (!cv_addr_equal(&m->asked.addr, &m->dst.addr))
+			info.service = state_service_by_addr(s, &m->asked.addr,
+							     info.src_workload->namespace_);
+	}
+	if (info.dst_workload)
+		info.dst_identity = info.dst_workload->identity;
+	report(t, &info, m);
+	info.direction = CONN_INBOUND;
+	report(t, &info, m);
+}

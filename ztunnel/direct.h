@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* direct - connections between two pods of this node that go without a tunnel: what policy says of
+ * them, and their metrics and log lines. Thread: the main loop. */
+#include <stdint.h>
+
+#include "culvert/zds.h"
+
+struct pod;
+struct state;
+struct telemetry;
+
+/**
+ * direct_judge() - may @src connect to @dst without a tunnel?
+ * @s, @src, @dst: NULL while unknown.
+ * @to: the address and port of @dst.
+ * Return: enum zds_verdict_kind. NONE where anything but the L4 policy has a say (a waypoint, a
+ * policy that looks at addresses), or is not known yet.
+ */
+uint32_t direct_judge(const struct state *s, const struct pod *src, const struct pod *dst,
+		      const struct cv_sockaddr *to);
+
+/** direct_report() - count and log it as both ends would. Pods may be NULL: unknown labels. */
+void direct_report(struct telemetry *t, const struct state *s, const struct pod *src,
+		   const struct pod *dst, const struct zds_direct *m);

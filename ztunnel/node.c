@@ -17,55 +17,21 @@
 #include "ztunnel/agent_link.h"
 #include "ztunnel/certs.h"
 #include "ztunnel/collect.h"
-#include "ztunnel/direct.h"
 #include "ztunnel/dns.h"
-#include "ztunnel/inbox.h"
-#include "ztunnel/needs.h"
+#include "ztunnel/node_internal.h"
 #include "ztunnel/pod.h"
 #include "ztunnel/state.h"
 #include "ztunnel/telemetry.h"
-#include "ztunnel/trim.h"
-#include "ztunnel/worker.h"
 #include "ztunnel/xds_sync.h"
 
 #define TARGET    "ztunnel"
 #define PATH_SIZE 108 /* of a UNIX socket */
 
-/* A pod as the main thread sees it. */
-struct node_pod {
-	struct pod *pod;      /* counted */
-	char *identity;       /* that certs_want() was told; NULL: none yet */
-	unsigned int pending; /* workers that have not answered */
-	int error;            /* of the first that failed */
-	bool is_stale;        /* not named by the agent since it reconnected */
-};
-
-struct node {
-	struct node_config config;
-	struct loop *loop;
-	struct inbox inbox;
-	struct worker workers[NODE_WORKERS_MAX];
-	struct agent_link *agent;
-	struct xds_sync *xds;
-	struct certs *certs;
-	struct dns *dns;
-	struct admin *admin;
-	struct map *pods; /* netns cookie -> struct node_pod */
-	struct needs needs;
-	struct state *state; /* counted */
-	struct loop_timer drain_timer;
-	struct trim trim;
-	unsigned int drained;
-	struct telemetry *telemetry; /* of direct connections: this thread's */
-	bool has_asked;              /* the agent keeps verdicts */
-	bool is_draining;
-};
-
 /* Pods. */
 
 static struct node_pod *pod_find(struct node *n, uint64_t cookie)
 {
-	return map_get(n->pods, &cookie, sizeof(cookie));
+	return node_pod_find(n, cookie);
 }
 
 /* pod_want() - the identity of a pod is known from its workload only: ask for its certificate, or
@@ -287,34 +253,6 @@ static void on_agent_metrics(void *arg, const char *text, size_t len)
 	admin_set_agent_metrics(((struct node *)arg)->admin, text, len);
 }
 
-/* Direct connections. */
-
-static const struct pod *pod_of(void *arg, uint64_t cookie)
-{
-	struct node_pod *np = pod_find(arg, cookie);
-
-	return np ? np->pod : NULL;
-}
-
-static void on_verdict_ask(void *arg, const struct zds_verdict *m)
-{
-	struct node *n = arg;
-	struct zds_verdict answer = *m;
-
-	answer.verdict =
-		direct_judge(n->state, pod_of(n, m->src_cookie), pod_of(n, m->dst_cookie), &m->dst);
-	n->has_asked = true;
-	(void)agent_link_verdict(n->agent, &answer);
-}
-
-static void on_direct(void *arg, const struct zds_direct *m)
-{
-	struct node *n = arg;
-
-	direct_report(n->telemetry, n->state, pod_of(n, m->src_cookie), pod_of(n, m->dst_cookie),
-		      m);
-}
-
 static const struct agent_link_ops agent_ops = {
 	.on_connected = on_agent_connected,
 	.on_lost = on_agent_lost,
@@ -324,17 +262,11 @@ static const struct agent_link_ops agent_ops = {
 	.on_sockets = on_sockets,
 	.on_nameserver = on_nameserver,
 	.on_metrics = on_agent_metrics,
-	.on_verdict_ask = on_verdict_ask,
-	.on_direct = on_direct,
+	.on_verdict_ask = node_direct_ask,
+	.on_direct = node_direct_report,
 };
 
 /* The control plane. */
-
-static bool is_verdict_other(const struct state *old, const struct state *new)
-{
-	return !old || state_is_synced(old) != state_is_synced(new) ||
-	       state_policy_generation(old) != state_policy_generation(new);
-}
 
 static void on_state(void *arg, struct state *s)
 {
@@ -342,9 +274,7 @@ static void on_state(void *arg, struct state *s)
 	struct state *old = n->state;
 
 	n->state = state_ref(s);
-	/* A pod's account or waypoint is part of a verdict, not only policies. */
-	if (n->has_asked && n->agent && is_verdict_other(old, s))
-		(void)agent_link_policy(n->agent);
+	node_direct_state(n, old);
 	(void)state_unref(old);
 	for (unsigned int i = 0; i < n->config.workers; i++)
 		if (n->workers[i].is_running)

@@ -49,13 +49,6 @@ const char *pods_name_by_addr(const struct pods *p, const struct cv_addr *addr)
 	return NULL;
 }
 
-int pods_netns_fd(const struct pods *p, uint64_t netns_cookie)
-{
-	const struct enrolment *e = by_cookie(p, netns_cookie);
-
-	return e ? e->netns_fd : -ENOENT;
-}
-
 /* Who is behind a namespace may have changed. */
 static void pods_changed(struct pods *p)
 {

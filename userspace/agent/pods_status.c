@@ -2,6 +2,7 @@
 /* pods_status - what is told about the pods. Changes nothing. */
 #include "pods.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "pods_private.h"
@@ -74,4 +75,11 @@ void pods_count(const struct pods *p, size_t ret[PODS_STATE_MAX])
 	memset(ret, 0, PODS_STATE_MAX * sizeof(*ret));
 	map_for_each (p->by_key, it)
 		ret[pod_state(it.value)]++;
+}
+
+int pods_netns_fd(const struct pods *p, uint64_t netns_cookie)
+{
+	const struct enrolment *e = map_get(p->by_cookie, &netns_cookie, sizeof(netns_cookie));
+
+	return e ? e->netns_fd : -ENOENT;
 }

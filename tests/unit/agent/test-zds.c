@@ -259,6 +259,29 @@ static void one_that_never_reads_is_dropped(void **state)
 	(void)close(fd);
 }
 
+static void verdicts_and_policy_changes_arrive(void **state)
+{
+	struct fixture *f = *state;
+	struct zds_verdict v = {
+		.h = {ZDS_VERDICT, sizeof(v)}, .src_cookie = 7, .verdict = ZDS_VERDICT_DENY};
+	struct zds_header policy = {ZDS_POLICY, sizeof(policy)};
+	int fd = dial(f, "n1");
+
+	assert_int_equal(seqpacket_send(fd, &v, sizeof(v), NULL, 0), 0);
+	assert_int_equal(seqpacket_send(fd, &policy, sizeof(policy), NULL, 0), 0);
+	turn(f);
+	assert_int_equal(f->verdicts, 1);
+	assert_int_equal(f->cookie, 7);
+	assert_int_equal(f->policies, 1);
+	v.verdict = ZDS_VERDICT_DENY + 1;
+	assert_int_equal(zds_check(&v, sizeof(v), 0), -EBADMSG);
+	assert_int_equal(seqpacket_send(fd, &v, sizeof(v), NULL, 0), 0);
+	turn(f);
+	assert_int_equal(f->verdicts, 1);
+	assert_int_equal(f->lost, 1);
+	(void)close(fd);
+}
+
 static void malformed_messages_are_recognised(void **state)
 {
 	struct zds_sockets need = {
@@ -297,6 +320,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(malformed_messages_are_recognised),
+		as_root(verdicts_and_policy_changes_arrive),
 		as_root(both_sides_say_hello),
 		as_root(another_node_or_version_is_refused),
 		as_root(a_newer_one_replaces_the_older),

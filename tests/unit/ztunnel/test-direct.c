@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* direct - which connections may do without a tunnel, and how they are counted. */
+#include "ztunnel/direct.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "tests/unit/ztunnel/mesh.h"
+#include "ztunnel/authz.h"
+#include "ztunnel/pod.h"
+#include "ztunnel/telemetry.h"
+
+struct fixture {
+	struct state_builder *b;
+	struct pod src, dst;
+};
+
+static void pod_fill(struct pod *p, const char *name, const char *addr)
+{
+	memset(p, 0, sizeof(*p));
+	(void)snprintf(p->uid, sizeof(p->uid), "Kubernetes//Pod/demo/%s", name);
+	p->addrs[0] = mesh_addr(addr);
+	p->addr_count = 1;
+	p->own_ports[0] = 40001;
+	p->own_port_count = 1;
+}
+
+static int setup(void **state)
+{
+	static struct fixture f;
+
+	memset(&f, 0, sizeof(f));
+	assert_int_equal(state_builder_new("n1", &f.b), 0);
+	mesh_put_workload(f.b, &(struct mesh_workload){
+				       .name = "a", .account = "alice", .addrs = {"10.0.0.1"}});
+	mesh_put_workload(f.b, &(struct mesh_workload){.name = "b", .addrs = {"10.0.0.2"}});
+	pod_fill(&f.src, "a", "10.0.0.1");
+	pod_fill(&f.dst, "b", "10.0.0.2");
+	state_builder_set_synced(f.b);
+	*state = &f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	state_builder_free(((struct fixture *)*state)->b);
+	return 0;
+}
+
+static uint32_t judge(struct fixture *f, const char *to)
+{
+	struct cv_sockaddr sa = mesh_sockaddr(to);
+	struct state *s = mesh_build(f->b);
+	uint32_t v = direct_judge(s, &f->src, &f->dst, &sa);
+
+	state_unref(s);
+	return v;
+}
+
+/* DENY of what comes from @principal, or from @src_ip, or to port 81. */
+static void deny(struct fixture *f, const char *principal, bool has_src_ip)
+{
+	uint8_t ip[4] = {10, 9, 9, 9};
+	uint32_t ports[] = {81};
+	Istio__Security__Address addr = ISTIO__SECURITY__ADDRESS__INIT, *addrs[] = {&addr};
+	Istio__Security__StringMatch text = ISTIO__SECURITY__STRING_MATCH__INIT, *texts[] = {&text};
+	Istio__Security__Match match = ISTIO__SECURITY__MATCH__INIT, *matches[] = {&match};
+	Istio__Security__Clause clause = ISTIO__SECURITY__CLAUSE__INIT, *clauses[] = {&clause};
+	Istio__Security__Rule rule = ISTIO__SECURITY__RULE__INIT, *rules[] = {&rule};
+	Istio__Security__Authorization m = ISTIO__SECURITY__AUTHORIZATION__INIT;
+
+	addr.address = (ProtobufCBinaryData){sizeof(ip), ip};
+	addr.length = 32;
+	text.match_type_case = ISTIO__SECURITY__STRING_MATCH__MATCH_TYPE_EXACT;
+	text.exact = (char *)principal;
+	if (principal) {
+		match.n_principals = 1;
+		match.principals = texts;
+	} else if (has_src_ip) {
+		match.n_source_ips = 1;
+		match.source_ips = addrs;
+	} else {
+		match.n_destination_ports = 1;
+		match.destination_ports = ports;
+	}
+	clause.n_matches = 1;
+	clause.matches = matches;
+	rule.n_clauses = 1;
+	rule.clauses = clauses;
+	m.name = "p";
+	m.namespace_ = "demo";
+	m.scope = ISTIO__SECURITY__SCOPE__NAMESPACE;
+	m.action = ISTIO__SECURITY__ACTION__DENY;
+	m.n_rules = 1;
+	m.rules = rules;
+	mesh_put_policy(f->b, &m);
+}
+
+static void policy_decides_by_identity_and_port(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(judge(f, "10.0.0.2:80"), ZDS_VERDICT_ALLOW);
+	deny(f, NULL, false);
+	assert_int_equal(judge(f, "10.0.0.2:80"), ZDS_VERDICT_ALLOW);
+	assert_int_equal(judge(f, "10.0.0.2:81"), ZDS_VERDICT_DENY);
+	deny(f, "cluster.local/ns/demo/sa/alice", false);
+	assert_int_equal(judge(f, "10.0.0.2:80"), ZDS_VERDICT_DENY);
+}
+
+static void a_policy_that_looks_at_addresses_is_not_cached(void **state)
+{
+	struct fixture *f = *state;
+
+	deny(f, NULL, true);
+	assert_int_equal(judge(f, "10.0.0.2:80"), ZDS_VERDICT_NONE);
+}
+
+static void what_is_not_known_is_not_cached(void **state)
+{
+	struct fixture *f = *state;
+	struct cv_sockaddr to = mesh_sockaddr("10.0.0.2:80");
+	struct state *s = mesh_build(f->b);
+
+	assert_int_equal(direct_judge(NULL, &f->src, &f->dst, &to), ZDS_VERDICT_NONE);
+	assert_int_equal(direct_judge(s, NULL, &f->dst, &to), ZDS_VERDICT_NONE);
+	assert_int_equal(direct_judge(s, &f->src, NULL, &to), ZDS_VERDICT_NONE);
+	state_unref(s);
+	/* Another's address, and one that is nobody's. */
+	assert_int_equal(judge(f, "10.0.0.1:80"), ZDS_VERDICT_NONE);
+	f->dst.addrs[0] = mesh_addr("10.0.0.3");
+	assert_int_equal(judge(f, "10.0.0.3:80"), ZDS_VERDICT_NONE);
+	pod_fill(&f->dst, "c", "10.0.0.2");
+	assert_int_equal(judge(f, "10.0.0.2:80"), ZDS_VERDICT_NONE);
+}
+
+static void ztunnels_own_ports_are_not_for_it(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(judge(f, "10.0.0.2:40001"), ZDS_VERDICT_NONE);
+	assert_int_equal(judge(f, "10.0.0.2:15008"), ZDS_VERDICT_NONE);
+}
+
+static void a_waypoint_or_no_tunnel_protocol_is_not_for_it(void **state)
+{
+	struct fixture *f = *state;
+
+	mesh_put_workload(f->b, &(struct mesh_workload){.name = "b",
+							.addrs = {"10.0.0.2"},
+							.waypoint = "demo/way.example"});
+	assert_int_equal(judge(f, "10.0.0.2:80"), ZDS_VERDICT_NONE);
+	mesh_put_workload(
+		f->b, &(struct mesh_workload){.name = "b", .addrs = {"10.0.0.2"}, .is_tcp = true});
+	assert_int_equal(judge(f, "10.0.0.2:80"), ZDS_VERDICT_NONE);
+	mesh_put_workload(f->b, &(struct mesh_workload){.name = "b", .addrs = {"10.0.0.2"}});
+	assert_int_equal(judge(f, "10.0.0.2:80"), ZDS_VERDICT_ALLOW);
+}
+
+static uint64_t generation(struct fixture *f)
+{
+	struct state *s = mesh_build(f->b);
+	uint64_t g = state_policy_generation(s);
+
+	state_unref(s);
+	return g;
+}
+
+static void what_a_verdict_follows_from_changes_the_generation(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t g = generation(f);
+
+	mesh_put_workload(f->b, &(struct mesh_workload){
+					.name = "a", .account = "alice", .addrs = {"10.0.0.1"}});
+	assert_int_equal(generation(f), g);
+	mesh_put_workload(f->b, &(struct mesh_workload){
+					.name = "a", .account = "bob", .addrs = {"10.0.0.1"}});
+	assert_int_not_equal(generation(f), g);
+	g = generation(f);
+	mesh_put_workload(f->b, &(struct mesh_workload){.name = "b",
+							.addrs = {"10.0.0.2"},
+							.waypoint = "demo/way.example"});
+	assert_int_not_equal(generation(f), g);
+}
+
+static void it_is_counted_at_both_ends(void **state)
+{
+	struct fixture *f = *state;
+	struct zds_direct m = {.src = mesh_sockaddr("10.0.0.1:5000"),
+			       .dst = mesh_sockaddr("10.0.0.2:80"),
+			       .asked = mesh_sockaddr("10.0.0.2:80"),
+			       .sent = 300,
+			       .received = 500};
+	_cleanup_(telemetry_freep) struct telemetry *t = NULL;
+	_cleanup_(buf_resetp) struct buf text = {0};
+	struct state *s = mesh_build(f->b);
+
+	assert_int_equal(telemetry_new(&t), 0);
+	m.what = ZDS_DIRECT_OPENED;
+	direct_report(t, s, &f->src, &f->dst, &m);
+	m.what = ZDS_DIRECT_CLOSED;
+	direct_report(t, s, &f->src, &f->dst, &m);
+	m.what = ZDS_DIRECT_FAILED;
+	direct_report(t, s, NULL, &f->dst, &m);
+	state_unref(s);
+	assert_int_equal(telemetry_write(&t, 1, &text), 0);
+	assert_int_equal(buf_append(&text, "", 1), 0);
+	for (int i = 0; i < 2; i++) {
+		char want[64];
+
+		(void)snprintf(want, sizeof(want), "connections_opened_total{reporter=\"%s\"",
+			       i ? "source" : "destination");
+		assert_non_null(strstr((char *)buf_head(&text), want));
+	}
+	assert_non_null(strstr((char *)buf_head(&text), "} 300\n"));
+	assert_non_null(strstr((char *)buf_head(&text), "} 500\n"));
+	assert_non_null(strstr((char *)buf_head(&text), "connections_failed_total"));
+}
+
+#define with(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		with(policy_decides_by_identity_and_port),
+		with(a_policy_that_looks_at_addresses_is_not_cached),
+		with(what_is_not_known_is_not_cached),
+		with(ztunnels_own_ports_are_not_for_it),
+		with(a_waypoint_or_no_tunnel_protocol_is_not_for_it),
+		with(what_a_verdict_follows_from_changes_the_generation),
+		with(it_is_counted_at_both_ends),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

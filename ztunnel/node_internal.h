@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* node_internal - the main thread's state, shared by node.c and node_direct.c. */
+#include "base/loop.h"
+#include "base/map.h"
+#include "culvert/zds.h"
+#include "ztunnel/inbox.h"
+#include "ztunnel/needs.h"
+#include "ztunnel/node.h"
+#include "ztunnel/trim.h"
+#include "ztunnel/worker.h"
+
+struct state;
+
+/* A pod as the main thread sees it. */
+struct node_pod {
+	struct pod *pod;      /* counted */
+	char *identity;       /* that certs_want() was told; NULL: none yet */
+	unsigned int pending; /* workers that have not answered */
+	int error;            /* of the first that failed */
+	bool is_stale;        /* not named by the agent since it reconnected */
+};
+
+struct node {
+	struct node_config config;
+	struct loop *loop;
+	struct inbox inbox;
+	struct worker workers[NODE_WORKERS_MAX];
+	struct agent_link *agent;
+	struct xds_sync *xds;
+	struct certs *certs;
+	struct dns *dns;
+	struct admin *admin;
+	struct map *pods; /* netns cookie -> struct node_pod */
+	struct needs needs;
+	struct state *state; /* counted */
+	struct loop_timer drain_timer;
+	struct trim trim;
+	unsigned int drained;
+	struct telemetry *telemetry; /* of direct connections: this thread's */
+	bool has_asked;              /* the agent keeps verdicts */
+	bool is_draining;
+};
+
+static inline struct node_pod *node_pod_find(const struct node *n, uint64_t cookie)
+{
+	return map_get(n->pods, &cookie, sizeof(cookie));
+}
+
+/** node_direct_ask(), node_direct_report() - agent_link_ops: ZDS_VERDICT_ASK, ZDS_DIRECT. @arg: the
+ * node. */
+void node_direct_ask(void *arg, const struct zds_verdict *m);
+void node_direct_report(void *arg, const struct zds_direct *m);
+/** node_direct_state() - n->state is new: tell the agent when verdicts may be others. @old: NULL:
+ * none. */
+void node_direct_state(struct node *n, const struct state *old);

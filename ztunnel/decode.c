@@ -7,7 +7,9 @@
 
 #include "net/addr.h"
 #include "tls/spiffe.h"
+#include "userspace/lib/xds/node.pb-c.h"
 #include "userspace/lib/xds/workload.pb-c.h"
+#include "xds/types.h"
 #include "ztunnel/arena.h"
 #include "ztunnel/state.h"
 
@@ -201,6 +203,52 @@ static int decode_enums_of_workload(struct decoder *d, const Istio__Workload__Wo
 	return 0;
 }
 
+/* Our own additions; what is another's is not ours to read. */
+static const ProtobufCBinaryData *extension_find(size_t n, Istio__Workload__Extension *const *list,
+						 const char *name)
+{
+	for (size_t i = 0; i < n; i++)
+		if (list[i]->config && streq(list[i]->name, name))
+			return &list[i]->config->value;
+	return NULL;
+}
+
+static int decode_pod_name(struct decoder *d, const Istio__Workload__Workload *m,
+			   struct workload *w)
+{
+	const ProtobufCBinaryData *bytes =
+		extension_find(m->n_extensions, m->extensions, XDS_EXTENSION_WORKLOAD);
+	Culvert__Node__Workload *x;
+
+	w->dns_name = "";
+	if (!bytes)
+		return 0;
+	x = culvert__node__workload__unpack(NULL, bytes->len, bytes->data);
+	if (!x)
+		return fail(d, "extensions", "not a culvert.node.Workload");
+	if (*x->hostname && *x->subdomain)
+		w->dns_name = arena_printf(d->arena, "%s.%s", x->hostname, x->subdomain);
+	culvert__node__workload__free_unpacked(x, NULL);
+	return w->dns_name ? 0 : -ENOMEM;
+}
+
+static int decode_affinity(struct decoder *d, const Istio__Workload__Service *m,
+			   struct service_def *s)
+{
+	const ProtobufCBinaryData *bytes =
+		extension_find(m->n_extensions, m->extensions, XDS_EXTENSION_SERVICE);
+	Culvert__Node__Service *x;
+
+	if (!bytes)
+		return 0;
+	x = culvert__node__service__unpack(NULL, bytes->len, bytes->data);
+	if (!x)
+		return fail(d, "extensions", "not a culvert.node.Service");
+	s->is_sticky = x->affinity_seconds > 0;
+	culvert__node__service__free_unpacked(x, NULL);
+	return 0;
+}
+
 static int decode_workload(struct decoder *d, const Istio__Workload__Workload *m,
 			   struct workload *w)
 {
@@ -218,6 +266,8 @@ static int decode_workload(struct decoder *d, const Istio__Workload__Workload *m
 		r = decode_services(d, m, w);
 	if (r == 0)
 		r = decode_gateway(d, m->waypoint, &w->waypoint);
+	if (r == 0)
+		r = decode_pod_name(d, m, w);
 	w->policies_count = m->n_authorization_policies;
 	if (r == 0)
 		r = decode_texts(d, m->n_authorization_policies, m->authorization_policies,
@@ -304,6 +354,8 @@ static int decode_service(struct decoder *d, const Istio__Workload__Service *m,
 		r = decode_gateway(d, m->waypoint, &s->waypoint);
 	if (r == 0)
 		r = decode_lb(d, m->load_balancing, s);
+	if (r == 0)
+		r = decode_affinity(d, m, s);
 	s->sans_count = m->n_subject_alt_names;
 	if (r == 0)
 		r = decode_texts(d, m->n_subject_alt_names, m->subject_alt_names, &s->sans);

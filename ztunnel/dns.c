@@ -80,7 +80,7 @@ int dns_try_answer(struct dns_pod *pod, const uint8_t *packet, size_t len, bool 
 		return r;
 	if (!d->state || dns_lookup(d->state, &pod->client, d->cluster_domain, q.name, &match) < 0)
 		return -ENOENT;
-	a.addrs_count = dns_addrs(match.service, (enum dns_type)q.type, addrs);
+	a.addrs_count = dns_addrs(&match, (enum dns_type)q.type, addrs);
 	a.cname = match.cname[0] ? match.cname : NULL;
 	*ret_len = dns_answer_write(packet, &q, &a, d->answer,
 				    is_tcp ? sizeof(d->answer) : q.udp_size);

@@ -15,7 +15,8 @@ struct search {
 	const struct state *state;
 	const struct dns_client *client;
 	const char *cluster_domain;
-	bool is_wildcard; /* of the last hit */
+	const struct workload *pod; /* of the last hit, if its name was asked for */
+	bool is_wildcard;           /* of the last hit */
 };
 
 static bool is_cluster_name(const char *host, const char *cluster_domain)
@@ -26,13 +27,38 @@ static bool is_cluster_name(const char *host, const char *cluster_domain)
 	return str_has_suffix(host, suffix);
 }
 
+/* "web-0.nginx" + ".demo.svc.cluster.local": a pod that names itself below its headless service. */
+static const struct service *find_pod(struct search *x, const char *name)
+{
+	const char *dot = strchr(name, '.');
+	const struct service *v =
+		dot ? state_service_by_hostname(x->state, dot + 1, x->client->namespace_) : NULL;
+	size_t n = dot ? strcspn(dot + 1, ".") : 0;
+
+	if (!v || v->def->vips_count || !is_cluster_name(v->def->hostname, x->cluster_domain))
+		return NULL;
+	n += (size_t)(dot + 1 - name);
+	for (size_t i = 0; i < v->endpoints_count; i++) {
+		const char *own = v->endpoints[i].workload->dns_name;
+
+		if (strlen(own) != n || strncmp(own, name, n) != 0)
+			continue;
+		x->pod = v->endpoints[i].workload;
+		return v;
+	}
+	return NULL;
+}
+
 /* A service without an address of its own answers only where its pods do: headless, in the
  * cluster's domain. */
-static const struct service *find_exact(const struct search *x, const char *name)
+static const struct service *find_exact(struct search *x, const char *name)
 {
 	const struct service *v = state_service_by_hostname(x->state, name, x->client->namespace_);
 
-	if (v && v->def->vips_count == 0 && !is_cluster_name(v->def->hostname, x->cluster_domain))
+	x->pod = NULL;
+	if (!v)
+		return find_pod(x, name);
+	if (v->def->vips_count == 0 && !is_cluster_name(v->def->hostname, x->cluster_domain))
 		return NULL;
 	return v;
 }
@@ -113,6 +139,7 @@ int dns_lookup(const struct state *s, const struct dns_client *client, const cha
 	if (!v)
 		return -ENOENT;
 	ret->service = v;
+	ret->pod = x.pod;
 	ret->cname[0] = '\0';
 	if (is_stripped && !x.is_wildcard)
 		memcpy(ret->cname, found, sizeof(ret->cname));
@@ -144,10 +171,14 @@ static size_t add_first(const struct workload *w, bool is_v4, struct cv_addr *in
 	return 0;
 }
 
-size_t dns_addrs(const struct service *v, enum dns_type type, struct cv_addr into[DNS_ADDRS_MAX])
+size_t dns_addrs(const struct dns_match *m, enum dns_type type, struct cv_addr into[DNS_ADDRS_MAX])
 {
+	const struct service *v = m->service;
 	bool is_v4 = type == DNS_TYPE_A;
 	size_t n = 0;
+
+	if (m->pod)
+		return add_first(m->pod, is_v4, into);
 
 	for (size_t i = 0; i < v->def->vips_count && n < DNS_ADDRS_MAX; i++)
 		if (v->def->vips[i].len == VIP_HOST_LEN &&

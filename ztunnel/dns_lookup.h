@@ -8,6 +8,7 @@
 
 struct service;
 struct state;
+struct workload;
 
 #define DNS_SEARCH_MAX 8
 #define DNS_ADDRS_MAX  64
@@ -22,13 +23,14 @@ struct dns_client {
 /** struct dns_match - what was found. */
 struct dns_match {
 	const struct service *service;
-	char cname[DNS_NAME_SIZE]; /* set when a search domain was stripped, else "" */
+	const struct workload *pod; /* one pod of a headless service was asked for; else NULL */
+	char cname[DNS_NAME_SIZE];  /* set when a search domain was stripped, else "" */
 };
 
 /** dns_lookup() - Return: 0; -ENOENT not a name of the mesh. */
 _must_check_ int dns_lookup(const struct state *s, const struct dns_client *client,
 			    const char *cluster_domain, const char *name, struct dns_match *ret);
 
-/** dns_addrs() - addresses of a service in the family of @type, shuffled. Return: how many, at most
- * DNS_ADDRS_MAX. */
-size_t dns_addrs(const struct service *v, enum dns_type type, struct cv_addr into[DNS_ADDRS_MAX]);
+/** dns_addrs() - addresses of what was found in the family of @type, shuffled. Return: how many, at
+ * most DNS_ADDRS_MAX. */
+size_t dns_addrs(const struct dns_match *m, enum dns_type type, struct cv_addr into[DNS_ADDRS_MAX]);

@@ -20,6 +20,7 @@ struct wish {
 	const struct workload *src;
 	const struct service *service;
 	const struct cv_sockaddr *orig;
+	const struct resolve_choice *choice;
 };
 
 static void refuse(struct upstream *up, const char *error)
@@ -73,10 +74,21 @@ static const struct cv_addr *workload_addr(const struct workload *w, const struc
 	return same ? same : other;
 }
 
+static bool is_avoided(const struct resolve_choice *c, const struct cv_addr *addr, uint16_t port)
+{
+	for (size_t i = 0; i < c->avoid_count; i++)
+		if (c->avoid[i].port == htons(port) && cv_addr_equal(&c->avoid[i].addr, addr))
+			return true;
+	return false;
+}
+
 static bool endpoint_is_usable(const struct wish *wish, const struct endpoint *e)
 {
-	return workload_addr(e->workload, &wish->orig->addr, wish->service->def->families) &&
-	       endpoint_port(wish->service, e->link, ntohs(wish->orig->port));
+	const struct cv_addr *addr =
+		workload_addr(e->workload, &wish->orig->addr, wish->service->def->families);
+	uint16_t port = endpoint_port(wish->service, e->link, ntohs(wish->orig->port));
+
+	return addr && port && !is_avoided(wish->choice, addr, port);
 }
 
 static bool scope_is_same(enum service_scope scope, const struct workload *a,
@@ -171,14 +183,57 @@ static const struct endpoint *pick_fast(const struct wish *wish, uint32_t random
 	return endpoint_is_usable(wish, &v->endpoints[low]) ? &v->endpoints[low] : NULL;
 }
 
-static const struct endpoint *pick_endpoint(const struct wish *wish, uint32_t random)
+/* FNV-1a over the client's address and the endpoint's name, mixed at the end (murmur3's fmix64):
+ * the same on every node and worker, without a table of who went where. */
+static uint64_t affinity_score(const struct cv_addr *client, const char *uid)
 {
-	enum service_lb_mode mode = wish->service->def->lb_mode;
+	const uint8_t *p = (const uint8_t *)client;
+	uint64_t h = 0xcbf29ce484222325ULL;
+
+	for (size_t i = 0; i < sizeof(*client); i++)
+		h = (h ^ p[i]) * 0x100000001b3ULL;
+	for (; *uid; uid++)
+		h = (h ^ (uint8_t)*uid) * 0x100000001b3ULL;
+	h = (h ^ (h >> 33)) * 0xff51afd7ed558ccdULL;
+	h = (h ^ (h >> 33)) * 0xc4ceb9fe1a85ec53ULL;
+	return h ^ (h >> 33);
+}
+
+/* Session affinity: of the best rank the one with the highest score for this client, so that a
+ * client moves only when its own endpoint goes or a better one comes. */
+static const struct endpoint *pick_sticky(const struct wish *wish)
+{
+	const struct endpoint *found = NULL;
+	uint64_t highest = 0;
+	int best = 0;
+
+	for (size_t i = 0; i < wish->service->endpoints_count; i++) {
+		const struct endpoint *e = &wish->service->endpoints[i];
+		int rank = endpoint_rank(wish, e);
+		uint64_t score;
+
+		if (rank < best || e->workload->capacity == 0 || !endpoint_is_usable(wish, e))
+			continue;
+		score = affinity_score(&wish->src->addrs[0], e->workload->uid);
+		if (found && rank == best && score <= highest)
+			continue;
+		found = e;
+		best = rank;
+		highest = score;
+	}
+	return found;
+}
+
+static const struct endpoint *pick_endpoint(const struct wish *wish)
+{
+	const struct service_def *d = wish->service->def;
 	const struct endpoint *e = NULL;
 
-	if (mode != SERVICE_LB_STRICT && mode != SERVICE_LB_FAILOVER)
-		e = pick_fast(wish, random);
-	return e ? e : pick_ranked(wish, random);
+	if (d->is_sticky && wish->src->addrs_count)
+		return pick_sticky(wish);
+	if (d->lb_mode != SERVICE_LB_STRICT && d->lb_mode != SERVICE_LB_FAILOVER)
+		e = pick_fast(wish, wish->choice->random);
+	return e ? e : pick_ranked(wish, wish->choice->random);
 }
 
 static void set_workload(struct upstream *up, const struct workload *w, const struct cv_addr *addr,
@@ -216,11 +271,20 @@ static void set_waypoint(struct upstream *up, const struct workload *w, const st
 	up->identities_count = 1;
 }
 
+static void set_chosen(struct upstream *up, const struct service *v,
+		       const struct cv_sockaddr *endpoint)
+{
+	up->endpoint = *endpoint;
+	up->is_chosen = true;
+	up->has_others = v->endpoints_count > 1;
+}
+
 static void resolve_waypoint(const struct state *s, const struct workload *src,
-			     const struct gateway_ref *ref, uint32_t random, struct upstream *up)
+			     const struct gateway_ref *ref, const struct resolve_choice *choice,
+			     struct upstream *up)
 {
 	struct cv_sockaddr at = {.addr = up->target.addr, .port = htons(ref->hbone_port)};
-	struct wish wish = {.src = src, .orig = &at};
+	struct wish wish = {.src = src, .orig = &at, .choice = choice};
 	const struct workload *w = NULL;
 	const struct endpoint *e;
 
@@ -235,7 +299,7 @@ static void resolve_waypoint(const struct state *s, const struct workload *src,
 		set_waypoint(up, w, &ref->addr, ref->hbone_port);
 		return;
 	}
-	e = wish.service ? pick_endpoint(&wish, random) : NULL;
+	e = wish.service ? pick_endpoint(&wish) : NULL;
 	if (!e) {
 		/* going past it would go past its policies */
 		refuse(up, "the waypoint has no endpoint");
@@ -244,6 +308,7 @@ static void resolve_waypoint(const struct state *s, const struct workload *src,
 	set_waypoint(up, e->workload,
 		     workload_addr(e->workload, &at.addr, wish.service->def->families),
 		     endpoint_port(wish.service, e->link, ref->hbone_port));
+	set_chosen(up, wish.service, &up->dial);
 	up->more_identities = wish.service->def->sans;
 	up->more_identities_count = wish.service->def->sans_count;
 }
@@ -261,31 +326,42 @@ static bool is_waypoint_itself(const struct workload *src, const struct gateway_
 }
 
 static void resolve_service(const struct state *s, const struct workload *src,
-			    const struct cv_sockaddr *orig, uint32_t random, struct upstream *up)
+			    const struct cv_sockaddr *orig, const struct resolve_choice *choice,
+			    struct upstream *up)
 {
 	const struct service_def *d = up->service->def;
-	struct wish wish = {.src = src, .service = up->service, .orig = orig};
+	struct wish wish = {.src = src, .service = up->service, .orig = orig, .choice = choice};
 	const struct endpoint *e;
 
 	if (d->waypoint.hbone_port && !is_waypoint_itself(src, &d->waypoint)) {
-		resolve_waypoint(s, src, &d->waypoint, random, up);
+		resolve_waypoint(s, src, &d->waypoint, choice, up);
 		return;
 	}
 	if (d->lb_mode == SERVICE_LB_PASSTHROUGH) {
 		up->kind = UPSTREAM_PASSTHROUGH;
 		return;
 	}
-	e = pick_endpoint(&wish, random);
+	e = pick_endpoint(&wish);
 	if (!e) {
 		refuse(up, "no healthy upstream");
 		return;
 	}
 	set_workload(up, e->workload, workload_addr(e->workload, &orig->addr, d->families),
 		     endpoint_port(up->service, e->link, ntohs(orig->port)));
+	set_chosen(up, up->service, &up->target);
 }
 
 void resolve_outbound(const struct state *s, const struct workload *src,
 		      const struct cv_sockaddr *orig, uint32_t random, struct upstream *ret)
+{
+	const struct resolve_choice choice = {.random = random};
+
+	resolve_outbound_again(s, src, orig, &choice, ret);
+}
+
+void resolve_outbound_again(const struct state *s, const struct workload *src,
+			    const struct cv_sockaddr *orig, const struct resolve_choice *choice,
+			    struct upstream *ret)
 {
 	const struct workload *w;
 
@@ -302,11 +378,11 @@ void resolve_outbound(const struct state *s, const struct workload *src,
 	if (!w) {
 		ret->service = state_service_by_addr(s, &orig->addr, src->namespace_);
 		if (ret->service)
-			resolve_service(s, src, orig, random, ret);
+			resolve_service(s, src, orig, choice, ret);
 		return;
 	}
 	if (w->waypoint.hbone_port && !is_waypoint_itself(src, &w->waypoint)) {
-		resolve_waypoint(s, src, &w->waypoint, random, ret);
+		resolve_waypoint(s, src, &w->waypoint, choice, ret);
 		return;
 	}
 	set_workload(ret, w, &orig->addr, ntohs(orig->port));

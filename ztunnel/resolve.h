@@ -33,7 +33,17 @@ struct upstream {
 	const char *const *more_identities; /* HBONE: or one of these (SANs of the service) */
 	size_t more_identities_count;
 	bool is_waypoint;
-	const char *error; /* REFUSE: static text for the log */
+	struct cv_sockaddr endpoint; /* is_chosen: the one that was chosen, to avoid it next time */
+	bool is_chosen;              /* among the endpoints of a service */
+	bool has_others;             /* the service has more than this one */
+	const char *error;           /* REFUSE: static text for the log */
+};
+
+/** struct resolve_choice - how to choose among equal endpoints. */
+struct resolve_choice {
+	uint32_t random;
+	const struct cv_sockaddr *avoid; /* `endpoint`s that refused; borrowed for the call */
+	size_t avoid_count;
 };
 
 /**
@@ -45,6 +55,11 @@ struct upstream {
  */
 void resolve_outbound(const struct state *s, const struct workload *src,
 		      const struct cv_sockaddr *orig, uint32_t random, struct upstream *ret);
+
+/** resolve_outbound_again() - the same after some endpoints refused: never one of these. */
+void resolve_outbound_again(const struct state *s, const struct workload *src,
+			    const struct cv_sockaddr *orig, const struct resolve_choice *choice,
+			    struct upstream *ret);
 
 /**
  * resolve_inbound() - where a CONNECT that arrived on 15008 is delivered

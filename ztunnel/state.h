@@ -66,6 +66,7 @@ struct workload {
 	const char *network;
 	const char *cluster;
 	const char *hostname; /* of an external endpoint that is found by DNS */
+	const char *dns_name; /* "<hostname>.<subdomain>" of a pod: below its headless service */
 	const char *canonical_name;
 	const char *canonical_revision;
 	const char *workload_name;
@@ -135,6 +136,7 @@ struct service_def {
 	bool is_allow_unhealthy;
 	bool is_canonical;
 	bool is_namespace_only; /* hidden from other namespaces */
+	bool is_sticky;         /* one client, one endpoint: sessionAffinity ClientIP */
 	enum service_families families;
 };
 

@@ -2,6 +2,7 @@
 /* service, ports, pack_service - VIPs, ports and presets; endpoints by selector or by slices; only
  * what changed. */
 #include "tests/unit/model/fixture.h"
+#include "userspace/lib/xds/node.pb-c.h"
 
 #define WEB "demo/web.demo.svc.cluster.local"
 
@@ -110,6 +111,66 @@ static void presets_of_load_balancing(void **state)
 			 ISTIO__WORKLOAD__LOAD_BALANCING__HEALTH_POLICY__ALLOW_ALL);
 }
 
+static void affinity_travels_in_an_extension(void **state)
+{
+	static const struct {
+		const char *fields;
+		uint32_t seconds;
+	} cases[] = {
+		{"sessionAffinity: ClientIP", 10800},
+		{"sessionAffinity: ClientIP, sessionAffinityConfig: {clientIP: {timeoutSeconds: "
+		 "60}}",
+		 60},
+	};
+	struct fixture *f = *state;
+	char yaml[512];
+
+	(void)put(f, SERVICE("demo", "web", "{ports: [{port: 80}], sessionAffinity: None}"));
+	assert_int_equal(service(f, WEB)->n_extensions, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const Istio__Workload__Extension *x;
+		Culvert__Node__Service *m;
+
+		(void)snprintf(yaml, sizeof(yaml),
+			       SERVICE("demo", "web", "{ports: [{port: 80}], %s}"),
+			       cases[i].fields);
+		(void)put(f, yaml);
+		assert_int_equal(service(f, WEB)->n_extensions, 1);
+		x = service(f, WEB)->extensions[0];
+		assert_string_equal(x->name, "culvert.node.Service");
+		assert_string_equal(x->config->type_url,
+				    "type.googleapis.com/culvert.node.Service");
+		m = culvert__node__service__unpack(NULL, x->config->value.len,
+						   x->config->value.data);
+		assert_int_equal(m->affinity_seconds, cases[i].seconds);
+		culvert__node__service__free_unpacked(m, NULL);
+	}
+}
+
+static void assert_dns_name(const Istio__Workload__Workload *w, const char *host, const char *sub)
+{
+	Culvert__Node__Workload *m;
+
+	assert_int_equal(w->n_extensions, 1);
+	assert_string_equal(w->extensions[0]->name, "culvert.node.Workload");
+	m = culvert__node__workload__unpack(NULL, w->extensions[0]->config->value.len,
+					    w->extensions[0]->config->value.data);
+	assert_string_equal(m->hostname, host);
+	assert_string_equal(m->subdomain, sub);
+	culvert__node__workload__free_unpacked(m, NULL);
+}
+
+static void names_of_single_pods_are_kept(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, POD("demo", "web-0", "{}", "{hostname: web-0, subdomain: web}",
+			 "{podIP: 10.0.0.1}")
+			     POD("demo", "p", "{}", "{hostname: p}", "{podIP: 10.0.0.2}"));
+	assert_dns_name(workload(f, "demo/web-0"), "web-0", "web");
+	assert_int_equal(workload(f, "demo/p")->n_extensions, 0);
+}
+
 #define WEB_POD(name, ip)                                                                          \
 	POD("demo", name, "{app: web, v: '1'}",                                                    \
 	    "{containers: [{name: c, ports: [{name: tls, containerPort: 8443}]}]}",                \
@@ -199,6 +260,32 @@ static void an_address_that_no_pod_has_is_a_workload_without_identity(void **sta
 	assert_string_equal(drop(f, "EndpointSlice", "demo", "ext"), "-" MANUAL "\n");
 }
 
+static void a_manual_endpoint_has_its_place_and_name(void **state)
+{
+	struct fixture *f = *state;
+	const Istio__Workload__Workload *w;
+
+	(void)put(f, SERVICE("demo", "ext", "{clusterIP: None, ports: [{port: 80}]}")
+			     SLICE("demo", "ext", "ext",
+				   "endpoints: [{addresses: [192.0.2.7], nodeName: n7, zone: z1, "
+				   "hostname: db-0}]\nports: [{port: 80}]"));
+	w = ((Istio__Workload__Address *)fixture_get(f, XDS_ADDRESS, MANUAL,
+						     &istio__workload__address__descriptor))
+		    ->workload;
+	assert_string_equal(w->node, "n7");
+	assert_string_equal(w->locality->zone, "z1");
+	assert_dns_name(w, "db-0", "ext");
+	/* its node says more, also when it comes later */
+	assert_string_equal(put(f, "apiVersion: v1\nkind: Node\nmetadata: {name: n7, labels: "
+				   "{topology.kubernetes.io/region: r, "
+				   "topology.kubernetes.io/zone: z1}}\n"),
+			    "+" MANUAL "\n");
+	w = ((Istio__Workload__Address *)fixture_get(f, XDS_ADDRESS, MANUAL,
+						     &istio__workload__address__descriptor))
+		    ->workload;
+	assert_string_equal(w->locality->region, "r");
+}
+
 static void an_address_that_a_pod_has_is_that_pod(void **state)
 {
 	struct fixture *f = *state;
@@ -242,6 +329,9 @@ int main(void)
 		T(carries_what_istio_would_send),
 		T(headless_and_external_services),
 		T(presets_of_load_balancing),
+		T(affinity_travels_in_an_extension),
+		T(names_of_single_pods_are_kept),
+		T(a_manual_endpoint_has_its_place_and_name),
 		T(a_selector_makes_endpoints_of_pods),
 		T(an_empty_selector_selects_nothing),
 		T(slices_decide_where_there_are_any),

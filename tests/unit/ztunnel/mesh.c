@@ -6,6 +6,8 @@
 
 #include "base/macros.h"
 #include "net/addr.h"
+#include "userspace/lib/xds/node.pb-c.h"
+#include "xds/types.h"
 #include "ztunnel/decode.h"
 
 struct cv_addr mesh_addr(const char *text)
@@ -51,7 +53,25 @@ struct parts {
 	Istio__Workload__Locality locality;
 	Istio__Workload__LoadBalancing lb;
 	char hostname[256];
+	uint8_t extra[512];
+	Google__Protobuf__Any any;
+	Istio__Workload__Extension extension;
+	Istio__Workload__Extension *extensions[1];
 };
+
+static Istio__Workload__Extension **extension_of(struct parts *p, const char *name,
+						 const ProtobufCMessage *m)
+{
+	assert_true(protobuf_c_message_get_packed_size(m) <= sizeof(p->extra));
+	google__protobuf__any__init(&p->any);
+	p->any.value.len = protobuf_c_message_pack(m, p->extra);
+	p->any.value.data = p->extra;
+	istio__workload__extension__init(&p->extension);
+	p->extension.name = (char *)name;
+	p->extension.config = &p->any;
+	p->extensions[0] = &p->extension;
+	return p->extensions;
+}
 
 static ProtobufCBinaryData bytes_of(const char *text, uint8_t into[16])
 {
@@ -139,6 +159,14 @@ size_t mesh_pack_workload(const struct mesh_workload *w, uint8_t into[MESH_PACKE
 	m.n_authorization_policies = list_len(w->policies);
 	m.authorization_policies = (char **)w->policies;
 	m.waypoint = waypoint_of(&p, w->waypoint);
+	if (w->hostname) {
+		Culvert__Node__Workload x = CULVERT__NODE__WORKLOAD__INIT;
+
+		x.hostname = (char *)w->hostname;
+		x.subdomain = (char *)w->subdomain;
+		m.extensions = extension_of(&p, XDS_EXTENSION_WORKLOAD, &x.base);
+		m.n_extensions = 1;
+	}
 	if (w->zone) {
 		istio__workload__locality__init(&p.locality);
 		p.locality.zone = (char *)w->zone;
@@ -189,6 +217,13 @@ size_t mesh_pack_service(const struct mesh_service *s, uint8_t into[MESH_PACKED_
 	m.canonical = s->is_canonical;
 	m.visibility = s->is_namespace_only ? ISTIO__WORKLOAD__VISIBILITY__NAMESPACE
 					    : ISTIO__WORKLOAD__VISIBILITY__PUBLIC;
+	if (s->is_sticky) {
+		Culvert__Node__Service x = CULVERT__NODE__SERVICE__INIT;
+
+		x.affinity_seconds = 10800;
+		m.extensions = extension_of(&p, XDS_EXTENSION_SERVICE, &x.base);
+		m.n_extensions = 1;
+	}
 	if (s->mode) {
 		istio__workload__load_balancing__init(&p.lb);
 		p.lb.mode = s->mode;

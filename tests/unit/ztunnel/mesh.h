@@ -33,7 +33,8 @@ struct mesh_workload {
 	uint32_t ports[2]; /* service port, target port: in each service; zero: none */
 	const char *policies[MESH_LIST_MAX];
 	const char *waypoint; /* "ns/host" */
-	uint32_t capacity;    /* 0: 1 */
+	const char *hostname, *subdomain;
+	uint32_t capacity; /* 0: 1 */
 	bool is_tcp;
 	bool is_unhealthy;
 	bool is_host_network;
@@ -51,6 +52,7 @@ struct mesh_service {
 	Istio__Workload__LoadBalancing__Scope scopes[2];
 	bool is_canonical;
 	bool is_namespace_only;
+	bool is_sticky;
 };
 
 struct cv_addr mesh_addr(const char *text);

@@ -42,6 +42,12 @@ static struct state *world(void)
 		b, &(struct mesh_workload){.name = "h0",
 					   .addrs = {"10.0.0.5", "fd00::5"},
 					   .services = {"demo/headless.demo.svc.cluster.local"}});
+	mesh_put_workload(
+		b, &(struct mesh_workload){.name = "web-0",
+					   .addrs = {"10.0.0.6"},
+					   .hostname = "web-0",
+					   .subdomain = "headless",
+					   .services = {"demo/headless.demo.svc.cluster.local"}});
 	s = mesh_build(b);
 	state_builder_free(b);
 	return s;
@@ -62,6 +68,14 @@ TEST(names_are_found_as_written_and_as_lengthened)
 		{"httpd.demo.svc.cluster.local.cluster.local", "httpd",
 		 "httpd.demo.svc.cluster.local"},
 		{"headless.demo.svc.cluster.local", "headless", ""},
+		{"web-0.headless.demo.svc.cluster.local", "headless", ""},
+		{"web-0.headless", "headless", ""},
+		{"web-0.headless.demo.svc.cluster.local.svc.cluster.local", "headless",
+		 "web-0.headless.demo.svc.cluster.local"},
+		{"web-1.headless", NULL, NULL},
+		{"h0.headless", NULL, NULL}, /* has no subdomain */
+		{"web-0.httpd", NULL, NULL},
+		{"web.headless", NULL, NULL},
 		{"api.example.com", NULL, NULL}, /* no address of its own: DNS knows better */
 		{"a.example.org", "wild", ""},
 		{"a.b.example.org", "wild", ""},
@@ -125,16 +139,22 @@ TEST(addresses_are_of_the_family_asked_for)
 	struct cv_addr want;
 
 	assert_int_equal(dns_lookup(s, &client, "cluster.local", "httpd", &m), 0);
-	assert_int_equal(dns_addrs(m.service, DNS_TYPE_A, addrs), 1);
+	assert_int_equal(dns_addrs(&m, DNS_TYPE_A, addrs), 1);
 	want = mesh_addr("10.96.0.1");
 	assert_memory_equal(&addrs[0], &want, sizeof(want));
-	assert_int_equal(dns_addrs(m.service, DNS_TYPE_AAAA, addrs), 1);
+	assert_int_equal(dns_addrs(&m, DNS_TYPE_AAAA, addrs), 1);
 	assert_int_equal(dns_lookup(s, &client, "cluster.local", "db.data", &m), 0);
-	assert_int_equal(dns_addrs(m.service, DNS_TYPE_AAAA, addrs), 0);
+	assert_int_equal(dns_addrs(&m, DNS_TYPE_AAAA, addrs), 0);
 	assert_int_equal(dns_lookup(s, &client, "cluster.local", "headless", &m), 0);
-	assert_int_equal(dns_addrs(m.service, DNS_TYPE_AAAA, addrs), 1);
+	assert_int_equal(dns_addrs(&m, DNS_TYPE_AAAA, addrs), 1);
 	want = mesh_addr("fd00::5");
 	assert_memory_equal(&addrs[0], &want, sizeof(want));
+	assert_int_equal(dns_addrs(&m, DNS_TYPE_A, addrs), 2);
+	assert_int_equal(dns_lookup(s, &client, "cluster.local", "web-0.headless", &m), 0);
+	assert_int_equal(dns_addrs(&m, DNS_TYPE_A, addrs), 1);
+	want = mesh_addr("10.0.0.6");
+	assert_memory_equal(&addrs[0], &want, sizeof(want));
+	assert_int_equal(dns_addrs(&m, DNS_TYPE_AAAA, addrs), 0);
 	state_unref(s);
 }
 

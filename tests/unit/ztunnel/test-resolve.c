@@ -3,6 +3,7 @@
 #include "ztunnel/resolve.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "net/addr.h"
@@ -263,6 +264,123 @@ static void failover_prefers_near_ones_while_there_are_any(void **state)
 		assert_string_equal(go(f, "10.96.0.1:80", i << 28).workload->name, "near");
 }
 
+static void put_three(struct fixture *f, struct mesh_service *s)
+{
+	static const char *const names[] = {"a", "b", "c"}, *const addrs[] = {"10.0.0.2",
+									      "10.0.0.3",
+									      "10.0.0.4"};
+
+	s->ports[1] = 8080;
+	put_httpd(f, s);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		mesh_put_workload(f->b, &(struct mesh_workload){.name = names[i],
+								.addrs = {addrs[i]},
+								.services = {HTTPD},
+								.zone = i ? "z1" : "z2"});
+}
+
+static struct upstream go_avoiding(struct fixture *f, const struct resolve_choice *choice)
+{
+	struct cv_sockaddr orig = mesh_sockaddr("10.96.0.1:80");
+	struct upstream up;
+
+	state_unref(f->s);
+	f->s = mesh_build(f->b);
+	resolve_outbound_again(f->s, state_workload_by_uid(f->s, "Kubernetes//Pod/demo/client"),
+			       &orig, choice, &up);
+	return up;
+}
+
+static void endpoints_that_refused_are_avoided(void **state)
+{
+	struct fixture *f = *state;
+	struct cv_sockaddr avoid[3];
+	struct resolve_choice choice = {.avoid = avoid};
+	struct upstream up;
+
+	put_three(f, &(struct mesh_service){.ports = {80}});
+	for (choice.avoid_count = 0; choice.avoid_count < 3; choice.avoid_count++) {
+		for (uint32_t i = 0; i < 16; i++) {
+			choice.random = i << 28;
+			up = go_avoiding(f, &choice);
+			assert_true(up.is_chosen && up.has_others);
+			assert_int_equal(ntohs(up.endpoint.port), 8080);
+			for (size_t k = 0; k < choice.avoid_count; k++)
+				assert_false(cv_addr_equal(&avoid[k].addr, &up.endpoint.addr));
+		}
+		avoid[choice.avoid_count] = up.endpoint;
+	}
+	up = go_avoiding(f, &choice);
+	assert_int_equal(up.kind, UPSTREAM_REFUSE);
+	assert_false(up.is_chosen);
+}
+
+static void failover_leaves_a_zone_whose_endpoints_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct cv_sockaddr avoid[2] = {mesh_sockaddr("10.0.0.3:8080"),
+				       mesh_sockaddr("10.0.0.4:8080")};
+	struct resolve_choice choice = {.avoid = avoid, .avoid_count = 1};
+
+	put_three(f,
+		  &(struct mesh_service){.ports = {80},
+					 .mode = ISTIO__WORKLOAD__LOAD_BALANCING__MODE__FAILOVER,
+					 .scopes = {ISTIO__WORKLOAD__LOAD_BALANCING__SCOPE__ZONE}});
+	assert_string_equal(go_avoiding(f, &choice).workload->name, "c");
+	choice.avoid_count = 2;
+	assert_string_equal(go_avoiding(f, &choice).workload->name, "a");
+}
+
+static void affinity_keeps_a_client_at_one_endpoint(void **state)
+{
+	struct fixture *f = *state;
+	char first[2] = "";
+	unsigned int seen = 0;
+
+	put_three(f, &(struct mesh_service){.ports = {80}, .is_sticky = true});
+	for (uint32_t i = 0; i < 16; i++) {
+		const char *name = go(f, "10.96.0.1:80", i << 28).workload->name;
+
+		if (i == 0)
+			first[0] = name[0];
+		assert_string_equal(name, first);
+	}
+	/* other clients are spread */
+	for (uint32_t i = 0; i < 64; i++) {
+		char addr[32];
+
+		(void)snprintf(addr, sizeof(addr), "10.0.1.%u", i);
+		mesh_put_workload(f->b, &(struct mesh_workload){.name = "client", .addrs = {addr}});
+		seen |= 1U << (go(f, "10.96.0.1:80", 0).workload->name[0] - 'a');
+	}
+	assert_int_equal(seen, 7);
+}
+
+static void affinity_moves_only_the_clients_of_what_is_gone(void **state)
+{
+	struct fixture *f = *state;
+	struct resolve_choice choice = {0};
+	struct cv_sockaddr gone = mesh_sockaddr("10.0.0.2:8080");
+	unsigned int moved = 0;
+
+	put_three(f, &(struct mesh_service){.ports = {80}, .is_sticky = true});
+	choice.avoid = &gone;
+	for (uint32_t i = 0; i < 64; i++) {
+		char addr[32];
+		const char *before, *after;
+
+		(void)snprintf(addr, sizeof(addr), "10.0.1.%u", i);
+		mesh_put_workload(f->b, &(struct mesh_workload){.name = "client", .addrs = {addr}});
+		choice.avoid_count = 0;
+		before = go_avoiding(f, &choice).workload->name;
+		moved += streq(before, "a");
+		choice.avoid_count = 1;
+		after = go_avoiding(f, &choice).workload->name;
+		assert_true(!streq(after, "a") && (streq(before, "a") || streq(before, after)));
+	}
+	assert_in_range(moved, 8, 40);
+}
+
 static void a_service_with_a_waypoint_goes_there_with_its_own_authority(void **state)
 {
 	struct fixture *f = *state;
@@ -378,6 +496,10 @@ int main(void)
 		T(each_random_number_finds_a_usable_endpoint),
 		T(strict_locality_takes_own_node_or_nothing),
 		T(failover_prefers_near_ones_while_there_are_any),
+		T(endpoints_that_refused_are_avoided),
+		T(failover_leaves_a_zone_whose_endpoints_refused),
+		T(affinity_keeps_a_client_at_one_endpoint),
+		T(affinity_moves_only_the_clients_of_what_is_gone),
 		T(a_service_with_a_waypoint_goes_there_with_its_own_authority),
 		T(the_waypoint_itself_goes_straight),
 		T(inbound_authorities),

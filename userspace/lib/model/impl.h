@@ -66,6 +66,7 @@ struct endpoint {
 	bool is_pod; /* the slice names a pod */
 	bool is_ready;
 	struct index_link link; /* by pod or by address */
+	struct index_link in_node;
 };
 
 /** struct slice_output - the name of a workload that a slice gave. */
@@ -135,6 +136,7 @@ struct model {
 	struct index peers_by_label;    /* the same */
 	struct index peers_wide;        /* "ns": without selector; "ns\n": with */
 	struct index slices_by_service; /* "ns/service" */
+	struct index slices_by_node;    /* "node", of endpoints that are no pods */
 	struct index
 		endpoints_by_target; /* "pod ns/name" or "addr ...": owner is the struct slice */
 };

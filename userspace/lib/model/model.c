@@ -64,6 +64,16 @@ static void pods_mark_of(struct model *m, const struct index *ix, const char *ke
 	pods_mark_bucket(m, index_find(ix, key));
 }
 
+/* Locality comes from nodes. */
+static void node_mark(struct model *m, const char *node)
+{
+	const struct index_link *l;
+
+	pods_mark_of(m, &m->pods_by_node, node);
+	index_for_each(l, index_find(&m->slices_by_node, node))
+		entity_mark(m, &((struct slice *)l->owner)->e);
+}
+
 /* Take an entity out of the indexes; everything that depended on it is marked. */
 static void entity_unlink(struct model *m, struct entity *e)
 {
@@ -72,7 +82,7 @@ static void entity_unlink(struct model *m, struct entity *e)
 		pods_mark_of(m, &m->pods_by_namespace, e->object->name);
 		break;
 	case ENTITY_NODE:
-		pods_mark_of(m, &m->pods_by_node, e->object->name);
+		node_mark(m, e->object->name);
 		break;
 	case ENTITY_POD:
 		pod_unlink(m, (struct pod *)e);
@@ -102,7 +112,7 @@ static int entity_link(struct model *m, struct entity *e)
 		pods_mark_of(m, &m->pods_by_namespace, e->object->name);
 		return 0;
 	case ENTITY_NODE:
-		pods_mark_of(m, &m->pods_by_node, e->object->name);
+		node_mark(m, e->object->name);
 		return 0;
 	case ENTITY_POD:
 		return pod_link(m, (struct pod *)e);
@@ -309,10 +319,10 @@ size_t model_count(const struct model *m, const char *kind)
 static void indexes_each(struct model *m, void (*fn)(struct index *ix))
 {
 	struct index *const all[] = {
-		&m->pods_by_namespace, &m->pods_by_node,        &m->pods_by_identity,
-		&m->pods_by_addr,      &m->pods_by_label,       &m->services_by_label,
-		&m->policies_by_label, &m->peers_by_label,      &m->peers_wide,
-		&m->slices_by_service, &m->endpoints_by_target,
+		&m->pods_by_namespace, &m->pods_by_node,   &m->pods_by_identity,
+		&m->pods_by_addr,      &m->pods_by_label,  &m->services_by_label,
+		&m->policies_by_label, &m->peers_by_label, &m->peers_wide,
+		&m->slices_by_service, &m->slices_by_node, &m->endpoints_by_target,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
@@ -334,7 +344,7 @@ static int indexes_init(struct model *m)
 	    m->pods_by_identity.buckets && m->pods_by_addr.buckets && m->pods_by_label.buckets &&
 	    m->services_by_label.buckets && m->policies_by_label.buckets &&
 	    m->peers_by_label.buckets && m->peers_wide.buckets && m->slices_by_service.buckets &&
-	    last->buckets)
+	    m->slices_by_node.buckets && last->buckets)
 		return 0;
 	index_done(last);
 	return -ENOMEM;

@@ -4,6 +4,13 @@
  * message points to is in scratch memory or in the objects; NULL means no memory. */
 #include "model/impl.h"
 
+struct Istio__Workload__Extension;
+
+/** pack_extension() - add one of ours (node.proto, types.h) to the `extensions` of a message that
+ * has none. Return: 0; -ENOMEM. */
+int pack_extension(const char *name, const ProtobufCMessage *msg, struct scratch *a,
+		   struct Istio__Workload__Extension ***ret, size_t *ret_count);
+
 /* service.c */
 bool service_is_external(const struct object *o);
 struct service *slice_service(const struct model *m, const struct slice *s);

@@ -3,10 +3,15 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/str.h"
 #include "model/pack.h"
+#include "userspace/lib/xds/node.pb-c.h"
 #include "userspace/lib/xds/workload.pb-c.h"
 
 typedef Istio__Workload__Service service_msg;
+/* Kubernetes' default of sessionAffinityConfig.clientIP.timeoutSeconds */
+#define AFFINITY_SECONDS 10800
+
 typedef Istio__Workload__LoadBalancing load_balancing_msg;
 
 static bool has_addr(const service_msg *msg, const uint8_t *bytes, size_t n)
@@ -130,6 +135,44 @@ static int set_load_balancing(service_msg *msg, const struct object *o, struct s
 	return 0;
 }
 
+int pack_extension(const char *name, const ProtobufCMessage *msg, struct scratch *a,
+		   Istio__Workload__Extension ***ret, size_t *ret_count)
+{
+	Istio__Workload__Extension *x = scratch_alloc(a, sizeof(*x)),
+				   **list = scratch_alloc(a, sizeof(Istio__Workload__Extension *));
+	Google__Protobuf__Any *any = scratch_alloc(a, sizeof(*any));
+	uint8_t *bytes = scratch_alloc(a, protobuf_c_message_get_packed_size(msg) + 1);
+
+	if (!x || !list || !any || !bytes)
+		return -ENOMEM;
+	istio__workload__extension__init(x);
+	google__protobuf__any__init(any);
+	any->type_url = scratch_format(a, "type.googleapis.com/%s", name);
+	any->value.len = protobuf_c_message_pack(msg, bytes);
+	any->value.data = bytes;
+	x->name = (char *)(uintptr_t)name;
+	x->config = any;
+	list[0] = x;
+	*ret = list;
+	*ret_count = 1;
+	return any->type_url ? 0 : -ENOMEM;
+}
+
+static int set_affinity(service_msg *msg, const struct object *o, struct scratch *a)
+{
+	const char *how = object_string(o, "spec.sessionAffinity");
+	const json_t *seconds =
+		object_value(o, "spec.sessionAffinityConfig.clientIP.timeoutSeconds");
+	Culvert__Node__Service x = CULVERT__NODE__SERVICE__INIT;
+
+	if (!how || !streq(how, "ClientIP"))
+		return 0;
+	x.affinity_seconds =
+		json_is_integer(seconds) ? (uint32_t)json_integer_value(seconds) : AFFINITY_SECONDS;
+	return pack_extension(XDS_EXTENSION_SERVICE, &x.base, a, &msg->extensions,
+			      &msg->n_extensions);
+}
+
 static int service_fill(const struct model *m, const struct service *s, service_msg *msg,
 			struct scratch *a)
 {
@@ -150,6 +193,9 @@ static int service_fill(const struct model *m, const struct service *s, service_
 	if (r < 0)
 		return r;
 	r = set_load_balancing(msg, o, a);
+	if (r < 0)
+		return r;
+	r = set_affinity(msg, o, a);
 	if (r < 0)
 		return r;
 	r = pack_service_ports(o, a, &ports);

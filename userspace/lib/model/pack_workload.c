@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "model/enrol.h"
 #include "model/pack.h"
+#include "userspace/lib/xds/node.pb-c.h"
 #include "userspace/lib/xds/workload.pb-c.h"
 
 typedef Istio__Workload__Workload workload_msg;
@@ -255,6 +256,20 @@ static int set_locality(const struct model *m, const char *node, workload_msg *m
 	return 0;
 }
 
+/* For "<hostname>.<subdomain>" in DNS, as the pods of a StatefulSet have it. */
+static int set_dns_name(const char *hostname, const char *subdomain, workload_msg *msg,
+			struct scratch *a)
+{
+	Culvert__Node__Workload x = CULVERT__NODE__WORKLOAD__INIT;
+
+	if (!hostname || !*hostname || !subdomain || !*subdomain)
+		return 0;
+	x.hostname = (char *)(uintptr_t)hostname;
+	x.subdomain = (char *)(uintptr_t)subdomain;
+	return pack_extension(XDS_EXTENSION_WORKLOAD, &x.base, a, &msg->extensions,
+			      &msg->n_extensions);
+}
+
 static bool is_enrolled(const struct model *m, const struct object *pod)
 {
 	const struct entity *ns = entity_find(m, ENTITY_NAMESPACE, "", pod->namespace_);
@@ -295,6 +310,10 @@ static int pod_fill(const struct model *m, const struct pod *p, workload_msg *ms
 	workload_owner(o, msg, a);
 	canonical_names(o, msg);
 	r = set_locality(m, node, msg, a);
+	if (r < 0)
+		return r;
+	r = set_dns_name(object_string(o, "spec.hostname"), object_string(o, "spec.subdomain"), msg,
+			 a);
 	if (r < 0)
 		return r;
 	r = add_addresses(msg, p->addrs, p->addrs_count, a);
@@ -338,6 +357,31 @@ int pod_flush(struct model *m, struct pod *p)
 	return r < 0 ? r : output_set(m, XDS_ADDRESS, msg->uid, packed);
 }
 
+/* What a slice says of one endpoint besides its addresses. */
+static int endpoint_place(const struct model *m, const struct slice *s, const struct endpoint *e,
+			  workload_msg *msg, struct scratch *a)
+{
+	const json_t *one = json_array_get(object_value(s->e.object, "endpoints"), e->position);
+	const char *node = json_string_value(json_object_get(one, "nodeName"));
+	const char *zone = json_string_value(json_object_get(one, "zone"));
+	int r;
+
+	if (node)
+		msg->node = (char *)(uintptr_t)node;
+	r = set_locality(m, node, msg, a);
+	if (r < 0)
+		return r;
+	if (zone && !msg->locality) {
+		msg->locality = scratch_alloc(a, sizeof(*msg->locality));
+		if (!msg->locality)
+			return -ENOMEM;
+		istio__workload__locality__init(msg->locality);
+		msg->locality->zone = (char *)(uintptr_t)zone;
+	}
+	return set_dns_name(json_string_value(json_object_get(one, "hostname")),
+			    object_label(s->e.object, SERVICE_NAME_LABEL), msg, a);
+}
+
 const ProtobufCMessage *pack_endpoint(const struct model *m, const struct slice *s,
 				      const struct endpoint *e, const char *uid, struct scratch *a)
 {
@@ -356,7 +400,7 @@ const ProtobufCMessage *pack_endpoint(const struct model *m, const struct slice 
 	/* No pod answers for this address: it is nobody's identity and no policy's subject. */
 	g.msg->network_mode = ISTIO__WORKLOAD__NETWORK_MODE__HOST_NETWORK;
 	g.msg->workload_type = ISTIO__WORKLOAD__WORKLOAD_TYPE__POD;
-	if (add_addresses(g.msg, &e->addr, 1, a) < 0 ||
+	if (add_addresses(g.msg, &e->addr, 1, a) < 0 || endpoint_place(m, s, e, g.msg, a) < 0 ||
 	    pack_slice_ports(service->e.object, s->e.object, a, &ports) < 0 ||
 	    services_add(&g, service, &ports) < 0)
 		return NULL;

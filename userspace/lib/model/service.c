@@ -218,6 +218,7 @@ void slice_unlink(struct model *m, struct slice *s)
 	for (size_t i = 0; i < s->endpoints_count; i++) {
 		endpoint_pods_mark(m, s, &s->endpoints[i]);
 		index_del(&m->endpoints_by_target, &s->endpoints[i].link);
+		index_del(&m->slices_by_node, &s->endpoints[i].in_node);
 	}
 	index_del(&m->slices_by_service, &s->in_service);
 	slice_service_mark(m, s, 0);
@@ -225,6 +226,21 @@ void slice_unlink(struct model *m, struct slice *s)
 	free(s->endpoints);
 	s->endpoints = NULL;
 	s->endpoints_count = 0;
+}
+
+static int endpoint_link(struct model *m, struct slice *s, struct endpoint *e)
+{
+	const json_t *one = json_array_get(object_value(s->e.object, "endpoints"), e->position);
+	const char *node = json_string_value(json_object_get(one, "nodeName"));
+	char key[MODEL_KEY_MAX];
+	int r;
+
+	endpoint_target_key(s, e, key);
+	r = index_add(&m->endpoints_by_target, key, s, &e->link);
+	if (r < 0)
+		return r;
+	endpoint_pods_mark(m, s, e);
+	return e->is_pod || !node ? 0 : index_add(&m->slices_by_node, node, s, &e->in_node);
 }
 
 int slice_link(struct model *m, struct slice *s)
@@ -243,11 +259,9 @@ int slice_link(struct model *m, struct slice *s)
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < s->endpoints_count; i++) {
-		endpoint_target_key(s, &s->endpoints[i], key);
-		r = index_add(&m->endpoints_by_target, key, s, &s->endpoints[i].link);
+		r = endpoint_link(m, s, &s->endpoints[i]);
 		if (r < 0)
 			return r;
-		endpoint_pods_mark(m, s, &s->endpoints[i]);
 	}
 	slice_service_mark(m, s, 1);
 	return 0;

@@ -65,6 +65,15 @@ static const struct schema distribution = {.type = SCHEMA_STRING, .words = distr
 static const char *const affinities[] = {"None", "ClientIP", NULL};
 static const struct schema affinity = {.type = SCHEMA_STRING, .words = affinities};
 
+static const struct schema affinity_seconds = {.type = SCHEMA_INT, .min = 1, .max = 86400};
+static const struct schema_field client_ip_fields[] = {FIELD("timeoutSeconds", &affinity_seconds),
+						       FIELDS_END};
+static const struct schema client_ip = {.type = SCHEMA_OBJECT, .fields = client_ip_fields};
+static const struct schema_field affinity_config_fields[] = {FIELD("clientIP", &client_ip),
+							     FIELDS_END};
+static const struct schema affinity_config = {.type = SCHEMA_OBJECT,
+					      .fields = affinity_config_fields};
+
 static const struct schema_field service_spec_fields[] = {
 	FIELD("type", &type),
 	FIELD("selector", &schema_labels),
@@ -80,7 +89,7 @@ static const struct schema_field service_spec_fields[] = {
 	FIELD("trafficDistribution", &distribution),
 	FIELD("publishNotReadyAddresses", &schema_bool),
 	FIELD("sessionAffinity", &affinity),
-	FIELD("sessionAffinityConfig", &map_any),
+	FIELD("sessionAffinityConfig", &affinity_config),
 	FIELD("healthCheckNodePort", &integer),
 	FIELD("loadBalancerIP", &schema_string),
 	FIELD("loadBalancerClass", &schema_string),

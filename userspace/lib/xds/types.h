@@ -11,6 +11,10 @@ enum xds_type {
 	XDS_TYPE_INVALID = -1,
 };
 
+/* What Istio's types cannot carry, in their `extensions` (node.proto). */
+#define XDS_EXTENSION_SERVICE  "culvert.node.Service"
+#define XDS_EXTENSION_WORKLOAD "culvert.node.Workload"
+
 /** xds_type_url() - "type.googleapis.com/istio.workload.Address" and kin; static string. */
 const char *xds_type_url(enum xds_type type);
 /** xds_type_from_url() - Return: the type; XDS_TYPE_INVALID when unknown. */

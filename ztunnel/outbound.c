@@ -30,7 +30,9 @@
 #define REFUSED_RETRY_FOR_US (2 * 1000000ULL)
 #define REFUSED_RETRY_US     (50 * 1000ULL)
 #define RETRIES_MAX          64
-#define TEXT_MAX             160
+/* Endpoints of one service that may fail a connection before it is given up. */
+#define AVOID_MAX 4
+#define TEXT_MAX  160
 
 struct outbound {
 	struct conn conn;
@@ -42,6 +44,11 @@ struct outbound {
 	struct cv_sockaddr plain_dial;
 	uint64_t started_us;
 	uint32_t retries;
+	struct cv_sockaddr avoid[AVOID_MAX]; /* endpoints that failed it */
+	size_t avoid_count;
+	struct cv_sockaddr endpoint; /* being tried, if has_endpoint */
+	bool has_endpoint;
+	bool has_others;
 	bool is_waiting_retry;
 	bool is_answered;
 };
@@ -77,6 +84,33 @@ static void cut(struct conn *c, enum conn_flags flags, const char *error)
 
 static const struct conn_ops conn_ops = {.cut = cut};
 
+static void retry_after(struct outbound *o, uint64_t delay_us)
+{
+	o->is_waiting_retry = true;
+	(void)loop_timer_set(o->conn.worker->loop, &o->conn.timer, delay_us);
+}
+
+/* try_next() - this endpoint failed before the application's bytes went anywhere: another one of
+ * the service, at once. Return: false when there is none to try. */
+static bool try_next(struct outbound *o)
+{
+	const struct resolve_choice choice = {.avoid = o->avoid, .avoid_count = o->avoid_count + 1};
+	struct state *s = o->conn.worker->state;
+	struct upstream u;
+
+	if (!o->has_endpoint || !o->has_others || o->avoid_count == AVOID_MAX ||
+	    o->conn.bytes_to_server || o->relay.is_app_eof)
+		return false;
+	o->avoid[o->avoid_count] = o->endpoint;
+	resolve_outbound_again(s, state_workload_by_uid(s, o->conn.pod->uid), &o->conn.original_dst,
+			       &choice, &u);
+	if (!u.is_chosen)
+		return false;
+	o->avoid_count++;
+	retry_after(o, 1);
+	return true;
+}
+
 /* Plain TCP. */
 
 static void on_splice_bytes(struct splice *s, uint64_t forward, uint64_t back)
@@ -104,7 +138,9 @@ static void on_plain_event(struct loop_fd *w, uint32_t events)
 		(void)getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &error, &len);
 	loop_del(w);
 	if (error != 0) {
-		fail(o, CONN_CONNECT, strerror(error));
+		o->plain_fd = close_fd(o->plain_fd);
+		if (!try_next(o))
+			fail(o, CONN_CONNECT, strerror(error));
 		return;
 	}
 	loop_timer_del(&o->conn.timer);
@@ -148,7 +184,9 @@ static void on_plain_socket(struct dial_wait *wait, int fd)
 		o->plain_fd = fd;
 		r = plain_connect(o, fd);
 	}
-	if (r < 0)
+	if (r < 0 && fd >= 0)
+		o->plain_fd = close_fd(o->plain_fd);
+	if (r < 0 && !(fd >= 0 && try_next(o)))
 		fail(o, CONN_CONNECT, strerror(-r));
 }
 
@@ -176,12 +214,6 @@ static void start_plain(struct outbound *o, const struct upstream *u)
 static void on_relay_bytes(struct relay *r, uint64_t to_stream, uint64_t to_app)
 {
 	conn_count_bytes(&of_relay(r)->conn, to_stream, to_app);
-}
-
-static void retry_after(struct outbound *o, uint64_t delay_us)
-{
-	o->is_waiting_retry = true;
-	(void)loop_timer_set(o->conn.worker->loop, &o->conn.timer, delay_us);
 }
 
 static bool may_retry(const struct outbound *o)
@@ -216,14 +248,26 @@ static void on_relay_response(struct relay *r, const struct hbone_head *head)
 		o->is_answered = true;
 		loop_timer_del(&o->conn.timer);
 		conn_opened(&o->conn);
+		relay_let_go(r);
+		return;
+	}
+	/* its application refused, or it is about to leave; a policy's no is an answer */
+	if (head->status == 503 && try_next(o)) {
+		hbone_stream_reset(&r->stream, HBONE_CANCEL);
 		return;
 	}
 	(void)snprintf(text, sizeof(text), "http status: %d", head->status);
 	fail(o, head->status == 401 ? CONN_DENY : CONN_CONNECT, text);
 }
 
+static bool on_relay_unanswered(struct relay *r)
+{
+	return try_next(of_relay(r));
+}
+
 static const struct relay_ops relay_ops = {
 	.on_response = on_relay_response,
+	.on_unanswered = on_relay_unanswered,
 	.on_bytes = on_relay_bytes,
 	.on_done = on_relay_done,
 };
@@ -263,6 +307,7 @@ static void open_stream(struct outbound *o, struct hbone_session *s)
 	};
 
 	format_head(o, &text);
+	o->relay.is_held = o->has_endpoint && o->has_others;
 	if (hbone_stream_open(s, &o->relay.stream, &relay_stream_ops, &c) < 0)
 		fail(o, CONN_CONNECT, "no stream to be had");
 }
@@ -292,7 +337,10 @@ static void no_tunnel(struct outbound *o, enum hbone_stage stage, int error, con
 		retry_after(o, 1);
 		return;
 	}
+	if (stage != HBONE_STAGE_TLS && try_next(o))
+		return;
 	if (is_starting(stage, error) && may_retry(o)) {
+		o->avoid_count = 0;
 		retry_after(o, REFUSED_RETRY_US);
 		return;
 	}
@@ -365,9 +413,19 @@ static void resolve(struct outbound *o)
 	struct worker *w = o->conn.worker;
 	const struct workload *src = state_workload_by_uid(w->state, o->conn.pod->uid);
 	const struct tls_identity *identity = NULL;
+	const struct resolve_choice choice = {
+		.random = (uint32_t)worker_random(w),
+		.avoid = o->avoid,
+		.avoid_count = o->avoid_count,
+	};
 	struct upstream u;
 
-	resolve_outbound(w->state, src, &o->conn.original_dst, (uint32_t)worker_random(w), &u);
+	resolve_outbound_again(w->state, src, &o->conn.original_dst, &choice, &u);
+	o->endpoint = u.endpoint;
+	o->has_endpoint = u.is_chosen;
+	o->has_others = u.has_others;
+	o->conn.is_mtls = false;
+	o->conn.has_hbone = false;
 	o->conn.src_identity = NULL;
 	o->conn.dst_identity = NULL;
 	conn_set_src(&o->conn, src);

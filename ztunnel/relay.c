@@ -182,7 +182,7 @@ static ssize_t on_stream_read(struct hbone_stream *st, uint8_t *p, size_t n)
 	struct relay *r = container_of(st, struct relay, stream);
 	ssize_t k;
 
-	if (!r->is_readable || !r->is_connected)
+	if (!r->is_readable || !r->is_connected || r->is_held)
 		return -EAGAIN;
 	k = recv(r->app.fd, p, n, MSG_DONTWAIT);
 	if (k > 0) {
@@ -219,6 +219,8 @@ static void on_stream_close(struct hbone_stream *st, uint32_t code)
 {
 	struct relay *r = container_of(st, struct relay, stream);
 
+	if (r->is_held && !r->is_app_broken && r->ops->on_unanswered && r->ops->on_unanswered(r))
+		return;
 	/* Told to stop sending after a whole answer is a good end as well. */
 	if (code == HBONE_NO_ERROR || (code == HBONE_CANCEL && r->is_stream_eof)) {
 		r->is_stream_over = true;
@@ -303,4 +305,12 @@ void relay_connected(struct relay *r)
 	r->app.on_event = relay_on_event;
 	flush_pending(r);
 	shut_when_drained(r);
+}
+
+void relay_let_go(struct relay *r)
+{
+	if (!r->is_held)
+		return;
+	r->is_held = false;
+	hbone_stream_resume(&r->stream);
 }

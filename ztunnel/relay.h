@@ -19,6 +19,9 @@ struct relay;
 struct relay_ops {
 	/* The CONNECT's answer (client side only). May reset the relay. */
 	void (*on_response)(struct relay *r, const struct hbone_head *head);
+	/* The stream ended while is_held: nothing is lost. True: another will be opened; the socket
+	 * stays. May be NULL. */
+	bool (*on_unanswered)(struct relay *r);
 	/* Bytes have moved: to_stream from the application, or to_app. */
 	void (*on_bytes)(struct relay *r, uint64_t to_stream, uint64_t to_app);
 	/* It is over and the socket is closed; the last callback, @r may be freed. @error: 0 both
@@ -36,6 +39,7 @@ struct relay {
 	struct buf pending; /* for the application */
 	const struct relay_ops *ops;
 	bool is_connected; /* the application's socket may be written to */
+	bool is_held;      /* the application's bytes wait: relay_let_go() */
 	bool is_readable;
 	bool is_writable;
 	bool is_hup;         /* the kernel saw FIN or an error: read until the end */
@@ -57,6 +61,9 @@ _must_check_ int relay_watch(struct relay *r, int fd, bool is_connected,
 void relay_on_event(struct loop_fd *w, uint32_t events);
 /** relay_connected() - the socket is connected: deliver what has come meanwhile. */
 void relay_connected(struct relay *r);
+/** relay_let_go() - the CONNECT was answered: what the application has said may go. Only after
+ * is_held was set before the stream was opened. */
+void relay_let_go(struct relay *r);
 /** relay_stream_ops - for hbone_stream_open() and hbone_stream_bind() of r->stream. */
 extern const struct hbone_stream_ops relay_stream_ops;
 /** relay_reset() - RST both ways, close, on_done is not called. Harmless when done. */

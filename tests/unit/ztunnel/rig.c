@@ -28,14 +28,43 @@ static void make_identities(struct rig *f)
 	certs_root_free(root);
 }
 
+static void make_services(struct state_builder *b)
+{
+	mesh_put_service(b, &(struct mesh_service){.name = "web",
+						   .vips = {SERVICE_ADDR},
+						   .ports = {80, APP_PORT}});
+	mesh_put_workload(b, &(struct mesh_workload){.name = "refusing",
+						     .account = "server",
+						     .addrs = {REFUSING_ADDR},
+						     .services = {SERVICE_KEY}});
+	mesh_put_service(b, &(struct mesh_service){.name = "plain",
+						   .vips = {PLAIN_SERVICE_ADDR},
+						   .ports = {80, APP_PORT}});
+	mesh_put_workload(b, &(struct mesh_workload){.name = "closed",
+						     .addrs = {REFUSING_ADDR},
+						     .services = {PLAIN_SERVICE_KEY},
+						     .is_host_network = true,
+						     .is_tcp = true});
+	mesh_put_workload(b, &(struct mesh_workload){.name = "outside",
+						     .addrs = {OUTSIDE_ADDR},
+						     .services = {PLAIN_SERVICE_KEY},
+						     .is_host_network = true,
+						     .is_tcp = true});
+}
+
 /* The snapshot. @deny: a policy that denies the client at the server. */
 static struct state *make_state(struct rig *f, bool has_certs, bool deny, bool has_server)
 {
 	const struct mesh_workload client = {
-		.name = "client", .account = "client", .addrs = {CLIENT_ADDR}};
+		.name = "client",
+		.account = "client",
+		.addrs = {CLIENT_ADDR},
+		.services = {SERVICE_KEY},
+	};
 	const struct mesh_workload server = {.name = "server",
 					     .account = "server",
 					     .addrs = {SERVER_ADDR},
+					     .services = {SERVICE_KEY},
 					     .policies = {deny ? "demo/deny" : NULL}};
 	struct state_builder *b = NULL;
 	struct state *s;
@@ -44,6 +73,7 @@ static struct state *make_state(struct rig *f, bool has_certs, bool deny, bool h
 	mesh_put_workload(b, &client);
 	if (has_server)
 		mesh_put_workload(b, &server);
+	make_services(b);
 	if (deny) {
 		Istio__Security__Authorization m = ISTIO__SECURITY__AUTHORIZATION__INIT;
 		Istio__Security__Rule rule = ISTIO__SECURITY__RULE__INIT, *rules[] = {&rule};

@@ -12,8 +12,16 @@
 #define SERVER_ADDR  "10.99.2.1"
 #define OUTSIDE_ADDR "10.99.3.1" /* no workload */
 #define APP_PORT     8080
-#define WAIT_MS      10000
-#define WORKERS      2
+/* A service of three: one that refuses 15008, the client's pod, where no application listens, and
+ * the server. */
+#define SERVICE_ADDR "10.96.0.1"
+#define SERVICE_KEY  "demo/web.demo.svc.cluster.local"
+/* The same without a mesh: a port where nobody listens, and OUTSIDE_ADDR. */
+#define PLAIN_SERVICE_ADDR "10.96.0.2"
+#define PLAIN_SERVICE_KEY  "demo/plain.demo.svc.cluster.local"
+#define REFUSING_ADDR      "127.0.0.9"
+#define WAIT_MS            10000
+#define WORKERS            2
 
 struct pod;
 struct tls_identity;

@@ -263,6 +263,54 @@ TEST(closed_port_is_refused)
 	app_expect_refused(f, app_dial(f, SERVER_ADDR ":8081"), WAIT_MS);
 }
 
+/* Whatever is chosen first, the bytes that the client sent at once arrive once. */
+TEST(next_endpoint_is_tried_when_one_refuses)
+{
+	struct rig *f = *cmocka_state;
+
+	for (int i = 0; i < 24; i++) {
+		struct pair p = {.client = app_dial(f, SERVICE_ADDR ":80")};
+
+		app_say(p.client, "first words");
+		p.server = app_accept(f, WAIT_MS);
+		assert_true(p.server >= 0);
+		app_expect(p.server, "first words");
+		app_say(p.server, "heard");
+		app_expect(p.client, "heard");
+		(void)shutdown(p.client, SHUT_WR);
+		assert_int_equal(app_read_end(p.server), 0);
+		app_pair_close(&p);
+	}
+}
+
+TEST(next_plain_endpoint_is_tried_when_one_refuses)
+{
+	struct rig *f = *cmocka_state;
+	int outside = rig_listen(OUTSIDE_ADDR, APP_PORT);
+
+	(void)close_fd(f->app);
+	f->app = outside;
+	for (int i = 0; i < 12; i++) {
+		struct pair p = {.client = app_dial(f, PLAIN_SERVICE_ADDR ":80")};
+
+		p.server = app_accept(f, WAIT_MS);
+		assert_true(p.server >= 0);
+		app_say(p.client, "plain");
+		app_expect(p.server, "plain");
+		app_pair_close(&p);
+	}
+}
+
+TEST(all_endpoints_refusing_is_refused)
+{
+	struct rig *f = *cmocka_state;
+
+	app_expect_refused(f, app_dial(f, PLAIN_SERVICE_ADDR ":80"), WAIT_MS);
+	f->app = close_fd(f->app);
+	app_expect_refused(f, app_dial(f, SERVICE_ADDR ":80"), WAIT_MS);
+	f->app = rig_listen(SERVER_ADDR, APP_PORT);
+}
+
 TEST(ztunnel_itself_is_no_destination)
 {
 	struct rig *f = *cmocka_state;
@@ -464,6 +512,9 @@ int main(void)
 		T(slow_reader_holds_the_sender_and_nobody_else),
 		T(many_connections_at_once),
 		T(closed_port_is_refused),
+		T(next_endpoint_is_tried_when_one_refuses),
+		T(next_plain_endpoint_is_tried_when_one_refuses),
+		T(all_endpoints_refusing_is_refused),
 		T(ztunnel_itself_is_no_destination),
 		T(policy_denies_and_cuts),
 		T(waits_for_its_certificate),

@@ -16,6 +16,7 @@
 struct resource {
 	bool is_service;
 	bool is_hbone; /* workload */
+	bool is_ours;  /* service: a ServiceEntry, which nobody but ztunnel balances */
 	char label[CV_NAME_LEN];
 	struct cv_addr *addrs;
 	size_t addr_count;
@@ -119,6 +120,9 @@ static int service_ports(const Istio__Workload__Service *s, struct resource *r)
 static int service_read(const Istio__Workload__Service *s, struct resource *r)
 {
 	r->is_service = true;
+	r->is_ours = !s->canonical && !(s->load_balancing &&
+					s->load_balancing->mode ==
+						ISTIO__WORKLOAD__LOAD_BALANCING__MODE__PASSTHROUGH);
 	label_set(r, s->namespace_, s->name);
 	r->addrs = calloc(s->n_addresses + 1, sizeof(*r->addrs));
 	if (!r->addrs)
@@ -238,7 +242,7 @@ static void hbone_count_change(struct dests *d, const char *service, int by)
 		(void)map_del_str(d->hbone_count, service);
 	else if (map_put_str(d->hbone_count, service, (void *)new) < 0)
 		return;
-	if (s && s->is_service && (old == 0) != (new == 0))
+	if (s && s->is_service && !s->is_ours && (old == 0) != (new == 0))
 		service_show(d, s, new > 0);
 }
 
@@ -265,7 +269,7 @@ static void workload_hide(struct dests *d, const struct resource *r)
 
 static void resource_show(struct dests *d, const char *name, const struct resource *r)
 {
-	if (r->is_service && hbone_count(d, name) > 0)
+	if (r->is_service && (r->is_ours || hbone_count(d, name) > 0))
 		service_show(d, r, true);
 	else if (!r->is_service && r->is_hbone)
 		workload_show(d, r);
@@ -273,7 +277,7 @@ static void resource_show(struct dests *d, const char *name, const struct resour
 
 static void resource_hide(struct dests *d, const char *name, const struct resource *r)
 {
-	if (r->is_service && hbone_count(d, name) > 0)
+	if (r->is_service && (r->is_ours || hbone_count(d, name) > 0))
 		service_show(d, r, false);
 	else if (!r->is_service && r->is_hbone)
 		workload_hide(d, r);

@@ -86,9 +86,10 @@ static int put_workload(struct dests *d, const char *name, const char *ip, bool 
 	return put(d, name, &a);
 }
 
-static int put_service(struct dests *d, const char *name, const char *vip, uint32_t port)
+static int put_service_of(struct dests *d, const char *name, const char *vip, uint32_t port,
+			  Istio__Workload__Service *like)
 {
-	Istio__Workload__Service s = ISTIO__WORKLOAD__SERVICE__INIT;
+	Istio__Workload__Service s = *like;
 	Istio__Workload__Address a = ISTIO__WORKLOAD__ADDRESS__INIT;
 	Istio__Workload__NetworkAddress na = ISTIO__WORKLOAD__NETWORK_ADDRESS__INIT, *nas = &na;
 	Istio__Workload__Port p = ISTIO__WORKLOAD__PORT__INIT, *ports = &p;
@@ -107,6 +108,14 @@ static int put_service(struct dests *d, const char *name, const char *vip, uint3
 	a.type_case = ISTIO__WORKLOAD__ADDRESS__TYPE_SERVICE;
 	a.service = &s;
 	return put(d, name, &a);
+}
+
+static int put_service(struct dests *d, const char *name, const char *vip, uint32_t port)
+{
+	Istio__Workload__Service s = ISTIO__WORKLOAD__SERVICE__INIT;
+
+	s.canonical = true;
+	return put_service_of(d, name, vip, port, &s);
 }
 
 static int setup(void **state)
@@ -185,6 +194,27 @@ static void a_service_needs_one_endpoint_in_the_mesh(void **state)
 	assert_calls("-w10.0.0.1:0 -s10.96.0.1:80 ");
 }
 
+/* A ServiceEntry's address exists in the mesh alone: kube-proxy does not know it. */
+static void a_service_entry_is_always_ours_unless_it_passes_through(void **state)
+{
+	struct dests *d = *state;
+	Istio__Workload__Service s = ISTIO__WORKLOAD__SERVICE__INIT;
+	Istio__Workload__LoadBalancing lb = ISTIO__WORKLOAD__LOAD_BALANCING__INIT;
+
+	assert_int_equal(put_service_of(d, "demo/api", "240.240.0.1", 443, &s), 0);
+	assert_calls("+s240.240.0.1:443=demo/web ");
+	assert_int_equal(put_workload(d, "a", "10.0.0.1", true, "demo/api"), 0);
+	assert_calls("+w10.0.0.1:0=demo/a ");
+	dests_remove(d, "a");
+	assert_calls("-w10.0.0.1:0 ");
+	lb.mode = ISTIO__WORKLOAD__LOAD_BALANCING__MODE__PASSTHROUGH;
+	s.load_balancing = &lb;
+	assert_int_equal(put_service_of(d, "demo/api", "240.240.0.1", 443, &s), 0);
+	assert_calls("-s240.240.0.1:443 ");
+	dests_remove(d, "demo/api");
+	assert_calls("");
+}
+
 static void endpoints_may_come_before_their_service(void **state)
 {
 	struct dests *d = *state;
@@ -235,6 +265,8 @@ int main(void)
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(a_service_needs_one_endpoint_in_the_mesh, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(
+			a_service_entry_is_always_ours_unless_it_passes_through, setup, teardown),
 		cmocka_unit_test_setup_teardown(endpoints_may_come_before_their_service, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(what_is_wrong_leaves_the_old_one_in_force, setup,

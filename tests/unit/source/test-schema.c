@@ -53,7 +53,20 @@ static const char *check_text(const char *yaml, struct findings *f)
 #define PEER        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: x}\n"
 #define POLICY      "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: x}\n"
 
+#define ENTRY "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: x}\nspec:\n"
+#define WORKLOAD                                                                                   \
+	"apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: x}\nspec: "
+
 static const char *const good[] = {
+	SERVICE "spec: {ports: [{port: 80}], sessionAffinity: ClientIP, sessionAffinityConfig: "
+		"{clientIP: {timeoutSeconds: 86400}}}\n",
+	ENTRY "  hosts: [api.example.com]\n",
+	ENTRY "  hosts: ['*.example.com', a.b]\n  addresses: [10.0.0.1, 'fd00::/8']\n"
+	      "  ports: [{number: 80, name: http, protocol: http}]\n  location: MESH_INTERNAL\n"
+	      "  resolution: STATIC\n  endpoints: [{address: 10.0.0.1, ports: {http: 8080}, "
+	      "weight: 5}]\n  exportTo: ['.']\n",
+	ENTRY "  hosts: [a.b]\n  resolution: DNS\n  endpoints: [{address: c.d}]\n",
+	WORKLOAD "{address: 10.0.0.1, labels: {a: b}, serviceAccount: s}\n",
 	META("Namespace"),
 	META("Namespace") "spec: {finalizers: [kubernetes]}\nstatus: {phase: Active}\n",
 	META("ServiceAccount") "automountServiceAccountToken: false\n",
@@ -102,6 +115,41 @@ static void what_is_right_passes(void **state)
 static const struct {
 	const char *yaml, *field, *message;
 } bad[] = {
+	{SERVICE "spec: {ports: [{port: 80}], sessionAffinityConfig: {clientIP: {timeoutSeconds: "
+		 "0}}}\n",
+	 "spec.sessionAffinityConfig.clientIP.timeoutSeconds", "from 1 to 86400"},
+	{ENTRY "  resolution: STATIC\n", "spec.hosts", "required"},
+	{ENTRY "  hosts: []\n", "spec.hosts", "at least one"},
+	{ENTRY "  hosts: ['*']\n", "spec.hosts[0]", "expected a DNS name"},
+	{ENTRY "  hosts: [A.b]\n", "spec.hosts[0]", "expected a DNS name"},
+	{ENTRY "  hosts: [a.b]\n  host: x\n", "spec.host", "unknown field"},
+	{ENTRY "  hosts: [a.b]\n  addresses: [10.0.0.0/33]\n", "spec.addresses[0]",
+	 "expected an IP address or CIDR"},
+	{ENTRY "  hosts: [a.b]\n  ports: [{number: 0, name: a}]\n", "spec.ports[0].number",
+	 "from 1 to 65535"},
+	{ENTRY "  hosts: [a.b]\n  ports: [{number: 1}]\n", "spec.ports[0].name", "required"},
+	{ENTRY "  hosts: [a.b]\n  ports: [{number: 1, name: a, protocol: FTP}]\n",
+	 "spec.ports[0].protocol", "expected one of HTTP"},
+	{ENTRY "  hosts: [a.b]\n  ports: [{number: 1, name: a}, {number: 1, name: b}]\n",
+	 "spec.ports[1]", "the same number or name as ports[0]"},
+	{ENTRY "  hosts: [a.b]\n  resolution: static\n", "spec.resolution", "expected one of NONE"},
+	{ENTRY "  hosts: ['*.b']\n  resolution: DNS\n", "spec.hosts", "cannot be resolved"},
+	{ENTRY "  hosts: [a.b]\n  endpoints: [{address: 10.0.0.1}]\n", "spec.endpoints",
+	 "not with resolution NONE"},
+	{ENTRY "  hosts: [a.b]\n  resolution: STATIC\n  endpoints: [{address: c.d}]\n",
+	 "spec.endpoints[0].address", "expected an IP address with resolution STATIC"},
+	{ENTRY "  hosts: [a.b]\n  resolution: STATIC\n  endpoints: [{weight: 1}]\n",
+	 "spec.endpoints[0].address", "required"},
+	{ENTRY "  hosts: [a.b]\n  resolution: STATIC\n  endpoints: [{address: 'unix:/x'}]\n",
+	 "spec.endpoints[0].address", "UNIX socket"},
+	{ENTRY "  hosts: [a.b]\n  resolution: STATIC\n  endpoints: [{address: 10.0.0.1, ports: {x: "
+	       "1}}]\n",
+	 "spec.endpoints[0].ports.x", "no port of the ServiceEntry"},
+	{ENTRY "  hosts: [a.b]\n  resolution: STATIC\n  workloadSelector: {labels: {a: b}}\n  "
+	       "endpoints: [{address: 10.0.0.1}]\n",
+	 "spec.endpoints", "not together with workloadSelector"},
+	{WORKLOAD "{labels: {a: b}}\n", "spec.address", "required"},
+	{WORKLOAD "{address: A_B}\n", "spec.address", "expected an IP address or a DNS name"},
 	{"apiVersion: v2\nkind: Pod\nmetadata: {name: x}\n", "apiVersion",
 	 "expected \"v1\" for kind Pod"},
 	{"kind: Pod\nmetadata: {name: x}\n", "apiVersion", "expected \"v1\""},

@@ -14,6 +14,7 @@
 #include "model/scratch.h"
 #include "model/index.h"
 #include "model/model.h"
+#include "model/vip.h"
 #include "net/addr.h"
 
 #define MODEL_KEY_MAX      1024
@@ -30,7 +31,9 @@ enum entity_kind {
 	ENTITY_SLICE,  /* EndpointSlice */
 	ENTITY_PEER,   /* PeerAuthentication */
 	ENTITY_POLICY, /* AuthorizationPolicy */
-	ENTITY_OTHER,  /* only counted */
+	ENTITY_SERVICE_ENTRY,
+	ENTITY_WORKLOAD_ENTRY,
+	ENTITY_OTHER, /* only counted */
 	ENTITY_KIND_MAX,
 };
 
@@ -81,6 +84,28 @@ struct slice {
 	struct endpoint *endpoints; /* owned */
 	size_t endpoints_count;
 	struct list outputs; /* names of the workloads that it gave, struct slice_output */
+};
+
+/** struct entry_host - one of spec.hosts. */
+struct entry_host {
+	struct index_link link;
+	bool has_vip;
+};
+
+struct service_entry {
+	struct entity e;
+	struct index_link in_selector;
+	struct entry_host *hosts; /* owned */
+	size_t hosts_count;
+	struct index_link *targets; /* owned; addresses of its endpoints */
+	size_t targets_count;
+	struct list outputs; /* names of what it gave, struct slice_output */
+};
+
+struct workload_entry {
+	struct entity e;
+	struct index_link in_namespace, in_addr;
+	json_t *labels; /* owned: of metadata and spec */
 };
 
 struct peer {
@@ -137,6 +162,12 @@ struct model {
 	struct index peers_wide;        /* "ns": without selector; "ns\n": with */
 	struct index slices_by_service; /* "ns/service" */
 	struct index slices_by_node;    /* "node", of endpoints that are no pods */
+	struct index entries_by_host;   /* "ns/host" of ServiceEntries */
+	struct index entries_by_label;  /* as services_by_label, by workloadSelector */
+	struct index entries_by_addr;   /* "addr ..." of their endpoints and of
+					   WorkloadEntries: owner is a struct entity */
+	struct index workload_entries;  /* "ns" */
+	struct vip_pool vips;
 	struct index
 		endpoints_by_target; /* "pod ns/name" or "addr ...": owner is the struct slice */
 };
@@ -191,6 +222,12 @@ _must_check_ int service_flush(struct model *m, struct service *s);
 void slice_unlink(struct model *m, struct slice *s);
 _must_check_ int slice_link(struct model *m, struct slice *s);
 _must_check_ int slice_flush(struct model *m, struct slice *s);
+void service_entry_unlink(struct model *m, struct service_entry *s);
+_must_check_ int service_entry_link(struct model *m, struct service_entry *s);
+_must_check_ int service_entry_flush(struct model *m, struct service_entry *s);
+void workload_entry_unlink(struct model *m, struct workload_entry *w);
+_must_check_ int workload_entry_link(struct model *m, struct workload_entry *w);
+_must_check_ int workload_entry_flush(struct model *m, struct workload_entry *w);
 void peer_unlink(struct model *m, struct peer *p);
 _must_check_ int peer_link(struct model *m, struct peer *p);
 _must_check_ int peer_flush(struct model *m, struct peer *p);
@@ -203,4 +240,8 @@ const char *pod_service_account(const struct object *pod);
 bool pod_is_ready(const struct object *pod);
 void pods_mark_bucket(struct model *m, const struct index_bucket *b);
 void addr_key(char buf[MODEL_KEY_MAX], const struct cv_addr *a);
+/* A host of namespace @ns, or an address ("addr ..."), has changed hands. */
+void service_entry_mark(struct model *m, struct service_entry *s);
+void service_entry_mark_host(struct model *m, const char *ns, const char *host);
+void service_entries_mark_addr(struct model *m, const char *key);
 _must_check_ int static_strict_flush(struct model *m);

@@ -19,13 +19,21 @@ static const char *const kind_names[] = {
 	[ENTITY_SLICE] = "EndpointSlice",
 	[ENTITY_PEER] = "PeerAuthentication",
 	[ENTITY_POLICY] = "AuthorizationPolicy",
+	[ENTITY_SERVICE_ENTRY] = "ServiceEntry",
+	[ENTITY_WORKLOAD_ENTRY] = "WorkloadEntry",
 };
 
 static const size_t kind_sizes[] = {
-	[ENTITY_NAMESPACE] = sizeof(struct entity), [ENTITY_NODE] = sizeof(struct entity),
-	[ENTITY_POD] = sizeof(struct pod),          [ENTITY_SERVICE] = sizeof(struct service),
-	[ENTITY_SLICE] = sizeof(struct slice),      [ENTITY_PEER] = sizeof(struct peer),
-	[ENTITY_POLICY] = sizeof(struct policy),    [ENTITY_OTHER] = sizeof(struct entity),
+	[ENTITY_NAMESPACE] = sizeof(struct entity),
+	[ENTITY_NODE] = sizeof(struct entity),
+	[ENTITY_POD] = sizeof(struct pod),
+	[ENTITY_SERVICE] = sizeof(struct service),
+	[ENTITY_SLICE] = sizeof(struct slice),
+	[ENTITY_PEER] = sizeof(struct peer),
+	[ENTITY_POLICY] = sizeof(struct policy),
+	[ENTITY_OTHER] = sizeof(struct entity),
+	[ENTITY_SERVICE_ENTRY] = sizeof(struct service_entry),
+	[ENTITY_WORKLOAD_ENTRY] = sizeof(struct workload_entry),
 };
 
 static enum entity_kind kind_find(const char *name)
@@ -99,6 +107,12 @@ static void entity_unlink(struct model *m, struct entity *e)
 	case ENTITY_POLICY:
 		policy_unlink(m, (struct policy *)e);
 		break;
+	case ENTITY_SERVICE_ENTRY:
+		service_entry_unlink(m, (struct service_entry *)e);
+		break;
+	case ENTITY_WORKLOAD_ENTRY:
+		workload_entry_unlink(m, (struct workload_entry *)e);
+		break;
 	default:
 		break;
 	}
@@ -124,6 +138,10 @@ static int entity_link(struct model *m, struct entity *e)
 		return peer_link(m, (struct peer *)e);
 	case ENTITY_POLICY:
 		return policy_link(m, (struct policy *)e);
+	case ENTITY_SERVICE_ENTRY:
+		return service_entry_link(m, (struct service_entry *)e);
+	case ENTITY_WORKLOAD_ENTRY:
+		return workload_entry_link(m, (struct workload_entry *)e);
 	default:
 		return 0;
 	}
@@ -142,6 +160,10 @@ static int entity_flush(struct model *m, struct entity *e)
 		return peer_flush(m, (struct peer *)e);
 	case ENTITY_POLICY:
 		return policy_flush(m, (struct policy *)e);
+	case ENTITY_SERVICE_ENTRY:
+		return service_entry_flush(m, (struct service_entry *)e);
+	case ENTITY_WORKLOAD_ENTRY:
+		return workload_entry_flush(m, (struct workload_entry *)e);
 	default:
 		return 0;
 	}
@@ -167,6 +189,8 @@ static int entity_new(struct model *m, enum entity_kind kind, const char *key, s
 	list_init(&e->dirty);
 	if (kind == ENTITY_SLICE)
 		list_init(&((struct slice *)e)->outputs);
+	if (kind == ENTITY_SERVICE_ENTRY)
+		list_init(&((struct service_entry *)e)->outputs);
 	e->key = strdup(key);
 	r = e->key ? map_put_str(m->entities[kind], key, e) : -ENOMEM;
 	if (r < 0) {
@@ -237,8 +261,9 @@ int model_flush(struct model *m)
 	/* Policies before the workloads that name them: one that is named and unknown is skipped by
 	 * ztunnels. */
 	static const enum entity_kind order[] = {
-		ENTITY_NAMESPACE, ENTITY_NODE,  ENTITY_PEER, ENTITY_POLICY,
-		ENTITY_SERVICE,   ENTITY_SLICE, ENTITY_POD,  ENTITY_OTHER,
+		ENTITY_NAMESPACE, ENTITY_NODE,  ENTITY_PEER,          ENTITY_POLICY,
+		ENTITY_SERVICE,   ENTITY_SLICE, ENTITY_SERVICE_ENTRY, ENTITY_WORKLOAD_ENTRY,
+		ENTITY_POD,       ENTITY_OTHER,
 	};
 	int r;
 
@@ -316,14 +341,20 @@ size_t model_count(const struct model *m, const char *kind)
 	return n;
 }
 
+/* All of them. */
+#define INDEXES(m)                                                                                 \
+	{                                                                                          \
+		&(m)->pods_by_namespace, &(m)->pods_by_node, &(m)->pods_by_identity,               \
+			&(m)->pods_by_addr, &(m)->pods_by_label, &(m)->services_by_label,          \
+			&(m)->policies_by_label, &(m)->peers_by_label, &(m)->peers_wide,           \
+			&(m)->slices_by_service, &(m)->slices_by_node, &(m)->entries_by_host,      \
+			&(m)->entries_by_label, &(m)->entries_by_addr, &(m)->workload_entries,     \
+			&(m)->endpoints_by_target,                                                 \
+	}
+
 static void indexes_each(struct model *m, void (*fn)(struct index *ix))
 {
-	struct index *const all[] = {
-		&m->pods_by_namespace, &m->pods_by_node,   &m->pods_by_identity,
-		&m->pods_by_addr,      &m->pods_by_label,  &m->services_by_label,
-		&m->policies_by_label, &m->peers_by_label, &m->peers_wide,
-		&m->slices_by_service, &m->slices_by_node, &m->endpoints_by_target,
-	};
+	struct index *const all[] = INDEXES(m);
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 		fn(all[i]);
@@ -337,16 +368,17 @@ static void index_init_quietly(struct index *ix)
 
 static int indexes_init(struct model *m)
 {
+	struct index *const all[] = INDEXES(m);
 	struct index *last = &m->endpoints_by_target;
+	bool is_complete = true;
 
 	indexes_each(m, index_init_quietly);
-	if (m->pods_by_namespace.buckets && m->pods_by_node.buckets &&
-	    m->pods_by_identity.buckets && m->pods_by_addr.buckets && m->pods_by_label.buckets &&
-	    m->services_by_label.buckets && m->policies_by_label.buckets &&
-	    m->peers_by_label.buckets && m->peers_wide.buckets && m->slices_by_service.buckets &&
-	    m->slices_by_node.buckets && last->buckets)
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		is_complete &= all[i]->buckets != NULL;
+	if (is_complete)
 		return 0;
-	index_done(last);
+	if (last->buckets)
+		index_done(last);
 	return -ENOMEM;
 }
 
@@ -392,6 +424,9 @@ int model_new(const struct model_ops *ops, void *arg, const struct model_config 
 	r = config_copy(m, config ? config : &(struct model_config){0});
 	if (r < 0)
 		return r;
+	r = vip_pool_init(&m->vips);
+	if (r < 0)
+		return r;
 	r = indexes_init(m);
 	if (r < 0)
 		return r;
@@ -425,6 +460,7 @@ struct model *model_free(struct model *m)
 		m->entities[i] = map_free(m->entities[i]);
 	outputs_free(m);
 	indexes_each(m, index_done);
+	vip_pool_done(&m->vips);
 	free(m->cluster_id);
 	free(m->trust_domain);
 	free(m->root_namespace);

@@ -29,6 +29,37 @@ struct port_list {
 	size_t count;
 };
 
+/* entry.c */
+bool service_entry_is_static(const struct service_entry *s);
+const json_t *service_entry_selector(const struct service_entry *s);
+/* Who else has this host: a Service, or an older ServiceEntry of the namespace; NULL: nobody. */
+const struct entity *service_entry_rival(const struct model *m, const struct service_entry *s,
+					 const char *host);
+/* A pod is reached as itself or not at all: else an enrolled one would be reached in plaintext. The
+ * reason is reported for @field. */
+bool entry_is_pods(struct model *m, const char *field, const struct cv_addr *addr);
+/* Emit, and remember that it came from @s. */
+int service_entry_output(struct model *m, struct service_entry *s, const char *name,
+			 const ProtobufCMessage *msg);
+
+/* pack_entry.c: emit all that they become */
+int pack_service_entry(struct model *m, struct service_entry *s);
+int pack_workload_entry(struct model *m, struct workload_entry *w, const struct cv_addr *addr);
+/* The ports of a ServiceEntry at one endpoint: @entry's own `ports` by name, else the targetPort;
+ * NULL: no endpoint. */
+int pack_entry_ports(const struct service_entry *s, const json_t *entry, struct scratch *a,
+		     struct port_list *ret);
+
+/* pack_workload.c: a workload in the making, and its services */
+struct Istio__Workload__Workload;
+struct Istio__Workload__Workload *pack_workload_new(struct scratch *a,
+						    const ProtobufCMessage **ret);
+int pack_addresses(struct Istio__Workload__Workload *msg, const struct cv_addr *addrs, size_t n,
+		   struct scratch *a);
+int pack_serves(struct Istio__Workload__Workload *msg, const char *key,
+		const struct port_list *ports, struct scratch *a);
+void pack_sort_services(struct Istio__Workload__Workload *msg);
+
 /* ports.c */
 int pack_service_ports(const struct object *service, struct scratch *a, struct port_list *ret);
 int pack_pod_ports(const struct object *service, const struct object *pod, struct scratch *a,

@@ -20,12 +20,10 @@ struct gather {
 	const struct pod *pod;
 	struct scratch *a;
 	workload_msg *msg;
-	size_t cap;
 	int r;
 };
 
-static int add_addresses(workload_msg *msg, const struct cv_addr *addrs, size_t n,
-			 struct scratch *a)
+int pack_addresses(workload_msg *msg, const struct cv_addr *addrs, size_t n, struct scratch *a)
 {
 	msg->addresses = scratch_alloc(a, n * sizeof(*msg->addresses) + 1);
 	if (!msg->addresses)
@@ -42,45 +40,75 @@ static int add_addresses(workload_msg *msg, const struct cv_addr *addrs, size_t 
 	return 0;
 }
 
-static int services_reserve(struct gather *g)
+/* Room for one more: grown to each power of two. */
+static int services_reserve(workload_msg *msg, struct scratch *a)
 {
+	size_t n = msg->n_services;
 	workload_service_msg **grown;
 
-	if (g->msg->n_services < g->cap)
+	if (n & (n - 1) || n == 1)
 		return 0;
-	g->cap = g->cap ? g->cap * 2 : 8;
-	grown = scratch_alloc(g->a, g->cap * sizeof(*grown));
+	grown = scratch_alloc(a, MAX(n * 2, 2U) * sizeof(*grown));
 	if (!grown)
 		return -ENOMEM;
-	if (g->msg->n_services)
-		memcpy(grown, g->msg->services, g->msg->n_services * sizeof(*grown));
-	g->msg->services = grown;
+	if (n)
+		memcpy(grown, msg->services, n * sizeof(*grown));
+	msg->services = grown;
+	return 0;
+}
+
+int pack_serves(workload_msg *to, const char *key, const struct port_list *ports, struct scratch *a)
+{
+	workload_service_msg *msg = scratch_alloc(a, sizeof(*msg));
+	Istio__Workload__PortList *list = scratch_alloc(a, sizeof(*list));
+
+	/* A service's slices of both families name one pod twice. */
+	for (size_t i = 0; i < to->n_services; i++)
+		if (streq(to->services[i]->key, key))
+			return 0;
+	if (!msg || !list || services_reserve(to, a) < 0)
+		return -ENOMEM;
+	istio__workload__workload_service__init(msg);
+	istio__workload__port_list__init(list);
+	list->ports = ports->ports;
+	list->n_ports = ports->count;
+	msg->key = (char *)(uintptr_t)key;
+	msg->value = list;
+	to->services[to->n_services++] = msg;
 	return 0;
 }
 
 static int services_add(struct gather *g, const struct service *s, const struct port_list *ports)
 {
 	const struct object *o = s->e.object;
-	workload_service_msg *msg = scratch_alloc(g->a, sizeof(*msg));
-	Istio__Workload__PortList *list = scratch_alloc(g->a, sizeof(*list));
+	const char *key = scratch_format(g->a, "%s/%s.%s.svc.%s", o->namespace_, o->name,
+					 o->namespace_, g->m->cluster_domain);
 
-	if (!msg || !list || services_reserve(g) < 0)
-		return -ENOMEM;
-	istio__workload__workload_service__init(msg);
-	istio__workload__port_list__init(list);
-	list->ports = ports->ports;
-	list->n_ports = ports->count;
-	msg->key = scratch_format(g->a, "%s/%s.%s.svc.%s", o->namespace_, o->name, o->namespace_,
-				  g->m->cluster_domain);
-	msg->value = list;
-	if (!msg->key)
-		return -ENOMEM;
-	/* A service's slices of both families name one pod twice. */
-	for (size_t i = 0; i < g->msg->n_services; i++)
-		if (streq(g->msg->services[i]->key, msg->key))
-			return 0;
-	g->msg->services[g->msg->n_services++] = msg;
-	return 0;
+	return key ? pack_serves(g->msg, key, ports, g->a) : -ENOMEM;
+}
+
+static void gather_entry(void *arg, void *owner)
+{
+	const struct service_entry *s = owner;
+	const struct object *o = s->e.object;
+	struct gather *g = arg;
+	struct port_list ports;
+	const json_t *one;
+	size_t i;
+
+	if (g->r < 0 ||
+	    !selector_matches(service_entry_selector(s), object_labels(g->pod->e.object)))
+		return;
+	g->r = pack_entry_ports(s, NULL, g->a, &ports);
+	json_array_foreach(object_value(o, "spec.hosts"), i, one)
+	{
+		const char *host = json_string_value(one), *key;
+
+		if (g->r < 0 || service_entry_rival(g->m, s, host))
+			continue;
+		key = scratch_format(g->a, "%s/%s", o->namespace_, host);
+		g->r = key ? pack_serves(g->msg, key, &ports, g->a) : -ENOMEM;
+	}
 }
 
 static void gather_selected(void *arg, void *owner)
@@ -129,6 +157,13 @@ static int service_compare(const void *a, const void *b)
 	return strcmp((*x)->key, (*y)->key);
 }
 
+/* One order for one content, whatever order things came in. */
+void pack_sort_services(workload_msg *msg)
+{
+	if (msg->n_services)
+		qsort(msg->services, msg->n_services, sizeof(*msg->services), service_compare);
+}
+
 static int add_services(const struct model *m, const struct pod *p, workload_msg *msg,
 			struct scratch *a)
 {
@@ -137,15 +172,15 @@ static int add_services(const struct model *m, const struct pod *p, workload_msg
 
 	selector_candidates(&m->services_by_label, p->e.object->namespace_,
 			    object_labels(p->e.object), gather_selected, &g);
+	selector_candidates(&m->entries_by_label, p->e.object->namespace_,
+			    object_labels(p->e.object), gather_entry, &g);
 	(void)snprintf(key, sizeof(key), "pod %s", p->e.key);
 	gather_target(&g, key);
 	for (size_t i = 0; i < p->addrs_count && !p->is_host_network; i++) {
 		addr_key(key, &p->addrs[i]);
 		gather_target(&g, key);
 	}
-	/* One order for one content, whatever order things came in. */
-	if (msg->n_services)
-		qsort(msg->services, msg->n_services, sizeof(*msg->services), service_compare);
+	pack_sort_services(msg);
 	return g.r;
 }
 
@@ -316,7 +351,7 @@ static int pod_fill(const struct model *m, const struct pod *p, workload_msg *ms
 			 a);
 	if (r < 0)
 		return r;
-	r = add_addresses(msg, p->addrs, p->addrs_count, a);
+	r = pack_addresses(msg, p->addrs, p->addrs_count, a);
 	if (r < 0)
 		return r;
 	r = add_services(m, p, msg, a);
@@ -326,7 +361,7 @@ static int pod_fill(const struct model *m, const struct pod *p, workload_msg *ms
 	return r < 0 ? r : a->error;
 }
 
-static workload_msg *workload_new(struct scratch *a, const ProtobufCMessage **ret)
+workload_msg *pack_workload_new(struct scratch *a, const ProtobufCMessage **ret)
 {
 	Istio__Workload__Address *address = scratch_alloc(a, sizeof(*address));
 	workload_msg *msg = scratch_alloc(a, sizeof(*msg));
@@ -350,7 +385,7 @@ int pod_flush(struct model *m, struct pod *p)
 
 	if (p->has_ended || p->addrs_count == 0)
 		return 0;
-	msg = workload_new(&a, &packed);
+	msg = pack_workload_new(&a, &packed);
 	if (!msg)
 		return -ENOMEM;
 	r = pod_fill(m, p, msg, &a);
@@ -390,7 +425,7 @@ const ProtobufCMessage *pack_endpoint(const struct model *m, const struct slice 
 	const ProtobufCMessage *packed;
 	struct port_list ports;
 
-	g.msg = workload_new(a, &packed);
+	g.msg = pack_workload_new(a, &packed);
 	if (!g.msg)
 		return NULL;
 	g.msg->uid = (char *)uid;
@@ -400,7 +435,7 @@ const ProtobufCMessage *pack_endpoint(const struct model *m, const struct slice 
 	/* No pod answers for this address: it is nobody's identity and no policy's subject. */
 	g.msg->network_mode = ISTIO__WORKLOAD__NETWORK_MODE__HOST_NETWORK;
 	g.msg->workload_type = ISTIO__WORKLOAD__WORKLOAD_TYPE__POD;
-	if (add_addresses(g.msg, &e->addr, 1, a) < 0 || endpoint_place(m, s, e, g.msg, a) < 0 ||
+	if (pack_addresses(g.msg, &e->addr, 1, a) < 0 || endpoint_place(m, s, e, g.msg, a) < 0 ||
 	    pack_slice_ports(service->e.object, s->e.object, a, &ports) < 0 ||
 	    services_add(&g, service, &ports) < 0)
 		return NULL;

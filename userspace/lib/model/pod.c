@@ -115,6 +115,7 @@ static void dependents_mark(struct model *m, const struct pod *p)
 	for (size_t i = 0; i < p->addrs_count; i++) {
 		addr_key(key, &p->addrs[i]);
 		slices_mark(m, key);
+		service_entries_mark_addr(m, key);
 	}
 }
 

@@ -81,12 +81,14 @@ void service_unlink(struct model *m, struct service *s)
 	index_del(&m->services_by_label, &s->in_selector);
 	service_resource_name(m, &s->e, name, sizeof(name));
 	output_unset(m, XDS_ADDRESS, name);
+	service_entry_mark_host(m, s->e.object->namespace_, strchr(name, '/') + 1);
 }
 
 int service_link(struct model *m, struct service *s)
 {
 	const struct object *o = s->e.object;
 	const json_t *selector = object_value(o, "spec.selector");
+	char name[MODEL_KEY_MAX];
 	int r;
 
 	if (json_object_size(selector) > 0 && !service_is_external(o)) {
@@ -96,6 +98,8 @@ int service_link(struct model *m, struct service *s)
 			return r;
 	}
 	service_workloads_mark(m, s);
+	service_resource_name(m, &s->e, name, sizeof(name));
+	service_entry_mark_host(m, o->namespace_, strchr(name, '/') + 1);
 	return 0;
 }
 

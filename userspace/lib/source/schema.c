@@ -286,6 +286,7 @@ static const struct schema_kind *const groups[] = {
 	schema_kinds_core,
 	schema_kinds_network,
 	schema_kinds_security,
+	schema_kinds_istio,
 };
 
 const struct schema_kind *schema_kind_find(const char *kind)

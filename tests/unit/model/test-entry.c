@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* entry, pack_entry, vip - ServiceEntries and WorkloadEntries: hosts, addresses, endpoints, and who
+ * has a name that two claim. */
+#include "model/vip.h"
+#include "net/addr.h"
+#include "tests/unit/model/fixture.h"
+
+#define ENTRY(ns, name, spec)                                                                      \
+	"apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: " name           \
+	", namespace: " ns "}\nspec: " spec "\n---\n"
+#define WORKLOAD(ns, name, spec)                                                                   \
+	"apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: " name          \
+	", namespace: " ns "}\nspec: " spec "\n---\n"
+#define API      "demo/api.example.com"
+#define API_PORT "ports: [{number: 443, name: tls, protocol: TLS, targetPort: 8443}]"
+#define API_AT   "Kubernetes/networking.istio.io/ServiceEntry/demo/api/192.0.2.7"
+#define VM       "Kubernetes/networking.istio.io/WorkloadEntry/demo/vm"
+
+static Istio__Workload__Workload *workload_of(struct fixture *f, const char *uid)
+{
+	Istio__Workload__Address *a =
+		fixture_get(f, XDS_ADDRESS, uid, &istio__workload__address__descriptor);
+
+	return a ? a->workload : NULL;
+}
+
+static const char *address_of(const Istio__Workload__Service *s, size_t i)
+{
+	static char text[CV_ADDR_STRLEN];
+	struct cv_addr a;
+
+	assert_true(i < s->n_addresses);
+	assert_int_equal(
+		cv_addr_from_bytes(s->addresses[i]->address.data, s->addresses[i]->address.len, &a),
+		0);
+	return cv_addr_format(&a, text);
+}
+
+static void static_entries_get_endpoints_and_an_address(void **state)
+{
+	struct fixture *f = *state;
+	const Istio__Workload__Workload *w;
+	const Istio__Workload__Service *s;
+	char first[CV_ADDR_STRLEN];
+
+	assert_string_equal(
+		put(f, ENTRY("demo", "api",
+			     "{hosts: [api.example.com], resolution: STATIC, subjectAltNames: "
+			     "[spiffe://x/ns/a/sa/b], " API_PORT
+			     ", endpoints: [{address: 192.0.2.7, weight: 3, locality: r/z/s}, "
+			     "{address: '2001:db8::7', ports: {tls: 9443}}]}")),
+		"+" API "\n+" API_AT
+		"\n+Kubernetes/networking.istio.io/ServiceEntry/demo/api/2001:db8::7\n");
+	s = service(f, API);
+	assert_false(s->canonical);
+	assert_null(s->load_balancing);
+	assert_int_equal(s->n_addresses, 2);
+	(void)snprintf(first, sizeof(first), "%s", address_of(s, 0));
+	assert_memory_equal(first, "240.240.", 8);
+	assert_memory_equal(address_of(s, 1), "2001:2::", 8);
+	assert_string_equal(s->subject_alt_names[0], "spiffe://x/ns/a/sa/b");
+	assert_int_equal(s->ports[0]->target_port, 8443);
+	w = workload_of(f, API_AT);
+	assert_int_equal(w->capacity->value, 3);
+	assert_string_equal(w->locality->region, "r");
+	assert_string_equal(w->locality->zone, "z");
+	assert_string_equal(w->locality->subzone, "s");
+	assert_string_equal(w->services[0]->key, API);
+	assert_int_equal(w->services[0]->value->ports[0]->target_port, 8443);
+	w = workload_of(f, "Kubernetes/networking.istio.io/ServiceEntry/demo/api/2001:db8::7");
+	assert_int_equal(w->services[0]->value->ports[0]->target_port, 9443);
+	/* gone and back: the same address */
+	(void)drop(f, "ServiceEntry", "demo", "api");
+	assert_null(service(f, API));
+	assert_null(workload_of(f, API_AT));
+	(void)put(f,
+		  ENTRY("demo", "z", "{hosts: [z.example.com], resolution: STATIC, " API_PORT "}")
+			  ENTRY("demo", "api",
+				"{hosts: [api.example.com], resolution: STATIC, " API_PORT "}"));
+	assert_string_equal(address_of(service(f, API), 0), first);
+}
+
+static void addresses_are_given_only_where_they_are_needed(void **state)
+{
+	static const char *const without[] = {
+		"{hosts: [api.example.com], " API_PORT "}",
+		"{hosts: [api.example.com], resolution: NONE, " API_PORT "}",
+		"{hosts: [api.example.com], resolution: DNS, " API_PORT "}",
+	};
+	struct fixture *f = *state;
+	const Istio__Workload__Service *s;
+	char yaml[512];
+
+	for (size_t i = 0; i < ARRAY_SIZE(without); i++) {
+		(void)snprintf(yaml, sizeof(yaml), ENTRY("demo", "api", "%s"), without[i]);
+		(void)put(f, yaml);
+		s = service(f, API);
+		assert_int_equal(s->n_addresses, 0);
+		assert_int_equal(s->load_balancing->mode,
+				 ISTIO__WORKLOAD__LOAD_BALANCING__MODE__PASSTHROUGH);
+		assert_int_equal(strstr(f->text, "warning") != NULL, i == 2);
+	}
+	(void)put(f, ENTRY("demo", "api",
+			   "{hosts: ['*.example.com'], resolution: STATIC, " API_PORT
+			   ", endpoints: [{address: 192.0.2.7}]}"));
+	assert_null(service(f, API));
+	assert_int_equal(service(f, "demo/*.example.com")->n_addresses, 0);
+	(void)put(f, ENTRY("demo", "api",
+			   "{hosts: [api.example.com], addresses: [198.51.100.1, 198.18.0.0/15, "
+			   "'2001:db8::/32'], " API_PORT "}"));
+	s = service(f, API);
+	assert_int_equal(s->n_addresses, 3);
+	assert_int_equal(s->addresses[0]->prefix_case,
+			 ISTIO__WORKLOAD__NETWORK_ADDRESS__PREFIX__NOT_SET);
+	assert_int_equal(s->addresses[1]->length, 15);
+	assert_int_equal(s->addresses[2]->length, 32);
+}
+
+static void selectors_find_pods_and_workload_entries(void **state)
+{
+	struct fixture *f = *state;
+	const Istio__Workload__Workload *w;
+
+	(void)put(f, POD("demo", "p", "{app: api}", "{}", "{podIP: 10.0.0.1}") WORKLOAD(
+			     "demo", "vm",
+			     "{address: 192.0.2.9, labels: {app: api}, serviceAccount: vm, "
+			     "ports: {tls: 7443}}"));
+	assert_int_equal(workload_of(f, VM)->n_services, 0);
+	assert_string_equal(workload_of(f, VM)->service_account, "vm");
+	assert_string_equal(
+		put(f, ENTRY("demo", "api",
+			     "{hosts: [api.example.com], resolution: STATIC, workloadSelector: "
+			     "{labels: {app: api}}, " API_PORT "}")),
+		"+" API "\n+" VM "\n+Kubernetes//Pod/demo/p\n");
+	assert_string_equal(workload(f, "demo/p")->services[0]->key, API);
+	w = workload_of(f, VM);
+	assert_string_equal(w->services[0]->key, API);
+	assert_int_equal(w->services[0]->value->ports[0]->target_port, 7443);
+	assert_string_equal(drop(f, "ServiceEntry", "demo", "api"),
+			    "+" VM "\n+Kubernetes//Pod/demo/p\n-" API "\n");
+	assert_string_equal(drop(f, "WorkloadEntry", "demo", "vm"), "-" VM "\n");
+}
+
+static void export_decides_who_sees_it(void **state)
+{
+	static const struct {
+		const char *to;
+		int visibility;
+		bool is_warned;
+	} cases[] = {
+		{"['*']", ISTIO__WORKLOAD__VISIBILITY__PUBLIC, false},
+		{"[.]", ISTIO__WORKLOAD__VISIBILITY__NAMESPACE, false},
+		{"[demo]", ISTIO__WORKLOAD__VISIBILITY__NAMESPACE, false},
+		{"[., other]", ISTIO__WORKLOAD__VISIBILITY__NAMESPACE, true},
+		{"['~']", -1, false},
+	};
+	struct fixture *f = *state;
+	char yaml[512];
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const Istio__Workload__Service *s;
+
+		(void)snprintf(yaml, sizeof(yaml),
+			       ENTRY("demo", "api",
+				     "{hosts: [api.example.com], " API_PORT ", exportTo: %s}"),
+			       cases[i].to);
+		(void)put(f, yaml);
+		s = service(f, API);
+		assert_int_equal(s ? (int)s->visibility : -1, cases[i].visibility);
+		assert_int_equal(strstr(f->text, "warning") != NULL, cases[i].is_warned);
+	}
+}
+
+static void a_host_belongs_to_one(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, ENTRY("demo", "b", "{hosts: [api.example.com], addresses: [192.0.2.2]}") ENTRY(
+			     "demo", "a", "{hosts: [api.example.com], addresses: [192.0.2.1]}"));
+	assert_string_equal(address_of(service(f, API), 0), "192.0.2.1");
+	assert_non_null(strstr(f->text, "warning f.yaml:4: ServiceEntry demo/b: spec.hosts[0]: "
+					"api.example.com is ServiceEntry demo/a's already"));
+	(void)drop(f, "ServiceEntry", "demo", "a");
+	assert_string_equal(address_of(service(f, API), 0), "192.0.2.2");
+	(void)put(f, ENTRY("demo", "a", "{hosts: [api.example.com], addresses: [192.0.2.1]}"));
+	assert_string_equal(address_of(service(f, API), 0), "192.0.2.1");
+	(void)drop(f, "ServiceEntry", "demo", "b");
+	assert_string_equal(address_of(service(f, API), 0), "192.0.2.1");
+	/* a Service's name is the Service's */
+	(void)put(f, ENTRY("demo", "a",
+			   "{hosts: [web.demo.svc.cluster.local], addresses: "
+			   "[192.0.2.1]}"));
+	assert_int_equal(service(f, "demo/web.demo.svc.cluster.local")->n_addresses, 1);
+	(void)put(f, SERVICE("demo", "web", "{ports: [{port: 80}]}"));
+	assert_true(service(f, "demo/web.demo.svc.cluster.local")->canonical);
+	(void)drop(f, "Service", "demo", "web");
+	assert_false(service(f, "demo/web.demo.svc.cluster.local")->canonical);
+}
+
+static void a_pod_is_never_reached_under_another_name(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, ENTRY("demo", "api",
+			   "{hosts: [api.example.com], resolution: STATIC, " API_PORT
+			   ", endpoints: [{address: 192.0.2.7}]}")
+			     WORKLOAD("demo", "vm", "{address: 192.0.2.7}"));
+	assert_non_null(workload_of(f, API_AT));
+	assert_non_null(workload_of(f, VM));
+	(void)put(f, POD("demo", "p", "{}", "{}", "{podIP: 192.0.2.7}"));
+	assert_null(workload_of(f, API_AT));
+	assert_null(workload_of(f, VM));
+	assert_non_null(strstr(f->text, "spec.endpoints[0].address: left out: it is pod demo/p's"));
+	(void)drop(f, "Pod", "demo", "p");
+	assert_non_null(workload_of(f, API_AT));
+	assert_non_null(workload_of(f, VM));
+}
+
+static void each_host_has_an_address_of_its_own(void **state)
+{
+	struct vip_pool p = {0};
+	struct map *seen = NULL;
+	char host[32];
+
+	assert_int_equal(vip_pool_init(&p), 0);
+	assert_int_equal(map_new(&seen), 0);
+	for (int i = 0; i < 5000; i++) {
+		struct cv_addr a[2];
+
+		(void)snprintf(host, sizeof(host), "h%d.example.com", i);
+		assert_int_equal(vip_get(&p, host), 0);
+		assert_int_equal(vip_get(&p, host), 0);
+		assert_int_equal(vip_addrs(&p, host, a), 0);
+		assert_null(map_get(seen, &a[0], sizeof(a[0])));
+		assert_int_equal(map_put(seen, &a[0], sizeof(a[0]), &p), 0);
+		vip_put(&p, host);
+		assert_int_equal(vip_addrs(&p, host, a), 0);
+	}
+	vip_put(&p, "h1.example.com");
+	assert_true(vip_addrs(&p, "h1.example.com", (struct cv_addr[2]){{{0}}}) < 0);
+	(void)map_free(seen);
+	vip_pool_done(&p);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(static_entries_get_endpoints_and_an_address),
+		T(addresses_are_given_only_where_they_are_needed),
+		T(selectors_find_pods_and_workload_entries),
+		T(export_decides_who_sees_it),
+		T(a_host_belongs_to_one),
+		T(a_pod_is_never_reached_under_another_name),
+		cmocka_unit_test(each_host_has_an_address_of_its_own),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* entry - where ServiceEntries and WorkloadEntries are filed, and what a change of them touches. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/pack.h"
+#include "net/cidr.h"
+
+static const char *resolution_of(const struct object *o)
+{
+	const char *s = object_string(o, "spec.resolution");
+
+	return s ? s : "NONE";
+}
+
+bool service_entry_is_static(const struct service_entry *s)
+{
+	return streq(resolution_of(s->e.object), "STATIC");
+}
+
+const json_t *service_entry_selector(const struct service_entry *s)
+{
+	return object_value(s->e.object, "spec.workloadSelector.labels");
+}
+
+/* The older one has a host that two claim; then the first by name. */
+static bool precedes(const struct service_entry *a, const struct service_entry *b)
+{
+	const char *x = object_string(a->e.object, "metadata.creationTimestamp");
+	const char *y = object_string(b->e.object, "metadata.creationTimestamp");
+	int order = x && y ? strcmp(x, y) : 0;
+
+	return order ? order < 0 : strcmp(a->e.key, b->e.key) < 0;
+}
+
+/* Is "<name>.<ns>.svc.<domain>" a Service's own? */
+static bool host_is_service(const struct model *m, const char *ns, const char *host)
+{
+	char name[64], full[MODEL_KEY_MAX];
+	size_t n = strcspn(host, ".");
+
+	if (n >= sizeof(name))
+		return false;
+	memcpy(name, host, n);
+	name[n] = '\0';
+	(void)snprintf(full, sizeof(full), "%s.%s.svc.%s", name, ns, m->cluster_domain);
+	return streq(full, host) && entity_find(m, ENTITY_SERVICE, ns, name);
+}
+
+const struct entity *service_entry_rival(const struct model *m, const struct service_entry *s,
+					 const char *host)
+{
+	const struct service_entry *first = s;
+	const struct index_link *l;
+	char key[MODEL_KEY_MAX];
+
+	if (host_is_service(m, s->e.object->namespace_, host)) {
+		(void)snprintf(key, sizeof(key), "%.*s", (int)strcspn(host, "."), host);
+		return entity_find(m, ENTITY_SERVICE, s->e.object->namespace_, key);
+	}
+	(void)snprintf(key, sizeof(key), "%s/%s", s->e.object->namespace_, host);
+	index_for_each(l, index_find(&m->entries_by_host, key))
+	{
+		const struct service_entry *other = l->owner;
+
+		if (precedes(other, first))
+			first = other;
+	}
+	return first == s ? NULL : &first->e;
+}
+
+static void outputs_drop(struct model *m, struct service_entry *s)
+{
+	struct slice_output *o, *tmp;
+
+	list_for_each_entry_safe (o, tmp, &s->outputs, link) {
+		output_unset(m, XDS_ADDRESS, o->name);
+		list_del(&o->link);
+		free(o);
+	}
+}
+
+static void selected_mark(struct model *m, const struct service_entry *s)
+{
+	const struct object *o = s->e.object;
+	const struct index_link *l;
+
+	if (json_object_size(service_entry_selector(s)) == 0)
+		return;
+	selector_mark(m, o->namespace_, service_entry_selector(s), false);
+	index_for_each(l, index_find(&m->workload_entries, o->namespace_))
+		entity_mark(m, &((struct workload_entry *)l->owner)->e);
+}
+
+/* What it gave is taken back at once, and given again by the flush: in whatever order two that
+ * share a host are flushed, one of them has it. */
+void service_entry_mark(struct model *m, struct service_entry *s)
+{
+	outputs_drop(m, s);
+	selected_mark(m, s);
+	entity_mark(m, &s->e);
+}
+
+void service_entry_mark_host(struct model *m, const char *ns, const char *host)
+{
+	const struct index_link *l;
+	char key[MODEL_KEY_MAX];
+
+	(void)snprintf(key, sizeof(key), "%s/%s", ns, host);
+	index_for_each(l, index_find(&m->entries_by_host, key)) service_entry_mark(m, l->owner);
+}
+
+void service_entries_mark_addr(struct model *m, const char *key)
+{
+	const struct index_link *l;
+
+	index_for_each(l, index_find(&m->entries_by_addr, key))
+	{
+		struct entity *e = l->owner;
+
+		if (e->kind == ENTITY_SERVICE_ENTRY)
+			service_entry_mark(m, (struct service_entry *)e);
+		else
+			entity_mark(m, e);
+	}
+}
+
+void service_entry_unlink(struct model *m, struct service_entry *s)
+{
+	outputs_drop(m, s);
+	selected_mark(m, s);
+	index_del(&m->entries_by_label, &s->in_selector);
+	for (size_t i = 0; i < s->hosts_count; i++) {
+		const char *host = json_string_value(
+			json_array_get(object_value(s->e.object, "spec.hosts"), i));
+
+		index_del(&m->entries_by_host, &s->hosts[i].link);
+		if (s->hosts[i].has_vip)
+			vip_put(&m->vips, host);
+		service_entry_mark_host(m, s->e.object->namespace_, host);
+	}
+	for (size_t i = 0; i < s->targets_count; i++)
+		index_del(&m->entries_by_addr, &s->targets[i]);
+	free(s->hosts);
+	free(s->targets);
+	s->hosts = NULL;
+	s->targets = NULL;
+	s->hosts_count = s->targets_count = 0;
+}
+
+/* Only what we balance needs an address of its own. */
+static bool wants_vip(const struct service_entry *s, const char *host)
+{
+	const struct object *o = s->e.object;
+	const char *label = object_label(o, "networking.istio.io/enable-autoallocate-ip");
+
+	return service_entry_is_static(s) && host[0] != '*' &&
+	       json_array_size(object_value(o, "spec.addresses")) == 0 &&
+	       !(label && streq(label, "false"));
+}
+
+static int hosts_link(struct model *m, struct service_entry *s)
+{
+	const json_t *hosts = object_value(s->e.object, "spec.hosts"), *one;
+	char key[MODEL_KEY_MAX];
+	size_t i;
+	int r = 0;
+
+	s->hosts = calloc(json_array_size(hosts) + 1, sizeof(*s->hosts));
+	if (!s->hosts)
+		return -ENOMEM;
+	json_array_foreach(hosts, i, one)
+	{
+		const char *host = json_string_value(one);
+
+		service_entry_mark_host(m, s->e.object->namespace_, host);
+		(void)snprintf(key, sizeof(key), "%s/%s", s->e.object->namespace_, host);
+		r = index_add(&m->entries_by_host, key, s, &s->hosts[i].link);
+		if (r < 0)
+			return r;
+		s->hosts_count++;
+		if (!wants_vip(s, host))
+			continue;
+		r = vip_get(&m->vips, host);
+		s->hosts[i].has_vip = r == 0;
+		if (r == -ENOMEM)
+			return r;
+	}
+	return 0;
+}
+
+static int targets_link(struct model *m, struct service_entry *s)
+{
+	const json_t *list = object_value(s->e.object, "spec.endpoints"), *one;
+	char key[MODEL_KEY_MAX];
+	struct cv_addr a;
+	size_t i;
+	int r;
+
+	s->targets = calloc(json_array_size(list) + 1, sizeof(*s->targets));
+	if (!s->targets)
+		return -ENOMEM;
+	json_array_foreach(list, i, one)
+	{
+		if (cv_addr_parse(json_string_value(json_object_get(one, "address")), &a) < 0)
+			continue;
+		addr_key(key, &a);
+		r = index_add(&m->entries_by_addr, key, &s->e, &s->targets[s->targets_count]);
+		if (r < 0)
+			return r;
+		s->targets_count++;
+	}
+	return 0;
+}
+
+int service_entry_link(struct model *m, struct service_entry *s)
+{
+	const json_t *selector = service_entry_selector(s);
+	int r = hosts_link(m, s);
+
+	if (r == 0 && service_entry_is_static(s))
+		r = targets_link(m, s);
+	if (r == 0 && service_entry_is_static(s) && json_object_size(selector) > 0)
+		r = selector_file(&m->entries_by_label, s->e.object->namespace_, selector, s,
+				  &s->in_selector);
+	selected_mark(m, s);
+	return r;
+}
+
+static void service_entry_report(struct model *m, const struct service_entry *s)
+{
+	const struct object *o = s->e.object;
+	const char *how = resolution_of(o);
+	const json_t *one;
+	struct cidr c;
+	size_t i;
+
+	if (!streq(how, "NONE") && !streq(how, "STATIC"))
+		report(m, "spec.resolution", true,
+		       "%s is not resolved by the mesh yet: the name is left to the pod's own DNS "
+		       "and the connection goes where that leads",
+		       how);
+	json_array_foreach(object_value(o, "spec.addresses"), i, one)
+	{
+		char field[64];
+
+		(void)snprintf(field, sizeof(field), "spec.addresses[%zu]", i);
+		if (service_entry_is_static(s) && cidr_parse(json_string_value(one), &c) == 0 &&
+		    c.len < 128)
+			report(m, field, true,
+			       "a range is not captured: connections to it pass by the endpoints");
+	}
+	json_array_foreach(object_value(o, "spec.exportTo"), i, one)
+	{
+		const char *to = json_string_value(one);
+
+		if (!streq(to, ".") && !streq(to, "*") && !streq(to, "~") &&
+		    !streq(to, o->namespace_))
+			report(m, "spec.exportTo", true,
+			       "single namespaces are not honoured: it is visible in its own "
+			       "alone");
+	}
+}
+
+bool entry_is_pods(struct model *m, const char *field, const struct cv_addr *addr)
+{
+	const struct index_bucket *b;
+	const struct index_link *l;
+	char key[MODEL_KEY_MAX];
+
+	addr_key(key, addr);
+	b = index_find(&m->pods_by_addr, key);
+	index_for_each(l, b)
+	{
+		report(m, field, true, "left out: it is pod %s's; name it by workloadSelector",
+		       ((const struct pod *)l->owner)->e.key);
+		return true;
+	}
+	return false;
+}
+
+int service_entry_output(struct model *m, struct service_entry *s, const char *name,
+			 const ProtobufCMessage *msg)
+{
+	size_t size = strlen(name) + 1;
+	struct slice_output *o = malloc(sizeof(*o) + size);
+
+	if (!o)
+		return -ENOMEM;
+	memcpy(o->name, name, size);
+	list_add_tail(&s->outputs, &o->link);
+	return output_set(m, XDS_ADDRESS, name, msg);
+}
+
+int service_entry_flush(struct model *m, struct service_entry *s)
+{
+	service_entry_report(m, s);
+	return pack_service_entry(m, s);
+}
+
+void workload_entry_unlink(struct model *m, struct workload_entry *w)
+{
+	char uid[MODEL_KEY_MAX];
+
+	index_del(&m->workload_entries, &w->in_namespace);
+	index_del(&m->entries_by_addr, &w->in_addr);
+	json_decref(w->labels);
+	w->labels = NULL;
+	(void)snprintf(uid, sizeof(uid), "%s/networking.istio.io/WorkloadEntry/%s", m->cluster_id,
+		       w->e.key);
+	output_unset(m, XDS_ADDRESS, uid);
+}
+
+int workload_entry_link(struct model *m, struct workload_entry *w)
+{
+	const struct object *o = w->e.object;
+	char key[MODEL_KEY_MAX];
+	struct cv_addr a;
+	int r;
+
+	w->labels = json_object();
+	if (!w->labels ||
+	    (object_labels(o) && json_object_update(w->labels, (json_t *)object_labels(o)) < 0) ||
+	    (object_value(o, "spec.labels") &&
+	     json_object_update(w->labels, object_value(o, "spec.labels")) < 0))
+		return -ENOMEM;
+	r = index_add(&m->workload_entries, o->namespace_, w, &w->in_namespace);
+	if (r < 0 || cv_addr_parse(object_string(o, "spec.address"), &a) < 0)
+		return r;
+	addr_key(key, &a);
+	return index_add(&m->entries_by_addr, key, &w->e, &w->in_addr);
+}
+
+int workload_entry_flush(struct model *m, struct workload_entry *w)
+{
+	const char *address = object_string(w->e.object, "spec.address");
+	char uid[MODEL_KEY_MAX];
+	struct cv_addr a;
+
+	(void)snprintf(uid, sizeof(uid), "%s/networking.istio.io/WorkloadEntry/%s", m->cluster_id,
+		       w->e.key);
+	output_unset(m, XDS_ADDRESS, uid);
+	if (cv_addr_parse(address, &a) < 0) {
+		report(m, "spec.address", true,
+		       "a name is not resolved by the mesh yet: not served");
+		return 0;
+	}
+	return entry_is_pods(m, "spec.address", &a) ? 0 : pack_workload_entry(m, w, &a);
+}

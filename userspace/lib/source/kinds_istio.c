@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kinds_istio - ServiceEntry and WorkloadEntry (networking.istio.io), checked as Istio's webhook
+ * does. */
+#include <string.h>
+
+#include "base/str.h"
+#include "net/cidr.h"
+#include "source/schema.h"
+
+#define HOST_MAX 253
+
+static const struct schema map_any = {.type = SCHEMA_MAP};
+static const struct schema word = {
+	.type = SCHEMA_STRING,
+	.is_nonempty = true,
+	.expected = "a string that is not empty",
+};
+static const struct schema words = {.type = SCHEMA_LIST, .item = &word};
+
+/* A DNS name, its first label perhaps "*"; not "*" alone. */
+static bool is_host(const char *s)
+{
+	if (strncmp(s, "*.", 2) == 0)
+		s += 2;
+	return strlen(s) <= HOST_MAX && word_is_subdomain(s);
+}
+
+static const struct schema host = {
+	.type = SCHEMA_STRING,
+	.is_valid = is_host,
+	.expected = "a DNS name in lower case, \"*.\" before it at most",
+};
+static const struct schema hosts = {.type = SCHEMA_LIST, .item = &host, .is_nonempty = true};
+static const struct schema block = {
+	.type = SCHEMA_STRING,
+	.is_valid = word_is_ip_or_cidr,
+	.expected = "an IP address or CIDR",
+};
+static const struct schema blocks = {.type = SCHEMA_LIST, .item = &block};
+static const struct schema port_number = {.type = SCHEMA_INT, .min = 1, .max = 65535};
+static const char *const protocols[] = {"HTTP",  "HTTPS", "GRPC", "GRPC-WEB", "HTTP2", "HTTP_PROXY",
+					"MONGO", "TCP",   "TLS",  "UDP",      NULL};
+
+/* Istio takes the words in any case. */
+static bool is_protocol(const char *s)
+{
+	for (size_t i = 0; protocols[i]; i++)
+		if (strcasecmp(protocols[i], s) == 0)
+			return true;
+	return false;
+}
+
+static const struct schema protocol = {
+	.type = SCHEMA_STRING,
+	.is_valid = is_protocol,
+	.expected = "one of HTTP, HTTPS, GRPC, GRPC-WEB, HTTP2, HTTP_PROXY, MONGO, TCP, TLS, UDP",
+};
+static const struct schema_field port_fields[] = {
+	REQUIRED("number", &port_number),
+	REQUIRED("name", &word),
+	FIELD("protocol", &protocol),
+	FIELD("targetPort", &port_number),
+	FIELDS_END,
+};
+static const struct schema port = {.type = SCHEMA_OBJECT, .fields = port_fields};
+static const struct schema ports = {.type = SCHEMA_LIST, .item = &port};
+static const char *const location_words[] = {"MESH_EXTERNAL", "MESH_INTERNAL", NULL};
+static const struct schema location = {.type = SCHEMA_STRING, .words = location_words};
+static const char *const resolution_words[] = {"NONE",        "STATIC", "DNS", "DNS_ROUND_ROBIN",
+					       "DYNAMIC_DNS", NULL};
+static const struct schema resolution = {.type = SCHEMA_STRING, .words = resolution_words};
+static const struct schema weight = {.type = SCHEMA_INT, .min = 0, .max = 4294967295};
+static const struct schema entry_ports = {.type = SCHEMA_MAP, .item = &port_number};
+static const struct schema_field entry_fields[] = {
+	FIELD("address", &word),
+	FIELD("ports", &entry_ports),
+	FIELD("labels", &schema_labels),
+	FIELD("network", &schema_string),
+	FIELD("locality", &schema_string),
+	FIELD("weight", &weight),
+	FIELD("serviceAccount", &schema_string),
+	FIELDS_END,
+};
+static const struct schema entry = {.type = SCHEMA_OBJECT, .fields = entry_fields};
+static const struct schema entries = {.type = SCHEMA_LIST, .item = &entry};
+static const struct schema_field selector_fields[] = {FIELD("labels", &schema_labels), FIELDS_END};
+static const struct schema selector = {.type = SCHEMA_OBJECT, .fields = selector_fields};
+
+static const struct schema_field service_spec_fields[] = {
+	REQUIRED("hosts", &hosts),
+	FIELD("addresses", &blocks),
+	FIELD("ports", &ports),
+	FIELD("location", &location),
+	FIELD("resolution", &resolution),
+	FIELD("endpoints", &entries),
+	FIELD("workloadSelector", &selector),
+	FIELD("exportTo", &words),
+	FIELD("subjectAltNames", &words),
+	FIELDS_END,
+};
+static const struct schema service_spec = {.type = SCHEMA_OBJECT, .fields = service_spec_fields};
+static const struct schema_field service_entry_fields[] = {
+	REQUIRED("apiVersion", &schema_string),
+	REQUIRED("kind", &schema_string),
+	REQUIRED("metadata", &schema_metadata),
+	REQUIRED("spec", &service_spec),
+	FIELD("status", &map_any),
+	FIELDS_END,
+};
+static const struct schema service_entry = {.type = SCHEMA_OBJECT, .fields = service_entry_fields};
+static const struct schema_field workload_entry_fields[] = {
+	REQUIRED("apiVersion", &schema_string),
+	REQUIRED("kind", &schema_string),
+	REQUIRED("metadata", &schema_metadata),
+	REQUIRED("spec", &entry),
+	FIELD("status", &map_any),
+	FIELDS_END,
+};
+static const struct schema workload_entry = {.type = SCHEMA_OBJECT,
+					     .fields = workload_entry_fields};
+
+static const char *text_of(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+/* An endpoint's address: an IP, or a name where names are resolved. */
+static void check_entry_address(const json_t *e, bool may_be_name, struct schema_report *r)
+{
+	const char *address = text_of(e, "address");
+	size_t mark = schema_enter(r, "address");
+
+	if (!*address)
+		schema_problem(r, "required: expected an address");
+	else if (str_has_prefix(address, "unix:"))
+		schema_problem(r, "a UNIX socket cannot be reached from another pod");
+	else if (!word_is_ip(address) && !may_be_name)
+		schema_problem(r, "expected an IP address with resolution STATIC, got \"%.60s\"",
+			       address);
+	else if (!word_is_ip(address) && !word_is_subdomain(address))
+		schema_problem(r, "expected an IP address or a DNS name, got \"%.60s\"", address);
+	schema_leave(r, mark);
+}
+
+/* The names of an endpoint's ports are the service's. */
+static void check_entry_ports(const json_t *e, const json_t *list, struct schema_report *r)
+{
+	size_t mark = schema_enter(r, "ports");
+	const char *name;
+	json_t *value;
+
+	json_object_foreach(json_object_get((json_t *)e, "ports"), name, value)
+	{
+		const json_t *one;
+		bool is_known = false;
+		size_t i, inner;
+
+		json_array_foreach(list, i, one) is_known |= streq(text_of(one, "name"), name);
+		inner = schema_enter(r, name);
+		if (!is_known)
+			schema_problem(r, "no port of the ServiceEntry has this name");
+		schema_leave(r, inner);
+	}
+	schema_leave(r, mark);
+}
+
+static void check_endpoints(const json_t *spec, struct schema_report *r)
+{
+	const char *how = text_of(spec, "resolution");
+	const json_t *one;
+	size_t i, mark = schema_enter(r, "endpoints");
+
+	if (json_object_get(spec, "workloadSelector") &&
+	    json_array_size(json_object_get(spec, "endpoints")))
+		schema_problem(r, "not together with workloadSelector");
+	if (json_array_size(json_object_get(spec, "endpoints")) && (!*how || streq(how, "NONE")))
+		schema_problem(r, "not with resolution NONE, which goes where the client dials");
+	json_array_foreach(json_object_get(spec, "endpoints"), i, one)
+	{
+		size_t at = schema_enter_index(r, i);
+
+		check_entry_address(one, !streq(how, "STATIC"), r);
+		check_entry_ports(one, json_object_get(spec, "ports"), r);
+		schema_leave(r, at);
+	}
+	schema_leave(r, mark);
+}
+
+static void check_ports(const json_t *list, struct schema_report *r)
+{
+	size_t mark = schema_enter(r, "ports");
+
+	if (json_array_size(list) > 1000)
+		schema_problem(r, "more than 1000 ports");
+	for (size_t i = 0; i < MIN(json_array_size(list), 1000U); i++)
+		for (size_t j = 0; j < i; j++) {
+			const json_t *a = json_array_get(list, i), *b = json_array_get(list, j);
+			size_t at = schema_enter_index(r, i);
+
+			if (streq(text_of(a, "name"), text_of(b, "name")) ||
+			    json_equal(json_object_get(a, "number"), json_object_get(b, "number")))
+				schema_problem(r, "the same number or name as ports[%zu]", j);
+			schema_leave(r, at);
+		}
+	schema_leave(r, mark);
+}
+
+static bool has_wildcard(const json_t *spec)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach(json_object_get(spec, "hosts"), i,
+			   one) if (json_string_value(one)[0] == '*') return true;
+	return false;
+}
+
+static void check_service_entry(const json_t *body, struct schema_report *r)
+{
+	const json_t *spec = json_object_get(body, "spec");
+	const char *how = text_of(spec, "resolution");
+	size_t mark = schema_enter(r, "spec"), inner = schema_enter(r, "hosts");
+
+	if (has_wildcard(spec) && (streq(how, "DNS") || streq(how, "DNS_ROUND_ROBIN")))
+		schema_problem(r, "a wildcard cannot be resolved: expected resolution NONE, STATIC "
+				  "or DYNAMIC_DNS");
+	schema_leave(r, inner);
+	check_ports(json_object_get(spec, "ports"), r);
+	check_endpoints(spec, r);
+	schema_leave(r, mark);
+}
+
+static void check_workload_entry(const json_t *body, struct schema_report *r)
+{
+	size_t mark = schema_enter(r, "spec");
+
+	check_entry_address(json_object_get(body, "spec"), true, r);
+	schema_leave(r, mark);
+}
+
+static const char *const networking[] = {"networking.istio.io/v1", "networking.istio.io/v1beta1",
+					 "networking.istio.io/v1alpha3", NULL};
+
+const struct schema_kind schema_kinds_istio[] = {
+	{
+		.kind = "ServiceEntry",
+		.api_versions = networking,
+		.is_namespaced = true,
+		.schema = &service_entry,
+		.check = check_service_entry,
+	},
+	{
+		.kind = "WorkloadEntry",
+		.api_versions = networking,
+		.is_namespaced = true,
+		.schema = &workload_entry,
+		.check = check_workload_entry,
+	},
+	{0},
+};

@@ -12,6 +12,7 @@
 #include "ca_service.h"
 #include "model/model.h"
 #include "problems.h"
+#include "source/mesh_config.h"
 #include "source/source.h"
 #include "userspace/lib/xds/node.pb-c.h"
 #include "xds/server.h"
@@ -30,6 +31,7 @@ struct control {
 	struct grpc_method methods[METHODS];
 	struct map *kinds; /* kind -> number of objects, as a pointer-sized integer */
 	struct map *seen;  /* "kind/namespace/name" of what is counted */
+	struct mesh_config mesh;
 	bool is_synced;
 };
 
@@ -58,6 +60,121 @@ static void object_count(struct control *c, const struct object *obj, bool is_th
 	kind_count(c, obj->kind, is_there ? 1 : -1);
 }
 
+static int node_config_set(struct control *c)
+{
+	Culvert__Node__Config m = CULVERT__NODE__CONFIG__INIT;
+	_cleanup_(freep) uint8_t *packed = NULL;
+	_cleanup_(freep) char **aliases = NULL;
+	const json_t *one;
+	size_t i, len;
+
+	aliases = calloc(json_array_size(c->mesh.trust_domain_aliases) + 1, sizeof(*aliases));
+	if (!aliases)
+		return -ENOMEM;
+	json_array_foreach(c->mesh.trust_domain_aliases, i, one)
+		aliases[m.n_trust_domain_aliases++] = (char *)(uintptr_t)json_string_value(one);
+	m.trust_domain_aliases = aliases;
+	if (c->mesh.is_registry_only)
+		m.outbound_traffic = CULVERT__NODE__CONFIG__OUTBOUND_TRAFFIC__REGISTRY_ONLY;
+	if (c->mesh.access_log_file)
+		m.access_log_file = c->mesh.access_log_file;
+	m.node = "*";
+	m.trust_domain = (char *)c->config.trust_domain;
+	m.cluster_id = (char *)c->config.cluster_id;
+	m.cluster_domain = (char *)c->config.cluster_domain;
+	m.root_namespace = (char *)c->config.root_namespace;
+	len = culvert__node__config__get_packed_size(&m);
+	packed = malloc(len);
+	if (!packed)
+		return -ENOMEM;
+	(void)culvert__node__config__pack(&m, packed);
+	return xds_server_set(c->xds, XDS_NODE_CONFIG, m.node, packed, len);
+}
+
+static void on_mesh_error(void *arg, const struct source_error *err)
+{
+	struct control *c = arg;
+
+	problems_add(c->problems, PROBLEM_MODEL, err);
+}
+
+static void mesh_field_warn(struct control *c, const struct object *obj, const char *field,
+			    const char *message)
+{
+	const struct source_error err = {
+		.file = obj->file,
+		.line = object_line(obj, "data.mesh"),
+		.kind = obj->kind,
+		.namespace_ = obj->namespace_,
+		.name = obj->name,
+		.field = field,
+		.message = message,
+		.is_warning = true,
+	};
+
+	problems_add(c->problems, PROBLEM_MODEL, &err);
+}
+
+/* Names and keys depend on these from the start on. */
+static void mesh_field_compare(struct control *c, const struct object *obj, const char *field,
+			       const char *value, const char *running)
+{
+	char text[512];
+
+	if (!value || streq(value, running))
+		return;
+	(void)snprintf(text, sizeof(text),
+		       "not in force: it is read when culvert-control starts, if no option says "
+		       "otherwise; \"%.200s\" stays",
+		       running);
+	mesh_field_warn(c, obj, field, text);
+}
+
+static void mesh_warn(struct control *c, const struct object *obj)
+{
+	const struct mesh_config *m = &c->mesh;
+
+	mesh_field_compare(c, obj, "data.mesh.trustDomain", m->trust_domain,
+			   c->config.trust_domain);
+	mesh_field_compare(c, obj, "data.mesh.rootNamespace", m->root_namespace,
+			   c->config.root_namespace);
+	if (json_array_size(m->trust_domain_aliases))
+		mesh_field_warn(c, obj, "data.mesh.trustDomainAliases",
+				"not honoured yet: only peers of the trust domain itself are "
+				"trusted");
+	if (m->is_registry_only)
+		mesh_field_warn(c, obj, "data.mesh.outboundTrafficPolicy.mode",
+				"nodes are told, but do not refuse unknown destinations yet");
+	if (m->access_log_file && !*m->access_log_file)
+		mesh_field_warn(c, obj, "data.mesh.accessLogFile",
+				"nodes are told, but ztunnel logs each connection all the same");
+}
+
+static bool is_mesh_config(const struct control *c, const struct object *obj)
+{
+	return streq(obj->kind, "ConfigMap") && streq(obj->name, MESH_CONFIG_NAME) &&
+	       streq(obj->namespace_, c->config.root_namespace);
+}
+
+/* @obj NULL: it is gone. */
+static void mesh_config_set(struct control *c, const struct object *obj)
+{
+	int r = 0;
+
+	if (obj)
+		r = mesh_config_read(obj, on_mesh_error, c, &c->mesh);
+	else
+		mesh_config_clear(&c->mesh);
+	/* a mistake leaves what was in force */
+	if (r == 0)
+		r = node_config_set(c);
+	if (r < 0 && r != -EINVAL)
+		log_error_errno("control", r, "mesh configuration not taken over");
+	if (!obj || r < 0)
+		return;
+	mesh_warn(c, obj);
+}
+
 static void on_put(void *arg, struct object *obj)
 {
 	struct control *c = arg;
@@ -67,6 +184,10 @@ static void on_put(void *arg, struct object *obj)
 		log_error_errno("control", r, "object not taken over kind=%s name=%s/%s", obj->kind,
 				obj->namespace_, obj->name);
 	object_count(c, obj, true);
+	if (!is_mesh_config(c, obj))
+		return;
+	problems_clear_object(c->problems, obj->kind, obj->namespace_, obj->name);
+	mesh_config_set(c, obj);
 }
 
 static void on_delete(void *arg, struct object *obj)
@@ -78,6 +199,10 @@ static void on_delete(void *arg, struct object *obj)
 		log_error_errno("control", r, "object not removed kind=%s name=%s/%s", obj->kind,
 				obj->namespace_, obj->name);
 	object_count(c, obj, false);
+	if (!is_mesh_config(c, obj))
+		return;
+	problems_clear_object(c->problems, obj->kind, obj->namespace_, obj->name);
+	mesh_config_set(c, NULL);
 }
 
 static void on_source_error(void *arg, const struct source_error *err)
@@ -192,25 +317,6 @@ static bool is_known(void *arg, const char *spiffe)
 	return model_has_identity_on_node(c->model, spiffe, c->config.node);
 }
 
-static int node_config_set(struct control *c)
-{
-	Culvert__Node__Config m = CULVERT__NODE__CONFIG__INIT;
-	_cleanup_(freep) uint8_t *packed = NULL;
-	size_t len;
-
-	m.node = "*";
-	m.trust_domain = (char *)c->config.trust_domain;
-	m.cluster_id = (char *)c->config.cluster_id;
-	m.cluster_domain = (char *)c->config.cluster_domain;
-	m.root_namespace = (char *)c->config.root_namespace;
-	len = culvert__node__config__get_packed_size(&m);
-	packed = malloc(len);
-	if (!packed)
-		return -ENOMEM;
-	(void)culvert__node__config__pack(&m, packed);
-	return xds_server_set(c->xds, XDS_NODE_CONFIG, m.node, packed, len);
-}
-
 static int model_start(struct control *c)
 {
 	struct model_config config = {
@@ -283,6 +389,7 @@ struct control *control_free(struct control *c)
 	(void)problems_free(c->problems);
 	(void)map_free(c->kinds);
 	(void)map_free(c->seen);
+	mesh_config_clear(&c->mesh);
 	(void)close_fd(c->config.xds_fd);
 	free(c);
 	return NULL;

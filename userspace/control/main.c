@@ -17,6 +17,7 @@
 #include "ca.h"
 #include "control.h"
 #include "net/unix.h"
+#include "source/mesh_config.h"
 #include "status.h"
 
 #define PATH_BYTES     108 /* of sun_path */
@@ -45,12 +46,13 @@ static const struct option_def option_defs[] = {
 	STRING_OPTION("user", user, NULL, "USER", "user to become"),
 	STRING_OPTION("allow-user", allow_user, NULL, "USER",
 		      "who may use xds.sock besides root and ourselves"),
-	STRING_OPTION("trust-domain", trust_domain, "cluster.local", "NAME", "of SPIFFE IDs"),
+	STRING_OPTION("trust-domain", trust_domain, NULL, "NAME",
+		      "of SPIFFE IDs (default: MeshConfig's, else cluster.local)"),
 	STRING_OPTION("cluster-id", cluster_id, "Kubernetes", "NAME", "of workloads"),
 	STRING_OPTION("cluster-domain", cluster_domain, "cluster.local", "NAME",
 		      "of Service names"),
-	STRING_OPTION("root-namespace", root_namespace, "istio-system", "NAME",
-		      "where mesh-wide policies live"),
+	STRING_OPTION("root-namespace", root_namespace, NULL, "NAME",
+		      "where mesh-wide policies live (default: MeshConfig's, else istio-system)"),
 	STRING_OPTION("log-level", log_level, "info", "LEVEL", "error, warn, info, debug, trace"),
 	STRING_OPTION("log-format", log_format, "text", "FORMAT", "text or json"),
 	{.name = NULL},
@@ -61,6 +63,7 @@ struct daemon {
 	struct ca *ca;
 	struct control *control;
 	struct http_server *admin;
+	struct mesh_config mesh; /* as it was at the start */
 	uid_t allowed_uid;
 	uint64_t refused_at_us; /* when a stranger was last logged */
 	int xds_fd, admin_fd;
@@ -214,10 +217,33 @@ static int control_start(struct daemon *d, const struct options *o)
 	return 0;
 }
 
-static int daemon_run(struct daemon *d, const struct options *o)
+static void on_mesh_error(void *arg, const struct source_error *err)
+{
+	log_error("control", "MeshConfig not used file=%s line=%u field=%s: %s", err->file,
+		  err->line, err->field, err->message);
+}
+
+/* The trust domain and the root namespace are needed before the folder is followed. */
+static int mesh_config_start(struct daemon *d, struct options *o)
+{
+	const char *root = o->root_namespace ? o->root_namespace : "istio-system";
+	int r = mesh_config_find(o->config_dir, root, on_mesh_error, d, &d->mesh);
+
+	if (r < 0 && r != -EINVAL)
+		return log_error_errno("control", r, "cannot read --config-dir=%s", o->config_dir);
+	if (!o->trust_domain)
+		o->trust_domain = d->mesh.trust_domain ? d->mesh.trust_domain : "cluster.local";
+	if (!o->root_namespace)
+		o->root_namespace = d->mesh.root_namespace ? d->mesh.root_namespace : root;
+	return 0;
+}
+
+static int daemon_run(struct daemon *d, struct options *o)
 {
 	int r = users_check(d, o);
 
+	if (r == 0)
+		r = mesh_config_start(d, o);
 	if (r == 0)
 		r = ca_start(d, o);
 	if (r == 0)
@@ -243,6 +269,7 @@ static void daemon_clear(struct daemon *d)
 	(void)loop_free(d->loop);
 	(void)close_fd(d->xds_fd);
 	(void)close_fd(d->admin_fd);
+	mesh_config_clear(&d->mesh);
 }
 
 static int options_check(const struct options *o, const char *rest, char *err, size_t size)

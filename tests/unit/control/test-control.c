@@ -40,7 +40,9 @@ struct fixture {
 	struct map *names;
 	size_t n_removed, n_answers;
 	int error;
-	char trust_domain[64];
+	char trust_domain[64], access_log[64];
+	int outbound;
+	size_t n_configs;
 };
 
 static int on_resource(void *arg, enum xds_type type, const char *name, const void *packed,
@@ -54,6 +56,9 @@ static int on_resource(void *arg, enum xds_type type, const char *name, const vo
 
 		assert_non_null(m);
 		(void)str_copy(f->trust_domain, sizeof(f->trust_domain), m->trust_domain);
+		(void)str_copy(f->access_log, sizeof(f->access_log), m->access_log_file);
+		f->outbound = (int)m->outbound_traffic;
+		f->n_configs++;
 		culvert__node__config__free_unpacked(m, NULL);
 	}
 	return 0;
@@ -203,6 +208,51 @@ static void a_change_in_the_folder_reaches_the_client(void **state)
 	run_until(f, "Kubernetes//Pod/demo/web-2", false);
 }
 
+static void run_until_configs(struct fixture *f, size_t n)
+{
+	uint64_t end = now_monotonic_us() + 10000000;
+
+	while (f->n_configs < n && now_monotonic_us() < end)
+		(void)loop_run_once(f->loop, 20);
+	assert_int_equal(f->n_configs, n);
+}
+
+#define MESH                                                                                       \
+	"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\n"      \
+	"data:\n  mesh: |\n"
+
+static void mesh_configuration_reaches_the_nodes(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(freep) char *path = str_format("%s/config/mesh.yaml", f->dir);
+	json_t *status;
+	char *text;
+
+	run_until_configs(f, 1);
+	assert_int_equal(f->outbound, CULVERT__NODE__CONFIG__OUTBOUND_TRAFFIC__ALLOW_ANY);
+	file_write(f, "mesh.yaml",
+		   MESH "    outboundTrafficPolicy: {mode: REGISTRY_ONLY}\n"
+			"    accessLogFile: /dev/stdout\n    trustDomain: other\n");
+	run_until_configs(f, 2);
+	assert_int_equal(f->outbound, CULVERT__NODE__CONFIG__OUTBOUND_TRAFFIC__REGISTRY_ONLY);
+	assert_string_equal(f->access_log, "/dev/stdout");
+	assert_string_equal(f->trust_domain, "cluster.local");
+	/* a mistake is told with its line and changes nothing */
+	file_write(f, "mesh.yaml", MESH "    outboundTrafficPolicy: {mode: SOME}\n");
+	for (int i = 0; i < 30; i++)
+		(void)loop_run_once(f->loop, 10);
+	assert_int_equal(f->n_configs, 2);
+	status = control_status(f->control);
+	text = json_dumps(json_object_get(status, "errors"), 0);
+	assert_non_null(strstr(text, "data.mesh.outboundTrafficPolicy.mode"));
+	assert_non_null(strstr(text, "\"line\": 6"));
+	free(text);
+	json_decref(status);
+	assert_int_equal(unlink(path), 0);
+	run_until_configs(f, 3);
+	assert_int_equal(f->outbound, CULVERT__NODE__CONFIG__OUTBOUND_TRAFFIC__ALLOW_ANY);
+}
+
 static void a_restart_removes_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -254,6 +304,7 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(a_change_in_the_folder_reaches_the_client),
+		TEST(mesh_configuration_reaches_the_nodes),
 		TEST(a_restart_removes_nothing),
 		TEST(signs_for_pods_of_this_node_only),
 		TEST(status_tells_all),

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* mesh_config - what is read of it, and mistakes told with their line in the manifest. */
+#include "source/mesh_config.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "source/manifest.h"
+
+#define MAP                                                                                        \
+	"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\n"      \
+	"data:\n  mesh: |\n"
+
+struct reading {
+	struct mesh_config mesh;
+	char text[1024];
+	int r;
+};
+
+static void on_error(void *arg, const struct source_error *err)
+{
+	struct reading *x = arg;
+	size_t n = strlen(x->text);
+
+	(void)snprintf(x->text + n, sizeof(x->text) - n, "%u: %s: %s\n", err->line, err->field,
+		       err->message);
+}
+
+static int on_item(void *arg, const struct manifest_item *item)
+{
+	struct reading *x = arg;
+
+	assert_non_null(item->object);
+	x->r = mesh_config_read(item->object, on_error, x, &x->mesh);
+	return 0;
+}
+
+static int on_manifest_error(void *arg, const struct source_error *err)
+{
+	fail_msg("%s: %s", err->field, err->message);
+	return 0;
+}
+
+static const char *read_text(struct reading *x, const char *yaml)
+{
+	static const struct manifest_ops ops = {on_item, on_manifest_error};
+	const struct manifest_text in = {.file = "f.yaml", .text = yaml, .len = strlen(yaml)};
+	bool is_complete;
+
+	x->text[0] = '\0';
+	assert_int_equal(manifest_parse(&in, &ops, x, &is_complete), 0);
+	return x->text;
+}
+
+static void what_is_used_is_read(void **state)
+{
+	struct reading x = {0};
+
+	assert_string_equal(
+		read_text(&x,
+			  MAP "    trustDomain: td.example\n    trustDomainAliases: [old, a.b]\n"
+			      "    rootNamespace: root\n    accessLogFile: /dev/stdout\n"
+			      "    outboundTrafficPolicy: {mode: REGISTRY_ONLY}\n"
+			      "    enableTracing: true\n    defaultConfig: {concurrency: 2}\n"),
+		"");
+	assert_int_equal(x.r, 0);
+	assert_string_equal(x.mesh.trust_domain, "td.example");
+	assert_string_equal(x.mesh.root_namespace, "root");
+	assert_string_equal(x.mesh.access_log_file, "/dev/stdout");
+	assert_int_equal(json_array_size(x.mesh.trust_domain_aliases), 2);
+	assert_true(x.mesh.is_registry_only);
+	/* nothing said, nothing set */
+	assert_string_equal(read_text(&x, MAP "    enableTracing: true\n"), "");
+	assert_null(x.mesh.trust_domain);
+	assert_false(x.mesh.is_registry_only);
+	mesh_config_clear(&x.mesh);
+}
+
+static void mistakes_are_told_and_change_nothing(void **state)
+{
+	static const struct {
+		const char *text, *message;
+	} cases[] = {
+		{"    trustDomain: A_B\n", "6: data.mesh.trustDomain: expected a trust domain"},
+		{"    trustDomain: a\n    outboundTrafficPolicy:\n      mode: NONE\n",
+		 "8: data.mesh.outboundTrafficPolicy.mode: expected one of ALLOW_ANY"},
+		{"    outboundTrafficPolicy: {mod: ALLOW_ANY}\n",
+		 "6: data.mesh.outboundTrafficPolicy.mod: unknown field"},
+		{"    trustDomainAliases: a\n", "6: data.mesh.trustDomainAliases: expected a list"},
+		{"    rootNamespace: [a]\n", "6: data.mesh.rootNamespace: expected a namespace"},
+		{"    - a\n", "6: data.mesh: expected a mapping"},
+		{"    a: b\n    c: {\n", "data.mesh: "},
+		{"    a: 1\n    a: 2\n", "7: data.mesh: "},
+	};
+	struct reading x = {0};
+
+	(void)read_text(&x, MAP "    trustDomain: good\n");
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char yaml[512];
+
+		(void)snprintf(yaml, sizeof(yaml), MAP "%s", cases[i].text);
+		if (!strstr(read_text(&x, yaml), cases[i].message))
+			fail_msg("%zu: %s", i, x.text);
+		assert_int_equal(x.r, -EINVAL);
+		assert_string_equal(x.mesh.trust_domain, "good");
+	}
+	mesh_config_clear(&x.mesh);
+}
+
+static void it_is_found_in_a_folder(void **state)
+{
+	char dir[] = "/tmp/test-mesh-config.XXXXXX", path[64];
+	struct reading x = {0};
+	FILE *file;
+
+	assert_non_null(mkdtemp(dir));
+	assert_int_equal(mesh_config_find(dir, "istio-system", on_error, &x, &x.mesh), 0);
+	assert_null(x.mesh.trust_domain);
+	(void)snprintf(path, sizeof(path), "%s/mesh.yaml", dir);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	(void)fputs(MAP "    trustDomain: td.example\n", file);
+	(void)fclose(file);
+	assert_int_equal(mesh_config_find(dir, "istio-system", on_error, &x, &x.mesh), 0);
+	assert_string_equal(x.mesh.trust_domain, "td.example");
+	mesh_config_clear(&x.mesh);
+	assert_int_equal(mesh_config_find(dir, "other", on_error, &x, &x.mesh), 0);
+	assert_null(x.mesh.trust_domain);
+	(void)unlink(path);
+	(void)rmdir(dir);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_used_is_read),
+		cmocka_unit_test(mistakes_are_told_and_change_nothing),
+		cmocka_unit_test(it_is_found_in_a_folder),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

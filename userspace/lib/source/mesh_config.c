@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "source/mesh_config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/loop.h"
+#include "base/str.h"
+#include "source/schema.h"
+#include "source/yaml.h"
+
+#define FIELD_PREFIX "data.mesh"
+
+static const struct schema domain = {
+	.type = SCHEMA_STRING,
+	.is_valid = word_is_subdomain,
+	.expected = "a trust domain: a DNS name in lower case",
+};
+static const struct schema domains = {.type = SCHEMA_LIST, .item = &domain};
+static const struct schema label = {
+	.type = SCHEMA_STRING, .is_valid = word_is_label, .expected = "a namespace"};
+static const char *const mode_words[] = {"ALLOW_ANY", "REGISTRY_ONLY", NULL};
+static const struct schema mode = {.type = SCHEMA_STRING, .words = mode_words};
+static const struct schema_field policy_fields[] = {FIELD("mode", &mode), FIELDS_END};
+static const struct schema policy = {.type = SCHEMA_OBJECT, .fields = policy_fields};
+static const struct schema_field fields[] = {
+	FIELD("trustDomain", &domain),           FIELD("trustDomainAliases", &domains),
+	FIELD("rootNamespace", &label),          FIELD("accessLogFile", &schema_string),
+	FIELD("outboundTrafficPolicy", &policy), FIELDS_END,
+};
+/* Most of MeshConfig is for Envoy. */
+static const struct schema mesh_config = {.type = SCHEMA_OBJECT, .fields = fields, .is_open = true};
+
+/* One reading. */
+struct reading {
+	const struct object *map;
+	void (*on_error)(void *arg, const struct source_error *err);
+	void *arg;
+	const struct yaml_document *doc;
+	struct object *body; /* the text as an object, for lines */
+	struct mesh_config *ret;
+	int r;
+};
+
+static void tell(struct reading *x, unsigned int line, const char *field, const char *message)
+{
+	char path[SCHEMA_PATH_MAX + 16];
+	unsigned int at = object_line(x->map, FIELD_PREFIX);
+	struct source_error err = {
+		.file = x->map->file,
+		.line = at + line,
+		.kind = x->map->kind,
+		.namespace_ = x->map->namespace_,
+		.name = x->map->name,
+		.field = path,
+		.message = message,
+	};
+
+	(void)snprintf(path, sizeof(path), FIELD_PREFIX "%s%s", *field ? "." : "", field);
+	x->on_error(x->arg, &err);
+	x->r = -EINVAL;
+}
+
+static void on_problem(void *arg, const char *field, const char *message)
+{
+	struct reading *x = arg;
+
+	tell(x, object_line(x->body, field), field, message);
+}
+
+static int copy(const struct object *o, const char *field, char **ret)
+{
+	const char *s = object_string(o, field);
+
+	if (!s)
+		return 0;
+	*ret = strdup(s);
+	return *ret ? 0 : -ENOMEM;
+}
+
+static int take(const struct object *o, struct mesh_config *ret)
+{
+	const char *outbound = object_string(o, "outboundTrafficPolicy.mode");
+	struct mesh_config c = {0};
+	int r = copy(o, "trustDomain", &c.trust_domain);
+
+	if (r == 0)
+		r = copy(o, "rootNamespace", &c.root_namespace);
+	if (r == 0)
+		r = copy(o, "accessLogFile", &c.access_log_file);
+	if (r < 0) {
+		mesh_config_clear(&c);
+		return r;
+	}
+	c.trust_domain_aliases = json_incref(object_value(o, "trustDomainAliases"));
+	c.is_registry_only = outbound && streq(outbound, "REGISTRY_ONLY");
+	mesh_config_clear(ret);
+	*ret = c;
+	return 0;
+}
+
+static int on_document(void *arg, const struct yaml_document *doc)
+{
+	struct reading *x = arg;
+	struct schema_report report = {.on_problem = on_problem, .arg = x};
+	struct object_init init = {.kind = "MeshConfig", .name = "mesh", .line = doc->line};
+
+	if (doc->bad_line) {
+		tell(x, doc->bad_line, "", doc->problem);
+		return 0;
+	}
+	if (!json_is_object(doc->body)) {
+		tell(x, doc->line, "", "expected a mapping");
+		return 0;
+	}
+	init.body = json_incref(doc->body);
+	init.lines = calloc(doc->lines_count + 1, sizeof(*init.lines));
+	if (init.lines)
+		memcpy(init.lines, doc->lines, doc->lines_count * sizeof(*init.lines));
+	init.lines_count = init.lines ? doc->lines_count : 0;
+	x->r = object_new(&init, &x->body);
+	if (x->r < 0)
+		return x->r;
+	schema_walk(&mesh_config, doc->body, &report);
+	if (x->r == 0)
+		x->r = take(x->body, x->ret);
+	x->body = object_unref(x->body);
+	return x->r == -ENOMEM ? x->r : 0;
+}
+
+int mesh_config_read(const struct object *map,
+		     void (*on_error)(void *arg, const struct source_error *err), void *arg,
+		     struct mesh_config *ret)
+{
+	const char *text = object_string(map, FIELD_PREFIX);
+	struct reading x = {.map = map, .on_error = on_error, .arg = arg, .ret = ret};
+	struct yaml_problem problem;
+	int r;
+
+	if (!text) {
+		mesh_config_clear(ret);
+		return 0;
+	}
+	r = yaml_parse(text, strlen(text), on_document, &x, &problem);
+	if (r == -EBADMSG) {
+		tell(&x, problem.line, "", problem.message);
+		return -EINVAL;
+	}
+	return r < 0 ? r : x.r;
+}
+
+void mesh_config_clear(struct mesh_config *c)
+{
+	free(c->trust_domain);
+	free(c->root_namespace);
+	free(c->access_log_file);
+	json_decref(c->trust_domain_aliases);
+	*c = (struct mesh_config){0};
+}
+
+/* One look at a folder. */
+struct finding {
+	struct loop *loop;
+	const char *root_namespace;
+	struct object *map;
+};
+
+static void on_put(void *arg, struct object *obj)
+{
+	struct finding *f = arg;
+
+	if (!streq(obj->kind, "ConfigMap") || !streq(obj->name, MESH_CONFIG_NAME) ||
+	    !streq(obj->namespace_, f->root_namespace))
+		return;
+	(void)object_unref(f->map);
+	f->map = object_ref(obj);
+}
+
+static void on_nothing(void *arg, struct object *obj)
+{
+}
+
+static void on_source_error(void *arg, const struct source_error *err)
+{
+}
+
+static void on_cleared(void *arg, const char *file)
+{
+}
+
+static void on_synced(void *arg)
+{
+	loop_stop(((struct finding *)arg)->loop, 0);
+}
+
+int mesh_config_find(const char *folder, const char *root_namespace,
+		     void (*on_error)(void *arg, const struct source_error *err), void *arg,
+		     struct mesh_config *ret)
+{
+	static const struct source_ops ops = {on_put, on_nothing, on_source_error, on_cleared,
+					      on_synced};
+	struct finding f = {.root_namespace = root_namespace};
+	struct source *source = NULL;
+	int r = loop_new(&f.loop);
+
+	if (r < 0)
+		return r;
+	r = source_folder_new(f.loop, folder, &ops, &f, &source);
+	if (r == 0)
+		r = loop_run(f.loop);
+	(void)source_free(source);
+	(void)loop_free(f.loop);
+	if (r == 0 && f.map)
+		r = mesh_config_read(f.map, on_error, arg, ret);
+	(void)object_unref(f.map);
+	return r;
+}

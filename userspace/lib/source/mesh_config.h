@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* mesh_config - Istio's MeshConfig: the text under `mesh` in ConfigMap "istio" of the root
+ * namespace. No state. */
+#include <stdbool.h>
+
+#include "base/cleanup.h"
+#include "source/object.h"
+#include "source/source.h"
+
+#define MESH_CONFIG_NAME "istio"
+
+/** struct mesh_config - what is used of it; NULL: not set. Zeroed before use. */
+struct mesh_config {
+	char *trust_domain, *root_namespace, *access_log_file;
+	json_t *trust_domain_aliases; /* list of strings */
+	bool is_registry_only;        /* outboundTrafficPolicy.mode */
+};
+
+/**
+ * mesh_config_read() - read and check the text in a ConfigMap
+ * @on_error: each mistake, with the line in the manifest; a mistake leaves all of @ret untouched.
+ * @ret: owned by the caller; mesh_config_clear().
+ * Return: 0; -EINVAL told by @on_error; -ENOMEM.
+ */
+_must_check_ int mesh_config_read(const struct object *map,
+				  void (*on_error)(void *arg, const struct source_error *err),
+				  void *arg, struct mesh_config *ret);
+/** mesh_config_find() - look for it in a folder of manifests, once and without following it. For
+ * what must be known before anything else starts. Return: 0, also when there is none; -errno of the
+ * folder; -EINVAL. */
+_must_check_ int mesh_config_find(const char *folder, const char *root_namespace,
+				  void (*on_error)(void *arg, const struct source_error *err),
+				  void *arg, struct mesh_config *ret);
+void mesh_config_clear(struct mesh_config *c);

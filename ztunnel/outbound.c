@@ -337,7 +337,7 @@ static void no_tunnel(struct outbound *o, enum hbone_stage stage, int error, con
 		retry_after(o, 1);
 		return;
 	}
-	if (stage != HBONE_STAGE_TLS && try_next(o))
+	if ((stage != HBONE_STAGE_TLS || is_starting(stage, error)) && try_next(o))
 		return;
 	if (is_starting(stage, error) && may_retry(o)) {
 		o->avoid_count = 0;

@@ -121,6 +121,10 @@ static void the_settings_shape_names(void **state)
 	assert_true(model_has_identity_on_node(f->model, "spiffe://td/ns/demo/sa/default", "n"));
 }
 
+#define ENTRY(kind, name, spec)                                                                    \
+	"apiVersion: networking.istio.io/v1\nkind: " kind "\nmetadata: {name: " name               \
+	", namespace: demo}\nspec: " spec "\n---\n"
+
 static const char *const parts[] = {
 	NS("demo", "{istio-injection: enabled}"),
 	POD("demo", "p", "{app: a}", "{nodeName: n1}", "{podIP: 10.0.0.1}"),
@@ -136,6 +140,17 @@ static const char *const parts[] = {
 	PEER("demo", "w",
 	     "{selector: {matchLabels: {app: b}}, portLevelMtls: {80: {mode: PERMISSIVE}}}"),
 	POLICY("demo", "z", "{selector: {matchLabels: {app: a}}, action: DENY, rules: [{}]}"),
+	ENTRY("ServiceEntry", "s",
+	      "{hosts: [s.example.com], resolution: STATIC, workloadSelector: {labels: {app: b}}, "
+	      "ports: "
+	      "[{number: 80, name: h}]}"),
+	ENTRY("ServiceEntry", "t",
+	      "{hosts: [s.example.com, t.example.com, a.demo.svc.cluster.local], resolution: "
+	      "STATIC, "
+	      "endpoints: [{address: 10.0.0.2}, {address: 192.0.2.5}], ports: [{number: 80, name: "
+	      "h}]}"),
+	ENTRY("WorkloadEntry", "w", "{address: 192.0.2.9, labels: {app: b}}"),
+	ENTRY("WorkloadEntry", "x", "{address: 10.0.0.3, labels: {app: b}}"),
 };
 
 static void shuffle(unsigned int *order, size_t n, unsigned int *seed)
@@ -210,6 +225,10 @@ static void everything_goes_when_its_objects_go(void **state)
 		{"PeerAuthentication", "istio-system", "m"},
 		{"PeerAuthentication", "demo", "w"},
 		{"AuthorizationPolicy", "demo", "z"},
+		{"ServiceEntry", "demo", "s"},
+		{"ServiceEntry", "demo", "t"},
+		{"WorkloadEntry", "demo", "w"},
+		{"WorkloadEntry", "demo", "x"},
 	};
 	struct fixture *f = *state;
 

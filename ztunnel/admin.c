@@ -14,12 +14,15 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/str.h"
 #include "http/server.h"
 #include "net/addr.h"
 #include "net/tcp.h"
 #include "net/unix.h"
 #include "ztunnel/certs.h"
 #include "ztunnel/config_dump.h"
+#include "ztunnel/explain.h"
+#include "ztunnel/state.h"
 #include "ztunnel/telemetry.h"
 #include "ztunnel/xds_sync.h"
 
@@ -49,6 +52,7 @@ struct admin {
 	struct buf agent_metrics;
 	int statm_fd; /* opened while we still may open files */
 	time_t started;
+	enum log_level start_level; /* what ?reset goes back to */
 };
 
 struct admin_dump {
@@ -57,6 +61,7 @@ struct admin_dump {
 	struct loop_timer timer;
 	struct loop_task done;
 	json_t *pods;
+	bool is_detailed; /* /connections: with bytes, peers and ages */
 };
 
 static const char *const task_names[ADMIN_TASK_MAX] = {
@@ -86,7 +91,17 @@ static void answer_json(struct http_response *resp, json_t *value)
 	free(text);
 }
 
-static void dump_send(struct admin_dump *d)
+/* connections_send() - only what is open, and the clock that its times are of. */
+static void connections_send(struct admin_dump *d)
+{
+	json_t *all = json_pack("{s:s, s:I, s:O}", "node", d->admin->node, "nowUs",
+				(json_int_t)now_monotonic_us(), "workloadState", d->pods);
+
+	answer_json(d->resp, all);
+	json_decref(all);
+}
+
+static void config_send(struct admin_dump *d)
 {
 	struct admin *a = d->admin;
 	json_t *all = state_to_json(xds_sync_state(a->config.xds));
@@ -105,6 +120,14 @@ static void dump_send(struct admin_dump *d)
 	}
 	answer_json(d->resp, all);
 	json_decref(all);
+}
+
+static void dump_send(struct admin_dump *d)
+{
+	if (d->is_detailed)
+		connections_send(d);
+	else
+		config_send(d);
 	http_response_finish(d->resp);
 	d->resp = NULL;
 }
@@ -113,8 +136,7 @@ static void on_collect_timeout(struct loop_timer *t)
 {
 	struct admin_dump *d = container_of(t, struct admin_dump, timer);
 
-	log_warn("admin",
-		 "config_dump without all connections: the workers did not answer in time");
+	log_warn("admin", "not all connections are listed: the workers did not answer in time");
 	dump_send(d);
 }
 
@@ -129,7 +151,7 @@ static void on_done(struct loop_task *t)
 	free(d);
 }
 
-static void dump_start(struct admin *a, struct http_response *resp)
+static void dump_start(struct admin *a, struct http_response *resp, bool is_detailed)
 {
 	struct admin_dump *d = calloc(1, sizeof(*d));
 
@@ -139,6 +161,7 @@ static void dump_start(struct admin *a, struct http_response *resp)
 	}
 	d->admin = a;
 	d->resp = resp;
+	d->is_detailed = is_detailed;
 	d->pods = json_object();
 	d->timer.on_timer = on_collect_timeout;
 	d->done.on_task = on_done;
@@ -159,6 +182,22 @@ int admin_dump_pod(struct admin_dump *d, const struct admin_pod *pod)
 	return o && json_object_set_new(d->pods, pod->uid, o) == 0 ? 0 : -ENOMEM;
 }
 
+static int add_details(json_t *o, const struct admin_conn *conn)
+{
+	const struct workload *p = conn->peer;
+	json_t *more = json_pack(
+		"{s:b, s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "open", conn->is_open, "peerName",
+		p ? p->name : "", "peerNamespace", p ? p->namespace_ : "", "service",
+		conn->service ? conn->service->def->key : "", "peerIdentity",
+		conn->peer_identity ? conn->peer_identity : "", "openedUs",
+		(json_int_t)conn->opened_us, "bytesToServer", (json_int_t)conn->bytes_to_server,
+		"bytesToClient", (json_int_t)conn->bytes_to_client);
+	int r = json_object_update(o, more);
+
+	json_decref(more);
+	return r < 0 ? -ENOMEM : 0;
+}
+
 int admin_dump_conn(struct admin_dump *d, const char *pod_uid, const struct admin_conn *conn)
 {
 	json_t *pod = json_object_get(d->pods, pod_uid);
@@ -174,6 +213,10 @@ int admin_dump_conn(struct admin_dump *d, const char *pod_uid, const struct admi
 	o = json_pack("{s:s, s:s, s:s, s:s}", "src", cv_sockaddr_format(&conn->src, src),
 		      "originalDst", cv_sockaddr_format(&conn->original_dst, original), "actualDst",
 		      cv_sockaddr_format(&conn->actual_dst, actual), "protocol", conn->protocol);
+	if (d->is_detailed && add_details(o, conn) < 0) {
+		json_decref(o);
+		return -ENOMEM;
+	}
 	return o && json_array_append_new(list, o) == 0 ? 0 : -ENOMEM;
 }
 
@@ -254,9 +297,10 @@ static void handle_metrics(struct admin *a, struct http_response *resp)
 }
 
 /* level=debug, level=scope=debug (the scope is taken for all: there is one level), reset. */
-static void handle_logging(const struct http_request *req, struct http_response *resp)
+static void handle_logging(struct admin *a, const struct http_request *req,
+			   struct http_response *resp)
 {
-	enum log_level level = LOG_INFO;
+	enum log_level level = a->start_level;
 	char value[64];
 	const char *name;
 
@@ -297,6 +341,18 @@ static void handle_quit(struct admin *a, const struct http_request *req, struct 
 		a->config.quit(a->config.arg);
 }
 
+static void handle_explain(struct admin *a, const struct http_request *req,
+			   struct http_response *resp)
+{
+	unsigned int status = 200;
+	json_t *value = explain_request(xds_sync_state(a->config.xds), req, &status);
+
+	answer_json(resp, value);
+	if (value)
+		resp->status = status;
+	json_decref(value);
+}
+
 static void on_ready_request(const struct http_request *req, struct http_response *resp, void *arg)
 {
 	if (strcmp(req->path, "/healthz/ready") == 0 && is_get(req))
@@ -322,9 +378,13 @@ static void on_admin_request(const struct http_request *req, struct http_respons
 	struct admin *a = arg;
 
 	if (strcmp(req->path, "/config_dump") == 0 && is_get(req)) {
-		dump_start(a, resp);
+		dump_start(a, resp, false);
+	} else if (strcmp(req->path, "/connections") == 0 && is_get(req)) {
+		dump_start(a, resp, true);
+	} else if (explain_is_path(req->path) && is_get(req)) {
+		handle_explain(a, req, resp);
 	} else if (strcmp(req->path, "/logging") == 0) {
-		handle_logging(req, resp);
+		handle_logging(a, req, resp);
 	} else if (strcmp(req->path, "/quitquitquit") == 0) {
 		handle_quit(a, req, resp);
 	} else if (strcmp(req->path, "/healthz/ready") == 0) {
@@ -333,7 +393,9 @@ static void on_admin_request(const struct http_request *req, struct http_respons
 		resp->content_type = "text/html; charset=utf-8";
 		answer(resp, 200,
 		       "<!doctype html><title>ztunnel</title><h1>culvert ztunnel</h1><ul>"
-		       "<li><a href=config_dump>config_dump</a><li><a href=metrics>metrics</a>"
+		       "<li><a href=config_dump>config_dump</a><li><a "
+		       "href=connections>connections</a>"
+		       "<li>explain?from=POD&amp;to=DEST:PORT<li><a href=metrics>metrics</a>"
 		       "<li><a href=healthz/ready>healthz/ready</a><li>POST logging?level=debug"
 		       "<li>POST quitquitquit</ul>\n");
 	} else {
@@ -411,6 +473,7 @@ int admin_new(const struct admin_config *config, char *err, size_t err_size, str
 	a->config = *config;
 	a->agent_metrics.limit = AGENT_METRICS_MAX;
 	a->started = time(NULL);
+	a->start_level = log_get_level();
 	a->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
 	a->node = strdup(config->node);
 	if (!a->node)

@@ -27,13 +27,24 @@ enum admin_task {
 	ADMIN_TASK_MAX,
 };
 
-/** struct admin_conn - a live connection, for config_dump. */
+struct service;
+struct workload;
+
+/** struct admin_conn - a live connection, for config_dump and connections. All borrowed. */
 struct admin_conn {
 	bool is_inbound;
 	struct cv_sockaddr src;
 	struct cv_sockaddr original_dst;
 	struct cv_sockaddr actual_dst;
 	const char *protocol; /* "HBONE" or "TCP"; static */
+	/* For /connections only. */
+	bool is_open;                  /* false: still being set up */
+	const struct workload *peer;   /* the other end, NULL: unknown */
+	const struct service *service; /* that was asked for, NULL: none */
+	const char *peer_identity;     /* proven by TLS, NULL: none */
+	uint64_t opened_us;            /* CLOCK_MONOTONIC */
+	uint64_t bytes_to_server;
+	uint64_t bytes_to_client;
 };
 
 /** struct admin_pod - a pod that this ztunnel serves. Strings are copied. */
@@ -45,7 +56,7 @@ struct admin_pod {
 	bool is_up; /* false: "Pending" */
 };
 
-/** struct admin_dump - a config_dump that waits for the workers' connections. Ends by
+/** struct admin_dump - a config_dump or connections that waits for the workers. Ends by
  * admin_dump_done(), exactly once. */
 struct admin_dump;
 int admin_dump_pod(struct admin_dump *d, const struct admin_pod *pod);

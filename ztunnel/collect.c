@@ -9,13 +9,18 @@
 #include "ztunnel/admin.h"
 #include "ztunnel/conn.h"
 #include "ztunnel/pod.h"
+#include "ztunnel/state.h"
 
 /* What one worker lists; the bytes are struct row, one after the other. */
 #define ROWS_MAX (64 * 1024 * 1024)
 
+/* It crosses threads: the row holds references and a copy of the identity. */
 struct row {
 	char uid[128];
 	struct admin_conn conn;
+	struct workload *peer;
+	struct service *service;
+	char *identity;
 };
 
 struct job {
@@ -27,6 +32,27 @@ struct part {
 	struct job *job;
 	struct buf rows;
 };
+
+static void row_hold(struct row *row, const struct conn *c)
+{
+	bool is_inbound = c->direction == CONN_INBOUND;
+	struct workload *peer = is_inbound ? c->src_workload : c->dst_workload;
+	const char *identity = is_inbound ? c->src_identity : c->dst_identity;
+
+	row->peer = peer ? workload_ref(peer) : NULL;
+	row->service = c->service ? service_ref(c->service) : NULL;
+	row->identity = c->is_mtls && identity ? strdup(identity) : NULL;
+	row->conn.peer = row->peer;
+	row->conn.service = row->service;
+	row->conn.peer_identity = row->identity;
+}
+
+static void row_release(struct row *row)
+{
+	(void)workload_unref(row->peer);
+	(void)service_unref(row->service);
+	free(row->identity);
+}
 
 /* on_conn() - in the worker's thread. */
 static void on_conn(void *arg, const struct conn *c)
@@ -42,13 +68,18 @@ static void on_conn(void *arg, const struct conn *c)
 							: c->original_dst,
 				.actual_dst = c->dst,
 				.protocol = c->has_hbone ? "HBONE" : "TCP",
+				.is_open = c->is_opened,
+				.opened_us = c->opened_us,
+				.bytes_to_server = c->bytes_to_server,
+				.bytes_to_client = c->bytes_to_client,
 			},
 	};
 
 	memcpy(row.uid, c->pod->uid, sizeof(row.uid));
+	row_hold(&row, c);
 	/* Too many to list: the dump names fewer, that is all. */
 	if (buf_append(&p->rows, &row, sizeof(row)) < 0)
-		return;
+		row_release(&row);
 }
 
 static void job_part_done(struct job *job)
@@ -68,6 +99,7 @@ static void on_part(void *main, void *arg)
 		memcpy(&row, buf_head(&p->rows), sizeof(row));
 		buf_consume(&p->rows, sizeof(row));
 		(void)admin_dump_conn(p->job->dump, row.uid, &row.conn);
+		row_release(&row);
 	}
 	buf_reset(&p->rows);
 	job_part_done(p->job);

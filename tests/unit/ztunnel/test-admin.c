@@ -51,7 +51,11 @@ static void collect(void *arg, struct admin_dump *d)
 				  .src = mesh_sockaddr("10.0.0.9:4000"),
 				  .original_dst = mesh_sockaddr("10.0.0.1:15008"),
 				  .actual_dst = mesh_sockaddr("10.0.0.1:80"),
-				  .protocol = "HBONE"};
+				  .protocol = "HBONE",
+				  .is_open = true,
+				  .peer_identity = "spiffe://x",
+				  .opened_us = 3,
+				  .bytes_to_server = 7};
 
 	assert_int_equal(admin_dump_pod(d, &pod), 0);
 	assert_int_equal(admin_dump_conn(d, "u1", &conn), 0);
@@ -215,6 +219,27 @@ static void metrics_join_workers_sources_and_the_agent(void **state)
 	f->admin = admin_free(f->admin);
 }
 
+static void connections_have_bytes_and_ages(void **state)
+{
+	json_t *v = body(ask(*state, "GET", "/connections"));
+	const json_t *pod = json_object_get(json_object_get(v, "workloadState"), "u1");
+	const json_t *c =
+		json_array_get(json_object_get(json_object_get(pod, "connections"), "inbound"), 0);
+
+	assert_true(json_integer_value(json_object_get(v, "nowUs")) > 0);
+	assert_int_equal(json_integer_value(json_object_get(c, "bytesToServer")), 7);
+	assert_int_equal(json_integer_value(json_object_get(c, "openedUs")), 3);
+	assert_string_equal(json_string_value(json_object_get(c, "peerIdentity")), "spiffe://x");
+	assert_true(json_is_true(json_object_get(c, "open")));
+	json_decref(v);
+}
+
+static void explain_answers_with_its_own_status(void **state)
+{
+	assert_non_null(strstr(ask(*state, "GET", "/explain?from=nobody&to=x:1"), " 404 "));
+	assert_non_null(strstr(ask(*state, "GET", "/explain"), "usage: /explain?from=POD"));
+}
+
 static void the_log_level_is_set_and_reset(void **state)
 {
 	struct fixture *f = *state;
@@ -223,7 +248,7 @@ static void the_log_level_is_set_and_reset(void **state)
 	assert_int_equal(log_get_level(), LOG_DEBUG);
 	assert_non_null(strstr(ask(f, "POST", "/logging?level=access%3Dwarn"), "level is warn"));
 	assert_non_null(strstr(ask(f, "POST", "/logging?level=loud"), " 400 "));
-	assert_non_null(strstr(ask(f, "POST", "/logging?reset"), "level is info"));
+	assert_non_null(strstr(ask(f, "POST", "/logging?reset"), "level is error"));
 	log_set_level(LOG_ERROR);
 	assert_non_null(strstr(ask(f, "GET", "/logging"), "level is error"));
 }
@@ -307,6 +332,8 @@ int main(void)
 		T(a_dump_without_its_workers_is_sent_in_time),
 		T(readiness_names_what_is_pending),
 		T(metrics_join_workers_sources_and_the_agent),
+		T(connections_have_bytes_and_ages),
+		T(explain_answers_with_its_own_status),
 		T(the_log_level_is_set_and_reset),
 		T(quitting_wants_a_post),
 		T(unknown_paths_are_not_found),

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* explain_find - pods and destinations by the names that people type. Pure functions of a snapshot;
+ * what they return is borrowed from it. */
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/macros.h"
+#include "culvert/abi/addr.h"
+
+struct service;
+struct state;
+struct workload;
+
+#define EXPLAIN_NAME_MAX 512
+
+/** struct explain_dest - a destination: an address and port, and what goes by it. */
+struct explain_dest {
+	struct cv_sockaddr addr;         /* what the client would connect to */
+	const struct service *service;   /* asked for by name or VIP; NULL: none */
+	const struct workload *workload; /* asked for by name or address; NULL: none */
+};
+
+/**
+ * explain_find_workload() - by address, UID, NAMESPACE/NAME, NAME.NAMESPACE, NAME
+ * @err: a sentence on failure.
+ * Return: 0; -ENOENT nothing goes by that name; -ENOTUNIQ several do.
+ */
+_must_check_ int explain_find_workload(const struct state *s, const char *name,
+				       const struct workload **ret, char *err, size_t err_size);
+
+/** struct explain_asker - for whom a destination is looked up. */
+struct explain_asker {
+	const struct state *state;
+	const char *namespace_; /* breaks ties, hides other namespaces' private services */
+	bool is_v4;             /* which family it would use where there is a choice */
+};
+
+/**
+ * explain_find_dest() - DEST[:PORT]; a service without PORT: its first one
+ * Return: 0; -EINVAL no port; -ENOENT; -ENOTUNIQ. @ret untouched on failure, @err a sentence.
+ */
+_must_check_ int explain_find_dest(const struct explain_asker *a, const char *text,
+				   struct explain_dest *ret, char *err, size_t err_size);

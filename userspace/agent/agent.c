@@ -244,6 +244,7 @@ static void on_request(const struct http_request *req, struct http_response *res
 	uint64_t counters[CV_REASON_MAX];
 	struct status_input in = {
 		.node = a->node,
+		.pin_dir = datapath_pin_dir(a->datapath),
 		.is_ztunnel_connected = zds_is_connected(a->zds),
 		.is_control_connected = mesh_is_connected(a->mesh),
 		.pods = a->pods,

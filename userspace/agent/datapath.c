@@ -327,6 +327,11 @@ static void link_destroy(const char *path)
 	(void)unlink(path);
 }
 
+const char *datapath_pin_dir(const struct datapath *d)
+{
+	return d->pin_dir;
+}
+
 static bool is_pin_name(const char *name)
 {
 	return str_has_prefix(name, "cv_") || str_has_prefix(name, "prog_") ||

@@ -47,6 +47,9 @@ _must_check_ int datapath_open(const char *pin_dir, struct datapath **ret);
 struct datapath *datapath_close(struct datapath *d);
 DEFINE_CLEANUP(struct datapath *, datapath_close);
 
+/** datapath_pin_dir() - where the pins are; borrowed. */
+const char *datapath_pin_dir(const struct datapath *d);
+
 /** datapath_clean() - detach and unpin everything below @pin_dir. Return: 0, also when nothing was
  * there; -EBUSY an agent is running; -errno. The failure has been logged. */
 _must_check_ int datapath_clean(const char *pin_dir);

@@ -66,9 +66,9 @@ int status_format(const struct status_input *in, struct buf *b)
 
 	pods_for_each(in->pods, pod_json, pods);
 	objects_for_each_error(in->objects, error_json, errors);
-	root = json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "node", in->node, "ztunnel",
-			 in->is_ztunnel_connected ? "connected" : "absent", "control",
-			 in->is_control_connected ? "connected" : "absent", "pods", pods,
+	root = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "node", in->node, "pin_dir",
+			 in->pin_dir, "ztunnel", in->is_ztunnel_connected ? "connected" : "absent",
+			 "control", in->is_control_connected ? "connected" : "absent", "pods", pods,
 			 "features", features_json(in->features), "counters",
 			 counters_json(in->counters), "errors", errors);
 	if (!root)

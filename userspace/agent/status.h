@@ -10,7 +10,7 @@
 #include "pods.h"
 
 struct status_input {
-	const char *node;
+	const char *node, *pin_dir;
 	bool is_ztunnel_connected, is_control_connected;
 	const struct pods *pods;
 	const struct objects *objects;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "admin.h"
 
+#include <ctype.h>
 #include <curl/curl.h>
 #include <dirent.h>
 #include <errno.h>
@@ -80,6 +81,31 @@ size_t admin_find_nodes(const char *node, const char *run_dir, struct admin_node
 				: run_dir) == 0;
 }
 
+int admin_find_one(const char *node, const char *run_dir, struct admin_node *ret)
+{
+	_cleanup_(freep) struct admin_node *found = calloc(ADMIN_NODES_MAX, sizeof(*found));
+	size_t n;
+
+	if (!found)
+		return cli_fail("out of memory");
+	n = admin_find_nodes(node, run_dir, found, ADMIN_NODES_MAX);
+	if (n == 0)
+		return cli_fail("no node runs here (nothing in " CLI_RUN_ROOT ")");
+	if (n > 1)
+		return cli_fail("several nodes run here; choose one: --node %s, --node %s%s",
+				found[0].name, found[1].name, n > 2 ? ", ..." : "");
+	*ret = found[0];
+	return 0;
+}
+
+int admin_fail(const struct admin_node *n, const char *part, int error)
+{
+	return cli_fail("%s of node %s %s", part, n->name,
+			error == -ECONNREFUSED ? "is not running"
+			: error == -EACCES     ? "may only be asked by root"
+					       : "gave no usable answer");
+}
+
 static size_t on_data(char *data, size_t size, size_t n, void *arg)
 {
 	return buf_append(arg, data, size * n) == 0 ? size * n : 0;
@@ -125,7 +151,29 @@ int admin_request(const struct admin_node *n, const char *part, const char *meth
 	return perform(curl, body);
 }
 
-int admin_get_json(const struct admin_node *n, const char *part, const char *target, json_t **ret)
+char *admin_escape(const char *s)
+{
+	static const char hex[] = "0123456789ABCDEF";
+	char *out = s ? malloc(strlen(s) * 3 + 1) : NULL;
+	char *o = out;
+
+	for (; out && *s; s++) {
+		unsigned char c = (unsigned char)*s;
+
+		if (isalnum(c) || strchr("-_.~/:", c)) {
+			*o++ = (char)c;
+			continue;
+		}
+		*o++ = '%';
+		*o++ = hex[c >> 4];
+		*o++ = hex[c & 15];
+	}
+	if (out)
+		*o = '\0';
+	return out;
+}
+
+int admin_ask_json(const struct admin_node *n, const char *part, const char *target, json_t **ret)
 {
 	_cleanup_(buf_resetp) struct buf body = {0};
 	json_t *v;
@@ -134,11 +182,23 @@ int admin_get_json(const struct admin_node *n, const char *part, const char *tar
 	r = admin_request(n, part, "GET", target, &body);
 	if (r < 0)
 		return r;
-	if (r != 200)
-		return -EBADMSG;
 	v = json_loadb((const char *)buf_head(&body), buf_len(&body), 0, NULL);
 	if (!v)
 		return -EBADMSG;
+	*ret = v;
+	return r;
+}
+
+int admin_get_json(const struct admin_node *n, const char *part, const char *target, json_t **ret)
+{
+	json_t *v;
+	int r;
+
+	r = admin_ask_json(n, part, target, &v);
+	if (r < 0)
+		return r;
+	if (r != 200)
+		return json_decref(v), -EBADMSG;
 	*ret = v;
 	return 0;
 }

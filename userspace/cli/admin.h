@@ -23,6 +23,16 @@ struct admin_node {
 size_t admin_find_nodes(const char *node, const char *run_dir, struct admin_node *ret, size_t max);
 
 /**
+ * admin_find_one() - the one node that is meant; tells when there are none or several.
+ * Return: 0; else the exit code.
+ */
+_must_check_ int admin_find_one(const char *node, const char *run_dir, struct admin_node *ret);
+
+/** admin_fail() - tell why @part of a node gave nothing, @error from admin_request() or
+ * admin_get_json(). Return: 1, the exit code. */
+int admin_fail(const struct admin_node *n, const char *part, int error);
+
+/**
  * admin_request() - one request to a daemon's admin socket.
  * @part:   "control", "agent", "ztunnel".
  * @method: "GET", "POST".
@@ -31,6 +41,14 @@ size_t admin_find_nodes(const char *node, const char *run_dir, struct admin_node
  */
 _must_check_ int admin_request(const struct admin_node *n, const char *part, const char *method,
 			       const char *target, struct buf *body);
+
+/** admin_escape() - for the value of a query; caller frees. NULL: out of memory. */
+char *admin_escape(const char *s);
+
+/** admin_ask_json() - GET and parse whatever the status. Return: the HTTP status, *@ret owned by
+ * the caller; -EBADMSG no JSON; as admin_request(). */
+_must_check_ int admin_ask_json(const struct admin_node *n, const char *part, const char *target,
+				json_t **ret);
 
 /** admin_get_json() - GET and parse. Return: 0, *@ret owned by the caller; -EBADMSG no JSON or not
  * 200; as admin_request(). */

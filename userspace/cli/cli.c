@@ -37,11 +37,47 @@ int cli_fail(const char *fmt, ...)
 	return 1;
 }
 
+/* takes_value() - is the argument after @arg its value? */
+static bool takes_value(const struct option_def *defs, const char *arg)
+{
+	for (; defs->name; defs++) {
+		bool is_it = arg[1] == '-' ? streq(arg + 2, defs->name)
+					   : arg[1] == defs->short_name && arg[2] == '\0';
+
+		if (is_it)
+			return defs->type != OPTION_BOOL;
+	}
+	return false;
+}
+
+/* options_first() - people write options after arguments, too. Stable; stops at "--". */
+static void options_first(const struct option_def *defs, int argc, char **argv)
+{
+	int options = 1;
+
+	for (int i = 1; i < argc && !streq(argv[i], "--"); i++) {
+		int n = argv[i][0] == '-' && argv[i][1] ? 1 : 0;
+
+		if (n > 0 && i + 1 < argc && takes_value(defs, argv[i]))
+			n = 2;
+		for (int k = 0; k < n; k++) {
+			char *moved = argv[i + k];
+
+			memmove(&argv[options + 1], &argv[options],
+				(size_t)(i + k - options) * sizeof(*argv));
+			argv[options++] = moved;
+		}
+		i += n > 1 ? 1 : 0;
+	}
+}
+
 int cli_parse(const struct cli_syntax *syntax, void *into, int argc, char **argv)
 {
 	char err[256];
 	int rest, r;
 
+	if (syntax->max_rest > 0)
+		options_first(syntax->defs, argc, argv);
 	r = option_parse(syntax->defs, into, argc, argv, &rest, err, sizeof(err));
 	if (r == -ECANCELED) {
 		option_help(syntax->defs, syntax->usage, syntax->help);

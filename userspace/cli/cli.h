@@ -25,6 +25,12 @@ int cli_version(int argc, char **argv);
 int cli_status(int argc, char **argv);
 int cli_node(int argc, char **argv);
 int cli_ztunnel_config(int argc, char **argv);
+int cli_connections(int argc, char **argv);
+int cli_explain(int argc, char **argv);
+/** cli_experimental() - `culvert x authz check POD`. */
+int cli_experimental(int argc, char **argv);
+int cli_drops(int argc, char **argv);
+int cli_bpf(int argc, char **argv);
 /** cli_lab() - in lab.c. */
 int cli_lab(int argc, char **argv);
 

@@ -11,6 +11,14 @@ static const struct cli_command commands[] = {
 	 cli_status},
 	{"ztunnel-config", "zc", "what ztunnel knows: workloads, services, policies, ...",
 	 cli_ztunnel_config},
+	{"connections", "conns", "open connections, live: who, how much, how fast",
+	 cli_connections},
+	{"explain", NULL, "why FROM reaches TO, or not: path, certificate, verdict, policies",
+	 cli_explain},
+	{"drops", NULL, "what was refused, by reason", cli_drops},
+	{"experimental", "x", "x authz check POD: the policies that apply to a pod",
+	 cli_experimental},
+	{"bpf", NULL, "maps and programs in the kernel, and what they are for", cli_bpf},
 	{"lab", NULL, "nodes and pods on this machine, to try things", cli_lab},
 	{"version", NULL, "which build this is", cli_version},
 	{0},
@@ -28,7 +36,8 @@ static void print_help(void)
 	     "  culvert lab up tools/samples/demo     make two nodes with pods\n"
 	     "  culvert node --config-dir DIR         the same for real pods on this host\n"
 	     "  culvert status                        is everything in place?\n"
-	     "  culvert ztunnel-config workload       who speaks HBONE, who plain TCP\n\n"
+	     "  culvert ztunnel-config workload       who speaks HBONE, who plain TCP\n"
+	     "  culvert explain demo/web web:80       would it be let in, and why\n\n"
 	     "\"culvert COMMAND --help\" tells more. Called as istioctl, it answers the same "
 	     "words.");
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define COLUMNS_MAX 16
+#define CELL_MIN    4
 
 struct table {
 	char **cells;
@@ -82,6 +83,46 @@ static size_t last_filled(const struct table *t, size_t row)
 	while (i > 0 && !t->cells[row + i][0])
 		i--;
 	return i;
+}
+
+static size_t table_width(const struct table *t)
+{
+	size_t sum = (t->n_columns - 1) * 2;
+
+	for (size_t i = 0; i < t->n_columns; i++)
+		sum += t->widths[i];
+	return sum;
+}
+
+/* widest() - the column that gives way next; n_columns when none may. */
+static size_t widest(const struct table *t)
+{
+	size_t found = t->n_columns;
+
+	for (size_t i = 0; i < t->n_columns; i++) {
+		if (t->widths[i] <= MAX(strlen(t->cells[i]), (size_t)CELL_MIN))
+			continue;
+		if (found == t->n_columns || t->widths[i] > t->widths[found])
+			found = i;
+	}
+	return found;
+}
+
+void table_fit(struct table *t, size_t width)
+{
+	while (table_width(t) > width) {
+		size_t i = widest(t);
+
+		if (i == t->n_columns)
+			break;
+		t->widths[i]--;
+	}
+	for (size_t i = 0; i < t->n_cells; i++) {
+		size_t max = t->widths[i % t->n_columns];
+
+		if (strlen(t->cells[i]) > max)
+			memcpy(t->cells[i] + max - 2, "..", sizeof(".."));
+	}
 }
 
 void table_print(const struct table *t)

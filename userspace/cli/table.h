@@ -16,3 +16,6 @@ DEFINE_CLEANUP(struct table *, table_free);
 int table_row(struct table *t, const char *const *cells);
 /** table_print() - header and rows, two spaces between columns, none at the end of a line. */
 void table_print(const struct table *t);
+/** table_fit() - cut the widest columns, cells ending in "..", until a line has at most @width
+ * bytes. Headers stay whole. */
+void table_fit(struct table *t, size_t width);

@@ -116,24 +116,6 @@ static void print_help(void)
 	     "\"culvert ztunnel-config WHAT --help\" lists the options.");
 }
 
-/* find_node() - the one node that is meant. Return: 0, or the exit code, told. */
-static int find_node(const struct zc_options *o, struct admin_node *ret)
-{
-	_cleanup_(freep) struct admin_node *found = calloc(ADMIN_NODES_MAX, sizeof(*found));
-	size_t n;
-
-	if (!found)
-		return cli_fail("out of memory");
-	n = admin_find_nodes(o->node, o->run_dir, found, ADMIN_NODES_MAX);
-	if (n == 0)
-		return cli_fail("no node runs here (nothing in " CLI_RUN_ROOT ")");
-	if (n > 1)
-		return cli_fail("several nodes run here; choose one: --node %s, --node %s%s",
-				found[0].name, found[1].name, n > 2 ? ", ..." : "");
-	*ret = found[0];
-	return 0;
-}
-
 static int load_file(const char *path, json_t **ret)
 {
 	json_error_t err;
@@ -153,16 +135,11 @@ static int load_dump(const struct zc_options *o, json_t **ret)
 
 	if (o->file)
 		return load_file(o->file, ret);
-	r = find_node(o, &node);
+	r = admin_find_one(o->node, o->run_dir, &node);
 	if (r > 0)
 		return r;
 	r = admin_get_json(&node, "ztunnel", "/config_dump", ret);
-	if (r == 0)
-		return 0;
-	return cli_fail("ztunnel of node %s %s", node.name,
-			r == -ECONNREFUSED ? "is not running"
-			: r == -EACCES     ? "may only be asked by root"
-					   : "gave no usable answer");
+	return r == 0 ? 0 : admin_fail(&node, "ztunnel", r);
 }
 
 static int zc_show(const struct zc_view *view, const struct zc_options *o)
@@ -193,7 +170,7 @@ static int zc_log(const struct zc_options *o)
 	struct admin_node node;
 	int r;
 
-	r = find_node(o, &node);
+	r = admin_find_one(o->node, o->run_dir, &node);
 	if (r > 0)
 		return r;
 	target = o->is_reset ? str_format("/logging?reset")
@@ -201,9 +178,10 @@ static int zc_log(const struct zc_options *o)
 			     : str_format("/logging");
 	if (!target)
 		return cli_fail("out of memory");
-	r = admin_request(&node, "ztunnel", "POST", target, &body);
+	r = admin_request(&node, "ztunnel", o->is_reset || o->level ? "POST" : "GET", target,
+			  &body);
 	if (r < 0)
-		return cli_fail("ztunnel of node %s does not answer", node.name);
+		return admin_fail(&node, "ztunnel", r);
 	(void)fwrite(buf_head(&body), 1, buf_len(&body), r == 200 ? stdout : stderr);
 	return r == 200 ? 0 : 1;
 }

@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every word of `culvert` that asks why, against two real nodes: what it says is compared with what happens."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+from culvert_node import BIN, CulvertNode, stop, wait_for, write_config
+from topology import Topology, remove_stale
+
+TAG = "words"
+STREAM = os.path.join(os.path.dirname(__file__), "stream.py")
+OPEN, CLOSED, PORT = 9300, 9301, 9300
+POLICIES = """---
+apiVersion: v1
+kind: Service
+metadata: {{name: web, namespace: words}}
+spec:
+  clusterIP: 10.97.88.1
+  selector: {{app: web}}
+  ports: [{{port: 80, targetPort: 9300}}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: outsider, namespace: words, labels: {{istio.io/dataplane-mode: none}}}}
+spec: {{nodeName: n1, serviceAccountName: outsider}}
+status: {{podIP: {outsider}, podIPs: [{{ip: {outsider}}}]}}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: no-9301, namespace: words}}
+spec:
+  action: DENY
+  rules: [{{to: [{{operation: {{ports: ["9301"]}}}}]}}]
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: known, namespace: words}}
+spec:
+  action: ALLOW
+  rules: [{{from: [{{source: {{principals: ["cluster.local/ns/words/sa/client"]}}}}]}}]
+"""
+HOLD = """import socket, sys, time
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)
+s.settimeout(5)
+end = time.monotonic() + float(sys.argv[3])
+while time.monotonic() < end:
+    s.sendall(b"x" * 1000)
+    time.sleep(0.02)
+"""
+SINK = """import socket, sys, threading
+def serve(port):
+    l = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    while True:
+        c, _ = l.accept()
+        threading.Thread(target=drain, args=(c,), daemon=True).start()
+def drain(c):
+    try:
+        c.sendall(b"hi")
+        while c.recv(65536): pass
+    except OSError: pass
+for p in sys.argv[2:]: threading.Thread(target=serve, args=(int(p),), daemon=True).start()
+serve(int(sys.argv[1]))
+"""
+
+
+class Mesh:
+    """client on node 1, server and outsider (unmeshed, node 1), one service."""
+
+    def __init__(self, work_dir):
+        remove_stale("cw")
+        self.processes, self.nodes = [], []
+        self.topology = Topology("cw", 88)
+        self.client = self.topology.pod(1, "c")
+        self.outsider = self.topology.pod(1, "o")
+        self.server = self.topology.pod(2, "s")
+        for pod, account in ((self.client, "client"), (self.server, "server")):
+            pod.namespace, pod.account = "words", account
+        for pod in (self.server, self.outsider):
+            self.start(pod, sys.executable, "-c", SINK, str(OPEN), str(CLOSED))
+        config = os.path.join(work_dir, "config")
+        write_config(config, [self.client, self.server], POLICIES.format(outsider=self.outsider.ip4))
+        path = os.path.join(config, "mesh.yaml")
+        with open(path, encoding="utf-8") as f:
+            text = f.read().replace(f"{{name: {self.server.name}, namespace: words,",
+                                    f"{{name: {self.server.name}, namespace: words, labels: {{app: web}},")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        for i in (0, 1):
+            self.nodes.append(CulvertNode(self.topology.nodes[i], i + 1, config, TAG))
+        self.nodes[0].wait_captured([self.client.name])
+        self.nodes[1].wait_captured([self.server.name])
+
+    def start(self, pod, *argv, **kwargs):
+        """A process that ends with the mesh."""
+        process = pod.popen(*argv, **kwargs)
+        self.processes.append(process)
+        return process
+
+    def culvert(self, *argv, node=0, code=0):
+        """Output of one word, which must end with this code."""
+        done = subprocess.run([os.path.join(BIN, "culvert"), *argv, "--run-dir", self.nodes[node].run_dir],
+                              capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == code, (argv, done.returncode, done.stdout, done.stderr)
+        assert "\033" not in done.stdout  # colours are for terminals
+        return done.stdout if code == 0 else done.stderr
+
+    def json(self, *argv, **kwargs):
+        """The same with -o json, parsed."""
+        return json.loads(self.culvert(*argv, "-o", "json", **kwargs))
+
+    def explain(self, source, to):
+        """The answer of explain, asked of node 1."""
+        return self.json("explain", source, to)
+
+    def close(self):
+        """End everything."""
+        for process in self.processes:
+            stop(process)
+        for node in self.nodes:
+            node.close()
+        self.topology.close()
+
+
+def connects(pod, host, port):
+    """Does the pod get the server's greeting?"""
+    code = ("import socket,sys; s=socket.create_connection((sys.argv[1],int(sys.argv[2])),5); s.settimeout(5); "
+            "sys.exit(s.recv(2)!=b'hi')")
+    return subprocess.run(pod.enter(sys.executable, "-c", code, host, str(port)), stderr=subprocess.DEVNULL,
+                          timeout=20, check=False).returncode == 0
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    """Two nodes with policies."""
+    with tempfile.TemporaryDirectory(prefix="culvert-words-") as work_dir:
+        os.chmod(work_dir, 0o755)
+        m = None
+        try:
+            m = Mesh(work_dir)
+            yield m
+        finally:
+            if m:
+                m.close()
+
+
+def fits(text):
+    """Tables fit 100 columns."""
+    return all(len(line) <= 100 for line in text.splitlines())
+
+
+def test_explain_says_what_happens(mesh):
+    cases = [
+        (mesh.client, mesh.server.ip4, OPEN, "allowed", "words/known"),
+        (mesh.client, mesh.server.ip6, OPEN, "allowed", "words/known"),
+        (mesh.client, mesh.server.ip4, CLOSED, "denied", "words/no-9301"),
+        (mesh.outsider, mesh.server.ip4, OPEN, "denied", ""),
+        (mesh.client, mesh.outsider.ip4, OPEN, "outside", None),
+    ]
+    for source, host, port, verdict, policy in cases:
+        to = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        answer = mesh.explain(source.ip4, to)
+        assert answer["verdict"] == verdict, (to, answer)
+        assert connects(source, host, port) == (verdict in ("allowed", "outside")), (to, answer["sentence"])
+        if policy is not None:
+            assert answer["routes"][0]["inbound"]["policy"] == policy
+            assert answer["routes"][0]["evaluatedBy"] == "n2"
+
+
+def test_explain_names_path_certificate_and_endpoints(mesh):
+    answer = mesh.explain(f"words/{mesh.client.name}", "web.words:80")
+    assert answer["kernel"]["path"] == "tunnel"
+    assert answer["certificate"]["identity"] == "spiffe://cluster.local/ns/words/sa/client"
+    route, = answer["routes"]
+    assert route["kind"] == "tunnel"
+    assert route["dial"] == f"{mesh.server.ip4}:15008"
+    assert route["target"] == f"{mesh.server.ip4}:{OPEN}"
+    assert route["identities"] == ["spiffe://cluster.local/ns/words/sa/server"]
+    text = mesh.culvert("explain", mesh.client.name, "web:80")
+    assert "is let in because the ALLOW policy words/known matches." in text
+    assert "What would change it" in text
+
+
+def test_explain_tells_the_outsider_to_enrol(mesh):
+    answer = mesh.explain("words/outsider", f"{mesh.server.name}:{OPEN}")
+    assert "in plaintext, without an identity, and is denied there" in answer["sentence"]
+    assert any("words/known" in c for c in answer["routes"][0]["inbound"]["change"])
+
+
+def test_explain_refuses_what_it_does_not_know(mesh):
+    assert "no pod is called nobody" in mesh.culvert("explain", "nobody", "web:80", code=1)
+    assert "no service and no pod is called nothing" in mesh.culvert("explain", mesh.client.name, "nothing:80", code=1)
+    assert "a port is needed" in mesh.culvert("explain", mesh.client.name, mesh.server.name, code=1)
+    mesh.culvert("explain", mesh.client.name, code=2)
+
+
+def test_authz_check_lists_the_policies(mesh):
+    text = mesh.culvert("x", "authz", "check", f"words/{mesh.server.name}")
+    assert "DENY" in text and "words/no-9301" in text and "ALLOW" in text and "words/known" in text
+    assert fits(text)
+    listed = mesh.json("experimental", "authz", "check", mesh.server.name)
+    assert [p["key"] for p in listed["policies"]] == ["words/known", "words/no-9301"]
+
+
+def test_connections_have_rates(mesh):
+    holder = mesh.start(mesh.client, sys.executable, "-c", HOLD, "10.97.88.1", "80", "8")
+    wait_for(lambda: any(c["open"] for c in mesh.json("connections")), 5, "the connection to be listed")
+    mine, = [c for c in mesh.json("connections", "--service", "web") if c["direction"] == "outbound"]
+    assert (mine["pod"], mine["peer"], mine["protocol"]) == (mesh.client.name, mesh.server.name, "HBONE")
+    assert mine["peerIdentity"] == "spiffe://cluster.local/ns/words/sa/server"
+    assert 10_000 < mine["sentPerSecond"] < 80_000
+    theirs, = mesh.json("connections", "--pod", mesh.server.name, node=1)
+    assert (theirs["direction"], theirs["peer"]) == ("inbound", mesh.client.name)
+    assert 10_000 < theirs["receivedPerSecond"] < 80_000
+    text = mesh.culvert("connections", "--count", "2", "--sort", "age")
+    assert text.count("SENT/S") == 2 and fits(text)
+    by_pod, = mesh.json("connections", "--by", "pod")
+    assert (by_pod["pod"], by_pod["connections"]) == (f"words/{mesh.client.name}", 1)
+    by_service, = mesh.json("connections", "--by", "service")
+    assert by_service["service"] == "words/web.words.svc.cluster.local"
+    assert holder.poll() is None
+    stop(holder)
+    wait_for(lambda: mesh.json("connections") == [], 5, "the connection to go")
+    mesh.culvert("connections", "--sort", "colour", code=2)
+
+
+def test_drops_count_a_denial(mesh):
+    def denials():
+        return sum(d["count"] for d in mesh.json("drops", node=1) if d["reason"] == "DENY")
+
+    before = denials()
+    assert not connects(mesh.client, mesh.server.ip4, CLOSED)
+    assert denials() == before + 1
+    text = mesh.culvert("drops", "--all", node=0)
+    assert "tunnel" in text and "sent to ztunnel" in text and fits(text)
+
+
+def test_bpf_shows_what_bpftool_shows(mesh):
+    shown = {m["name"]: m for m in mesh.json("bpf", "maps")}
+    for name in ("cv_pods", "cv_workloads", "cv_counters"):
+        real = json.loads(subprocess.check_output(
+            ["bpftool", "-j", "map", "show", "pinned", f"{mesh.nodes[0].pins}/{name}"], timeout=10))
+        assert (shown[name]["id"], shown[name]["type"]) == (real["id"], real["type"])
+        assert (shown[name]["keyBytes"], shown[name]["maxEntries"]) == (real["bytes_key"], real["max_entries"])
+    assert shown["cv_pods"]["entries"] == 1
+    progs = mesh.json("bpf", "progs", "--pin-dir", mesh.nodes[0].pins)
+    real = json.loads(subprocess.check_output(
+        ["bpftool", "-j", "prog", "show", "pinned", f"{mesh.nodes[0].pins}/prog_cv_connect4"], timeout=10))
+    mine, = [p for p in progs if p["name"] == "cv_connect4"]
+    assert (mine["id"], mine["tag"]) == (real["id"], real["tag"])
+    for word in ("maps", "progs"):
+        text = mesh.culvert("bpf", word)
+        assert fits(text) and "MEANING" in text
+    assert "no such folder" in mesh.culvert("bpf", "maps", "--pin-dir", "/sys/fs/bpf/none-such", code=1)
+
+
+def test_log_level_changes_and_comes_back(mesh):
+    def level():
+        return mesh.culvert("ztunnel-config", "log").split()[-1]
+
+    first = level()
+    mesh.culvert("zc", "log", "--level", "debug")
+    assert level() == "debug"
+    mesh.culvert("zc", "log", "--reset")
+    assert level() == first
+    assert "expected error" in mesh.culvert("zc", "log", "--level", "loud", code=1)
+
+
+def test_all_shows_every_table(mesh):
+    text = mesh.culvert("ztunnel-config", "all")
+    for header in ("WAYPOINT", "SERVICE VIP", "POLICY NAME", "CERTIFICATE NAME", "REMOTE TARGET"):
+        assert header in text
+
+
+def test_explain_knows_a_dead_ztunnel(mesh):
+    supervisor = mesh.nodes[0].process
+    pid, = mesh.nodes[0].pids("culvert-ztunnel")
+    os.kill(supervisor.pid, signal.SIGSTOP)  # it would start another at once
+    try:
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: mesh.nodes[0].admin("agent", "/status")["ztunnel"] == "absent", 10, "the agent to notice")
+        answer = mesh.json("explain", mesh.client.ip4, f"{mesh.server.ip4}:{OPEN}", node=1)
+        assert (answer["verdict"], answer["kernel"]["path"]) == ("refused", "ztunnel_dead"), answer["sentence"]
+        assert not connects(mesh.client, mesh.server.ip4, OPEN)
+        assert "is not running" in mesh.culvert("connections", code=1)
+        assert any(d["reason"] == "ztunnel_dead" for d in mesh.json("drops"))
+    finally:
+        os.kill(supervisor.pid, signal.SIGCONT)
+    wait_for(lambda: connects(mesh.client, mesh.server.ip4, OPEN), 20, "the way to be back")
+    assert mesh.explain(mesh.client.ip4, f"{mesh.server.ip4}:{OPEN}")["verdict"] == "allowed"

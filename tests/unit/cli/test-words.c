@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* bpf words, connections, drops, explain, term, table_fit - what is said for good, odd and hostile
+ * answers. */
+#include <dirent.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "userspace/cli/bpf_words.h"
+#include "userspace/cli/cli.h"
+#include "userspace/cli/connections.h"
+#include "userspace/cli/drops.h"
+#include "userspace/cli/explain.h"
+#include "userspace/cli/json.h"
+#include "userspace/cli/table.h"
+#include "userspace/cli/term.h"
+
+static json_t *parse(const char *s)
+{
+	json_t *v = json_loads(s, JSON_DECODE_ANY, NULL);
+
+	assert_non_null(v);
+	return v;
+}
+
+/* Every map of bpf/maps.h: "} cv_name __weak SEC". */
+static void every_map_has_a_meaning(void **state)
+{
+	_cleanup_(freep) char *text = NULL;
+	unsigned int n = 0;
+	char *at;
+
+	assert_int_equal(file_read("bpf/maps.h", 1 << 20, &text, NULL), 0);
+	for (at = text; (at = strstr(at, "\n} cv_")); n++) {
+		char *name = at + 3;
+
+		at = strchr(name, ' ');
+		*at++ = '\0';
+		if (!*bpf_map_word(name))
+			fail_msg("userspace/cli/bpf_words.c does not say what the map %s is for",
+				 name);
+	}
+	assert_true(n > 10);
+	assert_string_equal(bpf_map_word("cv_nameserver_a"), bpf_map_word("cv_nameserver_addrs"));
+	assert_string_equal(bpf_map_word("x"), "");
+}
+
+/* Every program: "int cv_name(" at the beginning of a line. */
+static void every_program_has_a_meaning(void **state)
+{
+	_cleanup_(closedirp) DIR *dir = opendir("bpf");
+	const struct dirent *e;
+	unsigned int n = 0;
+
+	assert_non_null(dir);
+	while ((e = readdir(dir))) {
+		_cleanup_(freep) char *path = str_format("bpf/%s", e->d_name);
+		_cleanup_(freep) char *text = NULL;
+		char *at;
+
+		if (!str_has_suffix(e->d_name, ".bpf.c"))
+			continue;
+		assert_int_equal(file_read(path, 1 << 20, &text, NULL), 0);
+		for (at = text; (at = strstr(at, "\nint cv_")); n++) {
+			char *name = at + 5;
+
+			at = strchr(name, '(');
+			*at++ = '\0';
+			if (!*bpf_prog_word(name))
+				fail_msg("userspace/cli/bpf_words.c does not say what %s does",
+					 name);
+		}
+	}
+	assert_true(n > 10);
+}
+
+static void numbers_for_people(void **state)
+{
+	char buf[TERM_NUMBER];
+
+	assert_string_equal(term_bytes(0, buf), "0");
+	assert_string_equal(term_bytes(1023, buf), "1023");
+	assert_string_equal(term_bytes(1536, buf), "1.5K");
+	assert_string_equal(term_bytes(5e9, buf), "4.7G");
+	assert_string_equal(term_bytes(1e30, buf) + strlen(buf) - 1, "E");
+	assert_string_equal(term_age(-1, buf), "0.0s");
+	assert_string_equal(term_age(59.9, buf), "59s");
+	assert_string_equal(term_age(192, buf), "3m12s");
+	assert_string_equal(term_age(90000, buf), "1d");
+}
+
+#define CONNECTIONS(now, sent, back)                                                               \
+	"{\"node\":\"n1\",\"nowUs\":" now                                                          \
+	",\"workloadState\":{\"u\":{\"info\":{\"name\":\"a\",\"namespace\":\"demo\"},"             \
+	"\"connections\":{\"inbound\":[],\"outbound\":[{\"src\":\"10.0.0.1:1\",\"originalDst\":"   \
+	"\"10.9.0.1:80\",\"actualDst\":\"10.0.0.2:15008\",\"protocol\":\"HBONE\",\"open\":true,"   \
+	"\"peerName\":\"b\",\"peerNamespace\":\"demo\",\"service\":\"demo/b.demo.svc\","           \
+	"\"peerIdentity\":\"spiffe://x\",\"openedUs\":1000000,\"bytesToServer\":" sent             \
+	",\"bytesToClient\":" back "}]}}}}"
+
+static void rates_are_what_moved_between_two_looks(void **state)
+{
+	_cleanup_(json_decrefp) json_t *first = parse(CONNECTIONS("2000000", "1000", "0"));
+	_cleanup_(json_decrefp) json_t *second = parse(CONNECTIONS("4000000", "5000", "200"));
+	_cleanup_(json_decrefp) json_t *before = json_object(), *now = json_object();
+	_cleanup_(json_decrefp) json_t *a = json_array(), *b = json_array(), *group = NULL;
+	const struct connections_filter all = {0}, others = {.service = "c"},
+					mine = {.pod = "demo/a", .service = "b"};
+
+	assert_int_equal(connections_read(first, &all, NULL, before, a), 0);
+	assert_int_equal(connections_read(second, &others, before, now, b), 0);
+	assert_int_equal(json_array_size(b), 0);
+	assert_int_equal(connections_read(second, &mine, before, now, b), 0);
+	assert_int_equal(json_array_size(b), 1);
+	assert_float_equal(
+		json_number_value(json_object_get(json_array_get(a, 0), "sentPerSecond")), 1000,
+		0.1);
+	assert_float_equal(
+		json_number_value(json_object_get(json_array_get(b, 0), "sentPerSecond")), 2000,
+		0.1);
+	assert_float_equal(
+		json_number_value(json_object_get(json_array_get(b, 0), "receivedPerSecond")), 100,
+		0.1);
+	group = connections_group(b, "service");
+	assert_string_equal(json_text(json_array_get(group, 0), "service", ""), "demo/b.demo.svc");
+	assert_int_equal(json_number(json_array_get(group, 0), "bytesSent"), 5000);
+}
+
+static void connections_are_sorted(void **state)
+{
+	static const struct {
+		const char *key, *first;
+	} cases[] = {{"rate", "fast"}, {"bytes", "big"}, {"age", "old"}, {"pod", "big"}};
+	_cleanup_(json_decrefp) json_t *list =
+		parse("[{\"pod\":\"old\",\"ageSeconds\":99.0},{\"pod\":\"fast\",\"sentPerSecond\":"
+		      "9.5},{\"pod\":\"big\",\"bytesReceived\":77}]");
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		assert_int_equal(connections_sort(list, cases[i].key), 0);
+		assert_string_equal(json_text(json_array_get(list, 0), "pod", ""), cases[i].first);
+	}
+	assert_int_equal(connections_sort(list, "colour"), -22);
+}
+
+static void drops_are_told_apart_from_paths(void **state)
+{
+	_cleanup_(json_decrefp) json_t *counters =
+		parse("{\"tunnel\":5,\"no_steer\":2,\"map_full\":0,\"of_tomorrow\":1}");
+	_cleanup_(json_decrefp) json_t *drops = json_array(), *all = json_array();
+	_cleanup_(json_decrefp) json_t *later = json_array();
+
+	drops_add_kernel(drops, "n1", counters, false);
+	assert_int_equal(json_array_size(drops), 2);
+	assert_string_equal(json_text(json_array_get(drops, 0), "reason", ""), "no_steer");
+	assert_string_equal(json_text(json_array_get(drops, 1), "reason", ""), "of_tomorrow");
+	drops_add_kernel(all, "n1", counters, true);
+	assert_int_equal(json_array_size(all), 3);
+	(void)json_object_set_new(counters, "no_steer", json_integer(12));
+	drops_add_kernel(later, "n1", counters, false);
+	drops_set_rates(later, drops, 2);
+	assert_float_equal(
+		json_number_value(json_object_get(json_array_get(later, 0), "perSecond")), 5, 0.01);
+}
+
+static void ztunnels_refusals_are_summed_by_flag(void **state)
+{
+	_cleanup_(json_decrefp) json_t *drops = json_array();
+
+	drops_add_ztunnel(
+		drops, "n1",
+		"# HELP x\nistio_tcp_connections_failed_total{a=\"b\",response_flags=\"DENY\"} 3\n"
+		"istio_tcp_connections_failed_total{a=\"c\",response_flags=\"DENY\"} 4\n"
+		"istio_tcp_connections_failed_total{response_flags=\"-\"} 9\n"
+		"istio_tcp_connections_failed_total{response_flags=\"\n"
+		"istio_tcp_connections_failed_total{}\n"
+		"istio_tcp_connections_opened_total{response_flags=\"DENY\"} 100\n"
+		"istio_tcp_connections_failed_total{response_flags=\"CONNECT\"} 1");
+	assert_int_equal(json_array_size(drops), 2);
+	assert_int_equal(json_number(json_array_get(drops, 0), "count"), 7);
+	assert_int_equal(json_number(json_array_get(drops, 1), "count"), 1);
+}
+
+#define ROUTE(kind, inbound)                                                                       \
+	"{\"kind\":\"" kind "\",\"share\":1.0,\"workload\":{\"name\":\"b\",\"namespace\":"         \
+	"\"demo\"},\"identities\":[],\"error\":\"no healthy upstream\",\"inbound\":" inbound "}"
+#define YES "{\"allowed\":true,\"reason\":\"allow policy matched\",\"policy\":\"demo/p\"}"
+#define NO  "{\"allowed\":false,\"reason\":\"explicitly denied\",\"policy\":\"demo/d\"}"
+
+static void explain_has_a_sentence_for_each_outcome(void **state)
+{
+	static const struct {
+		const char *kernel, *certificate, *routes, *verdict, *words;
+	} cases[] = {
+		{"tunnel", "{}", ROUTE("tunnel", YES), "allowed", "ALLOW policy demo/p matches"},
+		{"tunnel", "{}", ROUTE("tunnel", NO), "denied", "DENY policy demo/d matches"},
+		{"tunnel", "null", ROUTE("tunnel", YES), "refused", "has no certificate"},
+		{"tunnel", "{}", ROUTE("refuse", "null"), "refused", "no healthy upstream"},
+		{"tunnel", "{}", ROUTE("plain", "null"), "outside", "not enrolled"},
+		{"", "null", ROUTE("plain", NO), "denied", "without an identity"},
+		{"passthrough", "{}", ROUTE("tunnel", YES), "outside", "not a mesh destination"},
+		{"passthrough", "{}", ROUTE("refuse", "null"), "outside", ""},
+		{"self", "{}", ROUTE("self", "null"), "outside", "dials itself"},
+		{"dns", "{}", ROUTE("passthrough", "null"), "outside", "resolver"},
+		{"uncaptured", "{}", ROUTE("tunnel", YES), "unknown", "not captured"},
+		{"ztunnel_dead", "{}", ROUTE("tunnel", YES), "refused", "no ztunnel serves"},
+		{"tunnel", "{}", ROUTE("tunnel", YES) "," ROUTE("tunnel", NO), "depends",
+		 "1 let it in, 1 deny it"},
+		{"tunnel", "{}", "", "unknown", "nothing is known"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_(freep) char *text = str_format(
+			"{\"hasAskedSource\":true,\"from\":{\"name\":\"a\",\"namespace\":\"demo\","
+			"\"identity\":\"spiffe://a\"},\"to\":{\"address\":\"10.0.0.2:80\"},"
+			"\"kernel\":{\"path\":\"%s\"},\"certificate\":%s,\"routes\":[%s]}",
+			cases[i].kernel, cases[i].certificate, cases[i].routes);
+		_cleanup_(json_decrefp) json_t *answer = parse(text);
+		const char *said;
+
+		assert_int_equal(explain_conclude(answer), 0);
+		assert_string_equal(json_text(answer, "verdict", ""), cases[i].verdict);
+		said = json_text(answer, "sentence", "");
+		if (!strstr(said, cases[i].words))
+			fail_msg("case %zu: %s", i, said);
+		assert_ptr_equal(strchr(said, '\n'), NULL);
+	}
+}
+
+static void odd_answers_do_not_crash(void **state)
+{
+	static const char *const answers[] = {
+		"{}", "{\"routes\":[1,null,{}],\"kernel\":[],\"from\":7,\"to\":\"x\"}",
+		"{\"routes\":[{\"inbound\":{\"policies\":[1,{}],\"change\":[2]},\"identities\":{},"
+		"\"kind\":\"tunnel\"}],\"certificate\":[]}",
+		"{\"workloadState\":{\"a\":1,\"b\":{\"connections\":{\"inbound\":[1,{}],"
+		"\"outbound\":{}}}}}"};
+	const struct connections_filter all = {0};
+
+	for (size_t i = 0; i < ARRAY_SIZE(answers); i++) {
+		_cleanup_(json_decrefp) json_t *a = parse(answers[i]);
+		_cleanup_(json_decrefp) json_t *now = json_object(), *list = json_array();
+
+		assert_int_equal(explain_conclude(a), 0);
+		assert_int_equal(explain_print(a), 0);
+		assert_int_equal(connections_read(a, &all, NULL, now, list), 0);
+		assert_int_equal(connections_print(list, "connection"), 0);
+		drops_add_kernel(list, "n", a, true);
+		assert_int_equal(drops_print(list), 0);
+	}
+}
+
+static void wide_tables_are_cut(void **state)
+{
+	static const char *const headers[] = {"A", "B", NULL};
+	static const char *const row[] = {"0123456789012345678901234567890123456789", "short"};
+	_cleanup_(table_freep) struct table *t = NULL;
+
+	assert_int_equal(table_new(headers, &t), 0);
+	assert_int_equal(table_row(t, row), 0);
+	table_fit(t, 20);
+	table_print(t);
+	table_fit(t, 1); /* as far as it goes */
+}
+
+struct options {
+	const char *output;
+	bool is_watch;
+};
+
+static void options_may_follow_arguments(void **state)
+{
+	static const struct option_def defs[] = {{.name = "output",
+						  .short_name = 'o',
+						  .type = OPTION_STRING,
+						  .offset = offsetof(struct options, output)},
+						 {.name = "watch",
+						  .short_name = 'w',
+						  .type = OPTION_BOOL,
+						  .offset = offsetof(struct options, is_watch)},
+						 {0}};
+	const struct cli_syntax syntax = {.defs = defs, .usage = "", .help = "", .max_rest = 2};
+	char *argv[] = {"x", "a", "-w", "b", "-o", "json", NULL};
+	struct options o;
+
+	assert_int_equal(cli_parse(&syntax, &o, 6, argv), 4);
+	assert_string_equal(argv[4], "a");
+	assert_string_equal(argv[5], "b");
+	assert_string_equal(o.output, "json");
+	assert_true(o.is_watch);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_map_has_a_meaning),
+		cmocka_unit_test(every_program_has_a_meaning),
+		cmocka_unit_test(numbers_for_people),
+		cmocka_unit_test(rates_are_what_moved_between_two_looks),
+		cmocka_unit_test(connections_are_sorted),
+		cmocka_unit_test(drops_are_told_apart_from_paths),
+		cmocka_unit_test(ztunnels_refusals_are_summed_by_flag),
+		cmocka_unit_test(explain_has_a_sentence_for_each_outcome),
+		cmocka_unit_test(odd_answers_do_not_crash),
+		cmocka_unit_test(wide_tables_are_cut),
+		cmocka_unit_test(options_may_follow_arguments),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

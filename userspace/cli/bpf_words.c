@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "bpf_words.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "base/macros.h"
+
+struct word {
+	const char *name;
+	const char *meaning;
+};
+
+/* tests/unit/cli/test-words.c compares both lists with bpf/maps.h and the programs. */
+static const struct word maps[] = {
+	{"cv_pods", "enrolled pods by netns cookie"},
+	{"cv_pod_addrs", "every address of enrolled pods"},
+	{"cv_workloads", "addresses that go to ztunnel"},
+	{"cv_services", "services that go to ztunnel"},
+	{"cv_conns", "whom to show as peer at accept"},
+	{"cv_vouched", "let through to the application"},
+	{"cv_steer", "ztunnel's listener per address"},
+	{"cv_sockets", "what a socket is, whom it shows"},
+	{"cv_nameservers", "nameservers asked, numbered"},
+	{"cv_nameserver_addrs", "the same by number"},
+	{"cv_nameserver_slots", "IPv6 nameservers by listener"},
+	{"cv_nameserver_last", "the last number given"},
+	{"cv_counters", "culvert drops reads these"},
+	{"cv_events", "refusals, for the agent's log"},
+};
+
+static const struct word progs[] = {
+	{"cv_connect4", "IPv4: to ztunnel, past it, or refused"},
+	{"cv_connect6", "IPv6: to ztunnel, past it, or refused"},
+	{"cv_getpeername4", "shows the peer asked for, or the client"},
+	{"cv_getpeername6", "shows the peer asked for, or the client"},
+	{"cv_getsockname4", "shows the pod's own address"},
+	{"cv_getsockname6", "shows the pod's own address"},
+	{"cv_sendmsg4", "DNS over IPv4 goes to ztunnel"},
+	{"cv_sendmsg6", "DNS over IPv6 goes to ztunnel"},
+	{"cv_recvmsg4", "shows the nameserver that was asked"},
+	{"cv_recvmsg6", "shows the nameserver that was asked"},
+	{"cv_sockops", "original destinations, vouching, clean-up"},
+	{"cv_setsockopt", "takes the client's address from ztunnel"},
+	{"cv_lookup", "steers arrivals to ztunnel unless vouched"},
+};
+
+/* is_name() - the kernel keeps the first 15 bytes of a name. */
+static bool is_name(const char *full, const char *name)
+{
+	size_t len = strlen(name);
+
+	return streq(full, name) || (len == 15 && strncmp(full, name, len) == 0);
+}
+
+static const char *find(const struct word *list, size_t n, const char *name)
+{
+	for (size_t i = 0; i < n; i++)
+		if (is_name(list[i].name, name))
+			return list[i].meaning;
+	return "";
+}
+
+const char *bpf_map_word(const char *name)
+{
+	return find(maps, ARRAY_SIZE(maps), name);
+}
+
+const char *bpf_prog_word(const char *name)
+{
+	return find(progs, ARRAY_SIZE(progs), name);
+}

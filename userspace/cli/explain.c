@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* explain - why one connection would be let in or not. ztunnel of the source's node says where it
+ * goes and with which certificate, ztunnel of each destination's node what its policies say, the
+ * kernel's maps whether it is captured at all. */
+#include "explain.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "admin.h"
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "cli.h"
+#include "json.h"
+
+struct explain_options {
+	const char *node, *run_dir, *output;
+};
+
+static const struct option_def explain_defs[] = {
+	{.name = "node",
+	 .type = OPTION_STRING,
+	 .offset = offsetof(struct explain_options, node),
+	 .value_name = "NAME",
+	 .help = "whose ztunnel is asked first (default: any of this machine)"},
+	{.name = "run-dir",
+	 .type = OPTION_STRING,
+	 .offset = offsetof(struct explain_options, run_dir),
+	 .value_name = "DIR",
+	 .help = "its run directory; other nodes are looked for beside it"},
+	{.name = "output",
+	 .short_name = 'o',
+	 .type = OPTION_STRING,
+	 .offset = offsetof(struct explain_options, output),
+	 .default_value = "short",
+	 .value_name = "FORMAT",
+	 .help = "short, json or yaml"},
+	{0},
+};
+
+/* beside() - the node called @name, in the folder that @n is in. Return: true when it is there. */
+static bool beside(const struct admin_node *n, const char *name, struct admin_node *ret)
+{
+	const char *slash = strrchr(n->run_dir, '/');
+	struct admin_node found;
+	int len;
+
+	if (!slash || *name == '\0' || strchr(name, '/') ||
+	    str_copy(found.name, sizeof(found.name), name) < 0)
+		return false;
+	len = snprintf(found.run_dir, sizeof(found.run_dir), "%.*s/%s", (int)(slash - n->run_dir),
+		       n->run_dir, name);
+	if (len >= (int)sizeof(found.run_dir) || access(found.run_dir, F_OK) < 0)
+		return false;
+	*ret = found;
+	return true;
+}
+
+/* ask() - /explain of one node. Return: 0; -errno; the exit code, told, when it has no answer. */
+static int ask(const struct admin_node *n, const char *target, json_t **ret)
+{
+	json_t *answer;
+	int r = admin_ask_json(n, "ztunnel", target, &answer);
+
+	if (r < 0)
+		return r;
+	if (r == 200) {
+		*ret = answer;
+		return 0;
+	}
+	r = cli_fail("explain: %s", json_text(answer, "error", "no usable answer"));
+	json_decref(answer);
+	return r;
+}
+
+/* ask_source() - the ztunnel of the source's node if it is here, else any. @ret_node: who answered.
+ */
+static int ask_source(const struct admin_node *nodes, size_t count, const char *target,
+		      struct admin_node *ret_node, json_t **ret)
+{
+	struct admin_node home;
+	json_t *better;
+	size_t i = 0;
+	int r;
+
+	do {
+		r = ask(&nodes[i], target, ret);
+	} while (r < 0 && ++i < count);
+	if (r < 0)
+		return admin_fail(&nodes[0], "ztunnel", r);
+	if (r > 0)
+		return r;
+	*ret_node = nodes[i];
+	if (beside(&nodes[i], json_text(json_object_get(*ret, "from"), "node", ""), &home) &&
+	    !streq(home.name, nodes[i].name) && ask(&home, target, &better) == 0) {
+		json_decref(*ret);
+		*ret = better;
+		*ret_node = home;
+	}
+	return 0;
+}
+
+/* ask_destination() - the word of the node that will decide replaces that of the source's. */
+static int ask_destination(const struct admin_node *asked, const json_t *from, json_t *route)
+{
+	const json_t *w = json_object_get(route, "workload");
+	bool is_tunnel = streq(json_text(route, "kind", ""), "tunnel");
+	_cleanup_(freep) char *uid = admin_escape(json_text(w, "uid", ""));
+	_cleanup_(freep) char *identity =
+		admin_escape(is_tunnel ? json_text(from, "identity", "") : "");
+	_cleanup_(freep) char *dst = admin_escape(json_text(route, "target", ""));
+	_cleanup_(freep) char *target = NULL;
+	const char *by = asked->name;
+	json_t *verdict = NULL;
+	struct admin_node home;
+
+	if (!json_is_object(json_object_get(route, "inbound")))
+		return 0;
+	target = str_format("/explain/inbound?to=%s&dst=%s&src=%s&identity=%s", uid ? uid : "",
+			    dst ? dst : "", json_text(from, "address", ""),
+			    identity ? identity : "");
+	if (!uid || !identity || !dst || !target)
+		return -ENOMEM;
+	if (!json_object_get(json_object_get(route, "inbound"), "status") &&
+	    beside(asked, json_text(w, "node", ""), &home) && !streq(home.name, asked->name) &&
+	    admin_get_json(&home, "ztunnel", target, &verdict) == 0) {
+		(void)json_object_set_new(route, "inbound", verdict);
+		by = home.name;
+	}
+	return json_object_set_new(route, "evaluatedBy", json_string(by));
+}
+
+/* add_kernel() - `kernel`, null where the maps cannot be read. The source's node is asked even if
+ * its ztunnel is gone. */
+static int add_kernel(const struct admin_node *asked, json_t *answer)
+{
+	const json_t *from = json_object_get(answer, "from"), *pod;
+	_cleanup_(json_decrefp) json_t *status = NULL;
+	struct admin_node n = *asked;
+	json_t *kernel = NULL;
+	size_t i;
+
+	if ((streq(json_text(from, "node", ""), n.name) ||
+	     beside(asked, json_text(from, "node", ""), &n)) &&
+	    admin_get_json(&n, "agent", "/status", &status) == 0)
+		json_array_foreach(
+			json_object_get(status, "pods"), i,
+			pod) if (streq(json_text(pod, "name", ""), json_text(from, "name", "")) &&
+				 streq(json_text(pod, "namespace", ""),
+				       json_text(from, "namespace", ""))) kernel =
+			explain_kernel(json_text(status, "pin_dir", ""),
+				       (uint64_t)json_number(pod, "netns_cookie"), answer);
+	return json_object_set_new(answer, "kernel", kernel ? kernel : json_null());
+}
+
+/* complete() - what one ztunnel said, with what the others and the kernel have to say. */
+static int complete(const struct admin_node *asked, json_t *answer)
+{
+	const json_t *from = json_object_get(answer, "from");
+	bool is_source = streq(json_text(from, "node", ""), asked->name);
+	json_t *route;
+	size_t i;
+
+	if (json_object_set_new(answer, "askedNode", json_string(asked->name)) < 0 ||
+	    json_object_set_new(answer, "hasAskedSource", json_boolean(is_source)) < 0 ||
+	    add_kernel(asked, answer) < 0)
+		return -ENOMEM;
+	json_array_foreach(json_object_get(answer, "routes"), i,
+			   route) if (ask_destination(asked, from, route) < 0) return -ENOMEM;
+	return explain_conclude(answer);
+}
+
+static int explain(const struct explain_options *o, const char *from, const char *to)
+{
+	_cleanup_(freep) struct admin_node *found = calloc(ADMIN_NODES_MAX, sizeof(*found));
+	_cleanup_(freep) char *f = admin_escape(from), *t = NULL, *target = NULL;
+	_cleanup_(json_decrefp) json_t *answer = NULL;
+	struct admin_node asked;
+	size_t n;
+	int r;
+
+	t = admin_escape(to);
+	target = str_format("/explain?from=%s&to=%s", f ? f : "", t ? t : "");
+	if (!found || !f || !t || !target)
+		return cli_fail("out of memory");
+	n = admin_find_nodes(o->node, o->run_dir, found, ADMIN_NODES_MAX);
+	if (n == 0)
+		return cli_fail("no node runs here (nothing in " CLI_RUN_ROOT ")");
+	r = ask_source(found, n, target, &asked, &answer);
+	if (r > 0)
+		return r;
+	if (complete(&asked, answer) < 0)
+		return cli_fail("out of memory");
+	if (!streq(o->output, "short"))
+		json_print(answer, o->output);
+	else if (explain_print(answer) < 0)
+		return cli_fail("out of memory");
+	return 0;
+}
+
+int cli_explain(int argc, char **argv)
+{
+	static const struct cli_syntax syntax = {
+		.defs = explain_defs,
+		.usage = "culvert explain [options] FROM TO[:PORT]",
+		.help = "Say what would become of a connection from a pod to a pod, a service or "
+			"an "
+			"address: captured or not, which endpoints, which certificate, which "
+			"policies, which verdict, and what would change it. ztunnel itself "
+			"evaluates it; nothing is sent. FROM: NAME, NAMESPACE/NAME, "
+			"NAME.NAMESPACE or an address. TO: the same, or a service by its name.",
+		.max_rest = 2,
+	};
+	struct explain_options o;
+	int r;
+
+	r = cli_parse(&syntax, &o, argc, argv);
+	if (r <= 0)
+		return r < 0 ? 2 : 0;
+	if (argc - r != 2) {
+		(void)cli_fail("explain: from where to where?\nUsage: %s", syntax.usage);
+		return 2;
+	}
+	if (!streq(o.output, "short") && !streq(o.output, "json") && !streq(o.output, "yaml")) {
+		(void)cli_fail("explain: -o %s: not one of short, json, yaml", o.output);
+		return 2;
+	}
+	return explain(&o, argv[r], argv[r + 1]);
+}

@@ -27,6 +27,10 @@ static const struct word maps[] = {
 	{"cv_nameserver_slots", "IPv6 nameservers by listener"},
 	{"cv_nameserver_last", "the last number given"},
 	{"cv_counters", "culvert drops reads these"},
+	{"cv_locals", "which pod of this node has it"},
+	{"cv_verdicts", "verdicts for direct connections"},
+	{"cv_generation", "which of the verdicts count"},
+	{"cv_directs", "direct connections that are open"},
 	{"cv_events", "refusals, for the agent's log"},
 };
 

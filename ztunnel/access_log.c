@@ -114,6 +114,19 @@ void access_log_failed(const struct conn_info *info, const char *error, const ch
 	log_warn(ACCESS_TARGET, "connection failed%s", text);
 }
 
+void access_log_note(const struct conn_info *info, const char *what, const char *policy)
+{
+	char text[ACCESS_LINE_MAX];
+	struct line l = {.at = text, .size = sizeof(text)};
+
+	if (log_get_level() < LOG_INFO)
+		return;
+	text[0] = '\0';
+	put_ends(&l, info);
+	put_text(&l, "policy", policy);
+	log_info(ACCESS_TARGET, "%s%s", what, text);
+}
+
 void access_log_opened(const struct conn_info *info)
 {
 	char text[ACCESS_LINE_MAX];

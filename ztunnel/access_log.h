@@ -13,6 +13,10 @@ void access_log_complete(const struct conn_info *info, uint64_t now_us, const ch
 /** access_log_failed() - it never began (warn). @policy: "ns/name" that denied it, or NULL. */
 void access_log_failed(const struct conn_info *info, const char *error, const char *policy);
 
+/** access_log_note() - info line about a policy that decides nothing: under trial, or AUDIT.
+ * @policy: "ns/name", or NULL. */
+void access_log_note(const struct conn_info *info, const char *what, const char *policy);
+
 /** access_log_opened() - debug line at the start. */
 void access_log_opened(const struct conn_info *info);
 

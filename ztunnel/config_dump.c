@@ -269,7 +269,10 @@ json_t *policy_to_json(const struct policy *p)
 	set_text(o, "name", p->name);
 	set_text(o, "namespace", p->namespace_);
 	set_text(o, "scope", scopes[p->scope]);
-	set_text(o, "action", p->action == POLICY_DENY ? "Deny" : "Allow");
+	set_text(o, "action",
+		 p->action == POLICY_AUDIT  ? "Audit"
+		 : p->action == POLICY_DENY ? "Deny"
+					    : "Allow");
 	(void)json_object_set_new(o, "rules", rules);
 	if (p->is_dry_run)
 		(void)json_object_set_new(o, "dryRun", json_true());

@@ -4,12 +4,14 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #include "base/log.h"
 #include "base/str.h"
 #include "net/addr.h"
+#include "ztunnel/access_log.h"
 #include "ztunnel/pod.h"
 #include "ztunnel/relay.h"
 #include "ztunnel/state.h"
@@ -137,13 +139,50 @@ void conn_set_service(struct conn *c, const struct service *s)
 	(void)service_unref(old);
 }
 
+static struct authz_conn authz_conn_of(const struct conn *c)
+{
+	return (struct authz_conn){.src_identity = c->is_mtls ? c->src_identity : NULL,
+				   .src = c->src,
+				   .dst = c->has_hbone ? c->hbone_addr : c->dst};
+}
+
 void conn_check(struct conn *c, const struct workload *dst, struct authz_verdict *ret)
 {
-	const struct authz_conn a = {.src_identity = c->is_mtls ? c->src_identity : NULL,
-				     .src = c->src,
-				     .dst = c->has_hbone ? c->hbone_addr : c->dst};
+	const struct authz_conn a = authz_conn_of(c);
 
 	authz_check(c->worker->state, dst, &a, ret);
+}
+
+void conn_note(const struct conn *c, const struct workload *dst)
+{
+	const struct authz_conn a = authz_conn_of(c);
+	struct authz_notes notes;
+	struct conn_info info;
+
+	authz_notes(c->worker->state, dst, &a, &notes);
+	if (notes.dry_run == AUTHZ_DRY_RUN_NONE && !notes.audit_policy)
+		return;
+	fill_info(c, &info);
+	if (notes.dry_run == AUTHZ_DRY_RUN_DENIED)
+		access_log_note(&info,
+				notes.dry_run_policy
+					? "dry run: would be denied"
+					: "dry run: would be denied, no allow policy matched",
+				notes.dry_run_policy);
+	if (notes.dry_run == AUTHZ_DRY_RUN_ALLOWED)
+		access_log_note(&info, "dry run: would be allowed", notes.dry_run_policy);
+	if (notes.audit_policy)
+		access_log_note(&info, "audit", notes.audit_policy);
+}
+
+/* cut_denied() - an open connection that a new policy denies. */
+static void cut_denied(struct conn *c, const struct authz_verdict *v)
+{
+	char text[sizeof(v->policy) + 128];
+
+	(void)snprintf(text, sizeof(text), "closed by a policy update: %s%s%s", v->reason,
+		       v->policy[0] ? ": " : "", v->policy);
+	c->ops->cut(c, CONN_DENY, text);
 }
 
 void conn_recheck_all(struct worker *w)
@@ -163,7 +202,7 @@ void conn_recheck_all(struct worker *w)
 			continue;
 		conn_check(c, dst, &v);
 		if (!v.is_allowed)
-			c->ops->cut(c, CONN_DENY, "closed: a policy denies it now");
+			cut_denied(c, &v);
 	}
 }
 

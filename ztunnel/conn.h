@@ -70,6 +70,8 @@ void conn_set_dst(struct conn *c, const struct workload *w);
 void conn_set_service(struct conn *c, const struct service *s);
 /** conn_check() - inbound: does policy allow it now? */
 void conn_check(struct conn *c, const struct workload *dst, struct authz_verdict *ret);
+/** conn_note() - inbound, once: log what policies under trial and AUDIT policies say of it. */
+void conn_note(const struct conn *c, const struct workload *dst);
 /** conn_recheck_all() - after a policy change: cut what is denied now. */
 void conn_recheck_all(struct worker *w);
 

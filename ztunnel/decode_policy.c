@@ -5,6 +5,7 @@
 
 #include "net/addr.h"
 #include "userspace/lib/xds/authorization.pb-c.h"
+#include "xds/types.h"
 #include "ztunnel/arena.h"
 #include "ztunnel/decode.h"
 #include "ztunnel/policy.h"
@@ -194,15 +195,51 @@ static int scope_decode(const Istio__Security__Authorization *m, struct policy *
 	}
 }
 
+static int rules_decode(struct policy *p, size_t n, Istio__Security__Rule *const *from)
+{
+	struct policy_rule *rules = arena_alloc(p->arena, n, sizeof(*rules));
+	int r = 0;
+
+	if (!rules)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		STEP(rule_decode(p->arena, from[i], &rules[i]));
+	p->rules = rules;
+	p->count = n;
+	return r;
+}
+
+static const Istio__Workload__Extension *audit_of(const Istio__Security__Authorization *m)
+{
+	for (size_t i = 0; i < m->n_extensions; i++)
+		if (streq(m->extensions[i]->name, XDS_AUDIT_EXTENSION))
+			return m->extensions[i];
+	return NULL;
+}
+
+static int audit_decode(struct policy *p, const Istio__Workload__Extension *e)
+{
+	Istio__Security__Authorization *m;
+	int r;
+
+	if (!e->config)
+		return -EINVAL;
+	m = istio__security__authorization__unpack(NULL, e->config->value.len,
+						   e->config->value.data);
+	if (!m)
+		return -EINVAL;
+	r = rules_decode(p, m->n_rules, m->rules);
+	istio__security__authorization__free_unpacked(m, NULL);
+	return r;
+}
+
 /* Fill @p, which starts as one that denies. @what: the field that was not understood. */
 static int policy_decode(struct policy *p, const Istio__Security__Authorization *m,
 			 const char **what)
 {
-	struct policy_rule *rules = arena_alloc(p->arena, m->n_rules, sizeof(*rules));
+	const Istio__Workload__Extension *audit = audit_of(m);
 	int r;
 
-	if (!rules)
-		return -ENOMEM;
 	*what = "scope";
 	r = scope_decode(m, p);
 	if (r < 0)
@@ -212,14 +249,14 @@ static int policy_decode(struct policy *p, const Istio__Security__Authorization 
 	    m->action != ISTIO__SECURITY__ACTION__DENY)
 		return -EINVAL;
 	*what = "rules";
-	for (size_t i = 0; i < m->n_rules; i++)
-		STEP(rule_decode(p->arena, m->rules[i], &rules[i]));
+	r = audit ? audit_decode(p, audit) : rules_decode(p, m->n_rules, m->rules);
 	if (r < 0)
 		return r;
-	p->action = m->action == ISTIO__SECURITY__ACTION__ALLOW ? POLICY_ALLOW : POLICY_DENY;
+	if (audit)
+		p->action = POLICY_AUDIT;
+	else if (m->action == ISTIO__SECURITY__ACTION__ALLOW)
+		p->action = POLICY_ALLOW;
 	p->is_dry_run = m->dry_run;
-	p->rules = rules;
-	p->count = m->n_rules;
 	p->is_broken = false;
 	return 0;
 }

@@ -266,6 +266,7 @@ static int on_connect(void *arg, int32_t id, const struct hbone_head *head)
 		reject(in, status, status == 400 ? "bad CONNECT target" : "unknown CONNECT target");
 		return 0;
 	}
+	conn_note(&in->conn, dst);
 	conn_check(&in->conn, dst, &v);
 	if (!v.is_allowed) {
 		(void)hbone_stream_respond(&in->relay.stream, 401, NULL);

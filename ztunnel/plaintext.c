@@ -146,6 +146,7 @@ static void decide(struct plaintext *p)
 		fail(p, CONN_CONNECT, "the destination is ztunnel itself");
 		return;
 	}
+	conn_note(&p->conn, dst);
 	conn_check(&p->conn, dst, &v);
 	if (!v.is_allowed) {
 		conn_denied(&p->conn, &v);

@@ -21,6 +21,17 @@ enum policy_scope {
 enum policy_action {
 	POLICY_ALLOW,
 	POLICY_DENY,
+	POLICY_AUDIT, /* a match is logged, nothing else */
+};
+
+/** enum policy_class - what a match of a policy is for; each is asked for on its own. */
+enum policy_class {
+	POLICY_CLASS_DENY,
+	POLICY_CLASS_ALLOW,
+	POLICY_CLASS_DRY_DENY, /* istio.io/dry-run: what it would do is logged */
+	POLICY_CLASS_DRY_ALLOW,
+	POLICY_CLASS_AUDIT,
+	POLICY_CLASSES,
 };
 
 enum text_match_kind {
@@ -96,6 +107,16 @@ struct policy { /* OR; none: false */
 	const struct policy_rule *rules;
 	size_t count;
 };
+
+/** policy_class_of() - what its matches are for. */
+static inline enum policy_class policy_class_of(const struct policy *p)
+{
+	if (p->action == POLICY_AUDIT)
+		return POLICY_CLASS_AUDIT;
+	if (p->action == POLICY_DENY)
+		return p->is_dry_run ? POLICY_CLASS_DRY_DENY : POLICY_CLASS_DENY;
+	return p->is_dry_run ? POLICY_CLASS_DRY_ALLOW : POLICY_CLASS_ALLOW;
+}
 
 struct policy *policy_ref(struct policy *p);
 /** policy_unref() - takes NULL. Return: NULL. */

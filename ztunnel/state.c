@@ -86,10 +86,10 @@ int state_tables_init(struct state_tables *t)
 		const struct hamt_ops *ops;
 		struct hamt **into;
 	} tables[] = {
-		{&workload_hamt_ops, &t->workloads},  {&reflist_hamt_ops, &t->addrs},
-		{&service_hamt_ops, &t->services},    {&reflist_hamt_ops, &t->vips},
-		{&reflist_hamt_ops, &t->hostnames},   {&policy_hamt_ops, &t->policies},
-		{&reflist_hamt_ops, &t->ns_policies}, {&identity_hamt_ops, &t->identities},
+		{&workload_hamt_ops, &t->workloads},     {&reflist_hamt_ops, &t->addrs},
+		{&service_hamt_ops, &t->services},       {&reflist_hamt_ops, &t->vips},
+		{&reflist_hamt_ops, &t->hostnames},      {&policy_hamt_ops, &t->policies},
+		{&policy_set_hamt_ops, &t->ns_policies}, {&identity_hamt_ops, &t->identities},
 	};
 
 	memset(t, 0, sizeof(*t));
@@ -121,7 +121,7 @@ int state_tables_clone(const struct state_tables *t, struct state_tables *ret)
 			return -ENOMEM;
 		}
 	}
-	ret->global_policies = t->global_policies ? reflist_ref(t->global_policies) : NULL;
+	ret->global_policies = t->global_policies ? policy_set_ref(t->global_policies) : NULL;
 	ret->cidr_vips = t->cidr_vips ? reflist_ref(t->cidr_vips) : NULL;
 	return 0;
 }
@@ -136,7 +136,7 @@ void state_tables_release(struct state_tables *t)
 	hamt_free(t->policies);
 	hamt_free(t->ns_policies);
 	hamt_free(t->identities);
-	reflist_unref(t->global_policies);
+	policy_set_unref(t->global_policies);
 	reflist_unref(t->cidr_vips);
 	memset(t, 0, sizeof(*t));
 }

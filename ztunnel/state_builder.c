@@ -61,11 +61,6 @@ static int compare_defs(const void *a, const void *b)
 	return strcmp(da->key, db->key);
 }
 
-static int compare_policies(const void *a, const void *b)
-{
-	return strcmp(((const struct policy *)a)->key, ((const struct policy *)b)->key);
-}
-
 /* Change the list at @key; an empty one leaves the trie. */
 static int table_change(struct hamt *table, const void *key, size_t key_len,
 			const struct reflist_edit *c)
@@ -347,30 +342,52 @@ int state_builder_del_address(struct state_builder *b, const char *name)
 	return r;
 }
 
-/* Where a policy is found besides by its name: for its namespace, or for all. */
-static int policy_index(struct state_builder *b, const struct policy *p,
-			const struct reflist_edit *c)
+/* The set of @ns, or the mesh's for NULL, with one policy less or more. */
+static int policies_change(struct state_builder *b, const char *ns, const struct policy *gone,
+			   struct policy *added)
 {
-	if (p->scope == POLICY_GLOBAL)
-		return shared_change(&b->t.global_policies, c);
-	if (p->scope == POLICY_NAMESPACE)
-		return table_change(b->t.ns_policies, p->namespace_, strlen(p->namespace_), c);
+	_cleanup_(policy_set_unrefp) struct policy_set *s = NULL;
+	struct policy_set *old = ns ? hamt_get_str(b->t.ns_policies, ns) : b->t.global_policies;
+	int r = policy_set_change(old, gone, added, &s);
+
+	if (r < 0)
+		return r;
+	if (!ns) {
+		policy_set_unref(b->t.global_policies);
+		b->t.global_policies = TAKE_PTR(s);
+		return 0;
+	}
+	if (s)
+		return hamt_put_str(b->t.ns_policies, ns, s);
+	r = hamt_del_str(b->t.ns_policies, ns);
+	return r == -ENOENT ? 0 : r;
+}
+
+/* Where a policy is found besides by its name: for its namespace, or for all. One that replaces
+ * another in the same place does so in one step. */
+static int policy_index(struct state_builder *b, const struct policy *gone, struct policy *added)
+{
+	bool is_moved = gone && added && gone->scope != added->scope;
+	int r = 0;
+
+	if (added && added->scope == POLICY_GLOBAL)
+		r = policies_change(b, NULL, is_moved ? NULL : gone, added);
+	else if (added && added->scope == POLICY_NAMESPACE)
+		r = policies_change(b, added->namespace_, is_moved ? NULL : gone, added);
+	if (r < 0 || !gone || (added && !is_moved))
+		return r;
+	if (gone->scope == POLICY_GLOBAL)
+		return policies_change(b, NULL, gone, NULL);
+	if (gone->scope == POLICY_NAMESPACE)
+		return policies_change(b, gone->namespace_, gone, NULL);
 	return 0;
 }
 
 int state_builder_put_policy(struct state_builder *b, struct policy *p)
 {
-	const struct reflist_edit add = {
-		.ops = &policy_hamt_ops, .added = p, .compare = compare_policies};
 	struct policy *old = hamt_get_str(b->t.policies, p->key);
-	const struct reflist_edit drop = {
-		.ops = &policy_hamt_ops, .gone = old, .compare = compare_policies};
-	int r;
+	int r = policy_index(b, old, p);
 
-	/* the new one first: at no moment is neither in force */
-	r = policy_index(b, p, &add);
-	if (r == 0 && old)
-		r = policy_index(b, old, &drop);
 	if (r < 0)
 		return r;
 	b->policy_generation++;
@@ -385,13 +402,11 @@ int state_builder_put_policy(struct state_builder *b, struct policy *p)
 int state_builder_del_policy(struct state_builder *b, const char *name)
 {
 	struct policy *p = hamt_get_str(b->t.policies, name);
-	const struct reflist_edit drop = {
-		.ops = &policy_hamt_ops, .gone = p, .compare = compare_policies};
 	int r;
 
 	if (!p)
 		return 0;
-	r = policy_index(b, p, &drop);
+	r = policy_index(b, p, NULL);
 	if (r == 0)
 		r = hamt_del_str(b->t.policies, name);
 	if (r < 0)

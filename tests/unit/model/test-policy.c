@@ -2,6 +2,7 @@
 /* policy, match - AuthorizationPolicies as Istio's control plane converts them; what cannot be
  * understood denies. */
 #include "tests/unit/model/show.h"
+#include "xds/types.h"
 
 static const struct {
 	const char *spec, *want;
@@ -109,6 +110,29 @@ static void dry_run_is_carried(void **state)
 	assert_true(authorization(f, "demo/p")->dry_run);
 }
 
+/* A ztunnel that knows no AUDIT sees a DENY that matches nothing. */
+static void audit_travels_in_an_extension(void **state)
+{
+	const Istio__Security__Authorization *outer;
+	Istio__Security__Authorization *inner;
+	struct fixture *f = *state;
+
+	(void)put(f, POLICY("demo", "p",
+			    "{action: AUDIT, rules: [{from: [{source: {namespaces: [a], "
+			    "requestPrincipals: [x]}}]}]}"));
+	outer = authorization(f, "demo/p");
+	assert_string_equal(show(outer), "DENY ns:");
+	assert_int_equal(outer->n_extensions, 1);
+	assert_string_equal(outer->extensions[0]->name, XDS_AUDIT_EXTENSION);
+	inner = istio__security__authorization__unpack(NULL,
+						       outer->extensions[0]->config->value.len,
+						       outer->extensions[0]->config->value.data);
+	assert_non_null(inner);
+	assert_string_equal(show(inner), "DENY ns: ns=a");
+	istio__security__authorization__free_unpacked(inner, NULL);
+	assert_non_null(strstr(f->text, "the rule logs more than it says"));
+}
+
 static void workloads_name_the_policies_that_select_them(void **state)
 {
 	struct fixture *f = *state;
@@ -142,7 +166,6 @@ static void what_ztunnels_do_not_know_is_not_sent_but_told(void **state)
 	static const struct {
 		const char *spec, *warning;
 	} unsent[] = {
-		{"{action: AUDIT, rules: [{}]}", "spec.action: AUDIT is not enforced"},
 		{"{action: CUSTOM, provider: {name: x}, rules: [{}]}",
 		 "spec.action: CUSTOM is not enforced"},
 		{"{targetRefs: [{kind: Gateway, name: w}], rules: [{}]}",
@@ -231,6 +254,7 @@ int main(void)
 		T(conversion),
 		T(scope_comes_from_namespace_and_selector),
 		T(dry_run_is_carried),
+		T(audit_travels_in_an_extension),
 		T(workloads_name_the_policies_that_select_them),
 		T(what_ztunnels_do_not_know_is_not_sent_but_told),
 		T(layer_7_is_told_with_its_line),

@@ -14,3 +14,8 @@ $(BUILD)/tests/unit/ztunnel/%: ALL_LDFLAGS += $(ztunnel-mesh)
 ztunnel-rig := $(addprefix $(BUILD)/obj/tests/unit/,ztunnel/apps.o ztunnel/rig.o hbone/certs.o)
 $(addprefix $(BUILD)/tests/unit/ztunnel/test-,pool worker): $(ztunnel-rig)
 $(addprefix $(BUILD)/tests/unit/ztunnel/test-,pool worker): ALL_LDFLAGS += $(ztunnel-rig)
+
+# reference.c, random_policy.c: a second evaluator of L4 policy and what it is compared on.
+ztunnel-random := $(addprefix $(BUILD)/obj/tests/unit/ztunnel/,random_policy.o reference.o)
+$(BUILD)/tests/unit/ztunnel/test-authz-random: $(ztunnel-random)
+$(BUILD)/tests/unit/ztunnel/test-authz-random: ALL_LDFLAGS += $(ztunnel-random)

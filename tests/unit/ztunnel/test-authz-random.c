@@ -1,315 +1,327 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* authz - random policies beside a second, plain evaluator that works straight on the message and
- * on text. */
+/* authz - the index beside a second, plain evaluator (reference.c) on random sets of policies and
+ * connections, also while the policies change; and what a decision costs. */
 #include "ztunnel/authz.h"
 
-#include <arpa/inet.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#include "net/addr.h"
-#include "tests/unit/ztunnel/mesh.h"
+#include "tests/unit/ztunnel/random_policy.h"
 
-typedef Istio__Security__StringMatch text_pb;
-typedef Istio__Security__Match match_pb;
-typedef Istio__Security__Authorization auth_pb;
+#define SETS        2000
+#define CONNS       500
+#define UID         "Kubernetes//Pod/demo/a"
+#define SET_MAX     RANDOM_NAMES
+#define CHANGES     3000
+#define SAMPLE      48
+#define BENCH_LOOPS 20000
 
-struct fact {
-	const char *principal; /* "" for plaintext */
-	const char *namespace_;
-	const char *account;
-	uint32_t src; /* last byte of 10.0.0.x */
-	uint32_t port;
-};
+static struct random_memory memories[SET_MAX];
 
-static bool ref_text(const text_pb *m, const char *s)
+/* A workload that names those of the set that are selector-scoped, up to three. */
+static void put_workload(struct state_builder *b, const struct ref_policy *set, size_t n,
+			 char names[4][128], const char *ret[4])
 {
-	const char *at;
+	struct mesh_workload w = {.name = "a", .addrs = {"10.0.0.1"}};
+	size_t count = 0;
 
-	switch (m->match_type_case) {
-	case ISTIO__SECURITY__STRING_MATCH__MATCH_TYPE_EXACT:
-		return !strcmp(m->exact, s);
-	case ISTIO__SECURITY__STRING_MATCH__MATCH_TYPE_PREFIX:
-		return strstr(s, m->prefix) == s;
-	case ISTIO__SECURITY__STRING_MATCH__MATCH_TYPE_SUFFIX:
-		at = strlen(s) >= strlen(m->suffix) ? s + strlen(s) - strlen(m->suffix) : NULL;
-		return at && !strcmp(at, m->suffix);
-	default:
-		return s[0] != '\0';
+	for (size_t i = 0; i < n && count < 3; i++) {
+		if (set[i].m->scope != ISTIO__SECURITY__SCOPE__WORKLOAD_SELECTOR || i % 2)
+			continue;
+		(void)snprintf(names[count], sizeof(names[count]), "%s/%s", set[i].m->namespace_,
+			       set[i].m->name);
+		w.policies[count] = ret[count] = names[count];
+		count++;
 	}
+	ret[count] = NULL;
+	mesh_put_workload(b, &w);
 }
 
-static bool ref_texts(size_t n, text_pb **list, const char *s)
+static struct ref_answer ask(const struct state *s, const struct authz_conn *c)
 {
-	bool hit = false;
+	const struct workload *w = state_workload_by_uid(s, UID);
+	struct authz_verdict v;
+	struct authz_notes notes;
 
-	for (size_t i = 0; i < n; i++)
-		hit |= ref_text(list[i], s);
-	return hit;
+	authz_check(s, w, c, &v);
+	authz_notes(s, w, c, &notes);
+	return (struct ref_answer){.is_allowed = v.is_allowed,
+				   .is_dry_denied = notes.dry_run == AUTHZ_DRY_RUN_DENIED,
+				   .is_audited = notes.audit_policy};
 }
 
-static bool ref_ports(size_t n, const uint32_t *list, uint32_t port)
+static bool is_same(const struct ref_answer *a, const struct ref_answer *b)
 {
-	bool hit = false;
-
-	for (size_t i = 0; i < n; i++)
-		hit |= list[i] == port;
-	return hit;
+	return a->is_allowed == b->is_allowed && a->is_dry_denied == b->is_dry_denied &&
+	       a->is_audited == b->is_audited;
 }
 
-static bool ref_ips(size_t n, Istio__Security__Address **list, uint32_t src)
+/* Some sets are made by way of another, so that replacing and removing count too. */
+static size_t make_set(struct state_builder *b, struct ref_policy *set)
 {
-	bool hit = false;
+	size_t n = random_next(SET_MAX + 1);
 
 	for (size_t i = 0; i < n; i++) {
-		uint32_t have = 0x0a000000 | src;
-		const uint8_t *b = list[i]->address.data;
-		uint32_t want =
-			(uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
-		unsigned int drop = 32 - list[i]->length;
+		char name[128];
 
-		hit |= drop == 32 || (have >> drop) == (want >> drop);
-	}
-	return hit;
-}
-
-static bool ref_accounts(size_t n, Istio__Security__ServiceAccountMatch **list,
-			 const struct fact *f)
-{
-	bool hit = false;
-
-	for (size_t i = 0; i < n; i++)
-		hit |= f->principal[0] && !strcmp(list[i]->namespace_, f->namespace_) &&
-		       !strcmp(list[i]->serviceaccount, f->account);
-	return hit;
-}
-
-static bool ref_match(const match_pb *m, const struct fact *f)
-{
-	bool any = m->n_namespaces || m->n_not_namespaces || m->n_principals ||
-		   m->n_not_principals || m->n_source_ips || m->n_not_source_ips ||
-		   m->n_destination_ports || m->n_not_destination_ports || m->n_service_accounts ||
-		   m->n_not_service_accounts;
-	bool is_ok = any;
-
-	is_ok &= !m->n_namespaces || ref_texts(m->n_namespaces, m->namespaces, f->namespace_);
-	is_ok &= !ref_texts(m->n_not_namespaces, m->not_namespaces, f->namespace_);
-	is_ok &= !m->n_principals || ref_texts(m->n_principals, m->principals, f->principal);
-	is_ok &= !ref_texts(m->n_not_principals, m->not_principals, f->principal);
-	is_ok &= !m->n_source_ips || ref_ips(m->n_source_ips, m->source_ips, f->src);
-	is_ok &= !ref_ips(m->n_not_source_ips, m->not_source_ips, f->src);
-	is_ok &= !m->n_destination_ports ||
-		 ref_ports(m->n_destination_ports, m->destination_ports, f->port);
-	is_ok &= !ref_ports(m->n_not_destination_ports, m->not_destination_ports, f->port);
-	is_ok &= !m->n_service_accounts ||
-		 ref_accounts(m->n_service_accounts, m->service_accounts, f);
-	is_ok &= !ref_accounts(m->n_not_service_accounts, m->not_service_accounts, f);
-	return is_ok;
-}
-
-static bool ref_policy(const auth_pb *a, const struct fact *f)
-{
-	bool hit = false;
-
-	for (size_t i = 0; i < a->n_rules; i++) {
-		bool all = true;
-
-		for (size_t k = 0; k < a->rules[i]->n_clauses; k++) {
-			const Istio__Security__Clause *c = a->rules[i]->clauses[k];
-			bool one = c->n_matches == 0;
-
-			for (size_t n = 0; n < c->n_matches; n++)
-				one |= ref_match(c->matches[n], f);
-			all &= one;
+		for (uint32_t k = random_next(2); k > 0; k--) {
+			set[i] = random_policy(&memories[i], (uint32_t)i);
+			random_put(b, &set[i]);
+			(void)snprintf(name, sizeof(name), "%s/%s", set[i].m->namespace_,
+				       set[i].m->name);
 		}
-		hit |= all;
+		if (set[i].m && random_next(2))
+			assert_int_equal(state_builder_del_policy(b, name), 0);
+		else if (set[i].m)
+			continue;
+		set[i] = random_policy(&memories[i], (uint32_t)i);
+		random_put(b, &set[i]);
 	}
-	return hit;
+	return n;
 }
 
-/* Random policies come from a small world, so that rules do hit. */
-static const char *const texts[] = {"cluster.local/ns/demo/sa/alice",
-				    "cluster.local/ns/demo",
-				    "demo",
-				    "sa/bob",
-				    "other",
-				    "de",
-				    "mo",
-				    ""};
-
-/* Everything random comes from here and lives until the next policy. */
-static struct {
-	text_pb text[400], *text_p[400];
-	Istio__Security__Address ip[200], *ip_p[200];
-	Istio__Security__ServiceAccountMatch account[200], *account_p[200];
-	uint32_t port[200];
-	match_pb match[100], *match_p[100];
-	Istio__Security__Clause clause[40], *clause_p[40];
-	Istio__Security__Rule rule[8], *rule_p[8];
-	size_t texts, ips, accounts, ports, matches, clauses, rules;
-} pool;
-
-static size_t rand_count(void)
+TEST(both_evaluators_agree_on_a_million_decisions)
 {
-	return rand() % 3 ? 0 : 1 + (size_t)rand() % 2;
-}
+	size_t allowed = 0, dry = 0, audited = 0;
 
-static text_pb **rand_texts(size_t n)
-{
-	static Google__Protobuf__Empty nothing = GOOGLE__PROTOBUF__EMPTY__INIT;
-	text_pb **first = &pool.text_p[pool.texts];
+	for (int i = 0; i < SETS; i++) {
+		struct ref_policy set[SET_MAX] = {0};
+		struct state_builder *b = NULL;
+		const char *named[4];
+		char names[4][128];
+		struct state *s;
+		size_t n;
 
-	for (size_t i = 0; i < n; i++) {
-		text_pb *t = &pool.text[pool.texts];
-
-		istio__security__string_match__init(t);
-		t->match_type_case = (Istio__Security__StringMatch__MatchTypeCase)(1 + rand() % 4);
-		if (t->match_type_case == ISTIO__SECURITY__STRING_MATCH__MATCH_TYPE_PRESENCE)
-			t->presence = &nothing;
-		else
-			t->exact = (char *)texts[rand() % 8];
-		pool.text_p[pool.texts++] = t;
-	}
-	return first;
-}
-
-static Istio__Security__Address **rand_ips(size_t n)
-{
-	static uint8_t addrs[4][4] = {{10, 0, 0, 0}, {10, 0, 0, 9}, {10, 0, 0, 1}, {11, 0, 0, 0}};
-	Istio__Security__Address **first = &pool.ip_p[pool.ips];
-
-	for (size_t i = 0; i < n; i++) {
-		Istio__Security__Address *a = &pool.ip[pool.ips];
-
-		istio__security__address__init(a);
-		a->address = (ProtobufCBinaryData){4, addrs[rand() % 4]};
-		a->length = (uint32_t)rand() % 33;
-		pool.ip_p[pool.ips++] = a;
-	}
-	return first;
-}
-
-static Istio__Security__ServiceAccountMatch **rand_accounts(size_t n)
-{
-	Istio__Security__ServiceAccountMatch **first = &pool.account_p[pool.accounts];
-
-	for (size_t i = 0; i < n; i++) {
-		Istio__Security__ServiceAccountMatch *a = &pool.account[pool.accounts];
-
-		istio__security__service_account_match__init(a);
-		a->namespace_ = rand() % 2 ? "demo" : "other";
-		a->serviceaccount = rand() % 2 ? "alice" : "bob";
-		pool.account_p[pool.accounts++] = a;
-	}
-	return first;
-}
-
-static uint32_t *rand_ports(size_t n)
-{
-	uint32_t *first = &pool.port[pool.ports];
-
-	for (size_t i = 0; i < n; i++)
-		pool.port[pool.ports++] = 80 + (uint32_t)rand() % 3;
-	return first;
-}
-
-static match_pb *rand_match(void)
-{
-	match_pb *m = &pool.match[pool.matches++];
-
-	istio__security__match__init(m);
-	m->namespaces = rand_texts(m->n_namespaces = rand_count());
-	m->not_namespaces = rand_texts(m->n_not_namespaces = rand_count());
-	m->principals = rand_texts(m->n_principals = rand_count());
-	m->not_principals = rand_texts(m->n_not_principals = rand_count());
-	m->source_ips = rand_ips(m->n_source_ips = rand_count());
-	m->not_source_ips = rand_ips(m->n_not_source_ips = rand_count());
-	m->destination_ports = rand_ports(m->n_destination_ports = rand_count());
-	m->not_destination_ports = rand_ports(m->n_not_destination_ports = rand_count());
-	m->service_accounts = rand_accounts(m->n_service_accounts = rand_count());
-	m->not_service_accounts = rand_accounts(m->n_not_service_accounts = rand_count());
-	return m;
-}
-
-static Istio__Security__Rule *rand_rule(void)
-{
-	Istio__Security__Rule *rule = &pool.rule[pool.rules++];
-
-	istio__security__rule__init(rule);
-	rule->n_clauses = (size_t)rand() % 3;
-	rule->clauses = &pool.clause_p[pool.clauses];
-	for (size_t i = 0; i < rule->n_clauses; i++) {
-		Istio__Security__Clause *c = &pool.clause[pool.clauses];
-
-		istio__security__clause__init(c);
-		pool.clause_p[pool.clauses++] = c;
-		c->n_matches = (size_t)rand() % 3;
-		c->matches = &pool.match_p[pool.matches];
-		for (size_t k = 0; k < c->n_matches; k++) {
-			match_pb *m = rand_match();
-
-			pool.match_p[pool.matches - 1] = m;
-		}
-	}
-	return rule;
-}
-
-static void rand_policy(auth_pb *a)
-{
-	memset(&pool, 0, sizeof(pool));
-	istio__security__authorization__init(a);
-	a->name = "p";
-	a->namespace_ = "demo";
-	a->n_rules = (size_t)rand() % 4;
-	a->rules = pool.rule_p;
-	for (size_t i = 0; i < a->n_rules; i++) {
-		Istio__Security__Rule *rule = rand_rule();
-
-		pool.rule_p[pool.rules - 1] = rule;
-	}
-}
-
-TEST(both_evaluators_agree_on_random_policies)
-{
-	static const struct fact facts[] = {
-		{"", "", "", 9, 80},
-		{"", "", "", 1, 81},
-		{"cluster.local/ns/demo/sa/alice", "demo", "alice", 9, 80},
-		{"cluster.local/ns/demo/sa/bob", "demo", "bob", 1, 82},
-		{"cluster.local/ns/other/sa/alice", "other", "alice", 200, 81},
-	};
-	size_t hits = 0;
-	auth_pb a;
-
-	srand(11);
-	for (int i = 0; i < 3000; i++) {
-		struct policy *p;
-
-		rand_policy(&a);
-		p = mesh_policy(&a);
-		for (size_t k = 0; k < ARRAY_SIZE(facts); k++) {
-			const struct fact *f = &facts[k];
-			struct authz_conn conn = {.dst = mesh_sockaddr("10.0.0.1:1")};
+		assert_int_equal(state_builder_new("n1", &b), 0);
+		n = make_set(b, set);
+		put_workload(b, set, n, names, named);
+		s = mesh_build(b);
+		for (int k = 0; k < CONNS; k++) {
+			struct ref_answer want, got;
+			struct authz_conn conn;
+			struct ref_conn c;
 			char id[128];
 
-			(void)snprintf(id, sizeof(id), "spiffe://%s", f->principal);
-			conn.src_identity = f->principal[0] ? id : NULL;
-			conn.src.addr = cv_addr_from_v4(htonl(0x0a000000 | f->src));
-			conn.dst.port = htons((uint16_t)f->port);
-			assert_int_equal(policy_is_match(p, &conn), ref_policy(&a, f));
-			hits += ref_policy(&a, f);
+			random_conn(&c, &conn, id);
+			memcpy(c.dst_policies, named, sizeof(named));
+			want = ref_check(set, n, &c);
+			got = ask(s, &conn);
+			if (!is_same(&want, &got))
+				fail_msg("set %d, connection %d (%s): wanted %d %d %d, got %d %d "
+					 "%d",
+					 i, k, c.principal, want.is_allowed, want.is_dry_denied,
+					 want.is_audited, got.is_allowed, got.is_dry_denied,
+					 got.is_audited);
+			allowed += want.is_allowed;
+			dry += want.is_dry_denied;
+			audited += want.is_audited;
 		}
-		policy_unref(p);
+		state_unref(s);
+		state_builder_free(b);
 	}
 	/* the world is small enough for the comparison to mean something */
-	assert_true(hits > 1000 && hits < 14000);
+	assert_true(allowed > SETS * CONNS / 20 && allowed < SETS * CONNS * 19ULL / 20);
+	assert_true(dry > SETS * CONNS / 20 && audited > SETS * CONNS / 20);
+}
+
+/* What is published: a snapshot, and what the reference says about each connection of the sample.
+ */
+struct published {
+	pthread_mutex_t lock;
+	struct state *state;
+	struct ref_answer want[SAMPLE];
+	bool is_over;
+	size_t checked, wrong, seen; /* of the reader */
+	struct authz_conn conns[SAMPLE];
+};
+
+static void *reader(void *arg)
+{
+	struct published *p = arg;
+	uint64_t last = 0;
+	bool is_over = false;
+
+	while (!is_over) {
+		struct ref_answer want[SAMPLE];
+		struct state *s;
+
+		(void)pthread_mutex_lock(&p->lock);
+		s = state_ref(p->state);
+		memcpy(want, p->want, sizeof(want));
+		is_over = p->is_over;
+		(void)pthread_mutex_unlock(&p->lock);
+		p->seen += state_generation(s) != last;
+		last = state_generation(s);
+		for (int i = 0; i < SAMPLE; i++) {
+			struct ref_answer got = ask(s, &p->conns[i]);
+
+			p->checked++;
+			p->wrong += !is_same(&got, &want[i]);
+		}
+		state_unref(s);
+	}
+	return NULL;
+}
+
+static void publish(struct published *p, struct state *s, const struct ref_answer *want)
+{
+	(void)pthread_mutex_lock(&p->lock);
+	state_unref(p->state);
+	p->state = s;
+	memcpy(p->want, want, sizeof(p->want));
+	(void)pthread_mutex_unlock(&p->lock);
+}
+
+/* One policy comes, goes or is replaced; the others are what they were. */
+static void change_one(struct state_builder *b, struct ref_policy *set, size_t *n)
+{
+	uint32_t at = random_next(SET_MAX);
+	char name[128];
+
+	if (at < *n) {
+		(void)snprintf(name, sizeof(name), "%s/%s", set[at].m->namespace_, set[at].m->name);
+		set[at] = random_policy(&memories[at], at);
+		if (strncmp(name, set[at].m->namespace_, strlen(set[at].m->namespace_)) != 0)
+			assert_int_equal(state_builder_del_policy(b, name), 0);
+		random_put(b, &set[at]);
+		return;
+	}
+	set[*n] = random_policy(&memories[*n], (uint32_t)*n);
+	random_put(b, &set[(*n)++]);
+}
+
+TEST(each_answer_while_policies_change_is_that_of_one_whole_set)
+{
+	static struct ref_conn conns[SAMPLE];
+	static char ids[SAMPLE][128];
+	struct published p = {.lock = PTHREAD_MUTEX_INITIALIZER};
+	struct ref_policy set[SET_MAX] = {0};
+	struct ref_answer want[SAMPLE];
+	struct state_builder *b = NULL;
+	pthread_t thread;
+	size_t n = 0;
+
+	assert_int_equal(state_builder_new("n1", &b), 0);
+	for (int i = 0; i < SAMPLE; i++)
+		random_conn(&conns[i], &p.conns[i], ids[i]);
+	for (int step = 0; step < CHANGES; step++) {
+		const char *named[4];
+		char names[4][128];
+
+		change_one(b, set, &n);
+		put_workload(b, set, n, names, named);
+		for (int i = 0; i < SAMPLE; i++) {
+			memcpy(conns[i].dst_policies, named, sizeof(named));
+			want[i] = ref_check(set, n, &conns[i]);
+		}
+		publish(&p, mesh_build(b), want);
+		if (step == 0)
+			assert_int_equal(pthread_create(&thread, NULL, reader, &p), 0);
+	}
+	(void)pthread_mutex_lock(&p.lock);
+	p.is_over = true;
+	(void)pthread_mutex_unlock(&p.lock);
+	(void)pthread_join(thread, NULL);
+	print_message("%zu decisions on %zu of %d sets\n", p.checked, p.seen, CHANGES);
+	assert_int_equal(p.wrong, 0);
+	assert_true(p.checked > SAMPLE);
+	state_unref(p.state);
+	state_builder_free(b);
+}
+
+/* What a decision costs. */
+
+static void bench_put(struct state_builder *b, uint32_t number)
+{
+	Istio__Security__Authorization a = ISTIO__SECURITY__AUTHORIZATION__INIT;
+	Istio__Security__Rule rule = ISTIO__SECURITY__RULE__INIT, *rules[] = {&rule};
+	Istio__Security__Clause clause = ISTIO__SECURITY__CLAUSE__INIT, *clauses[] = {&clause};
+	Istio__Security__Match m = ISTIO__SECURITY__MATCH__INIT, *matches[] = {&m};
+	Istio__Security__StringMatch t = ISTIO__SECURITY__STRING_MATCH__INIT, *list[] = {&t};
+	Istio__Security__Address c = ISTIO__SECURITY__ADDRESS__INIT, *cidrs[] = {&c};
+	uint8_t bytes[4] = {10, 77, (uint8_t)(number >> 8), (uint8_t)number};
+	uint32_t port = 1000 + number % 60000;
+	char name[32], text[64];
+
+	(void)snprintf(name, sizeof(name), "bench%u", number);
+	(void)snprintf(text, sizeof(text), "cluster.local/ns/n%u/sa/s%u", number % 97, number);
+	a.name = name;
+	a.namespace_ = number % 2 ? "demo" : "istio-system";
+	a.scope = number % 2 ? ISTIO__SECURITY__SCOPE__NAMESPACE : ISTIO__SECURITY__SCOPE__GLOBAL;
+	a.action = number % 3 ? ISTIO__SECURITY__ACTION__DENY : ISTIO__SECURITY__ACTION__ALLOW;
+	a.n_rules = rule.n_clauses = clause.n_matches = 1;
+	a.rules = rules;
+	rule.clauses = clauses;
+	clause.matches = matches;
+	t.match_type_case = number % 5 == 4 ? ISTIO__SECURITY__STRING_MATCH__MATCH_TYPE_SUFFIX
+					    : ISTIO__SECURITY__STRING_MATCH__MATCH_TYPE_EXACT;
+	t.exact = text;
+	c.address = (ProtobufCBinaryData){4, bytes};
+	c.length = 32;
+	if (number % 5 == 0) {
+		m.n_source_ips = 1;
+		m.source_ips = cidrs;
+	} else if (number % 5 == 1) {
+		m.n_destination_ports = 1;
+		m.destination_ports = &port;
+	} else {
+		m.n_principals = 1;
+		m.principals = list;
+	}
+	mesh_put_policy(b, &a);
+}
+
+static double now_us(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+TEST(what_a_decision_costs_is_printed)
+{
+	const struct authz_conn conn = {.src_identity = "spiffe://cluster.local/ns/demo/sa/alice",
+					.src = mesh_sockaddr("10.0.0.9:40000"),
+					.dst = mesh_sockaddr("10.0.0.1:80")};
+	struct state_builder *b = NULL;
+	uint32_t n = 0;
+
+	assert_int_equal(state_builder_new("n1", &b), 0);
+	mesh_put_workload(b, &(struct mesh_workload){.name = "a", .addrs = {"10.0.0.1"}});
+	for (uint32_t size = 10; size <= 10000; size *= 10) {
+		const struct workload *w;
+		struct authz_verdict v;
+		double begin = now_us(), made;
+		uint32_t before = n;
+		struct state *s;
+
+		while (n < size)
+			bench_put(b, n++);
+		made = now_us();
+		s = mesh_build(b);
+		w = state_workload_by_uid(s, UID);
+		print_message("%u policies: %.1f us to add one, ", size,
+			      (made - begin) / (size - before));
+		begin = now_us();
+		for (int i = 0; i < BENCH_LOOPS; i++)
+			authz_check(s, w, &conn, &v);
+		print_message("%.2f us for a decision\n", (now_us() - begin) / BENCH_LOOPS);
+		assert_false(v.is_allowed);
+		state_unref(s);
+	}
+	state_builder_free(b);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(both_evaluators_agree_on_random_policies),
+		cmocka_unit_test(both_evaluators_agree_on_a_million_decisions),
+		cmocka_unit_test(each_answer_while_policies_change_is_that_of_one_whole_set),
+		cmocka_unit_test(what_a_decision_costs_is_printed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "tests/unit/ztunnel/mesh.h"
+#include "xds/types.h"
 #include "ztunnel/decode.h"
 
 #define ALICE "spiffe://cluster.local/ns/demo/sa/alice"
@@ -169,6 +170,75 @@ static void deny_beats_allow_and_is_named(void **state)
 	assert_int_equal(state_builder_del_policy(*state, "demo/deny"), 0);
 	assert_true(ask(*state, ALICE, "10.0.0.1:80").is_allowed);
 	assert_false(ask(*state, NULL, "10.0.0.1:80").is_allowed);
+}
+
+static struct authz_notes ask_notes(struct state_builder *b, const char *identity)
+{
+	static struct state *s;
+	struct authz_conn conn = {.src_identity = identity,
+				  .src = mesh_sockaddr("10.0.0.9:40000"),
+				  .dst = mesh_sockaddr("10.0.0.1:80")};
+	struct authz_notes n = {0};
+
+	/* the notes borrow from the snapshot: it stays until the next call */
+	state_unref(s);
+	s = b ? mesh_build(b) : NULL;
+	if (s)
+		authz_notes(s, state_workload_by_uid(s, "Kubernetes//Pod/demo/a"), &conn, &n);
+	return n;
+}
+
+static void policies_under_trial_say_what_they_would_do(void **state)
+{
+	struct simple allow, deny;
+	struct authz_notes n = {0};
+
+	assert_int_equal(ask_notes(*state, ALICE).dry_run, AUTHZ_DRY_RUN_NONE);
+	simple_init(&allow, "allow", ISTIO__SECURITY__ACTION__ALLOW);
+	simple_principal(&allow, "cluster.local/ns/demo/sa/alice");
+	allow.auth.dry_run = true;
+	mesh_put_policy(*state, &allow.auth);
+	n = ask_notes(*state, ALICE);
+	assert_int_equal(n.dry_run, AUTHZ_DRY_RUN_ALLOWED);
+	assert_string_equal(n.dry_run_policy, "demo/allow");
+	/* nobody else would get in */
+	n = ask_notes(*state, NULL);
+	assert_int_equal(n.dry_run, AUTHZ_DRY_RUN_DENIED);
+	assert_null(n.dry_run_policy);
+	assert_true(ask(*state, NULL, "10.0.0.1:80").is_allowed);
+	simple_init(&deny, "deny", ISTIO__SECURITY__ACTION__DENY);
+	simple_principal(&deny, "cluster.local/ns/demo/sa/alice");
+	deny.auth.dry_run = true;
+	mesh_put_policy(*state, &deny.auth);
+	n = ask_notes(*state, ALICE);
+	assert_int_equal(n.dry_run, AUTHZ_DRY_RUN_DENIED);
+	assert_string_equal(n.dry_run_policy, "demo/deny");
+	assert_null(n.audit_policy);
+	assert_true(ask(*state, ALICE, "10.0.0.1:80").is_allowed);
+	(void)ask_notes(NULL, NULL);
+}
+
+static void audit_names_its_policy_and_changes_no_verdict(void **state)
+{
+	Istio__Workload__Extension e = ISTIO__WORKLOAD__EXTENSION__INIT, *list[] = {&e};
+	Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
+	uint8_t packed[MESH_PACKED_SIZE];
+	struct simple p;
+
+	simple_init(&p, "audit", ISTIO__SECURITY__ACTION__DENY);
+	simple_principal(&p, "cluster.local/ns/demo/sa/alice");
+	any.value.len = istio__security__authorization__pack(&p.auth, packed);
+	any.value.data = packed;
+	e.name = XDS_AUDIT_EXTENSION;
+	e.config = &any;
+	p.auth.n_rules = 0;
+	p.auth.n_extensions = 1;
+	p.auth.extensions = list;
+	mesh_put_policy(*state, &p.auth);
+	assert_true(ask(*state, ALICE, "10.0.0.1:80").is_allowed);
+	assert_string_equal(ask_notes(*state, ALICE).audit_policy, "demo/audit");
+	assert_null(ask_notes(*state, NULL).audit_policy);
+	(void)ask_notes(NULL, NULL);
 }
 
 static void dry_run_changes_no_verdict(void **state)
@@ -346,6 +416,8 @@ int main(void)
 		T(a_deny_policy_without_rules_denies_nothing),
 		T(deny_beats_allow_and_is_named),
 		T(dry_run_changes_no_verdict),
+		T(policies_under_trial_say_what_they_would_do),
+		T(audit_names_its_policy_and_changes_no_verdict),
 		T(strict_denies_plaintext_only),
 		T(strict_spares_an_excepted_port),
 		T(an_empty_match_never_matches_and_an_empty_clause_always_does),

@@ -9,13 +9,15 @@
 
 #include "model/match.h"
 #include "model/pack.h"
+#include "xds/types.h"
 
 /** struct conversion - one policy on its way. */
 struct conversion {
 	struct model *m;
 	struct policy *p;
 	struct scratch *a;
-	bool is_deny;
+	bool is_audit;
+	bool is_wide; /* DENY, AUDIT: what cannot be seen is left out, the rule matches more */
 	size_t rule_index;
 	bool has_l7; /* the rule at hand names something of layer 7 */
 };
@@ -51,7 +53,7 @@ static bool is_sent(const struct object *o)
 	if (object_value(o, "spec.targetRef") ||
 	    json_array_size(object_value(o, "spec.targetRefs")) > 0)
 		return false;
-	return o->is_invalid || !action || streq(action, "ALLOW") || streq(action, "DENY");
+	return o->is_invalid || !action || !streq(action, "CUSTOM");
 }
 
 void policy_unlink(struct model *m, struct policy *p)
@@ -86,8 +88,9 @@ static void report_l7(struct conversion *c, const char *list, size_t i, const ch
 	(void)snprintf(path, sizeof(path), "spec.rules[%zu].%s[%zu]%s%s", c->rule_index, list, i,
 		       member, field);
 	report(c->m, path, true, "layer 7 is seen by waypoints only: %s",
-	       c->is_deny ? "left out, the rule denies more than it says"
-			  : "the rule allows nothing");
+	       c->is_audit  ? "left out, the rule logs more than it says"
+	       : c->is_wide ? "left out, the rule denies more than it says"
+			    : "the rule allows nothing");
 }
 
 /* One alternative of from or to. *@ret: NULL when nothing of layer 4 is in it. */
@@ -197,7 +200,7 @@ static int convert_rule(struct conversion *c, const json_t *json, Istio__Securit
 	r = convert_list(c, json, "from", &clauses[1], &is_open[1]);
 	if (r < 0)
 		return r;
-	if (c->has_l7 && !c->is_deny)
+	if (c->has_l7 && !c->is_wide)
 		return 0;
 	add_clauses(rule, clauses, is_open);
 	/* Nothing but layer 7: what it denies is a waypoint's to see, not everything. */
@@ -249,10 +252,35 @@ static int convert(struct conversion *c, Istio__Security__Authorization *z)
 					       : ISTIO__SECURITY__SCOPE__NAMESPACE;
 	if (o->is_invalid)
 		return deny_all(z, c->a);
-	c->is_deny = action && streq(action, "DENY");
-	z->action = c->is_deny ? ISTIO__SECURITY__ACTION__DENY : ISTIO__SECURITY__ACTION__ALLOW;
+	c->is_audit = action && streq(action, "AUDIT");
+	c->is_wide = c->is_audit || (action && streq(action, "DENY"));
+	z->action = c->is_wide ? ISTIO__SECURITY__ACTION__DENY : ISTIO__SECURITY__ACTION__ALLOW;
 	z->dry_run = dry && streq(dry, "true");
 	return convert_rules(c, z);
+}
+
+/* Istio's message has no such action: see XDS_AUDIT_EXTENSION. */
+static int wrap_audit(Istio__Security__Authorization *z, struct scratch *a)
+{
+	size_t len = istio__security__authorization__get_packed_size(z);
+	Istio__Workload__Extension *e = scratch_alloc(a, sizeof(*e));
+	Google__Protobuf__Any *any = scratch_alloc(a, sizeof(*any));
+	uint8_t *packed = scratch_alloc(a, len + 1);
+
+	z->extensions = scratch_alloc(a, sizeof(*z->extensions));
+	if (!e || !any || !packed || !z->extensions)
+		return -ENOMEM;
+	(void)istio__security__authorization__pack(z, packed);
+	istio__workload__extension__init(e);
+	google__protobuf__any__init(any);
+	any->type_url = (char *)xds_type_url(XDS_AUTHORIZATION);
+	any->value = (ProtobufCBinaryData){len, packed};
+	e->name = XDS_AUDIT_EXTENSION;
+	e->config = any;
+	z->extensions[0] = e;
+	z->n_extensions = 1;
+	z->n_rules = 0;
+	return 0;
 }
 
 static bool any_pod(void *arg, struct pod *pod)
@@ -268,7 +296,7 @@ static void policy_report(struct model *m, struct policy *p)
 	if (o->is_invalid)
 		report(m, "spec", false,
 		       "not understood: it denies everything in its scope until it is");
-	else if (!is_sent(o) && action && (streq(action, "CUSTOM") || streq(action, "AUDIT")))
+	else if (!is_sent(o) && action && streq(action, "CUSTOM"))
 		report(m, "spec.action", true, "%s is not enforced by ztunnels", action);
 	else if (!is_sent(o))
 		report(m, "spec", true, "targetRefs are for waypoints: not enforced by ztunnels");
@@ -293,6 +321,8 @@ int policy_flush(struct model *m, struct policy *p)
 	if (!z)
 		return -ENOMEM;
 	r = convert(&c, z);
+	if (r == 0 && c.is_audit)
+		r = wrap_audit(z, &a);
 	if (r < 0 || a.error)
 		return r < 0 ? r : a.error;
 	return output_set(m, XDS_AUTHORIZATION, p->e.key, &z->base);

@@ -10,6 +10,7 @@
 #include "base/loop.h"
 #include "base/map.h"
 #include "base/str.h"
+#include "tls/crl.h"
 #include "tls/identity.h"
 #include "tls/key.h"
 #include "tls/spiffe.h"
@@ -50,6 +51,7 @@ struct certs {
 	struct ca_client *ca;
 	struct map *by_identity;
 	struct list queue;
+	struct tls_crl *crl;
 	unsigned int in_flight;
 	void (*on_identity)(void *arg, const char *identity, const struct tls_identity *t);
 	void *arg;
@@ -147,6 +149,10 @@ static void on_signed(void *arg, int error, const char *message, const char *con
 	c->in_flight--;
 	if (r == 0)
 		r = tls_identity_new(t->identity, t->key, chain, n, &tls);
+	if (r == 0 && c->crl)
+		r = tls_crl_use(c->crl, tls);
+	if (r < 0)
+		tls = tls_identity_unref(tls);
 	if (r < 0 || !tls)
 		cert_fail(t, error ? message : "the CA's answer was refused", r);
 	else
@@ -239,6 +245,7 @@ int certs_new(const struct certs_config *config, struct certs **ret)
 	c->loop = config->loop;
 	c->on_identity = config->on_identity;
 	c->arg = config->arg;
+	c->crl = config->crl;
 	list_init(&c->queue);
 	r = map_new(&c->by_identity);
 	if (r == 0)

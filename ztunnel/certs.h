@@ -12,6 +12,7 @@
 
 struct certs; /* opaque */
 struct loop;
+struct tls_crl;
 struct tls_identity;
 
 struct certs_config {
@@ -21,6 +22,7 @@ struct certs_config {
 	 * expired. */
 	void (*on_identity)(void *arg, const char *identity, const struct tls_identity *t);
 	void *arg;
+	struct tls_crl *crl; /* whom to refuse; borrowed; NULL: nobody */
 };
 
 /** certs_new() - Return: 0; -errno. */

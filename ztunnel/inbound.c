@@ -330,7 +330,7 @@ static void on_closed(void *arg, enum hbone_stage stage, int error, const char *
 
 	/* A connection that says nothing at all is a probe, not a failure. */
 	if (stage != HBONE_STAGE_OPEN)
-		fail_info(t, CONN_TLS_FAILURE, text);
+		fail_info(t, error == -EKEYREVOKED ? CONN_CERT_REVOKED : CONN_TLS_FAILURE, text);
 	tunnel_leave(t);
 }
 
@@ -425,6 +425,23 @@ void inbound_tunnel_start(struct worker *w, struct pod *pod, int fd, const struc
 	worker_count_tunnel(w, 1);
 	(void)loop_timer_set(w->loop, &t->deadline, STATE_TIMEOUT_US);
 	tunnel_try(t);
+}
+
+void inbound_on_crl(struct worker *w)
+{
+	struct server_tunnel *t, *next;
+	struct conn *c, *after;
+
+	list_for_each_entry_safe (t, next, &w->server_tunnels, link) {
+		if (!t->hbone || !hbone_tunnel_is_revoked(t->hbone))
+			continue;
+		list_for_each_entry_safe (c, after, &w->conns, link) {
+			if (c->ops == &conn_ops &&
+			    container_of(c, struct inbound, conn)->tunnel == t)
+				cut(c, CONN_CERT_REVOKED, REVOKED_TEXT);
+		}
+		hbone_tunnel_close(t->hbone, -EKEYREVOKED, REVOKED_TEXT);
+	}
 }
 
 void inbound_drain(struct worker *w)

@@ -30,6 +30,7 @@ struct config {
 	uint64_t workers;
 	uint64_t admin_port, metrics_port, ready_port;
 	uint64_t drain_s;
+	const char *crl;
 };
 
 static const struct option_def options[] = {
@@ -50,6 +51,8 @@ static const struct option_def options[] = {
 	{"drain-s", 0, OPTION_U64, offsetof(struct config, drain_s), "5", 0, 3600,
 	 "CONNECTION_TERMINATION_DEADLINE", "SECONDS",
 	 "how long connections may go on after SIGTERM"},
+	{"crl", 0, OPTION_STRING, offsetof(struct config, crl), NULL, 0, 0, "CRL_PATH", "FILE",
+	 "revocation lists in PEM, followed: whom they name is refused and cut"},
 	{"log-level", 0, OPTION_STRING, offsetof(struct config, log_level), "info", 0, 0,
 	 "RUST_LOG", "LEVEL", "error, warn, info, debug or trace"},
 	{"log-format", 0, OPTION_STRING, offsetof(struct config, log_format), "plain", 0, 0,
@@ -116,6 +119,7 @@ static int run(const struct config *c)
 		.metrics_port = (uint16_t)c->metrics_port,
 		.ready_port = (uint16_t)c->ready_port,
 		.drain_us = c->drain_s * 1000000,
+		.crl = c->crl && c->crl[0] ? c->crl : NULL,
 	};
 	char err[256];
 	int r;

@@ -17,6 +17,7 @@
 #include "ztunnel/agent_link.h"
 #include "ztunnel/certs.h"
 #include "ztunnel/collect.h"
+#include "ztunnel/crl_watch.h"
 #include "ztunnel/dns.h"
 #include "ztunnel/node_internal.h"
 #include "ztunnel/pod.h"
@@ -390,8 +391,11 @@ static int make_control(struct node *n)
 					    .node = n->config.name,
 					    .node_id = id,
 					    .network = ""};
-	const struct certs_config certs = {
-		.loop = n->loop, .path = path, .on_identity = on_identity, .arg = n};
+	const struct certs_config certs = {.loop = n->loop,
+					   .path = path,
+					   .on_identity = on_identity,
+					   .arg = n,
+					   .crl = crl_watch_lists(n->crl)};
 	const struct dns_config dns = {.loop = n->loop, .need_sockets = on_dns_need, .arg = n};
 	int r;
 
@@ -438,15 +442,24 @@ static int make_admin(struct node *n, char *err, size_t err_size)
 	return r;
 }
 
+static void on_crl(void *arg)
+{
+	struct node *n = arg;
+
+	for (unsigned int i = 0; i < n->config.workers; i++)
+		worker_post_crl(&n->workers[i]);
+}
+
 static int make_all(struct node *n, char *err, size_t err_size)
 {
-	int r;
+	int r = loop_new(&n->loop);
 
-	r = loop_new(&n->loop);
 	if (r < 0)
 		return r;
 	inbox_init(&n->inbox, n->loop, n);
 	r = map_new(&n->pods);
+	if (r == 0)
+		r = crl_watch_new(n->loop, n->config.crl, on_crl, n, &n->crl);
 	if (r == 0)
 		r = make_control(n);
 	if (r == 0)
@@ -560,7 +573,8 @@ struct node *node_free(struct node *n)
 	n->dns = dns_free(n->dns);
 	n->certs = certs_free(n->certs);
 	n->xds = xds_sync_free(n->xds);
-	n->state = state_unref(n->state);
+	(void)state_unref(n->state);
+	n->crl = crl_watch_free(n->crl);
 	n->loop = loop_free(n->loop);
 	free(n);
 	return NULL;

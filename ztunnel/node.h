@@ -16,6 +16,7 @@ struct node_config {
 	const char *run_dir; /* RUN: control/xds.sock, agent/zds.sock, ztunnel/admin.sock */
 	unsigned int workers;
 	uint16_t admin_port, metrics_port, ready_port; /* 0: none */
+	const char *crl;                               /* file of revocation lists; NULL: none */
 	uint64_t drain_us;                             /* for connections, after SIGTERM */
 };
 

@@ -34,6 +34,7 @@ struct node {
 	struct map *pods; /* netns cookie -> struct node_pod */
 	struct needs needs;
 	struct state *state; /* counted */
+	struct crl_watch *crl;
 	struct loop_timer drain_timer;
 	struct trim trim;
 	unsigned int drained;

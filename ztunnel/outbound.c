@@ -111,6 +111,17 @@ static bool try_next(struct outbound *o)
 	return true;
 }
 
+void outbound_cut_session(struct worker *w, const struct hbone_session *s)
+{
+	struct conn *c, *next;
+
+	list_for_each_entry_safe (c, next, &w->conns, link) {
+		if (c->ops == &conn_ops &&
+		    container_of(c, struct outbound, conn)->relay.stream.session == s)
+			cut(c, CONN_CERT_REVOKED, REVOKED_TEXT);
+	}
+}
+
 /* Plain TCP. */
 
 static void on_splice_bytes(struct splice *s, uint64_t forward, uint64_t back)
@@ -314,6 +325,8 @@ static void open_stream(struct outbound *o, struct hbone_session *s)
 
 static enum conn_flags flags_of(enum hbone_stage stage, int error)
 {
+	if (error == -EKEYREVOKED)
+		return CONN_CERT_REVOKED;
 	if (stage == HBONE_STAGE_TLS)
 		return CONN_TLS_FAILURE;
 	if (stage == HBONE_STAGE_OPEN)

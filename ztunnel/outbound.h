@@ -5,6 +5,7 @@
  */
 #include "culvert/abi/addr.h"
 
+struct hbone_session;
 struct pod;
 struct worker;
 
@@ -15,3 +16,6 @@ struct worker;
  * unknown, refused.
  */
 void outbound_start(struct worker *w, struct pod *pod, int fd, const struct cv_sockaddr *original);
+
+/** outbound_cut_session() - the server of a tunnel is revoked: cut what goes through it. */
+void outbound_cut_session(struct worker *w, const struct hbone_session *s);

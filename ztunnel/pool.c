@@ -12,6 +12,8 @@
 #include "net/addr.h"
 #include "net/tcp.h"
 #include "tls/identity.h"
+#include "ztunnel/conn.h"
+#include "ztunnel/outbound.h"
 #include "ztunnel/pod.h"
 #include "ztunnel/pool_key.h"
 #include "ztunnel/resolve.h"
@@ -532,6 +534,20 @@ static void close_if_gone(struct tunnel *t)
 void pool_on_state(struct pool *p)
 {
 	each_tunnel(p, close_if_gone);
+}
+
+static void close_if_revoked(struct tunnel *t)
+{
+	if (!hbone_tunnel_is_revoked(t->hbone))
+		return;
+	t->is_leaving = true;
+	outbound_cut_session(t->entry->pool->worker, hbone_tunnel_session(t->hbone));
+	hbone_tunnel_close(t->hbone, -EKEYREVOKED, REVOKED_TEXT);
+}
+
+void pool_on_crl(struct pool *p)
+{
+	each_tunnel(p, close_if_revoked);
 }
 
 static void drain_tunnel(struct tunnel *t)

@@ -31,6 +31,7 @@ enum conn_flags {
 	CONN_H2_HANDSHAKE_FAILURE, /* "H2_HANDSHAKE_FAILURE" */
 	CONN_NETWORK_POLICY,       /* "NETWORK_POLICY": time-out to 15008 */
 	CONN_IDENTITY_ERROR,       /* "IDENTITY_ERROR": no certificate of our own */
+	CONN_CERT_REVOKED,         /* "CERT_REVOKED": the peer's certificate is on a CRL */
 	CONN_FLAGS_MAX,
 };
 

@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 import certificates
 import istio_ztunnel
+from hostile import Hostile
 from culvert_node import CulvertNode, stop, wait_for, write_config
 from topology import Topology, remove_stale
 
@@ -91,6 +92,19 @@ def with_istio():
             if peer:
                 peer.close()
             m.close()
+
+
+@pytest.fixture(scope="session")
+def hostile():
+    """Two Culvert nodes and an attacker with certificates."""
+    with tempfile.TemporaryDirectory(prefix="culvert-hostile-") as work_dir:
+        os.chmod(work_dir, 0o755)
+        h = Hostile(work_dir)
+        try:
+            h.start_nodes()
+            yield h
+        finally:
+            h.close()
 
 
 __all__ = ["wait_for"]

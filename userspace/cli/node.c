@@ -39,6 +39,7 @@ struct node_options {
 	const char *pin_dir;
 	uint64_t workers;
 	uint64_t grace_s;
+	const char *crl;
 };
 
 static const struct option_def node_defs[] = {
@@ -79,6 +80,12 @@ static const struct option_def node_defs[] = {
 	 .env = "ZTUNNEL_WORKER_THREADS",
 	 .value_name = "N",
 	 .help = "threads of ztunnel"},
+	{.name = "crl",
+	 .type = OPTION_STRING,
+	 .offset = offsetof(struct node_options, crl),
+	 .env = "CRL_PATH",
+	 .value_name = "FILE",
+	 .help = "certificate revocation lists, followed by ztunnel"},
 	{.name = "grace",
 	 .type = OPTION_U64,
 	 .offset = offsetof(struct node_options, grace_s),
@@ -407,6 +414,10 @@ static void node_init_children(struct node *n)
 	child_arg(c, "--workers");
 	(void)snprintf(n->workers, sizeof(n->workers), "%u", (unsigned int)n->o->workers);
 	child_arg(c, n->workers);
+	if (!n->o->crl)
+		return;
+	child_arg(c, "--crl");
+	child_arg(c, n->o->crl);
 }
 
 /* node_names() - fill in what was not given. Return: 0 or the exit code, told. */

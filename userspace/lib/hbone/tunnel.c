@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/loop.h"
 #include "hbone/scratch.h"
+#include "tls/crl.h"
 #include "tls/identity.h"
 
 /* Unsent bytes: one round of data, or what a peer that does not read makes us answer. */
@@ -255,10 +256,12 @@ static void handshake(struct hbone_tunnel *t)
 	r = SSL_do_handshake(t->ssl);
 	err = SSL_get_error(t->ssl, r);
 	if (r != 1 && err != SSL_ERROR_WANT_READ && err != SSL_ERROR_WANT_WRITE) {
+		bool is_revoked = SSL_get_verify_result(t->ssl) == X509_V_ERR_CERT_REVOKED;
+
 		(void)tls_error_text(t->ssl, text, sizeof(text));
 		/* The alert says to the peer what we do not like. */
 		(void)cipher_flush(t);
-		tunnel_fail(t, -EPROTO, text);
+		tunnel_fail(t, is_revoked ? -EKEYREVOKED : -EPROTO, text);
 		return;
 	}
 	if (cipher_flush(t) < 0) {
@@ -529,6 +532,11 @@ bool hbone_tunnel_is_blocked(const struct hbone_tunnel *t)
 int hbone_tunnel_peer_identity(struct hbone_tunnel *t, char *ret, size_t size)
 {
 	return tls_peer_identity(t->ssl, ret, size);
+}
+
+bool hbone_tunnel_is_revoked(const struct hbone_tunnel *t)
+{
+	return t->state == TUNNEL_OPEN && tls_crl_is_peer_revoked(t->ssl);
 }
 
 void hbone_tunnel_drain(struct hbone_tunnel *t)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "tls/crl.h"
 #include "tls/identity.h"
 
 #define EXPECT_MAX 64
@@ -135,6 +136,7 @@ static int on_verify(X509_STORE_CTX *store_ctx, void *arg)
 {
 	const SSL *ssl =
 		X509_STORE_CTX_get_ex_data(store_ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
+	struct tls_crl *crl;
 	int code;
 
 	if (!ssl || !is_cheap(store_ctx)) {
@@ -146,7 +148,10 @@ static int on_verify(X509_STORE_CTX *store_ctx, void *arg)
 			X509_STORE_CTX_set_error(store_ctx, X509_V_ERR_UNSPECIFIED);
 		return 0;
 	}
-	code = leaf_check(ssl, X509_STORE_CTX_get0_cert(store_ctx));
+	crl = tls_crl_of(SSL_get_SSL_CTX(ssl));
+	code = crl && tls_crl_has_revoked(crl, X509_STORE_CTX_get0_chain(store_ctx))
+		       ? X509_V_ERR_CERT_REVOKED
+		       : leaf_check(ssl, X509_STORE_CTX_get0_cert(store_ctx));
 	X509_STORE_CTX_set_error(store_ctx, code);
 	return code == X509_V_OK;
 }

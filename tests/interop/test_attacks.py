@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hostile peers on 15008 of a real node: wrong certificates get in nowhere, a right one gets nothing delivered that is not its
+own, floods cost bounded memory and honest traffic goes on."""
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import h2raw
+import pytest
+from hostile import PORT, RAW, STREAM, WHO_PORT
+from topology import run
+
+RSS_GROWTH_MAX_KB = 48 * 1024
+FLOOD_S = 1.5
+GOOD = "extendedKeyUsage=serverAuth,clientAuth\nkeyUsage=critical,digitalSignature\nbasicConstraints=critical,CA:FALSE\n"
+
+
+def craft(hostile, name, extensions, issuer="ca-cert.pem", issuer_key="ca-key.pem"):
+    """(certificate, key) with these extensions, signed by whom we like, whose certificate follows in the chain."""
+    base = f"{hostile.ca.path}/{name}"
+    with open(f"{base}.ext", "w", encoding="ascii") as f:
+        f.write(extensions)
+    run("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{base}.key", "-out",
+        f"{base}.csr", "-subj", f"/CN={name}")
+    run("openssl", "x509", "-req", "-in", f"{base}.csr", "-CA", f"{hostile.ca.path}/{issuer}", "-CAkey",
+        f"{hostile.ca.path}/{issuer_key}", "-CAcreateserial", "-out", f"{base}.pem", "-days", "1", "-extfile", f"{base}.ext")
+    if issuer != "ca-cert.pem":
+        with open(f"{base}.pem", "a", encoding="ascii") as out, open(f"{hostile.ca.path}/{issuer}", encoding="ascii") as f:
+            out.write(f.read())
+    return f"{base}.pem", f"{base}.key"
+
+
+def san(hostile, more=""):
+    """The extension with the friend's identity."""
+    return f"subjectAltName=critical,URI:{hostile.identity(hostile.friend.account)}{more}\n"
+
+
+def nul_san(hostile):
+    """The friend's identity, a NUL byte, and something else."""
+    uri = hostile.identity(hostile.friend.account).encode() + b"\0.elsewhere"
+    return f"subjectAltName=critical,DER:30{len(uri) + 2:02x}86{len(uri):02x}{uri.hex()}\n"
+
+
+def from_a_leaf(hostile):
+    """Signed by a certificate that is no CA."""
+    craft(hostile, "leaf-issuer", san(hostile) + GOOD)
+    return craft(hostile, "by-leaf", san(hostile) + GOOD, "leaf-issuer.pem", "leaf-issuer.key")
+
+
+def deep_chain(hostile):
+    """A hundred intermediates."""
+    path = hostile.ca.path
+    key, chain = f"{path}/deep.key", ""
+    run("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key)
+    issuer, issuer_key = f"{path}/ca-cert.pem", f"{path}/ca-key.pem"
+    for i in range(100):
+        run("openssl", "req", "-new", "-x509", "-key", key, "-subj", f"/CN=deep{i}", "-CA", issuer, "-CAkey", issuer_key,
+            "-days", "1", "-out", f"{path}/deep-{i}.pem", "-addext", "keyUsage=critical,keyCertSign")
+        issuer, issuer_key = f"{path}/deep-{i}.pem", key
+        with open(issuer, encoding="ascii") as f:
+            chain = f.read() + chain
+    cert, leaf_key = craft(hostile, "deep-leaf", san(hostile) + GOOD, "deep-99.pem", "deep.key")
+    with open(cert, encoding="ascii") as f:
+        leaf = f.read().split("-----END CERTIFICATE-----")[0] + "-----END CERTIFICATE-----\n"
+    with open(cert, "w", encoding="ascii") as f:
+        f.write(leaf + chain)
+    return cert, leaf_key
+
+
+def self_signed(hostile):
+    """The right name and nobody's signature."""
+    base = f"{hostile.ca.path}/self"
+    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{base}.key",
+        "-out", f"{base}.pem", "-subj", "/", "-addext", san(hostile).strip())
+    return f"{base}.pem", f"{base}.key"
+
+
+BAD = {
+    "none": lambda h: ("-", "-"),
+    "expired": lambda h: h.ca.leaf("b1", h.identity("x"), days=-1),
+    "wrong trust domain": lambda h: h.ca.leaf("b2", "spiffe://elsewhere/ns/hostile/sa/x"),
+    "wrong usage": lambda h: h.ca.leaf("b3", h.identity("x"), usage="serverAuth"),
+    "no SPIFFE ID": lambda h: h.ca.leaf("b4", "https://cluster.local/ns/hostile/sa/x"),
+    "issuer is no CA": from_a_leaf,
+    "NUL in the SAN": lambda h: craft(h, "nul", nul_san(h) + GOOD),
+    "two SANs": lambda h: craft(h, "two", san(h, ",URI:spiffe://cluster.local/ns/hostile/sa/other") + GOOD),
+    "no SAN": lambda h: craft(h, "nosan", GOOD),
+    "hundred deep": deep_chain,
+    "self-signed": self_signed,
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_wrong_certificate_gets_in_nowhere(hostile, kind):
+    answer = hostile.connect(f"{hostile.server.ip4}:{PORT}", cert=BAD[kind](hostile))
+    assert not answer["accepted"] and answer["status"] == 0, answer
+
+
+def test_a_right_certificate_gets_in(hostile):
+    """Otherwise the tests beside this one would show nothing."""
+    answer = hostile.connect(f"{hostile.server.ip4}:{PORT}")
+    assert answer["status"] == 200 and answer["said"] == "hello", answer
+
+
+@pytest.mark.parametrize("target, status", [
+    ("{other}:9200", 400),           # another pod of the node
+    ("{friend}:9200", 400),          # a pod of another node
+    ("127.0.0.1:9200", 400),
+    ("[::1]:9200", 400),
+    ("[::ffff:127.0.0.1]:9200", 400),
+    ("0.0.0.0:9200", 400),
+    ("169.254.1.1:9200", 400),
+    ("{server}:15008", 503),
+    ("{server}:0", 400),
+    ("{server}", 400),
+    ("{server}:9200@x", 400),
+    ("nobody.hostile.svc.cluster.local:80", 503),
+    ("", 400),
+])
+def test_a_target_that_is_not_the_pods_own_is_not_delivered(hostile, target, status):
+    names = {"other": hostile.other.ip4, "friend": hostile.friend.ip4, "server": hostile.server.ip4}
+    answer = hostile.connect(target.format(**names))
+    assert answer["said"] == "" and answer["status"] in (0, 400, 503), answer
+    assert status in (answer["status"], 400) or answer["status"] == 0, answer
+
+
+@pytest.mark.parametrize("headers", [
+    ["forwarded=for=\"10.0.0.99:80\""],
+    ["forwarded=for=\"127.0.0.1:80\""],
+    ["forwarded=for=\"[::1]:80\";host=other"],
+    ["baggage=k8s.namespace.name=kube-system,k8s.pod.name=admin"],
+    ["x-forwarded-for=10.0.0.99", "x-istio-source=waypoint", "x-forwarded-network=elsewhere"],
+])
+def test_headers_forge_no_source(hostile, headers):
+    answer = hostile.connect(f"{hostile.server.ip4}:{WHO_PORT}", *headers)
+    assert answer["said"] == hostile.attacker.ip4, answer
+
+
+def test_headers_open_no_policy(hostile):
+    hostile.put_policy("only-admin", "{rules: [{from: [{source: {ipBlocks: [10.0.0.99], namespaces: [kube-system]}}]}]}")
+    try:
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            answer = hostile.connect(f"{hostile.server.ip4}:{PORT}", "forwarded=for=\"10.0.0.99:80\"",
+                                     "baggage=k8s.namespace.name=kube-system")
+            if answer["status"] != 200:
+                break
+        assert answer["status"] == 401 and answer["said"] == "", answer
+    finally:
+        hostile.del_policy("only-admin")
+        time.sleep(0.5)
+
+
+def rss_kb(pid):
+    """Resident memory."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
+
+
+def cpu_s(pid):
+    """User and system time."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+class Honest(threading.Thread):
+    """Short checked streams from the friend, one after the other, until told to end."""
+
+    def __init__(self, hostile):
+        super().__init__()
+        self.hostile, self.is_over, self.done, self.failed = hostile, False, 0, []
+        self.start()
+
+    def run(self):
+        while not self.is_over:
+            try:
+                self.hostile.friend.run(sys.executable, STREAM, "check", self.hostile.server.ip4, str(PORT), "2000", timeout=20)
+                self.done += 1
+            except (RuntimeError, subprocess.TimeoutExpired) as e:
+                self.failed.append(str(e))
+
+    def end(self):
+        """Stop, and tell what went wrong."""
+        self.is_over = True
+        self.join()
+        return self.failed
+
+
+def under_attack(hostile, what, attack):
+    """Run attack() beside honest traffic; the node must neither fail, grow nor end."""
+    pid = hostile.ztunnel()
+    before, cpu = rss_kb(pid), cpu_s(pid)
+    honest = Honest(hostile)
+    try:
+        result = attack()
+        peak = rss_kb(pid)
+    finally:
+        failed = honest.end()
+    print(f"{what}: {result}, our CPU {cpu_s(pid) - cpu:.2f} s, RSS {before} -> {peak} kB, {honest.done} honest streams")
+    assert hostile.ztunnel() == pid, "ztunnel was restarted"
+    assert not failed and honest.done > 0, failed
+    assert peak - before < RSS_GROWTH_MAX_KB
+    return result
+
+
+@pytest.mark.parametrize("name", h2raw.FLOODS)
+def test_a_flood_of_frames_is_borne(hostile, name):
+    def attack():
+        argv = hostile.attacker.enter(sys.executable, RAW, "flood", name, hostile.server.ip4, *hostile.leaf(),
+                                      f"{hostile.server.ip4}:{PORT}", str(FLOOD_S))
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    assert under_attack(hostile, name, attack)["frames"] > 0
+
+
+def test_a_flood_of_key_updates_is_borne(hostile):
+    cert, key = hostile.leaf()
+
+    def attack():
+        argv = hostile.attacker.enter("openssl", "s_client", "-connect", f"{hostile.server.ip4}:15008", "-alpn", "h2", "-cert",
+                                      cert, "-key", key)
+        end, sent = time.monotonic() + 2 * FLOOD_S, 0
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+            try:
+                while time.monotonic() < end:
+                    time.sleep(0.0005)  # one command to a read(2) is what s_client understands
+                    os.write(process.stdin.fileno(), b"K\n")
+                    sent += 1
+            except BrokenPipeError:
+                pass
+            process.kill()
+            return {"key updates": process.stderr.read().count(b"KEYUPDATE"), "asked for": sent}
+
+    assert under_attack(hostile, "key updates", attack)["asked for"] > 0

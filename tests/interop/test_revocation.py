@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is no longer allowed is cut while it is open, on both nodes, and the log says why; a renewed root cuts nothing."""
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from hostile import PORT
+from culvert_node import wait_for
+from topology import run
+
+OPEN = """
+import socket, sys, time
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+s.sendall(b"x")
+assert s.recv(1) == b"x"
+print("open", flush=True)
+s.settimeout(60)
+try:
+    print("end" if s.recv(1) == b"" else "data", flush=True)
+except OSError as e:
+    print("reset", flush=True)
+"""
+
+
+class Open:
+    """A connection of the friend that tells how it ends."""
+
+    def __init__(self, hostile, host=None):
+        self.process = hostile.start(hostile.friend, sys.executable, "-c", OPEN, host or hostile.server.ip4, str(PORT),
+                                     stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout.readline() == "open\n"
+
+    def is_open(self):
+        """Still."""
+        return self.process.poll() is None
+
+    def wait_cut(self, seconds=10):
+        """Until it was cut; seconds that took."""
+        begin = time.monotonic()
+        self.process.wait(seconds)
+        assert self.process.stdout.read().strip() in ("reset", "end")
+        return time.monotonic() - begin
+
+
+def connections(hostile):
+    """Established connections at the application in the server's pod."""
+    out = hostile.server.run("ss", "-Htn", "state", "established", f"( sport = :{PORT} )")
+    return len(out.splitlines())
+
+
+def wait_allowed(hostile):
+    wait_for(lambda: hostile.connect(f"{hostile.server.ip4}:{PORT}")["status"] == 200, 10, "access again")
+
+
+@pytest.mark.parametrize("family", ["ip4", "ip6"])
+def test_a_policy_update_cuts_what_it_denies_at_both_ends(hostile, family):
+    one = Open(hostile, getattr(hostile.server, family))
+    hostile.put_policy("revoke", f"{{action: DENY, rules: [{{from: [{{source: {{principals: "
+                                 f"['cluster.local/ns/hostile/sa/{hostile.friend.account}']}}}}]}}]}}")
+    try:
+        print(f"cut after {one.wait_cut() * 1000:.0f} ms, the folder's inotify included")
+        wait_for(lambda: connections(hostile) == 0, 5, "the application's end")
+        wait_for(lambda: "closed by a policy update: explicitly denied: hostile/revoke" in hostile.log(0), 5, "a line that says so")
+        assert "connection reset" in hostile.log(1)
+    finally:
+        hostile.del_policy("revoke")
+        wait_allowed(hostile)
+
+
+def test_a_policy_update_that_denies_somebody_else_cuts_nothing(hostile):
+    one = Open(hostile)
+    hostile.put_policy("others", "{action: DENY, rules: [{from: [{source: {principals: ['cluster.local/ns/hostile/sa/other']}}]}]}")
+    try:
+        time.sleep(1)
+        assert one.is_open()
+    finally:
+        hostile.del_policy("others")
+
+
+def test_dry_run_and_audit_are_logged_and_cut_nothing(hostile):
+    one = Open(hostile)
+    hostile.put_policy("trial", "{action: DENY, rules: [{}]}", "istio.io/dry-run: 'true'")
+    hostile.put_policy("seen", "{action: AUDIT, rules: [{}]}")
+    try:
+        def logged():
+            Open(hostile)
+            text = hostile.log(0)
+            return "dry run: would be denied" in text and 'policy="hostile/seen"' in text
+
+        wait_for(logged, 10, "both lines")
+        assert 'policy="hostile/trial"' in hostile.log(0)
+        assert one.is_open()
+    finally:
+        hostile.del_policy("trial")
+        hostile.del_policy("seen")
+
+
+def write_crl(hostile, serials):
+    """A list of our CA with these serial numbers, put in place by rename."""
+    path = hostile.ca.path
+    with open(f"{path}/index.txt", "w", encoding="ascii") as f:
+        f.writelines(f"R\t351231235959Z\t260101000000Z\t{serial}\tunknown\t/CN=x\n" for serial in serials)
+    with open(f"{path}/crl.conf", "w", encoding="ascii") as f:
+        f.write(f"[ca]\ndefault_ca=d\n[d]\ndatabase={path}/index.txt\ndefault_md=sha256\n")
+    run("openssl", "ca", "-config", f"{path}/crl.conf", "-gencrl", "-keyfile", f"{path}/ca-key.pem", "-cert",
+        f"{path}/ca-cert.pem", "-crldays", "1", "-out", hostile.crl + ".new")
+    os.chmod(hostile.crl + ".new", 0o644)
+    os.rename(hostile.crl + ".new", hostile.crl)
+
+
+def serial_of(hostile, node, account):
+    """Serial number of a certificate that a node serves with now."""
+    dump = hostile.nodes[node].admin("ztunnel", "/config_dump")
+    one = next(c for c in dump["certificates"] if c["identity"].endswith(f"/{account}"))
+    serial = one["certChain"][0]["serialNumber"]
+    return serial.upper() if len(serial) % 2 == 0 else "0" + serial.upper()
+
+
+def test_a_revoked_certificate_is_cut_and_refused(hostile):
+    one = Open(hostile)
+    write_crl(hostile, ["0123456789AB"])
+    wait_for(lambda: "revoked=1" in hostile.log(0), 5, "the list")
+    time.sleep(0.3)
+    assert one.is_open()
+    write_crl(hostile, [serial_of(hostile, 1, hostile.friend.account)])
+    try:
+        print(f"cut after {one.wait_cut() * 1000:.0f} ms, making the list included")
+        wait_for(lambda: connections(hostile) == 0, 5, "the application's end")
+        assert "closed: the peer's certificate has been revoked" in hostile.log(0)
+        with pytest.raises(AssertionError):
+            Open(hostile)
+        # the others are as good as before
+        assert hostile.connect(f"{hostile.server.ip4}:{PORT}")["status"] == 200
+    finally:
+        write_crl(hostile, [])
+        wait_for(lambda: "revoked=0" in hostile.log(0), 5, "the empty list")
+    Open(hostile)
+
+
+def test_a_revoked_server_is_cut_by_its_clients(hostile):
+    one = Open(hostile)
+    write_crl(hostile, [serial_of(hostile, 0, hostile.server.account)])
+    try:
+        one.wait_cut()
+        wait_for(lambda: "closed: the peer's certificate has been revoked" in hostile.log(1), 5, "a line on the client's node")
+    finally:
+        write_crl(hostile, [])

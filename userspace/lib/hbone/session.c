@@ -17,6 +17,13 @@
 #define RESET_BURST 10000
 #define RESET_RATE  10000
 
+/* Streams that the peer may reset before they were answered; each one that is answered earns one
+ * back. What such a stream made us do was for nothing. */
+#define CALM_MAX 500
+/* A header list so far past what we said that it can only be meant to cost: a few bytes of HPACK
+ * unfold into thousands. */
+#define HEADER_LIST_HARD_MAX (4 * HBONE_HEADER_LIST_MAX)
+
 static struct hbone_stream *stream_by_id(struct hbone_session *s, int32_t id)
 {
 	return nghttp2_session_get_stream_user_data(s->h2, id);
@@ -36,6 +43,7 @@ void session_link(struct hbone_session *s, struct hbone_stream *st,
 	st->id = id;
 	st->unconsumed = 0;
 	st->is_sleeping = false;
+	st->is_answered = false;
 	list_add_tail(&s->streams, &st->_link);
 	s->stream_count++;
 }
@@ -109,7 +117,7 @@ static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint
 	struct hbone_session *s = arg;
 
 	hbone_head_add(&s->head, name, name_len, value, value_len);
-	return 0;
+	return s->head.list_len > HEADER_LIST_HARD_MAX ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
 int session_submit_error(struct hbone_session *s, int32_t id, int status)
@@ -158,6 +166,23 @@ static void on_end_stream(struct hbone_session *s, int32_t id)
 		st->ops->on_eof(st);
 }
 
+void session_earn_calm(struct hbone_session *s)
+{
+	s->calm += s->calm < CALM_MAX;
+}
+
+static void on_reset(struct hbone_session *s, int32_t id)
+{
+	const struct hbone_stream *st = stream_by_id(s, id);
+
+	if (!s->is_server || !st || st->is_answered)
+		return;
+	if (s->calm == 0)
+		(void)nghttp2_session_terminate_session(s->h2, NGHTTP2_ENHANCE_YOUR_CALM);
+	else
+		s->calm--;
+}
+
 static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *arg)
 {
 	struct hbone_session *s = arg;
@@ -174,6 +199,9 @@ static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *
 	case NGHTTP2_PING:
 		if (frame->hd.flags & NGHTTP2_FLAG_ACK)
 			s->is_ping_pending = false;
+		return 0;
+	case NGHTTP2_RST_STREAM:
+		on_reset(s, frame->hd.stream_id);
 		return 0;
 	case NGHTTP2_DATA:
 		break;
@@ -375,6 +403,7 @@ int hbone_session_new(bool is_server, const struct hbone_session_ops *ops, void 
 	s->ops = ops;
 	s->arg = arg;
 	s->is_server = is_server;
+	s->calm = CALM_MAX;
 	list_init(&s->streams);
 	r = h2_new(s);
 	if (r < 0)

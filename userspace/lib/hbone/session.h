@@ -66,6 +66,7 @@ struct hbone_stream {
 	uint32_t
 		unconsumed; /* bytes handed over and not yet given back by hbone_stream_consume() */
 	bool is_sleeping;   /* on_read said -EAGAIN */
+	bool is_answered;   /* server: 200 has been said */
 	struct list _link;  /* in the session's list */
 };
 

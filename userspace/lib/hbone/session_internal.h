@@ -18,7 +18,8 @@ struct hbone_session {
 	bool is_server;
 	bool is_goaway; /* the peer takes no new streams */
 	bool is_ping_pending;
-	uint8_t *out; /* buffer of the send that runs */
+	unsigned int calm; /* server: streams that may still be reset before their answer */
+	uint8_t *out;      /* buffer of the send that runs */
 	size_t out_cap;
 	size_t out_len;
 	struct hbone_stream *gather; /* whose bytes iov holds; NULL: none */
@@ -35,6 +36,8 @@ void session_link(struct hbone_session *s, struct hbone_stream *st,
 /** session_unlink() - forget it; what it had not delivered no longer holds the connection's window.
  */
 void session_unlink(struct hbone_session *s, struct hbone_stream *st);
+/** session_earn_calm() - a stream was answered. */
+void session_earn_calm(struct hbone_session *s);
 /** session_submit_error() - answer @id with @status and no body, and forget its owner. Return: 0;
  * -ENOMEM. */
 int session_submit_error(struct hbone_session *s, int32_t id, int status);

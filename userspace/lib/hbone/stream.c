@@ -63,6 +63,8 @@ int hbone_stream_respond(struct hbone_stream *st, int status, const char *baggag
 		nv[n++] = session_nv("baggage", baggage, 0);
 	if (nghttp2_submit_response(s->h2, st->id, nv, n, &data) < 0)
 		return -ENOMEM;
+	st->is_answered = true;
+	session_earn_calm(s);
 	s->ops->on_output(s->arg);
 	return 0;
 }

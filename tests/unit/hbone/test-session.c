@@ -114,7 +114,8 @@ static int on_connect(void *arg, int32_t id, const struct hbone_head *head)
 		return sd->bind_error;
 	if (sd->answer != 200 && sd->answer != 0)
 		return hbone_session_reject(sd->s, id, sd->answer);
-	e = &sd->ends[sd->n_ends++];
+	e = &sd->ends[sd->n_ends++ % STREAMS];
+	e->is_closed = false;
 	assert_int_equal(hbone_stream_bind(sd->s, &e->st, &stream_ops, id), 0);
 	return sd->answer == 200 ? hbone_stream_respond(&e->st, 200, "k=v") : 0;
 }
@@ -451,10 +452,10 @@ static void free_closes_streams(void **state)
 
 /* raw() - a client's bytes that our own client would not send, then what the server makes of them.
  */
-static int raw(const void *p, size_t n)
+static int raw_answered(const void *p, size_t n, int answer)
 {
 	static uint8_t buf[HBONE_FRAME_MAX];
-	struct side sd = {.answer = 200};
+	struct side sd = {.answer = answer};
 	size_t len;
 	int r, sent;
 
@@ -466,6 +467,11 @@ static int raw(const void *p, size_t n)
 		r = -EPROTO;
 	hbone_session_free(sd.s);
 	return r;
+}
+
+static int raw(const void *p, size_t n)
+{
+	return raw_answered(p, n, 200);
 }
 
 static void hostile_bytes_end_the_connection(void **state)
@@ -482,6 +488,66 @@ static void hostile_bytes_end_the_connection(void **state)
 	assert_true(raw(buf, 33) < 0);
 	memcpy(buf + 24, huge_frame, 9);
 	assert_true(raw(buf, 33) < 0);
+}
+
+/* A frame's head and the client's preface with empty SETTINGS. */
+#define OPENING     "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
+#define OPENING_LEN 33
+#define CONNECT_BLOCK                                                                              \
+	"\x02\x07"                                                                                 \
+	"CONNECT"                                                                                  \
+	"\x01\x03"                                                                                 \
+	"a:1"
+#define CONNECT_LEN     14
+#define BOMB_REFERENCES 100
+
+static size_t put_frame(uint8_t *at, uint8_t type, uint32_t id, const void *payload, size_t n)
+{
+	const uint8_t head[] = {
+		(uint8_t)(n >> 16), (uint8_t)(n >> 8),   (uint8_t)n,          type,
+		type == 1 ? 4 : 0,  (uint8_t)(id >> 24), (uint8_t)(id >> 16), (uint8_t)(id >> 8),
+		(uint8_t)id};
+
+	memcpy(at, head, sizeof(head));
+	memcpy(at + sizeof(head), payload, n);
+	return sizeof(head) + n;
+}
+
+/* A large entry of the table, and many references to it. */
+static void a_header_block_that_unfolds_ends_the_connection(void **state)
+{
+	static uint8_t buf[8192], block[6000];
+	size_t n = CONNECT_LEN;
+
+	memcpy(block, CONNECT_BLOCK, CONNECT_LEN);
+	memcpy(block + n, "\x40\x01x\x7f\xa1\x1e", 6);
+	memset(block + n + 6, 'a', 4000);
+	n += 4006;
+	memcpy(buf, OPENING, OPENING_LEN);
+	assert_int_equal(raw(buf, OPENING_LEN + put_frame(buf + OPENING_LEN, 1, 1, block, n)), 0);
+	memset(block + n, 0xbe, BOMB_REFERENCES);
+	n += BOMB_REFERENCES;
+	assert_true(raw(buf, OPENING_LEN + put_frame(buf + OPENING_LEN, 1, 1, block, n)) < 0);
+}
+
+/* Return: as raw(): so many streams are opened, and reset at once. */
+static int open_and_reset(uint32_t count)
+{
+	static uint8_t buf[1 << 16];
+	size_t n = OPENING_LEN;
+
+	memcpy(buf, OPENING, OPENING_LEN);
+	for (uint32_t i = 0; i < count; i++) {
+		n += put_frame(buf + n, 1, 1 + 2 * i, CONNECT_BLOCK, CONNECT_LEN);
+		n += put_frame(buf + n, 3, 1 + 2 * i, "\0\0\0\10", 4);
+	}
+	return raw_answered(buf, n, 0);
+}
+
+static void streams_reset_before_their_answer_end_the_connection_when_too_many(void **state)
+{
+	assert_int_equal(open_and_reset(400), 0);
+	assert_true(open_and_reset(1000) < 0);
 }
 
 static void random_bytes_never_crash(void **state)
@@ -521,6 +587,9 @@ int main(void)
 		T(ping_is_answered),
 		T(free_closes_streams),
 		cmocka_unit_test(hostile_bytes_end_the_connection),
+		cmocka_unit_test(a_header_block_that_unfolds_ends_the_connection),
+		cmocka_unit_test(
+			streams_reset_before_their_answer_end_the_connection_when_too_many),
 		cmocka_unit_test(random_bytes_never_crash),
 	};
 

@@ -9,7 +9,8 @@
  *
  * Flow: on_read fills the tunnel's own buffer (no copy); on_data hands bytes of the receive buffer
  * over, and the windows reopen only by hbone_stream_consume(), so that a slow reader costs at most
- * HBONE_STREAM_WINDOW. */
+ * HBONE_STREAM_WINDOW. A peer that only costs (header blocks that unfold, streams that are reset
+ * before their answer) loses the connection. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

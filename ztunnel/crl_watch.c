@@ -16,7 +16,7 @@
 /* A change comes as several events. */
 #define SETTLE_US      (20 * 1000)
 #define FILE_BYTES_MAX (16 * 1024 * 1024)
-#define EVENTS         (IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB)
+#define EVENTS         (IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_ATTRIB)
 
 struct crl_watch {
 	struct loop *loop;

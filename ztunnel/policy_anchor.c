@@ -304,86 +304,96 @@ int anchors_visit(enum policy_class class, const struct policy_rule *rule,
 	return r;
 }
 
+/* A walk over what a connection has. */
+struct walk {
+	enum policy_class class;
+	const struct anchor_lengths *lengths;
+	anchor_fn fn;
+	void *arg;
+};
+
+static int walk_part(const struct walk *w, enum anchor_kind kind, const char *part, size_t len)
+{
+	struct anchor a;
+
+	if (!is_length_used(w->lengths, kind, len))
+		return 0;
+	anchor_begin(&a, w->class, kind, len);
+	anchor_put(&a, part, len);
+	return w->fn(w->arg, &a);
+}
+
 /* A text itself, and each of its beginnings and ends that some rule has the length of. */
-static int text_of_subject(enum policy_class class, const char *s, enum anchor_kind exact,
-			   const struct anchor_lengths *lengths, anchor_fn fn, void *arg)
+static int walk_text(const struct walk *w, const char *s, enum anchor_kind exact)
 {
 	bool is_principal = exact == ANCHOR_PRINCIPAL;
 	enum anchor_kind prefix = is_principal ? ANCHOR_PRINCIPAL_PREFIX : ANCHOR_NAMESPACE_PREFIX;
 	enum anchor_kind suffix = is_principal ? ANCHOR_PRINCIPAL_SUFFIX : ANCHOR_NAMESPACE_SUFFIX;
 	size_t n = strlen(s);
 	struct anchor a;
-	int r = 0;
+	int r;
 
 	if (n >= ANCHOR_TEXT_MAX)
 		return 0;
-	anchor_begin(&a, class, exact, 0);
+	anchor_begin(&a, w->class, exact, 0);
 	anchor_put(&a, s, n);
-	r = fn(arg, &a);
+	r = w->fn(w->arg, &a);
 	for (size_t len = 0; len <= n && r == 0; len++) {
-		if (is_length_used(lengths, prefix, len)) {
-			anchor_begin(&a, class, prefix, len);
-			anchor_put(&a, s, len);
-			r = fn(arg, &a);
-		}
-		if (r == 0 && is_length_used(lengths, suffix, len)) {
-			anchor_begin(&a, class, suffix, len);
-			anchor_put(&a, s + n - len, len);
-			r = fn(arg, &a);
-		}
+		r = walk_part(w, prefix, s, len);
+		if (r == 0)
+			r = walk_part(w, suffix, s + n - len, len);
 	}
 	return r;
 }
 
-static int addr_of_subject(enum policy_class class, const struct cv_addr *addr,
-			   enum anchor_kind kind, const struct anchor_lengths *lengths,
-			   anchor_fn fn, void *arg)
+static int walk_addr(const struct walk *w, const struct cv_addr *addr, enum anchor_kind kind)
 {
 	struct anchor a;
 	int r = 0;
 
 	for (size_t bits = 0; bits <= ADDR_BITS && r == 0; bits++) {
-		if (!is_length_used(lengths, kind, bits))
+		if (!is_length_used(w->lengths, kind, bits))
 			continue;
-		anchor_begin(&a, class, kind, bits);
+		anchor_begin(&a, w->class, kind, bits);
 		anchor_prefix(&a, addr, bits);
-		r = fn(arg, &a);
+		r = w->fn(w->arg, &a);
 	}
 	return r;
 }
 
-static int identity_of_subject(enum policy_class class, const struct policy_subject *s,
-			       anchor_fn fn, void *arg)
+static int walk_identity(const struct walk *w, const struct policy_subject *s)
 {
 	bool has_identity = s->principal[0] != '\0';
 	struct anchor a;
-	int r;
+	int r = 0;
 
-	anchor_begin(&a, class, ANCHOR_ACCOUNT, 0);
-	(void)anchor_account(&a, s->id.namespace_, s->id.service_account);
-	r = has_identity ? fn(arg, &a) : 0;
+	anchor_begin(&a, w->class, ANCHOR_ACCOUNT, 0);
+	if (has_identity && anchor_account(&a, s->id.namespace_, s->id.service_account))
+		r = w->fn(w->arg, &a);
 	return r ? r
-		 : plain_visit(class, has_identity ? ANCHOR_IDENTITY : ANCHOR_NO_IDENTITY, fn, arg);
+		 : plain_visit(w->class, has_identity ? ANCHOR_IDENTITY : ANCHOR_NO_IDENTITY, w->fn,
+			       w->arg);
 }
 
 int anchors_of_subject(enum policy_class class, const struct policy_subject *s,
 		       const struct anchor_lengths *lengths, anchor_fn fn, void *arg)
 {
+	const struct walk w = {.class = class, .lengths = lengths, .fn = fn, .arg = arg};
 	struct anchor a;
 	int r;
 
-	r = text_of_subject(class, s->principal, ANCHOR_PRINCIPAL, lengths, fn, arg);
+	r = walk_text(&w, s->principal, ANCHOR_PRINCIPAL);
 	if (r == 0)
-		r = text_of_subject(class, s->id.namespace_, ANCHOR_NAMESPACE, lengths, fn, arg);
+		r = walk_text(&w, s->id.namespace_, ANCHOR_NAMESPACE);
 	if (r == 0)
-		r = identity_of_subject(class, s, fn, arg);
+		r = walk_identity(&w, s);
 	anchor_begin(&a, class, ANCHOR_PORT, 0);
 	anchor_put(&a, &s->dst_port, sizeof(s->dst_port));
 	if (r == 0)
 		r = fn(arg, &a);
 	if (r == 0)
-		r = addr_of_subject(class, s->src, ANCHOR_SRC, lengths, fn, arg);
+		r = walk_addr(&w, s->src, ANCHOR_SRC);
 	if (r == 0)
-		r = addr_of_subject(class, s->dst, ANCHOR_DST, lengths, fn, arg);
+		r = walk_addr(&w, s->dst, ANCHOR_DST);
 	return r ? r : plain_visit(class, ANCHOR_NONE, fn, arg);
 }

@@ -187,3 +187,33 @@ static inline int shake(SSL_CTX *client_ctx, SSL_CTX *server_ctx, const char *ex
 		assert_int_equal(tls_expect_identities(client, &expected, 1), 0);
 	return handshake(client, server);
 }
+
+/* A list of @issuer with the leaf of @id on it, or empty. */
+static inline char *crl_pem(X509 *issuer, EVP_PKEY *key, const struct tls_identity *id)
+{
+	ASN1_TIME *now = X509_gmtime_adj(NULL, 0);
+	X509_CRL *crl = X509_CRL_new();
+	BIO *bio = BIO_new(BIO_s_mem());
+	char *data, *text;
+	long n;
+
+	X509_CRL_set_version(crl, 1);
+	X509_CRL_set_issuer_name(crl, X509_get_subject_name(issuer));
+	X509_CRL_set1_lastUpdate(crl, now);
+	if (id) {
+		X509_REVOKED *entry = X509_REVOKED_new();
+
+		X509_REVOKED_set_serialNumber(
+			entry, X509_get_serialNumber(SSL_CTX_get0_certificate(id->server_ctx)));
+		X509_REVOKED_set_revocationDate(entry, now);
+		X509_CRL_add0_revoked(crl, entry);
+	}
+	assert_true(X509_CRL_sign(crl, key, EVP_sha256()) > 0);
+	PEM_write_bio_X509_CRL(bio, crl);
+	n = BIO_get_mem_data(bio, &data);
+	text = strndup(data, (size_t)n);
+	BIO_free(bio);
+	X509_CRL_free(crl);
+	ASN1_TIME_free(now);
+	return text;
+}

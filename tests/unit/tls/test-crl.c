@@ -17,36 +17,6 @@
 #include "tests/unit/tls/fixture.h"
 #include "tls/identity.h"
 
-/* A list of @issuer with the leaf of @id on it, or empty. */
-static char *crl_pem(X509 *issuer, EVP_PKEY *key, const struct tls_identity *id)
-{
-	ASN1_TIME *now = X509_gmtime_adj(NULL, 0);
-	X509_CRL *crl = X509_CRL_new();
-	BIO *bio = BIO_new(BIO_s_mem());
-	char *data, *text;
-	long n;
-
-	X509_CRL_set_version(crl, 1);
-	X509_CRL_set_issuer_name(crl, X509_get_subject_name(issuer));
-	X509_CRL_set1_lastUpdate(crl, now);
-	if (id) {
-		X509_REVOKED *entry = X509_REVOKED_new();
-
-		X509_REVOKED_set_serialNumber(
-			entry, X509_get_serialNumber(SSL_CTX_get0_certificate(id->server_ctx)));
-		X509_REVOKED_set_revocationDate(entry, now);
-		X509_CRL_add0_revoked(crl, entry);
-	}
-	assert_true(X509_CRL_sign(crl, key, EVP_sha256()) > 0);
-	PEM_write_bio_X509_CRL(bio, crl);
-	n = BIO_get_mem_data(bio, &data);
-	text = strndup(data, (size_t)n);
-	BIO_free(bio);
-	X509_CRL_free(crl);
-	ASN1_TIME_free(now);
-	return text;
-}
-
 static void who_is_on_a_revocation_list_is_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -101,7 +71,8 @@ static void a_new_root_beside_the_old_one_cuts_nobody(void **state)
 	how.issuer = root;
 	how.issuer_key = key;
 	leaf = certify(f->leaf_key, &how);
-	chain[0] = pem = pem_of(leaf);
+	pem = pem_of(leaf);
+	chain[0] = pem;
 	assert_int_equal(tls_identity_new(CLIENT, f->leaf_key, chain, 2, &after), 0);
 	chain[0] = f->server->chain_pem;
 	assert_int_equal(tls_identity_new(SERVER, f->leaf_key, chain, 2, &before), 0);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "tests/unit/ztunnel/random_policy.h"
 
@@ -218,6 +219,9 @@ TEST(each_answer_while_policies_change_is_that_of_one_whole_set)
 			want[i] = ref_check(set, n, &conns[i]);
 		}
 		publish(&p, mesh_build(b), want);
+		/* let the reader in */
+		if (step % 4 == 0)
+			(void)usleep(100);
 		if (step == 0)
 			assert_int_equal(pthread_create(&thread, NULL, reader, &p), 0);
 	}

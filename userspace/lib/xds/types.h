@@ -14,9 +14,9 @@ enum xds_type {
 /* What Istio's types cannot carry, in their `extensions` (node.proto). */
 #define XDS_EXTENSION_SERVICE  "culvert.node.Service"
 #define XDS_EXTENSION_WORKLOAD "culvert.node.Workload"
-/* Name of the extension that makes an istio.security.Authorization one of action AUDIT: its rules are
- * in the extension (an Authorization again) and not in the message, so that a ztunnel that does not
- * know it sees a DENY that matches nothing. */
+/* Name of the extension that makes an istio.security.Authorization one of action AUDIT: its rules
+ * are in the extension (an Authorization again) and not in the message, so that a ztunnel that does
+ * not know it sees a DENY that matches nothing. */
 #define XDS_AUDIT_EXTENSION "culvert.io/audit"
 
 /** xds_type_url() - "type.googleapis.com/istio.workload.Address" and kin; static string. */

@@ -397,9 +397,8 @@ static int make_control(struct node *n)
 					   .arg = n,
 					   .crl = crl_watch_lists(n->crl)};
 	const struct dns_config dns = {.loop = n->loop, .need_sockets = on_dns_need, .arg = n};
-	int r;
+	int r = path_make(path, n, "control/xds.sock");
 
-	r = path_make(path, n, "control/xds.sock");
 	if (r < 0)
 		return r;
 	(void)snprintf(id, sizeof(id),
@@ -430,9 +429,8 @@ static int make_admin(struct node *n, char *err, size_t err_size)
 		.quit = on_quit,
 		.arg = n,
 	};
-	int r;
+	int r = path_make(path, n, "ztunnel/admin.sock");
 
-	r = path_make(path, n, "ztunnel/admin.sock");
 	if (r == 0)
 		r = admin_new(&admin, err, err_size, &n->admin);
 	if (r == 0)
@@ -530,9 +528,8 @@ int node_run(struct node *n)
 	char path[PATH_SIZE];
 	const struct agent_link_config agent = {
 		.loop = n->loop, .path = path, .node = n->config.name, .ops = &agent_ops, .arg = n};
-	int r;
+	int r = start_workers(n);
 
-	r = start_workers(n);
 	if (r == 0)
 		r = path_make(path, n, "agent/zds.sock");
 	if (r == 0)

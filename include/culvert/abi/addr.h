@@ -4,8 +4,13 @@
  * order. */
 #include <linux/types.h>
 
+/* One address, twice: as the programs compare it, and byte by byte as a person reads it in a dump.
+ */
 struct cv_addr {
-	__be32 w[4];
+	union {
+		__be32 w[4];
+		__u8 bytes[16];
+	};
 };
 
 struct cv_sockaddr {

@@ -237,7 +237,7 @@ static void each_host_has_an_address_of_its_own(void **state)
 		assert_int_equal(vip_addrs(&p, host, a), 0);
 	}
 	vip_put(&p, "h1.example.com");
-	assert_true(vip_addrs(&p, "h1.example.com", (struct cv_addr[2]){{{0}}}) < 0);
+	assert_true(vip_addrs(&p, "h1.example.com", (struct cv_addr[2]){{.w = {0}}}) < 0);
 	(void)map_free(seen);
 	vip_pool_done(&p);
 }

@@ -90,6 +90,12 @@ static void retry_after(struct outbound *o, uint64_t delay_us)
 	(void)loop_timer_set(o->conn.worker->loop, &o->conn.timer, delay_us);
 }
 
+static bool may_retry(const struct outbound *o)
+{
+	return o->retries < RETRIES_MAX && o->conn.bytes_to_server == 0 && !o->relay.is_app_eof &&
+	       loop_now_us(o->conn.worker->loop) - o->started_us < REFUSED_RETRY_FOR_US;
+}
+
 /* try_next() - this endpoint failed before the application's bytes went anywhere: another one of
  * the service, at once. Return: false when there is none to try. */
 static bool try_next(struct outbound *o)
@@ -195,9 +201,16 @@ static void on_plain_socket(struct dial_wait *wait, int fd)
 		o->plain_fd = fd;
 		r = plain_connect(o, fd);
 	}
-	if (r < 0 && fd >= 0)
-		o->plain_fd = close_fd(o->plain_fd);
-	if (r < 0 && !(fd >= 0 && try_next(o)))
+	if (r >= 0)
+		return;
+	o->plain_fd = close_fd(o->plain_fd);
+	if (fd >= 0 && try_next(o))
+		return;
+	/* connect(2) itself refuses: the agent knows by now that the mesh has this destination, our
+	 * snapshot is about to */
+	if (r == -ECONNREFUSED && may_retry(o))
+		retry_after(o, REFUSED_RETRY_US);
+	else
 		fail(o, CONN_CONNECT, strerror(-r));
 }
 
@@ -225,12 +238,6 @@ static void start_plain(struct outbound *o, const struct upstream *u)
 static void on_relay_bytes(struct relay *r, uint64_t to_stream, uint64_t to_app)
 {
 	conn_count_bytes(&of_relay(r)->conn, to_stream, to_app);
-}
-
-static bool may_retry(const struct outbound *o)
-{
-	return o->retries < RETRIES_MAX && o->conn.bytes_to_server == 0 && !o->relay.is_app_eof &&
-	       loop_now_us(o->conn.worker->loop) - o->started_us < REFUSED_RETRY_FOR_US;
 }
 
 /* on_relay_done() - over; or the peer shut down before it took the stream and nothing is lost: try

@@ -176,7 +176,7 @@ static int emit_service(struct model *m, struct service_entry *s, size_t i)
 	Istio__Workload__Address address = ISTIO__WORKLOAD__ADDRESS__INIT;
 	service_msg msg = ISTIO__WORKLOAD__SERVICE__INIT;
 	const struct object *o = s->e.object;
-	struct port_list ports;
+	struct port_list ports = {0};
 	char name[MODEL_KEY_MAX];
 	int r;
 
@@ -253,7 +253,7 @@ static int serve_hosts(const struct model *m, const struct service_entry *s, con
 		       workload_msg *msg, struct scratch *a)
 {
 	const struct object *o = s->e.object;
-	struct port_list ports;
+	struct port_list ports = {0};
 	const json_t *one;
 	size_t i;
 	int r = pack_entry_ports(s, entry, a, &ports);

@@ -110,6 +110,7 @@ static int do_service(struct feed *f, char **words, size_t n)
 		return -EINVAL;
 	s.namespace_ = words[2];
 	s.name = words[3];
+	s.canonical = 1; /* a Kubernetes Service */
 	s.n_addresses = 1;
 	s.addresses = &vips;
 	port.service_port = (uint32_t)number;

@@ -145,6 +145,6 @@ class Picture:
         rows = [(f"{BOLD}node {name}{PLAIN}", 7)]
         for p in pods:
             mark = f"{GREEN}●{PLAIN}" if p.key in captured else f"{DIM}○{PLAIN}"
-            text = f" {p.namespace}/{p.deployment or p.name:<12} {p.ip4}"
+            text = f" {p.namespace + '/' + (p.deployment or p.name):<20} {p.ip4}"
             rows.append((f"  {mark}{text}", 3 + len(text)))
         return rows

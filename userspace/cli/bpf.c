@@ -45,13 +45,7 @@ static const struct option_def bpf_defs[] = {
 	 .offset = offsetof(struct bpf_options, pin_dir),
 	 .value_name = "DIR",
 	 .help = "the pin folder (default: what the agent says, else " DEFAULT_PINS ")"},
-	{.name = "output",
-	 .short_name = 'o',
-	 .type = OPTION_STRING,
-	 .offset = offsetof(struct bpf_options, output),
-	 .default_value = "short",
-	 .value_name = "FORMAT",
-	 .help = "short, json or yaml"},
+	CLI_OPTION_OUTPUT(offsetof(struct bpf_options, output)),
 	{0},
 };
 

@@ -11,6 +11,14 @@
 #define CLI_RUN_ROOT "/run/culvert"
 #define CLI_PATH_MAX 256
 
+/** CLI_OPTION_OUTPUT() - row of an option table: the format, a string at @at of the options'
+ * struct. */
+#define CLI_OPTION_OUTPUT(at)                                                                      \
+	{                                                                                          \
+		.name = "output", .short_name = 'o', .type = OPTION_STRING, .offset = (at),        \
+		.default_value = "short", .value_name = "FORMAT", .help = "short, json or yaml"    \
+	}
+
 /** struct cli_command - one subcommand. The tables of `culvert` and `culvert ztunnel-config` are
  * made of these. */
 struct cli_command {

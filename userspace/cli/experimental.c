@@ -34,13 +34,7 @@ static const struct option_def authz_defs[] = {
 	 .offset = offsetof(struct authz_options, namespace_),
 	 .value_name = "NS",
 	 .help = "the pod's namespace, when POD is a bare name"},
-	{.name = "output",
-	 .short_name = 'o',
-	 .type = OPTION_STRING,
-	 .offset = offsetof(struct authz_options, output),
-	 .default_value = "short",
-	 .value_name = "FORMAT",
-	 .help = "short, json or yaml"},
+	CLI_OPTION_OUTPUT(offsetof(struct authz_options, output)),
 	{0},
 };
 

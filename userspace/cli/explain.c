@@ -31,13 +31,7 @@ static const struct option_def explain_defs[] = {
 	 .offset = offsetof(struct explain_options, run_dir),
 	 .value_name = "DIR",
 	 .help = "its run directory; other nodes are looked for beside it"},
-	{.name = "output",
-	 .short_name = 'o',
-	 .type = OPTION_STRING,
-	 .offset = offsetof(struct explain_options, output),
-	 .default_value = "short",
-	 .value_name = "FORMAT",
-	 .help = "short, json or yaml"},
+	CLI_OPTION_OUTPUT(offsetof(struct explain_options, output)),
 	{0},
 };
 

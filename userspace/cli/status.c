@@ -29,13 +29,7 @@ static const struct option_def status_defs[] = {
 	 .offset = offsetof(struct status_options, run_dir),
 	 .value_name = "DIR",
 	 .help = "the node's run directory, when it isn't " CLI_RUN_ROOT "/NAME"},
-	{.name = "output",
-	 .short_name = 'o',
-	 .type = OPTION_STRING,
-	 .offset = offsetof(struct status_options, output),
-	 .default_value = "short",
-	 .value_name = "FORMAT",
-	 .help = "short, json or yaml"},
+	CLI_OPTION_OUTPUT(offsetof(struct status_options, output)),
 	{0},
 };
 

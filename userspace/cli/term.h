@@ -29,5 +29,26 @@ struct term_rounds {
 	uint64_t done;
 };
 
+/* Rows of an option table for a struct term_rounds at @at of the options' struct. */
+#define TERM_OPTION_WATCH(at)                                                                      \
+	{                                                                                          \
+		.name = "watch", .short_name = 'w', .type = OPTION_BOOL,                           \
+		.offset = (at) + offsetof(struct term_rounds, is_watch),                           \
+		.help = "show it again and again until interrupted"                                \
+	}
+#define TERM_OPTION_COUNT(at)                                                                      \
+	{                                                                                          \
+		.name = "count", .type = OPTION_U64,                                               \
+		.offset = (at) + offsetof(struct term_rounds, count), .max = 1000000,              \
+		.value_name = "N", .help = "show it N times"                                       \
+	}
+#define TERM_OPTION_INTERVAL(at)                                                                   \
+	{                                                                                          \
+		.name = "interval", .type = OPTION_U64,                                            \
+		.offset = (at) + offsetof(struct term_rounds, interval), .default_value = "1",     \
+		.min = 1, .max = 3600, .value_name = "S",                                          \
+		.help = "seconds over which rates are taken, and between two pictures"             \
+	}
+
 /** term_next() - wait for the next round and begin its picture. Return: false when all are done. */
 _must_check_ bool term_next(struct term_rounds *r);

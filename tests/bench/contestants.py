@@ -18,6 +18,11 @@ PORT = 9100
 QUIET = {"RUST_LOG": "warn"}  # the same log level for every proxy
 
 
+def has_tunnel(pod):
+    """True while a tunnel of this pod's is open."""
+    return bool(pod.run("ss", "-Htn", "state", "established", "dport", "=", "15008").strip())
+
+
 class Contestant:
     """No mesh; the others add their proxies in start()."""
 
@@ -164,13 +169,10 @@ class Culvert(Contestant):
         while time.monotonic() < end:
             with contextlib.suppress(RuntimeError):
                 self.load("rr", 0, 1, 64, 0.1)
-                if self._has_tunnel():
+                if has_tunnel(self.client):
                     return
             time.sleep(0.2)
         raise RuntimeError(f"no tunnel after 20 s: see {self.work_dir}/config")
-
-    def _has_tunnel(self):
-        return ":15008" in self.topology.nodes[0].run("sh", "-c", f"nsenter --net={self.client.path} ss -Htn dport = 15008")
 
     def proxy_pids(self):
         return [node.pids("culvert-ztunnel")[0] for node in self.pair]

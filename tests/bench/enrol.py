@@ -23,7 +23,7 @@ class BarePod(Namespace):
 
 
 def start_with_many_pods(work_dir, progress):
-    """Milliseconds from the agent's `ready` process start to all pods captured (control plane and CA included)."""
+    """Milliseconds from the start of `culvert node` to all pods captured (control plane and CA included)."""
     config = os.path.join(work_dir, "many")
     node_ns = Namespace("cbmany-n1")
     pods = []
@@ -42,11 +42,6 @@ def start_with_many_pods(work_dir, progress):
             node.close()
         for part in [*pods, node_ns]:
             part.close()
-
-
-def _has_tunnel(pod):
-    done = subprocess.run(pod.enter("ss", "-Htn", "state", "established", "dport", "=", "15008"), capture_output=True, check=False)
-    return bool(done.stdout.strip())
 
 
 def label_to_encrypted(work_dir, octet):
@@ -68,7 +63,7 @@ def label_to_encrypted(work_dir, octet):
             time.sleep(0.5)
             begin = time.monotonic()
             write_config(config, [client, server])
-            wait_for(lambda: _has_tunnel(client), 10, "a tunnel after the label")
+            wait_for(lambda: contestants.has_tunnel(client), 10, "a tunnel after the label")
             return (time.monotonic() - begin) * 1000
         finally:
             for process in processes:

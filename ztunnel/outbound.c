@@ -240,8 +240,7 @@ static void on_relay_bytes(struct relay *r, uint64_t to_stream, uint64_t to_app)
 	conn_count_bytes(&of_relay(r)->conn, to_stream, to_app);
 }
 
-/* on_relay_done() - over; or the peer shut down before it took the stream and nothing is lost: try
- * again. */
+/* on_relay_done() - over, or the tunnel went before it answered. */
 static void on_relay_done(struct relay *r, int error, uint32_t code)
 {
 	struct outbound *o = of_relay(r);

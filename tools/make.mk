@@ -56,7 +56,8 @@ clean-lab: ## remove all that the lab, the tests and the demo have made (root)
 .PHONY: bench
 bench: setup ## speed and size, beside no mesh and the peers: build/bench/report.json (root; QUICK=1: short)
 	$(Q)$(MAKE) --no-print-directory all
-	$(Q)/usr/bin/python3 tests/bench/bench.py $(if $(QUICK),--quick)
+	$(Q)/usr/bin/python3 tests/bench/bench.py $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(ROWS),--rows "$(ROWS)") $(if $(CONTESTANTS),--contestants "$(CONTESTANTS)")
 
 SOAK_ROUNDS ?= 200
 .PHONY: soak

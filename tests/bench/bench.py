@@ -4,6 +4,8 @@
 A figure alone says nothing on a shared machine: what counts are the ratios to `none` and to `ztunnel` of the same run.
 """
 import argparse
+import contextlib
+import io
 import json
 import os
 import resource
@@ -22,14 +24,18 @@ from topology import remove_stale
 ROWS = {
     "rr1": ("rr", 0, (1, 64)),
     "rr1k": ("rr", 0, (1, 1024)),
+    "rr4k": ("rr", 0, (1, 4096)),
     "rr32": ("rr", 0, (32, 64)),
     "bulk1": ("bulk", 1, (1,)),
     "bulk16": ("bulk", 1, (16,)),
     "conn1": ("conn", 2, (1,)),
     "conn16": ("conn", 2, (16,)),
 }
-SHOWN = {"rr1": ("p50_us", "p99_us"), "rr1k": ("p50_us",), "rr32": ("per_s",), "bulk1": ("GBps", "cpu_s_per_GB"),
-         "bulk16": ("GBps", "cpu_s_per_GB"), "conn1": ("p50_us", "cpu_us_per_op"), "conn16": ("per_s", "cpu_us_per_op"),
+PINNED = ("rr1", "rr1k", "rr4k", "bulk1", "conn1")  # the rows of one connection: run on one core as well
+RTT = ("p50_us", "p50_us_pinned")
+SHOWN = {"rr1": (*RTT, "p99_us"), "rr1k": RTT, "rr4k": RTT, "rr32": ("per_s",),
+         "bulk1": ("GBps", "GBps_pinned", "cpu_s_per_GB"), "bulk16": ("GBps", "cpu_s_per_GB"),
+         "conn1": (*RTT, "cpu_us_per_op_pinned"), "conn16": ("per_s", "cpu_us_per_op"),
          "rss_idle": ("rss_kB",), "rss_10k": ("rss_kB",), "start_100_pods": ("ms",), "label_to_encrypted": ("ms",)}
 IDLE_CONNECTIONS = 10000
 
@@ -73,39 +79,46 @@ def measure_rss(contestant, connections):
         holder.wait()
 
 
-def report(samples, names):
-    """[{id, contestant, metric, median, min, max, ratio_to_none, ratio_to_ztunnel}]."""
+def report(samples, names, baselines):
+    """[{id, contestant, metric, median, min, max, ratio_to_none, ratio_to_ztunnel}]; `baselines`: {contestant: its none}."""
     rows = []
     medians = {key: statistics.median(values) for key, values in samples.items()}
     for (row, name, metric), values in samples.items():
         entry = {"id": row, "contestant": name, "metric": metric, "median": round(medians[row, name, metric], 3),
                  "min": round(min(values), 3), "max": round(max(values), 3)}
-        for other in ("none", "ztunnel"):
+        for label, other in (("none", baselines[name]), ("ztunnel", "ztunnel")):
             base = medians.get((row, other, metric))
-            entry[f"ratio_to_{other}"] = round(entry["median"] / base, 3) if base else None
+            entry[f"ratio_to_{label}"] = round(entry["median"] / base, 3) if base else None
         rows.append(entry)
     return sorted(rows, key=lambda e: (list(SHOWN).index(e["id"]), e["metric"], names.index(e["contestant"])))
+
+
+def ratios(entry):
+    """The ratios of a table's cell."""
+    found = [f"{entry['ratio_to_' + other]:.2f}{other[0]}" for other in ("none", "ztunnel")
+             if entry[f"ratio_to_{other}"] and not entry["contestant"].startswith(other)]
+    return f" {' '.join(found)}" if found else ""
 
 
 def table(rows, names):
     """The report for a terminal: one line per row and metric, a column per contestant."""
     found = {(e["id"], e["metric"], e["contestant"]): e for e in rows}
-    lines = [f"{'row':<20}{'metric':<14}" + "".join(f"{n:>20}" for n in names)]
-    for row, metrics in SHOWN.items():
-        for metric in metrics:
+    lines = [f"{'row':<20}{'metric':<14}" + "".join(f"{n:>22}" for n in names)]
+    for row, metric in [(row, m) for row, metrics in SHOWN.items() for m in metrics]:
+        if any((row, metric, name) in found for name in names):
             cells = []
             for name in names:
                 e = found.get((row, metric, name))
-                ratio = f" ({e['ratio_to_ztunnel']:.2f}z)" if e and e["ratio_to_ztunnel"] and name != "ztunnel" else ""
-                cells.append(f"{e['median']:,.4g}{ratio}" if e else "-")
-            lines.append(f"{row:<20}{metric:<14}" + "".join(f"{c:>20}" for c in cells))
-    lines.append("(0.50z: half of what ztunnel has in the same run)")
+                cells.append(f"{e['median']:,.4g}{ratios(e)}" if e else "-")
+            lines.append(f"{row:<20}{metric:<14}" + "".join(f"{c:>22}" for c in cells))
+    lines.append("0.50n: half of what no mesh has in the same run; 0.50z: half of what ztunnel has")
     return "\n".join(lines)
 
 
 def progress(text):
-    """One line that overwrites itself."""
-    print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+    """One line that overwrites itself, where somebody watches."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
 def measure_enrolment(samples, work_dir, rounds):
@@ -117,54 +130,94 @@ def measure_enrolment(samples, work_dir, rounds):
     samples["start_100_pods", "culvert-cross", "ms"] = [enrol.start_with_many_pods(work_dir, progress)]
 
 
-def run_rounds(standing, rounds, seconds, samples):
+def run_rounds(standing, rows, rounds, seconds, samples):
     """Interleaved: in each round every row visits every contestant."""
     for number in range(rounds):
-        for row in ROWS:
+        for row, is_pinned in [(row, p) for row in rows for p in (False, True) if not p or row in PINNED]:
             for c in standing:
-                progress(f"round {number + 1}/{rounds} {row} {c.name}")
-                for metric, value in measure(c, row, seconds).items():
-                    samples.setdefault((row, c.name, metric), []).append(value)
+                progress(f"round {number + 1}/{rounds} {row}{' pinned' if is_pinned else ''} {c.name}")
+                with c.pinned() if is_pinned else contextlib.nullcontext():
+                    metrics = measure(c, row, seconds)
+                for metric, value in metrics.items():
+                    samples.setdefault((row, c.name, metric + ("_pinned" if is_pinned else "")), []).append(value)
+
+
+def measure_memory(standing, samples, missing, wanted):
+    """Of the proxies, without load and holding idle connections."""
+    for c in standing:
+        if not c.proxy_pids():
+            continue
+        if "rss_idle" in wanted:
+            samples["rss_idle", c.name, "rss_kB"] = [c.rss_kb()]
+        if "rss_10k" not in wanted:
+            continue
+        progress(f"{IDLE_CONNECTIONS} idle {c.name}")
+        try:
+            samples["rss_10k", c.name, "rss_kB"] = [measure_rss(c, IDLE_CONNECTIONS)]
+        except RuntimeError as e:
+            missing[f"{c.name} rss_10k"] = str(e)
+
+
+def words(text, known, what):
+    """The words of an option, each of which must be known; all that are known when it is empty."""
+    chosen = text.replace(",", " ").split()
+    for word in chosen:
+        if word not in known:
+            sys.exit(f"bench: {word}: no such {what}; expected of {' '.join(known)}")
+    return chosen or list(known)
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="short rounds, under 4 minutes")
+    parser.add_argument("--rows", default="", help="ids of the rows to run (default: all)")
+    parser.add_argument("--contestants", default="", help="names of those to run (default: all)")
+    parser.add_argument("--rounds", type=int, help="how many (default: 7, quick 3)")
+    parser.add_argument("--out", default="build/bench/report.json")
+    options = parser.parse_args()
+    options.seconds = 0.7 if options.quick else 2
+    options.rounds = options.rounds or (3 if options.quick else 7)
+    options.rows = words(options.rows, list(SHOWN), "row")
+    return options
+
+
+def run_contestants(options, classes, work_dir, samples, missing):
+    """All of them stand at once; [contestant] as they were, closed again."""
+    standing = []
+    try:
+        for octet, cls in enumerate(classes, 1):
+            progress(f"start {cls.name}")
+            standing.append(cls(octet, work_dir))
+        measure_memory(standing, samples, missing, {"rss_idle"} & set(options.rows))
+        run_rounds(standing, [row for row in ROWS if row in options.rows], options.rounds, options.seconds, samples)
+        measure_memory(standing, samples, missing, {"rss_10k"} & set(options.rows))
+    finally:
+        with contextlib.redirect_stdout(io.StringIO()):  # the logs, which tests want to see
+            for c in reversed(standing):
+                c.close()
+    return standing
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="short rounds, under 4 minutes")
-    parser.add_argument("--out", default="build/bench/report.json")
-    options = parser.parse_args()
-    rounds, seconds = (3, 0.7) if options.quick else (7, 2)
+    options = parse()
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))  # inherited by every contestant alike
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     remove_stale("cb")
     classes, missing = contestants.available()
+    chosen = words(options.contestants, [cls.name for cls in classes], "contestant")
     samples = {}
-    standing = []
     os.makedirs(os.path.dirname(options.out), exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="culvert-bench-") as work_dir:
         os.chmod(work_dir, 0o755)
-        try:
-            for octet, cls in enumerate(classes, 1):
-                standing.append(cls(octet, work_dir))
-            for c in standing[1:]:
-                samples[("rss_idle", c.name, "rss_kB")] = [c.rss_kb()]
-            run_rounds(standing, rounds, seconds, samples)
-            for c in standing[1:]:
-                progress(f"{IDLE_CONNECTIONS} idle {c.name}")
-                try:
-                    samples[("rss_10k", c.name, "rss_kB")] = [measure_rss(c, IDLE_CONNECTIONS)]
-                except RuntimeError as e:
-                    missing[f"{c.name} rss_10k"] = str(e)
-        finally:
-            for c in reversed(standing):
-                c.close()
-        measure_enrolment(samples, work_dir, rounds)
-    print(file=sys.stderr)
-    names = [c.name for c in standing]
-    rows = report(samples, names)
+        standing = run_contestants(options, [c for c in classes if c.name in chosen], work_dir, samples, missing)
+        if "label_to_encrypted" in options.rows and "culvert-cross" in chosen:
+            measure_enrolment(samples, work_dir, options.rounds)
+    progress("")
+    rows = report(samples, [c.name for c in standing], {c.name: c.baseline for c in standing})
     with open(options.out, "w", encoding="utf-8") as f:
-        json.dump({"rows": rows, "missing": missing, "rounds": rounds, "seconds": seconds}, f, indent=1)
-    print(table(rows, names))
+        json.dump({"rows": rows, "missing": missing, "rounds": options.rounds, "seconds": options.seconds}, f, indent=1)
+    print(table(rows, [c.name for c in standing]))
     for name, why in missing.items():
         print(f"missing: {name}: {why}")
     print(f"report: {options.out}")

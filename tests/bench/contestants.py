@@ -10,7 +10,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "interop"))
 import istio_ztunnel
-from culvert_node import BIN, CulvertNode, stop, write_config
+from culvert_node import BIN, CulvertNode, stop, wait_for, write_config
 from topology import Topology, run
 
 LOADGEN = os.path.join(BIN, "loadgen")
@@ -27,13 +27,15 @@ class Contestant:
     """No mesh; the others add their proxies in start()."""
 
     name = "none"
+    baseline = "none"  # what its ratio_to_none is against
+    server_node = 2
 
     def __init__(self, octet, work_dir):
         self.work_dir = os.path.join(work_dir, self.name)
         os.makedirs(self.work_dir, exist_ok=True)
         self.topology = Topology(f"cb{octet}", octet)
         self.client = self.topology.pod(1, "c")
-        self.server = self.topology.pod(2, "s")
+        self.server = self.topology.pod(self.server_node, "s")
         self.client.sysctl("net.ipv4.ip_local_port_range", "1024 65000")  # TIME_WAIT must not run out of ports
         self.client.sysctl("net.ipv4.tcp_tw_reuse", 1)
         for pod, account in ((self.client, "client"), (self.server, "server")):
@@ -69,6 +71,24 @@ class Contestant:
         """Run the load generator in the client pod."""
         host, port = self.target(offset)
         return self.client.run(LOADGEN, mode, host, str(port), *map(str, args), timeout=30, **kwargs)
+
+    @contextlib.contextmanager
+    def pinned(self, core=0):
+        """Client, server and all proxies on one core: what the work costs, without the wake-ups of other cores."""
+        before = os.sched_getaffinity(0)
+        try:
+            self._set_affinity({core})
+            yield
+        finally:
+            self._set_affinity(before)
+
+    def _set_affinity(self, cores):
+        """Of this process (its children inherit it: the client), of the server, and of each thread of the proxies."""
+        os.sched_setaffinity(0, cores)
+        for pid in [self.processes[0].pid, *self.proxy_pids()]:
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                with contextlib.suppress(ProcessLookupError):  # a thread that has just ended
+                    os.sched_setaffinity(int(thread), cores)
 
     def close(self):
         """Stop all and remove the namespaces."""
@@ -150,29 +170,38 @@ class Haproxy(Contestant):
         return [p.pid for p in self.processes[1:]]
 
 
+class LocalNone(Contestant):
+    """No mesh, both pods on one node."""
+
+    name = baseline = "none-local"
+    server_node = 1
+
+
 class Culvert(Contestant):
     """Culvert on two nodes."""
 
     name = "culvert-cross"
+    env = QUIET
 
     def start(self):
         config = os.path.join(self.work_dir, "config")
         write_config(config, [self.client, self.server])
-        self.pair = [CulvertNode(node, number, config, "bench", env=QUIET) for number, node in enumerate(self.topology.nodes, 1)]
-        for node, pod in zip(self.pair, (self.client, self.server)):
-            node.wait_captured([pod.name])
-        self._wait()
+        nodes = self.topology.nodes[:self.server_node]
+        self.pair = [CulvertNode(node, number, config, self.name, env=self.env) for number, node in enumerate(nodes, 1)]
+        self.pair[0].wait_captured([self.client.name])
+        self.pair[-1].wait_captured([self.server.name])
+        wait_for(self._is_ready, 20, f"a first {self.name} connection, see {config}")
 
-    def _wait(self):
-        """Until both pods are captured and the first connection has gone through a tunnel."""
-        end = time.monotonic() + 20
-        while time.monotonic() < end:
-            with contextlib.suppress(RuntimeError):
-                self.load("rr", 0, 1, 64, 0.1)
-                if has_tunnel(self.client):
-                    return
-            time.sleep(0.2)
-        raise RuntimeError(f"no tunnel after 20 s: see {self.work_dir}/config")
+    def _is_ready(self):
+        """Does a connection take the path that is to be measured?"""
+        with contextlib.suppress(RuntimeError):
+            self.load("rr", 0, 1, 64, 0.1)
+            return self.is_on_path()
+        return False
+
+    def is_on_path(self):
+        """Has the last connection gone through a tunnel?"""
+        return has_tunnel(self.client)
 
     def proxy_pids(self):
         return [node.pids("culvert-ztunnel")[0] for node in self.pair]
@@ -183,10 +212,31 @@ class Culvert(Contestant):
         super().close()
 
 
+class LocalCulvert(Culvert):
+    """Culvert, both pods on one node, connected inside the kernel."""
+
+    name = "culvert-local"
+    baseline = "none-local"
+    server_node = 1
+    env = {**QUIET, "CULVERT_SAME_NODE": "direct"}
+
+    def is_on_path(self):
+        """Is each port that will be dialled direct by now? The first connection of each asks for its verdict."""
+        def direct():
+            return self.pair[0].admin("agent", "/status")["counters"].get("direct", 0)
+
+        for offset in range(3):
+            before = direct()
+            self.load("conn", offset, 1, 0.05)
+            if direct() == before:
+                return False
+        return True
+
+
 def available():
     """(classes that can run here, {name: why not})."""
     missing = {}
-    classes = [Contestant, Culvert]
+    classes = [Contestant, Culvert, LocalNone, LocalCulvert]
     if istio_ztunnel.binary():
         classes.append(Ztunnel)
     else:

@@ -13,7 +13,7 @@ setup: ## install packages and make the system users (root, Debian 12)
 
 .PHONY: test
 test: setup ## every test, as the CI runs it (root)
-	$(Q)tools/run-tests style build unit fuzz bpf mesh interop san
+	$(Q)tools/run-tests style tools build unit fuzz bpf mesh interop san
 
 .PHONY: test-unit
 test-unit: ## unit tests (SAN=1: under ASan and UBSan)

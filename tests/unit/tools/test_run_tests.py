@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""tools/run-tests ends with its summary and names what failed, whatever becomes of a suite, a program or its own stdout."""
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
+# The program itself with suites of the test's own: BODY sees it as `m`.
+LOAD = """
+import importlib.machinery, importlib.util, os, sys
+sys.dont_write_bytecode = True
+loader = importlib.machinery.SourceFileLoader("run_tests", sys.argv[1])
+m = importlib.util.module_from_spec(importlib.util.spec_from_loader("run_tests", loader))
+loader.exec_module(m)
+m.LOGS = sys.argv[2]
+def program(name, code, **kwargs):
+    return m.run(name, [sys.executable, "-c", code], m.tally_line, **kwargs)
+GOOD = "print('1 passed, 0 failed, 0 skipped')"
+"""
+RUN = "\nsys.argv[1:] = list(m.SUITES)\nsys.exit(m.main())\n"
+
+
+def start(logs, body, **kwargs):
+    """run-tests with these suites."""
+    argv = ["/usr/bin/python3", "-c", LOAD + body + RUN, os.path.join(ROOT, "tools", "run-tests"), str(logs)]
+    return subprocess.Popen(argv, text=True, **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **kwargs})
+
+
+def finish(process):
+    """(exit code, lines)."""
+    out, err = process.communicate(timeout=60)
+    assert err == "", err
+    return process.returncode, out.splitlines()
+
+
+def test_a_suite_that_raises_fails_and_the_others_run(tmp_path):
+    code, lines = finish(start(tmp_path, "m.SUITES = {'a': lambda: 1 / 0, 'b': lambda: program('b', GOOD)}"))
+    assert code == 1
+    assert lines[-3:] == ["failed:", "  a: ZeroDivisionError: division by zero", "1 passed, 1 failed, 0 skipped"]
+
+
+def test_nothing_is_lost_in_a_non_blocking_stdout(tmp_path):
+    body = """
+code = "print('x' * 2000000); print('2 passed, 1 failed, 0 skipped'); raise SystemExit(1)"
+m.SUITES = {'a': lambda: program('a', code)}
+os.set_blocking(1, False)
+"""
+    process = start(tmp_path, body)
+    time.sleep(0.5)  # the pipe is full by now
+    code, lines = finish(process)
+    assert code == 1 and "x" * 2000000 in lines
+    assert lines[-3:] == ["failed:", "  a", "2 passed, 1 failed, 0 skipped"]
+
+
+def test_a_closed_stdout_ends_no_test(tmp_path):
+    body = "m.SUITES = {n: lambda n=n: program(n, GOOD) for n in ('a', 'b')}"
+    read, write = os.pipe()
+    os.close(read)
+    process = start(tmp_path, body, stdout=write)
+    os.close(write)
+    assert process.wait(60) == 0 and process.stderr.read() == ""
+    assert (tmp_path / "run-tests.log").read_text().splitlines()[-1] == "2 passed, 0 failed, 0 skipped"
+
+
+def test_a_signal_ends_the_program_and_is_in_the_summary(tmp_path):
+    body = """
+code = "import os, time; print('pid', os.getpid(), flush=True); time.sleep(600)"
+m.SUITES = {'a': lambda: program('a', GOOD), 'b': lambda: program('b', code, live=True)}
+"""
+    process = start(tmp_path, body)
+    pid = None
+    while not pid:
+        line = process.stdout.readline()
+        pid = int(line.split()[1]) if line.startswith("pid") else None
+    process.send_signal(signal.SIGTERM)
+    code, lines = finish(process)
+    assert code == 1
+    assert lines[-3:] == ["failed:", "  b: ended by SIGTERM", "1 passed, 1 failed, 0 skipped"]
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_a_program_that_says_nothing_for_long_is_ended_and_its_test_named(tmp_path):
+    body = """
+m.SILENT_S = 1
+code = "import time; print('test_one PASSED'); print('test_two ', end='', flush=True); time.sleep(600)"
+m.SUITES = {'a': lambda: program('a', code, live=True)}
+"""
+    code, lines = finish(start(tmp_path, body))
+    assert code == 1 and "  a: silent for 1 s at test_two" in lines and lines[-1] == "0 passed, 1 failed, 0 skipped"
+
+
+def test_off_a_terminal_passed_tests_have_no_line(tmp_path):
+    body = """
+code = "print('t::a PASSED [ 50%]'); print('t::b FAILED [100%]'); print('FAILED tests/t::b - assert 0'); " + GOOD[:-2] + "')"
+m.SUITES = {'a': lambda: program('a', code.replace('0 failed', '1 failed'), live=True)}
+"""
+    _, lines = finish(start(tmp_path, body))
+    assert not any("PASSED" in line for line in lines)
+    assert "t::b FAILED [100%]" in lines and lines[-2] == "  a: tests/t::b"
+
+
+@pytest.mark.parametrize("text, names", [
+    ("[ RUN      ] test_x\n[  FAILED  ] test_x\n[==========] 2 test(s) run.\n[  FAILED  ] tests: 1 test(s), listed below:\n"
+     "[  FAILED  ] test_x\n", ["p: test_x"]),
+    ("connect4 is refused\n  stage.c:1: no\n  FAILED connect4 is refused\n1 passed, 1 failed, 0 skipped\n",
+     ["p: connect4 is refused"]),
+    ("  FAIL limits: 1 findings  (0.1 s)\n", ["p: limits"]),
+    ("FAILED tests/mesh/test_a.py::test_b[x - y] - assert False\nERROR tests/mesh/test_a.py::test_c\n",
+     ["p: tests/mesh/test_a.py::test_b[x - y]", "p: tests/mesh/test_a.py::test_c"]),
+    ("Segmentation fault\n", ["p"]),
+])
+def test_failed_tests_are_named_from_the_output(tmp_path, text, names):
+    body = f"print(m.failed_names('p', {text!r}) == {names!r})\nsys.exit()"
+    assert finish(start(tmp_path, body)) == (0, ["True"])

@@ -12,6 +12,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools" / "lab"))
 
+from agentkit import agent, captured  # noqa: E402,F401  (fixtures)
 from labkit.lab import CULVERT, LAB_DIR, Lab, config_map  # noqa: E402
 from labkit.mesh import Mesh, wait_until  # noqa: E402
 from labkit.wire import Wire, canary  # noqa: E402

@@ -14,7 +14,8 @@ family = socket.AF_INET6 if ":" in server else socket.AF_INET
 if proto == "udp":
     s = socket.socket(family, socket.SOCK_DGRAM); s.settimeout(5); s.sendto(q, (server, 53)); a, peer = s.recvfrom(4096)
 elif proto == "connected":
-    s = socket.socket(family, socket.SOCK_DGRAM); s.settimeout(5); s.connect((server, 53)); s.send(q); a = s.recv(4096); peer = s.getpeername()
+    s = socket.socket(family, socket.SOCK_DGRAM); s.settimeout(5); s.connect((server, 53)); s.send(q)
+    a = s.recv(4096); peer = s.getpeername()
 else:
     s = socket.create_connection((server, 53), 5); s.sendall(struct.pack("!H", len(q)) + q)
     f = s.makefile("rb"); a = f.read(struct.unpack("!H", f.read(2))[0]); peer = s.getpeername()

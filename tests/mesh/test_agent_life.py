@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""culvert-agent alone: labels, pods and the agent itself come, go and come back."""
+
+import signal
+import socket
+import struct
+import subprocess
+
+from agentkit import (
+    ALIVE, BIN, CAPTURE, DIR, NAMESPACE, OUTBOUND, PIN_DIR, PLAIN, POD_DEL, POD_DNS, Pods, SYNCED, WORKLOAD_A,
+    Ztunnel, addr, connect, in_netns, run, wait)
+
+
+def test_unlabelling_cuts_nothing(captured):
+    a, cookie = captured.a, captured.a.cookie
+    c = in_netns("c-agent-a", lambda: connect("10.251.0.2", 80))
+    s, _ = a.listeners[OUTBOUND].accept()
+    captured.put("ns.yaml", NAMESPACE % ("istio-injection", "disabled"))
+    wait(lambda: captured.flags(cookie) == ALIVE, what="capture ends")
+    assert not (PIN_DIR / f"lookup_{cookie}").exists()
+    server = in_netns("c-agent-a", lambda: socket.create_server(("10.251.0.1", 8080)))
+    in_netns("c-agent-b", lambda: connect("10.251.0.1", 8080)).close()
+    server.accept()[0].close()
+    server.close()
+    _, body, _ = captured.z.expect(POD_DEL)
+    assert struct.unpack_from("<Q", body)[0] == cookie
+    wait(lambda: captured.flags(cookie) is None, what="entry gone")
+    assert not captured.map("cv_pod_addrs")
+    a.close()
+    s.settimeout(3)
+    c.sendall(b"still here")
+    assert s.recv(20) == b"still here"
+    s.close()
+    c.close()
+
+
+def test_a_label_that_comes_back_while_draining_captures_again(captured):
+    cookie = captured.a.cookie
+    captured.put("ns.yaml", NAMESPACE % ("istio-injection", "disabled"))
+    wait(lambda: captured.flags(cookie) == ALIVE)
+    captured.label()
+    wait(lambda: captured.flags(cookie) == ALIVE | CAPTURE | POD_DNS)
+    pod = captured.z.take_pod()
+    assert pod.cookie == cookie
+    wait(lambda: captured.pod("a")["state"] == "captured")
+
+
+def test_capture_outlives_the_agent_and_is_adopted(captured):
+    cookie = captured.a.cookie
+    captured.stop(signal.SIGKILL)
+    c = in_netns("c-agent-a", lambda: connect("10.251.0.2", 80))
+    captured.a.listeners[OUTBOUND].accept()[0].close()
+    c.close()
+    captured.stop_feed()  # not needed either: destinations are in the maps
+    captured.start()
+    assert captured.flags(cookie) & CAPTURE
+    z = Ztunnel()
+    pod = z.take_pod()
+    z.expect(SYNCED)
+    assert pod.cookie == cookie
+    wait(lambda: captured.pod("a")["state"] == "captured")
+    assert captured.flags(cookie) == ALIVE | CAPTURE | POD_DNS
+    in_netns("c-agent-b", lambda: connect("10.251.0.1", 8080)).close()
+    pod.listeners[PLAIN].accept()[0].close()
+    z.close()
+
+
+def test_what_went_away_while_the_agent_was_down_is_released(captured):
+    cookie = captured.a.cookie
+    captured.stop(signal.SIGKILL)
+    (DIR / "config/a.yaml").unlink()
+    captured.tell("remove Kubernetes//Pod/demo/b")
+    captured.start()
+    wait(lambda: captured.flags(cookie) is None)
+    assert not (PIN_DIR / f"lookup_{cookie}").exists()
+    wait(lambda: not any(e["value"]["name"] == "demo/b" for e in captured.map("cv_workloads")))
+
+
+def test_without_ztunnel_after_a_restart_pods_lose_alive(captured):
+    cookie = captured.a.cookie
+    captured.stop(signal.SIGKILL)
+    captured.z.close()
+    captured.start()
+    wait(lambda: captured.flags(cookie) == CAPTURE | POD_DNS, what="alive ends")
+
+
+def test_a_pod_that_restarts_with_the_same_address_is_another_pod(captured):
+    old = captured.a.cookie
+    run("ip", "netns", "del", "c-agent-a")
+    pods = Pods.__new__(Pods)
+    pods.names = ["c-agent-b"]
+    pods.clean()
+    Pods()
+    _, body, _ = captured.z.expect(POD_DEL)
+    assert struct.unpack_from("<Q", body)[0] == old
+    pod = captured.z.take_pod()
+    assert pod.cookie != old
+    wait(lambda: captured.pod("a")["state"] == "captured")
+    assert captured.flags(old) is None
+    in_netns("c-agent-b", lambda: connect("10.251.0.1", 8080)).close()
+    pod.listeners[PLAIN].accept()[0].close()
+
+
+def test_an_address_that_comes_later_is_served(captured):
+    run("ip", "-n", "c-agent-a", "addr", "add", "10.251.0.77/24", "dev", "eth0")
+    pod = captured.z.take_pod()
+    assert addr("10.251.0.77") in pod.addrs
+    wait(lambda: captured.pod("a")["state"] == "captured")
+    in_netns("c-agent-b", lambda: connect("10.251.0.77", 8080)).close()
+    pod.listeners[PLAIN].accept()[0].close()
+
+
+def test_nothing_is_captured_before_the_mesh_is_known(agent):
+    agent.stop_feed()
+    agent.stop()
+    clean_pins = subprocess.run([BIN / "culvert-agent", "--clean", "--pin-dir", PIN_DIR], check=False)
+    assert clean_pins.returncode == 0 and not PIN_DIR.exists()
+    agent.start()
+    agent.label()
+    z = Ztunnel()
+    wait(lambda: agent.pod("a"))
+    assert agent.pod("a")["error"] == "waiting for the control plane"
+    agent.start_feed(WORKLOAD_A)
+    z.take_pod()
+    wait(lambda: agent.pod("a")["state"] == "captured")
+    z.close()

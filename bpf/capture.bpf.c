@@ -1,14 +1,33 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* capture - send outbound connections of enrolled pods to ztunnel. Hooks: cgroup/connect4,
  * cgroup/connect6, which also see TCP Fast Open, MPTCP subflows, io_uring and connected UDP. Reads:
- * cv_pods, cv_pod_addrs, cv_workloads, cv_services, cv_locals, cv_verdicts, cv_generation. Writes:
- * cv_sockets, cv_nameserver*, cv_counters, cv_events. On doubt: refuse. */
+ * cv_pods, cv_pod_addrs, cv_workloads, cv_services, cv_ranges, cv_registered, cv_outbound_rules,
+ * cv_locals, cv_verdicts, cv_generation. Writes: cv_sockets, cv_nameserver*, cv_counters,
+ * cv_events. On doubt: refuse. */
 #include "bpf/lib/direct_tcp.h"
+#include "bpf/lib/exclude.h"
 #include "bpf/lib/kind.h"
 #include "bpf/lib/nameserver.h"
 #include "bpf/lib/redirect.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* What neither cv_workloads nor cv_services has. */
+static __noinline int capture_other(struct bpf_sock_addr *ctx, const struct cv_pod *pod,
+				    struct attempt *a)
+{
+	struct cv_dest *range;
+
+	if (!pod || !a)
+		return VERDICT_REFUSE;
+	range = dest_range(&a->dst);
+	if ((range && (range->flags & CV_DEST_MESH)) || (pod->flags & CV_POD_UNKNOWN_TO_TUNNEL))
+		return redirect_tcp(ctx, pod, a, 0);
+	if ((pod->flags & CV_POD_REGISTRY_ONLY) && !dest_is_registered(&a->dst))
+		return drop(ctx, a, CV_DROP_REGISTRY_ONLY);
+	count(CV_PASSTHROUGH);
+	return VERDICT_ALLOW;
+}
 
 static __always_inline int capture_tcp(struct bpf_sock_addr *ctx, const struct cv_pod *pod,
 				       struct attempt *a)
@@ -21,6 +40,10 @@ static __always_inline int capture_tcp(struct bpf_sock_addr *ctx, const struct c
 		count(CV_SELF);
 		return VERDICT_ALLOW;
 	}
+	if (outbound_is_excluded(pod, a->cookie, &a->dst)) {
+		count(CV_EXCLUDED);
+		return VERDICT_ALLOW;
+	}
 	if (dest_is_mesh(&a->dst)) {
 		if (!(pod->flags & CV_POD_DIRECT))
 			return redirect_tcp(ctx, pod, a, 0);
@@ -29,10 +52,7 @@ static __always_inline int capture_tcp(struct bpf_sock_addr *ctx, const struct c
 	}
 	if ((pod->flags & CV_POD_DNS) && a->dst.port == bpf_htons(CV_DNS_PORT))
 		return redirect_tcp(ctx, pod, a, pod->dns_tcp_port);
-	if (pod->flags & CV_POD_UNKNOWN_TO_TUNNEL)
-		return redirect_tcp(ctx, pod, a, 0);
-	count(CV_PASSTHROUGH);
-	return VERDICT_ALLOW;
+	return capture_other(ctx, pod, a);
 }
 
 /* Connected UDP: only port 53 is ours. The record makes getpeername name the nameserver. */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* lookup - an inbound connection of an enrolled pod goes to the application when it is vouched for,
- * else to ztunnel. Hook: sk_lookup, one link per pod namespace. Reads: cv_vouched, cv_steer.
- * Writes: cv_counters, cv_events. On doubt: drop. Deletes nothing: with SYN cookies the same
- * connection is looked up again. */
+/* lookup - an inbound connection of an enrolled pod goes to the application when it is vouched for
+ * or annotations leave its port alone, else to ztunnel. Hook: sk_lookup, one link per pod
+ * namespace. Reads: cv_vouched, cv_inbound_rules, cv_steer. Writes: cv_counters, cv_events. On
+ * doubt: drop. Deletes nothing: with SYN cookies the same connection is looked up again. */
 #include "bpf/lib/conn.h"
 #include "bpf/lib/event.h"
+#include "bpf/lib/exclude.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -83,5 +84,9 @@ int cv_lookup(struct bpf_sk_lookup *ctx)
 	 * would hand ztunnel its own connection, which it would dial again. */
 	if (addr_is_loopback(&t.local))
 		return lookup_drop(&t);
+	if (ctx->local_port != CV_HBONE_PORT && inbound_is_excluded(&t.remote, t.remote_port)) {
+		count(CV_EXCLUDED);
+		return SK_PASS;
+	}
 	return lookup_steer(ctx, &t);
 }

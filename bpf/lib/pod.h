@@ -43,6 +43,31 @@ static __always_inline bool dest_is_mesh_workload(const struct cv_addr *addr)
 	return d && (d->flags & CV_DEST_MESH);
 }
 
+static __always_inline struct cv_dest *dest_range(const struct cv_sockaddr *dst)
+{
+	struct cv_range_key key = {
+		.prefix_len = CV_RANGE_PREFIX + 8 * sizeof(dst->addr),
+		.port = dst->port,
+		.is_v4 = addr_is_v4(&dst->addr),
+		.addr = dst->addr,
+	};
+
+	return bpf_map_lookup_elem(&cv_ranges, &key);
+}
+
+/* Not a mesh destination, but one that the registry names. */
+static __always_inline bool dest_is_registered(const struct cv_sockaddr *dst)
+{
+	struct cv_service_key key = {.addr = dst->addr, .port = dst->port};
+
+	if (bpf_map_lookup_elem(&cv_registered, &key))
+		return true;
+	key.port = 0;
+	return bpf_map_lookup_elem(&cv_registered, &key) || dest_range(dst);
+}
+
+/* An endpoint outside the mesh may lie in a range of frontends: for ztunnel's own sockets only
+ * exact entries count. */
 static __always_inline bool dest_is_mesh(const struct cv_sockaddr *dst)
 {
 	struct cv_service_key key = {.addr = dst->addr, .port = dst->port};

@@ -232,6 +232,18 @@ static void mesh_destinations(void)
 		bpf_map_update_elem(bpf_map__fd(skel->maps.cv_services), &service, &dest, BPF_ANY));
 }
 
+/* These go by address, and every test's pod has the same ones. */
+static void earlier_rules_forget(void)
+{
+	const struct bpf_map *const maps[] = {skel->maps.cv_inbound_rules, skel->maps.cv_registered,
+					      skel->maps.cv_ranges};
+	char key[sizeof(struct cv_range_key)];
+
+	for (size_t i = 0; i < ARRAY_SIZE(maps); i++)
+		while (bpf_map_get_next_key(bpf_map__fd(maps[i]), NULL, key) == 0)
+			CHECK_OK(bpf_map_delete_elem(bpf_map__fd(maps[i]), key));
+}
+
 void stage_pod(void)
 {
 	socklen_t len = sizeof(pod.cookie);
@@ -245,6 +257,7 @@ void stage_pod(void)
 	own_address(POD4, &pod.value.addr4);
 	own_address(POD6, &pod.value.addr6);
 	stage_listeners();
+	earlier_rules_forget();
 	mesh_destinations();
 	pod_flags(CV_POD_ALIVE | CV_POD_CAPTURE | CV_POD_DNS);
 }

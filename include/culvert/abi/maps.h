@@ -5,6 +5,7 @@
  * bpf/maps.h. */
 #include "addr.h"
 #include "reasons.h"
+#include "rules.h"
 
 /* Listeners of ztunnel in a pod's namespace. [0] of outbound takes IPv4 and IPv6, the others spread
  * IPv6 (which has one loopback address only) over more ephemeral ports. */
@@ -23,6 +24,11 @@ enum cv_pod_flags {
 	CV_POD_UNKNOWN_TO_TUNNEL = 1 << 3,
 	CV_POD_DIRECT = 1 << 4, /* may talk to pods of this node without a tunnel; both ends need it
 				 */
+	/* what the registry does not know is refused: cv_registered, cv_ranges */
+	CV_POD_REGISTRY_ONLY = 1 << 8,
+	CV_POD_OUT_RULES = 1 << 9,   /* cv_outbound_rules has something of this pod's */
+	CV_POD_OUT_LISTED = 1 << 10, /* of outbound connections only what is listed there is
+				      * captured */
 };
 
 /* cv_pods: __u64 netns cookie -> an enrolled pod of this node. */
@@ -53,12 +59,6 @@ struct cv_dest {
 	__u32 flags; /* enum cv_dest_flags */
 	__u32 zero;
 	char name[CV_NAME_LEN]; /* "namespace/name", for people */
-};
-
-struct cv_service_key {
-	struct cv_addr addr;
-	__be16 port;
-	__u16 zero;
 };
 
 /* cv_conns, cv_vouched: one TCP connection as the dialling end sees it. */
@@ -226,7 +226,6 @@ struct cv_config {
 _Static_assert(sizeof(struct cv_pod) == 120, "map value layout");
 _Static_assert(sizeof(struct cv_pod_addr_key) == 24, "map key layout");
 _Static_assert(sizeof(struct cv_dest) == 72, "map value layout");
-_Static_assert(sizeof(struct cv_service_key) == 20, "map key layout");
 _Static_assert(sizeof(struct cv_tuple) == 48, "map key layout");
 _Static_assert(sizeof(struct cv_conn) == 32, "map value layout");
 _Static_assert(sizeof(struct cv_steer_key) == 20, "map key layout");

@@ -30,7 +30,10 @@
 	CV_REASON(DIRECT_OPEN, "direct_open", "a direct connection is established")                \
 	CV_REASON(DIRECT_CLOSE, "direct_close", "a direct connection ended")                       \
 	CV_REASON(DROP_NOT_DIRECT, "not_direct",                                                   \
-		  "a direct connection changed under way and was not vouched for")
+		  "a direct connection changed under way and was not vouched for")                 \
+	CV_REASON(EXCLUDED, "excluded", "left alone, as an annotation of the pod asks")            \
+	CV_REASON(DROP_REGISTRY_ONLY, "registry_only",                                             \
+		  "not in the registry, and outboundTrafficPolicy is REGISTRY_ONLY")
 
 enum cv_reason {
 #define CV_REASON(name, label, sentence) CV_##name,

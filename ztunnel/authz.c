@@ -12,7 +12,9 @@
 struct scope {
 	const struct state *state;
 	const struct workload *dst;
-	const struct policy_set *sets[2]; /* the mesh's, its namespace's; NULL: none */
+	/* the mesh's, its namespace's, those that select it; NULL: none */
+	const struct policy_set *sets[3];
+	const struct policy_group *group; /* NULL: of another node, its list is gone through */
 	struct policy_subject subject;
 };
 
@@ -23,25 +25,38 @@ bool policy_is_match(const struct policy *p, const struct authz_conn *conn)
 	return policy_subject_init(conn, &s) == 0 && policy_is_hit(p, &s);
 }
 
-static int scope_init(struct scope *s, const struct state *state, const struct workload *dst,
-		      const struct authz_conn *conn)
+static void scope_begin(struct scope *s, const struct state *state, const struct workload *dst)
 {
 	s->state = state;
 	s->dst = dst;
 	s->sets[0] = state->t.global_policies;
 	s->sets[1] = hamt_get_str(state->t.ns_policies, dst->namespace_);
+	s->group = hamt_get(state->t.groups, &dst->policy_group, sizeof(dst->policy_group));
+	s->sets[2] = s->group ? s->group->set : NULL;
+}
+
+static int scope_init(struct scope *s, const struct state *state, const struct workload *dst,
+		      const struct authz_conn *conn)
+{
+	scope_begin(s, state, dst);
 	return policy_subject_init(conn, &s->subject);
+}
+
+/* How many policies there are to look at one by one. */
+static size_t listed(const struct scope *s)
+{
+	return s->group ? 0 : s->dst->policies_count;
 }
 
 /* A policy of the class that matches; the mesh's before the namespace's before the workload's own.
  */
 static const struct policy *scope_find(const struct scope *s, enum policy_class class)
 {
-	const struct policy *p = policy_set_find(s->sets[0], class, &s->subject);
+	const struct policy *p = NULL;
 
-	if (!p)
-		p = policy_set_find(s->sets[1], class, &s->subject);
-	for (size_t i = 0; i < s->dst->policies_count && !p; i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(s->sets) && !p; i++)
+		p = policy_set_find(s->sets[i], class, &s->subject);
+	for (size_t i = 0; i < listed(s) && !p; i++) {
 		p = hamt_get_str(s->state->t.policies, s->dst->policies[i]);
 		if (p && (policy_class_of(p) != class || !policy_is_hit(p, &s->subject)))
 			p = NULL;
@@ -51,9 +66,10 @@ static const struct policy *scope_find(const struct scope *s, enum policy_class 
 
 static bool scope_has(const struct scope *s, enum policy_class class)
 {
-	if (policy_set_count(s->sets[0], class) + policy_set_count(s->sets[1], class) > 0)
-		return true;
-	for (size_t i = 0; i < s->dst->policies_count; i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(s->sets); i++)
+		if (policy_set_count(s->sets[i], class) > 0)
+			return true;
+	for (size_t i = 0; i < listed(s); i++) {
 		const struct policy *p = hamt_get_str(s->state->t.policies, s->dst->policies[i]);
 
 		if (p && policy_class_of(p) == class)
@@ -65,7 +81,7 @@ static bool scope_has(const struct scope *s, enum policy_class class)
 /* A policy that the workload names and that is not there. */
 static const char *scope_missing(const struct scope *s)
 {
-	for (size_t i = 0; i < s->dst->policies_count; i++)
+	for (size_t i = 0; i < s->dst->policies_count && (!s->group || s->group->missing); i++)
 		if (!hamt_get_str(s->state->t.policies, s->dst->policies[i]))
 			return s->dst->policies[i];
 	return NULL;
@@ -155,10 +171,13 @@ void authz_notes(const struct state *s, const struct workload *dst, const struct
 
 bool authz_is_by_identity(const struct state *s, const struct workload *dst)
 {
-	if (!policy_set_is_by_identity(s->t.global_policies) ||
-	    !policy_set_is_by_identity(hamt_get_str(s->t.ns_policies, dst->namespace_)))
-		return false;
-	for (size_t i = 0; i < dst->policies_count; i++) {
+	struct scope scope;
+
+	scope_begin(&scope, s, dst);
+	for (size_t i = 0; i < ARRAY_SIZE(scope.sets); i++)
+		if (!policy_set_is_by_identity(scope.sets[i]))
+			return false;
+	for (size_t i = 0; i < listed(&scope); i++) {
 		const struct policy *p = hamt_get_str(s->t.policies, dst->policies[i]);
 
 		if (p && !policy_is_by_identity(p))

@@ -251,6 +251,11 @@ size_t policy_set_count(const struct policy_set *s, enum policy_class class)
 	return s ? s->counts[class] : 0;
 }
 
+bool policy_set_has(const struct policy_set *s, const char *key)
+{
+	return s && hamt_get_str(s->members, key);
+}
+
 bool policy_set_is_by_identity(const struct policy_set *s)
 {
 	return !s || s->by_more == 0;

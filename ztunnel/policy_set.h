@@ -39,6 +39,9 @@ _must_check_ int policy_set_change(const struct policy_set *old, const struct po
 /** policy_set_count() - policies of a class. @s may be NULL. */
 size_t policy_set_count(const struct policy_set *s, enum policy_class class);
 
+/** policy_set_has() - by "ns/name". @s may be NULL. */
+bool policy_set_has(const struct policy_set *s, const char *key);
+
 /** policy_set_is_by_identity() - all of them are. @s may be NULL. */
 bool policy_set_is_by_identity(const struct policy_set *s);
 

@@ -90,6 +90,7 @@ int state_tables_init(struct state_tables *t)
 		{&service_hamt_ops, &t->services},       {&reflist_hamt_ops, &t->vips},
 		{&reflist_hamt_ops, &t->hostnames},      {&policy_hamt_ops, &t->policies},
 		{&policy_set_hamt_ops, &t->ns_policies}, {&identity_hamt_ops, &t->identities},
+		{&policy_group_hamt_ops, &t->groups},
 	};
 
 	memset(t, 0, sizeof(*t));
@@ -112,6 +113,7 @@ int state_tables_clone(const struct state_tables *t, struct state_tables *ret)
 		{t->services, &ret->services},       {t->vips, &ret->vips},
 		{t->hostnames, &ret->hostnames},     {t->policies, &ret->policies},
 		{t->ns_policies, &ret->ns_policies}, {t->identities, &ret->identities},
+		{t->groups, &ret->groups},
 	};
 
 	memset(ret, 0, sizeof(*ret));
@@ -135,6 +137,7 @@ void state_tables_release(struct state_tables *t)
 	hamt_free(t->hostnames);
 	hamt_free(t->policies);
 	hamt_free(t->ns_policies);
+	hamt_free(t->groups);
 	hamt_free(t->identities);
 	policy_set_unref(t->global_policies);
 	reflist_unref(t->cidr_vips);

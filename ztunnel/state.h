@@ -83,6 +83,7 @@ struct workload {
 	size_t services_count;
 	const char *const *policies; /* "namespace/name" of the selector-scoped ones */
 	size_t policies_count;
+	uint32_t policy_group; /* the builder's index of them; 0: none, look at them one by one */
 	struct gateway_ref waypoint;
 };
 

@@ -25,9 +25,7 @@ struct state_builder {
 	struct state_tables t;
 	struct map *services; /* key -> struct service_entry */
 	struct list dirty;
-	struct map *wanted; /* policy name -> number of this node's workloads that name it (as a
-			       pointer) */
-	size_t missing;     /* wanted ones that are not there */
+	struct policy_groups *groups;
 	uint64_t generation;
 	uint64_t policy_generation;
 	bool is_synced;
@@ -164,31 +162,6 @@ static bool is_wanted_here(const struct state_builder *b, const struct workload 
 	return b->node[0] && streq(w->node, b->node);
 }
 
-static void want_policy(struct state_builder *b, const char *name, bool is_more)
-{
-	uintptr_t n = (uintptr_t)map_get_str(b->wanted, name);
-	bool is_there = hamt_get_str(b->t.policies, name);
-
-	if (is_more) {
-		/* without memory the count is short: the snapshot just is not held back for this
-		 * one */
-		if (map_put_str(b->wanted, name, (void *)(n + 1)) == 0 && n == 0 && !is_there)
-			b->missing++;
-		return;
-	}
-	if (n == 0)
-		return;
-	if (n > 1) {
-		/* replacing needs no memory */
-		int r _unused_ = map_put_str(b->wanted, name, (void *)(n - 1));
-
-		return;
-	}
-	map_del_str(b->wanted, name);
-	if (!is_there)
-		b->missing--;
-}
-
 static int workload_unlink(struct state_builder *b, struct workload *w)
 {
 	const struct reflist_edit c = {
@@ -206,8 +179,7 @@ static int workload_unlink(struct state_builder *b, struct workload *w)
 	for (size_t i = 0; i < w->addrs_count && !w->is_host_network; i++)
 		if (table_change(b->t.addrs, &w->addrs[i], sizeof(w->addrs[i]), &c) < 0)
 			r = -ENOMEM;
-	for (size_t i = 0; i < w->policies_count && is_wanted_here(b, w); i++)
-		want_policy(b, w->policies[i], false);
+	policy_groups_leave(b->groups, w->policy_group);
 	if (hamt_del_str(b->t.workloads, w->uid) == -ENOMEM)
 		r = -ENOMEM;
 	return r;
@@ -231,8 +203,6 @@ static int workload_link(struct state_builder *b, struct workload *w)
 	}
 	for (size_t i = 0; i < w->addrs_count && !w->is_host_network && r == 0; i++)
 		r = table_change(b->t.addrs, &w->addrs[i], sizeof(w->addrs[i]), &c);
-	for (size_t i = 0; i < w->policies_count && is_wanted_here(b, w); i++)
-		want_policy(b, w->policies[i], true);
 	return r;
 }
 
@@ -258,6 +228,12 @@ int state_builder_put_workload(struct state_builder *b, struct workload *w)
 	struct workload *old = hamt_get_str(b->t.workloads, w->uid);
 	int r = 0;
 
+	/* before the old one leaves its group, which this one may be made from */
+	if (is_wanted_here(b, w))
+		r = policy_groups_enter(b->groups, w, old ? old->policy_group : 0,
+					&w->policy_group);
+	if (r < 0)
+		return r;
 	if (!old || !has_same_verdicts(old, w))
 		b->policy_generation++;
 	if (old) {
@@ -265,7 +241,11 @@ int state_builder_put_workload(struct state_builder *b, struct workload *w)
 		r = workload_unlink(b, old);
 		workload_unref(old);
 	}
-	return r < 0 ? r : workload_link(b, w);
+	if (r < 0) {
+		policy_groups_leave(b->groups, w->policy_group);
+		return r;
+	}
+	return workload_link(b, w);
 }
 
 static int def_unlink(struct state_builder *b, struct service_def *d)
@@ -388,15 +368,12 @@ int state_builder_put_policy(struct state_builder *b, struct policy *p)
 	struct policy *old = hamt_get_str(b->t.policies, p->key);
 	int r = policy_index(b, old, p);
 
+	if (r == 0)
+		r = policy_groups_change(b->groups, p->key, old, p);
 	if (r < 0)
 		return r;
 	b->policy_generation++;
-	if (!old && map_get_str(b->wanted, p->key))
-		b->missing--;
-	r = hamt_put_str(b->t.policies, p->key, p);
-	if (r < 0 && !old && map_get_str(b->wanted, p->key))
-		b->missing++;
-	return r;
+	return hamt_put_str(b->t.policies, p->key, p);
 }
 
 int state_builder_del_policy(struct state_builder *b, const char *name)
@@ -408,12 +385,12 @@ int state_builder_del_policy(struct state_builder *b, const char *name)
 		return 0;
 	r = policy_index(b, p, NULL);
 	if (r == 0)
+		r = policy_groups_change(b->groups, name, p, NULL);
+	if (r == 0)
 		r = hamt_del_str(b->t.policies, name);
 	if (r < 0)
 		return r;
 	b->policy_generation++;
-	if (map_get_str(b->wanted, name))
-		b->missing++;
 	return 0;
 }
 
@@ -435,7 +412,7 @@ void state_builder_set_synced(struct state_builder *b)
 
 bool state_builder_is_missing_policies(const struct state_builder *b)
 {
-	return b->missing > 0;
+	return policy_groups_missing(b->groups) > 0;
 }
 
 static const struct workload_service *workload_link_to(const struct workload *w, const char *key)
@@ -539,7 +516,7 @@ int state_builder_new(const char *node, struct state_builder **ret)
 	if (r == 0)
 		r = map_new(&b->services);
 	if (r == 0)
-		r = map_new(&b->wanted);
+		r = policy_groups_new(b->t.groups, b->t.policies, &b->groups);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(b);
@@ -554,7 +531,7 @@ struct state_builder *state_builder_free(struct state_builder *b)
 		map_for_each (b->services, it)
 			entry_free(it.value);
 	map_free(b->services);
-	map_free(b->wanted);
+	policy_groups_free(b->groups);
 	if (b->t.workloads)
 		state_tables_release(&b->t);
 	free(b);

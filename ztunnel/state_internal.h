@@ -3,6 +3,7 @@
 /* state_internal - the inside of a snapshot, for state, its builder and authz alone. */
 #include "base/hamt.h"
 #include "ztunnel/policy.h"
+#include "ztunnel/policy_groups.h"
 #include "ztunnel/policy_set.h"
 #include "ztunnel/reflist.h"
 #include "ztunnel/state.h"
@@ -16,6 +17,7 @@ struct state_tables {
 	struct hamt *hostnames;   /* host name -> reflist of struct service_def */
 	struct hamt *policies;    /* "ns/name" -> struct policy */
 	struct hamt *ns_policies; /* namespace -> struct policy_set: namespace scope */
+	struct hamt *groups;      /* workload.policy_group -> struct policy_group */
 	struct hamt *identities;  /* SPIFFE ID -> struct tls_identity */
 	struct policy_set *global_policies;
 	struct reflist *cidr_vips; /* struct service_def with a CIDR among its VIPs */

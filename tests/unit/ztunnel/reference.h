@@ -13,6 +13,9 @@ struct ref_addr {
 	size_t len; /* 4 or 16 */
 };
 
+/* Selector-scoped policies that a destination names. */
+#define REF_NAMED_MAX 6
+
 /* A connection, and what is known of where it goes. */
 struct ref_conn {
 	const char *principal; /* "td/ns/n/sa/s"; "" for plaintext */
@@ -21,7 +24,7 @@ struct ref_conn {
 	struct ref_addr src, dst;
 	uint32_t port;
 	const char *dst_namespace;
-	const char *dst_policies[4]; /* "ns/name" of the selector-scoped ones; ends with NULL */
+	const char *dst_policies[REF_NAMED_MAX + 1]; /* "ns/name"; ends with NULL */
 };
 
 struct ref_policy {

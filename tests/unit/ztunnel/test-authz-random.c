@@ -22,15 +22,16 @@
 
 static struct random_memory memories[SET_MAX];
 
-/* A workload that names those of the set that are selector-scoped, up to three. */
+/* A workload that names those of the set that are selector-scoped, up to a few. */
 static void put_workload(struct state_builder *b, const struct ref_policy *set, size_t n,
-			 char names[4][128], const char *ret[4])
+			 char names[REF_NAMED_MAX][128], const char *ret[REF_NAMED_MAX + 1])
 {
 	struct mesh_workload w = {.name = "a", .addrs = {"10.0.0.1"}};
 	size_t count = 0;
 
-	for (size_t i = 0; i < n && count < 3; i++) {
-		if (set[i].m->scope != ISTIO__SECURITY__SCOPE__WORKLOAD_SELECTOR || i % 2)
+	for (size_t i = 0; i < n && count < REF_NAMED_MAX; i++) {
+		if (set[i].m->scope != ISTIO__SECURITY__SCOPE__WORKLOAD_SELECTOR ||
+		    random_next(4) == 0)
 			continue;
 		(void)snprintf(names[count], sizeof(names[count]), "%s/%s", set[i].m->namespace_,
 			       set[i].m->name);
@@ -91,13 +92,16 @@ TEST(both_evaluators_agree_on_a_million_decisions)
 	for (int i = 0; i < SETS; i++) {
 		struct ref_policy set[SET_MAX] = {0};
 		struct state_builder *b = NULL;
-		const char *named[4];
-		char names[4][128];
+		const char *named[REF_NAMED_MAX + 1];
+		char names[REF_NAMED_MAX][128];
 		struct state *s;
 		size_t n;
 
-		assert_int_equal(state_builder_new("n1", &b), 0);
+		/* of this node, where its policies are an index; of another, a list */
+		assert_int_equal(state_builder_new(i % 8 ? "n1" : "n9", &b), 0);
 		n = make_set(b, set);
+		/* by way of another list */
+		put_workload(b, set, n, names, named);
 		put_workload(b, set, n, names, named);
 		s = mesh_build(b);
 		for (int k = 0; k < CONNS; k++) {
@@ -209,8 +213,8 @@ TEST(each_answer_while_policies_change_is_that_of_one_whole_set)
 	for (int i = 0; i < SAMPLE; i++)
 		random_conn(&conns[i], &p.conns[i], ids[i]);
 	for (int step = 0; step < CHANGES; step++) {
-		const char *named[4];
-		char names[4][128];
+		const char *named[REF_NAMED_MAX + 1];
+		char names[REF_NAMED_MAX][128];
 
 		change_one(b, set, &n);
 		put_workload(b, set, n, names, named);

@@ -83,9 +83,7 @@ static __noinline void on_connect_direct(struct bpf_sock_ops *ctx, const struct 
 	t = tuple_from_sockops(ctx, cookie);
 	to.addr = t.remote;
 	to.port = t.remote_port;
-	d.asked = to;
-	if (st->flags & CV_SOCKET_SHOWN)
-		d.asked = st->shown;
+	d.asked = st->shown;
 	d.dst_cookie = direct_destination(&to);
 	if (!pod_owns_addr(cookie, &t.local) || !d.dst_cookie ||
 	    direct_verdict(cookie, d.dst_cookie, to.port) != DIRECT_ALLOWED)
@@ -230,6 +228,20 @@ static __noinline void on_established(struct bpf_sock_ops *ctx)
 	direct_tell(ctx, &t, d, CV_DIRECT_OPEN);
 }
 
+/* An endpoint that refused, one of several: the next connection asks ztunnel, which tries another
+ * at once. While there is no ztunnel the cached verdicts are all there is. */
+static __always_inline void direct_avoid(const struct cv_tuple *t, const struct cv_direct *d)
+{
+	struct cv_verdict_key verdict = {
+		.src_cookie = t->netns_cookie, .dst_cookie = d->dst_cookie, .port = t->remote_port};
+	struct cv_service_key key = {.addr = d->asked.addr, .port = d->asked.port};
+	struct cv_frontend *f = bpf_map_lookup_elem(&cv_frontends, &key);
+	struct cv_pod *pod = pod_find(t->netns_cookie);
+
+	if (f && f->count > 1 && pod && (pod->flags & CV_POD_ALIVE))
+		bpf_map_delete_elem(&cv_verdicts, &verdict);
+}
+
 static __noinline void on_close_direct(struct bpf_sock_ops *ctx, const struct cv_tuple *t)
 {
 	struct cv_direct *d;
@@ -240,6 +252,8 @@ static __noinline void on_close_direct(struct bpf_sock_ops *ctx, const struct cv
 	if (!d)
 		return;
 	direct_tell(ctx, t, d, CV_DIRECT_CLOSE);
+	if (!(d->flags & CV_DIRECT_ESTABLISHED))
+		direct_avoid(t, d);
 	bpf_map_delete_elem(&cv_directs, t);
 }
 

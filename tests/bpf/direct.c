@@ -361,3 +361,110 @@ TEST(direct_that_finds_no_room_is_not_vouched_for)
 	CHECK_EQ(counted(CV_DROP_MAP_FULL), 1);
 	CHECK_EQ(counted(CV_VOUCHED), 0);
 }
+
+/* ---- by a service's frontend ---- */
+
+static void frontend_set(const char *frontend, uint32_t count, const char *const ends[])
+{
+	struct cv_frontend f = {.count = count, .weight = count};
+	struct cv_service_key key = {0};
+	struct cv_sockaddr sa;
+
+	CHECK_OK(cv_sockaddr_parse(frontend, &sa));
+	key.addr = sa.addr;
+	key.port = sa.port;
+	for (uint32_t i = 0; i < count; i++) {
+		CHECK_OK(cv_sockaddr_parse(ends[i], &f.ends[i].to));
+		f.ends[i].weight_end = i + 1;
+	}
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_frontends), &key, &f, BPF_ANY));
+}
+
+static void frontend_one(const char *frontend, const char *end)
+{
+	frontend_set(frontend, 1, &end);
+}
+
+TEST(direct_by_a_frontend_shows_the_frontend_to_the_client)
+{
+	struct cv_direct_event ev;
+	char buf[CV_SOCKADDR_STRLEN];
+	int listening, client, server;
+	const char *shown;
+
+	begin();
+	frontend_one(SERVICE, PEER4 ":8080");
+	listening = serve(AF_INET, PEER4 ":8080");
+	verdict_set(8080, true);
+	client = connected(AF_INET6, SERVICE); /* mapped */
+	server = accepted(listening, &shown);
+	CHECK_STR(shown, text(POD4, own_port(client)));
+	CHECK_NAME(client, SERVICE);
+	exchange(client, server);
+	CHECK_EQ(counted(CV_DIRECT), 1);
+	CHECK(direct_event_of(CV_DIRECT_OPEN, &ev));
+	CHECK_STR(cv_sockaddr_format(&ev.asked, buf), SERVICE);
+	CHECK_STR(cv_sockaddr_format(&ev.remote, buf), PEER4 ":8080");
+}
+
+TEST(direct_by_a_frontend_without_a_verdict_asks_for_the_endpoint)
+{
+	struct cv_direct_event ev;
+	char buf[CV_SOCKADDR_STRLEN];
+
+	begin();
+	frontend_one(SERVICE, PEER4 ":8080");
+	check_tunnelled(AF_INET, SERVICE);
+	CHECK(direct_event_of(CV_VERDICT_MISS, &ev));
+	CHECK_STR(cv_sockaddr_format(&ev.remote, buf), PEER4 ":8080");
+	CHECK_EQ(ev.dst_cookie, server_cookie);
+	verdict_set(8080, false);
+	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, SERVICE), ECONNREFUSED);
+	check_dropped(CV_DROP_POLICY, SERVICE);
+}
+
+TEST(direct_by_a_frontend_only_to_pods_of_this_node)
+{
+	begin();
+	frontend_one(SERVICE, MESH4);
+	check_tunnelled(AF_INET, SERVICE);
+	CHECK_EQ(counted(CV_VERDICT_MISS), 0);
+}
+
+TEST(direct_by_a_frontend_reaches_every_endpoint)
+{
+	const char *const ends[] = {PEER4 ":8080", PEER4 ":8081"};
+	int listening[2], seen[2] = {0}, client, i;
+
+	begin();
+	frontend_set(SERVICE, 2, ends);
+	for (i = 0; i < 2; i++) {
+		listening[i] = serve(AF_INET, ends[i]);
+		verdict_set((uint16_t)(8080 + i), true);
+	}
+	for (int tries = 0; tries < 200 && (!seen[0] || !seen[1]); tries++) {
+		client = connected(AF_INET, SERVICE);
+		i = is_pending(listening[1]);
+		close(accepted(listening[i], NULL));
+		close(client);
+		seen[i]++;
+	}
+	CHECK(seen[0] && seen[1]);
+	CHECK_EQ(counted(CV_TUNNEL), 0);
+}
+
+TEST(direct_by_a_frontend_asks_again_when_one_of_several_endpoints_refuses)
+{
+	const char *const ends[] = {PEER4 ":8080", PEER4 ":8080"};
+
+	begin();
+	frontend_set(SERVICE, 2, ends);
+	verdict_set(8080, true);
+	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, SERVICE), ECONNREFUSED);
+	CHECK_OK(connect_to(tcp(AF_INET), AF_INET, SERVICE));
+	CHECK_OK(ztunnel_accept(NULL));
+	verdict_set(8080, true);
+	frontend_one(SERVICE, PEER4 ":8080"); /* the only one: it has answered */
+	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, SERVICE), ECONNREFUSED);
+	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, SERVICE), ECONNREFUSED);
+}

@@ -66,6 +66,15 @@ spec:
 """
 
 
+SERVICE = """---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: direct}
+spec: {clusterIP: 10.96.79.1, selector: {app: web}, ports: [{port: 80, targetPort: %d}]}
+"""
+VIP = "10.96.79.1"
+
+
 class Direct:
     """Node 1 with the pods `client` and `server`."""
 
@@ -78,7 +87,9 @@ class Direct:
         self.config = os.path.join(self.work_dir, "config")
         for pod in (self.client, self.server):
             pod.namespace, pod.account = "direct", pod.name
-        write_config(self.config, [self.client, self.server])
+        write_config(self.config, [self.client, self.server], SERVICE % PORT)
+        self.edit(f"name: {self.server.name}, namespace: direct, annotations",
+                  f"name: {self.server.name}, labels: {{app: web}}, namespace: direct, annotations")
         if labels:
             self.label(labels)
         self.process = self.server.popen(sys.executable, "-c", SERVER)
@@ -95,11 +106,16 @@ class Direct:
 
     def label(self, more):
         """One more label on the namespace."""
+        self.edit("istio-injection: enabled}", "istio-injection: enabled, " + more + "}")
+
+    def edit(self, old, new):
+        """Replace what is in the manifests once."""
         path = os.path.join(self.config, "mesh.yaml")
         with open(path, encoding="utf-8") as f:
             text = f.read()
         with open(path + ".new", "w", encoding="utf-8") as f:
-            f.write(text.replace("istio-injection: enabled}", "istio-injection: enabled, " + more + "}", 1))
+            assert old in text
+            f.write(text.replace(old, new, 1))
         os.replace(path + ".new", path)
 
     def counter(self, name):
@@ -162,6 +178,18 @@ def test_same_source_both_families(direct):
     """The server sees the client's address, through the tunnel as well as without."""
     wait_for(direct.is_direct, 15, "a direct connection")
     assert direct.talk(host=direct.server.ip6) == direct.client.ip6
+
+
+def test_service(direct):
+    """A service whose only endpoint is on this node needs no tunnel; its counters name it."""
+    def is_direct():
+        before = direct.counter("direct")
+        assert direct.talk(80, VIP) == direct.client.ip4
+        return direct.counter("direct") > before
+
+    wait_for(is_direct, 15, "a direct connection to the service")
+    wait_for(lambda: any("istio_tcp_connections_closed" in line and 'destination_service_name="web"' in line
+                         for line in direct.metrics().splitlines()), 10, "metrics of the service")
 
 
 def test_telemetry(direct):

@@ -37,6 +37,7 @@ static const char *const map_names[DATAPATH_MAP_MAX] = {
 	[DATAPATH_POD_ADDRS] = "cv_pod_addrs",
 	[DATAPATH_WORKLOADS] = "cv_workloads",
 	[DATAPATH_SERVICES] = "cv_services",
+	[DATAPATH_FRONTENDS] = "cv_frontends",
 	[DATAPATH_CONNS] = "cv_conns",
 	[DATAPATH_VOUCHED] = "cv_vouched",
 	[DATAPATH_STEER] = "cv_steer",

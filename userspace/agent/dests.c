@@ -4,29 +4,12 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/map.h"
-#include "net/addr.h"
-#include "userspace/lib/xds/workload.pb-c.h"
-
-/* A workload or a service, as last put. One struct: both go by resource name. */
-struct resource {
-	bool is_service;
-	bool is_hbone; /* workload */
-	bool is_ours;  /* service: a ServiceEntry, which nobody but ztunnel balances */
-	char label[CV_NAME_LEN];
-	struct cv_addr *addrs;
-	size_t addr_count;
-	/* workload: "namespace/hostname" of the services it serves */
-	char **services;
-	size_t service_count;
-	/* service */
-	uint16_t *ports;
-	size_t port_count;
-};
+#include "frontends.h"
+#include "resource.h"
 
 /* How many resources want an entry. Two workloads may share an address for a while (IP reuse), two
  * services a VIP. */
@@ -42,125 +25,8 @@ struct dests {
 		*hbone_count;  /* "namespace/hostname" -> number of HBONE endpoints, as a pointer */
 	struct map *workloads; /* struct cv_addr -> struct entry */
 	struct map *services;  /* struct cv_service_key -> struct entry */
+	struct frontends *frontends;
 };
-
-static struct resource *resource_free(struct resource *r)
-{
-	if (!r)
-		return NULL;
-	for (size_t i = 0; i < r->service_count; i++)
-		free(r->services[i]);
-	free(r->services);
-	free(r->addrs);
-	free(r->ports);
-	free(r);
-	return NULL;
-}
-DEFINE_CLEANUP(struct resource *, resource_free);
-
-/* "namespace/name", cut where it must be: it is for people. */
-static void label_set(struct resource *r, const char *namespace_, const char *name)
-{
-	(void)snprintf(r->label, sizeof(r->label), "%s/%s", namespace_, name);
-}
-
-static int addr_add(struct resource *r, const ProtobufCBinaryData *bytes)
-{
-	int e = cv_addr_from_bytes(bytes->data, bytes->len, &r->addrs[r->addr_count]);
-
-	if (e == 0)
-		r->addr_count++;
-	return e;
-}
-
-static int workload_services(const Istio__Workload__Workload *w, struct resource *r)
-{
-	r->services = calloc(w->n_services + 1, sizeof(*r->services));
-	if (!r->services)
-		return -ENOMEM;
-	for (size_t i = 0; i < w->n_services; i++) {
-		r->services[i] = strdup(w->services[i]->key);
-		if (!r->services[i])
-			return -ENOMEM;
-		r->service_count++;
-	}
-	return 0;
-}
-
-static int workload_read(const Istio__Workload__Workload *w, struct resource *r)
-{
-	r->is_hbone = w->tunnel_protocol == ISTIO__WORKLOAD__TUNNEL_PROTOCOL__HBONE;
-	label_set(r, w->namespace_, w->name);
-	r->addrs = calloc(w->n_addresses + 1, sizeof(*r->addrs));
-	if (!r->addrs)
-		return -ENOMEM;
-	/* Host-network workloads share their node's address, which is not theirs to claim. */
-	if (w->network_mode != ISTIO__WORKLOAD__NETWORK_MODE__HOST_NETWORK)
-		for (size_t i = 0; i < w->n_addresses; i++)
-			if (addr_add(r, &w->addresses[i]) < 0)
-				return -EBADMSG;
-	return workload_services(w, r);
-}
-
-static int service_ports(const Istio__Workload__Service *s, struct resource *r)
-{
-	r->ports = calloc(s->n_ports + 1, sizeof(*r->ports));
-	if (!r->ports)
-		return -ENOMEM;
-	for (size_t i = 0; i < s->n_ports; i++) {
-		uint32_t port = s->ports[i]->service_port;
-
-		if (port < 1 || port > UINT16_MAX)
-			return -EBADMSG;
-		r->ports[r->port_count++] = (uint16_t)port;
-	}
-	return 0;
-}
-
-static int service_read(const Istio__Workload__Service *s, struct resource *r)
-{
-	r->is_service = true;
-	r->is_ours = !s->canonical && !(s->load_balancing &&
-					s->load_balancing->mode ==
-						ISTIO__WORKLOAD__LOAD_BALANCING__MODE__PASSTHROUGH);
-	label_set(r, s->namespace_, s->name);
-	r->addrs = calloc(s->n_addresses + 1, sizeof(*r->addrs));
-	if (!r->addrs)
-		return -ENOMEM;
-	for (size_t i = 0; i < s->n_addresses; i++) {
-		const Istio__Workload__NetworkAddress *a = s->addresses[i];
-
-		/* A range of frontends has no place in an exact-match map. */
-		if (a->prefix_case == ISTIO__WORKLOAD__NETWORK_ADDRESS__PREFIX_LENGTH &&
-		    a->length != a->address.len * 8)
-			continue;
-		if (addr_add(r, &a->address) < 0)
-			return -EBADMSG;
-	}
-	return service_ports(s, r);
-}
-
-static int resource_read(const void *packed, size_t len, struct resource **ret)
-{
-	_cleanup_(resource_freep) struct resource *r = calloc(1, sizeof(*r));
-	Istio__Workload__Address *a;
-	int e = -EBADMSG;
-
-	if (!r)
-		return -ENOMEM;
-	a = istio__workload__address__unpack(NULL, len, packed);
-	if (!a)
-		return -EBADMSG;
-	if (a->type_case == ISTIO__WORKLOAD__ADDRESS__TYPE_WORKLOAD)
-		e = workload_read(a->workload, r);
-	else if (a->type_case == ISTIO__WORKLOAD__ADDRESS__TYPE_SERVICE)
-		e = service_read(a->service, r);
-	istio__workload__address__free_unpacked(a, NULL);
-	if (e < 0)
-		return e;
-	*ret = TAKE_PTR(r);
-	return 0;
-}
 
 /* Count one more user of a key. Return: true when it is the first. Lack of memory counts as not the
  * first: the entry then misses until the resource changes, as any daemon out of memory may. */
@@ -221,7 +87,7 @@ static void service_show(struct dests *d, const struct resource *r, bool is_show
 	for (size_t i = 0; i < r->addr_count; i++)
 		for (size_t j = 0; j < r->port_count; j++) {
 			struct cv_service_key key = {.addr = r->addrs[i],
-						     .port = htons(r->ports[j])};
+						     .port = htons(r->ports[j].port)};
 
 			service_key_show(d, r, &key, is_shown);
 		}
@@ -255,7 +121,7 @@ static void workload_show(struct dests *d, const struct resource *r)
 		d->ops->on_workload(d->arg, &r->addrs[i], &dest);
 	}
 	for (size_t i = 0; i < r->service_count; i++)
-		hbone_count_change(d, r->services[i], 1);
+		hbone_count_change(d, r->services[i].key, 1);
 }
 
 static void workload_hide(struct dests *d, const struct resource *r)
@@ -264,7 +130,7 @@ static void workload_hide(struct dests *d, const struct resource *r)
 		if (entry_put(d->workloads, &r->addrs[i], sizeof(r->addrs[i])))
 			d->ops->on_workload_gone(d->arg, &r->addrs[i]);
 	for (size_t i = 0; i < r->service_count; i++)
-		hbone_count_change(d, r->services[i], -1);
+		hbone_count_change(d, r->services[i].key, -1);
 }
 
 static void resource_show(struct dests *d, const char *name, const struct resource *r)
@@ -300,6 +166,7 @@ int dests_put(struct dests *d, const char *name, const void *packed, size_t len)
 	resource_show(d, name, r);
 	if (old)
 		resource_hide(d, name, old);
+	frontends_replace(d->frontends, name, old, r);
 	resource_free(old);
 	(void)TAKE_PTR(r);
 	return 0;
@@ -312,6 +179,7 @@ void dests_remove(struct dests *d, const char *name)
 	if (!r)
 		return;
 	resource_hide(d, name, r);
+	frontends_replace(d->frontends, name, r, NULL);
 	resource_free(r);
 }
 
@@ -325,15 +193,20 @@ bool dests_has_service(const struct dests *d, const struct cv_service_key *key)
 	return map_get(d->services, key, sizeof(*key)) != NULL;
 }
 
-int dests_new(const struct dests_ops *ops, void *arg, struct dests **ret)
+bool dests_has_frontend(const struct dests *d, const struct cv_service_key *key)
+{
+	return frontends_has(d->frontends, key);
+}
+
+int dests_new(const struct dests_config *config, struct dests **ret)
 {
 	_cleanup_(dests_freep) struct dests *d = calloc(1, sizeof(*d));
 	int r;
 
 	if (!d)
 		return -ENOMEM;
-	d->ops = ops;
-	d->arg = arg;
+	d->ops = config->ops;
+	d->arg = config->arg;
 	r = map_new(&d->resources);
 	if (r == 0)
 		r = map_new(&d->hbone_count);
@@ -341,6 +214,8 @@ int dests_new(const struct dests_ops *ops, void *arg, struct dests **ret)
 		r = map_new(&d->workloads);
 	if (r == 0)
 		r = map_new(&d->services);
+	if (r == 0)
+		r = frontends_new(config->node, config->frontends_ops, config->arg, &d->frontends);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(d);
@@ -364,6 +239,7 @@ struct dests *dests_free(struct dests *d)
 	map_free(d->hbone_count);
 	map_free(d->workloads);
 	map_free(d->services);
+	frontends_free(d->frontends);
 	free(d);
 	return NULL;
 }

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/macros.h"
 #include "culvert/abi/maps.h"
+#include "frontends.h"
 
 struct dests; /* opaque */
 
@@ -20,8 +21,17 @@ struct dests_ops {
 	void (*on_service_gone)(void *arg, const struct cv_service_key *key);
 };
 
-/** dests_new() - empty. @ops: borrowed, must outlive it. Return: 0; -ENOMEM. */
-_must_check_ int dests_new(const struct dests_ops *ops, void *arg, struct dests **ret);
+/** struct dests_config - @node: this node's name; all borrowed, the tables must outlive the rest.
+ */
+struct dests_config {
+	const char *node;
+	const struct dests_ops *ops;
+	const struct frontends_ops *frontends_ops;
+	void *arg;
+};
+
+/** dests_new() - empty. Return: 0; -ENOMEM. */
+_must_check_ int dests_new(const struct dests_config *config, struct dests **ret);
 /** dests_free() - forget everything; no callbacks. Takes NULL. Return: NULL. */
 struct dests *dests_free(struct dests *d);
 DEFINE_CLEANUP(struct dests *, dests_free);
@@ -36,6 +46,7 @@ _must_check_ int dests_put(struct dests *d, const char *name, const void *packed
 /** dests_remove() - a resource is gone; harmless when unknown. */
 void dests_remove(struct dests *d, const char *name);
 
-/** dests_has_workload(), dests_has_service() - is there an entry for this key? */
+/** dests_has_workload(), _service(), _frontend() - is there an entry for this key? */
 bool dests_has_workload(const struct dests *d, const struct cv_addr *addr);
 bool dests_has_service(const struct dests *d, const struct cv_service_key *key);
+bool dests_has_frontend(const struct dests *d, const struct cv_service_key *key);

@@ -76,6 +76,25 @@ static void on_service_gone(void *arg, const struct cv_service_key *key)
 	destmap_del(m->services, key);
 }
 
+static void on_frontend(void *arg, const struct cv_service_key *key,
+			const struct cv_frontend *frontend)
+{
+	const struct mesh *m = arg;
+	int fd = datapath_map_fd(m->config.datapath, DATAPATH_FRONTENDS);
+
+	if (bpf_map_update_elem(fd, key, frontend, BPF_ANY) == 0)
+		return;
+	(void)bpf_map_delete_elem(fd, key); /* rather none than an old one */
+	log_debug("agent", "no room for a frontend: its connections use the tunnel");
+}
+
+static void on_frontend_gone(void *arg, const struct cv_service_key *key)
+{
+	const struct mesh *m = arg;
+
+	(void)bpf_map_delete_elem(datapath_map_fd(m->config.datapath, DATAPATH_FRONTENDS), key);
+}
+
 static int workload_write(void *arg, const void *key, const struct cv_dest *dest)
 {
 	const struct mesh *m = arg;
@@ -118,6 +137,8 @@ static const struct dests_ops dests_ops = {
 	.on_service_gone = on_service_gone,
 };
 
+static const struct frontends_ops frontends_ops = {on_frontend, on_frontend_gone};
+
 /* What an earlier agent wrote and the control plane no longer knows. */
 static void sweep_workloads(const struct mesh *m)
 {
@@ -133,16 +154,17 @@ static void sweep_workloads(const struct mesh *m)
 	}
 }
 
-static void sweep_services(const struct mesh *m)
+static void sweep_services(const struct mesh *m, enum datapath_map map,
+			   bool (*has)(const struct dests *d, const struct cv_service_key *key))
 {
-	int fd = datapath_map_fd(m->config.datapath, DATAPATH_SERVICES);
+	int fd = datapath_map_fd(m->config.datapath, map);
 	struct cv_service_key key, next;
 	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
 
 	while (has_next) {
 		key = next;
 		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
-		if (!dests_has_service(m->dests, &key))
+		if (!has(m->dests, &key))
 			(void)bpf_map_delete_elem(fd, &key);
 	}
 }
@@ -177,7 +199,8 @@ static void on_update_done(void *arg, enum xds_type type)
 		return;
 	if (!m->is_synced) {
 		sweep_workloads(m);
-		sweep_services(m);
+		sweep_services(m, DATAPATH_SERVICES, dests_has_service);
+		sweep_services(m, DATAPATH_FRONTENDS, dests_has_frontend);
 	}
 	destmap_retry(m->workloads);
 	destmap_retry(m->services);
@@ -221,6 +244,12 @@ int mesh_new(const struct mesh_config *config, struct mesh **ret)
 		.ops = &xds_ops,
 		.arg = m,
 	};
+	struct dests_config dests = {
+		.node = config->node,
+		.ops = &dests_ops,
+		.frontends_ops = &frontends_ops,
+		.arg = m,
+	};
 	int r;
 
 	if (!m || !id)
@@ -230,7 +259,7 @@ int mesh_new(const struct mesh_config *config, struct mesh **ret)
 	if (r == 0)
 		r = destmap_new(&service_ops, m, &m->services);
 	if (r == 0)
-		r = dests_new(&dests_ops, m, &m->dests);
+		r = dests_new(&dests, &m->dests);
 	if (r == 0)
 		r = xds_client_new(&xds, &m->xds);
 	if (r < 0)

@@ -49,7 +49,19 @@ static void on_service_gone(void *arg, const struct cv_service_key *key)
 	note("-s", &key->addr, ntohs(key->port), NULL);
 }
 
+static void on_frontend(void *arg, const struct cv_service_key *key,
+			const struct cv_frontend *frontend)
+{
+}
+
+static void on_frontend_gone(void *arg, const struct cv_service_key *key)
+{
+}
+
 static const struct dests_ops ops = {on_workload, on_workload_gone, on_service, on_service_gone};
+static const struct frontends_ops frontends_ops = {on_frontend, on_frontend_gone};
+static const struct dests_config config = {
+	.node = "n1", .ops = &ops, .frontends_ops = &frontends_ops};
 
 static int put(struct dests *d, const char *name, Istio__Workload__Address *a)
 {
@@ -121,7 +133,7 @@ static int put_service(struct dests *d, const char *name, const char *vip, uint3
 static int setup(void **state)
 {
 	calls[0] = '\0';
-	return dests_new(&ops, NULL, (struct dests **)state);
+	return dests_new(&config, (struct dests **)state);
 }
 
 static int teardown(void **state)

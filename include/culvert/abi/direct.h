@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: (Apache-2.0 AND (GPL-2.0-only OR BSD-2-Clause)) */
+#pragma once
+/* direct - keys, values and events of connections between pods of one node that need no tunnel.
+ * Part of maps.h. */
+#include "addr.h"
+
+#define CV_FRONTEND_ENDS 16
+
+/* The chance to be chosen is what weight_end adds to the one before. */
+struct cv_frontend_end {
+	struct cv_sockaddr to;
+	__u32 weight_end;
+};
+
+/* cv_frontends: struct cv_service_key -> the endpoints of a frontend whose endpoints are all pods
+ * of this node. */
+struct cv_frontend {
+	__u32 count;  /* 1..CV_FRONTEND_ENDS */
+	__u32 weight; /* the last weight_end */
+	struct cv_frontend_end ends[CV_FRONTEND_ENDS];
+};
+
+/* cv_locals: struct cv_addr -> __u64 netns cookie of the enrolled pod of this node that has it. */
+
+/* cv_verdicts: what ztunnel says of the L4 policy. A namespace cookie stands for the source's
+ * identity and for the destination workload: the kernel proves it, and it is never reused. */
+struct cv_verdict_key {
+	__u64 src_cookie;
+	__u64 dst_cookie;
+	__be16 port;
+	__u16 zero[3];
+};
+
+struct cv_verdict {
+	__u64 generation; /* counts while it is cv_generation's */
+	__u32 is_allowed;
+	__u32 zero;
+};
+
+/* cv_generation (ARRAY of one): __u64, raised by the agent when a policy or a pod changes. */
+
+enum cv_direct_flags {
+	CV_DIRECT_ESTABLISHED = 1 << 0,
+};
+
+/* cv_directs: struct cv_tuple (client's cookie) -> a direct connection that lives. */
+struct cv_direct {
+	__u64 dst_cookie;
+	__u64 time_ns; /* of connect */
+	struct cv_sockaddr asked;
+	__u32 flags; /* enum cv_direct_flags */
+};
+
+/* Also in cv_events, told by its reason: VERDICT_MISS, DIRECT_OPEN, DIRECT_CLOSE. */
+struct cv_direct_event {
+	__u64 time_ns;
+	__u64 netns_cookie; /* the client's */
+	__u32 reason;
+	__u32 flags;               /* enum cv_direct_flags */
+	struct cv_sockaddr local;  /* the client's; MISS: nothing */
+	struct cv_sockaddr remote; /* the endpoint */
+	struct cv_sockaddr asked;  /* what the application asked for */
+	__u32 zero;
+	__u64 dst_cookie;
+	__u64 connect_ns;
+	__u64 sent;       /* CLOSE: bytes of data, client to server */
+	__u64 received;   /* CLOSE: and back */
+	__u64 generation; /* MISS */
+};
+
+_Static_assert(sizeof(struct cv_frontend) == 392, "map value layout");
+_Static_assert(sizeof(struct cv_verdict_key) == 24, "map key layout");
+_Static_assert(sizeof(struct cv_verdict) == 16, "map value layout");
+_Static_assert(sizeof(struct cv_direct) == 40, "map value layout");
+_Static_assert(sizeof(struct cv_direct_event) == 128, "event layout");

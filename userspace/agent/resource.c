@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "resource.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "net/addr.h"
+#include "userspace/lib/xds/node.pb-c.h"
+#include "userspace/lib/xds/workload.pb-c.h"
+#include "xds/types.h"
+
+struct resource *resource_free(struct resource *r)
+{
+	if (!r)
+		return NULL;
+	for (size_t i = 0; i < r->service_count; i++) {
+		free(r->services[i].key);
+		free(r->services[i].ports);
+	}
+	free(r->services);
+	free(r->addrs);
+	free(r->ports);
+	free(r->node);
+	free(r);
+	return NULL;
+}
+
+static void label_set(struct resource *r, const char *namespace_, const char *name)
+{
+	(void)snprintf(r->label, sizeof(r->label), "%s/%s", namespace_, name);
+}
+
+static int addr_add(struct resource *r, const ProtobufCBinaryData *bytes)
+{
+	int e = cv_addr_from_bytes(bytes->data, bytes->len, &r->addrs[r->addr_count]);
+
+	if (e == 0)
+		r->addr_count++;
+	return e;
+}
+
+static int ports_read(size_t n, Istio__Workload__Port *const *list, struct port_map **ret,
+		      size_t *ret_n)
+{
+	_cleanup_(freep) struct port_map *ports = calloc(n + 1, sizeof(*ports));
+
+	if (!ports)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		uint32_t port = list[i]->service_port, target = list[i]->target_port;
+
+		if (port < 1 || port > UINT16_MAX || target > UINT16_MAX)
+			return -EBADMSG;
+		ports[i] = (struct port_map){.port = (uint16_t)port, .target = (uint16_t)target};
+	}
+	*ret = TAKE_PTR(ports);
+	*ret_n = n;
+	return 0;
+}
+
+static int link_read(const Istio__Workload__WorkloadService *s, struct service_link *ret)
+{
+	ret->key = strdup(s->key);
+	if (!ret->key)
+		return -ENOMEM;
+	return s->value ? ports_read(s->value->n_ports, s->value->ports, &ret->ports,
+				     &ret->port_count)
+			: 0;
+}
+
+static int workload_services(const Istio__Workload__Workload *w, struct resource *r)
+{
+	int e;
+
+	r->services = calloc(w->n_services + 1, sizeof(*r->services));
+	if (!r->services)
+		return -ENOMEM;
+	for (size_t i = 0; i < w->n_services; i++) {
+		r->service_count++;
+		e = link_read(w->services[i], &r->services[i]);
+		if (e < 0)
+			return e;
+	}
+	return 0;
+}
+
+static int workload_read(const Istio__Workload__Workload *w, struct resource *r)
+{
+	r->is_hbone = w->tunnel_protocol == ISTIO__WORKLOAD__TUNNEL_PROTOCOL__HBONE;
+	r->is_healthy = w->status == ISTIO__WORKLOAD__WORKLOAD_STATUS__HEALTHY;
+	r->capacity = w->capacity ? w->capacity->value : 1;
+	r->has_waypoint = w->waypoint != NULL;
+	label_set(r, w->namespace_, w->name);
+	r->node = strdup(w->node);
+	r->addrs = calloc(w->n_addresses + 1, sizeof(*r->addrs));
+	if (!r->node || !r->addrs)
+		return -ENOMEM;
+	/* Host-network workloads share their node's address, which is not theirs to claim. */
+	if (w->network_mode != ISTIO__WORKLOAD__NETWORK_MODE__HOST_NETWORK)
+		for (size_t i = 0; i < w->n_addresses; i++)
+			if (addr_add(r, &w->addresses[i]) < 0)
+				return -EBADMSG;
+	return workload_services(w, r);
+}
+
+static void load_balancing_read(const Istio__Workload__LoadBalancing *lb, struct resource *r)
+{
+	if (!lb)
+		return;
+	r->is_passthrough = lb->mode == ISTIO__WORKLOAD__LOAD_BALANCING__MODE__PASSTHROUGH;
+	r->is_allow_unhealthy =
+		lb->health_policy == ISTIO__WORKLOAD__LOAD_BALANCING__HEALTH_POLICY__ALLOW_ALL;
+	if (lb->mode == ISTIO__WORKLOAD__LOAD_BALANCING__MODE__STRICT ||
+	    lb->mode == ISTIO__WORKLOAD__LOAD_BALANCING__MODE__FAILOVER)
+		for (size_t i = 0; i < lb->n_routing_preference; i++)
+			r->is_node_first |= lb->routing_preference[i] ==
+					    ISTIO__WORKLOAD__LOAD_BALANCING__SCOPE__NODE;
+}
+
+static int affinity_read(const Istio__Workload__Service *s, struct resource *r)
+{
+	for (size_t i = 0; i < s->n_extensions; i++) {
+		const Istio__Workload__Extension *e = s->extensions[i];
+		Culvert__Node__Service *x;
+
+		if (!e->config || !streq(e->name, XDS_EXTENSION_SERVICE))
+			continue;
+		x = culvert__node__service__unpack(NULL, e->config->value.len,
+						   e->config->value.data);
+		if (!x)
+			return -EBADMSG;
+		r->is_sticky = x->affinity_seconds > 0;
+		culvert__node__service__free_unpacked(x, NULL);
+	}
+	return 0;
+}
+
+static enum resource_families families_of(const Istio__Workload__Service *s)
+{
+	if (s->ip_families == ISTIO__WORKLOAD__IPFAMILIES__IPV4_ONLY)
+		return RESOURCE_FAMILIES_V4;
+	if (s->ip_families == ISTIO__WORKLOAD__IPFAMILIES__IPV6_ONLY)
+		return RESOURCE_FAMILIES_V6;
+	return RESOURCE_FAMILIES_ANY;
+}
+
+static int service_addrs(const Istio__Workload__Service *s, struct resource *r)
+{
+	r->addrs = calloc(s->n_addresses + 1, sizeof(*r->addrs));
+	if (!r->addrs)
+		return -ENOMEM;
+	for (size_t i = 0; i < s->n_addresses; i++) {
+		const Istio__Workload__NetworkAddress *a = s->addresses[i];
+
+		/* A range of frontends has no place in an exact-match map. */
+		if (a->prefix_case == ISTIO__WORKLOAD__NETWORK_ADDRESS__PREFIX_LENGTH &&
+		    a->length != a->address.len * 8)
+			continue;
+		if (addr_add(r, &a->address) < 0)
+			return -EBADMSG;
+	}
+	return 0;
+}
+
+static int service_read(const Istio__Workload__Service *s, struct resource *r)
+{
+	int e;
+
+	r->is_service = true;
+	r->has_waypoint = s->waypoint || s->n_weighted_waypoints > 0;
+	r->is_namespace_only = s->visibility != ISTIO__WORKLOAD__VISIBILITY__PUBLIC;
+	r->families = families_of(s);
+	label_set(r, s->namespace_, s->name);
+	load_balancing_read(s->load_balancing, r);
+	r->is_ours = !s->canonical && !r->is_passthrough;
+	e = affinity_read(s, r);
+	if (e == 0)
+		e = service_addrs(s, r);
+	return e == 0 ? ports_read(s->n_ports, s->ports, &r->ports, &r->port_count) : e;
+}
+
+int resource_read(const void *packed, size_t len, struct resource **ret)
+{
+	_cleanup_(resource_freep) struct resource *r = calloc(1, sizeof(*r));
+	Istio__Workload__Address *a;
+	int e = -EBADMSG;
+
+	if (!r)
+		return -ENOMEM;
+	a = istio__workload__address__unpack(NULL, len, packed);
+	if (!a)
+		return -EBADMSG;
+	if (a->type_case == ISTIO__WORKLOAD__ADDRESS__TYPE_WORKLOAD)
+		e = workload_read(a->workload, r);
+	else if (a->type_case == ISTIO__WORKLOAD__ADDRESS__TYPE_SERVICE)
+		e = service_read(a->service, r);
+	istio__workload__address__free_unpacked(a, NULL);
+	if (e < 0)
+		return e;
+	*ret = TAKE_PTR(r);
+	return 0;
+}

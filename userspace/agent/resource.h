@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* resource - what the agent keeps of an istio.workload.Address: a workload or a service, as last
+ * put. One struct, since both go by resource name. Immutable. Owner: dests. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/macros.h"
+#include "culvert/abi/maps.h"
+
+/** struct port_map - what a service's port leads to; target 0: not said here. */
+struct port_map {
+	uint16_t port, target;
+};
+
+/** struct service_link - a workload serves this service, at its own ports where it has some. */
+struct service_link {
+	char *key; /* "namespace/hostname" */
+	struct port_map *ports;
+	size_t port_count;
+};
+
+/** enum resource_families - of a service's endpoints, as istio.workload.IPFamilies. */
+enum resource_families {
+	RESOURCE_FAMILIES_ANY,
+	RESOURCE_FAMILIES_V4,
+	RESOURCE_FAMILIES_V6,
+};
+
+struct resource {
+	bool is_service;
+	bool has_waypoint;
+	char label[CV_NAME_LEN]; /* "namespace/name", cut where it must be: for people */
+	struct cv_addr *addrs;
+	size_t addr_count;
+
+	/* workload */
+	bool is_hbone, is_healthy;
+	uint32_t capacity; /* weight; 0: gets no connection */
+	char *node;
+	struct service_link *services;
+	size_t service_count;
+
+	/* service */
+	bool is_ours;            /* a ServiceEntry, which nobody but ztunnel balances */
+	bool is_passthrough;     /* the application's address is the endpoint's */
+	bool is_sticky;          /* a client keeps its endpoint */
+	bool is_namespace_only;  /* not everyone sees it */
+	bool is_allow_unhealthy; /* unhealthy endpoints count too */
+	bool is_node_first;      /* endpoints of the client's node beat all others */
+	enum resource_families families;
+	struct port_map *ports;
+	size_t port_count;
+};
+
+/**
+ * resource_read() - unpack an istio.workload.Address
+ * @packed: borrowed.
+ * Return: 0; -EBADMSG does not parse or is no sensible Address; -ENOMEM.
+ */
+_must_check_ int resource_read(const void *packed, size_t len, struct resource **ret);
+/** resource_free() - takes NULL. Return: NULL. */
+struct resource *resource_free(struct resource *r);
+DEFINE_CLEANUP(struct resource *, resource_free);

@@ -513,6 +513,28 @@ static size_t put_frame(uint8_t *at, uint8_t type, uint32_t id, const void *payl
 	return sizeof(head) + n;
 }
 
+/* Its body is still open: an answer, the words with END_STREAM, and RST_STREAM(NO_ERROR). */
+static void a_request_that_is_no_connect_is_told_so(void **state)
+{
+	static uint8_t in[OPENING_LEN + 64], out[HBONE_FRAME_MAX];
+	static const uint8_t reset[] = {0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 0};
+	struct side sd = {.answer = 200};
+	const uint8_t *words;
+	size_t n, len;
+
+	memcpy(in, OPENING, OPENING_LEN);
+	n = OPENING_LEN + put_frame(in + OPENING_LEN, 1, 1, "\x82\x87\x84\x01\x01x", 6);
+	assert_int_equal(hbone_session_new(true, &session_ops, &sd, &sd.s), 0);
+	assert_int_equal(hbone_session_recv(sd.s, in, n), 0);
+	assert_int_equal(hbone_session_send(sd.s, out, sizeof(out), &len), 0);
+	words = memmem(out, len, "This is HBONE", 13);
+	assert_non_null(words);
+	assert_int_equal(words[-9 + 4], 1); /* flags: END_STREAM */
+	assert_memory_equal(out + len - sizeof(reset), reset, sizeof(reset));
+	assert_string_equal(sd.authority, "");
+	hbone_session_free(sd.s);
+}
+
 /* A large entry of the table, and many references to it. */
 static void a_header_block_that_unfolds_ends_the_connection(void **state)
 {
@@ -587,6 +609,7 @@ int main(void)
 		T(ping_is_answered),
 		T(free_closes_streams),
 		cmocka_unit_test(hostile_bytes_end_the_connection),
+		cmocka_unit_test(a_request_that_is_no_connect_is_told_so),
 		cmocka_unit_test(a_header_block_that_unfolds_ends_the_connection),
 		cmocka_unit_test(
 			streams_reset_before_their_answer_end_the_connection_when_too_many),

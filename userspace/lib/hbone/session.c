@@ -20,6 +20,8 @@
 /* Streams that the peer may reset before they were answered; each one that is answered earns one
  * back. What such a stream made us do was for nothing. */
 #define CALM_MAX 500
+#define NOT_CONNECT_WORDS "This is HBONE: nothing but CONNECT to an address and port is served.\n"
+
 /* A header list so far past what we said that it can only be meant to cost: a few bytes of HPACK
  * unfold into thousands. */
 #define HEADER_LIST_HARD_MAX (4 * HBONE_HEADER_LIST_MAX)
@@ -131,10 +133,38 @@ int session_submit_error(struct hbone_session *s, int32_t id, int status)
 	return nghttp2_submit_response(s->h2, id, &nv, 1, NULL) < 0 ? -ENOMEM : 0;
 }
 
+/* read_words() - the rest of the sentence that source->ptr points into. */
+/* NOLINTNEXTLINE(readability-function-size): the stack's signature */
+static ssize_t read_words(nghttp2_session *h2, int32_t id, uint8_t *p, size_t n, uint32_t *flags,
+			  nghttp2_data_source *source, void *arg)
+{
+	const char *words = source->ptr;
+	size_t left = strlen(words);
+
+	n = MIN(n, left);
+	memcpy(p, words, n);
+	source->ptr = (void *)(uintptr_t)(words + n);
+	if (n == left)
+		*flags |= NGHTTP2_DATA_FLAG_EOF;
+	return (ssize_t)n;
+}
+
+/* explain_request() - somebody who speaks HTTP, but not HBONE, is told so. */
+static void explain_request(struct hbone_session *s, int32_t id)
+{
+	const nghttp2_data_provider words = {
+		.source.ptr = (void *)(uintptr_t)NOT_CONNECT_WORDS,
+		.read_callback = read_words,
+	};
+	const nghttp2_nv nv = session_nv(":status", "400", NGHTTP2_NV_FLAG_NO_COPY_VALUE);
+
+	(void)nghttp2_submit_response(s->h2, id, &nv, 1, &words);
+}
+
 static void on_request(struct hbone_session *s, int32_t id)
 {
 	if (s->head.is_too_big || !s->head.is_connect || s->head.authority[0] == '\0') {
-		(void)session_submit_error(s, id, 400);
+		explain_request(s, id);
 		return;
 	}
 	if (s->ops->on_connect(s->arg, id, &s->head) < 0)
@@ -219,10 +249,10 @@ static int on_frame_send(nghttp2_session *h2, const nghttp2_frame *frame, void *
 {
 	struct hbone_session *s = arg;
 	int32_t id = frame->hd.stream_id;
+	bool is_answer = frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA;
 
-	if (s->is_server && frame->hd.type == NGHTTP2_HEADERS &&
-	    frame->hd.flags & NGHTTP2_FLAG_END_STREAM &&
-	    nghttp2_session_get_stream_remote_close(h2, id) == 0)
+	if (s->is_server && is_answer && frame->hd.flags & NGHTTP2_FLAG_END_STREAM &&
+	    !stream_by_id(s, id) && nghttp2_session_get_stream_remote_close(h2, id) == 0)
 		(void)nghttp2_submit_rst_stream(h2, NGHTTP2_FLAG_NONE, id, HBONE_NO_ERROR);
 	return 0;
 }

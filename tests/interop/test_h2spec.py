@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""h2spec against 15008: every generic and HPACK case passes, and each of the rest that does not is explained here."""
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree
+
+import h2spec
+import pytest
+
+CASES = 145
+CLOSED = ("nghttp2 is told to keep nothing of a closed stream, 250 bytes each that a peer could make us hold 200 times per "
+          "connection; a frame for one is dropped, its flow control is paid back, and it reaches nobody")
+# (section, title): why it fails. RFC 9113 replaced what h2spec tests, RFC 7540.
+EXPLAINED = {
+    ("4.2", "Sends a large size HEADERS frame that exceeds the SETTINGS_MAX_FRAME_SIZE"):
+        "h2spec sends little more than 16384 bytes and takes the default for our limit; we announce 262144 and keep to that",
+    ("5.1", "closed: Sends a DATA frame after sending RST_STREAM frame"): CLOSED,
+    ("5.1", "closed: Sends a HEADERS frame after sending RST_STREAM frame"): CLOSED,
+    ("5.1", "closed: Sends a DATA frame"): CLOSED,
+    ("5.1", "closed: Sends a HEADERS frame"): CLOSED,
+    ("5.1.1", "Sends stream identifier that is numerically smaller than previous"):
+        "a stream that was skipped is closed (RFC 9113, 5.1.1) and cannot be told from one whose end crossed the frame on its "
+        "way, so nghttp2 ignores it: see above",
+}
+
+
+@pytest.fixture(name="cases")
+def fixture_cases(hostile, tmp_path):
+    """[(group, section, title, what h2spec says: None when it passed)]."""
+    try:
+        program = h2spec.binary()
+    except h2spec.Missing as e:
+        pytest.skip(f"no h2spec: {e}")
+    relay = hostile.start(hostile.attacker, sys.executable, h2spec.__file__, "relay", hostile.server.ip4, *hostile.leaf(),
+                          stdout=subprocess.PIPE, text=True)
+    port = relay.stdout.readline().strip()
+    report = tmp_path / "report.xml"
+    done = subprocess.run(hostile.attacker.enter(program, "-h", "127.0.0.1", "-p", port, "-j", str(report)),
+                          capture_output=True, text=True, check=False, timeout=300)
+    print(done.stdout, done.stderr)
+    relay.kill()
+    found = []
+    for suite in xml.etree.ElementTree.parse(report).iter("testsuite"):
+        group, section = suite.get("package").split("/")
+        for case in suite.iter("testcase"):
+            bad = [f"{kind}: {' '.join((case.find(kind).text or '').split())}" for kind in ("failure", "error", "skipped")
+                   if case.find(kind) is not None]
+            found.append((group, section, case.get("classname"), bad[0] if bad else None))
+    return found
+
+
+def test_h2spec_passes_but_for_what_is_explained(hostile, cases):
+    pid = hostile.ztunnel()
+    assert len(cases) == CASES and {c[0] for c in cases} == {"generic", "http2", "hpack"}
+    bad = [c for c in cases if c[3]]
+    assert [c for c in bad if c[0] != "http2"] == []
+    assert [c for c in bad if c[1:3] not in EXPLAINED] == []
+    assert hostile.ztunnel() == pid and os.path.exists(f"/proc/{pid}")

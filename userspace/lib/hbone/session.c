@@ -19,7 +19,7 @@
 
 /* Streams that the peer may reset before they were answered; each one that is answered earns one
  * back. What such a stream made us do was for nothing. */
-#define CALM_MAX 500
+#define CALM_MAX          500
 #define NOT_CONNECT_WORDS "This is HBONE: nothing but CONNECT to an address and port is served.\n"
 
 /* A header list so far past what we said that it can only be meant to cost: a few bytes of HPACK

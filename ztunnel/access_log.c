@@ -94,7 +94,7 @@ void access_log_complete(const struct conn_info *info, uint64_t now_us, const ch
 	enum log_level level = error ? LOG_ERROR : LOG_INFO;
 	char line[ACCESS_LINE_MAX];
 
-	if (level > log_get_level())
+	if (!log_is_on(level, ACCESS_TARGET))
 		return;
 	(void)access_log_format(info, now_us, error, line, sizeof(line));
 	log_write(level, ACCESS_TARGET, "connection complete%s", line);
@@ -105,7 +105,7 @@ void access_log_failed(const struct conn_info *info, const char *error, const ch
 	char text[ACCESS_LINE_MAX];
 	struct line l = {.at = text, .size = sizeof(text)};
 
-	if (log_get_level() < LOG_WARN)
+	if (!log_is_on(LOG_WARN, ACCESS_TARGET))
 		return;
 	text[0] = '\0';
 	put_ends(&l, info);
@@ -119,7 +119,7 @@ void access_log_note(const struct conn_info *info, const char *what, const char 
 	char text[ACCESS_LINE_MAX];
 	struct line l = {.at = text, .size = sizeof(text)};
 
-	if (log_get_level() < LOG_INFO)
+	if (!log_is_on(LOG_INFO, ACCESS_TARGET))
 		return;
 	text[0] = '\0';
 	put_ends(&l, info);
@@ -132,7 +132,7 @@ void access_log_opened(const struct conn_info *info)
 	char text[ACCESS_LINE_MAX];
 	struct line l = {.at = text, .size = sizeof(text)};
 
-	if (log_get_level() < LOG_DEBUG)
+	if (!log_is_on(LOG_DEBUG, ACCESS_TARGET))
 		return;
 	text[0] = '\0';
 	put_ends(&l, info);

@@ -13,6 +13,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/log_filter.h"
 #include "base/loop.h"
 #include "base/str.h"
 #include "http/server.h"
@@ -52,7 +53,7 @@ struct admin {
 	struct buf agent_metrics;
 	int statm_fd; /* opened while we still may open files */
 	time_t started;
-	enum log_level start_level; /* what ?reset goes back to */
+	char start_filter[LOG_FILTER_TEXT_MAX]; /* what ?reset goes back to */
 };
 
 struct admin_dump {
@@ -296,33 +297,43 @@ static void handle_metrics(struct admin *a, struct http_response *resp)
 		resp->status = 500;
 }
 
-/* level=debug, level=scope=debug (the scope is taken for all: there is one level), reset. */
+/* As Istio's ztunnel: level=debug,access=off changes what it names, reset goes back to the start. */
+static int logging_change(struct admin *a, const char *query, char *err, size_t err_size)
+{
+	char value[LOG_FILTER_TEXT_MAX];
+
+	if (http_query_get(query, "reset", value, sizeof(value)) == 0)
+		return log_filter_set(a->start_filter, err, err_size);
+	if (http_query_get(query, "level", value, sizeof(value)) == 0)
+		return log_filter_apply(value, err, err_size);
+	if (*query == '\0')
+		return 0;
+	(void)snprintf(err, err_size, "expected ?level= or ?reset");
+	return -EINVAL;
+}
+
 static void handle_logging(struct admin *a, const struct http_request *req,
 			   struct http_response *resp)
 {
-	enum log_level level = a->start_level;
-	char value[64];
-	const char *name;
+	char text[LOG_FILTER_TEXT_MAX];
+	int r = 0;
 
-	if (strcmp(req->method, "POST") == 0) {
-		if (http_query_get(req->query, "reset", value, sizeof(value)) < 0) {
-			if (http_query_get(req->query, "level", value, sizeof(value)) < 0) {
-				answer(resp, 400,
-				       "usage: POST /logging?level=<error|warn|info|debug|trace> "
-				       "or /logging?reset\n");
-				return;
-			}
-			name = strrchr(value, '=');
-			level = log_level_from_string(name ? name + 1 : value);
-		}
-		if (level == LOG_LEVEL_INVALID) {
-			answer(resp, 400, "level: expected error, warn, info, debug or trace\n");
-			return;
-		}
-		log_set_level(level);
+	if (strcmp(req->method, "POST") == 0)
+		r = logging_change(a, req->query, text, sizeof(text));
+	if (r < 0) {
+		resp->status = 400;
+		(void)buf_printf(&resp->body,
+				 "%s\nusage: POST /logging                         what is in force\n"
+				 "       POST /logging?level=LEVEL            change all\n"
+				 "       POST /logging?level=SCOPE=LEVEL,...  change these\n"
+				 "       POST /logging?reset                  as it was started\n"
+				 "LEVEL: error, warn, info, debug, trace or off; SCOPE: access, dns, "
+				 "xds, certs, ... as the lines of the log name it\n",
+				 text);
+		return;
 	}
-	(void)buf_printf(&resp->body, "current log level is %s\n",
-			 log_level_to_string(log_get_level()));
+	log_filter_format(text, sizeof(text));
+	(void)buf_printf(&resp->body, "current log level is %s\n", text);
 }
 
 static bool is_get(const struct http_request *req)
@@ -473,7 +484,7 @@ int admin_new(const struct admin_config *config, char *err, size_t err_size, str
 	a->config = *config;
 	a->agent_metrics.limit = AGENT_METRICS_MAX;
 	a->started = time(NULL);
-	a->start_level = log_get_level();
+	log_filter_format(a->start_filter, sizeof(a->start_filter));
 	a->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
 	a->node = strdup(config->node);
 	if (!a->node)

@@ -12,6 +12,7 @@
 
 #include "base/drop.h"
 #include "base/log.h"
+#include "base/log_filter.h"
 #include "base/macros.h"
 #include "base/option.h"
 #include "ztunnel/node.h"
@@ -54,7 +55,7 @@ static const struct option_def options[] = {
 	{"crl", 0, OPTION_STRING, offsetof(struct config, crl), NULL, 0, 0, "CRL_PATH", "FILE",
 	 "revocation lists in PEM, followed: whom they name is refused and cut"},
 	{"log-level", 0, OPTION_STRING, offsetof(struct config, log_level), "info", 0, 0,
-	 "RUST_LOG", "LEVEL", "error, warn, info, debug or trace"},
+	 "RUST_LOG", "LEVEL", "error, warn, info, debug, trace or off; of a scope: access=off,info"},
 	{"log-format", 0, OPTION_STRING, offsetof(struct config, log_format), "plain", 0, 0,
 	 "LOG_FORMAT", "FORMAT", "plain or json"},
 	{0},
@@ -62,14 +63,13 @@ static const struct option_def options[] = {
 
 static int set_logging(const struct config *c)
 {
-	enum log_level level = log_level_from_string(c->log_level);
+	char err[256];
+	int r = log_filter_set(c->log_level, err, sizeof(err));
 
-	if (level == LOG_LEVEL_INVALID) {
-		log_error(TARGET, "--log-level: \"%s\" is not error, warn, info, debug or trace",
-			  c->log_level);
-		return -EINVAL;
+	if (r < 0) {
+		log_error(TARGET, "--log-level: %s", err);
+		return r;
 	}
-	log_set_level(level);
 	log_set_format_json(streq(c->log_format, "json"));
 	return 0;
 }

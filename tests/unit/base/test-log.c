@@ -15,6 +15,9 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "base/log_filter.h"
+#include "base/macros.h"
+
 static int saved_stderr, pipe_fds[2];
 static char text[65536];
 
@@ -50,16 +53,16 @@ static void text_lines_have_the_agreed_form(void **state)
 	log_info("agent", "pod enrolled pod=%s/%s: %m", "demo", "web");
 	assert_int_equal(errno, ENOENT);
 	assert_string_equal(captured() + 27,
-			    " info agent pod enrolled pod=demo/web: No such file or directory\n");
+			    "\tinfo\tagent\tpod enrolled\tpod=demo/web: No such file or directory\n");
 	assert_int_equal(text[26], 'Z');
 	assert_int_equal(log_error_errno("ca", -EACCES, "cannot open file=%s", "x"), -EACCES);
-	assert_string_equal(captured() + 27, " error ca cannot open file=x: Permission denied\n");
+	assert_string_equal(captured() + 27, "\terror\tca\tcannot open\tfile=x: Permission denied\n");
 }
 
 static void control_bytes_cannot_forge_a_line(void **state)
 {
 	log_warn("t", "name=%s", "a\nb\x1b[31m\x7f");
-	assert_string_equal(captured() + 27, " warn t name=a\\x0ab\\x1b[31m\\x7f\n");
+	assert_string_equal(captured() + 27, "\twarn\tt\tname=a\\x0ab\\x1b[31m\\x7f\n");
 }
 
 static void levels_filter(void **state)
@@ -68,10 +71,37 @@ static void levels_filter(void **state)
 	assert_string_equal(captured(), "");
 	log_set_level(LOG_DEBUG);
 	log_debug("t", "shown");
-	assert_string_equal(captured() + 27, " debug t shown\n");
+	assert_string_equal(captured() + 27, "\tdebug\tt\tshown\n");
 	assert_int_equal(log_level_from_string("trace"), LOG_TRACE);
 	assert_int_equal(log_level_from_string("TRACE"), LOG_LEVEL_INVALID);
 	assert_string_equal(log_level_to_string(LOG_WARN), "warn");
+}
+
+static void scopes_have_levels_of_their_own(void **state)
+{
+	static const char *const malformed[] = {"",     "loud",    "access=loud", "=info",
+						"a b=info", "info,,warn", "access="};
+	char err[LOG_FILTER_TEXT_MAX];
+	char many[LOG_FILTER_TEXT_MAX] = "info";
+
+	assert_int_equal(log_filter_apply("access=off,dns=debug,warn", err, sizeof(err)), 0);
+	log_error("access", "off");
+	log_info("t", "off");
+	assert_string_equal(captured(), "");
+	log_debug("dns", "shown");
+	assert_string_equal(captured() + 27, "\tdebug\tdns\tshown\n");
+	log_filter_format(err, sizeof(err));
+	assert_string_equal(err, "access=off,dns=debug,warn");
+	assert_int_equal(log_filter_apply("ztunnel::access=info", err, sizeof(err)), 0);
+	assert_true(log_is_on(LOG_INFO, "access"));
+	for (size_t i = 0; i < ARRAY_SIZE(malformed); i++)
+		assert_int_equal(log_filter_apply(malformed[i], err, sizeof(err)), -EINVAL);
+	for (int i = 0; i <= LOG_FILTER_SCOPES; i++)
+		(void)snprintf(many + strlen(many), sizeof(many) - strlen(many), ",s%d=info", i);
+	assert_int_equal(log_filter_set(many, err, sizeof(err)), -E2BIG);
+	assert_true(log_is_on(LOG_DEBUG, "dns")); /* a mistake changes nothing */
+	log_set_level(LOG_INFO);
+	assert_false(log_is_on(LOG_DEBUG, "dns"));
 }
 
 static void json_lines_parse_and_have_fields(void **state)
@@ -80,7 +110,7 @@ static void json_lines_parse_and_have_fields(void **state)
 
 	log_set_format_json(true);
 	log_info("access", "connection complete src.addr=1.2.3.4:5 error=\"a \\\"b\\\" c\" "
-			   "dur=\"3ms\" odd \x01");
+			   "dur=\"3ms\" bytes=100 zip=007 odd \x01");
 	v = json_loads(captured(), 0, NULL);
 	assert_non_null(v);
 	assert_string_equal(json_string_value(json_object_get(v, "level")), "info");
@@ -90,6 +120,8 @@ static void json_lines_parse_and_have_fields(void **state)
 	assert_string_equal(json_string_value(json_object_get(v, "src.addr")), "1.2.3.4:5");
 	assert_string_equal(json_string_value(json_object_get(v, "error")), "a \"b\" c");
 	assert_string_equal(json_string_value(json_object_get(v, "dur")), "3ms");
+	assert_int_equal(json_integer_value(json_object_get(v, "bytes")), 100);
+	assert_string_equal(json_string_value(json_object_get(v, "zip")), "007");
 	assert_string_equal(json_string_value(json_object_get(v, "detail")), "odd \x01");
 	json_decref(v);
 }
@@ -115,6 +147,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(control_bytes_cannot_forge_a_line, capture_start,
 						capture_end),
 		cmocka_unit_test_setup_teardown(levels_filter, capture_start, capture_end),
+		cmocka_unit_test_setup_teardown(scopes_have_levels_of_their_own, capture_start,
+						capture_end),
 		cmocka_unit_test_setup_teardown(json_lines_parse_and_have_fields, capture_start,
 						capture_end),
 		cmocka_unit_test_setup_teardown(huge_lines_are_cut_and_still_lines, capture_start,

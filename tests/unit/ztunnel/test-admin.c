@@ -246,7 +246,16 @@ static void the_log_level_is_set_and_reset(void **state)
 
 	assert_non_null(strstr(ask(f, "POST", "/logging?level=debug"), "level is debug"));
 	assert_int_equal(log_get_level(), LOG_DEBUG);
-	assert_non_null(strstr(ask(f, "POST", "/logging?level=access%3Dwarn"), "level is warn"));
+	assert_non_null(strstr(ask(f, "POST", "/logging?level=access%3Dwarn"),
+			       "level is access=warn,debug"));
+	assert_false(log_is_on(LOG_INFO, "access"));
+	assert_true(log_is_on(LOG_DEBUG, "xds"));
+	assert_non_null(strstr(ask(f, "POST", "/logging?level=info,access=off,ztunnel::xds=trace"),
+			       "level is access=off,ztunnel::xds=trace,info"));
+	assert_false(log_is_on(LOG_ERROR, "access"));
+	assert_true(log_is_on(LOG_TRACE, "xds"));
+	assert_non_null(strstr(ask(f, "POST", "/logging"), "level is access=off,"));
+	assert_non_null(strstr(ask(f, "POST", "/logging?levle=info"), " 400 "));
 	assert_non_null(strstr(ask(f, "POST", "/logging?level=loud"), " 400 "));
 	assert_non_null(strstr(ask(f, "POST", "/logging?reset"), "level is error"));
 	log_set_level(LOG_ERROR);

@@ -18,7 +18,6 @@ static const char *const level_names[LOG_LEVEL_MAX] = {
 };
 
 static atomic_bool is_json_format;
-static _Atomic(enum log_level) current_level = LOG_INFO;
 
 /* One line under construction. What doesn't fit is left out; room for the end of line is always
  * kept. */
@@ -41,11 +40,11 @@ static void line_puts(struct line *l, const char *s)
 
 /* line_put_text() - control bytes become \xNN: what strangers send must not be able to forge a
  * line. */
-static void line_put_text(struct line *l, const char *s)
+static void line_put_text(struct line *l, const char *s, size_t n)
 {
 	static const char hex[] = "0123456789abcdef";
 
-	for (; *s; s++) {
+	for (; n > 0; n--, s++) {
 		unsigned char c = (unsigned char)*s;
 
 		if (c >= 0x20 && c != 0x7f) {
@@ -113,6 +112,18 @@ static size_t message_len(const char *s)
 	return strlen(s);
 }
 
+/* line_put_text_body() - message, tab, fields. */
+static void line_put_text_body(struct line *l, const char *s)
+{
+	size_t n = message_len(s);
+	size_t shown = n > 0 && s[n] ? n - 1 : n;
+
+	line_put_text(l, s, shown);
+	if (n > 0 && s[n])
+		line_putc(l, '\t');
+	line_put_text(l, s + n, strlen(s + n));
+}
+
 /* value_len() - a value ends at a space, unless it is quoted. */
 static size_t value_len(const char *s)
 {
@@ -124,6 +135,12 @@ static size_t value_len(const char *s)
 		if (s[n] == '\\' && s[n + 1])
 			n++;
 	return s[n] == '"' ? n + 1 : n;
+}
+
+static bool is_number(const char *s, size_t n)
+{
+	/* within what a double holds exactly; no leading zero: not a JSON number */
+	return n > 0 && n <= 15 && strspn(s, "0123456789") >= n && (*s != '0' || n == 1);
 }
 
 /* line_put_pair() - one key=value as a JSON member. Return: where the next word starts. */
@@ -138,6 +155,9 @@ static const char *line_put_pair(struct line *l, const char *s)
 	line_putc(l, ':');
 	if (n >= 2 && *v == '"' && v[n - 1] == '"')
 		line_put_unquoted(l, v + 1, n - 2);
+	else if (is_number(v, n))
+		for (size_t i = 0; i < n; i++)
+			line_putc(l, v[i]);
 	else
 		line_put_json(l, v, n);
 	return v + n;
@@ -187,15 +207,15 @@ static void write_line(enum log_level level, const char *target, const char *mes
 
 	line_puts(&l, is_json ? "{\"time\":\"" : "");
 	line_put_time(&l);
-	line_puts(&l, is_json ? "\",\"level\":\"" : " ");
+	line_puts(&l, is_json ? "\",\"level\":\"" : "\t");
 	line_puts(&l, level_names[level]);
-	line_puts(&l, is_json ? "\",\"scope\":\"" : " ");
+	line_puts(&l, is_json ? "\",\"scope\":\"" : "\t");
 	line_puts(&l, target);
-	line_puts(&l, is_json ? "\"" : " ");
+	line_puts(&l, is_json ? "\"" : "\t");
 	if (is_json)
 		line_put_json_body(&l, message);
 	else
-		line_put_text(&l, message);
+		line_put_text_body(&l, message);
 	/* The room that line_putc() keeps free. */
 	if (is_json)
 		l.text[l.len++] = '}';
@@ -209,26 +229,18 @@ void log_set_format_json(bool is_json)
 	atomic_store_explicit(&is_json_format, is_json, memory_order_relaxed);
 }
 
-void log_set_level(enum log_level level)
-{
-	atomic_store_explicit(&current_level, level, memory_order_relaxed);
-}
-
-enum log_level log_get_level(void)
-{
-	return atomic_load_explicit(&current_level, memory_order_relaxed);
-}
-
 enum log_level log_level_from_string(const char *s)
 {
 	for (int i = 0; i < LOG_LEVEL_MAX; i++)
 		if (streq(level_names[i], s))
 			return (enum log_level)i;
-	return LOG_LEVEL_INVALID;
+	return streq(s, "off") ? LOG_OFF : LOG_LEVEL_INVALID;
 }
 
 const char *log_level_to_string(enum log_level level)
 {
+	if (level == LOG_OFF)
+		return "off";
 	return level >= LOG_ERROR && level < LOG_LEVEL_MAX ? level_names[level] : "invalid";
 }
 
@@ -238,7 +250,7 @@ void log_write(enum log_level level, const char *target, const char *fmt, ...)
 	int saved = errno;
 	va_list ap;
 
-	if (level > log_get_level())
+	if (!log_is_on(level, target))
 		return;
 	va_start(ap, fmt);
 	(void)vsnprintf(message, sizeof(message), fmt, ap);
@@ -254,7 +266,7 @@ int log_write_errno(enum log_level level, const char *target, int r, const char 
 	va_list ap;
 	size_t n;
 
-	if (level > log_get_level())
+	if (!log_is_on(level, target))
 		return r;
 	va_start(ap, fmt);
 	(void)vsnprintf(message, sizeof(message), fmt, ap);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* log - one line per event on stderr, text ("2026-11-21T15:04:05.123456Z info target message k=v")
- * or JSON. Thread-safe: one write(2) per line. Library code logs at debug only; a daemon logs each
+/* log - one line per event on stderr, in the form of Istio's ztunnel: text (time, level, target,
+ * message and k=v pairs, with tabs between) or JSON. Thread-safe: one write(2) per line. Library code logs at debug only; a daemon logs each
  * failure once. */
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,18 +15,23 @@ enum log_level {
 	LOG_DEBUG,
 	LOG_TRACE,
 	LOG_LEVEL_MAX,
-	LOG_LEVEL_INVALID = -1,
+	LOG_OFF = -1, /* of a filter, not of a line */
+	LOG_LEVEL_INVALID = -2,
 };
 
 /** log_set_format_json() - JSON lines instead of text. */
 void log_set_format_json(bool is_json);
 
-/** log_set_level() - what is written at all. Safe from any thread. */
+/** log_set_level() - what is written, of every target; log_filter.h has the finer words. Safe from
+ * any thread, as are the next two. */
 void log_set_level(enum log_level level);
+/** log_get_level() - the most that any target writes. */
 enum log_level log_get_level(void);
+/** log_is_on() - would such a line be written? For those that are costly to make. */
+bool log_is_on(enum log_level level, const char *target);
 
-/** log_level_from_string() - "error", "warn", "info", "debug", "trace". Return: LOG_LEVEL_INVALID
- * when unknown. */
+/** log_level_from_string() - "error", "warn", "info", "debug", "trace", "off". Return:
+ * LOG_LEVEL_INVALID when unknown. */
 enum log_level log_level_from_string(const char *s);
 const char *log_level_to_string(enum log_level level);
 

@@ -89,18 +89,21 @@ size_t access_log_format(const struct conn_info *info, uint64_t now_us, const ch
 	return l.len;
 }
 
-void access_log_complete(const struct conn_info *info, uint64_t now_us, const char *error)
+void access_log_complete(const struct conn_info *info, uint64_t now_us, const char *error,
+			 const char *policy)
 {
 	enum log_level level = error ? LOG_ERROR : LOG_INFO;
-	char line[ACCESS_LINE_MAX];
+	char text[ACCESS_LINE_MAX];
+	struct line l = {.at = text, .size = sizeof(text)};
 
 	if (!log_is_on(level, ACCESS_TARGET))
 		return;
-	(void)access_log_format(info, now_us, error, line, sizeof(line));
-	log_write(level, ACCESS_TARGET, "connection complete%s", line);
+	l.len = access_log_format(info, now_us, error, text, sizeof(text));
+	put_text(&l, "policy", policy);
+	log_write(level, ACCESS_TARGET, "connection complete%s", text);
 }
 
-void access_log_failed(const struct conn_info *info, const char *error, const char *policy)
+void access_log_failed(const struct conn_info *info, const char *error)
 {
 	char text[ACCESS_LINE_MAX];
 	struct line l = {.at = text, .size = sizeof(text)};
@@ -109,7 +112,6 @@ void access_log_failed(const struct conn_info *info, const char *error, const ch
 		return;
 	text[0] = '\0';
 	put_ends(&l, info);
-	put_text(&l, "policy", policy);
 	put_text(&l, "error", error);
 	log_warn(ACCESS_TARGET, "connection failed%s", text);
 }

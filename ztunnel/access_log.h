@@ -7,11 +7,13 @@
 
 struct conn_info;
 
-/** access_log_complete() - a connection has ended: info, or error when @error is not NULL. */
-void access_log_complete(const struct conn_info *info, uint64_t now_us, const char *error);
+/** access_log_complete() - a connection has ended: info, or error when @error is not NULL. @policy:
+ * "ns/name" that denied it, or NULL. */
+void access_log_complete(const struct conn_info *info, uint64_t now_us, const char *error,
+			 const char *policy);
 
-/** access_log_failed() - it never began (warn). @policy: "ns/name" that denied it, or NULL. */
-void access_log_failed(const struct conn_info *info, const char *error, const char *policy);
+/** access_log_failed() - it ended before it was known what it is (warn). */
+void access_log_failed(const struct conn_info *info, const char *error);
 
 /** access_log_note() - info line about a policy that decides nothing: under trial, or AUDIT.
  * @policy: "ns/name", or NULL. */

@@ -3,13 +3,9 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <time.h>
 
 #include "base/buf.h"
 #include "base/log.h"
@@ -23,6 +19,7 @@
 #include "ztunnel/certs.h"
 #include "ztunnel/config_dump.h"
 #include "ztunnel/explain.h"
+#include "ztunnel/process_metrics.h"
 #include "ztunnel/state.h"
 #include "ztunnel/telemetry.h"
 #include "ztunnel/xds_sync.h"
@@ -51,8 +48,7 @@ struct admin {
 	struct metrics_source sources[SOURCES_MAX];
 	size_t sources_count;
 	struct buf agent_metrics;
-	int statm_fd; /* opened while we still may open files */
-	time_t started;
+	struct process_metrics process;
 	char start_filter[LOG_FILTER_TEXT_MAX]; /* what ?reset goes back to */
 };
 
@@ -241,51 +237,13 @@ static void handle_ready(struct admin *a, struct http_response *resp)
 	answer(resp, resp->status == 500 ? 500 : 200, resp->status == 500 ? "\n" : "ready\n");
 }
 
-/* Resident pages, from the second number of statm. */
-static uint64_t resident_bytes(const struct admin *a)
-{
-	char text[128];
-	ssize_t n = a->statm_fd >= 0 ? pread(a->statm_fd, text, sizeof(text) - 1, 0) : -1;
-	const char *second;
-
-	if (n <= 0)
-		return 0;
-	text[n] = '\0';
-	second = strchr(text, ' ');
-	return second ? strtoull(second, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
-}
-
-static int write_process_metrics(const struct admin *a, struct buf *into)
-{
-	struct rusage use;
-	double cpu_s;
-
-	if (getrusage(RUSAGE_SELF, &use) < 0)
-		return -errno;
-	cpu_s = (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
-		(double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
-	return buf_printf(
-		into,
-		"# HELP istio_build Istio component build info.\n# TYPE istio_build gauge\n"
-		"istio_build{component=\"ztunnel\",tag=\"%s\"} 1\n"
-		"# HELP process_cpu_seconds Total user and system CPU time spent in seconds.\n"
-		"# TYPE process_cpu_seconds counter\nprocess_cpu_seconds_total %.3f\n"
-		"# HELP process_resident_memory_bytes Resident memory size in bytes.\n"
-		"# TYPE process_resident_memory_bytes gauge\n"
-		"process_resident_memory_bytes %" PRIu64 "\n"
-		"# HELP process_start_time_seconds Start time of the process since unix epoch in "
-		"seconds.\n# TYPE process_start_time_seconds gauge\n"
-		"process_start_time_seconds %lld\n",
-		CULVERT_VERSION, cpu_s, resident_bytes(a), (long long)a->started);
-}
-
 static void handle_metrics(struct admin *a, struct http_response *resp)
 {
 	struct buf *b = &resp->body;
 	int r = telemetry_write(a->workers, a->workers_count, b);
 
 	if (r == 0)
-		r = write_process_metrics(a, b);
+		r = process_metrics_write(&a->process, b);
 	for (size_t i = 0; i < a->sources_count && r == 0; i++)
 		r = a->sources[i].fn(a->sources[i].arg, b);
 	if (r == 0 && buf_len(&a->agent_metrics))
@@ -483,9 +441,8 @@ int admin_new(const struct admin_config *config, char *err, size_t err_size, str
 		return -ENOMEM;
 	a->config = *config;
 	a->agent_metrics.limit = AGENT_METRICS_MAX;
-	a->started = time(NULL);
+	process_metrics_init(&a->process);
 	log_filter_format(a->start_filter, sizeof(a->start_filter));
-	a->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
 	a->node = strdup(config->node);
 	if (!a->node)
 		return -ENOMEM;
@@ -504,7 +461,7 @@ struct admin *admin_free(struct admin *a)
 	for (size_t i = 0; i < a->servers_count; i++)
 		http_server_free(a->servers[i]);
 	buf_reset(&a->agent_metrics);
-	close_fd(a->statm_fd);
+	process_metrics_clear(&a->process);
 	free(a->node);
 	free(a);
 	return NULL;

@@ -25,9 +25,12 @@ void conn_init(struct conn *c, struct worker *w, struct pod *pod, const struct c
 	c->worker = w;
 	c->pod = pod_ref(pod);
 	c->ops = ops;
+	c->direction = ops->direction;
 	c->opened_us = now_monotonic_us();
 	list_add_tail(&w->conns, &c->link);
 	worker_count_conn(w, 1);
+	if (ops->has_socket)
+		telemetry_count_socket(w->telemetry, c->direction, 1);
 }
 
 void conn_release(struct conn *c)
@@ -40,6 +43,8 @@ void conn_release(struct conn *c)
 	c->dst_workload = workload_unref(c->dst_workload);
 	c->service = service_unref(c->service);
 	c->pod = pod_unref(c->pod);
+	if (c->ops->has_socket)
+		telemetry_count_socket(c->worker->telemetry, c->direction, -1);
 	worker_count_conn(c->worker, -1);
 }
 

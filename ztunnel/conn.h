@@ -21,6 +21,8 @@ struct service;
 struct workload;
 
 struct conn_ops {
+	enum conn_direction direction;
+	bool has_socket; /* one accepted for it alone, not a stream of a tunnel */
 	/* A new policy denies it, or the worker ends: cut it and free it. */
 	void (*cut)(struct conn *c, enum conn_flags flags, const char *error);
 };

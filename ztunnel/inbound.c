@@ -90,7 +90,7 @@ static void cut(struct conn *c, enum conn_flags flags, const char *error)
 	destroy(in);
 }
 
-static const struct conn_ops conn_ops = {.cut = cut};
+static const struct conn_ops conn_ops = {.direction = CONN_INBOUND, .cut = cut};
 
 static void on_relay_bytes(struct relay *r, uint64_t to_stream, uint64_t to_app)
 {
@@ -215,7 +215,6 @@ static struct inbound *inbound_new(struct server_tunnel *t, int32_t id,
 	conn_init(&in->conn, t->worker, t->pod, &conn_ops);
 	in->tunnel = t;
 	t->refs++;
-	in->conn.direction = CONN_INBOUND;
 	in->conn.is_mtls = true;
 	in->conn.has_hbone = true;
 	in->conn.src = client_of(t, head);
@@ -298,7 +297,7 @@ static void fail_info(const struct server_tunnel *t, enum conn_flags flags, cons
 		.opened_us = loop_now_us(t->worker->loop),
 	};
 
-	telemetry_conn_failed(t->worker->telemetry, &info, flags, error);
+	telemetry_conn_early(t->worker->telemetry, &info, flags, error);
 }
 
 static void tunnel_leave(struct server_tunnel *t)

@@ -63,6 +63,7 @@ static void pod_remove(struct node *n, struct node_pod *np)
 	uint64_t cookie = np->pod->netns_cookie;
 
 	(void)map_del(n->pods, &cookie, sizeof(cookie));
+	n->pods_stopped += np->pending == 0 && np->error == 0;
 	for (unsigned int i = 0; i < n->config.workers; i++)
 		worker_post_pod_del(&n->workers[i], cookie);
 	dns_pod_del(n->dns, cookie);
@@ -154,6 +155,7 @@ static void on_pod_added(void *arg, struct pod *pod, int error)
 		np->error = error;
 	if (--np->pending > 0)
 		return;
+	n->pods_started += np->error == 0;
 	log_info(TARGET, "pod served pod=%s/%s cookie=%llu error=%d", pod->namespace_, pod->name,
 		 (unsigned long long)pod->netns_cookie, np->error);
 	if (n->agent)
@@ -437,6 +439,8 @@ static int make_admin(struct node *n, char *err, size_t err_size)
 		r = admin_add_metrics(n->admin, xds_sync_metrics, n->xds);
 	if (r == 0)
 		r = admin_add_metrics(n->admin, dns_metrics, n->dns);
+	if (r == 0)
+		r = admin_add_metrics(n->admin, node_metrics, n);
 	return r;
 }
 

@@ -10,6 +10,7 @@
 #include "ztunnel/trim.h"
 #include "ztunnel/worker.h"
 
+struct buf;
 struct state;
 
 /* A pod as the main thread sees it. */
@@ -39,6 +40,7 @@ struct node {
 	struct trim trim;
 	unsigned int drained;
 	struct telemetry *telemetry; /* of direct connections: this thread's */
+	uint64_t pods_started, pods_stopped;
 	bool has_asked;              /* the agent keeps verdicts */
 	bool is_draining;
 };
@@ -52,6 +54,9 @@ static inline struct node_pod *node_pod_find(const struct node *n, uint64_t cook
  * node. */
 void node_direct_ask(void *arg, const struct zds_verdict *m);
 void node_direct_report(void *arg, const struct zds_direct *m);
+/** node_metrics() - append workload_manager_* as OpenMetrics text. @arg: the node. Return: 0;
+ * -ENOMEM. */
+int node_metrics(void *arg, struct buf *into);
 /** node_direct_state() - n->state is new: tell the agent when verdicts may be others. @old: NULL:
  * none. */
 void node_direct_state(struct node *n, const struct state *old);

@@ -82,7 +82,8 @@ static void cut(struct conn *c, enum conn_flags flags, const char *error)
 	fail(container_of(c, struct outbound, conn), flags, error);
 }
 
-static const struct conn_ops conn_ops = {.cut = cut};
+static const struct conn_ops conn_ops = {
+	.direction = CONN_OUTBOUND, .has_socket = true, .cut = cut};
 
 static void retry_after(struct outbound *o, uint64_t delay_us)
 {
@@ -538,7 +539,6 @@ void outbound_start(struct worker *w, struct pod *pod, int fd, const struct cv_s
 	o->pool_wait.on_tunnel = on_tunnel;
 	o->started_us = loop_now_us(w->loop);
 	conn_init(&o->conn, w, pod, &conn_ops);
-	o->conn.direction = CONN_OUTBOUND;
 	o->conn.original_dst = *original;
 	o->conn.dst = *original;
 	learn_client(o, fd);

@@ -47,7 +47,8 @@ static void cut(struct conn *c, enum conn_flags flags, const char *error)
 	fail(container_of(c, struct plaintext, conn), flags, error);
 }
 
-static const struct conn_ops conn_ops = {.cut = cut};
+static const struct conn_ops conn_ops = {
+	.direction = CONN_INBOUND, .has_socket = true, .cut = cut};
 
 static void on_splice_bytes(struct splice *s, uint64_t forward, uint64_t back)
 {
@@ -183,7 +184,6 @@ void inbound_plain_start(struct worker *w, struct pod *pod, int fd, const struct
 	p->client_fd = fd;
 	p->app_fd = -EBADF;
 	conn_init(&p->conn, w, pod, &conn_ops);
-	p->conn.direction = CONN_INBOUND;
 	p->conn.src = *peer;
 	p->conn.original_dst = *local;
 	p->conn.dst = *local;

@@ -41,7 +41,8 @@ struct telemetry {
 	_Atomic(struct series *) all; /* newest first */
 	struct map *by_labels;
 	size_t count;
-	struct series *overflow;
+	struct series *last_resort; /* no memory for another */
+	atomic_int sockets[2];      /* by direction */
 	struct cache_slot cache[CACHE_SLOTS];
 };
 
@@ -143,19 +144,34 @@ static struct series *series_new(struct telemetry *t, const char *labels)
 	return s;
 }
 
-static struct series *series_get(struct telemetry *t, const struct conn_info *info,
-				 enum conn_flags flags)
+/* series_fold() - what there is no room for: of these there are few. */
+static struct series *series_fold(struct telemetry *t, const struct conn_info *info,
+				  enum conn_flags flags)
 {
+	const struct conn_info nobody = {.direction = info->direction, .is_mtls = info->is_mtls};
 	struct labels l;
 	struct series *s;
 
-	labels_make(&l, info, flags);
-	if (l.is_cut)
-		return t->overflow;
+	labels_make(&l, &nobody, flags);
 	s = map_get_str(t->by_labels, l.text);
-	if (!s && t->count < SERIES_MAX)
+	if (!s)
 		s = series_new(t, l.text);
-	return s ? s : t->overflow;
+	return s ? s : t->last_resort;
+}
+
+static struct series *series_get(struct telemetry *t, const struct conn_info *info,
+				 enum conn_flags flags, bool *ret_is_folded)
+{
+	struct labels l;
+	struct series *s = NULL;
+
+	labels_make(&l, info, flags);
+	if (!l.is_cut)
+		s = map_get_str(t->by_labels, l.text);
+	if (!s && !l.is_cut && t->count < SERIES_MAX)
+		s = series_new(t, l.text);
+	*ret_is_folded = !s;
+	return s ? s : series_fold(t, info, flags);
 }
 
 static bool is_same_text(const char *a, const char *b)
@@ -200,6 +216,7 @@ static struct series *series_find(struct telemetry *t, const struct conn_info *i
 		       ((uintptr_t)info->service * 0x165667b19e3779f9u) ^
 		       (kind * 0x27d4eb2f165667c5u);
 	struct cache_slot *c = &t->cache[(mix >> 40) & (CACHE_SLOTS - 1)];
+	bool is_folded;
 	struct series *s;
 
 	if (c->series && c->src == info->src_workload && c->dst == info->dst_workload &&
@@ -207,8 +224,8 @@ static struct series *series_find(struct telemetry *t, const struct conn_info *i
 	    is_same_text(c->src_identity, info->src_identity) &&
 	    is_same_text(c->dst_identity, info->dst_identity))
 		return c->series;
-	s = series_get(t, info, flags);
-	if (s != t->overflow)
+	s = series_get(t, info, flags, &is_folded);
+	if (!is_folded)
 		slot_fill(c, info, kind, s);
 	return s;
 }
@@ -226,8 +243,8 @@ int telemetry_new(struct telemetry **ret)
 	if (r < 0)
 		return r;
 	labels_make(&l, &nothing, CONN_OK);
-	t->overflow = series_new(t, l.text);
-	if (!t->overflow)
+	t->last_resort = series_new(t, l.text);
+	if (!t->last_resort)
 		return -ENOMEM;
 	*ret = TAKE_PTR(t);
 	return 0;
@@ -268,14 +285,30 @@ void telemetry_conn_close(struct telemetry *t, struct conn_metrics *m, const str
 	if (flags != CONN_OK)
 		m = &series_find(t, info, flags)->m;
 	conn_metrics_add(&m->closed, 1);
-	access_log_complete(info, now_monotonic_us(), error);
+	access_log_complete(info, now_monotonic_us(), error, NULL);
+}
+
+static void count_failed(struct telemetry *t, const struct conn_info *info, enum conn_flags flags)
+{
+	struct conn_metrics *m = &series_find(t, info, flags)->m;
+
+	conn_metrics_add(&series_find(t, info, CONN_OK)->m.opened, 1);
+	conn_metrics_add(&m->closed, 1);
+	conn_metrics_add(&m->failed, 1);
 }
 
 void telemetry_conn_failed(struct telemetry *t, const struct conn_info *info, enum conn_flags flags,
 			   const char *error)
 {
+	count_failed(t, info, flags);
+	access_log_complete(info, now_monotonic_us(), error, NULL);
+}
+
+void telemetry_conn_early(struct telemetry *t, const struct conn_info *info, enum conn_flags flags,
+			  const char *error)
+{
 	conn_metrics_add(&series_find(t, info, flags)->m.failed, 1);
-	access_log_failed(info, error, NULL);
+	access_log_failed(info, error);
 }
 
 void telemetry_conn_denied(struct telemetry *t, const struct conn_info *info, const char *policy,
@@ -283,10 +316,18 @@ void telemetry_conn_denied(struct telemetry *t, const struct conn_info *info, co
 {
 	char error[1024];
 
-	conn_metrics_add(&series_find(t, info, CONN_DENY)->m.failed, 1);
+	count_failed(t, info, CONN_DENY);
 	(void)snprintf(error, sizeof(error), "connection closed due to policy rejection: %s%s%s",
 		       reason, *policy ? ": " : "", policy);
-	access_log_failed(info, error, *policy ? policy : NULL);
+	access_log_complete(info, now_monotonic_us(), error, *policy ? policy : NULL);
+}
+
+void telemetry_count_socket(struct telemetry *t, enum conn_direction direction, int by)
+{
+	atomic_store_explicit(
+		&t->sockets[direction],
+		atomic_load_explicit(&t->sockets[direction], memory_order_relaxed) + by,
+		memory_order_relaxed);
 }
 
 /* What the workers have counted under one set of labels. */
@@ -311,7 +352,7 @@ static const struct {
 	 "The size of total bytes received during request in case of a TCP connection",
 	 offsetof(struct conn_metrics, received)},
 	{"istio_tcp_connections_failed",
-	 "The total number of TCP connections that failed to establish",
+	 "The total number of TCP connections that failed to establish (unstable)",
 	 offsetof(struct conn_metrics, failed)},
 };
 
@@ -364,6 +405,22 @@ static int sums_write(const struct map *all, size_t family, struct buf *into)
 	return r;
 }
 
+static int sockets_write(struct telemetry *const *workers, size_t workers_count, struct buf *into)
+{
+	int open[2] = {0};
+
+	for (size_t i = 0; i < workers_count; i++)
+		for (size_t d = 0; d < ARRAY_SIZE(open); d++)
+			open[d] += atomic_load_explicit(&workers[i]->sockets[d],
+							memory_order_relaxed);
+	return buf_printf(into,
+			  "# HELP istio_tcp_sockets_open The current number of open TCP sockets "
+			  "(unstable).\n# TYPE istio_tcp_sockets_open gauge\n"
+			  "istio_tcp_sockets_open{reporter=\"source\"} %d\n"
+			  "istio_tcp_sockets_open{reporter=\"destination\"} %d\n",
+			  open[CONN_OUTBOUND], open[CONN_INBOUND]);
+}
+
 int telemetry_write(struct telemetry *const *workers, size_t workers_count, struct buf *into)
 {
 	_cleanup_(map_freep) struct map *all = NULL;
@@ -373,6 +430,8 @@ int telemetry_write(struct telemetry *const *workers, size_t workers_count, stru
 		r = sums_collect(all, workers[i]);
 	for (size_t i = 0; i < ARRAY_SIZE(families) && r == 0; i++)
 		r = sums_write(all, i, into);
+	if (r == 0)
+		r = sockets_write(workers, workers_count, into);
 	if (all)
 		map_for_each (all, it)
 			free(it.value);

@@ -2,7 +2,8 @@
 #pragma once
 /* telemetry - TCP metrics of one worker. Its thread alone writes, without locks; telemetry_write()
  * sums over the workers from another thread. Series are never freed before the worker's telemetry
- * is, and are bounded: past the limit, what is new is counted in one series of unknown labels. */
+ * is, and are bounded: past the limit, what is new is counted by reporter, flags and security alone,
+ * with every other label unknown. */
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -97,15 +98,23 @@ struct conn_metrics *telemetry_conn_metrics(struct telemetry *t, const struct co
 void telemetry_conn_close(struct telemetry *t, struct conn_metrics *m, const struct conn_info *info,
 			  enum conn_flags flags, const char *error);
 
-/** telemetry_conn_failed() - a connection that never opened: failure counter and a "connection
- * failed" line. */
+/** telemetry_conn_failed() - a connection that never worked: opened, closed and failed count one
+ * each, as in Istio's ztunnel, and an error line. */
 void telemetry_conn_failed(struct telemetry *t, const struct conn_info *info, enum conn_flags flags,
 			   const char *error);
+
+/** telemetry_conn_early() - an end before it was known who wants to talk to whom: failed counts, and
+ * a "connection failed" line. */
+void telemetry_conn_early(struct telemetry *t, const struct conn_info *info, enum conn_flags flags,
+			  const char *error);
 
 /** telemetry_conn_denied() - as failed, with DENY, policy ("ns/name" or "") and reason of the
  * verdict in the line. */
 void telemetry_conn_denied(struct telemetry *t, const struct conn_info *info, const char *policy,
 			   const char *reason);
+
+/** telemetry_count_socket() - one more socket that was accepted, or (@by -1) one fewer. */
+void telemetry_count_socket(struct telemetry *t, enum conn_direction direction, int by);
 
 /** telemetry_write() - append the sums over @workers as OpenMetrics text. Any one thread at a time.
  * Return: 0; -ENOMEM. */

@@ -76,6 +76,7 @@ void worker_count_tunnel(struct worker *w, int by)
 {
 	w->tunnel_count += (uint32_t)by;
 	atomic_store_explicit(&w->load_tunnels, w->tunnel_count, memory_order_relaxed);
+	telemetry_count_socket(w->telemetry, CONN_INBOUND, by);
 	tell_if_drained(w);
 }
 

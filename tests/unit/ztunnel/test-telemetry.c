@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
@@ -17,7 +18,7 @@ struct fixture {
 	struct telemetry *second;
 	struct state *s;
 	struct conn_info info;
-	char text[1 << 20];
+	char text[16 << 20];
 };
 
 static int setup(void **state)
@@ -124,16 +125,61 @@ static void plaintext_and_strangers_are_unknown(void **state)
 	assert_non_null(strstr(f->text, "source_principal=\"unknown\""));
 }
 
-static void a_denial_is_a_failure_with_its_flag(void **state)
+/* value_of() - of the one sample of this family that has @label. */
+static unsigned long value_of(const char *text, const char *family, const char *label)
+{
+	unsigned long value = 0;
+	size_t len = strlen(family);
+	int found = 0;
+
+	for (const char *line = text; line; line = strchr(line, '\n'), line += line != NULL) {
+		const char *end = strchr(line, '\n');
+		const char *at = strstr(line, label);
+
+		if (strncmp(line, family, len) != 0 || line[len] != '{' || !at || !end || at > end)
+			continue;
+		value = strtoul(strstr(line, "} ") + 2, NULL, 10);
+		found++;
+	}
+	assert_true(found <= 1);
+	return value;
+}
+
+static void a_failure_counts_as_opened_closed_and_failed_with_its_flag(void **state)
 {
 	struct fixture *f = *state;
 
 	telemetry_conn_denied(f->t, &f->info, "demo/deny", "explicitly denied");
 	telemetry_conn_failed(f->t, &f->info, CONN_CONNECT, "refused");
-	assert_non_null(strstr(scrape(f), "istio_tcp_connections_failed_total{"));
-	assert_non_null(strstr(f->text, "response_flags=\"DENY\""));
-	assert_non_null(strstr(f->text, "response_flags=\"CONNECT\""));
+	(void)scrape(f);
+	assert_int_equal(value_of(f->text, "istio_tcp_connections_opened_total", "flags=\"-\""), 2);
+	assert_int_equal(value_of(f->text, "istio_tcp_connections_closed_total", "\"DENY\""), 1);
+	assert_int_equal(value_of(f->text, "istio_tcp_connections_failed_total", "\"DENY\""), 1);
+	assert_int_equal(value_of(f->text, "istio_tcp_connections_closed_total", "\"CONNECT\""), 1);
+	assert_int_equal(value_of(f->text, "istio_tcp_connections_failed_total", "\"CONNECT\""), 1);
+}
+
+static void an_early_end_counts_as_failed_alone(void **state)
+{
+	struct fixture *f = *state;
+
+	telemetry_conn_early(f->t, &f->info, CONN_TLS_FAILURE, "no certificate");
+	(void)scrape(f);
+	assert_int_equal(value_of(f->text, "istio_tcp_connections_failed_total", "TLS_FAILURE"), 1);
 	assert_null(strstr(f->text, "istio_tcp_connections_opened_total{"));
+}
+
+static void sockets_are_a_gauge_by_reporter(void **state)
+{
+	struct fixture *f = *state;
+
+	telemetry_count_socket(f->t, CONN_OUTBOUND, 1);
+	telemetry_count_socket(f->t, CONN_INBOUND, 1);
+	telemetry_count_socket(f->second, CONN_INBOUND, 1);
+	telemetry_count_socket(f->t, CONN_OUTBOUND, -1);
+	(void)scrape(f);
+	assert_int_equal(value_of(f->text, "istio_tcp_sockets_open", "\"source\""), 0);
+	assert_int_equal(value_of(f->text, "istio_tcp_sockets_open", "\"destination\""), 2);
 }
 
 static void one_series_is_shared_whether_cached_or_not(void **state)
@@ -165,6 +211,13 @@ static void hostile_label_values_are_escaped_and_series_bounded(void **state)
 	}
 	info.src_identity = "one more";
 	assert_ptr_equal(telemetry_conn_open(f->t, &info), last);
+	/* what is folded keeps the direction and the flag: sums by them stay right */
+	info.direction = CONN_INBOUND;
+	telemetry_conn_failed(f->t, &info, CONN_TLS_FAILURE, "x");
+	(void)scrape(f);
+	assert_int_equal(value_of(f->text, "istio_tcp_connections_closed_total", "TLS_FAILURE"), 1);
+	assert_int_equal(value_of(f->text, "istio_tcp_connections_opened_total", "\"destination\""),
+			 1);
 }
 
 static void *write_forever(void *arg)
@@ -204,7 +257,9 @@ int main(void)
 		T(a_connection_is_counted_under_istios_labels),
 		T(workers_are_summed),
 		T(plaintext_and_strangers_are_unknown),
-		T(a_denial_is_a_failure_with_its_flag),
+		T(a_failure_counts_as_opened_closed_and_failed_with_its_flag),
+		T(an_early_end_counts_as_failed_alone),
+		T(sockets_are_a_gauge_by_reporter),
 		T(one_series_is_shared_whether_cached_or_not),
 		T(hostile_label_values_are_escaped_and_series_bounded),
 		T(a_scrape_may_run_beside_the_worker),

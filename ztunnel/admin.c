@@ -255,7 +255,8 @@ static void handle_metrics(struct admin *a, struct http_response *resp)
 		resp->status = 500;
 }
 
-/* As Istio's ztunnel: level=debug,access=off changes what it names, reset goes back to the start. */
+/* As in Istio's ztunnel: level=debug,access=off changes what it names, reset goes back to the
+ * start. */
 static int logging_change(struct admin *a, const char *query, char *err, size_t err_size)
 {
 	char value[LOG_FILTER_TEXT_MAX];
@@ -280,14 +281,15 @@ static void handle_logging(struct admin *a, const struct http_request *req,
 		r = logging_change(a, req->query, text, sizeof(text));
 	if (r < 0) {
 		resp->status = 400;
-		(void)buf_printf(&resp->body,
-				 "%s\nusage: POST /logging                         what is in force\n"
-				 "       POST /logging?level=LEVEL            change all\n"
-				 "       POST /logging?level=SCOPE=LEVEL,...  change these\n"
-				 "       POST /logging?reset                  as it was started\n"
-				 "LEVEL: error, warn, info, debug, trace or off; SCOPE: access, dns, "
-				 "xds, certs, ... as the lines of the log name it\n",
-				 text);
+		(void)buf_printf(
+			&resp->body,
+			"%s\nusage: POST /logging                         what is in force\n"
+			"       POST /logging?level=LEVEL            change all\n"
+			"       POST /logging?level=SCOPE=LEVEL,...  change these\n"
+			"       POST /logging?reset                  as it was started\n"
+			"LEVEL: error, warn, info, debug, trace or off; SCOPE: access, dns, "
+			"xds, certs, ... as the lines of the log name it\n",
+			text);
 		return;
 	}
 	log_filter_format(text, sizeof(text));

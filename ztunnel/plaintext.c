@@ -47,8 +47,7 @@ static void cut(struct conn *c, enum conn_flags flags, const char *error)
 	fail(container_of(c, struct plaintext, conn), flags, error);
 }
 
-static const struct conn_ops conn_ops = {
-	.direction = CONN_INBOUND, .has_socket = true, .cut = cut};
+static const struct conn_ops conn_ops = {.direction = CONN_INBOUND, .has_socket = true, .cut = cut};
 
 static void on_splice_bytes(struct splice *s, uint64_t forward, uint64_t back)
 {

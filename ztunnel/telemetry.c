@@ -324,10 +324,10 @@ void telemetry_conn_denied(struct telemetry *t, const struct conn_info *info, co
 
 void telemetry_count_socket(struct telemetry *t, enum conn_direction direction, int by)
 {
-	atomic_store_explicit(
-		&t->sockets[direction],
-		atomic_load_explicit(&t->sockets[direction], memory_order_relaxed) + by,
-		memory_order_relaxed);
+	atomic_store_explicit(&t->sockets[direction],
+			      atomic_load_explicit(&t->sockets[direction], memory_order_relaxed) +
+				      by,
+			      memory_order_relaxed);
 }
 
 /* What the workers have counted under one set of labels. */
@@ -411,8 +411,8 @@ static int sockets_write(struct telemetry *const *workers, size_t workers_count,
 
 	for (size_t i = 0; i < workers_count; i++)
 		for (size_t d = 0; d < ARRAY_SIZE(open); d++)
-			open[d] += atomic_load_explicit(&workers[i]->sockets[d],
-							memory_order_relaxed);
+			open[d] +=
+				atomic_load_explicit(&workers[i]->sockets[d], memory_order_relaxed);
 	return buf_printf(into,
 			  "# HELP istio_tcp_sockets_open The current number of open TCP sockets "
 			  "(unstable).\n# TYPE istio_tcp_sockets_open gauge\n"

@@ -2,8 +2,8 @@
 #pragma once
 /* telemetry - TCP metrics of one worker. Its thread alone writes, without locks; telemetry_write()
  * sums over the workers from another thread. Series are never freed before the worker's telemetry
- * is, and are bounded: past the limit, what is new is counted by reporter, flags and security alone,
- * with every other label unknown. */
+ * is, and are bounded: past the limit, what is new is counted by reporter, flags and security
+ * alone, with every other label unknown. */
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -103,8 +103,8 @@ void telemetry_conn_close(struct telemetry *t, struct conn_metrics *m, const str
 void telemetry_conn_failed(struct telemetry *t, const struct conn_info *info, enum conn_flags flags,
 			   const char *error);
 
-/** telemetry_conn_early() - an end before it was known who wants to talk to whom: failed counts, and
- * a "connection failed" line. */
+/** telemetry_conn_early() - an end before it was known who wants to talk to whom: failed counts,
+ * and a "connection failed" line. */
 void telemetry_conn_early(struct telemetry *t, const struct conn_info *info, enum conn_flags flags,
 			  const char *error);
 

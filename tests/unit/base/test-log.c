@@ -52,11 +52,13 @@ static void text_lines_have_the_agreed_form(void **state)
 	errno = ENOENT;
 	log_info("agent", "pod enrolled pod=%s/%s: %m", "demo", "web");
 	assert_int_equal(errno, ENOENT);
-	assert_string_equal(captured() + 27,
-			    "\tinfo\tagent\tpod enrolled\tpod=demo/web: No such file or directory\n");
+	assert_string_equal(
+		captured() + 27,
+		"\tinfo\tagent\tpod enrolled\tpod=demo/web: No such file or directory\n");
 	assert_int_equal(text[26], 'Z');
 	assert_int_equal(log_error_errno("ca", -EACCES, "cannot open file=%s", "x"), -EACCES);
-	assert_string_equal(captured() + 27, "\terror\tca\tcannot open\tfile=x: Permission denied\n");
+	assert_string_equal(captured() + 27,
+			    "\terror\tca\tcannot open\tfile=x: Permission denied\n");
 }
 
 static void control_bytes_cannot_forge_a_line(void **state)
@@ -79,7 +81,7 @@ static void levels_filter(void **state)
 
 static void scopes_have_levels_of_their_own(void **state)
 {
-	static const char *const malformed[] = {"",     "loud",    "access=loud", "=info",
+	static const char *const malformed[] = {"",         "loud",       "access=loud", "=info",
 						"a b=info", "info,,warn", "access="};
 	char err[LOG_FILTER_TEXT_MAX];
 	char many[LOG_FILTER_TEXT_MAX] = "info";

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* log - one line per event on stderr, in the form of Istio's ztunnel: text (time, level, target,
- * message and k=v pairs, with tabs between) or JSON. Thread-safe: one write(2) per line. Library code logs at debug only; a daemon logs each
- * failure once. */
+ * message and k=v pairs, with tabs between) or JSON. Thread-safe: one write(2) per line. Library
+ * code logs at debug only; a daemon logs each failure once. */
 #include <stdbool.h>
 #include <stdint.h>
 

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* session - what the server makes of bytes that our own client would not send. */
+#include "hbone/session.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* The server side; each of its streams in turn in one of a few places. */
+struct side {
+	struct hbone_session *s;
+	struct hbone_stream streams[4];
+	unsigned int n_streams;
+	int answer; /* to each CONNECT; 0: none */
+};
+
+static void on_response(struct hbone_stream *st, const struct hbone_head *head)
+{
+}
+
+static ssize_t on_read(struct hbone_stream *st, uint8_t *p, size_t n)
+{
+	return -EAGAIN;
+}
+
+static void on_data(struct hbone_stream *st, const struct iovec *iov, int n_iov, size_t len)
+{
+	hbone_stream_consume(st, len);
+}
+
+static void on_eof(struct hbone_stream *st)
+{
+}
+
+static void on_close(struct hbone_stream *st, uint32_t code)
+{
+}
+
+static const struct hbone_stream_ops stream_ops = {on_response, on_read, on_data, on_eof, on_close};
+
+static int on_connect(void *arg, int32_t id, const struct hbone_head *head)
+{
+	struct side *sd = arg;
+	struct hbone_stream *st = &sd->streams[sd->n_streams++ % ARRAY_SIZE(sd->streams)];
+
+	if (st->session)
+		hbone_stream_reset(st, HBONE_CANCEL);
+	assert_int_equal(hbone_stream_bind(sd->s, st, &stream_ops, id), 0);
+	return sd->answer ? hbone_stream_respond(st, sd->answer, NULL) : 0;
+}
+
+static void on_output(void *arg)
+{
+}
+
+static const struct hbone_session_ops session_ops = {on_connect, on_output, NULL};
+
+/* raw() - a client's bytes, then what the server makes of them. Return: 0: goes on; -EPROTO. */
+static int raw_answered(const void *p, size_t n, int answer)
+{
+	static uint8_t buf[HBONE_FRAME_MAX];
+	struct side sd = {.answer = answer};
+	size_t len;
+	int r, sent;
+
+	assert_int_equal(hbone_session_new(true, &session_ops, &sd, &sd.s), 0);
+	r = hbone_session_recv(sd.s, p, n);
+	sent = hbone_session_send(sd.s, buf, sizeof(buf), &len);
+	assert_true(sent <= 0);
+	if (r == 0 && hbone_session_is_done(sd.s))
+		r = -EPROTO;
+	hbone_session_free(sd.s);
+	return r;
+}
+
+static int raw(const void *p, size_t n)
+{
+	return raw_answered(p, n, 200);
+}
+
+static void hostile_bytes_end_the_connection(void **state)
+{
+	static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+	static const uint8_t no_settings[] = {0, 0, 0, 0, 0, 0, 0, 0, 0};
+	static const uint8_t huge_frame[] = {0xff, 0xff, 0xff, 4, 0, 0, 0, 0, 0};
+	uint8_t buf[64];
+
+	assert_true(raw("GET / HTTP/1.1\r\nHost: x\r\n\r\n", 27) < 0);
+	assert_true(raw("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03zzzzzzzzzzzzzzz", 26) < 0);
+	memcpy(buf, preface, 24);
+	memcpy(buf + 24, no_settings, 9);
+	assert_true(raw(buf, 33) < 0);
+	memcpy(buf + 24, huge_frame, 9);
+	assert_true(raw(buf, 33) < 0);
+}
+
+/* A frame's head and the client's preface with empty SETTINGS. */
+#define OPENING     "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
+#define OPENING_LEN 33
+#define CONNECT_BLOCK                                                                              \
+	"\x02\x07"                                                                                 \
+	"CONNECT"                                                                                  \
+	"\x01\x03"                                                                                 \
+	"a:1"
+#define CONNECT_LEN     14
+#define BOMB_REFERENCES 100
+
+static size_t put_frame(uint8_t *at, uint8_t type, uint32_t id, const void *payload, size_t n)
+{
+	const uint8_t head[] = {
+		(uint8_t)(n >> 16), (uint8_t)(n >> 8),   (uint8_t)n,          type,
+		type == 1 ? 4 : 0,  (uint8_t)(id >> 24), (uint8_t)(id >> 16), (uint8_t)(id >> 8),
+		(uint8_t)id};
+
+	memcpy(at, head, sizeof(head));
+	memcpy(at + sizeof(head), payload, n);
+	return sizeof(head) + n;
+}
+
+/* Its body is still open: an answer, the words with END_STREAM, and RST_STREAM(NO_ERROR). */
+static void a_request_that_is_no_connect_is_told_so(void **state)
+{
+	static uint8_t in[OPENING_LEN + 64], out[HBONE_FRAME_MAX];
+	static const uint8_t reset[] = {0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 0};
+	struct side sd = {.answer = 200};
+	const uint8_t *words;
+	size_t n, len;
+
+	memcpy(in, OPENING, OPENING_LEN);
+	n = OPENING_LEN + put_frame(in + OPENING_LEN, 1, 1, "\x82\x87\x84\x01\x01x", 6);
+	assert_int_equal(hbone_session_new(true, &session_ops, &sd, &sd.s), 0);
+	assert_int_equal(hbone_session_recv(sd.s, in, n), 0);
+	assert_int_equal(hbone_session_send(sd.s, out, sizeof(out), &len), 0);
+	words = memmem(out, len, "This is HBONE", 13);
+	assert_non_null(words);
+	assert_int_equal(words[-9 + 4], 1); /* flags: END_STREAM */
+	assert_memory_equal(out + len - sizeof(reset), reset, sizeof(reset));
+	assert_int_equal(sd.n_streams, 0);
+	hbone_session_free(sd.s);
+}
+
+/* A large entry of the table, and many references to it. */
+static void a_header_block_that_unfolds_ends_the_connection(void **state)
+{
+	static uint8_t buf[8192], block[6000];
+	size_t n = CONNECT_LEN;
+
+	memcpy(block, CONNECT_BLOCK, CONNECT_LEN);
+	memcpy(block + n, "\x40\x01x\x7f\xa1\x1e", 6);
+	memset(block + n + 6, 'a', 4000);
+	n += 4006;
+	memcpy(buf, OPENING, OPENING_LEN);
+	assert_int_equal(raw(buf, OPENING_LEN + put_frame(buf + OPENING_LEN, 1, 1, block, n)), 0);
+	memset(block + n, 0xbe, BOMB_REFERENCES);
+	n += BOMB_REFERENCES;
+	assert_true(raw(buf, OPENING_LEN + put_frame(buf + OPENING_LEN, 1, 1, block, n)) < 0);
+}
+
+/* Return: as raw(): so many streams are opened, and reset at once. */
+static int open_and_reset(uint32_t count)
+{
+	static uint8_t buf[1 << 16];
+	size_t n = OPENING_LEN;
+
+	memcpy(buf, OPENING, OPENING_LEN);
+	for (uint32_t i = 0; i < count; i++) {
+		n += put_frame(buf + n, 1, 1 + 2 * i, CONNECT_BLOCK, CONNECT_LEN);
+		n += put_frame(buf + n, 3, 1 + 2 * i, "\0\0\0\10", 4);
+	}
+	return raw_answered(buf, n, 0);
+}
+
+static void streams_reset_before_their_answer_end_the_connection_when_too_many(void **state)
+{
+	assert_int_equal(open_and_reset(400), 0);
+	assert_true(open_and_reset(1000) < 0);
+}
+
+static void random_bytes_never_crash(void **state)
+{
+	static uint8_t buf[4096];
+	uint32_t x = 1;
+
+	for (int round = 0; round < 2000; round++) {
+		memcpy(buf, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", 33);
+		for (size_t i = 33; i < 300; i++) {
+			x = x * 1664525 + 1013904223;
+			/* Short lengths and low types, so that frames are parsed at all. */
+			buf[i] = (uint8_t)(x >> 24) & (i % 3 ? 0x0f : 0xff);
+		}
+		(void)raw(buf, 300);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(hostile_bytes_end_the_connection),
+		cmocka_unit_test(a_request_that_is_no_connect_is_told_so),
+		cmocka_unit_test(a_header_block_that_unfolds_ends_the_connection),
+		cmocka_unit_test(
+			streams_reset_before_their_answer_end_the_connection_when_too_many),
+		cmocka_unit_test(random_bytes_never_crash),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -94,6 +94,16 @@ const char *text(const char *address, uint16_t port)
 	return cv_sockaddr_format(&sa, next_text());
 }
 
+bool is_old_kernel(void)
+{
+	return skel->rodata->cfg.no_cgroup_helpers;
+}
+
+int bare_refusal(void)
+{
+	return is_old_kernel() ? EPERM : ECONNREFUSED;
+}
+
 socklen_t native(const char *address, int family, struct sockaddr_storage *ret)
 {
 	struct cv_sockaddr sa;

@@ -82,6 +82,12 @@ void check_str(const char *a, const char *b, const char *what, const char *file,
 
 /* Addresses are texts, "1.2.3.4:80" or "[::1]:80". Returned texts live until eight more calls. */
 
+/** is_old_kernel() - do the programs have to do without the helpers of Linux 6.1? */
+bool is_old_kernel(void);
+/** bare_refusal() - errno of a refusal where there is no connection that could fail by itself:
+ * datagrams, sockets bound to a device. EPERM before 6.1. */
+int bare_refusal(void);
+
 /** native() - @family AF_INET6 makes an IPv4 address mapped. */
 socklen_t native(const char *text, int family, struct sockaddr_storage *ret);
 /** connect_to() - connect(2), errno as it left it. */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test-bpf - runs the tests of this folder, each in a process of its own. Arguments: parts of test
  * names. Last line: "N passed, N failed, N skipped". Exit code: 1 when one failed or the programs
- * do not load. */
+ * do not load.
+ * test-bpf --instructions: no tests; for each program, how many instructions the verifier walked.
+ */
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -9,8 +11,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/macros.h"
 #include "harness.h"
 #include "stage.h"
+#include "userspace/agent/features.h"
 #include "watch.h"
 
 #define TEST_SECONDS 20
@@ -121,6 +125,22 @@ static void signals_catch(void)
 		(void)sigaction(signals[i], &sa, NULL);
 }
 
+static int print_instructions(void)
+{
+	for (int i = 0; i < skel->skeleton->prog_cnt; i++) {
+		const struct bpf_prog_skeleton *p = &skel->skeleton->progs[i];
+		struct bpf_prog_info info = {0};
+		uint32_t len = sizeof(info);
+
+		if (!bpf_program__autoload(*p->prog))
+			continue;
+		if (bpf_obj_get_info_by_fd(bpf_program__fd(*p->prog), &info, &len) < 0)
+			return 1;
+		printf("%s %u\n", p->name, info.verified_insns);
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	int r;
@@ -135,12 +155,15 @@ int main(int argc, char **argv)
 	}
 	atexit(stage_cgroup_leave);
 	signals_catch();
-	r = stage_load(false, &skel);
+	r = stage_load(features_is_off("6.1"), &skel);
 	if (r < 0) {
 		fprintf(stderr, "test-bpf: programs do not load: %s\n", strerror(-r));
 		return 1;
 	}
-	r = run_all(argc, argv);
+	if (argc == 2 && streq(argv[1], "--instructions"))
+		r = print_instructions();
+	else
+		r = run_all(argc, argv);
 	culvert_bpf__destroy(skel);
 	return r;
 }

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "culvert.skel.h"
+#include "features.h"
 #include "mounts.h"
 
 #define LOOKUP_PROGRAM "cv_lookup"
@@ -133,6 +134,8 @@ static bool has_cgroup_helpers(void)
 	static const enum bpf_func_id helpers[] = {
 		BPF_FUNC_set_retval, BPF_FUNC_get_current_pid_tgid, BPF_FUNC_get_current_comm};
 
+	if (features_is_off("6.1"))
+		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(helpers); i++)
 		if (libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, helpers[i], NULL) != 1)
 			return false;

@@ -6,6 +6,7 @@
 #include <linux/bpf.h>
 #include <netinet/in.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -84,8 +85,26 @@ static const struct feature_def defs[FEATURE_COUNT] = {
 	{"IPv6", "2.6", "IPv4 pods are served", false, PROBE_CALL, 0, 0, has_ipv6},
 };
 
+/* 0 when it is none. */
+static unsigned long version_number(const char *version)
+{
+	char *dot;
+	unsigned long major = strtoul(version, &dot, 10);
+
+	return *dot == '.' ? major << 16 | strtoul(dot + 1, NULL, 10) : 0;
+}
+
+bool features_is_off(const char *since)
+{
+	const char *level = getenv("CULVERT_KERNEL_LEVEL");
+
+	return level && version_number(since) > version_number(level);
+}
+
 static bool is_present(const struct feature_def *d)
 {
+	if (features_is_off(d->since))
+		return false;
 	switch (d->probe) {
 	case PROBE_PROGRAM:
 		return libbpf_probe_bpf_prog_type((enum bpf_prog_type)d->program, NULL) == 1;

@@ -31,6 +31,17 @@ test-mesh: ## the whole mesh in the lab (root; SAN=1: under ASan and UBSan)
 test-interop: ## against openssl, Envoy and Istio's ztunnel, those that are there (root)
 	$(Q)tools/run-tests interop
 
+.PHONY: test-kube
+test-kube: ## on a real Kubernetes cluster of two nodes, built from source at first use (root)
+	$(Q)tools/setup kube
+	$(Q)tools/run-tests kube
+
+.PHONY: test-kube-all
+test-kube-all: ## the same on the two minor versions before, too (root)
+	$(Q)tools/setup kube
+	$(Q)for v in $$(tools/kube/build --versions); do \
+		echo "== Kubernetes $$v"; CULVERT_KUBE_VERSION=$$v tools/run-tests kube || exit 1; done
+
 FUZZ_TIME ?= 300
 .PHONY: fuzz
 fuzz: ## libFuzzer, FUZZ_TIME=300 seconds per target

@@ -42,7 +42,8 @@ struct telemetry {
 	struct map *by_labels;
 	size_t count;
 	struct series *last_resort; /* no memory for another */
-	atomic_int sockets[2];      /* by direction */
+	_Atomic uint64_t folded;
+	atomic_int sockets[2]; /* by direction */
 	struct cache_slot cache[CACHE_SLOTS];
 };
 
@@ -152,6 +153,7 @@ static struct series *series_fold(struct telemetry *t, const struct conn_info *i
 	struct labels l;
 	struct series *s;
 
+	conn_metrics_add(&t->folded, 1);
 	labels_make(&l, &nobody, flags);
 	s = map_get_str(t->by_labels, l.text);
 	if (!s)
@@ -407,18 +409,25 @@ static int sums_write(const struct map *all, size_t family, struct buf *into)
 
 static int sockets_write(struct telemetry *const *workers, size_t workers_count, struct buf *into)
 {
+	uint64_t folded = 0;
 	int open[2] = {0};
 
-	for (size_t i = 0; i < workers_count; i++)
+	for (size_t i = 0; i < workers_count; i++) {
+		folded += atomic_load_explicit(&workers[i]->folded, memory_order_relaxed);
 		for (size_t d = 0; d < ARRAY_SIZE(open); d++)
 			open[d] +=
 				atomic_load_explicit(&workers[i]->sockets[d], memory_order_relaxed);
+	}
 	return buf_printf(into,
 			  "# HELP istio_tcp_sockets_open The current number of open TCP sockets "
 			  "(unstable).\n# TYPE istio_tcp_sockets_open gauge\n"
 			  "istio_tcp_sockets_open{reporter=\"source\"} %d\n"
-			  "istio_tcp_sockets_open{reporter=\"destination\"} %d\n",
-			  open[CONN_OUTBOUND], open[CONN_INBOUND]);
+			  "istio_tcp_sockets_open{reporter=\"destination\"} %d\n"
+			  "# HELP culvert_metrics_folded Connections that are counted without "
+			  "their labels: there are too many sets of them.\n"
+			  "# TYPE culvert_metrics_folded counter\n"
+			  "culvert_metrics_folded_total %" PRIu64 "\n",
+			  open[CONN_OUTBOUND], open[CONN_INBOUND], folded);
 }
 
 int telemetry_write(struct telemetry *const *workers, size_t workers_count, struct buf *into)

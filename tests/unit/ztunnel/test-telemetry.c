@@ -211,6 +211,7 @@ static void hostile_label_values_are_escaped_and_series_bounded(void **state)
 	}
 	info.src_identity = "one more";
 	assert_ptr_equal(telemetry_conn_open(f->t, &info), last);
+	assert_null(strstr(scrape(f), "culvert_metrics_folded_total 0\n"));
 	/* what is folded keeps the direction and the flag: sums by them stay right */
 	info.direction = CONN_INBOUND;
 	telemetry_conn_failed(f->t, &info, CONN_TLS_FAILURE, "x");

@@ -207,6 +207,19 @@ static void on_incomplete(void *arg, bool is_incomplete)
 		pods_flags_changed(a->pods);
 }
 
+static void on_registry_only(void *arg, bool is_registry_only)
+{
+	struct agent *a = arg;
+
+	if (a->enrolment.is_registry_only == is_registry_only)
+		return;
+	log_info("agent", "outboundTrafficPolicy mode=%s",
+		 is_registry_only ? "REGISTRY_ONLY" : "ALLOW_ANY");
+	a->enrolment.is_registry_only = is_registry_only;
+	if (a->pods)
+		pods_flags_changed(a->pods);
+}
+
 static void on_pods_changed(void *arg)
 {
 	struct agent *a = arg;
@@ -380,6 +393,7 @@ static int start_mesh(struct agent *a)
 		.node = a->node,
 		.on_synced = on_mesh_synced,
 		.on_incomplete = on_incomplete,
+		.on_registry_only = on_registry_only,
 		.arg = a,
 	};
 	int r;
@@ -409,6 +423,7 @@ static int start_pods(struct agent *a)
 
 	/* Until the control plane has told. */
 	a->enrolment.is_incomplete = adopt_has_flag(a->datapath, CV_POD_UNKNOWN_TO_TUNNEL);
+	a->enrolment.is_registry_only = adopt_has_flag(a->datapath, CV_POD_REGISTRY_ONLY);
 
 	r = pods_new(&config, &a->pods);
 	if (r < 0)

@@ -9,88 +9,193 @@
 
 #include "base/map.h"
 #include "frontends.h"
+#include "net/addr.h"
 #include "resource.h"
 
+#define V4_PREFIX 96
+
 /* How many resources want an entry. Two workloads may share an address for a while (IP reuse), two
- * services a VIP. */
+ * services a VIP or a range. */
 struct entry {
 	unsigned int users;
+	unsigned int mesh_users; /* of them: those that make it a mesh destination */
 };
 
 struct dests {
 	const struct dests_ops *ops;
 	void *arg;
+	bool is_registry;
 	struct map *resources; /* name -> struct resource */
 	struct map
-		*hbone_count;  /* "namespace/hostname" -> number of HBONE endpoints, as a pointer */
-	struct map *workloads; /* struct cv_addr -> struct entry */
-	struct map *services;  /* struct cv_service_key -> struct entry */
+		*hbone_count; /* "namespace/hostname" -> number of HBONE endpoints, as a pointer */
+	struct map *entries[DESTS_MAP_MAX]; /* key -> struct entry */
 	struct frontends *frontends;
 };
 
-/* Count one more user of a key. Return: true when it is the first. Lack of memory counts as not the
- * first: the entry then misses until the resource changes, as any daemon out of memory may. */
-static bool entry_get(struct map *m, const void *key, size_t len)
+size_t dests_key_len(enum dests_map map)
+{
+	static const size_t lens[DESTS_MAP_MAX] = {
+		[DESTS_WORKLOADS] = sizeof(struct cv_addr),
+		[DESTS_SERVICES] = sizeof(struct cv_service_key),
+		[DESTS_RANGES] = sizeof(struct cv_range_key),
+		[DESTS_REGISTERED] = sizeof(struct cv_service_key),
+	};
+
+	return lens[map];
+}
+
+/* Lack of memory: NULL, the entry is then written but not counted, and goes with its first user, as
+ * any daemon out of memory may. */
+static struct entry *entry_get(struct map *m, const void *key, size_t len)
 {
 	struct entry *e = map_get(m, key, len);
+
+	if (e)
+		return e;
+	e = calloc(1, sizeof(*e));
+	if (e && map_put(m, key, len, e) == 0)
+		return e;
+	free(e);
+	return NULL;
+}
+
+/** struct showing - what one resource gives or takes back. */
+struct showing {
+	struct dests *d;
+	const struct resource *r;
+	bool is_mesh; /* as a mesh destination; else as merely registered */
+	bool is_shown;
+};
+
+static void entry_tell(const struct showing *x, enum dests_map map, const void *key, bool is_mesh)
+{
+	struct cv_dest dest = {.flags = is_mesh ? CV_DEST_MESH : 0};
+
+	memcpy(dest.name, x->r->label, sizeof(dest.name));
+	x->d->ops->on_entry(x->d->arg, map, key, &dest);
+}
+
+static void entry_show(const struct showing *x, enum dests_map map, const void *key)
+{
+	struct entry *e = entry_get(x->d->entries[map], key, dests_key_len(map));
 
 	if (e) {
 		e->users++;
-		return false;
+		e->mesh_users += x->is_mesh;
 	}
-	e = calloc(1, sizeof(*e));
+	entry_tell(x, map, key, e ? e->mesh_users > 0 : x->is_mesh);
+}
+
+static void entry_hide(const struct showing *x, enum dests_map map, const void *key)
+{
+	size_t len = dests_key_len(map);
+	struct entry *e = map_get(x->d->entries[map], key, len);
+
 	if (!e)
-		return false;
-	e->users = 1;
-	if (map_put(m, key, len, e) < 0) {
+		return;
+	e->mesh_users -= x->is_mesh;
+	if (--e->users == 0) {
+		(void)map_del(x->d->entries[map], key, len);
 		free(e);
-		return false;
-	}
-	return true;
-}
-
-/* Return: true when that was the last user. */
-static bool entry_put(struct map *m, const void *key, size_t len)
-{
-	struct entry *e = map_get(m, key, len);
-
-	if (!e || --e->users > 0)
-		return false;
-	(void)map_del(m, key, len);
-	free(e);
-	return true;
-}
-
-static struct cv_dest dest_of(const struct resource *r)
-{
-	struct cv_dest dest = {.flags = CV_DEST_MESH};
-
-	memcpy(dest.name, r->label, sizeof(dest.name));
-	return dest;
-}
-
-static void service_key_show(struct dests *d, const struct resource *r,
-			     const struct cv_service_key *key, bool is_shown)
-{
-	struct cv_dest dest = dest_of(r);
-
-	if (is_shown) {
-		(void)entry_get(d->services, key, sizeof(*key));
-		d->ops->on_service(d->arg, key, &dest);
-	} else if (entry_put(d->services, key, sizeof(*key))) {
-		d->ops->on_service_gone(d->arg, key);
+		x->d->ops->on_gone(x->d->arg, map, key);
+	} else if (x->is_mesh && e->mesh_users == 0) {
+		entry_tell(x, map, key, false);
 	}
 }
 
-static void service_show(struct dests *d, const struct resource *r, bool is_shown)
+static void entry_change(const struct showing *x, enum dests_map map, const void *key)
 {
-	for (size_t i = 0; i < r->addr_count; i++)
-		for (size_t j = 0; j < r->port_count; j++) {
-			struct cv_service_key key = {.addr = r->addrs[i],
-						     .port = htons(r->ports[j].port)};
+	if (x->is_shown)
+		entry_show(x, map, key);
+	else
+		entry_hide(x, map, key);
+}
 
-			service_key_show(d, r, &key, is_shown);
+static void change_port(const struct showing *x, enum dests_map map, const struct cv_addr *addr,
+			uint16_t port)
+{
+	struct cv_service_key key = {.addr = *addr, .port = htons(port)};
+
+	entry_change(x, map, &key);
+}
+
+static void change_range(const struct showing *x, const struct cidr *c, uint16_t port)
+{
+	struct cv_range_key key = {
+		.prefix_len = CV_RANGE_PREFIX + c->len,
+		.port = htons(port),
+		.is_v4 = cv_addr_is_v4(&c->addr),
+		.addr = cidr_mask(c).addr,
+	};
+
+	entry_change(x, DESTS_RANGES, &key);
+}
+
+/* Every address of both families. */
+static void change_open_port(const struct showing *x, uint16_t port)
+{
+	struct cidr all4 = {.len = V4_PREFIX}, all6 = {0};
+
+	all4.addr.w[2] = htonl(0xffff);
+	change_range(x, &all4, port);
+	change_range(x, &all6, port);
+}
+
+static void service_change(const struct showing *x)
+{
+	const struct resource *r = x->r;
+	enum dests_map map = x->is_mesh ? DESTS_SERVICES : DESTS_REGISTERED;
+
+	for (size_t j = 0; j < r->port_count; j++) {
+		for (size_t i = 0; i < r->addr_count; i++)
+			change_port(x, map, &r->addrs[i], r->ports[j].port);
+		for (size_t i = 0; i < r->range_count; i++)
+			change_range(x, &r->ranges[i], r->ports[j].port);
+	}
+	for (size_t i = 0; i < r->open_port_count && !x->is_mesh; i++)
+		change_open_port(x, r->open_ports[i]);
+}
+
+/* A node's address is known at the ports of the services that it has endpoints of. Two services may
+ * have one of them: each link counts for itself. */
+static void host_change(const struct showing *x)
+{
+	const struct resource *r = x->r;
+
+	for (size_t j = 0; j < r->service_count; j++)
+		for (size_t k = 0; k < r->services[j].port_count; k++) {
+			uint16_t port = r->services[j].ports[k].target;
+
+			for (size_t i = 0; i < r->host_addr_count && port; i++)
+				change_port(x, DESTS_REGISTERED, &r->host_addrs[i], port);
 		}
+}
+
+static void workload_change(const struct showing *x)
+{
+	const struct resource *r = x->r;
+
+	for (size_t i = 0; i < r->addr_count; i++) {
+		if (x->is_mesh)
+			entry_change(x, DESTS_WORKLOADS, &r->addrs[i]);
+		else
+			change_port(x, DESTS_REGISTERED, &r->addrs[i], 0);
+	}
+	if (!x->is_mesh)
+		host_change(x);
+}
+
+static void resource_change(struct dests *d, const struct resource *r, bool is_mesh,
+			    bool is_shown)
+{
+	const struct showing x = {d, r, is_mesh, is_shown};
+
+	if (!is_mesh && !d->is_registry)
+		return;
+	if (r->is_service)
+		service_change(&x);
+	else
+		workload_change(&x);
 }
 
 static uintptr_t hbone_count(const struct dests *d, const char *service)
@@ -108,45 +213,34 @@ static void hbone_count_change(struct dests *d, const char *service, int by)
 		(void)map_del_str(d->hbone_count, service);
 	else if (map_put_str(d->hbone_count, service, (void *)new) < 0)
 		return;
-	if (s && s->is_service && !s->is_ours && (old == 0) != (new == 0))
-		service_show(d, s, new > 0);
+	if (!s || !s->is_service || s->is_ours || (old == 0) == (new == 0))
+		return;
+	/* shown as one before it is hidden as the other: no moment without an entry */
+	resource_change(d, s, new > 0, true);
+	resource_change(d, s, new == 0, false);
 }
 
-static void workload_show(struct dests *d, const struct resource *r)
+static bool resource_is_mesh(const struct dests *d, const char *name, const struct resource *r)
 {
-	struct cv_dest dest = dest_of(r);
-
-	for (size_t i = 0; i < r->addr_count; i++) {
-		(void)entry_get(d->workloads, &r->addrs[i], sizeof(r->addrs[i]));
-		d->ops->on_workload(d->arg, &r->addrs[i], &dest);
-	}
-	for (size_t i = 0; i < r->service_count; i++)
-		hbone_count_change(d, r->services[i].key, 1);
+	return r->is_service ? r->is_ours || hbone_count(d, name) > 0 : r->is_hbone;
 }
 
-static void workload_hide(struct dests *d, const struct resource *r)
+static void services_count(struct dests *d, const struct resource *r, int by)
 {
-	for (size_t i = 0; i < r->addr_count; i++)
-		if (entry_put(d->workloads, &r->addrs[i], sizeof(r->addrs[i])))
-			d->ops->on_workload_gone(d->arg, &r->addrs[i]);
-	for (size_t i = 0; i < r->service_count; i++)
-		hbone_count_change(d, r->services[i].key, -1);
+	for (size_t i = 0; i < r->service_count && r->is_hbone; i++)
+		hbone_count_change(d, r->services[i].key, by);
 }
 
 static void resource_show(struct dests *d, const char *name, const struct resource *r)
 {
-	if (r->is_service && (r->is_ours || hbone_count(d, name) > 0))
-		service_show(d, r, true);
-	else if (!r->is_service && r->is_hbone)
-		workload_show(d, r);
+	resource_change(d, r, resource_is_mesh(d, name, r), true);
+	services_count(d, r, 1);
 }
 
 static void resource_hide(struct dests *d, const char *name, const struct resource *r)
 {
-	if (r->is_service && (r->is_ours || hbone_count(d, name) > 0))
-		service_show(d, r, false);
-	else if (!r->is_service && r->is_hbone)
-		workload_hide(d, r);
+	resource_change(d, r, resource_is_mesh(d, name, r), false);
+	services_count(d, r, -1);
 }
 
 int dests_put(struct dests *d, const char *name, const void *packed, size_t len)
@@ -183,14 +277,20 @@ void dests_remove(struct dests *d, const char *name)
 	resource_free(r);
 }
 
-bool dests_has_workload(const struct dests *d, const struct cv_addr *addr)
+void dests_registry(struct dests *d, bool is_wanted)
 {
-	return map_get(d->workloads, addr, sizeof(*addr)) != NULL;
+	if (d->is_registry == is_wanted)
+		return;
+	d->is_registry = true; /* of both ways it is the condition */
+	map_for_each (d->resources, it)
+		if (!resource_is_mesh(d, it.key, it.value))
+			resource_change(d, it.value, false, is_wanted);
+	d->is_registry = is_wanted;
 }
 
-bool dests_has_service(const struct dests *d, const struct cv_service_key *key)
+bool dests_has(const struct dests *d, enum dests_map map, const void *key)
 {
-	return map_get(d->services, key, sizeof(*key)) != NULL;
+	return map_get(d->entries[map], key, dests_key_len(map)) != NULL;
 }
 
 bool dests_has_frontend(const struct dests *d, const struct cv_service_key *key)
@@ -210,10 +310,8 @@ int dests_new(const struct dests_config *config, struct dests **ret)
 	r = map_new(&d->resources);
 	if (r == 0)
 		r = map_new(&d->hbone_count);
-	if (r == 0)
-		r = map_new(&d->workloads);
-	if (r == 0)
-		r = map_new(&d->services);
+	for (int i = 0; i < DESTS_MAP_MAX && r == 0; i++)
+		r = map_new(&d->entries[i]);
 	if (r == 0)
 		r = frontends_new(config->node, config->frontends_ops, config->arg, &d->frontends);
 	if (r < 0)
@@ -229,16 +327,14 @@ struct dests *dests_free(struct dests *d)
 	if (d->resources)
 		map_for_each (d->resources, it)
 			resource_free(it.value);
-	if (d->workloads)
-		map_for_each (d->workloads, it)
-			free(it.value);
-	if (d->services)
-		map_for_each (d->services, it)
-			free(it.value);
+	for (int i = 0; i < DESTS_MAP_MAX; i++) {
+		if (d->entries[i])
+			map_for_each (d->entries[i], it)
+				free(it.value);
+		map_free(d->entries[i]);
+	}
 	map_free(d->resources);
 	map_free(d->hbone_count);
-	map_free(d->workloads);
-	map_free(d->services);
 	frontends_free(d->frontends);
 	free(d);
 	return NULL;

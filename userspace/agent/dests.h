@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* dests - mesh destinations: Address resources in, entries of cv_workloads and cv_services out, by
- * delta. An address is a mesh destination when an HBONE workload of any node has it; a service
- * frontend when at least one of its endpoints speaks HBONE. Owner: agent. Thread: loop only. */
+/* dests - destinations: Address resources in, entries of maps out, by delta. An address is a mesh
+ * destination when an HBONE workload of any node has it; a service frontend when at least one of
+ * its endpoints speaks HBONE, or when only ztunnel balances it. What else the registry knows gets
+ * entries of its own while that is asked for (REGISTRY_ONLY). Owner: agent. Thread: loop only. */
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -13,12 +14,22 @@
 
 struct dests; /* opaque */
 
+enum dests_map {
+	DESTS_WORKLOADS,  /* struct cv_addr */
+	DESTS_SERVICES,   /* struct cv_service_key */
+	DESTS_RANGES,     /* struct cv_range_key */
+	DESTS_REGISTERED, /* struct cv_service_key */
+	DESTS_MAP_MAX,
+};
+
+/** dests_key_len() - bytes of a key of this map. */
+size_t dests_key_len(enum dests_map map);
+
 /** struct dests_ops - where the entries go. Failures are the callee's to log. */
 struct dests_ops {
-	void (*on_workload)(void *arg, const struct cv_addr *addr, const struct cv_dest *dest);
-	void (*on_workload_gone)(void *arg, const struct cv_addr *addr);
-	void (*on_service)(void *arg, const struct cv_service_key *key, const struct cv_dest *dest);
-	void (*on_service_gone)(void *arg, const struct cv_service_key *key);
+	void (*on_entry)(void *arg, enum dests_map map, const void *key,
+			 const struct cv_dest *dest);
+	void (*on_gone)(void *arg, enum dests_map map, const void *key);
 };
 
 /** struct dests_config - @node: this node's name; all borrowed, the tables must outlive the rest.
@@ -46,7 +57,10 @@ _must_check_ int dests_put(struct dests *d, const char *name, const void *packed
 /** dests_remove() - a resource is gone; harmless when unknown. */
 void dests_remove(struct dests *d, const char *name);
 
-/** dests_has_workload(), _service(), _frontend() - is there an entry for this key? */
-bool dests_has_workload(const struct dests *d, const struct cv_addr *addr);
-bool dests_has_service(const struct dests *d, const struct cv_service_key *key);
+/** dests_registry() - are entries wanted of what is known and not of the mesh? Not at first. Gives
+ * or takes all of them back at once. */
+void dests_registry(struct dests *d, bool is_wanted);
+
+/** dests_has(), dests_has_frontend() - is there an entry for this key? */
+bool dests_has(const struct dests *d, enum dests_map map, const void *key);
 bool dests_has_frontend(const struct dests *d, const struct cv_service_key *key);

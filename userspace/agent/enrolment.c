@@ -292,11 +292,12 @@ static int vouch_begin(struct enrolment *e)
 	return r;
 }
 
-#define EXTRA_FLAGS ((uint32_t)(CV_POD_UNKNOWN_TO_TUNNEL | CV_POD_DIRECT))
+#define EXTRA_FLAGS ((uint32_t)(CV_POD_UNKNOWN_TO_TUNNEL | CV_POD_DIRECT | CV_POD_REGISTRY_ONLY))
 
 static uint32_t flags_extra(const struct enrolment *e)
 {
 	return (e->ctx->is_incomplete ? CV_POD_UNKNOWN_TO_TUNNEL : 0) |
+	       (e->ctx->is_registry_only ? CV_POD_REGISTRY_ONLY : 0) |
 	       (e->ctx->is_direct && !e->is_encrypt ? CV_POD_DIRECT : 0);
 }
 

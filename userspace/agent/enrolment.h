@@ -23,6 +23,7 @@ struct enrolment_context {
 	struct netns_home *home;
 	struct sockets_marker marker;
 	bool is_direct;     /* pods of this node may talk without a tunnel: CV_POD_DIRECT */
+	bool is_registry_only; /* unknown destinations are refused: CV_POD_REGISTRY_ONLY */
 	bool is_incomplete; /* the maps lack mesh destinations: CV_POD_UNKNOWN_TO_TUNNEL */
 };
 

@@ -5,28 +5,56 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/str.h"
 #include "destmap.h"
-#include "net/addr.h"
+#include "userspace/lib/xds/node.pb-c.h"
 #include "xds/client.h"
+
+struct mesh;
+
+/* One of the maps, and which datapath map it is. */
+struct mesh_map {
+	struct mesh *mesh;
+	enum datapath_map where;
+	struct destmap_ops ops;
+	struct destmap *destmap;
+};
 
 struct mesh {
 	struct mesh_config config;
 	struct dests *dests;
 	struct xds_client *xds;
+	unsigned int synced_types;
 	bool is_synced, was_connected;
-	struct destmap *workloads, *services;
+	bool is_registry_only;
+	struct mesh_map maps[DESTS_MAP_MAX];
 	bool is_told, is_incomplete; /* as last told to on_incomplete() */
+};
+
+static const enum datapath_map places[DESTS_MAP_MAX] = {
+	[DESTS_WORKLOADS] = DATAPATH_WORKLOADS,
+	[DESTS_SERVICES] = DATAPATH_SERVICES,
+	[DESTS_RANGES] = DATAPATH_RANGES,
+	[DESTS_REGISTERED] = DATAPATH_REGISTERED,
+};
+
+static const char *const names[DESTS_MAP_MAX] = {
+	[DESTS_WORKLOADS] = "cv_workloads",
+	[DESTS_SERVICES] = "cv_services",
+	[DESTS_RANGES] = "cv_ranges",
+	[DESTS_REGISTERED] = "cv_registered",
 };
 
 /* Whether every destination has its place. What has none must not pass in plaintext. */
 static void incomplete_tell(struct mesh *m)
 {
-	bool is_incomplete =
-		!destmap_is_complete(m->workloads) || !destmap_is_complete(m->services);
+	bool is_incomplete = false;
 
+	for (int i = 0; i < DESTS_MAP_MAX; i++)
+		is_incomplete |= !destmap_is_complete(m->maps[i].destmap);
 	if (m->is_told && is_incomplete == m->is_incomplete)
 		return;
 	m->is_told = true;
@@ -34,47 +62,29 @@ static void incomplete_tell(struct mesh *m)
 	m->config.on_incomplete(m->config.arg, is_incomplete);
 }
 
-static void put(struct mesh *m, struct destmap *map, const void *key, const struct cv_dest *dest)
+static void on_entry(void *arg, enum dests_map map, const void *key, const struct cv_dest *dest)
 {
-	int r = destmap_put(map, key, dest);
+	struct mesh *m = arg;
+	int r = destmap_put(m->maps[map].destmap, key, dest);
 
 	if (r == 0)
 		return;
 	if (!m->is_told || !m->is_incomplete)
 		log_error_errno("agent", r,
-				"no room for a mesh destination: what the maps do not know goes to "
+				"no room for a destination: what the maps do not know goes to "
 				"ztunnel map=%s name=%.63s",
-				map == m->workloads ? "cv_workloads" : "cv_services", dest->name);
+				names[map], dest->name);
 	incomplete_tell(m);
 }
 
-static void on_workload(void *arg, const struct cv_addr *addr, const struct cv_dest *dest)
-{
-	struct mesh *m = arg;
-
-	put(m, m->workloads, addr, dest);
-}
-
-static void on_workload_gone(void *arg, const struct cv_addr *addr)
+static void on_gone(void *arg, enum dests_map map, const void *key)
 {
 	const struct mesh *m = arg;
 
-	destmap_del(m->workloads, addr);
+	destmap_del(m->maps[map].destmap, key);
 }
 
-static void on_service(void *arg, const struct cv_service_key *key, const struct cv_dest *dest)
-{
-	struct mesh *m = arg;
-
-	put(m, m->services, key, dest);
-}
-
-static void on_service_gone(void *arg, const struct cv_service_key *key)
-{
-	const struct mesh *m = arg;
-
-	destmap_del(m->services, key);
-}
+static const struct dests_ops dests_ops = {.on_entry = on_entry, .on_gone = on_gone};
 
 static void on_frontend(void *arg, const struct cv_service_key *key,
 			const struct cv_frontend *frontend)
@@ -95,120 +105,123 @@ static void on_frontend_gone(void *arg, const struct cv_service_key *key)
 	(void)bpf_map_delete_elem(datapath_map_fd(m->config.datapath, DATAPATH_FRONTENDS), key);
 }
 
-static int workload_write(void *arg, const void *key, const struct cv_dest *dest)
-{
-	const struct mesh *m = arg;
-
-	return bpf_map_update_elem(datapath_map_fd(m->config.datapath, DATAPATH_WORKLOADS), key,
-				   dest, BPF_ANY);
-}
-
-static void workload_erase(void *arg, const void *key)
-{
-	const struct mesh *m = arg;
-
-	(void)bpf_map_delete_elem(datapath_map_fd(m->config.datapath, DATAPATH_WORKLOADS), key);
-}
-
-static int service_write(void *arg, const void *key, const struct cv_dest *dest)
-{
-	const struct mesh *m = arg;
-
-	return bpf_map_update_elem(datapath_map_fd(m->config.datapath, DATAPATH_SERVICES), key,
-				   dest, BPF_ANY);
-}
-
-static void service_erase(void *arg, const void *key)
-{
-	const struct mesh *m = arg;
-
-	(void)bpf_map_delete_elem(datapath_map_fd(m->config.datapath, DATAPATH_SERVICES), key);
-}
-
-static const struct destmap_ops workload_ops = {sizeof(struct cv_addr), workload_write,
-						workload_erase};
-static const struct destmap_ops service_ops = {sizeof(struct cv_service_key), service_write,
-					       service_erase};
-
-static const struct dests_ops dests_ops = {
-	.on_workload = on_workload,
-	.on_workload_gone = on_workload_gone,
-	.on_service = on_service,
-	.on_service_gone = on_service_gone,
-};
-
 static const struct frontends_ops frontends_ops = {on_frontend, on_frontend_gone};
 
-/* What an earlier agent wrote and the control plane no longer knows. */
-static void sweep_workloads(const struct mesh *m)
+static int map_fd(const struct mesh_map *map)
 {
-	int fd = datapath_map_fd(m->config.datapath, DATAPATH_WORKLOADS);
-	struct cv_addr key, next;
-	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
+	return datapath_map_fd(map->mesh->config.datapath, map->where);
+}
+
+static int entry_write(void *arg, const void *key, const struct cv_dest *dest)
+{
+	return bpf_map_update_elem(map_fd(arg), key, dest, BPF_ANY);
+}
+
+static void entry_erase(void *arg, const void *key)
+{
+	(void)bpf_map_delete_elem(map_fd(arg), key);
+}
+
+/* What an earlier agent wrote and the control plane no longer knows. */
+static void sweep(const struct mesh *m, enum dests_map which)
+{
+	int fd = map_fd(&m->maps[which]);
+	size_t len = dests_key_len(which);
+	uint8_t key[sizeof(struct cv_range_key)], next[sizeof(struct cv_range_key)];
+	bool has_next = bpf_map_get_next_key(fd, NULL, next) == 0;
 
 	while (has_next) {
-		key = next;
-		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
-		if (!dests_has_workload(m->dests, &key))
-			(void)bpf_map_delete_elem(fd, &key);
+		memcpy(key, next, len);
+		has_next = bpf_map_get_next_key(fd, key, next) == 0;
+		if (!dests_has(m->dests, which, key))
+			(void)bpf_map_delete_elem(fd, key);
 	}
 }
 
-static void sweep_services(const struct mesh *m, enum datapath_map map,
-			   bool (*has)(const struct dests *d, const struct cv_service_key *key))
+static void sweep_frontends(const struct mesh *m)
 {
-	int fd = datapath_map_fd(m->config.datapath, map);
+	int fd = datapath_map_fd(m->config.datapath, DATAPATH_FRONTENDS);
 	struct cv_service_key key, next;
 	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
 
 	while (has_next) {
 		key = next;
 		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
-		if (!has(m->dests, &key))
+		if (!dests_has_frontend(m->dests, &key))
 			(void)bpf_map_delete_elem(fd, &key);
 	}
+}
+
+/* Filled before a pod refuses what is not there, emptied after. Not told before everything is
+ * known: what an earlier agent left holds until then. */
+static void registry_tell(struct mesh *m)
+{
+	if (m->is_registry_only)
+		dests_registry(m->dests, true);
+	if (m->is_synced)
+		m->config.on_registry_only(m->config.arg, m->is_registry_only);
+	if (!m->is_registry_only)
+		dests_registry(m->dests, false);
+}
+
+static int put_config(struct mesh *m, const void *packed, size_t len)
+{
+	Culvert__Node__Config *c = culvert__node__config__unpack(NULL, len, packed);
+
+	if (!c)
+		return -EBADMSG;
+	m->is_registry_only =
+		c->outbound_traffic == CULVERT__NODE__CONFIG__OUTBOUND_TRAFFIC__REGISTRY_ONLY;
+	culvert__node__config__free_unpacked(c, NULL);
+	return 0;
 }
 
 static int on_resource(void *arg, enum xds_type type, const char *name, const void *packed,
 		       size_t len, char *err, size_t err_size)
 {
-	const struct mesh *m = arg;
-	int r;
+	struct mesh *m = arg;
+	int r = 0;
 
-	if (type != XDS_ADDRESS)
-		return 0;
-	r = dests_put(m->dests, name, packed, len);
+	if (type == XDS_NODE_CONFIG)
+		r = put_config(m, packed, len);
+	else if (type == XDS_ADDRESS)
+		r = dests_put(m->dests, name, packed, len);
 	if (r == -EBADMSG)
-		(void)snprintf(err, err_size, "%s: not a valid istio.workload.Address", name);
+		(void)snprintf(err, err_size, "%s: not a valid %s", name, xds_type_url(type));
 	return r;
 }
 
 static void on_removed(void *arg, enum xds_type type, const char *name)
 {
-	const struct mesh *m = arg;
+	struct mesh *m = arg;
 
 	if (type == XDS_ADDRESS)
 		dests_remove(m->dests, name);
+	else if (type == XDS_NODE_CONFIG)
+		m->is_registry_only = false;
 }
 
 static void on_update_done(void *arg, enum xds_type type)
 {
+	const unsigned int all = 1u << XDS_ADDRESS | 1u << XDS_NODE_CONFIG;
 	struct mesh *m = arg;
+	bool is_first;
 
-	if (type != XDS_ADDRESS)
-		return;
-	if (!m->is_synced) {
-		sweep_workloads(m);
-		sweep_services(m, DATAPATH_SERVICES, dests_has_service);
-		sweep_services(m, DATAPATH_FRONTENDS, dests_has_frontend);
+	m->synced_types |= 1u << type;
+	is_first = !m->is_synced && m->synced_types == all;
+	m->is_synced = m->synced_types == all;
+	if (type == XDS_NODE_CONFIG || is_first)
+		registry_tell(m);
+	for (int i = 0; i < DESTS_MAP_MAX; i++) {
+		if (is_first)
+			sweep(m, (enum dests_map)i);
+		destmap_retry(m->maps[i].destmap);
 	}
-	destmap_retry(m->workloads);
-	destmap_retry(m->services);
 	incomplete_tell(m);
-	if (m->is_synced)
-		return;
-	m->is_synced = true;
-	m->config.on_synced(m->config.arg);
+	if (is_first)
+		sweep_frontends(m);
+	if (is_first)
+		m->config.on_synced(m->config.arg);
 }
 
 static void on_state(void *arg, bool is_connected)
@@ -231,6 +244,22 @@ static const struct xds_ops xds_ops = {
 	.on_state = on_state,
 };
 
+static int maps_new(struct mesh *m)
+{
+	int r = 0;
+
+	for (int i = 0; i < DESTS_MAP_MAX && r == 0; i++) {
+		struct mesh_map *map = &m->maps[i];
+
+		map->mesh = m;
+		map->where = places[i];
+		map->ops = (struct destmap_ops){dests_key_len((enum dests_map)i), entry_write,
+						entry_erase};
+		r = destmap_new(&map->ops, map, &map->destmap);
+	}
+	return r;
+}
+
 int mesh_new(const struct mesh_config *config, struct mesh **ret)
 {
 	_cleanup_(mesh_freep) struct mesh *m = calloc(1, sizeof(*m));
@@ -240,7 +269,7 @@ int mesh_new(const struct mesh_config *config, struct mesh **ret)
 		.path = config->path,
 		.node_id = id,
 		.node_name = config->node,
-		.types = 1u << XDS_ADDRESS,
+		.types = 1u << XDS_ADDRESS | 1u << XDS_NODE_CONFIG,
 		.ops = &xds_ops,
 		.arg = m,
 	};
@@ -255,9 +284,7 @@ int mesh_new(const struct mesh_config *config, struct mesh **ret)
 	if (!m || !id)
 		return -ENOMEM;
 	m->config = *config;
-	r = destmap_new(&workload_ops, m, &m->workloads);
-	if (r == 0)
-		r = destmap_new(&service_ops, m, &m->services);
+	r = maps_new(m);
 	if (r == 0)
 		r = dests_new(&dests, &m->dests);
 	if (r == 0)
@@ -274,8 +301,8 @@ struct mesh *mesh_free(struct mesh *m)
 		return NULL;
 	xds_client_free(m->xds);
 	dests_free(m->dests);
-	destmap_free(m->workloads);
-	destmap_free(m->services);
+	for (int i = 0; i < DESTS_MAP_MAX; i++)
+		destmap_free(m->maps[i].destmap);
 	free(m);
 	return NULL;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* mesh - keeps cv_workloads and cv_services as the control plane says: delta xDS client, dests,
- * maps. While the control plane is away everything stays. Owner: agent. Thread: loop only. */
+/* mesh - keeps the maps of destinations as the control plane says: delta xDS client, dests, maps. While the control plane is away everything stays. Owner: agent. Thread: loop only. */
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -21,6 +20,9 @@ struct mesh_config {
 	/* The maps lack destinations (they are full), or no longer. First told with the first full
 	 * set. */
 	void (*on_incomplete)(void *arg, bool is_incomplete);
+	/* outboundTrafficPolicy, when it has been told: the maps hold the registry while it is
+	 * true. */
+	void (*on_registry_only)(void *arg, bool is_registry_only);
 	void *arg;
 };
 

@@ -38,7 +38,7 @@ static enum pods_state pod_state(const struct pod *pod)
 		return PODS_ERROR;
 	if (!e->is_acked || !(e->entry.flags & CV_POD_ALIVE))
 		return PODS_PENDING;
-	if (pod->pods->is_dests_told && !dests_has_workload(pod->pods->config.dests, &e->addrs[0]))
+	if (pod->pods->is_dests_told && !dests_has(pod->pods->config.dests, DESTS_WORKLOADS, &e->addrs[0]))
 		return PODS_PENDING;
 	return PODS_CAPTURED;
 }

@@ -12,6 +12,8 @@
 #include "userspace/lib/xds/workload.pb-c.h"
 #include "xds/types.h"
 
+#define V4_PREFIX 96
+
 struct resource *resource_free(struct resource *r)
 {
 	if (!r)
@@ -22,6 +24,9 @@ struct resource *resource_free(struct resource *r)
 	}
 	free(r->services);
 	free(r->addrs);
+	free(r->host_addrs);
+	free(r->ranges);
+	free(r->open_ports);
 	free(r->ports);
 	free(r->node);
 	free(r);
@@ -40,6 +45,22 @@ static int addr_add(struct resource *r, const ProtobufCBinaryData *bytes)
 	if (e == 0)
 		r->addr_count++;
 	return e;
+}
+
+static int workload_addrs(const Istio__Workload__Workload *w, struct resource *r)
+{
+	r->addrs = calloc(w->n_addresses + 1, sizeof(*r->addrs));
+	if (!r->addrs)
+		return -ENOMEM;
+	for (size_t i = 0; i < w->n_addresses; i++)
+		if (addr_add(r, &w->addresses[i]) < 0)
+			return -EBADMSG;
+	if (w->network_mode != ISTIO__WORKLOAD__NETWORK_MODE__HOST_NETWORK)
+		return 0;
+	r->host_addrs = TAKE_PTR(r->addrs);
+	r->host_addr_count = r->addr_count;
+	r->addr_count = 0;
+	return 0;
 }
 
 static int ports_read(size_t n, Istio__Workload__Port *const *list, struct port_map **ret,
@@ -89,21 +110,18 @@ static int workload_services(const Istio__Workload__Workload *w, struct resource
 
 static int workload_read(const Istio__Workload__Workload *w, struct resource *r)
 {
+	int e;
+
 	r->is_hbone = w->tunnel_protocol == ISTIO__WORKLOAD__TUNNEL_PROTOCOL__HBONE;
 	r->is_healthy = w->status == ISTIO__WORKLOAD__WORKLOAD_STATUS__HEALTHY;
 	r->capacity = w->capacity ? w->capacity->value : 1;
 	r->has_waypoint = w->waypoint != NULL;
 	label_set(r, w->namespace_, w->name);
 	r->node = strdup(w->node);
-	r->addrs = calloc(w->n_addresses + 1, sizeof(*r->addrs));
-	if (!r->node || !r->addrs)
+	if (!r->node)
 		return -ENOMEM;
-	/* Host-network workloads share their node's address, which is not theirs to claim. */
-	if (w->network_mode != ISTIO__WORKLOAD__NETWORK_MODE__HOST_NETWORK)
-		for (size_t i = 0; i < w->n_addresses; i++)
-			if (addr_add(r, &w->addresses[i]) < 0)
-				return -EBADMSG;
-	return workload_services(w, r);
+	e = workload_addrs(w, r);
+	return e < 0 ? e : workload_services(w, r);
 }
 
 static void load_balancing_read(const Istio__Workload__LoadBalancing *lb, struct resource *r)
@@ -147,21 +165,43 @@ static enum resource_families families_of(const Istio__Workload__Service *s)
 	return RESOURCE_FAMILIES_ANY;
 }
 
+static int service_addr(const Istio__Workload__NetworkAddress *a, struct resource *r)
+{
+	struct cidr *c = &r->ranges[r->range_count];
+
+	if (a->prefix_case != ISTIO__WORKLOAD__NETWORK_ADDRESS__PREFIX_LENGTH ||
+	    a->length == a->address.len * 8)
+		return addr_add(r, &a->address);
+	if (cv_addr_from_bytes(a->address.data, a->address.len, &c->addr) < 0 ||
+	    a->length > a->address.len * 8)
+		return -EBADMSG;
+	c->len = (uint8_t)(a->length + (a->address.len == 4 ? V4_PREFIX : 0));
+	r->range_count++;
+	return 0;
+}
+
 static int service_addrs(const Istio__Workload__Service *s, struct resource *r)
 {
 	r->addrs = calloc(s->n_addresses + 1, sizeof(*r->addrs));
-	if (!r->addrs)
+	r->ranges = calloc(s->n_addresses + 1, sizeof(*r->ranges));
+	if (!r->addrs || !r->ranges)
 		return -ENOMEM;
-	for (size_t i = 0; i < s->n_addresses; i++) {
-		const Istio__Workload__NetworkAddress *a = s->addresses[i];
-
-		/* A range of frontends has no place in an exact-match map. */
-		if (a->prefix_case == ISTIO__WORKLOAD__NETWORK_ADDRESS__PREFIX_LENGTH &&
-		    a->length != a->address.len * 8)
-			continue;
-		if (addr_add(r, &a->address) < 0)
+	for (size_t i = 0; i < s->n_addresses; i++)
+		if (service_addr(s->addresses[i], r) < 0)
 			return -EBADMSG;
-	}
+	return 0;
+}
+
+/* Istio: without addresses, a TCP port of such a service is that port of any host. Where a name
+ * decides (HTTP, TLS) nothing is open: layer 4 cannot look at it. */
+static int service_open_ports(const Istio__Workload__Service *s, struct resource *r)
+{
+	r->open_ports = calloc(s->n_ports + 1, sizeof(*r->open_ports));
+	if (!r->open_ports)
+		return -ENOMEM;
+	for (size_t i = 0; i < s->n_ports && r->is_passthrough && s->n_addresses == 0; i++)
+		if (s->ports[i]->app_protocol == ISTIO__WORKLOAD__PORT__APP_PROTOCOL__TCP)
+			r->open_ports[r->open_port_count++] = (uint16_t)s->ports[i]->service_port;
 	return 0;
 }
 
@@ -179,6 +219,8 @@ static int service_read(const Istio__Workload__Service *s, struct resource *r)
 	e = affinity_read(s, r);
 	if (e == 0)
 		e = service_addrs(s, r);
+	if (e == 0)
+		e = service_open_ports(s, r);
 	return e == 0 ? ports_read(s->n_ports, s->ports, &r->ports, &r->port_count) : e;
 }
 

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/macros.h"
 #include "culvert/abi/maps.h"
+#include "net/cidr.h"
 
 /** struct port_map - what a service's port leads to; target 0: not said here. */
 struct port_map {
@@ -37,6 +38,9 @@ struct resource {
 	size_t addr_count;
 
 	/* workload */
+	/* of the host's network: its node's, or nobody's, not its to claim; addrs is then empty */
+	struct cv_addr *host_addrs;
+	size_t host_addr_count;
 	bool is_hbone, is_healthy;
 	uint32_t capacity; /* weight; 0: gets no connection */
 	char *node;
@@ -53,6 +57,12 @@ struct resource {
 	enum resource_families families;
 	struct port_map *ports;
 	size_t port_count;
+	struct cidr *ranges; /* frontends that are no single addresses */
+	size_t range_count;
+	/* ports at which every address is its own, since it names none (resolution NONE, protocol
+	 * TCP) */
+	uint16_t *open_ports;
+	size_t open_port_count;
 };
 
 /**

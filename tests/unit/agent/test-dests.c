@@ -13,7 +13,7 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
-#include "net/addr.h"
+#include "net/cidr.h"
 #include "userspace/lib/xds/workload.pb-c.h"
 
 /* Every call in order, as text: "+w10.0.0.1=demo/a -s10.96.0.1:80". */
@@ -28,25 +28,35 @@ static void note(const char *sign, const struct cv_addr *addr, unsigned int port
 	(void)strncat(calls, one, sizeof(calls) - strlen(calls) - 1);
 }
 
-static void on_workload(void *arg, const struct cv_addr *addr, const struct cv_dest *dest)
+static const char *const letters = "wsrk";
+
+/* "+w", "+s", "+r" for a range, "+k" for what is only known; "+R" for a range of the mesh. */
+static void entry_note(char sign, enum dests_map map, const void *key, const struct cv_dest *dest)
 {
-	assert_int_equal(dest->flags, CV_DEST_MESH);
-	note("+w", addr, 0, dest->name);
+	const struct cv_service_key *service = key;
+	const struct cv_range_key *range = key;
+	char text[4] = {sign, letters[map]};
+
+	if (map == DESTS_RANGES && dest && dest->flags == CV_DEST_MESH)
+		text[1] = 'R';
+	if (map == DESTS_WORKLOADS)
+		note(text, key, 0, dest ? dest->name : NULL);
+	else if (map == DESTS_RANGES)
+		note(text, &range->addr, ntohs(range->port), dest ? dest->name : NULL);
+	else
+		note(text, &service->addr, ntohs(service->port), dest ? dest->name : NULL);
 }
 
-static void on_workload_gone(void *arg, const struct cv_addr *addr)
+static void on_entry(void *arg, enum dests_map map, const void *key, const struct cv_dest *dest)
 {
-	note("-w", addr, 0, NULL);
+	if (map != DESTS_RANGES)
+		assert_int_equal(dest->flags, map == DESTS_REGISTERED ? 0 : CV_DEST_MESH);
+	entry_note('+', map, key, dest);
 }
 
-static void on_service(void *arg, const struct cv_service_key *key, const struct cv_dest *dest)
+static void on_gone(void *arg, enum dests_map map, const void *key)
 {
-	note("+s", &key->addr, ntohs(key->port), dest->name);
-}
-
-static void on_service_gone(void *arg, const struct cv_service_key *key)
-{
-	note("-s", &key->addr, ntohs(key->port), NULL);
+	entry_note('-', map, key, NULL);
 }
 
 static void on_frontend(void *arg, const struct cv_service_key *key,
@@ -58,7 +68,7 @@ static void on_frontend_gone(void *arg, const struct cv_service_key *key)
 {
 }
 
-static const struct dests_ops ops = {on_workload, on_workload_gone, on_service, on_service_gone};
+static const struct dests_ops ops = {on_entry, on_gone};
 static const struct frontends_ops frontends_ops = {on_frontend, on_frontend_gone};
 static const struct dests_config config = {
 	.node = "n1", .ops = &ops, .frontends_ops = &frontends_ops};
@@ -70,10 +80,12 @@ static int put(struct dests *d, const char *name, Istio__Workload__Address *a)
 	return dests_put(d, name, packed, istio__workload__address__pack(a, packed));
 }
 
-/* One workload with one address and at most one service. */
-static int put_workload(struct dests *d, const char *name, const char *ip, bool is_hbone,
-			const char *service)
+/* One workload with one address and at most one service, which it serves at port 8080. */
+static int put_workload_of(struct dests *d, const char *name, const char *ip, const char *service,
+			   bool is_hbone, bool is_host)
 {
+	Istio__Workload__Port port = ISTIO__WORKLOAD__PORT__INIT, *ports = &port;
+	Istio__Workload__PortList port_list = ISTIO__WORKLOAD__PORT_LIST__INIT;
 	Istio__Workload__Workload w = ISTIO__WORKLOAD__WORKLOAD__INIT;
 	Istio__Workload__Address a = ISTIO__WORKLOAD__ADDRESS__INIT;
 	Istio__Workload__WorkloadService s = ISTIO__WORKLOAD__WORKLOAD_SERVICE__INIT, *list = &s;
@@ -88,8 +100,15 @@ static int put_workload(struct dests *d, const char *name, const char *ip, bool 
 	w.name = (char *)name;
 	w.n_addresses = 1;
 	w.addresses = &data;
+	w.network_mode = is_host ? ISTIO__WORKLOAD__NETWORK_MODE__HOST_NETWORK
+				 : ISTIO__WORKLOAD__NETWORK_MODE__STANDARD;
 	w.tunnel_protocol = is_hbone ? ISTIO__WORKLOAD__TUNNEL_PROTOCOL__HBONE
 				     : ISTIO__WORKLOAD__TUNNEL_PROTOCOL__NONE;
+	port.service_port = 80;
+	port.target_port = 8080;
+	port_list.n_ports = 1;
+	port_list.ports = &ports;
+	s.value = &port_list;
 	s.key = (char *)service;
 	w.n_services = service ? 1 : 0;
 	w.services = &list;
@@ -98,6 +117,13 @@ static int put_workload(struct dests *d, const char *name, const char *ip, bool 
 	return put(d, name, &a);
 }
 
+static int put_workload(struct dests *d, const char *name, const char *ip, bool is_hbone,
+			const char *service)
+{
+	return put_workload_of(d, name, ip, service, is_hbone, false);
+}
+
+/* @vip may be a range, or NULL. */
 static int put_service_of(struct dests *d, const char *name, const char *vip, uint32_t port,
 			  Istio__Workload__Service *like)
 {
@@ -105,16 +131,23 @@ static int put_service_of(struct dests *d, const char *name, const char *vip, ui
 	Istio__Workload__Address a = ISTIO__WORKLOAD__ADDRESS__INIT;
 	Istio__Workload__NetworkAddress na = ISTIO__WORKLOAD__NETWORK_ADDRESS__INIT, *nas = &na;
 	Istio__Workload__Port p = ISTIO__WORKLOAD__PORT__INIT, *ports = &p;
-	struct cv_addr addr;
+	struct cidr c = {0};
 	uint8_t bytes[16];
 
-	assert_int_equal(cv_addr_parse(vip, &addr), 0);
-	na.address.len = cv_addr_bytes(&addr, bytes);
+	if (vip)
+		assert_int_equal(cidr_parse(vip, &c), 0);
+	na.address.len = cv_addr_bytes(&c.addr, bytes);
 	na.address.data = bytes;
+	if (c.len < 128) {
+		na.prefix_case = ISTIO__WORKLOAD__NETWORK_ADDRESS__PREFIX_LENGTH;
+		na.length = c.len - (na.address.len == 4 ? 96 : 0);
+	}
 	p.service_port = port;
+	p.app_protocol = ISTIO__WORKLOAD__PORT__APP_PROTOCOL__TCP;
 	s.namespace_ = (char *)"demo";
 	s.name = (char *)"web";
-	s.n_addresses = s.n_ports = 1;
+	s.n_addresses = vip ? 1 : 0;
+	s.n_ports = 1;
 	s.addresses = &nas;
 	s.ports = &ports;
 	a.type_case = ISTIO__WORKLOAD__ADDRESS__TYPE_SERVICE;
@@ -158,7 +191,7 @@ static void workloads_outside_the_mesh_are_no_destinations(void **state)
 	assert_calls("");
 	assert_int_equal(put_workload(d, "a", "10.0.0.1", true, NULL), 0);
 	assert_calls("+w10.0.0.1:0=demo/a ");
-	assert_true(dests_has_workload(d, &addr));
+	assert_true(dests_has(d, DESTS_WORKLOADS, &addr));
 	assert_int_equal(put_workload(d, "a", "10.0.0.1", false, NULL), 0);
 	assert_calls("-w10.0.0.1:0 ");
 	dests_remove(d, "a");
@@ -263,7 +296,91 @@ static void what_is_wrong_leaves_the_old_one_in_force(void **state)
 	assert_int_equal(put_service(d, "demo/web", "10.96.0.1", 0), -EBADMSG);
 	assert_calls("");
 	assert_int_equal(cv_addr_parse("10.0.0.1", &addr), 0);
-	assert_true(dests_has_workload(d, &addr));
+	assert_true(dests_has(d, DESTS_WORKLOADS, &addr));
+}
+
+static void a_range_of_ours_is_a_destination_of_the_mesh(void **state)
+{
+	struct dests *d = *state;
+	Istio__Workload__Service s = ISTIO__WORKLOAD__SERVICE__INIT;
+
+	assert_int_equal(put_service_of(d, "demo/api", "10.1.2.3/16", 443, &s), 0);
+	assert_calls("+R10.1.0.0:443=demo/web ");
+	assert_int_equal(put_service_of(d, "demo/api", "fd00:1::5/32", 443, &s), 0);
+	assert_calls("+Rfd00:1:::443=demo/web -r10.1.0.0:443 ");
+	dests_remove(d, "demo/api");
+	assert_calls("-rfd00:1:::443 ");
+}
+
+static void the_registry_is_told_while_it_is_wanted(void **state)
+{
+	struct dests *d = *state;
+
+	assert_int_equal(put_workload(d, "a", "10.0.0.1", false, "demo/web"), 0);
+	assert_int_equal(put_service(d, "demo/web", "10.96.0.1", 80), 0);
+	assert_calls("");
+	dests_registry(d, true);
+	assert_non_null(strstr(calls, "+k10.0.0.1:0=demo/a "));
+	assert_non_null(strstr(calls, "+k10.96.0.1:80=demo/web "));
+	calls[0] = '\0';
+	/* becomes one of the mesh, without a moment as neither */
+	assert_int_equal(put_workload(d, "a", "10.0.0.1", true, "demo/web"), 0);
+	assert_calls("+w10.0.0.1:0=demo/a +s10.96.0.1:80=demo/web -k10.96.0.1:80 -k10.0.0.1:0 ");
+	assert_int_equal(put_workload(d, "a", "10.0.0.1", false, "demo/web"), 0);
+	assert_calls("+k10.0.0.1:0=demo/a -w10.0.0.1:0 +k10.96.0.1:80=demo/web -s10.96.0.1:80 ");
+	dests_registry(d, false);
+	assert_non_null(strstr(calls, "-k10.0.0.1:0 "));
+	assert_non_null(strstr(calls, "-k10.96.0.1:80 "));
+	calls[0] = '\0';
+	dests_remove(d, "a");
+	dests_remove(d, "demo/web");
+	assert_calls("");
+}
+
+/* A node's address is not one pod's: only its services' ports are known. */
+static void an_address_of_the_host_is_known_at_its_ports(void **state)
+{
+	struct dests *d = *state;
+
+	dests_registry(d, true);
+	assert_int_equal(put_workload_of(d, "a", "172.18.0.2", "demo/web", false, true), 0);
+	assert_calls("+k172.18.0.2:8080=demo/a ");
+	dests_remove(d, "a");
+	assert_calls("-k172.18.0.2:8080 ");
+}
+
+static void a_service_that_passes_through_is_only_known(void **state)
+{
+	Istio__Workload__LoadBalancing lb = ISTIO__WORKLOAD__LOAD_BALANCING__INIT;
+	Istio__Workload__Service s = ISTIO__WORKLOAD__SERVICE__INIT;
+	struct dests *d = *state;
+
+	lb.mode = ISTIO__WORKLOAD__LOAD_BALANCING__MODE__PASSTHROUGH;
+	s.load_balancing = &lb;
+	dests_registry(d, true);
+	assert_int_equal(put_service_of(d, "demo/api", "192.0.2.0/24", 443, &s), 0);
+	assert_calls("+r192.0.2.0:443=demo/web ");
+	/* without an address: any, at its port */
+	assert_int_equal(put_service_of(d, "demo/api", NULL, 443, &s), 0);
+	assert_calls("+r0.0.0.0:443=demo/web +r:::443=demo/web -r192.0.2.0:443 ");
+}
+
+static void a_range_that_two_have_is_the_meshs_while_one_is(void **state)
+{
+	Istio__Workload__LoadBalancing lb = ISTIO__WORKLOAD__LOAD_BALANCING__INIT;
+	Istio__Workload__Service s = ISTIO__WORKLOAD__SERVICE__INIT;
+	struct dests *d = *state;
+
+	dests_registry(d, true);
+	assert_int_equal(put_service_of(d, "demo/ours", "192.0.2.0/24", 443, &s), 0);
+	lb.mode = ISTIO__WORKLOAD__LOAD_BALANCING__MODE__PASSTHROUGH;
+	s.load_balancing = &lb;
+	assert_int_equal(put_service_of(d, "demo/api", "192.0.2.0/24", 443, &s), 0);
+	assert_calls("+R192.0.2.0:443=demo/web +R192.0.2.0:443=demo/web ");
+	dests_remove(d, "demo/ours");
+	assert_calls("+r192.0.2.0:443=demo/web ");
+	dests_remove(d, "demo/api");
+	assert_calls("-r192.0.2.0:443 ");
 }
 
 int main(void)
@@ -281,6 +398,16 @@ int main(void)
 			a_service_entry_is_always_ours_unless_it_passes_through, setup, teardown),
 		cmocka_unit_test_setup_teardown(endpoints_may_come_before_their_service, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(a_range_of_ours_is_a_destination_of_the_mesh, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(the_registry_is_told_while_it_is_wanted, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(an_address_of_the_host_is_known_at_its_ports, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_service_that_passes_through_is_only_known, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_range_that_two_have_is_the_meshs_while_one_is,
+						setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_wrong_leaves_the_old_one_in_force, setup,
 						teardown),
 	};

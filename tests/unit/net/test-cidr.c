@@ -47,6 +47,25 @@ static void families_do_not_mix(void **state)
 	assert_true(contains("::ffff:0:0/96", "10.0.0.1"));
 }
 
+static void masking_gives_one_form(void **state)
+{
+	char text[CIDR_STRLEN];
+	struct cidr c;
+
+	assert_int_equal(cidr_parse("10.1.255.3/23", &c), 0);
+	c = cidr_mask(&c);
+	assert_string_equal(cidr_format(&c, text), "10.1.254.0/23");
+	assert_int_equal(cidr_parse("10.1.2.3/0", &c), 0);
+	c = cidr_mask(&c);
+	assert_string_equal(cidr_format(&c, text), "0.0.0.0/0");
+	assert_int_equal(cidr_parse("fd00:1:2:3::4/33", &c), 0);
+	c = cidr_mask(&c);
+	assert_string_equal(cidr_format(&c, text), "fd00:1::/33");
+	assert_int_equal(cidr_parse("fd00::1", &c), 0);
+	c = cidr_mask(&c);
+	assert_string_equal(cidr_format(&c, text), "fd00::1/128");
+}
+
 static void what_is_no_prefix_is_refused(void **state)
 {
 	static const char *const bad[] = {
@@ -77,6 +96,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(edges_of_prefixes),
 		cmocka_unit_test(families_do_not_mix),
+		cmocka_unit_test(masking_gives_one_form),
 		cmocka_unit_test(what_is_no_prefix_is_refused),
 		cmocka_unit_test(prefixes_come_back),
 	};

@@ -52,6 +52,18 @@ bool cidr_contains(const struct cidr *c, const struct cv_addr *a)
 	return true;
 }
 
+struct cidr cidr_mask(const struct cidr *c)
+{
+	struct cidr masked = *c;
+
+	for (unsigned int i = 0; i < 4; i++) {
+		unsigned int n = c->len > 32 * i ? MIN(c->len - 32 * i, 32U) : 0;
+
+		masked.addr.w[i] &= htonl((uint32_t)(~(uint64_t)0 << (32 - n)));
+	}
+	return masked;
+}
+
 const char *cidr_format(const struct cidr *c, char buf[CIDR_STRLEN])
 {
 	char addr[CV_ADDR_STRLEN];

@@ -19,5 +19,7 @@ struct cidr {
 _must_check_ int cidr_parse(const char *s, struct cidr *ret);
 /** cidr_contains() - an IPv4 address is never in an IPv6 prefix, not even in ::/0. */
 bool cidr_contains(const struct cidr *c, const struct cv_addr *a);
+/** cidr_mask() - the same with the bits past the prefix cleared: one form for one prefix. */
+struct cidr cidr_mask(const struct cidr *c);
 /** cidr_format() - Return: @buf. */
 const char *cidr_format(const struct cidr *c, char buf[CIDR_STRLEN]);

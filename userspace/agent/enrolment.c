@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "net/addr.h"
 #include "resolvconf.h"
+#include "rules.h"
 
 #define CV_CLUSTER_ID     "Kubernetes"
 #define CAPTURE_FLAGS     (CV_POD_ALIVE | CV_POD_CAPTURE)
@@ -143,6 +144,45 @@ static int entry_adopt(struct enrolment *e)
 	return datapath_lookup_attach(e->ctx->datapath, e->cookie, e->netns_fd);
 }
 
+/* Link-local addresses are not: two pods may share one. */
+static struct rules_of rules_of(const struct enrolment *e)
+{
+	struct rules_of of = {.netns_cookie = e->cookie, .addrs = e->addrs};
+
+	while (of.addr_count < e->addr_count && !enrolment_is_link_local(&e->addrs[of.addr_count]))
+		of.addr_count++;
+	return of;
+}
+
+/* New rules, then what makes them count, then away with old ones: what both have is in force
+ * throughout. */
+void enrolment_rules(struct enrolment *e, const struct podspec *spec)
+{
+	static const struct exclusions none;
+	const struct exclusions *x = &spec->exclusions;
+	struct rules_of of = rules_of(e);
+	int r = rules_put(e->ctx->datapath, &of, x);
+
+	e->rules_error = NULL;
+	if (r < 0) {
+		log_error_errno("agent", r, "no room for a pod's exclusions: captured whole pod=%s",
+				e->key);
+		e->rules_error = "not in force: no room in cv_outbound_rules or cv_inbound_rules";
+		x = &none;
+	}
+	e->rules_flags = rules_flags(x);
+	enrolment_flags_refresh(e);
+	rules_keep(e->ctx->datapath, &of, x);
+}
+
+static void rules_forget(const struct enrolment *e)
+{
+	static const struct exclusions none;
+	struct rules_of of = rules_of(e);
+
+	rules_keep(e->ctx->datapath, &of, &none);
+}
+
 static int open_namespace(struct enrolment *e, const struct podspec *spec, struct look *look,
 			  char *err, size_t err_size)
 {
@@ -186,7 +226,7 @@ int enrolment_open(const struct enrolment_context *ctx, const struct podspec *sp
 		return r;
 	}
 	entry_init(e);
-	enrolment_flags_refresh(e);
+	enrolment_rules(e, spec);
 	*ret = TAKE_PTR(e);
 	return 0;
 }
@@ -216,6 +256,7 @@ struct enrolment *enrolment_close(struct enrolment *e)
 	locals_del(e);
 	datapath_lookup_detach(e->ctx->datapath, e->cookie);
 	datapath_pod_del(e->ctx->datapath, e->cookie);
+	rules_forget(e);
 	return enrolment_forget(e);
 }
 
@@ -292,11 +333,13 @@ static int vouch_begin(struct enrolment *e)
 	return r;
 }
 
-#define EXTRA_FLAGS ((uint32_t)(CV_POD_UNKNOWN_TO_TUNNEL | CV_POD_DIRECT | CV_POD_REGISTRY_ONLY))
+#define EXTRA_FLAGS                                                                                \
+	((uint32_t)(CV_POD_UNKNOWN_TO_TUNNEL | CV_POD_DIRECT | CV_POD_REGISTRY_ONLY |              \
+		    CV_POD_OUT_RULES | CV_POD_OUT_LISTED))
 
 static uint32_t flags_extra(const struct enrolment *e)
 {
-	return (e->ctx->is_incomplete ? CV_POD_UNKNOWN_TO_TUNNEL : 0) |
+	return e->rules_flags | (e->ctx->is_incomplete ? CV_POD_UNKNOWN_TO_TUNNEL : 0) |
 	       (e->ctx->is_registry_only ? CV_POD_REGISTRY_ONLY : 0) |
 	       (e->ctx->is_direct && !e->is_encrypt ? CV_POD_DIRECT : 0);
 }
@@ -415,11 +458,13 @@ int enrolment_refresh(struct enrolment *e, const struct podspec *spec)
 	if (look_is_same(e, &look))
 		return 0;
 	memcpy(old, e->addrs, sizeof(old));
+	rules_forget(e);
 	e->addr_count = 0;
 	r = addrs_order(e, spec, &look, err, sizeof(err));
 	if (r < 0) {
 		memcpy(e->addrs, old, sizeof(old));
 		e->addr_count = old_count;
+		enrolment_rules(e, spec);
 		return r;
 	}
 	for (size_t i = 0; i < old_count; i++)
@@ -429,5 +474,6 @@ int enrolment_refresh(struct enrolment *e, const struct podspec *spec)
 			datapath_pod_addr_del(e->ctx->datapath, e->cookie, &old[i]);
 		}
 	entry_init(e);
+	enrolment_rules(e, spec);
 	return 1;
 }

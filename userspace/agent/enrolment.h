@@ -44,6 +44,8 @@ struct enrolment {
 	struct cv_pod entry; /* as in cv_pods */
 	struct listeners listeners;
 	bool is_encrypt;       /* as in its podspec */
+	uint32_t rules_flags;  /* of its exclusions, as far as they are in force */
+	const char *rules_error; /* why they are not; NULL */
 	bool is_captured;      /* the entry has CAPTURE: connections are captured or refused */
 	bool is_offered;       /* POD_ADD sent to the ztunnel of now */
 	bool is_acked;         /* and taken */
@@ -87,9 +89,13 @@ void enrolment_uncapture(struct enrolment *e);
 /** enrolment_recapture() - back from that, before it is closed. Return: 0; -errno. */
 _must_check_ int enrolment_recapture(struct enrolment *e, bool has_dns);
 
-/** enrolment_flags_refresh() - the context, or is_encrypt, has changed: say so in the pod's entry.
+/** enrolment_flags_refresh() - the context has changed: say so in the pod's entry.
  * Logs a failure. */
 void enrolment_flags_refresh(struct enrolment *e);
+
+/** enrolment_rules() - the podspec's exclusions, or is_encrypt, have changed: put them in force.
+ * Where there is no room the pod is captured whole, which is logged. */
+void enrolment_rules(struct enrolment *e, const struct podspec *spec);
 
 /** enrolment_is_link_local() - 169.254/16, fe80::/10. */
 bool enrolment_is_link_local(const struct cv_addr *a);

@@ -16,6 +16,8 @@ struct known_pod {
 	struct object *object;
 	bool is_enrolled; /* on_pod() was the last call */
 	char error[512];  /* "" when fine */
+	json_t *notes;    /* what is wrong with its annotations: [line, is it a warning?] pairs */
+	json_t *old_notes; /* of the last decision: what is in them has been logged */
 };
 
 struct objects {
@@ -31,6 +33,7 @@ static struct known_pod *known_pod_free(struct known_pod *k)
 	if (!k)
 		return NULL;
 	object_unref(k->object);
+	json_decref(k->notes);
 	free(k);
 	return NULL;
 }
@@ -42,6 +45,48 @@ static void pod_error(struct known_pod *k, const char *what)
 	(void)snprintf(k->error, sizeof(k->error), "%s:%u: Pod %s/%s: %s", o->file, o->line,
 		       o->namespace_, o->name, what);
 	log_error("agent", "%s", k->error);
+}
+
+static bool is_noted(const json_t *notes, const json_t *one)
+{
+	const json_t *old;
+	size_t i;
+
+	json_array_foreach(notes, i, old) if (json_equal(old, one)) return true;
+	return false;
+}
+
+/* Told once, however often the pod is looked at again. */
+static void on_note(void *arg, const struct object *on, const char *annotation, const char *message,
+		    bool is_warning)
+{
+	struct known_pod *k = arg;
+	char field[256], line[1024];
+	json_t *one;
+
+	(void)snprintf(field, sizeof(field), "metadata.annotations[%s]", annotation);
+	(void)snprintf(line, sizeof(line), "%s:%u: %s %s%s%s: %s: %s", on->file,
+		       object_line(on, field), on->kind, on->namespace_,
+		       *on->namespace_ ? "/" : "", on->name, field, message);
+	one = json_pack("[s,b]", line, is_warning);
+	if (!is_noted(k->old_notes, one))
+		log_write(is_warning ? LOG_WARN : LOG_ERROR, "agent", "%s", line);
+	(void)json_array_append_new(k->notes, one);
+}
+
+static int exclusions_read(struct known_pod *k, const struct object *ns, struct podspec *spec)
+{
+	const struct exclude_notes notes = {.fn = on_note, .arg = k};
+	struct exclusions x = {0};
+	int r;
+
+	k->old_notes = k->notes;
+	k->notes = json_array();
+	r = exclude_read(k->object, ns, &notes, &x);
+	json_decref(k->old_notes);
+	k->old_notes = NULL;
+	podspec_exclude(spec, &x);
+	return r;
 }
 
 /* Only `direct` is anything but encrypt: what cannot be understood goes the safe way. */
@@ -58,7 +103,7 @@ static void pod_decide(struct objects *o, const char *key, struct known_pod *k)
 {
 	const struct object *ns = map_get_str(o->namespaces, k->object->namespace_);
 	struct enrol_decision decision = enrol_decide(k->object, ns);
-	struct podspec *spec;
+	struct podspec *spec = NULL;
 	char err[300] = "";
 	int r;
 
@@ -72,8 +117,11 @@ static void pod_decide(struct objects *o, const char *key, struct known_pod *k)
 		return;
 	}
 	r = podspec_new(k->object, &spec, err, sizeof(err));
+	if (r == 0)
+		r = exclusions_read(k, ns, spec);
 	if (r < 0) {
 		pod_error(k, r == -EINVAL ? err : strerror(-r));
+		podspec_free(spec);
 		return;
 	}
 	if (!k->is_enrolled)
@@ -261,13 +309,18 @@ struct objects *objects_free(struct objects *o)
 	return NULL;
 }
 
-void objects_for_each_error(const struct objects *o, void (*fn)(void *arg, const char *line),
-			    void *arg)
+void objects_for_each_error(const struct objects *o,
+			    void (*fn)(void *arg, const char *line, bool is_warning), void *arg)
 {
 	map_for_each (o->pods, it) {
 		const struct known_pod *k = it.value;
+		const json_t *one;
+		size_t i;
 
 		if (k->error[0])
-			fn(arg, k->error);
+			fn(arg, k->error, false);
+		json_array_foreach(k->notes, i, one)
+			fn(arg, json_string_value(json_array_get(one, 0)),
+			   json_is_true(json_array_get(one, 1)));
 	}
 }

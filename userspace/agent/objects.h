@@ -30,5 +30,5 @@ struct objects *objects_free(struct objects *o);
 DEFINE_CLEANUP(struct objects *, objects_free);
 
 /** objects_for_each_error() - what is wrong with this node's pods, one line each. */
-void objects_for_each_error(const struct objects *o, void (*fn)(void *arg, const char *line),
-			    void *arg);
+void objects_for_each_error(const struct objects *o,
+			    void (*fn)(void *arg, const char *line, bool is_warning), void *arg);

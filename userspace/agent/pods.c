@@ -340,6 +340,7 @@ static int pod_new(struct pods *p, struct podspec *spec, struct pod **ret)
 static void pod_change(struct pod *pod, struct podspec *spec)
 {
 	struct enrolment *e = pod->enrolment;
+	bool is_same = podspec_is_same(pod->spec, spec);
 
 	podspec_free(pod->spec);
 	pod->spec = spec;
@@ -348,7 +349,9 @@ static void pod_change(struct pod *pod, struct podspec *spec)
 	if (!e)
 		return;
 	e->is_encrypt = spec->is_encrypt;
-	enrolment_flags_refresh(e);
+	enrolment_rules(e, spec);
+	if (is_same)
+		return;
 	pods_changed(pod->pods);
 	if (!netns_file_is_same(spec->netns, &e->file)) {
 		pod_release(pod, false);
@@ -367,7 +370,8 @@ int pods_put(struct pods *p, struct podspec *spec)
 	struct pod *pod = map_get_str(p->by_key, spec->key);
 	int r;
 
-	if (pod && podspec_is_same(pod->spec, spec)) {
+	if (pod && podspec_is_same(pod->spec, spec) &&
+	    exclude_is_same(&pod->spec->exclusions, &spec->exclusions)) {
 		podspec_free(spec);
 		return 0;
 	}

@@ -43,6 +43,8 @@ struct pods_info {
 	uint64_t netns_cookie;
 	const struct cv_addr *addrs;
 	size_t addr_count;
+	const struct exclusions *exclusions;
+	const char *rules_error; /* why they are not in force; NULL: they are */
 };
 
 /** pods_new() - no pods yet. Return: 0; -ENOMEM. */

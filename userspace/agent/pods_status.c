@@ -56,6 +56,8 @@ static void pod_info(const struct pod *pod, struct pods_info *ret)
 		.netns_cookie = e ? e->cookie : 0,
 		.addrs = e ? e->addrs : pod->spec->ips,
 		.addr_count = e ? e->addr_count : pod->spec->ip_count,
+		.exclusions = &pod->spec->exclusions,
+		.rules_error = e ? e->rules_error : NULL,
 	};
 }
 

@@ -14,7 +14,6 @@
 #define ANNOTATION_NETNS  "culvert.io/netns"
 #define ANNOTATION_PID    "culvert.io/pid"
 #define ANNOTATION_RESOLV "culvert.io/resolv-conf"
-#define ANNOTATION_DNS    "ambient.istio.io/dns-capture"
 
 static int path_check(const char *annotation, const char *value, char *err, size_t err_size)
 {
@@ -132,9 +131,8 @@ static int ips_read(struct podspec *s, const struct object *pod, char *err, size
 static int names_read(struct podspec *s, const struct object *pod)
 {
 	const char *account = object_string(pod, "spec.serviceAccountName");
-	const char *dns = object_annotation(pod, ANNOTATION_DNS);
 
-	s->has_dns = !dns || !streq(dns, "false");
+	s->has_dns = true;
 	s->namespace_ = strdup(pod->namespace_);
 	s->name = strdup(pod->name);
 	s->key = str_format("%s/%s", pod->namespace_, pod->name);
@@ -160,10 +158,19 @@ int podspec_new(const struct object *pod, struct podspec **ret, char *err, size_
 	return 0;
 }
 
+void podspec_exclude(struct podspec *s, struct exclusions *x)
+{
+	exclude_clear(&s->exclusions);
+	s->exclusions = *x;
+	s->has_dns = !x->is_dns_off;
+	*x = (struct exclusions){0};
+}
+
 struct podspec *podspec_free(struct podspec *s)
 {
 	if (!s)
 		return NULL;
+	exclude_clear(&s->exclusions);
 	free(s->namespace_);
 	free(s->name);
 	free(s->key);

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/macros.h"
 #include "culvert/abi/addr.h"
+#include "exclude.h"
 #include "source/object.h"
 
 #define POD_MAX_IPS 8
@@ -21,8 +22,8 @@ struct podspec {
 	struct cv_addr ips[POD_MAX_IPS];
 	size_t ip_count;
 	bool is_encrypt; /* its namespace demands a tunnel on this node too; set by objects */
-	bool has_dns; /* port 53 is captured; annotation ambient.istio.io/dns-capture=false says no
-		       */
+	bool has_dns;    /* port 53 is captured */
+	struct exclusions exclusions; /* set by podspec_exclude() */
 };
 
 /**
@@ -33,9 +34,11 @@ struct podspec {
  */
 _must_check_ int podspec_new(const struct object *pod, struct podspec **ret, char *err,
 			     size_t err_size);
+/** podspec_exclude() - take over what the annotations exclude; @x is the podspec's from now on. */
+void podspec_exclude(struct podspec *s, struct exclusions *x);
 /** podspec_free() - takes NULL. Return: NULL. */
 struct podspec *podspec_free(struct podspec *s);
 DEFINE_CLEANUP(struct podspec *, podspec_free);
 
-/** podspec_is_same() - nothing that the data path depends on differs. */
+/** podspec_is_same() - nothing that the data path depends on differs, but perhaps exclusions. */
 bool podspec_is_same(const struct podspec *a, const struct podspec *b);

@@ -19,15 +19,31 @@ static json_t *addrs_json(const struct cv_addr *addrs, size_t n)
 	return list;
 }
 
+static void line_json(void *arg, const char *line)
+{
+	(void)json_array_append_new(arg, json_string(line));
+}
+
+static json_t *exclusions_json(const struct pods_info *p)
+{
+	json_t *list = json_array();
+
+	exclude_for_each(p->exclusions, line_json, list);
+	if (p->rules_error)
+		line_json(list, p->rules_error);
+	return list;
+}
+
 static void pod_json(void *arg, const struct pods_info *p)
 {
 	json_t *list = arg;
 
 	(void)json_array_append_new(
-		list, json_pack("{s:s, s:s, s:s, s:o, s:I, s:s}", "namespace", p->namespace_,
+		list, json_pack("{s:s, s:s, s:s, s:o, s:I, s:o, s:s}", "namespace", p->namespace_,
 				"name", p->name, "state", pods_state_name(p->state), "addresses",
 				addrs_json(p->addrs, p->addr_count), "netns_cookie",
-				(json_int_t)p->netns_cookie, "error", p->error));
+				(json_int_t)p->netns_cookie, "exclusions", exclusions_json(p),
+				"error", p->error));
 }
 
 static json_t *features_json(const struct feature *features)
@@ -52,9 +68,12 @@ static json_t *counters_json(const uint64_t *counters)
 	return all;
 }
 
-static void error_json(void *arg, const char *line)
+static void error_json(void *arg, const char *line, bool is_warning)
 {
-	(void)json_array_append_new(arg, json_string(line));
+	(void)json_array_append_new(
+		arg, is_warning
+			     ? json_pack("{s:s, s:s}", "message", line, "severity", "warning")
+			     : json_string(line));
 }
 
 int status_format(const struct status_input *in, struct buf *b)

@@ -157,6 +157,27 @@ static int print_pods(const json_t *pods)
 	return 0;
 }
 
+/* print_exclusions() - what annotations take out of the capture, one line per pod that has any. */
+static void print_exclusions(const json_t *pods)
+{
+	bool is_first = true;
+	const json_t *pod;
+	size_t i;
+
+	json_array_foreach(pods, i, pod)
+	{
+		_cleanup_(freep) char *text = json_join(json_object_get(pod, "exclusions"), "; ");
+
+		if (!text || !*text)
+			continue;
+		if (is_first)
+			puts("\n  Left alone, or captured alone, as annotations ask");
+		is_first = false;
+		printf("    %s/%s: %s\n", json_text(pod, "namespace", ""),
+		       json_text(pod, "name", ""), text);
+	}
+}
+
 /* print_error() - "file:line: field: what was expected"; without a file, the object is named. */
 static void print_error(const json_t *e)
 {
@@ -243,10 +264,12 @@ static bool print_node(const json_t *node)
 	print_agent(agent);
 	print_ztunnel(ztunnel);
 	(void)print_pods(json_object_get(agent, "pods"));
+	print_exclusions(json_object_get(agent, "pods"));
 	errors = print_errors(json_object_get(control, "errors"), "error",
 			      "Mistakes in the manifests");
 	errors += print_errors(json_object_get(agent, "errors"), "error", "Errors of the agent");
 	(void)print_errors(json_object_get(control, "errors"), "warning", "Worth a look");
+	(void)print_errors(json_object_get(agent, "errors"), "warning", "Worth a look at pods");
 	print_features(json_object_get(agent, "features"));
 	print_counters(json_object_get(agent, "counters"));
 	return errors == 0 && !json_object_get(control, "unreachable") &&

@@ -144,7 +144,7 @@ static void a_labelled_namespace_enrols_its_pods_of_this_node(void **state)
 	assert_string_equal(f->calls, "-demo/a ");
 }
 
-static void count_line(void *arg, const char *line)
+static void count_line(void *arg, const char *line, bool is_warning)
 {
 	assert_non_null(strstr(line, "a.yaml:"));
 	assert_non_null(strstr(line, "culvert.io/netns"));

@@ -58,12 +58,11 @@ static void a_netns_path_beats_a_pid(void **state)
 	assert_int_equal(
 		read_pod("{\"culvert.io/pid\": \"42\", \"culvert.io/netns\": \"/run/netns/x\","
 			 "\"culvert.io/resolv-conf\": \"/etc/r\", "
-			 "\"ambient.istio.io/dns-capture\": \"false\"}",
+			 "\"example.com/other\": \"false\"}",
 			 "{}", &s, err),
 		0);
 	assert_string_equal(s->netns, "/run/netns/x");
 	assert_string_equal(s->resolv_conf, "/etc/r");
-	assert_false(s->has_dns);
 	assert_int_equal(read_pod("{\"culvert.io/netns\": \"/run/netns/x\"}", "{}", &t, err), 0);
 	assert_null(t->resolv_conf);
 	assert_true(podspec_is_same(s, s));

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rules.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <string.h>
+
+#include "net/addr.h"
+
+#define ADDR_BITS 128
+
+_Static_assert((int)EXCLUDE_OUT_EXCLUDE_RANGE == (int)CV_OUT_EXCLUDE_RANGE &&
+		       (int)EXCLUDE_OUT_INCLUDE_RANGE == (int)CV_OUT_INCLUDE_RANGE &&
+		       (int)EXCLUDE_OUT_EXCLUDE_PORT == (int)CV_OUT_EXCLUDE_PORT &&
+		       (int)EXCLUDE_OUT_INCLUDE_PORT == (int)CV_OUT_INCLUDE_PORT,
+	       "one numbering");
+
+static bool is_outbound(const struct exclude_rule *rule)
+{
+	return rule->kind <= EXCLUDE_OUT_INCLUDE_PORT;
+}
+
+static struct cv_outbound_key outbound_key(uint64_t cookie, const struct exclude_rule *rule)
+{
+	struct cv_outbound_key key = {
+		.prefix_len = CV_OUTBOUND_PREFIX + ADDR_BITS,
+		.kind = (uint16_t)rule->kind,
+		.netns_cookie = cookie,
+	};
+
+	key.addr.w[0] = rule->port;
+	if (rule->port)
+		return key;
+	key.prefix_len = CV_OUTBOUND_PREFIX + rule->range.len;
+	key.is_v4 = cv_addr_is_v4(&rule->range.addr);
+	key.addr = rule->range.addr;
+	return key;
+}
+
+static struct exclude_rule outbound_rule(const struct cv_outbound_key *key)
+{
+	struct exclude_rule rule;
+
+	memset(&rule, 0, sizeof(rule));
+	rule.kind = (enum exclude_kind)key->kind;
+	if (key->kind == CV_OUT_EXCLUDE_PORT || key->kind == CV_OUT_INCLUDE_PORT) {
+		rule.port = (uint16_t)key->addr.w[0];
+		return rule;
+	}
+	rule.range.addr = key->addr;
+	rule.range.len = (uint8_t)(key->prefix_len - CV_OUTBOUND_PREFIX);
+	return rule;
+}
+
+static int outbound_put(struct datapath *d, uint64_t cookie, const struct exclude_rule *rule)
+{
+	struct cv_outbound_key key = outbound_key(cookie, rule);
+	uint32_t one = 1;
+
+	return bpf_map_update_elem(datapath_map_fd(d, DATAPATH_OUTBOUND_RULES), &key, &one,
+				   BPF_ANY);
+}
+
+static int inbound_put(struct datapath *d, const struct cv_addr *addr, uint16_t port, uint32_t rule)
+{
+	struct cv_service_key key = {.addr = *addr, .port = htons(port)};
+
+	return bpf_map_update_elem(datapath_map_fd(d, DATAPATH_INBOUND_RULES), &key, &rule,
+				   BPF_ANY);
+}
+
+static bool has_inbound(const struct exclusions *x)
+{
+	for (size_t i = 0; i < x->count; i++)
+		if (!is_outbound(&x->rules[i]))
+			return true;
+	return x->is_in_listed;
+}
+
+static bool is_port_listed(const struct exclusions *x, enum exclude_kind kind, uint16_t port)
+{
+	struct exclude_rule rule;
+
+	memset(&rule, 0, sizeof(rule));
+	rule.kind = kind;
+	rule.port = port;
+	return exclude_has(x, &rule);
+}
+
+/* Exclusions win over what is listed. */
+static uint32_t inbound_of(const struct exclusions *x, uint16_t port)
+{
+	if (is_port_listed(x, EXCLUDE_IN_EXCLUDE_PORT, port))
+		return CV_IN_EXCLUDE;
+	if (port && is_port_listed(x, EXCLUDE_IN_INCLUDE_PORT, port))
+		return CV_IN_CAPTURE;
+	return x->is_in_listed ? CV_IN_EXCLUDE : CV_IN_CAPTURE;
+}
+
+/* The ports before the rule of all others, which is what makes them count. */
+static int inbound_put_all(struct datapath *d, const struct cv_addr *addr,
+			   const struct exclusions *x)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < x->count && r == 0; i++)
+		if (!is_outbound(&x->rules[i]))
+			r = inbound_put(d, addr, x->rules[i].port,
+					inbound_of(x, x->rules[i].port));
+	return r < 0 ? r : inbound_put(d, addr, 0, inbound_of(x, 0));
+}
+
+int rules_put(struct datapath *d, const struct rules_of *of, const struct exclusions *x)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < x->count && r == 0; i++)
+		if (is_outbound(&x->rules[i]))
+			r = outbound_put(d, of->netns_cookie, &x->rules[i]);
+	for (size_t i = 0; i < of->addr_count && r == 0 && has_inbound(x); i++)
+		r = inbound_put_all(d, &of->addrs[i], x);
+	return r;
+}
+
+static void outbound_keep(struct datapath *d, uint64_t cookie, const struct exclusions *x)
+{
+	int fd = datapath_map_fd(d, DATAPATH_OUTBOUND_RULES);
+	struct cv_outbound_key key, next;
+	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
+
+	while (has_next) {
+		struct exclude_rule rule;
+
+		key = next;
+		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
+		rule = outbound_rule(&key);
+		if (key.netns_cookie == cookie && !exclude_has(x, &rule))
+			(void)bpf_map_delete_elem(fd, &key);
+	}
+}
+
+static bool is_addr_of(const struct rules_of *of, const struct cv_addr *addr)
+{
+	for (size_t i = 0; i < of->addr_count; i++)
+		if (cv_addr_equal(&of->addrs[i], addr))
+			return true;
+	return false;
+}
+
+static bool is_inbound_kept(const struct exclusions *x, uint16_t port)
+{
+	if (port == 0)
+		return has_inbound(x);
+	return is_port_listed(x, EXCLUDE_IN_EXCLUDE_PORT, port) ||
+	       is_port_listed(x, EXCLUDE_IN_INCLUDE_PORT, port);
+}
+
+static void inbound_keep(struct datapath *d, const struct rules_of *of, const struct exclusions *x)
+{
+	int fd = datapath_map_fd(d, DATAPATH_INBOUND_RULES);
+	struct cv_service_key key, next;
+	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
+
+	while (has_next) {
+		key = next;
+		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
+		if (is_addr_of(of, &key.addr) && !is_inbound_kept(x, ntohs(key.port)))
+			(void)bpf_map_delete_elem(fd, &key);
+	}
+}
+
+void rules_keep(struct datapath *d, const struct rules_of *of, const struct exclusions *x)
+{
+	outbound_keep(d, of->netns_cookie, x);
+	inbound_keep(d, of, x);
+}
+
+uint32_t rules_flags(const struct exclusions *x)
+{
+	uint32_t flags = x->is_out_listed ? CV_POD_OUT_RULES | CV_POD_OUT_LISTED : 0;
+
+	for (size_t i = 0; i < x->count; i++)
+		if (is_outbound(&x->rules[i]))
+			flags |= CV_POD_OUT_RULES;
+	return flags;
+}

@@ -203,8 +203,7 @@ static void on_incomplete(void *arg, bool is_incomplete)
 	if (a->enrolment.is_incomplete && !is_incomplete)
 		log_info("agent", "every mesh destination has its place in the maps again");
 	a->enrolment.is_incomplete = is_incomplete;
-	if (a->pods)
-		pods_flags_changed(a->pods);
+	pods_flags_changed(a->pods);
 }
 
 static void on_registry_only(void *arg, bool is_registry_only)
@@ -216,8 +215,7 @@ static void on_registry_only(void *arg, bool is_registry_only)
 	log_info("agent", "outboundTrafficPolicy mode=%s",
 		 is_registry_only ? "REGISTRY_ONLY" : "ALLOW_ANY");
 	a->enrolment.is_registry_only = is_registry_only;
-	if (a->pods)
-		pods_flags_changed(a->pods);
+	pods_flags_changed(a->pods);
 }
 
 static void on_pods_changed(void *arg)

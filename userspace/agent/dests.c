@@ -185,8 +185,7 @@ static void workload_change(const struct showing *x)
 		host_change(x);
 }
 
-static void resource_change(struct dests *d, const struct resource *r, bool is_mesh,
-			    bool is_shown)
+static void resource_change(struct dests *d, const struct resource *r, bool is_mesh, bool is_shown)
 {
 	const struct showing x = {d, r, is_mesh, is_shown};
 

@@ -22,9 +22,9 @@ struct enrolment_context {
 	struct datapath *datapath;
 	struct netns_home *home;
 	struct sockets_marker marker;
-	bool is_direct;     /* pods of this node may talk without a tunnel: CV_POD_DIRECT */
+	bool is_direct;        /* pods of this node may talk without a tunnel: CV_POD_DIRECT */
 	bool is_registry_only; /* unknown destinations are refused: CV_POD_REGISTRY_ONLY */
-	bool is_incomplete; /* the maps lack mesh destinations: CV_POD_UNKNOWN_TO_TUNNEL */
+	bool is_incomplete;    /* the maps lack mesh destinations: CV_POD_UNKNOWN_TO_TUNNEL */
 };
 
 struct enrolment {
@@ -43,14 +43,14 @@ struct enrolment {
 	uint32_t unsteered;  /* bits of addrs that another pod has too, see pods */
 	struct cv_pod entry; /* as in cv_pods */
 	struct listeners listeners;
-	bool is_encrypt;       /* as in its podspec */
-	uint32_t rules_flags;  /* of its exclusions, as far as they are in force */
+	bool is_encrypt;         /* as in its podspec */
+	uint32_t rules_flags;    /* of its exclusions, as far as they are in force */
 	const char *rules_error; /* why they are not; NULL */
-	bool is_captured;      /* the entry has CAPTURE: connections are captured or refused */
-	bool is_offered;       /* POD_ADD sent to the ztunnel of now */
-	bool is_acked;         /* and taken */
-	bool is_adopted;       /* found captured at start */
-	bool is_beside_logged; /* said that another sk_lookup program is there */
+	bool is_captured;        /* the entry has CAPTURE: connections are captured or refused */
+	bool is_offered;         /* POD_ADD sent to the ztunnel of now */
+	bool is_acked;           /* and taken */
+	bool is_adopted;         /* found captured at start */
+	bool is_beside_logged;   /* said that another sk_lookup program is there */
 };
 
 /**

@@ -9,12 +9,12 @@
 #include "base/str.h"
 #include "culvert/abi/maps.h"
 
-#define TRAFFIC "traffic.sidecar.istio.io/"
-#define BYPASS  "ambient.istio.io/bypass-inbound-capture"
-#define DNS     "ambient.istio.io/dns-capture"
-#define REROUTE "istio.io/reroute-virtual-interfaces"
-#define BLANKS  " \t"
-#define EVERY   "*"
+#define TRAFFIC  "traffic.sidecar.istio.io/"
+#define BYPASS   "ambient.istio.io/bypass-inbound-capture"
+#define DNS      "ambient.istio.io/dns-capture"
+#define REROUTE  "istio.io/reroute-virtual-interfaces"
+#define BLANKS   " \t"
+#define EVERY    "*"
 #define DNS_PORT 53
 
 /* One pod's reading. */
@@ -110,8 +110,7 @@ static char *trimmed(char *s)
 }
 
 /* All items, or none: half of a list would be neither what was meant nor nothing. */
-static int items_add(struct exclusions *x, enum exclude_kind kind, const char *value,
-		     char bad[64])
+static int items_add(struct exclusions *x, enum exclude_kind kind, const char *value, char bad[64])
 {
 	_cleanup_(freep) char *copy = strdup(value);
 	size_t before = x->count;

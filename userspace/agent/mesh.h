@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* mesh - keeps the maps of destinations as the control plane says: delta xDS client, dests, maps. While the control plane is away everything stays. Owner: agent. Thread: loop only. */
+/* mesh - keeps the maps of destinations as the control plane says: delta xDS client, dests, maps.
+ * While the control plane is away everything stays. Owner: agent. Thread: loop only. */
 #include <stdbool.h>
 #include <stddef.h>
 

@@ -14,9 +14,9 @@
 /* A Pod of this node, and what is wrong with it. */
 struct known_pod {
 	struct object *object;
-	bool is_enrolled; /* on_pod() was the last call */
-	char error[512];  /* "" when fine */
-	json_t *notes;    /* what is wrong with its annotations: [line, is it a warning?] pairs */
+	bool is_enrolled;  /* on_pod() was the last call */
+	char error[512];   /* "" when fine */
+	json_t *notes;     /* what is wrong with its annotations: [line, is it a warning?] pairs */
 	json_t *old_notes; /* of the last decision: what is in them has been logged */
 };
 
@@ -66,8 +66,8 @@ static void on_note(void *arg, const struct object *on, const char *annotation, 
 
 	(void)snprintf(field, sizeof(field), "metadata.annotations[%s]", annotation);
 	(void)snprintf(line, sizeof(line), "%s:%u: %s %s%s%s: %s: %s", on->file,
-		       object_line(on, field), on->kind, on->namespace_,
-		       *on->namespace_ ? "/" : "", on->name, field, message);
+		       object_line(on, field), on->kind, on->namespace_, *on->namespace_ ? "/" : "",
+		       on->name, field, message);
 	one = json_pack("[s,b]", line, is_warning);
 	if (!is_noted(k->old_notes, one))
 		log_write(is_warning ? LOG_WARN : LOG_ERROR, "agent", "%s", line);

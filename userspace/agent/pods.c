@@ -39,16 +39,6 @@ const char *pods_name(const struct pods *p, uint64_t netns_cookie)
 	return e ? e->key : NULL;
 }
 
-const char *pods_name_by_addr(const struct pods *p, const struct cv_addr *addr)
-{
-	const struct enrolment *e;
-
-	list_for_each_entry (e, &p->enrolments, link)
-		if (enrolment_has_addr(e, addr))
-			return e->key;
-	return NULL;
-}
-
 /* Who is behind a namespace may have changed. */
 static void pods_changed(struct pods *p)
 {
@@ -553,6 +543,8 @@ void pods_flags_changed(struct pods *p)
 {
 	struct enrolment *e;
 
+	if (!p)
+		return;
 	list_for_each_entry (e, &p->enrolments, link)
 		enrolment_flags_refresh(e);
 }

@@ -69,7 +69,7 @@ void pods_synced(struct pods *p);
  */
 void pods_dests_synced(struct pods *p, bool is_told);
 
-/** pods_flags_changed() - the enrolment context's is_incomplete has changed. */
+/** pods_flags_changed() - the enrolment context has changed. Takes NULL: no pods yet. */
 void pods_flags_changed(struct pods *p);
 
 /* From zds. */

@@ -38,7 +38,8 @@ static enum pods_state pod_state(const struct pod *pod)
 		return PODS_ERROR;
 	if (!e->is_acked || !(e->entry.flags & CV_POD_ALIVE))
 		return PODS_PENDING;
-	if (pod->pods->is_dests_told && !dests_has(pod->pods->config.dests, DESTS_WORKLOADS, &e->addrs[0]))
+	if (pod->pods->is_dests_told &&
+	    !dests_has(pod->pods->config.dests, DESTS_WORKLOADS, &e->addrs[0]))
 		return PODS_PENDING;
 	return PODS_CAPTURED;
 }
@@ -84,4 +85,14 @@ int pods_netns_fd(const struct pods *p, uint64_t netns_cookie)
 	const struct enrolment *e = map_get(p->by_cookie, &netns_cookie, sizeof(netns_cookie));
 
 	return e ? e->netns_fd : -ENOENT;
+}
+
+const char *pods_name_by_addr(const struct pods *p, const struct cv_addr *addr)
+{
+	const struct enrolment *e;
+
+	list_for_each_entry (e, &p->enrolments, link)
+		if (enrolment_has_addr(e, addr))
+			return e->key;
+	return NULL;
 }

@@ -106,8 +106,7 @@ static int inbound_put_all(struct datapath *d, const struct cv_addr *addr,
 
 	for (size_t i = 0; i < x->count && r == 0; i++)
 		if (!is_outbound(&x->rules[i]))
-			r = inbound_put(d, addr, x->rules[i].port,
-					inbound_of(x, x->rules[i].port));
+			r = inbound_put(d, addr, x->rules[i].port, inbound_of(x, x->rules[i].port));
 	return r < 0 ? r : inbound_put(d, addr, 0, inbound_of(x, 0));
 }
 

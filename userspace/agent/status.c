@@ -71,9 +71,8 @@ static json_t *counters_json(const uint64_t *counters)
 static void error_json(void *arg, const char *line, bool is_warning)
 {
 	(void)json_array_append_new(
-		arg, is_warning
-			     ? json_pack("{s:s, s:s}", "message", line, "severity", "warning")
-			     : json_string(line));
+		arg, is_warning ? json_pack("{s:s, s:s}", "message", line, "severity", "warning")
+				: json_string(line));
 }
 
 int status_format(const struct status_input *in, struct buf *b)

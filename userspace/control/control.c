@@ -142,9 +142,6 @@ static void mesh_warn(struct control *c, const struct object *obj)
 		mesh_field_warn(c, obj, "data.mesh.trustDomainAliases",
 				"not honoured yet: only peers of the trust domain itself are "
 				"trusted");
-	if (m->is_registry_only)
-		mesh_field_warn(c, obj, "data.mesh.outboundTrafficPolicy.mode",
-				"nodes are told, but do not refuse unknown destinations yet");
 	if (m->access_log_file && !*m->access_log_file)
 		mesh_field_warn(c, obj, "data.mesh.accessLogFile",
 				"nodes are told, but ztunnel logs each connection all the same");

@@ -82,11 +82,11 @@ static int put(struct dests *d, const char *name, Istio__Workload__Address *a)
 
 /* One workload with one address and at most one service, which it serves at port 8080. */
 static int put_workload_of(struct dests *d, const char *name, const char *ip, const char *service,
-			   bool is_hbone, bool is_host)
+			   const Istio__Workload__Workload *like)
 {
 	Istio__Workload__Port port = ISTIO__WORKLOAD__PORT__INIT, *ports = &port;
 	Istio__Workload__PortList port_list = ISTIO__WORKLOAD__PORT_LIST__INIT;
-	Istio__Workload__Workload w = ISTIO__WORKLOAD__WORKLOAD__INIT;
+	Istio__Workload__Workload w = *like;
 	Istio__Workload__Address a = ISTIO__WORKLOAD__ADDRESS__INIT;
 	Istio__Workload__WorkloadService s = ISTIO__WORKLOAD__WORKLOAD_SERVICE__INIT, *list = &s;
 	ProtobufCBinaryData data;
@@ -100,10 +100,6 @@ static int put_workload_of(struct dests *d, const char *name, const char *ip, co
 	w.name = (char *)name;
 	w.n_addresses = 1;
 	w.addresses = &data;
-	w.network_mode = is_host ? ISTIO__WORKLOAD__NETWORK_MODE__HOST_NETWORK
-				 : ISTIO__WORKLOAD__NETWORK_MODE__STANDARD;
-	w.tunnel_protocol = is_hbone ? ISTIO__WORKLOAD__TUNNEL_PROTOCOL__HBONE
-				     : ISTIO__WORKLOAD__TUNNEL_PROTOCOL__NONE;
 	port.service_port = 80;
 	port.target_port = 8080;
 	port_list.n_ports = 1;
@@ -120,7 +116,11 @@ static int put_workload_of(struct dests *d, const char *name, const char *ip, co
 static int put_workload(struct dests *d, const char *name, const char *ip, bool is_hbone,
 			const char *service)
 {
-	return put_workload_of(d, name, ip, service, is_hbone, false);
+	Istio__Workload__Workload w = ISTIO__WORKLOAD__WORKLOAD__INIT;
+
+	if (is_hbone)
+		w.tunnel_protocol = ISTIO__WORKLOAD__TUNNEL_PROTOCOL__HBONE;
+	return put_workload_of(d, name, ip, service, &w);
 }
 
 /* @vip may be a range, or NULL. */
@@ -340,10 +340,12 @@ static void the_registry_is_told_while_it_is_wanted(void **state)
 /* A node's address is not one pod's: only its services' ports are known. */
 static void an_address_of_the_host_is_known_at_its_ports(void **state)
 {
+	Istio__Workload__Workload w = ISTIO__WORKLOAD__WORKLOAD__INIT;
 	struct dests *d = *state;
 
+	w.network_mode = ISTIO__WORKLOAD__NETWORK_MODE__HOST_NETWORK;
 	dests_registry(d, true);
-	assert_int_equal(put_workload_of(d, "a", "172.18.0.2", "demo/web", false, true), 0);
+	assert_int_equal(put_workload_of(d, "a", "172.18.0.2", "demo/web", &w), 0);
 	assert_calls("+k172.18.0.2:8080=demo/a ");
 	dests_remove(d, "a");
 	assert_calls("-k172.18.0.2:8080 ");

@@ -46,11 +46,11 @@ static struct object *object_of(const char *kind, const char *const *annotations
 
 	for (; annotations && *annotations; annotations += 2)
 		(void)json_object_set_new(all, annotations[0], json_string(annotations[1]));
-	assert_int_equal(object_new_json(json_pack("{s:s, s:{s:s, s:s, s:o}}", "kind", kind,
-						   "metadata", "name", "demo", "namespace", "demo",
-						   "annotations", all),
-					 &o),
-			 0);
+	assert_int_equal(
+		object_new_json(json_pack("{s:s, s:{s:s, s:s, s:o}}", "kind", kind, "metadata",
+					  "name", "demo", "namespace", "demo", "annotations", all),
+				&o),
+		0);
 	return o;
 }
 
@@ -158,7 +158,8 @@ static void a_wrong_value_is_named_and_counts_as_absent(void **state)
 static void a_namespaces_wrong_value_names_the_namespace(void **state)
 {
 	check(NULL, (const char *[]){TRAFFIC "excludeInboundPorts", "x", NULL},
-	      "! Namespace " TRAFFIC "excludeInboundPorts: expected ports from 1 to 65535 separated "
+	      "! Namespace " TRAFFIC
+	      "excludeInboundPorts: expected ports from 1 to 65535 separated "
 	      "by commas, found \"x\"; it is not in force\n");
 }
 
@@ -190,12 +191,12 @@ static void a_list_has_a_limit(void **state)
 
 static void the_same_in_another_order_is_the_same(void **state)
 {
-	struct exclusions a = read_both(
-		(const char *[]){TRAFFIC "excludeOutboundPorts", "1,2", NULL}, NULL);
-	struct exclusions b = read_both(
-		(const char *[]){TRAFFIC "excludeOutboundPorts", "2,1", NULL}, NULL);
-	struct exclusions c = read_both(
-		(const char *[]){TRAFFIC "excludeInboundPorts", "2,1", NULL}, NULL);
+	struct exclusions a =
+		read_both((const char *[]){TRAFFIC "excludeOutboundPorts", "1,2", NULL}, NULL);
+	struct exclusions b =
+		read_both((const char *[]){TRAFFIC "excludeOutboundPorts", "2,1", NULL}, NULL);
+	struct exclusions c =
+		read_both((const char *[]){TRAFFIC "excludeInboundPorts", "2,1", NULL}, NULL);
 
 	assert_true(exclude_is_same(&a, &b));
 	assert_false(exclude_is_same(&a, &c));

@@ -10,7 +10,7 @@
 #include "base/loop.h"
 #include "base/map.h"
 #include "base/str.h"
-#include "tls/crl.h"
+#include "tls/trust.h"
 #include "tls/identity.h"
 #include "tls/key.h"
 #include "tls/spiffe.h"
@@ -25,6 +25,8 @@
 #define BACKOFF_MIN_US (100 * 1000)
 #define BACKOFF_MAX_US (150 * 1000 * 1000)
 #define RENEW_MIN_US   (1000 * 1000)
+/* All of a node are asked for again within this time. */
+#define RENEW_SPREAD_US (1000 * 1000)
 #define US_PER_S       1000000
 
 enum cert_state {
@@ -38,6 +40,7 @@ struct cert {
 	struct list queue; /* in certs.queue while CERT_QUEUED */
 	struct loop_timer timer;
 	enum cert_state state;
+	bool is_stale; /* the CA changed while the request is out */
 	unsigned int wants;
 	EVP_PKEY *key;
 	const struct tls_identity *tls; /* in force; NULL before the first */
@@ -51,7 +54,7 @@ struct certs {
 	struct ca_client *ca;
 	struct map *by_identity;
 	struct list queue;
-	struct tls_crl *crl;
+	struct tls_trust *trust;
 	unsigned int in_flight;
 	void (*on_identity)(void *arg, const char *identity, const struct tls_identity *t);
 	void *arg;
@@ -135,7 +138,8 @@ static void cert_accept(struct cert *t, const struct tls_identity *tls)
 	t->error[0] = '\0';
 	log_debug(TARGET, "certificate received identity=\"%s\" serial=%s", t->identity,
 		  tls->serial);
-	cert_wait(t, renew_delay_us(tls));
+	cert_wait(t, t->is_stale ? RENEW_MIN_US : renew_delay_us(tls));
+	t->is_stale = false;
 	t->certs->on_identity(t->certs->arg, t->identity, tls);
 }
 
@@ -149,8 +153,8 @@ static void on_signed(void *arg, int error, const char *message, const char *con
 	c->in_flight--;
 	if (r == 0)
 		r = tls_identity_new(t->identity, t->key, chain, n, &tls);
-	if (r == 0 && c->crl)
-		r = tls_crl_use(c->crl, tls);
+	if (r == 0 && c->trust)
+		r = tls_trust_use(c->trust, tls);
 	if (r < 0)
 		tls = tls_identity_unref(tls);
 	if (r < 0 || !tls)
@@ -245,7 +249,7 @@ int certs_new(const struct certs_config *config, struct certs **ret)
 	c->loop = config->loop;
 	c->on_identity = config->on_identity;
 	c->arg = config->arg;
-	c->crl = config->crl;
+	c->trust = config->trust;
 	list_init(&c->queue);
 	r = map_new(&c->by_identity);
 	if (r == 0)
@@ -303,6 +307,19 @@ void certs_unwant(struct certs *c, const char *identity)
 		c->on_identity(c->arg, t->identity, NULL);
 	cert_free(t);
 	certs_pump(c);
+}
+
+void certs_renew(struct certs *c)
+{
+	map_for_each (c->by_identity, it) {
+		struct cert *t = it.value;
+		uint32_t random;
+
+		random_bytes(&random, sizeof(random));
+		if (t->state == CERT_WAITING)
+			cert_wait(t, random % RENEW_SPREAD_US);
+		t->is_stale = t->state == CERT_ASKED;
+	}
 }
 
 json_t *certs_to_json(const struct certs *c)

@@ -12,7 +12,7 @@
 
 struct certs; /* opaque */
 struct loop;
-struct tls_crl;
+struct tls_trust;
 struct tls_identity;
 
 struct certs_config {
@@ -22,7 +22,7 @@ struct certs_config {
 	 * expired. */
 	void (*on_identity)(void *arg, const char *identity, const struct tls_identity *t);
 	void *arg;
-	struct tls_crl *crl; /* whom to refuse; borrowed; NULL: nobody */
+	struct tls_trust *trust; /* of connections made with them; borrowed; NULL: none */
 };
 
 /** certs_new() - Return: 0; -errno. */
@@ -40,6 +40,10 @@ _must_check_ int certs_want(struct certs *c, const char *identity);
 /** certs_unwant() - that pod is gone; the last one drops key and certificate. Unknown identities
  * are ignored. */
 void certs_unwant(struct certs *c, const char *identity);
+
+/** certs_renew() - the CA's roots or signer changed: ask for every certificate again within seconds.
+ * Those there are serve until then. */
+void certs_renew(struct certs *c);
 
 /** certs_to_json() - the `certificates` array of config_dump; new reference. Return: NULL when out
  * of memory. */

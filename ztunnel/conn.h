@@ -13,8 +13,6 @@
 #include "ztunnel/telemetry.h"
 #include "ztunnel/worker.h"
 
-#define REVOKED_TEXT "closed: the peer's certificate has been revoked"
-
 struct conn;
 struct pod;
 struct service;

@@ -4,26 +4,19 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/inotify.h>
-#include <unistd.h>
 
+#include "base/file_watch.h"
 #include "base/log.h"
-#include "base/loop.h"
 #include "base/str.h"
-#include "tls/crl.h"
+#include "tls/trust.h"
 
-#define TARGET "crl"
-/* A change comes as several events. */
-#define SETTLE_US      (20 * 1000)
+#define TARGET         "crl"
 #define FILE_BYTES_MAX (16 * 1024 * 1024)
-#define EVENTS         (IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_ATTRIB)
 
 struct crl_watch {
-	struct loop *loop;
 	char *path;
-	struct tls_crl *lists;
-	struct loop_fd inotify;
-	struct loop_timer settle;
+	struct tls_trust *trust;
+	struct file_watch folder;
 	void (*on_change)(void *arg);
 	void *arg;
 	int error;   /* of the last reading; told once */
@@ -37,12 +30,11 @@ static int load(struct crl_watch *w, size_t *ret_count)
 	size_t len;
 	int r = file_read(w->path, FILE_BYTES_MAX, &text, &len);
 
-	return r < 0 ? r : tls_crl_load(w->lists, text, len, ret_count);
+	return r < 0 ? r : tls_trust_load_crl(w->trust, text, len, ret_count);
 }
 
-static void on_settle(struct loop_timer *t)
+static void reload(struct crl_watch *w)
 {
-	struct crl_watch *w = container_of(t, struct crl_watch, settle);
 	size_t count = 0;
 	int r = load(w, &count);
 
@@ -62,19 +54,12 @@ static void on_settle(struct loop_timer *t)
 		w->on_change(w->arg);
 }
 
-static void on_inotify(struct loop_fd *fd, uint32_t events)
+static void on_folder(struct file_watch *folder)
 {
-	struct crl_watch *w = container_of(fd, struct crl_watch, inotify);
-	_Alignas(struct inotify_event) char buf[4096];
-
-	while (read(fd->fd, buf, sizeof(buf)) > 0)
-		;
-	/* not pushed back by what comes next: a busy folder must not delay it for ever */
-	if (!w->settle.at_us)
-		(void)loop_timer_set(w->loop, &w->settle, SETTLE_US);
+	reload(container_of(folder, struct crl_watch, folder));
 }
 
-static int folder_watch(struct crl_watch *w)
+static int folder_watch(struct crl_watch *w, struct loop *l)
 {
 	_cleanup_(freep) char *folder = strdup(w->path);
 	char *slash = folder ? strrchr(folder, '/') : NULL;
@@ -83,38 +68,25 @@ static int folder_watch(struct crl_watch *w)
 		return -ENOMEM;
 	if (slash)
 		slash[slash == folder] = '\0';
-	w->inotify.fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-	if (w->inotify.fd < 0)
-		return -errno;
-	if (inotify_add_watch(w->inotify.fd, slash ? folder : ".", EVENTS) < 0)
-		return -errno;
-	return loop_add(w->loop, &w->inotify, EPOLLIN);
+	return file_watch_start(&w->folder, l, slash ? folder : ".", on_folder);
 }
 
-int crl_watch_new(struct loop *l, const char *path, void (*on_change)(void *arg), void *arg,
-		  struct crl_watch **ret)
+int crl_watch_new(const struct crl_watch_config *config, struct crl_watch **ret)
 {
 	_cleanup_(crl_watch_freep) struct crl_watch *w = calloc(1, sizeof(*w));
 	int r;
 
 	if (!w)
 		return -ENOMEM;
-	w->inotify.fd = -EBADF;
-	w->inotify.on_event = on_inotify;
-	w->settle.on_timer = on_settle;
-	w->loop = l;
+	w->trust = config->trust;
 	w->is_new = true;
-	if (path) {
-		w->path = strdup(path);
-		r = w->path ? tls_crl_new(&w->lists) : -ENOMEM;
-		if (r == 0)
-			r = folder_watch(w);
-		if (r < 0)
-			return log_error_errno(TARGET, r, "cannot watch the folder of %s", path);
-		on_settle(&w->settle);
-	}
-	w->on_change = on_change;
-	w->arg = arg;
+	w->path = strdup(config->path);
+	r = w->path ? folder_watch(w, config->loop) : -ENOMEM;
+	if (r < 0)
+		return log_error_errno(TARGET, r, "cannot watch the folder of %s", config->path);
+	reload(w);
+	w->on_change = config->on_change;
+	w->arg = config->arg;
 	*ret = TAKE_PTR(w);
 	return 0;
 }
@@ -123,16 +95,8 @@ struct crl_watch *crl_watch_free(struct crl_watch *w)
 {
 	if (!w)
 		return NULL;
-	loop_timer_del(&w->settle);
-	loop_del(&w->inotify);
-	(void)close_fd(w->inotify.fd);
-	w->lists = tls_crl_free(w->lists);
+	file_watch_stop(&w->folder);
 	free(w->path);
 	free(w);
 	return NULL;
-}
-
-struct tls_crl *crl_watch_lists(const struct crl_watch *w)
-{
-	return w ? w->lists : NULL;
 }

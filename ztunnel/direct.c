@@ -3,7 +3,9 @@
 
 #include <arpa/inet.h>
 
+#include "base/log.h"
 #include "net/addr.h"
+#include "tls/identity.h"
 #include "ztunnel/authz.h"
 #include "ztunnel/pod.h"
 #include "ztunnel/state.h"
@@ -24,6 +26,18 @@ static bool is_candidate(const struct state *s, const struct workload *src,
 	       state_workload_by_addr(s, &to->addr) == dst && authz_is_by_identity(s, dst);
 }
 
+/* No certificate is shown here; who may not show his in a tunnel may not do without one either. */
+static bool is_revoked(const struct state *s, const struct workload *w)
+{
+	const struct tls_identity *t = state_tls_identity(s, w->identity);
+
+	if (!t || !tls_identity_is_revoked(t))
+		return false;
+	log_info("access", "connections without a tunnel refused, certificate revoked identity=%s",
+		 w->identity);
+	return true;
+}
+
 /* Which address the source will use is not known yet, and does not matter: see is_candidate(). */
 uint32_t direct_judge(const struct state *s, const struct pod *src, const struct pod *dst,
 		      const struct cv_sockaddr *to)
@@ -35,6 +49,8 @@ uint32_t direct_judge(const struct state *s, const struct pod *src, const struct
 	if (!s || !state_is_synced(s) || !src || !dst || !pod_has_addr(dst, &to->addr) ||
 	    pod_is_own_port(dst, ntohs(to->port)) || !is_candidate(s, from, at, to))
 		return ZDS_VERDICT_NONE;
+	if (is_revoked(s, from) || is_revoked(s, at))
+		return ZDS_VERDICT_DENY;
 	conn.src_identity = from->identity;
 	conn.src.addr = src->addrs[0];
 	authz_check(s, at, &conn, &v);

@@ -426,20 +426,22 @@ void inbound_tunnel_start(struct worker *w, struct pod *pod, int fd, const struc
 	tunnel_try(t);
 }
 
-void inbound_on_crl(struct worker *w)
+void inbound_on_trust(struct worker *w)
 {
 	struct server_tunnel *t, *next;
 	struct conn *c, *after;
 
 	list_for_each_entry_safe (t, next, &w->server_tunnels, link) {
-		if (!t->hbone || !hbone_tunnel_is_revoked(t->hbone))
+		const char *text = t->hbone ? hbone_tunnel_refusal(t->hbone) : NULL;
+
+		if (!text)
 			continue;
 		list_for_each_entry_safe (c, after, &w->conns, link) {
 			if (c->ops == &conn_ops &&
 			    container_of(c, struct inbound, conn)->tunnel == t)
-				cut(c, CONN_CERT_REVOKED, REVOKED_TEXT);
+				cut(c, CONN_CERT_REVOKED, text);
 		}
-		hbone_tunnel_close(t->hbone, -EKEYREVOKED, REVOKED_TEXT);
+		hbone_tunnel_close(t->hbone, -EKEYREVOKED, text);
 	}
 }
 

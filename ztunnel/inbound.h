@@ -17,9 +17,9 @@ void inbound_tunnel_start(struct worker *w, struct pod *pod, int fd, const struc
  * client dialled. */
 void inbound_plain_start(struct worker *w, struct pod *pod, int fd, const struct cv_sockaddr *peer,
 			 const struct cv_sockaddr *local);
-/** inbound_on_crl() - other revocation lists: cut every tunnel whose peer is revoked, and what is
- * in it. */
-void inbound_on_crl(struct worker *w);
+/** inbound_on_trust() - other revocation lists or trust domains: cut every tunnel whose peer is no
+ * longer accepted, and what is in it. */
+void inbound_on_trust(struct worker *w);
 /** inbound_drain() - GOAWAY on every tunnel from a peer. */
 void inbound_drain(struct worker *w);
 /** inbound_close_all() - the worker ends: close every tunnel from a peer. */

@@ -17,7 +17,6 @@
 #include "ztunnel/agent_link.h"
 #include "ztunnel/certs.h"
 #include "ztunnel/collect.h"
-#include "ztunnel/crl_watch.h"
 #include "ztunnel/dns.h"
 #include "ztunnel/node_internal.h"
 #include "ztunnel/pod.h"
@@ -293,7 +292,11 @@ static void on_xds_synced(void *arg)
 	admin_set_ready(((struct node *)arg)->admin, ADMIN_TASK_STATE, true);
 }
 
-static const struct xds_sync_ops xds_ops = {.on_state = on_state, .on_synced = on_xds_synced};
+static const struct xds_sync_ops xds_ops = {
+	.on_state = on_state,
+	.on_synced = on_xds_synced,
+	.on_settings = node_trust_settings,
+};
 
 static void on_identity(void *arg, const char *identity, const struct tls_identity *t)
 {
@@ -303,6 +306,8 @@ static void on_identity(void *arg, const char *identity, const struct tls_identi
 	if (r < 0)
 		(void)log_error_errno(TARGET, r, "cannot publish certificate identity=%s",
 				      identity);
+	/* a new one is on no list: what was refused without a tunnel may be allowed */
+	n->is_renewed |= n->crl && t;
 }
 
 /* Ending. */
@@ -397,7 +402,7 @@ static int make_control(struct node *n)
 					   .path = path,
 					   .on_identity = on_identity,
 					   .arg = n,
-					   .crl = crl_watch_lists(n->crl)};
+					   .trust = n->trust};
 	const struct dns_config dns = {.loop = n->loop, .need_sockets = on_dns_need, .arg = n};
 	int r = path_make(path, n, "control/xds.sock");
 
@@ -444,14 +449,6 @@ static int make_admin(struct node *n, char *err, size_t err_size)
 	return r;
 }
 
-static void on_crl(void *arg)
-{
-	struct node *n = arg;
-
-	for (unsigned int i = 0; i < n->config.workers; i++)
-		worker_post_crl(&n->workers[i]);
-}
-
 static int make_all(struct node *n, char *err, size_t err_size)
 {
 	int r = loop_new(&n->loop);
@@ -461,7 +458,7 @@ static int make_all(struct node *n, char *err, size_t err_size)
 	inbox_init(&n->inbox, n->loop, n);
 	r = map_new(&n->pods);
 	if (r == 0)
-		r = crl_watch_new(n->loop, n->config.crl, on_crl, n, &n->crl);
+		r = node_trust_make(n);
 	if (r == 0)
 		r = make_control(n);
 	if (r == 0)
@@ -575,7 +572,7 @@ struct node *node_free(struct node *n)
 	n->certs = certs_free(n->certs);
 	n->xds = xds_sync_free(n->xds);
 	(void)state_unref(n->state);
-	n->crl = crl_watch_free(n->crl);
+	node_trust_free(n);
 	n->loop = loop_free(n->loop);
 	free(n);
 	return NULL;

@@ -39,6 +39,7 @@ static bool is_verdict_other(const struct state *old, const struct state *new)
 void node_direct_state(struct node *n, const struct state *old)
 {
 	/* Before any answer that follows from the new state: the socket keeps the order. */
-	if (n->has_asked && n->agent && is_verdict_other(old, n->state))
+	if (n->has_asked && n->agent && (n->is_renewed || is_verdict_other(old, n->state)))
 		(void)agent_link_policy(n->agent);
+	n->is_renewed = false;
 }

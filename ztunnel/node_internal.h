@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* node_internal - the main thread's state, shared by node.c and node_direct.c. */
+/* node_internal - the main thread's state, shared by node.c, node_direct.c and node_trust.c. */
 #include "base/loop.h"
 #include "base/map.h"
 #include "culvert/zds.h"
 #include "ztunnel/inbox.h"
 #include "ztunnel/needs.h"
 #include "ztunnel/node.h"
+#include "ztunnel/settings.h"
 #include "ztunnel/trim.h"
 #include "ztunnel/worker.h"
 
@@ -35,13 +36,16 @@ struct node {
 	struct map *pods; /* netns cookie -> struct node_pod */
 	struct needs needs;
 	struct state *state; /* counted */
-	struct crl_watch *crl;
+	struct tls_trust *trust;
+	struct crl_watch *crl; /* NULL: there are no lists */
+	struct settings settings;
 	struct loop_timer drain_timer;
 	struct trim trim;
 	unsigned int drained;
 	struct telemetry *telemetry; /* of direct connections: this thread's */
 	uint64_t pods_started, pods_stopped;
 	bool has_asked; /* the agent keeps verdicts */
+	bool is_renewed; /* a certificate, since the last snapshot */
 	bool is_draining;
 };
 
@@ -60,3 +64,10 @@ int node_metrics(void *arg, struct buf *into);
 /** node_direct_state() - n->state is new: tell the agent when verdicts may be others. @old: NULL:
  * none. */
 void node_direct_state(struct node *n, const struct state *old);
+
+/** node_trust_make() - whom to trust at first: n->trust, n->crl. Return: 0; -errno. */
+_must_check_ int node_trust_make(struct node *n);
+/** node_trust_settings() - xds_sync_ops. @arg: the node. */
+void node_trust_settings(void *arg, struct settings *s);
+/** node_trust_free() - after every connection. */
+void node_trust_free(struct node *n);

@@ -118,14 +118,14 @@ static bool try_next(struct outbound *o)
 	return true;
 }
 
-void outbound_cut_session(struct worker *w, const struct hbone_session *s)
+void outbound_cut_session(struct worker *w, const struct hbone_session *s, const char *text)
 {
 	struct conn *c, *next;
 
 	list_for_each_entry_safe (c, next, &w->conns, link) {
 		if (c->ops == &conn_ops &&
 		    container_of(c, struct outbound, conn)->relay.stream.session == s)
-			cut(c, CONN_CERT_REVOKED, REVOKED_TEXT);
+			cut(c, CONN_CERT_REVOKED, text);
 	}
 }
 

@@ -536,18 +536,20 @@ void pool_on_state(struct pool *p)
 	each_tunnel(p, close_if_gone);
 }
 
-static void close_if_revoked(struct tunnel *t)
+static void close_if_refused(struct tunnel *t)
 {
-	if (!hbone_tunnel_is_revoked(t->hbone))
+	const char *text = hbone_tunnel_refusal(t->hbone);
+
+	if (!text)
 		return;
 	t->is_leaving = true;
-	outbound_cut_session(t->entry->pool->worker, hbone_tunnel_session(t->hbone));
-	hbone_tunnel_close(t->hbone, -EKEYREVOKED, REVOKED_TEXT);
+	outbound_cut_session(t->entry->pool->worker, hbone_tunnel_session(t->hbone), text);
+	hbone_tunnel_close(t->hbone, -EKEYREVOKED, text);
 }
 
-void pool_on_crl(struct pool *p)
+void pool_on_trust(struct pool *p)
 {
-	each_tunnel(p, close_if_revoked);
+	each_tunnel(p, close_if_refused);
 }
 
 static void drain_tunnel(struct tunnel *t)

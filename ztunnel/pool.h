@@ -60,7 +60,8 @@ void pool_wait_cancel(struct pool_wait *w);
 /** pool_on_state() - a new snapshot: tunnels to workloads that are gone or have another UID close
  * at once. */
 void pool_on_state(struct pool *p);
-/** pool_on_crl() - other revocation lists: cut every tunnel whose server is revoked. */
-void pool_on_crl(struct pool *p);
+/** pool_on_trust() - other revocation lists or trust domains: cut every tunnel whose server is no
+ * longer accepted. */
+void pool_on_trust(struct pool *p);
 /** pool_drain() - GOAWAY on all; no new ones. */
 void pool_drain(struct pool *p);

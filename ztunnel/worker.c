@@ -267,20 +267,20 @@ void worker_post_sockets(struct worker *w, const struct zds_sockets *sockets, co
 	inbox_post(&w->inbox, &m->m);
 }
 
-static void run_crl(void *target, struct message *msg)
+static void run_trust(void *target, struct message *msg)
 {
 	struct worker *w = target;
 
 	if (w) {
-		pool_on_crl(w->pool);
-		inbound_on_crl(w);
+		pool_on_trust(w->pool);
+		inbound_on_trust(w);
 	}
 	message_free(container_of(msg, struct worker_message, m));
 }
 
-void worker_post_crl(struct worker *w)
+void worker_post_trust(struct worker *w)
 {
-	struct worker_message *m = message_new(w, run_crl);
+	struct worker_message *m = message_new(w, run_trust);
 
 	if (m)
 		inbox_post(&w->inbox, &m->m);

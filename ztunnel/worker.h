@@ -108,8 +108,9 @@ void worker_post_pod_add(struct worker *w, struct pod *pod, struct listener_set 
 void worker_post_pod_del(struct worker *w, uint64_t netns_cookie);
 /** worker_post_sockets() - from the agent; @fds are taken. */
 void worker_post_sockets(struct worker *w, const struct zds_sockets *m, const int *fds);
-/** worker_post_crl() - other revocation lists are in force: cut whom they name. */
-void worker_post_crl(struct worker *w);
+/** worker_post_trust() - other revocation lists or trust domains are in force: cut whom they no
+ * longer accept. */
+void worker_post_trust(struct worker *w);
 /** worker_post_drain() - listeners close now, tunnels say GOAWAY, connections go on. */
 void worker_post_drain(struct worker *w);
 /** worker_post_collect() - runs @fn(@arg, conn) for each connection in the worker's thread, then

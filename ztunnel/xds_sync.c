@@ -12,6 +12,7 @@
 #include "xds/client.h"
 #include "ztunnel/decode.h"
 #include "ztunnel/policy.h"
+#include "ztunnel/settings.h"
 #include "ztunnel/state.h"
 #include "ztunnel/state_builder.h"
 
@@ -111,6 +112,18 @@ static int put_policy(struct xds_sync *x, const char *name, const void *packed, 
 	return put < 0 ? put : r;
 }
 
+/* The control plane sends us what is for all nodes, or for this one. */
+static int put_settings(struct xds_sync *x, const void *packed, size_t len, char *err,
+			size_t err_size)
+{
+	_cleanup_(settings_clearp) struct settings s = {0};
+	int r = settings_decode(packed, len, &s, err, err_size);
+
+	if (r == 0 && x->ops->on_settings)
+		x->ops->on_settings(x->arg, &s);
+	return r;
+}
+
 static int on_resource(void *arg, enum xds_type type, const char *name, const void *packed,
 		       size_t len, char *err, size_t err_size)
 {
@@ -123,6 +136,8 @@ static int on_resource(void *arg, enum xds_type type, const char *name, const vo
 		r = put_address(x, packed, len, err, err_size);
 	else if (type == XDS_AUTHORIZATION)
 		r = put_policy(x, name, packed, len, err, err_size);
+	else if (type == XDS_NODE_CONFIG)
+		r = put_settings(x, packed, len, err, err_size);
 	if (r < 0) {
 		x->rejected[type]++;
 		if (!err[0])
@@ -189,7 +204,7 @@ int xds_sync_new(const struct xds_sync_config *config, const struct xds_sync_ops
 		.path = config->path,
 		.node_id = config->node_id,
 		.node_name = config->node,
-		.types = 1u << XDS_ADDRESS | 1u << XDS_AUTHORIZATION,
+		.types = 1u << XDS_ADDRESS | 1u << XDS_AUTHORIZATION | 1u << XDS_NODE_CONFIG,
 		.ops = &client_ops,
 		.arg = x,
 	};
@@ -262,14 +277,14 @@ int xds_sync_metrics(void *arg, struct buf *into)
 			   "# TYPE istio_xds_message counter\n",
 			   x->terminations);
 
-	for (int t = 0; t <= XDS_AUTHORIZATION && r == 0; t++)
+	for (int t = 0; t < XDS_TYPE_MAX && r == 0; t++)
 		r = buf_printf(into, "istio_xds_message_total{url=\"%s\"} %" PRIu64 "\n",
 			       xds_type_url((enum xds_type)t), x->messages[t]);
 	if (r == 0)
 		r = buf_append_str(
 			into, "# HELP istio_xds_message_bytes Total number of bytes received.\n"
 			      "# TYPE istio_xds_message_bytes counter\n");
-	for (int t = 0; t <= XDS_AUTHORIZATION && r == 0; t++)
+	for (int t = 0; t < XDS_TYPE_MAX && r == 0; t++)
 		r = buf_printf(into, "istio_xds_message_bytes_total{url=\"%s\"} %" PRIu64 "\n",
 			       xds_type_url((enum xds_type)t), x->bytes[t]);
 	return r;

@@ -9,6 +9,7 @@
 
 struct buf;
 struct loop;
+struct settings;
 struct state;
 struct tls_identity;
 struct xds_sync; /* opaque */
@@ -27,6 +28,8 @@ struct xds_sync_ops {
 	void (*on_state)(void *arg, struct state *s);
 	/** on_synced() - once, when both types have been received. NULL: not wanted. */
 	void (*on_synced)(void *arg);
+	/** on_settings() - new or changed; may be taken out of @s. NULL: not wanted. */
+	void (*on_settings)(void *arg, struct settings *s);
 };
 
 /** xds_sync_new() - start; connects and reconnects by itself. Return: 0; -errno. */

@@ -60,19 +60,38 @@ static void object_count(struct control *c, const struct object *obj, bool is_th
 	kind_count(c, obj->kind, is_there ? 1 : -1);
 }
 
+/* The strings are the configuration's. */
+static char **aliases_list(const struct control *c, size_t *ret_n)
+{
+	const json_t *list = c->mesh.trust_domain_aliases;
+	char **names = calloc(json_array_size(list) + 1, sizeof(*names));
+
+	*ret_n = json_array_size(list);
+	for (size_t i = 0; names && i < *ret_n; i++)
+		names[i] = (char *)(uintptr_t)json_string_value(json_array_get(list, i));
+	return names;
+}
+
+static int policies_set_aliases(struct control *c)
+{
+	_cleanup_(freep) char **aliases = NULL;
+	size_t n;
+
+	aliases = aliases_list(c, &n);
+	return aliases ? model_set_trust_domain_aliases(c->model, (const char *const *)aliases, n)
+		       : -ENOMEM;
+}
+
 static int node_config_set(struct control *c)
 {
 	Culvert__Node__Config m = CULVERT__NODE__CONFIG__INIT;
 	_cleanup_(freep) uint8_t *packed = NULL;
 	_cleanup_(freep) char **aliases = NULL;
-	const json_t *one;
-	size_t i, len;
+	size_t len;
 
-	aliases = calloc(json_array_size(c->mesh.trust_domain_aliases) + 1, sizeof(*aliases));
+	aliases = aliases_list(c, &m.n_trust_domain_aliases);
 	if (!aliases)
 		return -ENOMEM;
-	json_array_foreach(c->mesh.trust_domain_aliases, i, one)
-		aliases[m.n_trust_domain_aliases++] = (char *)(uintptr_t)json_string_value(one);
 	m.trust_domain_aliases = aliases;
 	if (c->mesh.is_registry_only)
 		m.outbound_traffic = CULVERT__NODE__CONFIG__OUTBOUND_TRAFFIC__REGISTRY_ONLY;
@@ -138,10 +157,6 @@ static void mesh_warn(struct control *c, const struct object *obj)
 			   c->config.trust_domain);
 	mesh_field_compare(c, obj, "data.mesh.rootNamespace", m->root_namespace,
 			   c->config.root_namespace);
-	if (json_array_size(m->trust_domain_aliases))
-		mesh_field_warn(c, obj, "data.mesh.trustDomainAliases",
-				"not honoured yet: only peers of the trust domain itself are "
-				"trusted");
 	if (m->access_log_file && !*m->access_log_file)
 		mesh_field_warn(c, obj, "data.mesh.accessLogFile",
 				"nodes are told, but ztunnel logs each connection all the same");
@@ -163,6 +178,8 @@ static void mesh_config_set(struct control *c, const struct object *obj)
 	else
 		mesh_config_clear(&c->mesh);
 	/* a mistake leaves what was in force */
+	if (r == 0)
+		r = policies_set_aliases(c);
 	if (r == 0)
 		r = node_config_set(c);
 	if (r < 0 && r != -EINVAL)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-unit-tests += tests/unit/tls/test-spiffe.c tests/unit/tls/test-crl.c tests/unit/tls/test-identity.c
+unit-tests += tests/unit/tls/test-spiffe.c tests/unit/tls/test-trust.c tests/unit/tls/test-identity.c

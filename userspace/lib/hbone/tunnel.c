@@ -12,7 +12,6 @@
 #include "base/buf.h"
 #include "base/loop.h"
 #include "hbone/scratch.h"
-#include "tls/crl.h"
 #include "tls/identity.h"
 
 /* Unsent bytes: one round of data, or what a peer that does not read makes us answer. */
@@ -534,9 +533,9 @@ int hbone_tunnel_peer_identity(struct hbone_tunnel *t, char *ret, size_t size)
 	return tls_peer_identity(t->ssl, ret, size);
 }
 
-bool hbone_tunnel_is_revoked(const struct hbone_tunnel *t)
+const char *hbone_tunnel_refusal(const struct hbone_tunnel *t)
 {
-	return t->state == TUNNEL_OPEN && tls_crl_is_peer_revoked(t->ssl);
+	return t->state == TUNNEL_OPEN ? tls_peer_refusal(t->ssl) : NULL;
 }
 
 void hbone_tunnel_drain(struct hbone_tunnel *t)

@@ -144,6 +144,8 @@ struct model {
 	const struct model_ops *ops;
 	void *arg;
 	char *cluster_id, *trust_domain, *root_namespace, *cluster_domain;
+	char **aliases; /* of the trust domain */
+	size_t alias_count;
 	struct map *entities[ENTITY_KIND_MAX];
 	struct list dirty[ENTITY_KIND_MAX];
 	struct map *outputs[XDS_TYPE_MAX];

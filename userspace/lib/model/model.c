@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "model/domains.h"
 #include "model/enrol.h"
 #include "model/impl.h"
 #include "tls/spiffe.h"
@@ -461,6 +462,7 @@ struct model *model_free(struct model *m)
 	outputs_free(m);
 	indexes_each(m, index_done);
 	vip_pool_done(&m->vips);
+	domains_free(m);
 	free(m->cluster_id);
 	free(m->trust_domain);
 	free(m->root_namespace);

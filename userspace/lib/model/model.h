@@ -44,6 +44,12 @@ _must_check_ int model_new(const struct model_ops *ops, void *arg,
 struct model *model_free(struct model *m);
 DEFINE_CLEANUP(struct model *, model_free);
 
+/** model_set_trust_domain_aliases() - further names of the trust domain, instead of those before:
+ * policies mean each of them. Comes out with the next model_flush(). @names: copied. Return: 0;
+ * -ENOMEM (set them again). */
+_must_check_ int model_set_trust_domain_aliases(struct model *m, const char *const *names,
+						size_t n);
+
 /** model_put() - an object is new or changed; takes a reference. Kinds that the model does not use
  * are ignored. Nothing comes out before model_flush(). Return: 0; -ENOMEM (the object may be half
  * in: put it again). */

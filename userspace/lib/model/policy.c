@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/domains.h"
 #include "model/match.h"
 #include "model/pack.h"
 #include "xds/types.h"
@@ -321,6 +322,8 @@ int policy_flush(struct model *m, struct policy *p)
 	if (!z)
 		return -ENOMEM;
 	r = convert(&c, z);
+	if (r == 0)
+		domains_expand(m, z, &a);
 	if (r == 0 && c.is_audit)
 		r = wrap_audit(z, &a);
 	if (r < 0 || a.error)

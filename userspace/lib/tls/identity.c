@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "tls/trust.h"
 #include "tls/verify.h"
 
 #define STRINGS_MAX   8
@@ -31,6 +32,7 @@ static void identity_free(struct tls_identity *id)
 {
 	SSL_CTX_free(id->server_ctx);
 	SSL_CTX_free(id->client_ctx);
+	certs_free(id->_verified);
 	OPENSSL_free(id->serial);
 	free(id->id);
 	free(id->chain_pem);
@@ -143,14 +145,17 @@ static int context_new(const struct tls_identity *id, EVP_PKEY *key, STACK_OF(X5
 	return 0;
 }
 
-static int chain_verify(STACK_OF(X509) * chain, SSL_CTX *ctx)
+static int chain_verify(STACK_OF(X509) * chain, SSL_CTX *ctx, STACK_OF(X509) * *ret)
 {
 	_cleanup_(X509_STORE_CTX_freep) X509_STORE_CTX *store_ctx = X509_STORE_CTX_new();
 
 	if (!store_ctx || !X509_STORE_CTX_init(store_ctx, SSL_CTX_get_cert_store(ctx),
 					       sk_X509_value(chain, 0), chain))
 		return -ENOMEM;
-	return X509_verify_cert(store_ctx) == 1 ? 0 : -EKEYREJECTED;
+	if (X509_verify_cert(store_ctx) != 1)
+		return -EKEYREJECTED;
+	*ret = X509_STORE_CTX_get1_chain(store_ctx);
+	return *ret ? 0 : -ENOMEM;
 }
 
 static int texts_copy(struct tls_identity *id, const char *const *chain, size_t n)
@@ -218,7 +223,7 @@ static int identity_fill(struct tls_identity *id, EVP_PKEY *key, const char *con
 	if (r == 0)
 		r = context_new(id, key, certs, roots, &id->client_ctx);
 	if (r == 0)
-		r = chain_verify(certs, id->server_ctx);
+		r = chain_verify(certs, id->server_ctx, &id->_verified);
 	return r < 0 ? r : texts_copy(id, chain, n);
 }
 
@@ -259,6 +264,13 @@ const struct tls_identity *tls_identity_unref(const struct tls_identity *id)
 	if (mutable && __atomic_fetch_sub(&mutable->_refs, 1, __ATOMIC_ACQ_REL) == 1)
 		identity_free(mutable);
 	return NULL;
+}
+
+bool tls_identity_is_revoked(const struct tls_identity *id)
+{
+	struct tls_trust *t = tls_trust_of(id->server_ctx);
+
+	return t && tls_trust_has_revoked(t, id->_verified);
 }
 
 const char *tls_error_text(const SSL *ssl, char *ret, size_t size)

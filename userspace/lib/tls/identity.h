@@ -4,6 +4,7 @@
  * by reference count from any thread. TLS 1.3 only, ALPN h2, both sides present certificates, no
  * tickets, no resumption. */
 #include <openssl/ssl.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <time.h>
 
@@ -22,7 +23,8 @@ struct tls_identity {
 	char *chain_pem;     /* leaf and intermediates, one after the other */
 	char *roots_pem;     /* the bundle of roots */
 	char *serial;        /* of the leaf: hex, lower case */
-	time_t not_before;   /* of the leaf */
+	STACK_OF(X509) * _verified; /* leaf to root */
+	time_t not_before;          /* of the leaf */
 	time_t not_after;
 };
 
@@ -46,8 +48,8 @@ const struct tls_identity *tls_identity_unref(const struct tls_identity *id);
 DEFINE_CLEANUP(const struct tls_identity *, tls_identity_unref);
 
 /**
- * tls_expect_identities() - which servers this client connection accepts: exact matches of the
- * peer's URI SAN.
+ * tls_expect_identities() - which servers this client connection accepts: the
+ * peer's URI SAN is one of them, or would be under another name of our trust domain (trust.h).
  * @ids: copied; at most 64, each a SPIFFE ID. Call before the handshake, once or more (the last
  * call counts). Return: 0; -EINVAL none, too many, or malformed; -ENOMEM.
  */
@@ -59,6 +61,13 @@ _must_check_ int tls_expect_identities(SSL *ssl, const char *const *ids, size_t 
  * Return: 0; -ENOENT no certificate; -EBADMSG not verified or no SPIFFE ID; -ENOBUFS.
  */
 _must_check_ int tls_peer_identity(const SSL *ssl, char *ret, size_t size);
+
+/** tls_peer_refusal() - why the peer of this open connection would not be let in any more: revoked
+ * since, or of a trust domain that is no longer ours (see trust.h). Return: static; NULL: it would.
+ */
+const char *tls_peer_refusal(const SSL *ssl);
+/** tls_identity_is_revoked() - is its own certificate on a list of the trust that it uses? */
+bool tls_identity_is_revoked(const struct tls_identity *id);
 
 /** tls_error_text() - why the handshake of @ssl failed ("certificate verify failed: identity ... is
  * not expected"). Empties the thread's OpenSSL error queue. Return: @ret. */

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "tls/crl.h"
+#include "tls/trust.h"
 #include "tls/identity.h"
 
 #define EXPECT_MAX 64
@@ -103,13 +103,37 @@ static bool is_cheap(X509_STORE_CTX *store_ctx)
 	return true;
 }
 
-static bool is_expected(const SSL *ssl, const char *id)
+/* @td: of @name, or a name that counts as the same. */
+static bool is_domain(const SSL *ssl, const char *td, const char *name)
+{
+	struct tls_trust *trust = tls_trust_of(SSL_get_SSL_CTX(ssl));
+
+	return streq(td, name) || (trust && tls_trust_is_domain(trust, name));
+}
+
+static const char *own_domain(const SSL *ssl)
+{
+	return SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), trust_domain_index);
+}
+
+/* The same account under another name of our trust domain. */
+static bool is_alias_of(const SSL *ssl, const char *expected, const struct spiffe_id *parts)
+{
+	const char *own = own_domain(ssl);
+	struct spiffe_id e;
+
+	return own && spiffe_parse(expected, &e) == 0 && streq(e.namespace_, parts->namespace_) &&
+	       streq(e.service_account, parts->service_account) &&
+	       is_domain(ssl, own, e.trust_domain) && is_domain(ssl, own, parts->trust_domain);
+}
+
+static bool is_expected(const SSL *ssl, const char *id, const struct spiffe_id *parts)
 {
 	struct expected *e = SSL_get_ex_data(ssl, expected_index);
 
 	/* nobody said whom to expect: accept nobody */
 	for (size_t i = 0; e && i < e->n; i++)
-		if (streq(e->ids[i], id))
+		if (streq(e->ids[i], id) || is_alias_of(ssl, e->ids[i], parts))
 			return true;
 	if (e)
 		memcpy(e->seen, id, strlen(id) + 1);
@@ -119,24 +143,45 @@ static bool is_expected(const SSL *ssl, const char *id)
 /* The leaf, once its chain holds. Return: an X509_V_ code. */
 static int leaf_check(const SSL *ssl, const X509 *leaf)
 {
-	const char *trust_domain = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), trust_domain_index);
 	char id[SPIFFE_ID_SIZE];
 	struct spiffe_id parts;
+	bool is_good;
 
 	if (!leaf || tls_certificate_spiffe(leaf, id, &parts) < 0)
 		return X509_V_ERR_APPLICATION_VERIFICATION;
 	if (SSL_is_server(ssl))
-		return trust_domain && streq(parts.trust_domain, trust_domain)
-			       ? X509_V_OK
-			       : X509_V_ERR_HOSTNAME_MISMATCH;
-	return is_expected(ssl, id) ? X509_V_OK : X509_V_ERR_HOSTNAME_MISMATCH;
+		is_good = own_domain(ssl) && is_domain(ssl, own_domain(ssl), parts.trust_domain);
+	else
+		is_good = is_expected(ssl, id, &parts);
+	return is_good ? X509_V_OK : X509_V_ERR_HOSTNAME_MISMATCH;
+}
+
+/* What may change while a connection is open. Return: an X509_V_ code. */
+static int trust_check(const SSL *ssl, STACK_OF(X509) * chain)
+{
+	struct tls_trust *trust = tls_trust_of(SSL_get_SSL_CTX(ssl));
+
+	return trust && tls_trust_has_revoked(trust, chain)
+		       ? X509_V_ERR_CERT_REVOKED
+		       : leaf_check(ssl, sk_X509_value(chain, 0));
+}
+
+const char *tls_peer_refusal(const SSL *ssl)
+{
+	STACK_OF(X509) *chain = SSL_get0_verified_chain(ssl);
+	int code = chain ? trust_check(ssl, chain) : X509_V_OK;
+
+	if (code == X509_V_OK)
+		return NULL;
+	return code == X509_V_ERR_CERT_REVOKED
+		       ? "closed: the peer's certificate has been revoked"
+		       : "closed: the peer's trust domain is no longer accepted";
 }
 
 static int on_verify(X509_STORE_CTX *store_ctx, void *arg)
 {
 	const SSL *ssl =
 		X509_STORE_CTX_get_ex_data(store_ctx, SSL_get_ex_data_X509_STORE_CTX_idx());
-	struct tls_crl *crl;
 	int code;
 
 	if (!ssl || !is_cheap(store_ctx)) {
@@ -148,10 +193,7 @@ static int on_verify(X509_STORE_CTX *store_ctx, void *arg)
 			X509_STORE_CTX_set_error(store_ctx, X509_V_ERR_UNSPECIFIED);
 		return 0;
 	}
-	crl = tls_crl_of(SSL_get_SSL_CTX(ssl));
-	code = crl && tls_crl_has_revoked(crl, X509_STORE_CTX_get0_chain(store_ctx))
-		       ? X509_V_ERR_CERT_REVOKED
-		       : leaf_check(ssl, X509_STORE_CTX_get0_cert(store_ctx));
+	code = trust_check(ssl, X509_STORE_CTX_get0_chain(store_ctx));
 	X509_STORE_CTX_set_error(store_ctx, code);
 	return code == X509_V_OK;
 }

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* node - whom it trusts: revocation lists, trust domains, roots; and what follows from a change. */
+#include <errno.h>
+
+#include "base/log.h"
+#include "base/str.h"
+#include "tls/trust.h"
+#include "ztunnel/agent_link.h"
+#include "ztunnel/certs.h"
+#include "ztunnel/crl_watch.h"
+#include "ztunnel/node_internal.h"
+#include "ztunnel/settings.h"
+
+#define TARGET "ztunnel"
+
+/* Open connections are looked at again, those without a tunnel too: the agent asks for their
+ * verdicts anew. */
+static void trust_changed(struct node *n)
+{
+	for (unsigned int i = 0; i < n->config.workers; i++)
+		if (n->workers[i].is_running)
+			worker_post_trust(&n->workers[i]);
+	if (n->has_asked && n->agent)
+		(void)agent_link_policy(n->agent);
+}
+
+static void on_crl(void *arg)
+{
+	trust_changed(arg);
+}
+
+int node_trust_make(struct node *n)
+{
+	struct crl_watch_config crl = {
+		.loop = n->loop, .path = n->config.crl, .on_change = on_crl, .arg = n};
+	int r = tls_trust_new(&n->trust);
+
+	crl.trust = n->trust;
+	return r == 0 && crl.path ? crl_watch_new(&crl, &n->crl) : r;
+}
+
+static bool has_same_domains(const struct settings *a, const struct settings *b)
+{
+	bool is_same = a->domain_count == b->domain_count;
+
+	for (size_t i = 0; is_same && i < a->domain_count; i++)
+		is_same = streq(a->domains[i], b->domains[i]);
+	return is_same;
+}
+
+static void domains_take(struct node *n, const struct settings *s)
+{
+	int r = tls_trust_set_domains(n->trust, (const char *const *)s->domains, s->domain_count);
+
+	if (r < 0) {
+		(void)log_error_errno(TARGET, r, "trust domain aliases not taken over");
+		return;
+	}
+	log_info(TARGET, "trust domain aliases taken over count=%zu", s->domain_count);
+	trust_changed(n);
+}
+
+void node_trust_settings(void *arg, struct settings *s)
+{
+	struct node *n = arg;
+
+	if (!has_same_domains(&n->settings, s))
+		domains_take(n, s);
+	if (n->settings.trust_bundle && !streq(n->settings.trust_bundle, s->trust_bundle)) {
+		log_info(TARGET, "roots or signer of the CA changed, renewing certificates");
+		certs_renew(n->certs);
+	}
+	settings_clear(&n->settings);
+	n->settings = *s;
+	*s = (struct settings){0};
+}
+
+void node_trust_free(struct node *n)
+{
+	n->crl = crl_watch_free(n->crl);
+	n->trust = tls_trust_free(n->trust);
+	settings_clear(&n->settings);
+}

@@ -27,7 +27,7 @@
 #define RENEW_MIN_US   (1000 * 1000)
 /* All of a node are asked for again within this time. */
 #define RENEW_SPREAD_US (1000 * 1000)
-#define US_PER_S       1000000
+#define US_PER_S        1000000
 
 enum cert_state {
 	CERT_QUEUED,  /* waits for one of the places to ask */

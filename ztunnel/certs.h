@@ -41,8 +41,8 @@ _must_check_ int certs_want(struct certs *c, const char *identity);
  * are ignored. */
 void certs_unwant(struct certs *c, const char *identity);
 
-/** certs_renew() - the CA's roots or signer changed: ask for every certificate again within seconds.
- * Those there are serve until then. */
+/** certs_renew() - the CA's roots or signer changed: ask for every certificate again within a
+ * second. Those there are serve until then. */
 void certs_renew(struct certs *c);
 
 /** certs_to_json() - the `certificates` array of config_dump; new reference. Return: NULL when out

@@ -10,9 +10,9 @@ struct loop;
 struct tls_trust;
 
 struct crl_watch_config {
-	struct loop *loop;       /* borrowed */
-	const char *path;        /* copied; its folder must exist, the file need not yet */
-	struct tls_trust *trust; /* borrowed: the lists go there */
+	struct loop *loop;            /* borrowed */
+	const char *path;             /* copied; its folder must exist, the file need not yet */
+	struct tls_trust *trust;      /* borrowed: the lists go there */
 	void (*on_change)(void *arg); /* after other lists, not for the first; NULL: not wanted */
 	void *arg;
 };

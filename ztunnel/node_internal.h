@@ -44,7 +44,7 @@ struct node {
 	unsigned int drained;
 	struct telemetry *telemetry; /* of direct connections: this thread's */
 	uint64_t pods_started, pods_stopped;
-	bool has_asked; /* the agent keeps verdicts */
+	bool has_asked;  /* the agent keeps verdicts */
 	bool is_renewed; /* a certificate, since the last snapshot */
 	bool is_draining;
 };

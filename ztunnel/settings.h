@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* settings - culvert.node.Config as ztunnel uses it: what Istio's types cannot carry. Owner: whoever
- * decoded it. */
+/* settings - culvert.node.Config as ztunnel uses it: what Istio's types cannot carry. Owner:
+ * whoever decoded it. */
 #include <stddef.h>
 
 #include "base/cleanup.h"

@@ -3,6 +3,7 @@
 #include "tests/fuzz/fuzz.h"
 #include "ztunnel/decode.h"
 #include "ztunnel/policy.h"
+#include "ztunnel/settings.h"
 #include "ztunnel/state.h"
 #include "ztunnel/state_internal.h"
 
@@ -28,12 +29,23 @@ static void fuzz_policy(const uint8_t *data, size_t size)
 	policy_unref(policy);
 }
 
+static void fuzz_settings(const uint8_t *data, size_t size)
+{
+	struct settings settings = {0};
+	char err[256] = "";
+
+	(void)!settings_decode(data, size, &settings, err, sizeof(err));
+	settings_clear(&settings);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (size == 0)
 		return 0;
 	if (data[0] & 1)
 		fuzz_policy(data + 1, size - 1);
+	else if (data[0] & 2)
+		fuzz_settings(data + 1, size - 1);
 	else
 		fuzz_address(data + 1, size - 1);
 	return 0;

@@ -33,11 +33,11 @@ spec: {spec}
 class Hostile:
     """Server pod `server` on n1, `friend` on n2 with Culvert; `attacker` on n2 is in no mesh."""
 
-    def __init__(self, work_dir):
+    def __init__(self, work_dir, prefix="ch", octet=78):
         self.work_dir = work_dir
         self.processes, self.nodes = [], []
-        remove_stale("ch")
-        self.topology = Topology("ch", 78)
+        remove_stale(prefix)
+        self.topology = Topology(prefix, octet)
         self.server = self.topology.pod(1, "s")
         self.other = self.topology.pod(1, "o")
         self.friend = self.topology.pod(2, "f")
@@ -63,7 +63,8 @@ class Hostile:
         write_config(self.config, [self.server, self.other, self.friend])
         os.environ["CRL_PATH"] = self.crl
         try:
-            self.nodes = [CulvertNode(self.topology.nodes[i], i + 1, self.config, "hostile", self.ca.path) for i in (0, 1)]
+            tag = f"hostile-{self.topology.prefix}"
+            self.nodes = [CulvertNode(self.topology.nodes[i], i + 1, self.config, tag, self.ca.path) for i in (0, 1)]
         finally:
             del os.environ["CRL_PATH"]
         self.nodes[0].wait_captured([self.server.name, self.other.name])

@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "tls/key.h"
 #include "tls/spiffe.h"
+#include "tls/verify.h"
 
 #define CSR_MAX      (16 * 1024)
 #define TTL_S        (24L * 3600)
@@ -20,6 +21,7 @@
 #define RSA_BITS_MAX 4096
 
 DEFINE_CLEANUP(BIO *, BIO_free_all);
+DEFINE_CLEANUP(EVP_MD_CTX *, EVP_MD_CTX_free);
 DEFINE_CLEANUP(X509_REQ *, X509_REQ_free);
 DEFINE_CLEANUP(X509_STORE *, X509_STORE_free);
 DEFINE_CLEANUP(X509_STORE_CTX *, X509_STORE_CTX_free);
@@ -79,16 +81,17 @@ static int chain_push(struct ca_chain *chain, X509 *cert)
 }
 
 /* Does the certificate that we sign with chain to the roots that we hand out? */
-static bool is_chained(const struct ca_material *m)
+static bool is_chained(const struct ca_material *m, STACK_OF(X509) * roots)
 {
 	_cleanup_(X509_STORE_freep) X509_STORE *store = X509_STORE_new();
 	_cleanup_(X509_STORE_CTX_freep) X509_STORE_CTX *ctx = X509_STORE_CTX_new();
 
 	if (!store || !ctx)
 		return false;
-	for (int i = 0; i < sk_X509_num(m->roots); i++)
-		if (!X509_STORE_add_cert(store, sk_X509_value(m->roots, i)))
+	for (int i = 0; i < sk_X509_num(roots); i++)
+		if (!X509_STORE_add_cert(store, sk_X509_value(roots, i)))
 			return false;
+	tls_store_tell_roots_apart(store);
 	return X509_STORE_CTX_init(ctx, store, m->cert, m->chain) && X509_verify_cert(ctx) == 1;
 }
 
@@ -106,7 +109,7 @@ int ca_new(struct ca_material *m, struct ca **ret, char *err, size_t err_size)
 			       "ca-cert.pem may not sign: basicConstraints CA is not set");
 		return -EINVAL;
 	}
-	if (!is_chained(m)) {
+	if (!is_chained(m, m->roots)) {
 		(void)snprintf(err, err_size,
 			       "ca-cert.pem does not chain to root-cert.pem, or has expired");
 		return -EINVAL;
@@ -294,6 +297,50 @@ int ca_sign(struct ca *ca, const char *csr_pem, const char *spiffe, int64_t ttl_
 		return r;
 	*ret = chain;
 	chain.n = 0;
+	return 0;
+}
+
+const struct ca_material *ca_material_of(const struct ca *ca)
+{
+	return &ca->m;
+}
+
+bool ca_is_trusted_by(const struct ca *ca, const struct ca *other)
+{
+	bool is_trusted = is_chained(&ca->m, other->m.roots);
+
+	ERR_clear_error();
+	return is_trusted;
+}
+
+static bool digest_add(EVP_MD_CTX *ctx, X509 *cert)
+{
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	unsigned int len;
+
+	return X509_digest(cert, EVP_sha256(), digest, &len) && EVP_DigestUpdate(ctx, digest, len);
+}
+
+static bool digest_add_all(EVP_MD_CTX *ctx, STACK_OF(X509) * certs)
+{
+	bool is_good = EVP_DigestUpdate(ctx, "", 1);
+
+	for (int i = 0; is_good && i < sk_X509_num(certs); i++)
+		is_good = digest_add(ctx, sk_X509_value(certs, i));
+	return is_good;
+}
+
+int ca_version(const struct ca *ca, char ret[CA_VERSION_SIZE])
+{
+	_cleanup_(EVP_MD_CTX_freep) EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	unsigned char digest[EVP_MAX_MD_SIZE];
+
+	if (!ctx || !EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) || !digest_add(ctx, ca->m.cert) ||
+	    !digest_add_all(ctx, ca->m.chain) || !digest_add_all(ctx, ca->m.roots) ||
+	    !EVP_DigestFinal_ex(ctx, digest, NULL))
+		return -ENOMEM;
+	for (int i = 0; i < (CA_VERSION_SIZE - 1) / 2; i++)
+		(void)snprintf(ret + 2 * i, 3, "%02x", digest[i]);
 	return 0;
 }
 

@@ -44,6 +44,14 @@ _must_check_ int ca_files_load(const char *dir, const char *trust_domain, struct
 
 struct ca; /* opaque */
 
+/**
+ * ca_files_reload() - as ca_files_load(), but nothing is made and root is not needed for what
+ * anybody may read.
+ * @now: its key is used where the folder has its certificate; else ca-key.pem must be readable.
+ */
+_must_check_ int ca_files_reload(const char *dir, const struct ca *now, struct ca_material *ret,
+				 char *err, size_t err_size);
+
 /** ca_new() - @m is taken on success. Return: 0; -EINVAL key, certificate and roots do not belong
  * together, @err says how. */
 _must_check_ int ca_new(struct ca_material *m, struct ca **ret, char *err, size_t err_size);
@@ -69,5 +77,12 @@ void ca_chain_clear(struct ca_chain *chain);
  */
 _must_check_ int ca_sign(struct ca *ca, const char *csr_pem, const char *spiffe, int64_t ttl_s,
 			 struct ca_chain *ret);
+/** ca_material_of() - what it was made from; borrowed. */
+const struct ca_material *ca_material_of(const struct ca *ca);
+#define CA_VERSION_SIZE 33
+/** ca_version() - a text that differs when roots, signer or chain do. Return: 0; -ENOMEM. */
+_must_check_ int ca_version(const struct ca *ca, char ret[CA_VERSION_SIZE]);
+/** ca_is_trusted_by() - do certificates of @ca chain to the roots of @other? */
+bool ca_is_trusted_by(const struct ca *ca, const struct ca *other);
 /** ca_root_not_after() - when the first of the roots ends. */
 time_t ca_root_not_after(const struct ca *ca);

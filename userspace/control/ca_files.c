@@ -49,7 +49,7 @@ static int file_bio(const char *dir, const char *name, BIO **ret)
 {
 	char path[PATH_BYTES];
 	char *text = NULL;
-	size_t len;
+	size_t len = 0;
 	BIO *bio;
 	int r;
 
@@ -251,7 +251,19 @@ static int fail(char *err, size_t err_size, int r, const char *dir, const char *
 	return r;
 }
 
-static int files_read(const char *dir, struct ca_material *m, char *err, size_t err_size)
+/* @now: NULL, or whose key is the one where the certificate is the same. */
+static int key_find(const char *dir, const struct ca_material *now, struct ca_material *m)
+{
+	if (!now || X509_cmp(m->cert, now->cert) != 0)
+		return key_read(dir, &m->key);
+	if (!EVP_PKEY_up_ref(now->key))
+		return -ENOMEM;
+	m->key = now->key;
+	return 0;
+}
+
+static int files_read(const char *dir, const struct ca_material *now, struct ca_material *m,
+		      char *err, size_t err_size)
 {
 	_cleanup_(ca_certs_freep) STACK_OF(X509) *certs = NULL;
 	int r = certs_read(dir, "ca-cert.pem", &certs);
@@ -260,7 +272,7 @@ static int files_read(const char *dir, struct ca_material *m, char *err, size_t 
 		return fail(err, err_size, r, dir, "ca-cert.pem");
 	m->cert = sk_X509_value(certs, 0);
 	(void)X509_up_ref(m->cert);
-	r = key_read(dir, &m->key);
+	r = key_find(dir, now, m);
 	if (r < 0)
 		return fail(err, err_size, r, dir, "ca-key.pem");
 	r = certs_read(dir, "root-cert.pem", &m->roots);
@@ -298,7 +310,20 @@ int ca_files_load(const char *dir, const char *trust_domain, struct ca_material 
 		if (r < 0)
 			return fail(err, err_size, r, dir, "ca-key.pem");
 	}
-	r = files_read(dir, &m, err, err_size);
+	r = files_read(dir, NULL, &m, err, err_size);
+	if (r < 0)
+		return r;
+	*ret = m;
+	m = (struct ca_material){0};
+	return 0;
+}
+
+int ca_files_reload(const char *dir, const struct ca *now, struct ca_material *ret, char *err,
+		    size_t err_size)
+{
+	_cleanup_(material_clearp) struct ca_material m = {0};
+	int r = files_read(dir, ca_material_of(now), &m, err, err_size);
+
 	if (r < 0)
 		return r;
 	*ret = m;

@@ -188,6 +188,11 @@ struct grpc_method ca_service_method(struct ca_service *s)
 	};
 }
 
+void ca_service_set_ca(struct ca_service *s, struct ca *ca)
+{
+	s->config.ca = ca;
+}
+
 void ca_service_retry(struct ca_service *s)
 {
 	struct pending *p, *tmp;

@@ -26,6 +26,8 @@ _must_check_ int ca_service_new(const struct ca_service_config *config, struct c
 struct ca_service *ca_service_free(struct ca_service *s);
 DEFINE_CLEANUP(struct ca_service *, ca_service_free);
 struct grpc_method ca_service_method(struct ca_service *s);
+/** ca_service_set_ca() - who signs from now on; borrowed. */
+void ca_service_set_ca(struct ca_service *s, struct ca *ca);
 /** ca_service_retry() - the set of pods changed: look again at the requests that wait. */
 void ca_service_retry(struct ca_service *s);
 /** ca_service_count() - certificates signed and requests refused so far. */

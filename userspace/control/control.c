@@ -87,7 +87,9 @@ static int node_config_set(struct control *c)
 	Culvert__Node__Config m = CULVERT__NODE__CONFIG__INIT;
 	_cleanup_(freep) uint8_t *packed = NULL;
 	_cleanup_(freep) char **aliases = NULL;
+	char version[CA_VERSION_SIZE];
 	size_t len;
+	int r;
 
 	aliases = aliases_list(c, &m.n_trust_domain_aliases);
 	if (!aliases)
@@ -102,6 +104,10 @@ static int node_config_set(struct control *c)
 	m.cluster_id = (char *)c->config.cluster_id;
 	m.cluster_domain = (char *)c->config.cluster_domain;
 	m.root_namespace = (char *)c->config.root_namespace;
+	r = ca_version(c->config.ca, version);
+	if (r < 0)
+		return r;
+	m.trust_bundle = version;
 	len = culvert__node__config__get_packed_size(&m);
 	packed = malloc(len);
 	if (!packed)
@@ -407,6 +413,19 @@ struct control *control_free(struct control *c)
 	(void)close_fd(c->config.xds_fd);
 	free(c);
 	return NULL;
+}
+
+void control_set_ca(struct control *c, struct ca *ca)
+{
+	int r;
+
+	c->config.ca = ca;
+	ca_service_set_ca(c->ca_service, ca);
+	r = node_config_set(c);
+	if (r < 0)
+		log_error_errno("control", r, "nodes are not told of the CA's change");
+	if (c->is_synced)
+		xds_server_flush(c->xds);
 }
 
 static void client_add(void *arg, const struct xds_server_client *client)

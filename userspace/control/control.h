@@ -29,5 +29,9 @@ _must_check_ int control_new(const struct control_config *config, struct control
 struct control *control_free(struct control *c);
 DEFINE_CLEANUP(struct control *, control_free);
 
+/** control_set_ca() - other roots or another signer; borrowed from now on, the one before is not.
+ * Nodes are told, and ask for their certificates again. */
+void control_set_ca(struct control *c, struct ca *ca);
+
 /** control_status() - what the admin socket shows; a new reference; NULL on lack of memory. */
 json_t *control_status(struct control *c);

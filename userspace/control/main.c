@@ -15,6 +15,7 @@
 #include "base/option.h"
 #include "base/str.h"
 #include "ca.h"
+#include "ca_watch.h"
 #include "control.h"
 #include "net/unix.h"
 #include "source/mesh_config.h"
@@ -61,6 +62,7 @@ static const struct option_def option_defs[] = {
 struct daemon {
 	struct loop *loop;
 	struct ca *ca;
+	struct ca_watch *ca_watch; /* NULL: a change is taken over at the next start */
 	struct control *control;
 	struct http_server *admin;
 	struct mesh_config mesh; /* as it was at the start */
@@ -190,6 +192,31 @@ static int sockets_open(struct daemon *d, const struct options *o)
 	return r < 0 ? r : socket_make(folder, "admin.sock", 0600, &d->admin_fd);
 }
 
+static void on_ca_change(void *arg, struct ca *ca)
+{
+	struct daemon *d = arg;
+
+	control_set_ca(d->control, ca);
+	(void)ca_free(d->ca);
+	d->ca = ca;
+}
+
+static int ca_follow(struct daemon *d, const struct options *o)
+{
+	const struct ca_watch_config config = {.loop = d->loop,
+					       .dir = o->ca_dir,
+					       .ca = d->ca,
+					       .on_change = on_ca_change,
+					       .arg = d};
+	int r = ca_watch_new(&config, &d->ca_watch);
+
+	/* readable for root alone, say: certificates are signed all the same */
+	if (r < 0 && r != -ENOMEM)
+		log_warn_errno("ca", r, "changes are taken over at the next start only: folder=%s",
+			       o->ca_dir);
+	return r == -ENOMEM ? r : 0;
+}
+
 static int control_start(struct daemon *d, const struct options *o)
 {
 	struct control_config config = {
@@ -258,12 +285,15 @@ static int daemon_run(struct daemon *d, struct options *o)
 	if (r < 0)
 		return log_error_errno("control", r, "cannot start the event loop");
 	r = control_start(d, o);
+	if (r == 0)
+		r = ca_follow(d, o);
 	return r < 0 ? r : loop_run(d->loop);
 }
 
 static void daemon_clear(struct daemon *d)
 {
 	(void)http_server_free(d->admin);
+	(void)ca_watch_free(d->ca_watch);
 	(void)control_free(d->control);
 	(void)ca_free(d->ca);
 	(void)loop_free(d->loop);

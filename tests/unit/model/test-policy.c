@@ -99,6 +99,50 @@ static void scope_comes_from_namespace_and_selector(void **state)
 	assert_string_equal(show(authorization(f, "istio-system/p")), "DENY selector: any");
 }
 
+/* The trust domain of the fixture is cluster.local, which also stands for whatever ours is called.
+ */
+static void principals_are_meant_under_each_name_of_the_trust_domain(void **state)
+{
+	static const char *const names[] = {"new.example", "old.example"};
+	static const struct {
+		const char *principals, *want;
+	} of[] = {
+		{"[cluster.local/ns/a/sa/b]",
+		 "id=cluster.local/ns/a/sa/b id=new.example/ns/a/sa/b id=old.example/ns/a/sa/b"},
+		{"[old.example/ns/a/sa/b]",
+		 "id=cluster.local/ns/a/sa/b id=new.example/ns/a/sa/b id=old.example/ns/a/sa/b"},
+		{"['old.example/ns/a/sa/*']",
+		 "id^cluster.local/ns/a/sa/ id^new.example/ns/a/sa/ id^old.example/ns/a/sa/"},
+		{"['*.example/ns/a/sa/b']", "id=cluster.local/ns/a/sa/b id$.example/ns/a/sa/b"},
+		{"['*/ns/a/sa/b', '*', 'old.example/*']", "id$/ns/a/sa/b id=* id^old.example/"},
+		{"[else.where/ns/a/sa/b]", "id=else.where/ns/a/sa/b"},
+	};
+	struct fixture *f = *state;
+
+	assert_int_equal(model_set_trust_domain_aliases(f->model, names, 2), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(of); i++) {
+		char yaml[512], want[512];
+
+		(void)snprintf(
+			yaml, sizeof(yaml),
+			POLICY("demo", "p", "{rules: [{from: [{source: {principals: %s}}]}]}"),
+			of[i].principals);
+		(void)snprintf(want, sizeof(want), "ALLOW ns: %s", of[i].want);
+		(void)put(f, yaml);
+		assert_string_equal(show(authorization(f, "demo/p")), want);
+	}
+	(void)put(f, POLICY("demo", "p",
+			    "{action: DENY, rules: [{from: [{source: {notPrincipals: "
+			    "[old.example/ns/a/sa/b]}}]}]}"));
+	assert_int_equal(model_set_trust_domain_aliases(f->model, names + 1, 1), 0);
+	assert_int_equal(model_flush(f->model), 0);
+	assert_string_equal(show(authorization(f, "demo/p")),
+			    "DENY ns: !id=cluster.local/ns/a/sa/b !id=old.example/ns/a/sa/b");
+	assert_int_equal(model_set_trust_domain_aliases(f->model, NULL, 0), 0);
+	assert_int_equal(model_flush(f->model), 0);
+	assert_string_equal(show(authorization(f, "demo/p")), "DENY ns: !id=old.example/ns/a/sa/b");
+}
+
 static void dry_run_is_carried(void **state)
 {
 	struct fixture *f = *state;
@@ -253,6 +297,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(conversion),
 		T(scope_comes_from_namespace_and_selector),
+		T(principals_are_meant_under_each_name_of_the_trust_domain),
 		T(dry_run_is_carried),
 		T(audit_travels_in_an_extension),
 		T(workloads_name_the_policies_that_select_them),

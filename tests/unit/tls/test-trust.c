@@ -67,7 +67,8 @@ static const struct tls_identity *identity_elsewhere(struct fixture *f, const ch
 	assert_true(asprintf(&san, "critical,URI:%s", spiffe) > 0);
 	how.san = san;
 	leaf = certify(f->leaf_key, &how);
-	chain[0] = pem = pem_of(leaf);
+	pem = pem_of(leaf);
+	chain[0] = pem;
 	assert_int_equal(tls_identity_new(spiffe, f->leaf_key, chain, 2, &id), 0);
 	return id;
 }
@@ -77,7 +78,8 @@ static void other_names_of_the_trust_domain_are_let_in_while_they_are_listed(voi
 	static const char *const names[] = {"old.example", "older.example"};
 	struct fixture *f = *state;
 	_cleanup_(tls_trust_freep) struct tls_trust *t = NULL;
-	const struct tls_identity *old = identity_elsewhere(f, "spiffe://old.example/ns/b/sa/server");
+	const struct tls_identity *old =
+		identity_elsewhere(f, "spiffe://old.example/ns/b/sa/server");
 	const struct tls_identity *other = identity_elsewhere(f, "spiffe://old.example/ns/b/sa/x");
 	_cleanup_(SSL_freep) SSL *client = SSL_new(old->client_ctx);
 	_cleanup_(SSL_freep) SSL *server = SSL_new(f->server->server_ctx);

@@ -9,8 +9,7 @@
 
 /* A change comes as several events. */
 #define SETTLE_US (20 * 1000)
-#define EVENTS                                                                                     \
-	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB)
+#define EVENTS    (IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB)
 
 static void on_settle(struct loop_timer *t)
 {

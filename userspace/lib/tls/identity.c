@@ -22,17 +22,11 @@
 DEFINE_CLEANUP(X509_STORE_CTX *, X509_STORE_CTX_free);
 DEFINE_CLEANUP(SSL_CTX *, SSL_CTX_free);
 
-static void certs_free(STACK_OF(X509) * s)
-{
-	sk_X509_pop_free(s, X509_free);
-}
-DEFINE_CLEANUP(STACK_OF(X509) *, certs_free);
-
 static void identity_free(struct tls_identity *id)
 {
 	SSL_CTX_free(id->server_ctx);
 	SSL_CTX_free(id->client_ctx);
-	certs_free(id->_verified);
+	tls_certs_free(id->_verified);
 	OPENSSL_free(id->serial);
 	free(id->id);
 	free(id->chain_pem);
@@ -115,6 +109,7 @@ static int context_use(SSL_CTX *ctx, EVP_PKEY *key, STACK_OF(X509) * chain, STAC
 	for (int i = 0; i < sk_X509_num(roots); i++)
 		if (!X509_STORE_add_cert(store, sk_X509_value(roots, i)))
 			return -ENOMEM;
+	tls_store_tell_roots_apart(store);
 	/* the chain is what we were given: OpenSSL would add the root to it otherwise */
 	SSL_CTX_set_mode(ctx, SSL_MODE_NO_AUTO_CHAIN);
 	return 0;
@@ -208,8 +203,8 @@ static int leaf_read(struct tls_identity *id, const X509 *leaf)
 
 static int identity_fill(struct tls_identity *id, EVP_PKEY *key, const char *const *chain, size_t n)
 {
-	_cleanup_(certs_freep) STACK_OF(X509) *certs = sk_X509_new_null();
-	_cleanup_(certs_freep) STACK_OF(X509) *roots = sk_X509_new_null();
+	_cleanup_(tls_certs_freep) STACK_OF(X509) *certs = sk_X509_new_null();
+	_cleanup_(tls_certs_freep) STACK_OF(X509) *roots = sk_X509_new_null();
 	int r = certs && roots ? 0 : -ENOMEM;
 
 	for (size_t i = 0; r == 0 && i + 1 < n; i++)

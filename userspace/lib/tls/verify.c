@@ -87,6 +87,30 @@ int tls_certificate_spiffe(const X509 *cert, char ret[SPIFFE_ID_SIZE], struct sp
 	return 0;
 }
 
+/* OpenSSL's get_issuer. Return: 1 found, one reference; 0 none; -1 no memory. */
+static int issuer_get(X509 **ret, X509_STORE_CTX *ctx, X509 *cert)
+{
+	_cleanup_(tls_certs_freep) STACK_OF(X509) *roots =
+		X509_STORE_CTX_get1_certs(ctx, X509_get_issuer_name(cert));
+	int n = sk_X509_num(roots);
+
+	for (int i = 0; i < n; i++) {
+		X509 *root = sk_X509_value(roots, i);
+
+		if (X509_check_issued(root, cert) != X509_V_OK ||
+		    (n > 1 && X509_verify(cert, X509_get0_pubkey(root)) != 1))
+			continue;
+		*ret = root;
+		return X509_up_ref(root) ? 1 : -1;
+	}
+	return 0;
+}
+
+void tls_store_tell_roots_apart(X509_STORE *store)
+{
+	X509_STORE_set_get_issuer(store, issuer_get);
+}
+
 static bool is_cheap(X509_STORE_CTX *store_ctx)
 {
 	STACK_OF(X509) *certs = X509_STORE_CTX_get0_untrusted(store_ctx);

@@ -6,7 +6,14 @@
 #include <openssl/x509.h>
 #include <stdbool.h>
 
+#include "base/cleanup.h"
 #include "tls/spiffe.h"
+
+static inline void tls_certs_free(STACK_OF(X509) * s)
+{
+	sk_X509_pop_free(s, X509_free);
+}
+DEFINE_CLEANUP(STACK_OF(X509) *, tls_certs_free);
 
 /**
  * tls_certificate_spiffe() - the one SPIFFE ID of a certificate. SPIFFE X509-SVID, section 2:
@@ -19,6 +26,10 @@ _must_check_ int tls_certificate_spiffe(const X509 *cert, char ret[SPIFFE_ID_SIZ
 /** tls_verify_unexpected() - the peer that a client refused because nobody expected it. Return:
  * borrowed; "" when none. */
 const char *tls_verify_unexpected(const SSL *ssl);
+
+/** tls_store_tell_roots_apart() - of several roots with one name take the one that signed, not the
+ * first: CAs are renewed under the name that they had. */
+void tls_store_tell_roots_apart(X509_STORE *store);
 
 /** tls_verify_setup() - install the verification on a context. @trust_domain: copied. Return: 0;
  * -ENOMEM. */

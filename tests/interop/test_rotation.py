@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the CA's owner changes while everything runs: a second root, another signer, the first root gone, further names of
+the trust domain. Connections are open all along, over IPv4 and IPv6, and none is cut; new ones work at every step."""
+import base64
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import certificates
+import pytest
+from culvert_node import wait_for
+from hostile import PORT, STREAM, Hostile
+
+PULSE = """
+import socket, sys, time
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+s.settimeout(20)
+while True:
+    s.sendall(b"x")
+    assert s.recv(1) == b"x"
+    time.sleep(0.05)
+"""
+MESH_CONFIG = """apiVersion: v1
+kind: Namespace
+metadata: {name: istio-system}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data:
+  mesh: |
+    trustDomainAliases: [%s]
+"""
+
+
+@pytest.fixture(scope="module", name="mesh")
+def make_mesh():
+    """Two nodes with a CA folder of their own."""
+    with tempfile.TemporaryDirectory(prefix="culvert-rotation-") as work_dir:
+        os.chmod(work_dir, 0o755)
+        h = Hostile(work_dir, "cr", 79)
+        try:
+            h.start_nodes()
+            yield h
+        finally:
+            h.close()
+
+
+def leaf_and_roots(mesh, node):
+    """[(base64 of the PEM, number of roots)] of the certificates that a node has."""
+    dump = mesh.nodes[node].admin("ztunnel", "/config_dump")
+    return [(c["certChain"][0]["pem"], len(c["rootCerts"])) for c in dump["certificates"] if c["certChain"]]
+
+
+def is_signed_by(pem, authority):
+    """Does the authority's key verify this certificate (base64 of its PEM)?"""
+    path = os.path.join(authority.path, "seen.pem")
+    with open(path, "wb") as f:
+        f.write(base64.b64decode(pem))
+    return subprocess.run(["openssl", "verify", "-partial_chain", "-CAfile", f"{authority.path}/ca-cert.pem", path],
+                          capture_output=True, check=False).returncode == 0
+
+
+def replace(mesh, name, text):
+    """Put a file into the CA folder the way a careful operator does."""
+    path = os.path.join(mesh.ca.path, name)
+    with open(path + ".new", "w", encoding="ascii") as f:
+        f.write(text)
+    os.chmod(f.name, 0o640)
+    shutil.chown(f.name, group="culvert-control")
+    if name != "ca-key.pem":
+        os.chmod(f.name, 0o644)
+    os.rename(f.name, path)
+
+
+def text_of(authority, name):
+    """A file of an authority."""
+    with open(f"{authority.path}/{name}", encoding="ascii") as f:
+        return f.read()
+
+
+def wait_all(mesh, what, condition):
+    """Until the certificates of both nodes meet a condition(pem, roots)."""
+    wait_for(lambda: all(leaf_and_roots(mesh, n) and all(condition(*c) for c in leaf_and_roots(mesh, n)) for n in (0, 1)), 20, what)
+
+
+def check_new(mesh, good, bad=()):
+    """New connections: a stream between nodes, and certificates of these authorities in a stranger's hands."""
+    for host in (mesh.server.ip4, mesh.server.ip6):
+        mesh.friend.run(sys.executable, STREAM, "check", host, str(PORT), "1000")
+    for authority in good:
+        leaf = authority.leaf("stranger", mesh.identity(mesh.friend.account))
+        assert mesh.connect(f"{mesh.server.ip4}:{PORT}", cert=leaf)["status"] == 200
+    for authority in bad:
+        leaf = authority.leaf("stranger", mesh.identity(mesh.friend.account))
+        assert mesh.connect(f"{mesh.server.ip4}:{PORT}", cert=leaf)["status"] != 200
+
+
+def test_a_root_and_its_signer_are_replaced_and_nothing_is_cut(mesh):
+    old, new = mesh.ca, certificates.Authority(os.path.join(mesh.work_dir, "new-ca"))  # of the same name
+    before = certificates.Authority(os.path.join(mesh.work_dir, "old-ca"))
+    before.use(text_of(old, "ca-cert.pem"), text_of(old, "ca-key.pem"))
+    pulses = [mesh.start(mesh.friend, sys.executable, "-c", PULSE, host, str(PORT))
+              for host in (mesh.server.ip4, mesh.server.ip6)]
+
+    def check_open():
+        assert [p.poll() for p in pulses] == [None, None]
+
+    # 1. both roots are trusted
+    replace(mesh, "root-cert.pem", text_of(before, "root-cert.pem") + text_of(new, "root-cert.pem"))
+    wait_all(mesh, "both roots on both nodes", lambda pem, roots: roots == 2)
+    check_new(mesh, [before, new])
+    check_open()
+    # 2. the new one signs
+    for name in ("ca-key.pem", "ca-cert.pem", "cert-chain.pem"):
+        replace(mesh, name, text_of(new, name))
+    wait_all(mesh, "certificates of the new signer", lambda pem, roots: is_signed_by(pem, new))
+    check_new(mesh, [before, new])
+    check_open()
+    # 3. the old root goes
+    replace(mesh, "root-cert.pem", text_of(new, "root-cert.pem"))
+    wait_all(mesh, "the new root alone", lambda pem, roots: roots == 1)
+    check_new(mesh, [new], [before])
+    check_open()
+    assert "not taken over" not in mesh.log(0) + mesh.log(1)
+
+
+def test_a_certificate_in_two_halves_changes_nothing(mesh):
+    good = text_of(mesh.ca, "ca-cert.pem")
+    other = certificates.Authority(os.path.join(mesh.work_dir, "other-ca"))
+    replace(mesh, "ca-cert.pem", text_of(other, "ca-cert.pem"))
+    try:
+        wait_for(lambda: "not taken over, roots and signer stay" in mesh.log(0), 10, "a line that says so")
+        check_new(mesh, [])
+    finally:
+        replace(mesh, "ca-cert.pem", good)
+
+
+def put_aliases(mesh, names):
+    """The mesh configuration, replaced."""
+    path = os.path.join(mesh.config, "istio.yaml")
+    with open(path + ".new", "w", encoding="ascii") as f:
+        f.write(MESH_CONFIG % names)
+    os.rename(f.name, path)
+
+
+def test_another_name_of_the_trust_domain_is_let_in_while_it_is_listed(mesh):
+    leaf = mesh.ca.leaf("alias", f"spiffe://old.example/ns/hostile/sa/{mesh.friend.account}")
+
+    def status():
+        return mesh.connect(f"{mesh.server.ip4}:{PORT}", cert=leaf).get("status")
+
+    assert status() != 200
+    put_aliases(mesh, "old.example")
+    mesh.put_policy("only", f"{{rules: [{{from: [{{source: {{principals: ['cluster.local/ns/hostile/sa/{mesh.friend.account}']}}}}]}}]}}")
+    try:
+        wait_for(lambda: status() == 200, 10, "the other name")
+        check_new(mesh, [])
+        put_aliases(mesh, "")
+        wait_for(lambda: status() != 200, 10, "the end of it")
+        check_new(mesh, [])
+    finally:
+        mesh.del_policy("only")
+        os.unlink(os.path.join(mesh.config, "istio.yaml"))

@@ -2,13 +2,17 @@
 /* accept - connections come in here and go to the worker that has the least to do. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include "net/addr.h"
+#include "ztunnel/descriptors.h"
 #include "ztunnel/inbound.h"
 #include "ztunnel/outbound.h"
 #include "ztunnel/relay.h"
+#include "ztunnel/state.h"
+#include "ztunnel/telemetry.h"
 #include "ztunnel/worker.h"
 #include "ztunnel/worker_pod.h"
 
@@ -17,23 +21,48 @@
 #define SHARE_CONNS   4
 #define SHARE_TUNNELS 0
 
-static void serve(struct worker *w, struct pod *pod, enum accept_kind kind, int fd,
-		  const struct cv_sockaddr *peer)
+static int local_of(int fd, struct cv_sockaddr *ret)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = sizeof(ss);
+
+	if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
+		return -errno;
+	return cv_sockaddr_from_native((struct sockaddr *)&ss, len, ret);
+}
+
+/* refuse() - this one only: a limit is reached. */
+static void refuse(struct worker *w, const struct pod *pod, enum accept_kind kind, int fd,
+		   const struct cv_sockaddr *peer)
+{
+	const struct workload *own = state_workload_by_uid(w->state, pod->uid);
+	struct conn_info info = {
+		.direction = kind == ACCEPT_OUTBOUND ? CONN_OUTBOUND : CONN_INBOUND,
+		.src = *peer,
+		.src_workload = kind == ACCEPT_OUTBOUND ? own : NULL,
+		.dst_workload = kind == ACCEPT_OUTBOUND ? NULL : own,
+		.opened_us = loop_now_us(w->loop),
+	};
+
+	(void)local_of(fd, &info.dst);
+	telemetry_conn_early(w->telemetry, &info, CONN_CONNECT, strerror(EMFILE));
+	(void)relay_close_rst(fd);
+}
+
+static void serve(struct worker *w, struct pod *pod, enum accept_kind kind, int fd,
+		  const struct cv_sockaddr *peer)
+{
 	struct cv_sockaddr local;
 
-	if (w->conn_count >= WORKER_CONNS_MAX) {
-		(void)relay_close_rst(fd);
+	if (w->conn_count >= WORKER_CONNS_MAX || descriptors_are_scarce(fd)) {
+		refuse(w, pod, kind, fd, peer);
 		return;
 	}
 	if (kind == ACCEPT_OUTBOUND) {
 		outbound_start(w, pod, fd, peer);
 		return;
 	}
-	if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0 ||
-	    cv_sockaddr_from_native((struct sockaddr *)&ss, len, &local) < 0) {
+	if (local_of(fd, &local) < 0) {
 		(void)relay_close_rst(fd);
 		return;
 	}

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/drop.h"
@@ -15,12 +14,12 @@
 #include "base/log_filter.h"
 #include "base/macros.h"
 #include "base/option.h"
+#include "ztunnel/descriptors.h"
 #include "ztunnel/node.h"
 #include "ztunnel/seccomp.h"
 
 #define TARGET       "ztunnel"
 #define PATH_MAX_LEN 108
-#define FDS_MAX      1048576
 
 struct config {
 	const char *node;
@@ -73,18 +72,6 @@ static int set_logging(const struct config *c)
 	}
 	log_set_format_json(streq(c->log_format, "json"));
 	return 0;
-}
-
-static void raise_fd_limit(void)
-{
-	struct rlimit l = {FDS_MAX, FDS_MAX};
-
-	if (setrlimit(RLIMIT_NOFILE, &l) == 0)
-		return;
-	if (getrlimit(RLIMIT_NOFILE, &l) == 0) {
-		l.rlim_cur = l.rlim_max;
-		(void)setrlimit(RLIMIT_NOFILE, &l);
-	}
 }
 
 /* become_user() - our own folder is made while root still can. */
@@ -178,7 +165,7 @@ int main(int argc, char **argv)
 	if (!c.run_dir)
 		c.run_dir = run_dir;
 	(void)signal(SIGPIPE, SIG_IGN);
-	raise_fd_limit();
+	descriptors_init();
 	if (become_user(&c) < 0)
 		return EXIT_FAILURE;
 	return run(&c) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "base/cleanup.h"
+#include "ztunnel/descriptors.h"
 
 void stock_init(struct stock *s, void (*need)(void *arg, struct stock *s, uint32_t count),
 		void *arg)
@@ -66,13 +67,23 @@ int stock_take(struct stock *s, struct dial_wait *w)
 	return fd;
 }
 
+/* give_up() - one less to dial with. */
+static void give_up(struct stock *s, int fd)
+{
+	(void)close_fd(fd);
+	if (!list_is_empty(&s->waiters))
+		answer(s, -EMFILE);
+}
+
 void stock_give(struct stock *s, const int *fds, uint32_t count, uint32_t error)
 {
 	s->asked -= MIN(s->asked, count);
 	if (error != 0)
 		s->asked = 0;
 	for (uint32_t i = 0; i < count; i++) {
-		if (!list_is_empty(&s->waiters))
+		if (descriptors_are_scarce(fds[i]))
+			give_up(s, fds[i]);
+		else if (!list_is_empty(&s->waiters))
 			answer(s, fds[i]);
 		else if (s->count < STOCK_BATCH_MAX)
 			s->fds[s->count++] = fds[i];

@@ -77,7 +77,7 @@ def wait_for(condition, seconds, what):
 class CulvertNode:
     """The three processes of one node. Run, pin and CA folders lie below /run/culvert-NAME and are removed by close()."""
 
-    def __init__(self, namespace, number, config, tag, ca_dir=None, env=None):
+    def __init__(self, namespace, number, config, tag, ca_dir=None, env=None, wrap=()):
         self.name = f"n{number}"
         self.base = f"/run/culvert-{tag}"
         self.run_dir = f"{self.base}/{self.name}"
@@ -86,7 +86,7 @@ class CulvertNode:
         self.log_path = f"{self.base}/{self.name}.log"
         self.log = open(self.log_path, "w", encoding="utf-8")
         self.process = namespace.popen(
-            os.path.join(BIN, "culvert"), "node", "--node", self.name, "--config-dir", config, "--run-dir", self.run_dir,
+            *wrap, os.path.join(BIN, "culvert"), "node", "--node", self.name, "--config-dir", config, "--run-dir", self.run_dir,
             "--ca-dir", ca_dir or f"{self.base}/ca", "--pin-dir", self.pins, stdout=self.log, stderr=self.log,
             env=dict(os.environ, **(env or {})))
 

@@ -33,21 +33,25 @@ metadata: {{name: {account}, namespace: {namespace}}}
 POD = """---
 apiVersion: v1
 kind: Pod
-metadata: {{name: {name}, namespace: {namespace}, annotations: {{culvert.io/netns: {netns}}}}}
+metadata: {{name: {name}, namespace: {namespace}, annotations: {{culvert.io/netns: {netns}}}{more}}}
 spec: {{nodeName: {node}, serviceAccountName: {account}}}
-status: {{podIP: {ip4}, podIPs: [{{ip: {ip4}}}, {{ip: "{ip6}"}}]}}
+status: {{podIP: {ip4}, podIPs: [{ips}]}}
 """
 
 
 def write_config(path, pods, extra="", label="istio-injection: enabled"):
-    """The folder for these pods (topology.Pod with .namespace, .account), on the nodes that hold them."""
+    """The folder for these pods (topology.Pod with .namespace, .account), on the nodes that hold them. A pod may have .labels
+    and .resolv_conf too, and no .ip6."""
     os.makedirs(path, exist_ok=True)
     text = MESH.format(namespace=pods[0].namespace, label=label)
     for account in sorted({pod.account for pod in pods}):
         text += ACCOUNT.format(account=account, namespace=pods[0].namespace)
     for pod in pods:
-        text += POD.format(account=pod.account, namespace=pod.namespace, name=pod.name, netns=pod.path,
-                           node=pod.node.name[-2:], ip4=pod.ip4, ip6=pod.ip6)
+        netns = pod.path + (f", culvert.io/resolv-conf: {pod.resolv_conf}" if hasattr(pod, "resolv_conf") else "")
+        labels = f", labels: {{{pod.labels}}}" if hasattr(pod, "labels") else ""
+        text += POD.format(account=pod.account, namespace=pod.namespace, name=pod.name, netns=netns, more=labels,
+                           node=pod.node.name[-2:], ip4=pod.ip4,
+                           ips=", ".join(f'{{ip: "{ip}"}}' for ip in (pod.ip4, pod.ip6) if ip))
     with open(os.path.join(path, ".mesh.new"), "w", encoding="utf-8") as f:
         f.write(text + extra)
     os.rename(f.name, os.path.join(path, "mesh.yaml"))

@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What users of ambient meshes have reported as pains does not happen here. Elsewhere are: open connections outlive enrolment
+(tests/mesh/test_label.py), REGISTRY_ONLY is enforced, ports and ranges can be excluded (test_exclusions.py), the next endpoint
+is tried at once and a terminating pod gets nothing new (test_endpoints.py)."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import pytest
+from culvert_node import BIN, wait_for
+from pair import Held, Pair
+from topology import Pod
+
+LOADGEN = os.path.join(BIN, "loadgen")
+PORT, ECHO_PORT, VIP = 8080, 9100, "10.96.75.1"
+RUSH = 1500
+RSS_KEPT_MAX_KB = 2048
+SERVE = """
+import socket, sys, threading
+def answer(conn):
+    with conn:
+        while conn.recv(100):
+            conn.sendall(sys.argv[2].encode())
+server = socket.create_server(("", int(sys.argv[1])), backlog=200)
+while True:
+    conn, _ = server.accept()
+    print("connection", flush=True)
+    threading.Thread(target=answer, args=(conn,), daemon=True).start()
+"""
+ASK = """
+import json, socket, sys
+said = []
+for _ in range(int(sys.argv[3])):
+    try:
+        with socket.create_connection((sys.argv[1], int(sys.argv[2])), 10) as conn:
+            conn.sendall(b"who")
+            said.append(conn.recv(10).decode() or "closed")
+    except OSError as e:
+        said.append(type(e).__name__)
+print(json.dumps(said))
+"""
+# A nameserver that sends back what it got, marked as an answer.
+NAMESERVER = """
+import socket, struct, sys, threading
+def mirror(query):
+    return query[:2] + bytes([query[2] | 0x80]) + query[3:]
+def udp():
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind(("", 53))
+    while True:
+        query, peer = s.recvfrom(4096)
+        s.sendto(mirror(query), peer)
+threading.Thread(target=udp, daemon=True).start()
+server = socket.create_server(("", 53))
+while True:
+    conn, _ = server.accept()
+    with conn:
+        size = conn.recv(2, socket.MSG_WAITALL)
+        conn.sendall(size + mirror(conn.recv(struct.unpack("!H", size)[0], socket.MSG_WAITALL)))
+"""
+LOOK_UP = """
+import socket, struct, sys
+query = bytes.fromhex(sys.argv[3])
+if sys.argv[1] == "udp":
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(10)
+    s.sendto(query, (sys.argv[2], 53))
+    print(s.recvfrom(4096)[0].hex())
+else:
+    s = socket.create_connection((sys.argv[2], 53), 10)
+    s.sendall(struct.pack("!H", len(query)) + query)
+    print(s.recv(struct.unpack("!H", s.recv(2, socket.MSG_WAITALL))[0], socket.MSG_WAITALL).hex())
+"""
+SERVICE = f"""---
+apiVersion: v1
+kind: Service
+metadata: {{name: web, namespace: pains}}
+spec: {{clusterIP: {VIP}, selector: {{app: web}}, ports: [{{port: 80, targetPort: {PORT}}}]}}
+"""
+
+
+class Pains(Pair):
+    """`client` on node 1, `a` and `b` behind a service on node 2; `nameserver` in no mesh."""
+
+    def __init__(self, work_dir):
+        super().__init__(work_dir, "pains", "cp", 75)
+        self.client = self.pod(1, "c")
+        self.a, self.b = (self.pod(2, name, name) for name in "ab")
+        self.serving = {}
+        for pod in (self.a, self.b):
+            pod.labels = "app: web"
+            self.answer(pod)
+        self.serve(self.b, LOADGEN, "serve", str(ECHO_PORT))
+        self.nameserver = self.topology.pod(2, "ns")
+        self.serve(self.nameserver, sys.executable, "-c", NAMESERVER)
+
+    def answer(self, pod):
+        """Start the application of a server, which says the last letter of its pod's name."""
+        self.serving[pod.name] = self.serve(pod, sys.executable, "-c", SERVE, str(PORT), pod.name[-1])
+
+    def ask(self, host, port=80, count=1):
+        """What each of so many connections of the client got."""
+        return json.loads(self.client.run(sys.executable, "-c", ASK, host, str(port), str(count)))
+
+    def look_up(self, pod, query, proto="udp"):
+        """A nameserver's answer."""
+        return bytes.fromhex(pod.run(sys.executable, "-c", LOOK_UP, proto, self.nameserver.ip4, query.hex()))
+
+    def replace(self, old, name, account):
+        """Another pod with the addresses of one that is gone without a word."""
+        old.node.ip("link", "del", f"h{old.name}")
+        new = self.adopt(Pod(old.node, name, old.ip4, old.ip6), account)
+        self.answer(new)
+        return new
+
+
+@pytest.fixture(scope="module", name="pains")
+def fixture_pains():
+    with tempfile.TemporaryDirectory(prefix="culvert-pains-") as work_dir:
+        os.chmod(work_dir, 0o755)
+        pains = Pains(work_dir)
+        try:
+            pains.write(SERVICE)
+            pains.start()
+            wait_for(lambda: {"a", "b"} <= set(pains.ask(VIP, count=10)), 20, "both servers")
+            yield pains
+        finally:
+            pains.close()
+
+
+def question(name, kind, kind_class=1):
+    """The question section of a name, as text."""
+    labels = b"".join(bytes([len(label)]) + label for label in name.encode("latin-1").split(b".") if label)
+    return labels + b"\0" + kind.to_bytes(2, "big") + kind_class.to_bytes(2, "big")
+
+
+def message(opcode=0, sections=(1, 0, 0, 0), body=b""):
+    """A query."""
+    head = bytes.fromhex("4242") + bytes([opcode << 3 | 1, 0])
+    return head + b"".join(n.to_bytes(2, "big") for n in sections) + body
+
+
+A_RECORD = question("new.example.com", 1) + bytes.fromhex("00000e10 0004 c0000201")
+QUERIES = {
+    "UPDATE": message(5, (1, 0, 1, 0), question("example.com", 6) + A_RECORD),
+    "NOTIFY": message(4, body=question("example.com", 6)),
+    "STATUS": message(2, (0, 0, 0, 0)),
+    "SRV": message(body=question("_ldap._tcp.example.com", 33)),
+    "SRV of a mesh service": message(body=question("_http._tcp.web.pains.svc.cluster.local", 33)),
+    "HTTPS": message(body=question("example.com", 65)),
+    "ANY": message(body=question("example.com", 255)),
+    "PTR": message(body=question("1.2.0.192.in-addr.arpa", 12)),
+    "TXT of class CH": message(body=question("version.bind", 16, 3)),
+    "the root": message(body=question("", 2)),
+    "bytes that are no letters": message(body=b"\x04a\x00\xff.\x07exa mpl\x00\x00\x01\x00\x01"),
+    "mixed case": message(body=question("ExAmPlE.CoM", 1)),
+    "a label of 63 and a name of 250": message(body=question(".".join(["x" * 63] * 3 + ["y" * 57]), 1)),
+    "EDNS with a cookie": message(0, (1, 0, 0, 1), question("example.com", 1) +
+                                  bytes.fromhex("00 0029 1000 00000000 000c 000a0008 0123456789abcdef")),
+    "two questions": message(0, (2, 0, 0, 0), question("example.com", 1) + question("example.org", 28)),
+}
+
+
+@pytest.mark.parametrize("proto", ["udp", "tcp"])
+@pytest.mark.parametrize("kind", QUERIES)
+def test_dns_that_is_not_the_meshs_reaches_the_nameserver_and_returns_untouched(pains, kind, proto):
+    query = QUERIES[kind]
+    answer = pains.look_up(pains.client, query, proto)
+    assert answer == query[:2] + bytes([query[2] | 0x80]) + query[3:]
+
+
+def test_the_pods_own_search_list_decides_what_a_name_means(pains):
+    """Two pods of one namespace, neither with the list that a cluster would give."""
+    pods = {}
+    for name, domain in (("k", "corp.example"), ("l", "lab.example")):
+        pods[domain] = pod = pains.pod(1, name)
+        pod.resolv_conf = os.path.join(pains.work_dir, f"resolv-{name}.conf")
+        with open(pod.resolv_conf, "w", encoding="ascii") as f:
+            f.write(f"nameserver {pains.nameserver.ip4}\nsearch {domain}\noptions ndots:5\n")
+    pains.write(SERVICE)
+    pains.wait_captured()
+    for domain, pod in pods.items():
+        for other in pods:
+            query = message(body=question(f"web.pains.svc.cluster.local.{other}", 1))
+            answer = pains.look_up(pod, query)
+            assert answer.endswith(bytes(map(int, VIP.split(".")))) == (domain == other), (domain, other, answer)
+            if domain != other:
+                assert answer[12:] == query[12:]
+
+
+@pytest.mark.parametrize("setting", ["lo.disable_ipv6", "all.disable_ipv6"])
+def test_a_pod_without_ipv6_is_captured_resolves_and_connects(pains, setting):
+    pod = pains.topology.pod(1, "v" + setting[0])
+    pod.sysctl(f"net.ipv6.conf.{setting}", 1)
+    if setting.startswith("all"):
+        pod.ip6 = None
+    pains.adopt(pod)
+    pains.write(SERVICE)
+    pains.wait_captured()
+    answer = pains.look_up(pod, message(body=question("web.pains.svc.cluster.local", 1)))
+    assert answer.endswith(bytes(map(int, VIP.split("."))))
+    said = json.loads(pod.run(sys.executable, "-c", ASK, VIP, "80", "4"))
+    assert set(said) <= {"a", "b"}, said
+
+
+def test_a_rollout_fails_no_connection(pains):
+    """The application of a pod ends, and only later does the source say so; then it comes back. It ends between two connections:
+    one that it has accepted dies with it, mesh or not."""
+    said, is_over, turn = [], threading.Event(), threading.Lock()
+
+    def hammer():
+        while not is_over.is_set():
+            with turn:
+                said.extend(pains.ask(VIP, count=20))
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=hammer)
+    thread.start()
+    try:
+        for pod in (pains.a, pains.b):
+            with turn:
+                pains.serving[pod.name].kill()
+                pains.serving[pod.name].wait()
+            time.sleep(0.4)
+            pains.write(SERVICE, without=[pod])
+            time.sleep(0.4)
+            pains.answer(pod)
+            pains.write(SERVICE)
+            pains.wait_captured()
+            wait_for(lambda p=pod: p.name[-1] in pains.ask(VIP, count=10), 20, "the pod's answer")
+    finally:
+        is_over.set()
+        thread.join()
+    assert len(said) > 20 and set(said) == {"a", "b"}, [s for s in said if s not in "ab"]
+
+
+def test_a_rush_of_connections_leaves_neither_memory_nor_descriptors(pains):
+    sizes, fds = [], []
+    for _ in range(4):
+        held = Held(pains.client, pains.b.ip4, ECHO_PORT, RUSH).opened()
+        assert held.count == RUSH
+        peak = [pains.fds(n) for n in (1, 2)]
+        held.close()
+        wait_for(lambda p=peak: all(pains.fds(n) < p[n - 1] - RUSH * 0.9 for n in (1, 2)), 20, "descriptors to come back")
+        time.sleep(1)
+        sizes.append([pains.rss_kb(n) for n in (1, 2)])
+        fds.append([pains.fds(n) for n in (1, 2)])
+    print("RSS", sizes, "descriptors", fds)
+    for i in (0, 1):
+        assert sizes[3][i] < sizes[0][i] + RSS_KEPT_MAX_KB
+        assert fds[3][i] <= max(fds[0][i], fds[1][i]) + 64
+
+
+def test_a_tunnel_to_a_pod_that_died_is_never_used_for_its_successor(pains):
+    """A pod dies without a FIN, its address goes to another one; first this node does not know, then it does."""
+    old = pains.pod(2, "d", "old")
+    pains.answer(old)
+    pains.write(SERVICE)
+    pains.wait_captured()
+    assert pains.ask(old.ip4, PORT) == ["d"]
+    new = pains.replace(old, "cpe", "new")
+    heard = subprocess.Popen(new.enter(sys.executable, "-c", SERVE, str(PORT + 1), "e"), stdout=subprocess.PIPE, text=True)
+    control = pains.pid(1, "culvert-control")
+    os.kill(control, signal.SIGSTOP)  # node 1 goes on with what it knows
+    try:
+        pains.pods.remove(old)
+        pains.write(SERVICE)
+        pains.nodes[1].wait_captured([new.name])
+        said = pains.ask(old.ip4, PORT + 1, 3)
+        assert not set(said) & {"d", "e"}, said
+    finally:
+        os.kill(control, signal.SIGCONT)
+    wait_for(lambda: pains.ask(new.ip4, PORT + 1) == ["e"], 20, "the new pod")
+    assert pains.ask(new.ip4, PORT + 1, 10) == ["e"] * 10
+    heard.kill()
+    assert len(heard.stdout.read().splitlines()) >= 11, "nothing but what was answered has arrived"

@@ -3,16 +3,20 @@
 
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "net/addr.h"
+#include "ztunnel/signal_rules.h"
 #include "ztunnel/state.h"
 #include "ztunnel/telemetry.h"
 
 #define ACCESS_TARGET   "access"
 #define ACCESS_LINE_MAX 3072
+
+static atomic_bool is_default = true;
 
 struct line {
 	char *at;
@@ -49,6 +53,17 @@ static void put_addr(struct line *l, const char *key, const struct cv_sockaddr *
 	char text[CV_SOCKADDR_STRLEN];
 
 	put(l, " %s=%s", key, cv_sockaddr_format(sa, text));
+}
+
+static bool is_wanted(const struct conn_info *info, enum log_level level)
+{
+	const struct signal_rules *rules = conn_info_rules(info);
+	enum signal_switch is_on = rules ? rules->access_log : SIGNAL_INHERIT;
+
+	if (is_on == SIGNAL_OFF ||
+	    (is_on == SIGNAL_INHERIT && !atomic_load_explicit(&is_default, memory_order_relaxed)))
+		return false;
+	return log_is_on(level, ACCESS_TARGET);
 }
 
 static void put_ends(struct line *l, const struct conn_info *info)
@@ -89,6 +104,11 @@ size_t access_log_format(const struct conn_info *info, uint64_t now_us, const ch
 	return l.len;
 }
 
+void access_log_set_default(bool is_on)
+{
+	atomic_store_explicit(&is_default, is_on, memory_order_relaxed);
+}
+
 void access_log_complete(const struct conn_info *info, uint64_t now_us, const char *error,
 			 const char *policy)
 {
@@ -96,7 +116,7 @@ void access_log_complete(const struct conn_info *info, uint64_t now_us, const ch
 	char text[ACCESS_LINE_MAX];
 	struct line l = {.at = text, .size = sizeof(text)};
 
-	if (!log_is_on(level, ACCESS_TARGET))
+	if (!is_wanted(info, level))
 		return;
 	l.len = access_log_format(info, now_us, error, text, sizeof(text));
 	put_text(&l, "policy", policy);
@@ -108,7 +128,7 @@ void access_log_failed(const struct conn_info *info, const char *error)
 	char text[ACCESS_LINE_MAX];
 	struct line l = {.at = text, .size = sizeof(text)};
 
-	if (!log_is_on(LOG_WARN, ACCESS_TARGET))
+	if (!is_wanted(info, LOG_WARN))
 		return;
 	text[0] = '\0';
 	put_ends(&l, info);
@@ -121,7 +141,7 @@ void access_log_note(const struct conn_info *info, const char *what, const char 
 	char text[ACCESS_LINE_MAX];
 	struct line l = {.at = text, .size = sizeof(text)};
 
-	if (!log_is_on(LOG_INFO, ACCESS_TARGET))
+	if (!is_wanted(info, LOG_INFO))
 		return;
 	text[0] = '\0';
 	put_ends(&l, info);
@@ -134,7 +154,7 @@ void access_log_opened(const struct conn_info *info)
 	char text[ACCESS_LINE_MAX];
 	struct line l = {.at = text, .size = sizeof(text)};
 
-	if (!log_is_on(LOG_DEBUG, ACCESS_TARGET))
+	if (!is_wanted(info, LOG_DEBUG))
 		return;
 	text[0] = '\0';
 	put_ends(&l, info);

@@ -2,10 +2,15 @@
 #pragma once
 /* access_log - the lines of target "access", with the fields and the order of Istio's ztunnel. Any
  * thread. */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct conn_info;
+
+/** access_log_set_default() - MeshConfig's accessLogFile: is there a line for each connection,
+ * where no Telemetry resource says otherwise? True at first. */
+void access_log_set_default(bool is_on);
 
 /** access_log_complete() - a connection has ended: info, or error when @error is not NULL. @policy:
  * "ns/name" that denied it, or NULL. */

@@ -11,6 +11,7 @@
 #include "userspace/lib/xds/workload.pb-c.h"
 #include "xds/types.h"
 #include "ztunnel/arena.h"
+#include "ztunnel/signal_rules.h"
 #include "ztunnel/state.h"
 
 #define DEFAULT_TRUST_DOMAIN    "cluster.local"
@@ -213,12 +214,23 @@ static const ProtobufCBinaryData *extension_find(size_t n, Istio__Workload__Exte
 	return NULL;
 }
 
-static int decode_pod_name(struct decoder *d, const Istio__Workload__Workload *m,
-			   struct workload *w)
+static int decode_rules(struct decoder *d, const Culvert__Node__Workload *x, struct workload *w)
+{
+	int r = signal_rules_decode(x->client, d->arena, &w->client_rules);
+
+	if (r == 0)
+		r = signal_rules_decode(x->server, d->arena, &w->server_rules);
+	return r == -EINVAL ? fail(d, "extensions", "expected at most 32 label names of Prometheus")
+			    : r;
+}
+
+static int decode_extension(struct decoder *d, const Istio__Workload__Workload *m,
+			    struct workload *w)
 {
 	const ProtobufCBinaryData *bytes =
 		extension_find(m->n_extensions, m->extensions, XDS_EXTENSION_WORKLOAD);
 	Culvert__Node__Workload *x;
+	int r;
 
 	w->dns_name = "";
 	if (!bytes)
@@ -228,8 +240,9 @@ static int decode_pod_name(struct decoder *d, const Istio__Workload__Workload *m
 		return fail(d, "extensions", "not a culvert.node.Workload");
 	if (*x->hostname && *x->subdomain)
 		w->dns_name = arena_printf(d->arena, "%s.%s", x->hostname, x->subdomain);
+	r = decode_rules(d, x, w);
 	culvert__node__workload__free_unpacked(x, NULL);
-	return w->dns_name ? 0 : -ENOMEM;
+	return w->dns_name ? r : -ENOMEM;
 }
 
 static int decode_affinity(struct decoder *d, const Istio__Workload__Service *m,
@@ -267,7 +280,7 @@ static int decode_workload(struct decoder *d, const Istio__Workload__Workload *m
 	if (r == 0)
 		r = decode_gateway(d, m->waypoint, &w->waypoint);
 	if (r == 0)
-		r = decode_pod_name(d, m, w);
+		r = decode_extension(d, m, w);
 	w->policies_count = m->n_authorization_policies;
 	if (r == 0)
 		r = decode_texts(d, m->n_authorization_policies, m->authorization_policies,

@@ -13,6 +13,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "tls/identity.h"
+#include "ztunnel/access_log.h"
 #include "ztunnel/admin.h"
 #include "ztunnel/agent_link.h"
 #include "ztunnel/certs.h"
@@ -292,10 +293,16 @@ static void on_xds_synced(void *arg)
 	admin_set_ready(((struct node *)arg)->admin, ADMIN_TASK_STATE, true);
 }
 
+static void on_settings(void *arg, struct settings *s)
+{
+	access_log_set_default(!s->is_access_log_off);
+	node_trust_settings(arg, s);
+}
+
 static const struct xds_sync_ops xds_ops = {
 	.on_state = on_state,
 	.on_synced = on_xds_synced,
-	.on_settings = node_trust_settings,
+	.on_settings = on_settings,
 };
 
 static void on_identity(void *arg, const char *identity, const struct tls_identity *t)

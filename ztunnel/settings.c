@@ -53,6 +53,7 @@ int settings_decode(const void *packed, size_t len, struct settings *ret, char *
 	}
 	r = domains_copy(m, &s, err, err_size);
 	if (r == 0) {
+		s.is_access_log_off = m->is_access_log_off;
 		s.trust_bundle = strdup(m->trust_bundle);
 		r = s.trust_bundle ? 0 : -ENOMEM;
 	}

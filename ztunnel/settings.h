@@ -2,6 +2,7 @@
 #pragma once
 /* settings - culvert.node.Config as ztunnel uses it: what Istio's types cannot carry. Owner:
  * whoever decoded it. */
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/cleanup.h"
@@ -12,6 +13,7 @@ struct settings {
 	char **domains; /* further names of our trust domain */
 	size_t domain_count;
 	char *trust_bundle; /* another text: other roots or another signer */
+	bool is_access_log_off;
 };
 
 /**

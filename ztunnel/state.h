@@ -15,6 +15,7 @@
 
 struct arena;
 struct policy;
+struct signal_rules;
 struct state;
 struct tls_identity;
 
@@ -85,6 +86,8 @@ struct workload {
 	size_t policies_count;
 	uint32_t policy_group; /* the builder's index of them; 0: none, look at them one by one */
 	struct gateway_ref waypoint;
+	/* Of the connections that it makes, and that it gets; NULL: nothing is said. */
+	const struct signal_rules *client_rules, *server_rules;
 };
 
 enum service_lb_mode {

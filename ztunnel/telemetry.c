@@ -10,6 +10,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "ztunnel/access_log.h"
+#include "ztunnel/signal_rules.h"
 #include "ztunnel/state.h"
 
 #define SERIES_MAX  8192
@@ -22,6 +23,7 @@
 struct series {
 	struct conn_metrics m; /* first: handed out */
 	struct series *next;   /* written before the series is published */
+	uint32_t hidden;       /* enum signal_metric: families that do not show it */
 	char labels[];
 };
 
@@ -62,9 +64,18 @@ struct labels {
 	char text[LABELS_MAX];
 	size_t len;
 	bool is_cut;
+	const struct signal_rules *rules; /* NULL: none */
+	uint32_t tags_used;               /* bit per tag of the rules */
 };
 
-static void label(struct labels *l, const char *name, const char *value)
+const struct signal_rules *conn_info_rules(const struct conn_info *info)
+{
+	if (info->direction == CONN_INBOUND)
+		return info->dst_workload ? info->dst_workload->server_rules : NULL;
+	return info->src_workload ? info->src_workload->client_rules : NULL;
+}
+
+static void label_put(struct labels *l, const char *name, const char *value)
 {
 	int n = snprintf(l->text + l->len, sizeof(l->text) - l->len, "%s%s=\"", l->len ? "," : "",
 			 name);
@@ -81,6 +92,25 @@ static void label(struct labels *l, const char *name, const char *value)
 	}
 	l->text[l->len++] = '"';
 	l->text[l->len] = '\0';
+}
+
+static void label(struct labels *l, const char *name, const char *value)
+{
+	const struct signal_tag *tag = signal_rules_tag(l->rules, name);
+
+	if (tag)
+		l->tags_used |= 1u << (tag - l->rules->tags);
+	if (tag && !tag->value)
+		return;
+	label_put(l, name, tag ? tag->value : value);
+}
+
+/* What the rules add. */
+static void label_others(struct labels *l)
+{
+	for (size_t i = 0; l->rules && i < l->rules->tags_count; i++)
+		if (!(l->tags_used & 1u << i) && l->rules->tags[i].value)
+			label_put(l, l->rules->tags[i].name, l->rules->tags[i].value);
 }
 
 static void label2(struct labels *l, const char *prefix, const char *name, const char *value)
@@ -112,6 +142,8 @@ static void labels_make(struct labels *l, const struct conn_info *info, enum con
 
 	l->len = 0;
 	l->is_cut = false;
+	l->tags_used = 0;
+	l->rules = conn_info_rules(info);
 	label(l, "reporter", info->direction == CONN_INBOUND ? "destination" : "source");
 	label_workload(l, "source", src, info->is_mtls ? info->src_identity : NULL);
 	label(l, "destination_service", d ? d->hostname : NULL);
@@ -125,17 +157,39 @@ static void labels_make(struct labels *l, const struct conn_info *info, enum con
 	label(l, "source_zone", src ? src->zone : NULL);
 	label(l, "destination_region", dst ? dst->region : NULL);
 	label(l, "destination_zone", dst ? dst->zone : NULL);
+	label_others(l);
 }
 
-static struct series *series_new(struct telemetry *t, const char *labels)
+static uint32_t hidden_of(const struct labels *l)
 {
-	size_t len = strlen(labels);
-	struct series *s = calloc(1, sizeof(*s) + len + 1);
+	return l->rules ? l->rules->metrics_off : 0;
+}
+
+/* series_key() - labels, and what is hidden: it can differ between workloads whose labels do not.
+ */
+static const char *series_key(const struct labels *l, char into[LABELS_MAX + 16])
+{
+	(void)snprintf(into, LABELS_MAX + 16, "%u %s", hidden_of(l), l->text);
+	return into;
+}
+
+static struct series *series_known(const struct telemetry *t, const struct labels *l)
+{
+	char key[LABELS_MAX + 16];
+
+	return map_get_str(t->by_labels, series_key(l, key));
+}
+
+static struct series *series_new(struct telemetry *t, const struct labels *l)
+{
+	char key[LABELS_MAX + 16];
+	struct series *s = calloc(1, sizeof(*s) + l->len + 1);
 
 	if (!s)
 		return NULL;
-	memcpy(s->labels, labels, len + 1);
-	if (map_put_str(t->by_labels, labels, s) < 0) {
+	s->hidden = hidden_of(l);
+	memcpy(s->labels, l->text, l->len + 1);
+	if (map_put_str(t->by_labels, series_key(l, key), s) < 0) {
 		free(s);
 		return NULL;
 	}
@@ -155,9 +209,9 @@ static struct series *series_fold(struct telemetry *t, const struct conn_info *i
 
 	conn_metrics_add(&t->folded, 1);
 	labels_make(&l, &nobody, flags);
-	s = map_get_str(t->by_labels, l.text);
+	s = series_known(t, &l);
 	if (!s)
-		s = series_new(t, l.text);
+		s = series_new(t, &l);
 	return s ? s : t->last_resort;
 }
 
@@ -169,9 +223,9 @@ static struct series *series_get(struct telemetry *t, const struct conn_info *in
 
 	labels_make(&l, info, flags);
 	if (!l.is_cut)
-		s = map_get_str(t->by_labels, l.text);
+		s = series_known(t, &l);
 	if (!s && !l.is_cut && t->count < SERIES_MAX)
-		s = series_new(t, l.text);
+		s = series_new(t, &l);
 	*ret_is_folded = !s;
 	return s ? s : series_fold(t, info, flags);
 }
@@ -245,7 +299,7 @@ int telemetry_new(struct telemetry **ret)
 	if (r < 0)
 		return r;
 	labels_make(&l, &nothing, CONN_OK);
-	t->last_resort = series_new(t, l.text);
+	t->last_resort = series_new(t, &l);
 	if (!t->last_resort)
 		return -ENOMEM;
 	*ret = TAKE_PTR(t);
@@ -342,20 +396,21 @@ static const struct {
 	const char *name;
 	const char *help;
 	size_t offset;
+	enum signal_metric bit;
 } families[] = {
 	{"istio_tcp_connections_opened", "The total number of TCP connections opened",
-	 offsetof(struct conn_metrics, opened)},
+	 offsetof(struct conn_metrics, opened), SIGNAL_OPENED},
 	{"istio_tcp_connections_closed", "The total number of TCP connections closed",
-	 offsetof(struct conn_metrics, closed)},
+	 offsetof(struct conn_metrics, closed), SIGNAL_CLOSED},
 	{"istio_tcp_sent_bytes",
 	 "The size of total bytes sent during response in case of a TCP connection",
-	 offsetof(struct conn_metrics, sent)},
+	 offsetof(struct conn_metrics, sent), SIGNAL_SENT},
 	{"istio_tcp_received_bytes",
 	 "The size of total bytes received during request in case of a TCP connection",
-	 offsetof(struct conn_metrics, received)},
+	 offsetof(struct conn_metrics, received), SIGNAL_RECEIVED},
 	{"istio_tcp_connections_failed",
 	 "The total number of TCP connections that failed to establish (unstable)",
-	 offsetof(struct conn_metrics, failed)},
+	 offsetof(struct conn_metrics, failed), SIGNAL_FAILED},
 };
 
 static void sums_add(struct sums *into, struct series *s)
@@ -363,6 +418,8 @@ static void sums_add(struct sums *into, struct series *s)
 	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
 		_Atomic uint64_t *v = (void *)((char *)&s->m + families[i].offset);
 
+		if (s->hidden & families[i].bit)
+			continue;
 		into->values[i] += atomic_load_explicit(v, memory_order_relaxed);
 	}
 }

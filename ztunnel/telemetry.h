@@ -15,6 +15,7 @@
 
 struct buf;
 struct service;
+struct signal_rules;
 struct telemetry; /* opaque */
 struct workload;
 
@@ -55,6 +56,10 @@ struct conn_info {
 	uint64_t bytes_to_server;
 	uint64_t bytes_to_client;
 };
+
+/** conn_info_rules() - what Telemetry resources say of it: those of the workload that reports.
+ * Return: NULL: nothing. */
+const struct signal_rules *conn_info_rules(const struct conn_info *info);
 
 /** struct conn_metrics - one series, shared by the connections with the same labels. Add while
  * bytes move: conn_metrics_add(&m->received, n). "received" is client -> server, "sent" is server

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import urllib.parse
 
 import pytest
@@ -49,7 +50,7 @@ class Scraped:
         for pod, account in ((self.client, "client"), (self.server, "server")):
             pod.namespace, pod.account = "metrics", account
         self.start(self.server, sys.executable, STREAM, "serve", str(PORT))
-        config = os.path.join(work_dir, "config")
+        self.config = config = os.path.join(work_dir, "config")
         write_config(config, [self.client, self.server], OUTSIDER.format(ip=self.outsider.ip4))
         for i in (0, 1):
             self.nodes.append(CulvertNode(self.topology.nodes[i], i + 1, config, TAG))
@@ -101,6 +102,33 @@ class Scraped:
         with pytest.raises(RuntimeError):
             self.client.run(sys.executable, STREAM, "check", self.server.ip4, str(CLOSED), "1")
 
+    def manifest(self, name, text):
+        """Put a file into the folder of manifests; no text: take it away."""
+        path = os.path.join(self.config, f"{name}.yaml")
+        if not text:
+            os.unlink(path)
+            return
+        with open(os.path.join(self.config, f".{name}.new"), "w", encoding="utf-8") as f:
+            f.write(text)
+        os.rename(f.name, path)
+
+    def connect(self):
+        """A connection of the client; Return: the lines that its node's ztunnel has written of it."""
+        path = self.nodes[0].log_path
+        start = os.path.getsize(path)
+        self.client.run(sys.executable, STREAM, "check", self.server.ip4, str(PORT), "100")
+        lines, end = [], time.monotonic() + 0.5
+        while not lines and time.monotonic() < end:
+            time.sleep(0.02)
+            with open(path, encoding="utf-8") as f:
+                f.seek(start)
+                lines = [line for line in f if "\taccess\t" in line and 'direction="outbound"' in line]
+        return lines
+
+    def metrics(self):
+        """The client's node, as it stands now."""
+        return self.topology.nodes[0].run("curl", "-sf", "http://127.0.0.1:15020/metrics")
+
     def close(self):
         """End everything."""
         for process in reversed(self.processes):
@@ -126,6 +154,18 @@ def scraped():
         finally:
             if s:
                 s.close()
+
+
+MESH_LOG_OFF = """apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: 'accessLogFile: ""'}
+"""
+TELEMETRY = """apiVersion: telemetry.istio.io/v1
+kind: Telemetry
+metadata: {{name: t, namespace: metrics}}
+spec: {spec}
+"""
 
 
 def queries():
@@ -184,3 +224,33 @@ def test_promtool_finds_nothing_in_the_exposition(scraped):
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=20, check=False)
     complaints = [line for line in (done.stdout + done.stderr).splitlines() if line and "_proxy_count" not in line]
     assert not complaints
+
+
+def test_access_log_file_of_the_mesh_is_honoured_live(scraped):
+    wait_for(scraped.connect, 5, "a line")
+    scraped.manifest("mesh-config", MESH_LOG_OFF)
+    wait_for(lambda: not scraped.connect(), 10, "the lines to end")
+    scraped.manifest("telemetry", TELEMETRY.format(spec="{accessLogging: [{match: {mode: CLIENT}}]}"))
+    wait_for(scraped.connect, 10, "the namespace's own lines")
+    scraped.manifest("mesh-config", "")
+    scraped.manifest("telemetry", TELEMETRY.format(spec="{accessLogging: [{disabled: true}]}"))
+    wait_for(lambda: not scraped.connect(), 10, "the namespace to be silent")
+    scraped.manifest("telemetry", "")
+    wait_for(scraped.connect, 10, "the lines to be back")
+
+
+def test_telemetry_resources_change_labels_and_hide_metrics(scraped):
+    spec = ("{metrics: [{overrides: [{match: {mode: CLIENT}, tagOverrides: {source_principal: {operation: REMOVE}, "
+            "env: {value: \"'test'\"}}}, {match: {metric: TCP_SENT_BYTES, mode: CLIENT}, disabled: true}]}]}")
+    scraped.manifest("telemetry", TELEMETRY.format(spec=spec))
+
+    def tagged():
+        scraped.connect()
+        return [line for line in scraped.metrics().splitlines() if 'env="test"' in line]
+
+    wait_for(tagged, 10, "the label env")
+    lines = tagged()
+    assert {line.split("{")[0] for line in lines} == {
+        f"istio_tcp_{name}_total" for name in ("connections_opened", "connections_closed", "received_bytes")}
+    assert not any("source_principal" in line for line in lines)
+    scraped.manifest("telemetry", "")

@@ -99,6 +99,7 @@ static int node_config_set(struct control *c)
 		m.outbound_traffic = CULVERT__NODE__CONFIG__OUTBOUND_TRAFFIC__REGISTRY_ONLY;
 	if (c->mesh.access_log_file)
 		m.access_log_file = c->mesh.access_log_file;
+	m.is_access_log_off = c->mesh.access_log_file && !*c->mesh.access_log_file;
 	m.node = "*";
 	m.trust_domain = (char *)c->config.trust_domain;
 	m.cluster_id = (char *)c->config.cluster_id;
@@ -163,9 +164,10 @@ static void mesh_warn(struct control *c, const struct object *obj)
 			   c->config.trust_domain);
 	mesh_field_compare(c, obj, "data.mesh.rootNamespace", m->root_namespace,
 			   c->config.root_namespace);
-	if (m->access_log_file && !*m->access_log_file)
+	if (m->access_log_file && *m->access_log_file &&
+	    !streq(m->access_log_file, "/dev/stdout") && !streq(m->access_log_file, "/dev/stderr"))
 		mesh_field_warn(c, obj, "data.mesh.accessLogFile",
-				"nodes are told, but ztunnel logs each connection all the same");
+				"no file of its own: ztunnel writes its connections to its log");
 }
 
 static bool is_mesh_config(const struct control *c, const struct object *obj)

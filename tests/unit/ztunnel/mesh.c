@@ -159,11 +159,15 @@ size_t mesh_pack_workload(const struct mesh_workload *w, uint8_t into[MESH_PACKE
 	m.n_authorization_policies = list_len(w->policies);
 	m.authorization_policies = (char **)w->policies;
 	m.waypoint = waypoint_of(&p, w->waypoint);
-	if (w->hostname) {
+	if (w->hostname || w->client || w->server) {
 		Culvert__Node__Workload x = CULVERT__NODE__WORKLOAD__INIT;
 
-		x.hostname = (char *)w->hostname;
-		x.subdomain = (char *)w->subdomain;
+		if (w->hostname) {
+			x.hostname = (char *)w->hostname;
+			x.subdomain = (char *)w->subdomain;
+		}
+		x.client = w->client;
+		x.server = w->server;
 		m.extensions = extension_of(&p, XDS_EXTENSION_WORKLOAD, &x.base);
 		m.n_extensions = 1;
 	}

@@ -34,6 +34,7 @@ struct mesh_workload {
 	const char *policies[MESH_LIST_MAX];
 	const char *waypoint; /* "ns/host" */
 	const char *hostname, *subdomain;
+	struct Culvert__Node__Telemetry *client, *server;
 	uint32_t capacity; /* 0: 1 */
 	bool is_tcp;
 	bool is_unhealthy;

@@ -2,9 +2,12 @@
 /* access-log - fields and order of Istio's ztunnel; nothing that a peer sends can forge a field. */
 #include "ztunnel/access_log.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/unit/ztunnel/mesh.h"
+#include "userspace/lib/xds/node.pb-c.h"
 #include "ztunnel/telemetry.h"
 
 static struct state *world(void)
@@ -84,11 +87,58 @@ TEST(quotes_cannot_forge_a_field_and_long_lines_are_cut)
 	assert_int_equal(access_log_format(&info, 0, NULL, tiny, sizeof(tiny)), sizeof(tiny) - 1);
 }
 
+/* lines_of() - how many lines a connection with these rules of its client writes. */
+static int lines_of(Culvert__Node__Telemetry *rules, enum conn_direction direction)
+{
+	struct conn_info info = {.direction = direction};
+	struct state_builder *b = NULL;
+	int saved = dup(STDERR_FILENO), fds[2], lines = 0;
+	struct state *s;
+	char c;
+
+	assert_int_equal(state_builder_new("n1", &b), 0);
+	mesh_put_workload(
+		b, &(struct mesh_workload){.name = "c", .addrs = {"10.0.0.1"}, .client = rules});
+	s = mesh_build(b);
+	state_builder_free(b);
+	info.src_workload = state_workload_by_uid(s, "Kubernetes//Pod/demo/c");
+	assert_int_equal(pipe2(fds, O_NONBLOCK), 0);
+	assert_int_not_equal(dup2(fds[1], STDERR_FILENO), -1);
+	access_log_complete(&info, 0, NULL, NULL);
+	access_log_failed(&info, "x");
+	(void)dup2(saved, STDERR_FILENO);
+	while (read(fds[0], &c, 1) == 1)
+		lines += c == '\n';
+	(void)close(saved);
+	(void)close(fds[0]);
+	(void)close(fds[1]);
+	state_unref(s);
+	return lines;
+}
+
+TEST(the_mesh_and_then_the_reporting_workload_say_whether_there_are_lines)
+{
+	Culvert__Node__Telemetry rules = CULVERT__NODE__TELEMETRY__INIT;
+
+	assert_int_equal(lines_of(NULL, CONN_OUTBOUND), 2);
+	rules.access_log = CULVERT__NODE__TELEMETRY__SWITCH__OFF;
+	assert_int_equal(lines_of(&rules, CONN_OUTBOUND), 0);
+	assert_int_equal(lines_of(&rules, CONN_INBOUND),
+			 2); /* the server reports, and is unknown */
+	access_log_set_default(false);
+	assert_int_equal(lines_of(NULL, CONN_OUTBOUND), 0);
+	rules.access_log = CULVERT__NODE__TELEMETRY__SWITCH__ON;
+	assert_int_equal(lines_of(&rules, CONN_OUTBOUND), 2);
+	access_log_set_default(true);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_fields_in_istios_order),
 		cmocka_unit_test(inbound_counts_from_the_servers_side_and_plaintext_names_nobody),
+		cmocka_unit_test(
+			the_mesh_and_then_the_reporting_workload_say_whether_there_are_lines),
 		cmocka_unit_test(quotes_cannot_forge_a_field_and_long_lines_are_cut),
 	};
 

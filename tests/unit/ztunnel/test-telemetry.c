@@ -2,6 +2,7 @@
 /* telemetry - Istio's names and labels, sums over workers, a bound on series. */
 #include "ztunnel/telemetry.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +10,11 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/macros.h"
 #include "tests/unit/ztunnel/mesh.h"
+#include "userspace/lib/xds/node.pb-c.h"
+#include "ztunnel/arena.h"
+#include "ztunnel/signal_rules.h"
 
 #define SRC_ID "spiffe://cluster.local/ns/demo/sa/default"
 
@@ -221,6 +226,103 @@ static void hostile_label_values_are_escaped_and_series_bounded(void **state)
 			 1);
 }
 
+/* A state whose client has these rules; f->info is its connection. */
+static struct state *ruled(struct fixture *f, Culvert__Node__Telemetry *rules)
+{
+	struct state_builder *b = NULL;
+	struct state *s;
+
+	assert_int_equal(state_builder_new("n1", &b), 0);
+	mesh_put_workload(
+		b, &(struct mesh_workload){
+			   .name = "ruled", .addrs = {"10.0.0.9"}, .zone = "z1", .client = rules});
+	s = mesh_build(b);
+	state_builder_free(b);
+	f->info.src_workload = state_workload_by_uid(s, "Kubernetes//Pod/demo/ruled");
+	return s;
+}
+
+static void rules_hide_metrics_and_change_labels(void **state)
+{
+	struct fixture *f = *state;
+	Culvert__Node__Telemetry__Tag tag[3] = {CULVERT__NODE__TELEMETRY__TAG__INIT,
+						CULVERT__NODE__TELEMETRY__TAG__INIT,
+						CULVERT__NODE__TELEMETRY__TAG__INIT};
+	Culvert__Node__Telemetry__Tag *tags[] = {&tag[0], &tag[1], &tag[2]};
+	Culvert__Node__Telemetry rules = CULVERT__NODE__TELEMETRY__INIT;
+	struct conn_metrics *m;
+	struct state *s;
+
+	tag[0].name = "source_principal";
+	tag[0].is_removed = true;
+	tag[1].name = "source_app";
+	tag[1].value = "mine";
+	tag[2].name = "env";
+	tag[2].value = "a\"b";
+	rules.tags = tags;
+	rules.n_tags = 3;
+	rules.metrics_off = SIGNAL_SENT;
+	s = ruled(f, &rules);
+	m = telemetry_conn_open(f->t, &f->info);
+	conn_metrics_add(&m->received, 5);
+	conn_metrics_add(&m->sent, 7);
+	(void)scrape(f);
+	assert_null(strstr(f->text, "istio_tcp_sent_bytes_total{"));
+	assert_null(strstr(f->text, "source_principal"));
+	assert_int_equal(value_of(f->text, "istio_tcp_received_bytes_total",
+				  "source_app=\"mine\",source_version"),
+			 5);
+	assert_int_equal(value_of(f->text, "istio_tcp_received_bytes_total",
+				  "destination_zone=\"unknown\",env=\"a\\\"b\"}"),
+			 5);
+	f->info.direction = CONN_INBOUND; /* the server says nothing */
+	(void)telemetry_conn_open(f->t, &f->info);
+	assert_non_null(strstr(scrape(f), "source_principal=\"" SRC_ID));
+	state_unref(s);
+}
+
+static void equal_labels_with_other_things_hidden_are_one_sample(void **state)
+{
+	struct fixture *f = *state;
+	Culvert__Node__Telemetry rules = CULVERT__NODE__TELEMETRY__INIT;
+	struct state *plain = ruled(f, NULL), *hidden;
+
+	conn_metrics_add(&telemetry_conn_open(f->t, &f->info)->sent, 1);
+	rules.metrics_off = SIGNAL_SENT;
+	hidden = ruled(f, &rules);
+	conn_metrics_add(&telemetry_conn_open(f->t, &f->info)->sent, 10);
+	(void)scrape(f);
+	assert_int_equal(value_of(f->text, "istio_tcp_sent_bytes_total", "ruled"), 1);
+	assert_int_equal(value_of(f->text, "istio_tcp_connections_opened_total", "ruled"), 2);
+	state_unref(plain);
+	state_unref(hidden);
+}
+
+static void rules_with_labels_that_prometheus_refuses_are_refused(void **state)
+{
+	static const char *const names[] = {"", "1a", "a-b", "__name__", "a b", "a\n"};
+	Culvert__Node__Telemetry__Tag tag = CULVERT__NODE__TELEMETRY__TAG__INIT;
+	Culvert__Node__Telemetry__Tag *tags[SIGNAL_TAGS_MAX + 1] = {&tag, &tag};
+	Culvert__Node__Telemetry rules = CULVERT__NODE__TELEMETRY__INIT;
+	const struct signal_rules *r = NULL;
+	struct arena *arena = NULL;
+
+	assert_int_equal(arena_new(&arena), 0);
+	rules.tags = tags;
+	rules.n_tags = 1;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		tag.name = (char *)names[i];
+		assert_int_equal(signal_rules_decode(&rules, arena, &r), -EINVAL);
+	}
+	tag.name = "a";
+	assert_int_equal(signal_rules_decode(&rules, arena, &r), 0);
+	rules.n_tags = 2; /* twice the same */
+	assert_int_equal(signal_rules_decode(&rules, arena, &r), -EINVAL);
+	rules.n_tags = SIGNAL_TAGS_MAX + 1;
+	assert_int_equal(signal_rules_decode(&rules, arena, &r), -EINVAL);
+	(void)arena_free(arena);
+}
+
 static void *write_forever(void *arg)
 {
 	struct fixture *f = arg;
@@ -264,6 +366,9 @@ int main(void)
 		T(one_series_is_shared_whether_cached_or_not),
 		T(hostile_label_values_are_escaped_and_series_bounded),
 		T(a_scrape_may_run_beside_the_worker),
+		T(rules_hide_metrics_and_change_labels),
+		T(equal_labels_with_other_things_hidden_are_one_sample),
+		T(rules_with_labels_that_prometheus_refuses_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

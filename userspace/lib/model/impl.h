@@ -33,6 +33,7 @@ enum entity_kind {
 	ENTITY_POLICY, /* AuthorizationPolicy */
 	ENTITY_SERVICE_ENTRY,
 	ENTITY_WORKLOAD_ENTRY,
+	ENTITY_TELEMETRY,
 	ENTITY_OTHER, /* only counted */
 	ENTITY_KIND_MAX,
 };
@@ -169,6 +170,7 @@ struct model {
 	struct index entries_by_addr;   /* "addr ..." of their endpoints and of
 					   WorkloadEntries: owner is a struct entity */
 	struct index workload_entries;  /* "ns" */
+	struct index telemetries;       /* as policies_by_label */
 	struct vip_pool vips;
 	struct index
 		endpoints_by_target; /* "pod ns/name" or "addr ...": owner is the struct slice */

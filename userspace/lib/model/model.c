@@ -10,6 +10,7 @@
 #include "model/domains.h"
 #include "model/enrol.h"
 #include "model/impl.h"
+#include "model/telemetry.h"
 #include "tls/spiffe.h"
 
 static const char *const kind_names[] = {
@@ -22,6 +23,7 @@ static const char *const kind_names[] = {
 	[ENTITY_POLICY] = "AuthorizationPolicy",
 	[ENTITY_SERVICE_ENTRY] = "ServiceEntry",
 	[ENTITY_WORKLOAD_ENTRY] = "WorkloadEntry",
+	[ENTITY_TELEMETRY] = "Telemetry",
 };
 
 static const size_t kind_sizes[] = {
@@ -35,6 +37,7 @@ static const size_t kind_sizes[] = {
 	[ENTITY_OTHER] = sizeof(struct entity),
 	[ENTITY_SERVICE_ENTRY] = sizeof(struct service_entry),
 	[ENTITY_WORKLOAD_ENTRY] = sizeof(struct workload_entry),
+	[ENTITY_TELEMETRY] = sizeof(struct telemetry),
 };
 
 static enum entity_kind kind_find(const char *name)
@@ -114,6 +117,9 @@ static void entity_unlink(struct model *m, struct entity *e)
 	case ENTITY_WORKLOAD_ENTRY:
 		workload_entry_unlink(m, (struct workload_entry *)e);
 		break;
+	case ENTITY_TELEMETRY:
+		telemetry_unlink(m, (struct telemetry *)e);
+		break;
 	default:
 		break;
 	}
@@ -143,6 +149,8 @@ static int entity_link(struct model *m, struct entity *e)
 		return service_entry_link(m, (struct service_entry *)e);
 	case ENTITY_WORKLOAD_ENTRY:
 		return workload_entry_link(m, (struct workload_entry *)e);
+	case ENTITY_TELEMETRY:
+		return telemetry_link(m, (struct telemetry *)e);
 	default:
 		return 0;
 	}
@@ -165,6 +173,8 @@ static int entity_flush(struct model *m, struct entity *e)
 		return service_entry_flush(m, (struct service_entry *)e);
 	case ENTITY_WORKLOAD_ENTRY:
 		return workload_entry_flush(m, (struct workload_entry *)e);
+	case ENTITY_TELEMETRY:
+		return telemetry_flush(m, (struct telemetry *)e);
 	default:
 		return 0;
 	}
@@ -264,7 +274,7 @@ int model_flush(struct model *m)
 	static const enum entity_kind order[] = {
 		ENTITY_NAMESPACE, ENTITY_NODE,  ENTITY_PEER,          ENTITY_POLICY,
 		ENTITY_SERVICE,   ENTITY_SLICE, ENTITY_SERVICE_ENTRY, ENTITY_WORKLOAD_ENTRY,
-		ENTITY_POD,       ENTITY_OTHER,
+		ENTITY_TELEMETRY, ENTITY_POD,   ENTITY_OTHER,
 	};
 	int r;
 
@@ -350,7 +360,7 @@ size_t model_count(const struct model *m, const char *kind)
 			&(m)->policies_by_label, &(m)->peers_by_label, &(m)->peers_wide,           \
 			&(m)->slices_by_service, &(m)->slices_by_node, &(m)->entries_by_host,      \
 			&(m)->entries_by_label, &(m)->entries_by_addr, &(m)->workload_entries,     \
-			&(m)->endpoints_by_target,                                                 \
+			&(m)->telemetries, &(m)->endpoints_by_target,                              \
 	}
 
 static void indexes_each(struct model *m, void (*fn)(struct index *ix))

@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "model/enrol.h"
 #include "model/pack.h"
+#include "model/telemetry.h"
 #include "userspace/lib/xds/node.pb-c.h"
 #include "userspace/lib/xds/workload.pb-c.h"
 
@@ -292,16 +293,19 @@ static int set_locality(const struct model *m, const char *node, workload_msg *m
 }
 
 /* For "<hostname>.<subdomain>" in DNS, as the pods of a StatefulSet have it. */
-static int set_dns_name(const char *hostname, const char *subdomain, workload_msg *msg,
-			struct scratch *a)
+static void set_dns_name(const char *hostname, const char *subdomain, Culvert__Node__Workload *x)
 {
-	Culvert__Node__Workload x = CULVERT__NODE__WORKLOAD__INIT;
-
 	if (!hostname || !*hostname || !subdomain || !*subdomain)
+		return;
+	x->hostname = (char *)(uintptr_t)hostname;
+	x->subdomain = (char *)(uintptr_t)subdomain;
+}
+
+static int set_extension(const Culvert__Node__Workload *x, workload_msg *msg, struct scratch *a)
+{
+	if (!*x->hostname && !x->client && !x->server)
 		return 0;
-	x.hostname = (char *)(uintptr_t)hostname;
-	x.subdomain = (char *)(uintptr_t)subdomain;
-	return pack_extension(XDS_EXTENSION_WORKLOAD, &x.base, a, &msg->extensions,
+	return pack_extension(XDS_EXTENSION_WORKLOAD, &x->base, a, &msg->extensions,
 			      &msg->n_extensions);
 }
 
@@ -324,6 +328,7 @@ static void tunnel_of(const struct model *m, const struct object *pod, workload_
 static int pod_fill(const struct model *m, const struct pod *p, workload_msg *msg,
 		    struct scratch *a)
 {
+	Culvert__Node__Workload extension = CULVERT__NODE__WORKLOAD__INIT;
 	const struct object *o = p->e.object;
 	const char *node = object_string(o, "spec.nodeName");
 	int r;
@@ -347,8 +352,11 @@ static int pod_fill(const struct model *m, const struct pod *p, workload_msg *ms
 	r = set_locality(m, node, msg, a);
 	if (r < 0)
 		return r;
-	r = set_dns_name(object_string(o, "spec.hostname"), object_string(o, "spec.subdomain"), msg,
-			 a);
+	set_dns_name(object_string(o, "spec.hostname"), object_string(o, "spec.subdomain"),
+		     &extension);
+	r = pod_telemetry(m, p, &extension, a);
+	if (r == 0)
+		r = set_extension(&extension, msg, a);
 	if (r < 0)
 		return r;
 	r = pack_addresses(msg, p->addrs, p->addrs_count, a);
@@ -399,6 +407,7 @@ static int endpoint_place(const struct model *m, const struct slice *s, const st
 	const json_t *one = json_array_get(object_value(s->e.object, "endpoints"), e->position);
 	const char *node = json_string_value(json_object_get(one, "nodeName"));
 	const char *zone = json_string_value(json_object_get(one, "zone"));
+	Culvert__Node__Workload extension = CULVERT__NODE__WORKLOAD__INIT;
 	int r;
 
 	if (node)
@@ -413,8 +422,9 @@ static int endpoint_place(const struct model *m, const struct slice *s, const st
 		istio__workload__locality__init(msg->locality);
 		msg->locality->zone = (char *)(uintptr_t)zone;
 	}
-	return set_dns_name(json_string_value(json_object_get(one, "hostname")),
-			    object_label(s->e.object, SERVICE_NAME_LABEL), msg, a);
+	set_dns_name(json_string_value(json_object_get(one, "hostname")),
+		     object_label(s->e.object, SERVICE_NAME_LABEL), &extension);
+	return set_extension(&extension, msg, a);
 }
 
 const ProtobufCMessage *pack_endpoint(const struct model *m, const struct slice *s,

@@ -37,21 +37,6 @@ static bool is_root(const struct model *m, const struct peer *p)
 	return streq(p->e.object->namespace_, m->root_namespace);
 }
 
-/* Without a time, after those with one; then by place in the folder. */
-static bool is_older(const struct peer *a, const struct peer *b)
-{
-	const struct object *x = a->e.object, *y = b->e.object;
-	const char *at_x = object_string(x, "metadata.creationTimestamp");
-	const char *at_y = object_string(y, "metadata.creationTimestamp");
-	int order = strcmp(at_x ? at_x : "~", at_y ? at_y : "~");
-
-	if (order == 0)
-		order = strcmp(x->file, y->file);
-	if (order == 0 && x->line != y->line)
-		order = x->line < y->line ? -1 : 1;
-	return order ? order < 0 : strcmp(x->name, y->name) < 0;
-}
-
 static const struct peer *oldest_wide(const struct model *m, const char *ns)
 {
 	const struct peer *best = NULL;
@@ -61,7 +46,7 @@ static const struct peer *oldest_wide(const struct model *m, const char *ns)
 	{
 		const struct peer *p = l->owner;
 
-		if (!best || is_older(p, best))
+		if (!best || object_is_older(p->e.object, best->e.object))
 			best = p;
 	}
 	return best;
@@ -319,7 +304,8 @@ static void on_candidate(void *arg, void *owner)
 	const struct peer *p = owner;
 	struct search *s = arg;
 
-	if (selector_matches(p->selector, s->labels) && (!s->best || is_older(p, s->best)))
+	if (selector_matches(p->selector, s->labels) &&
+	    (!s->best || object_is_older(p->e.object, s->best->e.object)))
 		s->best = p;
 }
 

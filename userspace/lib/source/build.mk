@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
 source := userspace/lib/source
-lib-srcs += $(addprefix $(source)/,folder.c kinds_core.c kinds_istio.c kinds_network.c kinds_security.c manifest.c mesh_config.c object.c \
+lib-srcs += $(addprefix $(source)/,folder.c kinds_core.c kinds_istio.c kinds_network.c kinds_security.c kinds_telemetry.c manifest.c mesh_config.c object.c \
 	scalar.c schema.c source.c store.c words.c yaml.c)

@@ -208,3 +208,16 @@ struct object *object_unref(struct object *o)
 	free(o);
 	return NULL;
 }
+
+bool object_is_older(const struct object *a, const struct object *b)
+{
+	const char *at_a = object_string(a, "metadata.creationTimestamp");
+	const char *at_b = object_string(b, "metadata.creationTimestamp");
+	int order = strcmp(at_a ? at_a : "~", at_b ? at_b : "~");
+
+	if (order == 0)
+		order = strcmp(a->file, b->file);
+	if (order == 0 && a->line != b->line)
+		order = a->line < b->line ? -1 : 1;
+	return order ? order < 0 : strcmp(a->name, b->name) < 0;
+}

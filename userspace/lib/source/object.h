@@ -76,3 +76,7 @@ const char *object_annotation(const struct object *o, const char *key);
  * given. Return: line from 1; 0 when unknown.
  */
 unsigned int object_line(const struct object *o, const char *path);
+
+/** object_is_older() - of several that say something about one thing the oldest counts: by
+ * creationTimestamp, those without one last, then by place in the folder. */
+bool object_is_older(const struct object *a, const struct object *b);

@@ -283,10 +283,8 @@ void schema_walk(const struct schema *s, const json_t *v, struct schema_report *
 }
 
 static const struct schema_kind *const groups[] = {
-	schema_kinds_core,
-	schema_kinds_network,
-	schema_kinds_security,
-	schema_kinds_istio,
+	schema_kinds_core,  schema_kinds_network,   schema_kinds_security,
+	schema_kinds_istio, schema_kinds_telemetry,
 };
 
 const struct schema_kind *schema_kind_find(const char *kind)

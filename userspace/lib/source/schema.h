@@ -114,4 +114,4 @@ bool word_is_port(const char *s); /* "80" */
 extern const struct schema schema_metadata, schema_metadata_template, schema_any, schema_string,
 	schema_bool, schema_labels;
 extern const struct schema_kind schema_kinds_core[], schema_kinds_network[],
-	schema_kinds_security[], schema_kinds_istio[];
+	schema_kinds_security[], schema_kinds_istio[], schema_kinds_telemetry[];

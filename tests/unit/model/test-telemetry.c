@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* telemetry - mesh, namespace, workload: the narrowest that says something counts; what layer 4 has
+ * no use for is named. */
+#include "tests/unit/model/fixture.h"
+#include "userspace/lib/xds/node.pb-c.h"
+
+#define TELEMETRY(ns, name, spec)                                                                  \
+	"apiVersion: telemetry.istio.io/v1\nkind: Telemetry\nmetadata: {name: " name               \
+	", namespace: " ns "}\nspec: " spec "\n---\n"
+#define PODS                                                                                       \
+	POD("demo", "p", "{app: a}", "{}", "{podIP: 10.0.0.1}")                                    \
+	POD("demo", "q", "{app: b}", "{}", "{podIP: 10.0.0.2}")                                    \
+	POD("other", "r", "{app: a}", "{}", "{podIP: 10.0.0.3}")
+#define OFF "{accessLogging: [{disabled: true}]}"
+
+static char said[512];
+
+static void say_side(const char *name, const Culvert__Node__Telemetry *t)
+{
+	static const char *const words[] = {"", " log", " no-log"};
+	size_t n = strlen(said);
+
+	if (!t)
+		return;
+	n += (size_t)snprintf(said + n, sizeof(said) - n, "%s%s:%s", n ? " " : "", name,
+			      words[t->access_log]);
+	if (t->metrics_off)
+		n += (size_t)snprintf(said + n, sizeof(said) - n, " off=%u", t->metrics_off);
+	for (size_t i = 0; i < t->n_tags; i++)
+		n += (size_t)snprintf(said + n, sizeof(said) - n, " %s%s%s",
+				      t->tags[i]->is_removed ? "-" : "", t->tags[i]->name,
+				      t->tags[i]->is_removed ? "" : "=");
+	for (size_t i = 0; i < t->n_tags; i++)
+		n += (size_t)snprintf(said + n, sizeof(said) - n, "%s", t->tags[i]->value);
+}
+
+/* "client: no-log off=3 -tag tag=value server: ..." of a pod; "" for nothing. */
+static const char *said_of(struct fixture *f, const char *pod)
+{
+	const Istio__Workload__Workload *w = workload(f, pod);
+	Culvert__Node__Workload *x;
+
+	said[0] = '\0';
+	assert_non_null(w);
+	if (w->n_extensions == 0)
+		return said;
+	x = culvert__node__workload__unpack(NULL, w->extensions[0]->config->value.len,
+					    w->extensions[0]->config->value.data);
+	assert_non_null(x);
+	say_side("client", x->client);
+	say_side("server", x->server);
+	culvert__node__workload__free_unpacked(x, NULL);
+	return said;
+}
+
+static void the_narrowest_scope_counts_and_a_change_reaches_its_pods(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, PODS);
+	assert_string_equal(said_of(f, "demo/p"), "");
+	(void)put(f, TELEMETRY("istio-system", "mesh", OFF));
+	assert_string_equal(said_of(f, "demo/p"), "client: no-log server: no-log");
+	assert_string_equal(said_of(f, "other/r"), "client: no-log server: no-log");
+	(void)put(f, TELEMETRY("demo", "ns", "{accessLogging: [{match: {mode: CLIENT}}]}"));
+	assert_string_equal(said_of(f, "demo/p"), "client: log server: no-log");
+	assert_string_equal(said_of(f, "other/r"), "client: no-log server: no-log");
+	(void)put(f, TELEMETRY("demo", "one",
+			       "{selector: {matchLabels: {app: a}}, accessLogging: "
+			       "[{match: {mode: SERVER}, disabled: false}]}"));
+	assert_string_equal(said_of(f, "demo/p"), "client: log server: log");
+	assert_string_equal(said_of(f, "demo/q"), "client: log server: no-log");
+	(void)drop(f, "Telemetry", "istio-system", "mesh");
+	(void)drop(f, "Telemetry", "demo", "one");
+	assert_string_equal(said_of(f, "demo/p"), "client: log");
+	(void)drop(f, "Telemetry", "demo", "ns");
+	assert_string_equal(said_of(f, "demo/p"), "");
+}
+
+static void metrics_are_hidden_and_tags_changed(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f,
+		  PODS TELEMETRY("istio-system", "mesh",
+				 "{metrics: [{overrides: [{match: {metric: TCP_SENT_BYTES, mode: "
+				 "CLIENT}, disabled: true}, {tagOverrides: {source_principal: "
+				 "{operation: REMOVE}, env: {value: \"'test'\"}}}]}]}"));
+	assert_string_equal(said_of(f, "demo/p"),
+			    "client: off=4 env= -source_principaltest server: "
+			    "env= -source_principaltest");
+	(void)put(f, TELEMETRY("demo", "ns",
+			       "{metrics: [{overrides: [{disabled: false, tagOverrides: "
+			       "{source_principal: {value: \"'x'\"}}}]}]}"));
+	assert_string_equal(said_of(f, "demo/p"),
+			    "client: env= source_principal=testx server: env= "
+			    "source_principal=testx");
+}
+
+static void the_oldest_of_a_scope_counts(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, PODS TELEMETRY("demo", "b", OFF));
+	/* one that has a time is older than one without */
+	(void)put(f, TELEMETRY("demo", "a, creationTimestamp: \"2020-01-01T00:00:00Z\"",
+			       "{accessLogging: [{}]}"));
+	assert_string_equal(said_of(f, "demo/p"), "client: log server: log");
+}
+
+static const struct {
+	const char *spec, *message;
+} parts[] = {
+	{"{tracing: [{}]}", "spec.tracing: not honoured"},
+	{"{targetRefs: [{kind: Gateway, name: x}], accessLogging: [{disabled: true}]}",
+	 "targetRefs are for waypoints"},
+	{"{accessLogging: [{filter: {expression: \"response.code >= 400\"}}]}",
+	 "filter is not honoured"},
+	{"{accessLogging: [{providers: [{name: otel}]}]}", "one access log"},
+	{"{metrics: [{reportingInterval: 5s}]}", "reportingInterval is not honoured"},
+	{"{metrics: [{overrides: [{match: {metric: REQUEST_COUNT}, disabled: true}]}]}",
+	 "no metric of layer 4"},
+	{"{metrics: [{overrides: [{match: {customMetric: x}}]}]}", "no metric of layer 4"},
+	{"{metrics: [{overrides: [{match: {metric: TCP_SENT_BYTES}, tagOverrides: {a: {operation: "
+	 "REMOVE}}}]}]}",
+	 "with ALL_METRICS only"},
+	{"{metrics: [{overrides: [{tagOverrides: {a: {value: request.host}}}]}]}",
+	 "tag a stays as it is"},
+};
+
+static void what_is_honoured_in_part_says_so(void **state)
+{
+	struct fixture *f = *state;
+	char yaml[512];
+
+	(void)put(f, PODS);
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		(void)drop(f, "Telemetry", "demo", "t");
+		(void)snprintf(yaml, sizeof(yaml), TELEMETRY("demo", "t", "%s"), parts[i].spec);
+		if (!strstr(put(f, yaml), parts[i].message))
+			fail_msg("case %zu: %s", i, f->text);
+	}
+	assert_string_equal(said_of(f, "demo/p"), "");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(the_narrowest_scope_counts_and_a_change_reaches_its_pods),
+		T(metrics_are_hidden_and_tags_changed),
+		T(the_oldest_of_a_scope_counts),
+		T(what_is_honoured_in_part_says_so),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

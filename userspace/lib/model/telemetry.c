@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Worked out for each pod: mesh, then namespace, then workload, of several in one scope the oldest;
+ * what a narrower one says stands in place of the wider one's. */
+#include "model/telemetry.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "userspace/lib/xds/node.pb-c.h"
+
+#define OPENED   1u
+#define CLOSED   2u
+#define SENT     4u
+#define RECEIVED 8u
+#define ALL      31u
+
+enum mode {
+	MODE_CLIENT = 1,
+	MODE_SERVER = 2,
+};
+
+/* One side of a workload's connections. */
+struct side {
+	Culvert__Node__Telemetry__Switch access_log;
+	uint32_t metrics_off;
+	json_t *tags; /* name -> value; null: removed */
+};
+
+struct sides {
+	struct side client, server;
+};
+
+static const struct {
+	const char *word;
+	uint32_t bits;
+} metrics[] = {
+	{"ALL_METRICS", ALL},
+	{"TCP_OPENED_CONNECTIONS", OPENED},
+	{"TCP_SENT_BYTES", SENT},
+	{"TCP_CLOSED_CONNECTIONS", CLOSED},
+	{"TCP_RECEIVED_BYTES", RECEIVED},
+};
+
+static unsigned int mode_of(const json_t *match)
+{
+	const char *s = json_string_value(json_object_get(match, "mode"));
+
+	if (s && streq(s, "CLIENT"))
+		return MODE_CLIENT;
+	return s && streq(s, "SERVER") ? MODE_SERVER : MODE_CLIENT | MODE_SERVER;
+}
+
+/* Return: the metrics that an override is about; 0: none of layer 4. */
+static uint32_t metrics_of(const json_t *match)
+{
+	const char *s = json_string_value(json_object_get(match, "metric"));
+
+	if (json_object_get(match, "customMetric"))
+		return 0;
+	for (size_t i = 0; s && i < ARRAY_SIZE(metrics); i++)
+		if (streq(metrics[i].word, s))
+			return metrics[i].bits;
+	return s ? 0 : ALL;
+}
+
+/* The text of a literal of CEL; anything else has no value at layer 4. */
+static json_t *literal(const char *expression)
+{
+	size_t n = strlen(expression);
+	char quote = *expression;
+
+	if (n < 2 || (quote != '\'' && quote != '"') || expression[n - 1] != quote ||
+	    memchr(expression + 1, quote, n - 2) || memchr(expression, '\\', n))
+		return NULL;
+	return json_stringn(expression + 1, n - 2);
+}
+
+static int tag_set(struct side *s, const char *name, const json_t *override)
+{
+	const char *value = json_string_value(json_object_get(override, "value"));
+	json_t *to = value ? literal(value) : json_null();
+
+	if (!to)
+		return 0; /* reported */
+	if (!s->tags)
+		s->tags = json_object();
+	return json_object_set_new(s->tags, name, to) < 0 ? -ENOMEM : 0;
+}
+
+static int override_apply(struct side *s, const json_t *override, uint32_t bits)
+{
+	const json_t *off = json_object_get(override, "disabled");
+	const char *name;
+	json_t *one;
+
+	if (json_is_true(off))
+		s->metrics_off |= bits;
+	else if (json_is_false(off))
+		s->metrics_off &= ~bits;
+	if (bits != ALL)
+		return 0;
+	json_object_foreach(json_object_get(override, "tagOverrides"), name, one)
+	{
+		int r = tag_set(s, name, one);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int overrides_apply(struct sides *to, const json_t *list)
+{
+	const json_t *one;
+	size_t i;
+	int r = 0;
+
+	json_array_foreach((json_t *)list, i, one)
+	{
+		const json_t *match = json_object_get(one, "match");
+		uint32_t bits = metrics_of(match);
+
+		if (bits && mode_of(match) & MODE_CLIENT)
+			r = override_apply(&to->client, one, bits);
+		if (r == 0 && bits && mode_of(match) & MODE_SERVER)
+			r = override_apply(&to->server, one, bits);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void logging_apply(struct sides *to, const json_t *one)
+{
+	unsigned int mode = mode_of(json_object_get(one, "match"));
+	Culvert__Node__Telemetry__Switch is_on = json_is_true(json_object_get(one, "disabled"))
+							 ? CULVERT__NODE__TELEMETRY__SWITCH__OFF
+							 : CULVERT__NODE__TELEMETRY__SWITCH__ON;
+
+	if (mode & MODE_CLIENT)
+		to->client.access_log = is_on;
+	if (mode & MODE_SERVER)
+		to->server.access_log = is_on;
+}
+
+static int telemetry_apply(struct sides *to, const struct telemetry *t)
+{
+	const json_t *one;
+	size_t i;
+	int r = 0;
+
+	if (!t)
+		return 0;
+	json_array_foreach(object_value(t->e.object, "spec.accessLogging"), i, one)
+		logging_apply(to, one);
+	json_array_foreach(object_value(t->e.object, "spec.metrics"), i, one) if (r == 0) r =
+		overrides_apply(to, json_object_get(one, "overrides"));
+	return r;
+}
+
+/** struct search - the oldest of each width that selects a pod. */
+struct search {
+	const json_t *labels;
+	const struct telemetry *wide, *narrow;
+};
+
+static void on_candidate(void *arg, void *owner)
+{
+	const struct telemetry *t = owner;
+	struct search *s = arg;
+	const struct telemetry **best = json_object_size(t->selector) ? &s->narrow : &s->wide;
+
+	if (selector_matches(t->selector, s->labels) &&
+	    (!*best || object_is_older(t->e.object, (*best)->e.object)))
+		*best = t;
+}
+
+static struct search search(const struct model *m, const char *ns, const json_t *labels)
+{
+	struct search s = {.labels = labels};
+
+	selector_candidates(&m->telemetries, ns, labels, on_candidate, &s);
+	return s;
+}
+
+static int tag_compare(const void *a, const void *b)
+{
+	const Culvert__Node__Telemetry__Tag *const *x = a, *const *y = b;
+
+	return strcmp((*x)->name, (*y)->name);
+}
+
+static int tags_pack(const json_t *tags, Culvert__Node__Telemetry *msg, struct scratch *a)
+{
+	size_t n = json_object_size(tags);
+	const char *name;
+	json_t *value;
+
+	msg->tags = scratch_alloc(a, (n + 1) * sizeof(*msg->tags));
+	if (!msg->tags)
+		return -ENOMEM;
+	json_object_foreach((json_t *)tags, name, value)
+	{
+		Culvert__Node__Telemetry__Tag *t = scratch_alloc(a, sizeof(*t));
+
+		if (!t)
+			return -ENOMEM;
+		culvert__node__telemetry__tag__init(t);
+		t->name = scratch_format(a, "%s", name);
+		t->is_removed = json_is_null(value);
+		if (!t->is_removed)
+			t->value = scratch_format(a, "%s", json_string_value(value));
+		msg->tags[msg->n_tags++] = t;
+	}
+	qsort(msg->tags, n, sizeof(*msg->tags), tag_compare);
+	return a->error;
+}
+
+static int side_pack(const struct side *s, Culvert__Node__Telemetry **ret, struct scratch *a)
+{
+	Culvert__Node__Telemetry *msg;
+
+	if (!s->access_log && !s->metrics_off && json_object_size(s->tags) == 0)
+		return 0;
+	msg = scratch_alloc(a, sizeof(*msg));
+	if (!msg)
+		return -ENOMEM;
+	culvert__node__telemetry__init(msg);
+	msg->access_log = s->access_log;
+	msg->metrics_off = s->metrics_off;
+	*ret = msg;
+	return tags_pack(s->tags, msg, a);
+}
+
+int pod_telemetry(const struct model *m, const struct pod *p, Culvert__Node__Workload *msg,
+		  struct scratch *a)
+{
+	const char *ns = p->e.object->namespace_;
+	const json_t *labels = object_labels(p->e.object);
+	bool is_root = streq(ns, m->root_namespace);
+	struct search mesh, own;
+	struct sides sides = {0};
+	int r;
+
+	if (map_count(m->entities[ENTITY_TELEMETRY]) == 0)
+		return 0;
+	mesh = search(m, m->root_namespace, labels);
+	own = search(m, ns, labels);
+	r = telemetry_apply(&sides, mesh.wide);
+	if (r == 0 && !is_root)
+		r = telemetry_apply(&sides, own.wide);
+	if (r == 0)
+		r = telemetry_apply(&sides, own.narrow);
+	if (r == 0)
+		r = side_pack(&sides.client, &msg->client, a);
+	if (r == 0)
+		r = side_pack(&sides.server, &msg->server, a);
+	json_decref(sides.client.tags);
+	json_decref(sides.server.tags);
+	return r;
+}
+
+static void telemetry_mark(struct model *m, const struct telemetry *t)
+{
+	selector_mark(m, t->e.object->namespace_, t->selector, json_object_size(t->selector) == 0);
+}
+
+void telemetry_unlink(struct model *m, struct telemetry *t)
+{
+	if (!t->in_selector.bucket)
+		return;
+	index_del(&m->telemetries, &t->in_selector);
+	telemetry_mark(m, t);
+}
+
+static bool has_target(const struct object *o)
+{
+	return object_value(o, "spec.targetRef") ||
+	       json_array_size(object_value(o, "spec.targetRefs")) > 0;
+}
+
+int telemetry_link(struct model *m, struct telemetry *t)
+{
+	const struct object *o = t->e.object;
+	int r;
+
+	t->selector = object_value(o, "spec.selector.matchLabels");
+	if (has_target(o))
+		return 0;
+	r = selector_file(&m->telemetries, o->namespace_, t->selector, t, &t->in_selector);
+	if (r == 0)
+		telemetry_mark(m, t);
+	return r;
+}
+
+static void overrides_report(struct model *m, const json_t *list, size_t at)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach((json_t *)list, i, one)
+	{
+		const json_t *match = json_object_get(one, "match");
+		const char *name, *value;
+		char field[128];
+		json_t *tag;
+
+		(void)snprintf(field, sizeof(field), "spec.metrics[%zu].overrides[%zu]", at, i);
+		if (!metrics_of(match))
+			report(m, field, true, "no metric of layer 4: has no effect on ztunnels");
+		else if (metrics_of(match) != ALL && json_object_get(one, "tagOverrides"))
+			report(m, field, true,
+			       "tagOverrides are honoured with ALL_METRICS only: the metrics of "
+			       "ztunnel share their labels");
+		json_object_foreach(json_object_get(one, "tagOverrides"), name, tag)
+		{
+			json_t *text = NULL;
+
+			value = json_string_value(json_object_get(tag, "value"));
+			if (value)
+				text = literal(value);
+			if (value && !text)
+				report(m, field, true,
+				       "tag %s stays as it is: ztunnel takes string literals "
+				       "('x'), not expressions",
+				       name);
+			json_decref(text);
+		}
+	}
+}
+
+static void logging_report(struct model *m, const json_t *list)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach((json_t *)list, i, one)
+	{
+		char field[64];
+
+		(void)snprintf(field, sizeof(field), "spec.accessLogging[%zu]", i);
+		if (json_object_get(one, "filter"))
+			report(m, field, true,
+			       "filter is not honoured by ztunnels: each connection has its line");
+		if (json_array_size(json_object_get(one, "providers")))
+			report(m, field, true,
+			       "providers are not told apart: ztunnels have one access log");
+	}
+}
+
+static void telemetry_report(struct model *m, const struct telemetry *t)
+{
+	const struct object *o = t->e.object;
+	struct search s = search(m, o->namespace_, t->selector);
+	const struct telemetry *oldest = json_object_size(t->selector) ? NULL : s.wide;
+	const json_t *one;
+	size_t i;
+
+	if (has_target(o)) {
+		report(m, "spec", true, "targetRefs are for waypoints: no effect on ztunnels");
+		return;
+	}
+	if (oldest && oldest != t)
+		report(m, "metadata.name", true, "%s/%s is older and counts instead", o->namespace_,
+		       oldest->e.object->name);
+	if (json_array_size(object_value(o, "spec.tracing")))
+		report(m, "spec.tracing", true, "not honoured: ztunnels make no spans");
+	logging_report(m, object_value(o, "spec.accessLogging"));
+	json_array_foreach(object_value(o, "spec.metrics"), i, one)
+	{
+		char field[64];
+
+		(void)snprintf(field, sizeof(field), "spec.metrics[%zu]", i);
+		if (json_object_get(one, "reportingInterval"))
+			report(m, field, true,
+			       "reportingInterval is not honoured: bytes are counted as they move");
+		overrides_report(m, json_object_get(one, "overrides"), i);
+	}
+}
+
+int telemetry_flush(struct model *m, struct telemetry *t)
+{
+	telemetry_report(m, t);
+	return 0;
+}

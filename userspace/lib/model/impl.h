@@ -153,7 +153,6 @@ struct model {
 	struct list unset;
 	struct report reports[REPORTS_MAX];
 	size_t reports_count;
-
 	struct index pods_by_namespace; /* "ns" */
 	struct index pods_by_node;      /* "node" */
 	struct index pods_by_identity;  /* "node\nns\nsa", pods that have not ended */
@@ -167,13 +166,13 @@ struct model {
 	struct index slices_by_node;    /* "node", of endpoints that are no pods */
 	struct index entries_by_host;   /* "ns/host" of ServiceEntries */
 	struct index entries_by_label;  /* as services_by_label, by workloadSelector */
-	struct index entries_by_addr;   /* "addr ..." of their endpoints and of
-					   WorkloadEntries: owner is a struct entity */
-	struct index workload_entries;  /* "ns" */
-	struct index telemetries;       /* as policies_by_label */
+	/* "addr ..." of their endpoints and of WorkloadEntries: owner is a struct entity */
+	struct index entries_by_addr;
+	struct index workload_entries; /* "ns" */
+	struct index telemetries;      /* as policies_by_label */
 	struct vip_pool vips;
-	struct index
-		endpoints_by_target; /* "pod ns/name" or "addr ...": owner is the struct slice */
+	/* "pod ns/name" or "addr ...": owner is the struct slice */
+	struct index endpoints_by_target;
 };
 
 /* entities, model.c */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* sockops - what must be known about a connection before its SYN leaves: the peer to be shown, and
  * that it is vouched for. Hook: sockops (CONNECT, ACTIVE_ESTABLISHED, PASSIVE_ESTABLISHED, STATE).
- * Reads: cv_pods, cv_pod_addrs, cv_workloads, cv_locals, cv_verdicts, cv_generation. Writes:
- * cv_conns, cv_directs, cv_vouched, cv_sockets, cv_counters, cv_events. On doubt: no
- * entry, so ztunnel is shown no destination and sk_lookup does not let the SYN through. */
+ * Reads: cv_pods, cv_pod_addrs, cv_pod_links, cv_workloads, cv_locals, cv_verdicts, cv_generation.
+ * Writes: cv_conns, cv_directs, cv_flows, cv_vouched, cv_sockets, cv_counters, cv_events. On doubt:
+ * no entry, so ztunnel is shown no destination and sk_lookup does not let the SYN through. */
 #include "bpf/lib/conn.h"
 #include "bpf/lib/direct.h"
 #include "bpf/lib/event.h"
+#include "bpf/lib/flow.h"
 #include "bpf/lib/pod.h"
 #include "bpf/lib/tcp.h"
 
@@ -69,10 +70,23 @@ static __always_inline int sockops_vouch(const struct cv_tuple *t)
 	return bpf_map_update_elem(&cv_vouched, &key, &v, BPF_ANY);
 }
 
+/* The socket's record, where its connect(2) went direct. */
+static __always_inline struct cv_socket *sockops_direct(struct bpf_sock_ops *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct cv_socket *st;
+
+	if (!sk)
+		return NULL;
+	st = bpf_sk_storage_get(&cv_sockets, sk, NULL, 0);
+	return st && (st->flags & CV_SOCKET_DIRECT) ? st : NULL;
+}
+
 /* The verdict is asked for once more: nothing but the pod, its verdict and the tuple as it now is
  * counts. On doubt no vouch: the SYN then lands on ztunnel's plaintext listener. */
-static __noinline void on_connect_direct(struct bpf_sock_ops *ctx, const struct cv_socket *st)
+static __noinline void on_connect_direct(struct bpf_sock_ops *ctx)
 {
+	struct cv_socket *st = sockops_direct(ctx);
 	struct cv_direct d = {.time_ns = bpf_ktime_get_ns()};
 	__u64 cookie = bpf_get_netns_cookie(ctx);
 	struct cv_sockaddr to = {};
@@ -90,6 +104,8 @@ static __noinline void on_connect_direct(struct bpf_sock_ops *ctx, const struct 
 		sockops_drop(&t, CV_DROP_NOT_DIRECT);
 	else if (bpf_map_update_elem(&cv_directs, &t, &d, BPF_ANY) || sockops_vouch(&t))
 		sockops_drop(&t, CV_DROP_MAP_FULL);
+	else
+		flow_begin(&t, d.dst_cookie, CV_LINK_FORWARD | CV_LINK_HANDSHAKE);
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
@@ -106,10 +122,6 @@ static __noinline void on_connect(struct bpf_sock_ops *ctx)
 		return;
 	t = tuple_from_sockops(ctx, cookie);
 	st = bpf_sk_storage_get(&cv_sockets, sk, NULL, 0);
-	if (st && (st->flags & CV_SOCKET_DIRECT)) {
-		on_connect_direct(ctx, st);
-		return;
-	}
 	is_shown = st && (st->flags & CV_SOCKET_SHOWN);
 	is_vouched = (!st || st->kind == CV_SOCKET_APP || st->kind == CV_SOCKET_DIAL_APP) &&
 		     pod_owns_addr(cookie, &t.remote);
@@ -131,6 +143,29 @@ static __always_inline struct cv_sockaddr sockops_shown(const struct cv_conn *c,
 	if (!c || (is_ztunnel && !(c->flags & CV_CONN_TO_ZTUNNEL)))
 		return nothing;
 	return c->shown;
+}
+
+/* Once both ends have seen ESTABLISHED. */
+static __always_inline void direct_both(const struct cv_tuple *t, struct cv_direct *d, __u32 flag)
+{
+	__u32 both = CV_DIRECT_ESTABLISHED | CV_DIRECT_ACCEPTED;
+
+	if (((__sync_fetch_and_or(&d->flags, flag) | flag) & both) == both)
+		flow_begin(t, d->dst_cookie, CV_LINK_FORWARD);
+}
+
+static __noinline void on_accept_direct(struct bpf_sock_ops *ctx)
+{
+	struct cv_tuple key, t = tuple_from_sockops(ctx, bpf_get_netns_cookie(ctx));
+	struct cv_direct *d;
+
+	if (addr_is_loopback(&t.remote) || !flow_reverse(&t, &key))
+		return;
+	d = bpf_map_lookup_elem(&cv_directs, &key);
+	if (!d || d->dst_cookie != t.netns_cookie)
+		return;
+	direct_both(&key, d, CV_DIRECT_ACCEPTED);
+	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
 static __noinline void on_accept(struct bpf_sock_ops *ctx)
@@ -210,21 +245,16 @@ static __noinline void direct_tell(struct bpf_sock_ops *ctx, const struct cv_tup
 
 static __noinline void on_established(struct bpf_sock_ops *ctx)
 {
-	struct bpf_sock *sk = ctx->sk;
-	struct cv_socket *st;
 	struct cv_direct *d;
 	struct cv_tuple t;
 
-	if (!sk)
-		return;
-	st = bpf_sk_storage_get(&cv_sockets, sk, NULL, 0);
-	if (!st || !(st->flags & CV_SOCKET_DIRECT))
+	if (!sockops_direct(ctx))
 		return;
 	t = tuple_from_sockops(ctx, bpf_get_netns_cookie(ctx));
 	d = bpf_map_lookup_elem(&cv_directs, &t);
 	if (!d)
 		return;
-	d->flags |= CV_DIRECT_ESTABLISHED;
+	direct_both(&t, d, CV_DIRECT_ESTABLISHED);
 	direct_tell(ctx, &t, d, CV_DIRECT_OPEN);
 }
 
@@ -257,7 +287,7 @@ static __noinline void on_close_direct(struct bpf_sock_ops *ctx, const struct cv
 	bpf_map_delete_elem(&cv_directs, t);
 }
 
-/* The dialling end is done. */
+/* An end is done: the dialling one, or the accepting one of a direct connection. */
 static __noinline void on_close(struct bpf_sock_ops *ctx)
 {
 	struct cv_tuple t = tuple_from_sockops(ctx, bpf_get_netns_cookie(ctx));
@@ -266,6 +296,7 @@ static __noinline void on_close(struct bpf_sock_ops *ctx)
 	bpf_map_delete_elem(&cv_conns, &t);
 	bpf_map_delete_elem(&cv_vouched, &key);
 	on_close_direct(ctx, &t);
+	flow_end(&t);
 }
 
 SEC("sockops")
@@ -273,13 +304,17 @@ int cv_sockops(struct bpf_sock_ops *ctx)
 {
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
-		on_connect(ctx);
+		if (sockops_direct(ctx))
+			on_connect_direct(ctx);
+		else
+			on_connect(ctx);
 		break;
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
 		on_established(ctx);
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
 		on_accept(ctx);
+		on_accept_direct(ctx);
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
 		if (ctx->args[1] == BPF_TCP_CLOSE)

@@ -81,7 +81,7 @@ void stage_cgroup_leave(void)
 		usleep(20000);
 }
 
-/* Every program but the one that goes into the pod's namespace. The skeleton owns the links. */
+/* Every program but those for namespaces and links. The skeleton owns the links. */
 static int attach(struct culvert_bpf *s)
 {
 	_cleanup_(close_fdp) int fd = open(cgroup_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -91,7 +91,7 @@ static int attach(struct culvert_bpf *s)
 	for (int i = 0; i < s->skeleton->prog_cnt; i++) {
 		const struct bpf_prog_skeleton *p = &s->skeleton->progs[i];
 
-		if (*p->prog == s->progs.cv_lookup)
+		if (*p->prog == s->progs.cv_lookup || *p->prog == s->progs.cv_guard)
 			continue;
 		*p->link = bpf_program__attach_cgroup(*p->prog, fd);
 		if (!*p->link)

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "guard.h"
 
 #define GROW 64
 
@@ -38,6 +39,7 @@ static void stale_release(struct datapath *d, uint64_t cookie)
 		return;
 	log_info("agent", "releasing a pod that is gone pod=%.63s netns_cookie=%" PRIu64,
 		 entry.name, cookie);
+	guard_detach(d, cookie);
 	datapath_lookup_detach(d, cookie);
 	datapath_pod_del(d, cookie);
 }

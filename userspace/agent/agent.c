@@ -344,6 +344,7 @@ static int start_kernel_side(struct agent *a, const struct agent_options *o)
 		return r;
 	a->enrolment = (struct enrolment_context){
 		.is_direct = direct_is_wanted(o->same_node),
+		.bypass = guard_bypass_from_string(o->host_bypass),
 		.datapath = a->datapath,
 		.home = &a->home,
 		.marker = {.mark = on_mark, .arg = a},

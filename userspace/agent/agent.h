@@ -14,7 +14,8 @@ struct agent_options {
 	const char *run_dir; /* /run/culvert/NODE when NULL */
 	const char *pin_dir;
 	const char *ztunnel_user;
-	const char *same_node; /* "direct" or "encrypt" */
+	const char *same_node;   /* "direct" or "encrypt" */
+	const char *host_bypass; /* "off", "established" or "full" */
 	const char *log_level;
 	bool is_log_json;
 	bool is_clean;

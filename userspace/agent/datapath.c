@@ -19,16 +19,16 @@
 #include "base/str.h"
 #include "culvert.skel.h"
 #include "features.h"
+#include "guard.h"
 #include "mounts.h"
+#include "pinlink.h"
 
-#define LOOKUP_PROGRAM "cv_lookup"
-#define LOOKUP_PREFIX  "lookup_"
-#define PATH_LEN       512
+#define LOOKUP_PREFIX "lookup_"
+#define PATH_LEN      512
 
 struct datapath {
 	char *pin_dir;
 	int lock_fd;
-	int lookup_prog_fd; /* borrowed from skel */
 	struct culvert_bpf *skel;
 	int map_fds[DATAPATH_MAP_MAX]; /* borrowed from skel */
 };
@@ -54,6 +54,10 @@ static const char *const map_names[DATAPATH_MAP_MAX] = {
 	[DATAPATH_VERDICTS] = "cv_verdicts",
 	[DATAPATH_GENERATION] = "cv_generation",
 	[DATAPATH_DIRECTS] = "cv_directs",
+	[DATAPATH_LINKS] = "cv_links",
+	[DATAPATH_POD_LINKS] = "cv_pod_links",
+	[DATAPATH_FLOWS] = "cv_flows",
+	[DATAPATH_EXEMPT] = "cv_exempt",
 	[DATAPATH_COUNTERS] = "cv_counters",
 	[DATAPATH_EVENTS] = "cv_events",
 };
@@ -169,48 +173,6 @@ static int skel_load(struct datapath *d)
 	return maps_find_fds(d);
 }
 
-/* Put an object at a path of the bpffs, replacing what is there. */
-static int pin_replace(int fd, const char *path)
-{
-	if (unlink(path) < 0 && errno != ENOENT)
-		return -errno;
-	return bpf_obj_pin(fd, path);
-}
-
-/* Give the pinned link at @path a new program. Return: 1 done; 0 no usable link is there; -errno.
- */
-static int link_adopt(const char *path, int prog_fd)
-{
-	_cleanup_(close_fdp) int fd = -EBADF;
-	int r;
-
-	fd = bpf_obj_get(path);
-	if (fd < 0)
-		return fd == -ENOENT ? 0 : fd;
-	r = bpf_link_update(fd, prog_fd, NULL);
-	if (r < 0) {
-		/* What it was attached to is gone (-ENOLINK), or it is a link of another kind. */
-		if (unlink(path) < 0)
-			return -errno;
-		return 0;
-	}
-	return 1;
-}
-
-static int link_make(const char *path, int prog_fd, int target_fd, enum bpf_attach_type type)
-{
-	_cleanup_(close_fdp) int fd = -EBADF;
-	int r;
-
-	r = link_adopt(path, prog_fd);
-	if (r != 0)
-		return r < 0 ? r : 0;
-	fd = bpf_link_create(prog_fd, target_fd, type, NULL);
-	if (fd < 0)
-		return fd;
-	return bpf_obj_pin(fd, path);
-}
-
 static int program_attach(struct datapath *d, struct bpf_program *prog, int cgroup_fd)
 {
 	enum bpf_attach_type type = bpf_program__expected_attach_type(prog);
@@ -223,13 +185,12 @@ static int program_attach(struct datapath *d, struct bpf_program *prog, int cgro
 		r = pin_replace(bpf_program__fd(prog), path);
 	if (r < 0)
 		return log_error_errno("agent", r, "cannot pin a program program=%s", name);
-	if (streq(name, LOOKUP_PROGRAM)) {
-		d->lookup_prog_fd = bpf_program__fd(prog);
+	/* These go into namespaces and onto links, pod by pod. */
+	if (prog == d->skel->progs.cv_lookup || prog == d->skel->progs.cv_guard)
 		return 0;
-	}
 	r = pin_path(d->pin_dir, "link_", name, path);
 	if (r == 0)
-		r = link_make(path, bpf_program__fd(prog), cgroup_fd, type);
+		r = pinlink_make(path, bpf_program__fd(prog), cgroup_fd, type, 0);
 	if (r == -EPERM)
 		return log_error_errno(
 			"agent", r,
@@ -261,9 +222,6 @@ static int programs_attach(struct datapath *d)
 		if (r < 0)
 			return r;
 	}
-	if (d->lookup_prog_fd < 0)
-		return log_error_errno("agent", -ENOENT, "no such BPF program program=%s",
-				       LOOKUP_PROGRAM);
 	return 0;
 }
 
@@ -296,7 +254,6 @@ int datapath_open(const char *pin_dir, struct datapath **ret)
 	if (!d)
 		return -ENOMEM;
 	d->lock_fd = -EBADF;
-	d->lookup_prog_fd = -EBADF;
 	d->pin_dir = strdup(pin_dir);
 	if (!d->pin_dir)
 		return -ENOMEM;
@@ -325,16 +282,6 @@ struct datapath *datapath_close(struct datapath *d)
 	return NULL;
 }
 
-/* Detach by hand: another holder of the link's descriptor must not keep it alive. */
-static void link_destroy(const char *path)
-{
-	_cleanup_(close_fdp) int fd = bpf_obj_get(path);
-
-	if (fd >= 0)
-		(void)bpf_link_detach(fd);
-	(void)unlink(path);
-}
-
 const char *datapath_pin_dir(const struct datapath *d)
 {
 	return d->pin_dir;
@@ -343,7 +290,8 @@ const char *datapath_pin_dir(const struct datapath *d)
 static bool is_pin_name(const char *name)
 {
 	return str_has_prefix(name, "cv_") || str_has_prefix(name, "prog_") ||
-	       str_has_prefix(name, "link_") || str_has_prefix(name, LOOKUP_PREFIX);
+	       str_has_prefix(name, "link_") || str_has_prefix(name, LOOKUP_PREFIX) ||
+	       str_has_prefix(name, "guard_");
 }
 
 static int clean_pins(const char *pin_dir)
@@ -353,11 +301,12 @@ static int clean_pins(const char *pin_dir)
 
 	if (!dir)
 		return -errno;
+	guard_clean(pin_dir);
 	for (struct dirent *e = readdir(dir); e; e = readdir(dir)) {
 		if (!is_pin_name(e->d_name) || pin_path(pin_dir, "", e->d_name, path) < 0)
 			continue;
 		if (str_has_prefix(e->d_name, "link_") || str_has_prefix(e->d_name, LOOKUP_PREFIX))
-			link_destroy(path);
+			pinlink_destroy(path);
 		else
 			(void)unlink(path);
 	}
@@ -383,6 +332,11 @@ int datapath_clean(const char *pin_dir)
 	if (r < 0)
 		return log_error_errno("agent", r, "cannot remove the pins dir=%s", pin_dir);
 	return 0;
+}
+
+int datapath_guard_fd(const struct datapath *d)
+{
+	return bpf_program__fd(d->skel->progs.cv_guard);
 }
 
 int datapath_map_fd(const struct datapath *d, enum datapath_map map)
@@ -494,7 +448,8 @@ int datapath_lookup_attach(struct datapath *d, uint64_t cookie, int netns_fd)
 	r = lookup_path(d->pin_dir, cookie, path);
 	if (r < 0)
 		return r;
-	return link_make(path, d->lookup_prog_fd, netns_fd, BPF_SK_LOOKUP);
+	return pinlink_make(path, bpf_program__fd(d->skel->progs.cv_lookup), netns_fd,
+			    BPF_SK_LOOKUP, 0);
 }
 
 void datapath_lookup_detach(struct datapath *d, uint64_t cookie)
@@ -502,7 +457,7 @@ void datapath_lookup_detach(struct datapath *d, uint64_t cookie)
 	char path[PATH_LEN];
 
 	if (lookup_path(d->pin_dir, cookie, path) == 0)
-		link_destroy(path);
+		pinlink_destroy(path);
 }
 
 bool datapath_lookup_is_alone(int netns_fd)

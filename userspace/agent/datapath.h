@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* datapath - the BPF programs, maps and links of this node, pinned in one folder: cv_<map>,
- * prog_<program>, link_<program>, lookup_<netns cookie>. Pins outlive the agent; the next one
- * adopts them: maps with all they hold, links with their programs replaced. Owner: agent. Thread:
- * loop only. Functions that can fail for the administrator's reasons (datapath_open(),
- * datapath_clean()) log the failure themselves; the others only return it. */
+ * prog_<program>, link_<program>, lookup_<netns cookie>, guard_<ifindex>. Pins outlive the agent;
+ * the next one adopts them: maps with all they hold, links with their programs replaced. Owner:
+ * agent. Thread: loop only. Functions that can fail for the administrator's reasons
+ * (datapath_open(), datapath_clean()) log the failure themselves; the others only return it. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -36,6 +36,10 @@ enum datapath_map {
 	DATAPATH_VERDICTS,
 	DATAPATH_GENERATION,
 	DATAPATH_DIRECTS,
+	DATAPATH_LINKS,
+	DATAPATH_POD_LINKS,
+	DATAPATH_FLOWS,
+	DATAPATH_EXEMPT,
 	DATAPATH_COUNTERS,
 	DATAPATH_EVENTS,
 	DATAPATH_MAP_MAX,
@@ -58,6 +62,9 @@ const char *datapath_pin_dir(const struct datapath *d);
 /** datapath_clean() - detach and unpin everything below @pin_dir. Return: 0, also when nothing was
  * there; -EBUSY an agent is running; -errno. The failure has been logged. */
 _must_check_ int datapath_clean(const char *pin_dir);
+
+/** datapath_guard_fd() - descriptor of the program for pods' links; borrowed. */
+int datapath_guard_fd(const struct datapath *d);
 
 /** datapath_map_fd() - descriptor of a map; borrowed. */
 int datapath_map_fd(const struct datapath *d, enum datapath_map map);

@@ -136,6 +136,7 @@ static int entry_adopt(struct enrolment *e)
 	e->is_captured = e->is_adopted = (old.flags & CV_POD_CAPTURE) != 0;
 	if (!e->is_captured)
 		return 0;
+	e->is_guarded = (old.flags & CV_POD_DIRECT) != 0; /* until looked at */
 	for (size_t i = 0; i < e->addr_count; i++) {
 		r = datapath_pod_addr_set(e->ctx->datapath, e->cookie, &e->addrs[i]);
 		if (r < 0)
@@ -227,6 +228,8 @@ int enrolment_open(const struct enrolment_context *ctx, const struct podspec *sp
 	}
 	entry_init(e);
 	enrolment_rules(e, spec);
+	if (e->is_captured)
+		enrolment_guard(e);
 	*ret = TAKE_PTR(e);
 	return 0;
 }
@@ -254,6 +257,7 @@ struct enrolment *enrolment_close(struct enrolment *e)
 	if (!e)
 		return NULL;
 	locals_del(e);
+	guard_detach(e->ctx->datapath, e->cookie);
 	datapath_lookup_detach(e->ctx->datapath, e->cookie);
 	datapath_pod_del(e->ctx->datapath, e->cookie);
 	rules_forget(e);
@@ -341,7 +345,13 @@ static uint32_t flags_extra(const struct enrolment *e)
 {
 	return e->rules_flags | (e->ctx->is_incomplete ? CV_POD_UNKNOWN_TO_TUNNEL : 0) |
 	       (e->ctx->is_registry_only ? CV_POD_REGISTRY_ONLY : 0) |
-	       (e->ctx->is_direct && !e->is_encrypt ? CV_POD_DIRECT : 0);
+	       (e->ctx->is_direct && e->is_guarded && !e->is_encrypt ? CV_POD_DIRECT : 0);
+}
+
+static struct guard_pod guard_pod(const struct enrolment *e)
+{
+	return (struct guard_pod){
+		.home = e->ctx->home, .cookie = e->cookie, .netns_fd = e->netns_fd};
 }
 
 static int capture_begin(struct enrolment *e, bool has_dns)
@@ -363,6 +373,7 @@ static int capture_begin(struct enrolment *e, bool has_dns)
 
 int enrolment_capture(struct enrolment *e, bool has_dns)
 {
+	struct guard_pod pod = guard_pod(e);
 	int r;
 
 	r = vouch_begin(e);
@@ -370,6 +381,11 @@ int enrolment_capture(struct enrolment *e, bool has_dns)
 		r = steer_set(e);
 	if (r == 0)
 		r = datapath_lookup_attach(e->ctx->datapath, e->cookie, e->netns_fd);
+	/* Without, a connection attempt under way may miss its second try. */
+	if (r == 0 && !e->is_captured)
+		(void)guard_exempt(e->ctx->datapath, &pod);
+	if (r == 0)
+		enrolment_guard(e);
 	if (r == 0)
 		r = capture_begin(e, has_dns);
 	listeners_close(&e->listeners);
@@ -403,6 +419,27 @@ void enrolment_flags_refresh(struct enrolment *e)
 		log_error_errno("agent", r, "cannot change a pod's flags pod=%s", e->key);
 }
 
+void enrolment_guard(struct enrolment *e)
+{
+	struct guard_pod pod = guard_pod(e);
+	bool is_shared = false;
+	int r = guard_attach(e->ctx->datapath, &pod, e->ctx->bypass, &is_shared);
+
+	e->is_guarded = r == 0;
+	if (r < 0 && !e->is_guard_logged)
+		log_warn_errno("agent", r,
+			       "no guard on the pod's link: it uses tunnels inside the node too "
+			       "pod=%s",
+			       e->key);
+	else if (is_shared && !e->is_guard_logged)
+		log_warn("agent",
+			 "another program works in tc on the pod's link: direct connections take "
+			 "the host's way pod=%s",
+			 e->key);
+	e->is_guard_logged = r < 0 || is_shared;
+	enrolment_flags_refresh(e);
+}
+
 void enrolment_uncapture(struct enrolment *e)
 {
 	int r;
@@ -411,6 +448,8 @@ void enrolment_uncapture(struct enrolment *e)
 		return;
 	e->is_captured = false;
 	locals_del(e);
+	guard_detach(e->ctx->datapath, e->cookie);
+	e->is_guarded = false;
 	e->entry.flags &= ~(unsigned int)(CV_POD_CAPTURE | CV_POD_DNS);
 	r = datapath_pod_set(e->ctx->datapath, e->cookie, &e->entry);
 	if (r < 0)
@@ -425,6 +464,7 @@ int enrolment_recapture(struct enrolment *e, bool has_dns)
 	r = datapath_lookup_attach(e->ctx->datapath, e->cookie, e->netns_fd);
 	if (r < 0)
 		return r;
+	enrolment_guard(e);
 	e->entry.flags &= ~EXTRA_FLAGS;
 	e->entry.flags |= CV_POD_CAPTURE | (has_dns ? CV_POD_DNS : 0) | flags_extra(e);
 	r = datapath_pod_set(e->ctx->datapath, e->cookie, &e->entry);

@@ -13,6 +13,7 @@
 #include "base/loop.h"
 #include "culvert/zds.h"
 #include "datapath.h"
+#include "guard.h"
 #include "netns.h"
 #include "podspec.h"
 #include "sockets.h"
@@ -22,7 +23,8 @@ struct enrolment_context {
 	struct datapath *datapath;
 	struct netns_home *home;
 	struct sockets_marker marker;
-	bool is_direct;        /* pods of this node may talk without a tunnel: CV_POD_DIRECT */
+	bool is_direct; /* pods of this node may talk without a tunnel: CV_POD_DIRECT */
+	enum guard_bypass bypass;
 	bool is_registry_only; /* unknown destinations are refused: CV_POD_REGISTRY_ONLY */
 	bool is_incomplete;    /* the maps lack mesh destinations: CV_POD_UNKNOWN_TO_TUNNEL */
 };
@@ -51,6 +53,8 @@ struct enrolment {
 	bool is_acked;           /* and taken */
 	bool is_adopted;         /* found captured at start */
 	bool is_beside_logged;   /* said that another sk_lookup program is there */
+	bool is_guarded;         /* cv_guard is on its links */
+	bool is_guard_logged;    /* said that it is not, or is not alone */
 };
 
 /**
@@ -96,6 +100,10 @@ void enrolment_flags_refresh(struct enrolment *e);
 /** enrolment_rules() - the podspec's exclusions, or is_encrypt, have changed: put them in force.
  * Where there is no room the pod is captured whole, which is logged. */
 void enrolment_rules(struct enrolment *e, const struct podspec *spec);
+
+/** enrolment_guard() - guard its links, or look again who else is there. Without a guard the pod
+ * does not talk directly. Logs what is not as it should be, once. */
+void enrolment_guard(struct enrolment *e);
 
 /** enrolment_is_link_local() - 169.254/16, fe80::/10. */
 bool enrolment_is_link_local(const struct cv_addr *a);

@@ -12,6 +12,7 @@
 #include "base/option.h"
 #include "base/str.h"
 #include "datapath.h"
+#include "guard.h"
 
 #define NODE_MAX 63 /* RFC 1123 label, and the field in zds HELLO */
 
@@ -54,6 +55,14 @@ static const struct option_def options[] = {
 	 .value_name = "MODE",
 	 .help = "between two pods of this node: encrypt (through ztunnel), or direct (inside the "
 		 "kernel, once ztunnel has allowed it)"},
+	{.name = "host-bypass",
+	 .type = OPTION_STRING,
+	 .offset = FIELD(host_bypass),
+	 .default_value = "established",
+	 .env = "CULVERT_HOST_BYPASS",
+	 .value_name = "MODE",
+	 .help = "packets of direct connections that skip the host's stack: off, established (the "
+		 "host's filters see the handshake), or full (nothing in the host filters pods)"},
 	{.name = "log-level",
 	 .type = OPTION_STRING,
 	 .offset = FIELD(log_level),
@@ -85,6 +94,8 @@ static const char *options_check(const struct agent_options *o)
 		return "--log-level: expected error, warn, info, debug or trace";
 	if (!streq(o->same_node, "direct") && !streq(o->same_node, "encrypt"))
 		return "--same-node: expected direct or encrypt";
+	if (guard_bypass_from_string(o->host_bypass) == GUARD_BYPASS_INVALID)
+		return "--host-bypass: expected off, established or full";
 	if (geteuid() != 0)
 		return "must be started as root (it then gives up all but five capabilities)";
 	if (o->is_clean)

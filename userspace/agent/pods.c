@@ -501,8 +501,10 @@ static void pod_check(struct pod *pod, bool is_refresh)
 		pod_open(pod);
 		return;
 	}
-	if (is_refresh && e->is_captured)
+	if (is_refresh && e->is_captured) {
 		lookup_check(e);
+		enrolment_guard(e);
+	}
 	if (is_refresh && enrolment_refresh(e, pod->spec) > 0) {
 		log_info("agent", "pod has other addresses pod=%s", pod->spec->key);
 		if (e->is_offered && !e->is_acked)

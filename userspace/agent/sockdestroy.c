@@ -3,17 +3,13 @@
 
 #include <errno.h>
 #include <linux/inet_diag.h>
-#include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
-#include "base/cleanup.h"
 #include "net/addr.h"
-
-#define ANSWER_SIZE 4096
+#include "netlink.h"
 
 struct request {
 	struct nlmsghdr h;
@@ -43,41 +39,21 @@ static void request_fill(struct request *q, const struct cv_sockaddr *local,
 	memcpy(q->diag.id.idiag_dst, remote->addr.w, sizeof(remote->addr.w));
 }
 
-static int answer_read(int fd)
-{
-	_Alignas(struct nlmsghdr) char buf[ANSWER_SIZE];
-	const struct nlmsghdr *h = (const void *)buf;
-	ssize_t n = recv(fd, buf, sizeof(buf), 0);
-
-	if (n < 0)
-		return -errno;
-	if (!NLMSG_OK(h, (unsigned int)n) || h->nlmsg_type != NLMSG_ERROR)
-		return -EBADMSG;
-	return ((const struct nlmsgerr *)NLMSG_DATA(h))->error;
-}
-
-static int destroy(int fd, const struct cv_sockaddr *local, const struct cv_sockaddr *remote,
-		   int family)
+static int destroy(const struct cv_sockaddr *local, const struct cv_sockaddr *remote, int family)
 {
 	struct request q;
 
 	request_fill(&q, local, remote, family);
-	if (send(fd, &q, sizeof(q), 0) < 0)
-		return -errno;
-	return answer_read(fd);
+	return netlink_call(NETLINK_SOCK_DIAG, &q.h, NULL, NULL);
 }
 
 int sockdestroy_tcp(const struct cv_sockaddr *local, const struct cv_sockaddr *remote)
 {
-	_cleanup_(close_fdp) int fd =
-		socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
 	int r;
 
-	if (fd < 0)
-		return -errno;
 	if (!cv_addr_is_v4(&local->addr))
-		return destroy(fd, local, remote, AF_INET6);
+		return destroy(local, remote, AF_INET6);
 	/* The kernel looks IPv4 up for either family: an IPv6 socket with mapped addresses too. */
-	r = destroy(fd, local, remote, AF_INET);
-	return r == -ENOENT ? destroy(fd, local, remote, AF_INET6) : r;
+	r = destroy(local, remote, AF_INET);
+	return r == -ENOENT ? destroy(local, remote, AF_INET6) : r;
 }

@@ -20,7 +20,7 @@ struct sweep {
 	struct loop *loop;
 	struct datapath *datapath;
 	struct loop_timer timer;
-	struct cursor conns, vouched;
+	struct cursor conns, vouched, exempt, flows;
 };
 
 /* An MPTCP connection's entry lives as long as the connection: it ends with its client's close, or
@@ -43,6 +43,24 @@ static bool is_vouch_stale(const struct sweep *s, int fd, const struct cv_tuple 
 	struct cv_vouch vouch;
 
 	return bpf_map_lookup_elem(fd, key, &vouch) == 0 && sweep_is_old(vouch.time_ns, now_ns);
+}
+
+static bool is_exempt_stale(const struct sweep *s, int fd, const struct cv_tuple *key,
+			    uint64_t now_ns)
+{
+	uint64_t time_ns;
+
+	return bpf_map_lookup_elem(fd, key, &time_ns) == 0 && sweep_is_old(time_ns, now_ns);
+}
+
+/* Two ends that close at one moment each take the other for open. */
+static bool is_flow_stale(const struct sweep *s, int fd, const struct cv_tuple *key,
+			  uint64_t now_ns)
+{
+	struct cv_flow flow;
+
+	return bpf_map_lookup_elem(fd, key, &flow) == 0 && (flow.flags & CV_FLOW_CLOSED) &&
+	       sweep_is_old(flow.time_ns, now_ns);
 }
 
 typedef bool stale_fn(const struct sweep *s, int fd, const struct cv_tuple *key, uint64_t now_ns);
@@ -74,6 +92,8 @@ static void on_sweep(struct loop_timer *t)
 
 	walk(s, DATAPATH_CONNS, &s->conns, is_conn_stale);
 	walk(s, DATAPATH_VOUCHED, &s->vouched, is_vouch_stale);
+	walk(s, DATAPATH_EXEMPT, &s->exempt, is_exempt_stale);
+	walk(s, DATAPATH_FLOWS, &s->flows, is_flow_stale);
 	(void)loop_timer_set(s->loop, t, SWEEP_EVERY_US);
 }
 

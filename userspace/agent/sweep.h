@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* sweep - removes from cv_conns and cv_vouched what a lost packet or a dead pod left there, a
+/* sweep - removes from maps of tuples what a lost packet or a dead pod left there, a
  * bounded number of entries per second. Owner: agent. Thread: loop only. */
 #include <stdbool.h>
 #include <stdint.h>

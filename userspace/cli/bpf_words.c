@@ -25,6 +25,10 @@ static const struct word maps[] = {
 	{"cv_inbound_rules", "annotations: not captured, in"},
 	{"cv_conns", "whom to show as peer at accept"},
 	{"cv_vouched", "let through to the application"},
+	{"cv_links", "pods' links that are guarded, by the interface on the host"},
+	{"cv_pod_links", "where packets for a pod of this node go"},
+	{"cv_flows", "direct connections that skip the host's stack"},
+	{"cv_exempt", "connections that were being opened at enrolment"},
 	{"cv_steer", "ztunnel's listener per address"},
 	{"cv_sockets", "what a socket is, whom it shows"},
 	{"cv_nameservers", "nameservers asked, numbered"},
@@ -52,6 +56,7 @@ static const struct word progs[] = {
 	{"cv_recvmsg6", "shows the nameserver that was asked"},
 	{"cv_sockops", "original destinations, vouching, clean-up"},
 	{"cv_setsockopt", "takes the client's address from ztunnel"},
+	{"cv_guard", "checks what a pod sends as it enters the host"},
 	{"cv_lookup", "steers arrivals to ztunnel unless vouched"},
 };
 

@@ -40,7 +40,8 @@ struct cv_verdict {
 /* cv_generation (ARRAY of one): __u64, raised by the agent when a policy or a pod changes. */
 
 enum cv_direct_flags {
-	CV_DIRECT_ESTABLISHED = 1 << 0,
+	CV_DIRECT_ESTABLISHED = 1 << 0, /* the client has seen it */
+	CV_DIRECT_ACCEPTED = 1 << 1,    /* and the server */
 };
 
 /* cv_directs: struct cv_tuple (client's cookie) -> a direct connection that lives. */

@@ -5,6 +5,7 @@
  * bpf/maps.h. */
 #include "addr.h"
 #include "direct.h"
+#include "guard.h"
 #include "reasons.h"
 #include "rules.h"
 

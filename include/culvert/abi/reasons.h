@@ -33,7 +33,16 @@
 		  "a direct connection changed under way and was not vouched for")                 \
 	CV_REASON(EXCLUDED, "excluded", "left alone, as an annotation of the pod asks")            \
 	CV_REASON(DROP_REGISTRY_ONLY, "registry_only",                                             \
-		  "not in the registry, and outboundTrafficPolicy is REGISTRY_ONLY")
+		  "not in the registry, and outboundTrafficPolicy is REGISTRY_ONLY")               \
+	CV_REASON(GUARD_PLAINTEXT, "guard_plaintext",                                              \
+		  "a pod sent plaintext towards the mesh round its sockets' hooks")                \
+	CV_REASON(GUARD_SOURCE, "guard_source", "a pod used a source address that is not its own") \
+	CV_REASON(GUARD_FRAGMENT, "guard_fragment", "a pod sent TCP in fragments")                 \
+	CV_REASON(GUARD_MALFORMED, "guard_malformed",                                              \
+		  "a packet of a pod could not be read, or asked for a route of its own")          \
+	CV_REASON(FLOW, "flow", "a direct connection that skips the host's stack")                 \
+	CV_REASON(FLOW_FULL, "flow_full",                                                          \
+		  "no room to skip the host's stack: the host routes the connection")
 
 enum cv_reason {
 #define CV_REASON(name, label, sentence) CV_##name,

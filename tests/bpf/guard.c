@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* guard - packets of a pod as they enter the host, one by one: what may leave it. Made by hand,
+ * since a pod that gets round its sockets' hooks makes them by hand too. */
+#include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "harness.h"
+#include "net/addr.h"
+
+#define LOOPBACK 1 /* any interface will do */
+#define FRAME    256
+#define SYN      0x02
+#define ACK      0x10
+#define PASS     TC_ACT_UNSPEC
+
+/* A packet under construction. */
+struct frame {
+	uint8_t bytes[FRAME];
+	size_t len;
+};
+
+static void add(struct frame *f, const void *bytes, size_t n)
+{
+	memcpy(f->bytes + f->len, bytes, n);
+	f->len += n;
+}
+
+static void add8(struct frame *f, uint8_t v)
+{
+	add(f, &v, 1);
+}
+
+static void add16(struct frame *f, uint16_t v)
+{
+	v = htons(v);
+	add(f, &v, 2);
+}
+
+static void add_zero(struct frame *f, size_t n)
+{
+	f->len += n;
+}
+
+static struct frame ethernet(uint16_t proto)
+{
+	struct frame f = {.len = 2 * ETH_ALEN};
+
+	add16(&f, proto);
+	return f;
+}
+
+static void add_tcp(struct frame *f, uint16_t port, uint8_t flags)
+{
+	add16(f, 40000);
+	add16(f, port);
+	add_zero(f, 8);
+	add8(f, 0x50);
+	add8(f, flags);
+	add_zero(f, 6);
+}
+
+static void add_addr(struct frame *f, const char *text)
+{
+	uint8_t bytes[16];
+	struct cv_addr a;
+
+	CHECK_OK(cv_addr_parse(text, &a));
+	add(f, bytes, cv_addr_bytes(&a, bytes));
+}
+
+struct ipv4 {
+	const char *from, *to;
+	uint8_t proto;
+	uint16_t fragment;
+	size_t options; /* bytes */
+};
+
+static void add_ipv4(struct frame *f, const struct ipv4 *ip)
+{
+	add8(f, (uint8_t)(0x45 + ip->options / 4));
+	add8(f, 0);
+	add16(f, (uint16_t)(40 + ip->options));
+	add16(f, 1);
+	add16(f, ip->fragment);
+	add8(f, 64);
+	add8(f, ip->proto);
+	add16(f, 0);
+	add_addr(f, ip->from);
+	add_addr(f, ip->to);
+	add_zero(f, ip->options);
+}
+
+static void add_ipv6(struct frame *f, const char *from, const char *to, uint8_t next)
+{
+	add16(f, 0x6000);
+	add_zero(f, 2);
+	add16(f, 60);
+	add8(f, next);
+	add8(f, 64);
+	add_addr(f, from);
+	add_addr(f, to);
+}
+
+static struct frame syn4(const char *to, uint16_t port)
+{
+	struct frame f = ethernet(ETH_P_IP);
+
+	add_ipv4(&f, &(struct ipv4){POD4, to, IPPROTO_TCP, 0, 0});
+	add_tcp(&f, port, SYN);
+	return f;
+}
+
+/* The verdict. */
+static int sent(const struct frame *f)
+{
+	struct __sk_buff ctx = {.ifindex = LOOPBACK};
+	uint8_t out[FRAME * 2];
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = f->bytes,
+		    .data_size_in = (uint32_t)(f->len < 64 ? 64 : f->len), .data_out = out,
+		    .data_size_out = sizeof(out), .ctx_in = &ctx, .ctx_size_in = sizeof(ctx));
+
+	CHECK_OK(bpf_prog_test_run_opts(bpf_program__fd(skel->progs.cv_guard), &opts));
+	return (int)opts.retval;
+}
+
+static void passes(struct frame f)
+{
+	CHECK_EQ(sent(&f), PASS);
+}
+
+static void drops(struct frame f, enum cv_reason reason)
+{
+	uint64_t before = counted(reason);
+	struct cv_event ev;
+
+	CHECK_EQ(sent(&f), TC_ACT_SHOT);
+	CHECK_EQ(counted(reason), before + 1);
+	CHECK(event_of(reason, &ev));
+	CHECK_EQ(ev.netns_cookie, pod.cookie);
+}
+
+static void begin(void)
+{
+	uint32_t ifindex = LOOPBACK;
+
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_links), &ifindex, &pod.cookie,
+				     BPF_ANY));
+}
+
+static struct cv_tuple tuple_to(uint64_t cookie, const char *to)
+{
+	struct cv_tuple t = {.netns_cookie = cookie, .local_port = htons(40000)};
+	struct cv_sockaddr sa;
+
+	CHECK_OK(cv_sockaddr_parse(to, &sa));
+	CHECK_OK(cv_addr_parse(POD4, &t.local));
+	t.remote = sa.addr;
+	t.remote_port = sa.port;
+	return t;
+}
+
+TEST(guard_lets_no_plaintext_syn_out_to_the_mesh)
+{
+	struct cv_event ev;
+	char buf[CV_SOCKADDR_STRLEN];
+
+	begin();
+	drops(syn4("10.244.9.9", 80), CV_GUARD_PLAINTEXT);
+	CHECK(event_of(CV_GUARD_PLAINTEXT, &ev));
+	CHECK_STR(cv_sockaddr_format(&ev.remote, buf), MESH4);
+	CHECK_STR(cv_sockaddr_format(&ev.local, buf), POD4 ":40000");
+	drops(syn4("10.96.0.10", 80), CV_GUARD_PLAINTEXT); /* before kube-proxy's DNAT */
+	passes(syn4("10.96.0.10", 8080));
+	passes(syn4("192.0.2.7", 80));
+	passes(syn4("10.244.9.9", CV_HBONE_PORT));
+}
+
+TEST(guard_leaves_what_is_no_beginning)
+{
+	struct frame f = ethernet(ETH_P_IP), udp = ethernet(ETH_P_IP), arp = ethernet(ETH_P_ARP);
+
+	begin();
+	add_ipv4(&f, &(struct ipv4){POD4, "10.244.9.9", IPPROTO_TCP, 0, 0});
+	add_tcp(&f, 80, SYN | ACK);
+	passes(f);
+	f.bytes[f.len - 7] = ACK;
+	passes(f);
+	add_ipv4(&udp, &(struct ipv4){POD4, "10.244.9.9", IPPROTO_UDP, 0, 0});
+	passes(udp);
+	passes(arp);
+}
+
+TEST(guard_sees_through_other_flags_on_a_syn)
+{
+	struct frame f = syn4("10.244.9.9", 80);
+
+	begin();
+	for (unsigned int more = 0; more < 0x100; more++) {
+		f.bytes[f.len - 7] = (uint8_t)((more & ~(unsigned int)ACK) | SYN);
+		CHECK_EQ(sent(&f), TC_ACT_SHOT);
+	}
+}
+
+TEST(guard_lets_vouched_and_exempt_beginnings_out)
+{
+	struct cv_tuple vouched = tuple_to(0, MESH4), exempt = tuple_to(pod.cookie, MESH4_B);
+	struct cv_vouch v = {.time_ns = 1};
+	uint64_t now = 1;
+
+	begin();
+	drops(syn4("10.244.9.9", 80), CV_GUARD_PLAINTEXT);
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_vouched), &vouched, &v, BPF_ANY));
+	passes(syn4("10.244.9.9", 80));
+	drops(syn4("10.244.9.10", 80), CV_GUARD_PLAINTEXT);
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_exempt), &exempt, &now, BPF_ANY));
+	passes(syn4("10.244.9.10", 80));
+}
+
+TEST(guard_lets_out_what_annotations_exclude)
+{
+	struct cv_outbound_key key = {
+		.prefix_len = CV_OUTBOUND_PREFIX + 128,
+		.kind = CV_OUT_EXCLUDE_PORT,
+		.netns_cookie = pod.cookie,
+		.addr = {.w = {80}},
+	};
+	uint32_t one = 1;
+
+	begin();
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_outbound_rules), &key, &one,
+				     BPF_ANY));
+	drops(syn4("10.244.9.9", 80), CV_GUARD_PLAINTEXT);
+	pod_flags(CV_POD_ALIVE | CV_POD_CAPTURE | CV_POD_OUT_RULES);
+	passes(syn4("10.244.9.9", 80));
+}
+
+TEST(guard_knows_a_pod_by_its_link_and_leaves_the_others)
+{
+	begin();
+	pod_flags(0); /* is leaving */
+	passes(syn4("10.244.9.9", 80));
+	pod_remove();
+	passes(syn4("10.244.9.9", 80));
+}
+
+TEST(guard_holds_while_ztunnel_is_dead)
+{
+	begin();
+	pod_flags(CV_POD_CAPTURE);
+	drops(syn4("10.244.9.9", 80), CV_GUARD_PLAINTEXT);
+}
+
+static struct frame ipv4_of(const struct ipv4 *ip)
+{
+	struct frame f = ethernet(ETH_P_IP);
+
+	add_ipv4(&f, ip);
+	add_tcp(&f, 80, ACK);
+	return f;
+}
+
+TEST(guard_drops_foreign_sources)
+{
+	begin();
+	drops(ipv4_of(&(struct ipv4){"10.244.1.3", "192.0.2.7", IPPROTO_TCP, 0, 0}),
+	      CV_GUARD_SOURCE);
+	drops(ipv4_of(&(struct ipv4){"10.244.1.3", "192.0.2.7", IPPROTO_UDP, 0, 0}),
+	      CV_GUARD_SOURCE);
+	drops(ipv4_of(&(struct ipv4){"0.0.0.0", "192.0.2.7", IPPROTO_TCP, 0, 0}), CV_GUARD_SOURCE);
+	passes(ipv4_of(&(struct ipv4){"0.0.0.0", "255.255.255.255", IPPROTO_UDP, 0, 0})); /* DHCP */
+}
+
+TEST(guard_drops_tcp_in_fragments)
+{
+	begin();
+	drops(ipv4_of(&(struct ipv4){POD4, "192.0.2.7", IPPROTO_TCP, 0x2000, 0}),
+	      CV_GUARD_FRAGMENT);
+	drops(ipv4_of(&(struct ipv4){POD4, "192.0.2.7", IPPROTO_TCP, 0x0001, 0}),
+	      CV_GUARD_FRAGMENT);
+	passes(ipv4_of(&(struct ipv4){POD4, "192.0.2.7", IPPROTO_UDP, 0x2000, 0}));
+	passes(ipv4_of(&(struct ipv4){POD4, "192.0.2.7", IPPROTO_TCP, 0x4000, 0})); /* DF */
+}
+
+TEST(guard_reads_past_ipv4_options_and_wants_none_on_a_syn)
+{
+	struct frame f = ethernet(ETH_P_IP);
+
+	begin();
+	add_ipv4(&f, &(struct ipv4){POD4, "192.0.2.7", IPPROTO_TCP, 0, 8});
+	add_tcp(&f, 80, ACK);
+	passes(f);
+	f.bytes[f.len - 7] = SYN;
+	drops(f, CV_GUARD_MALFORMED);
+}
+
+TEST(guard_reads_vlan_tags)
+{
+	struct frame one = ethernet(ETH_P_8021Q), two = ethernet(ETH_P_8021AD),
+		     three = ethernet(ETH_P_8021Q);
+	const struct ipv4 ip = {POD4, "10.244.9.9", IPPROTO_TCP, 0, 0};
+
+	begin();
+	add16(&one, 5);
+	add16(&one, ETH_P_IP);
+	add_ipv4(&one, &ip);
+	add_tcp(&one, 80, SYN);
+	drops(one, CV_GUARD_PLAINTEXT);
+	add16(&two, 5);
+	add16(&two, ETH_P_8021Q);
+	add16(&two, 6);
+	add16(&two, ETH_P_IP);
+	add_ipv4(&two, &ip);
+	add_tcp(&two, 80, SYN);
+	drops(two, CV_GUARD_PLAINTEXT);
+	for (int i = 0; i < 2; i++) {
+		add16(&three, 5);
+		add16(&three, ETH_P_8021Q);
+	}
+	drops(three, CV_GUARD_MALFORMED);
+}
+
+/* An IPv6 SYN to the mesh behind extension headers: `first`, then what `fill` adds. */
+static struct frame syn6_behind(uint8_t first, void (*fill)(struct frame *f))
+{
+	struct frame f = ethernet(ETH_P_IPV6);
+
+	add_ipv6(&f, POD6, "fd00:10:244:9::9", first);
+	if (fill)
+		fill(&f);
+	add_tcp(&f, 80, SYN);
+	return f;
+}
+
+static void add_ext(struct frame *f, uint8_t next)
+{
+	add8(f, next);
+	add_zero(f, 7);
+}
+
+static void hop_and_dest(struct frame *f)
+{
+	add_ext(f, IPPROTO_DSTOPTS);
+	add8(f, IPPROTO_TCP);
+	add8(f, 1); /* 16 bytes */
+	add_zero(f, 14);
+}
+
+static void many(struct frame *f)
+{
+	for (int i = 0; i < 8; i++)
+		add_ext(f, IPPROTO_DSTOPTS);
+	add_ext(f, IPPROTO_TCP);
+}
+
+static void auth(struct frame *f)
+{
+	add8(f, IPPROTO_TCP);
+	add8(f, 1); /* 12 bytes */
+	add_zero(f, 10);
+}
+
+static void route_done(struct frame *f)
+{
+	add_ext(f, IPPROTO_TCP);
+}
+
+static void route_on(struct frame *f)
+{
+	add8(f, IPPROTO_TCP);
+	add_zero(f, 2);
+	add8(f, 1); /* segments left */
+	add_zero(f, 4);
+}
+
+static void atomic_fragment(struct frame *f)
+{
+	add_ext(f, IPPROTO_TCP);
+}
+
+static void first_fragment(struct frame *f)
+{
+	add8(f, IPPROTO_TCP);
+	add8(f, 0);
+	add16(f, 1); /* more follow */
+	add_zero(f, 4);
+}
+
+static void first_fragment_hidden(struct frame *f)
+{
+	add8(f, IPPROTO_DSTOPTS);
+	add8(f, 0);
+	add16(f, 1);
+	add_zero(f, 4);
+	add_ext(f, IPPROTO_TCP);
+}
+
+static void later_fragment(struct frame *f)
+{
+	add8(f, IPPROTO_TCP);
+	add8(f, 0);
+	add16(f, 8);
+	add_zero(f, 4);
+}
+
+static void later_fragment_hidden(struct frame *f)
+{
+	add8(f, IPPROTO_DSTOPTS);
+	add8(f, 0);
+	add16(f, 8);
+	add_zero(f, 4);
+}
+
+TEST(guard_reads_ipv6_extension_headers)
+{
+	begin();
+	drops(syn6_behind(IPPROTO_TCP, NULL), CV_GUARD_PLAINTEXT);
+	drops(syn6_behind(IPPROTO_HOPOPTS, hop_and_dest), CV_GUARD_PLAINTEXT);
+	drops(syn6_behind(IPPROTO_AH, auth), CV_GUARD_PLAINTEXT);
+	drops(syn6_behind(IPPROTO_ROUTING, route_done), CV_GUARD_PLAINTEXT);
+	drops(syn6_behind(IPPROTO_FRAGMENT, atomic_fragment), CV_GUARD_PLAINTEXT);
+	drops(syn6_behind(IPPROTO_ROUTING, route_on), CV_GUARD_MALFORMED);
+	drops(syn6_behind(IPPROTO_DSTOPTS, many), CV_GUARD_MALFORMED);
+	drops(syn6_behind(IPPROTO_FRAGMENT, first_fragment), CV_GUARD_FRAGMENT);
+	drops(syn6_behind(IPPROTO_FRAGMENT, first_fragment_hidden), CV_GUARD_FRAGMENT);
+	drops(syn6_behind(IPPROTO_FRAGMENT, later_fragment), CV_GUARD_FRAGMENT);
+	drops(syn6_behind(IPPROTO_FRAGMENT, later_fragment_hidden), CV_GUARD_FRAGMENT);
+}
+
+TEST(guard_lets_ipv6_find_its_neighbours)
+{
+	struct frame f = ethernet(ETH_P_IPV6), local = ethernet(ETH_P_IPV6),
+		     tcp = ethernet(ETH_P_IPV6);
+
+	begin();
+	add_ipv6(&f, "::", "ff02::1:ff00:2", IPPROTO_ICMPV6);
+	passes(f);
+	add_ipv6(&local, "fe80::5", "ff02::2", IPPROTO_ICMPV6);
+	passes(local);
+	add_ipv6(&tcp, "fe80::5", "fe80::6", IPPROTO_TCP);
+	add_tcp(&tcp, 80, ACK);
+	drops(tcp, CV_GUARD_SOURCE);
+}
+
+TEST(guard_drops_what_it_cannot_read)
+{
+	struct frame v5 = syn4("192.0.2.7", 80), shortened = syn4("192.0.2.7", 80),
+		     v6 = syn6_behind(IPPROTO_TCP, NULL);
+
+	begin();
+	v5.bytes[ETH_HLEN] = 0x55;
+	drops(v5, CV_GUARD_MALFORMED);
+	shortened.bytes[ETH_HLEN] = 0x44;
+	drops(shortened, CV_GUARD_MALFORMED);
+	v6.bytes[ETH_HLEN] = 0x40;
+	drops(v6, CV_GUARD_MALFORMED);
+}
+
+/* Bytes of any kind: a verdict, never trouble. */
+TEST(guard_survives_random_packets)
+{
+	struct frame f;
+	int verdict;
+
+	begin();
+	srand(5);
+	for (int i = 0; i < 20000; i++) {
+		f = i % 2 ? ethernet(ETH_P_IPV6) : ethernet(ETH_P_IP);
+		while (f.len < 200)
+			add8(&f, (uint8_t)(i % 3 ? rand() : rand() % 64));
+		f.bytes[ETH_HLEN] = (uint8_t)(i % 2 ? 0x60 : 0x45);
+		verdict = sent(&f);
+		CHECK(verdict == PASS || verdict == TC_ACT_SHOT);
+	}
+}

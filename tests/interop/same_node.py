@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two pods of one node that may talk directly: what test_direct.py, test_guard.py and test_streams.py stand on."""
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+
+from culvert_node import CulvertNode, stop, wait_for, write_config
+from topology import Topology, remove_stale, run
+
+PORT, OTHER = 9300, 9301
+
+# Tells each client the address that it is seen under, then echoes.
+SERVER = f"""
+import socket, threading
+def talk(conn, peer):
+    with conn:
+        conn.sendall(peer[0].removeprefix("::ffff:").encode() + b"\\n")
+        while data := conn.recv(65536):
+            conn.sendall(data)
+def serve(port):
+    s = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    while True:
+        threading.Thread(target=talk, args=s.accept(), daemon=True).start()
+threading.Thread(target=serve, args=({OTHER},), daemon=True).start()
+serve({PORT})
+"""
+CLIENT = """
+import socket, sys
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), 5) as s:
+    f = s.makefile("rb")
+    seen = f.readline().decode().strip()
+    if not seen:
+        sys.exit("closed")
+    s.sendall(b"x" * 1000)
+    assert f.read(1000) == b"x" * 1000
+    s.shutdown(socket.SHUT_WR)
+    assert f.read() == b""
+    print(seen)
+"""
+HOLDER = """
+import socket, sys
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), 5) as s:
+    s.settimeout(20)
+    f = s.makefile("rb")
+    f.readline()
+    print("open", flush=True)
+    try:
+        print("eof" if not f.read(1) else "data", flush=True)
+    except ConnectionError as e:
+        print(type(e).__name__, flush=True)
+"""
+DENY = """---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: deny-port, namespace: direct}
+spec:
+  action: DENY
+  rules: [{to: [{operation: {ports: ["%d"]}}]}]
+"""
+
+
+SERVICE = """---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: direct}
+spec: {clusterIP: 10.96.79.1, selector: {app: web}, ports: [{port: 80, targetPort: %d}]}
+"""
+VIP = "10.96.79.1"
+
+
+class Direct:
+    """Node 1 with the pods `client` and `server`."""
+
+    def __init__(self, mode="direct", labels=""):
+        remove_stale("cd")
+        self.topology = Topology("cd", 79)
+        self.client, self.server = self.topology.pod(1, "c"), self.topology.pod(1, "s")
+        self.work_dir = tempfile.mkdtemp(prefix="culvert-direct-")
+        os.chmod(self.work_dir, 0o755)  # the control plane reads it as another user
+        self.config = os.path.join(self.work_dir, "config")
+        for pod in (self.client, self.server):
+            pod.namespace, pod.account = "direct", pod.name
+        write_config(self.config, [self.client, self.server], SERVICE % PORT)
+        self.edit(f"name: {self.server.name}, namespace: direct, annotations",
+                  f"name: {self.server.name}, labels: {{app: web}}, namespace: direct, annotations")
+        if labels:
+            self.label(labels)
+        self.process = self.server.popen(sys.executable, "-c", SERVER)
+        os.environ["CULVERT_SAME_NODE"] = mode
+        try:
+            self.node = CulvertNode(self.topology.nodes[0], 1, self.config, "direct")
+        finally:
+            del os.environ["CULVERT_SAME_NODE"]
+        try:
+            self.node.wait_captured([self.client.name, self.server.name])
+        except RuntimeError:
+            self.close()
+            raise
+
+    def label(self, more):
+        """One more label on the namespace."""
+        self.edit("istio-injection: enabled}", "istio-injection: enabled, " + more + "}")
+
+    def edit(self, old, new):
+        """Replace what is in the manifests once."""
+        path = os.path.join(self.config, "mesh.yaml")
+        with open(path, encoding="utf-8") as f:
+            text = f.read()
+        with open(path + ".new", "w", encoding="utf-8") as f:
+            assert old in text
+            f.write(text.replace(old, new, 1))
+        os.replace(path + ".new", path)
+
+    def counter(self, name):
+        """A counter of the programs."""
+        return self.node.admin("agent", "/status")["counters"].get(name, 0)
+
+    def talk(self, port=PORT, host=None):
+        """One connection; the address that the server saw."""
+        return self.client.run(sys.executable, "-c", CLIENT, host or self.server.ip4, str(port)).strip()
+
+    def is_direct(self, port=PORT):
+        """Did one more connection go direct?"""
+        before = self.counter("direct")
+        assert self.talk(port) == self.client.ip4
+        return self.counter("direct") > before
+
+    def deny(self, port):
+        """A policy that denies a port."""
+        with open(os.path.join(self.config, "deny.yaml"), "w", encoding="utf-8") as f:
+            f.write(DENY % port)
+
+    def metrics(self):
+        """What ztunnel counts."""
+        return run("curl", "-sf", "--max-time", "5", "--unix-socket", f"{self.node.run_dir}/ztunnel/admin.sock",
+                   "http://localhost/metrics")
+
+    def log(self):
+        """What the node has logged."""
+        self.node.log.flush()
+        with open(self.node.log_path, encoding="utf-8", errors="replace") as f:
+            return f.read()
+
+    def kill_node(self):
+        """Everything of the node dies at once; nothing is left to restart it."""
+        children = [p for name in ("culvert-agent", "culvert-ztunnel", "culvert-control") for p in self.node.pids(name)]
+        self.node.process.kill()
+        self.node.process.wait()
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not any(os.path.exists(f"/proc/{p}/exe") for p in children), 10, "the end of the node")
+
+    def close(self):
+        """Remove everything."""
+        self.node.close()
+        stop(self.process)
+        self.topology.close()
+        shutil.rmtree(self.work_dir, ignore_errors=True)

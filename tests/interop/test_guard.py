@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The guards on the pods' links, beside what else the host does to their packets."""
+import os
+import subprocess
+import sys
+
+import pytest
+from culvert_node import wait_for
+from same_node import PORT, Direct
+
+# A SYN that no hook of a socket has seen.
+RAW_SYN = """
+import socket, struct, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+s.sendto(struct.pack("!HHIIBBHHH", 40000, int(sys.argv[2]), 1, 0, 0x50, 2, 1000, 0, 0), (sys.argv[1], 0))
+"""
+
+
+@pytest.fixture(name="direct")
+def fixture_direct():
+    """A node in direct mode."""
+    d = Direct()
+    yield d
+    d.close()
+
+
+def maps(direct, name):
+    """A dump of one of the node's maps."""
+    return subprocess.run(["bpftool", "-j", "map", "dump", "pinned", os.path.join(direct.node.pins, name)],
+                          stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def test_raw_plaintext_does_not_leave_the_pod(direct):
+    """A pod with NET_RAW gets round its sockets' hooks, not past its link."""
+    direct.client.run(sys.executable, "-c", RAW_SYN, direct.server.ip4, str(PORT))
+    wait_for(lambda: direct.counter("guard_plaintext") == 1, 5, "the guard's counter")
+    wait_for(lambda: "reason=guard_plaintext pod=direct/cdc" in direct.log(), 5, "the event in the log")
+    direct.client.run(sys.executable, "-c", RAW_SYN, "192.0.2.9", str(PORT))
+    assert direct.counter("guard_plaintext") == 1
+
+
+def test_foreign_source_does_not_leave_the_pod(direct):
+    """What a pod calls itself is checked where it cannot reach."""
+    direct.client.ip("addr", "add", "10.250.0.1/32", "dev", "lo")
+    direct.client.run("sh", "-c", "ping -c1 -W1 -I 10.250.0.1 192.0.2.9 || true")
+    # the agent may have learnt the address before the packet left
+    wait_for(lambda: direct.counter("guard_source") > 0 or "other addresses" in direct.log(), 10, "the guard's counter")
+
+
+def host_rule(direct, verb):
+    """A rule of the host's that drops what the client sends to the server."""
+    node = direct.topology.nodes[0]
+    if verb == "add":
+        node.run("nft", "add table inet t; add chain inet t f { type filter hook forward priority 0; }; "
+                 f"add rule inet t f ip saddr {direct.client.ip4} ip daddr {direct.server.ip4} drop")
+    else:
+        node.run("nft", "delete table inet t")
+
+
+def test_host_rules_keep_deciding(direct):
+    """A NetworkPolicy that the host's netfilter enforces for one pair holds for its direct connections too."""
+    wait_for(direct.is_direct, 15, "a direct connection")
+    host_rule(direct, "add")
+    with pytest.raises(RuntimeError, match="TimeoutError|timed out"):
+        direct.talk()
+    assert direct.talk(host=direct.server.ip6) == direct.client.ip6
+    host_rule(direct, "delete")
+    assert direct.is_direct()
+    assert direct.counter("flow") > 0
+
+
+def test_full_bypass():
+    """Where nothing in the host filters pods, the handshake too takes the short way."""
+    os.environ["CULVERT_HOST_BYPASS"] = "full"
+    try:
+        d = Direct()
+    finally:
+        del os.environ["CULVERT_HOST_BYPASS"]
+    try:
+        wait_for(d.is_direct, 15, "a direct connection")
+        host_rule(d, "add")
+        assert d.is_direct()
+    finally:
+        d.close()
+
+
+def test_beside_another_tc_program(direct):
+    """Another one on a pod's link decides about all of its packets: nothing skips it, and one line says so."""
+    wait_for(direct.is_direct, 15, "a direct connection")
+    node, link = direct.topology.nodes[0], f"h{direct.server.name}"
+    node.run("tc", "qdisc", "add", "dev", link, "clsact")
+    node.run("tc", "filter", "add", "dev", link, "egress", "bpf", "bytecode", "1,6 0 0 0,")  # matches nothing
+    wait_for(lambda: "another program works in tc on the pod's link" in direct.log(), 15, "the line in the log")
+    before = direct.counter("flow")
+    assert direct.is_direct()
+    assert direct.counter("flow") == before
+    node.run("tc", "filter", "del", "dev", link, "egress")
+    wait_for(lambda: maps(direct, "cv_pod_links").count('"ifindex"') >= 2, 15, "the short way again")
+    assert direct.is_direct()
+    assert direct.counter("flow") > before
+
+
+def test_guards_go_with_their_pods(direct):
+    """Nothing stays on a link whose pod left the mesh."""
+    wait_for(direct.is_direct, 15, "a direct connection")
+    direct.edit("istio-injection: enabled", "istio-injection: disabled")
+    wait_for(lambda: maps(direct, "cv_links").strip() == "[]", 15, "the end of the guards")
+    assert not [name for name in os.listdir(direct.node.pins) if name.startswith("guard_")]
+    assert direct.talk() == direct.client.ip4

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "guard.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/inet_diag.h>
+#include <linux/pkt_sched.h>
+#include <linux/rtnetlink.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "links.h"
+#include "net/addr.h"
+#include "netlink.h"
+#include "pinlink.h"
+
+/* Linux 6.6; Debian 12's headers are older. */
+#define TCX_INGRESS ((enum bpf_attach_type)46)
+#define TCX_EGRESS  ((enum bpf_attach_type)47)
+#define TCX_BEFORE  (1u << 3)
+/* Our filter where there is no tcx; others' have other handles. */
+#define FILTER_HANDLE   0xc7
+#define FILTER_PRIORITY 1
+
+#define GUARD_PREFIX "guard_"
+#define PATH_LEN     512
+
+enum guard_bypass guard_bypass_from_string(const char *text)
+{
+	if (streq(text, "off"))
+		return GUARD_BYPASS_OFF;
+	if (streq(text, "established"))
+		return GUARD_BYPASS_ESTABLISHED;
+	return streq(text, "full") ? GUARD_BYPASS_FULL : GUARD_BYPASS_INVALID;
+}
+
+static void guard_path(const char *pin_dir, uint32_t ifindex, char ret[PATH_LEN])
+{
+	(void)snprintf(ret, PATH_LEN, "%s/" GUARD_PREFIX "%" PRIu32, pin_dir, ifindex);
+}
+
+/* ---- one link ---- */
+
+static int filter_attach(int prog_fd, uint32_t ifindex)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY,
+		    .prog_fd = prog_fd, .flags = BPF_TC_F_REPLACE);
+	int r = bpf_tc_hook_create(&hook);
+
+	return r < 0 && r != -EEXIST ? r : bpf_tc_attach(&hook, &opts);
+}
+
+static void filter_detach(uint32_t ifindex)
+{
+	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS);
+	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY);
+
+	(void)bpf_tc_detach(&hook, &opts);
+}
+
+static int link_guard(struct datapath *d, uint32_t ifindex)
+{
+	char path[PATH_LEN];
+	int r;
+
+	guard_path(datapath_pin_dir(d), ifindex, path);
+	r = pinlink_make(path, datapath_guard_fd(d), (int)ifindex, TCX_INGRESS, TCX_BEFORE);
+	return r == -EINVAL ? filter_attach(datapath_guard_fd(d), ifindex) : r;
+}
+
+static void link_release(const char *pin_dir, uint32_t ifindex)
+{
+	char path[PATH_LEN];
+
+	guard_path(pin_dir, ifindex, path);
+	pinlink_destroy(path);
+	filter_detach(ifindex);
+}
+
+/* ---- who else is there ---- */
+
+static bool tcx_is_shared(uint32_t ifindex, enum bpf_attach_type type, uint32_t ours)
+{
+	uint32_t ids[4], n = ARRAY_SIZE(ids), flags = 0;
+	int r = bpf_prog_query((int)ifindex, type, 0, &flags, ids, &n);
+
+	return r == -ENOSPC || (r == 0 && n > ours);
+}
+
+struct filter_request {
+	struct nlmsghdr h;
+	struct tcmsg tc;
+};
+
+static int on_filter(void *arg, const struct nlmsghdr *h)
+{
+	const struct tcmsg *tc = NLMSG_DATA(h);
+	bool *is_shared = arg;
+
+	/* The first of a priority has no handle: it stands for the chain. */
+	if (h->nlmsg_type == RTM_NEWTFILTER && tc->tcm_handle && tc->tcm_handle != FILTER_HANDLE)
+		*is_shared = true;
+	return 0;
+}
+
+static bool filters_are_shared(uint32_t ifindex, uint32_t direction)
+{
+	struct filter_request q = {
+		.h = {.nlmsg_len = sizeof(q),
+		      .nlmsg_type = RTM_GETTFILTER,
+		      .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
+		.tc = {.tcm_ifindex = (int)ifindex,
+		       .tcm_parent = TC_H_MAKE(TC_H_CLSACT, direction)},
+	};
+	bool is_shared = false;
+
+	/* No such qdisc: no filters. */
+	return netlink_call(NETLINK_ROUTE, &q.h, on_filter, &is_shared) == 0 && is_shared;
+}
+
+static bool link_is_shared(uint32_t ifindex)
+{
+	return tcx_is_shared(ifindex, TCX_INGRESS, 1) || tcx_is_shared(ifindex, TCX_EGRESS, 0) ||
+	       filters_are_shared(ifindex, TC_H_MIN_INGRESS) ||
+	       filters_are_shared(ifindex, TC_H_MIN_EGRESS);
+}
+
+/* ---- a pod ---- */
+
+static uint32_t bypass_flags(enum guard_bypass bypass)
+{
+	if (bypass == GUARD_BYPASS_FULL)
+		return CV_LINK_FORWARD | CV_LINK_HANDSHAKE;
+	return bypass == GUARD_BYPASS_ESTABLISHED ? CV_LINK_FORWARD : 0;
+}
+
+/* With several links it is the host's routes that know which. */
+static int pod_link_set(const struct datapath *d, uint64_t cookie, const struct link *links,
+			size_t n, uint32_t flags)
+{
+	int fd = datapath_map_fd(d, DATAPATH_POD_LINKS);
+	struct cv_link l = {.ifindex = links->ifindex, .flags = flags};
+
+	if (n > 1 || !flags) {
+		(void)bpf_map_delete_elem(fd, &cookie);
+		return 0;
+	}
+	memcpy(l.macs, links->pod_mac, sizeof(links->pod_mac));
+	memcpy(l.macs + sizeof(links->pod_mac), links->host_mac, sizeof(links->host_mac));
+	return bpf_map_update_elem(fd, &cookie, &l, BPF_ANY);
+}
+
+int guard_attach(struct datapath *d, const struct guard_pod *pod, enum guard_bypass bypass,
+		 bool *ret_is_shared)
+{
+	struct link links[LINKS_MAX];
+	bool is_shared = false;
+	size_t n = 0;
+	int r = links_find(pod->home, pod->netns_fd, links, &n);
+
+	if (r < 0)
+		return r;
+	if (n == 0)
+		return -ENODEV;
+	for (size_t i = 0; i < n; i++) {
+		r = link_guard(d, links[i].ifindex);
+		if (r == 0)
+			r = bpf_map_update_elem(datapath_map_fd(d, DATAPATH_LINKS),
+						&links[i].ifindex, &pod->cookie, BPF_ANY);
+		if (r < 0)
+			return r;
+		is_shared = is_shared || link_is_shared(links[i].ifindex);
+	}
+	r = pod_link_set(d, pod->cookie, links, n, is_shared ? 0 : bypass_flags(bypass));
+	if (r == 0)
+		*ret_is_shared = is_shared;
+	return r;
+}
+
+static void flows_drop(const struct datapath *d, uint64_t cookie, uint32_t ifindex)
+{
+	int fd = datapath_map_fd(d, DATAPATH_FLOWS);
+	struct cv_tuple key, next;
+	struct cv_flow flow;
+	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
+
+	while (has_next) {
+		key = next;
+		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
+		if (key.netns_cookie == cookie ||
+		    (bpf_map_lookup_elem(fd, &key, &flow) == 0 && flow.ifindex == ifindex))
+			(void)bpf_map_delete_elem(fd, &key);
+	}
+}
+
+void guard_detach(struct datapath *d, uint64_t cookie)
+{
+	int fd = datapath_map_fd(d, DATAPATH_LINKS);
+	uint32_t key, next;
+	uint64_t owner;
+	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
+
+	(void)bpf_map_delete_elem(datapath_map_fd(d, DATAPATH_POD_LINKS), &cookie);
+	while (has_next) {
+		key = next;
+		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
+		if (bpf_map_lookup_elem(fd, &key, &owner) < 0 || owner != cookie)
+			continue;
+		(void)bpf_map_delete_elem(fd, &key);
+		flows_drop(d, cookie, key);
+		link_release(datapath_pin_dir(d), key);
+	}
+}
+
+void guard_clean(const char *pin_dir)
+{
+	_cleanup_(close_fdp) int fd = -EBADF;
+	char path[PATH_LEN];
+	uint32_t key, next;
+	bool has_next;
+
+	(void)snprintf(path, sizeof(path), "%s/cv_links", pin_dir);
+	fd = bpf_obj_get(path);
+	if (fd < 0)
+		return;
+	has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
+	while (has_next) {
+		key = next;
+		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
+		link_release(pin_dir, key);
+	}
+}
+
+/* ---- what was begun before ---- */
+
+struct exempt {
+	int fd;
+	uint64_t cookie;
+};
+
+static struct cv_addr diag_addr(int family, const __be32 words[4])
+{
+	return family == AF_INET ? cv_addr_from_v4(words[0])
+				 : (struct cv_addr){.w = {words[0], words[1], words[2], words[3]}};
+}
+
+static int on_socket(void *arg, const struct nlmsghdr *h)
+{
+	const struct exempt *x = arg;
+	const struct inet_diag_msg *m = NLMSG_DATA(h);
+	struct cv_tuple key = {.netns_cookie = x->cookie,
+			       .local_port = m->id.idiag_sport,
+			       .remote_port = m->id.idiag_dport};
+	uint64_t now_ns = now_monotonic_us() * 1000;
+
+	key.local = diag_addr(m->idiag_family, m->id.idiag_src);
+	key.remote = diag_addr(m->idiag_family, m->id.idiag_dst);
+	return bpf_map_update_elem(x->fd, &key, &now_ns, BPF_ANY);
+}
+
+struct sockets_request {
+	struct nlmsghdr h;
+	struct inet_diag_req_v2 diag;
+};
+
+static int look_at_sockets(void *arg)
+{
+	struct sockets_request q = {
+		.h = {.nlmsg_len = sizeof(q),
+		      .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+		      .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
+		.diag = {.sdiag_family = AF_INET,
+			 .sdiag_protocol = IPPROTO_TCP,
+			 .idiag_states = 1u << TCP_SYN_SENT},
+	};
+	int r = netlink_call(NETLINK_SOCK_DIAG, &q.h, on_socket, arg);
+
+	q.diag.sdiag_family = AF_INET6;
+	return r < 0 ? r : netlink_call(NETLINK_SOCK_DIAG, &q.h, on_socket, arg);
+}
+
+int guard_exempt(struct datapath *d, const struct guard_pod *pod)
+{
+	struct exempt x = {.fd = datapath_map_fd(d, DATAPATH_EXEMPT), .cookie = pod->cookie};
+
+	return netns_call(pod->home, pod->netns_fd, look_at_sockets, &x);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* guard - cv_guard on the host's end of pods' links, by tcx where the kernel has it, else by
+ * clsact; and what the programs know of those links. Owner: enrolment. Thread: loop only. */
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/macros.h"
+#include "datapath.h"
+#include "netns.h"
+
+/** enum guard_bypass - may direct connections skip the host's stack? */
+enum guard_bypass {
+	GUARD_BYPASS_OFF,
+	GUARD_BYPASS_ESTABLISHED, /* once both ends are established: the host's filters decide */
+	GUARD_BYPASS_FULL,        /* from the first packet on */
+	GUARD_BYPASS_INVALID = -1,
+};
+
+/** guard_bypass_from_string() - "off", "established", "full"; else INVALID. */
+enum guard_bypass guard_bypass_from_string(const char *text);
+
+/** struct guard_pod - whose links; borrowed. */
+struct guard_pod {
+	const struct netns_home *home;
+	uint64_t cookie;
+	int netns_fd;
+};
+
+/**
+ * guard_attach() - guard every link of a pod with the host; again: with the program of now
+ * @ret_is_shared: something else works in tc on a link, so the pod's packets take the host's way.
+ * Return: 0; -ENODEV there is no link to guard; -errno (then some may be guarded).
+ */
+_must_check_ int guard_attach(struct datapath *d, const struct guard_pod *pod,
+			      enum guard_bypass bypass, bool *ret_is_shared);
+
+/** guard_detach() - the pod leaves the mesh, or is gone. Harmless when there is nothing. */
+void guard_detach(struct datapath *d, uint64_t cookie);
+
+/** guard_exempt() - let the connections pass that the pod is opening now: they began before it was
+ * enrolled. Return: 0; -errno. */
+int guard_exempt(struct datapath *d, const struct guard_pod *pod);
+
+/** guard_clean() - detach what is pinned below @pin_dir. */
+void guard_clean(const char *pin_dir);

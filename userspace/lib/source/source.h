@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* source - where Kubernetes objects come from: a folder of YAML manifests now, an API server's
- * watch later, one interface. Owner: its creator. Thread: the loop's only; every callback runs in
+/* source - where Kubernetes objects come from: a folder of YAML manifests or an API server's
+ * watch, one interface. Owner: its creator. Thread: the loop's only; every callback runs in
  * the loop, none inside source_*_new(). A source delivers each object once and then its changes; of
  * one batch, Namespaces and Nodes come before what is in them. What is wrong is reported and leaves
  * the last good state of that object, and all other objects, as they are. */
 #include "base/loop.h"
 #include "source/object.h"
 
-struct source; /* opaque */
+struct source;      /* opaque */
+struct kube_client; /* source/kube_client.h */
 
 /** struct source_error - one thing that is wrong with one field. Strings are never NULL ("" when
  * unknown), borrowed for the call. */
@@ -46,6 +47,28 @@ struct source_ops {
  */
 _must_check_ int source_folder_new(struct loop *loop, const char *dir, const struct source_ops *ops,
 				   void *arg, struct source **ret);
+
+/** struct source_kube_config - what to watch. */
+struct source_kube_config {
+	struct loop *loop;            /* borrowed, must outlive the source */
+	struct kube_client *client;   /* borrowed, must outlive the source */
+	const char *const *kinds;     /* NULL-ended; of source_kube_kinds() */
+	const char *node;             /* Pods of this node only; NULL: all. Copied. */
+	const char *config_namespace; /* ConfigMaps: only "istio" of this namespace. Copied. */
+};
+
+/**
+ * source_kube_new() - list and watch an API server
+ * Kinds that the server does not know count as empty until it does. An object's `file` is its path
+ * at the API server; what is wrong with a whole kind is reported under the kind's path.
+ * @ops: borrowed, must outlive the source; every member set.
+ * Return: 0; -EINVAL an unknown kind; -ENOMEM.
+ */
+_must_check_ int source_kube_new(const struct source_kube_config *config,
+				 const struct source_ops *ops, void *arg, struct source **ret);
+
+/** source_kube_kinds() - all kinds that the mesh can read, NULL-ended; static. */
+const char *const *source_kube_kinds(void);
 
 /** source_free() - stop; no callbacks. Takes NULL. Return: NULL. */
 struct source *source_free(struct source *s);

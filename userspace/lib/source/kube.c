@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kube - a source that lists and watches an API server: one kube_watch per kind, and what each
+ * object was last. A list replaces what is known; within a watch only newer versions count, so that
+ * repeated and reordered events do no harm. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/map.h"
+#include "base/str.h"
+#include "source/kube_prune.h"
+#include "source/kube_watch.h"
+#include "source/schema.h"
+#include "source/source_impl.h"
+
+#define MESH_CONFIG_SELECTOR "fieldSelector=metadata.name%3Distio"
+
+/** struct resource - where a kind lives at the API server. The order is that of delivery: what
+ * decides about other objects comes first. */
+struct resource {
+	const char *kind, *group_version, *plural;
+};
+
+static const struct resource resources[] = {
+	{"Namespace", "v1", "namespaces"},
+	{"Node", "v1", "nodes"},
+	{"ConfigMap", "v1", "configmaps"},
+	{"AuthorizationPolicy", "security.istio.io/v1", "authorizationpolicies"},
+	{"PeerAuthentication", "security.istio.io/v1", "peerauthentications"},
+	{"Service", "v1", "services"},
+	{"ServiceEntry", "networking.istio.io/v1", "serviceentries"},
+	{"WorkloadEntry", "networking.istio.io/v1", "workloadentries"},
+	{"Pod", "v1", "pods"},
+	{"EndpointSlice", "discovery.k8s.io/v1", "endpointslices"},
+};
+
+/** struct entry - one object. */
+struct entry {
+	struct object *object; /* NULL: never had a good state */
+	uint64_t version;      /* 0: not a number */
+	uint64_t round;        /* number of the list that named it last */
+	bool is_delivered;     /* the user has @object */
+	bool is_reported;      /* an error of it stands with the user */
+};
+
+/** struct kind - one kind under watch. */
+struct kind {
+	struct kube *kube;
+	const struct resource *resource;
+	const struct schema_kind *schema;
+	struct kube_watch *watch;
+	struct map *entries; /* "namespace/name" -> struct entry */
+	char *path;          /* "/api/v1/pods" */
+	uint64_t round;
+	bool is_listing, is_listed;
+};
+
+struct kube {
+	struct source source;
+	const struct source_ops *ops;
+	void *arg;
+	struct loop *loop;
+	struct loop_task settle;
+	struct kind *kinds;
+	size_t n_kinds;
+	bool is_synced;
+};
+
+/** struct check - who hears of an object's mistakes. */
+struct check {
+	struct kind *kind;
+	const struct object *object;
+};
+
+static const char *const *kind_names(void)
+{
+	static const char *names[ARRAY_SIZE(resources) + 1];
+
+	for (size_t i = 0; i < ARRAY_SIZE(resources); i++)
+		names[i] = resources[i].kind;
+	return names;
+}
+
+const char *const *source_kube_kinds(void)
+{
+	return kind_names();
+}
+
+static const struct resource *resource_find(const char *kind)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(resources); i++)
+		if (streq(resources[i].kind, kind))
+			return &resources[i];
+	return NULL;
+}
+
+/* Kubernetes' own kinds are checked by the API server, and grow new fields with its versions. */
+static bool is_builtin(const struct resource *r)
+{
+	const char *slash = strchr(r->group_version, '/');
+
+	return !slash || str_has_suffix(r->group_version, ".k8s.io/v1");
+}
+
+static void settle_soon(struct kube *k)
+{
+	if (k->is_synced)
+		loop_task_queue(k->loop, &k->settle);
+}
+
+static void entry_deliver(struct kube *k, struct entry *e)
+{
+	if (!k->is_synced || e->is_delivered || !e->object)
+		return;
+	e->is_delivered = true;
+	k->ops->on_put(k->arg, e->object);
+}
+
+static void error_clear(struct kind *kind, struct entry *e, const char *file)
+{
+	if (!e->is_reported)
+		return;
+	e->is_reported = false;
+	kind->kube->ops->on_error_cleared(kind->kube->arg, file);
+}
+
+static void entry_drop(struct kind *kind, struct entry *e)
+{
+	struct kube *k = kind->kube;
+
+	if (e->object) {
+		error_clear(kind, e, e->object->file);
+		if (e->is_delivered)
+			k->ops->on_delete(k->arg, e->object);
+		(void)object_unref(e->object);
+	}
+	free(e);
+	settle_soon(k);
+}
+
+static char *file_of(const struct kind *kind, const char *namespace_, const char *name)
+{
+	const struct resource *r = kind->resource;
+	const char *prefix = strchr(r->group_version, '/') ? "/apis" : "/api";
+
+	if (!*namespace_)
+		return str_format("%s/%s/%s/%s", prefix, r->group_version, r->plural, name);
+	return str_format("%s/%s/namespaces/%s/%s/%s", prefix, r->group_version, namespace_,
+			  r->plural, name);
+}
+
+static int object_make(const struct kind *kind, json_t *body, struct object **ret)
+{
+	const json_t *metadata = json_object_get(body, "metadata");
+	const char *namespace_ = json_string_value(json_object_get(metadata, "namespace"));
+	const char *name = json_string_value(json_object_get(metadata, "name"));
+	_cleanup_(freep) char *file = NULL;
+	struct object_init init = {.kind = kind->resource->kind, .name = name};
+
+	if (!name)
+		return -EINVAL;
+	init.namespace_ = namespace_ ? namespace_ : "";
+	file = file_of(kind, init.namespace_, name);
+	if (!file)
+		return -ENOMEM;
+	/* lists of built-in kinds leave these out of their items */
+	if (json_object_set_new(body, "kind", json_string(init.kind)) < 0 ||
+	    (!json_object_get(body, "apiVersion") &&
+	     json_object_set_new(body, "apiVersion", json_string(kind->resource->group_version)) <
+		     0))
+		return -ENOMEM;
+	kube_prune(init.kind, body);
+	init.file = file;
+	init.body = json_incref(body);
+	return object_new(&init, ret);
+}
+
+static void on_problem(void *arg, const char *field, const char *message)
+{
+	const struct check *c = arg;
+	const struct kube *k = c->kind->kube;
+	const struct source_error err = {
+		.file = c->object->file,
+		.kind = c->object->kind,
+		.namespace_ = c->object->namespace_,
+		.name = c->object->name,
+		.field = field,
+		.message = message,
+	};
+
+	k->ops->on_error(k->arg, &err);
+}
+
+/* Return: whether the object may be used, as is_invalid if it says so. */
+static bool object_check(struct kind *kind, struct entry *e, struct object *o)
+{
+	struct check check = {.kind = kind, .object = o};
+	struct schema_report report = {.on_problem = on_problem, .arg = &check};
+
+	if (is_builtin(kind->resource))
+		return true;
+	error_clear(kind, e, o->file);
+	if (schema_check(kind->schema, o->body, &report) == 0)
+		return true;
+	e->is_reported = true;
+	o->is_invalid = true;
+	/* what was good before stays; what never was denies, where it is about security */
+	return kind->schema->is_security && (!e->object || e->object->is_invalid);
+}
+
+static int entry_get(struct kind *kind, const char *key, struct entry **ret)
+{
+	struct entry *e = map_get_str(kind->entries, key);
+	int r;
+
+	if (!e) {
+		e = calloc(1, sizeof(*e));
+		r = e ? map_put_str(kind->entries, key, e) : -ENOMEM;
+		if (r < 0) {
+			free(e);
+			return r;
+		}
+	}
+	*ret = e;
+	return 0;
+}
+
+static uint64_t version_of(const json_t *body)
+{
+	const char *s = json_string_value(
+		json_object_get(json_object_get(body, "metadata"), "resourceVersion"));
+	uint64_t n;
+
+	return s && str_parse_u64(s, 1, UINT64_MAX, &n) == 0 ? n : 0;
+}
+
+static char *key_of(const json_t *body)
+{
+	const json_t *metadata = json_object_get(body, "metadata");
+	const char *namespace_ = json_string_value(json_object_get(metadata, "namespace"));
+	const char *name = json_string_value(json_object_get(metadata, "name"));
+
+	return name ? str_format("%s/%s", namespace_ ? namespace_ : "", name) : NULL;
+}
+
+static void entry_set(struct kind *kind, struct entry *e, struct object *o)
+{
+	if (!object_check(kind, e, o))
+		return;
+	if (e->object && e->object->is_invalid == o->is_invalid &&
+	    json_equal(e->object->body, o->body))
+		return;
+	(void)object_unref(e->object);
+	e->object = object_ref(o);
+	e->is_delivered = false;
+	entry_deliver(kind->kube, e);
+	settle_soon(kind->kube);
+}
+
+static int on_object(void *arg, json_t *body)
+{
+	_cleanup_(object_unrefp) struct object *o = NULL;
+	_cleanup_(freep) char *key = key_of(body);
+	struct kind *kind = arg;
+	uint64_t version = version_of(body);
+	struct entry *e;
+	int r;
+
+	if (!key)
+		return json_object_get(json_object_get(body, "metadata"), "name") ? -ENOMEM
+										  : -EBADMSG;
+	r = entry_get(kind, key, &e);
+	if (r < 0)
+		return r;
+	e->round = kind->round;
+	/* what a list says holds, even from a server that was restored from an older state */
+	if (!kind->is_listing && version && version <= e->version)
+		return 0;
+	e->version = version;
+	r = object_make(kind, body, &o);
+	if (r == 0)
+		entry_set(kind, e, o);
+	return r == -EINVAL ? -EBADMSG : r;
+}
+
+static void on_deleted(void *arg, json_t *body)
+{
+	_cleanup_(freep) char *key = key_of(body);
+	struct kind *kind = arg;
+	uint64_t version = version_of(body);
+	struct entry *e = key ? map_get_str(kind->entries, key) : NULL;
+
+	/* late news of an object that was made again */
+	if (!e || (version && version < e->version))
+		return;
+	(void)map_del_str(kind->entries, key);
+	entry_drop(kind, e);
+}
+
+static void on_list_begin(void *arg)
+{
+	struct kind *kind = arg;
+
+	kind->is_listing = true;
+	kind->round++;
+}
+
+static void deliver_all(struct kube *k)
+{
+	for (size_t i = 0; i < k->n_kinds; i++)
+		map_for_each (k->kinds[i].entries, it)
+			entry_deliver(k, it.value);
+}
+
+static void sync_check(struct kube *k)
+{
+	if (k->is_synced)
+		return;
+	for (size_t i = 0; i < k->n_kinds; i++)
+		if (!k->kinds[i].is_listed)
+			return;
+	k->is_synced = true;
+	deliver_all(k);
+	settle_soon(k);
+}
+
+static void on_list_end(void *arg)
+{
+	struct kind *kind = arg;
+
+	kind->is_listing = false;
+	kind->is_listed = true;
+	map_for_each (kind->entries, it) {
+		struct entry *e = it.value;
+
+		if (e->round == kind->round)
+			continue;
+		(void)map_del_str(kind->entries, it.key);
+		entry_drop(kind, e);
+	}
+	sync_check(kind->kube);
+}
+
+static void on_trouble(void *arg, const char *message)
+{
+	const struct kind *kind = arg;
+	const struct kube *k = kind->kube;
+	const struct source_error err = {
+		.file = kind->path,
+		.kind = kind->resource->kind,
+		.namespace_ = "",
+		.name = "",
+		.field = "",
+		.message = message ? message : "",
+	};
+
+	k->ops->on_error_cleared(k->arg, kind->path);
+	if (message)
+		k->ops->on_error(k->arg, &err);
+	loop_task_queue(k->loop, &((struct kube *)k)->settle);
+}
+
+static const struct kube_watch_ops watch_ops = {
+	.on_list_begin = on_list_begin,
+	.on_object = on_object,
+	.on_deleted = on_deleted,
+	.on_list_end = on_list_end,
+	.on_trouble = on_trouble,
+};
+
+static void on_settle(struct loop_task *t)
+{
+	struct kube *k = container_of(t, struct kube, settle);
+
+	if (k->is_synced)
+		k->ops->on_synced(k->arg);
+}
+
+static struct source *kube_free(struct source *s)
+{
+	struct kube *k = container_of(s, struct kube, source);
+
+	loop_task_del(&k->settle);
+	for (size_t i = 0; k->kinds && i < k->n_kinds; i++) {
+		struct kind *kind = &k->kinds[i];
+
+		(void)kube_watch_free(kind->watch);
+		if (kind->entries)
+			map_for_each (kind->entries, it) {
+				(void)object_unref(((struct entry *)it.value)->object);
+				free(it.value);
+			}
+		(void)map_free(kind->entries);
+		free(kind->path);
+	}
+	free(k->kinds);
+	free(k);
+	return NULL;
+}
+
+static const struct source_impl_ops kube_ops = {.free = kube_free};
+
+static char *selector_of(const struct source_kube_config *config, const struct resource *r)
+{
+	if (streq(r->kind, "Pod") && config->node)
+		return str_format("fieldSelector=spec.nodeName%%3D%s", config->node);
+	return strdup(streq(r->kind, "ConfigMap") ? MESH_CONFIG_SELECTOR : "");
+}
+
+static char *path_of(const struct source_kube_config *config, const struct resource *r)
+{
+	const char *prefix = strchr(r->group_version, '/') ? "/apis" : "/api";
+
+	if (streq(r->kind, "ConfigMap") && config->config_namespace)
+		return str_format("/api/v1/namespaces/%s/configmaps", config->config_namespace);
+	return str_format("%s/%s/%s", prefix, r->group_version, r->plural);
+}
+
+static int kind_start(struct kube *k, const struct source_kube_config *config, const char *name)
+{
+	struct kind *kind = &k->kinds[k->n_kinds];
+	_cleanup_(freep) char *selector = NULL;
+	struct kube_watch_config watch = {
+		.loop = config->loop,
+		.client = config->client,
+		.ops = &watch_ops,
+		.arg = kind,
+	};
+	int r;
+
+	kind->resource = resource_find(name);
+	kind->schema = schema_kind_find(name);
+	if (!kind->resource || !kind->schema)
+		return -EINVAL;
+	k->n_kinds++;
+	kind->kube = k;
+	kind->path = path_of(config, kind->resource);
+	selector = selector_of(config, kind->resource);
+	r = kind->path && selector ? map_new(&kind->entries) : -ENOMEM;
+	if (r < 0)
+		return r;
+	watch.path = kind->path;
+	watch.selector = selector;
+	return kube_watch_new(&watch, &kind->watch);
+}
+
+int source_kube_new(const struct source_kube_config *config, const struct source_ops *ops,
+		    void *arg, struct source **ret)
+{
+	_cleanup_(source_freep) struct source *s = NULL;
+	struct kube *k = calloc(1, sizeof(*k));
+	size_t n = 0;
+	int r = 0;
+
+	if (!k)
+		return -ENOMEM;
+	k->source.ops = &kube_ops;
+	s = &k->source;
+	k->loop = config->loop;
+	k->ops = ops;
+	k->arg = arg;
+	k->settle.on_task = on_settle;
+	while (config->kinds[n])
+		n++;
+	k->kinds = calloc(n + 1, sizeof(*k->kinds));
+	if (!k->kinds)
+		return -ENOMEM;
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = kind_start(k, config, config->kinds[i]);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(s);
+	return 0;
+}

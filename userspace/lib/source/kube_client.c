@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "source/kube_client.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <curl/curl.h>
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "base/str.h"
+
+#define TOKEN_MAX       (64 * 1024)
+#define CONNECT_MS      5000L
+#define KEEPALIVE_S     15L
+#define KEEPALIVE_PROBE 5L
+#define ERROR_BODY_MAX  (64u * 1024)
+
+struct kube_client {
+	struct loop *loop;
+	const struct kube_config *config;
+	CURLM *multi;
+	struct loop_timer timer;
+	struct loop_task reap; /* requests that ended, outside libcurl's callbacks */
+	struct list requests;
+	struct list sockets;
+};
+
+/** struct watched - one socket of libcurl's. */
+struct watched {
+	struct loop_fd w;
+	struct kube_client *client;
+	struct list link;
+};
+
+struct kube_request {
+	struct kube_client *client;
+	struct list link;
+	CURL *easy;
+	struct curl_slist *headers;
+	struct buf body;
+	int (*on_data)(void *arg, const char *data, size_t len);
+	void (*on_done)(void *arg, const struct kube_answer *answer);
+	void *arg;
+	int error; /* of on_data */
+	char curl_error[CURL_ERROR_SIZE];
+	bool is_cancelled;
+};
+
+static void reap_soon(struct kube_client *c)
+{
+	loop_task_queue(c->loop, &c->reap);
+}
+
+static void request_free(struct kube_request *q)
+{
+	(void)curl_multi_remove_handle(q->client->multi, q->easy);
+	curl_easy_cleanup(q->easy);
+	curl_slist_free_all(q->headers);
+	list_del(&q->link);
+	buf_reset(&q->body);
+	free(q);
+}
+
+static int error_of(CURLcode code)
+{
+	switch (code) {
+	case CURLE_OK:
+		return 0;
+	case CURLE_OPERATION_TIMEDOUT:
+		return -ETIMEDOUT;
+	case CURLE_COULDNT_CONNECT:
+	case CURLE_COULDNT_RESOLVE_HOST:
+		return -ECONNREFUSED;
+	case CURLE_PEER_FAILED_VERIFICATION:
+	case CURLE_SSL_CONNECT_ERROR:
+	case CURLE_SSL_CACERT_BADFILE:
+	case CURLE_SSL_CERTPROBLEM:
+		return -EKEYREJECTED;
+	case CURLE_OUT_OF_MEMORY:
+		return -ENOMEM;
+	default:
+		return -ECONNRESET;
+	}
+}
+
+static void request_done(struct kube_request *q, CURLcode code)
+{
+	struct kube_answer a = {.error = q->error ? q->error : error_of(code), .message = ""};
+	void (*on_done)(void *, const struct kube_answer *) = q->on_done;
+	char message[CURL_ERROR_SIZE + 64] = "";
+	struct buf body = q->body;
+	void *arg = q->arg;
+	long status = 0;
+
+	(void)curl_easy_getinfo(q->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (a.error)
+		(void)snprintf(message, sizeof(message), "%s",
+			       q->error         ? strerror(-q->error)
+			       : *q->curl_error ? q->curl_error
+						: curl_easy_strerror(code));
+	a.status = (int)status;
+	a.message = message;
+	memset(&q->body, 0, sizeof(q->body));
+	request_free(q);
+	if (buf_append(&body, "", 1) == 0) {
+		a.body = (const char *)buf_head(&body);
+		a.len = buf_len(&body) - 1;
+	} else {
+		a.error = -ENOMEM;
+		a.body = "";
+	}
+	on_done(arg, &a);
+	buf_reset(&body);
+}
+
+static void on_reap(struct loop_task *t)
+{
+	struct kube_client *c = container_of(t, struct kube_client, reap);
+	struct kube_request *q, *tmp;
+	CURLMsg *m;
+	int left;
+
+	list_for_each_entry_safe (q, tmp, &c->requests, link)
+		if (q->is_cancelled)
+			request_free(q);
+	while ((m = curl_multi_info_read(c->multi, &left))) {
+		char *private = NULL;
+		CURLcode code = m->data.result;
+
+		if (m->msg != CURLMSG_DONE)
+			continue;
+		(void)curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &private);
+		q = (struct kube_request *)(void *)private;
+		if (q->is_cancelled)
+			request_free(q);
+		else
+			request_done(q, code);
+	}
+}
+
+static void act(struct kube_client *c, curl_socket_t fd, int mask)
+{
+	int running;
+
+	(void)curl_multi_socket_action(c->multi, fd, mask, &running);
+	reap_soon(c);
+}
+
+static void on_socket_event(struct loop_fd *w, uint32_t events)
+{
+	struct watched *s = container_of(w, struct watched, w);
+	int mask = 0;
+
+	if (events & EPOLLIN)
+		mask |= CURL_CSELECT_IN;
+	if (events & EPOLLOUT)
+		mask |= CURL_CSELECT_OUT;
+	if (events & (EPOLLERR | EPOLLHUP))
+		mask |= CURL_CSELECT_ERR;
+	act(s->client, w->fd, mask);
+}
+
+static void watched_free(struct watched *s)
+{
+	loop_del(&s->w);
+	list_del(&s->link);
+	free(s);
+}
+
+static int watched_add(struct kube_client *c, curl_socket_t fd, uint32_t events)
+{
+	struct watched *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -1;
+	s->client = c;
+	s->w.fd = fd;
+	s->w.on_event = on_socket_event;
+	if (loop_add(c->loop, &s->w, events) < 0) {
+		free(s);
+		return -1;
+	}
+	list_add_tail(&c->sockets, &s->link);
+	return curl_multi_assign(c->multi, fd, s) == CURLM_OK ? 0 : -1;
+}
+
+/* libcurl says what it waits for. */
+static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *assigned)
+{
+	struct kube_client *c = arg;
+	struct watched *s = assigned;
+	uint32_t events =
+		(what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
+
+	if (what == CURL_POLL_REMOVE) {
+		if (s)
+			watched_free(s);
+		return 0;
+	}
+	if (!s)
+		return watched_add(c, fd, events);
+	return loop_set(&s->w, events) < 0 ? -1 : 0;
+}
+
+static int on_curl_timer(CURLM *multi, long timeout_ms, void *arg)
+{
+	struct kube_client *c = arg;
+
+	if (timeout_ms < 0)
+		loop_timer_del(&c->timer);
+	else if (loop_timer_set(c->loop, &c->timer, (uint64_t)timeout_ms * 1000) < 0)
+		return -1;
+	return 0;
+}
+
+static void on_timer(struct loop_timer *t)
+{
+	act(container_of(t, struct kube_client, timer), CURL_SOCKET_TIMEOUT, 0);
+}
+
+int kube_client_new(struct loop *loop, const struct kube_config *config, struct kube_client **ret)
+{
+	_cleanup_(kube_client_freep) struct kube_client *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return -ENOMEM;
+	c->loop = loop;
+	c->config = config;
+	c->timer.on_timer = on_timer;
+	c->reap.on_task = on_reap;
+	list_init(&c->requests);
+	list_init(&c->sockets);
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+		return -ENOMEM;
+	c->multi = curl_multi_init();
+	if (!c->multi)
+		return -ENOMEM;
+	(void)curl_multi_setopt(c->multi, CURLMOPT_SOCKETFUNCTION, on_curl_socket);
+	(void)curl_multi_setopt(c->multi, CURLMOPT_SOCKETDATA, c);
+	(void)curl_multi_setopt(c->multi, CURLMOPT_TIMERFUNCTION, on_curl_timer);
+	(void)curl_multi_setopt(c->multi, CURLMOPT_TIMERDATA, c);
+	(void)curl_multi_setopt(c->multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
+	*ret = TAKE_PTR(c);
+	return 0;
+}
+
+struct kube_client *kube_client_free(struct kube_client *c)
+{
+	struct kube_request *q, *tmp;
+	struct watched *s, *next;
+
+	if (!c)
+		return NULL;
+	list_for_each_entry_safe (q, tmp, &c->requests, link)
+		request_free(q);
+	if (c->multi)
+		(void)curl_multi_cleanup(c->multi);
+	list_for_each_entry_safe (s, next, &c->sockets, link)
+		watched_free(s);
+	loop_timer_del(&c->timer);
+	loop_task_del(&c->reap);
+	free(c);
+	return NULL;
+}
+
+static size_t on_write(char *data, size_t size, size_t n, void *arg)
+{
+	struct kube_request *q = arg;
+	size_t len = size * n;
+	long status = 0;
+
+	if (q->is_cancelled || q->error)
+		return 0;
+	(void)curl_easy_getinfo(q->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (q->on_data && status / 100 == 2)
+		q->error = q->on_data(q->arg, data, len);
+	else
+		q->error = buf_append(&q->body, data, len);
+	return q->error || q->is_cancelled ? 0 : len;
+}
+
+static int header_add(struct kube_request *q, const char *line)
+{
+	struct curl_slist *more = line ? curl_slist_append(q->headers, line) : NULL;
+
+	if (!more)
+		return -ENOMEM;
+	q->headers = more;
+	return 0;
+}
+
+/* Tokens are replaced on disk while we run: each request reads it anew. */
+static int token_add(struct kube_request *q)
+{
+	const struct kube_config *config = q->client->config;
+	_cleanup_(freep) char *token = NULL;
+	_cleanup_(freep) char *line = NULL;
+	int r = 0;
+
+	if (config->token_file)
+		r = file_read(config->token_file, TOKEN_MAX, &token, NULL);
+	else if (config->token)
+		token = strdup(config->token);
+	/* without one the server answers 401, which says what is missing */
+	if (r < 0 || !token)
+		return r == -ENOMEM ? r : 0;
+	token[strcspn(token, " \r\n\t")] = '\0';
+	line = str_format("Authorization: Bearer %s", token);
+	r = header_add(q, line);
+	explicit_bzero(token, strlen(token));
+	if (line)
+		explicit_bzero(line, strlen(line));
+	return r;
+}
+
+static int headers_fill(struct kube_request *q, const struct kube_request_config *config)
+{
+	_cleanup_(freep) char *type =
+		str_format("Content-Type: %s",
+			   config->content_type ? config->content_type : "application/json");
+	int r;
+
+	r = header_add(q, "Accept: application/json");
+	if (r == 0)
+		r = header_add(q, "User-Agent: culvert");
+	if (r == 0)
+		r = header_add(q, "Expect:");
+	if (r == 0 && config->body)
+		r = header_add(q, type);
+	return r < 0 ? r : token_add(q);
+}
+
+static struct curl_blob blob_of(char *pem)
+{
+	return (struct curl_blob){.data = pem, .len = strlen(pem), .flags = CURL_BLOB_COPY};
+}
+
+static void trust_set(CURL *easy, const struct kube_config *config)
+{
+	struct curl_blob blob;
+
+	if (config->ca_file) {
+		(void)curl_easy_setopt(easy, CURLOPT_CAINFO, config->ca_file);
+	} else if (config->ca_pem) {
+		blob = blob_of(config->ca_pem);
+		(void)curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob);
+	}
+	if (config->cert_file)
+		(void)curl_easy_setopt(easy, CURLOPT_SSLCERT, config->cert_file);
+	if (config->key_file)
+		(void)curl_easy_setopt(easy, CURLOPT_SSLKEY, config->key_file);
+	if (config->cert_pem) {
+		blob = blob_of(config->cert_pem);
+		(void)curl_easy_setopt(easy, CURLOPT_SSLCERT_BLOB, &blob);
+	}
+	if (config->key_pem) {
+		blob = blob_of(config->key_pem);
+		(void)curl_easy_setopt(easy, CURLOPT_SSLKEY_BLOB, &blob);
+	}
+}
+
+static void options_set(struct kube_request *q, const struct kube_request_config *config,
+			const char *url)
+{
+	CURL *e = q->easy;
+
+	(void)curl_easy_setopt(e, CURLOPT_URL, url);
+	(void)curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, config->method);
+	if (config->body)
+		(void)curl_easy_setopt(e, CURLOPT_COPYPOSTFIELDS, config->body);
+	(void)curl_easy_setopt(e, CURLOPT_HTTPHEADER, q->headers);
+	(void)curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_write);
+	(void)curl_easy_setopt(e, CURLOPT_WRITEDATA, q);
+	(void)curl_easy_setopt(e, CURLOPT_PRIVATE, q);
+	(void)curl_easy_setopt(e, CURLOPT_ERRORBUFFER, q->curl_error);
+	(void)curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+	(void)curl_easy_setopt(e, CURLOPT_PROXY, "");
+	(void)curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
+	(void)curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)(config->timeout_us / 1000));
+	(void)curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
+	(void)curl_easy_setopt(e, CURLOPT_TCP_KEEPIDLE, KEEPALIVE_S);
+	(void)curl_easy_setopt(e, CURLOPT_TCP_KEEPINTVL, KEEPALIVE_PROBE);
+	(void)curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+	(void)curl_easy_setopt(e, CURLOPT_PIPEWAIT, 1L);
+	trust_set(e, q->client->config);
+}
+
+int kube_request_new(struct kube_client *c, const struct kube_request_config *config,
+		     struct kube_request **ret)
+{
+	_cleanup_(freep) char *url = str_format("%s%s", c->config->server, config->path);
+	struct kube_request *q;
+	int r;
+
+	if (!url || !config->on_done)
+		return url ? -EINVAL : -ENOMEM;
+	q = calloc(1, sizeof(*q));
+	if (!q)
+		return -ENOMEM;
+	q->client = c;
+	q->on_data = config->on_data;
+	q->on_done = config->on_done;
+	q->arg = config->arg;
+	q->body.limit = config->on_data ? ERROR_BODY_MAX : KUBE_BODY_MAX;
+	list_add_tail(&c->requests, &q->link);
+	q->easy = curl_easy_init();
+	r = q->easy ? headers_fill(q, config) : -ENOMEM;
+	if (r == 0) {
+		options_set(q, config, url);
+		if (curl_multi_add_handle(c->multi, q->easy) != CURLM_OK)
+			r = -ENOMEM;
+	}
+	if (r < 0) {
+		request_free(q);
+		return r;
+	}
+	*ret = q;
+	return 0;
+}
+
+struct kube_request *kube_request_cancel(struct kube_request *q)
+{
+	if (!q)
+		return NULL;
+	/* libcurl forbids removing it inside its own callbacks */
+	q->is_cancelled = true;
+	reap_soon(q->client);
+	return NULL;
+}

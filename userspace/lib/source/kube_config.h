@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* kube_config - how to reach an API server: a pod's service account, or a kubeconfig file. No
+ * state. */
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/cleanup.h"
+#include "base/macros.h"
+
+#define KUBE_ACCOUNT_DIR "/var/run/secrets/kubernetes.io/serviceaccount"
+
+/** struct kube_config - NULL: not set. Zero it before use. Files are read again for each
+ * connection or request, since tokens and certificates are replaced under us. */
+struct kube_config {
+	char *server;  /* "https://10.96.0.1:443", without a slash at the end */
+	char *ca_file; /* whom to trust; both NULL: the system's */
+	char *ca_pem;
+	char *token_file; /* bearer token */
+	char *token;
+	char *cert_file, *key_file; /* client certificate */
+	char *cert_pem, *key_pem;
+	char *tls_server_name; /* name in the server's certificate, when not that of @server */
+	char *namespace_;      /* our own, of the service account; of the context */
+};
+
+void kube_config_clear(struct kube_config *c);
+
+/**
+ * kube_config_in_cluster() - from the environment of a pod
+ * @dir: KUBE_ACCOUNT_DIR, or another in tests.
+ * @err: a sentence on failure.
+ * Return: 0; -ENOENT not in a pod; -ENOMEM.
+ */
+_must_check_ int kube_config_in_cluster(const char *dir, struct kube_config *ret, char *err,
+					size_t err_size);
+
+/**
+ * kube_config_load() - a kubeconfig file's current context
+ * @err: a sentence that names file and field, on failure. Not supported, and said so: exec plugins,
+ * auth-provider, user names with passwords, proxies, insecure-skip-tls-verify.
+ * Return: 0; -errno of reading it; -EINVAL; -ENOMEM.
+ */
+_must_check_ int kube_config_load(const char *path, struct kube_config *ret, char *err,
+				  size_t err_size);

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "source/kube_watch.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "source/kube_frames.h"
+
+#define PAGE_OBJECTS   100
+#define LIST_US        60000000ULL
+#define WATCH_S        300 /* then the server ends it, and it begins anew from where it was */
+#define WATCH_SLACK_US 30000000ULL
+#define BACKOFF_MIN_US 100000ULL
+#define BACKOFF_MAX_US 10000000ULL
+#define ABSENT_US      2000000ULL /* the API server does not know the kind (yet) */
+#define MESSAGE_MAX    512
+
+struct kube_watch {
+	struct loop *loop;
+	struct kube_client *client;
+	char *path, *selector;
+	const struct kube_watch_ops *ops;
+	void *arg;
+	struct loop_timer again;
+	struct kube_request *request;
+	struct kube_frames frames;
+	char *version; /* where the next watch begins; NULL: list first */
+	char *next;    /* of a list's next page; NULL: the first */
+	uint64_t backoff_us;
+	bool has_data;    /* of this watch */
+	bool is_troubled; /* told */
+};
+
+static void start(struct kube_watch *w);
+
+static void again_after(struct kube_watch *w, uint64_t delay_us)
+{
+	uint32_t noise;
+
+	/* many clients lose their server at once: they need not come back at once */
+	random_bytes(&noise, sizeof(noise));
+	delay_us += delay_us * (noise % 256) / 1024;
+	(void)loop_timer_set(w->loop, &w->again, delay_us);
+}
+
+static void forget(char **s)
+{
+	free(*s);
+	*s = NULL;
+}
+
+static void trouble(struct kube_watch *w, const char *message)
+{
+	w->is_troubled = true;
+	w->ops->on_trouble(w->arg, message);
+}
+
+static void works(struct kube_watch *w)
+{
+	w->backoff_us = BACKOFF_MIN_US;
+	if (!w->is_troubled)
+		return;
+	w->is_troubled = false;
+	w->ops->on_trouble(w->arg, NULL);
+}
+
+static void retry(struct kube_watch *w)
+{
+	again_after(w, w->backoff_us);
+	w->backoff_us = MIN(w->backoff_us * 2, BACKOFF_MAX_US);
+}
+
+static void start_over(struct kube_watch *w)
+{
+	forget(&w->version);
+	forget(&w->next);
+}
+
+/* What the server's Status says, else the number. */
+static void answer_text(const struct kube_watch *w, const struct kube_answer *a, char *buf)
+{
+	json_t *status = a->error ? NULL : json_loadb(a->body, a->len, 0, NULL);
+	const char *text = json_string_value(json_object_get(status, "message"));
+
+	if (a->error)
+		(void)snprintf(buf, MESSAGE_MAX, "the API server cannot be reached: %s",
+			       a->message);
+	else if (a->status == 403)
+		(void)snprintf(buf, MESSAGE_MAX, "the API server refuses list and watch (RBAC): %s",
+			       text ? text : "403");
+	else if (a->status == 401)
+		(void)snprintf(buf, MESSAGE_MAX, "the API server does not accept our token: %s",
+			       text ? text : "401");
+	else
+		(void)snprintf(buf, MESSAGE_MAX, "the API server answers %d: %s", a->status,
+			       text ? text : "no reason given");
+	json_decref(status);
+}
+
+static void fail(struct kube_watch *w, const struct kube_answer *a)
+{
+	char text[MESSAGE_MAX];
+
+	answer_text(w, a, text);
+	trouble(w, text);
+	retry(w);
+}
+
+static int version_keep(struct kube_watch *w, const json_t *object)
+{
+	const char *s = json_string_value(
+		json_object_get(json_object_get(object, "metadata"), "resourceVersion"));
+	char *copy;
+
+	if (!s || !*s)
+		return -EBADMSG;
+	copy = strdup(s);
+	if (!copy)
+		return -ENOMEM;
+	free(w->version);
+	w->version = copy;
+	return 0;
+}
+
+static int page_read(struct kube_watch *w, const struct kube_answer *a, json_t **ret)
+{
+	json_t *body = json_loadb(a->body, a->len, 0, NULL), *one;
+	const json_t *items = json_object_get(body, "items");
+	size_t i;
+	int r = 0;
+
+	/* an empty list may be null */
+	if (!json_is_object(json_object_get(body, "metadata")) ||
+	    (items && !json_is_array(items) && !json_is_null(items))) {
+		json_decref(body);
+		return -EBADMSG;
+	}
+	json_array_foreach(items, i, one) if (r == 0 && json_is_object(one)) r =
+		w->ops->on_object(w->arg, one);
+	if (r < 0) {
+		json_decref(body);
+		return r;
+	}
+	*ret = body;
+	return 0;
+}
+
+/* One page of a list came. */
+static int list_take(struct kube_watch *w, const struct kube_answer *a)
+{
+	const char *more;
+	json_t *body;
+	int r;
+
+	if (!w->next)
+		w->ops->on_list_begin(w->arg);
+	r = page_read(w, a, &body);
+	if (r < 0)
+		return r;
+	forget(&w->next);
+	more = json_string_value(json_object_get(json_object_get(body, "metadata"), "continue"));
+	if (more && *more) {
+		w->next = strdup(more);
+		r = w->next ? 0 : -ENOMEM;
+	} else {
+		r = version_keep(w, body);
+	}
+	json_decref(body);
+	if (r == 0 && w->version)
+		w->ops->on_list_end(w->arg);
+	return r;
+}
+
+static void on_listed(void *arg, const struct kube_answer *a)
+{
+	struct kube_watch *w = arg;
+	int r;
+
+	w->request = NULL;
+	if (a->error == 0 && a->status == 410) {
+		/* a page of a list that is too old */
+		start_over(w);
+		retry(w);
+		return;
+	}
+	if (a->error == 0 && a->status == 404) {
+		start_over(w);
+		w->ops->on_list_begin(w->arg);
+		w->ops->on_list_end(w->arg);
+		works(w);
+		again_after(w, ABSENT_US);
+		return;
+	}
+	if (a->error || a->status != 200) {
+		forget(&w->next);
+		fail(w, a);
+		return;
+	}
+	r = list_take(w, a);
+	if (r < 0) {
+		start_over(w);
+		trouble(w, r == -ENOMEM ? "out of memory" : "the API server's list is malformed");
+		retry(w);
+		return;
+	}
+	works(w);
+	start(w);
+}
+
+static int on_event(void *arg, enum kube_event event, json_t *object)
+{
+	struct kube_watch *w = arg;
+	int r = 0;
+
+	if (event == KUBE_ERROR)
+		return json_integer_value(json_object_get(object, "code")) == 410 ? -ESTALE
+										  : -EREMOTEIO;
+	if (event == KUBE_DELETED)
+		w->ops->on_deleted(w->arg, object);
+	else if (event != KUBE_BOOKMARK)
+		r = w->ops->on_object(w->arg, object);
+	return r < 0 ? r : version_keep(w, object);
+}
+
+static int on_watch_data(void *arg, const char *data, size_t len)
+{
+	struct kube_watch *w = arg;
+
+	w->has_data = true;
+	works(w);
+	return kube_frames_feed(&w->frames, data, len, on_event, w);
+}
+
+static void on_watch_end(void *arg, const struct kube_answer *a)
+{
+	struct kube_watch *w = arg;
+	bool is_cut = buf_len(&w->frames.line) > 0;
+
+	w->request = NULL;
+	kube_frames_reset(&w->frames);
+	if (a->error == 0 && a->status == 200) {
+		/* its time was over; a frame that was cut comes again. One that ends at once must
+		 * not make a busy loop. */
+		if (is_cut || !w->has_data)
+			retry(w);
+		else
+			start(w);
+		return;
+	}
+	switch (a->error) {
+	case -ESTALE:
+	case -EBADMSG:
+	case -EMSGSIZE:
+	case -EREMOTEIO:
+	case -ENOMEM:
+		start_over(w);
+		retry(w);
+		return;
+	case 0:
+		if (a->status == 410 || a->status == 404)
+			start_over(w);
+		fail(w, a);
+		return;
+	default:
+		fail(w, a);
+	}
+}
+
+static int list_start(struct kube_watch *w)
+{
+	_cleanup_(freep) char *path =
+		str_format("%s?limit=%d%s%s%s%s", w->path, PAGE_OBJECTS, *w->selector ? "&" : "",
+			   w->selector, w->next ? "&continue=" : "", w->next ? w->next : "");
+	const struct kube_request_config config = {
+		.method = "GET",
+		.path = path,
+		.timeout_us = LIST_US,
+		.on_done = on_listed,
+		.arg = w,
+	};
+
+	return path ? kube_request_new(w->client, &config, &w->request) : -ENOMEM;
+}
+
+static int watch_start(struct kube_watch *w)
+{
+	_cleanup_(freep) char *path =
+		str_format("%s?watch=1&allowWatchBookmarks=true&timeoutSeconds=%d"
+			   "&resourceVersion=%s%s%s",
+			   w->path, WATCH_S, w->version, *w->selector ? "&" : "", w->selector);
+	const struct kube_request_config config = {
+		.method = "GET",
+		.path = path,
+		.timeout_us = WATCH_S * 1000000ULL + WATCH_SLACK_US,
+		.on_data = on_watch_data,
+		.on_done = on_watch_end,
+		.arg = w,
+	};
+
+	w->has_data = false;
+	return path ? kube_request_new(w->client, &config, &w->request) : -ENOMEM;
+}
+
+static void start(struct kube_watch *w)
+{
+	int r = w->version ? watch_start(w) : list_start(w);
+
+	if (r < 0)
+		retry(w);
+}
+
+static void on_again(struct loop_timer *t)
+{
+	start(container_of(t, struct kube_watch, again));
+}
+
+int kube_watch_new(const struct kube_watch_config *config, struct kube_watch **ret)
+{
+	_cleanup_(kube_watch_freep) struct kube_watch *w = calloc(1, sizeof(*w));
+	int r;
+
+	if (!w)
+		return -ENOMEM;
+	w->loop = config->loop;
+	w->client = config->client;
+	w->ops = config->ops;
+	w->arg = config->arg;
+	w->backoff_us = BACKOFF_MIN_US;
+	w->again.on_timer = on_again;
+	w->path = strdup(config->path);
+	w->selector = strdup(config->selector ? config->selector : "");
+	if (!w->path || !w->selector)
+		return -ENOMEM;
+	r = loop_timer_set(w->loop, &w->again, 0);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(w);
+	return 0;
+}
+
+struct kube_watch *kube_watch_free(struct kube_watch *w)
+{
+	if (!w)
+		return NULL;
+	loop_timer_del(&w->again);
+	w->request = kube_request_cancel(w->request);
+	kube_frames_reset(&w->frames);
+	free(w->path);
+	free(w->selector);
+	free(w->version);
+	free(w->next);
+	free(w);
+	return NULL;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* kube_watch - one kind of an API server, listed and then watched for ever: pages, resource
+ * versions, bookmarks, 410 Gone, cuts. Says what is there, not what it means. Owner: kube.c. */
+#include <stdbool.h>
+
+#include <jansson.h>
+
+#include "base/cleanup.h"
+#include "base/loop.h"
+#include "source/kube_client.h"
+
+struct kube_watch; /* opaque */
+
+/** struct kube_watch_ops - all in the loop, never inside kube_watch_new(). */
+struct kube_watch_ops {
+	/* a list begins anew: what it does not name is gone once on_list_end() comes */
+	void (*on_list_begin)(void *arg);
+	/* there, new or changed; @object borrowed. Return: 0; -ENOMEM starts over. */
+	int (*on_object)(void *arg, json_t *object);
+	void (*on_deleted)(void *arg, json_t *object);
+	void (*on_list_end)(void *arg);
+	/* @message: a sentence; NULL: it works again. What is known stays. */
+	void (*on_trouble)(void *arg, const char *message);
+};
+
+struct kube_watch_config {
+	struct loop *loop;          /* borrowed */
+	struct kube_client *client; /* borrowed */
+	const char *path;           /* "/api/v1/pods"; copied */
+	const char *selector;       /* "fieldSelector=spec.nodeName%3Dn1", or ""; copied */
+	const struct kube_watch_ops *ops;
+	void *arg;
+};
+
+_must_check_ int kube_watch_new(const struct kube_watch_config *config, struct kube_watch **ret);
+/** kube_watch_free() - before its client, not inside a callback. Takes NULL. Return: NULL. */
+struct kube_watch *kube_watch_free(struct kube_watch *w);
+DEFINE_CLEANUP(struct kube_watch *, kube_watch_free);

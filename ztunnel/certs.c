@@ -253,7 +253,7 @@ int certs_new(const struct certs_config *config, struct certs **ret)
 	list_init(&c->queue);
 	r = map_new(&c->by_identity);
 	if (r == 0)
-		r = ca_client_new(config->loop, config->path, &c->ca);
+		r = ca_client_new(config->loop, &config->target, &c->ca);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(c);

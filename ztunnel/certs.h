@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/macros.h"
+#include "xds/dial.h"
 
 struct certs; /* opaque */
 struct loop;
@@ -16,8 +17,8 @@ struct tls_trust;
 struct tls_identity;
 
 struct certs_config {
-	struct loop *loop; /* borrowed */
-	const char *path;  /* CA's socket (the control plane's); copied */
+	struct loop *loop;         /* borrowed */
+	struct dial_target target; /* the CA; copied */
 	/** on_identity() - a certificate to publish (@t counted by the taker), or NULL: gone or
 	 * expired. */
 	void (*on_identity)(void *arg, const char *identity, const struct tls_identity *t);

@@ -14,6 +14,7 @@
 #include "base/log_filter.h"
 #include "base/macros.h"
 #include "base/option.h"
+#include "xds/dial_options.h"
 #include "ztunnel/descriptors.h"
 #include "ztunnel/node.h"
 #include "ztunnel/seccomp.h"
@@ -31,6 +32,7 @@ struct config {
 	uint64_t admin_port, metrics_port, ready_port;
 	uint64_t drain_s;
 	const char *crl;
+	struct dial_options control;
 };
 
 static const struct option_def options[] = {
@@ -53,6 +55,7 @@ static const struct option_def options[] = {
 	 "how long connections may go on after SIGTERM"},
 	{"crl", 0, OPTION_STRING, offsetof(struct config, crl), NULL, 0, 0, "CRL_PATH", "FILE",
 	 "revocation lists in PEM, followed: whom they name is refused and cut"},
+	DIAL_OPTIONS(struct config, control),
 	{"log-level", 0, OPTION_STRING, offsetof(struct config, log_level), "info", 0, 0,
 	 "RUST_LOG", "LEVEL",
 	 "error, warn, info, debug, trace or off; of a scope: access=off,info"},
@@ -108,6 +111,7 @@ static int run(const struct config *c)
 		.ready_port = (uint16_t)c->ready_port,
 		.drain_us = c->drain_s * 1000000,
 		.crl = c->crl && c->crl[0] ? c->crl : NULL,
+		.control = c->control,
 	};
 	char err[256];
 	int r;
@@ -117,7 +121,7 @@ static int run(const struct config *c)
 		log_error(TARGET, "%s", err);
 		return r;
 	}
-	r = seccomp_apply();
+	r = seccomp_apply(c->control.xds_address && c->control.xds_address[0]);
 	if (r < 0)
 		return log_error_errno(TARGET, r, "cannot apply the seccomp filter");
 	r = node_run(n);

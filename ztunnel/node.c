@@ -400,16 +400,19 @@ static int path_make(char *into, const struct node *n, const char *name)
 static int make_control(struct node *n)
 {
 	char path[PATH_SIZE], id[512];
-	const struct xds_sync_config xds = {.loop = n->loop,
-					    .path = path,
-					    .node = n->config.name,
-					    .node_id = id,
-					    .network = ""};
-	const struct certs_config certs = {.loop = n->loop,
-					   .path = path,
-					   .on_identity = on_identity,
-					   .arg = n,
-					   .trust = n->trust};
+	const struct xds_sync_config xds = {
+		.loop = n->loop,
+		.target = dial_options_target(&n->config.control, NULL, path),
+		.node = n->config.name,
+		.node_id = id,
+		.network = ""};
+	const struct certs_config certs = {
+		.loop = n->loop,
+		.target =
+			dial_options_target(&n->config.control, n->config.control.ca_address, path),
+		.on_identity = on_identity,
+		.arg = n,
+		.trust = n->trust};
 	const struct dns_config dns = {.loop = n->loop, .need_sockets = on_dns_need, .arg = n};
 	int r = path_make(path, n, "control/xds.sock");
 

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/macros.h"
+#include "xds/dial_options.h"
 
 struct node; /* opaque */
 
@@ -16,6 +17,7 @@ struct node_config {
 	const char *run_dir; /* RUN: control/xds.sock, agent/zds.sock, ztunnel/admin.sock */
 	unsigned int workers;
 	uint16_t admin_port, metrics_port, ready_port; /* 0: none */
+	struct dial_options control;                   /* where a remote control plane is */
 	const char *crl;                               /* file of revocation lists; NULL: none */
 	uint64_t drain_us;                             /* for connections, after SIGTERM */
 };

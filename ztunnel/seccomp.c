@@ -96,11 +96,19 @@ static const int allowed[] = {
 	SCMP_SYS(readlink),
 };
 
-/* add_sockets() - UNIX sockets to reconnect with; network sockets come from the agent only. */
-static int add_sockets(scmp_filter_ctx ctx)
+/* add_sockets() - UNIX sockets to reconnect with; those of the mesh come from the agent only. A
+ * remote control plane needs some of our own, in our own network namespace: for it and to look up
+ * its name. */
+static int add_sockets(scmp_filter_ctx ctx, bool has_remote_control)
 {
-	return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-				SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+	static const unsigned int families[] = {AF_UNIX, AF_INET, AF_INET6};
+	size_t n = has_remote_control ? ARRAY_SIZE(families) : 1;
+	int r = 0;
+
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
+				     SCMP_A0(SCMP_CMP_EQ, families[i]));
+	return r;
 }
 
 /* add_open() - reading only: OpenSSL's configuration, /proc for metrics, the C library's tables. */
@@ -126,14 +134,14 @@ static int add_threads(scmp_filter_ctx ctx)
 	return seccomp_rule_add(ctx, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
 }
 
-static int add_rules(scmp_filter_ctx ctx)
+static int add_rules(scmp_filter_ctx ctx, bool has_remote_control)
 {
 	int r = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(allowed) && r == 0; i++)
 		r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, allowed[i], 0);
 	if (r == 0)
-		r = add_sockets(ctx);
+		r = add_sockets(ctx, has_remote_control);
 	if (r == 0)
 		r = add_open(ctx);
 	if (r == 0)
@@ -141,7 +149,7 @@ static int add_rules(scmp_filter_ctx ctx)
 	return r;
 }
 
-int seccomp_apply(void)
+int seccomp_apply(bool has_remote_control)
 {
 	scmp_filter_ctx ctx;
 	int r;
@@ -152,7 +160,7 @@ int seccomp_apply(void)
 	ctx = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 	if (!ctx)
 		return -ENOMEM;
-	r = add_rules(ctx);
+	r = add_rules(ctx, has_remote_control);
 	if (r == 0)
 		r = seccomp_load(ctx);
 	seccomp_release(ctx);

@@ -201,7 +201,7 @@ int xds_sync_new(const struct xds_sync_config *config, const struct xds_sync_ops
 	_cleanup_(xds_sync_freep) struct xds_sync *x = calloc(1, sizeof(*x));
 	struct xds_client_config client = {
 		.loop = config->loop,
-		.path = config->path,
+		.target = config->target,
 		.node_id = config->node_id,
 		.node_name = config->node,
 		.types = 1u << XDS_ADDRESS | 1u << XDS_AUTHORIZATION | 1u << XDS_NODE_CONFIG,
@@ -223,7 +223,7 @@ int xds_sync_new(const struct xds_sync_config *config, const struct xds_sync_ops
 	r = state_builder_new(config->node, &x->builder);
 	if (r == 0)
 		r = state_builder_build(x->builder, &x->state);
-	if (r == 0 && config->path)
+	if (r == 0 && (config->target.path || config->target.address))
 		r = xds_client_new(&client, &x->client);
 	if (r < 0)
 		return r;

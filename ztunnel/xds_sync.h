@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/macros.h"
+#include "xds/dial.h"
 
 struct buf;
 struct loop;
@@ -15,11 +16,11 @@ struct tls_identity;
 struct xds_sync; /* opaque */
 
 struct xds_sync_config {
-	struct loop *loop;   /* borrowed */
-	const char *path;    /* control plane's socket; copied */
-	const char *node;    /* name of this node; copied */
-	const char *node_id; /* "ztunnel~<ip>~<pod>.<ns>~<ns>.svc.cluster.local"; copied */
-	const char *network; /* "" unless there are several; copied */
+	struct loop *loop;         /* borrowed */
+	struct dial_target target; /* control plane; copied. Neither path nor address: none */
+	const char *node;          /* name of this node; copied */
+	const char *node_id;       /* "ztunnel~<ip>~<pod>.<ns>~<ns>.svc.cluster.local"; copied */
+	const char *network;       /* "" unless there are several; copied */
 };
 
 struct xds_sync_ops {

@@ -266,7 +266,7 @@ int mesh_new(const struct mesh_config *config, struct mesh **ret)
 	_cleanup_(freep) char *id = str_format("agent~%s", config->node);
 	struct xds_client_config xds = {
 		.loop = config->loop,
-		.path = config->path,
+		.target = config->target,
 		.node_id = id,
 		.node_name = config->node,
 		.types = 1u << XDS_ADDRESS | 1u << XDS_NODE_CONFIG,

@@ -9,13 +9,14 @@
 #include "base/loop.h"
 #include "datapath.h"
 #include "dests.h"
+#include "xds/dial.h"
 
 struct mesh; /* opaque */
 
 struct mesh_config {
 	struct loop *loop;            /* borrowed */
 	struct datapath *datapath;    /* borrowed */
-	const char *path;             /* control plane's socket; copied */
+	struct dial_target target;    /* control plane; copied */
 	const char *node;             /* copied */
 	void (*on_synced)(void *arg); /* the first full set of destinations is in the maps */
 	/* The maps lack destinations (they are full), or no longer. First told with the first full

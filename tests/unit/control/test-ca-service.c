@@ -95,7 +95,8 @@ static int setup(void **state)
 	assert_int_equal(tls_key_new(&f->key), 0);
 	assert_int_equal(tls_csr_new(f->key, ID, &f->csr), 0);
 	server_start(f);
-	assert_int_equal(ca_client_new(f->loop, f->path, &f->client), 0);
+	assert_int_equal(ca_client_new(f->loop, &(struct dial_target){.path = f->path}, &f->client),
+			 0);
 	*state = f;
 	return 0;
 }

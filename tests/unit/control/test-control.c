@@ -138,9 +138,10 @@ static int setup(void **state)
 	pod_write(f, "web-1", "n1", "web");
 	control_start(f);
 	config.loop = f->loop;
-	config.path = path;
+	config.target.path = path;
 	assert_int_equal(xds_client_new(&config, &f->xds), 0);
-	assert_int_equal(ca_client_new(f->loop, path, &f->ca_client), 0);
+	assert_int_equal(ca_client_new(f->loop, &(struct dial_target){.path = path}, &f->ca_client),
+			 0);
 	*state = f;
 	return 0;
 }

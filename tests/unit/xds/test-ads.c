@@ -111,7 +111,7 @@ static int setup(void **state)
 		assert_int_equal(map_new(&f->held[i]), 0);
 	server_start(f);
 	config.loop = f->loop;
-	config.path = f->path;
+	config.target.path = f->path;
 	assert_int_equal(xds_client_new(&config, &f->client), 0);
 	*state = f;
 	return 0;

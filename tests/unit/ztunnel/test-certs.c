@@ -83,7 +83,7 @@ static int setup(void **state)
 	assert_int_equal(ca_new(&m, &f.ca, err, sizeof(err)), 0);
 	assert_int_equal(loop_new(&f.loop), 0);
 	config.loop = f.loop;
-	config.path = f.path;
+	config.target.path = f.path;
 	assert_int_equal(certs_new(&config, &f.certs), 0);
 	*state = &f;
 	return 0;

@@ -67,7 +67,7 @@ static int setup(void **state)
 	assert_int_equal(unix_stream_listen(f.path, 0600, &grpc.listen_fd), 0);
 	assert_int_equal(grpc_server_new(&grpc, &f.grpc), 0);
 	config.loop = f.loop;
-	config.path = f.path;
+	config.target.path = f.path;
 	assert_int_equal(xds_sync_new(&config, &ops, &f, &f.sync), 0);
 	*state = &f;
 	return 0;

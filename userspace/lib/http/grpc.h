@@ -3,6 +3,7 @@
 /* grpc - gRPC calls over HTTP/2 on a connected, non-blocking socket: unary and streaming, client
  * and server. Owner: a daemon; thread: its loop. Nothing blocks. Messages, metadata, calls and
  * connections are bounded. */
+#include <openssl/ssl.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -72,6 +73,24 @@ struct grpc_call_config {
  */
 _must_check_ int grpc_client_new(struct loop *loop, int fd, void (*on_closed)(void *arg, int error),
 				 void *arg, struct grpc_client **ret);
+/** struct grpc_client_config - a client whose socket is still to come. */
+struct grpc_client_config {
+	void (*on_closed)(void *arg, int error); /* as grpc_client_new() */
+	void *arg;
+	void (*on_freed)(void *arg); /* NULL: none; for whoever is making the socket */
+	void *freed_arg;
+	const char *authority; /* of requests over TLS; copied. NULL: plain, localhost */
+};
+
+/** grpc_client_new_pending() - calls may be made at once; they wait for grpc_client_attach() or end
+ * by grpc_client_fail(). Return: 0; -ENOBUFS the authority is too long; -ENOMEM. */
+_must_check_ int grpc_client_new_pending(struct loop *loop, const struct grpc_client_config *config,
+					 struct grpc_client **ret);
+/** grpc_client_attach() - @fd, connected or connecting, and @ssl (NULL: plain) are taken on
+ * success. Return: 0; -errno of epoll_ctl; -ENOMEM. */
+_must_check_ int grpc_client_attach(struct grpc_client *c, int fd, SSL *ssl);
+/** grpc_client_fail() - no socket can be had: as if the connection had been lost. */
+void grpc_client_fail(struct grpc_client *c, int error);
 /** grpc_client_free() - close; open calls vanish without on_end. Takes NULL. Return: NULL. */
 struct grpc_client *grpc_client_free(struct grpc_client *c);
 DEFINE_CLEANUP(struct grpc_client *, grpc_client_free);
@@ -100,10 +119,12 @@ void grpc_call_set_ops(struct grpc_call *c, const struct grpc_call_ops *ops, voi
 /** grpc_call_metadata() - server: value of a request header. Return: borrowed; NULL when absent. */
 const char *grpc_call_metadata(const struct grpc_call *c, const char *name);
 
-/** struct grpc_peer - who is at the other end of a UNIX socket (SO_PEERCRED). */
+/** struct grpc_peer - who is at the other end: of a UNIX socket by SO_PEERCRED, else as whoever
+ * opened the call found out. */
 struct grpc_peer {
 	uid_t uid;
 	pid_t pid;
+	const void *caller; /* set by a method that stands before another; NULL: not known */
 };
 
 struct grpc_method {
@@ -122,6 +143,8 @@ struct grpc_server_config {
 	size_t max_connections;
 	/** is_allowed() - may this peer talk to us? NULL: everybody. */
 	bool (*is_allowed)(void *arg, const struct grpc_peer *peer);
+	/** ssl_new() - for each connection; NULL as answer refuses it. NULL: no TLS. */
+	SSL *(*ssl_new)(void *arg);
 	void *arg;
 };
 

@@ -11,11 +11,12 @@
 #define METADATA_ARGS_MAX 16
 #define FIXED_HEADERS     6
 #define MESSAGE_MAX       1024
+#define AUTHORITY_MAX     300
 
 struct grpc_client {
 	struct grpc_conn *conn;
-	void (*on_closed)(void *arg, int error);
-	void *arg;
+	struct grpc_client_config config;
+	char authority[AUTHORITY_MAX];
 };
 
 static int hex_value(char ch)
@@ -78,8 +79,8 @@ static void on_conn_closed(struct grpc_conn *conn, int error)
 {
 	struct grpc_client *client = conn->owner;
 
-	if (client->on_closed)
-		client->on_closed(client->arg, error);
+	if (client->config.on_closed)
+		client->config.on_closed(client->config.arg, error);
 }
 
 static const struct grpc_conn_ops client_ops = {
@@ -88,17 +89,19 @@ static const struct grpc_conn_ops client_ops = {
 	.on_closed = on_conn_closed,
 };
 
-int grpc_client_new(struct loop *loop, int fd, void (*on_closed)(void *arg, int error), void *arg,
-		    struct grpc_client **ret)
+int grpc_client_new_pending(struct loop *loop, const struct grpc_client_config *config,
+			    struct grpc_client **ret)
 {
 	_cleanup_(freep) struct grpc_client *client = calloc(1, sizeof(*client));
 	int r;
 
 	if (!client)
 		return -ENOMEM;
-	client->on_closed = on_closed;
-	client->arg = arg;
-	r = grpc_conn_new(loop, fd, false, &client_ops, &client->conn);
+	client->config = *config;
+	r = str_copy(client->authority, sizeof(client->authority),
+		     config->authority ? config->authority : "localhost");
+	if (r == 0)
+		r = grpc_conn_new(loop, false, &client_ops, &client->conn);
 	if (r < 0)
 		return r;
 	client->conn->owner = client;
@@ -106,10 +109,40 @@ int grpc_client_new(struct loop *loop, int fd, void (*on_closed)(void *arg, int 
 	return 0;
 }
 
+int grpc_client_attach(struct grpc_client *c, int fd, SSL *ssl)
+{
+	return grpc_conn_attach(c->conn, fd, ssl);
+}
+
+void grpc_client_fail(struct grpc_client *c, int error)
+{
+	grpc_conn_fail(c->conn, error);
+}
+
+int grpc_client_new(struct loop *loop, int fd, void (*on_closed)(void *arg, int error), void *arg,
+		    struct grpc_client **ret)
+{
+	const struct grpc_client_config config = {.on_closed = on_closed, .arg = arg};
+	struct grpc_client *c;
+	int r = grpc_client_new_pending(loop, &config, &c);
+
+	if (r < 0)
+		return r;
+	r = grpc_client_attach(c, fd, NULL);
+	if (r < 0) {
+		(void)grpc_client_free(c);
+		return r;
+	}
+	*ret = c;
+	return 0;
+}
+
 struct grpc_client *grpc_client_free(struct grpc_client *c)
 {
 	if (!c)
 		return NULL;
+	if (c->config.on_freed)
+		c->config.on_freed(c->config.freed_arg);
 	grpc_conn_free(c->conn);
 	free(c);
 	return NULL;
@@ -134,15 +167,16 @@ static nghttp2_nv nv_make(const char *name, const char *value)
 
 static int request_submit(struct grpc_call *c, const struct grpc_call_config *config)
 {
+	const struct grpc_client *client = c->conn->owner;
 	nghttp2_nv nv[FIXED_HEADERS + METADATA_ARGS_MAX + 1];
 	nghttp2_data_provider provider = {.read_callback = grpc_call_read};
 	char timeout[32];
 	size_t n = 0;
 
 	nv[n++] = nv_make(":method", "POST");
-	nv[n++] = nv_make(":scheme", "http");
+	nv[n++] = nv_make(":scheme", client->config.authority ? "https" : "http");
 	nv[n++] = nv_make(":path", config->path);
-	nv[n++] = nv_make(":authority", "localhost");
+	nv[n++] = nv_make(":authority", client->authority);
 	nv[n++] = nv_make("content-type", "application/grpc");
 	nv[n++] = nv_make("te", "trailers");
 	for (size_t i = 0; i < config->n_metadata; i++)

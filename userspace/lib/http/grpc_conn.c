@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -49,6 +51,7 @@ static void conn_free_now(struct grpc_conn *conn)
 	loop_task_del(&conn->flush_task);
 	loop_timer_del(&conn->ping_timer);
 	loop_del(&conn->w);
+	SSL_free(conn->ssl);
 	(void)close_fd(conn->w.fd);
 	nghttp2_session_del(conn->session);
 	graveyard_sweep(conn);
@@ -99,15 +102,59 @@ static void conn_die(struct grpc_conn *conn, int error)
 		conn->ops->on_closed(conn, error);
 }
 
+/* What an SSL call that did nothing means. Return: -EAGAIN; -ECONNRESET end of file; -EPROTO. */
+static int ssl_error(struct grpc_conn *conn, int n)
+{
+	int error = SSL_get_error(conn->ssl, n);
+
+	if (error == SSL_ERROR_WANT_WRITE)
+		conn->is_write_wanted = true;
+	if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE)
+		return -EAGAIN;
+	if (error == SSL_ERROR_ZERO_RETURN)
+		return -ECONNRESET;
+	ERR_clear_error();
+	return error == SSL_ERROR_SYSCALL && errno ? -errno : -EPROTO;
+}
+
+/* Return: bytes, > 0; -EAGAIN; -errno. */
+static ssize_t transport_send(struct grpc_conn *conn, const void *data, size_t len)
+{
+	ssize_t n;
+
+	if (conn->ssl) {
+		errno = 0;
+		n = SSL_write(conn->ssl, data, (int)MIN(len, (size_t)INT_MAX));
+		return n > 0 ? n : ssl_error(conn, (int)n);
+	}
+	n = send(conn->w.fd, data, len, MSG_NOSIGNAL);
+	return n < 0 ? -errno : n;
+}
+
+/* Return: bytes, > 0; -EAGAIN; -ECONNRESET end of file; -errno. */
+static ssize_t transport_recv(struct grpc_conn *conn, void *data, size_t len)
+{
+	ssize_t n;
+
+	if (conn->ssl) {
+		errno = 0;
+		n = SSL_read(conn->ssl, data, (int)len);
+		return n > 0 ? n : ssl_error(conn, (int)n);
+	}
+	n = recv(conn->w.fd, data, len, 0);
+	if (n == 0)
+		return -ECONNRESET;
+	return n < 0 ? -errno : n;
+}
+
 /* Return: 0 all written; -EAGAIN the rest waits in conn->out; -errno the connection is dead. */
 static int out_write(struct grpc_conn *conn)
 {
 	while (buf_len(&conn->out) > 0) {
-		ssize_t n =
-			send(conn->w.fd, buf_head(&conn->out), buf_len(&conn->out), MSG_NOSIGNAL);
+		ssize_t n = transport_send(conn, buf_head(&conn->out), buf_len(&conn->out));
 
 		if (n < 0)
-			return errno == EINTR ? 0 : -errno;
+			return n == -EINTR ? 0 : (int)n;
 		buf_consume(&conn->out, (size_t)n);
 	}
 	buf_reset(&conn->out);
@@ -133,10 +180,18 @@ static int out_fill(struct grpc_conn *conn)
 	return buf_len(&conn->out) > 0;
 }
 
+/* TLS may wait for the other side before it can write. */
+static bool is_out_waiting(const struct grpc_conn *conn, int r)
+{
+	return conn->ssl ? conn->is_write_wanted : r == -EAGAIN;
+}
+
 static int conn_write(struct grpc_conn *conn)
 {
 	int r;
 
+	if (conn->w.fd < 0)
+		return 0;
 	do {
 		r = out_fill(conn);
 		if (r <= 0)
@@ -144,7 +199,7 @@ static int conn_write(struct grpc_conn *conn)
 		r = out_write(conn);
 	} while (r == 0);
 	if (r == -EAGAIN || r == 0)
-		r = loop_set(&conn->w, EPOLLIN | (r == -EAGAIN ? EPOLLOUT : 0u));
+		r = loop_set(&conn->w, EPOLLIN | (is_out_waiting(conn, r) ? EPOLLOUT : 0u));
 	if (r == 0 && !nghttp2_session_want_read(conn->session) &&
 	    !nghttp2_session_want_write(conn->session) && buf_len(&conn->out) == 0)
 		return -ECONNABORTED;
@@ -179,18 +234,16 @@ void grpc_conn_kick(struct grpc_conn *conn)
 static int conn_read(struct grpc_conn *conn)
 {
 	uint8_t data[READ_BYTES];
-	ssize_t n = recv(conn->w.fd, data, sizeof(data), 0);
+	ssize_t n = transport_recv(conn, data, sizeof(data));
 	ssize_t used;
 
-	if (n == 0)
-		return -ECONNRESET;
 	if (n < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+		return n == -EAGAIN || n == -EINTR ? 0 : (int)n;
 	conn->is_alive = true;
 	used = nghttp2_session_mem_recv(conn->session, data, (size_t)n);
 	if (used < 0)
 		return used == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EPROTO;
-	return (size_t)n == sizeof(data);
+	return conn->ssl || (size_t)n == sizeof(data);
 }
 
 static void on_conn_event(struct loop_fd *w, uint32_t events)
@@ -199,6 +252,8 @@ static void on_conn_event(struct loop_fd *w, uint32_t events)
 	int r = 1;
 
 	grpc_conn_enter(conn);
+	if (events & EPOLLOUT)
+		conn->is_write_wanted = false;
 	/* a few rounds only: other watches have their turn */
 	for (int i = 0; i < 8 && r > 0 && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)); i++) {
 		r = conn_read(conn);
@@ -366,28 +421,44 @@ static int session_new(struct grpc_conn *conn)
 	return 0;
 }
 
-static int conn_start(struct grpc_conn *conn)
+int grpc_conn_attach(struct grpc_conn *conn, int fd, SSL *ssl)
 {
-	int flags = fcntl(conn->w.fd, F_GETFL);
+	socklen_t len = sizeof(struct ucred);
+	int flags = fcntl(fd, F_GETFL);
+	struct ucred cred;
 	int r;
 
-	if (flags < 0 || fcntl(conn->w.fd, F_SETFL, flags | O_NONBLOCK) < 0)
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
 		return -errno;
-	r = session_new(conn);
-	if (r < 0)
-		return r;
+	if (ssl && !SSL_set_fd(ssl, fd))
+		return -ENOMEM;
 	r = loop_timer_set(conn->loop, &conn->ping_timer, PING_US);
 	if (r < 0)
 		return r;
-	return loop_add(conn->loop, &conn->w, EPOLLIN);
+	conn->w.fd = fd;
+	r = loop_add(conn->loop, &conn->w, EPOLLIN | (ssl ? EPOLLOUT : 0u));
+	if (r < 0) {
+		conn->w.fd = -EBADF;
+		return r;
+	}
+	conn->ssl = ssl;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0)
+		conn->peer = (struct grpc_peer){.uid = cred.uid, .pid = cred.pid};
+	grpc_conn_kick(conn);
+	return 0;
 }
 
-int grpc_conn_new(struct loop *loop, int fd, bool is_server, const struct grpc_conn_ops *ops,
+void grpc_conn_fail(struct grpc_conn *conn, int error)
+{
+	grpc_conn_enter(conn);
+	conn_die(conn, error);
+	grpc_conn_leave(conn);
+}
+
+int grpc_conn_new(struct loop *loop, bool is_server, const struct grpc_conn_ops *ops,
 		  struct grpc_conn **ret)
 {
 	struct grpc_conn *conn = calloc(1, sizeof(*conn));
-	socklen_t len = sizeof(struct ucred);
-	struct ucred cred;
 	int r;
 
 	if (!conn)
@@ -395,7 +466,7 @@ int grpc_conn_new(struct loop *loop, int fd, bool is_server, const struct grpc_c
 	conn->loop = loop;
 	conn->ops = ops;
 	conn->is_server = is_server;
-	conn->w.fd = fd;
+	conn->w.fd = -EBADF;
 	conn->w.on_event = on_conn_event;
 	conn->flush_task.on_task = on_flush_task;
 	conn->ping_timer.on_timer = on_ping_timer;
@@ -404,17 +475,11 @@ int grpc_conn_new(struct loop *loop, int fd, bool is_server, const struct grpc_c
 	list_init(&conn->graveyard);
 	/* nobody: an address family without credentials */
 	conn->peer = (struct grpc_peer){.uid = (uid_t)-1, .pid = -1};
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0)
-		conn->peer = (struct grpc_peer){.uid = cred.uid, .pid = cred.pid};
-	r = conn_start(conn);
+	r = session_new(conn);
 	if (r < 0) {
-		/* the caller keeps its descriptor */
-		loop_del(&conn->w);
-		conn->w.fd = -EBADF;
 		conn_free_now(conn);
 		return r;
 	}
-	grpc_conn_kick(conn);
 	*ret = conn;
 	return 0;
 }

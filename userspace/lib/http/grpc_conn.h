@@ -3,6 +3,7 @@
 /* grpc_conn - one HTTP/2 connection with gRPC calls on it: what client and server share. Only
  * grpc_*.c include this. */
 #include <nghttp2/nghttp2.h>
+#include <openssl/ssl.h>
 
 #include "base/buf.h"
 #include "base/list.h"
@@ -35,6 +36,7 @@ struct grpc_conn {
 	struct loop_task flush_task;
 	struct loop_timer ping_timer;
 	nghttp2_session *session;
+	SSL *ssl; /* owned; NULL: plain */
 	const struct grpc_conn_ops *ops;
 	void *owner;
 	struct grpc_peer peer;
@@ -48,7 +50,8 @@ struct grpc_conn {
 	bool is_dead;
 	bool is_freed;
 	bool is_ping_open;
-	bool is_alive; /* bytes came since the last ping */
+	bool is_write_wanted; /* by TLS, to go on */
+	bool is_alive;        /* bytes came since the last ping */
 };
 
 struct grpc_call {
@@ -73,10 +76,15 @@ struct grpc_call {
 	char *finish_message;
 };
 
-/** grpc_conn_new() - @fd is taken on success; the caller sets conn->owner before it returns to the
- * loop. */
-_must_check_ int grpc_conn_new(struct loop *loop, int fd, bool is_server,
-			       const struct grpc_conn_ops *ops, struct grpc_conn **ret);
+/** grpc_conn_new() - a connection without a socket: calls may be made, and wait. The caller sets
+ * conn->owner before it returns to the loop. */
+_must_check_ int grpc_conn_new(struct loop *loop, bool is_server, const struct grpc_conn_ops *ops,
+			       struct grpc_conn **ret);
+/** grpc_conn_attach() - @fd, connected or connecting, and @ssl (NULL: plain) are taken on success.
+ */
+_must_check_ int grpc_conn_attach(struct grpc_conn *conn, int fd, SSL *ssl);
+/** grpc_conn_fail() - there will be no socket: everything ends as if it had been lost. */
+void grpc_conn_fail(struct grpc_conn *conn, int error);
 void grpc_conn_free(struct grpc_conn *conn);
 /** grpc_conn_enter() and _leave() - around every call into the owner's code; what died meanwhile is
  * freed by the last leave. */

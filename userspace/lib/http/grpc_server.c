@@ -72,6 +72,23 @@ static const struct grpc_conn_ops server_ops = {
 	.on_closed = on_conn_closed,
 };
 
+static int conn_attach(const struct grpc_server *s, struct grpc_conn *conn, int fd)
+{
+	SSL *ssl = NULL;
+	int r;
+
+	if (s->config.ssl_new) {
+		ssl = s->config.ssl_new(s->config.arg);
+		if (!ssl)
+			return -ENOMEM;
+		SSL_set_accept_state(ssl);
+	}
+	r = grpc_conn_attach(conn, fd, ssl);
+	if (r < 0)
+		SSL_free(ssl);
+	return r;
+}
+
 int grpc_server_accept(struct grpc_server *s, int fd)
 {
 	struct grpc_conn *conn;
@@ -79,10 +96,15 @@ int grpc_server_accept(struct grpc_server *s, int fd)
 
 	if (s->n_conns >= s->config.max_connections)
 		return -ENOBUFS;
-	r = grpc_conn_new(s->config.loop, fd, true, &server_ops, &conn);
+	r = grpc_conn_new(s->config.loop, true, &server_ops, &conn);
 	if (r < 0)
 		return r;
 	conn->owner = s;
+	r = conn_attach(s, conn, fd);
+	if (r < 0) {
+		grpc_conn_free(conn);
+		return r;
+	}
 	if (s->config.is_allowed && !s->config.is_allowed(s->config.arg, &conn->peer)) {
 		grpc_conn_free(conn);
 		return 0;

@@ -42,6 +42,28 @@ int tcp_listen(const struct cv_addr *addr, uint16_t port, int *ret)
 	return 0;
 }
 
+int tcp_connect(const struct cv_sockaddr *to, int *ret)
+{
+	_cleanup_(close_fdp) int fd = -EBADF;
+	struct sockaddr_storage ss;
+	socklen_t len;
+	int r;
+
+	r = cv_sockaddr_to_native(to, AF_UNSPEC, &ss, &len);
+	if (r < 0)
+		return r;
+	fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	r = socket_set_nodelay_keepalive(fd);
+	if (r < 0)
+		return r;
+	if (connect(fd, (const struct sockaddr *)&ss, len) < 0 && errno != EINPROGRESS)
+		return -errno;
+	*ret = TAKE_FD(fd);
+	return 0;
+}
+
 int socket_set_nodelay_keepalive(int fd)
 {
 	static const struct {

@@ -9,6 +9,8 @@
 /** tcp_listen() - @addr "::" serves both families; @port in host order, 0: any. Return: 0;
  * -EADDRINUSE; -errno. */
 _must_check_ int tcp_listen(const struct cv_addr *addr, uint16_t port, int *ret);
+/** tcp_connect() - begin to connect; writable when it is there. Return: 0; -errno. */
+_must_check_ int tcp_connect(const struct cv_sockaddr *to, int *ret);
 /** socket_set_nodelay_keepalive() - no Nagle; keep-alive after 180 s, every 180 s, 9 tries. Return:
  * 0; -errno. */
 int socket_set_nodelay_keepalive(int fd);

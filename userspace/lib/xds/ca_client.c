@@ -4,11 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/un.h>
 
 #include "base/list.h"
 #include "http/grpc.h"
-#include "net/unix.h"
 #include "tls/spiffe.h"
 #include "userspace/lib/xds/ca.pb-c.h"
 #include "xds/message.h"
@@ -22,7 +20,7 @@
 
 struct ca_client {
 	struct loop *loop;
-	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
+	struct dial_target target;
 	struct grpc_client *grpc;
 	struct list requests;
 	size_t n_requests;
@@ -124,22 +122,6 @@ static void on_connection_closed(void *arg, int error)
 	c->grpc = grpc_client_free(c->grpc);
 }
 
-static int connect_lazily(struct ca_client *c)
-{
-	_cleanup_(close_fdp) int fd = -EBADF;
-	int r;
-
-	if (c->grpc)
-		return 0;
-	r = unix_stream_connect(c->path, &fd);
-	if (r < 0)
-		return r;
-	r = grpc_client_new(c->loop, fd, on_connection_closed, c, &c->grpc);
-	if (r == 0)
-		(void)TAKE_FD(fd);
-	return r;
-}
-
 static int request_send(struct request *q, const char *spiffe, const char *csr_pem)
 {
 	Istio__V1__Auth__IstioCertificateRequest m =
@@ -167,6 +149,8 @@ static int request_send(struct request *q, const char *spiffe, const char *csr_p
 
 static int request_start(struct request *q, const char *spiffe, const char *csr_pem)
 {
+	_cleanup_(dial_credentials_clear) struct dial_credentials credentials = {0};
+	struct ca_client *c = q->client;
 	struct grpc_call_config config = {
 		.path = CREATE_PATH,
 		.timeout_us = DEADLINE_US,
@@ -174,10 +158,17 @@ static int request_start(struct request *q, const char *spiffe, const char *csr_
 		.ops = &call_ops,
 		.arg = q,
 	};
-	int r = connect_lazily(q->client);
+	int r = 0;
 
+	if (!c->grpc)
+		r = dial(c->loop, &c->target, on_connection_closed, c, &c->grpc);
 	if (r == 0)
-		r = grpc_client_call(q->client->grpc, &config, &q->call);
+		r = dial_credentials_read(&c->target, &credentials);
+	if (r < 0)
+		return r;
+	config.metadata = credentials.metadata;
+	config.n_metadata = credentials.n;
+	r = grpc_client_call(c->grpc, &config, &q->call);
 	if (r < 0)
 		return r;
 	r = request_send(q, spiffe, csr_pem);
@@ -186,19 +177,19 @@ static int request_start(struct request *q, const char *spiffe, const char *csr_
 	return r;
 }
 
-int ca_client_new(struct loop *loop, const char *path, struct ca_client **ret)
+int ca_client_new(struct loop *loop, const struct dial_target *target, struct ca_client **ret)
 {
-	struct ca_client *c;
+	_cleanup_(ca_client_freep) struct ca_client *c = calloc(1, sizeof(*c));
+	int r;
 
-	if (strlen(path) >= sizeof(c->path))
-		return -ENAMETOOLONG;
-	c = calloc(1, sizeof(*c));
 	if (!c)
 		return -ENOMEM;
 	c->loop = loop;
-	memcpy(c->path, path, strlen(path) + 1);
 	list_init(&c->requests);
-	*ret = c;
+	r = dial_target_copy(target, &c->target);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(c);
 	return 0;
 }
 
@@ -221,6 +212,7 @@ struct ca_client *ca_client_free(struct ca_client *c)
 		return NULL;
 	requests_drop(c, NULL, true);
 	(void)grpc_client_free(c->grpc);
+	dial_target_clear(&c->target);
 	free(c);
 	return NULL;
 }

@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/loop.h"
 #include "base/macros.h"
+#include "xds/dial.h"
 
 struct ca_client; /* opaque */
 
@@ -24,9 +25,9 @@ struct ca_client; /* opaque */
 typedef void (*ca_client_cb)(void *arg, int error, const char *message, const char *const *chain,
 			     size_t n);
 
-/** ca_client_new() - @path of the control plane's socket, copied. Nothing is opened yet. Return: 0;
- * -ENOMEM; -ENAMETOOLONG. */
-_must_check_ int ca_client_new(struct loop *loop, const char *path, struct ca_client **ret);
+/** ca_client_new() - @target is copied. Nothing is opened yet. Return: 0; -EINVAL; -ENOMEM. */
+_must_check_ int ca_client_new(struct loop *loop, const struct dial_target *target,
+			       struct ca_client **ret);
 /** ca_client_free() - open requests are forgotten: their callbacks are not called. Takes NULL.
  * Return: NULL. */
 struct ca_client *ca_client_free(struct ca_client *c);

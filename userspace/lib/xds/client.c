@@ -9,7 +9,6 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "http/grpc.h"
-#include "net/unix.h"
 #include "userspace/lib/xds/discovery.pb-c.h"
 #include "xds/message.h"
 
@@ -29,7 +28,8 @@ typedef Envoy__Service__Discovery__V3__ResourceVersion resource_version;
 
 struct xds_client {
 	struct loop *loop;
-	char *path, *node_id, *node_name;
+	struct dial_target target;
+	char *node_id, *node_name;
 	unsigned int types;
 	const struct xds_ops *ops;
 	void *arg;
@@ -232,14 +232,20 @@ static const struct grpc_call_ops stream_ops = {
 
 static int stream_open(struct xds_client *c)
 {
+	_cleanup_(dial_credentials_clear) struct dial_credentials credentials = {0};
 	struct grpc_call_config config = {
 		.path = DELTA_PATH,
 		.max_message = MESSAGE_MAX,
 		.ops = &stream_ops,
 		.arg = c,
 	};
-	int r = grpc_client_call(c->grpc, &config, &c->stream);
+	int r = dial_credentials_read(&c->target, &credentials);
 
+	if (r < 0)
+		return r;
+	config.metadata = credentials.metadata;
+	config.n_metadata = credentials.n;
+	r = grpc_client_call(c->grpc, &config, &c->stream);
 	for (int type = 0; r == 0 && type < XDS_TYPE_MAX; type++)
 		if (c->types & 1u << type)
 			r = subscribe(c, (enum xds_type)type);
@@ -249,30 +255,26 @@ static int stream_open(struct xds_client *c)
 static void on_reconnect(struct loop_timer *t)
 {
 	struct xds_client *c = container_of(t, struct xds_client, reconnect);
-	_cleanup_(close_fdp) int fd = -EBADF;
-	int r;
+	int r = dial(c->loop, &c->target, on_connection_closed, c, &c->grpc);
 
-	r = unix_stream_connect(c->path, &fd);
 	if (r == 0)
-		r = grpc_client_new(c->loop, fd, on_connection_closed, c, &c->grpc);
-	if (r == 0) {
-		(void)TAKE_FD(fd);
 		r = stream_open(c);
-	}
 	if (r < 0) {
-		c->backoff_us = MIN(c->backoff_us, BACKOFF_LOCAL_US);
+		if (c->target.path)
+			c->backoff_us = MIN(c->backoff_us, BACKOFF_LOCAL_US);
 		connection_drop(c);
 	}
 }
 
 static int client_fill(struct xds_client *c, const struct xds_client_config *config)
 {
-	int r = 0;
+	int r = dial_target_copy(&config->target, &c->target);
 
-	c->path = strdup(config->path);
+	if (r < 0)
+		return r;
 	c->node_id = strdup(config->node_id);
 	c->node_name = strdup(config->node_name);
-	if (!c->path || !c->node_id || !c->node_name)
+	if (!c->node_id || !c->node_name)
 		return -ENOMEM;
 	for (int type = 0; r == 0 && type < XDS_TYPE_MAX; type++)
 		r = map_new(&c->held[type]);
@@ -284,8 +286,8 @@ int xds_client_new(const struct xds_client_config *config, struct xds_client **r
 	_cleanup_(xds_client_freep) struct xds_client *c = NULL;
 	int r;
 
-	if (!config->loop || !config->path || !config->node_id || !config->node_name ||
-	    !config->ops || !config->ops->on_resource || !config->ops->on_removed)
+	if (!config->loop || !config->node_id || !config->node_name || !config->ops ||
+	    !config->ops->on_resource || !config->ops->on_removed)
 		return -EINVAL;
 	c = calloc(1, sizeof(*c));
 	if (!c)
@@ -316,7 +318,7 @@ struct xds_client *xds_client_free(struct xds_client *c)
 			free(it.value);
 		(void)map_free(c->held[type]);
 	}
-	free(c->path);
+	dial_target_clear(&c->target);
 	free(c->node_id);
 	free(c->node_name);
 	free(c);

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/loop.h"
+#include "xds/dial.h"
 #include "xds/types.h"
 
 struct xds_client; /* opaque */
@@ -34,8 +35,8 @@ struct xds_ops {
 };
 
 struct xds_client_config {
-	struct loop *loop; /* borrowed */
-	const char *path;  /* UNIX stream socket of the control plane; copied */
+	struct loop *loop;         /* borrowed */
+	struct dial_target target; /* the control plane; copied */
 	const char
 		*node_id; /* "ztunnel~10.0.0.1~pod.ns~ns.svc.cluster.local", "agent~..."; copied */
 	const char *node_name;     /* metadata NODE_NAME; copied */

@@ -382,13 +382,13 @@ static int start_zds(struct agent *a, const struct agent_options *o)
 	return 0;
 }
 
-static int start_mesh(struct agent *a)
+static int start_mesh(struct agent *a, const struct agent_options *o)
 {
 	_cleanup_(freep) char *path = str_format("%s/control/xds.sock", a->run_dir);
 	struct mesh_config config = {
 		.loop = a->loop,
 		.datapath = a->datapath,
-		.path = path,
+		.target = dial_options_target(&o->control, NULL, path),
 		.node = a->node,
 		.on_synced = on_mesh_synced,
 		.on_incomplete = on_incomplete,
@@ -442,6 +442,7 @@ static int start_objects(struct agent *a, const struct agent_options *o)
 	struct objects_config config = {
 		.loop = a->loop,
 		.config_dir = o->config_dir,
+		.kubeconfig = o->kubeconfig,
 		.node = a->node,
 		.on_pod = on_pod,
 		.on_pod_gone = on_pod_gone,
@@ -452,8 +453,7 @@ static int start_objects(struct agent *a, const struct agent_options *o)
 
 	r = objects_new(&config, &a->objects);
 	if (r < 0)
-		return log_error_errno("agent", r, "cannot read the manifests dir=%s",
-				       o->config_dir);
+		return log_error_errno("agent", r, "cannot read the pods");
 	return 0;
 }
 
@@ -536,7 +536,7 @@ static int start_all(struct agent *a, const struct agent_options *o)
 	if (r == 0)
 		r = start_zds(a, o);
 	if (r == 0)
-		r = start_mesh(a);
+		r = start_mesh(a, o);
 	if (r == 0)
 		r = start_pods(a);
 	if (r == 0)

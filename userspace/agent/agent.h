@@ -5,12 +5,16 @@
 
 #include "base/cleanup.h"
 #include "base/macros.h"
+#include "xds/dial_options.h"
 
 struct agent; /* opaque */
 
 struct agent_options {
 	const char *node;
-	const char *config_dir;
+	const char *config_dir; /* of manifests; NULL: an API server */
+	bool is_kubernetes;
+	const char *kubeconfig; /* NULL: in a pod */
+	struct dial_options control;
 	const char *run_dir; /* /run/culvert/NODE when NULL */
 	const char *pin_dir;
 	const char *ztunnel_user;

@@ -63,6 +63,18 @@ static const struct option_def options[] = {
 	 .value_name = "MODE",
 	 .help = "packets of direct connections that skip the host's stack: off, established (the "
 		 "host's filters see the handshake), or full (nothing in the host filters pods)"},
+	{.name = "kubernetes",
+	 .type = OPTION_BOOL,
+	 .offset = FIELD(is_kubernetes),
+	 .env = "CULVERT_KUBERNETES",
+	 .help = "pods and namespaces from the API server, as a pod of the cluster"},
+	{.name = "kubeconfig",
+	 .type = OPTION_STRING,
+	 .offset = FIELD(kubeconfig),
+	 .env = "KUBECONFIG",
+	 .value_name = "FILE",
+	 .help = "with --kubernetes: how to reach the API server from outside a pod"},
+	DIAL_OPTIONS(struct agent_options, control),
 	{.name = "log-level",
 	 .type = OPTION_STRING,
 	 .offset = FIELD(log_level),
@@ -104,8 +116,10 @@ static const char *options_check(const struct agent_options *o)
 		return "--node: expected a node name of 1 to 63 characters";
 	if (strchr(o->node, '/'))
 		return "--node: expected a name without /";
-	if (!o->config_dir)
-		return "--config-dir: expected a folder of manifests";
+	if (!o->config_dir && !o->is_kubernetes)
+		return "expected --config-dir DIR (a folder of manifests) or --kubernetes";
+	if (o->config_dir && o->is_kubernetes)
+		return "--config-dir and --kubernetes exclude each other";
 	return NULL;
 }
 
@@ -127,9 +141,11 @@ int main(int argc, char **argv)
 
 	r = option_parse(options, &o, argc, argv, &rest, err, sizeof(err));
 	if (r == -ECANCELED) {
-		option_help(options, "culvert-agent --node NAME --config-dir DIR [OPTION]...",
-			    "Loads the BPF programs, enrols this node's pods and serves ztunnel's "
-			    "sockets.");
+		option_help(
+			options,
+			"culvert-agent --node NAME {--config-dir DIR | --kubernetes} [OPTION]...",
+			"Loads the BPF programs, enrols this node's pods and serves ztunnel's "
+			"sockets.");
 		return EXIT_SUCCESS;
 	}
 	if (r < 0)

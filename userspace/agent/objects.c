@@ -10,11 +10,16 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "model/enrol.h"
+#include "procs.h"
+#include "source/kube_client.h"
+
+#define AGAIN_US 200000ULL
 
 /* A Pod of this node, and what is wrong with it. */
 struct known_pod {
 	struct object *object;
 	bool is_enrolled;  /* on_pod() was the last call */
+	bool is_waiting;   /* for a process */
 	char error[512];   /* "" when fine */
 	json_t *notes;     /* what is wrong with its annotations: [line, is it a warning?] pairs */
 	json_t *old_notes; /* of the last decision: what is in them has been logged */
@@ -24,8 +29,11 @@ struct objects {
 	struct objects_config config;
 	char *node;
 	struct source *source;
-	struct map *pods;       /* "namespace/name" -> struct known_pod */
-	struct map *namespaces; /* name -> struct object */
+	struct kube_client *kube; /* NULL with a folder */
+	struct procs *procs;      /* NULL with a folder: its pods name their processes */
+	struct loop_timer again;  /* pods whose processes were not there yet */
+	struct map *pods;         /* "namespace/name" -> struct known_pod */
+	struct map *namespaces;   /* name -> struct object */
 };
 
 static struct known_pod *known_pod_free(struct known_pod *k)
@@ -97,6 +105,23 @@ static bool is_encrypt(const struct object *ns)
 	return mode && !streq(mode, "direct");
 }
 
+/* A pod of a cluster is known by its processes. Return: whether it has any; if not, it is looked at
+ * again. */
+static bool pid_find(struct objects *o, struct known_pod *k, pid_t *ret)
+{
+	const char *uid = object_string(k->object, "metadata.uid");
+
+	k->is_waiting = false;
+	if (!uid || !object_string(k->object, "status.podIP"))
+		return false; /* it will change */
+	*ret = procs_find(o->procs, uid, loop_now_us(o->config.loop));
+	if (*ret)
+		return true;
+	k->is_waiting = true;
+	(void)loop_timer_set(o->config.loop, &o->again, AGAIN_US);
+	return false;
+}
+
 /* Enrol, or release, as the labels of the moment say. A pod that cannot be understood stays as it
  * is. */
 static void pod_decide(struct objects *o, const char *key, struct known_pod *k)
@@ -105,6 +130,7 @@ static void pod_decide(struct objects *o, const char *key, struct known_pod *k)
 	struct enrol_decision decision = enrol_decide(k->object, ns);
 	struct podspec *spec = NULL;
 	char err[300] = "";
+	pid_t pid = 0;
 	int r;
 
 	k->error[0] = '\0';
@@ -116,7 +142,9 @@ static void pod_decide(struct objects *o, const char *key, struct known_pod *k)
 		o->config.on_pod_gone(o->config.arg, key);
 		return;
 	}
-	r = podspec_new(k->object, &spec, err, sizeof(err));
+	if (o->procs && !pid_find(o, k, &pid))
+		return;
+	r = podspec_new(k->object, pid, &spec, err, sizeof(err));
 	if (r == 0)
 		r = exclusions_read(k, ns, spec);
 	if (r < 0) {
@@ -130,6 +158,18 @@ static void pod_decide(struct objects *o, const char *key, struct known_pod *k)
 	k->is_enrolled = true;
 	spec->is_encrypt = is_encrypt(ns);
 	o->config.on_pod(o->config.arg, spec);
+}
+
+static void on_again(struct loop_timer *t)
+{
+	struct objects *o = container_of(t, struct objects, again);
+
+	map_for_each (o->pods, it) {
+		struct known_pod *k = it.value;
+
+		if (k->is_waiting)
+			pod_decide(o, it.key, k);
+	}
 }
 
 static void pod_forget(struct objects *o, const char *key)
@@ -269,6 +309,26 @@ static const struct source_ops source_ops = {
 	.on_synced = on_synced,
 };
 
+static int source_start(struct objects *o)
+{
+	static const char *const kinds[] = {"Namespace", "Pod", NULL};
+	const struct objects_config *c = &o->config;
+	struct source_kube_config kube = {.loop = c->loop, .kinds = kinds, .node = c->node};
+	char err[512] = "";
+	int r;
+
+	if (c->config_dir)
+		return source_folder_new(c->loop, c->config_dir, &source_ops, o, &o->source);
+	r = kube_client_open(c->loop, c->kubeconfig, &o->kube, err, sizeof(err));
+	if (r < 0) {
+		log_error("agent", "no API server: %s", err[0] ? err : strerror(-r));
+		return r;
+	}
+	kube.client = o->kube;
+	r = procs_new("/proc", &o->procs);
+	return r < 0 ? r : source_kube_new(&kube, &source_ops, o, &o->source);
+}
+
 int objects_new(const struct objects_config *config, struct objects **ret)
 {
 	_cleanup_(objects_freep) struct objects *o = calloc(1, sizeof(*o));
@@ -277,6 +337,7 @@ int objects_new(const struct objects_config *config, struct objects **ret)
 	if (!o)
 		return -ENOMEM;
 	o->config = *config;
+	o->again.on_timer = on_again;
 	o->node = strdup(config->node);
 	if (!o->node)
 		return -ENOMEM;
@@ -284,7 +345,7 @@ int objects_new(const struct objects_config *config, struct objects **ret)
 	if (r == 0)
 		r = map_new(&o->namespaces);
 	if (r == 0)
-		r = source_folder_new(config->loop, config->config_dir, &source_ops, o, &o->source);
+		r = source_start(o);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(o);
@@ -296,6 +357,9 @@ struct objects *objects_free(struct objects *o)
 	if (!o)
 		return NULL;
 	source_free(o->source);
+	(void)kube_client_free(o->kube);
+	loop_timer_del(&o->again);
+	procs_free(o->procs);
 	if (o->pods)
 		map_for_each (o->pods, it)
 			known_pod_free(it.value);

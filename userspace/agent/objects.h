@@ -14,7 +14,8 @@ struct objects; /* opaque */
 
 struct objects_config {
 	struct loop *loop;      /* borrowed */
-	const char *config_dir; /* borrowed for the call */
+	const char *config_dir; /* borrowed for the call; NULL: an API server */
+	const char *kubeconfig; /* borrowed for the call; as kube_client_open() */
 	const char *node;       /* only pods with this spec.nodeName; copied */
 	void (*on_pod)(void *arg,
 		       struct podspec *spec); /* in the mesh, new or changed; @spec is given away */
@@ -23,7 +24,8 @@ struct objects_config {
 	void *arg;
 };
 
-/** objects_new() - read and follow the folder. Return: 0; -errno of source_folder_new(). */
+/** objects_new() - read and follow the folder or the API server. Return: 0; -errno of
+ * source_folder_new(), kube_client_open(). */
 _must_check_ int objects_new(const struct objects_config *config, struct objects **ret);
 /** objects_free() - takes NULL. Return: NULL. */
 struct objects *objects_free(struct objects *o);

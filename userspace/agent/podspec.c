@@ -35,6 +35,13 @@ static int paths_from_netns(struct podspec *s, const char *path, char *err, size
 	return s->netns ? 0 : -ENOMEM;
 }
 
+static int paths_set(struct podspec *s, uint64_t pid)
+{
+	s->netns = str_format("/proc/%" PRIu64 "/ns/net", pid);
+	s->resolv_conf = str_format("/proc/%" PRIu64 "/root/etc/resolv.conf", pid);
+	return s->netns && s->resolv_conf ? 0 : -ENOMEM;
+}
+
 static int paths_from_pid(struct podspec *s, const char *text, char *err, size_t err_size)
 {
 	uint64_t pid;
@@ -46,9 +53,7 @@ static int paths_from_pid(struct podspec *s, const char *text, char *err, size_t
 			       text);
 		return -EINVAL;
 	}
-	s->netns = str_format("/proc/%" PRIu64 "/ns/net", pid);
-	s->resolv_conf = str_format("/proc/%" PRIu64 "/root/etc/resolv.conf", pid);
-	return s->netns && s->resolv_conf ? 0 : -ENOMEM;
+	return paths_set(s, pid);
 }
 
 static int paths_read(struct podspec *s, const struct object *pod, char *err, size_t err_size)
@@ -140,7 +145,8 @@ static int names_read(struct podspec *s, const struct object *pod)
 	return s->namespace_ && s->name && s->key && s->service_account ? 0 : -ENOMEM;
 }
 
-int podspec_new(const struct object *pod, struct podspec **ret, char *err, size_t err_size)
+int podspec_new(const struct object *pod, pid_t pid, struct podspec **ret, char *err,
+		size_t err_size)
 {
 	_cleanup_(podspec_freep) struct podspec *s = calloc(1, sizeof(*s));
 	int r;
@@ -149,7 +155,7 @@ int podspec_new(const struct object *pod, struct podspec **ret, char *err, size_
 		return -ENOMEM;
 	r = names_read(s, pod);
 	if (r == 0)
-		r = paths_read(s, pod, err, err_size);
+		r = pid ? paths_set(s, (uint64_t)pid) : paths_read(s, pod, err, err_size);
 	if (r == 0)
 		r = ips_read(s, pod, err, err_size);
 	if (r < 0)

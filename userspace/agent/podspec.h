@@ -3,6 +3,7 @@
 /* podspec - what the agent needs to know of a Pod object. Immutable copy; owner: its creator. */
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "base/cleanup.h"
 #include "base/macros.h"
@@ -29,10 +30,12 @@ struct podspec {
 /**
  * podspec_new() - read a Pod
  * @pod: borrowed.
+ * @pid: a process of it; 0: the pod's annotations say, as in a folder of manifests. A cluster's
+ * pods must not: their owners could name the namespace of another.
  * @err: a sentence that names the field, on -EINVAL.
  * Return: 0; -EINVAL a field is missing or wrong; -ENOMEM.
  */
-_must_check_ int podspec_new(const struct object *pod, struct podspec **ret, char *err,
+_must_check_ int podspec_new(const struct object *pod, pid_t pid, struct podspec **ret, char *err,
 			     size_t err_size);
 /** podspec_exclude() - take over what the annotations exclude; @x is the podspec's from now on. */
 void podspec_exclude(struct podspec *s, struct exclusions *x);

@@ -25,7 +25,7 @@ static int read_pod(const char *annotations, const char *status, struct podspec 
 
 	assert_int_equal(object_new_json(body, &o), 0);
 	err[0] = '\0';
-	r = podspec_new(o, ret, err, 300);
+	r = podspec_new(o, 0, ret, err, 300);
 	object_unref(o);
 	return r;
 }

@@ -21,6 +21,7 @@
 struct kube_client {
 	struct loop *loop;
 	const struct kube_config *config;
+	struct kube_config own; /* of kube_client_open() */
 	CURLM *multi;
 	struct loop_timer timer;
 	struct loop_task reap; /* requests that ended, outside libcurl's callbacks */
@@ -247,6 +248,34 @@ int kube_client_new(struct loop *loop, const struct kube_config *config, struct 
 	return 0;
 }
 
+int kube_client_open(struct loop *loop, const char *kubeconfig, struct kube_client **ret, char *err,
+		     size_t err_size)
+{
+	_cleanup_(kube_config_clear) struct kube_config config = {0};
+	struct kube_client *c;
+	int r;
+
+	if (kubeconfig && *kubeconfig)
+		r = kube_config_load(kubeconfig, &config, err, err_size);
+	else
+		r = kube_config_in_cluster(KUBE_ACCOUNT_DIR, &config, err, err_size);
+	if (r < 0)
+		return r;
+	r = kube_client_new(loop, &config, &c);
+	if (r < 0)
+		return r;
+	c->own = config;
+	c->config = &c->own;
+	config = (struct kube_config){0};
+	*ret = c;
+	return 0;
+}
+
+const struct kube_config *kube_client_config(const struct kube_client *c)
+{
+	return c->config;
+}
+
 struct kube_client *kube_client_free(struct kube_client *c)
 {
 	struct kube_request *q, *tmp;
@@ -262,6 +291,7 @@ struct kube_client *kube_client_free(struct kube_client *c)
 		watched_free(s);
 	loop_timer_del(&c->timer);
 	loop_task_del(&c->reap);
+	kube_config_clear(&c->own);
 	free(c);
 	return NULL;
 }

@@ -45,6 +45,15 @@ struct kube_request_config {
 /** kube_client_new() - @config is borrowed and must outlive it. Return: 0; -ENOMEM. */
 _must_check_ int kube_client_new(struct loop *loop, const struct kube_config *config,
 				 struct kube_client **ret);
+/**
+ * kube_client_open() - a client for the API server that we are told of
+ * @kubeconfig: a file; NULL or "": that of the cluster whose pod we are.
+ * @err: a sentence on failure. Return: as kube_config_load() or kube_config_in_cluster().
+ */
+_must_check_ int kube_client_open(struct loop *loop, const char *kubeconfig,
+				  struct kube_client **ret, char *err, size_t err_size);
+/** kube_client_config() - how it reaches the server; borrowed. */
+const struct kube_config *kube_client_config(const struct kube_client *c);
 /** kube_client_free() - open requests vanish without on_done. Not inside a callback. Takes NULL.
  * Return: NULL. */
 struct kube_client *kube_client_free(struct kube_client *c);

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* procs - which process belongs to which pod of a cluster: the kubelet names each pod's cgroup by
+ * the pod's UID, and the agent sees the node's processes (hostPID). Owner: objects. Thread: loop
+ * only. */
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/cleanup.h"
+#include "base/macros.h"
+
+#define PROCS_UID_MAX 64
+
+struct procs; /* opaque */
+
+/** procs_new() - @proc: "/proc", or another in tests; borrowed. Return: 0; -ENOMEM. */
+_must_check_ int procs_new(const char *proc, struct procs **ret);
+struct procs *procs_free(struct procs *p);
+DEFINE_CLEANUP(struct procs *, procs_free);
+
+/**
+ * procs_find() - the oldest process of a pod, which is its sandbox's and lives as long as its
+ * network namespace
+ * @uid: metadata.uid. @now_us: all processes are looked at anew at most every 100 ms.
+ * Return: its number in our PID namespace; 0 when there is none (yet).
+ */
+pid_t procs_find(struct procs *p, const char *uid, uint64_t now_us);
+
+/** procs_uid_of_cgroup() - the pod's UID in the text of /proc/PID/cgroup: "/kubepods/.../pod<UID>/"
+ * as the cgroupfs driver writes it, or "-pod<UID with _>.slice" as systemd's. Return: 0; -ENOENT no
+ * pod's. */
+_must_check_ int procs_uid_of_cgroup(const char *text, char ret[PROCS_UID_MAX]);

@@ -106,6 +106,10 @@ class CulvertNode:
         except (RuntimeError, ValueError):
             return None
 
+    def explain(self, source, to):
+        """What `culvert explain` says of a connection from a pod."""
+        return json.loads(run(os.path.join(BIN, "culvert"), "explain", source, to, "-o", "json", "--run-dir", self.run_dir))
+
     def captured(self):
         """Names of the pods that are captured now."""
         status = self.admin_or_none("agent", "/status")

@@ -91,6 +91,32 @@ def test_policy_closes_and_refuses(direct):
     wait_for(works, 15, "the end of the denial")
 
 
+def test_explain_tells_the_direct_path(direct):
+    """What the kernel has decided, before and after it knows the verdict, and when a policy denies."""
+    def path(to, verdict):
+        answer = direct.node.explain(direct.client.ip4, to)
+        assert answer["verdict"] == verdict, answer["sentence"]
+        return answer["kernel"]["path"], answer["kernel"].get("verdicts"), answer["sentence"]
+
+    def denied():
+        with contextlib.suppress(RuntimeError):
+            direct.talk()  # asks
+        with contextlib.suppress(AssertionError):
+            return path(f"{direct.server.ip4}:{PORT}", "denied")[0] == "policy"
+        return False
+
+    way, verdicts, _ = path(f"{direct.server.ip4}:{PORT}", "allowed")
+    assert (way, verdicts) == ("tunnel", {"allowed": 0, "denied": 0, "unknown": 1})
+    wait_for(direct.is_direct, 15, "a direct connection")
+    for to in (f"{direct.server.ip4}:{PORT}", f"{VIP}:80"):
+        way, verdicts, sentence = path(to, "allowed")
+        assert (way, verdicts) == ("direct", {"allowed": 1, "denied": 0, "unknown": 0})
+        assert "inside the node" in sentence
+    direct.deny(PORT)
+    wait_for(denied, 15, "the verdict to be denied")
+    assert "direct/deny-port" in path(f"{direct.server.ip4}:{PORT}", "denied")[2]
+
+
 def test_without_the_mesh_processes(direct):
     """All of them dead: what is known is served, what is not known is refused, never plain."""
     wait_for(direct.is_direct, 15, "a direct connection")

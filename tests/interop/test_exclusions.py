@@ -103,6 +103,11 @@ class Mesh:
         """The server's answers over IPv4 and IPv6."""
         return [self.ask(), self.ask(self.server.ip6)]
 
+    def explain(self, host, port):
+        """The path and the verdict that `culvert explain` gives the client's connection."""
+        answer = self.nodes[0].explain(self.client.ip4, f"{host}:{port}")
+        return answer["kernel"]["path"], answer["verdict"]
+
     def status(self, number=1):
         """The agent's, of one node."""
         return self.nodes[number - 1].admin("agent", "/status")
@@ -156,6 +161,7 @@ def test_what_is_excluded_on_the_way_out_leaves_in_plaintext_which_strict_refuse
     mesh.write(client=annotation)
     wait_for(lambda: mesh.exclusions(mesh.client, 1), 10, "the annotation")
     before = mesh.counted("excluded")
+    assert mesh.explain(mesh.server.ip4, PORT) == ("excluded", "outside")
     assert mesh.both() == ["closed", "closed"]
     assert mesh.counted("excluded") == before + 2
 
@@ -214,6 +220,8 @@ def test_registry_only_refuses_what_nobody_has_registered_and_says_so(mesh):
     mesh.write(STRICT + REGISTRY_ONLY)
     wait_for(lambda: refused_by_registry(mesh), 10, "REGISTRY_ONLY")
     assert mesh.both() == ["yes", "yes"]
+    assert mesh.explain(mesh.outside, OUTSIDE_PORT) == ("registry_only", "refused")
+    assert mesh.explain(mesh.server.ip4, PORT) == ("tunnel", "allowed")
     with open(mesh.nodes[0].log_path, encoding="utf-8") as log:
         assert "registry_only" in log.read()
 

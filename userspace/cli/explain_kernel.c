@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the capture programs would do, from the very maps that they read. */
+/* What the capture programs would do, in their order (bpf/capture.bpf.c), from the very maps that
+ * they read. */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -12,17 +13,38 @@
 #include "json.h"
 #include "net/addr.h"
 
-#define DNS_PORT 53
+#define DNS_PORT  53
+#define ADDR_BITS 128
 
-/* look_up() - an entry of a pinned map. Return: 0; -ENOENT no such entry; -errno. */
-static int look_up(const char *pins, const char *map, const void *key, void *value)
+/* One question. @error: 0 until a map could not be read. */
+struct look {
+	const char *pins;
+	uint64_t cookie;
+	struct cv_pod pod;
+	struct cv_sockaddr to;
+	int error;
+};
+
+/* What is known of the endpoints that a connection could go to without a tunnel. */
+struct verdicts {
+	int allowed, denied, unknown;
+};
+
+/* look_up() - is there an entry? @value as large as the map's. */
+static bool look_up(struct look *l, const char *map, const void *key, void *value)
 {
-	_cleanup_(freep) char *path = str_format("%s/%s", pins, map);
+	_cleanup_(freep) char *path = str_format("%s/%s", l->pins, map);
 	_cleanup_(close_fdp) int fd = path ? bpf_obj_get(path) : -ENOMEM;
 
-	if (fd < 0)
-		return -EIO;
-	return bpf_map_lookup_elem(fd, key, value) < 0 ? -errno : 0;
+	if (fd < 0) {
+		l->error = -EIO;
+		return false;
+	}
+	if (bpf_map_lookup_elem(fd, key, value) == 0)
+		return true;
+	if (errno != ENOENT)
+		l->error = -errno;
+	return false;
 }
 
 static json_t *path_of(const char *path, const char *name)
@@ -30,53 +52,210 @@ static json_t *path_of(const char *path, const char *name)
 	return json_pack("{s:s, s:s}", "path", path, "name", name);
 }
 
-/* is_self() - one of the pod's own addresses: never captured. */
-static bool is_self(const char *pins, uint64_t cookie, const struct cv_addr *addr)
+/* Loopback or one of the pod's own addresses: never captured. */
+static bool is_self(struct look *l)
 {
-	struct cv_pod_addr_key key = {.netns_cookie = cookie, .addr = *addr};
+	struct cv_pod_addr_key key = {.netns_cookie = l->cookie, .addr = l->to.addr};
 	__u32 value;
 
-	return look_up(pins, "cv_pod_addrs", &key, &value) == 0;
+	return cv_addr_is_loopback(&l->to.addr) || cv_addr_is_any(&l->to.addr) ||
+	       look_up(l, "cv_pod_addrs", &key, &value);
 }
 
-/* find_dest() - by workload address, else by service frontend. Return: as look_up(). */
-static int find_dest(const char *pins, const struct cv_sockaddr *to, struct cv_dest *ret)
+static bool has_outbound_rule(struct look *l, enum cv_outbound_kind range,
+			      enum cv_outbound_kind port)
 {
-	struct cv_service_key key = {.addr = to->addr, .port = to->port};
-	int r = look_up(pins, "cv_workloads", &to->addr, ret);
+	struct cv_outbound_key key = {
+		.prefix_len = CV_OUTBOUND_PREFIX + ADDR_BITS,
+		.kind = range,
+		.is_v4 = cv_addr_is_v4(&l->to.addr),
+		.netns_cookie = l->cookie,
+		.addr = l->to.addr,
+	};
+	__u32 value;
 
-	return r == -ENOENT ? look_up(pins, "cv_services", &key, ret) : r;
+	if (look_up(l, "cv_outbound_rules", &key, &value))
+		return true;
+	key.kind = port;
+	key.is_v4 = 0;
+	key.addr = (struct cv_addr){.w = {ntohs(l->to.port)}};
+	return look_up(l, "cv_outbound_rules", &key, &value);
+}
+
+static bool is_excluded(struct look *l)
+{
+	if (!(l->pod.flags & CV_POD_OUT_RULES))
+		return false;
+	if (has_outbound_rule(l, CV_OUT_EXCLUDE_RANGE, CV_OUT_EXCLUDE_PORT))
+		return true;
+	return l->pod.flags & CV_POD_OUT_LISTED &&
+	       !has_outbound_rule(l, CV_OUT_INCLUDE_RANGE, CV_OUT_INCLUDE_PORT);
+}
+
+static bool find_workload(struct look *l, const struct cv_addr *addr, struct cv_dest *ret)
+{
+	return look_up(l, "cv_workloads", addr, ret) && ret->flags & CV_DEST_MESH;
+}
+
+static bool find_service(struct look *l, struct cv_dest *ret)
+{
+	struct cv_service_key key = {.addr = l->to.addr, .port = l->to.port};
+
+	return look_up(l, "cv_services", &key, ret) && ret->flags & CV_DEST_MESH;
+}
+
+static bool find_range(struct look *l, struct cv_dest *ret)
+{
+	struct cv_range_key key = {
+		.prefix_len = CV_RANGE_PREFIX + ADDR_BITS,
+		.port = l->to.port,
+		.is_v4 = cv_addr_is_v4(&l->to.addr),
+		.addr = l->to.addr,
+	};
+
+	return look_up(l, "cv_ranges", &key, ret);
+}
+
+static bool is_registered(struct look *l)
+{
+	struct cv_service_key key = {.addr = l->to.addr, .port = l->to.port};
+	struct cv_dest range;
+	__u32 value;
+
+	if (look_up(l, "cv_registered", &key, &value) || find_range(l, &range))
+		return true;
+	key.port = 0;
+	return look_up(l, "cv_registered", &key, &value);
+}
+
+/* Both ends want it, and node and control plane agree on whose address it is. Return: the cookie
+ * of the pod that serves @to; 0: only through ztunnel. */
+static __u64 direct_destination(struct look *l, const struct cv_sockaddr *to)
+{
+	const __u32 both = CV_POD_DIRECT | CV_POD_CAPTURE;
+	struct cv_dest dest;
+	struct cv_pod pod;
+	__u64 cookie;
+
+	if (to->port == htons(CV_HBONE_PORT) || !look_up(l, "cv_locals", &to->addr, &cookie) ||
+	    !find_workload(l, &to->addr, &dest) || !look_up(l, "cv_pods", &cookie, &pod))
+		return 0;
+	return (pod.flags & both) == both && memcmp(dest.name, pod.name, CV_NAME_LEN) == 0 ? cookie
+											   : 0;
+}
+
+/* Return: false: this endpoint is reached through ztunnel only. */
+static bool judge(struct look *l, const struct cv_sockaddr *to, struct verdicts *v)
+{
+	struct cv_verdict_key key = {.src_cookie = l->cookie, .port = to->port};
+	struct cv_verdict verdict;
+	__u64 generation = 0;
+	__u32 zero = 0;
+
+	key.dst_cookie = direct_destination(l, to);
+	if (!key.dst_cookie)
+		return false;
+	(void)look_up(l, "cv_generation", &zero, &generation);
+	if (!look_up(l, "cv_verdicts", &key, &verdict) || verdict.generation != generation)
+		v->unknown++;
+	else if (verdict.is_allowed)
+		v->allowed++;
+	else
+		v->denied++;
+	return true;
+}
+
+/* Return: false: not a destination of this node's. */
+static bool judge_all(struct look *l, bool is_workload, struct verdicts *v)
+{
+	struct cv_service_key key = {.addr = l->to.addr, .port = l->to.port};
+	struct cv_frontend f;
+
+	if (!(l->pod.flags & CV_POD_DIRECT))
+		return false;
+	if (is_workload)
+		return judge(l, &l->to, v);
+	if (!look_up(l, "cv_frontends", &key, &f))
+		return false;
+	for (__u32 i = 0; i < f.count && i < CV_FRONTEND_ENDS; i++)
+		if (!judge(l, &f.ends[i].to, v))
+			v->unknown++;
+	return true;
+}
+
+/* mesh_path() - ztunnel, or past it inside this node. A frontend's endpoints may differ. */
+static json_t *mesh_path(struct look *l, bool is_workload, const char *name)
+{
+	struct verdicts v = {0};
+	bool is_direct = judge_all(l, is_workload, &v);
+	const char *path = "tunnel";
+	json_t *o;
+
+	if (is_direct && v.allowed && !v.denied && !v.unknown)
+		path = "direct";
+	else if (is_direct && v.denied && !v.allowed && !v.unknown)
+		path = "policy";
+	else if (!(l->pod.flags & CV_POD_ALIVE))
+		path = "ztunnel_dead";
+	o = path_of(path, name);
+	if (o && is_direct)
+		(void)json_object_set_new(o, "verdicts",
+					  json_pack("{s:i, s:i, s:i}", "allowed", v.allowed,
+						    "denied", v.denied, "unknown", v.unknown));
+	return o;
+}
+
+static json_t *other_path(struct look *l)
+{
+	bool is_dns = l->pod.flags & CV_POD_DNS && l->to.port == htons(DNS_PORT);
+	struct cv_dest range;
+	bool is_range = find_range(l, &range) && range.flags & CV_DEST_MESH;
+
+	if ((is_dns || is_range || l->pod.flags & CV_POD_UNKNOWN_TO_TUNNEL) &&
+	    !(l->pod.flags & CV_POD_ALIVE))
+		return path_of("ztunnel_dead", "");
+	if (is_dns)
+		return path_of("dns", "");
+	if (is_range) {
+		range.name[sizeof(range.name) - 1] = '\0';
+		return path_of("tunnel", range.name);
+	}
+	if (l->pod.flags & CV_POD_UNKNOWN_TO_TUNNEL)
+		return path_of("tunnel", "");
+	if (l->pod.flags & CV_POD_REGISTRY_ONLY && !is_registered(l))
+		return path_of("registry_only", "");
+	return path_of("passthrough", "");
+}
+
+static json_t *path_find(struct look *l)
+{
+	struct cv_dest dest = {0};
+	bool is_workload;
+
+	if (!look_up(l, "cv_pods", &l->cookie, &l->pod) || !(l->pod.flags & CV_POD_CAPTURE))
+		return path_of("uncaptured", "");
+	if (is_self(l))
+		return path_of("self", "");
+	if (is_excluded(l))
+		return path_of("excluded", "");
+	is_workload = find_workload(l, &l->to.addr, &dest);
+	if (!is_workload && !find_service(l, &dest))
+		return other_path(l);
+	dest.name[sizeof(dest.name) - 1] = '\0';
+	return mesh_path(l, is_workload, dest.name);
 }
 
 json_t *explain_kernel(const char *pins, uint64_t cookie, const json_t *answer)
 {
 	const char *text = json_text(json_object_get(answer, "to"), "address", "");
-	struct cv_sockaddr to;
-	struct cv_dest dest;
-	struct cv_pod pod;
-	bool is_mesh, is_dns;
-	int r;
+	struct look l = {.pins = pins, .cookie = cookie};
+	json_t *path;
 
-	if (cv_sockaddr_parse(text, &to) < 0)
+	if (cv_sockaddr_parse(text, &l.to) < 0)
 		return json_null();
-	r = look_up(pins, "cv_pods", &cookie, &pod);
-	if (r < 0 && r != -ENOENT)
-		return json_null();
-	if (r == -ENOENT || !(pod.flags & CV_POD_CAPTURE))
-		return path_of("uncaptured", "");
-	if (is_self(pins, cookie, &to.addr))
-		return path_of("self", "");
-	r = find_dest(pins, &to, &dest);
-	if (r < 0 && r != -ENOENT)
-		return json_null();
-	is_mesh = r == 0 && dest.flags & CV_DEST_MESH;
-	is_dns = !is_mesh && pod.flags & CV_POD_DNS && to.port == htons(DNS_PORT);
-	if (!is_mesh && !is_dns)
-		return path_of("passthrough", "");
-	if (!(pod.flags & CV_POD_ALIVE))
-		return path_of("ztunnel_dead", "");
-	if (is_dns)
-		return path_of("dns", "");
-	dest.name[sizeof(dest.name) - 1] = '\0';
-	return path_of("tunnel", dest.name);
+	path = path_find(&l);
+	if (l.error == 0)
+		return path;
+	json_decref(path);
+	return json_null();
 }

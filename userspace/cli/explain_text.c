@@ -56,6 +56,7 @@ static const char *kernel_path(const json_t *answer)
 static bool lacks_certificate(const json_t *answer, const json_t *route)
 {
 	return streq(json_text(route, "kind", ""), "tunnel") &&
+	       !streq(kernel_path(answer), "direct") &&
 	       json_is_true(json_object_get(answer, "hasAskedSource")) &&
 	       !json_is_object(json_object_get(answer, "certificate"));
 }
@@ -95,7 +96,11 @@ static void say_way(const json_t *answer, const json_t *route, char *buf, size_t
 	const json_t *from = json_object_get(answer, "from");
 	const char *kind = json_text(route, "kind", "");
 
-	if (streq(kind, "tunnel"))
+	if (streq(kernel_path(answer), "direct"))
+		(void)snprintf(buf, size,
+			       "directly inside the node, vouched for by the kernel as %s",
+			       json_text(from, "identity", "?"));
+	else if (streq(kind, "tunnel"))
 		(void)snprintf(buf, size, "through a mutual TLS tunnel as %s",
 			       json_text(from, "identity", "?"));
 	else
@@ -134,6 +139,19 @@ static char *say_route(const json_t *answer, const json_t *route, const struct e
 			  e->to, "the endpoint is not enrolled, so no policy and no TLS applies");
 }
 
+/* The kernel has the verdict, ztunnel the reason. */
+static char *say_denied_by_kernel(const json_t *answer, const struct ends *e)
+{
+	const json_t *inbound =
+		json_object_get(json_array_get(json_object_get(answer, "routes"), 0), "inbound");
+	char reason[WORDS_MAX] = "a policy denied it when ztunnel was last asked";
+
+	if (json_is_false(json_object_get(inbound, "allowed")))
+		say_reason(inbound, reason, sizeof(reason));
+	return str_format("%s is refused at connect(2) to %s, inside the node, because %s.",
+			  e->from, e->to, reason);
+}
+
 /* say_kernel() - where the kernel alone decides; NULL: ztunnel does. */
 static char *say_kernel(const json_t *answer, const struct ends *e)
 {
@@ -151,6 +169,18 @@ static char *say_kernel(const json_t *answer, const struct ends *e)
 		return str_format("%s is connected to ztunnel's resolver when it asks %s: names "
 				  "of the mesh are answered there, others by that nameserver.",
 				  e->from, e->to);
+	if (streq(path, "policy"))
+		return say_denied_by_kernel(answer, e);
+	if (streq(path, "registry_only"))
+		return str_format("%s is refused at connect(2) to %s: the registry does not have "
+				  "it, and outboundTrafficPolicy is REGISTRY_ONLY; a ServiceEntry "
+				  "for it would let it out.",
+				  e->from, e->to);
+	if (streq(path, "excluded"))
+		return str_format(
+			"%s reaches %s as it would without the mesh: an annotation of "
+			"the pod or its namespace excludes it, so no TLS and no identity.",
+			e->from, e->to);
 	if (streq(path, "uncaptured"))
 		return str_format("%s is not captured on its node now, so it comes to %s in "
 				  "plaintext, without an identity.",
@@ -166,9 +196,12 @@ static const char *verdict_of(const json_t *answer, const unsigned int count[], 
 {
 	const char *path = kernel_path(answer);
 
-	if (streq(path, "ztunnel_dead"))
+	if (streq(path, "ztunnel_dead") || streq(path, "registry_only"))
 		return "refused";
-	if (streq(path, "self") || streq(path, "passthrough") || streq(path, "dns"))
+	if (streq(path, "policy"))
+		return "denied";
+	if (streq(path, "self") || streq(path, "passthrough") || streq(path, "dns") ||
+	    streq(path, "excluded"))
 		return "outside";
 	if (streq(path, "uncaptured"))
 		return "unknown";
@@ -352,25 +385,41 @@ static int print_verdict(const json_t *answer)
 	return 0;
 }
 
+/* Why not directly, where that could be: the first connection asks. */
+static void print_kernel(const json_t *kernel, const char *path)
+{
+	const char *name = json_text(kernel, "name", "");
+	const json_t *v = json_object_get(kernel, "verdicts");
+
+	if (!*path)
+		return;
+	printf("\nKernel of the source\n  %s%s%s\n", path, *name ? ": the map names it " : "",
+	       name);
+	if (v && streq(path, "tunnel"))
+		printf("  inside this node: %lld endpoint(s) allowed, %lld denied, of %lld the "
+		       "verdict "
+		       "is not known yet; a\n  connection to one of these takes the tunnel and "
+		       "asks, "
+		       "the next ones go directly\n",
+		       json_number(v, "allowed"), json_number(v, "denied"),
+		       json_number(v, "unknown"));
+}
+
 int explain_print(const json_t *answer)
 {
 	const char *verdict = json_text(answer, "verdict", "");
 	bool is_good = streq(verdict, "allowed");
 	bool is_bad = streq(verdict, "denied") || streq(verdict, "refused");
 	const char *path = kernel_path(answer);
+	bool is_mesh = streq(path, "tunnel") || streq(path, "direct") || streq(path, "policy");
 
 	printf("%s%s%s\n%s\n",
 	       term_color(is_good  ? TERM_GREEN
 			  : is_bad ? TERM_RED
 				   : TERM_BOLD),
 	       verdict, term_color(TERM_NO_COLOR), json_text(answer, "sentence", ""));
-	if (*path)
-		printf("\nKernel of the source\n  %s%s%s\n", path,
-		       *json_text(json_object_get(answer, "kernel"), "name", "") ? ": the map "
-										   "names it "
-										 : "",
-		       json_text(json_object_get(answer, "kernel"), "name", ""));
-	if (*path && !streq(path, "tunnel"))
+	print_kernel(json_object_get(answer, "kernel"), path);
+	if (*path && !is_mesh)
 		return 0;
 	if (print_routes(answer) < 0)
 		return -ENOMEM;

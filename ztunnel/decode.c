@@ -224,8 +224,8 @@ static int decode_rules(struct decoder *d, const Culvert__Node__Workload *x, str
 			    : r;
 }
 
-static int decode_extension(struct decoder *d, const Istio__Workload__Workload *m,
-			    struct workload *w)
+static int decode_workload_extension(struct decoder *d, const Istio__Workload__Workload *m,
+				     struct workload *w)
 {
 	const ProtobufCBinaryData *bytes =
 		extension_find(m->n_extensions, m->extensions, XDS_EXTENSION_WORKLOAD);
@@ -238,6 +238,7 @@ static int decode_extension(struct decoder *d, const Istio__Workload__Workload *
 	x = culvert__node__workload__unpack(NULL, bytes->len, bytes->data);
 	if (!x)
 		return fail(d, "extensions", "not a culvert.node.Workload");
+	w->is_first_address = x->first_address;
 	if (*x->hostname && *x->subdomain)
 		w->dns_name = arena_printf(d->arena, "%s.%s", x->hostname, x->subdomain);
 	r = decode_rules(d, x, w);
@@ -245,12 +246,13 @@ static int decode_extension(struct decoder *d, const Istio__Workload__Workload *
 	return w->dns_name ? r : -ENOMEM;
 }
 
-static int decode_affinity(struct decoder *d, const Istio__Workload__Service *m,
-			   struct service_def *s)
+static int decode_service_extension(struct decoder *d, const Istio__Workload__Service *m,
+				    struct service_def *s)
 {
 	const ProtobufCBinaryData *bytes =
 		extension_find(m->n_extensions, m->extensions, XDS_EXTENSION_SERVICE);
 	Culvert__Node__Service *x;
+	int r;
 
 	if (!bytes)
 		return 0;
@@ -258,8 +260,10 @@ static int decode_affinity(struct decoder *d, const Istio__Workload__Service *m,
 	if (!x)
 		return fail(d, "extensions", "not a culvert.node.Service");
 	s->is_sticky = x->affinity_seconds > 0;
+	s->visible_to_count = x->n_visible_to;
+	r = decode_texts(d, x->n_visible_to, x->visible_to, &s->visible_to);
 	culvert__node__service__free_unpacked(x, NULL);
-	return 0;
+	return r;
 }
 
 static int decode_workload(struct decoder *d, const Istio__Workload__Workload *m,
@@ -280,7 +284,7 @@ static int decode_workload(struct decoder *d, const Istio__Workload__Workload *m
 	if (r == 0)
 		r = decode_gateway(d, m->waypoint, &w->waypoint);
 	if (r == 0)
-		r = decode_extension(d, m, w);
+		r = decode_workload_extension(d, m, w);
 	w->policies_count = m->n_authorization_policies;
 	if (r == 0)
 		r = decode_texts(d, m->n_authorization_policies, m->authorization_policies,
@@ -368,7 +372,7 @@ static int decode_service(struct decoder *d, const Istio__Workload__Service *m,
 	if (r == 0)
 		r = decode_lb(d, m->load_balancing, s);
 	if (r == 0)
-		r = decode_affinity(d, m, s);
+		r = decode_service_extension(d, m, s);
 	s->sans_count = m->n_subject_alt_names;
 	if (r == 0)
 		r = decode_texts(d, m->n_subject_alt_names, m->subject_alt_names, &s->sans);

@@ -32,6 +32,7 @@ static void pod_retry(struct dns_pod *pod)
 {
 	dns_udp_retry(pod);
 	dns_tcp_retry(pod);
+	dns_resolver_retry(pod);
 }
 
 const struct cv_addr *dns_nameserver_of(const struct dns_pod *pod, const struct cv_addr *local,
@@ -48,7 +49,9 @@ const struct cv_addr *dns_nameserver_of(const struct dns_pod *pod, const struct 
 	return pod->dns->numbers[v4 & NUMBER_MASK];
 }
 
-int dns_stock_take(struct dns_pod *pod, bool is_tcp, const struct cv_addr *nameserver)
+/* Filled up in time: before the last one is taken. */
+static struct dns_stock *stock_of(struct dns_pod *pod, bool is_tcp,
+				  const struct cv_addr *nameserver)
 {
 	uint32_t family = cv_addr_is_v4(nameserver) ? ZDS_INET : ZDS_INET6;
 	struct dns_stock *s = is_tcp ? &pod->tcp_stock[family] : &pod->udp_stock[family];
@@ -61,7 +64,19 @@ int dns_stock_take(struct dns_pod *pod, bool is_tcp, const struct cv_addr *names
 				       is_tcp ? CV_SOCKET_DIAL_PLAIN : CV_SOCKET_DNS, family,
 				       is_tcp ? 2 : DNS_BATCH);
 	}
+	return s;
+}
+
+int dns_stock_take(struct dns_pod *pod, bool is_tcp, const struct cv_addr *nameserver)
+{
+	struct dns_stock *s = stock_of(pod, is_tcp, nameserver);
+
 	return s->count ? s->fds[--s->count] : -EAGAIN;
+}
+
+bool dns_stock_has(struct dns_pod *pod, bool is_tcp, const struct cv_addr *nameserver)
+{
+	return stock_of(pod, is_tcp, nameserver)->count > 0;
 }
 
 int dns_try_answer(struct dns_pod *pod, const uint8_t *packet, size_t len, bool is_tcp,
@@ -126,6 +141,7 @@ static void pod_free(struct dns_pod *pod)
 {
 	dns_udp_drop_all(pod);
 	dns_tcp_drop_all(pod);
+	pod->resolver = dns_resolver_free(pod->resolver);
 	for (size_t i = 0; i < CV_DNS_PORTS; i++) {
 		loop_del(&pod->udp[i].w);
 		close_fd(pod->udp[i].w.fd);
@@ -248,9 +264,11 @@ int dns_pod_add(struct dns *d, uint64_t netns_cookie, const struct zds_pod_add *
 	memcpy(pod->namespace_, add->namespace_, sizeof(pod->namespace_) - 1);
 	pod->client.namespace_ = pod->namespace_;
 	memcpy(pod->search, add->search, sizeof(pod->search));
-	if (!pod->search[0])
+	if (!add->has_resolv_conf)
 		search_assume(pod);
 	search_split(pod);
+	pod->nameservers_count = MIN((size_t)add->nameserver_count, (size_t)ZDS_NAMESERVERS);
+	memcpy(pod->nameservers, add->nameservers, sizeof(pod->nameservers));
 	for (size_t i = 0; i < CV_DNS_PORTS; i++)
 		pod->udp[i].w.fd = udp_fds[i];
 	pod->tcp.w.fd = tcp_fd;

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
+#include "base/list.h"
 #include "base/macros.h"
 #include "culvert/zds.h"
 
@@ -54,6 +55,24 @@ void dns_nameserver(struct dns *d, const struct zds_nameserver *ns);
  */
 void dns_sockets_give(struct dns *d, uint64_t netns_cookie, uint32_t kind, uint32_t family,
 		      const int *fds, size_t count);
+
+/** struct dns_ask - one question for the addresses of a host; embedded. */
+struct dns_ask {
+	struct list link;
+	char host[256];
+	/**
+	 * on_answer() - once, perhaps before dns_resolve() returns
+	 * @error: 0; -ENOENT there is no such name, or it has no address; -ETIMEDOUT; -ENETDOWN no
+	 * nameserver is known; -EIO the nameservers failed; -ECANCELED the pod is gone; -ENOSPC.
+	 * @addrs: in the order of the answer; borrowed for the call.
+	 */
+	void (*on_answer)(struct dns_ask *ask, int error, const struct cv_addr *addrs,
+			  size_t count);
+};
+
+/** dns_resolve() - ask the nameservers of a pod, by sockets of the pod's; answers are kept for
+ * their TTL. Bounded in time, names and questions per pod. */
+void dns_resolve(struct dns *d, uint64_t netns_cookie, struct dns_ask *ask);
 
 /** dns_metrics() - append istio_dns_* in OpenMetrics text; @arg is the struct dns. Return: 0;
  * -ENOMEM. */

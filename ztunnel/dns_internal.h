@@ -43,6 +43,8 @@ struct dns {
 };
 
 /** struct dns_stock - unconnected sockets of one kind and family. */
+struct dns_resolver;
+
 struct dns_stock {
 	int fds[DNS_STOCK_MAX];
 	size_t count;
@@ -69,6 +71,9 @@ struct dns_pod {
 	char namespace_[64];
 	char search[512]; /* backs client.search */
 	struct dns_client client;
+	struct cv_addr nameservers[ZDS_NAMESERVERS]; /* of its resolv.conf */
+	size_t nameservers_count;
+	struct dns_resolver *resolver; /* names that the mesh asks for itself; NULL: none yet */
 };
 
 /** dns_nameserver_of() - what a number, or a slot of this pod, stands for. Return: borrowed; NULL
@@ -79,6 +84,9 @@ const struct cv_addr *dns_nameserver_of(const struct dns_pod *pod, const struct 
 /** dns_stock_take() - Return: a descriptor, the caller's; -EAGAIN: asked for, try again from
  * dns_pod_retry(). */
 int dns_stock_take(struct dns_pod *pod, bool is_tcp, const struct cv_addr *nameserver);
+
+/** dns_stock_has() - is there one to take? Asks for more when not. */
+bool dns_stock_has(struct dns_pod *pod, bool is_tcp, const struct cv_addr *nameserver);
 
 /**
  * dns_try_answer() - answer from the snapshot
@@ -92,6 +100,9 @@ int dns_try_answer(struct dns_pod *pod, const uint8_t *packet, size_t len, bool 
  * query. */
 size_t dns_fail(struct dns *d, const uint8_t *packet, size_t len);
 
+/* dns_resolve.c */
+void dns_resolver_retry(struct dns_pod *pod);
+struct dns_resolver *dns_resolver_free(struct dns_resolver *r);
 /* dns_udp.c */
 void dns_udp_on_event(struct loop_fd *w, uint32_t events);
 void dns_udp_retry(struct dns_pod *pod); /* sockets or a nameserver have come */

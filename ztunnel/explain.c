@@ -153,7 +153,7 @@ static json_t *certificate_to_json(const struct question *q)
  * with. */
 static void as_uncaptured(const struct question *q, struct upstream *up)
 {
-	if (up->kind == UPSTREAM_REFUSE)
+	if (up->kind == UPSTREAM_REFUSE || up->kind == UPSTREAM_NAMED)
 		return;
 	up->kind = UPSTREAM_TCP;
 	up->dial = up->is_waypoint ? q->dest.addr : up->target;
@@ -192,6 +192,7 @@ static const char *kind_of(const struct question *q, const struct upstream *up)
 	case UPSTREAM_HBONE:
 		return "tunnel";
 	case UPSTREAM_TCP:
+	case UPSTREAM_NAMED:
 		return "plain";
 	case UPSTREAM_PASSTHROUGH:
 		return "passthrough";
@@ -241,12 +242,13 @@ static json_t *route_to_json(const struct question *q, const struct route *r)
 	const struct upstream *up = &r->up;
 	char dial[CV_SOCKADDR_STRLEN], target[CV_SOCKADDR_STRLEN];
 
-	return json_pack("{s:s, s:f, s:s, s:s, s:o, s:o, s:b, s:s, s:o}", "kind", kind_of(q, up),
-			 "share", (double)r->hits / SAMPLES, "dial",
+	return json_pack("{s:s, s:f, s:s, s:s, s:o, s:o, s:b, s:s, s:s, s:o}", "kind",
+			 kind_of(q, up), "share", (double)r->hits / SAMPLES, "dial",
 			 cv_sockaddr_format(&up->dial, dial), "target",
 			 cv_sockaddr_format(&up->target, target), "workload",
 			 up->workload ? workload_brief(up->workload) : json_null(), "identities",
-			 identities_to_json(up), "isWaypoint", up->is_waypoint, "error",
+			 identities_to_json(up), "isWaypoint", up->is_waypoint, "name",
+			 up->kind == UPSTREAM_NAMED ? up->workload->hostname : "", "error",
 			 up->kind == UPSTREAM_REFUSE && up->error ? up->error : "", "inbound",
 			 inbound_to_json(q, up));
 }

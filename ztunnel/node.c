@@ -19,6 +19,7 @@
 #include "ztunnel/certs.h"
 #include "ztunnel/collect.h"
 #include "ztunnel/dns.h"
+#include "ztunnel/names.h"
 #include "ztunnel/node_internal.h"
 #include "ztunnel/pod.h"
 #include "ztunnel/state.h"
@@ -203,6 +204,11 @@ static void on_worker_need(void *arg, unsigned int worker, const struct zds_sock
 	need_send(arg, worker, m);
 }
 
+static void on_worker_name(void *arg, struct name_query *q)
+{
+	names_serve(q, ((struct node *)arg)->dns);
+}
+
 static void on_dns_need(void *arg, uint64_t netns_cookie, uint32_t kind, uint32_t family,
 			uint32_t count)
 {
@@ -356,6 +362,7 @@ static void on_worker_drained(void *arg)
 static const struct worker_ops worker_ops = {
 	.on_pod_added = on_pod_added,
 	.on_need = on_worker_need,
+	.on_name = on_worker_name,
 	.on_drained = on_worker_drained,
 };
 

@@ -13,11 +13,9 @@
 #include "tls/identity.h"
 #include "ztunnel/baggage.h"
 #include "ztunnel/conn.h"
+#include "ztunnel/outbound_internal.h"
 #include "ztunnel/pod.h"
 #include "ztunnel/pool.h"
-#include "ztunnel/relay.h"
-#include "ztunnel/resolve.h"
-#include "ztunnel/splice.h"
 #include "ztunnel/state.h"
 
 /* For the pod to be known and to have its certificate. */
@@ -30,30 +28,7 @@
 #define REFUSED_RETRY_FOR_US (2 * 1000000ULL)
 #define REFUSED_RETRY_US     (50 * 1000ULL)
 #define RETRIES_MAX          64
-/* Endpoints of one service that may fail a connection before it is given up. */
-#define AVOID_MAX 4
-#define TEXT_MAX  160
-
-struct outbound {
-	struct conn conn;
-	struct pool_wait pool_wait;
-	struct relay relay;   /* tunnel */
-	struct splice splice; /* plain */
-	int plain_fd;         /* being connected */
-	struct loop_fd plain_watch;
-	struct cv_sockaddr plain_dial;
-	uint64_t started_us;
-	uint32_t retries;
-	struct cv_sockaddr avoid[AVOID_MAX]; /* endpoints that failed it */
-	size_t avoid_count;
-	struct cv_sockaddr endpoint; /* being tried, if has_endpoint */
-	bool has_endpoint;
-	bool has_others;
-	bool is_waiting_retry;
-	bool is_answered;
-};
-
-static void resolve(struct outbound *o);
+#define TEXT_MAX             160
 
 static struct outbound *of_relay(struct relay *r)
 {
@@ -63,6 +38,7 @@ static struct outbound *of_relay(struct relay *r)
 static void destroy(struct outbound *o)
 {
 	pool_wait_cancel(&o->pool_wait);
+	names_cancel(&o->name_wait);
 	relay_reset(&o->relay, HBONE_CANCEL);
 	splice_reset(&o->splice);
 	loop_del(&o->plain_watch);
@@ -71,7 +47,7 @@ static void destroy(struct outbound *o)
 	free(o);
 }
 
-static void fail(struct outbound *o, enum conn_flags flags, const char *error)
+void outbound_fail(struct outbound *o, enum conn_flags flags, const char *error)
 {
 	conn_end(&o->conn, flags, error);
 	destroy(o);
@@ -79,7 +55,7 @@ static void fail(struct outbound *o, enum conn_flags flags, const char *error)
 
 static void cut(struct conn *c, enum conn_flags flags, const char *error)
 {
-	fail(container_of(c, struct outbound, conn), flags, error);
+	outbound_fail(container_of(c, struct outbound, conn), flags, error);
 }
 
 static const struct conn_ops conn_ops = {
@@ -97,11 +73,22 @@ static bool may_retry(const struct outbound *o)
 	       loop_now_us(o->conn.worker->loop) - o->started_us < REFUSED_RETRY_FOR_US;
 }
 
+struct resolve_choice outbound_choice(struct outbound *o)
+{
+	return (struct resolve_choice){
+		.random = (uint32_t)worker_random(o->conn.worker),
+		.avoid = o->avoid,
+		.avoid_count = o->avoid_count,
+		.avoid_named = o->avoid_named,
+		.avoid_named_count = o->avoid_named_count,
+	};
+}
+
 /* try_next() - this endpoint failed before the application's bytes went anywhere: another one of
  * the service, at once. Return: false when there is none to try. */
 static bool try_next(struct outbound *o)
 {
-	const struct resolve_choice choice = {.avoid = o->avoid, .avoid_count = o->avoid_count + 1};
+	struct resolve_choice choice;
 	struct state *s = o->conn.worker->state;
 	struct upstream u;
 
@@ -109,6 +96,8 @@ static bool try_next(struct outbound *o)
 	    o->conn.bytes_to_server || o->relay.is_app_eof)
 		return false;
 	o->avoid[o->avoid_count] = o->endpoint;
+	choice = outbound_choice(o);
+	choice.avoid_count++;
 	resolve_outbound_again(s, state_workload_by_uid(s, o->conn.pod->uid), &o->conn.original_dst,
 			       &choice, &u);
 	if (!u.is_chosen)
@@ -158,7 +147,7 @@ static void on_plain_event(struct loop_fd *w, uint32_t events)
 	if (error != 0) {
 		o->plain_fd = close_fd(o->plain_fd);
 		if (!try_next(o))
-			fail(o, CONN_CONNECT, strerror(error));
+			outbound_fail(o, CONN_CONNECT, strerror(error));
 		return;
 	}
 	loop_timer_del(&o->conn.timer);
@@ -167,7 +156,7 @@ static void on_plain_event(struct loop_fd *w, uint32_t events)
 	fds[1] = o->plain_fd;
 	if (splice_start(&o->splice, o->conn.worker->loop, o->conn.worker->splice_scratch, fds,
 			 &splice_ops) < 0) {
-		fail(o, CONN_CONNECT, "out of memory");
+		outbound_fail(o, CONN_CONNECT, "out of memory");
 		return;
 	}
 	o->relay.app.fd = -EBADF;
@@ -212,10 +201,10 @@ static void on_plain_socket(struct dial_wait *wait, int fd)
 	if (r == -ECONNREFUSED && may_retry(o))
 		retry_after(o, REFUSED_RETRY_US);
 	else
-		fail(o, CONN_CONNECT, strerror(-r));
+		outbound_fail(o, CONN_CONNECT, strerror(-r));
 }
 
-static void start_plain(struct outbound *o, const struct upstream *u)
+void outbound_dial(struct outbound *o, const struct upstream *u)
 {
 	enum zds_family family = cv_addr_is_v4(&u->dial.addr) ? ZDS_INET : ZDS_INET6;
 	struct stock *stock = worker_pod_stock(o->conn.worker, o->conn.pod->netns_cookie,
@@ -225,7 +214,7 @@ static void start_plain(struct outbound *o, const struct upstream *u)
 	o->plain_dial = u->dial;
 	o->conn.dst = u->dial;
 	if (!stock) {
-		fail(o, CONN_CONNECT, "the pod is gone");
+		outbound_fail(o, CONN_CONNECT, "the pod is gone");
 		return;
 	}
 	o->conn.dial_wait.on_socket = on_plain_socket;
@@ -275,7 +264,7 @@ static void on_relay_response(struct relay *r, const struct hbone_head *head)
 		return;
 	}
 	(void)snprintf(text, sizeof(text), "http status: %d", head->status);
-	fail(o, head->status == 401 ? CONN_DENY : CONN_CONNECT, text);
+	outbound_fail(o, head->status == 401 ? CONN_DENY : CONN_CONNECT, text);
 }
 
 static bool on_relay_unanswered(struct relay *r)
@@ -327,7 +316,7 @@ static void open_stream(struct outbound *o, struct hbone_session *s)
 	format_head(o, &text);
 	o->relay.is_held = o->has_endpoint && o->has_others;
 	if (hbone_stream_open(s, &o->relay.stream, &relay_stream_ops, &c) < 0)
-		fail(o, CONN_CONNECT, "no stream to be had");
+		outbound_fail(o, CONN_CONNECT, "no stream to be had");
 }
 
 static enum conn_flags flags_of(enum hbone_stage stage, int error)
@@ -368,7 +357,7 @@ static void no_tunnel(struct outbound *o, enum hbone_stage stage, int error, con
 		       stage == HBONE_STAGE_CONNECT && error == -ETIMEDOUT
 			       ? " (a NetworkPolicy may block port 15008)"
 			       : "");
-	fail(o, flags_of(stage, error), line);
+	outbound_fail(o, flags_of(stage, error), line);
 }
 
 static void on_tunnel(struct pool_wait *wait, struct hbone_session *s, enum hbone_stage stage,
@@ -400,7 +389,7 @@ static void start_tunnel(struct outbound *o, const struct upstream *u,
 	if (r == -EAGAIN)
 		return;
 	if (r < 0)
-		fail(o, CONN_CONNECT, strerror(-r));
+		outbound_fail(o, CONN_CONNECT, strerror(-r));
 	else
 		open_stream(o, s);
 }
@@ -409,7 +398,7 @@ static void start_tunnel(struct outbound *o, const struct upstream *u,
 
 static void on_state(struct state_wait *wait)
 {
-	resolve(container_of(wait, struct outbound, conn.state_wait));
+	outbound_resolve(container_of(wait, struct outbound, conn.state_wait));
 }
 
 static void wait_for_state(struct outbound *o)
@@ -428,16 +417,12 @@ static bool needs_state(const struct outbound *o, const struct workload *src,
 	return u->kind == UPSTREAM_HBONE && !identity;
 }
 
-static void resolve(struct outbound *o)
+void outbound_resolve(struct outbound *o)
 {
 	struct worker *w = o->conn.worker;
 	const struct workload *src = state_workload_by_uid(w->state, o->conn.pod->uid);
 	const struct tls_identity *identity = NULL;
-	const struct resolve_choice choice = {
-		.random = (uint32_t)worker_random(w),
-		.avoid = o->avoid,
-		.avoid_count = o->avoid_count,
-	};
+	const struct resolve_choice choice = outbound_choice(o);
 	struct upstream u;
 
 	resolve_outbound_again(w->state, src, &o->conn.original_dst, &choice, &u);
@@ -465,10 +450,16 @@ static void resolve(struct outbound *o)
 	case UPSTREAM_TCP:
 	case UPSTREAM_PASSTHROUGH:
 		(void)loop_timer_set(w->loop, &o->conn.timer, CONNECT_TIMEOUT_US);
-		start_plain(o, &u);
+		outbound_dial(o, &u);
+		break;
+	case UPSTREAM_NAMED:
+		(void)loop_timer_set(w->loop, &o->conn.timer, CONNECT_TIMEOUT_US);
+		outbound_dial_named(o, &u);
 		break;
 	case UPSTREAM_REFUSE:
-		fail(o, CONN_CONNECT, u.error ? u.error : "refused");
+		if (o->name_error)
+			u.error = names_error(o->name_error);
+		outbound_fail(o, CONN_CONNECT, u.error ? u.error : "refused");
 		break;
 	}
 }
@@ -480,13 +471,14 @@ static void on_timer(struct loop_timer *t)
 	if (o->is_waiting_retry) {
 		o->is_waiting_retry = false;
 		o->retries++;
-		resolve(o);
+		outbound_resolve(o);
 		return;
 	}
 	if (state_wait_is_waiting(&o->conn.state_wait))
-		fail(o, CONN_IDENTITY_ERROR, "no certificate or no data about this pod in time");
+		outbound_fail(o, CONN_IDENTITY_ERROR,
+			      "no certificate or no data about this pod in time");
 	else
-		fail(o, CONN_CONNECT, "no answer in time");
+		outbound_fail(o, CONN_CONNECT, "no answer in time");
 }
 
 /* on_app_event() - once a stream or a retry may come: the relay's own; a reset before that ends it
@@ -496,7 +488,7 @@ static void on_app_event(struct loop_fd *w, uint32_t events)
 	struct outbound *o = container_of(w, struct outbound, relay.app);
 
 	if (events & EPOLLERR && !o->relay.stream.session) {
-		fail(o, CONN_OK, "the application reset the connection");
+		outbound_fail(o, CONN_OK, "the application reset the connection");
 		return;
 	}
 	relay_on_event(w, events);
@@ -545,12 +537,12 @@ void outbound_start(struct worker *w, struct pod *pod, int fd, const struct cv_s
 	relay_init(&o->relay, w->loop, &relay_ops);
 	if (relay_watch(&o->relay, fd, true, on_app_event) < 0) {
 		(void)relay_close_rst(fd);
-		fail(o, CONN_CONNECT, "out of memory");
+		outbound_fail(o, CONN_CONNECT, "out of memory");
 		return;
 	}
 	why = is_refused(pod, original);
 	if (why)
-		fail(o, CONN_CONNECT, why);
+		outbound_fail(o, CONN_CONNECT, why);
 	else
-		resolve(o);
+		outbound_resolve(o);
 }

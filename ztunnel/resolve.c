@@ -74,10 +74,24 @@ static const struct cv_addr *workload_addr(const struct workload *w, const struc
 	return same ? same : other;
 }
 
+/* An endpoint that only DNS can lead to. */
+static bool workload_is_named(const struct workload *w)
+{
+	return w->addrs_count == 0 && *w->hostname && w->protocol != WORKLOAD_HBONE;
+}
+
 static bool is_avoided(const struct resolve_choice *c, const struct cv_addr *addr, uint16_t port)
 {
 	for (size_t i = 0; i < c->avoid_count; i++)
 		if (c->avoid[i].port == htons(port) && cv_addr_equal(&c->avoid[i].addr, addr))
+			return true;
+	return false;
+}
+
+static bool is_name_avoided(const struct resolve_choice *c, const struct workload *w)
+{
+	for (size_t i = 0; i < c->avoid_named_count; i++)
+		if (c->avoid_named[i] == w)
 			return true;
 	return false;
 }
@@ -88,6 +102,8 @@ static bool endpoint_is_usable(const struct wish *wish, const struct endpoint *e
 		workload_addr(e->workload, &wish->orig->addr, wish->service->def->families);
 	uint16_t port = endpoint_port(wish->service, e->link, ntohs(wish->orig->port));
 
+	if (workload_is_named(e->workload))
+		return port && !is_name_avoided(wish->choice, e->workload);
 	return addr && port && !is_avoided(wish->choice, addr, port);
 }
 
@@ -279,6 +295,43 @@ static void set_chosen(struct upstream *up, const struct service *v,
 	up->has_others = v->endpoints_count > 1;
 }
 
+static void set_named(struct upstream *up, const struct workload *w, uint16_t port)
+{
+	up->kind = UPSTREAM_NAMED;
+	up->workload = w;
+	up->target.port = up->dial.port = htons(port);
+	up->is_chosen = true;
+	/* it may well have several addresses */
+	up->has_others = true;
+}
+
+void resolve_named(struct upstream *up, const struct cv_addr *addrs, size_t count,
+		   const struct resolve_choice *choice)
+{
+	bool is_v4 = cv_addr_is_v4(&up->target.addr);
+	size_t at = up->workload->is_first_address || !count ? 0 : choice->random % count;
+	const struct cv_addr *same = NULL, *other = NULL;
+
+	for (size_t i = 0; i < count && !same; i++) {
+		const struct cv_addr *a = &addrs[(at + i) % count];
+
+		if (is_avoided(choice, a, ntohs(up->dial.port)))
+			continue;
+		if (cv_addr_is_v4(a) == is_v4)
+			same = a;
+		else
+			other = other ? other : a;
+	}
+	if (!same && !other) {
+		refuse(up, "no address of the endpoint's name could be reached");
+		return;
+	}
+	up->kind = UPSTREAM_TCP;
+	up->target.addr = up->dial.addr = *(same ? same : other);
+	up->endpoint = up->target;
+	up->has_others = up->service->endpoints_count > 1 || count > 1;
+}
+
 static void resolve_waypoint(const struct state *s, const struct workload *src,
 			     const struct gateway_ref *ref, const struct resolve_choice *choice,
 			     struct upstream *up)
@@ -344,6 +397,10 @@ static void resolve_service(const struct state *s, const struct workload *src,
 	e = pick_endpoint(&wish);
 	if (!e) {
 		refuse(up, "no healthy upstream");
+		return;
+	}
+	if (workload_is_named(e->workload)) {
+		set_named(up, e->workload, endpoint_port(up->service, e->link, ntohs(orig->port)));
 		return;
 	}
 	set_workload(up, e->workload, workload_addr(e->workload, &orig->addr, d->families),

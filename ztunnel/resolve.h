@@ -17,6 +17,7 @@ enum upstream_kind {
 	UPSTREAM_PASSTHROUGH, /* not in the mesh: as it is to the original destination (DIAL_PLAIN)
 			       */
 	UPSTREAM_TCP,         /* an endpoint outside the mesh (DIAL_PLAIN) */
+	UPSTREAM_NAMED,       /* as TCP, but the address is DNS's to say: resolve_named() */
 	UPSTREAM_HBONE,       /* a tunnel (DIAL_HBONE) */
 	UPSTREAM_REFUSE,      /* `error` says why */
 };
@@ -44,7 +45,18 @@ struct resolve_choice {
 	uint32_t random;
 	const struct cv_sockaddr *avoid; /* `endpoint`s that refused; borrowed for the call */
 	size_t avoid_count;
+	/* Endpoints whose names DNS did not resolve; only compared. */
+	const struct workload *const *avoid_named;
+	size_t avoid_named_count;
 };
+
+/**
+ * resolve_named() - choose among the addresses of a name
+ * @up: UPSTREAM_NAMED; becomes UPSTREAM_TCP, or UPSTREAM_REFUSE when all addresses have failed.
+ * @addrs: in the order of the answer.
+ */
+void resolve_named(struct upstream *up, const struct cv_addr *addrs, size_t count,
+		   const struct resolve_choice *choice);
 
 /**
  * resolve_outbound() - choose the upstream of a captured connection

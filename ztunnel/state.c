@@ -173,7 +173,12 @@ const struct workload *state_workload_by_addr(const struct state *s, const struc
 
 static bool def_is_visible(const struct service_def *d, const char *client_namespace)
 {
-	return !d->is_namespace_only || streq(d->namespace_, client_namespace);
+	if (!d->is_namespace_only)
+		return true;
+	for (size_t i = 0; i < d->visible_to_count; i++)
+		if (streq(d->visible_to[i], client_namespace))
+			return true;
+	return d->visible_to_count == 0 && streq(d->namespace_, client_namespace);
 }
 
 /* Lists hold canonical services first: the client's own namespace wins, then the first one that it
@@ -185,9 +190,11 @@ static const struct service_def *defs_pick(const struct reflist *l, const char *
 	for (size_t i = 0; l && i < l->count; i++) {
 		const struct service_def *d = l->items[i];
 
+		if (!def_is_visible(d, client_namespace))
+			continue;
 		if (streq(d->namespace_, client_namespace))
 			return d;
-		if (!first && def_is_visible(d, client_namespace))
+		if (!first)
 			first = d;
 	}
 	return first;

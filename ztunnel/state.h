@@ -77,7 +77,8 @@ struct workload {
 	bool is_healthy;
 	bool is_host_network;
 	bool is_native_tunnel;
-	uint32_t capacity; /* weight, >= 1 unless the control plane said 0 */
+	bool is_first_address; /* of what DNS says of hostname only the first counts */
+	uint32_t capacity;     /* weight, >= 1 unless the control plane said 0 */
 	const struct cv_addr *addrs;
 	size_t addrs_count;
 	const struct workload_service *services;
@@ -139,8 +140,11 @@ struct service_def {
 	size_t lb_scopes_count;
 	bool is_allow_unhealthy;
 	bool is_canonical;
-	bool is_namespace_only; /* hidden from other namespaces */
-	bool is_sticky;         /* one client, one endpoint: sessionAffinity ClientIP */
+	bool is_namespace_only; /* hidden from other namespaces, but from visible_to, if any; then
+				   from its own too, unless it is there */
+	const char *const *visible_to;
+	size_t visible_to_count;
+	bool is_sticky; /* one client, one endpoint: sessionAffinity ClientIP */
 	enum service_families families;
 };
 

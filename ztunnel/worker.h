@@ -20,6 +20,7 @@ struct conn;
 struct hbone_scratch;
 struct listener_set;
 struct map;
+struct name_query;
 struct pod;
 struct pool;
 struct state;
@@ -38,6 +39,8 @@ struct worker_ops {
 	/* This worker watches the listeners of the pod. @error: 0 or a positive errno. */
 	void (*on_pod_added)(void *arg, struct pod *pod, int error);
 	void (*on_need)(void *arg, unsigned int worker, const struct zds_sockets *need);
+	/* A connection wants the addresses of a host: names_serve(). */
+	void (*on_name)(void *arg, struct name_query *q);
 	/* After worker_post_drain(): no connection is left. */
 	void (*on_drained)(void *arg);
 };

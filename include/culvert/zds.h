@@ -9,10 +9,11 @@
 
 #include "culvert/abi/maps.h"
 
-#define ZDS_VERSION     1
+#define ZDS_VERSION     2
 #define ZDS_MAX_MESSAGE 65536
 #define ZDS_MAX_FDS     64
 #define ZDS_MAX_ADDRS   8
+#define ZDS_NAMESERVERS 3 /* as many as a resolver reads: resolv.conf(5), MAXNS */
 
 enum zds_type {
 	ZDS_HELLO = 1, /* both ways, first: struct zds_hello */
@@ -80,9 +81,14 @@ struct zds_pod_add {
 	uint16_t outbound_ports[CV_OUTBOUND_PORTS];
 	uint16_t dns_udp_ports[CV_DNS_PORTS];
 	uint16_t dns_tcp_port;
-	/* of the pod's own resolv.conf, where the agent could read it; searches for names,
-	 * NUL-separated, may be empty */
-	char search[512];
+	uint16_t has_resolv_conf; /* 1: the agent could read the pod's own resolv.conf: search is
+				     its list, which may be empty */
+	uint16_t zero[3];
+	char search[512]; /* domains, NUL-separated */
+	/* of the pod's resolv.conf, else of the node's, in their order */
+	uint32_t nameserver_count;
+	uint32_t zero2;
+	struct cv_addr nameservers[ZDS_NAMESERVERS];
 };
 
 enum zds_family {

@@ -15,6 +15,7 @@
 #include "rules.h"
 
 #define CV_CLUSTER_ID     "Kubernetes"
+#define NODE_RESOLV_CONF  "/etc/resolv.conf"
 #define CAPTURE_FLAGS     (CV_POD_ALIVE | CV_POD_CAPTURE)
 #define LINK_LOCAL_PREFIX 0xfe80 /* and ffc0 */
 
@@ -264,6 +265,26 @@ struct enrolment *enrolment_close(struct enrolment *e)
 	return enrolment_forget(e);
 }
 
+/* Without a file of its own known, a pod's nameservers are taken to be its node's. */
+static void resolv_conf_fill(const struct podspec *spec, struct zds_pod_add *m)
+{
+	struct resolvconf c;
+
+	_Static_assert(sizeof(c.search) == sizeof(m->search), "one list");
+	m->has_resolv_conf = spec->resolv_conf && resolvconf_read(spec->resolv_conf, &c) == 0;
+	if (!m->has_resolv_conf) {
+		/* the host's may be a link */
+		_cleanup_(freep) char *path = realpath(NODE_RESOLV_CONF, NULL);
+
+		if (!path || resolvconf_read(path, &c) < 0)
+			return;
+	}
+	if (m->has_resolv_conf)
+		memcpy(m->search, c.search, sizeof(m->search));
+	m->nameserver_count = c.nameserver_count;
+	memcpy(m->nameservers, c.nameservers, sizeof(m->nameservers));
+}
+
 static void pod_add_fill(const struct enrolment *e, const struct podspec *spec,
 			 struct zds_pod_add *m)
 {
@@ -281,8 +302,7 @@ static void pod_add_fill(const struct enrolment *e, const struct podspec *spec,
 	memcpy(m->outbound_ports, e->listeners.outbound_ports, sizeof(m->outbound_ports));
 	memcpy(m->dns_udp_ports, e->listeners.dns_udp_ports, sizeof(m->dns_udp_ports));
 	m->dns_tcp_port = e->listeners.dns_tcp_port;
-	if (spec->resolv_conf)
-		(void)resolvconf_read(spec->resolv_conf, m->search);
+	resolv_conf_fill(spec, m);
 }
 
 static int offer_in_namespace(void *arg)

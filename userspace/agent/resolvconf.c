@@ -10,23 +10,18 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "net/addr.h"
 
 #define RESOLVCONF_MAX 65536
 #define NAME_MAX_LEN   253
 #define BLANKS         " \t\r"
 
-/* The arguments of a `search` or `domain` line, or NULL. */
-static char *search_args(char *line)
+/* What follows a keyword, or NULL. */
+static char *line_args(char *line, const char *word)
 {
-	static const char *const words[] = {"search", "domain"};
+	size_t n = strlen(word);
 
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
-		size_t n = strlen(words[i]);
-
-		if (strncmp(line, words[i], n) == 0 && (line[n] == ' ' || line[n] == '\t'))
-			return line + n;
-	}
-	return NULL;
+	return strncmp(line, word, n) == 0 && (line[n] == ' ' || line[n] == '\t') ? line + n : NULL;
 }
 
 static void names_store(char *args, char ret[RESOLVCONF_SEARCH_LEN])
@@ -39,31 +34,54 @@ static void names_store(char *args, char ret[RESOLVCONF_SEARCH_LEN])
 	     name = strtok_r(NULL, BLANKS, &save)) {
 		size_t n = strlen(name);
 
-		if (n > NAME_MAX_LEN || used + n + 1 >= RESOLVCONF_SEARCH_LEN)
+		/* "example.com." and "." are written so as well */
+		while (n > 0 && name[n - 1] == '.')
+			n--;
+		if (n == 0 || n > NAME_MAX_LEN || used + n + 1 >= RESOLVCONF_SEARCH_LEN)
 			continue;
 		memcpy(ret + used, name, n);
 		used += n + 1;
 	}
 }
 
-void resolvconf_search(const char *text, char ret[RESOLVCONF_SEARCH_LEN])
+static void nameserver_store(char *args, struct resolvconf *ret)
+{
+	char *save = NULL, *text = strtok_r(args, BLANKS, &save);
+
+	if (text && ret->nameserver_count < ZDS_NAMESERVERS &&
+	    cv_addr_parse(text, &ret->nameservers[ret->nameserver_count]) == 0)
+		ret->nameserver_count++;
+}
+
+static void line_parse(char *line, struct resolvconf *ret)
+{
+	char *args = line_args(line, "search");
+
+	if (!args)
+		args = line_args(line, "domain");
+	if (args) {
+		names_store(args, ret->search);
+		return;
+	}
+	args = line_args(line, "nameserver");
+	if (args)
+		nameserver_store(args, ret);
+}
+
+void resolvconf_parse(const char *text, struct resolvconf *ret)
 {
 	_cleanup_(freep) char *copy = strdup(text);
 	char *save = NULL;
 
-	memset(ret, 0, RESOLVCONF_SEARCH_LEN);
+	memset(ret, 0, sizeof(*ret));
 	if (!copy)
 		return;
-	for (char *line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		char *args = search_args(line);
-
-		if (args)
-			names_store(args, ret);
-	}
+	for (char *line = strtok_r(copy, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		line_parse(line, ret);
 }
 
 /* The path is the pod's: a FIFO or a device there must not block or act. */
-int resolvconf_read(const char *path, char ret[RESOLVCONF_SEARCH_LEN])
+int resolvconf_read(const char *path, struct resolvconf *ret)
 {
 	_cleanup_(close_fdp) int handle = -EBADF, fd = -EBADF;
 	_cleanup_(freep) char *text = NULL;
@@ -71,7 +89,7 @@ int resolvconf_read(const char *path, char ret[RESOLVCONF_SEARCH_LEN])
 	struct stat st;
 	ssize_t n;
 
-	memset(ret, 0, RESOLVCONF_SEARCH_LEN);
+	memset(ret, 0, sizeof(*ret));
 	handle = open(path, O_PATH | O_CLOEXEC | O_NOFOLLOW);
 	if (handle < 0)
 		return -errno;
@@ -90,6 +108,6 @@ int resolvconf_read(const char *path, char ret[RESOLVCONF_SEARCH_LEN])
 	if (n < 0)
 		return -errno;
 	text[n] = '\0';
-	resolvconf_search(text, ret);
+	resolvconf_parse(text, ret);
 	return 0;
 }

@@ -190,6 +190,7 @@ static void mesh_config_set(struct control *c, const struct object *obj)
 		r = policies_set_aliases(c);
 	if (r == 0)
 		r = node_config_set(c);
+	model_set_registry_only(c->model, c->mesh.is_registry_only);
 	if (r < 0 && r != -EINVAL)
 		log_error_errno("control", r, "mesh configuration not taken over");
 	if (!obj || r < 0)

@@ -4,6 +4,7 @@
 #include "model/vip.h"
 #include "net/addr.h"
 #include "tests/unit/model/fixture.h"
+#include "userspace/lib/xds/node.pb-c.h"
 
 #define ENTRY(ns, name, spec)                                                                      \
 	"apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: " name           \
@@ -85,7 +86,7 @@ static void addresses_are_given_only_where_they_are_needed(void **state)
 	static const char *const without[] = {
 		"{hosts: [api.example.com], " API_PORT "}",
 		"{hosts: [api.example.com], resolution: NONE, " API_PORT "}",
-		"{hosts: [api.example.com], resolution: DNS, " API_PORT "}",
+		"{hosts: [api.example.com], resolution: DYNAMIC_DNS, " API_PORT "}",
 	};
 	struct fixture *f = *state;
 	const Istio__Workload__Service *s;
@@ -146,19 +147,23 @@ static void export_decides_who_sees_it(void **state)
 	static const struct {
 		const char *to;
 		int visibility;
-		bool is_warned;
+		const char *visible_to; /* "" where home alone, or everyone */
 	} cases[] = {
-		{"['*']", ISTIO__WORKLOAD__VISIBILITY__PUBLIC, false},
-		{"[.]", ISTIO__WORKLOAD__VISIBILITY__NAMESPACE, false},
-		{"[demo]", ISTIO__WORKLOAD__VISIBILITY__NAMESPACE, false},
-		{"[., other]", ISTIO__WORKLOAD__VISIBILITY__NAMESPACE, true},
-		{"['~']", -1, false},
+		{"['*']", ISTIO__WORKLOAD__VISIBILITY__PUBLIC, ""},
+		{"[other, '*']", ISTIO__WORKLOAD__VISIBILITY__PUBLIC, ""},
+		{"[.]", ISTIO__WORKLOAD__VISIBILITY__NAMESPACE, ""},
+		{"[demo]", ISTIO__WORKLOAD__VISIBILITY__NAMESPACE, ""},
+		{"[., other]", ISTIO__WORKLOAD__VISIBILITY__NAMESPACE, "demo other "},
+		{"[other]", ISTIO__WORKLOAD__VISIBILITY__NAMESPACE, "other "},
+		{"['~']", -1, ""},
 	};
 	struct fixture *f = *state;
 	char yaml[512];
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		const Istio__Workload__Service *s;
+		Culvert__Node__Service *x = NULL;
+		char seen[64] = "";
 
 		(void)snprintf(yaml, sizeof(yaml),
 			       ENTRY("demo", "api",
@@ -167,8 +172,102 @@ static void export_decides_who_sees_it(void **state)
 		(void)put(f, yaml);
 		s = service(f, API);
 		assert_int_equal(s ? (int)s->visibility : -1, cases[i].visibility);
-		assert_int_equal(strstr(f->text, "warning") != NULL, cases[i].is_warned);
+		if (s && s->n_extensions)
+			x = culvert__node__service__unpack(NULL,
+							   s->extensions[0]->config->value.len,
+							   s->extensions[0]->config->value.data);
+		for (size_t k = 0; x && k < x->n_visible_to; k++) {
+			(void)strncat(seen, x->visible_to[k], 16);
+			(void)strncat(seen, " ", 2);
+		}
+		if (x)
+			culvert__node__service__free_unpacked(x, NULL);
+		assert_string_equal(seen, cases[i].visible_to);
+		assert_null(strstr(f->text, "warning"));
 	}
+}
+
+static void names_become_endpoints_for_dns(void **state)
+{
+	struct fixture *f = *state;
+	const Istio__Workload__Workload *w;
+	const Istio__Workload__Service *s;
+	Culvert__Node__Workload *x;
+
+	(void)put(f, ENTRY("demo", "api",
+			   "{hosts: [api.example.com, www.example.com], resolution: DNS, " API_PORT
+			   "}"));
+	s = service(f, API);
+	assert_null(s->load_balancing);
+	assert_int_equal(s->n_addresses, 2);
+	w = workload_of(f, "Kubernetes/networking.istio.io/ServiceEntry/demo/api/api.example.com");
+	assert_string_equal(w->hostname, "api.example.com");
+	assert_int_equal(w->n_addresses, 0);
+	assert_int_equal(w->n_services, 1);
+	assert_string_equal(w->services[0]->key, API);
+	assert_int_equal(w->n_extensions, 0);
+	(void)put(f, ENTRY("demo", "api",
+			   "{hosts: [api.example.com], resolution: DNS_ROUND_ROBIN, " API_PORT
+			   ", endpoints: [{address: eu.example.com, weight: 2}]}"));
+	assert_null(workload_of(
+		f, "Kubernetes/networking.istio.io/ServiceEntry/demo/api/api.example.com"));
+	w = workload_of(f, "Kubernetes/networking.istio.io/ServiceEntry/demo/api/eu.example.com");
+	assert_int_equal(w->capacity->value, 2);
+	x = culvert__node__workload__unpack(NULL, w->extensions[0]->config->value.len,
+					    w->extensions[0]->config->value.data);
+	assert_true(x->first_address);
+	culvert__node__workload__free_unpacked(x, NULL);
+	/* an address needs no DNS */
+	(void)put(f, ENTRY("demo", "api",
+			   "{hosts: [api.example.com], resolution: DNS, " API_PORT
+			   ", endpoints: [{address: 192.0.2.7}]}"));
+	w = workload_of(f, API_AT);
+	assert_int_equal(w->n_addresses, 1);
+	assert_string_equal(w->hostname, "");
+	assert_null(strstr(f->text, "warning"));
+}
+
+static void a_workload_entry_may_have_a_name(void **state)
+{
+	struct fixture *f = *state;
+	const Istio__Workload__Workload *w;
+
+	(void)put(f, WORKLOAD("demo", "vm", "{address: vm.example.com, labels: {app: web}}"));
+	w = workload_of(f, VM);
+	assert_string_equal(w->hostname, "vm.example.com");
+	assert_int_equal(w->n_services, 0);
+	/* a Service selects it as it selects pods */
+	(void)put(f,
+		  SERVICE("demo", "web",
+			  "{selector: {app: web}, ports: [{name: h, port: 80, targetPort: 8080}, "
+			  "{name: m, port: 90, targetPort: metrics}]}"));
+	w = workload_of(f, VM);
+	assert_int_equal(w->n_services, 1);
+	assert_string_equal(w->services[0]->key, "demo/web.demo.svc.cluster.local");
+	assert_int_equal(w->services[0]->value->n_ports, 1);
+	assert_int_equal(w->services[0]->value->ports[0]->target_port, 8080);
+	(void)put(f, WORKLOAD("demo", "vm",
+			      "{address: vm.example.com, labels: {app: web}, ports: {metrics: "
+			      "9090}}"));
+	w = workload_of(f, VM);
+	assert_int_equal(w->services[0]->value->ports[1]->target_port, 9090);
+	(void)drop(f, "Service", "demo", "web");
+	assert_int_equal(workload_of(f, VM)->n_services, 0);
+}
+
+static void what_only_a_name_decides_is_told_under_registry_only(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, ENTRY("demo", "api", "{hosts: [api.example.com], " API_PORT "}"));
+	assert_null(strstr(f->text, "warning"));
+	model_set_registry_only(f->model, true);
+	assert_int_equal(model_flush(f->model), 0);
+	assert_non_null(strstr(f->text, "spec.addresses: none, so that a name would decide"));
+	(void)put(f, ENTRY("demo", "api",
+			   "{hosts: [api.example.com], ports: [{number: 9000, name: tcp, protocol: "
+			   "TCP}]}"));
+	assert_null(strstr(f->text, "warning"));
 }
 
 static void a_host_belongs_to_one(void **state)
@@ -249,6 +348,9 @@ int main(void)
 		T(addresses_are_given_only_where_they_are_needed),
 		T(selectors_find_pods_and_workload_entries),
 		T(export_decides_who_sees_it),
+		T(names_become_endpoints_for_dns),
+		T(a_workload_entry_may_have_a_name),
+		T(what_only_a_name_decides_is_told_under_registry_only),
 		T(a_host_belongs_to_one),
 		T(a_pod_is_never_reached_under_another_name),
 		cmocka_unit_test(each_host_has_an_address_of_its_own),

@@ -15,9 +15,21 @@ static const char *resolution_of(const struct object *o)
 	return s ? s : "NONE";
 }
 
-bool service_entry_is_static(const struct service_entry *s)
+bool service_entry_is_named(const struct service_entry *s)
 {
-	return streq(resolution_of(s->e.object), "STATIC");
+	const char *how = resolution_of(s->e.object);
+
+	return streq(how, "DNS") || streq(how, "DNS_ROUND_ROBIN");
+}
+
+bool service_entry_is_balanced(const struct service_entry *s)
+{
+	return streq(resolution_of(s->e.object), "STATIC") || service_entry_is_named(s);
+}
+
+bool service_entry_is_first(const struct service_entry *s)
+{
+	return streq(resolution_of(s->e.object), "DNS_ROUND_ROBIN");
 }
 
 const json_t *service_entry_selector(const struct service_entry *s)
@@ -156,7 +168,7 @@ static bool wants_vip(const struct service_entry *s, const char *host)
 	const struct object *o = s->e.object;
 	const char *label = object_label(o, "networking.istio.io/enable-autoallocate-ip");
 
-	return service_entry_is_static(s) && host[0] != '*' &&
+	return service_entry_is_balanced(s) && host[0] != '*' &&
 	       json_array_size(object_value(o, "spec.addresses")) == 0 &&
 	       !(label && streq(label, "false"));
 }
@@ -220,48 +232,45 @@ int service_entry_link(struct model *m, struct service_entry *s)
 	const json_t *selector = service_entry_selector(s);
 	int r = hosts_link(m, s);
 
-	if (r == 0 && service_entry_is_static(s))
+	if (r == 0 && service_entry_is_balanced(s))
 		r = targets_link(m, s);
-	if (r == 0 && service_entry_is_static(s) && json_object_size(selector) > 0)
+	if (r == 0 && service_entry_is_balanced(s) && json_object_size(selector) > 0)
 		r = selector_file(&m->entries_by_label, s->e.object->namespace_, selector, s,
 				  &s->in_selector);
 	selected_mark(m, s);
 	return r;
 }
 
+static bool has_only_tcp(const struct object *o)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach(object_value(o, "spec.ports"), i, one)
+	{
+		const char *protocol = json_string_value(json_object_get(one, "protocol"));
+
+		if (!protocol || !streq(protocol, "TCP"))
+			return false;
+	}
+	return true;
+}
+
 static void service_entry_report(struct model *m, const struct service_entry *s)
 {
 	const struct object *o = s->e.object;
-	const char *how = resolution_of(o);
-	const json_t *one;
-	struct cidr c;
-	size_t i;
 
-	if (!streq(how, "NONE") && !streq(how, "STATIC"))
+	if (streq(resolution_of(o), "DYNAMIC_DNS"))
 		report(m, "spec.resolution", true,
-		       "%s is not resolved by the mesh yet: the name is left to the pod's own DNS "
-		       "and the connection goes where that leads",
-		       how);
-	json_array_foreach(object_value(o, "spec.addresses"), i, one)
-	{
-		char field[64];
-
-		(void)snprintf(field, sizeof(field), "spec.addresses[%zu]", i);
-		if (service_entry_is_static(s) && cidr_parse(json_string_value(one), &c) == 0 &&
-		    c.len < 128)
-			report(m, field, true,
-			       "a range is not captured: connections to it pass by the endpoints");
-	}
-	json_array_foreach(object_value(o, "spec.exportTo"), i, one)
-	{
-		const char *to = json_string_value(one);
-
-		if (!streq(to, ".") && !streq(to, "*") && !streq(to, "~") &&
-		    !streq(to, o->namespace_))
-			report(m, "spec.exportTo", true,
-			       "single namespaces are not honoured: it is visible in its own "
-			       "alone");
-	}
+		       "DYNAMIC_DNS is not honoured in " CULVERT_VERSION
+		       ": the name is left to the pod's own DNS and the connection goes where "
+		       "that leads");
+	if (m->is_registry_only && !service_entry_is_balanced(s) && !has_only_tcp(o) &&
+	    json_array_size(object_value(o, "spec.addresses")) == 0)
+		report(m, "spec.addresses", true,
+		       "none, so that a name would decide, at which layer 4 cannot look: under "
+		       "outboundTrafficPolicy REGISTRY_ONLY such connections are refused "
+		       "in " CULVERT_VERSION "; resolution DNS works");
 }
 
 bool entry_is_pods(struct model *m, const char *field, const struct cv_addr *addr)
@@ -342,10 +351,9 @@ int workload_entry_flush(struct model *m, struct workload_entry *w)
 	(void)snprintf(uid, sizeof(uid), "%s/networking.istio.io/WorkloadEntry/%s", m->cluster_id,
 		       w->e.key);
 	output_unset(m, XDS_ADDRESS, uid);
-	if (cv_addr_parse(address, &a) < 0) {
-		report(m, "spec.address", true,
-		       "a name is not resolved by the mesh yet: not served");
+	if (!address)
 		return 0;
-	}
+	if (cv_addr_parse(address, &a) < 0)
+		return pack_workload_entry(m, w, NULL);
 	return entry_is_pods(m, "spec.address", &a) ? 0 : pack_workload_entry(m, w, &a);
 }

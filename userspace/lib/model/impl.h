@@ -147,6 +147,7 @@ struct model {
 	char *cluster_id, *trust_domain, *root_namespace, *cluster_domain;
 	char **aliases; /* of the trust domain */
 	size_t alias_count;
+	bool is_registry_only; /* only for messages */
 	struct map *entities[ENTITY_KIND_MAX];
 	struct list dirty[ENTITY_KIND_MAX];
 	struct map *outputs[XDS_TYPE_MAX];

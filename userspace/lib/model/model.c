@@ -251,6 +251,15 @@ int model_delete(struct model *m, const struct object *obj)
 	return 0;
 }
 
+void model_set_registry_only(struct model *m, bool is_registry_only)
+{
+	if (m->is_registry_only == is_registry_only)
+		return;
+	m->is_registry_only = is_registry_only;
+	map_for_each (m->entities[ENTITY_SERVICE_ENTRY], it)
+		entity_mark(m, it.value);
+}
+
 static int flush_kind(struct model *m, enum entity_kind kind)
 {
 	while (!list_is_empty(&m->dirty[kind])) {

@@ -30,7 +30,12 @@ struct port_list {
 };
 
 /* entry.c */
-bool service_entry_is_static(const struct service_entry *s);
+/* Is it ztunnel that chooses the endpoint? Not with resolution NONE. Are endpoints names for DNS?
+ */
+bool service_entry_is_balanced(const struct service_entry *s);
+bool service_entry_is_named(const struct service_entry *s);
+/* Of what DNS says, only the first address counts: DNS_ROUND_ROBIN. */
+bool service_entry_is_first(const struct service_entry *s);
 const json_t *service_entry_selector(const struct service_entry *s);
 /* Who else has this host: a Service, or an older ServiceEntry of the namespace; NULL: nobody. */
 const struct entity *service_entry_rival(const struct model *m, const struct service_entry *s,
@@ -44,7 +49,16 @@ int service_entry_output(struct model *m, struct service_entry *s, const char *n
 
 /* pack_entry.c: emit all that they become */
 int pack_service_entry(struct model *m, struct service_entry *s);
+/* @addr: NULL: spec.address is a name. */
 int pack_workload_entry(struct model *m, struct workload_entry *w, const struct cv_addr *addr);
+/* pack_service.c: who sees a service, from a list of "*", ".", "~" and namespaces. Return: 0;
+ * -ENOMEM.
+ */
+struct Istio__Workload__Service;
+int pack_visibility(const json_t *export_to, struct Istio__Workload__Service *msg,
+		    struct scratch *a);
+/* Does nobody see it? */
+bool export_is_nowhere(const json_t *export_to);
 /* The ports of a ServiceEntry at one endpoint: @entry's own `ports` by name, else the targetPort;
  * NULL: no endpoint. */
 int pack_entry_ports(const struct service_entry *s, const json_t *entry, struct scratch *a,
@@ -65,6 +79,10 @@ int pack_service_ports(const struct object *service, struct scratch *a, struct p
 int pack_pod_ports(const struct object *service, const struct object *pod, struct scratch *a,
 		   struct port_list *ret);
 int pack_slice_ports(const struct object *service, const struct object *slice, struct scratch *a,
+		     struct port_list *ret);
+
+/* @named: port numbers by name, of a WorkloadEntry. */
+int pack_named_ports(const struct object *service, const json_t *named, struct scratch *a,
 		     struct port_list *ret);
 
 /* policy.c */

@@ -8,7 +8,9 @@
 #include "base/str.h"
 #include "model/pack.h"
 #include "net/cidr.h"
+#include "userspace/lib/xds/node.pb-c.h"
 #include "userspace/lib/xds/workload.pb-c.h"
+#include "xds/types.h"
 
 typedef Istio__Workload__Service service_msg;
 typedef Istio__Workload__Workload workload_msg;
@@ -137,7 +139,7 @@ static int set_sans(const struct object *o, service_msg *msg, struct scratch *a)
 /* What is not balanced goes where it was going. */
 static int set_passthrough(const struct service_entry *s, service_msg *msg, struct scratch *a)
 {
-	if (service_entry_is_static(s))
+	if (service_entry_is_balanced(s))
 		return 0;
 	msg->load_balancing = scratch_alloc(a, sizeof(*msg->load_balancing));
 	if (!msg->load_balancing)
@@ -145,29 +147,6 @@ static int set_passthrough(const struct service_entry *s, service_msg *msg, stru
 	istio__workload__load_balancing__init(msg->load_balancing);
 	msg->load_balancing->mode = ISTIO__WORKLOAD__LOAD_BALANCING__MODE__PASSTHROUGH;
 	return 0;
-}
-
-enum visibility { VISIBLE_NOWHERE, VISIBLE_AT_HOME, VISIBLE_EVERYWHERE };
-
-/* Absent means everywhere; a list that names only some namespaces is hidden from all others. */
-static enum visibility visibility_of(const struct object *o)
-{
-	const json_t *list = object_value(o, "spec.exportTo"), *one;
-	enum visibility v = VISIBLE_NOWHERE;
-	size_t i;
-
-	if (json_array_size(list) == 0)
-		return VISIBLE_EVERYWHERE;
-	json_array_foreach(list, i, one)
-	{
-		const char *to = json_string_value(one);
-
-		if (streq(to, "*"))
-			return VISIBLE_EVERYWHERE;
-		if (!streq(to, "~"))
-			v = VISIBLE_AT_HOME;
-	}
-	return v;
 }
 
 static int emit_service(struct model *m, struct service_entry *s, size_t i)
@@ -184,9 +163,9 @@ static int emit_service(struct model *m, struct service_entry *s, size_t i)
 	msg.namespace_ = (char *)(uintptr_t)o->namespace_;
 	msg.hostname = (char *)(uintptr_t)json_string_value(
 		json_array_get(object_value(o, "spec.hosts"), i));
-	if (visibility_of(o) == VISIBLE_AT_HOME)
-		msg.visibility = ISTIO__WORKLOAD__VISIBILITY__NAMESPACE;
-	r = set_addresses(m, s, i, &msg, &a);
+	r = pack_visibility(object_value(o, "spec.exportTo"), &msg, &a);
+	if (r == 0)
+		r = set_addresses(m, s, i, &msg, &a);
 	if (r == 0)
 		r = set_sans(o, &msg, &a);
 	if (r == 0)
@@ -223,12 +202,27 @@ static int set_locality(const char *text, workload_msg *msg, struct scratch *a)
 	return a->error;
 }
 
+/** struct place - where an endpoint is. */
+struct place {
+	const struct cv_addr *addr; /* NULL: DNS knows host */
+	const char *host;
+	const char *serves; /* the only one of the entry's hosts; NULL: all */
+};
+
+static int set_place(const struct place *at, workload_msg *msg, struct scratch *a)
+{
+	if (at->addr)
+		return pack_addresses(msg, at->addr, 1, a);
+	msg->hostname = (char *)(uintptr_t)at->host;
+	return 0;
+}
+
 /* What an inline endpoint and a WorkloadEntry have in common. */
-static int fill_workload(const struct model *m, const json_t *entry, const struct cv_addr *addr,
+static int fill_workload(const struct model *m, const json_t *entry, const struct place *at,
 			 workload_msg *msg, struct scratch *a)
 {
 	const json_t *weight = json_object_get(entry, "weight");
-	int r = pack_addresses(msg, addr, 1, a);
+	int r = set_place(at, msg, a);
 
 	msg->cluster_id = m->cluster_id;
 	msg->workload_type = ISTIO__WORKLOAD__WORKLOAD_TYPE__POD;
@@ -248,53 +242,92 @@ static int fill_workload(const struct model *m, const json_t *entry, const struc
 	return 0;
 }
 
-/* An endpoint of all hosts that are the entry's own. */
-static int serve_hosts(const struct model *m, const struct service_entry *s, const json_t *entry,
-		       workload_msg *msg, struct scratch *a)
+/** struct serving - an endpoint in the making. */
+struct serving {
+	const struct model *m;
+	workload_msg *msg;
+	struct scratch *a;
+};
+
+/* An endpoint of all hosts that are the entry's own, or of @only. */
+static int serve_hosts(const struct serving *x, const struct service_entry *s, const json_t *entry,
+		       const char *only)
 {
 	const struct object *o = s->e.object;
 	struct port_list ports = {0};
 	const json_t *one;
 	size_t i;
-	int r = pack_entry_ports(s, entry, a, &ports);
+	int r = pack_entry_ports(s, entry, x->a, &ports);
 
 	json_array_foreach(object_value(o, "spec.hosts"), i, one)
 	{
 		const char *host = json_string_value(one), *key;
 
-		if (r < 0 || service_entry_rival(m, s, host))
+		if (r < 0 || (only && !streq(host, only)) || service_entry_rival(x->m, s, host))
 			continue;
-		key = scratch_format(a, "%s/%s", o->namespace_, host);
-		r = key ? pack_serves(msg, key, &ports, a) : -ENOMEM;
+		key = scratch_format(x->a, "%s/%s", o->namespace_, host);
+		r = key ? pack_serves(x->msg, key, &ports, x->a) : -ENOMEM;
 	}
 	return r;
 }
 
+static int set_first_address(const struct service_entry *s, workload_msg *msg, struct scratch *a)
+{
+	Culvert__Node__Workload x = CULVERT__NODE__WORKLOAD__INIT;
+
+	if (!service_entry_is_first(s) || !*msg->hostname)
+		return 0;
+	x.first_address = true;
+	return pack_extension(XDS_EXTENSION_WORKLOAD, &x.base, a, &msg->extensions,
+			      &msg->n_extensions);
+}
+
 static int emit_endpoint(struct model *m, struct service_entry *s, const json_t *entry,
-			 const struct cv_addr *addr)
+			 const struct place *at)
 {
 	_cleanup_(scratch_resetp) struct scratch a = {0};
 	const struct object *o = s->e.object;
 	const ProtobufCMessage *packed;
 	workload_msg *msg = pack_workload_new(&a, &packed);
+	const struct serving x = {m, msg, &a};
 	char text[CV_ADDR_STRLEN];
 	int r;
 
 	if (!msg)
 		return -ENOMEM;
 	msg->uid = scratch_format(&a, "%s/networking.istio.io/ServiceEntry/%s/%s", m->cluster_id,
-				  s->e.key, cv_addr_format(addr, text));
+				  s->e.key, at->addr ? cv_addr_format(at->addr, text) : at->host);
 	msg->name = msg->workload_name = msg->canonical_name = (char *)(uintptr_t)o->name;
 	msg->namespace_ = (char *)(uintptr_t)o->namespace_;
 	/* Nobody answers for this address: it is no identity and no policy's subject. */
 	msg->network_mode = ISTIO__WORKLOAD__NETWORK_MODE__HOST_NETWORK;
-	r = fill_workload(m, entry, addr, msg, &a);
+	r = fill_workload(m, entry, at, msg, &a);
 	if (r == 0)
-		r = serve_hosts(m, s, entry, msg, &a);
+		r = serve_hosts(&x, s, entry, at->serves);
+	if (r == 0)
+		r = set_first_address(s, msg, &a);
 	if (r < 0 || a.error)
 		return -ENOMEM;
 	pack_sort_services(msg);
 	return service_entry_output(m, s, msg->uid, packed);
+}
+
+/* Without endpoints of its own each host is its endpoint. */
+static int emit_hosts(struct model *m, struct service_entry *s)
+{
+	const json_t *one;
+	size_t i;
+	int r = 0;
+
+	json_array_foreach(object_value(s->e.object, "spec.hosts"), i, one)
+	{
+		const char *host = json_string_value(one);
+		const struct place at = {.host = host, .serves = host};
+
+		if (r == 0 && host[0] != '*' && !service_entry_rival(m, s, host))
+			r = emit_endpoint(m, s, NULL, &at);
+	}
+	return r;
 }
 
 static int emit_endpoints(struct model *m, struct service_entry *s)
@@ -303,15 +336,21 @@ static int emit_endpoints(struct model *m, struct service_entry *s)
 	struct cv_addr addr;
 	char field[64];
 	size_t i;
-	int r;
+	int r = 0;
 
+	if (json_array_size(list) == 0 && service_entry_is_named(s) && !service_entry_selector(s))
+		return emit_hosts(m, s);
 	json_array_foreach(list, i, one)
 	{
+		struct place at = {.addr = &addr, .host = text_of(one, "address")};
+
 		(void)snprintf(field, sizeof(field), "spec.endpoints[%zu].address", i);
-		if (cv_addr_parse(text_of(one, "address"), &addr) < 0 ||
-		    entry_is_pods(m, field, &addr))
+		if (cv_addr_parse(at.host, &addr) < 0)
+			at.addr = NULL;
+		if (at.addr ? entry_is_pods(m, field, &addr)
+			    : !service_entry_is_named(s) || !*at.host)
 			continue;
-		r = emit_endpoint(m, s, one, &addr);
+		r = emit_endpoint(m, s, one, &at);
 		if (r < 0)
 			return r;
 	}
@@ -322,7 +361,7 @@ int pack_service_entry(struct model *m, struct service_entry *s)
 {
 	const struct object *o = s->e.object;
 
-	if (visibility_of(o) == VISIBLE_NOWHERE)
+	if (export_is_nowhere(object_value(o, "spec.exportTo")))
 		return 0;
 	for (size_t i = 0; i < s->hosts_count; i++) {
 		const char *host =
@@ -342,49 +381,71 @@ int pack_service_entry(struct model *m, struct service_entry *s)
 		if (r < 0)
 			return r;
 	}
-	return service_entry_is_static(s) ? emit_endpoints(m, s) : 0;
+	return service_entry_is_balanced(s) ? emit_endpoints(m, s) : 0;
 }
 
-/** struct selecting - the ServiceEntries that select a WorkloadEntry. */
+/** struct selecting - the ServiceEntries and Services that select a WorkloadEntry. */
 struct selecting {
-	const struct model *m;
+	struct serving x;
 	const struct workload_entry *w;
-	workload_msg *msg;
-	struct scratch *a;
 	int r;
 };
 
 static void on_selecting(void *arg, void *owner)
 {
-	struct selecting *x = arg;
+	struct selecting *g = arg;
+	const struct service_entry *s = owner;
 
-	if (x->r < 0 || !selector_matches(service_entry_selector(owner), x->w->labels))
+	if (g->r < 0 || !selector_matches(service_entry_selector(s), g->w->labels))
 		return;
-	x->r = serve_hosts(x->m, owner, object_value(x->w->e.object, "spec"), x->msg, x->a);
+	g->r = serve_hosts(&g->x, s, object_value(g->w->e.object, "spec"), NULL);
+	if (g->r == 0 && g->x.msg->n_extensions == 0)
+		g->r = set_first_address(s, g->x.msg, g->x.a);
+}
+
+static void on_selecting_service(void *arg, void *owner)
+{
+	struct selecting *g = arg;
+	const struct service *s = owner;
+	const struct object *o = s->e.object;
+	struct port_list ports;
+	const char *key;
+
+	if (g->r < 0 || !selector_matches(object_value(o, "spec.selector"), g->w->labels))
+		return;
+	g->r = pack_named_ports(o, object_value(g->w->e.object, "spec.ports"), g->x.a, &ports);
+	key = scratch_format(g->x.a, "%s/%s.%s.svc.%s", o->namespace_, o->name, o->namespace_,
+			     g->x.m->cluster_domain);
+	if (g->r == 0)
+		g->r = key ? pack_serves(g->x.msg, key, &ports, g->x.a) : -ENOMEM;
 }
 
 int pack_workload_entry(struct model *m, struct workload_entry *w, const struct cv_addr *addr)
 {
 	_cleanup_(scratch_resetp) struct scratch a = {0};
 	const struct object *o = w->e.object;
+	const struct place at = {.addr = addr, .host = object_string(o, "spec.address")};
 	const char *tunnel = object_label(o, "networking.istio.io/tunnel");
-	struct selecting x = {.m = m, .w = w, .a = &a};
+	struct selecting g = {.x = {.m = m, .a = &a}, .w = w};
 	const ProtobufCMessage *packed;
+	workload_msg *msg = pack_workload_new(&a, &packed);
 
-	x.msg = pack_workload_new(&a, &packed);
-	if (!x.msg)
+	if (!msg)
 		return -ENOMEM;
-	x.msg->uid = scratch_format(&a, "%s/networking.istio.io/WorkloadEntry/%s", m->cluster_id,
-				    w->e.key);
-	x.msg->name = x.msg->workload_name = x.msg->canonical_name = (char *)(uintptr_t)o->name;
-	x.msg->namespace_ = (char *)(uintptr_t)o->namespace_;
-	x.msg->native_tunnel = tunnel && streq(tunnel, "http");
-	if (x.msg->native_tunnel)
-		x.msg->tunnel_protocol = ISTIO__WORKLOAD__TUNNEL_PROTOCOL__HBONE;
-	x.r = fill_workload(m, object_value(o, "spec"), addr, x.msg, &a);
-	selector_candidates(&m->entries_by_label, o->namespace_, w->labels, on_selecting, &x);
-	if (x.r < 0 || a.error)
+	g.x.msg = msg;
+	msg->uid = scratch_format(&a, "%s/networking.istio.io/WorkloadEntry/%s", m->cluster_id,
+				  w->e.key);
+	msg->name = msg->workload_name = msg->canonical_name = (char *)(uintptr_t)o->name;
+	msg->namespace_ = (char *)(uintptr_t)o->namespace_;
+	msg->native_tunnel = addr && tunnel && streq(tunnel, "http");
+	if (msg->native_tunnel)
+		msg->tunnel_protocol = ISTIO__WORKLOAD__TUNNEL_PROTOCOL__HBONE;
+	g.r = fill_workload(m, object_value(o, "spec"), &at, msg, &a);
+	selector_candidates(&m->entries_by_label, o->namespace_, w->labels, on_selecting, &g);
+	selector_candidates(&m->services_by_label, o->namespace_, w->labels, on_selecting_service,
+			    &g);
+	if (g.r < 0 || a.error)
 		return -ENOMEM;
-	pack_sort_services(x.msg);
-	return output_set(m, XDS_ADDRESS, x.msg->uid, packed);
+	pack_sort_services(msg);
+	return output_set(m, XDS_ADDRESS, msg->uid, packed);
 }

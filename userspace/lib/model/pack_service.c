@@ -173,11 +173,87 @@ static int set_affinity(service_msg *msg, const struct object *o, struct scratch
 			      &msg->n_extensions);
 }
 
+static bool is_exported_to(const json_t *export_to, const char *word)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach(export_to, i, one) if (streq(json_string_value(one), word)) return true;
+	return false;
+}
+
+bool export_is_nowhere(const json_t *export_to)
+{
+	return json_array_size(export_to) == 1 && is_exported_to(export_to, "~");
+}
+
+/* The extension of a message that may have one already, with affinity_seconds. */
+static int set_visible_to(service_msg *msg, char **list, size_t n, struct scratch *a)
+{
+	Culvert__Node__Service x = CULVERT__NODE__SERVICE__INIT, *old = NULL;
+	int r;
+
+	if (msg->n_extensions)
+		old = culvert__node__service__unpack(NULL, msg->extensions[0]->config->value.len,
+						     msg->extensions[0]->config->value.data);
+	if (old)
+		x.affinity_seconds = old->affinity_seconds;
+	x.visible_to = list;
+	x.n_visible_to = n;
+	r = pack_extension(XDS_EXTENSION_SERVICE, &x.base, a, &msg->extensions, &msg->n_extensions);
+	if (old)
+		culvert__node__service__free_unpacked(old, NULL);
+	return r;
+}
+
+int pack_visibility(const json_t *export_to, service_msg *msg, struct scratch *a)
+{
+	bool is_home_alone = true;
+	char **list;
+	size_t i, n = 0;
+	const json_t *one;
+
+	if (json_array_size(export_to) == 0 || is_exported_to(export_to, "*"))
+		return 0;
+	msg->visibility = ISTIO__WORKLOAD__VISIBILITY__NAMESPACE;
+	list = scratch_alloc(a, json_array_size(export_to) * sizeof(*list));
+	if (!list)
+		return -ENOMEM;
+	json_array_foreach(export_to, i, one)
+	{
+		const char *to = json_string_value(one);
+
+		if (streq(to, "~"))
+			continue;
+		list[n++] = (char *)(uintptr_t)(streq(to, ".") ? msg->namespace_ : to);
+		is_home_alone &= streq(list[n - 1], msg->namespace_);
+	}
+	/* what other ztunnels understand as well */
+	return is_home_alone ? 0 : set_visible_to(msg, list, n, a);
+}
+
+/* "ns1,ns2", of a Service. */
+static int annotation_visibility(const struct object *o, service_msg *msg, struct scratch *a)
+{
+	const char *text = object_annotation(o, "networking.istio.io/exportTo");
+	_cleanup_(json_decrefp) json_t *list = text ? json_array() : NULL;
+	char *rest = text ? scratch_format(a, "%s", text) : NULL;
+
+	if (!text)
+		return 0;
+	for (char *one = strsep(&rest, ","); one; one = strsep(&rest, ",")) {
+		one += strspn(one, " ");
+		one[strcspn(one, " ")] = '\0';
+		if (*one && json_array_append_new(list, json_string(one)) < 0)
+			return -ENOMEM;
+	}
+	return pack_visibility(list, msg, a);
+}
+
 static int service_fill(const struct model *m, const struct service *s, service_msg *msg,
 			struct scratch *a)
 {
 	const struct object *o = s->e.object;
-	const char *exported = object_annotation(o, "networking.istio.io/exportTo");
 	struct port_list ports;
 	int r;
 
@@ -187,8 +263,6 @@ static int service_fill(const struct model *m, const struct service *s, service_
 		scratch_format(a, "%s.%s.svc.%s", o->name, o->namespace_, m->cluster_domain);
 	msg->canonical = true;
 	msg->ip_families = ip_families(o);
-	if (exported && streq(exported, "."))
-		msg->visibility = ISTIO__WORKLOAD__VISIBILITY__NAMESPACE;
 	r = add_vips(msg, o, a);
 	if (r < 0)
 		return r;
@@ -196,6 +270,8 @@ static int service_fill(const struct model *m, const struct service *s, service_
 	if (r < 0)
 		return r;
 	r = set_affinity(msg, o, a);
+	if (r == 0)
+		r = annotation_visibility(o, msg, a);
 	if (r < 0)
 		return r;
 	r = pack_service_ports(o, a, &ports);

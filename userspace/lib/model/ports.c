@@ -169,3 +169,24 @@ int pack_slice_ports(const struct object *service, const struct object *slice, s
 	}
 	return r;
 }
+
+int pack_named_ports(const struct object *service, const json_t *named, struct scratch *a,
+		     struct port_list *ret)
+{
+	const json_t *ports = object_value(service, "spec.ports"), *port;
+	size_t i;
+	int r;
+
+	r = list_init_for(a, ports, ret);
+	json_array_foreach(ports, i, port)
+	{
+		const char *name = json_string_value(json_object_get(port, "targetPort"));
+		uint32_t target = target_of(port, NULL);
+
+		if (name)
+			target = (uint32_t)json_integer_value(json_object_get(named, name));
+		if (r == 0 && is_tcp(port) && target)
+			r = list_add_port(a, ret, port, target);
+	}
+	return r;
+}

@@ -55,14 +55,29 @@ static void endpoint_pods_mark(struct model *m, const struct slice *s, const str
 
 /* Workloads name the services that they serve: a change of a service is one of all of its
  * workloads. */
+static void service_entries_mark(struct model *m, const struct object *o, const json_t *selector)
+{
+	const struct index_link *l;
+
+	index_for_each(l, index_find(&m->workload_entries, o->namespace_))
+	{
+		struct workload_entry *w = l->owner;
+
+		if (selector_matches(selector, w->labels))
+			entity_mark(m, &w->e);
+	}
+}
+
 static void service_workloads_mark(struct model *m, const struct service *s)
 {
 	const struct object *o = s->e.object;
 	const json_t *selector = object_value(o, "spec.selector");
 	const struct index_link *l;
 
-	if (json_object_size(selector) > 0)
+	if (json_object_size(selector) > 0) {
 		selector_mark(m, o->namespace_, selector, false);
+		service_entries_mark(m, o, selector);
+	}
 	index_for_each(l, index_find(&m->slices_by_service, s->e.key))
 	{
 		struct slice *slice = l->owner;

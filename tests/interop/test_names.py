@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names: what ServiceEntries give by name, and the nameservers of a pod's own resolv.conf, with real resolvers."""
+import json
+import os
+import shutil
+import socket
+import struct
+import sys
+import tempfile
+import time
+
+import pytest
+from culvert_node import CulvertNode, stop, wait_for, write_config
+from topology import Topology, remove_stale
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+NS = ["172.30.80.53", "172.30.80.54", "fd00:30:80::53"]
+HOSTS = {"A": "172.30.80.61", "B": "172.30.80.62", "C": "172.30.80.63"}
+PORT = 9000
+SERVE = """
+import socket, sys, threading
+def answer(conn):
+    with conn:
+        while conn.recv(100):
+            conn.sendall(sys.argv[2].encode())
+server = socket.create_server((sys.argv[1], int(sys.argv[3])))
+while True:
+    threading.Thread(target=answer, args=(server.accept()[0],), daemon=True).start()
+"""
+ASK = """
+import socket, sys
+for _ in range(int(sys.argv[3])):
+    try:
+        with socket.create_connection((sys.argv[1], int(sys.argv[2])), 12) as conn:
+            conn.sendall(b"who")
+            print(conn.recv(10).decode() or "-", end="")
+    except OSError:
+        print("-", end="")
+"""
+ENTRY = """---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata: {{name: {name}, namespace: demo}}
+spec:
+  hosts: [{host}]
+  resolution: {resolution}
+  location: MESH_EXTERNAL
+  ports: [{{number: 80, name: tcp, protocol: TCP, targetPort: 9000}}]
+  {more}
+"""
+SERVICE = """---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: demo}
+spec: {clusterIP: 10.96.80.1, selector: {app: web}, ports: [{port: 80, targetPort: 9000}]}
+"""
+
+
+class Mesh:
+    """A client on node 1; nameservers and hosts outside the mesh, all on node 2 itself."""
+
+    def __init__(self, work_dir):
+        self.dir = work_dir
+        self.config, self.draft = os.path.join(work_dir, "config"), os.path.join(work_dir, "draft")
+        remove_stale("cy")
+        self.topology = Topology("cy", 80)
+        self.client = self.topology.pod(1, "c")
+        self.client.namespace, self.client.account = "demo", "default"
+        self.outside = self.topology.nodes[1]
+        for address in [*NS, *HOSTS.values()]:
+            self.outside.ip("addr", "add", f"{address}/{'64' if ':' in address else '24'}", "dev", "uplink", "nodad")
+        self.processes = {name: self.outside.popen(sys.executable, "-c", SERVE, address, name, str(PORT))
+                          for name, address in HOSTS.items()}
+        self.zones = {}
+        for address in NS:
+            self.zone(address, {})
+            self.serve(address)
+        self.resolv_conf()
+        self.nodes = []
+
+    def path(self, name):
+        """A file of this test run's."""
+        return os.path.join(self.dir, name)
+
+    def zone(self, address, zone):
+        """What a nameserver says from now on."""
+        with open(self.path(f"zone-{address}.new"), "w", encoding="utf-8") as f:
+            json.dump(zone, f)
+        os.rename(f.name, self.path(f"zone-{address}"))
+
+    def serve(self, address):
+        """Start a nameserver."""
+        open(self.path(f"log-{address}"), "a", encoding="utf-8").close()
+        self.processes[address] = self.outside.popen(sys.executable, os.path.join(HERE, "nameserver.py"), address,
+                                                     self.path(f"zone-{address}"), self.path(f"log-{address}"))
+
+    def asked(self, address, *words):
+        """The queries that a nameserver got, those with all of these words."""
+        with open(self.path(f"log-{address}"), encoding="utf-8") as f:
+            return [line.split() for line in f if all(word in line.split() for word in words)]
+
+    def resolv_conf(self, nameservers=(NS[0],), search="demo.svc.cluster.local svc.cluster.local cluster.local", options="ndots:5"):
+        """The client's resolv.conf."""
+        text = "".join(f"nameserver {n}\n" for n in nameservers) + (f"search {search}\n" if search else "") + f"options {options}\n"
+        with open(self.path("resolv.conf"), "w", encoding="utf-8") as f:
+            f.write(text)
+
+    def write(self, *entries):
+        """The configuration, whole at once."""
+        write_config(self.draft, self.topology.pods, SERVICE + "".join(entries))
+        path = os.path.join(self.draft, "mesh.yaml")
+        with open(path, encoding="utf-8") as f:
+            text = f.read()
+        text = text.replace(f"{{culvert.io/netns: {self.client.path}}}",
+                            f"{{culvert.io/netns: {self.client.path}, culvert.io/resolv-conf: {self.path('resolv.conf')}}}")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        os.makedirs(self.config, exist_ok=True)
+        os.rename(path, os.path.join(self.config, "mesh.yaml"))
+
+    def start(self):
+        """One node is enough: the other end is outside."""
+        self.write()
+        self.nodes.append(CulvertNode(self.topology.nodes[0], 1, self.config, "names"))
+        self.nodes[0].wait_captured([self.client.name])
+
+    def ask(self, host, count=1):
+        """Who answered, a letter per connection."""
+        return self.client.run(sys.executable, "-c", ASK, host, "80", str(count)).strip()
+
+    def dig(self, *args):
+        """dig in the client's namespace. Return: its output."""
+        return self.client.run("dig", "+tries=1", "+time=8", *args)
+
+    def short(self, name, *args):
+        """The answers alone."""
+        return self.dig("+short", name, *args).split()
+
+    def resolve(self, *argv):
+        """Run a program in the client with its own /etc/resolv.conf."""
+        return self.client.run("unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/resolv.conf && exec "$@"',
+                               self.path("resolv.conf"), *argv)
+
+    def entry(self, host, resolution="DNS", more="", name="entry"):
+        """A ServiceEntry in force. Return: its address."""
+        self.write(ENTRY.format(name=name, host=host, resolution=resolution, more=more))
+        wait_for(lambda: self.short(host, f"@{NS[0]}")[:1] and self.short(host, f"@{NS[0]}")[0].startswith("240.240."), 10, host)
+        return self.short(host, f"@{NS[0]}")[0]
+
+    def log(self):
+        """Of the node."""
+        with open(self.nodes[0].log_path, encoding="utf-8") as f:
+            return f.read()
+
+    def close(self):
+        """End everything."""
+        for node in self.nodes:
+            node.close()
+        for process in self.processes.values():
+            stop(process)
+        self.topology.close()
+
+
+@pytest.fixture(scope="module", name="mesh")
+def fixture_mesh():
+    with tempfile.TemporaryDirectory(prefix="culvert-names-") as work_dir:
+        os.chmod(work_dir, 0o755)
+        m = Mesh(work_dir)
+        try:
+            m.start()
+            yield m
+        finally:
+            m.close()
+            shutil.rmtree("/run/culvert-names", ignore_errors=True)
+
+
+def a(*hosts, ttl=30, **more):
+    """A record of the zone."""
+    return {"data": [HOSTS[h] for h in hosts], "ttl": ttl, **more}
+
+
+def test_an_entrys_name_is_asked_of_the_pods_nameserver_and_balanced(mesh):
+    mesh.zone(NS[0], {"db.example.com A": a("A", "B"), "db.example.com AAAA": {"data": []}})
+    address = mesh.entry("db.example.com")
+    assert set(mesh.ask(address, 30)) == {"A", "B"}
+    assert len(mesh.asked(NS[0], "db.example.com", "A")) == 1  # kept for its TTL
+
+
+def test_with_round_robin_only_the_first_address_counts(mesh):
+    mesh.zone(NS[0], {"rr.example.com A": a("B", "A")})
+    assert mesh.ask(mesh.entry("rr.example.com", "DNS_ROUND_ROBIN"), 20) == "B" * 20
+
+
+def test_endpoints_may_be_names_and_follow_aliases(mesh):
+    mesh.zone(NS[0], {"eu.example.com CNAME": {"data": ["real.example.com"]}, "real.example.com A": a("C"),
+                      "us.example.com A": a("A")})
+    address = mesh.entry("many.example.com", more="endpoints: [{address: eu.example.com}, {address: us.example.com}]")
+    assert set(mesh.ask(address, 30)) == {"A", "C"}
+
+
+def test_the_next_address_is_tried_when_one_refuses(mesh):
+    stop(mesh.processes["A"])
+    mesh.zone(NS[0], {"next.example.com A": a("A", "B")})
+    assert mesh.ask(mesh.entry("next.example.com"), 20) == "B" * 20
+    mesh.processes["A"] = mesh.outside.popen(sys.executable, "-c", SERVE, HOSTS["A"], "A", str(PORT))
+
+
+def test_no_address_is_used_past_its_ttl(mesh):
+    mesh.zone(NS[0], {"short.example.com A": a("A", ttl=1)})
+    address = mesh.entry("short.example.com")
+    assert mesh.ask(address) == "A"
+    mesh.zone(NS[0], {"short.example.com A": a("B", ttl=1)})
+    time.sleep(1.1)
+    assert mesh.ask(address, 5) == "B" * 5
+    mesh.zone(NS[0], {"short.example.com A": a("C", ttl=0)})
+    time.sleep(1.1)
+    before = len(mesh.asked(NS[0], "short.example.com", "A"))
+    assert mesh.ask(address, 3) == "CCC"
+    assert len(mesh.asked(NS[0], "short.example.com", "A")) == before + 3
+
+
+def test_a_name_that_dns_does_not_know_is_refused_with_that_reason_and_others_go_on(mesh):
+    mesh.zone(NS[0], {"there.example.com A": a("A")})
+    address = mesh.entry("nowhere.example.com")
+    assert mesh.ask(address) == "-"
+    assert "the endpoint's name has no address in DNS" in mesh.log()
+    # of several endpoints the one that is known serves
+    address = mesh.entry("nowhere.example.com",
+                         more="endpoints: [{address: lost.example.com}, {address: there.example.com}]")
+    assert mesh.ask(address, 10) == "A" * 10
+
+
+def test_a_dead_nameserver_costs_the_connection_and_says_so(mesh):
+    mesh.zone(NS[0], {"dead.example.com *": {"drop": True}, "alive.example.com A": a("A")})
+    mesh.write(*(ENTRY.format(name=n, host=f"{n}.example.com", resolution="DNS", more="") for n in ("dead", "alive")))
+    wait_for(lambda: all(mesh.short(f"{n}.example.com", f"@{NS[0]}") for n in ("dead", "alive")), 10, "both entries")
+    dead, alive = (mesh.short(f"{n}.example.com", f"@{NS[0]}")[0] for n in ("dead", "alive"))
+    with mesh.client.popen(sys.executable, "-c", ASK, dead, "80", "1", stdout=-1, text=True) as waiting:
+        assert mesh.ask(alive, 5) == "A" * 5
+        assert waiting.communicate(timeout=15)[0] == "-"
+    assert "no nameserver of the pod answered" in mesh.log()

@@ -142,7 +142,8 @@ static void on_drained(void *arg)
 	((struct rig *)arg)->drained++;
 }
 
-static const struct worker_ops worker_ops = {on_pod_added, on_need, on_drained};
+static const struct worker_ops worker_ops = {
+	.on_pod_added = on_pod_added, .on_need = on_need, .on_drained = on_drained};
 
 int rig_listen(const char *addr, uint16_t port)
 {

@@ -423,7 +423,6 @@ static int start_pods(struct agent *a)
 	/* Until the control plane has told. */
 	a->enrolment.is_incomplete = adopt_has_flag(a->datapath, CV_POD_UNKNOWN_TO_TUNNEL);
 	a->enrolment.is_registry_only = adopt_has_flag(a->datapath, CV_POD_REGISTRY_ONLY);
-
 	r = pods_new(&config, &a->pods);
 	if (r < 0)
 		return r;

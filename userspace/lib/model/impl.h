@@ -67,8 +67,7 @@ struct service {
 struct endpoint {
 	size_t position; /* in the slice's list */
 	struct cv_addr addr;
-	bool is_pod; /* the slice names a pod */
-	bool is_ready;
+	bool is_pod, is_ready;  /* the slice names a pod; it serves */
 	struct index_link link; /* by pod or by address */
 	struct index_link in_node;
 };
@@ -244,7 +243,7 @@ const char *pod_service_account(const struct object *pod);
 bool pod_is_ready(const struct object *pod);
 void pods_mark_bucket(struct model *m, const struct index_bucket *b);
 void addr_key(char buf[MODEL_KEY_MAX], const struct cv_addr *a);
-/* A host of namespace @ns, or an address ("addr ..."), has changed hands. */
+/* A host of namespace @ns, or an address, has changed hands. */
 void service_entry_mark(struct model *m, struct service_entry *s);
 void service_entry_mark_host(struct model *m, const char *ns, const char *host);
 void service_entries_mark_addr(struct model *m, const char *key);

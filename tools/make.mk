@@ -65,8 +65,8 @@ clean-lab: ## remove all that the lab, the tests and the demo have made (root)
 	$(Q)tools/lab/clean
 
 .PHONY: bench
-bench: setup ## speed and size, beside no mesh and the peers: build/bench/report.json (root; QUICK=1: short)
-	$(Q)$(MAKE) --no-print-directory all
+bench: setup ## speed and size, beside no mesh and the peers, into build/bench (root; QUICK=1: short)
+	$(Q)$(MAKE) --no-print-directory all bench-plain
 	$(Q)/usr/bin/python3 tests/bench/bench.py $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 		$(if $(ROWS),--rows "$(ROWS)") $(if $(CONTESTANTS),--contestants "$(CONTESTANTS)")
 

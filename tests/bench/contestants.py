@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contestants of the benchmark. Each has a topology of its own (client pod on node 1, server pod on node 2), so that
-all of them stand side by side and a round can visit one after the other."""
+"""The contestants of the benchmark. Each has a topology of its own (client pod on node 1, server pod on node 1 or 2), so that
+all of them stand side by side and a round can visit one after the other. Other people's proxies: peers.py."""
 import contextlib
 import os
 import shutil
@@ -9,12 +9,13 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "interop"))
-import istio_ztunnel
-from culvert_node import BIN, CulvertNode, stop, wait_for, write_config
-from topology import Topology, run
+from culvert_node import BIN, ROOT, CulvertNode, stop, wait_for, write_config
+from topology import Topology
 
 LOADGEN = os.path.join(BIN, "loadgen")
+PLAIN_ZTUNNEL = os.path.join(ROOT, "build", "bench", "culvert-ztunnel-plain")
 PORT = 9100
+OFFSETS = range(4)  # the server's ports: echo, sink, a byte per connection, HTTP
 QUIET = {"RUST_LOG": "warn"}  # the same log level for every proxy
 
 
@@ -59,11 +60,19 @@ class Contestant:
         """Processes whose memory counts as the proxy's, the client's side first."""
         return []
 
+    def all_pids(self):
+        """Every process that the contestant adds to the machine."""
+        return self.proxy_pids()
+
+    def maps_kb(self):
+        """Kernel memory of the client node's BPF maps, None without such."""
+        return None
+
     def rss_kb(self):
-        """Resident memory of the client side's proxy."""
+        """Resident memory of the client side's proxy, None without one."""
         pids = self.proxy_pids()
         if not pids:
-            return 0
+            return None
         with open(f"/proc/{pids[0]}/status", encoding="ascii") as f:
             return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
 
@@ -97,79 +106,6 @@ class Contestant:
         self.topology.close()
 
 
-class Ztunnel(Contestant):
-    """Istio's ztunnel pair."""
-
-    name = "ztunnel"
-
-    def start(self):
-        workloads = [istio_ztunnel.workload(self.client, "n1"), istio_ztunnel.workload(self.server, "n2")]
-        self.pair = []
-        for number, pod in ((1, self.client), (2, self.server)):
-            z = istio_ztunnel.Ztunnel(istio_ztunnel.binary(), self.topology.nodes[number - 1], f"n{number}", [pod],
-                                      workloads, self.work_dir)
-            self.pair.append(z)
-            self.processes.append(z.process)
-
-    def proxy_pids(self):
-        return [z.process.pid for z in self.pair]
-
-
-HAPROXY = """
-global
-    nbthread 2
-    maxconn 9000
-defaults
-    mode tcp
-    timeout connect 5s
-    timeout client 1h
-    timeout server 1h
-    maxconn 9000
-{sections}
-"""
-HAPROXY_CLIENT = """listen out{offset}
-    bind 127.0.0.1:{port}
-    server s {server}:{tls} ssl crt {pem} ca-file {ca} verify required verifyhost bench alpn h2
-"""
-HAPROXY_SERVER = """listen in{offset}
-    bind {server}:{tls} ssl crt {pem} ca-file {ca} verify required
-    server s {server}:{port}
-"""
-
-
-class Haproxy(Contestant):
-    """HAProxy pair, TCP over mutual TLS."""
-
-    name = "haproxy"
-
-    def start(self):
-        pem, ca = self._certificate()
-        for pod, section in ((self.client, HAPROXY_CLIENT), (self.server, HAPROXY_SERVER)):
-            parts = [section.format(offset=i, port=PORT + i, tls=PORT + 1000 + i, server=self.server.ip4, pem=pem, ca=ca)
-                     for i in range(3)]
-            path = os.path.join(self.work_dir, f"{pod.account}.cfg")
-            with open(path, "w", encoding="utf-8") as f:
-                f.write(HAPROXY.format(sections="\n".join(parts)))
-            self.processes.append(pod.popen("haproxy", "-db", "-f", path, stdout=subprocess.DEVNULL))
-        time.sleep(0.5)
-
-    def _certificate(self):
-        key, cert, pem = (os.path.join(self.work_dir, name) for name in ("key", "ca.pem", "bench.pem"))
-        run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key,
-            "-out", cert, "-days", "2", "-subj", "/CN=bench", "-addext", "subjectAltName=DNS:bench")
-        with open(pem, "wb") as out:
-            for part in (cert, key):
-                with open(part, "rb") as f:
-                    out.write(f.read())
-        return pem, cert
-
-    def target(self, offset):
-        return "127.0.0.1", PORT + offset
-
-    def proxy_pids(self):
-        return [p.pid for p in self.processes[1:]]
-
-
 class LocalNone(Contestant):
     """No mesh, both pods on one node."""
 
@@ -182,12 +118,14 @@ class Culvert(Contestant):
 
     name = "culvert-cross"
     env = QUIET
+    bin_dir = BIN
 
     def start(self):
         config = os.path.join(self.work_dir, "config")
         write_config(config, [self.client, self.server])
         nodes = self.topology.nodes[:self.server_node]
-        self.pair = [CulvertNode(node, number, config, self.name, env=self.env) for number, node in enumerate(nodes, 1)]
+        self.pair = [CulvertNode(node, number, config, self.name, env=self.env, bin_dir=self.bin_dir)
+                     for number, node in enumerate(nodes, 1)]
         self.pair[0].wait_captured([self.client.name])
         self.pair[-1].wait_captured([self.server.name])
         wait_for(self._is_ready, 20, f"a first {self.name} connection, see {config}")
@@ -204,7 +142,13 @@ class Culvert(Contestant):
         return has_tunnel(self.client)
 
     def proxy_pids(self):
-        return [node.pids("culvert-ztunnel")[0] for node in self.pair]
+        return [pid for node in self.pair for pid in node.pids("culvert-ztunnel")]
+
+    def all_pids(self):
+        return [pid for node in self.pair for part in ("ztunnel", "agent", "control") for pid in node.pids(f"culvert-{part}")]
+
+    def maps_kb(self):
+        return self.pair[0].maps_kb()
 
     def close(self):
         for node in getattr(self, "pair", []):
@@ -225,7 +169,7 @@ class LocalCulvert(Culvert):
         def direct():
             return self.pair[0].admin("agent", "/status")["counters"].get("direct", 0)
 
-        for offset in range(3):
+        for offset in OFFSETS:
             before = direct()
             self.load("conn", offset, 1, 0.05)
             if direct() == before:
@@ -233,16 +177,38 @@ class LocalCulvert(Culvert):
         return True
 
 
+class PlainCulvert(Culvert):
+    """Culvert on two nodes with a ztunnel that is made for this benchmark and does not encrypt."""
+
+    name = "culvert-plain"
+
+    def start(self):
+        self.bin_dir = os.path.join(self.work_dir, "bin")
+        os.makedirs(self.bin_dir, exist_ok=True)
+        for name in ("culvert", "culvert-agent", "culvert-control"):
+            shutil.copy(os.path.join(BIN, name), self.bin_dir)
+        shutil.copy(PLAIN_ZTUNNEL, os.path.join(self.bin_dir, "culvert-ztunnel"))
+        super().start()
+        if not self._is_plain_on_the_wire():
+            raise RuntimeError("culvert-plain encrypts: its wrappers of OpenSSL's functions are not called any more")
+
+    def _is_plain_on_the_wire(self):
+        """loadgen sends zeros, which do not stay zeros in a cipher."""
+        sniffer = self.topology.nodes[0].popen("timeout", "10", "tcpdump", "-i", "uplink", "-c", "20", "-x", "-n",
+                                               "greater 1000 and tcp port 15008", stdout=subprocess.PIPE,
+                                               stderr=subprocess.DEVNULL, text=True)
+        end = time.monotonic() + 10
+        while sniffer.poll() is None and time.monotonic() < end:
+            self.load("rr", 0, 1, 4096, 0.3)
+        return "0000 0000 0000 0000 0000 0000 0000 0000" in sniffer.communicate()[0]
+
+
 def available():
-    """(classes that can run here, {name: why not})."""
-    missing = {}
-    classes = [Contestant, Culvert, LocalNone, LocalCulvert]
-    if istio_ztunnel.binary():
-        classes.append(Ztunnel)
+    """(classes that can run here, {name: why not}): ours and no mesh; the others are in peers.py."""
+    missing = {"culvert-shortcut": "there is no shortcut in this version"}
+    classes = [Contestant, LocalNone, LocalCulvert, Culvert]
+    if os.access(PLAIN_ZTUNNEL, os.X_OK):
+        classes.append(PlainCulvert)
     else:
-        missing["ztunnel"] = "ISTIO_ZTUNNEL names no executable (build istio/ztunnel with --features testing)"
-    if shutil.which("haproxy"):
-        classes.append(Haproxy)
-    else:
-        missing["haproxy"] = "haproxy is not installed"
+        missing["culvert-plain"] = f"{PLAIN_ZTUNNEL} is not built: `make bench-plain`"
     return classes, missing

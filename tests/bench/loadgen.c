@@ -1,57 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* loadgen - closed-loop TCP load for `make bench`: one thread, epoll, one JSON line as the result.
- *   loadgen serve PORT                      echo on PORT, sink on PORT+1, one byte per connection
- * on PORT+2 loadgen rr    HOST PORT CONNS SIZE SEC  round trips of SIZE bytes loadgen bulk  HOST
- * PORT CONNS SEC       one way to the sink; the sink's own byte count is what is reported loadgen
- * conn  HOST PORT CONNS SEC       connect, send a byte, get a byte, close; CONNS at once loadgen
- * idle  HOST PORT CONNS           hold idle connections until stdin ends
+/* loadgen - TCP load for `make bench`: one thread, epoll, one JSON line as the result.
+ *   loadgen serve PORT                           echo on PORT, sink on PORT+1, a byte per
+ * connection on PORT+2, HTTP/1.1 on PORT+3 loadgen rr   HOST PORT CONNS SIZE SEC        round trips
+ * of SIZE bytes loadgen http HOST PORT CONNS SEC             HTTP/1.1 requests on kept connections
+ *   loadgen open HOST PORT CONNS SIZE SEC RATE   as rr, but RATE a second whatever the answers do,
+ * timed from when each was due; SIZE 0: HTTP/1.1 loadgen bulk HOST PORT CONNS SEC             one
+ * way to the sink; the sink's own byte count is what is reported loadgen conn HOST PORT CONNS SEC
+ * connect, send a byte, get a byte, close; CONNS at once loadgen idle HOST PORT CONNS hold idle
+ * connections until stdin ends
  */
-#include <arpa/inet.h>
+#include "tests/bench/loadgen.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "tests/bench/histogram.h"
+#include "base/macros.h"
 
-#define BLOCK      (256 * 1024)
-#define MAX_EVENTS 256
+#define HTTP_REQUEST                                                                               \
+	"GET /bench HTTP/1.1\r\nHost: bench\r\nUser-Agent: loadgen\r\nAccept: */*\r\n\r\n"
 
-enum role { ROLE_LISTEN_ECHO, ROLE_LISTEN_SINK, ROLE_LISTEN_BYTE, ROLE_ECHO, ROLE_SINK, ROLE_BYTE };
+uint8_t block[BLOCK];
 
-struct conn {
-	int fd;
-	enum role role;
-	uint64_t started_ns;
-	uint64_t bytes; /* sink: received; client: of the current answer */
-	bool is_waiting_eof;
-};
-
-struct client {
-	int epoll_fd;
-	struct sockaddr_storage to;
-	socklen_t to_len;
-	unsigned int conns;
-	size_t size;
-	uint64_t until_ns;
-	uint64_t done;
-	uint64_t failed;
-	struct histogram latency;
-};
-
-static uint8_t block[BLOCK];
-
-static uint64_t now_ns(void)
+uint64_t now_ns(void)
 {
 	struct timespec ts;
 
@@ -59,42 +39,21 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000ULL + (uint64_t)ts.tv_nsec;
 }
 
-static void die(const char *what)
+void die(const char *what)
 {
 	fprintf(stderr, "loadgen: %s: %s\n", what, strerror(errno));
 	exit(1);
 }
 
-static void watch(int epoll_fd, struct conn *c, uint32_t events, int op)
+void watch(int epoll_fd, int fd, void *ptr, uint32_t events, int op)
 {
-	struct epoll_event ev = {.events = events, .data.ptr = c};
+	struct epoll_event ev = {.events = events, .data.ptr = ptr};
 
-	if (epoll_ctl(epoll_fd, op, c->fd, &ev) < 0)
+	if (epoll_ctl(epoll_fd, op, fd, &ev) < 0)
 		die("epoll_ctl");
 }
 
-static struct conn *conn_new(int epoll_fd, int fd, enum role role, uint32_t events)
-{
-	struct conn *c = calloc(1, sizeof(*c));
-	int one = 1;
-
-	if (!c)
-		die("calloc");
-	c->fd = fd;
-	c->role = role;
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	watch(epoll_fd, c, events, EPOLL_CTL_ADD);
-	return c;
-}
-
-static void conn_close(struct conn *c)
-{
-	close(c->fd);
-	free(c);
-}
-
-/* Blocking-style write of a small answer; the peers of this tool never stop reading. */
-static bool write_all(int fd, const void *p, size_t n)
+bool write_all(int fd, const void *p, size_t n)
 {
 	const uint8_t *at = p;
 
@@ -115,68 +74,7 @@ static bool write_all(int fd, const void *p, size_t n)
 	return true;
 }
 
-static void listen_on(int epoll_fd, uint16_t port, enum role role)
-{
-	struct sockaddr_in6 sa = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
-	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK, 0), one = 1, zero = 0;
-
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero));
-	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || listen(fd, 4096) < 0)
-		die("listen");
-	conn_new(epoll_fd, fd, role, EPOLLIN);
-}
-
-static void serve_accept(int epoll_fd, struct conn *l)
-{
-	int fd;
-
-	while ((fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK)) >= 0)
-		conn_new(epoll_fd, fd, l->role + (ROLE_ECHO - ROLE_LISTEN_ECHO), EPOLLIN);
-}
-
-static void serve_read(struct conn *c)
-{
-	ssize_t n = read(c->fd, block, sizeof(block));
-
-	if (n < 0 && errno == EAGAIN)
-		return;
-	if (n <= 0) {
-		if (n == 0 && c->role == ROLE_SINK)
-			(void)write_all(c->fd, &c->bytes, sizeof(c->bytes));
-		conn_close(c);
-		return;
-	}
-	c->bytes += (uint64_t)n;
-	if (c->role != ROLE_SINK && !write_all(c->fd, block, (size_t)n))
-		conn_close(c);
-}
-
-_Noreturn static void serve(uint16_t port)
-{
-	struct epoll_event ev[MAX_EVENTS];
-	int epoll_fd = epoll_create1(0);
-
-	listen_on(epoll_fd, port, ROLE_LISTEN_ECHO);
-	listen_on(epoll_fd, port + 1, ROLE_LISTEN_SINK);
-	listen_on(epoll_fd, port + 2, ROLE_LISTEN_BYTE);
-	puts("ready");
-	fflush(stdout);
-	for (;;) {
-		int n = epoll_wait(epoll_fd, ev, MAX_EVENTS, -1);
-
-		for (int i = 0; i < n; i++) {
-			struct conn *c = ev[i].data.ptr;
-
-			if (c->role < ROLE_ECHO)
-				serve_accept(epoll_fd, c);
-			else
-				serve_read(c);
-		}
-	}
-}
-
-static int dial(const struct client *cl, bool is_blocking)
+int dial(const struct client *cl, bool is_blocking)
 {
 	int fd = socket(cl->to.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
 
@@ -190,123 +88,50 @@ static int dial(const struct client *cl, bool is_blocking)
 	return fd;
 }
 
-static void rr_send(struct client *cl, struct conn *c)
+void request_send(const struct client *cl, int fd)
 {
-	c->started_ns = now_ns();
-	c->bytes = 0;
-	if (!write_all(c->fd, block, cl->size))
+	if (!write_all(fd, cl->is_http ? (const void *)HTTP_REQUEST : block,
+		       cl->is_http ? sizeof(HTTP_REQUEST) - 1 : cl->size))
 		die("send");
 }
 
-static void rr_event(struct client *cl, struct conn *c)
+/* The length of an HTTP answer, once its head is there whole; the server sends it in one piece. */
+static size_t http_length(const char *p, size_t n)
 {
-	ssize_t n = read(c->fd, block, sizeof(block));
+	static const char field[] = "Content-Length: ";
+	const char *body, *length;
+	char head[1024];
 
-	if (n <= 0)
+	n = n < sizeof(head) - 1 ? n : sizeof(head) - 1;
+	memcpy(head, p, n);
+	head[n] = '\0';
+	body = strstr(head, "\r\n\r\n");
+	length = strstr(head, field);
+	if (!body || !length)
+		return 0;
+	return (size_t)(body + 4 - head) + strtoul(length + sizeof(field) - 1, NULL, 10);
+}
+
+bool answer_read(const struct client *cl, int fd, struct answer *a)
+{
+	ssize_t n = read(fd, block, sizeof(block));
+
+	if (n < 0 && errno == EAGAIN)
+		return false;
+	if (n <= 0) {
+		errno = n == 0 ? ECONNRESET : errno;
 		die("peer closed");
-	c->bytes += (uint64_t)n;
-	if (c->bytes < cl->size)
-		return;
-	histogram_add(&cl->latency, now_ns() - c->started_ns);
-	cl->done++;
-	rr_send(cl, c);
-}
-
-static void bulk_event(struct client *cl, struct conn *c)
-{
-	ssize_t n;
-
-	if (c->is_waiting_eof) {
-		uint64_t total = 0;
-
-		if (read(c->fd, &total, sizeof(total)) != sizeof(total))
-			die("sink's count");
-		cl->done += total;
-		cl->conns--;
-		conn_close(c);
-		return;
 	}
-	if (now_ns() >= cl->until_ns) {
-		shutdown(c->fd, SHUT_WR);
-		c->is_waiting_eof = true;
-		watch(cl->epoll_fd, c, EPOLLIN, EPOLL_CTL_MOD);
-		return;
+	if (!cl->is_http)
+		a->want = cl->size;
+	else if (a->want == 0)
+		a->want = http_length((const char *)block, (size_t)n);
+	a->got += (size_t)n;
+	if (a->want == 0) {
+		errno = EBADMSG;
+		die("HTTP answer in pieces");
 	}
-	n = send(c->fd, block, sizeof(block), MSG_NOSIGNAL);
-	if (n < 0 && errno != EAGAIN)
-		die("send");
-}
-
-static void conn_start(struct client *cl)
-{
-	struct conn *c;
-	uint64_t started = now_ns();
-
-	c = conn_new(cl->epoll_fd, dial(cl, false), ROLE_BYTE, EPOLLOUT);
-	c->started_ns = started;
-}
-
-static void conn_event(struct client *cl, struct conn *c, uint32_t events)
-{
-	uint8_t byte = 1;
-
-	if (events & EPOLLOUT) {
-		if (send(c->fd, &byte, 1, MSG_NOSIGNAL) != 1) {
-			cl->failed++;
-			conn_close(c);
-			conn_start(cl);
-			return;
-		}
-		watch(cl->epoll_fd, c, EPOLLIN, EPOLL_CTL_MOD);
-		return;
-	}
-	if (read(c->fd, &byte, 1) == 1) {
-		histogram_add(&cl->latency, now_ns() - c->started_ns);
-		cl->done++;
-	} else {
-		cl->failed++;
-	}
-	conn_close(c);
-	conn_start(cl);
-}
-
-enum mode { MODE_RR, MODE_BULK, MODE_CONN };
-
-static void run(struct client *cl, enum mode mode)
-{
-	struct epoll_event ev[MAX_EVENTS];
-
-	while (mode == MODE_BULK ? cl->conns > 0 : now_ns() < cl->until_ns) {
-		int n = epoll_wait(cl->epoll_fd, ev, MAX_EVENTS, 100);
-
-		for (int i = 0; i < n; i++) {
-			struct conn *c = ev[i].data.ptr;
-
-			if (mode == MODE_RR)
-				rr_event(cl, c);
-			else if (mode == MODE_BULK)
-				bulk_event(cl, c);
-			else
-				conn_event(cl, c, ev[i].events);
-		}
-	}
-}
-
-static void start(struct client *cl, enum mode mode)
-{
-	for (unsigned int i = 0; i < cl->conns; i++) {
-		struct conn *c;
-
-		if (mode == MODE_CONN) {
-			conn_start(cl);
-			continue;
-		}
-		c = conn_new(cl->epoll_fd, dial(cl, true), ROLE_ECHO,
-			     mode == MODE_RR ? EPOLLIN : EPOLLOUT);
-		(void)fcntl(c->fd, F_SETFL, O_NONBLOCK);
-		if (mode == MODE_RR)
-			rr_send(cl, c);
-	}
+	return a->got >= a->want;
 }
 
 static void resolve(struct client *cl, const char *host, const char *port)
@@ -320,21 +145,20 @@ static void resolve(struct client *cl, const char *host, const char *port)
 	freeaddrinfo(ai);
 }
 
-static int measure(struct client *cl, enum mode mode, double seconds)
+static int report(const struct client *cl, double took)
 {
-	uint64_t begin = now_ns();
-	double took;
+	static const struct {
+		const char *name;
+		double share;
+	} shown[] = {{"p50_us", 0.5}, {"p90_us", 0.9}, {"p99_us", 0.99}, {"p999_us", 0.999}};
 
-	cl->until_ns = begin + (uint64_t)(seconds * 1e9);
-	start(cl, mode);
-	run(cl, mode);
-	took = (double)(now_ns() - begin) / 1e9;
-	printf("{\"done\": %llu, \"failed\": %llu, \"seconds\": %.3f, \"per_s\": %.1f, \"p50_us\": "
-	       "%.1f, "
-	       "\"p99_us\": %.1f}\n",
+	printf("{\"done\": %llu, \"failed\": %llu, \"seconds\": %.3f, \"per_s\": %.1f",
 	       (unsigned long long)cl->done, (unsigned long long)cl->failed, took,
-	       (double)cl->done / took, histogram_at(&cl->latency, 0.5) / 1e3,
-	       histogram_at(&cl->latency, 0.99) / 1e3);
+	       (double)cl->done / took);
+	for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)
+		printf(", \"%s\": %.1f", shown[i].name,
+		       histogram_at(&cl->latency, shown[i].share) / 1e3);
+	printf("}\n");
 	return 0;
 }
 
@@ -358,33 +182,48 @@ static int hold_idle(struct client *cl)
 	return 0;
 }
 
-int main(int argc, char **argv)
+static void prepare(void)
 {
 	struct rlimit files;
-	struct client cl = {.epoll_fd = epoll_create1(EPOLL_CLOEXEC)};
 
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0)
 		files.rlim_cur = files.rlim_max;
 	(void)setrlimit(RLIMIT_NOFILE, &files);
 	(void)signal(SIGPIPE, SIG_IGN);
-	if (argc == 3 && strcmp(argv[1], "serve") == 0)
-		serve((uint16_t)atoi(argv[2]));
-	if (argc >= 5) {
-		resolve(&cl, argv[2], argv[3]);
-		cl.conns = (unsigned int)atoi(argv[4]);
-	}
-	if (argc == 7 && strcmp(argv[1], "rr") == 0) {
-		cl.size = (size_t)atoi(argv[5]);
-		return measure(&cl, MODE_RR, atof(argv[6]));
-	}
-	if (argc == 6 && strcmp(argv[1], "bulk") == 0)
-		return measure(&cl, MODE_BULK, atof(argv[5]));
-	if (argc == 6 && strcmp(argv[1], "conn") == 0)
-		return measure(&cl, MODE_CONN, atof(argv[5]));
-	if (argc == 5 && strcmp(argv[1], "idle") == 0)
-		return hold_idle(&cl);
-	fprintf(stderr, "usage: loadgen serve PORT | rr HOST PORT CONNS SIZE SEC | bulk|conn HOST "
-			"PORT CONNS SEC | "
-			"idle HOST PORT CONNS\n");
+}
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: loadgen serve PORT | rr HOST PORT CONNS SIZE SEC | open HOST PORT "
+			"CONNS SIZE SEC RATE |\n"
+			"       http|bulk|conn HOST PORT CONNS SEC | idle HOST PORT CONNS\n");
 	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	struct client cl = {.epoll_fd = epoll_create1(EPOLL_CLOEXEC)};
+	const char *mode = argc > 1 ? argv[1] : "";
+	bool is_rr = streq(mode, "rr") && argc == 7, is_open = streq(mode, "open") && argc == 8;
+	bool is_sized = is_rr || is_open;
+
+	prepare();
+	if (argc == 3 && streq(mode, "serve"))
+		serve((uint16_t)atoi(argv[2]));
+	if (argc < 5)
+		return usage();
+	resolve(&cl, argv[2], argv[3]);
+	cl.conns = (unsigned int)atoi(argv[4]);
+	cl.size = is_sized ? (size_t)atoi(argv[5]) : 0;
+	cl.is_http = streq(mode, "http") || (is_open && cl.size == 0);
+	if (is_open) {
+		cl.rate = atof(argv[7]);
+		return report(&cl, open_loop(&cl, atof(argv[6])));
+	}
+	if (is_rr ||
+	    (argc == 6 && (streq(mode, "http") || streq(mode, "bulk") || streq(mode, "conn"))))
+		return report(&cl, closed_loop(&cl, mode, atof(argv[argc - 1])));
+	if (argc == 5 && streq(mode, "idle"))
+		return hold_idle(&cl);
+	return usage();
 }

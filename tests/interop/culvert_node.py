@@ -81,7 +81,7 @@ def wait_for(condition, seconds, what):
 class CulvertNode:
     """The three processes of one node. Run, pin and CA folders lie below /run/culvert-NAME and are removed by close()."""
 
-    def __init__(self, namespace, number, config, tag, ca_dir=None, env=None, wrap=()):
+    def __init__(self, namespace, number, config, tag, ca_dir=None, env=None, wrap=(), bin_dir=BIN):
         self.name = f"n{number}"
         self.base = f"/run/culvert-{tag}"
         self.run_dir = f"{self.base}/{self.name}"
@@ -90,7 +90,7 @@ class CulvertNode:
         self.log_path = f"{self.base}/{self.name}.log"
         self.log = open(self.log_path, "w", encoding="utf-8")
         self.process = namespace.popen(
-            *wrap, os.path.join(BIN, "culvert"), "node", "--node", self.name, "--config-dir", config, "--run-dir", self.run_dir,
+            *wrap, os.path.join(bin_dir, "culvert"), "node", "--node", self.name, "--config-dir", config, "--run-dir", self.run_dir,
             "--ca-dir", ca_dir or f"{self.base}/ca", "--pin-dir", self.pins, stdout=self.log, stderr=self.log,
             env=dict(os.environ, **(env or {})))
 
@@ -129,6 +129,14 @@ class CulvertNode:
                     if cmd.read().split(b"\0")[0].endswith(program.encode()):
                         found.append(int(pid))
         return found
+
+    def maps_kb(self):
+        """Kernel memory of the BPF maps that this node has pinned."""
+        total = 0
+        for name in os.listdir(self.pins):
+            with contextlib.suppress(RuntimeError, KeyError):  # programs and links are no maps
+                total += json.loads(run("bpftool", "-j", "map", "show", "pinned", f"{self.pins}/{name}"))["bytes_memlock"]
+        return total // 1024
 
     def close(self, keep_log=False):
         """Stop the node and remove what it kept."""

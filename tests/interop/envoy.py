@@ -47,7 +47,7 @@ def _cluster(name, host, port, **more):
             "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]}, **more}
 
 
-def client(listen_port, server, target_port, cert, key, root, peer):
+def client(listen_port, server, target_port, cert, key, root, peer, hbone_port=15008):
     """Whatever dials 127.0.0.1:listen_port is tunnelled to server:target_port."""
     tcp_proxy = {"@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy", "stat_prefix": "out",
                  "cluster": "hbone", "tunneling_config": {"hostname": f"{server}:{target_port}"}}
@@ -58,12 +58,12 @@ def client(listen_port, server, target_port, cert, key, root, peer):
         "listeners": [{"name": "out", "address": _address("127.0.0.1", listen_port),
                        "filter_chains": [{"filters": [{"name": "envoy.filters.network.tcp_proxy",
                                                        "typed_config": tcp_proxy}]}]}],
-        "clusters": [_cluster("hbone", server, 15008, typed_extension_protocol_options=http2,
+        "clusters": [_cluster("hbone", server, hbone_port, typed_extension_protocol_options=http2,
                               transport_socket=_tls("Upstream", cert, key, root, peer))]}}
 
 
-def server(host, target_port, cert, key, root, peer):
-    """Ends HBONE on host:15008 and forwards every CONNECT to 127.0.0.1:target_port."""
+def server(host, target_port, cert, key, root, peer, hbone_port=15008):
+    """Ends HBONE on host:hbone_port and forwards every CONNECT to 127.0.0.1:target_port."""
     http = {"@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "in", "codec_type": "HTTP2", "http2_protocol_options": {"allow_connect": True},
             "upgrade_configs": [{"upgrade_type": "CONNECT"}],
@@ -74,14 +74,14 @@ def server(host, target_port, cert, key, root, peer):
                 "route": {"cluster": "app", "timeout": "0s", "upgrade_configs": [
                     {"upgrade_type": "CONNECT", "connect_config": {}}]}}]}]}}
     return {"static_resources": {
-        "listeners": [{"name": "in", "address": _address(host, 15008), "filter_chains": [{
+        "listeners": [{"name": "in", "address": _address(host, hbone_port), "filter_chains": [{
             "transport_socket": _tls("Downstream", cert, key, root, peer),
             "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": http}]}]}],
         "clusters": [_cluster("app", "127.0.0.1", target_port)]}}
 
 
-def command(path, config):
+def command(path, config, concurrency=1):
     """argv that runs Envoy with this configuration, written to `path`."""
     with open(path, "w", encoding="utf-8") as f:
         json.dump(config, f)
-    return [binary(), "-c", path, "--log-level", "warn", "--concurrency", "1", "--disable-hot-restart"]
+    return [binary(), "-c", path, "--log-level", "warn", "--concurrency", str(concurrency), "--disable-hot-restart"]

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Curves over size: what a figure does when the size grows, and the exponent k of cost = a + b * size^k that fits best."""
+import statistics
+import subprocess
+import time
+
+from contestants import LOADGEN
+from rows import Row, measure
+
+MESSAGE_SIZES = (64, 1024, 4096, 16384, 65536, 262144)
+CONNECTIONS = (100, 1000, 3000, 10000)
+
+
+def fit(xs, ys):
+    """(a, b, k) with the least sum of squared relative errors; k in steps of 0.02 up to 2, a not below 0."""
+    best = None
+    for step in range(1, 101):
+        k = step / 50
+        a, b = line([x ** k for x in xs], ys)
+        error = sum(((a + b * x ** k) / y - 1) ** 2 for x, y in zip(xs, ys) if y)
+        if best is None or error < best[0]:
+            best = error, (a, b, k)
+    return best[1]
+
+
+def line(us, ys):
+    """(a, b) of a + b * u with the least squared relative error; through 0 when a would be negative."""
+    weights = [1 / max(y, 1e-9) ** 2 for y in ys]
+    total = sum(weights)
+    mean_u = sum(w * u for w, u in zip(weights, us)) / total
+    mean_y = sum(w * y for w, y in zip(weights, ys)) / total
+    spread = sum(w * (u - mean_u) ** 2 for w, u in zip(weights, us))
+    b = sum(w * (u - mean_u) * (y - mean_y) for w, u, y in zip(weights, us, ys)) / spread if spread else 0
+    a = mean_y - b * mean_u
+    if a < 0:
+        a, b = 0, sum(w * u * y for w, u, y in zip(weights, us, ys)) / sum(w * u * u for w, u in zip(weights, us))
+    return a, b
+
+
+def curve(name, contestant, metric, points):
+    """One entry of the report's `curves`."""
+    entry = {"id": name, "contestant": contestant, "metric": metric, "points": [[x, round(y, 3)] for x, y in points]}
+    fitted = [(x, y) for x, y in points if x > 0]
+    if len(fitted) > 2:
+        a, b, k = fit([x for x, _ in fitted], [y for _, y in fitted])
+        entry.update(a=float(f"{a:.4g}"), b=float(f"{b:.4g}"), exponent=k)
+    return entry
+
+
+def over_message_size(standing, rounds, seconds, progress):
+    """Round trips of one connection on one core, p50, over the message's size."""
+    found = {}
+    for number in range(rounds):
+        for size in MESSAGE_SIZES:
+            for c in standing:
+                progress(f"curve over size, round {number + 1}/{rounds}: {size} {c.name}")
+                with c.pinned():
+                    metrics, _ = measure(c, Row("rr", 0, (1, size), ()), seconds)
+                found.setdefault((c.name, size), []).append(metrics["p50_us"])
+    return [curve("rr1_size", c.name, "p50_us_pinned", [(size, statistics.median(found[c.name, size])) for size in MESSAGE_SIZES])
+            for c in standing]
+
+
+def rss_with(contestant, connections):
+    """Resident memory of the client side's proxy with so many idle connections held open; they are closed again."""
+    host, port = contestant.target(0)
+    holder = contestant.client.popen(LOADGEN, "idle", host, str(port), str(connections), stdin=subprocess.PIPE,
+                                     stdout=subprocess.PIPE, text=True)
+    try:
+        if "ready" not in holder.stdout.readline():
+            raise RuntimeError(f"{contestant.name}: could not hold {connections} connections")
+        time.sleep(0.5)
+        return contestant.rss_kb()
+    finally:
+        holder.stdin.close()
+        holder.wait()
+
+
+def over_connections(contestant, progress):
+    """Resident memory over the number of idle connections; the growth over none is what is fitted."""
+    points = []
+    before = contestant.rss_kb()
+    for connections in CONNECTIONS:
+        progress(f"{connections} idle connections {contestant.name}")
+        points.append((connections, rss_with(contestant, connections)))
+    entry = curve("rss_connections", contestant.name, "rss_kB", [(x, max(y - before, 1)) for x, y in points])
+    entry["points"] = [[0, before], *map(list, points)]
+    return entry

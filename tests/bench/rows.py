@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rows of the benchmark: what is run, which metrics of it are shown. A row is added by adding it to ROWS (visited in
+each round, for each contestant) or, when it stands alone, to SINGLE in bench.py."""
+import dataclasses
+import json
+
+from cost import Meter
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """`args` of the load generator's `mode` before the seconds, against the server's PORT + `offset`."""
+
+    mode: str
+    offset: int
+    args: tuple
+    shown: tuple  # metrics of the terminal's table
+    is_pinned: bool = False  # one connection: run on one core as well
+    half_of: str = ""  # open loop, at half of the rate that ztunnel reaches in this row
+
+
+RTT = ("p50_us", "p50_us_pinned")
+BULK = ("GBps", "cpu_s_per_GB")
+ROWS = {
+    "rr1": Row("rr", 0, (1, 64), (*RTT, "p99_us"), is_pinned=True),
+    "rr1k": Row("rr", 0, (1, 1024), RTT, is_pinned=True),
+    "rr4k": Row("rr", 0, (1, 4096), RTT, is_pinned=True),
+    "rr32": Row("rr", 0, (32, 64), ("per_s", "cpu_us_per_op")),
+    "bulk1": Row("bulk", 1, (1,), ("GBps", "GBps_pinned", "cpu_s_per_GB"), is_pinned=True),
+    "bulk16": Row("bulk", 1, (16,), BULK),
+    "conn1": Row("conn", 2, (1,), (*RTT, "cpu_us_per_op_pinned"), is_pinned=True),
+    "conn16": Row("conn", 2, (16,), ("per_s", "cpu_us_per_op")),
+    "rr1_half_load": Row("open", 0, (1, 64), ("p50_us", "p99_us", "p99_us_pinned"), is_pinned=True, half_of="rr1"),
+    "http1": Row("http", 3, (16,), ("per_s", "p99_us", "cpu_us_per_op")),
+}
+
+
+def measure(contestant, row, seconds, rate=None):
+    """One run of one row. Return: ({metric: value}, {role: CPU seconds per GB or microseconds per operation})."""
+    meter = Meter(contestant)
+    result = json.loads(contestant.load(row.mode, row.offset, *row.args, seconds, *([rate] if rate else [])))
+    used = meter.read()
+    done = max(result["done"], 1)
+    if row.mode == "bulk":
+        per = {role: s / (done / 1e9) for role, s in used.items()}
+        return {"GBps": result["per_s"] / 1e9, "cpu_s_per_GB": per["machine"]}, per
+    per = {role: s / done * 1e6 for role, s in used.items()}
+    metrics = {name: result[name] for name in ("p50_us", "p99_us", "per_s")}
+    metrics["cpu_us_per_op"] = per["machine"]
+    if result["failed"]:
+        metrics["failed"] = result["failed"]
+    return metrics, per

@@ -182,7 +182,8 @@ def test_explain_names_path_certificate_and_endpoints(mesh):
     assert route["target"] == f"{mesh.server.ip4}:{OPEN}"
     assert route["identities"] == ["spiffe://cluster.local/ns/words/sa/server"]
     text = mesh.culvert("explain", mesh.client.name, "web:80")
-    assert "is let in because the ALLOW policy words/known matches." in text
+    assert "is let in because the ALLOW policy words/known matches." in " ".join(text.split())
+    assert fits(text)
     assert "What would change it" in text
 
 
@@ -269,6 +270,21 @@ def test_log_level_changes_and_comes_back(mesh):
     mesh.culvert("zc", "log", "--reset")
     assert level() == first
     assert "expected error" in mesh.culvert("zc", "log", "--level", "loud", code=1)
+
+
+@pytest.mark.parametrize("line, offered", [
+    ("", {"explain", "ztunnel-config", "completion"}), ("zc wo", {"workload"}), ("bpf ", {"maps", "progs"}),
+    ("x ", {"authz"}), ("x authz ", {"check"}), ("lab ", {"up", "down", "exec", "status", "restart", "label"}),
+    ("connections --so", {"--sort"}), ("zc workload -o ", {"short", "json", "yaml"}), ("nonsense ", set())])
+def test_bash_completes(line, offered):
+    """What a shell gets that has sourced the script."""
+    words = ["culvert", *line.split(" ")]
+    script = ("source <(culvert completion bash); COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _culvert; "
+              "printf '%s\\n' \"${COMPREPLY[@]}\"")
+    out = subprocess.check_output(["bash", "-c", script, "bash", *words], text=True, timeout=20,
+                                  env=dict(os.environ, PATH=f"{BIN}:{os.environ['PATH']}"))
+    found = set(out.split())
+    assert found >= offered and (len(found) == len(offered) or not line), out
 
 
 def test_all_shows_every_table(mesh):

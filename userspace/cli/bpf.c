@@ -30,16 +30,8 @@ struct bpf_options {
 };
 
 static const struct option_def bpf_defs[] = {
-	{.name = "node",
-	 .type = OPTION_STRING,
-	 .offset = offsetof(struct bpf_options, node),
-	 .value_name = "NAME",
-	 .help = "whose (default: every node on this machine)"},
-	{.name = "run-dir",
-	 .type = OPTION_STRING,
-	 .offset = offsetof(struct bpf_options, run_dir),
-	 .value_name = "DIR",
-	 .help = "the node's run directory, when it isn't " CLI_RUN_ROOT "/NAME"},
+	CLI_OPTION_NODE(offsetof(struct bpf_options, node), CLI_EVERY_NODE),
+	CLI_OPTION_RUN_DIR(offsetof(struct bpf_options, run_dir)),
 	{.name = "pin-dir",
 	 .type = OPTION_STRING,
 	 .offset = offsetof(struct bpf_options, pin_dir),
@@ -201,7 +193,7 @@ static int print_maps(const json_t *records)
 	if (table_new(headers, &t) < 0)
 		return -ENOMEM;
 	json_array_foreach(records, i, o) if (add_map_row(t, o) < 0) return -ENOMEM;
-	table_fit(t, TERM_WIDTH);
+	table_fit(t, term_width());
 	table_print(t);
 	return 0;
 }
@@ -231,7 +223,7 @@ static int print_progs(const json_t *records)
 		if (table_row(t, cells) < 0)
 			return -ENOMEM;
 	}
-	table_fit(t, TERM_WIDTH);
+	table_fit(t, term_width());
 	table_print(t);
 	return 0;
 }
@@ -315,10 +307,8 @@ int cli_bpf(int argc, char **argv)
 	r = cli_parse(&syntax, &o, argc - 1, argv + 1);
 	if (r <= 0)
 		return r < 0 ? 2 : 0;
-	if (!streq(o.output, "short") && !streq(o.output, "json") && !streq(o.output, "yaml")) {
-		(void)cli_fail("bpf: -o %s: not one of short, json, yaml", o.output);
+	if (cli_check_output("bpf", o.output) > 0)
 		return 2;
-	}
 	all = json_array();
 	r = o.pin_dir ? show(o.pin_dir, is_maps, &o, all) : show_nodes(&o, is_maps, all);
 	if (!streq(o.output, "short") && json_array_size(all) > 0)

@@ -37,6 +37,14 @@ int cli_fail(const char *fmt, ...)
 	return 1;
 }
 
+int cli_check_output(const char *command, const char *output)
+{
+	if (streq(output, "short") || streq(output, "json") || streq(output, "yaml"))
+		return 0;
+	(void)cli_fail("%s: -o %s: not one of short, json, yaml", command, output);
+	return 2;
+}
+
 /* takes_value() - is the argument after @arg its value? */
 static bool takes_value(const struct option_def *defs, const char *arg)
 {

@@ -19,6 +19,19 @@
 		.default_value = "short", .value_name = "FORMAT", .help = "short, json or yaml"    \
 	}
 
+/** CLI_OPTION_NODE(), CLI_OPTION_RUN_DIR() - likewise: which node is meant. */
+#define CLI_OPTION_NODE(at, text)                                                                  \
+	{                                                                                          \
+		.name = "node", .type = OPTION_STRING, .offset = (at), .value_name = "NAME",       \
+		.help = (text)                                                                     \
+	}
+#define CLI_EVERY_NODE "only this node (default: every node on this machine)"
+#define CLI_OPTION_RUN_DIR(at)                                                                     \
+	{                                                                                          \
+		.name = "run-dir", .type = OPTION_STRING, .offset = (at), .value_name = "DIR",     \
+		.help = "the node's run directory, when it isn't " CLI_RUN_ROOT "/NAME"            \
+	}
+
 /** struct cli_command - one subcommand. The tables of `culvert` and `culvert ztunnel-config` are
  * made of these. */
 struct cli_command {
@@ -42,6 +55,10 @@ int cli_bpf(int argc, char **argv);
 /** cli_lab() - in lab.c. */
 int cli_lab(int argc, char **argv);
 
+int cli_completion(int argc, char **argv);
+/** cli_complete() - print what the last of argv[1..] may become, a line each. Return: 0. */
+int cli_complete(const struct cli_command *commands, int argc, char **argv);
+
 /** cli_find() - the command called @name in a table that ends with a NULL name; NULL when unknown.
  */
 const struct cli_command *cli_find(const struct cli_command *table, const char *name);
@@ -51,6 +68,9 @@ void cli_print_commands(const struct cli_command *table);
 
 /** cli_fail() - "culvert: ..." on stderr. Return: 1, the exit code. */
 int cli_fail(const char *fmt, ...) _printf_(1, 2);
+
+/** cli_check_output() - is this a format? Tells when not. Return: 0; 2, the exit code. */
+_must_check_ int cli_check_output(const char *command, const char *output);
 
 /** struct cli_syntax - what a subcommand takes. */
 struct cli_syntax {

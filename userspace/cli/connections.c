@@ -24,16 +24,8 @@ struct connections_options {
 #define FIELD(name) offsetof(struct connections_options, name)
 
 static const struct option_def connections_defs[] = {
-	{.name = "node",
-	 .type = OPTION_STRING,
-	 .offset = FIELD(node),
-	 .value_name = "NAME",
-	 .help = "only this node (default: every node on this machine)"},
-	{.name = "run-dir",
-	 .type = OPTION_STRING,
-	 .offset = FIELD(run_dir),
-	 .value_name = "DIR",
-	 .help = "the node's run directory, when it isn't " CLI_RUN_ROOT "/NAME"},
+	CLI_OPTION_NODE(FIELD(node), CLI_EVERY_NODE),
+	CLI_OPTION_RUN_DIR(FIELD(run_dir)),
 	{.name = "namespace",
 	 .short_name = 'n',
 	 .type = OPTION_STRING,
@@ -66,7 +58,7 @@ static const struct option_def connections_defs[] = {
 	 .offset = FIELD(sort),
 	 .default_value = "rate",
 	 .value_name = "KEY",
-	 .help = "rate, bytes, age, pod or peer"},
+	 .help = "rate, bytes, sent, received, age, pod or peer"},
 	TERM_OPTION_WATCH(FIELD(rounds)),
 	TERM_OPTION_COUNT(FIELD(rounds)),
 	TERM_OPTION_INTERVAL(FIELD(rounds)),
@@ -137,15 +129,16 @@ static bool is_one_of(const char *s, const char *const *list)
 
 static int check_options(const struct connections_options *o)
 {
-	static const char *const outputs[] = {"short", "json", "yaml", NULL};
-	static const char *const keys[] = {"rate", "bytes", "age", "pod", "peer", NULL};
 	static const char *const groups[] = {"connection", "pod", "service", NULL};
 	static const char *const directions[] = {"inbound", "outbound", NULL};
 
-	if (!is_one_of(o->output, outputs))
-		return cli_fail("-o %s: not one of short, json, yaml", o->output);
-	if (!is_one_of(o->sort, keys))
-		return cli_fail("--sort %s: not one of rate, bytes, age, pod, peer", o->sort);
+	_cleanup_(json_decrefp) json_t *none = json_array();
+
+	if (cli_check_output("connections", o->output) > 0)
+		return 1;
+	if (connections_sort(none, o->sort) == -EINVAL)
+		return cli_fail("--sort %s: not one of rate, bytes, sent, received, age, pod, peer",
+				o->sort);
 	if (!is_one_of(o->by, groups))
 		return cli_fail("--by %s: not one of connection, pod, service", o->by);
 	if (o->filter.direction && !is_one_of(o->filter.direction, directions))

@@ -25,8 +25,8 @@ _must_check_ int connections_read(const json_t *answer, const struct connections
 /** connections_group() - sums of records by "pod" or "service". Return: new reference; NULL. */
 json_t *connections_group(const json_t *records, const char *by);
 
-/** connections_sort() - in place by rate, bytes, age, pod, peer; the greatest first, names
- * alphabetically. Return: 0; -EINVAL no such key; -ENOMEM. */
+/** connections_sort() - in place by rate, bytes, sent, received, age, pod, peer; the greatest
+ * first, names alphabetically. Return: 0; -EINVAL no such key; -ENOMEM. */
 _must_check_ int connections_sort(json_t *records, const char *key);
 
 /** connections_print() - the table, at most 100 columns. @by: "connection", "pod", "service".

@@ -251,6 +251,10 @@ static int compare(const void *x, const void *y, void *arg)
 	else if (streq(key, "bytes"))
 		r = compare_numbers(sum(a, "bytesSent", "bytesReceived"),
 				    sum(b, "bytesSent", "bytesReceived"));
+	else if (streq(key, "sent"))
+		r = compare_numbers(number(a, "bytesSent"), number(b, "bytesSent"));
+	else if (streq(key, "received"))
+		r = compare_numbers(number(a, "bytesReceived"), number(b, "bytesReceived"));
 	else if (streq(key, "age"))
 		r = compare_numbers(number(a, "ageSeconds"), number(b, "ageSeconds"));
 	else if (streq(key, "peer"))
@@ -260,7 +264,8 @@ static int compare(const void *x, const void *y, void *arg)
 
 int connections_sort(json_t *records, const char *key)
 {
-	static const char *const keys[] = {"rate", "bytes", "age", "pod", "peer"};
+	static const char *const keys[] = {"rate", "bytes", "sent", "received",
+					   "age",  "pod",   "peer"};
 	size_t n = json_array_size(records), i;
 	_cleanup_(freep) json_t **list = calloc(n + 1, sizeof(json_t *));
 
@@ -339,12 +344,12 @@ static int add_group(struct table *t, const json_t *g, const char *by)
 
 int connections_print(const json_t *records, const char *by)
 {
-	static const char *const all[] = {"POD",  "DIR",      "PEER",   "SERVICE",    "VIA", "AGE",
-					  "SENT", "RECEIVED", "SENT/S", "RECEIVED/S", NULL};
-	static const char *const pods[] = {"POD",    "CONNECTIONS", "SENT", "RECEIVED",
-					   "SENT/S", "RECEIVED/S",  NULL};
-	static const char *const services[] = {"SERVICE", "CONNECTIONS", "SENT", "RECEIVED",
-					       "SENT/S",  "RECEIVED/S",  NULL};
+	static const char *const all[] = {"POD",  "DIR",  "PEER",   "SERVICE", "VIA", "AGE",
+					  "SENT", "RECV", "SENT/S", "RECV/S",  NULL};
+	static const char *const pods[] = {"POD",    "CONNECTIONS", "SENT", "RECV",
+					   "SENT/S", "RECV/S",      NULL};
+	static const char *const services[] = {"SERVICE", "CONNECTIONS", "SENT", "RECV",
+					       "SENT/S",  "RECV/S",      NULL};
 	_cleanup_(table_freep) struct table *t = NULL;
 	bool is_all = streq(by, "connection");
 	const json_t *c;
@@ -357,7 +362,7 @@ int connections_print(const json_t *records, const char *by)
 		if ((is_all ? add_connection(t, c) : add_group(t, c, by)) < 0)
 			return -ENOMEM;
 	}
-	table_fit(t, TERM_WIDTH);
+	table_fit(t, term_width());
 	table_print(t);
 	return 0;
 }

@@ -23,16 +23,8 @@ struct drops_options {
 #define FIELD(name) offsetof(struct drops_options, name)
 
 static const struct option_def drops_defs[] = {
-	{.name = "node",
-	 .type = OPTION_STRING,
-	 .offset = FIELD(node),
-	 .value_name = "NAME",
-	 .help = "only this node (default: every node on this machine)"},
-	{.name = "run-dir",
-	 .type = OPTION_STRING,
-	 .offset = FIELD(run_dir),
-	 .value_name = "DIR",
-	 .help = "the node's run directory, when it isn't " CLI_RUN_ROOT "/NAME"},
+	CLI_OPTION_NODE(FIELD(node), CLI_EVERY_NODE),
+	CLI_OPTION_RUN_DIR(FIELD(run_dir)),
 	{.name = "all",
 	 .short_name = 'a',
 	 .type = OPTION_BOOL,
@@ -129,10 +121,8 @@ int cli_drops(int argc, char **argv)
 	r = cli_parse(&syntax, &o, argc, argv);
 	if (r <= 0)
 		return r < 0 ? 2 : 0;
-	if (!streq(o.output, "short") && !streq(o.output, "json") && !streq(o.output, "yaml")) {
-		(void)cli_fail("drops: -o %s: not one of short, json, yaml", o.output);
+	if (cli_check_output("drops", o.output) > 0)
 		return 2;
-	}
 	if (!found)
 		return cli_fail("out of memory");
 	n = admin_find_nodes(o.node, o.run_dir, found, ADMIN_NODES_MAX);

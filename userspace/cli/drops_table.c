@@ -191,7 +191,7 @@ int drops_print(const json_t *records)
 		if (table_row(t, cells) < 0)
 			return -ENOMEM;
 	}
-	table_fit(t, TERM_WIDTH);
+	table_fit(t, term_width());
 	table_print(t);
 	return 0;
 }

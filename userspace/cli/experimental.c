@@ -18,16 +18,10 @@ struct authz_options {
 };
 
 static const struct option_def authz_defs[] = {
-	{.name = "node",
-	 .type = OPTION_STRING,
-	 .offset = offsetof(struct authz_options, node),
-	 .value_name = "NAME",
-	 .help = "whose ztunnel is asked (default: the first that answers; all know all policies)"},
-	{.name = "run-dir",
-	 .type = OPTION_STRING,
-	 .offset = offsetof(struct authz_options, run_dir),
-	 .value_name = "DIR",
-	 .help = "the node's run directory, when it isn't " CLI_RUN_ROOT "/NAME"},
+	CLI_OPTION_NODE(
+		offsetof(struct authz_options, node),
+		"whose ztunnel is asked (default: the first that answers; all know all policies)"),
+	CLI_OPTION_RUN_DIR(offsetof(struct authz_options, run_dir)),
 	{.name = "namespace",
 	 .short_name = 'n',
 	 .type = OPTION_STRING,
@@ -71,7 +65,7 @@ static int print_policies(const json_t *policies)
 		if (table_row(t, cells) < 0)
 			return -ENOMEM;
 	}
-	table_fit(t, TERM_WIDTH);
+	table_fit(t, term_width());
 	table_print(t);
 	return 0;
 }
@@ -138,13 +132,17 @@ int cli_experimental(int argc, char **argv)
 	if (argc < 3 || !streq(argv[1], "authz") || !streq(argv[2], "check")) {
 		bool is_help = argc > 1 && (streq(argv[1], "--help") || streq(argv[1], "-h"));
 
-		(void)fputs("Usage: culvert x authz check [options] POD\n",
-			    is_help ? stdout : stderr);
+		if (is_help)
+			option_help(authz_defs, syntax.usage, syntax.help);
+		else
+			(void)fprintf(stderr, "Usage: %s\n", syntax.usage);
 		return is_help ? 0 : 2;
 	}
 	r = cli_parse(&syntax, &o, argc - 2, argv + 2);
 	if (r <= 0)
 		return r < 0 ? 2 : 0;
+	if (cli_check_output("x authz check", o.output) > 0)
+		return 2;
 	if (r == argc - 2) {
 		(void)cli_fail("x authz check: which pod?\nUsage: %s", syntax.usage);
 		return 2;

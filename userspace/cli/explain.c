@@ -21,16 +21,9 @@ struct explain_options {
 };
 
 static const struct option_def explain_defs[] = {
-	{.name = "node",
-	 .type = OPTION_STRING,
-	 .offset = offsetof(struct explain_options, node),
-	 .value_name = "NAME",
-	 .help = "whose ztunnel is asked first (default: any of this machine)"},
-	{.name = "run-dir",
-	 .type = OPTION_STRING,
-	 .offset = offsetof(struct explain_options, run_dir),
-	 .value_name = "DIR",
-	 .help = "its run directory; other nodes are looked for beside it"},
+	CLI_OPTION_NODE(offsetof(struct explain_options, node),
+			"whose ztunnel is asked first (default: any of this machine)"),
+	CLI_OPTION_RUN_DIR(offsetof(struct explain_options, run_dir)),
 	CLI_OPTION_OUTPUT(offsetof(struct explain_options, output)),
 	{0},
 };
@@ -218,9 +211,7 @@ int cli_explain(int argc, char **argv)
 		(void)cli_fail("explain: from where to where?\nUsage: %s", syntax.usage);
 		return 2;
 	}
-	if (!streq(o.output, "short") && !streq(o.output, "json") && !streq(o.output, "yaml")) {
-		(void)cli_fail("explain: -o %s: not one of short, json, yaml", o.output);
+	if (cli_check_output("explain", o.output) > 0)
 		return 2;
-	}
 	return explain(&o, argv[r], argv[r + 1]);
 }

@@ -296,7 +296,7 @@ static int print_routes(const json_t *answer)
 			return -ENOMEM;
 	}
 	puts("\nEndpoints");
-	table_fit(t, TERM_WIDTH);
+	table_fit(t, term_width());
 	table_print(t);
 	return 0;
 }
@@ -327,7 +327,7 @@ static int print_policies(const json_t *inbound)
 		if (table_row(t, cells) < 0)
 			return -ENOMEM;
 	}
-	table_fit(t, TERM_WIDTH);
+	table_fit(t, term_width());
 	table_print(t);
 	return 0;
 }
@@ -381,7 +381,7 @@ static int print_verdict(const json_t *answer)
 		return -ENOMEM;
 	puts("\nWhat would change it");
 	json_array_foreach(json_object_get(inbound, "change"), i, v) if (json_is_string(v))
-		printf("  - %s\n", json_string_value(v));
+		term_wrap("  - ", "    ", json_string_value(v));
 	return 0;
 }
 
@@ -390,6 +390,7 @@ static void print_kernel(const json_t *kernel, const char *path)
 {
 	const char *name = json_text(kernel, "name", "");
 	const json_t *v = json_object_get(kernel, "verdicts");
+	_cleanup_(freep) char *text = NULL;
 
 	if (!*path)
 		return;
@@ -413,11 +414,12 @@ int explain_print(const json_t *answer)
 	const char *path = kernel_path(answer);
 	bool is_mesh = streq(path, "tunnel") || streq(path, "direct") || streq(path, "policy");
 
-	printf("%s%s%s\n%s\n",
+	printf("%s%s%s\n",
 	       term_color(is_good  ? TERM_GREEN
 			  : is_bad ? TERM_RED
 				   : TERM_BOLD),
-	       verdict, term_color(TERM_NO_COLOR), json_text(answer, "sentence", ""));
+	       verdict, term_color(TERM_NO_COLOR));
+	term_wrap("", "", json_text(answer, "sentence", ""));
 	print_kernel(json_object_get(answer, "kernel"), path);
 	if (*path && !is_mesh)
 		return 0;

@@ -20,6 +20,7 @@ static const struct cli_command commands[] = {
 	 cli_experimental},
 	{"bpf", NULL, "maps and programs in the kernel, and what they are for", cli_bpf},
 	{"lab", NULL, "nodes and pods on this machine, to try things", cli_lab},
+	{"completion", NULL, "a script that teaches bash or zsh these words", cli_completion},
 	{"version", NULL, "which build this is", cli_version},
 	{0},
 };
@@ -54,6 +55,8 @@ int main(int argc, char **argv)
 		print_help();
 		return 0;
 	}
+	if (streq(argv[1], "__complete"))
+		return cli_complete(commands, argc - 1, argv + 1);
 	c = cli_find(commands, streq(argv[1], "--version") ? "version" : argv[1]);
 	if (!c) {
 		(void)cli_fail("unknown command \"%s\"; \"culvert --help\" lists them", argv[1]);

@@ -6,11 +6,13 @@
 #include <string.h>
 
 #include "admin.h"
+#include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "cli.h"
 #include "json.h"
 #include "table.h"
+#include "term.h"
 
 struct status_options {
 	const char *node;
@@ -19,16 +21,8 @@ struct status_options {
 };
 
 static const struct option_def status_defs[] = {
-	{.name = "node",
-	 .type = OPTION_STRING,
-	 .offset = offsetof(struct status_options, node),
-	 .value_name = "NAME",
-	 .help = "only this node (default: every node on this machine)"},
-	{.name = "run-dir",
-	 .type = OPTION_STRING,
-	 .offset = offsetof(struct status_options, run_dir),
-	 .value_name = "DIR",
-	 .help = "the node's run directory, when it isn't " CLI_RUN_ROOT "/NAME"},
+	CLI_OPTION_NODE(offsetof(struct status_options, node), CLI_EVERY_NODE),
+	CLI_OPTION_RUN_DIR(offsetof(struct status_options, run_dir)),
 	CLI_OPTION_OUTPUT(offsetof(struct status_options, output)),
 	{0},
 };
@@ -74,8 +68,9 @@ static json_t *ask_node(const struct admin_node *n)
 			 "ztunnel", ask_ztunnel(n));
 }
 
-/* print_numbers() - "3 Pod, 2 Service" of an object of integers; zeroes are left out. */
-static void print_numbers(const json_t *o)
+/* numbers_text() - "3 Pod, 2 Service" of an object of integers; zeroes are left out. @into ends
+ * with a zero. */
+static const char *numbers_text(const json_t *o, struct buf *into)
 {
 	const char *sep = "";
 	const char *key;
@@ -85,24 +80,24 @@ static void print_numbers(const json_t *o)
 	{
 		if (json_integer_value(v) == 0)
 			continue;
-		printf("%s%lld %s", sep, (long long)json_integer_value(v), key);
+		(void)buf_printf(into, "%s%lld %s", sep, (long long)json_integer_value(v), key);
 		sep = ", ";
 	}
+	return buf_append(into, "", 1) == 0 ? (const char *)buf_head(into) : "";
 }
 
 static void print_control(const json_t *c)
 {
 	const char *why = json_text(c, "unreachable", NULL);
-	const char *until = json_text(json_object_get(c, "ca"), "root_not_after", NULL);
+	const char *until = json_text(json_object_get(c, "ca"), "root_not_after", "?");
+	_cleanup_(buf_resetp) struct buf objects = {0};
+	_cleanup_(freep) char *text = NULL;
 
-	printf("  control  %s", why ? why : "running; objects: ");
-	if (why) {
-		putchar('\n');
-		return;
-	}
-	print_numbers(json_object_get(c, "objects"));
-	printf("; clients: %zu", json_array_size(json_object_get(c, "clients")));
-	printf("%s%s\n", until ? "; CA root until " : "", until ? until : "");
+	if (!why)
+		text = str_format("running; objects: %s; clients: %zu; CA root until %s",
+				  numbers_text(json_object_get(c, "objects"), &objects),
+				  json_array_size(json_object_get(c, "clients")), until);
+	term_wrap("  control  ", "           ", why ? why : text ? text : "running");
 }
 
 static void print_agent(const json_t *a)
@@ -153,6 +148,7 @@ static int print_pods(const json_t *pods)
 			return -ENOMEM;
 	}
 	putchar('\n');
+	table_fit(t, term_width());
 	table_print(t);
 	return 0;
 }
@@ -236,19 +232,10 @@ static void print_features(const json_t *features)
 
 static void print_counters(const json_t *counters)
 {
-	const char *key;
-	const json_t *v;
+	_cleanup_(buf_resetp) struct buf text = {0};
 
-	json_object_foreach((json_t *)counters, key, v)
-	{
-		if (json_integer_value(v) > 0)
-			break;
-	}
-	if (!key)
-		return;
-	printf("\n  Events in the kernel: ");
-	print_numbers(counters);
-	putchar('\n');
+	if (*numbers_text(counters, &text))
+		term_wrap("\n  Events in the kernel: ", "    ", (const char *)buf_head(&text));
 }
 
 /* print_node() - Return: true when all is well. */
@@ -319,8 +306,8 @@ int cli_status(int argc, char **argv)
 		return r < 0 ? 2 : 0;
 	if (!found || !nodes)
 		return cli_fail("out of memory");
-	if (!streq(o.output, "short") && !streq(o.output, "json") && !streq(o.output, "yaml"))
-		return cli_fail("status: -o %s: not one of short, json, yaml", o.output);
+	if (cli_check_output("status", o.output) > 0)
+		return 2;
 	n = admin_find_nodes(o.node, o.run_dir, found, ADMIN_NODES_MAX);
 	if (n == 0)
 		return cli_fail("no node runs here (nothing in " CLI_RUN_ROOT

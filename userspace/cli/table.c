@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "term.h"
 
 #define COLUMNS_MAX 16
 #define CELL_MIN    4
@@ -123,6 +126,12 @@ void table_fit(struct table *t, size_t width)
 		if (strlen(t->cells[i]) > max)
 			memcpy(t->cells[i] + max - 2, "..", sizeof(".."));
 	}
+}
+
+void table_fit_terminal(struct table *t)
+{
+	if (isatty(STDOUT_FILENO))
+		table_fit(t, term_width());
 }
 
 void table_print(const struct table *t)

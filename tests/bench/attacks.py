@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an attack costs: ztunnel's CPU for each second of the attacker's, and how much longer honest round trips take meanwhile.
+
+The attacker has a certificate and writes frames that were made beforehand, so that it pays for little but the TLS. Beside
+the quiet p99 stands that of a pod that only burns a core: on a small machine the attacker takes CPU from everybody.
+Run alone: python3 tests/bench/attacks.py [SECONDS [NAME...]]
+"""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "interop"))
+import h2raw
+from hostile import PORT, RAW, Hostile
+
+METRICS = ("cpu_per_attacker", "p99_to_quiet", "p99_to_busy")
+ROWS = {f"attack {name}": METRICS for name in h2raw.FLOODS}
+BURN = "import sys, time\nend = time.process_time() + float(sys.argv[1])\nwhile time.process_time() < end: pass"
+# 64 bytes there and back, 200 times a second, on a connection that stays; prints the 99th percentile in microseconds.
+PACE = """
+import socket, sys, time
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+times, at = [], time.monotonic()
+end = at + float(sys.argv[3])
+while at < end:
+    begin = time.monotonic()
+    s.sendall(b"x" * 64)
+    left = 64
+    while left:
+        left -= len(s.recv(left))
+    times.append(time.monotonic() - begin)
+    at += 0.005
+    time.sleep(max(0, at - time.monotonic()))
+print(sorted(times)[len(times) * 99 // 100] * 1e6)
+"""
+
+
+def cpu_s(pid):
+    """CPU time of a process, to the nanosecond."""
+    total = 0
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/schedstat", encoding="ascii") as f:
+            total += int(f.read().split()[0])
+    return total / 1e9
+
+
+class Stage:
+    """The victim, an honest client and the attacker."""
+
+    def __init__(self, work_dir, seconds):
+        self.hostile, self.seconds = Hostile(work_dir), seconds
+
+    def beside(self, *argv):
+        """Run a command of the attacker's beside the honest client. Return: (its output, ztunnel's CPU, honest p99)."""
+        h = self.hostile
+        pid = h.ztunnel()
+        before = cpu_s(pid)
+        attack = subprocess.Popen(h.attacker.enter(*argv), stdout=subprocess.PIPE, text=True) if argv else None
+        p99 = float(h.friend.run(sys.executable, "-c", PACE, h.server.ip4, str(PORT), str(self.seconds)))
+        out = attack.communicate()[0] if attack else ""
+        return out, cpu_s(pid) - before, p99
+
+    def attack(self, name):
+        """One flood: {metric: value}."""
+        h = self.hostile
+        _, quiet_cpu, quiet = self.beside()
+        _, _, busy = self.beside(sys.executable, "-c", BURN, str(self.seconds))
+        out, cpu, p99 = self.beside(sys.executable, RAW, "flood", name, h.server.ip4, *h.leaf(), f"{h.server.ip4}:{PORT}",
+                                    str(self.seconds))
+        theirs = max(json.loads(out)["cpu"], 0.01)
+        return {"cpu_per_attacker": max(cpu - quiet_cpu, 0) / theirs, "p99_to_quiet": p99 / quiet, "p99_to_busy": p99 / busy}
+
+
+def measure(samples, contestant, seconds, progress, names=tuple(h2raw.FLOODS)):
+    """Every flood once, into `samples`."""
+    with tempfile.TemporaryDirectory(prefix="culvert-attacks-") as work_dir:
+        os.chmod(work_dir, 0o755)
+        stage = Stage(work_dir, seconds)
+        try:
+            stage.hostile.start_nodes()
+            for name in names:
+                progress(f"attack {name}")
+                for metric, value in stage.attack(name).items():
+                    samples.setdefault((f"attack {name}", contestant, metric), []).append(value)
+        finally:
+            stage.hostile.close()
+
+
+def main():
+    samples = {}
+    measure(samples, "culvert", float(sys.argv[1]) if len(sys.argv) > 1 else 3, lambda text: None,
+            sys.argv[2:] or tuple(h2raw.FLOODS))
+    for (row, _, metric), values in samples.items():
+        print(f"{row:<45}{metric:<20}{values[0]:8.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -327,6 +327,10 @@ static void on_closed(void *arg, enum hbone_stage stage, int error, const char *
 {
 	struct server_tunnel *t = arg;
 
+	if (error == -EDQUOT) {
+		penalty_add(&t->worker->penalty, &t->peer.addr, loop_now_us(t->worker->loop));
+		fail_info(t, CONN_H2_HANDSHAKE_FAILURE, text);
+	}
 	/* A connection that says nothing at all is a probe, not a failure. */
 	if (stage != HBONE_STAGE_OPEN)
 		fail_info(t, error == -EKEYREVOKED ? CONN_CERT_REVOKED : CONN_TLS_FAILURE, text);
@@ -404,7 +408,8 @@ void inbound_tunnel_start(struct worker *w, struct pod *pod, int fd, const struc
 {
 	struct server_tunnel *t = NULL;
 
-	if (w->handshake_count < WORKER_HANDSHAKES_MAX && w->tunnel_count < WORKER_TUNNELS_MAX)
+	if (w->handshake_count < WORKER_HANDSHAKES_MAX && w->tunnel_count < WORKER_TUNNELS_MAX &&
+	    !penalty_is_on(&w->penalty, &peer->addr, loop_now_us(w->loop)))
 		t = calloc(1, sizeof(*t));
 	if (!t) {
 		(void)relay_close_rst(fd);

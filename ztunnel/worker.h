@@ -13,6 +13,7 @@
 #include "base/loop.h"
 #include "culvert/zds.h"
 #include "ztunnel/inbox.h"
+#include "ztunnel/penalty.h"
 #include "ztunnel/stock.h"
 
 struct admin_dump;
@@ -65,6 +66,7 @@ struct worker {
 	struct list state_waiters;  /* struct state_wait.link */
 	struct list server_tunnels; /* struct server_tunnel.link */
 	struct list pod_list;       /* struct worker_pod.link */
+	struct penalty penalty;     /* peers that flooded */
 	int reserve_fd; /* given up to refuse a connection when there are no descriptors left */
 	uint32_t conn_count;
 	uint32_t tunnel_count;

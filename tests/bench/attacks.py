@@ -51,7 +51,7 @@ class Stage:
     """The victim, an honest client and the attacker."""
 
     def __init__(self, work_dir, seconds):
-        self.hostile, self.seconds = Hostile(work_dir), seconds
+        self.hostile, self.seconds = Hostile(work_dir, "ca", 74), seconds
 
     def beside(self, *argv):
         """Run a command of the attacker's beside the honest client. Return: (its output, ztunnel's CPU, honest p99)."""

@@ -107,6 +107,8 @@ static void hostile_bytes_end_the_connection(void **state)
 	"\x01\x03"                                                                                 \
 	"a:1"
 #define CONNECT_LEN     14
+#define GET_BLOCK       "\x82\x87\x84\x01\x01x"
+#define GET_LEN         6
 #define BOMB_REFERENCES 100
 
 static size_t put_frame(uint8_t *at, uint8_t type, uint32_t id, const void *payload, size_t n)
@@ -131,7 +133,7 @@ static void a_request_that_is_no_connect_is_told_so(void **state)
 	size_t n, len;
 
 	memcpy(in, OPENING, OPENING_LEN);
-	n = OPENING_LEN + put_frame(in + OPENING_LEN, 1, 1, "\x82\x87\x84\x01\x01x", 6);
+	n = OPENING_LEN + put_frame(in + OPENING_LEN, 1, 1, GET_BLOCK, GET_LEN);
 	assert_int_equal(hbone_session_new(true, &session_ops, &sd, &sd.s), 0);
 	assert_int_equal(hbone_session_recv(sd.s, in, n), 0);
 	assert_int_equal(hbone_session_send(sd.s, out, sizeof(out), &len), 0);
@@ -180,6 +182,28 @@ static void streams_reset_before_their_answer_end_the_connection_when_too_many(v
 	assert_true(open_and_reset(1000) < 0);
 }
 
+/* Return: as raw(): so many frames of HEADERS with @block, each on a stream of its own. */
+static int open_streams(uint32_t count, const void *block, size_t n_block, int answer)
+{
+	static uint8_t buf[1 << 16];
+	size_t n = OPENING_LEN;
+
+	memcpy(buf, OPENING, OPENING_LEN);
+	for (uint32_t i = 0; i < count; i++)
+		n += put_frame(buf + n, 1, 1 + 2 * i, block, n_block);
+	return raw_answered(buf, n, answer);
+}
+
+static void requests_and_streams_that_lead_nowhere_end_the_connection_when_too_many(void **state)
+{
+	assert_int_equal(open_streams(100, GET_BLOCK, GET_LEN, 200), 0);
+	assert_int_equal(open_streams(600, GET_BLOCK, GET_LEN, 200), -EDQUOT);
+	assert_int_equal(open_streams(HBONE_SERVER_STREAMS_MAX, CONNECT_BLOCK, CONNECT_LEN, 0), 0);
+	assert_int_equal(
+		open_streams(HBONE_SERVER_STREAMS_MAX + 600, CONNECT_BLOCK, CONNECT_LEN, 0),
+		-EDQUOT);
+}
+
 static void random_bytes_never_crash(void **state)
 {
 	static uint8_t buf[4096];
@@ -204,6 +228,8 @@ int main(void)
 		cmocka_unit_test(a_header_block_that_unfolds_ends_the_connection),
 		cmocka_unit_test(
 			streams_reset_before_their_answer_end_the_connection_when_too_many),
+		cmocka_unit_test(
+			requests_and_streams_that_lead_nowhere_end_the_connection_when_too_many),
 		cmocka_unit_test(random_bytes_never_crash),
 	};
 

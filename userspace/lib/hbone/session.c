@@ -17,8 +17,9 @@
 #define RESET_BURST 10000
 #define RESET_RATE  10000
 
-/* Streams that the peer may reset before they were answered; each one that is answered earns one
- * back. What such a stream made us do was for nothing. */
+/* Streams that the peer may reset before they were answered, requests that are no CONNECT, streams
+ * past the limit, frames that are wrong for their stream. Each stream that is answered earns one
+ * back; what the others made us do was for nothing. */
 #define CALM_MAX          500
 #define NOT_CONNECT_WORDS "This is HBONE: nothing but CONNECT to an address and port is served.\n"
 
@@ -133,6 +134,18 @@ int session_submit_error(struct hbone_session *s, int32_t id, int status)
 	return nghttp2_submit_response(s->h2, id, &nv, 1, NULL) < 0 ? -ENOMEM : 0;
 }
 
+static void lose_calm(struct hbone_session *s)
+{
+	if (!s->is_server)
+		return;
+	if (s->calm > 0) {
+		s->calm--;
+		return;
+	}
+	s->is_flooded = true;
+	(void)nghttp2_session_terminate_session(s->h2, NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
 /* read_words() - the rest of the sentence that source->ptr points into. */
 /* NOLINTNEXTLINE(readability-function-size): the stack's signature */
 static ssize_t read_words(nghttp2_session *h2, int32_t id, uint8_t *p, size_t n, uint32_t *flags,
@@ -158,6 +171,7 @@ static void explain_request(struct hbone_session *s, int32_t id)
 	};
 	const nghttp2_nv nv = session_nv(":status", "400", NGHTTP2_NV_FLAG_NO_COPY_VALUE);
 
+	lose_calm(s);
 	(void)nghttp2_submit_response(s->h2, id, &nv, 1, &words);
 }
 
@@ -205,12 +219,17 @@ static void on_reset(struct hbone_session *s, int32_t id)
 {
 	const struct hbone_stream *st = stream_by_id(s, id);
 
-	if (!s->is_server || !st || st->is_answered)
-		return;
-	if (s->calm == 0)
-		(void)nghttp2_session_terminate_session(s->h2, NGHTTP2_ENHANCE_YOUR_CALM);
-	else
-		s->calm--;
+	if (st && !st->is_answered)
+		lose_calm(s);
+}
+
+/* on_invalid_frame() - an error of one stream, which the stack has answered by a reset. */
+static int on_invalid_frame(nghttp2_session *h2, const nghttp2_frame *frame, int code, void *arg)
+{
+	struct hbone_session *s = arg;
+
+	lose_calm(s);
+	return s->is_flooded ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
 static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *arg)
@@ -232,13 +251,15 @@ static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *
 		return 0;
 	case NGHTTP2_RST_STREAM:
 		on_reset(s, frame->hd.stream_id);
-		return 0;
+		break;
 	case NGHTTP2_DATA:
 		break;
 	default:
 		return 0;
 	}
-	if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
+	if (s->is_flooded)
+		return NGHTTP2_ERR_CALLBACK_FAILURE;
+	if (frame->hd.type != NGHTTP2_RST_STREAM && frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
 		on_end_stream(s, frame->hd.stream_id);
 	return 0;
 }
@@ -351,6 +372,7 @@ static int make_callbacks(nghttp2_session_callbacks **ret)
 	nghttp2_session_callbacks_set_on_header_callback(c, on_header);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame_recv);
 	nghttp2_session_callbacks_set_on_frame_send_callback(c, on_frame_send);
+	nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(c, on_invalid_frame);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_data_chunk);
 	nghttp2_session_callbacks_set_on_stream_close_callback(c, on_stream_close);
 	nghttp2_session_callbacks_set_send_callback(c, on_send);
@@ -470,6 +492,8 @@ int hbone_session_recv(struct hbone_session *s, const uint8_t *p, size_t n)
 	session_notify(s);
 	if (r == NGHTTP2_ERR_NOMEM)
 		return -ENOMEM;
+	if (s->is_flooded)
+		return -EDQUOT;
 	return r < 0 || (size_t)r != n ? -EPROTO : 0;
 }
 

@@ -10,7 +10,7 @@
  * Flow: on_read fills the tunnel's own buffer (no copy); on_data hands bytes of the receive buffer
  * over, and the windows reopen only by hbone_stream_consume(), so that a slow reader costs at most
  * HBONE_STREAM_WINDOW. A peer that only costs (header blocks that unfold, streams that are reset
- * before their answer) loses the connection. */
+ * before their answer, requests and frames that lead nowhere) loses the connection. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -97,7 +97,7 @@ struct hbone_session *hbone_session_free(struct hbone_session *s);
 DEFINE_CLEANUP(struct hbone_session *, hbone_session_free);
 
 /** hbone_session_recv() - bytes from the peer. Return: 0; -EPROTO: connection error, send what is
- * queued, then close; -ENOMEM. */
+ * queued, then close; -EDQUOT: the same, for a peer that floods; -ENOMEM. */
 _must_check_ int hbone_session_recv(struct hbone_session *s, const uint8_t *p, size_t n);
 /**
  * hbone_session_send() - fill @p with what is due; calls on_read.

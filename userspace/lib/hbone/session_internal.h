@@ -18,8 +18,10 @@ struct hbone_session {
 	bool is_server;
 	bool is_goaway; /* the peer takes no new streams */
 	bool is_ping_pending;
-	unsigned int calm; /* server: streams that may still be reset before their answer */
-	uint8_t *out;      /* buffer of the send that runs */
+	/* server: how often the peer may still do what costs us and brings nobody anything */
+	unsigned int calm;
+	bool is_flooded;
+	uint8_t *out; /* buffer of the send that runs */
 	size_t out_cap;
 	size_t out_len;
 	struct hbone_stream *gather; /* whose bytes iov holds; NULL: none */

@@ -314,7 +314,8 @@ static void take_input(struct hbone_tunnel *t)
 		if (r < 0) {
 			/* GOAWAY with the reason is queued: try to get it out. */
 			(void)flush_round(t);
-			tunnel_fail(t, r, "HTTP/2 protocol error");
+			tunnel_fail(t, r,
+				    r == -EDQUOT ? "the peer floods" : "HTTP/2 protocol error");
 			return;
 		}
 	}

@@ -13,7 +13,7 @@ setup: ## install packages and make the system users (root, Debian 12)
 
 .PHONY: test
 test: setup ## every test, as the CI runs it (root)
-	$(Q)tools/run-tests style tools build unit fuzz bpf mesh interop san
+	$(Q)tools/run-tests style tools build unit fuzz bpf kernel mesh interop san
 
 .PHONY: test-unit
 test-unit: ## unit tests (SAN=1: under ASan and UBSan)
@@ -69,6 +69,11 @@ bench: setup ## speed and size, beside no mesh and the peers, into build/bench (
 	$(Q)$(MAKE) --no-print-directory all bench-plain
 	$(Q)/usr/bin/python3 tests/bench/bench.py $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) \
 		$(if $(ROWS),--rows "$(ROWS)") $(if $(CONTESTANTS),--contestants "$(CONTESTANTS)")
+
+.PHONY: kernels
+kernels: setup ## Debian's kernels in emulated machines: BPF tests, a small mesh, the verifier's figures (no root needed)
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)tools/kernels/kernels --refresh $(KERNELS)
 
 SOAK_ROUNDS ?= 200
 .PHONY: soak

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the benchmark makes of its samples."""
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "bench"))
+import curves
+import page
+import report
+
+NAMES = ["none", "none-local", "culvert-local", "ztunnel"]
+BASELINES = {"none": "none", "none-local": "none-local", "culvert-local": "none-local", "ztunnel": "none"}
+SAMPLES = {("rr1", "none", "p50_us"): [10, 11, 10.5], ("rr1", "none-local", "p50_us"): [8, 8, 12],
+           ("rr1", "culvert-local", "p50_us"): [4, 4, 5], ("rr1", "ztunnel", "p50_us"): [40, 42, 41]}
+
+
+def rows():
+    """{contestant: its entry}."""
+    return {e["contestant"]: e for e in report.rows(SAMPLES, BASELINES, NAMES)}
+
+
+def test_ratios_are_against_the_contestants_own_baseline():
+    assert rows()["culvert-local"]["ratio_to_none"] == 0.5
+    assert rows()["culvert-local"]["ratio_to_ztunnel"] == pytest.approx(4 / 41, abs=0.001)
+    assert rows()["ztunnel"]["ratio_to_none"] == pytest.approx(41 / 10.5, abs=0.001)
+
+
+def test_an_unsteady_baseline_marks_what_rests_on_it():
+    assert not rows()["ztunnel"]["is_unsteady"]
+    assert rows()["culvert-local"]["is_unsteady"]
+    assert "~4 0.50n" in report.table(list(rows().values()), NAMES, {"rr1": ("p50_us",)})
+
+
+@pytest.mark.parametrize("a,b,k", [(0, 3, 1), (10, 0.5, 1), (5, 2, 0.5), (0, 0.1, 1.5)])
+def test_the_exponent_is_found(a, b, k):
+    xs = [64, 512, 4096, 32768, 262144]
+    found = curves.fit(xs, [a + b * x ** k for x in xs])
+    assert found[2] == pytest.approx(k, abs=0.021)
+
+
+def test_a_flat_curve_grows_with_nothing():
+    _, b, _ = curves.fit([1, 10, 100], [7, 7, 7])
+    assert b == pytest.approx(0, abs=1e-6)
+
+
+def test_the_page_holds_everything_and_asks_for_nothing():
+    found = {"rows": list(rows().values()), "missing": {"envoy": "<not> here"}, "rounds": 3, "seconds": 1, "machine": "Linux",
+             "roles": [{"id": "rr1", "contestant": "none", "unit": "us", **{role: 1.0 for role in page.ROLES}}],
+             "curves": [curves.curve("size", "none", "p50_us", [(1, 1), (10, 2), (100, 12)])]}
+    text = page.page(found)
+    assert text.count("<svg") == 3 and "&lt;not&gt; here" in text
+    assert "src=" not in text and "href=" not in text and "http" not in text

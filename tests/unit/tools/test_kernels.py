@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verifier's figures: what grows needs a reason."""
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "..", "tools", "kernels"))
+from verifier import Figures
+
+KERNELS = ("6.1", "6.12")
+FILE = """\
+# comment
+program                6.1     6.12
+cv_one                1000     2000
+cv_two                 100        -
+  up to 300: it reads two headers now
+"""
+
+
+@pytest.fixture(name="path")
+def fixture_path(tmp_path):
+    """A file with two programs."""
+    path = tmp_path / "verifier.txt"
+    path.write_text(FILE, encoding="utf-8")
+    return str(path)
+
+
+def figures_after(path, kernel, measured):
+    """(complaints, {program: {kernel: figure}} as the file then says)."""
+    figures = Figures(KERNELS, path)
+    complaints = figures.take(kernel, measured)
+    figures.write()
+    return complaints, Figures(KERNELS, path).figures
+
+
+def test_within_a_tenth_nothing_changes(path):
+    complaints, found = figures_after(path, "6.1", {"cv_one": 1100, "cv_two": 95})
+    assert not complaints
+    assert found["cv_one"] == {"6.1": 1000, "6.12": 2000} and found["cv_two"] == {"6.1": 100}
+
+
+def test_growth_is_a_complaint_and_is_not_written(path):
+    complaints, found = figures_after(path, "6.1", {"cv_one": 1101, "cv_two": 100})
+    assert len(complaints) == 1 and "cv_one on 6.1: 1000 -> 1101" in complaints[0]
+    assert found["cv_one"]["6.1"] == 1000
+
+
+def test_a_reason_covers_growth_up_to_its_number(path):
+    complaints, found = figures_after(path, "6.1", {"cv_one": 1000, "cv_two": 300})
+    assert not complaints and found["cv_two"]["6.1"] == 300
+    complaints, _ = figures_after(path, "6.1", {"cv_one": 1000, "cv_two": 331})
+    assert "cv_two" in complaints[0]
+
+
+def test_what_shrinks_is_written(path):
+    complaints, found = figures_after(path, "6.12", {"cv_one": 1500})
+    assert not complaints and found["cv_one"]["6.12"] == 1500
+
+
+def test_new_programs_get_figures_and_gone_ones_lose_theirs(path):
+    complaints, found = figures_after(path, "6.1", {"cv_two": 100, "cv_new": 7})
+    assert not complaints
+    assert found["cv_new"] == {"6.1": 7} and found["cv_one"] == {"6.12": 2000}
+
+
+def test_a_broken_line_is_named(path):
+    with open(path, "a", encoding="utf-8") as f:
+        f.write("cv_three many\n")
+    with pytest.raises(RuntimeError, match=r"verifier.txt:6: expected"):
+        Figures(KERNELS, path)

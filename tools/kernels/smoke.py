@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small mesh of two nodes in one kernel: a connection through the tunnel, one inside the node, and one refused."""
+import os
+import subprocess
+import tempfile
+
+from culvert_node import BIN, CulvertNode, stop, wait_for, write_config
+from topology import Topology
+
+PORT = 9100  # loadgen's echo
+PATIENCE = 120  # seconds; an emulated processor is slow
+DENY = """---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: deny, namespace: smoke}
+spec:
+  action: DENY
+  rules: [{to: [{operation: {ports: ["%d"]}}]}]
+"""
+
+
+class Mesh:
+    """Pods `client` and `near` on node 1, `far` on node 2; the two of one node may talk inside the kernel."""
+
+    def __init__(self, work_dir, level):
+        self.topology = Topology("ck", 90)
+        self.client, self.near = self.topology.pod(1, "c"), self.topology.pod(1, "s")
+        self.far = self.topology.pod(2, "f")
+        self.pods = (self.client, self.near, self.far)
+        for pod in self.pods:
+            pod.namespace, pod.account = "smoke", pod.name
+        self.config = os.path.join(work_dir, "config")
+        write_config(self.config, self.pods)
+        env = {"CULVERT_SAME_NODE": "direct", **({"CULVERT_KERNEL_LEVEL": level} if level else {})}
+        self.servers = [pod.popen(f"{BIN}/loadgen", "serve", str(PORT), stdout=subprocess.DEVNULL)
+                        for pod in (self.near, self.far)]
+        self.nodes = [CulvertNode(namespace, number, self.config, "smoke", env=env)
+                      for number, namespace in enumerate(self.topology.nodes, 1)]
+        self.nodes[0].wait_captured([self.client.name, self.near.name], PATIENCE)
+        self.nodes[1].wait_captured([self.far.name], PATIENCE)
+
+    def counter(self, name):
+        """Of node 1's programs."""
+        return self.nodes[0].admin("agent", "/status")["counters"].get(name, 0)
+
+    def attempt(self, pod):
+        """One connection and a few bytes there and back: None, else what was wrong."""
+        done = subprocess.run(self.client.enter(f"{BIN}/loadgen", "rr", pod.ip4, str(PORT), "1", "64", "0.01"),
+                              stderr=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL, check=False)
+        return done.stderr if done.returncode else None
+
+    def counts(self, name, pod):
+        """Did a connection to this pod succeed and count as that?"""
+        before = self.counter(name)
+        return self.attempt(pod) is None and self.counter(name) > before
+
+    def deny(self):
+        """From now on nobody may reach PORT."""
+        with open(os.path.join(self.config, "deny.yaml"), "w", encoding="utf-8") as f:
+            f.write(DENY % PORT)
+
+    def close(self):
+        """End everything."""
+        for node in self.nodes:
+            node.close()
+        for process in self.servers:
+            stop(process)
+        self.topology.close()
+
+
+def main(level):
+    """Raises when something is not as it should be. `level`: the kernel to serve as, empty for what it is."""
+    with tempfile.TemporaryDirectory() as work_dir:
+        os.chmod(work_dir, 0o755)  # the control plane reads it as another user
+        mesh = Mesh(work_dir, level)
+        try:
+            wait_for(lambda: mesh.counts("tunnel", mesh.far), PATIENCE, "a connection through the tunnel")
+            print("mesh: tunnelled", flush=True)
+            wait_for(lambda: mesh.counts("direct", mesh.near), PATIENCE, "a connection inside the node")
+            print("mesh: direct", flush=True)
+            mesh.deny()
+            wait_for(lambda: mesh.attempt(mesh.far) is not None, PATIENCE, "the denial of the tunnel")
+            wait_for(lambda: "Connection refused" in (mesh.attempt(mesh.near) or ""), PATIENCE, "ECONNREFUSED inside the node")
+            print("mesh: refused", flush=True)
+        finally:
+            mesh.close()

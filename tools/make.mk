@@ -77,9 +77,9 @@ kernels: setup ## Debian's kernels in emulated machines: BPF tests, a small mesh
 
 SOAK_ROUNDS ?= 200
 .PHONY: soak
-soak: setup ## kill -9 of every process at random, SOAK_ROUNDS=200 (root)
+soak: setup ## kill -9 of every process at random, SOAK_ROUNDS=200; 15,000 random direct connections (root)
 	$(Q)$(MAKE) --no-print-directory all
-	$(Q)CULVERT_BIN=$(CURDIR)/$(BUILD)/bin SOAK_ROUNDS=$(SOAK_ROUNDS) /usr/bin/python3 -m pytest -q tests/mesh -k soak
+	$(Q)CULVERT_BIN=$(CURDIR)/$(BUILD)/bin SOAK_ROUNDS=$(SOAK_ROUNDS) /usr/bin/python3 -m pytest -q tests/mesh tests/interop -k soak
 
 # For tools/run-tests: what there is to build and run, and one line per program.
 .PHONY: list-unit-tests list-fuzz-targets unit-bins fuzz-bins

@@ -74,7 +74,7 @@ VIP = "10.96.79.1"
 class Direct:
     """Node 1 with the pods `client` and `server`."""
 
-    def __init__(self, mode="direct", labels=""):
+    def __init__(self, mode="direct", labels="", bypass=None):
         remove_stale("cd")
         self.topology = Topology("cd", 79)
         self.client, self.server = self.topology.pod(1, "c"), self.topology.pod(1, "s")
@@ -89,11 +89,10 @@ class Direct:
         if labels:
             self.label(labels)
         self.process = self.server.popen(sys.executable, "-c", SERVER)
-        os.environ["CULVERT_SAME_NODE"] = mode
-        try:
-            self.node = CulvertNode(self.topology.nodes[0], 1, self.config, "direct")
-        finally:
-            del os.environ["CULVERT_SAME_NODE"]
+        env = {"CULVERT_SAME_NODE": mode} if mode else {}
+        if bypass:
+            env["CULVERT_HOST_BYPASS"] = bypass
+        self.node = CulvertNode(self.topology.nodes[0], 1, self.config, "direct", env=env)
         try:
             self.node.wait_captured([self.client.name, self.server.name])
         except RuntimeError:

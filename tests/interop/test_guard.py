@@ -71,11 +71,7 @@ def test_host_rules_keep_deciding(direct):
 
 def test_full_bypass():
     """Where nothing in the host filters pods, the handshake too takes the short way."""
-    os.environ["CULVERT_HOST_BYPASS"] = "full"
-    try:
-        d = Direct()
-    finally:
-        del os.environ["CULVERT_HOST_BYPASS"]
+    d = Direct(bypass="full")
     try:
         wait_for(d.is_direct, 15, "a direct connection")
         host_rule(d, "add")

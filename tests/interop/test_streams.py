@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Direct connections are TCP connections: whatever an application does with one (see torture.c), every byte, every end and
+every reset arrive as without a mesh, whichever way the packets take."""
+import os
+import subprocess
+
+import pytest
+from culvert_node import BIN, stop, wait_for
+from same_node import Direct
+
+TORTURE = os.path.join(BIN, "torture")
+PORT = 9310
+FEW, MANY = 300, 10000
+
+
+@pytest.fixture(name="started")
+def fixture_started():
+    """started(bypass): a node with a torture server in the server's pod."""
+    parts = []
+
+    def start(bypass):
+        d = Direct(bypass=bypass)
+        parts.append(d)
+        d.torture = d.server.popen(TORTURE, "serve", str(PORT), stdout=subprocess.PIPE, text=True)
+        assert d.torture.stdout.readline() == "ready\n"
+
+        def is_direct():
+            before = d.counter("direct")
+            torture(d, d.server.ip4, 1, 1)
+            return d.counter("direct") > before
+
+        wait_for(is_direct, 20, "a direct connection")
+        torture(d, d.server.ip6, 1, 1)  # by its own address the pod is known already
+        return d
+
+    yield start
+    for d in parts:
+        stop(d.torture)
+        d.close()
+
+
+def torture(d, host, count, seed):
+    """This many connections, all as they must be at both ends."""
+    out = subprocess.run(d.client.enter(TORTURE, "run", host, str(PORT), str(count), str(seed)), stdout=subprocess.PIPE,
+                         text=True, check=False, timeout=1500).stdout
+    assert out.splitlines()[-1] == f"{count} connections, 0 wrong", out[-3000:]
+
+
+def torture_all(d, count, seed):
+    """Both families; nothing went through a tunnel, nothing stays."""
+    before = d.counter("direct")
+    torture(d, d.server.ip4, count, seed)
+    torture(d, d.server.ip6, count // 2, seed + 1)
+    assert d.counter("direct") == before + count + count // 2
+    stop(d.torture)
+    assert d.torture.stdout.read() == ""  # what the server's end found wrong
+    assert d.counter("guard_plaintext") == d.counter("guard_malformed") == d.counter("guard_fragment") == 0
+
+
+@pytest.mark.parametrize("bypass", ["established", "full", "off"])
+def test_random_connections(started, bypass):
+    d = started(bypass)
+    flows = d.counter("flow")
+    torture_all(d, FEW, 5)
+    assert (d.counter("flow") > flows) == (bypass != "off")
+
+
+def test_soak_random_connections(started):
+    """The same with thousands, by `make soak`; SOAK_SEED chooses others."""
+    torture_all(started("established"), MANY, int(os.environ.get("SOAK_SEED", "77")))

@@ -1,0 +1,490 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* torture - connections that do all that an application may do with TCP, at random but the same on
+ * both ends: `torture serve PORT`, `torture run HOST PORT COUNT SEED`. Either end follows the plan
+ * of the connection and says what was not as it must be: a byte that differs, an end that was not
+ * seen, a call that hangs. The last line of `run` is "N connections, N wrong". */
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/macros.h"
+#include "torture_io.h"
+
+#define CLIENTS   16
+#define TOTAL_MAX (4u << 20)
+
+enum ending {
+	END_CLIENT_FIRST, /* the client's FIN, then the server's data, then its FIN */
+	END_SERVER_FIRST,
+	END_BOTH,
+	END_CLIENT_RESETS, /* SO_LINGER 0 once everything has been read */
+	END_SERVER_RESETS,
+	END_CLIENT_LEAVES, /* close with unread data */
+	END_MAX,
+};
+
+/* One direction. */
+struct stream {
+	uint32_t seed, total, chunk, pause_every;
+	enum writing writing;
+	enum reading reading;
+	bool is_urgent; /* the last byte is */
+	bool is_late;   /* nobody reads until the buffers are full */
+};
+
+struct plan {
+	struct stream up, down; /* client to server, and back */
+	enum ending ending;
+	bool is_nodelay;
+};
+
+/* What the client says first. */
+struct head {
+	uint32_t seed, index;
+};
+
+struct end {
+	const struct plan *plan;
+	struct head head;
+	int fd;
+	bool is_client;
+	atomic_bool has_read; /* all of the peer's bytes */
+	pthread_mutex_t lock;
+	pthread_cond_t change;
+	char error[160];
+};
+
+static uint32_t next(uint32_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 17;
+	*state ^= *state << 5;
+	return *state;
+}
+
+static uint32_t below(uint32_t *state, uint32_t n)
+{
+	return next(state) % n;
+}
+
+static uint32_t total_of(uint32_t *s)
+{
+	switch (below(s, 8)) {
+	case 0:
+		return 0;
+	case 1:
+		return 1;
+	case 2:
+	case 3:
+		return below(s, 2000);
+	case 4:
+		return below(s, 4) ? 70000 : TOTAL_MAX;
+	default:
+		return below(s, 200000);
+	}
+}
+
+static struct stream stream_of(uint32_t *s)
+{
+	static const uint32_t chunks[] = {1, 7, 100, 1448, 4096, 20000, 65536, 300000};
+	struct stream st = {.seed = next(s) | 1, .total = total_of(s)};
+
+	st.chunk = chunks[below(s, ARRAY_SIZE(chunks))];
+	if (st.total / st.chunk > 3000)
+		st.chunk = 4096;
+	st.pause_every = below(s, 6) ? 0 : 1 + below(s, 50);
+	st.writing = (enum writing)below(s, W_MAX);
+	st.reading = (enum reading)below(s, R_MAX);
+	/* splice(2) leaves the urgent byte out, on any TCP connection */
+	st.is_urgent = st.total && st.reading != R_SPLICE && below(s, 8) == 0;
+	st.is_late = below(s, 8) == 0;
+	return st;
+}
+
+static struct plan plan_of(const struct head *h)
+{
+	uint32_t s = h->seed * 2654435761u + h->index * 40503u + 1;
+	struct plan p;
+
+	for (int i = 0; i < 8; i++)
+		(void)next(&s);
+	p.up = stream_of(&s);
+	p.down = stream_of(&s);
+	p.ending = (enum ending)below(&s, END_MAX);
+	p.is_nodelay = below(&s, 2);
+	if (p.ending == END_CLIENT_LEAVES && p.down.total < 1000)
+		p.ending = END_BOTH;
+	return p;
+}
+
+static uint8_t *bytes_of(const struct stream *st)
+{
+	uint32_t s = st->seed;
+	uint8_t *b = malloc(st->total + 4u);
+
+	for (uint32_t i = 0; b && i < st->total; i += 4) {
+		uint32_t v = next(&s);
+
+		memcpy(b + i, &v, sizeof(v));
+	}
+	return b;
+}
+
+__attribute__((format(printf, 2, 3))) static int wrong(struct end *e, const char *format, ...)
+{
+	va_list ap;
+
+	pthread_mutex_lock(&e->lock);
+	if (!e->error[0]) {
+		va_start(ap, format);
+		(void)vsnprintf(e->error, sizeof(e->error), format, ap);
+		va_end(ap);
+	}
+	pthread_mutex_unlock(&e->lock);
+	return -1;
+}
+
+/* ---- a stream ---- */
+
+static int stream_write(struct end *e, const struct stream *st)
+{
+	uint32_t state = st->seed ^ 0x5bd1e995u, plain = st->total - st->is_urgent, done = 0,
+		 sends = 0;
+	uint8_t *b = bytes_of(st);
+	int writes = 0, one = 1, r = 0;
+
+	if (!b)
+		return wrong(e, "no memory");
+	if (st->writing == W_ZEROCOPY)
+		(void)setsockopt(e->fd, SOL_SOCKET, SO_ZEROCOPY, &one, sizeof(one));
+	while (r == 0 && done < plain) {
+		size_t n = 1 + below(&state, st->chunk);
+		ssize_t w;
+
+		if (n > plain - done)
+			n = plain - done;
+		w = write_some(e->fd, st->writing, b + done, n);
+		if (w < 0 && errno == EINTR)
+			continue;
+		if (w < 0 && errno == ENOBUFS) { /* too much is still the kernel's */
+			zerocopy_wait(e->fd, sends);
+			sends = 0;
+			continue;
+		}
+		sends += st->writing == W_ZEROCOPY && w > 0;
+		if (w <= 0)
+			r = -errno;
+		else
+			done += (uint32_t)w;
+		if (st->pause_every && ++writes % (int)st->pause_every == 0 && writes < 500)
+			usleep(1000);
+	}
+	/* io_uring leaves a signal of its own behind: the first call after it may be interrupted */
+	while (r == 0 && st->is_urgent && send(e->fd, b + plain, 1, MSG_OOB) != 1)
+		r = errno == EINTR ? 0 : -errno;
+	zerocopy_wait(e->fd, sends);
+	free(b);
+	return r;
+}
+
+/* `limit` bytes of the stream, each compared. */
+static int stream_read(struct end *e, const struct stream *st, uint32_t limit)
+{
+	uint8_t *want = bytes_of(st), *got = malloc(st->chunk + 1u);
+	uint32_t done = 0;
+	int r = 0;
+
+	if (!want || !got)
+		r = wrong(e, "no memory");
+	if (st->is_late)
+		usleep(20000);
+	while (want && got && r == 0 && done < limit) {
+		size_t n = limit - done < st->chunk ? limit - done : st->chunk;
+		ssize_t was = read_some(e->fd, st->reading, got, n);
+
+		if (was < 0 && errno == EINTR)
+			continue;
+		if (was <= 0)
+			r = wrong(e, "byte %u of %u: %s", done, st->total,
+				  was ? strerror(errno) : "end");
+		else if (memcmp(got, want + done, (size_t)was) != 0)
+			r = wrong(e, "byte %u of %u or one after it differs", done, st->total);
+		else
+			done += (uint32_t)was;
+	}
+	free(want);
+	free(got);
+	return r;
+}
+
+static int low_again(struct end *e)
+{
+	int one = 1;
+
+	return setsockopt(e->fd, SOL_SOCKET, SO_RCVLOWAT, &one, sizeof(one));
+}
+
+static int expect_end(struct end *e, int error)
+{
+	char c;
+	ssize_t r;
+
+	(void)low_again(e);
+	do
+		r = recv(e->fd, &c, 1, 0);
+	while (r < 0 && errno == EINTR);
+	if (error && r < 0 && errno == error)
+		return 0;
+	if (!error && r == 0)
+		return 0;
+	return wrong(e, "wanted %s, saw %s", error ? strerror(error) : "end",
+		     r < 0 ? strerror(errno) : (r ? "data" : "end"));
+}
+
+/* ---- one end ---- */
+
+static const struct stream *own_stream(const struct end *e)
+{
+	return e->is_client ? &e->plan->up : &e->plan->down;
+}
+
+static const struct stream *peers_stream(const struct end *e)
+{
+	return e->is_client ? &e->plan->down : &e->plan->up;
+}
+
+static bool is_first(const struct end *e)
+{
+	return e->plan->ending == END_BOTH || (e->is_client ? e->plan->ending == END_CLIENT_FIRST
+							    : e->plan->ending == END_SERVER_FIRST);
+}
+
+static bool is_resetting(const struct end *e)
+{
+	return e->plan->ending == (e->is_client ? END_CLIENT_RESETS : END_SERVER_RESETS);
+}
+
+static bool is_leaving(const struct end *e)
+{
+	return e->plan->ending == END_CLIENT_LEAVES;
+}
+
+static void wait_has_read(struct end *e)
+{
+	pthread_mutex_lock(&e->lock);
+	while (!atomic_load(&e->has_read))
+		pthread_cond_wait(&e->change, &e->lock);
+	pthread_mutex_unlock(&e->lock);
+}
+
+static void tell_has_read(struct end *e)
+{
+	pthread_mutex_lock(&e->lock);
+	atomic_store(&e->has_read, true);
+	pthread_cond_broadcast(&e->change);
+	pthread_mutex_unlock(&e->lock);
+}
+
+/* Who is first writes at once and says so with its FIN; the other's FIN comes when it has read all.
+ * Of a client that leaves the server must have had everything before it begins. */
+static void *write_main(void *arg)
+{
+	struct end *e = arg;
+	int r;
+
+	if (is_leaving(e) && !e->is_client)
+		wait_has_read(e);
+	r = stream_write(e, own_stream(e));
+	if (is_leaving(e)) {
+		if (r < 0 && (e->is_client || (r != -EPIPE && r != -ECONNRESET)))
+			(void)wrong(e, "write: %s", strerror(-r));
+		return NULL;
+	}
+	if (r < 0)
+		(void)wrong(e, "write: %s", strerror(-r));
+	if (!is_first(e))
+		wait_has_read(e);
+	if (!is_resetting(e))
+		(void)shutdown(e->fd, SHUT_WR);
+	return NULL;
+}
+
+static void read_all(struct end *e)
+{
+	uint32_t total = peers_stream(e)->total;
+
+	if (is_leaving(e) && e->is_client)
+		total = total / 2;
+	(void)stream_read(e, peers_stream(e), total);
+	tell_has_read(e);
+}
+
+/* What follows the last byte, once our own have gone. */
+static void finish(struct end *e)
+{
+	struct linger linger = {.l_onoff = 1};
+	bool is_reset =
+		e->plan->ending == END_CLIENT_RESETS || e->plan->ending == END_SERVER_RESETS;
+	char c;
+
+	if (is_leaving(e)) {
+		if (!e->is_client && recv(e->fd, &c, 1, 0) > 0)
+			(void)wrong(e, "data after the client left");
+		return;
+	}
+	if (!is_reset) {
+		(void)expect_end(e, 0);
+		return;
+	}
+	if (is_resetting(e)) {
+		(void)expect_end(e, 0);
+		(void)setsockopt(e->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+		return;
+	}
+	(void)expect_end(e, ECONNRESET);
+}
+
+static void end_run(struct end *e)
+{
+	struct timeval limit = {.tv_sec = HANG_S};
+	int one = 1;
+	pthread_t writer;
+
+	(void)setsockopt(e->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	(void)setsockopt(e->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	(void)setsockopt(e->fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one));
+	if (e->plan->is_nodelay)
+		(void)setsockopt(e->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	pthread_mutex_init(&e->lock, NULL);
+	pthread_cond_init(&e->change, NULL);
+	if (pthread_create(&writer, NULL, write_main, e) != 0) {
+		(void)wrong(e, "no thread");
+		close(e->fd);
+		return;
+	}
+	read_all(e);
+	if (is_resetting(e))
+		pthread_join(writer, NULL);
+	finish(e);
+	if (!is_resetting(e))
+		pthread_join(writer, NULL);
+	close(e->fd);
+}
+
+/* ---- server ---- */
+
+static void *serve_one(void *arg)
+{
+	struct end e = {.fd = (int)(intptr_t)arg};
+	struct plan plan;
+
+	if (recv(e.fd, &e.head, sizeof(e.head), MSG_WAITALL) != sizeof(e.head)) {
+		close(e.fd);
+		return NULL;
+	}
+	plan = plan_of(&e.head);
+	e.plan = &plan;
+	end_run(&e);
+	if (e.error[0])
+		printf("server: seed %u connection %u: %s\n", e.head.seed, e.head.index, e.error);
+	return NULL;
+}
+
+static int serve(const char *port)
+{
+	struct sockaddr_in6 any = {.sin6_family = AF_INET6,
+				   .sin6_port = htons((uint16_t)strtoul(port, NULL, 10))};
+	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, child;
+	pthread_t thread;
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (fd < 0 || bind(fd, (struct sockaddr *)&any, sizeof(any)) < 0 || listen(fd, 512) < 0)
+		return 1;
+	printf("ready\n");
+	while ((child = accept(fd, NULL, NULL)) >= 0) {
+		if (pthread_create(&thread, NULL, serve_one, (void *)(intptr_t)child) != 0)
+			close(child);
+		else
+			pthread_detach(thread);
+	}
+	return 1;
+}
+
+/* ---- client ---- */
+
+static struct addrinfo *server;
+static uint32_t seed, count;
+static atomic_uint taken, failed;
+
+static void connection(uint32_t index)
+{
+	struct end e = {.head = {seed, index}, .is_client = true};
+	struct plan plan = plan_of(&e.head);
+
+	e.plan = &plan;
+	e.fd = socket(server->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (e.fd < 0 || connect(e.fd, server->ai_addr, server->ai_addrlen) < 0 ||
+	    send(e.fd, &e.head, sizeof(e.head), 0) != sizeof(e.head)) {
+		(void)snprintf(e.error, sizeof(e.error), "connect: %s", strerror(errno));
+		close(e.fd);
+	} else {
+		end_run(&e);
+	}
+	if (!e.error[0])
+		return;
+	atomic_fetch_add(&failed, 1);
+	printf("client: seed %u connection %u (write %d read %d end %d): %s\n", seed, index,
+	       (int)plan.up.writing, (int)plan.down.reading, (int)plan.ending, e.error);
+}
+
+static void *client_main(void *arg)
+{
+	uint32_t index;
+
+	(void)arg;
+	while ((index = atomic_fetch_add(&taken, 1)) < count)
+		connection(index);
+	return NULL;
+}
+
+static int run(char **argv)
+{
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
+	pthread_t threads[CLIENTS];
+
+	if (getaddrinfo(argv[0], argv[1], &hints, &server) != 0)
+		return 2;
+	count = (uint32_t)strtoul(argv[2], NULL, 10);
+	seed = (uint32_t)strtoul(argv[3], NULL, 10);
+	for (int i = 0; i < CLIENTS; i++)
+		if (pthread_create(&threads[i], NULL, client_main, NULL) != 0)
+			return 2;
+	for (int i = 0; i < CLIENTS; i++)
+		pthread_join(threads[i], NULL);
+	printf("%u connections, %u wrong\n", count, atomic_load(&failed));
+	return atomic_load(&failed) != 0;
+}
+
+int main(int argc, char **argv)
+{
+	(void)signal(SIGPIPE, SIG_IGN);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	if (argc == 3 && strcmp(argv[1], "serve") == 0)
+		return serve(argv[2]);
+	if (argc == 6 && strcmp(argv[1], "run") == 0)
+		return run(argv + 2);
+	(void)fprintf(stderr, "usage: torture serve PORT | torture run HOST PORT COUNT SEED\n");
+	return 2;
+}

@@ -145,8 +145,17 @@ def test_label_comes_later(direct):
     assert not direct.is_direct()
 
 
-def test_default_is_encrypt():
-    """Nothing is direct unless it is asked for."""
+def test_default_is_direct():
+    """It needs no option."""
+    d = Direct(mode=None)
+    try:
+        wait_for(d.is_direct, 15, "a direct connection")
+    finally:
+        d.close()
+
+
+def test_encrypt():
+    """A node that wants tunnels only."""
     d = Direct(mode="encrypt")
     try:
         for _ in range(4):

@@ -50,11 +50,11 @@ static const struct option_def options[] = {
 	{.name = "same-node",
 	 .type = OPTION_STRING,
 	 .offset = FIELD(same_node),
-	 .default_value = "encrypt",
+	 .default_value = "direct",
 	 .env = "CULVERT_SAME_NODE",
 	 .value_name = "MODE",
-	 .help = "between two pods of this node: encrypt (through ztunnel), or direct (inside the "
-		 "kernel, once ztunnel has allowed it)"},
+	 .help = "between two pods of this node: direct (inside the kernel, once ztunnel has "
+		 "allowed it), or encrypt (always through ztunnel)"},
 	{.name = "host-bypass",
 	 .type = OPTION_STRING,
 	 .offset = FIELD(host_bypass),

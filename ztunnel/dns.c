@@ -107,11 +107,29 @@ size_t dns_fail(struct dns *d, const uint8_t *packet, size_t len)
 {
 	struct dns_answer a = {.rcode = DNS_SERVFAIL};
 	struct dns_query q;
+	int r = dns_query_parse(packet, len, &q);
 
 	d->stats.failures++;
-	if (dns_query_parse(packet, len, &q) < 0)
-		return 0;
-	return dns_answer_write(packet, &q, &a, d->answer, q.udp_size);
+	if (r == -ENOTSUP)
+		return dns_refusal_write(packet, DNS_SERVFAIL, d->answer);
+	return r < 0 ? 0 : dns_answer_write(packet, &q, &a, d->answer, q.udp_size);
+}
+
+const struct cv_addr *dns_server(const struct dns_pod *pod, const struct cv_addr *asked,
+				 unsigned int nth)
+{
+	const struct cv_addr *all[1 + ZDS_NAMESERVERS] = {asked};
+	unsigned int n = 1;
+
+	for (size_t i = 0; i < pod->nameservers_count; i++)
+		if (!cv_addr_equal(&pod->nameservers[i], asked))
+			all[n++] = &pod->nameservers[i];
+	return all[nth % n];
+}
+
+unsigned int dns_tries(const uint8_t *packet, size_t len)
+{
+	return len >= DNS_HEADER_LEN && dns_is_question(packet) ? DNS_TRIES : 1;
 }
 
 int dns_new(const struct dns_config *config, struct dns **ret)

@@ -10,8 +10,11 @@
 #include "ztunnel/dns_lookup.h"
 #include "ztunnel/dns_wire.h"
 
-#define DNS_TTL_S       30
-#define DNS_DEADLINE_US (6 * 1000 * 1000)
+#define DNS_TTL_S 30
+/* A nameserver that has not answered for so long gets company: the pod's next one is asked too. All
+ * together stays below the five seconds that resolvers wait, so that they hear why. */
+#define DNS_TRY_US      (1500 * 1000)
+#define DNS_TRIES       3
 #define DNS_STOCK_MAX   32
 #define DNS_BATCH       8
 #define DNS_POD_QUERIES 256
@@ -99,6 +102,16 @@ int dns_try_answer(struct dns_pod *pod, const uint8_t *packet, size_t len, bool 
 /** dns_fail() - write SERVFAIL for @packet into dns->answer. Return: its length; 0 when it is no
  * query. */
 size_t dns_fail(struct dns *d, const uint8_t *packet, size_t len);
+
+/**
+ * dns_server() - whom to ask at the @nth try
+ * @asked: by the application, first; then the others of the pod's resolv.conf; then again.
+ * Return: borrowed.
+ */
+const struct cv_addr *dns_server(const struct dns_pod *pod, const struct cv_addr *asked,
+				 unsigned int nth);
+/** dns_tries() - how often a query may be sent: one that changes something, once. */
+unsigned int dns_tries(const uint8_t *packet, size_t len);
 
 /* dns_resolve.c */
 void dns_resolver_retry(struct dns_pod *pod);

@@ -16,13 +16,20 @@ struct path {
 	bool has_local;
 };
 
+/* One nameserver that has been asked. */
+struct udp_try {
+	struct loop_fd w; /* connected to it; fd < 0: not yet, or it refused */
+	struct udp_query *query;
+};
+
 struct udp_query {
 	struct list link; /* in pod->queries */
 	struct dns_pod *pod;
 	struct dns_listener *listener;
-	struct loop_fd w; /* connected to the nameserver; fd < 0 while waiting for a socket or its
-			     address */
-	struct loop_timer deadline;
+	struct udp_try tries[DNS_TRIES]; /* whichever answers first is right */
+	unsigned int tries_count, tries_max;
+	bool is_waiting;         /* the last try, for a socket or for its nameserver's address */
+	struct loop_timer timer; /* for the next try */
 	struct path path;
 	size_t len;
 	uint8_t packet[];
@@ -33,11 +40,17 @@ union control {
 	char bytes[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(struct in_pktinfo))];
 };
 
+static void try_end(struct udp_try *t)
+{
+	loop_del(&t->w);
+	t->w.fd = close_fd(t->w.fd);
+}
+
 static void query_free(struct udp_query *q)
 {
-	loop_timer_del(&q->deadline);
-	loop_del(&q->w);
-	close_fd(q->w.fd);
+	loop_timer_del(&q->timer);
+	for (size_t i = 0; i < DNS_TRIES; i++)
+		try_end(&q->tries[i]);
 	list_del(&q->link);
 	q->pod->queries_count--;
 	q->pod->dns->queries--;
@@ -104,34 +117,54 @@ static void reply(int fd, const struct path *p, const void *packet, size_t len)
 	ssize_t sent _unused_ = sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-static void query_fail(struct udp_query *q)
+static void answer_failure(const struct dns_listener *l, const struct path *p,
+			   const uint8_t *packet, size_t packet_len)
 {
-	size_t len = dns_fail(q->pod->dns, q->packet, q->len);
+	size_t len = dns_fail(l->pod->dns, packet, packet_len);
 
 	if (len)
-		reply(q->listener->w.fd, &q->path, q->pod->dns->answer, len);
+		reply(l->w.fd, p, l->pod->dns->answer, len);
+}
+
+static void query_fail(struct udp_query *q)
+{
+	answer_failure(q->listener, &q->path, q->packet, q->len);
 	query_free(q);
 }
 
-static void on_deadline(struct loop_timer *t)
-{
-	struct udp_query *q = container_of(t, struct udp_query, deadline);
+static void query_next(struct udp_query *q);
 
-	/* silence, as the nameserver kept it */
-	q->pod->dns->stats.failures++;
-	query_free(q);
+static bool has_open_try(const struct udp_query *q)
+{
+	for (size_t i = 0; i < DNS_TRIES; i++)
+		if (q->tries[i].w.fd >= 0)
+			return true;
+	return q->is_waiting;
+}
+
+/* This nameserver will not answer: the next one at once. */
+static void try_fail(struct udp_try *t)
+{
+	struct udp_query *q = t->query;
+
+	try_end(t);
+	if (q->tries_count < q->tries_max)
+		query_next(q);
+	else if (!has_open_try(q))
+		query_fail(q);
 }
 
 static void on_upstream(struct loop_fd *w, uint32_t events _unused_)
 {
-	struct udp_query *q = container_of(w, struct udp_query, w);
+	struct udp_try *t = container_of(w, struct udp_try, w);
+	struct udp_query *q = t->query;
 	struct dns *d = q->pod->dns;
 	ssize_t n = recv(w->fd, d->packet, sizeof(d->packet), MSG_DONTWAIT);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n < 0) {
-		query_fail(q);
+		try_fail(t);
 		return;
 	}
 	/* not the answer to this question: go on waiting */
@@ -142,32 +175,64 @@ static void on_upstream(struct loop_fd *w, uint32_t events _unused_)
 	query_free(q);
 }
 
-/* Send it when nameserver and socket are there. Return: 0 sent or still waiting; -errno. */
-static int query_try(struct udp_query *q)
+static int try_send(struct udp_try *t, const struct cv_addr *nameserver)
 {
-	const struct cv_addr *ns = dns_nameserver_of(q->pod, &q->path.local, q->listener->slot);
-	struct cv_sockaddr to = {.port = htons(DNS_PORT)};
+	struct cv_sockaddr to = {.addr = *nameserver, .port = htons(DNS_PORT)};
+	struct udp_query *q = t->query;
 	struct sockaddr_storage native;
 	socklen_t len;
-	int r;
+	int r = cv_sockaddr_to_native(&to, AF_UNSPEC, &native, &len);
 
-	if (!ns)
-		return 0;
-	r = dns_stock_take(q->pod, false, ns);
-	if (r < 0)
-		return r == -EAGAIN ? 0 : r;
-	q->w.fd = r;
-	to.addr = *ns;
-	r = cv_sockaddr_to_native(&to, AF_UNSPEC, &native, &len);
 	if (r < 0)
 		return r;
-	if (connect(q->w.fd, (struct sockaddr *)&native, len) < 0)
+	if (connect(t->w.fd, (struct sockaddr *)&native, len) < 0)
 		return -errno;
-	if (send(q->w.fd, q->packet, q->len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+	if (send(t->w.fd, q->packet, q->len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		return -errno;
 	q->pod->dns->stats.forwarded++;
-	q->w.on_event = on_upstream;
-	return loop_add(q->pod->dns->loop, &q->w, EPOLLIN);
+	t->w.on_event = on_upstream;
+	return loop_add(q->pod->dns->loop, &t->w, EPOLLIN);
+}
+
+/* Send the last try when nameserver and socket are there. */
+static void try_start(struct udp_query *q)
+{
+	const struct cv_addr *ns = dns_nameserver_of(q->pod, &q->path.local, q->listener->slot);
+	struct udp_try *t = &q->tries[q->tries_count - 1];
+	int r = -EAGAIN;
+
+	if (ns) {
+		ns = dns_server(q->pod, ns, q->tries_count - 1);
+		r = dns_stock_take(q->pod, false, ns);
+	}
+	q->is_waiting = r == -EAGAIN;
+	if (q->is_waiting)
+		return;
+	t->w.fd = r;
+	if (r < 0 || try_send(t, ns) < 0)
+		try_fail(t);
+}
+
+static void query_next(struct udp_query *q)
+{
+	bool is_last = ++q->tries_count == q->tries_max;
+
+	/* what is asked once may take all the time */
+	if (loop_timer_set(q->pod->dns->loop, &q->timer,
+			   is_last ? DNS_TRY_US * (DNS_TRIES - q->tries_max + 1) : DNS_TRY_US) < 0)
+		query_fail(q);
+	else
+		try_start(q);
+}
+
+static void on_timer(struct loop_timer *t)
+{
+	struct udp_query *q = container_of(t, struct udp_query, timer);
+
+	if (q->tries_count < q->tries_max)
+		query_next(q);
+	else
+		query_fail(q);
 }
 
 static void query_start(struct dns_listener *l, const struct path *p, const uint8_t *packet,
@@ -181,20 +246,24 @@ static void query_start(struct dns_listener *l, const struct path *p, const uint
 		q = calloc(1, sizeof(*q) + len);
 	if (!q) {
 		d->stats.dropped++;
+		answer_failure(l, p, packet, len);
 		return;
 	}
 	q->pod = pod;
 	q->listener = l;
-	q->w.fd = -EBADF;
+	for (size_t i = 0; i < DNS_TRIES; i++) {
+		q->tries[i].query = q;
+		q->tries[i].w.fd = -EBADF;
+	}
+	q->tries_max = dns_tries(packet, len);
 	q->path = *p;
 	q->len = len;
 	memcpy(q->packet, packet, len);
-	q->deadline.on_timer = on_deadline;
+	q->timer.on_timer = on_timer;
 	list_add_tail(&pod->queries, &q->link);
 	pod->queries_count++;
 	d->queries++;
-	if (loop_timer_set(d->loop, &q->deadline, DNS_DEADLINE_US) < 0 || query_try(q) < 0)
-		query_fail(q);
+	query_next(q);
 }
 
 /* One datagram. Return: false when there is no more. */
@@ -245,8 +314,8 @@ void dns_udp_retry(struct dns_pod *pod)
 	struct udp_query *q, *tmp;
 
 	list_for_each_entry_safe (q, tmp, &pod->queries, link)
-		if (q->w.fd < 0 && query_try(q) < 0)
-			query_fail(q);
+		if (q->is_waiting)
+			try_start(q);
 }
 
 void dns_udp_drop_all(struct dns_pod *pod)

@@ -202,3 +202,18 @@ size_t dns_answer_write(const uint8_t *query, const struct dns_query *q, const s
 	}
 	return w.len;
 }
+
+size_t dns_refusal_write(const uint8_t *query, enum dns_rcode rcode, uint8_t *into)
+{
+	unsigned int flags = get16(query + 2) & (OPCODE_MASK | FLAG_RD);
+
+	memset(into, 0, DNS_HEADER_LEN);
+	memcpy(into, query, 2);
+	put16(into + 2, FLAG_QR | FLAG_RA | flags | (unsigned int)rcode);
+	return DNS_HEADER_LEN;
+}
+
+bool dns_is_question(const uint8_t *packet)
+{
+	return !(get16(packet + 2) & OPCODE_MASK);
+}

@@ -61,3 +61,10 @@ struct dns_answer {
  */
 size_t dns_answer_write(const uint8_t *query, const struct dns_query *q, const struct dns_answer *a,
 			uint8_t *into, size_t max);
+
+/** dns_refusal_write() - a header that says no to anything that has one, whatever its opcode.
+ * @query: at least DNS_HEADER_LEN. Return: DNS_HEADER_LEN. */
+size_t dns_refusal_write(const uint8_t *query, enum dns_rcode rcode, uint8_t *into);
+/** dns_is_question() - is its opcode QUERY, which changes nothing? @packet: at least
+ * DNS_HEADER_LEN. */
+bool dns_is_question(const uint8_t *packet);

@@ -282,7 +282,8 @@ int dns_pod_add(struct dns *d, uint64_t netns_cookie, const struct zds_pod_add *
 	memcpy(pod->namespace_, add->namespace_, sizeof(pod->namespace_) - 1);
 	pod->client.namespace_ = pod->namespace_;
 	memcpy(pod->search, add->search, sizeof(pod->search));
-	if (!add->has_resolv_conf)
+	pod->client.is_assumed = !add->has_resolv_conf;
+	if (pod->client.is_assumed)
 		search_assume(pod);
 	search_split(pod);
 	pod->nameservers_count = MIN((size_t)add->nameserver_count, (size_t)ZDS_NAMESERVERS);

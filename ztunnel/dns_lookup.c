@@ -19,6 +19,14 @@ struct search {
 	bool is_wildcard;           /* of the last hit */
 };
 
+/* Is @domain the cluster's, or below it? */
+static bool is_cluster_domain(const char *domain, const char *cluster_domain)
+{
+	size_t n = strlen(domain), len = strlen(cluster_domain);
+
+	return str_has_suffix(domain, cluster_domain) && (n == len || domain[n - len - 1] == '.');
+}
+
 static bool is_cluster_name(const char *host, const char *cluster_domain)
 {
 	char suffix[DNS_NAME_SIZE + 8];
@@ -98,6 +106,16 @@ static const struct service *find_expanded(struct search *x, const char *name,
 	return v;
 }
 
+/* Would the pod's resolver, had it no answer for this domain, go on with the cluster's domains
+ * alone? Then we may answer now what it would find in the end. */
+static bool may_strip(const struct search *x, size_t domain)
+{
+	for (size_t i = domain; i < x->client->search_count; i++)
+		if (!is_cluster_domain(x->client->search[i], x->cluster_domain))
+			return false;
+	return true;
+}
+
 /* "httpd.demo" + ".demo.svc.cluster.local" as the resolver of the pod made it: without the part
  * that it added. */
 static const struct service *find_stripped(struct search *x, const char *name,
@@ -112,7 +130,7 @@ static const struct service *find_stripped(struct search *x, const char *name,
 		char rest[DNS_NAME_SIZE];
 
 		if (n == 0 || len <= n + 1 || name[len - n - 1] != '.' ||
-		    !streq(name + len - n, domain))
+		    !streq(name + len - n, domain) || !may_strip(x, i))
 			continue;
 		memcpy(rest, name, len - n - 1);
 		rest[len - n - 1] = '\0';
@@ -131,7 +149,7 @@ int dns_lookup(const struct state *s, const struct dns_client *client, const cha
 
 	if (!*name)
 		return -ENOENT;
-	v = find_expanded(&x, name, found);
+	v = client->is_assumed ? find_expanded(&x, name, found) : find_name(&x, name);
 	if (!v) {
 		v = find_stripped(&x, name, found);
 		is_stripped = true;

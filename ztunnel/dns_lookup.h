@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* dns_lookup - which service a name means to a pod. Pure function of a snapshot. */
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/macros.h"
@@ -18,6 +19,9 @@ struct dns_client {
 	const char *namespace_;
 	const char *search[DNS_SEARCH_MAX]; /* the pod's own list */
 	size_t search_count;
+	/* The list is not known but assumed: short names are lengthened by it. Else that is for the
+	 * pod's resolver to do, which knows its options: a short name may be a real one. */
+	bool is_assumed;
 };
 
 /** struct dns_match - what was found. */

@@ -10,6 +10,14 @@
 #define LENGTH_PREFIX 2
 #define BUFFER_MAX    (2 * (DNS_MESSAGE_MAX + LENGTH_PREFIX))
 #define READ_SIZE     4096
+#define QUERIES_MAX   64 /* of one connection, forwarded and not answered */
+
+/* A query that has been forwarded. */
+struct tcp_query {
+	struct list link; /* in client->queries, in order */
+	size_t len;
+	uint8_t packet[];
+};
 
 /* One connection of a pod, and the one to its nameserver, opened when the first query has to go
  * there. */
@@ -19,16 +27,37 @@ struct tcp_client {
 	struct loop_fd down; /* the pod */
 	struct loop_fd up;   /* the nameserver; fd < 0 while there is none */
 	struct loop_timer idle;
+	struct loop_timer slow;        /* for the nameserver to answer something */
 	struct cv_sockaddr nameserver; /* what the pod dialled */
-	bool is_up_wanted;             /* waits for a socket */
-	bool is_up_ready;              /* connected */
+	struct list queries;
+	size_t queries_count;
+	unsigned int tries; /* nameservers that the queries of now have been sent to */
+	bool is_up_wanted;  /* waits for a socket */
+	bool is_up_ready;   /* connected */
 	bool is_down_eof;
 	struct buf from_down, to_down, from_up, to_up;
 };
 
+static void query_free(struct tcp_client *c, struct tcp_query *q)
+{
+	list_del(&q->link);
+	c->queries_count--;
+	free(q);
+}
+
+static void queries_free(struct tcp_client *c)
+{
+	struct tcp_query *q, *tmp;
+
+	list_for_each_entry_safe (q, tmp, &c->queries, link)
+		query_free(c, q);
+}
+
 static void client_free(struct tcp_client *c)
 {
 	loop_timer_del(&c->idle);
+	loop_timer_del(&c->slow);
+	queries_free(c);
 	loop_del(&c->down);
 	loop_del(&c->up);
 	close_fd(c->down.fd);
@@ -114,19 +143,31 @@ static void client_arm(struct tcp_client *c)
 
 static void on_up(struct loop_fd *w, uint32_t events);
 
-/* Connect to the nameserver as soon as there is a socket. Return: 0; -errno. */
-static int client_dial(struct tcp_client *c)
+static void up_close(struct tcp_client *c)
 {
+	loop_del(&c->up);
+	c->up.fd = close_fd(c->up.fd);
+	c->is_up_ready = false;
+	buf_consume(&c->to_up, buf_len(&c->to_up));
+	buf_consume(&c->from_up, buf_len(&c->from_up));
+}
+
+/* Connect to a nameserver as soon as there is a socket. Return: 0; -errno. */
+static int up_connect(struct tcp_client *c)
+{
+	struct cv_sockaddr to = c->nameserver;
 	struct sockaddr_storage native;
 	socklen_t len;
-	int r = dns_stock_take(c->pod, true, &c->nameserver.addr);
+	int r;
 
+	to.addr = *dns_server(c->pod, &c->nameserver.addr, c->tries - 1);
+	r = dns_stock_take(c->pod, true, &to.addr);
 	c->is_up_wanted = r == -EAGAIN;
 	if (r < 0)
 		return r == -EAGAIN ? 0 : r;
 	c->up.fd = r;
 	c->up.on_event = on_up;
-	r = cv_sockaddr_to_native(&c->nameserver, AF_UNSPEC, &native, &len);
+	r = cv_sockaddr_to_native(&to, AF_UNSPEC, &native, &len);
 	if (r < 0)
 		return r;
 	if (connect(c->up.fd, (struct sockaddr *)&native, len) < 0 && errno != EINPROGRESS)
@@ -135,13 +176,94 @@ static int client_dial(struct tcp_client *c)
 	return loop_add(c->pod->dns->loop, &c->up, EPOLLIN | EPOLLOUT);
 }
 
+/* No nameserver answers: say so for each query. */
+static int queries_fail(struct tcp_client *c)
+{
+	struct tcp_query *q, *tmp;
+	int r = 0;
+
+	list_for_each_entry_safe (q, tmp, &c->queries, link) {
+		size_t len = dns_fail(c->pod->dns, q->packet, q->len);
+
+		if (r == 0 && len)
+			r = message_put(&c->to_down, c->pod->dns->answer, len);
+		query_free(c, q);
+	}
+	loop_timer_del(&c->slow);
+	return r;
+}
+
+static int queries_send(struct tcp_client *c)
+{
+	struct tcp_query *q;
+	int r = 0;
+
+	list_for_each_entry (q, &c->queries, link)
+		if (r == 0)
+			r = message_put(&c->to_up, q->packet, q->len);
+	return r;
+}
+
+/* May all that is outstanding be sent once more? */
+static bool may_try_again(const struct tcp_client *c)
+{
+	const struct tcp_query *q;
+
+	list_for_each_entry (q, &c->queries, link)
+		if (c->tries >= dns_tries(q->packet, q->len))
+			return false;
+	return true;
+}
+
+/* How long the nameserver of now may take: the last one all that is left. */
+static int slow_set(struct tcp_client *c)
+{
+	unsigned int tries =
+		may_try_again(c) || c->tries > DNS_TRIES ? 1 : DNS_TRIES - c->tries + 1;
+
+	return loop_timer_set(c->pod->dns->loop, &c->slow, (uint64_t)DNS_TRY_US * tries);
+}
+
+/* The nameserver has failed, or it is slow: the next one. Return: 0; -errno: hang up. */
+static int up_next(struct tcp_client *c)
+{
+	int r = -ECONNREFUSED;
+
+	up_close(c);
+	while (r < 0 && c->queries_count && may_try_again(c)) {
+		c->tries++;
+		up_close(c);
+		r = queries_send(c);
+		if (r == 0)
+			r = up_connect(c);
+	}
+	if (r < 0) {
+		up_close(c);
+		return queries_fail(c);
+	}
+	return slow_set(c);
+}
+
 static int client_forward(struct tcp_client *c, const uint8_t *packet, size_t len)
 {
-	int r = message_put(&c->to_up, packet, len);
+	struct tcp_query *q;
+	int r;
 
-	if (r < 0 || c->up.fd >= 0 || c->is_up_wanted)
-		return r;
-	return client_dial(c);
+	if (c->queries_count >= QUERIES_MAX)
+		return -ENOSPC;
+	q = malloc(sizeof(*q) + len);
+	if (!q)
+		return -ENOMEM;
+	q->len = len;
+	memcpy(q->packet, packet, len);
+	list_add_tail(&c->queries, &q->link);
+	c->queries_count++;
+	if (c->up.fd < 0 && !c->is_up_wanted) {
+		c->tries = 0;
+		return up_next(c);
+	}
+	r = message_put(&c->to_up, packet, len);
+	return r == 0 && !c->slow.loop ? slow_set(c) : r;
 }
 
 /* Answer or forward each whole query that has come. Return: 0; -errno: hang up. */
@@ -168,6 +290,22 @@ static int client_serve(struct tcp_client *c)
 	return r;
 }
 
+/* Return: false when nobody has asked for this, or any more. */
+static bool query_answered(struct tcp_client *c, const uint8_t *packet, size_t len)
+{
+	struct tcp_query *q;
+
+	if (len < DNS_HEADER_LEN)
+		return false;
+	list_for_each_entry (q, &c->queries, link) {
+		if (q->len < DNS_HEADER_LEN || memcmp(q->packet, packet, 2) != 0)
+			continue;
+		query_free(c, q);
+		return true;
+	}
+	return false;
+}
+
 /* Whole messages only go down, so that an answer of ours never lands inside one of the
  * nameserver's. */
 static int client_pass_down(struct tcp_client *c)
@@ -176,9 +314,16 @@ static int client_pass_down(struct tcp_client *c)
 	int r = 0;
 
 	while (r == 0 && (whole = message_next(&c->from_up))) {
-		r = buf_append(&c->to_down, buf_head(&c->from_up), whole);
-		if (r == 0)
-			buf_consume(&c->from_up, whole);
+		const uint8_t *packet = buf_head(&c->from_up);
+
+		if (query_answered(c, packet + LENGTH_PREFIX, whole - LENGTH_PREFIX)) {
+			r = buf_append(&c->to_down, packet, whole);
+			/* who answers is not dead */
+			loop_timer_del(&c->slow);
+			if (r == 0 && c->queries_count)
+				r = slow_set(c);
+		}
+		buf_consume(&c->from_up, whole);
 	}
 	return r;
 }
@@ -188,9 +333,9 @@ static void client_finish(struct tcp_client *c, int r)
 {
 	if (r == 0)
 		r = flush(&c->down, &c->to_down);
-	if (r == 0 && c->is_up_ready)
-		r = flush(&c->up, &c->to_up);
-	if (r == 0 && c->is_down_eof && !buf_len(&c->to_down) && c->up.fd < 0 && !c->is_up_wanted)
+	if (r == 0 && c->is_up_ready && flush(&c->up, &c->to_up) < 0)
+		r = up_next(c);
+	if (r == 0 && c->is_down_eof && !buf_len(&c->to_down) && c->queries_count == 0)
 		r = -ECONNRESET;
 	if (r == 0)
 		r = loop_timer_set(c->pod->dns->loop, &c->idle, DNS_TCP_IDLE_US);
@@ -200,24 +345,37 @@ static void client_finish(struct tcp_client *c, int r)
 		client_arm(c);
 }
 
+static void on_slow(struct loop_timer *t)
+{
+	struct tcp_client *c = container_of(t, struct tcp_client, slow);
+
+	client_finish(c, up_next(c));
+}
+
 static void on_up(struct loop_fd *w, uint32_t events)
 {
 	struct tcp_client *c = container_of(w, struct tcp_client, up);
 	int r = 0;
 
-	if (events & (EPOLLOUT | EPOLLIN))
+	if (events & (EPOLLOUT | EPOLLIN) && !(events & EPOLLERR))
 		c->is_up_ready = true;
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
 		r = fill(w->fd, &c->from_up);
-		if (r >= 0 && client_pass_down(c) < 0)
-			r = -ENOBUFS;
+		if (client_pass_down(c) < 0) {
+			client_finish(c, -ENOBUFS);
+			return;
+		}
 	}
-	if (r == 1) {
-		/* the nameserver hangs up between queries: the next one dials again */
-		loop_del(w);
-		w->fd = close_fd(w->fd);
-		c->is_up_ready = false;
-		r = buf_len(&c->to_up) ? -ECONNRESET : 0;
+	if (r == 0) {
+		client_finish(c, 0);
+		return;
+	}
+	/* it hangs up between queries: the next one dials again */
+	if (c->queries_count) {
+		r = up_next(c);
+	} else {
+		up_close(c);
+		r = 0;
 	}
 	client_finish(c, r);
 }
@@ -250,6 +408,8 @@ static int client_new(struct dns_pod *pod, int fd, const struct cv_sockaddr *nam
 	c->down.fd = fd;
 	c->down.on_event = on_down;
 	c->idle.on_timer = on_idle;
+	c->slow.on_timer = on_slow;
+	list_init(&c->queries);
 	c->from_down.limit = c->from_up.limit = 2 * BUFFER_MAX;
 	c->to_down.limit = c->to_up.limit = 2 * BUFFER_MAX;
 	list_add_tail(&pod->clients, &c->link);
@@ -295,7 +455,7 @@ void dns_tcp_retry(struct dns_pod *pod)
 
 	list_for_each_entry_safe (c, tmp, &pod->clients, link)
 		if (c->is_up_wanted)
-			client_finish(c, client_dial(c));
+			client_finish(c, up_connect(c) < 0 ? up_next(c) : 0);
 }
 
 void dns_tcp_drop_all(struct dns_pod *pod)

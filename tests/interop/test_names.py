@@ -240,3 +240,144 @@ def test_a_dead_nameserver_costs_the_connection_and_says_so(mesh):
         assert mesh.ask(alive, 5) == "A" * 5
         assert waiting.communicate(timeout=15)[0] == "-"
     assert "no nameserver of the pod answered" in mesh.log()
+
+
+QUERY = """
+import socket, struct, sys
+server, packet, proto = sys.argv[1], bytes.fromhex(sys.argv[2]), sys.argv[3]
+family = socket.AF_INET6 if ":" in server else socket.AF_INET
+if proto == "udp":
+    with socket.socket(family, socket.SOCK_DGRAM) as s:
+        s.settimeout(8)
+        s.sendto(packet, (server, 53))
+        print(s.recv(65535).hex())
+else:
+    with socket.create_connection((server, 53), 8) as s:
+        s.sendall(struct.pack("!H", len(packet)) + packet)
+        f = s.makefile("rb")
+        print(f.read(struct.unpack("!H", f.read(2))[0]).hex())
+"""
+
+
+def packet(name, kind=1, opcode=0):
+    """A query."""
+    labels = b"".join(bytes([len(x)]) + x.encode() for x in name.split("."))
+    return struct.pack("!6H", 4711, opcode << 11 | 0x100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!2H", kind, 1)
+
+
+def raw(mesh, query, server=NS[0], proto="udp"):
+    """The bytes that come back."""
+    return bytes.fromhex(mesh.client.run(sys.executable, "-c", QUERY, server, query.hex(), proto).strip())
+
+
+@pytest.fixture(name="three")
+def fixture_three(mesh):
+    """A pod with three nameservers."""
+    for address in NS:
+        mesh.zone(address, {})
+    mesh.resolv_conf(NS)
+    mesh.write()
+    restart(mesh)
+    yield mesh
+    mesh.resolv_conf()
+    mesh.write()
+    restart(mesh)
+
+
+def restart(mesh):
+    """The pod, as far as the mesh is concerned: its resolv.conf is read when it comes."""
+    os.rename(os.path.join(mesh.config, "mesh.yaml"), mesh.path("away"))
+    wait_for(lambda: mesh.nodes[0].captured() == [], 10, "release")
+    os.rename(mesh.path("away"), os.path.join(mesh.config, "mesh.yaml"))
+    mesh.nodes[0].wait_captured([mesh.client.name])
+
+
+@pytest.mark.parametrize("proto", ["udp", "tcp"])
+@pytest.mark.parametrize("asked", [NS[0], NS[2]])
+@pytest.mark.parametrize("how", ["silent", "gone", "slow"])
+def test_a_failing_nameserver_is_helped_out_by_the_pods_next_one(three, how, asked, proto):
+    name = f"{how}-{proto}-{asked[:2]}.example.com"
+    for address in NS:
+        three.zone(address, {f"{name} A": a("A")})
+    if how == "gone":
+        stop(three.processes[asked])
+    else:
+        three.zone(asked, {f"{name} A": {"drop": True} if how == "silent" else a("A", delay=20)})
+    assert three.short(name, f"@{asked}", *(["+tcp"] if proto == "tcp" else [])) == [HOSTS["A"]]
+    if how == "gone":
+        three.serve(asked)
+        wait_for(lambda: three.short(name, f"@{asked}") and three.asked(asked, name), 10, "the nameserver again")
+
+
+@pytest.mark.parametrize("proto", ["udp", "tcp"])
+def test_when_no_nameserver_answers_the_pod_hears_it_in_time(three, proto):
+    name = f"nobody-{proto}.example.com"
+    for address in NS:
+        three.zone(address, {"*": {"drop": True}})
+    answer = raw(three, packet(name), proto=proto)
+    assert answer[:2] == packet(name)[:2] and answer[3] & 15 == 2  # SERVFAIL
+    assert all(three.asked(address, name) for address in NS)
+
+
+@pytest.mark.parametrize("proto", ["udp", "tcp"])
+def test_an_update_is_passed_on_once_and_untouched(three, proto):
+    three.zone(NS[0], {"*": {"rcode": 5, "delay": 2}})
+    query = packet(f"update-{proto}.example.com", 6, opcode=5)
+    answer = raw(three, query, proto=proto)
+    assert answer[3] & 15 == 5 and answer[2] >> 3 & 15 == 5
+    assert [line[4] for line in three.asked(NS[0], f"update-{proto}.example.com")] == [query.hex()]
+    assert not any(three.asked(address, f"update-{proto}.example.com") for address in NS[1:])
+
+
+@pytest.mark.parametrize("kind,data", [("TXT", "hello"), ("SRV", "0 5 443 db.example.com")])
+def test_other_types_are_the_nameservers_to_answer(mesh, kind, data):
+    mesh.zone(NS[0], {f"other.example.com {kind}": {"data": [data], "ttl": 7}})
+    assert data.split()[-1] in mesh.dig("+noall", "+answer", "other.example.com", kind, f"@{NS[0]}")
+    assert mesh.dig("+noall", "+answer", "other.example.com", kind, f"@{NS[0]}").split()[1] == "7"
+
+
+def test_odd_names_and_types_pass(mesh):
+    mesh.zone(NS[0], {"_sip._tcp.example.com *": {"data": []}})
+    for name, kind in (("_sip._tcp.example.com", "NAPTR"), ("_sip._tcp.example.com", "TYPE65280")):
+        assert "status: NOERROR" in mesh.dig(name, kind, f"@{NS[0]}")
+
+
+@pytest.mark.parametrize("size,is_cut", [("+bufsize=4096", False), ("+noedns", True), ("+bufsize=512", True)])
+def test_edns_and_truncation_are_the_clients_and_the_nameservers(mesh, size, is_cut):
+    mesh.zone(NS[0], {"big.example.com TXT": {"pad": 10}})
+    out = mesh.dig("+ignore", size, "big.example.com", "TXT", f"@{NS[0]}")
+    assert (" tc" in out.split("flags:")[1].split(";")[0]) == is_cut
+    out = mesh.dig(size, "big.example.com", "TXT", f"@{NS[0]}")  # over TCP where it must
+    assert "ANSWER: 10" in out and ("(TCP)" in out) == is_cut
+
+
+def test_a_mesh_name_too_long_for_udp_is_cut_and_comes_over_tcp(mesh):
+    endpoints = ", ".join(f"{{address: 192.0.2.{i}}}" for i in range(1, 101))
+    more = f"endpoints: [{endpoints}]"
+    mesh.write(ENTRY.format(name="many", host="many.demo.svc.cluster.local", resolution="STATIC", more=more)
+               .replace("hosts:", "addresses: [192.0.2.1, 192.0.2.2]\n  hosts:"))
+    wait_for(lambda: mesh.short("many.demo.svc.cluster.local", f"@{NS[0]}"), 10, "the name")
+    assert sorted(mesh.short("many.demo.svc.cluster.local", f"@{NS[0]}")) == ["192.0.2.1", "192.0.2.2"]
+
+
+def getaddrinfo(mesh, *names):
+    """glibc's resolver in the client. Return: the first address of each name, "-" for none."""
+    code = ("import socket,sys\nfor n in sys.argv[1:]:\n try: print(socket.getaddrinfo(n, 80, socket.AF_INET)[0][4][0])\n"
+            " except OSError: print('-')")
+    return mesh.resolve(sys.executable, "-c", code, *names).split()
+
+
+def test_the_pods_own_search_list_and_ndots_decide(mesh):
+    mesh.zone(NS[0], {"plain.corp.example A": a("A"), "web.corp.example A": a("B"), "two.labels.corp.example A": a("C")})
+    mesh.write()
+    assert getaddrinfo(mesh, "web", "web.demo", "web.demo.svc.cluster.local", "plain") == ["10.96.80.1"] * 3 + ["-"]
+    mesh.resolv_conf(search="corp.example demo.svc.cluster.local", options="ndots:1")
+    restart(mesh)
+    # the first domain of the list that has the name has it
+    assert getaddrinfo(mesh, "web", "plain") == [HOSTS["B"], HOSTS["A"]]
+    mesh.resolv_conf(search="")
+    restart(mesh)
+    assert getaddrinfo(mesh, "web", "plain", "web.demo.svc.cluster.local") == ["-", "-", "10.96.80.1"]
+    assert mesh.short("web", f"@{NS[0]}") == []
+    mesh.resolv_conf()
+    restart(mesh)

@@ -11,6 +11,7 @@ static const struct dns_client client = {
 	.namespace_ = "demo",
 	.search = {"demo.svc.cluster.local", "svc.cluster.local", "cluster.local"},
 	.search_count = 3,
+	.is_assumed = true,
 };
 
 struct lookup_case {
@@ -103,17 +104,47 @@ TEST(names_are_found_as_written_and_as_lengthened)
 	state_unref(s);
 }
 
-TEST(the_pods_own_search_list_decides)
+static bool is_ours(const struct dns_client *c, const char *name)
 {
-	struct dns_client bare = {.namespace_ = "demo"};
-	struct dns_client own = {
-		.namespace_ = "demo", .search = {"data.svc.cluster.local"}, .search_count = 1};
 	struct state *s = world();
 	struct dns_match m;
+	int r = dns_lookup(s, c, "cluster.local", name, &m);
 
-	assert_int_equal(dns_lookup(s, &bare, "cluster.local", "httpd", &m), -ENOENT);
-	assert_int_equal(dns_lookup(s, &own, "cluster.local", "db", &m), 0);
 	state_unref(s);
+	return r == 0;
+}
+
+TEST(the_pods_own_search_list_decides)
+{
+	struct dns_client none = {.namespace_ = "demo"};
+	struct dns_client own = client;
+
+	own.is_assumed = false;
+	assert_false(is_ours(&none, "httpd"));
+	assert_false(is_ours(&none, "httpd.demo.svc.cluster.local.cluster.local"));
+	assert_true(is_ours(&none, "httpd.demo.svc.cluster.local"));
+	/* to lengthen a short name is for the pod's resolver, to which it may be a real one */
+	assert_false(is_ours(&own, "httpd.demo"));
+	assert_true(is_ours(&own, "httpd.demo.demo.svc.cluster.local"));
+}
+
+/* What follows in the list has its say first. */
+TEST(a_domain_that_is_not_the_clusters_is_not_answered_for)
+{
+	struct dns_client own = {
+		.namespace_ = "demo",
+		.search = {"demo.svc.cluster.local", "corp.example", "svc.cluster.local"},
+		.search_count = 3,
+	};
+
+	assert_true(is_ours(&own, "httpd.demo.svc.cluster.local"));
+	assert_false(is_ours(&own, "httpd.corp.example"));
+	assert_false(is_ours(&own, "db.data.demo.svc.cluster.local"));
+	assert_true(is_ours(&own, "a.example.org.svc.cluster.local"));
+	own.search[1] = "notcluster.local";
+	assert_false(is_ours(&own, "db.data.demo.svc.cluster.local"));
+	own.search[1] = "cluster.local";
+	assert_true(is_ours(&own, "db.data.demo.svc.cluster.local"));
 }
 
 TEST(the_longest_names_are_survived)
@@ -163,6 +194,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(names_are_found_as_written_and_as_lengthened),
 		cmocka_unit_test(the_pods_own_search_list_decides),
+		cmocka_unit_test(a_domain_that_is_not_the_clusters_is_not_answered_for),
 		cmocka_unit_test(the_longest_names_are_survived),
 		cmocka_unit_test(addresses_are_of_the_family_asked_for),
 	};

@@ -30,6 +30,7 @@
 #define ELSEWHERE                                                                                  \
 	"\x03www\x06"                                                                              \
 	"debian\x03org\x00"
+#define ANSWER "\x81\x80\0\1\0\0\0\0\0\0" /* a header behind its id */
 #define TYPE_A "\x00\x01\x00\x01"
 
 static const char ask_httpd[] = HEAD HTTPD TYPE_A;
@@ -414,13 +415,15 @@ static void tcp_queries_are_answered_and_forwarded(void **state)
 	turn(f);
 	assert_int_equal(recv(up, got, sizeof(got), 0), 2 + sizeof(ask_elsewhere) - 1);
 	assert_memory_equal(got + 2, ask_elsewhere, sizeof(ask_elsewhere) - 1);
-	assert_int_equal(send(up, "\0\4ab", 4, 0), 4);
+	/* what nobody has asked for is not passed on */
+	assert_int_equal(send(up, "\0\15\x12\x35" ANSWER "x", 15, 0), 15);
+	assert_int_equal(send(up, "\0\16\x12\x34" ANSWER "a", 15, 0), 15);
 	turn(f);
 	assert_int_equal(recv(client, got, sizeof(got), 0), -1);
-	assert_int_equal(send(up, "cd", 2, 0), 2);
+	assert_int_equal(send(up, "b", 1, 0), 1);
 	turn(f);
-	assert_int_equal(recv(client, got, sizeof(got), 0), 6);
-	assert_memory_equal(got, "\0\4abcd", 6);
+	assert_int_equal(recv(client, got, sizeof(got), 0), 16);
+	assert_memory_equal(got, "\0\16\x12\x34" ANSWER "ab", 16);
 	close(up);
 	close(server);
 	close(client);

@@ -30,6 +30,7 @@ DIR = pathlib.Path("/run/culvert-agent-test")
 PIN_DIR = pathlib.Path("/sys/fs/bpf/culvert") / NODE
 
 # include/culvert/zds.h
+ZDS_VERSION = 2
 HELLO, POD_ADD, POD_DEL, POD_ACK, SYNCED, NEED, SOCKETS, NAMESERVER, METRICS = range(1, 10)
 DIAL_APP, DIAL_HBONE, DIAL_PLAIN, DNS = range(2, 6)
 OUTBOUND, PLAIN, HBONE, DNS_TCP, DNS_UDP, LISTENERS = 0, 4, 5, 6, 7, 10
@@ -84,7 +85,7 @@ def in_netns(name, fn):
 class Ztunnel:
     """The other end of the zds socket."""
 
-    def __init__(self, node=NODE, version=1, greet=True, run_dir=None):
+    def __init__(self, node=NODE, version=ZDS_VERSION, greet=True, run_dir=None):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.sock.settimeout(5 * SLOW)
         self.sock.connect(str((run_dir or DIR / "run") / "agent/zds.sock"))
@@ -157,7 +158,10 @@ class PodAdd:
         self.addrs = [body[720 + 16 * i:736 + 16 * i] for i in range(count)]
         ports = struct.unpack_from("<8H", body, 848)
         self.outbound, self.dns_udp, self.dns_tcp = ports[:4], ports[4:7], ports[7]
-        self.search = body[864:].rstrip(b"\0").decode().split("\0")
+        (self.has_resolv_conf,) = struct.unpack_from("<H", body, 864)
+        self.search = body[872:1384].rstrip(b"\0").decode().split("\0")
+        (count,) = struct.unpack_from("<I", body, 1384)
+        self.nameservers = [body[1392 + 16 * i:1408 + 16 * i] for i in range(count)]
         self.listeners = [socket.socket(fileno=fd) for fd in fds]
 
     def close(self):

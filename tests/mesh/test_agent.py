@@ -24,7 +24,8 @@ def test_pod_is_captured_after_the_ack_only(agent):
     assert (pod.uid, pod.namespace, pod.name, pod.account) == ("Kubernetes//Pod/demo/a", "demo", "a", "a-account")
     assert pod.addrs[0] == addr("10.251.0.1") and addr("fd00:251::1") in pod.addrs
     assert any(a.startswith(b"\xfe\x80") for a in pod.addrs)
-    assert pod.search == ["demo.svc.cluster.local", "svc.cluster.local"]
+    assert pod.has_resolv_conf and pod.search == ["demo.svc.cluster.local", "svc.cluster.local"]
+    assert pod.nameservers == [bytes(10) + b"\xff\xff" + socket.inet_aton("10.96.0.10")]
     assert agent.flags(pod.cookie) is None
     assert agent.pod("a")["state"] == "pending"
     z.ack(pod.cookie)

@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an attack costs: ztunnel's CPU for each second of the attacker's, and how much longer honest round trips take meanwhile.
+"""What an attack costs: ztunnel's CPU for each second of the attacker's, and how much longer honest round trips take meanwhile;
+what a slow reader costs.
 
 The attacker has a certificate and writes frames that were made beforehand, so that it pays for little but the TLS. Beside
-the quiet p99 stands that of a pod that only burns a core: on a small machine the attacker takes CPU from everybody.
-Run alone: python3 tests/bench/attacks.py [SECONDS [NAME...]]
+the quiet p99 stands that beside a pod that only burns a core: on a small machine the attacker takes CPU from everybody.
 """
+import functools
 import json
 import os
 import subprocess
 import sys
-import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "interop"))
+import contestants
 import h2raw
+import slow
 from hostile import PORT, RAW, Hostile
 
-METRICS = ("cpu_per_attacker", "p99_to_quiet", "p99_to_busy")
-ROWS = {f"attack {name}": METRICS for name in h2raw.FLOODS}
 BURN = "import sys, time\nend = time.process_time() + float(sys.argv[1])\nwhile time.process_time() < end: pass"
 # 64 bytes there and back, 200 times a second, on a connection that stays; prints the 99th percentile in microseconds.
 PACE = """
@@ -52,6 +52,8 @@ class Stage:
 
     def __init__(self, work_dir, seconds):
         self.hostile, self.seconds = Hostile(work_dir, "ca", 74), seconds
+        self.hostile.processes += slow.serve(self.hostile.server)
+        self.hostile.start_nodes()
 
     def beside(self, *argv):
         """Run a command of the attacker's beside the honest client. Return: (its output, ztunnel's CPU, honest p99)."""
@@ -74,28 +76,42 @@ class Stage:
         return {"cpu_per_attacker": max(cpu - quiet_cpu, 0) / theirs, "p99_to_quiet": p99 / quiet, "p99_to_busy": p99 / busy}
 
 
-def measure(samples, contestant, seconds, progress, names=tuple(h2raw.FLOODS)):
-    """Every flood once, into `samples`."""
-    with tempfile.TemporaryDirectory(prefix="culvert-attacks-") as work_dir:
-        os.chmod(work_dir, 0o755)
-        stage = Stage(work_dir, seconds)
-        try:
-            stage.hostile.start_nodes()
-            for name in names:
-                progress(f"attack {name}")
-                for metric, value in stage.attack(name).items():
-                    samples.setdefault((f"attack {name}", contestant, metric), []).append(value)
-        finally:
-            stage.hostile.close()
+def stage(bench):
+    """The run's, made for its first row."""
+    if not bench.stage:
+        work_dir = os.path.join(bench.work_dir, "attacks")
+        os.makedirs(work_dir)
+        bench.stage = Stage(work_dir, 1.5 if bench.options.quick else 3)
+        bench.stack.callback(bench.stage.hostile.close)
+    return bench.stage
 
 
-def main():
-    samples = {}
-    measure(samples, "culvert", float(sys.argv[1]) if len(sys.argv) > 1 else 3, lambda text: None,
-            sys.argv[2:] or tuple(h2raw.FLOODS))
-    for (row, _, metric), values in samples.items():
-        print(f"{row:<45}{metric:<20}{values[0]:8.2f}")
+def attack(bench, name):
+    """One flood."""
+    for _ in range(1 if bench.options.quick else 3):
+        for metric, value in stage(bench).attack(name).items():
+            bench.add(row_id(name), contestants.Culvert, metric, value)
 
 
-if __name__ == "__main__":
-    main()
+def slow_reader(bench):
+    """Memory, and what the fast connections of the tunnel lose; runs with and without it take turns."""
+    h = stage(bench).hostile
+    pids = [h.ztunnel(0), h.ztunnel(1)]
+    rounds, seconds = (2, 3) if bench.options.quick else (3, 30)
+    for _ in range(rounds):
+        alone = slow.Fast(h.friend, h.server, seconds)
+        alone.join()
+        growth, _, beside = slow.run(h.friend, h.server, pids, seconds)
+        bench.add("slow_reader", contestants.Culvert, "rss_growth_kB", growth)
+        bench.add("slow_reader", contestants.Culvert, "fast_loss_percent",
+                  100 * (1 - beside["per_s"] / alone.result["per_s"]))
+
+
+def row_id(name):
+    """Of a flood."""
+    return "attack_" + name.replace(" ", "_")
+
+
+METRICS = ("cpu_per_attacker", "p99_to_quiet", "p99_to_busy")
+ROWS = {"slow_reader": (slow_reader, ("rss_growth_kB", "fast_loss_percent")),
+        **{row_id(name): (functools.partial(attack, name=name), METRICS) for name in h2raw.FLOODS}}

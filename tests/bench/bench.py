@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 
+import attacks
 import contestants
 import cost
 import curves
@@ -82,7 +83,7 @@ def label_to_encrypted(bench):
 # before the rounds and after them; ALONE when they are gone.
 BEFORE = {"rss_idle": (rss_idle, ("rss_kB", "maps_kB"))}
 AFTER = {"idle_cpu": (idle_cpu, ("cpu_us_per_s",)), "rss_10k": (rss_10k, ("rss_kB",)), "rr1_size": (size_curves, ())}
-ALONE = {"start_100_pods": (start_100_pods, ("ms",)), "label_to_encrypted": (label_to_encrypted, ("ms",))}
+ALONE = {"start_100_pods": (start_100_pods, ("ms",)), "label_to_encrypted": (label_to_encrypted, ("ms",)), **attacks.ROWS}
 SHOWN = {**{name: row.shown for name, row in rows.ROWS.items()},
          **{name: shown for part in (BEFORE, AFTER, ALONE) for name, (_, shown) in part.items()}}
 
@@ -93,6 +94,7 @@ class Bench:
     def __init__(self, options, work_dir, missing):
         self.options, self.work_dir, self.missing = options, work_dir, missing
         self.standing, self.samples, self.role_samples, self.curves = [], {}, {}, []
+        self.stack, self.stage = contextlib.ExitStack(), None  # of attacks.py
 
     def add(self, row, contestant, metric, value):
         """One measured value."""
@@ -151,7 +153,8 @@ class Bench:
             for c in reversed(self.standing):
                 c.close()
         if contestants.Culvert in classes:
-            self.single(ALONE)
+            with self.stack:
+                self.single(ALONE)
 
     def report(self):
         """What report.json holds."""

@@ -55,10 +55,10 @@ def cell(entry):
 def table(entries, names, shown):
     """The report for a terminal: one line per row and metric, a column per contestant. `shown`: {row: metrics}."""
     found = {(e["id"], e["metric"], e["contestant"]): e for e in entries}
-    lines = [f"{'row':<20}{'metric':<21}" + "".join(f"{n:>22}" for n in names)]
+    lines = [f"{'row':<28}{'metric':<21}" + "".join(f"{n:>22}" for n in names)]
     for row, metric in [(row, m) for row, metrics in shown.items() for m in metrics]:
         if any((row, metric, name) in found for name in names):
-            lines.append(f"{row:<20}{metric:<21}" + "".join(f"{cell(found.get((row, metric, n))):>22}" for n in names))
+            lines.append(f"{row:<28}{metric:<21}" + "".join(f"{cell(found.get((row, metric, n))):>22}" for n in names))
     lines.append("0.50n: half of what no mesh has in the same run; 0.50z: half of what ztunnel has; "
                  "~: the rounds of no mesh differ by more than 10 %")
     return "\n".join(lines)
@@ -66,5 +66,5 @@ def table(entries, names, shown):
 
 def curve_lines(curves):
     """The fitted exponents, a line per curve."""
-    return [f"{c['id']:<20}{c['metric']:<21}{c['contestant']:<16}" + " ".join(f"{x}:{y:g}" for x, y in c["points"])
+    return [f"{c['id']:<28}{c['metric']:<21}{c['contestant']:<16}" + " ".join(f"{x}:{y:g}" for x, y in c["points"])
             + (f"  = {c['a']:g} + {c['b']:g} * size^{c['exponent']:g}" if "exponent" in c else "") for c in curves]

@@ -132,18 +132,18 @@ FLOODS = {
     "CONTINUATION": (lambda h: frame(HEADERS, 0, 1, h), lambda n, h: frame(CONTINUATION, 0, 1, b"\x00" + text(b"x%d" % n) +
                                                                          text(b"y" * 100))),
     "SETTINGS": (None, lambda n, h: frame(SETTINGS)),
-    "SETTINGS with windows up and down": (
+    "window up and down": (
         lambda h: frame(HEADERS, END_HEADERS, 1, h),
         lambda n, h: frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0x7FFFFFFF if n % 2 else 0))),
     "PING": (None, lambda n, h: frame(PING, 0, 0, struct.pack(">Q", n))),
     "empty DATA": (lambda h: frame(HEADERS, END_HEADERS, 1, h), lambda n, h: frame(DATA, 0, 1)),
     "one-byte DATA": (lambda h: frame(HEADERS, END_HEADERS, 1, h), lambda n, h: frame(DATA, 0, 1, b"x")),
     "PRIORITY": (None, lambda n, h: frame(PRIORITY, 0, 1 + 2 * n, struct.pack(">IB", 0, 1))),
-    "WINDOW_UPDATE of 0": (lambda h: frame(HEADERS, END_HEADERS, 1, h),
+    "window of 0": (lambda h: frame(HEADERS, END_HEADERS, 1, h),
                            lambda n, h: frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", 0))),
-    "WINDOW_UPDATE past the end": (lambda h: frame(HEADERS, END_HEADERS, 1, h),
+    "window past the end": (lambda h: frame(HEADERS, END_HEADERS, 1, h),
                                    lambda n, h: frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 0x7FFFFFFF))),
-    "streams without end": (None, lambda n, h: frame(HEADERS, END_HEADERS, 1 + 2 * n, h)),
+    "endless streams": (None, lambda n, h: frame(HEADERS, END_HEADERS, 1 + 2 * n, h)),
     "made you reset": (None, lambda n, h: frame(HEADERS, END_HEADERS, 1 + 2 * n, h) +
                        frame(WINDOW_UPDATE, 0, 1 + 2 * n, struct.pack(">I", 0))),
     "HPACK bomb": (None, bomb),

@@ -5,6 +5,7 @@ import resource
 import tempfile
 
 import pytest
+import slow
 from culvert_node import BIN, wait_for
 from pair import Held, Pair, works
 
@@ -14,6 +15,7 @@ MANY = 20000
 RESERVE = 1024  # the mesh's own descriptors and what it keeps free
 FEW = 300       # descriptors of a process on the node with a limit
 OVER = 500      # connections there
+GROWTH_MAX_KB = 1024
 
 
 def started(wrap2=()):
@@ -77,3 +79,13 @@ def test_twenty_thousand_connections_or_what_the_descriptor_limit_leaves(unlimit
         for part in parts:
             part.close()
     unlimited.wait_works(unlimited.client2, unlimited.server1, PORT)
+
+
+def test_a_slow_reader_costs_less_than_a_megabyte_and_the_fast_ones_of_its_tunnel_go_on(unlimited):
+    """4 s; the bench has the 30 s and what the fast ones lose."""
+    unlimited.processes += slow.serve(unlimited.server1)
+    unlimited.wait_works(unlimited.client2, unlimited.server1, slow.FAST_PORT)
+    growth, got, fast = slow.run(unlimited.client2, unlimited.server1, [unlimited.pid(1), unlimited.pid(2)], 4)
+    print(f"{growth} kB more, {got} bytes read slowly, {fast['done']} round trips beside it")
+    assert got > 20000 and fast["done"] > 1000 and fast["failed"] == 0
+    assert growth < GROWTH_MAX_KB

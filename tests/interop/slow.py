@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One reader of 10 KB/s beside 100 fast connections of the same tunnel: what it costs in memory, and the fast ones."""
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+from culvert_node import BIN
+
+LOADGEN = os.path.join(BIN, "loadgen")
+FAST_PORT, SOURCE_PORT, FAST = 9100, 9300, 100
+# Sends for ever, to whoever connects.
+SOURCE = """
+import socket, sys, threading
+def send(conn):
+    try:
+        while True:
+            conn.sendall(bytes(65536))
+    except OSError:
+        pass
+server = socket.create_server(("", int(sys.argv[1])))
+while True:
+    threading.Thread(target=send, args=(server.accept()[0],), daemon=True).start()
+"""
+# Reads 10 KB/s; says how much it got.
+SLOW = """
+import socket, sys, time
+conn = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+end, total = time.monotonic() + float(sys.argv[3]), 0
+while time.monotonic() < end:
+    total += len(conn.recv(1024))
+    time.sleep(0.1)
+print(total)
+"""
+
+
+def rss_kb(pid):
+    """Resident memory."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
+
+
+# Several connections that read 4 MB as fast as they can: the buffers that a worker's connections share are in use after that.
+BULK = """
+import socket, sys
+conns = [socket.create_connection((sys.argv[1], int(sys.argv[2]))) for _ in range(8)]
+for conn in conns:
+    left = 4 << 20
+    while left > 0:
+        left -= len(conn.recv(65536)) or left
+"""
+
+
+class Fast(threading.Thread):
+    """Round trips on 100 connections; .result is loadgen's when it is over."""
+
+    def __init__(self, client, server, seconds):
+        super().__init__()
+        self.argv, self.result = client.enter(LOADGEN, "rr", server.ip4, str(FAST_PORT), str(FAST), "64", str(seconds)), None
+        self.start()
+
+    def run(self):
+        self.result = json.loads(subprocess.run(self.argv, capture_output=True, text=True, check=True).stdout)
+
+
+def serve(server):
+    """[the servers' processes], in the pod `server`."""
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return [server.popen(LOADGEN, "serve", str(FAST_PORT), **quiet),
+            server.popen(sys.executable, "-c", SOURCE, str(SOURCE_PORT), **quiet)]
+
+
+def run(client, server, pids, seconds):
+    """Fast connections for so long, and from the second second on a slow reader beside them. Return: (how much memory the
+    ztunnels `pids` grew by at most since then in kB, bytes that the slow one got, loadgen's result)."""
+    client.run(sys.executable, "-c", BULK, server.ip4, str(SOURCE_PORT))
+    fast = Fast(client, server, seconds + 2)
+    time.sleep(1.5)  # the fast ones have what they need
+    before = [rss_kb(pid) for pid in pids]
+    slow = client.popen(sys.executable, "-c", SLOW, server.ip4, str(SOURCE_PORT), str(seconds), stdout=subprocess.PIPE, text=True)
+    growth = 0
+    while slow.poll() is None:
+        growth = max(growth, *(rss_kb(pid) - was for pid, was in zip(pids, before)))
+        time.sleep(0.1)
+    fast.join()
+    return growth, int(slow.stdout.read()), fast.result

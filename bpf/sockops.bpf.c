@@ -109,6 +109,20 @@ static __noinline void on_connect_direct(struct bpf_sock_ops *ctx)
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
+/* The node's own processes may look after its pods, whatever their policy: the kubelet's probes.
+ * What the node only forwards has no socket here. */
+static __noinline void on_connect_host(struct bpf_sock_ops *ctx)
+{
+	struct cv_tuple t = tuple_from_sockops(ctx, cfg.host_cookie);
+
+	if (!bpf_map_lookup_elem(&cv_locals, &t.remote) ||
+	    t.remote_port == bpf_htons(CV_HBONE_PORT))
+		return;
+	if (sockops_vouch(&t))
+		sockops_drop(&t, CV_DROP_MAP_FULL);
+	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+}
+
 /* The source port is chosen, the SYN has not left. */
 static __noinline void on_connect(struct bpf_sock_ops *ctx)
 {
@@ -304,7 +318,9 @@ int cv_sockops(struct bpf_sock_ops *ctx)
 {
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
-		if (sockops_direct(ctx))
+		if (cfg.host_cookie && bpf_get_netns_cookie(ctx) == cfg.host_cookie)
+			on_connect_host(ctx);
+		else if (sockops_direct(ctx))
 			on_connect_direct(ctx);
 		else
 			on_connect(ctx);

@@ -332,14 +332,14 @@ static int start_kernel_side(struct agent *a, const struct agent_options *o)
 {
 	int r;
 
-	r = netns_home_open(&a->home);
+	r = netns_home_open(o->is_kubernetes ? 1 : 0, &a->home);
 	if (r < 0)
 		return log_error_errno("agent", r, "cannot learn the own network namespace");
 	features_probe(a->features);
 	r = features_check(a->features);
 	if (r < 0)
 		return r;
-	r = datapath_open(o->pin_dir, &a->datapath);
+	r = datapath_open(o->pin_dir, o->is_kubernetes ? a->home.cookie : 0, &a->datapath);
 	if (r < 0)
 		return r;
 	a->enrolment = (struct enrolment_context){
@@ -451,9 +451,7 @@ static int start_objects(struct agent *a, const struct agent_options *o)
 	int r;
 
 	r = objects_new(&config, &a->objects);
-	if (r < 0)
-		return log_error_errno("agent", r, "cannot read the pods");
-	return 0;
+	return r < 0 ? log_error_errno("agent", r, "cannot read the pods") : 0;
 }
 
 static int start_events(struct agent *a)

@@ -150,7 +150,7 @@ static bool has_cgroup_helpers(void)
 	return true;
 }
 
-static int skel_load(struct datapath *d)
+static int skel_load(struct datapath *d, uint64_t host_cookie)
 {
 	int r;
 
@@ -158,6 +158,7 @@ static int skel_load(struct datapath *d)
 	if (!d->skel)
 		return log_error_errno("agent", -errno, "cannot open the BPF object");
 	d->skel->rodata->cfg.no_cgroup_helpers = !has_cgroup_helpers();
+	d->skel->rodata->cfg.host_cookie = host_cookie;
 	r = maps_set_pins(d->skel, d->pin_dir);
 	if (r < 0)
 		return log_error_errno("agent", r, "cannot name the pins dir=%s", d->pin_dir);
@@ -245,7 +246,7 @@ static int datapath_lock(struct datapath *d)
 	return 0;
 }
 
-int datapath_open(const char *pin_dir, struct datapath **ret)
+int datapath_open(const char *pin_dir, uint64_t host_cookie, struct datapath **ret)
 {
 	_cleanup_(datapath_closep) struct datapath *d = NULL;
 	int r;
@@ -261,7 +262,7 @@ int datapath_open(const char *pin_dir, struct datapath **ret)
 	r = datapath_lock(d);
 	if (r < 0)
 		return r;
-	r = skel_load(d);
+	r = skel_load(d, host_cookie);
 	if (r < 0)
 		return r;
 	r = programs_attach(d);

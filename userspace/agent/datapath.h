@@ -48,9 +48,10 @@ enum datapath_map {
 /**
  * datapath_open() - lock the pin folder, load, pin and attach everything, or adopt what is there.
  * @pin_dir: folder on a bpffs; made if missing; copied.
+ * @host_cookie: of the namespace whose processes reach pods as they are; 0: none do.
  * Return: 0; -EBUSY another agent holds the folder; -errno. The failure has been logged.
  */
-_must_check_ int datapath_open(const char *pin_dir, struct datapath **ret);
+_must_check_ int datapath_open(const char *pin_dir, uint64_t host_cookie, struct datapath **ret);
 
 /** datapath_close() - let go; pins and links stay. Takes NULL. Return: NULL. */
 struct datapath *datapath_close(struct datapath *d);

@@ -38,12 +38,24 @@ int netns_cookie(uint64_t *ret)
 	return 0;
 }
 
-int netns_home_open(struct netns_home *ret)
+static int home_move(pid_t of)
+{
+	_cleanup_(close_fdp) int fd = -EBADF;
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)of);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 || setns(fd, CLONE_NEWNET) < 0 ? -errno : 0;
+}
+
+int netns_home_open(pid_t of, struct netns_home *ret)
 {
 	_cleanup_(close_fdp) int fd = -EBADF;
 	uint64_t cookie;
-	int r;
+	int r = of ? home_move(of) : 0;
 
+	if (r < 0)
+		return r;
 	fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;

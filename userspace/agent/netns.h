@@ -14,7 +14,7 @@
 
 #define NETNS_MAX_ADDRS 16
 
-/** struct netns_home - the agent's own namespace. */
+/** struct netns_home - the agent's own namespace: the node's, in a cluster. */
 struct netns_home {
 	int fd; /* owned */
 	uint64_t cookie;
@@ -26,9 +26,13 @@ struct netns_file {
 	ino_t ino;
 };
 
-/** netns_home_open() - remember the namespace the process is in. Return: 0; -errno (-ENOPROTOOPT:
- * no netns cookies, kernel older than 5.14). */
-_must_check_ int netns_home_open(struct netns_home *ret);
+/**
+ * netns_home_open() - remember the namespace the process is in
+ * @of: move to that of this process first: a container of the agent has one of its own, but its
+ * work is in the node's, process 1's. 0: stay. Return: 0; -errno (-ENOPROTOOPT: no netns cookies,
+ * kernel older than 5.14).
+ */
+_must_check_ int netns_home_open(pid_t of, struct netns_home *ret);
 void netns_home_close(struct netns_home *home);
 
 /**

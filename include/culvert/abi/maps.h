@@ -175,6 +175,8 @@ struct cv_config {
 				  * and comm. A refusal is then a connection to the closed port 0
 				  * (connect) or EPERM (sendmsg) */
 	__u32 zero;
+	__u64 host_cookie; /* netns cookie of the node, whose own processes (the kubelet's probes)
+			    * reach its pods as they are; 0: none do */
 };
 
 _Static_assert(sizeof(struct cv_pod) == 120, "map value layout");

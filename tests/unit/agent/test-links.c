@@ -46,7 +46,7 @@ static int setup(void **state)
 	assert_int_equal(unshare(CLONE_NEWNET), 0);
 	pod_fd = open_self();
 	assert_int_equal(unshare(CLONE_NEWNET), 0);
-	assert_int_equal(netns_home_open(&home), 0);
+	assert_int_equal(netns_home_open(0, &home), 0);
 	(void)snprintf(command, sizeof(command),
 		       "ip -batch - <<'END'\n"
 		       "link add h0 address 02:00:00:00:00:11 type veth peer name eth0 address "

@@ -47,7 +47,7 @@ static int setup(void **state)
 	f->null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	f->netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	f->what = (struct zds_sockets){.kind = CV_SOCKET_DIAL_APP, .count = 4};
-	return netns_home_open(&f->home);
+	return netns_home_open(0, &f->home);
 }
 
 static int teardown(void **state)

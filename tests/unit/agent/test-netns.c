@@ -44,7 +44,7 @@ static void goes_there_and_comes_back(void **state)
 	}
 	assert_int_equal(read(fds[0], &ready, 1), 1);
 	(void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)child);
-	assert_int_equal(netns_home_open(&home), 0);
+	assert_int_equal(netns_home_open(0, &home), 0);
 	assert_int_equal(netns_open(path, &fd, &file), 0);
 	assert_true(netns_file_is_same(path, &file));
 	assert_false(netns_file_is_same("/proc/self/ns/net", &file));

@@ -14,6 +14,7 @@
 #include "base/log_filter.h"
 #include "base/macros.h"
 #include "base/option.h"
+#include "base/str.h"
 #include "xds/dial_options.h"
 #include "ztunnel/descriptors.h"
 #include "ztunnel/node.h"
@@ -83,9 +84,11 @@ static int become_user(const struct config *c)
 	char path[PATH_MAX_LEN];
 	int r;
 
-	if (geteuid() != 0)
-		return 0;
 	(void)snprintf(path, sizeof(path), "%s/ztunnel", c->run_dir);
+	if (geteuid() != 0) {
+		r = mkdir_p(path, 0755);
+		return r < 0 ? log_error_errno(TARGET, r, "cannot make %s", path) : 0;
+	}
 	r = mkdir_for_user(path, 0755, c->user);
 	if (r == -ENOENT) {
 		log_error(TARGET, "no user %s: tools/setup makes it", c->user);

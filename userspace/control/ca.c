@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/str.h"
+#include "net/addr.h"
 #include "tls/key.h"
 #include "tls/spiffe.h"
 #include "tls/verify.h"
@@ -183,12 +185,8 @@ static int extension_add(X509 *cert, X509 *issuer, int nid, const char *value)
 	return r;
 }
 
-static int extensions_add(X509 *cert, X509 *issuer, const char *spiffe)
+static int extensions_add(X509 *cert, X509 *issuer, const char *san)
 {
-	char san[SPIFFE_ID_SIZE + 16];
-
-	/* spiffe_parse() leaves no character that this little language treats in its own way */
-	(void)snprintf(san, sizeof(san), "critical,URI:%s", spiffe);
 	if (extension_add(cert, issuer, NID_basic_constraints, "critical,CA:FALSE") < 0 ||
 	    extension_add(cert, issuer, NID_key_usage,
 			  "critical,digitalSignature,keyEncipherment") < 0 ||
@@ -237,20 +235,20 @@ static const EVP_MD *digest_for(EVP_PKEY *key)
 	return base == EVP_PKEY_ED25519 || base == EVP_PKEY_ED448 ? NULL : EVP_sha256();
 }
 
-static int leaf_make(struct ca *ca, X509_REQ *req, const char *spiffe, int64_t ttl_s, X509 **ret)
+/* @san: in OpenSSL's little language. */
+static int leaf_make(struct ca *ca, EVP_PKEY *key, const char *san, int64_t ttl_s, X509 **ret)
 {
 	_cleanup_(X509_freep) X509 *cert = X509_new();
 	int r;
 
-	if (!cert || !X509_set_version(cert, X509_VERSION_3) ||
-	    !X509_set_pubkey(cert, X509_REQ_get0_pubkey(req)) ||
+	if (!cert || !X509_set_version(cert, X509_VERSION_3) || !X509_set_pubkey(cert, key) ||
 	    !X509_set_issuer_name(cert, X509_get_subject_name(ca->m.cert)))
 		return -ENOMEM;
 	r = serial_set(cert);
 	if (r == 0)
 		r = validity_set(cert, ca->m.cert, ttl_s);
 	if (r == 0)
-		r = extensions_add(cert, ca->m.cert, spiffe);
+		r = extensions_add(cert, ca->m.cert, san);
 	if (r < 0)
 		return r;
 	if (X509_sign(cert, ca->m.key, digest_for(ca->m.key)) <= 0)
@@ -282,14 +280,17 @@ int ca_sign(struct ca *ca, const char *csr_pem, const char *spiffe, int64_t ttl_
 	_cleanup_(X509_REQ_freep) X509_REQ *req = NULL;
 	_cleanup_(X509_freep) X509 *leaf = NULL;
 	_cleanup_(chain_clearp) struct ca_chain chain = {0};
+	char san[SPIFFE_ID_SIZE + 16];
 	struct spiffe_id id;
 	int r;
 
 	if (spiffe_parse(spiffe, &id) < 0)
 		return -EINVAL;
+	/* spiffe_parse() leaves no character that this little language treats in its own way */
+	(void)snprintf(san, sizeof(san), "critical,URI:%s", spiffe);
 	r = csr_read(csr_pem, &req);
 	if (r == 0)
-		r = leaf_make(ca, req, spiffe, ttl_s, &leaf);
+		r = leaf_make(ca, X509_REQ_get0_pubkey(req), san, ttl_s, &leaf);
 	if (r == 0)
 		r = chain_make(ca, leaf, &chain);
 	ERR_clear_error();
@@ -341,6 +342,38 @@ int ca_version(const struct ca *ca, char ret[CA_VERSION_SIZE])
 		return -ENOMEM;
 	for (int i = 0; i < (CA_VERSION_SIZE - 1) / 2; i++)
 		(void)snprintf(ret + 2 * i, 3, "%02x", digest[i]);
+	return 0;
+}
+
+int ca_roots_pem(const struct ca *ca, char **ret)
+{
+	*ret = strdup(ca->roots_pem);
+	return *ret ? 0 : -ENOMEM;
+}
+
+int ca_sign_server(struct ca *ca, EVP_PKEY *key, const char *const *names, size_t n,
+		   struct ca_chain *ret)
+{
+	_cleanup_(chain_clearp) struct ca_chain chain = {0};
+	_cleanup_(X509_freep) X509 *leaf = NULL;
+	_cleanup_(buf_resetp) struct buf san = {0};
+	struct cv_addr addr;
+	int r = buf_append_str(&san, "critical");
+
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = buf_printf(&san, ",%s:%s", cv_addr_parse(names[i], &addr) == 0 ? "IP" : "DNS",
+			       names[i]);
+	if (r == 0)
+		r = buf_append(&san, "", 1);
+	if (r == 0)
+		r = leaf_make(ca, key, (const char *)buf_head(&san), TTL_S, &leaf);
+	if (r == 0)
+		r = chain_make(ca, leaf, &chain);
+	ERR_clear_error();
+	if (r < 0)
+		return r;
+	*ret = chain;
+	chain.n = 0;
 	return 0;
 }
 

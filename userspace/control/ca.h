@@ -77,6 +77,15 @@ void ca_chain_clear(struct ca_chain *chain);
  */
 _must_check_ int ca_sign(struct ca *ca, const char *csr_pem, const char *spiffe, int64_t ttl_s,
 			 struct ca_chain *ret);
+/**
+ * ca_sign_server() - issue a certificate for our own listening socket, for 24 h
+ * @key: its key. @names: DNS names and IP addresses as text, @n of them, of a word's characters
+ * only. Return: as ca_sign().
+ */
+_must_check_ int ca_sign_server(struct ca *ca, EVP_PKEY *key, const char *const *names, size_t n,
+				struct ca_chain *ret);
+/** ca_roots_pem() - the roots, one after the other; free with free(). Return: 0; -ENOMEM. */
+_must_check_ int ca_roots_pem(const struct ca *ca, char **ret);
 /** ca_material_of() - what it was made from; borrowed. */
 const struct ca_material *ca_material_of(const struct ca *ca);
 #define CA_VERSION_SIZE 33

@@ -25,7 +25,10 @@ struct pending {
 	struct grpc_call *call;
 	struct loop_timer give_up;
 	certificate_request *request; /* NULL until it has arrived */
-	const char *spiffe;           /* in @request */
+	const char *spiffe;           /* in @request, or @own */
+	struct caller caller;
+	bool has_caller; /* else it is on the node's own socket */
+	char own[SPIFFE_ID_SIZE];
 };
 
 struct ca_service {
@@ -104,6 +107,22 @@ static const char *identity_find(const certificate_request *req)
 	return NULL;
 }
 
+static bool is_known(const struct pending *p)
+{
+	const struct ca_service_config *config = &p->service->config;
+
+	return config->is_known(config->arg, p->has_caller ? &p->caller : NULL, p->spiffe);
+}
+
+/* Its token says who it is: that is all it takes. */
+static void sign_own(struct pending *p)
+{
+	(void)snprintf(p->own, sizeof(p->own), "spiffe://%s/ns/%s/sa/%s",
+		       p->service->config.trust_domain, p->caller.namespace_, p->caller.account);
+	p->spiffe = p->own;
+	sign(p);
+}
+
 static void on_message(struct grpc_call *c, void *arg, const void *data, size_t len)
 {
 	struct pending *p = arg;
@@ -116,12 +135,16 @@ static void on_message(struct grpc_call *c, void *arg, const void *data, size_t 
 	}
 	p->request = istio__v1__auth__istio_certificate_request__unpack(NULL, len, data);
 	spiffe = p->request ? identity_find(p->request) : NULL;
+	if (p->request && !spiffe && p->has_caller) {
+		sign_own(p);
+		return;
+	}
 	if (!spiffe || spiffe_parse(spiffe, &id) < 0) {
 		refuse(p, GRPC_INVALID_ARGUMENT, "ImpersonatedIdentity must be a SPIFFE ID");
 		return;
 	}
 	p->spiffe = spiffe;
-	if (p->service->config.is_known(p->service->config.arg, spiffe))
+	if (is_known(p))
 		sign(p);
 }
 
@@ -146,6 +169,9 @@ static void on_open(struct grpc_call *c, const struct grpc_peer *peer, void *arg
 	}
 	p->service = s;
 	p->call = c;
+	if (peer->caller)
+		p->caller = *(const struct caller *)peer->caller;
+	p->has_caller = peer->caller;
 	p->give_up.on_timer = on_give_up;
 	list_add_tail(&s->pendings, &p->link);
 	s->n_pendings++;
@@ -198,7 +224,7 @@ void ca_service_retry(struct ca_service *s)
 	struct pending *p, *tmp;
 
 	list_for_each_entry_safe (p, tmp, &s->pendings, link)
-		if (p->request && s->config.is_known(s->config.arg, p->spiffe))
+		if (p->request && is_known(p))
 			sign(p);
 }
 

@@ -2,13 +2,15 @@
 #pragma once
 /* ca_service - CreateCertificate. Signs only for identities that some pod on this node has. The
  * node's agent may tell ztunnel of a pod a moment before the folder's change arrives here, so an
- * identity that is not known yet is waited for, briefly. Owner: control. Thread: its loop. */
+ * identity that is not known yet is waited for, briefly. A caller that names no identity asks for
+ * its own. Owner: control. Thread: its loop. */
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "base/cleanup.h"
 #include "base/loop.h"
 #include "ca.h"
+#include "gate.h"
 #include "http/grpc.h"
 
 struct ca_service; /* opaque */
@@ -16,8 +18,10 @@ struct ca_service; /* opaque */
 struct ca_service_config {
 	struct loop *loop; /* borrowed */
 	struct ca *ca;     /* borrowed */
-	/** is_known() - does a pod on this node run under @spiffe? */
-	bool (*is_known)(void *arg, const char *spiffe);
+	/** is_known() - may @caller have a certificate for @spiffe: does a pod of its node run
+	 * under it? @caller: NULL on a node's own socket. */
+	bool (*is_known)(void *arg, const struct caller *caller, const char *spiffe);
+	const char *trust_domain; /* borrowed; of those who ask for themselves */
 	void *arg;
 };
 

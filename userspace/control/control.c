@@ -10,15 +10,19 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "ca_service.h"
+#include "gate.h"
 #include "model/model.h"
 #include "problems.h"
+#include "roots.h"
+#include "serving.h"
 #include "source/mesh_config.h"
 #include "source/source.h"
 #include "userspace/lib/xds/node.pb-c.h"
 #include "xds/server.h"
 
-#define CONNECTIONS_MAX 32
-#define METHODS         2
+#define CONNECTIONS_MAX         32
+#define CLUSTER_CONNECTIONS_MAX 8192
+#define METHODS                 2
 
 struct control {
 	struct control_config config;
@@ -29,6 +33,9 @@ struct control {
 	struct ca_service *ca_service;
 	struct grpc_server *grpc;
 	struct grpc_method methods[METHODS];
+	struct gate *gate; /* these three with an API server only */
+	struct roots *roots;
+	struct serving *serving;
 	struct map *kinds; /* kind -> number of objects, as a pointer-sized integer */
 	struct map *seen;  /* "kind/namespace/name" of what is counted */
 	struct mesh_config mesh;
@@ -207,6 +214,8 @@ static void on_put(void *arg, struct object *obj)
 		log_error_errno("control", r, "object not taken over kind=%s name=%s/%s", obj->kind,
 				obj->namespace_, obj->name);
 	object_count(c, obj, true);
+	if (c->roots && streq(obj->kind, "Namespace"))
+		roots_put_namespace(c->roots, obj);
 	if (!is_mesh_config(c, obj))
 		return;
 	problems_clear_object(c->problems, obj->kind, obj->namespace_, obj->name);
@@ -222,6 +231,8 @@ static void on_delete(void *arg, struct object *obj)
 		log_error_errno("control", r, "object not removed kind=%s name=%s/%s", obj->kind,
 				obj->namespace_, obj->name);
 	object_count(c, obj, false);
+	if (c->roots && streq(obj->kind, "Namespace"))
+		roots_delete_namespace(c->roots, obj->name);
 	if (!is_mesh_config(c, obj))
 		return;
 	problems_clear_object(c->problems, obj->kind, obj->namespace_, obj->name);
@@ -253,7 +264,15 @@ static int serve(struct control *c)
 		.is_allowed = c->config.is_allowed,
 		.arg = c->config.arg,
 	};
-	int r = grpc_server_new(&config, &c->grpc);
+	int r;
+
+	if (c->serving) {
+		config.max_connections = CLUSTER_CONNECTIONS_MAX;
+		config.is_allowed = NULL; /* the gate asks for a token, for each call */
+		config.ssl_new = serving_ssl_new;
+		config.arg = c->serving;
+	}
+	r = grpc_server_new(&config, &c->grpc);
 
 	if (r == 0)
 		c->config.xds_fd = -EBADF;
@@ -277,7 +296,7 @@ static void on_synced(void *arg)
 	c->is_synced = true;
 	r = serve(c);
 	if (r < 0) {
-		log_error_errno("control", r, "cannot serve xds.sock");
+		log_error_errno("control", r, "cannot serve nodes");
 		loop_stop(c->config.loop, r);
 		return;
 	}
@@ -333,11 +352,27 @@ static const struct model_ops model_ops = {
 	.on_error_cleared = on_model_error_cleared,
 };
 
-static bool is_known(void *arg, const char *spiffe)
+/* The node of a caller that may ask for others: a ztunnel whose token is bound to a pod that is
+ * there. Istio: CA_TRUSTED_NODE_ACCOUNTS. Return: NULL when it may not. */
+static const char *caller_node(const struct control *c, const struct caller *caller)
+{
+	const struct object *pod;
+	const char *uid;
+
+	if (!streq(caller->namespace_, c->config.root_namespace) ||
+	    !streq(caller->account, "ztunnel") || !*caller->pod)
+		return NULL;
+	pod = model_find_pod(c->model, caller->namespace_, caller->pod);
+	uid = pod ? object_string(pod, "metadata.uid") : NULL;
+	return uid && streq(uid, caller->pod_uid) ? object_string(pod, "spec.nodeName") : NULL;
+}
+
+static bool is_known(void *arg, const struct caller *caller, const char *spiffe)
 {
 	struct control *c = arg;
+	const char *node = caller ? caller_node(c, caller) : c->config.node;
 
-	return model_has_identity_on_node(c->model, spiffe, c->config.node);
+	return node && model_has_identity_on_node(c->model, spiffe, node);
 }
 
 static int model_start(struct control *c)
@@ -352,12 +387,46 @@ static int model_start(struct control *c)
 	return model_new(&model_ops, c, &config, &c->model);
 }
 
+/* Only those of the mesh's own namespace are told of everything. */
+static bool is_node_caller(void *arg, const struct caller *caller)
+{
+	const struct control *c = arg;
+
+	return streq(caller->namespace_, c->config.root_namespace);
+}
+
+static int cluster_start(struct control *c)
+{
+	const struct gate_config gate = {.loop = c->config.loop,
+					 .kube = c->config.kube,
+					 .is_xds_allowed = is_node_caller,
+					 .arg = c};
+	const struct roots_config roots = {.kube = c->config.kube};
+	int r = gate_new(&gate, &c->gate);
+
+	if (r == 0)
+		r = roots_new(&roots, &c->roots);
+	if (r == 0)
+		r = roots_set_ca(c->roots, c->config.ca);
+	if (r == 0)
+		r = serving_new(c->config.loop, c->config.root_namespace, c->config.cluster_domain,
+				&c->serving);
+	if (r == 0)
+		r = serving_set_ca(c->serving, c->config.ca);
+	if (r < 0)
+		return r;
+	c->methods[0] = gate_method(c->gate, &c->methods[0], true);
+	c->methods[1] = gate_method(c->gate, &c->methods[1], false);
+	return 0;
+}
+
 static int services_start(struct control *c)
 {
 	struct ca_service_config ca_config = {
 		.loop = c->config.loop,
 		.ca = c->config.ca,
 		.is_known = is_known,
+		.trust_domain = c->config.trust_domain,
 		.arg = c,
 	};
 	int r = xds_server_new(c->config.loop, &c->xds);
@@ -370,7 +439,21 @@ static int services_start(struct control *c)
 		return r;
 	c->methods[0] = xds_server_method(c->xds);
 	c->methods[1] = ca_service_method(c->ca_service);
-	return 0;
+	return c->config.kube ? cluster_start(c) : 0;
+}
+
+static int source_start(struct control *c)
+{
+	const struct source_kube_config kube = {
+		.loop = c->config.loop,
+		.client = c->config.kube,
+		.kinds = source_kube_kinds(),
+		.config_namespace = c->config.root_namespace,
+	};
+
+	if (c->config.kube)
+		return source_kube_new(&kube, &source_ops, c, &c->source);
+	return source_folder_new(c->config.loop, c->config.config_dir, &source_ops, c, &c->source);
 }
 
 int control_new(const struct control_config *config, struct control **ret)
@@ -392,7 +475,7 @@ int control_new(const struct control_config *config, struct control **ret)
 	if (r == 0)
 		r = model_start(c);
 	if (r == 0)
-		r = source_folder_new(config->loop, config->config_dir, &source_ops, c, &c->source);
+		r = source_start(c);
 	if (r < 0)
 		return r;
 	c->config.xds_fd = config->xds_fd;
@@ -406,6 +489,9 @@ struct control *control_free(struct control *c)
 		return NULL;
 	(void)source_free(c->source);
 	(void)grpc_server_free(c->grpc);
+	(void)gate_free(c->gate);
+	(void)roots_free(c->roots);
+	(void)serving_free(c->serving);
 	(void)ca_service_free(c->ca_service);
 	(void)xds_server_free(c->xds);
 	(void)model_free(c->model);
@@ -424,6 +510,8 @@ void control_set_ca(struct control *c, struct ca *ca)
 
 	c->config.ca = ca;
 	ca_service_set_ca(c->ca_service, ca);
+	if (c->serving && (serving_set_ca(c->serving, ca) < 0 || roots_set_ca(c->roots, ca) < 0))
+		log_error("control", "the cluster is not told of the CA's change");
 	r = node_config_set(c);
 	if (r < 0)
 		log_error_errno("control", r, "nodes are not told of the CA's change");

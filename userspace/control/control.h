@@ -11,13 +11,16 @@
 #include "ca.h"
 #include "http/grpc.h"
 
-struct control; /* opaque */
+struct control;     /* opaque */
+struct kube_client; /* source/kube_client.h */
 
 struct control_config {
 	struct loop *loop; /* borrowed */
-	const char *node, *config_dir, *trust_domain, *cluster_id, *cluster_domain, *root_namespace;
-	struct ca *ca; /* borrowed */
-	int xds_fd;    /* listening UNIX socket; taken on success */
+	const char *node;  /* "" in a cluster */
+	const char *config_dir, *trust_domain, *cluster_id, *cluster_domain, *root_namespace;
+	struct kube_client *kube; /* borrowed; the API server, where there is no folder */
+	struct ca *ca;            /* borrowed */
+	int xds_fd; /* listening socket: UNIX, or TCP with an API server; taken on success */
 	bool (*is_allowed)(void *arg, const struct grpc_peer *peer); /* who may use it */
 	void *arg;
 };

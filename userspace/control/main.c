@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* culvert-control - the control plane of a node. */
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,10 +15,13 @@
 #include "base/loop.h"
 #include "base/option.h"
 #include "base/str.h"
+#include "bootstrap.h"
 #include "ca.h"
 #include "ca_watch.h"
 #include "control.h"
+#include "net/tcp.h"
 #include "net/unix.h"
+#include "source/kube_client.h"
 #include "source/mesh_config.h"
 #include "status.h"
 
@@ -28,6 +32,9 @@ struct options {
 	const char *node, *config_dir, *run_dir, *ca_dir, *user, *allow_user;
 	const char *trust_domain, *cluster_id, *cluster_domain, *root_namespace;
 	const char *log_level, *log_format;
+	const char *kubeconfig;
+	uint64_t xds_port;
+	bool is_kubernetes;
 };
 
 #define STRING_OPTION(long_name, field, value, name_of_value, text)                                \
@@ -40,7 +47,27 @@ struct options {
 static const struct option_def option_defs[] = {
 	STRING_OPTION("node", node, NULL, "NAME",
 		      "name of this node, as in spec.nodeName; required"),
-	STRING_OPTION("config-dir", config_dir, NULL, "DIR", "folder of manifests; required"),
+	STRING_OPTION("config-dir", config_dir, NULL, "DIR", "folder of manifests"),
+	{.name = "kubernetes",
+	 .type = OPTION_BOOL,
+	 .offset = offsetof(struct options, is_kubernetes),
+	 .env = "CULVERT_KUBERNETES",
+	 .help = "instead of a folder: the API server; nodes connect by TLS and are known by their "
+		 "tokens"},
+	{.name = "kubeconfig",
+	 .type = OPTION_STRING,
+	 .offset = offsetof(struct options, kubeconfig),
+	 .env = "KUBECONFIG",
+	 .value_name = "FILE",
+	 .help = "with --kubernetes: how to reach the API server from outside a pod"},
+	{.name = "xds-port",
+	 .type = OPTION_U64,
+	 .offset = offsetof(struct options, xds_port),
+	 .default_value = "15012",
+	 .min = 1,
+	 .max = 65535,
+	 .value_name = "PORT",
+	 .help = "with --kubernetes: where nodes connect"},
 	STRING_OPTION("run-dir", run_dir, NULL, "DIR", "sockets (default: /run/culvert/NAME)"),
 	STRING_OPTION("ca-dir", ca_dir, "/var/lib/culvert/ca", "DIR",
 		      "ca-cert.pem, ca-key.pem, root-cert.pem, cert-chain.pem; made if missing"),
@@ -61,6 +88,8 @@ static const struct option_def option_defs[] = {
 
 struct daemon {
 	struct loop *loop;
+	struct kube_client *kube; /* NULL with a folder */
+	char *ca_dir;             /* of a cluster's own CA */
 	struct ca *ca;
 	struct ca_watch *ca_watch; /* NULL: a change is taken over at the next start */
 	struct control *control;
@@ -174,13 +203,23 @@ static int user_become(const struct options *o)
 	return 0;
 }
 
+static int port_open(const struct options *o, int *ret)
+{
+	const struct cv_addr any = {0};
+	int r = tcp_listen(&any, (uint16_t)o->xds_port, ret);
+
+	return r < 0 ? log_error_errno("control", r, "cannot listen port=%" PRIu64, o->xds_port)
+		     : 0;
+}
+
 static int sockets_open(struct daemon *d, const struct options *o)
 {
 	_cleanup_(freep) char *run_dir = NULL;
 	_cleanup_(freep) char *folder = NULL;
 	int r;
 
-	run_dir = o->run_dir ? strdup(o->run_dir) : str_format("/run/culvert/%s", o->node);
+	run_dir = o->run_dir ? strdup(o->run_dir)
+			     : str_format("/run/culvert/%s", o->node ? o->node : "");
 	folder = run_dir ? str_format("%s/control", run_dir) : NULL;
 	if (!folder)
 		return -ENOMEM;
@@ -188,7 +227,8 @@ static int sockets_open(struct daemon *d, const struct options *o)
 	if (r == 0)
 		r = user_become(o);
 	if (r == 0)
-		r = socket_make(folder, "xds.sock", 0666, &d->xds_fd);
+		r = o->is_kubernetes ? port_open(o, &d->xds_fd)
+				     : socket_make(folder, "xds.sock", 0666, &d->xds_fd);
 	return r < 0 ? r : socket_make(folder, "admin.sock", 0600, &d->admin_fd);
 }
 
@@ -221,8 +261,9 @@ static int control_start(struct daemon *d, const struct options *o)
 {
 	struct control_config config = {
 		.loop = d->loop,
-		.node = o->node,
+		.node = o->node ? o->node : "",
 		.config_dir = o->config_dir,
+		.kube = d->kube,
 		.trust_domain = o->trust_domain,
 		.cluster_id = o->cluster_id,
 		.cluster_domain = o->cluster_domain,
@@ -235,7 +276,7 @@ static int control_start(struct daemon *d, const struct options *o)
 	int r = control_new(&config, &d->control);
 
 	if (r < 0)
-		return log_error_errno("control", r, "cannot read --config-dir=%s", o->config_dir);
+		return log_error_errno("control", r, "cannot read the configuration");
 	d->xds_fd = -EBADF;
 	r = status_serve(d->loop, d->admin_fd, d->control, &d->admin);
 	if (r < 0)
@@ -250,14 +291,21 @@ static void on_mesh_error(void *arg, const struct source_error *err)
 		  err->line, err->field, err->message);
 }
 
-/* The trust domain and the root namespace are needed before the folder is followed. */
+/* The trust domain and the root namespace are needed before objects are followed. */
 static int mesh_config_start(struct daemon *d, struct options *o)
 {
 	const char *root = o->root_namespace ? o->root_namespace : "istio-system";
-	int r = mesh_config_find(o->config_dir, root, on_mesh_error, d, &d->mesh);
+	const struct bootstrap b = {.loop = d->loop, .kube = d->kube, .root_namespace = root};
+	int r;
 
+	if (d->kube)
+		r = bootstrap_mesh_config(&b, on_mesh_error, d, &d->mesh);
+	else
+		r = mesh_config_find(o->config_dir, root, on_mesh_error, d, &d->mesh);
+	if (r == -EINTR)
+		return r;
 	if (r < 0 && r != -EINVAL)
-		return log_error_errno("control", r, "cannot read --config-dir=%s", o->config_dir);
+		return log_error_errno("control", r, "cannot read the configuration");
 	if (!o->trust_domain)
 		o->trust_domain = d->mesh.trust_domain ? d->mesh.trust_domain : "cluster.local";
 	if (!o->root_namespace)
@@ -265,28 +313,74 @@ static int mesh_config_start(struct daemon *d, struct options *o)
 	return 0;
 }
 
-static int daemon_run(struct daemon *d, struct options *o)
+static int kube_start(struct daemon *d, const struct options *o)
 {
-	int r = users_check(d, o);
+	char err[512] = "";
+	int r = kube_client_open(d->loop, o->kubeconfig, &d->kube, err, sizeof(err));
 
-	if (r == 0)
-		r = mesh_config_start(d, o);
-	if (r == 0)
-		r = ca_start(d, o);
-	if (r == 0)
-		r = sockets_open(d, o);
 	if (r < 0)
-		return r;
-	r = loop_new(&d->loop);
+		log_error("control", "no API server: %s", err[0] ? err : strerror(-r));
+	return r;
+}
+
+/* Secret cacerts, where it is mounted, else the CA that the replicas share. */
+static int cluster_ca_start(struct daemon *d, struct options *o)
+{
+	const struct bootstrap b = {
+		.loop = d->loop, .kube = d->kube, .root_namespace = o->root_namespace};
+	int r;
+
+	if (access(BOOTSTRAP_CACERTS "/ca-cert.pem", F_OK) == 0) {
+		o->ca_dir = BOOTSTRAP_CACERTS;
+		return 0;
+	}
+	d->ca_dir = str_format("%s/ca", o->run_dir ? o->run_dir : "/run/culvert");
+	if (!d->ca_dir)
+		return -ENOMEM;
+	o->ca_dir = d->ca_dir;
+	r = bootstrap_ca(&b, d->ca_dir, o->trust_domain);
+	return r < 0 && r != -EINTR ? log_error_errno("ca", r, "no Secret istio-ca-secret") : r;
+}
+
+static int loop_start(struct daemon *d)
+{
+	int r = loop_new(&d->loop);
+
 	if (r == 0)
 		r = loop_signal(d->loop, SIGTERM, on_stop_signal, d);
 	if (r == 0)
 		r = loop_signal(d->loop, SIGINT, on_stop_signal, d);
-	if (r < 0)
-		return log_error_errno("control", r, "cannot start the event loop");
-	r = control_start(d, o);
+	return r < 0 ? log_error_errno("control", r, "cannot start the event loop") : 0;
+}
+
+static int daemon_start(struct daemon *d, struct options *o)
+{
+	int r = users_check(d, o);
+
 	if (r == 0)
-		r = ca_follow(d, o);
+		r = loop_start(d);
+	if (r == 0 && o->is_kubernetes)
+		r = kube_start(d, o);
+	if (r == 0)
+		r = mesh_config_start(d, o);
+	if (r == 0 && d->kube)
+		r = cluster_ca_start(d, o);
+	if (r == 0)
+		r = ca_start(d, o);
+	if (r == 0)
+		r = sockets_open(d, o);
+	if (r == 0)
+		r = control_start(d, o);
+	return r < 0 ? r : ca_follow(d, o);
+}
+
+static int daemon_run(struct daemon *d, struct options *o)
+{
+	int r = daemon_start(d, o);
+
+	/* told to stop while it waited for the API server */
+	if (r == -EINTR)
+		return 0;
 	return r < 0 ? r : loop_run(d->loop);
 }
 
@@ -296,6 +390,8 @@ static void daemon_clear(struct daemon *d)
 	(void)ca_watch_free(d->ca_watch);
 	(void)control_free(d->control);
 	(void)ca_free(d->ca);
+	(void)kube_client_free(d->kube);
+	free(d->ca_dir);
 	(void)loop_free(d->loop);
 	(void)close_fd(d->xds_fd);
 	(void)close_fd(d->admin_fd);
@@ -306,8 +402,10 @@ static int options_check(const struct options *o, const char *rest, char *err, s
 {
 	if (rest)
 		(void)snprintf(err, size, "%s: not an option", rest);
-	else if (!o->node || !o->config_dir)
-		(void)snprintf(err, size, "--node and --config-dir are required");
+	else if (o->is_kubernetes ? o->config_dir != NULL : !o->node || !o->config_dir)
+		(void)snprintf(
+			err, size,
+			"expected --node and --config-dir, or --kubernetes without --config-dir");
 	else if (log_level_from_string(o->log_level) == LOG_LEVEL_INVALID)
 		(void)snprintf(err, size, "--log-level: %s is not a level", o->log_level);
 	else
@@ -322,9 +420,11 @@ static int options_read(struct options *o, int argc, char **argv)
 	int r = option_parse(option_defs, o, argc, argv, &rest, err, sizeof(err));
 
 	if (r == -ECANCELED) {
-		option_help(option_defs, "culvert-control --node NAME --config-dir DIR [OPTION...]",
-			    "Reads manifests, tells the node's ztunnel and agent about workloads, "
-			    "services and policies, and signs workload certificates.");
+		option_help(
+			option_defs,
+			"culvert-control {--node NAME --config-dir DIR | --kubernetes} [OPTION...]",
+			"Reads manifests, tells the node's ztunnel and agent about workloads, "
+			"services and policies, and signs workload certificates.");
 		return r;
 	}
 	if (r == 0)

@@ -38,7 +38,7 @@ struct fixture {
 	bool must_free;
 };
 
-static bool is_known(void *arg, const char *spiffe)
+static bool is_known(void *arg, const struct caller *caller, const char *spiffe)
 {
 	struct fixture *f = arg;
 

@@ -34,7 +34,7 @@ struct fixture {
 	const struct tls_identity *last;
 };
 
-static bool is_known(void *arg _unused_, const char *spiffe)
+static bool is_known(void *arg _unused_, const struct caller *caller _unused_, const char *spiffe)
 {
 	return streq(spiffe, ALICE);
 }

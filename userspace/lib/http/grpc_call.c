@@ -7,6 +7,7 @@
 
 #include "http/grpc_conn.h"
 
+#define HELD_MAX        (64 * 1024)
 #define PREFIX_BYTES    5 /* gRPC's length-prefixed message: flag, length in network order */
 #define QUEUE_BYTES_MAX (256u * 1024 * 1024)
 #define PERCENT_MAX     1024
@@ -302,11 +303,37 @@ void grpc_call_receive(struct grpc_call *c, const uint8_t *data, size_t len)
 	grpc_conn_enter(conn);
 	if (buf_append(&c->rx, data, len) < 0)
 		call_fail(c, GRPC_RESOURCE_EXHAUSTED, "out of memory");
-	while (!c->is_over && message_deliver(c))
+	if (c->is_held && buf_len(&c->rx) > HELD_MAX)
+		call_fail(c, GRPC_RESOURCE_EXHAUSTED, "too much at once");
+	while (!c->is_over && !c->is_held && message_deliver(c))
 		;
 	if (!c->is_over && buf_len(&c->rx) == 0)
 		buf_reset(&c->rx);
 	grpc_conn_leave(conn);
+}
+
+void grpc_call_hold(struct grpc_call *c)
+{
+	c->is_held = true;
+}
+
+void grpc_call_go_on(struct grpc_call *c)
+{
+	struct grpc_conn *conn = c->conn;
+
+	grpc_conn_enter(conn);
+	c->is_held = false;
+	grpc_call_receive(c, (const uint8_t *)"", 0);
+	if (!c->is_over && c->has_held_end)
+		grpc_call_peer_end(c);
+	grpc_conn_leave(conn);
+}
+
+void grpc_call_peer_end(struct grpc_call *c)
+{
+	c->has_held_end = c->is_held;
+	if (!c->is_held && c->ops && c->ops->on_half_close)
+		c->ops->on_half_close(c, c->arg);
 }
 
 int grpc_call_add_header(struct grpc_call *c, const uint8_t *name, size_t name_len,

@@ -68,6 +68,8 @@ struct grpc_call {
 	size_t n_headers;
 	size_t header_bytes;
 	bool is_over;          /* gone for the user */
+	bool is_held;          /* server: messages wait in rx */
+	bool has_held_end;     /* and the other side's end behind them */
 	bool is_ended;         /* we send no more messages */
 	bool is_finishing;     /* server: trailers follow the last message */
 	bool has_sent_headers; /* server */
@@ -105,6 +107,8 @@ ssize_t grpc_call_read(nghttp2_session *session, int32_t stream_id, uint8_t *buf
 		       uint32_t *data_flags, nghttp2_data_source *source, void *user_data);
 /** grpc_call_receive() - bytes of DATA frames; delivers whole messages. */
 void grpc_call_receive(struct grpc_call *c, const uint8_t *data, size_t len);
+/** grpc_call_peer_end() - server: the other side sends no more. */
+void grpc_call_peer_end(struct grpc_call *c);
 _must_check_ int grpc_call_add_header(struct grpc_call *c, const uint8_t *name, size_t name_len,
 				      const uint8_t *value, size_t value_len);
 void grpc_call_clear_headers(struct grpc_call *c);

@@ -48,12 +48,6 @@ static void on_headers(struct grpc_call *c, bool is_end)
 	m->on_open(c, &c->conn->peer, m->arg);
 }
 
-static void on_peer_end(struct grpc_call *c)
-{
-	if (c->ops && c->ops->on_half_close)
-		c->ops->on_half_close(c, c->arg);
-}
-
 static void conn_drop(struct grpc_server *s, struct grpc_conn *conn)
 {
 	list_del(&conn->link);
@@ -68,7 +62,7 @@ static void on_conn_closed(struct grpc_conn *conn, int error)
 
 static const struct grpc_conn_ops server_ops = {
 	.on_headers = on_headers,
-	.on_peer_end = on_peer_end,
+	.on_peer_end = grpc_call_peer_end,
 	.on_closed = on_conn_closed,
 };
 

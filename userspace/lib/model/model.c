@@ -317,6 +317,13 @@ static const struct object *namespace_of(const struct model *m, const char *name
 	return e ? e->object : NULL;
 }
 
+const struct object *model_find_pod(const struct model *m, const char *namespace_, const char *name)
+{
+	const struct entity *e = entity_find(m, ENTITY_POD, namespace_, name);
+
+	return e ? e->object : NULL;
+}
+
 int model_pods_on_node(const struct model *m, const char *node,
 		       int (*fn)(void *arg, const struct model_pod *pod), void *arg)
 {

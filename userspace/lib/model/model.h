@@ -67,6 +67,11 @@ _must_check_ int model_flush(struct model *m);
  * "spiffe://td/ns/x/sa/y"? For the CA. False on anything malformed or of another trust domain. */
 bool model_has_identity_on_node(const struct model *m, const char *spiffe, const char *node);
 
+/** model_find_pod() - Return: the Pod as it was put last, borrowed until the next put, delete or
+ * free; NULL when there is none. */
+const struct object *model_find_pod(const struct model *m, const char *namespace_,
+				    const char *name);
+
 /** struct model_pod - one pod as the model sees it; borrowed, valid until the next put, delete or
  * free. */
 struct model_pod {

@@ -6,7 +6,6 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "net/addr.h"
 
@@ -39,10 +38,9 @@ static int roots_load(SSL_CTX *ctx, const char *root_file, char *err, size_t err
 
 	if (!root_file || streq(root_file, "SYSTEM"))
 		return SSL_CTX_set_default_verify_paths(ctx) ? 0 : -ENOMEM;
-	if (access(root_file, R_OK) < 0)
-		r = -errno;
-	else if (!SSL_CTX_load_verify_locations(ctx, root_file, NULL))
-		r = -EBADMSG;
+	errno = 0;
+	if (!SSL_CTX_load_verify_locations(ctx, root_file, NULL))
+		r = errno ? -errno : -EBADMSG;
 	if (r < 0)
 		(void)snprintf(err, err_size, "%s: %s", root_file,
 			       r == -EBADMSG ? "no certificate in PEM" : strerror(-r));

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gate.h"
+
+#include <errno.h>
+#include <openssl/sha.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "base/list.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/str.h"
+
+#define REVIEW_PATH   "/apis/authentication.k8s.io/v1/tokenreviews"
+#define REVIEW_US     5000000ULL
+#define KNOWN_US      60000000ULL /* how long an answer holds: a pod may go meanwhile */
+#define KNOWN_MAX     8192
+#define WAITING_MAX   1024
+#define BEARER        "Bearer "
+#define ACCOUNT_START "system:serviceaccount:"
+
+struct guarded {
+	struct gate *gate;
+	struct grpc_method inner;
+	bool is_xds;
+};
+
+/** struct known - a token that was let through, by its hash. */
+struct known {
+	struct caller caller;
+	uint64_t until_us;
+};
+
+/** struct waiting - a call whose token is being looked at. */
+struct waiting {
+	const struct guarded *method;
+	struct list link;
+	struct grpc_call *call;
+	struct grpc_peer peer;
+	struct kube_request *review;
+	unsigned char hash[SHA256_DIGEST_LENGTH];
+};
+
+struct gate {
+	struct gate_config config;
+	struct guarded methods[GATE_METHODS_MAX];
+	size_t n_methods;
+	struct map *known; /* hash -> struct known */
+	struct list waiting;
+	size_t n_waiting;
+};
+
+static void waiting_free(struct waiting *w)
+{
+	(void)kube_request_cancel(w->review);
+	list_del(&w->link);
+	w->method->gate->n_waiting--;
+	free(w);
+}
+
+/* The last step: @call belongs to the inner method from here on. */
+static void let_in(const struct guarded *m, struct grpc_call *call, const struct grpc_peer *peer,
+		   const struct caller *caller)
+{
+	const struct gate *g = m->gate;
+	struct grpc_peer with = *peer;
+
+	if (m->is_xds && !g->config.is_xds_allowed(g->config.arg, caller)) {
+		log_warn("control", "call refused path=%s namespace=%s account=%s", m->inner.path,
+			 caller->namespace_, caller->account);
+		grpc_call_finish(call, GRPC_UNAUTHENTICATED, "authentication failure");
+		return;
+	}
+	with.caller = caller;
+	m->inner.on_open(call, &with, m->inner.arg);
+}
+
+static void known_forget_old(struct gate *g, uint64_t now, bool is_all)
+{
+	map_for_each (g->known, it) {
+		struct known *k = it.value;
+
+		if (is_all || k->until_us <= now)
+			free(map_del(g->known, it.key, it.key_len));
+	}
+}
+
+static void known_add(struct gate *g, const unsigned char *hash, const struct caller *caller)
+{
+	uint64_t now = loop_now_us(g->config.loop);
+	struct known *k;
+
+	if (map_count(g->known) >= KNOWN_MAX)
+		known_forget_old(g, now, false);
+	if (map_count(g->known) >= KNOWN_MAX)
+		return;
+	free(map_del(g->known, hash, SHA256_DIGEST_LENGTH));
+	k = calloc(1, sizeof(*k));
+	if (!k)
+		return;
+	*k = (struct known){.caller = *caller, .until_us = now + KNOWN_US};
+	if (map_put(g->known, hash, SHA256_DIGEST_LENGTH, k) < 0)
+		free(k);
+}
+
+static const struct caller *known_find(const struct gate *g, const unsigned char *hash)
+{
+	const struct known *k = map_get(g->known, hash, SHA256_DIGEST_LENGTH);
+
+	return k && k->until_us > loop_now_us(g->config.loop) ? &k->caller : NULL;
+}
+
+static int copy(const json_t *v, char *dst, size_t size)
+{
+	const char *s = json_string_value(v);
+
+	return s && str_copy(dst, size, s) == 0 ? 0 : -EACCES;
+}
+
+/* "system:serviceaccount:NAMESPACE:NAME" */
+static int account_read(const char *user, struct caller *c)
+{
+	const char *name, *colon;
+
+	if (!user || !str_has_prefix(user, ACCOUNT_START))
+		return -EACCES;
+	user += strlen(ACCOUNT_START);
+	colon = strchr(user, ':');
+	if (!colon || colon == user || (size_t)(colon - user) >= sizeof(c->namespace_))
+		return -EACCES;
+	name = colon + 1;
+	memcpy(c->namespace_, user, (size_t)(colon - user));
+	return *name && str_copy(c->account, sizeof(c->account), name) == 0 ? 0 : -EACCES;
+}
+
+static bool has_audience(const json_t *status)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach(json_object_get(status, "audiences"), i,
+			   one) if (json_is_string(one) &&
+				    streq(json_string_value(one), GATE_AUDIENCE)) return true;
+	return false;
+}
+
+static int status_read(const json_t *status, struct caller *ret)
+{
+	const json_t *user = json_object_get(status, "user"), *extra;
+	struct caller c = {0};
+	int r;
+
+	if (!json_is_true(json_object_get(status, "authenticated")) || !has_audience(status))
+		return -EACCES;
+	r = account_read(json_string_value(json_object_get(user, "username")), &c);
+	if (r < 0)
+		return r;
+	extra = json_object_get(user, "extra");
+	if (copy(json_array_get(json_object_get(extra, "authentication.kubernetes.io/pod-name"), 0),
+		 c.pod, sizeof(c.pod)) < 0 ||
+	    copy(json_array_get(json_object_get(extra, "authentication.kubernetes.io/pod-uid"), 0),
+		 c.pod_uid, sizeof(c.pod_uid)) < 0)
+		c.pod[0] = c.pod_uid[0] = '\0';
+	*ret = c;
+	return 0;
+}
+
+int gate_caller_read(const char *body, size_t len, struct caller *ret)
+{
+	json_t *answer = json_loadb(body, len, 0, NULL);
+	int r = status_read(json_object_get(answer, "status"), ret);
+
+	json_decref(answer);
+	return r;
+}
+
+static void on_reviewed(void *arg, const struct kube_answer *a)
+{
+	struct waiting *w = arg;
+	struct gate *g = w->method->gate;
+	const struct guarded *m = w->method;
+	struct grpc_call *call = w->call;
+	struct grpc_peer peer = w->peer;
+	struct caller caller;
+	int r = a->error || a->status / 100 != 2 ? -EAGAIN
+						 : gate_caller_read(a->body, a->len, &caller);
+
+	w->review = NULL;
+	if (r == 0)
+		known_add(g, w->hash, &caller);
+	waiting_free(w);
+	if (r < 0) {
+		log_warn("control", "call refused path=%s because=\"%s\"", m->inner.path,
+			 r != -EAGAIN ? "its token is not valid"
+			 : a->error   ? a->message
+				      : "the API server reviews no tokens (RBAC?)");
+		grpc_call_finish(call, r == -EAGAIN ? GRPC_UNAVAILABLE : GRPC_UNAUTHENTICATED,
+				 "authentication failure");
+		return;
+	}
+	let_in(m, call, &peer, &caller);
+	grpc_call_go_on(call);
+}
+
+static void on_end(struct grpc_call *c, void *arg, int status, const char *message)
+{
+	waiting_free(arg);
+}
+
+static const struct grpc_call_ops waiting_ops = {.on_end = on_end};
+
+static int review_start(struct waiting *w, const char *token)
+{
+	json_t *body = json_pack("{s:s,s:s,s:{s:s,s:[s]}}", "apiVersion",
+				 "authentication.k8s.io/v1", "kind", "TokenReview", "spec", "token",
+				 token, "audiences", GATE_AUDIENCE);
+	char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+	const struct kube_request_config config = {
+		.method = "POST",
+		.path = REVIEW_PATH,
+		.body = text,
+		.timeout_us = REVIEW_US,
+		.on_done = on_reviewed,
+		.arg = w,
+	};
+	int r = text ? kube_request_new(w->method->gate->config.kube, &config, &w->review)
+		     : -ENOMEM;
+
+	json_decref(body);
+	free(text);
+	return r;
+}
+
+static int wait_for(const struct guarded *m, struct grpc_call *call, const struct grpc_peer *peer,
+		    const char *token, const unsigned char *hash)
+{
+	struct gate *g = m->gate;
+	struct waiting *w = g->n_waiting < WAITING_MAX ? calloc(1, sizeof(*w)) : NULL;
+	int r;
+
+	if (!w)
+		return -ENOBUFS;
+	w->method = m;
+	w->call = call;
+	w->peer = *peer;
+	memcpy(w->hash, hash, sizeof(w->hash));
+	list_add_tail(&g->waiting, &w->link);
+	g->n_waiting++;
+	r = review_start(w, token);
+	if (r < 0) {
+		waiting_free(w);
+		return r;
+	}
+	grpc_call_hold(call);
+	grpc_call_set_ops(call, &waiting_ops, w);
+	return 0;
+}
+
+static void on_open(struct grpc_call *call, const struct grpc_peer *peer, void *arg)
+{
+	const struct guarded *m = arg;
+	const char *header = grpc_call_metadata(call, "authorization");
+	const struct caller *known;
+	unsigned char hash[SHA256_DIGEST_LENGTH];
+	struct caller caller;
+
+	if (!header || !str_has_prefix(header, BEARER)) {
+		grpc_call_finish(call, GRPC_UNAUTHENTICATED, "authentication failure");
+		return;
+	}
+	header += strlen(BEARER);
+	(void)SHA256((const unsigned char *)header, strlen(header), hash);
+	known = known_find(m->gate, hash);
+	if (known) {
+		caller = *known;
+		let_in(m, call, peer, &caller);
+	} else if (wait_for(m, call, peer, header, hash) < 0) {
+		grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "too many calls are waiting");
+	}
+}
+
+struct grpc_method gate_method(struct gate *g, const struct grpc_method *inner, bool is_xds)
+{
+	struct guarded *m = &g->methods[g->n_methods++];
+
+	*m = (struct guarded){.gate = g, .inner = *inner, .is_xds = is_xds};
+	return (struct grpc_method){
+		.path = inner->path,
+		.max_message = inner->max_message,
+		.on_open = on_open,
+		.arg = m,
+	};
+}
+
+int gate_new(const struct gate_config *config, struct gate **ret)
+{
+	_cleanup_(gate_freep) struct gate *g = calloc(1, sizeof(*g));
+	int r;
+
+	if (!g)
+		return -ENOMEM;
+	g->config = *config;
+	list_init(&g->waiting);
+	r = map_new(&g->known);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(g);
+	return 0;
+}
+
+struct gate *gate_free(struct gate *g)
+{
+	struct waiting *w, *tmp;
+
+	if (!g)
+		return NULL;
+	list_for_each_entry_safe (w, tmp, &g->waiting, link)
+		waiting_free(w);
+	if (g->known)
+		known_forget_old(g, 0, true);
+	(void)map_free(g->known);
+	free(g);
+	return NULL;
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "serving.h"
+
+#include <errno.h>
+#include <openssl/pem.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "tls/channel.h"
+#include "tls/key.h"
+
+#define RENEW_US (8 * 3600 * 1000000ULL)
+#define RETRY_US (60 * 1000000ULL)
+#define NAMES    6
+
+DEFINE_CLEANUP(BIO *, BIO_free_all);
+
+struct serving {
+	struct loop *loop;
+	struct loop_timer renew;
+	const char *namespace_, *cluster_domain;
+	struct ca *ca;
+	SSL_CTX *ctx;
+};
+
+static int key_text(EVP_PKEY *key, char **ret)
+{
+	_cleanup_(BIO_free_allp) BIO *bio = BIO_new(BIO_s_secmem());
+	char *data;
+	long len;
+
+	if (!bio || !PEM_write_bio_PKCS8PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL))
+		return -ENOMEM;
+	len = BIO_get_mem_data(bio, &data);
+	*ret = strndup(data, (size_t)len);
+	return *ret ? 0 : -ENOMEM;
+}
+
+/* The leaf and what is between it and the roots: all but the last. */
+static int context_make(EVP_PKEY *key, const struct ca_chain *chain, SSL_CTX **ret)
+{
+	_cleanup_(buf_resetp) struct buf pem = {0};
+	char *text = NULL;
+	int r = key_text(key, &text);
+
+	for (size_t i = 0; r == 0 && i + 1 < chain->n; i++)
+		r = buf_append_str(&pem, chain->pem[i]);
+	if (r == 0)
+		r = buf_append(&pem, "", 1);
+	if (r == 0)
+		r = tls_channel_server((const char *)buf_head(&pem), text, ret);
+	if (text)
+		explicit_bzero(text, strlen(text));
+	free(text);
+	return r;
+}
+
+static int chain_sign(const struct serving *s, EVP_PKEY *key, struct ca_chain *ret)
+{
+	char names[NAMES][300];
+	const char *list[NAMES];
+	size_t n = 0;
+
+	(void)snprintf(names[n++], sizeof(names[0]), "istiod.%s.svc", s->namespace_);
+	(void)snprintf(names[n++], sizeof(names[0]), "istiod.%s", s->namespace_);
+	(void)snprintf(names[n++], sizeof(names[0]), "istiod.%s.svc.%s", s->namespace_,
+		       s->cluster_domain);
+	(void)snprintf(names[n++], sizeof(names[0]), "istio-pilot.%s.svc", s->namespace_);
+	(void)snprintf(names[n++], sizeof(names[0]), "localhost");
+	(void)snprintf(names[n++], sizeof(names[0]), "127.0.0.1");
+	for (size_t i = 0; i < n; i++)
+		list[i] = names[i];
+	return ca_sign_server(s->ca, key, list, n, ret);
+}
+
+static int renew(struct serving *s)
+{
+	_cleanup_(EVP_PKEY_freep) EVP_PKEY *key = NULL;
+	struct ca_chain chain = {0};
+	SSL_CTX *ctx = NULL;
+	int r = tls_key_new(&key);
+
+	if (r == 0)
+		r = chain_sign(s, key, &chain);
+	if (r == 0)
+		r = context_make(key, &chain, &ctx);
+	ca_chain_clear(&chain);
+	if (r < 0)
+		return r;
+	SSL_CTX_free(s->ctx);
+	s->ctx = ctx;
+	return 0;
+}
+
+static void on_renew(struct loop_timer *t)
+{
+	struct serving *s = container_of(t, struct serving, renew);
+	int r = renew(s);
+
+	if (r < 0)
+		log_error_errno("control", r, "our serving certificate is not renewed");
+	(void)loop_timer_set(s->loop, t, r < 0 ? RETRY_US : RENEW_US);
+}
+
+int serving_set_ca(struct serving *s, struct ca *ca)
+{
+	int r;
+
+	s->ca = ca;
+	r = renew(s);
+	(void)loop_timer_set(s->loop, &s->renew, r < 0 ? RETRY_US : RENEW_US);
+	return r;
+}
+
+SSL *serving_ssl_new(void *arg)
+{
+	const struct serving *s = arg;
+
+	return s->ctx ? SSL_new(s->ctx) : NULL;
+}
+
+int serving_new(struct loop *loop, const char *namespace_, const char *cluster_domain,
+		struct serving **ret)
+{
+	struct serving *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	s->loop = loop;
+	s->namespace_ = namespace_;
+	s->cluster_domain = cluster_domain;
+	s->renew.on_timer = on_renew;
+	*ret = s;
+	return 0;
+}
+
+struct serving *serving_free(struct serving *s)
+{
+	if (!s)
+		return NULL;
+	loop_timer_del(&s->renew);
+	SSL_CTX_free(s->ctx);
+	free(s);
+	return NULL;
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* serving - the certificate of port 15012, signed by our own CA for the names of Service istiod and
+ * made anew long before it ends. Owner: control. Thread: its loop. */
+#include <openssl/ssl.h>
+
+#include "base/cleanup.h"
+#include "base/loop.h"
+#include "ca.h"
+
+struct serving; /* opaque */
+
+/** serving_new() - both names are borrowed. Return: 0; -ENOMEM. */
+_must_check_ int serving_new(struct loop *loop, const char *namespace_, const char *cluster_domain,
+			     struct serving **ret);
+struct serving *serving_free(struct serving *s);
+DEFINE_CLEANUP(struct serving *, serving_free);
+
+/** serving_set_ca() - a certificate of this CA, borrowed, from the next connection on. Return: 0;
+ * -errno of ca_sign_server(): the one before stays. */
+_must_check_ int serving_set_ca(struct serving *s, struct ca *ca);
+/** serving_ssl_new() - for grpc_server_config; @arg: struct serving. */
+SSL *serving_ssl_new(void *arg);

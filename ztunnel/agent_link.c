@@ -64,7 +64,7 @@ static int check_hello(const struct zds_hello *m, size_t len, size_t fd_count)
 
 static int check_direct(const struct zds_direct *m, size_t len, size_t fd_count)
 {
-	return len == sizeof(*m) && fd_count == 0 && m->what <= ZDS_DIRECT_FAILED ? 0 : -EBADMSG;
+	return len == sizeof(*m) && fd_count == 0 && m->what <= ZDS_DIRECT_PROGRESS ? 0 : -EBADMSG;
 }
 
 int agent_link_check(const void *msg, size_t len, size_t fd_count)

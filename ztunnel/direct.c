@@ -57,8 +57,10 @@ uint32_t direct_judge(const struct state *s, const struct pod *src, const struct
 	return v.is_allowed ? ZDS_VERDICT_ALLOW : ZDS_VERDICT_DENY;
 }
 
-static void report(struct telemetry *t, const struct conn_info *info, const struct zds_direct *m)
+static void report(struct telemetry *t, const struct conn_info *info,
+		   const struct direct_news *news)
 {
+	const struct zds_direct *m = news->m;
 	struct conn_metrics *series;
 
 	if (m->what == ZDS_DIRECT_OPENED) {
@@ -70,21 +72,22 @@ static void report(struct telemetry *t, const struct conn_info *info, const stru
 		return;
 	}
 	series = telemetry_conn_metrics(t, info);
-	conn_metrics_add(&series->received, m->sent);
-	conn_metrics_add(&series->sent, m->received);
-	telemetry_conn_close(t, series, info, CONN_OK, NULL);
+	conn_metrics_add(&series->received, news->new_sent);
+	conn_metrics_add(&series->sent, news->new_received);
+	if (m->what == ZDS_DIRECT_CLOSED)
+		telemetry_conn_close(t, series, info, CONN_OK, NULL);
 }
 
-void direct_report(struct telemetry *t, const struct state *s, const struct pod *src,
-		   const struct pod *dst, const struct zds_direct *m)
+void direct_report(struct telemetry *t, const struct state *s, const struct direct_news *news)
 {
+	const struct zds_direct *m = news->m;
 	struct conn_info info = {
 		.direction = CONN_OUTBOUND,
 		.is_mtls = true, /* as strong: the kernel vouches for both ends */
 		.src = m->src,
 		.dst = m->dst,
-		.src_workload = workload_of(s, src),
-		.dst_workload = workload_of(s, dst),
+		.src_workload = workload_of(s, news->src),
+		.dst_workload = workload_of(s, news->dst),
 		.opened_us = m->opened_us,
 		.bytes_to_server = m->sent,
 		.bytes_to_client = m->received,
@@ -98,7 +101,7 @@ void direct_report(struct telemetry *t, const struct state *s, const struct pod 
 	}
 	if (info.dst_workload)
 		info.dst_identity = info.dst_workload->identity;
-	report(t, &info, m);
+	report(t, &info, news);
 	info.direction = CONN_INBOUND;
-	report(t, &info, m);
+	report(t, &info, news);
 }

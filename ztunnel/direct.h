@@ -20,6 +20,12 @@ struct telemetry;
 uint32_t direct_judge(const struct state *s, const struct pod *src, const struct pod *dst,
 		      const struct cv_sockaddr *to);
 
-/** direct_report() - count and log it as both ends would. Pods may be NULL: unknown labels. */
-void direct_report(struct telemetry *t, const struct state *s, const struct pod *src,
-		   const struct pod *dst, const struct zds_direct *m);
+/** struct direct_news - what the agent tells of a connection. All borrowed. */
+struct direct_news {
+	const struct zds_direct *m;
+	const struct pod *src, *dst;     /* NULL: unknown labels */
+	uint64_t new_sent, new_received; /* bytes that have not been counted yet */
+};
+
+/** direct_report() - count and log it as both ends would. */
+void direct_report(struct telemetry *t, const struct state *s, const struct direct_news *news);

@@ -392,6 +392,7 @@ static void on_collect(void *arg, struct admin_dump *d)
 
 		(void)admin_dump_pod(d, &p);
 	}
+	node_direct_list(n, d);
 	collect_start(n->workers, n->config.workers, d);
 }
 
@@ -479,7 +480,7 @@ static int make_all(struct node *n, char *err, size_t err_size)
 	if (r == 0)
 		r = make_control(n);
 	if (r == 0)
-		r = telemetry_new(&n->telemetry);
+		r = node_direct_init(n);
 	if (r == 0)
 		r = make_admin(n, err, err_size);
 	if (r == 0)
@@ -583,7 +584,7 @@ struct node *node_free(struct node *n)
 			(void)pod_unref(np->pod);
 			free(np);
 		}
-	n->telemetry = telemetry_free(n->telemetry);
+	node_direct_free(n);
 	n->pods = map_free(n->pods);
 	n->dns = dns_free(n->dns);
 	n->certs = certs_free(n->certs);

@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/str.h"
+#include "net/addr.h"
+#include "ztunnel/admin.h"
 #include "ztunnel/agent_link.h"
 #include "ztunnel/direct.h"
+#include "ztunnel/direct_table.h"
 #include "ztunnel/node_internal.h"
+#include "ztunnel/pod.h"
 #include "ztunnel/state.h"
+#include "ztunnel/telemetry.h"
 
 static const struct pod *pod_of(const struct node *n, uint64_t cookie)
 {
@@ -25,9 +31,58 @@ void node_direct_ask(void *arg, const struct zds_verdict *m)
 void node_direct_report(void *arg, const struct zds_direct *m)
 {
 	struct node *n = arg;
+	struct direct_news news = {
+		.m = m, .src = pod_of(n, m->src_cookie), .dst = pod_of(n, m->dst_cookie)};
 
-	direct_report(n->telemetry, n->state, pod_of(n, m->src_cookie), pod_of(n, m->dst_cookie),
-		      m);
+	direct_table_note(n->directs, m, now_monotonic_us(), &news.new_sent, &news.new_received);
+	direct_report(n->telemetry, n->state, &news);
+}
+
+/* One list of the connections of this node. */
+struct listing {
+	struct node *node;
+	struct admin_dump *dump;
+};
+
+static const struct workload *workload_of(const struct node *n, const struct pod *p)
+{
+	return p && n->state ? state_workload_by_uid(n->state, p->uid) : NULL;
+}
+
+static void list_one(void *arg, const struct zds_direct *m)
+{
+	const struct listing *l = arg;
+	const struct pod *src = pod_of(l->node, m->src_cookie);
+	const struct pod *dst = pod_of(l->node, m->dst_cookie);
+	const struct workload *from = workload_of(l->node, src), *to = workload_of(l->node, dst);
+	struct admin_conn conn = {.src = m->src,
+				  .original_dst = m->asked,
+				  .actual_dst = m->dst,
+				  .protocol = "DIRECT",
+				  .is_open = true,
+				  .peer = to,
+				  .peer_identity = to ? to->identity : NULL,
+				  .opened_us = m->opened_us,
+				  .bytes_to_server = m->sent,
+				  .bytes_to_client = m->received};
+
+	if (from && !cv_addr_equal(&m->asked.addr, &m->dst.addr))
+		conn.service =
+			state_service_by_addr(l->node->state, &m->asked.addr, from->namespace_);
+	if (src)
+		(void)admin_dump_conn(l->dump, src->uid, &conn);
+	conn.is_inbound = true;
+	conn.peer = from;
+	conn.peer_identity = from ? from->identity : NULL;
+	if (dst)
+		(void)admin_dump_conn(l->dump, dst->uid, &conn);
+}
+
+void node_direct_list(struct node *n, struct admin_dump *d)
+{
+	struct listing l = {.node = n, .dump = d};
+
+	direct_table_each(n->directs, now_monotonic_us(), list_one, &l);
 }
 
 static bool is_verdict_other(const struct state *old, const struct state *new)
@@ -42,4 +97,17 @@ void node_direct_state(struct node *n, const struct state *old)
 	if (n->has_asked && n->agent && (n->is_renewed || is_verdict_other(old, n->state)))
 		(void)agent_link_policy(n->agent);
 	n->is_renewed = false;
+}
+
+int node_direct_init(struct node *n)
+{
+	int r = telemetry_new(&n->telemetry);
+
+	return r < 0 ? r : direct_table_new(&n->directs);
+}
+
+void node_direct_free(struct node *n)
+{
+	n->telemetry = telemetry_free(n->telemetry);
+	n->directs = direct_table_free(n->directs);
 }

@@ -11,7 +11,9 @@
 #include "ztunnel/trim.h"
 #include "ztunnel/worker.h"
 
+struct admin_dump;
 struct buf;
+struct direct_table;
 struct state;
 
 /* A pod as the main thread sees it. */
@@ -43,6 +45,7 @@ struct node {
 	struct trim trim;
 	unsigned int drained;
 	struct telemetry *telemetry; /* of direct connections: this thread's */
+	struct direct_table *directs;
 	uint64_t pods_started, pods_stopped;
 	bool has_asked;  /* the agent keeps verdicts */
 	bool is_renewed; /* a certificate, since the last snapshot */
@@ -58,6 +61,12 @@ static inline struct node_pod *node_pod_find(const struct node *n, uint64_t cook
  * node. */
 void node_direct_ask(void *arg, const struct zds_verdict *m);
 void node_direct_report(void *arg, const struct zds_direct *m);
+/** node_direct_init(), node_direct_free() - what is kept of direct connections. Return: 0; -ENOMEM.
+ */
+_must_check_ int node_direct_init(struct node *n);
+void node_direct_free(struct node *n);
+/** node_direct_list() - add the direct connections that are open. */
+void node_direct_list(struct node *n, struct admin_dump *d);
 /** node_metrics() - append workload_manager_* as OpenMetrics text. @arg: the node. Return: 0;
  * -ENOMEM. */
 int node_metrics(void *arg, struct buf *into);

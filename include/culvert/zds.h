@@ -134,7 +134,8 @@ struct zds_verdict {
 enum zds_direct_what {
 	ZDS_DIRECT_OPENED = 0,
 	ZDS_DIRECT_CLOSED,
-	ZDS_DIRECT_FAILED, /* was never established */
+	ZDS_DIRECT_FAILED,   /* was never established */
+	ZDS_DIRECT_PROGRESS, /* open for some seconds: bytes so far */
 };
 
 struct zds_direct {
@@ -142,7 +143,7 @@ struct zds_direct {
 	uint64_t src_cookie;
 	uint64_t dst_cookie;
 	uint64_t opened_us; /* CLOCK_MONOTONIC */
-	uint64_t sent;      /* CLOSED: client to server */
+	uint64_t sent;      /* CLOSED, PROGRESS: client to server */
 	uint64_t received;  /* and back */
 	struct cv_sockaddr src;
 	struct cv_sockaddr dst;

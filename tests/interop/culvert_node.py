@@ -110,6 +110,10 @@ class CulvertNode:
         """What `culvert explain` says of a connection from a pod."""
         return json.loads(run(os.path.join(BIN, "culvert"), "explain", source, to, "-o", "json", "--run-dir", self.run_dir))
 
+    def connections(self):
+        """What `culvert connections` lists."""
+        return json.loads(run(os.path.join(BIN, "culvert"), "connections", "-o", "json", "--run-dir", self.run_dir))
+
     def captured(self):
         """Names of the pods that are captured now."""
         status = self.admin_or_none("agent", "/status")

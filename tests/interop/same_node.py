@@ -137,6 +137,14 @@ class Direct:
         return run("curl", "-sf", "--max-time", "5", "--unix-socket", f"{self.node.run_dir}/ztunnel/admin.sock",
                    "http://localhost/metrics")
 
+    def bytes_received(self):
+        """What the server has got, by reporter."""
+        sums = {"source": 0, "destination": 0}
+        for line in self.metrics().splitlines():
+            if line.startswith("istio_tcp_received_bytes_total{"):
+                sums["source" if 'reporter="source"' in line else "destination"] += int(line.rsplit(" ", 1)[1])
+        return sums
+
     def log(self):
         """What the node has logged."""
         self.node.log.flush()

@@ -59,6 +59,29 @@ def test_telemetry(direct):
     assert direct.log().count(f"bytes_sent={size}") + direct.log().count("bytes_sent=1000") >= 2, direct.log()
 
 
+def test_bytes_of_a_long_connection_are_counted_while_it_is_open(direct):
+    """Metrics grow and `culvert connections` lists it, at both ends; its end adds nothing twice."""
+    wait_for(direct.is_direct, 15, "a direct connection")
+    size = 300_000
+    code = ("import socket,sys\nwith socket.create_connection((sys.argv[1], int(sys.argv[2])), 5) as s:\n f = s.makefile('rb')\n"
+            f" f.readline()\n s.sendall(b'x' * {size})\n f.read({size})\n print('sent', flush=True)\n sys.stdin.read()")
+    before = direct.bytes_received()
+    holder = direct.client.popen(sys.executable, "-c", code, direct.server.ip4, str(PORT), stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "sent\n"
+        wait_for(lambda: all(direct.bytes_received()[r] - before[r] == size for r in before), 20, "the bytes at both ends")
+        listed = {c["direction"]: c for c in direct.node.connections()}
+        for way, peer in (("outbound", direct.server), ("inbound", direct.client)):
+            assert (listed[way]["protocol"], listed[way]["peer"]) == ("DIRECT", peer.name)
+        assert listed["outbound"]["bytesSent"] == listed["inbound"]["bytesReceived"] == size
+        holder.communicate("", 10)
+        wait_for(lambda: not direct.node.connections(), 10, "its end")
+        assert all(direct.bytes_received()[r] - before[r] == size for r in before)
+    finally:
+        stop(holder)
+
+
 def test_policy_closes_and_refuses(direct):
     """A new denial closes a live direct connection, refuses the next at connect(2), and ends with its policy."""
     wait_for(direct.is_direct, 15, "a direct connection")

@@ -11,6 +11,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "net/addr.h"
+#include "direct_bytes.h"
 #include "pods.h"
 #include "sockdestroy.h"
 #include "zds.h"
@@ -25,7 +26,8 @@
 struct direct {
 	struct direct_config config;
 	uint64_t generation; /* as in cv_generation */
-	struct map *asked;   /* struct cv_verdict_key -> itself: no answer yet */
+	struct direct_bytes *bytes;
+	struct map *asked; /* struct cv_verdict_key -> itself: no answer yet */
 	struct loop_timer timer;
 	unsigned int rechecks; /* to be done */
 };
@@ -280,6 +282,8 @@ int direct_new(const struct direct_config *config, struct direct **ret)
 	d->config = *config;
 	d->timer.on_timer = on_recheck;
 	r = map_new(&d->asked);
+	if (r == 0)
+		r = direct_bytes_new(&d->config, &d->bytes);
 	if (r < 0)
 		return r;
 	r = bpf_map_lookup_elem(map_fd(d, DATAPATH_GENERATION), &zero, &d->generation);
@@ -294,6 +298,7 @@ struct direct *direct_free(struct direct *d)
 	if (!d)
 		return NULL;
 	loop_timer_del(&d->timer);
+	d->bytes = direct_bytes_free(d->bytes);
 	if (d->asked)
 		asked_clear(d);
 	map_free(d->asked);

@@ -152,9 +152,14 @@ int cli_connections(int argc, char **argv)
 	static const struct cli_syntax syntax = {
 		.defs = connections_defs,
 		.usage = "culvert connections [-w] [--by pod|service] [--sort KEY] [--pod POD] ...",
-		.help = "Show the connections that ztunnel carries now: who to whom, for which "
-			"service, how much and how fast, seen from the pod named first. What the "
-			"kernel passes without ztunnel (passthrough) is not among them.",
+		.help = "Show the connections of the mesh that are open now: who to whom, for "
+			"which "
+			"service, how much and how fast, seen from the pod named first. VIA: "
+			"HBONE, "
+			"TCP (plaintext through ztunnel) or DIRECT (inside the node; its bytes "
+			"come "
+			"every 5 seconds). What is no business of the mesh (passthrough) is not "
+			"among them.",
 	};
 	_cleanup_(freep) struct admin_node *found = calloc(ADMIN_NODES_MAX, sizeof(*found));
 	struct connections_options o;

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "direct_bytes.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <linux/inet_diag.h>
+#include <linux/sock_diag.h>
+#include <linux/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "base/map.h"
+#include "direct.h"
+#include "net/addr.h"
+#include "netlink.h"
+#include "pods.h"
+#include "zds.h"
+
+#define ROUND_US (5 * 1000 * 1000)
+/* tcp(7)'s states in which data may still be on its way. */
+#define STATES (1u << 1 | 1u << 4 | 1u << 5 | 1u << 8)
+
+struct direct_bytes {
+	const struct direct_config *config;
+	struct loop_timer timer;
+};
+
+struct request {
+	struct nlmsghdr h;
+	struct inet_diag_req_v2 diag;
+};
+
+/* One look into a client's namespace. */
+struct look {
+	const struct direct_bytes *bytes;
+	uint64_t cookie;
+};
+
+static struct cv_addr addr_of(const struct inet_diag_msg *m, const __be32 raw[4])
+{
+	struct in6_addr v6;
+
+	if (m->idiag_family == AF_INET)
+		return cv_addr_from_v4(raw[0]);
+	memcpy(&v6, raw, sizeof(v6));
+	return cv_addr_from_v6(&v6);
+}
+
+static void tell(const struct look *l, const struct cv_tuple *t, const struct cv_direct *c,
+		 const struct tcp_info *info)
+{
+	struct zds_direct m = {.h.type = ZDS_DIRECT,
+			       .src_cookie = t->netns_cookie,
+			       .dst_cookie = c->dst_cookie,
+			       .opened_us = c->time_ns / 1000,
+			       .sent = info->tcpi_bytes_sent - info->tcpi_bytes_retrans,
+			       .received = info->tcpi_bytes_received,
+			       .src = {.addr = t->local, .port = t->local_port},
+			       .dst = {.addr = t->remote, .port = t->remote_port},
+			       .asked = c->asked,
+			       .what = ZDS_DIRECT_PROGRESS};
+
+	(void)zds_send(l->bytes->config->zds, &m.h, sizeof(m), NULL, 0);
+}
+
+static int on_socket(void *arg, const struct nlmsghdr *h)
+{
+	const size_t enough = offsetof(struct tcp_info, tcpi_bytes_retrans) + sizeof(__u64);
+	const struct look *l = arg;
+	const struct inet_diag_msg *m = NLMSG_DATA(h);
+	const struct tcp_info *info;
+	struct cv_direct c;
+	struct cv_tuple t = {.netns_cookie = l->cookie};
+
+	if (h->nlmsg_len < NLMSG_LENGTH(sizeof(*m)))
+		return -EBADMSG;
+	info = netlink_attr((const struct rtattr *)(m + 1), h->nlmsg_len - NLMSG_LENGTH(sizeof(*m)),
+			    INET_DIAG_INFO, enough);
+	t.local = addr_of(m, m->id.idiag_src);
+	t.remote = addr_of(m, m->id.idiag_dst);
+	t.local_port = m->id.idiag_sport;
+	t.remote_port = m->id.idiag_dport;
+	if (info &&
+	    bpf_map_lookup_elem(datapath_map_fd(l->bytes->config->datapath, DATAPATH_DIRECTS), &t,
+				&c) == 0)
+		tell(l, &t, &c, info);
+	return 0;
+}
+
+/* In the client's namespace. Mapped addresses are among the IPv6 ones. */
+static int look(void *arg)
+{
+	struct request q = {
+		.h = {.nlmsg_len = sizeof(q),
+		      .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+		      .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
+		.diag = {.sdiag_protocol = IPPROTO_TCP,
+			 .idiag_ext = 1 << (INET_DIAG_INFO - 1),
+			 .idiag_states = STATES},
+	};
+	int r, r6;
+
+	q.diag.sdiag_family = AF_INET;
+	r = netlink_call(NETLINK_SOCK_DIAG, &q.h, on_socket, arg);
+	q.diag.sdiag_family = AF_INET6;
+	r6 = netlink_call(NETLINK_SOCK_DIAG, &q.h, on_socket, arg);
+	return r < 0 ? r : r6;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+/* The namespaces with connections that are open for longer than a round: others end soon, and their
+ * end tells. Return: 0; -ENOMEM. */
+static int clients_find(const struct direct_bytes *b, struct map *into)
+{
+	int fd = datapath_map_fd(b->config->datapath, DATAPATH_DIRECTS), r = 0;
+	uint64_t before = now_ns() - ROUND_US * 1000ull;
+	struct cv_tuple key, next;
+	struct cv_direct c;
+	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
+
+	while (has_next && r == 0) {
+		key = next;
+		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
+		if (bpf_map_lookup_elem(fd, &key, &c) == 0 && c.flags & CV_DIRECT_ESTABLISHED &&
+		    c.time_ns < before)
+			r = map_put(into, &key.netns_cookie, sizeof(key.netns_cookie), into);
+	}
+	return r;
+}
+
+static void on_round(struct loop_timer *t)
+{
+	struct direct_bytes *b = container_of(t, struct direct_bytes, timer);
+	_cleanup_(map_freep) struct map *clients = NULL;
+	struct look l = {.bytes = b};
+	int r = map_new(&clients);
+
+	if (r == 0 && zds_is_connected(b->config->zds))
+		r = clients_find(b, clients);
+	if (r == 0)
+		map_for_each (clients, it) {
+			int fd;
+
+			memcpy(&l.cookie, it.key, sizeof(l.cookie));
+			fd = pods_netns_fd(b->config->pods, l.cookie);
+			r = fd < 0 ? 0 : netns_call(b->config->home, fd, look, &l);
+			if (r < 0)
+				log_debug("agent", "no byte counts cookie=%llu error=%d",
+					  (unsigned long long)l.cookie, r);
+		}
+	(void)loop_timer_set(b->config->loop, t, ROUND_US);
+}
+
+int direct_bytes_new(const struct direct_config *config, struct direct_bytes **ret)
+{
+	_cleanup_(direct_bytes_freep) struct direct_bytes *b = calloc(1, sizeof(*b));
+	int r;
+
+	if (!b)
+		return -ENOMEM;
+	b->config = config;
+	b->timer.on_timer = on_round;
+	r = loop_timer_set(config->loop, &b->timer, ROUND_US);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(b);
+	return 0;
+}
+
+struct direct_bytes *direct_bytes_free(struct direct_bytes *b)
+{
+	if (!b)
+		return NULL;
+	loop_timer_del(&b->timer);
+	free(b);
+	return NULL;
+}

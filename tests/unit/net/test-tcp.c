@@ -4,7 +4,9 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/net_tstamp.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -83,12 +85,48 @@ static void keepalive_is_as_agreed(void **state)
 	assert_int_equal(socket_set_nodelay_keepalive(fd), -EBADF);
 }
 
+static short events_of(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	(void)poll(&p, 1, 5000);
+	return p.revents;
+}
+
+/* A time stamp of what was sent takes the place of the ICMP error: it is queued the same way. */
+static void stale_errors_are_taken(void **state)
+{
+	int what = SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE;
+	int listener = -EBADF, fd = -EBADF;
+	struct cv_sockaddr to = {0};
+	struct pollfd p = {.events = POLLIN};
+
+	assert_int_equal(cv_addr_parse("127.0.0.1", &to.addr), 0);
+	assert_int_equal(tcp_listen(&to.addr, 0, &listener), 0);
+	to.port = htons(port_of(listener));
+	assert_int_equal(tcp_connect(&to, &fd), 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPING, &what, sizeof(what)), 0);
+	assert_int_equal(send(fd, "x", 1, MSG_NOSIGNAL), 1);
+	assert_true(events_of(fd) & POLLERR);
+	assert_int_equal(tcp_connect_result(fd), 0);
+	p.fd = fd;
+	assert_int_equal(poll(&p, 1, 0), 0);
+	(void)close(fd);
+
+	(void)close(listener);
+	assert_int_equal(tcp_connect(&to, &fd), 0);
+	assert_true(events_of(fd) & POLLERR);
+	assert_int_equal(tcp_connect_result(fd), -ECONNREFUSED);
+	(void)close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(any_serves_both_families),
 		cmocka_unit_test(one_address_serves_itself),
 		cmocka_unit_test(keepalive_is_as_agreed),
+		cmocka_unit_test(stale_errors_are_taken),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

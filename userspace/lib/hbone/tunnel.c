@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/loop.h"
 #include "hbone/scratch.h"
+#include "net/tcp.h"
 #include "tls/identity.h"
 
 /* Unsent bytes: one round of data, or what a peer that does not read makes us answer. */
@@ -369,13 +370,10 @@ static void on_readable(struct hbone_tunnel *t)
 
 static void on_connected(struct hbone_tunnel *t)
 {
-	socklen_t len = sizeof(int);
-	int error = 0;
+	int r = tcp_connect_result(t->watch.fd);
 
-	if (getsockopt(t->watch.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
-		error = errno;
-	if (error != 0) {
-		tunnel_fail(t, -error, strerror(error));
+	if (r < 0) {
+		tunnel_fail(t, r, strerror(-r));
 		return;
 	}
 	t->state = TUNNEL_HANDSHAKE;

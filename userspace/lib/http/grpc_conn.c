@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "net/tcp.h"
+
 #define READ_BYTES      (64 * 1024)
 #define STREAM_WINDOW   (1024 * 1024)
 #define CONN_WINDOW     (4 * 1024 * 1024)
@@ -249,11 +251,15 @@ static int conn_read(struct grpc_conn *conn)
 static void on_conn_event(struct loop_fd *w, uint32_t events)
 {
 	struct grpc_conn *conn = container_of(w, struct grpc_conn, w);
-	int r = 1;
+	int r = 0;
 
 	grpc_conn_enter(conn);
 	if (events & EPOLLOUT)
 		conn->is_write_wanted = false;
+	/* With TLS it is TCP, and the first event may be about the connect. */
+	if (events & EPOLLERR && conn->ssl)
+		r = tcp_connect_result(w->fd);
+	r = r < 0 ? r : 1;
 	/* a few rounds only: other watches have their turn */
 	for (int i = 0; i < 8 && r > 0 && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)); i++) {
 		r = conn_read(conn);

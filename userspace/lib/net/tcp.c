@@ -64,6 +64,21 @@ int tcp_connect(const struct cv_sockaddr *to, int *ret)
 	return 0;
 }
 
+int tcp_connect_result(int fd)
+{
+	socklen_t len = sizeof(int);
+	int error = 0;
+	char packet[1];
+
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0)
+		return -errno;
+	/* Since Linux 5.18 an ICMP error that a SYN meets is queued without IP_RECVERR, and stays
+	 * when a later SYN gets through: EPOLLERR would then never end. */
+	while (recv(fd, packet, sizeof(packet), MSG_ERRQUEUE | MSG_DONTWAIT) >= 0)
+		continue;
+	return -error;
+}
+
 int socket_set_nodelay_keepalive(int fd)
 {
 	static const struct {

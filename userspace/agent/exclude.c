@@ -244,10 +244,16 @@ void exclude_clear(struct exclusions *x)
 	*x = (struct exclusions){0};
 }
 
+static bool rule_is_same(const struct exclude_rule *a, const struct exclude_rule *b)
+{
+	return a->kind == b->kind && a->port == b->port && a->range.len == b->range.len &&
+	       cv_addr_equal(&a->range.addr, &b->range.addr);
+}
+
 bool exclude_has(const struct exclusions *x, const struct exclude_rule *rule)
 {
 	for (size_t i = 0; i < x->count; i++)
-		if (memcmp(&x->rules[i], rule, sizeof(*rule)) == 0)
+		if (rule_is_same(&x->rules[i], rule))
 			return true;
 	return false;
 }

@@ -436,6 +436,9 @@ void resolve_outbound_again(const struct state *s, const struct workload *src,
 		ret->service = state_service_by_addr(s, &orig->addr, src->namespace_);
 		if (ret->service)
 			resolve_service(s, src, orig, choice, ret);
+		else if (state_is_registry_only(s))
+			refuse(ret, "not in the registry, and outboundTrafficPolicy is "
+				    "REGISTRY_ONLY");
 		return;
 	}
 	if (w->waypoint.hbone_port && !is_waypoint_itself(src, &w->waypoint)) {

@@ -14,6 +14,7 @@ struct settings {
 	size_t domain_count;
 	char *trust_bundle; /* another text: other roots or another signer */
 	bool is_access_log_off;
+	bool is_registry_only; /* outboundTrafficPolicy */
 };
 
 /**

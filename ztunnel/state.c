@@ -282,6 +282,11 @@ bool state_is_synced(const struct state *s)
 	return s->is_synced;
 }
 
+bool state_is_registry_only(const struct state *s)
+{
+	return s->is_registry_only;
+}
+
 struct workload_visit {
 	int (*fn)(void *arg, const struct workload *w);
 	void *arg;

@@ -217,6 +217,9 @@ uint64_t state_policy_generation(const struct state *s);
 /** state_is_synced() - the control plane has sent everything once. */
 bool state_is_synced(const struct state *s);
 
+/** state_is_registry_only() - what is neither a workload nor a service is refused. */
+bool state_is_registry_only(const struct state *s);
+
 /* For the admin endpoint: in no order; @fn returns 0 to go on. */
 int state_visit_workloads(const struct state *s, int (*fn)(void *arg, const struct workload *w),
 			  void *arg);

@@ -28,7 +28,7 @@ struct state_builder {
 	struct policy_groups *groups;
 	uint64_t generation;
 	uint64_t policy_generation;
-	bool is_synced;
+	bool is_synced, is_registry_only;
 	char node[256];
 };
 
@@ -410,6 +410,11 @@ void state_builder_set_synced(struct state_builder *b)
 	b->is_synced = true;
 }
 
+void state_builder_set_registry_only(struct state_builder *b, bool is_registry_only)
+{
+	b->is_registry_only = is_registry_only;
+}
+
 bool state_builder_is_missing_policies(const struct state_builder *b)
 {
 	return policy_groups_missing(b->groups) > 0;
@@ -497,6 +502,7 @@ int state_builder_build(struct state_builder *b, struct state **ret)
 	s->generation = ++b->generation;
 	s->policy_generation = b->policy_generation;
 	s->is_synced = b->is_synced;
+	s->is_registry_only = b->is_registry_only;
 	*ret = s;
 	return 0;
 }

@@ -39,6 +39,8 @@ _must_check_ int state_builder_set_identity(struct state_builder *b, const char 
 
 /** state_builder_set_synced() - snapshots say so from now on. */
 void state_builder_set_synced(struct state_builder *b);
+/** state_builder_set_registry_only() - likewise. */
+void state_builder_set_registry_only(struct state_builder *b, bool is_registry_only);
 
 /** state_builder_is_missing_policies() - a workload of this node names a policy that has not come
  * (or is already gone): soon the other half of the change will be here. */

@@ -27,7 +27,7 @@ struct state {
 	atomic_uint refs;
 	uint64_t generation;
 	uint64_t policy_generation;
-	bool is_synced;
+	bool is_synced, is_registry_only;
 	struct state_tables t;
 };
 

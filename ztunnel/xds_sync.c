@@ -119,6 +119,8 @@ static int put_settings(struct xds_sync *x, const void *packed, size_t len, char
 	_cleanup_(settings_clearp) struct settings s = {0};
 	int r = settings_decode(packed, len, &s, err, err_size);
 
+	if (r == 0)
+		state_builder_set_registry_only(x->builder, s.is_registry_only);
 	if (r == 0 && x->ops->on_settings)
 		x->ops->on_settings(x->arg, &s);
 	return r;

@@ -144,6 +144,8 @@ size_t mesh_pack_workload(const struct mesh_workload *w, uint8_t into[MESH_PACKE
 	m.name = m.workload_name = m.canonical_name = (char *)w->name;
 	m.namespace_ = (char *)ns;
 	m.service_account = (char *)(w->account ? w->account : "");
+	if (w->dns_host)
+		m.hostname = (char *)w->dns_host;
 	m.node = (char *)(w->node ? w->node : "n1");
 	m.tunnel_protocol = w->is_tcp ? ISTIO__WORKLOAD__TUNNEL_PROTOCOL__NONE
 				      : ISTIO__WORKLOAD__TUNNEL_PROTOCOL__HBONE;
@@ -159,13 +161,14 @@ size_t mesh_pack_workload(const struct mesh_workload *w, uint8_t into[MESH_PACKE
 	m.n_authorization_policies = list_len(w->policies);
 	m.authorization_policies = (char **)w->policies;
 	m.waypoint = waypoint_of(&p, w->waypoint);
-	if (w->hostname || w->client || w->server) {
+	if (w->hostname || w->client || w->server || w->is_first_address) {
 		Culvert__Node__Workload x = CULVERT__NODE__WORKLOAD__INIT;
 
 		if (w->hostname) {
 			x.hostname = (char *)w->hostname;
 			x.subdomain = (char *)w->subdomain;
 		}
+		x.first_address = w->is_first_address;
 		x.client = w->client;
 		x.server = w->server;
 		m.extensions = extension_of(&p, XDS_EXTENSION_WORKLOAD, &x.base);

@@ -34,6 +34,8 @@ struct mesh_workload {
 	const char *policies[MESH_LIST_MAX];
 	const char *waypoint; /* "ns/host" */
 	const char *hostname, *subdomain;
+	const char *dns_host; /* where the endpoint is, for DNS to say */
+	bool is_first_address;
 	struct Culvert__Node__Telemetry *client, *server;
 	uint32_t capacity; /* 0: 1 */
 	bool is_tcp;

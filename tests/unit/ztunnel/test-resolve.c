@@ -7,65 +7,9 @@
 #include <string.h>
 
 #include "net/addr.h"
-#include "tests/unit/ztunnel/mesh.h"
+#include "tests/unit/ztunnel/resolve.h"
 
-#define HTTPD "demo/httpd.demo.svc.cluster.local"
-#define WP    "demo/wp.demo.svc.cluster.local"
-
-struct fixture {
-	struct state_builder *b;
-	struct state *s;
-};
-
-static int setup(void **state)
-{
-	static struct fixture f;
-
-	memset(&f, 0, sizeof(f));
-	assert_int_equal(state_builder_new("n1", &f.b), 0);
-	mesh_put_workload(f.b, &(struct mesh_workload){.name = "client",
-						       .addrs = {"10.0.0.1", "fd00::1"},
-						       .zone = "z1"});
-	*state = &f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	state_unref(f->s);
-	state_builder_free(f->b);
-	return 0;
-}
-
-static struct upstream go(struct fixture *f, const char *to, uint32_t random)
-{
-	struct cv_sockaddr orig = mesh_sockaddr(to);
-	struct upstream up;
-
-	state_unref(f->s);
-	f->s = mesh_build(f->b);
-	resolve_outbound(f->s, state_workload_by_uid(f->s, "Kubernetes//Pod/demo/client"), &orig,
-			 random, &up);
-	return up;
-}
-
-static void assert_at(const struct cv_sockaddr *at, const char *text)
-{
-	char buf[CV_SOCKADDR_STRLEN];
-
-	assert_string_equal(cv_sockaddr_format(at, buf), text);
-}
-
-static void put_httpd(struct fixture *f, struct mesh_service *s)
-{
-	s->name = "httpd";
-	s->vips[0] = "10.96.0.1";
-	s->vips[1] = "fd96::1";
-	s->ports[0] = s->ports[0] ? s->ports[0] : 80;
-	mesh_put_service(f->b, s);
-}
+#define WP "demo/wp.demo.svc.cluster.local"
 
 static void unknown_destinations_pass_through(void **state)
 {
@@ -74,6 +18,22 @@ static void unknown_destinations_pass_through(void **state)
 	assert_int_equal(up.kind, UPSTREAM_PASSTHROUGH);
 	assert_at(&up.dial, "93.184.216.34:443");
 	assert_null(up.workload);
+}
+
+static void under_registry_only_unknown_destinations_are_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct upstream up;
+
+	state_builder_set_registry_only(f->b, true);
+	up = go(f, "93.184.216.34:443", 0);
+	assert_int_equal(up.kind, UPSTREAM_REFUSE);
+	assert_non_null(strstr(up.error, "REGISTRY_ONLY"));
+	put_httpd(f, &(struct mesh_service){
+			     .mode = ISTIO__WORKLOAD__LOAD_BALANCING__MODE__PASSTHROUGH});
+	assert_int_equal(go(f, "10.96.0.1:80", 0).kind, UPSTREAM_PASSTHROUGH);
+	state_builder_set_registry_only(f->b, false);
+	assert_int_equal(go(f, "93.184.216.34:443", 0).kind, UPSTREAM_PASSTHROUGH);
 }
 
 static void no_origin_is_refused(void **state)
@@ -484,6 +444,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(unknown_destinations_pass_through),
+		T(under_registry_only_unknown_destinations_are_refused),
 		T(no_origin_is_refused),
 		T(an_unknown_source_is_refused),
 		T(a_workload_is_reached_through_its_tunnel),

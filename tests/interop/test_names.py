@@ -337,6 +337,17 @@ def test_other_types_are_the_nameservers_to_answer(mesh, kind, data):
     assert mesh.dig("+noall", "+answer", "other.example.com", kind, f"@{NS[0]}").split()[1] == "7"
 
 
+def test_the_name_of_an_external_service_is_the_nameservers_to_answer(mesh):
+    mesh.zone(NS[0], {"ext.demo.svc.cluster.local CNAME": {"data": ["db.example.com"]}, "db.example.com A": a("B")})
+    mesh.write("""---
+apiVersion: v1
+kind: Service
+metadata: {name: ext, namespace: demo}
+spec: {type: ExternalName, externalName: db.example.com}
+""")
+    assert mesh.short("ext.demo.svc.cluster.local", f"@{NS[0]}") == ["db.example.com.", HOSTS["B"]]
+
+
 def test_odd_names_and_types_pass(mesh):
     mesh.zone(NS[0], {"_sip._tcp.example.com *": {"data": []}})
     for name, kind in (("_sip._tcp.example.com", "NAPTR"), ("_sip._tcp.example.com", "TYPE65280")):

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which endpoint a Service leads to: ports, readiness, slices by hand, and what is near."""
+import os
+import shutil
+import sys
+import tempfile
+
+import pytest
+from culvert_node import CulvertNode, stop, wait_for, write_config
+from topology import Topology, remove_stale
+
+VIP, OUTSIDE = "10.96.81.1", "172.30.81.2"
+SERVE = """
+import socket, sys, threading
+def answer(conn, text):
+    with conn:
+        while conn.recv(100):
+            conn.sendall(text.encode())
+def serve(port, text):
+    server = socket.create_server(("0.0.0.0", port))
+    while True:
+        threading.Thread(target=answer, args=(server.accept()[0], text), daemon=True).start()
+threading.Thread(target=serve, args=(8081, sys.argv[1].lower()), daemon=True).start()
+serve(8080, sys.argv[1])
+"""
+ASK = """
+import socket, sys
+for _ in range(int(sys.argv[3])):
+    try:
+        with socket.create_connection((sys.argv[1], int(sys.argv[2])), 10) as conn:
+            conn.sendall(b"who")
+            print(conn.recv(10).decode() or "-", end="")
+    except ConnectionError:
+        print("-", end="")
+"""
+SERVICE = """---
+apiVersion: v1
+kind: Service
+metadata: {{name: web, namespace: demo}}
+spec:
+  clusterIP: {vip}
+  {selector}
+  ports: [{{name: http, port: 80, targetPort: 8080}}, {{name: adm, port: 81, targetPort: admin}}]
+  {more}
+"""
+SLICE = """---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: web-1, namespace: demo, labels: {{kubernetes.io/service-name: web}}}}
+addressType: IPv4
+endpoints: [{endpoints}]
+ports: [{{name: http, port: 8080}}, {{name: adm, port: 8081}}]
+"""
+
+
+class Mesh:
+    """A client and server A on node 1, servers B and C on node 2, each node a zone; X outside, on the second node itself."""
+
+    def __init__(self, work_dir):
+        self.config, self.draft = os.path.join(work_dir, "config"), os.path.join(work_dir, "draft")
+        remove_stale("cw")
+        self.topology = Topology("cw", 81)
+        self.client = self.topology.pod(1, "x")
+        self.servers = {name: self.topology.pod(node, name.lower()) for name, node in (("A", 1), ("B", 2), ("C", 2))}
+        for pod in self.topology.pods:
+            pod.namespace, pod.account = "demo", "default"
+        self.processes = [pod.popen(sys.executable, "-c", SERVE, name) for name, pod in self.servers.items()]
+        self.processes.append(self.topology.nodes[1].popen(sys.executable, "-c", SERVE, "X"))
+        self.nodes = []
+
+    def write(self, more="", not_ready="", slice_="", selector="selector: {app: web}"):
+        """The configuration, whole at once; @not_ready: letters of pods."""
+        extra = SERVICE.format(vip=VIP, selector="" if slice_ else selector, more=more)
+        write_config(self.draft, self.topology.pods, extra + (SLICE.format(endpoints=slice_) if slice_ else ""))
+        path = os.path.join(self.draft, "mesh.yaml")
+        with open(path, encoding="utf-8") as f:
+            text = f.read()
+        for i in (1, 2):
+            text = text.replace(f"metadata: {{name: n{i}}}", f"metadata: {{name: n{i}, labels: {{topology.kubernetes.io/region: r, "
+                                                             f"topology.kubernetes.io/zone: z{i}}}}}")
+        for name, pod in self.servers.items():
+            start = text.index(f"{{name: {pod.name},")
+            head, tail = text[:start], text[start:]
+            tail = tail.replace("{name:", "{labels: {app: web}, name:", 1).replace(
+                "serviceAccountName: default}", "serviceAccountName: default, containers: [{name: c, image: i, ports: "
+                "[{name: admin, containerPort: 8081}]}]}", 1)
+            if name in not_ready:
+                tail = tail.replace("status: {", "status: {conditions: [{type: Ready, status: 'False'}], ", 1)
+            text = head + tail
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        os.makedirs(self.config, exist_ok=True)
+        os.rename(path, os.path.join(self.config, "mesh.yaml"))
+
+    def start(self):
+        """Both nodes, everything captured."""
+        self.write()
+        for i, node in enumerate(self.topology.nodes, 1):
+            self.nodes.append(CulvertNode(node, i, self.config, "balancing"))
+        self.nodes[0].wait_captured([self.client.name, self.servers["A"].name])
+        self.nodes[1].wait_captured([self.servers["B"].name, self.servers["C"].name])
+        self.expect("ABC")
+
+    def ask(self, count=24, port=80):
+        """Who answered, a letter per connection."""
+        return self.client.run(sys.executable, "-c", ASK, VIP, str(port), str(count)).strip()
+
+    def expect(self, letters, port=80):
+        """Soon all of these answer, and then nobody else does."""
+        wait_for(lambda: set(self.ask(port=port)) == set(letters), 10, letters)
+        assert set(self.ask(port=port)) <= set(letters)
+
+    def close(self):
+        """End everything."""
+        for node in self.nodes:
+            node.close()
+        for process in self.processes:
+            stop(process)
+        self.topology.close()
+
+
+@pytest.fixture(scope="module", name="mesh")
+def fixture_mesh():
+    with tempfile.TemporaryDirectory(prefix="culvert-balancing-") as work_dir:
+        os.chmod(work_dir, 0o755)
+        m = Mesh(work_dir)
+        try:
+            m.start()
+            yield m
+        finally:
+            m.close()
+            shutil.rmtree("/run/culvert-balancing", ignore_errors=True)
+
+
+def test_each_port_leads_to_its_own(mesh):
+    mesh.write()
+    mesh.expect("ABC")
+    mesh.expect("abc", port=81)  # by the name of the containers' port
+
+
+def test_pods_that_are_not_ready_get_nothing_unless_the_service_wants_them(mesh):
+    mesh.write(not_ready="AB")
+    mesh.expect("C")
+    mesh.write(not_ready="AB", more="publishNotReadyAddresses: true")
+    mesh.expect("ABC")
+
+
+def test_endpoints_by_hand(mesh):
+    mesh.write(slice_=f"{{addresses: [{OUTSIDE}]}}, {{addresses: [{mesh.servers['B'].ip4}]}}")
+    mesh.expect("BX")
+    mesh.expect("bx", port=81)
+    mesh.write(slice_=f"{{addresses: [{OUTSIDE}]}}, {{addresses: [{mesh.servers['B'].ip4}], conditions: {{ready: false}}}}, "
+                      f"{{addresses: [{mesh.servers['C'].ip4}]}}")
+    mesh.expect("CX")
+
+
+def test_internal_traffic_policy_local_stays_on_the_node_or_goes_nowhere(mesh):
+    mesh.write(more="internalTrafficPolicy: Local")
+    mesh.expect("A")
+    mesh.write(more="internalTrafficPolicy: Local", not_ready="A")
+    mesh.expect("-")
+
+
+@pytest.mark.parametrize("how", ["PreferClose", "PreferSameZone", "PreferSameNode"])
+def test_what_is_near_is_preferred_and_what_is_far_takes_over(mesh, how):
+    mesh.write(more=f"trafficDistribution: {how}")
+    mesh.expect("A")
+    mesh.write(more=f"trafficDistribution: {how}", not_ready="A")
+    mesh.expect("BC")
+    mesh.write(more=f"trafficDistribution: {how}")
+    mesh.expect("A")
+
+
+def test_when_what_is_near_refuses_the_next_one_is_tried_at_once(mesh):
+    mesh.write(more="trafficDistribution: PreferSameZone")
+    mesh.expect("A")
+    stop(mesh.processes[0])
+    assert set(mesh.ask()) == {"B", "C"}
+    mesh.processes[0] = mesh.servers["A"].popen(sys.executable, "-c", SERVE, "A")
+    mesh.expect("A")

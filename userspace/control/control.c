@@ -10,6 +10,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "ca_service.h"
+#include "discovery.h"
 #include "gate.h"
 #include "model/model.h"
 #include "problems.h"
@@ -37,7 +38,7 @@ struct control {
 	struct roots *roots;
 	struct serving *serving;
 	struct map *kinds; /* kind -> number of objects, as a pointer-sized integer */
-	struct map *seen;  /* "kind/namespace/name" of what is counted */
+	struct discovery *discovery;
 	struct mesh_config mesh;
 	bool is_synced;
 };
@@ -51,20 +52,6 @@ static void kind_count(struct control *c, const char *kind, int change)
 		(void)map_del_str(c->kinds, kind);
 	else if (map_put_str(c->kinds, kind, (void *)n) < 0)
 		log_debug("control", "object not counted kind=%s", kind);
-}
-
-static void object_count(struct control *c, const struct object *obj, bool is_there)
-{
-	_cleanup_(freep) char *key = str_format("%s/%s/%s", obj->kind, obj->namespace_, obj->name);
-	bool was_there = key && map_get_str(c->seen, key);
-
-	if (!key || was_there == is_there)
-		return;
-	if (!is_there)
-		(void)map_del_str(c->seen, key);
-	else if (map_put_str(c->seen, key, c) < 0)
-		return;
-	kind_count(c, obj->kind, is_there ? 1 : -1);
 }
 
 /* The strings are the configuration's. */
@@ -198,6 +185,7 @@ static void mesh_config_set(struct control *c, const struct object *obj)
 	if (r == 0)
 		r = node_config_set(c);
 	model_set_registry_only(c->model, c->mesh.is_registry_only);
+	discovery_select(c->discovery, c->mesh.discovery_selectors);
 	if (r < 0 && r != -EINVAL)
 		log_error_errno("control", r, "mesh configuration not taken over");
 	if (!obj || r < 0)
@@ -205,7 +193,7 @@ static void mesh_config_set(struct control *c, const struct object *obj)
 	mesh_warn(c, obj);
 }
 
-static void on_put(void *arg, struct object *obj)
+static void on_seen(void *arg, struct object *obj)
 {
 	struct control *c = arg;
 	int r = model_put(c->model, obj);
@@ -213,9 +201,26 @@ static void on_put(void *arg, struct object *obj)
 	if (r < 0)
 		log_error_errno("control", r, "object not taken over kind=%s name=%s/%s", obj->kind,
 				obj->namespace_, obj->name);
-	object_count(c, obj, true);
-	if (c->roots && streq(obj->kind, "Namespace"))
-		roots_put_namespace(c->roots, obj);
+}
+
+static void on_unseen(void *arg, const struct object *obj)
+{
+	struct control *c = arg;
+	int r = model_delete(c->model, obj);
+
+	if (r < 0)
+		log_error_errno("control", r, "object not removed kind=%s name=%s/%s", obj->kind,
+				obj->namespace_, obj->name);
+}
+
+static const struct discovery_ops discovery_ops = {.on_put = on_seen, .on_delete = on_unseen};
+
+static void on_put(void *arg, struct object *obj)
+{
+	struct control *c = arg;
+
+	if (discovery_put(c->discovery, obj) > 0)
+		kind_count(c, obj->kind, 1);
 	if (!is_mesh_config(c, obj))
 		return;
 	problems_clear_object(c->problems, obj->kind, obj->namespace_, obj->name);
@@ -225,14 +230,9 @@ static void on_put(void *arg, struct object *obj)
 static void on_delete(void *arg, struct object *obj)
 {
 	struct control *c = arg;
-	int r = model_delete(c->model, obj);
 
-	if (r < 0)
-		log_error_errno("control", r, "object not removed kind=%s name=%s/%s", obj->kind,
-				obj->namespace_, obj->name);
-	object_count(c, obj, false);
-	if (c->roots && streq(obj->kind, "Namespace"))
-		roots_delete_namespace(c->roots, obj->name);
+	if (discovery_delete(c->discovery, obj))
+		kind_count(c, obj->kind, -1);
 	if (!is_mesh_config(c, obj))
 		return;
 	problems_clear_object(c->problems, obj->kind, obj->namespace_, obj->name);
@@ -467,7 +467,7 @@ int control_new(const struct control_config *config, struct control **ret)
 	c->config.xds_fd = -EBADF;
 	r = map_new(&c->kinds);
 	if (r == 0)
-		r = map_new(&c->seen);
+		r = discovery_new(&discovery_ops, c, config->root_namespace, &c->discovery);
 	if (r == 0)
 		r = problems_new(&c->problems);
 	if (r == 0)
@@ -497,7 +497,7 @@ struct control *control_free(struct control *c)
 	(void)model_free(c->model);
 	(void)problems_free(c->problems);
 	(void)map_free(c->kinds);
-	(void)map_free(c->seen);
+	(void)discovery_free(c->discovery);
 	mesh_config_clear(&c->mesh);
 	(void)close_fd(c->config.xds_fd);
 	free(c);

@@ -68,6 +68,8 @@ static void what_is_used_is_read(void **state)
 			  MAP "    trustDomain: td.example\n    trustDomainAliases: [old, a.b]\n"
 			      "    rootNamespace: root\n    accessLogFile: /dev/stdout\n"
 			      "    outboundTrafficPolicy: {mode: REGISTRY_ONLY}\n"
+			      "    discoverySelectors:\n    - matchLabels: {mesh: on}\n"
+			      "    - matchExpressions: [{key: x, operator: In, values: [y]}]\n"
 			      "    enableTracing: true\n    defaultConfig: {concurrency: 2}\n"),
 		"");
 	assert_int_equal(x.r, 0);
@@ -76,6 +78,7 @@ static void what_is_used_is_read(void **state)
 	assert_string_equal(x.mesh.access_log_file, "/dev/stdout");
 	assert_int_equal(json_array_size(x.mesh.trust_domain_aliases), 2);
 	assert_true(x.mesh.is_registry_only);
+	assert_int_equal(json_array_size(x.mesh.discovery_selectors), 2);
 	/* nothing said, nothing set */
 	assert_string_equal(read_text(&x, MAP "    enableTracing: true\n"), "");
 	assert_null(x.mesh.trust_domain);
@@ -94,6 +97,11 @@ static void mistakes_are_told_and_change_nothing(void **state)
 		{"    outboundTrafficPolicy: {mod: ALLOW_ANY}\n",
 		 "6: data.mesh.outboundTrafficPolicy.mod: unknown field"},
 		{"    trustDomainAliases: a\n", "6: data.mesh.trustDomainAliases: expected a list"},
+		{"    discoverySelectors: [{matchExpressions: [{key: a, operator: Is}]}]\n",
+		 "6: data.mesh.discoverySelectors[0].matchExpressions[0].operator: expected one "
+		 "of"},
+		{"    discoverySelectors: [{labels: {a: b}}]\n",
+		 "6: data.mesh.discoverySelectors[0].labels: unknown field"},
 		{"    rootNamespace: [a]\n", "6: data.mesh.rootNamespace: expected a namespace"},
 		{"    - a\n", "6: data.mesh: expected a mapping"},
 		{"    a: b\n    c: {\n", "data.mesh: "},

@@ -25,10 +25,33 @@ static const char *const mode_words[] = {"ALLOW_ANY", "REGISTRY_ONLY", NULL};
 static const struct schema mode = {.type = SCHEMA_STRING, .words = mode_words};
 static const struct schema_field policy_fields[] = {FIELD("mode", &mode), FIELDS_END};
 static const struct schema policy = {.type = SCHEMA_OBJECT, .fields = policy_fields};
+static const char *const operator_words[] = {"In", "NotIn", "Exists", "DoesNotExist", NULL};
+static const struct schema label_operator = {.type = SCHEMA_STRING, .words = operator_words};
+static const struct schema texts = {.type = SCHEMA_LIST, .item = &schema_string};
+static const struct schema_field expression_fields[] = {
+	REQUIRED("key", &schema_string),
+	REQUIRED("operator", &label_operator),
+	FIELD("values", &texts),
+	FIELDS_END,
+};
+static const struct schema expression = {.type = SCHEMA_OBJECT, .fields = expression_fields};
+static const struct schema expressions = {.type = SCHEMA_LIST, .item = &expression};
+static const struct schema match_labels = {.type = SCHEMA_MAP, .item = &schema_string};
+static const struct schema_field selector_fields[] = {
+	FIELD("matchLabels", &match_labels),
+	FIELD("matchExpressions", &expressions),
+	FIELDS_END,
+};
+static const struct schema selector = {.type = SCHEMA_OBJECT, .fields = selector_fields};
+static const struct schema selectors = {.type = SCHEMA_LIST, .item = &selector};
 static const struct schema_field fields[] = {
-	FIELD("trustDomain", &domain),           FIELD("trustDomainAliases", &domains),
-	FIELD("rootNamespace", &label),          FIELD("accessLogFile", &schema_string),
-	FIELD("outboundTrafficPolicy", &policy), FIELDS_END,
+	FIELD("discoverySelectors", &selectors),
+	FIELD("trustDomain", &domain),
+	FIELD("trustDomainAliases", &domains),
+	FIELD("rootNamespace", &label),
+	FIELD("accessLogFile", &schema_string),
+	FIELD("outboundTrafficPolicy", &policy),
+	FIELDS_END,
 };
 /* Most of MeshConfig is for Envoy. */
 static const struct schema mesh_config = {.type = SCHEMA_OBJECT, .fields = fields, .is_open = true};
@@ -95,6 +118,7 @@ static int take(const struct object *o, struct mesh_config *ret)
 		return r;
 	}
 	c.trust_domain_aliases = json_incref(object_value(o, "trustDomainAliases"));
+	c.discovery_selectors = json_incref(object_value(o, "discoverySelectors"));
 	c.is_registry_only = outbound && streq(outbound, "REGISTRY_ONLY");
 	mesh_config_clear(ret);
 	*ret = c;
@@ -157,6 +181,7 @@ void mesh_config_clear(struct mesh_config *c)
 	free(c->root_namespace);
 	free(c->access_log_file);
 	json_decref(c->trust_domain_aliases);
+	json_decref(c->discovery_selectors);
 	*c = (struct mesh_config){0};
 }
 

@@ -14,6 +14,7 @@
 struct mesh_config {
 	char *trust_domain, *root_namespace, *access_log_file;
 	json_t *trust_domain_aliases; /* list of strings */
+	json_t *discovery_selectors;  /* list of label selectors */
 	bool is_registry_only;        /* outboundTrafficPolicy.mode */
 };
 

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "discovery.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/map.h"
+#include "base/str.h"
+
+/* Kubernetes gives every namespace this label. */
+#define NAME_LABEL "kubernetes.io/metadata.name"
+
+struct discovery {
+	const struct discovery_ops *ops;
+	void *arg;
+	char *always;
+	json_t *selectors;   /* counted; NULL: all */
+	struct map *objects; /* "kind/namespace/name" -> struct object, counted */
+};
+
+static const char *label_of(const struct object *ns, const char *name, const char *key)
+{
+	const char *value = ns ? object_label(ns, key) : NULL;
+
+	return !value && streq(key, NAME_LABEL) ? name : value;
+}
+
+static bool labels_match(const json_t *wanted, const struct object *ns, const char *name)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)wanted, key, value)
+	{
+		const char *mine = label_of(ns, name, key);
+
+		if (!mine || !streq(mine, json_string_value(value)))
+			return false;
+	}
+	return true;
+}
+
+static bool is_one_of(const json_t *values, const char *mine)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach(values, i,
+			   one) if (mine && streq(json_string_value(one), mine)) return true;
+	return false;
+}
+
+static bool expression_matches(const json_t *e, const struct object *ns, const char *name)
+{
+	const char *how = json_string_value(json_object_get(e, "operator"));
+	const char *mine = label_of(ns, name, json_string_value(json_object_get(e, "key")));
+	const json_t *values = json_object_get(e, "values");
+
+	if (streq(how, "Exists"))
+		return mine;
+	if (streq(how, "DoesNotExist"))
+		return !mine;
+	return is_one_of(values, mine) == streq(how, "In");
+}
+
+static bool selector_matches(const json_t *s, const struct object *ns, const char *name)
+{
+	const json_t *one;
+	size_t i;
+
+	if (!labels_match(json_object_get(s, "matchLabels"), ns, name))
+		return false;
+	json_array_foreach(json_object_get(s, "matchExpressions"), i,
+			   one) if (!expression_matches(one, ns, name)) return false;
+	return true;
+}
+
+/* @ns: the Namespace object; NULL: there is none. */
+static bool is_selected(const struct discovery *d, const struct object *ns, const char *name)
+{
+	const json_t *one;
+	size_t i;
+
+	if (json_array_size(d->selectors) == 0 || !*name || streq(name, d->always))
+		return true;
+	json_array_foreach(d->selectors, i, one) if (selector_matches(one, ns, name)) return true;
+	return false;
+}
+
+static struct object *namespace_find(const struct discovery *d, const char *name)
+{
+	_cleanup_(freep) char *key = str_format("Namespace//%s", name);
+
+	return key ? map_get_str(d->objects, key) : NULL;
+}
+
+static bool is_seen(const struct discovery *d, const struct object *obj)
+{
+	return is_selected(d, namespace_find(d, obj->namespace_), obj->namespace_);
+}
+
+static void tell(const struct discovery *d, struct object *obj, bool is_there)
+{
+	if (is_there)
+		d->ops->on_put(d->arg, obj);
+	else
+		d->ops->on_delete(d->arg, obj);
+}
+
+/* A namespace's labels have changed, or it has come or gone. */
+static void namespace_change(const struct discovery *d, const char *name, bool was_seen,
+			     bool is_seen_now)
+{
+	if (was_seen == is_seen_now)
+		return;
+	map_for_each (d->objects, it) {
+		struct object *obj = it.value;
+
+		if (streq(obj->namespace_, name))
+			tell(d, obj, is_seen_now);
+	}
+}
+
+static int remember(struct discovery *d, struct object *obj, struct object **ret_old)
+{
+	_cleanup_(freep) char *key = str_format("%s/%s/%s", obj->kind, obj->namespace_, obj->name);
+	int r;
+
+	if (!key)
+		return -ENOMEM;
+	*ret_old = map_get_str(d->objects, key);
+	r = map_put_str(d->objects, key, object_ref(obj));
+	if (r < 0)
+		(void)object_unref(obj);
+	return r;
+}
+
+int discovery_put(struct discovery *d, struct object *obj)
+{
+	_cleanup_(object_unrefp) struct object *old = NULL;
+	bool is_namespace = streq(obj->kind, "Namespace");
+	int r = remember(d, obj, &old);
+
+	if (r < 0)
+		(void)TAKE_PTR(old); /* still remembered */
+	if (is_seen(d, obj))
+		d->ops->on_put(d->arg, obj);
+	if (is_namespace && r == 0)
+		namespace_change(d, obj->name, is_selected(d, old, obj->name),
+				 is_selected(d, obj, obj->name));
+	return r < 0 ? r : !old;
+}
+
+bool discovery_delete(struct discovery *d, const struct object *obj)
+{
+	_cleanup_(freep) char *key = str_format("%s/%s/%s", obj->kind, obj->namespace_, obj->name);
+	_cleanup_(object_unrefp) struct object *old = key ? map_del_str(d->objects, key) : NULL;
+
+	d->ops->on_delete(d->arg, obj);
+	if (old && streq(obj->kind, "Namespace"))
+		namespace_change(d, obj->name, is_selected(d, old, obj->name),
+				 is_selected(d, NULL, obj->name));
+	return old;
+}
+
+void discovery_select(struct discovery *d, json_t *selectors)
+{
+	json_t *old = d->selectors;
+
+	if (old == selectors || (old && selectors && json_equal(old, selectors)))
+		return;
+	map_for_each (d->objects, it) {
+		struct object *obj = it.value;
+		bool was_seen;
+
+		d->selectors = old;
+		was_seen = is_seen(d, obj);
+		d->selectors = selectors;
+		if (was_seen != is_seen(d, obj))
+			tell(d, obj, !was_seen);
+	}
+	d->selectors = json_incref(selectors);
+	json_decref(old);
+}
+
+int discovery_new(const struct discovery_ops *ops, void *arg, const char *always,
+		  struct discovery **ret)
+{
+	_cleanup_(discovery_freep) struct discovery *d = calloc(1, sizeof(*d));
+	int r;
+
+	if (!d)
+		return -ENOMEM;
+	d->ops = ops;
+	d->arg = arg;
+	d->always = strdup(always);
+	if (!d->always)
+		return -ENOMEM;
+	r = map_new(&d->objects);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(d);
+	return 0;
+}
+
+struct discovery *discovery_free(struct discovery *d)
+{
+	if (!d)
+		return NULL;
+	if (d->objects)
+		map_for_each (d->objects, it)
+			(void)object_unref(it.value);
+	map_free(d->objects);
+	json_decref(d->selectors);
+	free(d->always);
+	free(d);
+	return NULL;
+}

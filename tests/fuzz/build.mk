@@ -6,3 +6,4 @@ fuzz-targets += tests/fuzz/fuzz-dns.c
 fuzz-targets += tests/fuzz/fuzz-zds.c
 fuzz-targets += tests/fuzz/fuzz-spiffe.c
 fuzz-targets += tests/fuzz/fuzz-agent-link.c
+fuzz-targets += tests/fuzz/fuzz-pod.c

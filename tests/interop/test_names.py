@@ -430,3 +430,23 @@ def test_the_pods_own_search_list_and_ndots_decide(mesh):
     assert mesh.short("web", f"@{NS[0]}") == []
     mesh.resolv_conf()
     restart(mesh)
+
+
+def test_a_range_leads_to_the_entrys_endpoints(mesh):
+    more = f"addresses: [10.99.0.0/16]\n  endpoints: [{{address: {HOSTS['A']}}}]"
+    mesh.write(ENTRY.format(name="range", host="range.example.com", resolution="STATIC", more=more))
+    wait_for(lambda: mesh.ask("10.99.3.4") == "A", 10, "the range")
+    assert mesh.ask("10.99.255.255", 3) == "AAA"
+    mesh.write()
+    wait_for(lambda: "10.99.0.0" not in str(mesh.nodes[0].admin("ztunnel", "/config_dump")), 10, "the entry gone")
+
+
+@pytest.mark.parametrize("to,wanted", [("[demo]", True), ("['.']", True), ("['*']", True), ("[other]", False), ("['~']", False),
+                                       ("[other, demo]", True)])
+def test_who_sees_an_entry(mesh, to, wanted):
+    mesh.zone(NS[0], {"seen.example.com A": a("B")})
+    mesh.write(ENTRY.format(name="seen", host="seen.example.com", resolution="DNS", more=f"exportTo: {to}"),
+               ENTRY.format(name="mark", host="mark.example.com", resolution="DNS", more=f"exportTo: ['.'] # {to}"))
+    wait_for(lambda: mesh.short("mark.example.com", f"@{NS[0]}"), 10, "the entries")
+    (answer,) = mesh.short("seen.example.com", f"@{NS[0]}")
+    assert answer.startswith("240.240.") == wanted

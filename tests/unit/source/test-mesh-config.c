@@ -68,7 +68,7 @@ static void what_is_used_is_read(void **state)
 			  MAP "    trustDomain: td.example\n    trustDomainAliases: [old, a.b]\n"
 			      "    rootNamespace: root\n    accessLogFile: /dev/stdout\n"
 			      "    outboundTrafficPolicy: {mode: REGISTRY_ONLY}\n"
-			      "    discoverySelectors:\n    - matchLabels: {mesh: on}\n"
+			      "    discoverySelectors:\n    - matchLabels: {mesh: enabled}\n"
 			      "    - matchExpressions: [{key: x, operator: In, values: [y]}]\n"
 			      "    enableTracing: true\n    defaultConfig: {concurrency: 2}\n"),
 		"");

@@ -61,27 +61,18 @@ static __always_inline int capture_udp(struct bpf_sock_addr *ctx, const struct c
 {
 	struct cv_sockaddr asked = a->dst;
 	struct cv_socket *st;
-	int r, bound;
+	__u32 reason;
+	int r;
 
 	if (!(pod->flags & CV_POD_DNS) || a->dst.port != bpf_htons(CV_DNS_PORT) ||
 	    pod_is_self(a->cookie, &a->dst.addr))
 		return VERDICT_ALLOW;
-	if (!(pod->flags & CV_POD_ALIVE))
-		return drop(ctx, a, CV_DROP_ZTUNNEL_DEAD);
-	if (!ctx->sk)
-		return VERDICT_REFUSE;
-	st = bpf_sk_storage_get(&cv_sockets, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	st = redirect_begin(ctx, pod, a, &reason);
 	if (!st)
-		return drop(ctx, a, CV_DROP_STORAGE);
-	bound = redirect_local(ctx, pod, a);
-	if (bound < 0)
-		return drop(ctx, a, CV_DROP_BIND);
-	st->flags = bound;
+		return drop(ctx, a, reason);
 	r = nameserver_encode(ctx, pod, a);
-	if (r == VERDICT_REWRITE) {
-		st->shown = asked;
-		st->flags |= CV_SOCKET_SHOWN | CV_SOCKET_REDIRECTED;
-	}
+	if (r == VERDICT_REWRITE)
+		redirect_end(st, &asked);
 	return r;
 }
 

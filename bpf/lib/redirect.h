@@ -99,27 +99,56 @@ redirect_target(const struct cv_pod *pod, const struct cv_sockaddr *orig, __u16 
 	return to;
 }
 
+/* Prepares the socket for a listener of ztunnel's. NULL: it has none that lives, `reason` says why.
+ */
+static __always_inline struct cv_socket *redirect_begin(struct bpf_sock_addr *ctx,
+							const struct cv_pod *pod,
+							const struct attempt *a, __u32 *reason)
+{
+	struct cv_socket *st;
+	int bound;
+
+	*reason = CV_DROP_ZTUNNEL_DEAD;
+	if (!(pod->flags & CV_POD_ALIVE))
+		return NULL;
+	*reason = CV_DROP_STORAGE;
+	if (!ctx->sk)
+		return NULL;
+	st = bpf_sk_storage_get(&cv_sockets, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!st)
+		return NULL;
+	*reason = CV_DROP_BIND;
+	bound = redirect_local(ctx, pod, a);
+	if (bound < 0)
+		return NULL;
+	st->flags = bound;
+	return st;
+}
+
+/* It goes there: what the application asked for is what it is shown. */
+static __always_inline void redirect_end(struct cv_socket *st, const struct cv_sockaddr *asked)
+{
+	st->shown = *asked;
+	st->flags |= CV_SOCKET_SHOWN | CV_SOCKET_REDIRECTED;
+}
+
 /* Sends a->dst to ztunnel: to `port`, or where that is 0 to an outbound listener. */
 static __noinline int redirect_tcp(struct bpf_sock_addr *ctx, const struct cv_pod *pod,
 				   struct attempt *a, __u16 port)
 {
 	struct cv_socket *st;
 	struct cv_sockaddr to;
-	int bound;
+	__u32 reason;
 
 	if (!pod || !a || !ctx->sk)
 		return VERDICT_REFUSE;
 	to = redirect_target(pod, &a->dst, port);
-	if (!(pod->flags & CV_POD_ALIVE) || !to.port)
+	if (!to.port)
 		return drop(ctx, a, CV_DROP_ZTUNNEL_DEAD);
-	st = bpf_sk_storage_get(&cv_sockets, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	st = redirect_begin(ctx, pod, a, &reason);
 	if (!st)
-		return drop(ctx, a, CV_DROP_STORAGE);
-	bound = redirect_local(ctx, pod, a);
-	if (bound < 0)
-		return drop(ctx, a, CV_DROP_BIND);
-	st->shown = a->dst;
-	st->flags = CV_SOCKET_SHOWN | CV_SOCKET_REDIRECTED | bound;
+		return drop(ctx, a, reason);
+	redirect_end(st, &a->dst);
 	a->dst = to;
 	count(port ? CV_DNS : CV_TUNNEL);
 	return VERDICT_REWRITE;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* lookup - an inbound connection of an enrolled pod goes to the application when it is vouched for
  * or annotations leave its port alone, else to ztunnel. Hook: sk_lookup, one link per pod
- * namespace. Reads: cv_vouched, cv_inbound_rules, cv_steer. Writes: cv_counters, cv_events. On
- * doubt: drop. Deletes nothing: with SYN cookies the same connection is looked up again. */
+ * namespace. Reads: cv_vouched, cv_inbound_rules, cv_steer, cv_locals, cv_verdicts, cv_generation.
+ * Writes: cv_counters, cv_events. On doubt: drop. Deletes nothing: with SYN cookies the same
+ * connection is looked up again. */
 #include "bpf/lib/conn.h"
 #include "bpf/lib/event.h"
 #include "bpf/lib/exclude.h"
+#include "bpf/lib/verdict.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -47,6 +49,24 @@ static __always_inline int lookup_drop(const struct cv_tuple *t)
 	return SK_DROP;
 }
 
+/* Would anyone be let in here in plaintext? If not, cv_uplink spares us the next one. */
+static __noinline void lookup_ask(const struct cv_tuple *t)
+{
+	struct cv_direct_event ev = {.reason = CV_VERDICT_MISS, .netns_cookie = CV_SRC_ANYONE};
+	__u64 *cookie;
+
+	if (!t)
+		return;
+	cookie = bpf_map_lookup_elem(&cv_locals, &t->remote);
+	if (!cookie || direct_verdict(CV_SRC_ANYONE, *cookie, t->remote_port) != DIRECT_UNKNOWN)
+		return;
+	ev.dst_cookie = *cookie;
+	ev.remote.addr = t->remote;
+	ev.remote.port = t->remote_port;
+	ev.asked = ev.remote;
+	event_ask(&ev);
+}
+
 static __always_inline int lookup_steer(struct bpf_sk_lookup *ctx, const struct cv_tuple *t)
 {
 	struct cv_steer_key key = {
@@ -62,6 +82,8 @@ static __always_inline int lookup_steer(struct bpf_sk_lookup *ctx, const struct 
 	bpf_sk_release(sk);
 	if (r)
 		return lookup_drop(t);
+	if (cfg.is_uplink_guarded && key.kind == CV_STEER_PLAIN)
+		lookup_ask(t);
 	count(CV_STEERED);
 	return SK_PASS;
 }

@@ -57,6 +57,20 @@ uint32_t direct_judge(const struct state *s, const struct pod *src, const struct
 	return v.is_allowed ? ZDS_VERDICT_ALLOW : ZDS_VERDICT_DENY;
 }
 
+uint32_t direct_judge_plaintext(const struct state *s, const struct pod *dst,
+				const struct cv_sockaddr *to)
+{
+	const struct workload *at = workload_of(s, dst);
+	struct authz_conn conn = {.dst = *to};
+	struct authz_verdict v;
+
+	if (!s || !state_is_synced(s) || !at || !pod_has_addr(dst, &to->addr) ||
+	    pod_is_own_port(dst, ntohs(to->port)) || !authz_is_by_identity(s, at))
+		return ZDS_VERDICT_NONE;
+	authz_check(s, at, &conn, &v);
+	return v.is_allowed ? ZDS_VERDICT_ALLOW : ZDS_VERDICT_DENY;
+}
+
 static void report(struct telemetry *t, const struct conn_info *info,
 		   const struct direct_news *news)
 {

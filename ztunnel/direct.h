@@ -20,6 +20,14 @@ struct telemetry;
 uint32_t direct_judge(const struct state *s, const struct pod *src, const struct pod *dst,
 		      const struct cv_sockaddr *to);
 
+/**
+ * direct_judge_plaintext() - may anyone connect to @dst without an identity?
+ * @s, @dst: NULL while unknown.
+ * Return: enum zds_verdict_kind. NONE where it depends on who it is.
+ */
+uint32_t direct_judge_plaintext(const struct state *s, const struct pod *dst,
+				const struct cv_sockaddr *to);
+
 /** struct direct_news - what the agent tells of a connection. All borrowed. */
 struct direct_news {
 	const struct zds_direct *m;

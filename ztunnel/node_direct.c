@@ -22,8 +22,12 @@ void node_direct_ask(void *arg, const struct zds_verdict *m)
 	struct node *n = arg;
 	struct zds_verdict answer = *m;
 
-	answer.verdict =
-		direct_judge(n->state, pod_of(n, m->src_cookie), pod_of(n, m->dst_cookie), &m->dst);
+	if (m->src_cookie == CV_SRC_ANYONE)
+		answer.verdict =
+			direct_judge_plaintext(n->state, pod_of(n, m->dst_cookie), &m->dst);
+	else
+		answer.verdict = direct_judge(n->state, pod_of(n, m->src_cookie),
+					      pod_of(n, m->dst_cookie), &m->dst);
 	n->has_asked = true;
 	(void)agent_link_verdict(n->agent, &answer);
 }

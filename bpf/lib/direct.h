@@ -3,22 +3,8 @@
 /* direct - connections between two enrolled pods of this node without a tunnel. Only where the
  * control plane and this node agree on whose address it is, both ends want it, and ztunnel's
  * verdict is known for the policy of now. On doubt: not direct. */
-#include "bpf/lib/event.h"
 #include "bpf/lib/pod.h"
-
-enum direct_verdict {
-	DIRECT_UNKNOWN,
-	DIRECT_ALLOWED,
-	DIRECT_DENIED,
-};
-
-static __always_inline __u64 direct_generation(void)
-{
-	__u32 zero = 0;
-	__u64 *g = bpf_map_lookup_elem(&cv_generation, &zero);
-
-	return g ? *g : 0;
-}
+#include "bpf/lib/verdict.h"
 
 /* Both are "namespace/name", padded with zeroes. */
 static __always_inline bool direct_is_same_name(const char *a, const char *b)
@@ -54,14 +40,4 @@ static __noinline __u64 direct_destination(const struct cv_sockaddr *to)
 	    pod_is_ztunnel_port(pod, bpf_ntohs(to->port)))
 		return 0;
 	return *cookie;
-}
-
-static __noinline int direct_verdict(__u64 src, __u64 dst, __be16 port)
-{
-	struct cv_verdict_key key = {.src_cookie = src, .dst_cookie = dst, .port = port};
-	struct cv_verdict *v = bpf_map_lookup_elem(&cv_verdicts, &key);
-
-	if (!v || v->generation != direct_generation())
-		return DIRECT_UNKNOWN;
-	return v->is_allowed ? DIRECT_ALLOWED : DIRECT_DENIED;
 }

@@ -7,7 +7,6 @@
 
 #define DIRECT_NOT (-1)
 
-/* Asks ztunnel, through the agent. A full ring loses the question: the next connection asks. */
 static __always_inline void direct_ask(const struct attempt *a, const struct cv_sockaddr *to,
 				       __u64 dst_cookie)
 {
@@ -19,10 +18,7 @@ static __always_inline void direct_ask(const struct attempt *a, const struct cv_
 		.asked = a->dst,
 	};
 
-	ev.time_ns = bpf_ktime_get_ns();
-	ev.generation = direct_generation();
-	count(CV_VERDICT_MISS);
-	bpf_ringbuf_output(&cv_events, &ev, sizeof(ev), 0);
+	event_ask(&ev);
 }
 
 /* What a direct connection cannot have: a device, an address that is not the pod's, MPTCP (whose

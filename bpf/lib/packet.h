@@ -122,6 +122,7 @@ struct tcp_start {
 	__be16 source, dest;
 	__be32 seq, ack;
 	__u8 offset, flags;
+	__u16 window;
 };
 
 static __always_inline int packet_read_tcp(struct __sk_buff *skb, struct packet *p)
@@ -130,7 +131,7 @@ static __always_inline int packet_read_tcp(struct __sk_buff *skb, struct packet 
 
 	if (p->proto != CV_PROTO_TCP || p->is_fragment)
 		return PACKET_IP;
-	if (bpf_skb_load_bytes(skb, p->l4, &tcp, 14))
+	if (bpf_skb_load_bytes(skb, p->l4, &tcp, sizeof(tcp)))
 		return PACKET_BAD;
 	p->tuple.local_port = tcp.source;
 	p->tuple.remote_port = tcp.dest;

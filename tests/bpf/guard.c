@@ -7,102 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "frame.h"
 #include "harness.h"
 #include "net/addr.h"
 
 #define LOOPBACK 1 /* any interface will do */
-#define FRAME    256
-#define SYN      0x02
-#define ACK      0x10
 #define PASS     TC_ACT_UNSPEC
-
-/* A packet under construction. */
-struct frame {
-	uint8_t bytes[FRAME];
-	size_t len;
-};
-
-static void add(struct frame *f, const void *bytes, size_t n)
-{
-	memcpy(f->bytes + f->len, bytes, n);
-	f->len += n;
-}
-
-static void add8(struct frame *f, uint8_t v)
-{
-	add(f, &v, 1);
-}
-
-static void add16(struct frame *f, uint16_t v)
-{
-	v = htons(v);
-	add(f, &v, 2);
-}
-
-static void add_zero(struct frame *f, size_t n)
-{
-	f->len += n;
-}
-
-static struct frame ethernet(uint16_t proto)
-{
-	struct frame f = {.len = 2 * ETH_ALEN};
-
-	add16(&f, proto);
-	return f;
-}
-
-static void add_tcp(struct frame *f, uint16_t port, uint8_t flags)
-{
-	add16(f, 40000);
-	add16(f, port);
-	add_zero(f, 8);
-	add8(f, 0x50);
-	add8(f, flags);
-	add_zero(f, 6);
-}
-
-static void add_addr(struct frame *f, const char *text)
-{
-	uint8_t bytes[16];
-	struct cv_addr a;
-
-	CHECK_OK(cv_addr_parse(text, &a));
-	add(f, bytes, cv_addr_bytes(&a, bytes));
-}
-
-struct ipv4 {
-	const char *from, *to;
-	uint8_t proto;
-	uint16_t fragment;
-	size_t options; /* bytes */
-};
-
-static void add_ipv4(struct frame *f, const struct ipv4 *ip)
-{
-	add8(f, (uint8_t)(0x45 + ip->options / 4));
-	add8(f, 0);
-	add16(f, (uint16_t)(40 + ip->options));
-	add16(f, 1);
-	add16(f, ip->fragment);
-	add8(f, 64);
-	add8(f, ip->proto);
-	add16(f, 0);
-	add_addr(f, ip->from);
-	add_addr(f, ip->to);
-	add_zero(f, ip->options);
-}
-
-static void add_ipv6(struct frame *f, const char *from, const char *to, uint8_t next)
-{
-	add16(f, 0x6000);
-	add_zero(f, 2);
-	add16(f, 60);
-	add8(f, next);
-	add8(f, 64);
-	add_addr(f, from);
-	add_addr(f, to);
-}
 
 static struct frame syn4(const char *to, uint16_t port)
 {

@@ -91,7 +91,8 @@ static int attach(struct culvert_bpf *s)
 	for (int i = 0; i < s->skeleton->prog_cnt; i++) {
 		const struct bpf_prog_skeleton *p = &s->skeleton->progs[i];
 
-		if (*p->prog == s->progs.cv_lookup || *p->prog == s->progs.cv_guard)
+		if (*p->prog == s->progs.cv_lookup || *p->prog == s->progs.cv_guard ||
+		    *p->prog == s->progs.cv_uplink)
 			continue;
 		*p->link = bpf_program__attach_cgroup(*p->prog, fd);
 		if (!*p->link)
@@ -108,6 +109,7 @@ int stage_load(bool no_cgroup_helpers, struct culvert_bpf **ret)
 	if (!s)
 		return -errno;
 	s->rodata->cfg.no_cgroup_helpers = no_cgroup_helpers;
+	s->rodata->cfg.is_uplink_guarded = 1;
 	bpf_map__set_max_entries(s->maps.cv_conns, TEST_CONNS_MAX);
 	bpf_map__set_max_entries(s->maps.cv_vouched, TEST_CONNS_MAX);
 	bpf_map__set_max_entries(s->maps.cv_directs, TEST_CONNS_MAX);

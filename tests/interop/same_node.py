@@ -72,12 +72,13 @@ VIP = "10.96.79.1"
 
 
 class Direct:
-    """Node 1 with the pods `client` and `server`."""
+    """Node 1 with the pods `client` and `server`; options: bypass, uplink, outsider (a plain pod on node 2)."""
 
-    def __init__(self, mode="direct", labels="", bypass=None):
+    def __init__(self, mode="direct", labels="", **options):
         remove_stale("cd")
         self.topology = Topology("cd", 79)
         self.client, self.server = self.topology.pod(1, "c"), self.topology.pod(1, "s")
+        self.outsider = self.topology.pod(2, "o") if options.get("outsider") else None  # of no mesh
         self.work_dir = tempfile.mkdtemp(prefix="culvert-direct-")
         os.chmod(self.work_dir, 0o755)  # the control plane reads it as another user
         self.config = os.path.join(self.work_dir, "config")
@@ -90,8 +91,9 @@ class Direct:
             self.label(labels)
         self.process = self.server.popen(sys.executable, "-c", SERVER)
         env = {"CULVERT_SAME_NODE": mode} if mode else {}
-        if bypass:
-            env["CULVERT_HOST_BYPASS"] = bypass
+        for name, variable in (("bypass", "CULVERT_HOST_BYPASS"), ("uplink", "CULVERT_UPLINK")):
+            if options.get(name):
+                env[variable] = options[name]
         self.node = CulvertNode(self.topology.nodes[0], 1, self.config, "direct", env=env)
         try:
             self.node.wait_captured([self.client.name, self.server.name])
@@ -120,6 +122,16 @@ class Direct:
     def talk(self, port=PORT, host=None):
         """One connection; the address that the server saw."""
         return self.client.run(sys.executable, "-c", CLIENT, host or self.server.ip4, str(port)).strip()
+
+    def talk_from(self, pod, timeout=10):
+        """The same from another pod, at most so many seconds."""
+        return pod.run("timeout", str(timeout), sys.executable, "-c", CLIENT, self.server.ip4, str(PORT)).strip()
+
+    def works_from(self, pod):
+        """Does it work?"""
+        with contextlib.suppress(RuntimeError):
+            return self.talk_from(pod, 1) == pod.ip4
+        return False
 
     def is_direct(self, port=PORT):
         """Did one more connection go direct?"""

@@ -103,3 +103,44 @@ def test_guards_go_with_their_pods(direct):
     wait_for(lambda: maps(direct, "cv_links").strip() == "[]", 15, "the end of the guards")
     assert not [name for name in os.listdir(direct.node.pins) if name.startswith("guard_")]
     assert direct.talk() == direct.client.ip4
+
+
+STRICT = """---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: direct}
+spec: {mtls: {mode: STRICT}}
+"""
+
+
+def test_the_uplink_drops_plaintext_for_a_strict_pod():
+    """A plain pod of another node: answered by the mesh at first, then not heard at all; and again when STRICT goes."""
+    d = Direct(uplink="uplink", outsider=True)
+    try:
+        assert d.talk_from(d.outsider) == d.outsider.ip4
+        strict = os.path.join(d.config, "strict.yaml")
+        with open(strict, "w", encoding="utf-8") as f:
+            f.write(STRICT)
+
+        def is_dropped():
+            with pytest.raises(RuntimeError):
+                d.talk_from(d.outsider, timeout=1)
+            return d.counter("uplink_plaintext") > 0
+
+        wait_for(lambda: not d.works_from(d.outsider), 15, "STRICT")
+        wait_for(is_dropped, 15, "the uplink's counter")
+        assert d.talk() == d.client.ip4  # the mesh's own
+        os.unlink(strict)
+        wait_for(lambda: d.works_from(d.outsider), 15, "plaintext again")
+    finally:
+        d.close()
+
+
+def test_an_uplink_that_cannot_be_guarded():
+    """One line says so, and the mesh goes on without."""
+    d = Direct(uplink="nosuch0")
+    try:
+        assert "cannot guard the uplink" in d.log()
+        wait_for(d.is_direct, 15, "a direct connection")
+    finally:
+        d.close()

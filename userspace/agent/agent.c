@@ -3,14 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "adopt.h"
@@ -34,11 +32,11 @@
 #include "status.h"
 #include "stock.h"
 #include "sweep.h"
+#include "uplink.h"
 #include "zds.h"
 
 #define METRICS_US     (5 * 1000 * 1000)
 #define METRICS_MAX    (ZDS_MAX_MESSAGE - sizeof(struct zds_header))
-#define NOFILE_WANTED  65536
 #define ADMIN_MODE     0600
 #define RUN_DIR_PREFIX "/run/culvert/"
 
@@ -315,21 +313,13 @@ static int run_dir_make(struct agent *a, const struct agent_options *o)
 	return 0;
 }
 
-/* Each pod costs a dozen descriptors for a moment and one for good. */
-static void nofile_raise(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= NOFILE_WANTED)
-		return;
-	limit.rlim_cur = NOFILE_WANTED;
-	if (limit.rlim_max < NOFILE_WANTED)
-		limit.rlim_max = NOFILE_WANTED;
-	(void)setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 static int start_kernel_side(struct agent *a, const struct agent_options *o)
 {
+	const struct datapath_config datapath = {
+		.pin_dir = o->pin_dir,
+		.host_cookie = o->is_kubernetes ? a->home.cookie : 0,
+		.is_uplink_guarded = o->uplink != NULL,
+	};
 	int r;
 
 	r = netns_home_open(o->is_kubernetes ? 1 : 0, &a->home);
@@ -339,9 +329,10 @@ static int start_kernel_side(struct agent *a, const struct agent_options *o)
 	r = features_check(a->features);
 	if (r < 0)
 		return r;
-	r = datapath_open(o->pin_dir, o->is_kubernetes ? a->home.cookie : 0, &a->datapath);
+	r = datapath_open(&datapath, &a->datapath);
 	if (r < 0)
 		return r;
+	uplink_attach(a->datapath, o->uplink);
 	a->enrolment = (struct enrolment_context){
 		.is_direct = direct_is_wanted(o->same_node),
 		.bypass = guard_bypass_from_string(o->host_bypass),
@@ -420,7 +411,6 @@ static int start_pods(struct agent *a)
 		.loop = a->loop, .datapath = a->datapath, .zds = a->zds, .home = &a->home};
 	int r;
 
-	/* Until the control plane has told. */
 	a->enrolment.is_incomplete = adopt_has_flag(a->datapath, CV_POD_UNKNOWN_TO_TUNNEL);
 	a->enrolment.is_registry_only = adopt_has_flag(a->datapath, CV_POD_REGISTRY_ONLY);
 	r = pods_new(&config, &a->pods);
@@ -524,7 +514,6 @@ static int start_all(struct agent *a, const struct agent_options *o)
 {
 	int r;
 
-	nofile_raise();
 	r = run_dir_make(a, o);
 	if (r == 0)
 		r = start_loop(a);

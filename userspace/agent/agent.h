@@ -19,6 +19,7 @@ struct agent_options {
 	const char *pin_dir;
 	const char *ztunnel_user;
 	const char *same_node;   /* "direct" or "encrypt" */
+	const char *uplink;      /* NULL: none is guarded */
 	const char *host_bypass; /* "off", "established" or "full" */
 	const char *log_level;
 	bool is_log_json;

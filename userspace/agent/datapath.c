@@ -150,15 +150,16 @@ static bool has_cgroup_helpers(void)
 	return true;
 }
 
-static int skel_load(struct datapath *d, uint64_t host_cookie)
+static int skel_load(struct datapath *d, const struct datapath_config *config)
 {
 	int r;
 
 	d->skel = culvert_bpf__open();
 	if (!d->skel)
 		return log_error_errno("agent", -errno, "cannot open the BPF object");
+	d->skel->rodata->cfg.is_uplink_guarded = config->is_uplink_guarded;
 	d->skel->rodata->cfg.no_cgroup_helpers = !has_cgroup_helpers();
-	d->skel->rodata->cfg.host_cookie = host_cookie;
+	d->skel->rodata->cfg.host_cookie = config->host_cookie;
 	r = maps_set_pins(d->skel, d->pin_dir);
 	if (r < 0)
 		return log_error_errno("agent", r, "cannot name the pins dir=%s", d->pin_dir);
@@ -187,7 +188,8 @@ static int program_attach(struct datapath *d, struct bpf_program *prog, int cgro
 	if (r < 0)
 		return log_error_errno("agent", r, "cannot pin a program program=%s", name);
 	/* These go into namespaces and onto links, pod by pod. */
-	if (prog == d->skel->progs.cv_lookup || prog == d->skel->progs.cv_guard)
+	if (prog == d->skel->progs.cv_lookup || prog == d->skel->progs.cv_guard ||
+	    prog == d->skel->progs.cv_uplink)
 		return 0;
 	r = pin_path(d->pin_dir, "link_", name, path);
 	if (r == 0)
@@ -246,7 +248,7 @@ static int datapath_lock(struct datapath *d)
 	return 0;
 }
 
-int datapath_open(const char *pin_dir, uint64_t host_cookie, struct datapath **ret)
+int datapath_open(const struct datapath_config *config, struct datapath **ret)
 {
 	_cleanup_(datapath_closep) struct datapath *d = NULL;
 	int r;
@@ -255,14 +257,14 @@ int datapath_open(const char *pin_dir, uint64_t host_cookie, struct datapath **r
 	if (!d)
 		return -ENOMEM;
 	d->lock_fd = -EBADF;
-	d->pin_dir = strdup(pin_dir);
+	d->pin_dir = strdup(config->pin_dir);
 	if (!d->pin_dir)
 		return -ENOMEM;
 	(void)libbpf_set_print(libbpf_print);
 	r = datapath_lock(d);
 	if (r < 0)
 		return r;
-	r = skel_load(d, host_cookie);
+	r = skel_load(d, config);
 	if (r < 0)
 		return r;
 	r = programs_attach(d);
@@ -338,6 +340,11 @@ int datapath_clean(const char *pin_dir)
 int datapath_guard_fd(const struct datapath *d)
 {
 	return bpf_program__fd(d->skel->progs.cv_guard);
+}
+
+int datapath_uplink_fd(const struct datapath *d)
+{
+	return bpf_program__fd(d->skel->progs.cv_uplink);
 }
 
 int datapath_map_fd(const struct datapath *d, enum datapath_map map)

@@ -45,13 +45,19 @@ enum datapath_map {
 	DATAPATH_MAP_MAX,
 };
 
+/** struct datapath_config - all borrowed for the call. */
+struct datapath_config {
+	const char *pin_dir;  /* folder on a bpffs; made if missing */
+	uint64_t host_cookie; /* of the namespace whose processes reach pods as they are; 0: none do
+			       */
+	bool is_uplink_guarded; /* cv_uplink will be attached, see uplink.h */
+};
+
 /**
  * datapath_open() - lock the pin folder, load, pin and attach everything, or adopt what is there.
- * @pin_dir: folder on a bpffs; made if missing; copied.
- * @host_cookie: of the namespace whose processes reach pods as they are; 0: none do.
  * Return: 0; -EBUSY another agent holds the folder; -errno. The failure has been logged.
  */
-_must_check_ int datapath_open(const char *pin_dir, uint64_t host_cookie, struct datapath **ret);
+_must_check_ int datapath_open(const struct datapath_config *config, struct datapath **ret);
 
 /** datapath_close() - let go; pins and links stay. Takes NULL. Return: NULL. */
 struct datapath *datapath_close(struct datapath *d);
@@ -64,8 +70,10 @@ const char *datapath_pin_dir(const struct datapath *d);
  * there; -EBUSY an agent is running; -errno. The failure has been logged. */
 _must_check_ int datapath_clean(const char *pin_dir);
 
-/** datapath_guard_fd() - descriptor of the program for pods' links; borrowed. */
+/** datapath_guard_fd(), datapath_uplink_fd() - programs for pods' links, and for the uplink;
+ * borrowed. */
 int datapath_guard_fd(const struct datapath *d);
+int datapath_uplink_fd(const struct datapath *d);
 
 /** datapath_map_fd() - descriptor of a map; borrowed. */
 int datapath_map_fd(const struct datapath *d, enum datapath_map map);

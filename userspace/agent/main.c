@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -14,7 +15,8 @@
 #include "datapath.h"
 #include "guard.h"
 
-#define NODE_MAX 63 /* RFC 1123 label, and the field in zds HELLO */
+#define NOFILE_WANTED 65536
+#define NODE_MAX      63 /* RFC 1123 label, and the field in zds HELLO */
 
 #define FIELD(f) offsetof(struct agent_options, f)
 
@@ -55,6 +57,13 @@ static const struct option_def options[] = {
 	 .value_name = "MODE",
 	 .help = "between two pods of this node: direct (inside the kernel, once ztunnel has "
 		 "allowed it), or encrypt (always through ztunnel)"},
+	{.name = "uplink",
+	 .type = OPTION_STRING,
+	 .offset = FIELD(uplink),
+	 .env = "CULVERT_UPLINK",
+	 .value_name = "IFACE",
+	 .help = "interface to the other nodes: plaintext that a policy refuses from anyone is "
+		 "dropped there by XDP (default: none)"},
 	{.name = "host-bypass",
 	 .type = OPTION_STRING,
 	 .offset = FIELD(host_bypass),
@@ -123,10 +132,24 @@ static const char *options_check(const struct agent_options *o)
 	return NULL;
 }
 
+/* Each pod costs a dozen descriptors for a moment and one for good. */
+static void nofile_raise(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= NOFILE_WANTED)
+		return;
+	limit.rlim_cur = NOFILE_WANTED;
+	if (limit.rlim_max < NOFILE_WANTED)
+		limit.rlim_max = NOFILE_WANTED;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int serve(const struct agent_options *o)
 {
 	_cleanup_(agent_freep) struct agent *a = NULL;
 
+	nofile_raise();
 	if (agent_new(o, &a) < 0)
 		return EXIT_FAILURE;
 	return agent_run(a) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

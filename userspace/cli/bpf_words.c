@@ -57,6 +57,7 @@ static const struct word progs[] = {
 	{"cv_sockops", "original destinations, vouching, clean-up"},
 	{"cv_setsockopt", "takes the client's address from ztunnel"},
 	{"cv_guard", "checks what a pod sends as it enters the host"},
+	{"cv_uplink", "drops plaintext from other nodes that nobody may send"},
 	{"cv_lookup", "steers arrivals to ztunnel unless vouched"},
 };
 

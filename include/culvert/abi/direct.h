@@ -24,6 +24,8 @@ struct cv_frontend {
 
 /* cv_verdicts: what ztunnel says of the L4 policy. A namespace cookie stands for the source's
  * identity and for the destination workload: the kernel proves it, and it is never reused. */
+#define CV_SRC_ANYONE 0 /* as src_cookie: whoever comes in plaintext */
+
 struct cv_verdict_key {
 	__u64 src_cookie;
 	__u64 dst_cookie;

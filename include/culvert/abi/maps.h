@@ -174,7 +174,7 @@ struct cv_config {
 	__u32 no_cgroup_helpers; /* 1 before Linux 6.1: cgroup/sock_addr lacks bpf_set_retval, pid
 				  * and comm. A refusal is then a connection to the closed port 0
 				  * (connect) or EPERM (sendmsg) */
-	__u32 zero;
+	__u32 is_uplink_guarded; /* cv_uplink is attached: plaintext arrivals are asked about */
 	__u64 host_cookie; /* netns cookie of the node, whose own processes (the kubelet's probes)
 			    * reach its pods as they are; 0: none do */
 };

@@ -42,7 +42,9 @@
 		  "a packet of a pod could not be read, or asked for a route of its own")          \
 	CV_REASON(FLOW, "flow", "a direct connection that skips the host's stack")                 \
 	CV_REASON(FLOW_FULL, "flow_full",                                                          \
-		  "no room to skip the host's stack: the host routes the connection")
+		  "no room to skip the host's stack: the host routes the connection")              \
+	CV_REASON(UPLINK_PLAINTEXT, "uplink_plaintext",                                            \
+		  "plaintext from outside that a policy refuses from anyone")
 
 enum cv_reason {
 #define CV_REASON(name, label, sentence) CV_##name,

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+#pragma once
+/* verdict - what ztunnel has said of the policy, as far as it holds now. */
+#include "bpf/lib/event.h"
+
+enum direct_verdict {
+	DIRECT_UNKNOWN,
+	DIRECT_ALLOWED,
+	DIRECT_DENIED,
+};
+
+static __always_inline __u64 direct_generation(void)
+{
+	__u32 zero = 0;
+	__u64 *g = bpf_map_lookup_elem(&cv_generation, &zero);
+
+	return g ? *g : 0;
+}
+
+/* Asks ztunnel, through the agent. A full ring loses the question: the next connection asks. */
+static __always_inline void event_ask(struct cv_direct_event *ev)
+{
+	ev->time_ns = bpf_ktime_get_ns();
+	ev->generation = direct_generation();
+	count(ev->reason);
+	bpf_ringbuf_output(&cv_events, ev, sizeof(*ev), 0);
+}
+
+static __noinline int direct_verdict(__u64 src, __u64 dst, __be16 port)
+{
+	struct cv_verdict_key key = {.src_cookie = src, .dst_cookie = dst, .port = port};
+	struct cv_verdict *v = bpf_map_lookup_elem(&cv_verdicts, &key);
+
+	if (!v || v->generation != direct_generation())
+		return DIRECT_UNKNOWN;
+	return v->is_allowed ? DIRECT_ALLOWED : DIRECT_DENIED;
+}

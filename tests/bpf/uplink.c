@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* uplink - packets from other nodes, before there is an skb. */
+#include <linux/if_ether.h>
+#include <netinet/in.h>
+#include <unistd.h>
+
+#include "frame.h"
+#include "harness.h"
+#include "net/addr.h"
+
+static void verdict_of_anyone(uint16_t port, bool is_allowed)
+{
+	struct cv_verdict_key key = {
+		.src_cookie = CV_SRC_ANYONE, .dst_cookie = pod.cookie, .port = htons(port)};
+	struct cv_verdict v = {.generation = 9, .is_allowed = is_allowed};
+	uint64_t generation = 9;
+	uint32_t zero = 0;
+
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_generation), &zero, &generation,
+				     BPF_ANY));
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_verdicts), &key, &v, BPF_ANY));
+}
+
+static void local(const char *address)
+{
+	struct cv_addr a;
+
+	CHECK_OK(cv_addr_parse(address, &a));
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_locals), &a, &pod.cookie, BPF_ANY));
+}
+
+static int arrives(const struct frame *f)
+{
+	uint8_t out[FRAME * 2];
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = f->bytes, .data_size_in = (uint32_t)f->len,
+		    .data_out = out, .data_size_out = sizeof(out));
+
+	CHECK_OK(bpf_prog_test_run_opts(bpf_program__fd(skel->progs.cv_uplink), &opts));
+	return (int)opts.retval;
+}
+
+static struct frame arrival4(uint16_t port, uint8_t flags)
+{
+	struct frame f = ethernet(ETH_P_IP);
+
+	add_ipv4(&f, &(struct ipv4){"192.0.2.7", POD4, IPPROTO_TCP, 0, 0});
+	add_tcp(&f, port, flags);
+	return f;
+}
+
+static int arrives4(uint16_t port, uint8_t flags)
+{
+	struct frame f = arrival4(port, flags);
+
+	return arrives(&f);
+}
+
+TEST(uplink_drops_beginnings_that_nobody_may_make_in_plaintext)
+{
+	struct frame v6 = ethernet(ETH_P_IPV6), vlan = ethernet(ETH_P_8021Q);
+	struct cv_event ev;
+	char buf[CV_SOCKADDR_STRLEN];
+
+	local(POD4);
+	local(POD6);
+	CHECK_EQ(arrives4(80, SYN), XDP_PASS); /* nothing is known */
+	verdict_of_anyone(80, true);
+	CHECK_EQ(arrives4(80, SYN), XDP_PASS);
+	verdict_of_anyone(80, false);
+	CHECK_EQ(arrives4(80, SYN), XDP_DROP);
+	CHECK_EQ(counted(CV_UPLINK_PLAINTEXT), 1);
+	CHECK_EQ(arrives4(80, ACK), XDP_PASS);
+	CHECK_EQ(arrives4(80, SYN | ACK), XDP_PASS);
+	CHECK_EQ(arrives4(81, SYN), XDP_PASS);
+	add_ipv6(&v6, "2001:db8::7", POD6, IPPROTO_TCP);
+	add_tcp(&v6, 80, SYN);
+	CHECK_EQ(arrives(&v6), XDP_DROP);
+	add16(&vlan, 5);
+	add16(&vlan, ETH_P_IP);
+	add_ipv4(&vlan, &(struct ipv4){"192.0.2.7", POD4, IPPROTO_TCP, 0, 0});
+	add_tcp(&vlan, 80, SYN);
+	CHECK_EQ(arrives(&vlan), XDP_DROP);
+	for (int i = 0; i < 64; i++)
+		CHECK_EQ(arrives4(80, SYN), XDP_DROP);
+	CHECK(event_of(CV_UPLINK_PLAINTEXT, &ev));
+	CHECK_STR(cv_sockaddr_format(&ev.remote, buf), "192.0.2.7:40000");
+	CHECK_STR(cv_sockaddr_format(&ev.local, buf), POD4 ":80");
+}
+
+TEST(uplink_leaves_what_the_pod_may_take)
+{
+	struct cv_service_key key = {0};
+	uint32_t exclude = CV_IN_EXCLUDE;
+
+	local(POD4);
+	verdict_of_anyone(CV_HBONE_PORT, false);
+	CHECK_EQ(arrives4(CV_HBONE_PORT, SYN), XDP_PASS);
+	verdict_of_anyone(80, false);
+	pod_flags(CV_POD_ALIVE); /* is leaving */
+	CHECK_EQ(arrives4(80, SYN), XDP_PASS);
+	pod_flags(CV_POD_ALIVE | CV_POD_CAPTURE);
+	CHECK_EQ(arrives4(80, SYN), XDP_DROP);
+	CHECK_OK(cv_addr_parse(POD4, &key.addr));
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_inbound_rules), &key, &exclude,
+				     BPF_ANY));
+	CHECK_EQ(arrives4(80, SYN), XDP_PASS);
+}
+
+TEST(uplink_passes_what_it_does_not_read)
+{
+	struct frame f, options = ethernet(ETH_P_IP), arp = ethernet(ETH_P_ARP);
+
+	local(POD4);
+	verdict_of_anyone(80, false);
+	add_ipv4(&options, &(struct ipv4){"192.0.2.7", POD4, IPPROTO_TCP, 0, 8});
+	add_tcp(&options, 80, SYN);
+	CHECK_EQ(arrives(&options), XDP_PASS);
+	add_zero(&arp, 46);
+	CHECK_EQ(arrives(&arp), XDP_PASS);
+	for (size_t len = ETH_HLEN; len < ETH_HLEN + 36; len++) {
+		f = arrival4(80, SYN);
+		f.len = len;
+		CHECK_EQ(arrives(&f), XDP_PASS);
+	}
+}
+
+TEST(uplink_is_asked_for_what_came_in_plaintext)
+{
+	struct cv_direct_event ev;
+	int client;
+
+	local(POD4);
+	steer_all();
+	enter_peer();
+	client = connected(AF_INET, POD4 ":80");
+	CHECK(direct_event_of(CV_VERDICT_MISS, &ev));
+	CHECK_EQ(ev.netns_cookie, CV_SRC_ANYONE);
+	CHECK_EQ(ev.dst_cookie, pod.cookie);
+	CHECK_EQ(ntohs(ev.remote.port), 80);
+	verdict_of_anyone(80, true);
+	close(client);
+	(void)connected(AF_INET, POD4 ":80");
+	CHECK_EQ(counted(CV_VERDICT_MISS), 1);
+}

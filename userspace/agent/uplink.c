@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "uplink.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <linux/bpf.h>
+#include <linux/if_link.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/str.h"
+#include "pinlink.h"
+
+#define PIN_PREFIX "guard_uplink_"
+#define PATH_LEN   512
+
+static void pins_drop_others(const char *pin_dir, const char *keep)
+{
+	_cleanup_(closedirp) DIR *dir = opendir(pin_dir);
+	char path[PATH_LEN];
+
+	if (!dir)
+		return;
+	for (struct dirent *e = readdir(dir); e; e = readdir(dir)) {
+		if (!str_has_prefix(e->d_name, PIN_PREFIX) || streq(e->d_name, keep))
+			continue;
+		(void)snprintf(path, sizeof(path), "%s/%s", pin_dir, e->d_name);
+		pinlink_destroy(path);
+	}
+}
+
+static int attach(const struct datapath *d, const char *name, const char *path)
+{
+	unsigned int ifindex = if_nametoindex(name);
+	int r;
+
+	if (!ifindex)
+		return -errno;
+	r = pinlink_make(path, datapath_uplink_fd(d), (int)ifindex, BPF_XDP, 0);
+	if (r != -EOPNOTSUPP && r != -EINVAL)
+		return r;
+	log_info("agent", "the uplink's driver has no XDP: its guard runs behind it uplink=%s",
+		 name);
+	return pinlink_make(path, datapath_uplink_fd(d), (int)ifindex, BPF_XDP, XDP_FLAGS_SKB_MODE);
+}
+
+void uplink_attach(struct datapath *d, const char *name)
+{
+	char pin[64] = "", path[PATH_LEN];
+	int r;
+
+	if (name)
+		(void)snprintf(pin, sizeof(pin), PIN_PREFIX "%.32s", name);
+	pins_drop_others(datapath_pin_dir(d), pin);
+	if (!name)
+		return;
+	(void)snprintf(path, sizeof(path), "%s/%s", datapath_pin_dir(d), pin);
+	r = attach(d, name, path);
+	if (r == -EBUSY)
+		log_error_errno("agent", r,
+				"another XDP program is on the uplink, which is not guarded "
+				"uplink=%s",
+				name);
+	else if (r < 0)
+		log_error_errno("agent", r, "cannot guard the uplink uplink=%s", name);
+}

@@ -10,18 +10,22 @@
 #include "base/str.h"
 
 /* Open addressing with linear probing. A deleted slot keeps a tombstone, so that an iteration may
- * delete where it stands. */
+ * delete where it stands. The hash is in the slot: passing a stranger costs no look at its entry. */
 #define MAP_MIN_SLOTS 16
 
 struct entry {
-	uint64_t hash;
 	void *value;
 	size_t key_len;
 	char key[];
 };
 
+struct slot {
+	uint64_t hash;
+	struct entry *entry; /* NULL: free; or &tombstone */
+};
+
 struct map {
-	struct entry **slots;
+	struct slot *slots;
 	size_t n_slots; /* power of two, or 0 */
 	size_t n_live;
 	size_t n_used; /* live and tombstones */
@@ -109,18 +113,18 @@ struct map *map_free(struct map *m)
 	if (!m)
 		return NULL;
 	for (size_t i = 0; i < m->n_slots; i++)
-		if (m->slots[i] != &tombstone)
-			free(m->slots[i]);
+		if (m->slots[i].entry != &tombstone)
+			free(m->slots[i].entry);
 	free(m->slots);
 	free(m);
 	return NULL;
 }
 
-static bool entry_is(const struct entry *e, uint64_t hash, const void *key, size_t key_len)
+static bool slot_is(const struct slot *s, uint64_t hash, const void *key, size_t key_len)
 {
-	if (e == &tombstone || e->hash != hash || e->key_len != key_len)
+	if (s->hash != hash || s->entry == &tombstone || s->entry->key_len != key_len)
 		return false;
-	return key_len == 0 || memcmp(e->key, key, key_len) == 0;
+	return key_len == 0 || memcmp(s->entry->key, key, key_len) == 0;
 }
 
 /* map_find() - slot of the key, or n_slots when absent. */
@@ -130,37 +134,37 @@ static size_t map_find(const struct map *m, uint64_t hash, const void *key, size
 
 	if (m->n_slots == 0)
 		return 0;
-	for (size_t i = hash & mask; m->slots[i]; i = (i + 1) & mask)
-		if (entry_is(m->slots[i], hash, key, key_len))
+	for (size_t i = hash & mask; m->slots[i].entry; i = (i + 1) & mask)
+		if (slot_is(&m->slots[i], hash, key, key_len))
 			return i;
 	return m->n_slots;
 }
 
-static void slots_insert(struct entry **slots, size_t n_slots, struct entry *e)
+static void slots_insert(struct slot *slots, size_t n_slots, const struct slot *s)
 {
-	size_t i = e->hash & (n_slots - 1);
+	size_t i = s->hash & (n_slots - 1);
 
-	while (slots[i])
+	while (slots[i].entry)
 		i = (i + 1) & (n_slots - 1);
-	slots[i] = e;
+	slots[i] = *s;
 }
 
 /* map_make_room() - keep a quarter of the slots empty; rebuilding also drops tombstones. */
 static int map_make_room(struct map *m)
 {
 	size_t n = MAP_MIN_SLOTS;
-	struct entry **slots;
+	struct slot *slots;
 
 	if (m->n_slots > 0 && (m->n_used + 1) * 4 <= m->n_slots * 3)
 		return 0;
 	while ((m->n_live + 1) * 2 > n)
 		n *= 2;
-	slots = calloc(n, sizeof(struct entry *));
+	slots = calloc(n, sizeof(*slots));
 	if (!slots)
 		return -ENOMEM;
 	for (size_t i = 0; i < m->n_slots; i++)
-		if (m->slots[i] && m->slots[i] != &tombstone)
-			slots_insert(slots, n, m->slots[i]);
+		if (m->slots[i].entry && m->slots[i].entry != &tombstone)
+			slots_insert(slots, n, &m->slots[i]);
 	free(m->slots);
 	m->slots = slots;
 	m->n_slots = n;
@@ -175,7 +179,7 @@ int map_put(struct map *m, const void *key, size_t key_len, void *value)
 	struct entry *e;
 
 	if (i < m->n_slots) {
-		m->slots[i]->value = value;
+		m->slots[i].entry->value = value;
 		return 0;
 	}
 	e = malloc(sizeof(*e) + key_len + 1);
@@ -185,13 +189,12 @@ int map_put(struct map *m, const void *key, size_t key_len, void *value)
 		free(e);
 		return -ENOMEM;
 	}
-	e->hash = hash;
 	e->value = value;
 	e->key_len = key_len;
 	if (key_len > 0)
 		memcpy(e->key, key, key_len);
 	e->key[key_len] = '\0';
-	slots_insert(m->slots, m->n_slots, e);
+	slots_insert(m->slots, m->n_slots, &(struct slot){hash, e});
 	m->n_live++;
 	m->n_used++;
 	return 0;
@@ -201,7 +204,7 @@ void *map_get(const struct map *m, const void *key, size_t key_len)
 {
 	size_t i = map_find(m, map_hash(key, key_len), key, key_len);
 
-	return i < m->n_slots ? m->slots[i]->value : NULL;
+	return i < m->n_slots ? m->slots[i].entry->value : NULL;
 }
 
 void *map_del(struct map *m, const void *key, size_t key_len)
@@ -212,15 +215,15 @@ void *map_del(struct map *m, const void *key, size_t key_len)
 
 	if (i >= m->n_slots)
 		return NULL;
-	value = m->slots[i]->value;
-	free(m->slots[i]);
-	m->slots[i] = &tombstone;
+	value = m->slots[i].entry->value;
+	free(m->slots[i].entry);
+	m->slots[i].entry = &tombstone;
 	m->n_live--;
-	if (m->slots[(i + 1) & mask])
+	if (m->slots[(i + 1) & mask].entry)
 		return value;
 	/* The end of a chain: these tombstones are needed by nobody. */
-	for (; m->slots[i] == &tombstone; i = (i - 1) & mask) {
-		m->slots[i] = NULL;
+	for (; m->slots[i].entry == &tombstone; i = (i - 1) & mask) {
+		m->slots[i].entry = NULL;
 		m->n_used--;
 	}
 	return value;
@@ -249,7 +252,7 @@ void *map_del_str(struct map *m, const char *key)
 bool map_next(const struct map *m, struct map_iter *it)
 {
 	while (it->pos < m->n_slots) {
-		const struct entry *e = m->slots[it->pos++];
+		const struct entry *e = m->slots[it->pos++].entry;
 
 		if (!e || e == &tombstone)
 			continue;

@@ -73,17 +73,17 @@ static void put_ends(struct line *l, const struct conn_info *info)
 
 	put_addr(l, "src.addr", &info->src);
 	put_text(l, "src.workload", src ? src->name : NULL);
-	put_text(l, "src.namespace", src ? src->namespace_ : NULL);
+	put_text(l, "src.namespace", src ? src->app->namespace_ : NULL);
 	put_text(l, "src.identity", info->is_mtls ? info->src_identity : NULL);
-	put_text(l, "src.cluster", src ? src->cluster : NULL);
+	put_text(l, "src.cluster", src ? src->app->cluster : NULL);
 	put_addr(l, "dst.addr", &info->dst);
 	if (info->has_hbone)
 		put_addr(l, "dst.hbone_addr", &info->hbone_addr);
 	put_text(l, "dst.service", info->service ? info->service->def->hostname : NULL);
 	put_text(l, "dst.workload", dst ? dst->name : NULL);
-	put_text(l, "dst.namespace", dst ? dst->namespace_ : NULL);
+	put_text(l, "dst.namespace", dst ? dst->app->namespace_ : NULL);
 	put_text(l, "dst.identity", info->is_mtls ? info->dst_identity : NULL);
-	put_text(l, "dst.cluster", dst ? dst->cluster : NULL);
+	put_text(l, "dst.cluster", dst ? dst->app->cluster : NULL);
 	put_text(l, "direction", info->direction == CONN_INBOUND ? "inbound" : "outbound");
 }
 

@@ -184,7 +184,7 @@ static int add_details(json_t *o, const struct admin_conn *conn)
 	const struct workload *p = conn->peer;
 	json_t *more = json_pack(
 		"{s:b, s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "open", conn->is_open, "peerName",
-		p ? p->name : "", "peerNamespace", p ? p->namespace_ : "", "service",
+		p ? p->name : "", "peerNamespace", p ? p->app->namespace_ : "", "service",
 		conn->service ? conn->service->def->key : "", "peerIdentity",
 		conn->peer_identity ? conn->peer_identity : "", "openedUs",
 		(json_int_t)conn->opened_us, "bytesToServer", (json_int_t)conn->bytes_to_server,

@@ -30,7 +30,7 @@ static void scope_begin(struct scope *s, const struct state *state, const struct
 	s->state = state;
 	s->dst = dst;
 	s->sets[0] = state->t.global_policies;
-	s->sets[1] = hamt_get_str(state->t.ns_policies, dst->namespace_);
+	s->sets[1] = hamt_get_str(state->t.ns_policies, dst->app->namespace_);
 	s->group = hamt_get(state->t.groups, &dst->policy_group, sizeof(dst->policy_group));
 	s->sets[2] = s->group ? s->group->set : NULL;
 }
@@ -45,7 +45,7 @@ static int scope_init(struct scope *s, const struct state *state, const struct w
 /* How many policies there are to look at one by one. */
 static size_t listed(const struct scope *s)
 {
-	return s->group ? 0 : s->dst->policies_count;
+	return s->group ? 0 : s->dst->app->policies_count;
 }
 
 /* A policy of the class that matches; the mesh's before the namespace's before the workload's own.
@@ -57,7 +57,7 @@ static const struct policy *scope_find(const struct scope *s, enum policy_class 
 	for (size_t i = 0; i < ARRAY_SIZE(s->sets) && !p; i++)
 		p = policy_set_find(s->sets[i], class, &s->subject);
 	for (size_t i = 0; i < listed(s) && !p; i++) {
-		p = hamt_get_str(s->state->t.policies, s->dst->policies[i]);
+		p = hamt_get_str(s->state->t.policies, s->dst->app->policies[i]);
 		if (p && (policy_class_of(p) != class || !policy_is_hit(p, &s->subject)))
 			p = NULL;
 	}
@@ -70,7 +70,8 @@ static bool scope_has(const struct scope *s, enum policy_class class)
 		if (policy_set_count(s->sets[i], class) > 0)
 			return true;
 	for (size_t i = 0; i < listed(s); i++) {
-		const struct policy *p = hamt_get_str(s->state->t.policies, s->dst->policies[i]);
+		const struct policy *p =
+			hamt_get_str(s->state->t.policies, s->dst->app->policies[i]);
 
 		if (p && policy_class_of(p) == class)
 			return true;
@@ -81,9 +82,9 @@ static bool scope_has(const struct scope *s, enum policy_class class)
 /* A policy that the workload names and that is not there. */
 static const char *scope_missing(const struct scope *s)
 {
-	for (size_t i = 0; i < s->dst->policies_count && (!s->group || s->group->missing); i++)
-		if (!hamt_get_str(s->state->t.policies, s->dst->policies[i]))
-			return s->dst->policies[i];
+	for (size_t i = 0; i < s->dst->app->policies_count && (!s->group || s->group->missing); i++)
+		if (!hamt_get_str(s->state->t.policies, s->dst->app->policies[i]))
+			return s->dst->app->policies[i];
 	return NULL;
 }
 
@@ -178,7 +179,7 @@ bool authz_is_by_identity(const struct state *s, const struct workload *dst)
 		if (!policy_set_is_by_identity(scope.sets[i]))
 			return false;
 	for (size_t i = 0; i < listed(&scope); i++) {
-		const struct policy *p = hamt_get_str(s->t.policies, dst->policies[i]);
+		const struct policy *p = hamt_get_str(s->t.policies, dst->app->policies[i]);
 
 		if (p && !policy_is_by_identity(p))
 			return false;

@@ -29,13 +29,13 @@ void baggage_format(const struct workload *w, char *into, size_t size)
 	into[0] = '\0';
 	if (!w)
 		return;
-	n = put_field(into, size, n, "k8s.cluster.name", w->cluster);
-	n = put_field(into, size, n, "k8s.namespace.name", w->namespace_);
+	n = put_field(into, size, n, "k8s.cluster.name", w->app->cluster);
+	n = put_field(into, size, n, "k8s.namespace.name", w->app->namespace_);
 	if ((size_t)w->type < ARRAY_SIZE(kinds))
 		n = put_field(into, size, n, kinds[w->type], w->workload_name);
-	n = put_field(into, size, n, "service.name", w->canonical_name);
-	n = put_field(into, size, n, "service.version", w->canonical_revision);
-	n = put_field(into, size, n, "cloud.region", w->region);
-	n = put_field(into, size, n, "cloud.availability_zone", w->zone);
+	n = put_field(into, size, n, "service.name", w->app->canonical_name);
+	n = put_field(into, size, n, "service.version", w->app->canonical_revision);
+	n = put_field(into, size, n, "cloud.region", w->place->region);
+	n = put_field(into, size, n, "cloud.availability_zone", w->place->zone);
 	into[n] = '\0';
 }

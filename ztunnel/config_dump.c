@@ -79,33 +79,34 @@ json_t *workload_to_json(const struct workload *w)
 
 	for (size_t i = 0; i < w->addrs_count; i++)
 		(void)json_array_append_new(ips, json_string(cv_addr_format(&w->addrs[i], addr)));
-	for (size_t i = 0; i < w->services_count; i++)
-		(void)json_array_append_new(services, json_string(w->services[i].key));
+	for (size_t i = 0; i < w->app->services_count; i++)
+		(void)json_array_append_new(services, json_string(w->app->services[i].key));
 	(void)json_object_set_new(o, "workloadIps", ips);
-	set_waypoint(o, &w->waypoint);
+	set_waypoint(o, &w->app->waypoint);
 	set_text(o, "protocol", w->protocol == WORKLOAD_HBONE ? "HBONE" : "TCP");
 	set_text(o, "uid", w->uid);
 	set_text(o, "name", w->name);
-	set_text(o, "namespace", w->namespace_);
-	set_text(o, "trustDomain", w->trust_domain);
-	set_text(o, "serviceAccount", w->service_account);
+	set_text(o, "namespace", w->app->namespace_);
+	set_text(o, "trustDomain", w->app->trust_domain);
+	set_text(o, "serviceAccount", w->app->service_account);
 	set_text(o, "workloadName", w->workload_name);
 	set_text(o, "workloadType", types[w->type]);
-	set_text(o, "canonicalName", w->canonical_name);
-	set_text(o, "canonicalRevision", w->canonical_revision);
-	set_text(o, "clusterId", w->cluster);
-	set_text(o, "network", w->network);
-	set_text(o, "node", w->node);
+	set_text(o, "canonicalName", w->app->canonical_name);
+	set_text(o, "canonicalRevision", w->app->canonical_revision);
+	set_text(o, "clusterId", w->app->cluster);
+	set_text(o, "network", w->app->network);
+	set_text(o, "node", w->place->node);
 	set_text_if(o, "hostname", w->hostname);
 	set_text(o, "status", w->is_healthy ? "Healthy" : "Unhealthy");
 	set_text(o, "networkMode", w->is_host_network ? "HostNetwork" : "Standard");
 	(void)json_object_set_new(o, "nativeTunnel", json_boolean(w->is_native_tunnel));
 	(void)json_object_set_new(o, "capacity", json_integer(w->capacity));
 	(void)json_object_set_new(o, "locality",
-				  json_pack("{s:s, s:s, s:s}", "region", w->region, "zone", w->zone,
-					    "subzone", w->subzone));
+				  json_pack("{s:s, s:s, s:s}", "region", w->place->region, "zone",
+					    w->place->zone, "subzone", w->place->subzone));
 	set_list_if(o, "services", services);
-	set_list_if(o, "authorizationPolicies", texts_to_json(w->policies, w->policies_count));
+	set_list_if(o, "authorizationPolicies",
+		    texts_to_json(w->app->policies, w->app->policies_count));
 	return o;
 }
 

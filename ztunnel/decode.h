@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* decode - xDS resources into the objects of a snapshot. Bytes from the control plane are checked
- * here, once. No state. */
+ * here, once. */
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cleanup.h"
 #include "base/macros.h"
 
 struct policy;
@@ -17,14 +18,22 @@ struct decoded_address {
 	struct service_def *service;
 };
 
+struct decode_tables; /* opaque: what decoded workloads share. Main loop */
+
+/** decode_tables_new() - @network: ours; addresses of other networks are left out. Return: 0;
+ * -ENOMEM. */
+_must_check_ int decode_tables_new(const char *network, struct decode_tables **ret);
+/** decode_tables_free() - what was decoded lives on. Takes NULL. Return: NULL. */
+struct decode_tables *decode_tables_free(struct decode_tables *t);
+DEFINE_CLEANUP(struct decode_tables *, decode_tables_free);
+
 /**
  * decode_address() - istio.workload.Address
- * @network: ours; addresses of other networks are left out.
- * @ret:     one reference, the caller's.
- * @err:     on failure a sentence that names the field.
+ * @ret: one reference, the caller's.
+ * @err: on failure a sentence that names the field.
  * Return: 0; -EBADMSG not decodable; -EINVAL a field; -ENOMEM.
  */
-_must_check_ int decode_address(const void *packed, size_t len, const char *network,
+_must_check_ int decode_address(struct decode_tables *t, const void *packed, size_t len,
 				struct decoded_address *ret, char *err, size_t err_size);
 
 /**

@@ -262,7 +262,7 @@ static int policy_decode(struct policy *p, const Istio__Security__Authorization 
 }
 
 /* A policy that denies the namespace of @key, until it is decoded. */
-static int policy_new(const char *key, struct policy **ret)
+static int policy_new(const char *key, size_t len_packed, struct policy **ret)
 {
 	_cleanup_(policy_unrefp) struct policy *p = calloc(1, sizeof(*p));
 	const char *slash = strchr(key, '/');
@@ -272,7 +272,8 @@ static int policy_new(const char *key, struct policy **ret)
 	if (!p)
 		return -ENOMEM;
 	atomic_init(&p->refs, 1);
-	r = arena_new(&p->arena);
+	/* what it says, as structures */
+	r = arena_new(len_packed * 6, &p->arena);
 	if (r < 0)
 		return r;
 	p->key = arena_str(p->arena, key);
@@ -294,7 +295,7 @@ int decode_policy(const char *name, const void *packed, size_t len, struct polic
 	_cleanup_(policy_unrefp) struct policy *p = NULL;
 	Istio__Security__Authorization *m;
 	const char *what = "name";
-	int r = policy_new(name, &p);
+	int r = policy_new(name, len, &p);
 
 	if (r < 0)
 		return r;

@@ -21,20 +21,20 @@ static const struct workload *workload_of(const struct state *s, const struct po
 static bool is_candidate(const struct state *s, const struct workload *src,
 			 const struct workload *dst, const struct cv_sockaddr *to)
 {
-	return src && dst && src->identity[0] != '\0' && src->protocol == WORKLOAD_HBONE &&
-	       dst->protocol == WORKLOAD_HBONE && !dst->waypoint.hbone_port &&
+	return src && dst && src->app->identity[0] != '\0' && src->protocol == WORKLOAD_HBONE &&
+	       dst->protocol == WORKLOAD_HBONE && !dst->app->waypoint.hbone_port &&
 	       state_workload_by_addr(s, &to->addr) == dst && authz_is_by_identity(s, dst);
 }
 
 /* No certificate is shown here; who may not show his in a tunnel may not do without one either. */
 static bool is_revoked(const struct state *s, const struct workload *w)
 {
-	const struct tls_identity *t = state_tls_identity(s, w->identity);
+	const struct tls_identity *t = state_tls_identity(s, w->app->identity);
 
 	if (!t || !tls_identity_is_revoked(t))
 		return false;
 	log_info("access", "connections without a tunnel refused, certificate revoked identity=%s",
-		 w->identity);
+		 w->app->identity);
 	return true;
 }
 
@@ -51,7 +51,7 @@ uint32_t direct_judge(const struct state *s, const struct pod *src, const struct
 		return ZDS_VERDICT_NONE;
 	if (is_revoked(s, from) || is_revoked(s, at))
 		return ZDS_VERDICT_DENY;
-	conn.src_identity = from->identity;
+	conn.src_identity = from->app->identity;
 	conn.src.addr = src->addrs[0];
 	authz_check(s, at, &conn, &v);
 	return v.is_allowed ? ZDS_VERDICT_ALLOW : ZDS_VERDICT_DENY;
@@ -108,13 +108,13 @@ void direct_report(struct telemetry *t, const struct state *s, const struct dire
 	};
 
 	if (info.src_workload) {
-		info.src_identity = info.src_workload->identity;
+		info.src_identity = info.src_workload->app->identity;
 		if (!cv_addr_equal(&m->asked.addr, &m->dst.addr))
 			info.service = state_service_by_addr(s, &m->asked.addr,
-							     info.src_workload->namespace_);
+							     info.src_workload->app->namespace_);
 	}
 	if (info.dst_workload)
-		info.dst_identity = info.dst_workload->identity;
+		info.dst_identity = info.dst_workload->app->identity;
 	report(t, &info, news);
 	info.direction = CONN_INBOUND;
 	report(t, &info, news);

@@ -45,23 +45,26 @@ struct question {
 };
 
 /* A client that nothing is known of is resolved for like a workload without attributes. */
-static const struct workload stranger = {
-	.uid = "",
-	.name = "",
+static const struct workload_app stranger_app = {
 	.namespace_ = "",
 	.trust_domain = "",
 	.service_account = "",
 	.identity = "",
-	.node = "",
 	.network = "",
 	.cluster = "",
-	.hostname = "",
 	.canonical_name = "",
 	.canonical_revision = "",
+};
+static const struct workload_place stranger_place = {
+	.node = "", .region = "", .zone = "", .subzone = ""};
+static const struct workload stranger = {
+	.uid = "",
+	.name = "",
 	.workload_name = "",
-	.region = "",
-	.zone = "",
-	.subzone = "",
+	.hostname = "",
+	.dns_name = "",
+	.app = &stranger_app,
+	.place = &stranger_place,
 };
 
 bool explain_is_path(const char *path)
@@ -83,8 +86,9 @@ static unsigned int status_of(int error)
 static json_t *workload_brief(const struct workload *w)
 {
 	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "name", w->name, "namespace",
-			 w->namespace_, "uid", w->uid, "node", w->node, "identity", w->identity,
-			 "protocol", w->protocol == WORKLOAD_HBONE ? "HBONE" : "TCP");
+			 w->app->namespace_, "uid", w->uid, "node", w->place->node, "identity",
+			 w->app->identity, "protocol",
+			 w->protocol == WORKLOAD_HBONE ? "HBONE" : "TCP");
 }
 
 /* The source. */
@@ -135,15 +139,15 @@ static json_t *source_to_json(const struct question *q)
 static json_t *certificate_to_json(const struct question *q)
 {
 	const struct tls_identity *t =
-		q->is_captured ? state_tls_identity(q->state, q->src->identity) : NULL;
-	json_t *all = t ? cert_to_json(q->src->identity, t, "") : NULL;
+		q->is_captured ? state_tls_identity(q->state, q->src->app->identity) : NULL;
+	json_t *all = t ? cert_to_json(q->src->app->identity, t, "") : NULL;
 	json_t *leaf = json_incref(json_array_get(json_object_get(all, "certChain"), 0));
 
 	json_decref(all);
 	if (!leaf)
 		return json_null();
 	(void)json_object_del(leaf, "pem");
-	(void)json_object_set_new(leaf, "identity", json_string(q->src->identity));
+	(void)json_object_set_new(leaf, "identity", json_string(q->src->app->identity));
 	return leaf;
 }
 
@@ -216,7 +220,7 @@ static json_t *inbound_to_json(const struct question *q, const struct upstream *
 	    up->workload == q->src)
 		return json_null();
 	if (is_tunnel)
-		conn.src_identity = q->src->identity;
+		conn.src_identity = q->src->app->identity;
 	status = resolve_inbound(q->state, up->workload, cv_sockaddr_format(&up->target, authority),
 				 &up->target.addr, &conn.dst, &service);
 	if (status)
@@ -278,7 +282,7 @@ static json_t *explain_all(const struct state *s, const char *query, unsigned in
 	if (r < 0)
 		return failure(ret_status, status_of(r), err);
 	if (q.src)
-		asker.namespace_ = q.src->namespace_;
+		asker.namespace_ = q.src->app->namespace_;
 	asker.is_v4 = cv_addr_is_v4(&q.src_addr);
 	r = explain_find_dest(&asker, to, &q.dest, err, sizeof(err));
 	if (r < 0)

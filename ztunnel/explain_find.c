@@ -63,11 +63,12 @@ static int on_workload(void *arg, const struct workload *w)
 {
 	struct workload_search *search = arg;
 
-	if (streq(search->name.text, w->uid) || name_is(&search->name, w->name, w->namespace_)) {
+	if (streq(search->name.text, w->uid) ||
+	    name_is(&search->name, w->name, w->app->namespace_)) {
 		search->pod = lesser(search->pod, w);
 		search->count++;
 	}
-	if (name_is(&search->name, w->workload_name, w->namespace_))
+	if (name_is(&search->name, w->workload_name, w->app->namespace_))
 		search->owner = lesser(search->owner, w);
 	return 0;
 }
@@ -92,7 +93,7 @@ int explain_find_workload(const struct state *s, const char *name, const struct 
 	(void)state_visit_workloads(s, on_workload, &search);
 	if (search.count > 1) {
 		(void)snprintf(err, err_size, "several pods are called %s: name it %s/%s", name,
-			       search.pod->namespace_, search.pod->name);
+			       search.pod->app->namespace_, search.pod->name);
 		return -ENOTUNIQ;
 	}
 	w = search.pod ? search.pod : search.owner;

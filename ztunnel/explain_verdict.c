@@ -25,10 +25,10 @@ static bool applies_to(const struct policy *p, const struct workload *dst)
 	case POLICY_GLOBAL:
 		return true;
 	case POLICY_NAMESPACE:
-		return streq(p->namespace_, dst->namespace_);
+		return streq(p->namespace_, dst->app->namespace_);
 	case POLICY_WORKLOAD:
-		for (size_t i = 0; i < dst->policies_count; i++)
-			if (streq(p->key, dst->policies[i]))
+		for (size_t i = 0; i < dst->app->policies_count; i++)
+			if (streq(p->key, dst->app->policies[i]))
 				return true;
 		break;
 	}
@@ -52,8 +52,8 @@ static int on_policy(void *arg, const struct policy *p)
 /* add_missing() - a workload names a policy that has not come: that denies. */
 static int add_missing(struct gather *g)
 {
-	for (size_t i = 0; i < g->dst->policies_count; i++) {
-		const char *key = g->dst->policies[i];
+	for (size_t i = 0; i < g->dst->app->policies_count; i++) {
+		const char *key = g->dst->app->policies[i];
 
 		if (json_object_get(g->found, key))
 			continue;
@@ -150,9 +150,9 @@ static bool enrolling_helps(const struct state *s, const struct workload *src,
 	struct authz_conn with = *conn;
 	struct authz_verdict v;
 
-	if (conn->src_identity || !src || src->identity[0] == '\0')
+	if (conn->src_identity || !src || src->app->identity[0] == '\0')
 		return false;
-	with.src_identity = src->identity;
+	with.src_identity = src->app->identity;
 	authz_check(s, dst, &with, &v);
 	return v.is_allowed;
 }
@@ -209,7 +209,7 @@ json_t *explain_verdict(const struct state *s, const struct workload *src,
 		changes_of_denial(changes, policies, conn);
 	if (!v.is_allowed && enrolling_helps(s, src, dst, conn))
 		add(changes, str_format("enrolling %s/%s in the mesh: it would then prove to be %s",
-					src->namespace_, src->name, src->identity));
+					src->app->namespace_, src->name, src->app->identity));
 	return json_pack("{s:b, s:s, s:s, s:o, s:o}", "allowed", v.is_allowed, "policy", v.policy,
 			 "reason", v.reason, "policies", policies, "change", changes);
 }

@@ -223,7 +223,7 @@ static struct inbound *inbound_new(struct server_tunnel *t, int32_t id,
 	in->conn.src_identity = t->identity;
 	src = state_workload_by_addr(t->worker->state, &t->peer.addr);
 	/* Named only when the certificate says the same. */
-	if (src && streq(src->identity, t->identity))
+	if (src && streq(src->app->identity, t->identity))
 		conn_set_src(&in->conn, src);
 	return in;
 }
@@ -259,7 +259,7 @@ static int on_connect(void *arg, int32_t id, const struct hbone_head *head)
 	if (!in)
 		return -ENOMEM;
 	conn_set_dst(&in->conn, dst);
-	in->conn.dst_identity = dst ? in->conn.dst_workload->identity : NULL;
+	in->conn.dst_identity = dst ? in->conn.dst_workload->app->identity : NULL;
 	status = resolve(in, head->authority, dst);
 	if (status != 0) {
 		reject(in, status, status == 400 ? "bad CONNECT target" : "unknown CONNECT target");
@@ -372,7 +372,7 @@ static const struct tls_identity *own_identity(const struct server_tunnel *t)
 	const struct state *s = t->worker->state;
 	const struct workload *me = state_workload_by_uid(s, t->pod->uid);
 
-	return me ? state_tls_identity(s, me->identity) : NULL;
+	return me ? state_tls_identity(s, me->app->identity) : NULL;
 }
 
 static void tunnel_try(struct server_tunnel *t)

@@ -44,16 +44,16 @@ static void pod_want(struct node *n, struct node_pod *np)
 	char *old = np->identity;
 	int r;
 
-	if (!w || w->identity[0] == '\0' || (old && streq(old, w->identity)))
+	if (!w || w->app->identity[0] == '\0' || (old && streq(old, w->app->identity)))
 		return;
-	r = certs_want(n->certs, w->identity);
+	r = certs_want(n->certs, w->app->identity);
 	if (r < 0) {
 		(void)log_error_errno(TARGET, r,
 				      "cannot ask for a certificate pod=%s/%s identity=%s",
-				      np->pod->namespace_, np->pod->name, w->identity);
+				      np->pod->namespace_, np->pod->name, w->app->identity);
 		return;
 	}
-	np->identity = strdup(w->identity);
+	np->identity = strdup(w->app->identity);
 	if (old)
 		certs_unwant(n->certs, old);
 	free(old);

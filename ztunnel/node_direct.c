@@ -65,19 +65,19 @@ static void list_one(void *arg, const struct zds_direct *m)
 				  .protocol = "DIRECT",
 				  .is_open = true,
 				  .peer = to,
-				  .peer_identity = to ? to->identity : NULL,
+				  .peer_identity = to ? to->app->identity : NULL,
 				  .opened_us = m->opened_us,
 				  .bytes_to_server = m->sent,
 				  .bytes_to_client = m->received};
 
 	if (from && !cv_addr_equal(&m->asked.addr, &m->dst.addr))
-		conn.service =
-			state_service_by_addr(l->node->state, &m->asked.addr, from->namespace_);
+		conn.service = state_service_by_addr(l->node->state, &m->asked.addr,
+						     from->app->namespace_);
 	if (src)
 		(void)admin_dump_conn(l->dump, src->uid, &conn);
 	conn.is_inbound = true;
 	conn.peer = from;
-	conn.peer_identity = from ? from->identity : NULL;
+	conn.peer_identity = from ? from->app->identity : NULL;
 	if (dst)
 		(void)admin_dump_conn(l->dump, dst->uid, &conn);
 }

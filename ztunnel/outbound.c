@@ -382,8 +382,8 @@ static void start_tunnel(struct outbound *o, const struct upstream *u,
 	o->conn.has_hbone = true;
 	o->conn.dst = u->dial;
 	o->conn.hbone_addr = u->target;
-	o->conn.src_identity = o->conn.src_workload->identity;
-	o->conn.dst_identity = u->workload ? o->conn.dst_workload->identity : NULL;
+	o->conn.src_identity = o->conn.src_workload->app->identity;
+	o->conn.dst_identity = u->workload ? o->conn.dst_workload->app->identity : NULL;
 	(void)loop_timer_set(o->conn.worker->loop, &o->conn.timer, CONNECT_TIMEOUT_US);
 	r = pool_get(o->conn.worker->pool, &want, &o->pool_wait, &s);
 	if (r == -EAGAIN)
@@ -435,7 +435,7 @@ void outbound_resolve(struct outbound *o)
 	o->conn.dst_identity = NULL;
 	conn_set_src(&o->conn, src);
 	if (src)
-		identity = state_tls_identity(w->state, src->identity);
+		identity = state_tls_identity(w->state, src->app->identity);
 	if (needs_state(o, src, &u, identity)) {
 		wait_for_state(o);
 		return;

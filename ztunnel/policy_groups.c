@@ -226,12 +226,12 @@ int policy_groups_enter(struct policy_groups *g, const struct workload *w, uint3
 	int r = 0;
 
 	*ret = 0;
-	if (w->policies_count == 0)
+	if (w->app->policies_count == 0)
 		return 0;
 	g->key.start = 0;
 	g->key.end = 0;
-	for (size_t i = 0; i < w->policies_count && r == 0; i++)
-		r = buf_append(&g->key, w->policies[i], strlen(w->policies[i]) + 1);
+	for (size_t i = 0; i < w->app->policies_count && r == 0; i++)
+		r = buf_append(&g->key, w->app->policies[i], strlen(w->app->policies[i]) + 1);
 	if (r < 0)
 		return r;
 	group = map_get(g->by_list, buf_head(&g->key), buf_len(&g->key));

@@ -4,6 +4,7 @@
  * thread. */
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/hamt.h"
 #include "base/macros.h"
@@ -38,3 +39,26 @@ struct reflist_edit {
  * Return: 0; -ENOMEM. *@ret is NULL when nothing is left. */
 _must_check_ int reflist_change(const struct reflist *old, const struct reflist_edit *edit,
 				struct reflist **ret);
+
+/** several_of() - in a trie where nearly every value is one object, a list each would be waste: a
+ * value is the object itself, or, told by the lowest bit of the pointer, a list of several. Return:
+ * that list; NULL: it is one object, or NULL itself. */
+static inline struct reflist *several_of(const void *value)
+{
+	return (uintptr_t)value & 1 ? (struct reflist *)((uintptr_t)value - 1) : NULL;
+}
+
+static inline void *several_value(struct reflist *l)
+{
+	return (void *)((uintptr_t)l + 1);
+}
+
+/** several_at() - number @i of them. Return: NULL: there are no more. */
+static inline void *several_at(const void *value, size_t i)
+{
+	const struct reflist *l = several_of(value);
+
+	if (l)
+		return i < l->count ? l->items[i] : NULL;
+	return i == 0 ? (void *)(uintptr_t)value : NULL;
+}

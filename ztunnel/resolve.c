@@ -112,17 +112,17 @@ static bool scope_is_same(enum service_scope scope, const struct workload *a,
 {
 	switch (scope) {
 	case SERVICE_SCOPE_REGION:
-		return streq(a->region, b->region);
+		return streq(a->place->region, b->place->region);
 	case SERVICE_SCOPE_ZONE:
-		return streq(a->zone, b->zone);
+		return streq(a->place->zone, b->place->zone);
 	case SERVICE_SCOPE_SUBZONE:
-		return streq(a->subzone, b->subzone);
+		return streq(a->place->subzone, b->place->subzone);
 	case SERVICE_SCOPE_NODE:
-		return streq(a->node, b->node);
+		return streq(a->place->node, b->place->node);
 	case SERVICE_SCOPE_CLUSTER:
-		return streq(a->cluster, b->cluster);
+		return streq(a->app->cluster, b->app->cluster);
 	case SERVICE_SCOPE_NETWORK:
-		return streq(a->network, b->network);
+		return streq(a->app->network, b->app->network);
 	}
 	return false;
 }
@@ -265,7 +265,7 @@ static void set_workload(struct upstream *up, const struct workload *w, const st
 	}
 	up->kind = UPSTREAM_HBONE;
 	up->dial.port = htons(CV_HBONE_PORT);
-	up->identities = &w->identity;
+	up->identities = &w->app->identity;
 	up->identities_count = 1;
 	if (up->service) {
 		up->more_identities = up->service->def->sans;
@@ -283,7 +283,7 @@ static void set_waypoint(struct upstream *up, const struct workload *w, const st
 	up->workload = w;
 	up->dial.addr = *addr;
 	up->dial.port = htons(port);
-	up->identities = &w->identity;
+	up->identities = &w->app->identity;
 	up->identities_count = 1;
 }
 
@@ -345,7 +345,7 @@ static void resolve_waypoint(const struct state *s, const struct workload *src,
 		wish.service = state_service_by_key(s, ref->key);
 	} else {
 		at.addr = ref->addr;
-		wish.service = state_service_by_addr(s, &ref->addr, src->namespace_);
+		wish.service = state_service_by_addr(s, &ref->addr, src->app->namespace_);
 		w = wish.service ? NULL : state_workload_by_addr(s, &ref->addr);
 	}
 	if (w) {
@@ -369,8 +369,8 @@ static void resolve_waypoint(const struct state *s, const struct workload *src,
 /* Is @src one of the pods behind @ref? Then the hop through it is done. */
 static bool is_waypoint_itself(const struct workload *src, const struct gateway_ref *ref)
 {
-	for (size_t i = 0; ref->key && i < src->services_count; i++)
-		if (streq(src->services[i].key, ref->key))
+	for (size_t i = 0; ref->key && i < src->app->services_count; i++)
+		if (streq(src->app->services[i].key, ref->key))
 			return true;
 	for (size_t i = 0; !ref->key && i < src->addrs_count; i++)
 		if (cv_addr_equal(&src->addrs[i], &ref->addr))
@@ -433,7 +433,7 @@ void resolve_outbound_again(const struct state *s, const struct workload *src,
 	}
 	w = state_workload_by_addr(s, &orig->addr);
 	if (!w) {
-		ret->service = state_service_by_addr(s, &orig->addr, src->namespace_);
+		ret->service = state_service_by_addr(s, &orig->addr, src->app->namespace_);
 		if (ret->service)
 			resolve_service(s, src, orig, choice, ret);
 		else if (state_is_registry_only(s))
@@ -441,8 +441,8 @@ void resolve_outbound_again(const struct state *s, const struct workload *src,
 				    "REGISTRY_ONLY");
 		return;
 	}
-	if (w->waypoint.hbone_port && !is_waypoint_itself(src, &w->waypoint)) {
-		resolve_waypoint(s, src, &w->waypoint, choice, ret);
+	if (w->app->waypoint.hbone_port && !is_waypoint_itself(src, &w->app->waypoint)) {
+		resolve_waypoint(s, src, &w->app->waypoint, choice, ret);
 		return;
 	}
 	set_workload(ret, w, &orig->addr, ntohs(orig->port));
@@ -450,9 +450,9 @@ void resolve_outbound_again(const struct state *s, const struct workload *src,
 
 static const struct workload_service *service_link(const struct workload *w, const char *key)
 {
-	for (size_t i = 0; i < w->services_count; i++)
-		if (streq(w->services[i].key, key))
-			return &w->services[i];
+	for (size_t i = 0; i < w->app->services_count; i++)
+		if (streq(w->app->services[i].key, key))
+			return &w->app->services[i];
 	return NULL;
 }
 
@@ -501,7 +501,7 @@ static int resolve_hostname(const struct state *s, const struct workload *dst,
 
 	if (authority_split(authority, host, &port) < 0)
 		return STATUS_BAD_REQUEST;
-	v = dst ? state_service_by_hostname(s, host, dst->namespace_) : NULL;
+	v = dst ? state_service_by_hostname(s, host, dst->app->namespace_) : NULL;
 	link = v ? service_link(dst, v->def->key) : NULL;
 	if (!link)
 		return STATUS_UNAVAILABLE;

@@ -11,8 +11,9 @@
 
 #define CIDR_FULL 128
 
-/* Reference counting of a counted, arena-owning struct, and its face towards the trie. */
-#define DEFINE_COUNTED(type, release)                                                              \
+/* Reference counting of a counted, arena-owning struct, and its face towards the trie. @id: the
+ * field that it is found by. */
+#define DEFINE_COUNTED(type, release, id)                                                          \
 	struct type *type##_ref(struct type *p)                                                    \
 	{                                                                                          \
 		atomic_fetch_add_explicit(&p->refs, 1, memory_order_relaxed);                      \
@@ -32,13 +33,21 @@
 	{                                                                                          \
 		type##_unref(p);                                                                   \
 	}                                                                                          \
-	const struct hamt_ops type##_hamt_ops = {.ref = type##_ref_value,                          \
-						 .unref = type##_unref_value}
+	static const void *type##_key(const void *p, size_t *ret_len)                              \
+	{                                                                                          \
+		*ret_len = strlen(((const struct type *)p)->id);                                   \
+		return ((const struct type *)p)->id;                                               \
+	}                                                                                          \
+	const struct hamt_ops type##_hamt_ops = {                                                  \
+		.ref = type##_ref_value, .unref = type##_unref_value, .key = type##_key}
 
 static void workload_release(struct workload *w)
 {
-	arena_free(w->arena);
-	free(w);
+	if (w->app)
+		shared_unref((struct shared *)&w->app->shared);
+	if (w->place)
+		shared_unref((struct shared *)&w->place->shared);
+	arena_free(arena_of(w));
 }
 
 static void service_def_release(struct service_def *d)
@@ -62,10 +71,29 @@ static void policy_release(struct policy *p)
 	free(p);
 }
 
-DEFINE_COUNTED(workload, workload_release);
-DEFINE_COUNTED(service_def, service_def_release);
-DEFINE_COUNTED(service, service_release);
-DEFINE_COUNTED(policy, policy_release);
+DEFINE_COUNTED(workload, workload_release, uid);
+DEFINE_COUNTED(service_def, service_def_release, key);
+DEFINE_COUNTED(service, service_release, def->key);
+DEFINE_COUNTED(policy, policy_release, key);
+
+/* One of them, or a list. */
+#define DEFINE_SEVERAL(type)                                                                       \
+	static void *type##s_ref(void *value)                                                      \
+	{                                                                                          \
+		struct reflist *l = several_of(value);                                             \
+		return l ? several_value(reflist_ref(l)) : (void *)type##_ref(value);              \
+	}                                                                                          \
+	static void type##s_unref(void *value)                                                     \
+	{                                                                                          \
+		if (several_of(value))                                                             \
+			reflist_unref(several_of(value));                                          \
+		else                                                                               \
+			type##_unref(value);                                                       \
+	}                                                                                          \
+	const struct hamt_ops type##s_hamt_ops = {.ref = type##s_ref, .unref = type##s_unref}
+
+DEFINE_SEVERAL(workload);
+DEFINE_SEVERAL(service_def);
 
 static void *identity_ref_value(void *t)
 {
@@ -86,9 +114,9 @@ int state_tables_init(struct state_tables *t)
 		const struct hamt_ops *ops;
 		struct hamt **into;
 	} tables[] = {
-		{&workload_hamt_ops, &t->workloads},     {&reflist_hamt_ops, &t->addrs},
-		{&service_hamt_ops, &t->services},       {&reflist_hamt_ops, &t->vips},
-		{&reflist_hamt_ops, &t->hostnames},      {&policy_hamt_ops, &t->policies},
+		{&workload_hamt_ops, &t->workloads},     {&workloads_hamt_ops, &t->addrs},
+		{&service_hamt_ops, &t->services},       {&service_defs_hamt_ops, &t->vips},
+		{&service_defs_hamt_ops, &t->hostnames}, {&policy_hamt_ops, &t->policies},
 		{&policy_set_hamt_ops, &t->ns_policies}, {&identity_hamt_ops, &t->identities},
 		{&policy_group_hamt_ops, &t->groups},
 	};
@@ -166,9 +194,7 @@ const struct workload *state_workload_by_uid(const struct state *s, const char *
 
 const struct workload *state_workload_by_addr(const struct state *s, const struct cv_addr *addr)
 {
-	const struct reflist *l = hamt_get(s->t.addrs, addr, sizeof(*addr));
-
-	return l ? l->items[0] : NULL;
+	return several_at(hamt_get(s->t.addrs, addr, sizeof(*addr)), 0);
 }
 
 static bool def_is_visible(const struct service_def *d, const char *client_namespace)
@@ -183,13 +209,12 @@ static bool def_is_visible(const struct service_def *d, const char *client_names
 
 /* Lists hold canonical services first: the client's own namespace wins, then the first one that it
  * may see. */
-static const struct service_def *defs_pick(const struct reflist *l, const char *client_namespace)
+static const struct service_def *defs_pick(const void *value, const char *client_namespace)
 {
 	const struct service_def *first = NULL;
+	const struct service_def *d;
 
-	for (size_t i = 0; l && i < l->count; i++) {
-		const struct service_def *d = l->items[i];
-
+	for (size_t i = 0; (d = several_at(value, i)); i++) {
 		if (!def_is_visible(d, client_namespace))
 			continue;
 		if (streq(d->namespace_, client_namespace))

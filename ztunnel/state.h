@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/macros.h"
 #include "culvert/abi/addr.h"
+#include "ztunnel/share.h"
 
 struct arena;
 struct policy;
@@ -52,43 +53,54 @@ struct gateway_ref {
 	uint16_t hbone_port;
 };
 
-/** struct workload - a pod or an external endpoint. Strings are never NULL; "" where xDS left the
- * field out. */
-struct workload {
-	atomic_uint refs;
-	struct arena *arena; /* owns all that the fields point to */
-	const char *uid;     /* "<cluster>//Pod/<ns>/<name>" */
-	const char *name;
+/** struct workload_app - what the pods of one deployment have in common, held once. */
+struct workload_app {
+	struct shared shared;
 	const char *namespace_;
 	const char *trust_domain;
 	const char *service_account;
 	const char *identity; /* "spiffe://<td>/ns/<ns>/sa/<sa>" */
-	const char *node;
 	const char *network;
 	const char *cluster;
-	const char *hostname; /* of an external endpoint that is found by DNS */
-	const char *dns_name; /* "<hostname>.<subdomain>" of a pod: below its headless service */
 	const char *canonical_name;
 	const char *canonical_revision;
-	const char *workload_name;
-	const char *region, *zone, *subzone;
-	enum workload_type type;
-	enum workload_protocol protocol;
-	bool is_healthy;
-	bool is_host_network;
-	bool is_native_tunnel;
-	bool is_first_address; /* of what DNS says of hostname only the first counts */
-	uint32_t capacity;     /* weight, >= 1 unless the control plane said 0 */
-	const struct cv_addr *addrs;
-	size_t addrs_count;
 	const struct workload_service *services;
 	size_t services_count;
 	const char *const *policies; /* "namespace/name" of the selector-scoped ones */
 	size_t policies_count;
-	uint32_t policy_group; /* the builder's index of them; 0: none, look at them one by one */
 	struct gateway_ref waypoint;
-	/* Of the connections that it makes, and that it gets; NULL: nothing is said. */
+	/* Of the connections that they make, and that they get; NULL: nothing is said. */
 	const struct signal_rules *client_rules, *server_rules;
+};
+
+/** struct workload_place - where a workload runs; shared by those of one node. */
+struct workload_place {
+	struct shared shared;
+	const char *node;
+	const char *region, *zone, *subzone;
+};
+
+/** struct workload - a pod or an external endpoint. Strings are never NULL; "" where xDS left the
+ * field out. Small: there may be a hundred thousand. */
+struct workload {
+	atomic_uint refs;  /* it lies in an arena, the first thing there */
+	uint32_t capacity; /* weight, >= 1 unless the control plane said 0 */
+	const struct workload_app *app;
+	const struct workload_place *place;
+	const char *uid;           /* "<cluster>//Pod/<ns>/<name>" */
+	const char *name;          /* often the end of uid */
+	const char *workload_name; /* of the deployment; for a pod alone its own name */
+	const char *hostname;      /* of an external endpoint that is found by DNS */
+	const char *dns_name; /* "<hostname>.<subdomain>" of a pod: below its headless service */
+	const struct cv_addr *addrs;
+	uint32_t addrs_count;
+	uint32_t policy_group; /* the builder's index of them; 0: none, look at them one by one */
+	uint8_t type;          /* enum workload_type */
+	uint8_t protocol;      /* enum workload_protocol */
+	bool is_healthy;
+	bool is_host_network;
+	bool is_native_tunnel;
+	bool is_first_address; /* of what DNS says of hostname only the first counts */
 };
 
 enum service_lb_mode {

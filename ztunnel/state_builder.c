@@ -59,17 +59,26 @@ static int compare_defs(const void *a, const void *b)
 	return strcmp(da->key, db->key);
 }
 
-/* Change the list at @key; an empty one leaves the trie. */
+/* Change who is at @key, one or several; nobody leaves the trie. */
 static int table_change(struct hamt *table, const void *key, size_t key_len,
 			const struct reflist_edit *c)
 {
-	_cleanup_(reflist_unrefp) struct reflist *l = NULL;
-	int r = reflist_change(hamt_get(table, key, key_len), c, &l);
+	_cleanup_(reflist_unrefp) struct reflist *old = NULL, *l = NULL;
+	void *value = hamt_get(table, key, key_len);
+	struct reflist_edit alone = {.ops = c->ops, .added = value, .compare = c->compare};
+	int r = 0;
 
+	if (several_of(value))
+		old = reflist_ref(several_of(value));
+	else if (value)
+		r = reflist_change(NULL, &alone, &old);
+	if (r == 0)
+		r = reflist_change(old, c, &l);
 	if (r < 0)
 		return r;
 	if (l)
-		return hamt_put(table, key, key_len, l);
+		return hamt_put(table, key, key_len,
+				l->count == 1 ? l->items[0] : several_value(l));
 	r = hamt_del(table, key, key_len);
 	return r == -ENOENT ? 0 : r;
 }
@@ -159,7 +168,7 @@ static void entry_sweep(struct state_builder *b, struct service_entry *e)
 
 static bool is_wanted_here(const struct state_builder *b, const struct workload *w)
 {
-	return b->node[0] && streq(w->node, b->node);
+	return b->node[0] && streq(w->place->node, b->node);
 }
 
 static int workload_unlink(struct state_builder *b, struct workload *w)
@@ -168,8 +177,8 @@ static int workload_unlink(struct state_builder *b, struct workload *w)
 		.ops = &workload_hamt_ops, .gone = w, .compare = compare_workloads};
 	int r = 0;
 
-	for (size_t i = 0; i < w->services_count; i++) {
-		struct service_entry *e = map_get_str(b->services, w->services[i].key);
+	for (size_t i = 0; i < w->app->services_count; i++) {
+		struct service_entry *e = map_get_str(b->services, w->app->services[i].key);
 
 		if (!e)
 			continue;
@@ -192,10 +201,10 @@ static int workload_link(struct state_builder *b, struct workload *w)
 		.ops = &workload_hamt_ops, .gone = w, .added = w, .compare = compare_workloads};
 	int r = hamt_put_str(b->t.workloads, w->uid, w);
 
-	for (size_t i = 0; i < w->services_count && r == 0; i++) {
+	for (size_t i = 0; i < w->app->services_count && r == 0; i++) {
 		struct service_entry *e;
 
-		r = entry_get(b, w->services[i].key, &e);
+		r = entry_get(b, w->app->services[i].key, &e);
 		if (r == 0)
 			r = entry_add(e, w);
 		if (r == 0)
@@ -208,19 +217,22 @@ static int workload_link(struct state_builder *b, struct workload *w)
 
 static bool has_same_policies(const struct workload *a, const struct workload *b)
 {
-	if (a->policies_count != b->policies_count)
+	if (a->app->policies_count != b->app->policies_count)
 		return false;
-	for (size_t i = 0; i < a->policies_count; i++)
-		if (!streq(a->policies[i], b->policies[i]))
+	for (size_t i = 0; i < a->app->policies_count; i++)
+		if (!streq(a->app->policies[i], b->app->policies[i]))
 			return false;
-	return streq(a->namespace_, b->namespace_);
+	return streq(a->app->namespace_, b->app->namespace_);
 }
 
 /* All that a verdict towards it, or of it, follows from. */
 static bool has_same_verdicts(const struct workload *a, const struct workload *b)
 {
-	return has_same_policies(a, b) && streq(a->identity, b->identity) &&
-	       a->protocol == b->protocol && a->waypoint.hbone_port == b->waypoint.hbone_port;
+	if (a->app == b->app)
+		return a->protocol == b->protocol;
+	return has_same_policies(a, b) && streq(a->app->identity, b->app->identity) &&
+	       a->protocol == b->protocol &&
+	       a->app->waypoint.hbone_port == b->app->waypoint.hbone_port;
 }
 
 int state_builder_put_workload(struct state_builder *b, struct workload *w)
@@ -422,9 +434,9 @@ bool state_builder_is_missing_policies(const struct state_builder *b)
 
 static const struct workload_service *workload_link_to(const struct workload *w, const char *key)
 {
-	for (size_t i = 0; i < w->services_count; i++)
-		if (streq(w->services[i].key, key))
-			return &w->services[i];
+	for (size_t i = 0; i < w->app->services_count; i++)
+		if (streq(w->app->services[i].key, key))
+			return &w->app->services[i];
 	return NULL;
 }
 

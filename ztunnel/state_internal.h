@@ -10,11 +10,12 @@
 
 struct state_tables {
 	struct hamt *workloads; /* uid -> struct workload */
-	struct hamt *addrs;     /* struct cv_addr -> reflist of struct workload, the best first */
-	struct hamt *services;  /* "ns/host" -> struct service */
 	struct hamt
-		*vips; /* struct cv_addr -> reflist of struct service_def, canonical ones first */
-	struct hamt *hostnames;   /* host name -> reflist of struct service_def */
+		*addrs; /* struct cv_addr -> one or several of struct workload, the best first */
+	struct hamt *services; /* "ns/host" -> struct service */
+	struct hamt
+		*vips; /* struct cv_addr -> one or several of struct service_def, canonical first */
+	struct hamt *hostnames;   /* host name -> the same */
 	struct hamt *policies;    /* "ns/name" -> struct policy */
 	struct hamt *ns_policies; /* namespace -> struct policy_set: namespace scope */
 	struct hamt *groups;      /* workload.policy_group -> struct policy_group */
@@ -37,6 +38,9 @@ _must_check_ int state_tables_init(struct state_tables *t);
 _must_check_ int state_tables_clone(const struct state_tables *t, struct state_tables *ret);
 void state_tables_release(struct state_tables *t);
 
+/* For tries whose values are one of them or several: see several_of(). */
+extern const struct hamt_ops workloads_hamt_ops;
+extern const struct hamt_ops service_defs_hamt_ops;
 extern const struct hamt_ops workload_hamt_ops;
 extern const struct hamt_ops service_hamt_ops;
 extern const struct hamt_ops service_def_hamt_ops;

@@ -71,8 +71,8 @@ struct labels {
 const struct signal_rules *conn_info_rules(const struct conn_info *info)
 {
 	if (info->direction == CONN_INBOUND)
-		return info->dst_workload ? info->dst_workload->server_rules : NULL;
-	return info->src_workload ? info->src_workload->client_rules : NULL;
+		return info->dst_workload ? info->dst_workload->app->server_rules : NULL;
+	return info->src_workload ? info->src_workload->app->client_rules : NULL;
 }
 
 static void label_put(struct labels *l, const char *name, const char *value)
@@ -125,13 +125,13 @@ static void label_workload(struct labels *l, const char *prefix, const struct wo
 			   const char *identity)
 {
 	label2(l, prefix, "workload", w ? w->workload_name : NULL);
-	label2(l, prefix, "canonical_service", w ? w->canonical_name : NULL);
-	label2(l, prefix, "canonical_revision", w ? w->canonical_revision : NULL);
-	label2(l, prefix, "workload_namespace", w ? w->namespace_ : NULL);
+	label2(l, prefix, "canonical_service", w ? w->app->canonical_name : NULL);
+	label2(l, prefix, "canonical_revision", w ? w->app->canonical_revision : NULL);
+	label2(l, prefix, "workload_namespace", w ? w->app->namespace_ : NULL);
 	label2(l, prefix, "principal", identity);
-	label2(l, prefix, "app", w ? w->canonical_name : NULL);
-	label2(l, prefix, "version", w ? w->canonical_revision : NULL);
-	label2(l, prefix, "cluster", w ? w->cluster : NULL);
+	label2(l, prefix, "app", w ? w->app->canonical_name : NULL);
+	label2(l, prefix, "version", w ? w->app->canonical_revision : NULL);
+	label2(l, prefix, "cluster", w ? w->app->cluster : NULL);
 }
 
 static void labels_make(struct labels *l, const struct conn_info *info, enum conn_flags flags)
@@ -153,10 +153,10 @@ static void labels_make(struct labels *l, const struct conn_info *info, enum con
 	label(l, "request_protocol", "tcp");
 	label(l, "response_flags", flag_names[flags]);
 	label(l, "connection_security_policy", info->is_mtls ? "mutual_tls" : UNKNOWN);
-	label(l, "source_region", src ? src->region : NULL);
-	label(l, "source_zone", src ? src->zone : NULL);
-	label(l, "destination_region", dst ? dst->region : NULL);
-	label(l, "destination_zone", dst ? dst->zone : NULL);
+	label(l, "source_region", src ? src->place->region : NULL);
+	label(l, "source_zone", src ? src->place->zone : NULL);
+	label(l, "destination_region", dst ? dst->place->region : NULL);
+	label(l, "destination_zone", dst ? dst->place->zone : NULL);
 	label_others(l);
 }
 

@@ -34,7 +34,7 @@ struct xds_sync {
 	unsigned int synced_types;
 	bool is_synced;
 	bool is_overdue; /* waited long enough for what is missing; until nothing is */
-	char *network;
+	struct decode_tables *tables;
 	uint64_t messages[XDS_TYPE_MAX];
 	uint64_t bytes[XDS_TYPE_MAX];
 	uint64_t rejected[XDS_TYPE_MAX];
@@ -85,7 +85,7 @@ static int put_address(struct xds_sync *x, const void *packed, size_t len, char 
 		       size_t err_size)
 {
 	struct decoded_address a = {0};
-	int r = decode_address(packed, len, x->network, &a, err, err_size);
+	int r = decode_address(x->tables, packed, len, &a, err, err_size);
 
 	if (r < 0)
 		return r;
@@ -219,10 +219,9 @@ int xds_sync_new(const struct xds_sync_config *config, const struct xds_sync_ops
 	x->arg = arg;
 	x->publish.on_task = on_publish;
 	x->wait.on_timer = on_wait;
-	x->network = strdup(config->network ? config->network : "");
-	if (!x->network)
-		return -ENOMEM;
-	r = state_builder_new(config->node, &x->builder);
+	r = decode_tables_new(config->network ? config->network : "", &x->tables);
+	if (r == 0)
+		r = state_builder_new(config->node, &x->builder);
 	if (r == 0)
 		r = state_builder_build(x->builder, &x->state);
 	if (r == 0 && (config->target.path || config->target.address))
@@ -242,7 +241,7 @@ struct xds_sync *xds_sync_free(struct xds_sync *x)
 	loop_timer_del(&x->wait);
 	state_unref(x->state);
 	state_builder_free(x->builder);
-	free(x->network);
+	decode_tables_free(x->tables);
 	free(x);
 	return NULL;
 }

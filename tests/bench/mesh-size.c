@@ -105,9 +105,9 @@ static struct object *pod_make(const struct size *size, unsigned int i, unsigned
 				  json_pack("{s:s,s:s}", "app", label, "version", version));
 	(void)json_object_set_new(
 		o, "spec", json_pack("{s:s,s:s}", "nodeName", node, "serviceAccountName", account));
-	(void)json_object_set_new(o, "status",
-				  json_pack("{s:s,s:[{s:s},{s:s}]}", "podIP", v4, "podIPs", "ip",
-					    v4, "ip", v6));
+	(void)json_object_set_new(
+		o, "status",
+		json_pack("{s:s,s:[{s:s},{s:s}]}", "podIP", v4, "podIPs", "ip", v4, "ip", v6));
 	return object_make(o);
 }
 
@@ -136,10 +136,10 @@ static struct object *policy_make(unsigned int i, unsigned int round)
 	(void)snprintf(principal, sizeof(principal), "cluster.local/ns/%s/sa/app-%u",
 		       namespace_of(i), i + 1 + round);
 	o = meta("AuthorizationPolicy", "security.istio.io/v1", namespace_of(i), name);
-	(void)json_object_set_new(
-		o, "spec",
-		json_pack("{s:{s:{s:s}},s:[{s:[{s:{s:[s]}}]}]}", "selector", "matchLabels", "app",
-			  app, "rules", "from", "source", "principals", principal));
+	(void)json_object_set_new(o, "spec",
+				  json_pack("{s:{s:{s:s}},s:[{s:[{s:{s:[s]}}]}]}", "selector",
+					    "matchLabels", "app", app, "rules", "from", "source",
+					    "principals", principal));
 	return object_make(o);
 }
 
@@ -257,6 +257,7 @@ static double change(struct parent *p, const struct size *size, bool is_policy)
 /* ztunnel's half. */
 
 struct child {
+	struct decode_tables *tables;
 	struct state_builder *builder;
 	struct state *state;
 	size_t rss_before;
@@ -289,7 +290,7 @@ static void resource_take(struct child *c, const struct record *r, const char *n
 	else if (r->type == XDS_AUTHORIZATION)
 		k = decode_policy(name, bytes, r->len, &p, err, sizeof(err));
 	else
-		k = decode_address(bytes, r->len, "", &a, err, sizeof(err));
+		k = decode_address(c->tables, bytes, r->len, &a, err, sizeof(err));
 	if (k == 0 && p)
 		k = state_builder_put_policy(c->builder, p);
 	if (k == 0 && a.workload)
@@ -349,7 +350,7 @@ static void child_run(FILE *pipe)
 	struct child c = {0};
 	struct record r;
 
-	if (state_builder_new(NODE, &c.builder) < 0)
+	if (state_builder_new(NODE, &c.builder) < 0 || decode_tables_new("", &c.tables) < 0)
 		die("out of memory");
 	c.rss_before = rss_bytes();
 	while (fread(&r, sizeof(r), 1, pipe) == 1) {

@@ -10,9 +10,11 @@
 static void fuzz_address(const uint8_t *data, size_t size)
 {
 	struct decoded_address address = {0};
+	static struct decode_tables *tables;
 	char err[256] = "";
 
-	if (decode_address(data, size, "", &address, err, sizeof(err)) < 0)
+	if ((!tables && decode_tables_new("", &tables) < 0) ||
+	    decode_address(tables, data, size, &address, err, sizeof(err)) < 0)
 		return;
 	if (address.workload)
 		workload_unref(address.workload);

@@ -243,13 +243,24 @@ size_t mesh_pack_service(const struct mesh_service *s, uint8_t into[MESH_PACKED_
 	return pack(&a, into);
 }
 
+/* One for all meshes of a program, until it ends. */
+static struct decode_tables *tables(void)
+{
+	static struct decode_tables *t;
+
+	if (!t)
+		assert_int_equal(decode_tables_new("", &t), 0);
+	return t;
+}
+
 void mesh_put_workload(struct state_builder *b, const struct mesh_workload *w)
 {
 	uint8_t packed[MESH_PACKED_SIZE];
 	struct decoded_address a = {0};
 	char err[256] = "";
 
-	if (decode_address(packed, mesh_pack_workload(w, packed), "", &a, err, sizeof(err)) < 0)
+	if (decode_address(tables(), packed, mesh_pack_workload(w, packed), &a, err, sizeof(err)) <
+	    0)
 		fail_msg("%s", err);
 	assert_non_null(a.workload);
 	assert_int_equal(state_builder_put_workload(b, a.workload), 0);
@@ -262,7 +273,8 @@ void mesh_put_service(struct state_builder *b, const struct mesh_service *s)
 	struct decoded_address a = {0};
 	char err[256] = "";
 
-	if (decode_address(packed, mesh_pack_service(s, packed), "", &a, err, sizeof(err)) < 0)
+	if (decode_address(tables(), packed, mesh_pack_service(s, packed), &a, err, sizeof(err)) <
+	    0)
 		fail_msg("%s", err);
 	assert_non_null(a.service);
 	assert_int_equal(state_builder_put_service(b, a.service), 0);

@@ -7,20 +7,25 @@
 #include <string.h>
 
 #include "base/map.h"
+#include "base/buf.h"
 #include "net/addr.h"
 #include "tests/unit/ztunnel/mesh.h"
+#include "ztunnel/arena.h"
+#include "ztunnel/share.h"
 
 typedef Istio__Workload__Address address_pb;
 typedef Istio__Workload__Workload workload_pb;
 typedef Istio__Workload__Service service_pb;
+
+static struct decode_tables *tables;
 
 static int decode(address_pb *a, struct decoded_address *ret, char *err, size_t err_size)
 {
 	uint8_t packed[MESH_PACKED_SIZE];
 
 	istio__workload__address__pack(a, packed);
-	return decode_address(packed, istio__workload__address__get_packed_size(a), "", ret, err,
-			      err_size);
+	return decode_address(tables, packed, istio__workload__address__get_packed_size(a), ret,
+			      err, err_size);
 }
 
 static int decode_workload_pb(workload_pb *m, char *err, size_t err_size)
@@ -63,9 +68,10 @@ TEST(empty_fields_get_istios_defaults)
 	a.type_case = ISTIO__WORKLOAD__ADDRESS__TYPE_WORKLOAD;
 	a.workload = &m;
 	assert_int_equal(decode(&a, &out, err, sizeof(err)), 0);
-	assert_string_equal(out.workload->identity, "spiffe://cluster.local/ns/demo/sa/default");
-	assert_string_equal(out.workload->cluster, "Kubernetes");
-	assert_string_equal(out.workload->node, "");
+	assert_string_equal(out.workload->app->identity,
+			    "spiffe://cluster.local/ns/demo/sa/default");
+	assert_string_equal(out.workload->app->cluster, "Kubernetes");
+	assert_string_equal(out.workload->place->node, "");
 	assert_int_equal(out.workload->capacity, 1);
 	assert_int_equal(out.workload->protocol, WORKLOAD_TCP);
 	assert_true(out.workload->is_healthy);
@@ -169,7 +175,7 @@ TEST(an_address_of_neither_kind_is_refused)
 	char err[256] = "";
 
 	assert_int_equal(decode(&a, &out, err, sizeof(err)), -EINVAL);
-	assert_int_equal(decode_address("\xff\xff", 2, "", &out, err, sizeof(err)), -EBADMSG);
+	assert_int_equal(decode_address(tables, "\xff\xff", 2, &out, err, sizeof(err)), -EBADMSG);
 	assert_null(out.workload);
 	assert_null(out.service);
 }
@@ -181,10 +187,87 @@ TEST(other_networks_are_not_reached_directly)
 	char err[256] = "";
 	size_t len = mesh_pack_workload(&(struct mesh_workload){.name = "a", .addrs = {"10.0.0.1"}},
 					packed);
+	struct decode_tables *others = NULL;
 
-	assert_int_equal(decode_address(packed, len, "other", &out, err, sizeof(err)), 0);
+	assert_int_equal(decode_tables_new("other", &others), 0);
+	assert_int_equal(decode_address(others, packed, len, &out, err, sizeof(err)), 0);
 	assert_int_equal(out.workload->addrs_count, 0);
+	/* outlives what it was decoded with */
+	decode_tables_free(others);
+	assert_string_equal(out.workload->app->namespace_, "demo");
 	workload_unref(out.workload);
+}
+
+static struct workload *decode_mesh(const struct mesh_workload *w)
+{
+	uint8_t packed[MESH_PACKED_SIZE];
+	struct decoded_address out = {0};
+	char err[256] = "";
+
+	assert_int_equal(decode_address(tables, packed, mesh_pack_workload(w, packed), &out, err,
+					sizeof(err)),
+			 0);
+	return out.workload;
+}
+
+TEST(what_workloads_have_in_common_is_held_once_and_nothing_else)
+{
+	struct mesh_workload w = {.name = "a",
+				  .addrs = {"10.0.0.1"},
+				  .services = {"demo/x"},
+				  .ports = {80, 8080},
+				  .policies = {"demo/p"},
+				  .zone = "z1"};
+	struct workload *a = decode_mesh(&w), *b, *c;
+
+	w.addrs[0] = "10.0.0.2";
+	b = decode_mesh(&w);
+	assert_ptr_equal(a->app, b->app);
+	assert_ptr_equal(a->place, b->place);
+	assert_false(cv_addr_equal(&a->addrs[0], &b->addrs[0]));
+	assert_int_equal(b->app->services[0].ports[0].target_port, 8080);
+	w.ports[1] = 8081;
+	w.zone = "z2";
+	c = decode_mesh(&w);
+	assert_ptr_not_equal(a->app, c->app);
+	assert_ptr_not_equal(a->place, c->place);
+	workload_unref(a);
+	assert_string_equal(b->app->policies[0], "demo/p");
+	w.policies[0] = "demo/q";
+	a = decode_mesh(&w);
+	assert_ptr_not_equal(a->app, c->app);
+	assert_string_equal(a->app->policies[0], "demo/q");
+	workload_unref(a);
+	workload_unref(b);
+	workload_unref(c);
+}
+
+/* Deployments come and go: what nobody has any more does not stay. */
+TEST(what_is_shared_by_nobody_is_swept)
+{
+	_cleanup_(share_freep) struct share *t = NULL;
+	struct shared *kept = NULL;
+
+	assert_int_equal(share_new(&t), 0);
+	for (uint32_t i = 0; i < 10000; i++) {
+		_cleanup_(buf_resetp) struct buf key = {.limit = 64};
+		struct arena *arena;
+		struct shared *s;
+
+		assert_int_equal(arena_new(sizeof(*s), &arena), 0);
+		s = arena_alloc(arena, 1, sizeof(*s));
+		atomic_init(&s->refs, 1);
+		s->arena = arena;
+		assert_int_equal(buf_append(&key, &i, sizeof(i)), 0);
+		assert_int_equal(share_add(t, &key, s), 0);
+		assert_ptr_equal(share_find(t, &key), s);
+		if (i == 7)
+			kept = s;
+		else
+			shared_unref(s);
+	}
+	assert_true(share_count(t) < 1000);
+	shared_unref(kept);
 }
 
 /* A valid message with bytes flipped, cut and repeated: refused or taken, never a crash (run with
@@ -211,7 +294,7 @@ TEST(any_bytes_are_survived)
 		memcpy(bad, good, len);
 		for (int k = rand() % 4; k >= 0; k--)
 			bad[(size_t)rand() % len] = (uint8_t)rand();
-		if (decode_address(bad, n, "", &out, err, sizeof(err)) < 0)
+		if (decode_address(tables, bad, n, &out, err, sizeof(err)) < 0)
 			assert_true(err[0]);
 		workload_unref(out.workload);
 		service_def_unref(out.service);
@@ -219,6 +302,17 @@ TEST(any_bytes_are_survived)
 		assert_non_null(p);
 		policy_unref(p);
 	}
+}
+
+static int make_tables(void **state)
+{
+	return decode_tables_new("", &tables);
+}
+
+static int free_tables(void **state)
+{
+	tables = decode_tables_free(tables);
+	return 0;
 }
 
 int main(void)
@@ -229,8 +323,10 @@ int main(void)
 		cmocka_unit_test(bad_services_are_refused),
 		cmocka_unit_test(an_address_of_neither_kind_is_refused),
 		cmocka_unit_test(other_networks_are_not_reached_directly),
+		cmocka_unit_test(what_workloads_have_in_common_is_held_once_and_nothing_else),
+		cmocka_unit_test(what_is_shared_by_nobody_is_swept),
 		cmocka_unit_test(any_bytes_are_survived),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, make_tables, free_tables);
 }

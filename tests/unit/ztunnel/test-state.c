@@ -51,7 +51,7 @@ static void workloads_are_found_by_uid_and_each_address(void **state)
 	assert_ptr_equal(by_addr(s, "fd00::1"), by_addr(s, "10.0.0.1"));
 	assert_non_null(state_workload_by_uid(s, "Kubernetes//Pod/demo/a"));
 	assert_null(by_addr(s, "10.0.0.2"));
-	assert_string_equal(by_addr(s, "10.0.0.1")->identity,
+	assert_string_equal(by_addr(s, "10.0.0.1")->app->identity,
 			    "spiffe://cluster.local/ns/demo/sa/default");
 	state_unref(s);
 }

@@ -307,7 +307,7 @@ static void rules_with_labels_that_prometheus_refuses_are_refused(void **state)
 	const struct signal_rules *r = NULL;
 	struct arena *arena = NULL;
 
-	assert_int_equal(arena_new(&arena), 0);
+	assert_int_equal(arena_new(ARENA_CHUNK, &arena), 0);
 	rules.tags = tags;
 	rules.n_tags = 1;
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {

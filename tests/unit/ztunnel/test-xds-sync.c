@@ -155,7 +155,8 @@ static void a_workload_waits_for_the_policy_that_it_names(void **state)
 	xds_server_flush(f->server);
 	run_ms(f, 2, 500);
 	assert_int_equal(f->published, 2);
-	assert_int_equal(state_workload_by_uid(xds_sync_state(f->sync), UID_A)->policies_count, 1);
+	assert_int_equal(state_workload_by_uid(xds_sync_state(f->sync), UID_A)->app->policies_count,
+			 1);
 }
 
 static void a_policy_that_never_comes_is_not_waited_for_for_ever(void **state)

@@ -11,6 +11,7 @@
 #define HAMT_BITS      5
 #define HAMT_MASK      31u
 #define HAMT_HASH_BITS 64
+#define KEY_MAX        ((1u << 30) - 1)
 
 enum node_kind {
 	NODE_LEAF,
@@ -20,15 +21,15 @@ enum node_kind {
 
 struct node {
 	atomic_uint refs;
-	enum node_kind kind;
+	uint32_t kind : 2;     /* enum node_kind */
+	uint32_t key_len : 30; /* NODE_LEAF: of the copy that it has */
 };
 
 struct leaf {
 	struct node node;
-	uint32_t key_len;
 	uint64_t hash;
 	void *value;
-	uint8_t key[];
+	uint8_t key[]; /* none where the value has it: hamt_ops.key */
 };
 
 struct branch {
@@ -76,22 +77,46 @@ static void node_unref(const struct hamt_ops *ops, struct node *n)
 static struct leaf *leaf_new(const struct hamt_ops *ops, const void *key, size_t key_len,
 			     void *value)
 {
-	struct leaf *l = malloc(sizeof(*l) + key_len);
+	size_t copy_len = ops->key ? 0 : key_len;
+	struct leaf *l = copy_len <= KEY_MAX ? malloc(sizeof(*l) + copy_len) : NULL;
 
 	if (!l)
 		return NULL;
 	atomic_init(&l->node.refs, 1);
 	l->node.kind = NODE_LEAF;
-	l->key_len = (uint32_t)key_len;
+	l->node.key_len = (uint32_t)copy_len & KEY_MAX;
 	l->hash = map_hash(key, key_len);
 	l->value = ops->ref(value);
-	memcpy(l->key, key, key_len);
+	memcpy(l->key, key, copy_len);
 	return l;
 }
 
-static bool leaf_is_key(const struct leaf *l, uint64_t hash, const void *key, size_t key_len)
+static const void *leaf_key(const struct hamt_ops *ops, const struct leaf *l, size_t *ret_len)
 {
-	return l->hash == hash && l->key_len == key_len && memcmp(l->key, key, key_len) == 0;
+	if (ops->key)
+		return ops->key(l->value, ret_len);
+	*ret_len = l->node.key_len;
+	return l->key;
+}
+
+static bool leaf_is_key(const struct hamt_ops *ops, const struct leaf *l, uint64_t hash,
+			const void *key, size_t key_len)
+{
+	const void *own;
+	size_t own_len;
+
+	if (l->hash != hash)
+		return false;
+	own = leaf_key(ops, l, &own_len);
+	return own_len == key_len && memcmp(own, key, key_len) == 0;
+}
+
+static bool leaf_is_like(const struct hamt_ops *ops, const struct leaf *l, const struct leaf *like)
+{
+	size_t len;
+	const void *key = leaf_key(ops, like, &len);
+
+	return leaf_is_key(ops, l, like->hash, key, len);
 }
 
 static struct branch *branch_alloc(enum node_kind kind, uint32_t count)
@@ -101,7 +126,8 @@ static struct branch *branch_alloc(enum node_kind kind, uint32_t count)
 	if (!b)
 		return NULL;
 	atomic_init(&b->node.refs, 1);
-	b->node.kind = kind;
+	b->node.kind = kind & 3;
+	b->node.key_len = 0;
 	b->bitmap = 0;
 	b->count = count;
 	return b;
@@ -118,7 +144,8 @@ static uint32_t child_index(const struct branch *b, uint32_t bit)
 }
 
 /* Index of the child on the way to @hash and @key, or -1. */
-static int branch_find(const struct branch *b, unsigned int shift, const struct leaf *like)
+static int branch_find(const struct hamt_ops *ops, const struct branch *b, unsigned int shift,
+		       const struct leaf *like)
 {
 	if (b->node.kind == NODE_BRANCH) {
 		uint32_t bit = hash_bit(like->hash, shift);
@@ -126,7 +153,7 @@ static int branch_find(const struct branch *b, unsigned int shift, const struct 
 		return b->bitmap & bit ? (int)child_index(b, bit) : -1;
 	}
 	for (uint32_t i = 0; i < b->count; i++)
-		if (leaf_is_key(as_leaf(b->children[i]), like->hash, like->key, like->key_len))
+		if (leaf_is_like(ops, as_leaf(b->children[i]), like))
 			return (int)i;
 	return -1;
 }
@@ -140,7 +167,7 @@ static int slot_own(const struct hamt_ops *ops, struct node **slot)
 
 	if (atomic_load_explicit(&old->node.refs, memory_order_acquire) == 1)
 		return 0;
-	b = branch_alloc(old->node.kind, old->count);
+	b = branch_alloc((enum node_kind)old->node.kind, old->count);
 	if (!b)
 		return -ENOMEM;
 	b->bitmap = old->bitmap;
@@ -215,7 +242,7 @@ static int slot_put(const struct hamt_ops *ops, struct node **slot, unsigned int
 		return 1;
 	}
 	if (n->kind == NODE_LEAF) {
-		if (leaf_is_key(as_leaf(n), l->hash, l->key, l->key_len)) {
+		if (leaf_is_like(ops, as_leaf(n), l)) {
 			*slot = &l->node;
 			node_unref(ops, n);
 			return 0;
@@ -226,7 +253,7 @@ static int slot_put(const struct hamt_ops *ops, struct node **slot, unsigned int
 	r = slot_own(ops, slot);
 	if (r < 0)
 		return r;
-	i = branch_find(as_branch(*slot), shift, l);
+	i = branch_find(ops, as_branch(*slot), shift, l);
 	if (i >= 0)
 		return slot_put(ops, &as_branch(*slot)->children[i], shift + HAMT_BITS, l);
 	r = branch_grow(slot, shift, l);
@@ -266,7 +293,7 @@ static int slot_del(const struct hamt_ops *ops, struct node **slot, unsigned int
 	r = slot_own(ops, slot);
 	if (r < 0)
 		return r;
-	i = branch_find(as_branch(*slot), shift, like);
+	i = branch_find(ops, as_branch(*slot), shift, like);
 	if (i < 0)
 		return -ENOENT;
 	child = &as_branch(*slot)->children[i];
@@ -284,7 +311,8 @@ static int slot_del(const struct hamt_ops *ops, struct node **slot, unsigned int
 	return 0;
 }
 
-static struct leaf *node_find(struct node *n, const void *key, size_t key_len)
+static struct leaf *node_find(const struct hamt_ops *ops, struct node *n, const void *key,
+			      size_t key_len)
 {
 	uint64_t hash = map_hash(key, key_len);
 	unsigned int shift = 0;
@@ -300,23 +328,28 @@ static struct leaf *node_find(struct node *n, const void *key, size_t key_len)
 		const struct branch *b = as_branch(n);
 
 		for (uint32_t i = 0; i < b->count; i++)
-			if (leaf_is_key(as_leaf(b->children[i]), hash, key, key_len))
+			if (leaf_is_key(ops, as_leaf(b->children[i]), hash, key, key_len))
 				return as_leaf(b->children[i]);
 		return NULL;
 	}
-	return n && leaf_is_key(as_leaf(n), hash, key, key_len) ? as_leaf(n) : NULL;
+	return n && leaf_is_key(ops, as_leaf(n), hash, key, key_len) ? as_leaf(n) : NULL;
 }
 
-static int node_visit(struct node *n, int (*fn)(void *, const void *, size_t, void *), void *arg)
+static int node_visit(const struct hamt_ops *ops, struct node *n,
+		      int (*fn)(void *, const void *, size_t, void *), void *arg)
 {
+	const void *key;
+	size_t len;
 	int r = 0;
 
 	if (!n)
 		return 0;
-	if (n->kind == NODE_LEAF)
-		return fn(arg, as_leaf(n)->key, as_leaf(n)->key_len, as_leaf(n)->value);
+	if (n->kind == NODE_LEAF) {
+		key = leaf_key(ops, as_leaf(n), &len);
+		return fn(arg, key, len, as_leaf(n)->value);
+	}
 	for (uint32_t i = 0; i < as_branch(n)->count && r == 0; i++)
-		r = node_visit(as_branch(n)->children[i], fn, arg);
+		r = node_visit(ops, as_branch(n)->children[i], fn, arg);
 	return r;
 }
 
@@ -371,7 +404,7 @@ int hamt_put(struct hamt *h, const void *key, size_t key_len, void *value)
 
 int hamt_del(struct hamt *h, const void *key, size_t key_len)
 {
-	struct leaf *l = node_find(h->root, key, key_len);
+	struct leaf *l = node_find(h->ops, h->root, key, key_len);
 	int r;
 
 	if (!l)
@@ -388,7 +421,7 @@ int hamt_del(struct hamt *h, const void *key, size_t key_len)
 
 void *hamt_get(const struct hamt *h, const void *key, size_t key_len)
 {
-	struct leaf *l = node_find(h->root, key, key_len);
+	struct leaf *l = node_find(h->ops, h->root, key, key_len);
 
 	return l ? l->value : NULL;
 }
@@ -416,5 +449,5 @@ void *hamt_get_str(const struct hamt *h, const char *key)
 int hamt_visit(const struct hamt *h,
 	       int (*fn)(void *arg, const void *key, size_t key_len, void *value), void *arg)
 {
-	return node_visit(h->root, fn, arg);
+	return node_visit(h->ops, h->root, fn, arg);
 }

@@ -18,6 +18,9 @@ struct hamt; /* opaque */
 struct hamt_ops {
 	void *(*ref)(void *value);
 	void (*unref)(void *value);
+	/* Where the value has the key in it, unchanged for its life: no copy is kept. NULL: copied.
+	 */
+	const void *(*key)(const void *value, size_t *ret_len);
 };
 
 /** hamt_new() - an empty trie. @ops: borrowed for ever (static). Return: 0; -ENOMEM. */
@@ -32,7 +35,7 @@ DEFINE_CLEANUP(struct hamt *, hamt_free);
 
 /**
  * hamt_put() - set @key to @value, replacing; other handles do not see it
- * @key:   copied.
+ * @key:   copied, unless hamt_ops.key has it.
  * @value: a reference is taken by ops->ref; the caller keeps its own. Not NULL.
  * Return: 0; -ENOMEM, @h unchanged.
  */

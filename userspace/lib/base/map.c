@@ -10,7 +10,8 @@
 #include "base/str.h"
 
 /* Open addressing with linear probing. A deleted slot keeps a tombstone, so that an iteration may
- * delete where it stands. The hash is in the slot: passing a stranger costs no look at its entry. */
+ * delete where it stands. The hash is in the slot: passing a stranger costs no look at its entry.
+ */
 #define MAP_MIN_SLOTS 16
 
 struct entry {

@@ -78,5 +78,6 @@ void conn_note(const struct conn *c, const struct workload *dst);
 void conn_recheck_all(struct worker *w);
 
 /** conn_dial_app() - the application's own socket address, shown @c->src as its peer. @fd: a
- * DIAL_APP socket, taken on success. Return: 0 connect(2) has been called; -errno. */
+ * DIAL_APP socket, left to the caller. Return: 1 connected; 0 on the way: EPOLLOUT or EPOLLERR will
+ * come; -errno. */
 _must_check_ int conn_dial_app(struct conn *c, int fd, const struct cv_sockaddr *to);

@@ -114,11 +114,27 @@ static const struct relay_ops relay_ops = {
 	.on_done = on_relay_done,
 };
 
+/* answer() - the application took the connection. Return: false when @in is gone. */
+static bool answer(struct inbound *in)
+{
+	char baggage[HBONE_BAGGAGE_MAX];
+
+	loop_timer_del(&in->conn.timer);
+	baggage_format(in->conn.dst_workload, baggage, sizeof(baggage));
+	if (hbone_stream_respond(&in->relay.stream, 200, baggage) < 0) {
+		reject(in, 503, "out of memory");
+		return false;
+	}
+	in->is_answered = true;
+	conn_opened(&in->conn);
+	relay_connected(&in->relay);
+	return true;
+}
+
 /* on_app_connecting() - the application took the connection, or did not. */
 static void on_app_connecting(struct loop_fd *w, uint32_t events)
 {
 	struct inbound *in = container_of(w, struct inbound, relay.app);
-	char baggage[HBONE_BAGGAGE_MAX];
 	socklen_t len = sizeof(int);
 	int error = 0;
 
@@ -130,32 +146,32 @@ static void on_app_connecting(struct loop_fd *w, uint32_t events)
 		reject(in, 503, strerror(error));
 		return;
 	}
-	loop_timer_del(&in->conn.timer);
-	baggage_format(in->conn.dst_workload, baggage, sizeof(baggage));
-	if (hbone_stream_respond(&in->relay.stream, 200, baggage) < 0) {
-		reject(in, 503, "out of memory");
-		return;
-	}
-	in->is_answered = true;
-	conn_opened(&in->conn);
-	relay_connected(&in->relay);
-	relay_on_event(w, events);
+	if (answer(in))
+		relay_on_event(w, events);
+}
+
+/* dial_on() - Return: whether the application has taken the connection; -errno, @fd is closed. */
+static int dial_on(struct inbound *in, int fd)
+{
+	int r, is_connected = conn_dial_app(&in->conn, fd, &in->target);
+
+	r = is_connected;
+	if (r >= 0)
+		r = relay_watch(&in->relay, fd, is_connected, on_app_connecting);
+	if (r < 0)
+		(void)close_fd(fd);
+	return r < 0 ? r : is_connected;
 }
 
 static void on_socket(struct dial_wait *wait, int fd)
 {
 	struct inbound *in = container_of(wait, struct inbound, conn.dial_wait);
-	int r = fd;
+	int r = fd < 0 ? fd : dial_on(in, fd);
 
-	if (fd >= 0) {
-		r = conn_dial_app(&in->conn, fd, &in->target);
-		if (r == 0)
-			r = relay_watch(&in->relay, fd, false, on_app_connecting);
-		if (r < 0)
-			(void)close_fd(fd);
-	}
 	if (r < 0)
 		reject(in, 503, strerror(-r));
+	else if (r > 0)
+		(void)answer(in);
 }
 
 static void on_timer(struct loop_timer *timer)

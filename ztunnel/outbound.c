@@ -540,6 +540,8 @@ void outbound_start(struct worker *w, struct pod *pod, int fd, const struct cv_s
 		outbound_fail(o, CONN_CONNECT, "out of memory");
 		return;
 	}
+	/* What it has said by now goes along with the CONNECT. */
+	o->relay.is_readable = true;
 	why = is_refused(pod, original);
 	if (why)
 		outbound_fail(o, CONN_CONNECT, why);

@@ -105,8 +105,10 @@ static ssize_t send_app(struct relay *r, const struct iovec *iov, int n_iov, siz
 			return -errno;
 		n = 0;
 	}
-	if ((size_t)n < len)
+	if ((size_t)n < len) {
 		r->is_writable = false;
+		(void)loop_set(&r->app, r->app.events | EPOLLOUT);
+	}
 	return n;
 }
 
@@ -292,7 +294,8 @@ int relay_watch(struct relay *r, int fd, bool is_connected,
 	r->app.on_event = on_event;
 	r->is_connected = is_connected;
 	r->is_writable = is_connected;
-	k = loop_add(r->loop, &r->app, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+	k = loop_add(r->loop, &r->app,
+		     EPOLLIN | EPOLLRDHUP | EPOLLET | (is_connected ? 0 : EPOLLOUT));
 	if (k < 0)
 		r->app.fd = -EBADF;
 	return k;

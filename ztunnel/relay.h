@@ -4,7 +4,8 @@
  * and RST_STREAM for RST, each way on its own. Embedded in its connection. Thread: its worker's.
  *
  * The socket is watched edge-triggered: `is_readable` and `is_writable` remember what the kernel
- * said last, so that a message costs one read, one write and no epoll_ctl. Bytes that the
+ * said last, so that a message costs one read, one write and no epoll_ctl. Room to write is watched
+ * for only once there was none: it would else wake us once for nothing. Bytes that the
  * application does not take are kept in `pending` and hold the stream's window: one window at most.
  */
 #include <stdbool.h>

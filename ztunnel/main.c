@@ -30,6 +30,7 @@ struct config {
 	const char *log_level;
 	const char *log_format;
 	uint64_t workers;
+	uint64_t poll_us;
 	uint64_t admin_port, metrics_port, ready_port;
 	uint64_t drain_s;
 	const char *crl;
@@ -45,6 +46,9 @@ static const struct option_def options[] = {
 	 "NAME", "user to become when started as root"},
 	{"workers", 'w', OPTION_U64, offsetof(struct config, workers), "2", 1, NODE_WORKERS_MAX,
 	 "ZTUNNEL_WORKER_THREADS", "N", "threads that carry traffic"},
+	{"poll-us", 0, OPTION_U64, offsetof(struct config, poll_us), "50", 0, 1000,
+	 "CULVERT_POLL_US", "US",
+	 "while traffic comes fast, look for more so long before sleeping; 0: sleep at once"},
 	{"admin-port", 0, OPTION_U64, offsetof(struct config, admin_port), "15000", 0, 65535, NULL,
 	 "PORT", "admin on 127.0.0.1; 0: none"},
 	{"metrics-port", 0, OPTION_U64, offsetof(struct config, metrics_port), "15020", 0, 65535,
@@ -109,6 +113,7 @@ static int run(const struct config *c)
 		.name = c->node,
 		.run_dir = c->run_dir,
 		.workers = (unsigned int)c->workers,
+		.poll_us = c->poll_us,
 		.admin_port = (uint16_t)c->admin_port,
 		.metrics_port = (uint16_t)c->metrics_port,
 		.ready_port = (uint16_t)c->ready_port,

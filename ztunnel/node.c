@@ -526,6 +526,7 @@ static int start_workers(struct node *n)
 		w->count = n->config.workers;
 		w->all = n->workers;
 		w->main_inbox = &n->inbox;
+		w->poll_us = n->config.poll_us;
 		w->ops = &worker_ops;
 		r = worker_prepare(w, xds_sync_state(n->xds));
 		if (r < 0)

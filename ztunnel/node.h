@@ -16,6 +16,7 @@ struct node_config {
 	const char *name;    /* of the node; all strings borrowed for the node's life */
 	const char *run_dir; /* RUN: control/xds.sock, agent/zds.sock, ztunnel/admin.sock */
 	unsigned int workers;
+	uint64_t poll_us; /* how long a worker looks for more before it sleeps; 0: not at all */
 	uint16_t admin_port, metrics_port, ready_port; /* 0: none */
 	struct dial_options control;                   /* where a remote control plane is */
 	const char *crl;                               /* file of revocation lists; NULL: none */

@@ -404,6 +404,7 @@ int worker_prepare(struct worker *w, struct state *state)
 	r = loop_new(&w->loop);
 	if (r < 0)
 		return r;
+	loop_set_poll(w->loop, w->poll_us);
 	inbox_init(&w->inbox, w->loop, w);
 	w->state = state_ref(state);
 	w->policy_generation = state_policy_generation(state);

@@ -49,6 +49,7 @@ struct worker_ops {
 struct worker {
 	unsigned int index;
 	unsigned int count; /* of all workers */
+	uint64_t poll_us;   /* see loop_set_poll() */
 	struct worker *all; /* array of @count */
 	pthread_t thread;
 	bool is_running;
@@ -95,8 +96,9 @@ static inline bool state_wait_is_waiting(const struct state_wait *wait)
 	return wait->link.next && !list_is_empty(&wait->link);
 }
 
-/** worker_prepare() - make what it needs. @w zeroed but for index, count, all, main_inbox, ops. All
- * workers are prepared before the first starts. Return: 0; -errno, worker_free() still applies. */
+/** worker_prepare() - make what it needs. @w zeroed but for index, count, poll_us, all, main_inbox,
+ * ops. All workers are prepared before the first starts. Return: 0; -errno, worker_free() still
+ * applies. */
 _must_check_ int worker_prepare(struct worker *w, struct state *state);
 /** worker_start() - run its loop in a thread. Return: 0; -errno. */
 _must_check_ int worker_start(struct worker *w);

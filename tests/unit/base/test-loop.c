@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -263,6 +264,56 @@ static void another_thread_wakes_the_loop(void **state)
 	assert_int_equal(pthread_join(thread, NULL), 0);
 }
 
+#define ECHOES 200
+
+static void *echo(void *arg)
+{
+	char byte;
+
+	while (read(*(int *)arg, &byte, 1) == 1)
+		if (write(*(int *)arg, &byte, 1) != 1)
+			break;
+	return NULL;
+}
+
+static void on_echo(struct loop_fd *w, uint32_t events)
+{
+	struct pair *p = container_of(w, struct pair, watch);
+	char byte;
+
+	assert_int_equal(read(w->fd, &byte, 1), 1);
+	if (++p->calls == ECHOES)
+		loop_stop(w->loop, 0);
+	else
+		assert_int_equal(write(w->fd, &byte, 1), 1);
+}
+
+static void a_polling_loop_misses_nothing_and_sleeps_when_idle(void **state)
+{
+	struct pair p = {.watch.on_event = on_echo};
+	struct rusage before, after;
+	pthread_t thread;
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+	p.watch.fd = fds[0];
+	loop_set_poll(*state, 1000);
+	assert_int_equal(loop_add(*state, &p.watch, EPOLLIN), 0);
+	assert_int_equal(pthread_create(&thread, NULL, echo, &fds[1]), 0);
+	assert_int_equal(write(fds[0], "x", 1), 1);
+	assert_int_equal(loop_run(*state), 0);
+	assert_int_equal(p.calls, ECHOES);
+	/* it looks a little, then it sleeps: a switch of its own will */
+	assert_int_equal(getrusage(RUSAGE_THREAD, &before), 0);
+	assert_int_equal(loop_run_once(*state, 20), 0);
+	assert_int_equal(getrusage(RUSAGE_THREAD, &after), 0);
+	assert_true(after.ru_nvcsw > before.ru_nvcsw);
+	loop_del(&p.watch);
+	close(fds[0]);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	close(fds[1]);
+}
+
 static void on_signal(int signo, void *arg)
 {
 	loop_stop(arg, signo);
@@ -292,6 +343,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_timer_set_to_now_waits_for_the_next_turn, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(tasks_run_once_per_turn, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_polling_loop_misses_nothing_and_sleeps_when_idle,
+						setup, teardown),
 		cmocka_unit_test_setup_teardown(another_thread_wakes_the_loop, setup, teardown),
 		cmocka_unit_test_setup_teardown(signals_come_through_the_loop, setup, teardown),
 	};

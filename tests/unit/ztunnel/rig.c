@@ -220,6 +220,7 @@ int rig_setup(void **state)
 		f->workers[i].count = WORKERS;
 		f->workers[i].all = f->workers;
 		f->workers[i].main_inbox = &f->inbox;
+		f->workers[i].poll_us = 50;
 		f->workers[i].ops = &worker_ops;
 		assert_int_equal(worker_prepare(&f->workers[i], f->state), 0);
 	}

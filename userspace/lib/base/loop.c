@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -13,6 +14,11 @@
 
 #define LOOP_EVENTS_MAX  128
 #define LOOP_SIGNALS_MAX 16
+/* Polling: a yield that lasts longer means that the processor is wanted; it is left alone for a
+ * while then, twice as long each time. */
+#define YIELD_MAX_US 1000
+#define PAUSE_MIN_US 10000
+#define PAUSE_MAX_US 1000000
 
 /* A slot outlives the watch in it: events already fetched for a removed watch carry an old
  * generation and are dropped. */
@@ -47,6 +53,11 @@ struct loop {
 	uint32_t n_signals;
 	sigset_t sigset;
 	uint64_t now_us;
+	uint64_t turn;
+	uint64_t poll_us;       /* how long to look before sleeping; 0: sleep at once */
+	uint64_t poll_after_us; /* no polling before */
+	uint64_t pause_us;      /* how long the last pause was, less what went well since */
+	bool is_brisk;          /* the last event came alone and within poll_us */
 	bool is_in_turn;
 	bool is_stopped;
 	int result;
@@ -415,6 +426,11 @@ uint64_t loop_now_us(const struct loop *l)
 	return l->now_us;
 }
 
+uint64_t loop_turn(const struct loop *l)
+{
+	return l->turn;
+}
+
 /* wait_ms() - how long this turn may sleep; rounded up, so that a timer is never found not yet due.
  */
 static int wait_ms(struct loop *l, int timeout_ms)
@@ -445,15 +461,74 @@ static void dispatch(struct loop *l, const struct epoll_event *ev)
 		w->on_event(w, ev->events);
 }
 
+void loop_set_poll(struct loop *l, uint64_t poll_us)
+{
+	l->poll_us = poll_us;
+}
+
+/* poll_pause() - somebody else had much to do here: to stay awake would be in the way, and late. */
+static void poll_pause(struct loop *l, uint64_t now)
+{
+	l->pause_us = MIN(MAX(l->pause_us * 2, (uint64_t)PAUSE_MIN_US), (uint64_t)PAUSE_MAX_US);
+	l->poll_after_us = now + l->pause_us;
+}
+
+/* poll_awake() - look for events until poll_us have passed. Return: as epoll_wait(2). */
+static int poll_awake(struct loop *l, struct epoll_event *events, uint64_t now)
+{
+	uint64_t end = now + l->poll_us;
+	int n = 0;
+
+	while (n == 0 && now < end) {
+		uint64_t before = now;
+
+		(void)sched_yield();
+		n = epoll_wait(l->epoll_fd, events, LOOP_EVENTS_MAX, 0);
+		now = now_monotonic_us();
+		if (now - before > YIELD_MAX_US) {
+			poll_pause(l, now);
+			return n;
+		}
+	}
+	if (n > 0)
+		l->pause_us -= l->pause_us / 64;
+	return n;
+}
+
+/* wait_polling() - events that come one after the other in a few microseconds are waited for awake:
+ * to sleep and to be woken costs more than that, above all when the wake-up must cross processors.
+ * Whoever else wants this one gets it (sched_yield). Once nothing came for that long, it sleeps at
+ * once until events come fast again. Return: as epoll_wait(2). */
+static int wait_polling(struct loop *l, struct epoll_event *events, int timeout_ms)
+{
+	uint64_t begin = now_monotonic_us();
+	int n = 0;
+
+	if (l->is_brisk && begin >= l->poll_after_us)
+		n = poll_awake(l, events, begin);
+	if (n == 0) {
+		n = epoll_wait(l->epoll_fd, events, LOOP_EVENTS_MAX, timeout_ms);
+		l->is_brisk = now_monotonic_us() - begin < l->poll_us;
+	}
+	/* Where events come in heaps there is enough to do. */
+	if (n > 1)
+		l->is_brisk = false;
+	return n;
+}
+
 int loop_run_once(struct loop *l, int timeout_ms)
 {
 	struct epoll_event events[LOOP_EVENTS_MAX];
-	int n;
+	int n, wait = wait_ms(l, timeout_ms);
 
-	n = epoll_wait(l->epoll_fd, events, LOOP_EVENTS_MAX, wait_ms(l, timeout_ms));
+	if (l->poll_us > 0 && wait != 0)
+		n = wait_polling(l, events, wait);
+	else
+		n = epoll_wait(l->epoll_fd, events, LOOP_EVENTS_MAX, wait);
 	if (n < 0 && errno != EINTR)
 		return -errno;
 	l->now_us = now_monotonic_us();
+	l->turn++;
 	l->is_in_turn = true;
 	for (int i = 0; i < n; i++)
 		dispatch(l, &events[i]);

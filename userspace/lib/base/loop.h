@@ -77,8 +77,14 @@ void loop_set_wake(struct loop *l, void (*fn)(void *arg), void *arg);
  */
 void loop_wake(struct loop *l);
 
+/** loop_set_poll() - look for events up to @poll_us, giving the processor to whoever wants it,
+ * before sleeping; only while events come that fast. 0: never. */
+void loop_set_poll(struct loop *l, uint64_t poll_us);
+
 /** loop_now_us() - CLOCK_MONOTONIC in microseconds, read once per turn. */
 uint64_t loop_now_us(const struct loop *l);
+/** loop_turn() - number of the turn that runs. */
+uint64_t loop_turn(const struct loop *l);
 
 /** loop_run() - run until loop_stop(). Return: the value given to loop_stop(), or -errno of
  * epoll_wait. */

@@ -17,6 +17,8 @@
 #include "ztunnel/worker_pod.h"
 
 #define ACCEPT_MAX 16
+/* The listeners' backlog. */
+#define ACCEPT_REST_MAX 4096
 /* A connection goes to another worker that has fewer by more than this. */
 #define SHARE_CONNS   4
 #define SHARE_TUNNELS 0
@@ -159,11 +161,25 @@ static bool accept_one(struct worker *w, const struct accept_watch *a)
 	return true;
 }
 
+static void accept_some(struct accept_watch *a, unsigned int n)
+{
+	for (unsigned int i = 0; i < n && accept_one(a->owner->worker, a); i++)
+		continue;
+}
+
 void accept_ready(struct loop_fd *watch, uint32_t events)
 {
 	struct accept_watch *a = container_of(watch, struct accept_watch, watch);
-	struct worker *w = a->owner->worker;
+	uint64_t turn = loop_turn(a->owner->worker->loop);
 
-	for (int i = 0; i < ACCEPT_MAX && accept_one(w, a); i++)
-		continue;
+	/* Mostly one came, and to ask in vain for another costs as much as to take one. Where more
+	 * wait, the next turn is about this listener again and takes twice as many. */
+	a->quota = turn == a->turn + 1 ? MIN(a->quota * 2 + 1, (unsigned int)ACCEPT_MAX) : 1;
+	a->turn = turn;
+	accept_some(a, a->quota);
+}
+
+void accept_rest(struct accept_watch *a)
+{
+	accept_some(a, ACCEPT_REST_MAX);
 }

@@ -164,7 +164,7 @@ void worker_pod_release(struct worker_pod *wp)
 {
 	for (size_t i = 0; i < POD_LISTENERS; i++)
 		if (wp->accepts[i].watch.loop)
-			accept_ready(&wp->accepts[i].watch, EPOLLIN);
+			accept_rest(&wp->accepts[i]);
 	worker_pod_stop(wp);
 	(void)loop_timer_set(wp->worker->loop, &wp->leave, RELEASED_US);
 }

@@ -20,6 +20,8 @@ struct accept_watch {
 	struct loop_fd watch; /* fd belongs to the listener set */
 	struct worker_pod *owner;
 	enum accept_kind kind;
+	unsigned int quota; /* how many to take when it is ready again */
+	uint64_t turn;      /* of the loop, when it was ready last */
 };
 
 struct worker_pod {
@@ -34,6 +36,8 @@ struct worker_pod {
 
 /** accept_ready() - on_event of every listener. */
 void accept_ready(struct loop_fd *watch, uint32_t events);
+/** accept_rest() - all that waits, because the listener is about to close. */
+void accept_rest(struct accept_watch *a);
 
 /** worker_pod_find() - Return: NULL when it is not served. */
 struct worker_pod *worker_pod_find(struct worker *w, uint64_t netns_cookie);

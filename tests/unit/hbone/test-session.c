@@ -36,7 +36,7 @@ struct side {
 	int bind_error;
 	bool is_goaway;
 	char authority[HBONE_AUTHORITY_MAX];
-	int outputs;
+	int outputs, later;
 };
 
 static struct end *end_of(struct hbone_stream *st)
@@ -130,7 +130,13 @@ static void on_goaway(void *arg)
 	((struct side *)arg)->is_goaway = true;
 }
 
-static const struct hbone_session_ops session_ops = {on_connect, on_output, on_goaway};
+static void on_output_later(void *arg)
+{
+	((struct side *)arg)->later++;
+}
+
+static const struct hbone_session_ops session_ops = {on_connect, on_output, on_goaway,
+						     on_output_later};
 
 struct pair {
 	struct side client, server;
@@ -233,6 +239,94 @@ static void sends_data_right_behind_connect(void **state)
 	pump(p, 1000);
 	assert_int_equal(p->client.ends[0].status, 200);
 	assert_int_equal(p->client.ends[0].received, 10);
+}
+
+/* hand_over() - what the client has, in one read of the server's. */
+static void hand_over(struct pair *p)
+{
+	(void)move(&p->client, &p->server, HBONE_FRAME_MAX);
+}
+
+static void an_answer_that_nobody_waits_for_goes_along_with_the_first_bytes(void **state)
+{
+	struct pair *p = *state;
+	struct end *s = &p->server.ends[0];
+
+	p->client.ends[0].to_send = 10;
+	open_stream(p, 0);
+	p->server.outputs = 0;
+	hand_over(p);
+	assert_int_equal(s->received, 10);
+	assert_int_equal(p->server.outputs, 0);
+	assert_int_equal(p->server.later, 1);
+	s->to_send = 5;
+	hbone_stream_resume(&s->st);
+	assert_int_equal(p->server.outputs, 1);
+	pump(p, 1000);
+	assert_int_equal(p->client.ends[0].status, 200);
+	assert_int_equal(p->client.ends[0].received, 5);
+}
+
+static void a_client_that_waits_for_its_answer_gets_it_at_once(void **state)
+{
+	struct pair *p = *state;
+
+	open_stream(p, 0);
+	p->server.outputs = 0;
+	hand_over(p);
+	assert_true(p->server.outputs > 0);
+	assert_int_equal(p->server.later, 0);
+	pump(p, 1000);
+	assert_int_equal(p->client.ends[0].status, 200);
+}
+
+static void one_client_that_waits_is_enough(void **state)
+{
+	struct pair *p = *state;
+
+	p->client.ends[0].to_send = 10;
+	open_stream(p, 0);
+	open_stream(p, 1);
+	p->server.outputs = 0;
+	hand_over(p);
+	assert_true(p->server.outputs > 0);
+}
+
+static void what_else_is_due_does_not_wait_with_an_answer(void **state)
+{
+	struct pair *p = *state;
+
+	p->client.ends[0].to_send = 10;
+	open_stream(p, 0);
+	hand_over(p);
+	assert_int_equal(p->server.later, 1);
+	p->server.outputs = 0;
+	assert_int_equal(hbone_session_ping(p->client.s), 0);
+	hand_over(p);
+	assert_true(p->server.outputs > 0);
+}
+
+static void a_window_that_opens_does_not_wait_with_an_answer(void **state)
+{
+	struct pair *p = *state;
+	struct end *c = open_stream(p, 0), *s = &p->server.ends[0];
+
+	c->is_holding = true;
+	pump(p, 1000);
+	s->to_send = HBONE_STREAM_WINDOW + 100;
+	hbone_stream_resume(&s->st);
+	pump(p, 16384);
+	assert_int_equal(c->received, HBONE_STREAM_WINDOW);
+	p->client.ends[1].to_send = 10;
+	open_stream(p, 1);
+	hand_over(p);
+	assert_int_equal(p->server.later, 1);
+	p->server.outputs = 0;
+	hbone_stream_consume(&c->st, HBONE_STREAM_WINDOW);
+	hand_over(p);
+	assert_true(p->server.outputs > 0);
+	pump(p, 16384);
+	assert_int_equal(c->received, HBONE_STREAM_WINDOW + 100);
 }
 
 static void half_close_leaves_the_other_way_open(void **state)
@@ -457,6 +551,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(carries_bytes_both_ways),
 		T(sends_data_right_behind_connect),
+		T(an_answer_that_nobody_waits_for_goes_along_with_the_first_bytes),
+		T(a_client_that_waits_for_its_answer_gets_it_at_once),
+		T(one_client_that_waits_is_enough),
+		T(what_else_is_due_does_not_wait_with_an_answer),
+		T(a_window_that_opens_does_not_wait_with_an_answer),
 		T(half_close_leaves_the_other_way_open),
 		T(slow_reader_costs_one_window),
 		T(held_bytes_of_a_dead_stream_free_the_connection),

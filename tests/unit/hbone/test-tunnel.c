@@ -45,6 +45,7 @@ struct fixture {
 	const struct tls_identity *client_id, *server_id, *stranger_id;
 	struct side client, server;
 	int client_fd; /* of the tunnel: borrowed */
+	uint64_t ping_interval_us, pong_timeout_us;
 };
 
 static ssize_t on_read(struct hbone_stream *st, uint8_t *p, size_t n)
@@ -142,7 +143,9 @@ static void start_side(struct fixture *f, struct side *s, int fd, SSL *ssl, bool
 					      .ssl = ssl,
 					      .is_server = is_server,
 					      .ops = &tunnel_ops,
-					      .arg = s};
+					      .arg = s,
+					      .ping_interval_us = f->ping_interval_us,
+					      .pong_timeout_us = f->pong_timeout_us};
 
 	assert_non_null(ssl);
 	assert_int_equal(hbone_tunnel_new(&c, &s->t), 0);
@@ -301,6 +304,39 @@ static void a_peer_that_vanishes_resets_the_streams(void **state)
 	assert_int_equal(f->server.error, -ECONNRESET);
 }
 
+static void a_peer_that_answers_no_ping_is_given_up(void **state)
+{
+	struct fixture *f = *state;
+	struct loop *ours = f->loop, *silent;
+	int fds[2];
+
+	assert_int_equal(loop_new(&silent), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds),
+			 0);
+	f->loop = silent;
+	start_side(f, &f->server, fds[1], SSL_new(f->server_id->server_ctx), true);
+	f->loop = ours;
+	f->ping_interval_us = 1000;
+	f->pong_timeout_us = 20000;
+	start_side(f, &f->client, fds[0], client_ssl(f->client_id, SERVER), false);
+	for (int i = 0; i < TURNS && !f->client.is_ready; i++) {
+		assert_int_equal(loop_run_once(ours, 5), 0);
+		assert_int_equal(loop_run_once(silent, 5), 0);
+	}
+	open_stream(f, 10);
+	/* The server's loop stands still: its kernel takes bytes, nobody answers. */
+	run_until(f, f->client.is_closed);
+	assert_int_equal(f->client.stage, HBONE_STAGE_OPEN);
+	assert_int_equal(f->client.error, -ETIMEDOUT);
+	assert_true(f->client.end.is_closed);
+	assert_int_not_equal(f->client.end.code, 0);
+	hbone_tunnel_abandon(f->server.t);
+	f->server.t = NULL;
+	for (int i = 0; i < 3; i++)
+		(void)loop_run_once(silent, 0);
+	loop_free(silent);
+}
+
 static void a_close_without_streams_is_no_error(void **state)
 {
 	struct fixture *f = *state;
@@ -383,6 +419,7 @@ int main(void)
 		T(a_refused_connect_says_so),
 		T(bytes_pass_through_small_sockets),
 		T(a_peer_that_vanishes_resets_the_streams),
+		T(a_peer_that_answers_no_ping_is_given_up),
 		T(a_close_without_streams_is_no_error),
 		T(drain_ends_with_the_last_stream),
 		T(an_idle_tunnel_drains_by_itself),

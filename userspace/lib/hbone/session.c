@@ -34,8 +34,44 @@ static struct hbone_stream *stream_by_id(struct hbone_session *s, int32_t id)
 
 void session_notify(struct hbone_session *s)
 {
+	/* Nothing but answers that nobody waits for, and no window that lets data go. */
+	if (s->lazy > 0 && !s->is_window_changed &&
+	    nghttp2_session_get_outbound_queue_size(s->h2) <= s->lazy)
+		return;
 	if (nghttp2_session_want_write(s->h2))
 		s->ops->on_output(s->arg);
+}
+
+static void answer_later(struct hbone_session *s)
+{
+	if (!s->ops->on_output_later) {
+		s->ops->on_output(s->arg);
+		return;
+	}
+	s->lazy++;
+	s->ops->on_output_later(s->arg);
+}
+
+void session_answered(struct hbone_session *s, struct hbone_stream *st)
+{
+	if (st->is_talking) {
+		answer_later(s);
+	} else if (s->is_receiving) {
+		/* its DATA may be in the same read */
+		st->answered_in = s->recv_nr;
+		s->waiting++;
+	} else {
+		s->ops->on_output(s->arg);
+	}
+}
+
+static void stream_talks(struct hbone_session *s, struct hbone_stream *st)
+{
+	st->is_talking = true;
+	if (st->answered_in == s->recv_nr) {
+		s->waiting--;
+		answer_later(s);
+	}
 }
 
 void session_link(struct hbone_session *s, struct hbone_stream *st,
@@ -47,6 +83,8 @@ void session_link(struct hbone_session *s, struct hbone_stream *st,
 	st->unconsumed = 0;
 	st->is_sleeping = false;
 	st->is_answered = false;
+	st->is_talking = false;
+	st->answered_in = 0;
 	list_add_tail(&s->streams, &st->_link);
 	s->stream_count++;
 }
@@ -97,6 +135,8 @@ static int on_data_chunk(nghttp2_session *h2, uint8_t flags, int32_t id, const u
 		s->gather_len = 0;
 		s->n_iov = 0;
 	}
+	if (s->is_server && !st->is_talking)
+		stream_talks(s, st);
 	s->iov[s->n_iov].iov_base = (void *)(uintptr_t)p;
 	s->iov[s->n_iov].iov_len = n;
 	s->n_iov++;
@@ -254,6 +294,10 @@ static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *
 		break;
 	case NGHTTP2_DATA:
 		break;
+	case NGHTTP2_SETTINGS:
+	case NGHTTP2_WINDOW_UPDATE:
+		s->is_window_changed = true;
+		return 0;
 	default:
 		return 0;
 	}
@@ -456,6 +500,7 @@ int hbone_session_new(bool is_server, const struct hbone_session_ops *ops, void 
 	s->arg = arg;
 	s->is_server = is_server;
 	s->calm = CALM_MAX;
+	s->recv_nr = 1;
 	list_init(&s->streams);
 	r = h2_new(s);
 	if (r < 0)
@@ -487,9 +532,17 @@ int hbone_session_recv(struct hbone_session *s, const uint8_t *p, size_t n)
 {
 	ssize_t r;
 
+	s->is_receiving = true;
 	r = nghttp2_session_mem_recv(s->h2, p, n);
 	gather_flush(s);
-	session_notify(s);
+	s->is_receiving = false;
+	if (s->waiting > 0)
+		s->ops->on_output(s->arg);
+	else
+		session_notify(s);
+	s->waiting = 0;
+	s->is_window_changed = false;
+	s->recv_nr++;
 	if (r == NGHTTP2_ERR_NOMEM)
 		return -ENOMEM;
 	if (s->is_flooded)
@@ -505,6 +558,7 @@ int hbone_session_send(struct hbone_session *s, uint8_t *p, size_t cap, size_t *
 	s->out = p;
 	s->out_cap = cap;
 	s->out_len = 0;
+	s->lazy = 0;
 	r = nghttp2_session_send(s->h2);
 	s->out = NULL;
 	if (r == NGHTTP2_ERR_NOMEM)

@@ -68,7 +68,9 @@ struct hbone_stream {
 		unconsumed; /* bytes handed over and not yet given back by hbone_stream_consume() */
 	bool is_sleeping;   /* on_read said -EAGAIN */
 	bool is_answered;   /* server: 200 has been said */
-	struct list _link;  /* in the session's list */
+	bool is_talking;    /* server: DATA has come */
+	uint32_t answered_in; /* server: hbone_session.recv_nr when it was answered within recv */
+	struct list _link;    /* in the session's list */
 };
 
 struct hbone_session_ops {
@@ -81,6 +83,9 @@ struct hbone_session_ops {
 	void (*on_output)(void *arg);
 	/* The peer takes no new streams. */
 	void (*on_goaway)(void *arg);
+	/* Something waits that nobody waits for: call hbone_session_send() within some
+	 * milliseconds, if nothing else makes it go before. NULL: on_output is called. */
+	void (*on_output_later)(void *arg);
 };
 
 /**
@@ -154,8 +159,9 @@ _must_check_ int hbone_stream_open(struct hbone_session *s, struct hbone_stream 
 _must_check_ int hbone_stream_bind(struct hbone_session *s, struct hbone_stream *st,
 				   const struct hbone_stream_ops *ops, int32_t id);
 /** hbone_stream_respond() - server: 200 (bytes flow) or an error status: answered
- * and forgotten, no callback follows and @st may be freed. @baggage may be NULL. Return: 0;
- * -ENOTCONN; -ENOMEM. */
+ * and forgotten, no callback follows and @st may be freed. A client whose DATA came with its
+ * CONNECT does not wait for the 200: it goes along with the first bytes back. @baggage may be NULL.
+ * Return: 0; -ENOTCONN; -ENOMEM. */
 int hbone_stream_respond(struct hbone_stream *st, int status, const char *baggage);
 /** hbone_session_reject() - server, within on_connect: answer with @status and forget the stream.
  */

@@ -21,7 +21,12 @@ struct hbone_session {
 	/* server: how often the peer may still do what costs us and brings nobody anything */
 	unsigned int calm;
 	bool is_flooded;
-	uint8_t *out; /* buffer of the send that runs */
+	bool is_receiving;
+	bool is_window_changed; /* by the peer, in the recv that runs */
+	uint32_t recv_nr;       /* of the recv that runs or comes next, from 1 */
+	uint32_t waiting;       /* answers of this recv whose stream has said nothing yet */
+	uint32_t lazy;          /* queued answers that nobody waits for */
+	uint8_t *out;           /* buffer of the send that runs */
 	size_t out_cap;
 	size_t out_len;
 	struct hbone_stream *gather; /* whose bytes iov holds; NULL: none */
@@ -38,6 +43,8 @@ void session_link(struct hbone_session *s, struct hbone_stream *st,
 /** session_unlink() - forget it; what it had not delivered no longer holds the connection's window.
  */
 void session_unlink(struct hbone_session *s, struct hbone_stream *st);
+/** session_answered() - 200 is queued for @st: see to it that it goes out, at once or later. */
+void session_answered(struct hbone_session *s, struct hbone_stream *st);
 /** session_earn_calm() - a stream was answered. */
 void session_earn_calm(struct hbone_session *s);
 /** session_submit_error() - answer @id with @status and no body, and forget its owner. Return: 0;

@@ -65,7 +65,7 @@ int hbone_stream_respond(struct hbone_stream *st, int status, const char *baggag
 		return -ENOMEM;
 	st->is_answered = true;
 	session_earn_calm(s);
-	s->ops->on_output(s->arg);
+	session_answered(s, st);
 	return 0;
 }
 
@@ -79,11 +79,15 @@ int hbone_session_reject(struct hbone_session *s, int32_t id, int status)
 
 void hbone_stream_resume(struct hbone_stream *st)
 {
-	if (!st->session || !st->is_sleeping)
+	struct hbone_session *s = st->session;
+
+	/* Asleep, or not asked yet because its answer waits for company. */
+	if (!s || (!st->is_sleeping && s->lazy == 0))
 		return;
+	if (st->is_sleeping)
+		(void)nghttp2_session_resume_data(s->h2, st->id);
 	st->is_sleeping = false;
-	(void)nghttp2_session_resume_data(st->session->h2, st->id);
-	st->session->ops->on_output(st->session->arg);
+	s->ops->on_output(s->arg);
 }
 
 void hbone_stream_consume(struct hbone_stream *st, size_t n)

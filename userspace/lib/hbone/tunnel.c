@@ -19,6 +19,8 @@
 #define UNSENT_MAX (SCRATCH_CIPHER_MAX + 1024 * 1024)
 /* Buffers filled and written per turn, so that one busy tunnel does not starve the loop. */
 #define ROUNDS_MAX 4
+/* An answer that nobody waits for goes along with what comes within this time. */
+#define LATER_US (10 * 1000ULL)
 /* Control frames that may wait for a peer that does not read before we stop reading from it. */
 #define QUEUED_MAX 1000
 #define TEXT_MAX   256
@@ -35,6 +37,7 @@ struct hbone_tunnel {
 	struct hbone_scratch *scratch;
 	struct loop_fd watch;
 	struct loop_timer timer;
+	struct loop_timer later; /* something is queued that nobody waits for */
 	struct loop_task flush;
 	struct loop_task close;
 	SSL *ssl;
@@ -49,6 +52,8 @@ struct hbone_tunnel {
 	bool is_peer_closed; /* close_notify or FIN */
 	bool is_abandoned;
 	int error;
+	uint64_t ping_interval_us;
+	uint64_t pong_timeout_us;
 	uint64_t ping_us; /* when the PING that is pending was sent */
 	uint64_t recv_us; /* when the peer was last heard of */
 	struct buf unsent;
@@ -70,6 +75,7 @@ static void tunnel_fail(struct hbone_tunnel *t, int error, const char *text)
 	t->error = error;
 	set_text(t, text);
 	loop_timer_del(&t->timer);
+	loop_timer_del(&t->later);
 	loop_task_del(&t->flush);
 	(void)loop_set(&t->watch, 0);
 	loop_task_queue(t->loop, &t->close);
@@ -199,6 +205,19 @@ static void on_session_output(void *arg)
 		loop_task_queue(t->loop, &t->flush);
 }
 
+static void on_session_output_later(void *arg)
+{
+	struct hbone_tunnel *t = arg;
+
+	if (!t->later.loop && loop_timer_set(t->loop, &t->later, LATER_US) < 0)
+		on_session_output(t);
+}
+
+static void on_later(struct loop_timer *timer)
+{
+	on_session_output(container_of(timer, struct hbone_tunnel, later));
+}
+
 static void on_session_goaway(void *arg)
 {
 	struct hbone_tunnel *t = arg;
@@ -220,6 +239,7 @@ static const struct hbone_session_ops session_ops = {
 	.on_connect = on_session_connect,
 	.on_output = on_session_output,
 	.on_goaway = on_session_goaway,
+	.on_output_later = on_session_output_later,
 };
 
 /* tunnel_open() - the handshake is done. */
@@ -242,7 +262,7 @@ static void tunnel_open(struct hbone_tunnel *t)
 	t->state = TUNNEL_OPEN;
 	t->stage = HBONE_STAGE_OPEN;
 	t->recv_us = loop_now_us(t->loop);
-	(void)loop_timer_set(t->loop, &t->timer, HBONE_PING_INTERVAL_US);
+	(void)loop_timer_set(t->loop, &t->timer, t->ping_interval_us);
 	loop_task_queue(t->loop, &t->flush);
 	if (t->ops->on_ready && !t->is_abandoned)
 		t->ops->on_ready(t->arg);
@@ -410,7 +430,7 @@ static void ping_tick(struct hbone_tunnel *t)
 
 	if (hbone_session_is_ping_pending(t->session)) {
 		/* Any byte proves that the peer lives; a PONG may wait behind much data. */
-		if (now - MAX(t->ping_us, t->recv_us) >= HBONE_PONG_TIMEOUT_US) {
+		if (now - MAX(t->ping_us, t->recv_us) >= t->pong_timeout_us) {
 			(void)hbone_session_goaway(t->session, HBONE_NO_ERROR);
 			(void)flush_round(t);
 			tunnel_fail(t, -ETIMEDOUT, "the peer answers no PING");
@@ -420,7 +440,7 @@ static void ping_tick(struct hbone_tunnel *t)
 		t->ping_us = now;
 		(void)hbone_session_ping(t->session);
 	}
-	(void)loop_timer_set(t->loop, &t->timer, HBONE_PING_INTERVAL_US);
+	(void)loop_timer_set(t->loop, &t->timer, t->ping_interval_us);
 }
 
 static void on_timer(struct loop_timer *timer)
@@ -487,10 +507,15 @@ int hbone_tunnel_new(const struct hbone_tunnel_config *config, struct hbone_tunn
 	t->is_server = config->is_server;
 	t->ops = config->ops;
 	t->arg = config->arg;
+	t->ping_interval_us =
+		config->ping_interval_us ? config->ping_interval_us : HBONE_PING_INTERVAL_US;
+	t->pong_timeout_us =
+		config->pong_timeout_us ? config->pong_timeout_us : HBONE_PONG_TIMEOUT_US;
 	t->unsent.limit = UNSENT_MAX;
 	t->watch.fd = config->fd;
 	t->watch.on_event = on_event;
 	t->timer.on_timer = on_timer;
+	t->later.on_timer = on_later;
 	t->flush.on_task = on_flush;
 	t->close.on_task = on_close;
 	t->state = t->is_server ? TUNNEL_HANDSHAKE : TUNNEL_CONNECTING;

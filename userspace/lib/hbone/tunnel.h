@@ -54,6 +54,8 @@ struct hbone_tunnel_config {
 	bool is_server;
 	const struct hbone_tunnel_ops *ops; /* borrowed */
 	void *arg;
+	uint64_t ping_interval_us; /* 0: HBONE_PING_INTERVAL_US */
+	uint64_t pong_timeout_us;  /* 0: HBONE_PONG_TIMEOUT_US */
 };
 
 /** hbone_tunnel_new() - start the handshake (client: when connected). No callback comes before it

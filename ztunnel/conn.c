@@ -93,6 +93,12 @@ void conn_end(struct conn *c, enum conn_flags flags, const char *error)
 		telemetry_conn_failed(c->worker->telemetry, &info, flags, error);
 }
 
+void conn_fail(struct conn *c, enum conn_flags flags, const char *error)
+{
+	conn_end(c, flags, error);
+	c->ops->destroy(c);
+}
+
 void conn_denied(struct conn *c, const struct authz_verdict *v)
 {
 	struct conn_info info;

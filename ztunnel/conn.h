@@ -23,6 +23,8 @@ struct conn_ops {
 	bool has_socket; /* one accepted for it alone, not a stream of a tunnel */
 	/* A new policy denies it, or the worker ends: cut it and free it. */
 	void (*cut)(struct conn *c, enum conn_flags flags, const char *error);
+	/* Let go of everything that it holds and free it. */
+	void (*destroy)(struct conn *c);
 };
 
 struct conn {
@@ -62,6 +64,9 @@ void conn_opened(struct conn *c);
 /** conn_end() - count its end, write its line: as failed when it was never opened. @error NULL: all
  * well. */
 void conn_end(struct conn *c, enum conn_flags flags, const char *error);
+/** conn_fail() - conn_end(), then it is destroyed. Serves as conn_ops.cut where nobody has to be
+ * told first. */
+void conn_fail(struct conn *c, enum conn_flags flags, const char *error);
 /** conn_denied() - as conn_end() for a policy's no. */
 void conn_denied(struct conn *c, const struct authz_verdict *v);
 /** conn_count_bytes() - while they move. */

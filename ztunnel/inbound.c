@@ -64,8 +64,10 @@ static struct inbound *of_relay(struct relay *r)
 	return container_of(r, struct inbound, relay);
 }
 
-static void destroy(struct inbound *in)
+static void destroy(struct conn *c)
 {
+	struct inbound *in = container_of(c, struct inbound, conn);
+
 	relay_reset(&in->relay, HBONE_CONNECT_ERROR);
 	conn_release(&in->conn);
 	tunnel_unref(in->tunnel);
@@ -76,8 +78,7 @@ static void destroy(struct inbound *in)
 static void reject(struct inbound *in, int status, const char *error)
 {
 	(void)hbone_stream_respond(&in->relay.stream, status, NULL);
-	conn_end(&in->conn, CONN_CONNECT, error);
-	destroy(in);
+	conn_fail(&in->conn, CONN_CONNECT, error);
 }
 
 static void cut(struct conn *c, enum conn_flags flags, const char *error)
@@ -86,11 +87,10 @@ static void cut(struct conn *c, enum conn_flags flags, const char *error)
 
 	if (!in->is_answered)
 		(void)hbone_stream_respond(&in->relay.stream, flags == CONN_DENY ? 401 : 503, NULL);
-	conn_end(c, flags, error);
-	destroy(in);
+	conn_fail(c, flags, error);
 }
 
-static const struct conn_ops conn_ops = {.direction = CONN_INBOUND, .cut = cut};
+static const struct conn_ops conn_ops = {.direction = CONN_INBOUND, .cut = cut, .destroy = destroy};
 
 static void on_relay_bytes(struct relay *r, uint64_t to_stream, uint64_t to_app)
 {
@@ -102,11 +102,10 @@ static void on_relay_done(struct relay *r, int error, uint32_t code)
 	struct inbound *in = of_relay(r);
 
 	if (!in->is_answered)
-		conn_end(&in->conn, CONN_CONNECT,
-			 "the client left before the application answered");
+		conn_fail(&in->conn, CONN_CONNECT,
+			  "the client left before the application answered");
 	else
-		conn_end(&in->conn, CONN_OK, error < 0 ? "connection reset" : NULL);
-	destroy(in);
+		conn_fail(&in->conn, CONN_OK, error < 0 ? "connection reset" : NULL);
 }
 
 static const struct relay_ops relay_ops = {
@@ -286,7 +285,7 @@ static int on_connect(void *arg, int32_t id, const struct hbone_head *head)
 	if (!v.is_allowed) {
 		(void)hbone_stream_respond(&in->relay.stream, 401, NULL);
 		conn_denied(&in->conn, &v);
-		destroy(in);
+		destroy(&in->conn);
 		return 0;
 	}
 	in->conn.is_checked = true;

@@ -12,10 +12,9 @@
 #include "net/tcp.h"
 #include "tls/identity.h"
 #include "ztunnel/baggage.h"
-#include "ztunnel/conn.h"
 #include "ztunnel/outbound_internal.h"
 #include "ztunnel/pod.h"
-#include "ztunnel/pool.h"
+#include "ztunnel/resolve.h"
 #include "ztunnel/state.h"
 
 /* For the pod to be known and to have its certificate. */
@@ -23,87 +22,108 @@
 /* For a tunnel and the answer to CONNECT: longer than the tunnel's own deadlines, which say more.
  */
 #define CONNECT_TIMEOUT_US (30 * 1000000ULL)
-/* The peer node may be enrolling the pod this very moment: its 15008 is refused for a little while.
- */
-#define REFUSED_RETRY_FOR_US (2 * 1000000ULL)
-#define REFUSED_RETRY_US     (50 * 1000ULL)
-#define RETRIES_MAX          64
-#define TEXT_MAX             160
+/* How long a peer that refuses may be asked again. */
+#define RETRY_FOR_US (2 * 1000000ULL)
+#define RETRIES_MAX  64
+/* Tunnels that may refuse its stream. */
+#define REFUSALS_MAX 4
+#define TEXT_MAX     160
 
 static struct outbound *of_relay(struct relay *r)
 {
 	return container_of(r, struct outbound, relay);
 }
 
-static void destroy(struct outbound *o)
+static void attempt_free(struct outbound *o)
 {
-	pool_wait_cancel(&o->pool_wait);
-	names_cancel(&o->name_wait);
+	struct attempt *a = o->attempt;
+
+	o->attempt = NULL;
+	if (!a)
+		return;
+	pool_wait_cancel(&a->pool_wait);
+	names_cancel(&a->name_wait);
+	free(a);
+}
+
+static void destroy(struct conn *c)
+{
+	struct outbound *o = container_of(c, struct outbound, conn);
+
 	relay_reset(&o->relay, HBONE_CANCEL);
-	splice_reset(&o->splice);
-	loop_del(&o->plain_watch);
-	o->plain_fd = close_fd(o->plain_fd);
-	conn_release(&o->conn);
+	outbound_dial_stop(o);
+	attempt_free(o);
+	conn_release(c);
 	free(o);
 }
 
-void outbound_fail(struct outbound *o, enum conn_flags flags, const char *error)
-{
-	conn_end(&o->conn, flags, error);
-	destroy(o);
-}
-
-static void cut(struct conn *c, enum conn_flags flags, const char *error)
-{
-	outbound_fail(container_of(c, struct outbound, conn), flags, error);
-}
-
 static const struct conn_ops conn_ops = {
-	.direction = CONN_OUTBOUND, .has_socket = true, .cut = cut};
+	.direction = CONN_OUTBOUND,
+	.has_socket = true,
+	.cut = conn_fail,
+	.destroy = destroy,
+};
 
-static void retry_after(struct outbound *o, uint64_t delay_us)
+void outbound_opened(struct outbound *o)
 {
-	o->is_waiting_retry = true;
+	loop_timer_del(&o->conn.timer);
+	attempt_free(o);
+	conn_opened(&o->conn);
+}
+
+void outbound_retry_after(struct outbound *o, uint64_t delay_us)
+{
+	o->attempt->is_waiting_retry = true;
 	(void)loop_timer_set(o->conn.worker->loop, &o->conn.timer, delay_us);
 }
 
-static bool may_retry(const struct outbound *o)
+/* is_whole() - everything that the application has said can still be said to somebody else. */
+static bool is_whole(const struct outbound *o)
 {
-	return o->retries < RETRIES_MAX && o->conn.bytes_to_server == 0 && !o->relay.is_app_eof &&
-	       loop_now_us(o->conn.worker->loop) - o->started_us < REFUSED_RETRY_FOR_US;
+	return relay_can_replay(&o->relay) ||
+	       (o->conn.bytes_to_server == 0 && !o->relay.is_app_eof);
+}
+
+bool outbound_may_retry(const struct outbound *o)
+{
+	const struct attempt *a = o->attempt;
+
+	return a->retries < RETRIES_MAX && is_whole(o) &&
+	       loop_now_us(o->conn.worker->loop) - a->started_us < RETRY_FOR_US;
 }
 
 struct resolve_choice outbound_choice(struct outbound *o)
 {
+	const struct attempt *a = o->attempt;
+
 	return (struct resolve_choice){
 		.random = (uint32_t)worker_random(o->conn.worker),
-		.avoid = o->avoid,
-		.avoid_count = o->avoid_count,
-		.avoid_named = o->avoid_named,
-		.avoid_named_count = o->avoid_named_count,
+		.avoid = a->avoid,
+		.avoid_count = a->avoid_count,
+		.avoid_named = a->avoid_named,
+		.avoid_named_count = a->avoid_named_count,
 	};
 }
 
-/* try_next() - this endpoint failed before the application's bytes went anywhere: another one of
- * the service, at once. Return: false when there is none to try. */
-static bool try_next(struct outbound *o)
+bool outbound_try_next(struct outbound *o)
 {
+	struct attempt *a = o->attempt;
 	struct resolve_choice choice;
 	struct state *s = o->conn.worker->state;
 	struct upstream u;
 
-	if (!o->has_endpoint || !o->has_others || o->avoid_count == AVOID_MAX ||
-	    o->conn.bytes_to_server || o->relay.is_app_eof)
+	if (!a->has_endpoint || !a->has_others || a->avoid_count == OUTBOUND_AVOID_MAX ||
+	    !is_whole(o))
 		return false;
-	o->avoid[o->avoid_count] = o->endpoint;
+	a->avoid[a->avoid_count] = a->endpoint;
 	choice = outbound_choice(o);
 	choice.avoid_count++;
 	resolve_outbound_again(s, state_workload_by_uid(s, o->conn.pod->uid), &o->conn.original_dst,
 			       &choice, &u);
 	if (!u.is_chosen)
 		return false;
-	o->avoid_count++;
-	retry_after(o, 1);
+	a->avoid_count++;
+	outbound_retry_after(o, 1);
 	return true;
 }
 
@@ -114,113 +134,8 @@ void outbound_cut_session(struct worker *w, const struct hbone_session *s, const
 	list_for_each_entry_safe (c, next, &w->conns, link) {
 		if (c->ops == &conn_ops &&
 		    container_of(c, struct outbound, conn)->relay.stream.session == s)
-			cut(c, CONN_CERT_REVOKED, text);
+			conn_fail(c, CONN_CERT_REVOKED, text);
 	}
-}
-
-/* Plain TCP. */
-
-static void on_splice_bytes(struct splice *s, uint64_t forward, uint64_t back)
-{
-	conn_count_bytes(&container_of(s, struct outbound, splice)->conn, forward, back);
-}
-
-static void on_splice_done(struct splice *s, int error)
-{
-	struct outbound *o = container_of(s, struct outbound, splice);
-
-	conn_end(&o->conn, CONN_OK, error < 0 ? "connection reset" : NULL);
-	destroy(o);
-}
-
-static const struct splice_ops splice_ops = {on_splice_bytes, on_splice_done};
-
-static void on_plain_event(struct loop_fd *w, uint32_t events)
-{
-	struct outbound *o = container_of(w, struct outbound, plain_watch);
-	socklen_t len = sizeof(int);
-	int error = 0, fds[2];
-
-	if (events & (EPOLLERR | EPOLLHUP))
-		(void)getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &error, &len);
-	loop_del(w);
-	if (error != 0) {
-		o->plain_fd = close_fd(o->plain_fd);
-		if (!try_next(o))
-			outbound_fail(o, CONN_CONNECT, strerror(error));
-		return;
-	}
-	loop_timer_del(&o->conn.timer);
-	loop_del(&o->relay.app);
-	fds[0] = o->relay.app.fd;
-	fds[1] = o->plain_fd;
-	if (splice_start(&o->splice, o->conn.worker->loop, o->conn.worker->splice_scratch, fds,
-			 &splice_ops) < 0) {
-		outbound_fail(o, CONN_CONNECT, "out of memory");
-		return;
-	}
-	o->relay.app.fd = -EBADF;
-	o->plain_fd = -EBADF;
-	conn_opened(&o->conn);
-}
-
-static int plain_connect(struct outbound *o, int fd)
-{
-	struct sockaddr_storage ss;
-	socklen_t len;
-	int r;
-
-	r = cv_sockaddr_to_native(&o->plain_dial, AF_UNSPEC, &ss, &len);
-	if (r < 0)
-		return r;
-	(void)socket_set_nodelay_keepalive(fd);
-	relay_reset_on_close(fd, true);
-	if (connect(fd, (const struct sockaddr *)&ss, len) < 0 && errno != EINPROGRESS)
-		return -errno;
-	o->plain_watch.fd = fd;
-	o->plain_watch.on_event = on_plain_event;
-	return loop_add(o->conn.worker->loop, &o->plain_watch, EPOLLOUT);
-}
-
-static void on_plain_socket(struct dial_wait *wait, int fd)
-{
-	struct outbound *o = container_of(wait, struct outbound, conn.dial_wait);
-	int r = fd;
-
-	if (fd >= 0) {
-		o->plain_fd = fd;
-		r = plain_connect(o, fd);
-	}
-	if (r >= 0)
-		return;
-	o->plain_fd = close_fd(o->plain_fd);
-	if (fd >= 0 && try_next(o))
-		return;
-	/* connect(2) itself refuses: the agent knows by now that the mesh has this destination, our
-	 * snapshot is about to */
-	if (r == -ECONNREFUSED && may_retry(o))
-		retry_after(o, REFUSED_RETRY_US);
-	else
-		outbound_fail(o, CONN_CONNECT, strerror(-r));
-}
-
-void outbound_dial(struct outbound *o, const struct upstream *u)
-{
-	enum zds_family family = cv_addr_is_v4(&u->dial.addr) ? ZDS_INET : ZDS_INET6;
-	struct stock *stock = worker_pod_stock(o->conn.worker, o->conn.pod->netns_cookie,
-					       CV_SOCKET_DIAL_PLAIN, family);
-	int r;
-
-	o->plain_dial = u->dial;
-	o->conn.dst = u->dial;
-	if (!stock) {
-		outbound_fail(o, CONN_CONNECT, "the pod is gone");
-		return;
-	}
-	o->conn.dial_wait.on_socket = on_plain_socket;
-	r = stock_take(stock, &o->conn.dial_wait);
-	if (r != -EAGAIN)
-		on_plain_socket(&o->conn.dial_wait, r);
 }
 
 /* Through a tunnel. */
@@ -235,13 +150,10 @@ static void on_relay_done(struct relay *r, int error, uint32_t code)
 {
 	struct outbound *o = of_relay(r);
 
-	if (error == 0 && o->is_answered)
-		conn_end(&o->conn, CONN_OK, NULL);
-	else if (!o->is_answered)
-		conn_end(&o->conn, CONN_CONNECT, "the tunnel closed before it answered");
+	if (o->attempt)
+		conn_fail(&o->conn, CONN_CONNECT, "the tunnel closed before it answered");
 	else
-		conn_end(&o->conn, CONN_OK, "connection reset");
-	destroy(o);
+		conn_fail(&o->conn, CONN_OK, error < 0 ? "connection reset" : NULL);
 }
 
 static void on_relay_response(struct relay *r, const struct hbone_head *head)
@@ -249,27 +161,36 @@ static void on_relay_response(struct relay *r, const struct hbone_head *head)
 	struct outbound *o = of_relay(r);
 	char text[TEXT_MAX];
 
-	if (o->is_answered)
+	if (!o->attempt)
 		return;
 	if (head->status == 200) {
-		o->is_answered = true;
-		loop_timer_del(&o->conn.timer);
-		conn_opened(&o->conn);
+		outbound_opened(o);
 		relay_let_go(r);
 		return;
 	}
 	/* its application refused, or it is about to leave; a policy's no is an answer */
-	if (head->status == 503 && try_next(o)) {
+	if (head->status == 503 && outbound_try_next(o)) {
 		hbone_stream_reset(&r->stream, HBONE_CANCEL);
+		relay_rewind(r);
 		return;
 	}
 	(void)snprintf(text, sizeof(text), "http status: %d", head->status);
-	outbound_fail(o, head->status == 401 ? CONN_DENY : CONN_CONNECT, text);
+	conn_fail(&o->conn, head->status == 401 ? CONN_DENY : CONN_CONNECT, text);
 }
 
-static bool on_relay_unanswered(struct relay *r)
+/* on_relay_unanswered() - a stream that was refused, mostly because a GOAWAY was on its way, has
+ * been seen by nobody (RFC 9113, section 8.7): another tunnel to the same endpoint takes it. */
+static bool on_relay_unanswered(struct relay *r, uint32_t code)
 {
-	return try_next(of_relay(r));
+	struct outbound *o = of_relay(r);
+
+	if (!o->attempt)
+		return false;
+	if (code == HBONE_REFUSED_STREAM && is_whole(o) && o->attempt->refusals < REFUSALS_MAX) {
+		outbound_retry_after(o, o->attempt->refusals++ ? OUTBOUND_RETRY_US : 1);
+		return true;
+	}
+	return r->is_held && outbound_try_next(o);
 }
 
 static const struct relay_ops relay_ops = {
@@ -314,9 +235,10 @@ static void open_stream(struct outbound *o, struct hbone_session *s)
 	};
 
 	format_head(o, &text);
-	o->relay.is_held = o->has_endpoint && o->has_others;
+	o->relay.is_held = o->attempt->has_endpoint && o->attempt->has_others;
+	relay_keep(&o->relay);
 	if (hbone_stream_open(s, &o->relay.stream, &relay_stream_ops, &c) < 0)
-		outbound_fail(o, CONN_CONNECT, "no stream to be had");
+		conn_fail(&o->conn, CONN_CONNECT, "no stream to be had");
 }
 
 static enum conn_flags flags_of(enum hbone_stage stage, int error)
@@ -342,28 +264,28 @@ static void no_tunnel(struct outbound *o, enum hbone_stage stage, int error, con
 {
 	char line[TEXT_MAX * 2];
 
-	if (error == -EAGAIN && o->retries < RETRIES_MAX) {
-		retry_after(o, 1);
+	if (error == -EAGAIN && o->attempt->retries < RETRIES_MAX) {
+		outbound_retry_after(o, 1);
 		return;
 	}
-	if ((stage != HBONE_STAGE_TLS || is_starting(stage, error)) && try_next(o))
+	if ((stage != HBONE_STAGE_TLS || is_starting(stage, error)) && outbound_try_next(o))
 		return;
-	if (is_starting(stage, error) && may_retry(o)) {
-		o->avoid_count = 0;
-		retry_after(o, REFUSED_RETRY_US);
+	if (is_starting(stage, error) && outbound_may_retry(o)) {
+		o->attempt->avoid_count = 0;
+		outbound_retry_after(o, OUTBOUND_RETRY_US);
 		return;
 	}
 	(void)snprintf(line, sizeof(line), "%s%s", text,
 		       stage == HBONE_STAGE_CONNECT && error == -ETIMEDOUT
 			       ? " (a NetworkPolicy may block port 15008)"
 			       : "");
-	outbound_fail(o, flags_of(stage, error), line);
+	conn_fail(&o->conn, flags_of(stage, error), line);
 }
 
 static void on_tunnel(struct pool_wait *wait, struct hbone_session *s, enum hbone_stage stage,
 		      int error, const char *text)
 {
-	struct outbound *o = container_of(wait, struct outbound, pool_wait);
+	struct outbound *o = container_of(wait, struct attempt, pool_wait)->owner;
 
 	if (s)
 		open_stream(o, s);
@@ -385,11 +307,11 @@ static void start_tunnel(struct outbound *o, const struct upstream *u,
 	o->conn.src_identity = o->conn.src_workload->app->identity;
 	o->conn.dst_identity = u->workload ? o->conn.dst_workload->app->identity : NULL;
 	(void)loop_timer_set(o->conn.worker->loop, &o->conn.timer, CONNECT_TIMEOUT_US);
-	r = pool_get(o->conn.worker->pool, &want, &o->pool_wait, &s);
+	r = pool_get(o->conn.worker->pool, &want, &o->attempt->pool_wait, &s);
 	if (r == -EAGAIN)
 		return;
 	if (r < 0)
-		outbound_fail(o, CONN_CONNECT, strerror(-r));
+		conn_fail(&o->conn, CONN_CONNECT, strerror(-r));
 	else
 		open_stream(o, s);
 }
@@ -420,15 +342,16 @@ static bool needs_state(const struct outbound *o, const struct workload *src,
 void outbound_resolve(struct outbound *o)
 {
 	struct worker *w = o->conn.worker;
+	struct attempt *a = o->attempt;
 	const struct workload *src = state_workload_by_uid(w->state, o->conn.pod->uid);
 	const struct tls_identity *identity = NULL;
 	const struct resolve_choice choice = outbound_choice(o);
 	struct upstream u;
 
 	resolve_outbound_again(w->state, src, &o->conn.original_dst, &choice, &u);
-	o->endpoint = u.endpoint;
-	o->has_endpoint = u.is_chosen;
-	o->has_others = u.has_others;
+	a->endpoint = u.endpoint;
+	a->has_endpoint = u.is_chosen;
+	a->has_others = u.has_others;
 	o->conn.is_mtls = false;
 	o->conn.has_hbone = false;
 	o->conn.src_identity = NULL;
@@ -457,9 +380,9 @@ void outbound_resolve(struct outbound *o)
 		outbound_dial_named(o, &u);
 		break;
 	case UPSTREAM_REFUSE:
-		if (o->name_error)
-			u.error = names_error(o->name_error);
-		outbound_fail(o, CONN_CONNECT, u.error ? u.error : "refused");
+		if (a->name_error)
+			u.error = names_error(a->name_error);
+		conn_fail(&o->conn, CONN_CONNECT, u.error ? u.error : "refused");
 		break;
 	}
 }
@@ -468,17 +391,17 @@ static void on_timer(struct loop_timer *t)
 {
 	struct outbound *o = container_of(t, struct outbound, conn.timer);
 
-	if (o->is_waiting_retry) {
-		o->is_waiting_retry = false;
-		o->retries++;
+	if (o->attempt->is_waiting_retry) {
+		o->attempt->is_waiting_retry = false;
+		o->attempt->retries++;
 		outbound_resolve(o);
 		return;
 	}
 	if (state_wait_is_waiting(&o->conn.state_wait))
-		outbound_fail(o, CONN_IDENTITY_ERROR,
-			      "no certificate or no data about this pod in time");
+		conn_fail(&o->conn, CONN_IDENTITY_ERROR,
+			  "no certificate or no data about this pod in time");
 	else
-		outbound_fail(o, CONN_CONNECT, "no answer in time");
+		conn_fail(&o->conn, CONN_CONNECT, "no answer in time");
 }
 
 /* on_app_event() - once a stream or a retry may come: the relay's own; a reset before that ends it
@@ -488,7 +411,7 @@ static void on_app_event(struct loop_fd *w, uint32_t events)
 	struct outbound *o = container_of(w, struct outbound, relay.app);
 
 	if (events & EPOLLERR && !o->relay.stream.session) {
-		outbound_fail(o, CONN_OK, "the application reset the connection");
+		conn_fail(&o->conn, CONN_OK, "the application reset the connection");
 		return;
 	}
 	relay_on_event(w, events);
@@ -517,34 +440,49 @@ static void learn_client(struct outbound *o, int fd)
 		memset(&o->conn.src, 0, sizeof(o->conn.src));
 }
 
-void outbound_start(struct worker *w, struct pod *pod, int fd, const struct cv_sockaddr *original)
+static struct outbound *outbound_new(struct worker *w)
 {
 	struct outbound *o = calloc(1, sizeof(*o));
+	struct attempt *a = calloc(1, sizeof(*a));
+
+	if (!o || !a) {
+		free(o);
+		free(a);
+		return NULL;
+	}
+	a->owner = o;
+	a->plain_fd = -EBADF;
+	a->pool_wait.on_tunnel = on_tunnel;
+	a->started_us = loop_now_us(w->loop);
+	o->attempt = a;
+	o->conn.timer.on_timer = on_timer;
+	relay_init(&o->relay, w->loop, &relay_ops);
+	return o;
+}
+
+void outbound_start(struct worker *w, struct pod *pod, int fd, const struct cv_sockaddr *original)
+{
+	struct outbound *o = outbound_new(w);
 	const char *why;
 
 	if (!o) {
 		(void)relay_close_rst(fd);
 		return;
 	}
-	o->plain_fd = -EBADF;
-	o->conn.timer.on_timer = on_timer;
-	o->pool_wait.on_tunnel = on_tunnel;
-	o->started_us = loop_now_us(w->loop);
 	conn_init(&o->conn, w, pod, &conn_ops);
 	o->conn.original_dst = *original;
 	o->conn.dst = *original;
 	learn_client(o, fd);
-	relay_init(&o->relay, w->loop, &relay_ops);
 	if (relay_watch(&o->relay, fd, true, on_app_event) < 0) {
 		(void)relay_close_rst(fd);
-		outbound_fail(o, CONN_CONNECT, "out of memory");
+		conn_fail(&o->conn, CONN_CONNECT, "out of memory");
 		return;
 	}
 	/* What it has said by now goes along with the CONNECT. */
 	o->relay.is_readable = true;
 	why = is_refused(pod, original);
 	if (why)
-		outbound_fail(o, CONN_CONNECT, why);
+		conn_fail(&o->conn, CONN_CONNECT, why);
 	else
 		outbound_resolve(o);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* outbound_internal - the inside of a captured connection, shared by outbound and outbound_named.
- */
+/* outbound_internal - the inside of a captured connection, shared by outbound (choosing, tunnels),
+ * outbound_named and outbound_plain. */
 #include "ztunnel/conn.h"
 #include "ztunnel/names.h"
 #include "ztunnel/pool.h"
@@ -10,40 +10,61 @@
 #include "ztunnel/splice.h"
 
 /* Endpoints of one service that may fail a connection before it is given up. */
-#define AVOID_MAX 4
+#define OUTBOUND_AVOID_MAX 4
+/* The peer node may be enrolling the pod this very moment: its 15008 is refused for a little while.
+ */
+#define OUTBOUND_RETRY_US (50 * 1000ULL)
 
-struct outbound {
-	struct conn conn;
+struct plain; /* opaque */
+
+/* What it takes to open a connection; gone once it is open, so that an idle one is small. */
+struct attempt {
+	struct outbound *owner;
 	struct pool_wait pool_wait;
 	struct name_wait name_wait;
 	__be16 named_port; /* of the endpoint whose name is being resolved */
 	int name_error;    /* of the last name that was not resolved */
-	const struct workload *avoid_named[AVOID_MAX];
+	const struct workload *avoid_named[OUTBOUND_AVOID_MAX];
 	size_t avoid_named_count;
-	struct relay relay;   /* tunnel */
-	struct splice splice; /* plain */
-	int plain_fd;         /* being connected */
+	int plain_fd; /* being connected */
 	struct loop_fd plain_watch;
 	struct cv_sockaddr plain_dial;
 	uint64_t started_us;
 	uint32_t retries;
-	struct cv_sockaddr avoid[AVOID_MAX]; /* endpoints that failed it */
+	uint32_t refusals;                            /* of the stream by a tunnel */
+	struct cv_sockaddr avoid[OUTBOUND_AVOID_MAX]; /* endpoints that failed it */
 	size_t avoid_count;
 	struct cv_sockaddr endpoint; /* being tried, if has_endpoint */
 	bool has_endpoint;
 	bool has_others;
 	bool is_waiting_retry;
-	bool is_answered;
 };
 
+struct outbound {
+	struct conn conn;
+	struct relay relay;      /* tunnel; the application's socket before it is known which */
+	struct plain *plain;     /* without a tunnel, once connected: outbound_plain.c's */
+	struct attempt *attempt; /* NULL once it is open */
+};
+
+/** outbound_opened() - it works: what the attempt needed goes. */
+void outbound_opened(struct outbound *o);
+/** outbound_try_next() - this endpoint failed before the application's bytes went anywhere: another
+ * one of the service, at once. Return: false when there is none to try. */
+bool outbound_try_next(struct outbound *o);
+/** outbound_may_retry() - the same endpoint may be asked again: nothing is lost yet, and it is not
+ * too late. */
+bool outbound_may_retry(const struct outbound *o);
+void outbound_retry_after(struct outbound *o, uint64_t delay_us);
 /** outbound_choice() - among endpoints, without those that failed it. */
 struct resolve_choice outbound_choice(struct outbound *o);
 /** outbound_resolve() - choose, anew, and dial. May end and free it. */
 void outbound_resolve(struct outbound *o);
-/** outbound_fail() - log it as failed, free it. */
-void outbound_fail(struct outbound *o, enum conn_flags flags, const char *error);
-/** outbound_dial() - connect in plaintext to u->dial. */
-void outbound_dial(struct outbound *o, const struct upstream *u);
 
-/** outbound_dial_named() - the same once DNS has told the address; @u: UPSTREAM_NAMED. */
+/** outbound_dial() - connect in plaintext to u->dial; the timer is set. */
+void outbound_dial(struct outbound *o, const struct upstream *u);
+/** outbound_dial_stop() - let go of all that outbound_dial() began. */
+void outbound_dial_stop(struct outbound *o);
+
+/** outbound_dial_named() - as outbound_dial() once DNS has told the address; @u: UPSTREAM_NAMED. */
 void outbound_dial_named(struct outbound *o, const struct upstream *u);

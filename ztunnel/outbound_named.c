@@ -10,26 +10,29 @@
 /* no_name() - another endpoint of the service, if there is one left. */
 static void no_name(struct outbound *o, int error)
 {
-	o->name_error = error;
+	struct attempt *a = o->attempt;
+
+	a->name_error = error;
 	if (o->conn.service && o->conn.service->endpoints_count > 1 &&
-	    o->avoid_named_count < AVOID_MAX) {
-		o->avoid_named[o->avoid_named_count++] = o->conn.dst_workload;
+	    a->avoid_named_count < OUTBOUND_AVOID_MAX) {
+		a->avoid_named[a->avoid_named_count++] = o->conn.dst_workload;
 		outbound_resolve(o);
 		return;
 	}
-	outbound_fail(o, CONN_CONNECT, names_error(error));
+	conn_fail(&o->conn, CONN_CONNECT, names_error(error));
 }
 
 static void on_names(struct name_wait *wait, int error, const struct cv_addr *addrs, size_t count)
 {
-	struct outbound *o = container_of(wait, struct outbound, name_wait);
+	struct attempt *a = container_of(wait, struct attempt, name_wait);
+	struct outbound *o = a->owner;
 	const struct resolve_choice choice = outbound_choice(o);
 	struct upstream u = {
 		.kind = UPSTREAM_NAMED,
 		.workload = o->conn.dst_workload,
 		.service = o->conn.service,
-		.target = {.addr = o->conn.original_dst.addr, .port = o->named_port},
-		.dial = {.port = o->named_port},
+		.target = {.addr = o->conn.original_dst.addr, .port = a->named_port},
+		.dial = {.port = a->named_port},
 	};
 
 	if (error) {
@@ -38,23 +41,24 @@ static void on_names(struct name_wait *wait, int error, const struct cv_addr *ad
 	}
 	resolve_named(&u, addrs, count, &choice);
 	if (u.kind == UPSTREAM_REFUSE) {
-		outbound_fail(o, CONN_CONNECT, u.error);
+		conn_fail(&o->conn, CONN_CONNECT, u.error);
 		return;
 	}
-	o->endpoint = u.endpoint;
-	o->has_endpoint = true;
-	o->has_others = u.has_others;
+	a->endpoint = u.endpoint;
+	a->has_endpoint = true;
+	a->has_others = u.has_others;
 	outbound_dial(o, &u);
 }
 
 void outbound_dial_named(struct outbound *o, const struct upstream *u)
 {
+	struct attempt *a = o->attempt;
 	int r;
 
-	o->named_port = u->dial.port;
-	o->name_wait.on_names = on_names;
+	a->named_port = u->dial.port;
+	a->name_wait.on_names = on_names;
 	r = names_ask(o->conn.worker, o->conn.pod->netns_cookie, u->workload->hostname,
-		      &o->name_wait);
+		      &a->name_wait);
 	if (r < 0)
-		outbound_fail(o, CONN_CONNECT, strerror(-r));
+		conn_fail(&o->conn, CONN_CONNECT, strerror(-r));
 }

@@ -26,8 +26,10 @@ struct plaintext {
 	struct loop_fd app_watch; /* while connecting */
 };
 
-static void destroy(struct plaintext *p)
+static void destroy(struct conn *c)
 {
+	struct plaintext *p = container_of(c, struct plaintext, conn);
+
 	splice_reset(&p->splice);
 	loop_del(&p->app_watch);
 	p->client_fd = relay_close_rst(p->client_fd);
@@ -36,18 +38,12 @@ static void destroy(struct plaintext *p)
 	free(p);
 }
 
-static void fail(struct plaintext *p, enum conn_flags flags, const char *error)
-{
-	conn_end(&p->conn, flags, error);
-	destroy(p);
-}
-
-static void cut(struct conn *c, enum conn_flags flags, const char *error)
-{
-	fail(container_of(c, struct plaintext, conn), flags, error);
-}
-
-static const struct conn_ops conn_ops = {.direction = CONN_INBOUND, .has_socket = true, .cut = cut};
+static const struct conn_ops conn_ops = {
+	.direction = CONN_INBOUND,
+	.has_socket = true,
+	.cut = conn_fail,
+	.destroy = destroy,
+};
 
 static void on_splice_bytes(struct splice *s, uint64_t forward, uint64_t back)
 {
@@ -58,7 +54,7 @@ static void on_splice_done(struct splice *s, int error)
 {
 	struct plaintext *p = container_of(s, struct plaintext, splice);
 
-	fail(p, CONN_OK, error < 0 ? "connection reset" : NULL);
+	conn_fail(&p->conn, CONN_OK, error < 0 ? "connection reset" : NULL);
 }
 
 static const struct splice_ops splice_ops = {on_splice_bytes, on_splice_done};
@@ -73,7 +69,7 @@ static void on_app_connecting(struct loop_fd *w, uint32_t events)
 		(void)getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &error, &len);
 	loop_del(w);
 	if (error != 0) {
-		fail(p, CONN_CONNECT, strerror(error));
+		conn_fail(&p->conn, CONN_CONNECT, strerror(error));
 		return;
 	}
 	loop_timer_del(&p->conn.timer);
@@ -81,7 +77,7 @@ static void on_app_connecting(struct loop_fd *w, uint32_t events)
 	fds[1] = p->app_fd;
 	if (splice_start(&p->splice, p->conn.worker->loop, p->conn.worker->splice_scratch, fds,
 			 &splice_ops) < 0) {
-		fail(p, CONN_CONNECT, "out of memory");
+		conn_fail(&p->conn, CONN_CONNECT, "out of memory");
 		return;
 	}
 	p->client_fd = -EBADF;
@@ -108,7 +104,7 @@ static void on_socket(struct dial_wait *wait, int fd)
 	int r = fd < 0 ? fd : dial_app(p, fd);
 
 	if (r < 0)
-		fail(p, CONN_CONNECT, strerror(-r));
+		conn_fail(&p->conn, CONN_CONNECT, strerror(-r));
 }
 
 static void dial(struct plaintext *p)
@@ -119,7 +115,7 @@ static void dial(struct plaintext *p)
 	int r;
 
 	if (!stock) {
-		fail(p, CONN_CONNECT, "the pod is gone");
+		conn_fail(&p->conn, CONN_CONNECT, "the pod is gone");
 		return;
 	}
 	(void)loop_timer_set(p->conn.worker->loop, &p->conn.timer, DIAL_TIMEOUT_US);
@@ -143,14 +139,14 @@ static void decide(struct plaintext *p)
 	conn_set_dst(&p->conn, dst);
 	conn_set_src(&p->conn, state_workload_by_addr(s, &p->conn.src.addr));
 	if (pod_is_own_port(p->conn.pod, ntohs(p->conn.dst.port))) {
-		fail(p, CONN_CONNECT, "the destination is ztunnel itself");
+		conn_fail(&p->conn, CONN_CONNECT, "the destination is ztunnel itself");
 		return;
 	}
 	conn_note(&p->conn, dst);
 	conn_check(&p->conn, dst, &v);
 	if (!v.is_allowed) {
 		conn_denied(&p->conn, &v);
-		destroy(p);
+		destroy(&p->conn);
 		return;
 	}
 	p->conn.is_checked = true;
@@ -166,9 +162,10 @@ static void on_timer(struct loop_timer *timer)
 {
 	struct plaintext *p = container_of(timer, struct plaintext, conn.timer);
 
-	fail(p, CONN_CONNECT,
-	     state_wait_is_waiting(&p->conn.state_wait) ? "no data about this pod in time"
-							: "the application did not answer in time");
+	conn_fail(&p->conn, CONN_CONNECT,
+		  state_wait_is_waiting(&p->conn.state_wait)
+			  ? "no data about this pod in time"
+			  : "the application did not answer in time");
 }
 
 void inbound_plain_start(struct worker *w, struct pod *pod, int fd, const struct cv_sockaddr *peer,

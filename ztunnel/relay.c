@@ -2,11 +2,71 @@
 #include "ztunnel/relay.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 /* How long bytes that the application sent before it reset may still be read and sent on. */
 #define LINGER_US (2 * 1000000ULL)
+
+struct relay_replay {
+	struct buf said;
+	size_t pos;   /* of it, what the present stream has had */
+	bool is_lost; /* too much, or no memory */
+};
+
+void relay_keep(struct relay *r)
+{
+	if (r->replay)
+		return;
+	r->replay = calloc(1, sizeof(*r->replay));
+	if (r->replay)
+		r->replay->said.limit = RELAY_REPLAY_MAX;
+}
+
+bool relay_can_replay(const struct relay *r)
+{
+	return r->replay && !r->replay->is_lost;
+}
+
+void relay_rewind(struct relay *r)
+{
+	if (r->replay)
+		r->replay->pos = 0;
+}
+
+static void replay_free(struct relay *r)
+{
+	if (r->replay)
+		buf_reset(&r->replay->said);
+	free(r->replay);
+	r->replay = NULL;
+}
+
+static void replay_add(struct relay *r, const uint8_t *p, size_t n)
+{
+	struct relay_replay *y = r->replay;
+
+	if (!relay_can_replay(r))
+		return;
+	if (buf_append(&y->said, p, n) < 0) {
+		y->is_lost = true;
+		buf_reset(&y->said);
+	}
+	y->pos = buf_len(&y->said);
+}
+
+/* replay_read() - what this stream has not had yet. Return: bytes; 0 none. */
+static size_t replay_read(struct relay *r, uint8_t *p, size_t n)
+{
+	struct relay_replay *y = r->replay;
+
+	n = MIN(n, buf_len(&y->said) - y->pos);
+	if (n > 0)
+		memcpy(p, buf_head(&y->said) + y->pos, n);
+	y->pos += n;
+	return n;
+}
 
 void relay_reset_on_close(int fd, bool is_reset)
 {
@@ -29,6 +89,7 @@ static void release(struct relay *r, bool is_reset)
 	relay_reset_on_close(r->app.fd, is_reset);
 	loop_close(&r->app);
 	buf_reset(&r->pending);
+	replay_free(r);
 }
 
 static void finish(struct relay *r, int error, uint32_t code)
@@ -184,10 +245,18 @@ static ssize_t on_stream_read(struct hbone_stream *st, uint8_t *p, size_t n)
 	struct relay *r = container_of(st, struct relay, stream);
 	ssize_t k;
 
-	if (!r->is_readable || !r->is_connected || r->is_held)
+	if (r->is_held || !r->is_connected)
+		return -EAGAIN;
+	if (r->replay) {
+		k = (ssize_t)replay_read(r, p, n);
+		if (k > 0 || r->is_app_eof)
+			return k;
+	}
+	if (!r->is_readable)
 		return -EAGAIN;
 	k = recv(r->app.fd, p, n, MSG_DONTWAIT);
 	if (k > 0) {
+		replay_add(r, p, (size_t)k);
 		/* A short read has emptied the socket; what comes later makes a new edge. */
 		if ((size_t)k < n && !r->is_hup)
 			r->is_readable = false;
@@ -221,8 +290,11 @@ static void on_stream_close(struct hbone_stream *st, uint32_t code)
 {
 	struct relay *r = container_of(st, struct relay, stream);
 
-	if (r->is_held && !r->is_app_broken && r->ops->on_unanswered && r->ops->on_unanswered(r))
+	if (r->replay && !r->is_app_broken && r->ops->on_unanswered &&
+	    r->ops->on_unanswered(r, code)) {
+		relay_rewind(r);
 		return;
+	}
 	/* Told to stop sending after a whole answer is a good end as well. */
 	if (code == HBONE_NO_ERROR || (code == HBONE_CANCEL && r->is_stream_eof)) {
 		r->is_stream_over = true;
@@ -312,6 +384,7 @@ void relay_connected(struct relay *r)
 
 void relay_let_go(struct relay *r)
 {
+	replay_free(r);
 	if (!r->is_held)
 		return;
 	r->is_held = false;

@@ -15,14 +15,17 @@
 #include "base/loop.h"
 #include "hbone/session.h"
 
+/* More than that cannot be said again: a stream that is refused after it is lost. */
+#define RELAY_REPLAY_MAX (64 * 1024)
+
 struct relay;
 
 struct relay_ops {
 	/* The CONNECT's answer (client side only). May reset the relay. */
 	void (*on_response)(struct relay *r, const struct hbone_head *head);
-	/* The stream ended while is_held: nothing is lost. True: another will be opened; the socket
-	 * stays. May be NULL. */
-	bool (*on_unanswered)(struct relay *r);
+	/* The stream ended before relay_let_go(). True: another will be opened, the socket stays.
+	 * May be NULL. */
+	bool (*on_unanswered)(struct relay *r, uint32_t code);
 	/* Bytes have moved: to_stream from the application, or to_app. */
 	void (*on_bytes)(struct relay *r, uint64_t to_stream, uint64_t to_app);
 	/* It is over and the socket is closed; the last callback, @r may be freed. @error: 0 both
@@ -31,6 +34,8 @@ struct relay_ops {
 	void (*on_done)(struct relay *r, int error, uint32_t code);
 };
 
+struct relay_replay; /* opaque */
+
 struct relay {
 	struct loop *loop;
 	struct loop_fd app; /* fd owned; -EBADF: not connected yet */
@@ -38,6 +43,7 @@ struct relay {
 	struct loop_timer
 		linger;     /* reset is due: what was read before it gets a moment to go out */
 	struct buf pending; /* for the application */
+	struct relay_replay *replay; /* what the application said before the CONNECT was answered */
 	const struct relay_ops *ops;
 	bool is_connected; /* the application's socket may be written to */
 	bool is_held;      /* the application's bytes wait: relay_let_go() */
@@ -62,8 +68,15 @@ _must_check_ int relay_watch(struct relay *r, int fd, bool is_connected,
 void relay_on_event(struct loop_fd *w, uint32_t events);
 /** relay_connected() - the socket is connected: deliver what has come meanwhile. */
 void relay_connected(struct relay *r);
-/** relay_let_go() - the CONNECT was answered: what the application has said may go. Only after
- * is_held was set before the stream was opened. */
+/** relay_keep() - from now on remember what the application says, up to RELAY_REPLAY_MAX bytes, so
+ * that it can be said again to another stream. Once is enough. Without memory: not remembered. */
+void relay_keep(struct relay *r);
+/** relay_can_replay() - relay_keep() was called, and everything since is remembered. */
+bool relay_can_replay(const struct relay *r);
+/** relay_rewind() - the stream is gone, the next one gets everything from the beginning. */
+void relay_rewind(struct relay *r);
+/** relay_let_go() - the CONNECT was answered: what the application has said may go if it was held,
+ * and need not be remembered. */
 void relay_let_go(struct relay *r);
 /** relay_stream_ops - for hbone_stream_open() and hbone_stream_bind() of r->stream. */
 extern const struct hbone_stream_ops relay_stream_ops;

@@ -521,6 +521,25 @@ static void goaway_keeps_streams_and_refuses_new(void **state)
 	assert_true(hbone_session_is_done(p->server.s));
 }
 
+/* RFC 9113, section 6.8: streams above the last one of a GOAWAY "were not or might not be
+ * processed", those that were not may be opened again. They must be told apart. */
+static void goaway_that_crosses_a_connect_refuses_it(void **state)
+{
+	static uint8_t lost[HBONE_FRAME_MAX];
+	struct pair *p = *state;
+	struct end *sent = open_stream(p, 0), *waiting;
+	size_t n;
+
+	assert_int_equal(hbone_session_send(p->client.s, lost, sizeof(lost), &n), 0);
+	waiting = open_stream(p, 1);
+	assert_int_equal(hbone_session_goaway(p->server.s, HBONE_NO_ERROR), 0);
+	(void)move(&p->server, &p->client, 1000);
+	assert_int_equal(hbone_session_send(p->client.s, lost, sizeof(lost), &n), 0);
+	assert_true(sent->is_closed && waiting->is_closed);
+	assert_int_equal(sent->code, HBONE_REFUSED_STREAM);
+	assert_int_equal(waiting->code, HBONE_REFUSED_STREAM);
+}
+
 static void ping_is_answered(void **state)
 {
 	struct pair *p = *state;
@@ -567,6 +586,7 @@ int main(void)
 		T(refused_stream_is_told_apart),
 		T(limits_streams_per_tunnel),
 		T(goaway_keeps_streams_and_refuses_new),
+		T(goaway_that_crosses_a_connect_refuses_it),
 		T(ping_is_answered),
 		T(free_closes_streams),
 	};

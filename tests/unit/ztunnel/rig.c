@@ -28,15 +28,18 @@ static void make_identities(struct rig *f)
 	certs_root_free(root);
 }
 
-static void make_services(struct state_builder *b)
+static void make_services(struct state_builder *b, bool has_web)
 {
-	mesh_put_service(b, &(struct mesh_service){.name = "web",
-						   .vips = {SERVICE_ADDR},
-						   .ports = {80, APP_PORT}});
+	if (has_web)
+		mesh_put_service(b, &(struct mesh_service){.name = "web",
+							   .vips = {SERVICE_ADDR},
+							   .ports = {80, APP_PORT}});
 	mesh_put_workload(b, &(struct mesh_workload){.name = "refusing",
 						     .account = "server",
 						     .addrs = {REFUSING_ADDR},
 						     .services = {SERVICE_KEY}});
+	mesh_put_workload(b, &(struct mesh_workload){
+				     .name = "peer", .account = "server", .addrs = {PEER_ADDR}});
 	mesh_put_service(b, &(struct mesh_service){.name = "plain",
 						   .vips = {PLAIN_SERVICE_ADDR},
 						   .ports = {80, APP_PORT}});
@@ -73,7 +76,7 @@ static struct state *make_state(struct rig *f, bool has_certs, bool deny, bool h
 	mesh_put_workload(b, &client);
 	if (has_server)
 		mesh_put_workload(b, &server);
-	make_services(b);
+	make_services(b, has_server);
 	if (deny) {
 		Istio__Security__Authorization m = ISTIO__SECURITY__AUTHORIZATION__INIT;
 		Istio__Security__Rule rule = ISTIO__SECURITY__RULE__INIT, *rules[] = {&rule};
@@ -129,9 +132,14 @@ static void on_need(void *arg, unsigned int worker, const struct zds_sockets *ne
 
 	if (f->is_agent_dead)
 		return;
+	f->plain_asked += m.kind == CV_SOCKET_DIAL_PLAIN;
 	for (uint32_t i = 0; i < m.count; i++) {
 		fds[i] = socket(m.family == ZDS_INET ? AF_INET : AF_INET6,
-				SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+				SOCK_STREAM | SOCK_CLOEXEC |
+					(f->is_plain_blocking && m.kind == CV_SOCKET_DIAL_PLAIN
+						 ? 0
+						 : SOCK_NONBLOCK),
+				0);
 		assert_true(fds[i] >= 0);
 	}
 	worker_post_sockets(&f->workers[worker], &m, fds);
@@ -282,6 +290,10 @@ bool rig_enter_namespace(void)
 		r = set_addr(fd, "lo:2", SERVER_ADDR);
 	if (r == 0)
 		r = set_addr(fd, "lo:3", OUTSIDE_ADDR);
+	if (r == 0)
+		r = set_addr(fd, "lo:4", SERVICE_ADDR);
+	if (r == 0)
+		r = set_addr(fd, "lo:5", PEER_ADDR);
 	(void)close(fd);
 	return r == 0;
 }

@@ -11,6 +11,7 @@
 #define CLIENT_ADDR  "10.99.1.1"
 #define SERVER_ADDR  "10.99.2.1"
 #define OUTSIDE_ADDR "10.99.3.1" /* no workload */
+#define PEER_ADDR    "10.99.4.1" /* a workload whose node a test may play */
 #define APP_PORT     8080
 /* A service of three: one that refuses 15008, the client's pod, where no application listens, and
  * the server. */
@@ -38,6 +39,8 @@ struct rig {
 	int plain_port; /* of ztunnel's plaintext listener there */
 	unsigned int added, drained;
 	bool is_agent_dead;
+	bool is_plain_blocking;   /* sockets for plain dials: connect(2) itself fails */
+	unsigned int plain_asked; /* how often such sockets were asked for */
 };
 
 /** rig_enter_namespace() - one of our own, where 15008 and the addresses are free. Return: false
@@ -47,7 +50,7 @@ int rig_setup(void **state);
 int rig_teardown(void **state);
 /** rig_publish() - a snapshot to all workers. @deny: a policy denies everybody at the server. */
 void rig_publish(struct rig *f, bool has_certs, bool deny);
-/** rig_publish_without_server() - its pod is gone from the mesh. */
+/** rig_publish_without_server() - its pod is gone from the mesh, and the service with it. */
 void rig_publish_without_server(struct rig *f);
 /** rig_add_server() - serve the server's pod again after a release, with new listeners. */
 void rig_add_server(struct rig *f);

@@ -12,10 +12,6 @@
 #define FRAME_HEAD_LEN 9
 /* Less than this is not worth a frame of its own: the rest waits for the next buffer. */
 #define READ_ROOM_MIN 4096
-/* A peer that resets faster than this is attacking (rapid reset); applications that reset are not
- * that many. */
-#define RESET_BURST 10000
-#define RESET_RATE  10000
 
 /* Streams that the peer may reset before they were answered, requests that are no CONNECT, streams
  * past the limit, frames that are wrong for their stream. Each stream that is answered earns one
@@ -40,38 +36,6 @@ void session_notify(struct hbone_session *s)
 		return;
 	if (nghttp2_session_want_write(s->h2))
 		s->ops->on_output(s->arg);
-}
-
-static void answer_later(struct hbone_session *s)
-{
-	if (!s->ops->on_output_later) {
-		s->ops->on_output(s->arg);
-		return;
-	}
-	s->lazy++;
-	s->ops->on_output_later(s->arg);
-}
-
-void session_answered(struct hbone_session *s, struct hbone_stream *st)
-{
-	if (st->is_talking) {
-		answer_later(s);
-	} else if (s->is_receiving) {
-		/* its DATA may be in the same read */
-		st->answered_in = s->recv_nr;
-		s->waiting++;
-	} else {
-		s->ops->on_output(s->arg);
-	}
-}
-
-static void stream_talks(struct hbone_session *s, struct hbone_stream *st)
-{
-	st->is_talking = true;
-	if (st->answered_in == s->recv_nr) {
-		s->waiting--;
-		answer_later(s);
-	}
 }
 
 void session_link(struct hbone_session *s, struct hbone_stream *st,
@@ -136,7 +100,7 @@ static int on_data_chunk(nghttp2_session *h2, uint8_t flags, int32_t id, const u
 		s->n_iov = 0;
 	}
 	if (s->is_server && !st->is_talking)
-		stream_talks(s, st);
+		session_heard(s, st);
 	s->iov[s->n_iov].iov_base = (void *)(uintptr_t)p;
 	s->iov[s->n_iov].iov_len = n;
 	s->n_iov++;
@@ -322,6 +286,16 @@ static int on_frame_send(nghttp2_session *h2, const nghttp2_frame *frame, void *
 	return 0;
 }
 
+/* on_frame_not_send() - a CONNECT that waited when GOAWAY came is as good as refused. */
+static int on_frame_not_send(nghttp2_session *h2, const nghttp2_frame *frame, int error, void *arg)
+{
+	struct hbone_session *s = arg;
+
+	if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
+		s->unsent_id = frame->hd.stream_id;
+	return 0;
+}
+
 static int on_stream_close(nghttp2_session *h2, int32_t id, uint32_t code, void *arg)
 {
 	struct hbone_session *s = arg;
@@ -336,7 +310,7 @@ static int on_stream_close(nghttp2_session *h2, int32_t id, uint32_t code, void 
 		return 0;
 	(void)nghttp2_session_set_stream_user_data(h2, id, NULL);
 	session_unlink(s, st);
-	st->ops->on_close(st, code);
+	st->ops->on_close(st, id == s->unsent_id ? (uint32_t)HBONE_REFUSED_STREAM : code);
 	return 0;
 }
 
@@ -417,26 +391,13 @@ static int make_callbacks(nghttp2_session_callbacks **ret)
 	nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame_recv);
 	nghttp2_session_callbacks_set_on_frame_send_callback(c, on_frame_send);
 	nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(c, on_invalid_frame);
+	nghttp2_session_callbacks_set_on_frame_not_send_callback(c, on_frame_not_send);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_data_chunk);
 	nghttp2_session_callbacks_set_on_stream_close_callback(c, on_stream_close);
 	nghttp2_session_callbacks_set_send_callback(c, on_send);
 	nghttp2_session_callbacks_set_send_data_callback(c, on_send_data);
 	nghttp2_session_callbacks_set_data_source_read_length_callback(c, read_length);
 	*ret = c;
-	return 0;
-}
-
-static int make_options(nghttp2_option **ret)
-{
-	nghttp2_option *o;
-
-	if (nghttp2_option_new(&o) < 0)
-		return -ENOMEM;
-	nghttp2_option_set_no_auto_window_update(o, 1);
-	nghttp2_option_set_no_closed_streams(o, 1);
-	nghttp2_option_set_peer_max_concurrent_streams(o, HBONE_CLIENT_STREAMS_MAX);
-	nghttp2_option_set_stream_reset_rate_limit(o, RESET_BURST, RESET_RATE);
-	*ret = o;
 	return 0;
 }
 
@@ -449,7 +410,7 @@ static int h2_new(struct hbone_session *s)
 	r = make_callbacks(&c);
 	if (r < 0)
 		return r;
-	r = make_options(&o);
+	r = session_make_options(&o);
 	if (r == 0) {
 		if (s->is_server)
 			r = nghttp2_session_server_new2(&s->h2, c, s, o);
@@ -458,32 +419,6 @@ static int h2_new(struct hbone_session *s)
 		nghttp2_option_del(o);
 	}
 	nghttp2_session_callbacks_del(c);
-	return r < 0 ? -ENOMEM : 0;
-}
-
-static int submit_settings(struct hbone_session *s)
-{
-	const nghttp2_settings_entry client[] = {
-		{NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
-		{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, HBONE_STREAM_WINDOW},
-		{NGHTTP2_SETTINGS_MAX_FRAME_SIZE, HBONE_FRAME_MAX},
-		{NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HBONE_HEADER_LIST_MAX},
-	};
-	const nghttp2_settings_entry server[] = {
-		{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, HBONE_SERVER_STREAMS_MAX},
-		{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, HBONE_STREAM_WINDOW},
-		{NGHTTP2_SETTINGS_MAX_FRAME_SIZE, HBONE_FRAME_MAX},
-		{NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HBONE_HEADER_LIST_MAX},
-	};
-	int r;
-
-	if (s->is_server)
-		r = nghttp2_submit_settings(s->h2, NGHTTP2_FLAG_NONE, server, ARRAY_SIZE(server));
-	else
-		r = nghttp2_submit_settings(s->h2, NGHTTP2_FLAG_NONE, client, ARRAY_SIZE(client));
-	if (r == 0)
-		r = nghttp2_session_set_local_window_size(s->h2, NGHTTP2_FLAG_NONE, 0,
-							  HBONE_CONNECTION_WINDOW);
 	return r < 0 ? -ENOMEM : 0;
 }
 
@@ -505,7 +440,7 @@ int hbone_session_new(bool is_server, const struct hbone_session_ops *ops, void 
 	r = h2_new(s);
 	if (r < 0)
 		return r;
-	r = submit_settings(s);
+	r = session_submit_settings(s);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(s);

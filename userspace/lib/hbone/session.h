@@ -55,7 +55,8 @@ struct hbone_stream_ops {
 	void (*on_data)(struct hbone_stream *st, const struct iovec *iov, int n_iov, size_t len);
 	/* The peer's END_STREAM: no more on_data. */
 	void (*on_eof)(struct hbone_stream *st);
-	/* The stream is over, both ways done (@code HBONE_NO_ERROR) or reset. Last callback. */
+	/* The stream is over, both ways done (@code HBONE_NO_ERROR) or reset. Last callback.
+	 * HBONE_REFUSED_STREAM: nobody has seen it, it may be opened again elsewhere. */
 	void (*on_close)(struct hbone_stream *st, uint32_t code);
 };
 

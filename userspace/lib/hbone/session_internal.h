@@ -18,6 +18,7 @@ struct hbone_session {
 	bool is_server;
 	bool is_goaway; /* the peer takes no new streams */
 	bool is_ping_pending;
+	int32_t unsent_id; /* client: of the last CONNECT that could not be sent */
 	/* server: how often the peer may still do what costs us and brings nobody anything */
 	unsigned int calm;
 	bool is_flooded;
@@ -45,6 +46,13 @@ void session_link(struct hbone_session *s, struct hbone_stream *st,
 void session_unlink(struct hbone_session *s, struct hbone_stream *st);
 /** session_answered() - 200 is queued for @st: see to it that it goes out, at once or later. */
 void session_answered(struct hbone_session *s, struct hbone_stream *st);
+/** session_heard() - server: the first DATA of @st is here. */
+void session_heard(struct hbone_session *s, struct hbone_stream *st);
+/** session_make_options() - for nghttp2_session_*_new2(); freed by nghttp2_option_del(). Return: 0;
+ * -ENOMEM. */
+_must_check_ int session_make_options(nghttp2_option **ret);
+/** session_submit_settings() - queue SETTINGS and the connection's window. Return: 0; -ENOMEM. */
+_must_check_ int session_submit_settings(struct hbone_session *s);
 /** session_earn_calm() - a stream was answered. */
 void session_earn_calm(struct hbone_session *s);
 /** session_submit_error() - answer @id with @status and no body, and forget its owner. Return: 0;

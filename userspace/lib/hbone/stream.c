@@ -6,6 +6,38 @@
 
 #include "hbone/session_internal.h"
 
+static void answer_later(struct hbone_session *s)
+{
+	if (!s->ops->on_output_later) {
+		s->ops->on_output(s->arg);
+		return;
+	}
+	s->lazy++;
+	s->ops->on_output_later(s->arg);
+}
+
+void session_answered(struct hbone_session *s, struct hbone_stream *st)
+{
+	if (st->is_talking) {
+		answer_later(s);
+	} else if (s->is_receiving) {
+		/* its DATA may be in the same read */
+		st->answered_in = s->recv_nr;
+		s->waiting++;
+	} else {
+		s->ops->on_output(s->arg);
+	}
+}
+
+void session_heard(struct hbone_session *s, struct hbone_stream *st)
+{
+	st->is_talking = true;
+	if (st->answered_in == s->recv_nr) {
+		s->waiting--;
+		answer_later(s);
+	}
+}
+
 int hbone_stream_open(struct hbone_session *s, struct hbone_stream *st,
 		      const struct hbone_stream_ops *ops, const struct hbone_connect *c)
 {

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* outbound - connections that are tried again, and nothing of what the application said is lost:
+ * a stream that a tunnel refuses, a plain dial that the kernel refuses. On the rig, beside a node
+ * that the test plays. */
+#include "ztunnel/outbound.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/loop.h"
+#include "hbone/tunnel.h"
+#include "tests/unit/ztunnel/apps.h"
+#include "tls/identity.h"
+
+#define PEERS 8
+
+/* A tunnel of the node that the test plays; its stream echoes. */
+struct peer {
+	struct hbone_tunnel *t;
+	struct hbone_stream st;
+	struct buf echo;
+	bool is_refusing, is_eof;
+	struct peer_node *node;
+};
+
+struct peer_node {
+	struct loop_fd listener;
+	struct rig *rig;
+	struct hbone_scratch *scratch;
+	struct peer peers[PEERS];
+	unsigned int count, refusing; /* the first so many tunnels refuse */
+};
+
+static ssize_t on_read(struct hbone_stream *st, uint8_t *p, size_t n)
+{
+	struct peer *e = container_of(st, struct peer, st);
+
+	n = MIN(n, buf_len(&e->echo));
+	if (n == 0)
+		return e->is_eof ? 0 : -EAGAIN;
+	memcpy(p, buf_head(&e->echo), n);
+	buf_consume(&e->echo, n);
+	return (ssize_t)n;
+}
+
+static void on_data(struct hbone_stream *st, const struct iovec *iov, int n_iov, size_t len)
+{
+	struct peer *e = container_of(st, struct peer, st);
+
+	for (int i = 0; i < n_iov; i++)
+		assert_int_equal(buf_append(&e->echo, iov[i].iov_base, iov[i].iov_len), 0);
+	hbone_stream_consume(st, len);
+	hbone_stream_resume(st);
+}
+
+static void on_eof(struct hbone_stream *st)
+{
+	container_of(st, struct peer, st)->is_eof = true;
+	hbone_stream_resume(st);
+}
+
+static void on_close(struct hbone_stream *st, uint32_t code)
+{
+	buf_reset(&container_of(st, struct peer, st)->echo);
+}
+
+static const struct hbone_stream_ops stream_ops = {
+	.on_read = on_read, .on_data = on_data, .on_eof = on_eof, .on_close = on_close};
+
+static int on_connect(void *arg, int32_t id, const struct hbone_head *head)
+{
+	struct peer *e = arg;
+	struct hbone_session *s = hbone_tunnel_session(e->t);
+
+	if (e->is_refusing) {
+		assert_int_equal(hbone_session_goaway(s, HBONE_NO_ERROR), 0);
+		return -ESHUTDOWN;
+	}
+	assert_int_equal(hbone_stream_bind(s, &e->st, &stream_ops, id), 0);
+	return hbone_stream_respond(&e->st, 200, NULL);
+}
+
+static void on_closed(void *arg, enum hbone_stage stage, int error, const char *text)
+{
+	((struct peer *)arg)->t = NULL;
+}
+
+static const struct hbone_tunnel_ops tunnel_ops = {.on_connect = on_connect,
+						   .on_closed = on_closed};
+
+static void on_accept(struct loop_fd *w, uint32_t events)
+{
+	struct peer_node *n = container_of(w, struct peer_node, listener);
+	struct peer *e = &n->peers[n->count];
+	const struct hbone_tunnel_config c = {
+		.loop = n->rig->loop,
+		.scratch = n->scratch,
+		.fd = accept4(w->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC),
+		.ssl = SSL_new(n->rig->server_id->server_ctx),
+		.is_server = true,
+		.ops = &tunnel_ops,
+		.arg = e,
+	};
+
+	assert_true(c.fd >= 0 && n->count < PEERS);
+	e->is_refusing = n->count++ < n->refusing;
+	assert_int_equal(hbone_tunnel_new(&c, &e->t), 0);
+}
+
+static void node_start(struct peer_node *n, struct rig *f, unsigned int refusing)
+{
+	memset(n, 0, sizeof(*n));
+	n->rig = f;
+	n->refusing = refusing;
+	assert_int_equal(hbone_scratch_new(&n->scratch), 0);
+	n->listener.fd = rig_listen(PEER_ADDR, CV_HBONE_PORT);
+	n->listener.on_event = on_accept;
+	assert_int_equal(loop_add(f->loop, &n->listener, EPOLLIN), 0);
+}
+
+static void node_stop(struct peer_node *n)
+{
+	loop_close(&n->listener);
+	for (unsigned int i = 0; i < n->count; i++)
+		if (n->peers[i].t)
+			hbone_tunnel_abandon(n->peers[i].t);
+	for (int i = 0; i < 3; i++)
+		(void)loop_run_once(n->rig->loop, 0);
+	hbone_scratch_free(n->scratch);
+}
+
+/* hear() - what comes back, while the node works. Return: bytes; 0 the end; -1 reset or nothing. */
+static ssize_t hear(struct rig *f, int fd, char *p, size_t n)
+{
+	for (int i = 0; i < WAIT_MS / 10; i++) {
+		ssize_t k = recv(fd, p, n, MSG_DONTWAIT);
+
+		if (k >= 0 || errno != EAGAIN)
+			return k;
+		assert_int_equal(loop_run_once(f->loop, 10), 0);
+	}
+	return -1;
+}
+
+static void hear_text(struct rig *f, int fd, const char *text)
+{
+	char got[64];
+	size_t len = 0, want = strlen(text);
+
+	while (len < want) {
+		ssize_t n = hear(f, fd, got + len, want - len);
+
+		assert_true(n > 0);
+		len += (size_t)n;
+	}
+	assert_memory_equal(got, text, want);
+}
+
+#define PEER_TEXT PEER_ADDR ":8080"
+
+TEST(a_stream_refused_by_a_goaway_is_taken_by_another_tunnel)
+{
+	struct rig *f = *cmocka_state;
+	struct peer_node n;
+	int fd;
+
+	node_start(&n, f, 1);
+	fd = app_dial(f, PEER_TEXT);
+	app_say(fd, "first words");
+	hear_text(f, fd, "first words");
+	app_say(fd, "and more");
+	hear_text(f, fd, "and more");
+	assert_int_equal(n.count, 2);
+	(void)close(fd);
+	node_stop(&n);
+}
+
+TEST(a_half_closed_connection_is_refused_and_taken_whole)
+{
+	struct rig *f = *cmocka_state;
+	struct peer_node n;
+	char byte;
+	int fd;
+
+	node_start(&n, f, 2);
+	fd = app_dial(f, PEER_TEXT);
+	app_say(fd, "all I have to say");
+	assert_int_equal(shutdown(fd, SHUT_WR), 0);
+	hear_text(f, fd, "all I have to say");
+	assert_int_equal(hear(f, fd, &byte, 1), 0);
+	assert_int_equal(n.count, 3);
+	(void)close(fd);
+	node_stop(&n);
+}
+
+TEST(a_peer_that_refuses_every_stream_is_given_up)
+{
+	struct rig *f = *cmocka_state;
+	struct peer_node n;
+	char byte;
+	int fd;
+
+	node_start(&n, f, PEERS);
+	fd = app_dial(f, PEER_TEXT);
+	app_say(fd, "anybody there");
+	assert_int_equal(hear(f, fd, &byte, 1), -1);
+	assert_int_equal(errno, ECONNRESET);
+	assert_in_range(n.count, 2, PEERS - 1);
+	(void)close(fd);
+	node_stop(&n);
+}
+
+/* The programs refuse in connect(2) itself what they know to be in the mesh; here a blocking one to
+ * where nobody listens does. */
+TEST(a_plain_dial_that_the_kernel_refuses_is_resolved_again)
+{
+	struct rig *f = *cmocka_state;
+	int fd, app;
+
+	f->is_plain_blocking = true;
+	rig_publish_without_server(f);
+	fd = app_dial(f, SERVICE_ADDR ":80");
+	app_say(fd, "hello");
+	rig_turn_until(f, &f->plain_asked, 1);
+	rig_publish(f, true, false);
+	app = app_accept(f, WAIT_MS);
+	assert_true(app >= 0);
+	app_expect(app, "hello");
+	(void)close(app);
+	(void)close(fd);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(a_stream_refused_by_a_goaway_is_taken_by_another_tunnel),
+		T(a_half_closed_connection_is_refused_and_taken_whole),
+		T(a_peer_that_refuses_every_stream_is_given_up),
+		T(a_plain_dial_that_the_kernel_refuses_is_resolved_again),
+	};
+
+	(void)signal(SIGPIPE, SIG_IGN);
+	log_set_level(LOG_ERROR);
+	if (!rig_enter_namespace()) {
+		(void)printf("[  SKIPPED ] all: needs root for a network namespace\n");
+		return 0;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

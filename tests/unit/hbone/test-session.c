@@ -481,7 +481,7 @@ static void refused_stream_is_told_apart(void **state)
 
 static void limits_streams_per_tunnel(void **state)
 {
-	static struct end many[HBONE_CLIENT_STREAMS_MAX];
+	static struct end many[HBONE_SERVER_STREAMS_MAX];
 	const struct hbone_connect c = {.authority = "10.0.0.1:80"};
 	struct pair *p = *state;
 	struct hbone_stream extra = {0};

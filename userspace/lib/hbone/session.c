@@ -529,7 +529,7 @@ uint32_t hbone_session_streams_max(const struct hbone_session *s)
 	uint32_t peer =
 		nghttp2_session_get_remote_settings(s->h2, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
 
-	return MIN(peer, (uint32_t)HBONE_CLIENT_STREAMS_MAX);
+	return MIN(peer, (uint32_t)HBONE_SERVER_STREAMS_MAX);
 }
 
 bool hbone_session_is_usable(const struct hbone_session *s)

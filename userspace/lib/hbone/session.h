@@ -27,7 +27,8 @@
 #define HBONE_CONNECTION_WINDOW  (64 * 1024 * 1024)
 #define HBONE_FRAME_MAX          (256 * 1024)
 #define HBONE_SERVER_STREAMS_MAX 200
-/* What a server may be assumed to take before its SETTINGS say so, and our own limit per tunnel. */
+/* What a server may be assumed to take before its SETTINGS say so; after that it is what they say,
+ * at most as many as our own servers take. */
 #define HBONE_CLIENT_STREAMS_MAX 100
 /* hbone_session_send() wants at least this much room. */
 #define HBONE_SEND_MIN (64 * 1024)

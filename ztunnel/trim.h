@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* trim - gives memory back after a rush: the C library keeps what thousands of connections needed.
- * Thread: the main loop. */
+/* trim - gives memory back: after the start what only that needed, after a rush what the C library
+ * keeps of thousands of connections. Thread: the main loop. */
 #include <stdint.h>
 
 #include "base/loop.h"

@@ -7,3 +7,7 @@ fuzz-targets += tests/fuzz/fuzz-zds.c
 fuzz-targets += tests/fuzz/fuzz-spiffe.c
 fuzz-targets += tests/fuzz/fuzz-agent-link.c
 fuzz-targets += tests/fuzz/fuzz-pod.c
+fuzz-targets += tests/fuzz/fuzz-certificate.c
+fuzz-targets += tests/fuzz/fuzz-kube.c
+fuzz-targets += tests/fuzz/fuzz-text.c
+fuzz-targets += tests/fuzz/fuzz-http.c

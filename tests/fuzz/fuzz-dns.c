@@ -18,6 +18,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	uint8_t into[1232];
 	struct dns_query q;
 
+	if (size >= DNS_HEADER_LEN) {
+		(void)dns_is_question(data);
+		if (dns_refusal_write(data, DNS_SERVFAIL, into) != DNS_HEADER_LEN)
+			abort();
+	}
 	if (dns_query_parse(data, size, &q) < 0)
 		return 0;
 	if (dns_answer_write(data, &q, &answer, into, sizeof(into)) > sizeof(into))

@@ -5,3 +5,5 @@
 #include <stdint.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+/** LLVMFuzzerInitialize() - for targets that need something made once. */
+int LLVMFuzzerInitialize(int *argc, char ***argv);

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fuzz-kube - the body of an API server's watch, cut where the first byte says, to the objects that
+ * the mesh keeps. */
+#include "source/kube_frames.h"
+#include "source/kube_prune.h"
+#include "source/object.h"
+#include "tests/fuzz/fuzz.h"
+
+static int on_event(void *arg, enum kube_event event, json_t *object)
+{
+	static const char *const kinds[] = {"Pod", "Node", "Service", "EndpointSlice"};
+	const char *kind = json_string_value(json_object_get(object, "kind"));
+	struct object *o = NULL;
+
+	kube_prune(kind ? kind : kinds[event % ARRAY_SIZE(kinds)], object);
+	if (object_new_json(json_incref(object), &o) == 0)
+		object_unref(o);
+	return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct kube_frames f = {0};
+	size_t piece, n;
+
+	if (size == 0)
+		return 0;
+	piece = 1 + data[0] * 4;
+	for (size_t at = 1; at < size; at += n) {
+		n = MIN(piece, size - at);
+		if (kube_frames_feed(&f, (const char *)data + at, n, on_event, NULL) != 0)
+			break;
+	}
+	kube_frames_reset(&f);
+	return 0;
+}

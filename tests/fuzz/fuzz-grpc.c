@@ -21,7 +21,7 @@ static struct xds_server *xds;
 static struct ca_service *ca_service;
 static struct grpc_method methods[2];
 
-static bool is_known(void *arg, const char *spiffe)
+static bool is_known(void *arg, const struct caller *caller, const char *spiffe)
 {
 	return false;
 }

@@ -390,7 +390,6 @@ static void print_kernel(const json_t *kernel, const char *path)
 {
 	const char *name = json_text(kernel, "name", "");
 	const json_t *v = json_object_get(kernel, "verdicts");
-	_cleanup_(freep) char *text = NULL;
 
 	if (!*path)
 		return;

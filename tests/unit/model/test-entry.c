@@ -255,6 +255,43 @@ static void a_workload_entry_may_have_a_name(void **state)
 	assert_int_equal(workload_of(f, VM)->n_services, 0);
 }
 
+#define GROUP(ns, name, spec)                                                                      \
+	"apiVersion: networking.istio.io/v1\nkind: WorkloadGroup\nmetadata: {name: " name          \
+	", namespace: " ns "}\nspec: " spec "\n---\n"
+
+static void a_group_gives_its_entries_what_they_leave_out(void **state)
+{
+	static const char entry[] =
+		"apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: vm, "
+		"namespace: demo, annotations: {istio.io/autoRegistrationGroup: web}}\nspec: "
+		"{address: 192.0.2.7, serviceAccount: own}\n---\n";
+	struct fixture *f = *state;
+	const Istio__Workload__Workload *w;
+
+	(void)put(f, entry);
+	(void)put(f, WORKLOAD("demo", "other", "{address: 192.0.2.8}"));
+	(void)put(f, SERVICE("demo", "web",
+			     "{selector: {app: web}, ports: [{port: 80, targetPort: http}]}"));
+	assert_int_equal(workload_of(f, VM)->n_services, 0);
+	(void)put(f, GROUP("demo", "web",
+			   "{metadata: {labels: {app: web}}, template: {serviceAccount: group, "
+			   "weight: 5, ports: {http: 8080}}}"));
+	w = workload_of(f, VM);
+	assert_string_equal(w->service_account, "own");
+	assert_int_equal(w->capacity->value, 5);
+	assert_int_equal(w->n_services, 1);
+	assert_int_equal(w->services[0]->value->ports[0]->target_port, 8080);
+	assert_int_equal(workload_of(f, "Kubernetes/networking.istio.io/WorkloadEntry/demo/other")
+				 ->n_services,
+			 0);
+	(void)put(f, GROUP("demo", "web", "{template: {weight: 6}, probe: {httpGet: {port: 80}}}"));
+	assert_int_equal(workload_of(f, VM)->capacity->value, 6);
+	assert_int_equal(workload_of(f, VM)->n_services, 0);
+	assert_non_null(strstr(f->text, "spec.probe: not honoured"));
+	(void)drop(f, "WorkloadGroup", "demo", "web");
+	assert_null(workload_of(f, VM)->capacity);
+}
+
 static void what_only_a_name_decides_is_told_under_registry_only(void **state)
 {
 	struct fixture *f = *state;
@@ -350,6 +387,7 @@ int main(void)
 		T(export_decides_who_sees_it),
 		T(names_become_endpoints_for_dns),
 		T(a_workload_entry_may_have_a_name),
+		T(a_group_gives_its_entries_what_they_leave_out),
 		T(what_only_a_name_decides_is_told_under_registry_only),
 		T(a_host_belongs_to_one),
 		T(a_pod_is_never_reached_under_another_name),

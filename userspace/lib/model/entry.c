@@ -8,6 +8,8 @@
 #include "model/pack.h"
 #include "net/cidr.h"
 
+#define GROUP_ANNOTATION "istio.io/autoRegistrationGroup"
+
 static const char *resolution_of(const struct object *o)
 {
 	const char *s = object_string(o, "spec.resolution");
@@ -316,10 +318,44 @@ void workload_entry_unlink(struct model *m, struct workload_entry *w)
 	index_del(&m->workload_entries, &w->in_namespace);
 	index_del(&m->entries_by_addr, &w->in_addr);
 	json_decref(w->labels);
-	w->labels = NULL;
+	json_decref(w->spec);
+	w->labels = w->spec = NULL;
 	(void)snprintf(uid, sizeof(uid), "%s/networking.istio.io/WorkloadEntry/%s", m->cluster_id,
 		       w->e.key);
 	output_unset(m, XDS_ADDRESS, uid);
+}
+
+/* The group that made it, or that it names as if. */
+static const struct object *group_of(const struct model *m, const struct object *o)
+{
+	const char *name = object_annotation(o, GROUP_ANNOTATION);
+	const struct entity *e =
+		name ? entity_find(m, ENTITY_WORKLOAD_GROUP, o->namespace_, name) : NULL;
+
+	return e ? e->object : NULL;
+}
+
+/* Return: 0, also where there is nothing to add. */
+static int add_missing(json_t *to, const json_t *from)
+{
+	return from ? json_object_update_missing(to, (json_t *)from) : 0;
+}
+
+/* What the entry says counts before what its group says. */
+static int workload_entry_merge(struct model *m, struct workload_entry *w)
+{
+	const struct object *o = w->e.object, *group = group_of(m, o);
+
+	w->labels = json_object();
+	w->spec = json_copy(object_value(o, "spec"));
+	if (!w->labels || !w->spec || add_missing(w->labels, object_value(o, "spec.labels")) < 0 ||
+	    add_missing(w->labels, object_labels(o)) < 0)
+		return -ENOMEM;
+	if (group && (add_missing(w->spec, object_value(group, "spec.template")) < 0 ||
+		      add_missing(w->labels, object_value(group, "spec.template.labels")) < 0 ||
+		      add_missing(w->labels, object_value(group, "spec.metadata.labels")) < 0))
+		return -ENOMEM;
+	return 0;
 }
 
 int workload_entry_link(struct model *m, struct workload_entry *w)
@@ -329,12 +365,9 @@ int workload_entry_link(struct model *m, struct workload_entry *w)
 	struct cv_addr a;
 	int r;
 
-	w->labels = json_object();
-	if (!w->labels ||
-	    (object_labels(o) && json_object_update(w->labels, (json_t *)object_labels(o)) < 0) ||
-	    (object_value(o, "spec.labels") &&
-	     json_object_update(w->labels, object_value(o, "spec.labels")) < 0))
-		return -ENOMEM;
+	r = workload_entry_merge(m, w);
+	if (r < 0)
+		return r;
 	r = index_add(&m->workload_entries, o->namespace_, w, &w->in_namespace);
 	if (r < 0 || cv_addr_parse(object_string(o, "spec.address"), &a) < 0)
 		return r;
@@ -356,4 +389,36 @@ int workload_entry_flush(struct model *m, struct workload_entry *w)
 	if (cv_addr_parse(address, &a) < 0)
 		return pack_workload_entry(m, w, NULL);
 	return entry_is_pods(m, "spec.address", &a) ? 0 : pack_workload_entry(m, w, &a);
+}
+
+int workload_group_change(struct model *m, const struct entity *group)
+{
+	const struct object *o = group->object;
+	const struct index_bucket *b = index_find(&m->workload_entries, o->namespace_);
+	size_t left = b ? b->count : 0;
+	const struct list *at = b ? b->links.next : NULL;
+	int r = 0;
+
+	/* each is filed anew, at the end of this bucket: so many of the first are all there are */
+	for (; left > 0 && r == 0; left--) {
+		struct workload_entry *w = list_entry(at, struct index_link, link)->owner;
+		const char *name = object_annotation(w->e.object, GROUP_ANNOTATION);
+
+		at = at->next;
+		if (!name || !streq(name, o->name))
+			continue;
+		workload_entry_unlink(m, w);
+		r = workload_entry_link(m, w);
+		entity_mark(m, &w->e);
+	}
+	return r;
+}
+
+int workload_group_flush(struct model *m, struct entity *group)
+{
+	if (object_value(group->object, "spec.probe"))
+		report(m, "spec.probe", true,
+		       "not honoured in " CULVERT_VERSION
+		       ": its workloads count as ready while their entries are there");
+	return 0;
 }

@@ -32,6 +32,7 @@ enum entity_kind {
 	ENTITY_PEER,   /* PeerAuthentication */
 	ENTITY_POLICY, /* AuthorizationPolicy */
 	ENTITY_SERVICE_ENTRY,
+	ENTITY_WORKLOAD_GROUP, /* before the entries that look at it */
 	ENTITY_WORKLOAD_ENTRY,
 	ENTITY_TELEMETRY,
 	ENTITY_OTHER, /* only counted */
@@ -105,7 +106,7 @@ struct service_entry {
 struct workload_entry {
 	struct entity e;
 	struct index_link in_namespace, in_addr;
-	json_t *labels; /* owned: of metadata and spec */
+	json_t *labels, *spec; /* owned: with what its group adds */
 };
 
 struct peer {
@@ -118,8 +119,7 @@ struct peer {
 struct policy {
 	struct entity e;
 	const json_t *selector;
-	struct index_link in_selector; /* by what it selects; unfiled when it has no selector or is
-					  not sent */
+	struct index_link in_selector; /* unfiled without a selector, or when not sent */
 };
 
 /** struct output - one resource as it was emitted last. */
@@ -187,8 +187,7 @@ void label_key(char buf[MODEL_KEY_MAX], const char *ns, const char *key, const c
 /* File @owner under one pair of @selector, or under "ns\n" when it is empty. */
 _must_check_ int selector_file(struct index *ix, const char *ns, const json_t *selector,
 			       void *owner, struct index_link *l);
-/* Call @fn for each owner in @ix whose filing could match @labels; the caller still compares the
- * whole selector. */
+/* @fn for each owner whose filing could match @labels; it still compares the whole selector. */
 void selector_candidates(const struct index *ix, const char *ns, const json_t *labels,
 			 void (*fn)(void *arg, void *owner), void *arg);
 /* Call @fn for each pod of @ns that @selector matches; an empty selector matches all. fn's true
@@ -207,15 +206,15 @@ void output_unset(struct model *m, enum xds_type type, const char *name);
 void output_sweep(struct model *m);
 void outputs_free(struct model *m);
 
-/* messages, report.c: begin, report what is amiss, commit */
+/* report.c */
 void report_begin(struct model *m);
 void report(struct model *m, const char *field, bool is_warning, const char *fmt, ...)
 	_printf_(4, 5);
 void report_commit(struct model *m, struct entity *e);
 void report_clear(struct model *m, struct entity *e);
 
-/* Per kind: take the object out of the indexes and mark what it touched; file it and mark what it
- * touches; give the messages of a dirty one; free what the kind owns. */
+/* Per kind: out of the indexes, marking what it touched; filed, likewise; messages of a dirty one.
+ */
 void pod_unlink(struct model *m, struct pod *p);
 _must_check_ int pod_link(struct model *m, struct pod *p);
 _must_check_ int pod_flush(struct model *m, struct pod *p);
@@ -231,6 +230,8 @@ _must_check_ int service_entry_flush(struct model *m, struct service_entry *s);
 void workload_entry_unlink(struct model *m, struct workload_entry *w);
 _must_check_ int workload_entry_link(struct model *m, struct workload_entry *w);
 _must_check_ int workload_entry_flush(struct model *m, struct workload_entry *w);
+_must_check_ int workload_group_change(struct model *m, const struct entity *group);
+_must_check_ int workload_group_flush(struct model *m, struct entity *group);
 void peer_unlink(struct model *m, struct peer *p);
 _must_check_ int peer_link(struct model *m, struct peer *p);
 _must_check_ int peer_flush(struct model *m, struct peer *p);

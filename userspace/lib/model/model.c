@@ -22,6 +22,7 @@ static const char *const kind_names[] = {
 	[ENTITY_PEER] = "PeerAuthentication",
 	[ENTITY_POLICY] = "AuthorizationPolicy",
 	[ENTITY_SERVICE_ENTRY] = "ServiceEntry",
+	[ENTITY_WORKLOAD_GROUP] = "WorkloadGroup",
 	[ENTITY_WORKLOAD_ENTRY] = "WorkloadEntry",
 	[ENTITY_TELEMETRY] = "Telemetry",
 };
@@ -36,6 +37,7 @@ static const size_t kind_sizes[] = {
 	[ENTITY_POLICY] = sizeof(struct policy),
 	[ENTITY_OTHER] = sizeof(struct entity),
 	[ENTITY_SERVICE_ENTRY] = sizeof(struct service_entry),
+	[ENTITY_WORKLOAD_GROUP] = sizeof(struct entity),
 	[ENTITY_WORKLOAD_ENTRY] = sizeof(struct workload_entry),
 	[ENTITY_TELEMETRY] = sizeof(struct telemetry),
 };
@@ -117,6 +119,10 @@ static void entity_unlink(struct model *m, struct entity *e)
 	case ENTITY_WORKLOAD_ENTRY:
 		workload_entry_unlink(m, (struct workload_entry *)e);
 		break;
+	case ENTITY_WORKLOAD_GROUP:
+		/* no memory: the next change of an entry finds its group gone */
+		(void)!workload_group_change(m, e);
+		break;
 	case ENTITY_TELEMETRY:
 		telemetry_unlink(m, (struct telemetry *)e);
 		break;
@@ -149,6 +155,8 @@ static int entity_link(struct model *m, struct entity *e)
 		return service_entry_link(m, (struct service_entry *)e);
 	case ENTITY_WORKLOAD_ENTRY:
 		return workload_entry_link(m, (struct workload_entry *)e);
+	case ENTITY_WORKLOAD_GROUP:
+		return workload_group_change(m, e);
 	case ENTITY_TELEMETRY:
 		return telemetry_link(m, (struct telemetry *)e);
 	default:
@@ -173,6 +181,8 @@ static int entity_flush(struct model *m, struct entity *e)
 		return service_entry_flush(m, (struct service_entry *)e);
 	case ENTITY_WORKLOAD_ENTRY:
 		return workload_entry_flush(m, (struct workload_entry *)e);
+	case ENTITY_WORKLOAD_GROUP:
+		return workload_group_flush(m, e);
 	case ENTITY_TELEMETRY:
 		return telemetry_flush(m, (struct telemetry *)e);
 	default:
@@ -281,9 +291,18 @@ int model_flush(struct model *m)
 	/* Policies before the workloads that name them: one that is named and unknown is skipped by
 	 * ztunnels. */
 	static const enum entity_kind order[] = {
-		ENTITY_NAMESPACE, ENTITY_NODE,  ENTITY_PEER,          ENTITY_POLICY,
-		ENTITY_SERVICE,   ENTITY_SLICE, ENTITY_SERVICE_ENTRY, ENTITY_WORKLOAD_ENTRY,
-		ENTITY_TELEMETRY, ENTITY_POD,   ENTITY_OTHER,
+		ENTITY_NAMESPACE,
+		ENTITY_NODE,
+		ENTITY_PEER,
+		ENTITY_POLICY,
+		ENTITY_SERVICE,
+		ENTITY_SLICE,
+		ENTITY_SERVICE_ENTRY,
+		ENTITY_WORKLOAD_GROUP,
+		ENTITY_WORKLOAD_ENTRY,
+		ENTITY_TELEMETRY,
+		ENTITY_POD,
+		ENTITY_OTHER,
 	};
 	int r;
 

@@ -398,7 +398,7 @@ static void on_selecting(void *arg, void *owner)
 
 	if (g->r < 0 || !selector_matches(service_entry_selector(s), g->w->labels))
 		return;
-	g->r = serve_hosts(&g->x, s, object_value(g->w->e.object, "spec"), NULL);
+	g->r = serve_hosts(&g->x, s, g->w->spec, NULL);
 	if (g->r == 0 && g->x.msg->n_extensions == 0)
 		g->r = set_first_address(s, g->x.msg, g->x.a);
 }
@@ -413,7 +413,7 @@ static void on_selecting_service(void *arg, void *owner)
 
 	if (g->r < 0 || !selector_matches(object_value(o, "spec.selector"), g->w->labels))
 		return;
-	g->r = pack_named_ports(o, object_value(g->w->e.object, "spec.ports"), g->x.a, &ports);
+	g->r = pack_named_ports(o, json_object_get(g->w->spec, "ports"), g->x.a, &ports);
 	key = scratch_format(g->x.a, "%s/%s.%s.svc.%s", o->namespace_, o->name, o->namespace_,
 			     g->x.m->cluster_domain);
 	if (g->r == 0)
@@ -440,7 +440,7 @@ int pack_workload_entry(struct model *m, struct workload_entry *w, const struct 
 	msg->native_tunnel = addr && tunnel && streq(tunnel, "http");
 	if (msg->native_tunnel)
 		msg->tunnel_protocol = ISTIO__WORKLOAD__TUNNEL_PROTOCOL__HBONE;
-	g.r = fill_workload(m, object_value(o, "spec"), &at, msg, &a);
+	g.r = fill_workload(m, w->spec, &at, msg, &a);
 	selector_candidates(&m->entries_by_label, o->namespace_, w->labels, on_selecting, &g);
 	selector_candidates(&m->services_by_label, o->namespace_, w->labels, on_selecting_service,
 			    &g);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* kinds_istio - ServiceEntry and WorkloadEntry (networking.istio.io), checked as Istio's webhook
- * does. */
+/* kinds_istio - ServiceEntry, WorkloadEntry and WorkloadGroup (networking.istio.io), checked as
+ * Istio's webhook does. */
 #include <string.h>
 
 #include "base/str.h"
@@ -118,6 +118,31 @@ static const struct schema_field workload_entry_fields[] = {
 };
 static const struct schema workload_entry = {.type = SCHEMA_OBJECT,
 					     .fields = workload_entry_fields};
+
+static const struct schema_field group_metadata_fields[] = {
+	FIELD("labels", &schema_labels),
+	FIELD("annotations", &map_any),
+	FIELDS_END,
+};
+static const struct schema group_metadata = {.type = SCHEMA_OBJECT,
+					     .fields = group_metadata_fields};
+static const struct schema_field group_spec_fields[] = {
+	FIELD("metadata", &group_metadata),
+	REQUIRED("template", &entry),
+	FIELD("probe", &map_any),
+	FIELDS_END,
+};
+static const struct schema group_spec = {.type = SCHEMA_OBJECT, .fields = group_spec_fields};
+static const struct schema_field workload_group_fields[] = {
+	REQUIRED("apiVersion", &schema_string),
+	REQUIRED("kind", &schema_string),
+	REQUIRED("metadata", &schema_metadata),
+	REQUIRED("spec", &group_spec),
+	FIELD("status", &map_any),
+	FIELDS_END,
+};
+static const struct schema workload_group = {.type = SCHEMA_OBJECT,
+					     .fields = workload_group_fields};
 
 static const char *text_of(const json_t *o, const char *key)
 {
@@ -257,6 +282,12 @@ const struct schema_kind schema_kinds_istio[] = {
 		.is_namespaced = true,
 		.schema = &workload_entry,
 		.check = check_workload_entry,
+	},
+	{
+		.kind = "WorkloadGroup",
+		.api_versions = networking,
+		.is_namespaced = true,
+		.schema = &workload_group,
 	},
 	{0},
 };

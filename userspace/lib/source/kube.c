@@ -32,6 +32,7 @@ static const struct resource resources[] = {
 	{"Service", "v1", "services"},
 	{"ServiceEntry", "networking.istio.io/v1", "serviceentries"},
 	{"WorkloadEntry", "networking.istio.io/v1", "workloadentries"},
+	{"WorkloadGroup", "networking.istio.io/v1", "workloadgroups"},
 	{"Telemetry", "telemetry.istio.io/v1", "telemetries"},
 	{"Pod", "v1", "pods"},
 	{"EndpointSlice", "discovery.k8s.io/v1", "endpointslices"},

@@ -22,7 +22,6 @@
 #define STATIC_STRICT      "istio_converted_static_strict"
 #define CONVERTED_PEER     "converted_peer_authentication_"
 #define SERVICE_NAME_LABEL "kubernetes.io/service-name"
-
 enum entity_kind {
 	ENTITY_NAMESPACE,
 	ENTITY_NODE,

@@ -40,9 +40,8 @@ def line(us, ys):
 def curve(name, contestant, metric, points):
     """One entry of the report's `curves`."""
     entry = {"id": name, "contestant": contestant, "metric": metric, "points": [[x, round(y, 3)] for x, y in points]}
-    fitted = [(x, y) for x, y in points if x > 0]
-    if len(fitted) > 2:
-        a, b, k = fit([x for x, _ in fitted], [y for _, y in fitted])
+    if len(points) > 2:
+        a, b, k = fit([x for x, _ in points], [y for _, y in points])
         entry.update(a=float(f"{a:.4g}"), b=float(f"{b:.4g}"), exponent=k)
     return entry
 
@@ -77,12 +76,9 @@ def rss_with(contestant, connections):
 
 
 def over_connections(contestant, progress):
-    """Resident memory over the number of idle connections; the growth over none is what is fitted."""
-    points = []
-    before = contestant.rss_kb()
+    """Resident memory over the number of idle connections."""
+    points = [(0, contestant.rss_kb())]
     for connections in CONNECTIONS:
         progress(f"{connections} idle connections {contestant.name}")
         points.append((connections, rss_with(contestant, connections)))
-    entry = curve("rss_connections", contestant.name, "rss_kB", [(x, max(y - before, 1)) for x, y in points])
-    entry["points"] = [[0, before], *map(list, points)]
-    return entry
+    return curve("rss_connections", contestant.name, "rss_kB", points)

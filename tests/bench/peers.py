@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Other people's proxies as contestants: Istio's ztunnel, HAProxy and Envoy, each in pairs with mutual TLS between them."""
 import os
+import resource
 import shutil
 import subprocess
 import time
@@ -49,13 +50,13 @@ class ProxyPair(Contestant):
 HAPROXY = """
 global
     nbthread 2
-    maxconn 9000
+    maxconn {most}
 defaults
     mode tcp
     timeout connect 5s
     timeout client 1h
     timeout server 1h
-    maxconn 9000
+    maxconn {most}
 {sections}
 """
 HAPROXY_CLIENT = """listen out{offset}
@@ -75,12 +76,13 @@ class Haproxy(ProxyPair):
 
     def start(self):
         pem, ca = self._certificate()
+        most = min(20000, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 500) // 2)  # two files each
         for pod, section in ((self.client, HAPROXY_CLIENT), (self.server, HAPROXY_SERVER)):
             parts = [section.format(offset=i, port=PORT + i, tls=PORT + 1000 + i, server=self.server.ip4, pem=pem, ca=ca)
                      for i in OFFSETS]
             path = os.path.join(self.work_dir, f"{pod.account}.cfg")
             with open(path, "w", encoding="utf-8") as f:
-                f.write(HAPROXY.format(sections="\n".join(parts)))
+                f.write(HAPROXY.format(sections="\n".join(parts), most=most))
             self.processes.append(pod.popen("haproxy", "-db", "-f", path, stdout=subprocess.DEVNULL))
         wait_for(self.is_up, 10, "HAProxy's listeners")
         time.sleep(0.5)

@@ -41,9 +41,13 @@ def _address(host, port):
     return {"socket_address": {"address": host, "port_value": port}}
 
 
+# Envoy's own default is 1024 of each.
+_LIMITS = {"thresholds": [{"max_connections": 100000, "max_requests": 100000, "max_pending_requests": 100000}]}
+
+
 def _cluster(name, host, port, **more):
     endpoint = {"endpoint": {"address": _address(host, port)}}
-    return {"name": name, "type": "STATIC", "connect_timeout": "5s",
+    return {"name": name, "type": "STATIC", "connect_timeout": "5s", "circuit_breakers": _LIMITS,
             "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]}, **more}
 
 

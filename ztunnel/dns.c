@@ -103,16 +103,27 @@ int dns_try_answer(struct dns_pod *pod, const uint8_t *packet, size_t len, bool 
 	return *ret_len ? 0 : -EBADMSG;
 }
 
-size_t dns_fail(struct dns *d, const uint8_t *packet, size_t len)
+struct dns_request dns_request_of(const struct dns_pod *pod, const uint8_t *packet, size_t len,
+				  bool is_tcp)
+{
+	const struct state *s = pod->dns->state;
+
+	return (struct dns_request){.source = s ? state_workload_by_uid(s, pod->uid) : NULL,
+				    .packet = packet,
+				    .len = len,
+				    .is_tcp = is_tcp};
+}
+
+size_t dns_fail(struct dns *d, const struct dns_request *request)
 {
 	struct dns_answer a = {.rcode = DNS_SERVFAIL};
 	struct dns_query q;
-	int r = dns_query_parse(packet, len, &q);
+	int r = dns_query_parse(request->packet, request->len, &q);
 
-	d->stats.failures++;
+	dns_metrics_count(d->metrics, request, DNS_FAILED);
 	if (r == -ENOTSUP)
-		return dns_refusal_write(packet, DNS_SERVFAIL, d->answer);
-	return r < 0 ? 0 : dns_answer_write(packet, &q, &a, d->answer, q.udp_size);
+		return dns_refusal_write(request->packet, DNS_SERVFAIL, d->answer);
+	return r < 0 ? 0 : dns_answer_write(request->packet, &q, &a, d->answer, q.udp_size);
 }
 
 const struct cv_addr *dns_server(const struct dns_pod *pod, const struct cv_addr *asked,
@@ -149,6 +160,8 @@ int dns_new(const struct dns_config *config, struct dns **ret)
 	r = map_new(&d->pods);
 	if (r == 0)
 		r = map_new(&d->slots);
+	if (r == 0)
+		r = dns_metrics_new(&d->metrics);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(d);
@@ -188,6 +201,7 @@ struct dns *dns_free(struct dns *d)
 	map_free(d->pods);
 	map_free(d->slots);
 	state_unref(d->state);
+	dns_metrics_free(d->metrics);
 	free(d);
 	return NULL;
 }
@@ -279,6 +293,7 @@ int dns_pod_add(struct dns *d, uint64_t netns_cookie, const struct zds_pod_add *
 	pod->netns_cookie = netns_cookie;
 	list_init(&pod->queries);
 	list_init(&pod->clients);
+	memcpy(pod->uid, add->uid, sizeof(pod->uid) - 1);
 	memcpy(pod->namespace_, add->namespace_, sizeof(pod->namespace_) - 1);
 	pod->client.namespace_ = pod->namespace_;
 	memcpy(pod->search, add->search, sizeof(pod->search));
@@ -406,18 +421,17 @@ int dns_metrics(void *arg, struct buf *into)
 		const char *help;
 		uint64_t value;
 	} counters[] = {
-		{"istio_dns_requests", "Total number of DNS requests", d->stats.requests},
-		{"istio_dns_upstream_requests",
-		 "Total number of DNS requests forwarded to upstream", d->stats.forwarded},
-		{"istio_dns_upstream_failures", "Total number of DNS upstream failures",
-		 d->stats.failures},
+		{"culvert_dns_own_requests",
+		 "Total number of names that were looked up for ServiceEntries", d->stats.own},
+		{"culvert_dns_own_failures",
+		 "Total number of look-ups for ServiceEntries that failed", d->stats.own_failures},
 		{"culvert_dns_answered", "Total number of DNS requests answered from the mesh",
 		 d->stats.answered},
 		{"culvert_dns_dropped",
 		 "Total number of DNS messages dropped: malformed, or over a limit",
 		 d->stats.dropped},
 	};
-	int r = 0;
+	int r = dns_metrics_write(d->metrics, into);
 
 	for (size_t i = 0; i < ARRAY_SIZE(counters) && r == 0; i++)
 		r = buf_printf(into, "# HELP %s %s.\n# TYPE %s counter\n%s_total %" PRIu64 "\n",

@@ -8,6 +8,7 @@
 #include "base/loop.h"
 #include "ztunnel/dns.h"
 #include "ztunnel/dns_lookup.h"
+#include "ztunnel/dns_metrics.h"
 #include "ztunnel/dns_wire.h"
 
 #define DNS_TTL_S 30
@@ -22,13 +23,12 @@
 #define DNS_POD_TCP     64
 #define DNS_TCP_IDLE_US (10 * 1000 * 1000)
 
-/** struct dns_stats - counters of the metrics. */
+/** struct dns_stats - counters beside those of dns_metrics. */
 struct dns_stats {
-	uint64_t requests;
 	uint64_t answered;
-	uint64_t forwarded;
-	uint64_t failures; /* upstream refused, or did not answer in time */
-	uint64_t dropped;  /* malformed, or over a limit */
+	uint64_t dropped;      /* malformed, or over a limit */
+	uint64_t own;          /* asked for the mesh itself, see dns_resolve.c */
+	uint64_t own_failures; /* refused, or not answered in time */
 };
 
 struct dns {
@@ -41,6 +41,7 @@ struct dns {
 	struct cv_addr *numbers[CV_MAX_NAMESERVERS + 1]; /* IPv4 nameservers, allocated */
 	size_t queries;                                  /* in flight, all pods */
 	struct dns_stats stats;
+	struct dns_metrics *metrics;
 	uint8_t packet[DNS_MESSAGE_MAX]; /* of the turn: received or answered */
 	uint8_t answer[DNS_MESSAGE_MAX];
 };
@@ -71,6 +72,7 @@ struct dns_pod {
 	struct list clients; /* TCP */
 	size_t queries_count;
 	size_t clients_count;
+	char uid[128]; /* of its workload */
 	char namespace_[64];
 	char search[512]; /* backs client.search */
 	struct dns_client client;
@@ -99,9 +101,13 @@ bool dns_stock_has(struct dns_pod *pod, bool is_tcp, const struct cv_addr *names
 int dns_try_answer(struct dns_pod *pod, const uint8_t *packet, size_t len, bool is_tcp,
 		   size_t *ret_len);
 
-/** dns_fail() - write SERVFAIL for @packet into dns->answer. Return: its length; 0 when it is no
+/** dns_request_of() - a query of this pod, for the metrics; borrows. */
+struct dns_request dns_request_of(const struct dns_pod *pod, const uint8_t *packet, size_t len,
+				  bool is_tcp);
+
+/** dns_fail() - write SERVFAIL into dns->answer, and count it. Return: its length; 0 when it is no
  * query. */
-size_t dns_fail(struct dns *d, const uint8_t *packet, size_t len);
+size_t dns_fail(struct dns *d, const struct dns_request *r);
 
 /**
  * dns_server() - whom to ask at the @nth try

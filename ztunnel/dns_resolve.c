@@ -250,7 +250,7 @@ static void on_addresses(void *arg, int status, int timeouts, struct ares_addrin
 		error = -ENOENT;
 	if (error == 0)
 		n->expires_us = now_us(n->resolver) + ttl_s * SECOND_US;
-	d->stats.failures += error && error != -ENOENT && error != -ECANCELED;
+	d->stats.own_failures += error && error != -ENOENT && error != -ECANCELED;
 	answer_all(n, error);
 }
 
@@ -280,7 +280,7 @@ static void name_ask(struct name *n)
 
 	list_del(&n->queued);
 	n->is_asked = true;
-	n->resolver->pod->dns->stats.forwarded++;
+	n->resolver->pod->dns->stats.own++;
 	ares_getaddrinfo(n->resolver->channel, n->host, NULL, &hints, on_addresses, n);
 }
 

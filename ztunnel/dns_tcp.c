@@ -15,6 +15,7 @@
 /* A query that has been forwarded. */
 struct tcp_query {
 	struct list link; /* in client->queries, in order */
+	uint64_t started_us;
 	size_t len;
 	uint8_t packet[];
 };
@@ -172,7 +173,6 @@ static int up_connect(struct tcp_client *c)
 		return r;
 	if (connect(c->up.fd, (struct sockaddr *)&native, len) < 0 && errno != EINPROGRESS)
 		return -errno;
-	c->pod->dns->stats.forwarded++;
 	return loop_add(c->pod->dns->loop, &c->up, EPOLLIN | EPOLLOUT);
 }
 
@@ -183,7 +183,8 @@ static int queries_fail(struct tcp_client *c)
 	int r = 0;
 
 	list_for_each_entry_safe (q, tmp, &c->queries, link) {
-		size_t len = dns_fail(c->pod->dns, q->packet, q->len);
+		const struct dns_request request = dns_request_of(c->pod, q->packet, q->len, true);
+		size_t len = dns_fail(c->pod->dns, &request);
 
 		if (r == 0 && len)
 			r = message_put(&c->to_down, c->pod->dns->answer, len);
@@ -246,6 +247,7 @@ static int up_next(struct tcp_client *c)
 
 static int client_forward(struct tcp_client *c, const uint8_t *packet, size_t len)
 {
+	struct dns_request request;
 	struct tcp_query *q;
 	int r;
 
@@ -256,6 +258,9 @@ static int client_forward(struct tcp_client *c, const uint8_t *packet, size_t le
 		return -ENOMEM;
 	q->len = len;
 	memcpy(q->packet, packet, len);
+	q->started_us = loop_now_us(c->pod->dns->loop);
+	request = dns_request_of(c->pod, q->packet, len, true);
+	dns_metrics_count(c->pod->dns->metrics, &request, DNS_FORWARDED);
 	list_add_tail(&c->queries, &q->link);
 	c->queries_count++;
 	if (c->up.fd < 0 && !c->is_up_wanted) {
@@ -270,13 +275,15 @@ static int client_forward(struct tcp_client *c, const uint8_t *packet, size_t le
 static int client_serve(struct tcp_client *c)
 {
 	struct dns *d = c->pod->dns;
+	struct dns_request request;
 	size_t whole, len;
 	int r = 0;
 
 	while (r == 0 && (whole = message_next(&c->from_down))) {
 		const uint8_t *packet = buf_head(&c->from_down) + LENGTH_PREFIX;
 
-		d->stats.requests++;
+		request = dns_request_of(c->pod, packet, whole - LENGTH_PREFIX, true);
+		dns_metrics_count(d->metrics, &request, DNS_ASKED);
 		r = dns_try_answer(c->pod, packet, whole - LENGTH_PREFIX, true, &len);
 		if (r == 0)
 			r = message_put(&c->to_down, d->answer, len);
@@ -293,6 +300,7 @@ static int client_serve(struct tcp_client *c)
 /* Return: false when nobody has asked for this, or any more. */
 static bool query_answered(struct tcp_client *c, const uint8_t *packet, size_t len)
 {
+	struct dns_request request;
 	struct tcp_query *q;
 
 	if (len < DNS_HEADER_LEN)
@@ -300,6 +308,9 @@ static bool query_answered(struct tcp_client *c, const uint8_t *packet, size_t l
 	list_for_each_entry (q, &c->queries, link) {
 		if (q->len < DNS_HEADER_LEN || memcmp(q->packet, packet, 2) != 0)
 			continue;
+		request = dns_request_of(c->pod, q->packet, q->len, true);
+		dns_metrics_took(c->pod->dns->metrics, &request,
+				 loop_now_us(c->pod->dns->loop) - q->started_us);
 		query_free(c, q);
 		return true;
 	}

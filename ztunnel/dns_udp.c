@@ -31,6 +31,7 @@ struct udp_query {
 	bool is_waiting;         /* the last try, for a socket or for its nameserver's address */
 	struct loop_timer timer; /* for the next try */
 	struct path path;
+	uint64_t started_us;
 	size_t len;
 	uint8_t packet[];
 };
@@ -120,7 +121,8 @@ static void reply(int fd, const struct path *p, const void *packet, size_t len)
 static void answer_failure(const struct dns_listener *l, const struct path *p,
 			   const uint8_t *packet, size_t packet_len)
 {
-	size_t len = dns_fail(l->pod->dns, packet, packet_len);
+	const struct dns_request request = dns_request_of(l->pod, packet, packet_len, false);
+	size_t len = dns_fail(l->pod->dns, &request);
 
 	if (len)
 		reply(l->w.fd, p, l->pod->dns->answer, len);
@@ -160,6 +162,7 @@ static void on_upstream(struct loop_fd *w, uint32_t events _unused_)
 	struct udp_query *q = t->query;
 	struct dns *d = q->pod->dns;
 	ssize_t n = recv(w->fd, d->packet, sizeof(d->packet), MSG_DONTWAIT);
+	struct dns_request request;
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
@@ -171,6 +174,8 @@ static void on_upstream(struct loop_fd *w, uint32_t events _unused_)
 	if ((size_t)n < DNS_HEADER_LEN || q->len < DNS_HEADER_LEN ||
 	    memcmp(d->packet, q->packet, 2) != 0)
 		return;
+	request = dns_request_of(q->pod, q->packet, q->len, false);
+	dns_metrics_took(d->metrics, &request, loop_now_us(d->loop) - q->started_us);
 	reply(q->listener->w.fd, &q->path, d->packet, (size_t)n);
 	query_free(q);
 }
@@ -189,7 +194,6 @@ static int try_send(struct udp_try *t, const struct cv_addr *nameserver)
 		return -errno;
 	if (send(t->w.fd, q->packet, q->len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		return -errno;
-	q->pod->dns->stats.forwarded++;
 	t->w.on_event = on_upstream;
 	return loop_add(q->pod->dns->loop, &t->w, EPOLLIN);
 }
@@ -241,6 +245,7 @@ static void query_start(struct dns_listener *l, const struct path *p, const uint
 	struct dns_pod *pod = l->pod;
 	struct dns *d = pod->dns;
 	struct udp_query *q = NULL;
+	struct dns_request request;
 
 	if (pod->queries_count < DNS_POD_QUERIES && d->queries < DNS_ALL_QUERIES)
 		q = calloc(1, sizeof(*q) + len);
@@ -256,9 +261,12 @@ static void query_start(struct dns_listener *l, const struct path *p, const uint
 		q->tries[i].w.fd = -EBADF;
 	}
 	q->tries_max = dns_tries(packet, len);
+	q->started_us = loop_now_us(d->loop);
 	q->path = *p;
 	q->len = len;
 	memcpy(q->packet, packet, len);
+	request = dns_request_of(pod, q->packet, len, false);
+	dns_metrics_count(d->metrics, &request, DNS_FORWARDED);
 	q->timer.on_timer = on_timer;
 	list_add_tail(&pod->queries, &q->link);
 	pod->queries_count++;
@@ -282,6 +290,7 @@ static bool serve_one(struct dns_listener *l)
 		.msg_controllen = sizeof(control),
 	};
 	ssize_t n = recvmsg(l->w.fd, &m, MSG_DONTWAIT);
+	struct dns_request request;
 	size_t len;
 	int r;
 
@@ -289,7 +298,8 @@ static bool serve_one(struct dns_listener *l)
 		return errno == EINTR;
 	p.client_len = m.msg_namelen;
 	path_read_control(&m, &p);
-	d->stats.requests++;
+	request = dns_request_of(l->pod, d->packet, (size_t)n, false);
+	dns_metrics_count(d->metrics, &request, DNS_ASKED);
 	r = p.has_local ? dns_try_answer(l->pod, d->packet, (size_t)n, false, &len) : -EBADMSG;
 	if (r == 0)
 		reply(l->w.fd, &p, d->answer, len);

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Istio's own ztunnel, unmodified, as client and as server of ours."""
 import re
+import sys
 
 import pytest
+from culvert_node import wait_for
 
 BULK = 256 << 20
 
@@ -35,6 +37,17 @@ def test_both_directions_went_through_tunnels(with_istio):
                    and 'connection_security_policy="mutual_tls"' in line for line in opened), opened
 
 
+LOOK_UP = """import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.sendto(b"\\0\\7\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0\\3foo\\7example\\0\\0\\1\\0\\1", (sys.argv[1], int(sys.argv[2])))
+"""
+
+
+def scrape(mixed, node):
+    """The exposition of one node."""
+    return mixed.topology.nodes[node].run("curl", "-sf", "http://127.0.0.1:15020/metrics")
+
+
 def families(text):
     """{name: (type, help, {tuple of label names of each sample})} of an exposition."""
     found = {}
@@ -55,9 +68,13 @@ def test_metrics_have_the_names_types_and_labels_of_istios(with_istio):
         with_istio.check(source, target.ip4)
         with pytest.raises(RuntimeError):
             with_istio.check(source, target.ip4, port=9999)
-    ours, theirs = (families(node.run("curl", "-sf", "http://127.0.0.1:15020/metrics")) for node in with_istio.topology.nodes)
+    with_istio.ours.run(sys.executable, "-c", LOOK_UP, "192.0.2.53", "53")  # captured; nobody answers
+    with_istio.theirs.run(sys.executable, "-c", LOOK_UP, "127.0.0.1", "15053")  # where their rules lead port 53
+    wait_for(lambda: "istio_dns_upstream_requests_total" in scrape(with_istio, 1), 10, "their DNS metrics")
+    ours, theirs = (families(scrape(with_istio, i)) for i in (0, 1))
     compared = [name for name in theirs if not name.startswith("tokio_")]
     assert len([name for name in compared if name.startswith("istio_tcp_")]) == 6
+    assert "istio_dns_requests" in compared
     for name in compared:
         assert name in ours, f"{name} is not ours"
         assert ours[name]["TYPE"] == theirs[name]["TYPE"], name

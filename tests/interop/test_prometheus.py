@@ -35,6 +35,10 @@ metadata: {{name: outsider, namespace: metrics, labels: {{istio.io/dataplane-mod
 spec: {{nodeName: n1, serviceAccountName: outsider}}
 status: {{podIP: {ip}, podIPs: [{{ip: {ip}}}]}}
 """
+LOOK_UP = """import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.sendto(b"\\0\\7\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0\\3foo\\7example\\0\\0\\1\\0\\1", (sys.argv[1], 53))
+"""
 pytestmark = pytest.mark.skipif(not shutil.which("prometheus"), reason="no prometheus: tools/setup installs it")
 
 
@@ -101,6 +105,7 @@ class Scraped:
             pod.run(sys.executable, STREAM, "check", self.server.ip4, str(PORT), "20000")
         with pytest.raises(RuntimeError):
             self.client.run(sys.executable, STREAM, "check", self.server.ip4, str(CLOSED), "1")
+        self.client.run(sys.executable, "-c", LOOK_UP, f"172.30.{self.topology.octet}.2")  # where nobody answers
 
     def manifest(self, name, text):
         """Put a file into the folder of manifests; no text: take it away."""

@@ -322,6 +322,12 @@ static void without_sockets_queries_are_bounded(void **state)
 	assert_int_equal(dns_metrics(f->dns, &b), 0);
 	assert_int_equal(buf_append(&b, "", 1), 0);
 	assert_non_null(strstr((char *)buf_head(&b), "culvert_dns_dropped_total 44\n"));
+	assert_non_null(strstr((char *)buf_head(&b),
+			       "istio_dns_requests_total{request_query_type=\"a\",request_protocol="
+			       "\"udp\",source_canonical_service=\"unknown\",source_canonical_"
+			       "revision=\"unknown\"} 300\n"));
+	assert_non_null(strstr((char *)buf_head(&b), "istio_dns_upstream_requests_total{"));
+	assert_non_null(strstr((char *)buf_head(&b), "istio_dns_upstream_failures_total{"));
 	buf_reset(&b);
 }
 

@@ -36,6 +36,13 @@ def test_tls_1_2_is_refused(mixed):
     assert code != 0 and "protocol version" in out
 
 
+def test_renegotiation_is_not_spoken(mixed):
+    """TLS 1.3 has none, and nothing older is spoken: the old handshake with its extension gets nowhere."""
+    for option in ("-legacy_renegotiation", "-no_tls1_3"):
+        code, out = s_client(mixed, "-alpn", "h2", "-no_tls1_3", option, *with_leaf(mixed, "again", THEIRS), text="R\n")
+        assert code != 0 and "protocol version" in out and "RENEGOTIATING" not in out, out
+
+
 # TLS 1.3 tells the client of a refused certificate only after its own handshake is done: the alert shows in the output.
 @pytest.mark.parametrize("case, options", [
     ("no certificate", lambda m: ()),

@@ -121,18 +121,16 @@ def random_kills(cluster, eventually, rounds):
     thread = threading.Thread(target=hammer)
     thread.start()
     try:
-        for _ in range(rounds):
-            node = cluster.mesh[dice.choice(["n1", "n2"])]
-            program = dice.choice(["ztunnel", "agent", "control"])
-            if pid := node.pid(program):
-                os.kill(pid, signal.SIGKILL)
+        while kills < rounds:
+            running = [pid for node in cluster.mesh for program in ("ztunnel", "agent", "control") if (pid := node.pid(program))]
+            if running:
+                os.kill(dice.choice(running), signal.SIGKILL)
                 kills += 1
             time.sleep(dice.random())
     finally:
         done.set()
         thread.join()
-    print(f"{kills} kills in {rounds} rounds; {sum(answers)} of {len(answers)} connections worked, the others were refused")
-    assert kills > rounds // 4
+    print(f"{kills} kills; {sum(answers)} of {len(answers)} connections worked meanwhile, the others were refused")
     for node in cluster.mesh:
         cluster.mesh.wait_ready(node, 30 * SLOW)
     cluster.mesh.wait_captured(cluster.meshed())

@@ -235,6 +235,22 @@ static __always_inline void direct_bytes(struct bpf_sock_ops *ctx, struct cv_dir
 	ev->received = received;
 }
 
+#define WAKE_EVERY_NS (20 * 1000 * 1000)
+#define WAKE_BYTES    (64 * 1024) /* of unread events */
+
+static __u64 woken_ns;
+
+/* Telemetry can wait a moment: one wake-up of agent and ztunnel per connection would cost more than
+ * the connection. The agent looks once more when this time is over. */
+static __always_inline __u64 direct_wake(__u64 now_ns)
+{
+	if (now_ns - woken_ns < WAKE_EVERY_NS &&
+	    bpf_ringbuf_query(&cv_events, BPF_RB_AVAIL_DATA) < WAKE_BYTES)
+		return BPF_RB_NO_WAKEUP;
+	woken_ns = now_ns;
+	return BPF_RB_FORCE_WAKEUP;
+}
+
 static __noinline void direct_tell(struct bpf_sock_ops *ctx, const struct cv_tuple *t,
 				   const struct cv_direct *d, __u32 reason)
 {
@@ -254,7 +270,7 @@ static __noinline void direct_tell(struct bpf_sock_ops *ctx, const struct cv_tup
 	ev.connect_ns = d->time_ns;
 	direct_bytes(ctx, &ev);
 	count(reason);
-	bpf_ringbuf_output(&cv_events, &ev, sizeof(ev), 0);
+	bpf_ringbuf_output(&cv_events, &ev, sizeof(ev), direct_wake(ev.time_ns));
 }
 
 static __noinline void on_established(struct bpf_sock_ops *ctx)

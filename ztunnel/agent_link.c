@@ -64,7 +64,12 @@ static int check_hello(const struct zds_hello *m, size_t len, size_t fd_count)
 
 static int check_direct(const struct zds_direct *m, size_t len, size_t fd_count)
 {
-	return len == sizeof(*m) && fd_count == 0 && m->what <= ZDS_DIRECT_PROGRESS ? 0 : -EBADMSG;
+	if (len < sizeof(*m) || len % sizeof(*m) != 0 || fd_count != 0)
+		return -EBADMSG;
+	for (size_t i = 0; i < len / sizeof(*m); i++)
+		if (m[i].what > ZDS_DIRECT_PROGRESS)
+			return -EBADMSG;
+	return 0;
 }
 
 int agent_link_check(const void *msg, size_t len, size_t fd_count)
@@ -206,7 +211,8 @@ static void dispatch(struct agent_link *l, size_t len, const int *fds)
 		l->ops->on_verdict_ask(l->arg, (const void *)l->buf);
 		break;
 	case ZDS_DIRECT:
-		l->ops->on_direct(l->arg, (const void *)l->buf);
+		for (size_t i = 0; i < len / sizeof(struct zds_direct); i++)
+			l->ops->on_direct(l->arg, (const struct zds_direct *)l->buf + i);
 		break;
 	case ZDS_METRICS:
 		l->ops->on_metrics(l->arg, (const char *)(h + 1), len - sizeof(*h));

@@ -33,7 +33,8 @@ enum zds_type {
 	ZDS_VERDICT,     /* ztunnel -> agent: struct zds_verdict, the answer */
 	ZDS_POLICY, /* ztunnel -> agent: header only, once it has been asked: answers may be others
 		       now */
-	ZDS_DIRECT, /* agent -> ztunnel: struct zds_direct, for metrics and the access log */
+	ZDS_DIRECT, /* agent -> ztunnel: one or more struct zds_direct, for metrics and the access
+		       log */
 	ZDS_TYPE_MAX,
 };
 

@@ -87,6 +87,13 @@ static const char *on_pod_name(void *arg, const struct cv_event *ev)
 	return pods_name(a->pods, ev->netns_cookie);
 }
 
+static void on_events_read(void *arg)
+{
+	struct agent *a = arg;
+
+	direct_flush(a->direct);
+}
+
 static void on_direct(void *arg, const struct cv_direct_event *ev)
 {
 	struct agent *a = arg;
@@ -452,6 +459,7 @@ static int start_events(struct agent *a)
 		.pod_name = on_pod_name,
 		.on_nameserver = on_nameserver,
 		.on_direct = on_direct,
+		.on_read = on_events_read,
 		.arg = a,
 	};
 	int r;

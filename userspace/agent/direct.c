@@ -23,6 +23,9 @@
 /* Questions without an answer; what is beyond asks again with its next connection. */
 #define ASKED_MAX 4096
 
+/* Of one reading of the events: they go to ztunnel together. */
+#define NEWS_MAX 128
+
 struct direct {
 	struct direct_config config;
 	uint64_t generation; /* as in cv_generation */
@@ -30,6 +33,8 @@ struct direct {
 	struct map *asked; /* struct cv_verdict_key -> itself: no answer yet */
 	struct loop_timer timer;
 	unsigned int rechecks; /* to be done */
+	struct zds_direct news[NEWS_MAX];
+	size_t news_count;
 };
 
 bool direct_is_wanted(const char *mode)
@@ -237,7 +242,16 @@ void direct_verdict(struct direct *d, const struct zds_verdict *v)
 
 /* ---- events ---- */
 
-static void telemetry_send(struct direct *d, const struct cv_direct_event *ev)
+void direct_flush(struct direct *d)
+{
+	size_t len = d->news_count * sizeof(d->news[0]);
+
+	if (d->news_count)
+		(void)zds_send(d->config.zds, &d->news[0].h, len, NULL, 0);
+	d->news_count = 0;
+}
+
+static void telemetry_add(struct direct *d, const struct cv_direct_event *ev)
 {
 	struct zds_direct m = {.h.type = ZDS_DIRECT,
 			       .src_cookie = ev->netns_cookie,
@@ -253,7 +267,9 @@ static void telemetry_send(struct direct *d, const struct cv_direct_event *ev)
 		m.what = ZDS_DIRECT_OPENED;
 	else
 		m.what = ev->flags & CV_DIRECT_ESTABLISHED ? ZDS_DIRECT_CLOSED : ZDS_DIRECT_FAILED;
-	(void)zds_send(d->config.zds, &m.h, sizeof(m), NULL, 0);
+	d->news[d->news_count++] = m;
+	if (d->news_count == NEWS_MAX)
+		direct_flush(d);
 }
 
 void direct_event(struct direct *d, const struct cv_direct_event *ev)
@@ -264,7 +280,7 @@ void direct_event(struct direct *d, const struct cv_direct_event *ev)
 	bool is_allowed;
 
 	if (ev->reason != CV_VERDICT_MISS)
-		telemetry_send(d, ev);
+		telemetry_add(d, ev);
 	else if (!verdict_find(d, &key, &is_allowed))
 		ask(d, &key, &ev->remote.addr);
 }

@@ -41,5 +41,7 @@ DEFINE_CLEANUP(struct direct *, direct_free);
 void direct_void(struct direct *d);
 /** direct_event() - VERDICT_MISS, DIRECT_OPEN, DIRECT_CLOSE from the programs. */
 void direct_event(struct direct *d, const struct cv_direct_event *ev);
+/** direct_flush() - the events at hand have all been told: hand on what there is for telemetry. */
+void direct_flush(struct direct *d);
 /** direct_verdict() - ztunnel's answer. */
 void direct_verdict(struct direct *d, const struct zds_verdict *v);

@@ -37,6 +37,7 @@ struct request {
 struct look {
 	const struct direct_bytes *bytes;
 	uint64_t cookie;
+	uint64_t before_ns; /* only what was open then: its beginning has been told */
 };
 
 static struct cv_addr addr_of(const struct inet_diag_msg *m, const __be32 raw[4])
@@ -85,7 +86,8 @@ static int on_socket(void *arg, const struct nlmsghdr *h)
 	t.remote_port = m->id.idiag_dport;
 	if (info &&
 	    bpf_map_lookup_elem(datapath_map_fd(l->bytes->config->datapath, DATAPATH_DIRECTS), &t,
-				&c) == 0)
+				&c) == 0 &&
+	    c.time_ns < l->before_ns)
 		tell(l, &t, &c, info);
 	return 0;
 }
@@ -120,10 +122,9 @@ static uint64_t now_ns(void)
 
 /* The namespaces with connections that are open for longer than a round: others end soon, and their
  * end tells. Return: 0; -ENOMEM. */
-static int clients_find(const struct direct_bytes *b, struct map *into)
+static int clients_find(const struct direct_bytes *b, uint64_t before, struct map *into)
 {
 	int fd = datapath_map_fd(b->config->datapath, DATAPATH_DIRECTS), r = 0;
-	uint64_t before = now_ns() - ROUND_US * 1000ull;
 	struct cv_tuple key, next;
 	struct cv_direct c;
 	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
@@ -142,11 +143,11 @@ static void on_round(struct loop_timer *t)
 {
 	struct direct_bytes *b = container_of(t, struct direct_bytes, timer);
 	_cleanup_(map_freep) struct map *clients = NULL;
-	struct look l = {.bytes = b};
+	struct look l = {.bytes = b, .before_ns = now_ns() - ROUND_US * 1000ull};
 	int r = map_new(&clients);
 
 	if (r == 0 && zds_is_connected(b->config->zds))
-		r = clients_find(b, clients);
+		r = clients_find(b, l.before_ns, clients);
 	if (r == 0)
 		map_for_each (clients, it) {
 			int fd;

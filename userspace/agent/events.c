@@ -15,10 +15,12 @@
 #define LOG_PER_SECOND 20
 #define LOG_BURST      40
 #define SECOND_US      1000000u
+#define AGAIN_US       (25 * 1000) /* later than the programs stay silent */
 
 struct events {
 	struct ring_buffer *ring;
 	struct loop_fd watch;
+	struct loop_timer again;
 	struct limiter limiter;
 	struct events_config config;
 };
@@ -113,11 +115,24 @@ static int on_event(void *arg, void *data, size_t size)
 	return 0;
 }
 
+static void events_read(struct events *e)
+{
+	if (ring_buffer__consume(e->ring) > 0)
+		e->config.on_read(e->config.arg);
+}
+
+/* Once more when the programs wake us again: see direct_wake() in bpf/sockops.bpf.c. */
 static void on_readable(struct loop_fd *w, uint32_t events)
 {
 	struct events *e = container_of(w, struct events, watch);
 
-	(void)ring_buffer__consume(e->ring);
+	events_read(e);
+	(void)loop_timer_set(e->config.loop, &e->again, AGAIN_US);
+}
+
+static void on_again(struct loop_timer *t)
+{
+	events_read(container_of(t, struct events, again));
 }
 
 int events_new(const struct events_config *config, struct events **ret)
@@ -135,7 +150,10 @@ int events_new(const struct events_config *config, struct events **ret)
 		return -errno;
 	e->watch.fd = ring_buffer__epoll_fd(e->ring);
 	e->watch.on_event = on_readable;
+	e->again.on_timer = on_again;
 	r = loop_add(config->loop, &e->watch, EPOLLIN);
+	if (r == 0)
+		r = loop_timer_set(config->loop, &e->again, AGAIN_US);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(e);
@@ -146,6 +164,7 @@ struct events *events_free(struct events *e)
 {
 	if (!e)
 		return NULL;
+	loop_timer_del(&e->again);
 	loop_del(&e->watch);
 	ring_buffer__free(e->ring);
 	free(e);

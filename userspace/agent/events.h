@@ -21,6 +21,7 @@ struct events_config {
 	void (*on_nameserver)(void *arg, const struct cv_event *ev);
 	/* VERDICT_MISS, DIRECT_OPEN, DIRECT_CLOSE */
 	void (*on_direct)(void *arg, const struct cv_direct_event *ev);
+	void (*on_read)(void *arg); /* the events of the moment have been told */
 	void *arg;
 };
 

@@ -60,6 +60,12 @@ demo: setup ## two nodes, real nginx and Apache, one label: each claim with its 
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)tools/lab/demo
 
+.PHONY: demo-kube
+demo-kube: ## the same on a real Kubernetes cluster of two nodes (root; KEEP=1: it stays)
+	$(Q)tools/setup kube
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)tools/kube/demo
+
 .PHONY: clean-lab
 clean-lab: ## remove all that the lab, the tests and the demo have made (root)
 	$(Q)tools/lab/clean

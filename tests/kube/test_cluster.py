@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cluster is a real one: kubelets run pods, Services and their names work, across nodes."""
-from conftest import eventually, pod, service
+from kubelab.cluster import eventually, pod, service
 
 
 def test_a_service_works_across_nodes(cluster, namespace):

@@ -32,7 +32,7 @@ http {
         listen 80 default_server;
         listen [::]:80 default_server;
         location / { return 200 "nginx $hostname\\nclient $remote_addr\\n"; }
-        location = /healthz { return 200 "ok\\n"; }
+        location = /healthz { access_log /tmp/probes; return 200 "ok\\n"; }
     }
 }
 """

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A label enrols running pods: mutual TLS on the wire at once, no restart; policy bites; unlabelling undoes it."""
+import re
+
+import pytest
+from kubelab.cluster import Canary, eventually, pod, service
+
+LABEL = "istio.io/dataplane-mode"
+
+
+@pytest.fixture
+def apps(cluster, mesh, namespace):
+    """Server on n1, client on n2, running before anything is labelled."""
+    cluster.apply(pod(namespace, "web", "nginx", "n1"), service(namespace, "web"), pod(namespace, "client", "client", "n2"))
+    cluster.wait_ready(namespace, "web", "client")
+    eventually(lambda: cluster.curl(namespace, "client", "http://web"), what="an answer outside the mesh")
+    return namespace
+
+
+def enrol(cluster, namespace, *pods, label=f"{LABEL}=ambient"):
+    cluster.run("label", "namespace", namespace, label)
+    for name in pods:
+        eventually(lambda n=name: cluster.is_captured(namespace, n), what=f"{name} is captured")
+
+
+def is_encrypted(cluster, namespace):
+    """One request with a word of its own. Return: whether it was answered, and its word was not on the wire."""
+    with Canary(cluster) as canary:
+        body = cluster.curl(namespace, "client", f"http://web/{canary.word}")
+    return bool(body) and not canary.was_seen() and canary.ports() <= {15008}
+
+
+@pytest.mark.parametrize("label", ["istio.io/dataplane-mode=ambient", "istio-injection=enabled", "culvert.io/mesh=enabled"])
+def test_a_label_meshes_running_pods(cluster, apps, label):
+    before = cluster.restarts(apps)
+    enrol(cluster, apps, "web", "client", label=label)
+    eventually(lambda: is_encrypted(cluster, apps), what="requests cross the link encrypted, to port 15008 only")
+    assert cluster.restarts(apps) == before
+    cluster.run("label", "namespace", apps, label.split("=", maxsplit=1)[0] + "-")
+    eventually(lambda: not cluster.is_captured(apps, "client"), what="the client is released")
+    with Canary(cluster) as canary:
+        eventually(lambda: cluster.curl(apps, "client", f"http://web/{canary.word}"), what="an answer without the mesh")
+    assert canary.was_seen()
+
+
+def test_the_server_sees_its_client(cluster, apps):
+    enrol(cluster, apps, "web", "client")
+    ip = cluster.get("pod", "-n", apps, "client")["status"]["podIP"]
+    eventually(lambda: is_encrypted(cluster, apps), what="encryption")
+    assert cluster.curl(apps, "client", "http://web") == f"nginx web\nclient {ip}\n"
+
+
+def test_strict_refuses_plaintext_but_not_probes(cluster, apps):
+    enrol(cluster, apps, "web")
+    eventually(lambda: cluster.curl(apps, "client", "http://web"), what="PERMISSIVE lets plaintext in")
+    cluster.run("label", "pod", "-n", apps, "client", f"{LABEL}=none")
+    cluster.apply({"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication",
+                   "metadata": {"name": "strict", "namespace": apps}, "spec": {"mtls": {"mode": "STRICT"}}})
+    eventually(lambda: not cluster.curl(apps, "client", "http://web"), what="plaintext is refused")
+    # three probes' time, and the kubelet still finds it well
+    began = cluster.probes(apps, "web")
+    eventually(lambda: cluster.probes(apps, "web") >= began + 3, what="three probes after STRICT")
+    assert cluster.is_ready(apps, "web")
+
+
+def test_a_deny_policy_bites(cluster, apps):
+    enrol(cluster, apps, "web", "client")
+    eventually(lambda: is_encrypted(cluster, apps), what="encryption")
+    cluster.apply({"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
+                   "metadata": {"name": "deny", "namespace": apps},
+                   "spec": {"action": "DENY", "rules": [{"from": [{"source": {"namespaces": [apps]}}]}]}})
+    eventually(lambda: not cluster.curl(apps, "client", "http://web"), what="the client is denied")
+    cluster.run("delete", "authorizationpolicy", "-n", apps, "deny")
+    eventually(lambda: cluster.curl(apps, "client", "http://web"), what="the client is let in again")
+
+
+@pytest.mark.parametrize("process", ["culvert-agent", "culvert-ztunnel", "culvert-control"])
+def test_killed_processes_recover(cluster, apps, process):
+    enrol(cluster, apps, "web", "client")
+    eventually(lambda: is_encrypted(cluster, apps), what="encryption")
+    for number in (1, 2):
+        cluster.kill(number, process)
+    with Canary(cluster) as canary:
+        eventually(lambda: cluster.curl(apps, "client", f"http://web/{canary.word}"), 60, "an answer after the kill")
+    assert not canary.was_seen(), "plaintext crossed the link"
+    cluster.wait_mesh()
+
+
+def test_new_pods_are_in_the_mesh(cluster, apps):
+    enrol(cluster, apps, "web", "client")
+    cluster.apply(pod(apps, "late", "client", "n2"))
+    cluster.wait_ready(apps, "late")
+    eventually(lambda: cluster.is_captured(apps, "late"), what="the new pod is captured")
+    with Canary(cluster) as canary:
+        eventually(lambda: cluster.curl(apps, "late", f"http://web/{canary.word}"), what="an answer for the new pod")
+    assert not canary.was_seen()
+
+
+def test_capabilities_are_those_of_the_design(cluster, mesh):
+    """As /proc says it, not as the manifest does."""
+    want = {"culvert-agent": {21, 19, 12, 38, 39}, "culvert-ztunnel": set(), "culvert-control": set()}
+    seen = set()
+    for number in (1, 2):
+        for process, caps in want.items():
+            for status in cluster.statuses(number, process):
+                seen.add(process)
+                for field in ("CapEff", "CapPrm", "CapBnd"):
+                    mask = int(re.search(rf"{field}:\s*(\w+)", status).group(1), 16)
+                    have = {bit for bit in range(64) if mask & 1 << bit}
+                    assert have == caps, f"{process} on n{number}: {field}"
+    assert seen == set(want)

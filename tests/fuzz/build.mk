@@ -11,3 +11,4 @@ fuzz-targets += tests/fuzz/fuzz-certificate.c
 fuzz-targets += tests/fuzz/fuzz-kube.c
 fuzz-targets += tests/fuzz/fuzz-text.c
 fuzz-targets += tests/fuzz/fuzz-http.c
+fuzz-targets += tests/fuzz/fuzz-cluster.c

@@ -214,16 +214,18 @@ static void on_listed(void *arg, const struct kube_answer *a)
 static int on_event(void *arg, enum kube_event event, json_t *object)
 {
 	struct kube_watch *w = arg;
-	int r = 0;
+	int r;
 
 	if (event == KUBE_ERROR)
 		return json_integer_value(json_object_get(object, "code")) == 410 ? -ESTALE
 										  : -EREMOTEIO;
-	if (event == KUBE_DELETED)
+	/* first: what hears of the object may take it apart. A failure lists anew. */
+	r = version_keep(w, object);
+	if (r == 0 && event == KUBE_DELETED)
 		w->ops->on_deleted(w->arg, object);
-	else if (event != KUBE_BOOKMARK)
+	else if (r == 0 && event != KUBE_BOOKMARK)
 		r = w->ops->on_object(w->arg, object);
-	return r < 0 ? r : version_keep(w, object);
+	return r;
 }
 
 static int on_watch_data(void *arg, const char *data, size_t len)

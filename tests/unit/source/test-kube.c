@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kube - an API server's list and watch: pages, cuts, repeated and reordered events, 410 Gone, a
+ * server that is away, refuses, or says nonsense. What was known stays until something better is.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "source/kube_client.h"
+#include "tests/unit/source/fake-api.h"
+#include "tests/unit/source/heard.h"
+
+#define TURNS_MAX 4000
+#define NS(name, version)                                                                          \
+	"{\"metadata\":{\"name\":\"" name "\",\"resourceVersion\":\"" version "\"}}"
+#define NS_LABEL(name, version, value)                                                             \
+	"{\"metadata\":{\"name\":\"" name "\",\"resourceVersion\":\"" version                      \
+	"\",\"labels\":{\"l\":\"" value "\"}}}"
+#define LIST(version, items)                                                                       \
+	"{\"metadata\":{\"resourceVersion\":\"" version "\"},\"items\":[" items "]}"
+#define PAGE(next, items)                                                                          \
+	"{\"metadata\":{\"resourceVersion\":\"5\",\"continue\":\"" next "\"},\"items\":[" items "]}"
+#define EVENT(type, object) "{\"type\":\"" type "\",\"object\":" object "}\n"
+
+struct fixture {
+	struct loop *loop;
+	struct fake_api api;
+	struct kube_config config;
+	struct kube_client *client;
+	struct source *source;
+	struct heard heard;
+};
+
+static const char *const namespaces[] = {"Namespace", NULL};
+static const char *const policies[] = {"AuthorizationPolicy", NULL};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_non_null(f);
+	assert_int_equal(loop_new(&f->loop), 0);
+	fake_start(&f->api, f->loop);
+	f->config.server = strdup(f->api.url);
+	assert_int_equal(kube_client_new(f->loop, &f->config, &f->client), 0);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)source_free(f->source);
+	(void)kube_client_free(f->client);
+	fake_stop(&f->api);
+	(void)loop_free(f->loop);
+	kube_config_clear(&f->config);
+	free(f);
+	return 0;
+}
+
+static void start(struct fixture *f, const char *const *kinds)
+{
+	const struct source_kube_config config = {
+		.loop = f->loop, .client = f->client, .kinds = kinds};
+
+	assert_int_equal(source_kube_new(&config, &heard_ops, &f->heard, &f->source), 0);
+}
+
+static bool has(const struct fixture *f, const char *line)
+{
+	return strstr(f->heard.text, line) != NULL;
+}
+
+/* Turn the loop until the condition holds. */
+#define UNTIL(f, condition)                                                                        \
+	do {                                                                                       \
+		for (int turn = 0; !(condition); turn++) {                                         \
+			assert_in_range(turn, 0, TURNS_MAX);                                       \
+			(void)loop_run_once((f)->loop, 10);                                        \
+		}                                                                                  \
+	} while (0)
+
+static void synced_with(struct fixture *f, const char *list)
+{
+	f->api.pages[0] = list;
+	start(f, namespaces);
+	UNTIL(f, f->heard.synced == 1 && f->api.n_watches == 1);
+}
+
+static void lists_and_watches(void **state)
+{
+	struct fixture *f = *state;
+
+	synced_with(f, LIST("7", NS("a", "3") "," NS("b", "4")));
+	assert_true(has(f, "put Namespace /a\n") && has(f, "put Namespace /b\n"));
+	assert_non_null(strstr(f->api.last_watch, "resourceVersion=7"));
+	assert_non_null(strstr(f->api.last_watch, "allowWatchBookmarks=true"));
+	fake_push(&f->api, EVENT("ADDED", NS("c", "8")));
+	UNTIL(f, f->heard.synced == 2);
+	fake_push(&f->api, EVENT("DELETED", NS("a", "9")));
+	UNTIL(f, f->heard.synced == 3);
+	assert_true(has(f, "put Namespace /c\ndelete Namespace /a\n"));
+}
+
+static void takes_lists_in_pages(void **state)
+{
+	struct fixture *f = *state;
+
+	f->api.pages[1] = LIST("5", NS("b", "4"));
+	synced_with(f, PAGE("n2", NS("a", "3")));
+	assert_int_equal(f->api.n_lists, 2);
+	assert_non_null(strstr(f->api.last_list, "continue=n2"));
+	assert_true(has(f, "/a") && has(f, "/b"));
+}
+
+static void takes_frames_cut_anywhere(void **state)
+{
+	struct fixture *f = *state;
+	const char *frame = EVENT("ADDED", NS("c", "8"));
+	char one[2] = "";
+
+	synced_with(f, LIST("7", ""));
+	for (const char *p = frame; *p; p++) {
+		one[0] = *p;
+		fake_push(&f->api, one);
+		(void)loop_run_once(f->loop, 1);
+	}
+	UNTIL(f, has(f, "put Namespace /c"));
+	assert_int_equal(f->api.n_lists, 1);
+}
+
+static void repeated_and_reordered_events_change_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	synced_with(f, LIST("7", NS_LABEL("a", "7", "new")));
+	fake_push(&f->api, EVENT("MODIFIED", NS_LABEL("a", "7", "new")));
+	fake_push(&f->api, EVENT("MODIFIED", NS_LABEL("a", "5", "old")));
+	fake_push(&f->api, EVENT("DELETED", NS("a", "4")));
+	fake_push(&f->api, EVENT("ADDED", NS("z", "9")));
+	UNTIL(f, has(f, "put Namespace /z"));
+	assert_string_equal(f->heard.text, "put Namespace /a\nput Namespace /z\n");
+}
+
+static void a_change_of_bookkeeping_is_none(void **state)
+{
+	struct fixture *f = *state;
+
+	synced_with(f, LIST("7", NS("a", "7")));
+	fake_push(&f->api, EVENT("MODIFIED", NS("a", "8")) EVENT("ADDED", NS("z", "9")));
+	UNTIL(f, has(f, "put Namespace /z"));
+	assert_string_equal(f->heard.text, "put Namespace /a\nput Namespace /z\n");
+}
+
+static void a_cut_watch_goes_on_where_it_was(void **state)
+{
+	struct fixture *f = *state;
+
+	synced_with(f, LIST("7", NS("a", "7")));
+	fake_push(&f->api, EVENT("BOOKMARK", "{\"metadata\":{\"resourceVersion\":\"42\"}}"));
+	fake_push(&f->api, "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"na");
+	for (int i = 0; i < 20; i++)
+		(void)loop_run_once(f->loop, 5);
+	fake_cut(&f->api);
+	UNTIL(f, f->api.n_watches == 2);
+	assert_non_null(strstr(f->api.last_watch, "resourceVersion=42"));
+	assert_int_equal(f->api.n_lists, 1);
+	fake_push(&f->api, EVENT("ADDED", NS("c", "43")));
+	UNTIL(f, has(f, "put Namespace /c"));
+	assert_false(has(f, "delete"));
+}
+
+static void an_ended_watch_goes_on_where_it_was(void **state)
+{
+	struct fixture *f = *state;
+
+	synced_with(f, LIST("7", NS("a", "7")));
+	fake_push(&f->api, EVENT("ADDED", NS("b", "12")));
+	fake_end(&f->api);
+	UNTIL(f, f->api.n_watches == 2);
+	assert_non_null(strstr(f->api.last_watch, "resourceVersion=12"));
+	assert_int_equal(f->api.n_lists, 1);
+}
+
+static void gone_lists_anew_and_drops_what_is_not_there(void **state)
+{
+	struct fixture *f = *state;
+
+	f->api.pages[1] = LIST("90", NS("b", "4") "," NS("c", "80"));
+	synced_with(f, LIST("7", NS("a", "3") "," NS("b", "4")));
+	fake_push(&f->api, EVENT("ERROR", "{\"kind\":\"Status\",\"code\":410}"));
+	UNTIL(f, f->api.n_watches == 2 && f->heard.synced >= 2);
+	assert_true(has(f, "delete Namespace /a"));
+	assert_true(has(f, "put Namespace /c"));
+	assert_false(has(f, "delete Namespace /b"));
+	assert_non_null(strstr(f->api.last_watch, "resourceVersion=90"));
+}
+
+static void a_server_restored_from_an_older_state_is_believed(void **state)
+{
+	struct fixture *f = *state;
+
+	f->api.pages[1] = LIST("20", NS_LABEL("a", "10", "older"));
+	synced_with(f, LIST("700", NS_LABEL("a", "600", "newer")));
+	fake_push(&f->api, EVENT("ERROR", "{\"kind\":\"Status\",\"code\":410}"));
+	UNTIL(f, f->api.n_watches == 2);
+	assert_string_equal(f->heard.text, "put Namespace /a\nput Namespace /a\n");
+}
+
+static void nonsense_lists_anew(void **state)
+{
+	struct fixture *f = *state;
+	static const char *const bad[] = {
+		"no JSON at all\n",
+		"[]\n",
+		EVENT("CHANGED", NS("a", "8")),
+		EVENT("ADDED", "[]"),
+		EVENT("ADDED", "{\"metadata\":{}}"),
+		EVENT("ADDED", "{\"metadata\":{\"name\":\"x\"}}"),
+	};
+
+	for (size_t i = 1; i <= ARRAY_SIZE(bad); i++)
+		f->api.pages[i] = LIST("7", NS("a", "7"));
+	synced_with(f, LIST("7", NS("a", "7")));
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		size_t lists = f->api.n_lists, watches = f->api.n_watches;
+
+		fake_push(&f->api, bad[i]);
+		UNTIL(f, f->api.n_lists > lists && f->api.n_watches > watches);
+		assert_false(has(f, "delete Namespace /a"));
+	}
+}
+
+static void trouble_is_told_once_and_cleared(void **state)
+{
+	struct fixture *f = *state;
+
+	f->api.list_status = 403;
+	start(f, namespaces);
+	UNTIL(f, f->api.n_lists >= 2);
+	assert_true(has(f, "RBAC"));
+	assert_true(has(f, "because"));
+	assert_int_equal(f->heard.synced, 0);
+	memset(f->heard.text, 0, sizeof(f->heard.text));
+	f->api.list_status = 200;
+	f->api.pages[f->api.n_lists] = LIST("7", NS("a", "7"));
+	UNTIL(f, f->heard.synced == 1);
+	assert_true(has(f, "cleared /api/v1/namespaces"));
+	assert_true(has(f, "put Namespace /a"));
+}
+
+static void a_kind_that_is_not_there_is_empty(void **state)
+{
+	struct fixture *f = *state;
+
+	f->api.list_status = 404;
+	start(f, policies);
+	UNTIL(f, f->heard.synced == 1);
+	assert_string_equal(f->heard.text, "");
+	assert_true(str_has_prefix(f->api.last_list,
+				   "/apis/security.istio.io/v1/authorizationpolicies?"));
+}
+
+#define POLICY(version, action)                                                                    \
+	"{\"apiVersion\":\"security.istio.io/v1\",\"kind\":\"AuthorizationPolicy\",\"metadata\":{" \
+	"\"name\":\"p\",\"namespace\":\"demo\",\"resourceVersion\":\"" version                     \
+	"\"},\"spec\":{\"rules\":[{}],\"action\":" action "}}"
+
+static void a_policy_of_the_wrong_shape_denies_or_keeps_what_was_good(void **state)
+{
+	struct fixture *f = *state;
+
+	f->api.pages[0] = LIST("7", POLICY("3", "7"));
+	start(f, policies);
+	UNTIL(f, f->heard.synced == 1);
+	assert_true(has(f,
+			"error /apis/security.istio.io/v1/namespaces/demo/authorizationpolicies/p: "
+			"AuthorizationPolicy demo/p: spec.action:"));
+	assert_true(has(f, "put AuthorizationPolicy demo/p invalid"));
+	UNTIL(f, f->api.n_watches == 1);
+	memset(f->heard.text, 0, sizeof(f->heard.text));
+	fake_push(&f->api, EVENT("MODIFIED", POLICY("8", "\"DENY\"")));
+	UNTIL(f, has(f, "put AuthorizationPolicy demo/p\n"));
+	fake_push(&f->api, EVENT("MODIFIED", POLICY("9", "\"DENIAL\"")));
+	UNTIL(f, has(f, "error "));
+	assert_false(has(f, "invalid"));
+	assert_false(has(f, "delete"));
+}
+
+static void the_token_is_read_anew(void **state)
+{
+	struct fixture *f = *state;
+	char path[] = "/tmp/culvert-token-XXXXXX";
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	(void)close_fd(fd);
+	f->config.token_file = strdup(path);
+	assert_int_equal(file_write_atomic(path, "one\n", 4, 0600), 0);
+	synced_with(f, LIST("7", ""));
+	assert_string_equal(f->api.last_auth, "Authorization: Bearer one");
+	assert_int_equal(file_write_atomic(path, "two", 3, 0600), 0);
+	fake_push(&f->api, EVENT("ADDED", NS("a", "8")));
+	fake_end(&f->api);
+	UNTIL(f, f->api.n_watches == 2);
+	assert_string_equal(f->api.last_auth, "Authorization: Bearer two");
+	(void)unlink(path);
+}
+
+static void a_pod_is_kept_without_what_nobody_reads(void **state)
+{
+	static const char *const pods[] = {"Pod", NULL};
+	struct fixture *f = *state;
+
+	f->api.pages[0] = LIST(
+		"7", "{\"metadata\":{\"name\":\"w\",\"namespace\":\"d\",\"resourceVersion\":\"5\","
+		     "\"managedFields\":[{}]},\"spec\":{\"nodeName\":\"n1\",\"volumes\":[{}],"
+		     "\"containers\":[{\"name\":\"c\",\"env\":[{}],\"ports\":[]}]},\"status\":{"
+		     "\"phase\":\"Running\",\"podIP\":\"10.0.0.1\",\"qosClass\":\"x\"}}");
+	f->api.pages[1] = NULL;
+	start(f, pods);
+	UNTIL(f, f->heard.synced == 1 && f->api.n_watches == 1);
+	assert_true(has(f, "put Pod d/w"));
+	/* only what is left out differs */
+	fake_push(
+		&f->api,
+		EVENT("MODIFIED",
+		      "{\"metadata\":{\"name\":\"w\",\"namespace\":\"d\",\"resourceVersion\":\"8\"}"
+		      ","
+		      "\"spec\":{\"nodeName\":\"n1\",\"containers\":[{\"name\":\"c\",\"ports\":[]}]"
+		      "},\"status\":{\"phase\":\"Running\",\"podIP\":\"10.0.0.1\"}}")
+			EVENT("ADDED", "{\"metadata\":{\"name\":\"z\",\"namespace\":\"d\","
+				       "\"resourceVersion\":\"9\"}}"));
+	UNTIL(f, has(f, "put Pod d/z"));
+	assert_string_equal(f->heard.text, "put Pod d/w\nput Pod d/z\n");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(lists_and_watches, setup, teardown),
+		cmocka_unit_test_setup_teardown(takes_lists_in_pages, setup, teardown),
+		cmocka_unit_test_setup_teardown(takes_frames_cut_anywhere, setup, teardown),
+		cmocka_unit_test_setup_teardown(repeated_and_reordered_events_change_nothing, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_change_of_bookkeeping_is_none, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_cut_watch_goes_on_where_it_was, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_ended_watch_goes_on_where_it_was, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(gone_lists_anew_and_drops_what_is_not_there, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(a_server_restored_from_an_older_state_is_believed,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(nonsense_lists_anew, setup, teardown),
+		cmocka_unit_test_setup_teardown(trouble_is_told_once_and_cleared, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_kind_that_is_not_there_is_empty, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			a_policy_of_the_wrong_shape_denies_or_keeps_what_was_good, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_token_is_read_anew, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_pod_is_kept_without_what_nobody_reads, setup,
+						teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

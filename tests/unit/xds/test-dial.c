@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* dial - gRPC to a remote control plane: TLS with a name that must match, a bearer token, and what
+ * fails fails the call. */
+#include "xds/dial.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/str.h"
+#include "net/tcp.h"
+#include "tls/channel.h"
+#include "tls/key.h"
+#include "userspace/control/ca.h"
+#include "userspace/control/serving.h"
+
+#define BIG (2 * 1024 * 1024)
+
+struct fixture {
+	struct loop *loop;
+	char dir[64], root[128], token[128], address[64];
+	struct ca *ca;
+	struct serving *serving;
+	struct grpc_server *server;
+	struct grpc_method method;
+	struct dial_target target;
+	struct grpc_client *client;
+	bool has_ended, is_held;
+	int status;
+	size_t len;
+	char authorization[64], cluster[64];
+	struct grpc_call *held;
+};
+
+static void on_message(struct grpc_call *c, void *arg, const void *data, size_t len)
+{
+	assert_int_equal(grpc_call_send(c, data, len), 0);
+}
+
+static void on_half_close(struct grpc_call *c, void *arg)
+{
+	grpc_call_finish(c, GRPC_OK, NULL);
+}
+
+static void on_server_end(struct grpc_call *c, void *arg, int status, const char *message)
+{
+}
+
+static const struct grpc_call_ops server_ops = {
+	.on_message = on_message, .on_half_close = on_half_close, .on_end = on_server_end};
+
+static void on_open(struct grpc_call *c, const struct grpc_peer *peer, void *arg)
+{
+	struct fixture *f = arg;
+	const char *authorization = grpc_call_metadata(c, "authorization");
+	const char *cluster = grpc_call_metadata(c, "clusterid");
+
+	(void)snprintf(f->authorization, sizeof(f->authorization), "%s",
+		       authorization ? authorization : "");
+	(void)snprintf(f->cluster, sizeof(f->cluster), "%s", cluster ? cluster : "");
+	grpc_call_set_ops(c, &server_ops, f);
+	if (!f->is_held)
+		return;
+	grpc_call_hold(c);
+	f->held = c;
+}
+
+static void server_start(struct fixture *f)
+{
+	struct grpc_server_config config = {.loop = f->loop,
+					    .methods = &f->method,
+					    .n_methods = 1,
+					    .max_connections = 8,
+					    .ssl_new = serving_ssl_new,
+					    .arg = f->serving};
+	struct sockaddr_in sa;
+	socklen_t len = sizeof(sa);
+	struct cv_addr addr;
+
+	f->method = (struct grpc_method){
+		.path = "/a.B/C", .max_message = BIG, .on_open = on_open, .arg = f};
+	assert_int_equal(cv_addr_parse("127.0.0.1", &addr), 0);
+	assert_int_equal(tcp_listen(&addr, 0, &config.listen_fd), 0);
+	assert_int_equal(getsockname(config.listen_fd, (struct sockaddr *)&sa, &len), 0);
+	(void)snprintf(f->address, sizeof(f->address), "localhost:%d", ntohs(sa.sin_port));
+	assert_int_equal(grpc_server_new(&config, &f->server), 0);
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct ca_material m = {0};
+	char err[256];
+
+	assert_non_null(f);
+	(void)strcpy(f->dir, "/tmp/culvert-dial-XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	(void)snprintf(f->root, sizeof(f->root), "%s/root-cert.pem", f->dir);
+	(void)snprintf(f->token, sizeof(f->token), "%s/token", f->dir);
+	assert_int_equal(ca_files_load(f->dir, "cluster.local", &m, err, sizeof(err)), 0);
+	assert_int_equal(ca_new(&m, &f->ca, err, sizeof(err)), 0);
+	assert_int_equal(file_write_atomic(f->token, "abc\n", 4, 0600), 0);
+	assert_int_equal(loop_new(&f->loop), 0);
+	assert_int_equal(serving_new(f->loop, "istio-system", "cluster.local", &f->serving), 0);
+	assert_int_equal(serving_set_ca(f->serving, f->ca), 0);
+	server_start(f);
+	f->target = (struct dial_target){.address = f->address,
+					 .root_file = f->root,
+					 .token_file = f->token,
+					 .cluster_id = "Kubernetes"};
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	char command[128];
+
+	(void)grpc_client_free(f->client);
+	(void)grpc_server_free(f->server);
+	(void)serving_free(f->serving);
+	(void)ca_free(f->ca);
+	(void)loop_free(f->loop);
+	(void)snprintf(command, sizeof(command), "rm -rf %s", f->dir);
+	(void)!system(command);
+	free(f);
+	return 0;
+}
+
+static void on_answer(struct grpc_call *c, void *arg, const void *data, size_t len)
+{
+	((struct fixture *)arg)->len = len;
+}
+
+static void on_end(struct grpc_call *c, void *arg, int status, const char *message)
+{
+	struct fixture *f = arg;
+
+	f->has_ended = true;
+	f->status = status;
+}
+
+static const struct grpc_call_ops client_ops = {.on_message = on_answer, .on_end = on_end};
+
+static void call(struct fixture *f, size_t len)
+{
+	_cleanup_(dial_credentials_clear) struct dial_credentials credentials = {0};
+	_cleanup_(freep) char *data = calloc(1, len);
+	struct grpc_call_config config = {
+		.path = "/a.B/C", .max_message = BIG, .ops = &client_ops, .arg = f};
+	struct grpc_call *c;
+
+	assert_int_equal(dial(f->loop, &f->target, NULL, NULL, &f->client), 0);
+	assert_int_equal(dial_credentials_read(&f->target, &credentials), 0);
+	config.metadata = credentials.metadata;
+	config.n_metadata = credentials.n;
+	assert_int_equal(grpc_client_call(f->client, &config, &c), 0);
+	assert_int_equal(grpc_call_send(c, data, len), 0);
+	grpc_call_half_close(c);
+}
+
+static void finish(struct fixture *f)
+{
+	for (int turn = 0; !f->has_ended; turn++) {
+		assert_in_range(turn, 0, 5000);
+		(void)loop_run_once(f->loop, 10);
+	}
+}
+
+static void carries_a_call(void **state)
+{
+	struct fixture *f = *state;
+
+	call(f, 5);
+	finish(f);
+	assert_int_equal(f->status, GRPC_OK);
+	assert_int_equal(f->len, 5);
+	assert_string_equal(f->authorization, "Bearer abc");
+	assert_string_equal(f->cluster, "Kubernetes");
+}
+
+static void carries_more_than_fits_the_sockets(void **state)
+{
+	struct fixture *f = *state;
+
+	call(f, BIG);
+	finish(f);
+	assert_int_equal(f->status, GRPC_OK);
+	assert_int_equal(f->len, BIG);
+}
+
+static void holds_a_call_until_told(void **state)
+{
+	struct fixture *f = *state;
+
+	f->is_held = true;
+	call(f, 5);
+	for (int i = 0; i < 500 && !f->held; i++)
+		(void)loop_run_once(f->loop, 10);
+	assert_non_null(f->held);
+	for (int i = 0; i < 20; i++)
+		(void)loop_run_once(f->loop, 5);
+	assert_int_equal(f->len, 0);
+	grpc_call_go_on(f->held);
+	finish(f);
+	assert_int_equal(f->status, GRPC_OK);
+	assert_int_equal(f->len, 5);
+}
+
+static void refuses_a_server_of_another_name(void **state)
+{
+	struct fixture *f = *state;
+
+	f->target.server_name = "istiod.elsewhere.svc";
+	call(f, 5);
+	finish(f);
+	assert_int_equal(f->status, GRPC_UNAVAILABLE);
+	assert_string_equal(f->authorization, "");
+}
+
+static void refuses_a_server_of_another_root(void **state)
+{
+	struct fixture *f = *state;
+
+	f->target.root_file = NULL; /* the system's */
+	call(f, 5);
+	finish(f);
+	assert_int_equal(f->status, GRPC_UNAVAILABLE);
+	assert_string_equal(f->authorization, "");
+}
+
+static void fails_without_the_root_file(void **state)
+{
+	struct fixture *f = *state;
+
+	f->target.root_file = "/nonexistent";
+	call(f, 5);
+	finish(f);
+	assert_int_equal(f->status, GRPC_UNAVAILABLE);
+}
+
+static void fails_where_nobody_listens(void **state)
+{
+	struct fixture *f = *state;
+
+	f->target.address = "127.0.0.1:1";
+	call(f, 5);
+	finish(f);
+	assert_int_equal(f->status, GRPC_UNAVAILABLE);
+}
+
+static void a_client_may_go_before_it_is_connected(void **state)
+{
+	struct fixture *f = *state;
+
+	call(f, 5);
+	f->client = grpc_client_free(f->client);
+	for (int i = 0; i < 20; i++)
+		(void)loop_run_once(f->loop, 5);
+	assert_false(f->has_ended);
+}
+
+static void refuses_addresses_of_the_wrong_shape(void **state)
+{
+	static const char *const bad[] = {"",         "istiod",   "istiod:",     ":15012",
+					  "istiod:0", "istiod:x", "istiod:99999"};
+	struct dial_target t = {0}, copy = {0};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		t.address = bad[i];
+		assert_int_equal(dial_target_copy(&t, &copy), -EINVAL);
+	}
+	t.address = "https://[fd00::1]:15012";
+	assert_int_equal(dial_target_copy(&t, &copy), 0);
+	dial_target_clear(&copy);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(carries_a_call, setup, teardown),
+		cmocka_unit_test_setup_teardown(carries_more_than_fits_the_sockets, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(holds_a_call_until_told, setup, teardown),
+		cmocka_unit_test_setup_teardown(refuses_a_server_of_another_name, setup, teardown),
+		cmocka_unit_test_setup_teardown(refuses_a_server_of_another_root, setup, teardown),
+		cmocka_unit_test_setup_teardown(fails_without_the_root_file, setup, teardown),
+		cmocka_unit_test_setup_teardown(fails_where_nobody_listens, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_client_may_go_before_it_is_connected, setup,
+						teardown),
+		cmocka_unit_test(refuses_addresses_of_the_wrong_shape),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -373,8 +373,13 @@ void telemetry_conn_denied(struct telemetry *t, const struct conn_info *info, co
 	char error[1024];
 
 	count_failed(t, info, CONN_DENY);
+	/* "explicitly denied by: ns/name" in Istio's words */
 	(void)snprintf(error, sizeof(error), "connection closed due to policy rejection: %s%s%s",
-		       reason, *policy ? ": " : "", policy);
+		       reason,
+		       !*policy                             ? ""
+		       : streq(reason, "explicitly denied") ? " by: "
+							    : ": ",
+		       policy);
 	access_log_complete(info, now_monotonic_us(), error, *policy ? policy : NULL);
 }
 

@@ -100,10 +100,11 @@ int admin_find_one(const char *node, const char *run_dir, struct admin_node *ret
 
 int admin_fail(const struct admin_node *n, const char *part, int error)
 {
+	if (error == -ECONNREFUSED)
+		return cli_fail("%s of node %s is not running (nobody listens on %s/%s/admin.sock)",
+				part, n->name, n->run_dir, part);
 	return cli_fail("%s of node %s %s", part, n->name,
-			error == -ECONNREFUSED ? "is not running"
-			: error == -EACCES     ? "may only be asked by root"
-					       : "gave no usable answer");
+			error == -EACCES ? "may only be asked by root" : "gave no usable answer");
 }
 
 static size_t on_data(char *data, size_t size, size_t n, void *arg)

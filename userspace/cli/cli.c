@@ -6,12 +6,54 @@
 #include <stdio.h>
 #include <string.h>
 
+#define WORD_MAX 64
+#define NEAR_MAX 2
+
 const struct cli_command *cli_find(const struct cli_command *table, const char *name)
 {
 	for (const struct cli_command *c = table; c->name; c++)
 		if (streq(c->name, name) || (c->alias && streq(c->alias, name)))
 			return c;
 	return NULL;
+}
+
+/* How many letters differ at least: Levenshtein's distance, of words that fit. */
+static size_t distance(const char *a, const char *b)
+{
+	size_t row[WORD_MAX + 1];
+
+	for (size_t j = 0; j <= strlen(b); j++)
+		row[j] = j;
+	for (size_t i = 1; a[i - 1]; i++) {
+		size_t corner = row[0];
+
+		row[0] = i;
+		for (size_t j = 1; j <= strlen(b); j++) {
+			size_t other = corner + (a[i - 1] != b[j - 1]);
+
+			corner = row[j];
+			row[j] = MIN(other, MIN(row[j], row[j - 1]) + 1);
+		}
+	}
+	return row[strlen(b)];
+}
+
+const char *cli_nearest(const struct cli_command *table, const char *name)
+{
+	const char *best = NULL;
+	size_t least = NEAR_MAX + 1;
+
+	if (strlen(name) > WORD_MAX)
+		return NULL;
+	for (const struct cli_command *c = table; c->name; c++) {
+		size_t d = distance(name, c->name);
+
+		if (d < least && d < strlen(name)) {
+			least = d;
+			best = c->name;
+		}
+	}
+	return best;
 }
 
 void cli_print_commands(const struct cli_command *table)

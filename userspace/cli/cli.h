@@ -63,6 +63,9 @@ int cli_complete(const struct cli_command *commands, int argc, char **argv);
  */
 const struct cli_command *cli_find(const struct cli_command *table, const char *name);
 
+/** cli_nearest() - the command that somebody who wrote @name may have meant; NULL: none is near. */
+const char *cli_nearest(const struct cli_command *table, const char *name);
+
 /** cli_print_commands() - a table, one line each. */
 void cli_print_commands(const struct cli_command *table);
 

@@ -59,7 +59,16 @@ int main(int argc, char **argv)
 		return cli_complete(commands, argc - 1, argv + 1);
 	c = cli_find(commands, streq(argv[1], "--version") ? "version" : argv[1]);
 	if (!c) {
-		(void)cli_fail("unknown command \"%s\"; \"culvert --help\" lists them", argv[1]);
+		const char *near = cli_nearest(commands, argv[1]);
+
+		if (near)
+			(void)cli_fail(
+				"unknown command \"%s\": is \"%s\" meant? \"culvert --help\" "
+				"lists all",
+				argv[1], near);
+		else
+			(void)cli_fail("unknown command \"%s\"; \"culvert --help\" lists them",
+				       argv[1]);
 		return 2;
 	}
 	return c->run(argc - 1, argv + 1);

@@ -12,8 +12,10 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "userspace/cli/cli.h"
 #include "userspace/cli/json.h"
 #include "userspace/cli/table.h"
+#include "userspace/cli/term.h"
 #include "userspace/cli/ztunnel_config.h"
 
 static int saved_stdout;
@@ -162,6 +164,41 @@ static void odd_dumps_print_and_do_not_crash(void **state)
 	assert_non_null(strstr(printed(), "NAMESPACE"));
 }
 
+static void long_text_is_broken_between_words(void **state)
+{
+	char words[400] = "";
+
+	for (int i = 0; i < 40; i++)
+		(void)strcat(words, i ? " word" : "word");
+	term_wrap("> ", "  ", words);
+	term_wrap("", "", "");
+	(void)printed();
+	for (const char *line = text; *line; line = strchr(line, '\n') + 1) {
+		size_t n = strcspn(line, "\n");
+
+		assert_true(n <= TERM_WIDTH);
+		if (n)
+			assert_memory_equal(line, line == text ? "> word" : "  word", 6);
+		assert_true(n == 0 || line[n - 1] == 'd');
+	}
+}
+
+static void a_mistyped_command_is_guessed_and_another_is_not(void **state)
+{
+	static const struct cli_command commands[] = {
+		{.name = "connections"}, {.name = "status"}, {.name = "lab"}, {0}};
+
+	assert_string_equal(cli_nearest(commands, "conections"), "connections");
+	assert_string_equal(cli_nearest(commands, "stauts"), "status");
+	assert_string_equal(cli_nearest(commands, "labs"), "lab");
+	assert_null(cli_nearest(commands, "xyzzy"));
+	assert_null(cli_nearest(commands, ""));
+	assert_null(cli_nearest(commands, "x"));
+	assert_null(cli_nearest(
+		commands,
+		"a-very-long-word-that-nobody-means-and-that-would-not-fit-into-the-row"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -170,6 +207,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(tables_of_a_dump, setup, teardown),
 		cmocka_unit_test_setup_teardown(certificates_say_whether_they_are_valid, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(long_text_is_broken_between_words, setup, teardown),
+		cmocka_unit_test(a_mistyped_command_is_guessed_and_another_is_not),
 		cmocka_unit_test_setup_teardown(odd_dumps_print_and_do_not_crash, setup, teardown),
 	};
 

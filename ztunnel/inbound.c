@@ -9,6 +9,7 @@
 
 #include "hbone/tunnel.h"
 #include "net/addr.h"
+#include "net/tcp.h"
 #include "tls/identity.h"
 #include "ztunnel/authz.h"
 #include "ztunnel/baggage.h"
@@ -134,19 +135,19 @@ static bool answer(struct inbound *in)
 static void on_app_connecting(struct loop_fd *w, uint32_t events)
 {
 	struct inbound *in = container_of(w, struct inbound, relay.app);
-	socklen_t len = sizeof(int);
-	int error = 0;
+	int r = 0;
 
 	if (!(events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
 		return;
 	if (events & (EPOLLERR | EPOLLHUP))
-		(void)getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &error, &len);
-	if (error != 0) {
-		reject(in, 503, strerror(error));
+		r = tcp_connect_result(w->fd);
+	if (r < 0) {
+		reject(in, 503, strerror(-r));
 		return;
 	}
+	/* The error has been taken. */
 	if (answer(in))
-		relay_on_event(w, events);
+		relay_on_event(w, events & ~(uint32_t)EPOLLERR);
 }
 
 /* dial_on() - Return: whether the application has taken the connection; -errno, @fd is closed. */

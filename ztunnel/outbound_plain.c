@@ -54,16 +54,15 @@ static void on_plain_event(struct loop_fd *w, uint32_t events)
 {
 	struct attempt *a = container_of(w, struct attempt, plain_watch);
 	struct outbound *o = a->owner;
-	socklen_t len = sizeof(int);
-	int error = 0;
+	int r = 0;
 
 	if (events & (EPOLLERR | EPOLLHUP))
-		(void)getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+		r = tcp_connect_result(w->fd);
 	loop_del(w);
-	if (error != 0) {
+	if (r < 0) {
 		a->plain_fd = close_fd(a->plain_fd);
 		if (!outbound_try_next(o))
-			conn_fail(&o->conn, CONN_CONNECT, strerror(error));
+			conn_fail(&o->conn, CONN_CONNECT, strerror(-r));
 		return;
 	}
 	if (plain_splice(o) < 0)

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "net/addr.h"
+#include "net/tcp.h"
 #include "ztunnel/conn.h"
 #include "ztunnel/pod.h"
 #include "ztunnel/relay.h"
@@ -62,14 +63,13 @@ static const struct splice_ops splice_ops = {on_splice_bytes, on_splice_done};
 static void on_app_connecting(struct loop_fd *w, uint32_t events)
 {
 	struct plaintext *p = container_of(w, struct plaintext, app_watch);
-	socklen_t len = sizeof(int);
-	int error = 0, fds[2];
+	int r = 0, fds[2];
 
 	if (events & (EPOLLERR | EPOLLHUP))
-		(void)getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+		r = tcp_connect_result(w->fd);
 	loop_del(w);
-	if (error != 0) {
-		conn_fail(&p->conn, CONN_CONNECT, strerror(error));
+	if (r < 0) {
+		conn_fail(&p->conn, CONN_CONNECT, strerror(-r));
 		return;
 	}
 	loop_timer_del(&p->conn.timer);

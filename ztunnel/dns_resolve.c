@@ -263,14 +263,15 @@ static void on_deadline(struct loop_timer *t)
 	answer_all(n, -ETIMEDOUT);
 }
 
-/* A socket of each family that its nameservers have. */
+/* For any of its nameservers: to one whose family the pod cannot have c-ares goes in vain, and then
+ * to the next. */
 static bool has_sockets(struct dns_resolver *r)
 {
-	bool has_all = true;
+	bool has_any = false;
 
 	for (size_t i = 0; i < r->pod->nameservers_count; i++)
-		has_all &= dns_stock_has(r->pod, false, &r->pod->nameservers[i]);
-	return has_all;
+		has_any |= dns_stock_has(r->pod, false, &r->pod->nameservers[i]);
+	return has_any;
 }
 
 static void name_ask(struct name *n)

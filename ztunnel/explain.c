@@ -17,10 +17,11 @@
 #include "ztunnel/resolve.h"
 #include "ztunnel/state.h"
 
-#define PATH_ALL      "/explain"
-#define PATH_INBOUND  "/explain/inbound"
-#define PATH_POLICIES "/explain/policies"
-#define ROUTES_MAX    64
+#define HOST_TEXT_SIZE (256 + 8) /* a host name and a port */
+#define PATH_ALL       "/explain"
+#define PATH_INBOUND   "/explain/inbound"
+#define PATH_POLICIES  "/explain/policies"
+#define ROUTES_MAX     64
 /* resolve_outbound() is asked this often, with random numbers spread evenly over their range: an
  * endpoint with a smaller share than one in so many may be missed. */
 #define SAMPLES      256
@@ -178,7 +179,8 @@ static void add_route(struct question *q, uint32_t random)
 	for (size_t i = 0; i < q->routes_count; i++) {
 		struct route *r = &q->routes[i];
 
-		if (r->up.kind != up.kind || !cv_sockaddr_equal(&r->up.target, &up.target) ||
+		if (r->up.kind != up.kind || r->up.workload != up.workload ||
+		    !cv_sockaddr_equal(&r->up.target, &up.target) ||
 		    !cv_sockaddr_equal(&r->up.dial, &up.dial))
 			continue;
 		r->hits++;
@@ -241,20 +243,28 @@ static json_t *identities_to_json(const struct upstream *up)
 	return list;
 }
 
+/* An address, or the name that DNS has to turn into one. */
+static const char *dial_text(const struct upstream *up, char text[HOST_TEXT_SIZE])
+{
+	if (up->kind != UPSTREAM_NAMED)
+		return cv_sockaddr_format(&up->dial, text);
+	(void)snprintf(text, HOST_TEXT_SIZE, "%s:%u", up->workload->hostname, ntohs(up->dial.port));
+	return text;
+}
+
 static json_t *route_to_json(const struct question *q, const struct route *r)
 {
 	const struct upstream *up = &r->up;
-	char dial[CV_SOCKADDR_STRLEN], target[CV_SOCKADDR_STRLEN];
+	char dial[HOST_TEXT_SIZE], target[CV_SOCKADDR_STRLEN];
 
-	return json_pack("{s:s, s:f, s:s, s:s, s:o, s:o, s:b, s:s, s:s, s:o}", "kind",
-			 kind_of(q, up), "share", (double)r->hits / SAMPLES, "dial",
-			 cv_sockaddr_format(&up->dial, dial), "target",
-			 cv_sockaddr_format(&up->target, target), "workload",
-			 up->workload ? workload_brief(up->workload) : json_null(), "identities",
-			 identities_to_json(up), "isWaypoint", up->is_waypoint, "name",
-			 up->kind == UPSTREAM_NAMED ? up->workload->hostname : "", "error",
-			 up->kind == UPSTREAM_REFUSE && up->error ? up->error : "", "inbound",
-			 inbound_to_json(q, up));
+	return json_pack("{s:s, s:f, s:s, s:s, s:o, s:o, s:b, s:s, s:o}", "kind", kind_of(q, up),
+			 "share", (double)r->hits / SAMPLES, "dial", dial_text(up, dial), "target",
+			 up->kind == UPSTREAM_NAMED ? dial
+						    : cv_sockaddr_format(&up->target, target),
+			 "workload", up->workload ? workload_brief(up->workload) : json_null(),
+			 "identities", identities_to_json(up), "isWaypoint", up->is_waypoint,
+			 "error", up->kind == UPSTREAM_REFUSE && up->error ? up->error : "",
+			 "inbound", inbound_to_json(q, up));
 }
 
 static json_t *dest_to_json(const struct question *q)

@@ -450,3 +450,9 @@ def test_who_sees_an_entry(mesh, to, wanted):
     wait_for(lambda: mesh.short("mark.example.com", f"@{NS[0]}"), 10, "the entries")
     (answer,) = mesh.short("seen.example.com", f"@{NS[0]}")
     assert answer.startswith("240.240.") == wanted
+
+
+def test_explain_names_what_dns_has_to_find(mesh):
+    address = mesh.entry("why.example.com")
+    out = mesh.nodes[0].admin("ztunnel", f"/explain?from={mesh.client.ip4}&to={address}:80")
+    assert [(r["kind"], r["dial"]) for r in out["routes"]] == [("plain", "why.example.com:9000")]

@@ -170,8 +170,9 @@ static int put_config(struct mesh *m, const void *packed, size_t len)
 
 	if (!c)
 		return -EBADMSG;
+	/* a word that is newer than we are refuses more, not less */
 	m->is_registry_only =
-		c->outbound_traffic == CULVERT__NODE__CONFIG__OUTBOUND_TRAFFIC__REGISTRY_ONLY;
+		c->outbound_traffic != CULVERT__NODE__CONFIG__OUTBOUND_TRAFFIC__ALLOW_ANY;
 	culvert__node__config__free_unpacked(c, NULL);
 	return 0;
 }

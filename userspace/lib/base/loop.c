@@ -15,10 +15,11 @@
 #define LOOP_EVENTS_MAX  128
 #define LOOP_SIGNALS_MAX 16
 /* Polling: a yield that lasts longer means that the processor is wanted; it is left alone for a
- * while then, twice as long each time. */
-#define YIELD_MAX_US 1000
-#define PAUSE_MIN_US 10000
-#define PAUSE_MAX_US 1000000
+ * while then, twice as long when that happens again soon. */
+#define YIELD_MAX_US    1000
+#define PAUSE_MIN_US    10000
+#define PAUSE_MAX_US    1000000
+#define PAUSE_FORGET_US 100000
 
 /* A slot outlives the watch in it: events already fetched for a removed watch carry an old
  * generation and are dropped. */
@@ -56,7 +57,7 @@ struct loop {
 	uint64_t turn;
 	uint64_t poll_us;       /* how long to look before sleeping; 0: sleep at once */
 	uint64_t poll_after_us; /* no polling before */
-	uint64_t pause_us;      /* how long the last pause was, less what went well since */
+	uint64_t pause_us;      /* how long the last pause was */
 	bool is_brisk;          /* the last event came alone and within poll_us */
 	bool is_in_turn;
 	bool is_stopped;
@@ -469,7 +470,9 @@ void loop_set_poll(struct loop *l, uint64_t poll_us)
 /* poll_pause() - somebody else had much to do here: to stay awake would be in the way, and late. */
 static void poll_pause(struct loop *l, uint64_t now)
 {
-	l->pause_us = MIN(MAX(l->pause_us * 2, (uint64_t)PAUSE_MIN_US), (uint64_t)PAUSE_MAX_US);
+	bool is_again = now < l->poll_after_us + PAUSE_FORGET_US;
+
+	l->pause_us = is_again ? MIN(l->pause_us * 2, (uint64_t)PAUSE_MAX_US) : PAUSE_MIN_US;
 	l->poll_after_us = now + l->pause_us;
 }
 
@@ -490,8 +493,6 @@ static int poll_awake(struct loop *l, struct epoll_event *events, uint64_t now)
 			return n;
 		}
 	}
-	if (n > 0)
-		l->pause_us -= l->pause_us / 64;
 	return n;
 }
 

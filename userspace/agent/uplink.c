@@ -31,14 +31,11 @@ static void pins_drop_others(const char *pin_dir, const char *keep)
 	}
 }
 
-static int attach(const struct datapath *d, const char *name, const char *path)
+static int attach(const struct datapath *d, const char *name, unsigned int ifindex,
+		  const char *path)
 {
-	unsigned int ifindex = if_nametoindex(name);
-	int r;
+	int r = pinlink_make(path, datapath_uplink_fd(d), (int)ifindex, BPF_XDP, 0);
 
-	if (!ifindex)
-		return -errno;
-	r = pinlink_make(path, datapath_uplink_fd(d), (int)ifindex, BPF_XDP, 0);
 	if (r != -EOPNOTSUPP && r != -EINVAL)
 		return r;
 	log_info("agent", "the uplink's driver has no XDP: its guard runs behind it uplink=%s",
@@ -46,18 +43,20 @@ static int attach(const struct datapath *d, const char *name, const char *path)
 	return pinlink_make(path, datapath_uplink_fd(d), (int)ifindex, BPF_XDP, XDP_FLAGS_SKB_MODE);
 }
 
+/* By number: a bpffs takes no name with a dot, as VLAN interfaces have. */
 void uplink_attach(struct datapath *d, const char *name)
 {
-	char pin[64] = "", path[PATH_LEN];
-	int r;
+	unsigned int ifindex = name ? if_nametoindex(name) : 0;
+	char pin[64], path[PATH_LEN];
+	int r = ifindex ? 0 : -ENODEV;
 
-	if (name)
-		(void)snprintf(pin, sizeof(pin), PIN_PREFIX "%.32s", name);
+	(void)snprintf(pin, sizeof(pin), PIN_PREFIX "%u", ifindex);
 	pins_drop_others(datapath_pin_dir(d), pin);
 	if (!name)
 		return;
 	(void)snprintf(path, sizeof(path), "%s/%s", datapath_pin_dir(d), pin);
-	r = attach(d, name, path);
+	if (r == 0)
+		r = attach(d, name, ifindex, path);
 	if (r == -EBUSY)
 		log_error_errno("agent", r,
 				"another XDP program is on the uplink, which is not guarded "

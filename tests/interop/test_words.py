@@ -275,7 +275,7 @@ def test_log_level_changes_and_comes_back(mesh):
 @pytest.mark.parametrize("line, offered", [
     ("", {"explain", "ztunnel-config", "completion"}), ("zc wo", {"workload"}), ("bpf ", {"maps", "progs"}),
     ("x ", {"authz"}), ("x authz ", {"check"}), ("lab ", {"up", "down", "exec", "status", "restart", "label"}),
-    ("connections --so", {"--sort"}), ("zc workload -o ", {"short", "json", "yaml"}), ("nonsense ", set())])
+    ("connections --so", {"--sort"}), ("lab up ", set()), ("zc workload -o ", {"short", "json", "yaml"}), ("nonsense ", set())])
 def test_bash_completes(line, offered):
     """What a shell gets that has sourced the script."""
     words = ["culvert", *line.split(" ")]

@@ -154,12 +154,13 @@ static void offer_argument(const char *prefix, const char *help, int index)
 	const char *word = NULL;
 	size_t n = usage_word(help, index, &word);
 	bool is_plain = n > 0 && strspn(word, PLAIN "|") == n;
+	bool is_table = n > 0 && strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == n;
 	bool is_pod = n > 0 && (strncmp(word, "POD", n) == 0 || strncmp(word, "FROM", n) == 0 ||
 				strncmp(word, "TO", 2) == 0);
 
 	if (is_pod)
 		offer_pods(prefix);
-	else if (n > 0 && !is_plain)
+	else if (is_table)
 		offer_table(prefix, help);
 	for (size_t at = 0; is_plain && at < n;) {
 		size_t one = strcspn(word + at, "| \n[");

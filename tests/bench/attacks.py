@@ -81,7 +81,7 @@ def stage(bench):
     if not bench.stage:
         work_dir = os.path.join(bench.work_dir, "attacks")
         os.makedirs(work_dir)
-        bench.stage = Stage(work_dir, 1.5 if bench.options.quick else 3)
+        bench.stage = Stage(work_dir, 0.7 if bench.options.quick else 3)
         bench.stack.callback(bench.stage.hostile.close)
     return bench.stage
 
@@ -97,7 +97,7 @@ def slow_reader(bench):
     """Memory, and what the fast connections of the tunnel lose; runs with and without it take turns."""
     h = stage(bench).hostile
     pids = [h.ztunnel(0), h.ztunnel(1)]
-    rounds, seconds = (2, 3) if bench.options.quick else (3, 30)
+    rounds, seconds = (1, 2) if bench.options.quick else (3, 30)
     for _ in range(rounds):
         alone = slow.Fast(h.friend, h.server, seconds)
         alone.join()

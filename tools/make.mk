@@ -79,7 +79,7 @@ bench: setup ## speed and size, beside no mesh and the peers, into build/bench (
 .PHONY: kernels
 kernels: setup ## Debian's kernels in emulated machines: BPF tests, a small mesh, the verifier's figures (no root needed)
 	$(Q)$(MAKE) --no-print-directory all
-	$(Q)tools/kernels/kernels --refresh $(KERNELS)
+	$(Q)tools/kernels/kernels --refresh $(if $(TESTS),--tests $(TESTS)) $(KERNELS)
 
 SOAK_ROUNDS ?= 200
 .PHONY: soak

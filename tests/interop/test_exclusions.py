@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What annotations take out of the capture, and what REGISTRY_ONLY refuses, with real sockets across two nodes."""
+import ctypes
 import os
 import shutil
+import struct
 import sys
 import tempfile
 
@@ -208,6 +210,42 @@ def test_a_wrong_value_is_named_with_its_line_and_the_pod_stays_captured(mesh):
     before = mesh.counted("excluded")
     assert mesh.both() == ["yes", "yes"]
     assert mesh.counted("excluded") == before
+
+
+def bpf(command, *words):
+    """bpf(2) with an attribute of 64-bit words. Return: its result, -errno when it failed."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    attr = (ctypes.c_uint64 * 16)(*words)
+    r = libc.syscall(321, command, ctypes.byref(attr), ctypes.sizeof(attr))
+    return r if r >= 0 else -ctypes.get_errno()
+
+
+def test_without_room_for_its_rules_a_pod_is_captured_whole_and_others_go_on(mesh):
+    path = ctypes.create_string_buffer(f"{mesh.nodes[0].pins}/cv_outbound_rules".encode())
+    fd = bpf(7, ctypes.addressof(path))  # BPF_OBJ_GET
+    assert fd >= 0, os.strerror(-fd)
+    key, one, filled = ctypes.create_string_buffer(32), ctypes.c_uint32(1), 0
+    try:
+        while True:  # another namespace's, until it is full
+            struct.pack_into("<IHHQ16x", key, 0, 224, 0, 0, 1)
+            struct.pack_into("<I", key, 28, filled)
+            if bpf(2, fd, ctypes.addressof(key), ctypes.addressof(one), 0) < 0:
+                break
+            filled += 1
+        assert filled > 60000
+        mesh.write(client='traffic.sidecar.istio.io/excludeOutboundPorts: "8080"')
+        wait_for(lambda: mesh.exclusions(mesh.client, 1), 10, "the annotation")
+        assert "not in force: no room" in mesh.exclusions(mesh.client, 1)[-1]
+        before = mesh.counted("excluded")
+        assert mesh.both() == ["yes", "yes"]
+        assert mesh.counted("excluded") == before
+    finally:
+        for i in range(filled):
+            struct.pack_into("<I", key, 28, i)
+            bpf(3, fd, ctypes.addressof(key))
+        os.close(fd)
+    wait_for(lambda: mesh.exclusions(mesh.client, 1) == ["out: not port 8080"], 15, "room again")
+    assert mesh.both() == ["closed", "closed"]
 
 
 def refused_by_registry(mesh):

@@ -165,10 +165,11 @@ void enrolment_rules(struct enrolment *e, const struct podspec *spec)
 	struct rules_of of = rules_of(e);
 	int r = rules_put(e->ctx->datapath, &of, x);
 
-	e->rules_error = NULL;
-	if (r < 0) {
+	if (r < 0 && !e->rules_error)
 		log_error_errno("agent", r, "no room for a pod's exclusions: captured whole pod=%s",
 				e->key);
+	e->rules_error = NULL;
+	if (r < 0) {
 		e->rules_error = "not in force: no room in cv_outbound_rules or cv_inbound_rules";
 		x = &none;
 	}

@@ -505,6 +505,8 @@ static void pod_check(struct pod *pod, bool is_refresh)
 		lookup_check(e);
 		enrolment_guard(e);
 	}
+	if (is_refresh && e->rules_error)
+		enrolment_rules(e, pod->spec);
 	if (is_refresh && enrolment_refresh(e, pod->spec) > 0) {
 		log_info("agent", "pod has other addresses pod=%s", pod->spec->key);
 		if (e->is_offered && !e->is_acked)

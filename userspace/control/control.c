@@ -221,6 +221,8 @@ static void on_put(void *arg, struct object *obj)
 
 	if (discovery_put(c->discovery, obj) > 0)
 		kind_count(c, obj->kind, 1);
+	if (c->roots && streq(obj->kind, "Namespace"))
+		roots_put_namespace(c->roots, obj);
 	if (!is_mesh_config(c, obj))
 		return;
 	problems_clear_object(c->problems, obj->kind, obj->namespace_, obj->name);
@@ -233,6 +235,8 @@ static void on_delete(void *arg, struct object *obj)
 
 	if (discovery_delete(c->discovery, obj))
 		kind_count(c, obj->kind, -1);
+	if (c->roots && streq(obj->kind, "Namespace"))
+		roots_delete_namespace(c->roots, obj->name);
 	if (!is_mesh_config(c, obj))
 		return;
 	problems_clear_object(c->problems, obj->kind, obj->namespace_, obj->name);

@@ -302,6 +302,20 @@ TEST(malformed_messages_are_told_apart)
 	assert_int_equal(agent_link_check(&m, sizeof(m.add), ZDS_LISTENERS - 1), -EBADMSG);
 }
 
+TEST(news_of_direct_connections_come_one_or_several_at_a_time)
+{
+	struct zds_direct m[3] = {{.h = {ZDS_DIRECT, sizeof(m)}}};
+
+	assert_int_equal(agent_link_check(m, sizeof(m), 0), 0);
+	assert_int_equal(agent_link_check(m, sizeof(m), 1), -EBADMSG);
+	m[2].what = ZDS_DIRECT_PROGRESS + 1;
+	assert_int_equal(agent_link_check(m, sizeof(m), 0), -EBADMSG);
+	m[0].h.len = 2 * sizeof(m[0]);
+	assert_int_equal(agent_link_check(m, 2 * sizeof(m[0]), 0), 0);
+	m[0].h.len -= 8;
+	assert_int_equal(agent_link_check(m, 2 * sizeof(m[0]) - 8, 0), -EBADMSG);
+}
+
 TEST(pods_with_bad_fields_are_refused)
 {
 	struct zds_pod_add m = {.netns_cookie = 1, .addr_count = 1};
@@ -361,6 +375,7 @@ int main(void)
 		T(rubbish_closes_the_link),
 		T(a_second_hello_closes_the_link),
 		cmocka_unit_test(malformed_messages_are_told_apart),
+		cmocka_unit_test(news_of_direct_connections_come_one_or_several_at_a_time),
 		cmocka_unit_test(pods_with_bad_fields_are_refused),
 		cmocka_unit_test(answers_go_to_who_asked_first),
 	};

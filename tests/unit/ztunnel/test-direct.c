@@ -118,6 +118,32 @@ static void a_policy_that_looks_at_addresses_is_not_cached(void **state)
 	assert_int_equal(judge(f, "10.0.0.2:80"), ZDS_VERDICT_NONE);
 }
 
+static uint32_t judge_plaintext(struct fixture *f, const char *to)
+{
+	struct cv_sockaddr sa = mesh_sockaddr(to);
+	struct state *s = mesh_build(f->b);
+	uint32_t v = direct_judge_plaintext(s, &f->dst, &sa);
+
+	assert_int_equal(direct_judge_plaintext(NULL, &f->dst, &sa), ZDS_VERDICT_NONE);
+	assert_int_equal(direct_judge_plaintext(s, NULL, &sa), ZDS_VERDICT_NONE);
+	state_unref(s);
+	return v;
+}
+
+static void plaintext_is_judged_for_anyone_or_not_at_all(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(judge_plaintext(f, "10.0.0.2:81"), ZDS_VERDICT_ALLOW);
+	deny(f, NULL, false);
+	assert_int_equal(judge_plaintext(f, "10.0.0.2:80"), ZDS_VERDICT_ALLOW);
+	assert_int_equal(judge_plaintext(f, "10.0.0.2:81"), ZDS_VERDICT_DENY);
+	assert_int_equal(judge_plaintext(f, "10.0.0.2:15008"), ZDS_VERDICT_NONE);
+	assert_int_equal(judge_plaintext(f, "10.0.0.1:81"), ZDS_VERDICT_NONE);
+	deny(f, NULL, true); /* who it is from may count */
+	assert_int_equal(judge_plaintext(f, "10.0.0.2:81"), ZDS_VERDICT_NONE);
+}
+
 static void what_is_not_known_is_not_cached(void **state)
 {
 	struct fixture *f = *state;
@@ -289,6 +315,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		with(policy_decides_by_identity_and_port),
 		with(a_policy_that_looks_at_addresses_is_not_cached),
+		with(plaintext_is_judged_for_anyone_or_not_at_all),
 		with(what_is_not_known_is_not_cached),
 		with(ztunnels_own_ports_are_not_for_it),
 		with(a_waypoint_or_no_tunnel_protocol_is_not_for_it),

@@ -54,7 +54,10 @@ static void on_started(struct loop_timer *timer)
 
 	(void)dl_iterate_phdr(drop_segments, NULL);
 	(void)malloc_trim(0);
-	timer->on_timer = on_timer;
+	/* Once more for what came late: pods, certificates, first tunnels. */
+	if (t->is_settled)
+		timer->on_timer = on_timer;
+	t->is_settled = true;
 	(void)loop_timer_set(t->loop, timer, INTERVAL_US);
 }
 

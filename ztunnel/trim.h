@@ -2,6 +2,7 @@
 #pragma once
 /* trim - gives memory back: after the start what only that needed, after a rush what the C library
  * keeps of thousands of connections. Thread: the main loop. */
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/loop.h"
@@ -14,6 +15,7 @@ struct trim {
 	struct worker *workers;
 	unsigned int count;
 	uint32_t peak; /* connections, since memory was given back last */
+	bool is_settled;
 };
 
 /** trim_start() - look now and then; @t zeroed. The workers must outlive the loop's turns. */

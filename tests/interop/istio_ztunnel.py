@@ -56,7 +56,9 @@ def _text(number, value):
 class Ztunnel:
     """One ztunnel in a node's namespace, serving `pods` (objects of topology.Pod with .namespace, .account)."""
 
-    def __init__(self, path, node, node_name, pods, workloads, work_dir, threads=2):
+    # pylint: disable=too-many-arguments
+    def __init__(self, path, node, node_name, pods, workloads, work_dir, threads=2, env=None):
+        """env: what else the process is told; a value of None takes a variable away. Cf. remote()."""
         self.pods = pods
         self.uds = f"{work_dir}/{node_name}.sock"
         config = f"{work_dir}/{node_name}.yaml"
@@ -69,9 +71,13 @@ class Ztunnel:
         self.listener.listen(4)
         for pod in pods:
             self._redirect(pod)
-        env = dict(os.environ, PROXY_MODE="shared", INPOD_UDS=self.uds, FAKE_CA="true", XDS_ADDRESS="",
+        env, extra = dict(os.environ), env or {}
+        env.update(PROXY_MODE="shared", INPOD_UDS=self.uds, FAKE_CA="true", XDS_ADDRESS="",
                    LOCAL_XDS_PATH=config, NODE_NAME=node_name, ZTUNNEL_WORKER_THREADS=str(threads),
                    RUST_LOG=os.environ.get("ISTIO_ZTUNNEL_LOG", "warn"))
+        env.update({name: value for name, value in extra.items() if value is not None})
+        for name in [name for name, value in extra.items() if value is None]:
+            env.pop(name, None)
         self.log = open(f"{work_dir}/{node_name}.log", "w", encoding="utf-8")
         self.process = node.popen(path, env=env, stdout=self.log, stderr=self.log)
         self.ready = threading.Event()
@@ -111,6 +117,13 @@ class Ztunnel:
         self.log.close()
         with open(self.log.name, encoding="utf-8", errors="replace") as f:
             print("--- log of Istio's ztunnel", "".join(f.readlines()[-40:]), sep="\n")
+
+
+def remote(address, host, root_file):
+    """The environment for a control plane by TLS; its token lies where Istio has it, relative to the folder it runs in."""
+    url = f"https://{address}"
+    return {"FAKE_CA": None, "LOCAL_XDS_PATH": None, "XDS_ADDRESS": url, "CA_ADDRESS": url, "ALT_XDS_HOSTNAME": host,
+            "ALT_CA_HOSTNAME": host, "XDS_ROOT_CA": root_file, "CA_ROOT_CA": root_file, "CLUSTER_ID": "Kubernetes"}
 
 
 def workload(pod, node_name, protocol="HBONE"):

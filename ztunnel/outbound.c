@@ -22,6 +22,9 @@
 /* For a tunnel and the answer to CONNECT: longer than the tunnel's own deadlines, which say more.
  */
 #define CONNECT_TIMEOUT_US (30 * 1000000ULL)
+/* Where another endpoint may be asked: a node that vanished says nothing until its tunnels' PINGs
+ * run out. */
+#define FAILOVER_US (3 * 1000000ULL)
 /* How long a peer that refuses may be asked again. */
 #define RETRY_FOR_US (2 * 1000000ULL)
 #define RETRIES_MAX  64
@@ -103,6 +106,13 @@ struct resolve_choice outbound_choice(struct outbound *o)
 		.avoid_named = a->avoid_named,
 		.avoid_named_count = a->avoid_named_count,
 	};
+}
+
+/* How long the endpoint that is being tried has for an answer. */
+static uint64_t answer_us(const struct outbound *o)
+{
+	return o->attempt->has_endpoint && o->attempt->has_others ? FAILOVER_US
+								  : CONNECT_TIMEOUT_US;
 }
 
 bool outbound_try_next(struct outbound *o)
@@ -306,7 +316,7 @@ static void start_tunnel(struct outbound *o, const struct upstream *u,
 	o->conn.hbone_addr = u->target;
 	o->conn.src_identity = o->conn.src_workload->app->identity;
 	o->conn.dst_identity = u->workload ? o->conn.dst_workload->app->identity : NULL;
-	(void)loop_timer_set(o->conn.worker->loop, &o->conn.timer, CONNECT_TIMEOUT_US);
+	(void)loop_timer_set(o->conn.worker->loop, &o->conn.timer, answer_us(o));
 	r = pool_get(o->conn.worker->pool, &want, &o->attempt->pool_wait, &s);
 	if (r == -EAGAIN)
 		return;
@@ -372,7 +382,7 @@ void outbound_resolve(struct outbound *o)
 		break;
 	case UPSTREAM_TCP:
 	case UPSTREAM_PASSTHROUGH:
-		(void)loop_timer_set(w->loop, &o->conn.timer, CONNECT_TIMEOUT_US);
+		(void)loop_timer_set(w->loop, &o->conn.timer, answer_us(o));
 		outbound_dial(o, &u);
 		break;
 	case UPSTREAM_NAMED:
@@ -385,6 +395,18 @@ void outbound_resolve(struct outbound *o)
 		conn_fail(&o->conn, CONN_CONNECT, u.error ? u.error : "refused");
 		break;
 	}
+}
+
+/* Let go of what says nothing. */
+static void attempt_drop(struct outbound *o)
+{
+	pool_wait_cancel(&o->attempt->pool_wait);
+	dial_wait_cancel(&o->conn.dial_wait);
+	outbound_dial_stop(o);
+	if (!o->relay.stream.session)
+		return;
+	hbone_stream_reset(&o->relay.stream, HBONE_CANCEL);
+	relay_rewind(&o->relay);
 }
 
 static void on_timer(struct loop_timer *t)
@@ -400,6 +422,8 @@ static void on_timer(struct loop_timer *t)
 	if (state_wait_is_waiting(&o->conn.state_wait))
 		conn_fail(&o->conn, CONN_IDENTITY_ERROR,
 			  "no certificate or no data about this pod in time");
+	else if (outbound_try_next(o))
+		attempt_drop(o);
 	else
 		conn_fail(&o->conn, CONN_CONNECT, "no answer in time");
 }

@@ -283,6 +283,27 @@ TEST(next_endpoint_is_tried_when_one_refuses)
 	}
 }
 
+/* A node that vanished: its address takes the connection, and then nothing comes. */
+TEST(another_endpoint_is_asked_when_one_says_nothing)
+{
+	struct rig *f = *cmocka_state;
+	int silent = rig_listen(REFUSING_ADDR, 15008);
+	struct pair p[6];
+
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++) {
+		p[i].client = app_dial(f, SERVICE_ADDR ":80");
+		app_say(p[i].client, "first words");
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++) {
+		p[i].server = app_accept(f, WAIT_MS);
+		assert_true(p[i].server >= 0);
+		app_expect(p[i].server, "first words");
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++)
+		app_pair_close(&p[i]);
+	(void)close_fd(silent);
+}
+
 TEST(next_plain_endpoint_is_tried_when_one_refuses)
 {
 	struct rig *f = *cmocka_state;
@@ -513,6 +534,7 @@ int main(void)
 		T(many_connections_at_once),
 		T(closed_port_is_refused),
 		T(next_endpoint_is_tried_when_one_refuses),
+		T(another_endpoint_is_asked_when_one_says_nothing),
 		T(next_plain_endpoint_is_tried_when_one_refuses),
 		T(all_endpoints_refusing_is_refused),
 		T(ztunnel_itself_is_no_destination),

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the size of the mesh costs: loading, memory and changes with up to 100,000 workloads, and how soon a policy takes
+effect on open and on new connections."""
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "interop"))
+import contestants
+import cost
+from culvert_node import BIN, CulvertNode, stop, wait_for, write_config
+from topology import Topology, run
+
+SMALL, LARGE = 100, 100_000
+PER_SERVICE, PER_POLICY, PER_FILE = 10, 100, 1000
+PORT = 9300
+IDLE_S = 10
+EFFECTS = 40
+FAR = "far"  # the namespace of the workloads that are only there
+POD = """---
+apiVersion: v1
+kind: Pod
+metadata: {{name: app-{app}-7d9f8b6c5d-{i:05x}, namespace: far, labels: {{app: app-{app}}}}}
+spec: {{nodeName: node-{node}, serviceAccountName: app-{app}}}
+status: {{podIP: 10.{a}.{b}.{c}, podIPs: [{{ip: 10.{a}.{b}.{c}}}, {{ip: "fd00:10:244::{a:x}:{b:x}{c:02x}"}}]}}
+"""
+SERVICE = """---
+apiVersion: v1
+kind: Service
+metadata: {{name: app-{i}, namespace: far}}
+spec: {{clusterIP: 10.96.{b}.{c}, selector: {{app: app-{i}}}, ports: [{{name: http, port: 80, targetPort: 8080}}]}}
+"""
+POLICY = """---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: {name}, namespace: {namespace}}}
+spec: {{{selector}{action}rules: [{{from: [{{source: {{principals: [{principal}]}}}}]}}]}}
+"""
+# Waits on a connection until it is cut, then tries new ones until one is refused; prints both moments.
+PROBE = """
+import socket, sys, time
+def open_one():
+    s = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=10)
+    s.sendall(b"x")
+    return s if s.recv(1) == b"x" else None
+def attempt():
+    try:
+        return open_one()
+    except OSError:
+        return None
+for line in sys.stdin:
+    s = None
+    while s is None:
+        s = attempt()
+    print("open", flush=True)
+    try:
+        s.recv(1)
+    except OSError:
+        pass
+    cut = time.monotonic()
+    while attempt():
+        pass
+    print(cut, time.monotonic(), flush=True)
+"""
+
+
+def put(folder, name, text):
+    """A file of the folder, replaced at once."""
+    path = os.path.join(folder, name)
+    with open(os.path.join(folder, f".{name}.new"), "w", encoding="utf-8") as f:
+        f.write(text)
+    os.rename(f.name, path)
+
+
+def write_mesh(folder, pods):
+    """So many workloads on other nodes, a tenth as many services, a hundredth as many policies."""
+    services = max(pods // PER_SERVICE, 1)
+    put(folder, "far.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: far, labels: {istio-injection: enabled}}\n")
+    for start in range(0, pods, PER_FILE):
+        put(folder, f"pods-{start}.yaml", "".join(
+            POD.format(app=i % services, i=i, node=i // services, a=128 + (i >> 16), b=i >> 8 & 255, c=i & 255)
+            for i in range(start, min(start + PER_FILE, pods))))
+    for start in range(0, services, PER_FILE):
+        put(folder, f"services-{start}.yaml", "".join(SERVICE.format(i=i, b=i >> 8 & 255, c=i & 255)
+                                                      for i in range(start, min(start + PER_FILE, services))))
+    put(folder, "policies.yaml", "".join(
+        POLICY.format(name=f"allow-{i}", namespace=FAR, selector=f"selector: {{matchLabels: {{app: app-{i}}}}}, ", action="",
+                      principal=f"cluster.local/ns/far/sa/app-{i + 1}") for i in range(max(pods // PER_POLICY, 1))))
+
+
+def sizes(bench):
+    """The mesh to measure with."""
+    return (SMALL, LARGE // 10) if bench.options.quick else (SMALL, LARGE)
+
+
+def scale_model(bench):
+    """mesh-size: CPU time to load what has been parsed, of a change when little and when much is there, memory."""
+    for label, pods in zip(("small", "large"), sizes(bench)):
+        found = json.loads(run(os.path.join(BIN, "mesh-size"), str(pods), str(pods // PER_SERVICE), str(pods // PER_POLICY)))
+        for metric in ("control_pod_change_us", "control_policy_change_us", "ztunnel_change_us"):
+            bench.add("scale_model", contestants.Culvert, f"{metric}_{label}", found[metric])
+    for metric in ("control_load_ms", "ztunnel_load_ms", "ztunnel_bytes_per_workload"):
+        bench.add("scale_model", contestants.Culvert, metric, found[metric])
+
+
+def rss_kb(pid):
+    """Resident memory of a process."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
+
+
+class Pair:
+    """A control plane and a ztunnel without an agent, on a folder of their own."""
+
+    def __init__(self, work_dir, pods):
+        self.folder = tempfile.mkdtemp(prefix="scale-", dir=work_dir)
+        config, self.run_dir = os.path.join(self.folder, "config"), os.path.join(self.folder, "run")
+        os.makedirs(config)
+        os.makedirs(self.run_dir)
+        put(config, "node.yaml", "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\n")
+        if pods:
+            write_mesh(config, pods)
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        common = ("--node", "n1", "--run-dir", self.run_dir, "--log-level", "error")
+        self.control = subprocess.Popen([os.path.join(BIN, "culvert-control"), *common, "--config-dir", config, "--ca-dir",
+                                         os.path.join(self.folder, "ca")], **quiet)
+        self.ztunnel = subprocess.Popen([os.path.join(BIN, "culvert-ztunnel"), *common, "--user", "root", "--admin-port", "0",
+                                         "--metrics-port", "0", "--ready-port", "0"], **quiet)
+        want = pods + max(pods // PER_SERVICE, 1) if pods else 0
+        wait_for(lambda: self.acked() >= want, 180, f"{want} addresses in ztunnel")
+        time.sleep(1)
+
+    def acked(self):
+        """Resources that ztunnel has acknowledged; -1 while the control plane does not answer."""
+        try:
+            clients = json.loads(run("curl", "-sf", "--max-time", "5", "--unix-socket", f"{self.run_dir}/control/admin.sock",
+                                     "http://localhost/status"))["clients"]
+        except RuntimeError:
+            return -1
+        return sum(c["acked"] for c in clients if c["type"] == "ztunnel") if clients else -1
+
+    def close(self):
+        """End both."""
+        stop(self.ztunnel)
+        stop(self.control)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def scale_processes(bench):
+    """The real programs: memory of a ztunnel that holds everything, CPU of both while nothing changes."""
+    pods = sizes(bench)[1]
+    with contextlib.closing(Pair(bench.work_dir, 0)) as empty:
+        before = rss_kb(empty.ztunnel.pid)
+    with contextlib.closing(Pair(bench.work_dir, pods)) as pair:
+        time.sleep(3)
+        bench.add("scale_processes", contestants.Culvert, "ztunnel_rss_bytes_per_workload",
+                  (rss_kb(pair.ztunnel.pid) - before) * 1024 / pods)
+        bench.add("scale_processes", contestants.Culvert, "control_rss_kB", rss_kb(pair.control.pid))
+        used = {name: cost.process_seconds(p.pid) for name, p in (("ztunnel", pair.ztunnel), ("control", pair.control))}
+        time.sleep(IDLE_S)
+        for name, p in (("ztunnel", pair.ztunnel), ("control", pair.control)):
+            bench.add("scale_processes", contestants.Culvert, f"{name}_idle_us_per_s",
+                      (cost.process_seconds(p.pid) - used[name]) / IDLE_S * 1e6)
+
+
+def percentile(values, share):
+    """Of a short list, the higher neighbour."""
+    return sorted(values)[min(int(len(values) * share), len(values) - 1)]
+
+
+def effects(bench, octet, pods):
+    """[(ms to the cut, ms to the first refusal)] from the moment a policy's file is in place."""
+    config = os.path.join(bench.work_dir, f"effect-{pods}")
+    with Topology(f"cb{octet}", octet) as topology, contextlib.ExitStack() as stack:
+        client, server = topology.pod(1, "c"), topology.pod(2, "s")
+        for pod, account in ((client, "client"), (server, "server")):
+            pod.namespace, pod.account = "bench", account
+        write_config(config, [client, server])
+        write_mesh(config, pods)
+        stream = os.path.join(os.path.dirname(contestants.__file__), "..", "interop", "stream.py")
+        stack.callback(stop, server.popen(sys.executable, stream, "serve", str(PORT), stdout=subprocess.DEVNULL,
+                                         stderr=subprocess.DEVNULL))
+        for number, node in enumerate(topology.nodes, 1):
+            stack.enter_context(contextlib.closing(CulvertNode(node, number, config, f"bench-effect-{pods}",
+                                                               env=contestants.QUIET))).wait_captured(
+                [(client, server)[number - 1].name], 120)
+        probe = client.popen(sys.executable, "-c", PROBE, server.ip4, str(PORT), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                             text=True)
+        stack.callback(stop, probe)
+        deny = POLICY.format(name="deny", namespace="bench", selector="", action="action: DENY, ",
+                             principal="cluster.local/ns/bench/sa/client")
+        found = []
+        for _ in range(8 if bench.options.quick else EFFECTS):
+            print("go", file=probe.stdin, flush=True)
+            assert probe.stdout.readline() == "open\n"
+            time.sleep(0.05)
+            begin = time.monotonic()
+            put(config, "deny.yaml", deny)
+            found.append([(float(at) - begin) * 1e3 for at in probe.stdout.readline().split()])
+            os.unlink(os.path.join(config, "deny.yaml"))
+        return found
+
+
+def policy_effect(bench):
+    """From the file of a policy to the end of a connection that it denies, and to the first refusal; over the mesh's size."""
+    for octet, pods, label in zip((60, 61), sizes(bench), ("small", "large")):
+        found = effects(bench, octet, pods)
+        for index, what in enumerate(("cut", "refused")):
+            values = [one[index] for one in found]
+            bench.add("policy_effect", contestants.Culvert, f"{what}_p50_ms_{label}", percentile(values, 0.5))
+            bench.add("policy_effect", contestants.Culvert, f"{what}_p99_ms_{label}", percentile(values, 0.99))
+    bench.missing["policy_effect ztunnel"] = "Istio's ztunnel reads its LOCAL_XDS file once: no policy can be changed under it"
+
+
+ROWS = {
+    "scale_model": (scale_model, ("control_load_ms", "ztunnel_load_ms", "ztunnel_bytes_per_workload", "control_pod_change_us_small",
+                                  "control_pod_change_us_large", "control_policy_change_us_small", "control_policy_change_us_large",
+                                  "ztunnel_change_us_small", "ztunnel_change_us_large")),
+    "scale_processes": (scale_processes, ("ztunnel_rss_bytes_per_workload", "control_rss_kB", "ztunnel_idle_us_per_s",
+                                          "control_idle_us_per_s")),
+    "policy_effect": (policy_effect, tuple(f"{what}_{p}_ms_{label}" for what in ("cut", "refused") for p in ("p50", "p99")
+                                           for label in ("small", "large"))),
+}

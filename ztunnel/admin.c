@@ -104,7 +104,9 @@ static void config_send(struct admin_dump *d)
 	json_t *all = state_to_json(xds_sync_state(a->config.xds));
 
 	if (all) {
-		(void)json_object_set_new(all, "staticConfig", json_object());
+		(void)json_object_set_new(
+			all, "staticConfig",
+			json_pack("{s:[], s:[], s:[]}", "workloads", "services", "policies"));
 		(void)json_object_set_new(all, "version",
 					  json_pack("{s:s}", "version", CULVERT_VERSION));
 		(void)json_object_set_new(all, "config",

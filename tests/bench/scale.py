@@ -114,6 +114,23 @@ def rss_kb(pid):
         return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
 
 
+def acked(run_dir):
+    """Resources that a node's clients have acknowledged, each; empty while the control plane does not answer."""
+    try:
+        clients = json.loads(run("curl", "-sf", "--max-time", "5", "--unix-socket", f"{run_dir}/control/admin.sock",
+                                 "http://localhost/status"))["clients"]
+    except RuntimeError:
+        return []
+    return [c["acked"] for c in clients]
+
+
+def wait_settled(run_dir, pods):
+    """Until all clients of a node have everything."""
+    want = pods + pods // PER_SERVICE
+    wait_for(lambda: acked(run_dir) and min(acked(run_dir)) >= want, 300, f"{want} addresses at the clients of {run_dir}")
+    time.sleep(2)
+
+
 class Pair:
     """A control plane and a ztunnel without an agent, on a folder of their own."""
 
@@ -131,24 +148,21 @@ class Pair:
                                          os.path.join(self.folder, "ca")], **quiet)
         self.ztunnel = subprocess.Popen([os.path.join(BIN, "culvert-ztunnel"), *common, "--user", "root", "--admin-port", "0",
                                          "--metrics-port", "0", "--ready-port", "0"], **quiet)
-        want = pods + max(pods // PER_SERVICE, 1) if pods else 0
-        wait_for(lambda: self.acked() >= want, 180, f"{want} addresses in ztunnel")
-        time.sleep(1)
-
-    def acked(self):
-        """Resources that ztunnel has acknowledged; -1 while the control plane does not answer."""
-        try:
-            clients = json.loads(run("curl", "-sf", "--max-time", "5", "--unix-socket", f"{self.run_dir}/control/admin.sock",
-                                     "http://localhost/status"))["clients"]
-        except RuntimeError:
-            return -1
-        return sum(c["acked"] for c in clients if c["type"] == "ztunnel") if clients else -1
+        wait_settled(self.run_dir, pods)
 
     def close(self):
         """End both."""
         stop(self.ztunnel)
         stop(self.control)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def decision(bench):
+    """CPU time of a decision with few and with many policies of each scope."""
+    for line in run(os.path.join(BIN, "decision")).splitlines():
+        found = json.loads(line)
+        if found["policies"] in (10, 10_000):
+            bench.add("decision", contestants.Culvert, f"{found['scope']}_us_{found['policies']}", found["decide_us"])
 
 
 def scale_processes(bench):
@@ -185,10 +199,12 @@ def effects(bench, octet, pods):
         stream = os.path.join(os.path.dirname(contestants.__file__), "..", "interop", "stream.py")
         stack.callback(stop, server.popen(sys.executable, stream, "serve", str(PORT), stdout=subprocess.DEVNULL,
                                          stderr=subprocess.DEVNULL))
-        for number, node in enumerate(topology.nodes, 1):
-            stack.enter_context(contextlib.closing(CulvertNode(node, number, config, f"bench-effect-{pods}",
-                                                               env=contestants.QUIET))).wait_captured(
-                [(client, server)[number - 1].name], 120)
+        nodes = [stack.enter_context(contextlib.closing(CulvertNode(node, number, config, f"bench-effect-{pods}",
+                                                                    env=contestants.QUIET)))
+                 for number, node in enumerate(topology.nodes, 1)]
+        for node, pod in zip(nodes, (client, server)):
+            node.wait_captured([pod.name], 120)
+            wait_settled(node.run_dir, pods)
         probe = client.popen(sys.executable, "-c", PROBE, server.ip4, str(PORT), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                              text=True)
         stack.callback(stop, probe)
@@ -218,6 +234,7 @@ def policy_effect(bench):
 
 
 ROWS = {
+    "decision": (decision, tuple(f"{scope}_us_{n}" for scope in ("global", "namespace", "selector") for n in (10, 10_000))),
     "scale_model": (scale_model, ("control_load_ms", "ztunnel_load_ms", "ztunnel_bytes_per_workload", "control_pod_change_us_small",
                                   "control_pod_change_us_large", "control_policy_change_us_small", "control_policy_change_us_large",
                                   "ztunnel_change_us_small", "ztunnel_change_us_large")),

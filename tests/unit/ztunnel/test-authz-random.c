@@ -1,24 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* authz - the index beside a second, plain evaluator (reference.c) on random sets of policies and
- * connections, also while the policies change; and what a decision costs. */
+ * connections, also while the policies change. */
 #include "ztunnel/authz.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "tests/unit/ztunnel/random_policy.h"
 
-#define SETS        2000
-#define CONNS       500
-#define UID         "Kubernetes//Pod/demo/a"
-#define SET_MAX     RANDOM_NAMES
-#define CHANGES     3000
-#define SAMPLE      48
-#define BENCH_LOOPS 20000
+#define SETS    2000
+#define CONNS   500
+#define UID     "Kubernetes//Pod/demo/a"
+#define SET_MAX RANDOM_NAMES
+#define CHANGES 3000
+#define SAMPLE  48
 
 static struct random_memory memories[SET_MAX];
 
@@ -240,96 +238,11 @@ TEST(each_answer_while_policies_change_is_that_of_one_whole_set)
 	state_builder_free(b);
 }
 
-/* What a decision costs. */
-
-static void bench_put(struct state_builder *b, uint32_t number)
-{
-	Istio__Security__Authorization a = ISTIO__SECURITY__AUTHORIZATION__INIT;
-	Istio__Security__Rule rule = ISTIO__SECURITY__RULE__INIT, *rules[] = {&rule};
-	Istio__Security__Clause clause = ISTIO__SECURITY__CLAUSE__INIT, *clauses[] = {&clause};
-	Istio__Security__Match m = ISTIO__SECURITY__MATCH__INIT, *matches[] = {&m};
-	Istio__Security__StringMatch t = ISTIO__SECURITY__STRING_MATCH__INIT, *list[] = {&t};
-	Istio__Security__Address c = ISTIO__SECURITY__ADDRESS__INIT, *cidrs[] = {&c};
-	uint8_t bytes[4] = {10, 77, (uint8_t)(number >> 8), (uint8_t)number};
-	uint32_t port = 1000 + number % 60000;
-	char name[32], text[64];
-
-	(void)snprintf(name, sizeof(name), "bench%u", number);
-	(void)snprintf(text, sizeof(text), "cluster.local/ns/n%u/sa/s%u", number % 97, number);
-	a.name = name;
-	a.namespace_ = number % 2 ? "demo" : "istio-system";
-	a.scope = number % 2 ? ISTIO__SECURITY__SCOPE__NAMESPACE : ISTIO__SECURITY__SCOPE__GLOBAL;
-	a.action = number % 3 ? ISTIO__SECURITY__ACTION__DENY : ISTIO__SECURITY__ACTION__ALLOW;
-	a.n_rules = rule.n_clauses = clause.n_matches = 1;
-	a.rules = rules;
-	rule.clauses = clauses;
-	clause.matches = matches;
-	t.match_type_case = number % 5 == 4 ? ISTIO__SECURITY__STRING_MATCH__MATCH_TYPE_SUFFIX
-					    : ISTIO__SECURITY__STRING_MATCH__MATCH_TYPE_EXACT;
-	t.exact = text;
-	c.address = (ProtobufCBinaryData){4, bytes};
-	c.length = 32;
-	if (number % 5 == 0) {
-		m.n_source_ips = 1;
-		m.source_ips = cidrs;
-	} else if (number % 5 == 1) {
-		m.n_destination_ports = 1;
-		m.destination_ports = &port;
-	} else {
-		m.n_principals = 1;
-		m.principals = list;
-	}
-	mesh_put_policy(b, &a);
-}
-
-static double now_us(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
-}
-
-TEST(what_a_decision_costs_is_printed)
-{
-	const struct authz_conn conn = {.src_identity = "spiffe://cluster.local/ns/demo/sa/alice",
-					.src = mesh_sockaddr("10.0.0.9:40000"),
-					.dst = mesh_sockaddr("10.0.0.1:80")};
-	struct state_builder *b = NULL;
-	uint32_t n = 0;
-
-	assert_int_equal(state_builder_new("n1", &b), 0);
-	mesh_put_workload(b, &(struct mesh_workload){.name = "a", .addrs = {"10.0.0.1"}});
-	for (uint32_t size = 10; size <= 10000; size *= 10) {
-		const struct workload *w;
-		struct authz_verdict v;
-		double begin = now_us(), made;
-		uint32_t before = n;
-		struct state *s;
-
-		while (n < size)
-			bench_put(b, n++);
-		made = now_us();
-		s = mesh_build(b);
-		w = state_workload_by_uid(s, UID);
-		print_message("%u policies: %.1f us to add one, ", size,
-			      (made - begin) / (size - before));
-		begin = now_us();
-		for (int i = 0; i < BENCH_LOOPS; i++)
-			authz_check(s, w, &conn, &v);
-		print_message("%.2f us for a decision\n", (now_us() - begin) / BENCH_LOOPS);
-		assert_false(v.is_allowed);
-		state_unref(s);
-	}
-	state_builder_free(b);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(both_evaluators_agree_on_a_million_decisions),
 		cmocka_unit_test(each_answer_while_policies_change_is_that_of_one_whole_set),
-		cmocka_unit_test(what_a_decision_costs_is_printed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

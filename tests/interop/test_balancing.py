@@ -58,8 +58,8 @@ class Mesh:
 
     def __init__(self, work_dir):
         self.config, self.draft = os.path.join(work_dir, "config"), os.path.join(work_dir, "draft")
-        remove_stale("cw")
-        self.topology = Topology("cw", 81)
+        remove_stale("cu")
+        self.topology = Topology("cu", 81)
         self.client = self.topology.pod(1, "x")
         self.servers = {name: self.topology.pod(node, name.lower()) for name, node in (("A", 1), ("B", 2), ("C", 2))}
         for pod in self.topology.pods:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rows of the benchmark: what is run, which metrics of it are shown. A row is added by adding it to ROWS (visited in
-each round, for each contestant) or, when it stands alone, to SINGLE in bench.py."""
+each round, for each contestant) or, when it is measured once, to BEFORE, AFTER or
+ALONE in bench.py."""
 import dataclasses
 import json
 

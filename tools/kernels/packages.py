@@ -58,7 +58,7 @@ class Suite:
                    "-oAcquire::Languages=none", *argv, **kwargs)
 
     def update(self):
-        """Fetch the suite's list; an hour's age is good enough."""
+        """Fetch the suite's list of packages."""
         self.apt("apt-get", "update")
 
     def version(self):

@@ -137,11 +137,16 @@ static unsigned long value_of(const char *text, const char *family, const char *
 	size_t len = strlen(family);
 	int found = 0;
 
-	for (const char *line = text; line; line = strchr(line, '\n'), line += line != NULL) {
-		const char *end = strchr(line, '\n');
-		const char *at = strstr(line, label);
+	for (const char *at = text, *end; (end = strchr(at, '\n')); at = end + 1) {
+		char line[4096];
 
-		if (strncmp(line, family, len) != 0 || line[len] != '{' || !at || !end || at > end)
+		if (strncmp(at, family, len) != 0 || at[len] != '{')
+			continue;
+		/* a copy: the sanitizers' strstr() walks the whole text each time */
+		assert_true((size_t)(end - at) < sizeof(line));
+		memcpy(line, at, (size_t)(end - at));
+		line[end - at] = '\0';
+		if (!strstr(line, label))
 			continue;
 		value = strtoul(strstr(line, "} ") + 2, NULL, 10);
 		found++;

@@ -72,7 +72,8 @@ VIP = "10.96.79.1"
 
 
 class Direct:
-    """Node 1 with the pods `client` and `server`; options: bypass, uplink, outsider (a plain pod on node 2)."""
+    """Node 1 with the pods `client` and `server`; options: bypass, uplink, outsider (a plain pod on node 2), crl (True:
+    revocation lists are read from `crl`)."""
 
     def __init__(self, mode="direct", labels="", **options):
         remove_stale("cd")
@@ -94,6 +95,9 @@ class Direct:
         for name, variable in (("bypass", "CULVERT_HOST_BYPASS"), ("uplink", "CULVERT_UPLINK")):
             if options.get(name):
                 env[variable] = options[name]
+        self.crl = os.path.join(self.work_dir, "crl.pem")
+        if options.get("crl"):
+            env["CRL_PATH"] = self.crl
         self.node = CulvertNode(self.topology.nodes[0], 1, self.config, "direct", env=env)
         try:
             self.node.wait_captured([self.client.name, self.server.name])

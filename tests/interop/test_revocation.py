@@ -7,7 +7,9 @@ import time
 
 import pytest
 from hostile import PORT
-from culvert_node import wait_for
+from culvert_node import stop, wait_for
+from same_node import HOLDER, Direct
+from same_node import PORT as DIRECT_PORT
 from topology import run
 
 OPEN = """
@@ -97,22 +99,21 @@ def test_dry_run_and_audit_are_logged_and_cut_nothing(hostile):
         hostile.del_policy("seen")
 
 
-def write_crl(hostile, serials):
-    """A list of our CA with these serial numbers, put in place by rename."""
-    path = hostile.ca.path
+def write_crl(path, crl, serials):
+    """A list of the CA in folder `path` with these serial numbers, put in place by rename."""
     with open(f"{path}/index.txt", "w", encoding="ascii") as f:
         f.writelines(f"R\t351231235959Z\t260101000000Z\t{serial}\tunknown\t/CN=x\n" for serial in serials)
     with open(f"{path}/crl.conf", "w", encoding="ascii") as f:
         f.write(f"[ca]\ndefault_ca=d\n[d]\ndatabase={path}/index.txt\ndefault_md=sha256\n")
     run("openssl", "ca", "-config", f"{path}/crl.conf", "-gencrl", "-keyfile", f"{path}/ca-key.pem", "-cert",
-        f"{path}/ca-cert.pem", "-crldays", "1", "-out", hostile.crl + ".new")
-    os.chmod(hostile.crl + ".new", 0o644)
-    os.rename(hostile.crl + ".new", hostile.crl)
+        f"{path}/ca-cert.pem", "-crldays", "1", "-out", crl + ".new")
+    os.chmod(crl + ".new", 0o644)
+    os.rename(crl + ".new", crl)
 
 
-def serial_of(hostile, node, account):
+def serial_of(node, account):
     """Serial number of a certificate that a node serves with now."""
-    dump = hostile.nodes[node].admin("ztunnel", "/config_dump")
+    dump = node.admin("ztunnel", "/config_dump")
     one = next(c for c in dump["certificates"] if c["identity"].endswith(f"/{account}"))
     serial = one["certChain"][0]["serialNumber"]
     return serial.upper() if len(serial) % 2 == 0 else "0" + serial.upper()
@@ -120,11 +121,11 @@ def serial_of(hostile, node, account):
 
 def test_a_revoked_certificate_is_cut_and_refused(hostile):
     one = Open(hostile)
-    write_crl(hostile, ["0123456789AB"])
+    write_crl(hostile.ca.path, hostile.crl, ["0123456789AB"])
     wait_for(lambda: "revoked=1" in hostile.log(0), 5, "the list")
     time.sleep(0.3)
     assert one.is_open()
-    write_crl(hostile, [serial_of(hostile, 1, hostile.friend.account)])
+    write_crl(hostile.ca.path, hostile.crl, [serial_of(hostile.nodes[1], hostile.friend.account)])
     try:
         print(f"cut after {one.wait_cut() * 1000:.0f} ms, making the list included")
         wait_for(lambda: connections(hostile) == 0, 5, "the application's end")
@@ -134,16 +135,33 @@ def test_a_revoked_certificate_is_cut_and_refused(hostile):
         # the others are as good as before
         assert hostile.connect(f"{hostile.server.ip4}:{PORT}")["status"] == 200
     finally:
-        write_crl(hostile, [])
+        write_crl(hostile.ca.path, hostile.crl, [])
         wait_for(lambda: "revoked=0" in hostile.log(0), 5, "the empty list")
     Open(hostile)
 
 
 def test_a_revoked_server_is_cut_by_its_clients(hostile):
     one = Open(hostile)
-    write_crl(hostile, [serial_of(hostile, 0, hostile.server.account)])
+    write_crl(hostile.ca.path, hostile.crl, [serial_of(hostile.nodes[0], hostile.server.account)])
     try:
         one.wait_cut()
         wait_for(lambda: "closed: the peer's certificate has been revoked" in hostile.log(1), 5, "a line on the client's node")
     finally:
-        write_crl(hostile, [])
+        write_crl(hostile.ca.path, hostile.crl, [])
+
+
+def test_a_revoked_certificate_ends_connections_without_a_tunnel():
+    d = Direct(crl=True)
+    try:
+        wait_for(d.is_direct, 15, "a direct connection")
+        holder = d.client.popen(sys.executable, "-c", HOLDER, d.server.ip4, str(DIRECT_PORT), stdout=subprocess.PIPE, text=True)
+        assert holder.stdout.readline() == "open\n"
+        write_crl(f"{d.node.base}/ca", d.crl, [serial_of(d.node, d.client.account)])
+        assert holder.stdout.readline().strip() in ("ConnectionResetError", "ConnectionAbortedError", "eof")
+        wait_for(lambda: not d.works_from(d.client), 10, "a refusal")
+        assert "connections without a tunnel refused, certificate revoked" in d.log()
+        write_crl(f"{d.node.base}/ca", d.crl, [])
+        wait_for(lambda: d.works_from(d.client), 15, "the end of it")
+        stop(holder)
+    finally:
+        d.close()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node that comes up in any order: agent, ztunnel and the application each first, second and last. In the end the pods
 are in the mesh and their next connections are the mesh's; until then the agent names them as not yet captured."""
+import contextlib
 import itertools
 import json
 import os
@@ -78,6 +79,8 @@ class Booting:
         print(self.log.read()[-4000:])
         self.log.close()
         run(os.path.join(BIN, "culvert-agent"), "--clean", "--pin-dir", self.pins)
+        with contextlib.suppress(OSError):
+            os.rmdir(os.path.dirname(self.pins))
         self.topology.close()
         shutil.rmtree(self.work_dir, ignore_errors=True)
         shutil.rmtree(os.path.dirname(self.run_dir), ignore_errors=True)

@@ -36,8 +36,6 @@ void conn_init(struct conn *c, struct worker *w, struct pod *pod, const struct c
 void conn_release(struct conn *c)
 {
 	loop_timer_del(&c->timer);
-	state_wait_cancel(&c->state_wait);
-	dial_wait_cancel(&c->dial_wait);
 	list_del(&c->link);
 	c->src_workload = workload_unref(c->src_workload);
 	c->dst_workload = workload_unref(c->dst_workload);

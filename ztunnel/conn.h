@@ -33,8 +33,6 @@ struct conn {
 	const struct conn_ops *ops;
 	struct pod *pod; /* counted: the pod of this node */
 	struct loop_timer timer;
-	struct state_wait state_wait;
-	struct dial_wait dial_wait;
 	enum conn_direction direction;
 	bool is_mtls;
 	bool has_hbone;

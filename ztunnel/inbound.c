@@ -46,6 +46,7 @@ struct inbound {
 	struct conn conn;
 	struct server_tunnel *tunnel; /* counted */
 	struct relay relay;
+	struct dial_wait dial_wait;
 	struct cv_sockaddr target;
 	bool is_answered;
 };
@@ -69,6 +70,7 @@ static void destroy(struct conn *c)
 {
 	struct inbound *in = container_of(c, struct inbound, conn);
 
+	dial_wait_cancel(&in->dial_wait);
 	relay_reset(&in->relay, HBONE_CONNECT_ERROR);
 	conn_release(&in->conn);
 	tunnel_unref(in->tunnel);
@@ -165,7 +167,7 @@ static int dial_on(struct inbound *in, int fd)
 
 static void on_socket(struct dial_wait *wait, int fd)
 {
-	struct inbound *in = container_of(wait, struct inbound, conn.dial_wait);
+	struct inbound *in = container_of(wait, struct inbound, dial_wait);
 	int r = fd < 0 ? fd : dial_on(in, fd);
 
 	if (r < 0)
@@ -194,10 +196,10 @@ static void dial(struct inbound *in)
 	}
 	in->conn.timer.on_timer = on_timer;
 	(void)loop_timer_set(w->loop, &in->conn.timer, DIAL_TIMEOUT_US);
-	in->conn.dial_wait.on_socket = on_socket;
-	r = stock_take(stock, &in->conn.dial_wait);
+	in->dial_wait.on_socket = on_socket;
+	r = stock_take(stock, &in->dial_wait);
 	if (r != -EAGAIN)
-		on_socket(&in->conn.dial_wait, r);
+		on_socket(&in->dial_wait, r);
 }
 
 /* client_of() - the tunnel's source address is proven; the port is what the client's ztunnel says,

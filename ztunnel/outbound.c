@@ -44,6 +44,8 @@ static void attempt_free(struct outbound *o)
 	o->attempt = NULL;
 	if (!a)
 		return;
+	state_wait_cancel(&a->state_wait);
+	dial_wait_cancel(&a->dial_wait);
 	pool_wait_cancel(&a->pool_wait);
 	names_cancel(&a->name_wait);
 	free(a);
@@ -330,13 +332,13 @@ static void start_tunnel(struct outbound *o, const struct upstream *u,
 
 static void on_state(struct state_wait *wait)
 {
-	outbound_resolve(container_of(wait, struct outbound, conn.state_wait));
+	outbound_resolve(container_of(wait, struct attempt, state_wait)->owner);
 }
 
 static void wait_for_state(struct outbound *o)
 {
-	o->conn.state_wait.on_state = on_state;
-	worker_wait_state(o->conn.worker, &o->conn.state_wait);
+	o->attempt->state_wait.on_state = on_state;
+	worker_wait_state(o->conn.worker, &o->attempt->state_wait);
 	if (!o->conn.timer.loop)
 		(void)loop_timer_set(o->conn.worker->loop, &o->conn.timer, STATE_TIMEOUT_US);
 }
@@ -401,7 +403,7 @@ void outbound_resolve(struct outbound *o)
 static void attempt_drop(struct outbound *o)
 {
 	pool_wait_cancel(&o->attempt->pool_wait);
-	dial_wait_cancel(&o->conn.dial_wait);
+	dial_wait_cancel(&o->attempt->dial_wait);
 	outbound_dial_stop(o);
 	if (!o->relay.stream.session)
 		return;
@@ -419,7 +421,7 @@ static void on_timer(struct loop_timer *t)
 		outbound_resolve(o);
 		return;
 	}
-	if (state_wait_is_waiting(&o->conn.state_wait))
+	if (state_wait_is_waiting(&o->attempt->state_wait))
 		conn_fail(&o->conn, CONN_IDENTITY_ERROR,
 			  "no certificate or no data about this pod in time");
 	else if (outbound_try_next(o))

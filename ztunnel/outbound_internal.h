@@ -20,6 +20,8 @@ struct plain; /* opaque */
 /* What it takes to open a connection; gone once it is open, so that an idle one is small. */
 struct attempt {
 	struct outbound *owner;
+	struct state_wait state_wait;
+	struct dial_wait dial_wait;
 	struct pool_wait pool_wait;
 	struct name_wait name_wait;
 	__be16 named_port; /* of the endpoint whose name is being resolved */

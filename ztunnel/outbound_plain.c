@@ -91,8 +91,8 @@ static int plain_connect(struct attempt *a)
 
 static void on_plain_socket(struct dial_wait *wait, int fd)
 {
-	struct outbound *o = container_of(wait, struct outbound, conn.dial_wait);
-	struct attempt *a = o->attempt;
+	struct attempt *a = container_of(wait, struct attempt, dial_wait);
+	struct outbound *o = a->owner;
 	int r = fd;
 
 	if (fd >= 0) {
@@ -125,10 +125,10 @@ void outbound_dial(struct outbound *o, const struct upstream *u)
 		conn_fail(&o->conn, CONN_CONNECT, "the pod is gone");
 		return;
 	}
-	o->conn.dial_wait.on_socket = on_plain_socket;
-	r = stock_take(stock, &o->conn.dial_wait);
+	o->attempt->dial_wait.on_socket = on_plain_socket;
+	r = stock_take(stock, &o->attempt->dial_wait);
 	if (r != -EAGAIN)
-		on_plain_socket(&o->conn.dial_wait, r);
+		on_plain_socket(&o->attempt->dial_wait, r);
 }
 
 void outbound_dial_stop(struct outbound *o)

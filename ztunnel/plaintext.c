@@ -22,6 +22,8 @@
 struct plaintext {
 	struct conn conn;
 	struct splice splice;
+	struct state_wait state_wait;
+	struct dial_wait dial_wait;
 	int client_fd;
 	int app_fd;
 	struct loop_fd app_watch; /* while connecting */
@@ -31,6 +33,8 @@ static void destroy(struct conn *c)
 {
 	struct plaintext *p = container_of(c, struct plaintext, conn);
 
+	state_wait_cancel(&p->state_wait);
+	dial_wait_cancel(&p->dial_wait);
 	splice_reset(&p->splice);
 	loop_del(&p->app_watch);
 	p->client_fd = relay_close_rst(p->client_fd);
@@ -100,7 +104,7 @@ static int dial_app(struct plaintext *p, int fd)
 
 static void on_socket(struct dial_wait *wait, int fd)
 {
-	struct plaintext *p = container_of(wait, struct plaintext, conn.dial_wait);
+	struct plaintext *p = container_of(wait, struct plaintext, dial_wait);
 	int r = fd < 0 ? fd : dial_app(p, fd);
 
 	if (r < 0)
@@ -119,10 +123,10 @@ static void dial(struct plaintext *p)
 		return;
 	}
 	(void)loop_timer_set(p->conn.worker->loop, &p->conn.timer, DIAL_TIMEOUT_US);
-	p->conn.dial_wait.on_socket = on_socket;
-	r = stock_take(stock, &p->conn.dial_wait);
+	p->dial_wait.on_socket = on_socket;
+	r = stock_take(stock, &p->dial_wait);
 	if (r != -EAGAIN)
-		on_socket(&p->conn.dial_wait, r);
+		on_socket(&p->dial_wait, r);
 }
 
 static void decide(struct plaintext *p)
@@ -132,7 +136,7 @@ static void decide(struct plaintext *p)
 	struct authz_verdict v;
 
 	if (!dst || !state_is_synced(s)) {
-		worker_wait_state(p->conn.worker, &p->conn.state_wait);
+		worker_wait_state(p->conn.worker, &p->state_wait);
 		return;
 	}
 	loop_timer_del(&p->conn.timer);
@@ -155,7 +159,7 @@ static void decide(struct plaintext *p)
 
 static void on_state(struct state_wait *wait)
 {
-	decide(container_of(wait, struct plaintext, conn.state_wait));
+	decide(container_of(wait, struct plaintext, state_wait));
 }
 
 static void on_timer(struct loop_timer *timer)
@@ -163,9 +167,8 @@ static void on_timer(struct loop_timer *timer)
 	struct plaintext *p = container_of(timer, struct plaintext, conn.timer);
 
 	conn_fail(&p->conn, CONN_CONNECT,
-		  state_wait_is_waiting(&p->conn.state_wait)
-			  ? "no data about this pod in time"
-			  : "the application did not answer in time");
+		  state_wait_is_waiting(&p->state_wait) ? "no data about this pod in time"
+							: "the application did not answer in time");
 }
 
 void inbound_plain_start(struct worker *w, struct pod *pod, int fd, const struct cv_sockaddr *peer,
@@ -184,7 +187,7 @@ void inbound_plain_start(struct worker *w, struct pod *pod, int fd, const struct
 	p->conn.original_dst = *local;
 	p->conn.dst = *local;
 	p->conn.timer.on_timer = on_timer;
-	p->conn.state_wait.on_state = on_state;
+	p->state_wait.on_state = on_state;
 	(void)loop_timer_set(w->loop, &p->conn.timer, STATE_TIMEOUT_US);
 	decide(p);
 }

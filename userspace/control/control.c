@@ -13,6 +13,7 @@
 #include "discovery.h"
 #include "gate.h"
 #include "model/model.h"
+#include "net/tcp.h"
 #include "problems.h"
 #include "roots.h"
 #include "serving.h"
@@ -257,19 +258,32 @@ static void on_source_error_cleared(void *arg, const char *file)
 	problems_clear_file(c->problems, file);
 }
 
+/* Not before there is something to say: that it listens is what makes a replica ready. */
+static int port_open(struct control *c)
+{
+	const struct cv_addr any = {0}, any4 = cv_addr_from_v4(0);
+	int r = tcp_listen(&any, c->config.xds_port, &c->config.xds_fd);
+
+	if (r == -EAFNOSUPPORT)
+		r = tcp_listen(&any4, c->config.xds_port, &c->config.xds_fd);
+	return r;
+}
+
 static int serve(struct control *c)
 {
 	struct grpc_server_config config = {
 		.loop = c->config.loop,
-		.listen_fd = c->config.xds_fd,
 		.methods = c->methods,
 		.n_methods = METHODS,
 		.max_connections = CONNECTIONS_MAX,
 		.is_allowed = c->config.is_allowed,
 		.arg = c->config.arg,
 	};
-	int r;
+	int r = c->serving ? port_open(c) : 0;
 
+	if (r < 0)
+		return log_error_errno("control", r, "cannot listen port=%u", c->config.xds_port);
+	config.listen_fd = c->config.xds_fd;
 	if (c->serving) {
 		config.max_connections = CLUSTER_CONNECTIONS_MAX;
 		config.is_allowed = NULL; /* the gate asks for a token, for each call */
@@ -277,7 +291,6 @@ static int serve(struct control *c)
 		config.arg = c->serving;
 	}
 	r = grpc_server_new(&config, &c->grpc);
-
 	if (r == 0)
 		c->config.xds_fd = -EBADF;
 	return r;

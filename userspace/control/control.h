@@ -20,7 +20,8 @@ struct control_config {
 	const char *config_dir, *trust_domain, *cluster_id, *cluster_domain, *root_namespace;
 	struct kube_client *kube; /* borrowed; the API server, where there is no folder */
 	struct ca *ca;            /* borrowed */
-	int xds_fd; /* listening socket: UNIX, or TCP with an API server; taken on success */
+	int xds_fd;        /* listening UNIX socket; taken on success. -EBADF with an API server */
+	uint16_t xds_port; /* with an API server: listened on once there is something to say */
 	bool (*is_allowed)(void *arg, const struct grpc_peer *peer); /* who may use it */
 	void *arg;
 };

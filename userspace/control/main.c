@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* culvert-control - the control plane of a node. */
 #include <errno.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,7 +18,6 @@
 #include "ca.h"
 #include "ca_watch.h"
 #include "control.h"
-#include "net/tcp.h"
 #include "net/unix.h"
 #include "source/kube_client.h"
 #include "source/mesh_config.h"
@@ -203,15 +201,6 @@ static int user_become(const struct options *o)
 	return 0;
 }
 
-static int port_open(const struct options *o, int *ret)
-{
-	const struct cv_addr any = {0};
-	int r = tcp_listen(&any, (uint16_t)o->xds_port, ret);
-
-	return r < 0 ? log_error_errno("control", r, "cannot listen port=%" PRIu64, o->xds_port)
-		     : 0;
-}
-
 static int sockets_open(struct daemon *d, const struct options *o)
 {
 	_cleanup_(freep) char *run_dir = NULL;
@@ -227,8 +216,7 @@ static int sockets_open(struct daemon *d, const struct options *o)
 	if (r == 0)
 		r = user_become(o);
 	if (r == 0)
-		r = o->is_kubernetes ? port_open(o, &d->xds_fd)
-				     : socket_make(folder, "xds.sock", 0666, &d->xds_fd);
+		r = o->is_kubernetes ? 0 : socket_make(folder, "xds.sock", 0666, &d->xds_fd);
 	return r < 0 ? r : socket_make(folder, "admin.sock", 0600, &d->admin_fd);
 }
 
@@ -264,6 +252,7 @@ static int control_start(struct daemon *d, const struct options *o)
 		.node = o->node ? o->node : "",
 		.config_dir = o->config_dir,
 		.kube = d->kube,
+		.xds_port = (uint16_t)o->xds_port,
 		.trust_domain = o->trust_domain,
 		.cluster_id = o->cluster_id,
 		.cluster_domain = o->cluster_domain,

@@ -322,9 +322,8 @@ static int run_dir_make(struct agent *a, const struct agent_options *o)
 
 static int start_kernel_side(struct agent *a, const struct agent_options *o)
 {
-	const struct datapath_config datapath = {
+	struct datapath_config datapath = {
 		.pin_dir = o->pin_dir,
-		.host_cookie = o->is_kubernetes ? a->home.cookie : 0,
 		.is_uplink_guarded = o->uplink != NULL,
 	};
 	int r;
@@ -336,6 +335,7 @@ static int start_kernel_side(struct agent *a, const struct agent_options *o)
 	r = features_check(a->features);
 	if (r < 0)
 		return r;
+	datapath.host_cookie = o->is_kubernetes ? a->home.cookie : 0;
 	r = datapath_open(&datapath, &a->datapath);
 	if (r < 0)
 		return r;

@@ -99,12 +99,11 @@ def slow_reader(bench):
     pids = [h.ztunnel(0), h.ztunnel(1)]
     rounds, seconds = (1, 2) if bench.options.quick else (3, 30)
     for _ in range(rounds):
-        alone = slow.Fast(h.friend, h.server, seconds)
-        alone.join()
+        _, _, alone = slow.run(h.friend, h.server, pids, seconds, has_slow=False)
         growth, _, beside = slow.run(h.friend, h.server, pids, seconds)
         bench.add("slow_reader", contestants.Culvert, "rss_growth_kB", growth)
         bench.add("slow_reader", contestants.Culvert, "fast_loss_percent",
-                  100 * (1 - beside["per_s"] / alone.result["per_s"]))
+                  100 * (1 - beside["per_s"] / alone["per_s"]))
 
 
 def row_id(name):

@@ -34,14 +34,8 @@ while time.monotonic() < end:
     time.sleep(0.1)
 print(total)
 """
-
-
-def rss_kb(pid):
-    """Resident memory."""
-    with open(f"/proc/{pid}/status", encoding="ascii") as f:
-        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
-
-
+# The same without the reader.
+IDLE = "import sys, time; time.sleep(float(sys.argv[3])); print(0)"
 # Several connections that read 4 MB as fast as they can: the buffers that a worker's connections share are in use after that.
 BULK = """
 import socket, sys
@@ -51,6 +45,12 @@ for conn in conns:
     while left > 0:
         left -= len(conn.recv(65536)) or left
 """
+
+
+def rss_kb(pid):
+    """Resident memory."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
 
 
 class Fast(threading.Thread):
@@ -72,14 +72,14 @@ def serve(server):
             server.popen(sys.executable, "-c", SOURCE, str(SOURCE_PORT), **quiet)]
 
 
-def run(client, server, pids, seconds):
-    """Fast connections for so long, and from the second second on a slow reader beside them. Return: (how much memory the
-    ztunnels `pids` grew by at most since then in kB, bytes that the slow one got, loadgen's result)."""
+def run(client, server, pids, seconds, has_slow=True):
+    """Fast connections for so long, and from the second second on a slow reader beside them, or nothing. Return: (how much
+    memory the ztunnels `pids` grew by at most since then in kB, bytes that the slow one got, loadgen's result)."""
     client.run(sys.executable, "-c", BULK, server.ip4, str(SOURCE_PORT))
     fast = Fast(client, server, seconds + 2)
     time.sleep(1.5)  # the fast ones have what they need
     before = [rss_kb(pid) for pid in pids]
-    slow = client.popen(sys.executable, "-c", SLOW, server.ip4, str(SOURCE_PORT), str(seconds), stdout=subprocess.PIPE, text=True)
+    slow = client.popen(sys.executable, "-c", SLOW if has_slow else IDLE, server.ip4, str(SOURCE_PORT), str(seconds), stdout=subprocess.PIPE, text=True)
     growth = 0
     while slow.poll() is None:
         growth = max(growth, *(rss_kb(pid) - was for pid, was in zip(pids, before)))

@@ -79,7 +79,8 @@ def run(client, server, pids, seconds, has_slow=True):
     fast = Fast(client, server, seconds + 2)
     time.sleep(1.5)  # the fast ones have what they need
     before = [rss_kb(pid) for pid in pids]
-    slow = client.popen(sys.executable, "-c", SLOW if has_slow else IDLE, server.ip4, str(SOURCE_PORT), str(seconds), stdout=subprocess.PIPE, text=True)
+    slow = client.popen(sys.executable, "-c", SLOW if has_slow else IDLE, server.ip4, str(SOURCE_PORT), str(seconds),
+                        stdout=subprocess.PIPE, text=True)
     growth = 0
     while slow.poll() is None:
         growth = max(growth, *(rss_kb(pid) - was for pid, was in zip(pids, before)))

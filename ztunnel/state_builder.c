@@ -406,6 +406,44 @@ int state_builder_del_policy(struct state_builder *b, const char *name)
 	return 0;
 }
 
+struct name_visit {
+	int (*fn)(void *arg, const char *name);
+	void *arg;
+};
+
+static int on_name(void *arg, const void *key, size_t key_len, void *value)
+{
+	const struct name_visit *v = arg;
+
+	return v->fn(v->arg, key); /* these tables have strings for keys */
+}
+
+int state_builder_for_each_address(const struct state_builder *b,
+				   int (*fn)(void *arg, const char *name), void *arg)
+{
+	struct name_visit visit = {fn, arg};
+	int r = hamt_visit(b->t.workloads, on_name, &visit);
+
+	if (r != 0)
+		return r;
+	map_for_each (b->services, it) {
+		const struct service_entry *e = it.value;
+
+		r = e->def ? fn(arg, e->key) : 0;
+		if (r != 0)
+			break;
+	}
+	return r;
+}
+
+int state_builder_for_each_policy(const struct state_builder *b,
+				  int (*fn)(void *arg, const char *name), void *arg)
+{
+	struct name_visit visit = {fn, arg};
+
+	return hamt_visit(b->t.policies, on_name, &visit);
+}
+
 int state_builder_set_identity(struct state_builder *b, const char *identity,
 			       const struct tls_identity *t)
 {

@@ -33,6 +33,14 @@ int state_builder_del_address(struct state_builder *b, const char *name);
 _must_check_ int state_builder_put_policy(struct state_builder *b, struct policy *p);
 int state_builder_del_policy(struct state_builder *b, const char *name);
 
+/** state_builder_for_each_address(), state_builder_for_each_policy() - call @fn with the name of
+ * each, as it would be deleted; borrowed until it changes. Return: 0; what @fn returned, if not 0.
+ */
+int state_builder_for_each_address(const struct state_builder *b,
+				   int (*fn)(void *arg, const char *name), void *arg);
+int state_builder_for_each_policy(const struct state_builder *b,
+				  int (*fn)(void *arg, const char *name), void *arg);
+
 /** state_builder_set_identity() - @t: counted; NULL takes it out. Return: 0; -ENOMEM. */
 _must_check_ int state_builder_set_identity(struct state_builder *b, const char *identity,
 					    const struct tls_identity *t);

@@ -165,6 +165,17 @@ static void on_removed(void *arg, enum xds_type type, const char *name)
 	loop_task_queue(x->loop, &x->publish);
 }
 
+static int for_each_held(void *arg, enum xds_type type, int (*fn)(void *arg, const char *name),
+			 void *fn_arg)
+{
+	const struct xds_sync *x = arg;
+
+	if (type == XDS_ADDRESS)
+		return state_builder_for_each_address(x->builder, fn, fn_arg);
+	return type == XDS_AUTHORIZATION ? state_builder_for_each_policy(x->builder, fn, fn_arg)
+					 : 0;
+}
+
 static void on_update_done(void *arg, enum xds_type type)
 {
 	const unsigned int all = 1u << XDS_ADDRESS | 1u << XDS_AUTHORIZATION;
@@ -193,6 +204,7 @@ static void on_connection(void *arg, bool is_connected)
 static const struct xds_ops client_ops = {
 	.on_resource = on_resource,
 	.on_removed = on_removed,
+	.for_each_held = for_each_held,
 	.on_update_done = on_update_done,
 	.on_state = on_connection,
 };

@@ -276,6 +276,18 @@ void dests_remove(struct dests *d, const char *name)
 	resource_free(r);
 }
 
+int dests_for_each_name(const struct dests *d, int (*fn)(void *arg, const char *name), void *arg)
+{
+	int r = 0;
+
+	map_for_each (d->resources, it) {
+		r = fn(arg, it.key);
+		if (r != 0)
+			break;
+	}
+	return r;
+}
+
 void dests_registry(struct dests *d, bool is_wanted)
 {
 	if (d->is_registry == is_wanted)

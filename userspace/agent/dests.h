@@ -57,6 +57,10 @@ _must_check_ int dests_put(struct dests *d, const char *name, const void *packed
 /** dests_remove() - a resource is gone; harmless when unknown. */
 void dests_remove(struct dests *d, const char *name);
 
+/** dests_for_each_name() - call @fn with the name of each resource that is there; borrowed until it
+ * changes. Return: 0; what @fn returned, if not 0. */
+int dests_for_each_name(const struct dests *d, int (*fn)(void *arg, const char *name), void *arg);
+
 /** dests_registry() - are entries wanted of what is known and not of the mesh? Not at first. Gives
  * or takes all of them back at once. */
 void dests_registry(struct dests *d, bool is_wanted);

@@ -202,6 +202,14 @@ static void on_removed(void *arg, enum xds_type type, const char *name)
 		m->is_registry_only = false;
 }
 
+static int for_each_held(void *arg, enum xds_type type, int (*fn)(void *arg, const char *name),
+			 void *fn_arg)
+{
+	const struct mesh *m = arg;
+
+	return type == XDS_ADDRESS ? dests_for_each_name(m->dests, fn, fn_arg) : 0;
+}
+
 static void on_update_done(void *arg, enum xds_type type)
 {
 	const unsigned int all = 1u << XDS_ADDRESS | 1u << XDS_NODE_CONFIG;
@@ -241,6 +249,7 @@ static void on_state(void *arg, bool is_connected)
 static const struct xds_ops xds_ops = {
 	.on_resource = on_resource,
 	.on_removed = on_removed,
+	.for_each_held = for_each_held,
 	.on_update_done = on_update_done,
 	.on_state = on_state,
 };

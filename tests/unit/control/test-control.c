@@ -37,7 +37,7 @@ struct fixture {
 	struct control *control;
 	struct xds_client *xds;
 	struct ca_client *ca_client;
-	struct map *names;
+	struct map *names; /* -> URL of its type */
 	size_t n_removed, n_answers;
 	int error;
 	char trust_domain[64], access_log[64];
@@ -50,7 +50,7 @@ static int on_resource(void *arg, enum xds_type type, const char *name, const vo
 {
 	struct fixture *f = arg;
 
-	assert_int_equal(map_put_str(f->names, name, f), 0);
+	assert_int_equal(map_put_str(f->names, name, (void *)xds_type_url(type)), 0);
 	if (type == XDS_NODE_CONFIG) {
 		Culvert__Node__Config *m = culvert__node__config__unpack(NULL, len, packed);
 
@@ -64,6 +64,18 @@ static int on_resource(void *arg, enum xds_type type, const char *name, const vo
 	return 0;
 }
 
+static int for_each_held(void *arg, enum xds_type type, int (*fn)(void *arg, const char *name),
+			 void *fn_arg)
+{
+	const struct fixture *f = arg;
+	int r = 0;
+
+	map_for_each (f->names, it)
+		if (r == 0 && it.value == xds_type_url(type))
+			r = fn(fn_arg, it.key);
+	return r;
+}
+
 static void on_removed(void *arg, enum xds_type type, const char *name)
 {
 	struct fixture *f = arg;
@@ -72,7 +84,11 @@ static void on_removed(void *arg, enum xds_type type, const char *name)
 	(void)map_del_str(f->names, name);
 }
 
-static const struct xds_ops ops = {.on_resource = on_resource, .on_removed = on_removed};
+static const struct xds_ops ops = {
+	.on_resource = on_resource,
+	.on_removed = on_removed,
+	.for_each_held = for_each_held,
+};
 
 static void file_write(const struct fixture *f, const char *name, const char *text)
 {

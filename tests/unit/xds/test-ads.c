@@ -49,6 +49,18 @@ static int on_resource(void *arg, enum xds_type type, const char *name, const vo
 	return 0;
 }
 
+static int for_each_held(void *arg, enum xds_type type, int (*fn)(void *arg, const char *name),
+			 void *fn_arg)
+{
+	const struct fixture *f = arg;
+	int r = 0;
+
+	map_for_each (f->held[type], it)
+		if (r == 0)
+			r = fn(fn_arg, it.key);
+	return r;
+}
+
 static void on_removed(void *arg, enum xds_type type, const char *name)
 {
 	struct fixture *f = arg;
@@ -72,7 +84,8 @@ static void on_state(void *arg, bool is_connected)
 	f->is_connected = is_connected;
 }
 
-static const struct xds_ops ops = {on_resource, on_removed, on_update_done, on_state};
+static const struct xds_ops ops = {on_resource, on_removed, for_each_held, on_update_done,
+				   on_state};
 
 static void server_start(struct fixture *f)
 {

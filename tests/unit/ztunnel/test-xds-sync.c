@@ -47,13 +47,28 @@ static void on_synced(void *arg)
 
 static const struct xds_sync_ops ops = {.on_state = on_state, .on_synced = on_synced};
 
+static void server_start(struct fixture *f)
+{
+	struct grpc_server_config grpc = {
+		.loop = f->loop, .methods = &f->method, .n_methods = 1, .max_connections = 4};
+
+	assert_int_equal(xds_server_new(f->loop, &f->server), 0);
+	f->method = xds_server_method(f->server);
+	assert_int_equal(unix_stream_listen(f->path, 0600, &grpc.listen_fd), 0);
+	assert_int_equal(grpc_server_new(&grpc, &f->grpc), 0);
+}
+
+static void server_stop(struct fixture *f)
+{
+	f->grpc = grpc_server_free(f->grpc);
+	f->server = xds_server_free(f->server);
+}
+
 static int setup(void **state)
 {
 	static struct fixture f;
 	struct xds_sync_config config = {
 		.node = "n1", .node_id = "ztunnel~1.1.1.1~z.istio-system~x", .network = ""};
-	struct grpc_server_config grpc = {
-		.methods = &f.method, .n_methods = 1, .max_connections = 4};
 
 	memset(&f, 0, sizeof(f));
 	log_set_level(LOG_ERROR);
@@ -61,11 +76,7 @@ static int setup(void **state)
 	assert_non_null(mkdtemp(f.dir));
 	(void)snprintf(f.path, sizeof(f.path), "%s/xds.sock", f.dir);
 	assert_int_equal(loop_new(&f.loop), 0);
-	assert_int_equal(xds_server_new(f.loop, &f.server), 0);
-	f.method = xds_server_method(f.server);
-	grpc.loop = f.loop;
-	assert_int_equal(unix_stream_listen(f.path, 0600, &grpc.listen_fd), 0);
-	assert_int_equal(grpc_server_new(&grpc, &f.grpc), 0);
+	server_start(&f);
 	config.loop = f.loop;
 	config.target.path = f.path;
 	assert_int_equal(xds_sync_new(&config, &ops, &f, &f.sync), 0);
@@ -78,8 +89,7 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 
 	xds_sync_free(f->sync);
-	grpc_server_free(f->grpc);
-	xds_server_free(f->server);
+	server_stop(f);
 	loop_free(f->loop);
 	(void)unlink(f->path);
 	(void)rmdir(f->dir);
@@ -181,10 +191,25 @@ static void a_policy_that_never_comes_is_not_waited_for_for_ever(void **state)
 	assert_int_equal(f->published, 2);
 }
 
+/* How many have come so far. */
+static bool has_messages(struct fixture *f, const char *type, int n)
+{
+	char line[128];
+	struct buf b = {0};
+	bool is_there;
+
+	(void)snprintf(line, sizeof(line), "message_total{url=\"type.googleapis.com/%s\"} %d\n",
+		       type, n);
+	assert_int_equal(xds_sync_metrics(f->sync, &b), 0);
+	assert_int_equal(buf_append(&b, "", 1), 0);
+	is_there = strstr((char *)buf_head(&b), line) != NULL;
+	buf_reset(&b);
+	return is_there;
+}
+
 static void a_refused_resource_spoils_no_other(void **state)
 {
 	struct fixture *f = *state;
-	struct buf b = {0};
 
 	log_set_level(LOG_ERROR);
 	assert_int_equal(xds_server_set(f->server, XDS_ADDRESS, "bad", "\xff\xff", 2), 0);
@@ -194,12 +219,34 @@ static void a_refused_resource_spoils_no_other(void **state)
 	xds_server_flush(f->server);
 	run_ms(f, 1, 5000);
 	assert_non_null(state_workload_by_uid(xds_sync_state(f->sync), UID_A));
-	assert_int_equal(xds_sync_metrics(f->sync, &b), 0);
-	assert_int_equal(buf_append(&b, "", 1), 0);
-	assert_non_null(strstr(
-		(char *)buf_head(&b),
-		"istio_xds_message_total{url=\"type.googleapis.com/istio.workload.Address\"} 2"));
-	buf_reset(&b);
+	assert_true(has_messages(f, "istio.workload.Address", 2));
+}
+
+static void another_control_plane_sends_the_difference(void **state)
+{
+	struct mesh_workload a = {.name = "a", .addrs = {"10.0.0.1"}, .policies = {"demo/p"}};
+	struct mesh_workload gone = {.name = "gone", .addrs = {"10.0.0.2"}};
+	struct mesh_workload added = {.name = "added", .addrs = {"10.0.0.2"}};
+	struct fixture *f = *state;
+
+	send_workload(f, &a);
+	send_workload(f, &gone);
+	send_policy(f);
+	xds_server_flush(f->server);
+	run_ms(f, 1, 5000);
+	server_stop(f);
+	server_start(f);
+	send_workload(f, &a);
+	send_workload(f, &added);
+	send_policy(f);
+	xds_server_flush(f->server);
+	run_ms(f, 2, 5000);
+	assert_non_null(state_workload_by_uid(xds_sync_state(f->sync), UID_A));
+	assert_non_null(
+		state_workload_by_uid(xds_sync_state(f->sync), "Kubernetes//Pod/demo/added"));
+	assert_null(state_workload_by_uid(xds_sync_state(f->sync), "Kubernetes//Pod/demo/gone"));
+	assert_true(has_messages(f, "istio.workload.Address", 3));
+	assert_true(has_messages(f, "istio.security.Authorization", 1));
 }
 
 int main(void)
@@ -210,6 +257,7 @@ int main(void)
 		T(a_workload_waits_for_the_policy_that_it_names),
 		T(a_policy_that_never_comes_is_not_waited_for_for_ever),
 		T(a_refused_resource_spoils_no_other),
+		T(another_control_plane_sends_the_difference),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

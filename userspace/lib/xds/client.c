@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/map.h"
 #include "base/str.h"
 #include "http/grpc.h"
 #include "userspace/lib/xds/discovery.pb-c.h"
 #include "xds/message.h"
+#include "xds/versions.h"
 
 #define DELTA_PATH     "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 #define MESSAGE_MAX    (200u * 1024 * 1024) /* as Istio's ztunnel */
@@ -37,7 +37,8 @@ struct xds_client {
 	struct grpc_call *stream;
 	struct loop_timer reconnect;
 	uint64_t backoff_us;
-	struct map *held[XDS_TYPE_MAX]; /* name -> version, as the control plane sent it */
+	struct versions held[XDS_TYPE_MAX]; /* as the control plane sent them; their names are the
+					       owner's */
 	bool is_connected;
 };
 
@@ -60,36 +61,88 @@ static void connection_drop(struct xds_client *c)
 		c->ops->on_state(c->arg, false);
 }
 
-/* What we hold, so that only the difference is sent. @ret and its entries: freed with free(). */
-static int versions_make(const struct map *held, resource_version ***ret)
-{
-	size_t n = map_count(held), i = 0;
-	resource_version **pointers = malloc((n + 1) * sizeof(*pointers) + n * sizeof(**pointers));
-	resource_version *values;
+/* What we hold, so that only the difference is sent. */
+struct held_entry {
+	resource_version message;
+	char version[VERSION_TEXT_SIZE];
+};
 
-	if (!pointers)
-		return -ENOMEM;
-	values = (resource_version *)(pointers + n + 1);
-	map_for_each (held, it) {
-		envoy__service__discovery__v3__resource_version__init(&values[i]);
-		values[i].key = (char *)it.key;
-		values[i].value = it.value;
-		pointers[i] = &values[i];
-		i++;
+struct held_list {
+	struct xds_client *client;
+	enum xds_type type;
+	struct held_entry *entries;
+	resource_version **pointers;
+	size_t n, cap;
+};
+
+static void held_list_clear(struct held_list *l)
+{
+	free(l->entries);
+	free(l->pointers);
+}
+
+static int held_list_add(void *arg, const char *name)
+{
+	struct held_list *l = arg;
+	struct held_entry *e;
+
+	if (l->n == l->cap) {
+		size_t cap = l->cap ? l->cap * 2 : 64;
+
+		e = realloc(l->entries, cap * sizeof(*e));
+		if (!e)
+			return -ENOMEM;
+		l->entries = e;
+		l->cap = cap;
 	}
-	*ret = pointers;
+	e = &l->entries[l->n++];
+	envoy__service__discovery__v3__resource_version__init(&e->message);
+	e->message.key = (char *)(uintptr_t)name;
+	(void)versions_get(&l->client->held[l->type], name, e->version);
+	return 0;
+}
+
+/* A node is sent the configuration of all nodes and its own: these names need no keeping. */
+static int held_list_add_config(struct held_list *l)
+{
+	const char *const names[] = {"*", l->client->node_name};
+	char version[VERSION_TEXT_SIZE];
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(names); i++)
+		if (versions_get(&l->client->held[l->type], names[i], version) == 0)
+			r = held_list_add(l, names[i]);
+	return r;
+}
+
+static int held_list_fill(struct held_list *l)
+{
+	const struct xds_client *c = l->client;
+	int r = l->type == XDS_NODE_CONFIG
+			? held_list_add_config(l)
+			: c->ops->for_each_held(c->arg, l->type, held_list_add, l);
+
+	if (r < 0 || l->n == 0)
+		return r;
+	l->pointers = malloc(l->n * sizeof(resource_version *));
+	if (!l->pointers)
+		return -ENOMEM;
+	for (size_t i = 0; i < l->n; i++) {
+		l->entries[i].message.value = l->entries[i].version;
+		l->pointers[i] = &l->entries[i].message;
+	}
 	return 0;
 }
 
 static int subscribe(struct xds_client *c, enum xds_type type)
 {
+	_cleanup_(held_list_clear) struct held_list list = {.client = c, .type = type};
 	delta_request req = ENVOY__SERVICE__DISCOVERY__V3__DELTA_DISCOVERY_REQUEST__INIT;
 	Envoy__Service__Discovery__V3__Node node = ENVOY__SERVICE__DISCOVERY__V3__NODE__INIT;
 	Google__Protobuf__Struct metadata = GOOGLE__PROTOBUF__STRUCT__INIT;
 	Google__Protobuf__StructField field = GOOGLE__PROTOBUF__STRUCT_FIELD__INIT;
 	Google__Protobuf__StructField *fields[] = {&field};
 	Google__Protobuf__Value value = GOOGLE__PROTOBUF__VALUE__INIT;
-	_cleanup_(freep) resource_version **versions = NULL;
 	int r;
 
 	value.kind_case = GOOGLE__PROTOBUF__VALUE__KIND_STRING_VALUE;
@@ -100,13 +153,13 @@ static int subscribe(struct xds_client *c, enum xds_type type)
 	metadata.n_fields = ARRAY_SIZE(fields);
 	node.id = c->node_id;
 	node.metadata = &metadata;
-	r = versions_make(c->held[type], &versions);
+	r = held_list_fill(&list);
 	if (r < 0)
 		return r;
 	req.node = &node;
 	req.type_url = (char *)xds_type_url(type);
-	req.initial_resource_versions = versions;
-	req.n_initial_resource_versions = map_count(c->held[type]);
+	req.initial_resource_versions = list.pointers;
+	req.n_initial_resource_versions = list.n;
 	return message_send(c->stream, &req.base);
 }
 
@@ -125,22 +178,6 @@ static int answer(struct xds_client *c, const delta_response *resp, const char *
 	return message_send(c->stream, &req.base);
 }
 
-static int held_set(struct xds_client *c, enum xds_type type, const char *name, const char *version)
-{
-	_cleanup_(freep) char *copy = strdup(version);
-	char *old = map_get_str(c->held[type], name);
-	int r;
-
-	if (!copy)
-		return -ENOMEM;
-	r = map_put_str(c->held[type], name, copy);
-	if (r < 0)
-		return r;
-	(void)TAKE_PTR(copy);
-	free(old);
-	return 0;
-}
-
 /* One resource of a response. @err: why it is refused. */
 static int resource_apply(struct xds_client *c, enum xds_type type, const delta_resource *res,
 			  char *err)
@@ -156,7 +193,7 @@ static int resource_apply(struct xds_client *c, enum xds_type type, const delta_
 	r = c->ops->on_resource(c->arg, type, res->name, value->data, value->len, err, ERR_MAX);
 	/* a refused one keeps the version that is in force, and so is sent again after a reconnect
 	 */
-	return r < 0 ? r : held_set(c, type, res->name, res->version);
+	return r < 0 ? r : versions_set(&c->held[type], res->name, res->version);
 }
 
 static void detail_add(char *detail, const char *name, const char *err, int r)
@@ -181,7 +218,7 @@ static void response_apply(struct xds_client *c, enum xds_type type, const delta
 			detail_add(detail, resp->resources[i]->name, err, r);
 	}
 	for (size_t i = 0; i < resp->n_removed_resources; i++) {
-		free(map_del_str(c->held[type], resp->removed_resources[i]));
+		versions_del(&c->held[type], resp->removed_resources[i]);
 		c->ops->on_removed(c->arg, type, resp->removed_resources[i]);
 	}
 	if (c->ops->on_update_done)
@@ -276,9 +313,7 @@ static int client_fill(struct xds_client *c, const struct xds_client_config *con
 	c->node_name = strdup(config->node_name);
 	if (!c->node_id || !c->node_name)
 		return -ENOMEM;
-	for (int type = 0; r == 0 && type < XDS_TYPE_MAX; type++)
-		r = map_new(&c->held[type]);
-	return r < 0 ? r : loop_timer_set(c->loop, &c->reconnect, 0);
+	return loop_timer_set(c->loop, &c->reconnect, 0);
 }
 
 int xds_client_new(const struct xds_client_config *config, struct xds_client **ret)
@@ -287,7 +322,7 @@ int xds_client_new(const struct xds_client_config *config, struct xds_client **r
 	int r;
 
 	if (!config->loop || !config->node_id || !config->node_name || !config->ops ||
-	    !config->ops->on_resource || !config->ops->on_removed)
+	    !config->ops->on_resource || !config->ops->on_removed || !config->ops->for_each_held)
 		return -EINVAL;
 	c = calloc(1, sizeof(*c));
 	if (!c)
@@ -311,13 +346,8 @@ struct xds_client *xds_client_free(struct xds_client *c)
 		return NULL;
 	loop_timer_del(&c->reconnect);
 	(void)grpc_client_free(c->grpc);
-	for (int type = 0; type < XDS_TYPE_MAX; type++) {
-		if (!c->held[type])
-			continue;
-		map_for_each (c->held[type], it)
-			free(it.value);
-		(void)map_free(c->held[type]);
-	}
+	for (int type = 0; type < XDS_TYPE_MAX; type++)
+		versions_clear(&c->held[type]);
 	dial_target_clear(&c->target);
 	free(c->node_id);
 	free(c->node_name);

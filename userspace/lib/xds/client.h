@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* client - delta ADS client. Owner: a daemon; thread: its loop. Keeps itself connected (10 ms
- * doubling to 15 s, to 1 s while nobody listens), names what it holds when it reconnects, acks and
- * nacks. While the control plane is away nothing is removed. */
+ * doubling to 15 s, to 1 s while nobody listens), names what its owner holds when it reconnects,
+ * acks and nacks. While the control plane is away nothing is removed. */
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -27,6 +27,15 @@ struct xds_ops {
 			   size_t len, char *err, size_t err_size);
 	/** on_removed() - @name is gone. May name something that was never delivered. */
 	void (*on_removed)(void *arg, enum xds_type type, const char *name);
+	/**
+	 * for_each_held() - call @fn with the name of each resource of @type that on_resource()
+	 * took over and nobody removed, so that only the difference is sent after a reconnect. Not
+	 * asked for XDS_NODE_CONFIG.
+	 * @name: must last until the loop's next turn.
+	 * Return: 0; what @fn returned, if not 0.
+	 */
+	int (*for_each_held)(void *arg, enum xds_type type, int (*fn)(void *arg, const char *name),
+			     void *fn_arg);
 	/** on_update_done() - one response is through; the first call per type means: the type is
 	 * in sync. May be NULL. */
 	void (*on_update_done)(void *arg, enum xds_type type);

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 
 from topology import run
@@ -76,6 +77,34 @@ def wait_for(condition, seconds, what):
             return
         time.sleep(0.05)
     raise RuntimeError(f"not within {seconds} s: {what}")
+
+
+class Nodes:
+    """What a module's tests share; close() ends its .nodes, its .processes (a list, or by name) and its .topology."""
+
+    topology, nodes, processes = None, (), ()
+
+    def close(self):
+        """End everything."""
+        for node in self.nodes:
+            node.close()
+        for process in self.processes.values() if isinstance(self.processes, dict) else self.processes:
+            stop(process)
+        self.topology.close()
+
+
+@contextlib.contextmanager
+def started(make, tag):
+    """make(a folder of its own), started; closed at the end, with nothing of /run/culvert-TAG left."""
+    with tempfile.TemporaryDirectory(prefix=f"culvert-{tag}-") as work_dir:
+        os.chmod(work_dir, 0o755)
+        nodes = make(work_dir)
+        try:
+            nodes.start()
+            yield nodes
+        finally:
+            nodes.close()
+            shutil.rmtree(f"/run/culvert-{tag}", ignore_errors=True)
 
 
 class CulvertNode:

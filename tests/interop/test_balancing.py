@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which endpoint a Service leads to: ports, readiness, slices by hand, and what is near."""
 import os
-import shutil
 import sys
-import tempfile
 
 import pytest
-from culvert_node import CulvertNode, stop, wait_for, write_config
+from culvert_node import CulvertNode, Nodes, started, stop, wait_for, write_config
 from topology import Topology, remove_stale
 
 VIP, OUTSIDE = "10.96.81.1", "172.30.81.2"
@@ -53,7 +51,7 @@ ports: [{{name: http, port: 8080}}, {{name: adm, port: 8081}}]
 """
 
 
-class Mesh:
+class Mesh(Nodes):
     """A client and server A on node 1, servers B and C on node 2, each node a zone; X outside, on the second node itself."""
 
     def __init__(self, work_dir):
@@ -110,26 +108,11 @@ class Mesh:
         wait_for(lambda: set(self.ask(port=port)) == set(letters), 10, letters)
         assert set(self.ask(port=port)) <= set(letters)
 
-    def close(self):
-        """End everything."""
-        for node in self.nodes:
-            node.close()
-        for process in self.processes:
-            stop(process)
-        self.topology.close()
-
 
 @pytest.fixture(scope="module", name="mesh")
 def fixture_mesh():
-    with tempfile.TemporaryDirectory(prefix="culvert-balancing-") as work_dir:
-        os.chmod(work_dir, 0o755)
-        m = Mesh(work_dir)
-        try:
-            m.start()
-            yield m
-        finally:
-            m.close()
-            shutil.rmtree("/run/culvert-balancing", ignore_errors=True)
+    with started(Mesh, "balancing") as m:
+        yield m
 
 
 def test_each_port_leads_to_its_own(mesh):

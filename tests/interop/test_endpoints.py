@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Culvert on both nodes: which endpoint a connection gets, names of single pods, ServiceEntry."""
 import os
-import shutil
 import socket
 import struct
 import sys
-import tempfile
 
 import pytest
-from culvert_node import CulvertNode, stop, wait_for, write_config
+from culvert_node import CulvertNode, Nodes, started, stop, wait_for, write_config
 from topology import Topology, remove_stale
 
 PORT = 8080
@@ -60,7 +58,7 @@ spec:
 """
 
 
-class Mesh:
+class Mesh(Nodes):
     """A client on node 1, servers A and B on node 2."""
 
     def __init__(self, work_dir):
@@ -117,26 +115,11 @@ class Mesh:
         assert struct.unpack("!H", answer[6:8]) == (1,)
         return socket.inet_ntoa(answer[-4:])
 
-    def close(self):
-        """End everything."""
-        for node in self.nodes:
-            node.close()
-        for process in self.processes.values():
-            stop(process)
-        self.topology.close()
-
 
 @pytest.fixture(scope="module", name="mesh")
 def fixture_mesh():
-    with tempfile.TemporaryDirectory(prefix="culvert-endpoints-") as work_dir:
-        os.chmod(work_dir, 0o755)
-        m = Mesh(work_dir)
-        try:
-            m.start()
-            yield m
-        finally:
-            m.close()
-            shutil.rmtree("/run/culvert-endpoints", ignore_errors=True)
+    with started(Mesh, "endpoints") as m:
+        yield m
 
 
 def test_the_next_endpoint_answers_when_an_application_is_not_there(mesh):

@@ -2,13 +2,11 @@
 """What annotations take out of the capture, and what REGISTRY_ONLY refuses, with real sockets across two nodes."""
 import ctypes
 import os
-import shutil
 import struct
 import sys
-import tempfile
 
 import pytest
-from culvert_node import CulvertNode, stop, wait_for, write_config
+from culvert_node import CulvertNode, Nodes, started, wait_for, write_config
 from topology import Topology, remove_stale
 
 PORT, OUTSIDE_PORT = 8080, 9000
@@ -58,7 +56,7 @@ spec:
 """
 
 
-class Mesh:
+class Mesh(Nodes):
     """A client on node 1, a server on node 2, both enrolled; and a server outside, on the second node itself."""
 
     def __init__(self, work_dir):
@@ -122,26 +120,11 @@ class Mesh:
         """What the status says of a pod."""
         return next(p["exclusions"] for p in self.status(number)["pods"] if p["name"] == pod.name)
 
-    def close(self):
-        """End everything."""
-        for node in self.nodes:
-            node.close()
-        for process in self.processes:
-            stop(process)
-        self.topology.close()
-
 
 @pytest.fixture(scope="module", name="mesh")
 def fixture_mesh():
-    with tempfile.TemporaryDirectory(prefix="culvert-exclusions-") as work_dir:
-        os.chmod(work_dir, 0o755)
-        m = Mesh(work_dir)
-        try:
-            m.start()
-            yield m
-        finally:
-            m.close()
-            shutil.rmtree("/run/culvert-exclusions", ignore_errors=True)
+    with started(Mesh, "exclusions") as m:
+        yield m
 
 
 @pytest.fixture(autouse=True)

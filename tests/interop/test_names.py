@@ -6,11 +6,10 @@ import shutil
 import socket
 import struct
 import sys
-import tempfile
 import time
 
 import pytest
-from culvert_node import CulvertNode, stop, wait_for, write_config
+from culvert_node import CulvertNode, Nodes, started, stop, wait_for, write_config
 from topology import Topology, remove_stale, run
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -56,7 +55,7 @@ spec: {clusterIP: 10.96.80.1, selector: {app: web}, ports: [{port: 80, targetPor
 """
 
 
-class Mesh:
+class Mesh(Nodes):
     """A client on node 1; nameservers and hosts outside the mesh, all on node 2 itself."""
 
     def __init__(self, work_dir):
@@ -152,26 +151,11 @@ class Mesh:
         with open(self.nodes[0].log_path, encoding="utf-8") as f:
             return f.read()
 
-    def close(self):
-        """End everything."""
-        for node in self.nodes:
-            node.close()
-        for process in self.processes.values():
-            stop(process)
-        self.topology.close()
-
 
 @pytest.fixture(scope="module", name="mesh")
 def fixture_mesh():
-    with tempfile.TemporaryDirectory(prefix="culvert-names-") as work_dir:
-        os.chmod(work_dir, 0o755)
-        m = Mesh(work_dir)
-        try:
-            m.start()
-            yield m
-        finally:
-            m.close()
-            shutil.rmtree("/run/culvert-names", ignore_errors=True)
+    with started(Mesh, "names") as m:
+        yield m
 
 
 def a(*hosts, ttl=30, **more):

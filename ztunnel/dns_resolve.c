@@ -10,6 +10,7 @@
 
 #include "base/map.h"
 #include "net/addr.h"
+#include "net/resolve.h"
 #include "ztunnel/dns_internal.h"
 
 #define TRY_MS       1500
@@ -194,27 +195,6 @@ static void answer_all(struct name *n, int error)
 	n->is_failing = false;
 }
 
-static int error_of(int status)
-{
-	switch (status) {
-	case ARES_SUCCESS:
-		return 0;
-	case ARES_ENOTFOUND:
-	case ARES_ENODATA:
-	case ARES_EBADNAME:
-		return -ENOENT;
-	case ARES_ETIMEOUT:
-		return -ETIMEDOUT;
-	case ARES_ENOMEM:
-		return -ENOMEM;
-	case ARES_EDESTRUCTION:
-	case ARES_ECANCELLED:
-		return -ECANCELED;
-	default:
-		return -EIO;
-	}
-}
-
 /* The smallest TTL of all that led here. */
 static uint64_t addresses_take(struct name *n, const struct ares_addrinfo *info)
 {
@@ -239,7 +219,7 @@ static void on_addresses(void *arg, int status, int timeouts, struct ares_addrin
 	struct name *n = arg;
 	struct dns *d = n->resolver->pod->dns;
 	uint64_t ttl_s = 0;
-	int error = error_of(status);
+	int error = resolve_error(status);
 
 	n->is_asked = false;
 	n->expires_us = 0;

@@ -96,7 +96,7 @@ static void on_socket_state(void *arg, ares_socket_t fd, int is_read, int is_wri
 		watched_free(s);
 }
 
-static int error_of(int status)
+int resolve_error(int status)
 {
 	switch (status) {
 	case ARES_SUCCESS:
@@ -109,8 +109,11 @@ static int error_of(int status)
 		return -ETIMEDOUT;
 	case ARES_ENOMEM:
 		return -ENOMEM;
+	case ARES_EDESTRUCTION:
+	case ARES_ECANCELLED:
+		return -ECANCELED;
 	default:
-		return -EAGAIN;
+		return -EIO;
 	}
 }
 
@@ -142,7 +145,7 @@ static void on_addrinfo(void *arg, int status, int timeouts, struct ares_addrinf
 	if (info)
 		addrs_take(q, info);
 	ares_freeaddrinfo(info);
-	answer(q, status == ARES_SUCCESS && q->n == 0 ? -ENOENT : error_of(status));
+	answer(q, status == ARES_SUCCESS && q->n == 0 ? -ENOENT : resolve_error(status));
 }
 
 static void on_tick(struct loop_timer *t)

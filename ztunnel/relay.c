@@ -47,7 +47,7 @@ static void replay_add(struct relay *r, const uint8_t *p, size_t n)
 {
 	struct relay_replay *y = r->replay;
 
-	if (!relay_can_replay(r))
+	if (!y || y->is_lost)
 		return;
 	if (buf_append(&y->said, p, n) < 0) {
 		y->is_lost = true;
@@ -57,10 +57,8 @@ static void replay_add(struct relay *r, const uint8_t *p, size_t n)
 }
 
 /* replay_read() - what this stream has not had yet. Return: bytes; 0 none. */
-static size_t replay_read(struct relay *r, uint8_t *p, size_t n)
+static size_t replay_read(struct relay_replay *y, uint8_t *p, size_t n)
 {
-	struct relay_replay *y = r->replay;
-
 	n = MIN(n, buf_len(&y->said) - y->pos);
 	if (n > 0)
 		memcpy(p, buf_head(&y->said) + y->pos, n);
@@ -248,7 +246,7 @@ static ssize_t on_stream_read(struct hbone_stream *st, uint8_t *p, size_t n)
 	if (r->is_held || !r->is_connected)
 		return -EAGAIN;
 	if (r->replay) {
-		k = (ssize_t)replay_read(r, p, n);
+		k = (ssize_t)replay_read(r->replay, p, n);
 		if (k > 0 || r->is_app_eof)
 			return k;
 	}

@@ -448,7 +448,9 @@ static int start_objects(struct agent *a, const struct agent_options *o)
 	int r;
 
 	r = objects_new(&config, &a->objects);
-	return r < 0 ? log_error_errno("agent", r, "cannot read the pods") : 0;
+	if (r < 0 && o->config_dir)
+		return log_error_errno("agent", r, "cannot read the manifests dir=%s", o->config_dir);
+	return r < 0 ? log_error_errno("agent", r, "cannot read the pods of the cluster") : 0;
 }
 
 static int start_events(struct agent *a)

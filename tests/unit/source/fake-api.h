@@ -148,7 +148,7 @@ static inline void fake_on_accept(struct loop_fd *w, uint32_t events)
 
 static inline void fake_start(struct fake_api *a, struct loop *loop)
 {
-	struct sockaddr_in sa;
+	struct sockaddr_in sa = {0};
 	socklen_t len = sizeof(sa);
 	struct cv_addr addr;
 	int fd;

@@ -80,7 +80,7 @@ static void server_start(struct fixture *f)
 					    .max_connections = 8,
 					    .ssl_new = serving_ssl_new,
 					    .arg = f->serving};
-	struct sockaddr_in sa;
+	struct sockaddr_in sa = {0};
 	socklen_t len = sizeof(sa);
 	struct cv_addr addr;
 

@@ -116,6 +116,7 @@ class CulvertNode:
         self.run_dir = f"{self.base}/{self.name}"
         self.pins = f"/sys/fs/bpf/culvert-{tag}/{self.name}"
         os.makedirs(self.base, exist_ok=True)
+        self.clean_pins()  # an earlier run's, which may have had another layout
         self.log_path = f"{self.base}/{self.name}.log"
         self.log = open(self.log_path, "w", encoding="utf-8")
         self.process = namespace.popen(
@@ -171,17 +172,21 @@ class CulvertNode:
                 total += json.loads(run("bpftool", "-j", "map", "show", "pinned", f"{self.pins}/{name}"))["bytes_memlock"]
         return total // 1024
 
+    def clean_pins(self):
+        """Nothing of this node's stays in the kernel."""
+        with contextlib.suppress(RuntimeError):
+            run(os.path.join(BIN, "culvert-agent"), "--clean", "--pin-dir", self.pins)
+        for path in (self.pins, os.path.dirname(self.pins)):
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
+
     def close(self, keep_log=False):
         """Stop the node and remove what it kept."""
         stop(self.process)
         self.log.close()
         with open(self.log_path, encoding="utf-8", errors="replace") as f:
             print(f"--- log of {self.name}", "".join(f.readlines()[-60:]), sep="\n")  # pytest shows it when a test failed
-        with contextlib.suppress(RuntimeError):
-            run(os.path.join(BIN, "culvert-agent"), "--clean", "--pin-dir", self.pins)
-        for path in (self.pins, os.path.dirname(self.pins)):
-            with contextlib.suppress(OSError):
-                os.rmdir(path)
+        self.clean_pins()
         shutil.rmtree(self.run_dir, ignore_errors=True)
         if keep_log:
             return

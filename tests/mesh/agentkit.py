@@ -305,7 +305,8 @@ SERVICE = "service demo/web.demo.svc.cluster.local demo web 10.96.7.7 80"
 
 
 def clean():
-    subprocess.run([BIN / "culvert-agent", "--clean", "--pin-dir", PIN_DIR], check=False, capture_output=True)
+    for pin_dir in (PIN_DIR, f"{PIN_DIR}2"):  # the second agent's, of tests that have one
+        subprocess.run([BIN / "culvert-agent", "--clean", "--pin-dir", pin_dir], check=False, capture_output=True)
     subprocess.run(["rm", "-rf", DIR], check=False)
 
 

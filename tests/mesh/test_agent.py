@@ -222,7 +222,6 @@ def test_a_second_agent_and_wrong_starts_fail_with_one_line(agent):
         done = attempt(*args)
         assert done.returncode == 1, args
         assert words in done.stderr and done.stderr.count("\n") == 1, done.stderr
-    attempt("--clean", "--pin-dir", f"{PIN_DIR}2")
 
 
 def test_only_five_capabilities_are_kept(agent):

@@ -137,7 +137,7 @@ def test_a_process_that_cannot_start_ends_the_node(node):
     supervisor = node.start()
     assert supervisor.wait(20) == 1
     text = node.log.read_text(encoding="utf-8")
-    assert "no BTF here" in text and "a process cannot start process=culvert-agent" in text
+    assert "no BTF here" in text and "a process cannot start\tprocess=culvert-agent" in text
     assert node.pids() is None
 
 

@@ -52,6 +52,8 @@ int cli_explain(int argc, char **argv);
 int cli_experimental(int argc, char **argv);
 int cli_drops(int argc, char **argv);
 int cli_bpf(int argc, char **argv);
+int cli_manifest(int argc, char **argv);
+int cli_profile(int argc, char **argv);
 /** cli_lab() - in lab.c. */
 int cli_lab(int argc, char **argv);
 

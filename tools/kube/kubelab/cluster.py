@@ -6,10 +6,9 @@ import subprocess
 import time
 import uuid
 
-from . import layout, node
+from . import images, layout, node
 
 READY_S = 60
-MANIFESTS = os.path.join(layout.ROOT, "tools", "deploy", "manifests")
 
 
 class Cluster:
@@ -93,7 +92,9 @@ class Cluster:
 
     def install(self):
         """As a user would, and wait for it."""
-        self.run("apply", "--server-side", "-f", f"{MANIFESTS}/crds.yaml", "-f", f"{MANIFESTS}/culvert.yaml")
+        manifests = subprocess.run([f"{images.BIN}/culvert", "manifest", "generate"], stdout=subprocess.PIPE, text=True,
+                                   check=True).stdout
+        self.run("apply", "--server-side", "-f", "-", text=manifests)
         self.wait_mesh()
 
     def wait_mesh(self):

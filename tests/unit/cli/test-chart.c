@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* chart, install_spec - the files inside the program are the chart's; what a user writes becomes
+ * values, a mistake is named; templates outside the part that is read are refused. */
+#include <dirent.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "source/yaml.h"
+#include "userspace/cli/chart.h"
+#include "userspace/cli/install_spec.h"
+#include "userspace/cli/json.h"
+
+#define CHART "tools/deploy/chart"
+
+static void every_file_of_the_chart_is_inside_the_program(void **state)
+{
+	static const char *const folders[] = {"templates", "crds", "profiles"};
+	unsigned int n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
+		_cleanup_(freep) char *folder = str_format(CHART "/%s", folders[i]);
+		_cleanup_(closedirp) DIR *dir = opendir(folder);
+
+		assert_non_null(dir);
+		for (const struct dirent *e = readdir(dir); e; e = readdir(dir)) {
+			_cleanup_(freep) char *path = str_format("%s/%s", folders[i], e->d_name);
+			_cleanup_(freep) char *whole = str_format(CHART "/%s", path);
+			_cleanup_(freep) char *text = NULL;
+
+			if (e->d_name[0] == '.')
+				continue;
+			assert_int_equal(file_read(whole, 1 << 20, &text, NULL), 0);
+			if (!chart_file(path) || !streq(chart_file(path), text))
+				fail_msg("userspace/cli/chart_files.c: not the same: %s", path);
+			n++;
+		}
+	}
+	assert_int_equal(n, 2 + 4);
+}
+
+/* plan() - of words as after --set, a NULL ends them. */
+static int plan(const char *const *sets, struct install_plan *ret, char *err)
+{
+	_cleanup_(install_spec_freep) struct install_spec *s = NULL;
+	int r = install_spec_new(&s);
+
+	for (; *sets && r == 0; sets++)
+		r = install_spec_set(s, *sets, err);
+	return r < 0 ? r : install_spec_plan(s, ret, err);
+}
+
+struct objects {
+	json_t *by_name; /* "Kind/name" */
+};
+
+static int on_object(void *arg, const struct yaml_document *doc)
+{
+	struct objects *o = arg;
+	const char *name = json_text(json_object_get(doc->body, "metadata"), "name", "");
+	_cleanup_(freep) char *key = str_format("%s/%s", json_text(doc->body, "kind", ""), name);
+
+	assert_int_equal(doc->bad_line, 0);
+	assert_true(*name);
+	return json_object_set(o->by_name, key, doc->body);
+}
+
+/* objects_of() - the template with these words, as a cluster would read it. Caller drops. */
+static json_t *objects_of(const char *const *sets)
+{
+	_cleanup_(buf_resetp) struct buf out = {0};
+	struct objects o = {.by_name = json_object()};
+	char err[CHART_ERROR_MAX] = "";
+	struct install_plan p = {0};
+	struct yaml_problem problem;
+
+	if (plan(sets, &p, err) < 0 ||
+	    chart_render("t", chart_file("templates/culvert.yaml"), p.values, &out, err) < 0)
+		fail_msg("%s", err);
+	json_decref(p.values);
+	assert_int_equal(yaml_parse((char *)buf_head(&out), buf_len(&out), on_object, &o, &problem),
+			 0);
+	return o.by_name;
+}
+
+static const json_t *container(const json_t *objects, const char *object, size_t index)
+{
+	const json_t *spec = json_object_get(json_object_get(objects, object), "spec");
+
+	spec = json_object_get(json_object_get(spec, "template"), "spec");
+	return json_array_get(json_object_get(spec, "containers"), index);
+}
+
+static void each_profile_makes_objects_that_say_what_it_sets(void **state)
+{
+	for (const struct chart_profile *p = chart_profiles(); p->name; p++) {
+		_cleanup_(freep) char *word = str_format("profile=%s", p->name);
+		_cleanup_(json_decrefp) json_t *o = objects_of((const char *[]){word, NULL});
+		bool is_production = streq(p->name, "production");
+		bool has_budget = is_production || streq(p->name, "default");
+		const json_t *spec =
+			json_object_get(json_object_get(o, "Deployment/istiod"), "spec");
+
+		assert_int_equal(json_number(spec, "replicas"), is_production ? 2 : 1);
+		assert_int_equal(json_object_get(o, "PodDisruptionBudget/istiod") != NULL,
+				 has_budget);
+		assert_int_equal(json_object_get(o, "ConfigMap/istio") != NULL,
+				 streq(p->name, "demo"));
+		assert_non_null(json_object_get(o, "Namespace/istio-system"));
+	}
+}
+
+static void words_of_the_user_reach_the_containers(void **state)
+{
+	_cleanup_(json_decrefp) json_t *o = objects_of((const char *[]){
+		"hub=registry.example/mesh", "values.global.tag=7", "values.agent.uplink=eth0",
+		"values.agent.sameNode=encrypt", "values.global.logAsJson=true",
+		"values.ztunnel.nodeSelector.kubernetes\\.io/os=true", "revision=canary", NULL});
+	const json_t *agent = container(o, "DaemonSet/ztunnel", 0), *template;
+	_cleanup_(freep) char *command = json_join(json_object_get(agent, "command"), " ");
+
+	assert_string_equal(json_text(agent, "image", ""), "registry.example/mesh/culvert:7");
+	assert_string_equal(command, "/usr/local/bin/culvert-agent --kubernetes "
+				     "--run-dir=/run/culvert --log-level=info --same-node=encrypt "
+				     "--host-bypass=established --uplink=eth0 --log-json");
+	template = json_object_get(json_object_get(json_object_get(o, "DaemonSet/ztunnel"), "spec"),
+				   "template");
+	assert_string_equal(
+		json_text(json_object_get(json_object_get(template, "metadata"), "labels"),
+			  "istio.io/rev", ""),
+		"canary");
+	assert_string_equal(
+		json_text(json_object_get(json_object_get(template, "spec"), "nodeSelector"),
+			  "kubernetes.io/os", ""),
+		"true");
+}
+
+static void no_value_is_empty_text_as_helm_has_it(void **state)
+{
+	_cleanup_(json_decrefp) json_t *o =
+		objects_of((const char *[]){"meshConfig.accessLogFile=", NULL});
+
+	assert_string_equal(
+		json_text(json_object_get(json_object_get(o, "ConfigMap/istio"), "data"), "mesh",
+			  ""),
+		"{\"accessLogFile\":\"\"}");
+}
+
+static void gateways_and_crds_are_told_apart(void **state)
+{
+	char err[CHART_ERROR_MAX];
+	struct install_plan p = {0};
+
+	assert_int_equal(plan((const char *[]){"components.ingressGateways[1].enabled=true",
+					       "components.base.enabled=false", NULL},
+			      &p, err),
+			 0);
+	assert_true(p.has_gateways);
+	assert_false(p.has_crds);
+	assert_false(p.has_cni);
+	json_decref(p.values);
+	assert_int_equal(plan((const char *[]){"components.ingressGateways[0].enabled=false", NULL},
+			      &p, err),
+			 0);
+	assert_false(p.has_gateways);
+	assert_true(p.has_crds);
+	json_decref(p.values);
+}
+
+static void a_mistake_is_named(void **state)
+{
+	static const struct {
+		const char *set, *part;
+	} bad[] = {
+		{"values.global.hubb=x", "values.global.hubb: no such key; is \"hub\" meant?"},
+		{"pilot.replicaCount=2", "is \"values.pilot\" meant?"},
+		{"nonsense=1", "known are profile, hub"},
+		{"values.pilot.replicaCount=0", "pilot.replicaCount: expected 1 to 100"},
+		{"values.pilot.replicaCount=two", "is of type string, expected \"integer\""},
+		{"values.agent.sameNode=off", "expected one of [\"direct\", \"encrypt\"]"},
+		{"values.global.tag=a\"\nb", "global.tag: does not match"},
+		{"values.agent.uplink=a-name-too-long-for-one", "agent.uplink: is too long"},
+		{"values.pilot.tolerations=[", "values.pilot.tolerations"},
+		{"components.pilot.enabled=false", ""},
+		{"components.ingressGateways[64].enabled=true", "expected KEY[NUMBER].KEY=VALUE"},
+		{"components.ingressGateways[0]=true", "expected KEY[NUMBER].KEY=VALUE"},
+		{"components.ingressGateways[x].a=true", "expected KEY[NUMBER].KEY=VALUE"},
+		{"profile=dmeo", "no profile \"dmeo\""},
+		{"profile=../values", "no profile"},
+		{"values..a=1", "values..a: "},
+		{"=1", "expected KEY=VALUE"},
+		{"values", "expected KEY=VALUE"},
+		{"", "expected KEY=VALUE"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		char err[CHART_ERROR_MAX] = "";
+		struct install_plan p = {0};
+
+		if (plan((const char *[]){bad[i].set, NULL}, &p, err) == 0 || p.values)
+			fail_msg("taken: %s", bad[i].set);
+		if (!strstr(err, bad[i].part))
+			fail_msg("%s: said \"%s\", not \"%s\"", bad[i].set, err, bad[i].part);
+	}
+}
+
+/* from_file() - what becomes of a file with this text. */
+static int from_file(const char *text, struct install_plan *ret, char *err)
+{
+	_cleanup_(install_spec_freep) struct install_spec *s = NULL;
+	char path[] = "/tmp/culvert-test-XXXXXX";
+	int fd = mkstemp(path), r;
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	(void)close(fd);
+	assert_int_equal(install_spec_new(&s), 0);
+	r = install_spec_file(s, path, err);
+	(void)unlink(path);
+	return r < 0 ? r : install_spec_plan(s, ret, err);
+}
+
+static void files_are_operators_or_values(void **state)
+{
+	static const char *const good[] = {
+		"global: {tag: x}\npilot: {replicaCount: 3}\n",
+		"apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec:\n  tag: x\n"
+		"  values:\n    pilot:\n      replicaCount: 3\n",
+	};
+	static const struct {
+		const char *text, *part;
+	} bad[] = {
+		{"global:\n  tag: x\n  hubb: y\n", ":3: global.hubb: no such key"},
+		{"kind: IstioOperator\nspec:\n  profle: demo\n",
+		 ":3: spec.profle: no such key; is"},
+		{"pilot:\n  tolerations: [{key: a, operator: Exists}]\n  replicaCount: x\n",
+		 ":3: pilot.replicaCount: is of type string"},
+		{"a: [", ":"},
+		{"pilot: {replicaCount: 1, replicaCount: 2}\n", ":1: "},
+		{"global: {}\n---\nglobal: {}\n", ":3: a second document"},
+		{"[]\n", "expected \"object\""},
+	};
+	char err[CHART_ERROR_MAX];
+	struct install_plan p = {0};
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		assert_int_equal(from_file(good[i], &p, err), 0);
+		assert_int_equal(json_number(json_object_get(p.values, "pilot"), "replicaCount"),
+				 3);
+		assert_string_equal(json_text(json_object_get(p.values, "global"), "tag", ""), "x");
+		json_decref(p.values);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		assert_true(from_file(bad[i].text, &p, err) < 0);
+		if (!strstr(err, bad[i].part))
+			fail_msg("said \"%s\", not \"%s\"", err, bad[i].part);
+	}
+}
+
+/* What `helm template` (3.22) prints for the same. */
+static void templates_render_as_helm_renders_them(void **state)
+{
+	static const struct {
+		const char *text, *out;
+	} rows[] = {
+		{"a: {{ .Values.s }}\n", "a: x\n"},
+		{"a: {{ .Values.o | toJson }}\n", "a: {\"k\":[1,true]}\n"},
+		{"a: {{ .Values.o | toJson | toJson }}\n", "a: \"{\\\"k\\\":[1,true]}\"\n"},
+		{"a\n{{- if .Values.s }}\nb\n{{- else }}\nc\n{{- end }}\nd\n", "a\nb\nd\n"},
+		{"a\n{{- if .Values.e }}\nb\n{{- else }}\nc\n{{- end }}\nd\n", "a\nc\nd\n"},
+		{"{{ if .Values.e }}{{ if .Values.s }}1{{ else }}2{{ end }}{{ else }}3{{ end }}",
+		 "3"},
+		{"no action at all", "no action at all"},
+	};
+	_cleanup_(json_decrefp) json_t *values =
+		json_loads("{\"s\":\"x\",\"e\":\"\",\"o\":{\"k\":[1,true]}}", 0, NULL);
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_(buf_resetp) struct buf out = {0};
+		char err[CHART_ERROR_MAX] = "";
+
+		if (chart_render("t", rows[i].text, values, &out, err) < 0)
+			fail_msg("%s", err);
+		assert_int_equal(buf_append(&out, "", 1), 0);
+		assert_string_equal((char *)buf_head(&out), rows[i].out);
+	}
+}
+
+static void what_is_not_read_is_refused_by_its_line(void **state)
+{
+	static const char *const bad[] = {
+		"\n{{ include \"x\" . }}",
+		"\n{{ .Values.none }}",
+		"\n{{ .Values.s | quote }}",
+		"\n{{ .Values.s | toJson quote }}",
+		"\n{{ .Values.o }}",
+		"\n{{ .Release.Name }}",
+		"\n{{ if .Values.s }}a",
+		"\n{{ end }}",
+		"\n{{ else }}",
+		"\n{{ .Values.s",
+		"\n{{-}}",
+		"\n{{ range .Values.o }}{{ end }}",
+		"\n{{ if not .Values.s }}{{ end }}",
+		"\n{{ if .Values.s }}{{ else }}{{ else }}{{ end }}",
+		"\n{{ .Values.s -}}\n",
+	};
+	_cleanup_(json_decrefp) json_t *values = json_loads("{\"s\":\"x\",\"o\":{}}", 0, NULL);
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		_cleanup_(buf_resetp) struct buf out = {0};
+		char err[CHART_ERROR_MAX] = "";
+
+		if (chart_render("t", bad[i], values, &out, err) != -EINVAL)
+			fail_msg("taken: %s", bad[i]);
+		if (!str_has_prefix(err, "t:2: "))
+			fail_msg("%s: said \"%s\"", bad[i], err);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_file_of_the_chart_is_inside_the_program),
+		cmocka_unit_test(each_profile_makes_objects_that_say_what_it_sets),
+		cmocka_unit_test(words_of_the_user_reach_the_containers),
+		cmocka_unit_test(no_value_is_empty_text_as_helm_has_it),
+		cmocka_unit_test(gateways_and_crds_are_told_apart),
+		cmocka_unit_test(a_mistake_is_named),
+		cmocka_unit_test(files_are_operators_or_values),
+		cmocka_unit_test(templates_render_as_helm_renders_them),
+		cmocka_unit_test(what_is_not_read_is_refused_by_its_line),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* chart_render - the part of Go's template language that the chart keeps to. */
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "chart.h"
+
+#define NESTING_MAX 8
+#define ACTION_MAX  256
+#define SPACE       " \t\r\n"
+
+/* One text on its way. Of each open `if`: is its present branch written, was its condition true? */
+struct render {
+	const char *name;
+	const char *text;
+	const char *at; /* of the present action, for the line */
+	const json_t *values;
+	struct buf *out;
+	char *err;
+	bool is_written[NESTING_MAX];
+	bool was_true[NESTING_MAX];
+	bool has_else[NESTING_MAX];
+	unsigned int depth;
+};
+
+static int fail(const struct render *r, const char *what, const char *detail)
+{
+	unsigned int line = 1;
+
+	for (const char *p = r->text; p < r->at; p++)
+		line += *p == '\n';
+	(void)snprintf(r->err, CHART_ERROR_MAX, "%s:%u: %s%s%s", r->name, line, what,
+		       *detail ? ": " : "", detail);
+	return -EINVAL;
+}
+
+static bool is_written(const struct render *r)
+{
+	for (unsigned int i = 0; i < r->depth; i++)
+		if (!r->is_written[i])
+			return false;
+	return true;
+}
+
+/* is_true() - as Go has it: empty things are false. */
+static bool is_true(const json_t *v)
+{
+	switch (json_typeof(v)) {
+	case JSON_OBJECT:
+		return json_object_size(v) > 0;
+	case JSON_ARRAY:
+		return json_array_size(v) > 0;
+	case JSON_STRING:
+		return json_string_length(v) > 0;
+	case JSON_INTEGER:
+		return json_integer_value(v) != 0;
+	case JSON_REAL:
+		return json_real_value(v) < 0 || json_real_value(v) > 0;
+	case JSON_TRUE:
+		return true;
+	case JSON_FALSE:
+	case JSON_NULL:
+		break;
+	}
+	return false;
+}
+
+/* lookup() - ".Values.a.b", which is cut up. NULL, told: no such thing. */
+static const json_t *lookup(const struct render *r, char *path)
+{
+	const json_t *v = r->values;
+	char *save = NULL;
+
+	if (!str_has_prefix(path, ".Values.")) {
+		(void)fail(r, "expected .Values.NAME", path);
+		return NULL;
+	}
+	for (char *key = strtok_r(path + strlen(".Values."), ".", &save); key && v;
+	     key = strtok_r(NULL, ".", &save)) {
+		v = json_object_get(v, key);
+		if (!v)
+			(void)fail(r, "no such value", key);
+	}
+	return v;
+}
+
+static char *to_json(const json_t *v)
+{
+	return json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT | JSON_SORT_KEYS);
+}
+
+/* to_text() - as Go prints it; what Go would print in a way of its own needs toJson. */
+static char *to_text(const struct render *r, const json_t *v)
+{
+	if (json_is_string(v))
+		return str_format("%s", json_string_value(v));
+	if (json_is_integer(v) || json_is_boolean(v))
+		return to_json(v);
+	(void)fail(r, "a list, map or null needs | toJson", "");
+	return NULL;
+}
+
+/* print_value() - ".Values.a.b | toJson | toJson" */
+static int print_value(const struct render *r, char *action)
+{
+	_cleanup_(freep) char *text = NULL;
+	char *save = NULL, *path = strtok_r(action, SPACE, &save);
+	const json_t *v = lookup(r, path);
+	unsigned int filters = 0;
+
+	if (!v)
+		return -EINVAL;
+	for (char *word = strtok_r(NULL, SPACE, &save); word; word = strtok_r(NULL, SPACE, &save)) {
+		const char *next = strtok_r(NULL, SPACE, &save);
+
+		if (!streq(word, "|") || !next || !streq(next, "toJson"))
+			return fail(r, "expected | toJson", word);
+		filters++;
+	}
+	text = filters > 0 ? to_json(v) : to_text(r, v);
+	for (; filters > 1 && text; filters--) {
+		json_t *again = json_string(text);
+		char *longer = again ? to_json(again) : NULL;
+
+		json_decref(again);
+		free(text);
+		text = longer;
+	}
+	if (!text)
+		return -EINVAL;
+	return is_written(r) ? buf_append_str(r->out, text) : 0;
+}
+
+static int open_if(struct render *r, char *path)
+{
+	const json_t *v = lookup(r, path);
+
+	if (!v)
+		return -EINVAL;
+	if (r->depth == NESTING_MAX)
+		return fail(r, "if inside if, too deep", "");
+	r->was_true[r->depth] = is_true(v);
+	r->has_else[r->depth] = false;
+	r->is_written[r->depth] = r->was_true[r->depth];
+	r->depth++;
+	return 0;
+}
+
+static int run_action(struct render *r, char *action)
+{
+	size_t n;
+
+	action += strspn(action, SPACE);
+	for (n = strlen(action); n > 0 && strchr(SPACE, action[n - 1]); n--)
+		action[n - 1] = '\0';
+	if (str_has_prefix(action, "if "))
+		return open_if(r, action + strlen("if "));
+	if (streq(action, "else") && r->depth > 0 && !r->has_else[r->depth - 1]) {
+		r->has_else[r->depth - 1] = true;
+		r->is_written[r->depth - 1] = !r->was_true[r->depth - 1];
+		return 0;
+	}
+	if (streq(action, "end") && r->depth > 0) {
+		r->depth--;
+		return 0;
+	}
+	if (*action != '.')
+		return fail(r, "not in the part of the language that is read here", action);
+	return print_value(r, action);
+}
+
+/* print_text() - what stands between two actions. */
+static int print_text(const struct render *r, const char *from, size_t n, bool is_trimmed)
+{
+	while (is_trimmed && n > 0 && strchr(SPACE, from[n - 1]))
+		n--;
+	return is_written(r) && n > 0 ? buf_append(r->out, from, n) : 0;
+}
+
+int chart_render(const char *name, const char *text, const json_t *values, struct buf *out,
+		 char err[CHART_ERROR_MAX])
+{
+	struct render r = {.name = name, .text = text, .values = values, .out = out, .err = err};
+	char action[ACTION_MAX];
+	const char *from = text;
+	int e;
+
+	for (const char *at = strstr(from, "{{"); at; at = strstr(from, "{{")) {
+		bool is_trimmed = at[2] == '-';
+		const char *end = strstr(at, "}}");
+		const char *inside = at + 2 + is_trimmed;
+
+		r.at = at;
+		e = print_text(&r, from, (size_t)(at - from), is_trimmed);
+		if (e < 0)
+			return e;
+		if (!end || end < inside || (size_t)(end - inside) >= sizeof(action))
+			return fail(&r, "an action without end", "");
+		memcpy(action, inside, (size_t)(end - inside));
+		action[end - inside] = '\0';
+		e = run_action(&r, action);
+		if (e < 0)
+			return e;
+		from = end + 2;
+	}
+	r.at = from;
+	if (r.depth > 0)
+		return fail(&r, "an if without end", "");
+	return print_text(&r, from, strlen(from), false);
+}

@@ -340,8 +340,7 @@ int ca_version(const struct ca *ca, char ret[CA_VERSION_SIZE])
 	    !digest_add_all(ctx, ca->m.chain) || !digest_add_all(ctx, ca->m.roots) ||
 	    !EVP_DigestFinal_ex(ctx, digest, NULL))
 		return -ENOMEM;
-	for (int i = 0; i < (CA_VERSION_SIZE - 1) / 2; i++)
-		(void)snprintf(ret + 2 * i, 3, "%02x", digest[i]);
+	str_hex(digest, (CA_VERSION_SIZE - 1) / 2, ret);
 	return 0;
 }
 

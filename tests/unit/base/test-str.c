@@ -76,6 +76,31 @@ static void copies_are_whole_or_empty(void **state)
 	assert_int_equal(str_copy(buf, 0, "x"), -ENOBUFS);
 }
 
+static void texts_are_joined_as_far_as_they_fit(void **state)
+{
+	char buf[6] = "zzzzz";
+
+	assert_int_equal(str_concat(buf, sizeof(buf), "a", "", "bc"), 3);
+	assert_string_equal(buf, "abc");
+	assert_int_equal(str_concat(buf, sizeof(buf), "abc", "de"), 5);
+	assert_string_equal(buf, "abcde");
+	assert_int_equal(str_concat(buf, sizeof(buf), "abc", "def", "g"), 5);
+	assert_string_equal(buf, "abcde");
+	assert_int_equal(str_concat(buf, 1, "x"), 0);
+	assert_string_equal(buf, "");
+	assert_int_equal(str_concat(buf, 0, "x"), 0);
+}
+
+static void bytes_in_hexadecimal_digits(void **state)
+{
+	char buf[9];
+
+	str_hex("\x00\x9f\xf0\x0a", 4, buf);
+	assert_string_equal(buf, "009ff00a");
+	str_hex("", 0, buf);
+	assert_string_equal(buf, "");
+}
+
 static void files_come_back_as_written(void **state)
 {
 	char dir[] = "/tmp/culvert-test-str.XXXXXX";
@@ -137,6 +162,8 @@ int main(void)
 		cmocka_unit_test(the_largest_number_fits),
 		cmocka_unit_test(prefixes_and_suffixes),
 		cmocka_unit_test(copies_are_whole_or_empty),
+		cmocka_unit_test(texts_are_joined_as_far_as_they_fit),
+		cmocka_unit_test(bytes_in_hexadecimal_digits),
 		cmocka_unit_test(files_come_back_as_written),
 		cmocka_unit_test(files_of_proc_are_read_whole),
 		cmocka_unit_test(random_bytes_differ),

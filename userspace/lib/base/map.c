@@ -203,8 +203,11 @@ int map_put(struct map *m, const void *key, size_t key_len, void *value)
 
 void *map_get(const struct map *m, const void *key, size_t key_len)
 {
-	size_t i = map_find(m, map_hash(key, key_len), key, key_len);
+	size_t i;
 
+	if (m->n_live == 0)
+		return NULL;
+	i = map_find(m, map_hash(key, key_len), key, key_len);
 	return i < m->n_slots ? m->slots[i].entry->value : NULL;
 }
 

@@ -75,6 +75,33 @@ int str_copy(char *dst, size_t size, const char *src)
 	return 0;
 }
 
+void str_hex(const void *p, size_t n, char *dst)
+{
+	static const char digits[] = "0123456789abcdef";
+	const uint8_t *bytes = p;
+
+	for (size_t i = 0; i < n; i++) {
+		*dst++ = digits[bytes[i] >> 4];
+		*dst++ = digits[bytes[i] & 15];
+	}
+	*dst = '\0';
+}
+
+size_t str_concat_list(char *dst, size_t size, const char *const *texts)
+{
+	size_t at = 0;
+
+	for (; *texts && at < size; texts++) {
+		size_t n = MIN(strlen(*texts), size - at - 1);
+
+		memcpy(dst + at, *texts, n);
+		at += n;
+	}
+	if (size > 0)
+		dst[at] = '\0';
+	return at;
+}
+
 /* read_all() - read until the end, into a growing block: /proc files have no size to ask for. */
 static int read_all(int fd, size_t max, char **buf, size_t *len)
 {

@@ -17,6 +17,14 @@ char *str_format(const char *fmt, ...) _printf_(1, 2);
 /** str_copy() - bounded copy, always NUL-terminated. Return: 0; -ENOBUFS when cut (destination then
  * ""). */
 int str_copy(char *dst, size_t size, const char *src);
+/** str_hex() - @dst: 2 * @n + 1 bytes: lower case, NUL-terminated. */
+void str_hex(const void *p, size_t n, char *dst);
+/** str_concat() - the texts one after the other, bounded, always NUL-terminated; where it is hot:
+ * many times cheaper than a format. Return: the length, less than @size: what does not fit is cut.
+ */
+#define str_concat(dst, size, ...)                                                                 \
+	str_concat_list((dst), (size), (const char *const[]){__VA_ARGS__, NULL})
+size_t str_concat_list(char *dst, size_t size, const char *const *texts);
 /** file_read() - a whole file of at most @max bytes, NUL-terminated, caller frees. @ret_len may be
  * NULL. Return: 0; -errno; -EFBIG. */
 _must_check_ int file_read(const char *path, size_t max, char **ret, size_t *ret_len);

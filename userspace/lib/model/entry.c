@@ -349,7 +349,7 @@ static int workload_entry_merge(struct model *m, struct workload_entry *w)
 	w->labels = json_object();
 	w->spec = json_copy(object_value(o, "spec"));
 	if (!w->labels || !w->spec || add_missing(w->labels, object_value(o, "spec.labels")) < 0 ||
-	    add_missing(w->labels, object_labels(o)) < 0)
+	    add_missing(w->labels, o->labels) < 0)
 		return -ENOMEM;
 	if (group && (add_missing(w->spec, object_value(group, "spec.template")) < 0 ||
 		      add_missing(w->labels, object_value(group, "spec.template.labels")) < 0 ||

@@ -181,7 +181,6 @@ void entity_mark(struct model *m, struct entity *e);
 
 /* selectors, selector.c */
 bool selector_matches(const json_t *selector, const json_t *labels);
-const json_t *object_labels(const struct object *o);
 void label_key(char buf[MODEL_KEY_MAX], const char *ns, const char *key, const char *value);
 /* File @owner under one pair of @selector, or under "ns\n" when it is empty. */
 _must_check_ int selector_file(struct index *ix, const char *ns, const json_t *selector,
@@ -243,6 +242,7 @@ const char *pod_service_account(const struct object *pod);
 bool pod_is_ready(const struct object *pod);
 void pods_mark_bucket(struct model *m, const struct index_bucket *b);
 void addr_key(char buf[MODEL_KEY_MAX], const struct cv_addr *a);
+void pod_key(char buf[MODEL_KEY_MAX], const struct pod *p);
 /* A host of namespace @ns, or an address, has changed hands. */
 void service_entry_mark(struct model *m, struct service_entry *s);
 void service_entry_mark_host(struct model *m, const char *ns, const char *host);

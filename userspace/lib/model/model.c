@@ -54,8 +54,8 @@ static void entity_key(char buf[MODEL_KEY_MAX], enum entity_kind kind, const str
 {
 	bool is_other = kind == ENTITY_OTHER;
 
-	(void)snprintf(buf, MODEL_KEY_MAX, "%s%s%s/%s", is_other ? o->kind : "",
-		       is_other ? "\n" : "", o->namespace_, o->name);
+	(void)str_concat(buf, MODEL_KEY_MAX, is_other ? o->kind : "", is_other ? "\n" : "",
+			 o->namespace_, "/", o->name);
 }
 
 struct entity *entity_find(const struct model *m, enum entity_kind kind, const char *namespace_,
@@ -63,7 +63,7 @@ struct entity *entity_find(const struct model *m, enum entity_kind kind, const c
 {
 	char key[MODEL_KEY_MAX];
 
-	(void)snprintf(key, sizeof(key), "%s/%s", namespace_, name);
+	(void)str_concat(key, sizeof(key), namespace_, "/", name);
 	return map_get_str(m->entities[kind], key);
 }
 

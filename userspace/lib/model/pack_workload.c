@@ -82,8 +82,8 @@ int pack_serves(workload_msg *to, const char *key, const struct port_list *ports
 static int services_add(struct gather *g, const struct service *s, const struct port_list *ports)
 {
 	const struct object *o = s->e.object;
-	const char *key = scratch_format(g->a, "%s/%s.%s.svc.%s", o->namespace_, o->name,
-					 o->namespace_, g->m->cluster_domain);
+	const char *key = scratch_concat(g->a, o->namespace_, "/", o->name, ".", o->namespace_,
+					 ".svc.", g->m->cluster_domain);
 
 	return key ? pack_serves(g->msg, key, ports, g->a) : -ENOMEM;
 }
@@ -97,8 +97,7 @@ static void gather_entry(void *arg, void *owner)
 	const json_t *one;
 	size_t i;
 
-	if (g->r < 0 ||
-	    !selector_matches(service_entry_selector(s), object_labels(g->pod->e.object)))
+	if (g->r < 0 || !selector_matches(service_entry_selector(s), g->pod->e.object->labels))
 		return;
 	g->r = pack_entry_ports(s, NULL, g->a, &ports);
 	json_array_foreach(object_value(o, "spec.hosts"), i, one)
@@ -107,7 +106,7 @@ static void gather_entry(void *arg, void *owner)
 
 		if (g->r < 0 || service_entry_rival(g->m, s, host))
 			continue;
-		key = scratch_format(g->a, "%s/%s", o->namespace_, host);
+		key = scratch_concat(g->a, o->namespace_, "/", host);
 		g->r = key ? pack_serves(g->msg, key, &ports, g->a) : -ENOMEM;
 	}
 }
@@ -120,7 +119,7 @@ static void gather_selected(void *arg, void *owner)
 	struct port_list ports;
 
 	if (g->r < 0 ||
-	    !selector_matches(object_value(o, "spec.selector"), object_labels(g->pod->e.object)) ||
+	    !selector_matches(object_value(o, "spec.selector"), g->pod->e.object->labels) ||
 	    index_find(&g->m->slices_by_service, s->e.key))
 		return;
 	g->r = pack_pod_ports(o, g->pod->e.object, g->a, &ports);
@@ -171,11 +170,11 @@ static int add_services(const struct model *m, const struct pod *p, workload_msg
 	struct gather g = {.m = m, .pod = p, .a = a, .msg = msg};
 	char key[MODEL_KEY_MAX];
 
-	selector_candidates(&m->services_by_label, p->e.object->namespace_,
-			    object_labels(p->e.object), gather_selected, &g);
-	selector_candidates(&m->entries_by_label, p->e.object->namespace_,
-			    object_labels(p->e.object), gather_entry, &g);
-	(void)snprintf(key, sizeof(key), "pod %s", p->e.key);
+	selector_candidates(&m->services_by_label, p->e.object->namespace_, p->e.object->labels,
+			    gather_selected, &g);
+	selector_candidates(&m->entries_by_label, p->e.object->namespace_, p->e.object->labels,
+			    gather_entry, &g);
+	pod_key(key, p);
 	gather_target(&g, key);
 	for (size_t i = 0; i < p->addrs_count && !p->is_host_network; i++) {
 		addr_key(key, &p->addrs[i]);
@@ -333,7 +332,7 @@ static int pod_fill(const struct model *m, const struct pod *p, workload_msg *ms
 	const char *node = object_string(o, "spec.nodeName");
 	int r;
 
-	msg->uid = scratch_format(a, "%s//Pod/%s/%s", m->cluster_id, o->namespace_, o->name);
+	msg->uid = scratch_concat(a, m->cluster_id, "//Pod/", o->namespace_, "/", o->name);
 	msg->name = (char *)o->name;
 	msg->namespace_ = (char *)o->namespace_;
 	msg->cluster_id = m->cluster_id;

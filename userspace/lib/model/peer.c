@@ -312,7 +312,7 @@ static void on_candidate(void *arg, void *owner)
 char *pod_peer_policy(const struct model *m, const struct pod *pod, struct scratch *a)
 {
 	const char *ns = pod->e.object->namespace_;
-	struct search s = {.labels = object_labels(pod->e.object)};
+	struct search s = {.labels = pod->e.object->labels};
 	bool is_strict;
 
 	selector_candidates(&m->peers_by_label, ns, s.labels, on_candidate, &s);

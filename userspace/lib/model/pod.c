@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pod - where a Pod is filed, and what a change of it touches. */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/str.h"
 #include "model/impl.h"
 
 const char *pod_service_account(const struct object *pod)
@@ -71,9 +71,15 @@ static void pod_read(struct pod *p)
 
 void addr_key(char buf[MODEL_KEY_MAX], const struct cv_addr *a)
 {
-	char text[CV_ADDR_STRLEN];
+	char text[2 * sizeof(a->w) + 1];
 
-	(void)snprintf(buf, MODEL_KEY_MAX, "addr %s", cv_addr_format(a, text));
+	str_hex(a->w, sizeof(a->w), text);
+	(void)str_concat(buf, MODEL_KEY_MAX, "addr ", text);
+}
+
+void pod_key(char buf[MODEL_KEY_MAX], const struct pod *p)
+{
+	(void)str_concat(buf, MODEL_KEY_MAX, "pod ", p->e.key);
 }
 
 void pods_mark_bucket(struct model *m, const struct index_bucket *b)
@@ -101,7 +107,7 @@ static void slices_mark(struct model *m, const char *target)
 static void dependents_mark(struct model *m, const struct pod *p)
 {
 	const struct object *o = p->e.object;
-	const json_t *labels = object_labels(o);
+	const json_t *labels = o->labels;
 	char key[MODEL_KEY_MAX];
 
 	selector_candidates(&m->services_by_label, o->namespace_, labels, mark_owner, m);
@@ -110,7 +116,7 @@ static void dependents_mark(struct model *m, const struct pod *p)
 	if (!streq(o->namespace_, m->root_namespace))
 		selector_candidates(&m->policies_by_label, m->root_namespace, labels, mark_owner,
 				    m);
-	(void)snprintf(key, sizeof(key), "pod %s", p->e.key);
+	pod_key(key, p);
 	slices_mark(m, key);
 	for (size_t i = 0; i < p->addrs_count; i++) {
 		addr_key(key, &p->addrs[i]);
@@ -121,7 +127,7 @@ static void dependents_mark(struct model *m, const struct pod *p)
 
 static void uid_format(const struct model *m, const struct object *o, char *buf, size_t size)
 {
-	(void)snprintf(buf, size, "%s//Pod/%s/%s", m->cluster_id, o->namespace_, o->name);
+	(void)str_concat(buf, size, m->cluster_id, "//Pod/", o->namespace_, "/", o->name);
 }
 
 void pod_unlink(struct model *m, struct pod *p)
@@ -145,7 +151,7 @@ void pod_unlink(struct model *m, struct pod *p)
 
 static int labels_link(struct model *m, struct pod *p)
 {
-	const json_t *labels = object_labels(p->e.object);
+	const json_t *labels = p->e.object->labels;
 	char buf[MODEL_KEY_MAX];
 	const char *key;
 	json_t *value;
@@ -196,7 +202,7 @@ static int node_link(struct model *m, struct pod *p)
 	r = index_add(&m->pods_by_node, node, p, &p->in_node);
 	if (r < 0 || p->has_ended)
 		return r;
-	(void)snprintf(key, sizeof(key), "%s\n%s\n%s", node, o->namespace_, pod_service_account(o));
+	(void)str_concat(key, sizeof(key), node, "\n", o->namespace_, "\n", pod_service_account(o));
 	return index_add(&m->pods_by_identity, key, p, &p->in_identity);
 }
 

@@ -360,7 +360,7 @@ static void on_candidate(void *arg, void *owner)
 	const struct policy *p = owner;
 	struct names *n = arg;
 
-	if (selector_matches(p->selector, object_labels(n->pod->e.object)))
+	if (selector_matches(p->selector, n->pod->e.object->labels))
 		names_add(n, p->e.key);
 }
 
@@ -374,7 +374,7 @@ int pod_policies(const struct model *m, const struct pod *p, struct scratch *a, 
 {
 	struct names n = {.pod = p, .a = a};
 	const char *ns = p->e.object->namespace_;
-	const json_t *labels = object_labels(p->e.object);
+	const json_t *labels = p->e.object->labels;
 	char *peer = pod_peer_policy(m, p, a);
 
 	selector_candidates(&m->policies_by_label, ns, labels, on_candidate, &n);

@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* selector - matchLabels, both ways: which pods does a selector match, which selectors match a pod.
  */
-#include <stdio.h>
 #include <string.h>
 
+#include "base/str.h"
 #include "model/impl.h"
-
-const json_t *object_labels(const struct object *o)
-{
-	return json_object_get(json_object_get(o->body, "metadata"), "labels");
-}
 
 static const char *value_text(const json_t *v)
 {
@@ -36,12 +31,12 @@ bool selector_matches(const json_t *selector, const json_t *labels)
 
 void label_key(char buf[MODEL_KEY_MAX], const char *ns, const char *key, const char *value)
 {
-	(void)snprintf(buf, MODEL_KEY_MAX, "%s\n%s\n%s", ns, key, value);
+	(void)str_concat(buf, MODEL_KEY_MAX, ns, "\n", key, "\n", value);
 }
 
 static void empty_key(char buf[MODEL_KEY_MAX], const char *ns)
 {
-	(void)snprintf(buf, MODEL_KEY_MAX, "%s\n", ns);
+	(void)str_concat(buf, MODEL_KEY_MAX, ns, "\n");
 }
 
 int selector_file(struct index *ix, const char *ns, const json_t *selector, void *owner,
@@ -72,6 +67,8 @@ void selector_candidates(const struct index *ix, const char *ns, const json_t *l
 	const char *key;
 	json_t *value;
 
+	if (map_count(ix->buckets) == 0)
+		return;
 	empty_key(buf, ns);
 	bucket_call(index_find(ix, buf), fn, arg);
 	json_object_foreach((json_t *)labels, key, value)
@@ -116,7 +113,7 @@ bool selector_pods(const struct model *m, const char *ns, const json_t *selector
 	{
 		struct pod *p = l->owner;
 
-		if (selector_matches(selector, object_labels(p->e.object)) && fn(arg, p))
+		if (selector_matches(selector, p->e.object->labels) && fn(arg, p))
 			return true;
 	}
 	return false;

@@ -239,7 +239,7 @@ int pod_telemetry(const struct model *m, const struct pod *p, Culvert__Node__Wor
 		  struct scratch *a)
 {
 	const char *ns = p->e.object->namespace_;
-	const json_t *labels = object_labels(p->e.object);
+	const json_t *labels = p->e.object->labels;
 	bool is_root = streq(ns, m->root_namespace);
 	struct search mesh, own;
 	struct sides sides = {0};

@@ -104,22 +104,14 @@ const char *object_string(const struct object *o, const char *path)
 	return json_string_value(object_value(o, path));
 }
 
-static const char *metadata_string(const struct object *o, const char *map, const char *key)
-{
-	if (!o)
-		return NULL;
-	return json_string_value(
-		json_object_get(json_object_get(json_object_get(o->body, "metadata"), map), key));
-}
-
 const char *object_label(const struct object *o, const char *key)
 {
-	return metadata_string(o, "labels", key);
+	return o ? json_string_value(json_object_get(o->labels, key)) : NULL;
 }
 
 const char *object_annotation(const struct object *o, const char *key)
 {
-	return metadata_string(o, "annotations", key);
+	return o ? json_string_value(json_object_get(o->annotations, key)) : NULL;
 }
 
 unsigned int object_line(const struct object *o, const char *path)
@@ -149,6 +141,7 @@ static char *copy_or_empty(const char *s)
 int object_new(const struct object_init *init, struct object **ret)
 {
 	_cleanup_(object_unrefp) struct object *o = NULL;
+	const json_t *metadata;
 
 	o = calloc(1, sizeof(*o));
 	if (!o) {
@@ -164,6 +157,9 @@ int object_new(const struct object_init *init, struct object **ret)
 	o->is_invalid = init->is_invalid;
 	if (!init->kind || !init->name || !json_is_object(init->body))
 		return -EINVAL;
+	metadata = json_object_get(o->body, "metadata");
+	o->labels = json_object_get(metadata, "labels");
+	o->annotations = json_object_get(metadata, "annotations");
 	o->kind = copy_or_empty(init->kind);
 	o->namespace_ = copy_or_empty(init->namespace_);
 	o->name = copy_or_empty(init->name);

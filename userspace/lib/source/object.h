@@ -16,8 +16,9 @@ struct object {
 	const char *namespace_; /* "" for cluster-scoped kinds; "default" where the manifest names
 				   none */
 	const char *name;
-	json_t *body;     /* the whole object; never NULL, always a JSON object; do not change it */
-	const char *file; /* path as given to the source; "" when it came from elsewhere */
+	json_t *body; /* the whole object; never NULL, always a JSON object; do not change it */
+	const json_t *labels, *annotations; /* of its metadata, in @body; NULL: none */
+	const char *file;  /* path as given to the source; "" when it came from elsewhere */
 	unsigned int line; /* first line of the object in @file, from 1; 0 when unknown */
 
 	/* The object fails its schema and no earlier good state of it is known. Only security kinds

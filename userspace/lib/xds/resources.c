@@ -3,11 +3,11 @@
 
 #include <errno.h>
 #include <openssl/evp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/str.h"
 
 int resources_init(struct resources *s)
 {
@@ -73,8 +73,7 @@ static int version_make(const void *packed, size_t len, char ret[RESOURCE_VERSIO
 
 	if (!EVP_Digest(packed, len, digest, NULL, EVP_sha256(), NULL))
 		return -ENOMEM;
-	for (int i = 0; i < (RESOURCE_VERSION_SIZE - 1) / 2; i++)
-		(void)snprintf(ret + 2 * i, 3, "%02x", digest[i]);
+	str_hex(digest, (RESOURCE_VERSION_SIZE - 1) / 2, ret);
 	return 0;
 }
 

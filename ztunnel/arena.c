@@ -16,9 +16,9 @@ struct chunk {
 	_Alignas(ARENA_ALIGN) uint8_t bytes[];
 };
 
-/* The first chunk is part of it, so that an object of known size is one allocation. */
+/* The first chunk is part of it, so that an object of known size is one allocation. Of those after
+ * it the first is being filled. Nothing else, as most arenas are small. */
 struct arena {
-	struct chunk *more; /* the first of them is being filled */
 	struct chunk first;
 };
 
@@ -41,7 +41,7 @@ struct arena *arena_free(struct arena *a)
 {
 	if (!a)
 		return NULL;
-	for (struct chunk *c = a->more, *next; c; c = next) {
+	for (struct chunk *c = a->first.next, *next; c; c = next) {
 		next = c->next;
 		free(c);
 	}
@@ -61,14 +61,14 @@ static struct chunk *chunk_new(struct arena *a, size_t size)
 	if (!c)
 		return NULL;
 	c->size = (uint32_t)size;
-	c->next = a->more;
-	a->more = c;
+	c->next = a->first.next;
+	a->first.next = c;
 	return c;
 }
 
 void *arena_alloc(struct arena *a, size_t n, size_t size)
 {
-	struct chunk *c = a->more ? a->more : &a->first;
+	struct chunk *c = a->first.next ? a->first.next : &a->first;
 	size_t want;
 	void *p;
 
@@ -87,7 +87,7 @@ void *arena_alloc(struct arena *a, size_t n, size_t size)
 /* Texts lie one after the other, unaligned. */
 static char *text_alloc(struct arena *a, size_t len)
 {
-	struct chunk *c = a->more ? a->more : &a->first;
+	struct chunk *c = a->first.next ? a->first.next : &a->first;
 	char *p;
 
 	if (c->size - c->used < len)

@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 
 from culvert_node import CulvertNode, stop, wait_for, write_config
 from topology import Topology, remove_stale, run
@@ -160,6 +161,18 @@ class Direct:
             if line.startswith("istio_tcp_received_bytes_total{"):
                 sums["source" if 'reporter="source"' in line else "destination"] += int(line.rsplit(" ", 1)[1])
         return sums
+
+    def bytes_received_at_rest(self):
+        """The same, once what was before is over and counted: ends of direct connections are told in batches."""
+        looks = [None]
+
+        def is_at_rest():
+            looks.append(self.bytes_received() if not self.node.connections() else None)
+            time.sleep(0.3)
+            return looks[-1] and looks[-1] == looks[-2]
+
+        wait_for(is_at_rest, 10, "the end of the connections before")
+        return looks[-1]
 
     def log(self):
         """What the node has logged."""

@@ -65,7 +65,7 @@ def test_bytes_of_a_long_connection_are_counted_while_it_is_open(direct):
     size = 300_000
     code = ("import socket,sys\nwith socket.create_connection((sys.argv[1], int(sys.argv[2])), 5) as s:\n f = s.makefile('rb')\n"
             f" f.readline()\n s.sendall(b'x' * {size})\n f.read({size})\n print('sent', flush=True)\n sys.stdin.read()")
-    before = direct.bytes_received()
+    before = direct.bytes_received_at_rest()
     holder = direct.client.popen(sys.executable, "-c", code, direct.server.ip4, str(PORT), stdin=subprocess.PIPE,
                                  stdout=subprocess.PIPE, text=True)
     try:

@@ -310,8 +310,11 @@ static int place_get(struct decoder *d, const workload_message *m, struct shared
 
 static int decode_addrs(struct decoder *d, const workload_message *m, struct workload *w)
 {
-	struct cv_addr *addrs = decode_array(d, m->n_addresses, sizeof(*addrs));
+	struct cv_addr *addrs;
 
+	if (m->n_addresses > UINT16_MAX)
+		return decode_fail(d, "addresses", "expected at most 65535");
+	addrs = decode_array(d, m->n_addresses, sizeof(*addrs));
 	if (!addrs)
 		return -ENOMEM;
 	for (size_t i = 0; i < m->n_addresses; i++)
@@ -319,7 +322,7 @@ static int decode_addrs(struct decoder *d, const workload_message *m, struct wor
 			return decode_fail(d, "addresses", "expected 4 or 16 bytes");
 	w->addrs = addrs;
 	/* another network may use the same addresses: reached through its gateway only */
-	w->addrs_count = streq(m->network, d->tables->network) ? (uint32_t)m->n_addresses : 0;
+	w->addrs_count = streq(m->network, d->tables->network) ? (uint16_t)m->n_addresses : 0;
 	return 0;
 }
 
@@ -342,6 +345,7 @@ static int decode_enums(struct decoder *d, const workload_message *m, struct wor
 	w->is_healthy = m->status == ISTIO__WORKLOAD__WORKLOAD_STATUS__HEALTHY;
 	w->is_host_network = m->network_mode == ISTIO__WORKLOAD__NETWORK_MODE__HOST_NETWORK;
 	w->is_native_tunnel = m->native_tunnel;
+	w->incarnation = d->own ? d->own->incarnation : 0;
 	w->is_first_address = d->own && d->own->first_address;
 	w->capacity = m->capacity ? m->capacity->value : 1;
 	return 0;

@@ -42,6 +42,7 @@ struct entry {
 	uint32_t waiter_count;
 	struct cv_sockaddr dial;
 	char *workload_uid; /* NULL: unknown, not watched */
+	uint32_t incarnation;
 	void *key;
 	size_t key_len;
 };
@@ -394,8 +395,10 @@ static int entry_new(struct pool *p, const struct upstream *u, struct entry **re
 	list_init(&e->waiters);
 	e->key_len = buf_len(&p->key);
 	e->key = malloc(e->key_len);
-	if (u->workload)
+	if (u->workload) {
 		e->workload_uid = strdup(u->workload->uid);
+		e->incarnation = u->workload->incarnation;
+	}
 	if (e->key && (!u->workload || e->workload_uid)) {
 		memcpy(e->key, buf_head(&p->key), e->key_len);
 		r = map_put(p->entries, e->key, e->key_len, e);
@@ -524,6 +527,8 @@ static void close_if_gone(struct tunnel *t)
 	if (!e->workload_uid)
 		return;
 	w = state_workload_by_uid(e->pool->worker->state, e->workload_uid);
+	if (w && w->incarnation != e->incarnation)
+		w = NULL;
 	for (size_t i = 0; w && i < w->addrs_count; i++)
 		if (cv_addr_equal(&w->addrs[i], &e->dial.addr))
 			return;

@@ -57,8 +57,8 @@ _must_check_ int pool_get(struct pool *p, const struct pool_want *want, struct p
 			  struct hbone_session **ret);
 /** pool_wait_cancel() - harmless when it does not wait; @w zero or used before. */
 void pool_wait_cancel(struct pool_wait *w);
-/** pool_on_state() - a new snapshot: tunnels to workloads that are gone or have another UID close
- * at once. */
+/** pool_on_state() - a new snapshot: tunnels to workloads that are gone or are another pod by now
+ * close at once. */
 void pool_on_state(struct pool *p);
 /** pool_on_trust() - other revocation lists or trust domains: cut every tunnel whose server is no
  * longer accepted. */

@@ -34,6 +34,8 @@ int pool_key_make(struct buf *b, const struct pool_want *want)
 	if (r == 0)
 		r = buf_append(b, u->workload ? u->workload->uid : "",
 			       u->workload ? strlen(u->workload->uid) + 1 : 1);
+	if (r == 0 && u->workload)
+		r = buf_append(b, &u->workload->incarnation, sizeof(u->workload->incarnation));
 	if (r == 0)
 		r = key_add(b, u->identities, u->identities_count);
 	if (r == 0)

@@ -93,10 +93,11 @@ struct workload {
 	const char *hostname;      /* of an external endpoint that is found by DNS */
 	const char *dns_name; /* "<hostname>.<subdomain>" of a pod: below its headless service */
 	const struct cv_addr *addrs;
-	uint32_t addrs_count;
+	uint32_t incarnation;  /* another one: another pod with the same uid; 0: not known */
 	uint32_t policy_group; /* the builder's index of them; 0: none, look at them one by one */
-	uint8_t type;          /* enum workload_type */
-	uint8_t protocol;      /* enum workload_protocol */
+	uint16_t addrs_count;
+	uint8_t type;     /* enum workload_type */
+	uint8_t protocol; /* enum workload_protocol */
 	bool is_healthy;
 	bool is_host_network;
 	bool is_native_tunnel;

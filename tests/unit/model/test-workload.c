@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pod, pack_workload - a Pod becomes the workload that Istio's control plane would send. */
+#include "base/str.h"
 #include "tests/unit/model/fixture.h"
+#include "userspace/lib/xds/node.pb-c.h"
 
 static void carries_what_istio_would_send(void **state)
 {
@@ -49,6 +51,42 @@ static void carries_what_istio_would_send(void **state)
 	assert_int_equal(w->network_mode, ISTIO__WORKLOAD__NETWORK_MODE__STANDARD);
 	assert_null(w->capacity);
 	assert_null(w->waypoint);
+}
+
+static uint32_t incarnation(struct fixture *f, const char *uid)
+{
+	_cleanup_(freep) char *text = str_format("apiVersion: v1\nkind: Pod\n"
+						 "metadata: {name: p, namespace: demo%s%s}\n"
+						 "status: {podIP: 10.0.0.1}\n",
+						 *uid ? ", uid: " : "", uid);
+	const Istio__Workload__Workload *w;
+	Culvert__Node__Workload *x;
+	uint32_t found;
+
+	assert_non_null(text);
+	(void)put(f, text);
+	w = workload(f, "demo/p");
+	assert_string_equal(w->uid, "Kubernetes//Pod/demo/p");
+	if (w->n_extensions == 0)
+		return 0;
+	x = culvert__node__workload__unpack(NULL, w->extensions[0]->config->value.len,
+					    w->extensions[0]->config->value.data);
+	assert_non_null(x);
+	found = x->incarnation;
+	culvert__node__workload__free_unpacked(x, NULL);
+	return found;
+}
+
+static void a_pod_of_the_same_name_and_address_is_told_from_the_one_before(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t first = incarnation(f, "5d3c1f70-0000-4000-8000-000000000001");
+
+	assert_int_not_equal(first, 0);
+	assert_int_not_equal(incarnation(f, "5d3c1f70-0000-4000-8000-000000000002"), first);
+	/* the same in each process, so that a restart of ours cuts nothing */
+	assert_int_equal(incarnation(f, "a"), 0xe40c292c);
+	assert_int_equal(incarnation(f, ""), 0);
 }
 
 static void fills_in_what_a_bare_pod_lacks(void **state)
@@ -206,6 +244,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(carries_what_istio_would_send),
+		T(a_pod_of_the_same_name_and_address_is_told_from_the_one_before),
 		T(fills_in_what_a_bare_pod_lacks),
 		T(knows_jobs_and_cron_jobs),
 		T(readiness_comes_from_the_conditions),

@@ -161,7 +161,7 @@ size_t mesh_pack_workload(const struct mesh_workload *w, uint8_t into[MESH_PACKE
 	m.n_authorization_policies = list_len(w->policies);
 	m.authorization_policies = (char **)w->policies;
 	m.waypoint = waypoint_of(&p, w->waypoint);
-	if (w->hostname || w->client || w->server || w->is_first_address) {
+	if (w->hostname || w->client || w->server || w->is_first_address || w->incarnation) {
 		Culvert__Node__Workload x = CULVERT__NODE__WORKLOAD__INIT;
 
 		if (w->hostname) {
@@ -169,6 +169,7 @@ size_t mesh_pack_workload(const struct mesh_workload *w, uint8_t into[MESH_PACKE
 			x.subdomain = (char *)w->subdomain;
 		}
 		x.first_address = w->is_first_address;
+		x.incarnation = w->incarnation;
 		x.client = w->client;
 		x.server = w->server;
 		m.extensions = extension_of(&p, XDS_EXTENSION_WORKLOAD, &x.base);

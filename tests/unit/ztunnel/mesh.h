@@ -37,6 +37,7 @@ struct mesh_workload {
 	const char *dns_host; /* where the endpoint is, for DNS to say */
 	bool is_first_address;
 	struct Culvert__Node__Telemetry *client, *server;
+	uint32_t incarnation;
 	uint32_t capacity; /* 0: 1 */
 	bool is_tcp;
 	bool is_unhealthy;

@@ -68,7 +68,8 @@ static struct state *make_state(struct rig *f, bool has_certs, bool deny, bool h
 					     .account = "server",
 					     .addrs = {SERVER_ADDR},
 					     .services = {SERVICE_KEY},
-					     .policies = {deny ? "demo/deny" : NULL}};
+					     .policies = {deny ? "demo/deny" : NULL},
+					     .incarnation = f->server_incarnation};
 	struct state_builder *b = NULL;
 	struct state *s;
 

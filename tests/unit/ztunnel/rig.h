@@ -38,6 +38,7 @@ struct rig {
 	int app;        /* listener of the application in the server pod */
 	int plain_port; /* of ztunnel's plaintext listener there */
 	unsigned int added, drained;
+	uint32_t server_incarnation; /* of what is published next */
 	bool is_agent_dead;
 	bool is_plain_blocking;   /* sockets for plain dials: connect(2) itself fails */
 	unsigned int plain_asked; /* how often such sockets were asked for */

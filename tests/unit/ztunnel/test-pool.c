@@ -71,6 +71,24 @@ TEST(tunnels_close_when_the_workload_is_gone)
 	app_pair_close(&p);
 }
 
+TEST(tunnels_close_when_another_pod_has_the_name_and_address)
+{
+	struct rig *f = *cmocka_state;
+	struct pair old = app_connect_pair(f), p;
+
+	f->server_incarnation = 1;
+	rig_publish(f, true, false);
+	assert_int_equal(app_read_end(old.client), -ECONNRESET);
+	assert_int_equal(app_read_end(old.server), -ECONNRESET);
+	app_pair_close(&old);
+	p = app_connect_pair(f);
+	/* a change of something else cuts nothing */
+	rig_publish(f, true, false);
+	app_say(p.client, "new");
+	app_expect(p.server, "new");
+	app_pair_close(&p);
+}
+
 TEST(a_peer_that_starts_a_little_later_is_reached)
 {
 	struct rig *f = *cmocka_state;
@@ -120,6 +138,7 @@ int main(void)
 		T(connections_share_tunnels),
 		T(busy_pairs_get_more_than_one_tunnel),
 		T(tunnels_close_when_the_workload_is_gone),
+		T(tunnels_close_when_another_pod_has_the_name_and_address),
 		T(a_peer_that_starts_a_little_later_is_reached),
 		T(a_peer_that_never_comes_is_given_up),
 		T(without_an_agent_a_dial_ends_in_time),

@@ -75,6 +75,15 @@ int str_copy(char *dst, size_t size, const char *src)
 	return 0;
 }
 
+uint32_t str_hash(const char *s)
+{
+	uint32_t h = 0x811c9dc5U;
+
+	for (; *s; s++)
+		h = (h ^ (uint8_t)*s) * 0x01000193U;
+	return h;
+}
+
 void str_hex(const void *p, size_t n, char *dst)
 {
 	static const char digits[] = "0123456789abcdef";

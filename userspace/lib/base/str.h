@@ -17,6 +17,8 @@ char *str_format(const char *fmt, ...) _printf_(1, 2);
 /** str_copy() - bounded copy, always NUL-terminated. Return: 0; -ENOBUFS when cut (destination then
  * ""). */
 int str_copy(char *dst, size_t size, const char *src);
+/** str_hash() - FNV-1a: not seeded, the same in every process. */
+uint32_t str_hash(const char *s);
 /** str_hex() - @dst: 2 * @n + 1 bytes: lower case, NUL-terminated. */
 void str_hex(const void *p, size_t n, char *dst);
 /** str_concat() - the texts one after the other, bounded, always NUL-terminated; where it is hot:

@@ -300,9 +300,18 @@ static void set_dns_name(const char *hostname, const char *subdomain, Culvert__N
 	x->subdomain = (char *)(uintptr_t)subdomain;
 }
 
+/* The same after a restart of the control plane. */
+static uint32_t pod_incarnation(const struct object *pod)
+{
+	const char *uid = object_string(pod, "metadata.uid");
+	uint32_t hash = uid ? str_hash(uid) : 0;
+
+	return uid && !hash ? 1 : hash;
+}
+
 static int set_extension(const Culvert__Node__Workload *x, workload_msg *msg, struct scratch *a)
 {
-	if (!*x->hostname && !x->client && !x->server)
+	if (!*x->hostname && !x->client && !x->server && !x->incarnation)
 		return 0;
 	return pack_extension(XDS_EXTENSION_WORKLOAD, &x->base, a, &msg->extensions,
 			      &msg->n_extensions);
@@ -353,6 +362,7 @@ static int pod_fill(const struct model *m, const struct pod *p, workload_msg *ms
 		return r;
 	set_dns_name(object_string(o, "spec.hostname"), object_string(o, "spec.subdomain"),
 		     &extension);
+	extension.incarnation = pod_incarnation(o);
 	r = pod_telemetry(m, p, &extension, a);
 	if (r == 0)
 		r = set_extension(&extension, msg, a);

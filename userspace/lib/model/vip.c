@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/str.h"
 #include "net/addr.h"
 
 /* 240.240.0.1 .. 240.240.255.254 */
@@ -16,19 +17,9 @@ struct vip {
 	char host[];
 };
 
-/* FNV-1a: not seeded, the address must outlive a restart. */
-static uint32_t host_hash(const char *s)
-{
-	uint32_t h = 0x811c9dc5U;
-
-	for (; *s; s++)
-		h = (h ^ (uint8_t)*s) * 0x01000193U;
-	return h;
-}
-
 static int number_find(const struct vip_pool *p, const char *host, uint16_t *ret)
 {
-	uint32_t at = host_hash(host) % NUMBER_MAX;
+	uint32_t at = str_hash(host) % NUMBER_MAX; /* it must outlive a restart */
 
 	for (uint32_t i = 0; i < NUMBER_MAX; i++) {
 		uint16_t n = (uint16_t)((at + i) % NUMBER_MAX + 1);

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz-text - small texts from outside: the kernel's cgroup lines, log levels, queries of the admin
- * port, MeshConfig. All of them for all bytes. */
+ * port, MeshConfig, values of an installation, templates. All of them for all bytes. */
+#include <stdlib.h>
 #include <string.h>
 
 #include <jansson.h>
 
+#include "base/cleanup.h"
 #include "base/log_filter.h"
 #include "http/server.h"
 #include "source/mesh_config.h"
 #include "source/object.h"
 #include "tests/fuzz/fuzz.h"
 #include "userspace/agent/procs.h"
+#include "userspace/cli/chart.h"
 
 #define TEXT_MAX_LEN 8192
 
@@ -35,6 +38,24 @@ static void fuzz_mesh_config(const char *text)
 	object_unref(map);
 }
 
+/* What `culvert manifest generate` reads: a file of values, a word of --set, a template. */
+static void fuzz_chart(const char *text)
+{
+	static json_t *schema, *values; /* made once: dear */
+	_cleanup_(json_decrefp) json_t *read = NULL, *set = json_object();
+	_cleanup_(buf_resetp) struct buf out = {0};
+	char err[CHART_ERROR_MAX];
+
+	if (!schema)
+		schema = chart_schema();
+	if (!values && chart_values("default", &values, err) < 0)
+		abort();
+	(void)!chart_yaml("values", text, schema, &read, err);
+	(void)!chart_set(set, schema, text, err);
+	(void)!chart_check(schema, set, NULL, err);
+	(void)!chart_render("template", text, values, &out, err);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char text[TEXT_MAX_LEN], uid[PROCS_UID_MAX], value[64], err[256];
@@ -48,5 +69,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	(void)!log_filter_set(text, err, sizeof(err));
 	(void)!log_filter_set("error", err, sizeof(err));
 	fuzz_mesh_config(text);
+	fuzz_chart(text);
 	return 0;
 }

@@ -122,9 +122,10 @@ int cli_manifest(int argc, char **argv)
 
 	for (int i = 1; i < argc; i++)
 		if (streq(argv[i], "--help") || streq(argv[i], "-h")) {
-			option_help(defs, usage,
-				    "Print what an installation consists of, for \"kubectl apply "
-				    "--server-side -f -\".");
+			option_help(
+				defs, usage,
+				"Print the manifests of an installation, for kubectl apply -f -. "
+				"Without options: those of the profile default.");
 			return 0;
 		}
 	if (argc < 2 || !streq(argv[1], "generate")) {

@@ -449,7 +449,8 @@ static int start_objects(struct agent *a, const struct agent_options *o)
 
 	r = objects_new(&config, &a->objects);
 	if (r < 0 && o->config_dir)
-		return log_error_errno("agent", r, "cannot read the manifests dir=%s", o->config_dir);
+		return log_error_errno("agent", r, "cannot read the manifests dir=%s",
+				       o->config_dir);
 	return r < 0 ? log_error_errno("agent", r, "cannot read the pods of the cluster") : 0;
 }
 

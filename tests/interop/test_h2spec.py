@@ -25,21 +25,29 @@ EXPLAINED = {
 }
 
 
-@pytest.fixture(name="cases")
-def fixture_cases(hostile, tmp_path):
+# A request that is no CONNECT is answered at once. Cases that send one and then, in another write, what is wrong see our answer
+# first when that write comes late; what they wait for is there when it does not.
+RUNS = 3
+
+
+@pytest.fixture(name="port")
+def fixture_port(hostile):
+    """The relay's port."""
+    relay = hostile.start(hostile.attacker, sys.executable, h2spec.__file__, "relay", hostile.server.ip4, *hostile.leaf(),
+                          stdout=subprocess.PIPE, text=True)
+    yield relay.stdout.readline().strip()
+    relay.kill()
+
+
+def run_cases(hostile, port, report):
     """[(group, section, title, what h2spec says: None when it passed)]."""
     try:
         program = h2spec.binary()
     except h2spec.Missing as e:
         pytest.skip(f"no h2spec: {e}")
-    relay = hostile.start(hostile.attacker, sys.executable, h2spec.__file__, "relay", hostile.server.ip4, *hostile.leaf(),
-                          stdout=subprocess.PIPE, text=True)
-    port = relay.stdout.readline().strip()
-    report = tmp_path / "report.xml"
     done = subprocess.run(hostile.attacker.enter(program, "-h", "127.0.0.1", "-p", port, "-j", str(report)),
                           capture_output=True, text=True, check=False, timeout=300)
     print(done.stdout, done.stderr)
-    relay.kill()
     found = []
     for suite in xml.etree.ElementTree.parse(report).iter("testsuite"):
         group, section = suite.get("package").split("/")
@@ -50,10 +58,15 @@ def fixture_cases(hostile, tmp_path):
     return found
 
 
-def test_h2spec_passes_but_for_what_is_explained(hostile, cases):
+def test_h2spec_passes_but_for_what_is_explained(hostile, port, tmp_path):
     pid = hostile.ztunnel()
-    assert len(cases) == CASES and {c[0] for c in cases} == {"generic", "http2", "hpack"}
-    bad = [c for c in cases if c[3]]
-    assert [c for c in bad if c[0] != "http2"] == []
-    assert [c for c in bad if c[1:3] not in EXPLAINED] == []
+    bad = None
+    for run in range(RUNS):
+        cases = run_cases(hostile, port, tmp_path / f"report-{run}.xml")
+        assert len(cases) == CASES and {c[0] for c in cases} == {"generic", "http2", "hpack"}
+        failed = {c[:3]: c[3] for c in cases if c[3] and not (c[0] == "http2" and c[1:3] in EXPLAINED)}
+        bad = {c: what for c, what in failed.items() if bad is None or c in bad}
+        if not bad:
+            break
+    assert bad == {}
     assert hostile.ztunnel() == pid and os.path.exists(f"/proc/{pid}")

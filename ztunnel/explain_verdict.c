@@ -82,7 +82,8 @@ static json_t *sorted(json_t *object)
 
 	if (!keys)
 		return json_decref(list), NULL;
-	json_object_foreach(object, key, value) keys[i++] = key;
+	json_object_foreach (object, key, value)
+		keys[i++] = key;
 	qsort(keys, n, sizeof(*keys), compare_keys);
 	for (i = 0; i < n; i++)
 		(void)json_array_append(list, json_object_get(object, keys[i]));
@@ -121,8 +122,7 @@ static void tally(const json_t *policies, const char *action, struct tally *ret)
 	size_t i;
 
 	*ret = (struct tally){0};
-	json_array_foreach(policies, i, p)
-	{
+	json_array_foreach (policies, i, p) {
 		const char *key = json_string_value(json_object_get(p, "key"));
 
 		if (!streq(json_string_value(json_object_get(p, "action")), action) ||

@@ -60,7 +60,9 @@ static bool is_noted(const json_t *notes, const json_t *one)
 	const json_t *old;
 	size_t i;
 
-	json_array_foreach(notes, i, old) if (json_equal(old, one)) return true;
+	json_array_foreach (notes, i, old)
+		if (json_equal(old, one))
+			return true;
 	return false;
 }
 
@@ -383,7 +385,7 @@ void objects_for_each_error(const struct objects *o,
 
 		if (k->error[0])
 			fn(arg, k->error, false);
-		json_array_foreach(k->notes, i, one)
+		json_array_foreach (k->notes, i, one)
 			fn(arg, json_string_value(json_array_get(one, 0)),
 			   json_is_true(json_array_get(one, 1)));
 	}

@@ -120,8 +120,7 @@ static int ips_read(struct podspec *s, const struct object *pod, char *err, size
 		if (r < 0)
 			return r;
 	}
-	json_array_foreach(list, i, item)
-	{
+	json_array_foreach (list, i, item) {
 		const char *text = json_string_value(json_object_get(item, "ip"));
 
 		if (!text)

@@ -192,7 +192,9 @@ static int print_maps(const json_t *records)
 
 	if (table_new(headers, &t) < 0)
 		return -ENOMEM;
-	json_array_foreach(records, i, o) if (add_map_row(t, o) < 0) return -ENOMEM;
+	json_array_foreach (records, i, o)
+		if (add_map_row(t, o) < 0)
+			return -ENOMEM;
 	table_fit(t, term_width());
 	table_print(t);
 	return 0;
@@ -208,8 +210,7 @@ static int print_progs(const json_t *records)
 
 	if (table_new(headers, &t) < 0)
 		return -ENOMEM;
-	json_array_foreach(records, i, o)
-	{
+	json_array_foreach (records, i, o) {
 		char id[32], insns[32], runs[32];
 		const char *cells[] = {
 			id,   json_text(o, "name", ""),   json_text(o, "type", ""), insns,

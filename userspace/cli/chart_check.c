@@ -53,7 +53,9 @@ static bool has_type(const json_t *schema, const char *name)
 	const json_t *type = json_object_get(schema, "type"), *one;
 	size_t i;
 
-	json_array_foreach(type, i, one) if (streq(json_string_value(one), name)) return true;
+	json_array_foreach (type, i, one)
+		if (streq(json_string_value(one), name))
+			return true;
 	return !type || (json_is_string(type) && streq(json_string_value(type), name));
 }
 
@@ -64,8 +66,9 @@ static const char *nearest(const json_t *known, const char *key)
 	json_t *v;
 	size_t n = 0;
 
-	json_object_foreach((json_t *)(uintptr_t)known, name, v) if (n < KEYS_MAX) table[n++].name =
-		name;
+	json_object_foreach ((json_t *)(uintptr_t)known, name, v)
+		if (n < KEYS_MAX)
+			table[n++].name = name;
 	return cli_nearest(table, key);
 }
 
@@ -81,8 +84,8 @@ static int unknown(const struct check *c, const json_t *schema, const char *path
 	const char *name;
 	json_t *v;
 
-	json_object_foreach((json_t *)(uintptr_t)known, name, v)(void)
-		json_array_append_new(keys, json_string(name));
+	json_object_foreach ((json_t *)(uintptr_t)known, name, v)
+		(void)json_array_append_new(keys, json_string(name));
 	list = json_join(keys, ", ");
 	if (near)
 		(void)snprintf(hint, sizeof(hint), "is \"%s\" meant?", near);
@@ -137,7 +140,9 @@ static int check_scalar(const struct check *c, const json_t *schema, const char 
 				      (long long)json_integer_value(max));
 		return fail(c, path, "expected ", expected ? expected : "less");
 	}
-	json_array_foreach(list, i, one) if (json_equal(one, v)) return 0;
+	json_array_foreach (list, i, one)
+		if (json_equal(one, v))
+			return 0;
 	expected = list ? json_dumps(list, JSON_ENCODE_ANY) : NULL;
 	if (list)
 		return fail(c, path, "expected one of ", expected ? expected : "");
@@ -151,8 +156,7 @@ static int check_object(struct check *c, const json_t *schema, const json_t *v, 
 	const char *key;
 	json_t *child;
 
-	json_object_foreach((json_t *)(uintptr_t)v, key, child)
-	{
+	json_object_foreach ((json_t *)(uintptr_t)v, key, child) {
 		const json_t *s = child_schema(schema, key);
 		char longer[PATH_MAX_BYTES];
 		int r;
@@ -189,8 +193,7 @@ static int check_node(struct check *c, const json_t *schema, const json_t *v, co
 		return check_object(c, schema, v, path);
 	if (!json_is_array(v))
 		return check_scalar(c, schema, path, v);
-	json_array_foreach(v, i, child)
-	{
+	json_array_foreach (v, i, child) {
 		c->at++;
 		r = check_node(c, json_object_get(schema, "items"), child, path);
 		if (r < 0)

@@ -41,8 +41,7 @@ int chart_merge(json_t *base, const json_t *over)
 	const char *key;
 	json_t *v;
 
-	json_object_foreach((json_t *)(uintptr_t)over, key, v)
-	{
+	json_object_foreach ((json_t *)(uintptr_t)over, key, v) {
 		json_t *old = json_object_get(base, key);
 
 		if (json_is_object(old) && json_is_object(v)) {

@@ -114,8 +114,7 @@ static void offer_pods(const char *prefix)
 
 		if (admin_get_json(&found[i], "agent", "/status", &status) < 0)
 			continue;
-		json_array_foreach(json_object_get(status, "pods"), k, pod)
-		{
+		json_array_foreach (json_object_get(status, "pods"), k, pod) {
 			_cleanup_(freep) char *name =
 				str_format("%s/%s", json_text(pod, "namespace", ""),
 					   json_text(pod, "name", ""));

@@ -130,8 +130,7 @@ static int read_pod(struct reader *r, const json_t *state)
 	size_t i;
 
 	for (size_t d = 0; d < ARRAY_SIZE(directions); d++)
-		json_array_foreach(json_object_get(all, directions[d]), i, c)
-		{
+		json_array_foreach (json_object_get(all, directions[d]), i, c) {
 			int e = read_one(r, c, directions[d]);
 
 			if (e < 0)
@@ -151,8 +150,7 @@ int connections_read(const json_t *answer, const struct connections_filter *f, c
 			   .now_us = json_number(answer, "nowUs")};
 	const json_t *state;
 
-	json_object_foreach((json_t *)json_object_get(answer, "workloadState"), r.uid, state)
-	{
+	json_object_foreach ((json_t *)json_object_get(answer, "workloadState"), r.uid, state) {
 		int e;
 
 		r.info = json_object_get(state, "info");
@@ -188,8 +186,7 @@ json_t *connections_group(const json_t *records, const char *by)
 	json_t *group;
 	size_t i;
 
-	json_array_foreach(records, i, c)
-	{
+	json_array_foreach (records, i, c) {
 		char name[NAME_MAX_LEN];
 
 		(void)snprintf(name, sizeof(name), "%s%s%s",
@@ -205,7 +202,8 @@ json_t *connections_group(const json_t *records, const char *by)
 		for (size_t k = 0; k < ARRAY_SIZE(sums); k++)
 			add_number(group, sums[k], c);
 	}
-	json_object_foreach(groups, key, group)(void) json_array_append(list, group);
+	json_object_foreach (groups, key, group)
+		(void)json_array_append(list, group);
 	return list;
 }
 
@@ -357,8 +355,7 @@ int connections_print(const json_t *records, const char *by)
 
 	if (table_new(is_all ? all : streq(by, "pod") ? pods : services, &t) < 0)
 		return -ENOMEM;
-	json_array_foreach(records, i, c)
-	{
+	json_array_foreach (records, i, c) {
 		if ((is_all ? add_connection(t, c) : add_group(t, c, by)) < 0)
 			return -ENOMEM;
 	}

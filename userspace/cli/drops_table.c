@@ -67,8 +67,7 @@ void drops_add_kernel(json_t *records, const char *node, const json_t *counters,
 	const char *label;
 	const json_t *v;
 
-	json_object_foreach((json_t *)counters, label, v)
-	{
+	json_object_foreach ((json_t *)counters, label, v) {
 		const struct reason *r = find(kernel_reasons, ARRAY_SIZE(kernel_reasons), label);
 		const struct reason unknown = {"", label, "(this culvert does not know it)"};
 
@@ -119,8 +118,7 @@ void drops_add_ztunnel(json_t *records, const char *node, const char *metrics)
 	const char *flag;
 	const json_t *v;
 
-	json_object_foreach(sums, flag, v)
-	{
+	json_object_foreach (sums, flag, v) {
 		const struct reason *r = find(ztunnel_reasons, ARRAY_SIZE(ztunnel_reasons), flag);
 		const struct reason unknown = {"", flag, "(this culvert does not know it)"};
 
@@ -135,8 +133,7 @@ static json_int_t count_before(const json_t *before, const json_t *record)
 	const json_t *v;
 	size_t i;
 
-	json_array_foreach(before, i, v)
-	{
+	json_array_foreach (before, i, v) {
 		size_t k = 0;
 
 		while (k < ARRAY_SIZE(keys) &&
@@ -155,8 +152,7 @@ void drops_set_rates(json_t *now, const json_t *before, double seconds)
 
 	if (!before || seconds <= 0)
 		return;
-	json_array_foreach(now, i, v)
-	{
+	json_array_foreach (now, i, v) {
 		json_int_t more = json_number(v, "count") - count_before(before, v);
 
 		/* Counters of a daemon that was restarted begin anew. */
@@ -175,8 +171,7 @@ int drops_print(const json_t *records)
 
 	if (table_new(headers, &t) < 0)
 		return -ENOMEM;
-	json_array_foreach(records, i, v)
-	{
+	json_array_foreach (records, i, v) {
 		char count[32], rate[32];
 		const char *cells[] = {json_text(v, "node", ""),
 				       json_text(v, "where", ""),

@@ -51,8 +51,7 @@ static int print_policies(const json_t *policies)
 
 	if (table_new(headers, &t) < 0)
 		return -ENOMEM;
-	json_array_foreach(policies, i, p)
-	{
+	json_array_foreach (policies, i, p) {
 		char rules[TERM_NUMBER];
 		_cleanup_(freep) char *action = str_format("%s", json_text(p, "action", ""));
 		const char *cells[] = {action, json_text(p, "key", ""), rules,

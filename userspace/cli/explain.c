@@ -133,13 +133,13 @@ static int add_kernel(const struct admin_node *asked, json_t *answer)
 	if ((streq(json_text(from, "node", ""), n.name) ||
 	     beside(asked, json_text(from, "node", ""), &n)) &&
 	    admin_get_json(&n, "agent", "/status", &status) == 0)
-		json_array_foreach(
-			json_object_get(status, "pods"), i,
-			pod) if (streq(json_text(pod, "name", ""), json_text(from, "name", "")) &&
-				 streq(json_text(pod, "namespace", ""),
-				       json_text(from, "namespace", ""))) kernel =
-			explain_kernel(json_text(status, "pin_dir", ""),
-				       (uint64_t)json_number(pod, "netns_cookie"), answer);
+		json_array_foreach (json_object_get(status, "pods"), i, pod)
+			if (streq(json_text(pod, "name", ""), json_text(from, "name", "")) &&
+			    streq(json_text(pod, "namespace", ""),
+				  json_text(from, "namespace", "")))
+				kernel = explain_kernel(json_text(status, "pin_dir", ""),
+							(uint64_t)json_number(pod, "netns_cookie"),
+							answer);
 	return json_object_set_new(answer, "kernel", kernel ? kernel : json_null());
 }
 
@@ -155,8 +155,9 @@ static int complete(const struct admin_node *asked, json_t *answer)
 	    json_object_set_new(answer, "hasAskedSource", json_boolean(is_source)) < 0 ||
 	    add_kernel(asked, answer) < 0)
 		return -ENOMEM;
-	json_array_foreach(json_object_get(answer, "routes"), i,
-			   route) if (ask_destination(asked, from, route) < 0) return -ENOMEM;
+	json_array_foreach (json_object_get(answer, "routes"), i, route)
+		if (ask_destination(asked, from, route) < 0)
+			return -ENOMEM;
 	return explain_conclude(answer);
 }
 

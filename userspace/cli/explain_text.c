@@ -244,7 +244,8 @@ int explain_conclude(json_t *answer)
 	_cleanup_(freep) char *sentence = NULL;
 	size_t i;
 
-	json_array_foreach(routes, i, route) count[outcome_of(answer, route)]++;
+	json_array_foreach (routes, i, route)
+		count[outcome_of(answer, route)]++;
 	sentence = say_all(answer, count, json_array_size(routes));
 	if (!sentence ||
 	    json_object_set_new(answer, "verdict",
@@ -276,8 +277,7 @@ static int print_routes(const json_t *answer)
 		return 0;
 	if (table_new(headers, &t) < 0)
 		return -ENOMEM;
-	json_array_foreach(routes, i, r)
-	{
+	json_array_foreach (routes, i, r) {
 		const json_t *w = json_object_get(r, "workload");
 		char name[WORDS_MAX], share[32];
 		const char *cells[] = {name,
@@ -314,8 +314,7 @@ static int print_policies(const json_t *inbound)
 	}
 	if (table_new(headers, &t) < 0)
 		return -ENOMEM;
-	json_array_foreach(policies, i, p)
-	{
+	json_array_foreach (policies, i, p) {
 		bool is_match = json_is_true(json_object_get(p, "matches"));
 		_cleanup_(freep) char *action = str_format("  %s", json_text(p, "action", ""));
 		const char *cells[] = {action, json_text(p, "key", ""), json_text(p, "scope", ""),
@@ -338,7 +337,9 @@ static const json_t *of_interest(const json_t *answer)
 	const json_t *routes = json_object_get(answer, "routes"), *r;
 	size_t i;
 
-	json_array_foreach(routes, i, r) if (outcome_of(answer, r) == OUTCOME_DENIED) return r;
+	json_array_foreach (routes, i, r)
+		if (outcome_of(answer, r) == OUTCOME_DENIED)
+			return r;
 	return json_array_get(routes, 0);
 }
 
@@ -361,8 +362,9 @@ static void print_certificate(const json_t *answer)
 		       json_is_true(json_object_get(answer, "hasAskedSource"))
 			       ? "none: ztunnel has no certificate for the source"
 			       : "unknown: the source's ztunnel could not be asked");
-	json_array_foreach(ids, i, id) if (json_is_string(id))
-		printf("  %s  %s\n", i == 0 ? "expects" : "     or", json_string_value(id));
+	json_array_foreach (ids, i, id)
+		if (json_is_string(id))
+			printf("  %s  %s\n", i == 0 ? "expects" : "     or", json_string_value(id));
 }
 
 static int print_verdict(const json_t *answer)
@@ -380,8 +382,9 @@ static int print_verdict(const json_t *answer)
 	if (print_policies(inbound) < 0)
 		return -ENOMEM;
 	puts("\nWhat would change it");
-	json_array_foreach(json_object_get(inbound, "change"), i, v) if (json_is_string(v))
-		term_wrap("  - ", "    ", json_string_value(v));
+	json_array_foreach (json_object_get(inbound, "change"), i, v)
+		if (json_is_string(v))
+			term_wrap("  - ", "    ", json_string_value(v));
 	return 0;
 }
 

@@ -115,8 +115,9 @@ static bool is_asked(const json_t *components, const char *name)
 	const json_t *v = json_object_get(components, name), *one;
 	size_t i;
 
-	json_array_foreach(v, i,
-			   one) if (json_is_true(json_object_get(one, "enabled"))) return true;
+	json_array_foreach (v, i, one)
+		if (json_is_true(json_object_get(one, "enabled")))
+			return true;
 	return json_is_true(json_object_get(v, "enabled"));
 }
 

@@ -27,8 +27,7 @@ char *json_join(const json_t *array, const char *sep)
 	const json_t *v;
 	size_t i;
 
-	json_array_foreach(array, i, v)
-	{
+	json_array_foreach (array, i, v) {
 		const char *s = json_string_value(v);
 
 		if (!s)
@@ -95,13 +94,11 @@ static void print_block(const json_t *v, int indent, bool is_first_inline, FILE 
 	const char *key;
 	size_t i;
 
-	json_array_foreach(v, i, child)
-	{
+	json_array_foreach (v, i, child) {
 		(void)fprintf(f, "%*s-", i == 0 && is_first_inline ? 0 : indent, "");
 		print_value(child, indent + 2, true, f);
 	}
-	json_object_foreach((json_t *)v, key, child)
-	{
+	json_object_foreach ((json_t *)v, key, child) {
 		(void)fprintf(f, "%*s", is_first_inline ? 0 : indent, "");
 		is_first_inline = false;
 		if (is_plain(key))

@@ -38,8 +38,9 @@ static json_t *find_desired(const struct lab *l, const char *key)
 	json_t *pod;
 	size_t i;
 
-	json_array_foreach(l->desired, i,
-			   pod) if (streq(lab_key(pod, k, sizeof(k)), key)) return pod;
+	json_array_foreach (l->desired, i, pod)
+		if (streq(lab_key(pod, k, sizeof(k)), key))
+			return pod;
 	return NULL;
 }
 
@@ -84,8 +85,7 @@ static int stop_unwanted(struct lab *l, bool is_quiet)
 	json_t *pod;
 	void *next;
 
-	json_object_foreach_safe(l->pods, next, key, pod)
-	{
+	json_object_foreach_safe (l->pods, next, key, pod) {
 		json_t *want = find_desired(l, key);
 
 		if (want && is_same_pod(pod, want) && is_alive(pod))
@@ -137,7 +137,9 @@ static int apply(struct lab *l, bool is_quiet)
 		r = stop_unwanted(l, is_quiet);
 	if (r == 0)
 		r = lab_dns_up(l);
-	json_array_foreach(l->desired, i, pod) if (r == 0) r = start_one(l, pod, is_quiet);
+	json_array_foreach (l->desired, i, pod)
+		if (r == 0)
+			r = start_one(l, pod, is_quiet);
 	return r == 0 ? publish(l) : r;
 }
 
@@ -225,8 +227,7 @@ static json_t *find_object(const struct lab *l, const char *kind, const char *na
 
 	if (strcasecmp(kind, "pod") == 0)
 		return lab_pod_find(l, name, NULL);
-	json_array_foreach(l->objects, i, body)
-	{
+	json_array_foreach (l->objects, i, body) {
 		const char *ns = lab_str(body, "metadata.namespace", "");
 
 		if (strcasecmp(lab_str(body, "kind", ""), kind) == 0 &&

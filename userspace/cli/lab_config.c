@@ -59,8 +59,7 @@ static int write_mapping(struct buf *b, const json_t *j, int indent, bool is_in_
 	json_t *v;
 	int r = 0;
 
-	json_object_foreach((json_t *)j, key, v)
-	{
+	json_object_foreach ((json_t *)j, key, v) {
 		buf_printf(b, "%*s", is_first && is_in_list ? 0 : indent, "");
 		is_first = false;
 		r = write_key(b, key);
@@ -80,8 +79,7 @@ static int write_list(struct buf *b, const json_t *j, int indent)
 	size_t i;
 	int r = 0;
 
-	json_array_foreach((json_t *)j, i, v)
-	{
+	json_array_foreach ((json_t *)j, i, v) {
 		r = buf_printf(b, "%*s- ", indent, "");
 		if (r == 0 && json_is_array(v) && is_block(v))
 			r = buf_append_str(b, "\n");
@@ -160,7 +158,9 @@ static int write_list_of(json_t *written, const json_t *list)
 	size_t i;
 	int r = 0;
 
-	json_array_foreach((json_t *)list, i, body) if (r == 0) r = write_object(written, body);
+	json_array_foreach ((json_t *)list, i, body)
+		if (r == 0)
+			r = write_object(written, body);
 	return r;
 }
 
@@ -211,7 +211,9 @@ int lab_config_write(struct lab *l)
 		r = write_list_of(written, l->objects);
 	if (r == 0)
 		r = write_list_of(written, l->services);
-	json_object_foreach(l->pods, key, pod) if (r == 0) r = write_object(written, pod);
+	json_object_foreach (l->pods, key, pod)
+		if (r == 0)
+			r = write_object(written, pod);
 	if (r == 0)
 		remove_stale(written);
 	return r;

@@ -203,7 +203,8 @@ int lab_status(int argc, char **argv)
 		(void)putchar('\n');
 	} else {
 		(void)printf("%-44s %-5s %-14s %-22s %s\n", "POD", "NODE", "ADDRESS", "", "PID");
-		json_object_foreach(l.pods, key, pod) print_pod(key, pod);
+		json_object_foreach (l.pods, key, pod)
+			print_pod(key, pod);
 		(void)printf("%u nodes; objects for `culvert node --config-dir`: " LAB_CONFIG_DIR
 			     "\n",
 			     l.node_count);

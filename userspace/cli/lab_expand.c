@@ -159,8 +159,9 @@ static bool address_is_used(const struct lab *l, const char *address)
 	const char *key;
 	json_t *pod;
 
-	json_object_foreach(l->pods, key,
-			    pod) if (streq(lab_str(pod, "status.podIP", ""), address)) return true;
+	json_object_foreach (l->pods, key, pod)
+		if (streq(lab_str(pod, "status.podIP", ""), address))
+			return true;
 	return false;
 }
 
@@ -170,7 +171,8 @@ static unsigned int pods_on_node(const struct lab *l, const char *node)
 	const char *key;
 	json_t *pod;
 
-	json_object_foreach(l->pods, key, pod) n += streq(lab_str(pod, "spec.nodeName", ""), node);
+	json_object_foreach (l->pods, key, pod)
+		n += streq(lab_str(pod, "spec.nodeName", ""), node);
 	return n;
 }
 
@@ -246,8 +248,9 @@ static bool wants_family(const json_t *service, const char *family)
 
 	if (!streq(policy, "SingleStack"))
 		return true;
-	json_array_foreach(families, i, f) if (i == 0) return streq(
-		json_string_value(f) ? json_string_value(f) : "", family);
+	json_array_foreach (families, i, f)
+		if (i == 0)
+			return streq(json_string_value(f) ? json_string_value(f) : "", family);
 	return streq(family, "IPv4");
 }
 
@@ -261,7 +264,8 @@ static long service_number(json_t *numbers, const char *key)
 	v = json_object_get(numbers, key);
 	if (json_is_integer(v))
 		return (long)json_integer_value(v);
-	json_object_foreach(numbers, k, v) max = MAX(max, (long)json_integer_value(v));
+	json_object_foreach (numbers, k, v)
+		max = MAX(max, (long)json_integer_value(v));
 	if (max >= LAB_SERVICE_LAST)
 		return -ENOSPC;
 	return json_object_set_new(numbers, key, json_integer(max + 1)) < 0 ? -ENOMEM : max + 1;
@@ -302,8 +306,7 @@ int lab_assign_services(struct lab *l)
 
 	if (!numbers)
 		numbers = json_object();
-	json_array_foreach(l->services, i, service)
-	{
+	json_array_foreach (l->services, i, service) {
 		if (lab_get(service, "spec.clusterIP") ||
 		    streq(lab_str(service, "spec.type", ""), "ExternalName"))
 			continue;

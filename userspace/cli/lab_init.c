@@ -133,7 +133,7 @@ static int write_names(const json_t *pod, const char *resolv_conf)
 	int r;
 
 	buf_printf(&b, "127.0.0.1 localhost\n::1 localhost ip6-localhost\n");
-	json_array_foreach(lab_get(pod, "status.podIPs"), i, ip)
+	json_array_foreach (lab_get(pod, "status.podIPs"), i, ip)
 		buf_printf(&b, "%s %s\n", lab_str(ip, "ip", ""), name);
 	r = file_write_atomic("/etc/hosts", buf_head(&b), buf_len(&b), 0644);
 	if (r == 0)
@@ -149,15 +149,13 @@ static int files_of_map(const struct lab *l, const json_t *pod, const char *name
 	size_t i;
 	int r = 0;
 
-	json_array_foreach(l->objects, i, o)
-	{
+	json_array_foreach (l->objects, i, o) {
 		if (!streq(lab_str(o, "kind", ""), "ConfigMap") ||
 		    !streq(lab_str(o, "metadata.name", ""), name) ||
 		    !streq(lab_str(o, "metadata.namespace", ""),
 			   lab_str(pod, "metadata.namespace", "")))
 			continue;
-		json_object_foreach(json_object_get(o, "data"), key, text)
-		{
+		json_object_foreach (json_object_get(o, "data"), key, text) {
 			char path[LAB_PATH_MAX];
 
 			(void)lab_path(path, sizeof(path), "%s/%s", dir, key);
@@ -177,8 +175,7 @@ static int make_volumes(const struct lab *l, const json_t *pod, const char *root
 	size_t i;
 	int r = 0;
 
-	json_array_foreach(volumes, i, v)
-	{
+	json_array_foreach (volumes, i, v) {
 		const char *name = lab_str(v, "name", ""),
 			   *host = lab_str(v, "hostPath.path", NULL);
 		const char *map = lab_str(v, "configMap.name", NULL);
@@ -201,20 +198,20 @@ static int mount_volumes(const json_t *pod)
 	json_t *c, *m;
 	size_t i, j;
 
-	json_array_foreach(lab_get(pod, "spec.containers"), i, c)
-		json_array_foreach(json_object_get(c, "volumeMounts"), j, m)
-	{
-		const char *path = lab_str(m, "mountPath", "");
-		char source[LAB_PATH_MAX];
-		int r;
+	json_array_foreach (lab_get(pod, "spec.containers"), i, c)
+		json_array_foreach (json_object_get(c, "volumeMounts"), j, m) {
+			const char *path = lab_str(m, "mountPath", "");
+			char source[LAB_PATH_MAX];
+			int r;
 
-		(void)lab_path(source, sizeof(source), "/.volumes/%s", lab_str(m, "name", ""));
-		r = mkdir_p(path, 0755);
-		if (r < 0)
-			return r;
-		if (mount(source, path, NULL, MS_BIND | MS_REC, NULL) < 0)
-			return -errno;
-	}
+			(void)lab_path(source, sizeof(source), "/.volumes/%s",
+				       lab_str(m, "name", ""));
+			r = mkdir_p(path, 0755);
+			if (r < 0)
+				return r;
+			if (mount(source, path, NULL, MS_BIND | MS_REC, NULL) < 0)
+				return -errno;
+		}
 	return 0;
 }
 
@@ -224,8 +221,7 @@ static int prepare_images(const json_t *pod)
 	size_t i;
 	int r = 0;
 
-	json_array_foreach(lab_get(pod, "spec.containers"), i, c)
-	{
+	json_array_foreach (lab_get(pod, "spec.containers"), i, c) {
 		const struct lab_image *image = lab_image_find(lab_str(c, "image", ""));
 
 		if (r == 0 && image->prepare)
@@ -284,8 +280,7 @@ int lab_container_caps(const json_t *container)
 	for (i = 0; i < ARRAY_SIZE(kept); i++)
 		(void)capng_update(CAPNG_ADD,
 				   CAPNG_EFFECTIVE | CAPNG_PERMITTED | CAPNG_BOUNDING_SET, kept[i]);
-	json_array_foreach(add, i, name)
-	{
+	json_array_foreach (add, i, name) {
 		char lower[64];
 		size_t n;
 		int cap;
@@ -314,8 +309,7 @@ static void set_environment(const json_t *pod, const json_t *container)
 	(void)setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
 	(void)setenv("HOME", "/root", 1);
 	(void)setenv("HOSTNAME", lab_str(pod, "metadata.name", "pod"), 1);
-	json_array_foreach(env, i, e)
-	{
+	json_array_foreach (env, i, e) {
 		const char *field = lab_str(e, "valueFrom.fieldRef.fieldPath", NULL);
 
 		(void)setenv(lab_str(e, "name", "_"),
@@ -328,8 +322,9 @@ static size_t append_args(const char **argv, size_t n, const json_t *list)
 	json_t *arg;
 	size_t i;
 
-	json_array_foreach((json_t *)list, i, arg) if (n < ARGS_MAX && json_is_string(arg))
-		argv[n++] = json_string_value(arg);
+	json_array_foreach ((json_t *)list, i, arg)
+		if (n < ARGS_MAX && json_is_string(arg))
+			argv[n++] = json_string_value(arg);
 	return n;
 }
 
@@ -422,10 +417,10 @@ void lab_init_run(const struct lab *l, const json_t *pod, int report_fd)
 	(void)close(STDIN_FILENO);
 	(void)open("/dev/null", O_RDONLY);
 	(void)close_range(STDERR_FILENO + 1, ~0u, 0);
-	json_array_foreach(containers, i, spec) if (n < CONTAINERS_MAX)
-	{
-		c[n].spec = spec;
-		container_start(&c[n++], pod, 0);
-	}
+	json_array_foreach (containers, i, spec)
+		if (n < CONTAINERS_MAX) {
+			c[n].spec = spec;
+			container_start(&c[n++], pod, 0);
+		}
 	reap(pod, c, n);
 }

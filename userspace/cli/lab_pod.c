@@ -173,12 +173,10 @@ static void wait_for_ports(const json_t *pod, pid_t pid)
 	int left_ms = PORT_WAIT_MS;
 	size_t i, j;
 
-	json_array_foreach(containers, i, c)
-	{
+	json_array_foreach (containers, i, c) {
 		json_t *ports = json_object_get(c, "ports");
 
-		json_array_foreach(ports, j, p)
-		{
+		json_array_foreach (ports, j, p) {
 			long port = lab_int(p, "containerPort", 0);
 
 			if (streq(lab_str(p, "protocol", "TCP"), "UDP"))

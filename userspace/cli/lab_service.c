@@ -25,8 +25,9 @@ static bool labels_match(const json_t *selector, const json_t *labels)
 	const char *key;
 	json_t *want;
 
-	json_object_foreach((json_t *)selector, key,
-			    want) if (!json_equal(want, json_object_get(labels, key))) return false;
+	json_object_foreach ((json_t *)selector, key, want)
+		if (!json_equal(want, json_object_get(labels, key)))
+			return false;
 	return json_object_size(selector) > 0;
 }
 
@@ -35,13 +36,12 @@ static long named_port(const json_t *pod, const char *name)
 	json_t *containers = lab_get(pod, "spec.containers"), *c, *p;
 	size_t i, j;
 
-	json_array_foreach(containers, i, c)
-	{
+	json_array_foreach (containers, i, c) {
 		json_t *ports = json_object_get(c, "ports");
 
-		json_array_foreach(ports, j, p) if (streq(lab_str(p, "name", ""),
-							  name)) return lab_int(p, "containerPort",
-										-1);
+		json_array_foreach (ports, j, p)
+			if (streq(lab_str(p, "name", ""), name))
+				return lab_int(p, "containerPort", -1);
 	}
 	return -1;
 }
@@ -62,8 +62,7 @@ static size_t endpoints_of(const struct lab *l, const json_t *service, const jso
 	json_t *pod;
 	size_t n = 0;
 
-	json_object_foreach(l->pods, key, pod)
-	{
+	json_object_foreach (l->pods, key, pod) {
 		long number = port ? target_port(pod, port) : 0;
 
 		if (!streq(lab_str(pod, "metadata.namespace", ""),
@@ -102,14 +101,12 @@ static void service_rules(const struct lab *l, struct buf *b, const json_t *serv
 	json_t *single = lab_get(service, "spec.clusterIP");
 	size_t i, j;
 
-	json_array_foreach(ports, i, port)
-	{
+	json_array_foreach (ports, i, port) {
 		if (!ips && single && !streq(json_string_value(single), "None"))
 			port_rule(b, json_string_value(single), port, ep,
 				  endpoints_of(l, service, port,
 					       strchr(json_string_value(single), ':') != NULL, ep));
-		json_array_foreach(ips, j, ip)
-		{
+		json_array_foreach (ips, j, ip) {
 			const char *vip = json_string_value(ip);
 
 			if (!streq(vip, "None"))
@@ -128,7 +125,8 @@ static int rules_text(const struct lab *l, struct buf *b)
 
 	buf_printf(b, "table inet culvert_lab\ndelete table inet culvert_lab\ntable inet "
 		      "culvert_lab {\n chain services {\n");
-	json_array_foreach(l->services, i, service) service_rules(l, b, service);
+	json_array_foreach (l->services, i, service)
+		service_rules(l, b, service);
 	buf_printf(b,
 		   " }\n chain prerouting {\n  type nat hook prerouting priority dstnat;\n  jump "
 		   "services\n }\n"
@@ -136,12 +134,10 @@ static int rules_text(const struct lab *l, struct buf *b)
 		   " chain postrouting {\n  type nat hook postrouting priority srcnat;\n");
 	/* A pod that reaches itself through its service must be answered by the node, or it gets
 	 * replies from nowhere. */
-	json_object_foreach(l->pods, key, pod)
-	{
+	json_object_foreach (l->pods, key, pod) {
 		json_t *ips = lab_get(pod, "status.podIPs");
 
-		json_array_foreach(ips, j, ip)
-		{
+		json_array_foreach (ips, j, ip) {
 			const char *a = lab_str(ip, "ip", ""),
 				   *family = strchr(a, ':') ? "ip6" : "ip";
 
@@ -193,7 +189,8 @@ static void service_hosts(const struct lab *l, struct buf *b, const json_t *serv
 	}
 	if (!ips && *single)
 		host_line(b, single, service);
-	json_array_foreach(ips, i, ip) host_line(b, json_string_value(ip), service);
+	json_array_foreach (ips, i, ip)
+		host_line(b, json_string_value(ip), service);
 }
 
 static _noreturn_ void dnsmasq_exec(const struct lab *l, const char *node)
@@ -289,7 +286,8 @@ int lab_dns_up(struct lab *l)
 	int r;
 
 	r = buf_append_str(&hosts, "# names of services\n");
-	json_array_foreach(l->services, i, service) service_hosts(l, &hosts, service);
+	json_array_foreach (l->services, i, service)
+		service_hosts(l, &hosts, service);
 	for (unsigned int n = 1; n <= l->node_count && r >= 0; n++) {
 		(void)snprintf(node, sizeof(node), "n%u", n);
 		r = node_dns(l, node, &hosts);

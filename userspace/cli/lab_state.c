@@ -223,8 +223,7 @@ json_t *lab_pod_find(const struct lab *l, const char *word, const char *namespac
 		namespace_ = ns;
 		word = slash + 1;
 	}
-	json_object_foreach(l->pods, key, pod)
-	{
+	json_object_foreach (l->pods, key, pod) {
 		if (namespace_ && !streq(lab_str(pod, "metadata.namespace", ""), namespace_))
 			continue;
 		if (pod_is_called(pod, word))

@@ -56,8 +56,7 @@ static bool compare(const char *path, const json_t *a, const json_t *b)
 	if (json_is_object(a) && json_is_object(b)) {
 		all = json_copy((json_t *)(uintptr_t)a);
 		(void)json_object_update_missing(all, (json_t *)(uintptr_t)b);
-		json_object_foreach(all, key, v)
-		{
+		json_object_foreach (all, key, v) {
 			char longer[PATH_BYTES];
 
 			(void)snprintf(longer, sizeof(longer), "%s%s%s", path, *path ? "." : "",

@@ -76,8 +76,7 @@ static const char *numbers_text(const json_t *o, struct buf *into)
 	const char *key;
 	const json_t *v;
 
-	json_object_foreach((json_t *)o, key, v)
-	{
+	json_object_foreach ((json_t *)o, key, v) {
 		if (json_integer_value(v) == 0)
 			continue;
 		(void)buf_printf(into, "%s%lld %s", sep, (long long)json_integer_value(v), key);
@@ -136,8 +135,7 @@ static int print_pods(const json_t *pods)
 		return 0;
 	if (table_new(headers, &t) < 0)
 		return -ENOMEM;
-	json_array_foreach(pods, i, pod)
-	{
+	json_array_foreach (pods, i, pod) {
 		_cleanup_(freep) char *addresses =
 			json_join(json_object_get(pod, "addresses"), ",");
 		_cleanup_(freep) char *ns = str_format("  %s", json_text(pod, "namespace", ""));
@@ -160,8 +158,7 @@ static void print_exclusions(const json_t *pods)
 	const json_t *pod;
 	size_t i;
 
-	json_array_foreach(pods, i, pod)
-	{
+	json_array_foreach (pods, i, pod) {
 		_cleanup_(freep) char *text = json_join(json_object_get(pod, "exclusions"), "; ");
 
 		if (!text || !*text)
@@ -200,8 +197,7 @@ static size_t print_errors(const json_t *errors, const char *severity, const cha
 	size_t n = 0;
 	size_t i;
 
-	json_array_foreach(errors, i, e)
-	{
+	json_array_foreach (errors, i, e) {
 		if (!streq(json_text(e, "severity", "error"), severity))
 			continue;
 		if (n++ == 0)
@@ -218,8 +214,7 @@ static void print_features(const json_t *features)
 	const json_t *f;
 	size_t i;
 
-	json_array_foreach(features, i, f)
-	{
+	json_array_foreach (features, i, f) {
 		if (json_is_true(json_object_get(f, "present")))
 			continue;
 		if (is_first)
@@ -274,8 +269,7 @@ static int print_nodes(const json_t *nodes, const char *output)
 		json_print(nodes, output);
 		return 0;
 	}
-	json_array_foreach(nodes, i, node)
-	{
+	json_array_foreach (nodes, i, node) {
 		if (i > 0)
 			putchar('\n');
 		is_well = print_node(node) && is_well;

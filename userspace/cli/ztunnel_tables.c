@@ -54,8 +54,7 @@ int zc_print_workloads(const json_t *dump, const struct zc_options *o)
 
 	if (table_new(headers, &t) < 0)
 		return -ENOMEM;
-	json_array_foreach(json_object_get(dump, "workloads"), i, w)
-	{
+	json_array_foreach (json_object_get(dump, "workloads"), i, w) {
 		const char *cells[] = {json_text(w, "namespace", ""),
 				       json_text(w, "name", ""),
 				       first_text(json_object_get(w, "workloadIps")),
@@ -78,8 +77,7 @@ static void count_endpoints(const json_t *service, char *ret, size_t size)
 	const char *uid;
 	const json_t *e;
 
-	json_object_foreach((json_t *)endpoints, uid, e)
-	{
+	json_object_foreach ((json_t *)endpoints, uid, e) {
 		if (streq(json_text(e, "status", "Healthy"), "Healthy"))
 			healthy++;
 	}
@@ -93,8 +91,7 @@ static char *join_vips(const json_t *service)
 	const json_t *v;
 	size_t i;
 
-	json_array_foreach(json_object_get(service, "vips"), i, v)
-	{
+	json_array_foreach (json_object_get(service, "vips"), i, v) {
 		const char *s = json_string_value(v);
 
 		if (s && json_array_append_new(ips, json_string(without_network(s))) < 0)
@@ -113,8 +110,7 @@ int zc_print_services(const json_t *dump, const struct zc_options *o)
 
 	if (table_new(headers, &t) < 0)
 		return -ENOMEM;
-	json_array_foreach(json_object_get(dump, "services"), i, s)
-	{
+	json_array_foreach (json_object_get(dump, "services"), i, s) {
 		_cleanup_(freep) char *vips = join_vips(s);
 		char endpoints[32];
 		const char *cells[] = {json_text(s, "namespace", ""), json_text(s, "name", ""),
@@ -138,8 +134,7 @@ int zc_print_policies(const json_t *dump, const struct zc_options *o)
 
 	if (table_new(headers, &t) < 0)
 		return -ENOMEM;
-	json_array_foreach(json_object_get(dump, "policies"), i, p)
-	{
+	json_array_foreach (json_object_get(dump, "policies"), i, p) {
 		const char *cells[] = {json_text(p, "namespace", ""), json_text(p, "name", ""),
 				       json_text(p, "action", ""), json_text(p, "scope", "")};
 
@@ -195,13 +190,11 @@ static int add_identity(struct table *t, const json_t *identity)
 
 		return table_row(t, cells);
 	}
-	json_array_foreach(chain, i, cert)
-	{
+	json_array_foreach (chain, i, cert) {
 		if (add_certificate(t, identity, cert, i == 0 ? "Leaf" : "Intermediate") < 0)
 			return -ENOMEM;
 	}
-	json_array_foreach(roots, i, cert)
-	{
+	json_array_foreach (roots, i, cert) {
 		if (add_certificate(t, identity, cert, "Root") < 0)
 			return -ENOMEM;
 	}
@@ -219,8 +212,7 @@ int zc_print_certificates(const json_t *dump, const struct zc_options *o)
 
 	if (table_new(headers, &t) < 0)
 		return -ENOMEM;
-	json_array_foreach(json_object_get(dump, "certificates"), i, identity)
-	{
+	json_array_foreach (json_object_get(dump, "certificates"), i, identity) {
 		if (add_identity(t, identity) < 0)
 			return -ENOMEM;
 	}
@@ -236,10 +228,8 @@ static json_t *address_names(const json_t *dump)
 	const json_t *w, *ip;
 	size_t i, j;
 
-	json_array_foreach(json_object_get(dump, "workloads"), i, w)
-	{
-		json_array_foreach(json_object_get(w, "workloadIps"), j, ip)
-		{
+	json_array_foreach (json_object_get(dump, "workloads"), i, w) {
+		json_array_foreach (json_object_get(w, "workloadIps"), j, ip) {
 			const char *s = json_string_value(ip);
 
 			if (s)
@@ -249,10 +239,8 @@ static json_t *address_names(const json_t *dump)
 						     json_text(w, "namespace", "")));
 		}
 	}
-	json_array_foreach(json_object_get(dump, "services"), i, w)
-	{
-		json_array_foreach(json_object_get(w, "vips"), j, ip)
-		{
+	json_array_foreach (json_object_get(dump, "services"), i, w) {
+		json_array_foreach (json_object_get(w, "vips"), j, ip) {
 			const char *s = json_string_value(ip);
 
 			if (s)
@@ -322,8 +310,7 @@ static int add_connections(struct connection_row *row, const json_t *state,
 		row->is_inbound = streq(keys[k], "inbound");
 		if (o->direction && !streq(o->direction, keys[k]))
 			continue;
-		json_array_foreach(json_object_get(connections, keys[k]), i, c)
-		{
+		json_array_foreach (json_object_get(connections, keys[k]), i, c) {
 			if (add_connection(row, c) < 0)
 				return -ENOMEM;
 		}
@@ -343,8 +330,7 @@ int zc_print_connections(const json_t *dump, const struct zc_options *o)
 	if (table_new(headers, &t) < 0)
 		return -ENOMEM;
 	names = o->is_raw ? NULL : address_names(dump);
-	json_object_foreach((json_t *)json_object_get(dump, "workloadState"), uid, state)
-	{
+	json_object_foreach ((json_t *)json_object_get(dump, "workloadState"), uid, state) {
 		const json_t *info = json_object_get(state, "info");
 		char workload[CELL_MAX];
 		struct connection_row row = {.table = t, .names = names, .workload = workload};

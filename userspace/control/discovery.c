@@ -31,8 +31,7 @@ static bool labels_match(const json_t *wanted, const struct object *ns, const ch
 	const char *key;
 	json_t *value;
 
-	json_object_foreach((json_t *)wanted, key, value)
-	{
+	json_object_foreach ((json_t *)wanted, key, value) {
 		const char *mine = label_of(ns, name, key);
 
 		if (!mine || !streq(mine, json_string_value(value)))
@@ -46,8 +45,9 @@ static bool is_one_of(const json_t *values, const char *mine)
 	const json_t *one;
 	size_t i;
 
-	json_array_foreach(values, i,
-			   one) if (mine && streq(json_string_value(one), mine)) return true;
+	json_array_foreach (values, i, one)
+		if (mine && streq(json_string_value(one), mine))
+			return true;
 	return false;
 }
 
@@ -71,8 +71,9 @@ static bool selector_matches(const json_t *s, const struct object *ns, const cha
 
 	if (!labels_match(json_object_get(s, "matchLabels"), ns, name))
 		return false;
-	json_array_foreach(json_object_get(s, "matchExpressions"), i,
-			   one) if (!expression_matches(one, ns, name)) return false;
+	json_array_foreach (json_object_get(s, "matchExpressions"), i, one)
+		if (!expression_matches(one, ns, name))
+			return false;
 	return true;
 }
 
@@ -84,7 +85,9 @@ static bool is_selected(const struct discovery *d, const struct object *ns, cons
 
 	if (json_array_size(d->selectors) == 0 || !*name || streq(name, d->always))
 		return true;
-	json_array_foreach(d->selectors, i, one) if (selector_matches(one, ns, name)) return true;
+	json_array_foreach (d->selectors, i, one)
+		if (selector_matches(one, ns, name))
+			return true;
 	return false;
 }
 

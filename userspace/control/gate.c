@@ -140,9 +140,9 @@ static bool has_audience(const json_t *status)
 	const json_t *one;
 	size_t i;
 
-	json_array_foreach(json_object_get(status, "audiences"), i,
-			   one) if (json_is_string(one) &&
-				    streq(json_string_value(one), GATE_AUDIENCE)) return true;
+	json_array_foreach (json_object_get(status, "audiences"), i, one)
+		if (json_is_string(one) && streq(json_string_value(one), GATE_AUDIENCE))
+			return true;
 	return false;
 }
 

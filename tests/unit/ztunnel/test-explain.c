@@ -109,8 +109,7 @@ TEST(a_service_has_a_route_for_each_endpoint)
 
 	assert_string_equal(text(json_object_get(v, "to"), "address"), "10.9.0.1:80");
 	assert_int_equal(json_array_size(routes), 2);
-	json_array_foreach(routes, i, r)
-	{
+	json_array_foreach (routes, i, r) {
 		bool is_second = streq(text(r, "dial"), "10.0.0.3:15008");
 		double share = json_real_value(json_object_get(r, "share"));
 

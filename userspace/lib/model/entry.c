@@ -185,8 +185,7 @@ static int hosts_link(struct model *m, struct service_entry *s)
 	s->hosts = calloc(json_array_size(hosts) + 1, sizeof(*s->hosts));
 	if (!s->hosts)
 		return -ENOMEM;
-	json_array_foreach(hosts, i, one)
-	{
+	json_array_foreach (hosts, i, one) {
 		const char *host = json_string_value(one);
 
 		service_entry_mark_host(m, s->e.object->namespace_, host);
@@ -216,8 +215,7 @@ static int targets_link(struct model *m, struct service_entry *s)
 	s->targets = calloc(json_array_size(list) + 1, sizeof(*s->targets));
 	if (!s->targets)
 		return -ENOMEM;
-	json_array_foreach(list, i, one)
-	{
+	json_array_foreach (list, i, one) {
 		if (cv_addr_parse(json_string_value(json_object_get(one, "address")), &a) < 0)
 			continue;
 		addr_key(key, &a);
@@ -248,8 +246,7 @@ static bool has_only_tcp(const struct object *o)
 	const json_t *one;
 	size_t i;
 
-	json_array_foreach(object_value(o, "spec.ports"), i, one)
-	{
+	json_array_foreach (object_value(o, "spec.ports"), i, one) {
 		const char *protocol = json_string_value(json_object_get(one, "protocol"));
 
 		if (!protocol || !streq(protocol, "TCP"))

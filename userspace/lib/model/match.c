@@ -45,8 +45,9 @@ static size_t strings_set(const json_t *list, string_match ***ret, struct scratc
 	if (json_array_size(list) == 0)
 		return 0;
 	*ret = scratch_alloc(a, json_array_size(list) * sizeof(**ret));
-	json_array_foreach(list, i, one) if (*ret && json_string_length(one) > 0)(*ret)[n++] =
-		string_match_new(json_string_value(one), a);
+	json_array_foreach (list, i, one)
+		if (*ret && json_string_length(one) > 0)
+			(*ret)[n++] = string_match_new(json_string_value(one), a);
 	return n;
 }
 
@@ -78,8 +79,7 @@ static size_t addresses_set(const json_t *list, Istio__Security__Address ***ret,
 	if (json_array_size(list) == 0)
 		return 0;
 	*ret = scratch_alloc(a, json_array_size(list) * sizeof(**ret));
-	json_array_foreach(list, i, one)
-	{
+	json_array_foreach (list, i, one) {
 		Istio__Security__Address *m =
 			json_is_string(one) ? address_new(json_string_value(one), a) : NULL;
 
@@ -97,8 +97,7 @@ static size_t ports_set(const json_t *list, uint32_t **ret, struct scratch *a)
 	if (json_array_size(list) == 0)
 		return 0;
 	*ret = scratch_alloc(a, json_array_size(list) * sizeof(**ret));
-	json_array_foreach(list, i, one)
-	{
+	json_array_foreach (list, i, one) {
 		uint64_t port;
 
 		if (*ret && json_is_string(one) &&
@@ -131,8 +130,9 @@ static size_t accounts_set(const json_t *list, const char *ns, account_match ***
 	if (json_array_size(list) == 0)
 		return 0;
 	*ret = scratch_alloc(a, json_array_size(list) * sizeof(**ret));
-	json_array_foreach(list, i, one) if (*ret && json_is_string(one))(*ret)[n++] =
-		account_new(json_string_value(one), ns, a);
+	json_array_foreach (list, i, one)
+		if (*ret && json_is_string(one))
+			(*ret)[n++] = account_new(json_string_value(one), ns, a);
 	return n;
 }
 

@@ -63,8 +63,7 @@ int pack_entry_ports(const struct service_entry *s, const json_t *entry, struct 
 	ret->ports = scratch_alloc(a, (json_array_size(ports) + 1) * sizeof(*ret->ports));
 	if (!ret->ports)
 		return -ENOMEM;
-	json_array_foreach(ports, i, one)
-	{
+	json_array_foreach (ports, i, one) {
 		Istio__Workload__Port *p = scratch_alloc(a, sizeof(*p));
 
 		if (!p)
@@ -110,8 +109,9 @@ static int set_addresses(const struct model *m, const struct service_entry *s, s
 	msg->addresses = scratch_alloc(a, (json_array_size(list) + 2) * sizeof(*msg->addresses));
 	if (!msg->addresses)
 		return -ENOMEM;
-	json_array_foreach(list, i, one) if (r == 0 && cidr_parse(json_string_value(one), &c) == 0)
-		r = add_address(msg, &c, a);
+	json_array_foreach (list, i, one)
+		if (r == 0 && cidr_parse(json_string_value(one), &c) == 0)
+			r = add_address(msg, &c, a);
 	if (r < 0 || !s->hosts[host].has_vip || vip_addrs(&m->vips, msg->hostname, vips) < 0)
 		return r;
 	c.len = 128;
@@ -131,8 +131,9 @@ static int set_sans(const struct object *o, service_msg *msg, struct scratch *a)
 		scratch_alloc(a, (json_array_size(list) + 1) * sizeof(*msg->subject_alt_names));
 	if (!msg->subject_alt_names)
 		return -ENOMEM;
-	json_array_foreach(list, i, one) msg->subject_alt_names[msg->n_subject_alt_names++] =
-		(char *)(uintptr_t)json_string_value(one);
+	json_array_foreach (list, i, one)
+		msg->subject_alt_names[msg->n_subject_alt_names++] =
+			(char *)(uintptr_t)json_string_value(one);
 	return 0;
 }
 
@@ -259,8 +260,7 @@ static int serve_hosts(const struct serving *x, const struct service_entry *s, c
 	size_t i;
 	int r = pack_entry_ports(s, entry, x->a, &ports);
 
-	json_array_foreach(object_value(o, "spec.hosts"), i, one)
-	{
+	json_array_foreach (object_value(o, "spec.hosts"), i, one) {
 		const char *host = json_string_value(one), *key;
 
 		if (r < 0 || (only && !streq(host, only)) || service_entry_rival(x->m, s, host))
@@ -319,8 +319,7 @@ static int emit_hosts(struct model *m, struct service_entry *s)
 	size_t i;
 	int r = 0;
 
-	json_array_foreach(object_value(s->e.object, "spec.hosts"), i, one)
-	{
+	json_array_foreach (object_value(s->e.object, "spec.hosts"), i, one) {
 		const char *host = json_string_value(one);
 		const struct place at = {.host = host, .serves = host};
 
@@ -340,8 +339,7 @@ static int emit_endpoints(struct model *m, struct service_entry *s)
 
 	if (json_array_size(list) == 0 && service_entry_is_named(s) && !service_entry_selector(s))
 		return emit_hosts(m, s);
-	json_array_foreach(list, i, one)
-	{
+	json_array_foreach (list, i, one) {
 		struct place at = {.addr = &addr, .host = text_of(one, "address")};
 
 		(void)snprintf(field, sizeof(field), "spec.endpoints[%zu].address", i);

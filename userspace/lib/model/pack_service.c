@@ -58,10 +58,11 @@ static int add_vips(service_msg *msg, const struct object *o, struct scratch *a)
 	if (!msg->addresses)
 		return -ENOMEM;
 	r = add_vip(msg, object_value(o, "spec.clusterIP"), a);
-	json_array_foreach(ips, i, one) r = r < 0 ? r : add_vip(msg, one, a);
-	json_array_foreach(external, i, one) r = r < 0 ? r : add_vip(msg, one, a);
-	json_array_foreach(ingress, i, one)
-	{
+	json_array_foreach (ips, i, one)
+		r = r < 0 ? r : add_vip(msg, one, a);
+	json_array_foreach (external, i, one)
+		r = r < 0 ? r : add_vip(msg, one, a);
+	json_array_foreach (ingress, i, one) {
 		const char *mode = json_string_value(json_object_get(one, "ipMode"));
 
 		if (!mode || streq(mode, "VIP"))
@@ -178,7 +179,9 @@ static bool is_exported_to(const json_t *export_to, const char *word)
 	const json_t *one;
 	size_t i;
 
-	json_array_foreach(export_to, i, one) if (streq(json_string_value(one), word)) return true;
+	json_array_foreach (export_to, i, one)
+		if (streq(json_string_value(one), word))
+			return true;
 	return false;
 }
 
@@ -219,8 +222,7 @@ int pack_visibility(const json_t *export_to, service_msg *msg, struct scratch *a
 	list = scratch_alloc(a, json_array_size(export_to) * sizeof(*list));
 	if (!list)
 		return -ENOMEM;
-	json_array_foreach(export_to, i, one)
-	{
+	json_array_foreach (export_to, i, one) {
 		const char *to = json_string_value(one);
 
 		if (streq(to, "~"))

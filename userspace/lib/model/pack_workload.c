@@ -100,8 +100,7 @@ static void gather_entry(void *arg, void *owner)
 	if (g->r < 0 || !selector_matches(service_entry_selector(s), g->pod->e.object->labels))
 		return;
 	g->r = pack_entry_ports(s, NULL, g->a, &ports);
-	json_array_foreach(object_value(o, "spec.hosts"), i, one)
-	{
+	json_array_foreach (object_value(o, "spec.hosts"), i, one) {
 		const char *host = json_string_value(one), *key;
 
 		if (g->r < 0 || service_entry_rival(g->m, s, host))
@@ -190,8 +189,9 @@ static const json_t *controller_of(const struct object *pod)
 	const json_t *one;
 	size_t i;
 
-	json_array_foreach(object_value(pod, "metadata.ownerReferences"), i,
-			   one) if (json_is_true(json_object_get(one, "controller"))) return one;
+	json_array_foreach (object_value(pod, "metadata.ownerReferences"), i, one)
+		if (json_is_true(json_object_get(one, "controller")))
+			return one;
 	return json_array_get(object_value(pod, "metadata.ownerReferences"), 0);
 }
 

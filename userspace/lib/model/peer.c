@@ -78,8 +78,7 @@ static size_t exceptions(const struct peer *p, bool is_strict, uint32_t *ports, 
 
 	if (p->e.object->is_invalid)
 		return 0;
-	json_object_foreach(object_value(p->e.object, "spec.portLevelMtls"), key, value)
-	{
+	json_object_foreach (object_value(p->e.object, "spec.portLevelMtls"), key, value) {
 		enum mode mode = mode_of(value);
 		uint64_t port;
 

@@ -23,8 +23,7 @@ bool pod_is_ready(const struct object *pod)
 
 	if (object_value(pod, "metadata.deletionTimestamp"))
 		return false;
-	json_array_foreach(object_value(pod, "status.conditions"), i, one)
-	{
+	json_array_foreach (object_value(pod, "status.conditions"), i, one) {
 		const char *type = json_string_value(json_object_get(one, "type"));
 		const char *status = json_string_value(json_object_get(one, "status"));
 
@@ -65,7 +64,7 @@ static void pod_read(struct pod *p)
 	p->has_ended = pod_has_ended(o);
 	p->addrs_count = 0;
 	addr_add(p, object_string(o, "status.podIP"));
-	json_array_foreach(object_value(o, "status.podIPs"), i, one)
+	json_array_foreach (object_value(o, "status.podIPs"), i, one)
 		addr_add(p, json_string_value(json_object_get(one, "ip")));
 }
 
@@ -160,8 +159,7 @@ static int labels_link(struct model *m, struct pod *p)
 	p->in_labels = calloc(json_object_size(labels) + 1, sizeof(*p->in_labels));
 	if (!p->in_labels)
 		return -ENOMEM;
-	json_object_foreach((json_t *)labels, key, value)
-	{
+	json_object_foreach ((json_t *)labels, key, value) {
 		if (!json_is_string(value))
 			continue;
 		label_key(buf, p->e.object->namespace_, key, json_string_value(value));

@@ -42,7 +42,9 @@ const json_t *policy_selector(const struct object *o)
 		return labels ? labels : object_value(o, "spec.selector");
 	if (!json_is_object(labels) || json_object_size(labels) == 0)
 		return NULL;
-	json_object_foreach((json_t *)labels, key, value) if (!json_is_string(value)) return NULL;
+	json_object_foreach ((json_t *)labels, key, value)
+		if (!json_is_string(value))
+			return NULL;
 	return labels;
 }
 
@@ -130,8 +132,7 @@ static int convert_list(struct conversion *c, const json_t *rule, const char *li
 	if (!matches)
 		return -ENOMEM;
 	*ret_is_open = false;
-	json_array_foreach(all, i, one)
-	{
+	json_array_foreach (all, i, one) {
 		int r = convert_member(c, list, i, one, &matches[n]);
 
 		if (r < 0)
@@ -148,8 +149,7 @@ static int convert_when(struct conversion *c, const json_t *rule, Istio__Securit
 	const json_t *one;
 	size_t i;
 
-	json_array_foreach(json_object_get(rule, "when"), i, one)
-	{
+	json_array_foreach (json_object_get(rule, "when"), i, one) {
 		Istio__Security__Match *match;
 
 		if (!match_condition_is_l4(one)) {
@@ -216,8 +216,7 @@ static int convert_rules(struct conversion *c, Istio__Security__Authorization *z
 	const json_t *one;
 	size_t i;
 
-	json_array_foreach(object_value(c->p->e.object, "spec.rules"), i, one)
-	{
+	json_array_foreach (object_value(c->p->e.object, "spec.rules"), i, one) {
 		Istio__Security__Rule *rule;
 		int r;
 

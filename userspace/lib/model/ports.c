@@ -73,10 +73,8 @@ static uint32_t named_port(const json_t *containers, const char *name)
 	const json_t *container, *port;
 	size_t i, j;
 
-	json_array_foreach(containers, i, container)
-	{
-		json_array_foreach(json_object_get(container, "ports"), j, port)
-		{
+	json_array_foreach (containers, i, container) {
+		json_array_foreach (json_object_get(container, "ports"), j, port) {
 			const char *s = json_string_value(json_object_get(port, "name"));
 
 			if (s && streq(s, name) && is_tcp(port))
@@ -112,8 +110,9 @@ int pack_service_ports(const struct object *service, struct scratch *a, struct p
 	int r;
 
 	r = list_init_for(a, ports, ret);
-	json_array_foreach(ports, i, port) if (r == 0 && is_tcp(port)) r =
-		list_add_port(a, ret, port, target_of(port, NULL));
+	json_array_foreach (ports, i, port)
+		if (r == 0 && is_tcp(port))
+			r = list_add_port(a, ret, port, target_of(port, NULL));
 	return r;
 }
 
@@ -125,8 +124,7 @@ int pack_pod_ports(const struct object *service, const struct object *pod, struc
 	int r;
 
 	r = list_init_for(a, ports, ret);
-	json_array_foreach(ports, i, port)
-	{
+	json_array_foreach (ports, i, port) {
 		uint32_t target = target_of(port, pod);
 
 		if (r == 0 && is_tcp(port) && target)
@@ -142,8 +140,7 @@ static uint32_t slice_port(const json_t *ports, const json_t *service_port)
 	const json_t *port;
 	size_t i;
 
-	json_array_foreach(ports, i, port)
-	{
+	json_array_foreach (ports, i, port) {
 		const char *name = json_string_value(json_object_get(port, "name"));
 
 		if (is_tcp(port) && streq(name ? name : "", wanted ? wanted : ""))
@@ -160,8 +157,7 @@ int pack_slice_ports(const struct object *service, const struct object *slice, s
 	int r;
 
 	r = list_init_for(a, ports, ret);
-	json_array_foreach(ports, i, port)
-	{
+	json_array_foreach (ports, i, port) {
 		uint32_t target = slice_port(object_value(slice, "ports"), port);
 
 		if (r == 0 && is_tcp(port) && target)
@@ -178,8 +174,7 @@ int pack_named_ports(const struct object *service, const json_t *named, struct s
 	int r;
 
 	r = list_init_for(a, ports, ret);
-	json_array_foreach(ports, i, port)
-	{
+	json_array_foreach (ports, i, port) {
 		const char *name = json_string_value(json_object_get(port, "targetPort"));
 		uint32_t target = target_of(port, NULL);
 

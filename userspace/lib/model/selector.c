@@ -18,8 +18,7 @@ bool selector_matches(const json_t *selector, const json_t *labels)
 	const char *key;
 	json_t *value;
 
-	json_object_foreach((json_t *)selector, key, value)
-	{
+	json_object_foreach ((json_t *)selector, key, value) {
 		const json_t *mine = json_object_get(labels, key);
 
 		if (!json_is_string(mine) ||
@@ -71,8 +70,7 @@ void selector_candidates(const struct index *ix, const char *ns, const json_t *l
 		return;
 	empty_key(buf, ns);
 	bucket_call(index_find(ix, buf), fn, arg);
-	json_object_foreach((json_t *)labels, key, value)
-	{
+	json_object_foreach ((json_t *)labels, key, value) {
 		label_key(buf, ns, key, value_text(value));
 		bucket_call(index_find(ix, buf), fn, arg);
 	}
@@ -89,8 +87,7 @@ static struct index_bucket *smallest_bucket(const struct model *m, const char *n
 
 	if (json_object_size(selector) == 0)
 		return index_find(&m->pods_by_namespace, ns);
-	json_object_foreach((json_t *)selector, key, value)
-	{
+	json_object_foreach ((json_t *)selector, key, value) {
 		struct index_bucket *b;
 
 		label_key(buf, ns, key, value_text(value));

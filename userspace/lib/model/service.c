@@ -199,11 +199,13 @@ static int slice_read(struct slice *s)
 	const json_t *list = object_value(s->e.object, "endpoints"), *one;
 	size_t i, n = 1;
 
-	json_array_foreach(list, i, one) n += MAX(endpoint_addresses(one), 1U);
+	json_array_foreach (list, i, one)
+		n += MAX(endpoint_addresses(one), 1U);
 	s->endpoints = calloc(n, sizeof(*s->endpoints));
 	if (!s->endpoints)
 		return -ENOMEM;
-	json_array_foreach(list, i, one) endpoint_read(s, one, i);
+	json_array_foreach (list, i, one)
+		endpoint_read(s, one, i);
 	return 0;
 }
 

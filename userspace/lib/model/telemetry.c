@@ -102,8 +102,7 @@ static int override_apply(struct side *s, const json_t *override, uint32_t bits)
 		s->metrics_off &= ~bits;
 	if (bits != ALL)
 		return 0;
-	json_object_foreach(json_object_get(override, "tagOverrides"), name, one)
-	{
+	json_object_foreach (json_object_get(override, "tagOverrides"), name, one) {
 		int r = tag_set(s, name, one);
 
 		if (r < 0)
@@ -118,8 +117,7 @@ static int overrides_apply(struct sides *to, const json_t *list)
 	size_t i;
 	int r = 0;
 
-	json_array_foreach((json_t *)list, i, one)
-	{
+	json_array_foreach ((json_t *)list, i, one) {
 		const json_t *match = json_object_get(one, "match");
 		uint32_t bits = metrics_of(match);
 
@@ -154,10 +152,11 @@ static int telemetry_apply(struct sides *to, const struct telemetry *t)
 
 	if (!t)
 		return 0;
-	json_array_foreach(object_value(t->e.object, "spec.accessLogging"), i, one)
+	json_array_foreach (object_value(t->e.object, "spec.accessLogging"), i, one)
 		logging_apply(to, one);
-	json_array_foreach(object_value(t->e.object, "spec.metrics"), i, one) if (r == 0) r =
-		overrides_apply(to, json_object_get(one, "overrides"));
+	json_array_foreach (object_value(t->e.object, "spec.metrics"), i, one)
+		if (r == 0)
+			r = overrides_apply(to, json_object_get(one, "overrides"));
 	return r;
 }
 
@@ -202,8 +201,7 @@ static int tags_pack(const json_t *tags, Culvert__Node__Telemetry *msg, struct s
 	msg->tags = scratch_alloc(a, (n + 1) * sizeof(*msg->tags));
 	if (!msg->tags)
 		return -ENOMEM;
-	json_object_foreach((json_t *)tags, name, value)
-	{
+	json_object_foreach ((json_t *)tags, name, value) {
 		Culvert__Node__Telemetry__Tag *t = scratch_alloc(a, sizeof(*t));
 
 		if (!t)
@@ -301,8 +299,7 @@ static void overrides_report(struct model *m, const json_t *list, size_t at)
 	const json_t *one;
 	size_t i;
 
-	json_array_foreach((json_t *)list, i, one)
-	{
+	json_array_foreach ((json_t *)list, i, one) {
 		const json_t *match = json_object_get(one, "match");
 		const char *name, *value;
 		char field[128];
@@ -315,8 +312,7 @@ static void overrides_report(struct model *m, const json_t *list, size_t at)
 			report(m, field, true,
 			       "tagOverrides are honoured with ALL_METRICS only: the metrics of "
 			       "ztunnel share their labels");
-		json_object_foreach(json_object_get(one, "tagOverrides"), name, tag)
-		{
+		json_object_foreach (json_object_get(one, "tagOverrides"), name, tag) {
 			json_t *text = NULL;
 
 			value = json_string_value(json_object_get(tag, "value"));
@@ -337,8 +333,7 @@ static void logging_report(struct model *m, const json_t *list)
 	const json_t *one;
 	size_t i;
 
-	json_array_foreach((json_t *)list, i, one)
-	{
+	json_array_foreach ((json_t *)list, i, one) {
 		char field[64];
 
 		(void)snprintf(field, sizeof(field), "spec.accessLogging[%zu]", i);
@@ -369,8 +364,7 @@ static void telemetry_report(struct model *m, const struct telemetry *t)
 	if (json_array_size(object_value(o, "spec.tracing")))
 		report(m, "spec.tracing", true, "not honoured: ztunnels make no spans");
 	logging_report(m, object_value(o, "spec.accessLogging"));
-	json_array_foreach(object_value(o, "spec.metrics"), i, one)
-	{
+	json_array_foreach (object_value(o, "spec.metrics"), i, one) {
 		char field[64];
 
 		(void)snprintf(field, sizeof(field), "spec.metrics[%zu]", i);

@@ -176,13 +176,13 @@ static void check_entry_ports(const json_t *e, const json_t *list, struct schema
 	const char *name;
 	json_t *value;
 
-	json_object_foreach(json_object_get((json_t *)e, "ports"), name, value)
-	{
+	json_object_foreach (json_object_get((json_t *)e, "ports"), name, value) {
 		const json_t *one;
 		bool is_known = false;
 		size_t i, inner;
 
-		json_array_foreach(list, i, one) is_known |= streq(text_of(one, "name"), name);
+		json_array_foreach (list, i, one)
+			is_known |= streq(text_of(one, "name"), name);
 		inner = schema_enter(r, name);
 		if (!is_known)
 			schema_problem(r, "no port of the ServiceEntry has this name");
@@ -202,8 +202,7 @@ static void check_endpoints(const json_t *spec, struct schema_report *r)
 		schema_problem(r, "not together with workloadSelector");
 	if (json_array_size(json_object_get(spec, "endpoints")) && (!*how || streq(how, "NONE")))
 		schema_problem(r, "not with resolution NONE, which goes where the client dials");
-	json_array_foreach(json_object_get(spec, "endpoints"), i, one)
-	{
+	json_array_foreach (json_object_get(spec, "endpoints"), i, one) {
 		size_t at = schema_enter_index(r, i);
 
 		check_entry_address(one, !streq(how, "STATIC"), r);
@@ -237,8 +236,9 @@ static bool has_wildcard(const json_t *spec)
 	const json_t *one;
 	size_t i;
 
-	json_array_foreach(json_object_get(spec, "hosts"), i,
-			   one) if (json_string_value(one)[0] == '*') return true;
+	json_array_foreach (json_object_get(spec, "hosts"), i, one)
+		if (json_string_value(one)[0] == '*')
+			return true;
 	return false;
 }
 

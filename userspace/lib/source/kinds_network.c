@@ -257,8 +257,7 @@ static void check_endpoint_slice(const json_t *body, struct schema_report *r)
 
 	if (streq(kind, "FQDN"))
 		goto out;
-	json_array_foreach(json_object_get(body, "endpoints"), i, one)
-	{
+	json_array_foreach (json_object_get(body, "endpoints"), i, one) {
 		size_t at = schema_enter_index(r, i), inner = schema_enter(r, "addresses");
 
 		for (size_t j = 0; j < json_array_size(json_object_get(one, "addresses")); j++) {

@@ -153,7 +153,9 @@ static bool is_all_null(const json_t *v)
 	const char *key;
 	json_t *child;
 
-	json_object_foreach((json_t *)v, key, child) if (!json_is_null(child)) return false;
+	json_object_foreach ((json_t *)v, key, child)
+		if (!json_is_null(child))
+			return false;
 	return true;
 }
 
@@ -162,8 +164,7 @@ static void check_members(const json_t *list, const char *member, struct schema_
 	json_t *one;
 	size_t i;
 
-	json_array_foreach(list, i, one)
-	{
+	json_array_foreach (list, i, one) {
 		size_t mark = schema_enter_index(r, i);
 
 		if (is_all_null(json_object_get(one, member)))
@@ -177,8 +178,7 @@ static void check_service_accounts(const json_t *froms_json, struct schema_repor
 	json_t *one;
 	size_t i;
 
-	json_array_foreach(froms_json, i, one)
-	{
+	json_array_foreach (froms_json, i, one) {
 		const json_t *s = json_object_get(one, "source");
 		size_t mark;
 
@@ -247,8 +247,7 @@ static void check_conditions(const json_t *list, struct schema_report *r)
 	json_t *one;
 	size_t i;
 
-	json_array_foreach(list, i, one)
-	{
+	json_array_foreach (list, i, one) {
 		size_t mark = schema_enter_index(r, i);
 
 		check_condition(one, r);

@@ -109,8 +109,7 @@ static void check_tags(const json_t *all, struct schema_report *r)
 	const char *name;
 	json_t *one;
 
-	json_object_foreach((json_t *)all, name, one)
-	{
+	json_object_foreach ((json_t *)all, name, one) {
 		const char *what = json_string_value(json_object_get(one, "operation"));
 		bool is_removed = what && streq(what, "REMOVE");
 		bool has_value = json_object_get(one, "value") != NULL;

@@ -103,8 +103,7 @@ static json_t *named(const json_t *body, const char *list, const char *name)
 	json_t *one;
 	size_t i;
 
-	json_array_foreach(json_object_get(body, list), i, one)
-	{
+	json_array_foreach (json_object_get(body, list), i, one) {
 		const char *s = json_string_value(json_object_get(one, "name"));
 
 		if (s && name && streq(s, name))

@@ -28,8 +28,7 @@ static void keep_only(json_t *object, const char *const *keys)
 	json_t *value;
 	void *next;
 
-	json_object_foreach_safe(object, next, key, value)
-	{
+	json_object_foreach_safe (object, next, key, value) {
 		if (!is_kept(keys, key))
 			(void)json_object_del(object, key);
 	}
@@ -40,7 +39,8 @@ static void keep_only_each(const json_t *list, const char *const *keys)
 	json_t *one;
 	size_t i;
 
-	json_array_foreach(list, i, one) keep_only(one, keys);
+	json_array_foreach (list, i, one)
+		keep_only(one, keys);
 }
 
 static void prune_pod(json_t *body)

@@ -139,8 +139,9 @@ static int page_read(struct kube_watch *w, const struct kube_answer *a, json_t *
 		json_decref(body);
 		return -EBADMSG;
 	}
-	json_array_foreach(items, i, one) if (r == 0 && json_is_object(one)) r =
-		w->ops->on_object(w->arg, one);
+	json_array_foreach (items, i, one)
+		if (r == 0 && json_is_object(one))
+			r = w->ops->on_object(w->arg, one);
 	if (r < 0) {
 		json_decref(body);
 		return r;

@@ -188,8 +188,10 @@ static size_t node_count(const json_t *v)
 	const char *key;
 	json_t *child;
 
-	json_object_foreach((json_t *)v, key, child) n += node_count(child);
-	json_array_foreach(v, i, child) n += node_count(child);
+	json_object_foreach ((json_t *)v, key, child)
+		n += node_count(child);
+	json_array_foreach (v, i, child)
+		n += node_count(child);
 	return n;
 }
 
@@ -223,8 +225,7 @@ static size_t items_offset(const json_t *list)
 	const char *key;
 	json_t *child;
 
-	json_object_foreach((json_t *)list, key, child)
-	{
+	json_object_foreach ((json_t *)list, key, child) {
 		if (streq(key, "items"))
 			break;
 		n += node_count(child);
@@ -242,8 +243,7 @@ static int parse_list(struct parse *p, const struct yaml_document *doc)
 
 	if (!json_is_array(items))
 		return parse_problem(p, doc->line, "items", "expected a list of objects");
-	json_array_foreach(items, i, one)
-	{
+	json_array_foreach (items, i, one) {
 		struct slice s = {
 			.body = one,
 			.lines = doc->lines + at,

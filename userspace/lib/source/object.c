@@ -56,8 +56,10 @@ static size_t node_count(const json_t *v)
 	const char *key;
 	json_t *child;
 
-	json_object_foreach((json_t *)v, key, child) n += node_count(child);
-	json_array_foreach(v, i, child) n += node_count(child);
+	json_object_foreach ((json_t *)v, key, child)
+		n += node_count(child);
+	json_array_foreach (v, i, child)
+		n += node_count(child);
 	return n;
 }
 
@@ -68,14 +70,12 @@ static size_t child_offset(const json_t *v, const json_t *target, const struct s
 	const char *key;
 	json_t *child;
 
-	json_object_foreach((json_t *)v, key, child)
-	{
+	json_object_foreach ((json_t *)v, key, child) {
 		if (strcmp(key, step->key) == 0)
 			return n;
 		n += node_count(child);
 	}
-	json_array_foreach(v, i, child)
-	{
+	json_array_foreach (v, i, child) {
 		/* An alias makes one node appear twice, so that the pointer alone would not tell.
 		 */
 		if (child == target && i == strtoul(step->key, NULL, 10))

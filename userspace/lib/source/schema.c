@@ -173,8 +173,7 @@ static void walk_fields(const struct schema *s, const json_t *v, struct schema_r
 	const char *key;
 	json_t *child;
 
-	json_object_foreach((json_t *)v, key, child)
-	{
+	json_object_foreach ((json_t *)v, key, child) {
 		const struct schema_field *f = field_find(s, key);
 		size_t mark = schema_enter(r, key);
 
@@ -217,8 +216,7 @@ static void walk_list(const struct schema *s, const json_t *v, struct schema_rep
 	if (s->is_nonempty && json_array_size(v) == 0)
 		schema_problem(
 			r, "expected at least one element; leave the field out if there is none");
-	json_array_foreach(v, i, child)
-	{
+	json_array_foreach (v, i, child) {
 		size_t mark = schema_enter_index(r, i);
 
 		if (json_is_null(child))
@@ -238,8 +236,7 @@ static void walk_map(const struct schema *s, const json_t *v, struct schema_repo
 		problem_expected(r, type_expected(s), v);
 		return;
 	}
-	json_object_foreach((json_t *)v, key, child)
-	{
+	json_object_foreach ((json_t *)v, key, child) {
 		size_t mark = schema_enter(r, key);
 
 		if (s->is_key && !s->is_key(key))

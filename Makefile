@@ -14,15 +14,25 @@ say = $(if $(filter 1,$(V)),@:,@printf '  %-8s %s\n' "$(1)" "$(2)")
 SAN ?= 0
 FUZZ ?= 0
 , := ,
-BUILD := build$(if $(filter 1,$(FUZZ)),/fuzz,$(if $(filter 1,$(SAN)),/san))
 is-san := $(filter 1,$(SAN) $(FUZZ))
 
-CC := $(if $(is-san),clang,gcc)
+# ARCH=arm64 or amd64, as Debian calls them: other than this machine's, by Debian's cross compiler, into build/ARCH.
+triple-amd64 := x86_64-linux-gnu
+triple-arm64 := aarch64-linux-gnu
+HOST_ARCH := $(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(shell uname -m)))
+ARCH := $(HOST_ARCH)
+TRIPLE := $(or $(triple-$(ARCH)),$(error ARCH=$(ARCH): amd64 or arm64))
+cross := $(filter-out $(HOST_ARCH),$(ARCH))
+$(if $(and $(cross),$(is-san)),$(error ARCH=$(ARCH) is another machine's: not with SAN=1 or FUZZ=1))
+BUILD := build$(if $(filter 1,$(FUZZ)),/fuzz,$(if $(filter 1,$(SAN)),/san))$(addprefix /,$(cross))
+
+CC := $(if $(is-san),clang,$(if $(cross),$(TRIPLE)-)gcc)
 CLANG := clang
-AR := gcc-ar
+AR := $(if $(cross),$(TRIPLE)-)gcc-ar
+PKG_CONFIG := $(if $(cross),PKG_CONFIG_LIBDIR=/usr/lib/$(TRIPLE)/pkgconfig:/usr/share/pkgconfig )pkg-config
 PKGS := openssl libnghttp2 yaml-0.1 libprotobuf-c jansson libcares libseccomp libcap-ng libbpf libcurl
-PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-PKG_LIBS := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread
+PKG_CFLAGS := $(shell $(PKG_CONFIG) --cflags $(PKGS) 2>/dev/null)
+PKG_LIBS := $(shell $(PKG_CONFIG) --libs $(PKGS) 2>/dev/null) -lpthread
 
 WARN := -Wall -Wextra -Wshadow -Wvla -Wmissing-prototypes -Wno-unused-parameter -Wno-missing-field-initializers -Werror
 HARDEN := -fstack-protector-strong -fPIE $(if $(is-san),,-D_FORTIFY_SOURCE=2)
@@ -31,7 +41,7 @@ SANFLAGS := $(if $(is-san),-fsanitize=address$(,)undefined$(if $(filter 1,$(FUZZ
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 CFLAGS ?= -O2 -g
 ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) $(HARDEN) $(SANFLAGS) -D_GNU_SOURCE -Iinclude -Iuserspace/lib -I. \
-	-I$(BUILD)/gen $(PKG_CFLAGS) -MMD -MP
+	-I$(BUILD)/gen $(PKG_CFLAGS) -ffile-prefix-map=$(CURDIR)=. -MMD -MP
 ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,--as-needed $(SANFLAGS) $(LDFLAGS)
 
 # Filled by the build.mk files.
@@ -47,6 +57,9 @@ fuzz-targets :=
 test-progs :=
 include $(sort $(wildcard bpf/build.mk userspace/*/build.mk userspace/*/*/build.mk ztunnel/build.mk \
 	tests/*/build.mk tests/*/*/build.mk tools/*/build.mk))
+
+# What is in an archive is said by these: a source less must leave it, too.
+lists := $(filter-out tests/% tools/%,$(MAKEFILE_LIST))
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 parts := agent ztunnel control cli
@@ -69,16 +82,16 @@ $(BUILD)/gen-obj/%.o: $(BUILD)/gen/%.c
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) -Wno-error -w -c $< -o $@
 
-# BPF: foo.bpf.c -> foo.bpf.o, linked into culvert.bpf.o -> culvert.skel.h
-BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_x86 -Wall -Wextra -Werror -Wno-unused-parameter \
-	-Wno-missing-declarations -Iinclude -I. -I/usr/include/$(shell gcc -dumpmachine 2>/dev/null)
+# BPF: foo.bpf.c -> foo.bpf.o, linked into culvert.bpf.o -> culvert.skel.h; the same bytes for every ARCH and folder.
+BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -Wno-unused-parameter \
+	-Wno-missing-declarations -fdebug-compilation-dir=. -Iinclude -I. -I/usr/include/$(TRIPLE)
 bpf-objs := $(patsubst %.c,$(BUILD)/%.o,$(bpf-srcs))
 $(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c
 	$(call say,BPF,$<)
 	$(Q)mkdir -p $(@D) && $(CLANG) $(BPF_CFLAGS) -MMD -MP -c $< -o $@ && llvm-strip -g $@
-$(BUILD)/bpf/culvert.bpf.o: $(bpf-objs)
+$(BUILD)/bpf/culvert.bpf.o: $(bpf-objs) bpf/build.mk
 	$(call say,BPFLINK,$@)
-	$(Q)bpftool gen object $@ $^
+	$(Q)bpftool gen object $@ $(filter %.o,$^)
 $(BUILD)/gen/culvert.skel.h: $(BUILD)/bpf/culvert.bpf.o
 	$(call say,SKEL,$@)
 	$(Q)mkdir -p $(@D) && bpftool gen skeleton $< name culvert_bpf > $@
@@ -91,18 +104,18 @@ $(BUILD)/obj/%.o: %.c | $(proto-h) $(if $(bpf-srcs),$(BUILD)/gen/culvert.skel.h)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(CFLAGS-$*) -DCULVERT_VERSION='"$(VERSION)"' -c $< -o $@
 
 lib-objs := $(call obj,$(lib-srcs)) $(patsubst $(BUILD)/gen/%.c,$(BUILD)/gen-obj/%.o,$(proto-c))
-$(BUILD)/libculvert.a: $(lib-objs)
+$(BUILD)/libculvert.a: $(lib-objs) $(lists)
 	$(call say,AR,$@)
-	$(Q)rm -f $@ && $(AR) rcs $@ $^
+	$(Q)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
 
 # Each part is an archive of all but its main.o, so that unit tests can link any of it.
 define part-rules
-$(BUILD)/$(1).a: $$(filter-out %/main.o,$$(call obj,$$($(1)-srcs)))
+$(BUILD)/$(1).a: $$(filter-out %/main.o,$$(call obj,$$($(1)-srcs))) $$(lists)
 	$$(call say,AR,$$@)
-	$$(Q)rm -f $$@ && $$(AR) rcs $$@ $$^
+	$$(Q)rm -f $$@ && $$(AR) rcs $$@ $$(filter %.o,$$^)
 $(BUILD)/bin/$(progs-$(1)): $$(filter %/main.o,$$(call obj,$$($(1)-srcs))) $(BUILD)/$(1).a $(BUILD)/libculvert.a
 	$$(call say,LD,$$@)
-	$$(Q)mkdir -p $$(@D) && $$(CC) $$(ALL_LDFLAGS) $$^ $$(PKG_LIBS) -o $$@
+	$$(Q)mkdir -p $$(@D) && $$(CC) $$(ALL_LDFLAGS) $$(LDFLAGS-$(1)) $$^ $$(or $$(LIBS-$(1)),$$(PKG_LIBS)) -o $$@
 endef
 $(foreach p,$(parts),$(eval $(call part-rules,$(p))))
 part-libs := $(foreach p,$(parts),$(if $($(p)-srcs),$(BUILD)/$(p).a)) $(BUILD)/libculvert.a

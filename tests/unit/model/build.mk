@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-unit-tests += $(patsubst %,tests/unit/model/test-%.c,enrol entry index model peer policy service telemetry workload)
+unit-tests += $(patsubst %,tests/unit/model/test-%.c,enrol entry model peer policy scratch service telemetry workload)

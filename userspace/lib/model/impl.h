@@ -12,7 +12,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "model/scratch.h"
-#include "model/index.h"
+#include "base/index.h"
 #include "model/model.h"
 #include "model/vip.h"
 #include "net/addr.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* index, scratch - what is filed is found, and gone when it is taken out. */
-#include "model/index.h"
+/* index - what is filed is found, and gone when it is taken out. */
+#include "base/index.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -9,8 +9,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#include "model/scratch.h"
 
 static void files_and_finds(void **state)
 {
@@ -37,25 +35,10 @@ static void files_and_finds(void **state)
 	index_done(&ix);
 }
 
-static void scratch_memory_is_zeroed(void **state)
-{
-	struct scratch a = {0};
-	const uint8_t *p = scratch_alloc(&a, 100);
-
-	for (int i = 0; i < 100; i++)
-		assert_int_equal(p[i], 0);
-	assert_string_equal(scratch_format(&a, "%s-%d", "x", 7), "x-7");
-	assert_string_equal(scratch_format(&a, "%s", ""), "");
-	assert_int_equal(a.error, 0);
-	scratch_reset(&a);
-	assert_null(a.blocks);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(files_and_finds),
-		cmocka_unit_test(scratch_memory_is_zeroed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* index - from a text to the things filed under it, so that a change finds what it touches. Owner:
- * the model. */
+ * its creator. */
 #include <stdbool.h>
 #include <stddef.h>
 

@@ -4,11 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent.h"
+#include "base/files_limit.h"
 #include "base/log.h"
 #include "base/option.h"
 #include "base/str.h"
@@ -16,6 +16,7 @@
 #include "guard.h"
 
 #define NOFILE_WANTED 65536
+/* Each pod costs a dozen descriptors for a moment and one for good. */
 #define NODE_MAX      63 /* RFC 1123 label, and the field in zds HELLO */
 
 #define FIELD(f) offsetof(struct agent_options, f)
@@ -132,24 +133,11 @@ static const char *options_check(const struct agent_options *o)
 	return NULL;
 }
 
-/* Each pod costs a dozen descriptors for a moment and one for good. */
-static void nofile_raise(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= NOFILE_WANTED)
-		return;
-	limit.rlim_cur = NOFILE_WANTED;
-	if (limit.rlim_max < NOFILE_WANTED)
-		limit.rlim_max = NOFILE_WANTED;
-	(void)setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 static int serve(const struct agent_options *o)
 {
 	_cleanup_(agent_freep) struct agent *a = NULL;
 
-	nofile_raise();
+	(void)files_limit_raise(NOFILE_WANTED);
 	if (agent_new(o, &a) < 0)
 		return EXIT_FAILURE;
 	return agent_run(a) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -4,12 +4,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/drop.h"
+#include "base/files_limit.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "base/option.h"
@@ -25,6 +24,7 @@
 
 #define PATH_BYTES     108 /* of sun_path */
 #define REFUSED_LOG_US 10000000ULL
+#define FILES_WANTED   65536 /* a connection for each node of the cluster */
 
 struct options {
 	const char *node, *config_dir, *run_dir, *ca_dir, *user, *allow_user;
@@ -122,15 +122,6 @@ static bool is_allowed(void *arg, const struct grpc_peer *peer)
 	return false;
 }
 
-/* Whoever reads our memory has the CA's key. */
-static void memory_protect(void)
-{
-	struct rlimit none = {0, 0};
-
-	(void)setrlimit(RLIMIT_CORE, &none);
-	(void)prctl(PR_SET_DUMPABLE, 0);
-}
-
 static int ca_start(struct daemon *d, const struct options *o)
 {
 	struct ca_material material = {0};
@@ -197,7 +188,8 @@ static int user_become(const struct options *o)
 
 	if (r < 0)
 		return log_error_errno("control", r, "cannot become --user=%s", o->user);
-	memory_protect();
+	memory_protect(); /* whoever reads it has the CA's key */
+	(void)files_limit_raise(FILES_WANTED);
 	return 0;
 }
 

@@ -7,6 +7,7 @@
 #include <pwd.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -76,4 +77,12 @@ int mkdir_for_user(const char *path, unsigned int mode, const char *name)
 	if (fchown(fd, user.uid, user.gid) < 0 || fchmod(fd, mode) < 0)
 		return -errno;
 	return 0;
+}
+
+void memory_protect(void)
+{
+	const struct rlimit none = {0, 0};
+
+	(void)setrlimit(RLIMIT_CORE, &none);
+	(void)prctl(PR_SET_DUMPABLE, 0);
 }

@@ -30,3 +30,7 @@ _must_check_ int drop_to_user(const char *name, const int *keep_caps, size_t n);
 /** mkdir_for_user() - make @path (and its parents, 0755) owned by @name, mode @mode. Return: 0;
  * -ENOENT; -errno. */
 _must_check_ int mkdir_for_user(const char *path, unsigned int mode, const char *name);
+
+/** memory_protect() - of a process that holds secrets: no core file, and nobody of our user may
+ * read it. */
+void memory_protect(void);

@@ -49,6 +49,33 @@ int str_parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret)
 	return 0;
 }
 
+int str_parse_duration(const char *s, uint64_t max_ms, uint64_t *ret_ms)
+{
+	static const struct {
+		const char *unit;
+		double ms;
+	} units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}};
+	double sum = 0;
+
+	do {
+		char *end;
+		double n = strtod(s, &end);
+		size_t len = strspn(end, "smh"), i = 0;
+
+		while (i < ARRAY_SIZE(units) &&
+		       (strlen(units[i].unit) != len || strncmp(units[i].unit, end, len) != 0))
+			i++;
+		if (*s < '0' || *s > '9' || i == ARRAY_SIZE(units))
+			return -EINVAL;
+		sum += n * units[i].ms;
+		s = end + len;
+	} while (*s);
+	if (!(sum <= (double)max_ms))
+		return -ERANGE;
+	*ret_ms = (uint64_t)sum;
+	return 0;
+}
+
 char *str_format(const char *fmt, ...)
 {
 	char *s = NULL;

@@ -12,6 +12,10 @@ bool str_has_suffix(const char *s, const char *suffix);
 /** str_parse_u64() - a whole decimal string in [min, max]. Return: 0; -EINVAL not a number;
  * -ERANGE. @ret untouched on failure. */
 _must_check_ int str_parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret);
+/** str_parse_duration() - as protobuf writes it in JSON, "5s" or "1.5s", and as Go does, "1m30s";
+ * units are h, m, s, ms. Return: 0; -EINVAL; -ERANGE more than @max_ms. @ret_ms untouched on
+ * failure. */
+_must_check_ int str_parse_duration(const char *s, uint64_t max_ms, uint64_t *ret_ms);
 /** str_format() - asprintf that returns NULL on lack of memory; caller frees. */
 char *str_format(const char *fmt, ...) _printf_(1, 2);
 /** str_copy() - bounded copy, always NUL-terminated. Return: 0; -ENOBUFS when cut (destination then

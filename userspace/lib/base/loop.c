@@ -17,6 +17,9 @@
 /* Polling: a yield that lasts longer means that the processor is wanted; it is left alone for a
  * while then, twice as long when that happens again soon. */
 #define YIELD_MAX_US    1000
+#define BRISK_TIMES     4
+#define HEAP_MIN        3
+#define HEAP_PAUSE_US   5000
 #define PAUSE_MIN_US    10000
 #define PAUSE_MAX_US    1000000
 #define PAUSE_FORGET_US 100000
@@ -58,7 +61,10 @@ struct loop {
 	uint64_t poll_us;       /* how long to look before sleeping; 0: sleep at once */
 	uint64_t poll_after_us; /* no polling before */
 	uint64_t pause_us;      /* how long the last pause was */
-	bool is_brisk;          /* the last event came alone and within poll_us */
+	uint64_t waited_us;     /* in all */
+	void (*on_turn)(void *arg);
+	void *turn_arg;
+	bool is_brisk; /* the last event came alone and within poll_us */
 	bool is_in_turn;
 	bool is_stopped;
 	int result;
@@ -422,6 +428,17 @@ void loop_wake(struct loop *l)
 		return;
 }
 
+void loop_set_turn(struct loop *l, void (*fn)(void *arg), void *arg)
+{
+	l->on_turn = fn;
+	l->turn_arg = arg;
+}
+
+uint64_t loop_waited_us(const struct loop *l)
+{
+	return l->waited_us;
+}
+
 uint64_t loop_now_us(const struct loop *l)
 {
 	return l->now_us;
@@ -434,15 +451,14 @@ uint64_t loop_turn(const struct loop *l)
 
 /* wait_ms() - how long this turn may sleep; rounded up, so that a timer is never found not yet due.
  */
-static int wait_ms(struct loop *l, int timeout_ms)
+static int wait_ms(const struct loop *l, uint64_t now, int timeout_ms)
 {
-	uint64_t now, ms;
+	uint64_t ms;
 
 	if (!list_is_empty(&l->tasks))
 		return 0;
 	if (l->n_timers == 0)
 		return timeout_ms;
-	now = now_monotonic_us();
 	if (l->heap[0]->at_us <= now)
 		return 0;
 	ms = MIN((l->heap[0]->at_us - now + 999) / 1000, (uint64_t)3600 * 1000);
@@ -498,20 +514,23 @@ static int poll_awake(struct loop *l, struct epoll_event *events, uint64_t now)
 
 /* wait_polling() - events that come one after the other in a few microseconds are waited for awake:
  * to sleep and to be woken costs more than that, above all when the wake-up must cross processors.
- * Whoever else wants this one gets it (sched_yield). Once nothing came for that long, it sleeps at
- * once until events come fast again. Return: as epoll_wait(2). */
-static int wait_polling(struct loop *l, struct epoll_event *events, int timeout_ms)
+ * Whoever else wants this one gets it (sched_yield). Once nothing came for some times that long, it
+ * sleeps at once until events come fast again: where two loops wait for each other, both asleep,
+ * they need longer than one of them looks, and the first to look finds the way back. Return: as
+ * epoll_wait(2). */
+static int wait_polling(struct loop *l, struct epoll_event *events, uint64_t begin, int timeout_ms)
 {
-	uint64_t begin = now_monotonic_us();
 	int n = 0;
 
 	if (l->is_brisk && begin >= l->poll_after_us)
 		n = poll_awake(l, events, begin);
 	if (n == 0) {
 		n = epoll_wait(l->epoll_fd, events, LOOP_EVENTS_MAX, timeout_ms);
-		l->is_brisk = now_monotonic_us() - begin < l->poll_us;
+		l->is_brisk = now_monotonic_us() - begin < l->poll_us * BRISK_TIMES;
 	}
-	/* Where events come in heaps there is enough to do. */
+	/* Where events come in heaps there is enough to do, for a while. */
+	if (n >= HEAP_MIN)
+		l->poll_after_us = MAX(l->poll_after_us, begin + HEAP_PAUSE_US);
 	if (n > 1)
 		l->is_brisk = false;
 	return n;
@@ -520,15 +539,17 @@ static int wait_polling(struct loop *l, struct epoll_event *events, int timeout_
 int loop_run_once(struct loop *l, int timeout_ms)
 {
 	struct epoll_event events[LOOP_EVENTS_MAX];
-	int n, wait = wait_ms(l, timeout_ms);
+	uint64_t begin = now_monotonic_us();
+	int n, wait = wait_ms(l, begin, timeout_ms);
 
 	if (l->poll_us > 0 && wait != 0)
-		n = wait_polling(l, events, wait);
+		n = wait_polling(l, events, begin, wait);
 	else
 		n = epoll_wait(l->epoll_fd, events, LOOP_EVENTS_MAX, wait);
 	if (n < 0 && errno != EINTR)
 		return -errno;
 	l->now_us = now_monotonic_us();
+	l->waited_us += l->now_us - begin;
 	l->turn++;
 	l->is_in_turn = true;
 	for (int i = 0; i < n; i++)
@@ -536,6 +557,8 @@ int loop_run_once(struct loop *l, int timeout_ms)
 	run_timers(l);
 	run_tasks(l);
 	l->is_in_turn = false;
+	if (l->on_turn)
+		l->on_turn(l->turn_arg);
 	return 0;
 }
 

@@ -78,8 +78,14 @@ void loop_set_wake(struct loop *l, void (*fn)(void *arg), void *arg);
 void loop_wake(struct loop *l);
 
 /** loop_set_poll() - look for events up to @poll_us, giving the processor to whoever wants it,
- * before sleeping; only while events come that fast. 0: never. */
+ * before sleeping; only while events come nearly that fast. 0: never. */
 void loop_set_poll(struct loop *l, uint64_t poll_us);
+
+/** loop_set_turn() - what runs after each turn. */
+void loop_set_turn(struct loop *l, void (*fn)(void *arg), void *arg);
+/** loop_waited_us() - how long the loop has waited for events in all: the rest of the time it had
+ * something to do. */
+uint64_t loop_waited_us(const struct loop *l);
 
 /** loop_now_us() - CLOCK_MONOTONIC in microseconds, read once per turn. */
 uint64_t loop_now_us(const struct loop *l);

@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ztunnel/baggage.h"
 
-#include <stdio.h>
+#include <string.h>
 
 #include "base/macros.h"
+#include "base/str.h"
 #include "ztunnel/state.h"
 
 static size_t put_field(char *into, size_t size, size_t at, const char *name, const char *value)
 {
-	int n;
-
-	if (value[0] == '\0' || at >= size)
+	if (value[0] == '\0' || at + sizeof(",=") + strlen(name) + strlen(value) > size)
 		return at;
-	n = snprintf(into + at, size - at, "%s%s=%s", at > 0 ? "," : "", name, value);
-	return n > 0 && (size_t)n < size - at ? at + (size_t)n : at;
+	return at + str_concat(into + at, size - at, at > 0 ? "," : "", name, "=", value);
 }
 
 void baggage_format(const struct workload *w, char *into, size_t size)
@@ -36,6 +34,5 @@ void baggage_format(const struct workload *w, char *into, size_t size)
 	n = put_field(into, size, n, "service.name", w->app->canonical_name);
 	n = put_field(into, size, n, "service.version", w->app->canonical_revision);
 	n = put_field(into, size, n, "cloud.region", w->place->region);
-	n = put_field(into, size, n, "cloud.availability_zone", w->place->zone);
-	into[n] = '\0';
+	(void)put_field(into, size, n, "cloud.availability_zone", w->place->zone);
 }

@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/str.h"
@@ -83,10 +82,38 @@ int cv_addr_parse(const char *s, struct cv_addr *ret)
 	return 0;
 }
 
+/* put_decimal() - at most 65535. Addresses are written for each connection: formats cost more than
+ * all the rest of its text. Return: behind it. */
+static char *put_decimal(char *at, unsigned int n)
+{
+	char digits[5];
+	size_t len = 0;
+
+	do {
+		digits[len++] = (char)('0' + n % 10);
+		n /= 10;
+	} while (n > 0);
+	while (len > 0)
+		*at++ = digits[--len];
+	return at;
+}
+
+static void format_v4(__be32 v4, char *at)
+{
+	uint8_t bytes[sizeof(v4)];
+
+	memcpy(bytes, &v4, sizeof(v4));
+	for (size_t i = 0; i < sizeof(v4); i++) {
+		at = put_decimal(at, bytes[i]);
+		*at++ = '.';
+	}
+	at[-1] = '\0';
+}
+
 const char *cv_addr_format(const struct cv_addr *a, char buf[CV_ADDR_STRLEN])
 {
 	if (cv_addr_is_v4(a))
-		(void)inet_ntop(AF_INET, &a->w[3], buf, CV_ADDR_STRLEN);
+		format_v4(a->w[3], buf);
 	else
 		(void)inet_ntop(AF_INET6, a->w, buf, CV_ADDR_STRLEN);
 	return buf;
@@ -99,11 +126,16 @@ bool cv_sockaddr_equal(const struct cv_sockaddr *a, const struct cv_sockaddr *b)
 
 const char *cv_sockaddr_format(const struct cv_sockaddr *sa, char buf[CV_SOCKADDR_STRLEN])
 {
-	char addr[CV_ADDR_STRLEN];
 	bool is_v4 = cv_addr_is_v4(&sa->addr);
+	char *at = buf;
 
-	(void)snprintf(buf, CV_SOCKADDR_STRLEN, "%s%s%s:%u", is_v4 ? "" : "[",
-		       cv_addr_format(&sa->addr, addr), is_v4 ? "" : "]", ntohs(sa->port));
+	if (!is_v4)
+		*at++ = '[';
+	at += strlen(cv_addr_format(&sa->addr, at));
+	if (!is_v4)
+		*at++ = ']';
+	*at++ = ':';
+	*put_decimal(at, ntohs(sa->port)) = '\0';
 	return buf;
 }
 

@@ -45,6 +45,7 @@ struct fixture {
 	const struct tls_identity *client_id, *server_id, *stranger_id;
 	struct side client, server;
 	int client_fd; /* of the tunnel: borrowed */
+	SSL *ssl;      /* the client's, likewise */
 	uint64_t ping_interval_us, pong_timeout_us;
 };
 
@@ -166,7 +167,8 @@ static void start_as(struct fixture *f, const struct tls_identity *who, const ch
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds),
 			 0);
 	f->client_fd = fds[0];
-	start_side(f, &f->client, fds[0], client_ssl(who, expected), false);
+	f->ssl = client_ssl(who, expected);
+	start_side(f, &f->client, fds[0], f->ssl, false);
 	start_side(f, &f->server, fds[1], SSL_new(f->server_id->server_ctx), true);
 }
 
@@ -408,6 +410,97 @@ static void garbage_ends_a_tunnel(void **state)
 	(void)close(fds[0]);
 }
 
+static bool is_keeping_buffers(const struct fixture *f)
+{
+	return !(SSL_get_mode(f->ssl) & SSL_MODE_RELEASE_BUFFERS);
+}
+
+static void busy_tunnel_keeps_its_buffers_until_it_is_calm(void **state)
+{
+	struct fixture *f = *state;
+	struct end *e = &f->client.end;
+
+	f->ping_interval_us = 300 * 1000;
+	start(f);
+	assert_false(is_keeping_buffers(f));
+	open_stream(f, 1);
+	while (e->received < TURNS && !is_keeping_buffers(f)) {
+		run_until(f, e->received == e->to_send);
+		e->to_send++;
+		hbone_stream_resume(&e->st);
+	}
+	assert_true(is_keeping_buffers(f));
+	run_until(f, !is_keeping_buffers(f));
+	assert_false(f->client.is_closed);
+}
+
+#define CROWD 5
+
+/* knock() - a client whose first flight is on its way. Return: its socket. */
+static int knock(struct fixture *f, struct side *server)
+{
+	SSL *ssl = client_ssl(f->client_id, SERVER);
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds),
+			 0);
+	assert_int_equal(SSL_set_fd(ssl, fds[0]), 1);
+	assert_int_equal(SSL_connect(ssl), -1);
+	SSL_free(ssl);
+	start_side(f, server, fds[1], SSL_new(f->server_id->server_ctx), true);
+	return fds[0];
+}
+
+static int count_answered(const int *fds)
+{
+	int n = 0;
+	char byte;
+
+	for (int i = 0; i < CROWD; i++)
+		n += recv(fds[i], &byte, 1, MSG_PEEK) == 1;
+	return n;
+}
+
+static void each_turn_has_one_step_of_a_handshake(void **state)
+{
+	struct fixture *f = *state;
+	struct side servers[CROWD] = {0};
+	int fds[CROWD];
+
+	for (int i = 0; i < CROWD; i++)
+		fds[i] = knock(f, &servers[i]);
+	for (int i = 0; i < CROWD; i++) {
+		assert_int_equal(loop_run_once(f->loop, 5), 0);
+		assert_int_equal(count_answered(fds), i + 1);
+	}
+	for (int i = 0; i < CROWD; i++) {
+		(void)close(fds[i]);
+		run_until(f, servers[i].is_closed);
+	}
+}
+
+static void one_that_waits_for_its_step_may_be_closed(void **state)
+{
+	struct fixture *f = *state;
+	struct side servers[CROWD] = {0};
+	int fds[CROWD];
+
+	for (int i = 0; i < CROWD; i++)
+		fds[i] = knock(f, &servers[i]);
+	assert_int_equal(loop_run_once(f->loop, 5), 0);
+	hbone_tunnel_drain(servers[1].t);
+	hbone_tunnel_close(servers[2].t, -ETIMEDOUT, "too late");
+	(void)close(fds[3]);
+	hbone_tunnel_abandon(servers[4].t);
+	run_until(f, servers[1].is_closed && servers[2].is_closed && servers[3].is_closed);
+	assert_false(servers[4].is_closed);
+	(void)close(fds[0]);
+	run_until(f, servers[0].is_closed);
+	for (int i = 1; i < CROWD; i++)
+		if (i != 3)
+			(void)close(fds[i]);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -425,6 +518,9 @@ int main(void)
 		T(an_idle_tunnel_drains_by_itself),
 		T(an_abandoned_tunnel_calls_nobody),
 		T(garbage_ends_a_tunnel),
+		T(busy_tunnel_keeps_its_buffers_until_it_is_calm),
+		T(each_turn_has_one_step_of_a_handshake),
+		T(one_that_waits_for_its_step_may_be_closed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

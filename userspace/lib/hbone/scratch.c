@@ -2,6 +2,7 @@
 #include "hbone/scratch.h"
 
 #include <errno.h>
+#include <openssl/err.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,4 +107,54 @@ int scratch_attach(struct hbone_scratch *s, SSL *ssl)
 	BIO_set_init(bio, 1);
 	SSL_set_bio(ssl, bio, bio);
 	return 0;
+}
+
+void scratch_forget_errors(void)
+{
+	/* Mostly there are none, and to look is much cheaper. */
+	if (ERR_peek_error() != 0)
+		ERR_clear_error();
+}
+
+int scratch_encrypt(SSL *ssl, const uint8_t *p, size_t n)
+{
+	while (n > 0) {
+		size_t done;
+
+		if (SSL_write_ex(ssl, p, n, &done) != 1)
+			return -EIO;
+		p += done;
+		n -= done;
+	}
+	return 0;
+}
+
+/* is_used_up() - to ask OpenSSL once more would cost half of a record's price to hear no. */
+static bool is_used_up(const struct hbone_scratch *s, const SSL *ssl)
+{
+	return s->cipher_in_pos == s->cipher_in_len && SSL_has_pending(ssl) == 0;
+}
+
+int scratch_decrypt(struct hbone_scratch *s, SSL *ssl, size_t *ret_len, bool *ret_is_end)
+{
+	size_t len = 0, n;
+
+	while (len < SCRATCH_PLAIN_MAX && !is_used_up(s, ssl)) {
+		int err;
+
+		if (SSL_read_ex(ssl, s->plain_in + len, SCRATCH_PLAIN_MAX - len, &n) == 1) {
+			len += n;
+			continue;
+		}
+		*ret_len = len;
+		err = SSL_get_error(ssl, 0);
+		if (err == SSL_ERROR_WANT_READ)
+			return 0;
+		if (err != SSL_ERROR_ZERO_RETURN)
+			return -EPROTO;
+		*ret_is_end = true;
+		return 0;
+	}
+	*ret_len = len;
+	return is_used_up(s, ssl) ? 0 : 1;
 }

@@ -2,6 +2,7 @@
 #pragma once
 /* scratch - the buffers that all tunnels of a thread share, and the BIO that connects OpenSSL to
  * them. For tunnel.c. */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,7 +27,18 @@ struct hbone_scratch {
 	size_t cipher_out_len;
 	size_t cipher_in_len;
 	size_t cipher_in_pos;
+	uint64_t step_turn; /* the turn of the loop that has had its handshake */
 };
 
 /** scratch_attach() - let @ssl read from cipher_in and write to cipher_out. Return: 0; -ENOMEM. */
 _must_check_ int scratch_attach(struct hbone_scratch *s, SSL *ssl);
+/** scratch_encrypt() - @n bytes of plain text become records in cipher_out. Return: 0; -EIO. */
+_must_check_ int scratch_encrypt(SSL *ssl, const uint8_t *p, size_t n);
+/** scratch_decrypt() - records of cipher_in become plain text in plain_in, as many as fit.
+ * @ret_len: set always; @ret_is_end: set to true when the peer said goodbye, else untouched.
+ * Return: 1 more may come; 0 all taken; -EPROTO. */
+_must_check_ int scratch_decrypt(struct hbone_scratch *s, SSL *ssl, size_t *ret_len,
+				 bool *ret_is_end);
+/** scratch_forget_errors() - before calls into OpenSSL: what an earlier one left would be taken for
+ * theirs. */
+void scratch_forget_errors(void);

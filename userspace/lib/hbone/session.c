@@ -447,6 +447,11 @@ int hbone_session_new(bool is_server, const struct hbone_session_ops *ops, void 
 	return 0;
 }
 
+void hbone_session_silent(struct hbone_session *s)
+{
+	s->is_silent = true;
+}
+
 struct hbone_session *hbone_session_free(struct hbone_session *s)
 {
 	if (!s)
@@ -456,7 +461,7 @@ struct hbone_session *hbone_session_free(struct hbone_session *s)
 
 		(void)nghttp2_session_set_stream_user_data(s->h2, st->id, NULL);
 		session_unlink(s, st);
-		st->ops->on_close(st, HBONE_INTERNAL_ERROR);
+		st->ops->on_close(st, s->is_silent ? HBONE_PEER_SILENT : HBONE_INTERNAL_ERROR);
 	}
 	nghttp2_session_del(s->h2);
 	free(s);

@@ -22,6 +22,7 @@ struct hbone_session {
 	/* server: how often the peer may still do what costs us and brings nobody anything */
 	unsigned int calm;
 	bool is_flooded;
+	bool is_silent;
 	bool is_receiving;
 	bool is_window_changed; /* by the peer, in the recv that runs */
 	uint32_t recv_nr;       /* of the recv that runs or comes next, from 1 */

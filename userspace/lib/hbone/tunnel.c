@@ -7,8 +7,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include <openssl/err.h>
-
 #include "base/buf.h"
 #include "base/loop.h"
 #include "hbone/scratch.h"
@@ -21,6 +19,9 @@
 #define ROUNDS_MAX 4
 /* An answer that nobody waits for goes along with what comes within this time. */
 #define LATER_US (10 * 1000ULL)
+/* Reads of one PING interval that make a tunnel busy: it keeps OpenSSL's two buffers of 17 KB,
+ * which others take and give back with each record, at a tenth of a record's price. */
+#define BUSY_READS 64
 /* Control frames that may wait for a peer that does not read before we stop reading from it. */
 #define QUEUED_MAX 1000
 #define TEXT_MAX   256
@@ -39,6 +40,7 @@ struct hbone_tunnel {
 	struct loop_timer timer;
 	struct loop_timer later; /* something is queued that nobody waits for */
 	struct loop_task flush;
+	struct loop_task step; /* of the handshake */
 	struct loop_task close;
 	SSL *ssl;
 	struct hbone_session *session;
@@ -54,8 +56,9 @@ struct hbone_tunnel {
 	int error;
 	uint64_t ping_interval_us;
 	uint64_t pong_timeout_us;
-	uint64_t ping_us; /* when the PING that is pending was sent */
-	uint64_t recv_us; /* when the peer was last heard of */
+	uint64_t ping_us;   /* when the PING that is pending was sent */
+	uint64_t recv_us;   /* when the peer was last heard of */
+	unsigned int reads; /* in this PING interval, up to BUSY_READS */
 	struct buf unsent;
 	char text[TEXT_MAX];
 };
@@ -77,6 +80,7 @@ static void tunnel_fail(struct hbone_tunnel *t, int error, const char *text)
 	loop_timer_del(&t->timer);
 	loop_timer_del(&t->later);
 	loop_task_del(&t->flush);
+	loop_task_del(&t->step);
 	(void)loop_set(&t->watch, 0);
 	loop_task_queue(t->loop, &t->close);
 }
@@ -140,19 +144,6 @@ static int unsent_flush(struct hbone_tunnel *t)
 	return 0;
 }
 
-static int encrypt(struct hbone_tunnel *t, const uint8_t *p, size_t n)
-{
-	while (n > 0) {
-		size_t done;
-
-		if (SSL_write_ex(t->ssl, p, n, &done) != 1)
-			return -EIO;
-		p += done;
-		n -= done;
-	}
-	return 0;
-}
-
 /* flush_round() - fill the buffer from the streams, encrypt it, write it. Return: 1 wrote
  * something; 0 nothing left; -errno. */
 static int flush_round(struct hbone_tunnel *t)
@@ -165,7 +156,7 @@ static int flush_round(struct hbone_tunnel *t)
 		return r;
 	if (n == 0)
 		return 0;
-	r = encrypt(t, t->scratch->plain_out, n);
+	r = scratch_encrypt(t->ssl, t->scratch->plain_out, n);
 	if (r < 0)
 		return r;
 	r = cipher_flush(t);
@@ -179,7 +170,7 @@ static void on_flush(struct loop_task *task)
 
 	if (t->state != TUNNEL_OPEN)
 		return;
-	ERR_clear_error();
+	scratch_forget_errors();
 	for (int i = 0; i < ROUNDS_MAX && r == 1 && buf_len(&t->unsent) == 0; i++)
 		r = flush_round(t);
 	if (r < 0) {
@@ -293,33 +284,6 @@ static void handshake(struct hbone_tunnel *t)
 	arm(t);
 }
 
-/* decrypt() - what has been read becomes plain text, as much as fits. Return: 1 more may come; 0
- * all taken; -errno. */
-static int decrypt(struct hbone_tunnel *t, size_t *ret_len)
-{
-	size_t len = 0, n;
-
-	while (len < SCRATCH_PLAIN_MAX) {
-		int r, err;
-
-		r = SSL_read_ex(t->ssl, t->scratch->plain_in + len, SCRATCH_PLAIN_MAX - len, &n);
-		if (r == 1) {
-			len += n;
-			continue;
-		}
-		*ret_len = len;
-		err = SSL_get_error(t->ssl, 0);
-		if (err == SSL_ERROR_WANT_READ)
-			return 0;
-		if (err != SSL_ERROR_ZERO_RETURN)
-			return -EPROTO;
-		t->is_peer_closed = true;
-		return 0;
-	}
-	*ret_len = len;
-	return 1;
-}
-
 /* take_input() - everything in the shared buffer goes through OpenSSL to the session; nothing may
  * stay behind. */
 static void take_input(struct hbone_tunnel *t)
@@ -330,7 +294,7 @@ static void take_input(struct hbone_tunnel *t)
 		size_t len = 0;
 		int r;
 
-		more = decrypt(t, &len);
+		more = scratch_decrypt(t->scratch, t->ssl, &len, &t->is_peer_closed);
 		r = len > 0 ? hbone_session_recv(t->session, t->scratch->plain_in, len) : 0;
 		if (r < 0) {
 			/* GOAWAY with the reason is queued: try to get it out. */
@@ -355,6 +319,21 @@ static void on_peer_closed(struct hbone_tunnel *t)
 	tunnel_fail(t, is_idle ? 0 : -ECONNRESET, is_idle ? "" : "the peer closed the connection");
 }
 
+static void busy_count(struct hbone_tunnel *t)
+{
+	if (t->reads < BUSY_READS && ++t->reads == BUSY_READS)
+		(void)SSL_clear_mode(t->ssl, SSL_MODE_RELEASE_BUFFERS);
+}
+
+/* busy_tick() - a PING interval is over. The PING that comes now, and its answer, are what gives
+ * the buffers back. */
+static void busy_tick(struct hbone_tunnel *t)
+{
+	if (t->reads < BUSY_READS)
+		(void)SSL_set_mode(t->ssl, SSL_MODE_RELEASE_BUFFERS);
+	t->reads = 0;
+}
+
 static void on_readable(struct hbone_tunnel *t)
 {
 	struct hbone_scratch *s = t->scratch;
@@ -373,7 +352,8 @@ static void on_readable(struct hbone_tunnel *t)
 	s->cipher_in_len = (size_t)n;
 	s->cipher_in_pos = 0;
 	t->recv_us = loop_now_us(t->loop);
-	ERR_clear_error();
+	busy_count(t);
+	scratch_forget_errors();
 	if (t->state == TUNNEL_HANDSHAKE)
 		handshake(t);
 	if (t->state == TUNNEL_OPEN)
@@ -388,6 +368,23 @@ static void on_readable(struct hbone_tunnel *t)
 	arm(t);
 }
 
+/* on_step() - a step of a handshake costs as much as a hundred messages: one per turn of the loop,
+ * when what came for open tunnels has been looked at. The others wait, unwatched, for the next
+ * turns. */
+static void on_step(struct loop_task *task)
+{
+	struct hbone_tunnel *t = container_of(task, struct hbone_tunnel, step);
+	uint64_t turn = loop_turn(t->loop);
+
+	if (t->scratch->step_turn == turn) {
+		(void)loop_set(&t->watch, 0);
+		loop_task_queue(t->loop, &t->step);
+		return;
+	}
+	t->scratch->step_turn = turn;
+	on_readable(t);
+}
+
 static void on_connected(struct hbone_tunnel *t)
 {
 	int r = tcp_connect_result(t->watch.fd);
@@ -399,7 +396,7 @@ static void on_connected(struct hbone_tunnel *t)
 	t->state = TUNNEL_HANDSHAKE;
 	t->stage = HBONE_STAGE_TLS;
 	(void)loop_timer_set(t->loop, &t->timer, HBONE_HANDSHAKE_TIMEOUT_US);
-	ERR_clear_error();
+	scratch_forget_errors();
 	handshake(t);
 }
 
@@ -420,7 +417,11 @@ static void on_event(struct loop_fd *w, uint32_t events)
 			loop_task_queue(t->loop, &t->flush);
 		arm(t);
 	}
-	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && t->state != TUNNEL_CLOSING)
+	if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
+		return;
+	if (t->state == TUNNEL_HANDSHAKE)
+		loop_task_queue(t->loop, &t->step);
+	else if (t->state == TUNNEL_OPEN)
 		on_readable(t);
 }
 
@@ -428,11 +429,13 @@ static void ping_tick(struct hbone_tunnel *t)
 {
 	uint64_t now = loop_now_us(t->loop);
 
+	busy_tick(t);
 	if (hbone_session_is_ping_pending(t->session)) {
 		/* Any byte proves that the peer lives; a PONG may wait behind much data. */
 		if (now - MAX(t->ping_us, t->recv_us) >= t->pong_timeout_us) {
 			(void)hbone_session_goaway(t->session, HBONE_NO_ERROR);
 			(void)flush_round(t);
+			hbone_session_silent(t->session);
 			tunnel_fail(t, -ETIMEDOUT, "the peer answers no PING");
 			return;
 		}
@@ -471,7 +474,7 @@ static void say_goodbye(struct hbone_tunnel *t)
 {
 	if (t->stage != HBONE_STAGE_OPEN || t->error != 0 || buf_len(&t->unsent) > 0)
 		return;
-	ERR_clear_error();
+	scratch_forget_errors();
 	(void)SSL_shutdown(t->ssl);
 	(void)cipher_flush(t);
 }
@@ -517,6 +520,7 @@ int hbone_tunnel_new(const struct hbone_tunnel_config *config, struct hbone_tunn
 	t->timer.on_timer = on_timer;
 	t->later.on_timer = on_later;
 	t->flush.on_task = on_flush;
+	t->step.on_task = on_step;
 	t->close.on_task = on_close;
 	t->state = t->is_server ? TUNNEL_HANDSHAKE : TUNNEL_CONNECTING;
 	t->stage = t->is_server ? HBONE_STAGE_TLS : HBONE_STAGE_CONNECT;

@@ -2,6 +2,7 @@
 #include "http/server.h"
 
 #include <errno.h>
+#include <openssl/err.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -17,9 +18,13 @@
 #define WRITE_TIMEOUT_US   (30ULL * 1000000)
 #define LINGER_TIMEOUT_US  (1ULL * 1000000)
 #define ACCEPT_PAUSE_US    (100ULL * 1000)
+#define SEND_MAX           (1 << 20) /* at a time */
+#define READ_BYTES         2048
+#define RECORD_MAX         16384 /* bytes of a TLS record, RFC 8446, 5.1 */
 
 enum conn_state {
 	CONN_STATE_HEAD,     /* reading the request's head */
+	CONN_STATE_WANTED,   /* reading a body for the handler */
 	CONN_STATE_BODY,     /* reading a body that nobody wants */
 	CONN_STATE_DEFERRED, /* the handler answers later */
 	CONN_STATE_WRITE,    /* sending the answer */
@@ -32,8 +37,12 @@ struct conn {
 	struct http_server *server; /* NULL: orphan, only kept for http_response_finish() */
 	struct loop_fd watch;
 	struct loop_timer timer;
+	SSL *ssl; /* NULL: plain */
 	enum conn_state state;
 	struct buf in;
+	char *head;              /* of a request whose body is read */
+	struct http_request req; /* in @head */
+	size_t body_reserved;
 	struct buf out;
 	size_t body_left;
 	bool is_head_method;
@@ -42,11 +51,11 @@ struct conn {
 };
 
 struct http_server {
+	struct http_server_config config;
 	struct loop *loop;
 	struct loop_fd listener;
 	struct loop_timer accept_pause;
-	http_handler *handler;
-	void *arg;
+	size_t bodies; /* bytes that are promised to bodies */
 	struct list conns;
 	unsigned int n_conns;
 };
@@ -54,7 +63,7 @@ struct http_server {
 /* The parsed request line, pointing into the connection's input. */
 struct head {
 	struct http_request req;
-	size_t body_len;
+	size_t body_len, body_max;
 };
 
 static void conn_detach(struct conn *c)
@@ -66,6 +75,7 @@ static void conn_detach(struct conn *c)
 	c->watch.fd = close_fd(c->watch.fd);
 	list_del(&c->link);
 	c->server->n_conns--;
+	c->server->bodies -= c->body_reserved;
 	if (!c->server->accept_pause.loop)
 		(void)loop_set(&c->server->listener, EPOLLIN);
 	c->server = NULL;
@@ -76,7 +86,41 @@ static void conn_free(struct conn *c)
 	buf_reset(&c->in);
 	buf_reset(&c->out);
 	buf_reset(&c->resp.body);
+	SSL_free(c->ssl);
+	free(c->head);
 	free(c);
+}
+
+/* ssl_result() - what SSL_read() and SSL_write() mean, as recv() and send() say it. */
+static ssize_t ssl_result(struct conn *c, int n)
+{
+	int why = n > 0 ? SSL_ERROR_NONE : SSL_get_error(c->ssl, n);
+
+	ERR_clear_error();
+	if (why == SSL_ERROR_NONE)
+		return n;
+	if (why == SSL_ERROR_ZERO_RETURN)
+		return 0;
+	if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE) {
+		(void)loop_set(&c->watch, why == SSL_ERROR_WANT_READ ? EPOLLIN : EPOLLOUT);
+		errno = EINPROGRESS;
+	} else {
+		errno = EPROTO;
+	}
+	return -1;
+}
+
+static ssize_t conn_recv(struct conn *c, void *p, int n)
+{
+	return c->ssl ? ssl_result(c, SSL_read(c->ssl, p, n)) : recv(c->watch.fd, p, (size_t)n, 0);
+}
+
+static ssize_t conn_send(struct conn *c)
+{
+	size_t n = MIN(buf_len(&c->out), (size_t)SEND_MAX);
+
+	return c->ssl ? ssl_result(c, SSL_write(c->ssl, buf_head(&c->out), (int)n))
+		      : send(c->watch.fd, buf_head(&c->out), n, MSG_NOSIGNAL);
 }
 
 /* conn_close() - the end; a deferred answer keeps the memory until it is finished. */
@@ -117,6 +161,12 @@ static void conn_linger(struct conn *c)
 {
 	c->state = CONN_STATE_LINGER;
 	buf_reset(&c->out);
+	if (c->ssl) {
+		(void)SSL_shutdown(c->ssl);
+		ERR_clear_error();
+		SSL_free(c->ssl);
+		c->ssl = NULL;
+	}
 	if (shutdown(c->watch.fd, SHUT_WR) < 0 || loop_set(&c->watch, EPOLLIN) < 0 ||
 	    loop_timer_set(c->server->loop, &c->timer, LINGER_TIMEOUT_US) < 0)
 		conn_close(c);
@@ -125,10 +175,12 @@ static void conn_linger(struct conn *c)
 static void conn_write(struct conn *c)
 {
 	while (buf_len(&c->out) > 0) {
-		ssize_t n = send(c->watch.fd, buf_head(&c->out), buf_len(&c->out), MSG_NOSIGNAL);
+		ssize_t n = conn_send(c);
 
 		if (n < 0 && errno == EINTR)
 			continue;
+		if (n < 0 && errno == EINPROGRESS)
+			return;
 		if (n < 0 && errno == EAGAIN) {
 			if (loop_set(&c->watch, EPOLLOUT) < 0)
 				conn_close(c);
@@ -219,7 +271,7 @@ static unsigned int parse_field(char *line, struct head *h)
 		return 0;
 	if (str_parse_u64(value, 0, UINT64_MAX, &n) < 0)
 		return 400;
-	if (n > BODY_MAX)
+	if (n > h->body_max)
 		return 413;
 	h->body_len = (size_t)n;
 	return 0;
@@ -247,14 +299,14 @@ static unsigned int parse_head(char *s, struct head *h)
 	return status;
 }
 
-static void conn_handle(struct conn *c, struct head *h)
+static void conn_handle(struct conn *c, struct http_request *req)
 {
 	struct http_server *s = c->server;
 
-	c->is_head_method = streq(h->req.method, "HEAD");
+	c->is_head_method = streq(req->method, "HEAD");
 	if (c->is_head_method)
-		h->req.method = "GET";
-	s->handler(&h->req, &c->resp, s->arg);
+		req->method = "GET";
+	s->config.handler(req, &c->resp, s->config.arg);
 	if (c->is_deferred) {
 		c->state = CONN_STATE_DEFERRED;
 		if (loop_set(&c->watch, 0) < 0 ||
@@ -280,11 +332,41 @@ static void conn_drop_body(struct conn *c)
 		conn_answer(c);
 }
 
+/* conn_body() - the body is gathered for the handler. */
+static void conn_body(struct conn *c)
+{
+	if (buf_len(&c->in) < c->req.body_len)
+		return;
+	c->req.body = (const char *)buf_head(&c->in);
+	c->body_left = 0;
+	conn_handle(c, &c->req);
+}
+
+/* conn_want_body() - @copy, which the request points into, is taken. */
+static void conn_want_body(struct conn *c, const struct head *h, char **copy)
+{
+	struct http_server *s = c->server;
+
+	if (s->bodies + h->body_len > s->config.total_max) {
+		conn_refuse(c, 503);
+		return;
+	}
+	s->bodies += h->body_len;
+	c->body_reserved = h->body_len;
+	c->head = TAKE_PTR(*copy);
+	c->req = h->req;
+	c->req.body_len = h->body_len;
+	c->in.limit = h->body_len + HEAD_MAX + RECORD_MAX;
+	c->state = CONN_STATE_WANTED;
+	conn_body(c);
+}
+
 /* conn_parse() - try the head again after each read; it is short, so this is cheap. */
 static void conn_parse(struct conn *c)
 {
 	_cleanup_(freep) char *copy = NULL;
-	struct head h = {.body_len = 0};
+	size_t wanted = c->server->config.body_max;
+	struct head h = {.req.body = "", .body_max = wanted ? wanted : BODY_MAX};
 	size_t len = buf_len(&c->in);
 	const uint8_t *end = memmem(buf_head(&c->in), len, "\r\n\r\n", 4);
 	unsigned int status;
@@ -308,21 +390,32 @@ static void conn_parse(struct conn *c)
 		return;
 	}
 	buf_consume(&c->in, n + 4);
+	if (wanted && h.body_len > 0) {
+		conn_want_body(c, &h, &copy);
+		return;
+	}
 	c->body_left = h.body_len - MIN(h.body_len, buf_len(&c->in));
 	buf_reset(&c->in);
-	conn_handle(c, &h);
+	conn_handle(c, &h.req);
+}
+
+/* Over TLS a whole record each time: none of it stays where no event tells of it. */
+static int conn_room(const struct conn *c)
+{
+	return c->ssl || c->state == CONN_STATE_WANTED ? RECORD_MAX : READ_BYTES;
 }
 
 static void conn_read(struct conn *c)
 {
+	int room = conn_room(c);
 	ssize_t n;
 
-	if (buf_reserve(&c->in, 2048) < 0) {
+	if (buf_reserve(&c->in, (size_t)room) < 0) {
 		conn_close(c);
 		return;
 	}
-	n = recv(c->watch.fd, buf_tail(&c->in), 2048, 0);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	n = conn_recv(c, buf_tail(&c->in), room);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR || errno == EINPROGRESS))
 		return;
 	if (n <= 0) {
 		conn_close(c);
@@ -330,9 +423,12 @@ static void conn_read(struct conn *c)
 	}
 	if (c->state == CONN_STATE_LINGER)
 		return;
+	(void)loop_set(&c->watch, EPOLLIN);
 	buf_produce(&c->in, (size_t)n);
 	if (c->state == CONN_STATE_HEAD)
 		conn_parse(c);
+	else if (c->state == CONN_STATE_WANTED)
+		conn_body(c);
 	else
 		conn_drop_body(c);
 }
@@ -354,6 +450,17 @@ static void on_conn_timer(struct loop_timer *t)
 	conn_close(container_of(t, struct conn, timer));
 }
 
+static int conn_secure(const struct http_server *s, struct conn *c)
+{
+	if (!s->config.ssl_new)
+		return 0;
+	c->ssl = s->config.ssl_new(s->config.ssl_arg);
+	if (!c->ssl || SSL_set_fd(c->ssl, c->watch.fd) != 1)
+		return -ENOMEM;
+	SSL_set_accept_state(c->ssl);
+	return 0;
+}
+
 static int conn_new(struct http_server *s, int fd)
 {
 	struct conn *c = calloc(1, sizeof(*c));
@@ -364,15 +471,17 @@ static int conn_new(struct http_server *s, int fd)
 	c->watch.fd = fd;
 	c->watch.on_event = on_conn_event;
 	c->timer.on_timer = on_conn_timer;
-	c->in.limit = HEAD_MAX + 4096;
+	c->in.limit = HEAD_MAX + 4096 + RECORD_MAX;
 	c->resp.status = 200;
 	c->resp.content_type = "text/plain; charset=utf-8";
-	r = loop_timer_set(s->loop, &c->timer, REQUEST_TIMEOUT_US);
+	r = conn_secure(s, c);
+	if (r == 0)
+		r = loop_timer_set(s->loop, &c->timer, REQUEST_TIMEOUT_US);
 	if (r == 0)
 		r = loop_add(s->loop, &c->watch, EPOLLIN);
 	if (r < 0) {
 		loop_timer_del(&c->timer);
-		free(c);
+		conn_free(c);
 		return r;
 	}
 	c->server = s;
@@ -410,26 +519,33 @@ static void on_accept(struct loop_fd *w, uint32_t events)
 	(void)loop_set(w, 0);
 }
 
-int http_server_new(struct loop *l, int listen_fd, http_handler *handler, void *arg,
-		    struct http_server **ret)
+int http_server_open(const struct http_server_config *config, struct http_server **ret)
 {
 	_cleanup_(freep) struct http_server *s = calloc(1, sizeof(*s));
 	int r;
 
 	if (!s)
 		return -ENOMEM;
-	s->loop = l;
-	s->handler = handler;
-	s->arg = arg;
+	s->config = *config;
+	s->loop = config->loop;
 	list_init(&s->conns);
 	s->accept_pause.on_timer = on_accept_pause;
-	s->listener.fd = listen_fd;
+	s->listener.fd = config->listen_fd;
 	s->listener.on_event = on_accept;
-	r = loop_add(l, &s->listener, EPOLLIN);
+	r = loop_add(s->loop, &s->listener, EPOLLIN);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(s);
 	return 0;
+}
+
+int http_server_new(struct loop *l, int listen_fd, http_handler *handler, void *arg,
+		    struct http_server **ret)
+{
+	const struct http_server_config config = {
+		.loop = l, .listen_fd = listen_fd, .handler = handler, .arg = arg};
+
+	return http_server_open(&config, ret);
 }
 
 struct http_server *http_server_free(struct http_server *s)
@@ -460,53 +576,4 @@ void http_response_finish(struct http_response *resp)
 		conn_free(c);
 	else
 		conn_answer(c);
-}
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-/* decode() - percent-decode @n bytes into @ret; a NUL byte is refused. */
-static int decode(const char *s, size_t n, char *ret, size_t size)
-{
-	size_t at = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		int c = (unsigned char)s[i];
-
-		if (c == '%') {
-			int hi = i + 2 < n ? hex_digit(s[i + 1]) : -1;
-			int lo = i + 2 < n ? hex_digit(s[i + 2]) : -1;
-
-			if (hi < 0 || lo < 0)
-				return -EINVAL;
-			c = hi << 4 | lo;
-			i += 2;
-		}
-		if (c == 0 || at + 1 >= size)
-			return -EINVAL;
-		ret[at++] = (char)c;
-	}
-	ret[at] = '\0';
-	return 0;
-}
-
-int http_query_get(const char *query, const char *name, char *ret, size_t size)
-{
-	size_t name_len = strlen(name);
-	size_t n;
-
-	for (const char *p = query; *p; p += n + (p[n] == '&')) {
-		n = strcspn(p, "&");
-		if (n > name_len && p[name_len] == '=' && strncmp(p, name, name_len) == 0)
-			return decode(p + name_len + 1, n - name_len - 1, ret, size);
-		if (n == name_len && strncmp(p, name, n) == 0)
-			return decode("", 0, ret, size);
-	}
-	return -ENOENT;
 }

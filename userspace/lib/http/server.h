@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* server - small HTTP/1.1 server for admin, metrics and readiness. Owner: its creator. Thread: the
- * loop's. One request per connection; heads, connections and times are bounded. Not for application
- * traffic. */
+/* server - small HTTP/1.1 server for admin, metrics, readiness and the webhook. Owner: its creator.
+ * Thread: the loop's. One request per connection; heads, bodies, connections and times are bounded.
+ * Not for application traffic. */
+#include <openssl/ssl.h>
+#include <stddef.h>
+
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "base/loop.h"
@@ -15,6 +18,8 @@ struct http_request {
 	const char *method; /* "GET", "POST", ...; HEAD is answered as GET without the body */
 	const char *path;   /* "/config_dump"; not decoded */
 	const char *query;  /* after "?", not decoded; "" when there is none */
+	const char *body;   /* where bodies are wanted; "" else */
+	size_t body_len;
 };
 
 /** struct http_response - filled by the handler, owned by the server. */
@@ -26,6 +31,22 @@ struct http_response {
 
 typedef void http_handler(const struct http_request *req, struct http_response *resp, void *arg);
 
+/** struct http_server_config - for those who want more than http_server_new(). */
+struct http_server_config {
+	struct loop *loop; /* borrowed */
+	int listen_fd;     /* UNIX or TCP, non-blocking; taken on success */
+	http_handler *handler;
+	void *arg;
+	/** ssl_new() - for each connection; NULL as answer refuses it. NULL: no TLS. */
+	SSL *(*ssl_new)(void *arg);
+	void *ssl_arg;
+	size_t body_max;  /* bytes of a body; 0: bodies are read and dropped */
+	size_t total_max; /* bytes of all bodies at a time: beyond, 503 */
+};
+
+/** http_server_open() - as http_server_new(). */
+_must_check_ int http_server_open(const struct http_server_config *config,
+				  struct http_server **ret);
 /**
  * http_server_new() - serve what connects to a listening descriptor.
  * @listen_fd: UNIX or TCP, non-blocking; taken on success, left to the caller on failure.

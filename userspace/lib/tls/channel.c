@@ -2,6 +2,7 @@
 #include "tls/channel.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -14,6 +15,7 @@ DEFINE_CLEANUP(X509 *, X509_free);
 DEFINE_CLEANUP(EVP_PKEY *, EVP_PKEY_free);
 
 static const unsigned char alpn_h2[] = {2, 'h', '2'};
+static const unsigned char alpn_http1[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
 
 static int context_new(const SSL_METHOD *method, SSL_CTX **ret)
 {
@@ -85,9 +87,10 @@ int tls_channel_client(const char *root_file, const char *server_name, SSL **ret
 static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
 		   const unsigned char *in, unsigned int in_len, void *arg)
 {
+	const unsigned char *ours = arg;
 	unsigned char *chosen;
 
-	if (SSL_select_next_proto(&chosen, out_len, alpn_h2, sizeof(alpn_h2), in, in_len) !=
+	if (SSL_select_next_proto(&chosen, out_len, ours, ours[0] + 1U, in, in_len) !=
 	    OPENSSL_NPN_NEGOTIATED)
 		return SSL_TLSEXT_ERR_ALERT_FATAL;
 	*out = chosen;
@@ -127,7 +130,12 @@ int tls_channel_server(const char *chain_pem, const char *key_pem, SSL_CTX **ret
 	ERR_clear_error();
 	if (r < 0)
 		return r;
-	SSL_CTX_set_alpn_select_cb(ctx, on_alpn, NULL);
+	SSL_CTX_set_alpn_select_cb(ctx, on_alpn, (void *)(uintptr_t)alpn_h2);
 	*ret = TAKE_PTR(ctx);
 	return 0;
+}
+
+void tls_channel_use_http1(SSL_CTX *ctx)
+{
+	SSL_CTX_set_alpn_select_cb(ctx, on_alpn, (void *)(uintptr_t)alpn_http1);
 }

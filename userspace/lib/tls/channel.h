@@ -25,3 +25,7 @@ _must_check_ int tls_channel_client(const char *root_file, const char *server_na
 /** tls_channel_server() - a context to accept with. @chain_pem: leaf first. @key_pem: its key. Both
  * borrowed. Return: 0; -EBADMSG; -ENOMEM. */
 _must_check_ int tls_channel_server(const char *chain_pem, const char *key_pem, SSL_CTX **ret);
+/** tls_channel_use_http1() - a server's context for HTTP/1.1 instead of HTTP/2, before its first
+ * use.
+ */
+void tls_channel_use_http1(SSL_CTX *ctx);

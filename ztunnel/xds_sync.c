@@ -201,12 +201,18 @@ static void on_connection(void *arg, bool is_connected)
 	log_info(TARGET, is_connected ? "connected" : "connection lost");
 }
 
+static void on_failure(void *arg, const char *why)
+{
+	log_warn(TARGET, "control plane not reached, what is known stays in force: %s", why);
+}
+
 static const struct xds_ops client_ops = {
 	.on_resource = on_resource,
 	.on_removed = on_removed,
 	.for_each_held = for_each_held,
 	.on_update_done = on_update_done,
 	.on_state = on_connection,
+	.on_failure = on_failure,
 };
 
 int xds_sync_new(const struct xds_sync_config *config, const struct xds_sync_ops *ops, void *arg,

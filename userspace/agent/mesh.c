@@ -246,12 +246,18 @@ static void on_state(void *arg, bool is_connected)
 		log_warn("agent", "the control plane is away: what is known stays in force");
 }
 
+static void on_failure(void *arg, const char *why)
+{
+	log_warn("agent", "control plane not reached: %s", why);
+}
+
 static const struct xds_ops xds_ops = {
 	.on_resource = on_resource,
 	.on_removed = on_removed,
 	.for_each_held = for_each_held,
 	.on_update_done = on_update_done,
 	.on_state = on_state,
+	.on_failure = on_failure,
 };
 
 static int maps_new(struct mesh *m)
@@ -325,4 +331,9 @@ const struct dests *mesh_dests(const struct mesh *m)
 bool mesh_is_connected(const struct mesh *m)
 {
 	return xds_client_is_connected(m->xds);
+}
+
+const char *mesh_failure(const struct mesh *m)
+{
+	return xds_client_failure(m->xds);
 }

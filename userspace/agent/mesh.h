@@ -37,3 +37,5 @@ DEFINE_CLEANUP(struct mesh *, mesh_free);
 /** mesh_dests() - borrowed, as long as @m. */
 const struct dests *mesh_dests(const struct mesh *m);
 bool mesh_is_connected(const struct mesh *m);
+/** mesh_failure() - why not, as xds_client_failure(). */
+const char *mesh_failure(const struct mesh *m);

@@ -398,6 +398,23 @@ static void keeps_to_the_limit_of_connections(void **state)
 	(void)close(b[1]);
 }
 
+/* Where a server was, nobody answers: the client does not wait for TCP to notice. */
+static void a_server_that_never_greets_is_given_up(void **state)
+{
+	struct fixture *f = *state;
+	int fds[2];
+
+	(void)grpc_client_free(f->client);
+	f->client = NULL;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	assert_int_equal(grpc_client_new(f->loop, fds[1], on_closed, f, &f->client), 0);
+	call(f, "/test.Echo/Echo", 0, BIG);
+	run_until(f, &f->is_closed);
+	assert_true(f->has_ended);
+	assert_int_equal(f->status, GRPC_UNAVAILABLE);
+	(void)close(fds[0]);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -417,6 +434,7 @@ int main(void)
 		TEST(calls_end_when_the_server_goes),
 		TEST(survives_garbage),
 		TEST(keeps_to_the_limit_of_connections),
+		TEST(a_server_that_never_greets_is_given_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

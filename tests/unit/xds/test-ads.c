@@ -28,6 +28,8 @@ struct fixture {
 	struct map *held[XDS_TYPE_MAX]; /* name -> strdup of the bytes */
 	size_t n_resources, n_removed, n_done[XDS_TYPE_MAX];
 	bool is_connected;
+	size_t n_failures;
+	char failure[512];
 	const char *refused; /* name that on_resource() refuses */
 	struct xds_server_client seen;
 	char seen_detail[512];
@@ -84,8 +86,16 @@ static void on_state(void *arg, bool is_connected)
 	f->is_connected = is_connected;
 }
 
-static const struct xds_ops ops = {on_resource, on_removed, for_each_held, on_update_done,
-				   on_state};
+static void on_failure(void *arg, const char *why)
+{
+	struct fixture *f = arg;
+
+	f->n_failures++;
+	(void)str_copy(f->failure, sizeof(f->failure), why);
+}
+
+static const struct xds_ops ops = {on_resource,    on_removed, for_each_held,
+				   on_update_done, on_state,   on_failure};
 
 static void server_start(struct fixture *f)
 {
@@ -359,11 +369,16 @@ static void waits_for_a_server_that_is_not_there(void **state)
 	(void)unlink(f->path);
 	run_a_while(f, 100);
 	assert_false(f->is_connected);
+	/* told once, however often it is tried */
+	assert_int_equal(f->n_failures, 1);
+	assert_string_equal(xds_client_failure(f->client), f->failure);
+	assert_non_null(strstr(f->failure, f->path));
 	server_start(f);
 	set(f, XDS_ADDRESS, "a", "1");
 	xds_server_flush(f->xds);
 	run_until_done(f, XDS_ADDRESS, 1);
 	assert_string_equal(held(f, XDS_ADDRESS, "a"), "1");
+	assert_string_equal(xds_client_failure(f->client), "");
 }
 
 static void knows_its_types(void **state)

@@ -5,11 +5,13 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -34,6 +36,7 @@ struct fixture {
 	struct grpc_client *client;
 	bool has_ended, is_held;
 	int status;
+	char why[512];
 	size_t len;
 	char authorization[64], cluster[64];
 	struct grpc_call *held;
@@ -146,6 +149,7 @@ static void on_end(struct grpc_call *c, void *arg, int status, const char *messa
 
 	f->has_ended = true;
 	f->status = status;
+	(void)str_copy(f->why, sizeof(f->why), message);
 }
 
 static const struct grpc_call_ops client_ops = {.on_message = on_answer, .on_end = on_end};
@@ -223,6 +227,7 @@ static void refuses_a_server_of_another_name(void **state)
 	call(f, 5);
 	finish(f);
 	assert_int_equal(f->status, GRPC_UNAVAILABLE);
+	assert_non_null(strstr(f->why, "certificate"));
 	assert_string_equal(f->authorization, "");
 }
 
@@ -234,6 +239,7 @@ static void refuses_a_server_of_another_root(void **state)
 	call(f, 5);
 	finish(f);
 	assert_int_equal(f->status, GRPC_UNAVAILABLE);
+	assert_non_null(strstr(f->why, "certificate"));
 	assert_string_equal(f->authorization, "");
 }
 
@@ -245,6 +251,7 @@ static void fails_without_the_root_file(void **state)
 	call(f, 5);
 	finish(f);
 	assert_int_equal(f->status, GRPC_UNAVAILABLE);
+	assert_non_null(strstr(f->why, "/nonexistent"));
 }
 
 static void fails_where_nobody_listens(void **state)
@@ -255,6 +262,39 @@ static void fails_where_nobody_listens(void **state)
 	call(f, 5);
 	finish(f);
 	assert_int_equal(f->status, GRPC_UNAVAILABLE);
+	assert_string_equal(f->why, "connection lost: Connection refused");
+}
+
+/* In a mount namespace of its own, where @name has an address at which nobody listens, too. */
+static void hosts_put(const struct fixture *f, const char *name)
+{
+	_cleanup_(freep) char *path = str_format("%s/hosts", f->dir);
+	_cleanup_(freep) char *text = str_format("::1 %s\n127.0.0.1 %s\n", name, name);
+
+	assert_int_equal(file_write_atomic(path, text, strlen(text), 0644), 0);
+	assert_int_equal(unshare(CLONE_NEWNS), 0);
+	assert_int_equal(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+	assert_int_equal(mount(path, "/etc/hosts", NULL, MS_BIND, NULL), 0);
+}
+
+static void tries_each_address_of_a_name(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(freep) char *address = str_format("twofold.test%s", strchr(f->address, ':'));
+
+	if (geteuid() != 0)
+		skip(); /* mounts */
+	hosts_put(f, "twofold.test");
+	f->target.address = address;
+	f->target.server_name = "localhost";
+	for (int i = 0; i < 8; i++) { /* the first one is drawn */
+		f->has_ended = false;
+		call(f, 5);
+		finish(f);
+		assert_int_equal(f->status, GRPC_OK);
+		f->client = grpc_client_free(f->client);
+	}
+	assert_int_equal(umount("/etc/hosts"), 0);
 }
 
 static void a_client_may_go_before_it_is_connected(void **state)
@@ -294,6 +334,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(refuses_a_server_of_another_root, setup, teardown),
 		cmocka_unit_test_setup_teardown(fails_without_the_root_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(fails_where_nobody_listens, setup, teardown),
+		cmocka_unit_test_setup_teardown(tries_each_address_of_a_name, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_client_may_go_before_it_is_connected, setup,
 						teardown),
 		cmocka_unit_test(refuses_addresses_of_the_wrong_shape),

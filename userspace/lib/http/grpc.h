@@ -89,8 +89,9 @@ _must_check_ int grpc_client_new_pending(struct loop *loop, const struct grpc_cl
 /** grpc_client_attach() - @fd, connected or connecting, and @ssl (NULL: plain) are taken on
  * success. Return: 0; -errno of epoll_ctl; -ENOMEM. */
 _must_check_ int grpc_client_attach(struct grpc_client *c, int fd, SSL *ssl);
-/** grpc_client_fail() - no socket can be had: as if the connection had been lost. */
-void grpc_client_fail(struct grpc_client *c, int error);
+/** grpc_client_fail() - no socket can be had: as if the connection had been lost. @why: a sentence
+ * for on_end; "": the error says enough. */
+void grpc_client_fail(struct grpc_client *c, int error, const char *why);
 /** grpc_client_free() - close; open calls vanish without on_end. Takes NULL. Return: NULL. */
 struct grpc_client *grpc_client_free(struct grpc_client *c);
 DEFINE_CLEANUP(struct grpc_client *, grpc_client_free);

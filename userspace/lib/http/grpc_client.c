@@ -114,9 +114,9 @@ int grpc_client_attach(struct grpc_client *c, int fd, SSL *ssl)
 	return grpc_conn_attach(c->conn, fd, ssl);
 }
 
-void grpc_client_fail(struct grpc_client *c, int error)
+void grpc_client_fail(struct grpc_client *c, int error, const char *why)
 {
-	grpc_conn_fail(c->conn, error);
+	grpc_conn_fail(c->conn, error, why);
 }
 
 int grpc_client_new(struct loop *loop, int fd, void (*on_closed)(void *arg, int error), void *arg,

@@ -5,18 +5,24 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <openssl/err.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/str.h"
 #include "net/tcp.h"
+#include "tls/identity.h"
 
 #define READ_BYTES      (64 * 1024)
 #define STREAM_WINDOW   (1024 * 1024)
 #define CONN_WINDOW     (4 * 1024 * 1024)
 #define PING_US         (30 * 1000000ULL)
 #define PONG_TIMEOUT_US (10 * 1000000ULL)
-#define OUT_LOW_BYTES   (64 * 1024)
+/* From the begin of connect(2) to a server's SETTINGS: an address behind which nobody is any more
+ * swallows SYNs, and the next attempt may be led elsewhere. */
+#define GREETING_US   (5 * 1000000ULL)
+#define OUT_LOW_BYTES (64 * 1024)
 
 DEFINE_CLEANUP(nghttp2_session_callbacks *, nghttp2_session_callbacks_del);
 DEFINE_CLEANUP(nghttp2_option *, nghttp2_option_del);
@@ -89,9 +95,19 @@ void grpc_conn_leave(struct grpc_conn *conn)
 		graveyard_sweep(conn);
 }
 
+static const char *death_text(const struct grpc_conn *conn, int error, char *buf, size_t size)
+{
+	const char *why = *conn->why ? conn->why : error < 0 ? strerror(-error) : "";
+
+	(void)snprintf(buf, size, "connection lost%s%s", *why ? ": " : "", why);
+	return buf;
+}
+
 /* The connection is dead: end the calls, then tell the owner. Call between enter and leave. */
 static void conn_die(struct grpc_conn *conn, int error)
 {
+	char text[512];
+
 	if (conn->is_dead || conn->is_freed)
 		return;
 	conn->is_dead = true;
@@ -99,7 +115,7 @@ static void conn_die(struct grpc_conn *conn, int error)
 	loop_timer_del(&conn->ping_timer);
 	while (!conn->is_freed && !list_is_empty(&conn->calls))
 		grpc_call_end(list_entry(conn->calls.next, struct grpc_call, link),
-			      GRPC_UNAVAILABLE, "connection lost");
+			      GRPC_UNAVAILABLE, death_text(conn, error, text, sizeof(text)));
 	if (!conn->is_freed)
 		conn->ops->on_closed(conn, error);
 }
@@ -115,6 +131,8 @@ static int ssl_error(struct grpc_conn *conn, int n)
 		return -EAGAIN;
 	if (error == SSL_ERROR_ZERO_RETURN)
 		return -ECONNRESET;
+	if (error == SSL_ERROR_SSL)
+		(void)tls_error_text(conn->ssl, conn->why, sizeof(conn->why));
 	ERR_clear_error();
 	return error == SSL_ERROR_SYSCALL && errno ? -errno : -EPROTO;
 }
@@ -438,7 +456,9 @@ int grpc_conn_attach(struct grpc_conn *conn, int fd, SSL *ssl)
 		return -errno;
 	if (ssl && !SSL_set_fd(ssl, fd))
 		return -ENOMEM;
-	r = loop_timer_set(conn->loop, &conn->ping_timer, PING_US);
+	/* the greeting is awaited as a PING's answer is */
+	conn->is_ping_open = !conn->is_server;
+	r = loop_timer_set(conn->loop, &conn->ping_timer, conn->is_server ? PING_US : GREETING_US);
 	if (r < 0)
 		return r;
 	conn->w.fd = fd;
@@ -454,8 +474,9 @@ int grpc_conn_attach(struct grpc_conn *conn, int fd, SSL *ssl)
 	return 0;
 }
 
-void grpc_conn_fail(struct grpc_conn *conn, int error)
+void grpc_conn_fail(struct grpc_conn *conn, int error, const char *why)
 {
+	(void)str_copy(conn->why, sizeof(conn->why), why);
 	grpc_conn_enter(conn);
 	conn_die(conn, error);
 	grpc_conn_leave(conn);

@@ -36,7 +36,8 @@ struct grpc_conn {
 	struct loop_task flush_task;
 	struct loop_timer ping_timer;
 	nghttp2_session *session;
-	SSL *ssl; /* owned; NULL: plain */
+	SSL *ssl;      /* owned; NULL: plain */
+	char why[256]; /* it died, where an error number does not say it */
 	const struct grpc_conn_ops *ops;
 	void *owner;
 	struct grpc_peer peer;
@@ -85,8 +86,9 @@ _must_check_ int grpc_conn_new(struct loop *loop, bool is_server, const struct g
 /** grpc_conn_attach() - @fd, connected or connecting, and @ssl (NULL: plain) are taken on success.
  */
 _must_check_ int grpc_conn_attach(struct grpc_conn *conn, int fd, SSL *ssl);
-/** grpc_conn_fail() - there will be no socket: everything ends as if it had been lost. */
-void grpc_conn_fail(struct grpc_conn *conn, int error);
+/** grpc_conn_fail() - there will be no socket: everything ends as if it had been lost. @why: a
+ * sentence; "": the error says enough. */
+void grpc_conn_fail(struct grpc_conn *conn, int error, const char *why);
 void grpc_conn_free(struct grpc_conn *conn);
 /** grpc_conn_enter() and _leave() - around every call into the owner's code; what died meanwhile is
  * freed by the last leave. */

@@ -20,6 +20,7 @@
 #define BACKOFF_MAX_US   15000000ULL
 #define DETAIL_MAX       2048
 #define ERR_MAX          256
+#define FAILURE_MAX      512
 
 typedef Envoy__Service__Discovery__V3__DeltaDiscoveryRequest delta_request;
 typedef Envoy__Service__Discovery__V3__DeltaDiscoveryResponse delta_response;
@@ -40,6 +41,7 @@ struct xds_client {
 	struct versions held[XDS_TYPE_MAX]; /* as the control plane sent them; their names are the
 					       owner's */
 	bool is_connected;
+	char failure[FAILURE_MAX]; /* told; "": none since it was connected last */
 };
 
 static void response_free(delta_response *m)
@@ -59,6 +61,19 @@ static void connection_drop(struct xds_client *c)
 	c->backoff_us = MIN(c->backoff_us * 2, BACKOFF_MAX_US);
 	if (was_connected && c->ops->on_state)
 		c->ops->on_state(c->arg, false);
+}
+
+static void failure_tell(struct xds_client *c, const char *why)
+{
+	char text[FAILURE_MAX];
+
+	(void)snprintf(text, sizeof(text), "%s: %s",
+		       c->target.path ? c->target.path : c->target.address, why);
+	if (streq(text, c->failure))
+		return;
+	memcpy(c->failure, text, sizeof(text));
+	if (c->ops->on_failure)
+		c->ops->on_failure(c->arg, c->failure);
 }
 
 /* What we hold, so that only the difference is sent. */
@@ -239,6 +254,7 @@ static void on_message(struct grpc_call *call, void *arg, const void *data, size
 	}
 	if (!c->is_connected) {
 		c->is_connected = true;
+		c->failure[0] = '\0';
 		c->backoff_us = BACKOFF_MIN_US;
 		if (c->ops->on_state)
 			c->ops->on_state(c->arg, true);
@@ -254,7 +270,17 @@ static void on_message(struct grpc_call *call, void *arg, const void *data, size
 
 static void on_stream_end(struct grpc_call *call, void *arg, int status, const char *message)
 {
-	connection_drop(arg);
+	struct xds_client *c = arg;
+	char text[FAILURE_MAX];
+
+	if (*message)
+		(void)snprintf(text, sizeof(text), "%s", message);
+	else
+		(void)snprintf(text, sizeof(text), "the stream was ended with status %d", status);
+	connection_drop(c);
+	/* that the server went in peace is no failure; that it cannot be had again is */
+	if (status != GRPC_OK)
+		failure_tell(c, text);
 }
 
 static void on_connection_closed(void *arg, int error)
@@ -267,7 +293,8 @@ static const struct grpc_call_ops stream_ops = {
 	.on_end = on_stream_end,
 };
 
-static int stream_open(struct xds_client *c)
+/* @ret_why: FAILURE_MAX bytes, on failure. */
+static int stream_open(struct xds_client *c, char *ret_why)
 {
 	_cleanup_(dial_credentials_clear) struct dial_credentials credentials = {0};
 	struct grpc_call_config config = {
@@ -278,14 +305,19 @@ static int stream_open(struct xds_client *c)
 	};
 	int r = dial_credentials_read(&c->target, &credentials);
 
-	if (r < 0)
+	if (r < 0) {
+		(void)snprintf(ret_why, FAILURE_MAX, "%s: %s",
+			       c->target.token_file ? c->target.token_file : "token", strerror(-r));
 		return r;
+	}
 	config.metadata = credentials.metadata;
 	config.n_metadata = credentials.n;
 	r = grpc_client_call(c->grpc, &config, &c->stream);
 	for (int type = 0; r == 0 && type < XDS_TYPE_MAX; type++)
 		if (c->types & 1u << type)
 			r = subscribe(c, (enum xds_type)type);
+	if (r < 0)
+		(void)snprintf(ret_why, FAILURE_MAX, "cannot ask: %s", strerror(-r));
 	return r;
 }
 
@@ -294,12 +326,16 @@ static void on_reconnect(struct loop_timer *t)
 	struct xds_client *c = container_of(t, struct xds_client, reconnect);
 	int r = dial(c->loop, &c->target, on_connection_closed, c, &c->grpc);
 
+	char failure[FAILURE_MAX];
+
+	(void)snprintf(failure, sizeof(failure), "%s", strerror(-r));
 	if (r == 0)
-		r = stream_open(c);
+		r = stream_open(c, failure);
 	if (r < 0) {
 		if (c->target.path)
 			c->backoff_us = MIN(c->backoff_us, BACKOFF_LOCAL_US);
 		connection_drop(c);
+		failure_tell(c, failure);
 	}
 }
 
@@ -358,4 +394,9 @@ struct xds_client *xds_client_free(struct xds_client *c)
 bool xds_client_is_connected(const struct xds_client *c)
 {
 	return c->is_connected;
+}
+
+const char *xds_client_failure(const struct xds_client *c)
+{
+	return c->failure;
 }

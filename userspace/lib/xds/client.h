@@ -41,6 +41,9 @@ struct xds_ops {
 	void (*on_update_done)(void *arg, enum xds_type type);
 	/** on_state() - connected (stream open) or lost. May be NULL. */
 	void (*on_state)(void *arg, bool is_connected);
+	/** on_failure() - the control plane is not reached, or ended the stream: once, and again
+	 * when @why becomes another. May be NULL. */
+	void (*on_failure)(void *arg, const char *why);
 };
 
 struct xds_client_config {
@@ -62,3 +65,6 @@ DEFINE_CLEANUP(struct xds_client *, xds_client_free);
 
 /** xds_client_is_connected() - the stream is open now. */
 bool xds_client_is_connected(const struct xds_client *c);
+/** xds_client_failure() - why it is not connected, as on_failure() said; "" while it is, or before
+ * the first attempt. Return: borrowed until the loop's next turn. */
+const char *xds_client_failure(const struct xds_client *c);

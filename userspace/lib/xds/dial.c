@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/un.h>
 
-#include "base/log.h"
 #include "base/str.h"
 #include "net/addr.h"
 #include "net/resolve.h"
@@ -25,8 +24,12 @@ struct dialling {
 	const struct dial_target *target;
 	struct grpc_client *client;
 	struct resolve *query;
-	struct loop_timer fail; /* -errno is told from the loop, and a look-up has a limit */
-	int error;
+	SSL *ssl;              /* until the client has it */
+	struct cv_addr *addrs; /* of the host, in the order of attempts */
+	size_t n, next;
+	struct loop_fd attempt;  /* owns its descriptor until the client has it */
+	struct loop_timer limit; /* of a look-up or an attempt */
+	char why[256];           /* besides */
 	char host[HOST_MAX];
 	uint16_t port;
 };
@@ -106,72 +109,110 @@ void dial_target_clear(struct dial_target *t)
 	*t = (struct dial_target){0};
 }
 
+static void attempt_end(struct dialling *d)
+{
+	loop_timer_del(&d->limit);
+	if (d->attempt.fd < 0)
+		return;
+	loop_del(&d->attempt);
+	d->attempt.fd = close_fd(d->attempt.fd);
+}
+
 /* The client is gone, connected or not. */
 static void on_freed(void *arg)
 {
 	struct dialling *d = arg;
 
 	(void)resolve_free(d->query);
-	loop_timer_del(&d->fail);
+	attempt_end(d);
+	SSL_free(d->ssl);
+	free(d->addrs);
 	free(d);
 }
 
-static void on_fail(struct loop_timer *t)
+static int attach(struct dialling *d)
 {
-	struct dialling *d = container_of(t, struct dialling, fail);
-
-	d->query = resolve_free(d->query);
-	log_debug("xds", "control plane not reached address=%s: %s", d->target->address,
-		  strerror(-d->error));
-	grpc_client_fail(d->client, d->error);
-}
-
-static void fail_soon(struct dialling *d, int error)
-{
-	d->error = error;
-	(void)loop_timer_set(d->loop, &d->fail, 0);
-}
-
-static int connect_to(struct dialling *d, const struct cv_addr *addr)
-{
-	const struct cv_sockaddr to = {.addr = *addr, .port = htons(d->port)};
-	const struct dial_target *t = d->target;
-	_cleanup_(SSL_freep) SSL *ssl = NULL;
-	_cleanup_(close_fdp) int fd = -EBADF;
-	char err[256] = "";
 	int r;
 
-	r = tls_channel_client(t->root_file, t->server_name ? t->server_name : d->host, &ssl, err,
-			       sizeof(err));
-	if (r < 0) {
-		log_debug("xds", "control plane not dialled address=%s: %s", t->address,
-			  err[0] ? err : strerror(-r));
-		return r;
-	}
-	r = tcp_connect(&to, &fd);
-	if (r == 0)
-		r = grpc_client_attach(d->client, fd, ssl);
+	loop_timer_del(&d->limit);
+	loop_del(&d->attempt);
+	r = grpc_client_attach(d->client, d->attempt.fd, d->ssl);
 	if (r < 0)
 		return r;
-	(void)TAKE_FD(fd);
-	(void)TAKE_PTR(ssl);
+	d->attempt.fd = -EBADF;
+	d->ssl = NULL;
+	return 0;
+}
+
+static int attempt_begin(struct dialling *d, const struct cv_addr *addr)
+{
+	const struct cv_sockaddr to = {.addr = *addr, .port = htons(d->port)};
+	int r = tcp_connect(&to, &d->attempt.fd);
+
+	if (r == 0)
+		r = loop_add(d->loop, &d->attempt, EPOLLOUT);
+	return r < 0 ? r : loop_timer_set(d->loop, &d->limit, CONNECT_US);
+}
+
+/* The next address, as long as there is one; else the last one's error. */
+static void go_on(struct dialling *d, int error)
+{
+	while (error < 0 && d->next < d->n) {
+		attempt_end(d);
+		error = attempt_begin(d, &d->addrs[d->next++]);
+	}
+	if (error == 0)
+		return;
+	attempt_end(d);
+	grpc_client_fail(d->client, error, d->why);
+}
+
+static void on_attempt(struct loop_fd *w, uint32_t events)
+{
+	struct dialling *d = container_of(w, struct dialling, attempt);
+	int r = tcp_connect_result(w->fd);
+
+	if (r == 0)
+		r = attach(d);
+	if (r < 0)
+		go_on(d, r);
+}
+
+static void on_limit(struct loop_timer *t)
+{
+	struct dialling *d = container_of(t, struct dialling, limit);
+
+	d->query = resolve_free(d->query);
+	go_on(d, -ETIMEDOUT);
+}
+
+/* From a random one on: each server is to have its share of clients. */
+static int addrs_take(struct dialling *d, const struct cv_addr *addrs, size_t n)
+{
+	uint32_t start;
+
+	d->addrs = calloc(n, sizeof(*d->addrs));
+	if (!d->addrs)
+		return -ENOMEM;
+	random_bytes(&start, sizeof(start));
+	for (size_t i = 0; i < n; i++)
+		d->addrs[i] = addrs[(start + i) % n];
+	d->n = n;
 	return 0;
 }
 
 static void on_resolved(void *arg, int error, const struct cv_addr *addrs, size_t n)
 {
 	struct dialling *d = arg;
-	uint32_t start;
+	const struct dial_target *t = d->target;
 
-	loop_timer_del(&d->fail);
-	random_bytes(&start, sizeof(start));
-	for (size_t i = 0; i < n; i++) {
-		error = connect_to(d, &addrs[(start + i) % n]);
-		if (error == 0)
-			break;
-	}
-	if (error < 0)
-		fail_soon(d, error);
+	if (error == 0)
+		error = tls_channel_client(t->root_file, t->server_name ? t->server_name : d->host,
+					   &d->ssl, d->why, sizeof(d->why));
+	if (error == 0)
+		error = addrs_take(d, addrs, n);
+	loop_timer_del(&d->limit);
+	go_on(d, error < 0 ? error : -EHOSTUNREACH); /* until one is tried */
 }
 
 static int dial_tls(struct dialling *d)
@@ -180,8 +221,7 @@ static int dial_tls(struct dialling *d)
 
 	if (r < 0)
 		return r;
-	d->error = -ETIMEDOUT;
-	r = loop_timer_set(d->loop, &d->fail, CONNECT_US);
+	r = loop_timer_set(d->loop, &d->limit, CONNECT_US);
 	return r < 0 ? r : resolve_new(d->loop, d->host, on_resolved, d, &d->query);
 }
 
@@ -214,7 +254,9 @@ int dial(struct loop *loop, const struct dial_target *target,
 		return -ENOMEM;
 	d->loop = loop;
 	d->target = target;
-	d->fail.on_timer = on_fail;
+	d->limit.on_timer = on_limit;
+	d->attempt.on_event = on_attempt;
+	d->attempt.fd = -EBADF;
 	r = grpc_client_new_pending(loop, &config, &d->client);
 	if (r < 0) {
 		free(d);

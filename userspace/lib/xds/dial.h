@@ -27,7 +27,7 @@ void dial_target_clear(struct dial_target *t);
 
 /**
  * dial() - connect. Names are looked up and connections made in the loop: calls may be made at
- * once, and fail if that fails.
+ * once, and fail if that fails: at each address of the name, one after the other, 5 s for each.
  * @target: borrowed, must outlive the client. Others: as grpc_client_new().
  * Return: 0; -errno of a local socket; -ENOMEM.
  */

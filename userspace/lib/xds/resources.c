@@ -116,7 +116,7 @@ void resources_remove(struct resources *s, const char *name)
 	entry_touch(s, e);
 }
 
-const struct resource_entry *resources_get(const struct resources *s, const char *name)
+struct resource_entry *resources_get(const struct resources *s, const char *name)
 {
 	return map_get_str(s->by_name, name);
 }

@@ -11,6 +11,8 @@
 
 #define RESOURCE_VERSION_SIZE 17
 
+struct address_keys; /* xds/address_index.h */
+
 struct resource_entry {
 	struct list link;         /* by seq, ascending */
 	struct list removed_link; /* the same order, removed ones only */
@@ -18,6 +20,7 @@ struct resource_entry {
 	char *name;
 	uint8_t *packed; /* NULL: removed */
 	size_t len;
+	struct address_keys *keys;           /* address_index's; NULL while it is not filed */
 	char version[RESOURCE_VERSION_SIZE]; /* hash of the bytes: the same after a restart of the
 					     control plane */
 };
@@ -34,7 +37,7 @@ void resources_clear(struct resources *s);
 _must_check_ int resources_set(struct resources *s, const char *name, const void *packed,
 			       size_t len);
 void resources_remove(struct resources *s, const char *name);
-const struct resource_entry *resources_get(const struct resources *s, const char *name);
+struct resource_entry *resources_get(const struct resources *s, const char *name);
 /** resources_after() - the first entry that changed after @seq; NULL when none. */
 struct resource_entry *resources_after(const struct resources *s, uint64_t seq);
 struct resource_entry *resources_next(const struct resources *s, const struct resource_entry *e);

@@ -10,21 +10,25 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "userspace/lib/xds/discovery.pb-c.h"
+#include "xds/batch.h"
+#include "xds/held.h"
 #include "xds/message.h"
 #include "xds/resources.h"
+#include "xds/wanted.h"
 
 #define DELTA_PATH      "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 #define REQUEST_MAX     (64u * 1024 * 1024) /* names and versions of a whole mesh, at a reconnect */
-#define BATCH_RESOURCES 1024
-#define BATCH_BYTES     (2u * 1024 * 1024)
-#define STREAMS_MAX     64
+#define STREAMS_MAX     16384               /* connections are limited by who serves them */
 #define ACK_TIMEOUT_US  60000000ULL
 #define NACK_DETAIL_MAX 512
 #define NODE_MAX        256
+/* Pushes to many clients are that far apart, for each of them: a burst of changes is then one push.
+ * What comes alone is never late. */
+#define PACE_US     40
+#define PACE_MAX_US 50000
 
 typedef Envoy__Service__Discovery__V3__DeltaDiscoveryRequest delta_request;
 typedef Envoy__Service__Discovery__V3__DeltaDiscoveryResponse delta_response;
-typedef Envoy__Service__Discovery__V3__Resource delta_resource;
 
 /* What one client has been told of one type. */
 struct sub {
@@ -36,6 +40,7 @@ struct sub {
 	size_t in_flight_count;
 	struct map *held; /* name -> version that the client said it has; until the first round is
 			     through */
+	struct wanted *wanted; /* NULL: everything */
 };
 
 struct stream {
@@ -52,31 +57,16 @@ struct stream {
 struct xds_server {
 	struct loop *loop;
 	struct resources stores[XDS_TYPE_MAX];
+	struct address_index index; /* of the addresses, from when the first client asks by name */
+	bool is_indexed;
+	struct batch *batch; /* in the making; empty between pushes */
+	struct loop_timer later;
+	uint64_t last_push_us;
 	struct list streams;
 	size_t n_streams;
 	uint64_t last_nonce;
 	bool is_ready;
 };
-
-/* A response in the making; strings and bytes are the store's or the subscription's. */
-struct batch {
-	delta_resource resources[BATCH_RESOURCES];
-	delta_resource *resource_pointers[BATCH_RESOURCES];
-	Google__Protobuf__Any bodies[BATCH_RESOURCES];
-	size_t n_resources;
-	char **removed;
-	size_t n_removed, removed_cap;
-	size_t bytes;
-};
-
-static void batch_free(struct batch *b)
-{
-	for (size_t i = 0; i < b->n_removed; i++)
-		free(b->removed[i]);
-	free(b->removed);
-	free(b);
-}
-DEFINE_CLEANUP(struct batch *, batch_free);
 
 static void request_free(delta_request *m)
 {
@@ -84,62 +74,16 @@ static void request_free(delta_request *m)
 }
 DEFINE_CLEANUP(delta_request *, request_free);
 
-static void held_free(struct sub *sub)
-{
-	if (!sub->held)
-		return;
-	map_for_each (sub->held, it)
-		free(it.value);
-	sub->held = map_free(sub->held);
-}
-
 static void stream_free(struct stream *st)
 {
-	for (int type = 0; type < XDS_TYPE_MAX; type++)
-		held_free(&st->subs[type]);
+	for (int type = 0; type < XDS_TYPE_MAX; type++) {
+		held_free(&st->subs[type].held);
+		(void)wanted_free(st->subs[type].wanted);
+	}
 	loop_timer_del(&st->ack_timer);
 	list_del(&st->link);
 	st->server->n_streams--;
 	free(st);
-}
-
-static int batch_remove(struct batch *b, const char *name)
-{
-	char *copy;
-
-	if (b->n_removed == b->removed_cap) {
-		size_t cap = b->removed_cap ? b->removed_cap * 2 : 16;
-		char **grown = realloc(b->removed, cap * sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		b->removed = grown;
-		b->removed_cap = cap;
-	}
-	copy = strdup(name);
-	if (!copy)
-		return -ENOMEM;
-	b->removed[b->n_removed++] = copy;
-	b->bytes += strlen(name);
-	return 0;
-}
-
-static void batch_add(struct batch *b, enum xds_type type, const struct resource_entry *e)
-{
-	size_t i = b->n_resources++;
-	Google__Protobuf__Any *body = &b->bodies[i];
-	delta_resource *res = &b->resources[i];
-
-	google__protobuf__any__init(body);
-	body->type_url = (char *)xds_type_url(type);
-	body->value.data = e->packed;
-	body->value.len = e->len;
-	envoy__service__discovery__v3__resource__init(res);
-	res->name = e->name;
-	res->version = (char *)e->version;
-	res->resource = body;
-	b->resource_pointers[i] = res;
-	b->bytes += e->len + strlen(e->name) + strlen(body->type_url) + 32;
 }
 
 /* What the client held before it came back and is gone since. */
@@ -182,6 +126,49 @@ static int batch_add_entry(struct batch *b, const struct stream *st, enum xds_ty
 	return 0;
 }
 
+static int batch_add_wanted(struct batch *b, struct sub *sub, const struct resource_entry *e)
+{
+	_cleanup_(freep) char *version = sub->held ? map_del_str(sub->held, e->name) : NULL;
+
+	if (!e->packed)
+		return batch_remove(b, e->name);
+	if (version && streq(version, e->version))
+		return 0;
+	batch_add(b, XDS_ADDRESS, e);
+	return batch_add_aliases(b, e);
+}
+
+/* What changed and the client wants, then what it is owed an answer to. */
+static int batch_fill_wanted(struct batch *b, struct stream *st)
+{
+	struct resources *store = &st->server->stores[XDS_ADDRESS];
+	const struct address_index *ix = &st->server->index;
+	struct sub *sub = &st->subs[XDS_ADDRESS];
+	struct resource_entry *e;
+	struct wanted_answer answer;
+	int r = 0;
+
+	for (e = resources_after(store, sub->sent_seq); e; e = resources_next(store, e)) {
+		if (batch_is_full(b))
+			return 0;
+		r = wanted_take(sub->wanted, ix, e);
+		if (r > 0)
+			r = batch_add_wanted(b, sub, e);
+		if (r < 0)
+			return r;
+		sub->sent_seq = e->seq;
+	}
+	while (!batch_is_full(b) && (r = wanted_next(sub->wanted, ix, store, &answer)) > 0) {
+		r = answer.entry ? batch_add_wanted(b, sub, answer.entry)
+				 : batch_remove(b, answer.missing);
+		if (r < 0)
+			return r;
+	}
+	if (r == 0 && !wanted_is_pending(sub->wanted))
+		held_free(&sub->held);
+	return r;
+}
+
 static int batch_fill(struct batch *b, struct stream *st, enum xds_type type)
 {
 	struct resources *store = &st->server->stores[type];
@@ -191,15 +178,17 @@ static int batch_fill(struct batch *b, struct stream *st, enum xds_type type)
 
 	if (sub->is_first && sub->held)
 		r = batch_add_vanished(b, store, sub);
+	if (r == 0 && sub->wanted)
+		return batch_fill_wanted(b, st);
 	for (e = resources_after(store, sub->sent_seq); r == 0 && e; e = resources_next(store, e)) {
-		if (b->n_resources == BATCH_RESOURCES || b->bytes >= BATCH_BYTES)
+		if (batch_is_full(b))
 			return 0;
 		r = batch_add_entry(b, st, type, e);
 		if (r == 0)
 			sub->sent_seq = e->seq;
 	}
 	if (r == 0)
-		held_free(sub);
+		held_free(&sub->held);
 	return r;
 }
 
@@ -232,25 +221,20 @@ static int batch_send(struct batch *b, struct stream *st, enum xds_type type)
 /* Return: 0; -errno: the stream is beyond repair. */
 static int sub_push(struct stream *st, enum xds_type type)
 {
-	_cleanup_(batch_freep) struct batch *b = NULL;
+	struct batch *b = st->server->batch;
 	struct sub *sub = &st->subs[type];
 	int r;
 
 	if (!st->server->is_ready || !sub->is_open || sub->is_in_flight)
 		return 0;
-	if (!sub->is_first && sub->sent_seq == st->server->stores[type].seq)
+	if (!sub->is_first && sub->sent_seq == st->server->stores[type].seq &&
+	    !(sub->wanted && wanted_is_pending(sub->wanted)))
 		return 0;
-	b = malloc(sizeof(*b));
-	if (!b)
-		return -ENOMEM;
-	b->removed = NULL;
-	b->n_resources = b->n_removed = b->removed_cap = b->bytes = 0;
 	r = batch_fill(b, st, type);
-	if (r < 0)
-		return r;
-	if (!sub->is_first && b->n_resources + b->n_removed == 0)
-		return 0;
-	return batch_send(b, st, type);
+	if (r == 0 && (sub->is_first || b->n_resources + b->n_removed > 0))
+		r = batch_send(b, st, type);
+	batch_clear(b);
+	return r;
 }
 
 static void stream_fail(struct stream *st, enum grpc_status status, const char *message)
@@ -291,25 +275,6 @@ static void node_read(struct stream *st, const Envoy__Service__Discovery__V3__No
 	}
 }
 
-static int held_read(struct sub *sub, const delta_request *req)
-{
-	int r = map_new(&sub->held);
-
-	for (size_t i = 0; r == 0 && i < req->n_initial_resource_versions; i++) {
-		const Envoy__Service__Discovery__V3__ResourceVersion *v =
-			req->initial_resource_versions[i];
-		char *copy;
-
-		if (map_get_str(sub->held, v->key))
-			continue;
-		copy = strdup(v->value);
-		r = copy ? map_put_str(sub->held, v->key, copy) : -ENOMEM;
-		if (r < 0)
-			free(copy);
-	}
-	return r;
-}
-
 static void ack_read(struct stream *st, struct sub *sub, const delta_request *req)
 {
 	uint64_t nonce;
@@ -328,24 +293,120 @@ static void ack_read(struct stream *st, struct sub *sub, const delta_request *re
 	ack_timer_update(st);
 }
 
+/* File all that is there by name. */
+static int index_start(struct xds_server *s)
+{
+	struct resources *store = &s->stores[XDS_ADDRESS];
+	int r;
+
+	if (s->is_indexed)
+		return 0;
+	r = address_index_init(&s->index);
+	if (r < 0)
+		return r;
+	s->is_indexed = true;
+	for (struct resource_entry *e = resources_after(store, 0); r == 0 && e;
+	     e = resources_next(store, e))
+		r = address_index_put(&s->index, e);
+	if (r < 0) {
+		address_index_clear(&s->index, store);
+		s->is_indexed = false;
+	}
+	return r;
+}
+
+static bool has_name(char *const *names, size_t n, const char *name)
+{
+	for (size_t i = 0; i < n; i++)
+		if (streq(names[i], name))
+			return true;
+	return false;
+}
+
+/* Names, and not all of them: Istio's ztunnel takes "*" and gives it back in one breath. */
+static bool is_on_demand(enum xds_type type, const delta_request *req)
+{
+	return type == XDS_ADDRESS && req->n_resource_names_subscribe > 0 &&
+	       (!has_name(req->resource_names_subscribe, req->n_resource_names_subscribe, "*") ||
+		has_name(req->resource_names_unsubscribe, req->n_resource_names_unsubscribe, "*"));
+}
+
+static int wanted_read(struct stream *st, struct sub *sub, const delta_request *req)
+{
+	const struct resources *store = &st->server->stores[XDS_ADDRESS];
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < req->n_resource_names_subscribe; i++)
+		if (!streq(req->resource_names_subscribe[i], "*"))
+			r = wanted_subscribe(sub->wanted, req->resource_names_subscribe[i]);
+	for (size_t i = 0; i < req->n_resource_names_unsubscribe; i++)
+		wanted_unsubscribe(sub->wanted, &st->server->index, store,
+				   req->resource_names_unsubscribe[i]);
+	return r;
+}
+
+/* What it has in the version that is there need not be sent; what it has in another, and did not
+ * ask for once more, comes after what it asked for. */
+static int wanted_compare(struct sub *sub, const struct resources *store, bool is_same)
+{
+	int r = 0;
+
+	map_for_each (sub->held, it) {
+		const struct resource_entry *e = resources_get(store, it.key);
+
+		if (r < 0 || !e || !e->packed || streq(e->version, it.value) != is_same)
+			continue;
+		r = is_same ? wanted_hold(sub->wanted, it.key) : wanted_offer(sub->wanted, it.key);
+	}
+	return r;
+}
+
+static int wanted_start(struct stream *st, struct sub *sub, const delta_request *req)
+{
+	const struct resources *store = &st->server->stores[XDS_ADDRESS];
+	int r = index_start(st->server);
+
+	if (r == 0)
+		r = wanted_new(&st->server->index, st->node_name, &sub->wanted);
+	if (r == 0)
+		r = wanted_compare(sub, store, true);
+	if (r == 0)
+		r = wanted_read(st, sub, req);
+	if (r == 0)
+		r = wanted_compare(sub, store, false);
+	sub->sent_seq = store->seq;
+	return r;
+}
+
+static int sub_open(struct stream *st, struct sub *sub, enum xds_type type,
+		    const delta_request *req)
+{
+	int r;
+
+	sub->is_open = true;
+	sub->is_first = true;
+	r = held_read(req, &sub->held);
+	return r == 0 && is_on_demand(type, req) ? wanted_start(st, sub, req) : r;
+}
+
+static int sub_continue(struct stream *st, struct sub *sub, const delta_request *req)
+{
+	ack_read(st, sub, req);
+	return sub->wanted ? wanted_read(st, sub, req) : 0;
+}
+
 static int request_handle(struct stream *st, const delta_request *req)
 {
 	enum xds_type type = xds_type_from_url(req->type_url);
 	struct sub *sub;
-	int r = 0;
+	int r;
 
 	/* a type that we do not serve: silence, as the protocol has no other answer */
 	if (type == XDS_TYPE_INVALID)
 		return 0;
 	node_read(st, req->node);
 	sub = &st->subs[type];
-	if (!sub->is_open) {
-		sub->is_open = true;
-		sub->is_first = true;
-		r = held_read(sub, req);
-	} else {
-		ack_read(st, sub, req);
-	}
+	r = sub->is_open ? sub_continue(st, sub, req) : sub_open(st, sub, type, req);
 	return r < 0 ? r : sub_push(st, type);
 }
 
@@ -358,7 +419,7 @@ static void on_message(struct grpc_call *c, void *arg, const void *data, size_t 
 	if (!req)
 		stream_fail(st, GRPC_INVALID_ARGUMENT, "malformed DeltaDiscoveryRequest");
 	else if (request_handle(st, req) < 0)
-		stream_fail(st, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+		stream_fail(st, GRPC_RESOURCE_EXHAUSTED, "out of memory, or too many names");
 }
 
 static void on_half_close(struct grpc_call *c, void *arg)
@@ -394,6 +455,39 @@ static void on_open(struct grpc_call *c, const struct grpc_peer *peer, void *arg
 	grpc_call_set_ops(c, &stream_ops, st);
 }
 
+static void removed_forget(struct xds_server *s, enum xds_type type)
+{
+	uint64_t told = s->stores[type].seq;
+	struct stream *st;
+
+	list_for_each_entry (st, &s->streams, link)
+		if (st->subs[type].is_open)
+			told = MIN(told, st->subs[type].sent_seq);
+	resources_forget(&s->stores[type], told);
+}
+
+static void push_all(struct xds_server *s)
+{
+	struct stream *st, *tmp;
+
+	s->last_push_us = now_monotonic_us();
+	list_for_each_entry_safe (st, tmp, &s->streams, link) {
+		int r = 0;
+
+		for (int type = 0; r == 0 && type < XDS_TYPE_MAX; type++)
+			r = sub_push(st, (enum xds_type)type);
+		if (r < 0)
+			stream_fail(st, GRPC_RESOURCE_EXHAUSTED, "out of memory");
+	}
+	for (int type = 0; type < XDS_TYPE_MAX; type++)
+		removed_forget(s, (enum xds_type)type);
+}
+
+static void on_later(struct loop_timer *t)
+{
+	push_all(container_of(t, struct xds_server, later));
+}
+
 int xds_server_new(struct loop *loop, struct xds_server **ret)
 {
 	_cleanup_(xds_server_freep) struct xds_server *s = calloc(1, sizeof(*s));
@@ -402,7 +496,11 @@ int xds_server_new(struct loop *loop, struct xds_server **ret)
 	if (!s)
 		return -ENOMEM;
 	s->loop = loop;
+	s->later.on_timer = on_later;
 	list_init(&s->streams);
+	s->batch = batch_new();
+	if (!s->batch)
+		return -ENOMEM;
 	for (int type = 0; type < XDS_TYPE_MAX; type++) {
 		r = resources_init(&s->stores[type]);
 		if (r < 0)
@@ -418,8 +516,12 @@ struct xds_server *xds_server_free(struct xds_server *s)
 
 	if (!s)
 		return NULL;
+	loop_timer_del(&s->later);
 	list_for_each_entry_safe (st, tmp, &s->streams, link)
 		stream_free(st);
+	batch_free(s->batch);
+	if (s->is_indexed)
+		address_index_clear(&s->index, &s->stores[XDS_ADDRESS]);
 	for (int type = 0; type < XDS_TYPE_MAX; type++)
 		resources_clear(&s->stores[type]);
 	free(s);
@@ -439,40 +541,32 @@ struct grpc_method xds_server_method(struct xds_server *s)
 int xds_server_set(struct xds_server *s, enum xds_type type, const char *name, const void *packed,
 		   size_t len)
 {
-	return resources_set(&s->stores[type], name, packed, len);
+	int r = resources_set(&s->stores[type], name, packed, len);
+
+	if (r == 0 && type == XDS_ADDRESS && s->is_indexed)
+		r = address_index_put(&s->index, resources_get(&s->stores[type], name));
+	return r;
 }
 
 void xds_server_remove(struct xds_server *s, enum xds_type type, const char *name)
 {
+	struct resource_entry *e = resources_get(&s->stores[type], name);
+
+	if (e && s->is_indexed)
+		address_index_del(&s->index, e);
 	resources_remove(&s->stores[type], name);
-}
-
-static void removed_forget(struct xds_server *s, enum xds_type type)
-{
-	uint64_t told = s->stores[type].seq;
-	struct stream *st;
-
-	list_for_each_entry (st, &s->streams, link)
-		if (st->subs[type].is_open)
-			told = MIN(told, st->subs[type].sent_seq);
-	resources_forget(&s->stores[type], told);
 }
 
 void xds_server_flush(struct xds_server *s)
 {
-	struct stream *st, *tmp;
+	uint64_t pace = MIN((uint64_t)s->n_streams * PACE_US, (uint64_t)PACE_MAX_US);
+	uint64_t since = now_monotonic_us() - s->last_push_us;
 
 	s->is_ready = true;
-	list_for_each_entry_safe (st, tmp, &s->streams, link) {
-		int r = 0;
-
-		for (int type = 0; r == 0 && type < XDS_TYPE_MAX; type++)
-			r = sub_push(st, (enum xds_type)type);
-		if (r < 0)
-			stream_fail(st, GRPC_RESOURCE_EXHAUSTED, "out of memory");
-	}
-	for (int type = 0; type < XDS_TYPE_MAX; type++)
-		removed_forget(s, (enum xds_type)type);
+	if (s->later.loop)
+		return;
+	if (since >= pace || loop_timer_set(s->loop, &s->later, pace - since) < 0)
+		push_all(s);
 }
 
 size_t xds_server_count(const struct xds_server *s, enum xds_type type)

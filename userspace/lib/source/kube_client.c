@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "base/str.h"
+#include "source/kube_curl.h"
 
 #define TOKEN_MAX       (64 * 1024)
 #define CONNECT_MS      5000L
@@ -256,9 +257,16 @@ int kube_client_open(struct loop *loop, const char *kubeconfig, struct kube_clie
 	int r;
 
 	if (kubeconfig && *kubeconfig)
-		r = kube_config_load(kubeconfig, &config, err, err_size);
+		r = kube_config_load(kubeconfig, NULL, &config, err, err_size);
 	else
 		r = kube_config_in_cluster(KUBE_ACCOUNT_DIR, &config, err, err_size);
+	if (r == 0 && config.exec) {
+		(void)snprintf(err, err_size,
+			       "%s: exec: expected a token or a client certificate: programs are "
+			       "not run from here",
+			       kubeconfig);
+		r = -EINVAL;
+	}
 	if (r < 0)
 		return r;
 	r = kube_client_new(loop, &config, &c);
@@ -323,26 +331,38 @@ static int header_add(struct kube_request *q, const char *line)
 }
 
 /* Tokens are replaced on disk while we run: each request reads it anew. */
-static int token_add(struct kube_request *q)
+int kube_curl_token(const struct kube_config *config, char **ret)
 {
-	const struct kube_config *config = q->client->config;
 	_cleanup_(freep) char *token = NULL;
-	_cleanup_(freep) char *line = NULL;
+	char *line;
 	int r = 0;
 
 	if (config->token_file)
 		r = file_read(config->token_file, TOKEN_MAX, &token, NULL);
 	else if (config->token)
 		token = strdup(config->token);
+	*ret = NULL;
 	/* without one the server answers 401, which says what is missing */
 	if (r < 0 || !token)
 		return r == -ENOMEM ? r : 0;
 	token[strcspn(token, " \r\n\t")] = '\0';
 	line = str_format("Authorization: Bearer %s", token);
-	r = header_add(q, line);
 	explicit_bzero(token, strlen(token));
-	if (line)
-		explicit_bzero(line, strlen(line));
+	if (!line)
+		return -ENOMEM;
+	*ret = line;
+	return 0;
+}
+
+static int token_add(struct kube_request *q)
+{
+	_cleanup_(freep) char *line = NULL;
+	int r = kube_curl_token(q->client->config, &line);
+
+	if (r < 0 || !line)
+		return r;
+	r = header_add(q, line);
+	explicit_bzero(line, strlen(line));
 	return r;
 }
 
@@ -368,7 +388,7 @@ static struct curl_blob blob_of(char *pem)
 	return (struct curl_blob){.data = pem, .len = strlen(pem), .flags = CURL_BLOB_COPY};
 }
 
-static void trust_set(CURL *easy, const struct kube_config *config)
+void kube_curl_trust(CURL *easy, const struct kube_config *config)
 {
 	struct curl_blob blob;
 
@@ -415,7 +435,7 @@ static void options_set(struct kube_request *q, const struct kube_request_config
 	(void)curl_easy_setopt(e, CURLOPT_TCP_KEEPINTVL, KEEPALIVE_PROBE);
 	(void)curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
 	(void)curl_easy_setopt(e, CURLOPT_PIPEWAIT, 1L);
-	trust_set(e, q->client->config);
+	kube_curl_trust(e, q->client->config);
 }
 
 int kube_request_new(struct kube_client *c, const struct kube_request_config *config,

@@ -17,8 +17,9 @@
 
 /** struct load - one reading of a kubeconfig. */
 struct load {
-	const char *path;
-	json_t *body; /* owned */
+	const char *path;    /* of what is being read */
+	const char *context; /* NULL: the current one */
+	json_t *body;        /* owned: all files as one, each element with its file at "_file" */
 	struct kube_config config;
 	char *err;
 	size_t err_size;
@@ -39,6 +40,8 @@ void kube_config_clear(struct kube_config *c)
 	free(c->key_pem);
 	free(c->tls_server_name);
 	free(c->namespace_);
+	free(c->context);
+	json_decref(c->exec);
 	memset(c, 0, sizeof(*c));
 }
 
@@ -88,15 +91,6 @@ static int fail(struct load *l, const char *field, const char *expected)
 	return -EINVAL;
 }
 
-static int on_document(void *arg, const struct yaml_document *doc)
-{
-	struct load *l = arg;
-
-	if (!l->body)
-		l->body = json_incref(doc->body);
-	return 0;
-}
-
 /* The element of a named list ("clusters") that has this name. */
 static json_t *named(const json_t *body, const char *list, const char *name)
 {
@@ -110,6 +104,42 @@ static json_t *named(const json_t *body, const char *list, const char *name)
 			return one;
 	}
 	return NULL;
+}
+
+static int list_merge(struct load *l, const json_t *file, const char *list)
+{
+	json_t *all = json_object_get(l->body, list), *one;
+	size_t i;
+
+	json_array_foreach (json_object_get(file, list), i, one) {
+		const char *name = json_string_value(json_object_get(one, "name"));
+		json_t *mine;
+
+		if (!name || named(l->body, list, name))
+			continue;
+		mine = json_copy(one);
+		if (json_object_set_new(mine, "_file", json_string(l->path)) < 0 ||
+		    json_array_append_new(all, mine) < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int on_document(void *arg, const struct yaml_document *doc)
+{
+	struct load *l = arg;
+	const char *key = "current-context";
+	int r;
+
+	r = list_merge(l, doc->body, "clusters");
+	if (r == 0)
+		r = list_merge(l, doc->body, "contexts");
+	if (r == 0)
+		r = list_merge(l, doc->body, "users");
+	if (r == 0 && !json_object_get(l->body, key) && json_object_get(doc->body, key))
+		r = json_object_set(l->body, key, json_object_get(doc->body, key)) < 0 ? -ENOMEM
+										       : 0;
+	return r < 0 ? r : 1; /* the first document is all of a kubeconfig */
 }
 
 static int copy_string(const json_t *from, const char *key, char **ret)
@@ -150,9 +180,9 @@ static int copy_base64(struct load *l, const json_t *from, const char *key, char
 		return -ENOMEM;
 	len = n % 4 == 0 ? EVP_DecodeBlock((unsigned char *)*ret, (const unsigned char *)s, (int)n)
 			 : -1;
+	(*ret)[MAX(len, 0)] = '\0';
 	if (len < 0)
 		return fail(l, key, "base64");
-	(*ret)[len] = '\0';
 	return 0;
 }
 
@@ -180,9 +210,17 @@ static int read_cluster(struct load *l, const json_t *cluster)
 	return r;
 }
 
+static int read_exec(struct load *l, const json_t *exec)
+{
+	if (!json_is_string(json_object_get(exec, "command")))
+		return fail(l, "exec.command", "a program");
+	l->config.exec = json_deep_copy(exec);
+	return l->config.exec ? 0 : -ENOMEM;
+}
+
 static int read_user(struct load *l, const json_t *user)
 {
-	static const char *const unsupported[] = {"exec", "auth-provider", "username", "password"};
+	static const char *const unsupported[] = {"auth-provider", "username", "password"};
 	struct kube_config *c = &l->config;
 	int r;
 
@@ -199,52 +237,117 @@ static int read_user(struct load *l, const json_t *user)
 		r = copy_base64(l, user, "client-key-data", &c->key_pem);
 	if (r == 0)
 		r = copy_path(l, user, "tokenFile", &c->token_file);
-	return r < 0 ? r : copy_string(user, "token", &c->token);
+	if (r == 0)
+		r = copy_string(user, "token", &c->token);
+	if (r == 0 && json_object_get(user, "exec"))
+		r = read_exec(l, json_object_get(user, "exec"));
+	return r;
+}
+
+/* enter() - what @list has by this name, at @key; messages and relative paths are its file's. */
+static const json_t *enter(struct load *l, const char *list, const char *name, const char *key)
+{
+	const json_t *one = named(l->body, list, name);
+	const char *file = json_string_value(json_object_get(one, "_file"));
+
+	if (file)
+		l->path = file;
+	return json_object_get(one, key);
 }
 
 static int read_context(struct load *l)
 {
 	const char *current = json_string_value(json_object_get(l->body, "current-context"));
-	const json_t *context = json_object_get(named(l->body, "contexts", current), "context");
+	const char *name = l->context && *l->context ? l->context : current;
+	const json_t *context = enter(l, "contexts", name, "context");
 	const char *cluster = json_string_value(json_object_get(context, "cluster"));
 	const char *user = json_string_value(json_object_get(context, "user"));
 	const json_t *found;
 	int r;
 
+	if (!context && name != current) {
+		(void)snprintf(l->err, l->err_size, "%s: there is no context %s", l->path, name);
+		return -EINVAL;
+	}
 	if (!context)
 		return fail(l, "current-context", "the name of a context of this file");
-	found = json_object_get(named(l->body, "clusters", cluster), "cluster");
+	r = copy_string(context, "namespace", &l->config.namespace_);
+	if (r == 0 && !(l->config.context = strdup(name)))
+		r = -ENOMEM;
+	if (r < 0)
+		return r;
+	found = enter(l, "clusters", cluster, "cluster");
 	if (!found)
 		return fail(l, "context.cluster", "the name of a cluster of this file");
 	r = read_cluster(l, found);
-	if (r == 0)
-		r = read_user(l, json_object_get(named(l->body, "users", user), "user"));
-	return r < 0 ? r : copy_string(context, "namespace", &l->config.namespace_);
+	return r < 0 ? r : read_user(l, enter(l, "users", user, "user"));
 }
 
-int kube_config_load(const char *path, struct kube_config *ret, char *err, size_t err_size)
+static int text_add(struct load *l, const char *text)
 {
-	struct load l = {.path = path, .err = err, .err_size = err_size};
 	struct yaml_problem problem = {0};
-	_cleanup_(freep) char *text = NULL;
-	size_t len;
-	int r;
+	int r = yaml_parse(text, strlen(text), on_document, l, &problem);
 
-	r = file_read(path, FILE_MAX_BYTES, &text, &len);
+	return r == -EBADMSG ? fail(l, problem.message, "YAML") : r < 0 ? r : 0;
+}
+
+static int file_add(struct load *l, bool is_optional)
+{
+	_cleanup_(freep) char *text = NULL;
+	int r = file_read(l->path, FILE_MAX_BYTES, &text, NULL);
+
+	if (r == -ENOENT && is_optional)
+		return 0;
 	if (r < 0) {
-		(void)snprintf(err, err_size, "%s: %s", path, strerror(-r));
+		(void)snprintf(l->err, l->err_size, "%s: %s", l->path, strerror(-r));
 		return r;
 	}
-	r = yaml_parse(text, len, on_document, &l, &problem);
-	if (r == -EBADMSG)
-		r = fail(&l, problem.message, "YAML");
-	else if (r == 0)
-		r = l.body ? read_context(&l) : fail(&l, "file", "a kubeconfig");
-	json_decref(l.body);
-	if (r < 0) {
-		kube_config_clear(&l.config);
-		return r;
-	}
-	*ret = l.config;
-	return 0;
+	return text_add(l, text);
+}
+
+static int load_begin(struct load *l)
+{
+	l->body = json_pack("{s[]s[]s[]}", "clusters", "contexts", "users");
+	return l->body ? 0 : -ENOMEM;
+}
+
+/* load_end() - @r of reading the files; what they say is @ret's. */
+static int load_end(struct load *l, int r, struct kube_config *ret)
+{
+	if (r == 0 && json_array_size(json_object_get(l->body, "contexts")) == 0)
+		r = fail(l, "file", "a kubeconfig, with contexts");
+	if (r == 0)
+		r = read_context(l);
+	if (r < 0)
+		kube_config_clear(&l->config);
+	else
+		*ret = l->config;
+	json_decref(l->body);
+	return r;
+}
+
+int kube_config_parse(const char *path, const char *text, const char *context,
+		      struct kube_config *ret, char err[KUBE_CONFIG_ERROR_MAX])
+{
+	struct load l = {
+		.path = path, .context = context, .err = err, .err_size = KUBE_CONFIG_ERROR_MAX};
+	int r = load_begin(&l);
+
+	return load_end(&l, r < 0 ? r : text_add(&l, text), ret);
+}
+
+int kube_config_load(const char *paths, const char *context, struct kube_config *ret, char *err,
+		     size_t err_size)
+{
+	_cleanup_(freep) char *copy = strdup(paths);
+	struct load l = {.path = paths, .context = context, .err = err, .err_size = err_size};
+	char *rest = copy, *one;
+	int r = copy ? load_begin(&l) : -ENOMEM;
+
+	while (r == 0 && (one = strsep(&rest, ":")))
+		if (*one) {
+			l.path = one;
+			r = file_add(&l, strchr(paths, ':') != NULL);
+		}
+	return load_end(&l, r, ret);
 }

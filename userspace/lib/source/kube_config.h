@@ -5,6 +5,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include <jansson.h>
+
 #include "base/cleanup.h"
 #include "base/macros.h"
 
@@ -22,6 +24,9 @@ struct kube_config {
 	char *cert_pem, *key_pem;
 	char *tls_server_name; /* name in the server's certificate, when not that of @server */
 	char *namespace_;      /* our own, of the service account; of the context */
+	char *context;         /* its name, of a kubeconfig */
+	json_t *exec; /* a program that gives the credentials, as a kubeconfig has it: whoever may
+			 run programs runs it and fills in the rest */
 };
 
 void kube_config_clear(struct kube_config *c);
@@ -36,10 +41,18 @@ _must_check_ int kube_config_in_cluster(const char *dir, struct kube_config *ret
 					size_t err_size);
 
 /**
- * kube_config_load() - a kubeconfig file's current context
- * @err: a sentence that names file and field, on failure. Not supported, and said so: exec plugins,
+ * kube_config_load() - a context of a kubeconfig, or of several as one
+ * @paths:   files with ':' between, as $KUBECONFIG has them: what two of them have is taken from
+ * the first. One alone must be there, of several those that are.
+ * @context: NULL or "": the current one.
+ * @err: a sentence that names file and field, on failure. Not supported, and said so:
  * auth-provider, user names with passwords, proxies, insecure-skip-tls-verify.
  * Return: 0; -errno of reading it; -EINVAL; -ENOMEM.
  */
-_must_check_ int kube_config_load(const char *path, struct kube_config *ret, char *err,
-				  size_t err_size);
+_must_check_ int kube_config_load(const char *paths, const char *context, struct kube_config *ret,
+				  char *err, size_t err_size);
+
+/** kube_config_parse() - the same of the text of one file that is called @path. */
+#define KUBE_CONFIG_ERROR_MAX 512
+_must_check_ int kube_config_parse(const char *path, const char *text, const char *context,
+				   struct kube_config *ret, char err[KUBE_CONFIG_ERROR_MAX]);

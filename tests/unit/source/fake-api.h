@@ -3,6 +3,7 @@
 /* fake-api - an API server that says what a test tells it to, on 127.0.0.1, in the test's loop. */
 #include <arpa/inet.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,7 @@
 struct fake_conn {
 	struct loop_fd w;
 	struct fake_api *api;
-	char request[8192];
+	char request[65536];
 	size_t len;
 };
 
@@ -34,6 +35,10 @@ struct fake_api {
 	char last_list[1024], last_watch[1024], last_auth[256];
 	int watch_status; /* other than 200: the watch is refused with it */
 	int watch_fd;     /* of the newest watch */
+	/* NULL: lists and watches as above, nothing else is answered. Return: false: as above */
+	bool (*on_request)(struct fake_api *a, int fd, const char *method, const char *path,
+			   const char *body);
+	void *arg; /* of its own */
 };
 
 static inline void fake_write(int fd, const char *text)
@@ -111,8 +116,8 @@ static inline void fake_on_request(struct loop_fd *w, uint32_t events)
 {
 	struct fake_conn *c = container_of(w, struct fake_conn, w);
 	ssize_t n = recv(w->fd, c->request + c->len, sizeof(c->request) - 1 - c->len, 0);
-	char path[1024];
-	const char *auth;
+	char method[16], path[1024], *body;
+	const char *auth, *length;
 
 	if (n <= 0) {
 		loop_close(w);
@@ -120,16 +125,22 @@ static inline void fake_on_request(struct loop_fd *w, uint32_t events)
 	}
 	c->len += (size_t)n;
 	c->request[c->len] = '\0';
-	if (!strstr(c->request, "\r\n\r\n"))
+	body = strstr(c->request, "\r\n\r\n");
+	length = strcasestr(c->request, "content-length: ");
+	if (!body || (length && strlen(body + 4) < strtoul(length + 16, NULL, 10)))
 		return;
 	auth = strstr(c->request, "Authorization: ");
 	c->api->last_auth[0] = '\0';
 	if (auth)
 		(void)snprintf(c->api->last_auth, sizeof(c->api->last_auth), "%.*s",
 			       (int)strcspn(auth, "\r"), auth);
-	if (sscanf(c->request, "GET %1023s", path) == 1)
-		fake_serve(c->api, w->fd, path);
 	c->len = 0;
+	if (sscanf(c->request, "%15s %1023s", method, path) != 2)
+		return;
+	if (c->api->on_request && c->api->on_request(c->api, w->fd, method, path, body + 4))
+		return;
+	if (streq(method, "GET"))
+		fake_serve(c->api, w->fd, path);
 }
 
 static inline void fake_on_accept(struct loop_fd *w, uint32_t events)

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kube_call - method, body and answer go through; a refusal and a dead server are told apart. */
+#include "source/kube_call.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/str.h"
+#include "fake-api.h"
+
+struct fixture {
+	struct loop *loop;
+	struct fake_api api;
+	struct kube_config config;
+	struct kube_client *client;
+	char method[16], path[128], body[256];
+};
+
+static bool on_request(struct fake_api *a, int fd, const char *method, const char *path,
+		       const char *body)
+{
+	struct fixture *f = a->arg;
+
+	(void)str_copy(f->method, sizeof(f->method), method);
+	(void)str_copy(f->path, sizeof(f->path), path);
+	(void)str_copy(f->body, sizeof(f->body), body);
+	if (strstr(path, "forbidden"))
+		fake_answer(fd, 403, "{\"kind\":\"Status\",\"message\":\"may not\"}");
+	else if (strstr(path, "silent"))
+		loop_stop(a->loop, -ECANCELED); /* as a signal would */
+	else
+		fake_answer(fd, 201, "{\"kind\":\"Lease\"}");
+	return true;
+}
+
+static int set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_int_equal(loop_new(&f->loop), 0);
+	fake_start(&f->api, f->loop);
+	f->api.on_request = on_request;
+	f->api.arg = f;
+	f->config.server = f->api.url;
+	assert_int_equal(kube_client_new(f->loop, &f->config, &f->client), 0);
+	*state = f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)kube_client_free(f->client);
+	fake_stop(&f->api);
+	(void)loop_free(f->loop);
+	free(f);
+	return 0;
+}
+
+static void test_each_method_with_its_body_is_answered(void **state)
+{
+	static const char *const methods[] = {"POST", "PUT", "PATCH", "DELETE"};
+	struct fixture *f = *state;
+	struct kube_reply reply = {0};
+
+	for (size_t i = 0; i < ARRAY_SIZE(methods); i++) {
+		const struct kube_request_config config = {
+			.method = methods[i], .path = "/a?b=c", .body = "{\"x\":1}"};
+
+		assert_int_equal(kube_call(f->loop, f->client, &config, &reply), 0);
+		assert_true(kube_reply_is_ok(&reply));
+		assert_string_equal(reply.message, "");
+		assert_string_equal(json_string_value(json_object_get(reply.body, "kind")),
+				    "Lease");
+		assert_string_equal(f->method, methods[i]);
+		assert_string_equal(f->path, "/a?b=c");
+		assert_string_equal(f->body, "{\"x\":1}");
+	}
+	kube_reply_clear(&reply);
+}
+
+static void test_a_refusal_says_why(void **state)
+{
+	struct fixture *f = *state;
+	struct kube_reply reply = {0};
+
+	assert_int_equal(
+		kube_call(f->loop, f->client,
+			  &(struct kube_request_config){.method = "GET", .path = "/forbidden"},
+			  &reply),
+		0);
+	assert_false(kube_reply_is_ok(&reply));
+	assert_int_equal(reply.status, 403);
+	assert_string_equal(reply.message, "may not");
+	kube_reply_clear(&reply);
+}
+
+static void test_no_server_and_a_stopped_loop_are_errors(void **state)
+{
+	struct fixture *f = *state;
+	struct kube_reply reply = {0};
+	const struct kube_request_config config = {.method = "GET", .path = "/silent"};
+
+	assert_int_equal(kube_call(f->loop, f->client, &config, &reply), -ECANCELED);
+	loop_close(&f->api.listener);
+	assert_true(kube_call(f->loop, f->client,
+			      &(struct kube_request_config){
+				      .method = "GET", .path = "/x", .timeout_us = 1},
+			      &reply) < 0);
+	assert_true(*reply.message);
+	kube_reply_clear(&reply);
+}
+
+static void test_a_pause_ends(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(kube_pause(f->loop, 1000), 0);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_each_method_with_its_body_is_answered),
+		TEST(test_a_refusal_says_why),
+		TEST(test_no_server_and_a_stopped_loop_are_errors),
+		TEST(test_a_pause_ends),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

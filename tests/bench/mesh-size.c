@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "model/model.h"
+#include "source/json_pool.h"
 #include "ztunnel/decode.h"
 #include "ztunnel/policy.h"
 #include "ztunnel/state.h"
@@ -61,11 +62,14 @@ static json_t *meta(const char *kind, const char *api, const char *ns, const cha
 			 "namespace", ns, "name", name);
 }
 
+/* As culvert-control has it read. */
 static struct object *object_make(json_t *body)
 {
+	static struct json_pool *pool;
 	struct object *o = NULL;
 
-	if (!body || object_new_json(body, &o) < 0)
+	if ((!pool && json_pool_new(&pool) < 0) || !body || object_new_json(body, &o) < 0 ||
+	    object_reduce(o, pool) < 0)
 		die("cannot make an object");
 	return o;
 }

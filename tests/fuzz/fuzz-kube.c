@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz-kube - the body of an API server's watch, cut where the first byte says, to the objects that
  * the mesh keeps. */
+#include <stdlib.h>
+
+#include "source/json_pool.h"
 #include "source/kube_frames.h"
 #include "source/kube_prune.h"
 #include "source/object.h"
 #include "tests/fuzz/fuzz.h"
+
+static struct json_pool *pool;
 
 static int on_event(void *arg, enum kube_event event, json_t *object)
 {
@@ -13,8 +18,10 @@ static int on_event(void *arg, enum kube_event event, json_t *object)
 	struct object *o = NULL;
 
 	kube_prune(kind ? kind : kinds[event % ARRAY_SIZE(kinds)], object);
-	if (object_new_json(json_incref(object), &o) == 0)
-		object_unref(o);
+	if (object_new_json(json_incref(object), &o) < 0)
+		return 0;
+	(void)!object_reduce(o, pool);
+	object_unref(o);
 	return 0;
 }
 
@@ -23,8 +30,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct kube_frames f = {0};
 	size_t piece, n;
 
-	if (size == 0)
+	if (size == 0 || (!pool && json_pool_new(&pool) < 0))
 		return 0;
+	free(kube_prune_text("Pod", (const char *)data, size, &n));
 	piece = 1 + data[0] * 4;
 	for (size_t at = 1; at < size; at += n) {
 		n = MIN(piece, size - at);

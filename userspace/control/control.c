@@ -18,6 +18,7 @@
 #include "roots.h"
 #include "serving.h"
 #include "source/mesh_config.h"
+#include "source/json_pool.h"
 #include "source/source.h"
 #include "userspace/lib/xds/node.pb-c.h"
 #include "xds/server.h"
@@ -40,6 +41,7 @@ struct control {
 	struct serving *serving;
 	struct map *kinds; /* kind -> number of objects, as a pointer-sized integer */
 	struct discovery *discovery;
+	struct json_pool *labels; /* one copy of what many pods have */
 	struct mesh_config mesh;
 	bool is_synced;
 };
@@ -216,6 +218,13 @@ static void on_unseen(void *arg, const struct object *obj)
 
 static const struct discovery_ops discovery_ops = {.on_put = on_seen, .on_delete = on_unseen};
 
+static int on_read(void *arg, struct object *obj)
+{
+	struct control *c = arg;
+
+	return object_reduce(obj, c->labels);
+}
+
 static void on_put(void *arg, struct object *obj)
 {
 	struct control *c = arg;
@@ -323,6 +332,7 @@ static void on_synced(void *arg)
 }
 
 static const struct source_ops source_ops = {
+	.on_read = on_read,
 	.on_put = on_put,
 	.on_delete = on_delete,
 	.on_error = on_source_error,
@@ -373,15 +383,14 @@ static const struct model_ops model_ops = {
  * there. Istio: CA_TRUSTED_NODE_ACCOUNTS. Return: NULL when it may not. */
 static const char *caller_node(const struct control *c, const struct caller *caller)
 {
-	const struct object *pod;
-	const char *uid;
+	const struct pod_facts *pod;
 
 	if (!streq(caller->namespace_, c->config.root_namespace) ||
 	    !streq(caller->account, "ztunnel") || !*caller->pod)
 		return NULL;
 	pod = model_find_pod(c->model, caller->namespace_, caller->pod);
-	uid = pod ? object_string(pod, "metadata.uid") : NULL;
-	return uid && streq(uid, caller->pod_uid) ? object_string(pod, "spec.nodeName") : NULL;
+	return pod && *pod->uid && *pod->node && streq(pod->uid, caller->pod_uid) ? pod->node
+										  : NULL;
 }
 
 static bool is_known(void *arg, const struct caller *caller, const char *spiffe)
@@ -484,6 +493,8 @@ int control_new(const struct control_config *config, struct control **ret)
 	c->config.xds_fd = -EBADF;
 	r = map_new(&c->kinds);
 	if (r == 0)
+		r = json_pool_new(&c->labels);
+	if (r == 0)
 		r = discovery_new(&discovery_ops, c, config->root_namespace, &c->discovery);
 	if (r == 0)
 		r = problems_new(&c->problems);
@@ -515,6 +526,7 @@ struct control *control_free(struct control *c)
 	(void)problems_free(c->problems);
 	(void)map_free(c->kinds);
 	(void)discovery_free(c->discovery);
+	(void)json_pool_free(c->labels);
 	mesh_config_clear(&c->mesh);
 	(void)close_fd(c->config.xds_fd);
 	free(c);

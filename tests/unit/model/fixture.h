@@ -14,6 +14,7 @@
 
 #include "base/map.h"
 #include "model/model.h"
+#include "source/json_pool.h"
 #include "source/manifest.h"
 #include "userspace/lib/xds/authorization.pb-c.h"
 #include "userspace/lib/xds/workload.pb-c.h"
@@ -25,6 +26,7 @@ struct bytes {
 
 struct fixture {
 	struct model *model;
+	struct json_pool *pool;
 	struct map *resources[XDS_TYPE_MAX]; /* name -> struct bytes, as a client holds them */
 	char text[16384]; /* "+name", "-name", "error ...", "cleared ..." a line each */
 	ProtobufCMessage *unpacked[64];
@@ -93,6 +95,7 @@ static inline int fixture_setup(void **state)
 	*state = f;
 	for (int i = 0; i < XDS_TYPE_MAX; i++)
 		assert_int_equal(map_new(&f->resources[i]), 0);
+	assert_int_equal(json_pool_new(&f->pool), 0);
 	assert_int_equal(model_new(&fixture_ops, f, NULL, &f->model), 0);
 	/* The static policy is there from the first flush on: out of the way of what tests look at.
 	 */
@@ -106,6 +109,7 @@ static inline int fixture_teardown(void **state)
 	struct fixture *f = *state;
 
 	(void)model_free(f->model);
+	(void)json_pool_free(f->pool);
 	for (size_t i = 0; i < f->unpacked_count; i++)
 		protobuf_c_message_free_unpacked(f->unpacked[i], NULL);
 	for (int i = 0; i < XDS_TYPE_MAX; i++) {
@@ -121,7 +125,10 @@ static inline int fixture_put_item(void *arg, const struct manifest_item *item)
 {
 	struct fixture *f = arg;
 
-	return item->object ? model_put(f->model, item->object) : 0;
+	if (!item->object)
+		return 0;
+	assert_int_equal(object_reduce(item->object, f->pool), 0);
+	return model_put(f->model, item->object);
 }
 
 static inline int fixture_ignore_error(void *arg, const struct source_error *err)

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "source/kube_client.h"
+#include "source/kube_prune.h"
 #include "tests/unit/source/fake-api.h"
 #include "tests/unit/source/heard.h"
 
@@ -213,6 +214,59 @@ static void a_server_restored_from_an_older_state_is_believed(void **state)
 	assert_string_equal(f->heard.text, "put Namespace /a\nput Namespace /a\n");
 }
 
+/* The server does not answer until @f has tried in vain. */
+static void be_away(struct fixture *f)
+{
+	size_t watches = f->api.n_watches;
+
+	f->api.watch_status = 503;
+	fake_cut(&f->api);
+	UNTIL(f, f->api.n_watches == watches + 1);
+	f->api.watch_status = 200;
+}
+
+static void a_server_that_comes_back_with_an_older_state_is_listed_anew(void **state)
+{
+	struct fixture *f = *state;
+
+	synced_with(f, LIST("700", NS_LABEL("a", "600", "newer") "," NS("b", "650")));
+	f->api.pages[1] = LIST("20", NS_LABEL("a", "10", "older"));
+	f->api.pages[2] = LIST("20", NS_LABEL("a", "10", "older"));
+	be_away(f);
+	UNTIL(f, f->api.n_watches == 3);
+	assert_non_null(strstr(f->api.last_watch, "resourceVersion=20"));
+	assert_true(has(f, "delete Namespace /b"));
+	memset(f->heard.text, 0, sizeof(f->heard.text));
+	fake_push(&f->api, EVENT("MODIFIED", NS_LABEL("a", "21", "again")));
+	UNTIL(f, has(f, "put Namespace /a"));
+}
+
+static void a_server_that_comes_back_as_it_was_is_watched_on(void **state)
+{
+	struct fixture *f = *state;
+
+	synced_with(f, LIST("7", NS("a", "7")));
+	f->api.pages[1] = LIST("9", NS("a", "7"));
+	be_away(f);
+	UNTIL(f, f->api.n_watches == 3);
+	assert_non_null(strstr(f->api.last_list, "limit=1"));
+	assert_int_equal(f->api.n_lists, 2);
+	assert_non_null(strstr(f->api.last_watch, "resourceVersion=7"));
+	fake_push(&f->api, EVENT("ADDED", NS("c", "8")));
+	UNTIL(f, has(f, "put Namespace /c"));
+}
+
+static void a_bookmark_that_goes_back_lists_anew(void **state)
+{
+	struct fixture *f = *state;
+
+	f->api.pages[1] = LIST("20", NS("b", "10"));
+	synced_with(f, LIST("700", NS("a", "600")));
+	fake_push(&f->api, EVENT("BOOKMARK", "{\"metadata\":{\"resourceVersion\":\"20\"}}"));
+	UNTIL(f, f->api.n_watches == 2);
+	assert_true(has(f, "put Namespace /b") && has(f, "delete Namespace /a"));
+}
+
 static void nonsense_lists_anew(void **state)
 {
 	struct fixture *f = *state;
@@ -341,30 +395,80 @@ static void a_pod_is_kept_without_what_nobody_reads(void **state)
 	assert_string_equal(f->heard.text, "put Pod d/w\nput Pod d/z\n");
 }
 
+static void a_slice_is_kept_without_what_its_pods_say_themselves(void **state)
+{
+	json_t *slice = json_loads(
+		"{\"metadata\":{\"name\":\"s\",\"managedFields\":[1]},\"endpoints\":["
+		"{\"addresses\":[\"10.0.0.1\"],\"conditions\":{\"ready\":true,\"serving\":true},"
+		"\"nodeName\":\"n\",\"targetRef\":{\"kind\":\"Pod\",\"name\":\"p\",\"uid\":\"u\"}},"
+		"{\"addresses\":[\"10.0.0.2\"],\"conditions\":{\"ready\":false,\"serving\":true},"
+		"\"nodeName\":\"n\",\"zone\":\"z\",\"hostname\":\"h\",\"hints\":{}}]}",
+		0, NULL);
+	json_t *want = json_loads("{\"metadata\":{\"name\":\"s\"},\"endpoints\":["
+				  "{\"targetRef\":{\"kind\":\"Pod\",\"name\":\"p\"}},"
+				  "{\"addresses\":[\"10.0.0.2\"],\"conditions\":{\"ready\":false},"
+				  "\"nodeName\":\"n\",\"zone\":\"z\",\"hostname\":\"h\"}]}",
+				  0, NULL);
+
+	kube_prune("EndpointSlice", slice);
+	assert_true(json_equal(slice, want));
+	json_decref(slice);
+	json_decref(want);
+}
+
+static void what_nobody_reads_is_left_out_of_a_text(void **state)
+{
+	static const char *const cases[][2] = {
+		{"{\"a\":1,\"managedFields\":[{\"f:x\":{\"]\":[1]}}],\"b\":2}",
+		 "{\"a\":1,\"managedFields\":0,\"b\":2}"},
+		{"{\"managedFields\":{\"a\":\"}\\\"}\"}}", "{\"managedFields\":0}"},
+		{"[{\"managedFields\":[]},{\"managedFields\":[]}]",
+		 "[{\"managedFields\":0},{\"managedFields\":0}]"},
+		{"{\"a\":\"\\\"managedFields\\\":[\"}", "{\"a\":\"\\\"managedFields\\\":[\"}"},
+		{"{\"managedFields\":7}", "{\"managedFields\":7}"},
+		{"{\"managedFields\":[[", "{\"managedFields\":0"},
+		{"{\"managedFields\":[\"\\", "{\"managedFields\":0"},
+		{"\"managedFields\":", "\"managedFields\":"},
+		{"{\"labels\":{\"env\":\"x\"},\"env\":[{\"a\":1}],\"b\":{\"volumes\":{}}}",
+		 "{\"labels\":{\"env\":\"x\"},\"env\":0,\"b\":{\"volumes\":0}}"},
+		{"\"", "\""},
+		{"", ""},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		size_t len;
+		char *text = kube_prune_text("Pod", cases[i][0], strlen(cases[i][0]), &len);
+
+		assert_int_equal(len, strlen(cases[i][1]));
+		assert_memory_equal(text, cases[i][1], len);
+		free(text);
+	}
+}
+
 int main(void)
 {
+#define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(lists_and_watches, setup, teardown),
-		cmocka_unit_test_setup_teardown(takes_lists_in_pages, setup, teardown),
-		cmocka_unit_test_setup_teardown(takes_frames_cut_anywhere, setup, teardown),
-		cmocka_unit_test_setup_teardown(repeated_and_reordered_events_change_nothing, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(a_change_of_bookkeeping_is_none, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_cut_watch_goes_on_where_it_was, setup, teardown),
-		cmocka_unit_test_setup_teardown(an_ended_watch_goes_on_where_it_was, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(gone_lists_anew_and_drops_what_is_not_there, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(a_server_restored_from_an_older_state_is_believed,
-						setup, teardown),
-		cmocka_unit_test_setup_teardown(nonsense_lists_anew, setup, teardown),
-		cmocka_unit_test_setup_teardown(trouble_is_told_once_and_cleared, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_kind_that_is_not_there_is_empty, setup, teardown),
-		cmocka_unit_test_setup_teardown(
-			a_policy_of_the_wrong_shape_denies_or_keeps_what_was_good, setup, teardown),
-		cmocka_unit_test_setup_teardown(the_token_is_read_anew, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_pod_is_kept_without_what_nobody_reads, setup,
-						teardown),
+		CASE(lists_and_watches),
+		CASE(takes_lists_in_pages),
+		CASE(takes_frames_cut_anywhere),
+		CASE(repeated_and_reordered_events_change_nothing),
+		CASE(a_change_of_bookkeeping_is_none),
+		CASE(a_cut_watch_goes_on_where_it_was),
+		CASE(an_ended_watch_goes_on_where_it_was),
+		CASE(gone_lists_anew_and_drops_what_is_not_there),
+		CASE(a_server_restored_from_an_older_state_is_believed),
+		CASE(a_server_that_comes_back_with_an_older_state_is_listed_anew),
+		CASE(a_server_that_comes_back_as_it_was_is_watched_on),
+		CASE(a_bookmark_that_goes_back_lists_anew),
+		CASE(nonsense_lists_anew),
+		CASE(trouble_is_told_once_and_cleared),
+		CASE(a_kind_that_is_not_there_is_empty),
+		CASE(a_policy_of_the_wrong_shape_denies_or_keeps_what_was_good),
+		CASE(the_token_is_read_anew),
+		CASE(a_pod_is_kept_without_what_nobody_reads),
+		CASE(a_slice_is_kept_without_what_its_pods_say_themselves),
+		CASE(what_nobody_reads_is_left_out_of_a_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,10 +5,14 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
+
+#include "source/json_pool.h"
+#include "source/pod_facts.h"
 
 static const char text[] = "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"p\",\"namespace\":\"n\","
 			   "\"labels\":{\"app.kubernetes.io/name\":\"x\"},"
@@ -125,6 +129,150 @@ static void lives_until_its_last_reference(void **state)
 	assert_null(object_unref(o));
 }
 
+#define POD                                                                                        \
+	"{'kind':'Pod','metadata':{'name':'p','namespace':'n','uid':'u-1','labels':{'app':'a'},"   \
+	"'annotations':{'sidecar.istio.io/inject':'true','other':'x'},"                            \
+	"'ownerReferences':[{'kind':'X','name':'x'},{'kind':'ReplicaSet','name':'a-7',"            \
+	"'controller':true}]},'spec':{'nodeName':'n1','serviceAccount':'old','hostname':'h',"      \
+	"'subdomain':'s','initContainers':[{'ports':[{'name':'late','containerPort':9}]}],"        \
+	"'containers':[{'ports':[{'name':'web','containerPort':80},{'containerPort':81},"          \
+	"{'name':'dns','containerPort':53,'protocol':'UDP'},{'name':'late','containerPort':8},"    \
+	"{'name':'bad','containerPort':70000}]}]},'status':{'podIP':'10.0.0.1','podIPs':"          \
+	"[{'ip':'10.0.0.1'},{'ip':'fd00::1'},{'ip':'127.0.0.1'},{'ip':'no'}],"                     \
+	"'conditions':[{'type':'Ready','status':'True'}]}}"
+
+static struct object *reduced(struct json_pool *pool, const char *quoted)
+{
+	_cleanup_(freep) char *json = strdup(quoted);
+	struct object *o = NULL;
+
+	for (char *c = json; *c; c++)
+		*c = *c == '\'' ? '"' : *c;
+	assert_int_equal(object_new_json(json_loads(json, 0, NULL), &o), 0);
+	assert_int_equal(object_reduce(o, pool), 0);
+	return o;
+}
+
+static void a_reduced_pod_says_what_the_mesh_reads_of_it(void **state)
+{
+	_cleanup_(json_pool_freep) struct json_pool *pool = NULL;
+	_cleanup_(object_unrefp) struct object *o = NULL;
+
+	assert_int_equal(json_pool_new(&pool), 0);
+	o = reduced(pool, POD);
+	assert_null(o->body);
+	assert_null(object_value(o, "spec"));
+	assert_string_equal(object_label(o, "app"), "a");
+	assert_string_equal(object_annotation(o, "sidecar.istio.io/inject"), "true");
+	assert_null(object_annotation(o, "other"));
+	assert_string_equal(o->pod->node, "n1");
+	assert_string_equal(o->pod->service_account, "old");
+	assert_string_equal(o->pod->uid, "u-1");
+	assert_string_equal(o->pod->hostname, "h");
+	assert_string_equal(o->pod->subdomain, "s");
+	assert_string_equal(o->pod->owner_kind, "ReplicaSet");
+	assert_string_equal(o->pod->owner_name, "a-7");
+	assert_int_equal(o->pod->addrs_count, 2);
+	assert_int_equal(pod_facts_port(o->pod, "web"), 80);
+	assert_int_equal(pod_facts_port(o->pod, "late"), 8);
+	assert_int_equal(pod_facts_port(o->pod, "dns"), 0);
+	assert_int_equal(pod_facts_port(o->pod, "bad"), 0);
+	assert_true(o->pod->is_ready);
+	assert_false(o->pod->has_ended);
+	assert_false(o->pod->is_host_network);
+}
+
+static void a_pod_of_any_shape_can_be_reduced(void **state)
+{
+	static const char *const shapes[] = {
+		"{'kind':'Pod','metadata':{'name':'p'}}",
+		"{'kind':'Pod','metadata':{'name':'p','labels':[],'annotations':7,"
+		"'ownerReferences':{}},'spec':[],'status':''}",
+		"{'kind':'Pod','metadata':{'name':'p','ownerReferences':[3],'uid':{}},'spec':"
+		"{'containers':[[],{'ports':{}},{'ports':[5,{'name':[],'containerPort':'x'}]}]},"
+		"'status':{'podIPs':[[],{'ip':4}],'conditions':[true,{'type':1,'status':2}]}}",
+	};
+	_cleanup_(json_pool_freep) struct json_pool *pool = NULL;
+
+	assert_int_equal(json_pool_new(&pool), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(shapes); i++) {
+		_cleanup_(object_unrefp) struct object *o = reduced(pool, shapes[i]);
+
+		assert_string_equal(o->pod->service_account, "default");
+		assert_string_equal(o->pod->node, "");
+		assert_int_equal(o->pod->addrs_count, 0);
+		assert_int_equal(o->pod->ports_count, 0);
+		assert_true(o->pod->is_ready);
+	}
+}
+
+static void reduced_pods_differ_where_they_say_something_else(void **state)
+{
+	static const char *const others[] = {
+		"{'kind':'Pod','metadata':{'name':'p','uid':'2'},'spec':{'nodeName':'n'}}",
+		"{'kind':'Pod','metadata':{'name':'p','uid':'1'},'spec':{'nodeName':'m'}}",
+		"{'kind':'Pod','metadata':{'name':'p','uid':'1','labels':{'a':'b'}},'spec':"
+		"{'nodeName':'n'}}",
+		"{'kind':'Pod','metadata':{'name':'p','uid':'1'},'spec':{'nodeName':'n',"
+		"'hostNetwork':true}}",
+		"{'kind':'Pod','metadata':{'name':'p','uid':'1','deletionTimestamp':'x'},'spec':"
+		"{'nodeName':'n'}}",
+		"{'kind':'Pod','metadata':{'name':'p','uid':'1'},'spec':{'nodeName':'n'},"
+		"'status':{'phase':'Failed'}}",
+		"{'kind':'Pod','metadata':{'name':'p','uid':'1','annotations':"
+		"{'sidecar.istio.io/status':''}},'spec':{'nodeName':'n'}}",
+	};
+	const char *pod =
+		"{'kind':'Pod','metadata':{'name':'p','uid':'1'},'spec':{'nodeName':'n'}}";
+	_cleanup_(json_pool_freep) struct json_pool *pool = NULL;
+	_cleanup_(object_unrefp) struct object *a = NULL, *b = NULL;
+
+	assert_int_equal(json_pool_new(&pool), 0);
+	a = reduced(pool, pod);
+	b = reduced(pool, pod);
+	assert_true(object_is_same(a, b));
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		_cleanup_(object_unrefp) struct object *o = reduced(pool, others[i]);
+
+		if (object_is_same(a, o))
+			fail_msg("%s", others[i]);
+	}
+}
+
+static void equal_labels_are_one(void **state)
+{
+	_cleanup_(json_pool_freep) struct json_pool *pool = NULL;
+	_cleanup_(object_unrefp) struct object *a = NULL, *b = NULL;
+
+	assert_int_equal(json_pool_new(&pool), 0);
+	a = reduced(pool, POD);
+	b = reduced(pool, POD);
+	assert_ptr_equal(a->labels, b->labels);
+	/* what nobody has any more does not stay for ever */
+	for (int i = 0; i < 10000; i++) {
+		char pod[128];
+
+		(void)snprintf(pod, sizeof(pod),
+			       "{'kind':'Pod','metadata':{'name':'p','labels':{'i':'%d'}}}", i);
+		(void)object_unref(reduced(pool, pod));
+	}
+	assert_true(json_pool_count(pool) < 100);
+	/* they outlive the table */
+	pool = json_pool_free(pool);
+	assert_string_equal(object_label(a, "app"), "a");
+}
+
+static void other_kinds_stay_as_they_are(void **state)
+{
+	_cleanup_(json_pool_freep) struct json_pool *pool = NULL;
+	_cleanup_(object_unrefp) struct object *o = NULL;
+
+	assert_int_equal(json_pool_new(&pool), 0);
+	o = reduced(pool, "{'kind':'Service','metadata':{'name':'s'}}");
+	assert_null(o->pod);
+	assert_string_equal(object_string(o, "metadata.name"), "s");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -134,6 +282,11 @@ int main(void)
 		cmocka_unit_test(falls_back_to_the_line_of_the_object),
 		cmocka_unit_test(refuses_what_is_no_object),
 		cmocka_unit_test(lives_until_its_last_reference),
+		cmocka_unit_test(a_reduced_pod_says_what_the_mesh_reads_of_it),
+		cmocka_unit_test(a_pod_of_any_shape_can_be_reduced),
+		cmocka_unit_test(reduced_pods_differ_where_they_say_something_else),
+		cmocka_unit_test(equal_labels_are_one),
+		cmocka_unit_test(other_kinds_stay_as_they_are),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/macros.h"
+#include "source/pod_facts.h"
 
 enum scope {
 	SCOPE_NAMESPACE = 1,
@@ -83,7 +84,10 @@ static struct enrol_decision decision(enum enrol_verdict verdict, const char *be
  */
 static bool decide_never(const struct object *pod, struct enrol_decision *ret)
 {
-	if (json_is_true(object_value(pod, "spec.hostNetwork")))
+	bool is_host_network = pod->pod ? pod->pod->is_host_network
+					: json_is_true(object_value(pod, "spec.hostNetwork"));
+
+	if (is_host_network)
 		*ret = decision(ENROL_NO_HOST_NETWORK, "spec.hostNetwork",
 				"the pod is in the node's network (%s)");
 	else if (object_annotation(pod, "sidecar.istio.io/status"))
@@ -116,4 +120,9 @@ struct enrol_decision enrol_decide(const struct object *pod, const struct object
 		return decision(ENROL_NO_NAMESPACE, v.because, "namespace label %s");
 	return decision(ENROL_NO_LABEL, "",
 			"neither the pod nor its namespace has a label that enrols it%s");
+}
+
+bool enrol_namespace_is_yes(const struct object *ns)
+{
+	return scope_vote(ns, SCOPE_NAMESPACE).says > 0;
 }

@@ -33,6 +33,9 @@ struct enrol_decision {
  */
 struct enrol_decision enrol_decide(const struct object *pod, const struct object *ns);
 
+/** enrol_namespace_is_yes() - does a namespace enrol its pods? */
+bool enrol_namespace_is_yes(const struct object *ns);
+
 static inline bool enrol_is_yes(enum enrol_verdict v)
 {
 	return v == ENROL_YES_POD || v == ENROL_YES_NAMESPACE;

@@ -16,9 +16,9 @@
 #include "model/model.h"
 #include "model/vip.h"
 #include "net/addr.h"
+#include "source/pod_facts.h"
 
 #define MODEL_KEY_MAX      1024
-#define POD_ADDRESSES_MAX  16
 #define STATIC_STRICT      "istio_converted_static_strict"
 #define CONVERTED_PEER     "converted_peer_authentication_"
 #define SERVICE_NAME_LABEL "kubernetes.io/service-name"
@@ -49,13 +49,10 @@ struct entity {
 
 struct pod {
 	struct entity e;
-	struct cv_addr addrs[POD_ADDRESSES_MAX];
-	size_t addrs_count;
-	bool is_host_network, has_ended;
+	const struct pod_facts *facts; /* the object's; NULL while it is not filed */
 	struct index_link in_namespace, in_node, in_identity;
-	struct index_link in_addr[POD_ADDRESSES_MAX];
-	struct index_link *in_labels; /* owned; one per label */
-	size_t labels_count;
+	struct index_link *links; /* owned; one per address, then one per label */
+	size_t links_count, addr_links_count;
 };
 
 struct service {
@@ -158,7 +155,8 @@ struct model {
 	struct index pods_by_addr;      /* 16 bytes as text */
 	struct index pods_by_label;     /* "ns\nkey\nvalue" */
 	struct index services_by_label; /* the same, by one pair of the selector */
-	struct index policies_by_label; /* the same; "ns\n" for an empty selector */
+	struct index policies_by_label; /* the same; "ns\n" for an empty selector; but not */
+	struct index root_policies;     /* those of the root namespace: mostly there are none */
 	struct index peers_by_label;    /* the same */
 	struct index peers_wide;        /* "ns": without selector; "ns\n": with */
 	struct index slices_by_service; /* "ns/service" */
@@ -238,8 +236,6 @@ _must_check_ int policy_link(struct model *m, struct policy *p);
 _must_check_ int policy_flush(struct model *m, struct policy *p);
 
 /* shared between kinds */
-const char *pod_service_account(const struct object *pod);
-bool pod_is_ready(const struct object *pod);
 void pods_mark_bucket(struct model *m, const struct index_bucket *b);
 void addr_key(char buf[MODEL_KEY_MAX], const struct cv_addr *a);
 void pod_key(char buf[MODEL_KEY_MAX], const struct pod *p);

@@ -336,11 +336,12 @@ static const struct object *namespace_of(const struct model *m, const char *name
 	return e ? e->object : NULL;
 }
 
-const struct object *model_find_pod(const struct model *m, const char *namespace_, const char *name)
+const struct pod_facts *model_find_pod(const struct model *m, const char *namespace_,
+				       const char *name)
 {
 	const struct entity *e = entity_find(m, ENTITY_POD, namespace_, name);
 
-	return e ? e->object : NULL;
+	return e ? ((const struct pod *)e)->facts : NULL;
 }
 
 int model_pods_on_node(const struct model *m, const char *node,
@@ -357,12 +358,12 @@ int model_pods_on_node(const struct model *m, const char *node,
 			.pod = o,
 			.namespace_ = o->namespace_,
 			.name = o->name,
-			.service_account = pod_service_account(o),
+			.service_account = p->facts->service_account,
 			.node = node,
 			.is_enrolled = enrol_is_yes(
 				enrol_decide(o, namespace_of(m, o->namespace_)).verdict),
-			.is_ready = pod_is_ready(o),
-			.has_ended = p->has_ended,
+			.is_ready = p->facts->is_ready,
+			.has_ended = p->facts->has_ended,
 		};
 		int r = fn(arg, &pod);
 
@@ -370,6 +371,21 @@ int model_pods_on_node(const struct model *m, const char *node,
 			return r;
 	}
 	return 0;
+}
+
+/* Stops at the first: @arg the model. */
+static bool is_enrolled(void *arg, struct pod *pod)
+{
+	const struct model *m = arg;
+	const struct object *o = pod->e.object;
+
+	return !pod->facts->has_ended &&
+	       enrol_is_yes(enrol_decide(o, namespace_of(m, o->namespace_)).verdict);
+}
+
+bool model_has_workloads(const struct model *m, const char *namespace_, const json_t *match_labels)
+{
+	return selector_pods_scope(m, namespace_, match_labels, is_enrolled, (void *)(uintptr_t)m);
 }
 
 size_t model_count(const struct model *m, const char *kind)
@@ -392,10 +408,10 @@ size_t model_count(const struct model *m, const char *kind)
 	{                                                                                          \
 		&(m)->pods_by_namespace, &(m)->pods_by_node, &(m)->pods_by_identity,               \
 			&(m)->pods_by_addr, &(m)->pods_by_label, &(m)->services_by_label,          \
-			&(m)->policies_by_label, &(m)->peers_by_label, &(m)->peers_wide,           \
-			&(m)->slices_by_service, &(m)->slices_by_node, &(m)->entries_by_host,      \
-			&(m)->entries_by_label, &(m)->entries_by_addr, &(m)->workload_entries,     \
-			&(m)->telemetries, &(m)->endpoints_by_target,                              \
+			&(m)->policies_by_label, &(m)->root_policies, &(m)->peers_by_label,        \
+			&(m)->peers_wide, &(m)->slices_by_service, &(m)->slices_by_node,           \
+			&(m)->entries_by_host, &(m)->entries_by_label, &(m)->entries_by_addr,      \
+			&(m)->workload_entries, &(m)->telemetries, &(m)->endpoints_by_target,      \
 	}
 
 static void indexes_each(struct model *m, void (*fn)(struct index *ix))

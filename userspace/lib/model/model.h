@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "source/object.h"
+#include "source/pod_facts.h"
 #include "source/source.h"
 #include "xds/types.h"
 
@@ -51,8 +52,8 @@ _must_check_ int model_set_trust_domain_aliases(struct model *m, const char *con
 						size_t n);
 
 /** model_put() - an object is new or changed; takes a reference. Kinds that the model does not use
- * are ignored. Nothing comes out before model_flush(). Return: 0; -ENOMEM (the object may be half
- * in: put it again). */
+ * are ignored. A Pod must be reduced (object_reduce()). Nothing comes out before model_flush().
+ * Return: 0; -EINVAL a Pod that is not; -ENOMEM (the object may be half in: put it again). */
 _must_check_ int model_put(struct model *m, struct object *obj);
 /** model_delete() - an object is gone; found by its kind, namespace and name. Return: 0; -ENOMEM.
  */
@@ -67,10 +68,10 @@ _must_check_ int model_flush(struct model *m);
  * "spiffe://td/ns/x/sa/y"? For the CA. False on anything malformed or of another trust domain. */
 bool model_has_identity_on_node(const struct model *m, const char *spiffe, const char *node);
 
-/** model_find_pod() - Return: the Pod as it was put last, borrowed until the next put, delete or
- * free; NULL when there is none. */
-const struct object *model_find_pod(const struct model *m, const char *namespace_,
-				    const char *name);
+/** model_find_pod() - Return: what the Pod said when it was put last, borrowed until the next put,
+ * delete or free; NULL when there is none. */
+const struct pod_facts *model_find_pod(const struct model *m, const char *namespace_,
+				       const char *name);
 
 /** struct model_pod - one pod as the model sees it; borrowed, valid until the next put, delete or
  * free. */
@@ -84,6 +85,10 @@ struct model_pod {
  * stops. Return: 0, or what @fn returned. @fn must not change the model. */
 int model_pods_on_node(const struct model *m, const char *node,
 		       int (*fn)(void *arg, const struct model_pod *pod), void *arg);
+
+/** model_has_workloads() - is there an enrolled pod that @match_labels of a resource in @namespace_
+ * are meant for? In the root namespace: any namespace's. */
+bool model_has_workloads(const struct model *m, const char *namespace_, const json_t *match_labels);
 
 /** model_count() - how many objects of @kind the model holds ("Pod", "Service" ...). */
 size_t model_count(const struct model *m, const char *kind);

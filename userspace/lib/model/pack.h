@@ -76,7 +76,7 @@ void pack_sort_services(struct Istio__Workload__Workload *msg);
 
 /* ports.c */
 int pack_service_ports(const struct object *service, struct scratch *a, struct port_list *ret);
-int pack_pod_ports(const struct object *service, const struct object *pod, struct scratch *a,
+int pack_pod_ports(const struct object *service, const struct pod_facts *pod, struct scratch *a,
 		   struct port_list *ret);
 int pack_slice_ports(const struct object *service, const struct object *slice, struct scratch *a,
 		     struct port_list *ret);

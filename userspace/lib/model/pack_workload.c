@@ -121,7 +121,7 @@ static void gather_selected(void *arg, void *owner)
 	    !selector_matches(object_value(o, "spec.selector"), g->pod->e.object->labels) ||
 	    index_find(&g->m->slices_by_service, s->e.key))
 		return;
-	g->r = pack_pod_ports(o, g->pod->e.object, g->a, &ports);
+	g->r = pack_pod_ports(o, g->pod->facts, g->a, &ports);
 	if (g->r == 0)
 		g->r = services_add(g, s, &ports);
 }
@@ -175,24 +175,12 @@ static int add_services(const struct model *m, const struct pod *p, workload_msg
 			    gather_entry, &g);
 	pod_key(key, p);
 	gather_target(&g, key);
-	for (size_t i = 0; i < p->addrs_count && !p->is_host_network; i++) {
-		addr_key(key, &p->addrs[i]);
+	for (size_t i = 0; i < p->facts->addrs_count && !p->facts->is_host_network; i++) {
+		addr_key(key, &p->facts->addrs[i]);
 		gather_target(&g, key);
 	}
 	pack_sort_services(msg);
 	return g.r;
-}
-
-/* The owner that manages the pod: kind and name. */
-static const json_t *controller_of(const struct object *pod)
-{
-	const json_t *one;
-	size_t i;
-
-	json_array_foreach (object_value(pod, "metadata.ownerReferences"), i, one)
-		if (json_is_true(json_object_get(one, "controller")))
-			return one;
-	return json_array_get(object_value(pod, "metadata.ownerReferences"), 0);
 }
 
 /* "<cronjob>-<digits>" is how a CronJob names its Jobs. Return: the length of <cronjob>; 0. */
@@ -204,17 +192,15 @@ static size_t cron_job_length(const char *job)
 	return n >= 8 && n <= 10 && dash[1 + n] == '\0' ? (size_t)(dash - job) : 0;
 }
 
-static void workload_owner(const struct object *pod, workload_msg *msg, struct scratch *a)
+static void workload_owner(const struct pod *p, workload_msg *msg, struct scratch *a)
 {
-	const json_t *owner = controller_of(pod);
-	const char *kind = json_string_value(json_object_get(owner, "kind"));
-	const char *name = json_string_value(json_object_get(owner, "name"));
-	const char *hash = object_label(pod, "pod-template-hash");
-	size_t n = name ? strlen(name) : 0, hash_len = hash ? strlen(hash) : 0;
+	const char *kind = p->facts->owner_kind, *name = p->facts->owner_name;
+	const char *hash = object_label(p->e.object, "pod-template-hash");
+	size_t n = strlen(name), hash_len = hash ? strlen(hash) : 0;
 
 	msg->workload_type = ISTIO__WORKLOAD__WORKLOAD_TYPE__POD;
-	msg->workload_name = (char *)(name && *name ? name : pod->name);
-	if (!kind || !name)
+	msg->workload_name = (char *)(*name ? name : p->e.object->name);
+	if (!*kind || !*name)
 		return;
 	if (streq(kind, "Deployment"))
 		msg->workload_type = ISTIO__WORKLOAD__WORKLOAD_TYPE__DEPLOYMENT;
@@ -301,12 +287,11 @@ static void set_dns_name(const char *hostname, const char *subdomain, Culvert__N
 }
 
 /* The same after a restart of the control plane. */
-static uint32_t pod_incarnation(const struct object *pod)
+static uint32_t pod_incarnation(const struct pod_facts *pod)
 {
-	const char *uid = object_string(pod, "metadata.uid");
-	uint32_t hash = uid ? str_hash(uid) : 0;
+	uint32_t hash = *pod->uid ? str_hash(pod->uid) : 0;
 
-	return uid && !hash ? 1 : hash;
+	return *pod->uid && !hash ? 1 : hash;
 }
 
 static int set_extension(const Culvert__Node__Workload *x, workload_msg *msg, struct scratch *a)
@@ -337,8 +322,8 @@ static int pod_fill(const struct model *m, const struct pod *p, workload_msg *ms
 		    struct scratch *a)
 {
 	Culvert__Node__Workload extension = CULVERT__NODE__WORKLOAD__INIT;
+	const struct pod_facts *f = p->facts;
 	const struct object *o = p->e.object;
-	const char *node = object_string(o, "spec.nodeName");
 	int r;
 
 	msg->uid = scratch_concat(a, m->cluster_id, "//Pod/", o->namespace_, "/", o->name);
@@ -347,28 +332,26 @@ static int pod_fill(const struct model *m, const struct pod *p, workload_msg *ms
 	msg->cluster_id = m->cluster_id;
 	if (!streq(m->trust_domain, "cluster.local"))
 		msg->trust_domain = m->trust_domain;
-	msg->service_account = (char *)pod_service_account(o);
-	if (node)
-		msg->node = (char *)node;
-	if (p->is_host_network)
+	msg->service_account = (char *)f->service_account;
+	msg->node = (char *)f->node;
+	if (f->is_host_network)
 		msg->network_mode = ISTIO__WORKLOAD__NETWORK_MODE__HOST_NETWORK;
-	if (!pod_is_ready(o))
+	if (!f->is_ready)
 		msg->status = ISTIO__WORKLOAD__WORKLOAD_STATUS__UNHEALTHY;
 	tunnel_of(m, o, msg);
-	workload_owner(o, msg, a);
+	workload_owner(p, msg, a);
 	canonical_names(o, msg);
-	r = set_locality(m, node, msg, a);
+	r = set_locality(m, f->node, msg, a);
 	if (r < 0)
 		return r;
-	set_dns_name(object_string(o, "spec.hostname"), object_string(o, "spec.subdomain"),
-		     &extension);
-	extension.incarnation = pod_incarnation(o);
+	set_dns_name(f->hostname, f->subdomain, &extension);
+	extension.incarnation = pod_incarnation(f);
 	r = pod_telemetry(m, p, &extension, a);
 	if (r == 0)
 		r = set_extension(&extension, msg, a);
 	if (r < 0)
 		return r;
-	r = pack_addresses(msg, p->addrs, p->addrs_count, a);
+	r = pack_addresses(msg, f->addrs, f->addrs_count, a);
 	if (r < 0)
 		return r;
 	r = add_services(m, p, msg, a);
@@ -400,7 +383,7 @@ int pod_flush(struct model *m, struct pod *p)
 	workload_msg *msg;
 	int r;
 
-	if (p->has_ended || p->addrs_count == 0)
+	if (!p->facts || p->facts->has_ended || p->facts->addrs_count == 0)
 		return 0;
 	msg = pack_workload_new(&a, &packed);
 	if (!msg)

@@ -7,67 +7,6 @@
 #include "base/str.h"
 #include "model/impl.h"
 
-const char *pod_service_account(const struct object *pod)
-{
-	const char *s = object_string(pod, "spec.serviceAccountName");
-
-	if (!s || !*s)
-		s = object_string(pod, "spec.serviceAccount");
-	return s && *s ? s : "default";
-}
-
-bool pod_is_ready(const struct object *pod)
-{
-	const json_t *one;
-	size_t i;
-
-	if (object_value(pod, "metadata.deletionTimestamp"))
-		return false;
-	json_array_foreach (object_value(pod, "status.conditions"), i, one) {
-		const char *type = json_string_value(json_object_get(one, "type"));
-		const char *status = json_string_value(json_object_get(one, "status"));
-
-		if (type && status && streq(type, "Ready") && !streq(status, "True"))
-			return false;
-	}
-	return true;
-}
-
-static bool pod_has_ended(const struct object *pod)
-{
-	const char *phase = object_string(pod, "status.phase");
-
-	return phase && (streq(phase, "Succeeded") || streq(phase, "Failed"));
-}
-
-static void addr_add(struct pod *p, const char *text)
-{
-	struct cv_addr a;
-
-	if (!text || p->addrs_count == POD_ADDRESSES_MAX || cv_addr_parse(text, &a) < 0)
-		return;
-	if (cv_addr_is_any(&a) || cv_addr_is_loopback(&a))
-		return;
-	for (size_t i = 0; i < p->addrs_count; i++)
-		if (cv_addr_equal(&p->addrs[i], &a))
-			return;
-	p->addrs[p->addrs_count++] = a;
-}
-
-static void pod_read(struct pod *p)
-{
-	const struct object *o = p->e.object;
-	const json_t *one;
-	size_t i;
-
-	p->is_host_network = json_is_true(object_value(o, "spec.hostNetwork"));
-	p->has_ended = pod_has_ended(o);
-	p->addrs_count = 0;
-	addr_add(p, object_string(o, "status.podIP"));
-	json_array_foreach (object_value(o, "status.podIPs"), i, one)
-		addr_add(p, json_string_value(json_object_get(one, "ip")));
-}
-
 void addr_key(char buf[MODEL_KEY_MAX], const struct cv_addr *a)
 {
 	char text[2 * sizeof(a->w) + 1];
@@ -110,15 +49,14 @@ static void dependents_mark(struct model *m, const struct pod *p)
 	char key[MODEL_KEY_MAX];
 
 	selector_candidates(&m->services_by_label, o->namespace_, labels, mark_owner, m);
-	selector_candidates(&m->policies_by_label, o->namespace_, labels, mark_owner, m);
 	selector_candidates(&m->peers_by_label, o->namespace_, labels, mark_owner, m);
 	if (!streq(o->namespace_, m->root_namespace))
-		selector_candidates(&m->policies_by_label, m->root_namespace, labels, mark_owner,
-				    m);
+		selector_candidates(&m->policies_by_label, o->namespace_, labels, mark_owner, m);
+	selector_candidates(&m->root_policies, m->root_namespace, labels, mark_owner, m);
 	pod_key(key, p);
 	slices_mark(m, key);
-	for (size_t i = 0; i < p->addrs_count; i++) {
-		addr_key(key, &p->addrs[i]);
+	for (size_t i = 0; i < p->facts->addrs_count; i++) {
+		addr_key(key, &p->facts->addrs[i]);
 		slices_mark(m, key);
 		service_entries_mark_addr(m, key);
 	}
@@ -133,17 +71,19 @@ void pod_unlink(struct model *m, struct pod *p)
 {
 	char uid[MODEL_KEY_MAX];
 
+	if (!p->facts)
+		return;
 	dependents_mark(m, p);
 	index_del(&m->pods_by_namespace, &p->in_namespace);
 	index_del(&m->pods_by_node, &p->in_node);
 	index_del(&m->pods_by_identity, &p->in_identity);
-	for (size_t i = 0; i < p->addrs_count; i++)
-		index_del(&m->pods_by_addr, &p->in_addr[i]);
-	for (size_t i = 0; i < p->labels_count; i++)
-		index_del(&m->pods_by_label, &p->in_labels[i]);
-	free(p->in_labels);
-	p->in_labels = NULL;
-	p->labels_count = 0;
+	for (size_t i = 0; i < p->links_count; i++)
+		index_del(i < p->addr_links_count ? &m->pods_by_addr : &m->pods_by_label,
+			  &p->links[i]);
+	free(p->links);
+	p->links = NULL;
+	p->links_count = p->addr_links_count = 0;
+	p->facts = NULL;
 	uid_format(m, p->e.object, uid, sizeof(uid));
 	output_unset(m, XDS_ADDRESS, uid);
 }
@@ -156,17 +96,14 @@ static int labels_link(struct model *m, struct pod *p)
 	json_t *value;
 	int r;
 
-	p->in_labels = calloc(json_object_size(labels) + 1, sizeof(*p->in_labels));
-	if (!p->in_labels)
-		return -ENOMEM;
 	json_object_foreach ((json_t *)labels, key, value) {
 		if (!json_is_string(value))
 			continue;
 		label_key(buf, p->e.object->namespace_, key, json_string_value(value));
-		r = index_add(&m->pods_by_label, buf, p, &p->in_labels[p->labels_count]);
+		r = index_add(&m->pods_by_label, buf, p, &p->links[p->links_count]);
 		if (r < 0)
 			return r;
-		p->labels_count++;
+		p->links_count++;
 	}
 	return 0;
 }
@@ -177,30 +114,43 @@ static int addrs_link(struct model *m, struct pod *p)
 	int r;
 
 	/* The addresses of a host-network pod are its node's. */
-	if (p->is_host_network || p->has_ended)
+	if (p->facts->is_host_network || p->facts->has_ended)
 		return 0;
-	for (size_t i = 0; i < p->addrs_count; i++) {
-		addr_key(key, &p->addrs[i]);
-		r = index_add(&m->pods_by_addr, key, p, &p->in_addr[i]);
+	for (size_t i = 0; i < p->facts->addrs_count; i++) {
+		addr_key(key, &p->facts->addrs[i]);
+		r = index_add(&m->pods_by_addr, key, p, &p->links[p->links_count]);
 		if (r < 0)
 			return r;
+		p->addr_links_count = ++p->links_count;
 	}
 	return 0;
 }
 
+static int links_make(struct model *m, struct pod *p)
+{
+	size_t n = p->facts->addrs_count + json_object_size(p->e.object->labels);
+	int r;
+
+	p->links = calloc(n + 1, sizeof(*p->links));
+	if (!p->links)
+		return -ENOMEM;
+	r = addrs_link(m, p);
+	return r < 0 ? r : labels_link(m, p);
+}
+
 static int node_link(struct model *m, struct pod *p)
 {
-	const struct object *o = p->e.object;
-	const char *node = object_string(o, "spec.nodeName");
+	const char *node = p->facts->node;
 	char key[MODEL_KEY_MAX];
 	int r;
 
-	if (!node)
+	if (!*node)
 		return 0;
 	r = index_add(&m->pods_by_node, node, p, &p->in_node);
-	if (r < 0 || p->has_ended)
+	if (r < 0 || p->facts->has_ended)
 		return r;
-	(void)str_concat(key, sizeof(key), node, "\n", o->namespace_, "\n", pod_service_account(o));
+	(void)str_concat(key, sizeof(key), node, "\n", p->e.object->namespace_, "\n",
+			 p->facts->service_account);
 	return index_add(&m->pods_by_identity, key, p, &p->in_identity);
 }
 
@@ -208,17 +158,16 @@ int pod_link(struct model *m, struct pod *p)
 {
 	int r;
 
-	pod_read(p);
+	p->facts = p->e.object->pod;
+	if (!p->facts)
+		return -EINVAL;
 	r = index_add(&m->pods_by_namespace, p->e.object->namespace_, p, &p->in_namespace);
 	if (r < 0)
 		return r;
 	r = node_link(m, p);
 	if (r < 0)
 		return r;
-	r = addrs_link(m, p);
-	if (r < 0)
-		return r;
-	r = labels_link(m, p);
+	r = links_make(m, p);
 	if (r < 0)
 		return r;
 	dependents_mark(m, p);

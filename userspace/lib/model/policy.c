@@ -59,11 +59,16 @@ static bool is_sent(const struct object *o)
 	return o->is_invalid || !action || !streq(action, "CUSTOM");
 }
 
+static struct index *policies_of(struct model *m, const char *ns)
+{
+	return streq(ns, m->root_namespace) ? &m->root_policies : &m->policies_by_label;
+}
+
 void policy_unlink(struct model *m, struct policy *p)
 {
 	if (p->in_selector.bucket)
 		selector_mark(m, p->e.object->namespace_, p->selector, true);
-	index_del(&m->policies_by_label, &p->in_selector);
+	index_del(policies_of(m, p->e.object->namespace_), &p->in_selector);
 	output_unset(m, XDS_AUTHORIZATION, p->e.key);
 }
 
@@ -75,7 +80,7 @@ int policy_link(struct model *m, struct policy *p)
 	p->selector = policy_selector(p->e.object);
 	if (!p->selector || !is_sent(p->e.object))
 		return 0;
-	r = selector_file(&m->policies_by_label, ns, p->selector, p, &p->in_selector);
+	r = selector_file(policies_of(m, ns), ns, p->selector, p, &p->in_selector);
 	if (r < 0)
 		return r;
 	selector_mark(m, ns, p->selector, true);
@@ -376,10 +381,9 @@ int pod_policies(const struct model *m, const struct pod *p, struct scratch *a, 
 	const json_t *labels = p->e.object->labels;
 	char *peer = pod_peer_policy(m, p, a);
 
-	selector_candidates(&m->policies_by_label, ns, labels, on_candidate, &n);
 	if (!streq(ns, m->root_namespace))
-		selector_candidates(&m->policies_by_label, m->root_namespace, labels, on_candidate,
-				    &n);
+		selector_candidates(&m->policies_by_label, ns, labels, on_candidate, &n);
+	selector_candidates(&m->root_policies, m->root_namespace, labels, on_candidate, &n);
 	if (peer)
 		names_add(&n, peer);
 	if (a->error)

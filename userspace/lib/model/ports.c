@@ -67,40 +67,18 @@ static int list_add_port(struct scratch *a, struct port_list *list, const json_t
 	return 0;
 }
 
-/* A port of the containers by name; 0: none. */
-static uint32_t named_port(const json_t *containers, const char *name)
-{
-	const json_t *container, *port;
-	size_t i, j;
-
-	json_array_foreach (containers, i, container) {
-		json_array_foreach (json_object_get(container, "ports"), j, port) {
-			const char *s = json_string_value(json_object_get(port, "name"));
-
-			if (s && streq(s, name) && is_tcp(port))
-				return (uint32_t)json_integer_value(
-					json_object_get(port, "containerPort"));
-		}
-	}
-	return 0;
-}
-
 /* Where a service port leads: its number, or 0 when it is a name (@pod NULL) or a name that the pod
  * does not have. */
-static uint32_t target_of(const json_t *service_port, const struct object *pod)
+static uint32_t target_of(const json_t *service_port, const struct pod_facts *pod)
 {
 	const json_t *target = json_object_get(service_port, "targetPort");
 	const char *name = json_string_value(target);
-	uint32_t port;
 
 	if (json_is_integer(target))
 		return (uint32_t)json_integer_value(target);
 	if (!name)
 		return (uint32_t)json_integer_value(json_object_get(service_port, "port"));
-	if (!pod)
-		return 0;
-	port = named_port(object_value(pod, "spec.containers"), name);
-	return port ? port : named_port(object_value(pod, "spec.initContainers"), name);
+	return pod ? pod_facts_port(pod, name) : 0;
 }
 
 int pack_service_ports(const struct object *service, struct scratch *a, struct port_list *ret)
@@ -116,7 +94,7 @@ int pack_service_ports(const struct object *service, struct scratch *a, struct p
 	return r;
 }
 
-int pack_pod_ports(const struct object *service, const struct object *pod, struct scratch *a,
+int pack_pod_ports(const struct object *service, const struct pod_facts *pod, struct scratch *a,
 		   struct port_list *ret)
 {
 	const json_t *ports = object_value(service, "spec.ports"), *port;

@@ -131,6 +131,9 @@ static void service_report(struct model *m, struct service *s)
 	if (json_object_size(selector) > 0 && !service_is_external(o) &&
 	    !selector_pods(m, o->namespace_, selector, any_pod, NULL))
 		report(m, "spec.selector", true, "matches no pod in namespace %s", o->namespace_);
+	if (object_value(o, "spec.sessionAffinityConfig.clientIP.timeoutSeconds"))
+		report(m, "spec.sessionAffinityConfig.clientIP.timeoutSeconds", true,
+		       "not honoured: a client keeps its endpoint for as long as that serves");
 	if (object_label(o, "istio.io/use-waypoint"))
 		report(m, "metadata.labels[istio.io/use-waypoint]", true,
 		       "waypoints are not served yet: only policies of layer 4 apply");

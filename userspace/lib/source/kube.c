@@ -247,18 +247,22 @@ static char *key_of(const json_t *body)
 	return name ? str_format("%s/%s", namespace_ ? namespace_ : "", name) : NULL;
 }
 
-static void entry_set(struct kind *kind, struct entry *e, struct object *o)
+static int entry_set(struct kind *kind, struct entry *e, struct object *o)
 {
+	const struct kube *k = kind->kube;
+	int r;
+
 	if (!object_check(kind, e, o))
-		return;
-	if (e->object && e->object->is_invalid == o->is_invalid &&
-	    json_equal(e->object->body, o->body))
-		return;
+		return 0;
+	r = k->ops->on_read ? k->ops->on_read(k->arg, o) : 0;
+	if (r < 0 || (e->object && object_is_same(e->object, o)))
+		return r;
 	(void)object_unref(e->object);
 	e->object = object_ref(o);
 	e->is_delivered = false;
 	entry_deliver(kind->kube, e);
 	settle_soon(kind->kube);
+	return 0;
 }
 
 static int on_object(void *arg, json_t *body)
@@ -283,7 +287,7 @@ static int on_object(void *arg, json_t *body)
 	e->version = version;
 	r = object_make(kind, body, &o);
 	if (r == 0)
-		entry_set(kind, e, o);
+		r = entry_set(kind, e, o);
 	return r == -EINVAL ? -EBADMSG : r;
 }
 
@@ -443,6 +447,7 @@ static int kind_start(struct kube *k, const struct source_kube_config *config, c
 	r = kind->path && selector ? map_new(&kind->entries) : -ENOMEM;
 	if (r < 0)
 		return r;
+	watch.kind = kind->resource->kind;
 	watch.path = kind->path;
 	watch.selector = selector;
 	return kube_watch_new(&watch, &kind->watch);

@@ -9,6 +9,7 @@
 
 #include "base/str.h"
 #include "source/kube_frames.h"
+#include "source/kube_prune.h"
 
 #define PAGE_OBJECTS   100
 #define LIST_US        60000000ULL
@@ -23,6 +24,7 @@ struct kube_watch {
 	struct loop *loop;
 	struct kube_client *client;
 	char *path, *selector;
+	const char *kind;
 	const struct kube_watch_ops *ops;
 	void *arg;
 	struct loop_timer again;
@@ -33,6 +35,7 @@ struct kube_watch {
 	uint64_t backoff_us;
 	bool has_data;    /* of this watch */
 	bool is_troubled; /* told */
+	bool was_away; /* an attempt to watch got no answer: it may have been restored meanwhile */
 };
 
 static void start(struct kube_watch *w);
@@ -110,10 +113,26 @@ static void fail(struct kube_watch *w, const struct kube_answer *a)
 	retry(w);
 }
 
+static const char *version_text(const json_t *object)
+{
+	return json_string_value(
+		json_object_get(json_object_get(object, "metadata"), "resourceVersion"));
+}
+
+/* Is what the server says older than what we have seen of it? Then its data was restored from an
+ * older state: a watch from where we are would be silent until it has caught up. */
+static bool is_older(const struct kube_watch *w, const json_t *object)
+{
+	const char *s = version_text(object);
+	uint64_t theirs, ours;
+
+	return s && w->version && str_parse_u64(s, 1, UINT64_MAX, &theirs) == 0 &&
+	       str_parse_u64(w->version, 1, UINT64_MAX, &ours) == 0 && theirs < ours;
+}
+
 static int version_keep(struct kube_watch *w, const json_t *object)
 {
-	const char *s = json_string_value(
-		json_object_get(json_object_get(object, "metadata"), "resourceVersion"));
+	const char *s = version_text(object);
 	char *copy;
 
 	if (!s || !*s)
@@ -128,9 +147,10 @@ static int version_keep(struct kube_watch *w, const json_t *object)
 
 static int page_read(struct kube_watch *w, const struct kube_answer *a, json_t **ret)
 {
-	json_t *body = json_loadb(a->body, a->len, 0, NULL), *one;
+	size_t i, len = 0;
+	_cleanup_(freep) char *text = kube_prune_text(w->kind, a->body, a->len, &len);
+	json_t *body = text ? json_loadb(text, len, 0, NULL) : NULL, *one;
 	const json_t *items = json_object_get(body, "items");
-	size_t i;
 	int r = 0;
 
 	/* an empty list may be null */
@@ -220,6 +240,8 @@ static int on_event(void *arg, enum kube_event event, json_t *object)
 	if (event == KUBE_ERROR)
 		return json_integer_value(json_object_get(object, "code")) == 410 ? -ESTALE
 										  : -EREMOTEIO;
+	if (event == KUBE_BOOKMARK && is_older(w, object))
+		return -ESTALE;
 	/* first: what hears of the object may take it apart. A failure lists anew. */
 	r = version_keep(w, object);
 	if (r == 0 && event == KUBE_DELETED)
@@ -244,6 +266,7 @@ static void on_watch_end(void *arg, const struct kube_answer *a)
 	bool is_cut = buf_len(&w->frames.line) > 0;
 
 	w->request = NULL;
+	w->was_away |= a->status != 200 && (a->error || a->status >= 500);
 	kube_frames_reset(&w->frames);
 	if (a->error == 0 && a->status == 200) {
 		/* its time was over; a frame that was cut comes again. One that ends at once must
@@ -289,6 +312,42 @@ static int list_start(struct kube_watch *w)
 	return path ? kube_request_new(w->client, &config, &w->request) : -ENOMEM;
 }
 
+/* The server is back, and says how far it is. */
+static void on_checked(void *arg, const struct kube_answer *a)
+{
+	struct kube_watch *w = arg;
+	json_t *body;
+
+	w->request = NULL;
+	if (a->error || a->status != 200) {
+		if (a->status == 410 || a->status == 404)
+			start_over(w);
+		fail(w, a);
+		return;
+	}
+	body = json_loadb(a->body, a->len, 0, NULL);
+	if (is_older(w, body))
+		start_over(w);
+	json_decref(body);
+	w->was_away = false;
+	start(w);
+}
+
+static int check_start(struct kube_watch *w)
+{
+	_cleanup_(freep) char *path =
+		str_format("%s?limit=1%s%s", w->path, *w->selector ? "&" : "", w->selector);
+	const struct kube_request_config config = {
+		.method = "GET",
+		.path = path,
+		.timeout_us = LIST_US,
+		.on_done = on_checked,
+		.arg = w,
+	};
+
+	return path ? kube_request_new(w->client, &config, &w->request) : -ENOMEM;
+}
+
 static int watch_start(struct kube_watch *w)
 {
 	_cleanup_(freep) char *path =
@@ -310,8 +369,12 @@ static int watch_start(struct kube_watch *w)
 
 static void start(struct kube_watch *w)
 {
-	int r = w->version ? watch_start(w) : list_start(w);
+	int r;
 
+	if (!w->version)
+		r = list_start(w);
+	else
+		r = w->was_away ? check_start(w) : watch_start(w);
 	if (r < 0)
 		retry(w);
 }
@@ -330,6 +393,7 @@ int kube_watch_new(const struct kube_watch_config *config, struct kube_watch **r
 		return -ENOMEM;
 	w->loop = config->loop;
 	w->client = config->client;
+	w->kind = config->kind;
 	w->ops = config->ops;
 	w->arg = config->arg;
 	w->backoff_us = BACKOFF_MIN_US;

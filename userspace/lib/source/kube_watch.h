@@ -25,6 +25,7 @@ struct kube_watch_ops {
 };
 
 struct kube_watch_config {
+	const char *kind;           /* "Pod"; static; NULL: any */
 	struct loop *loop;          /* borrowed */
 	struct kube_client *client; /* borrowed */
 	const char *path;           /* "/api/v1/pods"; copied */

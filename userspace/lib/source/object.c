@@ -2,8 +2,12 @@
 #include "source/object.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "source/pod_facts.h"
+#include "source/json_pool.h"
 
 #define PATH_PART_MAX 512
 
@@ -133,17 +137,39 @@ unsigned int object_line(const struct object *o, const char *path)
 	return at < o->_lines_count ? o->_lines[at] : o->line;
 }
 
-static char *copy_or_empty(const char *s)
+/* The texts stand behind the struct. Return: where the next one goes. */
+static char *text_put(const char **field, char *to, const char *text)
 {
-	return strdup(s ? s : "");
+	size_t size = strlen(text) + 1;
+
+	memcpy(to, text, size);
+	*field = to;
+	return to + size;
+}
+
+static struct object *object_alloc(const struct object_init *init)
+{
+	const char *kind = init->kind ? init->kind : "", *name = init->name ? init->name : "";
+	const char *namespace_ = init->namespace_ ? init->namespace_ : "";
+	const char *file = init->file ? init->file : "";
+	struct object *o = calloc(1, sizeof(*o) + strlen(kind) + strlen(name) + strlen(namespace_) +
+					     strlen(file) + 4);
+	char *to;
+
+	if (!o)
+		return NULL;
+	to = text_put(&o->kind, (char *)(o + 1), kind);
+	to = text_put(&o->namespace_, to, namespace_);
+	to = text_put(&o->name, to, name);
+	(void)text_put(&o->file, to, file);
+	return o;
 }
 
 int object_new(const struct object_init *init, struct object **ret)
 {
-	_cleanup_(object_unrefp) struct object *o = NULL;
+	_cleanup_(object_unrefp) struct object *o = object_alloc(init);
 	const json_t *metadata;
 
-	o = calloc(1, sizeof(*o));
 	if (!o) {
 		json_decref(init->body);
 		free(init->lines);
@@ -160,12 +186,6 @@ int object_new(const struct object_init *init, struct object **ret)
 	metadata = json_object_get(o->body, "metadata");
 	o->labels = json_object_get(metadata, "labels");
 	o->annotations = json_object_get(metadata, "annotations");
-	o->kind = copy_or_empty(init->kind);
-	o->namespace_ = copy_or_empty(init->namespace_);
-	o->name = copy_or_empty(init->name);
-	o->file = copy_or_empty(init->file);
-	if (!o->kind || !o->namespace_ || !o->name || !o->file)
-		return -ENOMEM;
 	*ret = TAKE_PTR(o);
 	return 0;
 }
@@ -183,6 +203,80 @@ int object_new_json(json_t *body, struct object **ret)
 	return object_new(&init, ret);
 }
 
+static void body_drop(struct object *o)
+{
+	json_decref(o->body);
+	free(o->_lines);
+	o->body = NULL;
+	o->_lines = NULL;
+	o->_lines_count = 0;
+}
+
+/* Those about sidecars decide whether a pod is enrolled. Return: NULL when there are none, or no
+ * memory (@ret_error). */
+static json_t *sidecar_annotations(const json_t *all, int *ret_error)
+{
+	json_t *kept = NULL, *value;
+	const char *key;
+
+	json_object_foreach ((json_t *)all, key, value) {
+		if (strncmp(key, "sidecar.istio.io/", strlen("sidecar.istio.io/")) != 0)
+			continue;
+		if (!kept)
+			kept = json_object();
+		if (json_object_set(kept, key, value) < 0)
+			*ret_error = -ENOMEM;
+	}
+	return kept;
+}
+
+int object_reduce(struct object *o, struct json_pool *pool)
+{
+	_cleanup_(json_decrefp) json_t *annotations = NULL;
+	struct pod_facts *facts = NULL;
+	int r = 0;
+
+	if (!streq(o->kind, "Pod") || o->pod)
+		return 0;
+	annotations = sidecar_annotations(o->annotations, &r);
+	if (r == 0)
+		r = pod_facts_read(o, &facts);
+	if (r < 0)
+		return r;
+	o->_shared[0] = json_pool_get(pool, (json_t *)(uintptr_t)o->labels);
+	o->_shared[1] = json_pool_get(pool, annotations);
+	o->labels = o->_shared[0];
+	o->annotations = o->_shared[1];
+	o->pod = facts;
+	body_drop(o);
+	return 0;
+}
+
+static bool trees_are_same(const struct object *a, const struct object *b)
+{
+	return a->_lines_count == b->_lines_count &&
+	       (a->_lines_count == 0 ||
+		memcmp(a->_lines, b->_lines, a->_lines_count * sizeof(*a->_lines)) == 0) &&
+	       json_equal(a->body, b->body);
+}
+
+static bool json_is_same(const json_t *a, const json_t *b)
+{
+	return a == b || (a && b && json_equal(a, b));
+}
+
+bool object_is_same(const struct object *a, const struct object *b)
+{
+	if (a == b)
+		return true;
+	if (a->is_invalid != b->is_invalid || a->line != b->line || !streq(a->file, b->file))
+		return false;
+	if (!a->pod || !b->pod)
+		return a->body && b->body && trees_are_same(a, b);
+	return json_is_same(a->labels, b->labels) && json_is_same(a->annotations, b->annotations) &&
+	       pod_facts_is_equal(a->pod, b->pod);
+}
+
 struct object *object_ref(const struct object *o)
 {
 	struct object *mine = (struct object *)o;
@@ -195,12 +289,10 @@ struct object *object_unref(struct object *o)
 {
 	if (!o || --o->_refs > 0)
 		return NULL;
-	json_decref(o->body);
-	free(o->_lines);
-	free((char *)o->kind);
-	free((char *)o->namespace_);
-	free((char *)o->name);
-	free((char *)o->file);
+	body_drop(o);
+	json_decref(o->_shared[0]);
+	json_decref(o->_shared[1]);
+	(void)pod_facts_free((struct pod_facts *)(uintptr_t)o->pod);
 	free(o);
 	return NULL;
 }

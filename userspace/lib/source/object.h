@@ -2,7 +2,8 @@
 #pragma once
 /* object - one Kubernetes object as its user wrote it: a JSON tree, and the file and line of each
  * field. Immutable once handed out, reference-counted (plain counter: one thread). The tree of an
- * object from an API server has the same form, without file and lines. */
+ * object from an API server has the same form, without file and lines. Where there are very many, a
+ * Pod is reduced to what the mesh reads of it. */
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -11,13 +12,18 @@
 #include "base/cleanup.h"
 #include "base/macros.h"
 
+struct pod_facts; /* source/pod_facts.h */
+struct json_pool; /* source/json_pool.h */
+
 struct object {
 	const char *kind;       /* "Pod" */
 	const char *namespace_; /* "" for cluster-scoped kinds; "default" where the manifest names
 				   none */
 	const char *name;
-	json_t *body; /* the whole object; never NULL, always a JSON object; do not change it */
-	const json_t *labels, *annotations; /* of its metadata, in @body; NULL: none */
+	json_t *body; /* the whole object, always a JSON object, do not change it; NULL once it is
+			 reduced */
+	const json_t *labels, *annotations; /* of its metadata; NULL: none */
+	const struct pod_facts *pod;        /* of a reduced Pod; else NULL */
 	const char *file;  /* path as given to the source; "" when it came from elsewhere */
 	unsigned int line; /* first line of the object in @file, from 1; 0 when unknown */
 
@@ -28,6 +34,7 @@ struct object {
 
 	/* private */
 	unsigned int _refs;
+	json_t *_shared[2];   /* @labels and @annotations of a reduced object */
 	unsigned int *_lines; /* of each node of @body, pre-order */
 	size_t _lines_count;
 };
@@ -51,6 +58,14 @@ _must_check_ int object_new(const struct object_init *init, struct object **ret)
  * as object_new(). */
 _must_check_ int object_new_json(json_t *body, struct object **ret);
 
+/** object_reduce() - leave of a Pod what the mesh reads: @pod, its labels and the annotations about
+ * sidecars. Before it is handed out. Other kinds stay as they are. Return: 0; -ENOMEM (@o as it
+ * was). */
+_must_check_ int object_reduce(struct object *o, struct json_pool *pool);
+
+/** object_is_same() - equal for their user: lines count, since messages name them. */
+bool object_is_same(const struct object *a, const struct object *b);
+
 /** object_ref() - one more reference. Return: @o. */
 struct object *object_ref(const struct object *o);
 /** object_unref() - drop a reference; takes NULL. Return: NULL. */
@@ -61,7 +76,7 @@ DEFINE_CLEANUP(struct object *, object_unref);
  * object_value() - the value at a path
  * @path: "spec.ports[0].targetPort"; a key with dots goes in brackets:
  * "metadata.labels[app.kubernetes.io/name]". Return: borrowed, valid as long as @o; NULL when there
- * is none or it is null.
+ * is none, it is null, or @o is reduced.
  */
 json_t *object_value(const struct object *o, const char *path);
 /** object_string() - as object_value(), but NULL also when it is no string. */

@@ -34,6 +34,12 @@ struct source_ops {
 	void (*on_error_cleared)(void *arg, const char *file);
 	/* a consistent point: after the first scan, and again after each later batch of changes */
 	void (*on_synced)(void *arg);
+	/* NULL, or: one was read, is in order and will be kept; to object_reduce() it. Return: 0;
+	 * -ENOMEM. */
+	int (*on_read)(void *arg, struct object *obj);
+	/* NULL, or: may this text of a file hold what the user looks for? If not, it is not read.
+	 */
+	bool (*may_hold)(void *arg, const char *text, size_t len);
 };
 
 /**
@@ -42,7 +48,7 @@ struct source_ops {
  * @dir:  copied. Files *.yaml, *.yml and *.json in it and in its direct sub-folders, not hidden
  * ones, are read, in path order. Of two objects with one name the first in that order counts, the
  * other is an error.
- * @ops:  borrowed, must outlive the source; every member set.
+ * @ops:  borrowed, must outlive the source; every other member set.
  * Return: 0; -errno of opening @dir or of inotify (ENOENT, ENOTDIR, EACCES, EMFILE); -ENOMEM.
  */
 _must_check_ int source_folder_new(struct loop *loop, const char *dir, const struct source_ops *ops,
@@ -61,7 +67,7 @@ struct source_kube_config {
  * source_kube_new() - list and watch an API server
  * Kinds that the server does not know count as empty until it does. An object's `file` is its path
  * at the API server; what is wrong with a whole kind is reported under the kind's path.
- * @ops: borrowed, must outlive the source; every member set.
+ * @ops: borrowed, must outlive the source; every other member set.
  * Return: 0; -EINVAL an unknown kind; -ENOMEM.
  */
 _must_check_ int source_kube_new(const struct source_kube_config *config,

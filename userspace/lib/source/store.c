@@ -244,6 +244,11 @@ static void claim_put(struct load *l, struct claim *c, struct object *object)
 	slot_mark(l->store, c->slot);
 }
 
+static int object_read(const struct store *s, struct object *o)
+{
+	return s->ops->on_read ? s->ops->on_read(s->arg, o) : 0;
+}
+
 static int on_item(void *arg, const struct manifest_item *item)
 {
 	struct load *l = arg;
@@ -252,6 +257,9 @@ static int on_item(void *arg, const struct manifest_item *item)
 	struct claim *c;
 	int r;
 
+	r = object ? object_read(l->store, object) : 0;
+	if (r < 0)
+		return r;
 	r = slot_get(l->store, item, &slot);
 	if (r < 0)
 		return r;
@@ -291,7 +299,7 @@ static void list_move_all(struct list *from, struct list *to)
 	}
 }
 
-int store_load(struct store *s, const char *file, const char *text, size_t len)
+static int text_load(struct store *s, const char *file, const char *text, size_t len)
 {
 	static const struct manifest_ops ops = {.on_item = on_item, .on_error = on_error};
 	struct manifest_text in = {.text = text, .len = len};
@@ -323,6 +331,28 @@ int store_load(struct store *s, const char *file, const char *text, size_t len)
 	return r;
 }
 
+int store_remove(struct store *s, const char *file)
+{
+	struct file *f = map_get_str(s->files, file);
+	struct claim *c, *tmp;
+
+	if (!f)
+		return 0;
+	list_for_each_entry_safe (c, tmp, &f->claims, in_file)
+		claim_drop(s, c);
+	file_errors_clear(f);
+	f->is_gone = true;
+	file_mark(s, f);
+	return 0;
+}
+
+int store_load(struct store *s, const char *file, const char *text, size_t len)
+{
+	if (s->ops->may_hold && !s->ops->may_hold(s->arg, text, len))
+		return store_remove(s, file);
+	return text_load(s, file, text, len);
+}
+
 int store_fail(struct store *s, const char *file, const char *message)
 {
 	struct source_error err = {
@@ -342,21 +372,6 @@ int store_fail(struct store *s, const char *file, const char *message)
 	file_errors_clear(f);
 	file_mark(s, f);
 	return file_error_add(f, &err);
-}
-
-int store_remove(struct store *s, const char *file)
-{
-	struct file *f = map_get_str(s->files, file);
-	struct claim *c, *tmp;
-
-	if (!f)
-		return 0;
-	list_for_each_entry_safe (c, tmp, &f->claims, in_file)
-		claim_drop(s, c);
-	file_errors_clear(f);
-	f->is_gone = true;
-	file_mark(s, f);
-	return 0;
 }
 
 static struct claim *slot_first(const struct slot *slot)
@@ -385,22 +400,13 @@ static struct slot *slot_free(struct slot *slot)
 	return NULL;
 }
 
-/* Equal for its user: lines count, since messages name them. */
-static bool is_same(const struct object *a, const struct object *b)
-{
-	return a == b || (a->is_invalid == b->is_invalid && a->line == b->line &&
-			  a->_lines_count == b->_lines_count && streq(a->file, b->file) &&
-			  memcmp(a->_lines, b->_lines, a->_lines_count * sizeof(*a->_lines)) == 0 &&
-			  json_equal(a->body, b->body));
-}
-
 static void slot_publish(struct store *s, struct slot *slot)
 {
 	const struct claim *first = slot_first(slot);
 	struct object *old = slot->delivered;
 
 	list_del(&slot->dirty);
-	if (first && (!old || !is_same(old, first->object))) {
+	if (first && (!old || !object_is_same(old, first->object))) {
 		slot->delivered = object_ref(first->object);
 		s->ops->on_put(s->arg, first->object);
 		(void)object_unref(old);

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One block: the struct, the addresses, the ports, then the texts one after the other. */
+#include "source/pod_facts.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "net/addr.h"
+#include "source/object.h"
+
+enum text {
+	TEXT_NODE,
+	TEXT_ACCOUNT,
+	TEXT_UID,
+	TEXT_HOSTNAME,
+	TEXT_SUBDOMAIN,
+	TEXT_OWNER_KIND,
+	TEXT_OWNER_NAME,
+	TEXT_MAX,
+};
+
+/** struct reading - what is found before it is known how much room it takes. */
+struct reading {
+	const char *texts[TEXT_MAX];
+	struct cv_addr addrs[POD_ADDRESSES_MAX];
+	const char *port_names[POD_PORTS_MAX];
+	uint16_t ports[POD_PORTS_MAX];
+	size_t n_addrs, n_ports;
+};
+
+static const char *text_of(const json_t *object, const char *key)
+{
+	const char *s = json_string_value(json_object_get(object, key));
+
+	return s ? s : "";
+}
+
+static void addr_add(struct reading *x, const json_t *text)
+{
+	struct cv_addr a;
+
+	if (!json_is_string(text) || x->n_addrs == POD_ADDRESSES_MAX ||
+	    cv_addr_parse(json_string_value(text), &a) < 0)
+		return;
+	if (cv_addr_is_any(&a) || cv_addr_is_loopback(&a))
+		return;
+	for (size_t i = 0; i < x->n_addrs; i++)
+		if (cv_addr_equal(&x->addrs[i], &a))
+			return;
+	x->addrs[x->n_addrs++] = a;
+}
+
+static void ports_add(struct reading *x, const json_t *containers)
+{
+	const json_t *container, *port;
+	size_t i, j;
+
+	json_array_foreach (containers, i, container) {
+		json_array_foreach (json_object_get(container, "ports"), j, port) {
+			const char *protocol = text_of(port, "protocol");
+			const char *name = text_of(port, "name");
+			json_int_t n = json_integer_value(json_object_get(port, "containerPort"));
+
+			if (!*name || (*protocol && !streq(protocol, "TCP")) || n < 1 ||
+			    n > UINT16_MAX || x->n_ports == POD_PORTS_MAX)
+				continue;
+			x->port_names[x->n_ports] = name;
+			x->ports[x->n_ports++] = (uint16_t)n;
+		}
+	}
+}
+
+/* The owner that manages the pod. */
+static const json_t *controller_of(const json_t *metadata)
+{
+	const json_t *owners = json_object_get(metadata, "ownerReferences"), *one;
+	size_t i;
+
+	json_array_foreach (owners, i, one)
+		if (json_is_true(json_object_get(one, "controller")))
+			return one;
+	return json_array_get(owners, 0);
+}
+
+static void metadata_read(struct reading *x, const json_t *metadata)
+{
+	const json_t *owner = controller_of(metadata);
+
+	x->texts[TEXT_UID] = text_of(metadata, "uid");
+	x->texts[TEXT_OWNER_KIND] = text_of(owner, "kind");
+	x->texts[TEXT_OWNER_NAME] = text_of(owner, "name");
+}
+
+static void spec_read(struct reading *x, const json_t *spec)
+{
+	const char *account = text_of(spec, "serviceAccountName");
+
+	if (!*account)
+		account = text_of(spec, "serviceAccount");
+	x->texts[TEXT_NODE] = text_of(spec, "nodeName");
+	x->texts[TEXT_ACCOUNT] = *account ? account : "default";
+	x->texts[TEXT_HOSTNAME] = text_of(spec, "hostname");
+	x->texts[TEXT_SUBDOMAIN] = text_of(spec, "subdomain");
+	ports_add(x, json_object_get(spec, "containers"));
+	ports_add(x, json_object_get(spec, "initContainers"));
+}
+
+static void status_read(struct reading *x, const json_t *status)
+{
+	const json_t *one;
+	size_t i;
+
+	addr_add(x, json_object_get(status, "podIP"));
+	json_array_foreach (json_object_get(status, "podIPs"), i, one)
+		addr_add(x, json_object_get(one, "ip"));
+}
+
+static bool is_ready(const json_t *metadata, const json_t *status)
+{
+	const json_t *deleted = json_object_get(metadata, "deletionTimestamp"), *one;
+	size_t i;
+
+	if (deleted && !json_is_null(deleted))
+		return false;
+	json_array_foreach (json_object_get(status, "conditions"), i, one) {
+		const char *is = json_string_value(json_object_get(one, "status"));
+
+		if (is && streq(text_of(one, "type"), "Ready") && !streq(is, "True"))
+			return false;
+	}
+	return true;
+}
+
+static bool has_ended(const json_t *status)
+{
+	const char *phase = text_of(status, "phase");
+
+	return streq(phase, "Succeeded") || streq(phase, "Failed");
+}
+
+/* Return: where the next one goes. */
+static char *text_put(char *to, const char *text)
+{
+	size_t size = strlen(text) + 1;
+
+	memcpy(to, text, size);
+	return to + size;
+}
+
+static size_t texts_size(const struct reading *x)
+{
+	size_t size = 0;
+
+	for (size_t i = 0; i < TEXT_MAX; i++)
+		size += strlen(x->texts[i]) + 1;
+	for (size_t i = 0; i < x->n_ports; i++)
+		size += strlen(x->port_names[i]) + 1;
+	return size;
+}
+
+static void texts_fill(const struct reading *x, struct pod_facts *f, struct pod_port *ports,
+		       char *to)
+{
+	const char **const places[TEXT_MAX] = {
+		[TEXT_NODE] = &f->node,
+		[TEXT_ACCOUNT] = &f->service_account,
+		[TEXT_UID] = &f->uid,
+		[TEXT_HOSTNAME] = &f->hostname,
+		[TEXT_SUBDOMAIN] = &f->subdomain,
+		[TEXT_OWNER_KIND] = &f->owner_kind,
+		[TEXT_OWNER_NAME] = &f->owner_name,
+	};
+
+	for (size_t i = 0; i < TEXT_MAX; i++) {
+		*places[i] = to;
+		to = text_put(to, x->texts[i]);
+	}
+	f->port_names = to;
+	for (size_t i = 0; i < x->n_ports && to - f->port_names <= UINT16_MAX; i++) {
+		ports[f->ports_count++] =
+			(struct pod_port){x->ports[i], (uint16_t)(to - f->port_names)};
+		to = text_put(to, x->port_names[i]);
+	}
+}
+
+static int facts_make(const struct reading *x, struct pod_facts **ret)
+{
+	size_t addrs = x->n_addrs * sizeof(*x->addrs), ports = x->n_ports * sizeof(struct pod_port);
+	size_t size = addrs + ports + texts_size(x);
+	struct pod_facts *f = calloc(1, sizeof(*f) + size);
+	char *to;
+
+	if (!f)
+		return -ENOMEM;
+	f->size = (uint32_t)size;
+	to = (char *)(f + 1);
+	memcpy(to, x->addrs, addrs);
+	f->addrs = (const struct cv_addr *)(const void *)to;
+	f->addrs_count = (uint16_t)x->n_addrs;
+	f->ports = (const struct pod_port *)(const void *)(to + addrs);
+	texts_fill(x, f, (struct pod_port *)(void *)(to + addrs), to + addrs + ports);
+	*ret = f;
+	return 0;
+}
+
+int pod_facts_read(const struct object *pod, struct pod_facts **ret)
+{
+	const json_t *metadata = json_object_get(pod->body, "metadata");
+	const json_t *spec = json_object_get(pod->body, "spec");
+	const json_t *status = json_object_get(pod->body, "status");
+	struct reading x;
+	struct pod_facts *f;
+	int r;
+
+	x.n_addrs = x.n_ports = 0;
+	metadata_read(&x, metadata);
+	spec_read(&x, spec);
+	status_read(&x, status);
+	r = facts_make(&x, &f);
+	if (r < 0)
+		return r;
+	f->is_host_network = json_is_true(json_object_get(spec, "hostNetwork"));
+	f->is_ready = is_ready(metadata, status);
+	f->has_ended = has_ended(status);
+	*ret = f;
+	return 0;
+}
+
+struct pod_facts *pod_facts_free(struct pod_facts *f)
+{
+	free(f);
+	return NULL;
+}
+
+bool pod_facts_is_equal(const struct pod_facts *a, const struct pod_facts *b)
+{
+	return a->size == b->size && a->addrs_count == b->addrs_count &&
+	       a->ports_count == b->ports_count && a->is_host_network == b->is_host_network &&
+	       a->is_ready == b->is_ready && a->has_ended == b->has_ended &&
+	       memcmp(a + 1, b + 1, a->size) == 0;
+}
+
+uint16_t pod_facts_port(const struct pod_facts *f, const char *name)
+{
+	for (size_t i = 0; i < f->ports_count; i++)
+		if (streq(f->port_names + f->ports[i].name, name))
+			return f->ports[i].port;
+	return 0;
+}

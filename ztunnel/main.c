@@ -57,7 +57,9 @@ static const struct option_def options[] = {
 	 "PORT", "readiness; 0: none"},
 	{"drain-s", 0, OPTION_U64, offsetof(struct config, drain_s), "5", 0, 3600,
 	 "CONNECTION_TERMINATION_DEADLINE", "SECONDS",
-	 "how long connections may go on after SIGTERM"},
+	 "how long connections may go on after SIGTERM, where MeshConfig's "
+	 "terminationDrainDuration "
+	 "is not set"},
 	{"crl", 0, OPTION_STRING, offsetof(struct config, crl), NULL, 0, 0, "CRL_PATH", "FILE",
 	 "revocation lists in PEM, followed: whom they name is refused and cut"},
 	DIAL_OPTIONS(struct config, control),

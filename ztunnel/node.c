@@ -335,10 +335,12 @@ static void on_drain_timer(struct loop_timer *t)
 
 static void drain(struct node *n)
 {
+	uint64_t us = n->settings.has_drain ? n->settings.drain_us : n->config.drain_us;
+
 	if (n->is_draining)
 		return;
 	n->is_draining = true;
-	log_info(TARGET, "draining workers=%u", n->config.workers);
+	log_info(TARGET, "draining workers=%u deadline_ms=%zu", n->config.workers, us / 1000);
 	/* With its socket closed the agent refuses new connections of our pods. */
 	n->agent = agent_link_free(n->agent);
 	needs_clear(&n->needs);
@@ -348,7 +350,7 @@ static void drain(struct node *n)
 		dns_pod_del(n->dns, ((struct node_pod *)it.value)->pod->netns_cookie);
 	}
 	admin_set_ready(n->admin, ADMIN_TASK_PROXY, false);
-	(void)loop_timer_set(n->loop, &n->drain_timer, n->config.drain_us);
+	(void)loop_timer_set(n->loop, &n->drain_timer, us);
 }
 
 static void on_worker_drained(void *arg)

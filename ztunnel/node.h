@@ -20,7 +20,7 @@ struct node_config {
 	uint16_t admin_port, metrics_port, ready_port; /* 0: none */
 	struct dial_options control;                   /* where a remote control plane is */
 	const char *crl;                               /* file of revocation lists; NULL: none */
-	uint64_t drain_us;                             /* for connections, after SIGTERM */
+	uint64_t drain_us; /* for connections, after SIGTERM, where MeshConfig says nothing */
 };
 
 #define NODE_WORKERS_MAX 64

@@ -54,6 +54,8 @@ int settings_decode(const void *packed, size_t len, struct settings *ret, char *
 	r = domains_copy(m, &s, err, err_size);
 	if (r == 0) {
 		s.is_access_log_off = m->is_access_log_off;
+		s.has_drain = m->has_drain;
+		s.drain_us = MIN(m->drain_ms, SETTINGS_DRAIN_MAX_MS) * 1000;
 		s.is_registry_only =
 			m->outbound_traffic != CULVERT__NODE__CONFIG__OUTBOUND_TRAFFIC__ALLOW_ANY;
 		s.trust_bundle = strdup(m->trust_bundle);

@@ -4,9 +4,12 @@
  * whoever decoded it. */
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/cleanup.h"
 #include "base/macros.h"
+
+#define SETTINGS_DRAIN_MAX_MS UINT64_C(86400000)
 
 /** struct settings - zeroed: what holds without a control plane of ours. */
 struct settings {
@@ -15,6 +18,8 @@ struct settings {
 	char *trust_bundle; /* another text: other roots or another signer */
 	bool is_access_log_off;
 	bool is_registry_only; /* outboundTrafficPolicy */
+	bool has_drain;
+	uint64_t drain_us; /* terminationDrainDuration */
 };
 
 /**

@@ -97,6 +97,8 @@ static int node_config_set(struct control *c)
 	if (c->mesh.access_log_file)
 		m.access_log_file = c->mesh.access_log_file;
 	m.is_access_log_off = c->mesh.access_log_file && !*c->mesh.access_log_file;
+	m.has_drain = c->mesh.has_drain;
+	m.drain_ms = c->mesh.drain_ms;
 	m.node = "*";
 	m.trust_domain = (char *)c->config.trust_domain;
 	m.cluster_id = (char *)c->config.cluster_id;

@@ -268,6 +268,8 @@ static int control_start(struct daemon *d, const struct options *o)
 
 static void on_mesh_error(void *arg, const struct source_error *err)
 {
+	if (err->is_warning) /* told in the status, when it is followed */
+		return;
 	log_error("control", "MeshConfig not used file=%s line=%u field=%s: %s", err->file,
 		  err->line, err->field, err->message);
 }

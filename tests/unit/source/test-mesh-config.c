@@ -70,7 +70,8 @@ static void what_is_used_is_read(void **state)
 			      "    outboundTrafficPolicy: {mode: REGISTRY_ONLY}\n"
 			      "    discoverySelectors:\n    - matchLabels: {mesh: enabled}\n"
 			      "    - matchExpressions: [{key: x, operator: In, values: [y]}]\n"
-			      "    enableTracing: true\n    defaultConfig: {concurrency: 2}\n"),
+			      "    enableTracing: true\n    defaultConfig: "
+			      "{terminationDrainDuration: 1m1.5s}\n"),
 		"");
 	assert_int_equal(x.r, 0);
 	assert_string_equal(x.mesh.trust_domain, "td.example");
@@ -78,11 +79,14 @@ static void what_is_used_is_read(void **state)
 	assert_string_equal(x.mesh.access_log_file, "/dev/stdout");
 	assert_int_equal(json_array_size(x.mesh.trust_domain_aliases), 2);
 	assert_true(x.mesh.is_registry_only);
+	assert_true(x.mesh.has_drain);
+	assert_int_equal(x.mesh.drain_ms, 61500);
 	assert_int_equal(json_array_size(x.mesh.discovery_selectors), 2);
 	/* nothing said, nothing set */
 	assert_string_equal(read_text(&x, MAP "    enableTracing: true\n"), "");
 	assert_null(x.mesh.trust_domain);
 	assert_false(x.mesh.is_registry_only);
+	assert_false(x.mesh.has_drain);
 	mesh_config_clear(&x.mesh);
 }
 
@@ -96,6 +100,11 @@ static void mistakes_are_told_and_change_nothing(void **state)
 		 "8: data.mesh.outboundTrafficPolicy.mode: expected one of ALLOW_ANY"},
 		{"    outboundTrafficPolicy: {mod: ALLOW_ANY}\n",
 		 "6: data.mesh.outboundTrafficPolicy.mod: unknown field"},
+		{"    defaultConfig: {terminationDrainDuration: 5}\n",
+		 "6: data.mesh.defaultConfig.terminationDrainDuration: expected a"},
+		{"    defaultConfig: {terminationDrainDuration: 5 s}\n", "expected a duration"},
+		{"    defaultConfig: {terminationDrainDuration: 25h}\n", "expected a duration"},
+		{"    defaultConfig: {terminationDrainDuration: -5s}\n", "expected a duration"},
 		{"    trustDomainAliases: a\n", "6: data.mesh.trustDomainAliases: expected a list"},
 		{"    discoverySelectors: [{matchExpressions: [{key: a, operator: Is}]}]\n",
 		 "6: data.mesh.discoverySelectors[0].matchExpressions[0].operator: expected one "
@@ -105,6 +114,9 @@ static void mistakes_are_told_and_change_nothing(void **state)
 		{"    rootNamespace: [a]\n", "6: data.mesh.rootNamespace: expected a namespace"},
 		{"    - a\n", "6: data.mesh: expected a mapping"},
 		{"    a: b\n    c: {\n", "data.mesh: "},
+		{"    trustDomain: other\n    ---\n    trustDomain: b\n",
+		 "8: data.mesh: expected one document"},
+		{"    trustDomain: other\n    ---\n    a: {\n", "data.mesh: "},
 		{"    a: 1\n    a: 2\n", "7: data.mesh: "},
 	};
 	struct reading x = {0};
@@ -117,6 +129,44 @@ static void mistakes_are_told_and_change_nothing(void **state)
 		if (!strstr(read_text(&x, yaml), cases[i].message))
 			fail_msg("%zu: %s", i, x.text);
 		assert_int_equal(x.r, -EINVAL);
+		assert_string_equal(x.mesh.trust_domain, "good");
+	}
+	mesh_config_clear(&x.mesh);
+}
+
+static void what_layer_4_does_not_honour_is_named_and_the_rest_counts(void **state)
+{
+	static const struct {
+		const char *text, *message;
+	} cases[] = {
+		{"    connectTimeout: 3s\n",
+		 "7: data.mesh.connectTimeout: not honoured: 10 s hold"},
+		{"    accessLogEncoding: JSON\n", "LOG_FORMAT=json"},
+		{"    defaultConfig:\n      concurrency: 2\n",
+		 "8: data.mesh.defaultConfig.concurrency: not honoured: a node's pods share one"},
+		{"    defaultConfig: {holdApplicationUntilProxyStarts: true}\n", "not honoured"},
+		{"    defaultConfig: {drainDuration: 5s}\n",
+		 "terminationDrainDuration is honoured"},
+		{"    defaultConfig: {tracing: {}}\n", "no spans"},
+		{"    defaultConfig: {proxyMetadata: {ISTIO_META_DNS_CAPTURE: \"false\"}}\n",
+		 "ambient.istio.io/dns-capture"},
+		/* what is done anyway, and what an installation of Istio always has */
+		{"    accessLogEncoding: TEXT\n", ""},
+		{"    defaultConfig: {holdApplicationUntilProxyStarts: false}\n", ""},
+		{"    defaultConfig: {proxyMetadata: {ISTIO_META_DNS_CAPTURE: \"true\"}}\n", ""},
+		{"    enablePrometheusMerge: true\n    defaultConfig: {discoveryAddress: a}\n", ""},
+	};
+	struct reading x = {0};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char yaml[512];
+
+		(void)snprintf(yaml, sizeof(yaml), MAP "    trustDomain: good\n%s", cases[i].text);
+		x.r = -EINVAL;
+		if (!strstr(read_text(&x, yaml), cases[i].message) ||
+		    (!*cases[i].message && x.text[0]))
+			fail_msg("%zu: %s", i, x.text);
+		assert_int_equal(x.r, 0);
 		assert_string_equal(x.mesh.trust_domain, "good");
 	}
 	mesh_config_clear(&x.mesh);
@@ -150,6 +200,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_used_is_read),
 		cmocka_unit_test(mistakes_are_told_and_change_nothing),
+		cmocka_unit_test(what_layer_4_does_not_honour_is_named_and_the_rest_counts),
 		cmocka_unit_test(it_is_found_in_a_folder),
 	};
 

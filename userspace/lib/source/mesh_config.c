@@ -11,7 +11,9 @@
 #include "source/schema.h"
 #include "source/yaml.h"
 
-#define FIELD_PREFIX "data.mesh"
+#define FIELD_PREFIX    "data.mesh"
+#define DURATION_MAX_MS (24 * 3600000ULL)
+#define LOCAL           "not honoured: "
 
 static const struct schema domain = {
 	.type = SCHEMA_STRING,
@@ -44,14 +46,33 @@ static const struct schema_field selector_fields[] = {
 };
 static const struct schema selector = {.type = SCHEMA_OBJECT, .fields = selector_fields};
 static const struct schema selectors = {.type = SCHEMA_LIST, .item = &selector};
-static const struct schema_field fields[] = {
-	FIELD("discoverySelectors", &selectors),
-	FIELD("trustDomain", &domain),
-	FIELD("trustDomainAliases", &domains),
-	FIELD("rootNamespace", &label),
-	FIELD("accessLogFile", &schema_string),
-	FIELD("outboundTrafficPolicy", &policy),
+
+static bool is_duration(const char *s)
+{
+	uint64_t ms;
+
+	return str_parse_duration(s, DURATION_MAX_MS, &ms) == 0;
+}
+
+static const struct schema duration = {
+	.type = SCHEMA_STRING,
+	.is_valid = is_duration,
+	.expected = "a duration such as 5s, of a day at most",
+};
+static const struct schema any_map = {.type = SCHEMA_MAP};
+static const struct schema_field default_fields[] = {
+	FIELD("terminationDrainDuration", &duration),
+	FIELD("proxyMetadata", &any_map),
 	FIELDS_END,
+};
+/* Most of ProxyConfig is for Envoy, too. */
+static const struct schema default_config = {
+	.type = SCHEMA_OBJECT, .fields = default_fields, .is_open = true};
+static const struct schema_field fields[] = {
+	FIELD("discoverySelectors", &selectors), FIELD("trustDomain", &domain),
+	FIELD("trustDomainAliases", &domains),   FIELD("rootNamespace", &label),
+	FIELD("accessLogFile", &schema_string),  FIELD("outboundTrafficPolicy", &policy),
+	FIELD("defaultConfig", &default_config), FIELDS_END,
 };
 /* Most of MeshConfig is for Envoy. */
 static const struct schema mesh_config = {.type = SCHEMA_OBJECT, .fields = fields, .is_open = true};
@@ -63,11 +84,13 @@ struct reading {
 	void *arg;
 	const struct yaml_document *doc;
 	struct object *body; /* the text as an object, for lines */
-	struct mesh_config *ret;
+	struct mesh_config got;
+	bool is_second; /* document */
 	int r;
 };
 
-static void tell(struct reading *x, unsigned int line, const char *field, const char *message)
+static void tell_kind(struct reading *x, unsigned int line, const char *field, const char *message,
+		      bool is_warning)
 {
 	char path[SCHEMA_PATH_MAX + 16];
 	unsigned int at = object_line(x->map, FIELD_PREFIX);
@@ -79,11 +102,77 @@ static void tell(struct reading *x, unsigned int line, const char *field, const 
 		.name = x->map->name,
 		.field = path,
 		.message = message,
+		.is_warning = is_warning,
 	};
 
 	(void)snprintf(path, sizeof(path), FIELD_PREFIX "%s%s", *field ? "." : "", field);
 	x->on_error(x->arg, &err);
+}
+
+static void tell(struct reading *x, unsigned int line, const char *field, const char *message)
+{
+	tell_kind(x, line, field, message, false);
 	x->r = -EINVAL;
+}
+
+/* What has a meaning at layer 4 and is not done, or not in this place. */
+static const struct {
+	const char *field;
+	const char *value; /* only this one is told; NULL: any */
+	const char *message;
+} notes[] = {
+	{"accessLogFormat", NULL, LOCAL "lines have the fields of Istio's ztunnel"},
+	{"accessLogEncoding", "JSON", LOCAL "start ztunnel with LOG_FORMAT=json"},
+	{"connectTimeout", NULL, LOCAL "10 s hold"},
+	{"tcpKeepalive", NULL, LOCAL "the kernel's defaults hold; tunnels have PINGs every 10 s"},
+	{"localityLbSetting", NULL, LOCAL "a Service's trafficDistribution is"},
+	{"defaultServiceExportTo", NULL,
+	 LOCAL "services are seen everywhere unless their own exportTo says otherwise"},
+	{"inboundTrafficPolicy", NULL, LOCAL "applications are reached at the pod's address"},
+	{"hboneIdleTimeout", NULL, LOCAL "a tunnel that nobody uses is closed after 5 minutes"},
+	{"meshMTLS.minProtocolVersion", "TLSV1_2", LOCAL "TLS 1.3 holds"},
+	{"meshMTLS.cipherSuites", NULL, LOCAL "those of TLS 1.3 hold"},
+	{"caCertificates", NULL, LOCAL "roots are those of the CA's root-cert.pem"},
+	{"defaultProviders", NULL,
+	 LOCAL "metrics are Prometheus', the access log is ztunnel's, there are no spans"},
+	{"defaultConfig.drainDuration", NULL,
+	 LOCAL "it is Envoy's; terminationDrainDuration is honoured"},
+	{"defaultConfig.concurrency", NULL,
+	 LOCAL "a node's pods share one ztunnel, its threads are --workers"},
+	{"defaultConfig.holdApplicationUntilProxyStarts", "true",
+	 LOCAL "a new pod begins before it is in the mesh unless the CNI plugin enrols it"},
+	{"defaultConfig.tracing", NULL, LOCAL "ztunnels make no spans"},
+	{"defaultConfig.interceptionMode", "TPROXY",
+	 LOCAL "capture is by BPF; applications see the client's address all the same"},
+	{"defaultConfig.statusPort", NULL, LOCAL "ztunnel's is 15021 on the node"},
+	{"defaultConfig.extraStatTags", NULL, LOCAL "Telemetry's tagOverrides are"},
+	{"defaultConfig.proxyStatsMatcher", NULL, LOCAL "Telemetry's overrides are"},
+	{"defaultConfig.caCertificatesPem", NULL, LOCAL "roots are those of the CA"},
+	{"defaultConfig.privateKeyProvider", NULL, LOCAL "keys are ztunnel's own"},
+	{"defaultConfig.proxyMetadata.ISTIO_META_DNS_CAPTURE", "false",
+	 LOCAL "annotate pods or namespaces with ambient.istio.io/dns-capture"},
+	{"defaultConfig.proxyMetadata.ISTIO_META_DNS_AUTO_ALLOCATE", "false",
+	 LOCAL "label ServiceEntries with networking.istio.io/enable-autoallocate-ip"},
+};
+
+/* Return: is the value there, and the one that is told? */
+static bool is_noted(const json_t *value, const char *only)
+{
+	const char *s = json_string_value(value);
+
+	if (!value || json_is_null(value) || !only)
+		return value && !json_is_null(value);
+	if (json_is_true(value) || json_is_false(value))
+		return streq(only, json_is_true(value) ? "true" : "false");
+	return s && streq(s, only);
+}
+
+static void tell_notes(struct reading *x)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(notes); i++)
+		if (is_noted(object_value(x->body, notes[i].field), notes[i].value))
+			tell_kind(x, object_line(x->body, notes[i].field), notes[i].field,
+				  notes[i].message, true);
 }
 
 static void on_problem(void *arg, const char *field, const char *message)
@@ -106,6 +195,7 @@ static int copy(const struct object *o, const char *field, char **ret)
 static int take(const struct object *o, struct mesh_config *ret)
 {
 	const char *outbound = object_string(o, "outboundTrafficPolicy.mode");
+	const char *drain = object_string(o, "defaultConfig.terminationDrainDuration");
 	struct mesh_config c = {0};
 	int r = copy(o, "trustDomain", &c.trust_domain);
 
@@ -119,8 +209,8 @@ static int take(const struct object *o, struct mesh_config *ret)
 	}
 	c.trust_domain_aliases = json_incref(object_value(o, "trustDomainAliases"));
 	c.discovery_selectors = json_incref(object_value(o, "discoverySelectors"));
+	c.has_drain = drain && str_parse_duration(drain, DURATION_MAX_MS, &c.drain_ms) == 0;
 	c.is_registry_only = outbound && streq(outbound, "REGISTRY_ONLY");
-	mesh_config_clear(ret);
 	*ret = c;
 	return 0;
 }
@@ -135,6 +225,11 @@ static int on_document(void *arg, const struct yaml_document *doc)
 		tell(x, doc->bad_line, "", doc->problem);
 		return 0;
 	}
+	if (x->is_second) {
+		tell(x, doc->line, "", "expected one document");
+		return 0;
+	}
+	x->is_second = true;
 	if (!json_is_object(doc->body)) {
 		tell(x, doc->line, "", "expected a mapping");
 		return 0;
@@ -149,7 +244,9 @@ static int on_document(void *arg, const struct yaml_document *doc)
 		return x->r;
 	schema_walk(&mesh_config, doc->body, &report);
 	if (x->r == 0)
-		x->r = take(x->body, x->ret);
+		x->r = take(x->body, &x->got);
+	if (x->r == 0)
+		tell_notes(x);
 	x->body = object_unref(x->body);
 	return x->r == -ENOMEM ? x->r : 0;
 }
@@ -159,7 +256,7 @@ int mesh_config_read(const struct object *map,
 		     struct mesh_config *ret)
 {
 	const char *text = object_string(map, FIELD_PREFIX);
-	struct reading x = {.map = map, .on_error = on_error, .arg = arg, .ret = ret};
+	struct reading x = {.map = map, .on_error = on_error, .arg = arg};
 	struct yaml_problem problem;
 	int r;
 
@@ -168,11 +265,17 @@ int mesh_config_read(const struct object *map,
 		return 0;
 	}
 	r = yaml_parse(text, strlen(text), on_document, &x, &problem);
-	if (r == -EBADMSG) {
+	if (r == -EBADMSG)
 		tell(&x, problem.line, "", problem.message);
-		return -EINVAL;
+	if (r == -EBADMSG || (r == 0 && x.r < 0))
+		r = x.r;
+	if (r < 0) {
+		mesh_config_clear(&x.got);
+		return r;
 	}
-	return r < 0 ? r : x.r;
+	mesh_config_clear(ret);
+	*ret = x.got;
+	return 0;
 }
 
 void mesh_config_clear(struct mesh_config *c)
@@ -203,6 +306,12 @@ static void on_put(void *arg, struct object *obj)
 	f->map = object_ref(obj);
 }
 
+/* Folders can be large, and this one is read again by whoever follows it. */
+static bool may_hold(void *arg, const char *text, size_t len)
+{
+	return memmem(text, len, "ConfigMap", strlen("ConfigMap"));
+}
+
 static void on_nothing(void *arg, struct object *obj)
 {
 }
@@ -224,8 +333,14 @@ int mesh_config_find(const char *folder, const char *root_namespace,
 		     void (*on_error)(void *arg, const struct source_error *err), void *arg,
 		     struct mesh_config *ret)
 {
-	static const struct source_ops ops = {on_put, on_nothing, on_source_error, on_cleared,
-					      on_synced};
+	static const struct source_ops ops = {
+		.on_put = on_put,
+		.on_delete = on_nothing,
+		.on_error = on_source_error,
+		.on_error_cleared = on_cleared,
+		.on_synced = on_synced,
+		.may_hold = may_hold,
+	};
 	struct finding f = {.root_namespace = root_namespace};
 	struct source *source = NULL;
 	int r = loop_new(&f.loop);

@@ -3,6 +3,7 @@
 /* mesh_config - Istio's MeshConfig: the text under `mesh` in ConfigMap "istio" of the root
  * namespace. No state. */
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/cleanup.h"
 #include "source/object.h"
@@ -16,11 +17,14 @@ struct mesh_config {
 	json_t *trust_domain_aliases; /* list of strings */
 	json_t *discovery_selectors;  /* list of label selectors */
 	bool is_registry_only;        /* outboundTrafficPolicy.mode */
+	bool has_drain;
+	uint64_t drain_ms; /* defaultConfig.terminationDrainDuration */
 };
 
 /**
  * mesh_config_read() - read and check the text in a ConfigMap
  * @on_error: each mistake, with the line in the manifest; a mistake leaves all of @ret untouched.
+ * And, as warnings, what has a meaning at layer 4 and is not honoured.
  * @ret: owned by the caller; mesh_config_clear().
  * Return: 0; -EINVAL told by @on_error; -ENOMEM.
  */

@@ -174,6 +174,25 @@ static int decode_lb(struct decoder *d, const Istio__Workload__LoadBalancing *lb
 	return 0;
 }
 
+/* Istio: without addresses, a TCP port of such a service is that port of any host. Where a name
+ * decides (HTTP, TLS) nothing is open: layer 4 cannot look at it. */
+static int decode_open_ports(struct decoder *d, const Istio__Workload__Service *m,
+			     struct service_def *s)
+{
+	uint16_t *ports;
+
+	if (s->lb_mode != SERVICE_LB_PASSTHROUGH || m->n_addresses > 0)
+		return 0;
+	ports = decode_array(d, m->n_ports, sizeof(*ports));
+	if (!ports)
+		return -ENOMEM;
+	for (size_t i = 0; i < m->n_ports; i++)
+		if (m->ports[i]->app_protocol == ISTIO__WORKLOAD__PORT__APP_PROTOCOL__TCP)
+			ports[s->open_ports_count++] = (uint16_t)m->ports[i]->service_port;
+	s->open_ports = ports;
+	return 0;
+}
+
 static int decode_service(struct decoder *d, const Istio__Workload__Service *m,
 			  struct service_def *s)
 {
@@ -201,6 +220,8 @@ static int decode_service(struct decoder *d, const Istio__Workload__Service *m,
 		r = decode_gateway(d, m->waypoint, &s->waypoint);
 	if (r == 0)
 		r = decode_lb(d, m->load_balancing, s);
+	if (r == 0)
+		r = decode_open_ports(d, m, s);
 	if (r == 0)
 		r = decode_service_extension(d, m, s);
 	s->sans_count = m->n_subject_alt_names;

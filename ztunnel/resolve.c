@@ -416,6 +416,21 @@ void resolve_outbound(const struct state *s, const struct workload *src,
 	resolve_outbound_again(s, src, orig, &choice, ret);
 }
 
+/* What passes as it is, under REGISTRY_ONLY: a port of an entry with this address, or one that an
+ * entry without addresses registers of any host. */
+static bool is_registered(const struct state *s, const struct workload *src,
+			  const struct cv_sockaddr *orig, const struct service *service)
+{
+	uint16_t port = ntohs(orig->port);
+
+	if (!state_is_registry_only(s))
+		return true;
+	for (size_t i = 0; service && i < service->def->ports_count; i++)
+		if (service->def->ports[i].service_port == port)
+			return true;
+	return state_is_open_port(s, port, src->app->namespace_);
+}
+
 void resolve_outbound_again(const struct state *s, const struct workload *src,
 			    const struct cv_sockaddr *orig, const struct resolve_choice *choice,
 			    struct upstream *ret)
@@ -436,7 +451,7 @@ void resolve_outbound_again(const struct state *s, const struct workload *src,
 		ret->service = state_service_by_addr(s, &orig->addr, src->app->namespace_);
 		if (ret->service)
 			resolve_service(s, src, orig, choice, ret);
-		else if (state_is_registry_only(s))
+		if (ret->kind == UPSTREAM_PASSTHROUGH && !is_registered(s, src, orig, ret->service))
 			refuse(ret, "not in the registry, and outboundTrafficPolicy is "
 				    "REGISTRY_ONLY");
 		return;

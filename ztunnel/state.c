@@ -344,6 +344,29 @@ static int on_service(void *arg, const void *key _unused_, size_t key_len _unuse
 	return visit->fn(visit->arg, value);
 }
 
+struct port_search {
+	const char *client_namespace;
+	uint16_t port;
+};
+
+static int has_open_port(void *arg, const struct service *v)
+{
+	const struct port_search *search = arg;
+	const struct service_def *d = v->def;
+
+	for (size_t i = 0; i < d->open_ports_count; i++)
+		if (d->open_ports[i] == search->port)
+			return def_is_visible(d, search->client_namespace);
+	return 0;
+}
+
+bool state_is_open_port(const struct state *s, uint16_t port, const char *client_namespace)
+{
+	struct port_search search = {.client_namespace = client_namespace, .port = port};
+
+	return state_visit_services(s, has_open_port, &search) != 0;
+}
+
 int state_visit_services(const struct state *s, int (*fn)(void *arg, const struct service *v),
 			 void *arg)
 {

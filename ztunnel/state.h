@@ -145,6 +145,8 @@ struct service_def {
 	size_t vips_count;
 	const struct service_port *ports;
 	size_t ports_count;
+	const uint16_t *open_ports; /* TCP ports that it registers of any host: it has no address */
+	size_t open_ports_count;
 	const char *const *sans; /* further identities that its endpoints may show */
 	size_t sans_count;
 	struct gateway_ref waypoint;
@@ -232,6 +234,9 @@ bool state_is_synced(const struct state *s);
 
 /** state_is_registry_only() - what is neither a workload nor a service is refused. */
 bool state_is_registry_only(const struct state *s);
+/** state_is_open_port() - does a service that this namespace sees register the port of any host?
+ * Looks at every service: for what the kernel's maps have no room for. */
+bool state_is_open_port(const struct state *s, uint16_t port, const char *client_namespace);
 
 /* For the admin endpoint: in no order; @fn returns 0 to go on. */
 int state_visit_workloads(const struct state *s, int (*fn)(void *arg, const struct workload *w),

@@ -220,6 +220,8 @@ size_t mesh_pack_service(const struct mesh_service *s, uint8_t into[MESH_PACKED_
 	if (s->ports[0]) {
 		m.n_ports = 1;
 		m.ports = ports_of(&p, s->ports);
+		if (s->is_tcp)
+			p.port.app_protocol = ISTIO__WORKLOAD__PORT__APP_PROTOCOL__TCP;
 	}
 	m.waypoint = waypoint_of(&p, s->waypoint);
 	m.canonical = s->is_canonical;

@@ -57,6 +57,7 @@ struct mesh_service {
 	bool is_canonical;
 	bool is_namespace_only;
 	bool is_sticky;
+	bool is_tcp; /* its port says so */
 };
 
 struct cv_addr mesh_addr(const char *text);

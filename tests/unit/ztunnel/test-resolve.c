@@ -32,6 +32,30 @@ static void under_registry_only_unknown_destinations_are_refused(void **state)
 	put_httpd(f, &(struct mesh_service){
 			     .mode = ISTIO__WORKLOAD__LOAD_BALANCING__MODE__PASSTHROUGH});
 	assert_int_equal(go(f, "10.96.0.1:80", 0).kind, UPSTREAM_PASSTHROUGH);
+	assert_int_equal(go(f, "10.96.0.1:81", 0).kind, UPSTREAM_REFUSE); /* no port of its */
+	/* without addresses: the TCP port of any host, where the service is seen */
+	mesh_put_service(f->b, &(struct mesh_service){
+				       .name = "open",
+				       .ports = {9000, 9000},
+				       .mode = ISTIO__WORKLOAD__LOAD_BALANCING__MODE__PASSTHROUGH,
+				       .is_tcp = true,
+			       });
+	mesh_put_service(f->b, &(struct mesh_service){
+				       .name = "hidden",
+				       .namespace_ = "other",
+				       .ports = {9001, 9001},
+				       .mode = ISTIO__WORKLOAD__LOAD_BALANCING__MODE__PASSTHROUGH,
+				       .is_tcp = true,
+				       .is_namespace_only = true,
+			       });
+	mesh_put_service(f->b, &(struct mesh_service){
+				       .name = "named",
+				       .ports = {9002, 9002},
+				       .mode = ISTIO__WORKLOAD__LOAD_BALANCING__MODE__PASSTHROUGH,
+			       });
+	assert_int_equal(go(f, "93.184.216.34:9000", 0).kind, UPSTREAM_PASSTHROUGH);
+	assert_int_equal(go(f, "93.184.216.34:9001", 0).kind, UPSTREAM_REFUSE);
+	assert_int_equal(go(f, "93.184.216.34:9002", 0).kind, UPSTREAM_REFUSE);
 	state_builder_set_registry_only(f->b, false);
 	assert_int_equal(go(f, "93.184.216.34:443", 0).kind, UPSTREAM_PASSTHROUGH);
 }

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "hbone/session.h"
 #include "net/addr.h"
 #include "ztunnel/access_log.h"
 #include "ztunnel/pod.h"
@@ -94,6 +95,35 @@ void conn_end(struct conn *c, enum conn_flags flags, const char *error)
 void conn_fail(struct conn *c, enum conn_flags flags, const char *error)
 {
 	conn_end(c, flags, error);
+	c->ops->destroy(c);
+}
+
+const char *conn_errno_text(const char *what, int error, char into[CONN_TEXT_MAX])
+{
+	(void)snprintf(into, CONN_TEXT_MAX, "%s: %s (os error %d)", what, strerror(-error), -error);
+	return into;
+}
+
+void conn_fail_errno(struct conn *c, const char *what, int error)
+{
+	char text[CONN_TEXT_MAX];
+
+	conn_fail(c, CONN_CONNECT, conn_errno_text(what, error, text));
+}
+
+const char *conn_end_text(int error, uint32_t code)
+{
+	if (code == HBONE_PEER_SILENT)
+		return "connection reset: the peer's node has answered no PING for 20 s";
+	return error < 0 ? "connection reset" : NULL;
+}
+
+void conn_fail_early(struct conn *c, const char *error)
+{
+	struct conn_info info;
+
+	fill_info(c, &info);
+	telemetry_conn_early(c->worker->telemetry, &info, CONN_CONNECT, error);
 	c->ops->destroy(c);
 }
 
@@ -189,8 +219,8 @@ static void cut_denied(struct conn *c, const struct authz_verdict *v)
 {
 	char text[sizeof(v->policy) + 128];
 
-	(void)snprintf(text, sizeof(text), "closed by a policy update: %s%s%s", v->reason,
-		       v->policy[0] ? ": " : "", v->policy);
+	(void)snprintf(text, sizeof(text), "connection closed due to policy change: %s%s%s",
+		       v->reason, v->policy[0] ? ": " : "", v->policy);
 	c->ops->cut(c, CONN_DENY, text);
 }
 

@@ -65,6 +65,20 @@ void conn_end(struct conn *c, enum conn_flags flags, const char *error);
 /** conn_fail() - conn_end(), then it is destroyed. Serves as conn_ops.cut where nobody has to be
  * told first. */
 void conn_fail(struct conn *c, enum conn_flags flags, const char *error);
+#define CONN_TEXT_MAX 512
+/* In Istio's words: what reaches an application fails so, and what goes out of a pod so. */
+#define CONN_DIAL_FAILED "connection failed"
+#define CONN_IO_ERROR    "io error"
+#define CONN_TOO_LATE    "deadline has elapsed"
+/** conn_errno_text() - "@what: Connection refused (os error 111)". @error: -errno. Return: @into.
+ */
+const char *conn_errno_text(const char *what, int error, char into[CONN_TEXT_MAX]);
+/** conn_fail_errno() - conn_fail() with CONN_CONNECT and that text. */
+void conn_fail_errno(struct conn *c, const char *what, int error);
+/** conn_end_text() - of a tunnel's stream that ended. Return: NULL: well. */
+const char *conn_end_text(int error, uint32_t code);
+/** conn_fail_early() - it was never known what it is connected with: "connection failed". */
+void conn_fail_early(struct conn *c, const char *error);
 /** conn_denied() - as conn_end() for a policy's no. */
 void conn_denied(struct conn *c, const struct authz_verdict *v);
 /** conn_count_bytes() - while they move. */

@@ -84,6 +84,13 @@ static void reject(struct inbound *in, int status, const char *error)
 	conn_fail(&in->conn, CONN_CONNECT, error);
 }
 
+static void reject_errno(struct inbound *in, int error)
+{
+	char text[CONN_TEXT_MAX];
+
+	reject(in, 503, conn_errno_text(CONN_DIAL_FAILED, error, text));
+}
+
 static void cut(struct conn *c, enum conn_flags flags, const char *error)
 {
 	struct inbound *in = container_of(c, struct inbound, conn);
@@ -108,7 +115,7 @@ static void on_relay_done(struct relay *r, int error, uint32_t code)
 		conn_fail(&in->conn, CONN_CONNECT,
 			  "the client left before the application answered");
 	else
-		conn_fail(&in->conn, CONN_OK, error < 0 ? "connection reset" : NULL);
+		conn_fail(&in->conn, CONN_OK, conn_end_text(error, code));
 }
 
 static const struct relay_ops relay_ops = {
@@ -144,7 +151,7 @@ static void on_app_connecting(struct loop_fd *w, uint32_t events)
 	if (events & (EPOLLERR | EPOLLHUP))
 		r = tcp_connect_result(w->fd);
 	if (r < 0) {
-		reject(in, 503, strerror(-r));
+		reject_errno(in, r);
 		return;
 	}
 	/* The error has been taken. */
@@ -171,7 +178,7 @@ static void on_socket(struct dial_wait *wait, int fd)
 	int r = fd < 0 ? fd : dial_on(in, fd);
 
 	if (r < 0)
-		reject(in, 503, strerror(-r));
+		reject_errno(in, r);
 	else if (r > 0)
 		(void)answer(in);
 }
@@ -179,7 +186,7 @@ static void on_socket(struct dial_wait *wait, int fd)
 static void on_timer(struct loop_timer *timer)
 {
 	reject(container_of(timer, struct inbound, conn.timer), 503,
-	       "the application did not answer in time");
+	       CONN_DIAL_FAILED ": " CONN_TOO_LATE);
 }
 
 static void dial(struct inbound *in)
@@ -344,14 +351,17 @@ static void on_ready(void *arg)
 static void on_closed(void *arg, enum hbone_stage stage, int error, const char *text)
 {
 	struct server_tunnel *t = arg;
+	char line[CONN_TEXT_MAX];
 
 	if (error == -EDQUOT) {
 		penalty_add(&t->worker->penalty, &t->peer.addr, loop_now_us(t->worker->loop));
 		fail_info(t, CONN_H2_HANDSHAKE_FAILURE, text);
 	}
 	/* A connection that says nothing at all is a probe, not a failure. */
-	if (stage != HBONE_STAGE_OPEN)
-		fail_info(t, error == -EKEYREVOKED ? CONN_CERT_REVOKED : CONN_TLS_FAILURE, text);
+	if (stage != HBONE_STAGE_OPEN) {
+		(void)snprintf(line, sizeof(line), "tls handshake error: %s", text);
+		fail_info(t, error == -EKEYREVOKED ? CONN_CERT_REVOKED : CONN_TLS_FAILURE, line);
+	}
 	tunnel_leave(t);
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/str.h"
 #include "net/addr.h"
 #include "net/tcp.h"
 #include "tls/identity.h"
@@ -165,7 +166,28 @@ static void on_relay_done(struct relay *r, int error, uint32_t code)
 	if (o->attempt)
 		conn_fail(&o->conn, CONN_CONNECT, "the tunnel closed before it answered");
 	else
-		conn_fail(&o->conn, CONN_OK, error < 0 ? "connection reset" : NULL);
+		conn_fail(&o->conn, CONN_OK, conn_end_text(error, code));
+}
+
+/* What ztunnels answer. */
+static const char *reason_of(int status)
+{
+	static const struct {
+		int status;
+		const char *reason;
+	} known[] = {{400, " Bad Request"},
+		     {401, " Unauthorized"},
+		     {403, " Forbidden"},
+		     {404, " Not Found"},
+		     {500, " Internal Server Error"},
+		     {502, " Bad Gateway"},
+		     {503, " Service Unavailable"},
+		     {504, " Gateway Timeout"}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (known[i].status == status)
+			return known[i].reason;
+	return "";
 }
 
 static void on_relay_response(struct relay *r, const struct hbone_head *head)
@@ -186,7 +208,8 @@ static void on_relay_response(struct relay *r, const struct hbone_head *head)
 		relay_rewind(r);
 		return;
 	}
-	(void)snprintf(text, sizeof(text), "http status: %d", head->status);
+	(void)snprintf(text, sizeof(text), "http status: %d%s", head->status,
+		       reason_of(head->status));
 	conn_fail(&o->conn, head->status == 401 ? CONN_DENY : CONN_CONNECT, text);
 }
 
@@ -220,19 +243,26 @@ struct head_text {
 	char baggage[HBONE_BAGGAGE_MAX];
 };
 
+static void format_trace(struct worker *w, char into[HBONE_TRACEPARENT_LEN + 1])
+{
+	const uint64_t trace[] = {worker_random(w), worker_random(w)}, span = worker_random(w);
+	char trace_hex[2 * sizeof(trace) + 1], span_hex[2 * sizeof(span) + 1];
+
+	str_hex(trace, sizeof(trace), trace_hex);
+	str_hex(&span, sizeof(span), span_hex);
+	(void)str_concat(into, HBONE_TRACEPARENT_LEN + 1, "00-", trace_hex, "-", span_hex, "-00");
+}
+
 static void format_head(struct outbound *o, struct head_text *text)
 {
 	char src[CV_SOCKADDR_STRLEN];
 	const struct service *s = o->conn.service;
-	struct worker *w = o->conn.worker;
 
 	(void)cv_sockaddr_format(&o->conn.hbone_addr, text->authority);
-	(void)snprintf(text->forwarded, sizeof(text->forwarded), "for=\"%s\"%s%s",
-		       cv_sockaddr_format(&o->conn.src, src), s ? ";host=" : "",
-		       s ? s->def->hostname : "");
-	(void)snprintf(text->traceparent, sizeof(text->traceparent), "00-%016llx%016llx-%016llx-00",
-		       (unsigned long long)worker_random(w), (unsigned long long)worker_random(w),
-		       (unsigned long long)worker_random(w));
+	(void)str_concat(text->forwarded, sizeof(text->forwarded), "for=\"",
+			 cv_sockaddr_format(&o->conn.src, src), "\"", s ? ";host=" : "",
+			 s ? s->def->hostname : "");
+	format_trace(o->conn.worker, text->traceparent);
 	baggage_format(o->conn.src_workload, text->baggage, sizeof(text->baggage));
 }
 
@@ -274,7 +304,7 @@ static bool is_starting(enum hbone_stage stage, int error)
 
 static void no_tunnel(struct outbound *o, enum hbone_stage stage, int error, const char *text)
 {
-	char line[TEXT_MAX * 2];
+	char line[CONN_TEXT_MAX];
 
 	if (error == -EAGAIN && o->attempt->retries < RETRIES_MAX) {
 		outbound_retry_after(o, 1);
@@ -287,11 +317,16 @@ static void no_tunnel(struct outbound *o, enum hbone_stage stage, int error, con
 		outbound_retry_after(o, OUTBOUND_RETRY_US);
 		return;
 	}
-	(void)snprintf(line, sizeof(line), "%s%s", text,
-		       stage == HBONE_STAGE_CONNECT && error == -ETIMEDOUT
-			       ? " (a NetworkPolicy may block port 15008)"
-			       : "");
-	conn_fail(&o->conn, flags_of(stage, error), line);
+	if (stage == HBONE_STAGE_CONNECT && error == -ETIMEDOUT)
+		text = "connection timed out, maybe a NetworkPolicy is blocking HBONE port "
+		       "15008: " CONN_TOO_LATE;
+	else if (stage == HBONE_STAGE_CONNECT && streq(text, strerror(-error)))
+		text = conn_errno_text(CONN_IO_ERROR, error, line);
+	else {
+		(void)snprintf(line, sizeof(line), CONN_IO_ERROR ": %s", text);
+		text = line;
+	}
+	conn_fail(&o->conn, flags_of(stage, error), text);
 }
 
 static void on_tunnel(struct pool_wait *wait, struct hbone_session *s, enum hbone_stage stage,
@@ -323,12 +358,25 @@ static void start_tunnel(struct outbound *o, const struct upstream *u,
 	if (r == -EAGAIN)
 		return;
 	if (r < 0)
-		conn_fail(&o->conn, CONN_CONNECT, strerror(-r));
+		conn_fail_errno(&o->conn, CONN_IO_ERROR, r);
 	else
 		open_stream(o, s);
 }
 
 /* Choosing. */
+
+static void refused(struct outbound *o, const char *why)
+{
+	char text[CONN_TEXT_MAX], dst[CV_SOCKADDR_STRLEN];
+
+	if (!streq(why, RESOLVE_NO_UPSTREAM)) {
+		conn_fail(&o->conn, CONN_CONNECT, why);
+		return;
+	}
+	(void)snprintf(text, sizeof(text), "%s: %s", why,
+		       cv_sockaddr_format(&o->conn.original_dst, dst));
+	conn_fail_early(&o->conn, text);
+}
 
 static void on_state(struct state_wait *wait)
 {
@@ -394,7 +442,7 @@ void outbound_resolve(struct outbound *o)
 	case UPSTREAM_REFUSE:
 		if (a->name_error)
 			u.error = names_error(a->name_error);
-		conn_fail(&o->conn, CONN_CONNECT, u.error ? u.error : "refused");
+		refused(o, u.error ? u.error : "refused");
 		break;
 	}
 }
@@ -427,7 +475,7 @@ static void on_timer(struct loop_timer *t)
 	else if (outbound_try_next(o))
 		attempt_drop(o);
 	else
-		conn_fail(&o->conn, CONN_CONNECT, "no answer in time");
+		conn_fail(&o->conn, CONN_CONNECT, CONN_IO_ERROR ": " CONN_TOO_LATE);
 }
 
 /* on_app_event() - once a stream or a retry may come: the relay's own; a reset before that ends it

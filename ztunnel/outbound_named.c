@@ -60,5 +60,5 @@ void outbound_dial_named(struct outbound *o, const struct upstream *u)
 	r = names_ask(o->conn.worker, o->conn.pod->netns_cookie, u->workload->hostname,
 		      &a->name_wait);
 	if (r < 0)
-		conn_fail(&o->conn, CONN_CONNECT, strerror(-r));
+		conn_fail_errno(&o->conn, CONN_IO_ERROR, r);
 }

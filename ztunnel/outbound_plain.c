@@ -62,7 +62,7 @@ static void on_plain_event(struct loop_fd *w, uint32_t events)
 	if (r < 0) {
 		a->plain_fd = close_fd(a->plain_fd);
 		if (!outbound_try_next(o))
-			conn_fail(&o->conn, CONN_CONNECT, strerror(-r));
+			conn_fail_errno(&o->conn, CONN_IO_ERROR, r);
 		return;
 	}
 	if (plain_splice(o) < 0)
@@ -109,7 +109,7 @@ static void on_plain_socket(struct dial_wait *wait, int fd)
 	if (r == -ECONNREFUSED && outbound_may_retry(o))
 		outbound_retry_after(o, OUTBOUND_RETRY_US);
 	else
-		conn_fail(&o->conn, CONN_CONNECT, strerror(-r));
+		conn_fail_errno(&o->conn, CONN_IO_ERROR, r);
 }
 
 void outbound_dial(struct outbound *o, const struct upstream *u)

@@ -73,7 +73,7 @@ static void on_app_connecting(struct loop_fd *w, uint32_t events)
 		r = tcp_connect_result(w->fd);
 	loop_del(w);
 	if (r < 0) {
-		conn_fail(&p->conn, CONN_CONNECT, strerror(-r));
+		conn_fail_errno(&p->conn, CONN_DIAL_FAILED, r);
 		return;
 	}
 	loop_timer_del(&p->conn.timer);
@@ -108,7 +108,7 @@ static void on_socket(struct dial_wait *wait, int fd)
 	int r = fd < 0 ? fd : dial_app(p, fd);
 
 	if (r < 0)
-		conn_fail(&p->conn, CONN_CONNECT, strerror(-r));
+		conn_fail_errno(&p->conn, CONN_DIAL_FAILED, r);
 }
 
 static void dial(struct plaintext *p)
@@ -168,7 +168,7 @@ static void on_timer(struct loop_timer *timer)
 
 	conn_fail(&p->conn, CONN_CONNECT,
 		  state_wait_is_waiting(&p->state_wait) ? "no data about this pod in time"
-							: "the application did not answer in time");
+							: CONN_DIAL_FAILED ": " CONN_TOO_LATE);
 }
 
 void inbound_plain_start(struct worker *w, struct pod *pod, int fd, const struct cv_sockaddr *peer,

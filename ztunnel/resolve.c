@@ -396,7 +396,7 @@ static void resolve_service(const struct state *s, const struct workload *src,
 	}
 	e = pick_endpoint(&wish);
 	if (!e) {
-		refuse(up, "no healthy upstream");
+		refuse(up, RESOLVE_NO_UPSTREAM);
 		return;
 	}
 	if (workload_is_named(e->workload)) {

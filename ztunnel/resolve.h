@@ -13,6 +13,8 @@ struct service;
 struct state;
 struct workload;
 
+#define RESOLVE_NO_UPSTREAM "no healthy upstream"
+
 enum upstream_kind {
 	UPSTREAM_PASSTHROUGH, /* not in the mesh: as it is to the original destination (DIAL_PLAIN)
 			       */

@@ -171,7 +171,7 @@ json_t *service_to_json(const struct service *v)
 	set_vips(o, d);
 	(void)json_object_set_new(o, "ports", ports_to_json(d->ports, d->ports_count));
 	(void)json_object_set_new(o, "endpoints", endpoints);
-	set_list_if(o, "subjectAltNames", texts_to_json(d->sans, d->sans_count));
+	(void)json_object_set_new(o, "subjectAltNames", texts_to_json(d->sans, d->sans_count));
 	set_waypoint(o, &d->waypoint);
 	set_load_balancer(o, d);
 	if (d->families != SERVICE_FAMILIES_ANY)
@@ -275,8 +275,7 @@ json_t *policy_to_json(const struct policy *p)
 		 : p->action == POLICY_DENY ? "Deny"
 					    : "Allow");
 	(void)json_object_set_new(o, "rules", rules);
-	if (p->is_dry_run)
-		(void)json_object_set_new(o, "dryRun", json_true());
+	(void)json_object_set_new(o, "dryRun", json_boolean(p->is_dry_run));
 	if (p->is_broken)
 		set_text(o, "error", "not understood: everything that it covers is denied");
 	return o;

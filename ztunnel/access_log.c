@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "net/addr.h"
 #include "ztunnel/signal_rules.h"
+#include "ztunnel/signal_values.h"
 #include "ztunnel/state.h"
 #include "ztunnel/telemetry.h"
 
@@ -66,6 +67,16 @@ static bool is_wanted(const struct conn_info *info, enum log_level level)
 	return log_is_on(level, ACCESS_TARGET);
 }
 
+/* The filter is asked when it is over, and last: that costs most. */
+static bool is_end_wanted(const struct conn_info *info, const struct conn_end *end,
+			  enum log_level level)
+{
+	const struct signal_rules *rules = conn_info_rules(info);
+
+	return is_wanted(info, level) &&
+	       (!rules || !rules->log_filter || signal_passes(rules->log_filter, info, end));
+}
+
 static void put_ends(struct line *l, const struct conn_info *info)
 {
 	const struct workload *src = info->src_workload;
@@ -109,30 +120,30 @@ void access_log_set_default(bool is_on)
 	atomic_store_explicit(&is_default, is_on, memory_order_relaxed);
 }
 
-void access_log_complete(const struct conn_info *info, uint64_t now_us, const char *error,
+void access_log_complete(const struct conn_info *info, const struct conn_end *end,
 			 const char *policy)
 {
-	enum log_level level = error ? LOG_ERROR : LOG_INFO;
+	enum log_level level = end->error ? LOG_ERROR : LOG_INFO;
 	char text[ACCESS_LINE_MAX];
 	struct line l = {.at = text, .size = sizeof(text)};
 
-	if (!is_wanted(info, level))
+	if (!is_end_wanted(info, end, level))
 		return;
-	l.len = access_log_format(info, now_us, error, text, sizeof(text));
+	l.len = access_log_format(info, end->now_us, end->error, text, sizeof(text));
 	put_text(&l, "policy", policy);
 	log_write(level, ACCESS_TARGET, "connection complete%s", text);
 }
 
-void access_log_failed(const struct conn_info *info, const char *error)
+void access_log_failed(const struct conn_info *info, const struct conn_end *end)
 {
 	char text[ACCESS_LINE_MAX];
 	struct line l = {.at = text, .size = sizeof(text)};
 
-	if (!is_wanted(info, LOG_WARN))
+	if (!is_end_wanted(info, end, LOG_WARN))
 		return;
 	text[0] = '\0';
 	put_ends(&l, info);
-	put_text(&l, "error", error);
+	put_text(&l, "error", end->error);
 	log_warn(ACCESS_TARGET, "connection failed%s", text);
 }
 

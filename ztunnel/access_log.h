@@ -6,19 +6,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct conn_end;
 struct conn_info;
 
 /** access_log_set_default() - MeshConfig's accessLogFile: is there a line for each connection,
  * where no Telemetry resource says otherwise? True at first. */
 void access_log_set_default(bool is_on);
 
-/** access_log_complete() - a connection has ended: info, or error when @error is not NULL. @policy:
- * "ns/name" that denied it, or NULL. */
-void access_log_complete(const struct conn_info *info, uint64_t now_us, const char *error,
+/** access_log_complete() - a connection has ended: info, or error when it ended with one.
+ * @policy: "ns/name" that denied it, or NULL. */
+void access_log_complete(const struct conn_info *info, const struct conn_end *end,
 			 const char *policy);
 
 /** access_log_failed() - it ended before it was known what it is (warn). */
-void access_log_failed(const struct conn_info *info, const char *error);
+void access_log_failed(const struct conn_info *info, const struct conn_end *end);
 
 /** access_log_note() - info line about a policy that decides nothing: under trial, or AUDIT.
  * @policy: "ns/name", or NULL. */

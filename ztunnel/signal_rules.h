@@ -9,6 +9,7 @@
 #include "base/macros.h"
 
 struct arena;
+struct cel;
 struct Culvert__Node__Telemetry;
 
 #define SIGNAL_TAGS_MAX 32
@@ -32,13 +33,18 @@ enum signal_metric {
 /** struct signal_tag - a label that is other than it would be. */
 struct signal_tag {
 	const char *name;
-	const char *value; /* NULL: the label is left out */
+	const char *value; /* NULL and no expression: the label is left out */
+	const struct cel *expression;
+	uint32_t metrics; /* enum signal_metric: where */
 };
 
 /** struct signal_rules - of the connections that a workload makes, or of those that it gets. */
 struct signal_rules {
 	enum signal_switch access_log;
+	const struct cel *log_filter; /* NULL: a line for every connection */
 	uint32_t metrics_off;
+	bool has_metric_tags; /* not every tag is for all metrics */
+	bool has_conn_tags;   /* a tag differs between connections of the same two workloads */
 	const struct signal_tag *tags;
 	size_t tags_count;
 };
@@ -52,5 +58,6 @@ struct signal_rules {
 _must_check_ int signal_rules_decode(const struct Culvert__Node__Telemetry *m, struct arena *arena,
 				     const struct signal_rules **ret);
 
-/** signal_rules_tag() - the rule for this label. Return: NULL: as it is. */
-const struct signal_tag *signal_rules_tag(const struct signal_rules *r, const char *name);
+/** signal_rules_tag() - the rule for this label of a metric. Return: NULL: as it is. */
+const struct signal_tag *signal_rules_tag(const struct signal_rules *r, const char *name,
+					  enum signal_metric metric);

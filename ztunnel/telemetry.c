@@ -9,22 +9,26 @@
 #include "base/buf.h"
 #include "base/map.h"
 #include "base/str.h"
+#include "base/cel.h"
 #include "ztunnel/access_log.h"
 #include "ztunnel/signal_rules.h"
+#include "ztunnel/signal_values.h"
 #include "ztunnel/state.h"
 
 #define SERIES_MAX  8192
-#define LABELS_MAX  4096
+#define LABELS_MAX  16384 /* of all metrics of a connection */
+#define METRICS     5
 #define CACHE_SLOTS 512 /* a power of two */
 #define UNKNOWN     "unknown"
 
 /* One set of labels. Never freed while the worker lives, so that a scrape may walk the chain
  * without a lock. */
 struct series {
-	struct conn_metrics m; /* first: handed out */
-	struct series *next;   /* written before the series is published */
-	uint32_t hidden;       /* enum signal_metric: families that do not show it */
-	char labels[];
+	struct conn_metrics m;       /* first: handed out */
+	struct series *next;         /* written before the series is published */
+	uint32_t hidden;             /* enum signal_metric: families that do not show it */
+	const char *labels[METRICS]; /* in text; mostly one for all */
+	char text[];
 };
 
 /* The labels of a connection follow from these: a hit saves making the text. Holds its objects, so
@@ -60,10 +64,15 @@ static const char *const flag_names[CONN_FLAGS_MAX] = {
 	[CONN_CERT_REVOKED] = "CERT_REVOKED",
 };
 
+/* The labels of a connection. Those of several metrics, where rules make them differ, follow each
+ * other with a line feed between: no label has one. */
 struct labels {
 	char text[LABELS_MAX];
 	size_t len;
+	size_t start; /* of the metric at hand */
 	bool is_cut;
+	enum signal_metric metric;
+	const struct conn_info *info;
 	const struct signal_rules *rules; /* NULL: none */
 	uint32_t tags_used;               /* bit per tag of the rules */
 };
@@ -77,9 +86,15 @@ const struct signal_rules *conn_info_rules(const struct conn_info *info)
 
 static void label_put(struct labels *l, const char *name, const char *value)
 {
-	int n = snprintf(l->text + l->len, sizeof(l->text) - l->len, "%s%s=\"", l->len ? "," : "",
-			 name);
+	bool is_first = l->len == l->start;
+	int n;
 
+	if (l->len + strlen(name) + 8 >= sizeof(l->text)) {
+		l->is_cut = true;
+		return;
+	}
+	n = snprintf(l->text + l->len, sizeof(l->text) - l->len, "%s%s=\"", is_first ? "" : ",",
+		     name);
 	l->len += n > 0 ? (size_t)n : 0;
 	for (const char *s = value && *value ? value : UNKNOWN; *s; s++) {
 		if (l->len + 4 >= sizeof(l->text)) {
@@ -94,23 +109,34 @@ static void label_put(struct labels *l, const char *name, const char *value)
 	l->text[l->len] = '\0';
 }
 
+/* As a rule says; what removes the label is no value. */
+static void label_tag(struct labels *l, const struct signal_tag *tag)
+{
+	struct cel_value room;
+
+	l->tags_used |= 1u << (tag - l->rules->tags);
+	if (tag->expression)
+		label_put(l, tag->name, signal_text(tag->expression, l->info, &room));
+	else if (tag->value)
+		label_put(l, tag->name, tag->value);
+}
+
 static void label(struct labels *l, const char *name, const char *value)
 {
-	const struct signal_tag *tag = signal_rules_tag(l->rules, name);
+	const struct signal_tag *tag = signal_rules_tag(l->rules, name, l->metric);
 
 	if (tag)
-		l->tags_used |= 1u << (tag - l->rules->tags);
-	if (tag && !tag->value)
-		return;
-	label_put(l, name, tag ? tag->value : value);
+		label_tag(l, tag);
+	else
+		label_put(l, name, value);
 }
 
 /* What the rules add. */
 static void label_others(struct labels *l)
 {
 	for (size_t i = 0; l->rules && i < l->rules->tags_count; i++)
-		if (!(l->tags_used & 1u << i) && l->rules->tags[i].value)
-			label_put(l, l->rules->tags[i].name, l->rules->tags[i].value);
+		if (!(l->tags_used & 1u << i) && l->rules->tags[i].metrics & l->metric)
+			label_tag(l, &l->rules->tags[i]);
 }
 
 static void label2(struct labels *l, const char *prefix, const char *name, const char *value)
@@ -134,16 +160,14 @@ static void label_workload(struct labels *l, const char *prefix, const struct wo
 	label2(l, prefix, "cluster", w ? w->app->cluster : NULL);
 }
 
-static void labels_make(struct labels *l, const struct conn_info *info, enum conn_flags flags)
+static void labels_of_metric(struct labels *l, const struct conn_info *info, enum conn_flags flags)
 {
 	const struct workload *src = info->src_workload;
 	const struct workload *dst = info->dst_workload;
 	const struct service_def *d = info->service ? info->service->def : NULL;
 
-	l->len = 0;
-	l->is_cut = false;
+	l->start = l->len;
 	l->tags_used = 0;
-	l->rules = conn_info_rules(info);
 	label(l, "reporter", info->direction == CONN_INBOUND ? "destination" : "source");
 	label_workload(l, "source", src, info->is_mtls ? info->src_identity : NULL);
 	label(l, "destination_service", d ? d->hostname : NULL);
@@ -158,6 +182,21 @@ static void labels_make(struct labels *l, const struct conn_info *info, enum con
 	label(l, "destination_region", dst ? dst->place->region : NULL);
 	label(l, "destination_zone", dst ? dst->place->zone : NULL);
 	label_others(l);
+}
+
+static void labels_make(struct labels *l, const struct conn_info *info, enum conn_flags flags)
+{
+	l->len = 0;
+	l->text[0] = '\0';
+	l->is_cut = false;
+	l->info = info;
+	l->rules = conn_info_rules(info);
+	for (size_t i = 0; i < (l->rules && l->rules->has_metric_tags ? METRICS : 1); i++) {
+		if (i > 0 && l->len + 1 < sizeof(l->text))
+			l->text[l->len++] = '\n';
+		l->metric = 1u << i;
+		labels_of_metric(l, info, flags);
+	}
 }
 
 static uint32_t hidden_of(const struct labels *l)
@@ -184,11 +223,21 @@ static struct series *series_new(struct telemetry *t, const struct labels *l)
 {
 	char key[LABELS_MAX + 16];
 	struct series *s = calloc(1, sizeof(*s) + l->len + 1);
+	char *at;
 
 	if (!s)
 		return NULL;
 	s->hidden = hidden_of(l);
-	memcpy(s->labels, l->text, l->len + 1);
+	at = memcpy(s->text, l->text, l->len + 1);
+	for (size_t i = 0; i < METRICS; i++) {
+		char *end = strchr(at, '\n');
+
+		s->labels[i] = at;
+		if (end) {
+			*end = '\0';
+			at = end + 1;
+		}
+	}
 	if (map_put_str(t->by_labels, series_key(l, key), s) < 0) {
 		free(s);
 		return NULL;
@@ -272,16 +321,17 @@ static struct series *series_find(struct telemetry *t, const struct conn_info *i
 		       ((uintptr_t)info->service * 0x165667b19e3779f9u) ^
 		       (kind * 0x27d4eb2f165667c5u);
 	struct cache_slot *c = &t->cache[(mix >> 40) & (CACHE_SLOTS - 1)];
-	bool is_folded;
+	const struct signal_rules *rules = conn_info_rules(info);
+	bool is_kept = !rules || !rules->has_conn_tags, is_folded;
 	struct series *s;
 
-	if (c->series && c->src == info->src_workload && c->dst == info->dst_workload &&
+	if (is_kept && c->series && c->src == info->src_workload && c->dst == info->dst_workload &&
 	    c->service == info->service && c->kind == kind &&
 	    is_same_text(c->src_identity, info->src_identity) &&
 	    is_same_text(c->dst_identity, info->dst_identity))
 		return c->series;
 	s = series_get(t, info, flags, &is_folded);
-	if (!is_folded)
+	if (!is_folded && is_kept)
 		slot_fill(c, info, kind, s);
 	return s;
 }
@@ -341,7 +391,7 @@ void telemetry_conn_close(struct telemetry *t, struct conn_metrics *m, const str
 	if (flags != CONN_OK)
 		m = &series_find(t, info, flags)->m;
 	conn_metrics_add(&m->closed, 1);
-	access_log_complete(info, now_monotonic_us(), error, NULL);
+	access_log_complete(info, &(struct conn_end){flags, error, now_monotonic_us(), true}, NULL);
 }
 
 static void count_failed(struct telemetry *t, const struct conn_info *info, enum conn_flags flags)
@@ -357,14 +407,15 @@ void telemetry_conn_failed(struct telemetry *t, const struct conn_info *info, en
 			   const char *error)
 {
 	count_failed(t, info, flags);
-	access_log_complete(info, now_monotonic_us(), error, NULL);
+	access_log_complete(info, &(struct conn_end){flags, error, now_monotonic_us(), false},
+			    NULL);
 }
 
 void telemetry_conn_early(struct telemetry *t, const struct conn_info *info, enum conn_flags flags,
 			  const char *error)
 {
 	conn_metrics_add(&series_find(t, info, flags)->m.failed, 1);
-	access_log_failed(info, error);
+	access_log_failed(info, &(struct conn_end){flags, error, now_monotonic_us(), false});
 }
 
 void telemetry_conn_denied(struct telemetry *t, const struct conn_info *info, const char *policy,
@@ -380,7 +431,8 @@ void telemetry_conn_denied(struct telemetry *t, const struct conn_info *info, co
 		       : streq(reason, "explicitly denied") ? " by: "
 							    : ": ",
 		       policy);
-	access_log_complete(info, now_monotonic_us(), error, *policy ? policy : NULL);
+	access_log_complete(info, &(struct conn_end){CONN_DENY, error, now_monotonic_us(), false},
+			    *policy ? policy : NULL);
 }
 
 void telemetry_count_socket(struct telemetry *t, enum conn_direction direction, int by)
@@ -394,7 +446,7 @@ void telemetry_count_socket(struct telemetry *t, enum conn_direction direction, 
 /* What the workers have counted under one set of labels. */
 struct sums {
 	const char *labels;
-	uint64_t values[5];
+	uint64_t values[METRICS];
 };
 
 static const struct {
@@ -418,37 +470,50 @@ static const struct {
 	 offsetof(struct conn_metrics, failed), SIGNAL_FAILED},
 };
 
-static void sums_add(struct sums *into, struct series *s)
+/* Return: NULL when out of memory. */
+static struct sums *sums_of(struct map *all, const char *labels)
 {
+	struct sums *s = map_get_str(all, labels);
+
+	if (s)
+		return s;
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return NULL;
+	s->labels = labels;
+	if (map_put_str(all, labels, s) < 0) {
+		free(s);
+		return NULL;
+	}
+	return s;
+}
+
+static int sums_add(struct map *all, struct series *s)
+{
+	struct sums *into = NULL;
+
 	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
 		_Atomic uint64_t *v = (void *)((char *)&s->m + families[i].offset);
 
+		if (i == 0 || s->labels[i] != s->labels[i - 1])
+			into = sums_of(all, s->labels[i]);
+		if (!into)
+			return -ENOMEM;
 		if (s->hidden & families[i].bit)
 			continue;
 		into->values[i] += atomic_load_explicit(v, memory_order_relaxed);
 	}
+	return 0;
 }
 
 static int sums_collect(struct map *all, struct telemetry *t)
 {
 	struct series *s = atomic_load_explicit(&t->all, memory_order_acquire);
+	int r = 0;
 
-	for (; s; s = s->next) {
-		struct sums *into = map_get_str(all, s->labels);
-
-		if (!into) {
-			into = calloc(1, sizeof(*into));
-			if (!into)
-				return -ENOMEM;
-			into->labels = s->labels;
-			if (map_put_str(all, s->labels, into) < 0) {
-				free(into);
-				return -ENOMEM;
-			}
-		}
-		sums_add(into, s);
-	}
-	return 0;
+	for (; s && r == 0; s = s->next)
+		r = sums_add(all, s);
+	return r;
 }
 
 static int sums_write(const struct map *all, size_t family, struct buf *into)

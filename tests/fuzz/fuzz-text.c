@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz-text - small texts from outside: the kernel's cgroup lines, log levels, queries of the admin
- * port, MeshConfig, values of an installation, templates. All of them for all bytes. */
+ * port, MeshConfig, expressions of Telemetry, values of an installation, templates. All of them for
+ * all bytes. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,7 @@
 #include "tests/fuzz/fuzz.h"
 #include "userspace/agent/procs.h"
 #include "userspace/cli/chart.h"
+#include "xds/signal_attributes.h"
 
 #define TEXT_MAX_LEN 8192
 
@@ -36,6 +38,26 @@ static void fuzz_mesh_config(const char *text)
 	if (mesh_config_read(map, on_error, NULL, &config) == 0)
 		mesh_config_clear(&config);
 	object_unref(map);
+}
+
+static bool no_value(void *arg, size_t attribute, struct cel_value *ret)
+{
+	ret->text = "a";
+	ret->number = (int64_t)attribute;
+	return attribute % 2;
+}
+
+static void fuzz_expression(const char *text)
+{
+	const struct cel_env env = {.get = no_value};
+	struct cel_problem problem;
+	struct cel_value value;
+	struct cel *c = NULL;
+
+	if (signal_expression(text, SIGNAL_OF_END, &c, &problem) < 0)
+		return;
+	(void)!cel_eval(c, &env, &value);
+	free(c);
 }
 
 /* What `culvert manifest generate` reads: a file of values, a word of --set, a template. */
@@ -68,6 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	(void)!http_query_get(text, "level", value, sizeof(value));
 	(void)!log_filter_set(text, err, sizeof(err));
 	(void)!log_filter_set("error", err, sizeof(err));
+	fuzz_expression(text);
 	fuzz_mesh_config(text);
 	fuzz_chart(text);
 	return 0;

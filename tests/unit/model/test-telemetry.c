@@ -24,6 +24,8 @@ static void say_side(const char *name, const Culvert__Node__Telemetry *t)
 		return;
 	n += (size_t)snprintf(said + n, sizeof(said) - n, "%s%s:%s", n ? " " : "", name,
 			      words[t->access_log]);
+	if (*t->log_filter)
+		n += (size_t)snprintf(said + n, sizeof(said) - n, " if %s", t->log_filter);
 	if (t->metrics_off)
 		n += (size_t)snprintf(said + n, sizeof(said) - n, " off=%u", t->metrics_off);
 	for (size_t i = 0; i < t->n_tags; i++)
@@ -31,7 +33,12 @@ static void say_side(const char *name, const Culvert__Node__Telemetry *t)
 				      t->tags[i]->is_removed ? "-" : "", t->tags[i]->name,
 				      t->tags[i]->is_removed ? "" : "=");
 	for (size_t i = 0; i < t->n_tags; i++)
-		n += (size_t)snprintf(said + n, sizeof(said) - n, "%s", t->tags[i]->value);
+		n += (size_t)snprintf(said + n, sizeof(said) - n, "%s%s", t->tags[i]->value,
+				      t->tags[i]->expression);
+	for (size_t i = 0; i < t->n_tags; i++)
+		if (t->tags[i]->metrics)
+			n += (size_t)snprintf(said + n, sizeof(said) - n, " of=%u",
+					      t->tags[i]->metrics);
 }
 
 /* "client: no-log off=3 -tag tag=value server: ..." of a pod; "" for nothing. */
@@ -97,6 +104,37 @@ static void metrics_are_hidden_and_tags_changed(void **state)
 			    "source_principal=testx");
 }
 
+static void a_filter_is_the_narrowest_ones(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_null(strstr(
+		put(f,
+		    PODS TELEMETRY("istio-system", "mesh",
+				   "{accessLogging: [{match: {mode: SERVER}, filter: "
+				   "{expression: \"response.code >= 400 && connection.mtls\"}}]}")),
+		"spec"));
+	assert_string_equal(said_of(f, "demo/p"),
+			    "server: log if response.code >= 400 && connection.mtls");
+	(void)put(f, TELEMETRY("demo", "ns", "{accessLogging: [{}]}"));
+	assert_string_equal(said_of(f, "demo/p"), "client: log server: log");
+}
+
+static void tags_may_be_of_single_metrics_and_expressions(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_null(strstr(
+		put(f,
+		    PODS TELEMETRY("istio-system", "mesh",
+				   "{metrics: [{overrides: [{match: {mode: CLIENT}, tagOverrides: "
+				   "{a: {value: destination.port}}}, {match: {metric: "
+				   "TCP_SENT_BYTES, mode: CLIENT}, tagOverrides: {a: "
+				   "{operation: REMOVE}}}]}]}")),
+		"spec"));
+	assert_string_equal(said_of(f, "demo/p"), "client: -a a=destination.port of=4 of=27");
+}
+
 static void the_oldest_of_a_scope_counts(void **state)
 {
 	struct fixture *f = *state;
@@ -114,18 +152,19 @@ static const struct {
 	{"{tracing: [{}]}", "spec.tracing: not honoured"},
 	{"{targetRefs: [{kind: Gateway, name: x}], accessLogging: [{disabled: true}]}",
 	 "targetRefs are for waypoints"},
-	{"{accessLogging: [{filter: {expression: \"response.code >= 400\"}}]}",
-	 "filter is not honoured"},
+	{"{accessLogging: [{filter: {expression: \"request.method == 'GET'\"}}]}",
+	 "spec.accessLogging[0]: filter is not honoured, every connection has its line: "
+	 "request.method has no meaning here"},
+	{"{accessLogging: [{filter: {expression: response.code}}]}", "it is not true or false"},
 	{"{accessLogging: [{providers: [{name: otel}]}]}", "one access log"},
 	{"{metrics: [{reportingInterval: 5s}]}", "reportingInterval is not honoured"},
 	{"{metrics: [{overrides: [{match: {metric: REQUEST_COUNT}, disabled: true}]}]}",
 	 "no metric of layer 4"},
 	{"{metrics: [{overrides: [{match: {customMetric: x}}]}]}", "no metric of layer 4"},
-	{"{metrics: [{overrides: [{match: {metric: TCP_SENT_BYTES}, tagOverrides: {a: {operation: "
-	 "REMOVE}}}]}]}",
-	 "with ALL_METRICS only"},
 	{"{metrics: [{overrides: [{tagOverrides: {a: {value: request.host}}}]}]}",
-	 "tag a stays as it is"},
+	 "tag a stays as it is: request.host has no meaning here"},
+	{"{metrics: [{overrides: [{tagOverrides: {a: {value: response.code}}}]}]}",
+	 "tag a stays as it is: response.code is known only when the connection is over"},
 };
 
 static void what_is_honoured_in_part_says_so(void **state)
@@ -148,6 +187,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(the_narrowest_scope_counts_and_a_change_reaches_its_pods),
 		T(metrics_are_hidden_and_tags_changed),
+		T(a_filter_is_the_narrowest_ones),
+		T(tags_may_be_of_single_metrics_and_expressions),
 		T(the_oldest_of_a_scope_counts),
 		T(what_is_honoured_in_part_says_so),
 	};

@@ -8,6 +8,7 @@
 
 #include "tests/unit/ztunnel/mesh.h"
 #include "userspace/lib/xds/node.pb-c.h"
+#include "ztunnel/signal_values.h"
 #include "ztunnel/telemetry.h"
 
 static struct state *world(void)
@@ -90,6 +91,7 @@ TEST(quotes_cannot_forge_a_field_and_long_lines_are_cut)
 /* lines_of() - how many lines a connection with these rules of its client writes. */
 static int lines_of(Culvert__Node__Telemetry *rules, enum conn_direction direction)
 {
+	const struct conn_end failed = {.flags = CONN_CONNECT, .error = "x"};
 	struct conn_info info = {.direction = direction};
 	struct state_builder *b = NULL;
 	int saved = dup(STDERR_FILENO), fds[2], lines = 0;
@@ -104,8 +106,8 @@ static int lines_of(Culvert__Node__Telemetry *rules, enum conn_direction directi
 	info.src_workload = state_workload_by_uid(s, "Kubernetes//Pod/demo/c");
 	assert_int_equal(pipe2(fds, O_NONBLOCK), 0);
 	assert_int_not_equal(dup2(fds[1], STDERR_FILENO), -1);
-	access_log_complete(&info, 0, NULL, NULL);
-	access_log_failed(&info, "x");
+	access_log_complete(&info, &(struct conn_end){0}, NULL);
+	access_log_failed(&info, &failed);
 	(void)dup2(saved, STDERR_FILENO);
 	while (read(fds[0], &c, 1) == 1)
 		lines += c == '\n';
@@ -132,6 +134,37 @@ TEST(the_mesh_and_then_the_reporting_workload_say_whether_there_are_lines)
 	access_log_set_default(true);
 }
 
+TEST(a_filter_is_asked_of_each_connection)
+{
+	static const struct {
+		const char *filter;
+		int lines; /* of one that was well and one that could not connect, both to nowhere
+			    */
+	} cases[] = {
+		{"response.code == 200", 1},
+		{"response.code >= 500", 1},
+		{"response.code == 401", 0},
+		{"has(connection.termination_details)", 1},
+		{"connection.termination_details == 'x' || response.code == 200", 2},
+		{"source.workload == 'c' && source.namespace == 'demo'", 2},
+		{"filter_state.downstream_peer.name != 'c'", 0},
+		{"connection.mtls", 0},
+		{"source.principal != 'a'", 0}, /* it has none */
+		{"xds.listener_direction == 2 && source.port == 0", 2},
+		{"request.total_size > 0 || response.total_size > 0", 0},
+		{"request.duration < duration('1s')", 2},
+		{"what.is.this", 2}, /* of a newer control plane */
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		Culvert__Node__Telemetry rules = CULVERT__NODE__TELEMETRY__INIT;
+
+		rules.log_filter = (char *)cases[i].filter;
+		if (lines_of(&rules, CONN_OUTBOUND) != cases[i].lines)
+			fail_msg("%s", cases[i].filter);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -139,6 +172,7 @@ int main(void)
 		cmocka_unit_test(inbound_counts_from_the_servers_side_and_plaintext_names_nobody),
 		cmocka_unit_test(
 			the_mesh_and_then_the_reporting_workload_say_whether_there_are_lines),
+		cmocka_unit_test(a_filter_is_asked_of_each_connection),
 		cmocka_unit_test(quotes_cannot_forge_a_field_and_long_lines_are_cut),
 	};
 

@@ -286,6 +286,68 @@ static void rules_hide_metrics_and_change_labels(void **state)
 	state_unref(s);
 }
 
+static void a_rule_may_be_of_one_metric_and_samples_stay_unique(void **state)
+{
+	struct fixture *f = *state;
+	Culvert__Node__Telemetry__Tag tag = CULVERT__NODE__TELEMETRY__TAG__INIT;
+	Culvert__Node__Telemetry__Tag *tags[] = {&tag};
+	Culvert__Node__Telemetry rules = CULVERT__NODE__TELEMETRY__INIT;
+	struct state *s;
+
+	tag.name = "destination_principal";
+	tag.is_removed = true;
+	tag.metrics = SIGNAL_SENT;
+	rules.tags = tags;
+	rules.n_tags = 1;
+	s = ruled(f, &rules);
+	for (int i = 0; i < 2; i++) { /* two principals, which sent bytes do not tell apart */
+		f->info.dst_identity = i ? "spiffe://td/ns/a/sa/b" : "spiffe://td/ns/a/sa/a";
+		conn_metrics_add(&telemetry_conn_open(f->t, &f->info)->sent, 7);
+	}
+	(void)scrape(f);
+	assert_int_equal(value_of(f->text, "istio_tcp_sent_bytes_total", "ruled"), 14);
+	assert_int_equal(value_of(f->text, "istio_tcp_connections_opened_total",
+				  "destination_principal=\"spiffe://td/ns/a/sa/a\""),
+			 1);
+	state_unref(s);
+}
+
+static void a_label_may_be_an_expression(void **state)
+{
+	struct fixture *f = *state;
+	Culvert__Node__Telemetry__Tag tag[3] = {CULVERT__NODE__TELEMETRY__TAG__INIT,
+						CULVERT__NODE__TELEMETRY__TAG__INIT,
+						CULVERT__NODE__TELEMETRY__TAG__INIT};
+	Culvert__Node__Telemetry__Tag *tags[] = {&tag[0], &tag[1], &tag[2]};
+	Culvert__Node__Telemetry rules = CULVERT__NODE__TELEMETRY__INIT;
+	struct state *s;
+
+	tag[0].name = "port";
+	tag[0].expression = "destination.port";
+	tag[1].name = "who";
+	tag[1].expression = "connection.mtls ? source.principal : 'nobody'";
+	tag[2].name = "odd";
+	tag[2].expression = "response.code"; /* not known yet: it stays a label without a value */
+	rules.tags = tags;
+	rules.n_tags = 3;
+	s = ruled(f, &rules);
+	for (uint16_t port = 80; port < 82; port++) {
+		f->info.has_hbone = true;
+		f->info.hbone_addr.port = htons(port);
+		(void)telemetry_conn_open(f->t, &f->info);
+	}
+	(void)scrape(f);
+	for (int port = 80; port < 82; port++) {
+		char wanted[128];
+
+		(void)snprintf(wanted, sizeof(wanted), "port=\"%d\",who=\"" SRC_ID "\",odd=\"",
+			       port);
+		assert_int_equal(value_of(f->text, "istio_tcp_connections_opened_total", wanted),
+				 1);
+	}
+	state_unref(s);
+}
+
 static void equal_labels_with_other_things_hidden_are_one_sample(void **state)
 {
 	struct fixture *f = *state;
@@ -373,6 +435,8 @@ int main(void)
 		T(a_scrape_may_run_beside_the_worker),
 		T(rules_hide_metrics_and_change_labels),
 		T(equal_labels_with_other_things_hidden_are_one_sample),
+		T(a_rule_may_be_of_one_metric_and_samples_stay_unique),
+		T(a_label_may_be_an_expression),
 		T(rules_with_labels_that_prometheus_refuses_are_refused),
 	};
 

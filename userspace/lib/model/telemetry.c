@@ -10,12 +10,15 @@
 
 #include "base/str.h"
 #include "userspace/lib/xds/node.pb-c.h"
+#include "xds/signal_attributes.h"
 
 #define OPENED   1u
 #define CLOSED   2u
 #define SENT     4u
 #define RECEIVED 8u
 #define ALL      31u
+#define METRICS  5
+#define TAGS_MAX 32 /* ztunnels take no more */
 
 enum mode {
 	MODE_CLIENT = 1,
@@ -25,8 +28,9 @@ enum mode {
 /* One side of a workload's connections. */
 struct side {
 	Culvert__Node__Telemetry__Switch access_log;
+	const char *log_filter; /* borrowed from the object */
 	uint32_t metrics_off;
-	json_t *tags; /* name -> value; null: removed */
+	json_t *tags; /* name -> a tag per metric, see tag_of() */
 };
 
 struct sides {
@@ -78,16 +82,42 @@ static json_t *literal(const char *expression)
 	return json_stringn(expression + 1, n - 2);
 }
 
-static int tag_set(struct side *s, const char *name, const json_t *override)
+/* Return: false: it goes; a string: its value; [text]: what this expression says; NULL: it stays as
+ * it is, which is reported. */
+static json_t *tag_of(const json_t *override)
 {
 	const char *value = json_string_value(json_object_get(override, "value"));
-	json_t *to = value ? literal(value) : json_null();
+	struct cel_problem problem;
+	struct cel *c = NULL;
+	json_t *text;
+
+	if (!value)
+		return json_false();
+	text = literal(value);
+	if (text || signal_expression(value, SIGNAL_OF_CONN, &c, &problem) < 0)
+		return text;
+	free(c);
+	return json_pack("[s]", value);
+}
+
+static int tag_set(struct side *s, const char *name, const json_t *override, uint32_t bits)
+{
+	json_t *to = tag_of(override), *of = json_object_get(s->tags, name);
+	int r = 0;
 
 	if (!to)
-		return 0; /* reported */
+		return 0;
 	if (!s->tags)
 		s->tags = json_object();
-	return json_object_set_new(s->tags, name, to) < 0 ? -ENOMEM : 0;
+	if (!of) {
+		of = json_pack("[n,n,n,n,n]"); /* by METRICS */
+		r = json_object_set_new(s->tags, name, of);
+	}
+	for (size_t i = 0; i < METRICS && r == 0; i++)
+		if (bits & 1u << i)
+			r = json_array_set(of, i, to);
+	json_decref(to);
+	return r < 0 ? -ENOMEM : 0;
 }
 
 static int override_apply(struct side *s, const json_t *override, uint32_t bits)
@@ -100,10 +130,8 @@ static int override_apply(struct side *s, const json_t *override, uint32_t bits)
 		s->metrics_off |= bits;
 	else if (json_is_false(off))
 		s->metrics_off &= ~bits;
-	if (bits != ALL)
-		return 0;
 	json_object_foreach (json_object_get(override, "tagOverrides"), name, one) {
-		int r = tag_set(s, name, one);
+		int r = tag_set(s, name, one, bits);
 
 		if (r < 0)
 			return r;
@@ -131,17 +159,41 @@ static int overrides_apply(struct sides *to, const json_t *list)
 	return 0;
 }
 
+/* Return: NULL: every connection, also where the filter is not understood. */
+static const char *filter_of(const json_t *logging, struct cel_problem *problem)
+{
+	const json_t *filter = json_object_get(logging, "filter");
+	const char *text = json_string_value(json_object_get(filter, "expression"));
+	struct cel *c = NULL;
+
+	problem->text[0] = '\0';
+	if (!text || signal_expression(text, SIGNAL_OF_END, &c, problem) < 0)
+		return NULL;
+	if (cel_result(c) != CEL_BOOL) {
+		(void)snprintf(problem->text, sizeof(problem->text), "it is not true or false");
+		text = NULL;
+	}
+	free(c);
+	return text;
+}
+
 static void logging_apply(struct sides *to, const json_t *one)
 {
+	struct cel_problem problem;
+	const char *filter = filter_of(one, &problem);
 	unsigned int mode = mode_of(json_object_get(one, "match"));
 	Culvert__Node__Telemetry__Switch is_on = json_is_true(json_object_get(one, "disabled"))
 							 ? CULVERT__NODE__TELEMETRY__SWITCH__OFF
 							 : CULVERT__NODE__TELEMETRY__SWITCH__ON;
 
-	if (mode & MODE_CLIENT)
-		to->client.access_log = is_on;
-	if (mode & MODE_SERVER)
-		to->server.access_log = is_on;
+	for (size_t i = 0; i < 2; i++) {
+		struct side *s = i ? &to->server : &to->client;
+
+		if (!(mode & (i ? MODE_SERVER : MODE_CLIENT)))
+			continue;
+		s->access_log = is_on;
+		s->log_filter = filter;
+	}
 }
 
 static int telemetry_apply(struct sides *to, const struct telemetry *t)
@@ -189,31 +241,68 @@ static int tag_compare(const void *a, const void *b)
 {
 	const Culvert__Node__Telemetry__Tag *const *x = a, *const *y = b;
 
-	return strcmp((*x)->name, (*y)->name);
+	int order = strcmp((*x)->name, (*y)->name);
+
+	return order ? order : ((*x)->metrics > (*y)->metrics) - ((*x)->metrics < (*y)->metrics);
+}
+
+static int tag_pack(const char *name, const json_t *value, uint32_t bits,
+		    Culvert__Node__Telemetry *msg, struct scratch *a)
+{
+	Culvert__Node__Telemetry__Tag *t = scratch_alloc(a, sizeof(*t));
+
+	if (!t)
+		return -ENOMEM;
+	culvert__node__telemetry__tag__init(t);
+	t->name = scratch_format(a, "%s", name);
+	t->metrics = bits == ALL ? 0 : bits;
+	t->is_removed = json_is_false(value);
+	if (json_is_string(value))
+		t->value = scratch_format(a, "%s", json_string_value(value));
+	else if (json_is_array(value))
+		t->expression =
+			scratch_format(a, "%s", json_string_value(json_array_get(value, 0)));
+	msg->tags[msg->n_tags++] = t;
+	return a->error;
+}
+
+/* One message for the metrics that share a value. */
+static int tag_pack_all(const char *name, const json_t *values, Culvert__Node__Telemetry *msg,
+			struct scratch *a)
+{
+	uint32_t done = 0;
+
+	for (size_t i = 0; i < METRICS; i++) {
+		const json_t *value = json_array_get(values, i);
+		uint32_t bits = 0;
+
+		for (size_t k = i; k < METRICS; k++)
+			if (json_equal(json_array_get(values, k), value))
+				bits |= 1u << k;
+		if (done & 1u << i || json_is_null(value) || msg->n_tags == TAGS_MAX)
+			continue;
+		done |= bits;
+		if (tag_pack(name, value, bits, msg, a) < 0)
+			return a->error;
+	}
+	return 0;
 }
 
 static int tags_pack(const json_t *tags, Culvert__Node__Telemetry *msg, struct scratch *a)
 {
-	size_t n = json_object_size(tags);
 	const char *name;
-	json_t *value;
+	json_t *values;
 
-	msg->tags = scratch_alloc(a, (n + 1) * sizeof(*msg->tags));
+	msg->tags = scratch_alloc(a, TAGS_MAX * sizeof(*msg->tags));
 	if (!msg->tags)
 		return -ENOMEM;
-	json_object_foreach ((json_t *)tags, name, value) {
-		Culvert__Node__Telemetry__Tag *t = scratch_alloc(a, sizeof(*t));
+	json_object_foreach ((json_t *)tags, name, values) {
+		int r = tag_pack_all(name, values, msg, a);
 
-		if (!t)
-			return -ENOMEM;
-		culvert__node__telemetry__tag__init(t);
-		t->name = scratch_format(a, "%s", name);
-		t->is_removed = json_is_null(value);
-		if (!t->is_removed)
-			t->value = scratch_format(a, "%s", json_string_value(value));
-		msg->tags[msg->n_tags++] = t;
+		if (r < 0)
+			return r;
 	}
-	qsort(msg->tags, n, sizeof(*msg->tags), tag_compare);
+	qsort(msg->tags, msg->n_tags, sizeof(*msg->tags), tag_compare);
 	return a->error;
 }
 
@@ -221,7 +310,7 @@ static int side_pack(const struct side *s, Culvert__Node__Telemetry **ret, struc
 {
 	Culvert__Node__Telemetry *msg;
 
-	if (!s->access_log && !s->metrics_off && json_object_size(s->tags) == 0)
+	if (!s->access_log && !s->log_filter && !s->metrics_off && json_object_size(s->tags) == 0)
 		return 0;
 	msg = scratch_alloc(a, sizeof(*msg));
 	if (!msg)
@@ -229,6 +318,8 @@ static int side_pack(const struct side *s, Culvert__Node__Telemetry **ret, struc
 	culvert__node__telemetry__init(msg);
 	msg->access_log = s->access_log;
 	msg->metrics_off = s->metrics_off;
+	if (s->log_filter)
+		msg->log_filter = scratch_format(a, "%s", s->log_filter);
 	*ret = msg;
 	return tags_pack(s->tags, msg, a);
 }
@@ -294,37 +385,39 @@ int telemetry_link(struct model *m, struct telemetry *t)
 	return r;
 }
 
+static void tags_report(struct model *m, const json_t *tags, const char *where)
+{
+	const char *name;
+	json_t *tag;
+
+	if (json_object_size(tags) > TAGS_MAX)
+		report(m, where, true, "ztunnels change at most %d tags", TAGS_MAX);
+	json_object_foreach ((json_t *)tags, name, tag) {
+		const char *value = json_string_value(json_object_get(tag, "value"));
+		struct cel_problem problem;
+		json_t *known = tag_of(tag);
+		struct cel *c = NULL;
+
+		if (!known && value && signal_expression(value, SIGNAL_OF_CONN, &c, &problem) < 0)
+			report(m, where, true, "tag %s stays as it is: %s", name, problem.text);
+		free(c);
+		json_decref(known);
+	}
+}
+
 static void overrides_report(struct model *m, const json_t *list, size_t at)
 {
 	const json_t *one;
 	size_t i;
 
 	json_array_foreach ((json_t *)list, i, one) {
-		const json_t *match = json_object_get(one, "match");
-		const char *name, *value;
 		char field[128];
-		json_t *tag;
 
 		(void)snprintf(field, sizeof(field), "spec.metrics[%zu].overrides[%zu]", at, i);
-		if (!metrics_of(match))
+		if (!metrics_of(json_object_get(one, "match")))
 			report(m, field, true, "no metric of layer 4: has no effect on ztunnels");
-		else if (metrics_of(match) != ALL && json_object_get(one, "tagOverrides"))
-			report(m, field, true,
-			       "tagOverrides are honoured with ALL_METRICS only: the metrics of "
-			       "ztunnel share their labels");
-		json_object_foreach (json_object_get(one, "tagOverrides"), name, tag) {
-			json_t *text = NULL;
-
-			value = json_string_value(json_object_get(tag, "value"));
-			if (value)
-				text = literal(value);
-			if (value && !text)
-				report(m, field, true,
-				       "tag %s stays as it is: ztunnel takes string literals "
-				       "('x'), not expressions",
-				       name);
-			json_decref(text);
-		}
+		else
+			tags_report(m, json_object_get(one, "tagOverrides"), field);
 	}
 }
 
@@ -334,12 +427,14 @@ static void logging_report(struct model *m, const json_t *list)
 	size_t i;
 
 	json_array_foreach ((json_t *)list, i, one) {
+		struct cel_problem problem;
 		char field[64];
 
 		(void)snprintf(field, sizeof(field), "spec.accessLogging[%zu]", i);
-		if (json_object_get(one, "filter"))
+		if (!filter_of(one, &problem) && problem.text[0])
 			report(m, field, true,
-			       "filter is not honoured by ztunnels: each connection has its line");
+			       "filter is not honoured, every connection has its line: %s",
+			       problem.text);
 		if (json_array_size(json_object_get(one, "providers")))
 			report(m, field, true,
 			       "providers are not told apart: ztunnels have one access log");

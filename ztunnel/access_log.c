@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "net/addr.h"
+#include "ztunnel/history.h"
 #include "ztunnel/signal_rules.h"
 #include "ztunnel/signal_values.h"
 #include "ztunnel/state.h"
@@ -120,13 +121,14 @@ void access_log_set_default(bool is_on)
 	atomic_store_explicit(&is_default, is_on, memory_order_relaxed);
 }
 
-void access_log_complete(const struct conn_info *info, const struct conn_end *end,
-			 const char *policy)
+void access_log_complete(struct history *h, const struct conn_info *info,
+			 const struct conn_end *end, const char *policy)
 {
 	enum log_level level = end->error ? LOG_ERROR : LOG_INFO;
 	char text[ACCESS_LINE_MAX];
 	struct line l = {.at = text, .size = sizeof(text)};
 
+	history_add(h, info, end, policy);
 	if (!is_end_wanted(info, end, level))
 		return;
 	l.len = access_log_format(info, end->now_us, end->error, text, sizeof(text));
@@ -134,11 +136,12 @@ void access_log_complete(const struct conn_info *info, const struct conn_end *en
 	log_write(level, ACCESS_TARGET, "connection complete%s", text);
 }
 
-void access_log_failed(const struct conn_info *info, const struct conn_end *end)
+void access_log_failed(struct history *h, const struct conn_info *info, const struct conn_end *end)
 {
 	char text[ACCESS_LINE_MAX];
 	struct line l = {.at = text, .size = sizeof(text)};
 
+	history_add(h, info, end, NULL);
 	if (!is_end_wanted(info, end, LOG_WARN))
 		return;
 	text[0] = '\0';

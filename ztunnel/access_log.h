@@ -8,18 +8,19 @@
 
 struct conn_end;
 struct conn_info;
+struct history;
 
 /** access_log_set_default() - MeshConfig's accessLogFile: is there a line for each connection,
  * where no Telemetry resource says otherwise? True at first. */
 void access_log_set_default(bool is_on);
 
-/** access_log_complete() - a connection has ended: info, or error when it ended with one.
- * @policy: "ns/name" that denied it, or NULL. */
-void access_log_complete(const struct conn_info *info, const struct conn_end *end,
-			 const char *policy);
+/** access_log_complete() - a connection has ended: info, or error when it ended with one; @h
+ * remembers it, printed or not. @policy: "ns/name" that denied it, or NULL. */
+void access_log_complete(struct history *h, const struct conn_info *info,
+			 const struct conn_end *end, const char *policy);
 
-/** access_log_failed() - it ended before it was known what it is (warn). */
-void access_log_failed(const struct conn_info *info, const struct conn_end *end);
+/** access_log_failed() - it ended before it was known what it is (warn); remembered likewise. */
+void access_log_failed(struct history *h, const struct conn_info *info, const struct conn_end *end);
 
 /** access_log_note() - info line about a policy that decides nothing: under trial, or AUDIT.
  * @policy: "ns/name", or NULL. */

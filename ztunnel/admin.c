@@ -19,6 +19,7 @@
 #include "ztunnel/certs.h"
 #include "ztunnel/config_dump.h"
 #include "ztunnel/explain.h"
+#include "ztunnel/history.h"
 #include "ztunnel/process_metrics.h"
 #include "ztunnel/state.h"
 #include "ztunnel/telemetry.h"
@@ -326,6 +327,24 @@ static void handle_explain(struct admin *a, const struct http_request *req,
 	json_decref(value);
 }
 
+/* handle_ended() - no worker is asked: their rings may be read from here. */
+static void handle_ended(struct admin *a, struct http_response *resp)
+{
+	json_t *list = json_array(), *all;
+	uint64_t since = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < a->workers_count && r == 0; i++)
+		r = history_to_json(telemetry_history(a->workers[i]), list, &since);
+	all = r < 0 ? NULL
+		    : json_pack("{s:s, s:I, s:I, s:O}", "node", a->node, "nowUs",
+				(json_int_t)now_realtime_us(), "completeSinceUs", (json_int_t)since,
+				"ended", list);
+	answer_json(resp, all);
+	json_decref(all);
+	json_decref(list);
+}
+
 static void on_ready_request(const struct http_request *req, struct http_response *resp, void *arg)
 {
 	if (strcmp(req->path, "/healthz/ready") == 0 && is_get(req))
@@ -354,6 +373,8 @@ static void on_admin_request(const struct http_request *req, struct http_respons
 		dump_start(a, resp, false);
 	} else if (strcmp(req->path, "/connections") == 0 && is_get(req)) {
 		dump_start(a, resp, true);
+	} else if (strcmp(req->path, "/connections/ended") == 0 && is_get(req)) {
+		handle_ended(a, resp);
 	} else if (explain_is_path(req->path) && is_get(req)) {
 		handle_explain(a, req, resp);
 	} else if (strcmp(req->path, "/logging") == 0) {
@@ -368,6 +389,7 @@ static void on_admin_request(const struct http_request *req, struct http_respons
 		       "<!doctype html><title>ztunnel</title><h1>culvert ztunnel</h1><ul>"
 		       "<li><a href=config_dump>config_dump</a><li><a "
 		       "href=connections>connections</a>"
+		       "<li><a href=connections/ended>connections/ended</a>"
 		       "<li>explain?from=POD&amp;to=DEST:PORT<li><a href=metrics>metrics</a>"
 		       "<li><a href=healthz/ready>healthz/ready</a><li>POST logging?level=debug"
 		       "<li>POST quitquitquit</ul>\n");

@@ -36,6 +36,7 @@ struct conn {
 	enum conn_direction direction;
 	bool is_mtls;
 	bool has_hbone;
+	bool is_plain; /* outbound: dialled without a tunnel */
 	bool is_opened;
 	bool is_checked; /* inbound: authz applies */
 	struct cv_sockaddr src;

@@ -97,9 +97,11 @@ void direct_report(struct telemetry *t, const struct state *s, const struct dire
 	const struct zds_direct *m = news->m;
 	struct conn_info info = {
 		.direction = CONN_OUTBOUND,
+		.is_direct = true,
 		.is_mtls = true, /* as strong: the kernel vouches for both ends */
 		.src = m->src,
 		.dst = m->dst,
+		.asked = m->asked,
 		.src_workload = workload_of(s, news->src),
 		.dst_workload = workload_of(s, news->dst),
 		.opened_us = m->opened_us,

@@ -414,6 +414,7 @@ void outbound_resolve(struct outbound *o)
 	a->has_others = u.has_others;
 	o->conn.is_mtls = false;
 	o->conn.has_hbone = false;
+	o->conn.is_plain = false;
 	o->conn.src_identity = NULL;
 	o->conn.dst_identity = NULL;
 	conn_set_src(&o->conn, src);

@@ -121,6 +121,7 @@ void outbound_dial(struct outbound *o, const struct upstream *u)
 
 	o->attempt->plain_dial = u->dial;
 	o->conn.dst = u->dial;
+	o->conn.is_plain = true;
 	if (!stock) {
 		conn_fail(&o->conn, CONN_CONNECT, "the pod is gone");
 		return;

@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "base/cel.h"
 #include "ztunnel/access_log.h"
+#include "ztunnel/history.h"
 #include "ztunnel/signal_rules.h"
 #include "ztunnel/signal_values.h"
 #include "ztunnel/state.h"
@@ -50,6 +51,7 @@ struct telemetry {
 	struct series *last_resort; /* no memory for another */
 	_Atomic uint64_t folded;
 	atomic_int sockets[2]; /* by direction */
+	struct history *history;
 	struct cache_slot cache[CACHE_SLOTS];
 };
 
@@ -348,6 +350,9 @@ int telemetry_new(struct telemetry **ret)
 	r = map_new(&t->by_labels);
 	if (r < 0)
 		return r;
+	r = history_new(&t->history);
+	if (r < 0)
+		return r;
 	labels_make(&l, &nothing, CONN_OK);
 	t->last_resort = series_new(t, &l);
 	if (!t->last_resort)
@@ -367,6 +372,7 @@ struct telemetry *telemetry_free(struct telemetry *t)
 		free(s);
 	}
 	map_free(t->by_labels);
+	t->history = history_free(t->history);
 	free(t);
 	return NULL;
 }
@@ -391,7 +397,8 @@ void telemetry_conn_close(struct telemetry *t, struct conn_metrics *m, const str
 	if (flags != CONN_OK)
 		m = &series_find(t, info, flags)->m;
 	conn_metrics_add(&m->closed, 1);
-	access_log_complete(info, &(struct conn_end){flags, error, now_monotonic_us(), true}, NULL);
+	access_log_complete(t->history, info,
+			    &(struct conn_end){flags, error, now_monotonic_us(), true}, NULL);
 }
 
 static void count_failed(struct telemetry *t, const struct conn_info *info, enum conn_flags flags)
@@ -407,15 +414,16 @@ void telemetry_conn_failed(struct telemetry *t, const struct conn_info *info, en
 			   const char *error)
 {
 	count_failed(t, info, flags);
-	access_log_complete(info, &(struct conn_end){flags, error, now_monotonic_us(), false},
-			    NULL);
+	access_log_complete(t->history, info,
+			    &(struct conn_end){flags, error, now_monotonic_us(), false}, NULL);
 }
 
 void telemetry_conn_early(struct telemetry *t, const struct conn_info *info, enum conn_flags flags,
 			  const char *error)
 {
 	conn_metrics_add(&series_find(t, info, flags)->m.failed, 1);
-	access_log_failed(info, &(struct conn_end){flags, error, now_monotonic_us(), false});
+	access_log_failed(t->history, info,
+			  &(struct conn_end){flags, error, now_monotonic_us(), false});
 }
 
 void telemetry_conn_denied(struct telemetry *t, const struct conn_info *info, const char *policy,
@@ -431,8 +439,14 @@ void telemetry_conn_denied(struct telemetry *t, const struct conn_info *info, co
 		       : streq(reason, "explicitly denied") ? " by: "
 							    : ": ",
 		       policy);
-	access_log_complete(info, &(struct conn_end){CONN_DENY, error, now_monotonic_us(), false},
+	access_log_complete(t->history, info,
+			    &(struct conn_end){CONN_DENY, error, now_monotonic_us(), false},
 			    *policy ? policy : NULL);
+}
+
+struct history *telemetry_history(const struct telemetry *t)
+{
+	return t->history;
 }
 
 void telemetry_count_socket(struct telemetry *t, enum conn_direction direction, int by)

@@ -14,6 +14,7 @@
 #include "culvert/abi/addr.h"
 
 struct buf;
+struct history;
 struct service;
 struct signal_rules;
 struct telemetry; /* opaque */
@@ -42,10 +43,13 @@ enum conn_flags {
 struct conn_info {
 	enum conn_direction direction;
 	bool is_mtls;
+	bool is_direct;         /* inside the node, told by the agent */
+	bool is_plain;          /* outbound: dialled without a tunnel */
 	bool has_hbone;         /* hbone_addr is set: it came or goes through a tunnel */
 	struct cv_sockaddr src; /* client */
 	struct cv_sockaddr dst; /* tunnel's address (…:15008) for HBONE, else the destination */
 	struct cv_sockaddr hbone_addr; /* CONNECT authority */
+	struct cv_sockaddr asked;      /* what the client dialled; port 0: not known */
 	const struct workload *src_workload;
 	const struct workload *dst_workload;
 	const struct service *service;
@@ -117,6 +121,9 @@ void telemetry_conn_early(struct telemetry *t, const struct conn_info *info, enu
  * verdict in the line. */
 void telemetry_conn_denied(struct telemetry *t, const struct conn_info *info, const char *policy,
 			   const char *reason);
+
+/** telemetry_history() - what has ended there. Lives as long as @t. */
+struct history *telemetry_history(const struct telemetry *t);
 
 /** telemetry_count_socket() - one more socket that was accepted, or (@by -1) one fewer. */
 void telemetry_count_socket(struct telemetry *t, enum conn_direction direction, int by);

@@ -2,7 +2,7 @@
 ztunnel-tests := $(addprefix tests/unit/ztunnel/test-,access-log.c admin.c authz.c authz-random.c certs.c decode.c dns.c dns-lookup.c dns-metrics.c \
 	dns-wire.c direct.c hamt.c resolve.c resolve-named.c state.c telemetry.c xds-sync.c)
 ztunnel-tests += $(addprefix tests/unit/ztunnel/test-,agent-link.c crl-watch.c explain.c inbox.c penalty.c pool.c stock.c worker.c)
-ztunnel-tests += $(addprefix tests/unit/ztunnel/test-,outbound.c trim.c)
+ztunnel-tests += $(addprefix tests/unit/ztunnel/test-,history.c outbound.c trim.c)
 unit-tests += $(ztunnel-tests)
 
 # mesh.c: what these tests share.

@@ -8,6 +8,7 @@
 
 #include "tests/unit/ztunnel/mesh.h"
 #include "userspace/lib/xds/node.pb-c.h"
+#include "ztunnel/history.h"
 #include "ztunnel/signal_values.h"
 #include "ztunnel/telemetry.h"
 
@@ -88,12 +89,25 @@ TEST(quotes_cannot_forge_a_field_and_long_lines_are_cut)
 	assert_int_equal(access_log_format(&info, 0, NULL, tiny, sizeof(tiny)), sizeof(tiny) - 1);
 }
 
+static int remembered(struct history *h)
+{
+	json_t *list = json_array();
+	uint64_t since = 0;
+	int n;
+
+	assert_int_equal(history_to_json(h, list, &since), 0);
+	n = (int)json_array_size(list);
+	json_decref(list);
+	return n;
+}
+
 /* lines_of() - how many lines a connection with these rules of its client writes. */
 static int lines_of(Culvert__Node__Telemetry *rules, enum conn_direction direction)
 {
 	const struct conn_end failed = {.flags = CONN_CONNECT, .error = "x"};
 	struct conn_info info = {.direction = direction};
 	struct state_builder *b = NULL;
+	struct history *history = NULL;
 	int saved = dup(STDERR_FILENO), fds[2], lines = 0;
 	struct state *s;
 	char c;
@@ -104,11 +118,14 @@ static int lines_of(Culvert__Node__Telemetry *rules, enum conn_direction directi
 	s = mesh_build(b);
 	state_builder_free(b);
 	info.src_workload = state_workload_by_uid(s, "Kubernetes//Pod/demo/c");
+	assert_int_equal(history_new(&history), 0);
 	assert_int_equal(pipe2(fds, O_NONBLOCK), 0);
 	assert_int_not_equal(dup2(fds[1], STDERR_FILENO), -1);
-	access_log_complete(&info, &(struct conn_end){0}, NULL);
-	access_log_failed(&info, &failed);
+	access_log_complete(history, &info, &(struct conn_end){0}, NULL);
+	access_log_failed(history, &info, &failed);
 	(void)dup2(saved, STDERR_FILENO);
+	assert_int_equal(remembered(history), 2); /* whatever is printed */
+	history_free(history);
 	while (read(fds[0], &c, 1) == 1)
 		lines += c == '\n';
 	(void)close(saved);

@@ -215,6 +215,10 @@ static void metrics_join_workers_sources_and_the_agent(void **state)
 	assert_non_null(strstr(f->text, "# EOF\n"));
 	assert_null(strstr(f->text, "process_resident_memory_bytes 0\n"));
 	assert_non_null(strstr(ask(f, "GET", "/stats/prometheus"), "# EOF\n"));
+	telemetry_conn_denied(t, &info, "ns/p", "explicitly denied");
+	(void)ask(f, "GET", "/connections/ended");
+	assert_non_null(strstr(f->text, "policy rejection: explicitly denied by: ns/p\""));
+	assert_non_null(strstr(f->text, "\"completeSinceUs\": "));
 	telemetry_free(t);
 	f->admin = admin_free(f->admin);
 }

@@ -100,7 +100,7 @@ static uint32_t load_of(struct worker *w, enum accept_kind kind)
 				    memory_order_relaxed);
 }
 
-/* least_loaded() - whoever wakes first would else get everything. */
+/* least_loaded() - a pod's home would else keep everything. */
 static struct worker *least_loaded(struct worker *w, enum accept_kind kind)
 {
 	uint32_t slack = kind == ACCEPT_HBONE ? SHARE_TUNNELS : SHARE_CONNS;

@@ -405,6 +405,7 @@ int worker_prepare(struct worker *w, struct state *state)
 	if (r < 0)
 		return r;
 	loop_set_poll(w->loop, w->poll_us);
+	help_init(w);
 	inbox_init(&w->inbox, w->loop, w);
 	w->state = state_ref(state);
 	w->policy_generation = state_policy_generation(state);

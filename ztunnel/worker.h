@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* worker - one thread of the data path: an event loop, its own watches of every pod's listeners,
- * its own stock of sockets, its own tunnels, its own counters. Workers share nothing but immutable,
- * counted snapshots and descriptors; they hear from the main thread, and from each other, by their
- * inbox. Functions named worker_post_*() are for other threads, all else is the worker's own. */
+/* worker - one thread of the data path: an event loop, the listeners of the pods whose home it is
+ * (help.h), its own stock of sockets for every pod, its own tunnels, its own counters. Workers
+ * share nothing but immutable, counted snapshots and descriptors; they hear from the main thread,
+ * and from each other, by their inbox. Functions named worker_post_*() are for other threads, all
+ * else is the worker's own. */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -12,6 +13,7 @@
 #include "base/list.h"
 #include "base/loop.h"
 #include "culvert/zds.h"
+#include "ztunnel/help.h"
 #include "ztunnel/inbox.h"
 #include "ztunnel/penalty.h"
 #include "ztunnel/stock.h"
@@ -37,7 +39,7 @@ struct worker;
 
 /* Called in the main thread. */
 struct worker_ops {
-	/* This worker watches the listeners of the pod. @error: 0 or a positive errno. */
+	/* This worker serves the pod. @error: 0 or a positive errno. */
 	void (*on_pod_added)(void *arg, struct pod *pod, int error);
 	void (*on_need)(void *arg, unsigned int worker, const struct zds_sockets *need);
 	/* A connection wants the addresses of a host: names_serve(). */
@@ -56,6 +58,7 @@ struct worker {
 	struct loop *loop;
 	struct inbox inbox;
 	struct inbox *main_inbox;
+	struct help help;
 	const struct worker_ops *ops;
 	struct hbone_scratch *scratch;
 	uint8_t *splice_scratch;

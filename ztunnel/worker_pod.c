@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/map.h"
+#include "ztunnel/help.h"
 #include "ztunnel/worker.h"
 
 /* How long listeners that new ones replace still accept, and how long the sockets of a released pod
@@ -102,22 +103,45 @@ static enum accept_kind kind_of(size_t listener)
 	return listener == ZDS_LISTEN_HBONE ? ACCEPT_HBONE : ACCEPT_OUTBOUND;
 }
 
-static int start_listening(struct worker_pod *wp)
+static int watch_one(struct accept_watch *a, bool is_on)
 {
-	for (size_t i = 0; i < POD_LISTENERS; i++) {
-		struct accept_watch *a = &wp->accepts[i];
-		int r;
+	if (!is_on)
+		loop_del(&a->watch);
+	else if (!a->watch.loop)
+		return loop_add(a->owner->worker->loop, &a->watch, EPOLLIN | EPOLLEXCLUSIVE);
+	return 0;
+}
 
-		a->owner = wp;
-		a->kind = kind_of(i);
-		a->watch.fd = wp->listeners->fds[i];
-		a->watch.on_event = accept_ready;
-		r = loop_add(wp->worker->loop, &a->watch, EPOLLIN | EPOLLEXCLUSIVE);
+static int watch_all(struct worker_pod *wp)
+{
+	bool is_on = wp->listeners && help_accepts(wp);
+
+	for (size_t i = 0; i < POD_LISTENERS; i++) {
+		int r = watch_one(&wp->accepts[i], is_on);
+
 		/* A placeholder, where the kernel has no IPv6. */
 		if (r < 0 && r != -EPERM)
 			return r;
 	}
 	return 0;
+}
+
+void worker_pod_watch(struct worker_pod *wp)
+{
+	(void)watch_all(wp);
+}
+
+static int start_listening(struct worker_pod *wp)
+{
+	for (size_t i = 0; i < POD_LISTENERS; i++) {
+		struct accept_watch *a = &wp->accepts[i];
+
+		a->owner = wp;
+		a->kind = kind_of(i);
+		a->watch.fd = wp->listeners->fds[i];
+		a->watch.on_event = accept_ready;
+	}
+	return watch_all(wp);
 }
 
 /* replace() - the agent has made new listeners for a pod that is served: the old ones accept a

@@ -41,9 +41,11 @@ void accept_rest(struct accept_watch *a);
 
 /** worker_pod_find() - Return: NULL when it is not served. */
 struct worker_pod *worker_pod_find(struct worker *w, uint64_t netns_cookie);
-/** worker_pod_add() - watch its listeners; what was there for the cookie accepts a little longer.
+/** worker_pod_add() - serve it; what was there for the cookie accepts a little longer.
  * Return: 0; -ENOMEM; -errno. */
 _must_check_ int worker_pod_add(struct worker *w, struct pod *pod, struct listener_set *listeners);
+/** worker_pod_watch() - as help_accepts() says by now. */
+void worker_pod_watch(struct worker_pod *wp);
 /** worker_pod_release() - take what has been captured already, then stop; it frees itself a little
  * later. */
 void worker_pod_release(struct worker_pod *wp);

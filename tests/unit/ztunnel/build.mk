@@ -2,7 +2,7 @@
 ztunnel-tests := $(addprefix tests/unit/ztunnel/test-,access-log.c admin.c authz.c authz-random.c certs.c decode.c dns.c dns-lookup.c dns-metrics.c \
 	dns-wire.c direct.c hamt.c resolve.c resolve-named.c state.c telemetry.c xds-sync.c)
 ztunnel-tests += $(addprefix tests/unit/ztunnel/test-,agent-link.c crl-watch.c explain.c inbox.c penalty.c pool.c stock.c worker.c)
-ztunnel-tests += $(addprefix tests/unit/ztunnel/test-,history.c outbound.c trim.c)
+ztunnel-tests += $(addprefix tests/unit/ztunnel/test-,help.c history.c outbound.c trim.c)
 unit-tests += $(ztunnel-tests)
 
 # mesh.c: what these tests share.
@@ -12,8 +12,8 @@ $(BUILD)/tests/unit/ztunnel/%: ALL_LDFLAGS += $(ztunnel-mesh)
 
 # rig.c, apps.c: workers, pods and applications for the tests of the data path.
 ztunnel-rig := $(addprefix $(BUILD)/obj/tests/unit/,ztunnel/apps.o ztunnel/rig.o hbone/certs.o)
-$(addprefix $(BUILD)/tests/unit/ztunnel/test-,outbound pool worker): $(ztunnel-rig)
-$(addprefix $(BUILD)/tests/unit/ztunnel/test-,outbound pool worker): ALL_LDFLAGS += $(ztunnel-rig)
+$(addprefix $(BUILD)/tests/unit/ztunnel/test-,help outbound pool worker): $(ztunnel-rig)
+$(addprefix $(BUILD)/tests/unit/ztunnel/test-,help outbound pool worker): ALL_LDFLAGS += $(ztunnel-rig)
 
 # reference.c, random_policy.c: a second evaluator of L4 policy and what it is compared on.
 ztunnel-random := $(addprefix $(BUILD)/obj/tests/unit/ztunnel/,random_policy.o reference.o)

@@ -49,7 +49,8 @@ static __always_inline int lookup_drop(const struct cv_tuple *t)
 	return SK_DROP;
 }
 
-/* Would anyone be let in here in plaintext? If not, cv_uplink spares us the next one. */
+/* Would anyone be let in here in plaintext, and if that depends, who came? If not, cv_uplink spares
+ * us the next one. */
 static __noinline void lookup_ask(const struct cv_tuple *t)
 {
 	struct cv_direct_event ev = {.reason = CV_VERDICT_MISS, .netns_cookie = CV_SRC_ANYONE};
@@ -61,6 +62,7 @@ static __noinline void lookup_ask(const struct cv_tuple *t)
 	if (!cookie || direct_verdict(CV_SRC_ANYONE, *cookie, t->remote_port) != DIRECT_UNKNOWN)
 		return;
 	ev.dst_cookie = *cookie;
+	ev.local.addr = t->local;
 	ev.remote.addr = t->remote;
 	ev.remote.port = t->remote_port;
 	ev.asked = ev.remote;

@@ -57,16 +57,32 @@ uint32_t direct_judge(const struct state *s, const struct pod *src, const struct
 	return v.is_allowed ? ZDS_VERDICT_ALLOW : ZDS_VERDICT_DENY;
 }
 
+static bool is_noted(const struct state *s, const struct workload *at,
+		     const struct authz_conn *conn)
+{
+	struct authz_notes notes;
+
+	authz_notes(s, at, conn, &notes);
+	return notes.dry_run != AUTHZ_DRY_RUN_NONE || notes.audit_policy;
+}
+
 uint32_t direct_judge_plaintext(const struct state *s, const struct pod *dst,
-				const struct cv_sockaddr *to)
+				const struct cv_sockaddr *to, const struct cv_addr *from,
+				uint32_t *ret_of_src)
 {
 	const struct workload *at = workload_of(s, dst);
-	struct authz_conn conn = {.dst = *to};
+	struct authz_conn conn = {.src.addr = *from, .dst = *to};
 	struct authz_verdict v;
 
+	*ret_of_src = 0;
 	if (!s || !state_is_synced(s) || !at || !pod_has_addr(dst, &to->addr) ||
-	    pod_is_own_port(dst, ntohs(to->port)) || !authz_is_by_identity(s, at))
+	    pod_is_own_port(dst, ntohs(to->port)))
 		return ZDS_VERDICT_NONE;
+	if (!authz_is_by_identity(s, at)) {
+		if (cv_addr_is_any(from) || is_noted(s, at, &conn))
+			return ZDS_VERDICT_NONE;
+		*ret_of_src = 1;
+	}
 	authz_check(s, at, &conn, &v);
 	return v.is_allowed ? ZDS_VERDICT_ALLOW : ZDS_VERDICT_DENY;
 }

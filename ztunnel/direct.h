@@ -23,10 +23,13 @@ uint32_t direct_judge(const struct state *s, const struct pod *src, const struct
 /**
  * direct_judge_plaintext() - may anyone connect to @dst without an identity?
  * @s, @dst: NULL while unknown.
- * Return: enum zds_verdict_kind. NONE where it depends on who it is.
+ * @from: who came; any address: nobody in particular.
+ * @ret_of_src: 1 when the answer is about @from's address only. Always set.
+ * Return: enum zds_verdict_kind. NONE where each connection is to be judged, or logged.
  */
 uint32_t direct_judge_plaintext(const struct state *s, const struct pod *dst,
-				const struct cv_sockaddr *to);
+				const struct cv_sockaddr *to, const struct cv_addr *from,
+				uint32_t *ret_of_src);
 
 /** struct direct_news - what the agent tells of a connection. All borrowed. */
 struct direct_news {

@@ -23,8 +23,8 @@ void node_direct_ask(void *arg, const struct zds_verdict *m)
 	struct zds_verdict answer = *m;
 
 	if (m->src_cookie == CV_SRC_ANYONE)
-		answer.verdict =
-			direct_judge_plaintext(n->state, pod_of(n, m->dst_cookie), &m->dst);
+		answer.verdict = direct_judge_plaintext(n->state, pod_of(n, m->dst_cookie), &m->dst,
+							&m->src, &answer.is_of_src);
 	else
 		answer.verdict = direct_judge(n->state, pod_of(n, m->src_cookie),
 					      pod_of(n, m->dst_cookie), &m->dst);

@@ -4,6 +4,15 @@
 #include "bpf/lib/addr.h"
 #include "bpf/maps.h"
 
+/* Of the verdicts that count: another one as soon as a policy or a pod changes. */
+static __always_inline __u64 direct_generation(void)
+{
+	__u32 zero = 0;
+	__u64 *g = bpf_map_lookup_elem(&cv_generation, &zero);
+
+	return g ? *g : 0;
+}
+
 static __always_inline struct cv_pod *pod_find(__u64 cookie)
 {
 	return bpf_map_lookup_elem(&cv_pods, &cookie);

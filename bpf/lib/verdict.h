@@ -2,20 +2,13 @@
 #pragma once
 /* verdict - what ztunnel has said of the policy, as far as it holds now. */
 #include "bpf/lib/event.h"
+#include "bpf/lib/pod.h"
 
 enum direct_verdict {
 	DIRECT_UNKNOWN,
 	DIRECT_ALLOWED,
 	DIRECT_DENIED,
 };
-
-static __always_inline __u64 direct_generation(void)
-{
-	__u32 zero = 0;
-	__u64 *g = bpf_map_lookup_elem(&cv_generation, &zero);
-
-	return g ? *g : 0;
-}
 
 /* Asks ztunnel, through the agent. A full ring loses the question: the next connection asks. */
 static __always_inline void event_ask(struct cv_direct_event *ev)

@@ -9,7 +9,7 @@
 
 #include "culvert/abi/maps.h"
 
-#define ZDS_VERSION     2
+#define ZDS_VERSION     3
 #define ZDS_MAX_MESSAGE 65536
 #define ZDS_MAX_FDS     64
 #define ZDS_MAX_ADDRS   8
@@ -129,7 +129,10 @@ struct zds_verdict {
 	uint64_t dst_cookie;
 	uint64_t generation;    /* the agent's; comes back as it was */
 	struct cv_sockaddr dst; /* the pod's address, application's port */
+	struct cv_addr src;     /* src_cookie CV_SRC_ANYONE: who came */
 	uint32_t verdict;       /* enum zds_verdict_kind; 0 in ASK */
+	uint32_t is_of_src;     /* it holds for `src` only; 0 in ASK */
+	uint32_t zero;
 };
 
 enum zds_direct_what {

@@ -87,6 +87,30 @@ TEST(uplink_drops_beginnings_that_nobody_may_make_in_plaintext)
 	CHECK_STR(cv_sockaddr_format(&ev.local, buf), POD4 ":80");
 }
 
+TEST(uplink_drops_a_source_that_is_denied_by_its_address)
+{
+	struct cv_denied_key key = {.dst_cookie = pod.cookie, .port = htons(80)};
+	uint32_t zero = 0;
+	uint64_t generation;
+	struct cv_event ev;
+
+	local(POD4);
+	verdict_of_anyone(81, true); /* sets the generation */
+	CHECK_OK(bpf_map_lookup_elem(bpf_map__fd(skel->maps.cv_generation), &zero, &generation));
+	CHECK_OK(cv_addr_parse("192.0.2.7", &key.src));
+	CHECK_OK(
+		bpf_map_update_elem(bpf_map__fd(skel->maps.cv_denied), &key, &generation, BPF_ANY));
+	CHECK_EQ(arrives4(80, SYN), XDP_DROP);
+	CHECK_EQ(counted(CV_UPLINK_DENIED), 1);
+	CHECK_EQ(counted(CV_UPLINK_PLAINTEXT), 0);
+	CHECK(event_of(CV_UPLINK_DENIED, &ev));
+	CHECK_EQ(arrives4(81, SYN), XDP_PASS);
+	generation++; /* an older policy */
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_generation), &zero, &generation,
+				     BPF_ANY));
+	CHECK_EQ(arrives4(80, SYN), XDP_PASS);
+}
+
 TEST(uplink_leaves_what_the_pod_may_take)
 {
 	struct cv_service_key key = {0};
@@ -137,6 +161,7 @@ TEST(uplink_is_asked_for_what_came_in_plaintext)
 	CHECK_EQ(ev.netns_cookie, CV_SRC_ANYONE);
 	CHECK_EQ(ev.dst_cookie, pod.cookie);
 	CHECK_EQ(ntohs(ev.remote.port), 80);
+	CHECK(!cv_addr_is_any(&ev.local.addr));
 	verdict_of_anyone(80, true);
 	close(client);
 	(void)connected(AF_INET, POD4 ":80");

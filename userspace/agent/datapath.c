@@ -52,6 +52,7 @@ static const char *const map_names[DATAPATH_MAP_MAX] = {
 	[DATAPATH_NAMESERVER_SLOTS] = "cv_nameserver_slots",
 	[DATAPATH_LOCALS] = "cv_locals",
 	[DATAPATH_VERDICTS] = "cv_verdicts",
+	[DATAPATH_DENIED] = "cv_denied",
 	[DATAPATH_GENERATION] = "cv_generation",
 	[DATAPATH_DIRECTS] = "cv_directs",
 	[DATAPATH_LINKS] = "cv_links",

@@ -26,11 +26,17 @@
 /* Of one reading of the events: they go to ztunnel together. */
 #define NEWS_MAX 128
 
+/* What ztunnel is asked. */
+struct question {
+	struct cv_verdict_key key;
+	struct cv_addr src;
+};
+
 struct direct {
 	struct direct_config config;
 	uint64_t generation; /* as in cv_generation */
 	struct direct_bytes *bytes;
-	struct map *asked; /* struct cv_verdict_key -> itself: no answer yet */
+	struct map *asked; /* struct question -> itself: no answer yet */
 	struct loop_timer timer;
 	unsigned int rechecks; /* to be done */
 	struct zds_direct news[NEWS_MAX];
@@ -100,6 +106,17 @@ static void verdict_keep(struct direct *d, const struct cv_verdict_key *key, boo
 		log_debug("agent", "no room for a verdict: such connections use the tunnel");
 }
 
+/* Of one source's address: only a denial is worth its room. */
+static void denied_keep(struct direct *d, const struct zds_verdict *v)
+{
+	const struct cv_denied_key key = {
+		.src = v->src, .dst_cookie = v->dst_cookie, .port = v->dst.port};
+
+	if (v->verdict == ZDS_VERDICT_DENY)
+		(void)bpf_map_update_elem(map_fd(d, DATAPATH_DENIED), &key, &d->generation,
+					  BPF_ANY);
+}
+
 static void asked_clear(struct direct *d)
 {
 	map_for_each (d->asked, it) {
@@ -108,23 +125,27 @@ static void asked_clear(struct direct *d)
 	}
 }
 
-static void ask(struct direct *d, const struct cv_verdict_key *key, const struct cv_addr *dst)
+/* @dst: the address that was asked for. @src: of anyone, who came. */
+static void ask(struct direct *d, const struct cv_verdict_key *key, const struct cv_addr *dst,
+		const struct cv_addr *src)
 {
 	struct zds_verdict q = {.h.type = ZDS_VERDICT_ASK,
 				.src_cookie = key->src_cookie,
 				.dst_cookie = key->dst_cookie,
 				.generation = d->generation,
 				.dst = {.addr = *dst, .port = key->port}};
-	struct cv_verdict_key *copy;
+	struct question is = {.key = *key}, *copy;
 
-	if (map_get(d->asked, key, sizeof(*key)) || map_count(d->asked) >= ASKED_MAX)
+	if (key->src_cookie == CV_SRC_ANYONE)
+		is.src = q.src = *src;
+	if (map_get(d->asked, &is, sizeof(is)) || map_count(d->asked) >= ASKED_MAX)
 		return;
 	copy = malloc(sizeof(*copy));
 	if (!copy)
 		return;
-	*copy = *key;
+	*copy = is;
 	if (zds_send(d->config.zds, &q.h, sizeof(q), NULL, 0) < 0 ||
-	    map_put(d->asked, key, sizeof(*key), copy) < 0)
+	    map_put(d->asked, &is, sizeof(is), copy) < 0)
 		free(copy);
 }
 
@@ -170,7 +191,7 @@ static void connection_check(struct direct *d, const struct cv_tuple *t, const s
 	bool is_allowed;
 
 	if (!verdict_find(d, &key, &is_allowed))
-		ask(d, &key, &t->remote);
+		ask(d, &key, &t->remote, &t->local);
 	else if (!is_allowed)
 		connection_close(d, t);
 }
@@ -228,13 +249,18 @@ void direct_verdict(struct direct *d, const struct zds_verdict *v)
 {
 	struct cv_verdict_key key = {
 		.src_cookie = v->src_cookie, .dst_cookie = v->dst_cookie, .port = v->dst.port};
+	struct question is = {.key = key, .src = v->src};
 
 	/* Asked before something changed: the answer may be about what was. */
 	if (v->generation != d->generation)
 		return;
-	free(map_del(d->asked, &key, sizeof(key)));
+	free(map_del(d->asked, &is, sizeof(is)));
 	if (v->verdict == ZDS_VERDICT_NONE)
 		return;
+	if (v->is_of_src) {
+		denied_keep(d, v);
+		return;
+	}
 	verdict_keep(d, &key, v->verdict == ZDS_VERDICT_ALLOW);
 	if (v->verdict == ZDS_VERDICT_DENY)
 		connections_check(d, &key);
@@ -282,7 +308,7 @@ void direct_event(struct direct *d, const struct cv_direct_event *ev)
 	if (ev->reason != CV_VERDICT_MISS)
 		telemetry_add(d, ev);
 	else if (!verdict_find(d, &key, &is_allowed))
-		ask(d, &key, &ev->remote.addr);
+		ask(d, &key, &ev->remote.addr, &ev->local.addr);
 }
 
 /* ---- life ---- */

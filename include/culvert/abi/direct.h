@@ -39,6 +39,15 @@ struct cv_verdict {
 	__u32 zero;
 };
 
+/* cv_denied (LRU): a source outside the mesh that a policy denies by its address, once it has tried
+ * -> __u64 generation; counts while it is cv_generation's. */
+struct cv_denied_key {
+	struct cv_addr src;
+	__u64 dst_cookie;
+	__be16 port;
+	__u16 zero[3];
+};
+
 /* cv_generation (ARRAY of one): __u64, raised by the agent when a policy or a pod changes. */
 
 enum cv_direct_flags {
@@ -59,8 +68,8 @@ struct cv_direct_event {
 	__u64 time_ns;
 	__u64 netns_cookie; /* the client's */
 	__u32 reason;
-	__u32 flags;               /* enum cv_direct_flags */
-	struct cv_sockaddr local;  /* the client's; MISS: nothing */
+	__u32 flags;               /* ESTABLISHED, ACCEPTED */
+	struct cv_sockaddr local;  /* the client's; MISS: of anyone, who came; else nothing */
 	struct cv_sockaddr remote; /* the endpoint */
 	struct cv_sockaddr asked;  /* what the application asked for */
 	__u32 zero;
@@ -73,6 +82,7 @@ struct cv_direct_event {
 
 _Static_assert(sizeof(struct cv_frontend) == 392, "map value layout");
 _Static_assert(sizeof(struct cv_verdict_key) == 24, "map key layout");
+_Static_assert(sizeof(struct cv_denied_key) == 32, "map key layout");
 _Static_assert(sizeof(struct cv_verdict) == 16, "map value layout");
 _Static_assert(sizeof(struct cv_direct) == 40, "map value layout");
 _Static_assert(sizeof(struct cv_direct_event) == 128, "event layout");

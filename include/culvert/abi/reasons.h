@@ -44,7 +44,9 @@
 	CV_REASON(FLOW_FULL, "flow_full",                                                          \
 		  "no room to skip the host's stack: the host routes the connection")              \
 	CV_REASON(UPLINK_PLAINTEXT, "uplink_plaintext",                                            \
-		  "plaintext from outside that a policy refuses from anyone")
+		  "plaintext from outside that a policy refuses from anyone")                      \
+	CV_REASON(UPLINK_DENIED, "uplink_denied",                                                  \
+		  "a source outside the mesh that a policy denies by its address")
 
 enum cv_reason {
 #define CV_REASON(name, label, sentence) CV_##name,

@@ -118,15 +118,30 @@ static void a_policy_that_looks_at_addresses_is_not_cached(void **state)
 	assert_int_equal(judge(f, "10.0.0.2:80"), ZDS_VERDICT_NONE);
 }
 
-static uint32_t judge_plaintext(struct fixture *f, const char *to)
+/* Of a source, or of anyone: *@of_src says which the answer is about. */
+static uint32_t judge_plaintext_of(struct fixture *f, const char *to, const char *from,
+				   uint32_t *of_src)
 {
 	struct cv_sockaddr sa = mesh_sockaddr(to);
 	struct state *s = mesh_build(f->b);
-	uint32_t v = direct_judge_plaintext(s, &f->dst, &sa);
+	struct cv_addr src = {0};
+	uint32_t v;
 
-	assert_int_equal(direct_judge_plaintext(NULL, &f->dst, &sa), ZDS_VERDICT_NONE);
-	assert_int_equal(direct_judge_plaintext(s, NULL, &sa), ZDS_VERDICT_NONE);
+	if (from)
+		assert_int_equal(cv_addr_parse(from, &src), 0);
+	assert_int_equal(direct_judge_plaintext(NULL, &f->dst, &sa, &src, of_src),
+			 ZDS_VERDICT_NONE);
+	assert_int_equal(direct_judge_plaintext(s, NULL, &sa, &src, of_src), ZDS_VERDICT_NONE);
+	v = direct_judge_plaintext(s, &f->dst, &sa, &src, of_src);
 	state_unref(s);
+	return v;
+}
+
+static uint32_t judge_plaintext(struct fixture *f, const char *to)
+{
+	uint32_t of_src, v = judge_plaintext_of(f, to, NULL, &of_src);
+
+	assert_int_equal(of_src, 0);
 	return v;
 }
 
@@ -142,6 +157,20 @@ static void plaintext_is_judged_for_anyone_or_not_at_all(void **state)
 	assert_int_equal(judge_plaintext(f, "10.0.0.1:81"), ZDS_VERDICT_NONE);
 	deny(f, NULL, true); /* who it is from may count */
 	assert_int_equal(judge_plaintext(f, "10.0.0.2:81"), ZDS_VERDICT_NONE);
+}
+
+static void plaintext_is_judged_by_its_source_where_a_policy_looks_at_it(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t of_src;
+
+	deny(f, NULL, true);
+	assert_int_equal(judge_plaintext_of(f, "10.0.0.2:80", "10.9.9.9", &of_src),
+			 ZDS_VERDICT_DENY);
+	assert_int_equal(of_src, 1);
+	assert_int_equal(judge_plaintext_of(f, "10.0.0.2:80", "10.9.9.8", &of_src),
+			 ZDS_VERDICT_ALLOW);
+	assert_int_equal(of_src, 1);
 }
 
 static void what_is_not_known_is_not_cached(void **state)
@@ -316,6 +345,7 @@ int main(void)
 		with(policy_decides_by_identity_and_port),
 		with(a_policy_that_looks_at_addresses_is_not_cached),
 		with(plaintext_is_judged_for_anyone_or_not_at_all),
+		with(plaintext_is_judged_by_its_source_where_a_policy_looks_at_it),
 		with(what_is_not_known_is_not_cached),
 		with(ztunnels_own_ports_are_not_for_it),
 		with(a_waypoint_or_no_tunnel_protocol_is_not_for_it),

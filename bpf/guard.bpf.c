@@ -3,14 +3,14 @@
  * mesh that was not vouched for, whatever the pod did to get round its sockets' hooks; and packets
  * of established direct connections are handed to the other pod without the host's stack. Hook: tc
  * ingress on the host's end of each pod's link. Reads: cv_links, cv_pods, cv_pod_addrs,
- * cv_workloads, cv_services, cv_vouched, cv_exempt, cv_outbound_rules, cv_flows. Writes:
+ * cv_workloads, cv_services, cv_directs, cv_vouched, cv_exempt, cv_outbound_rules. Writes:
  * cv_counters, cv_events. On doubt: drop. What passes is left to the programs behind us. */
 #include <linux/pkt_cls.h>
 
 #include "bpf/lib/conn.h"
 #include "bpf/lib/event.h"
 #include "bpf/lib/exclude.h"
-#include "bpf/lib/packet.h"
+#include "bpf/lib/frame.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -54,8 +54,13 @@ static __always_inline bool fragment_is_tcp(const struct packet *p)
 static __always_inline bool syn_is_vouched(const struct packet *p)
 {
 	struct cv_tuple key = tuple_vouched(&p->tuple);
+	struct cv_direct *d;
+	bool is_client;
 
-	return bpf_map_lookup_elem(&cv_vouched, &key) || bpf_map_lookup_elem(&cv_exempt, &p->tuple);
+	if (bpf_map_lookup_elem(&cv_vouched, &key) || bpf_map_lookup_elem(&cv_exempt, &p->tuple))
+		return true;
+	d = direct_find(&p->tuple, &is_client);
+	return d && is_client && d->src_cookie == p->tuple.netns_cookie;
 }
 
 static __noinline int guard_syn(const struct cv_pod *pod, const struct packet *p)
@@ -74,48 +79,78 @@ static __noinline int guard_syn(const struct cv_pod *pod, const struct packet *p
 	return guard_drop(p, CV_GUARD_PLAINTEXT);
 }
 
-/* Handshakes have flows only where the host filters nothing: see cv_sockops. */
-static __always_inline int guard_forward(struct __sk_buff *skb, const struct packet *p)
+/* The host sees the handshake, where it may filter pods. */
+static __always_inline bool direct_is_short(const struct cv_direct *d, __u8 tcp_flags)
 {
-	struct cv_flow *f = bpf_map_lookup_elem(&cv_flows, &p->tuple);
+	__u32 open = CV_DIRECT_SHORT | CV_DIRECT_ESTABLISHED | CV_DIRECT_ACCEPTED;
 
-	if (!f || ((p->tcp_flags & CV_TCP_SYN) && !(f->flags & CV_FLOW_HANDSHAKE)))
+	if (d->flags & CV_DIRECT_SHORT_SYN)
+		return true;
+	return (d->flags & open) == open && !(tcp_flags & CV_TCP_SYN);
+}
+
+/* Where a packet of a direct connection goes that may skip the host's stack and comes from the link
+ * of the end that it says: then nothing more need be asked of it. */
+static __noinline const struct cv_way *guard_way(struct __sk_buff *skb)
+{
+	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+	__u32 ifindex = skb->ifindex;
+	struct cv_tuple t = {};
+	struct cv_direct *d;
+	bool is_client;
+	__u8 flags;
+
+	if (!frame_read(data, end, &t, &flags))
+		return NULL;
+	d = direct_find(&t, &is_client);
+	if (!d || ifindex != (is_client ? d->to_client.ifindex : d->to_server.ifindex) ||
+	    !direct_is_short(d, flags))
+		return NULL;
+	return is_client ? &d->to_server : &d->to_client;
+}
+
+static __always_inline int guard_forward(struct __sk_buff *skb, const struct cv_way *to)
+{
+	if (bpf_skb_store_bytes(skb, 0, to->macs, sizeof(to->macs), 0))
 		return GUARD_PASS;
-	if (bpf_skb_store_bytes(skb, 0, f->macs, sizeof(f->macs), 0))
-		return GUARD_PASS;
-	return bpf_redirect_peer(f->ifindex, 0);
+	return bpf_redirect_peer(to->ifindex, 0);
+}
+
+/* What the pod of this link may not send. */
+static __noinline int guard_packet(const struct cv_pod *pod, const struct packet *p)
+{
+	if (!pod || !p)
+		return TC_ACT_SHOT;
+	if (!source_is_own(p))
+		return guard_drop(p, CV_GUARD_SOURCE);
+	if (fragment_is_tcp(p))
+		return guard_drop(p, CV_GUARD_FRAGMENT);
+	if (p->proto == CV_PROTO_TCP && (p->tcp_flags & (CV_TCP_SYN | CV_TCP_ACK)) == CV_TCP_SYN)
+		return guard_syn(pod, p);
+	return GUARD_PASS;
 }
 
 SEC("tc")
 int cv_guard(struct __sk_buff *skb)
 {
+	const struct cv_way *way = guard_way(skb);
 	__u32 ifindex = skb->ifindex;
-	__u64 *cookie = bpf_map_lookup_elem(&cv_links, &ifindex);
 	struct packet p = {};
 	struct cv_pod *pod;
-	int kind, r;
+	__u64 *cookie;
+	int kind;
 
-	if (!cookie)
+	if (way)
+		return guard_forward(skb, way);
+	kind = packet_read(skb, &p);
+	cookie = bpf_map_lookup_elem(&cv_links, &ifindex);
+	if (kind == PACKET_OTHER || !cookie)
 		return GUARD_PASS;
 	pod = pod_find(*cookie);
-	if (!pod || !(pod->flags & CV_POD_CAPTURE))
+	if (!pod || !(pod->flags & CV_POD_CAPTURE)) /* has left: we stay for what is above */
 		return GUARD_PASS;
-	kind = packet_read(skb, &p);
 	p.tuple.netns_cookie = *cookie;
-	if (kind == PACKET_OTHER)
-		return GUARD_PASS;
 	if (kind == PACKET_BAD)
 		return guard_drop(&p, CV_GUARD_MALFORMED);
-	if (!source_is_own(&p))
-		return guard_drop(&p, CV_GUARD_SOURCE);
-	if (fragment_is_tcp(&p))
-		return guard_drop(&p, CV_GUARD_FRAGMENT);
-	if (p.proto != CV_PROTO_TCP)
-		return GUARD_PASS;
-	if ((p.tcp_flags & (CV_TCP_SYN | CV_TCP_ACK)) == CV_TCP_SYN) {
-		r = guard_syn(pod, &p);
-		if (r != GUARD_PASS)
-			return r;
-	}
-	return guard_forward(skb, &p);
+	return guard_packet(pod, &p);
 }

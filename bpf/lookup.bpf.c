@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* lookup - an inbound connection of an enrolled pod goes to the application when it is vouched for
  * or annotations leave its port alone, else to ztunnel. Hook: sk_lookup, one link per pod
- * namespace. Reads: cv_vouched, cv_inbound_rules, cv_steer, cv_locals, cv_verdicts, cv_generation.
- * Writes: cv_counters, cv_events. On doubt: drop. Deletes nothing: with SYN cookies the same
- * connection is looked up again. */
+ * namespace. Reads: cv_vouched, cv_directs, cv_inbound_rules, cv_steer, cv_locals, cv_verdicts,
+ * cv_generation. Writes: cv_counters, cv_events. On doubt: drop. Deletes nothing: with SYN cookies
+ * the same connection is looked up again. */
 #include "bpf/lib/conn.h"
 #include "bpf/lib/event.h"
 #include "bpf/lib/exclude.h"
@@ -69,6 +69,20 @@ static __noinline void lookup_ask(const struct cv_tuple *t)
 	event_ask(&ev);
 }
 
+/* For a direct connection, until it is accepted; else by cv_vouched. */
+static __noinline bool lookup_is_vouched(const struct cv_tuple *t)
+{
+	struct cv_direct *d;
+	bool is_client;
+
+	if (!t)
+		return false;
+	d = direct_find(t, &is_client);
+	if (d)
+		return is_client && !(d->flags & CV_DIRECT_ACCEPTED);
+	return bpf_map_lookup_elem(&cv_vouched, t) != NULL;
+}
+
 static __always_inline int lookup_steer(struct bpf_sk_lookup *ctx, const struct cv_tuple *t)
 {
 	struct cv_steer_key key = {
@@ -100,7 +114,7 @@ int cv_lookup(struct bpf_sk_lookup *ctx)
 	t = tuple_from_lookup(ctx);
 	if (addr_is_loopback(&t.remote))
 		return SK_PASS;
-	if (bpf_map_lookup_elem(&cv_vouched, &t)) {
+	if (ctx->local_port != CV_HBONE_PORT && lookup_is_vouched(&t)) {
 		count(CV_VOUCHED);
 		return SK_PASS;
 	}

@@ -19,7 +19,7 @@ static __always_inline bool names_from_map(struct bpf_sock_addr *ctx, struct att
 		.local_port = local.port,
 		.remote_port = a->dst.port,
 	};
-	struct cv_tuple reversed = tuple_reverse(&t);
+	struct cv_tuple reversed = cv_tuple_turned(&t);
 	struct cv_conn *c;
 
 	if (!addr_is_loopback(&local.addr) && !addr_is_loopback(&a->dst.addr))

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* sockops - what must be known about a connection before its SYN leaves: the peer to be shown, and
  * that it is vouched for. Hook: sockops (CONNECT, ACTIVE_ESTABLISHED, PASSIVE_ESTABLISHED, STATE).
- * Reads: cv_pods, cv_pod_addrs, cv_pod_links, cv_workloads, cv_locals, cv_verdicts, cv_generation.
- * Writes: cv_conns, cv_directs, cv_flows, cv_vouched, cv_sockets, cv_counters, cv_events. On doubt:
- * no entry, so ztunnel is shown no destination and sk_lookup does not let the SYN through. */
+ * Reads: cv_pods, cv_pod_addrs, cv_pod_links, cv_locals, cv_frontends, cv_generation. Writes:
+ * cv_conns, cv_directs, cv_vouched, cv_sockets, cv_verdicts, cv_counters, cv_events. On doubt: no
+ * entry, so ztunnel is shown no destination and sk_lookup does not let the SYN through. */
 #include "bpf/lib/conn.h"
-#include "bpf/lib/direct.h"
 #include "bpf/lib/event.h"
-#include "bpf/lib/flow.h"
 #include "bpf/lib/pod.h"
 #include "bpf/lib/tcp.h"
 
@@ -82,30 +80,50 @@ static __always_inline struct cv_socket *sockops_direct(struct bpf_sock_ops *ctx
 	return st && (st->flags & CV_SOCKET_DIRECT) ? st : NULL;
 }
 
-/* The verdict is asked for once more: nothing but the pod, its verdict and the tuple as it now is
- * counts. On doubt no vouch: the SYN then lands on ztunnel's plaintext listener. */
-static __noinline void on_connect_direct(struct bpf_sock_ops *ctx)
+/* What connect(2) found holds while nothing has changed since: the policy, the pods, the tuple. On
+ * doubt no entry: the SYN then lands on ztunnel's plaintext listener. */
+static __always_inline bool direct_still_holds(const struct cv_socket *st, const struct cv_tuple *t)
 {
-	struct cv_socket *st = sockops_direct(ctx);
+	__u64 *dst = bpf_map_lookup_elem(&cv_locals, &t->remote);
+
+	return dst && *dst == st->dst_cookie && t->remote_port == st->dst_port &&
+	       st->generation == direct_generation() && pod_owns_addr(t->netns_cookie, &t->local);
+}
+
+/* Its packets may skip the host's stack where nothing else wants to see them on either link. */
+static __always_inline void direct_ways(struct cv_direct *d)
+{
+	struct cv_link *from = bpf_map_lookup_elem(&cv_pod_links, &d->src_cookie);
+	struct cv_link *to = bpf_map_lookup_elem(&cv_pod_links, &d->dst_cookie);
+
+	if (!from || !to || d->src_cookie == d->dst_cookie)
+		return;
+	d->to_client = from->way;
+	d->to_server = to->way;
+	if (from->flags & to->flags & CV_LINK_FORWARD)
+		d->flags |= CV_DIRECT_SHORT;
+	if (from->flags & to->flags & CV_LINK_HANDSHAKE)
+		d->flags |= CV_DIRECT_SHORT_SYN;
+}
+
+static __noinline void on_connect_direct(struct bpf_sock_ops *ctx, const struct cv_socket *st)
+{
 	struct cv_direct d = {.time_ns = bpf_ktime_get_ns()};
-	__u64 cookie = bpf_get_netns_cookie(ctx);
-	struct cv_sockaddr to = {};
-	struct cv_tuple t;
+	struct cv_tuple t, key;
 
 	if (!st)
 		return;
-	t = tuple_from_sockops(ctx, cookie);
-	to.addr = t.remote;
-	to.port = t.remote_port;
+	d.src_cookie = bpf_get_netns_cookie(ctx);
+	d.dst_cookie = st->dst_cookie;
 	d.asked = st->shown;
-	d.dst_cookie = direct_destination(&to);
-	if (!pod_owns_addr(cookie, &t.local) || !d.dst_cookie ||
-	    direct_verdict(cookie, d.dst_cookie, to.port) != DIRECT_ALLOWED)
+	t = tuple_from_sockops(ctx, d.src_cookie);
+	if (tuple_pair(&t, &key))
+		d.flags |= CV_DIRECT_TURNED;
+	direct_ways(&d);
+	if (!direct_still_holds(st, &t))
 		sockops_drop(&t, CV_DROP_NOT_DIRECT);
-	else if (bpf_map_update_elem(&cv_directs, &t, &d, BPF_ANY) || sockops_vouch(&t))
+	else if (bpf_map_update_elem(&cv_directs, &key, &d, BPF_ANY))
 		sockops_drop(&t, CV_DROP_MAP_FULL);
-	else
-		flow_begin(&t, d.dst_cookie, CV_LINK_FORWARD | CV_LINK_HANDSHAKE);
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
@@ -132,7 +150,7 @@ static __noinline void on_connect(struct bpf_sock_ops *ctx)
 	struct cv_tuple t;
 	bool is_shown, is_vouched;
 
-	if (!sk || !pod_find(cookie))
+	if (!sk)
 		return;
 	t = tuple_from_sockops(ctx, cookie);
 	st = bpf_sk_storage_get(&cv_sockets, sk, NULL, 0);
@@ -159,33 +177,36 @@ static __always_inline struct cv_sockaddr sockops_shown(const struct cv_conn *c,
 	return c->shown;
 }
 
-/* Once both ends have seen ESTABLISHED. */
-static __always_inline void direct_both(const struct cv_tuple *t, struct cv_direct *d, __u32 flag)
+/* Once both ends have seen ESTABLISHED the short way is open, where there is one. */
+static __always_inline void direct_both(struct cv_direct *d, __u32 flag)
 {
 	__u32 both = CV_DIRECT_ESTABLISHED | CV_DIRECT_ACCEPTED;
+	__u32 was = __sync_fetch_and_or(&d->flags, flag);
 
-	if (((__sync_fetch_and_or(&d->flags, flag) | flag) & both) == both)
-		flow_begin(t, d->dst_cookie, CV_LINK_FORWARD);
+	if ((was & CV_DIRECT_SHORT) && (was & both) != both && ((was | flag) & both) == both)
+		count(CV_FLOW);
 }
 
-static __noinline void on_accept_direct(struct bpf_sock_ops *ctx)
+/* Returns false when it is not a direct connection's server that has accepted. */
+static __noinline bool on_accept_direct(struct bpf_sock_ops *ctx)
 {
-	struct cv_tuple key, t = tuple_from_sockops(ctx, bpf_get_netns_cookie(ctx));
+	struct cv_tuple t = tuple_from_sockops(ctx, bpf_get_netns_cookie(ctx));
 	struct cv_direct *d;
+	bool is_client;
 
-	if (addr_is_loopback(&t.remote) || !flow_reverse(&t, &key))
-		return;
-	d = bpf_map_lookup_elem(&cv_directs, &key);
-	if (!d || d->dst_cookie != t.netns_cookie)
-		return;
-	direct_both(&key, d, CV_DIRECT_ACCEPTED);
+	if (addr_is_loopback(&t.remote) || ctx->local_port == CV_HBONE_PORT)
+		return false;
+	d = direct_find(&t, &is_client);
+	if (!d || is_client || d->dst_cookie != t.netns_cookie)
+		return false;
+	direct_both(d, CV_DIRECT_ACCEPTED);
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+	return true;
 }
 
-static __noinline void on_accept(struct bpf_sock_ops *ctx)
+static __noinline void on_accept_tunnel(struct bpf_sock_ops *ctx, const struct cv_pod *pod,
+					__u64 cookie)
 {
-	__u64 cookie = bpf_get_netns_cookie(ctx);
-	struct cv_pod *pod = pod_find(cookie);
 	struct bpf_sock *sk = ctx->sk;
 	struct cv_tuple t, key;
 	struct cv_socket *st;
@@ -195,7 +216,7 @@ static __noinline void on_accept(struct bpf_sock_ops *ctx)
 	if (!pod || !sk)
 		return;
 	t = tuple_from_sockops(ctx, cookie);
-	t = tuple_reverse(&t);
+	t = cv_tuple_turned(&t);
 	key = tuple_vouched(&t);
 	bpf_map_delete_elem(&cv_vouched, &key);
 	is_ztunnel = pod_is_ztunnel_port(pod, ctx->local_port);
@@ -213,6 +234,15 @@ static __noinline void on_accept(struct bpf_sock_ops *ctx)
 		sockops_drop(&t, CV_DROP_NO_ORIGIN);
 	if (c && !(c->flags & CV_CONN_MPTCP))
 		bpf_map_delete_elem(&cv_conns, &t);
+}
+
+static __noinline void on_accept(struct bpf_sock_ops *ctx)
+{
+	__u64 cookie = bpf_get_netns_cookie(ctx);
+	struct cv_pod *pod = pod_find(cookie);
+
+	if (pod && !on_accept_direct(ctx))
+		on_accept_tunnel(ctx, pod, cookie);
 }
 
 /* Bytes of data that the peer has had, or has given. The kernel's own counters in the context count
@@ -260,7 +290,7 @@ static __noinline void direct_tell(struct bpf_sock_ops *ctx, const struct cv_tup
 		return;
 	ev.time_ns = bpf_ktime_get_ns();
 	ev.netns_cookie = t->netns_cookie;
-	ev.flags = d->flags;
+	ev.flags = d->flags & (CV_DIRECT_ESTABLISHED | CV_DIRECT_ACCEPTED);
 	ev.local.addr = t->local;
 	ev.local.port = t->local_port;
 	ev.remote.addr = t->remote;
@@ -277,14 +307,16 @@ static __noinline void on_established(struct bpf_sock_ops *ctx)
 {
 	struct cv_direct *d;
 	struct cv_tuple t;
+	bool is_client;
 
-	if (!sockops_direct(ctx))
+	/* on_connect_direct() has set it: others are out without a look-up. */
+	if (!(ctx->bpf_sock_ops_cb_flags & BPF_SOCK_OPS_STATE_CB_FLAG) || !sockops_direct(ctx))
 		return;
 	t = tuple_from_sockops(ctx, bpf_get_netns_cookie(ctx));
-	d = bpf_map_lookup_elem(&cv_directs, &t);
-	if (!d)
+	d = direct_find(&t, &is_client);
+	if (!d || !is_client)
 		return;
-	direct_both(&t, d, CV_DIRECT_ESTABLISHED);
+	direct_both(d, CV_DIRECT_ESTABLISHED);
 	direct_tell(ctx, &t, d, CV_DIRECT_OPEN);
 }
 
@@ -302,31 +334,78 @@ static __always_inline void direct_avoid(const struct cv_tuple *t, const struct 
 		bpf_map_delete_elem(&cv_verdicts, &verdict);
 }
 
-static __noinline void on_close_direct(struct bpf_sock_ops *ctx, const struct cv_tuple *t)
+/* The entry goes with the second end, or with a client that was never accepted. Returns false when
+ * it is no end of a direct connection. */
+static __noinline bool on_close_direct(struct bpf_sock_ops *ctx, const struct cv_tuple *t)
 {
 	struct cv_direct *d;
+	struct cv_tuple key;
+	bool is_client;
+	__u32 was;
 
-	if (!t)
-		return;
-	d = bpf_map_lookup_elem(&cv_directs, t);
-	if (!d)
-		return;
-	direct_tell(ctx, t, d, CV_DIRECT_CLOSE);
-	if (!(d->flags & CV_DIRECT_ESTABLISHED))
+	if (!t || addr_is_loopback(&t->remote) || addr_is_loopback(&t->local))
+		return false;
+	d = direct_find(t, &is_client);
+	if (!d || t->netns_cookie != (is_client ? d->src_cookie : d->dst_cookie))
+		return false;
+	was = __sync_fetch_and_or(&d->flags,
+				  is_client ? CV_DIRECT_CLIENT_CLOSED : CV_DIRECT_SERVER_CLOSED);
+	if (is_client)
+		direct_tell(ctx, t, d, CV_DIRECT_CLOSE);
+	if (is_client && !(was & CV_DIRECT_ESTABLISHED))
 		direct_avoid(t, d);
-	bpf_map_delete_elem(&cv_directs, t);
+	if ((was & (CV_DIRECT_CLIENT_CLOSED | CV_DIRECT_SERVER_CLOSED)) ||
+	    !(was & CV_DIRECT_ACCEPTED)) {
+		tuple_pair(t, &key);
+		bpf_map_delete_elem(&cv_directs, &key);
+	}
+	return true;
+}
+
+/* The record of a dialling socket is what its connect left: it tells which maps can know of it. */
+static __noinline void on_close_other(struct bpf_sock_ops *ctx, const struct cv_tuple *t)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct cv_socket *st;
+	struct cv_tuple key;
+
+	if (!t || !sk)
+		return;
+	st = bpf_sk_storage_get(&cv_sockets, sk, NULL, 0);
+	if (st && (st->flags & CV_SOCKET_SHOWN))
+		bpf_map_delete_elem(&cv_conns, t);
+	if (st && (st->flags & CV_SOCKET_REDIRECTED))
+		return;
+	key = tuple_vouched(t);
+	bpf_map_delete_elem(&cv_vouched, &key);
 }
 
 /* An end is done: the dialling one, or the accepting one of a direct connection. */
 static __noinline void on_close(struct bpf_sock_ops *ctx)
 {
 	struct cv_tuple t = tuple_from_sockops(ctx, bpf_get_netns_cookie(ctx));
-	struct cv_tuple key = tuple_vouched(&t);
 
-	bpf_map_delete_elem(&cv_conns, &t);
-	bpf_map_delete_elem(&cv_vouched, &key);
-	on_close_direct(ctx, &t);
-	flow_end(&t);
+	if (!on_close_direct(ctx, &t))
+		on_close_other(ctx, &t);
+}
+
+/* Most connections of a machine are not ours: they pay one look-up. */
+static __noinline void on_dial(struct bpf_sock_ops *ctx)
+{
+	__u64 cookie = bpf_get_netns_cookie(ctx);
+	struct cv_socket *st;
+
+	if (cfg.host_cookie && cookie == cfg.host_cookie) {
+		on_connect_host(ctx);
+		return;
+	}
+	if (!pod_find(cookie))
+		return;
+	st = sockops_direct(ctx);
+	if (st)
+		on_connect_direct(ctx, st);
+	else
+		on_connect(ctx);
 }
 
 SEC("sockops")
@@ -334,19 +413,13 @@ int cv_sockops(struct bpf_sock_ops *ctx)
 {
 	switch (ctx->op) {
 	case BPF_SOCK_OPS_TCP_CONNECT_CB:
-		if (cfg.host_cookie && bpf_get_netns_cookie(ctx) == cfg.host_cookie)
-			on_connect_host(ctx);
-		else if (sockops_direct(ctx))
-			on_connect_direct(ctx);
-		else
-			on_connect(ctx);
+		on_dial(ctx);
 		break;
 	case BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB:
 		on_established(ctx);
 		break;
 	case BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB:
 		on_accept(ctx);
-		on_accept_direct(ctx);
 		break;
 	case BPF_SOCK_OPS_STATE_CB:
 		if (ctx->args[1] == BPF_TCP_CLOSE)

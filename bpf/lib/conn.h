@@ -1,19 +1,34 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 #pragma once
-/* conn - a connection's tuple, always as its dialling end sees it. */
+/* conn - a connection's tuple, as its dialling end sees it unless it says otherwise. */
 #include "bpf/lib/addr.h"
 #include "bpf/maps.h"
 
-/* The same connection, told by the other end. */
-static __always_inline struct cv_tuple tuple_reverse(const struct cv_tuple *t)
+/* Key of cv_directs for a connection that either end tells. Returns true when who tells it is the
+ * key's remote end. */
+static __always_inline bool tuple_pair(const struct cv_tuple *t, struct cv_tuple *ret)
 {
-	return (struct cv_tuple){
-		.netns_cookie = t->netns_cookie,
-		.local = t->remote,
-		.remote = t->local,
-		.local_port = t->remote_port,
-		.remote_port = t->local_port,
-	};
+	bool is_turned = !cv_tuple_is_first(t);
+
+	if (is_turned)
+		*ret = cv_tuple_turned(t);
+	else
+		*ret = *t;
+	ret->netns_cookie = 0;
+	return is_turned;
+}
+
+/* The direct connection that an end sees like this, and which end it is. NULL: none. */
+static __always_inline struct cv_direct *direct_find(const struct cv_tuple *t, bool *is_client)
+{
+	struct cv_tuple key;
+	bool is_turned = tuple_pair(t, &key);
+	struct cv_direct *d = bpf_map_lookup_elem(&cv_directs, &key);
+
+	if (!d)
+		return NULL;
+	*is_client = is_turned == ((d->flags & CV_DIRECT_TURNED) != 0);
+	return d;
 }
 
 /* Key of cv_vouched: sk_lookup cannot know its namespace, so none is in it. The tuples stay apart

@@ -61,10 +61,13 @@ static __noinline bool direct_choose(const struct attempt *a, struct cv_sockaddr
  * that pod's cookie, 0: not without a tunnel. */
 static __always_inline __u64 direct_resolve(const struct attempt *a, struct cv_sockaddr *to)
 {
+	__u64 cookie;
+
 	*to = a->dst;
-	if (dest_is_mesh_workload(&to->addr) || direct_choose(a, to))
-		return direct_destination(to);
-	return 0;
+	cookie = direct_destination(to);
+	if (!cookie && direct_choose(a, to))
+		cookie = direct_destination(to);
+	return cookie;
 }
 
 /* DIRECT_NOT: try the tunnel. Else the verdict: VERDICT_ALLOW, or refused by policy. */
@@ -72,14 +75,15 @@ static __noinline int direct_tcp(struct bpf_sock_addr *ctx, const struct cv_pod 
 				 struct attempt *a)
 {
 	struct cv_sockaddr to = {};
+	__u64 dst, generation;
 	struct cv_socket *st;
-	__u64 dst;
 
 	if (!pod || !a || !ctx->sk)
 		return VERDICT_REFUSE;
 	dst = direct_resolve(a, &to);
 	if (!dst || !direct_is_plain_socket(ctx, a))
 		return DIRECT_NOT;
+	generation = direct_generation();
 	switch (direct_verdict(a->cookie, dst, to.port)) {
 	case DIRECT_DENIED:
 		return drop(ctx, a, CV_DROP_POLICY);
@@ -94,6 +98,9 @@ static __noinline int direct_tcp(struct bpf_sock_addr *ctx, const struct cv_pod 
 		return drop(ctx, a, CV_DROP_STORAGE);
 	st->flags = CV_SOCKET_DIRECT | CV_SOCKET_SHOWN;
 	st->shown = a->dst;
+	st->dst_port = to.port;
+	st->dst_cookie = dst;
+	st->generation = generation;
 	a->dst = to;
 	count(CV_DIRECT);
 	return VERDICT_REWRITE;

@@ -296,6 +296,53 @@ TEST(what_is_not_vouched_for_does_not_reach_the_application)
 	CHECK_EQ(counted(CV_VOUCHED), 0);
 }
 
+/* The only entry of cv_directs. */
+static struct cv_direct only_direct(void)
+{
+	int fd = bpf_map__fd(skel->maps.cv_directs);
+	struct cv_tuple key;
+	struct cv_direct d;
+
+	CHECK_OK(bpf_map_get_next_key(fd, NULL, &key));
+	CHECK_EQ(key.netns_cookie, 0);
+	CHECK(cv_tuple_is_first(&key));
+	CHECK_OK(bpf_map_lookup_elem(fd, &key, &d));
+	return d;
+}
+
+static void reset(int fd)
+{
+	struct linger linger = {.l_onoff = 1};
+
+	CHECK_OK(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)));
+	close(fd);
+}
+
+TEST(direct_is_one_entry_until_both_ends_have_closed)
+{
+	int listening, client, server;
+	struct cv_direct d;
+
+	begin();
+	listening = serve(AF_INET6, SERVER6);
+	verdict_set(80, true);
+	client = connected(AF_INET6, SERVER6);
+	server = accepted(listening, NULL);
+	d = only_direct();
+	CHECK_EQ(d.src_cookie, pod.cookie);
+	CHECK_EQ(d.dst_cookie, server_cookie);
+	CHECK_EQ(d.flags & ~(uint32_t)CV_DIRECT_TURNED, CV_DIRECT_ESTABLISHED | CV_DIRECT_ACCEPTED);
+	reset(server);
+	CHECK(is_readable(client, 1000));
+	close(client);
+	CHECK_EQ(map_size(skel->maps.cv_directs), 0);
+	client = connected(AF_INET6, SERVER6);
+	server = accepted(listening, NULL);
+	reset(client);
+	CHECK(is_readable(server, 1000));
+	CHECK_EQ(map_size(skel->maps.cv_directs), 0);
+}
+
 TEST(direct_tells_its_beginning_and_its_end_with_the_bytes)
 {
 	struct cv_direct_event ev;

@@ -156,6 +156,40 @@ TEST(guard_knows_a_pod_by_its_link_and_leaves_the_others)
 	passes(syn4("10.244.9.9", 80));
 }
 
+/* A direct connection from the pod, whose packets skip the host's stack. */
+static void direct_begin(const char *to)
+{
+	struct cv_direct d = {
+		.flags = CV_DIRECT_SHORT | CV_DIRECT_ESTABLISHED | CV_DIRECT_ACCEPTED,
+		.to_client.ifindex = LOOPBACK,
+		.to_server.ifindex = LOOPBACK,
+	};
+	struct cv_tuple t = tuple_to(0, to);
+
+	if (!cv_tuple_is_first(&t)) {
+		t = cv_tuple_turned(&t);
+		d.flags |= CV_DIRECT_TURNED;
+	}
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_directs), &t, &d, BPF_ANY));
+}
+
+TEST(guard_hands_on_what_a_pod_that_has_left_began)
+{
+	struct frame begun = syn4("10.244.9.9", 80), other = syn4("10.244.9.10", 80);
+
+	begin();
+	direct_begin(MESH4);
+	begun.bytes[begun.len - 7] = other.bytes[other.len - 7] = ACK;
+	CHECK_EQ(sent(&begun), TC_ACT_REDIRECT);
+	pod_flags(0);
+	CHECK_EQ(sent(&begun), TC_ACT_REDIRECT);
+	passes(other);
+	pod_remove();
+	CHECK_EQ(sent(&begun), TC_ACT_REDIRECT);
+	passes(other);
+	passes(syn4("10.244.9.9", 80));
+}
+
 TEST(guard_holds_while_ztunnel_is_dead)
 {
 	begin();

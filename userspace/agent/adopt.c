@@ -39,7 +39,7 @@ static void stale_release(struct datapath *d, uint64_t cookie)
 		return;
 	log_info("agent", "releasing a pod that is gone pod=%.63s netns_cookie=%" PRIu64,
 		 entry.name, cookie);
-	guard_detach(d, cookie);
+	guard_retire(d, cookie);
 	datapath_lookup_detach(d, cookie);
 	datapath_pod_del(d, cookie);
 }

@@ -57,7 +57,6 @@ static const char *const map_names[DATAPATH_MAP_MAX] = {
 	[DATAPATH_DIRECTS] = "cv_directs",
 	[DATAPATH_LINKS] = "cv_links",
 	[DATAPATH_POD_LINKS] = "cv_pod_links",
-	[DATAPATH_FLOWS] = "cv_flows",
 	[DATAPATH_EXEMPT] = "cv_exempt",
 	[DATAPATH_COUNTERS] = "cv_counters",
 	[DATAPATH_EVENTS] = "cv_events",

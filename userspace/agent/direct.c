@@ -162,10 +162,12 @@ static int doom(void *arg)
 	return sockdestroy_tcp(&c->local, &c->remote);
 }
 
-static void connection_close(struct direct *d, const struct cv_tuple *t)
+/* @t: as the end in the namespace of its cookie sees it. */
+static void connection_close(struct direct *d, const struct cv_tuple *t, const char *why)
 {
 	struct doomed c = {.local = {.addr = t->local, .port = t->local_port},
 			   .remote = {.addr = t->remote, .port = t->remote_port}};
+	const char *pod = pods_name(d->config.pods, t->netns_cookie);
 	char local[CV_SOCKADDR_STRLEN], remote[CV_SOCKADDR_STRLEN];
 	int fd = pods_netns_fd(d->config.pods, t->netns_cookie), r;
 
@@ -176,12 +178,22 @@ static void connection_close(struct direct *d, const struct cv_tuple *t)
 	(void)cv_sockaddr_format(&c.remote, remote);
 	if (r < 0)
 		log_error_errno("agent", r,
-				"cannot close a connection that a policy denies now "
-				"local=%s remote=%s",
-				local, remote);
+				"cannot close a connection that a policy denies now pod=%s "
+				"local=%s remote=%s reason=\"%s\"",
+				pod ? pod : "-", local, remote, why);
 	else
-		log_info("agent", "closed a connection that a policy denies now local=%s remote=%s",
-			 local, remote);
+		log_info("agent",
+			 "closed a connection that a policy denies now pod=%s local=%s remote=%s "
+			 "reason=\"%s\"",
+			 pod ? pod : "-", local, remote, why);
+}
+
+struct cv_tuple direct_tuple(const struct cv_tuple *key, const struct cv_direct *c)
+{
+	struct cv_tuple t = c->flags & CV_DIRECT_TURNED ? cv_tuple_turned(key) : *key;
+
+	t.netns_cookie = c->src_cookie;
+	return t;
 }
 
 static void connection_check(struct direct *d, const struct cv_tuple *t, const struct cv_direct *c)
@@ -193,26 +205,26 @@ static void connection_check(struct direct *d, const struct cv_tuple *t, const s
 	if (!verdict_find(d, &key, &is_allowed))
 		ask(d, &key, &t->remote, &t->local);
 	else if (!is_allowed)
-		connection_close(d, t);
+		connection_close(d, t, "direct");
 }
 
 /* @only: connections of this triple; NULL: all. */
 static void connections_check(struct direct *d, const struct cv_verdict_key *only)
 {
 	int fd = map_fd(d, DATAPATH_DIRECTS);
-	struct cv_tuple key, next;
+	struct cv_tuple key, next, t;
 	struct cv_direct c;
 	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
 
 	while (has_next) {
 		key = next;
 		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
-		if (only && (key.netns_cookie != only->src_cookie || key.remote_port != only->port))
+		if (bpf_map_lookup_elem(fd, &key, &c) < 0 || (c.flags & CV_DIRECT_CLIENT_CLOSED))
 			continue;
-		if (bpf_map_lookup_elem(fd, &key, &c) < 0 ||
-		    (only && c.dst_cookie != only->dst_cookie))
-			continue;
-		connection_check(d, &key, &c);
+		t = direct_tuple(&key, &c);
+		if (!only || (c.src_cookie == only->src_cookie &&
+			      c.dst_cookie == only->dst_cookie && t.remote_port == only->port))
+			connection_check(d, &t, &c);
 	}
 }
 

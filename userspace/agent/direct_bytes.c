@@ -4,11 +4,9 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <linux/inet_diag.h>
-#include <linux/sock_diag.h>
 #include <linux/tcp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 
 #include "base/log.h"
@@ -17,6 +15,7 @@
 #include "net/addr.h"
 #include "netlink.h"
 #include "pods.h"
+#include "sockdump.h"
 #include "zds.h"
 
 #define ROUND_US (5 * 1000 * 1000)
@@ -28,27 +27,12 @@ struct direct_bytes {
 	struct loop_timer timer;
 };
 
-struct request {
-	struct nlmsghdr h;
-	struct inet_diag_req_v2 diag;
-};
-
 /* One look into a client's namespace. */
 struct look {
 	const struct direct_bytes *bytes;
 	uint64_t cookie;
 	uint64_t before_ns; /* only what was open then: its beginning has been told */
 };
-
-static struct cv_addr addr_of(const struct inet_diag_msg *m, const __be32 raw[4])
-{
-	struct in6_addr v6;
-
-	if (m->idiag_family == AF_INET)
-		return cv_addr_from_v4(raw[0]);
-	memcpy(&v6, raw, sizeof(v6));
-	return cv_addr_from_v6(&v6);
-}
 
 static void tell(const struct look *l, const struct cv_tuple *t, const struct cv_direct *c,
 		 const struct tcp_info *info)
@@ -67,49 +51,31 @@ static void tell(const struct look *l, const struct cv_tuple *t, const struct cv
 	(void)zds_send(l->bytes->config->zds, &m.h, sizeof(m), NULL, 0);
 }
 
-static int on_socket(void *arg, const struct nlmsghdr *h)
+static int on_socket(void *arg, const struct cv_tuple *of, const struct nlmsghdr *h)
 {
 	const size_t enough = offsetof(struct tcp_info, tcpi_bytes_retrans) + sizeof(__u64);
-	const struct look *l = arg;
 	const struct inet_diag_msg *m = NLMSG_DATA(h);
+	const struct look *l = arg;
 	const struct tcp_info *info;
 	struct cv_direct c;
-	struct cv_tuple t = {.netns_cookie = l->cookie};
+	struct cv_tuple t = cv_tuple_is_first(of) ? *of : cv_tuple_turned(of);
 
-	if (h->nlmsg_len < NLMSG_LENGTH(sizeof(*m)))
-		return -EBADMSG;
 	info = netlink_attr((const struct rtattr *)(m + 1), h->nlmsg_len - NLMSG_LENGTH(sizeof(*m)),
 			    INET_DIAG_INFO, enough);
-	t.local = addr_of(m, m->id.idiag_src);
-	t.remote = addr_of(m, m->id.idiag_dst);
-	t.local_port = m->id.idiag_sport;
-	t.remote_port = m->id.idiag_dport;
 	if (info &&
 	    bpf_map_lookup_elem(datapath_map_fd(l->bytes->config->datapath, DATAPATH_DIRECTS), &t,
 				&c) == 0 &&
-	    c.time_ns < l->before_ns)
+	    c.src_cookie == l->cookie && c.time_ns < l->before_ns) {
+		t = direct_tuple(&t, &c);
 		tell(l, &t, &c, info);
+	}
 	return 0;
 }
 
 /* In the client's namespace. Mapped addresses are among the IPv6 ones. */
 static int look(void *arg)
 {
-	struct request q = {
-		.h = {.nlmsg_len = sizeof(q),
-		      .nlmsg_type = SOCK_DIAG_BY_FAMILY,
-		      .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
-		.diag = {.sdiag_protocol = IPPROTO_TCP,
-			 .idiag_ext = 1 << (INET_DIAG_INFO - 1),
-			 .idiag_states = STATES},
-	};
-	int r, r6;
-
-	q.diag.sdiag_family = AF_INET;
-	r = netlink_call(NETLINK_SOCK_DIAG, &q.h, on_socket, arg);
-	q.diag.sdiag_family = AF_INET6;
-	r6 = netlink_call(NETLINK_SOCK_DIAG, &q.h, on_socket, arg);
-	return r < 0 ? r : r6;
+	return sockdump_tcp(STATES, INET_DIAG_INFO, on_socket, arg);
 }
 
 static uint64_t now_ns(void)
@@ -118,6 +84,12 @@ static uint64_t now_ns(void)
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static bool is_open(const struct cv_direct *c)
+{
+	return (c->flags & (CV_DIRECT_ESTABLISHED | CV_DIRECT_CLIENT_CLOSED)) ==
+	       CV_DIRECT_ESTABLISHED;
 }
 
 /* The namespaces with connections that are open for longer than a round: others end soon, and their
@@ -132,9 +104,8 @@ static int clients_find(const struct direct_bytes *b, uint64_t before, struct ma
 	while (has_next && r == 0) {
 		key = next;
 		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
-		if (bpf_map_lookup_elem(fd, &key, &c) == 0 && c.flags & CV_DIRECT_ESTABLISHED &&
-		    c.time_ns < before)
-			r = map_put(into, &key.netns_cookie, sizeof(key.netns_cookie), into);
+		if (bpf_map_lookup_elem(fd, &key, &c) == 0 && is_open(&c) && c.time_ns < before)
+			r = map_put(into, &c.src_cookie, sizeof(c.src_cookie), into);
 	}
 	return r;
 }

@@ -259,7 +259,7 @@ struct enrolment *enrolment_close(struct enrolment *e)
 	if (!e)
 		return NULL;
 	locals_del(e);
-	guard_detach(e->ctx->datapath, e->cookie);
+	guard_retire(e->ctx->datapath, e->cookie);
 	datapath_lookup_detach(e->ctx->datapath, e->cookie);
 	datapath_pod_del(e->ctx->datapath, e->cookie);
 	rules_forget(e);
@@ -469,7 +469,7 @@ void enrolment_uncapture(struct enrolment *e)
 		return;
 	e->is_captured = false;
 	locals_del(e);
-	guard_detach(e->ctx->datapath, e->cookie);
+	guard_retire(e->ctx->datapath, e->cookie);
 	e->is_guarded = false;
 	e->entry.flags &= ~(unsigned int)(CV_POD_CAPTURE | CV_POD_DNS);
 	r = datapath_pod_set(e->ctx->datapath, e->cookie, &e->entry);

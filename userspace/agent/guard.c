@@ -5,10 +5,9 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <linux/inet_diag.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
-#include <linux/sock_diag.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -20,6 +19,7 @@
 #include "net/addr.h"
 #include "netlink.h"
 #include "pinlink.h"
+#include "sockdump.h"
 
 /* Linux 6.6; Debian 12's headers are older. */
 #define TCX_INGRESS ((enum bpf_attach_type)46)
@@ -30,6 +30,7 @@
 #define FILTER_PRIORITY 1
 
 #define GUARD_PREFIX "guard_"
+#define RETIRED_MAX  512 /* of one look */
 #define PATH_LEN     512
 
 enum guard_bypass guard_bypass_from_string(const char *text)
@@ -147,14 +148,14 @@ static int pod_link_set(const struct datapath *d, uint64_t cookie, const struct 
 			size_t n, uint32_t flags)
 {
 	int fd = datapath_map_fd(d, DATAPATH_POD_LINKS);
-	struct cv_link l = {.ifindex = links->ifindex, .flags = flags};
+	struct cv_link l = {.way.ifindex = links->ifindex, .flags = flags};
 
 	if (n > 1 || !flags) {
 		(void)bpf_map_delete_elem(fd, &cookie);
 		return 0;
 	}
-	memcpy(l.macs, links->pod_mac, sizeof(links->pod_mac));
-	memcpy(l.macs + sizeof(links->pod_mac), links->host_mac, sizeof(links->host_mac));
+	memcpy(l.way.macs, links->pod_mac, sizeof(links->pod_mac));
+	memcpy(l.way.macs + sizeof(links->pod_mac), links->host_mac, sizeof(links->host_mac));
 	return bpf_map_update_elem(fd, &cookie, &l, BPF_ANY);
 }
 
@@ -185,38 +186,98 @@ int guard_attach(struct datapath *d, const struct guard_pod *pod, enum guard_byp
 	return r;
 }
 
-static void flows_drop(const struct datapath *d, uint64_t cookie, uint32_t ifindex)
-{
-	int fd = datapath_map_fd(d, DATAPATH_FLOWS);
-	struct cv_tuple key, next;
-	struct cv_flow flow;
-	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
+/* ---- a pod that has left ---- */
 
-	while (has_next) {
-		key = next;
-		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
-		if (key.netns_cookie == cookie ||
-		    (bpf_map_lookup_elem(fd, &key, &flow) == 0 && flow.ifindex == ifindex))
-			(void)bpf_map_delete_elem(fd, &key);
-	}
+void guard_retire(struct datapath *d, uint64_t cookie)
+{
+	(void)bpf_map_delete_elem(datapath_map_fd(d, DATAPATH_POD_LINKS), &cookie);
 }
 
-void guard_detach(struct datapath *d, uint64_t cookie)
+/* A link whose guard has no pod to police. */
+struct retired {
+	uint32_t ifindex;
+	bool is_needed;
+};
+
+static bool is_retired(struct datapath *d, uint64_t cookie)
+{
+	struct cv_pod pod;
+
+	return datapath_pod_get(d, cookie, &pod) < 0 || !(pod.flags & CV_POD_CAPTURE);
+}
+
+/* Return: how many; what is beyond @max has its turn later. */
+static size_t retired_find(struct datapath *d, struct retired *ret, size_t max)
 {
 	int fd = datapath_map_fd(d, DATAPATH_LINKS);
 	uint32_t key, next;
-	uint64_t owner;
 	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
+	size_t n = 0;
 
-	(void)bpf_map_delete_elem(datapath_map_fd(d, DATAPATH_POD_LINKS), &cookie);
-	while (has_next) {
+	while (has_next && n < max) {
+		uint64_t cookie;
+
 		key = next;
 		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
-		if (bpf_map_lookup_elem(fd, &key, &owner) < 0 || owner != cookie)
+		if (bpf_map_lookup_elem(fd, &key, &cookie) == 0 && is_retired(d, cookie))
+			ret[n++] = (struct retired){.ifindex = key};
+	}
+	return n;
+}
+
+/* cv_guard goes by the link that a packet comes from. Return: how many of them have become needed.
+ */
+static size_t retired_need(struct retired *links, size_t n, const struct cv_direct *c)
+{
+	size_t needed = 0;
+
+	if (!(c->flags & (CV_DIRECT_SHORT | CV_DIRECT_SHORT_SYN)))
+		return 0;
+	for (size_t i = 0; i < n; i++)
+		if (!links[i].is_needed && (links[i].ifindex == c->to_client.ifindex ||
+					    links[i].ifindex == c->to_server.ifindex)) {
+			links[i].is_needed = true;
+			needed++;
+		}
+	return needed;
+}
+
+static void retired_look(struct datapath *d, struct retired *links, size_t n)
+{
+	int fd = datapath_map_fd(d, DATAPATH_DIRECTS);
+	struct cv_tuple key, next;
+	struct cv_direct c;
+	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
+	size_t needed = 0;
+
+	while (has_next && needed < n) {
+		key = next;
+		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
+		if (bpf_map_lookup_elem(fd, &key, &c) == 0)
+			needed += retired_need(links, n, &c);
+	}
+}
+
+/* Its connections may never be seen to end. */
+static bool is_link_gone(uint32_t ifindex)
+{
+	char name[IF_NAMESIZE];
+
+	return !if_indextoname(ifindex, name) && errno == ENXIO;
+}
+
+void guard_sweep(struct datapath *d)
+{
+	struct retired links[RETIRED_MAX];
+	size_t n = retired_find(d, links, ARRAY_SIZE(links));
+
+	if (n > 0)
+		retired_look(d, links, n);
+	for (size_t i = 0; i < n; i++) {
+		if (links[i].is_needed && !is_link_gone(links[i].ifindex))
 			continue;
-		(void)bpf_map_delete_elem(fd, &key);
-		flows_drop(d, cookie, key);
-		link_release(datapath_pin_dir(d), key);
+		(void)bpf_map_delete_elem(datapath_map_fd(d, DATAPATH_LINKS), &links[i].ifindex);
+		link_release(datapath_pin_dir(d), links[i].ifindex);
 	}
 }
 
@@ -246,45 +307,20 @@ struct exempt {
 	uint64_t cookie;
 };
 
-static struct cv_addr diag_addr(int family, const __be32 words[4])
+static int on_socket(void *arg, const struct cv_tuple *t, const struct nlmsghdr *h)
 {
-	return family == AF_INET ? cv_addr_from_v4(words[0])
-				 : (struct cv_addr){.w = {words[0], words[1], words[2], words[3]}};
-}
-
-static int on_socket(void *arg, const struct nlmsghdr *h)
-{
-	const struct exempt *x = arg;
-	const struct inet_diag_msg *m = NLMSG_DATA(h);
-	struct cv_tuple key = {.netns_cookie = x->cookie,
-			       .local_port = m->id.idiag_sport,
-			       .remote_port = m->id.idiag_dport};
 	uint64_t now_ns = now_monotonic_us() * 1000;
+	const struct exempt *x = arg;
+	struct cv_tuple key = *t;
 
-	key.local = diag_addr(m->idiag_family, m->id.idiag_src);
-	key.remote = diag_addr(m->idiag_family, m->id.idiag_dst);
+	(void)h;
+	key.netns_cookie = x->cookie;
 	return bpf_map_update_elem(x->fd, &key, &now_ns, BPF_ANY);
 }
 
-struct sockets_request {
-	struct nlmsghdr h;
-	struct inet_diag_req_v2 diag;
-};
-
 static int look_at_sockets(void *arg)
 {
-	struct sockets_request q = {
-		.h = {.nlmsg_len = sizeof(q),
-		      .nlmsg_type = SOCK_DIAG_BY_FAMILY,
-		      .nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP},
-		.diag = {.sdiag_family = AF_INET,
-			 .sdiag_protocol = IPPROTO_TCP,
-			 .idiag_states = 1u << TCP_SYN_SENT},
-	};
-	int r = netlink_call(NETLINK_SOCK_DIAG, &q.h, on_socket, arg);
-
-	q.diag.sdiag_family = AF_INET6;
-	return r < 0 ? r : netlink_call(NETLINK_SOCK_DIAG, &q.h, on_socket, arg);
+	return sockdump_tcp(1u << TCP_SYN_SENT, 0, on_socket, arg);
 }
 
 int guard_exempt(struct datapath *d, const struct guard_pod *pod)

@@ -35,8 +35,18 @@ struct guard_pod {
 _must_check_ int guard_attach(struct datapath *d, const struct guard_pod *pod,
 			      enum guard_bypass bypass, bool *ret_is_shared);
 
-/** guard_detach() - the pod leaves the mesh, or is gone. Harmless when there is nothing. */
-void guard_detach(struct datapath *d, uint64_t cookie);
+/** guard_retire() - the pod leaves the mesh, or is gone: no new connection skips the host's stack.
+ * Its guards are left to guard_sweep(). Harmless when there is nothing. */
+void guard_retire(struct datapath *d, uint64_t cookie);
+
+/**
+ * guard_sweep() - detach the guards of pods that are not captured (any more), once no direct
+ * connection needs them
+ * Until then they only hand on what had the short way before: the host's conntrack has not seen
+ * those connections go on, and where its rules drop what is invalid to it they would hang. All of
+ * it is told from the maps, so it does not matter which agent began.
+ */
+void guard_sweep(struct datapath *d);
 
 /** guard_exempt() - let the connections pass that the pod is opening now: they began before it was
  * enrolled. Return: 0; -errno. */

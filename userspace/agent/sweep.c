@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/str.h"
+#include "guard.h"
 
 #define SWEEP_EVERY_US (1000 * 1000)
 #define SWEEP_BATCH    512 /* entries looked at per map and run */
@@ -20,7 +21,7 @@ struct sweep {
 	struct loop *loop;
 	struct datapath *datapath;
 	struct loop_timer timer;
-	struct cursor conns, vouched, exempt, flows;
+	struct cursor conns, vouched, exempt, directs;
 };
 
 /* An MPTCP connection's entry lives as long as the connection: it ends with its client's close, or
@@ -53,14 +54,14 @@ static bool is_exempt_stale(const struct sweep *s, int fd, const struct cv_tuple
 	return bpf_map_lookup_elem(fd, key, &time_ns) == 0 && sweep_is_old(time_ns, now_ns);
 }
 
-/* Two ends that close at one moment each take the other for open. */
-static bool is_flow_stale(const struct sweep *s, int fd, const struct cv_tuple *key,
-			  uint64_t now_ns)
+/* A server may keep its end for long: what it still says then is routed by the host. */
+static bool is_direct_stale(const struct sweep *s, int fd, const struct cv_tuple *key,
+			    uint64_t now_ns)
 {
-	struct cv_flow flow;
+	struct cv_direct d;
 
-	return bpf_map_lookup_elem(fd, key, &flow) == 0 && (flow.flags & CV_FLOW_CLOSED) &&
-	       sweep_is_old(flow.time_ns, now_ns);
+	return bpf_map_lookup_elem(fd, key, &d) == 0 && (d.flags & CV_DIRECT_CLIENT_CLOSED) &&
+	       sweep_is_old(d.time_ns, now_ns);
 }
 
 typedef bool stale_fn(const struct sweep *s, int fd, const struct cv_tuple *key, uint64_t now_ns);
@@ -93,7 +94,8 @@ static void on_sweep(struct loop_timer *t)
 	walk(s, DATAPATH_CONNS, &s->conns, is_conn_stale);
 	walk(s, DATAPATH_VOUCHED, &s->vouched, is_vouch_stale);
 	walk(s, DATAPATH_EXEMPT, &s->exempt, is_exempt_stale);
-	walk(s, DATAPATH_FLOWS, &s->flows, is_flow_stale);
+	walk(s, DATAPATH_DIRECTS, &s->directs, is_direct_stale);
+	guard_sweep(s->datapath);
 	(void)loop_timer_set(s->loop, t, SWEEP_EVERY_US);
 }
 

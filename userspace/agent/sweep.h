@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* sweep - removes from maps of tuples what a lost packet or a dead pod left there, a
- * bounded number of entries per second. Owner: agent. Thread: loop only. */
+ * bounded number of entries per second, and guards that nobody needs any more. Owner: agent.
+ * Thread: loop only. */
 #include <stdbool.h>
 #include <stdint.h>
 

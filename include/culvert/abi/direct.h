@@ -51,16 +51,32 @@ struct cv_denied_key {
 /* cv_generation (ARRAY of one): __u64, raised by the agent when a policy or a pod changes. */
 
 enum cv_direct_flags {
-	CV_DIRECT_ESTABLISHED = 1 << 0, /* the client has seen it */
-	CV_DIRECT_ACCEPTED = 1 << 1,    /* and the server */
+	CV_DIRECT_ESTABLISHED = 1 << 0,   /* the client has seen it */
+	CV_DIRECT_ACCEPTED = 1 << 1,      /* and the server; until then the SYN is vouched for */
+	CV_DIRECT_TURNED = 1 << 2,        /* the client is the key's remote end */
+	CV_DIRECT_SHORT = 1 << 3,         /* its packets skip the host's stack, once both see it */
+	CV_DIRECT_SHORT_SYN = 1 << 4,     /* from the first on: nothing in the host filters pods */
+	CV_DIRECT_CLIENT_CLOSED = 1 << 5, /* what still closes the other takes the same way */
+	CV_DIRECT_SERVER_CLOSED = 1 << 6,
 };
 
-/* cv_directs: struct cv_tuple (client's cookie) -> a direct connection that lives. */
+/* Where packets to an end go. */
+struct cv_way {
+	__u32 ifindex; /* host's end of its link */
+	__u8 macs[12]; /* as on a packet to the pod: the pod's, then the host's */
+};
+
+/* cv_directs: struct cv_tuple, cookie 0, the one of its two ways to be told for which
+ * cv_tuple_is_first() -> a direct connection, all that is kept of it: one look-up for every
+ * question. Lives from the client's connect until both ends have closed. */
 struct cv_direct {
+	__u64 src_cookie;
 	__u64 dst_cookie;
 	__u64 time_ns; /* of connect */
 	struct cv_sockaddr asked;
 	__u32 flags; /* enum cv_direct_flags */
+	struct cv_way to_client;
+	struct cv_way to_server;
 };
 
 /* Also in cv_events, told by its reason: VERDICT_MISS, DIRECT_OPEN, DIRECT_CLOSE. */
@@ -84,5 +100,5 @@ _Static_assert(sizeof(struct cv_frontend) == 392, "map value layout");
 _Static_assert(sizeof(struct cv_verdict_key) == 24, "map key layout");
 _Static_assert(sizeof(struct cv_denied_key) == 32, "map key layout");
 _Static_assert(sizeof(struct cv_verdict) == 16, "map value layout");
-_Static_assert(sizeof(struct cv_direct) == 40, "map value layout");
+_Static_assert(sizeof(struct cv_direct) == 80, "map value layout");
 _Static_assert(sizeof(struct cv_direct_event) == 128, "event layout");

@@ -63,7 +63,7 @@ struct cv_dest {
 	char name[CV_NAME_LEN]; /* "namespace/name", for people */
 };
 
-/* cv_conns, cv_vouched: one TCP connection as the dialling end sees it. */
+/* cv_conns, cv_vouched: one TCP connection as the dialling end sees it. cv_directs: as either. */
 struct cv_tuple {
 	__u64 netns_cookie; /* cv_conns: of both ends (loopback); cv_vouched: 0, see bpf/README.md
 			     */
@@ -73,6 +73,28 @@ struct cv_tuple {
 	__be16 remote_port;
 	__u32 zero;
 };
+
+/* The same connection, told by the other end. */
+static inline struct cv_tuple cv_tuple_turned(const struct cv_tuple *t)
+{
+	return (struct cv_tuple){
+		.netns_cookie = t->netns_cookie,
+		.local = t->remote,
+		.remote = t->local,
+		.local_port = t->remote_port,
+		.remote_port = t->local_port,
+	};
+}
+
+/* Of the two ways to tell a connection, is this the one that is a key of cv_directs? Nobody asks
+ * for the order but for its being one. */
+static inline int cv_tuple_is_first(const struct cv_tuple *t)
+{
+	for (int i = 0; i < 4; i++)
+		if (t->local.w[i] != t->remote.w[i])
+			return t->local.w[i] < t->remote.w[i];
+	return t->local_port < t->remote_port;
+}
 
 enum cv_conn_flags {
 	CV_CONN_TO_ZTUNNEL =
@@ -133,7 +155,11 @@ struct cv_socket {
 	__u32 kind;  /* enum cv_socket_kind */
 	__u32 flags; /* enum cv_socket_flags */
 	struct cv_sockaddr shown;
-	__u32 zero;
+	/* DIRECT: what connect(2) found, for the moment before the SYN leaves. */
+	__be16 dst_port;
+	__u16 zero;
+	__u64 dst_cookie;
+	__u64 generation;
 };
 
 /* setsockopt(fd, CV_SOL_CULVERT, CV_SO_CLIENT, struct cv_sockaddr) on a DIAL_APP socket names the
@@ -185,5 +211,5 @@ _Static_assert(sizeof(struct cv_dest) == 72, "map value layout");
 _Static_assert(sizeof(struct cv_tuple) == 48, "map key layout");
 _Static_assert(sizeof(struct cv_conn) == 32, "map value layout");
 _Static_assert(sizeof(struct cv_steer_key) == 20, "map key layout");
-_Static_assert(sizeof(struct cv_socket) == 32, "map value layout");
+_Static_assert(sizeof(struct cv_socket) == 48, "map value layout");
 _Static_assert(sizeof(struct cv_event) == 88, "event layout");

@@ -41,8 +41,6 @@
 	CV_REASON(GUARD_MALFORMED, "guard_malformed",                                              \
 		  "a packet of a pod could not be read, or asked for a route of its own")          \
 	CV_REASON(FLOW, "flow", "a direct connection that skips the host's stack")                 \
-	CV_REASON(FLOW_FULL, "flow_full",                                                          \
-		  "no room to skip the host's stack: the host routes the connection")              \
 	CV_REASON(UPLINK_PLAINTEXT, "uplink_plaintext",                                            \
 		  "plaintext from outside that a policy refuses from anyone")                      \
 	CV_REASON(UPLINK_DENIED, "uplink_denied",                                                  \

@@ -24,6 +24,9 @@ static __always_inline bool names_from_map(struct bpf_sock_addr *ctx, struct att
 
 	if (!addr_is_loopback(&local.addr) && !addr_is_loopback(&a->dst.addr))
 		return false;
+	/* An MPTCP connection may outlive its pod's time in the mesh. */
+	if (ctx->protocol == CV_IPPROTO_TCP && !pod_find(a->cookie))
+		return false;
 	c = bpf_map_lookup_elem(&cv_conns, &reversed);
 	if (!c) {
 		c = bpf_map_lookup_elem(&cv_conns, &t);

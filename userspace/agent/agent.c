@@ -403,7 +403,7 @@ static int start_mesh(struct agent *a, const struct agent_options *o)
 	return 0;
 }
 
-static int start_pods(struct agent *a)
+static int start_pods(struct agent *a, const struct agent_options *o)
 {
 	struct pods_config config = {
 		.loop = a->loop,
@@ -414,8 +414,11 @@ static int start_pods(struct agent *a)
 		.on_changed = on_pods_changed,
 		.arg = a,
 	};
-	struct direct_config direct = {
-		.loop = a->loop, .datapath = a->datapath, .zds = a->zds, .home = &a->home};
+	struct direct_config direct = {.loop = a->loop,
+				       .datapath = a->datapath,
+				       .zds = a->zds,
+				       .home = &a->home,
+				       .is_host_vouched = o->is_kubernetes};
 	int r;
 
 	a->enrolment.is_incomplete = adopt_has_flag(a->datapath, CV_POD_UNKNOWN_TO_TUNNEL);
@@ -535,7 +538,7 @@ static int start_all(struct agent *a, const struct agent_options *o)
 	if (r == 0)
 		r = start_mesh(a, o);
 	if (r == 0)
-		r = start_pods(a);
+		r = start_pods(a, o);
 	if (r == 0)
 		r = start_events(a);
 	if (r == 0)

@@ -12,14 +12,16 @@
 #include "base/str.h"
 #include "net/addr.h"
 #include "direct_bytes.h"
+#include "earlier.h"
 #include "pods.h"
 #include "sockdestroy.h"
 #include "zds.h"
 
 #define RECHECK_US (1000 * 1000)
 /* A connection that passed the check just before a change enters cv_directs just after it: one more
- * look finds it. */
-#define RECHECK_AGAIN 2
+ * look finds it. And what is plaintext and older than its pod is asked about in one, closed in the
+ * next. */
+#define RECHECK_AGAIN 3
 /* Questions without an answer; what is beyond asks again with its next connection. */
 #define ASKED_MAX 4096
 
@@ -36,6 +38,7 @@ struct direct {
 	struct direct_config config;
 	uint64_t generation; /* as in cv_generation */
 	struct direct_bytes *bytes;
+	struct earlier *earlier;
 	struct map *asked; /* struct question -> itself: no answer yet */
 	struct loop_timer timer;
 	unsigned int rechecks; /* to be done */
@@ -104,6 +107,14 @@ static void verdict_keep(struct direct *d, const struct cv_verdict_key *key, boo
 	verdicts_clear(d);
 	if (bpf_map_update_elem(fd, key, &v, BPF_ANY) < 0)
 		log_debug("agent", "no room for a verdict: such connections use the tunnel");
+}
+
+static bool denied_find(const struct direct *d, const struct cv_denied_key *key)
+{
+	uint64_t generation;
+
+	return bpf_map_lookup_elem(map_fd(d, DATAPATH_DENIED), key, &generation) == 0 &&
+	       generation == d->generation;
 }
 
 /* Of one source's address: only a denial is worth its room. */
@@ -228,12 +239,31 @@ static void connections_check(struct direct *d, const struct cv_verdict_key *onl
 	}
 }
 
+/* Asked now, closed when the timer comes again: those that ztunnel itself holds it has ended by
+ * then. */
+static void on_earlier(void *arg, const struct cv_tuple *t)
+{
+	struct cv_verdict_key key = {
+		.src_cookie = CV_SRC_ANYONE, .dst_cookie = t->netns_cookie, .port = t->local_port};
+	struct cv_denied_key of_src = {
+		.src = t->remote, .dst_cookie = t->netns_cookie, .port = t->local_port};
+	struct direct *d = arg;
+	bool is_known, is_allowed;
+
+	is_known = verdict_find(d, &key, &is_allowed);
+	if (!is_known && !denied_find(d, &of_src))
+		ask(d, &key, &t->local, &t->remote);
+	else if (!is_known || !is_allowed)
+		connection_close(d, t, "plaintext, open since before the pod came into the mesh");
+}
+
 static void on_recheck(struct loop_timer *t)
 {
 	struct direct *d = container_of(t, struct direct, timer);
 
 	asked_clear(d); /* of a ztunnel that does not answer */
 	connections_check(d, NULL);
+	earlier_walk(d->earlier, on_earlier, d);
 	if (zds_is_connected(d->config.zds))
 		d->rechecks--;
 	if (d->rechecks > 0)
@@ -328,6 +358,10 @@ void direct_event(struct direct *d, const struct cv_direct_event *ev)
 int direct_new(const struct direct_config *config, struct direct **ret)
 {
 	_cleanup_(direct_freep) struct direct *d = calloc(1, sizeof(*d));
+	struct earlier_config earlier = {.datapath = config->datapath,
+					 .home = config->home,
+					 .pods = config->pods,
+					 .is_host_vouched = config->is_host_vouched};
 	uint32_t zero = 0;
 	int r;
 
@@ -338,6 +372,8 @@ int direct_new(const struct direct_config *config, struct direct **ret)
 	r = map_new(&d->asked);
 	if (r == 0)
 		r = direct_bytes_new(&d->config, &d->bytes);
+	if (r == 0)
+		r = earlier_new(&earlier, &d->earlier);
 	if (r < 0)
 		return r;
 	r = bpf_map_lookup_elem(map_fd(d, DATAPATH_GENERATION), &zero, &d->generation);
@@ -353,6 +389,7 @@ struct direct *direct_free(struct direct *d)
 		return NULL;
 	loop_timer_del(&d->timer);
 	d->bytes = direct_bytes_free(d->bytes);
+	d->earlier = earlier_free(d->earlier);
 	if (d->asked)
 		asked_clear(d);
 	map_free(d->asked);

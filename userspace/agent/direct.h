@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* direct - connections between pods of this node without a tunnel: asks ztunnel for the verdicts
- * that the programs miss, keeps cv_verdicts, closes what a new policy denies, hands ztunnel what
+ * that the programs miss, keeps cv_verdicts, closes what a new policy denies (and plaintext
+ * from before the mesh that STRICT refuses), hands ztunnel what
  * telemetry needs. Owner: agent. Thread: loop only. */
 #include <stdbool.h>
 
@@ -21,6 +22,7 @@ struct direct_config {
 	struct zds *zds;
 	const struct netns_home *home;
 	const struct pods *pods;
+	bool is_host_vouched; /* what the node's own processes open to its pods is left alone */
 };
 
 /**

@@ -21,13 +21,20 @@ struct entry {
 	unsigned int mesh_users; /* of them: those that make it a mesh destination */
 };
 
+/* The endpoints of a service that are known. */
+struct members {
+	unsigned int hbone, others;
+	/* One speaks HBONE; or none is left, and the last one did: while kube-proxy has not heard
+	 * of that, its way would be plaintext, while ztunnel refuses. */
+	bool is_mesh;
+};
+
 struct dests {
 	const struct dests_ops *ops;
 	void *arg;
 	bool is_registry;
-	struct map *resources; /* name -> struct resource */
-	struct map
-		*hbone_count; /* "namespace/hostname" -> number of HBONE endpoints, as a pointer */
+	struct map *resources;              /* name -> struct resource */
+	struct map *members;                /* "namespace/hostname" -> struct members */
 	struct map *entries[DESTS_MAP_MAX]; /* key -> struct entry */
 	struct frontends *frontends;
 };
@@ -197,37 +204,69 @@ static void resource_change(struct dests *d, const struct resource *r, bool is_m
 		workload_change(&x);
 }
 
-static uintptr_t hbone_count(const struct dests *d, const char *service)
+static struct members *members_get(struct dests *d, const char *service)
 {
-	return (uintptr_t)map_get_str(d->hbone_count, service);
+	struct members *m = map_get_str(d->members, service);
+
+	if (m)
+		return m;
+	m = calloc(1, sizeof(*m));
+	if (m && map_put_str(d->members, service, m) == 0)
+		return m;
+	free(m);
+	return NULL;
 }
 
-/* One endpoint of a service begins or ceases to speak HBONE. */
-static void hbone_count_change(struct dests *d, const char *service, int by)
+static void members_forget(struct dests *d, const char *service)
 {
-	uintptr_t old = hbone_count(d, service), new = old + (uintptr_t)(intptr_t)by;
-	struct resource *s = map_get_str(d->resources, service);
+	const struct members *m = map_get_str(d->members, service);
 
-	if (new == 0)
-		(void)map_del_str(d->hbone_count, service);
-	else if (map_put_str(d->hbone_count, service, (void *)new) < 0)
-		return;
-	if (!s || !s->is_service || s->is_ours || (old == 0) == (new == 0))
-		return;
-	/* shown as one before it is hidden as the other: no moment without an entry */
-	resource_change(d, s, new > 0, true);
-	resource_change(d, s, new == 0, false);
+	if (m && m->hbone == 0 && m->others == 0)
+		free(map_del_str(d->members, service));
+}
+
+static bool service_is_mesh(const struct resource *s, const struct members *m)
+{
+	if (s->is_ours || !m)
+		return s->is_ours;
+	return m->hbone > 0 || (m->is_mesh && !s->is_passthrough);
 }
 
 static bool resource_is_mesh(const struct dests *d, const char *name, const struct resource *r)
 {
-	return r->is_service ? r->is_ours || hbone_count(d, name) > 0 : r->is_hbone;
+	return r->is_service ? service_is_mesh(r, map_get_str(d->members, name)) : r->is_hbone;
+}
+
+/* An endpoint of a service has come or gone. */
+static void members_change(struct dests *d, const char *service, bool is_hbone, int by)
+{
+	const struct resource *s = map_get_str(d->resources, service);
+	struct members *m = members_get(d, service);
+	bool was_mesh, is_mesh;
+
+	/* without memory it was not counted when it came */
+	if (!m || (by < 0 && (is_hbone ? m->hbone : m->others) == 0))
+		return;
+	was_mesh = s && s->is_service && service_is_mesh(s, m);
+	if (is_hbone)
+		m->hbone += (unsigned int)by;
+	else
+		m->others += (unsigned int)by;
+	m->is_mesh = m->hbone > 0 || (m->is_mesh && m->others == 0);
+	is_mesh = s && s->is_service && service_is_mesh(s, m);
+	if (is_mesh != was_mesh) {
+		/* shown as one before it is hidden as the other: no moment without an entry */
+		resource_change(d, s, is_mesh, true);
+		resource_change(d, s, was_mesh, false);
+	}
+	if (!s || !m->is_mesh)
+		members_forget(d, service);
 }
 
 static void services_count(struct dests *d, const struct resource *r, int by)
 {
-	for (size_t i = 0; i < r->service_count && r->is_hbone; i++)
-		hbone_count_change(d, r->services[i].key, by);
+	for (size_t i = 0; i < r->service_count; i++)
+		members_change(d, r->services[i].key, r->is_hbone, by);
 }
 
 static void resource_show(struct dests *d, const char *name, const struct resource *r)
@@ -272,6 +311,8 @@ void dests_remove(struct dests *d, const char *name)
 	if (!r)
 		return;
 	resource_hide(d, name, r);
+	if (r->is_service)
+		members_forget(d, name);
 	frontends_replace(d->frontends, name, r, NULL);
 	resource_free(r);
 }
@@ -320,7 +361,7 @@ int dests_new(const struct dests_config *config, struct dests **ret)
 	d->arg = config->arg;
 	r = map_new(&d->resources);
 	if (r == 0)
-		r = map_new(&d->hbone_count);
+		r = map_new(&d->members);
 	for (int i = 0; i < DESTS_MAP_MAX && r == 0; i++)
 		r = map_new(&d->entries[i]);
 	if (r == 0)
@@ -345,7 +386,10 @@ struct dests *dests_free(struct dests *d)
 		map_free(d->entries[i]);
 	}
 	map_free(d->resources);
-	map_free(d->hbone_count);
+	if (d->members)
+		map_for_each (d->members, it)
+			free(it.value);
+	map_free(d->members);
 	frontends_free(d->frontends);
 	free(d);
 	return NULL;

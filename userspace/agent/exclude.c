@@ -212,9 +212,10 @@ static void words_read(struct reading *x)
 	x->x.is_dns_off = !word_read(x, DNS, true) || is_dns_excluded(&x->x);
 	if (find(x, REROUTE, &on))
 		note(x, on, REROUTE, true,
-		     "not honoured in " CULVERT_VERSION
-		     ": what arrives at such an interface is not captured, it goes where the "
-		     "pod's routes lead");
+		     "honoured in part as of Culvert " CULVERT_VERSION
+		     ": what virtual machines and containers behind such an interface send to "
+		     "the mesh is dropped, never sent in plaintext; the rest goes where the "
+		     "pod's routes lead, uncaptured");
 	if (is_hbone_listed(&x->x)) {
 		(void)find(x, lists[4].key, &on);
 		note(x, on, lists[4].key, true,

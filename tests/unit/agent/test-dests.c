@@ -235,8 +235,46 @@ static void a_service_needs_one_endpoint_in_the_mesh(void **state)
 	assert_int_equal(put_workload(d, "a", "10.0.0.1", true, "demo/web"), 0);
 	dests_remove(d, "b");
 	assert_calls("+w10.0.0.1:0=demo/a -w10.0.0.2:0 ");
-	dests_remove(d, "a");
+	assert_int_equal(put_workload(d, "a", "10.0.0.1", false, "demo/web"), 0);
 	assert_calls("-w10.0.0.1:0 -s10.96.0.1:80 ");
+}
+
+/* kube-proxy hears of it later than we do: until then its way would be one in plaintext. */
+static void a_service_that_lost_its_last_endpoint_stays_in_the_mesh(void **state)
+{
+	struct dests *d = *state;
+
+	assert_int_equal(put_service(d, "demo/web", "10.96.0.1", 80), 0);
+	assert_int_equal(put_workload(d, "a", "10.0.0.1", true, "demo/web"), 0);
+	assert_calls("+w10.0.0.1:0=demo/a +s10.96.0.1:80=demo/web ");
+	dests_remove(d, "a");
+	assert_calls("-w10.0.0.1:0 ");
+	/* changed, it is still one */
+	assert_int_equal(put_service(d, "demo/web", "10.96.0.2", 80), 0);
+	assert_calls("+s10.96.0.2:80=demo/web -s10.96.0.1:80 ");
+	assert_int_equal(put_workload(d, "b", "10.0.0.2", true, "demo/web"), 0);
+	assert_int_equal(put_workload(d, "b", "10.0.0.2", true, "demo/other"), 0);
+	assert_calls("+w10.0.0.2:0=demo/b +w10.0.0.2:0=demo/b ");
+	/* an endpoint outside the mesh, and no other */
+	assert_int_equal(put_workload(d, "c", "10.0.0.3", false, "demo/web"), 0);
+	assert_calls("-s10.96.0.2:80 ");
+	dests_remove(d, "c");
+	assert_calls("");
+	dests_remove(d, "demo/web");
+	assert_calls("");
+}
+
+static void a_new_service_is_not_what_its_namesake_was(void **state)
+{
+	struct dests *d = *state;
+
+	assert_int_equal(put_service(d, "demo/web", "10.96.0.1", 80), 0);
+	assert_int_equal(put_workload(d, "a", "10.0.0.1", true, "demo/web"), 0);
+	dests_remove(d, "a");
+	dests_remove(d, "demo/web");
+	assert_calls("+w10.0.0.1:0=demo/a +s10.96.0.1:80=demo/web -w10.0.0.1:0 -s10.96.0.1:80 ");
+	assert_int_equal(put_service(d, "demo/web", "10.96.0.3", 80), 0);
+	assert_calls("");
 }
 
 /* A ServiceEntry's address exists in the mesh alone: kube-proxy does not know it. */
@@ -394,6 +432,10 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(a_shared_address_stays_until_its_last_user_goes,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			a_service_that_lost_its_last_endpoint_stays_in_the_mesh, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_new_service_is_not_what_its_namesake_was, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(a_service_needs_one_endpoint_in_the_mesh, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(

@@ -14,6 +14,18 @@ from agentkit import (
     WORKLOAD_A, Ztunnel, addr, connect, in_netns, run, wait)
 
 
+def dialled_as(app, ip, port):
+    """ztunnel's socket reaches the application of pod a, which sees the client that it was told. Closes it."""
+    with in_netns("c-agent-a", lambda: socket.create_server(("0.0.0.0", port))) as server, app:
+        app.setsockopt(CV_SOL_CULVERT, CV_SO_CLIENT, addr("10.251.0.2") + struct.pack(">HH", 5555, 0))
+        app.setblocking(True)
+        app.bind(("127.64.1.2", 0))
+        app.connect((ip, port))
+        s, peer = server.accept()
+        s.close()
+        assert peer == ("10.251.0.2", 5555)
+
+
 def test_pod_is_captured_after_the_ack_only(agent):
     z = Ztunnel()
     assert agent.status()["ztunnel"] == "connected" or wait(lambda: agent.status()["ztunnel"] == "connected")
@@ -26,8 +38,9 @@ def test_pod_is_captured_after_the_ack_only(agent):
     assert any(a.startswith(b"\xfe\x80") for a in pod.addrs)
     assert pod.has_resolv_conf and pod.search == ["demo.svc.cluster.local", "svc.cluster.local"]
     assert pod.nameservers == [bytes(10) + b"\xff\xff" + socket.inet_aton("10.96.0.10")]
-    assert agent.flags(pod.cookie) is None
+    assert agent.flags(pod.cookie) == 0
     assert agent.pod("a")["state"] == "pending"
+    dialled_as(z.need(pod.cookie, DIAL_APP, 1)[0], "10.251.0.1", 9001)  # for a tunnel that is open already
     z.ack(pod.cookie)
     wait(lambda: agent.pod("a")["state"] == "captured")
     assert agent.flags(pod.cookie) == ALIVE | CAPTURE | POD_DNS
@@ -62,7 +75,12 @@ def test_service_frontend_is_a_mesh_destination(captured):
     c = in_netns("c-agent-a", lambda: connect("10.96.7.7", 80))
     captured.a.listeners[OUTBOUND].accept()[0].close()
     c.close()
-    captured.tell("workload Kubernetes//Pod/demo/a demo a hbone 10.251.0.1,fd00:251::1")
+    # without an endpoint ztunnel refuses; kube-proxy, which hears of it later, would still lead there in plaintext
+    other = "workload Kubernetes//Pod/demo/c demo c {} 10.251.0.9"
+    captured.tell("workload Kubernetes//Pod/demo/a demo a hbone 10.251.0.1,fd00:251::1", other.format("hbone"))
+    wait(lambda: any(e["value"]["name"] == "demo/c" for e in captured.map("cv_workloads")))
+    assert captured.map("cv_services")
+    captured.tell(other.format("none") + " demo/web.demo.svc.cluster.local")
     wait(lambda: not captured.map("cv_services"))
 
 
@@ -92,14 +110,8 @@ def test_inbound_is_steered_and_hbone_apart(captured):
 
 def test_dial_app_shows_the_client_and_other_kinds_are_refused(captured):
     cookie = captured.a.cookie
-    server = in_netns("c-agent-a", lambda: socket.create_server(("0.0.0.0", 9000)))
     app, stray = captured.z.need(cookie, DIAL_APP, 2)
-    app.setsockopt(CV_SOL_CULVERT, CV_SO_CLIENT, addr("10.251.0.2") + struct.pack(">HH", 5555, 0))
-    app.setblocking(True)
-    app.bind(("127.64.1.2", 0))
-    app.connect(("10.251.0.1", 9000))
-    s, peer = server.accept()
-    assert peer == ("10.251.0.2", 5555)
+    dialled_as(app, "10.251.0.1", 9000)
     stray.setblocking(True)
     with pytest.raises(OSError):
         stray.connect(("10.251.0.2", 9000))
@@ -113,7 +125,7 @@ def test_dial_app_shows_the_client_and_other_kinds_are_refused(captured):
     with pytest.raises(OSError):
         plain6.connect(("fd00:251::2", 80))
     assert captured.status()["counters"]["socket_kind"] >= 3
-    for x in (app, stray, hbone, plain6, s, server):
+    for x in (stray, hbone, plain6):
         x.close()
 
 

@@ -306,6 +306,16 @@ static void pod_add_fill(const struct enrolment *e, const struct podspec *spec,
 	resolv_conf_fill(spec, m);
 }
 
+/* Vouching begins with the pod's entry: from then on its dials to itself are let through. */
+static int entry_put(struct enrolment *e)
+{
+	int r = datapath_pod_set(e->ctx->datapath, e->cookie, &e->entry);
+
+	for (size_t i = 0; r == 0 && i < e->addr_count; i++)
+		r = datapath_pod_addr_set(e->ctx->datapath, e->cookie, &e->addrs[i]);
+	return r;
+}
+
 static int offer_in_namespace(void *arg)
 {
 	struct enrolment *e = arg;
@@ -318,7 +328,10 @@ int enrolment_offer(struct enrolment *e, const struct podspec *spec, struct zds_
 	int r;
 
 	listeners_close(&e->listeners);
-	r = netns_call(e->ctx->home, e->netns_fd, offer_in_namespace, e);
+	/* For tunnels that are open already, ztunnel dials to the pod before it has said ready. */
+	r = entry_put(e);
+	if (r == 0)
+		r = netns_call(e->ctx->home, e->netns_fd, offer_in_namespace, e);
 	if (r < 0)
 		return r;
 	pod_add_fill(e, spec, ret);
@@ -344,14 +357,11 @@ static int steer_set(struct enrolment *e)
 	return 0;
 }
 
-/* Vouching begins with the pod's entry: from then on its dials to itself are let through. */
+/* Until it is captured, a pod's addresses may still be those of the pod before it. */
 static int vouch_begin(struct enrolment *e)
 {
-	int r;
+	int r = entry_put(e);
 
-	r = datapath_pod_set(e->ctx->datapath, e->cookie, &e->entry);
-	for (size_t i = 0; r == 0 && i < e->addr_count; i++)
-		r = datapath_pod_addr_set(e->ctx->datapath, e->cookie, &e->addrs[i]);
 	for (size_t i = 0; i < e->addr_count; i++)
 		if (!enrolment_is_link_local(&e->addrs[i]))
 			datapath_local_set(e->ctx->datapath, e->cookie, &e->addrs[i]);

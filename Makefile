@@ -50,6 +50,7 @@ agent-srcs :=
 ztunnel-srcs :=
 control-srcs :=
 cli-srcs :=
+cni-srcs :=
 bpf-srcs :=
 proto-srcs :=
 unit-tests :=
@@ -62,11 +63,12 @@ include $(sort $(wildcard bpf/build.mk userspace/*/build.mk userspace/*/*/build.
 lists := $(filter-out tests/% tools/%,$(MAKEFILE_LIST))
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
-parts := agent ztunnel control cli
+parts := agent ztunnel control cli cni
 progs-agent := culvert-agent
 progs-ztunnel := culvert-ztunnel
 progs-control := culvert-control
 progs-cli := culvert
+progs-cni := culvert-cni
 PROGS := $(foreach p,$(parts),$(if $($(p)-srcs),$(BUILD)/bin/$(progs-$(p))))
 
 .PHONY: all
@@ -107,6 +109,10 @@ lib-objs := $(call obj,$(lib-srcs)) $(patsubst $(BUILD)/gen/%.c,$(BUILD)/gen-obj
 $(BUILD)/libculvert.a: $(lib-objs) $(lists)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
+
+# The host's runtime starts the plugin, whatever C library the host has.
+LDFLAGS-cni := $(if $(is-san),,-static-pie)
+LIBS-cni := -ljansson
 
 # Each part is an archive of all but its main.o, so that unit tests can link any of it.
 define part-rules

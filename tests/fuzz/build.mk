@@ -13,3 +13,4 @@ fuzz-targets += tests/fuzz/fuzz-kubeconfig.c
 fuzz-targets += tests/fuzz/fuzz-text.c
 fuzz-targets += tests/fuzz/fuzz-http.c
 fuzz-targets += tests/fuzz/fuzz-cluster.c
+fuzz-targets += tests/fuzz/fuzz-cni.c

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cni_fresh - an answer counts only when it was asked for late enough; a server that is away tells
+ * nothing new. */
+#include "userspace/agent/cni_fresh.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/str.h"
+#include "tests/unit/source/fake-api.h"
+
+#define NAMESPACE(labels)                                                                          \
+	"{\"kind\":\"Namespace\",\"metadata\":{\"name\":\"demo\",\"labels\":{" labels "}}}"
+
+struct fixture {
+	struct loop *loop;
+	struct fake_api api;
+	struct kube_config config;
+	struct kube_client *client;
+	struct cni_fresh *fresh;
+	const char *body;
+	int status;
+	unsigned int asked, answered;
+	char path[128];
+};
+
+static bool on_request(struct fake_api *a, int fd, const char *method, const char *path,
+		       const char *body)
+{
+	struct fixture *f = a->arg;
+
+	f->asked++;
+	(void)str_copy(f->path, sizeof(f->path), path);
+	fake_answer(fd, f->status, f->body);
+	return true;
+}
+
+static void on_answer(void *arg)
+{
+	struct fixture *f = arg;
+
+	f->answered++;
+}
+
+static int set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_int_equal(loop_new(&f->loop), 0);
+	fake_start(&f->api, f->loop);
+	f->api.on_request = on_request;
+	f->api.arg = f;
+	f->config.server = f->api.url;
+	f->status = 200;
+	assert_int_equal(kube_client_new(f->loop, &f->config, &f->client), 0);
+	assert_int_equal(cni_fresh_new(f->loop, f->client, on_answer, f, &f->fresh), 0);
+	*state = f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+
+	cni_fresh_free(f->fresh);
+	(void)kube_client_free(f->client);
+	fake_stop(&f->api);
+	(void)loop_free(f->loop);
+	free(f);
+	return 0;
+}
+
+/* What is said after one answer to a question of now. */
+static enum cni_fresh_says ask(struct fixture *f)
+{
+	uint64_t now_us = loop_now_us(f->loop);
+	unsigned int before = f->answered;
+
+	assert_int_equal(cni_fresh_ask(f->fresh, "demo", now_us), CNI_FRESH_LATER);
+	assert_int_equal(cni_fresh_ask(f->fresh, "demo", now_us), CNI_FRESH_LATER);
+	for (unsigned int i = 0; i < 1000 && f->answered == before; i++)
+		(void)loop_run_once(f->loop, 10);
+	assert_int_equal(f->answered, before + 1);
+	return cni_fresh_ask(f->fresh, "demo", now_us);
+}
+
+static void labels_of_now_decide(void **state)
+{
+	struct fixture *f = *state;
+
+	f->body = NAMESPACE("");
+	assert_int_equal(ask(f), CNI_FRESH_OUTSIDE);
+	assert_string_equal(f->path, "/api/v1/namespaces/demo");
+	f->body = NAMESPACE("\"istio-injection\":\"enabled\"");
+	assert_int_equal(ask(f), CNI_FRESH_INSIDE);
+	assert_int_equal(f->asked, 2);
+}
+
+static void without_an_answer_nothing_is_new(void **state)
+{
+	static const struct {
+		int status;
+		const char *body;
+	} rows[] = {{403, "{}"}, {404, "{}"}, {500, ""}, {200, ""}, {200, "{"}, {200, "[]"}};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		f->status = rows[i].status;
+		f->body = rows[i].body;
+		assert_int_equal(ask(f), CNI_FRESH_OUTSIDE);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(labels_of_now_decide, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(without_an_answer_nothing_is_new, set_up,
+						tear_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -228,7 +228,7 @@ static int programs_attach(struct datapath *d)
 	return 0;
 }
 
-static int datapath_lock(struct datapath *d)
+static int datapath_lock(struct datapath *d, const struct datapath_config *config)
 {
 	int r;
 
@@ -238,7 +238,9 @@ static int datapath_lock(struct datapath *d)
 				       d->pin_dir);
 	if (r < 0)
 		return log_error_errno("agent", r, "cannot make the pin folder dir=%s", d->pin_dir);
-	r = pin_dir_lock(d->pin_dir, &d->lock_fd);
+	do {
+		r = pin_dir_lock(d->pin_dir, &d->lock_fd);
+	} while (r == -EBUSY && config->on_busy && config->on_busy(config->on_busy_arg) == 0);
 	if (r == -EBUSY)
 		return log_error_errno("agent", r,
 				       "another culvert-agent is running on this node dir=%s",
@@ -261,7 +263,7 @@ int datapath_open(const struct datapath_config *config, struct datapath **ret)
 	if (!d->pin_dir)
 		return -ENOMEM;
 	(void)libbpf_set_print(libbpf_print);
-	r = datapath_lock(d);
+	r = datapath_lock(d, config);
 	if (r < 0)
 		return r;
 	r = skel_load(d, config);
@@ -283,6 +285,16 @@ struct datapath *datapath_close(struct datapath *d)
 	free(d->pin_dir);
 	free(d);
 	return NULL;
+}
+
+void datapath_unlock(struct datapath *d)
+{
+	(void)flock(d->lock_fd, LOCK_UN);
+}
+
+int datapath_relock(struct datapath *d)
+{
+	return flock(d->lock_fd, LOCK_EX | LOCK_NB) < 0 ? -EBUSY : 0;
 }
 
 const char *datapath_pin_dir(const struct datapath *d)

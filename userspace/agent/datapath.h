@@ -51,6 +51,10 @@ struct datapath_config {
 	uint64_t host_cookie; /* of the namespace whose processes reach pods as they are; 0: none do
 			       */
 	bool is_uplink_guarded; /* cv_uplink will be attached, see uplink.h */
+	/* Another agent holds the folder: wait for it. Return: 0 try again; -errno give up, as
+	 * without the callback. */
+	int (*on_busy)(void *arg);
+	void *on_busy_arg;
 };
 
 /**
@@ -62,6 +66,11 @@ _must_check_ int datapath_open(const struct datapath_config *config, struct data
 /** datapath_close() - let go; pins and links stay. Takes NULL. Return: NULL. */
 struct datapath *datapath_close(struct datapath *d);
 DEFINE_CLEANUP(struct datapath *, datapath_close);
+
+/** datapath_unlock() - another agent may adopt the pins now; this one writes to no map any more. */
+void datapath_unlock(struct datapath *d);
+/** datapath_relock() - after that. Return: 0; -EBUSY another agent holds the folder. */
+_must_check_ int datapath_relock(struct datapath *d);
 
 /** datapath_pin_dir() - where the pins are; borrowed. */
 const char *datapath_pin_dir(const struct datapath *d);

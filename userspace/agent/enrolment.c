@@ -374,7 +374,8 @@ static int vouch_begin(struct enrolment *e)
 
 static uint32_t flags_extra(const struct enrolment *e)
 {
-	return e->rules_flags | (e->ctx->is_incomplete ? CV_POD_UNKNOWN_TO_TUNNEL : 0) |
+	return e->rules_flags |
+	       (e->ctx->is_incomplete || e->is_blind ? CV_POD_UNKNOWN_TO_TUNNEL : 0) |
 	       (e->ctx->is_registry_only ? CV_POD_REGISTRY_ONLY : 0) |
 	       (e->ctx->is_direct && e->is_guarded && !e->is_encrypt ? CV_POD_DIRECT : 0);
 }
@@ -385,21 +386,51 @@ static struct guard_pod guard_pod(const struct enrolment *e)
 		.home = e->ctx->home, .cookie = e->cookie, .netns_fd = e->netns_fd};
 }
 
+static int capture_put(struct enrolment *e, struct cv_pod *entry, uint32_t flags, bool has_dns)
+{
+	int r;
+
+	entry->flags = flags | (has_dns ? CV_POD_DNS : 0) | flags_extra(e);
+	r = datapath_pod_set(e->ctx->datapath, e->cookie, entry);
+	if (r < 0)
+		return r;
+	e->entry = *entry;
+	e->is_captured = true;
+	return 0;
+}
+
 static int capture_begin(struct enrolment *e, bool has_dns)
+{
+	struct cv_pod entry = e->entry;
+
+	memcpy(entry.outbound_ports, e->listeners.outbound_ports, sizeof(entry.outbound_ports));
+	memcpy(entry.dns_udp_ports, e->listeners.dns_udp_ports, sizeof(entry.dns_udp_ports));
+	entry.dns_tcp_port = e->listeners.dns_tcp_port;
+	e->is_blind = false;
+	return capture_put(e, &entry, CAPTURE_FLAGS, has_dns);
+}
+
+int enrolment_seal(struct enrolment *e, bool has_dns, bool is_blind)
 {
 	struct cv_pod entry = e->entry;
 	int r;
 
-	entry.flags = CAPTURE_FLAGS | (has_dns ? CV_POD_DNS : 0) | flags_extra(e);
-	memcpy(entry.outbound_ports, e->listeners.outbound_ports, sizeof(entry.outbound_ports));
-	memcpy(entry.dns_udp_ports, e->listeners.dns_udp_ports, sizeof(entry.dns_udp_ports));
-	entry.dns_tcp_port = e->listeners.dns_tcp_port;
-	r = datapath_pod_set(e->ctx->datapath, e->cookie, &entry);
+	if (e->is_captured)
+		return 0;
+	e->is_blind = is_blind;
+	r = vouch_begin(e);
+	if (r == 0)
+		r = datapath_lookup_attach(e->ctx->datapath, e->cookie, e->netns_fd);
 	if (r < 0)
 		return r;
-	e->entry = entry;
-	e->is_captured = true;
-	return 0;
+	e->is_guard_due = true;
+	return capture_put(e, &entry, CV_POD_CAPTURE, has_dns);
+}
+
+void enrolment_see(struct enrolment *e)
+{
+	e->is_blind = false;
+	enrolment_flags_refresh(e);
 }
 
 int enrolment_capture(struct enrolment *e, bool has_dns)
@@ -415,7 +446,7 @@ int enrolment_capture(struct enrolment *e, bool has_dns)
 	/* Without, a connection attempt under way may miss its second try. */
 	if (r == 0 && !e->is_captured)
 		(void)guard_exempt(e->ctx->datapath, &pod);
-	if (r == 0)
+	if (r == 0 && !e->is_guard_due)
 		enrolment_guard(e);
 	if (r == 0)
 		r = capture_begin(e, has_dns);
@@ -456,6 +487,7 @@ void enrolment_guard(struct enrolment *e)
 	bool is_shared = false;
 	int r = guard_attach(e->ctx->datapath, &pod, e->ctx->bypass, &is_shared);
 
+	e->is_guard_due = false;
 	e->is_guarded = r == 0;
 	if (r < 0 && !e->is_guard_logged)
 		log_warn_errno("agent", r,

@@ -48,11 +48,13 @@ struct enrolment {
 	bool is_encrypt;         /* as in its podspec */
 	uint32_t rules_flags;    /* of its exclusions, as far as they are in force */
 	const char *rules_error; /* why they are not; NULL */
+	bool is_blind;           /* sealed before the mesh's destinations were known */
 	bool is_captured;        /* the entry has CAPTURE: connections are captured or refused */
 	bool is_offered;         /* POD_ADD sent to the ztunnel of now */
 	bool is_acked;           /* and taken */
 	bool is_adopted;         /* found captured at start */
 	bool is_beside_logged;   /* said that another sk_lookup program is there */
+	bool is_guard_due;       /* sealed: the caller guards it soon */
 	bool is_guarded;         /* cv_guard is on its links */
 	bool is_guard_logged;    /* said that it is not, or is not alone */
 };
@@ -83,6 +85,18 @@ _must_check_ int enrolment_offer(struct enrolment *e, const struct podspec *spec
  * capture, in this order. Lets go of the listeners. Return: 0; -errno (then nothing new is
  * captured). */
 _must_check_ int enrolment_capture(struct enrolment *e, bool has_dns);
+
+/**
+ * enrolment_seal() - capture before ztunnel has been asked: until it has taken the pod, what would
+ * go to it is refused, and what comes in finds nobody
+ * @is_blind: the mesh's destinations are not known, so every destination counts as one; ends with
+ * enrolment_see(), or with enrolment_capture().
+ * The guard is left to the caller, for a moment later: attaching it takes the kernel up to 50 ms.
+ * Return: 0; -errno (close it then).
+ */
+_must_check_ int enrolment_seal(struct enrolment *e, bool has_dns, bool is_blind);
+/** enrolment_see() - the mesh's destinations are known now. Logs a failure. */
+void enrolment_see(struct enrolment *e);
 
 /** enrolment_ztunnel_lost() - refuse what would go to ztunnel. Logs a failure. */
 void enrolment_ztunnel_lost(struct enrolment *e);

@@ -1,40 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "objects.h"
+#include "objects_private.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/log.h"
-#include "base/map.h"
 #include "base/str.h"
 #include "model/enrol.h"
-#include "procs.h"
-#include "source/kube_client.h"
 
-#define AGAIN_US 200000ULL
-
-/* A Pod of this node, and what is wrong with it. */
-struct known_pod {
-	struct object *object;
-	bool is_enrolled;  /* on_pod() was the last call */
-	bool is_waiting;   /* for a process */
-	char error[512];   /* "" when fine */
-	json_t *notes;     /* what is wrong with its annotations: [line, is it a warning?] pairs */
-	json_t *old_notes; /* of the last decision: what is in them has been logged */
-};
-
-struct objects {
-	struct objects_config config;
-	char *node;
-	struct source *source;
-	struct kube_client *kube; /* NULL with a folder */
-	struct procs *procs;      /* NULL with a folder: its pods name their processes */
-	struct loop_timer again;  /* pods whose processes were not there yet */
-	struct map *pods;         /* "namespace/name" -> struct known_pod */
-	struct map *namespaces;   /* name -> struct object */
-};
+#define AGAIN_US       200000ULL
+#define ROOT_NAMESPACE "istio-system"
+#define RELEASE_LABEL  "culvert.io/mesh"
+#define RELEASE_VALUE  "released"
 
 static struct known_pod *known_pod_free(struct known_pod *k)
 {
@@ -42,6 +22,8 @@ static struct known_pod *known_pod_free(struct known_pod *k)
 		return NULL;
 	object_unref(k->object);
 	json_decref(k->notes);
+	close_fd(k->sandbox_fd);
+	free(k->sandbox);
 	free(k);
 	return NULL;
 }
@@ -124,33 +106,61 @@ static bool pid_find(struct objects *o, struct known_pod *k, pid_t *ret)
 	return false;
 }
 
-/* Enrol, or release, as the labels of the moment say. A pod that cannot be understood stays as it
- * is. */
-static void pod_decide(struct objects *o, const char *key, struct known_pod *k)
+static bool is_sandbox_of(const struct known_pod *k, pid_t pid)
+{
+	char path[64];
+	struct stat its, sandbox;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
+	return stat(path, &its) == 0 && fstat(k->sandbox_fd, &sandbox) == 0 &&
+	       its.st_ino == sandbox.st_ino && its.st_dev == sandbox.st_dev;
+}
+
+/* By a process of it, by the sandbox that awaits one, or by what its object says. Return: 0;
+ * -EAGAIN there is neither process nor sandbox; as podspec_new(). */
+static int spec_make(struct objects *o, struct known_pod *k, struct podspec **ret, char *err,
+		     size_t err_size)
+{
+	bool is_new = k->sandbox_fd >= 0;
+	pid_t pid = 0;
+
+	if (o->procs && !pid_find(o, k, &pid) && !is_new)
+		return -EAGAIN;
+	/* one of an earlier sandbox may still be about */
+	if (is_new && (!pid || !is_sandbox_of(k, pid)))
+		return podspec_new_sandbox(k->object, k->sandbox_fd, ret);
+	return podspec_new(k->object, pid, ret, err, err_size);
+}
+
+void objects_decide(struct objects *o, const char *key, struct known_pod *k)
 {
 	const struct object *ns = map_get_str(o->namespaces, k->object->namespace_);
 	struct enrol_decision decision = enrol_decide(k->object, ns);
 	struct podspec *spec = NULL;
+	bool is_started;
 	char err[300] = "";
-	pid_t pid = 0;
 	int r;
 
 	k->error[0] = '\0';
-	if (!enrol_is_yes(decision.verdict)) {
+	k->is_wanted = !o->is_released && enrol_is_yes(decision.verdict);
+	if (!k->is_wanted) {
 		if (k->is_enrolled)
 			log_info("agent", "pod is not to be in the mesh pod=%s because=\"%s\"", key,
-				 decision.reason);
+				 o->is_released ? "the mesh is being uninstalled"
+						: decision.reason);
 		k->is_enrolled = false;
 		o->config.on_pod_gone(o->config.arg, key);
 		return;
 	}
-	if (o->procs && !pid_find(o, k, &pid))
+	r = spec_make(o, k, &spec, err, sizeof(err));
+	if (r == -EAGAIN)
 		return;
-	r = podspec_new(k->object, pid, &spec, err, sizeof(err));
 	if (r == 0)
 		r = exclusions_read(k, ns, spec);
 	if (r < 0) {
 		pod_error(k, r == -EINVAL ? err : strerror(-r));
+		if (o->config.on_problem)
+			o->config.on_problem(o->config.arg, key, k->error);
 		podspec_free(spec);
 		return;
 	}
@@ -159,7 +169,10 @@ static void pod_decide(struct objects *o, const char *key, struct known_pod *k)
 			 decision.reason);
 	k->is_enrolled = true;
 	spec->is_encrypt = is_encrypt(ns);
+	is_started = !spec->is_unstarted;
 	o->config.on_pod(o->config.arg, spec);
+	if (is_started)
+		k->sandbox_fd = close_fd(k->sandbox_fd);
 }
 
 static void on_again(struct loop_timer *t)
@@ -170,7 +183,7 @@ static void on_again(struct loop_timer *t)
 		struct known_pod *k = it.value;
 
 		if (k->is_waiting)
-			pod_decide(o, it.key, k);
+			objects_decide(o, it.key, k);
 	}
 }
 
@@ -192,6 +205,12 @@ static bool is_finished(const struct object *pod)
 	return phase && (streq(phase, "Succeeded") || streq(phase, "Failed"));
 }
 
+static void changed(const struct objects *o)
+{
+	if (o->config.on_changed)
+		o->config.on_changed(o->config.arg);
+}
+
 static int pod_put(struct objects *o, const char *key, struct object *obj)
 {
 	struct known_pod *k = map_get_str(o->pods, key);
@@ -201,6 +220,7 @@ static int pod_put(struct objects *o, const char *key, struct object *obj)
 		k = calloc(1, sizeof(*k));
 		if (!k)
 			return -ENOMEM;
+		k->sandbox_fd = -EBADF;
 		r = map_put_str(o->pods, key, k);
 		if (r < 0) {
 			free(k);
@@ -209,7 +229,8 @@ static int pod_put(struct objects *o, const char *key, struct object *obj)
 	}
 	object_unref(k->object);
 	k->object = object_ref(obj);
-	pod_decide(o, key, k);
+	objects_decide(o, key, k);
+	changed(o);
 	return 0;
 }
 
@@ -230,15 +251,30 @@ static void on_pod(struct objects *o, struct object *obj)
 		log_error_errno("agent", r, "cannot remember a pod pod=%s", key);
 }
 
-/* Pods of other namespaces are not touched. */
+/* @name: NULL: of all namespaces. Pods of others are not touched. */
 static void namespace_decide(struct objects *o, const char *name)
 {
 	map_for_each (o->pods, it) {
 		struct known_pod *k = it.value;
 
-		if (streq(k->object->namespace_, name))
-			pod_decide(o, it.key, k);
+		if (!name || streq(k->object->namespace_, name))
+			objects_decide(o, it.key, k);
 	}
+}
+
+/* What `culvert uninstall` says to all nodes at once. */
+static void release_read(struct objects *o, const struct object *root)
+{
+	const char *label = object_label(root, RELEASE_LABEL);
+	bool is_released = label && streq(label, RELEASE_VALUE);
+
+	if (is_released == o->is_released)
+		return;
+	log_info("agent", "%s",
+		 is_released ? "the mesh is being uninstalled: all pods are released"
+			     : "the mesh is not uninstalled after all");
+	o->is_released = is_released;
+	namespace_decide(o, NULL);
 }
 
 static void on_namespace(struct objects *o, struct object *obj)
@@ -252,7 +288,10 @@ static void on_namespace(struct objects *o, struct object *obj)
 		return;
 	}
 	object_unref(old);
+	if (streq(obj->name, ROOT_NAMESPACE))
+		release_read(o, obj);
 	namespace_decide(o, obj->name);
+	changed(o);
 }
 
 static void on_put(void *arg, struct object *obj)
@@ -373,6 +412,11 @@ struct objects *objects_free(struct objects *o)
 	free(o->node);
 	free(o);
 	return NULL;
+}
+
+bool objects_is_released(const struct objects *o)
+{
+	return o && o->is_released;
 }
 
 void objects_for_each_error(const struct objects *o,

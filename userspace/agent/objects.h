@@ -21,7 +21,18 @@ struct objects_config {
 		       struct podspec *spec); /* in the mesh, new or changed; @spec is given away */
 	void (*on_pod_gone)(void *arg, const char *key); /* not, or no longer; may be unknown */
 	void (*on_synced)(void *arg);
+	void (*on_changed)(void *arg); /* a Pod of this node, or a Namespace; may be NULL */
+	/* a pod that is to be in the mesh cannot be understood; may be NULL */
+	void (*on_problem)(void *arg, const char *key, const char *message);
 	void *arg;
+};
+
+/** struct objects_sandbox - a pod's network namespace, as the container runtime tells of it. */
+struct objects_sandbox {
+	const char *key; /* "namespace/name"; borrowed, like all here */
+	const char *uid; /* ""; not told */
+	const char *container;
+	int netns_fd;
 };
 
 /** objects_new() - read and follow the folder or the API server. Return: 0; -errno of
@@ -30,6 +41,40 @@ _must_check_ int objects_new(const struct objects_config *config, struct objects
 /** objects_free() - takes NULL. Return: NULL. */
 struct objects *objects_free(struct objects *o);
 DEFINE_CLEANUP(struct objects *, objects_free);
+
+/** objects_is_released() - does label culvert.io/mesh=released of Namespace istio-system say that
+ * the mesh is being uninstalled? No pod is in the mesh then. Takes NULL. */
+bool objects_is_released(const struct objects *o);
+
+/**
+ * objects_sandbox_add() - a pod's namespace is there, its processes are not: if it is to be in the
+ * mesh, on_pod() is called. May be asked again and again.
+ * @why: a sentence, on failure.
+ * Return: 1 it is to be in the mesh; 0 it is not; -EAGAIN that is not known yet; -EINVAL it is to
+ * be, but its object cannot be understood; -errno.
+ */
+_must_check_ int objects_sandbox_add(struct objects *o, const struct objects_sandbox *sandbox,
+				     char *why, size_t why_size);
+/** objects_sandbox_del() - the runtime takes a sandbox down. Return: whether it was the pod's last
+ * one: then its processes have ended, and the pod is the caller's to release. */
+bool objects_sandbox_del(struct objects *o, const struct objects_sandbox *sandbox);
+
+/** objects_kube() - the client of the API server, borrowed; NULL with a folder. */
+struct kube_client *objects_kube(const struct objects *o);
+/** objects_pod() - a Pod of this node, borrowed; NULL: none of that name. */
+const struct object *objects_pod(const struct objects *o, const char *key);
+/** objects_for_each_pod() - @fn for each Pod of this node, in no order. */
+void objects_for_each_pod(const struct objects *o,
+			  void (*fn)(void *arg, const char *key, const struct object *pod),
+			  void *arg);
+/** objects_awaits() - is there a pod that is to be in the mesh, but whose namespace is not found
+ * yet, whose "namespace/name" begins with these @len bytes? */
+bool objects_awaits(const struct objects *o, const char *name, size_t len);
+/** objects_is_enrolled() - is it to be in the mesh, as far as its object is known? */
+bool objects_is_enrolled(const struct objects *o, const char *key);
+/** objects_outside() - the namespaces that neither are in the mesh nor have a pod here that is, a
+ * line each; malloc'ed; NULL: out of memory. */
+char *objects_outside(const struct objects *o);
 
 /** objects_for_each_error() - what is wrong with this node's pods, one line each. */
 void objects_for_each_error(const struct objects *o,

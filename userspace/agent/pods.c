@@ -19,6 +19,7 @@
 #define RETRY_MAX_US     (5 * 1000 * 1000)
 #define REFUSED_RETRY_US (5 * 1000 * 1000)
 #define CHECK_US         (1000 * 1000)
+#define GUARD_US         (20 * 1000)
 #define REFRESH_EVERY    5 /* checks */
 /* How long a released pod's listeners and dial sockets stay, for connections under way and for
  * peers that have not heard yet. */
@@ -48,34 +49,6 @@ static void pods_changed(struct pods *p)
 
 /* ---- offers ---- */
 
-static bool is_addr_of_another(const struct pods *p, const struct enrolment *self,
-			       const struct cv_addr *addr)
-{
-	const struct enrolment *e;
-
-	list_for_each_entry (e, &p->enrolments, link)
-		if (e != self && enrolment_has_addr(e, addr))
-			return true;
-	return false;
-}
-
-/* sk_lookup cannot tell namespaces apart, and two pods may well have one link-local address: then
- * neither is served at it, rather than one pod's connections by the other's listener. */
-static void clashes_resolve(struct pods *p, struct enrolment *e)
-{
-	e->unsteered = 0;
-	for (size_t i = 0; i < e->addr_count; i++) {
-		if (!enrolment_is_link_local(&e->addrs[i]) ||
-		    !is_addr_of_another(p, e, &e->addrs[i]))
-			continue;
-		e->unsteered |= 1u << i;
-		datapath_steer_del(e->ctx->datapath, &e->addrs[i]);
-		log_warn("agent",
-			 "two pods have one link-local address, which is not served pod=%s",
-			 e->key);
-	}
-}
-
 static void pod_fail(struct pod *pod, const char *what)
 {
 	if (what != pod->error)
@@ -83,6 +56,8 @@ static void pod_fail(struct pod *pod, const char *what)
 	if (!pod->is_error_logged)
 		log_warn("agent", "pod cannot be enrolled yet pod=%s error=\"%s\"", pod->spec->key,
 			 pod->error);
+	if (!pod->is_error_logged && pod->pods->config.on_failed)
+		pod->pods->config.on_failed(pod->pods->config.arg, pod->spec->key, pod->error);
 	pod->is_error_logged = true;
 }
 
@@ -99,8 +74,7 @@ static void offer_one(struct pods *p, struct enrolment *e)
 
 	r = enrolment_offer(e, e->owner->spec, &m);
 	if (r < 0) {
-		(void)snprintf(text, sizeof(text), "cannot make ztunnel's listeners: %s",
-			       strerror(-r));
+		(void)snprintf(text, sizeof(text), "cannot offer it to ztunnel: %s", strerror(-r));
 		pod_fail(e->owner, text);
 		pod_retry_in(e->owner, RETRY_MAX_US);
 		return;
@@ -145,7 +119,7 @@ static void enrolment_end(struct pods *p, struct enrolment *e)
 	struct zds_pod_ref del = {.h.type = ZDS_POD_DEL, .netns_cookie = e->cookie};
 
 	for (size_t i = 0; i < e->addr_count; i++)
-		if (!is_addr_of_another(p, e, &e->addrs[i]))
+		if (!pods_addr_is_of_another(p, e, &e->addrs[i]))
 			datapath_steer_del(e->ctx->datapath, &e->addrs[i]);
 	if (by_cookie(p, e->cookie) == e)
 		(void)map_del(p->by_cookie, &e->cookie, sizeof(e->cookie));
@@ -209,7 +183,7 @@ static bool is_awaited(void *arg, const char *name)
 		if (!pod->enrolment && strncmp(pod->spec->key, name, CV_NAME_LEN - 1) == 0)
 			return true;
 	}
-	return false;
+	return p->config.is_awaited && p->config.is_awaited(p->config.arg, name);
 }
 
 static void stale_sweep(struct pods *p)
@@ -265,6 +239,27 @@ static int pod_own(struct pod *pod, struct enrolment *e)
 	return 0;
 }
 
+/* What goes round the hooks of sockets: its turn comes while the runtime starts the pod. */
+static void on_guard(struct loop_timer *t)
+{
+	enrolment_guard(container_of(t, struct enrolment, timer));
+}
+
+/* Before the pod's first byte. */
+static int pod_seal(struct pod *pod, struct enrolment *e)
+{
+	int r = enrolment_seal(e, pod->spec->has_dns, !pod->pods->is_dests_synced);
+
+	e->timer.on_timer = on_guard;
+	if (r == 0)
+		r = loop_timer_set(pod->pods->config.loop, &e->timer, GUARD_US);
+	if (r == 0)
+		return 0;
+	(void)snprintf(pod->error, sizeof(pod->error), "cannot capture it: %s", strerror(-r));
+	enrolment_close(e);
+	return r;
+}
+
 static void pod_open(struct pod *pod)
 {
 	struct pods *p = pod->pods;
@@ -272,6 +267,8 @@ static void pod_open(struct pod *pod)
 	int r;
 
 	r = enrolment_open(p->config.enrolment, pod->spec, &e, pod->error, sizeof(pod->error));
+	if (r == 0 && pod->spec->is_unstarted)
+		r = pod_seal(pod, e);
 	if (r == 0)
 		r = pod_own(pod, e);
 	if (r < 0) {
@@ -380,17 +377,27 @@ int pods_put(struct pods *p, struct podspec *spec)
 	return 0;
 }
 
-void pods_remove(struct pods *p, const char *key)
+static void pod_remove(struct pods *p, const char *key, bool is_ended)
 {
 	struct pod *pod = map_del_str(p->by_key, key);
 
-	if (!pod)
-		return;
-	pod_release(pod,
-		    pod->enrolment && !netns_file_is_same(pod->spec->netns, &pod->enrolment->file));
+	if (pod)
+		pod_release(pod, is_ended || (pod->enrolment &&
+					      !netns_file_is_same(pod->spec->netns,
+								  &pod->enrolment->file)));
 	pod_free(pod);
 	if (p->has_stale && p->is_synced)
 		stale_sweep(p);
+}
+
+void pods_remove(struct pods *p, const char *key)
+{
+	pod_remove(p, key, false);
+}
+
+void pods_end(struct pods *p, const char *key)
+{
+	pod_remove(p, key, true);
 }
 
 /* ---- ztunnel ---- */
@@ -410,7 +417,7 @@ void pods_ack(struct pods *p, uint64_t netns_cookie, int error)
 	if (!e || !e->owner || !e->is_offered || e->is_acked)
 		return;
 	p->in_flight--;
-	clashes_resolve(p, e);
+	pods_clashes_resolve(p, e);
 	r = error ? -error : enrolment_capture(e, e->owner->spec->has_dns);
 	if (r == 0) {
 		e->is_acked = true;
@@ -428,23 +435,6 @@ void pods_ack(struct pods *p, uint64_t netns_cookie, int error)
 		pod_retry_in(e->owner, REFUSED_RETRY_US);
 	}
 	offer_all(p);
-}
-
-void pods_need(struct pods *p, const struct zds_sockets *need)
-{
-	struct enrolment *e = by_cookie(p, need->netns_cookie);
-	struct zds_sockets reply = *need;
-	int fds[ZDS_MAX_FDS], r = -ENOENT;
-	uint32_t count;
-
-	if (e)
-		r = stock_dial(p->config.stock, e->netns_fd, need, fds);
-	reply.h.type = ZDS_SOCKETS;
-	reply.error = r < 0 ? (uint32_t)-r : 0;
-	reply.count = count = r < 0 ? 0 : need->count;
-	(void)zds_send(p->config.zds, &reply.h, sizeof(reply), fds, count);
-	for (uint32_t i = 0; i < count; i++)
-		close_fd(fds[i]);
 }
 
 void pods_ztunnel_connected(struct pods *p)
@@ -538,6 +528,11 @@ void pods_synced(struct pods *p)
 
 void pods_dests_synced(struct pods *p, bool is_told)
 {
+	struct enrolment *e;
+
+	if (!p->is_dests_synced)
+		list_for_each_entry (e, &p->enrolments, link)
+			enrolment_see(e);
 	p->is_dests_synced = true;
 	p->is_dests_told = p->is_dests_told || is_told;
 	offer_all(p);
@@ -590,7 +585,7 @@ struct pods *pods_free(struct pods *p)
 		map_for_each (p->by_key, it)
 			pod_free(it.value);
 	list_for_each_entry_safe (e, tmp, &p->draining, link)
-		enrolment_close(e);
+		p->is_retired ? enrolment_forget(e) : enrolment_close(e);
 	map_free(p->by_key);
 	map_free(p->by_cookie);
 	free(p);

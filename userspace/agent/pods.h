@@ -25,6 +25,11 @@ struct pods_config {
 	const struct dests *dests;
 	/* A pod has come, gone or changed: what is cached of it is void. May be NULL. */
 	void (*on_changed)(void *arg);
+	/* Will pods_put() be called for a pod of this name? Then what is left of it stays captured.
+	 * The name may be cut, as in cv_pods. May be NULL. */
+	bool (*is_awaited)(void *arg, const char *name);
+	/* A pod cannot be enrolled yet; once for each reason. May be NULL. */
+	void (*on_failed)(void *arg, const char *key, const char *message);
 	void *arg;
 };
 
@@ -33,6 +38,12 @@ enum pods_state {
 	PODS_CAPTURED,
 	PODS_ERROR,
 	PODS_STATE_MAX,
+};
+
+enum pods_hold {
+	PODS_HOLD_NONE,     /* it could send in plaintext */
+	PODS_HOLD_REFUSING, /* captured without a ztunnel */
+	PODS_HOLD_SERVED,   /* captured, ztunnel has it */
 };
 
 /** struct pods_info - one pod, for status. Strings are borrowed, for the moment. */
@@ -59,6 +70,8 @@ DEFINE_CLEANUP(struct pods *, pods_free);
 int pods_put(struct pods *p, struct podspec *spec);
 /** pods_remove() - this pod is not, or no longer. @key: "namespace/name". */
 void pods_remove(struct pods *p, const char *key);
+/** pods_end() - the same for one whose processes have ended: nothing of it stays. */
+void pods_end(struct pods *p, const char *key);
 /** pods_synced() - all pods of the moment have been put. The first call ends the adoption of what
  * an earlier agent left. */
 void pods_synced(struct pods *p);
@@ -71,6 +84,10 @@ void pods_dests_synced(struct pods *p, bool is_told);
 
 /** pods_flags_changed() - the enrolment context has changed. Takes NULL: no pods yet. */
 void pods_flags_changed(struct pods *p);
+
+/** pods_retire() - another agent has them now: write no map any more, offer nothing; only
+ * pods_need() is served. */
+void pods_retire(struct pods *p);
 
 /* From zds. */
 void pods_ztunnel_connected(struct pods *p);
@@ -85,10 +102,21 @@ int pods_netns_fd(const struct pods *p, uint64_t netns_cookie);
 /** pods_name_by_addr() - the same by an address of its. Looks through all: not for hot paths. */
 const char *pods_name_by_addr(const struct pods *p, const struct cv_addr *addr);
 
+/**
+ * pods_hold() - how a pod is held
+ * @ret_why: what it waits for; borrowed, for the moment. @ret_is_soon: more than that is to be
+ * expected at once. Return: PODS_HOLD_NONE for an unknown one, too.
+ */
+enum pods_hold pods_hold(const struct pods *p, const char *key, bool *ret_is_soon,
+			 const char **ret_why);
+
 /** pods_for_each() - @fn for each pod, in no order. */
 void pods_for_each(const struct pods *p, void (*fn)(void *arg, const struct pods_info *info),
 		   void *arg);
 /** pods_count() - how many are in each state. */
 void pods_count(const struct pods *p, size_t ret[PODS_STATE_MAX]);
+/** pods_draining() - how many have left the mesh, but keep for a moment what connections under way
+ * need. */
+size_t pods_draining(const struct pods *p);
 /** pods_state_name() - "pending", "captured", "error". */
 const char *pods_state_name(enum pods_state state);

@@ -28,5 +28,14 @@ struct pods {
 	bool is_synced, has_stale;
 	bool is_dests_synced; /* something is known of the mesh */
 	bool is_dests_told;   /* by the control plane, to this agent */
-	bool is_announced;    /* SYNCED sent to this ztunnel */
+	bool is_retired;
+	bool is_announced; /* SYNCED sent to this ztunnel */
 };
+
+/** pods_addr_is_of_another() - has a pod besides @self this address? */
+bool pods_addr_is_of_another(const struct pods *p, const struct enrolment *self,
+			     const struct cv_addr *addr);
+/** pods_clashes_resolve() - sk_lookup cannot tell namespaces apart, and two pods may well have one
+ * link-local address: then neither is served at it, rather than one pod's connections by the
+ * other's listener. */
+void pods_clashes_resolve(struct pods *p, struct enrolment *e);

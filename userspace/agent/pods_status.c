@@ -62,6 +62,20 @@ static void pod_info(const struct pod *pod, struct pods_info *ret)
 	};
 }
 
+enum pods_hold pods_hold(const struct pods *p, const char *key, bool *ret_is_soon,
+			 const char **ret_why)
+{
+	const struct pod *pod = map_get_str(p->by_key, key);
+	const struct enrolment *e = pod ? pod->enrolment : NULL;
+
+	*ret_why = pod ? waits_for(pod) : "it is not known to be of the mesh";
+	*ret_is_soon = p->is_synced && p->is_dests_synced && zds_is_connected(p->config.zds);
+	if (!e || !e->is_captured)
+		return PODS_HOLD_NONE;
+	return e->is_acked && (e->entry.flags & CV_POD_ALIVE) ? PODS_HOLD_SERVED
+							      : PODS_HOLD_REFUSING;
+}
+
 void pods_for_each(const struct pods *p, void (*fn)(void *arg, const struct pods_info *info),
 		   void *arg)
 {
@@ -78,6 +92,16 @@ void pods_count(const struct pods *p, size_t ret[PODS_STATE_MAX])
 	memset(ret, 0, PODS_STATE_MAX * sizeof(*ret));
 	map_for_each (p->by_key, it)
 		ret[pod_state(it.value)]++;
+}
+
+size_t pods_draining(const struct pods *p)
+{
+	const struct enrolment *e;
+	size_t n = 0;
+
+	list_for_each_entry (e, &p->draining, link)
+		n++;
+	return n;
 }
 
 int pods_netns_fd(const struct pods *p, uint64_t netns_cookie)

@@ -163,6 +163,24 @@ int podspec_new(const struct object *pod, pid_t pid, struct podspec **ret, char 
 	return 0;
 }
 
+int podspec_new_sandbox(const struct object *pod, int netns_fd, struct podspec **ret)
+{
+	_cleanup_(podspec_freep) struct podspec *s = calloc(1, sizeof(*s));
+	int r;
+
+	if (!s)
+		return -ENOMEM;
+	r = names_read(s, pod);
+	if (r < 0)
+		return r;
+	s->is_unstarted = true;
+	s->netns = str_format("/proc/self/fd/%d", netns_fd);
+	if (!s->netns)
+		return -ENOMEM;
+	*ret = TAKE_PTR(s);
+	return 0;
+}
+
 void podspec_exclude(struct podspec *s, struct exclusions *x)
 {
 	exclude_clear(&s->exclusions);

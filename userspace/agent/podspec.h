@@ -22,8 +22,9 @@ struct podspec {
 	char *resolv_conf; /* path, NULL: none known */
 	struct cv_addr ips[POD_MAX_IPS];
 	size_t ip_count;
-	bool is_encrypt; /* its namespace demands a tunnel on this node too; set by objects */
-	bool has_dns;    /* port 53 is captured */
+	bool is_encrypt;   /* its namespace demands a tunnel on this node too; set by objects */
+	bool has_dns;      /* port 53 is captured */
+	bool is_unstarted; /* none of its processes runs yet */
 	struct exclusions exclusions; /* set by podspec_exclude() */
 };
 
@@ -37,6 +38,13 @@ struct podspec {
  */
 _must_check_ int podspec_new(const struct object *pod, pid_t pid, struct podspec **ret, char *err,
 			     size_t err_size);
+/**
+ * podspec_new_sandbox() - the same while the pod has a namespace, but no process yet
+ * @netns_fd: of the namespace; borrowed, must outlive the podspec's use. Addresses are the
+ * namespace's, not those that the object may still have of an earlier one.
+ * Return: 0; -ENOMEM.
+ */
+_must_check_ int podspec_new_sandbox(const struct object *pod, int netns_fd, struct podspec **ret);
 /** podspec_exclude() - take over what the annotations exclude; @x is the podspec's from now on. */
 void podspec_exclude(struct podspec *s, struct exclusions *x);
 /** podspec_free() - takes NULL. Return: NULL. */

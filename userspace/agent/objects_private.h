@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* objects_private - what the objects*.c files share. Nobody else includes it. */
+#include "base/map.h"
+#include "objects.h"
+#include "procs.h"
+#include "source/kube_client.h"
+
+/* A Pod of this node, and what is wrong with it. */
+struct known_pod {
+	struct object *object;
+	bool is_wanted;   /* its labels ask for the mesh */
+	bool is_enrolled; /* on_pod() was the last call */
+	bool is_waiting;  /* for a process */
+	int sandbox_fd;   /* its namespace, until a process of it is known; -EBADF */
+	char *sandbox;   /* container ID of its last sandbox; NULL: it was made before this agent */
+	char error[512]; /* "" when fine */
+	json_t *notes;   /* what is wrong with its annotations: [line, is it a warning?] pairs */
+	json_t *old_notes; /* of the last decision: what is in them has been logged */
+};
+
+struct objects {
+	struct objects_config config;
+	char *node;
+	struct source *source;
+	struct kube_client *kube; /* NULL with a folder */
+	struct procs *procs;      /* NULL with a folder: its pods name their processes */
+	struct loop_timer again;  /* pods whose processes were not there yet */
+	struct map *pods;         /* "namespace/name" -> struct known_pod */
+	struct map *namespaces;   /* name -> struct object */
+	bool is_released;         /* the mesh is being uninstalled: no pod is in it */
+};
+
+/** objects_decide() - enrol, or release, as the labels of the moment say. A pod that cannot be
+ * understood stays as it is. */
+void objects_decide(struct objects *o, const char *key, struct known_pod *k);

@@ -225,10 +225,10 @@ class Agent:
         self.proc = self.feed = None
         self.log = open(DIR / "log", "a", encoding="utf-8")  # noqa: SIM115
 
-    def start(self):
+    def start(self, *more):
         self.proc = subprocess.Popen(
             [BIN / "culvert-agent", "--node", NODE, "--config-dir", DIR / "config", "--run-dir", DIR / "run",
-             "--pin-dir", PIN_DIR], stderr=self.log)
+             "--pin-dir", PIN_DIR, *more], stderr=self.log)
         wait(lambda: self.is_ready() or self.proc.poll() is not None, what="agent starts")
         assert self.proc.poll() is None, (DIR / "log").read_text()
 

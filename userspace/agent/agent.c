@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "agent.h"
+#include "agent_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,52 +14,13 @@
 #include "adopt.h"
 #include "base/drop.h"
 #include "base/log.h"
-#include "base/loop.h"
 #include "base/str.h"
-#include "datapath.h"
-#include "direct.h"
-#include "enrolment.h"
-#include "events.h"
-#include "features.h"
-#include "http/server.h"
-#include "mesh.h"
-#include "metrics.h"
-#include "nameservers.h"
 #include "net/unix.h"
-#include "netns.h"
-#include "objects.h"
-#include "pods.h"
 #include "status.h"
-#include "stock.h"
-#include "sweep.h"
 #include "uplink.h"
-#include "zds.h"
 
-#define METRICS_US     (5 * 1000 * 1000)
-#define METRICS_MAX    (ZDS_MAX_MESSAGE - sizeof(struct zds_header))
 #define ADMIN_MODE     0600
 #define RUN_DIR_PREFIX "/run/culvert/"
-
-struct agent {
-	char *node, *run_dir;
-	int lock_fd;
-	struct loop *loop;
-	struct netns_home home;
-	struct datapath *datapath;
-	struct enrolment_context enrolment;
-	struct feature features[FEATURE_COUNT];
-	struct zds *zds;
-	struct mesh *mesh;
-	struct pods *pods;
-	struct direct *direct;
-	struct objects *objects;
-	struct events *events;
-	struct sweep *sweep;
-	struct http_server *admin;
-	struct loop_timer metrics;
-	struct nameservers nameservers;
-	struct stock stock;
-};
 
 static int on_mark(void *arg, int fd, enum cv_socket_kind kind)
 {
@@ -101,97 +62,6 @@ static void on_direct(void *arg, const struct cv_direct_event *ev)
 	direct_event(a->direct, ev);
 }
 
-/* ---- ztunnel ---- */
-
-static void metrics_send(struct agent *a)
-{
-	_cleanup_(buf_resetp) struct buf b = {.limit = METRICS_MAX};
-	struct zds_header h = {.type = ZDS_METRICS};
-	uint64_t counters[CV_REASON_MAX];
-	size_t pods[PODS_STATE_MAX];
-	int r;
-
-	r = datapath_counters(a->datapath, counters);
-	if (r < 0)
-		return;
-	pods_count(a->pods, pods);
-	r = buf_append(&b, &h, sizeof(h));
-	if (r == 0)
-		r = metrics_format(&b, counters, pods);
-	if (r == 0)
-		(void)zds_send(a->zds, (struct zds_header *)(void *)buf_head(&b), buf_len(&b), NULL,
-			       0);
-}
-
-static void on_metrics(struct loop_timer *t)
-{
-	struct agent *a = container_of(t, struct agent, metrics);
-
-	if (zds_is_connected(a->zds)) {
-		metrics_send(a);
-		nameservers_resend(&a->nameservers);
-	}
-	(void)loop_timer_set(a->loop, t, METRICS_US);
-}
-
-static void on_ztunnel_connected(void *arg)
-{
-	struct agent *a = arg;
-
-	log_info("agent", "ztunnel is connected pid=%d", (int)zds_peer_pid(a->zds));
-	stock_ztunnel_connected(&a->stock, zds_peer_pid(a->zds));
-	nameservers_send(&a->nameservers);
-	pods_ztunnel_connected(a->pods);
-	direct_void(a->direct);
-	metrics_send(a);
-}
-
-static void on_ztunnel_lost(void *arg)
-{
-	struct agent *a = arg;
-
-	log_warn("agent", "ztunnel is gone: its pods' connections are refused until it is back");
-	pods_ztunnel_lost(a->pods);
-	stock_ztunnel_lost(&a->stock);
-}
-
-static void on_ack(void *arg, uint64_t netns_cookie, int error)
-{
-	struct agent *a = arg;
-
-	pods_ack(a->pods, netns_cookie, error);
-}
-
-static void on_need(void *arg, const struct zds_sockets *need)
-{
-	struct agent *a = arg;
-
-	pods_need(a->pods, need);
-}
-
-static void on_verdict(void *arg, const struct zds_verdict *verdict)
-{
-	struct agent *a = arg;
-
-	direct_verdict(a->direct, verdict);
-}
-
-static void on_policy(void *arg)
-{
-	struct agent *a = arg;
-
-	direct_void(a->direct);
-}
-
-static const struct zds_ops zds_ops = {
-	.on_connected = on_ztunnel_connected,
-	.on_lost = on_ztunnel_lost,
-	.on_ack = on_ack,
-	.on_need = on_need,
-	.on_verdict = on_verdict,
-	.on_policy = on_policy,
-};
-
 /* ---- control plane and source ---- */
 
 static void on_mesh_synced(void *arg)
@@ -223,11 +93,25 @@ static void on_registry_only(void *arg, bool is_registry_only)
 	pods_flags_changed(a->pods);
 }
 
+static void agent_changed(struct agent *a)
+{
+	agent_cni_changed(a);
+	redirection_changed(a->kube.redirection);
+}
+
 static void on_pods_changed(void *arg)
 {
 	struct agent *a = arg;
 
 	direct_void(a->direct);
+	agent_changed(a);
+}
+
+static bool is_awaited(void *arg, const char *name)
+{
+	const struct agent *a = arg;
+
+	return a->objects && objects_awaits(a->objects, name, CV_NAME_LEN - 1);
 }
 
 static void on_pod(void *arg, struct podspec *spec)
@@ -250,6 +134,23 @@ static void on_objects_synced(void *arg)
 	struct agent *a = arg;
 
 	pods_synced(a->pods);
+	agent_cni_synced(a);
+	agent_ready_synced(a);
+}
+
+static void on_objects_changed(void *arg)
+{
+	agent_changed(arg);
+}
+
+static void on_problem(void *arg, const char *key, const char *message)
+{
+	agent_kube_warn(arg, key, "MeshPodInvalid", message);
+}
+
+static void on_failed(void *arg, const char *key, const char *message)
+{
+	agent_kube_warn(arg, key, "MeshEnrolmentFailed", message);
 }
 
 /* ---- admin ---- */
@@ -263,9 +164,11 @@ static void on_request(const struct http_request *req, struct http_response *res
 		.pin_dir = datapath_pin_dir(a->datapath),
 		.is_ztunnel_connected = zds_is_connected(a->zds),
 		.is_control_connected = mesh_is_connected(a->mesh),
+		.control_failure = mesh_failure(a->mesh),
 		.pods = a->pods,
 		.objects = a->objects,
 		.features = a->features,
+		.problems = {agent_cni_error(a), kube_write_missing(a->kube.write, 0)},
 		.counters = datapath_counters(a->datapath, counters) == 0 ? counters : NULL,
 	};
 
@@ -290,7 +193,8 @@ static void on_signal(int signo, void *arg)
 	struct agent *a = arg;
 
 	log_info("agent", "stopping; what is captured stays captured signal=%d", signo);
-	loop_stop(a->loop, 0);
+	if (!agent_retired_waits(a))
+		loop_stop(a->loop, 0);
 }
 
 /* A lock that goes with the process; the pin folder has one too, since either could be shared by
@@ -325,6 +229,8 @@ static int start_kernel_side(struct agent *a, const struct agent_options *o)
 	struct datapath_config datapath = {
 		.pin_dir = o->pin_dir,
 		.is_uplink_guarded = o->uplink != NULL,
+		.on_busy = o->handover ? handover_wait : NULL,
+		.on_busy_arg = (void *)o->handover,
 	};
 	int r;
 
@@ -359,7 +265,7 @@ static int start_zds(struct agent *a, const struct agent_options *o)
 {
 	_cleanup_(freep) char *path = str_format("%s/agent/zds.sock", a->run_dir);
 	struct zds_config config = {
-		.loop = a->loop, .path = path, .node = a->node, .ops = &zds_ops, .arg = a};
+		.loop = a->loop, .path = path, .node = a->node, .ops = &agent_zds_ops, .arg = a};
 	struct user user;
 	int r;
 
@@ -412,6 +318,8 @@ static int start_pods(struct agent *a, const struct agent_options *o)
 		.stock = &a->stock,
 		.dests = mesh_dests(a->mesh),
 		.on_changed = on_pods_changed,
+		.is_awaited = is_awaited,
+		.on_failed = on_failed,
 		.arg = a,
 	};
 	struct direct_config direct = {.loop = a->loop,
@@ -446,6 +354,8 @@ static int start_objects(struct agent *a, const struct agent_options *o)
 		.on_pod = on_pod,
 		.on_pod_gone = on_pod_gone,
 		.on_synced = on_objects_synced,
+		.on_changed = on_objects_changed,
+		.on_problem = on_problem,
 		.arg = a,
 	};
 	int r;
@@ -473,9 +383,8 @@ static int start_events(struct agent *a)
 	r = events_new(&config, &a->events);
 	if (r == 0)
 		r = sweep_new(a->loop, a->datapath, &a->sweep);
-	a->metrics.on_timer = on_metrics;
 	if (r == 0)
-		r = loop_timer_set(a->loop, &a->metrics, METRICS_US);
+		r = agent_metrics_start(a);
 	if (r < 0)
 		return log_error_errno("agent", r, "cannot read the BPF events");
 	return 0;
@@ -529,10 +438,11 @@ static int start_all(struct agent *a, const struct agent_options *o)
 	int r;
 
 	r = run_dir_make(a, o);
-	if (r == 0)
-		r = start_loop(a);
+	/* Before signals are taken: it may wait long for another agent to let go. */
 	if (r == 0)
 		r = start_kernel_side(a, o);
+	if (r == 0)
+		r = start_loop(a);
 	if (r == 0)
 		r = start_zds(a, o);
 	if (r == 0)
@@ -544,10 +454,16 @@ static int start_all(struct agent *a, const struct agent_options *o)
 	if (r == 0)
 		r = start_admin(a);
 	if (r == 0)
+		r = agent_cni_start(a, o);
+	if (r == 0)
+		r = agent_handover_start(a, o->handover);
+	if (r == 0)
 		r = give_up_privileges();
 	/* Last, so that what it reads is read with the rights that the agent runs with. */
 	if (r == 0)
 		r = start_objects(a, o);
+	if (r == 0)
+		r = agent_kube_start(a);
 	return r;
 }
 
@@ -573,11 +489,13 @@ struct agent *agent_free(struct agent *a)
 {
 	if (!a)
 		return NULL;
-	if (a->loop)
-		loop_timer_del(&a->metrics);
+	agent_handover_end(a);
+	agent_ready_stop(a, true);
+	agent_cni_stop(a);
 	http_server_free(a->admin);
 	sweep_free(a->sweep);
 	events_free(a->events);
+	agent_kube_stop(a);
 	objects_free(a->objects);
 	direct_free(a->direct);
 	pods_free(a->pods);
@@ -594,8 +512,13 @@ struct agent *agent_free(struct agent *a)
 	return NULL;
 }
 
-int agent_run(struct agent *a)
+int agent_run(struct agent *a, const struct agent_options *options)
 {
+	int r;
+
 	log_info("agent", "ready node=%s", a->node);
-	return loop_run(a->loop);
+	r = loop_run(a->loop);
+	if (r < 0)
+		return r;
+	return objects_is_released(a->objects) || agent_is_removed(a, options->daemonset);
 }

@@ -2,6 +2,7 @@
 #pragma once
 /* agent - everything of one culvert-agent, put together. Owner: main. Thread: its only one. */
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/cleanup.h"
 #include "base/macros.h"
@@ -21,9 +22,17 @@ struct agent_options {
 	const char *same_node;   /* "direct" or "encrypt" */
 	const char *uplink;      /* NULL: none is guarded */
 	const char *host_bypass; /* "off", "established" or "full" */
+	const char *handover;    /* path of a socket; NULL: a second agent is an error */
+	const char *daemonset;   /* "namespace/name"; NULL: none keeps the agent running */
+	const char *cni_bin_dir; /* NULL, as the next: culvert-cni is not installed */
+	const char *cni_conf_dir;
+	const char *cni_run_dir; /* of the socket that culvert-cni asks at; NULL: none */
+	const char *cni_exempt;  /* "a,b": namespaces whose pods do not wait for the agent */
+	uint64_t cni_grace_s;    /* how long the others do; 0: for ever */
 	const char *log_level;
 	bool is_log_json;
 	bool is_clean;
+	bool is_asked; /* is the agent that runs here ready? */
 };
 
 /**
@@ -35,5 +44,9 @@ _must_check_ int agent_new(const struct agent_options *options, struct agent **r
 struct agent *agent_free(struct agent *a);
 DEFINE_CLEANUP(struct agent *, agent_free);
 
-/** agent_run() - serve until SIGTERM or SIGINT. Return: 0; -errno. */
-_must_check_ int agent_run(struct agent *a);
+/** agent_ready_ask() - of another process: does an agent run with this folder, and is it ready? */
+bool agent_ready_ask(const char *run_dir);
+
+/** agent_run() - serve until SIGTERM or SIGINT. Return: 0; 1: the mesh has been uninstalled, or the
+ * DaemonSet is gone: nothing of ours on the node needs to stay; -errno. */
+_must_check_ int agent_run(struct agent *a, const struct agent_options *options);

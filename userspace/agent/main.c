@@ -12,11 +12,12 @@
 #include "base/log.h"
 #include "base/option.h"
 #include "base/str.h"
+#include "cni_install.h"
 #include "datapath.h"
 #include "guard.h"
 
-#define NOFILE_WANTED 65536
 /* Each pod costs a dozen descriptors for a moment and one for good. */
+#define NOFILE_WANTED 65536
 #define NODE_MAX      63 /* RFC 1123 label, and the field in zds HELLO */
 
 #define FIELD(f) offsetof(struct agent_options, f)
@@ -84,7 +85,54 @@ static const struct option_def options[] = {
 	 .env = "KUBECONFIG",
 	 .value_name = "FILE",
 	 .help = "with --kubernetes: how to reach the API server from outside a pod"},
+	{.name = "handover",
+	 .type = OPTION_STRING,
+	 .offset = FIELD(handover),
+	 .env = "CULVERT_HANDOVER",
+	 .value_name = "PATH",
+	 .help = "socket by which a new agent of this node takes over from an old one; both need "
+		 "it "
+		 "(default: a second agent ends with an error)"},
 	DIAL_OPTIONS(struct agent_options, control),
+	{.name = "daemonset",
+	 .type = OPTION_STRING,
+	 .offset = FIELD(daemonset),
+	 .value_name = "NAMESPACE/NAME",
+	 .help = "with --kubernetes: when this is gone at the agent's end, take everything away "
+		 "from "
+		 "the node"},
+	{.name = "cni-run-dir",
+	 .type = OPTION_STRING,
+	 .offset = FIELD(cni_run_dir),
+	 .value_name = "DIR",
+	 .help = "folder of the socket that culvert-cni asks at; the same path on the node and "
+		 "here "
+		 "(default: no such socket)"},
+	{.name = "cni-bin-dir",
+	 .type = OPTION_STRING,
+	 .offset = FIELD(cni_bin_dir),
+	 .value_name = "DIR",
+	 .help = "put culvert-cni into this folder of the node"},
+	{.name = "cni-conf-dir",
+	 .type = OPTION_STRING,
+	 .offset = FIELD(cni_conf_dir),
+	 .value_name = "DIR",
+	 .help = "and into the network configuration in this one"},
+	{.name = "cni-exempt-namespaces",
+	 .type = OPTION_STRING,
+	 .offset = FIELD(cni_exempt),
+	 .default_value = "istio-system,kube-system",
+	 .value_name = "LIST",
+	 .help = "pods of these namespaces start even when the agent cannot be asked"},
+	{.name = "cni-away-grace",
+	 .type = OPTION_U64,
+	 .offset = FIELD(cni_grace_s),
+	 .default_value = "300",
+	 .max = 604800,
+	 .value_name = "SECONDS",
+	 .help = "after so long without the agent, pods of namespaces that were outside the mesh "
+		 "start "
+		 "again; 0: never"},
 	{.name = "log-level",
 	 .type = OPTION_STRING,
 	 .offset = FIELD(log_level),
@@ -96,6 +144,12 @@ static const struct option_def options[] = {
 	 .type = OPTION_BOOL,
 	 .offset = FIELD(is_log_json),
 	 .help = "log lines as JSON"},
+	{.name = "ready",
+	 .type = OPTION_BOOL,
+	 .offset = FIELD(is_asked),
+	 .help = "say by the exit code whether the agent of --run-dir is ready: it knows the "
+		 "node's "
+		 "pods, and its CNI plugin is in place; for a probe"},
 	{.name = "clean",
 	 .type = OPTION_BOOL,
 	 .offset = FIELD(is_clean),
@@ -118,10 +172,16 @@ static const char *options_check(const struct agent_options *o)
 		return "--same-node: expected direct or encrypt";
 	if (guard_bypass_from_string(o->host_bypass) == GUARD_BYPASS_INVALID)
 		return "--host-bypass: expected off, established or full";
+	if (o->is_asked)
+		return o->run_dir ? NULL : "--ready: expected --run-dir";
 	if (geteuid() != 0)
 		return "must be started as root (it then gives up all but five capabilities)";
+	if (!o->cni_bin_dir != !o->cni_conf_dir)
+		return "--cni-bin-dir and --cni-conf-dir go together";
 	if (o->is_clean)
 		return NULL;
+	if (o->cni_bin_dir && !o->cni_run_dir)
+		return "--cni-bin-dir: expected --cni-run-dir, too";
 	if (!o->node || o->node[0] == '\0' || strlen(o->node) > NODE_MAX)
 		return "--node: expected a node name of 1 to 63 characters";
 	if (strchr(o->node, '/'))
@@ -133,14 +193,31 @@ static const char *options_check(const struct agent_options *o)
 	return NULL;
 }
 
+/* The plugin first: no pod is to be promised what is being taken away. */
+static int clean(const struct agent_options *o)
+{
+	const struct cni_dirs dirs = {.bin = o->cni_bin_dir, .conf = o->cni_conf_dir};
+	int r = dirs.bin ? cni_uninstall(&dirs) : 0;
+
+	return datapath_clean(o->pin_dir) < 0 || r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 static int serve(const struct agent_options *o)
 {
 	_cleanup_(agent_freep) struct agent *a = NULL;
+	int r;
 
 	(void)files_limit_raise(NOFILE_WANTED);
 	if (agent_new(o, &a) < 0)
 		return EXIT_FAILURE;
-	return agent_run(a) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	r = agent_run(a, o);
+	a = agent_free(a);
+	if (r < 0)
+		return EXIT_FAILURE;
+	if (r == 0)
+		return EXIT_SUCCESS;
+	log_info("agent", "the mesh leaves this node: pods are released, the plugin is taken away");
+	return clean(o);
 }
 
 int main(int argc, char **argv)
@@ -171,7 +248,9 @@ int main(int argc, char **argv)
 	(void)umask(022);
 	log_set_level(log_level_from_string(o.log_level));
 	log_set_format_json(o.is_log_json);
+	if (o.is_asked)
+		return agent_ready_ask(o.run_dir) ? EXIT_SUCCESS : EXIT_FAILURE;
 	if (o.is_clean)
-		return datapath_clean(o.pin_dir) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+		return clean(&o);
 	return serve(&o);
 }

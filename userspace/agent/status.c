@@ -84,11 +84,16 @@ int status_format(const struct status_input *in, struct buf *b)
 
 	pods_for_each(in->pods, pod_json, pods);
 	objects_for_each_error(in->objects, error_json, errors);
-	root = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "node", in->node, "pin_dir",
-			 in->pin_dir, "ztunnel", in->is_ztunnel_connected ? "connected" : "absent",
-			 "control", in->is_control_connected ? "connected" : "absent", "pods", pods,
-			 "features", features_json(in->features), "counters",
-			 counters_json(in->counters), "errors", errors);
+	for (size_t i = 0; i < ARRAY_SIZE(in->problems); i++)
+		if (in->problems[i])
+			error_json(errors, in->problems[i], true);
+	root = json_pack(
+		"{s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:o, s:o, s:o}", "node", in->node, "pin_dir",
+		in->pin_dir, "ztunnel", in->is_ztunnel_connected ? "connected" : "absent",
+		"control", in->is_control_connected ? "connected" : "absent", "control_error",
+		in->control_failure, "pods", pods, "draining", (json_int_t)pods_draining(in->pods),
+		"features", features_json(in->features), "counters", counters_json(in->counters),
+		"errors", errors);
 	if (!root)
 		return -ENOMEM;
 	text = json_dumps(root, JSON_INDENT(2));

@@ -12,9 +12,11 @@
 struct status_input {
 	const char *node, *pin_dir;
 	bool is_ztunnel_connected, is_control_connected;
+	const char *control_failure; /* "": none */
 	const struct pods *pods;
 	const struct objects *objects;
 	const struct feature *features; /* FEATURE_COUNT of them */
+	const char *problems[2];        /* of the agent as a whole; NULL: none */
 	const uint64_t *counters;       /* CV_REASON_MAX of them; NULL: could not be read */
 };
 

@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: Apache-2.0
-control-srcs += $(addprefix userspace/control/,ca.c ca_files.c ca_service.c bootstrap.c gate.c roots.c serving.c ca_watch.c problems.c control.c discovery.c status.c main.c)
+control-srcs += $(addprefix userspace/control/,bootstrap.c ca.c ca_files.c ca_service.c ca_watch.c \
+	control.c discovery.c election.c gate.c leader.c main.c problems.c roots.c serving.c status.c)

@@ -17,7 +17,6 @@
 #include "tls/verify.h"
 
 #define CSR_MAX      (16 * 1024)
-#define TTL_S        (24L * 3600)
 #define BACKDATE_S   120
 #define RSA_BITS_MIN 2048
 #define RSA_BITS_MAX 4096
@@ -172,6 +171,43 @@ static int csr_read(const char *pem, X509_REQ **ret)
 	return 0;
 }
 
+/* Its only name is this URI. */
+static bool is_only_name(X509_EXTENSION *ext, const char *spiffe)
+{
+	GENERAL_NAMES *names = X509V3_EXT_d2i(ext);
+	const GENERAL_NAME *one =
+		sk_GENERAL_NAME_num(names) == 1 ? sk_GENERAL_NAME_value(names, 0) : NULL;
+	bool is_it =
+		one && one->type == GEN_URI &&
+		(size_t)ASN1_STRING_length(one->d.uniformResourceIdentifier) == strlen(spiffe) &&
+		memcmp(ASN1_STRING_get0_data(one->d.uniformResourceIdentifier), spiffe,
+		       strlen(spiffe)) == 0;
+
+	GENERAL_NAMES_free(names);
+	return is_it;
+}
+
+bool ca_request_is_for(const char *csr_pem, const char *spiffe)
+{
+	_cleanup_(X509_REQ_freep) X509_REQ *req = NULL;
+	STACK_OF(X509_EXTENSION) * exts;
+	bool is_it;
+
+	if (csr_read(csr_pem, &req) < 0) {
+		ERR_clear_error();
+		return false;
+	}
+	exts = X509_REQ_get_extensions(req);
+	is_it = X509_NAME_entry_count(X509_REQ_get_subject_name(req)) == 0 &&
+		sk_X509_EXTENSION_num(exts) == 1 &&
+		OBJ_obj2nid(X509_EXTENSION_get_object(sk_X509_EXTENSION_value(exts, 0))) ==
+			NID_subject_alt_name &&
+		is_only_name(sk_X509_EXTENSION_value(exts, 0), spiffe);
+	sk_X509_EXTENSION_pop_free(exts, X509_EXTENSION_free);
+	ERR_clear_error();
+	return is_it;
+}
+
 static int extension_add(X509 *cert, X509 *issuer, int nid, const char *value)
 {
 	X509_EXTENSION *ext;
@@ -215,7 +251,7 @@ static int serial_set(X509 *cert)
 static int validity_set(X509 *cert, const X509 *issuer, int64_t ttl_s)
 {
 	const ASN1_TIME *limit = X509_get0_notAfter(issuer);
-	long ttl = ttl_s <= 0 || ttl_s > TTL_S ? TTL_S : (long)ttl_s;
+	long ttl = ttl_s <= 0 ? CA_TTL_S : (long)MIN(ttl_s, CA_TTL_MAX_S);
 
 	if (X509_cmp_current_time(limit) <= 0)
 		return -EKEYEXPIRED;
@@ -306,9 +342,23 @@ const struct ca_material *ca_material_of(const struct ca *ca)
 	return &ca->m;
 }
 
+/* A root that was made again with its key and name: what it signs chains to the one before. */
+static bool is_renewed(X509 *cert, STACK_OF(X509) * roots)
+{
+	for (int i = 0; i < sk_X509_num(roots); i++) {
+		X509 *root = sk_X509_value(roots, i);
+
+		if (X509_NAME_cmp(X509_get_subject_name(cert), X509_get_subject_name(root)) == 0 &&
+		    EVP_PKEY_eq(X509_get0_pubkey(cert), X509_get0_pubkey(root)) == 1)
+			return true;
+	}
+	return false;
+}
+
 bool ca_is_trusted_by(const struct ca *ca, const struct ca *other)
 {
-	bool is_trusted = is_chained(&ca->m, other->m.roots);
+	bool is_trusted =
+		is_chained(&ca->m, other->m.roots) || is_renewed(ca->m.cert, other->m.roots);
 
 	ERR_clear_error();
 	return is_trusted;
@@ -365,7 +415,7 @@ int ca_sign_server(struct ca *ca, EVP_PKEY *key, const char *const *names, size_
 	if (r == 0)
 		r = buf_append(&san, "", 1);
 	if (r == 0)
-		r = leaf_make(ca, key, (const char *)buf_head(&san), TTL_S, &leaf);
+		r = leaf_make(ca, key, (const char *)buf_head(&san), CA_TTL_S, &leaf);
 	if (r == 0)
 		r = chain_make(ca, leaf, &chain);
 	ERR_clear_error();

@@ -31,6 +31,24 @@ struct ca_material {
 
 void ca_material_clear(struct ca_material *m);
 
+/** struct ca_root - how a root is made. */
+struct ca_root {
+	const char *trust_domain; /* in its subject */
+	int64_t ttl_s;            /* 0: ten years */
+	unsigned int rsa_bits;    /* 0: ECDSA P-256 */
+};
+
+/** ca_files_load_or_make() - as ca_files_load(), with a root to one's taste. */
+_must_check_ int ca_files_load_or_make(const char *dir, const struct ca_root *root,
+				       struct ca_material *ret, char *err, size_t err_size);
+/**
+ * ca_root_renew() - a root that signs itself, again, with the same key and name: whoever trusts the
+ * one before trusts what it signs
+ * @ret_pem: free with free(). Return: 0; -EALREADY more than a fifth of its life is left, or it is
+ * no root; -EIO; -ENOMEM.
+ */
+_must_check_ int ca_root_renew(const struct ca_material *m, const struct ca_root *root,
+			       char **ret_pem);
 /**
  * ca_files_load() - read ca-cert.pem, ca-key.pem, root-cert.pem, cert-chain.pem (the last may be
  * missing), or make them at first start; a lock keeps two control planes from making two roots. Run
@@ -43,6 +61,9 @@ _must_check_ int ca_files_load(const char *dir, const char *trust_domain, struct
 			       char *err, size_t err_size);
 
 struct ca; /* opaque */
+
+#define CA_TTL_S     (24L * 3600)      /* of a certificate that nobody said more of */
+#define CA_TTL_MAX_S (90L * 24 * 3600) /* Istio's */
 
 /**
  * ca_files_reload() - as ca_files_load(), but nothing is made and root is not needed for what
@@ -67,16 +88,19 @@ struct ca_chain {
 void ca_chain_clear(struct ca_chain *chain);
 
 /**
- * ca_sign() - issue a certificate for @spiffe: 24 h at most, valid from two minutes ago, for
+ * ca_sign() - issue a certificate for @spiffe, valid from two minutes ago, for
  * clients and servers. Only the public key is taken from the request; its proof of possession is
  * checked.
  * @csr_pem: at most 16 KiB; P-256, P-384 or RSA of 2048..4096 bits.
- * @ttl_s:   wanted life; <= 0: the default.
+ * @ttl_s:   wanted life, CA_TTL_MAX_S at most; <= 0: 24 h. It never outlives the CA's own.
  * Return: 0; -EBADMSG the request; -EINVAL @spiffe; -EKEYEXPIRED the CA's own certificate has
  * ended; -EIO; -ENOMEM.
  */
 _must_check_ int ca_sign(struct ca *ca, const char *csr_pem, const char *spiffe, int64_t ttl_s,
 			 struct ca_chain *ret);
+/** ca_request_is_for() - may @csr_pem be handed to somebody who signs all that it says? It proves
+ * possession of a good key and says nothing but "URI:@spiffe". */
+bool ca_request_is_for(const char *csr_pem, const char *spiffe);
 /**
  * ca_sign_server() - issue a certificate for our own listening socket, for 24 h
  * @key: its key. @names: DNS names and IP addresses as text, @n of them, of a word's characters

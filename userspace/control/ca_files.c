@@ -145,8 +145,9 @@ static int extension_add(X509 *cert, int nid, const char *value)
 	return r;
 }
 
-static int root_fill(X509 *cert, EVP_PKEY *key, const char *trust_domain)
+static int root_fill(X509 *cert, EVP_PKEY *key, const struct ca_root *root)
 {
+	long ttl = root->ttl_s > 0 ? (long)root->ttl_s : ROOT_SECONDS;
 	X509_NAME *name = X509_get_subject_name(cert);
 	unsigned char serial[16];
 	BIGNUM *bn;
@@ -159,10 +160,9 @@ static int root_fill(X509 *cert, EVP_PKEY *key, const char *trust_domain)
 	BN_free(bn);
 	if (r < 0 || !X509_set_version(cert, X509_VERSION_3) ||
 	    !X509_gmtime_adj(X509_getm_notBefore(cert), -BACKDATE_S) ||
-	    !X509_gmtime_adj(X509_getm_notAfter(cert), ROOT_SECONDS) ||
-	    !X509_set_pubkey(cert, key) ||
+	    !X509_gmtime_adj(X509_getm_notAfter(cert), ttl) || !X509_set_pubkey(cert, key) ||
 	    !X509_NAME_add_entry_by_txt(name, "O", MBSTRING_UTF8,
-					(const unsigned char *)trust_domain, -1, -1, 0) ||
+					(const unsigned char *)root->trust_domain, -1, -1, 0) ||
 	    !X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8,
 					(const unsigned char *)"Culvert root", -1, -1, 0) ||
 	    !X509_set_issuer_name(cert, name))
@@ -174,21 +174,35 @@ static int root_fill(X509 *cert, EVP_PKEY *key, const char *trust_domain)
 	return X509_sign(cert, key, EVP_sha256()) > 0 ? 0 : -EIO;
 }
 
+static int root_key_new(const struct ca_root *root, EVP_PKEY **ret)
+{
+	EVP_PKEY *key;
+
+	if (root->rsa_bits == 0)
+		return tls_key_new(ret);
+	key = EVP_RSA_gen(root->rsa_bits);
+	ERR_clear_error();
+	if (!key)
+		return -EIO;
+	*ret = key;
+	return 0;
+}
+
 /* At first start. A key that is already there is used: a start that was cut short left it. */
-static int files_make(const char *dir, const char *trust_domain)
+static int files_make(const char *dir, const struct ca_root *root)
 {
 	_cleanup_(EVP_PKEY_freep) EVP_PKEY *key = NULL;
 	_cleanup_(X509_freep) X509 *cert = X509_new();
 	int r = key_read(dir, &key);
 
 	if (r == -ENOENT) {
-		r = tls_key_new(&key);
+		r = root_key_new(root, &key);
 		if (r == 0)
 			r = key_write(dir, key);
 	}
 	if (r < 0)
 		return r;
-	r = cert ? root_fill(cert, key, trust_domain) : -ENOMEM;
+	r = cert ? root_fill(cert, key, root) : -ENOMEM;
 	ERR_clear_error();
 	if (r == 0)
 		r = cert_write(dir, "root-cert.pem", cert);
@@ -296,8 +310,8 @@ static int dir_lock(const char *dir, int *ret)
 	return 0;
 }
 
-int ca_files_load(const char *dir, const char *trust_domain, struct ca_material *ret, char *err,
-		  size_t err_size)
+int ca_files_load_or_make(const char *dir, const struct ca_root *root, struct ca_material *ret,
+			  char *err, size_t err_size)
 {
 	_cleanup_(material_clearp) struct ca_material m = {0};
 	_cleanup_(close_fdp) int lock = -EBADF;
@@ -306,7 +320,7 @@ int ca_files_load(const char *dir, const char *trust_domain, struct ca_material 
 	if (r < 0)
 		return fail(err, err_size, r, dir, "");
 	if (is_ours_to_make(dir)) {
-		r = files_make(dir, trust_domain);
+		r = files_make(dir, root);
 		if (r < 0)
 			return fail(err, err_size, r, dir, "ca-key.pem");
 	}
@@ -316,6 +330,52 @@ int ca_files_load(const char *dir, const char *trust_domain, struct ca_material 
 	*ret = m;
 	m = (struct ca_material){0};
 	return 0;
+}
+
+int ca_files_load(const char *dir, const char *trust_domain, struct ca_material *ret, char *err,
+		  size_t err_size)
+{
+	const struct ca_root root = {.trust_domain = trust_domain};
+
+	return ca_files_load_or_make(dir, &root, ret, err, err_size);
+}
+
+/* Less than a fifth of its life is left: Istio's default, too. */
+static bool is_due(const X509 *cert)
+{
+	int all_days, all_s, days, s;
+
+	if (!ASN1_TIME_diff(&all_days, &all_s, X509_get0_notBefore(cert),
+			    X509_get0_notAfter(cert)) ||
+	    !ASN1_TIME_diff(&days, &s, NULL, X509_get0_notAfter(cert)))
+		return false;
+	return (days * 86400LL + s) * 5 < all_days * 86400LL + all_s;
+}
+
+int ca_root_renew(const struct ca_material *m, const struct ca_root *root, char **ret_pem)
+{
+	_cleanup_(X509_freep) X509 *cert = NULL;
+	_cleanup_(BIO_free_allp) BIO *bio = NULL;
+	char *data;
+	long len;
+	int r;
+
+	if (X509_self_signed(m->cert, 1) != 1 || !is_due(m->cert))
+		return -EALREADY;
+	cert = X509_new();
+	bio = BIO_new(BIO_s_mem());
+	r = cert && bio ? root_fill(cert, m->key, root) : -ENOMEM;
+	if (r == 0 &&
+	    X509_NAME_cmp(X509_get_subject_name(cert), X509_get_subject_name(m->cert)) != 0)
+		r = -EALREADY; /* not one that we made */
+	ERR_clear_error();
+	if (r < 0)
+		return r;
+	if (!PEM_write_bio_X509(bio, cert))
+		return -ENOMEM;
+	len = BIO_get_mem_data(bio, &data);
+	*ret_pem = strndup(data, (size_t)len);
+	return *ret_pem ? 0 : -ENOMEM;
 }
 
 int ca_files_reload(const char *dir, const struct ca *now, struct ca_material *ret, char *err,

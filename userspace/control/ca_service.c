@@ -24,8 +24,9 @@ struct pending {
 	struct list link;
 	struct grpc_call *call;
 	struct loop_timer give_up;
-	certificate_request *request; /* NULL until it has arrived */
-	const char *spiffe;           /* in @request, or @own */
+	certificate_request *request;  /* NULL until it has arrived */
+	const char *spiffe;            /* in @request, or @own */
+	struct csr_request *elsewhere; /* another signs it just now */
 	struct caller caller;
 	bool has_caller; /* else it is on the node's own socket */
 	char own[SPIFFE_ID_SIZE];
@@ -41,6 +42,7 @@ struct ca_service {
 static void pending_free(struct pending *p)
 {
 	loop_timer_del(&p->give_up);
+	p->elsewhere = csr_request_cancel(p->elsewhere);
 	list_del(&p->link);
 	p->service->n_pendings--;
 	if (p->request)
@@ -57,26 +59,25 @@ static void refuse(struct pending *p, enum grpc_status status, const char *messa
 	pending_free(p);
 }
 
-static void sign(struct pending *p)
+static int64_t ttl_of(const struct pending *p)
 {
-	Istio__V1__Auth__IstioCertificateResponse answer =
+	const struct ca_settings *t = &p->service->config.settings;
+	int64_t wanted = p->request->validity_duration;
+
+	if (wanted <= 0)
+		wanted = t->ttl_s ? t->ttl_s : CA_TTL_S;
+	return MIN(wanted, t->ttl_max_s ? t->ttl_max_s : CA_TTL_MAX_S);
+}
+
+static void answer(struct pending *p, char **chain, size_t n)
+{
+	Istio__V1__Auth__IstioCertificateResponse m =
 		ISTIO__V1__AUTH__ISTIO_CERTIFICATE_RESPONSE__INIT;
-	struct ca_chain chain = {0};
 	int r;
 
-	r = ca_sign(p->service->config.ca, p->request->csr, p->spiffe,
-		    p->request->validity_duration, &chain);
-	if (r < 0) {
-		refuse(p, r == -EBADMSG ? GRPC_INVALID_ARGUMENT : GRPC_INTERNAL,
-		       r == -EBADMSG
-			       ? "the certificate request is malformed, or of a wrong kind of key"
-			       : strerror(-r));
-		return;
-	}
-	answer.cert_chain = chain.pem;
-	answer.n_cert_chain = chain.n;
-	r = message_send(p->call, &answer.base);
-	ca_chain_clear(&chain);
+	m.cert_chain = chain;
+	m.n_cert_chain = n;
+	r = message_send(p->call, &m.base);
 	if (r < 0) {
 		refuse(p, GRPC_RESOURCE_EXHAUSTED, strerror(-r));
 		return;
@@ -85,6 +86,56 @@ static void sign(struct pending *p)
 	log_info("ca", "certificate issued identity=%s", p->spiffe);
 	grpc_call_finish(p->call, GRPC_OK, NULL);
 	pending_free(p);
+}
+
+static void on_signed(void *arg, int error, const char *message, char **chain, size_t n)
+{
+	struct pending *p = arg;
+
+	p->elsewhere = NULL;
+	if (error < 0)
+		refuse(p, GRPC_UNAVAILABLE, message);
+	else
+		answer(p, chain, n);
+}
+
+/* Somebody else's CA takes the names from the request: they must be those that are meant. */
+static void sign_elsewhere(struct pending *p)
+{
+	const struct csr_wanted wanted = {
+		.csr_pem = p->request->csr, .ttl_s = ttl_of(p), .on_signed = on_signed, .arg = p};
+	int r;
+
+	if (!ca_request_is_for(p->request->csr, p->spiffe)) {
+		refuse(p, GRPC_INVALID_ARGUMENT,
+		       "the certificate request says more, or other, than the identity");
+		return;
+	}
+	loop_timer_del(&p->give_up);
+	r = csr_signer_sign(p->service->config.signer, &wanted, &p->elsewhere);
+	if (r < 0)
+		refuse(p, GRPC_RESOURCE_EXHAUSTED, strerror(-r));
+}
+
+static void sign(struct pending *p)
+{
+	struct ca_chain chain = {0};
+	int r;
+
+	if (p->service->config.signer) {
+		sign_elsewhere(p);
+		return;
+	}
+	r = ca_sign(p->service->config.ca, p->request->csr, p->spiffe, ttl_of(p), &chain);
+	if (r < 0) {
+		refuse(p, r == -EBADMSG ? GRPC_INVALID_ARGUMENT : GRPC_INTERNAL,
+		       r == -EBADMSG
+			       ? "the certificate request is malformed, or of a wrong kind of key"
+			       : strerror(-r));
+		return;
+	}
+	answer(p, chain.pem, chain.n);
+	ca_chain_clear(&chain);
 }
 
 static void on_give_up(struct loop_timer *t)
@@ -224,7 +275,7 @@ void ca_service_retry(struct ca_service *s)
 	struct pending *p, *tmp;
 
 	list_for_each_entry_safe (p, tmp, &s->pendings, link)
-		if (p->request && is_known(p))
+		if (p->request && !p->elsewhere && is_known(p))
 			sign(p);
 }
 

@@ -6,18 +6,28 @@
  * its own. Owner: control. Thread: its loop. */
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/cleanup.h"
 #include "base/loop.h"
 #include "ca.h"
+#include "csr_signer.h"
 #include "gate.h"
 #include "http/grpc.h"
 
 struct ca_service; /* opaque */
 
+/** struct ca_settings - how long certificates live. */
+struct ca_settings {
+	int64_t ttl_s;     /* where the request names no life; 0: CA_TTL_S */
+	int64_t ttl_max_s; /* who asks for more gets this; 0: CA_TTL_MAX_S */
+};
+
 struct ca_service_config {
 	struct loop *loop; /* borrowed */
 	struct ca *ca;     /* borrowed */
+	struct ca_settings settings;
+	struct csr_signer *signer; /* borrowed; signs instead of @ca; NULL: nobody else */
 	/** is_known() - may @caller have a certificate for @spiffe: does a pod of its node run
 	 * under it? @caller: NULL on a node's own socket. */
 	bool (*is_known)(void *arg, const struct caller *caller, const char *spiffe);

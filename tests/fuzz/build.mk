@@ -13,4 +13,5 @@ fuzz-targets += tests/fuzz/fuzz-kubeconfig.c
 fuzz-targets += tests/fuzz/fuzz-text.c
 fuzz-targets += tests/fuzz/fuzz-http.c
 fuzz-targets += tests/fuzz/fuzz-cluster.c
+fuzz-targets += tests/fuzz/fuzz-admission.c
 fuzz-targets += tests/fuzz/fuzz-cni.c

@@ -23,7 +23,7 @@ struct serving {
 	struct loop_timer renew;
 	const char *namespace_, *cluster_domain;
 	struct ca *ca;
-	SSL_CTX *ctx;
+	SSL_CTX *ctx, *http1; /* the same certificate */
 };
 
 static int key_text(EVP_PKEY *key, char **ret)
@@ -40,8 +40,11 @@ static int key_text(EVP_PKEY *key, char **ret)
 }
 
 /* The leaf and what is between it and the roots: all but the last. */
-static int context_make(EVP_PKEY *key, const struct ca_chain *chain, SSL_CTX **ret)
+static int contexts_make(EVP_PKEY *key, const struct ca_chain *chain, SSL_CTX **ret,
+			 SSL_CTX **ret_http1)
 {
+	_cleanup_(SSL_CTX_freep) SSL_CTX *ctx = NULL;
+	_cleanup_(SSL_CTX_freep) SSL_CTX *http1 = NULL;
 	_cleanup_(buf_resetp) struct buf pem = {0};
 	char *text = NULL;
 	int r = key_text(key, &text);
@@ -51,11 +54,18 @@ static int context_make(EVP_PKEY *key, const struct ca_chain *chain, SSL_CTX **r
 	if (r == 0)
 		r = buf_append(&pem, "", 1);
 	if (r == 0)
-		r = tls_channel_server((const char *)buf_head(&pem), text, ret);
+		r = tls_channel_server((const char *)buf_head(&pem), text, &ctx);
+	if (r == 0)
+		r = tls_channel_server((const char *)buf_head(&pem), text, &http1);
 	if (text)
 		explicit_bzero(text, strlen(text));
 	free(text);
-	return r;
+	if (r < 0)
+		return r;
+	tls_channel_use_http1(http1);
+	*ret = TAKE_PTR(ctx);
+	*ret_http1 = TAKE_PTR(http1);
+	return 0;
 }
 
 static int chain_sign(const struct serving *s, EVP_PKEY *key, struct ca_chain *ret)
@@ -80,18 +90,20 @@ static int renew(struct serving *s)
 {
 	_cleanup_(EVP_PKEY_freep) EVP_PKEY *key = NULL;
 	struct ca_chain chain = {0};
-	SSL_CTX *ctx = NULL;
+	SSL_CTX *ctx = NULL, *http1 = NULL;
 	int r = tls_key_new(&key);
 
 	if (r == 0)
 		r = chain_sign(s, key, &chain);
 	if (r == 0)
-		r = context_make(key, &chain, &ctx);
+		r = contexts_make(key, &chain, &ctx, &http1);
 	ca_chain_clear(&chain);
 	if (r < 0)
 		return r;
 	SSL_CTX_free(s->ctx);
+	SSL_CTX_free(s->http1);
 	s->ctx = ctx;
+	s->http1 = http1;
 	return 0;
 }
 
@@ -122,6 +134,13 @@ SSL *serving_ssl_new(void *arg)
 	return s->ctx ? SSL_new(s->ctx) : NULL;
 }
 
+SSL *serving_ssl_new_http1(void *arg)
+{
+	const struct serving *s = arg;
+
+	return s->http1 ? SSL_new(s->http1) : NULL;
+}
+
 int serving_new(struct loop *loop, const char *namespace_, const char *cluster_domain,
 		struct serving **ret)
 {
@@ -143,6 +162,7 @@ struct serving *serving_free(struct serving *s)
 		return NULL;
 	loop_timer_del(&s->renew);
 	SSL_CTX_free(s->ctx);
+	SSL_CTX_free(s->http1);
 	free(s);
 	return NULL;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* serving - the certificate of port 15012, signed by our own CA for the names of Service istiod and
- * made anew long before it ends. Owner: control. Thread: its loop. */
+/* serving - the certificate of ports 15012 and 15017, signed by our own CA for the names of Service
+ * istiod and made anew long before it ends. Owner: control. Thread: its loop. */
 #include <openssl/ssl.h>
 
 #include "base/cleanup.h"
@@ -21,3 +21,5 @@ DEFINE_CLEANUP(struct serving *, serving_free);
 _must_check_ int serving_set_ca(struct serving *s, struct ca *ca);
 /** serving_ssl_new() - for grpc_server_config; @arg: struct serving. */
 SSL *serving_ssl_new(void *arg);
+/** serving_ssl_new_http1() - the same for http_server_config. */
+SSL *serving_ssl_new_http1(void *arg);

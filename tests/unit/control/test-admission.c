@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* admission - the webhook's answer is what the source would say of the object; odd bytes are no
+ * review. */
+#include "userspace/control/admission.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "base/cleanup.h"
+#include "base/str.h"
+
+#define GVK(g, k) "\"kind\":{\"group\":\"" g "\",\"version\":\"v1\",\"kind\":\"" k "\"}"
+#define SECURITY  GVK("security.istio.io", "AuthorizationPolicy")
+#define META      "\"metadata\":{\"name\":\"x\",\"namespace\":\"demo\",\"managedFields\":[{\"a\":1}]}"
+#define POLICY(sp)                                                                                 \
+	"{\"apiVersion\":\"security.istio.io/v1\",\"kind\":\"AuthorizationPolicy\"," META          \
+	",\"spec\":" sp "}"
+#define REVIEW(gvk, rest)                                                                          \
+	"{\"apiVersion\":\"admission.k8s.io/v1\",\"kind\":\"AdmissionReview\",\"request\":{"       \
+	"\"uid\":\"u1\"," gvk ",\"operation\":\"CREATE\"" rest "}}"
+
+/* What the answer says; NULL: it lets the object in. */
+static char *refusal(const char *review, char **ret_warning)
+{
+	_cleanup_(freep) char *text = NULL;
+	json_t *answer;
+	const json_t *response;
+	char *message = NULL;
+
+	assert_int_equal(admission_review(review, strlen(review), &text), 0);
+	answer = json_loads(text, 0, NULL);
+	response = json_object_get(answer, "response");
+	assert_string_equal(json_string_value(json_object_get(response, "uid")), "u1");
+	assert_string_equal(json_string_value(json_object_get(answer, "kind")), "AdmissionReview");
+	if (!json_is_true(json_object_get(response, "allowed")))
+		message = strdup(json_string_value(
+			json_object_get(json_object_get(response, "status"), "message")));
+	if (ret_warning && json_array_size(json_object_get(response, "warnings")) > 0)
+		*ret_warning = strdup(json_string_value(
+			json_array_get(json_object_get(response, "warnings"), 0)));
+	json_decref(answer);
+	return message;
+}
+
+static void what_is_right_is_let_in(void **state)
+{
+	static const char *const reviews[] = {
+		REVIEW(SECURITY, ",\"object\":" POLICY("{\"action\":\"DENY\",\"rules\":[{}]}")),
+		/* a deletion has no object */
+		REVIEW(SECURITY, ",\"object\":null,\"oldObject\":" POLICY("{\"action\":7}")),
+		/* a kind that nobody here reads */
+		REVIEW(GVK("networking.istio.io", "Unheard"), ",\"object\":{\"spec\":{\"x\":1}}"),
+		/* of another group: not Istio's Gateway, nor our kind of that name */
+		REVIEW(GVK("example.com", "AuthorizationPolicy"), ",\"object\":{\"spec\":7}"),
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(reviews); i++)
+		assert_null(refusal(reviews[i], NULL));
+}
+
+static void what_is_wrong_is_refused_with_its_field(void **state)
+{
+	static const struct {
+		const char *review, *message;
+	} table[] = {
+		{REVIEW(SECURITY, ",\"object\":" POLICY("{\"action\":\"DENY\"}")),
+		 "configuration is invalid: spec.rules: required"},
+		{REVIEW(SECURITY, ",\"object\":" POLICY("{\"action\":\"MAYBE\"}")),
+		 "configuration is invalid: spec.action: expected one of"},
+		{REVIEW(SECURITY, ",\"object\":" POLICY("{\"rulez\":[]}")),
+		 "configuration is invalid: spec.rulez: unknown field"},
+		{REVIEW(GVK("networking.istio.io", "ServiceEntry"),
+			",\"object\":{\"apiVersion\":\"networking.istio.io/v1beta1\",\"kind\":"
+			"\"ServiceEntry\"," META ",\"spec\":{}}"),
+		 "spec.hosts: required"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		_cleanup_(freep) char *message = refusal(table[i].review, NULL);
+
+		assert_non_null(message);
+		if (!strstr(message, table[i].message))
+			fail_msg("%s", message);
+	}
+}
+
+static void what_was_stored_before_may_change_around_its_spec(void **state)
+{
+	_cleanup_(freep) char *message = NULL;
+
+	assert_null(refusal(
+		REVIEW(SECURITY, ",\"object\":" POLICY("{\"action\":7}") ",\"oldObject\":" POLICY(
+					 "{\"action\":7}")),
+		NULL));
+	message = refusal(
+		REVIEW(SECURITY, ",\"object\":" POLICY("{\"action\":7}") ",\"oldObject\":" POLICY(
+					 "{\"action\":8}")),
+		NULL);
+	assert_non_null(message);
+	/* on its way out: a finalizer is taken off */
+	assert_null(refusal(
+		REVIEW(SECURITY,
+		       ",\"object\":{\"metadata\":{\"deletionTimestamp\":\"x\"},\"spec\":7}"),
+		NULL));
+}
+
+static void what_does_nothing_yet_is_let_in_with_a_warning(void **state)
+{
+	_cleanup_(freep) char *warning = NULL, *other = NULL;
+
+	assert_null(refusal(REVIEW(GVK("networking.istio.io", "VirtualService"),
+				   ",\"object\":{\"spec\":{\"hosts\":[\"a\"]}}"),
+			    &warning));
+	assert_non_null(warning);
+	assert_non_null(strstr(warning, "VirtualService has no effect yet"));
+	assert_null(
+		refusal(REVIEW(GVK("networking.istio.io", "Gateway"), ",\"object\":{\"spec\":{}}"),
+			&other));
+	assert_non_null(other);
+}
+
+static void odd_bytes_are_no_review(void **state)
+{
+	static const char *const bytes[] = {
+		"",
+		"{",
+		"null",
+		"[]",
+		"7",
+		"{}",
+		"\xff\xfe",
+		"{\"request\":7}",
+		"{\"request\":{\"uid\":7}}",
+		"{\"request\":[]}",
+		"\0{}",
+	};
+	char *text = NULL, *deep = calloc(1, 100001);
+
+	for (size_t i = 0; i < ARRAY_SIZE(bytes); i++)
+		assert_int_equal(admission_review(bytes[i], strlen(bytes[i]), &text), -EBADMSG);
+	memset(deep, '[', 100000);
+	assert_int_equal(admission_review(deep, 100000, &text), -EBADMSG);
+	assert_int_equal(admission_review(deep, (size_t)ADMISSION_BODY_MAX + 1, &text), -EBADMSG);
+	assert_null(text);
+	free(deep);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_right_is_let_in),
+		cmocka_unit_test(what_is_wrong_is_refused_with_its_field),
+		cmocka_unit_test(what_was_stored_before_may_change_around_its_spec),
+		cmocka_unit_test(what_does_nothing_yet_is_let_in_with_a_warning),
+		cmocka_unit_test(odd_bytes_are_no_review),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* registration - the configurations get our roots, and fail closed only after a wrong object was
+ * refused; what others change is repaired. */
+#include "userspace/control/registration.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "base/log.h"
+#include "tests/unit/source/fake-api.h"
+
+#define ROOTS_BASE64 "Uk9PVA==" /* of "ROOT" */
+
+struct fixture {
+	struct loop *loop;
+	struct fake_api api;
+	struct kube_config config;
+	struct kube_client *client;
+	struct registration *registration;
+	char bundle[32], policy[16]; /* of the one configuration there is */
+	int n_patches, n_tries, version;
+	bool does_refuse; /* does the webhook work? */
+	bool is_there;
+	int watch_fd;
+};
+
+static void configuration(const struct fixture *f, char *buf, size_t size)
+{
+	(void)snprintf(buf, size,
+		       "{\"metadata\":{\"name\":\"istiod-default-validator\",\"resourceVersion\":"
+		       "\"%d\"},\"webhooks\":[{\"name\":\"validation.istio.io\",\"clientConfig\":{"
+		       "\"caBundle\":\"%s\",\"service\":{\"name\":\"istiod\"}},\"failurePolicy\":"
+		       "\"%s\"}]}",
+		       f->version, f->bundle, f->policy);
+}
+
+static void changed(struct fixture *f)
+{
+	char one[512], event[640];
+
+	f->version++;
+	configuration(f, one, sizeof(one));
+	(void)snprintf(event, sizeof(event), "{\"type\":\"MODIFIED\",\"object\":%s}\n", one);
+	f->api.watch_fd = f->watch_fd;
+	fake_push(&f->api, event);
+}
+
+static void on_patch(struct fixture *f, const char *body)
+{
+	json_t *patch = json_loads(body, 0, NULL), *one;
+	const char *policy;
+
+	assert_int_equal(json_array_size(json_object_get(patch, "webhooks")), 1);
+	one = json_array_get(json_object_get(patch, "webhooks"), 0);
+	assert_string_equal(json_string_value(json_object_get(one, "name")), "validation.istio.io");
+	(void)str_copy(f->bundle, sizeof(f->bundle),
+		       json_string_value(
+			       json_object_get(json_object_get(one, "clientConfig"), "caBundle")));
+	policy = json_string_value(json_object_get(one, "failurePolicy"));
+	if (policy)
+		(void)str_copy(f->policy, sizeof(f->policy), policy);
+	json_decref(patch);
+	f->n_patches++;
+}
+
+static void on_list(const struct fixture *f, int fd, const char *path)
+{
+	char one[512] = "", list[640];
+
+	if (f->is_there && strstr(path, "istiod-default-validator"))
+		configuration(f, one, sizeof(one));
+	(void)snprintf(list, sizeof(list),
+		       "{\"metadata\":{\"resourceVersion\":\"1\"},\"items\":[%s]}", one);
+	fake_answer(fd, 200, list);
+}
+
+static bool on_request(struct fake_api *a, int fd, const char *method, const char *path,
+		       const char *body)
+{
+	struct fixture *f = a->arg;
+
+	if (streq(method, "PATCH")) {
+		on_patch(f, body);
+		fake_answer(fd, 200, "{}");
+		changed(f);
+	} else if (streq(method, "POST")) {
+		assert_non_null(
+			strstr(path, "/namespaces/istio-system/authorizationpolicies?dryRun=All"));
+		f->n_tries++;
+		fake_answer(fd, f->does_refuse ? 422 : 201,
+			    f->does_refuse ? "{\"message\":\"admission webhook denied the request: "
+					     "configuration is invalid: spec.rules: required\"}"
+					   : "{}");
+	} else if (strstr(path, "watch=1")) {
+		if (strstr(path, "istiod-default-validator"))
+			f->watch_fd = fd;
+		return false;
+	} else {
+		on_list(f, fd, path);
+	}
+	return true;
+}
+
+static int set_up(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct registration_config config = {.namespace_ = "istio-system", .retry_us = 20000};
+
+	log_set_level(LOG_OFF);
+	assert_int_equal(loop_new(&f->loop), 0);
+	fake_start(&f->api, f->loop);
+	f->api.on_request = on_request;
+	f->api.arg = f;
+	f->is_there = true;
+	(void)str_copy(f->policy, sizeof(f->policy), "Ignore");
+	f->config.server = f->api.url;
+	assert_int_equal(kube_client_new(f->loop, &f->config, &f->client), 0);
+	config.loop = f->loop;
+	config.kube = f->client;
+	assert_int_equal(registration_new(&config, &f->registration), 0);
+	assert_int_equal(registration_set_roots(f->registration, "ROOT"), 0);
+	*state = f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)registration_free(f->registration);
+	(void)kube_client_free(f->client);
+	fake_stop(&f->api);
+	(void)loop_free(f->loop);
+	free(f);
+	return 0;
+}
+
+static void run(struct fixture *f, int ms)
+{
+	for (int i = 0; i < ms / 10; i++)
+		assert_true(loop_run_once(f->loop, 10) >= 0);
+}
+
+#define UNTIL(f, condition)                                                                        \
+	do {                                                                                       \
+		for (int _i = 0; _i < 1500 && !(condition); _i++)                                  \
+			assert_true(loop_run_once((f)->loop, 10) >= 0);                            \
+		assert_true(condition);                                                            \
+	} while (0)
+
+static void test_it_fails_closed_only_once_it_works(void **state)
+{
+	struct fixture *f = *state;
+	int n;
+
+	assert_int_equal(registration_lead(f->registration, true), 0);
+	UNTIL(f, streq(f->bundle, ROOTS_BASE64) && f->n_tries >= 2);
+	assert_string_equal(f->policy, "Ignore");
+	assert_false(registration_is_seen(f->registration));
+	f->does_refuse = true;
+	UNTIL(f, streq(f->policy, "Fail"));
+	assert_true(registration_is_seen(f->registration));
+	run(f, 100);
+	n = f->n_patches;
+	run(f, 200);
+	assert_int_equal(f->n_patches, n); /* what is right is left alone */
+}
+
+static void test_what_others_change_is_repaired(void **state)
+{
+	struct fixture *f = *state;
+
+	f->does_refuse = true;
+	assert_int_equal(registration_lead(f->registration, true), 0);
+	UNTIL(f, streq(f->policy, "Fail"));
+	run(f, 50);
+	/* as an upgrade of the chart does */
+	f->bundle[0] = '\0';
+	(void)str_copy(f->policy, sizeof(f->policy), "Ignore");
+	changed(f);
+	UNTIL(f, streq(f->bundle, ROOTS_BASE64) && streq(f->policy, "Fail"));
+	assert_int_equal(registration_set_roots(f->registration, "ROOT2"), 0);
+	UNTIL(f, !streq(f->bundle, ROOTS_BASE64));
+}
+
+static void test_a_follower_writes_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	run(f, 100);
+	assert_int_equal(registration_lead(f->registration, true), 0);
+	assert_int_equal(registration_lead(f->registration, false), 0);
+	run(f, 100);
+	assert_int_equal(f->n_patches + f->n_tries, 0);
+}
+
+static void test_without_configurations_nothing_is_tried(void **state)
+{
+	struct fixture *f = *state;
+
+	f->is_there = false;
+	assert_int_equal(registration_lead(f->registration, true), 0);
+	run(f, 200);
+	assert_int_equal(f->n_patches + f->n_tries, 0);
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_it_fails_closed_only_once_it_works),
+		TEST(test_what_others_change_is_repaired),
+		TEST(test_a_follower_writes_nothing),
+		TEST(test_without_configurations_nothing_is_tried),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "admission.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "base/buf.h"
+#include "honoured.h"
+#include "source/kube_prune.h"
+#include "source/schema.h"
+
+#define MESSAGE_MAX   4096
+#define UNPROCESSABLE 422
+
+struct verdict {
+	struct buf message; /* empty: it may come in */
+	const char *warning;
+};
+
+static void on_problem(void *arg, const char *field, const char *message)
+{
+	struct verdict *v = arg;
+
+	(void)buf_printf(&v->message, "%s%s%s%s",
+			 buf_len(&v->message) ? "; " : "configuration is invalid: ", field,
+			 *field ? ": " : "", message);
+}
+
+static const char *string_at(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+/* A kind is one of a group: the Gateway API has a Gateway, too. */
+static const struct schema_kind *kind_find(const char *kind, const char *group)
+{
+	const struct schema_kind *k = schema_kind_find(kind);
+	size_t len = strlen(group);
+
+	return k && strncmp(k->api_versions[0], group, len) == 0 && k->api_versions[0][len] == '/'
+		       ? k
+		       : NULL;
+}
+
+/* Finalizers, labels and status of what was stored before us must be free to change. */
+static bool is_spec_as_before(const json_t *request, const json_t *object)
+{
+	const json_t *before = json_object_get(request, "oldObject");
+
+	return json_is_object(before) &&
+	       json_equal(json_object_get(before, "spec"), json_object_get(object, "spec"));
+}
+
+static void object_check(const json_t *request, struct verdict *v)
+{
+	const json_t *gvk = json_object_get(request, "kind");
+	const char *group = string_at(gvk, "group"), *name = string_at(gvk, "kind");
+	const struct schema_kind *kind = kind_find(name, group);
+	struct schema_report report = {.on_problem = on_problem, .arg = v};
+	json_t *object = json_object_get(request, "object");
+
+	/* nothing is stored by what has no object: a deletion */
+	if (!json_is_object(object) || is_spec_as_before(request, object) ||
+	    json_object_get(json_object_get(object, "metadata"), "deletionTimestamp"))
+		return;
+	v->warning = honoured_not_yet(group, name);
+	if (!kind)
+		return;
+	kube_prune(kind->kind, object);
+	(void)schema_check(kind, object, &report);
+}
+
+static json_t *answer_make(const char *uid, struct verdict *v)
+{
+	bool is_allowed = buf_len(&v->message) == 0;
+	json_t *response = json_pack("{s:s,s:b}", "uid", uid, "allowed", is_allowed);
+
+	if (!is_allowed)
+		(void)json_object_set_new(response, "status",
+					  json_pack("{s:i,s:s,s:s#}", "code", UNPROCESSABLE,
+						    "reason", "Invalid", "message",
+						    (const char *)buf_head(&v->message),
+						    (int)buf_len(&v->message)));
+	if (v->warning)
+		(void)json_object_set_new(response, "warnings", json_pack("[s]", v->warning));
+	return json_pack("{s:s,s:s,s:o}", "apiVersion", "admission.k8s.io/v1", "kind",
+			 "AdmissionReview", "response", response);
+}
+
+static int review(const json_t *request, char **ret)
+{
+	struct verdict v = {.message = {.limit = MESSAGE_MAX}};
+	const char *uid = json_string_value(json_object_get(request, "uid"));
+	json_t *answer;
+
+	if (!uid)
+		return -EBADMSG;
+	object_check(request, &v);
+	answer = answer_make(uid, &v);
+	buf_reset(&v.message);
+	*ret = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
+	json_decref(answer);
+	return *ret ? 0 : -ENOMEM;
+}
+
+int admission_review(const char *body, size_t len, char **ret)
+{
+	json_t *root = len <= ADMISSION_BODY_MAX ? json_loadb(body, len, 0, NULL) : NULL;
+	char *text = NULL;
+	int r = review(json_object_get(root, "request"), &text);
+
+	json_decref(root);
+	if (r == 0)
+		*ret = text;
+	return r;
+}

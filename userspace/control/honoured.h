@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* honoured - the kinds that may be installed and written, and do nothing yet: one list, for whoever
+ * writes one (a warning of the webhook) and for whoever looks at one (its status). No state. */
+#include <stddef.h>
+
+#include "base/macros.h"
+
+/** struct honoured_kind - a kind without effect. */
+struct honoured_kind {
+	const char *group_version, *plural, *kind;
+	const char *message; /* a sentence that says so, and what is to come */
+};
+
+/** honoured_none() - all of them, @ret_n. */
+const struct honoured_kind *honoured_none(size_t *ret_n);
+/** honoured_not_yet() - Return: the sentence; NULL when the kind is not one of them. */
+const char *honoured_not_yet(const char *group, const char *kind);

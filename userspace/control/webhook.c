@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "webhook.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admission.h"
+
+#define BODIES_MAX (16u << 20) /* of all requests at a time: the API server tries again */
+
+static void on_request(const struct http_request *req, struct http_response *resp, void *arg)
+{
+	char *text = NULL;
+	int r;
+
+	if (!streq(req->path, "/validate")) {
+		resp->status = 404;
+		return;
+	}
+	if (!streq(req->method, "POST")) {
+		resp->status = 405;
+		return;
+	}
+	r = admission_review(req->body, req->body_len, &text);
+	if (r == 0)
+		r = buf_append_str(&resp->body, text);
+	resp->content_type = "application/json";
+	if (r < 0) {
+		buf_reset(&resp->body);
+		resp->content_type = "text/plain; charset=utf-8";
+		resp->status = r == -EBADMSG ? 400 : 500;
+		(void)buf_printf(&resp->body, "expected an AdmissionReview\n");
+	}
+	free(text);
+}
+
+int webhook_serve(struct loop *loop, int listen_fd, SSL *(*ssl_new)(void *arg), void *arg,
+		  struct http_server **ret)
+{
+	const struct http_server_config config = {
+		.loop = loop,
+		.listen_fd = listen_fd,
+		.handler = on_request,
+		.ssl_new = ssl_new,
+		.ssl_arg = arg,
+		.body_max = ADMISSION_BODY_MAX,
+		.total_max = BODIES_MAX,
+	};
+
+	return http_server_open(&config, ret);
+}

@@ -143,6 +143,28 @@ void problems_settle(struct problems *p)
 			problem_free(p, e);
 }
 
+void problems_for_each(const struct problems *p,
+		       void (*fn)(void *arg, const struct source_error *err), void *arg)
+{
+	const struct problem *e;
+
+	list_for_each_entry (e, &p->all, link) {
+		const struct source_error err = {
+			.file = e->file,
+			.line = e->line,
+			.kind = e->kind,
+			.namespace_ = e->namespace_,
+			.name = e->name,
+			.field = e->field,
+			.message = e->message,
+			.is_warning = e->is_warning,
+		};
+
+		if (!e->is_cleared)
+			fn(arg, &err);
+	}
+}
+
 json_t *problems_to_json(const struct problems *p)
 {
 	json_t *array = json_array();
@@ -152,11 +174,12 @@ json_t *problems_to_json(const struct problems *p)
 		if (e->is_cleared)
 			continue;
 		(void)json_array_append_new(
-			array, json_pack("{s:s#,s:i,s:s,s:s,s:s,s:s,s:s,s:s}", "file", e->file,
-					 (int)strlen(e->file), "line", (int)e->line, "kind",
-					 e->kind, "namespace", e->namespace_, "name", e->name,
-					 "field", e->field, "message", e->message, "severity",
-					 e->is_warning ? "warning" : "error"));
+			array,
+			json_pack("{s:s#,s:i,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "file", e->file,
+				  (int)strlen(e->file), "line", (int)e->line, "kind", e->kind,
+				  "namespace", e->namespace_, "name", e->name, "field", e->field,
+				  "message", e->message, "severity",
+				  e->is_warning ? "warning" : "error", "version", CULVERT_VERSION));
 	}
 	return array;
 }

@@ -28,5 +28,8 @@ void problems_clear_object(struct problems *p, const char *kind, const char *nam
 void problems_add(struct problems *p, enum problem_origin origin, const struct source_error *err);
 /** problems_settle() - a consistent point: forget what was cleared and did not come back. */
 void problems_settle(struct problems *p);
+/** problems_for_each() - all that hold; borrowed for the call. */
+void problems_for_each(const struct problems *p,
+		       void (*fn)(void *arg, const struct source_error *err), void *arg);
 /** problems_to_json() - array of objects; a new reference; NULL on lack of memory. */
 json_t *problems_to_json(const struct problems *p);

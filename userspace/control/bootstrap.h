@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* bootstrap - what must be known from the API server before a cluster's control plane can serve:
- * MeshConfig and the CA. Runs the loop until it has its answers; until the API server gives them it
- * asks again. Owner: main, at the start only. */
+/* bootstrap - what must be known from the API server before a cluster's control plane can serve.
+ * Runs the loop until it has its answers; until the API server gives them it asks again. Owner:
+ * main, at the start only. */
 #include "base/loop.h"
 #include "base/macros.h"
-#include "source/kube_client.h"
+#include "source/kube_call.h"
 #include "source/mesh_config.h"
-
-#define BOOTSTRAP_CACERTS "/etc/cacerts" /* where Secret cacerts is mounted, when there is one */
 
 struct bootstrap {
 	struct loop *loop;        /* borrowed; loop_stop() ends the bootstrap */
@@ -22,9 +20,7 @@ _must_check_ int bootstrap_mesh_config(const struct bootstrap *b,
 				       void (*on_error)(void *arg, const struct source_error *err),
 				       void *arg, struct mesh_config *ret);
 
-/**
- * bootstrap_ca() - the self-made CA that all replicas share, Secret istio-ca-secret, as files
- * @dir: private, in memory; made. The first of several replicas makes the CA, the others take it.
- * Return: 0; -EINTR stopped; -errno of the files; -EBADMSG the Secret is not one of a CA.
- */
-_must_check_ int bootstrap_ca(const struct bootstrap *b, const char *dir, const char *trust_domain);
+/** bootstrap_call() - ask until there is an answer: of status 2xx, 404 or 409. Return: 0; -EINTR
+ * stopped; -ENOMEM. */
+_must_check_ int bootstrap_call(const struct bootstrap *b, const struct kube_request_config *config,
+				struct kube_reply *ret);

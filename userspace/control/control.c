@@ -9,14 +9,11 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/str.h"
-#include "ca_service.h"
+#include "cluster.h"
 #include "discovery.h"
-#include "gate.h"
 #include "model/model.h"
 #include "net/tcp.h"
 #include "problems.h"
-#include "roots.h"
-#include "serving.h"
 #include "source/mesh_config.h"
 #include "source/json_pool.h"
 #include "source/source.h"
@@ -36,10 +33,8 @@ struct control {
 	struct ca_service *ca_service;
 	struct grpc_server *grpc;
 	struct grpc_method methods[METHODS];
-	struct gate *gate; /* these three with an API server only */
-	struct roots *roots;
-	struct serving *serving;
-	struct map *kinds; /* kind -> number of objects, as a pointer-sized integer */
+	struct cluster *cluster; /* with an API server only */
+	struct map *kinds;       /* kind -> number of objects, as a pointer-sized integer */
 	struct discovery *discovery;
 	struct json_pool *labels; /* one copy of what many pods have */
 	struct mesh_config mesh;
@@ -191,6 +186,8 @@ static void mesh_config_set(struct control *c, const struct object *obj)
 		r = node_config_set(c);
 	model_set_registry_only(c->model, c->mesh.is_registry_only);
 	discovery_select(c->discovery, c->mesh.discovery_selectors);
+	if (c->cluster)
+		cluster_check_namespaces(c->cluster);
 	if (r < 0 && r != -EINVAL)
 		log_error_errno("control", r, "mesh configuration not taken over");
 	if (!obj || r < 0)
@@ -233,8 +230,8 @@ static void on_put(void *arg, struct object *obj)
 
 	if (discovery_put(c->discovery, obj) > 0)
 		kind_count(c, obj->kind, 1);
-	if (c->roots && streq(obj->kind, "Namespace"))
-		roots_put_namespace(c->roots, obj);
+	if (c->cluster)
+		cluster_put(c->cluster, obj);
 	if (!is_mesh_config(c, obj))
 		return;
 	problems_clear_object(c->problems, obj->kind, obj->namespace_, obj->name);
@@ -247,8 +244,8 @@ static void on_delete(void *arg, struct object *obj)
 
 	if (discovery_delete(c->discovery, obj))
 		kind_count(c, obj->kind, -1);
-	if (c->roots && streq(obj->kind, "Namespace"))
-		roots_delete_namespace(c->roots, obj->name);
+	if (c->cluster)
+		cluster_delete(c->cluster, obj);
 	if (!is_mesh_config(c, obj))
 		return;
 	problems_clear_object(c->problems, obj->kind, obj->namespace_, obj->name);
@@ -269,17 +266,6 @@ static void on_source_error_cleared(void *arg, const char *file)
 	problems_clear_file(c->problems, file);
 }
 
-/* Not before there is something to say: that it listens is what makes a replica ready. */
-static int port_open(struct control *c)
-{
-	const struct cv_addr any = {0}, any4 = cv_addr_from_v4(0);
-	int r = tcp_listen(&any, c->config.xds_port, &c->config.xds_fd);
-
-	if (r == -EAFNOSUPPORT)
-		r = tcp_listen(&any4, c->config.xds_port, &c->config.xds_fd);
-	return r;
-}
-
 static int serve(struct control *c)
 {
 	struct grpc_server_config config = {
@@ -290,16 +276,17 @@ static int serve(struct control *c)
 		.is_allowed = c->config.is_allowed,
 		.arg = c->config.arg,
 	};
-	int r = c->serving ? port_open(c) : 0;
+	/* not before there is something to say: that it listens is what makes a replica ready */
+	int r = c->cluster ? tcp_listen_any(c->config.xds_port, &c->config.xds_fd) : 0;
 
 	if (r < 0)
 		return log_error_errno("control", r, "cannot listen port=%u", c->config.xds_port);
 	config.listen_fd = c->config.xds_fd;
-	if (c->serving) {
+	if (c->cluster) {
 		config.max_connections = CLUSTER_CONNECTIONS_MAX;
 		config.is_allowed = NULL; /* the gate asks for a token, for each call */
-		config.ssl_new = serving_ssl_new;
-		config.arg = c->serving;
+		config.ssl_new = cluster_ssl_new;
+		config.arg = c->cluster;
 	}
 	r = grpc_server_new(&config, &c->grpc);
 	if (r == 0)
@@ -318,6 +305,8 @@ static void on_synced(void *arg)
 	problems_settle(c->problems);
 	xds_server_flush(c->xds);
 	ca_service_retry(c->ca_service);
+	if (c->cluster)
+		cluster_settled(c->cluster);
 	if (c->is_synced)
 		return;
 	/* not before: a client that comes back would take an empty store for a mass removal */
@@ -423,28 +412,35 @@ static bool is_node_caller(void *arg, const struct caller *caller)
 	return streq(caller->namespace_, c->config.root_namespace);
 }
 
+static bool has_workloads(void *arg, const char *namespace_, const json_t *labels)
+{
+	const struct control *c = arg;
+
+	return model_has_workloads(c->model, namespace_, labels);
+}
+
 static int cluster_start(struct control *c)
 {
-	const struct gate_config gate = {.loop = c->config.loop,
-					 .kube = c->config.kube,
-					 .is_xds_allowed = is_node_caller,
-					 .arg = c};
-	const struct roots_config roots = {.kube = c->config.kube};
-	int r = gate_new(&gate, &c->gate);
+	const struct cluster_config config = {.loop = c->config.loop,
+					      .kube = c->config.kube,
+					      .ca = c->config.ca,
+					      .more_roots = c->config.signer_roots,
+					      .root_namespace = c->config.root_namespace,
+					      .cluster_domain = c->config.cluster_domain,
+					      .webhook_port = c->config.webhook_port,
+					      .is_xds_allowed = is_node_caller,
+					      .discovery = c->discovery,
+					      .has_workloads = has_workloads,
+					      .on_leader = c->config.on_leader,
+					      .leader_arg = c->config.arg,
+					      .problems = c->problems,
+					      .arg = c};
+	int r = cluster_new(&config, &c->cluster);
 
-	if (r == 0)
-		r = roots_new(&roots, &c->roots);
-	if (r == 0)
-		r = roots_set_ca(c->roots, c->config.ca);
-	if (r == 0)
-		r = serving_new(c->config.loop, c->config.root_namespace, c->config.cluster_domain,
-				&c->serving);
-	if (r == 0)
-		r = serving_set_ca(c->serving, c->config.ca);
 	if (r < 0)
 		return r;
-	c->methods[0] = gate_method(c->gate, &c->methods[0], true);
-	c->methods[1] = gate_method(c->gate, &c->methods[1], false);
+	c->methods[0] = cluster_method(c->cluster, &c->methods[0], true);
+	c->methods[1] = cluster_method(c->cluster, &c->methods[1], false);
 	return 0;
 }
 
@@ -453,6 +449,8 @@ static int services_start(struct control *c)
 	struct ca_service_config ca_config = {
 		.loop = c->config.loop,
 		.ca = c->config.ca,
+		.settings = c->config.ca_settings,
+		.signer = c->config.signer,
 		.is_known = is_known,
 		.trust_domain = c->config.trust_domain,
 		.arg = c,
@@ -513,15 +511,19 @@ int control_new(const struct control_config *config, struct control **ret)
 	return 0;
 }
 
+void control_release(struct control *c)
+{
+	if (c->cluster)
+		cluster_release(c->cluster);
+}
+
 struct control *control_free(struct control *c)
 {
 	if (!c)
 		return NULL;
 	(void)source_free(c->source);
 	(void)grpc_server_free(c->grpc);
-	(void)gate_free(c->gate);
-	(void)roots_free(c->roots);
-	(void)serving_free(c->serving);
+	(void)cluster_free(c->cluster);
 	(void)ca_service_free(c->ca_service);
 	(void)xds_server_free(c->xds);
 	(void)model_free(c->model);
@@ -541,7 +543,7 @@ void control_set_ca(struct control *c, struct ca *ca)
 
 	c->config.ca = ca;
 	ca_service_set_ca(c->ca_service, ca);
-	if (c->serving && (serving_set_ca(c->serving, ca) < 0 || roots_set_ca(c->roots, ca) < 0))
+	if (c->cluster && cluster_set_ca(c->cluster, ca) < 0)
 		log_error("control", "the cluster is not told of the CA's change");
 	r = node_config_set(c);
 	if (r < 0)
@@ -584,9 +586,10 @@ json_t *control_status(struct control *c)
 		(void)json_object_set_new(objects, it.key,
 					  json_integer((json_int_t)(uintptr_t)it.value));
 	xds_server_for_each_client(c->xds, client_add, clients);
-	return json_pack("{s:s,s:b,s:o,s:{s:I,s:I},s:o,s:o,s:o}", "node", c->config.node, "synced",
-			 c->is_synced, "objects", objects, "resources", "addresses",
+	return json_pack("{s:s,s:b,s:o,s:{s:I,s:I},s:o,s:o,s:o,s:o*}", "node", c->config.node,
+			 "synced", c->is_synced, "objects", objects, "resources", "addresses",
 			 (json_int_t)xds_server_count(c->xds, XDS_ADDRESS), "authorizations",
 			 (json_int_t)xds_server_count(c->xds, XDS_AUTHORIZATION), "errors",
-			 problems_to_json(c->problems), "clients", clients, "ca", ca_status(c));
+			 problems_to_json(c->problems), "clients", clients, "ca", ca_status(c),
+			 "cluster", c->cluster ? cluster_status(c->cluster) : NULL);
 }

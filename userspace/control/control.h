@@ -9,6 +9,7 @@
 #include "base/loop.h"
 #include "base/macros.h"
 #include "ca.h"
+#include "ca_service.h"
 #include "http/grpc.h"
 
 struct control;     /* opaque */
@@ -20,8 +21,14 @@ struct control_config {
 	const char *config_dir, *trust_domain, *cluster_id, *cluster_domain, *root_namespace;
 	struct kube_client *kube; /* borrowed; the API server, where there is no folder */
 	struct ca *ca;            /* borrowed */
+	struct ca_settings ca_settings;
+	struct csr_signer *signer; /* borrowed; signs for workloads instead of @ca; NULL: none */
+	const char *signer_roots;  /* PEM; borrowed; NULL without @signer */
 	int xds_fd;        /* listening UNIX socket; taken on success. -EBADF with an API server */
 	uint16_t xds_port; /* with an API server: listened on once there is something to say */
+	uint16_t webhook_port; /* with an API server; 0: none */
+	/** on_leader() - in a cluster: we write, or no longer; NULL: nobody asks. */
+	void (*on_leader)(void *arg, bool is_leader);
 	bool (*is_allowed)(void *arg, const struct grpc_peer *peer); /* who may use it */
 	void *arg;
 };
@@ -32,6 +39,10 @@ struct control_config {
 _must_check_ int control_new(const struct control_config *config, struct control **ret);
 struct control *control_free(struct control *c);
 DEFINE_CLEANUP(struct control *, control_free);
+
+/** control_release() - before the end, outside the loop's callbacks: what we hold for others is
+ * given back. A second at most. */
+void control_release(struct control *c);
 
 /** control_set_ca() - other roots or another signer; borrowed from now on, the one before is not.
  * Nodes are told, and ask for their certificates again. */

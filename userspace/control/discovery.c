@@ -167,6 +167,11 @@ bool discovery_delete(struct discovery *d, const struct object *obj)
 	return old;
 }
 
+bool discovery_has_namespace(const struct discovery *d, const char *name)
+{
+	return is_selected(d, namespace_find(d, name), name);
+}
+
 void discovery_select(struct discovery *d, json_t *selectors)
 {
 	json_t *old = d->selectors;

@@ -15,23 +15,30 @@
 #include "base/str.h"
 #include "bootstrap.h"
 #include "ca.h"
+#include "ca_options.h"
+#include "ca_secret.h"
 #include "ca_watch.h"
 #include "control.h"
+#include "csr_signer.h"
 #include "net/unix.h"
 #include "source/kube_client.h"
 #include "source/mesh_config.h"
 #include "status.h"
 
-#define PATH_BYTES     108 /* of sun_path */
-#define REFUSED_LOG_US 10000000ULL
-#define FILES_WANTED   65536 /* a connection for each node of the cluster */
+#define FILES_WANTED        65536 /* a connection for each node of the cluster */
+#define PATH_BYTES          108   /* of sun_path */
+#define EXTERNAL_KUBERNETES "ISTIOD_RA_KUBERNETES_API" /* Istio's word */
+#define ROOTS_MAX           (1024 * 1024)
+#define REFUSED_LOG_US      10000000ULL
 
 struct options {
 	const char *node, *config_dir, *run_dir, *ca_dir, *user, *allow_user;
 	const char *trust_domain, *cluster_id, *cluster_domain, *root_namespace;
 	const char *log_level, *log_format;
 	const char *kubeconfig;
-	uint64_t xds_port;
+	struct ca_options ca;
+	const char *external_ca, *k8s_signer;
+	uint64_t xds_port, webhook_port;
 	bool is_kubernetes;
 };
 
@@ -40,6 +47,13 @@ struct options {
 		.name = long_name, .type = OPTION_STRING,                                          \
 		.offset = offsetof(struct options, field), .default_value = value,                 \
 		.value_name = name_of_value, .help = text                                          \
+	}
+
+#define TTL_OPTION(long_name, field, value, variable, text)                                        \
+	{                                                                                          \
+		.name = long_name, .type = OPTION_STRING,                                          \
+		.offset = offsetof(struct options, field), .default_value = value,                 \
+		.env = variable, .value_name = "TIME", .help = text                                \
 	}
 
 static const struct option_def option_defs[] = {
@@ -66,9 +80,43 @@ static const struct option_def option_defs[] = {
 	 .max = 65535,
 	 .value_name = "PORT",
 	 .help = "with --kubernetes: where nodes connect"},
+	{.name = "webhook-port",
+	 .type = OPTION_U64,
+	 .offset = offsetof(struct options, webhook_port),
+	 .default_value = "15017",
+	 .max = 65535,
+	 .value_name = "PORT",
+	 .help = "with --kubernetes: where the API server asks whether an object may come in; 0: "
+		 "nowhere"},
 	STRING_OPTION("run-dir", run_dir, NULL, "DIR", "sockets (default: /run/culvert/NAME)"),
 	STRING_OPTION("ca-dir", ca_dir, "/var/lib/culvert/ca", "DIR",
 		      "ca-cert.pem, ca-key.pem, root-cert.pem, cert-chain.pem; made if missing"),
+	TTL_OPTION("root-ttl", ca.root_ttl, "87600h", "CITADEL_SELF_SIGNED_CA_CERT_TTL",
+		   "of a root that we make"),
+	{.name = "root-rsa-bits",
+	 .type = OPTION_U64,
+	 .offset = offsetof(struct options, ca.root_rsa_bits),
+	 .env = "CITADEL_SELF_SIGNED_CA_RSA_KEY_SIZE",
+	 .max = 4096,
+	 .value_name = "N",
+	 .help = "key of a root that we make: RSA of 2048..4096 bits; 0: ECDSA P-256"},
+	TTL_OPTION("cert-ttl", ca.cert_ttl, "24h", "DEFAULT_WORKLOAD_CERT_TTL",
+		   "of a workload's certificate, where the request names none"),
+	TTL_OPTION("max-cert-ttl", ca.cert_ttl_max, "2160h", "MAX_WORKLOAD_CERT_TTL",
+		   "longest: a request for more gets this"),
+	{.name = "external-ca",
+	 .type = OPTION_STRING,
+	 .offset = offsetof(struct options, external_ca),
+	 .env = "EXTERNAL_CA",
+	 .value_name = "NAME",
+	 .help = "with --kubernetes: " EXTERNAL_KUBERNETES
+		 ": workloads' certificates come from a signer of CertificateSigningRequests"},
+	{.name = "k8s-signer",
+	 .type = OPTION_STRING,
+	 .offset = offsetof(struct options, k8s_signer),
+	 .env = "K8S_SIGNER",
+	 .value_name = "NAME",
+	 .help = "which one; its root is in " CSR_SIGNER_CACERTS},
 	STRING_OPTION("user", user, NULL, "USER", "user to become"),
 	STRING_OPTION("allow-user", allow_user, NULL, "USER",
 		      "who may use xds.sock besides root and ourselves"),
@@ -89,7 +137,12 @@ struct daemon {
 	struct kube_client *kube; /* NULL with a folder */
 	char *ca_dir;             /* of a cluster's own CA */
 	struct ca *ca;
-	struct ca_watch *ca_watch; /* NULL: a change is taken over at the next start */
+	struct ca_settings settings;
+	struct ca_root root;       /* how one is made */
+	struct csr_signer *signer; /* NULL: our CA signs */
+	char *signer_roots;
+	struct ca_secret *ca_secret; /* NULL: the CA is in files */
+	struct ca_watch *ca_watch;   /* NULL: a change is taken over at the next start */
 	struct control *control;
 	struct http_server *admin;
 	struct mesh_config mesh; /* as it was at the start */
@@ -126,7 +179,7 @@ static int ca_start(struct daemon *d, const struct options *o)
 {
 	struct ca_material material = {0};
 	char err[512];
-	int r = ca_files_load(o->ca_dir, o->trust_domain, &material, err, sizeof(err));
+	int r = ca_files_load_or_make(o->ca_dir, &d->root, &material, err, sizeof(err));
 
 	if (r == 0)
 		r = ca_new(&material, &d->ca, err, sizeof(err));
@@ -237,6 +290,51 @@ static int ca_follow(struct daemon *d, const struct options *o)
 	return r == -ENOMEM ? r : 0;
 }
 
+static const struct ca *ca_now(void *arg)
+{
+	return ((const struct daemon *)arg)->ca;
+}
+
+static int ca_secret_start(struct daemon *d, const struct options *o)
+{
+	const struct ca_secret_config config = {.loop = d->loop,
+						.kube = d->kube,
+						.namespace_ = o->root_namespace,
+						.dir = d->ca_dir,
+						.root = d->root,
+						.ca = ca_now,
+						.arg = d};
+
+	return d->ca_dir ? ca_secret_new(&config, &d->ca_secret) : 0;
+}
+
+static void on_leader(void *arg, bool is_leader)
+{
+	const struct daemon *d = arg;
+
+	if (d->ca_secret)
+		ca_secret_lead(d->ca_secret, is_leader);
+}
+
+static int signer_start(struct daemon *d, const struct options *o)
+{
+	struct csr_signer_config config = {
+		.loop = d->loop, .kube = d->kube, .signer = o->k8s_signer};
+	int r;
+
+	if (!o->external_ca || !*o->external_ca)
+		return 0;
+	r = file_read(CSR_SIGNER_CACERTS, ROOTS_MAX, &d->signer_roots, NULL);
+	if (r < 0)
+		return log_error_errno(
+			"ca", r,
+			"--external-ca needs the root of %s: file=" CSR_SIGNER_CACERTS
+			" (Secret external-ca-cert)",
+			o->k8s_signer);
+	config.roots_pem = d->signer_roots;
+	return csr_signer_new(&config, &d->signer);
+}
+
 static int control_start(struct daemon *d, const struct options *o)
 {
 	struct control_config config = {
@@ -245,13 +343,18 @@ static int control_start(struct daemon *d, const struct options *o)
 		.config_dir = o->config_dir,
 		.kube = d->kube,
 		.xds_port = (uint16_t)o->xds_port,
+		.webhook_port = (uint16_t)o->webhook_port,
 		.trust_domain = o->trust_domain,
 		.cluster_id = o->cluster_id,
 		.cluster_domain = o->cluster_domain,
 		.root_namespace = o->root_namespace,
 		.ca = d->ca,
+		.ca_settings = d->settings,
+		.signer = d->signer,
+		.signer_roots = d->signer_roots,
 		.xds_fd = d->xds_fd,
 		.is_allowed = is_allowed,
+		.on_leader = on_leader,
 		.arg = d,
 	};
 	int r = control_new(&config, &d->control);
@@ -291,6 +394,7 @@ static int mesh_config_start(struct daemon *d, struct options *o)
 		return log_error_errno("control", r, "cannot read the configuration");
 	if (!o->trust_domain)
 		o->trust_domain = d->mesh.trust_domain ? d->mesh.trust_domain : "cluster.local";
+	d->root.trust_domain = o->trust_domain;
 	if (!o->root_namespace)
 		o->root_namespace = d->mesh.root_namespace ? d->mesh.root_namespace : root;
 	return 0;
@@ -313,15 +417,15 @@ static int cluster_ca_start(struct daemon *d, struct options *o)
 		.loop = d->loop, .kube = d->kube, .root_namespace = o->root_namespace};
 	int r;
 
-	if (access(BOOTSTRAP_CACERTS "/ca-cert.pem", F_OK) == 0) {
-		o->ca_dir = BOOTSTRAP_CACERTS;
+	if (access(CA_SECRET_CACERTS "/ca-cert.pem", F_OK) == 0) {
+		o->ca_dir = CA_SECRET_CACERTS;
 		return 0;
 	}
 	d->ca_dir = str_format("%s/ca", o->run_dir ? o->run_dir : "/run/culvert");
 	if (!d->ca_dir)
 		return -ENOMEM;
 	o->ca_dir = d->ca_dir;
-	r = bootstrap_ca(&b, d->ca_dir, o->trust_domain);
+	r = ca_secret_fetch(&b, d->ca_dir, &d->root);
 	return r < 0 && r != -EINTR ? log_error_errno("ca", r, "no Secret istio-ca-secret") : r;
 }
 
@@ -339,7 +443,6 @@ static int loop_start(struct daemon *d)
 static int daemon_start(struct daemon *d, struct options *o)
 {
 	int r = users_check(d, o);
-
 	if (r == 0)
 		r = loop_start(d);
 	if (r == 0 && o->is_kubernetes)
@@ -353,8 +456,12 @@ static int daemon_start(struct daemon *d, struct options *o)
 	if (r == 0)
 		r = sockets_open(d, o);
 	if (r == 0)
+		r = signer_start(d, o);
+	if (r == 0)
 		r = control_start(d, o);
-	return r < 0 ? r : ca_follow(d, o);
+	if (r == 0)
+		r = ca_follow(d, o);
+	return r < 0 ? r : ca_secret_start(d, o);
 }
 
 static int daemon_run(struct daemon *d, struct options *o)
@@ -364,14 +471,21 @@ static int daemon_run(struct daemon *d, struct options *o)
 	/* told to stop while it waited for the API server */
 	if (r == -EINTR)
 		return 0;
-	return r < 0 ? r : loop_run(d->loop);
+	if (r == 0)
+		r = loop_run(d->loop);
+	if (r == 0)
+		control_release(d->control);
+	return r;
 }
 
 static void daemon_clear(struct daemon *d)
 {
 	(void)http_server_free(d->admin);
+	(void)ca_secret_free(d->ca_secret);
 	(void)ca_watch_free(d->ca_watch);
 	(void)control_free(d->control);
+	(void)csr_signer_free(d->signer);
+	free(d->signer_roots);
 	(void)ca_free(d->ca);
 	(void)kube_client_free(d->kube);
 	free(d->ca_dir);
@@ -389,6 +503,12 @@ static int options_check(const struct options *o, const char *rest, char *err, s
 		(void)snprintf(
 			err, size,
 			"expected --node and --config-dir, or --kubernetes without --config-dir");
+	else if (o->external_ca && *o->external_ca &&
+		 (!streq(o->external_ca, EXTERNAL_KUBERNETES) || !o->is_kubernetes ||
+		  !o->k8s_signer || !*o->k8s_signer))
+		(void)snprintf(err, size,
+			       "--external-ca: expected " EXTERNAL_KUBERNETES
+			       ", with --kubernetes and --k8s-signer");
 	else if (log_level_from_string(o->log_level) == LOG_LEVEL_INVALID)
 		(void)snprintf(err, size, "--log-level: %s is not a level", o->log_level);
 	else
@@ -396,7 +516,7 @@ static int options_check(const struct options *o, const char *rest, char *err, s
 	return -EINVAL;
 }
 
-static int options_read(struct options *o, int argc, char **argv)
+static int options_read(struct daemon *d, struct options *o, int argc, char **argv)
 {
 	char err[256];
 	int rest;
@@ -412,6 +532,8 @@ static int options_read(struct options *o, int argc, char **argv)
 	}
 	if (r == 0)
 		r = options_check(o, rest < argc ? argv[rest] : NULL, err, sizeof(err));
+	if (r == 0)
+		r = ca_options_read(&o->ca, &d->settings, &d->root, err, sizeof(err));
 	if (r < 0)
 		(void)fprintf(stderr, "culvert-control: %s\n", err);
 	return r;
@@ -421,7 +543,7 @@ int main(int argc, char **argv)
 {
 	struct daemon d = {.allowed_uid = 0, .xds_fd = -EBADF, .admin_fd = -EBADF};
 	struct options o = {0};
-	int r = options_read(&o, argc, argv);
+	int r = options_read(&d, &o, argc, argv);
 
 	if (r < 0)
 		return r == -ECANCELED ? 0 : 1;

@@ -42,6 +42,14 @@ int tcp_listen(const struct cv_addr *addr, uint16_t port, int *ret)
 	return 0;
 }
 
+int tcp_listen_any(uint16_t port, int *ret)
+{
+	const struct cv_addr any = {0}, any4 = cv_addr_from_v4(0);
+	int r = tcp_listen(&any, port, ret);
+
+	return r == -EAFNOSUPPORT ? tcp_listen(&any4, port, ret) : r;
+}
+
 int tcp_connect(const struct cv_sockaddr *to, int *ret)
 {
 	_cleanup_(close_fdp) int fd = -EBADF;

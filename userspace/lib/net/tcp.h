@@ -9,6 +9,9 @@
 /** tcp_listen() - @addr "::" serves both families; @port in host order, 0: any. Return: 0;
  * -EADDRINUSE; -errno. */
 _must_check_ int tcp_listen(const struct cv_addr *addr, uint16_t port, int *ret);
+/** tcp_listen_any() - on every address of both families; of IPv4 where there is no IPv6. Return: as
+ * tcp_listen(). */
+_must_check_ int tcp_listen_any(uint16_t port, int *ret);
 /** tcp_connect() - begin to connect; writable when it is there. Return: 0; -errno. */
 _must_check_ int tcp_connect(const struct cv_sockaddr *to, int *ret);
 /** tcp_connect_result() - how a connect ended, once @fd (TCP) is writable or in error. Empties the

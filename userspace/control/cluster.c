@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cluster.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/str.h"
+#include "http/server.h"
+#include "leader.h"
+#include "net/tcp.h"
+#include "registration.h"
+#include "roots.h"
+#include "serving.h"
+#include "statuses.h"
+#include "webhook.h"
+
+struct cluster {
+	struct cluster_config config;
+	struct gate *gate;
+	struct serving *serving;
+	struct leader *leader;
+	struct roots *roots;
+	struct registration *registration;
+	struct statuses *statuses;
+	struct http_server *webhook; /* NULL: none */
+};
+
+static bool is_selected(void *arg, const char *namespace_)
+{
+	const struct cluster *c = arg;
+
+	return discovery_has_namespace(c->config.discovery, namespace_);
+}
+
+static bool has_workloads(void *arg, const char *namespace_, const json_t *labels)
+{
+	const struct cluster *c = arg;
+
+	return c->config.has_workloads(c->config.arg, namespace_, labels);
+}
+
+static void for_each_problem(void *arg, void (*fn)(void *fn_arg, const struct source_error *err),
+			     void *fn_arg)
+{
+	problems_for_each(((const struct cluster *)arg)->config.problems, fn, fn_arg);
+}
+
+static void on_leader(void *arg, bool is_leader)
+{
+	struct cluster *c = arg;
+	int r = roots_lead(c->roots, is_leader);
+
+	if (r == 0)
+		r = registration_lead(c->registration, is_leader);
+	if (r == 0)
+		r = statuses_lead(c->statuses, is_leader);
+	if (r < 0)
+		log_error_errno("control", r, "what a leader writes is not written");
+	if (c->config.on_leader)
+		c->config.on_leader(c->config.leader_arg, is_leader);
+}
+
+int cluster_set_ca(struct cluster *c, struct ca *ca)
+{
+	const char *more = c->config.more_roots ? c->config.more_roots : "";
+	_cleanup_(freep) char *all = NULL;
+	char *roots = NULL;
+	int r;
+
+	c->config.ca = ca;
+	r = serving_set_ca(c->serving, ca);
+	if (r == 0)
+		r = ca_roots_pem(ca, &roots);
+	if (r == 0) {
+		all = str_format("%s%s", roots, more);
+		r = all ? roots_set_text(c->roots, all) : -ENOMEM;
+	}
+	if (r == 0)
+		r = registration_set_roots(c->registration, roots);
+	free(roots);
+	return r;
+}
+
+void cluster_put(struct cluster *c, struct object *obj)
+{
+	statuses_put(c->statuses, obj);
+	if (streq(obj->kind, "Namespace"))
+		roots_put_namespace(c->roots, obj);
+}
+
+void cluster_delete(struct cluster *c, const struct object *obj)
+{
+	statuses_delete(c->statuses, obj);
+	if (streq(obj->kind, "Namespace"))
+		roots_delete_namespace(c->roots, obj->name);
+}
+
+void cluster_settled(struct cluster *c)
+{
+	statuses_changed(c->statuses);
+}
+
+void cluster_check_namespaces(struct cluster *c)
+{
+	roots_check(c->roots);
+}
+
+struct grpc_method cluster_method(struct cluster *c, const struct grpc_method *inner, bool is_xds)
+{
+	return gate_method(c->gate, inner, is_xds);
+}
+
+SSL *cluster_ssl_new(void *arg)
+{
+	return serving_ssl_new(((struct cluster *)arg)->serving);
+}
+
+static int gate_start(struct cluster *c)
+{
+	const struct gate_config gate = {.loop = c->config.loop,
+					 .kube = c->config.kube,
+					 .is_xds_allowed = c->config.is_xds_allowed,
+					 .arg = c->config.arg};
+
+	return gate_new(&gate, &c->gate);
+}
+
+static int writers_start(struct cluster *c)
+{
+	const struct roots_config roots = {.loop = c->config.loop,
+					   .kube = c->config.kube,
+					   .is_selected = is_selected,
+					   .arg = c};
+	const struct leader_config leader = {.loop = c->config.loop,
+					     .kube = c->config.kube,
+					     .namespace_ = c->config.root_namespace,
+					     .on_change = on_leader,
+					     .arg = c};
+	const struct registration_config registration = {.loop = c->config.loop,
+							 .kube = c->config.kube,
+							 .namespace_ = c->config.root_namespace};
+	const struct statuses_config statuses = {.loop = c->config.loop,
+						 .kube = c->config.kube,
+						 .for_each_problem = for_each_problem,
+						 .is_selected = is_selected,
+						 .has_workloads = has_workloads,
+						 .arg = c};
+	int r = roots_new(&roots, &c->roots);
+
+	if (r == 0)
+		r = registration_new(&registration, &c->registration);
+	if (r == 0)
+		r = statuses_new(&statuses, &c->statuses);
+	return r < 0 ? r : leader_new(&leader, &c->leader);
+}
+
+static int webhook_start(struct cluster *c)
+{
+	int fd = -EBADF, r;
+
+	if (c->config.webhook_port == 0)
+		return 0;
+	r = tcp_listen_any(c->config.webhook_port, &fd);
+	if (r == 0)
+		r = webhook_serve(c->config.loop, fd, serving_ssl_new_http1, c->serving,
+				  &c->webhook);
+	if (r < 0) {
+		(void)close_fd(fd);
+		log_error_errno("control", r, "cannot listen port=%u", c->config.webhook_port);
+	}
+	return r;
+}
+
+int cluster_new(const struct cluster_config *config, struct cluster **ret)
+{
+	_cleanup_(cluster_freep) struct cluster *c = calloc(1, sizeof(*c));
+	int r;
+
+	if (!c)
+		return -ENOMEM;
+	c->config = *config;
+	r = gate_start(c);
+	if (r == 0)
+		r = serving_new(config->loop, config->root_namespace, config->cluster_domain,
+				&c->serving);
+	if (r == 0)
+		r = writers_start(c);
+	if (r == 0)
+		r = cluster_set_ca(c, config->ca);
+	if (r == 0)
+		r = webhook_start(c);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(c);
+	return 0;
+}
+
+void cluster_release(struct cluster *c)
+{
+	leader_release(c->leader);
+}
+
+struct cluster *cluster_free(struct cluster *c)
+{
+	if (!c)
+		return NULL;
+	(void)leader_free(c->leader);
+	(void)http_server_free(c->webhook);
+	(void)statuses_free(c->statuses);
+	(void)registration_free(c->registration);
+	(void)roots_free(c->roots);
+	(void)serving_free(c->serving);
+	(void)gate_free(c->gate);
+	free(c);
+	return NULL;
+}
+
+json_t *cluster_status(const struct cluster *c)
+{
+	return json_pack("{s:b,s:s,s:I,s:b,s:I}", "is_leader", leader_is_leader(c->leader),
+			 "leader", leader_holder(c->leader), "namespaces_with_roots",
+			 (json_int_t)roots_count(c->roots), "is_webhook_seen",
+			 registration_is_seen(c->registration), "statuses_written",
+			 (json_int_t)statuses_count(c->statuses));
+}

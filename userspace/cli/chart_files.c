@@ -18,6 +18,7 @@
 	X(values, "values.yaml")                                                                   \
 	X(schema, "values.schema.json")                                                            \
 	X(crds, "crds/crds.yaml")                                                                  \
+	X(gateway_api, "crds/gateway-api.yaml")                                                    \
 	X(culvert, "templates/culvert.yaml")                                                       \
 	X(minimal, "profiles/minimal.yaml")                                                        \
 	X(default, "profiles/default.yaml")                                                        \

@@ -47,7 +47,7 @@ static void every_file_of_the_chart_is_inside_the_program(void **state)
 			n++;
 		}
 	}
-	assert_int_equal(n, 2 + 4);
+	assert_int_equal(n, 3 + 4);
 }
 
 /* plan() - of words as after --set, a NULL ends them. */

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The chart's definitions of kinds are what their tables say, and the tables' mistakes are told with their line."""
+import importlib.machinery
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+GENERATE = os.path.join(ROOT, "tools", "deploy", "crds", "generate")
+sys.dont_write_bytecode = True
+_loader = importlib.machinery.SourceFileLoader("generate_crds", GENERATE)
+generate = importlib.util.module_from_spec(importlib.util.spec_from_loader("generate_crds", _loader))
+_loader.exec_module(generate)
+KIND = "kind x.io Thing things - v1,v1beta1\n  spec Thing\n"
+
+
+def table(tmp_path, text):
+    path = tmp_path / "t.txt"
+    path.write_text(text, encoding="ascii")
+    return generate.Table(str(path))
+
+
+def test_the_chart_has_what_the_tables_say():
+    subprocess.run([GENERATE, "--check"], check=True)
+
+
+def test_a_kind_is_made_with_all_its_versions_and_one_schema(tmp_path):
+    t = table(tmp_path, KIND + "Thing = name!:s ports:{p} mode:(A|B) list:[Other]\nOther = on:b\n")
+    made = yaml.safe_load(generate.definition(t, t.kinds[0]))
+    versions = made["spec"]["versions"]
+    assert [(v["name"], v["served"], v["storage"]) for v in versions] == [("v1", True, True), ("v1beta1", True, False)]
+    assert versions[0]["schema"] == versions[1]["schema"]
+    spec = versions[0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    assert spec["required"] == ["name"]
+    assert spec["properties"]["ports"]["additionalProperties"]["maximum"] == 65535
+    assert spec["properties"]["mode"]["enum"] == ["A", "B"]
+    assert spec["properties"]["list"]["items"]["properties"] == {"on": {"type": "boolean"}}
+
+
+@pytest.mark.parametrize("text, line", [
+    (KIND + "Thing = name:Nothing\n", 3), (KIND + "Thing = name\n", 3), (KIND + "Thing = a:s\nThing = b:s\n", 4),
+    ("kind x.io Thing\n", 1), ("nonsense\n", 1)])
+def test_mistakes_are_told_with_their_line(tmp_path, text, line):
+    with pytest.raises(SystemExit) as stop:
+        t = table(tmp_path, text)
+        generate.definition(t, t.kinds[0])
+    assert f"t.txt:{line}: " in str(stop.value)
+
+
+def test_a_type_that_nobody_uses_is_told(tmp_path):
+    t = table(tmp_path, KIND + "Thing = a:s\nOther = b:s\n")
+    generate.definition(t, t.kinds[0])
+    with pytest.raises(SystemExit):
+        t.check_used()

@@ -10,6 +10,7 @@ fuzz-targets += tests/fuzz/fuzz-pod.c
 fuzz-targets += tests/fuzz/fuzz-certificate.c
 fuzz-targets += tests/fuzz/fuzz-kube.c
 fuzz-targets += tests/fuzz/fuzz-kubeconfig.c
+fuzz-targets += tests/fuzz/fuzz-websocket.c
 fuzz-targets += tests/fuzz/fuzz-text.c
 fuzz-targets += tests/fuzz/fuzz-http.c
 fuzz-targets += tests/fuzz/fuzz-cluster.c

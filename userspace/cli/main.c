@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "kube.h"
 
 static const struct cli_command commands[] = {
 	{"node", NULL, "run a node of the mesh from a folder of manifests", cli_node},
@@ -50,6 +51,8 @@ int main(int argc, char **argv)
 {
 	const struct cli_command *c;
 
+	if (kube_words_take(&argc, argv) < 0)
+		return 2;
 	if (argc < 2) {
 		print_help();
 		return 2;

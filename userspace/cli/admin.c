@@ -11,8 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "admin_remote.h"
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "kube.h"
 
 #define ANSWER_MAX       (256UL * 1024 * 1024)
 #define ANSWER_TIMEOUT_S 15L
@@ -48,6 +50,7 @@ static size_t find_all(struct admin_node *ret, size_t max)
 		struct admin_node *node = &ret[n];
 		int len;
 
+		node->pod[0] = '\0';
 		if (e->d_name[0] == '.' || str_copy(node->name, sizeof(node->name), e->d_name) < 0)
 			continue;
 		len = snprintf(node->run_dir, sizeof(node->run_dir), "%s/%s", CLI_RUN_ROOT,
@@ -59,11 +62,12 @@ static size_t find_all(struct admin_node *ret, size_t max)
 	return n;
 }
 
-size_t admin_find_nodes(const char *node, const char *run_dir, struct admin_node *ret, size_t max)
+size_t admin_find_local(const char *node, const char *run_dir, struct admin_node *ret, size_t max)
 {
 	const char *slash;
 	int len;
 
+	ret->pod[0] = '\0';
 	if (!node && !run_dir)
 		return find_all(ret, max);
 	if (max == 0)
@@ -81,6 +85,38 @@ size_t admin_find_nodes(const char *node, const char *run_dir, struct admin_node
 				: run_dir) == 0;
 }
 
+bool admin_is_remote(const char *node, const char *run_dir)
+{
+	struct admin_node first;
+
+	if (run_dir)
+		return false;
+	if (kube_is_asked())
+		return true;
+	if (!kube_is_there())
+		return false;
+	return admin_find_local(node, NULL, &first, 1) == 0 || !has_sockets(first.run_dir);
+}
+
+size_t admin_find_nodes(const char *node, const char *run_dir, struct admin_node *ret, size_t max)
+{
+	int n;
+
+	if (max == 0 || !admin_is_remote(node, run_dir))
+		return admin_find_local(node, run_dir, ret, max);
+	n = admin_remote_nodes(node, ret, max);
+	return n < 0 ? 0 : (size_t)n;
+}
+
+int admin_none(void)
+{
+	if (kube_is_asked() || kube_is_there())
+		return cli_fail("no such node in the cluster, and none on this machine (nothing "
+				"in " CLI_RUN_ROOT ")");
+	return cli_fail("no node runs here (nothing in " CLI_RUN_ROOT
+			"); \"culvert node\" or \"culvert lab up\" starts one");
+}
+
 int admin_find_one(const char *node, const char *run_dir, struct admin_node *ret)
 {
 	_cleanup_(freep) struct admin_node *found = calloc(ADMIN_NODES_MAX, sizeof(*found));
@@ -90,9 +126,9 @@ int admin_find_one(const char *node, const char *run_dir, struct admin_node *ret
 		return cli_fail("out of memory");
 	n = admin_find_nodes(node, run_dir, found, ADMIN_NODES_MAX);
 	if (n == 0)
-		return cli_fail("no node runs here (nothing in " CLI_RUN_ROOT ")");
+		return admin_none();
 	if (n > 1)
-		return cli_fail("several nodes run here; choose one: --node %s, --node %s%s",
+		return cli_fail("there are several nodes; choose one: --node %s, --node %s%s",
 				found[0].name, found[1].name, n > 2 ? ", ..." : "");
 	*ret = found[0];
 	return 0;
@@ -100,6 +136,8 @@ int admin_find_one(const char *node, const char *run_dir, struct admin_node *ret
 
 int admin_fail(const struct admin_node *n, const char *part, int error)
 {
+	if (n->pod[0])
+		return cli_fail("%s of node %s: %s", part, n->name, admin_remote_why());
 	if (error == -ECONNREFUSED)
 		return cli_fail("%s of node %s is not running (nobody listens on %s/%s/admin.sock)",
 				part, n->name, n->run_dir, part);
@@ -141,6 +179,8 @@ int admin_request(const struct admin_node *n, const char *part, const char *meth
 	_cleanup_(freep) char *path = str_format("%s/%s/admin.sock", n->run_dir, part);
 	_cleanup_(freep) char *url = str_format("http://localhost%s", target);
 
+	if (n->pod[0])
+		return admin_remote_request(n, part, method, target, body);
 	if (!curl || !path || !url)
 		return -ENOMEM;
 	(void)curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, path);

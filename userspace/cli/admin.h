@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* admin - ask the daemons of the nodes on this machine over their admin sockets. Blocking. */
+/* admin - ask the daemons of nodes over their admin sockets: of this machine, or of a cluster.
+ * Blocking. */
 #include <jansson.h>
+#include <stdbool.h>
 
 #include "base/buf.h"
 #include "base/macros.h"
@@ -11,16 +13,28 @@
 struct admin_node {
 	char name[CLI_PATH_MAX];
 	char run_dir[CLI_PATH_MAX];
+	char pod[CLI_PATH_MAX]; /* of a cluster's node; "": it is a node of this machine */
 };
 
-#define ADMIN_NODES_MAX 64
+#define ADMIN_NODES_MAX 1024
 
 /**
- * admin_find_nodes() - the nodes that are meant.
+ * admin_find_local() - the nodes of this machine that are meant.
  * @node, @run_dir: as given on the command line, or NULL. Neither: every folder of /run/culvert
  * that has a node's sockets. Return: how many, 0 when there are none.
  */
+size_t admin_find_local(const char *node, const char *run_dir, struct admin_node *ret, size_t max);
+
+/** admin_is_remote() - is a cluster meant? It is asked for by --kubeconfig or --context, or there
+ * is one and no such node here. */
+bool admin_is_remote(const char *node, const char *run_dir);
+
+/** admin_find_nodes() - the same; where this machine has none, or a cluster is asked for, those of
+ * the cluster. */
 size_t admin_find_nodes(const char *node, const char *run_dir, struct admin_node *ret, size_t max);
+
+/** admin_none() - tell that there are no nodes. Return: 1, the exit code. */
+int admin_none(void);
 
 /**
  * admin_find_one() - the one node that is meant; tells when there are none or several.

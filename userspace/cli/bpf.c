@@ -267,7 +267,7 @@ static int show_nodes(const struct bpf_options *o, bool is_maps, json_t *all)
 
 	if (!found)
 		return cli_fail("out of memory");
-	n = admin_find_nodes(o->node, o->run_dir, found, ADMIN_NODES_MAX);
+	n = admin_find_local(o->node, o->run_dir, found, ADMIN_NODES_MAX);
 	if (n == 0)
 		return show(DEFAULT_PINS, is_maps, o, all);
 	for (size_t i = 0; i < n; i++) {
@@ -294,7 +294,7 @@ int cli_bpf(int argc, char **argv)
 	bool is_progs = argc > 1 && (streq(argv[1], "progs") || streq(argv[1], "prog"));
 	bool is_help = argc > 1 && (streq(argv[1], "--help") || streq(argv[1], "-h"));
 	_cleanup_(json_decrefp) json_t *all = NULL;
-	struct bpf_options o;
+	struct bpf_options o = {0};
 	int r;
 
 	if (is_help) {

@@ -67,6 +67,24 @@ void cli_print_commands(const struct cli_command *table)
 	}
 }
 
+int cli_sub(const char *command, const struct cli_command *table, int argc, char **argv)
+{
+	bool is_help = argc > 1 && (streq(argv[1], "--help") || streq(argv[1], "-h"));
+	const struct cli_command *c = argc > 1 ? cli_find(table, argv[1]) : NULL;
+	const char *near;
+
+	if (c)
+		return c->run(argc - 1, argv + 1);
+	near = argc > 1 && !is_help ? cli_nearest(table, argv[1]) : NULL;
+	if (near)
+		(void)cli_fail("%s: \"%s\" is unknown: is \"%s\" meant?", command, argv[1], near);
+	else if (argc > 1 && !is_help)
+		(void)cli_fail("%s: \"%s\" is unknown", command, argv[1]);
+	printf("Usage: culvert %s COMMAND [options]\n\n", command);
+	cli_print_commands(table);
+	return is_help ? 0 : 2;
+}
+
 int cli_fail(const char *fmt, ...)
 {
 	va_list ap;

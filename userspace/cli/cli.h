@@ -25,12 +25,15 @@
 		.name = "node", .type = OPTION_STRING, .offset = (at), .value_name = "NAME",       \
 		.help = (text)                                                                     \
 	}
-#define CLI_EVERY_NODE "only this node (default: every node on this machine)"
+#define CLI_EVERY_NODE "only this node (default: every node on this machine, or of the cluster)"
 #define CLI_OPTION_RUN_DIR(at)                                                                     \
 	{                                                                                          \
 		.name = "run-dir", .type = OPTION_STRING, .offset = (at), .value_name = "DIR",     \
 		.help = "the node's run directory, when it isn't " CLI_RUN_ROOT "/NAME"            \
 	}
+
+/** cli_build() - which build this is; static. */
+const char *cli_build(void);
 
 /** struct cli_command - one subcommand. The tables of `culvert` and `culvert ztunnel-config` are
  * made of these. */
@@ -54,6 +57,17 @@ int cli_drops(int argc, char **argv);
 int cli_bpf(int argc, char **argv);
 int cli_manifest(int argc, char **argv);
 int cli_profile(int argc, char **argv);
+int cli_install(int argc, char **argv);
+int cli_upgrade(int argc, char **argv);
+int cli_uninstall(int argc, char **argv);
+int cli_precheck(int argc, char **argv);
+int cli_proxy_status(int argc, char **argv);
+int cli_analyze(int argc, char **argv);
+int cli_describe(int argc, char **argv);
+int cli_tag(int argc, char **argv);
+int cli_bug_report(int argc, char **argv);
+/** cli_admin() - one request to an admin socket of this pod, for admin_request() elsewhere. */
+int cli_admin(int argc, char **argv);
 /** cli_lab() - in lab.c. */
 int cli_lab(int argc, char **argv);
 
@@ -64,6 +78,10 @@ int cli_complete(const struct cli_command *commands, int argc, char **argv);
 /** cli_find() - the command called @name in a table that ends with a NULL name; NULL when unknown.
  */
 const struct cli_command *cli_find(const struct cli_command *table, const char *name);
+
+/** cli_sub() - a command whose first argument is a word of @table; without one, or with --help, the
+ * table is shown. Return: the exit code. */
+int cli_sub(const char *command, const struct cli_command *table, int argc, char **argv);
 
 /** cli_nearest() - the command that somebody who wrote @name may have meant; NULL: none is near. */
 const char *cli_nearest(const struct cli_command *table, const char *name);

@@ -95,7 +95,7 @@ static void offer_table(const char *prefix, const char *help)
 static void offer_nodes(const char *prefix)
 {
 	_cleanup_(freep) struct admin_node *found = calloc(ADMIN_NODES_MAX, sizeof(*found));
-	size_t n = found ? admin_find_nodes(NULL, NULL, found, ADMIN_NODES_MAX) : 0;
+	size_t n = found ? admin_find_local(NULL, NULL, found, ADMIN_NODES_MAX) : 0;
 
 	for (size_t i = 0; i < n; i++)
 		offer(prefix, found[i].name, strlen(found[i].name));
@@ -105,7 +105,7 @@ static void offer_nodes(const char *prefix)
 static void offer_pods(const char *prefix)
 {
 	_cleanup_(freep) struct admin_node *found = calloc(ADMIN_NODES_MAX, sizeof(*found));
-	size_t n = found ? admin_find_nodes(NULL, NULL, found, ADMIN_NODES_MAX) : 0;
+	size_t n = found ? admin_find_local(NULL, NULL, found, ADMIN_NODES_MAX) : 0;
 
 	for (size_t i = 0; i < n; i++) {
 		_cleanup_(json_decrefp) json_t *status = NULL;
@@ -153,7 +153,7 @@ static void offer_argument(const char *prefix, const char *help, int index)
 	const char *word = NULL;
 	size_t n = usage_word(help, index, &word);
 	bool is_plain = n > 0 && strspn(word, PLAIN "|") == n;
-	bool is_table = n > 0 && strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == n;
+	bool is_table = n > 0 && index == 0 && strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == n;
 	bool is_pod = n > 0 && (strncmp(word, "POD", n) == 0 || strncmp(word, "FROM", n) == 0 ||
 				strncmp(word, "TO", 2) == 0);
 
@@ -202,6 +202,9 @@ int cli_complete(const struct cli_command *commands, int argc, char **argv)
 	for (int i = 2; i < argc - 1; i++)
 		index += argv[i][0] != '-';
 	help_of(c, argv + 2, prefix[0] == '-' ? argc - 3 : 0, help);
+	/* a command of commands: what may follow is in the help of the second */
+	if (prefix[0] != '-' && index > 0 && strstr(help, " COMMAND "))
+		help_of(c, argv + 2, 1, help);
 	if (prefix[0] == '-')
 		offer_options(prefix, help);
 	else

@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "connections.h"
 #include "json.h"
+#include "match.h"
 #include "table.h"
 #include "term.h"
 
@@ -28,39 +29,14 @@ static double number(const json_t *o, const char *key)
 	return json_number_value(json_object_get(o, key));
 }
 
-static bool is_name(const char *wanted, const char *namespace_, const char *name)
-{
-	size_t n = strlen(namespace_);
-
-	if (!wanted || streq(wanted, name))
-		return true;
-	return strncmp(wanted, namespace_, n) == 0 && wanted[n] == '/' &&
-	       streq(wanted + n + 1, name);
-}
-
-/* is_service() - "ns/host.name" by all of it, by the host name, or by its first label. */
-static bool is_service(const char *wanted, const char *key)
-{
-	const char *host = strchr(key, '/');
-	size_t n;
-
-	if (!wanted || streq(wanted, key))
-		return true;
-	if (!host)
-		return false;
-	host++;
-	n = strcspn(host, ".");
-	return streq(wanted, host) || (strlen(wanted) == n && strncmp(wanted, host, n) == 0);
-}
-
 static bool is_wanted(const struct reader *r, const json_t *c, const char *direction)
 {
 	const struct connections_filter *f = r->filter;
 	const char *namespace_ = json_text(r->info, "namespace", "");
 
 	return (!f->namespace_ || streq(f->namespace_, namespace_)) &&
-	       is_name(f->pod, namespace_, json_text(r->info, "name", "")) &&
-	       is_service(f->service, json_text(c, "service", "")) &&
+	       (!f->pod || match_pod(f->pod, namespace_, json_text(r->info, "name", ""))) &&
+	       (!f->service || match_service(f->service, json_text(c, "service", ""))) &&
 	       (!f->direction || streq(f->direction, direction));
 }
 

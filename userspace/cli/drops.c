@@ -114,7 +114,7 @@ int cli_drops(int argc, char **argv)
 			"in the logs of the agent and of ztunnel.",
 	};
 	_cleanup_(freep) struct admin_node *found = calloc(ADMIN_NODES_MAX, sizeof(*found));
-	struct drops_options o;
+	struct drops_options o = {0};
 	size_t n;
 	int r;
 
@@ -127,6 +127,6 @@ int cli_drops(int argc, char **argv)
 		return cli_fail("out of memory");
 	n = admin_find_nodes(o.node, o.run_dir, found, ADMIN_NODES_MAX);
 	if (n == 0)
-		return cli_fail("no node runs here (nothing in " CLI_RUN_ROOT ")");
+		return admin_none();
 	return run(found, n, &o);
 }

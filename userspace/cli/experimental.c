@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* experimental - `culvert x authz check POD`, istioctl's word for the policies of a pod. */
+/* experimental - istioctl's words after x: authz check, the policies of a pod, is here. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,7 +102,7 @@ static int authz_check(const struct authz_options *o, const char *pod)
 		return cli_fail("out of memory");
 	n = admin_find_nodes(o->node, o->run_dir, found, ADMIN_NODES_MAX);
 	if (n == 0)
-		return cli_fail("no node runs here (nothing in " CLI_RUN_ROOT ")");
+		return admin_none();
 	for (size_t i = 0; i < n; i++) {
 		_cleanup_(json_decrefp) json_t *answer = NULL;
 
@@ -115,7 +115,7 @@ static int authz_check(const struct authz_options *o, const char *pod)
 	return admin_fail(&found[0], "ztunnel", r);
 }
 
-int cli_experimental(int argc, char **argv)
+static int cli_authz(int argc, char **argv)
 {
 	static const struct cli_syntax syntax = {
 		.defs = authz_defs,
@@ -125,10 +125,10 @@ int cli_experimental(int argc, char **argv)
 			"or an address. \"culvert explain\" says what they decide.",
 		.max_rest = 1,
 	};
-	struct authz_options o;
+	struct authz_options o = {0};
 	int r;
 
-	if (argc < 3 || !streq(argv[1], "authz") || !streq(argv[2], "check")) {
+	if (argc < 2 || !streq(argv[1], "check")) {
 		bool is_help = argc > 1 && (streq(argv[1], "--help") || streq(argv[1], "-h"));
 
 		if (is_help)
@@ -137,14 +137,24 @@ int cli_experimental(int argc, char **argv)
 			(void)fprintf(stderr, "Usage: %s\n", syntax.usage);
 		return is_help ? 0 : 2;
 	}
-	r = cli_parse(&syntax, &o, argc - 2, argv + 2);
+	r = cli_parse(&syntax, &o, argc - 1, argv + 1);
 	if (r <= 0)
 		return r < 0 ? 2 : 0;
 	if (cli_check_output("x authz check", o.output) > 0)
 		return 2;
-	if (r == argc - 2) {
+	if (r == argc - 1) {
 		(void)cli_fail("x authz check: which pod?\nUsage: %s", syntax.usage);
 		return 2;
 	}
-	return authz_check(&o, argv[2 + r]);
+	return authz_check(&o, argv[1 + r]);
+}
+
+int cli_experimental(int argc, char **argv)
+{
+	static const struct cli_command table[] = {
+		{"authz", NULL, "authz check POD: the policies that apply to a pod", cli_authz},
+		{0},
+	};
+
+	return cli_sub("x", table, argc, argv);
 }

@@ -35,6 +35,9 @@ static bool beside(const struct admin_node *n, const char *name, struct admin_no
 	struct admin_node found;
 	int len;
 
+	if (n->pod[0])
+		return *name && admin_find_nodes(name, NULL, ret, 1) == 1;
+	found.pod[0] = '\0';
 	if (!slash || *name == '\0' || strchr(name, '/') ||
 	    str_copy(found.name, sizeof(found.name), name) < 0)
 		return false;
@@ -130,7 +133,9 @@ static int add_kernel(const struct admin_node *asked, json_t *answer)
 	json_t *kernel = NULL;
 	size_t i;
 
-	if ((streq(json_text(from, "node", ""), n.name) ||
+	/* the maps of another machine are not to be had */
+	if (!asked->pod[0] &&
+	    (streq(json_text(from, "node", ""), n.name) ||
 	     beside(asked, json_text(from, "node", ""), &n)) &&
 	    admin_get_json(&n, "agent", "/status", &status) == 0)
 		json_array_foreach (json_object_get(status, "pods"), i, pod)
@@ -166,7 +171,7 @@ static int explain(const struct explain_options *o, const char *from, const char
 	_cleanup_(freep) struct admin_node *found = calloc(ADMIN_NODES_MAX, sizeof(*found));
 	_cleanup_(freep) char *f = admin_escape(from), *t = NULL, *target = NULL;
 	_cleanup_(json_decrefp) json_t *answer = NULL;
-	struct admin_node asked;
+	struct admin_node asked = {0};
 	size_t n;
 	int r;
 
@@ -176,7 +181,7 @@ static int explain(const struct explain_options *o, const char *from, const char
 		return cli_fail("out of memory");
 	n = admin_find_nodes(o->node, o->run_dir, found, ADMIN_NODES_MAX);
 	if (n == 0)
-		return cli_fail("no node runs here (nothing in " CLI_RUN_ROOT ")");
+		return admin_none();
 	r = ask_source(found, n, target, &asked, &answer);
 	if (r > 0)
 		return r;

@@ -17,6 +17,8 @@ static const struct cli_command commands[] = {
 	{"explain", NULL, "why FROM reaches TO, or not: path, certificate, verdict, policies",
 	 cli_explain},
 	{"drops", NULL, "what was refused, by reason", cli_drops},
+	{"proxy-status", "ps", "who takes the control plane's word, and took all of it",
+	 cli_proxy_status},
 	{"experimental", "x", "x authz check POD: the policies that apply to a pod",
 	 cli_experimental},
 	{"manifest", NULL, "manifest generate: what to give to kubectl apply", cli_manifest},
@@ -25,7 +27,7 @@ static const struct cli_command commands[] = {
 	{"bpf", NULL, "maps and programs in the kernel, and what they are for", cli_bpf},
 	{"lab", NULL, "nodes and pods on this machine, to try things", cli_lab},
 	{"completion", NULL, "a script that teaches bash or zsh these words", cli_completion},
-	{"version", NULL, "which build this is", cli_version},
+	{"version", NULL, "which build this is, and what a cluster runs", cli_version},
 	{0},
 };
 
@@ -42,7 +44,8 @@ static void print_help(void)
 	     "  culvert node --config-dir DIR         the same for real pods on this host\n"
 	     "  culvert status                        is everything in place?\n"
 	     "  culvert ztunnel-config workload       who speaks HBONE, who plain TCP\n"
-	     "  culvert explain demo/web web:80       would it be let in, and why\n\n"
+	     "  culvert explain demo/web web:80       would it be let in, and why\n"
+	     "--kubeconfig FILE and --context NAME, with any command, say which cluster is meant.\n"
 	     "\"culvert COMMAND --help\" tells more. Called as istioctl, it answers the same "
 	     "words.");
 }
@@ -63,6 +66,8 @@ int main(int argc, char **argv)
 	}
 	if (streq(argv[1], "__complete"))
 		return cli_complete(commands, argc - 1, argv + 1);
+	if (streq(argv[1], "__admin"))
+		return cli_admin(argc - 1, argv + 1);
 	c = cli_find(commands, streq(argv[1], "--version") ? "version" : argv[1]);
 	if (!c) {
 		const char *near = cli_nearest(commands, argv[1]);

@@ -518,7 +518,7 @@ int cli_node(int argc, char **argv)
 		.help = node_help,
 	};
 	_cleanup_(loop_freep) struct loop *loop = NULL;
-	struct node_options o;
+	struct node_options o = {0};
 	struct node n = {.o = &o, .lock_fd = -EBADF};
 	int r;
 

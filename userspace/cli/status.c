@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "cli.h"
 #include "json.h"
+#include "status_cluster.h"
 #include "table.h"
 #include "term.h"
 
@@ -102,6 +103,8 @@ static void print_control(const json_t *c)
 static void print_agent(const json_t *a)
 {
 	const char *why = json_text(a, "unreachable", NULL);
+	const char *failure = json_text(a, "control_error", "");
+	_cleanup_(freep) char *text = str_format("control plane not reached: %s", failure);
 
 	if (why) {
 		printf("  agent    %s\n", why);
@@ -109,6 +112,8 @@ static void print_agent(const json_t *a)
 	}
 	printf("  agent    running; ztunnel %s; pods: %zu\n", json_text(a, "ztunnel", "unknown"),
 	       json_array_size(json_object_get(a, "pods")));
+	if (*failure)
+		term_wrap("           ", "           ", text ? text : failure);
 }
 
 static void print_ztunnel(const json_t *z)
@@ -190,6 +195,11 @@ static void print_error(const json_t *e)
 	printf("%s%s%s\n", field, *field ? ": " : "", json_text(e, "message", ""));
 }
 
+static void print_title(const char *title, const char *version)
+{
+	printf("\n  %s%s%s\n", title, *version ? ", as of Culvert " : "", version);
+}
+
 /* print_errors() - those of one severity. Return: how many. */
 static size_t print_errors(const json_t *errors, const char *severity, const char *title)
 {
@@ -200,8 +210,10 @@ static size_t print_errors(const json_t *errors, const char *severity, const cha
 	json_array_foreach (errors, i, e) {
 		if (!streq(json_text(e, "severity", "error"), severity))
 			continue;
+		/* what is done with a field may be another version's to change */
 		if (n++ == 0)
-			printf("\n  %s\n", title);
+			print_title(title,
+				    streq(severity, "warning") ? json_text(e, "version", "") : "");
 		print_error(e);
 	}
 	return n;
@@ -282,7 +294,8 @@ int cli_status(int argc, char **argv)
 	static const struct cli_syntax syntax = {
 		.defs = status_defs,
 		.usage = "culvert status [--node NAME] [-o short|json|yaml]",
-		.help = "Show each node of this machine: are control, agent and ztunnel running; "
+		.help = "Show each node of this machine, or of the cluster: are control, agent and "
+			"ztunnel running; "
 			"which pods "
 			"are captured; which manifests have mistakes, with file and line; what "
 			"this kernel "
@@ -291,7 +304,7 @@ int cli_status(int argc, char **argv)
 	};
 	_cleanup_(freep) struct admin_node *found = calloc(ADMIN_NODES_MAX, sizeof(*found));
 	_cleanup_(json_decrefp) json_t *nodes = json_array();
-	struct status_options o;
+	struct status_options o = {0};
 	size_t n;
 	int r;
 
@@ -302,10 +315,11 @@ int cli_status(int argc, char **argv)
 		return cli_fail("out of memory");
 	if (cli_check_output("status", o.output) > 0)
 		return 2;
-	n = admin_find_nodes(o.node, o.run_dir, found, ADMIN_NODES_MAX);
+	if (admin_is_remote(o.node, o.run_dir))
+		return status_cluster(o.node, o.output);
+	n = admin_find_local(o.node, o.run_dir, found, ADMIN_NODES_MAX);
 	if (n == 0)
-		return cli_fail("no node runs here (nothing in " CLI_RUN_ROOT
-				"); \"culvert node\" or \"culvert lab up\" starts one");
+		return admin_none();
 	for (size_t i = 0; i < n; i++)
 		if (json_array_append_new(nodes, ask_node(&found[i])) < 0)
 			return cli_fail("out of memory");

@@ -1,17 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* version - which build this is. */
+/* version - which build this is, and which builds a cluster runs. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/utsname.h>
 
+#include "admin_remote.h"
+#include "base/cleanup.h"
+#include "base/str.h"
 #include "cli.h"
+#include "json.h"
 
 #ifndef CULVERT_VERSION
 #define CULVERT_VERSION "unknown"
 #endif
+#define PROGRAM "/usr/local/bin/culvert"
 
 struct version_options {
-	bool is_short;
+	bool is_short, is_local;
+	const char *output;
 };
 
 static const struct option_def version_defs[] = {
@@ -19,30 +26,128 @@ static const struct option_def version_defs[] = {
 	 .short_name = 's',
 	 .type = OPTION_BOOL,
 	 .offset = offsetof(struct version_options, is_short),
-	 .help = "the version alone"},
+	 .help = "this program's alone, without words"},
+	{.name = "client",
+	 .type = OPTION_BOOL,
+	 .offset = offsetof(struct version_options, is_local),
+	 .help = "this program's alone: no cluster is asked"},
+	CLI_OPTION_OUTPUT(offsetof(struct version_options, output)),
 	{0},
 };
+
+const char *cli_build(void)
+{
+	return CULVERT_VERSION;
+}
+
+/* version_of() - what the program in that container says of itself; caller frees. */
+static char *version_of(const struct admin_node *n, const char *part)
+{
+	static const char *const command[] = {PROGRAM, "version", "--short", NULL};
+	_cleanup_(buf_resetp) struct buf out = {0};
+
+	if (admin_remote_run(n, part, command, &out) != 0 || buf_len(&out) == 0)
+		return strdup("unknown");
+	return str_format("%.*s", (int)strcspn((const char *)buf_head(&out), "\n"),
+			  (const char *)buf_head(&out));
+}
+
+/* count() - how many of each: {"version": number}; the caller's to drop. */
+static json_t *count(const struct admin_node *nodes, int n, const char *part)
+{
+	json_t *all = json_object();
+
+	for (int i = 0; i < n; i++) {
+		_cleanup_(freep) char *v = version_of(&nodes[i], part);
+
+		if (v)
+			(void)json_object_set_new(all, v, json_integer(json_number(all, v) + 1));
+	}
+	return all;
+}
+
+static void print_counted(const char *title, const json_t *counted, const char *unit)
+{
+	const char *version, *sep = " ";
+	const json_t *n;
+
+	printf("%s:", title);
+	json_object_foreach ((json_t *)(uintptr_t)counted, version, n) {
+		printf("%s%s (%lld %s)", sep, version, (long long)json_integer_value(n), unit);
+		sep = ", ";
+	}
+	putchar('\n');
+}
+
+/* ask() - what runs, into @all. Return: 0; 1. */
+static int ask(json_t *all)
+{
+	_cleanup_(freep) struct admin_node *nodes = calloc(ADMIN_NODES_MAX, sizeof(*nodes));
+	int n = nodes ? admin_remote_control(nodes, ADMIN_NODES_MAX) : -1;
+
+	if (n < 0)
+		return 1;
+	(void)json_object_set_new(all, "controlPlane", count(nodes, n, "control"));
+	n = admin_remote_nodes(NULL, nodes, ADMIN_NODES_MAX);
+	if (n < 0)
+		return 1;
+	(void)json_object_set_new(all, "dataPlane", count(nodes, n, "ztunnel"));
+	return 0;
+}
+
+static void print_kernel(void)
+{
+	struct utsname u;
+
+	if (uname(&u) == 0)
+		printf("kernel: %s %s %s\n", u.sysname, u.release, u.machine);
+}
+
+static void print_cluster(const json_t *all)
+{
+	const json_t *control = json_object_get(all, "controlPlane");
+	const json_t *data = json_object_get(all, "dataPlane");
+
+	if (json_object_size(control) == 0 && json_object_size(data) == 0) {
+		puts("no ready Culvert pods in \"istio-system\"");
+		printf("client version: %s\n", CULVERT_VERSION);
+		return;
+	}
+	printf("client version: %s\n", CULVERT_VERSION);
+	print_counted("control plane version", control, "replicas");
+	print_counted("data plane version", data, "nodes");
+}
 
 int cli_version(int argc, char **argv)
 {
 	static const struct cli_syntax syntax = {
 		.defs = version_defs,
-		.usage = "culvert version [--short]",
-		.help = "Print which build of Culvert this is, and the kernel that it runs on.",
+		.usage = "culvert version [--short | --client] [-o short|json|yaml]",
+		.help = "Print which build of Culvert this is, and which builds the control plane "
+			"and the nodes of the cluster run; without a cluster, the kernel here.",
 	};
-	struct version_options o;
-	struct utsname u;
+	_cleanup_(json_decrefp) json_t *all = NULL;
+	struct version_options o = {0};
 	int r;
 
 	r = cli_parse(&syntax, &o, argc, argv);
 	if (r <= 0)
 		return r < 0 ? 2 : 0;
+	if (cli_check_output("version", o.output) > 0)
+		return 2;
 	if (o.is_short) {
 		puts(CULVERT_VERSION);
 		return 0;
 	}
-	printf("culvert version: %s\n", CULVERT_VERSION);
-	if (uname(&u) == 0)
-		printf("kernel: %s %s %s\n", u.sysname, u.release, u.machine);
-	return 0;
+	all = json_pack("{s:s}", "client", CULVERT_VERSION);
+	r = !o.is_local && kube_is_there() ? ask(all) : 0;
+	if (!streq(o.output, "short")) {
+		json_print(all, o.output);
+	} else if (json_object_get(all, "dataPlane")) {
+		print_cluster(all);
+	} else {
+		printf("client version: %s\n", CULVERT_VERSION);
+		print_kernel();
+	}
+	return r;
 }

@@ -191,7 +191,7 @@ int cli_ztunnel_config(int argc, char **argv)
 			"log.",
 	};
 	const struct zc_view *view;
-	struct zc_options o;
+	struct zc_options o = {0};
 	int r;
 
 	if (argc < 2 || streq(argv[1], "--help") || streq(argv[1], "-h")) {

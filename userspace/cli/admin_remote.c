@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "admin_remote.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "json.h"
+#include "kube_exec.h"
+#include "kube_kinds.h"
+#include "kube_pods.h"
+
+#define PROGRAM    "/usr/local/bin/culvert"
+#define PODS       "/api/v1/namespaces/" KUBE_MESH_NAMESPACE "/pods?labelSelector="
+#define STATUS_MIN 100
+#define STATUS_MAX 999
+
+static struct kube *opened;
+static json_t *node_pods; /* asked for once: a tool that comes and goes */
+static char why[512];
+
+const char *admin_remote_why(void)
+{
+	return why;
+}
+
+static void end(void)
+{
+	opened = kube_close(opened);
+	json_decref(node_pods);
+	node_pods = NULL;
+}
+
+struct kube *admin_remote_kube(void)
+{
+	if (!opened && kube_open(&opened) == 0)
+		(void)atexit(end);
+	return opened;
+}
+
+static int pods_list(const char *selector, json_t **ret)
+{
+	_cleanup_(freep) char *path = str_format(PODS "%s", selector);
+	struct kube *k = admin_remote_kube();
+
+	if (!k || !path)
+		return -1;
+	return kube_list(k, path, ret) < 0 ? kube_fail(k, "pods of the mesh"), -1 : 0;
+}
+
+static int compare(const void *a, const void *b)
+{
+	return strcmp(((const struct admin_node *)a)->name, ((const struct admin_node *)b)->name);
+}
+
+/* nodes_of() - what runs of @pods. @is_by_node: their names are the nodes', else the pods'. */
+static int nodes_of(const json_t *pods, const char *node, bool is_by_node, struct admin_node *ret,
+		    size_t max)
+{
+	const json_t *pod;
+	size_t i, n = 0;
+
+	json_array_foreach (pods, i, pod) {
+		const char *at = json_text(json_object_get(pod, "spec"), "nodeName", "");
+		const char *phase = json_text(json_object_get(pod, "status"), "phase", "");
+
+		if (n == max || !streq(phase, "Running") || (node && !streq(node, at)))
+			continue;
+		ret[n].run_dir[0] = '\0';
+		if (str_copy(ret[n].pod, sizeof(ret[n].pod), kube_name(pod)) == 0 &&
+		    str_copy(ret[n].name, sizeof(ret[n].name), is_by_node ? at : kube_name(pod)) ==
+			    0)
+			n++;
+	}
+	qsort(ret, n, sizeof(*ret), compare);
+	return (int)n;
+}
+
+int admin_remote_nodes(const char *node, struct admin_node *ret, size_t max)
+{
+	if (!node_pods && pods_list("app=ztunnel", &node_pods) < 0)
+		return -1;
+	return nodes_of(node_pods, node, true, ret, max);
+}
+
+int admin_remote_control(struct admin_node *ret, size_t max)
+{
+	_cleanup_(json_decrefp) json_t *pods = NULL;
+
+	return pods_list("app=istiod", &pods) < 0 ? -1 : nodes_of(pods, NULL, false, ret, max);
+}
+
+static const char *container_of_part(const char *part)
+{
+	return streq(part, "control") ? "discovery" : part;
+}
+
+int admin_remote_run(const struct admin_node *n, const char *part, const char *const *command,
+		     struct buf *out)
+{
+	const struct kube_exec what = {
+		.namespace_ = KUBE_MESH_NAMESPACE,
+		.pod = n->pod,
+		.container = container_of_part(part),
+		.command = command,
+	};
+	struct kube_exec_result result = {0};
+	struct kube *k = admin_remote_kube();
+	char err[400] = "";
+	int r = k ? kube_exec(k, &what, &result, err, sizeof(err)) : -ECONNREFUSED;
+
+	if (r == 0)
+		r = result.code;
+	if (r > 0)
+		(void)snprintf(err, sizeof(err), "%.*s",
+			       (int)strcspn((char *)buf_head(&result.err), "\n"),
+			       buf_len(&result.err) ? (char *)buf_head(&result.err) : "");
+	if (r == 0 && buf_append(out, buf_head(&result.out), buf_len(&result.out)) < 0)
+		r = -ENOMEM;
+	(void)snprintf(why, sizeof(why), "pod %s: %s", n->pod, err);
+	buf_reset(&result.out);
+	buf_reset(&result.err);
+	return r;
+}
+
+/* The first line is the status. */
+static int status_take(struct buf *body)
+{
+	char line[16] = "";
+	size_t n = MIN(buf_len(body), sizeof(line) - 1);
+	uint64_t status;
+	char *end_of_line;
+
+	if (n > 0)
+		memcpy(line, buf_head(body), n);
+	end_of_line = strchr(line, '\n');
+	if (!end_of_line)
+		return -EBADMSG;
+	*end_of_line = '\0';
+	if (str_parse_u64(line, STATUS_MIN, STATUS_MAX, &status) < 0)
+		return -EBADMSG;
+	buf_consume(body, (size_t)(end_of_line - line) + 1);
+	return (int)status;
+}
+
+int admin_remote_request(const struct admin_node *n, const char *part, const char *method,
+			 const char *target, struct buf *body)
+{
+	const char *const command[] = {PROGRAM, "__admin", part, method, target, NULL};
+	int r = admin_remote_run(n, part, command, body);
+
+	if (r == 0)
+		return status_take(body);
+	return r > 0 ? -ECONNREFUSED : r == -ECONNREFUSED ? -EIO : r;
+}
+
+int cli_admin(int argc, char **argv)
+{
+	struct admin_node here = {.run_dir = CLI_RUN_ROOT};
+	_cleanup_(buf_resetp) struct buf body = {0};
+	int r;
+
+	if (argc != 4)
+		return 2;
+	r = admin_request(&here, argv[1], argv[2], argv[3], &body);
+	if (r < 0)
+		return cli_fail("%s: %s", argv[1],
+				r == -ECONNREFUSED ? "not running"
+				: r == -EACCES     ? "not allowed"
+						   : "no usable answer");
+	printf("%d\n", r);
+	return fwrite(buf_head(&body), 1, buf_len(&body), stdout) == buf_len(&body) ? 0 : 1;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* admin_remote - the daemons of a cluster's nodes: their admin sockets are reached by a command in
+ * their pods (kube_exec), since nothing of them listens on a network. Whoever may create pods/exec
+ * in istio-system may ask; nobody else. Blocking, one thread. */
+#include "admin.h"
+#include "kube.h"
+
+/** admin_remote_kube() - the cluster that is meant, opened once. Return: borrowed; NULL: said on
+ * stderr. */
+struct kube *admin_remote_kube(void);
+/** admin_remote_nodes() - the nodes that have a pod of the mesh, by name; with @node only that.
+ * Return: how many; -1: the API server cannot be asked, said on stderr. */
+int admin_remote_nodes(const char *node, struct admin_node *ret, size_t max);
+/** admin_remote_control() - likewise the pods of the control plane; name is the pod's. */
+int admin_remote_control(struct admin_node *ret, size_t max);
+/** admin_remote_request() - as admin_request(), for a node with a pod. */
+_must_check_ int admin_remote_request(const struct admin_node *n, const char *part,
+				      const char *method, const char *target, struct buf *body);
+/** admin_remote_run() - a command in the container @part of a node's pod. Return: its exit code;
+ * -errno as kube_exec(). */
+_must_check_ int admin_remote_run(const struct admin_node *n, const char *part,
+				  const char *const *command, struct buf *out);
+/** admin_remote_why() - a sentence about the last that failed; borrowed. */
+const char *admin_remote_why(void);

@@ -15,15 +15,29 @@
 #include "base/str.h"
 #include "cli.h"
 #include "json.h"
+#include "past.h"
 
 struct explain_options {
 	const char *node, *run_dir, *output;
+	bool is_past;
+	uint64_t last;
 };
 
 static const struct option_def explain_defs[] = {
 	CLI_OPTION_NODE(offsetof(struct explain_options, node),
 			"whose ztunnel is asked first (default: any of this machine)"),
 	CLI_OPTION_RUN_DIR(offsetof(struct explain_options, run_dir)),
+	{.name = "past",
+	 .type = OPTION_BOOL,
+	 .offset = offsetof(struct explain_options, is_past),
+	 .help = "connections that are over: how each went, and why"},
+	{.name = "last",
+	 .type = OPTION_U64,
+	 .offset = offsetof(struct explain_options, last),
+	 .default_value = "20",
+	 .max = 1000000,
+	 .value_name = "N",
+	 .help = "with --past: the N newest of them; 0: all that are remembered"},
 	CLI_OPTION_OUTPUT(offsetof(struct explain_options, output)),
 	{0},
 };
@@ -198,26 +212,38 @@ int cli_explain(int argc, char **argv)
 {
 	static const struct cli_syntax syntax = {
 		.defs = explain_defs,
-		.usage = "culvert explain [options] FROM TO[:PORT]",
+		.usage = "culvert explain [options] FROM TO[:PORT]\n"
+			 "       culvert explain --past [options] [FROM [TO[:PORT]]]",
 		.help = "Say what would become of a connection from a pod to a pod, a service or "
 			"an "
 			"address: captured or not, which endpoints, which certificate, which "
 			"policies, which verdict, and what would change it. ztunnel itself "
 			"evaluates it; nothing is sent. FROM: NAME, NAMESPACE/NAME, "
-			"NAME.NAMESPACE or an address. TO: the same, or a service by its name.",
+			"NAME.NAMESPACE or an address. TO: the same, or a service by its name. "
+			"With --past: what became of those that have ended, were denied or never "
+			"came about, newest last, and why, in the words of the access log. Every "
+			"ztunnel remembers its last ones, logged or not, since it was started; "
+			"the first line says how far that reaches. Each end that is in the mesh "
+			"tells of its own: out is the client's, in the server's. Not among them: "
+			"what the kernel refused or let past the mesh by itself (explain FROM TO "
+			"says which, culvert drops counts).",
 		.max_rest = 2,
 	};
-	struct explain_options o;
+	struct explain_options o = {0};
 	int r;
 
 	r = cli_parse(&syntax, &o, argc, argv);
 	if (r <= 0)
 		return r < 0 ? 2 : 0;
+	if (cli_check_output("explain", o.output) > 0)
+		return 2;
+	if (o.is_past)
+		return past_ask(o.node, o.run_dir, o.output, o.last,
+				(const char *const[2]){r < argc ? argv[r] : NULL,
+						       r + 1 < argc ? argv[r + 1] : NULL});
 	if (argc - r != 2) {
 		(void)cli_fail("explain: from where to where?\nUsage: %s", syntax.usage);
 		return 2;
 	}
-	if (cli_check_output("explain", o.output) > 0)
-		return 2;
 	return explain(&o, argv[r], argv[r + 1]);
 }

@@ -45,6 +45,7 @@ static void print_help(void)
 	     "  culvert status                        is everything in place?\n"
 	     "  culvert ztunnel-config workload       who speaks HBONE, who plain TCP\n"
 	     "  culvert explain demo/web web:80       would it be let in, and why\n"
+	     "  culvert explain --past demo/web       what became of its last connections\n\n"
 	     "--kubeconfig FILE and --context NAME, with any command, say which cluster is meant.\n"
 	     "\"culvert COMMAND --help\" tells more. Called as istioctl, it answers the same "
 	     "words.");

@@ -20,6 +20,7 @@
 #include "userspace/cli/drops.h"
 #include "userspace/cli/explain.h"
 #include "userspace/cli/json.h"
+#include "userspace/cli/past.h"
 #include "userspace/cli/table.h"
 #include "userspace/cli/term.h"
 
@@ -132,6 +133,86 @@ static void rates_are_what_moved_between_two_looks(void **state)
 	group = connections_group(b, "service");
 	assert_string_equal(json_text(json_array_get(group, 0), "service", ""), "demo/b.demo.svc");
 	assert_int_equal(json_number(json_array_get(group, 0), "bytesSent"), 5000);
+}
+
+#define ENDED(us, more)                                                                            \
+	"{\"endedUs\":" us                                                                         \
+	",\"verdict\":\"denied\",\"path\":\"plaintext\",\"src\":\"10.0.0.1:1\","                   \
+	"\"asked\":\"10.9.0.1:80\",\"dst\":\"[fd00::2]:8080\",\"srcName\":\"a\",\"srcNamespace\":" \
+	"\"x\","                                                                                   \
+	"\"dstName\":\"b\",\"dstNamespace\":\"x\",\"service\":\"x/web.x.svc.cluster.local\"" more  \
+	"}"
+
+static void the_past_is_found_by_every_name(void **state)
+{
+	static const struct {
+		const char *from, *to;
+		bool is_found;
+	} cases[] = {
+		{"a", "b", true},
+		{"x/a", "x/b:8080", true},
+		{"a.x", "web:80", true},
+		{"10.0.0.1", "10.9.0.1:80", true},
+		{"a", "fd00::2", true},
+		{"a", "[fd00::2]:8080", true},
+		{"a", "web.x", true},
+		{"a", "x/web.x.svc.cluster.local:80", true},
+		{"b", "a", false},
+		{"a", "web:81", false},
+		{"a", "we", false},
+		{"10.0.0.2", "b", false},
+		{"a", "10.9.0.1:8080", false},
+	};
+	json_t *answer = parse("{\"node\":\"n\",\"ended\":[" ENDED("2000000", "") "]}");
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		json_t *records = json_array(), *nodes = json_array();
+		struct past_end from, to;
+
+		assert_int_equal(past_end_parse(cases[i].from, false, &from), 0);
+		assert_int_equal(past_end_parse(cases[i].to, true, &to), 0);
+		assert_int_equal(past_read(answer, &from, &to, records, nodes), 0);
+		if ((json_array_size(records) == 1) != cases[i].is_found)
+			fail_msg("%s -> %s", cases[i].from, cases[i].to);
+		json_decref(records);
+		json_decref(nodes);
+	}
+	json_decref(answer);
+}
+
+static void the_past_is_told_in_one_sentence_newest_last(void **state)
+{
+	json_t *records = json_array(), *nodes = json_array();
+	json_t *answer = parse("{\"node\":\"n\",\"completeSinceUs\":-5,\"ended\":[1,{}," ENDED(
+		"3000000", ",\"error\":\"no: x/p\",\"policy\":\"x/p\"") "," ENDED("2500000",
+										  "") "]}");
+	const struct past_end any = {.port = 0};
+	const json_t *newest;
+
+	assert_int_equal(past_read(answer, &any, &any, records, nodes), 0);
+	assert_int_equal(json_array_size(records), 3);
+	assert_int_equal(past_sort(records, 2), 0);
+	assert_int_equal(json_array_size(records), 2);
+	newest = json_array_get(records, 1);
+	assert_string_equal(json_text(newest, "ended", ""), "1970-01-01T00:00:03.000Z");
+	assert_string_equal(json_text(newest, "sentence", ""),
+			    "From x/a (10.0.0.1:1) to x/b ([fd00::2]:8080) for "
+			    "web.x.svc.cluster.local, it was denied, in plaintext, without an "
+			    "identity: no: x/p.");
+	past_print(records, nodes);
+	json_decref(records);
+	json_decref(nodes);
+	json_decref(answer);
+}
+
+static void what_is_no_end_is_refused(void **state)
+{
+	static const char *const bad[] = {"", "a:b", "a:0", "a:65536", "a:", "[fd00::1]:x"};
+	struct past_end e = {.port = 7};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(past_end_parse(bad[i], true, &e), -22);
+	assert_int_equal(e.port, 7);
 }
 
 static void connections_are_sorted(void **state)
@@ -310,6 +391,9 @@ int main(void)
 		cmocka_unit_test(numbers_for_people),
 		cmocka_unit_test(rates_are_what_moved_between_two_looks),
 		cmocka_unit_test(connections_are_sorted),
+		cmocka_unit_test(the_past_is_found_by_every_name),
+		cmocka_unit_test(the_past_is_told_in_one_sentence_newest_last),
+		cmocka_unit_test(what_is_no_end_is_refused),
 		cmocka_unit_test(drops_are_told_apart_from_paths),
 		cmocka_unit_test(ztunnels_refusals_are_summed_by_flag),
 		cmocka_unit_test(explain_has_a_sentence_for_each_outcome),

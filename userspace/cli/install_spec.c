@@ -62,6 +62,16 @@ int install_spec_new(struct install_spec **ret)
 	return 0;
 }
 
+int install_spec_merge(struct install_spec *s, const json_t *spec)
+{
+	return chart_merge(s->spec, spec);
+}
+
+json_t *install_spec_json(const struct install_spec *s)
+{
+	return s->spec;
+}
+
 static const json_t *values_schema(const struct install_spec *s)
 {
 	return json_object_get(json_object_get(s->schema, "properties"), "values");
@@ -132,11 +142,24 @@ static int apply_short(json_t *values, const json_t *spec, const char *word, con
 	return over ? chart_merge(values, over) : -ENOMEM;
 }
 
+/* A component of an IstioOperator, and a value here; the values that are given have the last word.
+ */
+static int apply_cni(json_t *values, const json_t *spec)
+{
+	json_t *cni = json_object_get(json_object_get(spec, "components"), "cni");
+	json_t *is_enabled = json_object_get(cni, "enabled");
+
+	return is_enabled ? json_object_set(json_object_get(values, "cni"), "enabled", is_enabled)
+			  : 0;
+}
+
 static int apply(json_t *values, const json_t *spec)
 {
 	const json_t *over = json_object_get(spec, "values");
-	int r = over ? chart_merge(values, over) : 0;
+	int r = apply_cni(values, spec);
 
+	if (r == 0 && over)
+		r = chart_merge(values, over);
 	for (size_t i = 0; i < ARRAY_SIZE(shorts) && r == 0; i++)
 		r = apply_short(values, spec, shorts[i].word, shorts[i].group);
 	return r;
@@ -166,7 +189,6 @@ int install_spec_plan(const struct install_spec *s, struct install_plan *ret,
 		.has_crds = !json_is_false(json_object_get(base, "enabled")),
 		.has_gateways = is_asked(components, "ingressGateways") ||
 				is_asked(components, "egressGateways"),
-		.has_cni = is_asked(components, "cni"),
 	};
 	return 0;
 }

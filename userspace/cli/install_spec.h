@@ -20,12 +20,17 @@ _must_check_ int install_spec_set(struct install_spec *s, const char *assignment
 _must_check_ int install_spec_file(struct install_spec *s, const char *path,
 				   char err[CHART_ERROR_MAX]);
 
+/** install_spec_merge() - what install_spec_json() once gave, under what comes later. Return: 0;
+ * -ENOMEM. */
+_must_check_ int install_spec_merge(struct install_spec *s, const json_t *spec);
+/** install_spec_json() - all that was asked for; borrowed. */
+json_t *install_spec_json(const struct install_spec *s);
+
 /** struct install_plan - what comes of it. */
 struct install_plan {
 	json_t *values; /* of the chart; the caller's to drop */
 	bool has_crds;
 	bool has_gateways; /* asked for, and not to be had */
-	bool has_cni;      /* likewise */
 };
 
 /** install_spec_plan() - the profile's values with all else over them. Return: 0; -ENOENT no such

@@ -87,11 +87,6 @@ static void say_what_is_missing(const struct install_plan *p)
 			"culvert: gateways were asked for: they come in a later release and are "
 			"NOT among these manifests\n",
 			stderr);
-	if (p->has_cni)
-		(void)fputs(
-			"culvert: components.cni was asked for: the CNI plugin comes in a later "
-			"release and is NOT among these manifests\n",
-			stderr);
 }
 
 static int generate(const struct given *given)

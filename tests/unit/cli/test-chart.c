@@ -132,8 +132,14 @@ static void words_of_the_user_reach_the_containers(void **state)
 
 	assert_string_equal(json_text(agent, "image", ""), "registry.example/mesh/culvert:7");
 	assert_string_equal(command, "/usr/local/bin/culvert-agent --kubernetes "
-				     "--run-dir=/run/culvert --log-level=info --same-node=encrypt "
-				     "--host-bypass=established --uplink=eth0 --log-json");
+				     "--run-dir=/run/culvert "
+				     "--handover=/host/run/culvert/handover.sock "
+				     "--log-level=info --same-node=encrypt "
+				     "--host-bypass=established --daemonset=istio-system/ztunnel "
+				     "--uplink=eth0 --cni-run-dir=/run/culvert-cni "
+				     "--cni-bin-dir=/host/cni/bin --cni-conf-dir=/host/cni/conf "
+				     "--cni-exempt-namespaces=istio-system,kube-system "
+				     "--cni-away-grace=300 --log-json");
 	template = json_object_get(json_object_get(json_object_get(o, "DaemonSet/ztunnel"), "spec"),
 				   "template");
 	assert_string_equal(
@@ -157,6 +163,27 @@ static void no_value_is_empty_text_as_helm_has_it(void **state)
 		"{\"accessLogFile\":\"\"}");
 }
 
+static bool has_cni(const char *const *sets)
+{
+	char err[CHART_ERROR_MAX];
+	struct install_plan p = {0};
+	bool is_enabled;
+
+	assert_int_equal(plan(sets, &p, err), 0);
+	is_enabled = json_is_true(json_object_get(json_object_get(p.values, "cni"), "enabled"));
+	json_decref(p.values);
+	return is_enabled;
+}
+
+static void cni_is_a_component_and_a_value(void **state)
+{
+	assert_true(has_cni((const char *[]){NULL}));
+	assert_false(has_cni((const char *[]){"components.cni.enabled=false", NULL}));
+	assert_false(has_cni((const char *[]){"values.cni.enabled=false", NULL}));
+	assert_true(has_cni(
+		(const char *[]){"components.cni.enabled=false", "values.cni.enabled=true", NULL}));
+}
+
 static void gateways_and_crds_are_told_apart(void **state)
 {
 	char err[CHART_ERROR_MAX];
@@ -168,7 +195,6 @@ static void gateways_and_crds_are_told_apart(void **state)
 			 0);
 	assert_true(p.has_gateways);
 	assert_false(p.has_crds);
-	assert_false(p.has_cni);
 	json_decref(p.values);
 	assert_int_equal(plan((const char *[]){"components.ingressGateways[0].enabled=false", NULL},
 			      &p, err),
@@ -336,6 +362,7 @@ int main(void)
 		cmocka_unit_test(each_profile_makes_objects_that_say_what_it_sets),
 		cmocka_unit_test(words_of_the_user_reach_the_containers),
 		cmocka_unit_test(no_value_is_empty_text_as_helm_has_it),
+		cmocka_unit_test(cni_is_a_component_and_a_value),
 		cmocka_unit_test(gateways_and_crds_are_told_apart),
 		cmocka_unit_test(a_mistake_is_named),
 		cmocka_unit_test(files_are_operators_or_values),

@@ -153,6 +153,7 @@ int cli_experimental(int argc, char **argv)
 {
 	static const struct cli_command table[] = {
 		{"authz", NULL, "authz check POD: the policies that apply to a pod", cli_authz},
+		{"precheck", NULL, "the same as culvert precheck", cli_precheck},
 		{0},
 	};
 

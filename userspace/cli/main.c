@@ -19,8 +19,12 @@ static const struct cli_command commands[] = {
 	{"drops", NULL, "what was refused, by reason", cli_drops},
 	{"proxy-status", "ps", "who takes the control plane's word, and took all of it",
 	 cli_proxy_status},
-	{"experimental", "x", "x authz check POD: the policies that apply to a pod",
+	{"experimental", "x", "x authz check, x precheck: istioctl's words for them",
 	 cli_experimental},
+	{"install", NULL, "install into a cluster, or change what is installed", cli_install},
+	{"upgrade", NULL, "make what is installed this version", cli_upgrade},
+	{"uninstall", NULL, "take it out again; pods go on without the mesh", cli_uninstall},
+	{"precheck", NULL, "would an installation go well?", cli_precheck},
 	{"manifest", NULL, "manifest generate: what to give to kubectl apply", cli_manifest},
 	{"profile", NULL, "named sets of values for an installation: list, dump, diff",
 	 cli_profile},
@@ -42,6 +46,7 @@ static void print_help(void)
 	puts("\nStart here:\n"
 	     "  culvert lab up tools/samples/demo     make two nodes with pods\n"
 	     "  culvert node --config-dir DIR         the same for real pods on this host\n"
+	     "  culvert install --set profile=demo -y the same for a Kubernetes cluster\n"
 	     "  culvert status                        is everything in place?\n"
 	     "  culvert ztunnel-config workload       who speaks HBONE, who plain TCP\n"
 	     "  culvert explain demo/web web:80       would it be let in, and why\n"

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The program itself against an API server of these tests."""
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+from fake_api import FakeApi  # noqa: E402
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+BIN = os.environ.get("CULVERT_BIN", f"{ROOT}/build/bin")
+
+
+class Cli:
+    """`culvert` with a kubeconfig that leads to the fake."""
+
+    def __init__(self, api, folder):
+        self.api, self.folder = api, folder
+        self.config = f"{folder}/config"
+        self.write(self.config, api.url)
+
+    @staticmethod
+    def write(path, url, name="c", **user):
+        with open(path, "w", encoding="ascii") as f:
+            json.dump({"current-context": name, "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+                       "clusters": [{"name": name, "cluster": {"server": url}}], "users": [{"name": name, "user": user}]}, f)
+
+    def run(self, *args, code=0, text=None, program="culvert", **env):
+        """Return: stdout, with stderr at its end."""
+        done = subprocess.run([f"{BIN}/{program}" if "/" not in program else program, *args], input=text or "",
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60, check=False, cwd=self.folder,
+                              env={"PATH": os.environ["PATH"], "HOME": str(self.folder), "KUBECONFIG": self.config, **env})
+        assert done.returncode == code, f"{args} ended with {done.returncode}: {done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    def json(self, *args, **kw):
+        return json.loads(self.run(*args, "-o", "json", **kw))
+
+
+@pytest.fixture
+def api():
+    server = FakeApi()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def cli(api, tmp_path):
+    return Cli(api, tmp_path)

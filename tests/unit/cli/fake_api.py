@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An API server in this process, small: it keeps what is applied, makes pods of what makes pods, and fails as it is told to."""
+import base64
+import copy
+import hashlib
+import http.server
+import json
+import re
+import struct
+import threading
+import urllib.parse
+
+MESH = "istio-system"
+PLURALS = {"AuthorizationPolicy": "authorizationpolicies", "ServiceEntry": "serviceentries", "WorkloadEntry": "workloadentries",
+           "Telemetry": "telemetries"}
+
+
+class Fault:
+    """What is answered to a request instead: a status with a message, as often as said."""
+
+    def __init__(self, method, part, status, message="because", times=10**9):
+        self.method, self.part, self.status, self.message, self.times = method, part, status, message, times
+
+
+def pod(namespace, name, node="n1", labels=None, **more):
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace, "labels": labels or {}},
+            "spec": {"nodeName": node, "serviceAccountName": "default", "containers": [{"name": "main", "image": "i"}]},
+            "status": {"phase": "Running", "podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}],
+                       "containerStatuses": [{"name": "main", "ready": True, "restartCount": 0, "state": {"running": {}}}]},
+            **more}
+
+
+def namespace(name, **labels):
+    return {"apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": name, "labels": {k.replace("__", "/").replace("_", "-"): v for k, v in labels.items()}}}
+
+
+class FakeApi:
+    """Objects by (group and version, plural, namespace, name)."""
+
+    def __init__(self):
+        self.objects, self.faults, self.log, self.forbidden = {}, [], [], set()
+        self.version, self.is_ready, self.nodes, self.rv = ("1", "35", "v1.35.4"), True, ["n1", "n2"], 0
+        self.on_exec = lambda pod_name, container, command: (1, "", "no such command\n")
+        self.lock = threading.RLock()
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("H", (Handler,), {"api": self}))
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True, kwargs={"poll_interval": 0.02}).start()
+        for name in self.nodes:
+            self.put({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name},
+                      "status": {"nodeInfo": {"kernelVersion": "6.12.1", "architecture": "amd64", "operatingSystem": "linux"}}})
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+    def put(self, obj):
+        """As if somebody else had made it."""
+        kind = obj["kind"]
+        plural = PLURALS.get(kind) or kind.lower() + ("es" if kind[-1] == "s" else "s")
+        meta = obj["metadata"]
+        self.store((obj["apiVersion"], plural, meta.get("namespace", ""), meta["name"]), obj)
+
+    def named(self, kind, name):
+        return next((o for o in self.objects.values() if o["kind"] == kind and o["metadata"]["name"] == name), None)
+
+    def titles(self):
+        return {f"{o['kind']} {o['metadata']['name']}" for o in self.objects.values()}
+
+    def calls(self, method, part=""):
+        return [path for m, path, _ in self.log if m == method and part in path]
+
+    def store(self, key, obj):
+        with self.lock:
+            old = self.objects.get(key)
+            obj = copy.deepcopy(obj)
+            meta = obj["metadata"]
+            if old and {k: v for k, v in old.items() if k not in ("status", "metadata")} == \
+                    {k: v for k, v in obj.items() if k not in ("status", "metadata")} and \
+                    old["metadata"].get("labels") == meta.get("labels"):
+                return old
+            self.rv += 1
+            meta.update(resourceVersion=str(self.rv), uid=f"u{self.rv}",
+                        generation=old["metadata"].get("generation", 0) + 1 if old else 1)
+            self.objects[key] = obj
+            if obj["kind"] in ("Deployment", "DaemonSet"):
+                self.start_pods(obj)
+            return obj
+
+    def start_pods(self, owner):
+        name, is_daemon = owner["metadata"]["name"], owner["kind"] == "DaemonSet"
+        nodes = self.nodes if is_daemon else self.nodes[:1]
+        n, ready = len(nodes), len(nodes) if self.is_ready else 0
+        owner["status"] = {"observedGeneration": owner["metadata"]["generation"], "replicas": n, "updatedReplicas": n,
+                           "availableReplicas": ready, "desiredNumberScheduled": n, "updatedNumberScheduled": n,
+                           "numberAvailable": ready}
+        for node in nodes:
+            one = pod(MESH, f"{name}-{node}", node, {"app": name})
+            if not self.is_ready:
+                one["status"]["conditions"][0]["status"] = "False"
+                one["status"]["containerStatuses"][0].update(
+                    ready=False, state={"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}})
+            self.objects[("v1", "pods", MESH, one["metadata"]["name"])] = one
+
+    def delete(self, key):
+        with self.lock:
+            gone = self.objects.pop(key, None)
+            if gone and gone["kind"] in ("Deployment", "DaemonSet"):
+                for k in [k for k in self.objects if k[1] == "pods" and k[3].startswith(key[3] + "-")]:
+                    del self.objects[k]
+            if gone and gone["kind"] == "Namespace":
+                for k in [k for k in self.objects if k[2] == key[3]]:
+                    del self.objects[k]
+            return gone
+
+    def is_known(self, gv, plural):
+        """Kinds of Istio's exist once they are defined."""
+        group = gv.split("/")[0]
+        return not group.endswith("istio.io") or \
+            ("apiextensions.k8s.io/v1", "customresourcedefinitions", "", f"{plural}.{group}") in self.objects
+
+    def select(self, gv, plural, ns, query):
+        def fits(obj):
+            labels = obj["metadata"].get("labels") or {}
+            for term in filter(None, [query.get("labelSelector", "")]):
+                m = re.fullmatch(r"(\S+) in \((.*)\)", term)
+                key, _, value = term.partition("=")
+                if m and labels.get(m.group(1)) not in m.group(2).split(","):
+                    return False
+                if not m and (key not in labels or (value and labels[key] != value)):
+                    return False
+            field = query.get("fieldSelector", "metadata.name=" + obj["metadata"]["name"])
+            return field == "metadata.name=" + obj["metadata"]["name"]
+        return [o for k, o in sorted(self.objects.items()) if k[:2] == (gv, plural) and (not ns or k[2] == ns) and fits(o)]
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version, wbufsize, disable_nagle_algorithm = "HTTP/1.1", 1 << 16, True
+    api = None
+
+    def log_message(self, *_):
+        pass
+
+    def answer(self, status, body):
+        data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def refuse(self, status, message):
+        self.answer(status, {"kind": "Status", "status": "Failure", "message": message, "code": status})
+
+    def serve(self):
+        length = int(self.headers.get("Content-Length") or 0)
+        text = self.rfile.read(length).decode()
+        url = urllib.parse.urlsplit(self.path)
+        query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
+        api = self.api
+        api.log.append((self.command, self.path, text))
+        for f in api.faults:
+            if f.method == self.command and f.part in self.path and f.times > 0:
+                f.times -= 1
+                return self.refuse(f.status, f.message)
+        if url.path == "/version":
+            return self.answer(200, dict(zip(("major", "minor", "gitVersion"), api.version)))
+        if url.path.endswith("/selfsubjectaccessreviews"):
+            a = json.loads(text)["spec"]["resourceAttributes"]
+            return self.answer(201, {"status": {"allowed": (a["verb"], a["resource"]) not in api.forbidden}})
+        m = re.fullmatch(r"/(?:api/(v1)|apis/([^/]+/[^/]+))(?:/namespaces/([^/]+))?/([^/]+)(?:/([^/]+))?(?:/(log|exec))?", url.path)
+        if url.path.startswith("/api/v1/namespaces") and url.path.count("/") <= 4:  # a namespace itself
+            return self.objects_of("v1", "namespaces", "", url.path.split("/")[4] if url.path.count("/") == 4 else None, query, text)
+        if not m:
+            return self.refuse(404, "no such path")
+        if m.group(6) == "exec":
+            return self.exec(m.group(5), url.query)
+        if m.group(6) == "log":
+            return self.answer(200, "a line of a log\n")
+        return self.objects_of(m.group(1) or m.group(2), m.group(4), m.group(3) or "", m.group(5), query, text)
+
+    do_GET = do_PATCH = do_POST = do_DELETE = serve
+
+    def objects_of(self, gv, plural, ns, name, query, text):
+        api, key = self.api, (gv, plural, ns, name)
+        if not api.is_known(gv, plural):
+            return self.refuse(404, "the server could not find the requested resource")
+        if not name:
+            kind = next((o["kind"] for k, o in api.objects.items() if k[1] == plural), "Thing")
+            items = [{k: v for k, v in o.items() if k not in ("kind", "apiVersion")} for o in api.select(gv, plural, ns, query)]
+            return self.answer(200, {"kind": f"{kind}List", "apiVersion": gv, "metadata": {"resourceVersion": "1"}, "items": items})
+        if self.command == "DELETE":
+            gone = "dryRun" in query and api.objects.get(key) or api.delete(key)
+            return self.answer(200, gone) if gone else self.refuse(404, f'{plural} "{name}" not found')
+        if self.command == "PATCH":
+            return self.patch(key, query, json.loads(text))
+        if key not in api.objects:
+            return self.refuse(404, f'{plural} "{name}" not found')
+        return self.answer(200, api.objects[key])
+
+    def patch(self, key, query, body):
+        api = self.api
+        if "apply-patch" in self.headers["Content-Type"]:
+            if key[2] and ("v1", "namespaces", "", key[2]) not in api.objects:
+                return self.refuse(404, f'namespaces "{key[2]}" not found')
+            return self.answer(200, {**body, "metadata": {**body["metadata"], "resourceVersion": "0"}} if "dryRun" in query
+                               else api.store(key, body))
+        if key not in api.objects:
+            return self.refuse(404, "not found")
+        labels = api.objects[key]["metadata"].setdefault("labels", {})
+        for k, v in body["metadata"]["labels"].items():
+            labels.pop(k, None) if v is None else labels.update({k: v})
+        return self.answer(200, api.objects[key])
+
+    def frame(self, data):
+        n = len(data)
+        head = struct.pack("!BB", 0x82, n) if n < 126 else struct.pack("!BBH", 0x82, 126, n) if n < 65536 else \
+            struct.pack("!BBQ", 0x82, 127, n)
+        self.wfile.write(head + data)
+
+    def exec(self, pod_name, query):
+        words = urllib.parse.parse_qs(query)
+        code, out, err = self.api.on_exec(pod_name, words["container"][0], words["command"])
+        accept = hashlib.sha1((self.headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode())
+        self.send_response(101)
+        self.send_header("Upgrade", "websocket")
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Sec-WebSocket-Accept", base64.b64encode(accept.digest()).decode())
+        self.send_header("Sec-WebSocket-Protocol", "v5.channel.k8s.io")
+        self.end_headers()
+        self.wfile.write(struct.pack("!BB", 0x89, 2) + b"hi")  # a ping
+        for at in range(0, len(out.encode()), 30000):
+            self.frame(b"\x01" + out.encode()[at:at + 30000])
+        self.frame(b"\x02" + err.encode())
+        status = {"status": "Success"} if code == 0 else \
+            {"status": "Failure", "reason": "NonZeroExitCode", "message": "exit",
+             "details": {"causes": [{"reason": "ExitCode", "message": str(code)}]}}
+        self.frame(b"\x03" + json.dumps(status).encode())
+        self.close_connection = True

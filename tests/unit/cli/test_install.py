@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""install, upgrade, uninstall: what is applied in which order, what is said, and what happens when the API server says no."""
+import json
+
+import pytest
+from fake_api import MESH, Fault, namespace, pod
+
+INSTALLED = "culvert.io/installed"
+
+
+def rank(path):
+    order = ["namespaces/istio-system", "customresourcedefinitions", "serviceaccounts", "services", "deployments", "daemonsets",
+             "validatingwebhookconfigurations"]
+    return max((i for i, word in enumerate(order) if f"/{word}" in path.split("?")[0]), default=0)
+
+
+def agent(status):
+    """What `culvert __admin` of the pods says."""
+    def on_exec(_pod, container, command):
+        if command[1] == "version":
+            return 0, "v9\n", ""
+        answer = status(container) if callable(status) else status
+        return 0, "200\n" + json.dumps(answer), ""
+    return on_exec
+
+
+def test_everything_is_made_in_order_with_a_tick_each(api, cli):
+    said = cli.run("install", "--set", "profile=demo", "-y")
+    ticks = [line.split()[1] for line in said.splitlines() if line.startswith("✔")]
+    assert ticks == ["Core", "Istiod", "Ztunnel", "Installation"]
+    assert "- Ingress gateways are not installed" in said and "- Egress gateways are not installed" in said
+    assert "Revision default is now the default" in said
+    ours = [o for o in api.objects.values() if o["metadata"].get("labels", {}).get(INSTALLED)]
+    assert len(ours) >= 18 and all(o["metadata"]["labels"][INSTALLED] == "default" for o in ours)
+    applied = [rank(p) for p in api.calls("PATCH") if "culvert-install" not in p]
+    assert applied[-1] == 6 and applied.index(6) > applied.index(5) > applied.index(4) > applied.index(3) > applied.index(1)
+    assert json.loads(api.named("ConfigMap", "culvert-install")["data"]["spec"]) == {"profile": "demo"}
+
+
+def test_a_second_time_changes_nothing(api, cli):
+    cli.run("install", "-y")
+    before = {k: o["metadata"].get("resourceVersion") for k, o in api.objects.items()}
+    said = cli.run("install", "-y")
+    assert "0 objects made, 0 changed" in said
+    assert before == {k: o["metadata"].get("resourceVersion") for k, o in api.objects.items()}
+
+
+@pytest.mark.parametrize("answer, is_made", [("y\n", True), ("n\n", False), ("", False)])
+def test_it_asks(api, cli, answer, is_made):
+    said = cli.run("install", text=answer, code=0 if is_made else 1)
+    assert "Proceed? (y/N)" in said and bool(api.named("Deployment", "istiod")) == is_made
+
+
+def test_a_dry_run_keeps_nothing(api, cli):
+    said = cli.run("install", "--dry-run")
+    assert "create     DaemonSet istio-system/ztunnel" in said and not api.named("Namespace", MESH)
+    cli.run("install", "-y")
+    said = cli.run("install", "--dry-run", "--set", "values.pilot.logLevel=debug")
+    assert "Nothing was changed" in said and "debug" not in json.dumps(api.named("Deployment", "istiod"))
+
+
+def test_what_may_not_be_done_is_named_before_anything_is(api, cli):
+    api.forbidden = {("create", "clusterroles"), ("patch", "daemonsets")}
+    said = cli.run("install", "-y", code=1)
+    assert "[IST0141] (you) may not create clusterroles" in said
+    assert "may not patch daemonsets in namespace istio-system" in said
+    assert not api.calls("PATCH")
+
+
+def test_a_conflict_names_the_field_and_force_goes_on(api, cli):
+    api.faults = [Fault("PATCH", "force=false", 409, 'conflict with "helm": .spec.template')]
+    said = cli.run("install", "-y", code=1)
+    assert 'conflict with "helm": .spec.template' in said and "--force takes them over" in said
+    assert "the same command goes on from here" in said
+    cli.run("install", "-y", "--force")
+
+
+def test_what_may_pass_is_tried_again(api, cli):
+    api.faults = [Fault("PATCH", "/services/istiod", 500, 'failed calling webhook "w.example": refused', 1),
+                  Fault("GET", "/deployments/istiod", 504, times=1), Fault("PATCH", "/daemonsets/", 429, times=1)]
+    cli.run("install", "-y")
+    api.faults = [Fault("PATCH", "/services/istiod", 500, 'failed calling webhook "w.example": refused')]
+    said = cli.run("install", "-y", code=1)
+    assert 'Service istio-system/istiod: failed calling webhook "w.example"' in said and "That webhook is down" in said
+
+
+def test_what_the_control_plane_set_of_its_webhook_stays(api, cli):
+    cli.run("install", "-y")
+    for hook in api.named("ValidatingWebhookConfiguration", "istio-validator-istio-system")["webhooks"]:
+        assert hook["failurePolicy"] == "Ignore"
+        hook["failurePolicy"] = "Fail"
+    cli.run("install", "-y", "--force")
+    assert api.named("ValidatingWebhookConfiguration", "istio-validator-istio-system")["webhooks"][0]["failurePolicy"] == "Fail"
+
+
+def test_what_does_not_get_ready_is_explained(api, cli):
+    api.is_ready = False
+    said = cli.run("install", "-y", "--timeout", "1", code=1)
+    assert "✘ Istiod is not ready: 0 of 1 pods; pod istiod-n1 on n1: container main: ImagePullBackOff: no such image" in said
+    assert not api.named("DaemonSet", "ztunnel")
+    api.is_ready = True
+    api.delete(("apps/v1", "deployments", MESH, "istiod"))
+    cli.run("install", "-y")
+
+
+def test_definitions_of_others_stay_as_they_are(api, cli):
+    name = "authorizationpolicies.security.istio.io"
+    api.put({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name},
+             "spec": {"group": "security.istio.io", "theirs": True}})
+    said = cli.run("install", "-y")
+    assert "those that others made are used as they are" in said
+    assert api.named("CustomResourceDefinition", name)["spec"]["theirs"]
+
+
+def test_an_upgrade_keeps_what_was_asked_for_and_prunes(api, cli):
+    assert "nothing is installed" in cli.run("upgrade", "-y", code=1)
+    cli.run("install", "--set", "profile=demo", "--set", "values.pilot.replicaCount=1", "-y")
+    api.put({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+             "metadata": {"name": "of-a-version-before", "labels": {INSTALLED: "default"}}})
+    api.put({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "of-others"}})
+    said = cli.run("upgrade", "-y", "--set", "values.pilot.logLevel=debug")
+    assert "1 objects of the version before removed" in said
+    assert not api.named("ClusterRole", "of-a-version-before") and api.named("ClusterRole", "of-others")
+    spec = json.loads(api.named("ConfigMap", "culvert-install")["data"]["spec"])
+    assert spec == {"profile": "demo", "values": {"pilot": {"replicaCount": 1, "logLevel": "debug"}}}
+    assert "--log-level=debug" in json.dumps(api.named("Deployment", "istiod"))
+
+
+def test_an_operator_file_and_the_old_spelling(api, cli, tmp_path):
+    (tmp_path / "op.yaml").write_text("apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec:\n  profile: minimal\n"
+                                      "  components:\n    ingressGateways: [{name: x, enabled: true}]\n")
+    said = cli.run("manifest", "apply", "-f", "op.yaml", "-y", "--skip-confirmation", program="culvert")
+    assert "NOT installed by this one" in said and "- Ingress gateways are not installed" in said
+    assert api.named("Deployment", "istiod")
+    (tmp_path / "op.yaml").write_text("kind: IstioOperator\nspec:\n  profil: minimal\n")
+    assert "op.yaml:3" in cli.run("install", "-f", "op.yaml", "-y", code=1)
+
+
+def test_one_revision_is_never_turned_into_another_by_mistake(api, cli):
+    cli.run("install", "--revision", "canary", "-y")
+    assert api.named("Deployment", "istiod")["metadata"]["labels"]["istio.io/rev"] == "canary"
+    assert "revision canary is installed" in cli.run("install", "-y", code=1)
+    assert "revision other is not installed" in cli.run("uninstall", "--revision", "other", "-y", code=1)
+
+
+def test_istio_itself_is_not_overwritten(api, cli):
+    api.put(namespace(MESH))
+    api.put({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "istiod", "namespace": MESH},
+             "spec": {"template": {"spec": {"containers": [{"command": ["pilot-discovery"]}]}}}})
+    said = cli.run("install", "-y", code=1)
+    assert "Istio's own control plane is there" in said and not api.calls("PATCH")
+
+
+def test_pods_are_released_before_anything_goes(api, cli):
+    cli.run("install", "-y")
+    seen = []
+
+    def status(container):
+        root = api.named("Namespace", MESH)["metadata"]["labels"]
+        seen.append((root.get("culvert.io/mesh"), api.named("DaemonSet", "ztunnel") is not None))
+        return {"pods": [] if len(seen) > 1 else [{"name": "web"}]}
+    api.on_exec = agent(status)
+    said = cli.run("uninstall", "-y")
+    assert seen and all(s == ("released", True) for s in seen), "agents are told while they run"
+    assert "Pods released on 2 nodes" in said and "✔ Uninstall complete" in said
+    left = api.titles()
+    assert "Namespace istio-system" in left and "CustomResourceDefinition telemetries.telemetry.istio.io" in left
+    assert not {t for t in left if t.split()[0] in ("Deployment", "DaemonSet", "ClusterRole", "Role", "ConfigMap", "Service")}
+    assert "culvert.io/mesh" not in api.named("Namespace", MESH)["metadata"]["labels"]
+    said = cli.run("uninstall", "--purge", "-y")
+    assert api.titles() == {"Node n1", "Node n2"}
+    assert "Nothing of Culvert is installed" in cli.run("uninstall", "--purge", "-y")
+
+
+def test_purge_keeps_what_people_wrote(api, cli):
+    cli.run("install", "-y")
+    api.on_exec = agent({"pods": []})
+    api.put({"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": {"name": "a", "namespace": "x"}})
+    api.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "istio-ca-root-cert", "namespace": "x"}})
+    api.put({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "istio-ca-secret", "namespace": MESH}})
+    api.put(pod(MESH, "grafana"))
+    said = cli.run("uninstall", "--purge", "-y")
+    assert "authorizationpolicies.security.istio.io stays" in said and "others have pods or services in it" in said
+    assert api.named("AuthorizationPolicy", "a") and api.named("Pod", "grafana")
+    assert not api.named("ConfigMap", "istio-ca-root-cert") and not api.named("Secret", "istio-ca-secret")
+
+
+def test_an_agent_that_cannot_be_asked_is_named(api, cli):
+    cli.run("install", "-y")
+    api.nodes.pop()
+    api.delete(("v1", "pods", MESH, "ztunnel-n2"))
+    api.on_exec = lambda *_: (1, "", "culvert: agent: not running\n")
+    said = cli.run("uninstall", "-y", "--dry-run")
+    assert "DaemonSet istio-system/ztunnel" in said and api.named("DaemonSet", "ztunnel")
+    api.faults = [Fault("GET", "/exec", 403, 'pods "ztunnel-n1" is forbidden: cannot create resource "pods/exec"')]
+    said = cli.run("uninstall", "-y", "--timeout", "1")
+    assert "node n1: it cannot be seen whether its pods are released" in said and "pods/exec" in said
+
+
+def test_what_kubectl_applied_is_found_too(api, cli):
+    cli.run("install", "-y")
+    for o in api.objects.values():
+        (o["metadata"].get("labels") or {}).pop(INSTALLED, None)
+    api.on_exec = agent({"pods": []})
+    cli.run("uninstall", "-y")
+    assert not api.named("DaemonSet", "ztunnel") and not api.named("ClusterRole", "culvert-istiod")
+
+
+def test_an_installation_takes_an_unfinished_removal_back(api, cli):
+    cli.run("install", "-y")
+    api.named("Namespace", MESH)["metadata"]["labels"]["culvert.io/mesh"] = "released"
+    cli.run("install", "-y")
+    assert "culvert.io/mesh" not in api.named("Namespace", MESH)["metadata"]["labels"]

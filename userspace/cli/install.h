@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* install - what install, upgrade and uninstall share: applying objects, waiting for what they
+ * start, removing them. Blocking, one thread. Each says what goes wrong itself. */
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "install_spec.h"
+#include "kube.h"
+#include "progress.h"
+
+/* Every object that `culvert` applies has this label; its value is the revision. */
+#define INSTALL_LABEL "culvert.io/installed"
+/* The ConfigMap that says what was asked for, so that an upgrade asks for the same. */
+#define INSTALL_RECORD "culvert-install"
+/* The ConfigMap of `culvert tag`. */
+#define INSTALL_TAGS "culvert-tags"
+/* Label of the mesh's namespace that makes every agent let go of its pods. */
+#define INSTALL_RELEASE_LABEL "culvert.io/mesh"
+#define INSTALL_RELEASE_VALUE "released"
+
+/** struct install_run - one of them under way. */
+struct install_run {
+	struct kube *kube; /* borrowed */
+	struct progress progress;
+	const char *revision; /* "default" when none */
+	bool is_dry;
+	bool is_forced; /* take fields over from others who manage them */
+	uint64_t timeout_us;
+	uint64_t poll_us; /* between two looks; 0: a default */
+};
+
+/** install_say_missing() - a line for each component that was asked for and is not to be had. */
+void install_say_missing(const struct install_plan *p, FILE *f);
+
+/** struct install_count - what became of objects. */
+struct install_count {
+	unsigned int created, changed, unchanged, foreign;
+};
+
+/**
+ * install_apply() - the objects of ranks @first to @last, in order, by server-side apply; one after
+ * the other, since later ones need earlier ones. Definitions and namespaces that others made stay
+ * as they are. Transient failures are tried again. Return: 0; 1, said on stderr: which object, and
+ * what the API server says.
+ */
+_must_check_ int install_apply(struct install_run *run, json_t *objects, int first, int last,
+			       struct install_count *count);
+/** install_record() - keep @spec and the version for the next upgrade. Return: 0; 1. */
+_must_check_ int install_record(struct install_run *run, const json_t *spec, const char *version);
+/** install_read() - what install_record() kept. @ret: the caller's to drop, {} when the record
+ * holds none. Return: 0; -ENOENT nothing is installed; 1, said on stderr. */
+_must_check_ int install_read(struct kube *k, json_t **ret_spec, char version[64],
+			      char revision[64]);
+/** install_prune() - remove what an earlier version made and @objects do not have. @ret: how many.
+ * Return: 0; 1. */
+_must_check_ int install_prune(struct install_run *run, const json_t *objects, unsigned int *ret);
+/** install_labelled() - all objects of ours that there are, kept kinds too, in the order of making.
+ * Kinds that we may not list, or that the server does not have, are left out. @ret: the caller's to
+ * drop. Return: 0; 1. */
+_must_check_ int install_labelled(struct install_run *run, json_t **ret);
+/** install_delete() - one object. Return: 0, also when it was gone; -errno as kube_do(). */
+_must_check_ int install_delete(struct install_run *run, const json_t *object);
+
+/** install_wait() - until those of @objects that are of this rank run as wanted, a tick for each.
+ * Return: 0; 1 when it takes too long: what is not there and why. */
+_must_check_ int install_wait(struct install_run *run, const json_t *objects, int rank);
+/** install_sleep() - until it is time to look again. */
+void install_sleep(const struct install_run *run);

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* install_apply - objects to the API server, and those away that are no longer wanted. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/map.h"
+#include "base/str.h"
+#include "cli.h"
+#include "install.h"
+#include "json.h"
+#include "kube_kinds.h"
+#include "source/kube_call.h"
+
+#define TRIES      4
+#define POLL_US    500000u
+#define NS_PER_US  1000
+#define US_PER_S   1000000u
+#define RECORD_KEY "spec"
+
+void install_sleep(const struct install_run *run)
+{
+	uint64_t us = run->poll_us ? run->poll_us : POLL_US;
+	struct timespec t = {.tv_sec = (time_t)(us / US_PER_S),
+			     .tv_nsec = (long)(us % US_PER_S) * NS_PER_US};
+
+	(void)nanosleep(&t, NULL);
+}
+
+static bool is_transient(int r)
+{
+	return r == -ETIMEDOUT || r == -ECONNREFUSED || r == -ECONNRESET || r == -EIO;
+}
+
+/* say_object() - what the API server says of an object, and what can be done. */
+static int say_object(const struct install_run *run, const json_t *object, int error)
+{
+	_cleanup_(freep) char *title = kube_title(object);
+	const char *why = kube_why(run->kube);
+	const char *hint = "";
+
+	if (error == -EEXIST)
+		hint = "\n  Somebody else manages these fields; --force takes them over.";
+	else if (strstr(why, "failed calling webhook"))
+		hint = "\n  That webhook is down: start what serves it, or delete its "
+		       "configuration.";
+	else if (error == -EACCES)
+		hint = "\n  \"culvert precheck\" lists every permission that is missing.";
+	return cli_fail("%s: %s%s", title ? title : "object", why, hint);
+}
+
+static int label_add(const struct install_run *run, json_t *object)
+{
+	json_t *meta = json_object_get(object, "metadata");
+	json_t *labels = json_object_get(meta, "labels");
+
+	if (!labels) {
+		labels = json_object();
+		if (json_object_set_new(meta, "labels", labels) < 0)
+			return -ENOMEM;
+	}
+	return json_object_set_new(labels, INSTALL_LABEL, json_string(run->revision)) < 0 ? -ENOMEM
+											  : 0;
+}
+
+static const char *version_of(const json_t *object)
+{
+	return json_text(json_object_get(object, "metadata"), "resourceVersion", "");
+}
+
+/* What the control plane has set of a webhook stays: it makes a failure count once it answers. */
+static void webhooks_keep(const json_t *before, json_t *object)
+{
+	static const char key[] = "failurePolicy";
+	json_t *one, *old;
+	size_t i, k;
+
+	json_array_foreach (json_object_get(object, "webhooks"), i, one)
+		json_array_foreach (json_object_get(before, "webhooks"), k, old) {
+			if (json_object_get(old, key) &&
+			    streq(json_text(one, "name", ""), json_text(old, "name", "?")))
+				(void)json_object_set(one, key, json_object_get(old, key));
+		}
+}
+
+/* send() - apply it; a failure that may pass is tried again. */
+static int send(struct install_run *run, const json_t *object, const char *path, json_t **ret)
+{
+	_cleanup_(freep) char *target =
+		str_format("%s?fieldManager=" KUBE_FIELD_MANAGER "&force=%s%s", path,
+			   run->is_forced ? "true" : "false", run->is_dry ? "&dryRun=All" : "");
+	const struct kube_ask call = {
+		.method = "PATCH", .path = target, .content_type = KUBE_APPLY, .body = object};
+	int r = -ENOMEM;
+
+	for (int i = 0; target && i < TRIES; i++) {
+		r = kube_do(run->kube, &call, ret);
+		if (!is_transient(r))
+			break;
+		progress_wait(&run->progress, "%s %s: trying again: %s",
+			      json_text(object, "kind", ""), kube_name(object),
+			      kube_why(run->kube));
+		install_sleep(run);
+	}
+	return r;
+}
+
+static void tell(const struct install_run *run, const json_t *object, const char *what)
+{
+	_cleanup_(freep) char *title = run->is_dry ? kube_title(object) : NULL;
+
+	if (title)
+		printf("%-10s %s\n", what, title);
+}
+
+/* apply_one() - Return: 0; -errno. */
+static int apply_one(struct install_run *run, json_t *object, struct install_count *count)
+{
+	_cleanup_(freep) char *path = kube_path_of(object);
+	_cleanup_(json_decrefp) json_t *before = NULL, *after = NULL;
+	int r = path ? kube_get(run->kube, path, &before) : -EINVAL;
+
+	if (r < 0 && r != -ENOENT && !is_transient(r))
+		return r;
+	if (before && kube_kind_of(object)->is_kept &&
+	    !kube_meta(before, "labels", INSTALL_LABEL)) {
+		count->foreign++;
+		tell(run, object, "as it is");
+		return 0;
+	}
+	webhooks_keep(before, object);
+	r = label_add(run, object);
+	if (r == 0)
+		r = send(run, object, path, &after);
+	if (r == -ENOENT && run->is_dry) /* its namespace is not there either */
+		r = 0;
+	if (r < 0)
+		return r;
+	if (!before)
+		count->created++;
+	else if (streq(version_of(before), version_of(after)))
+		count->unchanged++;
+	else
+		count->changed++;
+	tell(run, object,
+	     !before                                        ? "create"
+	     : streq(version_of(before), version_of(after)) ? "unchanged"
+							    : "change");
+	return 0;
+}
+
+int install_apply(struct install_run *run, json_t *objects, int first, int last,
+		  struct install_count *count)
+{
+	json_t *one;
+	size_t i;
+
+	json_array_foreach (objects, i, one) {
+		int rank = (int)kube_kind_of(one)->rank;
+		int r;
+
+		if (rank < first || rank > last)
+			continue;
+		r = apply_one(run, one, count);
+		if (r < 0)
+			return say_object(run, one, r);
+	}
+	return 0;
+}
+
+int install_record(struct install_run *run, const json_t *spec, const char *version)
+{
+	_cleanup_(freep) char *text = json_dumps(spec, JSON_COMPACT | JSON_SORT_KEYS);
+	_cleanup_(json_decrefp) json_t *record = json_pack(
+		"{s:s,s:s,s:{s:s,s:s},s:{s:s,s:s,s:s}}", "apiVersion", "v1", "kind", "ConfigMap",
+		"metadata", "name", INSTALL_RECORD, "namespace", KUBE_MESH_NAMESPACE, "data",
+		"version", version, "revision", run->revision, RECORD_KEY, text ? text : "{}");
+	struct install_count count = {0};
+	int r = record ? apply_one(run, record, &count) : -ENOMEM;
+
+	return r < 0 ? say_object(run, record, r) : 0;
+}
+
+int install_read(struct kube *k, json_t **ret_spec, char version[64], char revision[64])
+{
+	_cleanup_(json_decrefp) json_t *record = NULL;
+	const json_t *data;
+	int r = kube_get(k, "/api/v1/namespaces/" KUBE_MESH_NAMESPACE "/configmaps/" INSTALL_RECORD,
+			 &record);
+
+	if (r < 0)
+		return r == -ENOENT ? r : kube_fail(k, "what is installed");
+	data = json_object_get(record, "data");
+	(void)str_copy(version, 64, json_text(data, "version", "?"));
+	(void)str_copy(revision, 64, json_text(data, "revision", "default"));
+	*ret_spec = json_loads(json_text(data, RECORD_KEY, "{}"), 0, NULL);
+	if (!*ret_spec)
+		*ret_spec = json_object();
+	return *ret_spec ? 0 : cli_fail("out of memory");
+}
+
+int install_labelled(struct install_run *run, json_t **ret)
+{
+	_cleanup_(json_decrefp) json_t *all = json_array();
+	json_t *one;
+	size_t i;
+
+	for (const struct kube_kind *k = kube_kinds(); k->kind; k++) {
+		_cleanup_(freep) char *path = kube_path(k, NULL, NULL);
+		_cleanup_(freep) char *target =
+			path ? str_format("%s?labelSelector=" INSTALL_LABEL, path) : NULL;
+		_cleanup_(json_decrefp) json_t *some = NULL;
+		int r = target ? kube_list(run->kube, target, &some) : -ENOMEM;
+
+		if (r == -ENOENT || r == -EACCES)
+			continue;
+		json_array_foreach (some, i, one) {
+			(void)json_object_set_new(one, "kind", json_string(k->kind));
+			(void)json_object_set_new(one, "apiVersion", json_string(k->api_version));
+		}
+		if (r < 0 || json_array_extend(all, some) < 0)
+			return kube_fail(run->kube, k->plural);
+	}
+	*ret = TAKE_PTR(all);
+	return 0;
+}
+
+int install_delete(struct install_run *run, const json_t *object)
+{
+	_cleanup_(freep) char *path = kube_path_of(object);
+	_cleanup_(freep) char *target = path ? str_format("%s?propagationPolicy=Background%s", path,
+							  run->is_dry ? "&dryRun=All" : "")
+					     : NULL;
+	int r = -ENOMEM;
+
+	for (int i = 0; target && i < TRIES; i++) {
+		r = kube_do(run->kube, &(struct kube_ask){.method = "DELETE", .path = target},
+			    NULL);
+		if (!is_transient(r))
+			break;
+		install_sleep(run);
+	}
+	return r == -ENOENT ? 0 : r;
+}
+
+static bool is_among(const json_t *objects, const json_t *object)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach (objects, i, one)
+		if (streq(json_text(one, "kind", ""), json_text(object, "kind", "")) &&
+		    streq(kube_name(one), kube_name(object)) &&
+		    streq(kube_ns(one), kube_ns(object)))
+			return true;
+	return streq(kube_name(object), INSTALL_RECORD) || streq(kube_name(object), INSTALL_TAGS);
+}
+
+int install_prune(struct install_run *run, const json_t *objects, unsigned int *ret)
+{
+	_cleanup_(json_decrefp) json_t *all = NULL;
+	int r = install_labelled(run, &all);
+	const json_t *one;
+	size_t i;
+
+	*ret = 0;
+	if (r != 0)
+		return r;
+	json_array_foreach (all, i, one) {
+		if (kube_kind_of(one)->is_kept || is_among(objects, one))
+			continue;
+		r = install_delete(run, one);
+		if (r < 0)
+			return say_object(run, one, r);
+		tell(run, one, "remove");
+		++*ret;
+	}
+	return 0;
+}

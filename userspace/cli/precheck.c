@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "precheck.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/str.h"
+#include "chart.h"
+#include "cli.h"
+#include "findings.h"
+#include "install.h"
+#include "install_words.h"
+#include "json.h"
+#include "kube_kinds.h"
+
+#define MINOR_MIN    25 /* of Kubernetes 1: what the manifests need */
+#define KERNEL_MAJOR 5
+#define KERNEL_MINOR 15
+
+void precheck_version(const json_t *version, json_t *list)
+{
+	struct finding f = {FINDING_ERROR, "IST0142", "API server", NULL};
+	long major = strtol(json_text(version, "major", "0"), NULL, 10);
+	long minor = strtol(json_text(version, "minor", "0"), NULL, 10); /* "31+" */
+
+	if (major > 1 || (major == 1 && minor >= MINOR_MIN))
+		return;
+	findings_add(list, &f, "Kubernetes %s is too old: 1.%d or newer is needed",
+		     json_text(version, "gitVersion", "of an unknown version"), MINOR_MIN);
+}
+
+static void node_check(const json_t *node, json_t *list)
+{
+	const json_t *info = json_object_get(json_object_get(node, "status"), "nodeInfo");
+	const char *kernel = json_text(info, "kernelVersion", "");
+	const char *arch = json_text(info, "architecture", "amd64");
+	_cleanup_(freep) char *origin = kube_title(node);
+	struct finding f = {FINDING_ERROR, "CUL0001", origin ? origin : "Node", NULL};
+	char *rest;
+	unsigned long major = strtoul(kernel, &rest, 10);
+	unsigned long minor = *rest == '.' ? strtoul(rest + 1, NULL, 10) : 0;
+
+	if (!streq(json_text(info, "operatingSystem", "linux"), "linux")) {
+		f.level = FINDING_INFO;
+		findings_add(list, &f, "runs no Linux: its pods stay outside the mesh");
+		return;
+	}
+	if (major > 0 && (major < KERNEL_MAJOR || (major == KERNEL_MAJOR && minor < KERNEL_MINOR)))
+		findings_add(list, &f,
+			     "Linux %s is too old: %d.%d or newer, with BTF, is needed; until then "
+			     "its pods stay outside the mesh",
+			     kernel, KERNEL_MAJOR, KERNEL_MINOR);
+	if (streq(arch, "arm64")) {
+		f.level = FINDING_WARNING;
+		findings_add(list, &f,
+			     "its architecture is arm64: it needs an image made with "
+			     "make ARCH=arm64, and none of its tests has run there");
+	} else if (!streq(arch, "amd64")) {
+		findings_add(list, &f, "its architecture is %s: amd64 and arm64 are built", arch);
+	}
+}
+
+void precheck_nodes(const json_t *nodes, json_t *list)
+{
+	const json_t *node;
+	size_t i;
+
+	json_array_foreach (nodes, i, node)
+		node_check(node, list);
+}
+
+/* A label that means nothing looks to its writer as if the namespace were in the mesh. */
+static void label_check(const json_t *ns, const char *key, const char *yes, const char *no,
+			json_t *list)
+{
+	const char *value = kube_meta(ns, "labels", key);
+	_cleanup_(freep) char *origin = kube_title(ns);
+	const struct finding f = {FINDING_WARNING, "CUL0002", origin ? origin : "Namespace", NULL};
+
+	if (value && !streq(value, yes) && !streq(value, no) &&
+	    !(streq(kube_name(ns), KUBE_MESH_NAMESPACE) && streq(value, INSTALL_RELEASE_VALUE)))
+		findings_add(list, &f, "label %s=%s means nothing: %s or %s was expected", key,
+			     value, yes, no);
+}
+
+static void namespace_check(const json_t *ns, json_t *list)
+{
+	const char *enforced = kube_meta(ns, "labels", "pod-security.kubernetes.io/enforce");
+	const struct finding f = {FINDING_ERROR, "CUL0003", "Namespace " KUBE_MESH_NAMESPACE, NULL};
+
+	label_check(ns, "istio-injection", "enabled", "disabled", list);
+	label_check(ns, "istio.io/dataplane-mode", "ambient", "none", list);
+	label_check(ns, "culvert.io/mesh", "enabled", "disabled", list);
+	if (streq(kube_name(ns), KUBE_MESH_NAMESPACE) && enforced && !streq(enforced, "privileged"))
+		findings_add(list, &f,
+			     "pod-security.kubernetes.io/enforce=%s keeps the node's agent out: it "
+			     "needs hostPID and capabilities; label it privileged",
+			     enforced);
+}
+
+void precheck_namespaces(const json_t *namespaces, json_t *list)
+{
+	const json_t *ns;
+	size_t i;
+
+	json_array_foreach (namespaces, i, ns)
+		namespace_check(ns, list);
+}
+
+/* Others that work where we do, and what to set beside them. */
+static const struct {
+	const char *name;
+	enum finding_level level;
+	const char *text;
+} others[] = {
+	{"cilium", FINDING_WARNING,
+	 "Cilium is there: it must have socketLB.hostNamespaceOnly=true and cni.exclusive=false, "
+	 "or it resolves Services before the mesh sees them"},
+	{"kmesh", FINDING_ERROR, "Kmesh is there: two meshes cannot capture the same pods"},
+	{"istio-cni-node", FINDING_ERROR,
+	 "Istio's CNI plugin is there: two meshes cannot capture the same pods; uninstall Istio "
+	 "first"},
+	{"istiod", FINDING_ERROR,
+	 "Istio's own control plane is there, under the name that ours has; uninstall it first"},
+	{"ztunnel", FINDING_ERROR,
+	 "Istio's own ztunnel is there, under the name that ours has; uninstall it first"},
+};
+
+static bool is_ours(const json_t *object)
+{
+	const json_t *spec = json_object_get(json_object_get(object, "spec"), "template");
+	const json_t *containers = json_object_get(json_object_get(spec, "spec"), "containers");
+	const json_t *command = json_object_get(json_array_get(containers, 0), "command");
+	const char *first = json_string_value(json_array_get(command, 0));
+
+	return kube_meta(object, "labels", INSTALL_LABEL) || (first && strstr(first, "culvert"));
+}
+
+void precheck_workloads(const json_t *workloads, json_t *list)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach (workloads, i, one)
+		for (size_t k = 0; k < ARRAY_SIZE(others); k++) {
+			_cleanup_(freep) char *origin = kube_title(one);
+			const struct finding f = {others[k].level, "CUL0004", origin ? origin : "",
+						  NULL};
+
+			if (streq(kube_name(one), others[k].name) && !is_ours(one))
+				findings_add(list, &f, "%s", others[k].text);
+		}
+}
+
+/* is_allowed() - Return: 1; 0; -errno. */
+static int is_allowed(struct kube *k, const struct kube_kind *kind, const char *ns,
+		      const char *verb)
+{
+	const char *slash = strchr(kind->api_version, '/');
+	_cleanup_(json_decrefp) json_t *review = json_pack(
+		"{s:s,s:s,s:{s:{s:s,s:s,s:s%,s:s}}}", "apiVersion", "authorization.k8s.io/v1",
+		"kind", "SelfSubjectAccessReview", "spec", "resourceAttributes", "namespace",
+		kind->is_namespaced ? ns : "", "verb", verb, "group", kind->api_version,
+		slash ? (size_t)(slash - kind->api_version) : (size_t)0, "resource", kind->plural);
+	const struct kube_ask call = {
+		.method = "POST",
+		.path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+		.body = review,
+	};
+	_cleanup_(json_decrefp) json_t *answer = NULL;
+	int r = review ? kube_do(k, &call, &answer) : -ENOMEM;
+
+	return r < 0 ? r
+		     : json_is_true(json_object_get(json_object_get(answer, "status"), "allowed"));
+}
+
+static bool was_before(const json_t *objects, size_t n, const json_t *object)
+{
+	for (size_t i = 0; i < n; i++) {
+		const json_t *one = json_array_get(objects, i);
+
+		if (kube_kind_of(one) == kube_kind_of(object) &&
+		    streq(kube_ns(one), kube_ns(object)))
+			return true;
+	}
+	return false;
+}
+
+static int permissions(struct kube *k, const json_t *objects, json_t *list)
+{
+	static const char *const verbs[] = {"get", "create", "patch"};
+	const struct finding f = {FINDING_ERROR, "IST0141", "you", NULL};
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach (objects, i, one) {
+		const struct kube_kind *kind = kube_kind_of(one);
+		const char *ns = kube_ns(one);
+
+		for (size_t v = 0; v < ARRAY_SIZE(verbs) && !was_before(objects, i, one); v++) {
+			int r = is_allowed(k, kind, ns, verbs[v]);
+
+			if (r < 0)
+				return r;
+			if (r == 0)
+				findings_add(
+					list, &f, "may not %s %s%s%s: an installation needs it",
+					verbs[v], kind->plural, *ns ? " in namespace " : "", ns);
+		}
+	}
+	return 0;
+}
+
+/* list_and() - look at what is listed; what may not be listed is not looked at, and said. */
+static int list_and(struct kube *k, const char *path, void (*look)(const json_t *, json_t *),
+		    json_t *list)
+{
+	const struct finding f = {FINDING_INFO, "IST0141", "you", NULL};
+	_cleanup_(json_decrefp) json_t *items = NULL;
+	int r = kube_list(k, path, &items);
+
+	if (r == -EACCES)
+		findings_add(list, &f, "may not list %s: it was not looked at", path);
+	if (r < 0)
+		return r == -EACCES || r == -ENOENT ? 0 : r;
+	look(items, list);
+	return 0;
+}
+
+int precheck_run(struct kube *k, const json_t *objects, json_t *list)
+{
+	_cleanup_(json_decrefp) json_t *version = NULL;
+	int r = kube_get(k, "/version", &version);
+
+	if (r == 0) {
+		precheck_version(version, list);
+		r = permissions(k, objects, list);
+	}
+	if (r == 0)
+		r = list_and(k, "/api/v1/nodes", precheck_nodes, list);
+	if (r == 0)
+		r = list_and(k, "/api/v1/namespaces", precheck_namespaces, list);
+	if (r == 0)
+		r = list_and(k, "/apis/apps/v1/deployments", precheck_workloads, list);
+	if (r == 0)
+		r = list_and(k, "/apis/apps/v1/daemonsets", precheck_workloads, list);
+	findings_sort(list);
+	return r < 0 ? kube_fail(k, "the cluster") : 0;
+}
+
+int precheck_install(struct kube *k, const json_t *objects)
+{
+	_cleanup_(json_decrefp) json_t *list = json_array();
+	int r = list ? precheck_run(k, objects, list) : cli_fail("out of memory");
+
+	if (r != 0)
+		return r;
+	findings_print(list);
+	if (findings_count(list, FINDING_ERROR) > 0)
+		return cli_fail("nothing was changed; --force goes on in spite of this");
+	return 0;
+}
+
+struct precheck_options {
+	const char *output;
+};
+
+static const struct option_def defs[] = {
+	INSTALL_OPTIONS,
+	CLI_OPTION_OUTPUT(offsetof(struct precheck_options, output)),
+	{0},
+};
+
+static int check(const struct install_words *words, const char *output)
+{
+	_cleanup_(kube_closep) struct kube *k = NULL;
+	_cleanup_(json_decrefp) json_t *list = json_array(), *objects = NULL;
+	char err[CHART_ERROR_MAX] = "out of memory";
+	struct install_plan p = {0};
+	int r = install_words_plan(words, NULL, &p, NULL, err);
+
+	if (r == 0)
+		r = install_plan_objects(&p, &objects, err);
+	json_decref(p.values);
+	if (r < 0)
+		return cli_fail("precheck: %s", err);
+	r = kube_open(&k);
+	if (r == 0)
+		r = precheck_run(k, objects, list);
+	if (r != 0)
+		return r;
+	if (!streq(output, "short"))
+		json_print(list, output);
+	else
+		findings_print(list);
+	if (findings_count(list, FINDING_ERROR) > 0)
+		return 1;
+	if (streq(output, "short"))
+		printf("✔ No %s found when checking the cluster. Culvert is safe to install or "
+		       "upgrade!\n",
+		       findings_count(list, FINDING_WARNING) ? "errors" : "issues");
+	return 0;
+}
+
+int cli_precheck(int argc, char **argv)
+{
+	static const struct cli_syntax syntax = {
+		.defs = defs,
+		.usage = "culvert precheck [-f FILE]... [--set KEY=VALUE]... [-o short|json|yaml]",
+		.help = "Look whether an installation would go well: the API server's version, "
+			"your permissions, kernels of the nodes, other meshes, labels. Exit code 1 "
+			"when it would not.",
+	};
+	struct install_words words = {0};
+	struct precheck_options o = {0};
+	int r;
+
+	if (install_words_take(&argc, argv, &words) < 0)
+		return 2;
+	r = cli_parse(&syntax, &o, argc, argv);
+	if (r <= 0)
+		return r < 0 ? 2 : 0;
+	if (cli_check_output("precheck", o.output) > 0)
+		return 2;
+	return check(&words, o.output);
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* precheck - is a cluster one that an installation goes well in? Blocking, one thread. */
+#include <jansson.h>
+
+#include "kube.h"
+
+/** precheck_run() - everything, for @objects that are to be applied. @list: findings. Return: 0; 1,
+ * the exit code, when the API server cannot be asked: said on stderr. */
+_must_check_ int precheck_run(struct kube *k, const json_t *objects, json_t *list);
+/** precheck_install() - the same; errors are said and end it, warnings are only said. Return: 0;
+ * 1. */
+_must_check_ int precheck_install(struct kube *k, const json_t *objects);
+
+/* Parts, for tests: each looks at what the API server gave, and asks nothing. */
+void precheck_version(const json_t *version, json_t *list);
+void precheck_nodes(const json_t *nodes, json_t *list);
+void precheck_namespaces(const json_t *namespaces, json_t *list);
+void precheck_workloads(const json_t *workloads, json_t *list);

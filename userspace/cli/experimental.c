@@ -154,6 +154,7 @@ int cli_experimental(int argc, char **argv)
 	static const struct cli_command table[] = {
 		{"authz", NULL, "authz check POD: the policies that apply to a pod", cli_authz},
 		{"precheck", NULL, "the same as culvert precheck", cli_precheck},
+		{"describe", NULL, "the same as culvert describe", cli_describe},
 		{0},
 	};
 

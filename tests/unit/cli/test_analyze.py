@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""analyze: each message once where it is due and not where it is not; files, thresholds, what is left out."""
+import pytest
+from fake_api import MESH, namespace, pod
+
+CRDS = {"AuthorizationPolicy": ("authorizationpolicies", "security.istio.io"), "ServiceEntry": ("serviceentries", "networking.istio.io")}
+
+
+def istio(api, kind, name, spec, ns="shop", **meta):
+    plural, group = CRDS[kind]
+    api.put({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": f"{plural}.{group}"}})
+    api.put({"apiVersion": f"{group}/v1", "kind": kind, "metadata": {"name": name, "namespace": ns, **meta}, "spec": spec})
+
+
+def service(port, **spec):
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {"selector": {"app": "web"}, "ports": [port], **spec}}
+
+
+@pytest.fixture
+def shop(api):
+    """A namespace in which all is well."""
+    api.put(namespace(MESH))
+    api.put(namespace("shop", istio_injection="enabled"))
+    api.put(pod("shop", "web", labels={"app": "web"}))
+    return api
+
+
+def label(api, **labels):
+    api.named("Namespace", "shop")["metadata"]["labels"] = {k.replace("__", "/").replace("_", "-"): v for k, v in labels.items()}
+
+
+CASES = {
+    "IST0102": (lambda a: label(a), "Info", "kubectl label namespace shop istio-injection=enabled"),
+    "IST0123": (lambda a: a.named("Namespace", "shop")["metadata"].update(
+        labels={"istio-injection": "enabled", "culvert.io/mesh": "disabled"}),
+        "Warning", "istio-injection says yes, culvert.io/mesh says no"),
+    "IST0103": (lambda a: a.named("Pod", "web")["spec"].update(hostNetwork=True), "Warning", "is not in the mesh, though its namespace is"),
+    "IST0118": (lambda a: a.put(service({"name": "foo", "port": 80})), "Info", "Port name foo (port: 80)"),
+    "IST0127": (lambda a: istio(a, "AuthorizationPolicy", "p", {"selector": {"matchLabels": {"app": "none"}}}), "Warning",
+                "No matching workloads"),
+    "IST0101": (lambda a: istio(a, "AuthorizationPolicy", "p", {"targetRefs": [{"kind": "Service", "group": "", "name": "none"}]}),
+                "Error", 'Referenced Service not found: "shop/none"'),
+    "IST0106": (lambda a: istio(a, "AuthorizationPolicy", "p", {"action": "PERHAPS"}), "Error", "spec.action"),
+    "IST0134": (lambda a: istio(a, "ServiceEntry", "e", {"hosts": ["x.y"], "resolution": "DNS", "ports": [
+        {"number": 1, "name": "t", "protocol": "TCP"}]}, labels={"networking.istio.io/enable-autoallocate-ip": "false"}),
+        "Warning", "port 1 is TCP"),
+    "IST0107": (lambda a: a.named("Pod", "web")["metadata"].update(annotations={"networking.istio.io/exportTo": "."}),
+                "Warning", "can only be applied to Service"),
+    "IST0108": (lambda a: a.named("Pod", "web")["metadata"].update(annotations={"traffic.sidecar.istio.io/excludeOutbondPorts": "1"}),
+                "Warning", "Unknown annotation"),
+    "IST0171": (lambda a: istio(a, "AuthorizationPolicy", "p", {}) or a.named("AuthorizationPolicy", "p").update(
+        status={"conditions": [{"type": "Accepted", "status": "False", "message": "no such field"}]}),
+        "Warning", "Accepted is False: no such field"),
+}
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_each_message_where_it_is_due(shop, cli, code):
+    assert "✔ No validation issues found when analyzing namespace: shop." in cli.run("analyze", "-n", "shop")
+    change, level, text = CASES[code]
+    change(shop)
+    found = [f for f in cli.json("analyze", "-A", code=79 if level == "Error" else 0) if f["code"] == code]
+    assert len(found) == 1 and found[0]["level"] == level and text in found[0]["message"], found
+    assert not any(f["code"] == code for f in cli.json("analyze", "-n", "default")), "it is another namespace's"
+
+
+def test_an_opt_out_is_no_mistake(shop, cli):
+    shop.named("Pod", "web")["metadata"]["labels"]["sidecar.istio.io/inject"] = "false"
+    label(shop, istio_injection="enabled")
+    assert "✔" in cli.run("analyze", "-n", "shop")
+
+
+def test_thresholds_and_suppression(shop, cli):
+    label(shop)
+    cli.run("analyze", "-n", "shop", "--failure-threshold", "Info", code=79)
+    assert "✔" in cli.run("analyze", "-n", "shop", "--output-threshold", "Warning")
+    assert "✔" in cli.run("analyze", "-n", "shop", "--suppress", "IST0102=Namespace sh*")
+    assert "IST0102" in cli.run("analyze", "-n", "shop", "--suppress", "IST0102=Namespace s")
+    cli.run("analyze", "--failure-threshold", "Bad", code=2)
+
+
+def test_files_without_a_cluster(api, cli, tmp_path):
+    (tmp_path / "a.yaml").write_text("apiVersion: v1\nkind: Namespace\nmetadata: {name: x}\n---\n"
+                                     "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n"
+                                     "metadata: {name: p, namespace: x}\nspec: {mtls: {mode: STRIKT}}\n")
+    said = cli.run("analyze", "--use-kube=false", "a.yaml", code=79)
+    assert "Error [IST0106] (PeerAuthentication x/p a.yaml:8) spec.mtls.mode" in said
+    assert said == cli.run("analyze", "--use-kube=false", ".", code=79).replace("./a.yaml", "a.yaml")
+    (tmp_path / "b.yaml").write_text("apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v}\n")
+    assert "Info [CUL0005]" in cli.run("analyze", "--use-kube=false", "b.yaml")
+    assert "No such file" in cli.run("analyze", "--use-kube=false", "none.yaml", code=1)
+    cli.run("analyze", "--use-kube=false", code=2)
+    assert not api.log
+
+
+def test_files_on_top_of_a_cluster(shop, cli, tmp_path):
+    (tmp_path / "a.yaml").write_text("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n"
+                                     "metadata: {name: p, namespace: shop}\nspec: {selector: {matchLabels: {app: web}}}\n")
+    assert "✔" in cli.run("analyze", "-n", "shop", "a.yaml")

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What looks at a cluster: version, precheck, status, proxy-status, ztunnel-config, describe, tag, bug-report, and how it is found."""
+import json
+import os
+import tarfile
+
+import pytest
+from conftest import BIN, Cli
+from fake_api import MESH, Fault, namespace, pod
+
+OURS = {"culvert.io/installed": "default"}
+AGENT = {"node": "n1", "ztunnel": "connected", "pods": [
+    {"namespace": "shop", "name": "web", "state": "captured", "error": ""},
+    {"namespace": "shop", "name": "slow", "state": "pending", "error": "waiting for ztunnel"}], "errors": []}
+CONTROL = {"errors": [{"kind": "PeerAuthentication", "namespace": "shop", "name": "p", "field": "spec.mtls.mode",
+                       "message": "expected STRICT", "severity": "error"}],
+           "ca": {"root_not_after": "2036-01-01T00:00:00Z"}, "objects": {"Pod": 3},
+           "clients": [{"node": "n1", "type": "ztunnel", "id": "zt1", "acked": 4, "nacked": 0, "error": ""},
+                       {"node": "n2", "type": "agent", "id": "agent~n2", "acked": 1, "nacked": 2, "error": "bad address"}]}
+DUMP = {"workloads": [{"namespace": "shop", "name": "web", "workloadIps": ["10.0.0.1"], "node": "n1", "protocol": "HBONE"}],
+        "services": [], "policies": [], "certificates": [], "workloadState": {}}
+POLICIES = {"workload": {}, "policies": [{"key": "shop/deny-all", "action": "deny", "scope": "workload", "rules": []}]}
+
+
+@pytest.fixture
+def mesh(api):
+    """A mesh of two nodes, and a pod in it."""
+    def on_exec(_pod, container, command):
+        if command[1:] == ["version", "--short"]:
+            return 0, "v7\n", ""
+        assert command[:2] == ["/usr/local/bin/culvert", "__admin"] and command[3] == "GET", command
+        answers = {("control", "/status"): CONTROL, ("agent", "/status"): AGENT, ("ztunnel", "/config_dump"): DUMP,
+                   ("ztunnel", "/explain/policies"): POLICIES}
+        assert container == {"control": "discovery"}.get(command[2], command[2])
+        return 0, "200\n" + json.dumps(answers[(command[2], command[4].split("?")[0])]), ""
+    api.on_exec = on_exec
+    api.put(namespace(MESH))
+    api.put({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "istiod", "namespace": MESH, "labels": OURS}})
+    api.put({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "ztunnel", "namespace": MESH, "labels": OURS}})
+    api.put(namespace("shop", istio_injection="enabled"))
+    api.put(pod("shop", "web", labels={"app": "web"}))
+    api.put({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"},
+             "spec": {"selector": {"app": "web"}, "clusterIP": "10.96.0.9", "ports": [{"name": "http", "port": 80}]}})
+    return api
+
+
+def test_version_before_and_after(api, cli):
+    said = cli.run("version")
+    assert said.startswith('no ready Culvert pods in "istio-system"\nclient version: ')
+    assert "control plane" not in cli.run("version", "--client")
+
+
+def test_version_counts_what_runs(mesh, cli):
+    said = cli.run("version")
+    assert "control plane version: v7 (1 replicas)" in said and "data plane version: v7 (2 nodes)" in said
+    assert cli.json("version")["dataPlane"] == {"v7": 2}
+
+
+def test_status_of_a_cluster(mesh, cli):
+    said = cli.run("status", code=1)
+    assert "control plane: 1 of 1 replicas ready; CA root until 2036-01-01T00:00:00Z" in said
+    assert "shop       istio-injection=enabled  2" in said
+    assert "shop/slow: waiting for ztunnel" in said and "PeerAuthentication shop/p: spec.mtls.mode: expected STRICT" in said
+    assert max(map(len, said.splitlines())) <= 100 and "\033" not in said
+    got = cli.json("status", code=1)
+    assert [n["node"] for n in got["nodes"]] == ["n1", "n2"] and got["namespaces"]["shop"]["captured"] == 2
+    assert [n["node"] for n in cli.json("status", "--node", "n2", code=1)["nodes"]] == ["n2"]
+
+
+def test_status_of_a_cluster_without_culvert(api, cli):
+    assert "not installed in this cluster" in cli.run("status", code=1)
+
+
+def test_status_says_what_a_pod_waits_for(mesh, cli):
+    mesh.is_ready = False
+    mesh.delete(("apps/v1", "daemonsets", MESH, "ztunnel"))
+    mesh.put({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "ztunnel", "namespace": MESH}})
+    assert "ztunnel-n1: container main: ImagePullBackOff: no such image" in cli.run("status", code=1)
+
+
+def test_proxy_status(mesh, cli):
+    rows = cli.run("proxy-status", code=1).splitlines()
+    assert rows[0].split() == ["NAME", "TYPE", "NODE", "ISTIOD", "STATUS", "ERROR"]
+    assert rows[1].split() == ["zt1", "ztunnel", "n1", "istiod-n1", "SYNCED"]
+    assert rows[2].split(maxsplit=5)[4:] == ["ERROR", "bad address"]
+    assert [c["name"] for c in cli.json("ps", "--node", "n1")] == ["zt1"]
+
+
+def test_ztunnel_config_by_exec(mesh, cli):
+    said = cli.run("ztunnel-config", "workload", "--node", "n1")
+    assert said.splitlines()[1].split() == ["shop", "web", "10.0.0.1", "n1", "None", "HBONE"]
+    assert "there are several nodes; choose one: --node n1, --node n2" in cli.run("zc", "workload", code=1)
+    assert "no such node in the cluster" in cli.run("zc", "workload", "--node", "n9", code=1)
+
+
+def test_who_may_not_exec_is_told(mesh, cli):
+    mesh.faults = [Fault("GET", "/exec", 403, 'User "dev" cannot create resource "pods/exec"')]
+    assert 'cannot create resource "pods/exec"' in cli.run("zc", "all", "--node", "n1", code=1)
+    mesh.faults = []
+    mesh.on_exec = lambda *_: (1, "", "culvert: ztunnel: not running\n")
+    assert "pod ztunnel-n1: culvert: ztunnel: not running" in cli.run("zc", "all", "--node", "n1", code=1)
+    mesh.on_exec = lambda *_: (0, "no status line", "")
+    cli.run("zc", "all", "--node", "n1", code=1)
+
+
+def test_large_answers_come_whole(mesh, cli):
+    many = [{"namespace": "shop", "name": f"web-{i}", "workloadIps": ["10.0.0.1"], "protocol": "TCP"} for i in range(20000)]
+    mesh.on_exec = lambda *_: (0, "200\n" + json.dumps({**DUMP, "workloads": many}), "")
+    assert len(cli.json("zc", "workload", "--node", "n1")) == 20000
+
+
+def test_describe(mesh, cli):
+    said = cli.run("describe", "pod", "web.shop")
+    for line in ("Pod: web.shop", "In the mesh: yes (namespace label istio-injection=enabled)", "Node proxy: ztunnel on n1; captured",
+                 "Policy: shop/deny-all (deny, workload)", "Services: web"):
+        assert line in said
+    assert said == cli.run("x", "describe", "pod", "web", "-n", "shop") == cli.run("experimental", "describe", "pod", "shop/web")
+    assert "Address: 10.96.0.9" in cli.run("describe", "svc", "web.shop")
+    assert cli.json("describe", "pod", "web.shop")["isEnrolled"] is True
+    assert 'pods "none" not found' in cli.run("describe", "pod", "none.shop", code=1)
+    mesh.named("Pod", "web")["metadata"]["labels"]["sidecar.istio.io/inject"] = "false"
+    assert "In the mesh: no (pod label sidecar.istio.io/inject=false)" in cli.run("describe", "pod", "web.shop")
+
+
+@pytest.mark.parametrize("change, said, code", [
+    (lambda a: setattr(a, "version", ("1", "22+", "v1.22.1")), "Error [IST0142] (API server) Kubernetes v1.22.1 is too old", 1),
+    (lambda a: a.named("Node", "n1")["status"]["nodeInfo"].update(kernelVersion="5.4.0-1"), "(Node n1) Linux 5.4.0-1 is too old", 1),
+    (lambda a: a.named("Node", "n1")["status"]["nodeInfo"].update(architecture="arm64"), "needs an image made with make ARCH=arm64", 0),
+    (lambda a: a.named("Node", "n1")["status"]["nodeInfo"].update(architecture="s390x"), "its architecture is s390x", 1),
+    (lambda a: a.named("Node", "n1")["status"]["nodeInfo"].update(operatingSystem="windows"), "runs no Linux", 0),
+    (lambda a: a.put(namespace("x", istio_injection="true")), "label istio-injection=true means nothing: enabled or disabled", 0),
+    (lambda a: a.put({**namespace(MESH), "metadata": {"name": MESH, "labels": {"pod-security.kubernetes.io/enforce": "baseline"}}}),
+     "label it privileged", 1),
+    (lambda a: a.put({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "cilium", "namespace": "kube-system"}}),
+     "socketLB.hostNamespaceOnly=true", 0),
+    (lambda a: a.put({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "istio-cni-node", "namespace": "kube-system"}}),
+     "Istio's CNI plugin is there", 1),
+    (lambda a: a.forbidden.add(("create", "customresourcedefinitions")), "may not create customresourcedefinitions", 1),
+    (lambda a: a.faults.append(Fault("GET", "/api/v1/nodes", 403)), "may not list /api/v1/nodes", 0),
+    (lambda a: a.faults.append(Fault("GET", "/version", 401, "Unauthorized")), "Unauthorized", 1),
+])
+def test_precheck_names_the_cause(api, cli, change, said, code):
+    assert "✔ No issues found" in cli.run("precheck")
+    change(api)
+    for words in (["precheck"], ["x", "precheck"], ["experimental", "precheck"]):
+        assert said in cli.run(*words, code=code)
+
+
+def test_tags(mesh, cli):
+    cli.run("install", "-y", "--force")
+    assert "No tags" in cli.run("tag", "list")
+    assert 'cannot remove tag "default": not found' in cli.run("tag", "remove", "default", code=1)
+    assert "revision x is not installed" in cli.run("tag", "set", "prod", "--revision", "x", code=1)
+    assert 'Revision tag "prod" set' in cli.run("tag", "set", "prod", "--revision", "default")
+    mesh.put(namespace("a", istio_io__rev="prod"))
+    mesh.named("Namespace", "a")["metadata"]["labels"] = {"istio.io/rev": "prod"}
+    assert cli.run("tag", "list").splitlines()[1].split() == ["prod", "default", "a"]
+    assert "kind: ConfigMap" in cli.run("tag", "generate", "canary", "--revision", "default")
+    assert "stay in the mesh: a" in cli.run("tag", "remove", "prod", code=1)
+    assert "Revision tag prod removed" in cli.run("tag", "remove", "prod", "-y")
+
+
+def test_a_bug_report_has_no_secrets(mesh, cli, tmp_path):
+    mesh.put({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": MESH}, "data": {"k": "c2VjcmV0LXZhbHVl"}})
+    mesh.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": MESH, "annotations": {
+        "kubectl.kubernetes.io/last-applied-configuration": "canary-annotation"}},
+        "data": {"apiToken": "canary-token", "x": "-----BEGIN PRIVATE KEY-----canary-key"}})
+    mesh.named("Pod", "web")["spec"]["containers"][0]["env"] = [{"name": "DB", "value": "canary-env"}]
+    cli.run("bug-report", "--output-file", "r.tgz")
+    with tarfile.open(tmp_path / "r.tgz") as tar:
+        names = {os.path.basename(n) for n in tar.getnames()}
+        text = "".join(tar.extractfile(m).read().decode() for m in tar.getmembers() if m.isfile())
+    assert {"api_v1_pods.json", "n1_agent_status.json", "n1_ztunnel_config_dump.json", "log_ztunnel-n1_agent.txt", "MISSING.txt"} <= names
+    assert "canary" not in text and "c2VjcmV0" not in text and "<left out>" in text
+    assert os.stat(tmp_path / "r.tgz").st_mode & 0o077 == 0
+    assert "File exists" in cli.run("bug-report", "--output-file", "r.tgz", code=1)
+
+
+def test_which_cluster(api, cli, tmp_path):
+    Cli.write(tmp_path / "other", "http://127.0.0.1:1", name="o")
+    for words in (["--kubeconfig", "other"], ["--kubeconfig=other"]):
+        assert "http://127.0.0.1:1: " in cli.run(*words, "status", code=1)
+        assert "http://127.0.0.1:1: " in cli.run("status", *words, code=1)
+    assert "http://127.0.0.1:1: " in cli.run("status", "--context", "o", code=1, KUBECONFIG=f"{cli.config}:{tmp_path}/other")
+    assert "there is no context x" in cli.run("status", "--context", "x", code=1)
+    assert "No such file" in cli.run("status", "--kubeconfig", "none", code=1)
+    assert "a value is missing" in cli.run("status", "--kubeconfig", code=2)
+    os.makedirs(tmp_path / ".kube")
+    os.rename(cli.config, tmp_path / ".kube" / "config")
+    assert "not installed in this cluster" in cli.run("status", code=1, KUBECONFIG="")
+    assert "no cluster: neither" in cli.run("install", "-y", code=1, KUBECONFIG="", HOME="/nonexistent")
+
+
+def test_credentials_from_a_program(api, cli, tmp_path):
+    program = tmp_path / "give"
+    program.write_text("#!/bin/sh\n[ \"$WHO\" = me ] && [ -n \"$KUBERNETES_EXEC_INFO\" ] && "
+                       "echo '{\"status\":{\"token\":\"from-program\"}}'\n")
+    program.chmod(0o755)
+    Cli.write(cli.config, api.url, exec={"command": str(program), "env": [{"name": "WHO", "value": "me"}]})
+    cli.run("precheck")
+    Cli.write(cli.config, api.url, exec={"command": str(program)})
+    assert f"the kubeconfig's program {program} failed" in cli.run("precheck", code=1)
+    Cli.write(cli.config, api.url, exec={"command": "/none", "installHint": "install it"})
+    assert "/none is not there: install it" in cli.run("precheck", code=1)
+
+
+def test_it_answers_as_istioctl(mesh, cli, tmp_path):
+    os.symlink(f"{BIN}/culvert", tmp_path / "istioctl")
+    istioctl = str(tmp_path / "istioctl")
+    assert "✔ No issues found" in cli.run("experimental", "precheck", program=istioctl)
+    assert "client version" in cli.run("version", program=istioctl)
+    assert "zt1" in cli.run("proxy-status", program=istioctl, code=1)
+    assert "global:" in cli.run("profile", "dump", "demo", program=istioctl)

@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "analyze.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/map.h"
+#include "base/str.h"
+#include "cli.h"
+#include "findings.h"
+#include "json.h"
+#include "kube.h"
+#include "model/model.h"
+#include "source/json_pool.h"
+#include "source/manifest.h"
+#include "source/schema.h"
+
+#define FILES_MAX  256
+#define EXIT_FOUND 79 /* istioctl's */
+#define GROW       256
+#define KEY_MAX    1024
+
+struct analyze_options {
+	const char *namespace_, *output, *failure, *shown, *suppress;
+	bool is_all, is_kube;
+};
+
+#define AT(f) offsetof(struct analyze_options, f)
+
+static const struct option_def defs[] = {
+	{.name = "all-namespaces",
+	 .short_name = 'A',
+	 .type = OPTION_BOOL,
+	 .offset = AT(is_all),
+	 .help = "look at every namespace"},
+	{.name = "namespace",
+	 .short_name = 'n',
+	 .type = OPTION_STRING,
+	 .offset = AT(namespace_),
+	 .value_name = "NS",
+	 .help = "look at this one (default: that of the context)"},
+	{.name = "use-kube",
+	 .short_name = 'k',
+	 .type = OPTION_BOOL,
+	 .offset = AT(is_kube),
+	 .default_value = "true",
+	 .help = "--use-kube=false: the files alone"},
+	{.name = "failure-threshold",
+	 .type = OPTION_STRING,
+	 .offset = AT(failure),
+	 .default_value = "Error",
+	 .value_name = "LEVEL",
+	 .help = "Info, Warning or Error: from which on the exit code is 79"},
+	{.name = "output-threshold",
+	 .type = OPTION_STRING,
+	 .offset = AT(shown),
+	 .default_value = "Info",
+	 .value_name = "LEVEL",
+	 .help = "from which on something is shown"},
+	{.name = "suppress",
+	 .short_name = 'S',
+	 .type = OPTION_STRING,
+	 .offset = AT(suppress),
+	 .value_name = "CODE=ORIGIN",
+	 .help = "leave out, as \"IST0102=Namespace default\"; several with commas; * at the end "
+		 "stands for anything"},
+	CLI_OPTION_OUTPUT(AT(output)),
+	{0},
+};
+
+/* What is read of a cluster; those that it does not have are empty. */
+static const char *const lists[][2] = {
+	{"Namespace", "/api/v1/namespaces"},
+	{"Pod", "/api/v1/%spods"},
+	{"Service", "/api/v1/%sservices"},
+	{"AuthorizationPolicy", "/apis/security.istio.io/v1/%sauthorizationpolicies"},
+	{"PeerAuthentication", "/apis/security.istio.io/v1/%speerauthentications"},
+	{"ServiceEntry", "/apis/networking.istio.io/v1/%sserviceentries"},
+	{"WorkloadEntry", "/apis/networking.istio.io/v1/%sworkloadentries"},
+	{"WorkloadGroup", "/apis/networking.istio.io/v1/%sworkloadgroups"},
+	{"Telemetry", "/apis/telemetry.istio.io/v1/%stelemetries"},
+};
+
+/* Names are bounded by the API server; those of files that are longer are told apart no further. */
+static void key_of(char key[KEY_MAX], const char *kind, const char *ns, const char *name)
+{
+	(void)snprintf(key, KEY_MAX, "%s/%s/%s", kind, ns, name);
+}
+
+const struct object *analysis_find(const struct analysis *a, const char *kind, const char *ns,
+				   const char *name)
+{
+	char key[KEY_MAX];
+	uintptr_t place;
+
+	key_of(key, kind, ns, name);
+	place = a->places ? (uintptr_t)map_get_str(a->places, key) : 0;
+	return place ? a->objects[place - 1] : NULL;
+}
+
+static int objects_grow(struct analysis *a)
+{
+	struct object **more;
+
+	if (a->count % GROW != 0)
+		return 0;
+	more = realloc(a->objects, (a->count + GROW) * sizeof(struct object *));
+	if (!more)
+		return -ENOMEM;
+	a->objects = more;
+	return 0;
+}
+
+int analysis_add(struct analysis *a, struct object *o)
+{
+	char key[KEY_MAX];
+	uintptr_t place;
+	int r = a->places ? 0 : map_new(&a->places);
+
+	if (r < 0)
+		return r;
+	key_of(key, o->kind, o->namespace_, o->name);
+	place = (uintptr_t)map_get_str(a->places, key);
+	if (place) {
+		object_unref(a->objects[place - 1]);
+		a->objects[place - 1] = object_ref(o);
+		return 0;
+	}
+	r = objects_grow(a);
+	if (r == 0)
+		r = map_put_str(a->places, key, (void *)(a->count + 1));
+	if (r == 0)
+		a->objects[a->count++] = object_ref(o);
+	return r;
+}
+
+void analysis_reset(struct analysis *a)
+{
+	for (size_t i = 0; i < a->count; i++)
+		object_unref(a->objects[i]);
+	free(a->objects);
+	(void)map_free(a->places);
+	json_decref(a->findings);
+	memset(a, 0, sizeof(*a));
+}
+
+/* tell() - what the mesh itself says of an object. */
+static void tell(struct analysis *a, const struct source_error *e)
+{
+	bool is_known = !*e->kind || schema_kind_find(e->kind);
+	char origin[600], reference[600];
+	const struct finding f = {
+		.level = !is_known       ? FINDING_INFO
+			 : e->is_warning ? FINDING_WARNING
+					 : FINDING_ERROR,
+		.code = !is_known       ? "CUL0005"
+			: e->is_warning ? "IST0133"
+					: "IST0106",
+		.origin = origin,
+		.reference = *e->file && e->line ? reference : NULL,
+	};
+
+	if (a->only && *e->namespace_ && !streq(a->only, e->namespace_))
+		return;
+	(void)snprintf(origin, sizeof(origin), "%s%s%s%s%s", *e->kind ? e->kind : "file",
+		       *e->kind ? " " : "", e->namespace_, *e->namespace_ ? "/" : "", e->name);
+	(void)snprintf(reference, sizeof(reference), "%s:%u", e->file, e->line);
+	findings_add(a->findings, &f, "%s%s%s", e->field, *e->field ? ": " : "", e->message);
+}
+
+static void on_error(void *arg, const struct source_error *e)
+{
+	tell(arg, e);
+}
+
+static void on_cleared(void *arg, const char *kind, const char *namespace_, const char *name)
+{
+}
+
+static void on_resource(void *arg, enum xds_type type, const char *name, const void *packed,
+			size_t len)
+{
+}
+
+static void on_removed(void *arg, enum xds_type type, const char *name)
+{
+}
+
+static const struct model_ops model_ops = {
+	.on_resource = on_resource,
+	.on_removed = on_removed,
+	.on_error = on_error,
+	.on_error_cleared = on_cleared,
+};
+
+/* What the control plane would say: its own model looks at them, and leaves of pods what it reads.
+ */
+static int model_says(struct analysis *a)
+{
+	const struct model_config config = {0};
+	_cleanup_(json_pool_freep) struct json_pool *labels = NULL;
+	_cleanup_(model_freep) struct model *m = NULL;
+	int r = model_new(&model_ops, a, &config, &m);
+
+	if (r == 0)
+		r = json_pool_new(&labels);
+	for (size_t i = 0; i < a->count && r == 0; i++) {
+		r = object_reduce(a->objects[i], labels);
+		if (r == 0)
+			r = model_put(m, a->objects[i]);
+	}
+	return r < 0 ? r : model_flush(m);
+}
+
+int analysis_run(struct analysis *a)
+{
+	int r;
+
+	analysis_checks(a);
+	r = model_says(a);
+	findings_sort(a->findings);
+	return r;
+}
+
+/** struct checked - an object of a cluster whose schema is looked at. */
+struct checked {
+	struct analysis *a;
+	const struct object *object;
+	bool is_bad;
+};
+
+static void on_problem(void *arg, const char *field, const char *message)
+{
+	struct checked *c = arg;
+	const struct source_error e = {.file = "",
+				       .kind = c->object->kind,
+				       .namespace_ = c->object->namespace_,
+				       .name = c->object->name,
+				       .field = field,
+				       .message = message};
+
+	c->is_bad = true;
+	tell(c->a, &e);
+}
+
+/* Kubernetes' own kinds have been checked by the API server. */
+static bool is_fine(struct analysis *a, const struct object *o)
+{
+	const struct schema_kind *kind = schema_kind_find(o->kind);
+	struct checked c = {.a = a, .object = o};
+	struct schema_report report = {.on_problem = on_problem, .arg = &c};
+
+	if (!kind || !strstr(kind->api_versions[0], "istio.io/"))
+		return true;
+	(void)schema_check(kind, o->body, &report);
+	return !c.is_bad;
+}
+
+static int take_cluster_object(struct analysis *a, json_t *body, const char *kind)
+{
+	_cleanup_(object_unrefp) struct object *o = NULL;
+	int r;
+
+	(void)json_object_set_new(body, "kind", json_string(kind));
+	r = object_new_json(json_incref(body), &o);
+	if (r < 0)
+		return r == -EINVAL ? 0 : r;
+	return is_fine(a, o) ? analysis_add(a, o) : 0;
+}
+
+/* take_cluster() - @ns: NULL: of all namespaces. Return: 0; 1. */
+static int take_cluster(struct analysis *a, struct kube *k, const char *ns)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		_cleanup_(freep) char *inside = ns ? str_format("namespaces/%s/", ns) : strdup("");
+		const char *gap = strstr(lists[i][1], "%s");
+		_cleanup_(freep) char *path = gap ? str_format("%.*s%s%s", (int)(gap - lists[i][1]),
+							       lists[i][1], inside, gap + 2)
+						  : strdup(lists[i][1]);
+		_cleanup_(json_decrefp) json_t *items = NULL;
+		int r = path && inside ? kube_list(k, path, &items) : -ENOMEM;
+		json_t *one;
+		size_t n;
+
+		if (r == -ENOENT)
+			continue;
+		json_array_foreach (items, n, one)
+			if (r == 0)
+				r = take_cluster_object(a, one, lists[i][0]);
+		if (r < 0)
+			return kube_fail(k, lists[i][0]);
+	}
+	return 0;
+}
+
+static int on_item(void *arg, const struct manifest_item *item)
+{
+	return item->object ? analysis_add(arg, item->object) : 0;
+}
+
+static int on_file_error(void *arg, const struct source_error *e)
+{
+	tell(arg, e);
+	return 0;
+}
+
+static const struct manifest_ops manifest_ops = {.on_item = on_item, .on_error = on_file_error};
+
+static int take_file(struct analysis *a, const char *path)
+{
+	_cleanup_(freep) char *text = NULL;
+	struct manifest_text in = {.file = path};
+	bool is_complete;
+	int r = file_read(path, MANIFEST_SIZE_MAX, &text, &in.len);
+
+	if (r < 0)
+		return cli_fail("analyze: %s: %s", path, strerror(-r));
+	in.text = text;
+	r = manifest_parse(&in, &manifest_ops, a, &is_complete);
+	return r < 0 ? cli_fail("analyze: %s: %s", path, strerror(-r)) : 0;
+}
+
+static int take_folder(struct analysis *a, const char *path)
+{
+	struct dirent **names = NULL;
+	int n = scandir(path, &names, NULL, alphasort), r = 0;
+
+	if (n < 0)
+		return cli_fail("analyze: %s: %s", path, strerror(errno));
+	for (int i = 0; i < n; i++) {
+		const char *name = names[i]->d_name;
+		_cleanup_(freep) char *file = str_format("%s/%s", path, name);
+
+		if (r == 0 && file && name[0] != '.' &&
+		    (str_has_suffix(name, ".yaml") || str_has_suffix(name, ".yml") ||
+		     str_has_suffix(name, ".json")))
+			r = take_file(a, file);
+		free(names[i]);
+	}
+	free(names);
+	return r;
+}
+
+static int take_path(struct analysis *a, const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		return take_folder(a, path);
+	return take_file(a, path);
+}
+
+/* is_suppressed() - "CODE=ORIGIN,..." */
+static bool is_suppressed(const char *list, const json_t *f)
+{
+	_cleanup_(freep) char *copy = strdup(list ? list : "");
+	char *rest = copy, *one;
+
+	while ((one = strsep(&rest, ","))) {
+		char *origin = strchr(one, '=');
+		size_t n;
+
+		if (!origin)
+			continue;
+		*origin++ = '\0';
+		n = strlen(origin);
+		if (n > 0 && origin[n - 1] == '*')
+			n--;
+		else
+			n++;
+		if (streq(one, json_text(f, "code", "")) &&
+		    strncmp(origin, json_text(f, "origin", ""), n) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* filter() - only what is to be shown stays. */
+static void filter(json_t *findings, const struct analyze_options *o)
+{
+	for (size_t i = json_array_size(findings); i-- > 0;) {
+		const json_t *f = json_array_get(findings, i);
+
+		if (findings_level(json_text(f, "level", "")) < findings_level(o->shown) ||
+		    is_suppressed(o->suppress, f))
+			(void)json_array_remove(findings, i);
+	}
+}
+
+static void print_where(const struct analysis *a, const struct analyze_options *o)
+{
+	if (!a->has_cluster)
+		puts("✔ No validation issues found when analyzing the files.");
+	else if (o->is_all)
+		puts("✔ No validation issues found when analyzing all namespaces.");
+	else
+		printf("✔ No validation issues found when analyzing namespace: %s.\n", a->only);
+}
+
+static int show(const struct analysis *a, const struct analyze_options *o)
+{
+	if (!streq(o->output, "short"))
+		json_print(a->findings, o->output);
+	else if (json_array_size(a->findings) == 0)
+		print_where(a, o);
+	else
+		findings_print(a->findings);
+	return findings_count(a->findings, findings_level(o->failure)) > 0 ? EXIT_FOUND : 0;
+}
+
+/* @ret: the cluster, whose namespace a->only may be. */
+static int gather(struct analysis *a, const struct analyze_options *o, char **files, int n,
+		  struct kube **ret)
+{
+	struct kube *k;
+	int r = 0;
+
+	if (o->is_kube && (n == 0 || kube_is_there())) {
+		r = kube_open(ret);
+		if (r != 0)
+			return r;
+		k = *ret;
+		a->has_cluster = true;
+		if (!o->is_all)
+			a->only = o->namespace_ ? o->namespace_ : kube_namespace(k);
+		r = take_cluster(a, k, a->only);
+		if (r == 0 && a->only && !streq(a->only, KUBE_MESH_NAMESPACE))
+			r = take_cluster(a, k, KUBE_MESH_NAMESPACE);
+	}
+	for (int i = 0; i < n && r == 0; i++)
+		r = take_path(a, files[i]);
+	return r;
+}
+
+static int work(const struct analyze_options *o, char **files, int n)
+{
+	struct analysis a = {.findings = json_array()};
+	_cleanup_(kube_closep) struct kube *k = NULL;
+	int r = gather(&a, o, files, n, &k);
+
+	if (r == 0 && analysis_run(&a) < 0)
+		r = cli_fail("out of memory");
+	if (r == 0) {
+		filter(a.findings, o);
+		r = show(&a, o);
+	}
+	analysis_reset(&a);
+	return r;
+}
+
+int cli_analyze(int argc, char **argv)
+{
+	static const struct cli_syntax syntax = {
+		.defs = defs,
+		.usage = "culvert analyze [-A | -n NS] [--use-kube=false] [FILE]...",
+		.help = "Look for mistakes in the objects of the cluster, and in files as if they "
+			"were applied: labels that enrol nobody, selectors that nothing answers "
+			"to, "
+			"fields that are wrong or without effect. Exit code 79 when there is one "
+			"of "
+			"--failure-threshold.",
+		.max_rest = FILES_MAX,
+	};
+	struct analyze_options o = {0};
+	int r = cli_parse(&syntax, &o, argc, argv);
+
+	if (r <= 0)
+		return r < 0 ? 2 : 0;
+	if (cli_check_output("analyze", o.output) > 0)
+		return 2;
+	if (findings_level(o.failure) == FINDING_LEVELS ||
+	    findings_level(o.shown) == FINDING_LEVELS) {
+		(void)cli_fail("analyze: a level is Info, Warning or Error");
+		return 2;
+	}
+	if (!o.is_kube && r == argc) {
+		(void)cli_fail("analyze: --use-kube=false, and no file\nUsage: %s", syntax.usage);
+		return 2;
+	}
+	return work(&o, argv + r, argc - r);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* analyze - what is wrong with the objects of a cluster, or of files, with istioctl's codes. The
+ * checks look at objects and ask nothing. One thread. */
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/macros.h"
+#include "source/object.h"
+
+/** struct analysis - what is looked at, and what was found. Zero it before use. */
+struct analysis {
+	struct object **objects; /* each a reference of ours */
+	size_t count;
+	struct map *places; /* "kind/namespace/name" -> 1 + index */
+	json_t *findings;   /* a list of findings.h */
+	const char *only;   /* what is said of other namespaces' objects is left out; NULL: nothing
+			     */
+	bool has_cluster;   /* objects are all that there are: references can be followed */
+};
+
+/** analysis_add() - take a reference; one of that kind, namespace and name is replaced. Return: 0;
+ * -ENOMEM. */
+_must_check_ int analysis_add(struct analysis *a, struct object *o);
+/** analysis_run() - all checks. Return: 0; -ENOMEM. */
+_must_check_ int analysis_run(struct analysis *a);
+/** analysis_reset() - free what is in it. */
+void analysis_reset(struct analysis *a);
+
+/** analysis_checks() - those that look at objects one by one. */
+void analysis_checks(struct analysis *a);
+/** analysis_find() - Return: borrowed; NULL: there is none. */
+const struct object *analysis_find(const struct analysis *a, const char *kind, const char *ns,
+				   const char *name);

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* describe - one pod or service of a cluster: is it in the mesh, why, who serves it, which policies
+ * apply. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "admin_remote.h"
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "cli.h"
+#include "json.h"
+#include "kube.h"
+#include "kube_enrol.h"
+#include "kube_kinds.h"
+#include "kube_pods.h"
+#include "term.h"
+
+struct describe_options {
+	const char *namespace_, *output;
+};
+
+static const struct option_def defs[] = {
+	{.name = "namespace",
+	 .short_name = 'n',
+	 .type = OPTION_STRING,
+	 .offset = offsetof(struct describe_options, namespace_),
+	 .value_name = "NS",
+	 .help = "where it is (default: that of the context); NAME.NS and NS/NAME say it, too"},
+	CLI_OPTION_OUTPUT(offsetof(struct describe_options, output)),
+	{0},
+};
+
+/** struct target - what is meant. */
+struct target {
+	char namespace_[256], name[256];
+};
+
+/* target_read() - NAME, NAME.NS or NS/NAME. */
+static int target_read(const struct describe_options *o, const char *word, const char *fallback,
+		       struct target *t)
+{
+	const char *slash = strchr(word, '/'), *dot = strchr(word, '.');
+	int n;
+
+	if (slash)
+		n = snprintf(t->namespace_, sizeof(t->namespace_), "%.*s", (int)(slash - word),
+			     word);
+	else
+		n = snprintf(t->namespace_, sizeof(t->namespace_), "%s",
+			     o->namespace_ ? o->namespace_
+			     : dot         ? dot + 1
+					   : fallback);
+	if (n >= (int)sizeof(t->namespace_))
+		return -EINVAL;
+	if (slash)
+		return str_copy(t->name, sizeof(t->name), slash + 1);
+	n = snprintf(t->name, sizeof(t->name), "%.*s",
+		     dot && !o->namespace_ ? (int)(dot - word) : (int)strlen(word), word);
+	return n < (int)sizeof(t->name) ? 0 : -EINVAL;
+}
+
+static int get_object(struct kube *k, const char *kind, const char *ns, const char *name,
+		      json_t **ret)
+{
+	_cleanup_(freep) char *path = ns ? str_format("/api/v1/namespaces/%s/%s/%s", ns, kind, name)
+					 : str_format("/api/v1/%s/%s", kind, name);
+
+	return path ? kube_get(k, path, ret) : -ENOMEM;
+}
+
+/* state_of() - what the pod's node says of it: {state, error}; the caller's to drop. */
+static json_t *state_of(const char *node, const char *ns, const char *name)
+{
+	_cleanup_(json_decrefp) json_t *status = NULL;
+	struct admin_node at;
+	const json_t *pod;
+	size_t i;
+
+	if (!*node || admin_remote_nodes(node, &at, 1) != 1)
+		return json_pack("{s:s,s:s}", "state", "unknown", "error",
+				 "its node has no agent that runs");
+	if (admin_get_json(&at, "agent", "/status", &status) < 0)
+		return json_pack("{s:s,s:s}", "state", "unknown", "error", admin_remote_why());
+	json_array_foreach (json_object_get(status, "pods"), i, pod)
+		if (streq(json_text(pod, "name", ""), name) &&
+		    streq(json_text(pod, "namespace", ""), ns))
+			return json_pack("{s:s,s:s}", "state", json_text(pod, "state", ""), "error",
+					 json_text(pod, "error", ""));
+	return json_pack("{s:s,s:s}", "state", "outside", "error", "");
+}
+
+/* policies_of() - an array; the caller's to drop. Empty when nobody can be asked. */
+static json_t *policies_of(const char *node, const char *ns, const char *name)
+{
+	_cleanup_(freep) char *target = str_format("/explain/policies?pod=%s/%s", ns, name);
+	json_t *answer = NULL, *policies;
+	struct admin_node at;
+
+	if (!target || !*node || admin_remote_nodes(node, &at, 1) != 1 ||
+	    admin_get_json(&at, "ztunnel", target, &answer) < 0)
+		return json_array();
+	policies = json_incref(json_object_get(answer, "policies"));
+	json_decref(answer);
+	return policies ? policies : json_array();
+}
+
+/* describe_pod() - {name, namespace, node, ip, identity, isEnrolled, reason, state, error,
+ * policies}
+ */
+static int describe_pod(struct kube *k, const struct target *t, json_t **ret)
+{
+	_cleanup_(json_decrefp) json_t *pod = NULL, *ns = NULL, *state = NULL;
+	const json_t *spec;
+	struct enrol_decision d;
+	const char *node;
+	int r = get_object(k, "pods", t->namespace_, t->name, &pod);
+
+	if (r == 0)
+		r = get_object(k, "namespaces", NULL, t->namespace_, &ns);
+	if (r < 0 && (!pod || r != -EACCES))
+		return r;
+	d = kube_enrol(pod, ns);
+	spec = json_object_get(pod, "spec");
+	node = json_text(spec, "nodeName", "");
+	state = state_of(node, t->namespace_, t->name);
+	*ret = json_pack("{s:s,s:s,s:s,s:s,s:s,s:b,s:s,s:s,s:s,s:o,s:O}", "name", t->name,
+			 "namespace", t->namespace_, "node", node, "ip",
+			 json_text(json_object_get(pod, "status"), "podIP", ""), "serviceAccount",
+			 json_text(spec, "serviceAccountName", "default"), "isEnrolled",
+			 enrol_is_yes(d.verdict), "reason", d.reason, "state",
+			 json_text(state, "state", ""), "error", json_text(state, "error", ""),
+			 "policies", policies_of(node, t->namespace_, t->name), "object", pod);
+	return *ret ? 0 : -ENOMEM;
+}
+
+/* is_selected() - do the pod's labels have all of the selector's? An empty selector selects none.
+ */
+static bool is_selected(const json_t *selector, const json_t *pod)
+{
+	const char *key;
+	const json_t *v;
+
+	json_object_foreach ((json_t *)(uintptr_t)selector, key, v) {
+		const char *have = kube_meta(pod, "labels", key);
+
+		if (!have || !json_string_value(v) || !streq(have, json_string_value(v)))
+			return false;
+	}
+	return json_object_size(selector) > 0;
+}
+
+static void print_ports(const json_t *pod)
+{
+	const json_t *container, *port;
+	size_t i, k;
+
+	json_array_foreach (json_object_get(json_object_get(pod, "spec"), "containers"), i,
+			    container)
+		json_array_foreach (json_object_get(container, "ports"), k, port)
+			printf("   Port %lld (%s)\n", (long long)json_number(port, "containerPort"),
+			       json_text(container, "name", ""));
+}
+
+static void print_policies(const json_t *policies)
+{
+	const json_t *p;
+	size_t i;
+
+	if (json_array_size(policies) == 0)
+		puts("Policies: none applies: everybody may connect");
+	json_array_foreach (policies, i, p)
+		printf("Policy: %s (%s, %s)\n", json_text(p, "key", ""), json_text(p, "action", ""),
+		       json_text(p, "scope", ""));
+}
+
+static void print_pod(const json_t *d)
+{
+	bool is_enrolled = json_is_true(json_object_get(d, "isEnrolled"));
+	const char *error = json_text(d, "error", ""), *state = json_text(d, "state", "");
+	bool is_captured = streq(state, "captured");
+
+	printf("Pod: %s.%s\n", json_text(d, "name", ""), json_text(d, "namespace", ""));
+	print_ports(json_object_get(d, "object"));
+	printf("Node: %s\nAddress: %s\nService account: %s\n", json_text(d, "node", ""),
+	       json_text(d, "ip", ""), json_text(d, "serviceAccount", ""));
+	printf("In the mesh: %s%s%s (%s)\n", term_color(is_captured ? TERM_GREEN : ""),
+	       is_enrolled ? "yes" : "no", term_color(is_captured ? TERM_NO_COLOR : ""),
+	       json_text(d, "reason", ""));
+	if (is_enrolled)
+		printf("Node proxy: ztunnel on %s; %s%s%s\n", json_text(d, "node", ""), state,
+		       *error ? ": " : "", error);
+	if (is_enrolled)
+		print_policies(json_object_get(d, "policies"));
+}
+
+/* add_services() - those that select the pod, as "services". */
+static int add_services(struct kube *k, const struct target *t, json_t *d)
+{
+	_cleanup_(freep) char *path = str_format("/api/v1/namespaces/%s/services", t->namespace_);
+	_cleanup_(json_decrefp) json_t *all = NULL;
+	json_t *found = json_array();
+	const json_t *s;
+	size_t i;
+	int r = path ? kube_list(k, path, &all) : -ENOMEM;
+
+	json_array_foreach (all, i, s)
+		if (is_selected(json_object_get(json_object_get(s, "spec"), "selector"),
+				json_object_get(d, "object")))
+			(void)json_array_append_new(found, json_string(kube_name(s)));
+	if (json_object_set_new(d, "services", found) < 0)
+		return -ENOMEM;
+	return r == -EACCES ? 0 : r;
+}
+
+static void print_services(const json_t *d)
+{
+	_cleanup_(freep) char *text = json_join(json_object_get(d, "services"), ", ");
+
+	if (text && *text)
+		printf("Services: %s\n", text);
+}
+
+static int pod(struct kube *k, const struct target *t, const char *output)
+{
+	_cleanup_(json_decrefp) json_t *d = NULL;
+	int r = describe_pod(k, t, &d);
+
+	if (r == 0)
+		r = add_services(k, t, d);
+	if (r < 0)
+		return kube_fail(k, "describe pod");
+	if (streq(output, "short")) {
+		print_pod(d);
+		print_services(d);
+		return 0;
+	}
+	(void)json_object_del(d, "object");
+	json_print(d, output);
+	return 0;
+}
+
+/* pods_of() - the pods that a service selects, described: an array; the caller's to drop. */
+static int pods_of(struct kube *k, const struct target *t, const json_t *service, json_t **ret)
+{
+	const json_t *selector = json_object_get(json_object_get(service, "spec"), "selector");
+	_cleanup_(freep) char *path = str_format("/api/v1/namespaces/%s/pods", t->namespace_);
+	_cleanup_(json_decrefp) json_t *all = NULL;
+	int r = path ? kube_list(k, path, &all) : -ENOMEM;
+	const json_t *one;
+	size_t i;
+
+	*ret = json_array();
+	json_array_foreach (all, i, one) {
+		struct target at = *t;
+		json_t *d = NULL;
+
+		if (r < 0 || !is_selected(selector, one) ||
+		    str_copy(at.name, sizeof(at.name), kube_name(one)) < 0)
+			continue;
+		r = describe_pod(k, &at, &d);
+		if (r == 0)
+			r = json_array_append_new(*ret, d) < 0 ? -ENOMEM : 0;
+	}
+	return r;
+}
+
+static void print_service(const struct target *t, const json_t *service, const json_t *pods)
+{
+	const json_t *spec = json_object_get(service, "spec"), *one;
+	size_t i;
+
+	printf("Service: %s.%s\nAddress: %s\n", t->name, t->namespace_,
+	       json_text(spec, "clusterIP", "none"));
+	json_array_foreach (json_object_get(spec, "ports"), i, one)
+		printf("   Port: %s %lld/%s\n", json_text(one, "name", ""),
+		       (long long)json_number(one, "port"), json_text(one, "protocol", "TCP"));
+	if (json_array_size(pods) == 0)
+		puts("Pods: none is selected");
+	json_array_foreach (pods, i, one) {
+		puts("--------------------");
+		print_pod(one);
+	}
+}
+
+static int service(struct kube *k, const struct target *t, const char *output)
+{
+	_cleanup_(json_decrefp) json_t *s = NULL, *pods = NULL, *all = NULL;
+	int r = get_object(k, "services", t->namespace_, t->name, &s);
+	json_t *one;
+	size_t i;
+
+	if (r == 0)
+		r = pods_of(k, t, s, &pods);
+	if (r < 0)
+		return kube_fail(k, "describe service");
+	if (streq(output, "short")) {
+		print_service(t, s, pods);
+		return 0;
+	}
+	json_array_foreach (pods, i, one)
+		(void)json_object_del(one, "object");
+	all = json_pack("{s:s,s:s,s:O*,s:O}", "name", t->name, "namespace", t->namespace_, "ports",
+			json_object_get(json_object_get(s, "spec"), "ports"), "pods", pods);
+	json_print(all, output);
+	return 0;
+}
+
+int cli_describe(int argc, char **argv)
+{
+	static const struct cli_syntax syntax = {
+		.defs = defs,
+		.usage = "culvert describe pod|service NAME [-n NS] [-o short|json|yaml]",
+		.help = "Say of a pod, or of a service and its pods, whether it is in the mesh and "
+			"by which label, which ztunnel serves it, and which policies apply.",
+		.max_rest = 2,
+	};
+	struct describe_options o = {0};
+	struct target t;
+	const char *what;
+	struct kube *k;
+	int r = cli_parse(&syntax, &o, argc, argv);
+
+	if (r <= 0)
+		return r < 0 ? 2 : 0;
+	if (cli_check_output("describe", o.output) > 0)
+		return 2;
+	what = r < argc ? argv[r] : "";
+	if (argc - r != 2 || (!streq(what, "pod") && !streq(what, "po") &&
+			      !streq(what, "service") && !streq(what, "svc"))) {
+		(void)cli_fail("describe: of what?\nUsage: %s", syntax.usage);
+		return 2;
+	}
+	k = admin_remote_kube();
+	if (!k)
+		return 1;
+	if (target_read(&o, argv[r + 1], kube_namespace(k), &t) < 0)
+		return cli_fail("describe: %s: the name is too long", argv[r + 1]);
+	return what[0] == 'p' ? pod(k, &t, o.output) : service(k, &t, o.output);
+}

@@ -11,6 +11,13 @@ help: ## this list
 setup: ## install packages and make the system users (root, Debian 12)
 	$(Q)tools/setup
 
+IMAGE ?= culvert.test/culvert:1
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+.PHONY: image
+image: $(PROGS) ## container image and SBOM into build/image, without docker (IMAGE=NAME:TAG; ARCH=arm64)
+	$(Q)SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) tools/deploy/image --arch $(ARCH) --bin $(BUILD)/bin --version '$(VERSION)' \
+		--name $(IMAGE) $(IMAGE_FLAGS) $(BUILD)/image
+
 .PHONY: test
 test: setup ## every test, as the CI runs it (root)
 	$(Q)tools/run-tests style tools build unit fuzz bpf kernel mesh interop san

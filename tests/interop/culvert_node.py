@@ -9,9 +9,8 @@ import subprocess
 import tempfile
 import time
 
-from topology import run
+from topology import ROOT, TREE, run
 
-ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BIN = os.environ.get("CULVERT_BIN", os.path.join(ROOT, "build", "bin"))
 
 MESH = """apiVersion: v1
@@ -40,9 +39,26 @@ status: {{podIP: {ip4}, podIPs: [{ips}]}}
 """
 
 
-def write_config(path, pods, extra="", label="istio-injection: enabled"):
-    """The folder for these pods (topology.Pod with .namespace, .account), on the nodes that hold them. A pod may have .labels
-    and .resolv_conf too, and no .ip6."""
+def put_file(path, text):
+    """A file, whole at once, readable by the daemons' users."""
+    draft = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.new")
+    with open(draft, "w", encoding="utf-8") as f:
+        f.write(text)
+    os.chmod(draft, 0o644)
+    os.rename(draft, path)
+
+
+def edit_file(path, old, new):
+    """Replace what a file has, once."""
+    with open(path, encoding="utf-8") as f:
+        text = f.read()
+    assert old in text, old
+    put_file(path, text.replace(old, new, 1))
+
+
+def write_config(path, pods, extra="", label="istio-injection: enabled", edit=None):
+    """The folder for these pods (topology.Pod with .namespace, .account), on the nodes that hold them. A pod may have .labels,
+    .uid and .resolv_conf too, and no .ip6. edit(text) returns what is written instead."""
     os.makedirs(path, exist_ok=True)
     text = MESH.format(namespace=pods[0].namespace, label=label)
     for account in sorted({pod.account for pod in pods}):
@@ -50,12 +66,21 @@ def write_config(path, pods, extra="", label="istio-injection: enabled"):
     for pod in pods:
         netns = pod.path + (f", culvert.io/resolv-conf: {pod.resolv_conf}" if hasattr(pod, "resolv_conf") else "")
         labels = f", labels: {{{pod.labels}}}" if hasattr(pod, "labels") else ""
+        labels += f", uid: {pod.uid}" if getattr(pod, "uid", None) else ""
         text += POD.format(account=pod.account, namespace=pod.namespace, name=pod.name, netns=netns, more=labels,
                            node=pod.node.name[-2:], ip4=pod.ip4,
                            ips=", ".join(f'{{ip: "{ip}"}}' for ip in (pod.ip4, pod.ip6) if ip))
-    with open(os.path.join(path, ".mesh.new"), "w", encoding="utf-8") as f:
-        f.write(text + extra)
-    os.rename(f.name, os.path.join(path, "mesh.yaml"))
+    put_file(os.path.join(path, "mesh.yaml"), edit(text + extra) if edit else text + extra)
+
+
+def base_dir(tag):
+    """What nodes of this tag keep below /run; another checkout's are elsewhere."""
+    return f"/run/culvert-{TREE}-{tag}"
+
+
+def pin_dir(tag):
+    """Where they pin."""
+    return f"/sys/fs/bpf/culvert-{TREE}-{tag}"
 
 
 def stop(process):
@@ -84,6 +109,26 @@ class Nodes:
 
     topology, nodes, processes = None, (), ()
 
+    def run_in(self, place, *argv, **kwargs):
+        """A process in a pod or on a node that ends with us (where .processes is a list)."""
+        self.processes.append(place.popen(*argv, **kwargs))
+        return self.processes[-1]
+
+    def start_both(self, config, tag, captured, **options):
+        """Culvert on both nodes, until these pods are captured."""
+        self.nodes = [CulvertNode(namespace, i, config, tag, **options) for i, namespace in enumerate(self.topology.nodes, 1)]
+        self.wait_captured(captured)
+
+    def wait_captured(self, pods):
+        """Until all of these pods are captured, each by its node."""
+        for node, namespace in zip(self.nodes, self.topology.nodes):
+            node.wait_captured([pod.name for pod in pods if pod.node is namespace])
+
+    def log(self, number):
+        """What node 1 or 2 has logged."""
+        with open(self.nodes[number - 1].log_path, encoding="utf-8", errors="replace") as f:
+            return f.read()
+
     def close(self):
         """End everything."""
         for node in self.nodes:
@@ -95,7 +140,7 @@ class Nodes:
 
 @contextlib.contextmanager
 def started(make, tag):
-    """make(a folder of its own), started; closed at the end, with nothing of /run/culvert-TAG left."""
+    """make(a folder of its own), started; closed at the end, with nothing of base_dir(tag) left."""
     with tempfile.TemporaryDirectory(prefix=f"culvert-{tag}-") as work_dir:
         os.chmod(work_dir, 0o755)
         nodes = make(work_dir)
@@ -104,17 +149,17 @@ def started(make, tag):
             yield nodes
         finally:
             nodes.close()
-            shutil.rmtree(f"/run/culvert-{tag}", ignore_errors=True)
+            shutil.rmtree(base_dir(tag), ignore_errors=True)
 
 
 class CulvertNode:
-    """The three processes of one node. Run, pin and CA folders lie below /run/culvert-NAME and are removed by close()."""
+    """The three processes of one node. Run, pin and CA folders lie below base_dir() and pin_dir() and are removed by close()."""
 
     def __init__(self, namespace, number, config, tag, ca_dir=None, env=None, wrap=(), bin_dir=BIN):
         self.name = f"n{number}"
-        self.base = f"/run/culvert-{tag}"
+        self.base = base_dir(tag)
         self.run_dir = f"{self.base}/{self.name}"
-        self.pins = f"/sys/fs/bpf/culvert-{tag}/{self.name}"
+        self.pins = f"{pin_dir(tag)}/{self.name}"
         os.makedirs(self.base, exist_ok=True)
         self.clean_pins()  # an earlier run's, which may have had another layout
         self.log_path = f"{self.base}/{self.name}.log"
@@ -135,6 +180,11 @@ class CulvertNode:
             return self.admin(part, path)
         except (RuntimeError, ValueError):
             return None
+
+    def past(self, *ends):
+        """Connections that have ended, newest last."""
+        argv = ("explain", "--past", *ends, "-o", "json", "--run-dir", self.run_dir)
+        return json.loads(run(os.path.join(BIN, "culvert"), *argv))["connections"]
 
     def explain(self, source, to):
         """What `culvert explain` says of a connection from a pod."""

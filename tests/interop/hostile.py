@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import certificates
-from culvert_node import CulvertNode, stop, wait_for, write_config
+from culvert_node import Nodes, put_file, wait_for, write_config
 from topology import Topology, remove_stale
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -30,12 +30,12 @@ spec: {spec}
 """
 
 
-class Hostile:
+class Hostile(Nodes):
     """Server pod `server` on n1, `friend` on n2 with Culvert; `attacker` on n2 is in no mesh."""
 
     def __init__(self, work_dir, prefix="ch", octet=78):
         self.work_dir = work_dir
-        self.processes, self.nodes = [], []
+        self.processes, self.nodes, self.prefix = [], [], prefix
         remove_stale(prefix)
         self.topology = Topology(prefix, octet)
         self.server = self.topology.pod(1, "s")
@@ -46,29 +46,20 @@ class Hostile:
             pod.namespace, pod.account = "hostile", pod.name
         for pod in (self.server, self.other):
             quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            self.start(pod, sys.executable, STREAM, "serve", str(PORT), **quiet)
-            self.start(pod, sys.executable, "-c", WHO, **quiet)
+            self.run_in(pod, sys.executable, STREAM, "serve", str(PORT), **quiet)
+            self.run_in(pod, sys.executable, "-c", WHO, **quiet)
         self.ca = certificates.Authority(os.path.join(work_dir, "ca"))
         self.config = os.path.join(work_dir, "config")
         self.crl = os.path.join(work_dir, "crl.pem")
 
-    def start(self, pod, *argv, **kwargs):
-        """A process in a pod that ends with the fixture."""
-        process = pod.popen(*argv, **kwargs)
-        self.processes.append(process)
-        return process
-
-    def start_nodes(self):
+    def start(self):
         """Culvert on both nodes, with a file for revocation lists."""
         write_config(self.config, [self.server, self.other, self.friend])
         os.environ["CRL_PATH"] = self.crl
         try:
-            tag = f"hostile-{self.topology.prefix}"
-            self.nodes = [CulvertNode(self.topology.nodes[i], i + 1, self.config, tag, self.ca.path) for i in (0, 1)]
+            self.start_both(self.config, f"hostile-{self.prefix}", [self.server, self.other, self.friend], ca_dir=self.ca.path)
         finally:
             del os.environ["CRL_PATH"]
-        self.nodes[0].wait_captured([self.server.name, self.other.name])
-        self.nodes[1].wait_captured([self.friend.name])
         wait_for(lambda: self.friend.run(sys.executable, STREAM, "check", self.server.ip4, str(PORT), "10"), 10, "a stream")
 
     def identity(self, account):
@@ -87,28 +78,12 @@ class Hostile:
 
     def put_policy(self, name, spec, annotations=""):
         """Write or replace a policy; takes effect at once."""
-        path = os.path.join(self.config, f"{name}.yaml")
-        with open(path + ".new", "w", encoding="utf-8") as f:
-            f.write(POLICY.format(name=name, spec=spec, annotations=annotations))
-        os.rename(path + ".new", path)
+        put_file(os.path.join(self.config, f"{name}.yaml"), POLICY.format(name=name, spec=spec, annotations=annotations))
 
     def del_policy(self, name):
         """Remove it again."""
         os.unlink(os.path.join(self.config, f"{name}.yaml"))
 
-    def log(self, node):
-        """What a node has logged so far."""
-        with open(self.nodes[node].log_path, encoding="utf-8", errors="replace") as f:
-            return f.read()
-
     def ztunnel(self, node=0):
         """Pid of a node's ztunnel."""
         return self.nodes[node].pids("culvert-ztunnel")[0]
-
-    def close(self):
-        """End everything that was started."""
-        for node in self.nodes:
-            node.close()
-        for process in reversed(self.processes):
-            stop(process)
-        self.topology.close()

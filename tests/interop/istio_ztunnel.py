@@ -11,7 +11,6 @@ import json
 import os
 import re
 import socket
-import struct
 import threading
 
 REDIRECT = """
@@ -57,13 +56,14 @@ class Ztunnel:
     """One ztunnel in a node's namespace, serving `pods` (objects of topology.Pod with .namespace, .account)."""
 
     # pylint: disable=too-many-arguments
-    def __init__(self, path, node, node_name, pods, workloads, work_dir, threads=2, env=None):
+    def __init__(self, path, node, node_name, pods, workloads, work_dir, threads=2, env=None, policies=(), services=()):
         """env: what else the process is told; a value of None takes a variable away. Cf. remote()."""
         self.pods = pods
         self.uds = f"{work_dir}/{node_name}.sock"
         config = f"{work_dir}/{node_name}.yaml"
         with open(config, "w", encoding="utf-8") as f:
-            json.dump({"workloads": workloads, "policies": [], "services": []}, f)
+            text = json.dumps({"workloads": workloads, "policies": list(policies), "services": list(services)})
+            f.write(re.sub(r'"(\d+)":', r"\1:", text))  # YAML's keys have types
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.uds)
         self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -124,6 +124,12 @@ def remote(address, host, root_file):
     url = f"https://{address}"
     return {"FAKE_CA": None, "LOCAL_XDS_PATH": None, "XDS_ADDRESS": url, "CA_ADDRESS": url, "ALT_XDS_HOSTNAME": host,
             "ALT_CA_HOSTNAME": host, "XDS_ROOT_CA": root_file, "CA_ROOT_CA": root_file, "CLUSTER_ID": "Kubernetes"}
+
+
+def deny(name, namespace, port):
+    """The LOCAL_XDS_PATH entry of a policy that denies a port."""
+    return {"name": name, "namespace": namespace, "scope": "Namespace", "action": "Deny", "dryRun": False,
+            "rules": [[[{"destinationPorts": [port]}]]]}
 
 
 def workload(pod, node_name, protocol="HBONE"):

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from culvert_node import CulvertNode, stop, wait_for, write_config
+from culvert_node import CulvertNode, Nodes, wait_for, write_config
 from topology import Topology, remove_stale
 
 # Opens connections, a byte there and back on each; says how many it got, and how many still work for each line that it reads.
@@ -62,7 +62,7 @@ def works(pod, host, port):
     return held.count == 1
 
 
-class Pair:
+class Pair(Nodes):
     """Pods first, then write() and start(). `name` is the namespace and names the folders; close() removes everything."""
 
     def __init__(self, work_dir, name, prefix, octet):
@@ -84,8 +84,7 @@ class Pair:
 
     def serve(self, pod, *argv):
         """A process in a pod that ends with us."""
-        self.processes.append(pod.popen(*argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-        return self.processes[-1]
+        return self.run_in(pod, *argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def write(self, extra="", without=()):
         """The configuration of all pods, but for these."""
@@ -95,21 +94,11 @@ class Pair:
         """Both nodes, their programs run by these commands, all pods captured."""
         for i, wrap in enumerate((wrap1, wrap2)):
             self.nodes.append(CulvertNode(self.topology.nodes[i], i + 1, self.config, self.name, wrap=wrap))
-        self.wait_captured()
-
-    def wait_captured(self, without=()):
-        """Until every pod is captured, but for these."""
-        for node, namespace in zip(self.nodes, self.topology.nodes):
-            node.wait_captured([pod.name for pod in self.pods if pod.node is namespace and pod not in without])
+        self.wait_captured(self.pods)
 
     def wait_works(self, client, server, port):
         """Until a connection works."""
         wait_for(lambda: works(client, server.ip4, port), 20, f"a connection from {client.name} to {server.name}")
-
-    def log(self, number):
-        """What node 1 or 2 has logged."""
-        with open(self.nodes[number - 1].log_path, encoding="utf-8", errors="replace") as f:
-            return f.read()
 
     def pid(self, number, program="culvert-ztunnel"):
         """Of a process of a node."""
@@ -125,11 +114,7 @@ class Pair:
             return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
 
     def close(self):
-        """End everything."""
-        for node in self.nodes:
-            node.close()
-        for process in self.processes:
-            stop(process)
+        """End everything, pods that the topology does not know of too."""
+        super().close()
         for pod in self.pods:
             pod.close()
-        self.topology.close()

@@ -4,11 +4,12 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 
-from culvert_node import CulvertNode, stop, wait_for, write_config
+from culvert_node import CulvertNode, edit_file, stop, wait_for, write_config
 from topology import Topology, remove_stale, run
 
 PORT, OTHER = 9300, 9301
@@ -72,6 +73,12 @@ spec: {clusterIP: 10.96.79.1, selector: {app: web}, ports: [{port: 80, targetPor
 VIP = "10.96.79.1"
 
 
+def maps(direct, name):
+    """A dump of one of the node's maps."""
+    return subprocess.run(["bpftool", "-j", "map", "dump", "pinned", os.path.join(direct.node.pins, name)],
+                          stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
 class Direct:
     """Node 1 with the pods `client` and `server`; options: bypass, uplink, outsider (a plain pod on node 2), crl (True:
     revocation lists are read from `crl`)."""
@@ -92,6 +99,7 @@ class Direct:
         if labels:
             self.label(labels)
         self.process = self.server.popen(sys.executable, "-c", SERVER)
+        self.others = []  # processes that end with us
         env = {"CULVERT_SAME_NODE": mode} if mode else {}
         for name, variable in (("bypass", "CULVERT_HOST_BYPASS"), ("uplink", "CULVERT_UPLINK")):
             if options.get(name):
@@ -112,13 +120,7 @@ class Direct:
 
     def edit(self, old, new):
         """Replace what is in the manifests once."""
-        path = os.path.join(self.config, "mesh.yaml")
-        with open(path, encoding="utf-8") as f:
-            text = f.read()
-        with open(path + ".new", "w", encoding="utf-8") as f:
-            assert old in text
-            f.write(text.replace(old, new, 1))
-        os.replace(path + ".new", path)
+        edit_file(os.path.join(self.config, "mesh.yaml"), old, new)
 
     def counter(self, name):
         """A counter of the programs."""
@@ -193,6 +195,7 @@ class Direct:
     def close(self):
         """Remove everything."""
         self.node.close()
-        stop(self.process)
+        for process in (self.process, *self.others):
+            stop(process)
         self.topology.close()
         shutil.rmtree(self.work_dir, ignore_errors=True)

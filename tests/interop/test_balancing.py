@@ -1,36 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which endpoint a Service leads to: ports, readiness, slices by hand, and what is near."""
 import os
-import sys
 
 import pytest
-from culvert_node import CulvertNode, Nodes, started, stop, wait_for, write_config
+import who
+from culvert_node import Nodes, started, stop, wait_for, write_config
 from topology import Topology, remove_stale
 
 VIP, OUTSIDE = "10.96.81.1", "172.30.81.2"
-SERVE = """
-import socket, sys, threading
-def answer(conn, text):
-    with conn:
-        while conn.recv(100):
-            conn.sendall(text.encode())
-def serve(port, text):
-    server = socket.create_server(("0.0.0.0", port))
-    while True:
-        threading.Thread(target=answer, args=(server.accept()[0], text), daemon=True).start()
-threading.Thread(target=serve, args=(8081, sys.argv[1].lower()), daemon=True).start()
-serve(8080, sys.argv[1])
-"""
-ASK = """
-import socket, sys
-for _ in range(int(sys.argv[3])):
-    try:
-        with socket.create_connection((sys.argv[1], int(sys.argv[2])), 10) as conn:
-            conn.sendall(b"who")
-            print(conn.recv(10).decode() or "-", end="")
-    except ConnectionError:
-        print("-", end="")
-"""
 SERVICE = """---
 apiVersion: v1
 kind: Service
@@ -55,24 +32,26 @@ class Mesh(Nodes):
     """A client and server A on node 1, servers B and C on node 2, each node a zone; X outside, on the second node itself."""
 
     def __init__(self, work_dir):
-        self.config, self.draft = os.path.join(work_dir, "config"), os.path.join(work_dir, "draft")
+        self.config = os.path.join(work_dir, "config")
         remove_stale("cu")
         self.topology = Topology("cu", 81)
         self.client = self.topology.pod(1, "x")
         self.servers = {name: self.topology.pod(node, name.lower()) for name, node in (("A", 1), ("B", 2), ("C", 2))}
         for pod in self.topology.pods:
             pod.namespace, pod.account = "demo", "default"
-        self.processes = [pod.popen(sys.executable, "-c", SERVE, name) for name, pod in self.servers.items()]
-        self.processes.append(self.topology.nodes[1].popen(sys.executable, "-c", SERVE, "X"))
-        self.nodes = []
+        self.processes = {}
+        for name, place in (*self.servers.items(), ("X", self.topology.nodes[1])):
+            self.processes[name] = who.start(place, name, 8080)
+            self.processes[name.lower()] = who.start(place, name.lower(), 8081)
 
     def write(self, more="", not_ready="", slice_="", selector="selector: {app: web}"):
         """The configuration, whole at once; @not_ready: letters of pods."""
         extra = SERVICE.format(vip=VIP, selector="" if slice_ else selector, more=more)
-        write_config(self.draft, self.topology.pods, extra + (SLICE.format(endpoints=slice_) if slice_ else ""))
-        path = os.path.join(self.draft, "mesh.yaml")
-        with open(path, encoding="utf-8") as f:
-            text = f.read()
+        write_config(self.config, self.topology.pods, extra + (SLICE.format(endpoints=slice_) if slice_ else ""),
+                     edit=lambda text: self.edit(text, not_ready))
+
+    def edit(self, text, not_ready):
+        """Zones for the nodes, labels and named ports for the servers."""
         for i in (1, 2):
             text = text.replace(f"metadata: {{name: n{i}}}", f"metadata: {{name: n{i}, labels: {{topology.kubernetes.io/region: r, "
                                                              f"topology.kubernetes.io/zone: z{i}}}}}")
@@ -85,23 +64,17 @@ class Mesh(Nodes):
             if name in not_ready:
                 tail = tail.replace("status: {", "status: {conditions: [{type: Ready, status: 'False'}], ", 1)
             text = head + tail
-        with open(path, "w", encoding="utf-8") as f:
-            f.write(text)
-        os.makedirs(self.config, exist_ok=True)
-        os.rename(path, os.path.join(self.config, "mesh.yaml"))
+        return text
 
     def start(self):
         """Both nodes, everything captured."""
         self.write()
-        for i, node in enumerate(self.topology.nodes, 1):
-            self.nodes.append(CulvertNode(node, i, self.config, "balancing"))
-        self.nodes[0].wait_captured([self.client.name, self.servers["A"].name])
-        self.nodes[1].wait_captured([self.servers["B"].name, self.servers["C"].name])
+        self.start_both(self.config, "balancing", self.topology.pods)
         self.expect("ABC")
 
     def ask(self, count=24, port=80):
         """Who answered, a letter per connection."""
-        return self.client.run(sys.executable, "-c", ASK, VIP, str(port), str(count)).strip()
+        return who.letters(self.client, VIP, port, count)
 
     def expect(self, letters, port=80):
         """Soon all of these answer, and then nobody else does."""
@@ -157,7 +130,7 @@ def test_what_is_near_is_preferred_and_what_is_far_takes_over(mesh, how):
 def test_when_what_is_near_refuses_the_next_one_is_tried_at_once(mesh):
     mesh.write(more="trafficDistribution: PreferSameZone")
     mesh.expect("A")
-    stop(mesh.processes[0])
+    stop(mesh.processes["A"])
     assert set(mesh.ask()) == {"B", "C"}
-    mesh.processes[0] = mesh.servers["A"].popen(sys.executable, "-c", SERVE, "A")
+    mesh.processes["A"] = who.start(mesh.servers["A"], "A", 8080)
     mesh.expect("A")

@@ -6,27 +6,19 @@ import struct
 import sys
 
 import pytest
-from culvert_node import CulvertNode, Nodes, started, stop, wait_for, write_config
+import who
+from culvert_node import Nodes, started, stop, wait_for, write_config
 from topology import Topology, remove_stale
 
 PORT = 8080
 VIP = "10.96.78.1"
-SERVE = """
-import socket, sys, threading
-def answer(conn):
-    with conn:
-        while conn.recv(100):
-            conn.sendall(sys.argv[2].encode())
-server = socket.create_server(("0.0.0.0", int(sys.argv[1])), backlog=200)
-while True:
-    threading.Thread(target=answer, args=(server.accept()[0],), daemon=True).start()
-"""
-ASK = """
+HOLD = """
 import socket, sys
-for _ in range(int(sys.argv[3])):
-    with socket.create_connection((sys.argv[1], int(sys.argv[2])), 10) as conn:
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), 10) as conn:
+    for _ in range(2):
         conn.sendall(b"who")
-        print(conn.recv(10).decode() or "-", end="")
+        print(conn.recv(10).decode(), flush=True)
+        sys.stdin.readline()
 """
 LOOK_UP = """
 import socket, sys
@@ -63,7 +55,6 @@ class Mesh(Nodes):
 
     def __init__(self, work_dir):
         self.config = os.path.join(work_dir, "config")
-        self.draft = os.path.join(work_dir, "draft")
         remove_stale("cz")
         self.topology = Topology("cz", 78)
         self.client = self.topology.pod(1, "c")
@@ -76,36 +67,31 @@ class Mesh(Nodes):
 
     def serve(self, name):
         """Start the application of a server."""
-        self.processes[name] = self.servers[name].popen(sys.executable, "-c", SERVE, str(PORT), name)
+        self.processes[name] = who.start(self.servers[name], name, PORT)
 
     def write(self, affinity="None", leaving=""):
         """The configuration, whole at once."""
-        write_config(self.draft, self.topology.pods, SERVICES.format(vip=VIP, affinity=affinity, port=PORT))
-        path = os.path.join(self.draft, "mesh.yaml")
-        with open(path, encoding="utf-8") as f:
-            text = f.read()
+        write_config(self.config, self.topology.pods, SERVICES.format(vip=VIP, affinity=affinity, port=PORT),
+                     edit=lambda text: self.edit(text, leaving))
+
+    def edit(self, text, leaving):
+        """Labels and names for the servers."""
         for name, pod in self.servers.items():
             gone = ", deletionTimestamp: '2026-01-01T00:00:00Z'" if name == leaving else ""
             start = text.index(f"{{name: {pod.name},")
             text = text[:start] + text[start:].replace("{name:", f"{{labels: {{app: web}}{gone}, name:", 1).replace(
                 "{nodeName", f"{{hostname: {name.lower()}, subdomain: db, nodeName", 1)
-        with open(path, "w", encoding="utf-8") as f:
-            f.write(text)
-        os.makedirs(self.config, exist_ok=True)
-        os.rename(path, os.path.join(self.config, "mesh.yaml"))
+        return text
 
     def start(self):
         """Both nodes, everything captured."""
         self.write()
-        for i, node in enumerate(self.topology.nodes, 1):
-            self.nodes.append(CulvertNode(node, i, self.config, "endpoints"))
-        self.nodes[0].wait_captured([self.client.name])
-        self.nodes[1].wait_captured([pod.name for pod in self.servers.values()])
+        self.start_both(self.config, "endpoints", self.topology.pods)
         wait_for(lambda: set(self.ask()) == {"A", "B"}, 10, "both servers")
 
     def ask(self, host=VIP, count=20, port=80):
         """Who answered, a letter per connection."""
-        return self.client.run(sys.executable, "-c", ASK, host, str(port), str(count)).strip()
+        return who.letters(self.client, host, port, count)
 
     def look_up(self, name):
         """The only address of a name."""
@@ -130,16 +116,13 @@ def test_the_next_endpoint_answers_when_an_application_is_not_there(mesh):
 
 
 def test_a_pod_that_terminates_gets_no_new_connection_and_keeps_its_open_ones(mesh):
-    code = ASK.replace("conn.sendall(b\"who\")", "conn.sendall(b'who'); print(conn.recv(10).decode(), flush=True); "
-                       "sys.stdin.readline(); conn.sendall(b'who')")
-    with mesh.client.popen(sys.executable, "-c", code, mesh.servers["A"].ip4, str(PORT), "1", stdin=-1, stdout=-1,
-                           text=True) as held:
+    with mesh.client.popen(sys.executable, "-c", HOLD, mesh.servers["A"].ip4, str(PORT), stdin=-1, stdout=-1, text=True) as held:
         assert held.stdout.readline() == "A\n"
         mesh.write(leaving="A")
         wait_for(lambda: mesh.ask() == "B" * 20, 10, "only B")
         assert mesh.ask(count=60) == "B" * 60
         out, _ = held.communicate("go\n", timeout=10)
-        assert out == "A"
+        assert out == "A\n"
     mesh.write()
     wait_for(lambda: "A" in mesh.ask(), 10, "A again")
 

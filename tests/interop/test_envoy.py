@@ -4,7 +4,8 @@
 import pytest
 
 import envoy
-from conftest import PORT, wait_for
+from conftest import PORT
+from culvert_node import wait_for
 
 OURS = "spiffe://cluster.local/ns/interop/sa/ours"
 THEIRS = "spiffe://cluster.local/ns/interop/sa/theirs"
@@ -15,7 +16,7 @@ BULK = 64 << 20
 def start(mixed, name, config):
     """Envoy in the peer's pod."""
     log = open(f"{mixed.work_dir}/{name}.log", "w", encoding="utf-8")
-    mixed.start(mixed.theirs, *envoy.command(f"{mixed.work_dir}/{name}.json", config), stdout=log, stderr=log)
+    mixed.run_in(mixed.theirs, *envoy.command(f"{mixed.work_dir}/{name}.json", config), stdout=log, stderr=log)
 
 
 def listens(mixed, port):

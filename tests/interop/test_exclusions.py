@@ -1,36 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What annotations take out of the capture, and what REGISTRY_ONLY refuses, with real sockets across two nodes."""
+import contextlib
 import ctypes
 import os
 import struct
-import sys
 
 import pytest
-from culvert_node import CulvertNode, Nodes, started, wait_for, write_config
+import who
+from culvert_node import Nodes, started, wait_for, write_config
 from topology import Topology, remove_stale
 
 PORT, OUTSIDE_PORT = 8080, 9000
-SERVE = """
-import socket, sys, threading
-def answer(conn):
-    with conn:
-        while data := conn.recv(100):
-            conn.sendall(data)
-server = socket.create_server(("::", int(sys.argv[1])), family=socket.AF_INET6, dualstack_ipv6=True)
-while True:
-    threading.Thread(target=answer, args=(server.accept()[0],), daemon=True).start()
-"""
-ASK = """
-import socket, sys
-try:
-    with socket.create_connection((sys.argv[1], int(sys.argv[2])), 10) as conn:
-        conn.sendall(b"hello")
-        print("yes" if conn.recv(10) == b"hello" else "closed")
-except ConnectionRefusedError:
-    print("refused")
-except ConnectionError:
-    print("closed")
-"""
+CV_DEST_SIZE = 72
 STRICT = """---
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
@@ -60,44 +41,35 @@ class Mesh(Nodes):
     """A client on node 1, a server on node 2, both enrolled; and a server outside, on the second node itself."""
 
     def __init__(self, work_dir):
-        self.config, self.draft = os.path.join(work_dir, "config"), os.path.join(work_dir, "draft")
+        self.config = os.path.join(work_dir, "config")
         remove_stale("cx")
         self.topology = Topology("cx", 79)
         self.client, self.server = self.topology.pod(1, "c"), self.topology.pod(2, "s")
         for pod in self.topology.pods:
             pod.namespace, pod.account = "demo", "default"
-        outside = self.topology.nodes[1]
         self.outside = "172.30.79.2"
-        self.processes = [self.server.popen(sys.executable, "-c", SERVE, str(PORT)),
-                          outside.popen(sys.executable, "-c", SERVE, str(OUTSIDE_PORT))]
-        self.nodes = []
+        self.processes = [who.start(self.server, "yes", PORT), who.start(self.topology.nodes[1], "yes", OUTSIDE_PORT)]
 
     def write(self, extra=STRICT, client="", server="", namespace=""):
         """The configuration, whole at once; annotations of the pods and of their namespace as YAML text."""
-        write_config(self.draft, self.topology.pods, extra)
-        path = os.path.join(self.draft, "mesh.yaml")
-        with open(path, encoding="utf-8") as f:
-            text = f.read()
-        for pod, more in ((self.client, client), (self.server, server)):
-            text = text.replace(f"{{culvert.io/netns: {pod.path}}}", f"{{culvert.io/netns: {pod.path}{', ' * bool(more)}{more}}}")
-        text = text.replace("labels: {istio-injection: enabled}", f"labels: {{istio-injection: enabled}}, annotations: {{{namespace}}}")
-        with open(path, "w", encoding="utf-8") as f:
-            f.write(text)
-        os.makedirs(self.config, exist_ok=True)
-        os.rename(path, os.path.join(self.config, "mesh.yaml"))
+
+        def edit(text):
+            for pod, more in ((self.client, client), (self.server, server)):
+                text = text.replace(f"{{culvert.io/netns: {pod.path}}}", f"{{culvert.io/netns: {pod.path}{', ' * bool(more)}{more}}}")
+            return text.replace("labels: {istio-injection: enabled}",
+                                f"labels: {{istio-injection: enabled}}, annotations: {{{namespace}}}")
+
+        write_config(self.config, self.topology.pods, extra, edit=edit)
 
     def start(self):
         """Both nodes, both pods captured."""
         self.write()
-        for i, node in enumerate(self.topology.nodes, 1):
-            self.nodes.append(CulvertNode(node, i, self.config, "exclusions"))
-        self.nodes[0].wait_captured([self.client.name])
-        self.nodes[1].wait_captured([self.server.name])
+        self.start_both(self.config, "exclusions", self.topology.pods)
         wait_for(lambda: self.ask() == "yes", 10, "the server")
 
     def ask(self, host=None, port=PORT):
         """What becomes of a connection of the client."""
-        return self.client.run(sys.executable, "-c", ASK, host or self.server.ip4, str(port)).strip()
+        return who.ask(self.client, host or self.server.ip4, port)[0]
 
     def both(self):
         """The server's answers over IPv4 and IPv6."""
@@ -203,30 +175,39 @@ def bpf(command, *words):
     return r if r >= 0 else -ctypes.get_errno()
 
 
-def test_without_room_for_its_rules_a_pod_is_captured_whole_and_others_go_on(mesh):
-    path = ctypes.create_string_buffer(f"{mesh.nodes[0].pins}/cv_outbound_rules".encode())
+@contextlib.contextmanager
+def full(node, name, key_of, key_size, value):
+    """A map of a node's that has no room: key_of(i, key) fills in keys of nobody's."""
+    path = ctypes.create_string_buffer(f"{node.pins}/{name}".encode())
     fd = bpf(7, ctypes.addressof(path))  # BPF_OBJ_GET
     assert fd >= 0, os.strerror(-fd)
-    key, one, filled = ctypes.create_string_buffer(32), ctypes.c_uint32(1), 0
+    key, value, filled = ctypes.create_string_buffer(key_size), ctypes.create_string_buffer(value, len(value)), 0
     try:
-        while True:  # another namespace's, until it is full
-            struct.pack_into("<IHHQ16x", key, 0, 224, 0, 0, 1)
-            struct.pack_into("<I", key, 28, filled)
-            if bpf(2, fd, ctypes.addressof(key), ctypes.addressof(one), 0) < 0:
+        while True:
+            key_of(filled, key)
+            if bpf(2, fd, ctypes.addressof(key), ctypes.addressof(value), 0) < 0:
                 break
             filled += 1
         assert filled > 60000
+        yield
+    finally:
+        for i in range(filled):
+            key_of(i, key)
+            bpf(3, fd, ctypes.addressof(key))
+        os.close(fd)
+
+
+def test_without_room_for_its_rules_a_pod_is_captured_whole_and_others_go_on(mesh):
+    def another_pods(i, key):
+        struct.pack_into("<IHHQ12xI", key, 0, 224, 0, 0, 1, i)
+
+    with full(mesh.nodes[0], "cv_outbound_rules", another_pods, 32, struct.pack("<I", 1)):
         mesh.write(client='traffic.sidecar.istio.io/excludeOutboundPorts: "8080"')
         wait_for(lambda: mesh.exclusions(mesh.client, 1), 10, "the annotation")
         assert "not in force: no room" in mesh.exclusions(mesh.client, 1)[-1]
         before = mesh.counted("excluded")
         assert mesh.both() == ["yes", "yes"]
         assert mesh.counted("excluded") == before
-    finally:
-        for i in range(filled):
-            struct.pack_into("<I", key, 28, i)
-            bpf(3, fd, ctypes.addressof(key))
-        os.close(fd)
     wait_for(lambda: mesh.exclusions(mesh.client, 1) == ["out: not port 8080"], 15, "room again")
     assert mesh.both() == ["closed", "closed"]
 
@@ -249,7 +230,7 @@ def test_registry_only_refuses_what_nobody_has_registered_and_says_so(mesh):
 
 @pytest.mark.parametrize("addresses,protocol,wanted", [
     ("172.30.79.2", "TCP", "yes"), ("172.30.79.0/24", "TCP", "yes"), ("192.0.2.1", "TCP", "refused"), ("", "TCP", "yes"),
-    ("", "TLS", "refused")])
+    ("", "TLS", "refused"), ("", "HTTP", "refused")])
 def test_a_service_entry_registers_its_addresses(mesh, addresses, protocol, wanted):
     mesh.write(STRICT + REGISTRY_ONLY)
     wait_for(lambda: refused_by_registry(mesh), 10, "REGISTRY_ONLY")
@@ -257,6 +238,28 @@ def test_a_service_entry_registers_its_addresses(mesh, addresses, protocol, want
     wait_for(lambda: "outside" in str(mesh.nodes[0].admin_or_none("ztunnel", "/config_dump")), 10, "the entry")
     wait_for(lambda: mesh.ask(mesh.outside, OUTSIDE_PORT) == wanted, 10, wanted)
     assert mesh.ask(mesh.outside, OUTSIDE_PORT + 1) == "refused"
+    told = [e for e in mesh.nodes[0].admin("control", "/status")["errors"] if e.get("name") == "outside"]
+    assert bool(told) == (not addresses and protocol != "TCP"), told  # that layer 4 cannot look at names
+
+
+def test_with_a_full_map_ztunnel_answers_for_the_registry(mesh):
+    """What finds no room there makes every unknown destination ask ztunnel, which knows all: slower, never another answer."""
+    def nobodys(i, key):
+        struct.pack_into("<8xIIHH", key, 0, 0xffff0000, i, 1, 0)
+
+    mesh.write(STRICT + REGISTRY_ONLY)
+    wait_for(lambda: refused_by_registry(mesh), 10, "REGISTRY_ONLY")
+    with full(mesh.nodes[0], "cv_registered", nobodys, 20, b"\0" * CV_DEST_SIZE):
+        tunnelled = mesh.counted("tunnel")
+        mesh.write(STRICT + REGISTRY_ONLY + ENTRY.format(addresses="172.30.79.2", port=OUTSIDE_PORT, protocol="TCP"))
+        wait_for(lambda: mesh.ask(mesh.outside, OUTSIDE_PORT) == "yes", 10, "the entry")
+        assert mesh.counted("tunnel") > tunnelled
+        assert "no room for a destination" in mesh.log(1) and "map=cv_registered" in mesh.log(1)
+        assert mesh.both() == ["yes", "yes"]
+        assert mesh.ask(mesh.outside, OUTSIDE_PORT + 1) == "closed"  # accepted first: by ztunnel, which refuses
+        assert "REGISTRY_ONLY" in [line for line in mesh.log(1).splitlines() if f":{OUTSIDE_PORT + 1} " in line][-1]
+    mesh.write(STRICT + REGISTRY_ONLY)
+    wait_for(lambda: refused_by_registry(mesh), 15, "room again")
 
 
 def test_an_excluded_port_is_not_the_registrys_to_refuse(mesh):

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The guards on the pods' links, beside what else the host does to their packets."""
 import os
-import subprocess
 import sys
 
 import pytest
+import who
 from culvert_node import wait_for
-from same_node import PORT, Direct
+from same_node import CLIENT, PORT, Direct, maps
+from topology import Namespace, run
 
 # A SYN that no hook of a socket has seen.
 RAW_SYN = """
@@ -24,17 +25,11 @@ def fixture_direct():
     d.close()
 
 
-def maps(direct, name):
-    """A dump of one of the node's maps."""
-    return subprocess.run(["bpftool", "-j", "map", "dump", "pinned", os.path.join(direct.node.pins, name)],
-                          stdout=subprocess.PIPE, text=True, check=True).stdout
-
-
 def test_raw_plaintext_does_not_leave_the_pod(direct):
     """A pod with NET_RAW gets round its sockets' hooks, not past its link."""
     direct.client.run(sys.executable, "-c", RAW_SYN, direct.server.ip4, str(PORT))
     wait_for(lambda: direct.counter("guard_plaintext") == 1, 5, "the guard's counter")
-    wait_for(lambda: "reason=guard_plaintext pod=direct/cdc" in direct.log(), 5, "the event in the log")
+    wait_for(lambda: f"reason=guard_plaintext pod=direct/{direct.client.name}" in direct.log(), 5, "the event in the log")
     direct.client.run(sys.executable, "-c", RAW_SYN, "192.0.2.9", str(PORT))
     assert direct.counter("guard_plaintext") == 1
 
@@ -45,6 +40,36 @@ def test_foreign_source_does_not_leave_the_pod(direct):
     direct.client.run("sh", "-c", "ping -c1 -W1 -I 10.250.0.1 192.0.2.9 || true")
     # the agent may have learnt the address before the packet left
     wait_for(lambda: direct.counter("guard_source") > 0 or "other addresses" in direct.log(), 10, "the guard's counter")
+
+
+@pytest.fixture(name="machine")
+def fixture_machine(direct):
+    """A virtual machine, as KubeVirt has it: behind an interface of the client's pod, which forwards and masquerades."""
+    machine = Namespace(f"{direct.topology.prefix}vm")
+    run("ip", "link", "add", "k6t-eth0", "netns", direct.client.name, "type", "veth", "peer", "name", "eth0", "netns", machine.name)
+    direct.client.ip("addr", "add", "10.0.2.1/24", "dev", "k6t-eth0")
+    direct.client.ip("link", "set", "k6t-eth0", "up")
+    direct.client.sysctl("net.ipv4.ip_forward", 1)
+    direct.client.run("iptables", "-t", "nat", "-A", "POSTROUTING", "-s", "10.0.2.0/24", "-j", "MASQUERADE")
+    machine.ip("addr", "add", "10.0.2.2/24", "dev", "eth0")
+    machine.ip("link", "set", "eth0", "up")
+    machine.ip("route", "add", "default", "via", "10.0.2.1")
+    yield machine
+    machine.close()
+
+
+def test_what_a_machine_behind_a_pod_sends_to_the_mesh_is_dropped_and_the_rest_goes(direct, machine):
+    direct.edit(f"name: {direct.client.name}, namespace: direct, annotations: {{",
+                f"name: {direct.client.name}, namespace: direct, annotations: {{istio.io/reroute-virtual-interfaces: k6t-eth0, ")
+    wait_for(lambda: "reroute-virtual-interfaces" in str(direct.node.admin("agent", "/status")["errors"]), 10, "the notice")
+    outside = direct.topology.nodes[1]
+    direct.others.append(who.start(outside, "out", 9100))
+    assert who.ask(machine, "172.30.79.2", 9100) == ["out"]
+    assert direct.talk() == direct.client.ip4  # the pod itself is in the mesh
+    before = direct.counter("guard_plaintext")
+    with pytest.raises(RuntimeError):
+        machine.run("timeout", "3", *who.asking(direct.server.ip4, PORT))
+    assert direct.counter("guard_plaintext") > before
 
 
 def host_rule(direct, verb):
@@ -101,7 +126,7 @@ def test_guards_go_with_their_pods(direct):
     wait_for(direct.is_direct, 15, "a direct connection")
     direct.edit("istio-injection: enabled", "istio-injection: disabled")
     wait_for(lambda: maps(direct, "cv_links").strip() == "[]", 15, "the end of the guards")
-    assert not [name for name in os.listdir(direct.node.pins) if name.startswith("guard_")]
+    wait_for(lambda: not [name for name in os.listdir(direct.node.pins) if name.startswith("guard_")], 15, "their pins")
     assert direct.talk() == direct.client.ip4
 
 
@@ -132,6 +157,34 @@ def test_the_uplink_drops_plaintext_for_a_strict_pod():
         assert d.talk() == d.client.ip4  # the mesh's own
         os.unlink(strict)
         wait_for(lambda: d.works_from(d.outsider), 15, "plaintext again")
+    finally:
+        d.close()
+
+
+DENY_SOURCE = """---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: deny-source, namespace: direct}
+spec:
+  action: DENY
+  rules: [{from: [{source: {ipBlocks: ["%s/32"]}}]}]
+"""
+
+
+def test_the_uplink_drops_sources_that_are_denied_by_address():
+    """One address of a plain pod's is denied: refused once, then not heard; its other one is served."""
+    d = Direct(uplink="uplink", outsider=True)
+    try:
+        assert d.talk_from(d.outsider) == d.outsider.ip4
+        with open(os.path.join(d.config, "deny.yaml"), "w", encoding="utf-8") as f:
+            f.write(DENY_SOURCE % d.outsider.ip4)
+
+        def is_dropped():
+            return not d.works_from(d.outsider) and d.counter("uplink_denied") > 0
+
+        wait_for(is_dropped, 20, "the uplink's counter")
+        assert d.counter("uplink_plaintext") == 0
+        assert d.outsider.run("timeout", "10", sys.executable, "-c", CLIENT, d.server.ip6, str(PORT)).strip() == d.outsider.ip6
     finally:
         d.close()
 

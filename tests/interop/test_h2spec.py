@@ -33,7 +33,7 @@ RUNS = 3
 @pytest.fixture(name="port")
 def fixture_port(hostile):
     """The relay's port."""
-    relay = hostile.start(hostile.attacker, sys.executable, h2spec.__file__, "relay", hostile.server.ip4, *hostile.leaf(),
+    relay = hostile.run_in(hostile.attacker, sys.executable, h2spec.__file__, "relay", hostile.server.ip4, *hostile.leaf(),
                           stdout=subprocess.PIPE, text=True)
     yield relay.stdout.readline().strip()
     relay.kill()

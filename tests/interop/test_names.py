@@ -3,39 +3,19 @@
 import json
 import os
 import shutil
-import socket
 import struct
 import sys
 import time
 
 import pytest
-from culvert_node import CulvertNode, Nodes, started, stop, wait_for, write_config
+import who
+from culvert_node import CulvertNode, Nodes, put_file, started, stop, wait_for, write_config
 from topology import Topology, remove_stale, run
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 NS = ["172.30.80.53", "172.30.80.54", "fd00:30:80::53"]
 HOSTS = {"A": "172.30.80.61", "B": "172.30.80.62", "C": "172.30.80.63"}
 PORT = 9000
-SERVE = """
-import socket, sys, threading
-def answer(conn):
-    with conn:
-        while conn.recv(100):
-            conn.sendall(sys.argv[2].encode())
-server = socket.create_server((sys.argv[1], int(sys.argv[3])))
-while True:
-    threading.Thread(target=answer, args=(server.accept()[0],), daemon=True).start()
-"""
-ASK = """
-import socket, sys
-for _ in range(int(sys.argv[3])):
-    try:
-        with socket.create_connection((sys.argv[1], int(sys.argv[2])), 12) as conn:
-            conn.sendall(b"who")
-            print(conn.recv(10).decode() or "-", end="")
-    except OSError:
-        print("-", end="")
-"""
 ENTRY = """---
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
@@ -60,16 +40,16 @@ class Mesh(Nodes):
 
     def __init__(self, work_dir):
         self.dir = work_dir
-        self.config, self.draft = os.path.join(work_dir, "config"), os.path.join(work_dir, "draft")
+        self.config = os.path.join(work_dir, "config")
         remove_stale("cy")
         self.topology = Topology("cy", 80)
         self.client = self.topology.pod(1, "c")
         self.client.namespace, self.client.account = "demo", "default"
+        self.client.resolv_conf = self.path("resolv.conf")
         self.outside = self.topology.nodes[1]
         for address in [*NS, *HOSTS.values()]:
             self.outside.ip("addr", "add", f"{address}/{'64' if ':' in address else '24'}", "dev", "uplink", "nodad")
-        self.processes = {name: self.outside.popen(sys.executable, "-c", SERVE, address, name, str(PORT))
-                          for name, address in HOSTS.items()}
+        self.processes = {name: who.start(self.outside, name, PORT, address) for name, address in HOSTS.items()}
         self.zones = {}
         for address in NS:
             self.zone(address, {})
@@ -83,9 +63,7 @@ class Mesh(Nodes):
 
     def zone(self, address, zone):
         """What a nameserver says from now on."""
-        with open(self.path(f"zone-{address}.new"), "w", encoding="utf-8") as f:
-            json.dump(zone, f)
-        os.rename(f.name, self.path(f"zone-{address}"))
+        put_file(self.path(f"zone-{address}"), json.dumps(zone))
 
     def serve(self, address):
         """Start a nameserver."""
@@ -106,16 +84,7 @@ class Mesh(Nodes):
 
     def write(self, *entries):
         """The configuration, whole at once."""
-        write_config(self.draft, self.topology.pods, SERVICE + "".join(entries))
-        path = os.path.join(self.draft, "mesh.yaml")
-        with open(path, encoding="utf-8") as f:
-            text = f.read()
-        text = text.replace(f"{{culvert.io/netns: {self.client.path}}}",
-                            f"{{culvert.io/netns: {self.client.path}, culvert.io/resolv-conf: {self.path('resolv.conf')}}}")
-        with open(path, "w", encoding="utf-8") as f:
-            f.write(text)
-        os.makedirs(self.config, exist_ok=True)
-        os.rename(path, os.path.join(self.config, "mesh.yaml"))
+        write_config(self.config, self.topology.pods, SERVICE + "".join(entries))
 
     def start(self):
         """One node is enough: the other end is outside."""
@@ -125,7 +94,7 @@ class Mesh(Nodes):
 
     def ask(self, host, count=1):
         """Who answered, a letter per connection."""
-        return self.client.run(sys.executable, "-c", ASK, host, "80", str(count)).strip()
+        return who.letters(self.client, host, 80, count)
 
     def dig(self, *args):
         """dig in the client's namespace. Return: its output."""
@@ -186,7 +155,7 @@ def test_the_next_address_is_tried_when_one_refuses(mesh):
     stop(mesh.processes["A"])
     mesh.zone(NS[0], {"next.example.com A": a("A", "B")})
     assert mesh.ask(mesh.entry("next.example.com"), 20) == "B" * 20
-    mesh.processes["A"] = mesh.outside.popen(sys.executable, "-c", SERVE, HOSTS["A"], "A", str(PORT))
+    mesh.processes["A"] = who.start(mesh.outside, "A", PORT, HOSTS["A"])
 
 
 def test_no_address_is_used_past_its_ttl(mesh):
@@ -220,9 +189,9 @@ def test_a_dead_nameserver_costs_the_connection_and_says_so(mesh):
     wait_for(lambda: all(mesh.short(f"{n}.example.com", f"@{NS[0]}") for n in ("dead", "alive")), 10, "both entries")
     dead, alive = (mesh.short(f"{n}.example.com", f"@{NS[0]}")[0] for n in ("dead", "alive"))
     mesh.zone(NS[0], {"dead.example.com *": {"drop": True}, "alive.example.com A": a("A")})
-    with mesh.client.popen(sys.executable, "-c", ASK, dead, "80", "1", stdout=-1, text=True) as waiting:
+    with mesh.client.popen(*who.asking(dead, 80), stdout=-1, text=True) as waiting:
         assert mesh.ask(alive, 5) == "A" * 5
-        assert waiting.communicate(timeout=15)[0] == "-"
+        assert json.loads(waiting.communicate(timeout=15)[0]) == ["closed"]
     assert "no nameserver of the pod answered" in mesh.log()
 
 

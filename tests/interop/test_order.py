@@ -10,7 +10,7 @@ import sys
 import tempfile
 
 import pytest
-from culvert_node import BIN, stop, wait_for, write_config
+from culvert_node import BIN, base_dir, pin_dir, stop, wait_for, write_config
 from same_node import CLIENT, PORT, SERVER
 from topology import Topology, remove_stale, run
 
@@ -29,7 +29,7 @@ class Booting:
         self.work_dir = tempfile.mkdtemp(prefix="culvert-order-")
         os.chmod(self.work_dir, 0o755)
         self.config = os.path.join(self.work_dir, "config")
-        self.run_dir, self.pins = "/run/culvert-order/n1", "/sys/fs/bpf/culvert-order/n1"
+        self.run_dir, self.pins = f"{base_dir('order')}/n1", f"{pin_dir('order')}/n1"
         write_config(self.config, [self.client], "")
         self.processes = []
         self.log = open(os.path.join(self.work_dir, "log"), "w+", encoding="utf-8")
@@ -93,11 +93,11 @@ def test_any_order(order):
         for part in order[:-1]:
             b.start(part)
         if "agent" in order[:-1]:
-            wait_for(lambda: "coc" in b.status(), 15, "the agent's word on the first pod")
+            wait_for(lambda: b.client.name in b.status(), 15, "the agent's word on the first pod")
             if order[-1] == "ztunnel":
                 assert set(b.status().values()) == {"pending"}
         b.start(order[-1])
-        wait_for(lambda: b.status() == {"coc": "captured", "cos": "captured"}, 20, "the capture of both pods")
+        wait_for(lambda: b.status() == {b.client.name: "captured", b.server.name: "captured"}, 20, "the capture of both pods")
         before = b.mesh_connections()
         assert b.talk() == b.client.ip4
         assert b.mesh_connections() == before + 1

@@ -2,17 +2,15 @@
 """What users of ambient meshes have reported as pains does not happen here. Elsewhere are: open connections outlive enrolment
 (tests/mesh/test_label.py), REGISTRY_ONLY is enforced, ports and ranges can be excluded (test_exclusions.py), the next endpoint
 is tried at once and a terminating pod gets nothing new (test_endpoints.py)."""
-import json
 import os
 import signal
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 
 import pytest
-from culvert_node import BIN, wait_for
+import who
+from culvert_node import BIN, started, wait_for
 from pair import Held, Pair
 from topology import Pod
 
@@ -20,30 +18,6 @@ LOADGEN = os.path.join(BIN, "loadgen")
 PORT, ECHO_PORT, VIP = 8080, 9100, "10.96.75.1"
 RUSH = 1500
 RSS_KEPT_MAX_KB = 2048
-SERVE = """
-import socket, sys, threading
-def answer(conn):
-    with conn:
-        while conn.recv(100):
-            conn.sendall(sys.argv[2].encode())
-server = socket.create_server(("", int(sys.argv[1])), backlog=200)
-while True:
-    conn, _ = server.accept()
-    print("connection", flush=True)
-    threading.Thread(target=answer, args=(conn,), daemon=True).start()
-"""
-ASK = """
-import json, socket, sys
-said = []
-for _ in range(int(sys.argv[3])):
-    try:
-        with socket.create_connection((sys.argv[1], int(sys.argv[2])), 10) as conn:
-            conn.sendall(b"who")
-            said.append(conn.recv(10).decode() or "closed")
-    except OSError as e:
-        said.append(type(e).__name__)
-print(json.dumps(said))
-"""
 # A nameserver that sends back what it got, marked as an answer.
 NAMESERVER = """
 import socket, struct, sys, threading
@@ -99,13 +73,20 @@ class Pains(Pair):
         self.nameserver = self.topology.pod(2, "ns")
         self.serve(self.nameserver, sys.executable, "-c", NAMESERVER)
 
+    def start(self):
+        """Both nodes, both servers behind the service."""
+        self.write(SERVICE)
+        super().start()
+        wait_for(lambda: {"a", "b"} <= set(self.ask(VIP, count=10)), 20, "both servers")
+
     def answer(self, pod):
         """Start the application of a server, which says the last letter of its pod's name."""
-        self.serving[pod.name] = self.serve(pod, sys.executable, "-c", SERVE, str(PORT), pod.name[-1])
+        self.serving[pod.name] = who.start(pod, pod.name[-1], PORT)
+        self.processes.append(self.serving[pod.name])
 
     def ask(self, host, port=80, count=1):
         """What each of so many connections of the client got."""
-        return json.loads(self.client.run(sys.executable, "-c", ASK, host, str(port), str(count)))
+        return who.ask(self.client, host, port, count)
 
     def look_up(self, pod, query, proto="udp"):
         """A nameserver's answer."""
@@ -121,16 +102,8 @@ class Pains(Pair):
 
 @pytest.fixture(scope="module", name="pains")
 def fixture_pains():
-    with tempfile.TemporaryDirectory(prefix="culvert-pains-") as work_dir:
-        os.chmod(work_dir, 0o755)
-        pains = Pains(work_dir)
-        try:
-            pains.write(SERVICE)
-            pains.start()
-            wait_for(lambda: {"a", "b"} <= set(pains.ask(VIP, count=10)), 20, "both servers")
-            yield pains
-        finally:
-            pains.close()
+    with started(Pains, "pains") as pains:
+        yield pains
 
 
 def question(name, kind, kind_class=1):
@@ -183,7 +156,7 @@ def test_the_pods_own_search_list_decides_what_a_name_means(pains):
         with open(pod.resolv_conf, "w", encoding="ascii") as f:
             f.write(f"nameserver {pains.nameserver.ip4}\nsearch {domain}\noptions ndots:5\n")
     pains.write(SERVICE)
-    pains.wait_captured()
+    pains.wait_captured(pains.pods)
     for added, knows in (("", "kl"), (".pains.svc.cluster.local", "k"), (".corp.example", "")):
         query = message(body=question(f"web.pains.svc.cluster.local{added}", 1))
         for name, pod in pods.items():
@@ -200,10 +173,10 @@ def test_a_pod_without_ipv6_is_captured_resolves_and_connects(pains, setting):
         pod.ip6 = None
     pains.adopt(pod)
     pains.write(SERVICE)
-    pains.wait_captured()
+    pains.wait_captured(pains.pods)
     answer = pains.look_up(pod, message(body=question("web.pains.svc.cluster.local", 1)))
     assert answer.endswith(bytes(map(int, VIP.split("."))))
-    said = json.loads(pod.run(sys.executable, "-c", ASK, VIP, "80", "4"))
+    said = who.ask(pod, VIP, 80, 4)
     assert set(said) <= {"a", "b"}, said
 
 
@@ -230,7 +203,7 @@ def test_a_rollout_fails_no_connection(pains):
             time.sleep(0.4)
             pains.answer(pod)
             pains.write(SERVICE)
-            pains.wait_captured()
+            pains.wait_captured(pains.pods)
             wait_for(lambda p=pod: p.name[-1] in pains.ask(VIP, count=10), 20, "the pod's answer")
     finally:
         is_over.set()
@@ -260,10 +233,10 @@ def test_a_tunnel_to_a_pod_that_died_is_never_used_for_its_successor(pains):
     old = pains.pod(2, "d", "old")
     pains.answer(old)
     pains.write(SERVICE)
-    pains.wait_captured()
+    pains.wait_captured(pains.pods)
     assert pains.ask(old.ip4, PORT) == ["d"]
-    new = pains.replace(old, "cpe", "new")
-    heard = subprocess.Popen(new.enter(sys.executable, "-c", SERVE, str(PORT + 1), "e"), stdout=subprocess.PIPE, text=True)
+    new = pains.replace(old, f"{pains.topology.prefix}e", "new")
+    heard = who.start(new, "e", PORT + 1, "", "tell")
     control = pains.pid(1, "culvert-control")
     os.kill(control, signal.SIGSTOP)  # node 1 goes on with what it knows
     try:

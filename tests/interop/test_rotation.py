@@ -6,11 +6,10 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 
 import certificates
 import pytest
-from culvert_node import wait_for
+from culvert_node import put_file, started, wait_for
 from hostile import PORT, STREAM, Hostile
 
 PULSE = """
@@ -38,14 +37,8 @@ data:
 @pytest.fixture(scope="module", name="mesh")
 def make_mesh():
     """Two nodes with a CA folder of their own."""
-    with tempfile.TemporaryDirectory(prefix="culvert-rotation-") as work_dir:
-        os.chmod(work_dir, 0o755)
-        h = Hostile(work_dir, "cr", 79)
-        try:
-            h.start_nodes()
-            yield h
-        finally:
-            h.close()
+    with started(lambda work_dir: Hostile(work_dir, "cr", 79), "rotation") as h:
+        yield h
 
 
 def leaf_and_roots(mesh, node):
@@ -102,7 +95,7 @@ def test_a_root_and_its_signer_are_replaced_and_nothing_is_cut(mesh):
     old, new = mesh.ca, certificates.Authority(os.path.join(mesh.work_dir, "new-ca"))  # of the same name
     before = certificates.Authority(os.path.join(mesh.work_dir, "old-ca"))
     before.use(text_of(old, "ca-cert.pem"), text_of(old, "ca-key.pem"))
-    pulses = [mesh.start(mesh.friend, sys.executable, "-c", PULSE, host, str(PORT))
+    pulses = [mesh.run_in(mesh.friend, sys.executable, "-c", PULSE, host, str(PORT))
               for host in (mesh.server.ip4, mesh.server.ip6)]
 
     def check_open():
@@ -124,7 +117,7 @@ def test_a_root_and_its_signer_are_replaced_and_nothing_is_cut(mesh):
     wait_all(mesh, "the new root alone", lambda pem, roots: roots == 1)
     check_new(mesh, [new], [before])
     check_open()
-    assert "not taken over" not in mesh.log(0) + mesh.log(1)
+    assert "not taken over" not in mesh.log(1) + mesh.log(2)
 
 
 def test_a_certificate_in_two_halves_changes_nothing(mesh):
@@ -132,7 +125,7 @@ def test_a_certificate_in_two_halves_changes_nothing(mesh):
     other = certificates.Authority(os.path.join(mesh.work_dir, "other-ca"))
     replace(mesh, "ca-cert.pem", text_of(other, "ca-cert.pem"))
     try:
-        wait_for(lambda: "not taken over, roots and signer stay" in mesh.log(0), 10, "a line that says so")
+        wait_for(lambda: "not taken over, roots and signer stay" in mesh.log(1), 10, "a line that says so")
         check_new(mesh, [])
     finally:
         replace(mesh, "ca-cert.pem", good)
@@ -140,10 +133,7 @@ def test_a_certificate_in_two_halves_changes_nothing(mesh):
 
 def put_aliases(mesh, names):
     """The mesh configuration, replaced."""
-    path = os.path.join(mesh.config, "istio.yaml")
-    with open(path + ".new", "w", encoding="ascii") as f:
-        f.write(MESH_CONFIG % names)
-    os.rename(f.name, path)
+    put_file(os.path.join(mesh.config, "istio.yaml"), MESH_CONFIG % names)
 
 
 def test_another_name_of_the_trust_domain_is_let_in_while_it_is_listed(mesh):

@@ -2,11 +2,17 @@
 """Two nodes joined by a switch, one or more pods in each, all network namespaces of this process's own.
 
 Used where a test wants the bare network without the lab's applications: the interop tests and the benchmark.
-Names are short and carry a prefix, so that several topologies can live side by side; close() removes everything.
+Names are short and carry a prefix, so that several topologies can live side by side, and before it what stands for this
+checkout, so that the tests of two checkouts do not disturb each other; close() removes everything.
 """
+import base64
 import contextlib
+import hashlib
 import os
 import subprocess
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+TREE = base64.b32encode(hashlib.sha256(ROOT.encode()).digest())[:3].decode().lower()
 
 
 def run(*argv, **kwargs):
@@ -78,7 +84,7 @@ class Topology:
     """prefix + n1, n2 and a switch; pods are added with pod()."""
 
     def __init__(self, prefix, third_octet=0):
-        self.prefix = prefix
+        self.prefix = prefix = TREE + prefix
         self.octet = third_octet
         self.parts = []
         self.nodes = []
@@ -134,5 +140,5 @@ def remove_stale(prefix):
     """Remove what an earlier, killed run with this prefix left."""
     with contextlib.suppress(FileNotFoundError):
         for name in os.listdir("/run/netns"):
-            if name.startswith(prefix):
+            if name.startswith(TREE + prefix):
                 run("ip", "netns", "del", name)

@@ -57,6 +57,9 @@ def test_telemetry(direct):
     wait_for(grown, 10, "metrics of the direct connection")
     size = 1000 + len(direct.client.ip4) + 1
     assert direct.log().count(f"bytes_sent={size}") + direct.log().count("bytes_sent=1000") >= 2, direct.log()
+    said = [c for c in direct.node.past(direct.client.ip4, f"{direct.server.name}:{PORT}") if c["path"] == "direct"]
+    assert {c["direction"] for c in said} == {"inbound", "outbound"}
+    assert "was allowed and went directly inside the node" in said[-1]["sentence"] and said[-1]["dstIdentity"]
 
 
 def test_bytes_of_a_long_connection_are_counted_while_it_is_open(direct):

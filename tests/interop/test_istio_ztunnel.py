@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Istio's own ztunnel, unmodified, as client and as server of ours."""
+import json
 import re
 import sys
 
 import pytest
+import who
+from conftest import DENIED_PORT
 from culvert_node import wait_for
 
 BULK = 256 << 20
@@ -100,3 +103,80 @@ def test_a_refused_connection_counts_as_it_does_in_istios(with_istio):
                     for node, old in zip(with_istio.topology.nodes, before))
     assert ours == theirs
     assert ours["failed", "source", "CONNECT"] == 1
+
+
+GARBAGE = """import socket
+s = socket.create_server(("", 15008))
+while True:
+    c, _ = s.accept()
+    c.recv(10)
+    c.sendall(b"HTTP/1.1 400 Bad Request\\r\\n\\r\\n")
+    c.close()
+"""
+
+
+def errors(text, direction):
+    """The errors in the access log lines of a direction, in order."""
+    lines = [line for line in text.splitlines() if "access" in line and f'direction="{direction}"' in line]
+    return [(re.search(r"connection (complete|failed)", line)[0], *re.findall(r'error="(.*?)"(?: policy|$)', line)) for line in lines]
+
+
+def log_of(mixed, node):
+    """What has been logged there so far."""
+    if node == 0:
+        return mixed.log(1)
+    with open(mixed.peer.log.name, encoding="utf-8") as f:
+        return re.sub(r"\x1b\[[0-9;]*m", "", f.read())
+
+
+def lines_of(mixed, source, host, port, is_heard=True):
+    """What both ends log of a connection: the client's side and, if it hears of it, the server's."""
+    before = [len(log_of(mixed, node)) for node in (0, 1)]
+    assert who.ask(source, host, port) == ["closed"]
+    client, server = (0, 1) if source is mixed.ours else (1, 0)
+
+    def new(node, direction):
+        return errors(log_of(mixed, node)[before[node]:], direction)
+
+    wait_for(lambda: new(client, "outbound") and (new(server, "inbound") or not is_heard), 10, "the lines")
+    return new(client, "outbound"), new(server, "inbound")
+
+
+@pytest.mark.parametrize("port", [9999, DENIED_PORT])
+def test_what_fails_at_the_far_end_reads_in_both_logs_as_in_istios(with_istio, port):
+    ours = lines_of(with_istio, with_istio.ours, with_istio.theirs.ip4, port)
+    theirs = lines_of(with_istio, with_istio.theirs, with_istio.ours.ip4, port)
+    assert ours == theirs and len(ours[0]) == len(ours[1]) == 1
+    assert ours[0][0][1].startswith("http status: ")
+
+
+def test_a_peer_that_cannot_be_reached_reads_as_in_istios(with_istio):
+    refuses, garbage = with_istio.others
+    ours, theirs = (lines_of(with_istio, pod, refuses.ip4, 80, False)[0] for pod in (with_istio.ours, with_istio.theirs))
+    assert ours == theirs == [("connection complete", "io error: Connection refused (os error 111)")]
+    with_istio.run_in(garbage, sys.executable, "-c", GARBAGE)
+    wait_for(lambda: garbage.run("ss", "-Hltn", "sport", "=", ":15008"), 10, "the listener")
+    ours, theirs = (lines_of(with_istio, pod, garbage.ip4, 80, False)[0] for pod in (with_istio.ours, with_istio.theirs))
+    # what is wrong with the TLS is the library's to say
+    assert [(word, text.split(":")[0]) for word, text in ours] == [(word, text.split(":")[0]) for word, text in theirs]
+
+
+def keys(of):
+    """The keys of each kind of object in a config_dump, those that have no value there too."""
+    found = {"": set(of)}
+    for kind in ("workloads", "services", "policies", "certificates"):
+        found[kind] = set().union(*(set(one) for one in of[kind]))
+    ends = [one for service in of["services"] for one in service["endpoints"].values()]
+    found["endpoint"] = set().union(*(set(one) for one in ends))
+    state = next(iter(of["workloadState"].values()))
+    found["state"], found["info"], found["connections"] = set(state), set(state["info"]), set(state["connections"])
+    chain = [one for certificate in of["certificates"] for one in certificate["certChain"] + certificate["rootCerts"]]
+    found["certificate"] = set().union(*(set(one) for one in chain))
+    return found
+
+
+def test_a_config_dump_has_istios_keys(with_istio):
+    dumps = [json.loads(node.run("curl", "-sf", "http://127.0.0.1:15000/config_dump")) for node in with_istio.topology.nodes]
+    ours, theirs = (keys(dump) for dump in dumps)
+    for kind, names in theirs.items():
+        assert names <= ours[kind], f"{kind}: {names - ours[kind]} missing"

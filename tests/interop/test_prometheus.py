@@ -5,19 +5,18 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.parse
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from culvert_node import ROOT, CulvertNode, stop, wait_for, write_config
-from topology import Topology, remove_stale, run
+from culvert_node import Nodes, put_file, started, wait_for, write_config
+from topology import ROOT, Topology, remove_stale, run
 
-TAG = "prometheus"
 STREAM = os.path.join(os.path.dirname(__file__), "stream.py")
 PORT, CLOSED = 9400, 9401
 BOARDS = glob.glob(f"{ROOT}/tools/deploy/dashboards/*.json")
@@ -40,9 +39,11 @@ s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.sendto(b"\\0\\7\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0\\3foo\\7example\\0\\0\\1\\0\\1", (sys.argv[1], 53))
 """
 pytestmark = pytest.mark.skipif(not shutil.which("prometheus"), reason="no prometheus: tools/setup installs it")
+COUNTED = ("istio_tcp_connections_failed_total",  # by the client's node; by the server's:
+           'istio_tcp_connections_opened_total{reporter="destination",connection_security_policy="unknown"}')
 
 
-class Scraped:
+class Scraped(Nodes):
     """client and an unmeshed pod on node 1, server on node 2, Prometheus in node 1's namespace."""
 
     def __init__(self, work_dir):
@@ -53,20 +54,19 @@ class Scraped:
         self.server = self.topology.pod(2, "s")
         for pod, account in ((self.client, "client"), (self.server, "server")):
             pod.namespace, pod.account = "metrics", account
-        self.start(self.server, sys.executable, STREAM, "serve", str(PORT))
-        self.config = config = os.path.join(work_dir, "config")
-        write_config(config, [self.client, self.server], OUTSIDER.format(ip=self.outsider.ip4))
-        for i in (0, 1):
-            self.nodes.append(CulvertNode(self.topology.nodes[i], i + 1, config, TAG))
-        self.nodes[0].wait_captured([self.client.name])
-        self.nodes[1].wait_captured([self.server.name])
-        self.start_prometheus(work_dir)
+        self.run_in(self.server, sys.executable, STREAM, "serve", str(PORT))
+        self.config = os.path.join(work_dir, "config")
+        write_config(self.config, [self.client, self.server], OUTSIDER.format(ip=self.outsider.ip4))
+        self.work_dir = work_dir
 
-    def start(self, where, *argv, **kwargs):
-        """A process that ends with the fixture."""
-        process = where.popen(*argv, **kwargs)
-        self.processes.append(process)
-        return process
+    def start(self):
+        """Both nodes, scraped, with traffic that is two scrapes old."""
+        self.start_both(self.config, "prometheus", [self.client, self.server])
+        self.start_prometheus(self.work_dir)
+        self.traffic()
+        wait_for(lambda: all(map(self.query, COUNTED)), 10, "each node's counters to be scraped")
+        self.traffic()
+        wait_for(lambda: all(self.query(f"rate({c}[10s]) > 0") for c in COUNTED), 15, "a second one, for rates")
 
     def start_prometheus(self, work_dir):
         """Ports and data are its own: it listens in the node's namespace only."""
@@ -75,10 +75,10 @@ class Scraped:
         with open(config, "w", encoding="utf-8") as f:
             f.write(SCRAPE.format(rules=RULES, first=first, second=second))
         run("promtool", "check", "config", config)
-        self.log = open(os.path.join(work_dir, "prometheus.log"), "w", encoding="utf-8")
-        self.start(self.topology.nodes[0], "prometheus", f"--config.file={config}",
+        self.prometheus_log = open(os.path.join(work_dir, "prometheus.log"), "w", encoding="utf-8")
+        self.run_in(self.topology.nodes[0], "prometheus", f"--config.file={config}",
                    f"--storage.tsdb.path={work_dir}/data", "--web.listen-address=127.0.0.1:9090",
-                   stdout=self.log, stderr=self.log, env=dict(os.environ, GOMAXPROCS="1"))
+                   stdout=self.prometheus_log, stderr=self.prometheus_log, env=dict(os.environ, GOMAXPROCS="1"))
         wait_for(lambda: self.up() == 2, 30, "both nodes scraped")
 
     def get(self, path, **query):
@@ -113,9 +113,14 @@ class Scraped:
         if not text:
             os.unlink(path)
             return
-        with open(os.path.join(self.config, f".{name}.new"), "w", encoding="utf-8") as f:
-            f.write(text)
-        os.rename(f.name, path)
+        put_file(path, text)
+
+    def attempt(self):
+        """Does a connection work?"""
+        try:
+            return self.connect()
+        except RuntimeError:
+            return None
 
     def connect(self):
         """A connection of the client; Return: the lines that its node's ztunnel has written of it."""
@@ -134,37 +139,23 @@ class Scraped:
         """The client's node, as it stands now."""
         return self.topology.nodes[0].run("curl", "-sf", "http://127.0.0.1:15020/metrics")
 
-    def close(self):
-        """End everything."""
-        for process in reversed(self.processes):
-            stop(process)
-        for node in self.nodes:
-            node.close()
-        self.topology.close()
-
 
 @pytest.fixture(scope="module")
 def scraped():
     """Two nodes with traffic that is two scrapes old."""
-    with tempfile.TemporaryDirectory(prefix="culvert-prometheus-") as work_dir:
-        os.chmod(work_dir, 0o755)
-        s = None
-        try:
-            s = Scraped(work_dir)
-            s.traffic()
-            wait_for(lambda: s.query("istio_tcp_connections_failed_total"), 10, "the failure to be scraped")
-            s.traffic()
-            wait_for(lambda: s.query("rate(istio_tcp_connections_failed_total[10s]) > 0"), 15, "a second one, for rates")
-            yield s
-        finally:
-            if s:
-                s.close()
+    with started(Scraped, "prometheus") as s:
+        yield s
 
 
 MESH_LOG_OFF = """apiVersion: v1
 kind: ConfigMap
 metadata: {name: istio, namespace: istio-system}
 data: {mesh: 'accessLogFile: ""'}
+"""
+MESH_DRAIN = """apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: "defaultConfig: {terminationDrainDuration: 1.5s, concurrency: 2}"}
 """
 TELEMETRY = """apiVersion: telemetry.istio.io/v1
 kind: Telemetry
@@ -244,6 +235,18 @@ def test_access_log_file_of_the_mesh_is_honoured_live(scraped):
     wait_for(scraped.connect, 10, "the lines to be back")
 
 
+def test_how_long_a_ztunnel_drains_is_the_meshs_to_say(scraped):
+    scraped.manifest("mesh-config", MESH_DRAIN)
+    wait_for(lambda: "concurrency" in str(scraped.nodes[0].admin("control", "/status")["errors"]), 10, "the configuration")
+    pid, = scraped.nodes[0].pids("culvert-ztunnel")
+    wait_for(lambda: scraped.connect(), 10, "a connection")
+    os.kill(pid, signal.SIGTERM)
+    wait_for(lambda: "deadline_ms=1500" in scraped.log(1), 10, "the mesh's deadline in the log")
+    scraped.manifest("mesh-config", "")
+    wait_for(lambda: scraped.nodes[0].pids("culvert-ztunnel") not in ([], [pid]), 20, "the next ztunnel")
+    wait_for(lambda: scraped.attempt(), 20, "its connections")
+
+
 def test_telemetry_resources_change_labels_and_hide_metrics(scraped):
     spec = ("{metrics: [{overrides: [{match: {mode: CLIENT}, tagOverrides: {source_principal: {operation: REMOVE}, "
             "env: {value: \"'test'\"}}}, {match: {metric: TCP_SENT_BYTES, mode: CLIENT}, disabled: true}]}]}")
@@ -258,4 +261,25 @@ def test_telemetry_resources_change_labels_and_hide_metrics(scraped):
     assert {line.split("{")[0] for line in lines} == {
         f"istio_tcp_{name}_total" for name in ("connections_opened", "connections_closed", "received_bytes")}
     assert not any("source_principal" in line for line in lines)
+    scraped.manifest("telemetry", "")
+
+
+def test_a_filter_of_the_access_log_is_evaluated_and_a_label_may_be_of_one_metric(scraped):
+    def spec(expression):
+        return ("{accessLogging: [{match: {mode: CLIENT}, filter: {expression: \"%s\"}}], metrics: [{overrides: [{match: {metric: "
+                "TCP_SENT_BYTES, mode: CLIENT}, tagOverrides: {port: {value: destination.port}, source_principal: "
+                "{operation: REMOVE}}}]}]}" % expression)
+
+    scraped.manifest("telemetry", TELEMETRY.format(spec=spec("response.code >= 400 || !connection.mtls")))
+    wait_for(lambda: not scraped.connect(), 10, "no line for what is well")
+    with pytest.raises(RuntimeError):
+        scraped.client.run(sys.executable, STREAM, "check", scraped.server.ip4, str(CLOSED), "1")
+    wait_for(lambda: f"dst.hbone_addr={scraped.server.ip4}:{CLOSED}" in scraped.log(1).splitlines()[-1], 5, "a line for what failed")
+    ported = [line for line in scraped.metrics().splitlines() if f'port="{PORT}"' in line]
+    assert ported and all(line.startswith("istio_tcp_sent_bytes_total{") for line in ported)
+    assert not any("source_principal" in line for line in ported)
+    scraped.manifest("telemetry", TELEMETRY.format(spec=spec("request.method == 'GET'")))
+    wait_for(scraped.connect, 10, "lines of all: the filter is not understood")
+    problems = scraped.nodes[0].admin("control", "/status")["errors"]
+    assert any("request.method has no meaning here" in p["message"] for p in problems), problems
     scraped.manifest("telemetry", "")

@@ -47,11 +47,12 @@ def torture(d, host, count, seed):
 
 
 def torture_all(d, count, seed):
-    """Both families; nothing went through a tunnel, nothing stays."""
+    """Both families, and IPv4 by IPv6's sockets; nothing went through a tunnel, nothing stays."""
     before = d.counter("direct")
     torture(d, d.server.ip4, count, seed)
     torture(d, d.server.ip6, count // 2, seed + 1)
-    assert d.counter("direct") == before + count + count // 2
+    torture(d, "::ffff:" + d.server.ip4, count // 4, seed + 2)
+    assert d.counter("direct") == before + count + count // 2 + count // 4
     stop(d.torture)
     assert d.torture.stdout.read() == ""  # what the server's end found wrong
     assert d.counter("guard_plaintext") == d.counter("guard_malformed") == d.counter("guard_fragment") == 0
@@ -65,6 +66,24 @@ def test_random_connections(started, bypass):
     assert (d.counter("flow") > flows) == (bypass != "off")
 
 
-def test_soak_random_connections(started):
+@pytest.mark.parametrize("bypass", ["established", "full"])
+def test_soak_random_connections(started, bypass):
     """The same with thousands, by `make soak`; SOAK_SEED chooses others."""
-    torture_all(started("established"), MANY, int(os.environ.get("SOAK_SEED", "77")))
+    torture_all(started(bypass), MANY, int(os.environ.get("SOAK_SEED", "77")))
+
+
+@pytest.mark.parametrize("bypass", ["established", "full"])
+def test_links_that_differ(started, bypass):
+    """Segments of one link's size arrive on a link of another, whole or in parts, as they do through the host's stack."""
+    d = started(bypass)
+    flows, count = d.counter("flow"), 0
+    for client, server in (((9000, 65536, "on"), (1500, 65536, "on")), ((1500, 65536, "on"), (9000, 4000, "off")),
+                           ((1280, 65536, "off"), (9000, 65536, "on"))):
+        for pod, (mtu, gso, offload) in ((d.client, client), (d.server, server)):
+            pod.node.ip("link", "set", f"h{pod.name}", "mtu", str(mtu), "gso_max_size", str(gso))
+            pod.ip("link", "set", "eth0", "mtu", str(mtu), "gso_max_size", str(gso))
+            pod.run("ethtool", "-K", "eth0", "tso", offload, "gso", offload, "gro", offload)
+        for host in (d.server.ip4, d.server.ip6):
+            torture(d, host, FEW // 6, 40 + count)
+            count += FEW // 6
+    assert d.counter("flow") == flows + count

@@ -5,15 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from culvert_node import BIN, CulvertNode, stop, wait_for, write_config
+from culvert_node import BIN, Nodes, started, stop, wait_for, write_config
 from topology import Topology, remove_stale
 
-TAG = "words"
 STREAM = os.path.join(os.path.dirname(__file__), "stream.py")
 OPEN, CLOSED, PORT = 9300, 9301, 9300
 POLICIES = """---
@@ -64,12 +62,13 @@ def drain(c):
         c.sendall(b"hi")
         while c.recv(65536): pass
     except OSError: pass
+    c.close()
 for p in sys.argv[2:]: threading.Thread(target=serve, args=(int(p),), daemon=True).start()
 serve(int(sys.argv[1]))
 """
 
 
-class Mesh:
+class Mesh(Nodes):
     """client on node 1, server and outsider (unmeshed, node 1), one service."""
 
     def __init__(self, work_dir):
@@ -82,25 +81,14 @@ class Mesh:
         for pod, account in ((self.client, "client"), (self.server, "server")):
             pod.namespace, pod.account = "words", account
         for pod in (self.server, self.outsider):
-            self.start(pod, sys.executable, "-c", SINK, str(OPEN), str(CLOSED))
-        config = os.path.join(work_dir, "config")
-        write_config(config, [self.client, self.server], POLICIES.format(outsider=self.outsider.ip4))
-        path = os.path.join(config, "mesh.yaml")
-        with open(path, encoding="utf-8") as f:
-            text = f.read().replace(f"{{name: {self.server.name}, namespace: words,",
-                                    f"{{name: {self.server.name}, namespace: words, labels: {{app: web}},")
-        with open(path, "w", encoding="utf-8") as f:
-            f.write(text)
-        for i in (0, 1):
-            self.nodes.append(CulvertNode(self.topology.nodes[i], i + 1, config, TAG))
-        self.nodes[0].wait_captured([self.client.name])
-        self.nodes[1].wait_captured([self.server.name])
+            self.run_in(pod, sys.executable, "-c", SINK, str(OPEN), str(CLOSED))
+        self.server.labels = "app: web"
+        self.config = os.path.join(work_dir, "config")
+        write_config(self.config, [self.client, self.server], POLICIES.format(outsider=self.outsider.ip4))
 
-    def start(self, pod, *argv, **kwargs):
-        """A process that ends with the mesh."""
-        process = pod.popen(*argv, **kwargs)
-        self.processes.append(process)
-        return process
+    def start(self):
+        """Both nodes."""
+        self.start_both(self.config, "words", [self.client, self.server])
 
     def culvert(self, *argv, node=0, code=0):
         """Output of one word, which must end with this code."""
@@ -118,14 +106,6 @@ class Mesh:
         """The answer of explain, asked of node 1."""
         return self.json("explain", source, to)
 
-    def close(self):
-        """End everything."""
-        for process in self.processes:
-            stop(process)
-        for node in self.nodes:
-            node.close()
-        self.topology.close()
-
 
 def connects(pod, host, port):
     """Does the pod get the server's greeting?"""
@@ -138,15 +118,8 @@ def connects(pod, host, port):
 @pytest.fixture(scope="module")
 def mesh():
     """Two nodes with policies."""
-    with tempfile.TemporaryDirectory(prefix="culvert-words-") as work_dir:
-        os.chmod(work_dir, 0o755)
-        m = None
-        try:
-            m = Mesh(work_dir)
-            yield m
-        finally:
-            if m:
-                m.close()
+    with started(Mesh, "words") as m:
+        yield m
 
 
 def fits(text):
@@ -209,7 +182,7 @@ def test_authz_check_lists_the_policies(mesh):
 
 
 def test_connections_have_rates(mesh):
-    holder = mesh.start(mesh.client, sys.executable, "-c", HOLD, "10.97.88.1", "80", "8")
+    holder = mesh.run_in(mesh.client, sys.executable, "-c", HOLD, "10.97.88.1", "80", "8")
     wait_for(lambda: any(c["open"] for c in mesh.json("connections")), 5, "the connection to be listed")
     mine, = [c for c in mesh.json("connections", "--service", "web") if c["direction"] == "outbound"]
     assert (mine["pod"], mine["peer"], mine["protocol"]) == (mesh.client.name, mesh.server.name, "HBONE")
@@ -228,6 +201,44 @@ def test_connections_have_rates(mesh):
     stop(holder)
     wait_for(lambda: mesh.json("connections") == [], 5, "the connection to go")
     mesh.culvert("connections", "--sort", "colour", code=2)
+
+
+def test_the_past_is_explained(mesh):
+    """Allowed, denied, refused by the application, denied in plaintext: each found, with one sentence."""
+    client, server = f"words/{mesh.client.name}", mesh.server.name
+
+    def past(source, to, verdict, node=0):
+        def found():
+            return [c for c in mesh.json("explain", "--past", source, to, node=node)["connections"] if c["verdict"] == verdict]
+        wait_for(found, 10, f"{verdict} {to} to be remembered")
+        newest = found()[-1]
+        assert newest["sentence"].count(". ") == 0 and newest["sentence"].endswith("."), newest
+        return newest
+
+    assert mesh.json("explain", "--past", client, "10.97.88.1:1")["connections"] == []
+    for to, host, port in (("web.words:80", "10.97.88.1", 80), (f"[{mesh.server.ip6}]:{OPEN}", mesh.server.ip6, OPEN)):
+        assert connects(mesh.client, host, port)
+        good = past(client, to, "allowed")
+        assert (good["path"], good["bytesToClient"], good["direction"]) == ("tunnel", 2, "outbound")
+        assert good["dstIdentity"] == "spiffe://cluster.local/ns/words/sa/server"
+        assert "was allowed and went through a tunnel (mutual TLS), and ended well." in good["sentence"]
+    assert not connects(mesh.client, mesh.server.ip4, CLOSED)
+    assert "401 Unauthorized" in past(client, f"{server}:{CLOSED}", "denied")["sentence"]
+    theirs = past(mesh.client.ip4, f"words/{server}:{CLOSED}", "denied", node=1)
+    assert (theirs["direction"], theirs["policy"]) == ("inbound", "words/no-9301")
+    assert "explicitly denied by: words/no-9301." in theirs["sentence"]
+    assert not connects(mesh.client, mesh.server.ip4, 9399)
+    assert "(os error 111)" in past(client, f"{server}:9399", "failed", node=1)["sentence"]
+    assert not connects(mesh.outsider, mesh.server.ip4, OPEN)
+    plain = past(mesh.outsider.ip4, mesh.server.ip4, "denied", node=1)
+    assert (plain["path"], plain["srcIdentity"]) == ("plaintext", "")
+    assert connects(mesh.client, mesh.outsider.ip4, OPEN)  # the kernel lets it pass by ztunnel
+    assert mesh.json("explain", "--past", client, mesh.outsider.ip4)["connections"] == []
+    assert "let past the mesh" in " ".join(mesh.culvert("explain", "--past", client, mesh.outsider.ip4).split())
+    text = mesh.culvert("explain", "--past", client, "--last", "3")
+    assert text.count("  tunnel, ") == 3 and "remembers all that have ended since" in text and fits(text)
+    assert "None of them" in mesh.culvert("explain", "--past", "nobody")
+    mesh.culvert("explain", "--past", "a", "b:port", code=2)
 
 
 def test_drops_count_a_denial(mesh):
@@ -274,8 +285,9 @@ def test_log_level_changes_and_comes_back(mesh):
 
 @pytest.mark.parametrize("line, offered", [
     ("", {"explain", "ztunnel-config", "completion"}), ("zc wo", {"workload"}), ("bpf ", {"maps", "progs"}),
-    ("x ", {"authz"}), ("x authz ", {"check"}), ("lab ", {"up", "down", "exec", "status", "restart", "label"}),
-    ("connections --so", {"--sort"}), ("lab up ", set()), ("zc workload -o ", {"short", "json", "yaml"}), ("nonsense ", set())])
+    ("x ", {"authz", "precheck", "describe"}), ("x authz ", {"check"}), ("lab ", {"up", "down", "exec", "status", "restart", "label"}),
+    ("connections --so", {"--sort"}), ("explain --pa", {"--past"}),
+    ("lab up ", set()), ("zc workload -o ", {"short", "json", "yaml"}), ("nonsense ", set())])
 def test_bash_completes(line, offered):
     """What a shell gets that has sourced the script."""
     words = ["culvert", *line.split(" ")]

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Peers that are gone without a word: a node that answers nothing any more, and pods whose name and address another one has."""
+import subprocess
+import sys
+
+import pytest
+import who
+from culvert_node import started, wait_for
+from pair import Pair
+from topology import Pod
+
+PORT, VIP = 8080, "10.96.73.1"
+SERVICE = f"""---
+apiVersion: v1
+kind: Service
+metadata: {{name: web, namespace: gone}}
+spec: {{clusterIP: {VIP}, selector: {{app: web}}, ports: [{{port: 80, targetPort: {PORT}}}]}}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {{name: no-old, namespace: gone}}
+spec:
+  action: DENY
+  rules: [{{from: [{{source: {{principals: ["cluster.local/ns/gone/sa/old"]}}}}]}}]
+"""
+# One connection that speaks every half second; the last line is what it came to, and when.
+TALK = """
+import socket, sys, time
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), 60) as conn:
+    try:
+        while True:
+            conn.sendall(b"who")
+            conn.recv(10) or sys.exit("closed")
+            print("answered", flush=True)
+            time.sleep(0.5)
+    except OSError as e:
+        sys.exit(type(e).__name__)
+"""
+PING_S = 30  # 10 s until a PING, 20 s for its answer
+
+
+class Gone(Pair):
+    """`client` and `b` on node 1, `a` on node 2; `a` and `b` are behind a service."""
+
+    def __init__(self, work_dir):
+        super().__init__(work_dir, "gone", "cg", 73)
+        self.client = self.pod(1, "c")
+        self.a, self.b = self.pod(2, "a"), self.pod(1, "b")
+        for pod in (self.a, self.b):
+            pod.labels = "app: web"
+            self.processes.append(who.start(pod, pod.name[-1], PORT))
+
+    def start(self):
+        """Both nodes, both servers behind the service."""
+        self.write(SERVICE)
+        super().start()
+        wait_for(lambda: set(who.letters(self.client, VIP, 80, 10)) == {"a", "b"}, 20, "both servers")
+
+    def silence(self, how):
+        """Node 2 neither sends nor takes anything, as with its cable cut; -D: it is back."""
+        for chain in ("INPUT", "FORWARD", "OUTPUT"):
+            self.topology.nodes[1].run("iptables", how, chain, "-p", "tcp", "-j", "DROP")
+
+
+@pytest.fixture(scope="module", name="gone")
+def fixture_gone():
+    with started(Gone, "gone") as mesh:
+        yield mesh
+
+
+def test_a_node_that_falls_silent_costs_one_ping_and_meanwhile_others_answer(gone):
+    open_one = gone.run_in(gone.client, sys.executable, "-c", TALK, gone.a.ip4, str(PORT), stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, text=True)
+    assert open_one.stdout.readline() == "answered\n"
+    gone.silence("-I")
+    try:
+        # their tunnel is open and says nothing: each asks b when a has been silent for a while
+        assert who.letters(gone.client, VIP, 80, 5) == "b" * 5
+        open_one.communicate(timeout=3 * PING_S)  # not an hour: nobody waits for TCP to give up
+        assert open_one.returncode == 1
+        wait_for(lambda: "has answered no PING" in gone.log(1), 10, "the reason in the log")
+        assert who.letters(gone.client, VIP, 80, 2) == "b" * 2  # with a new tunnel, which does not come about
+    finally:
+        gone.silence("-D")
+    wait_for(lambda: set(who.letters(gone.client, VIP, 80, 10)) == {"a", "b"}, 20, "the node to be back")
+
+
+@pytest.mark.parametrize("has_uid", [True, False])
+def test_a_pod_of_the_same_name_and_address_is_another_one_at_once(gone, has_uid):
+    """Its account is another one: so are its identity, the policies, the tunnels."""
+    old = gone.pod(2, f"d{int(has_uid)}", "old")
+    old.uid = "11111111-0000-0000-0000-000000000000" if has_uid else None
+    gone.processes.append(who.start(old, "o", PORT))
+    gone.write(SERVICE)
+    gone.wait_captured(gone.pods)
+    assert who.ask(gone.client, old.ip4, PORT, 2) == ["o"] * 2
+    assert who.ask(old, gone.b.ip4, PORT) == ["closed"]  # its account is denied
+    stays = gone.run_in(gone.client, sys.executable, "-c", TALK, old.ip4, str(PORT), stdout=subprocess.DEVNULL,
+                        stderr=subprocess.DEVNULL)
+    old.node.ip("link", "del", f"h{old.name}"[:15])
+    old.close()
+    new = gone.adopt(Pod(old.node, old.name, old.ip4, old.ip6), "new")
+    gone.pods.remove(old)
+    new.uid = "22222222-0000-0000-0000-000000000000" if has_uid else None
+    gone.processes.append(who.start(new, "n", PORT))
+    gone.write(SERVICE)
+    # whatever is asked in between, nobody takes the new pod for the old one
+    answers = set()
+    wait_for(lambda: answers.update(who.ask(gone.client, new.ip4, PORT)) or "n" in answers, 20, "the new pod")
+    assert "o" not in answers
+    assert who.ask(gone.client, new.ip4, PORT, 5) == ["n"] * 5
+    last = [line for line in gone.log(1).splitlines() if f"dst.hbone_addr={new.ip4}:{PORT}" in line][-1]
+    assert 'dst.identity="spiffe://cluster.local/ns/gone/sa/new"' in last
+    gone.wait_captured([new])
+    wait_for(lambda: who.ask(new, gone.b.ip4, PORT) == ["b"], 10, "the new account to be let in")
+    said = [line for line in gone.log(1).splitlines() if f"src.addr={new.ip4}:" in line and 'direction="inbound"' in line][-1]
+    assert 'src.identity="spiffe://cluster.local/ns/gone/sa/new"' in said
+    assert stays.wait(20) != 0

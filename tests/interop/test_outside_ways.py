@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ways to a Service that are meant for those outside, taken by a pod of the mesh: its external and load balancer's
+addresses are the Service; a NodePort and a hostPort are the host's affair."""
+import os
+
+import pytest
+from culvert_node import wait_for
+from same_node import PORT, VIP, Direct
+from test_guard import STRICT
+
+NODE_PORT = 30080
+WAYS = ("192.0.2.79", "fd00:99::79", "198.51.100.79", "::ffff:198.51.100.79")
+
+
+@pytest.fixture(name="direct")
+def fixture_direct():
+    """A node whose Service has all of these ways."""
+    d = Direct()
+    d.edit(f"spec: {{clusterIP: {VIP},", 'status: {loadBalancer: {ingress: [{ip: 198.51.100.79}]}}\n'
+           f'spec: {{type: LoadBalancer, clusterIP: {VIP}, externalIPs: [192.0.2.79, "fd00:99::79"],')
+    yield d
+    d.close()
+
+
+def strict(d):
+    """Nobody comes in in plaintext any more."""
+    with open(os.path.join(d.config, "strict.yaml"), "w", encoding="utf-8") as f:
+        f.write(STRICT)
+
+
+def kube_proxy(d):
+    """What kube-proxy does with a NodePort: another destination, another source."""
+    node = d.topology.nodes[0]
+    node.run("nft", "add table inet p; add chain inet p d { type nat hook prerouting priority -100; }; "
+             "add chain inet p s { type nat hook postrouting priority 100; }; "
+             f"add rule inet p d meta nfproto ipv4 fib daddr type local tcp dport {NODE_PORT} dnat ip to {d.server.ip4}:{PORT}; "
+             f"add rule inet p d meta nfproto ipv6 fib daddr type local tcp dport {NODE_PORT} dnat ip6 to [{d.server.ip6}]:{PORT}; "
+             f"add rule inet p s tcp dport {PORT} masquerade")
+    return f"172.30.{d.topology.octet}.1", f"fd00:30:{d.topology.octet}::1"
+
+
+def test_external_addresses_are_the_service(direct):
+    strict(direct)
+
+    def went_direct(host):
+        before = direct.counter("direct")
+        return direct.talk(80, host) in (direct.client.ip4, direct.client.ip6) and direct.counter("direct") > before
+
+    for host in WAYS:
+        wait_for(lambda h=host: went_direct(h), 15, f"a direct connection to {host}")
+
+
+def test_node_ports_are_left_to_the_host(direct):
+    """As without a mesh: in plaintext, nobody's identity, so PERMISSIVE takes it and STRICT does not."""
+    addresses = kube_proxy(direct)
+    before = direct.counter("passthrough")
+    for address in addresses:
+        assert direct.talk(NODE_PORT, address) not in (direct.client.ip4, direct.client.ip6)  # an address of the node's
+    assert direct.counter("passthrough") == before + 2
+    assert direct.counter("direct") == direct.counter("guard_plaintext") == 0
+    strict(direct)
+
+    def works(address):
+        try:
+            return bool(direct.talk(NODE_PORT, address))
+        except RuntimeError:
+            return False
+
+    for address in addresses:
+        wait_for(lambda a=address: not works(a), 15, "STRICT")

@@ -81,7 +81,9 @@ class Lab:
     @classmethod
     def claim(cls):
         """One demo or test run at a time on this machine: wait for the other. Held until this process ends."""
-        cls.session = open("/run/lock/culvert-lab", "w", encoding="ascii")
+        lock = pathlib.Path("/run/lock/culvert-lab")
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        cls.session = lock.open("w", encoding="ascii")
         try:
             fcntl.flock(cls.session, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -53,7 +53,7 @@ class Stage:
     def __init__(self, work_dir, seconds):
         self.hostile, self.seconds = Hostile(work_dir, "ca", 74), seconds
         self.hostile.processes += slow.serve(self.hostile.server)
-        self.hostile.start_nodes()
+        self.hostile.start()
 
     def beside(self, *argv):
         """Run a command of the attacker's beside the honest client. Return: (its output, ztunnel's CPU, honest p99)."""

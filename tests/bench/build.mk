@@ -12,4 +12,4 @@ bench-plain: $(bench-plain)
 $(bench-plain): $(BUILD)/obj/ztunnel/main.o $(BUILD)/obj/tests/bench/plain.o $(BUILD)/ztunnel.a $(BUILD)/libculvert.a
 	$(call say,LD,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_LDFLAGS) $(plain-wrapped:%=-Wl,--wrap=%) $^ $(PKG_LIBS) -o $@
-test-progs += tests/bench/decision tests/bench/mesh-size
+test-progs += tests/bench/decision tests/bench/mesh-size tests/bench/xds-clients

@@ -205,7 +205,7 @@ class PlainCulvert(Culvert):
 
 def available():
     """(classes that can run here, {name: why not}): ours and no mesh; the others are in peers.py."""
-    missing = {"culvert-shortcut": "there is no shortcut in this version"}
+    missing = {"culvert-shortcut": "left out, see bpf/README.md"}
     classes = [Contestant, LocalNone, LocalCulvert, Culvert]
     if os.access(PLAIN_ZTUNNEL, os.X_OK):
         classes.append(PlainCulvert)

@@ -68,3 +68,21 @@ def curve_lines(curves):
     """The fitted exponents, a line per curve."""
     return [f"{c['id']:<28}{c['metric']:<21}{c['contestant']:<16}" + " ".join(f"{x}:{y:g}" for x, y in c["points"])
             + (f"  = {c['a']:g} + {c['b']:g} * size^{c['exponent']:g}" if "exponent" in c else "") for c in curves]
+
+
+# What has a limit: the row's name or how names of such rows begin, the metric, the most that it may be.
+LIMITS = (("slow_reader", "fast_loss_percent", 5), ("slow_reader", "rss_growth_kB", 1024), ("attack_", "cpu_per_attacker", 1),
+          ("attack_", "p99_to_quiet", 1.5), ("policy_effect", "cut_p99_ms_small", 100), ("policy_effect", "cut_p99_ms_large", 100),
+          ("scale_processes", "ztunnel_rss_bytes_per_workload", 600))
+
+
+def verdicts(entries, name):
+    """A line for each limit of a contestant's rows."""
+    lines = []
+    for entry in entries:
+        for row, metric, most in LIMITS:
+            if entry["contestant"] == name and entry["metric"] == metric and (entry["id"] == row or (row[-1] == "_" and
+                                                                                                   entry["id"].startswith(row))):
+                word = "ok    " if entry["median"] <= most else "MISSED"
+                lines.append(f"{word} {entry['id']:<28}{metric:<32}{figure(entry['median']):>10} of at most {figure(most)}")
+    return "\n".join(lines)

@@ -13,7 +13,9 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "interop"))
 import contestants
 import cost
-from culvert_node import BIN, CulvertNode, stop, wait_for, write_config
+import peers
+import served
+from culvert_node import BIN, CulvertNode, put_file, stop, wait_for, write_config
 from topology import Topology, run
 
 SMALL, LARGE = 100, 100_000
@@ -71,10 +73,7 @@ for line in sys.stdin:
 
 def put(folder, name, text):
     """A file of the folder, replaced at once."""
-    path = os.path.join(folder, name)
-    with open(os.path.join(folder, f".{name}.new"), "w", encoding="utf-8") as f:
-        f.write(text)
-    os.rename(f.name, path)
+    put_file(os.path.join(folder, name), text)
 
 
 def write_mesh(folder, pods):
@@ -187,9 +186,35 @@ def percentile(values, share):
     return sorted(values)[min(int(len(values) * share), len(values) - 1)]
 
 
-def effects(bench, octet, pods):
+@contextlib.contextmanager
+def culvert_pair(topology, pods, config, work_dir, size):
+    """Culvert on both nodes, with all of the mesh known."""
+    with contextlib.ExitStack() as stack:
+        nodes = [stack.enter_context(contextlib.closing(CulvertNode(node, number, config, os.path.basename(work_dir),
+                                                                    env=contestants.QUIET)))
+                 for number, node in enumerate(topology.nodes, 1)]
+        for node, pod in zip(nodes, pods):
+            node.wait_captured([pod.name], 120)
+            wait_settled(node.run_dir, size)
+        yield
+
+
+@contextlib.contextmanager
+def ztunnel_pair(topology, pods, config, work_dir, size):
+    """Istio's, told by our control plane."""
+    with served.pair(topology, pods, config, work_dir):
+        for node in topology.nodes:
+            wait_for(lambda n=node: len(json.loads(n.run("curl", "-s", "http://127.0.0.1:15000/config_dump"))["workloads"]) >= size,
+                     120, "the whole mesh at Istio's ztunnel")
+        yield
+
+
+def effects(bench, octet, pods, name, start):
     """[(ms to the cut, ms to the first refusal)] from the moment a policy's file is in place."""
-    config = os.path.join(bench.work_dir, f"effect-{pods}")
+    work_dir = os.path.join(bench.work_dir, f"effect-{name}-{pods}")
+    config = os.path.join(work_dir, "config")
+    os.makedirs(work_dir)
+    os.chmod(work_dir, 0o755)
     with Topology(f"cb{octet}", octet) as topology, contextlib.ExitStack() as stack:
         client, server = topology.pod(1, "c"), topology.pod(2, "s")
         for pod, account in ((client, "client"), (server, "server")):
@@ -199,12 +224,7 @@ def effects(bench, octet, pods):
         stream = os.path.join(os.path.dirname(contestants.__file__), "..", "interop", "stream.py")
         stack.callback(stop, server.popen(sys.executable, stream, "serve", str(PORT), stdout=subprocess.DEVNULL,
                                          stderr=subprocess.DEVNULL))
-        nodes = [stack.enter_context(contextlib.closing(CulvertNode(node, number, config, f"bench-effect-{pods}",
-                                                                    env=contestants.QUIET)))
-                 for number, node in enumerate(topology.nodes, 1)]
-        for node, pod in zip(nodes, (client, server)):
-            node.wait_captured([pod.name], 120)
-            wait_settled(node.run_dir, pods)
+        stack.enter_context(start(topology, (client, server), config, work_dir, pods))
         probe = client.popen(sys.executable, "-c", PROBE, server.ip4, str(PORT), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                              text=True)
         stack.callback(stop, probe)
@@ -224,13 +244,16 @@ def effects(bench, octet, pods):
 
 def policy_effect(bench):
     """From the file of a policy to the end of a connection that it denies, and to the first refusal; over the mesh's size."""
+    pairs = {contestants.Culvert: culvert_pair}
+    if any(isinstance(c, peers.Ztunnel) for c in bench.standing):
+        pairs[peers.Ztunnel] = ztunnel_pair
     for octet, pods, label in zip((60, 61), sizes(bench), ("small", "large")):
-        found = effects(bench, octet, pods)
-        for index, what in enumerate(("cut", "refused")):
-            values = [one[index] for one in found]
-            bench.add("policy_effect", contestants.Culvert, f"{what}_p50_ms_{label}", percentile(values, 0.5))
-            bench.add("policy_effect", contestants.Culvert, f"{what}_p99_ms_{label}", percentile(values, 0.99))
-    bench.missing["policy_effect ztunnel"] = "Istio's ztunnel reads its LOCAL_XDS file once: no policy can be changed under it"
+        for contestant, start in pairs.items():
+            found = effects(bench, octet, pods, contestant.name, start)
+            for index, what in enumerate(("cut", "refused")):
+                values = [one[index] for one in found]
+                bench.add("policy_effect", contestant, f"{what}_p50_ms_{label}", percentile(values, 0.5))
+                bench.add("policy_effect", contestant, f"{what}_p99_ms_{label}", percentile(values, 0.99))
 
 
 ROWS = {

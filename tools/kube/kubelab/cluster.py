@@ -2,13 +2,16 @@
 """What tests and the demo do with a cluster that runs: kubectl, commands on nodes, captures of the link."""
 import json
 import os
+import re
 import subprocess
+import threading
 import time
 import uuid
 
 from . import images, layout, node
 
 READY_S = 60
+DIALER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "dialer.py")
 
 
 class Cluster:
@@ -32,18 +35,43 @@ class Cluster:
         return json.loads(self.run("get", *args, "-o", "json"))
 
     def apply(self, *objects):
-        self.run("apply", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
+        """Again while the webhook is away: it fails closed, and its control plane may just have been killed."""
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
+        deadline = time.monotonic() + READY_S
+        while True:
+            try:
+                return self.run("apply", "-f", "-", text=text)
+            except AssertionError as e:
+                if "failed calling webhook" not in str(e) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
 
-    def exec(self, namespace, pod, *command, timeout=30):
+    def exec(self, namespace, pod, *command, container=None, timeout=30):
         """A command in a pod. Return: (exit code, standard output)."""
-        done = subprocess.run([*self.kubectl, "exec", "-n", namespace, pod, "--", *command], stdout=subprocess.PIPE,
+        which = ["-c", container] if container else []
+        done = subprocess.run([*self.kubectl, "exec", "-n", namespace, pod, *which, "--", *command], stdout=subprocess.PIPE,
                               stderr=subprocess.DEVNULL, text=True, check=False, timeout=timeout)
         return done.returncode, done.stdout
 
-    def curl(self, namespace, pod, url):
+    def curl(self, namespace, pod, url, *options):
         """Return: the body; "" when there was no answer of status 200."""
-        code, out = self.exec(namespace, pod, "curl", "-sf", "-m", "5", url)
+        code, out = self.exec(namespace, pod, "curl", "-sf", "-m", "5", *options, url)
         return out if code == 0 else ""
+
+    def pod_netns(self, namespace, name):
+        """Path of a running pod's network namespace, as the host has it."""
+        uid = self.get("pod", "-n", namespace, name)["metadata"]["uid"]
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cgroup", encoding="ascii") as f:
+                    if f"pod{uid}" in f.read():
+                        return f"/proc/{pid}/ns/net"
+            except OSError:
+                pass
+        raise AssertionError(f"no process of {namespace}/{name}")
+
+    def service_ip(self, namespace, name):
+        return self.get("service", "-n", namespace, name)["spec"]["clusterIP"]
 
     def on_node(self, number, *command, **kw):
         """A command in the namespaces of a node."""
@@ -83,18 +111,23 @@ class Cluster:
                          "--field-selector", f"spec.nodeName=n{number}")["items"]
         return items[0]["metadata"]["name"]
 
-    def is_captured(self, namespace, name):
-        """As the agent of its node has it."""
-        number = int(self.get("pod", "-n", namespace, name)["spec"]["nodeName"][1:])
+    def captured(self, number):
+        """Which pods of a node are in the mesh, as the kernel has it: "namespace/name"."""
         done = self.on_node(number, "bpftool", "-j", "map", "dump", "pinned", "/sys/fs/bpf/culvert/cv_pods")
-        return any(e["formatted"]["value"]["name"] == f"{namespace}/{name}" and e["formatted"]["value"]["flags"] & 2
-                   for e in json.loads(done.stdout))
+        if done.returncode != 0:
+            return set()  # no agent has been there yet
+        pods = [e["formatted"]["value"] for e in json.loads(done.stdout)]
+        return {p["name"] for p in pods if p["flags"] & 2}
+
+    def is_captured(self, namespace, name):
+        number = int(self.get("pod", "-n", namespace, name)["spec"]["nodeName"][1:])
+        return f"{namespace}/{name}" in self.captured(number)
 
     def install(self):
         """As a user would, and wait for it."""
         manifests = subprocess.run([f"{images.BIN}/culvert", "manifest", "generate"], stdout=subprocess.PIPE, text=True,
                                    check=True).stdout
-        self.run("apply", "--server-side", "-f", "-", text=manifests)
+        self.run("apply", "--server-side", "--force-conflicts", "-f", "-", text=manifests)
         self.wait_mesh()
 
     def wait_mesh(self):
@@ -118,6 +151,36 @@ def eventually(condition, seconds=30, what="condition"):
         time.sleep(0.1)
 
 
+class Load:
+    """Requests at a steady pace from inside a pod, each on a new connection, while it is open; see dialer.py."""
+
+    def __init__(self, cluster, namespace, pod_name, address, interval_s=0.02, path="/"):
+        netns = cluster.pod_netns(namespace, pod_name)
+        self.proc = subprocess.Popen(["nsenter", f"--net={netns}", "/usr/bin/python3", DIALER, address, "80",
+                                      str(interval_s), path], stdout=subprocess.PIPE, text=True)
+        self.results = []  # (when begun, ms, "ok ..." or what went wrong)
+        self.reader = threading.Thread(target=self._read, daemon=True)
+
+    def _read(self):
+        for line in self.proc.stdout:
+            began, ms, what = line.rstrip("\n").split(" ", 2)
+            self.results.append((float(began), float(ms), what))
+
+    def __enter__(self):
+        self.reader.start()
+        return self
+
+    def __exit__(self, *_):
+        self.proc.terminate()
+        self.proc.wait()
+        self.reader.join()
+
+    def failed(self, since=0.0):
+        """What went wrong with requests begun since then, each with its time."""
+        assert self.results, "not one request was made"
+        return [(began, what) for began, _ms, what in self.results if not what.startswith("ok") and began >= since]
+
+
 class Canary:
     """Watches the link of node n2 while a word of its own is sent over it."""
 
@@ -128,8 +191,9 @@ class Canary:
         self.proc = None
 
     def __enter__(self):
-        self.proc = subprocess.Popen(["tcpdump", "-i", "cvk-n2", "--immediate-mode", "-U", "-w", self.file, "tcp and net 10.241.0.0/16"],
-                                     stderr=subprocess.PIPE, text=True)
+        pods = " or ".join(f"net {s.cluster_cidr}" for s in layout.stacks())
+        self.proc = subprocess.Popen(["tcpdump", "-i", "cvk-n2", "--immediate-mode", "-U", "-w", self.file,
+                                      f"tcp and ({pods})"], stderr=subprocess.PIPE, text=True)
         assert "listening" in self.proc.stderr.readline(), "tcpdump does not run"
         return self
 
@@ -139,13 +203,29 @@ class Canary:
         self.proc.communicate()
         with open(self.file, "rb") as f:
             self.bytes = f.read()
-        out = subprocess.run(["tcpdump", "-nn", "-r", self.file, "tcp[13] & 2 != 0 and tcp[13] & 16 == 0"],
+        syn = "tcp[13] & 18 == 2 or (ip6 and ip6[6] == 6 and ip6[53] & 18 == 2)"
+        out = subprocess.run(["tcpdump", "-nn", "-r", self.file, syn],
                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout
-        self.syns = [line.split(" > ")[1].split(":")[0] for line in out.splitlines() if " > " in line]
+        out_ascii = subprocess.run(["tcpdump", "-nn", "-tt", "-A", "-r", self.file], stdout=subprocess.PIPE,
+                                   stderr=subprocess.DEVNULL, text=True, errors="replace", check=False).stdout
+        self.seen = self._packets_with_word(out_ascii.splitlines())
+        self.syns = [line.split(" > ")[1].split(": ")[0] for line in out.splitlines() if " > " in line]
         os.unlink(self.file)
+
+    def _packets_with_word(self, lines):
+        """Head lines, as tcpdump prints them, of the packets that carry the word."""
+        found, head = [], ""
+        for line in lines:
+            if re.match(r"\d+\.\d+ IP6? ", line):
+                head = line
+            elif self.word in line:
+                found.append(head)
+        return found
 
     def was_seen(self):
         assert len(self.bytes) > 1000, "nothing crossed the link at all: the capture proves nothing"
+        if self.seen:
+            print("in plaintext:", *self.seen[:10], f"({len(self.seen)} packets)", sep="\n  ")
         return self.word.encode() in self.bytes
 
     def ports(self):
@@ -164,6 +244,15 @@ def pod(namespace, name, image, at, labels=None, **spec):
                      **spec}}
 
 
-def service(namespace, name, port=80):
+def service(namespace, name, port=80, **spec):
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name, "namespace": namespace},
-            "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": port}]}}
+            "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": port}],
+                     "ipFamilyPolicy": "PreferDualStack", **spec}}
+
+
+def curl_from_outside(ip, port):
+    """As a machine beside the cluster asks. Return: the body, "" when there was no answer of status 200."""
+    url = f"http://{layout.in_url(ip)}:{port}"
+    done = subprocess.run(["curl", "-sf", "--connect-timeout", "1", "-m", "5", url], stdout=subprocess.PIPE, text=True,
+                          check=False)
+    return done.stdout if done.returncode == 0 else ""

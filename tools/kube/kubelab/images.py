@@ -55,21 +55,48 @@ SHELL = ["/usr/bin/dash", "/usr/bin/cat", "/usr/bin/sleep", "/usr/bin/ls", "/usr
          "/usr/bin/grep", "/usr/bin/seq", "/usr/bin/head", "/usr/bin/timeout"]
 
 
-def libraries(path):
-    """Shared libraries that a program loads, the dynamic linker too."""
+def libraries(path, triple=None):
+    """Shared libraries that a program loads, the dynamic linker too. triple: another machine's, in Debian's folders for it."""
+    if triple:
+        return sorted(_foreign_libraries(path, f"/usr/lib/{triple}", {}))
     out = sh("ldd", path, check=False)
     return sorted(set(re.findall(r"(?:=> )?(/\S+) \(0x", out)))
 
 
+def _foreign_libraries(path, folder, found):
+    """What ldd would say, had this machine a loader for the program."""
+    out = sh("readelf", "-W", "-l", "-d", path)
+    linkers = re.findall(r"interpreter: (\S+)\]", out)
+    for lib in [*linkers, *(f"{folder}/{name}" for name in re.findall(r"NEEDED\S* .*\[(\S+)\]", out) if not name.startswith("ld-"))]:
+        if lib not in found:
+            found[lib] = True
+            _foreign_libraries(lib, folder, found)
+    return found
+
+
 class Image:
     """One image: its files, what it runs."""
+    arch = "amd64"
+    created = "1970-01-01T00:00:00Z"
+    triple = None
 
-    def __init__(self, name, command, programs=(), files=None, links=None, folders=("/tmp",), user=""):
+    def __init__(self, name, command, programs=(), files=None, links=None, folders=("/tmp",), user="", data=None):
         self.name, self.command, self.user = name, command, user
         self.links = dict(links or {})
         self.folders = list(folders)
         self.files = {"/etc/passwd": PASSWD, "/etc/group": GROUP, "/etc/nsswitch.conf": NSSWITCH, **(files or {})}
         self.programs = list(programs)
+        self.data = dict(data or {})
+
+    def sources(self):
+        """Where the programs and their libraries are, by their path in the image."""
+        paths = {}
+        for program in self.programs:
+            source, target = program if isinstance(program, tuple) else (program, program)
+            paths[target] = source
+            for lib in libraries(source, self.triple):
+                paths[lib] = lib
+        return {re.sub("^/(lib|lib64|bin)/", r"/usr/\1/", target): source for target, source in paths.items()}
 
     def layer(self):
         """The layer as a tar: same input, same bytes."""
@@ -81,16 +108,12 @@ class Image:
                 info = tarfile.TarInfo(folder.lstrip("/"))
                 info.type, info.mode = tarfile.DIRTYPE, 0o1777 if folder == "/tmp" else 0o755
                 tar.addfile(info)
-            paths = {}
-            for program in self.programs:
-                source, target = program if isinstance(program, tuple) else (program, program)
-                paths[target] = source
-                for lib in libraries(source):
-                    paths[lib] = lib
-            for target, source in sorted(paths.items()):
-                target = re.sub("^/(lib|lib64|bin)/", r"/usr/\1/", target)
+            for target, source in sorted(self.sources().items()):
                 with open(source, "rb") as f:
                     self._add(tar, target, f.read(), 0o755)
+            for target, source in sorted(self.data.items()):
+                with open(source, "rb") as f:
+                    self._add(tar, target, f.read(), 0o644)
             for target, text in sorted(self.files.items()):
                 self._add(tar, target, text.encode(), 0o644)
             for target, source in sorted(self.links.items()):
@@ -111,18 +134,17 @@ class Image:
 
     def config(self, layer):
         return json.dumps({
-            "architecture": "amd64", "os": "linux", "created": "1970-01-01T00:00:00Z",
+            "architecture": self.arch, "os": "linux", "created": self.created,
             "config": {"Entrypoint": self.command, "User": self.user, "Env": ["PATH=/usr/local/bin:/usr/sbin:/usr/bin"]},
             "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]},
         }, sort_keys=True).encode()
 
 
-def write_archive(images, path):
-    """All images in one docker archive."""
+def write_archive(images, path, layers=None):
+    """All images in one docker archive. layers: those that the caller has made already."""
     manifest = []
     with tarfile.open(path, "w") as tar:
-        for image in images:
-            layer = image.layer()
+        for image, layer in zip(images, layers or [i.layer() for i in images]):
             config = image.config(layer)
             layer_name = hashlib.sha256(layer).hexdigest() + ".tar"
             config_name = hashlib.sha256(config).hexdigest() + ".json"
@@ -132,11 +154,11 @@ def write_archive(images, path):
         Image._add(tar, "manifest.json", json.dumps(manifest).encode(), 0o644)
 
 
-def pause_program():
-    """The static first process of sandboxes, compiled once."""
-    source = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "pause.c")
-    target = f"{layout.STATE}/pause"
-    sh("gcc", "-Os", "-static", "-s", "-o", target, source)
+def static_program(name):
+    """One of tools/kube's own, which need no library in their image; compiled once."""
+    source = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), f"{name}.c")
+    target = f"{layout.STATE}/{name}"
+    sh("gcc", "-Os", "-static", "-s", "-D_GNU_SOURCE", "-o", target, source)
     return target
 
 
@@ -148,14 +170,14 @@ def base_images():
     """What every cluster has: the sandbox and the sample workloads."""
     modules = [f"/usr/lib/apache2/modules/mod_{m}.so" for m in ("mpm_event", "authz_core", "dir")]
     return [
-        Image("culvert.test/pause:1", ["/pause"], [(pause_program(), "/pause")]),
+        Image("culvert.test/pause:1", ["/pause"], [(static_program("pause"), "/pause")]),
         Image("culvert.test/nginx:1", ["/usr/sbin/nginx", "-c", "/etc/nginx.conf"], ["/usr/sbin/nginx", *SHELL],
               {"/etc/nginx.conf": NGINX_CONF}, shell_links(), ["/tmp", "/var", "/var/log", "/var/log/nginx"]),
         Image("culvert.test/httpd:1", ["/usr/sbin/apache2", "-DFOREGROUND", "-f", "/etc/apache2/httpd.conf"],
               ["/usr/sbin/apache2", *modules, *SHELL],
               {"/etc/apache2/httpd.conf": HTTPD_CONF, "/var/www/html/index.html": "It works!\n"}, shell_links()),
         Image("culvert.test/client:1", ["/usr/bin/sleep", "infinity"],
-              ["/usr/bin/curl", "/usr/bin/ncat", *SHELL], None, shell_links()),
+              ["/usr/bin/curl", "/usr/bin/ncat", (static_program("eager"), "/eager"), *SHELL], None, shell_links()),
     ]
 
 

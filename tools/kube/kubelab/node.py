@@ -4,12 +4,16 @@ import glob
 import json
 import os
 import shutil
+import subprocess
 import time
 
 from . import layout, pki
 from .run import end, recorded, sh, start
 
 INIT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "node-init")
+
+# New IPv6 addresses are good at once.
+NODAD = {True: ["nodad"], False: []}
 
 CONTAINERD = """version = 2
 root = "{data}/containerd"
@@ -43,11 +47,13 @@ def kubelet_config(node):
                            "anonymous": {"enabled": False}},
         "authorization": {"mode": "Webhook"},
         "tlsCertFile": pki.path(f"{node.name}.crt"), "tlsPrivateKeyFile": pki.path(f"{node.name}.key"),
-        "clusterDNS": [layout.HOST_IP], "clusterDomain": layout.DOMAIN, "resolvConf": "/dev/null",
+        "clusterDNS": [layout.host_ip()], "clusterDomain": layout.DOMAIN, "resolvConf": "/dev/null",
         "enforceNodeAllocatable": [], "cgroupsPerQOS": True, "makeIPTablesUtilChains": True,
         "syncFrequency": "10s", "nodeStatusUpdateFrequency": "5s", "serializeImagePulls": False,
         "evictionHard": {"memory.available": "50Mi", "nodefs.available": "0%", "imagefs.available": "0%"},
         "imageGCHighThresholdPercent": 100, "imageGCLowThresholdPercent": 99, "localStorageCapacityIsolation": True,
+        # A test kills containers more often than a day does: they need not wait longer each time.
+        "featureGates": {"KubeletCrashLoopBackOffMax": True}, "crashLoopBackOff": {"maxContainerRestartPeriod": "2s"},
         "maxPods": 110, "readOnlyPort": 0, "volumePluginDir": f"{node.data}/volume-plugins",
     }
 
@@ -55,8 +61,9 @@ def kubelet_config(node):
 def cni_conflist(node):
     return {"cniVersion": "1.0.0", "name": "culvert-kube", "plugins": [
         {"type": "bridge", "bridge": "cni0", "isGateway": True, "ipMasq": False, "hairpinMode": True,
-         "ipam": {"type": "host-local", "ranges": [[{"subnet": node.pod_cidr}]], "dataDir": f"{node.state}/ipam",
-                  "routes": [{"dst": "0.0.0.0/0"}]}},
+         "ipam": {"type": "host-local", "dataDir": f"{node.state}/ipam",
+                  "ranges": [[{"subnet": s.pod_cidr(node.number)}] for s in layout.stacks()],
+                  "routes": [{"dst": "::/0" if s is layout.IPV6 else "0.0.0.0/0"} for s in layout.stacks()]}},
         {"type": "portmap", "capabilities": {"portMappings": True}}]}
 
 
@@ -81,9 +88,19 @@ def write_config(node):
         shutil.copy(plugin, f"{node.state}/cni-bin/")
 
 
+def lacks(proxy_mode):
+    """Return: what the machine lacks for this mode of kube-proxy, "" when nothing."""
+    if proxy_mode != "ipvs" or os.path.exists("/proc/net/ip_vs"):
+        return ""
+    if subprocess.run("modprobe ip_vs", shell=True, stderr=subprocess.DEVNULL, check=False).returncode == 0:
+        return ""
+    return "the kernel has no module ip_vs (CONFIG_IP_VS)"
+
+
 def make_bridge():
     sh("ip", "link", "add", layout.BRIDGE, "type", "bridge")
-    sh("ip", "addr", "add", f"{layout.HOST_IP}/24", "dev", layout.BRIDGE)
+    for s in layout.stacks():
+        sh("ip", "addr", "add", f"{s.host_ip}/{s.prefix_len}", "dev", layout.BRIDGE, *NODAD[":" in s.host_ip])
     sh("ip", "link", "set", layout.BRIDGE, "up")
 
 
@@ -93,14 +110,16 @@ def make_network(node, nodes):
     sh("ip", "netns", "add", node.netns)
     sh("ip", "link", "add", f"cvk-{node.name}", "type", "veth", "peer", "name", "eth0", "netns", node.netns)
     sh("ip", "link", "set", f"cvk-{node.name}", "master", layout.BRIDGE, "up")
-    sh(*ns, "addr", "add", f"{node.ip}/24", "dev", "eth0")
     sh(*ns, "link", "set", "lo", "up")
     sh(*ns, "link", "set", "eth0", "up")
-    sh(*ns, "route", "add", "default", "via", layout.HOST_IP)
-    for other in nodes:
-        if other is not node:
-            sh(*ns, "route", "add", other.pod_cidr, "via", other.ip)
-    sh("ip", "route", "add", node.pod_cidr, "via", node.ip)
+    for s in layout.stacks():
+        ip = s.node_ip(node.number)
+        sh(*ns, "addr", "add", f"{ip}/{s.prefix_len}", "dev", "eth0", *NODAD[":" in ip])
+        sh(*ns, "route", "add", "default", "via", s.host_ip)
+        for other in nodes:
+            if other is not node:
+                sh(*ns, "route", "add", s.pod_cidr(other.number), "via", s.node_ip(other.number))
+        sh("ip", "route", "add", s.pod_cidr(node.number), "via", ip)
     sh("ip", "netns", "exec", node.netns, "sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
 
 
@@ -123,13 +142,14 @@ def make_cgroups(node):
                     f.write(value)
 
 
-def start_node(node, nodes, bin_dir):
+def start_node(node, nodes, bin_dir, proxy_mode):
     make_network(node, nodes)
     make_cgroups(node)
     write_config(node)
     start(f"node-{node.name}", [
         "nsenter", f"--net=/run/netns/{node.netns}", "unshare", "--mount", "--pid", "--fork", "--mount-proc",
-        "--kill-child", INIT, node.state, node.data, node.name, node.ip, bin_dir, layout.STATE, layout.CLUSTER_CIDR])
+        "--kill-child", INIT, node.state, node.data, node.name, ",".join(node.ips), bin_dir, layout.STATE,
+        ",".join(s.cluster_cidr for s in layout.stacks())], env={"KUBE_PROXY_MODE": proxy_mode})
 
 
 def remove_cgroup(path):
@@ -153,7 +173,24 @@ def stop_node(node):
             remove_cgroup(base + node.cgroup)
     sh("ip", "link", "del", f"cvk-{node.name}", check=False)
     sh("ip", "netns", "del", node.netns, check=False)
-    sh("ip", "route", "del", node.pod_cidr, "via", node.ip, check=False)
+    for s in layout.stacks():
+        sh("ip", "route", "del", s.pod_cidr(node.number), "via", s.node_ip(node.number), check=False)
+
+
+def reboot(node, nodes):
+    """Switch the node off without a word, and on again: what a disk holds is kept, all else is gone."""
+    with open(f"/proc/{recorded(f'node-{node.name}')}/environ", encoding="utf-8") as f:
+        proxy_mode = next(v for v in f.read().split("\0") if v.startswith("KUBE_PROXY_MODE=")).split("=")[1]
+    stop_node(node)
+    shutil.rmtree(f"{node.state}/containerd", ignore_errors=True)
+    with open(f"{layout.STATE}/bin", encoding="utf-8") as f:
+        start_node(node, nodes, f.read().strip(), proxy_mode)
+
+
+def signal_daemon(node, name, signal):
+    """Send a signal to containerd, kubelet or kube-proxy of a node; node-init starts again what ends."""
+    with open(f"{node.state}/{name}.pid", encoding="ascii") as f:
+        sh(*nsenter(node), "kill", f"-{signal}", f.read().strip(), check=False)
 
 
 def nsenter(node):

@@ -42,15 +42,15 @@ def issue(name, subject, sans=()):
 
 def kubeconfig(name, target):
     with open(target, "w", encoding="ascii") as f:
-        f.write(KUBECONFIG.format(url=layout.API_URL, pki=layout.PKI, name=name))
+        f.write(KUBECONFIG.format(url=layout.api_url(), pki=layout.PKI, name=name))
 
 
 def make_all(nodes):
     make_ca()
     issue("apiserver", "/CN=kube-apiserver",
           ["DNS:kubernetes", "DNS:kubernetes.default", "DNS:kubernetes.default.svc",
-           f"DNS:kubernetes.default.svc.{layout.DOMAIN}", "DNS:localhost", f"IP:{layout.HOST_IP}",
-           f"IP:{layout.SERVICE_FIRST_IP}", "IP:127.0.0.1"])
+           f"DNS:kubernetes.default.svc.{layout.DOMAIN}", "DNS:localhost", "IP:127.0.0.1",
+           *(f"IP:{ip}" for s in layout.stacks() for ip in (s.host_ip, s.service_first_ip))])
     issue("kubelet-client", "/O=system:masters/CN=kube-apiserver-kubelet-client")
     issue("admin", "/O=system:masters/CN=admin")
     kubeconfig("admin", layout.ADMIN_CONF)
@@ -59,5 +59,5 @@ def make_all(nodes):
         issue(who, f"/CN={user}")
         kubeconfig(who, f"{layout.STATE}/{who}.conf")
     for node in nodes:
-        issue(node.name, f"/O=system:nodes/CN=system:node:{node.name}", [f"DNS:{node.name}", f"IP:{node.ip}"])
+        issue(node.name, f"/O=system:nodes/CN=system:node:{node.name}", [f"DNS:{node.name}", *(f"IP:{ip}" for ip in node.ips)])
         kubeconfig(node.name, f"{layout.STATE}/{node.name}.conf")

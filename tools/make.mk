@@ -19,8 +19,9 @@ image: $(PROGS) ## container image and SBOM into build/image, without docker (IM
 		--name $(IMAGE) $(IMAGE_FLAGS) $(BUILD)/image
 
 .PHONY: test
-test: setup ## every test, as the CI runs it (root)
-	$(Q)tools/run-tests style tools build unit fuzz bpf kernel mesh interop san
+test: ## every test, as the CI runs it (root); of test-kube a part
+	$(Q)tools/setup kube
+	$(Q)tools/run-tests style tools build unit fuzz bpf kernel mesh interop kube-quick san
 
 .PHONY: test-unit
 test-unit: ## unit tests (SAN=1: under ASan and UBSan)
@@ -48,6 +49,12 @@ test-kube-all: ## the same on the two minor versions before, too (root)
 	$(Q)tools/setup kube
 	$(Q)for v in $$(tools/kube/build --versions); do \
 		echo "== Kubernetes $$v"; CULVERT_KUBE_VERSION=$$v tools/run-tests kube || exit 1; done
+
+.PHONY: bench-kube
+bench-kube: ## how fast the mesh follows a real cluster, and how big it is there (root; ROUNDS=20)
+	$(Q)tools/setup kube
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)/usr/bin/python3 tests/kube/bench.py $(if $(ROUNDS),--rounds $(ROUNDS))
 
 FUZZ_TIME ?= 300
 .PHONY: fuzz
@@ -90,9 +97,11 @@ kernels: setup ## Debian's kernels in emulated machines: BPF tests, a small mesh
 
 SOAK_ROUNDS ?= 200
 .PHONY: soak
-soak: setup ## kill -9 of every process at random, SOAK_ROUNDS=200; 15,000 random direct connections (root)
+soak: ## kill -9 of every process at random, SOAK_ROUNDS=200, and of a cluster's, 100; 15,000 random direct connections (root)
+	$(Q)tools/setup kube
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)CULVERT_BIN=$(CURDIR)/$(BUILD)/bin SOAK_ROUNDS=$(SOAK_ROUNDS) /usr/bin/python3 -m pytest -q tests/mesh tests/interop -k soak
+	$(Q)CULVERT_BIN=$(CURDIR)/$(BUILD)/bin CULVERT_FAULT_ROUNDS=100 /usr/bin/python3 -m pytest -q tests/kube/test_faults.py
 
 # For tools/run-tests: what there is to build and run, and one line per program.
 .PHONY: list-unit-tests list-fuzz-targets unit-bins fuzz-bins

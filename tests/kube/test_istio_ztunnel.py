@@ -23,16 +23,7 @@ class KubePod:
         got = cluster.get("pod", "-n", namespace, name)
         self.name, self.namespace, self.account = name, namespace, "default"
         self.address = got["status"]["podIP"]
-        uid = got["metadata"]["uid"]
-        self.path = next(f"/proc/{pid}/ns/net" for pid in os.listdir("/proc") if pid.isdigit() and self._is_of(pid, uid))
-
-    @staticmethod
-    def _is_of(pid, uid):
-        try:
-            with open(f"/proc/{pid}/cgroup", encoding="ascii") as f:
-                return f"pod{uid}" in f.read()
-        except OSError:
-            return False
+        self.path = cluster.pod_netns(namespace, name)
 
     def run(self, *command):
         subprocess.run(["nsenter", f"--net={self.path}", *command], check=True, stdout=subprocess.PIPE)
@@ -79,7 +70,8 @@ def folder(cluster, ours_on_n1_only, tmp_path):
     cluster.run("delete", "pod", "-n", "istio-system", ANCHOR, "--wait=false")
 
 
-def test_both_ztunnels_in_one_mesh(cluster, folder, namespace):
+@pytest.mark.parametrize("on_demand", (False, True))
+def test_both_ztunnels_in_one_mesh(cluster, folder, namespace, on_demand):
     binary = istio_ztunnel.binary()
     if not binary:
         pytest.skip("Istio's ztunnel is not there: set ISTIO_ZTUNNEL")
@@ -92,6 +84,8 @@ def test_both_ztunnels_in_one_mesh(cluster, folder, namespace):
                what="our agent has its pods")
     address = cluster.get("service", "-n", "istio-system", "istiod")["spec"]["clusterIP"] + ":15012"
     env = istio_ztunnel.remote(address, HOST, str(folder / "var/run/secrets/istio/root-cert.pem"))
+    if on_demand:  # not together with its DNS
+        env.update(XDS_ON_DEMAND="true", ISTIO_META_DNS_CAPTURE="false")
     theirs = istio_ztunnel.Ztunnel(binary, Node(cluster.nodes[1], folder), "n2",
                                    [KubePod(cluster, namespace, name) for name in names if "theirs" in name], [],
                                    str(folder), env=env)

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""culvert-cni on a real cluster: pods are captured before their first instruction, whatever happens to the agent."""
+import json
+import threading
+import time
+
+import pytest
+from kubelab.cluster import Canary, eventually, pod, service
+
+CONFLIST = "/etc/cni/net.d/10-culvert-kube.conflist"
+
+
+def eager(namespace, name, at, address, word):
+    """A pod whose first process dials and speaks from its first instruction on."""
+    p = pod(namespace, name, "client", at)
+    p["spec"]["containers"][0]["command"] = ["/eager", address, "80", f"GET /{word} HTTP/1.0\r\n\r\n"]
+    return p
+
+
+@pytest.fixture
+def web(cluster, mesh, namespace):
+    """A server on n1, in the mesh, in a namespace that is. Return: (namespace, its address)."""
+    cluster.run("label", "namespace", namespace, "istio.io/dataplane-mode=ambient")
+    cluster.apply(pod(namespace, "web", "nginx", "n1"), service(namespace, "web"))
+    cluster.wait_ready(namespace, "web")
+    eventually(lambda: cluster.is_captured(namespace, "web"), what="web is captured")
+    return namespace, cluster.get("pod", "-n", namespace, "web")["status"]["podIP"]
+
+
+def ports_of(canary, address):
+    """Where connections to the server went. Pods of earlier tests that are still about have other servers."""
+    return {to.rsplit(".", 1)[1] for to in canary.syns if to.rsplit(".", 1)[0] == address}
+
+
+def plugins(cluster, number=2):
+    return [p["type"] for p in json.loads(cluster.on_node(number, "cat", CONFLIST).stdout)["plugins"]]
+
+
+def agent_log(cluster, number=2):
+    return cluster.run("logs", "-n", "istio-system", cluster.node_pod(number), "-c", "agent")
+
+
+@pytest.mark.quick
+def test_not_one_byte_of_a_new_pod_is_plain(cluster, web):
+    namespace, address = web
+    names = [f"eager{i}" for i in range(4)]
+    with Canary(cluster) as canary:
+        cluster.apply(*(eager(namespace, n, "n2", address, canary.word) for n in names))
+        cluster.wait_ready(namespace, *names)
+        for name in names:
+            eventually(lambda n=name: cluster.is_captured(namespace, n), what=f"{name} is captured")
+        time.sleep(1)
+    assert not canary.was_seen(), "plaintext crossed the link"
+    assert ports_of(canary, address) <= {"15008"}, "a connection was begun round the mesh"
+    assert "plugin put into the network configuration" in agent_log(cluster)
+
+
+def test_the_agent_is_killed_while_pods_are_made(cluster, web):
+    namespace, address = web
+    names = [f"eager{i}" for i in range(3)]
+    done = threading.Event()
+
+    def kill():
+        while not done.wait(0.7):
+            cluster.kill(2, "culvert-agent")
+    killer = threading.Thread(target=kill)
+    with Canary(cluster) as canary:
+        killer.start()
+        cluster.apply(*(eager(namespace, n, "n2", address, canary.word) for n in names))
+        time.sleep(4)
+        done.set()
+        killer.join()
+        cluster.wait_ready(namespace, *names)
+        for name in names:
+            eventually(lambda n=name: cluster.is_captured(namespace, n), 60, f"{name} is captured")
+    assert not canary.was_seen(), "plaintext crossed the link"
+    assert ports_of(canary, address) <= {"15008"}, "a connection was begun round the mesh"
+    cluster.wait_mesh()
+
+
+def test_a_pod_without_ztunnel_starts_and_is_refused(cluster, web):
+    """ztunnel is held by SIGSTOP where it would come back at once: its listeners do not answer for a new pod."""
+    namespace, address = web
+    pids = [str(pid) for pid in cluster.pids(2, "culvert-ztunnel")]
+    with Canary(cluster) as canary:
+        cluster.on_node(2, "kill", "-STOP", *pids)
+        try:
+            cluster.apply(eager(namespace, "eager", "n2", address, canary.word))
+            eventually(lambda: cluster.get("pod", "-n", namespace, "eager")["status"]["phase"] == "Running",
+                       what="the pod runs without ztunnel")
+            time.sleep(1)
+        finally:
+            cluster.on_node(2, "kill", "-CONT", *pids)
+        eventually(lambda: cluster.is_captured(namespace, "eager"), 60, what="ztunnel takes it")
+        eventually(lambda: cluster.curl(namespace, "eager", f"http://{address}"), what="an answer")
+    assert not canary.was_seen(), "plaintext crossed the link"
+    assert ports_of(canary, address) <= {"15008"}
+
+
+def test_another_tool_overwrites_the_configuration(cluster, mesh):
+    assert plugins(cluster)[-1] == "culvert-cni"
+    text = json.loads(cluster.on_node(2, "cat", CONFLIST).stdout)
+    text["plugins"].pop()
+    cluster.on_node(2, "sh", "-c", f"cat > {CONFLIST}", input=json.dumps(text))
+    eventually(lambda: plugins(cluster)[-1] == "culvert-cni", 5, "the plugin is back")
+
+
+def test_pods_outside_the_mesh_start_as_before(cluster, mesh, namespace):
+    cluster.apply(pod(namespace, "plain", "client", "n2"))
+    cluster.wait_ready(namespace, "plain")
+    assert not cluster.is_captured(namespace, "plain")
+
+
+def annotation(cluster, namespace, name):
+    return cluster.get("pod", "-n", namespace, name)["metadata"].get("annotations", {}).get("ambient.istio.io/redirection")
+
+
+def test_pods_say_that_they_are_captured(cluster, web):
+    namespace, _ = web
+    eventually(lambda: annotation(cluster, namespace, "web") == "enabled", what="the annotation")
+    cluster.run("label", "namespace", namespace, "istio.io/dataplane-mode-")
+    eventually(lambda: annotation(cluster, namespace, "web") is None, what="it goes with the label")
+
+
+def test_the_plugin_goes_with_the_daemon_set(cluster, web):
+    """Last: what it takes away is put back for the tests after it."""
+    namespace, address = web
+    cluster.apply(pod(namespace, "client", "client", "n2"))
+    cluster.wait_ready(namespace, "client")
+    eventually(lambda: cluster.curl(namespace, "client", f"http://{address}"), what="an answer in the mesh")
+    daemonset = cluster.get("daemonset", "-n", "istio-system", "ztunnel")
+    cluster.run("delete", "daemonset", "-n", "istio-system", "ztunnel", "--wait=true")
+    try:
+        for number in (1, 2):
+            eventually(lambda n=number: "culvert-cni" not in plugins(cluster, n), 60, "the plugin is taken out")
+            eventually(lambda n=number: cluster.on_node(n, "ls", "/opt/cni/bin/culvert-cni").returncode, 60, "and away")
+        eventually(lambda: cluster.curl(namespace, "client", f"http://{address}"), what="an answer without the mesh")
+    finally:
+        daemonset["metadata"] = {key: daemonset["metadata"][key] for key in ("name", "namespace", "labels")}
+        cluster.apply(daemonset)
+        cluster.wait_mesh()
+    for number in (1, 2):
+        eventually(lambda n=number: plugins(cluster, n)[-1] == "culvert-cni", 60, "the plugin is there again")

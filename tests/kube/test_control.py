@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The control plane at a real API server: one leader writes, roots and webhook are kept right, MeshConfig is live."""
+import json
+import subprocess
+
+import pytest
+from kubelab.cluster import Canary, eventually, pod
+
+SYSTEM = "istio-system"
+POLICY = "security.istio.io/v1"
+
+
+def said(cluster, *args, text=None):
+    """kubectl. Return: (exit code, what it said on both outputs)."""
+    done = subprocess.run([*cluster.kubectl, *args], input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          check=False, timeout=60)
+    return done.returncode, done.stdout
+
+
+def thing(group_version, kind, namespace, name, spec):
+    return {"apiVersion": group_version, "kind": kind, "metadata": {"name": name, "namespace": namespace}, "spec": spec}
+
+
+def root(cluster, namespace):
+    out = cluster.run("get", "configmap", "-n", namespace, "istio-ca-root-cert", "-o", "json", check=False)
+    return json.loads(out)["data"]["root-cert.pem"] if out else None
+
+
+def leader(cluster):
+    return cluster.get("lease", "-n", SYSTEM, "culvert-leader")["spec"]["holderIdentity"]
+
+
+def control_pods(cluster):
+    return {p["metadata"]["name"] for p in cluster.get("pods", "-n", SYSTEM, "-l", "app=istiod")["items"]
+            if not p["metadata"].get("deletionTimestamp")}
+
+
+def scale(cluster, count):
+    cluster.run("scale", "-n", SYSTEM, "deployment/istiod", f"--replicas={count}")
+    if count:
+        cluster.wait_mesh()
+    else:
+        eventually(lambda: not control_pods(cluster), what="no control plane is left")
+
+
+@pytest.fixture
+def mesh_config(cluster, mesh):
+    """Writes MeshConfig; afterwards there is none."""
+    def write(**config):
+        cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "istio", "namespace": SYSTEM},
+                       "data": {"mesh": json.dumps(config)}})
+    yield write
+    cluster.run("delete", "configmap", "-n", SYSTEM, "istio", "--ignore-not-found")
+
+
+def test_roots_are_in_every_namespace_and_repaired(cluster, mesh, namespace):
+    want = eventually(lambda: root(cluster, namespace), what="the new namespace has the roots")
+    assert "BEGIN CERTIFICATE" in want
+    cluster.run("patch", "configmap", "-n", namespace, "istio-ca-root-cert", "-p", '{"data":{"root-cert.pem":"mine"}}')
+    eventually(lambda: root(cluster, namespace) == want, what="an edit is repaired")
+    cluster.run("delete", "configmap", "-n", namespace, "istio-ca-root-cert")
+    eventually(lambda: root(cluster, namespace) == want, what="a deletion is repaired")
+    assert root(cluster, "kube-system") is None
+
+
+def test_webhook_refuses_what_the_schema_takes(cluster, mesh, namespace):
+    def hooks():
+        return [h for c in ("istio-validator-istio-system", "istiod-default-validator")
+                for h in cluster.get("validatingwebhookconfiguration", c)["webhooks"]]
+    eventually(lambda: all(h["failurePolicy"] == "Fail" and h["clientConfig"].get("caBundle") for h in hooks()),
+               what="the webhooks work and fail closed")
+    code, text = said(cluster, "apply", "-f", "-", text=json.dumps(
+        thing(POLICY, "AuthorizationPolicy", namespace, "bad", {"action": "DENY"})))
+    assert code != 0 and "configuration is invalid: spec.rules: required" in text, text
+    code, text = said(cluster, "apply", "-f", "-", text=json.dumps(
+        thing("networking.istio.io/v1alpha3", "VirtualService", namespace, "vs", {"hosts": ["web"]})))
+    assert code == 0 and "VirtualService has no effect yet" in text, text
+    assert cluster.get("authorizationpolicies", "-n", SYSTEM)["items"] == [], "the leader's try left nothing behind"
+
+
+def test_webhook_configurations_are_repaired(cluster, mesh):
+    name = "istiod-default-validator"
+
+    def hook():
+        return cluster.get("validatingwebhookconfiguration", name)["webhooks"][0]
+    eventually(lambda: hook()["failurePolicy"] == "Fail", what="it fails closed")
+    cluster.run("patch", "validatingwebhookconfiguration", name, "--type=json", "-p", json.dumps([
+        {"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"},
+        {"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}]))
+    eventually(lambda: hook()["failurePolicy"] == "Fail" and hook()["clientConfig"].get("caBundle"), what="it is right again")
+
+
+def test_another_leads_when_the_leader_goes(cluster, mesh):
+    scale(cluster, 2)
+    try:
+        first = eventually(lambda: leader(cluster), what="there is a leader")
+        assert first in control_pods(cluster)
+        cluster.run("delete", "pod", "-n", SYSTEM, first, "--wait=false")
+        second = eventually(lambda: leader(cluster) not in ("", first) and leader(cluster), 10, "another leads, at once")
+        assert second in control_pods(cluster)
+        cluster.run("create", "namespace", "after-change")
+        eventually(lambda: root(cluster, "after-change"), what="the new leader writes")
+    finally:
+        cluster.run("delete", "namespace", "after-change", "--wait=false", "--ignore-not-found")
+        scale(cluster, 1)
+
+
+def test_discovery_selectors_are_live(cluster, mesh_config, apps):
+    mesh_config(discoverySelectors=[{"matchLabels": {"team": "mesh"}}])
+    cluster.run("create", "namespace", "outside")
+    cluster.run("create", "namespace", "inside")
+    try:
+        cluster.run("label", "namespace", "inside", "team=mesh")
+        eventually(lambda: root(cluster, "inside"), what="a selected namespace has the roots")
+        assert root(cluster, "outside") is None
+        cluster.run("label", "namespace", "outside", "team=mesh")
+        eventually(lambda: root(cluster, "outside"), what="one that is selected later gets them")
+    finally:
+        cluster.run("delete", "namespace", "inside", "outside", "--wait=false")
+
+
+def test_trust_domain_aliases_are_live(cluster, mesh_config, apps):
+    """A principal of an alias is meant under our own trust domain, too."""
+    cluster.apply(thing(POLICY, "AuthorizationPolicy", apps, "deny", {"action": "DENY", "rules": [
+        {"from": [{"source": {"principals": [f"old.example/ns/{apps}/sa/default"]}}]}]}))
+    assert cluster.curl(apps, "client", "http://web")
+    mesh_config(trustDomainAliases=["old.example"])
+    eventually(lambda: not cluster.curl(apps, "client", "http://web"), what="the alias is in force")
+    mesh_config(trustDomainAliases=[])
+    eventually(lambda: cluster.curl(apps, "client", "http://web"), what="it is taken off again")
+
+
+def test_statuses_say_what_is_made_of_each_resource(cluster, mesh, apps):
+    def condition(kind, name, wanted="Accepted"):
+        found = cluster.get(kind, "-n", apps, name).get("status", {}).get("conditions", [])
+        return {c["type"]: (c["status"], c["reason"], c["message"]) for c in found}.get(wanted, ("", "", ""))
+    source = [{"source": {"namespaces": [apps]}}]
+    cluster.apply(
+        thing(POLICY, "AuthorizationPolicy", apps, "good", {"action": "DENY", "rules": [{"to": [{"operation": {"ports": ["9"]}}]}]}),
+        thing(POLICY, "AuthorizationPolicy", apps, "layer7", {"action": "DENY", "rules": [
+            {"from": source, "to": [{"operation": {"ports": ["9"], "methods": ["GET"]}}]}]}),
+        thing(POLICY, "AuthorizationPolicy", apps, "nobody", {"selector": {"matchLabels": {"app": "nobody"}}}),
+        thing("networking.istio.io/v1", "VirtualService", apps, "later", {"hosts": ["web"]}))
+    ztunnel = "ZtunnelAccepted"
+    eventually(lambda: condition("authorizationpolicy", "good", ztunnel)[:2] == ("True", "Accepted"), what="in force")
+    eventually(lambda: condition("authorizationpolicy", "nobody", ztunnel)[1] == "NoMatchingWorkloads", what="binds to nothing")
+    eventually(lambda: condition("authorizationpolicy", "layer7", ztunnel)[:2] == ("False", "UnsupportedValue"), what="layer 7")
+    assert "methods" in condition("authorizationpolicy", "layer7", ztunnel)[2]
+    eventually(lambda: condition("virtualservice", "later")[:2] == ("False", "NotHonoured"), what="no effect yet")
+    before = cluster.get("authorizationpolicy", "-n", apps, "good")["metadata"]["resourceVersion"]
+    cluster.apply(pod(apps, "other", "client", "n1"))
+    cluster.wait_ready(apps, "other")
+    assert cluster.get("authorizationpolicy", "-n", apps, "good")["metadata"]["resourceVersion"] == before, "written without need"
+
+
+def test_pods_start_while_no_control_plane_is_up(cluster, apps):
+    scale(cluster, 0)
+    try:
+        cluster.apply(pod(apps, "late", "client", "n2"))
+        cluster.wait_ready(apps, "late")
+        eventually(lambda: cluster.is_captured(apps, "late"), what="the new pod is captured")
+        with Canary(cluster) as canary:
+            assert cluster.curl(apps, "client", f"http://web/{canary.word}"), "what was there goes on"
+        assert not canary.was_seen(), "plaintext crossed the link"
+    finally:
+        scale(cluster, 1)
+    eventually(lambda: cluster.curl(apps, "late", "http://web"), what="an answer for the new pod")

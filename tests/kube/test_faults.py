@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything is killed in random order under load, and a node is switched off and on: nothing in plaintext, and afterwards
+all is as if nothing had been. CULVERT_FAULT_ROUNDS: how many kills; `make soak` takes more."""
+import json
+import os
+import random
+import time
+
+import pytest
+from kubelab import node, plane
+from kubelab.cluster import Canary, Load, eventually, pod, service
+
+ROUNDS = int(os.environ.get("CULVERT_FAULT_ROUNDS", "10"))
+SEED = int(os.environ.get("CULVERT_FAULT_SEED", "0")) or random.randrange(1, 1 << 32)
+VICTIMS = ("culvert-agent", "culvert-ztunnel", "culvert-control", "containerd", "kubelet")
+PODS = {"web1": "n1", "web2": "n2", "client": "n2", "peer": "n1"}
+HEAL_S = 90
+
+
+@pytest.fixture
+def apps(cluster, mesh, namespace):
+    """A server and a client on each node, in the mesh; each is asked from the other node."""
+    cluster.run("label", "namespace", namespace, "istio.io/dataplane-mode=ambient")
+    cluster.apply(*(pod(namespace, name, "nginx" if "web" in name else "client", at) for name, at in PODS.items()),
+                  service(namespace, "web1"), service(namespace, "web2"))
+    cluster.wait_ready(namespace, *PODS)
+    wait_healed(cluster, namespace)
+    return namespace
+
+
+def answers(cluster, namespace, word=""):
+    return bool(cluster.curl(namespace, "client", f"http://web1/{word}") and
+                cluster.curl(namespace, "peer", f"http://web2/{word}"))
+
+
+def kill(cluster, number, victim):
+    if victim == "culvert-control":  # on whichever node it is
+        cluster.kill(1, victim)
+        cluster.kill(2, victim)
+    elif victim in ("containerd", "kubelet"):
+        node.signal_daemon(cluster.nodes[number - 1], victim, "KILL")
+    else:
+        cluster.kill(number, victim)
+
+
+def workloads(cluster, number):
+    """What a node's ztunnel knows of the pods: per pod its address, node and protocol."""
+    code, out = cluster.exec("istio-system", cluster.node_pod(number), "culvert", "ztunnel-config", "workload", "-o", "json",
+                             "--run-dir", "/run/culvert", container="ztunnel")
+    assert code == 0
+    return {(w["namespace"], w["name"], tuple(w["workloadIps"]), w["node"], w["protocol"]) for w in json.loads(out)}
+
+
+def differences(cluster, namespace):
+    """Return: what is not as the API server has it; [] when all is."""
+    got = cluster.get("pods", "-A")["items"]
+    wrong = [f"{p['metadata']['name']} is not ready" for p in got
+             if not any(c["type"] == "Ready" and c["status"] == "True" for c in p["status"].get("conditions", []))]
+    ours = {p["metadata"]["name"]: p for p in got if p["metadata"]["namespace"] == namespace}
+    for number in (1, 2):
+        want = {f"{namespace}/{name}" for name, at in PODS.items() if at == f"n{number}"}
+        have = {name for name in cluster.captured(number) if name.startswith(namespace + "/")}
+        if want != have:
+            wrong.append(f"n{number} captures {have}, not {want}")
+    known = [workloads(cluster, n) for n in (1, 2)]
+    if known[0] != known[1]:
+        wrong.append(f"the nodes differ: {known[0] ^ known[1]}")
+    want = {(namespace, name, tuple(one["ip"] for one in p["status"].get("podIPs", [])), PODS[name], "HBONE")
+            for name, p in ours.items()}
+    have = {w for w in known[0] if w[0] == namespace}
+    if want != have:
+        wrong.append(f"ztunnel knows {have}, not {want}")
+    return wrong
+
+
+def wait_healed(cluster, namespace, seconds=HEAL_S):
+    last = []
+
+    def is_healed():
+        try:
+            last[:] = differences(cluster, namespace)
+        except (AssertionError, json.JSONDecodeError, IndexError) as e:
+            last[:] = [str(e)]
+        return not last and answers(cluster, namespace)
+    try:
+        eventually(is_healed, seconds, "all is as it was")
+    except AssertionError as e:
+        raise AssertionError(f"{e}: {last}") from e
+
+
+def test_kills_in_random_order(cluster, apps):
+    print(f"CULVERT_FAULT_SEED={SEED}")
+    dice = random.Random(SEED)
+    order = (list(VICTIMS) * (ROUNDS // len(VICTIMS) + 1))[:ROUNDS]
+    dice.shuffle(order)
+    with Canary(cluster) as canary, \
+            Load(cluster, apps, "client", cluster.service_ip(apps, "web1"), path=f"/{canary.word}") as one, \
+            Load(cluster, apps, "peer", cluster.service_ip(apps, "web2"), path=f"/{canary.word}") as two:
+        for victim in order:
+            number = dice.choice((1, 2))
+            print(f"{time.time():.3f} kill {victim} on n{number}")
+            kill(cluster, number, victim)
+            eventually(lambda: answers(cluster, apps, canary.word), HEAL_S, f"answers after {victim} was killed")
+        wait_healed(cluster, apps)
+    assert not canary.was_seen(), "plaintext crossed the link"
+    assert sum(what.startswith("ok") for *_, what in one.results + two.results) > ROUNDS
+
+
+def test_the_api_server_is_away(cluster, apps):
+    """What is known stays in force, and changes that came meanwhile are heard of."""
+    with Load(cluster, apps, "client", cluster.service_ip(apps, "web1")) as load:
+        eventually(lambda: len(load.results) > 20, what="requests")
+        with plane.paused("apiserver"):
+            eventually(lambda: len(load.results) > 300, what="requests without an API server")
+    assert load.failed() == []
+    cluster.run("label", "namespace", apps, "istio.io/dataplane-mode-")
+    eventually(lambda: not cluster.is_captured(apps, "client"), what="the label's end is heard of")
+
+
+def test_soak_etcd_is_restored_from_an_older_snapshot(cluster, apps):
+    """Time goes backwards for whoever watches: resource versions are lower than those it has seen, and the API server
+    says nothing on such a watch before it ends or has a bookmark; kubelet and kube-proxy wait as long."""
+    plane.etcd_save()
+    cluster.run("label", "namespace", apps, "istio.io/dataplane-mode-")
+    eventually(lambda: not cluster.is_captured(apps, "client") and not cluster.is_captured(apps, "web1"), what="released")
+    for i in range(20):
+        cluster.run("annotate", "namespace", apps, f"culvert.test/{i}=x")
+    plane.etcd_restore()
+    wait_healed(cluster, apps, 4 * HEAL_S)
+    with Canary(cluster) as canary:
+        assert answers(cluster, apps, canary.word)
+    assert not canary.was_seen()
+
+
+@pytest.mark.quick
+def test_a_node_is_switched_off_and_on(cluster, apps):
+    with Canary(cluster) as canary, \
+            Load(cluster, apps, "client", cluster.service_ip(apps, "web1"), path=f"/{canary.word}") as load:
+        eventually(lambda: len(load.results) > 20, what="requests")
+        node.reboot(cluster.nodes[0], cluster.nodes)
+        wait_healed(cluster, apps)
+        done, healed = len(load.results), time.time()
+        eventually(lambda: len(load.results) > done + 20, what="requests after it")
+    assert load.failed(since=healed) == []
+    assert not canary.was_seen(), "plaintext crossed the link"

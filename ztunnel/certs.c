@@ -118,15 +118,26 @@ static void cert_fail(struct cert *t, const char *message, int error)
 	cert_wait(t, jitter(t->backoff_us));
 }
 
-/* Half of its life from not_before on. */
-static uint64_t renew_delay_us(const struct tls_identity *t)
+/* When half of its life is over, by CLOCK_REALTIME. */
+static uint64_t half_life_us(const struct tls_identity *t)
 {
 	uint64_t begin = (uint64_t)t->not_before * US_PER_S;
 	uint64_t end = (uint64_t)t->not_after * US_PER_S;
-	uint64_t at = begin + (end > begin ? (end - begin) / 2 : 0);
+
+	return begin + (end > begin ? (end - begin) / 2 : 0);
+}
+
+/* Until half of its life is over. A CA whose clock is hours behind ours gives what is older than
+ * that from the first: then half of what is left, or each would be asked for every second. */
+static uint64_t renew_delay_us(const struct tls_identity *t)
+{
+	uint64_t end = (uint64_t)t->not_after * US_PER_S;
+	uint64_t at = half_life_us(t);
 	uint64_t now = now_realtime_us();
 
-	return at > now + RENEW_MIN_US ? at - now : RENEW_MIN_US;
+	if (at > now)
+		return MAX(at - now, (uint64_t)RENEW_MIN_US);
+	return MAX(end > now ? (end - now) / 2 : 0, (uint64_t)RENEW_MIN_US);
 }
 
 static void cert_accept(struct cert *t, const struct tls_identity *tls)
@@ -309,16 +320,39 @@ void certs_unwant(struct certs *c, const char *identity)
 	certs_pump(c);
 }
 
+static uint64_t spread_us(void)
+{
+	uint32_t random;
+
+	random_bytes(&random, sizeof(random));
+	return random % RENEW_SPREAD_US;
+}
+
 void certs_renew(struct certs *c)
 {
 	map_for_each (c->by_identity, it) {
 		struct cert *t = it.value;
-		uint32_t random;
 
-		random_bytes(&random, sizeof(random));
 		if (t->state == CERT_WAITING)
-			cert_wait(t, random % RENEW_SPREAD_US);
+			cert_wait(t, spread_us());
 		t->is_stale = t->state == CERT_ASKED;
+	}
+}
+
+void certs_clock_stepped(struct certs *c)
+{
+	uint64_t now = now_realtime_us();
+
+	map_for_each (c->by_identity, it) {
+		struct cert *t = it.value;
+		bool is_due = !t->tls || half_life_us(t->tls) <= now ||
+			      (uint64_t)t->tls->not_before * US_PER_S > now;
+
+		cert_drop_expired(t);
+		/* while the CA fails, its back-off goes on */
+		if (t->state != CERT_WAITING || t->error[0])
+			continue;
+		cert_wait(t, is_due ? spread_us() : renew_delay_us(t->tls));
 	}
 }
 

@@ -46,6 +46,10 @@ void certs_unwant(struct certs *c, const char *identity);
  * second. Those there are serve until then. */
 void certs_renew(struct certs *c);
 
+/** certs_clock_stepped() - CLOCK_REALTIME was set: drop what has expired by it, ask again within a
+ * second for what is past half life or not good yet, and wait anew for the rest. */
+void certs_clock_stepped(struct certs *c);
+
 /** certs_to_json() - the `certificates` array of config_dump; new reference. Return: NULL when out
  * of memory. */
 json_t *certs_to_json(const struct certs *c);

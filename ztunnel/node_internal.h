@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* node_internal - the main thread's state, shared by node.c, node_direct.c and node_trust.c. */
+#include "base/clock_watch.h"
 #include "base/loop.h"
 #include "base/map.h"
 #include "culvert/zds.h"
@@ -40,6 +41,7 @@ struct node {
 	struct state *state; /* counted */
 	struct tls_trust *trust;
 	struct crl_watch *crl; /* NULL: there are no lists */
+	struct clock_watch clock;
 	struct settings settings;
 	struct loop_timer drain_timer;
 	struct trim trim;

@@ -29,6 +29,14 @@ static void on_crl(void *arg)
 	trust_changed(arg);
 }
 
+static void on_clock_step(struct clock_watch *w)
+{
+	struct node *n = container_of(w, struct node, clock);
+
+	log_info(TARGET, "the clock was set, looking at certificates anew");
+	certs_clock_stepped(n->certs);
+}
+
 int node_trust_make(struct node *n)
 {
 	struct crl_watch_config crl = {
@@ -36,6 +44,8 @@ int node_trust_make(struct node *n)
 	int r = tls_trust_new(&n->trust);
 
 	crl.trust = n->trust;
+	if (r == 0)
+		r = clock_watch_start(&n->clock, n->loop, on_clock_step);
 	return r == 0 && crl.path ? crl_watch_new(&crl, &n->crl) : r;
 }
 
@@ -77,6 +87,7 @@ void node_trust_settings(void *arg, struct settings *s)
 
 void node_trust_free(struct node *n)
 {
+	clock_watch_stop(&n->clock);
 	n->crl = crl_watch_free(n->crl);
 	n->trust = tls_trust_free(n->trust);
 	settings_clear(&n->settings);

@@ -55,6 +55,8 @@ static const int allowed[] = {
 	SCMP_SYS(epoll_pwait),
 	SCMP_SYS(eventfd2),
 	SCMP_SYS(signalfd4),
+	SCMP_SYS(timerfd_create),
+	SCMP_SYS(timerfd_settime),
 	/* memory, threads, time */
 	SCMP_SYS(mmap),
 	SCMP_SYS(munmap),

@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small mesh of two nodes in one kernel: a connection through the tunnel, one inside the node, and one refused."""
+"""A small mesh of two nodes in one kernel: a connection through the tunnel, one inside the node, and one refused; and the clock
+is set by more than a certificate's life, forward and back."""
+import calendar
 import os
+import re
 import subprocess
 import tempfile
+import time
 
 from culvert_node import BIN, CulvertNode, stop, wait_for, write_config
 from topology import Topology
 
 PORT = 9100  # loadgen's echo
 PATIENCE = 120  # seconds; an emulated processor is slow
+STEP_H = 30  # certificates live for 24 hours
 DENY = """---
 apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
@@ -17,6 +22,11 @@ spec:
   action: DENY
   rules: [{to: [{operation: {ports: ["%d"]}}]}]
 """
+
+
+def seconds(text):
+    """Since 1970, of "2026-11-22T07:41:50Z"."""
+    return calendar.timegm([int(part) for part in re.findall(r"\d+", text)])
 
 
 class Mesh:
@@ -54,6 +64,21 @@ class Mesh:
         before = self.counter(name)
         return self.attempt(pod) is None and self.counter(name) > before
 
+    def certificates(self):
+        """Of both nodes: (from, until), seconds since 1970; (0, 0) of an identity without one."""
+        chains = [c["certChain"] for node in self.nodes for c in node.admin("ztunnel", "/config_dump")["certificates"]]
+        return [(seconds(chain[0]["validFrom"]), seconds(chain[0]["expirationTime"])) if chain else (0, 0) for chain in chains]
+
+    def are_certificates_good(self):
+        """By the clock as it is now."""
+        all_of_them = self.certificates()
+        return len(all_of_them) >= 3 and all(begin <= time.time() < end for begin, end in all_of_them)
+
+    def set_clock(self, hours):
+        """CLOCK_REALTIME by so many hours, which no certificate outlives."""
+        assert self.are_certificates_good()
+        time.clock_settime(time.CLOCK_REALTIME, time.time() + 3600 * hours)
+
     def deny(self):
         """From now on nobody may reach PORT."""
         with open(os.path.join(self.config, "deny.yaml"), "w", encoding="utf-8") as f:
@@ -78,6 +103,12 @@ def main(level):
             print("mesh: tunnelled", flush=True)
             wait_for(lambda: mesh.counts("direct", mesh.near), PATIENCE, "a connection inside the node")
             print("mesh: direct", flush=True)
+            for hours in (STEP_H, -STEP_H):
+                mesh.set_clock(hours)
+                wait_for(mesh.are_certificates_good, PATIENCE, "certificates that are good by the new time")
+                wait_for(lambda: mesh.counts("tunnel", mesh.far), PATIENCE, "a connection through the tunnel after the clock was set")
+                wait_for(lambda: mesh.counts("direct", mesh.near), PATIENCE, "a connection inside the node after the clock was set")
+            print("mesh: clock set", flush=True)
             mesh.deny()
             wait_for(lambda: mesh.attempt(mesh.far) is not None, PATIENCE, "the denial of the tunnel")
             wait_for(lambda: "Connection refused" in (mesh.attempt(mesh.near) or ""), PATIENCE, "ECONNREFUSED inside the node")

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/clock_watch.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "tls/channel.h"
@@ -21,6 +22,7 @@ DEFINE_CLEANUP(BIO *, BIO_free_all);
 struct serving {
 	struct loop *loop;
 	struct loop_timer renew;
+	struct clock_watch clock;
 	const char *namespace_, *cluster_domain;
 	struct ca *ca;
 	SSL_CTX *ctx, *http1; /* the same certificate */
@@ -117,6 +119,15 @@ static void on_renew(struct loop_timer *t)
 	(void)loop_timer_set(s->loop, t, r < 0 ? RETRY_US : RENEW_US);
 }
 
+/* By the new time it may have ended, or not have begun. */
+static void on_clock_step(struct clock_watch *w)
+{
+	struct serving *s = container_of(w, struct serving, clock);
+
+	if (s->ca)
+		(void)loop_timer_set(s->loop, &s->renew, 0);
+}
+
 int serving_set_ca(struct serving *s, struct ca *ca)
 {
 	int r;
@@ -144,7 +155,8 @@ SSL *serving_ssl_new_http1(void *arg)
 int serving_new(struct loop *loop, const char *namespace_, const char *cluster_domain,
 		struct serving **ret)
 {
-	struct serving *s = calloc(1, sizeof(*s));
+	_cleanup_(serving_freep) struct serving *s = calloc(1, sizeof(*s));
+	int r;
 
 	if (!s)
 		return -ENOMEM;
@@ -152,7 +164,10 @@ int serving_new(struct loop *loop, const char *namespace_, const char *cluster_d
 	s->namespace_ = namespace_;
 	s->cluster_domain = cluster_domain;
 	s->renew.on_timer = on_renew;
-	*ret = s;
+	r = clock_watch_start(&s->clock, loop, on_clock_step);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(s);
 	return 0;
 }
 
@@ -160,6 +175,7 @@ struct serving *serving_free(struct serving *s)
 {
 	if (!s)
 		return NULL;
+	clock_watch_stop(&s->clock);
 	loop_timer_del(&s->renew);
 	SSL_CTX_free(s->ctx);
 	SSL_CTX_free(s->http1);

@@ -10,7 +10,8 @@
 
 struct serving; /* opaque */
 
-/** serving_new() - both names are borrowed. Return: 0; -ENOMEM. */
+/** serving_new() - both names are borrowed. Return: 0; -ENOMEM;
+ * -errno of clock_watch_start(). */
 _must_check_ int serving_new(struct loop *loop, const char *namespace_, const char *cluster_domain,
 			     struct serving **ret);
 struct serving *serving_free(struct serving *s);

@@ -19,3 +19,6 @@ $(addprefix $(BUILD)/tests/unit/ztunnel/test-,help outbound pool worker): ALL_LD
 ztunnel-random := $(addprefix $(BUILD)/obj/tests/unit/ztunnel/,random_policy.o reference.o)
 $(BUILD)/tests/unit/ztunnel/test-authz-random: $(ztunnel-random)
 $(BUILD)/tests/unit/ztunnel/test-authz-random: ALL_LDFLAGS += $(ztunnel-random)
+
+# A clock that the test sets.
+$(BUILD)/tests/unit/ztunnel/test-certs: ALL_LDFLAGS += -Wl,--wrap=now_realtime_us

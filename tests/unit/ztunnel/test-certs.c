@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* certs - against the CA itself over a UNIX socket: fetched, retried, dropped, shown. */
+/* certs - against the CA itself over a UNIX socket: fetched, retried, dropped, shown, and what they
+ * do when the clock is set. */
 #include "ztunnel/certs.h"
 
 #include <errno.h>
@@ -33,6 +34,17 @@ struct fixture {
 	unsigned int gone;
 	const struct tls_identity *last;
 };
+
+/* How far CLOCK_REALTIME is from what the CA and OpenSSL go by. */
+static int64_t clock_offset_s;
+
+uint64_t __wrap_now_realtime_us(void);
+uint64_t __real_now_realtime_us(void);
+
+uint64_t __wrap_now_realtime_us(void)
+{
+	return __real_now_realtime_us() + (uint64_t)(clock_offset_s * 1000000);
+}
 
 static bool is_known(void *arg _unused_, const struct caller *caller _unused_, const char *spiffe)
 {
@@ -75,6 +87,7 @@ static int setup(void **state)
 
 	memset(&f, 0, sizeof(f));
 	log_set_level(LOG_ERROR);
+	clock_offset_s = 0;
 	(void)snprintf(f.dir, sizeof(f.dir), "/tmp/g-certs-XXXXXX");
 	assert_non_null(mkdtemp(f.dir));
 	(void)snprintf(f.path, sizeof(f.path), "%s/ca.sock", f.dir);
@@ -195,6 +208,100 @@ static void malformed_identities_are_refused(void **state)
 		assert_int_equal(certs_want(f->certs, malformed[i]), -EINVAL);
 }
 
+#define HOUR_S 3600
+
+static void have_one(struct fixture *f)
+{
+	serve(f);
+	assert_int_equal(certs_want(f->certs, ALICE), 0);
+	run_until(f, &f->published, 1, 10000);
+	assert_int_equal(f->published, 1);
+}
+
+static void set_clock(struct fixture *f, int64_t offset_s)
+{
+	clock_offset_s = offset_s;
+	certs_clock_stepped(f->certs);
+}
+
+static void a_clock_set_past_half_life_renews(void **state)
+{
+	struct fixture *f = *state;
+
+	have_one(f);
+	set_clock(f, 20 * HOUR_S);
+	run_until(f, &f->published, 2, 20000);
+	assert_int_equal(f->published, 2);
+	assert_int_equal(f->gone, 0);
+}
+
+static void a_clock_set_past_the_end_drops_and_renews(void **state)
+{
+	struct fixture *f = *state;
+
+	log_set_level(LOG_OFF);
+	have_one(f);
+	set_clock(f, 25 * HOUR_S);
+	assert_int_equal(f->gone, 1);
+	run_until(f, &f->published, 2, 20000);
+	assert_int_equal(f->published, 2);
+}
+
+static void a_clock_set_before_the_beginning_renews_and_keeps(void **state)
+{
+	struct fixture *f = *state;
+
+	have_one(f);
+	set_clock(f, -5 * HOUR_S);
+	run_until(f, &f->published, 2, 20000);
+	assert_int_equal(f->published, 2);
+	assert_int_equal(f->gone, 0);
+}
+
+static void a_clock_set_a_little_renews_nothing(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int never = 0;
+
+	have_one(f);
+	set_clock(f, HOUR_S);
+	run_until(f, &never, 1, 1500); /* what is asked for again is asked for within a second */
+	assert_int_equal(f->published, 1);
+}
+
+static void a_clock_hours_before_the_cas_asks_not_every_second(void **state)
+{
+	struct fixture *f = *state;
+
+	clock_offset_s = 20 * HOUR_S;
+	have_one(f);
+	/* older than half its life from the first, and good for hours */
+	run_until(f, &f->published, 2, 2500);
+	assert_int_equal(f->published, 1);
+}
+
+static void it_expires_while_the_ca_is_away_and_comes_back_with_it(void **state)
+{
+	struct fixture *f = *state;
+
+	log_set_level(LOG_OFF);
+	have_one(f);
+	f->grpc = grpc_server_free(f->grpc);
+	f->service = ca_service_free(f->service);
+	assert_int_equal(unlink(f->path), 0);
+	/* past half life: it serves on while nobody signs */
+	set_clock(f, 20 * HOUR_S);
+	run_until(f, &f->gone, 1, 1500);
+	assert_int_equal(f->gone, 0);
+	assert_state(f, "Available", 1);
+	set_clock(f, 25 * HOUR_S);
+	assert_int_equal(f->gone, 1);
+	assert_state(f, "Unavailable: ", 0);
+	serve(f);
+	run_until(f, &f->published, 2, 20000);
+	assert_int_equal(f->published, 2);
+}
+
 static void freeing_with_requests_out_is_harmless(void **state)
 {
 	struct fixture *f = *state;
@@ -216,6 +323,12 @@ int main(void)
 		T(it_is_tried_again_until_the_control_plane_is_there),
 		T(more_identities_than_requests_at_once_are_all_served),
 		T(malformed_identities_are_refused),
+		T(a_clock_set_past_half_life_renews),
+		T(a_clock_set_past_the_end_drops_and_renews),
+		T(a_clock_set_before_the_beginning_renews_and_keeps),
+		T(a_clock_set_a_little_renews_nothing),
+		T(a_clock_hours_before_the_cas_asks_not_every_second),
+		T(it_expires_while_the_ca_is_away_and_comes_back_with_it),
 		T(freeing_with_requests_out_is_harmless),
 	};
 

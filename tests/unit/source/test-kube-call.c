@@ -18,6 +18,8 @@ struct fixture {
 	struct kube_config config;
 	struct kube_client *client;
 	char method[16], path[128], body[256];
+	struct kube_request *second;
+	int n_done;
 };
 
 static bool on_request(struct fake_api *a, int fd, const char *method, const char *path,
@@ -123,6 +125,42 @@ static void test_a_pause_ends(void **state)
 	assert_int_equal(kube_pause(f->loop, 1000), 0);
 }
 
+static void on_done(void *arg, const struct kube_answer *a)
+{
+	struct fixture *f = arg;
+
+	assert_int_equal(a->error, 0);
+	assert_int_equal(a->status, 201);
+	f->n_done++;
+}
+
+/* As a watch's event that makes somebody write: libcurl itself takes no new request in here. */
+static int on_data(void *arg, const char *data, size_t len)
+{
+	struct fixture *f = arg;
+	const struct kube_request_config config = {
+		.method = "GET", .path = "/second", .on_done = on_done, .arg = f};
+
+	return kube_request_new(f->client, &config, &f->second);
+}
+
+static void test_a_part_of_an_answer_may_start_another_request(void **state)
+{
+	struct fixture *f = *state;
+	struct kube_request *first;
+	const struct kube_request_config config = {.method = "GET",
+						   .path = "/first",
+						   .on_data = on_data,
+						   .on_done = on_done,
+						   .arg = f};
+
+	assert_int_equal(kube_request_new(f->client, &config, &first), 0);
+	for (int i = 0; i < 1000 && f->n_done < 2; i++)
+		assert_true(loop_run_once(f->loop, 10) >= 0);
+	assert_int_equal(f->n_done, 2);
+	assert_string_equal(f->path, "/second");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -132,6 +170,7 @@ int main(void)
 		TEST(test_a_refusal_says_why),
 		TEST(test_no_server_and_a_stopped_loop_are_errors),
 		TEST(test_a_pause_ends),
+		TEST(test_a_part_of_an_answer_may_start_another_request),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,6 +28,7 @@ struct kube_client {
 	struct loop_task reap; /* requests that ended, outside libcurl's callbacks */
 	struct list requests;
 	struct list sockets;
+	bool is_inside; /* libcurl, which takes no new request then */
 };
 
 /** struct watched - one socket of libcurl's. */
@@ -49,6 +50,7 @@ struct kube_request {
 	int error; /* of on_data */
 	char curl_error[CURL_ERROR_SIZE];
 	bool is_cancelled;
+	bool is_waiting; /* libcurl has not got it yet */
 };
 
 static void reap_soon(struct kube_client *c)
@@ -118,6 +120,13 @@ static void request_done(struct kube_request *q, CURLcode code)
 	buf_reset(&body);
 }
 
+static void request_begin(struct kube_request *q)
+{
+	q->is_waiting = false;
+	if (curl_multi_add_handle(q->client->multi, q->easy) != CURLM_OK)
+		request_done(q, CURLE_OUT_OF_MEMORY);
+}
+
 static void on_reap(struct loop_task *t)
 {
 	struct kube_client *c = container_of(t, struct kube_client, reap);
@@ -128,6 +137,8 @@ static void on_reap(struct loop_task *t)
 	list_for_each_entry_safe (q, tmp, &c->requests, link)
 		if (q->is_cancelled)
 			request_free(q);
+		else if (q->is_waiting)
+			request_begin(q);
 	while ((m = curl_multi_info_read(c->multi, &left))) {
 		char *private = NULL;
 		CURLcode code = m->data.result;
@@ -147,7 +158,9 @@ static void act(struct kube_client *c, curl_socket_t fd, int mask)
 {
 	int running;
 
+	c->is_inside = true;
 	(void)curl_multi_socket_action(c->multi, fd, mask, &running);
+	c->is_inside = false;
 	reap_soon(c);
 }
 
@@ -460,7 +473,10 @@ int kube_request_new(struct kube_client *c, const struct kube_request_config *co
 	r = q->easy ? headers_fill(q, config) : -ENOMEM;
 	if (r == 0) {
 		options_set(q, config, url);
-		if (curl_multi_add_handle(c->multi, q->easy) != CURLM_OK)
+		q->is_waiting = c->is_inside;
+		if (q->is_waiting)
+			reap_soon(c);
+		else if (curl_multi_add_handle(c->multi, q->easy) != CURLM_OK)
 			r = -ENOMEM;
 	}
 	if (r < 0) {

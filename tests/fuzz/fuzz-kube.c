@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fuzz-kube - the body of an API server's watch, cut where the first byte says, to the objects that
- * the mesh keeps. */
+/* fuzz-kube - the body of an API server's watch or list, cut where the first byte says, to the
+ * objects that the mesh keeps. */
 #include <stdlib.h>
 
 #include "source/json_pool.h"
 #include "source/kube_frames.h"
+#include "source/kube_list.h"
 #include "source/kube_prune.h"
 #include "source/object.h"
 #include "tests/fuzz/fuzz.h"
@@ -25,6 +26,24 @@ static int on_event(void *arg, enum kube_event event, json_t *object)
 	return 0;
 }
 
+static int on_item(void *arg, json_t *item)
+{
+	return on_event(arg, KUBE_ADDED, item);
+}
+
+static void list_read(const uint8_t *data, size_t size, size_t piece)
+{
+	struct kube_list l = {.kind = "Pod"};
+
+	for (size_t at = 0, n; at < size; at += n) {
+		n = MIN(piece, size - at);
+		if (kube_list_feed(&l, (const char *)data + at, n, on_item, NULL) != 0)
+			break;
+	}
+	json_decref(kube_list_end(&l));
+	kube_list_reset(&l);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct kube_frames f = {0};
@@ -40,5 +59,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			break;
 	}
 	kube_frames_reset(&f);
+	list_read(data + 1, size - 1, piece);
 	return 0;
 }

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "source/kube_client.h"
+#include "source/kube_list.h"
 #include "source/kube_prune.h"
 #include "tests/unit/source/fake-api.h"
 #include "tests/unit/source/heard.h"
@@ -418,30 +419,123 @@ static void a_slice_is_kept_without_what_its_pods_say_themselves(void **state)
 
 static void what_nobody_reads_is_left_out_of_a_text(void **state)
 {
-	static const char *const cases[][2] = {
-		{"{\"a\":1,\"managedFields\":[{\"f:x\":{\"]\":[1]}}],\"b\":2}",
-		 "{\"a\":1,\"managedFields\":0,\"b\":2}"},
-		{"{\"managedFields\":{\"a\":\"}\\\"}\"}}", "{\"managedFields\":0}"},
-		{"[{\"managedFields\":[]},{\"managedFields\":[]}]",
-		 "[{\"managedFields\":0},{\"managedFields\":0}]"},
-		{"{\"a\":\"\\\"managedFields\\\":[\"}", "{\"a\":\"\\\"managedFields\\\":[\"}"},
-		{"{\"managedFields\":7}", "{\"managedFields\":7}"},
-		{"{\"managedFields\":[[", "{\"managedFields\":0"},
-		{"{\"managedFields\":[\"\\", "{\"managedFields\":0"},
-		{"\"managedFields\":", "\"managedFields\":"},
-		{"{\"labels\":{\"env\":\"x\"},\"env\":[{\"a\":1}],\"b\":{\"volumes\":{}}}",
-		 "{\"labels\":{\"env\":\"x\"},\"env\":0,\"b\":{\"volumes\":0}}"},
-		{"\"", "\""},
-		{"", ""},
+	static const char *const cases[][3] = {
+		{NULL, "{\"metadata\":{\"a\":1,\"managedFields\":[{\"f:x\":{\"]\":[1]}}],\"b\":2}}",
+		 "{\"metadata\":{\"a\":1,\"b\":2}}"},
+		{NULL, "{\"metadata\":{\"managedFields\":{\"a\":\"}\\\"}\"}},\"spec\":{\"x\":[]}}",
+		 "{\"metadata\":{},\"spec\":{\"x\":[]}}"},
+		{NULL, " { \"metadata\" : { \"selfLink\" : 1 , \"a\" : [ 1 , 2 ] } } ",
+		 "{\"metadata\":{\"a\":[ 1 , 2 ]}}"},
+		{NULL, "{\"managedFields\":7}", "{\"managedFields\":7}"},
+		{"Pod",
+		 "{\"metadata\":{\"labels\":{\"env\":\"x\"},\"resourceVersion\":\"7\","
+		 "\"annotations\":{"
+		 "\"a\":\"\\\"managedFields\\\":[\",\"kubectl.kubernetes.io/"
+		 "last-applied-configuration\":\"{}\"}},\"spec\":{\"containers\":[{\"env\":[{}],"
+		 "\"name\":\"c\"},7,[{\"env\":0}]],\"nodeName\":\"n\",\"volumes\":[{}]},\"status\":"
+		 "{"
+		 "\"conditions\":[{\"type\":\"Ready\",\"message\":\"m\"}],\"podIP\":\"1.2.3.4\"}}",
+		 "{\"metadata\":{\"labels\":{\"env\":\"x\"},\"resourceVersion\":\"7\","
+		 "\"annotations\":{"
+		 "\"a\":\"\\\"managedFields\\\":[\"}},\"spec\":{\"containers\":[{\"name\":\"c\"},7,"
+		 "[{\"env\":0}]],\"nodeName\":\"n\"},\"status\":{\"conditions\":[{\"type\":"
+		 "\"Ready\"}],"
+		 "\"podIP\":\"1.2.3.4\"}}"},
+		{"Pod", "{\"spec\":null,\"status\":[]}", "{\"spec\":null,\"status\":[]}"},
+		/* no JSON: as it is, for the parser to refuse */
+		{"Pod", "{\"spec\":{\"volumes\":[[", "{\"spec\":{\"volumes\":[["},
+		{"Pod", "{\"spec\":[\"\\", "{\"spec\":[\"\\"},
+		{"Pod", "{\"spec\":{}} x", "{\"spec\":{}} x"},
+		{"Pod", "{\"spec\"", "{\"spec\""},
+		{"Pod", "{,}", "{,}"},
+		{"Pod", "[]", "[]"},
+		{"Pod", "\"", "\""},
+		{"Pod", "", ""},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		size_t len;
-		char *text = kube_prune_text("Pod", cases[i][0], strlen(cases[i][0]), &len);
+		char *text = kube_prune_text(cases[i][0], cases[i][1], strlen(cases[i][1]), &len);
 
-		assert_int_equal(len, strlen(cases[i][1]));
-		assert_memory_equal(text, cases[i][1], len);
+		assert_int_equal(len, strlen(cases[i][2]));
+		assert_memory_equal(text, cases[i][2], len);
 		free(text);
+	}
+}
+
+static void a_list_that_breaks_off_takes_nothing_away(void **state)
+{
+	static const char *const bad[] = {
+		"{\"metadata\":{\"resourceVersion\":\"8\"},\"items\":[" NS("b", "4") ",{\"meta",
+		"{\"metadata\":{\"resourceVersion\":\"8\"},\"items\":[{\"metadata\":{}}]}",
+		"{\"metadata\":{\"resourceVersion\":\"8\"},\"items\":\"none\"}",
+		"{\"items\":[]}",
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		f->api.pages[i + 1] = bad[i];
+	f->api.pages[ARRAY_SIZE(bad) + 1] = LIST("9", NS("b", "4"));
+	synced_with(f, LIST("7", NS("a", "3")));
+	fake_push(&f->api, EVENT("ERROR", "{\"kind\":\"Status\",\"code\":410}"));
+	UNTIL(f, f->api.n_lists == ARRAY_SIZE(bad) + 1);
+	assert_true(has(f, "malformed"));
+	assert_false(has(f, "delete Namespace /a"));
+	UNTIL(f, f->api.n_watches == 2);
+	assert_true(has(f, "delete Namespace /a") && has(f, "put Namespace /b"));
+	assert_non_null(strstr(f->api.last_watch, "resourceVersion=9"));
+}
+
+static int item_name(void *arg, json_t *item)
+{
+	char *names = arg;
+
+	(void)strcat(names, json_string_value(json_object_get(item, "n")));
+	return 0;
+}
+
+static void a_list_may_be_cut_anywhere(void **state)
+{
+	static const char page[] =
+		"{\"kind\":\"items\",\"list\":[1],\"metadata\":{\"items\":[{}],\"continue\":\"c\"},"
+		"\"items\" : [{\"n\":\"a\",\"x\":\"]}\\\\\\\"{\"}, "
+		"{\"n\":\"b\",\"items\":[{}]},7,[8]"
+		"],\"more\":{}}";
+
+	for (size_t cut = 0; cut < sizeof(page); cut++) {
+		struct kube_list l = {0};
+		char names[8] = "";
+		json_t *rest;
+
+		assert_int_equal(kube_list_feed(&l, page, cut, item_name, names), 0);
+		assert_int_equal(
+			kube_list_feed(&l, page + cut, strlen(page + cut), item_name, names), 0);
+		rest = kube_list_end(&l);
+		assert_string_equal(names, "ab");
+		assert_string_equal(json_string_value(json_object_get(
+					    json_object_get(rest, "metadata"), "continue")),
+				    "c");
+		assert_int_equal(json_array_size(json_object_get(rest, "items")), 0);
+		assert_true(json_is_object(json_object_get(rest, "more")));
+		json_decref(rest);
+		kube_list_reset(&l);
+	}
+}
+
+static void a_list_without_bounds_is_refused(void **state)
+{
+	static char much[1 << 20];
+	const char *const begins[] = {"{\"metadata\":\"", "{\"items\":[{\"a\":\""};
+
+	memset(much, 'x', sizeof(much));
+	for (size_t i = 0; i < ARRAY_SIZE(begins); i++) {
+		struct kube_list l = {0};
+		int r = kube_list_feed(&l, begins[i], strlen(begins[i]), item_name, NULL);
+
+		for (size_t n = 0; r == 0 && n < 16; n++)
+			r = kube_list_feed(&l, much, sizeof(much), item_name, NULL);
+		assert_int_equal(r, -EMSGSIZE);
+		kube_list_reset(&l);
 	}
 }
 
@@ -469,6 +563,9 @@ int main(void)
 		CASE(a_pod_is_kept_without_what_nobody_reads),
 		CASE(a_slice_is_kept_without_what_its_pods_say_themselves),
 		CASE(what_nobody_reads_is_left_out_of_a_text),
+		CASE(a_list_that_breaks_off_takes_nothing_away),
+		CASE(a_list_may_be_cut_anywhere),
+		CASE(a_list_without_bounds_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,106 +7,146 @@
 
 #include "base/macros.h"
 
-static const char *const pod_spec[] = {"nodeName",    "serviceAccountName", "serviceAccount",
-				       "hostNetwork", "hostname",           "subdomain",
-				       "containers",  "initContainers",     NULL};
-static const char *const container[] = {"name", "ports", "restartPolicy", NULL};
-static const char *const pod_status[] = {"phase", "podIP", "podIPs", "hostIP", "conditions", NULL};
-static const char *const condition[] = {"type", "status", NULL};
-static const char *const node_status[] = {"addresses", NULL};
-static const char *const endpoint[] = {"addresses", "conditions", "targetRef", "nodeName",
-				       "zone",      "hostname",   NULL};
-static const char *const pod_endpoint[] = {"conditions", "targetRef", NULL};
-static const char *const reference[] = {"kind", "name", NULL};
-static const char *const only_ready[] = {"ready", NULL};
-static const char *const nothing[] = {NULL};
+struct shape;
 
-static bool is_kept(const char *const *keys, const char *key)
+/** struct part - a key that is named. */
+struct part {
+	const char *key;
+	const struct shape *inside; /* what of its value stays; NULL: see @keeps_rest */
+};
+
+/** struct shape - what of an object, or of each object of a list, stays. */
+struct shape {
+	const struct part *parts;
+	bool keeps_rest; /* keys that are named go, others stay; else the other way round */
+};
+
+#define PARTS(...)                                                                                 \
+	(const struct part[])                                                                      \
+	{                                                                                          \
+		__VA_ARGS__,                                                                       \
+		{                                                                                  \
+			NULL, NULL                                                                 \
+		}                                                                                  \
+	}
+#define KEEP(...)                                                                                  \
+	{                                                                                          \
+		.parts = PARTS(__VA_ARGS__)                                                        \
+	}
+#define DROP(...)                                                                                  \
+	{                                                                                          \
+		.parts = PARTS(__VA_ARGS__), .keeps_rest = true                                    \
+	}
+/* clang-format off */
+#define K(name)    {name, NULL}
+/* clang-format on */
+
+static const struct shape annotations = DROP(K("kubectl.kubernetes.io/last-applied-configuration"));
+static const struct shape owner = KEEP(K("kind"), K("name"), K("controller"));
+/* resourceVersion is read before it goes */
+static const struct shape metadata = DROP({"annotations", &annotations}, K("managedFields"),
+					  {"ownerReferences", &owner}, K("selfLink"));
+
+static const struct shape container = KEEP(K("name"), K("ports"), K("restartPolicy"));
+static const struct shape pod_spec = KEEP(
+	K("nodeName"), K("serviceAccountName"), K("serviceAccount"), K("hostNetwork"),
+	K("hostname"), K("subdomain"), {"containers", &container}, {"initContainers", &container});
+static const struct shape condition = KEEP(K("type"), K("status"));
+static const struct shape pod_status =
+	KEEP(K("phase"), K("podIP"), K("podIPs"), K("hostIP"), {"conditions", &condition});
+static const struct shape node_status = KEEP(K("addresses"));
+static const struct shape reference = KEEP(K("kind"), K("name"));
+static const struct shape only_ready = KEEP(K("ready"));
+static const struct shape endpoint =
+	KEEP(K("addresses"), {"conditions", &only_ready}, {"targetRef", &reference}, K("nodeName"),
+	     K("zone"), K("hostname"));
+/* A pod is known by its name: what a slice says of it besides is the pod's own to say. */
+static const struct shape pod_endpoint = KEEP(K("conditions"), K("targetRef"));
+
+static const struct shape any = DROP({"metadata", &metadata});
+static const struct shape pod =
+	DROP({"metadata", &metadata}, {"spec", &pod_spec}, {"status", &pod_status});
+static const struct shape node = DROP({"metadata", &metadata}, K("spec"), {"status", &node_status});
+static const struct shape slice = DROP({"metadata", &metadata}, {"endpoints", &endpoint});
+
+static const struct shape *shape_of(const char *kind)
 {
-	while (*keys && !streq(*keys, key))
-		keys++;
-	return *keys;
+	if (!kind)
+		return &any;
+	if (streq(kind, "Pod"))
+		return &pod;
+	if (streq(kind, "Node"))
+		return &node;
+	return streq(kind, "EndpointSlice") ? &slice : &any;
 }
 
-static void keep_only(json_t *object, const char *const *keys)
+static const struct part *part_find(const struct shape *s, const char *key, size_t len)
+{
+	for (const struct part *p = s->parts; p->key; p++)
+		if (strncmp(p->key, key, len) == 0 && p->key[len] == '\0')
+			return p;
+	return NULL;
+}
+
+static bool is_dropped(const struct shape *s, const struct part *p)
+{
+	return (p && !p->inside && s->keeps_rest) || (!p && !s->keeps_rest);
+}
+
+static void tree_cut(json_t *value, const struct shape *s)
 {
 	const char *key;
-	json_t *value;
+	json_t *child;
 	void *next;
 
-	json_object_foreach_safe (object, next, key, value) {
-		if (!is_kept(keys, key))
-			(void)json_object_del(object, key);
+	json_object_foreach_safe (value, next, key, child) {
+		const struct part *p = part_find(s, key, strlen(key));
+		size_t i;
+		json_t *one;
+
+		if (is_dropped(s, p)) {
+			(void)json_object_del(value, key);
+			continue;
+		}
+		if (!p || !p->inside)
+			continue;
+		tree_cut(child, p->inside);
+		json_array_foreach (child, i, one)
+			tree_cut(one, p->inside);
 	}
 }
 
-static void keep_only_each(const json_t *list, const char *const *keys)
+static void endpoint_cut(json_t *one)
 {
-	json_t *one;
-	size_t i;
-
-	json_array_foreach (list, i, one)
-		keep_only(one, keys);
-}
-
-static void prune_pod(json_t *body)
-{
-	json_t *spec = json_object_get(body, "spec"), *status = json_object_get(body, "status");
-
-	keep_only(spec, pod_spec);
-	keep_only_each(json_object_get(spec, "containers"), container);
-	keep_only_each(json_object_get(spec, "initContainers"), container);
-	keep_only(status, pod_status);
-	keep_only_each(json_object_get(status, "conditions"), condition);
-}
-
-/* A pod is known by its name: what a slice says of it besides is the pod's own to say. */
-static void prune_endpoint(json_t *one)
-{
-	json_t *ref = json_object_get(one, "targetRef");
+	const json_t *ref = json_object_get(one, "targetRef");
 	const char *kind = json_string_value(json_object_get(ref, "kind"));
-	bool is_pod = kind && streq(kind, "Pod") && json_string_value(json_object_get(ref, "name"));
-	json_t *conditions = json_object_get(one, "conditions");
+	const json_t *conditions = json_object_get(one, "conditions");
 
-	keep_only(one, is_pod ? pod_endpoint : endpoint);
-	keep_only(ref, reference);
-	if (json_is_false(json_object_get(conditions, "ready")))
-		keep_only(conditions, only_ready);
-	else
+	if (kind && streq(kind, "Pod") && json_string_value(json_object_get(ref, "name")))
+		tree_cut(one, &pod_endpoint);
+	if (!json_is_false(json_object_get(conditions, "ready")))
 		(void)json_object_del(one, "conditions");
-}
-
-static void prune_slice(json_t *body)
-{
-	json_t *one;
-	size_t i;
-
-	json_array_foreach (json_object_get(body, "endpoints"), i, one)
-		prune_endpoint(one);
-}
-
-static void prune_metadata(json_t *metadata)
-{
-	json_t *annotations = json_object_get(metadata, "annotations");
-
-	(void)json_object_del(metadata, "managedFields");
-	(void)json_object_del(metadata, "resourceVersion");
-	(void)json_object_del(metadata, "selfLink");
-	(void)json_object_del(annotations, "kubectl.kubernetes.io/last-applied-configuration");
 }
 
 void kube_prune(const char *kind, json_t *body)
 {
-	prune_metadata(json_object_get(body, "metadata"));
-	if (streq(kind, "Pod")) {
-		prune_pod(body);
-	} else if (streq(kind, "EndpointSlice")) {
-		prune_slice(body);
-	} else if (streq(kind, "Node")) {
-		keep_only(json_object_get(body, "status"), node_status);
-		keep_only(json_object_get(body, "spec"), nothing);
-	}
+	json_t *one;
+	size_t i;
+
+	tree_cut(body, shape_of(kind));
+	(void)json_object_del(json_object_get(body, "metadata"), "resourceVersion");
+	if (!streq(kind, "EndpointSlice"))
+		return;
+	json_array_foreach (json_object_get(body, "endpoints"), i, one)
+		endpoint_cut(one);
 }
+
+/** struct cut - a text on its way through: never more is written than was read. */
+struct cut {
+	const char *p, *end;
+	char *to;
+	bool is_odd; /* no JSON */
+};
 
 /* Behind the string that begins at @p, or @end. */
 static const char *skip_string(const char *p, const char *end)
@@ -135,70 +175,149 @@ static const char *skip_nested(const char *p, const char *end)
 	return end;
 }
 
-static bool is_left_out(const char *kind, const char *key, size_t len)
+static bool is_blank(char c)
 {
-	static const char always[] = "managedFields";
-	static const char *const of_pods[] = {
-		"affinity",
-		"args",
-		"command",
-		"containerStatuses",
-		"env",
-		"envFrom",
-		"hostAliases",
-		"initContainerStatuses",
-		"lifecycle",
-		"livenessProbe",
-		"readinessProbe",
-		"resources",
-		"securityContext",
-		"startupProbe",
-		"tolerations",
-		"topologySpreadConstraints",
-		"volumeDevices",
-		"volumeMounts",
-		"volumes",
-		NULL,
-	};
-
-	if (len == strlen(always) && memcmp(key, always, len) == 0)
-		return true;
-	if (!kind || !streq(kind, "Pod"))
-		return false;
-	for (const char *const *k = of_pods; *k; k++)
-		if (strlen(*k) == len && memcmp(*k, key, len) == 0)
-			return true;
-	return false;
+	return c == ' ' || c == '\n' || c == '\t' || c == '\r';
 }
 
-/* Does a list or an object begin at @p, as the value of a key that ends there? */
-static bool is_nested_value(const char *p, const char *end)
+static const char *skip_value(const char *p, const char *end)
 {
-	return end - p > 1 && *p == ':' && (p[1] == '[' || p[1] == '{');
+	if (p < end && *p == '"')
+		return skip_string(p, end);
+	if (p < end && (*p == '{' || *p == '['))
+		return skip_nested(p, end);
+	while (p < end && !is_blank(*p) && *p != ',' && *p != ']' && *p != '}')
+		p++;
+	return p;
+}
+
+/* What comes next, blanks aside; 0: the end. */
+static char next_of(struct cut *c)
+{
+	while (c->p < c->end && is_blank(*c->p))
+		c->p++;
+	return c->p < c->end ? *c->p : '\0';
+}
+
+/* Copy a character that must come now. */
+static void expect(struct cut *c, char wanted)
+{
+	if (next_of(c) != wanted)
+		c->is_odd = true;
+	else
+		*c->to++ = *c->p++;
+}
+
+static void copy_to(struct cut *c, const char *end)
+{
+	c->to = mempcpy(c->to, c->p, (size_t)(end - c->p));
+	c->p = end;
+}
+
+static void value_cut(struct cut *c, const struct shape *s);
+
+static void member_cut(struct cut *c, const struct shape *s, bool *is_first)
+{
+	const char *key, *key_end, *value;
+	struct cut at = *c;
+	const struct part *p;
+
+	if (next_of(&at) != '"') {
+		c->is_odd = true;
+		return;
+	}
+	key = at.p + 1;
+	key_end = at.p = skip_string(at.p, at.end);
+	if (next_of(&at) != ':') {
+		c->is_odd = true;
+		return;
+	}
+	at.p++;
+	(void)next_of(&at);
+	value = at.p;
+	p = part_find(s, key, (size_t)(key_end - key) - 1);
+	if (is_dropped(s, p)) {
+		c->p = skip_value(value, c->end);
+		return;
+	}
+	if (!*is_first)
+		*c->to++ = ',';
+	*is_first = false;
+	c->p = key - 1;
+	copy_to(c, key_end);
+	*c->to++ = ':';
+	c->p = value;
+	if (p && p->inside)
+		value_cut(c, p->inside);
+	else
+		copy_to(c, skip_value(value, c->end));
+}
+
+static void object_cut(struct cut *c, const struct shape *s)
+{
+	bool is_first = true;
+
+	expect(c, '{');
+	if (next_of(c) == '}') {
+		expect(c, '}');
+		return;
+	}
+	for (;;) {
+		member_cut(c, s, &is_first);
+		if (c->is_odd || next_of(c) != ',')
+			break;
+		c->p++;
+	}
+	if (!c->is_odd)
+		expect(c, '}');
+}
+
+static void list_cut(struct cut *c, const struct shape *s)
+{
+	expect(c, '[');
+	if (next_of(c) == ']') {
+		expect(c, ']');
+		return;
+	}
+	for (;;) {
+		if (next_of(c) == '{')
+			object_cut(c, s);
+		else
+			copy_to(c, skip_value(c->p, c->end));
+		if (c->is_odd || next_of(c) != ',')
+			break;
+		expect(c, ',');
+	}
+	if (!c->is_odd)
+		expect(c, ']');
+}
+
+static void value_cut(struct cut *c, const struct shape *s)
+{
+	if (*c->p == '{')
+		object_cut(c, s);
+	else if (*c->p == '[')
+		list_cut(c, s);
+	else
+		copy_to(c, skip_value(c->p, c->end));
 }
 
 char *kube_prune_text(const char *kind, const char *text, size_t len, size_t *ret_len)
 {
-	const char *end = text + len, *begin = text;
-	char *copy = malloc(len + 1), *to = copy;
+	char *copy = malloc(len + 1);
+	struct cut c = {.p = text, .end = text + len, .to = copy};
 
 	if (!copy)
 		return NULL;
-	/* @begin: what has been looked at and not yet copied */
-	while (text < end) {
-		const char *string = text;
-
-		if (*text++ != '"')
-			continue;
-		text = skip_string(string, end);
-		if (!is_nested_value(text, end) ||
-		    !is_left_out(kind, string + 1, (size_t)(text - string) - 2))
-			continue;
-		to = mempcpy(to, begin, (size_t)(text + 1 - begin));
-		*to++ = '0';
-		begin = text = skip_nested(text + 1, end);
+	if (next_of(&c) == '{')
+		object_cut(&c, shape_of(kind));
+	else
+		c.is_odd = true;
+	if (c.is_odd || next_of(&c)) {
+		/* whoever parses it says what is wrong */
+		memcpy(copy, text, len);
+		c.to = copy + len;
 	}
-	to = mempcpy(to, begin, (size_t)(end - begin));
-	*ret_len = (size_t)(to - copy);
+	*ret_len = (size_t)(c.to - copy);
 	return copy;
 }

@@ -9,9 +9,9 @@
 
 #include "base/str.h"
 #include "source/kube_frames.h"
-#include "source/kube_prune.h"
+#include "source/kube_list.h"
 
-#define PAGE_OBJECTS   100
+#define PAGE_OBJECTS   500
 #define LIST_US        60000000ULL
 #define WATCH_S        300 /* then the server ends it, and it begins anew from where it was */
 #define WATCH_SLACK_US 30000000ULL
@@ -24,16 +24,16 @@ struct kube_watch {
 	struct loop *loop;
 	struct kube_client *client;
 	char *path, *selector;
-	const char *kind;
 	const struct kube_watch_ops *ops;
 	void *arg;
 	struct loop_timer again;
 	struct kube_request *request;
 	struct kube_frames frames;
+	struct kube_list list;
 	char *version; /* where the next watch begins; NULL: list first */
 	char *next;    /* of a list's next page; NULL: the first */
 	uint64_t backoff_us;
-	bool has_data;    /* of this watch */
+	bool has_data;    /* of this watch, of this page */
 	bool is_troubled; /* told */
 	bool was_away; /* an attempt to watch got no answer: it may have been restored meanwhile */
 };
@@ -145,61 +145,57 @@ static int version_keep(struct kube_watch *w, const json_t *object)
 	return 0;
 }
 
-static int page_read(struct kube_watch *w, const struct kube_answer *a, json_t **ret)
+/* Part of a page of a list came. */
+static int on_list_data(void *arg, const char *data, size_t len)
 {
-	size_t i, len = 0;
-	_cleanup_(freep) char *text = kube_prune_text(w->kind, a->body, a->len, &len);
-	json_t *body = text ? json_loadb(text, len, 0, NULL) : NULL, *one;
-	const json_t *items = json_object_get(body, "items");
-	int r = 0;
+	struct kube_watch *w = arg;
 
-	/* an empty list may be null */
-	if (!json_is_object(json_object_get(body, "metadata")) ||
-	    (items && !json_is_array(items) && !json_is_null(items))) {
-		json_decref(body);
-		return -EBADMSG;
-	}
-	json_array_foreach (items, i, one)
-		if (r == 0 && json_is_object(one))
-			r = w->ops->on_object(w->arg, one);
-	if (r < 0) {
-		json_decref(body);
-		return r;
-	}
-	*ret = body;
-	return 0;
+	if (!w->next && !w->has_data)
+		w->ops->on_list_begin(w->arg);
+	w->has_data = true;
+	return kube_list_feed(&w->list, data, len, w->ops->on_object, w->arg);
 }
 
-/* One page of a list came. */
-static int list_take(struct kube_watch *w, const struct kube_answer *a)
+/* A page of a list is whole. */
+static int page_end(struct kube_watch *w)
 {
+	json_t *page = kube_list_end(&w->list);
 	const char *more;
-	json_t *body;
-	int r;
+	int r = 0;
 
-	if (!w->next)
-		w->ops->on_list_begin(w->arg);
-	r = page_read(w, a, &body);
-	if (r < 0)
-		return r;
+	if (!page)
+		return -EBADMSG;
 	forget(&w->next);
-	more = json_string_value(json_object_get(json_object_get(body, "metadata"), "continue"));
+	more = json_string_value(json_object_get(json_object_get(page, "metadata"), "continue"));
 	if (more && *more) {
 		w->next = strdup(more);
 		r = w->next ? 0 : -ENOMEM;
 	} else {
-		r = version_keep(w, body);
+		r = version_keep(w, page);
 	}
-	json_decref(body);
+	json_decref(page);
 	if (r == 0 && w->version)
 		w->ops->on_list_end(w->arg);
 	return r;
 }
 
+/* Return: -errno where it is the list that cannot be used, not its way here. */
+static int list_error(const struct kube_answer *a)
+{
+	switch (a->error) {
+	case -EBADMSG:
+	case -EMSGSIZE:
+	case -ENOMEM:
+		return a->error;
+	default:
+		return 0;
+	}
+}
+
 static void on_listed(void *arg, const struct kube_answer *a)
 {
 	struct kube_watch *w = arg;
-	int r;
+	int r = list_error(a);
 
 	w->request = NULL;
 	if (a->error == 0 && a->status == 410) {
@@ -216,12 +212,13 @@ static void on_listed(void *arg, const struct kube_answer *a)
 		again_after(w, ABSENT_US);
 		return;
 	}
-	if (a->error || a->status != 200) {
+	if (r == 0 && (a->error || a->status != 200)) {
 		forget(&w->next);
 		fail(w, a);
 		return;
 	}
-	r = list_take(w, a);
+	if (r == 0)
+		r = page_end(w);
 	if (r < 0) {
 		start_over(w);
 		trouble(w, r == -ENOMEM ? "out of memory" : "the API server's list is malformed");
@@ -305,10 +302,13 @@ static int list_start(struct kube_watch *w)
 		.method = "GET",
 		.path = path,
 		.timeout_us = LIST_US,
+		.on_data = on_list_data,
 		.on_done = on_listed,
 		.arg = w,
 	};
 
+	kube_list_reset(&w->list);
+	w->has_data = false;
 	return path ? kube_request_new(w->client, &config, &w->request) : -ENOMEM;
 }
 
@@ -393,7 +393,7 @@ int kube_watch_new(const struct kube_watch_config *config, struct kube_watch **r
 		return -ENOMEM;
 	w->loop = config->loop;
 	w->client = config->client;
-	w->kind = config->kind;
+	w->list.kind = config->kind;
 	w->ops = config->ops;
 	w->arg = config->arg;
 	w->backoff_us = BACKOFF_MIN_US;
@@ -416,6 +416,7 @@ struct kube_watch *kube_watch_free(struct kube_watch *w)
 	loop_timer_del(&w->again);
 	w->request = kube_request_cancel(w->request);
 	kube_frames_reset(&w->frames);
+	kube_list_reset(&w->list);
 	free(w->path);
 	free(w->selector);
 	free(w->version);

@@ -64,13 +64,8 @@ static void verdict_set(uint16_t port, bool is_allowed)
  * reset. */
 static void begin(void)
 {
-	socklen_t len = sizeof(server_cookie);
-	int fd;
-
 	enter_peer();
-	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	CHECK_OK(getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &server_cookie, &len));
-	close(fd);
+	server_cookie = own_cookie();
 	CHECK(bpf_program__attach_netns(skel->progs.cv_lookup, pod.peer_netns));
 	enter_pod();
 	server_address(PEER4, &server_pod.addr4);
@@ -239,7 +234,7 @@ TEST(direct_needs_the_control_plane_to_mean_this_pod)
 TEST(direct_is_by_cookie_a_new_pod_at_the_address_is_asked_for)
 {
 	struct cv_verdict_key key = {
-		.src_cookie = pod.cookie, .dst_cookie = 12345, .port = htons(80)};
+		.src_cookie = pod.cookie, .dst_cookie = pod.cookie, .port = htons(80)};
 	struct cv_verdict v = {.generation = 7, .is_allowed = true};
 
 	begin();

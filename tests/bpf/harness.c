@@ -17,6 +17,10 @@
 #include "base/macros.h"
 #include "net/addr.h"
 
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
+
 #define TEXTS     8
 #define EXIT_SKIP 77
 
@@ -305,6 +309,17 @@ void steer_all(void)
 	steer(POD6, CV_STEER_HBONE, pod.hbone);
 	pod.lookup = bpf_program__attach_netns(skel->progs.cv_lookup, pod.netns);
 	CHECK(pod.lookup != NULL);
+}
+
+uint64_t own_cookie(void)
+{
+	uint64_t cookie;
+	socklen_t len = sizeof(cookie);
+	int fd = tcp(AF_INET);
+
+	CHECK_OK(getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len));
+	close(fd);
+	return cookie;
 }
 
 void enter_peer(void)

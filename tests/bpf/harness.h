@@ -126,6 +126,8 @@ void steer_all(void);
 /** enter_peer(), enter_pod() - the process's network namespace. */
 void enter_peer(void);
 void enter_pod(void);
+/** own_cookie() - netns cookie of that namespace. */
+uint64_t own_cookie(void);
 /** shell() - run a command that must succeed, in the current namespace. */
 __attribute__((format(printf, 1, 2))) void shell(const char *format, ...);
 

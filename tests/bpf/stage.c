@@ -16,10 +16,6 @@
 #include "base/macros.h"
 #include "net/addr.h"
 
-#ifndef SO_NETNS_COOKIE
-#define SO_NETNS_COOKIE 71
-#endif
-
 static char cgroup_root[256], cgroup_dir[300];
 
 static int find_cgroup_root(void)
@@ -248,13 +244,8 @@ static void earlier_rules_forget(void)
 
 void stage_pod(void)
 {
-	socklen_t len = sizeof(pod.cookie);
-	int fd;
-
 	stage_netns();
-	fd = tcp(AF_INET);
-	CHECK_OK(getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &pod.cookie, &len));
-	close_fd(fd);
+	pod.cookie = own_cookie();
 	snprintf(pod.value.name, sizeof(pod.value.name), "test/pod");
 	own_address(POD4, &pod.value.addr4);
 	own_address(POD6, &pod.value.addr6);

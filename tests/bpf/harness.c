@@ -16,6 +16,7 @@
 
 #include "base/macros.h"
 #include "net/addr.h"
+#include "watch.h"
 
 #ifndef SO_NETNS_COOKIE
 #define SO_NETNS_COOKIE 71
@@ -36,6 +37,7 @@ void test_fail(const char *file, int line, const char *format, ...)
 	vprintf(format, ap);
 	va_end(ap);
 	printf("\n");
+	watch_report();
 	fflush(stdout);
 	_exit(1);
 }

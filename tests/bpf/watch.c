@@ -16,19 +16,32 @@ static struct cv_direct_event directs[EVENTS_MAX];
 static unsigned n_events, n_directs;
 static struct ring_buffer *ring;
 
+static const char *const labels[CV_REASON_MAX] = {
+#define CV_REASON(name, label, sentence) [CV_##name] = (label),
+	CV_REASON_LIST(CV_REASON)
+#undef CV_REASON
+};
+
+static int counter_read(uint32_t reason, uint64_t *ret)
+{
+	int cpus = libbpf_num_possible_cpus(), r;
+	uint64_t *values = cpus > 0 ? calloc((size_t)cpus, sizeof(*values)) : NULL;
+
+	*ret = 0;
+	if (!values)
+		return -1;
+	r = bpf_map_lookup_elem(bpf_map__fd(skel->maps.cv_counters), &reason, values);
+	for (int i = 0; r == 0 && i < cpus; i++)
+		*ret += values[i];
+	free(values);
+	return r;
+}
+
 static uint64_t counter(enum cv_reason reason)
 {
-	int cpus = libbpf_num_possible_cpus();
-	uint64_t *values, sum = 0;
-	uint32_t key = reason;
+	uint64_t sum;
 
-	CHECK(cpus > 0);
-	values = calloc((size_t)cpus, sizeof(*values));
-	CHECK(values != NULL);
-	CHECK_OK(bpf_map_lookup_elem(bpf_map__fd(skel->maps.cv_counters), &key, values));
-	for (int i = 0; i < cpus; i++)
-		sum += values[i];
-	free(values);
+	CHECK_OK(counter_read(reason, &sum));
 	return sum;
 }
 
@@ -49,6 +62,33 @@ void watch_start(void)
 	n_events = n_directs = 0;
 	for (uint32_t r = 0; r < CV_REASON_MAX; r++)
 		at_start[r] = counter(r);
+}
+
+static void report_event(const struct cv_event *ev)
+{
+	char local[CV_SOCKADDR_STRLEN], remote[CV_SOCKADDR_STRLEN];
+
+	printf("  event %s: pod %llu%s, %s to %s\n",
+	       ev->reason < CV_REASON_MAX ? labels[ev->reason] : "?",
+	       (unsigned long long)ev->netns_cookie,
+	       ev->netns_cookie == pod.cookie ? " (this test's)" : "",
+	       cv_sockaddr_format(&ev->local, local), cv_sockaddr_format(&ev->remote, remote));
+}
+
+void watch_report(void)
+{
+	uint64_t now;
+
+	if (!ring)
+		return;
+	printf("  counted:");
+	for (uint32_t r = 0; r < CV_REASON_MAX; r++)
+		if (counter_read(r, &now) == 0 && now != at_start[r])
+			printf(" %s %llu", labels[r], (unsigned long long)(now - at_start[r]));
+	printf("\n");
+	ring_buffer__consume(ring);
+	for (unsigned i = 0; i < n_events; i++)
+		report_event(&events[i]);
 }
 
 uint64_t counted(enum cv_reason reason)

@@ -161,7 +161,7 @@ TEST(non_blocking_connect_is_captured)
 
 	set_nonblock(client);
 	CHECK_ERRNO(connect_to(client, AF_INET, MESH4), EINPROGRESS);
-	CHECK_EQ(poll(&p, 1, 1000), 1);
+	CHECK_EQ(poll(&p, 1, WAIT_MS), 1);
 	CHECK_NAME(client, MESH4);
 	CHECK_STR(peer_name(client), MESH4);
 	CHECK_EQ(counted(CV_TUNNEL), 1);
@@ -216,8 +216,7 @@ static void check_mptcp(int family, const char *meant, const char *pod_address)
 	CHECK_EQ(map_size(skel->maps.cv_conns), 1);
 	close(z);
 	close(client);
-	usleep(100000);
-	CHECK_EQ(map_size(skel->maps.cv_conns), 0);
+	check_emptied(skel->maps.cv_conns);
 }
 
 TEST(mptcp_over_ipv4_is_captured)

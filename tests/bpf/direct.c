@@ -104,7 +104,7 @@ static void check_direct(int family, const char *to, const char *pod_address)
 	CHECK_EQ(map_size(skel->maps.cv_vouched), 0);
 	CHECK_EQ(map_size(skel->maps.cv_conns), 0);
 	close(client);
-	CHECK(is_readable(server, 1000));
+	CHECK(is_readable(server, WAIT_MS));
 	close(server);
 }
 
@@ -328,14 +328,14 @@ TEST(direct_is_one_entry_until_both_ends_have_closed)
 	CHECK_EQ(d.dst_cookie, server_cookie);
 	CHECK_EQ(d.flags & ~(uint32_t)CV_DIRECT_TURNED, CV_DIRECT_ESTABLISHED | CV_DIRECT_ACCEPTED);
 	reset(server);
-	CHECK(is_readable(client, 1000));
+	CHECK(is_readable(client, WAIT_MS));
 	close(client);
 	CHECK_EQ(map_size(skel->maps.cv_directs), 0);
 	client = connected(AF_INET6, SERVER6);
 	server = accepted(listening, NULL);
 	reset(client);
-	CHECK(is_readable(server, 1000));
-	CHECK_EQ(map_size(skel->maps.cv_directs), 0);
+	CHECK(is_readable(server, WAIT_MS));
+	check_emptied(skel->maps.cv_directs);
 }
 
 TEST(direct_tells_its_beginning_and_its_end_with_the_bytes)
@@ -359,13 +359,13 @@ TEST(direct_tells_its_beginning_and_its_end_with_the_bytes)
 	CHECK_EQ(recv(client, buf, 5000, MSG_WAITALL), 5000);
 	close(server);
 	CHECK_EQ(recv(client, buf, 1, 0), 0);
-	close(client);
-	CHECK(direct_event_of(CV_DIRECT_CLOSE, &ev));
+	close(client); /* it is over with the last acknowledgement */
+	direct_event_wait(CV_DIRECT_CLOSE, &ev);
 	CHECK_EQ(ev.sent, 3000);
 	CHECK_EQ(ev.received, 5000);
 	CHECK_EQ(ntohs(ev.remote.port), 80);
 	CHECK_EQ(ntohs(ev.asked.port), 80);
-	CHECK_EQ(map_size(skel->maps.cv_directs), 0);
+	check_emptied(skel->maps.cv_directs);
 }
 
 TEST(direct_to_a_closed_port_is_refused_and_told)
@@ -486,7 +486,7 @@ TEST(direct_by_a_frontend_reaches_every_endpoint)
 	}
 	for (int tries = 0; tries < 200 && (!seen[0] || !seen[1]); tries++) {
 		client = connected(AF_INET, SERVICE);
-		i = is_pending(listening[1]);
+		i = first_readable(listening, 2);
 		close(accepted(listening[i], NULL));
 		close(client);
 		seen[i]++;

@@ -16,10 +16,10 @@
 static int udp(int family)
 {
 	int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct timeval second = {.tv_sec = 1};
+	struct timeval limit = {.tv_sec = WAIT_MS / 1000};
 
 	CHECK_OK(fd);
-	CHECK_OK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &second, sizeof(second)));
+	CHECK_OK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)));
 	return fd;
 }
 
@@ -52,6 +52,7 @@ static void ztunnel_receive(int fd, struct question *q)
 	ssize_t n;
 
 	memset(q, 0, sizeof(*q));
+	CHECK(is_readable(fd, WAIT_MS));
 	n = recvmsg(fd, &m, 0);
 	CHECK_OK(n);
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {

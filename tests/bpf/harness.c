@@ -138,11 +138,9 @@ void bind_to(int fd, int family, const char *to)
 	CHECK_OK(bind(fd, (struct sockaddr *)&ss, len));
 }
 
-/* The kernel may open the peer's queue a second after the link came up: a first SYN is then sent
- * again. */
 static void limit_waits(int fd)
 {
-	struct timeval limit = {.tv_sec = 5};
+	struct timeval limit = {.tv_sec = WAIT_MS / 1000};
 
 	CHECK_OK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)));
 	CHECK_OK(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)));
@@ -186,13 +184,27 @@ bool is_pending(int listener_fd)
 	return is_readable(listener_fd, 0);
 }
 
+int first_readable(const int *fds, int n)
+{
+	struct pollfd p[8];
+
+	CHECK(n <= (int)ARRAY_SIZE(p));
+	for (int i = 0; i < n; i++)
+		p[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
+	CHECK(poll(p, (nfds_t)n, WAIT_MS) > 0);
+	for (int i = 0; i < n; i++)
+		if (p[i].revents)
+			return i;
+	return -1;
+}
+
 int accepted(int listener_fd, const char **ret_peer)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = sizeof(ss);
 	int fd;
 
-	CHECK(is_readable(listener_fd, 5000));
+	CHECK(is_readable(listener_fd, WAIT_MS));
 	fd = accept4(listener_fd, (struct sockaddr *)&ss, &len, SOCK_CLOEXEC);
 	CHECK_OK(fd);
 	limit_waits(fd);
@@ -283,15 +295,7 @@ void pod_remove(void)
 
 int ztunnel_accept(const char **ret_peer)
 {
-	struct pollfd p[CV_OUTBOUND_PORTS];
-
-	for (int i = 0; i < CV_OUTBOUND_PORTS; i++)
-		p[i] = (struct pollfd){.fd = pod.outbound[i], .events = POLLIN};
-	CHECK_EQ(poll(p, CV_OUTBOUND_PORTS, 1000), 1);
-	for (int i = 0; i < CV_OUTBOUND_PORTS; i++)
-		if (p[i].revents)
-			return accepted(pod.outbound[i], ret_peer);
-	return -1;
+	return accepted(pod.outbound[first_readable(pod.outbound, CV_OUTBOUND_PORTS)], ret_peer);
 }
 
 static void steer(const char *address, enum cv_steer_kind kind, int fd)
@@ -358,6 +362,13 @@ unsigned map_size(const struct bpf_map *map)
 		n++;
 	}
 	return n;
+}
+
+void check_emptied(const struct bpf_map *map)
+{
+	for (int ms = 0; map_size(map) > 0 && ms < WAIT_MS; ms += 10)
+		usleep(10 * 1000);
+	CHECK_EQ(map_size(map), 0);
 }
 
 void map_fill(const struct bpf_map *map)

@@ -28,6 +28,9 @@
 #define SERVICE    "10.96.0.10:80"         /* a frontend with an enrolled endpoint */
 #define OTHER_PORT "10.96.0.10:8080"       /* the same address, a port without one */
 
+/* A wait for what must come: long enough for a machine that is busy with something else. */
+#define WAIT_MS 30000
+
 /* Small, so that a full map can be tried. */
 #define TEST_CONNS_MAX 64
 
@@ -94,7 +97,7 @@ socklen_t native(const char *text, int family, struct sockaddr_storage *ret);
 int connect_to(int fd, int family, const char *to);
 /** bind_to() - bind(2) with SO_REUSEADDR. */
 void bind_to(int fd, int family, const char *to);
-/** tcp() - a socket with a five second limit on blocking calls; connected() one that must connect.
+/** tcp() - a socket with a limit of WAIT_MS on blocking calls; connected() one that must connect.
  */
 int tcp(int family);
 int connected(int family, const char *to);
@@ -102,6 +105,8 @@ int connected(int family, const char *to);
 int listener(int family, const char *on);
 int accepted(int listener_fd, const char **ret_peer);
 bool is_pending(int listener_fd);
+/** first_readable() - wait until one of them is; its index. */
+int first_readable(const int *fds, int n);
 bool is_readable(int fd, int timeout_ms);
 const char *peer_name(int fd);
 const char *own_name(int fd);
@@ -135,11 +140,14 @@ __attribute__((format(printf, 1, 2))) void shell(const char *format, ...);
 uint64_t counted(enum cv_reason reason);
 /** event_of() - the last event of this reason in this test; false: none. */
 bool event_of(enum cv_reason reason, struct cv_event *ret);
-/** direct_event_of() - the same of direct connections. */
+/** direct_event_of() - the same of direct connections. direct_event_wait() - until there is one. */
 bool direct_event_of(enum cv_reason reason, struct cv_direct_event *ret);
+void direct_event_wait(enum cv_reason reason, struct cv_direct_event *ret);
 /** check_dropped() - counter and event agree: refused once more, of this pod, towards `remote`. */
 void check_dropped(enum cv_reason reason, const char *remote);
 /** map_size() - entries in a map. */
 unsigned map_size(const struct bpf_map *map);
+/** check_emptied() - the map's last entry goes, where the other end's packets take it away. */
+void check_emptied(const struct bpf_map *map);
 /** map_fill() - with entries of a foreign namespace, up to its limit. */
 void map_fill(const struct bpf_map *map);

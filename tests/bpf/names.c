@@ -151,12 +151,9 @@ TEST(connections_inside_the_pod_keep_their_names)
 TEST(the_destination_is_told_once)
 {
 	int client = connected(AF_INET, MESH4), z;
+	int at = pod.outbound[first_readable(pod.outbound, CV_OUTBOUND_PORTS)];
 
-	for (int i = 0; i < CV_OUTBOUND_PORTS; i++) {
-		z = accept4(pod.outbound[i], NULL, NULL, SOCK_CLOEXEC);
-		if (z >= 0)
-			break;
-	}
+	z = accept4(at, NULL, NULL, SOCK_CLOEXEC);
 	CHECK_OK(z);
 	CHECK_NAME(z, MESH4);
 	CHECK_NAME(z, text(POD4, own_port(client)));

@@ -58,6 +58,7 @@ TEST(io_uring_accept_shows_the_destination)
 	int z;
 
 	CHECK_OK(connected(AF_INET, MESH4));
+	CHECK(is_readable(pod.outbound[0], WAIT_MS));
 	if (io_uring_queue_init(4, &ring, 0) < 0)
 		test_skip("no io_uring");
 	io_uring_prep_accept(io_uring_get_sqe(&ring), pod.outbound[0], (struct sockaddr *)&ss, &len,

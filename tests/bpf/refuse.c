@@ -55,7 +55,7 @@ static int pending_error(int fd)
 	int error = 0;
 	socklen_t len = sizeof(error);
 
-	CHECK_EQ(poll(&p, 1, 5000), 1);
+	CHECK_EQ(poll(&p, 1, WAIT_MS), 1);
 	CHECK_OK(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len));
 	return error;
 }

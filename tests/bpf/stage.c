@@ -165,6 +165,38 @@ static void stage_netns(void)
 	      "END");
 }
 
+static int udp_at(const char *local, const char *remote)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = native(remote, AF_INET, &ss);
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	CHECK_OK(fd);
+	bind_to(fd, AF_INET, local);
+	CHECK_OK(connect(fd, (struct sockaddr *)&ss, len));
+	return fd;
+}
+
+/* The kernel opens the queues of a link some time after it came up, and until then loses what is
+ * sent: no test is about that. */
+static void stage_link_wait(void)
+{
+	int host, own = udp_at(POD4 ":9", PEER4 ":9");
+	char byte;
+
+	enter_peer();
+	host = udp_at(PEER4 ":9", POD4 ":9");
+	enter_pod();
+	for (int ms = 0; !is_readable(own, 10); ms += 10) {
+		CHECK(ms < WAIT_MS);
+		(void)send(own, "x", 1, 0);
+		if (recv(host, &byte, 1, 0) == 1)
+			(void)send(host, "x", 1, 0);
+	}
+	close_fd(own);
+	close_fd(host);
+}
+
 static int ztunnel_listener(uint16_t *ret_port)
 {
 	int fd = listener(AF_INET6, "[::]:0");
@@ -245,6 +277,7 @@ static void earlier_rules_forget(void)
 void stage_pod(void)
 {
 	stage_netns();
+	stage_link_wait();
 	pod.cookie = own_cookie();
 	snprintf(pod.value.name, sizeof(pod.value.name), "test/pod");
 	own_address(POD4, &pod.value.addr4);

@@ -17,7 +17,7 @@
 #include "userspace/agent/features.h"
 #include "watch.h"
 
-#define TEST_SECONDS 20
+#define TEST_SECONDS 120
 #define EXIT_SKIP    77
 
 static struct test *tests, **tests_end = &tests;

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "harness.h"
 #include "net/addr.h"
@@ -118,6 +119,14 @@ bool direct_event_of(enum cv_reason reason, struct cv_direct_event *ret)
 		}
 	}
 	return false;
+}
+
+void direct_event_wait(enum cv_reason reason, struct cv_direct_event *ret)
+{
+	for (int ms = 0; !direct_event_of(reason, ret); ms += 10) {
+		CHECK(ms < WAIT_MS);
+		usleep(10 * 1000);
+	}
 }
 
 void check_dropped(enum cv_reason reason, const char *remote)

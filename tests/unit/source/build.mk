@@ -1,2 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-unit-tests += $(patsubst %,tests/unit/source/test-%.c,crds folder kube kube-call kube-config manifest mesh-config object schema store words yaml)
+unit-tests += $(patsubst %,tests/unit/source/test-%.c,crds folder kube kube-call kube-config kube-faults manifest mesh-config object schema store words yaml)
+
+# A clock that the test turns.
+$(BUILD)/tests/unit/source/test-kube-faults: ALL_LDFLAGS += -Wl,--wrap=now_monotonic_us,--wrap=epoll_wait

@@ -27,6 +27,8 @@ struct fake_api {
 	struct loop_fd listener;
 	struct fake_conn conns[FAKE_CONNS];
 	size_t n_conns;
+	bool is_away;   /* each connection is closed without an answer */
+	size_t n_tries; /* meanwhile */
 	char url[64];
 	/* what lists are answered with: the first page of a list, then the next */
 	const char *pages[8];
@@ -119,7 +121,8 @@ static inline void fake_on_request(struct loop_fd *w, uint32_t events)
 	char method[16], path[1024], *body;
 	const char *auth, *length;
 
-	if (n <= 0) {
+	if (n <= 0 || c->api->is_away) {
+		c->api->n_tries += n > 0;
 		loop_close(w);
 		return;
 	}

@@ -33,8 +33,8 @@ struct kube_watch {
 	char *version; /* where the next watch begins; NULL: list first */
 	char *next;    /* of a list's next page; NULL: the first */
 	uint64_t backoff_us;
-	bool has_data;    /* of this watch, of this page */
-	bool is_troubled; /* told */
+	bool has_data; /* of this watch, of this page */
+	int trouble;   /* that was told: -errno or a status; 0: none */
 	bool was_away; /* an attempt to watch got no answer: it may have been restored meanwhile */
 };
 
@@ -56,19 +56,28 @@ static void forget(char **s)
 	*s = NULL;
 }
 
-static void trouble(struct kube_watch *w, const char *message)
+/* Told when it begins or becomes another one, not with each attempt: the text of the same trouble
+ * has times in it. */
+static void trouble(struct kube_watch *w, int what, const char *message)
 {
-	w->is_troubled = true;
+	if (w->trouble == what)
+		return;
+	w->trouble = what;
 	w->ops->on_trouble(w->arg, message);
+}
+
+static void trouble_over(struct kube_watch *w)
+{
+	if (w->trouble == 0)
+		return;
+	w->trouble = 0;
+	w->ops->on_trouble(w->arg, NULL);
 }
 
 static void works(struct kube_watch *w)
 {
 	w->backoff_us = BACKOFF_MIN_US;
-	if (!w->is_troubled)
-		return;
-	w->is_troubled = false;
-	w->ops->on_trouble(w->arg, NULL);
+	trouble_over(w);
 }
 
 static void retry(struct kube_watch *w)
@@ -109,7 +118,7 @@ static void fail(struct kube_watch *w, const struct kube_answer *a)
 	char text[MESSAGE_MAX];
 
 	answer_text(w, a, text);
-	trouble(w, text);
+	trouble(w, a->error ? a->error : a->status, text);
 	retry(w);
 }
 
@@ -221,7 +230,8 @@ static void on_listed(void *arg, const struct kube_answer *a)
 		r = page_end(w);
 	if (r < 0) {
 		start_over(w);
-		trouble(w, r == -ENOMEM ? "out of memory" : "the API server's list is malformed");
+		trouble(w, r,
+			r == -ENOMEM ? "out of memory" : "the API server's list is malformed");
 		retry(w);
 		return;
 	}
@@ -330,6 +340,8 @@ static void on_checked(void *arg, const struct kube_answer *a)
 		start_over(w);
 	json_decref(body);
 	w->was_away = false;
+	/* the watch itself may be silent for a minute; the back-off stays until it is not */
+	trouble_over(w);
 	start(w);
 }
 

@@ -20,7 +20,8 @@ struct kube_watch_ops {
 	int (*on_object)(void *arg, json_t *object);
 	void (*on_deleted)(void *arg, json_t *object);
 	void (*on_list_end)(void *arg);
-	/* @message: a sentence; NULL: it works again. What is known stays. */
+	/* Once, and again when the trouble is another one. @message: a sentence; NULL: it works
+	 * again. What is known stays. */
 	void (*on_trouble)(void *arg, const char *message);
 };
 

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kube - an API server that has lost what it had: 410 Gone, away for long, restored from an older
+ * state, or no longer content with our token. What was known stays until something better is. */
+#include <errno.h>
+
+#include "tests/unit/source/kube-fixture.h"
+
+/* A clock that goes by the loop's timers: where nothing else happens, time that would be waited for
+ * is over at once. */
+#define QUIET_MS 20 /* answers of the fake server are there sooner */
+
+static struct {
+	bool is_fast;
+	uint64_t ahead_us;
+} the_clock;
+
+uint64_t __wrap_now_monotonic_us(void);
+uint64_t __real_now_monotonic_us(void);
+int __wrap_epoll_wait(int fd, struct epoll_event *events, int n, int timeout_ms);
+int __real_epoll_wait(int fd, struct epoll_event *events, int n, int timeout_ms);
+
+uint64_t __wrap_now_monotonic_us(void)
+{
+	return __real_now_monotonic_us() + the_clock.ahead_us;
+}
+
+int __wrap_epoll_wait(int fd, struct epoll_event *events, int n, int timeout_ms)
+{
+	int got;
+
+	if (!the_clock.is_fast || timeout_ms <= QUIET_MS)
+		return __real_epoll_wait(fd, events, n, timeout_ms);
+	got = __real_epoll_wait(fd, events, n, QUIET_MS);
+	if (got == 0)
+		the_clock.ahead_us += (uint64_t)(timeout_ms - QUIET_MS) * 1000;
+	return got;
+}
+
+static void gone_lists_anew_and_drops_what_is_not_there(void **state)
+{
+	struct fixture *f = *state;
+
+	f->api.pages[1] = LIST("90", NS("b", "4") "," NS("c", "80"));
+	synced_with(f, LIST("7", NS("a", "3") "," NS("b", "4")));
+	fake_push(&f->api, EVENT("ERROR", "{\"kind\":\"Status\",\"code\":410}"));
+	UNTIL(f, f->api.n_watches == 2 && f->heard.synced >= 2);
+	assert_true(has(f, "delete Namespace /a"));
+	assert_true(has(f, "put Namespace /c"));
+	assert_false(has(f, "delete Namespace /b"));
+	assert_non_null(strstr(f->api.last_watch, "resourceVersion=90"));
+}
+
+static void a_server_restored_from_an_older_state_is_believed(void **state)
+{
+	struct fixture *f = *state;
+
+	f->api.pages[1] = LIST("20", NS_LABEL("a", "10", "older"));
+	synced_with(f, LIST("700", NS_LABEL("a", "600", "newer")));
+	fake_push(&f->api, EVENT("ERROR", "{\"kind\":\"Status\",\"code\":410}"));
+	UNTIL(f, f->api.n_watches == 2);
+	assert_string_equal(f->heard.text, "put Namespace /a\nput Namespace /a\n");
+}
+
+/* The server does not answer until @f has tried in vain. */
+static void be_away(struct fixture *f)
+{
+	size_t watches = f->api.n_watches;
+
+	f->api.watch_status = 503;
+	fake_cut(&f->api);
+	UNTIL(f, f->api.n_watches == watches + 1);
+	f->api.watch_status = 200;
+}
+
+static void a_server_that_comes_back_with_an_older_state_is_listed_anew(void **state)
+{
+	struct fixture *f = *state;
+
+	synced_with(f, LIST("700", NS_LABEL("a", "600", "newer") "," NS("b", "650")));
+	f->api.pages[1] = LIST("20", NS_LABEL("a", "10", "older"));
+	f->api.pages[2] = LIST("20", NS_LABEL("a", "10", "older"));
+	be_away(f);
+	UNTIL(f, f->api.n_watches == 3);
+	assert_non_null(strstr(f->api.last_watch, "resourceVersion=20"));
+	assert_true(has(f, "delete Namespace /b"));
+	memset(f->heard.text, 0, sizeof(f->heard.text));
+	fake_push(&f->api, EVENT("MODIFIED", NS_LABEL("a", "21", "again")));
+	UNTIL(f, has(f, "put Namespace /a"));
+}
+
+static void a_server_that_comes_back_as_it_was_is_watched_on(void **state)
+{
+	struct fixture *f = *state;
+
+	synced_with(f, LIST("7", NS("a", "7")));
+	f->api.pages[1] = LIST("9", NS("a", "7"));
+	be_away(f);
+	UNTIL(f, f->api.n_watches == 3);
+	assert_non_null(strstr(f->api.last_list, "limit=1"));
+	assert_int_equal(f->api.n_lists, 2);
+	assert_non_null(strstr(f->api.last_watch, "resourceVersion=7"));
+	fake_push(&f->api, EVENT("ADDED", NS("c", "8")));
+	UNTIL(f, has(f, "put Namespace /c"));
+}
+
+static void a_bookmark_that_goes_back_lists_anew(void **state)
+{
+	struct fixture *f = *state;
+
+	f->api.pages[1] = LIST("20", NS("b", "10"));
+	synced_with(f, LIST("700", NS("a", "600")));
+	fake_push(&f->api, EVENT("BOOKMARK", "{\"metadata\":{\"resourceVersion\":\"20\"}}"));
+	UNTIL(f, f->api.n_watches == 2);
+	assert_true(has(f, "put Namespace /b") && has(f, "delete Namespace /a"));
+}
+
+static void gone_as_an_answer_lists_anew(void **state)
+{
+	struct fixture *f = *state;
+
+	f->api.pages[1] = LIST("90", NS("c", "80"));
+	synced_with(f, LIST("7", NS("a", "3")));
+	f->api.watch_status = 410;
+	fake_cut(&f->api);
+	UNTIL(f, f->api.n_watches == 2);
+	f->api.watch_status = 200;
+	UNTIL(f, f->api.n_watches == 3);
+	assert_non_null(strstr(f->api.last_watch, "resourceVersion=90"));
+	assert_true(has(f, "delete Namespace /a") && has(f, "put Namespace /c"));
+}
+
+static bool refuse_second_page(struct fake_api *a, int fd, const char *method, const char *path,
+			       const char *body)
+{
+	if (!strstr(path, "continue=") || a->n_lists > 1)
+		return false;
+	fake_answer(fd, 410, "{\"kind\":\"Status\",\"code\":410}");
+	a->n_lists++;
+	return true;
+}
+
+static void a_page_that_is_gone_begins_the_list_anew(void **state)
+{
+	struct fixture *f = *state;
+
+	f->api.on_request = refuse_second_page;
+	f->api.pages[2] = PAGE("n3", NS("a", "3"));
+	f->api.pages[3] = LIST("5", NS("b", "4"));
+	synced_with(f, PAGE("n2", NS("a", "3")));
+	assert_int_equal(f->api.n_lists, 4);
+	assert_non_null(strstr(f->api.last_list, "continue=n3"));
+	assert_true(has(f, "put Namespace /a\n") && has(f, "put Namespace /b\n"));
+	assert_false(has(f, "delete"));
+}
+
+#define AWAY_US 1800000000ULL
+
+static void half_an_hour_without_a_server(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t until_us;
+	size_t lists;
+
+	synced_with(f, LIST("7", NS("a", "7")));
+	lists = f->api.n_lists;
+	f->api.pages[lists] = LIST("9", NS("a", "7"));
+	the_clock.is_fast = true;
+	f->api.is_away = true;
+	fake_cut(&f->api);
+	until_us = now_monotonic_us() + AWAY_US;
+	while (now_monotonic_us() < until_us)
+		assert_true(loop_run_once(f->loop, -1) >= 0);
+	/* every ten seconds, give or take what keeps clients apart: neither a storm nor silence */
+	assert_in_range(f->api.n_tries, AWAY_US / 12500000, AWAY_US / 10000000 + 10);
+	assert_int_equal(count_of(f->heard.text, "error "), 1);
+	assert_false(has(f, "delete"));
+	f->api.is_away = false;
+	until_us = now_monotonic_us() + 30000000;
+	while (f->api.n_watches < 2 && now_monotonic_us() < until_us)
+		assert_true(loop_run_once(f->loop, 1000) >= 0);
+	the_clock.is_fast = false;
+	assert_int_equal(f->api.n_watches, 2);
+	/* asked how far it is, and gone on from where we were */
+	assert_int_equal(f->api.n_lists, lists + 1);
+	assert_non_null(strstr(f->api.last_watch, "resourceVersion=7"));
+	assert_true(has(f, "cleared /api/v1/namespaces"));
+	fake_push(&f->api, EVENT("ADDED", NS("c", "8")));
+	UNTIL(f, has(f, "put Namespace /c"));
+}
+
+static bool refuse_token_one(struct fake_api *a, int fd, const char *method, const char *path,
+			     const char *body)
+{
+	if (!streq(a->last_auth, "Authorization: Bearer one"))
+		return false;
+	fake_answer(fd, 401, "{\"message\":\"the token has expired\"}");
+	return true;
+}
+
+static void a_token_that_has_expired_is_waited_for(void **state)
+{
+	struct fixture *f = *state;
+	char path[] = "/tmp/culvert-token-XXXXXX";
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	(void)close_fd(fd);
+	f->config.token_file = strdup(path);
+	assert_int_equal(file_write_atomic(path, "one\n", 4, 0600), 0);
+	synced_with(f, LIST("7", NS("a", "7")));
+	f->api.on_request = refuse_token_one;
+	fake_end(&f->api);
+	UNTIL(f, has(f, "does not accept our token: the token has expired"));
+	assert_int_equal(f->api.n_watches, 1);
+	assert_false(has(f, "delete"));
+	assert_int_equal(file_write_atomic(path, "two", 3, 0600), 0);
+	UNTIL(f, f->api.n_watches == 2);
+	assert_non_null(strstr(f->api.last_watch, "resourceVersion=7"));
+	fake_push(&f->api, EVENT("ADDED", NS("c", "8")));
+	UNTIL(f, has(f, "put Namespace /c"));
+	assert_true(has(f, "cleared /api/v1/namespaces"));
+	(void)unlink(path);
+}
+
+int main(void)
+{
+#define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		CASE(gone_lists_anew_and_drops_what_is_not_there),
+		CASE(a_server_restored_from_an_older_state_is_believed),
+		CASE(a_server_that_comes_back_with_an_older_state_is_listed_anew),
+		CASE(a_server_that_comes_back_as_it_was_is_watched_on),
+		CASE(a_bookmark_that_goes_back_lists_anew),
+		CASE(gone_as_an_answer_lists_anew),
+		CASE(a_page_that_is_gone_begins_the_list_anew),
+		CASE(half_an_hour_without_a_server),
+		CASE(a_token_that_has_expired_is_waited_for),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -552,6 +552,11 @@ void control_set_ca(struct control *c, struct ca *ca)
 		xds_server_flush(c->xds);
 }
 
+void control_set_problem(struct control *c, const struct source_error *err, bool is_there)
+{
+	problems_set(c->problems, err, is_there);
+}
+
 static void client_add(void *arg, const struct xds_server_client *client)
 {
 	bool is_agent = str_has_prefix(client->node_id, "agent~");

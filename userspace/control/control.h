@@ -11,6 +11,7 @@
 #include "ca.h"
 #include "ca_service.h"
 #include "http/grpc.h"
+#include "source/source.h"
 
 struct control;     /* opaque */
 struct kube_client; /* source/kube_client.h */
@@ -47,6 +48,9 @@ void control_release(struct control *c);
 /** control_set_ca() - other roots or another signer; borrowed from now on, the one before is not.
  * Nodes are told, and ask for their certificates again. */
 void control_set_ca(struct control *c, struct ca *ca);
+
+/** control_set_problem() - what stands beside the objects: does it hold? As problems_set(). */
+void control_set_problem(struct control *c, const struct source_error *err, bool is_there);
 
 /** control_status() - what the admin socket shows; a new reference; NULL on lack of memory. */
 json_t *control_status(struct control *c);

@@ -18,6 +18,7 @@
 #include "ca_options.h"
 #include "ca_secret.h"
 #include "ca_watch.h"
+#include "cacerts.h"
 #include "control.h"
 #include "csr_signer.h"
 #include "net/unix.h"
@@ -143,6 +144,7 @@ struct daemon {
 	char *signer_roots;
 	struct ca_secret *ca_secret; /* NULL: the CA is in files */
 	struct ca_watch *ca_watch;   /* NULL: a change is taken over at the next start */
+	struct cacerts *cacerts;     /* NULL: it is used, or cannot come */
 	struct control *control;
 	struct http_server *admin;
 	struct mesh_config mesh; /* as it was at the start */
@@ -287,6 +289,29 @@ static int ca_follow(struct daemon *d, const struct options *o)
 	if (r < 0 && r != -ENOMEM)
 		log_warn_errno("ca", r, "changes are taken over at the next start only: folder=%s",
 			       o->ca_dir);
+	return r == -ENOMEM ? r : 0;
+}
+
+static void on_cacerts(void *arg, const struct source_error *err, bool is_waiting)
+{
+	const struct daemon *d = arg;
+
+	control_set_problem(d->control, err, is_waiting);
+}
+
+/* Only where we sign with a CA of our own, and where the Secret would be mounted. */
+static int cacerts_follow(struct daemon *d, const struct options *o)
+{
+	const struct cacerts_config config = {.loop = d->loop,
+					      .folder = CA_SECRET_CACERTS,
+					      .namespace_ = o->root_namespace,
+					      .on_change = on_cacerts,
+					      .arg = d};
+	int r = d->ca_dir ? cacerts_new(&config, &d->cacerts) : 0;
+
+	if (r < 0 && r != -ENOMEM && r != -ENOENT)
+		log_warn_errno("ca", r, "not told when Secret cacerts comes: folder=%s",
+			       config.folder);
 	return r == -ENOMEM ? r : 0;
 }
 
@@ -461,6 +486,8 @@ static int daemon_start(struct daemon *d, struct options *o)
 		r = control_start(d, o);
 	if (r == 0)
 		r = ca_follow(d, o);
+	if (r == 0)
+		r = cacerts_follow(d, o);
 	return r < 0 ? r : ca_secret_start(d, o);
 }
 
@@ -483,6 +510,7 @@ static void daemon_clear(struct daemon *d)
 	(void)http_server_free(d->admin);
 	(void)ca_secret_free(d->ca_secret);
 	(void)ca_watch_free(d->ca_watch);
+	(void)cacerts_free(d->cacerts);
 	(void)control_free(d->control);
 	(void)csr_signer_free(d->signer);
 	free(d->signer_roots);

@@ -143,6 +143,14 @@ void problems_settle(struct problems *p)
 			problem_free(p, e);
 }
 
+void problems_set(struct problems *p, const struct source_error *err, bool is_there)
+{
+	problems_clear_file(p, err->file);
+	if (is_there)
+		problems_add(p, PROBLEM_SOURCE, err);
+	problems_settle(p);
+}
+
 void problems_for_each(const struct problems *p,
 		       void (*fn)(void *arg, const struct source_error *err), void *arg)
 {

@@ -26,6 +26,8 @@ void problems_clear_object(struct problems *p, const char *kind, const char *nam
 /** problems_add() - copied; the same one that was cleared before the last settle is not logged
  * again. */
 void problems_add(struct problems *p, enum problem_origin origin, const struct source_error *err);
+/** problems_set() - the only one of its file, now: it holds, or no longer. */
+void problems_set(struct problems *p, const struct source_error *err, bool is_there);
 /** problems_settle() - a consistent point: forget what was cleared and did not come back. */
 void problems_settle(struct problems *p);
 /** problems_for_each() - all that hold; borrowed for the call. */

@@ -316,6 +316,33 @@ static void status_tells_all(void **state)
 	json_decref(json);
 }
 
+/* Return: how many problems the status names. */
+static size_t errors_count(const struct fixture *f)
+{
+	_cleanup_(json_decrefp) json_t *status = control_status(f->control);
+
+	return json_array_size(json_object_get(status, "errors"));
+}
+
+static void a_problem_of_no_object_is_named_until_it_is_gone(void **state)
+{
+	static const struct source_error err = {.file = "/etc/x",
+						.kind = "Secret",
+						.namespace_ = "istio-system",
+						.name = "x",
+						.field = "",
+						.message = "waits"};
+	struct fixture *f = *state;
+
+	log_set_level(LOG_OFF);
+	assert_int_equal(errors_count(f), 0);
+	control_set_problem(f->control, &err, true);
+	control_set_problem(f->control, &err, true);
+	assert_int_equal(errors_count(f), 1);
+	control_set_problem(f->control, &err, false);
+	assert_int_equal(errors_count(f), 0);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -325,6 +352,7 @@ int main(void)
 		TEST(a_restart_removes_nothing),
 		TEST(signs_for_pods_of_this_node_only),
 		TEST(status_tells_all),
+		TEST(a_problem_of_no_object_is_named_until_it_is_gone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

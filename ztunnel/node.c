@@ -560,7 +560,7 @@ int node_run(struct node *n)
 		return r;
 	admin_set_ready(n->admin, ADMIN_TASK_PROXY, true);
 	admin_set_ready(n->admin, ADMIN_TASK_DNS, true);
-	trim_start(&n->trim, n->loop, n->workers, n->config.workers);
+	trim_start(&n->trim, n->loop);
 	log_info(TARGET, "started node=%s workers=%u", n->config.name, n->config.workers);
 	return loop_run(n->loop);
 }

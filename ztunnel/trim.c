@@ -3,20 +3,25 @@
 
 #include <link.h>
 #include <malloc.h>
-#include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
-#include "ztunnel/worker.h"
+/* Between two looks, while there is something to do and while there is not. */
+#define BUSY_LOOK_US  (100 * 1000ULL)
+#define QUIET_LOOK_US (1000 * 1000ULL)
+/* Less than this part of a processor is quiet. */
+#define QUIET_PART 100
+/* Page faults since the last time below which nothing is worth it: 64 KiB of anonymous memory, or
+ * 1 MiB of a library, of which the kernel maps 16 pages at a time. */
+#define FAULTS_MIN 16
+/* What is given back and comes again at once costs half a millisecond: so often in the long run,
+ * and so many times at once. */
+#define EVERY_US  (5 * 1000 * 1000ULL)
+#define TIMES_MAX 4
 
-#define INTERVAL_US (10 * 1000000ULL)
-/* By then it has started: keys, providers, filters. */
-#define STARTED_US (1 * 1000000ULL)
-/* A peak below this is not worth it. */
-#define PEAK_MIN 1000
-
-/* drop_segments() - what was mapped of a library to start with; what is still needed comes back
- * from the page cache, a few pages of many. */
+/* drop_segments() - what was mapped of a library so far; what is still needed comes back from the
+ * page cache, a few pages of many. */
 static int drop_segments(struct dl_phdr_info *info, size_t size, void *arg)
 {
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
@@ -33,39 +38,55 @@ static int drop_segments(struct dl_phdr_info *info, size_t size, void *arg)
 	return 0;
 }
 
+static uint64_t timeval_us(const struct timeval *t)
+{
+	return (uint64_t)t->tv_sec * 1000000ULL + (uint64_t)t->tv_usec;
+}
+
+/* is_quiet() - the process has done next to nothing since the last look. */
+static bool is_quiet(struct trim *t, const struct rusage *use)
+{
+	uint64_t now = loop_now_us(t->loop);
+	uint64_t cpu = timeval_us(&use->ru_utime) + timeval_us(&use->ru_stime);
+	uint64_t passed = now - t->looked_us, spent = cpu - t->cpu_us;
+
+	t->looked_us = now;
+	t->cpu_us = cpu;
+	t->credit_us = MIN(t->credit_us + passed, TIMES_MAX * EVERY_US);
+	return spent < passed / QUIET_PART;
+}
+
+static void give_back(struct trim *t)
+{
+	(void)dl_iterate_phdr(drop_segments, NULL);
+	(void)malloc_trim(0);
+	t->credit_us -= EVERY_US;
+}
+
 static void on_timer(struct loop_timer *timer)
 {
 	struct trim *t = container_of(timer, struct trim, timer);
-	uint32_t conns = 0;
+	uint64_t next = BUSY_LOOK_US;
+	struct rusage use = {0};
 
-	for (unsigned int i = 0; i < t->count; i++)
-		conns += atomic_load_explicit(&t->workers[i].load_conns, memory_order_relaxed);
-	t->peak = MAX(t->peak, conns);
-	if (t->peak >= PEAK_MIN && conns < t->peak / 4) {
-		(void)malloc_trim(0);
-		t->peak = conns;
+	(void)getrusage(RUSAGE_SELF, &use);
+	if (is_quiet(t, &use)) {
+		next = QUIET_LOOK_US;
+		/* Whatever has come since then, memory or code, came by a page fault. */
+		if ((uint64_t)use.ru_minflt - t->faults >= FAULTS_MIN && t->credit_us >= EVERY_US) {
+			give_back(t);
+			(void)getrusage(RUSAGE_SELF, &use);
+			t->faults = (uint64_t)use.ru_minflt;
+		}
 	}
-	(void)loop_timer_set(t->loop, timer, INTERVAL_US);
+	(void)loop_timer_set(t->loop, timer, next);
 }
 
-static void on_started(struct loop_timer *timer)
-{
-	struct trim *t = container_of(timer, struct trim, timer);
-
-	(void)dl_iterate_phdr(drop_segments, NULL);
-	(void)malloc_trim(0);
-	/* Once more for what came late: pods, certificates, first tunnels. */
-	if (t->is_settled)
-		timer->on_timer = on_timer;
-	t->is_settled = true;
-	(void)loop_timer_set(t->loop, timer, INTERVAL_US);
-}
-
-void trim_start(struct trim *t, struct loop *loop, struct worker *workers, unsigned int count)
+void trim_start(struct trim *t, struct loop *loop)
 {
 	t->loop = loop;
-	t->workers = workers;
-	t->count = count;
-	t->timer.on_timer = on_started;
-	(void)loop_timer_set(loop, &t->timer, STARTED_US);
+	t->timer.on_timer = on_timer;
+	t->looked_us = loop_now_us(loop);
+	t->credit_us = TIMES_MAX * EVERY_US;
+	(void)loop_timer_set(loop, &t->timer, BUSY_LOOK_US);
 }

@@ -1,22 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* trim - gives memory back: after the start what only that needed, after a rush what the C library
- * keeps of thousands of connections. Thread: the main loop. */
-#include <stdbool.h>
+/* trim - gives memory back as soon as the process is quiet: after the start what only that needed,
+ * after a rush what the C library keeps of thousands of connections, after each the pages of code
+ * that only it ran. Thread: the main loop. */
 #include <stdint.h>
 
 #include "base/loop.h"
 
-struct worker;
-
 struct trim {
 	struct loop *loop;
 	struct loop_timer timer;
-	struct worker *workers;
-	unsigned int count;
-	uint32_t peak; /* connections, since memory was given back last */
-	bool is_settled;
+	uint64_t looked_us; /* loop_now_us() */
+	uint64_t cpu_us;    /* of the process, then */
+	uint64_t faults;    /* of the process, when memory was given back last */
+	uint64_t credit_us; /* how soon it may be again */
 };
 
-/** trim_start() - look now and then; @t zeroed. The workers must outlive the loop's turns. */
-void trim_start(struct trim *t, struct loop *loop, struct worker *workers, unsigned int count);
+/** trim_start() - look now and then; @t zeroed. */
+void trim_start(struct trim *t, struct loop *loop);

@@ -1,20 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* trim - what the start had mapped goes, and everything still works. */
+/* trim - what the start had mapped goes, what a rush had allocated goes, each time that it is over,
+ * and everything still works. */
 #include "ztunnel/trim.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <openssl/evp.h>
 
 #include "tests/unit/ztunnel/mesh.h"
-#include "ztunnel/worker.h"
 
-#define TURNS 1000
+/* To look costs time: not after every turn, or nothing is ever quiet. */
+#define LOOKS          100
+#define TURNS_PER_LOOK 12
+#define TURN_MS        100
+#define PIECES         65536
+#define PIECE_SIZE     512
+#define RUSH_KB        (PIECES * PIECE_SIZE / 1024)
+/* A piece in so many stays, as something does after every rush. */
+#define KEEP 4096
+/* Its allocator keeps what is freed, to recognise it. */
+#define HAS_ASAN false
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#undef HAS_ASAN
+#define HAS_ASAN true
+#endif
+#endif
 
-/* resident_kb() - of the code and constants of every library. */
-static unsigned long resident_kb(void)
+struct fixture {
+	struct loop *loop;
+	struct trim trim;
+};
+
+/* code_kb() - resident of the code and constants of every library. */
+static unsigned long code_kb(void)
 {
 	FILE *f = fopen("/proc/self/smaps", "re");
 	unsigned long kb, sum = 0;
@@ -32,35 +54,110 @@ static unsigned long resident_kb(void)
 	return sum;
 }
 
+/* own_kb() - resident of what is nobody else's. */
+static unsigned long own_kb(void)
+{
+	FILE *f = fopen("/proc/self/statm", "re");
+	unsigned long resident, shared;
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%*u %lu %lu", &resident, &shared), 2);
+	(void)fclose(f);
+	return (resident - shared) * (unsigned long)sysconf(_SC_PAGESIZE) / 1024;
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	assert_non_null(f);
+	assert_int_equal(loop_new(&f->loop), 0);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	loop_timer_del(&f->trim.timer);
+	(void)loop_free(f->loop);
+	free(f);
+	return 0;
+}
+
+/* run_below() - turn the loop until @resident says less than @kb. */
+static void run_below(struct fixture *f, unsigned long (*resident)(void), unsigned long kb)
+{
+	for (int i = 0; i < LOOKS && resident() >= kb; i++)
+		for (int turn = 0; turn < TURNS_PER_LOOK; turn++)
+			assert_int_equal(loop_run_once(f->loop, TURN_MS), 0);
+	assert_true(resident() < kb);
+}
+
 static void digest(uint8_t ret[EVP_MAX_MD_SIZE])
 {
 	assert_int_equal(EVP_Digest("abc", 3, ret, NULL, EVP_sha256(), NULL), 1);
 }
 
-TEST(start_up_code_goes_and_comes_back)
+static void start_up_code_goes_and_comes_back(void **state)
 {
 	uint8_t before[EVP_MAX_MD_SIZE] = {0}, after[EVP_MAX_MD_SIZE] = {0};
-	struct trim t = {0};
-	struct loop *loop = NULL;
+	struct fixture *f = *state;
 	unsigned long kb;
 
 	digest(before);
-	kb = resident_kb();
-	assert_int_equal(loop_new(&loop), 0);
-	trim_start(&t, loop, NULL, 0);
-	for (int i = 0; i < TURNS && resident_kb() >= kb; i++)
-		assert_int_equal(loop_run_once(loop, 20), 0);
-	assert_true(resident_kb() < kb);
+	kb = code_kb();
+	trim_start(&f->trim, f->loop);
+	run_below(f, code_kb, kb);
 	digest(after);
 	assert_memory_equal(before, after, sizeof(before));
-	loop_timer_del(&t.timer);
-	(void)loop_free(loop);
 }
+
+/* rush() - allocate much in small pieces and free all but a few, which stay in the middle of it. */
+static void rush(void *kept[PIECES / KEEP])
+{
+	static void *pieces[PIECES];
+
+	for (int i = 0; i < PIECES; i++) {
+		pieces[i] = malloc(PIECE_SIZE);
+		assert_non_null(pieces[i]);
+		memset(pieces[i], 1, PIECE_SIZE);
+	}
+	for (int i = 0; i < PIECES; i++)
+		if (i % KEEP == KEEP - 1)
+			kept[i / KEEP] = pieces[i];
+		else
+			free(pieces[i]);
+}
+
+static void memory_of_a_rush_goes_after_each(void **state)
+{
+	struct fixture *f = *state;
+	void *kept[2][PIECES / KEEP];
+	unsigned long kb = own_kb();
+
+	if (HAS_ASAN)
+		skip();
+	trim_start(&f->trim, f->loop);
+	for (int i = 0; i < 2; i++) {
+		rush(kept[i]);
+		assert_true(own_kb() > kb + RUSH_KB / 2);
+		run_below(f, own_kb, kb + RUSH_KB / 2);
+	}
+	for (int i = 0; i < PIECES / KEEP; i++) {
+		free(kept[0][i]);
+		free(kept[1][i]);
+	}
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(start_up_code_goes_and_comes_back),
+		T(start_up_code_goes_and_comes_back),
+		T(memory_of_a_rush_goes_after_each),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -420,7 +420,7 @@ static void busy_tunnel_keeps_its_buffers_until_it_is_calm(void **state)
 	struct fixture *f = *state;
 	struct end *e = &f->client.end;
 
-	f->ping_interval_us = 300 * 1000;
+	f->ping_interval_us = 1000 * 1000;
 	start(f);
 	assert_false(is_keeping_buffers(f));
 	open_stream(f, 1);

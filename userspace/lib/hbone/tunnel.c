@@ -20,8 +20,9 @@
 /* An answer that nobody waits for goes along with what comes within this time. */
 #define LATER_US (10 * 1000ULL)
 /* Reads of one PING interval that make a tunnel busy: it keeps OpenSSL's two buffers of 17 KB,
- * which others take and give back with each record, at a tenth of a record's price. */
-#define BUSY_READS 64
+ * which others take and give back with each record, at a tenth of a record's price. To open all the
+ * streams that fit into it does not make a tunnel busy. */
+#define BUSY_READS 512
 /* Control frames that may wait for a peer that does not read before we stop reading from it. */
 #define QUEUED_MAX 1000
 #define TEXT_MAX   256

@@ -339,6 +339,18 @@ void certs_renew(struct certs *c)
 	}
 }
 
+void certs_retry(struct certs *c)
+{
+	map_for_each (c->by_identity, it) {
+		struct cert *t = it.value;
+
+		if (t->state != CERT_WAITING || !t->error[0])
+			continue;
+		t->backoff_us = 0;
+		cert_wait(t, spread_us());
+	}
+}
+
 void certs_clock_stepped(struct certs *c)
 {
 	uint64_t now = now_realtime_us();

@@ -46,6 +46,10 @@ void certs_unwant(struct certs *c, const char *identity);
  * second. Those there are serve until then. */
 void certs_renew(struct certs *c);
 
+/** certs_retry() - the control plane is back: what the CA did not give meanwhile is asked for
+ * within a second, not when its back-off, which may be minutes by now, is over. */
+void certs_retry(struct certs *c);
+
 /** certs_clock_stepped() - CLOCK_REALTIME was set: drop what has expired by it, ask again within a
  * second for what is past half life or not good yet, and wait anew for the rest. */
 void certs_clock_stepped(struct certs *c);

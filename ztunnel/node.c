@@ -299,6 +299,11 @@ static void on_xds_synced(void *arg)
 	admin_set_ready(((struct node *)arg)->admin, ADMIN_TASK_STATE, true);
 }
 
+static void on_xds_connected(void *arg)
+{
+	certs_retry(((struct node *)arg)->certs);
+}
+
 static void on_settings(void *arg, struct settings *s)
 {
 	access_log_set_default(!s->is_access_log_off);
@@ -308,6 +313,7 @@ static void on_settings(void *arg, struct settings *s)
 static const struct xds_sync_ops xds_ops = {
 	.on_state = on_state,
 	.on_synced = on_xds_synced,
+	.on_connected = on_xds_connected,
 	.on_settings = on_settings,
 };
 

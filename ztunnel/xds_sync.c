@@ -199,6 +199,8 @@ static void on_connection(void *arg, bool is_connected)
 	if (!is_connected)
 		x->terminations++;
 	log_info(TARGET, is_connected ? "connected" : "connection lost");
+	if (is_connected && x->ops->on_connected)
+		x->ops->on_connected(x->arg);
 }
 
 static void on_failure(void *arg, const char *why)

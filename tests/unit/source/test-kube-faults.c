@@ -3,38 +3,8 @@
  * state, or no longer content with our token. What was known stays until something better is. */
 #include <errno.h>
 
+#include "tests/unit/fast-clock.h"
 #include "tests/unit/source/kube-fixture.h"
-
-/* A clock that goes by the loop's timers: where nothing else happens, time that would be waited for
- * is over at once. */
-#define QUIET_MS 20 /* answers of the fake server are there sooner */
-
-static struct {
-	bool is_fast;
-	uint64_t ahead_us;
-} the_clock;
-
-uint64_t __wrap_now_monotonic_us(void);
-uint64_t __real_now_monotonic_us(void);
-int __wrap_epoll_wait(int fd, struct epoll_event *events, int n, int timeout_ms);
-int __real_epoll_wait(int fd, struct epoll_event *events, int n, int timeout_ms);
-
-uint64_t __wrap_now_monotonic_us(void)
-{
-	return __real_now_monotonic_us() + the_clock.ahead_us;
-}
-
-int __wrap_epoll_wait(int fd, struct epoll_event *events, int n, int timeout_ms)
-{
-	int got;
-
-	if (!the_clock.is_fast || timeout_ms <= QUIET_MS)
-		return __real_epoll_wait(fd, events, n, timeout_ms);
-	got = __real_epoll_wait(fd, events, n, QUIET_MS);
-	if (got == 0)
-		the_clock.ahead_us += (uint64_t)(timeout_ms - QUIET_MS) * 1000;
-	return got;
-}
 
 static void gone_lists_anew_and_drops_what_is_not_there(void **state)
 {

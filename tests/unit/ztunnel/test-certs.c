@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "http/grpc.h"
 #include "net/unix.h"
+#include "tests/unit/fast-clock.h"
 #include "tests/unit/ztunnel/mesh.h"
 #include "tls/identity.h"
 #include "userspace/control/ca.h"
@@ -302,6 +303,31 @@ static void it_expires_while_the_ca_is_away_and_comes_back_with_it(void **state)
 	assert_int_equal(f->published, 2);
 }
 
+/* Many tries in vain: the next is far off. */
+static void what_the_ca_did_not_give_is_asked_for_when_it_is_back(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int never = 0;
+
+	log_set_level(LOG_OFF);
+	assert_int_equal(certs_want(f->certs, ALICE), 0);
+	the_clock.is_fast = true;
+	for (int i = 0; i < 60; i++)
+		assert_true(loop_run_once(f->loop, -1) >= 0);
+	the_clock.is_fast = false;
+	assert_state(f, "Unavailable: ", 0);
+	serve(f);
+	run_until(f, &never, 1, 1500);
+	assert_int_equal(f->published, 0);
+	certs_retry(f->certs);
+	run_until(f, &f->published, 1, 20000);
+	assert_int_equal(f->published, 1);
+	/* nothing to do for what is well */
+	certs_retry(f->certs);
+	run_until(f, &never, 1, 1500);
+	assert_int_equal(f->published, 1);
+}
+
 static void freeing_with_requests_out_is_harmless(void **state)
 {
 	struct fixture *f = *state;
@@ -329,6 +355,7 @@ int main(void)
 		T(a_clock_set_a_little_renews_nothing),
 		T(a_clock_hours_before_the_cas_asks_not_every_second),
 		T(it_expires_while_the_ca_is_away_and_comes_back_with_it),
+		T(what_the_ca_did_not_give_is_asked_for_when_it_is_back),
 		T(freeing_with_requests_out_is_harmless),
 	};
 

@@ -2,12 +2,13 @@
 /* capture - send outbound connections of enrolled pods to ztunnel. Hooks: cgroup/connect4,
  * cgroup/connect6, which also see TCP Fast Open, MPTCP subflows, io_uring and connected UDP. Reads:
  * cv_pods, cv_pod_addrs, cv_workloads, cv_services, cv_ranges, cv_registered, cv_outbound_rules,
- * cv_locals, cv_verdicts, cv_generation. Writes: cv_sockets, cv_nameserver*, cv_counters,
- * cv_events. On doubt: refuse. */
+ * cv_locals, cv_verdicts, cv_generation. Writes: cv_sockets, cv_nameserver*, cv_passed,
+ * cv_counters, cv_events. On doubt: refuse. */
 #include "bpf/lib/direct_tcp.h"
 #include "bpf/lib/exclude.h"
 #include "bpf/lib/kind.h"
 #include "bpf/lib/nameserver.h"
+#include "bpf/lib/passed.h"
 #include "bpf/lib/redirect.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -25,8 +26,7 @@ static __noinline int capture_other(struct bpf_sock_addr *ctx, const struct cv_p
 		return redirect_tcp(ctx, pod, a, 0);
 	if ((pod->flags & CV_POD_REGISTRY_ONLY) && !dest_is_registered(&a->dst))
 		return drop(ctx, a, CV_DROP_REGISTRY_ONLY);
-	count(CV_PASSTHROUGH);
-	return VERDICT_ALLOW;
+	return passed(pod, a, CV_PASSTHROUGH);
 }
 
 static __always_inline int capture_tcp(struct bpf_sock_addr *ctx, const struct cv_pod *pod,
@@ -37,13 +37,13 @@ static __always_inline int capture_tcp(struct bpf_sock_addr *ctx, const struct c
 	if (pod_is_self(a->cookie, &a->dst.addr)) {
 		if (pod_is_ztunnel_port(pod, bpf_ntohs(a->dst.port)))
 			return drop(ctx, a, CV_DROP_NO_ORIGIN);
+		if (pod_owns_addr(a->cookie, &a->dst.addr))
+			return passed(pod, a, CV_SELF);
 		count(CV_SELF);
 		return VERDICT_ALLOW;
 	}
-	if (outbound_is_excluded(pod, a->cookie, &a->dst)) {
-		count(CV_EXCLUDED);
-		return VERDICT_ALLOW;
-	}
+	if (outbound_is_excluded(pod, a->cookie, &a->dst))
+		return passed(pod, a, CV_EXCLUDED);
 	if (dest_is_mesh(&a->dst)) {
 		if (!(pod->flags & CV_POD_DIRECT))
 			return redirect_tcp(ctx, pod, a, 0);

@@ -209,6 +209,14 @@ struct {
 } cv_nameserver_last __weak SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, CV_PASSED_MAX);
+	__type(key, struct cv_passed_key);
+	__type(value, struct cv_passed);
+} cv_passed __weak SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, CV_REASON_MAX);
 	__type(key, __u32);

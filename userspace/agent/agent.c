@@ -48,6 +48,11 @@ static const char *on_pod_name(void *arg, const struct cv_event *ev)
 	return pods_name(a->pods, ev->netns_cookie);
 }
 
+static void on_drop(void *arg, const struct cv_event *ev, const char *pod)
+{
+	agent_past_drop(arg, ev, pod);
+}
+
 static void on_events_read(void *arg)
 {
 	struct agent *a = arg;
@@ -155,9 +160,8 @@ static void on_failed(void *arg, const char *key, const char *message)
 
 /* ---- admin ---- */
 
-static void on_request(const struct http_request *req, struct http_response *resp, void *arg)
+static int status_answer(struct agent *a, struct buf *b)
 {
-	struct agent *a = arg;
 	uint64_t counters[CV_REASON_MAX];
 	struct status_input in = {
 		.node = a->node,
@@ -172,9 +176,22 @@ static void on_request(const struct http_request *req, struct http_response *res
 		.counters = datapath_counters(a->datapath, counters) == 0 ? counters : NULL,
 	};
 
-	if (!streq(req->path, "/status")) {
+	return status_format(&in, b);
+}
+
+static void on_request(const struct http_request *req, struct http_response *resp, void *arg)
+{
+	static const struct {
+		const char *path;
+		int (*answer)(struct agent *a, struct buf *b);
+	} pages[] = {{"/status", status_answer}, {"/past", agent_past_format}};
+	size_t i = 0;
+
+	while (i < ARRAY_SIZE(pages) && !streq(req->path, pages[i].path))
+		i++;
+	if (i == ARRAY_SIZE(pages)) {
 		resp->status = 404;
-		(void)buf_printf(&resp->body, "not found; there is /status\n");
+		(void)buf_printf(&resp->body, "not found; there are /status and /past\n");
 		return;
 	}
 	if (!streq(req->method, "GET") && !streq(req->method, "HEAD")) {
@@ -182,7 +199,7 @@ static void on_request(const struct http_request *req, struct http_response *res
 		return;
 	}
 	resp->content_type = "application/json";
-	if (status_format(&in, &resp->body) < 0)
+	if (pages[i].answer(arg, &resp->body) < 0)
 		resp->status = 500;
 }
 
@@ -374,13 +391,16 @@ static int start_events(struct agent *a)
 		.ring_fd = datapath_map_fd(a->datapath, DATAPATH_EVENTS),
 		.pod_name = on_pod_name,
 		.on_nameserver = on_nameserver,
+		.on_drop = on_drop,
 		.on_direct = on_direct,
 		.on_read = on_events_read,
 		.arg = a,
 	};
 	int r;
 
-	r = events_new(&config, &a->events);
+	r = agent_past_start(a);
+	if (r == 0)
+		r = events_new(&config, &a->events);
 	if (r == 0)
 		r = sweep_new(a->loop, a->datapath, &a->sweep);
 	if (r == 0)
@@ -495,6 +515,7 @@ struct agent *agent_free(struct agent *a)
 	http_server_free(a->admin);
 	sweep_free(a->sweep);
 	events_free(a->events);
+	refusals_free(a->refusals);
 	agent_kube_stop(a);
 	objects_free(a->objects);
 	direct_free(a->direct);

@@ -15,6 +15,7 @@
 #include "kube_events.h"
 #include "kube_write.h"
 #include "redirection.h"
+#include "refusals.h"
 #include "http/server.h"
 #include "mesh.h"
 #include "metrics.h"
@@ -66,6 +67,7 @@ struct agent {
 	struct direct *direct;
 	struct objects *objects;
 	struct events *events;
+	struct refusals *refusals;
 	struct sweep *sweep;
 	struct http_server *admin;
 	struct loop_timer metrics;
@@ -88,6 +90,15 @@ struct agent {
 extern const struct zds_ops agent_zds_ops;
 /** agent_metrics_start() - tell ztunnel the counters every few seconds. Return: 0; -ENOMEM. */
 _must_check_ int agent_metrics_start(struct agent *a);
+
+/* agent_past.c */
+
+/** agent_past_start() - remember from now on, before events are read. Return: 0; -errno, logged. */
+_must_check_ int agent_past_start(struct agent *a);
+/** agent_past_drop() - an event that is a drop. @pod: whose, NULL unknown. */
+void agent_past_drop(struct agent *a, const struct cv_event *ev, const char *pod);
+/** agent_past_format() - append {node, lost, refused{}, passed{}}. Return: 0; -ENOMEM. */
+_must_check_ int agent_past_format(struct agent *a, struct buf *b);
 
 /* agent_handover.c */
 

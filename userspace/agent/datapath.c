@@ -58,6 +58,7 @@ static const char *const map_names[DATAPATH_MAP_MAX] = {
 	[DATAPATH_LINKS] = "cv_links",
 	[DATAPATH_POD_LINKS] = "cv_pod_links",
 	[DATAPATH_EXEMPT] = "cv_exempt",
+	[DATAPATH_PASSED] = "cv_passed",
 	[DATAPATH_COUNTERS] = "cv_counters",
 	[DATAPATH_EVENTS] = "cv_events",
 };

@@ -72,11 +72,12 @@ static void suppressed_log(struct limiter *l)
 	l->suppressed = 0;
 }
 
-static void drop_log(struct events *e, const struct cv_event *ev)
+static void drop_tell(struct events *e, const struct cv_event *ev)
 {
 	char local[CV_SOCKADDR_STRLEN], remote[CV_SOCKADDR_STRLEN], comm[sizeof(ev->comm) + 1];
 	const char *pod = e->config.pod_name(e->config.arg, ev);
 
+	e->config.on_drop(e->config.arg, ev, pod);
 	if (!limiter_take(&e->limiter, now_monotonic_us()))
 		return;
 	suppressed_log(&e->limiter);
@@ -111,11 +112,11 @@ static int on_event(void *arg, void *data, size_t size)
 	if (ev.reason == CV_NAMESERVER_NEW)
 		e->config.on_nameserver(e->config.arg, &ev);
 	else
-		drop_log(e, &ev);
+		drop_tell(e, &ev);
 	return 0;
 }
 
-static void events_read(struct events *e)
+void events_flush(struct events *e)
 {
 	if (ring_buffer__consume(e->ring) > 0)
 		e->config.on_read(e->config.arg);
@@ -126,13 +127,13 @@ static void on_readable(struct loop_fd *w, uint32_t events)
 {
 	struct events *e = container_of(w, struct events, watch);
 
-	events_read(e);
+	events_flush(e);
 	(void)loop_timer_set(e->config.loop, &e->again, AGAIN_US);
 }
 
 static void on_again(struct loop_timer *t)
 {
-	events_read(container_of(t, struct events, again));
+	events_flush(container_of(t, struct events, again));
 }
 
 int events_new(const struct events_config *config, struct events **ret)

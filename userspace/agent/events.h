@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* events - what the BPF programs tell: drops become log lines (rate-limited), new nameservers are
- * handed on, counters are read for status and metrics. Owner: agent. Thread: loop only. */
+/* events - what the BPF programs tell: drops become log lines (rate-limited) and are handed
+ * on, new nameservers too, counters are read for status and metrics. Owner: agent. Thread: loop
+ * only. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -19,6 +20,8 @@ struct events_config {
 	/* name of the pod that an event is about, NULL when none; borrowed for the call */
 	const char *(*pod_name)(void *arg, const struct cv_event *ev);
 	void (*on_nameserver)(void *arg, const struct cv_event *ev);
+	/* each, logged or not; @pod as pod_name() said */
+	void (*on_drop)(void *arg, const struct cv_event *ev, const char *pod);
 	/* VERDICT_MISS, DIRECT_OPEN, DIRECT_CLOSE */
 	void (*on_direct)(void *arg, const struct cv_direct_event *ev);
 	void (*on_read)(void *arg); /* the events of the moment have been told */
@@ -27,6 +30,8 @@ struct events_config {
 
 /** events_new() - start to read. Return: 0; -errno. */
 _must_check_ int events_new(const struct events_config *config, struct events **ret);
+/** events_flush() - tell what is there now. */
+void events_flush(struct events *e);
 /** events_free() - takes NULL. Return: NULL. */
 struct events *events_free(struct events *e);
 DEFINE_CLEANUP(struct events *, events_free);

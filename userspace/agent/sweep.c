@@ -7,6 +7,7 @@
 
 #include "base/str.h"
 #include "guard.h"
+#include "passed.h"
 
 #define SWEEP_EVERY_US (1000 * 1000)
 #define SWEEP_BATCH    512 /* entries looked at per map and run */
@@ -96,6 +97,7 @@ static void on_sweep(struct loop_timer *t)
 	walk(s, DATAPATH_EXEMPT, &s->exempt, is_exempt_stale);
 	walk(s, DATAPATH_DIRECTS, &s->directs, is_direct_stale);
 	guard_sweep(s->datapath);
+	passed_sweep(datapath_map_fd(s->datapath, DATAPATH_PASSED));
 	(void)loop_timer_set(s->loop, t, SWEEP_EVERY_US);
 }
 

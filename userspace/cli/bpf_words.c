@@ -34,6 +34,7 @@ static const struct word maps[] = {
 	{"cv_nameserver_addrs", "the same by number"},
 	{"cv_nameserver_slots", "IPv6 nameservers by listener"},
 	{"cv_nameserver_last", "the last number given"},
+	{"cv_passed", "what went past the mesh, for explain --past"},
 	{"cv_counters", "culvert drops reads these"},
 	{"cv_locals", "which pod of this node has it"},
 	{"cv_verdicts", "verdicts for direct connections"},

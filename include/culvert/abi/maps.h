@@ -179,6 +179,34 @@ struct cv_nameserver_slot {
 #define CV_MAX_NAMESERVERS 4096
 /* cv_nameserver_last (ARRAY of one): the last number given. */
 
+/* cv_passed: what connect(2) of a captured pod let past the mesh, each once, with how often:
+ * nothing is told at the time. Key: the destination. */
+struct cv_passed_key {
+	__u64 netns_cookie; /* 0: a mark, see below */
+	struct cv_addr addr;
+	__be16 port;
+	__u16 zero;
+	__u32 reason; /* PASSTHROUGH, EXCLUDED, SELF; of a mark: enum cv_passed_mark */
+};
+
+/* Marks are made by the agent, first_ns is when. What was used last after last_ns of both is there.
+ */
+enum cv_passed_mark {
+	CV_PASSED_MADE = 1,  /* count: entries that the programs have made; last_ns: when one found
+			      * no room */
+	CV_PASSED_TAKEN = 2, /* count: those that the agent took out; last_ns: the latest use of one
+			      */
+};
+
+struct cv_passed {
+	__u64 first_ns, last_ns; /* bpf_ktime_get_ns() */
+	__u64 count;
+	struct cv_addr src;    /* pod's address of that family */
+	char pod[CV_NAME_LEN]; /* as in cv_pods: it may be gone when this is read */
+};
+
+#define CV_PASSED_MAX 4096
+
 /* cv_events (RINGBUF). */
 struct cv_event {
 	__u64 time_ns;
@@ -212,4 +240,6 @@ _Static_assert(sizeof(struct cv_tuple) == 48, "map key layout");
 _Static_assert(sizeof(struct cv_conn) == 32, "map value layout");
 _Static_assert(sizeof(struct cv_steer_key) == 20, "map key layout");
 _Static_assert(sizeof(struct cv_socket) == 48, "map value layout");
+_Static_assert(sizeof(struct cv_passed_key) == 32, "map key layout");
+_Static_assert(sizeof(struct cv_passed) == 104, "map value layout");
 _Static_assert(sizeof(struct cv_event) == 88, "event layout");

@@ -232,13 +232,38 @@ def test_the_past_is_explained(mesh):
     assert not connects(mesh.outsider, mesh.server.ip4, OPEN)
     plain = past(mesh.outsider.ip4, mesh.server.ip4, "denied", node=1)
     assert (plain["path"], plain["srcIdentity"]) == ("plaintext", "")
-    assert connects(mesh.client, mesh.outsider.ip4, OPEN)  # the kernel lets it pass by ztunnel
-    assert mesh.json("explain", "--past", client, mesh.outsider.ip4)["connections"] == []
-    assert "let past the mesh" in " ".join(mesh.culvert("explain", "--past", client, mesh.outsider.ip4).split())
     text = mesh.culvert("explain", "--past", client, "--last", "3")
     assert text.count("  tunnel, ") == 3 and "remembers all that have ended since" in text and fits(text)
     assert "None of them" in mesh.culvert("explain", "--past", "nobody")
     mesh.culvert("explain", "--past", "a", "b:port", code=2)
+
+
+def test_the_past_knows_what_the_kernel_let_past_the_mesh(mesh):
+    """No proxy has seen it, no line in any log is about it."""
+    client = f"words/{mesh.client.name}"
+
+    def past(host):
+        return mesh.json("explain", "--past", client, host)
+
+    for host in (mesh.outsider.ip4, mesh.outsider.ip6):
+        to = f"[{host}]:{OPEN}" if ":" in host else f"{host}:{OPEN}"
+        before = sum(c["count"] for c in past(to)["connections"])
+        assert connects(mesh.client, host, OPEN) and connects(mesh.client, host, OPEN)
+        answer = past(to)
+        once, = answer["connections"]
+        assert (once["by"], once["verdict"], once["path"], once["count"]) == ("kernel", "passed", "passthrough", before + 2)
+        assert once["src"] == (f"[{mesh.client.ip6}]:0" if ":" in host else f"{mesh.client.ip4}:0")
+        kernel = answer["nodes"][0]["kernel"]
+        assert kernel["passedSince"] < once["first"] < once["ended"] and kernel["lost"] == 0
+        assert "it was let past the mesh by the kernel" in once["sentence"]
+        assert f"not a mesh destination, untouched, {before + 2} times since" in once["sentence"]
+    text = mesh.culvert("explain", "--past", client, mesh.outsider.ip4)
+    assert "  passed  passthrough, out at " in text and "what it let past the mesh since" in text and fits(text)
+    assert connects(mesh.client, "10.97.88.1", 80)
+    wait_for(lambda: mesh.json("explain", "--past", client)["connections"][-1]["by"] == "ztunnel", 30, "the later one")
+    both = mesh.json("explain", "--past", client, "--last", "0")["connections"]
+    assert [c["endedUs"] for c in both] == sorted(c["endedUs"] for c in both)
+    assert {c["by"] for c in both} == {"kernel", "ztunnel"} and both[-1]["by"] == "ztunnel"
 
 
 def test_drops_count_a_denial(mesh):
@@ -317,6 +342,11 @@ def test_explain_knows_a_dead_ztunnel(mesh):
         assert not connects(mesh.client, mesh.server.ip4, OPEN)
         assert "is not running" in mesh.culvert("connections", code=1)
         assert any(d["reason"] == "ztunnel_dead" for d in mesh.json("drops"))
+        refused, = mesh.json("explain", "--past", f"words/{mesh.client.name}", f"{mesh.server.name}:{OPEN}")["connections"]
+        assert (refused["by"], refused["verdict"], refused["reason"]) == ("kernel", "refused", "ztunnel_dead")
+        assert (refused["src"], refused["asked"]) == (f"{mesh.client.ip4}:0", f"{mesh.server.ip4}:{OPEN}")
+        assert refused["process"].startswith("python") and refused["pid"] > 0
+        assert "it was refused by the kernel before a packet was sent: no ztunnel serves this pod" in refused["sentence"]
     finally:
         os.kill(supervisor.pid, signal.SIGCONT)
     wait_for(lambda: connects(mesh.client, mesh.server.ip4, OPEN), 20, "the way to be back")

@@ -222,11 +222,11 @@ int cli_explain(int argc, char **argv)
 			"NAME.NAMESPACE or an address. TO: the same, or a service by its name. "
 			"With --past: what became of those that have ended, were denied or never "
 			"came about, newest last, and why, in the words of the access log. Every "
-			"ztunnel remembers its last ones, logged or not, since it was started; "
-			"the first line says how far that reaches. Each end that is in the mesh "
-			"tells of its own: out is the client's, in the server's. Not among them: "
-			"what the kernel refused or let past the mesh by itself (explain FROM TO "
-			"says which, culvert drops counts).",
+			"ztunnel remembers its last ones, logged or not, since it was started; the "
+			"agent what the kernel refused, dropped or let past the mesh by itself, "
+			"where the same again counts instead of standing there again. The first "
+			"lines say how far that reaches. Each end that is in the mesh tells of its "
+			"own: out is the client's, in the server's.",
 		.max_rest = 2,
 	};
 	struct explain_options o = {0};

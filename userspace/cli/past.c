@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* past - how connections went that are over: ztunnel's rings, asked of every node. */
+/* past - how connections went that are over: ztunnel's rings and what the agent knows of the
+ * kernel's doings, asked of every node. */
 #include "past.h"
 
 #include <arpa/inet.h>
@@ -15,8 +16,6 @@
 #include "cli.h"
 #include "json.h"
 #include "match.h"
-
-#define TIME_TEXT 40
 
 /* split_port() - cuts ":PORT" off; "[v6]" loses its brackets. */
 static int split_port(char *text, unsigned int *ret_port)
@@ -90,7 +89,7 @@ static bool is_to(const struct past_end *e, const json_t *c)
 	       match_pod(e->text, json_text(c, "dstNamespace", ""), json_text(c, "dstName", ""));
 }
 
-static const char *time_format(json_int_t us, char into[TIME_TEXT])
+const char *past_time(json_int_t us, char into[PAST_TIME])
 {
 	time_t seconds = (time_t)(us / 1000000);
 	struct tm tm;
@@ -98,20 +97,34 @@ static const char *time_format(json_int_t us, char into[TIME_TEXT])
 
 	if (us < 0 || !gmtime_r(&seconds, &tm))
 		return "?";
-	n = strftime(into, TIME_TEXT - 5, "%Y-%m-%dT%H:%M:%S", &tm);
-	(void)snprintf(into + n, TIME_TEXT - n, ".%03dZ", (int)(us / 1000 % 1000));
+	n = strftime(into, PAST_TIME - 5, "%Y-%m-%dT%H:%M:%S", &tm);
+	(void)snprintf(into + n, PAST_TIME - n, ".%03dZ", (int)(us / 1000 % 1000));
 	return into;
 }
 
-/* name_of() - "words/client (10.0.0.1)", "10.0.0.1" where it is nobody of the mesh. */
-static char *name_of(const json_t *c, const char *ns_key, const char *name_key,
-		     const char *addr_key)
+bool past_is_between(const json_t *c, const struct past_end *from, const struct past_end *to)
 {
-	const char *name = json_text(c, name_key, ""), *at = json_text(c, addr_key, "?");
+	return json_is_object(c) && is_from(from, c) && is_to(to, c);
+}
+
+/* name_of() - "words/client (10.0.0.1)", "10.0.0.1" where it is nobody of the mesh. */
+static char *name_of(const json_t *c, const char *const keys[3])
+{
+	const char *name = json_text(c, keys[1], ""), *at = json_text(c, keys[2], "?");
 
 	if (!*name)
 		return str_format("%s", at);
-	return str_format("%s/%s (%s)", json_text(c, ns_key, ""), name, at);
+	return str_format("%s/%s (%s)", json_text(c, keys[0], ""), name, at);
+}
+
+char *past_src(const json_t *c)
+{
+	return name_of(c, (const char *const[]){"srcNamespace", "srcName", "src"});
+}
+
+char *past_dst(const json_t *c)
+{
+	return name_of(c, (const char *const[]){"dstNamespace", "dstName", "dst"});
 }
 
 static const char *way_of(const json_t *c)
@@ -142,8 +155,8 @@ static const char *const fates[][3] = {
 
 static char *sentence_of(const json_t *c)
 {
-	_cleanup_(freep) char *from = name_of(c, "srcNamespace", "srcName", "src");
-	_cleanup_(freep) char *to = name_of(c, "dstNamespace", "dstName", "dst");
+	_cleanup_(freep) char *from = past_src(c);
+	_cleanup_(freep) char *to = past_dst(c);
 	const char *verdict = json_text(c, "verdict", ""),
 		   *host = strchr(json_text(c, "service", ""), '/');
 	const char *error = json_text(c, "error", ""), *policy = json_text(c, "policy", "");
@@ -168,13 +181,13 @@ static char *sentence_of(const json_t *c)
 static json_t *record_of(const json_t *c, const char *node)
 {
 	_cleanup_(freep) char *sentence = sentence_of(c);
-	char ended[TIME_TEXT];
+	char ended[PAST_TIME];
 	json_t *record;
 
 	if (!sentence)
 		return NULL;
-	record = json_pack("{s:s, s:s, s:s}", "node", node, "ended",
-			   time_format(json_number(c, "endedUs"), ended), "sentence", sentence);
+	record = json_pack("{s:s, s:s, s:s, s:s}", "by", "ztunnel", "node", node, "ended",
+			   past_time(json_number(c, "endedUs"), ended), "sentence", sentence);
 	if (record && json_object_update(record, (json_t *)(uintptr_t)c) < 0) {
 		json_decref(record);
 		return NULL;
@@ -187,16 +200,16 @@ int past_read(const json_t *answer, const struct past_end *from, const struct pa
 {
 	const json_t *ended = json_object_get(answer, "ended"), *c;
 	const char *node = json_text(answer, "node", "");
-	char since[TIME_TEXT];
+	char since[PAST_TIME];
 	size_t i;
 
 	if (json_array_append_new(
 		    nodes, json_pack("{s:s, s:s, s:i}", "node", node, "completeSince",
-				     time_format(json_number(answer, "completeSinceUs"), since),
+				     past_time(json_number(answer, "completeSinceUs"), since),
 				     "remembered", (int)json_array_size(ended))) < 0)
 		return -ENOMEM;
 	json_array_foreach (ended, i, c) {
-		if (json_is_object(c) && is_from(from, c) && is_to(to, c) &&
+		if (past_is_between(c, from, to) &&
 		    json_array_append_new(records, record_of(c, node)) < 0)
 			return -ENOMEM;
 	}
@@ -236,18 +249,29 @@ struct question {
 	json_t *records, *nodes;
 };
 
-/* ask_all() - nodes that do not answer are told and left out. Return: 0; the exit code. */
+typedef int read_fn(const json_t *answer, const struct past_end *from, const struct past_end *to,
+		    json_t *records, json_t *nodes);
+
+/* ask() - one daemon; one that does not answer is told and left out. Return: 0; -ENOMEM. */
+static int ask(struct question *q, const struct admin_node *n, const char *part, read_fn *read)
+{
+	_cleanup_(json_decrefp) json_t *answer = NULL;
+	const char *target = streq(part, "agent") ? "/past" : "/connections/ended";
+	int r = admin_get_json(n, part, target, &answer);
+
+	if (r == 0)
+		return read(answer, &q->from, &q->to, q->records, q->nodes);
+	(void)admin_fail(n, part, r);
+	return 0;
+}
+
+/* ask_all() - Return: 0; the exit code. */
 static int ask_all(struct question *q, const struct admin_node *nodes, size_t count)
 {
-	for (size_t i = 0; i < count; i++) {
-		_cleanup_(json_decrefp) json_t *answer = NULL;
-		int r = admin_get_json(&nodes[i], "ztunnel", "/connections/ended", &answer);
-
-		if (r < 0)
-			(void)admin_fail(&nodes[i], "ztunnel", r);
-		else if (past_read(answer, &q->from, &q->to, q->records, q->nodes) < 0)
+	for (size_t i = 0; i < count; i++)
+		if (ask(q, &nodes[i], "ztunnel", past_read) < 0 ||
+		    ask(q, &nodes[i], "agent", past_read_kernel) < 0)
 			return cli_fail("out of memory");
-	}
 	return json_array_size(q->nodes) > 0 ? 0 : 1;
 }
 

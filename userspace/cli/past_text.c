@@ -28,6 +28,23 @@ static const char *took_format(double seconds, char into[TERM_NUMBER])
 	return into;
 }
 
+/* print_kernel() - what nobody has seen but the kernel has no end, no bytes and no identity. */
+static void print_kernel(const json_t *c)
+{
+	const char *verdict = json_text(c, "verdict", "?");
+	const char *process = json_text(c, "process", "");
+
+	printf("\n%s  %s%s%s  %s, %s at %s", json_text(c, "ended", "?"),
+	       term_color(streq(verdict, "passed") ? TERM_GREEN : TERM_RED), verdict,
+	       term_color(TERM_NO_COLOR), json_text(c, "reason", "?"),
+	       streq(json_text(c, "direction", ""), "inbound") ? "in" : "out",
+	       json_text(c, "node", "?"));
+	if (*process)
+		printf(", by %s (pid %lld)", process, json_number(c, "pid"));
+	puts("");
+	term_wrap("  ", "  ", json_text(c, "sentence", ""));
+}
+
 static void print_one(const json_t *c)
 {
 	const char *verdict = json_text(c, "verdict", "?");
@@ -46,21 +63,41 @@ static void print_one(const json_t *c)
 	print_identities(c);
 }
 
+static void print_node(const json_t *v)
+{
+	const json_t *kernel = json_object_get(v, "kernel");
+	const char *node = json_text(v, "node", "?"), *since = json_text(v, "completeSince", "");
+	json_int_t lost = json_number(kernel, "lost");
+
+	if (*since)
+		printf("%s remembers all that have ended since %s (%lld are kept)\n", node, since,
+		       json_number(v, "remembered"));
+	else
+		printf("%s: what has ended there is not known\n", node);
+	if (!json_is_object(kernel))
+		return;
+	printf("  what the kernel refused since %s (%lld are kept)\n",
+	       json_text(kernel, "refusedSince", "?"), json_number(kernel, "refused"));
+	if (lost > 0)
+		printf("    but for %lld or fewer: too many at once\n", lost);
+	printf("  what it let past the mesh since %s (%lld are kept)\n",
+	       json_text(kernel, "passedSince", "?"), json_number(kernel, "passed"));
+}
+
 void past_print(const json_t *records, const json_t *nodes)
 {
 	const json_t *v;
 	size_t i;
 
 	json_array_foreach (nodes, i, v)
-		printf("%s remembers all that have ended since %s (%lld are kept)\n",
-		       json_text(v, "node", "?"), json_text(v, "completeSince", "?"),
-		       json_number(v, "remembered"));
+		print_node(v);
 	json_array_foreach (records, i, v)
-		print_one(v);
+		if (streq(json_text(v, "by", ""), "kernel"))
+			print_kernel(v);
+		else
+			print_one(v);
 	if (json_array_size(records) == 0)
 		term_wrap("\n", "",
-			  "None of them is from there to there. Before that moment nothing is "
-			  "known, and what the kernel refused or let past the mesh is not "
-			  "remembered here: culvert explain FROM TO says what it does, culvert "
-			  "drops what it refused.");
+			  "None of them is from there to there. Before these moments nothing is "
+			  "known.");
 }

@@ -205,6 +205,94 @@ static void the_past_is_told_in_one_sentence_newest_last(void **state)
 	json_decref(answer);
 }
 
+#define RECALL(verdict, path, place, count, one_in)                                                \
+	"{\"by\":\"kernel\",\"endedUs\":2600000,\"firstUs\":1000000,\"count\":" count              \
+	",\"toldOneIn\":" one_in ",\"place\":\"" place "\",\"path\":\"" path                       \
+	"\",\"verdict\":\"" verdict                                                                \
+	"\",\"error\":\"because\",\"src\":\"10.0.0.1:0\",\"asked\":\"10.0.0.2:80\",\"dst\":"       \
+	"\"10.0.0.2:80\",\"srcNamespace\":\"x\",\"srcName\":\"a\",\"dstNamespace\":\"\","          \
+	"\"dstName\":\"\",\"pid\":7,\"process\":\"curl\"}"
+
+static void what_the_kernel_did_is_told_in_one_sentence(void **state)
+{
+	static const struct {
+		const char *record, *sentence;
+	} cases[] = {
+		{RECALL("refused", "none", "connect", "1", "1"),
+		 "From x/a (10.0.0.1:0) to 10.0.0.2:80, it was refused by the kernel before a "
+		 "packet was sent: because."},
+		{RECALL("dropped", "none", "link", "3", "1"),
+		 "From x/a (10.0.0.1:0) to 10.0.0.2:80, it had a packet dropped by the kernel as "
+		 "it left the pod: because, 3 times since 1970-01-01T00:00:01.000Z."},
+		{RECALL("dropped", "none", "handshake", "1", "1"),
+		 "From x/a (10.0.0.1:0) to 10.0.0.2:80, it was not vouched for by the kernel as it "
+		 "was set up: because."},
+		{RECALL("refused", "none", "arrival", "1", "1"),
+		 "From x/a (10.0.0.1:0) to 10.0.0.2:80, it was turned away by the kernel as it "
+		 "came into the pod: because."},
+		{RECALL("dropped", "none", "uplink", "2", "64"),
+		 "From x/a (10.0.0.1:0) to 10.0.0.2:80, it was dropped by the kernel as it came "
+		 "into the node: because, 65 times or more since 1970-01-01T00:00:01.000Z, of "
+		 "which one in 64 is told."},
+		{RECALL("passed", "excluded", "connect", "2", "1"),
+		 "From x/a (10.0.0.1:0) to 10.0.0.2:80, it was let past the mesh by the kernel, "
+		 "whatever became of it then: because, 2 times since 1970-01-01T00:00:01.000Z."},
+		{RECALL("passed", "self", "connect", "1", "1"),
+		 "From x/a (10.0.0.1:0) to 10.0.0.2:80, it stayed inside the pod: because."},
+		{"{}", "From ? to ?, it was stopped by the kernel in a place that is not known "
+		       "here: ."},
+	};
+	const struct past_end any = {.port = 0};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_(freep) char *text = str_format(
+			"{\"node\":\"n\",\"refused\":{\"records\":[%s]}}", cases[i].record);
+		json_t *records = json_array(), *nodes = json_array(), *answer = parse(text);
+
+		assert_int_equal(past_read_kernel(answer, &any, &any, records, nodes), 0);
+		assert_string_equal(json_text(json_array_get(records, 0), "sentence", ""),
+				    cases[i].sentence);
+		json_decref(answer);
+		json_decref(records);
+		json_decref(nodes);
+	}
+}
+
+static void both_memories_are_told_in_one_order(void **state)
+{
+	_cleanup_(json_decrefp) json_t *records = json_array(), *nodes = json_array();
+	_cleanup_(json_decrefp) json_t *ended =
+		parse("{\"node\":\"n\",\"completeSinceUs\":1000000,\"ended\":[" ENDED(
+			"2500000", "") "," ENDED("2700000", "") "]}");
+	_cleanup_(json_decrefp) json_t *kernel = parse(
+		"{\"node\":\"n\",\"lost\":4,\"refused\":{\"completeSinceUs\":2000000,\"records\":"
+		"[" RECALL("refused", "none", "connect", "1",
+			   "1") "]},\"passed\":{\"completeSinceUs\":3000000,\"records\":[]}}");
+	_cleanup_(json_decrefp) json_t *alone = parse("{\"node\":\"m\"}");
+	const struct past_end any = {.port = 0};
+	const json_t *node;
+
+	assert_int_equal(past_read(ended, &any, &any, records, nodes), 0);
+	assert_int_equal(past_read_kernel(kernel, &any, &any, records, nodes), 0);
+	assert_int_equal(past_read_kernel(alone, &any, &any, records, nodes), 0);
+	assert_int_equal(past_sort(records, 0), 0);
+	assert_int_equal(json_array_size(records), 3);
+	for (size_t i = 0; i < 3; i++)
+		assert_string_equal(json_text(json_array_get(records, i), "by", ""),
+				    i == 1 ? "kernel" : "ztunnel");
+	assert_int_equal(json_array_size(nodes), 2);
+	node = json_array_get(nodes, 0);
+	assert_int_equal(json_number(node, "remembered"), 2);
+	node = json_object_get(node, "kernel");
+	assert_string_equal(json_text(node, "refusedSince", ""), "1970-01-01T00:00:02.000Z");
+	assert_string_equal(json_text(node, "passedSince", ""), "1970-01-01T00:00:03.000Z");
+	assert_int_equal(json_number(node, "refused"), 1);
+	assert_int_equal(json_number(node, "lost"), 4);
+	/* a ztunnel that did not answer */
+	assert_true(json_is_null(json_object_get(json_array_get(nodes, 1), "completeSince")));
+	past_print(records, nodes);
+}
+
 static void what_is_no_end_is_refused(void **state)
 {
 	static const char *const bad[] = {"", "a:b", "a:0", "a:65536", "a:", "[fd00::1]:x"};
@@ -393,6 +481,8 @@ int main(void)
 		cmocka_unit_test(connections_are_sorted),
 		cmocka_unit_test(the_past_is_found_by_every_name),
 		cmocka_unit_test(the_past_is_told_in_one_sentence_newest_last),
+		cmocka_unit_test(what_the_kernel_did_is_told_in_one_sentence),
+		cmocka_unit_test(both_memories_are_told_in_one_order),
 		cmocka_unit_test(what_is_no_end_is_refused),
 		cmocka_unit_test(drops_are_told_apart_from_paths),
 		cmocka_unit_test(ztunnels_refusals_are_summed_by_flag),

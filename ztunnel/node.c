@@ -299,11 +299,6 @@ static void on_xds_synced(void *arg)
 	admin_set_ready(((struct node *)arg)->admin, ADMIN_TASK_STATE, true);
 }
 
-static void on_xds_connected(void *arg)
-{
-	certs_retry(((struct node *)arg)->certs);
-}
-
 static void on_settings(void *arg, struct settings *s)
 {
 	access_log_set_default(!s->is_access_log_off);
@@ -313,21 +308,9 @@ static void on_settings(void *arg, struct settings *s)
 static const struct xds_sync_ops xds_ops = {
 	.on_state = on_state,
 	.on_synced = on_xds_synced,
-	.on_connected = on_xds_connected,
+	.on_connected = node_trust_connected,
 	.on_settings = on_settings,
 };
-
-static void on_identity(void *arg, const char *identity, const struct tls_identity *t)
-{
-	struct node *n = arg;
-	int r = xds_sync_set_identity(n->xds, identity, t);
-
-	if (r < 0)
-		(void)log_error_errno(TARGET, r, "cannot publish certificate identity=%s",
-				      identity);
-	/* a new one is on no list: what was refused without a tunnel may be allowed */
-	n->is_renewed |= n->crl && t;
-}
 
 /* Ending. */
 
@@ -426,7 +409,7 @@ static int make_control(struct node *n)
 		.loop = n->loop,
 		.target =
 			dial_options_target(&n->config.control, n->config.control.ca_address, path),
-		.on_identity = on_identity,
+		.on_identity = node_trust_identity,
 		.arg = n,
 		.trust = n->trust};
 	const struct dns_config dns = {.loop = n->loop, .need_sockets = on_dns_need, .arg = n};

@@ -16,6 +16,7 @@ struct admin_dump;
 struct buf;
 struct direct_table;
 struct state;
+struct tls_identity;
 
 /* A pod as the main thread sees it. */
 struct node_pod {
@@ -78,7 +79,10 @@ void node_direct_state(struct node *n, const struct state *old);
 
 /** node_trust_make() - whom to trust at first: n->trust, n->crl. Return: 0; -errno. */
 _must_check_ int node_trust_make(struct node *n);
-/** node_trust_settings() - xds_sync_ops. @arg: the node. */
+/** node_trust_settings(), node_trust_connected() - xds_sync_ops. @arg: the node. */
 void node_trust_settings(void *arg, struct settings *s);
+void node_trust_connected(void *arg);
+/** node_trust_identity() - certs_config. @arg: the node. */
+void node_trust_identity(void *arg, const char *identity, const struct tls_identity *t);
 /** node_trust_free() - after every connection. */
 void node_trust_free(struct node *n);

@@ -10,6 +10,7 @@
 #include "ztunnel/crl_watch.h"
 #include "ztunnel/node_internal.h"
 #include "ztunnel/settings.h"
+#include "ztunnel/xds_sync.h"
 
 #define TARGET "ztunnel"
 
@@ -83,6 +84,23 @@ void node_trust_settings(void *arg, struct settings *s)
 	settings_clear(&n->settings);
 	n->settings = *s;
 	*s = (struct settings){0};
+}
+
+void node_trust_identity(void *arg, const char *identity, const struct tls_identity *t)
+{
+	struct node *n = arg;
+	int r = xds_sync_set_identity(n->xds, identity, t);
+
+	if (r < 0)
+		(void)log_error_errno(TARGET, r, "cannot publish certificate identity=%s",
+				      identity);
+	/* a new one is on no list: what was refused without a tunnel may be allowed */
+	n->is_renewed |= n->crl && t;
+}
+
+void node_trust_connected(void *arg)
+{
+	certs_retry(((struct node *)arg)->certs);
 }
 
 void node_trust_free(struct node *n)

@@ -148,7 +148,7 @@ static void a_certificate_comes_is_shown_and_goes(void **state)
 	assert_int_equal(certs_want(f->certs, ALICE), 0);
 	assert_int_equal(certs_want(f->certs, ALICE), 0);
 	assert_state(f, "Initializing", 0);
-	run_until(f, &f->published, 1, 5000);
+	run_until(f, &f->published, 1, 30000);
 	assert_int_equal(f->published, 1);
 	assert_string_equal(f->last->id, ALICE);
 	assert_state(f, "Available", 1);
@@ -177,7 +177,7 @@ static void it_is_tried_again_until_the_control_plane_is_there(void **state)
 	assert_int_equal(f->published, 0);
 	assert_state(f, "Unavailable: ", 0);
 	serve(f);
-	run_until(f, &f->published, 1, 5000);
+	run_until(f, &f->published, 1, 30000);
 	assert_int_equal(f->published, 1);
 	assert_state(f, "Available", 1);
 }
@@ -195,7 +195,7 @@ static void more_identities_than_requests_at_once_are_all_served(void **state)
 	assert_int_equal(certs_want(f->certs, BOB), 0);
 	certs_unwant(f->certs, BOB);
 	serve(f);
-	run_until(f, &f->published, 1, 5000);
+	run_until(f, &f->published, 1, 30000);
 	assert_int_equal(f->published, 1);
 }
 
@@ -215,7 +215,7 @@ static void have_one(struct fixture *f)
 {
 	serve(f);
 	assert_int_equal(certs_want(f->certs, ALICE), 0);
-	run_until(f, &f->published, 1, 10000);
+	run_until(f, &f->published, 1, 30000);
 	assert_int_equal(f->published, 1);
 }
 
@@ -231,7 +231,7 @@ static void a_clock_set_past_half_life_renews(void **state)
 
 	have_one(f);
 	set_clock(f, 20 * HOUR_S);
-	run_until(f, &f->published, 2, 20000);
+	run_until(f, &f->published, 2, 30000);
 	assert_int_equal(f->published, 2);
 	assert_int_equal(f->gone, 0);
 }
@@ -244,7 +244,7 @@ static void a_clock_set_past_the_end_drops_and_renews(void **state)
 	have_one(f);
 	set_clock(f, 25 * HOUR_S);
 	assert_int_equal(f->gone, 1);
-	run_until(f, &f->published, 2, 20000);
+	run_until(f, &f->published, 2, 30000);
 	assert_int_equal(f->published, 2);
 }
 
@@ -254,7 +254,7 @@ static void a_clock_set_before_the_beginning_renews_and_keeps(void **state)
 
 	have_one(f);
 	set_clock(f, -5 * HOUR_S);
-	run_until(f, &f->published, 2, 20000);
+	run_until(f, &f->published, 2, 30000);
 	assert_int_equal(f->published, 2);
 	assert_int_equal(f->gone, 0);
 }
@@ -299,7 +299,7 @@ static void it_expires_while_the_ca_is_away_and_comes_back_with_it(void **state)
 	assert_int_equal(f->gone, 1);
 	assert_state(f, "Unavailable: ", 0);
 	serve(f);
-	run_until(f, &f->published, 2, 20000);
+	run_until(f, &f->published, 2, 30000);
 	assert_int_equal(f->published, 2);
 }
 

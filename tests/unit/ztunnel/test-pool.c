@@ -3,6 +3,7 @@
  * the peer is gone. Seen from outside, on the rig. */
 #include "ztunnel/pool.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -17,16 +18,38 @@
 #include "tests/unit/ztunnel/apps.h"
 #include "ztunnel/pod.h"
 
-/* tunnels() - connections from peers over all workers. */
-static uint32_t tunnels(struct rig *f)
+/* tunnels() - connections from peers over all workers, once they are no less than @least and have
+ * had the time to become more. */
+static uint32_t tunnels(struct rig *f, uint32_t least)
 {
 	uint32_t n = 0;
 
-	for (int i = 0; i < 20; i++)
+	for (int i = 0; i < WAIT_MS / 5 && (i < 20 || n < least); i++) {
 		(void)loop_run_once(f->loop, 5);
-	for (int i = 0; i < WORKERS; i++)
-		n += atomic_load(&f->workers[i].load_tunnels);
+		n = 0;
+		for (int k = 0; k < WORKERS; k++)
+			n += atomic_load(&f->workers[k].load_tunnels);
+	}
 	return n;
+}
+
+/* server_goes() - its pod is deleted, and nobody listens at its address any more. */
+static void server_goes(struct rig *f)
+{
+	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(CV_HBONE_PORT)};
+	int r = 0;
+
+	assert_int_equal(inet_pton(AF_INET, SERVER_ADDR, &sa.sin_addr), 1);
+	for (int i = 0; i < WORKERS; i++)
+		worker_post_pod_del(&f->workers[i], f->server->netns_cookie);
+	for (int i = 0; i < WAIT_MS / 5 && r == 0; i++) {
+		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+		(void)loop_run_once(f->loop, 5);
+		r = connect(fd, (const struct sockaddr *)&sa, sizeof(sa));
+		(void)close(fd);
+	}
+	assert_int_equal(r, -1);
 }
 
 TEST(connections_share_tunnels)
@@ -36,7 +59,7 @@ TEST(connections_share_tunnels)
 
 	for (size_t i = 0; i < ARRAY_SIZE(p); i++)
 		p[i] = app_connect_pair(f);
-	assert_in_range(tunnels(f), 1, WORKERS);
+	assert_in_range(tunnels(f, 1), 1, WORKERS);
 	for (size_t i = 0; i < ARRAY_SIZE(p); i++)
 		app_pair_close(&p[i]);
 }
@@ -48,7 +71,7 @@ TEST(busy_pairs_get_more_than_one_tunnel)
 
 	for (size_t i = 0; i < ARRAY_SIZE(p); i++)
 		p[i] = app_connect_pair(f);
-	assert_int_equal(tunnels(f), WORKERS * POOL_SPREAD_TUNNELS);
+	assert_int_equal(tunnels(f, WORKERS * POOL_SPREAD_TUNNELS), WORKERS * POOL_SPREAD_TUNNELS);
 	for (size_t i = 0; i < ARRAY_SIZE(p); i++)
 		app_pair_close(&p[i]);
 }
@@ -94,11 +117,7 @@ TEST(a_peer_that_starts_a_little_later_is_reached)
 	struct rig *f = *cmocka_state;
 	struct pair p;
 
-	for (int i = 0; i < WORKERS; i++)
-		worker_post_pod_del(&f->workers[i], f->server->netns_cookie);
-	/* Until its listeners are closed. */
-	for (int i = 0; i < 20; i++)
-		(void)loop_run_once(f->loop, 5);
+	server_goes(f);
 	p.client = app_dial(f, SERVER_ADDR ":8080");
 	app_say(p.client, "early");
 	assert_int_equal(app_accept(f, 300), -1);
@@ -114,12 +133,9 @@ TEST(a_peer_that_never_comes_is_given_up)
 	struct rig *f = *cmocka_state;
 	int fd;
 
-	for (int i = 0; i < WORKERS; i++)
-		worker_post_pod_del(&f->workers[i], f->server->netns_cookie);
-	for (int i = 0; i < 20; i++)
-		(void)loop_run_once(f->loop, 5);
+	server_goes(f);
 	fd = app_dial(f, SERVER_ADDR ":8080");
-	app_expect_refused(f, fd, 6000);
+	app_expect_refused(f, fd, WAIT_MS);
 }
 
 TEST(without_an_agent_a_dial_ends_in_time)

@@ -15,6 +15,7 @@ import time
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
+WAIT_S = 30  # for an answer
 FRAMES_MAX, BYTES_MAX = 1 << 15, 1 << 24  # of a flood, on one connection
 
 
@@ -46,7 +47,7 @@ class Peer:
         context.set_alpn_protocols(["h2"])
         if cert != "-":
             context.load_cert_chain(cert, key)
-        self.socket = context.wrap_socket(socket.create_connection((host, 15008), timeout=10))
+        self.socket = context.wrap_socket(socket.create_connection((host, 15008), timeout=WAIT_S))
         self.buffer = b""
         self.send(PREFACE + frame(SETTINGS))
 
@@ -95,9 +96,9 @@ def connect(host, cert, key, authority, extra):
     try:
         peer = Peer(host, cert, key)
         peer.send(frame(HEADERS, END_HEADERS, 1, connect_head(authority, extra)) + frame(DATA, 0, 1, b"hello"))
-        end = time.monotonic() + 3
+        end = time.monotonic() + WAIT_S
         while time.monotonic() < end and not answer["said"]:
-            got = peer.read_frame(3)
+            got = peer.read_frame(WAIT_S)
             if not got:
                 break
             answer["accepted"] = True

@@ -52,8 +52,11 @@ class Missing(Exception):
 
 def call(*argv, **kwargs):
     """Run a command; Missing with its last words when it fails."""
-    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
-                          timeout=600, **kwargs)
+    try:
+        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False,
+                              timeout=600, **kwargs)
+    except subprocess.TimeoutExpired as e:
+        raise Missing(f"{' '.join(argv[:4])}: not within 600 s") from e
     if done.returncode:
         raise Missing(f"{' '.join(argv[:4])}: {' '.join(done.stdout.split()[-40:])}")
 

@@ -31,7 +31,7 @@ serve({PORT})
 """
 CLIENT = """
 import socket, sys
-with socket.create_connection((sys.argv[1], int(sys.argv[2])), 5) as s:
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), float(sys.argv[3]) if sys.argv[3:] else 30) as s:
     f = s.makefile("rb")
     seen = f.readline().decode().strip()
     if not seen:
@@ -44,8 +44,8 @@ with socket.create_connection((sys.argv[1], int(sys.argv[2])), 5) as s:
 """
 HOLDER = """
 import socket, sys
-with socket.create_connection((sys.argv[1], int(sys.argv[2])), 5) as s:
-    s.settimeout(20)
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), 30) as s:
+    s.settimeout(60)
     f = s.makefile("rb")
     f.readline()
     print("open", flush=True)
@@ -110,6 +110,7 @@ class Direct:
         self.node = CulvertNode(self.topology.nodes[0], 1, self.config, "direct", env=env)
         try:
             self.node.wait_captured([self.client.name, self.server.name])
+            wait_for(lambda: self.server.run("ss", "-Hltn", "sport", "=", f":{PORT}"), 10, "the server")
         except RuntimeError:
             self.close()
             raise
@@ -126,18 +127,18 @@ class Direct:
         """A counter of the programs."""
         return self.node.admin("agent", "/status")["counters"].get(name, 0)
 
-    def talk(self, port=PORT, host=None):
-        """One connection; the address that the server saw."""
-        return self.client.run(sys.executable, "-c", CLIENT, host or self.server.ip4, str(port)).strip()
+    def talk(self, port=PORT, host=None, limit=30):
+        """One connection; the address that the server saw. Each step of it may take so many seconds."""
+        return self.client.run(sys.executable, "-c", CLIENT, host or self.server.ip4, str(port), str(limit)).strip()
 
-    def talk_from(self, pod, timeout=10):
-        """The same from another pod, at most so many seconds."""
-        return pod.run("timeout", str(timeout), sys.executable, "-c", CLIENT, self.server.ip4, str(PORT)).strip()
+    def talk_from(self, pod, limit=30):
+        """The same from another pod."""
+        return pod.run(sys.executable, "-c", CLIENT, self.server.ip4, str(PORT), str(limit)).strip()
 
     def works_from(self, pod):
         """Does it work?"""
         with contextlib.suppress(RuntimeError):
-            return self.talk_from(pod, 1) == pod.ip4
+            return self.talk_from(pod, 3) == pod.ip4
         return False
 
     def is_direct(self, port=PORT):
@@ -153,7 +154,7 @@ class Direct:
 
     def metrics(self):
         """What ztunnel counts."""
-        return run("curl", "-sf", "--max-time", "5", "--unix-socket", f"{self.node.run_dir}/ztunnel/admin.sock",
+        return run("curl", "-sf", "--max-time", "30", "--unix-socket", f"{self.node.run_dir}/ztunnel/admin.sock",
                    "http://localhost/metrics")
 
     def bytes_received(self):

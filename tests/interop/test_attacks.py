@@ -10,6 +10,7 @@ import time
 
 import h2raw
 import pytest
+from culvert_node import wait_for
 from hostile import PORT, RAW, STREAM, WHO_PORT
 from topology import run
 
@@ -142,7 +143,7 @@ def test_headers_forge_no_source(hostile, headers):
 def test_headers_open_no_policy(hostile):
     hostile.put_policy("only-admin", "{rules: [{from: [{source: {ipBlocks: [10.0.0.99], namespaces: [kube-system]}}]}]}")
     try:
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while time.monotonic() < end:
             answer = hostile.connect(f"{hostile.server.ip4}:{PORT}", "forwarded=for=\"10.0.0.99:80\"",
                                      "baggage=k8s.namespace.name=kube-system")
@@ -151,7 +152,7 @@ def test_headers_open_no_policy(hostile):
         assert answer["status"] == 401 and answer["said"] == "", answer
     finally:
         hostile.del_policy("only-admin")
-        time.sleep(0.5)
+        wait_for(lambda: hostile.connect(f"{hostile.server.ip4}:{PORT}")["status"] == 200, 10, "access again")
 
 
 def rss_kb(pid):
@@ -178,7 +179,7 @@ class Honest(threading.Thread):
     def run(self):
         while not self.is_over:
             try:
-                self.hostile.friend.run(sys.executable, STREAM, "check", self.hostile.server.ip4, str(PORT), "2000", timeout=20)
+                self.hostile.friend.run(sys.executable, STREAM, "check", self.hostile.server.ip4, str(PORT), "2000", timeout=60)
                 self.done += 1
             except (RuntimeError, subprocess.TimeoutExpired) as e:
                 self.failed.append(str(e))
@@ -212,7 +213,7 @@ def test_a_flood_of_frames_is_borne(hostile, name):
     def attack():
         argv = hostile.attacker.enter(sys.executable, RAW, "flood", name, hostile.server.ip4, *hostile.leaf(),
                                       f"{hostile.server.ip4}:{PORT}", str(FLOOD_S))
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

@@ -18,9 +18,9 @@ if sys.argv[1] == "accept":
         print("ready", flush=True)
         held = [listening.accept()[0]]
 else:
-    held = [socket.create_connection((host, int(sys.argv[1])), 5) for host in sys.argv[2:]]
+    held = [socket.create_connection((host, int(sys.argv[1])), 30) for host in sys.argv[2:]]
 def state(s):
-    s.settimeout(3)
+    s.settimeout(30)
     try:
         s.sendall(b"x")
         return "open" if sys.argv[1] == "accept" or s.recv(64) else "end"

@@ -104,8 +104,8 @@ def fixture_plain(mesh):
     """Each test ends as it began: nothing excluded, STRICT."""
     yield
     mesh.write()
+    wait_for(lambda: mesh.exclusions(mesh.client, 1) == [] and mesh.exclusions(mesh.server, 2) == [], 10, "no exclusions")
     wait_for(lambda: mesh.both() == ["yes", "yes"] and mesh.ask(mesh.outside, OUTSIDE_PORT) == "yes", 10, "all as before")
-    assert mesh.exclusions(mesh.client, 1) == [] and mesh.exclusions(mesh.server, 2) == []
 
 
 @pytest.mark.parametrize("annotation", [
@@ -224,8 +224,7 @@ def test_registry_only_refuses_what_nobody_has_registered_and_says_so(mesh):
     assert mesh.both() == ["yes", "yes"]
     assert mesh.explain(mesh.outside, OUTSIDE_PORT) == ("registry_only", "refused")
     assert mesh.explain(mesh.server.ip4, PORT) == ("tunnel", "allowed")
-    with open(mesh.nodes[0].log_path, encoding="utf-8") as log:
-        assert "registry_only" in log.read()
+    wait_for(lambda: "registry_only" in mesh.log(1), 10, "the event in the log")
 
 
 @pytest.mark.parametrize("addresses,protocol,wanted", [
@@ -257,7 +256,8 @@ def test_with_a_full_map_ztunnel_answers_for_the_registry(mesh):
         assert "no room for a destination" in mesh.log(1) and "map=cv_registered" in mesh.log(1)
         assert mesh.both() == ["yes", "yes"]
         assert mesh.ask(mesh.outside, OUTSIDE_PORT + 1) == "closed"  # accepted first: by ztunnel, which refuses
-        assert "REGISTRY_ONLY" in [line for line in mesh.log(1).splitlines() if f":{OUTSIDE_PORT + 1} " in line][-1]
+        wait_for(lambda: any("REGISTRY_ONLY" in line and f":{OUTSIDE_PORT + 1} " in line for line in mesh.log(1).splitlines()), 10,
+                 "a line that says so")
     mesh.write(STRICT + REGISTRY_ONLY)
     wait_for(lambda: refused_by_registry(mesh), 15, "room again")
 

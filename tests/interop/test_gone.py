@@ -113,6 +113,10 @@ def test_a_pod_of_the_same_name_and_address_is_another_one_at_once(gone, has_uid
     assert 'dst.identity="spiffe://cluster.local/ns/gone/sa/new"' in last
     gone.wait_captured([new])
     wait_for(lambda: who.ask(new, gone.b.ip4, PORT) == ["b"], 10, "the new account to be let in")
-    said = [line for line in gone.log(1).splitlines() if f"src.addr={new.ip4}:" in line and 'direction="inbound"' in line][-1]
-    assert 'src.identity="spiffe://cluster.local/ns/gone/sa/new"' in said
-    assert stays.wait(20) != 0
+
+    def said():
+        return [line for line in gone.log(1).splitlines() if f"src.addr={new.ip4}:" in line and 'direction="inbound"' in line
+                and 'src.identity="spiffe://cluster.local/ns/gone/sa/new"' in line]
+
+    wait_for(said, 10, "the line of the one that was let in")
+    assert stays.wait(60) != 0

@@ -46,7 +46,7 @@ def run_cases(hostile, port, report):
     except h2spec.Missing as e:
         pytest.skip(f"no h2spec: {e}")
     done = subprocess.run(hostile.attacker.enter(program, "-h", "127.0.0.1", "-p", port, "-j", str(report)),
-                          capture_output=True, text=True, check=False, timeout=300)
+                          capture_output=True, text=True, check=False, timeout=600)
     print(done.stdout, done.stderr)
     found = []
     for suite in xml.etree.ElementTree.parse(report).iter("testsuite"):

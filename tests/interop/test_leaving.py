@@ -15,10 +15,10 @@ SIZE = 8 << 20  # more than any window
 # For each number of bytes on stdin: exchanges so many over every connection, and says so.
 STREAM = """
 import socket, sys
-conns = [socket.create_connection((host, int(sys.argv[1])), 5) for host in sys.argv[2:]]
+conns = [socket.create_connection((host, int(sys.argv[1])), 30) for host in sys.argv[2:]]
 files = [s.makefile("rb") for s in conns]
 for s, f in zip(conns, files):
-    s.settimeout(8)
+    s.settimeout(60)
     f.readline()
 print("open", flush=True)
 for line in sys.stdin:
@@ -53,7 +53,7 @@ def fixture_stream(direct):
         process.stdin.flush()
         assert process.stdout.readline() == "done\n"
 
-    exchange.end = lambda: process.communicate(timeout=10)
+    exchange.end = lambda: process.communicate(timeout=60)
     before = direct.counter("flow")
     assert process.stdout.readline() == "open\n"
     exchange()

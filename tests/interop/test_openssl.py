@@ -12,7 +12,7 @@ def s_client(mixed, *options, text=""):
     """openssl s_client from the peer's pod; (exit code, output). HTTP/2 frames of the server may stand in it as they come."""
     argv = mixed.theirs.enter("openssl", "s_client", "-connect", f"{mixed.ours.ip4}:15008", "-CAfile",
                               f"{mixed.ca.path}/root-cert.pem", *options)
-    done = subprocess.run(argv, input=text, capture_output=True, text=True, errors="replace", timeout=20, check=False)
+    done = subprocess.run(argv, input=text, capture_output=True, text=True, errors="replace", timeout=90, check=False)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -56,7 +56,7 @@ def test_a_bad_certificate_is_refused(mixed, case, options):
                               *options(mixed))
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         try:
-            out, _ = process.communicate(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", timeout=10)
+            out, _ = process.communicate(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", timeout=60)
         except subprocess.TimeoutExpired:
             process.kill()
             out, _ = process.communicate()

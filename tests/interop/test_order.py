@@ -55,7 +55,7 @@ class Booting:
     def status(self):
         """What the agent says of its pods, by name; empty while it does not answer."""
         try:
-            out = run("curl", "-sf", "--max-time", "5", "--unix-socket", f"{self.run_dir}/agent/admin.sock",
+            out = run("curl", "-sf", "--max-time", "30", "--unix-socket", f"{self.run_dir}/agent/admin.sock",
                       "http://localhost/status")
         except RuntimeError:
             return {}
@@ -95,9 +95,10 @@ def test_any_order(order):
         if "agent" in order[:-1]:
             wait_for(lambda: b.client.name in b.status(), 15, "the agent's word on the first pod")
             if order[-1] == "ztunnel":
-                assert set(b.status().values()) == {"pending"}
+                wait_for(lambda: set(b.status().values()) == {"pending"}, 15, "both pods to be pending")
         b.start(order[-1])
         wait_for(lambda: b.status() == {b.client.name: "captured", b.server.name: "captured"}, 20, "the capture of both pods")
+        wait_for(lambda: b.server.run("ss", "-Hltn", "sport", "=", f":{PORT}"), 10, "the server")
         before = b.mesh_connections()
         assert b.talk() == b.client.ip4
         assert b.mesh_connections() == before + 1

@@ -42,11 +42,11 @@ import socket, struct, sys
 query = bytes.fromhex(sys.argv[3])
 if sys.argv[1] == "udp":
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    s.settimeout(10)
+    s.settimeout(30)
     s.sendto(query, (sys.argv[2], 53))
     print(s.recvfrom(4096)[0].hex())
 else:
-    s = socket.create_connection((sys.argv[2], 53), 10)
+    s = socket.create_connection((sys.argv[2], 53), 30)
     s.sendall(struct.pack("!H", len(query)) + query)
     print(s.recv(struct.unpack("!H", s.recv(2, socket.MSG_WAITALL))[0], socket.MSG_WAITALL).hex())
 """
@@ -223,8 +223,9 @@ def test_a_rush_of_connections_leaves_neither_memory_nor_descriptors(pains):
         sizes.append([pains.rss_kb(n) for n in (1, 2)])
         fds.append([pains.fds(n) for n in (1, 2)])
     print("RSS", sizes, "descriptors", fds)
+    # what the C library has kept goes back within a look's time, which may not have come after the last rush
+    wait_for(lambda: all(pains.rss_kb(n) < sizes[0][n - 1] + RSS_KEPT_MAX_KB for n in (1, 2)), 20, "memory to come back")
     for i in (0, 1):
-        assert sizes[3][i] < sizes[0][i] + RSS_KEPT_MAX_KB
         assert fds[3][i] <= max(fds[0][i], fds[1][i]) + 64
 
 

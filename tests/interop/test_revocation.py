@@ -38,7 +38,7 @@ class Open:
         """Still."""
         return self.process.poll() is None
 
-    def wait_cut(self, seconds=10):
+    def wait_cut(self, seconds=60):
         """Until it was cut; seconds that took."""
         begin = time.monotonic()
         self.process.wait(seconds)
@@ -66,7 +66,7 @@ def test_a_policy_update_cuts_what_it_denies_at_both_ends(hostile, family):
         wait_for(lambda: connections(hostile) == 0, 5, "the application's end")
         said = "connection closed due to policy change: explicitly denied: hostile/revoke"
         wait_for(lambda: said in hostile.log(1), 5, "a line that says so")
-        assert "connection reset" in hostile.log(2)
+        wait_for(lambda: "connection reset" in hostile.log(2), 5, "a line on the client's node")
     finally:
         hostile.del_policy("revoke")
         wait_allowed(hostile)
@@ -93,7 +93,7 @@ def test_dry_run_and_audit_are_logged_and_cut_nothing(hostile):
             return "dry run: would be denied" in text and 'policy="hostile/seen"' in text
 
         wait_for(logged, 10, "both lines")
-        assert 'policy="hostile/trial"' in hostile.log(1)
+        wait_for(lambda: 'policy="hostile/trial"' in hostile.log(1), 5, "its name")
         assert one.is_open()
     finally:
         hostile.del_policy("trial")
@@ -130,7 +130,7 @@ def test_a_revoked_certificate_is_cut_and_refused(hostile):
     try:
         print(f"cut after {one.wait_cut() * 1000:.0f} ms, making the list included")
         wait_for(lambda: connections(hostile) == 0, 5, "the application's end")
-        assert "closed: the peer's certificate has been revoked" in hostile.log(1)
+        wait_for(lambda: "closed: the peer's certificate has been revoked" in hostile.log(1), 5, "a line that says so")
         with pytest.raises(AssertionError):
             Open(hostile)
         # the others are as good as before
@@ -160,7 +160,7 @@ def test_a_revoked_certificate_ends_connections_without_a_tunnel():
         write_crl(f"{d.node.base}/ca", d.crl, [serial_of(d.node, d.client.account)])
         assert holder.stdout.readline().strip() in ("ConnectionResetError", "ConnectionAbortedError", "eof")
         wait_for(lambda: not d.works_from(d.client), 10, "a refusal")
-        assert "connections without a tunnel refused, certificate revoked" in d.log()
+        wait_for(lambda: "connections without a tunnel refused, certificate revoked" in d.log(), 5, "a line that says so")
         write_crl(f"{d.node.base}/ca", d.crl, [])
         wait_for(lambda: d.works_from(d.client), 15, "the end of it")
         stop(holder)

@@ -44,8 +44,8 @@ spec:
   rules: [{{from: [{{source: {{principals: ["cluster.local/ns/words/sa/client"]}}}}]}}]
 """
 HOLD = """import socket, sys, time
-s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)
-s.settimeout(5)
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 30)
+s.settimeout(30)
 end = time.monotonic() + float(sys.argv[3])
 while time.monotonic() < end:
     s.sendall(b"x" * 1000)
@@ -109,10 +109,10 @@ class Mesh(Nodes):
 
 def connects(pod, host, port):
     """Does the pod get the server's greeting?"""
-    code = ("import socket,sys; s=socket.create_connection((sys.argv[1],int(sys.argv[2])),5); s.settimeout(5); "
+    code = ("import socket,sys; s=socket.create_connection((sys.argv[1],int(sys.argv[2])),30); s.settimeout(30); "
             "sys.exit(s.recv(2)!=b'hi')")
     return subprocess.run(pod.enter(sys.executable, "-c", code, host, str(port)), stderr=subprocess.DEVNULL,
-                          timeout=20, check=False).returncode == 0
+                          timeout=90, check=False).returncode == 0
 
 
 @pytest.fixture(scope="module")
@@ -182,15 +182,26 @@ def test_authz_check_lists_the_policies(mesh):
 
 
 def test_connections_have_rates(mesh):
-    holder = mesh.run_in(mesh.client, sys.executable, "-c", HOLD, "10.97.88.1", "80", "8")
+    holder = mesh.run_in(mesh.client, sys.executable, "-c", HOLD, "10.97.88.1", "80", "600")
     wait_for(lambda: any(c["open"] for c in mesh.json("connections")), 5, "the connection to be listed")
-    mine, = [c for c in mesh.json("connections", "--service", "web") if c["direction"] == "outbound"]
+
+    def rated(rate, *words, node=0):
+        """The only connection that is listed, once it was seen to send as it does; a busy machine may hold it up for a while."""
+        seen = []
+
+        def is_rated():
+            seen[:] = mesh.json("connections", *words, node=node)
+            return len(seen) == 1 and 10_000 < seen[0][rate] < 80_000
+
+        wait_for(is_rated, 20, f"{rate} of {words}")
+        return seen[0]
+
+    mine = rated("sentPerSecond", "--service", "web")
     assert (mine["pod"], mine["peer"], mine["protocol"]) == (mesh.client.name, mesh.server.name, "HBONE")
     assert mine["peerIdentity"] == "spiffe://cluster.local/ns/words/sa/server"
-    assert 10_000 < mine["sentPerSecond"] < 80_000
-    theirs, = mesh.json("connections", "--pod", mesh.server.name, node=1)
+    assert mine["direction"] == "outbound"
+    theirs = rated("receivedPerSecond", "--pod", mesh.server.name, node=1)
     assert (theirs["direction"], theirs["peer"]) == ("inbound", mesh.client.name)
-    assert 10_000 < theirs["receivedPerSecond"] < 80_000
     text = mesh.culvert("connections", "--count", "2", "--sort", "age")
     assert text.count("SENT/S") == 2 and fits(text)
     by_pod, = mesh.json("connections", "--by", "pod")
@@ -272,6 +283,7 @@ def test_drops_count_a_denial(mesh):
 
     before = denials()
     assert not connects(mesh.client, mesh.server.ip4, CLOSED)
+    wait_for(lambda: denials() > before, 10, "the count")
     assert denials() == before + 1
     text = mesh.culvert("drops", "--all", node=0)
     assert "tunnel" in text and "sent to ztunnel" in text and fits(text)
@@ -281,13 +293,13 @@ def test_bpf_shows_what_bpftool_shows(mesh):
     shown = {m["name"]: m for m in mesh.json("bpf", "maps")}
     for name in ("cv_pods", "cv_workloads", "cv_counters"):
         real = json.loads(subprocess.check_output(
-            ["bpftool", "-j", "map", "show", "pinned", f"{mesh.nodes[0].pins}/{name}"], timeout=10))
+            ["bpftool", "-j", "map", "show", "pinned", f"{mesh.nodes[0].pins}/{name}"], timeout=60))
         assert (shown[name]["id"], shown[name]["type"]) == (real["id"], real["type"])
         assert (shown[name]["keyBytes"], shown[name]["maxEntries"]) == (real["bytes_key"], real["max_entries"])
     assert shown["cv_pods"]["entries"] == 1
     progs = mesh.json("bpf", "progs", "--pin-dir", mesh.nodes[0].pins)
     real = json.loads(subprocess.check_output(
-        ["bpftool", "-j", "prog", "show", "pinned", f"{mesh.nodes[0].pins}/prog_cv_connect4"], timeout=10))
+        ["bpftool", "-j", "prog", "show", "pinned", f"{mesh.nodes[0].pins}/prog_cv_connect4"], timeout=60))
     mine, = [p for p in progs if p["name"] == "cv_connect4"]
     assert (mine["id"], mine["tag"]) == (real["id"], real["tag"])
     for word in ("maps", "progs"):
@@ -318,7 +330,7 @@ def test_bash_completes(line, offered):
     words = ["culvert", *line.split(" ")]
     script = ("source <(culvert completion bash); COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _culvert; "
               "printf '%s\\n' \"${COMPREPLY[@]}\"")
-    out = subprocess.check_output(["bash", "-c", script, "bash", *words], text=True, timeout=20,
+    out = subprocess.check_output(["bash", "-c", script, "bash", *words], text=True, timeout=60,
                                   env=dict(os.environ, PATH=f"{BIN}:{os.environ['PATH']}"))
     found = set(out.split())
     assert found >= offered and (len(found) == len(offered) or not line), out

@@ -14,46 +14,22 @@
 #include "kube_kinds.h"
 #include "precheck.h"
 
-#define US_PER_S 1000000u
-
 struct install_options {
-	const char *revision;
-	bool is_yes, is_dry, is_forced;
-	uint64_t timeout_s;
+	struct install_choices choices;
+	bool is_forced;
 };
-
-#define FIELD(f) offsetof(struct install_options, f)
 
 static const struct option_def defs[] = {
 	INSTALL_OPTIONS,
-	{.name = "revision",
-	 .short_name = 'r',
-	 .type = OPTION_STRING,
-	 .offset = FIELD(revision),
-	 .value_name = "NAME",
-	 .help = "as --set revision=NAME"},
-	{.name = "skip-confirmation",
-	 .short_name = 'y',
-	 .type = OPTION_BOOL,
-	 .offset = FIELD(is_yes),
-	 .help = "do not ask"},
-	{.name = "dry-run",
-	 .type = OPTION_BOOL,
-	 .offset = FIELD(is_dry),
-	 .help = "say what would be made, changed and removed; the API server checks it all, and "
-		 "keeps nothing"},
+	INSTALL_CHOICES(
+		struct install_options, choices, "as --set revision=NAME",
+		"say what would be made, changed and removed; the API server checks it all, and "
+		"keeps nothing",
+		"300", "how long to wait for all components to be ready"),
 	{.name = "force",
 	 .type = OPTION_BOOL,
-	 .offset = FIELD(is_forced),
+	 .offset = offsetof(struct install_options, is_forced),
 	 .help = "go on in spite of what precheck finds, and take over fields that others manage"},
-	{.name = "timeout",
-	 .type = OPTION_U64,
-	 .offset = FIELD(timeout_s),
-	 .default_value = "300",
-	 .min = 1,
-	 .max = 86400,
-	 .value_name = "SECONDS",
-	 .help = "how long to wait for all components to be ready"},
 	{0},
 };
 
@@ -110,9 +86,9 @@ static int plan(struct job *j)
 	char err[CHART_ERROR_MAX] = "out of memory";
 	int r;
 
-	if (j->options.revision && j->words.sets_count < INSTALL_WORDS_MAX) {
+	if (j->options.choices.revision && j->words.sets_count < INSTALL_WORDS_MAX) {
 		(void)snprintf(j->revision, sizeof(j->revision), "revision=%s",
-			       j->options.revision);
+			       j->options.choices.revision);
 		j->words.sets[j->words.sets_count++] = j->revision;
 	}
 	r = install_words_plan(&j->words, j->is_upgrade ? j->old_spec : NULL, &j->plan, &j->spec,
@@ -131,7 +107,7 @@ static bool is_agreed(const struct job *j)
 {
 	char question[256];
 
-	if (j->options.is_yes || j->options.is_dry)
+	if (j->options.choices.is_yes || j->run.is_dry)
 		return true;
 	if (j->is_installed)
 		(void)snprintf(question, sizeof(question),
@@ -176,7 +152,7 @@ static int apply_core(struct job *j)
 	struct install_count n = {0};
 	int r = install_apply(&j->run, j->objects, KUBE_RANK_NAMESPACE, KUBE_RANK_SERVICE, &n);
 
-	if (r != 0 || j->options.is_dry)
+	if (r != 0 || j->run.is_dry)
 		return r;
 	progress_done(&j->run.progress,
 		      "Core installed: %u objects made, %u changed, %u unchanged%s", n.created,
@@ -195,49 +171,32 @@ static int apply_rest(struct job *j)
 
 	for (int rank = KUBE_RANK_CONTROL; rank <= KUBE_RANK_WEBHOOK && r == 0; rank++) {
 		r = install_apply(&j->run, j->objects, rank, rank, &n);
-		if (r == 0 && !j->options.is_dry && rank < KUBE_RANK_WEBHOOK)
+		if (r == 0 && !j->run.is_dry && rank < KUBE_RANK_WEBHOOK)
 			r = install_wait(&j->run, j->objects, rank);
 	}
 	if (r == 0)
 		r = install_prune(&j->run, j->objects, &pruned);
-	if (r == 0 && !j->options.is_dry)
+	if (r == 0 && !j->run.is_dry)
 		r = install_record(&j->run, j->spec, cli_build());
-	if (r == 0 && pruned > 0 && !j->options.is_dry)
+	if (r == 0 && pruned > 0 && !j->run.is_dry)
 		progress_done(&j->run.progress, "%u objects of the version before removed", pruned);
 	return r;
 }
 
-/* An uninstallation that was not finished has told the agents to let go. */
-static int take_back_release(struct job *j)
-{
-	_cleanup_(json_decrefp) json_t *body =
-		json_pack("{s{s{sn}}}", "metadata", "labels", INSTALL_RELEASE_LABEL);
-	const struct kube_ask call = {.method = "PATCH",
-				      .path = "/api/v1/namespaces/" KUBE_MESH_NAMESPACE,
-				      .content_type = "application/merge-patch+json",
-				      .body = body};
-	_cleanup_(json_decrefp) json_t *ns = NULL;
-	const char *value;
-
-	if (j->options.is_dry || kube_get(j->run.kube, call.path, &ns) < 0)
-		return 0;
-	value = kube_meta(ns, "labels", INSTALL_RELEASE_LABEL);
-	if (!value || !streq(value, INSTALL_RELEASE_VALUE))
-		return 0;
-	return kube_do(j->run.kube, &call, NULL) < 0 ? kube_fail(j->run.kube, "namespace") : 0;
-}
-
 static int work(struct job *j)
 {
-	int r = take_back_release(j);
+	int r = 0;
 
+	/* An uninstallation that was not finished has told the agents to let go. */
+	if (!j->run.is_dry)
+		r = install_release(&j->run, false);
 	if (r == 0)
 		r = apply_core(j);
 	if (r == 0)
 		r = apply_rest(j);
 	if (r != 0)
 		return cli_fail("not complete; the same command goes on from here");
-	if (j->options.is_dry) {
+	if (j->run.is_dry) {
 		puts("Nothing was changed: this was a dry run.");
 		return 0;
 	}
@@ -275,9 +234,8 @@ static int start(const struct cli_syntax *syntax, bool is_upgrade, int argc, cha
 	r = cli_parse(syntax, &j.options, argc, argv);
 	if (r <= 0)
 		return r < 0 ? 2 : 0;
-	j.run.is_dry = j.options.is_dry;
+	install_run_choose(&j.run, &j.options.choices);
 	j.run.is_forced = j.options.is_forced;
-	j.run.timeout_us = j.options.timeout_s * US_PER_S;
 	r = run(&j);
 	job_reset(&j);
 	return r;

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "base/option.h"
 #include "install_spec.h"
 #include "kube.h"
 #include "progress.h"
@@ -21,6 +22,38 @@
 #define INSTALL_RELEASE_LABEL "culvert.io/mesh"
 #define INSTALL_RELEASE_VALUE "released"
 
+/** struct install_choices - what all of them may be told. */
+struct install_choices {
+	const char *revision; /* NULL: not said */
+	bool is_yes, is_dry;
+	uint64_t timeout_s;
+};
+
+/** INSTALL_CHOICES - their rows of an option table. @parent: the struct of the table's offsets,
+ * which has a struct install_choices as @member. What each means is for the command to say; the
+ * default of --timeout is in seconds. */
+#define INSTALL_CHOICES(parent, member, revision_help, dry_help, timeout_default, timeout_help)    \
+	{.name = "revision",                                                                       \
+	 .short_name = 'r',                                                                        \
+	 .type = OPTION_STRING,                                                                    \
+	 .offset = offsetof(parent, member.revision),                                              \
+	 .value_name = "NAME",                                                                     \
+	 .help = (revision_help)},                                                                 \
+		{.name = "skip-confirmation",                                                      \
+		 .short_name = 'y',                                                                \
+		 .type = OPTION_BOOL,                                                              \
+		 .offset = offsetof(parent, member.is_yes),                                        \
+		 .help = "do not ask"},                                                            \
+		{.name = "dry-run",                                                                \
+		 .type = OPTION_BOOL,                                                              \
+		 .offset = offsetof(parent, member.is_dry),                                        \
+		 .help = (dry_help)},                                                              \
+	{                                                                                          \
+		.name = "timeout", .type = OPTION_U64,                                             \
+		.offset = offsetof(parent, member.timeout_s), .default_value = (timeout_default),  \
+		.min = 1, .max = 86400, .value_name = "SECONDS", .help = (timeout_help)            \
+	}
+
 /** struct install_run - one of them under way. */
 struct install_run {
 	struct kube *kube; /* borrowed */
@@ -31,6 +64,9 @@ struct install_run {
 	uint64_t timeout_us;
 	uint64_t poll_us; /* between two looks; 0: a default */
 };
+
+/** install_run_choose() - take over what was said; the revision is the caller's. */
+void install_run_choose(struct install_run *run, const struct install_choices *choices);
 
 /** install_say_missing() - a line for each component that was asked for and is not to be had. */
 void install_say_missing(const struct install_plan *p, FILE *f);
@@ -63,6 +99,11 @@ _must_check_ int install_prune(struct install_run *run, const json_t *objects, u
 _must_check_ int install_labelled(struct install_run *run, json_t **ret);
 /** install_delete() - one object. Return: 0, also when it was gone; -errno as kube_do(). */
 _must_check_ int install_delete(struct install_run *run, const json_t *object);
+
+/** install_release() - tell all agents to let go of their pods, by a label of the mesh's namespace;
+ * @is_released false: take that back, if it was said. Return: 0, also without the namespace; 1,
+ * said on stderr. */
+_must_check_ int install_release(struct install_run *run, bool is_released);
 
 /** install_wait() - until those of @objects that are of this rank run as wanted, a tick for each.
  * Return: 0; 1 when it takes too long: what is not there and why. */

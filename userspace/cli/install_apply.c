@@ -279,3 +279,28 @@ int install_prune(struct install_run *run, const json_t *objects, unsigned int *
 	}
 	return 0;
 }
+
+void install_run_choose(struct install_run *run, const struct install_choices *choices)
+{
+	run->is_dry = choices->is_dry;
+	run->timeout_us = choices->timeout_s * US_PER_S;
+}
+
+int install_release(struct install_run *run, bool is_released)
+{
+	_cleanup_(json_decrefp) json_t *body =
+		json_pack("{s{s{ss?}}}", "metadata", "labels", INSTALL_RELEASE_LABEL,
+			  is_released ? INSTALL_RELEASE_VALUE : NULL);
+	const struct kube_ask ask = {.method = "PATCH",
+				     .path = "/api/v1/namespaces/" KUBE_MESH_NAMESPACE,
+				     .content_type = "application/merge-patch+json",
+				     .body = body};
+	_cleanup_(json_decrefp) json_t *ns = NULL;
+	int r = kube_get(run->kube, ask.path, &ns);
+	const char *value = r == 0 ? kube_meta(ns, "labels", INSTALL_RELEASE_LABEL) : NULL;
+	bool is_said = value && streq(value, INSTALL_RELEASE_VALUE);
+
+	if (r == 0 && is_said != is_released)
+		r = kube_do(run->kube, &ask, NULL);
+	return r < 0 && r != -ENOENT ? kube_fail(run->kube, "namespace " KUBE_MESH_NAMESPACE) : 0;
+}

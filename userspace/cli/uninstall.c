@@ -21,43 +21,20 @@
 #define ROOT_CERTS "/api/v1/configmaps?fieldSelector=metadata.name%3Distio-ca-root-cert"
 
 struct uninstall_options {
-	bool is_purge, is_yes, is_dry;
-	const char *revision;
-	uint64_t timeout_s;
+	struct install_choices choices;
+	bool is_purge;
 };
-
-#define FIELD(f) offsetof(struct uninstall_options, f)
 
 static const struct option_def defs[] = {
 	{.name = "purge",
 	 .type = OPTION_BOOL,
-	 .offset = FIELD(is_purge),
+	 .offset = offsetof(struct uninstall_options, is_purge),
 	 .help = "all there is: the CA's key, the definitions that nobody uses, the namespace if "
 		 "it "
 		 "was made by us"},
-	{.name = "revision",
-	 .short_name = 'r',
-	 .type = OPTION_STRING,
-	 .offset = FIELD(revision),
-	 .value_name = "NAME",
-	 .help = "only if this revision is installed"},
-	{.name = "skip-confirmation",
-	 .short_name = 'y',
-	 .type = OPTION_BOOL,
-	 .offset = FIELD(is_yes),
-	 .help = "do not ask"},
-	{.name = "dry-run",
-	 .type = OPTION_BOOL,
-	 .offset = FIELD(is_dry),
-	 .help = "say what would be removed"},
-	{.name = "timeout",
-	 .type = OPTION_U64,
-	 .offset = FIELD(timeout_s),
-	 .default_value = "120",
-	 .min = 1,
-	 .max = 86400,
-	 .value_name = "SECONDS",
-	 .help = "how long to wait for pods of the mesh to end"},
+	INSTALL_CHOICES(struct uninstall_options, choices, "only if this revision is installed",
+			"say what would be removed", "120",
+			"how long to wait for pods of the mesh to end"),
 	{0},
 };
 
@@ -141,24 +118,10 @@ static bool is_agreed(const struct job *j)
 	}
 	if (j->options.is_purge)
 		puts("  and every key, certificate and definition of the mesh");
-	if (j->options.is_yes || j->options.is_dry || confirm("Proceed?"))
+	if (j->options.choices.is_yes || j->run.is_dry || confirm("Proceed?"))
 		return true;
 	puts("Nothing was removed.");
 	return false;
-}
-
-/* release_say() - to every agent at once; with @value NULL it is taken back. */
-static int release_say(struct job *j, const char *value)
-{
-	_cleanup_(json_decrefp) json_t *body =
-		json_pack("{s{s{ss?}}}", "metadata", "labels", INSTALL_RELEASE_LABEL, value);
-	const struct kube_ask ask = {.method = "PATCH",
-				     .path = NAMESPACE,
-				     .content_type = "application/merge-patch+json",
-				     .body = body};
-	int r = kube_do(j->run.kube, &ask, NULL);
-
-	return r < 0 && r != -ENOENT ? kube_fail(j->run.kube, "namespace " KUBE_MESH_NAMESPACE) : 0;
 }
 
 /* pods_left() - how many pods this node's agent still holds; those count whose connections under
@@ -207,7 +170,7 @@ static int release(struct job *j)
 		return 1;
 	if (count == 0)
 		return 0;
-	if (release_say(j, INSTALL_RELEASE_VALUE) != 0)
+	if (install_release(&j->run, true) != 0)
 		return 1;
 	nodes_wait(j, nodes, count);
 	progress_done(&j->run.progress, "Pods released on %d nodes: they go on without the mesh",
@@ -378,7 +341,7 @@ static int work(struct job *j)
 	if (r == 0)
 		progress_done(&j->run.progress, "Services, roles and accounts removed");
 	if (r == 0)
-		r = release_say(j, NULL);
+		r = install_release(&j->run, false);
 	if (r == 0 && j->options.is_purge)
 		r = purge(j);
 	if (r != 0)
@@ -396,13 +359,13 @@ static int check_revision(struct job *j)
 	_cleanup_(json_decrefp) json_t *spec = NULL;
 	int r;
 
-	if (!j->options.revision)
+	if (!j->options.choices.revision)
 		return 0;
 	r = install_read(j->run.kube, &spec, version, revision);
 	if (r > 0)
 		return r;
-	if (r < 0 || !streq(revision, j->options.revision))
-		return cli_fail("revision %s is not installed", j->options.revision);
+	if (r < 0 || !streq(revision, j->options.choices.revision))
+		return cli_fail("revision %s is not installed", j->options.choices.revision);
 	return 0;
 }
 
@@ -421,7 +384,7 @@ static int run(struct job *j)
 	}
 	if (!is_agreed(j))
 		return 1;
-	return j->options.is_dry ? 0 : work(j);
+	return j->run.is_dry ? 0 : work(j);
 }
 
 int cli_uninstall(int argc, char **argv)
@@ -442,7 +405,7 @@ int cli_uninstall(int argc, char **argv)
 	if (!j.run.kube)
 		return 1;
 	j.run.revision = "default";
-	j.run.timeout_us = j.options.timeout_s * US_PER_S;
+	install_run_choose(&j.run, &j.options.choices);
 	r = run(&j);
 	json_decref(j.objects);
 	json_decref(j.kept);

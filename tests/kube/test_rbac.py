@@ -3,10 +3,11 @@
 
 The API server's audit log says what was asked for since it began, by this test and those before it."""
 import json
+import subprocess
 import time
 
 import pytest
-from kubelab import layout
+from kubelab import images, layout
 from kubelab.cluster import eventually, pod, service
 
 SYSTEM = "istio-system"
@@ -133,5 +134,8 @@ def test_a_right_that_is_missing_is_named(exercised, namespace):
         eventually(lambda: "does not let the agent patch pods/status" in cluster.run(
             "logs", "-n", SYSTEM, cluster.node_pod(1), "-c", "agent"), what="a line in the log")
         assert cluster.is_captured(namespace, "client"), "nothing else depends on it"
+        said = subprocess.run([f"{images.BIN}/culvert", "--kubeconfig", layout.ADMIN_CONF, "status"], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, check=False, timeout=60).stdout
+        assert "patch pods/status: give its ServiceAccount that right" in " ".join(said.split()), said
     finally:
         cluster.run("patch", "clusterrole", name, "--type=merge", "-p", json.dumps({"rules": rules}))

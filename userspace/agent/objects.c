@@ -323,16 +323,37 @@ static void on_delete(void *arg, struct object *obj)
  * pods. */
 static void on_error(void *arg, const struct source_error *err)
 {
+	bool is_namespace = streq(err->kind, "Namespace");
+	struct objects *o = arg;
 	char line[1024];
 
 	if (!streq(err->kind, "Pod") && !streq(err->kind, "Namespace"))
 		return;
 	(void)source_error_format(err, line, sizeof(line));
 	log_write(err->is_warning ? LOG_WARN : LOG_ERROR, "agent", "%s", line);
+	if (!o->kube || *err->name)
+		return;
+	/* not of one object: of the kind */
+	(void)snprintf(o->troubles[is_namespace].file, sizeof(o->troubles[0].file), "%s",
+		       err->file);
+	(void)snprintf(o->troubles[is_namespace].line, sizeof(o->troubles[0].line), "%s", line);
 }
 
 static void on_error_cleared(void *arg, const char *file)
 {
+	struct objects *o = arg;
+
+	for (size_t i = 0; i < ARRAY_SIZE(o->troubles); i++)
+		if (streq(o->troubles[i].file, file))
+			o->troubles[i].file[0] = o->troubles[i].line[0] = '\0';
+}
+
+const char *objects_trouble(const struct objects *o)
+{
+	for (size_t i = 0; o && i < ARRAY_SIZE(o->troubles); i++)
+		if (*o->troubles[i].line)
+			return o->troubles[i].line;
+	return NULL;
 }
 
 static void on_synced(void *arg)

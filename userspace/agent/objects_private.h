@@ -28,7 +28,12 @@ struct objects {
 	struct loop_timer again;  /* pods whose processes were not there yet */
 	struct map *pods;         /* "namespace/name" -> struct known_pod */
 	struct map *namespaces;   /* name -> struct object */
-	bool is_released;         /* the mesh is being uninstalled: no pod is in it */
+	/* of Pods, of Namespaces: what keeps them from being listed and watched; "" when nothing
+	 * does */
+	struct {
+		char file[128], line[1024];
+	} troubles[2];
+	bool is_released; /* the mesh is being uninstalled: no pod is in it */
 };
 
 /** objects_decide() - enrol, or release, as the labels of the moment say. A pod that cannot be

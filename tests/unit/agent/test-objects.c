@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* objects - from a folder of manifests to the pods that this node enrols. */
+/* objects - from a folder of manifests, or an API server, to the pods that this node enrols. */
 #include "userspace/agent/objects.h"
 
 #include <errno.h>
@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "tests/unit/source/fake-api.h"
 
 #define POD(name, node, more)                                                                      \
 	"apiVersion: v1\nkind: Pod\nmetadata:\n  name: " name "\n  namespace: demo\n"              \
@@ -109,7 +110,7 @@ static void start(struct fixture *f)
 
 static int teardown(void **state)
 {
-	static const char *const names[] = {"ns.yaml", "a.yaml", "b.yaml"};
+	static const char *const names[] = {"ns.yaml", "a.yaml", "b.yaml", "kubeconfig"};
 	struct fixture *f = *state;
 
 	objects_free(f->objects);
@@ -199,6 +200,49 @@ static void a_missing_folder_is_an_error(void **state)
 	assert_null(f->objects);
 }
 
+#define KUBECONFIG                                                                                 \
+	"current-context: c\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n"              \
+	"clusters: [{name: c, cluster: {server: \"%s\"}}]\nusers: [{name: u, user: {}}]\n"
+
+static void what_may_not_be_watched_is_told(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_api *api = calloc(1, sizeof(*api));
+	struct objects_config config = {.loop = f->loop,
+					.node = "n1",
+					.on_pod = on_pod,
+					.on_pod_gone = on_pod_gone,
+					.on_synced = on_synced,
+					.arg = f};
+	char path[100], text[512];
+
+	log_set_level(LOG_OFF);
+	assert_non_null(api);
+	fake_start(api, f->loop);
+	api->list_status = 403;
+	(void)snprintf(text, sizeof(text), KUBECONFIG, api->url);
+	put(f, "kubeconfig", text);
+	(void)snprintf(path, sizeof(path), "%s/kubeconfig", f->dir);
+	config.kubeconfig = path;
+	assert_null(objects_trouble(NULL));
+	assert_int_equal(objects_new(&config, &f->objects), 0);
+	for (int i = 0; i < 3000 && !objects_trouble(f->objects); i++)
+		assert_true(loop_run_once(f->loop, 10) >= 0);
+	assert_non_null(strstr(objects_trouble(f->objects), "give our ServiceAccount that right"));
+	assert_non_null(strstr(objects_trouble(f->objects), "because"));
+	/* the right is given */
+	api->list_status = 200;
+	for (size_t i = 0; i < ARRAY_SIZE(api->pages); i++)
+		api->pages[i] = "{\"metadata\":{\"resourceVersion\":\"7\"},\"items\":[]}";
+	api->n_lists = 0;
+	for (int i = 0; i < 3000 && objects_trouble(f->objects); i++)
+		assert_true(loop_run_once(f->loop, 10) >= 0);
+	assert_null(objects_trouble(f->objects));
+	f->objects = objects_free(f->objects);
+	fake_stop(api);
+	free(api);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -209,6 +253,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_finished_pod_or_one_that_moves_is_let_go, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(a_missing_folder_is_an_error, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_may_not_be_watched_is_told, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

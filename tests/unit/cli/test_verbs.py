@@ -67,6 +67,16 @@ def test_status_of_a_cluster(mesh, cli):
     assert [n["node"] for n in cli.json("status", "--node", "n2", code=1)["nodes"]] == ["n2"]
 
 
+def test_status_names_a_missing_right(mesh, cli, monkeypatch):
+    monkeypatch.setitem(AGENT, "errors", ["the API server does not let the agent patch pods/status: give its ServiceAccount that right"])
+    monkeypatch.setitem(CONTROL, "errors", [{"kind": "Pod", "namespace": "", "name": "", "field": "", "severity": "error",
+                                             "message": "the API server refuses list and watch (RBAC): pods is forbidden"}])
+    problems = cli.json("status", code=1)["problems"]
+    for node in ("n1", "n2"):
+        assert any(p.startswith(node) and "patch pods/status: give its ServiceAccount that right" in p for p in problems), problems
+    assert any("Pod" in p and "refuses list and watch (RBAC): pods is forbidden" in p for p in problems), problems
+
+
 def test_status_of_a_cluster_without_culvert(api, cli):
     assert "not installed in this cluster" in cli.run("status", code=1)
 

@@ -102,7 +102,9 @@ static void answer_text(const struct kube_watch *w, const struct kube_answer *a,
 		(void)snprintf(buf, MESSAGE_MAX, "the API server cannot be reached: %s",
 			       a->message);
 	else if (a->status == 403)
-		(void)snprintf(buf, MESSAGE_MAX, "the API server refuses list and watch (RBAC): %s",
+		(void)snprintf(buf, MESSAGE_MAX,
+			       "the API server refuses list and watch (RBAC), give our "
+			       "ServiceAccount that right, as the chart does: %s",
 			       text ? text : "403");
 	else if (a->status == 401)
 		(void)snprintf(buf, MESSAGE_MAX, "the API server does not accept our token: %s",

@@ -266,16 +266,21 @@ static __always_inline void direct_bytes(struct bpf_sock_ops *ctx, struct cv_dir
 }
 
 #define WAKE_EVERY_NS (20 * 1000 * 1000)
+#define WAKE_SOON_NS  (1000 * 1000)
 #define WAKE_BYTES    (64 * 1024) /* of unread events */
 
 static __u64 woken_ns;
 
 /* Telemetry can wait a moment: one wake-up of agent and ztunnel per connection would cost more than
- * the connection. The agent looks once more when this time is over. */
+ * the connection. The agent looks once more when this time is over. While it is on its way to many
+ * events, it is not called again at each of them: a call is an interrupt. */
 static __always_inline __u64 direct_wake(__u64 now_ns)
 {
-	if (now_ns - woken_ns < WAKE_EVERY_NS &&
-	    bpf_ringbuf_query(&cv_events, BPF_RB_AVAIL_DATA) < WAKE_BYTES)
+	__u64 quiet_ns = now_ns - woken_ns;
+
+	if (quiet_ns < WAKE_SOON_NS ||
+	    (quiet_ns < WAKE_EVERY_NS &&
+	     bpf_ringbuf_query(&cv_events, BPF_RB_AVAIL_DATA) < WAKE_BYTES))
 		return BPF_RB_NO_WAKEUP;
 	woken_ns = now_ns;
 	return BPF_RB_FORCE_WAKEUP;

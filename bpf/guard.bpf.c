@@ -14,7 +14,8 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-#define GUARD_PASS TC_ACT_UNSPEC /* also TCX_NEXT */
+#define GUARD_PASS       TC_ACT_UNSPEC /* also TCX_NEXT */
+#define GUARD_NOT_DIRECT (-2)          /* no action of tc's */
 
 static __noinline int guard_drop(const struct packet *p, __u32 reason)
 {
@@ -89,9 +90,17 @@ static __always_inline bool direct_is_short(const struct cv_direct *d, __u8 tcp_
 	return (d->flags & open) == open && !(tcp_flags & CV_TCP_SYN);
 }
 
-/* Where a packet of a direct connection goes that may skip the host's stack and comes from the link
- * of the end that it says: then nothing more need be asked of it. */
-static __noinline const struct cv_way *guard_way(struct __sk_buff *skb)
+static __always_inline int guard_forward(struct __sk_buff *skb, const struct cv_way *to)
+{
+	if (bpf_skb_store_bytes(skb, 0, to->macs, sizeof(to->macs), 0))
+		return GUARD_PASS;
+	return bpf_redirect_peer(to->ifindex, 0);
+}
+
+/* Of a packet of a direct connection that comes from the link of the end that it says, nothing more
+ * need be asked: its SYN was vouched for. One look-up, whether it may skip the host's stack or not.
+ */
+static __noinline int guard_direct(struct __sk_buff *skb)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	__u32 ifindex = skb->ifindex;
@@ -101,19 +110,13 @@ static __noinline const struct cv_way *guard_way(struct __sk_buff *skb)
 	__u8 flags;
 
 	if (!frame_read(data, end, &t, &flags))
-		return NULL;
+		return GUARD_NOT_DIRECT;
 	d = direct_find(&t, &is_client);
-	if (!d || ifindex != (is_client ? d->to_client.ifindex : d->to_server.ifindex) ||
-	    !direct_is_short(d, flags))
-		return NULL;
-	return is_client ? &d->to_server : &d->to_client;
-}
-
-static __always_inline int guard_forward(struct __sk_buff *skb, const struct cv_way *to)
-{
-	if (bpf_skb_store_bytes(skb, 0, to->macs, sizeof(to->macs), 0))
+	if (!d || ifindex != (is_client ? d->to_client.ifindex : d->to_server.ifindex))
+		return GUARD_NOT_DIRECT;
+	if (!direct_is_short(d, flags))
 		return GUARD_PASS;
-	return bpf_redirect_peer(to->ifindex, 0);
+	return guard_forward(skb, is_client ? &d->to_server : &d->to_client);
 }
 
 /* What the pod of this link may not send. */
@@ -133,15 +136,14 @@ static __noinline int guard_packet(const struct cv_pod *pod, const struct packet
 SEC("tc")
 int cv_guard(struct __sk_buff *skb)
 {
-	const struct cv_way *way = guard_way(skb);
+	int kind, action = guard_direct(skb);
 	__u32 ifindex = skb->ifindex;
 	struct packet p = {};
 	struct cv_pod *pod;
 	__u64 *cookie;
-	int kind;
 
-	if (way)
-		return guard_forward(skb, way);
+	if (action != GUARD_NOT_DIRECT)
+		return action;
 	kind = packet_read(skb, &p);
 	cookie = bpf_map_lookup_elem(&cv_links, &ifindex);
 	if (kind == PACKET_OTHER || !cookie)

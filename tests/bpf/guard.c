@@ -190,6 +190,23 @@ TEST(guard_hands_on_what_a_pod_that_has_left_began)
 	passes(syn4("10.244.9.9", 80));
 }
 
+/* Its handshake takes the host's way, from the links of its two ends alone. */
+TEST(guard_passes_the_handshake_of_a_direct_connection_from_its_own_link)
+{
+	struct cv_tuple t = tuple_to(0, MESH4);
+	struct cv_tuple key = cv_tuple_is_first(&t) ? t : cv_tuple_turned(&t);
+	struct cv_direct d;
+
+	begin();
+	direct_begin(MESH4);
+	passes(syn4("10.244.9.9", 80));
+	drops(syn4("10.244.9.10", 80), CV_GUARD_PLAINTEXT);
+	CHECK_OK(bpf_map_lookup_elem(bpf_map__fd(skel->maps.cv_directs), &key, &d));
+	d.to_client.ifindex = d.to_server.ifindex = LOOPBACK + 1;
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_directs), &key, &d, BPF_ANY));
+	drops(syn4("10.244.9.9", 80), CV_GUARD_PLAINTEXT);
+}
+
 TEST(guard_holds_while_ztunnel_is_dead)
 {
 	begin();

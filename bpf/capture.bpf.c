@@ -32,7 +32,7 @@ static __noinline int capture_other(struct bpf_sock_addr *ctx, const struct cv_p
 static __always_inline int capture_tcp(struct bpf_sock_addr *ctx, const struct cv_pod *pod,
 				       struct attempt *a)
 {
-	int r;
+	int r = DIRECT_NO_MESH;
 
 	if (pod_is_self(a->cookie, &a->dst.addr)) {
 		if (pod_is_ztunnel_port(pod, bpf_ntohs(a->dst.port)))
@@ -44,12 +44,14 @@ static __always_inline int capture_tcp(struct bpf_sock_addr *ctx, const struct c
 	}
 	if (outbound_is_excluded(pod, a->cookie, &a->dst))
 		return passed(pod, a, CV_EXCLUDED);
-	if (dest_is_mesh(&a->dst)) {
-		if (!(pod->flags & CV_POD_DIRECT))
-			return redirect_tcp(ctx, pod, a, 0);
+	if (pod->flags & CV_POD_DIRECT)
 		r = direct_tcp(ctx, pod, a);
-		return r == DIRECT_NOT ? redirect_tcp(ctx, pod, a, 0) : r;
-	}
+	else if (dest_is_mesh(&a->dst))
+		r = DIRECT_NOT;
+	if (r == DIRECT_NOT)
+		return redirect_tcp(ctx, pod, a, 0);
+	if (r != DIRECT_NO_MESH)
+		return r;
 	if ((pod->flags & CV_POD_DNS) && a->dst.port == bpf_htons(CV_DNS_PORT))
 		return redirect_tcp(ctx, pod, a, pod->dns_tcp_port);
 	return capture_other(ctx, pod, a);

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* sockops - what must be known about a connection before its SYN leaves: the peer to be shown, and
  * that it is vouched for. Hook: sockops (CONNECT, ACTIVE_ESTABLISHED, PASSIVE_ESTABLISHED, STATE).
- * Reads: cv_pods, cv_pod_addrs, cv_pod_links, cv_locals, cv_frontends, cv_generation. Writes:
- * cv_conns, cv_directs, cv_vouched, cv_sockets, cv_verdicts, cv_counters, cv_events. On doubt: no
- * entry, so ztunnel is shown no destination and sk_lookup does not let the SYN through. */
+ * Reads: cv_pods, cv_pod_addrs, cv_pod_links, cv_locals, cv_workloads, cv_frontends,
+ * cv_generation. Writes: cv_conns, cv_directs, cv_vouched, cv_sockets, cv_verdicts, cv_counters,
+ * cv_events. On doubt: no entry, so ztunnel is shown no destination and sk_lookup does not let the
+ * SYN through. */
 #include "bpf/lib/conn.h"
 #include "bpf/lib/event.h"
 #include "bpf/lib/pod.h"
 #include "bpf/lib/tcp.h"
+#include "bpf/lib/verdict.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -68,26 +70,42 @@ static __always_inline int sockops_vouch(const struct cv_tuple *t)
 	return bpf_map_update_elem(&cv_vouched, &key, &v, BPF_ANY);
 }
 
-/* The socket's record, where its connect(2) went direct. */
-static __always_inline struct cv_socket *sockops_direct(struct bpf_sock_ops *ctx)
+/* Without a record: is it a connection to another pod of this node that connect(2) let go there?
+ * That was as a direct one: a tunnel begins at a loopback address, and where annotations exclude
+ * something the direct ones have a record. */
+static __always_inline bool direct_is_unrecorded(struct bpf_sock_ops *ctx, const struct cv_pod *pod,
+						 const struct cv_tuple *t, __u64 dst)
 {
-	struct bpf_sock *sk = ctx->sk;
-	struct cv_socket *st;
+	__u32 all = CV_POD_CAPTURE | CV_POD_DIRECT | CV_POD_OUT_RULES;
 
-	if (!sk)
-		return NULL;
-	st = bpf_sk_storage_get(&cv_sockets, sk, NULL, 0);
-	return st && (st->flags & CV_SOCKET_DIRECT) ? st : NULL;
+	return (pod->flags & all) == (CV_POD_CAPTURE | CV_POD_DIRECT) && dst != t->netns_cookie &&
+	       dest_is_mesh_workload(&t->remote) && !tcp_is_mptcp(ctx->sk);
 }
 
-/* What connect(2) found holds while nothing has changed since: the policy, the pods, the tuple. On
- * doubt no entry: the SYN then lands on ztunnel's plaintext listener. */
-static __always_inline bool direct_still_holds(const struct cv_socket *st, const struct cv_tuple *t)
+/* Did connect(2) mean it to go direct? Returns the cookie of the pod that it goes to, 0: no. */
+static __always_inline __u64 direct_meant(struct bpf_sock_ops *ctx, const struct cv_pod *pod,
+					  const struct cv_socket *st, const struct cv_tuple *t)
 {
-	__u64 *dst = bpf_map_lookup_elem(&cv_locals, &t->remote);
+	__u64 *dst;
 
-	return dst && *dst == st->dst_cookie && t->remote_port == st->dst_port &&
-	       st->generation == direct_generation() && pod_owns_addr(t->netns_cookie, &t->local);
+	if (addr_is_loopback(&t->remote) || (st && st->kind != CV_SOCKET_APP))
+		return 0;
+	if (st && (st->flags & CV_SOCKET_DIRECT))
+		return st->dst_port == t->remote_port ? st->dst_cookie : 0;
+	if (st && (st->flags & CV_SOCKET_SHOWN))
+		return 0;
+	dst = bpf_map_lookup_elem(&cv_locals, &t->remote);
+	return dst && direct_is_unrecorded(ctx, pod, t, *dst) ? *dst : 0;
+}
+
+/* What connect(2) found must hold still: the policy, the pods, the tuple. On doubt no entry: the
+ * SYN then lands on ztunnel's plaintext listener. */
+static __always_inline bool direct_still_holds(const struct cv_tuple *t, __u64 dst)
+{
+	__u64 *now = bpf_map_lookup_elem(&cv_locals, &t->remote);
+
+	return now && *now == dst && pod_owns_addr(t->netns_cookie, &t->local) &&
+	       direct_verdict(t->netns_cookie, dst, t->remote_port) == DIRECT_ALLOWED;
 }
 
 /* Its packets may skip the host's stack where nothing else wants to see them on either link. */
@@ -106,24 +124,26 @@ static __always_inline void direct_ways(struct cv_direct *d)
 		d->flags |= CV_DIRECT_SHORT_SYN;
 }
 
-static __noinline void on_connect_direct(struct bpf_sock_ops *ctx, const struct cv_socket *st)
+static __noinline void on_connect_direct(struct bpf_sock_ops *ctx, const struct cv_socket *st,
+					 const struct cv_tuple *t, __u64 dst)
 {
-	struct cv_direct d = {.time_ns = bpf_ktime_get_ns()};
-	struct cv_tuple t, key;
+	struct cv_direct d = {.time_ns = bpf_ktime_get_ns(), .dst_cookie = dst};
+	struct cv_tuple key;
 
-	if (!st)
+	if (!t)
 		return;
-	d.src_cookie = bpf_get_netns_cookie(ctx);
-	d.dst_cookie = st->dst_cookie;
-	d.asked = st->shown;
-	t = tuple_from_sockops(ctx, d.src_cookie);
-	if (tuple_pair(&t, &key))
+	d.src_cookie = t->netns_cookie;
+	d.asked.addr = t->remote;
+	d.asked.port = t->remote_port;
+	if (st && (st->flags & CV_SOCKET_DIRECT))
+		d.asked = st->shown;
+	if (tuple_pair(t, &key))
 		d.flags |= CV_DIRECT_TURNED;
 	direct_ways(&d);
-	if (!direct_still_holds(st, &t))
-		sockops_drop(&t, CV_DROP_NOT_DIRECT);
+	if (!direct_still_holds(t, dst))
+		sockops_drop(t, CV_DROP_NOT_DIRECT);
 	else if (bpf_map_update_elem(&cv_directs, &key, &d, BPF_ANY))
-		sockops_drop(&t, CV_DROP_MAP_FULL);
+		sockops_drop(t, CV_DROP_MAP_FULL);
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
@@ -142,27 +162,22 @@ static __noinline void on_connect_host(struct bpf_sock_ops *ctx)
 }
 
 /* The source port is chosen, the SYN has not left. */
-static __noinline void on_connect(struct bpf_sock_ops *ctx)
+static __noinline void on_connect(struct bpf_sock_ops *ctx, const struct cv_socket *st,
+				  const struct cv_tuple *t)
 {
-	__u64 cookie = bpf_get_netns_cookie(ctx);
-	struct bpf_sock *sk = ctx->sk;
-	struct cv_socket *st;
-	struct cv_tuple t;
 	bool is_shown, is_vouched;
 
-	if (!sk)
+	if (!t)
 		return;
-	t = tuple_from_sockops(ctx, cookie);
-	st = bpf_sk_storage_get(&cv_sockets, sk, NULL, 0);
 	is_shown = st && (st->flags & CV_SOCKET_SHOWN);
 	is_vouched = (!st || st->kind == CV_SOCKET_APP || st->kind == CV_SOCKET_DIAL_APP) &&
-		     pod_owns_addr(cookie, &t.remote);
+		     pod_owns_addr(t->netns_cookie, &t->remote);
 	if (!is_shown && !is_vouched)
 		return;
-	if (is_shown && sockops_remember(ctx, &t, st))
-		sockops_drop(&t, CV_DROP_MAP_FULL);
-	if (is_vouched && sockops_vouch(&t))
-		sockops_drop(&t, CV_DROP_MAP_FULL);
+	if (is_shown && sockops_remember(ctx, t, st))
+		sockops_drop(t, CV_DROP_MAP_FULL);
+	if (is_vouched && sockops_vouch(t))
+		sockops_drop(t, CV_DROP_MAP_FULL);
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
@@ -315,11 +330,13 @@ static __noinline void on_established(struct bpf_sock_ops *ctx)
 	bool is_client;
 
 	/* on_connect_direct() has set it: others are out without a look-up. */
-	if (!(ctx->bpf_sock_ops_cb_flags & BPF_SOCK_OPS_STATE_CB_FLAG) || !sockops_direct(ctx))
+	if (!(ctx->bpf_sock_ops_cb_flags & BPF_SOCK_OPS_STATE_CB_FLAG))
 		return;
 	t = tuple_from_sockops(ctx, bpf_get_netns_cookie(ctx));
+	if (addr_is_loopback(&t.remote))
+		return;
 	d = direct_find(&t, &is_client);
-	if (!d || !is_client)
+	if (!d || !is_client || d->src_cookie != t.netns_cookie)
 		return;
 	direct_both(d, CV_DIRECT_ESTABLISHED);
 	direct_tell(ctx, &t, d, CV_DIRECT_OPEN);
@@ -397,20 +414,26 @@ static __noinline void on_close(struct bpf_sock_ops *ctx)
 /* Most connections of a machine are not ours: they pay one look-up. */
 static __noinline void on_dial(struct bpf_sock_ops *ctx)
 {
-	__u64 cookie = bpf_get_netns_cookie(ctx);
+	__u64 cookie = bpf_get_netns_cookie(ctx), dst;
+	struct bpf_sock *sk = ctx->sk;
 	struct cv_socket *st;
+	struct cv_pod *pod;
+	struct cv_tuple t;
 
 	if (cfg.host_cookie && cookie == cfg.host_cookie) {
 		on_connect_host(ctx);
 		return;
 	}
-	if (!pod_find(cookie))
+	pod = pod_find(cookie);
+	if (!pod || !sk)
 		return;
-	st = sockops_direct(ctx);
-	if (st)
-		on_connect_direct(ctx, st);
+	t = tuple_from_sockops(ctx, cookie);
+	st = bpf_sk_storage_get(&cv_sockets, sk, NULL, 0);
+	dst = direct_meant(ctx, pod, st, &t);
+	if (dst)
+		on_connect_direct(ctx, st, &t, dst);
 	else
-		on_connect(ctx);
+		on_connect(ctx, st, &t);
 }
 
 SEC("sockops")

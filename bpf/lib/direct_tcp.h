@@ -5,7 +5,8 @@
 #include "bpf/lib/drop.h"
 #include "bpf/lib/tcp.h"
 
-#define DIRECT_NOT (-1)
+#define DIRECT_NOT     (-1) /* to the mesh: try the tunnel */
+#define DIRECT_NO_MESH (-2) /* to anywhere else */
 
 static __always_inline void direct_ask(const struct attempt *a, const struct cv_sockaddr *to,
 				       __u64 dst_cookie)
@@ -33,6 +34,16 @@ static __always_inline bool direct_is_plain_socket(struct bpf_sock_addr *ctx,
 	return addr_is_any(&local.addr) || pod_owns_addr(a->cookie, &local.addr);
 }
 
+/* What cv_sockops cannot find out for itself: what the application has asked for, and what was not
+ * direct but excluded. Else a record, whose memory costs more than all the rest, says nothing. */
+static __always_inline bool direct_needs_record(const struct cv_pod *pod, const struct attempt *a,
+						const struct cv_sockaddr *to)
+{
+	return (pod->flags & CV_POD_OUT_RULES) || a->dst.port != to->port ||
+	       a->dst.addr.w[0] != to->addr.w[0] || a->dst.addr.w[1] != to->addr.w[1] ||
+	       a->dst.addr.w[2] != to->addr.w[2] || a->dst.addr.w[3] != to->addr.w[3];
+}
+
 /* Endpoint of the frontend that a->dst is, by weight. Returns false when it is none that the
  * programs may choose for. */
 static __noinline bool direct_choose(const struct attempt *a, struct cv_sockaddr *to)
@@ -57,33 +68,58 @@ static __noinline bool direct_choose(const struct attempt *a, struct cv_sockaddr
 	return false;
 }
 
-/* Where a->dst leads on this node, in `to`: a pod's own address, or a frontend's endpoint. Returns
- * that pod's cookie, 0: not without a tunnel. */
-static __always_inline __u64 direct_resolve(const struct attempt *a, struct cv_sockaddr *to)
+/* A record of what the application asked for, and a->dst becomes the endpoint. */
+static __always_inline int direct_record(struct bpf_sock_addr *ctx, struct attempt *a,
+					 const struct cv_sockaddr *to, __u64 dst)
 {
-	__u64 cookie;
+	struct cv_socket *st = NULL;
 
-	*to = a->dst;
-	cookie = direct_destination(to);
-	if (!cookie && direct_choose(a, to))
-		cookie = direct_destination(to);
-	return cookie;
+	if (ctx->sk)
+		st = bpf_sk_storage_get(&cv_sockets, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!st)
+		return drop(ctx, a, CV_DROP_STORAGE);
+	st->flags = CV_SOCKET_DIRECT | CV_SOCKET_SHOWN;
+	st->shown = a->dst;
+	st->dst_port = to->port;
+	st->dst_cookie = dst;
+	a->dst = *to;
+	count(CV_DIRECT);
+	return VERDICT_REWRITE;
 }
 
-/* DIRECT_NOT: try the tunnel. Else the verdict: VERDICT_ALLOW, or refused by policy. */
+/* Where a->dst leads on this node, in `to`: a pod's own address, or a frontend's endpoint. The
+ * cookie of that pod, in `dst`. Returns false, with `r`, when it goes another way. */
+static __always_inline bool direct_resolve(const struct attempt *a, struct cv_sockaddr *to,
+					   __u64 *dst, int *r)
+{
+	*to = a->dst;
+	*dst = direct_destination(to);
+	*r = DIRECT_NOT;
+	if (*dst)
+		return true;
+	if (!dest_is_mesh(&a->dst)) {
+		*r = DIRECT_NO_MESH;
+		return false;
+	}
+	if (direct_choose(a, to))
+		*dst = direct_destination(to);
+	return *dst != 0;
+}
+
+/* DIRECT_NOT, DIRECT_NO_MESH, or the verdict: VERDICT_ALLOW, _REWRITE, or refused by policy. */
 static __noinline int direct_tcp(struct bpf_sock_addr *ctx, const struct cv_pod *pod,
 				 struct attempt *a)
 {
 	struct cv_sockaddr to = {};
-	__u64 dst, generation;
-	struct cv_socket *st;
+	__u64 dst;
+	int r;
 
 	if (!pod || !a || !ctx->sk)
 		return VERDICT_REFUSE;
-	dst = direct_resolve(a, &to);
-	if (!dst || !direct_is_plain_socket(ctx, a))
+	if (!direct_resolve(a, &to, &dst, &r))
+		return r;
+	if (!direct_is_plain_socket(ctx, a))
 		return DIRECT_NOT;
-	generation = direct_generation();
 	switch (direct_verdict(a->cookie, dst, to.port)) {
 	case DIRECT_DENIED:
 		return drop(ctx, a, CV_DROP_POLICY);
@@ -93,15 +129,8 @@ static __noinline int direct_tcp(struct bpf_sock_addr *ctx, const struct cv_pod 
 		direct_ask(a, &to, dst);
 		return DIRECT_NOT;
 	}
-	st = bpf_sk_storage_get(&cv_sockets, ctx->sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!st)
-		return drop(ctx, a, CV_DROP_STORAGE);
-	st->flags = CV_SOCKET_DIRECT | CV_SOCKET_SHOWN;
-	st->shown = a->dst;
-	st->dst_port = to.port;
-	st->dst_cookie = dst;
-	st->generation = generation;
-	a->dst = to;
+	if (direct_needs_record(pod, a, &to))
+		return direct_record(ctx, a, &to, dst);
 	count(CV_DIRECT);
-	return VERDICT_REWRITE;
+	return VERDICT_ALLOW;
 }

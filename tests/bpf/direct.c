@@ -404,6 +404,66 @@ TEST(direct_that_finds_no_room_is_not_vouched_for)
 	CHECK_EQ(counted(CV_VOUCHED), 0);
 }
 
+/* Nobody is asked for memory: cv_sockops finds out for itself. */
+TEST(direct_to_a_pods_own_address_keeps_no_record)
+{
+	struct cv_socket value;
+	int client;
+
+	begin();
+	serve(AF_INET, SERVER4);
+	verdict_set(80, true);
+	client = connected(AF_INET, SERVER4);
+	CHECK_EQ(map_size(skel->maps.cv_directs), 1);
+	CHECK_ERRNO(bpf_map_lookup_elem(bpf_map__fd(skel->maps.cv_sockets), &client, &value),
+		    ENOENT);
+}
+
+/* Let go by connect(2), but not as direct ones: the verdict does not vouch for them. */
+static void check_not_direct(void)
+{
+	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, SERVER4), ECONNREFUSED);
+	CHECK_EQ(counted(CV_DIRECT), 0);
+	CHECK_EQ(counted(CV_VOUCHED), 0);
+	CHECK_EQ(counted(CV_DROP_NOT_DIRECT), 0);
+	CHECK_EQ(map_size(skel->maps.cv_directs), 0);
+}
+
+TEST(a_verdict_does_not_vouch_for_what_is_excluded)
+{
+	struct cv_outbound_key key = {.prefix_len = CV_OUTBOUND_PREFIX + 128,
+				      .kind = CV_OUT_EXCLUDE_PORT,
+				      .netns_cookie = pod.cookie,
+				      .addr.w[0] = 80};
+	uint32_t one = 1;
+
+	begin();
+	verdict_set(80, true);
+	serve(AF_INET, SERVER4);
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_outbound_rules), &key, &one,
+				     BPF_ANY));
+	pod_flags(BOTH | CV_POD_OUT_RULES);
+	check_not_direct();
+	CHECK_EQ(counted(CV_EXCLUDED), 1);
+}
+
+TEST(a_verdict_does_not_vouch_for_what_is_no_mesh_destination)
+{
+	begin();
+	verdict_set(80, true);
+	serve(AF_INET, SERVER4);
+	CHECK_OK(bpf_map_delete_elem(bpf_map__fd(skel->maps.cv_workloads), &server_pod.addr4));
+	check_not_direct();
+	CHECK_EQ(counted(CV_PASSTHROUGH), 1);
+}
+
+TEST(direct_beside_what_is_excluded)
+{
+	begin();
+	pod_flags(BOTH | CV_POD_OUT_RULES);
+	check_direct(AF_INET, SERVER4, POD4);
+}
+
 /* ---- by a service's frontend ---- */
 
 static void frontend_set(const char *frontend, uint32_t count, const char *const ends[])

@@ -220,8 +220,15 @@ static int programs_attach(struct datapath *d)
 	if (cgroup_fd < 0)
 		return log_error_errno("agent", -errno, "cannot open the cgroup root path=%s",
 				       root);
+	/* First, as it knows connections without a record, which the others do not make for it:
+	 * those of an earlier agent are replaced one by one. */
+	r = program_attach(d, d->skel->progs.cv_sockops, cgroup_fd);
+	if (r < 0)
+		return r;
 	bpf_object__for_each_program(prog, d->skel->obj)
 	{
+		if (prog == d->skel->progs.cv_sockops)
+			continue;
 		r = program_attach(d, prog, cgroup_fd);
 		if (r < 0)
 			return r;

@@ -147,7 +147,8 @@ enum cv_socket_flags {
 	CV_SOCKET_ANSWERED = 1 << 2,   /* CHILD: accept has been answered */
 	CV_SOCKET_REDIRECTED = 1 << 3, /* connect was rewritten */
 	CV_SOCKET_BOUND = 1 << 4,  /* connect bound the pod's address: undone by the next connect */
-	CV_SOCKET_DIRECT = 1 << 5, /* connect goes to a pod of this node without a tunnel */
+	CV_SOCKET_DIRECT = 1 << 5, /* connect goes to a pod of this node without a tunnel; one that
+				    * asked for that pod's own address may have no record */
 };
 
 /* cv_sockets (SK_STORAGE). */
@@ -159,7 +160,7 @@ struct cv_socket {
 	__be16 dst_port;
 	__u16 zero;
 	__u64 dst_cookie;
-	__u64 generation;
+	__u64 zero2; /* agents before this one kept something here: the map is taken over */
 };
 
 /* setsockopt(fd, CV_SOL_CULVERT, CV_SO_CLIENT, struct cv_sockaddr) on a DIAL_APP socket names the

@@ -211,8 +211,7 @@ static void dispatch(struct agent_link *l, size_t len, const int *fds)
 		l->ops->on_verdict_ask(l->arg, (const void *)l->buf);
 		break;
 	case ZDS_DIRECT:
-		for (size_t i = 0; i < len / sizeof(struct zds_direct); i++)
-			l->ops->on_direct(l->arg, (const struct zds_direct *)l->buf + i);
+		l->ops->on_direct(l->arg, (const void *)l->buf, len / sizeof(struct zds_direct));
 		break;
 	case ZDS_METRICS:
 		l->ops->on_metrics(l->arg, (const char *)(h + 1), len - sizeof(*h));

@@ -28,7 +28,7 @@ struct agent_link_ops {
 	void (*on_nameserver)(void *arg, const struct zds_nameserver *m);
 	void (*on_metrics)(void *arg, const char *text, size_t len);
 	void (*on_verdict_ask)(void *arg, const struct zds_verdict *m);
-	void (*on_direct)(void *arg, const struct zds_direct *m);
+	void (*on_direct)(void *arg, const struct zds_direct *m, size_t count); /* in order */
 };
 
 struct agent_link_config {

@@ -118,9 +118,10 @@ void direct_report(struct telemetry *t, const struct state *s, const struct dire
 		.src = m->src,
 		.dst = m->dst,
 		.asked = m->asked,
-		.src_workload = workload_of(s, news->src),
-		.dst_workload = workload_of(s, news->dst),
+		.src_workload = news->src,
+		.dst_workload = news->dst,
 		.opened_us = m->opened_us,
+		.now_us = news->now_us,
 		.bytes_to_server = m->sent,
 		.bytes_to_client = m->received,
 	};

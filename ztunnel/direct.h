@@ -9,6 +9,7 @@
 struct pod;
 struct state;
 struct telemetry;
+struct workload;
 
 /**
  * direct_judge() - may @src connect to @dst without a tunnel?
@@ -34,8 +35,9 @@ uint32_t direct_judge_plaintext(const struct state *s, const struct pod *dst,
 /** struct direct_news - what the agent tells of a connection. All borrowed. */
 struct direct_news {
 	const struct zds_direct *m;
-	const struct pod *src, *dst;     /* NULL: unknown labels */
-	uint64_t new_sent, new_received; /* bytes that have not been counted yet */
+	const struct workload *src, *dst; /* NULL: unknown labels */
+	uint64_t now_us;                  /* CLOCK_MONOTONIC */
+	uint64_t new_sent, new_received;  /* bytes that have not been counted yet */
 };
 
 /** direct_report() - count and log it as both ends would. */

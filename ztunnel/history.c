@@ -85,6 +85,28 @@ struct history *history_free(struct history *h)
 	return NULL;
 }
 
+#define EACH(byte) (0x0101010101010101u * (byte))
+
+/* Eight at once: is any of them below ' ' or above '~'? */
+static bool is_odd(const char *at)
+{
+	uint64_t w;
+
+	memcpy(&w, at, sizeof(w));
+	return (((w - EACH(' ')) & ~w) | (w + EACH(0x7f - '~')) | w) & EACH(0x80);
+}
+
+/* Nearly all of it is clean, and it is done twice for every connection that ends. */
+static void text_clean(char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		while (i + sizeof(uint64_t) <= len && !is_odd(text + i))
+			i += sizeof(uint64_t);
+		if (i < len && (text[i] < ' ' || text[i] > '~'))
+			text[i] = '?';
+	}
+}
+
 /* text_put() - each may have a third of what is left at most, so that one giant leaves room for the
  * others. Peers have a hand in some of it, and a terminal will show it: nothing but ASCII. */
 static void text_put(struct record *r, size_t *used, enum text which, const char *value)
@@ -100,8 +122,9 @@ static void text_put(struct record *r, size_t *used, enum text which, const char
 	r->at[which] = (uint16_t)*used;
 	is_cut = len >= max;
 	len = is_cut ? max - sizeof(CUT) : len;
-	for (size_t i = 0; i < len; i++)
-		r->text[(*used)++] = value[i] >= ' ' && value[i] <= '~' ? value[i] : '?';
+	memcpy(r->text + *used, value, len);
+	text_clean(r->text + *used, len);
+	*used += len;
 	end = is_cut ? CUT : "";
 	memcpy(r->text + *used, end, strlen(end) + 1);
 	*used += strlen(end) + 1;

@@ -17,6 +17,11 @@ static const struct pod *pod_of(const struct node *n, uint64_t cookie)
 	return np ? np->pod : NULL;
 }
 
+static const struct workload *workload_of(const struct node *n, const struct pod *p)
+{
+	return p && n->state ? state_workload_by_uid(n->state, p->uid) : NULL;
+}
+
 void node_direct_ask(void *arg, const struct zds_verdict *m)
 {
 	struct node *n = arg;
@@ -32,14 +37,21 @@ void node_direct_ask(void *arg, const struct zds_verdict *m)
 	(void)agent_link_verdict(n->agent, &answer);
 }
 
-void node_direct_report(void *arg, const struct zds_direct *m)
+/* Neither the state nor a pod changes in between, and most of it is about the same two pods. */
+void node_direct_report(void *arg, const struct zds_direct *m, size_t count)
 {
 	struct node *n = arg;
-	struct direct_news news = {
-		.m = m, .src = pod_of(n, m->src_cookie), .dst = pod_of(n, m->dst_cookie)};
+	struct direct_news news = {.now_us = now_monotonic_us()};
 
-	direct_table_note(n->directs, m, now_monotonic_us(), &news.new_sent, &news.new_received);
-	direct_report(n->telemetry, n->state, &news);
+	for (; count > 0; count--, m++) {
+		if (!news.m || news.m->src_cookie != m->src_cookie)
+			news.src = workload_of(n, pod_of(n, m->src_cookie));
+		if (!news.m || news.m->dst_cookie != m->dst_cookie)
+			news.dst = workload_of(n, pod_of(n, m->dst_cookie));
+		news.m = m;
+		direct_table_note(n->directs, m, news.now_us, &news.new_sent, &news.new_received);
+		direct_report(n->telemetry, n->state, &news);
+	}
 }
 
 /* One list of the connections of this node. */
@@ -47,11 +59,6 @@ struct listing {
 	struct node *node;
 	struct admin_dump *dump;
 };
-
-static const struct workload *workload_of(const struct node *n, const struct pod *p)
-{
-	return p && n->state ? state_workload_by_uid(n->state, p->uid) : NULL;
-}
 
 static void list_one(void *arg, const struct zds_direct *m)
 {

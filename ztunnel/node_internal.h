@@ -63,7 +63,7 @@ static inline struct node_pod *node_pod_find(const struct node *n, uint64_t cook
 /** node_direct_ask(), node_direct_report() - agent_link_ops: ZDS_VERDICT_ASK, ZDS_DIRECT. @arg: the
  * node. */
 void node_direct_ask(void *arg, const struct zds_verdict *m);
-void node_direct_report(void *arg, const struct zds_direct *m);
+void node_direct_report(void *arg, const struct zds_direct *m, size_t count);
 /** node_direct_init(), node_direct_free() - what is kept of direct connections. Return: 0; -ENOMEM.
  */
 _must_check_ int node_direct_init(struct node *n);

@@ -377,6 +377,11 @@ struct telemetry *telemetry_free(struct telemetry *t)
 	return NULL;
 }
 
+static uint64_t now_of(const struct conn_info *info)
+{
+	return info->now_us ? info->now_us : now_monotonic_us();
+}
+
 struct conn_metrics *telemetry_conn_open(struct telemetry *t, const struct conn_info *info)
 {
 	struct series *s = series_find(t, info, CONN_OK);
@@ -398,7 +403,7 @@ void telemetry_conn_close(struct telemetry *t, struct conn_metrics *m, const str
 		m = &series_find(t, info, flags)->m;
 	conn_metrics_add(&m->closed, 1);
 	access_log_complete(t->history, info,
-			    &(struct conn_end){flags, error, now_monotonic_us(), true}, NULL);
+			    &(struct conn_end){flags, error, now_of(info), true}, NULL);
 }
 
 static void count_failed(struct telemetry *t, const struct conn_info *info, enum conn_flags flags)
@@ -415,7 +420,7 @@ void telemetry_conn_failed(struct telemetry *t, const struct conn_info *info, en
 {
 	count_failed(t, info, flags);
 	access_log_complete(t->history, info,
-			    &(struct conn_end){flags, error, now_monotonic_us(), false}, NULL);
+			    &(struct conn_end){flags, error, now_of(info), false}, NULL);
 }
 
 void telemetry_conn_early(struct telemetry *t, const struct conn_info *info, enum conn_flags flags,
@@ -423,7 +428,7 @@ void telemetry_conn_early(struct telemetry *t, const struct conn_info *info, enu
 {
 	conn_metrics_add(&series_find(t, info, flags)->m.failed, 1);
 	access_log_failed(t->history, info,
-			  &(struct conn_end){flags, error, now_monotonic_us(), false});
+			  &(struct conn_end){flags, error, now_of(info), false});
 }
 
 void telemetry_conn_denied(struct telemetry *t, const struct conn_info *info, const char *policy,
@@ -440,7 +445,7 @@ void telemetry_conn_denied(struct telemetry *t, const struct conn_info *info, co
 							    : ": ",
 		       policy);
 	access_log_complete(t->history, info,
-			    &(struct conn_end){CONN_DENY, error, now_monotonic_us(), false},
+			    &(struct conn_end){CONN_DENY, error, now_of(info), false},
 			    *policy ? policy : NULL);
 }
 

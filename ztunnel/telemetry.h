@@ -56,6 +56,7 @@ struct conn_info {
 	const char *src_identity; /* proven by TLS, "spiffe://..." */
 	const char *dst_identity;
 	uint64_t opened_us; /* CLOCK_MONOTONIC */
+	uint64_t now_us;    /* the same clock; 0: it is asked when that matters */
 	/* Of this connection alone, for the log: request direction and response direction. */
 	uint64_t bytes_to_server;
 	uint64_t bytes_to_client;

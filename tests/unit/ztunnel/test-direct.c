@@ -249,11 +249,15 @@ static void it_is_counted_at_both_ends(void **state)
 			       .asked = mesh_sockaddr("10.0.0.2:80"),
 			       .sent = 300,
 			       .received = 500};
-	struct direct_news news = {.m = &m, .src = &f->src, .dst = &f->dst};
+	struct direct_news news = {.m = &m};
 	_cleanup_(telemetry_freep) struct telemetry *t = NULL;
 	_cleanup_(buf_resetp) struct buf text = {0};
 	struct state *s = mesh_build(f->b);
 
+	news.src = state_workload_by_uid(s, f->src.uid);
+	news.dst = state_workload_by_uid(s, f->dst.uid);
+	assert_non_null(news.src);
+	assert_non_null(news.dst);
 	assert_int_equal(telemetry_new(&t), 0);
 	m.what = ZDS_DIRECT_OPENED;
 	direct_report(t, s, &news);

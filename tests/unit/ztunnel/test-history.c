@@ -95,6 +95,33 @@ TEST(what_is_huge_or_hostile_is_cut_and_made_harmless)
 	history_free(h);
 }
 
+TEST(every_odd_byte_is_found_wherever_it_stands)
+{
+	char error[24] = {0};
+	struct history *h = NULL;
+	uint64_t since;
+
+	assert_int_equal(history_new(&h), 0);
+	for (int byte = 1; byte < 256; byte++)
+		for (size_t at = 0; at + 1 < sizeof(error); at++) {
+			json_t *list;
+			char want;
+
+			memset(error, '~', sizeof(error) - 1);
+			error[at] = (char)byte;
+			want = byte >= ' ' && byte <= '~' ? (char)byte : '?';
+			history_free(h);
+			assert_int_equal(history_new(&h), 0);
+			history_add(h, &(struct conn_info){0}, &(struct conn_end){.error = error},
+				    NULL);
+			list = dump(h, &since);
+			error[at] = want;
+			assert_string_equal(text(list, 0, "error"), error);
+			json_decref(list);
+		}
+	history_free(h);
+}
+
 TEST(path_and_verdict_follow_from_how_it_went)
 {
 	static const struct {
@@ -138,6 +165,7 @@ int main(void)
 		cmocka_unit_test(an_empty_one_is_complete_since_its_start),
 		cmocka_unit_test(it_wraps_and_says_since_when_it_is_complete),
 		cmocka_unit_test(what_is_huge_or_hostile_is_cut_and_made_harmless),
+		cmocka_unit_test(every_odd_byte_is_found_wherever_it_stands),
 		cmocka_unit_test(path_and_verdict_follow_from_how_it_went),
 	};
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* leader - the Lease at an API server: made, kept, lost to another, given back. */
+/* leader - the Lease at an API server: made, kept, lost to another or with the API server, given
+ * back. */
 #include "userspace/control/leader.h"
 
 #include <setjmp.h>
@@ -10,7 +11,9 @@
 #include <jansson.h>
 
 #include "base/log.h"
+#include "tests/unit/fast-clock.h"
 #include "tests/unit/source/fake-api.h"
+#include "userspace/control/election.h"
 
 struct fixture {
 	struct loop *loop;
@@ -20,7 +23,7 @@ struct fixture {
 	struct leader *one, *two;
 	json_t *lease;
 	int version, n_writes, is_one, is_two;
-	bool is_down;
+	bool is_down, is_silent;
 };
 
 static void lease_answer(struct fixture *f, int fd, int status)
@@ -56,6 +59,8 @@ static bool on_request(struct fake_api *a, int fd, const char *method, const cha
 
 	assert_true(str_has_prefix(path,
 				   "/apis/coordination.k8s.io/v1/namespaces/istio-system/leases"));
+	if (f->is_silent)
+		return true;
 	if (f->is_down) {
 		fake_answer(fd, 500, "{}");
 	} else if (streq(method, "GET")) {
@@ -203,6 +208,41 @@ static void test_a_server_that_fails_makes_no_leader(void **state)
 	UNTIL(f, f->is_one);
 }
 
+/* It leads no longer before the Lease that it holds is free for another. */
+static void steps_down_in_time(struct fixture *f, bool *trouble)
+{
+	uint64_t before_us;
+
+	log_set_level(LOG_OFF);
+	start(f, "one", on_one, &f->one);
+	UNTIL(f, f->is_one);
+	UNTIL(f, f->n_writes >= 2);
+	before_us = now_monotonic_us();
+	*trouble = true;
+	the_clock.is_fast = true;
+	for (int i = 0; i < 10000 && f->is_one; i++)
+		assert_true(loop_run_once(f->loop, 1000) >= 0);
+	the_clock.is_fast = false;
+	assert_false(f->is_one);
+	assert_true(now_monotonic_us() - before_us < ELECTION_LEASE_S * 1000000ULL);
+}
+
+static void test_a_leader_whose_server_fails_steps_down_in_time(void **state)
+{
+	struct fixture *f = *state;
+
+	steps_down_in_time(f, &f->is_down);
+	f->is_down = false;
+	UNTIL(f, f->is_one);
+}
+
+static void test_a_leader_that_hears_nothing_steps_down_in_time(void **state)
+{
+	struct fixture *f = *state;
+
+	steps_down_in_time(f, &f->is_silent);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -212,6 +252,8 @@ int main(void)
 		TEST(test_it_is_renewed_and_lost_to_whoever_took_it),
 		TEST(test_the_same_pod_is_the_leader_again_at_once),
 		TEST(test_a_server_that_fails_makes_no_leader),
+		TEST(test_a_leader_whose_server_fails_steps_down_in_time),
+		TEST(test_a_leader_that_hears_nothing_steps_down_in_time),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,4 +21,4 @@ $(BUILD)/tests/unit/ztunnel/test-authz-random: $(ztunnel-random)
 $(BUILD)/tests/unit/ztunnel/test-authz-random: ALL_LDFLAGS += $(ztunnel-random)
 
 # A clock that the test sets.
-$(BUILD)/tests/unit/ztunnel/test-certs: ALL_LDFLAGS += -Wl,--wrap=now_realtime_us,--wrap=now_monotonic_us,--wrap=epoll_wait
+$(BUILD)/tests/unit/ztunnel/test-certs: ALL_LDFLAGS += -Wl,--wrap=now_realtime_us,--wrap=clock_gettime,--wrap=epoll_wait

@@ -102,7 +102,7 @@ def test_another_tool_overwrites_the_configuration(cluster, mesh):
     text = json.loads(cluster.on_node(2, "cat", CONFLIST).stdout)
     text["plugins"].pop()
     cluster.on_node(2, "sh", "-c", f"cat > {CONFLIST}", input=json.dumps(text))
-    eventually(lambda: plugins(cluster)[-1] == "culvert-cni", 5, "the plugin is back")
+    eventually(lambda: plugins(cluster)[-1] == "culvert-cni", what="the plugin is back")
 
 
 def test_pods_outside_the_mesh_start_as_before(cluster, mesh, namespace):

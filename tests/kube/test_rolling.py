@@ -25,7 +25,7 @@ def apps(cluster, mesh, namespace):
     cluster.run("label", "namespace", namespace, "istio.io/dataplane-mode=ambient")
     cluster.apply(deployment(namespace, "web", 2), service(namespace, "web"), pod(namespace, "client", "client", "n2"),
                   pod(namespace, "peer", "client", "n1"))
-    cluster.run("rollout", "status", "-n", namespace, "deployment/web", "--timeout=60s", timeout=70)
+    cluster.run("rollout", "status", "-n", namespace, "deployment/web", "--timeout=180s", timeout=200)
     cluster.wait_ready(namespace, "client", "peer")
     for name in ("client", "peer"):
         eventually(lambda n=name: cluster.is_captured(namespace, n), what=f"{name} is captured")
@@ -35,7 +35,7 @@ def apps(cluster, mesh, namespace):
 
 def restart(cluster, namespace, what):
     cluster.run("rollout", "restart", "-n", namespace, what)
-    cluster.run("rollout", "status", "-n", namespace, what, "--timeout=120s", timeout=130)
+    cluster.run("rollout", "status", "-n", namespace, what, "--timeout=240s", timeout=260)
 
 
 def test_an_application_restarts_without_a_failed_request(cluster, apps):
@@ -95,7 +95,7 @@ def test_a_service_without_endpoints_is_refused_not_plain(cluster, apps):
     cluster.apply(deployment(apps, "solo", 1, nodeName="n1"), service(apps, "solo"),
                   pod(apps, "plain", "client", "n2", {"istio.io/dataplane-mode": "none"}))
     cluster.wait_ready(apps, "plain")
-    cluster.run("rollout", "status", "-n", apps, "deployment/solo", "--timeout=60s", timeout=70)
+    cluster.run("rollout", "status", "-n", apps, "deployment/solo", "--timeout=180s", timeout=200)
     for name in ("plain", "client"):
         eventually(lambda n=name: cluster.curl(apps, n, "http://solo"), what="an answer, of kube-proxy and of the mesh")
     with stopped_kube_proxy(cluster, 2), Canary(cluster) as canary, \

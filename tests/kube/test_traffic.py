@@ -124,7 +124,7 @@ def test_jobs_complete(cluster, shop, strict):
     name = f"job-{'strict' if strict else 'permissive'}"
     cluster.apply(workload("Job", "batch/v1", shop, name, {
         "nodeName": "n2", "restartPolicy": "Never", "containers": [container("client", UNTIL_ANSWERED)]}))
-    cluster.run("wait", "-n", shop, "--for=condition=complete", f"job/{name}", "--timeout=60s", timeout=70)
+    cluster.run("wait", "-n", shop, "--for=condition=complete", f"job/{name}", "--timeout=180s", timeout=200)
 
 
 def test_init_containers_are_in_the_mesh(cluster, shop, strict):

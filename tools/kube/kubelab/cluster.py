@@ -10,7 +10,7 @@ import uuid
 
 from . import images, layout, node
 
-READY_S = 60
+READY_S = 180
 DIALER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "dialer.py")
 
 
@@ -46,7 +46,7 @@ class Cluster:
                     raise
                 time.sleep(0.2)
 
-    def exec(self, namespace, pod, *command, container=None, timeout=30):
+    def exec(self, namespace, pod, *command, container=None, timeout=60):
         """A command in a pod. Return: (exit code, standard output)."""
         which = ["-c", container] if container else []
         done = subprocess.run([*self.kubectl, "exec", "-n", namespace, pod, *which, "--", *command], stdout=subprocess.PIPE,
@@ -55,7 +55,7 @@ class Cluster:
 
     def curl(self, namespace, pod, url, *options):
         """Return: the body; "" when there was no answer of status 200."""
-        code, out = self.exec(namespace, pod, "curl", "-sf", "-m", "5", *options, url)
+        code, out = self.exec(namespace, pod, "curl", "-sf", "-m", "20", *options, url)
         return out if code == 0 else ""
 
     def pod_netns(self, namespace, name):
@@ -132,15 +132,15 @@ class Cluster:
 
     def wait_mesh(self):
         """Until all of ours is there and well."""
-        self.run("rollout", "status", "-n", "istio-system", "deployment/istiod", f"--timeout={READY_S}s", timeout=90)
-        self.run("rollout", "status", "-n", "istio-system", "daemonset/ztunnel", f"--timeout={READY_S}s", timeout=90)
+        self.run("rollout", "status", "-n", "istio-system", "deployment/istiod", f"--timeout={READY_S}s", timeout=READY_S + 30)
+        self.run("rollout", "status", "-n", "istio-system", "daemonset/ztunnel", f"--timeout={READY_S}s", timeout=READY_S + 30)
 
     def wait_ready(self, namespace, *pods):
         self.run("wait", "-n", namespace, "--for=condition=Ready", f"--timeout={READY_S}s",
-                 *(f"pod/{p}" for p in pods), timeout=READY_S + 10)
+                 *(f"pod/{p}" for p in pods), timeout=READY_S + 30)
 
 
-def eventually(condition, seconds=30, what="condition"):
+def eventually(condition, seconds=120, what="condition"):
     """Wait until condition() gives something true, and return that."""
     deadline = time.monotonic() + seconds
     while True:
@@ -253,6 +253,6 @@ def service(namespace, name, port=80, **spec):
 def curl_from_outside(ip, port):
     """As a machine beside the cluster asks. Return: the body, "" when there was no answer of status 200."""
     url = f"http://{layout.in_url(ip)}:{port}"
-    done = subprocess.run(["curl", "-sf", "--connect-timeout", "1", "-m", "5", url], stdout=subprocess.PIPE, text=True,
+    done = subprocess.run(["curl", "-sf", "--connect-timeout", "4", "-m", "20", url], stdout=subprocess.PIPE, text=True,
                           check=False)
     return done.stdout if done.returncode == 0 else ""

@@ -283,7 +283,7 @@ static int show_client(struct conn *c, int fd, bool is_v4)
 	return 0;
 }
 
-int conn_dial_app(struct conn *c, int fd, const struct cv_sockaddr *to)
+int conn_dial_app(struct conn *c, int fd, const struct cv_sockaddr *to, int tcp_option)
 {
 	bool is_v4 = cv_addr_is_v4(&to->addr);
 	struct sockaddr_storage ss;
@@ -301,7 +301,7 @@ int conn_dial_app(struct conn *c, int fd, const struct cv_sockaddr *to)
 	if (r < 0)
 		return r;
 	/* No keep-alive: the application is in the same kernel. */
-	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	(void)setsockopt(fd, IPPROTO_TCP, tcp_option, &one, sizeof(one));
 	relay_reset_on_close(fd, true);
 	if (connect(fd, (const struct sockaddr *)&ss, len) < 0 && errno != EINPROGRESS)
 		return -errno;

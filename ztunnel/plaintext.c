@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -94,7 +95,7 @@ static int dial_app(struct plaintext *p, int fd)
 	int r;
 
 	p->app_fd = fd;
-	r = conn_dial_app(&p->conn, fd, &p->conn.dst);
+	r = conn_dial_app(&p->conn, fd, &p->conn.dst, TCP_NODELAY);
 	if (r < 0)
 		return r;
 	p->app_watch.fd = fd;

@@ -2,12 +2,18 @@
 #include "ztunnel/relay.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
 /* How long bytes that the application sent before it reset may still be read and sent on. */
 #define LINGER_US (2 * 1000000ULL)
+
+/* So little is one segment that leaves at once, whatever Nagle says and however small the
+ * application's window is. */
+#define ONE_SEGMENT 512
 
 struct relay_replay {
 	struct buf said;
@@ -80,11 +86,19 @@ int relay_close_rst(int fd)
 	return close_fd(fd);
 }
 
+/* is_settled() - our FIN is out, with nothing before it that could have waited, and the
+ * application's has come: TCP is through with it, and no close makes an RST of that. */
+static bool is_settled(const struct relay *r)
+{
+	return r->is_fin_first && r->is_app_eof && r->sent <= ONE_SEGMENT;
+}
+
 static void release(struct relay *r, bool is_reset)
 {
 	r->is_done = true;
 	loop_timer_del(&r->linger);
-	relay_reset_on_close(r->app.fd, is_reset);
+	if (is_reset || !is_settled(r))
+		relay_reset_on_close(r->app.fd, is_reset);
 	loop_close(&r->app);
 	buf_reset(&r->pending);
 	replay_free(r);
@@ -139,14 +153,28 @@ static void shut_when_drained(struct relay *r)
 	r->is_shut = true;
 	/* With the application's FIN sent on, the stream is over in a moment: the close says the
 	 * same. */
-	if (!r->is_app_eof)
-		(void)shutdown(r->app.fd, SHUT_WR);
+	if (r->is_app_eof)
+		return;
+	r->is_fin_first = true;
+	(void)shutdown(r->app.fd, SHUT_WR);
 }
 
 static void delivered(struct relay *r, size_t n)
 {
 	hbone_stream_consume(&r->stream, n);
 	r->ops->on_bytes(r, 0, n);
+}
+
+/* nagle_off() - a small message must not wait for the ACK of the one before it. The first one has
+ * none before it, and many connections have no other. */
+static void nagle_off(struct relay *r, size_t len)
+{
+	const int one = 1;
+
+	if (!r->is_nagling || (r->sent == 0 && len <= ONE_SEGMENT))
+		return;
+	r->is_nagling = false;
+	(void)setsockopt(r->app.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 }
 
 /* send_app() - Return: bytes taken, 0 when it takes none for now; -errno when it never will. */
@@ -158,12 +186,14 @@ static ssize_t send_app(struct relay *r, const struct iovec *iov, int n_iov, siz
 
 	if (!r->is_connected || !r->is_writable)
 		return 0;
+	nagle_off(r, len);
 	n = sendmsg(r->app.fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 	if (n < 0) {
 		if (errno != EAGAIN && errno != EINTR)
 			return -errno;
 		n = 0;
 	}
+	r->sent += (uint64_t)n;
 	if ((size_t)n < len) {
 		r->is_writable = false;
 		(void)loop_set(&r->app, r->app.events | EPOLLOUT);

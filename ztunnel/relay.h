@@ -45,6 +45,8 @@ struct relay {
 	struct buf pending; /* for the application */
 	struct relay_replay *replay; /* what the application said before the CONNECT was answered */
 	const struct relay_ops *ops;
+	uint64_t sent;     /* bytes that the application's socket took */
+	bool is_nagling;   /* TCP_NODELAY is not set: the relay does it once it is needed */
 	bool is_connected; /* the application's socket may be written to */
 	bool is_held;      /* the application's bytes wait: relay_let_go() */
 	bool is_readable;
@@ -53,7 +55,8 @@ struct relay {
 	bool is_app_eof;     /* the application's FIN was read */
 	bool is_app_broken;  /* the application takes nothing any more */
 	bool is_stream_eof;  /* the peer's END_STREAM */
-	bool is_shut;        /* our FIN to the application is out */
+	bool is_shut;        /* the peer's END_STREAM was passed on, or the close will do it */
+	bool is_fin_first;   /* our FIN to the application is out, and was before its own */
 	bool is_stream_over; /* both ways of the stream ended well */
 	bool is_done;
 };

@@ -13,6 +13,7 @@
 #include "ztunnel/inbound.h"
 #include "ztunnel/outbound.h"
 #include "ztunnel/pod.h"
+#include "ztunnel/relay.h"
 
 struct dial {
 	struct message m;
@@ -56,6 +57,8 @@ int app_dial_as(struct rig *f, struct pod *pod, bool is_plaintext, const char *t
 	d->pod = pod_ref(pod);
 	d->fd = accept4(l, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	assert_true(d->fd >= 0);
+	/* As accepted sockets inherit it from a pod's listeners. */
+	relay_reset_on_close(d->fd, true);
 	d->to = mesh_sockaddr(to);
 	(void)close(l);
 	inbox_post(&f->workers[turn++ % WORKERS].inbox, &d->m);

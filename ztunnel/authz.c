@@ -135,6 +135,12 @@ void authz_check(const struct state *s, const struct workload *dst, const struct
 	decide(&scope, ret);
 }
 
+static bool scope_has_notes(const struct scope *s)
+{
+	return scope_has(s, POLICY_CLASS_DRY_DENY) || scope_has(s, POLICY_CLASS_DRY_ALLOW) ||
+	       scope_has(s, POLICY_CLASS_AUDIT);
+}
+
 static void note_dry_run(const struct scope *s, struct authz_notes *ret)
 {
 	const struct policy *p = scope_find(s, POLICY_CLASS_DRY_DENY);
@@ -163,7 +169,11 @@ void authz_notes(const struct state *s, const struct workload *dst, const struct
 	struct scope scope;
 
 	memset(ret, 0, sizeof(*ret));
-	if (!dst || scope_init(&scope, s, dst, conn) < 0)
+	if (!dst)
+		return;
+	scope_begin(&scope, s, dst);
+	/* Mostly there is nothing to note, and the identity need not be taken apart for it. */
+	if (!scope_has_notes(&scope) || policy_subject_init(conn, &scope.subject) < 0)
 		return;
 	note_dry_run(&scope, ret);
 	p = scope_find(&scope, POLICY_CLASS_AUDIT);

@@ -12,8 +12,6 @@ void hbone_head_reset(struct hbone_head *h)
 	h->status = 0;
 	h->authority[0] = '\0';
 	h->forwarded[0] = '\0';
-	h->baggage[0] = '\0';
-	h->traceparent[0] = '\0';
 	h->list_len = 0;
 }
 
@@ -67,10 +65,6 @@ void hbone_head_add(struct hbone_head *h, const uint8_t *name, size_t name_len,
 		h->status = parse_status(value, value_len);
 	else if (is_name(name, name_len, "forwarded"))
 		(void)take_text(h->forwarded, sizeof(h->forwarded), value, value_len);
-	else if (is_name(name, name_len, "baggage"))
-		(void)take_text(h->baggage, sizeof(h->baggage), value, value_len);
-	else if (is_name(name, name_len, "traceparent") && value_len == HBONE_TRACEPARENT_LEN)
-		(void)take_text(h->traceparent, sizeof(h->traceparent), value, value_len);
 }
 
 /* value_end() - one past the value that starts at @p; inside quotes everything but a quote belongs

@@ -16,16 +16,14 @@
 /* name + value + 32 each, as HTTP/2 counts a header list. */
 #define HBONE_HEADER_LIST_MAX (16 * 1024)
 
-/** struct hbone_head - the request's or (baggage only) the response's headers that we know. Empty
- * string: absent. */
+/** struct hbone_head - what we want to know of a request's or a response's headers: baggage and
+ * traceparent are for others. Empty string: absent. */
 struct hbone_head {
 	bool is_connect;
 	bool is_too_big; /* the header list, or an authority that cannot be one */
 	int status;      /* response; 0 while unknown */
 	char authority[HBONE_AUTHORITY_MAX];
 	char forwarded[HBONE_FORWARDED_MAX];
-	char baggage[HBONE_BAGGAGE_MAX];
-	char traceparent[HBONE_TRACEPARENT_LEN + 1];
 	size_t list_len;
 };
 
@@ -35,8 +33,8 @@ void hbone_head_reset(struct hbone_head *h);
 /**
  * hbone_head_add() - take one header field as HPACK gives it.
  * @name, @value: borrowed, not NUL-terminated, any bytes.
- * Fields that we do not know are only counted. Telemetry fields that are too long or hold control
- * bytes are dropped; what decides (:method, :authority, :status) is kept exactly or marks the head
+ * Fields that we do not know are only counted. A Forwarded that is too long or holds control bytes
+ * is dropped; what decides (:method, :authority, :status) is kept exactly or marks the head
  * as unusable.
  */
 void hbone_head_add(struct hbone_head *h, const uint8_t *name, size_t name_len,

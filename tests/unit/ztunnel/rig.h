@@ -44,9 +44,12 @@ struct rig {
 	unsigned int plain_asked; /* how often such sockets were asked for */
 };
 
-/** rig_enter_namespace() - one of our own, where 15008 and the addresses are free. Return: false
- * without root. */
-bool rig_enter_namespace(void);
+/** rig_run() - main() of a test whose @tests have rig_setup() and rig_teardown(). Return: its exit
+ * code. */
+#define rig_run(tests) (rig_enter() ? cmocka_run_group_tests(tests, NULL, NULL) : 0)
+/** rig_enter() - a namespace of our own, where 15008 and the addresses are free. Return: false
+ * without root: said as skipped. */
+bool rig_enter(void);
 int rig_setup(void **state);
 int rig_teardown(void **state);
 /** rig_publish() - a snapshot to all workers. @deny: a policy denies everybody at the server. */

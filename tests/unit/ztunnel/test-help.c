@@ -4,13 +4,10 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
-#include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "base/str.h"
 #include "tests/unit/ztunnel/rig.h"
 #include "ztunnel/pod.h"
@@ -166,11 +163,5 @@ int main(void)
 		T(help_ends_when_the_home_has_time_again),
 	};
 
-	(void)signal(SIGPIPE, SIG_IGN);
-	log_set_level(LOG_ERROR);
-	if (!rig_enter_namespace()) {
-		(void)printf("[  SKIPPED ] all: needs root for a network namespace\n");
-		return 0;
-	}
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return rig_run(tests);
 }

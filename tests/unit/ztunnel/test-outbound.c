@@ -5,14 +5,11 @@
 #include "ztunnel/outbound.h"
 
 #include <errno.h>
-#include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/buf.h"
-#include "base/log.h"
 #include "base/loop.h"
 #include "hbone/tunnel.h"
 #include "tests/unit/ztunnel/apps.h"
@@ -247,11 +244,5 @@ int main(void)
 		T(a_plain_dial_that_the_kernel_refuses_is_resolved_again),
 	};
 
-	(void)signal(SIGPIPE, SIG_IGN);
-	log_set_level(LOG_ERROR);
-	if (!rig_enter_namespace()) {
-		(void)printf("[  SKIPPED ] all: needs root for a network namespace\n");
-		return 0;
-	}
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return rig_run(tests);
 }

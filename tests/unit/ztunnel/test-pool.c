@@ -7,13 +7,10 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
-#include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "base/loop.h"
 #include "tests/unit/ztunnel/apps.h"
 #include "ztunnel/pod.h"
@@ -160,11 +157,5 @@ int main(void)
 		T(without_an_agent_a_dial_ends_in_time),
 	};
 
-	(void)signal(SIGPIPE, SIG_IGN);
-	log_set_level(LOG_ERROR);
-	if (!rig_enter_namespace()) {
-		(void)printf("[  SKIPPED ] all: needs root for a network namespace\n");
-		return 0;
-	}
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return rig_run(tests);
 }

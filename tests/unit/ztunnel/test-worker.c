@@ -9,12 +9,10 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/log.h"
 #include "base/loop.h"
 #include "tests/unit/ztunnel/apps.h"
 #include "ztunnel/pod.h"
@@ -549,11 +547,5 @@ int main(void)
 		T(dies_with_connections_open),
 	};
 
-	(void)signal(SIGPIPE, SIG_IGN);
-	log_set_level(getenv("VERBOSE") ? LOG_TRACE : LOG_ERROR);
-	if (!rig_enter_namespace()) {
-		(void)printf("[  SKIPPED ] all: needs root for a network namespace\n");
-		return 0;
-	}
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return rig_run(tests);
 }

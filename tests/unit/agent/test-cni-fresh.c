@@ -11,16 +11,13 @@
 #include <cmocka.h>
 
 #include "base/str.h"
-#include "tests/unit/source/fake-api.h"
+#include "tests/unit/source/fake-kube.h"
 
 #define NAMESPACE(labels)                                                                          \
 	"{\"kind\":\"Namespace\",\"metadata\":{\"name\":\"demo\",\"labels\":{" labels "}}}"
 
 struct fixture {
-	struct loop *loop;
-	struct fake_api api;
-	struct kube_config config;
-	struct kube_client *client;
+	struct fake_kube kube;
 	struct cni_fresh *fresh;
 	const char *body;
 	int status;
@@ -50,14 +47,9 @@ static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	assert_int_equal(loop_new(&f->loop), 0);
-	fake_start(&f->api, f->loop);
-	f->api.on_request = on_request;
-	f->api.arg = f;
-	f->config.server = f->api.url;
+	fake_kube_start(&f->kube, on_request, f);
 	f->status = 200;
-	assert_int_equal(kube_client_new(f->loop, &f->config, &f->client), 0);
-	assert_int_equal(cni_fresh_new(f->loop, f->client, on_answer, f, &f->fresh), 0);
+	assert_int_equal(cni_fresh_new(f->kube.loop, f->kube.client, on_answer, f, &f->fresh), 0);
 	*state = f;
 	return 0;
 }
@@ -67,9 +59,7 @@ static int tear_down(void **state)
 	struct fixture *f = *state;
 
 	cni_fresh_free(f->fresh);
-	(void)kube_client_free(f->client);
-	fake_stop(&f->api);
-	(void)loop_free(f->loop);
+	fake_kube_stop(&f->kube);
 	free(f);
 	return 0;
 }
@@ -77,13 +67,13 @@ static int tear_down(void **state)
 /* What is said after one answer to a question of now. */
 static enum cni_fresh_says ask(struct fixture *f)
 {
-	uint64_t now_us = loop_now_us(f->loop);
+	uint64_t now_us = loop_now_us(f->kube.loop);
 	unsigned int before = f->answered;
 
 	assert_int_equal(cni_fresh_ask(f->fresh, "demo", now_us), CNI_FRESH_LATER);
 	assert_int_equal(cni_fresh_ask(f->fresh, "demo", now_us), CNI_FRESH_LATER);
 	for (unsigned int i = 0; i < 1000 && f->answered == before; i++)
-		(void)loop_run_once(f->loop, 10);
+		(void)loop_run_once(f->kube.loop, 10);
 	assert_int_equal(f->answered, before + 1);
 	return cni_fresh_ask(f->fresh, "demo", now_us);
 }

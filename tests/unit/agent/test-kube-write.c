@@ -13,14 +13,11 @@
 #include <jansson.h>
 
 #include "base/str.h"
-#include "tests/unit/source/fake-api.h"
+#include "tests/unit/source/fake-kube.h"
 #include "userspace/agent/kube_events.h"
 
 struct fixture {
-	struct loop *loop;
-	struct fake_api api;
-	struct kube_config config;
-	struct kube_client *client;
+	struct fake_kube kube;
 	struct kube_write *write;
 	struct kube_events *events;
 	struct object *pod;
@@ -55,15 +52,10 @@ static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	assert_int_equal(loop_new(&f->loop), 0);
-	fake_start(&f->api, f->loop);
-	f->api.on_request = on_request;
-	f->api.arg = f;
-	f->config.server = f->api.url;
+	fake_kube_start(&f->kube, on_request, f);
 	f->status = 201;
-	assert_int_equal(kube_client_new(f->loop, &f->config, &f->client), 0);
-	assert_int_equal(kube_write_new(f->loop, f->client, &f->write), 0);
-	assert_int_equal(kube_events_new(f->loop, f->write, "n1", &f->events), 0);
+	assert_int_equal(kube_write_new(f->kube.loop, f->kube.client, &f->write), 0);
+	assert_int_equal(kube_events_new(f->kube.loop, f->write, "n1", &f->events), 0);
 	assert_int_equal(
 		object_new_json(json_pack("{s:s, s:{s:s, s:s, s:s}}", "kind", "Pod", "metadata",
 					  "namespace", "demo", "name", "web", "uid", "u1"),
@@ -80,9 +72,7 @@ static int tear_down(void **state)
 	(void)object_unref(f->pod);
 	kube_events_free(f->events);
 	kube_write_free(f->write);
-	(void)kube_client_free(f->client);
-	fake_stop(&f->api);
-	(void)loop_free(f->loop);
+	fake_kube_stop(&f->kube);
 	free(f);
 	return 0;
 }
@@ -101,7 +91,7 @@ static int patch(struct fixture *f)
 static void turn_until(struct fixture *f, const unsigned int *counter, unsigned int want)
 {
 	for (unsigned int i = 0; i < 1000 && *counter < want; i++)
-		(void)loop_run_once(f->loop, 10);
+		(void)loop_run_once(f->kube.loop, 10);
 	assert_int_equal(*counter, want);
 }
 
@@ -168,10 +158,10 @@ static void events_are_told_once_and_are_few(void **state)
 		(void)snprintf(message, sizeof(message), "number %d", i);
 		kube_events_warn(f->events, f->pod, "MeshPodInvalid", message);
 		for (int j = 0; j < 20; j++)
-			(void)loop_run_once(f->loop, 0);
+			(void)loop_run_once(f->kube.loop, 0);
 	}
 	for (int i = 0; i < 50; i++)
-		(void)loop_run_once(f->loop, 1);
+		(void)loop_run_once(f->kube.loop, 1);
 	assert_in_range(f->asked, 2, 20);
 	kube_events_warn(NULL, f->pod, "MeshPodInvalid", "nobody");
 	kube_events_warn(f->events, NULL, "MeshPodInvalid", "of nobody");

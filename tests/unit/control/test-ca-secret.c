@@ -14,18 +14,14 @@
 #include <jansson.h>
 #include <openssl/evp.h>
 
-#include "base/log.h"
-#include "tests/unit/source/fake-api.h"
+#include "tests/unit/source/fake-kube.h"
 #include "tls/identity.h"
 #include "tls/key.h"
 
 #define ID "spiffe://cluster.local/ns/demo/sa/web"
 
 struct fixture {
-	struct loop *loop;
-	struct fake_api api;
-	struct kube_config config;
-	struct kube_client *client;
+	struct fake_kube kube;
 	json_t *secret; /* as the API server has it, base64 */
 	char dir[64], one[80], two[80];
 	int n_posts, n_patches;
@@ -96,15 +92,9 @@ static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	log_set_level(LOG_OFF);
-	assert_int_equal(loop_new(&f->loop), 0);
-	fake_start(&f->api, f->loop);
-	f->api.on_request = on_request;
-	f->api.arg = f;
+	fake_kube_start(&f->kube, on_request, f);
 	f->secret = json_pack("{s:{s:s,s:s},s:{}}", "metadata", "name", "istio-ca-secret",
 			      "resourceVersion", "1", "data");
-	f->config.server = f->api.url;
-	assert_int_equal(kube_client_new(f->loop, &f->config, &f->client), 0);
 	(void)snprintf(f->dir, sizeof(f->dir), "/tmp/culvert-unit-XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
 	(void)snprintf(f->one, sizeof(f->one), "%s/one", f->dir);
@@ -120,9 +110,7 @@ static int tear_down(void **state)
 
 	(void)ca_secret_free(f->follower);
 	(void)ca_free(f->ca);
-	(void)kube_client_free(f->client);
-	fake_stop(&f->api);
-	(void)loop_free(f->loop);
+	fake_kube_stop(&f->kube);
 	json_decref(f->secret);
 	assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c): its own folder */
 	free(f);
@@ -132,7 +120,7 @@ static int tear_down(void **state)
 static int fetch(struct fixture *f, const char *dir, const struct ca_root *root)
 {
 	const struct bootstrap b = {
-		.loop = f->loop, .kube = f->client, .root_namespace = "istio-system"};
+		.loop = f->kube.loop, .kube = f->kube.client, .root_namespace = "istio-system"};
 
 	return ca_secret_fetch(&b, dir, root);
 }
@@ -192,8 +180,8 @@ static const struct ca *ca_now(void *arg)
 
 static void follow(struct fixture *f)
 {
-	const struct ca_secret_config config = {.loop = f->loop,
-						.kube = f->client,
+	const struct ca_secret_config config = {.loop = f->kube.loop,
+						.kube = f->kube.client,
 						.namespace_ = "istio-system",
 						.dir = f->two,
 						.root = usual,
@@ -215,7 +203,7 @@ static void test_a_change_of_the_secret_reaches_the_files(void **state)
 	follow(f);
 	path = str_format("%s/ca-key.pem", f->two);
 	for (int i = 0; i < 1000 && file_read(path, 10000, &text, NULL) < 0; i++)
-		assert_true(loop_run_once(f->loop, 10) >= 0);
+		assert_true(loop_run_once(f->kube.loop, 10) >= 0);
 	assert_non_null(text);
 	ca_free(load(f->two));
 }
@@ -235,11 +223,11 @@ static void test_the_leader_renews_a_root_in_the_last_fifth_of_its_life(void **s
 	f->ca = load(f->one);
 	follow(f);
 	for (int i = 0; i < 10; i++)
-		assert_true(loop_run_once(f->loop, 10) >= 0);
+		assert_true(loop_run_once(f->kube.loop, 10) >= 0);
 	assert_int_equal(f->n_patches, 0); /* another leads */
 	ca_secret_lead(f->follower, true);
 	for (int i = 0; i < 1000 && f->n_patches == 0; i++)
-		assert_true(loop_run_once(f->loop, 10) >= 0);
+		assert_true(loop_run_once(f->kube.loop, 10) >= 0);
 	assert_int_equal(f->n_patches, 1);
 	ca_secret_lead(f->follower, false);
 	assert_int_equal(fetch(f, f->two, &usual), 0);
@@ -261,7 +249,7 @@ static void test_the_leader_renews_a_root_in_the_last_fifth_of_its_life(void **s
 	f->ca = next;
 	ca_secret_lead(f->follower, true);
 	for (int i = 0; i < 20; i++)
-		assert_true(loop_run_once(f->loop, 10) >= 0);
+		assert_true(loop_run_once(f->kube.loop, 10) >= 0);
 	assert_int_equal(f->n_patches, 1); /* young again */
 }
 

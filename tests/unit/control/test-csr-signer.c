@@ -16,8 +16,7 @@
 #include <openssl/x509.h>
 
 #include "base/cleanup.h"
-#include "base/log.h"
-#include "tests/unit/source/fake-api.h"
+#include "tests/unit/source/fake-kube.h"
 #include "tls/key.h"
 #include "userspace/control/ca.h"
 
@@ -29,10 +28,7 @@ DEFINE_CLEANUP(X509_REQ *, X509_REQ_free);
 #define ID    "spiffe://cluster.local/ns/demo/sa/web"
 
 struct fixture {
-	struct loop *loop;
-	struct fake_api api;
-	struct kube_config config;
-	struct kube_client *client;
+	struct fake_kube kube;
 	struct csr_signer *signer;
 	struct csr_request *request;
 	int make_status, n_looks, looks_before, n_deleted;
@@ -94,16 +90,10 @@ static int set_up(void **state)
 					   .look_us = 10000,
 					   .patience_us = 500000};
 
-	log_set_level(LOG_OFF);
-	assert_int_equal(loop_new(&f->loop), 0);
-	fake_start(&f->api, f->loop);
-	f->api.on_request = on_request;
-	f->api.arg = f;
+	fake_kube_start(&f->kube, on_request, f);
 	f->make_status = 201;
-	f->config.server = f->api.url;
-	assert_int_equal(kube_client_new(f->loop, &f->config, &f->client), 0);
-	config.loop = f->loop;
-	config.kube = f->client;
+	config.loop = f->kube.loop;
+	config.kube = f->kube.client;
 	assert_int_equal(csr_signer_new(&config, &f->signer), 0);
 	*state = f;
 	return 0;
@@ -114,9 +104,7 @@ static int tear_down(void **state)
 	struct fixture *f = *state;
 
 	(void)csr_signer_free(f->signer);
-	(void)kube_client_free(f->client);
-	fake_stop(&f->api);
-	(void)loop_free(f->loop);
+	fake_kube_stop(&f->kube);
 	free(f);
 	return 0;
 }
@@ -147,10 +135,10 @@ static void sign(struct fixture *f, int64_t ttl_s)
 static void run(struct fixture *f)
 {
 	for (int i = 0; i < 300 && f->n_answers == 0; i++)
-		assert_true(loop_run_once(f->loop, 10) >= 0);
+		assert_true(loop_run_once(f->kube.loop, 10) >= 0);
 	assert_int_equal(f->n_answers, 1);
 	for (int i = 0; i < 5; i++)
-		assert_true(loop_run_once(f->loop, 10) >= 0);
+		assert_true(loop_run_once(f->kube.loop, 10) >= 0);
 }
 
 static char *signed_status(const char *pem)
@@ -215,10 +203,10 @@ static void test_a_cancelled_one_is_taken_away_without_a_word(void **state)
 	f->status = "{}";
 	sign(f, 3600);
 	for (int i = 0; i < 300 && f->n_looks == 0; i++)
-		assert_true(loop_run_once(f->loop, 10) >= 0);
+		assert_true(loop_run_once(f->kube.loop, 10) >= 0);
 	f->request = csr_request_cancel(f->request);
 	for (int i = 0; i < 300 && f->n_deleted == 0; i++)
-		assert_true(loop_run_once(f->loop, 10) >= 0);
+		assert_true(loop_run_once(f->kube.loop, 10) >= 0);
 	assert_int_equal(f->n_deleted, 1);
 	assert_int_equal(f->n_answers, 0);
 }

@@ -12,14 +12,11 @@
 
 #include "base/log.h"
 #include "tests/unit/fast-clock.h"
-#include "tests/unit/source/fake-api.h"
+#include "tests/unit/source/fake-kube.h"
 #include "userspace/control/election.h"
 
 struct fixture {
-	struct loop *loop;
-	struct fake_api api;
-	struct kube_config config;
-	struct kube_client *client;
+	struct fake_kube kube;
 	struct leader *one, *two;
 	json_t *lease;
 	int version, n_writes, is_one, is_two;
@@ -96,8 +93,8 @@ static void on_two(void *arg, bool is_leader)
 static void start(struct fixture *f, const char *name, void (*on_change)(void *arg, bool is_leader),
 		  struct leader **ret)
 {
-	const struct leader_config config = {.loop = f->loop,
-					     .kube = f->client,
+	const struct leader_config config = {.loop = f->kube.loop,
+					     .kube = f->kube.client,
 					     .namespace_ = "istio-system",
 					     .identity = name,
 					     .retry_us = 30000,
@@ -111,13 +108,7 @@ static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	log_set_level(LOG_ERROR);
-	assert_int_equal(loop_new(&f->loop), 0);
-	fake_start(&f->api, f->loop);
-	f->api.on_request = on_request;
-	f->api.arg = f;
-	f->config.server = f->api.url;
-	assert_int_equal(kube_client_new(f->loop, &f->config, &f->client), 0);
+	fake_kube_start(&f->kube, on_request, f);
 	*state = f;
 	return 0;
 }
@@ -128,9 +119,7 @@ static int tear_down(void **state)
 
 	(void)leader_free(f->one);
 	(void)leader_free(f->two);
-	(void)kube_client_free(f->client);
-	fake_stop(&f->api);
-	(void)loop_free(f->loop);
+	fake_kube_stop(&f->kube);
 	json_decref(f->lease);
 	free(f);
 	return 0;
@@ -142,26 +131,19 @@ static const char *holder(const struct fixture *f)
 		json_object_get(json_object_get(f->lease, "spec"), "holderIdentity"));
 }
 
-#define UNTIL(f, condition)                                                                        \
-	do {                                                                                       \
-		for (int _i = 0; _i < 3000 && !(condition); _i++)                                  \
-			assert_true(loop_run_once((f)->loop, 10) >= 0);                            \
-		assert_true(condition);                                                            \
-	} while (0)
-
 static void test_one_of_two_leads_and_the_other_follows_when_it_goes(void **state)
 {
 	struct fixture *f = *state;
 
 	start(f, "one", on_one, &f->one);
-	UNTIL(f, f->is_one);
+	UNTIL(&f->kube, f->is_one);
 	start(f, "two", on_two, &f->two);
-	UNTIL(f, streq(leader_holder(f->two), "one"));
+	UNTIL(&f->kube, streq(leader_holder(f->two), "one"));
 	assert_false(f->is_two);
 	assert_false(leader_is_leader(f->two));
 	leader_release(f->one);
 	assert_false(f->is_one);
-	UNTIL(f, f->is_two);
+	UNTIL(&f->kube, f->is_two);
 	assert_string_equal(holder(f), "two");
 }
 
@@ -171,13 +153,13 @@ static void test_it_is_renewed_and_lost_to_whoever_took_it(void **state)
 	json_t *other;
 
 	start(f, "one", on_one, &f->one);
-	UNTIL(f, f->is_one);
-	UNTIL(f, f->n_writes >= 2);
+	UNTIL(&f->kube, f->is_one);
+	UNTIL(&f->kube, f->n_writes >= 2);
 	other = json_deep_copy(f->lease);
 	(void)json_object_set_new(json_object_get(other, "spec"), "holderIdentity",
 				  json_string("another"));
 	lease_put(f, other);
-	UNTIL(f, !f->is_one);
+	UNTIL(&f->kube, !f->is_one);
 	assert_string_equal(holder(f), "another");
 }
 
@@ -186,12 +168,12 @@ static void test_the_same_pod_is_the_leader_again_at_once(void **state)
 	struct fixture *f = *state;
 
 	start(f, "one", on_one, &f->one);
-	UNTIL(f, f->is_one);
+	UNTIL(&f->kube, f->is_one);
 	/* killed, without a word */
 	f->one = leader_free(f->one);
 	f->is_one = false;
 	start(f, "one", on_one, &f->one);
-	UNTIL(f, f->is_one);
+	UNTIL(&f->kube, f->is_one);
 }
 
 static void test_a_server_that_fails_makes_no_leader(void **state)
@@ -202,10 +184,10 @@ static void test_a_server_that_fails_makes_no_leader(void **state)
 	f->is_down = true;
 	start(f, "one", on_one, &f->one);
 	for (int i = 0; i < 30; i++)
-		assert_true(loop_run_once(f->loop, 10) >= 0);
+		assert_true(loop_run_once(f->kube.loop, 10) >= 0);
 	assert_false(f->is_one);
 	f->is_down = false;
-	UNTIL(f, f->is_one);
+	UNTIL(&f->kube, f->is_one);
 }
 
 /* It leads no longer before the Lease that it holds is free for another. */
@@ -213,15 +195,14 @@ static void steps_down_in_time(struct fixture *f, bool *trouble)
 {
 	uint64_t before_us;
 
-	log_set_level(LOG_OFF);
 	start(f, "one", on_one, &f->one);
-	UNTIL(f, f->is_one);
-	UNTIL(f, f->n_writes >= 2);
+	UNTIL(&f->kube, f->is_one);
+	UNTIL(&f->kube, f->n_writes >= 2);
 	before_us = now_monotonic_us();
 	*trouble = true;
 	the_clock.is_fast = true;
 	for (int i = 0; i < 10000 && f->is_one; i++)
-		assert_true(loop_run_once(f->loop, 1000) >= 0);
+		assert_true(loop_run_once(f->kube.loop, 1000) >= 0);
 	the_clock.is_fast = false;
 	assert_false(f->is_one);
 	assert_true(now_monotonic_us() - before_us < ELECTION_LEASE_S * 1000000ULL);
@@ -233,7 +214,7 @@ static void test_a_leader_whose_server_fails_steps_down_in_time(void **state)
 
 	steps_down_in_time(f, &f->is_down);
 	f->is_down = false;
-	UNTIL(f, f->is_one);
+	UNTIL(&f->kube, f->is_one);
 }
 
 static void test_a_leader_that_hears_nothing_steps_down_in_time(void **state)

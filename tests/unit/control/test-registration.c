@@ -10,16 +10,12 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "base/log.h"
-#include "tests/unit/source/fake-api.h"
+#include "tests/unit/source/fake-kube.h"
 
 #define ROOTS_BASE64 "Uk9PVA==" /* of "ROOT" */
 
 struct fixture {
-	struct loop *loop;
-	struct fake_api api;
-	struct kube_config config;
-	struct kube_client *client;
+	struct fake_kube kube;
 	struct registration *registration;
 	char bundle[32], policy[16]; /* of the one configuration there is */
 	int n_patches, n_tries, version;
@@ -45,8 +41,8 @@ static void changed(struct fixture *f)
 	f->version++;
 	configuration(f, one, sizeof(one));
 	(void)snprintf(event, sizeof(event), "{\"type\":\"MODIFIED\",\"object\":%s}\n", one);
-	f->api.watch_fd = f->watch_fd;
-	fake_push(&f->api, event);
+	f->kube.api.watch_fd = f->watch_fd;
+	fake_push(&f->kube.api, event);
 }
 
 static void on_patch(struct fixture *f, const char *body)
@@ -110,17 +106,11 @@ static int set_up(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct registration_config config = {.namespace_ = "istio-system", .retry_us = 20000};
 
-	log_set_level(LOG_OFF);
-	assert_int_equal(loop_new(&f->loop), 0);
-	fake_start(&f->api, f->loop);
-	f->api.on_request = on_request;
-	f->api.arg = f;
+	fake_kube_start(&f->kube, on_request, f);
 	f->is_there = true;
 	(void)str_copy(f->policy, sizeof(f->policy), "Ignore");
-	f->config.server = f->api.url;
-	assert_int_equal(kube_client_new(f->loop, &f->config, &f->client), 0);
-	config.loop = f->loop;
-	config.kube = f->client;
+	config.loop = f->kube.loop;
+	config.kube = f->kube.client;
 	assert_int_equal(registration_new(&config, &f->registration), 0);
 	assert_int_equal(registration_set_roots(f->registration, "ROOT"), 0);
 	*state = f;
@@ -132,9 +122,7 @@ static int tear_down(void **state)
 	struct fixture *f = *state;
 
 	(void)registration_free(f->registration);
-	(void)kube_client_free(f->client);
-	fake_stop(&f->api);
-	(void)loop_free(f->loop);
+	fake_kube_stop(&f->kube);
 	free(f);
 	return 0;
 }
@@ -142,15 +130,8 @@ static int tear_down(void **state)
 static void run(struct fixture *f, int ms)
 {
 	for (int i = 0; i < ms / 10; i++)
-		assert_true(loop_run_once(f->loop, 10) >= 0);
+		assert_true(loop_run_once(f->kube.loop, 10) >= 0);
 }
-
-#define UNTIL(f, condition)                                                                        \
-	do {                                                                                       \
-		for (int _i = 0; _i < 1500 && !(condition); _i++)                                  \
-			assert_true(loop_run_once((f)->loop, 10) >= 0);                            \
-		assert_true(condition);                                                            \
-	} while (0)
 
 static void test_it_fails_closed_only_once_it_works(void **state)
 {
@@ -158,11 +139,11 @@ static void test_it_fails_closed_only_once_it_works(void **state)
 	int n;
 
 	assert_int_equal(registration_lead(f->registration, true), 0);
-	UNTIL(f, streq(f->bundle, ROOTS_BASE64) && f->n_tries >= 2);
+	UNTIL(&f->kube, streq(f->bundle, ROOTS_BASE64) && f->n_tries >= 2);
 	assert_string_equal(f->policy, "Ignore");
 	assert_false(registration_is_seen(f->registration));
 	f->does_refuse = true;
-	UNTIL(f, streq(f->policy, "Fail"));
+	UNTIL(&f->kube, streq(f->policy, "Fail"));
 	assert_true(registration_is_seen(f->registration));
 	run(f, 100);
 	n = f->n_patches;
@@ -176,15 +157,15 @@ static void test_what_others_change_is_repaired(void **state)
 
 	f->does_refuse = true;
 	assert_int_equal(registration_lead(f->registration, true), 0);
-	UNTIL(f, streq(f->policy, "Fail"));
+	UNTIL(&f->kube, streq(f->policy, "Fail"));
 	run(f, 50);
 	/* as an upgrade of the chart does */
 	f->bundle[0] = '\0';
 	(void)str_copy(f->policy, sizeof(f->policy), "Ignore");
 	changed(f);
-	UNTIL(f, streq(f->bundle, ROOTS_BASE64) && streq(f->policy, "Fail"));
+	UNTIL(&f->kube, streq(f->bundle, ROOTS_BASE64) && streq(f->policy, "Fail"));
 	assert_int_equal(registration_set_roots(f->registration, "ROOT2"), 0);
-	UNTIL(f, !streq(f->bundle, ROOTS_BASE64));
+	UNTIL(&f->kube, !streq(f->bundle, ROOTS_BASE64));
 }
 
 static void test_a_follower_writes_nothing(void **state)

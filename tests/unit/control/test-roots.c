@@ -9,8 +9,7 @@
 
 #include <cmocka.h>
 
-#include "base/log.h"
-#include "tests/unit/source/fake-api.h"
+#include "tests/unit/source/fake-kube.h"
 
 #define MAP(ns, text)                                                                              \
 	"{\"metadata\":{\"name\":\"istio-ca-root-cert\",\"namespace\":\"" ns                       \
@@ -21,10 +20,7 @@
 	"\"" ns "\"},\"data\":{\"root-cert.pem\":\"" text "\"}}"
 
 struct fixture {
-	struct loop *loop;
-	struct fake_api api;
-	struct kube_config config;
-	struct kube_client *client;
+	struct fake_kube kube;
 	struct roots *roots;
 	char written[512]; /* namespaces, in order */
 	char text[64];     /* of the last */
@@ -67,19 +63,13 @@ static int set_up(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct roots_config config = {.is_selected = is_selected, .arg = f};
 
-	log_set_level(LOG_OFF);
-	assert_int_equal(loop_new(&f->loop), 0);
-	fake_start(&f->api, f->loop);
-	f->api.on_request = on_request;
-	f->api.arg = f;
-	f->api.pages[0] = "{\"metadata\":{\"resourceVersion\":\"5\"},\"items\":[" MAP(
+	fake_kube_start(&f->kube, on_request, f);
+	f->kube.api.pages[0] = "{\"metadata\":{\"resourceVersion\":\"5\"},\"items\":[" MAP(
 		"right", "ROOT") "," MAP("stale", "OLD") "]}";
-	f->api.pages[1] = f->api.pages[0];
+	f->kube.api.pages[1] = f->kube.api.pages[0];
 	f->status = 200;
-	f->config.server = f->api.url;
-	assert_int_equal(kube_client_new(f->loop, &f->config, &f->client), 0);
-	config.loop = f->loop;
-	config.kube = f->client;
+	config.loop = f->kube.loop;
+	config.kube = f->kube.client;
 	assert_int_equal(roots_new(&config, &f->roots), 0);
 	assert_int_equal(roots_set_text(f->roots, "ROOT"), 0);
 	*state = f;
@@ -91,9 +81,7 @@ static int tear_down(void **state)
 	struct fixture *f = *state;
 
 	(void)roots_free(f->roots);
-	(void)kube_client_free(f->client);
-	fake_stop(&f->api);
-	(void)loop_free(f->loop);
+	fake_kube_stop(&f->kube);
 	free(f);
 	return 0;
 }
@@ -113,13 +101,13 @@ static void namespace_put(struct fixture *f, const char *name, bool is_going)
 static void run(struct fixture *f, int ms)
 {
 	for (int i = 0; i < ms / 10; i++)
-		assert_true(loop_run_once(f->loop, 10) >= 0);
+		assert_true(loop_run_once(f->kube.loop, 10) >= 0);
 }
 
 static void wait_written(struct fixture *f, const char *names)
 {
 	for (int i = 0; i < 1500 && !streq(f->written, names); i++)
-		assert_true(loop_run_once(f->loop, 10) >= 0);
+		assert_true(loop_run_once(f->kube.loop, 10) >= 0);
 	assert_string_equal(f->written, names);
 	f->written[0] = '\0';
 }
@@ -127,8 +115,8 @@ static void wait_written(struct fixture *f, const char *names)
 static void lead(struct fixture *f)
 {
 	assert_int_equal(roots_lead(f->roots, true), 0);
-	for (int i = 0; i < 1500 && f->api.n_watches == 0; i++)
-		assert_true(loop_run_once(f->loop, 10) >= 0);
+	for (int i = 0; i < 1500 && f->kube.api.n_watches == 0; i++)
+		assert_true(loop_run_once(f->kube.loop, 10) >= 0);
 	run(f, 50);
 }
 
@@ -147,7 +135,7 @@ static void test_what_is_missing_or_stale_is_written_and_no_more(void **state)
 	run(f, 50);
 	assert_int_equal(roots_count(f->roots), 2);
 	assert_non_null(
-		strstr(f->api.last_watch, "fieldSelector=metadata.name%3Distio-ca-root-cert"));
+		strstr(f->kube.api.last_watch, "fieldSelector=metadata.name%3Distio-ca-root-cert"));
 }
 
 static void test_a_new_namespace_gets_it_at_once(void **state)
@@ -169,15 +157,15 @@ static void test_an_edit_and_a_deletion_are_repaired(void **state)
 
 	namespace_put(f, "right", false);
 	lead(f);
-	fake_push(&f->api, EVENT("MODIFIED", VERSIONED("right", "evil")));
+	fake_push(&f->kube.api, EVENT("MODIFIED", VERSIONED("right", "evil")));
 	wait_written(f, "right ");
 	/* somebody writes against us: not as fast as they can */
-	fake_push(&f->api, EVENT("DELETED", VERSIONED("right", "evil")));
+	fake_push(&f->kube.api, EVENT("DELETED", VERSIONED("right", "evil")));
 	run(f, 200);
 	assert_string_equal(f->written, "");
 	wait_written(f, "right ");
 	/* our own write, as it comes back */
-	fake_push(&f->api, EVENT("ADDED", VERSIONED("right", "ROOT")));
+	fake_push(&f->kube.api, EVENT("ADDED", VERSIONED("right", "ROOT")));
 	run(f, 50);
 	assert_string_equal(f->written, "");
 }

@@ -10,18 +10,14 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "base/log.h"
-#include "tests/unit/source/fake-api.h"
+#include "tests/unit/source/fake-kube.h"
 #include "userspace/control/condition.h"
 
 #define SECURITY "/apis/security.istio.io/v1/namespaces/demo/"
 #define POLICY   SECURITY "authorizationpolicies/p"
 
 struct fixture {
-	struct loop *loop;
-	struct fake_api api;
-	struct kube_config config;
-	struct kube_client *client;
+	struct fake_kube kube;
 	struct statuses *statuses;
 	struct source_error problems[4];
 	size_t n_problems;
@@ -104,17 +100,11 @@ static int set_up(void **state)
 					 .pause_us = 10000,
 					 .arg = f};
 
-	log_set_level(LOG_OFF);
-	assert_int_equal(loop_new(&f->loop), 0);
-	fake_start(&f->api, f->loop);
-	f->api.on_request = on_request;
-	f->api.arg = f;
+	fake_kube_start(&f->kube, on_request, f);
 	f->status = 200;
 	f->has_workloads = true;
-	f->config.server = f->api.url;
-	assert_int_equal(kube_client_new(f->loop, &f->config, &f->client), 0);
-	config.loop = f->loop;
-	config.kube = f->client;
+	config.loop = f->kube.loop;
+	config.kube = f->kube.client;
 	assert_int_equal(statuses_new(&config, &f->statuses), 0);
 	*state = f;
 	return 0;
@@ -125,9 +115,7 @@ static int tear_down(void **state)
 	struct fixture *f = *state;
 
 	(void)statuses_free(f->statuses);
-	(void)kube_client_free(f->client);
-	fake_stop(&f->api);
-	(void)loop_free(f->loop);
+	fake_kube_stop(&f->kube);
 	free(f);
 	return 0;
 }
@@ -175,13 +163,13 @@ static void problem_add(struct fixture *f, const char *file, const char *field, 
 static void run(struct fixture *f, int ms)
 {
 	for (int i = 0; i < ms / 10; i++)
-		assert_true(loop_run_once(f->loop, 10) >= 0);
+		assert_true(loop_run_once(f->kube.loop, 10) >= 0);
 }
 
 static void wait_verdict(struct fixture *f, const char *verdict)
 {
 	for (int i = 0; i < 1000 && !streq(f->verdict, verdict); i++)
-		assert_true(loop_run_once(f->loop, 10) >= 0);
+		assert_true(loop_run_once(f->kube.loop, 10) >= 0);
 	assert_string_equal(f->verdict, verdict);
 }
 
@@ -286,7 +274,7 @@ static void test_kinds_without_effect_say_so(void **state)
 	f->services = "{\"metadata\":{\"name\":\"v\",\"namespace\":\"demo\",\"generation\":7}}";
 	assert_int_equal(statuses_lead(f->statuses, true), 0);
 	for (int i = 0; i < 1000 && f->n_patches == 0; i++)
-		assert_true(loop_run_once(f->loop, 10) >= 0);
+		assert_true(loop_run_once(f->kube.loop, 10) >= 0);
 	assert_string_equal(f->path,
 			    "/apis/networking.istio.io/v1/namespaces/demo/virtualservices/v"
 			    "/status?fieldManager=culvert-control&force=true");
@@ -308,7 +296,7 @@ static void test_a_refused_write_is_tried_again_and_a_deletion_ends_it(void **st
 	assert_int_equal(statuses_lead(f->statuses, true), 0);
 	put(f, 1, NULL);
 	for (int i = 0; i < 1000 && f->n_patches < 2; i++)
-		assert_true(loop_run_once(f->loop, 10) >= 0);
+		assert_true(loop_run_once(f->kube.loop, 10) >= 0);
 	assert_true(f->n_patches >= 2);
 	statuses_delete(f->statuses, o);
 	run(f, 50);

@@ -10,13 +10,10 @@
 #include <cmocka.h>
 
 #include "base/str.h"
-#include "fake-api.h"
+#include "tests/unit/source/fake-kube.h"
 
 struct fixture {
-	struct loop *loop;
-	struct fake_api api;
-	struct kube_config config;
-	struct kube_client *client;
+	struct fake_kube kube;
 	char method[16], path[128], body[256];
 	struct kube_request *second;
 	int n_done;
@@ -43,12 +40,7 @@ static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
-	assert_int_equal(loop_new(&f->loop), 0);
-	fake_start(&f->api, f->loop);
-	f->api.on_request = on_request;
-	f->api.arg = f;
-	f->config.server = f->api.url;
-	assert_int_equal(kube_client_new(f->loop, &f->config, &f->client), 0);
+	fake_kube_start(&f->kube, on_request, f);
 	*state = f;
 	return 0;
 }
@@ -57,9 +49,7 @@ static int tear_down(void **state)
 {
 	struct fixture *f = *state;
 
-	(void)kube_client_free(f->client);
-	fake_stop(&f->api);
-	(void)loop_free(f->loop);
+	fake_kube_stop(&f->kube);
 	free(f);
 	return 0;
 }
@@ -74,7 +64,7 @@ static void test_each_method_with_its_body_is_answered(void **state)
 		const struct kube_request_config config = {
 			.method = methods[i], .path = "/a?b=c", .body = "{\"x\":1}"};
 
-		assert_int_equal(kube_call(f->loop, f->client, &config, &reply), 0);
+		assert_int_equal(kube_call(f->kube.loop, f->kube.client, &config, &reply), 0);
 		assert_true(kube_reply_is_ok(&reply));
 		assert_string_equal(reply.message, "");
 		assert_string_equal(json_string_value(json_object_get(reply.body, "kind")),
@@ -92,7 +82,7 @@ static void test_a_refusal_says_why(void **state)
 	struct kube_reply reply = {0};
 
 	assert_int_equal(
-		kube_call(f->loop, f->client,
+		kube_call(f->kube.loop, f->kube.client,
 			  &(struct kube_request_config){.method = "GET", .path = "/forbidden"},
 			  &reply),
 		0);
@@ -108,9 +98,9 @@ static void test_no_server_and_a_stopped_loop_are_errors(void **state)
 	struct kube_reply reply = {0};
 	const struct kube_request_config config = {.method = "GET", .path = "/silent"};
 
-	assert_int_equal(kube_call(f->loop, f->client, &config, &reply), -ECANCELED);
-	loop_close(&f->api.listener);
-	assert_true(kube_call(f->loop, f->client,
+	assert_int_equal(kube_call(f->kube.loop, f->kube.client, &config, &reply), -ECANCELED);
+	loop_close(&f->kube.api.listener);
+	assert_true(kube_call(f->kube.loop, f->kube.client,
 			      &(struct kube_request_config){
 				      .method = "GET", .path = "/x", .timeout_us = 1},
 			      &reply) < 0);
@@ -122,7 +112,7 @@ static void test_a_pause_ends(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(kube_pause(f->loop, 1000), 0);
+	assert_int_equal(kube_pause(f->kube.loop, 1000), 0);
 }
 
 static void on_done(void *arg, const struct kube_answer *a)
@@ -141,7 +131,7 @@ static int on_data(void *arg, const char *data, size_t len)
 	const struct kube_request_config config = {
 		.method = "GET", .path = "/second", .on_done = on_done, .arg = f};
 
-	return kube_request_new(f->client, &config, &f->second);
+	return kube_request_new(f->kube.client, &config, &f->second);
 }
 
 static void test_a_part_of_an_answer_may_start_another_request(void **state)
@@ -154,9 +144,9 @@ static void test_a_part_of_an_answer_may_start_another_request(void **state)
 						   .on_done = on_done,
 						   .arg = f};
 
-	assert_int_equal(kube_request_new(f->client, &config, &first), 0);
+	assert_int_equal(kube_request_new(f->kube.client, &config, &first), 0);
 	for (int i = 0; i < 1000 && f->n_done < 2; i++)
-		assert_true(loop_run_once(f->loop, 10) >= 0);
+		assert_true(loop_run_once(f->kube.loop, 10) >= 0);
 	assert_int_equal(f->n_done, 2);
 	assert_string_equal(f->path, "/second");
 }

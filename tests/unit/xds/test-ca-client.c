@@ -3,25 +3,22 @@
  * bearer token, Istio's CreateCertificate. What it is asked is what Istio's own ztunnel asks. */
 #include "xds/ca_client.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include <cmocka.h>
 
 #include "base/log.h"
 #include "base/str.h"
 #include "http/grpc.h"
-#include "net/tcp.h"
+#include "tests/unit/xds/remote.h"
 #include "tls/identity.h"
 #include "tls/key.h"
 #include "userspace/control/ca.h"
-#include "userspace/control/serving.h"
 #include "userspace/lib/xds/ca.pb-c.h"
 #include "xds/message.h"
 
@@ -39,14 +36,9 @@ enum answer {
 
 /* istio-csr's side of it, and ours. */
 struct fixture {
-	struct loop *loop;
-	char dir[64], root[96], token[96], address[64];
-	struct ca *ca;
-	struct serving *serving;
-	struct grpc_server *server;
-	struct grpc_method method;
+	struct remote remote;
 	enum answer answer;
-	char authorization[64], cluster[64], identity[256];
+	char identity[256];
 	int64_t validity_s;
 	bool is_csr_exact;
 	struct ca_client *client;
@@ -64,7 +56,7 @@ static void answer(struct fixture *f, struct grpc_call *c, const char *csr)
 	struct ca_chain chain = {0};
 	char *both;
 
-	assert_int_equal(ca_sign(f->ca, csr, f->identity, 3600, &chain), 0);
+	assert_int_equal(ca_sign(f->remote.ca, csr, f->identity, 3600, &chain), 0);
 	if (f->answer == ANSWER_TWO_ROOTS) {
 		both = str_format("%s%s", chain.pem[1], chain.pem[1]);
 		free(chain.pem[1]);
@@ -117,59 +109,20 @@ static const struct grpc_call_ops server_ops = {.on_message = on_message, .on_en
 static void on_open(struct grpc_call *c, const struct grpc_peer *peer, void *arg)
 {
 	struct fixture *f = arg;
-	const char *authorization = grpc_call_metadata(c, "authorization");
-	const char *cluster = grpc_call_metadata(c, "clusterid");
 
-	(void)str_copy(f->authorization, sizeof(f->authorization),
-		       authorization ? authorization : "");
-	(void)str_copy(f->cluster, sizeof(f->cluster), cluster ? cluster : "");
+	remote_learn(&f->remote, c);
 	grpc_call_set_ops(c, &server_ops, f);
-}
-
-static void server_start(struct fixture *f)
-{
-	struct grpc_server_config config = {.loop = f->loop,
-					    .methods = &f->method,
-					    .n_methods = 1,
-					    .max_connections = 8,
-					    .ssl_new = serving_ssl_new,
-					    .arg = f->serving};
-	struct sockaddr_in sa = {0};
-	socklen_t len = sizeof(sa);
-	struct cv_addr addr = {0};
-
-	f->method = (struct grpc_method){
-		.path = PATH, .max_message = 65536, .on_open = on_open, .arg = f};
-	assert_int_equal(cv_addr_parse("127.0.0.1", &addr), 0);
-	assert_int_equal(tcp_listen(&addr, 0, &config.listen_fd), 0);
-	assert_int_equal(getsockname(config.listen_fd, (struct sockaddr *)&sa, &len), 0);
-	(void)snprintf(f->address, sizeof(f->address), "localhost:%d", ntohs(sa.sin_port));
-	assert_int_equal(grpc_server_new(&config, &f->server), 0);
 }
 
 static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct dial_target target = {.cluster_id = "Kubernetes"};
-	struct ca_material m = {0};
-	char err[256];
+	const struct grpc_method method = {
+		.path = PATH, .max_message = 65536, .on_open = on_open, .arg = f};
 
 	log_set_level(LOG_OFF);
-	(void)snprintf(f->dir, sizeof(f->dir), "/tmp/culvert-unit-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	(void)snprintf(f->root, sizeof(f->root), "%s/root-cert.pem", f->dir);
-	(void)snprintf(f->token, sizeof(f->token), "%s/token", f->dir);
-	assert_int_equal(ca_files_load(f->dir, "cluster.local", &m, err, sizeof(err)), 0);
-	assert_int_equal(ca_new(&m, &f->ca, err, sizeof(err)), 0);
-	assert_int_equal(file_write_atomic(f->token, "abc\n", 4, 0600), 0);
-	assert_int_equal(loop_new(&f->loop), 0);
-	assert_int_equal(serving_new(f->loop, "cert-manager", "cluster.local", &f->serving), 0);
-	assert_int_equal(serving_set_ca(f->serving, f->ca), 0);
-	server_start(f);
-	target.address = f->address;
-	target.root_file = f->root;
-	target.token_file = f->token;
-	assert_int_equal(ca_client_new(f->loop, &target, &f->client), 0);
+	remote_start(&f->remote, "cert-manager", &method);
+	assert_int_equal(ca_client_new(f->remote.loop, &f->remote.target, &f->client), 0);
 	assert_int_equal(tls_key_new(&f->key), 0);
 	assert_int_equal(tls_csr_new(f->key, ID, &f->csr), 0);
 	*state = f;
@@ -179,17 +132,12 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	struct fixture *f = *state;
-	_cleanup_(freep) char *command = str_format("rm -rf -- %s", f->dir);
 
 	(void)ca_client_free(f->client);
-	(void)grpc_server_free(f->server);
-	(void)serving_free(f->serving);
-	(void)ca_free(f->ca);
-	(void)loop_free(f->loop);
+	remote_stop(&f->remote);
 	EVP_PKEY_free(f->key);
 	free(f->csr);
 	(void)tls_identity_unref(f->made);
-	assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c): its own folder */
 	free(f);
 	return 0;
 }
@@ -210,7 +158,7 @@ static void sign(struct fixture *f)
 	f->n_answers = 0;
 	assert_int_equal(ca_client_sign(f->client, ID, f->csr, on_signed, f), 0);
 	for (int i = 0; i < 2000 && f->n_answers == 0; i++)
-		assert_true(loop_run_once(f->loop, 10) >= 0);
+		assert_true(loop_run_once(f->remote.loop, 10) >= 0);
 	assert_int_equal(f->n_answers, 1);
 }
 
@@ -220,8 +168,8 @@ static void test_it_asks_as_istios_ztunnel_does(void **state)
 
 	sign(f);
 	assert_int_equal(f->error, 0);
-	assert_string_equal(f->authorization, "Bearer abc");
-	assert_string_equal(f->cluster, "Kubernetes");
+	assert_string_equal(f->remote.authorization, "Bearer abc");
+	assert_string_equal(f->remote.cluster, "Kubernetes");
 	assert_string_equal(f->identity, ID);
 	assert_true(f->validity_s > 0);
 	/* some CAs demand a critical SAN where the subject is empty */
@@ -261,10 +209,10 @@ static void test_a_refusal_is_told_and_the_next_one_is_asked_anew(void **state)
 	sign(f);
 	assert_true(f->error < 0);
 	f->answer = ANSWER_GOOD;
-	assert_int_equal(file_write_atomic(f->token, "def\n", 4, 0600), 0);
+	assert_int_equal(file_write_atomic(f->remote.token, "def\n", 4, 0600), 0);
 	sign(f);
 	assert_int_equal(f->error, 0);
-	assert_string_equal(f->authorization, "Bearer def");
+	assert_string_equal(f->remote.authorization, "Bearer def");
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)

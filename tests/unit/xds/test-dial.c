@@ -3,7 +3,6 @@
  * fails fails the call. */
 #include "xds/dial.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -17,28 +16,19 @@
 #include <cmocka.h>
 
 #include "base/str.h"
-#include "net/tcp.h"
 #include "tls/channel.h"
+#include "tests/unit/xds/remote.h"
 #include "tls/key.h"
-#include "userspace/control/ca.h"
-#include "userspace/control/serving.h"
 
 #define BIG (2 * 1024 * 1024)
 
 struct fixture {
-	struct loop *loop;
-	char dir[64], root[128], token[128], address[64];
-	struct ca *ca;
-	struct serving *serving;
-	struct grpc_server *server;
-	struct grpc_method method;
-	struct dial_target target;
+	struct remote remote;
 	struct grpc_client *client;
 	bool has_ended, is_held;
 	int status;
 	char why[512];
 	size_t len;
-	char authorization[64], cluster[64];
 	struct grpc_call *held;
 };
 
@@ -62,12 +52,8 @@ static const struct grpc_call_ops server_ops = {
 static void on_open(struct grpc_call *c, const struct grpc_peer *peer, void *arg)
 {
 	struct fixture *f = arg;
-	const char *authorization = grpc_call_metadata(c, "authorization");
-	const char *cluster = grpc_call_metadata(c, "clusterid");
 
-	(void)snprintf(f->authorization, sizeof(f->authorization), "%s",
-		       authorization ? authorization : "");
-	(void)snprintf(f->cluster, sizeof(f->cluster), "%s", cluster ? cluster : "");
+	remote_learn(&f->remote, c);
 	grpc_call_set_ops(c, &server_ops, f);
 	if (!f->is_held)
 		return;
@@ -75,49 +61,14 @@ static void on_open(struct grpc_call *c, const struct grpc_peer *peer, void *arg
 	f->held = c;
 }
 
-static void server_start(struct fixture *f)
-{
-	struct grpc_server_config config = {.loop = f->loop,
-					    .methods = &f->method,
-					    .n_methods = 1,
-					    .max_connections = 8,
-					    .ssl_new = serving_ssl_new,
-					    .arg = f->serving};
-	struct sockaddr_in sa = {0};
-	socklen_t len = sizeof(sa);
-	struct cv_addr addr;
-
-	f->method = (struct grpc_method){
-		.path = "/a.B/C", .max_message = BIG, .on_open = on_open, .arg = f};
-	assert_int_equal(cv_addr_parse("127.0.0.1", &addr), 0);
-	assert_int_equal(tcp_listen(&addr, 0, &config.listen_fd), 0);
-	assert_int_equal(getsockname(config.listen_fd, (struct sockaddr *)&sa, &len), 0);
-	(void)snprintf(f->address, sizeof(f->address), "localhost:%d", ntohs(sa.sin_port));
-	assert_int_equal(grpc_server_new(&config, &f->server), 0);
-}
-
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct ca_material m = {0};
-	char err[256];
+	const struct grpc_method method = {
+		.path = "/a.B/C", .max_message = BIG, .on_open = on_open, .arg = f};
 
 	assert_non_null(f);
-	(void)strcpy(f->dir, "/tmp/culvert-dial-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	(void)snprintf(f->root, sizeof(f->root), "%s/root-cert.pem", f->dir);
-	(void)snprintf(f->token, sizeof(f->token), "%s/token", f->dir);
-	assert_int_equal(ca_files_load(f->dir, "cluster.local", &m, err, sizeof(err)), 0);
-	assert_int_equal(ca_new(&m, &f->ca, err, sizeof(err)), 0);
-	assert_int_equal(file_write_atomic(f->token, "abc\n", 4, 0600), 0);
-	assert_int_equal(loop_new(&f->loop), 0);
-	assert_int_equal(serving_new(f->loop, "istio-system", "cluster.local", &f->serving), 0);
-	assert_int_equal(serving_set_ca(f->serving, f->ca), 0);
-	server_start(f);
-	f->target = (struct dial_target){.address = f->address,
-					 .root_file = f->root,
-					 .token_file = f->token,
-					 .cluster_id = "Kubernetes"};
+	remote_start(&f->remote, "istio-system", &method);
 	*state = f;
 	return 0;
 }
@@ -125,15 +76,9 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	char command[128];
 
 	(void)grpc_client_free(f->client);
-	(void)grpc_server_free(f->server);
-	(void)serving_free(f->serving);
-	(void)ca_free(f->ca);
-	(void)loop_free(f->loop);
-	(void)snprintf(command, sizeof(command), "rm -rf %s", f->dir);
-	(void)!system(command);
+	remote_stop(&f->remote);
 	free(f);
 	return 0;
 }
@@ -162,8 +107,8 @@ static void call(struct fixture *f, size_t len)
 		.path = "/a.B/C", .max_message = BIG, .ops = &client_ops, .arg = f};
 	struct grpc_call *c;
 
-	assert_int_equal(dial(f->loop, &f->target, NULL, NULL, &f->client), 0);
-	assert_int_equal(dial_credentials_read(&f->target, &credentials), 0);
+	assert_int_equal(dial(f->remote.loop, &f->remote.target, NULL, NULL, &f->client), 0);
+	assert_int_equal(dial_credentials_read(&f->remote.target, &credentials), 0);
 	config.metadata = credentials.metadata;
 	config.n_metadata = credentials.n;
 	assert_int_equal(grpc_client_call(f->client, &config, &c), 0);
@@ -175,7 +120,7 @@ static void finish(struct fixture *f)
 {
 	for (int turn = 0; !f->has_ended; turn++) {
 		assert_in_range(turn, 0, 5000);
-		(void)loop_run_once(f->loop, 10);
+		(void)loop_run_once(f->remote.loop, 10);
 	}
 }
 
@@ -187,8 +132,8 @@ static void carries_a_call(void **state)
 	finish(f);
 	assert_int_equal(f->status, GRPC_OK);
 	assert_int_equal(f->len, 5);
-	assert_string_equal(f->authorization, "Bearer abc");
-	assert_string_equal(f->cluster, "Kubernetes");
+	assert_string_equal(f->remote.authorization, "Bearer abc");
+	assert_string_equal(f->remote.cluster, "Kubernetes");
 }
 
 static void carries_more_than_fits_the_sockets(void **state)
@@ -208,10 +153,10 @@ static void holds_a_call_until_told(void **state)
 	f->is_held = true;
 	call(f, 5);
 	for (int i = 0; i < 500 && !f->held; i++)
-		(void)loop_run_once(f->loop, 10);
+		(void)loop_run_once(f->remote.loop, 10);
 	assert_non_null(f->held);
 	for (int i = 0; i < 20; i++)
-		(void)loop_run_once(f->loop, 5);
+		(void)loop_run_once(f->remote.loop, 5);
 	assert_int_equal(f->len, 0);
 	grpc_call_go_on(f->held);
 	finish(f);
@@ -223,31 +168,31 @@ static void refuses_a_server_of_another_name(void **state)
 {
 	struct fixture *f = *state;
 
-	f->target.server_name = "istiod.elsewhere.svc";
+	f->remote.target.server_name = "istiod.elsewhere.svc";
 	call(f, 5);
 	finish(f);
 	assert_int_equal(f->status, GRPC_UNAVAILABLE);
 	assert_non_null(strstr(f->why, "certificate"));
-	assert_string_equal(f->authorization, "");
+	assert_string_equal(f->remote.authorization, "");
 }
 
 static void refuses_a_server_of_another_root(void **state)
 {
 	struct fixture *f = *state;
 
-	f->target.root_file = NULL; /* the system's */
+	f->remote.target.root_file = NULL; /* the system's */
 	call(f, 5);
 	finish(f);
 	assert_int_equal(f->status, GRPC_UNAVAILABLE);
 	assert_non_null(strstr(f->why, "certificate"));
-	assert_string_equal(f->authorization, "");
+	assert_string_equal(f->remote.authorization, "");
 }
 
 static void fails_without_the_root_file(void **state)
 {
 	struct fixture *f = *state;
 
-	f->target.root_file = "/nonexistent";
+	f->remote.target.root_file = "/nonexistent";
 	call(f, 5);
 	finish(f);
 	assert_int_equal(f->status, GRPC_UNAVAILABLE);
@@ -258,7 +203,7 @@ static void fails_where_nobody_listens(void **state)
 {
 	struct fixture *f = *state;
 
-	f->target.address = "127.0.0.1:1";
+	f->remote.target.address = "127.0.0.1:1";
 	call(f, 5);
 	finish(f);
 	assert_int_equal(f->status, GRPC_UNAVAILABLE);
@@ -268,7 +213,7 @@ static void fails_where_nobody_listens(void **state)
 /* In a mount namespace of its own, where @name has an address at which nobody listens, too. */
 static void hosts_put(const struct fixture *f, const char *name)
 {
-	_cleanup_(freep) char *path = str_format("%s/hosts", f->dir);
+	_cleanup_(freep) char *path = str_format("%s/hosts", f->remote.dir);
 	_cleanup_(freep) char *text = str_format("::1 %s\n127.0.0.1 %s\n", name, name);
 
 	assert_int_equal(file_write_atomic(path, text, strlen(text), 0644), 0);
@@ -280,13 +225,14 @@ static void hosts_put(const struct fixture *f, const char *name)
 static void tries_each_address_of_a_name(void **state)
 {
 	struct fixture *f = *state;
-	_cleanup_(freep) char *address = str_format("twofold.test%s", strchr(f->address, ':'));
+	_cleanup_(freep) char *address =
+		str_format("twofold.test%s", strchr(f->remote.address, ':'));
 
 	if (geteuid() != 0)
 		skip(); /* mounts */
 	hosts_put(f, "twofold.test");
-	f->target.address = address;
-	f->target.server_name = "localhost";
+	f->remote.target.address = address;
+	f->remote.target.server_name = "localhost";
 	for (int i = 0; i < 8; i++) { /* the first one is drawn */
 		f->has_ended = false;
 		call(f, 5);
@@ -304,7 +250,7 @@ static void a_client_may_go_before_it_is_connected(void **state)
 	call(f, 5);
 	f->client = grpc_client_free(f->client);
 	for (int i = 0; i < 20; i++)
-		(void)loop_run_once(f->loop, 5);
+		(void)loop_run_once(f->remote.loop, 5);
 	assert_false(f->has_ended);
 }
 

@@ -402,8 +402,8 @@ void telemetry_conn_close(struct telemetry *t, struct conn_metrics *m, const str
 	if (flags != CONN_OK)
 		m = &series_find(t, info, flags)->m;
 	conn_metrics_add(&m->closed, 1);
-	access_log_complete(t->history, info,
-			    &(struct conn_end){flags, error, now_of(info), true}, NULL);
+	access_log_complete(t->history, info, &(struct conn_end){flags, error, now_of(info), true},
+			    NULL);
 }
 
 static void count_failed(struct telemetry *t, const struct conn_info *info, enum conn_flags flags)
@@ -419,16 +419,15 @@ void telemetry_conn_failed(struct telemetry *t, const struct conn_info *info, en
 			   const char *error)
 {
 	count_failed(t, info, flags);
-	access_log_complete(t->history, info,
-			    &(struct conn_end){flags, error, now_of(info), false}, NULL);
+	access_log_complete(t->history, info, &(struct conn_end){flags, error, now_of(info), false},
+			    NULL);
 }
 
 void telemetry_conn_early(struct telemetry *t, const struct conn_info *info, enum conn_flags flags,
 			  const char *error)
 {
 	conn_metrics_add(&series_find(t, info, flags)->m.failed, 1);
-	access_log_failed(t->history, info,
-			  &(struct conn_end){flags, error, now_of(info), false});
+	access_log_failed(t->history, info, &(struct conn_end){flags, error, now_of(info), false});
 }
 
 void telemetry_conn_denied(struct telemetry *t, const struct conn_info *info, const char *policy,

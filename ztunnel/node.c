@@ -36,34 +36,12 @@ static struct node_pod *pod_find(struct node *n, uint64_t cookie)
 	return node_pod_find(n, cookie);
 }
 
-/* pod_want() - the identity of a pod is known from its workload only: ask for its certificate, or
- * for another one. */
-static void pod_want(struct node *n, struct node_pod *np)
-{
-	const struct workload *w = n->state ? state_workload_by_uid(n->state, np->pod->uid) : NULL;
-	char *old = np->identity;
-	int r;
-
-	if (!w || w->app->identity[0] == '\0' || (old && streq(old, w->app->identity)))
-		return;
-	r = certs_want(n->certs, w->app->identity);
-	if (r < 0) {
-		(void)log_error_errno(TARGET, r,
-				      "cannot ask for a certificate pod=%s/%s identity=%s",
-				      np->pod->namespace_, np->pod->name, w->app->identity);
-		return;
-	}
-	np->identity = strdup(w->app->identity);
-	if (old)
-		certs_unwant(n->certs, old);
-	free(old);
-}
-
 static void pod_remove(struct node *n, struct node_pod *np)
 {
 	uint64_t cookie = np->pod->netns_cookie;
 
 	(void)map_del(n->pods, &cookie, sizeof(cookie));
+	node_stand_in_drop(n, np);
 	n->pods_stopped += np->pending == 0 && np->error == 0;
 	for (unsigned int i = 0; i < n->config.workers; i++)
 		worker_post_pod_del(&n->workers[i], cookie);
@@ -124,7 +102,7 @@ static int pod_add(struct node *n, const struct zds_pod_add *m, const int *fds, 
 	for (unsigned int i = 0; r == 0 && i < n->config.workers; i++)
 		worker_post_pod_add(&n->workers[i], pod, listeners);
 	(void)listener_set_unref(listeners);
-	pod_want(n, np);
+	node_pod_want(n, np);
 	return r;
 }
 
@@ -290,7 +268,7 @@ static void on_state(void *arg, struct state *s)
 			worker_post_state(&n->workers[i], s);
 	dns_set_state(n->dns, s);
 	map_for_each (n->pods, it) {
-		pod_want(n, it.value);
+		node_pod_want(n, it.value);
 	}
 }
 

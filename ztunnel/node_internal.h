@@ -24,6 +24,7 @@ struct node_pod {
 	char *identity;       /* that certs_want() was told; NULL: none yet */
 	unsigned int pending; /* workers that have not answered */
 	int error;            /* of the first that failed */
+	bool has_stand_in;    /* in the snapshots */
 	bool is_stale;        /* not named by the agent since it reconnected */
 };
 
@@ -59,6 +60,12 @@ static inline struct node_pod *node_pod_find(const struct node *n, uint64_t cook
 {
 	return map_get(n->pods, &cookie, sizeof(cookie));
 }
+
+/** node_pod_want() - ask for the certificate of the pod's identity, or for another one, once its
+ * workload is known; without a control plane, let an identity that is here stand in. */
+void node_pod_want(struct node *n, struct node_pod *np);
+/** node_stand_in_drop() - the pod is gone, and out of n->pods. */
+void node_stand_in_drop(struct node *n, const struct node_pod *np);
 
 /** node_direct_ask(), node_direct_report() - agent_link_ops: ZDS_VERDICT_ASK, ZDS_DIRECT. @arg: the
  * node. */

@@ -16,6 +16,7 @@
 #include "ztunnel/outbound_internal.h"
 #include "ztunnel/pod.h"
 #include "ztunnel/resolve.h"
+#include "ztunnel/stand_in.h"
 #include "ztunnel/state.h"
 
 /* For the pod to be known and to have its certificate. */
@@ -118,6 +119,11 @@ static uint64_t answer_us(const struct outbound *o)
 								  : CONNECT_TIMEOUT_US;
 }
 
+static const struct workload *client_of(const struct state *s, const struct pod *p)
+{
+	return state_client(s, p->uid, p->service_account);
+}
+
 bool outbound_try_next(struct outbound *o)
 {
 	struct attempt *a = o->attempt;
@@ -131,8 +137,7 @@ bool outbound_try_next(struct outbound *o)
 	a->avoid[a->avoid_count] = a->endpoint;
 	choice = outbound_choice(o);
 	choice.avoid_count++;
-	resolve_outbound_again(s, state_workload_by_uid(s, o->conn.pod->uid), &o->conn.original_dst,
-			       &choice, &u);
+	resolve_outbound_again(s, client_of(s, o->conn.pod), &o->conn.original_dst, &choice, &u);
 	if (!u.is_chosen)
 		return false;
 	a->avoid_count++;
@@ -403,7 +408,7 @@ void outbound_resolve(struct outbound *o)
 {
 	struct worker *w = o->conn.worker;
 	struct attempt *a = o->attempt;
-	const struct workload *src = state_workload_by_uid(w->state, o->conn.pod->uid);
+	const struct workload *src = client_of(w->state, o->conn.pod);
 	const struct tls_identity *identity = NULL;
 	const struct resolve_choice choice = outbound_choice(o);
 	struct upstream u;

@@ -118,7 +118,7 @@ int state_tables_init(struct state_tables *t)
 		{&service_hamt_ops, &t->services},       {&service_defs_hamt_ops, &t->vips},
 		{&service_defs_hamt_ops, &t->hostnames}, {&policy_hamt_ops, &t->policies},
 		{&policy_set_hamt_ops, &t->ns_policies}, {&identity_hamt_ops, &t->identities},
-		{&policy_group_hamt_ops, &t->groups},
+		{&policy_group_hamt_ops, &t->groups},    {&workload_hamt_ops, &t->stand_ins},
 	};
 
 	memset(t, 0, sizeof(*t));
@@ -141,7 +141,7 @@ int state_tables_clone(const struct state_tables *t, struct state_tables *ret)
 		{t->services, &ret->services},       {t->vips, &ret->vips},
 		{t->hostnames, &ret->hostnames},     {t->policies, &ret->policies},
 		{t->ns_policies, &ret->ns_policies}, {t->identities, &ret->identities},
-		{t->groups, &ret->groups},
+		{t->groups, &ret->groups},           {t->stand_ins, &ret->stand_ins},
 	};
 
 	memset(ret, 0, sizeof(*ret));
@@ -167,6 +167,7 @@ void state_tables_release(struct state_tables *t)
 	hamt_free(t->ns_policies);
 	hamt_free(t->groups);
 	hamt_free(t->identities);
+	hamt_free(t->stand_ins);
 	policy_set_unref(t->global_policies);
 	reflist_unref(t->cidr_vips);
 	memset(t, 0, sizeof(*t));
@@ -302,14 +303,29 @@ uint64_t state_policy_generation(const struct state *s)
 	return s->policy_generation;
 }
 
+bool state_is_alone(const struct state *s)
+{
+	return s->flags.is_alone;
+}
+
+const struct workload *state_client(const struct state *s, const char *uid, const char *account)
+{
+	const struct workload *w = hamt_get_str(s->t.workloads, uid);
+
+	if (!w && s->flags.is_alone)
+		w = hamt_get_str(s->t.stand_ins, uid);
+	/* a pod that was made anew under its name, and the control plane has not said so yet */
+	return w && *account && !streq(w->app->service_account, account) ? NULL : w;
+}
+
 bool state_is_synced(const struct state *s)
 {
-	return s->is_synced;
+	return s->flags.is_synced;
 }
 
 bool state_is_registry_only(const struct state *s)
 {
-	return s->is_registry_only;
+	return s->flags.is_registry_only;
 }
 
 struct workload_visit {

@@ -28,7 +28,7 @@ struct state_builder {
 	struct policy_groups *groups;
 	uint64_t generation;
 	uint64_t policy_generation;
-	bool is_synced, is_registry_only;
+	struct state_flags flags;
 	char node[256];
 };
 
@@ -444,25 +444,28 @@ int state_builder_for_each_policy(const struct state_builder *b,
 	return hamt_visit(b->t.policies, on_name, &visit);
 }
 
-int state_builder_set_identity(struct state_builder *b, const char *identity,
-			       const struct tls_identity *t)
+/* @value NULL: nothing. */
+static int table_set(struct hamt *table, const char *key, void *value)
 {
-	int r;
+	int r = value ? hamt_put_str(table, key, value) : hamt_del_str(table, key);
 
-	if (t)
-		return hamt_put_str(b->t.identities, identity, (void *)t);
-	r = hamt_del_str(b->t.identities, identity);
 	return r == -ENOENT ? 0 : r;
 }
 
-void state_builder_set_synced(struct state_builder *b)
+int state_builder_set_identity(struct state_builder *b, const char *identity,
+			       const struct tls_identity *t)
 {
-	b->is_synced = true;
+	return table_set(b->t.identities, identity, (void *)t);
 }
 
-void state_builder_set_registry_only(struct state_builder *b, bool is_registry_only)
+int state_builder_set_stand_in(struct state_builder *b, const char *uid, struct workload *w)
 {
-	b->is_registry_only = is_registry_only;
+	return table_set(b->t.stand_ins, uid, w);
+}
+
+struct state_flags *state_builder_flags(struct state_builder *b)
+{
+	return &b->flags;
 }
 
 bool state_builder_is_missing_policies(const struct state_builder *b)
@@ -551,8 +554,7 @@ int state_builder_build(struct state_builder *b, struct state **ret)
 	atomic_init(&s->refs, 1);
 	s->generation = ++b->generation;
 	s->policy_generation = b->policy_generation;
-	s->is_synced = b->is_synced;
-	s->is_registry_only = b->is_registry_only;
+	s->flags = b->flags;
 	*ret = s;
 	return 0;
 }

@@ -14,6 +14,11 @@ struct state_builder; /* opaque */
 struct tls_identity;
 struct workload;
 
+/** struct state_flags - what holds for all of a snapshot. */
+struct state_flags {
+	bool is_synced, is_registry_only, is_alone;
+};
+
 /** state_builder_new() - @node: whose workloads must not miss a policy; copied. Return: 0; -ENOMEM.
  */
 _must_check_ int state_builder_new(const char *node, struct state_builder **ret);
@@ -45,10 +50,17 @@ int state_builder_for_each_policy(const struct state_builder *b,
 _must_check_ int state_builder_set_identity(struct state_builder *b, const char *identity,
 					    const struct tls_identity *t);
 
-/** state_builder_set_synced() - snapshots say so from now on. */
-void state_builder_set_synced(struct state_builder *b);
-/** state_builder_set_registry_only() - likewise. */
-void state_builder_set_registry_only(struct state_builder *b, bool is_registry_only);
+/** state_builder_set_stand_in() - for state_client(). @w: counted; NULL takes it out. Return: 0;
+ * -ENOMEM. */
+_must_check_ int state_builder_set_stand_in(struct state_builder *b, const char *uid,
+					    struct workload *w);
+
+/** state_builder_flags() - snapshots say so from now on; borrowed. */
+struct state_flags *state_builder_flags(struct state_builder *b);
+static inline void state_builder_set_synced(struct state_builder *b)
+{
+	state_builder_flags(b)->is_synced = true;
+}
 
 /** state_builder_is_missing_policies() - a workload of this node names a policy that has not come
  * (or is already gone): soon the other half of the change will be here. */

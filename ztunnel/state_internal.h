@@ -6,7 +6,9 @@
 #include "ztunnel/policy_groups.h"
 #include "ztunnel/policy_set.h"
 #include "ztunnel/reflist.h"
+#include "ztunnel/stand_in.h"
 #include "ztunnel/state.h"
+#include "ztunnel/state_builder.h"
 
 struct state_tables {
 	struct hamt *workloads; /* uid -> struct workload */
@@ -20,6 +22,7 @@ struct state_tables {
 	struct hamt *ns_policies; /* namespace -> struct policy_set: namespace scope */
 	struct hamt *groups;      /* workload.policy_group -> struct policy_group */
 	struct hamt *identities;  /* SPIFFE ID -> struct tls_identity */
+	struct hamt *stand_ins;   /* uid -> struct workload: state_client() */
 	struct policy_set *global_policies;
 	struct reflist *cidr_vips; /* struct service_def with a CIDR among its VIPs */
 };
@@ -28,7 +31,7 @@ struct state {
 	atomic_uint refs;
 	uint64_t generation;
 	uint64_t policy_generation;
-	bool is_synced, is_registry_only;
+	struct state_flags flags;
 	struct state_tables t;
 };
 

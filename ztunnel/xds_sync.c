@@ -120,7 +120,7 @@ static int put_settings(struct xds_sync *x, const void *packed, size_t len, char
 	int r = settings_decode(packed, len, &s, err, err_size);
 
 	if (r == 0)
-		state_builder_set_registry_only(x->builder, s.is_registry_only);
+		state_builder_flags(x->builder)->is_registry_only = s.is_registry_only;
 	if (r == 0 && x->ops->on_settings)
 		x->ops->on_settings(x->arg, &s);
 	return r;
@@ -198,6 +198,10 @@ static void on_connection(void *arg, bool is_connected)
 
 	if (!is_connected)
 		x->terminations++;
+	if (x->is_synced && state_builder_flags(x->builder)->is_alone == is_connected) {
+		state_builder_flags(x->builder)->is_alone = !is_connected;
+		loop_task_queue(x->loop, &x->publish);
+	}
 	log_info(TARGET, is_connected ? "connected" : "connection lost");
 	if (is_connected && x->ops->on_connected)
 		x->ops->on_connected(x->arg);
@@ -284,6 +288,21 @@ int xds_sync_set_identity(struct xds_sync *x, const char *identity, const struct
 		return r;
 	loop_task_queue(x->loop, &x->publish);
 	return 0;
+}
+
+int xds_sync_set_stand_in(struct xds_sync *x, const char *uid, const void *packed, size_t len)
+{
+	struct decoded_address a = {0};
+	char err[256];
+	int r = packed ? decode_address(x->tables, packed, len, &a, err, sizeof(err)) : 0;
+
+	if (r == 0)
+		r = state_builder_set_stand_in(x->builder, uid, a.workload);
+	workload_unref(a.workload);
+	service_def_unref(a.service);
+	if (r == 0)
+		loop_task_queue(x->loop, &x->publish);
+	return r;
 }
 
 int xds_sync_metrics(void *arg, struct buf *into)

@@ -3,6 +3,7 @@
 /* xds_sync - keeps the snapshot current: xDS client -> builder -> published snapshots. Thread: the
  * main loop. */
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/cleanup.h"
 #include "base/macros.h"
@@ -51,6 +52,10 @@ bool xds_sync_is_synced(const struct xds_sync *x);
 /** xds_sync_set_identity() - put a certificate in the coming snapshots. @t: counted; NULL takes it
  * out. Return: 0; -ENOMEM. */
 int xds_sync_set_identity(struct xds_sync *x, const char *identity, const struct tls_identity *t);
+
+/** xds_sync_set_stand_in() - for state_client(). @packed: istio.workload.Address; NULL takes it
+ * out. Return: 0; as decode_address(). */
+int xds_sync_set_stand_in(struct xds_sync *x, const char *uid, const void *packed, size_t len);
 
 /** xds_sync_metrics() - append istio_xds_* in OpenMetrics text. Return: 0; -ENOMEM. */
 int xds_sync_metrics(void *arg, struct buf *into);

@@ -25,7 +25,7 @@ static void under_registry_only_unknown_destinations_are_refused(void **state)
 	struct fixture *f = *state;
 	struct upstream up;
 
-	state_builder_set_registry_only(f->b, true);
+	state_builder_flags(f->b)->is_registry_only = true;
 	up = go(f, "93.184.216.34:443", 0);
 	assert_int_equal(up.kind, UPSTREAM_REFUSE);
 	assert_non_null(strstr(up.error, "REGISTRY_ONLY"));
@@ -56,7 +56,7 @@ static void under_registry_only_unknown_destinations_are_refused(void **state)
 	assert_int_equal(go(f, "93.184.216.34:9000", 0).kind, UPSTREAM_PASSTHROUGH);
 	assert_int_equal(go(f, "93.184.216.34:9001", 0).kind, UPSTREAM_REFUSE);
 	assert_int_equal(go(f, "93.184.216.34:9002", 0).kind, UPSTREAM_REFUSE);
-	state_builder_set_registry_only(f->b, false);
+	state_builder_flags(f->b)->is_registry_only = false;
 	assert_int_equal(go(f, "93.184.216.34:443", 0).kind, UPSTREAM_PASSTHROUGH);
 }
 

@@ -16,6 +16,7 @@
 #include "tests/unit/ztunnel/mesh.h"
 #include "xds/server.h"
 #include "ztunnel/authz.h"
+#include "ztunnel/stand_in.h"
 
 #define UID_A "Kubernetes//Pod/demo/a"
 
@@ -240,13 +241,82 @@ static void another_control_plane_sends_the_difference(void **state)
 	send_workload(f, &added);
 	send_policy(f);
 	xds_server_flush(f->server);
-	run_ms(f, 2, 5000);
+	/* lost, there again, the difference */
+	run_ms(f, 4, 5000);
 	assert_non_null(state_workload_by_uid(xds_sync_state(f->sync), UID_A));
 	assert_non_null(
 		state_workload_by_uid(xds_sync_state(f->sync), "Kubernetes//Pod/demo/added"));
 	assert_null(state_workload_by_uid(xds_sync_state(f->sync), "Kubernetes//Pod/demo/gone"));
 	assert_true(has_messages(f, "istio.workload.Address", 3));
 	assert_true(has_messages(f, "istio.security.Authorization", 1));
+}
+
+#define UID_LATE "Kubernetes//Pod/demo/late"
+
+static const struct workload *client(const struct fixture *f, const char *account)
+{
+	return state_client(xds_sync_state(f->sync), UID_LATE, account);
+}
+
+static void run_until_alone(struct fixture *f, bool is_alone)
+{
+	for (int i = 0; i < 1000 && state_is_alone(xds_sync_state(f->sync)) != is_alone; i++)
+		assert_true(loop_run_once(f->loop, 10) >= 0);
+	assert_true(state_is_alone(xds_sync_state(f->sync)) == is_alone);
+}
+
+static void what_stands_in_counts_while_the_control_plane_is_away(void **state)
+{
+	struct fixture *f = *state;
+	struct mesh_workload late = {.name = "late", .account = "web"};
+	uint8_t packed[MESH_PACKED_SIZE];
+	struct cv_addr addr = mesh_addr("10.0.0.9");
+
+	send_workload(f, &(struct mesh_workload){.name = "a", .addrs = {"10.0.0.1"}});
+	xds_server_flush(f->server);
+	run_ms(f, 1, 5000);
+	assert_int_equal(
+		xds_sync_set_stand_in(f->sync, UID_LATE, packed, mesh_pack_workload(&late, packed)),
+		0);
+	run_ms(f, 2, 5000);
+	assert_null(client(f, "web"));
+	server_stop(f);
+	run_until_alone(f, true);
+	assert_string_equal(client(f, "web")->app->identity,
+			    "spiffe://cluster.local/ns/demo/sa/web");
+	assert_null(client(f, "other"));
+	/* nobody else finds it */
+	assert_null(state_workload_by_uid(xds_sync_state(f->sync), UID_LATE));
+	server_start(f);
+	late.addrs[0] = "10.0.0.9";
+	send_workload(f, &late);
+	xds_server_flush(f->server);
+	run_until_alone(f, false);
+	for (int i = 0; i < 1000 && !client(f, "web"); i++)
+		assert_true(loop_run_once(f->loop, 10) >= 0);
+	assert_ptr_equal(client(f, "web"), state_workload_by_addr(xds_sync_state(f->sync), &addr));
+}
+
+static void a_stand_in_that_is_taken_out_is_gone(void **state)
+{
+	struct fixture *f = *state;
+	const struct mesh_workload late = {.name = "late", .account = "web"};
+	uint8_t packed[MESH_PACKED_SIZE];
+
+	send_workload(f, &(struct mesh_workload){.name = "a", .addrs = {"10.0.0.1"}});
+	xds_server_flush(f->server);
+	run_ms(f, 1, 5000);
+	server_stop(f);
+	run_until_alone(f, true);
+	assert_int_equal(
+		xds_sync_set_stand_in(f->sync, UID_LATE, packed, mesh_pack_workload(&late, packed)),
+		0);
+	run_ms(f, 3, 5000);
+	assert_non_null(client(f, ""));
+	assert_int_equal(xds_sync_set_stand_in(f->sync, UID_LATE, NULL, 0), 0);
+	run_ms(f, 4, 5000);
+	assert_null(client(f, ""));
+	server_start(f);
 }
 
 int main(void)
@@ -258,6 +328,8 @@ int main(void)
 		T(a_policy_that_never_comes_is_not_waited_for_for_ever),
 		T(a_refused_resource_spoils_no_other),
 		T(another_control_plane_sends_the_difference),
+		T(what_stands_in_counts_while_the_control_plane_is_away),
+		T(a_stand_in_that_is_taken_out_is_gone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

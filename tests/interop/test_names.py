@@ -410,3 +410,31 @@ def test_explain_names_what_dns_has_to_find(mesh):
     address = mesh.entry("why.example.com")
     out = mesh.nodes[0].admin("ztunnel", f"/explain?from={mesh.client.ip4}&to={address}:80")
     assert [(r["kind"], r["dial"]) for r in out["routes"]] == [("plain", "why.example.com:9000")]
+
+
+REGISTRY_ONLY = """---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: "outboundTrafficPolicy: {mode: REGISTRY_ONLY}"}
+"""
+
+
+def test_under_registry_only_who_asks_for_a_registered_name_is_let_out(mesh):
+    """Of an entry that leaves resolving to its client: a name is all that is known of it, and layer 4 does not see it."""
+    def answer():
+        return (mesh.short("named.example.com", f"@{NS[0]}") or [""])[0]
+
+    mesh.zone(NS[0], {"named.example.com A": a("B")})
+    named = ENTRY.format(name="named", host="named.example.com", resolution="NONE", more="").replace("protocol: TCP", "protocol: TLS")
+    mesh.write(named)
+    wait_for(lambda: answer() == HOSTS["B"], 30, "the nameserver's answer")
+    assert who.letters(mesh.client, HOSTS["B"], PORT) == "B"
+    mesh.write(named, REGISTRY_ONLY)
+    wait_for(lambda: answer().startswith("240.240."), 30, "an address of its own")
+    wait_for(lambda: who.letters(mesh.client, HOSTS["B"], PORT) == "-", 30, "REGISTRY_ONLY")
+    wait_for(lambda: mesh.ask(answer(), 5) == "B" * 5, 30, "the way there")
+    told = [e for e in mesh.nodes[0].admin("control", "/status")["errors"] if e.get("name") == "named"]
+    assert len(told) == 1 and "resolved as with DNS" in str(told), told
+    mesh.write(named)
+    wait_for(lambda: who.letters(mesh.client, HOSTS["B"], PORT) == "B" and answer() == HOSTS["B"], 30, "ALLOW_ANY again")

@@ -184,15 +184,15 @@ static void mesh_config_set(struct control *c, const struct object *obj)
 		r = policies_set_aliases(c);
 	if (r == 0)
 		r = node_config_set(c);
-	model_set_registry_only(c->model, c->mesh.is_registry_only);
+	if (r == 0)
+		r = model_set_registry_only(c->model, c->mesh.is_registry_only);
 	discovery_select(c->discovery, c->mesh.discovery_selectors);
 	if (c->cluster)
 		cluster_check_namespaces(c->cluster);
 	if (r < 0 && r != -EINVAL)
 		log_error_errno("control", r, "mesh configuration not taken over");
-	if (!obj || r < 0)
-		return;
-	mesh_warn(c, obj);
+	if (obj && r == 0)
+		mesh_warn(c, obj);
 }
 
 static void on_seen(void *arg, struct object *obj)

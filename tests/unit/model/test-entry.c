@@ -292,19 +292,55 @@ static void a_group_gives_its_entries_what_they_leave_out(void **state)
 	assert_null(workload_of(f, VM)->capacity);
 }
 
-static void what_only_a_name_decides_is_told_under_registry_only(void **state)
+static void under_registry_only_what_only_a_name_decides_is_resolved_here(void **state)
 {
+	static const char uid[] =
+		"Kubernetes/networking.istio.io/ServiceEntry/demo/api/api.example.com";
 	struct fixture *f = *state;
 
 	(void)put(f, ENTRY("demo", "api", "{hosts: [api.example.com], " API_PORT "}"));
 	assert_null(strstr(f->text, "warning"));
-	model_set_registry_only(f->model, true);
+	assert_int_equal(service(f, API)->n_addresses, 0);
+	assert_non_null(service(f, API)->load_balancing);
+	assert_int_equal(model_set_registry_only(f->model, true), 0);
 	assert_int_equal(model_flush(f->model), 0);
+	assert_non_null(strstr(f->text, "spec.resolution: NONE, so that a name would decide"));
+	assert_null(strstr(f->text, "refused"));
+	assert_int_equal(service(f, API)->n_addresses, 2);
+	assert_true(strncmp(address_of(service(f, API), 0), "240.240.", 8) == 0);
+	assert_null(service(f, API)->load_balancing);
+	assert_string_equal(workload_of(f, uid)->hostname, "api.example.com");
+	assert_int_equal(model_set_registry_only(f->model, false), 0);
+	assert_int_equal(model_flush(f->model), 0);
+	assert_int_equal(service(f, API)->n_addresses, 0);
+	assert_non_null(service(f, API)->load_balancing);
+}
+
+static void under_registry_only_what_stays_refused_is_told(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(model_set_registry_only(f->model, true), 0);
+	(void)put(f, ENTRY("demo", "api", "{hosts: ['*.example.com'], " API_PORT "}"));
 	assert_non_null(strstr(f->text, "spec.addresses: none, so that a name would decide"));
+	assert_non_null(strstr(f->text, "connections to wildcard hosts are refused"));
+	(void)put(f, ENTRY("demo", "api",
+			   "{hosts: [api.example.com, '*.example.com'], " API_PORT "}"));
+	assert_non_null(strstr(f->text, "connections to wildcard hosts are refused"));
+	assert_int_equal(service(f, API)->n_addresses, 2);
+	(void)put(f, ENTRY("demo", "api",
+			   "{hosts: [api.example.com], ports: [{number: 9000, name: tcp, protocol: "
+			   "TCP}, {number: 443, name: tls, protocol: TLS}]}"));
+	assert_non_null(strstr(f->text, "connections to ports that are not TCP are refused"));
+	assert_int_equal(service(f, API)->n_addresses, 0);
 	(void)put(f, ENTRY("demo", "api",
 			   "{hosts: [api.example.com], ports: [{number: 9000, name: tcp, protocol: "
 			   "TCP}]}"));
 	assert_null(strstr(f->text, "warning"));
+	(void)put(f, ENTRY("demo", "api",
+			   "{hosts: [api.example.com], addresses: [192.0.2.1], " API_PORT "}"));
+	assert_null(strstr(f->text, "warning"));
+	assert_int_equal(service(f, API)->n_addresses, 1);
 }
 
 static void a_host_belongs_to_one(void **state)
@@ -388,7 +424,8 @@ int main(void)
 		T(names_become_endpoints_for_dns),
 		T(a_workload_entry_may_have_a_name),
 		T(a_group_gives_its_entries_what_they_leave_out),
-		T(what_only_a_name_decides_is_told_under_registry_only),
+		T(under_registry_only_what_only_a_name_decides_is_resolved_here),
+		T(under_registry_only_what_stays_refused_is_told),
 		T(a_host_belongs_to_one),
 		T(a_pod_is_never_reached_under_another_name),
 		cmocka_unit_test(each_host_has_an_address_of_its_own),

@@ -21,7 +21,7 @@ bool service_entry_is_named(const struct service_entry *s)
 {
 	const char *how = resolution_of(s->e.object);
 
-	return streq(how, "DNS") || streq(how, "DNS_ROUND_ROBIN");
+	return s->is_named_instead || streq(how, "DNS") || streq(how, "DNS_ROUND_ROBIN");
 }
 
 bool service_entry_is_balanced(const struct service_entry *s)
@@ -227,11 +227,58 @@ static int targets_link(struct model *m, struct service_entry *s)
 	return 0;
 }
 
+/* Which of its ports are told by their number alone? */
+static bool has_tcp(const struct object *o, bool *ret_others)
+{
+	const json_t *one;
+	bool has = false;
+	size_t i;
+
+	*ret_others = false;
+	json_array_foreach (object_value(o, "spec.ports"), i, one) {
+		const char *protocol = json_string_value(json_object_get(one, "protocol"));
+		bool is_tcp = protocol && streq(protocol, "TCP");
+
+		has = has || is_tcp;
+		*ret_others = *ret_others || !is_tcp;
+	}
+	return has;
+}
+
+static bool has_host(const struct object *o, bool is_wildcard)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach (object_value(o, "spec.hosts"), i, one)
+		if ((json_string_value(one)[0] == '*') == is_wildcard)
+			return true;
+	return false;
+}
+
+/* Where it goes is for the client to find out, and nothing but the name, which layer 4 does not
+ * see, would tell such a connection from any other. Under REGISTRY_ONLY the name is ours to
+ * resolve, then, so that who asks for it is let out. A TCP port is open to any host: nothing is
+ * missing. */
+static bool is_only_name(const struct object *o)
+{
+	bool has_others;
+
+	return !has_tcp(o, &has_others) && has_others && has_host(o, false) &&
+	       json_array_size(object_value(o, "spec.addresses")) == 0 &&
+	       json_array_size(object_value(o, "spec.endpoints")) == 0 &&
+	       !object_value(o, "spec.workloadSelector");
+}
+
 int service_entry_link(struct model *m, struct service_entry *s)
 {
 	const json_t *selector = service_entry_selector(s);
-	int r = hosts_link(m, s);
+	int r;
 
+	s->is_named_instead = false;
+	s->is_named_instead =
+		m->is_registry_only && !service_entry_is_balanced(s) && is_only_name(s->e.object);
+	r = hosts_link(m, s);
 	if (r == 0 && service_entry_is_balanced(s))
 		r = targets_link(m, s);
 	if (r == 0 && service_entry_is_balanced(s) && json_object_size(selector) > 0)
@@ -241,18 +288,27 @@ int service_entry_link(struct model *m, struct service_entry *s)
 	return r;
 }
 
-static bool has_only_tcp(const struct object *o)
+/* What REGISTRY_ONLY makes of an entry without addresses that leaves the name to the client. */
+static void registry_only_report(struct model *m, const struct service_entry *s)
 {
-	const json_t *one;
-	size_t i;
+	const struct object *o = s->e.object;
+	bool has_others;
 
-	json_array_foreach (object_value(o, "spec.ports"), i, one) {
-		const char *protocol = json_string_value(json_object_get(one, "protocol"));
-
-		if (!protocol || !streq(protocol, "TCP"))
-			return false;
-	}
-	return true;
+	(void)has_tcp(o, &has_others);
+	if (s->is_named_instead)
+		report(m, "spec.resolution", true,
+		       "%s, so that a name would decide, at which layer 4 cannot look: under "
+		       "outboundTrafficPolicy REGISTRY_ONLY the hosts are resolved as with DNS "
+		       "in " CULVERT_VERSION,
+		       resolution_of(o));
+	if ((s->is_named_instead && has_host(o, true)) ||
+	    (!service_entry_is_balanced(s) && has_others &&
+	     json_array_size(object_value(o, "spec.addresses")) == 0))
+		report(m, "spec.addresses", true,
+		       "none, so that a name would decide, at which layer 4 cannot look: under "
+		       "outboundTrafficPolicy REGISTRY_ONLY connections to %s are refused "
+		       "in " CULVERT_VERSION "; resolution DNS and hosts by their full names work",
+		       has_host(o, true) ? "wildcard hosts" : "ports that are not TCP");
 }
 
 static void service_entry_report(struct model *m, const struct service_entry *s)
@@ -264,12 +320,8 @@ static void service_entry_report(struct model *m, const struct service_entry *s)
 		       "DYNAMIC_DNS is not honoured in " CULVERT_VERSION
 		       ": the name is left to the pod's own DNS and the connection goes where "
 		       "that leads");
-	if (m->is_registry_only && !service_entry_is_balanced(s) && !has_only_tcp(o) &&
-	    json_array_size(object_value(o, "spec.addresses")) == 0)
-		report(m, "spec.addresses", true,
-		       "none, so that a name would decide, at which layer 4 cannot look: under "
-		       "outboundTrafficPolicy REGISTRY_ONLY such connections are refused "
-		       "in " CULVERT_VERSION "; resolution DNS works");
+	if (m->is_registry_only)
+		registry_only_report(m, s);
 }
 
 bool entry_is_pods(struct model *m, const char *field, const struct cv_addr *addr)

@@ -96,7 +96,8 @@ struct service_entry {
 	size_t hosts_count;
 	struct index_link *targets; /* owned; addresses of its endpoints */
 	size_t targets_count;
-	struct list outputs; /* names of what it gave, struct slice_output */
+	struct list outputs;   /* names of what it gave, struct slice_output */
+	bool is_named_instead; /* of resolution NONE, and resolved as with DNS: REGISTRY_ONLY */
 };
 
 struct workload_entry {
@@ -142,7 +143,7 @@ struct model {
 	char *cluster_id, *trust_domain, *root_namespace, *cluster_domain;
 	char **aliases; /* of the trust domain */
 	size_t alias_count;
-	bool is_registry_only; /* only for messages */
+	bool is_registry_only; /* see model_set_registry_only() */
 	struct map *entities[ENTITY_KIND_MAX];
 	struct list dirty[ENTITY_KIND_MAX];
 	struct map *outputs[XDS_TYPE_MAX];

@@ -261,13 +261,23 @@ int model_delete(struct model *m, const struct object *obj)
 	return 0;
 }
 
-void model_set_registry_only(struct model *m, bool is_registry_only)
+int model_set_registry_only(struct model *m, bool is_registry_only)
 {
-	if (m->is_registry_only == is_registry_only)
-		return;
+	bool before = m->is_registry_only;
+
+	if (before == is_registry_only)
+		return 0;
 	m->is_registry_only = is_registry_only;
-	map_for_each (m->entities[ENTITY_SERVICE_ENTRY], it)
-		entity_mark(m, it.value);
+	map_for_each (m->entities[ENTITY_SERVICE_ENTRY], it) {
+		struct entity *e = it.value;
+
+		entity_unlink(m, e);
+		if (entity_link(m, e) < 0) {
+			m->is_registry_only = before;
+			return -ENOMEM;
+		}
+	}
+	return 0;
 }
 
 static int flush_kind(struct model *m, enum entity_kind kind)

@@ -58,8 +58,9 @@ _must_check_ int model_put(struct model *m, struct object *obj);
 /** model_delete() - an object is gone; found by its kind, namespace and name. Return: 0; -ENOMEM.
  */
 _must_check_ int model_delete(struct model *m, const struct object *obj);
-/** model_set_registry_only() - outboundTrafficPolicy, for what is to be told of ServiceEntries. */
-void model_set_registry_only(struct model *m, bool is_registry_only);
+/** model_set_registry_only() - outboundTrafficPolicy: ServiceEntries that only a name could tell
+ * are resolved here then. Return: 0; -ENOMEM: call it again. */
+_must_check_ int model_set_registry_only(struct model *m, bool is_registry_only);
 /** model_flush() - work out what changed and emit only that. Call at each consistent point
  * (source's on_synced). Return: 0; -ENOMEM: what was not emitted comes with the next flush. */
 _must_check_ int model_flush(struct model *m);

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -283,11 +282,10 @@ static int show_client(struct conn *c, int fd, bool is_v4)
 	return 0;
 }
 
-int conn_dial_app(struct conn *c, int fd, const struct cv_sockaddr *to, int tcp_option)
+int conn_dial_app(struct conn *c, int fd, const struct cv_sockaddr *to)
 {
 	bool is_v4 = cv_addr_is_v4(&to->addr);
 	struct sockaddr_storage ss;
-	const int one = 1;
 	socklen_t len;
 	int r;
 
@@ -301,7 +299,6 @@ int conn_dial_app(struct conn *c, int fd, const struct cv_sockaddr *to, int tcp_
 	if (r < 0)
 		return r;
 	/* No keep-alive: the application is in the same kernel. */
-	(void)setsockopt(fd, IPPROTO_TCP, tcp_option, &one, sizeof(one));
 	relay_reset_on_close(fd, true);
 	if (connect(fd, (const struct sockaddr *)&ss, len) < 0 && errno != EINPROGRESS)
 		return -errno;

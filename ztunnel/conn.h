@@ -96,9 +96,6 @@ void conn_note(const struct conn *c, const struct workload *dst);
 void conn_recheck_all(struct worker *w);
 
 /** conn_dial_app() - the application's own socket address, shown @c->src as its peer. @fd: a
- * DIAL_APP socket, left to the caller. @tcp_option: of level IPPROTO_TCP, set to 1 before it
- * connects: TCP_NODELAY; or TCP_DEFER_ACCEPT, with which the application does not see the
- * connection before the first bytes or TCP_QUICKACK. Return: 1 connected; 0 on the way: EPOLLOUT or
- * EPOLLERR will come; -errno. */
-_must_check_ int conn_dial_app(struct conn *c, int fd, const struct cv_sockaddr *to,
-			       int tcp_option);
+ * DIAL_APP socket, left to the caller, without TCP_NODELAY. Return: 1 connected; 0 on the way:
+ * EPOLLOUT or EPOLLERR will come; -errno. */
+_must_check_ int conn_dial_app(struct conn *c, int fd, const struct cv_sockaddr *to);

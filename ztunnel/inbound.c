@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -48,7 +47,6 @@ struct inbound {
 	struct server_tunnel *tunnel; /* counted */
 	struct relay relay;
 	struct dial_wait dial_wait;
-	struct loop_task ack; /* the application is to learn of the connection in any case */
 	struct cv_sockaddr target;
 	bool is_answered;
 };
@@ -73,7 +71,6 @@ static void destroy(struct conn *c)
 	struct inbound *in = container_of(c, struct inbound, conn);
 
 	dial_wait_cancel(&in->dial_wait);
-	loop_task_del(&in->ack);
 	relay_reset(&in->relay, HBONE_CONNECT_ERROR);
 	conn_release(&in->conn);
 	tunnel_unref(in->tunnel);
@@ -126,17 +123,6 @@ static const struct relay_ops relay_ops = {
 	.on_done = on_relay_done,
 };
 
-/* on_ack() - the turn is over, and nothing that the client has said carried the last ACK of the
- * handshake to the application: it goes alone. */
-static void on_ack(struct loop_task *task)
-{
-	const struct inbound *in = container_of(task, struct inbound, ack);
-	const int one = 1;
-
-	if (in->relay.sent == 0 && !in->relay.is_shut)
-		(void)setsockopt(in->relay.app.fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof(one));
-}
-
 /* answer() - the application took the connection. Return: false when @in is gone. */
 static bool answer(struct inbound *in)
 {
@@ -150,7 +136,6 @@ static bool answer(struct inbound *in)
 	}
 	in->is_answered = true;
 	conn_opened(&in->conn);
-	loop_task_queue(in->conn.worker->loop, &in->ack);
 	relay_connected(&in->relay);
 	return true;
 }
@@ -177,11 +162,8 @@ static void on_app_connecting(struct loop_fd *w, uint32_t events)
 /* dial_on() - Return: whether the application has taken the connection; -errno, @fd is closed. */
 static int dial_on(struct inbound *in, int fd)
 {
-	int r, is_connected;
+	int r, is_connected = conn_dial_app(&in->conn, fd, &in->target);
 
-	/* What the client has said mostly lies at hand: the handshake's last ACK goes with it, one
-	 * packet, and the application wakes up once. */
-	is_connected = conn_dial_app(&in->conn, fd, &in->target, TCP_DEFER_ACCEPT);
 	in->relay.is_nagling = true;
 	r = is_connected;
 	if (r >= 0)
@@ -251,7 +233,6 @@ static struct inbound *inbound_new(struct server_tunnel *t, int32_t id,
 	if (!in)
 		return NULL;
 	relay_init(&in->relay, t->worker->loop, &relay_ops);
-	in->ack.on_task = on_ack;
 	if (hbone_stream_bind(hbone_tunnel_session(t->hbone), &in->relay.stream, &relay_stream_ops,
 			      id) < 0) {
 		free(in);

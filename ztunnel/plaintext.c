@@ -92,10 +92,12 @@ static void on_app_connecting(struct loop_fd *w, uint32_t events)
 
 static int dial_app(struct plaintext *p, int fd)
 {
+	const int one = 1;
 	int r;
 
 	p->app_fd = fd;
-	r = conn_dial_app(&p->conn, fd, &p->conn.dst, TCP_NODELAY);
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	r = conn_dial_app(&p->conn, fd, &p->conn.dst);
 	if (r < 0)
 		return r;
 	p->app_watch.fd = fd;

@@ -97,11 +97,14 @@ def sizes(bench):
     return (SMALL, LARGE // 10) if bench.options.quick else (SMALL, LARGE)
 
 
+CHANGE = tuple(f"{what}_change{warm}_us" for what in ("control_pod", "control_policy", "ztunnel") for warm in ("", "_warm"))
+
+
 def scale_model(bench):
     """mesh-size: CPU time to load what has been parsed, of a change when little and when much is there, memory."""
     for label, pods in zip(("small", "large"), sizes(bench)):
         found = json.loads(run(os.path.join(BIN, "mesh-size"), str(pods), str(pods // PER_SERVICE), str(pods // PER_POLICY)))
-        for metric in ("control_pod_change_us", "control_policy_change_us", "ztunnel_change_us"):
+        for metric in CHANGE:
             bench.add("scale_model", contestants.Culvert, f"{metric}_{label}", found[metric])
     for metric in ("control_load_ms", "ztunnel_load_ms", "ztunnel_bytes_per_workload"):
         bench.add("scale_model", contestants.Culvert, metric, found[metric])
@@ -258,9 +261,8 @@ def policy_effect(bench):
 
 ROWS = {
     "decision": (decision, tuple(f"{scope}_us_{n}" for scope in ("global", "namespace", "selector") for n in (10, 10_000))),
-    "scale_model": (scale_model, ("control_load_ms", "ztunnel_load_ms", "ztunnel_bytes_per_workload", "control_pod_change_us_small",
-                                  "control_pod_change_us_large", "control_policy_change_us_small", "control_policy_change_us_large",
-                                  "ztunnel_change_us_small", "ztunnel_change_us_large")),
+    "scale_model": (scale_model, ("control_load_ms", "ztunnel_load_ms", "ztunnel_bytes_per_workload",
+                                  *(f"{metric}_{label}" for metric in CHANGE for label in ("small", "large")))),
     "scale_processes": (scale_processes, ("ztunnel_rss_bytes_per_workload", "control_rss_kB", "ztunnel_idle_us_per_s",
                                           "control_idle_us_per_s")),
     "policy_effect": (policy_effect, tuple(f"{what}_{p}_ms_{label}" for what in ("cut", "refused") for p in ("p50", "p99")

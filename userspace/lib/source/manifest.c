@@ -182,19 +182,6 @@ static int parse_object(struct parse *p, const struct slice *s)
 	return p->ops->on_item(p->arg, &item);
 }
 
-static size_t node_count(const json_t *v)
-{
-	size_t n = 1, i;
-	const char *key;
-	json_t *child;
-
-	json_object_foreach ((json_t *)v, key, child)
-		n += node_count(child);
-	json_array_foreach (v, i, child)
-		n += node_count(child);
-	return n;
-}
-
 static int parse_problem(struct parse *p, unsigned int line, const char *field, const char *message)
 {
 	struct source_error err = {
@@ -228,7 +215,7 @@ static size_t items_offset(const json_t *list)
 	json_object_foreach ((json_t *)list, key, child) {
 		if (streq(key, "items"))
 			break;
-		n += node_count(child);
+		n += object_node_count(child);
 	}
 	return n;
 }
@@ -247,7 +234,7 @@ static int parse_list(struct parse *p, const struct yaml_document *doc)
 		struct slice s = {
 			.body = one,
 			.lines = doc->lines + at,
-			.lines_count = node_count(one),
+			.lines_count = object_node_count(one),
 			.line = doc->lines[at],
 			.problem_line = doc->bad_line,
 		};

@@ -53,17 +53,16 @@ static json_t *step_take(const json_t *v, const struct step *step)
 	return *end ? NULL : json_array_get(v, i);
 }
 
-/* Nodes of a tree, itself included. Trees are bounded by their parser. */
-static size_t node_count(const json_t *v)
+size_t object_node_count(const json_t *v)
 {
 	size_t n = 1, i;
 	const char *key;
 	json_t *child;
 
 	json_object_foreach ((json_t *)v, key, child)
-		n += node_count(child);
+		n += object_node_count(child);
 	json_array_foreach (v, i, child)
-		n += node_count(child);
+		n += object_node_count(child);
 	return n;
 }
 
@@ -77,14 +76,14 @@ static size_t child_offset(const json_t *v, const json_t *target, const struct s
 	json_object_foreach ((json_t *)v, key, child) {
 		if (strcmp(key, step->key) == 0)
 			return n;
-		n += node_count(child);
+		n += object_node_count(child);
 	}
 	json_array_foreach (v, i, child) {
 		/* An alias makes one node appear twice, so that the pointer alone would not tell.
 		 */
 		if (child == target && i == strtoul(step->key, NULL, 10))
 			return n;
-		n += node_count(child);
+		n += object_node_count(child);
 	}
 	return 0;
 }

@@ -53,6 +53,10 @@ struct object_init {
  * not a JSON object; -ENOMEM. */
 _must_check_ int object_new(const struct object_init *init, struct object **ret);
 
+/** object_node_count() - nodes of a tree, itself included: how many @lines it has. Trees are
+ * bounded by their parser. */
+size_t object_node_count(const json_t *v);
+
 /** object_new_json() - make an object from a JSON tree alone (tests, API server): kind,
  * metadata.namespace and metadata.name are read from it. @body is taken, also on failure. Return:
  * as object_new(). */

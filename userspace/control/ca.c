@@ -208,7 +208,7 @@ bool ca_request_is_for(const char *csr_pem, const char *spiffe)
 	return is_it;
 }
 
-static int extension_add(X509 *cert, X509 *issuer, int nid, const char *value)
+int ca_extension_add(X509 *cert, X509 *issuer, int nid, const char *value)
 {
 	X509_EXTENSION *ext;
 	X509V3_CTX ctx;
@@ -223,12 +223,12 @@ static int extension_add(X509 *cert, X509 *issuer, int nid, const char *value)
 
 static int extensions_add(X509 *cert, X509 *issuer, const char *san)
 {
-	if (extension_add(cert, issuer, NID_basic_constraints, "critical,CA:FALSE") < 0 ||
-	    extension_add(cert, issuer, NID_key_usage,
-			  "critical,digitalSignature,keyEncipherment") < 0 ||
-	    extension_add(cert, issuer, NID_ext_key_usage, "serverAuth,clientAuth") < 0 ||
-	    extension_add(cert, issuer, NID_authority_key_identifier, "keyid") < 0 ||
-	    extension_add(cert, issuer, NID_subject_alt_name, san) < 0)
+	if (ca_extension_add(cert, issuer, NID_basic_constraints, "critical,CA:FALSE") < 0 ||
+	    ca_extension_add(cert, issuer, NID_key_usage,
+			     "critical,digitalSignature,keyEncipherment") < 0 ||
+	    ca_extension_add(cert, issuer, NID_ext_key_usage, "serverAuth,clientAuth") < 0 ||
+	    ca_extension_add(cert, issuer, NID_authority_key_identifier, "keyid") < 0 ||
+	    ca_extension_add(cert, issuer, NID_subject_alt_name, san) < 0)
 		return -EIO;
 	return 0;
 }

@@ -108,6 +108,9 @@ bool ca_request_is_for(const char *csr_pem, const char *spiffe);
  */
 _must_check_ int ca_sign_server(struct ca *ca, EVP_PKEY *key, const char *const *names, size_t n,
 				struct ca_chain *ret);
+/** ca_extension_add() - an X.509v3 extension to a certificate that is being made. @issuer: @cert
+ * itself for a root. @nid, @value: in OpenSSL's words. Return: 0; -EIO. */
+_must_check_ int ca_extension_add(X509 *cert, X509 *issuer, int nid, const char *value);
 /** ca_roots_pem() - the roots, one after the other; free with free(). Return: 0; -ENOMEM. */
 _must_check_ int ca_roots_pem(const struct ca *ca, char **ret);
 /** ca_material_of() - what it was made from; borrowed. */

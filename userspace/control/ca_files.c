@@ -132,19 +132,6 @@ static int cert_write(const char *dir, const char *name, X509 *cert)
 	return bio_write_file(bio, dir, name, 0644);
 }
 
-static int extension_add(X509 *cert, int nid, const char *value)
-{
-	X509_EXTENSION *ext;
-	X509V3_CTX ctx;
-	int r;
-
-	X509V3_set_ctx(&ctx, cert, cert, NULL, NULL, 0);
-	ext = X509V3_EXT_conf_nid(NULL, &ctx, nid, value);
-	r = ext && X509_add_ext(cert, ext, -1) ? 0 : -EIO;
-	X509_EXTENSION_free(ext);
-	return r;
-}
-
 static int root_fill(X509 *cert, EVP_PKEY *key, const struct ca_root *root)
 {
 	long ttl = root->ttl_s > 0 ? (long)root->ttl_s : ROOT_SECONDS;
@@ -167,9 +154,9 @@ static int root_fill(X509 *cert, EVP_PKEY *key, const struct ca_root *root)
 					(const unsigned char *)"Culvert root", -1, -1, 0) ||
 	    !X509_set_issuer_name(cert, name))
 		return -EIO;
-	if (extension_add(cert, NID_basic_constraints, "critical,CA:TRUE") < 0 ||
-	    extension_add(cert, NID_key_usage, "critical,keyCertSign,cRLSign") < 0 ||
-	    extension_add(cert, NID_subject_key_identifier, "hash") < 0)
+	if (ca_extension_add(cert, cert, NID_basic_constraints, "critical,CA:TRUE") < 0 ||
+	    ca_extension_add(cert, cert, NID_key_usage, "critical,keyCertSign,cRLSign") < 0 ||
+	    ca_extension_add(cert, cert, NID_subject_key_identifier, "hash") < 0)
 		return -EIO;
 	return X509_sign(cert, key, EVP_sha256()) > 0 ? 0 : -EIO;
 }

@@ -81,67 +81,74 @@ static uint32_t target_of(const json_t *service_port, const struct pod_facts *po
 	return pod ? pod_facts_port(pod, name) : 0;
 }
 
-int pack_service_ports(const struct object *service, struct scratch *a, struct port_list *ret)
+/* Not among the list's ports. */
+#define NOWHERE UINT32_MAX
+
+/* Where a port leads, 0: where a name says, which differs by pod; or NOWHERE. */
+typedef uint32_t where_fn(const json_t *service_port, const void *at);
+
+/* list_fill() - the TCP ports of @service, with what @where says of each. */
+static int list_fill(struct port_list *list, const struct object *service, where_fn *where,
+		     const void *at, struct scratch *a)
 {
 	const json_t *ports = object_value(service, "spec.ports"), *port;
 	size_t i;
 	int r;
 
-	r = list_init_for(a, ports, ret);
-	json_array_foreach (ports, i, port)
-		if (r == 0 && is_tcp(port))
-			r = list_add_port(a, ret, port, target_of(port, NULL));
-	return r;
-}
-
-int pack_pod_ports(const struct object *service, const struct pod_facts *pod, struct scratch *a,
-		   struct port_list *ret)
-{
-	const json_t *ports = object_value(service, "spec.ports"), *port;
-	size_t i;
-	int r;
-
-	r = list_init_for(a, ports, ret);
+	r = list_init_for(a, ports, list);
 	json_array_foreach (ports, i, port) {
-		uint32_t target = target_of(port, pod);
+		uint32_t target = is_tcp(port) ? where(port, at) : NOWHERE;
 
-		if (r == 0 && is_tcp(port) && target)
-			r = list_add_port(a, ret, port, target);
+		if (r == 0 && target != NOWHERE)
+			r = list_add_port(a, list, port, target);
 	}
 	return r;
 }
 
+static uint32_t anywhere(const json_t *service_port, const void *at)
+{
+	return target_of(service_port, at);
+}
+
+static uint32_t in_pod(const json_t *service_port, const void *at)
+{
+	uint32_t target = target_of(service_port, at);
+
+	return target ? target : NOWHERE;
+}
+
 /* The slice's port of the same name; one without a name goes with one without. */
-static uint32_t slice_port(const json_t *ports, const json_t *service_port)
+static uint32_t in_slice(const json_t *service_port, const void *at)
 {
 	const char *wanted = json_string_value(json_object_get(service_port, "name"));
-	const json_t *port;
+	const json_t *ports = object_value(at, "ports"), *port;
+	uint32_t target = 0;
 	size_t i;
 
 	json_array_foreach (ports, i, port) {
 		const char *name = json_string_value(json_object_get(port, "name"));
 
-		if (is_tcp(port) && streq(name ? name : "", wanted ? wanted : ""))
-			return (uint32_t)json_integer_value(json_object_get(port, "port"));
+		if (target == 0 && is_tcp(port) && streq(name ? name : "", wanted ? wanted : ""))
+			target = (uint32_t)json_integer_value(json_object_get(port, "port"));
 	}
-	return 0;
+	return target ? target : NOWHERE;
+}
+
+int pack_service_ports(const struct object *service, struct scratch *a, struct port_list *ret)
+{
+	return list_fill(ret, service, anywhere, NULL, a);
+}
+
+int pack_pod_ports(const struct object *service, const struct pod_facts *pod, struct scratch *a,
+		   struct port_list *ret)
+{
+	return list_fill(ret, service, in_pod, pod, a);
 }
 
 int pack_slice_ports(const struct object *service, const struct object *slice, struct scratch *a,
 		     struct port_list *ret)
 {
-	const json_t *ports = object_value(service, "spec.ports"), *port;
-	size_t i;
-	int r;
-
-	r = list_init_for(a, ports, ret);
-	json_array_foreach (ports, i, port) {
-		uint32_t target = slice_port(object_value(slice, "ports"), port);
-
-		if (r == 0 && is_tcp(port) && target)
-			r = list_add_port(a, ret, port, target);
-	}
-	return r;
+	return list_fill(ret, service, in_slice, slice, a);
 }
 
 int pack_named_ports(const struct object *service, const json_t *named, struct scratch *a,

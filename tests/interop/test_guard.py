@@ -39,7 +39,7 @@ def test_foreign_source_does_not_leave_the_pod(direct):
     direct.client.ip("addr", "add", "10.250.0.1/32", "dev", "lo")
     direct.client.run("sh", "-c", "ping -c1 -W1 -I 10.250.0.1 192.0.2.9 || true")
     # the agent may have learnt the address before the packet left
-    wait_for(lambda: direct.counter("guard_source") > 0 or "other addresses" in direct.log(), 10, "the guard's counter")
+    wait_for(lambda: direct.counter("guard_source") > 0 or "other addresses" in direct.log(), 40, "the guard's counter")
 
 
 @pytest.fixture(name="machine")
@@ -61,7 +61,7 @@ def fixture_machine(direct):
 def test_what_a_machine_behind_a_pod_sends_to_the_mesh_is_dropped_and_the_rest_goes(direct, machine):
     direct.edit(f"name: {direct.client.name}, namespace: direct, annotations: {{",
                 f"name: {direct.client.name}, namespace: direct, annotations: {{istio.io/reroute-virtual-interfaces: k6t-eth0, ")
-    wait_for(lambda: "reroute-virtual-interfaces" in str(direct.node.admin("agent", "/status")["errors"]), 10, "the notice")
+    wait_for(lambda: "reroute-virtual-interfaces" in str(direct.node.admin("agent", "/status")["errors"]), 40, "the notice")
     outside = direct.topology.nodes[1]
     direct.others.append(who.start(outside, "out", 9100))
     assert who.ask(machine, "172.30.79.2", 9100) == ["out"]
@@ -73,7 +73,7 @@ def test_what_a_machine_behind_a_pod_sends_to_the_mesh_is_dropped_and_the_rest_g
             machine.run("timeout", "3", *who.asking(direct.server.ip4, PORT))
         return direct.counter("guard_plaintext") > before
 
-    wait_for(is_dropped, 20, "the guard's counter")
+    wait_for(is_dropped, 40, "the guard's counter")
 
 
 def host_rule(direct, verb):
@@ -88,7 +88,7 @@ def host_rule(direct, verb):
 
 def test_host_rules_keep_deciding(direct):
     """A NetworkPolicy that the host's netfilter enforces for one pair holds for its direct connections too."""
-    wait_for(direct.is_direct, 15, "a direct connection")
+    wait_for(direct.is_direct, 40, "a direct connection")
     host_rule(direct, "add")
     with pytest.raises(RuntimeError, match="TimeoutError|timed out"):
         direct.talk(limit=5)
@@ -102,7 +102,7 @@ def test_full_bypass():
     """Where nothing in the host filters pods, the handshake too takes the short way."""
     d = Direct(bypass="full")
     try:
-        wait_for(d.is_direct, 15, "a direct connection")
+        wait_for(d.is_direct, 40, "a direct connection")
         host_rule(d, "add")
         assert d.is_direct()
     finally:
@@ -111,26 +111,26 @@ def test_full_bypass():
 
 def test_beside_another_tc_program(direct):
     """Another one on a pod's link decides about all of its packets: nothing skips it, and one line says so."""
-    wait_for(direct.is_direct, 15, "a direct connection")
+    wait_for(direct.is_direct, 40, "a direct connection")
     node, link = direct.topology.nodes[0], f"h{direct.server.name}"
     node.run("tc", "qdisc", "add", "dev", link, "clsact")
     node.run("tc", "filter", "add", "dev", link, "egress", "bpf", "bytecode", "1,6 0 0 0,")  # matches nothing
-    wait_for(lambda: "another program works in tc on the pod's link" in direct.log(), 15, "the line in the log")
+    wait_for(lambda: "another program works in tc on the pod's link" in direct.log(), 40, "the line in the log")
     before = direct.counter("flow")
     assert direct.is_direct()
     assert direct.counter("flow") == before
     node.run("tc", "filter", "del", "dev", link, "egress")
-    wait_for(lambda: maps(direct, "cv_pod_links").count('"ifindex"') >= 2, 15, "the short way again")
+    wait_for(lambda: maps(direct, "cv_pod_links").count('"ifindex"') >= 2, 40, "the short way again")
     assert direct.is_direct()
     assert direct.counter("flow") > before
 
 
 def test_guards_go_with_their_pods(direct):
     """Nothing stays on a link whose pod left the mesh."""
-    wait_for(direct.is_direct, 15, "a direct connection")
+    wait_for(direct.is_direct, 40, "a direct connection")
     direct.edit("istio-injection: enabled", "istio-injection: disabled")
-    wait_for(lambda: maps(direct, "cv_links").strip() == "[]", 15, "the end of the guards")
-    wait_for(lambda: not [name for name in os.listdir(direct.node.pins) if name.startswith("guard_")], 15, "their pins")
+    wait_for(lambda: maps(direct, "cv_links").strip() == "[]", 40, "the end of the guards")
+    wait_for(lambda: not [name for name in os.listdir(direct.node.pins) if name.startswith("guard_")], 40, "their pins")
     assert direct.talk() == direct.client.ip4
 
 
@@ -156,11 +156,11 @@ def test_the_uplink_drops_plaintext_for_a_strict_pod():
                 d.talk_from(d.outsider, limit=1)
             return d.counter("uplink_plaintext") > 0
 
-        wait_for(lambda: not d.works_from(d.outsider), 15, "STRICT")
-        wait_for(is_dropped, 15, "the uplink's counter")
+        wait_for(lambda: not d.works_from(d.outsider), 40, "STRICT")
+        wait_for(is_dropped, 40, "the uplink's counter")
         assert d.talk() == d.client.ip4  # the mesh's own
         os.unlink(strict)
-        wait_for(lambda: d.works_from(d.outsider), 15, "plaintext again")
+        wait_for(lambda: d.works_from(d.outsider), 40, "plaintext again")
     finally:
         d.close()
 
@@ -186,7 +186,7 @@ def test_the_uplink_drops_sources_that_are_denied_by_address():
         def is_dropped():
             return not d.works_from(d.outsider) and d.counter("uplink_denied") > 0
 
-        wait_for(is_dropped, 20, "the uplink's counter")
+        wait_for(is_dropped, 40, "the uplink's counter")
         assert d.counter("uplink_plaintext") == 0
         assert d.outsider.run(sys.executable, "-c", CLIENT, d.server.ip6, str(PORT)).strip() == d.outsider.ip6
     finally:
@@ -198,6 +198,6 @@ def test_an_uplink_that_cannot_be_guarded():
     d = Direct(uplink="nosuch0")
     try:
         assert "cannot guard the uplink" in d.log()
-        wait_for(d.is_direct, 15, "a direct connection")
+        wait_for(d.is_direct, 40, "a direct connection")
     finally:
         d.close()

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything is killed in random order under load, and a node is switched off and on: nothing in plaintext, and afterwards
-all is as if nothing had been. CULVERT_FAULT_ROUNDS: how many kills; `make soak` takes more."""
+"""Everything is killed in random order under load, a node is switched off and on, the API server, a control plane or the webhook
+is away: nothing in plaintext, and afterwards all is as if nothing had been.
+
+CULVERT_FAULT_ROUNDS: how many kills; `make soak` takes more."""
 import json
 import os
 import random
@@ -15,6 +17,7 @@ SEED = int(os.environ.get("CULVERT_FAULT_SEED", "0")) or random.randrange(1, 1 <
 VICTIMS = ("culvert-agent", "culvert-ztunnel", "culvert-control", "containerd", "kubelet")
 PODS = {"web1": "n1", "web2": "n2", "client": "n2", "peer": "n1"}
 HEAL_S = 90
+SYSTEM = "istio-system"
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def kill(cluster, number, victim):
 
 def workloads(cluster, number):
     """What a node's ztunnel knows of the pods: per pod its address, node and protocol."""
-    code, out = cluster.exec("istio-system", cluster.node_pod(number), "culvert", "ztunnel-config", "workload", "-o", "json",
+    code, out = cluster.exec(SYSTEM, cluster.node_pod(number), "culvert", "ztunnel-config", "workload", "-o", "json",
                              "--run-dir", "/run/culvert", container="ztunnel")
     assert code == 0
     return {(w["namespace"], w["name"], tuple(w["workloadIps"]), w["node"], w["protocol"]) for w in json.loads(out)}
@@ -115,6 +118,91 @@ def test_the_api_server_is_away(cluster, apps):
     assert load.failed() == []
     cluster.run("label", "namespace", apps, "istio.io/dataplane-mode-")
     eventually(lambda: not cluster.is_captured(apps, "client"), what="the label's end is heard of")
+
+
+def test_the_api_server_is_cut_off_and_the_mesh_is_killed_meanwhile(cluster, apps):
+    """Whoever starts anew knows nothing and has nobody to ask: refused, never plain; all is well once it is back."""
+    with Canary(cluster) as canary, \
+            Load(cluster, apps, "client", cluster.service_ip(apps, "web1"), path=f"/{canary.word}") as load:
+        eventually(lambda: len(load.results) > 20, what="requests")
+        with plane.without_api():
+            for victim in ("culvert-agent", "culvert-control", "culvert-ztunnel"):
+                done = len(load.results)
+                kill(cluster, 1, victim)
+                kill(cluster, 2, victim)
+                eventually(lambda n=done: len(load.results) > n + 50, what=f"tries after {victim} was killed")
+        wait_healed(cluster, apps)
+        done, healed = len(load.results), time.time()
+        eventually(lambda: len(load.results) > done + 20, what="requests after it")
+    assert load.failed(since=healed) == []
+    assert not canary.was_seen(), "plaintext crossed the link"
+
+
+@pytest.fixture
+def two_control_planes(cluster, mesh):
+    def scale(count):
+        cluster.run("scale", "-n", SYSTEM, "deployment/istiod", f"--replicas={count}")
+        cluster.wait_mesh()
+    scale(2)
+    yield
+    scale(1)
+
+
+def leader(cluster):
+    return cluster.get("lease", "-n", SYSTEM, "culvert-leader")["spec"]["holderIdentity"]
+
+
+def has_roots(cluster, namespace):
+    return cluster.run("get", "configmap", "-n", namespace, "istio-ca-root-cert", "--ignore-not-found", "-o", "name")
+
+
+def test_the_leader_of_two_control_planes_hangs(cluster, apps, two_control_planes):
+    """It is there and does nothing, for longer than its Lease is good; later it wakes up in the belief that it leads."""
+    first = eventually(lambda: leader(cluster), what="there is a leader")
+    number, pid = cluster.control_of(first)
+    with Load(cluster, apps, "client", cluster.service_ip(apps, "web1")) as load:
+        cluster.on_node(number, "kill", "-STOP", str(pid))
+        try:
+            second = eventually(lambda: leader(cluster) not in ("", first) and leader(cluster), 60, "the other one leads")
+            cluster.run("create", "namespace", f"{apps}-late")
+            eventually(lambda: has_roots(cluster, f"{apps}-late"), what="the new leader writes")
+        finally:
+            cluster.on_node(number, "kill", "-CONT", str(pid))
+        wait_healed(cluster, apps)
+        cluster.run("delete", "namespace", f"{apps}-late", "--wait=false")
+        assert leader(cluster) == second, "the one that woke up follows"
+    assert load.failed() == []
+
+
+def refusal(cluster, obj):
+    """What kubectl says to an object that does not get in; "" when it does."""
+    try:
+        cluster.run("apply", "-f", "-", text=json.dumps(obj))
+    except AssertionError as e:
+        return str(e)
+    return ""
+
+
+def test_the_webhook_is_down(cluster, apps):
+    """As Istio's: what it looks at is refused meanwhile, all else gets in, and pods start."""
+    def control_pods():
+        return cluster.get("pods", "-n", SYSTEM, "-l", "app=istiod")["items"]
+    policy = {"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication",
+              "metadata": {"name": "strict", "namespace": apps}, "spec": {"mtls": {"mode": "STRICT"}}}
+    cluster.run("scale", "-n", SYSTEM, "deployment/istiod", "--replicas=0")
+    try:
+        eventually(lambda: not control_pods(), what="no control plane is left")
+        assert "failed calling webhook" in refusal(cluster, policy)
+        config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other", "namespace": apps}}
+        assert refusal(cluster, config) == refusal(cluster, pod(apps, "late", "client", "n2")) == ""
+        cluster.wait_ready(apps, "late")
+        assert answers(cluster, apps)
+    finally:
+        cluster.run("scale", "-n", SYSTEM, "deployment/istiod", "--replicas=1")
+        cluster.wait_mesh()
+    eventually(lambda: refusal(cluster, policy) == "", what="the policy gets in")
+    cluster.run("delete", "pod", "-n", apps, "late")
+    wait_healed(cluster, apps)
 
 
 def test_soak_etcd_is_restored_from_an_older_snapshot(cluster, apps):

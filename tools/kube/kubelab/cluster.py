@@ -105,6 +105,15 @@ class Cluster:
         for pid in self.pids(number, process):
             self.on_node(number, "kill", "-9", str(pid))
 
+    def control_of(self, pod_name):
+        """Where the control plane of this pod runs: (number of the node, its pid there)."""
+        for number in range(1, len(self.nodes) + 1):
+            for pid in self.pids(number, "culvert-control"):
+                words = self.on_node(number, "cat", f"/proc/{pid}/environ").stdout.split("\0")
+                if f"HOSTNAME={pod_name}" in words:
+                    return number, pid
+        raise AssertionError(f"no process of {pod_name}")
+
     def node_pod(self, number):
         """The mesh's pod on a node."""
         items = self.get("pods", "-n", "istio-system", "-l", "app=ztunnel",

@@ -104,6 +104,22 @@ def paused(name):
         os.kill(pid, signal.SIGCONT)
 
 
+def bin_dir_of_cluster():
+    with open(f"{layout.STATE}/bin", encoding="utf-8") as f:
+        return f.read().strip()
+
+
+@contextlib.contextmanager
+def without_api():
+    """No API server for a while: its connections are cut at once, new ones are refused."""
+    end("apiserver", deadline_s=0)
+    try:
+        yield
+    finally:
+        start_api(bin_dir_of_cluster())
+        wait(lambda: is_ok(f"{layout.api_url()}/readyz"), 60, "the API server is ready again (see its log)")
+
+
 def etcd_save():
     """Keep what etcd has now."""
     shutil.rmtree(ETCD_SAVED, ignore_errors=True)
@@ -113,14 +129,12 @@ def etcd_save():
 
 def etcd_restore():
     """Go back to that; the API server is started again with it."""
-    with open(f"{layout.STATE}/bin", encoding="utf-8") as f:
-        bin_dir = f.read().strip()
     end("apiserver")
     end("etcd")
     shutil.rmtree(ETCD_DATA)
     shutil.copytree(ETCD_SAVED, ETCD_DATA)
     start_etcd()
-    start_api(bin_dir)
+    start_api(bin_dir_of_cluster())
     wait(lambda: is_ok(f"{layout.api_url()}/readyz"), 60, "the API server is ready again (see its log)")
 
 

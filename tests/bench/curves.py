@@ -9,6 +9,7 @@ from rows import Row, measure
 
 MESSAGE_SIZES = (64, 1024, 4096, 16384, 65536, 262144)
 CONNECTIONS = (100, 1000, 3000, 10000)
+IDLE_S = 1.5  # what opening them took is over by then, for every contestant alike
 
 
 def fit(xs, ys):
@@ -68,7 +69,7 @@ def rss_with(contestant, connections):
     try:
         if "ready" not in holder.stdout.readline():
             raise RuntimeError(f"{contestant.name}: could not hold {connections} connections")
-        time.sleep(0.5)
+        time.sleep(IDLE_S)
         return contestant.rss_kb()
     finally:
         holder.stdin.close()

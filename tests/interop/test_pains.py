@@ -11,11 +11,11 @@ import time
 import pytest
 import who
 from culvert_node import BIN, started, wait_for
-from pair import Held, Pair
+from pair import Held, Pair, works
 from topology import Pod
 
 LOADGEN = os.path.join(BIN, "loadgen")
-PORT, ECHO_PORT, VIP = 8080, 9100, "10.96.75.1"
+PORT, ECHO_PORT, PIECES_PORT, VIP = 8080, 9100, 9200, "10.96.75.1"
 RUSH = 1500
 RSS_KEPT_MAX_KB = 2048
 # A nameserver that sends back what it got, marked as an answer.
@@ -50,6 +50,25 @@ else:
     s.sendall(struct.pack("!H", len(query)) + query)
     print(s.recv(struct.unpack("!H", s.recv(2, socket.MSG_WAITALL))[0], socket.MSG_WAITALL).hex())
 """
+# Answers in pieces, as it is done with a head and a body, Nagle's algorithm on.
+PIECES = f"""
+import socket
+server = socket.create_server(("", {PIECES_PORT}))
+while True:
+    conn, _ = server.accept()
+    with conn:
+        conn.recv(1)
+        for _ in range(3):
+            conn.send(b"piece")
+        conn.recv(1)
+"""
+ASK_FOR_PIECES = f"""
+import socket, sys
+for _ in range(40):
+    with socket.create_connection((sys.argv[1], {PIECES_PORT}), 30) as conn:
+        conn.send(b"x")
+        assert conn.makefile("rb").read(15) == b"piece" * 3
+"""
 SERVICE = f"""---
 apiVersion: v1
 kind: Service
@@ -70,6 +89,7 @@ class Pains(Pair):
             pod.labels = "app: web"
             self.answer(pod)
         self.serve(self.b, LOADGEN, "serve", str(ECHO_PORT))
+        self.serve(self.b, sys.executable, "-c", PIECES)
         self.nameserver = self.topology.pod(2, "ns")
         self.serve(self.nameserver, sys.executable, "-c", NAMESERVER)
 
@@ -227,6 +247,24 @@ def test_a_rush_of_connections_leaves_neither_memory_nor_descriptors(pains):
     wait_for(lambda: all(pains.rss_kb(n) < sizes[0][n - 1] + RSS_KEPT_MAX_KB for n in (1, 2)), 20, "memory to come back")
     for i in (0, 1):
         assert fds[3][i] <= max(fds[0][i], fds[1][i]) + 64
+
+
+def delayed_acks(pod):
+    """How many ACKs a pod's TCP has held back until their time was over."""
+    names, values = (line.split() for line in pod.run("grep", "^TcpExt", "/proc/net/netstat").splitlines())
+    return int(values[names.index("DelayedACKs")])
+
+
+def test_an_answer_in_pieces_waits_for_no_ack(pains):
+    """Nagle's algorithm holds the second piece until the first one is acknowledged: ztunnel's end must not delay that."""
+    wait_for(lambda: works(pains.client, pains.b.ip4, ECHO_PORT), 30, "a first connection")
+
+    def grown():
+        before = delayed_acks(pains.b)
+        pains.client.run(sys.executable, "-c", ASK_FOR_PIECES, pains.b.ip4)
+        return delayed_acks(pains.b) - before
+
+    wait_for(lambda: grown() < 20, 60, "40 answers without a delayed ACK for each")
 
 
 def test_a_tunnel_to_a_pod_that_died_is_never_used_for_its_successor(pains):

@@ -22,6 +22,7 @@ import time
 
 import pytest
 
+PATIENCE_S = 60  # a wait fails no earlier, however busy the machine is
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(os.environ.get("CULVERT_BIN", ROOT / "build" / "bin"))
 SLOW = int(os.environ.get("CULVERT_TEST_SLOW", "1"))
@@ -40,7 +41,7 @@ CV_SOL_CULVERT, CV_SO_CLIENT = 0x4356, 1
 
 def wait(check, timeout=10, what="condition"):
     """Poll until check() is true; return what it gave."""
-    end = time.monotonic() + timeout * SLOW
+    end = time.monotonic() + max(timeout, PATIENCE_S) * SLOW
     while True:
         if got := check():
             return got
@@ -51,7 +52,7 @@ def wait(check, timeout=10, what="condition"):
 
 def run(*args):
     """Run a command that must succeed."""
-    subprocess.run(args, check=True, capture_output=True, timeout=20)
+    subprocess.run(args, check=True, capture_output=True, timeout=2 * PATIENCE_S)
 
 
 def addr(text):
@@ -75,7 +76,7 @@ def in_netns(name, fn):
 
     t = threading.Thread(target=body)
     t.start()
-    t.join(30)
+    t.join(2 * PATIENCE_S)
     ok, value = out[0]
     if not ok:
         raise value
@@ -87,7 +88,7 @@ class Ztunnel:
 
     def __init__(self, node=NODE, version=ZDS_VERSION, greet=True, run_dir=None):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.sock.settimeout(5 * SLOW)
+        self.sock.settimeout(PATIENCE_S * SLOW)
         self.sock.connect(str((run_dir or DIR / "run") / "agent/zds.sock"))
         self.pods = {}
         self.kept = []
@@ -163,6 +164,8 @@ class PodAdd:
         (count,) = struct.unpack_from("<I", body, 1384)
         self.nameservers = [body[1392 + 16 * i:1408 + 16 * i] for i in range(count)]
         self.listeners = [socket.socket(fileno=fd) for fd in fds]
+        for listener in self.listeners:  # a client may be connected before the other end is there to be accepted
+            listener.settimeout(PATIENCE_S)
 
     def close(self):
         for s in self.listeners:
@@ -240,7 +243,7 @@ class Agent:
     def stop(self, signo=signal.SIGTERM):
         if self.proc:
             self.proc.send_signal(signo)
-            code = self.proc.wait(10 * SLOW)
+            code = self.proc.wait(PATIENCE_S * SLOW)
             assert code == (0 if signo == signal.SIGTERM else -signo), (DIR / "log").read_text()
         self.proc = None
 
@@ -257,7 +260,7 @@ class Agent:
     def stop_feed(self):
         if self.feed:
             self.feed.stdin.close()
-            self.feed.wait(10)
+            self.feed.wait(PATIENCE_S)
         self.feed = None
 
     @staticmethod
@@ -265,7 +268,7 @@ class Agent:
         class Connection(http.client.HTTPConnection):
             def connect(self):
                 self.sock = socket.socket(socket.AF_UNIX)
-                self.sock.settimeout(5)
+                self.sock.settimeout(PATIENCE_S)
                 self.sock.connect(str(DIR / "run/agent/admin.sock"))
 
         c = Connection("agent")
@@ -352,7 +355,7 @@ def captured(agent):
         agent.z.close()
 
 
-def connect(host, port, timeout=3):
+def connect(host, port, timeout=PATIENCE_S):
     s = socket.create_connection((host, port), timeout)
     s.settimeout(timeout)
     return s

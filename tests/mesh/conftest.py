@@ -21,6 +21,7 @@ from labkit.wire import Wire, canary  # noqa: E402
 CRASH = re.compile(r"Sanitizer|runtime error:|process ended .*signal=(ILL|ABRT|BUS|FPE|SEGV|SYS|TRAP)\b")
 SAMPLES = ROOT / "tools" / "samples"
 SLOW = int(os.environ.get("CULVERT_TEST_SLOW", "1"))  # deadlines are multiplied by this (sanitizers)
+PATIENCE_S = 60  # a wait fails no earlier, however busy the machine is
 PEER = "/opt/peer/peer.py"
 PORT = {"echo": 7000, "first": 7001, "sink": 7002, "source": 7003, "whoami": 7004, "reset": 7005, "stuck": 7006,
         "half": 7007, "ticker": 7008, "echo4": 7009, "echo6": 7010}
@@ -65,13 +66,13 @@ class Cluster:
     def enrol(self):
         """Label the namespace and wait for all of it."""
         Lab.label("namespace", "demo", "istio-injection=enabled")
-        self.mesh.wait_captured(self.meshed(), 20 * SLOW)
-        self.mesh.wait_certificates(self.meshed(), 20 * SLOW)
+        self.mesh.wait_captured(self.meshed(), PATIENCE_S * SLOW)
+        self.mesh.wait_certificates(self.meshed(), PATIENCE_S * SLOW)
 
     def release(self):
         """Remove the label and wait for all of it."""
         Lab.label("namespace", "demo", "istio-injection-")
-        self.mesh.wait_released(self.meshed(), 20 * SLOW)
+        self.mesh.wait_released(self.meshed(), PATIENCE_S * SLOW)
 
     def new_wire(self, headers_only=False):
         """Start one more capture."""
@@ -80,10 +81,10 @@ class Cluster:
 
     @staticmethod
     def client(pod, client, host, port, check=True, timeout=60, **options):
-        """Run a client of peer.py in a pod. Return: its answer, as a dictionary."""
+        """Run a client of peer.py in a pod, which has a limit of its own of 20 s. Return: its answer, as a dictionary."""
         args = [f"--{k}={v}" for k, v in options.items()]
         done = pod.run("/usr/bin/python3", PEER, client, host, str(PORT.get(port, port)), *args, check=False,
-                       timeout=timeout * SLOW)
+                       timeout=max(timeout, PATIENCE_S) * SLOW)
         lines = done.stdout.strip().splitlines()
         answer = json.loads(lines[-1]) if lines else {"ok": False, "error": "none", "detail": done.stderr}
         assert answer["ok"] or not check, f"{pod.key} {client} {host}:{port} {options}: {answer}"
@@ -103,7 +104,7 @@ class Cluster:
     @staticmethod
     def release_hold(holder):
         """End a hold(). Return: its last line, parsed."""
-        out, _ = holder.communicate("", timeout=20 * SLOW)
+        out, _ = holder.communicate("", timeout=PATIENCE_S * SLOW)
         return json.loads(out.strip().splitlines()[-1])
 
     def down(self):
@@ -175,7 +176,7 @@ def manifest(cluster):
 def eventually():
     """wait_until with a deadline that suits the machine."""
     def wait(check, timeout=10, what="condition"):
-        return wait_until(check, timeout * SLOW, what=what)
+        return wait_until(check, max(timeout, PATIENCE_S) * SLOW, what=what)
     return wait
 
 

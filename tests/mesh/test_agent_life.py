@@ -7,7 +7,7 @@ import struct
 import subprocess
 
 from agentkit import (
-    ALIVE, BIN, CAPTURE, DIR, NAMESPACE, OUTBOUND, PIN_DIR, PLAIN, POD_DEL, POD_DNS, Pods, SYNCED, WORKLOAD_A,
+    ALIVE, BIN, CAPTURE, DIR, NAMESPACE, OUTBOUND, PATIENCE_S, PIN_DIR, PLAIN, POD_DEL, POD_DNS, Pods, SYNCED, WORKLOAD_A,
     Ztunnel, addr, connect, in_netns, run, wait)
 
 
@@ -17,7 +17,7 @@ def test_unlabelling_cuts_nothing(captured):
     s, _ = a.listeners[OUTBOUND].accept()
     captured.put("ns.yaml", NAMESPACE % ("istio-injection", "disabled"))
     wait(lambda: captured.flags(cookie) == ALIVE, what="capture ends")
-    assert not (PIN_DIR / f"lookup_{cookie}").exists()
+    wait(lambda: not (PIN_DIR / f"lookup_{cookie}").exists(), what="steering ends")
     server = in_netns("c-agent-a", lambda: socket.create_server(("10.251.0.1", 8080)))
     in_netns("c-agent-b", lambda: connect("10.251.0.1", 8080)).close()
     server.accept()[0].close()
@@ -25,9 +25,9 @@ def test_unlabelling_cuts_nothing(captured):
     _, body, _ = captured.z.expect(POD_DEL)
     assert struct.unpack_from("<Q", body)[0] == cookie
     wait(lambda: captured.flags(cookie) is None, what="entry gone")
-    assert not captured.map("cv_pod_addrs")
+    wait(lambda: not captured.map("cv_pod_addrs"), what="addresses gone")
     a.close()
-    s.settimeout(3)
+    s.settimeout(PATIENCE_S)
     c.sendall(b"still here")
     assert s.recv(20) == b"still here"
     s.close()
@@ -72,7 +72,7 @@ def test_what_went_away_while_the_agent_was_down_is_released(captured):
     captured.tell("remove Kubernetes//Pod/demo/b")
     captured.start()
     wait(lambda: captured.flags(cookie) is None)
-    assert not (PIN_DIR / f"lookup_{cookie}").exists()
+    wait(lambda: not (PIN_DIR / f"lookup_{cookie}").exists(), what="steering ends")
     wait(lambda: not any(e["value"]["name"] == "demo/b" for e in captured.map("cv_workloads")))
 
 
@@ -96,7 +96,7 @@ def test_a_pod_that_restarts_with_the_same_address_is_another_pod(captured):
     pod = captured.z.take_pod()
     assert pod.cookie != old
     wait(lambda: captured.pod("a")["state"] == "captured")
-    assert captured.flags(old) is None
+    wait(lambda: captured.flags(old) is None, what="the old one's entry gone")
     in_netns("c-agent-b", lambda: connect("10.251.0.1", 8080)).close()
     pod.listeners[PLAIN].accept()[0].close()
 

@@ -28,7 +28,7 @@ def test_application_sees_the_clients_address(cluster, family):
 
 
 def test_httpd_logs_the_clients_address(cluster, eventually):
-    cluster.alice.run("curl", "-sS", "-m", "5", "-A", "for-the-log", "http://httpd.demo.svc.cluster.local/")
+    cluster.alice.run("curl", "-sS", "-m", "60", "-A", "for-the-log", "http://httpd.demo.svc.cluster.local/")
     log = cluster.httpd.file("/usr/local/apache2/logs/access_log")
     line = eventually(lambda: next((x for x in log.read_text().splitlines() if "for-the-log" in x), None),
                       what="httpd's access log line")

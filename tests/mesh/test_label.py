@@ -4,12 +4,12 @@
 from labkit.wire import is_tls13_server_hello, streams, tls_records
 
 
-def test_plaintext_is_seen_on_the_link_before_the_label(cluster):
+def test_plaintext_is_seen_on_the_link_before_the_label(cluster, eventually):
     cluster.release()
     try:
         answer = cluster.client(cluster.alice, "talk", cluster.bob.ip4, "echo", text=cluster.plain)
         assert answer["ok"]
-        assert cluster.wire.find([cluster.plain]), "the capture must see what is plain, or it proves nothing"
+        eventually(lambda: cluster.wire.find([cluster.plain]), what="the capture to see what is plain, or it proves nothing")
     finally:
         cluster.enrol()
 
@@ -31,21 +31,20 @@ def test_label_and_its_removal_cut_nothing_and_restart_nothing(cluster, eventual
     assert {p.key: p.start_time() for p in cluster.meshed()} == started
 
 
-def test_only_tls13_on_15008_between_meshed_pods(cluster):
+def test_only_tls13_on_15008_between_meshed_pods(cluster, eventually):
     before = len(cluster.wire.segments())
     for host in (cluster.bob.ip4, cluster.bob.ip6, "bob"):
         cluster.say_secret(cluster.alice, host, "80" if host == "bob" else "echo")
-    seen = cluster.wire.segments()[before:]
     pair = {cluster.alice.ip4, cluster.alice.ip6, cluster.bob.ip4, cluster.bob.ip6}
-    between = [s for s in seen if s.src in pair and s.dst in pair]
-    assert between, "three connections left nothing on the link"
+    between = eventually(lambda: [s for s in cluster.wire.segments()[before:] if s.src in pair and s.dst in pair],
+                         what="what three connections left on the link")
     assert all(15008 in (s.sport, s.dport) for s in between), \
         sorted({(s.src, s.sport, s.dst, s.dport) for s in between})
 
 
 def test_a_new_tunnel_is_tls13_from_its_first_byte(cluster):
     """Certificates are exchanged encrypted, so a stream is: ServerHello 1.3, then application data only."""
-    cluster.nginx.run("curl", "-sS", "-m", "5", "-A", cluster.secret, "http://httpd.demo.svc.cluster.local/")
+    cluster.nginx.run("curl", "-sS", "-m", "60", "-A", cluster.secret, "http://httpd.demo.svc.cluster.local/")
     friends = {ip for p in cluster.meshed() for ip in (p.ip4, p.ip6)}
     flows = streams(s for s in cluster.wire.segments() if s.src in friends and s.dst in friends)
     from_server = {f: data for f, data in flows.items() if f[1] == 15008}

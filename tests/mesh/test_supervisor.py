@@ -19,7 +19,7 @@ while :; do sleep 0.2; done
 """
 
 
-def wait_for(check, timeout=10):
+def wait_for(check, timeout=60):
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         value = check()
@@ -74,7 +74,7 @@ class Node:
         for p in self.supervisors:
             if p.poll() is None:
                 p.terminate()
-                p.wait(20)
+                p.wait(60)
         for name in NAMES:
             if self.pid(name):
                 os.killpg(self.pid(name), signal.SIGKILL)
@@ -110,7 +110,7 @@ def test_a_new_supervisor_takes_the_running_ones_over(node):
     os.killpg(pids[1], signal.SIGKILL)
     wait_for(lambda: node.pid(NAMES[1]) and node.pid(NAMES[1]) != pids[1])
     second.terminate()
-    assert second.wait(20) == 0
+    assert second.wait(60) == 0
     assert not any(is_alive(pid) for pid in pids)
 
 
@@ -128,14 +128,14 @@ def test_sigterm_stops_all_and_a_stubborn_one_is_killed(node):
     node.supervisors.append(supervisor)
     pids = wait_for(node.pids)
     supervisor.terminate()
-    assert supervisor.wait(20) == 0
+    assert supervisor.wait(60) == 0
     assert not any(is_alive(pid) for pid in pids)
 
 
 def test_a_process_that_cannot_start_ends_the_node(node):
     node.write_daemon(NAMES[1], "#!/bin/sh\necho 'no BTF here' >&2\nexit 1\n")
     supervisor = node.start()
-    assert supervisor.wait(20) == 1
+    assert supervisor.wait(60) == 1
     text = node.log.read_text(encoding="utf-8")
     assert "no BTF here" in text and "a process cannot start\tprocess=culvert-agent" in text
     assert node.pids() is None

@@ -18,7 +18,7 @@ PINS = pathlib.Path("/sys/fs/bpf/culvert")
 CA_DIR = LAB_DIR / "ca"
 
 
-def wait_until(check, timeout=20, every=0.02, what="condition"):
+def wait_until(check, timeout=60, every=0.02, what="condition"):
     """Poll until check() gives something true; it may raise OSError or KeyError meanwhile. Return: what it gave."""
     deadline = time.monotonic() + timeout
     problem = None
@@ -36,12 +36,12 @@ def wait_until(check, timeout=20, every=0.02, what="condition"):
 
 class _UnixConnection(http.client.HTTPConnection):
     def __init__(self, path):
-        super().__init__("localhost", timeout=5)
+        super().__init__("localhost", timeout=30)
         self.path = str(path)
 
     def connect(self):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(5)
+        self.sock.settimeout(30)
         self.sock.connect(self.path)
 
 
@@ -114,7 +114,7 @@ class Node:
     def metrics(self):
         """ztunnel's metrics as text, over the port that Prometheus would use."""
         done = subprocess.run(Lab.on_node(self.name, "curl", "-sS", "-m", "5", "http://127.0.0.1:15020/metrics"),
-                              capture_output=True, text=True, timeout=20, check=False)
+                              capture_output=True, text=True, timeout=60, check=False)
         return done.stdout
 
     def metric(self, name, **labels):
@@ -132,7 +132,7 @@ class Node:
         """Readiness as a kubelet would ask for it."""
         done = subprocess.run(Lab.on_node(self.name, "curl", "-sS", "-m", "2", "-o", "/dev/null", "-w", "%{http_code}",
                                           "http://127.0.0.1:15021/healthz/ready"),
-                              capture_output=True, text=True, timeout=20, check=False)
+                              capture_output=True, text=True, timeout=60, check=False)
         return done.stdout == "200"
 
     def log(self):
@@ -164,7 +164,7 @@ class Mesh:
             self.wait_ready(node)
 
     @staticmethod
-    def wait_ready(node, timeout=30):
+    def wait_ready(node, timeout=60):
         """Wait until a node's readiness port says so; tell its log otherwise."""
         try:
             wait_until(node.is_ready, timeout, every=0.1, what=f"readiness of {node.name}")
@@ -176,19 +176,19 @@ class Mesh:
         for node in self:
             node.stop()
 
-    def wait_captured(self, pods, timeout=20):
+    def wait_captured(self, pods, timeout=60):
         """Wait until the agents have enrolled these Pods, and no connection would be refused."""
         for pod in pods:
             node = self.nodes[pod.node]
             wait_until(lambda n=node, p=pod: p.key in n.captured(), timeout, what=f"{pod.key} captured")
 
-    def wait_released(self, pods, timeout=20):
+    def wait_released(self, pods, timeout=60):
         """Wait until the agents know nothing of these Pods."""
         for pod in pods:
             node = self.nodes[pod.node]
             wait_until(lambda n=node, p=pod: p.key not in n.captured(), timeout, what=f"{pod.key} released")
 
-    def wait_certificates(self, pods, timeout=20):
+    def wait_certificates(self, pods, timeout=60):
         """Wait until each pod's ztunnel holds the certificate of its identity."""
         for pod in pods:
             node = self.nodes[pod.node]

@@ -53,9 +53,10 @@ cli-srcs :=
 cni-srcs :=
 bpf-srcs :=
 proto-srcs :=
-unit-tests :=
 fuzz-targets :=
 test-progs :=
+# Every tests/unit/*/test-*.c is a test; the build.mk beside it says only what else one needs.
+unit-tests := $(sort $(wildcard tests/unit/*/test-*.c))
 include $(sort $(wildcard bpf/build.mk userspace/*/build.mk userspace/*/*/build.mk ztunnel/build.mk \
 	tests/*/build.mk tests/*/*/build.mk tools/*/build.mk))
 

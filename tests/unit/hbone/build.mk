@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-unit-tests += $(addprefix tests/unit/hbone/test-,head.c session.c session-raw.c tunnel.c)
 
 # certs.c: identities for tests.
 hbone-certs := $(BUILD)/obj/tests/unit/hbone/certs.o

@@ -1,13 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-ztunnel-tests := $(addprefix tests/unit/ztunnel/test-,access-log.c admin.c authz.c authz-random.c certs.c decode.c dns.c dns-lookup.c dns-metrics.c \
-	dns-wire.c direct.c hamt.c resolve.c resolve-named.c state.c telemetry.c xds-sync.c)
-ztunnel-tests += $(addprefix tests/unit/ztunnel/test-,agent-link.c crl-watch.c explain.c inbox.c penalty.c pool.c stock.c worker.c)
-ztunnel-tests += $(addprefix tests/unit/ztunnel/test-,help.c history.c outbound.c trim.c)
-unit-tests += $(ztunnel-tests)
 
 # mesh.c: what these tests share.
 ztunnel-mesh := $(BUILD)/obj/tests/unit/ztunnel/mesh.o
-$(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(ztunnel-tests)): $(ztunnel-mesh)
+$(patsubst %.c,$(BUILD)/%,$(filter tests/unit/ztunnel/%,$(unit-tests))): $(ztunnel-mesh)
 $(BUILD)/tests/unit/ztunnel/%: ALL_LDFLAGS += $(ztunnel-mesh)
 
 # rig.c, apps.c: workers, pods and applications for the tests of the data path.

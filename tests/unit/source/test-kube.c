@@ -307,6 +307,23 @@ static void what_nobody_reads_is_left_out_of_a_text(void **state)
 	}
 }
 
+/* A NUL ends neither a key nor an object. */
+static void a_nul_in_a_text_is_a_byte_like_others(void **state)
+{
+	static const char in_key[] = "{\"spec\0\0\0\":{\"x\":1}}", behind[] = "{\"spec\":{}}\0x";
+	size_t len;
+	char *text;
+
+	text = kube_prune_text("Pod", in_key, sizeof(in_key) - 1, &len);
+	assert_int_equal(len, sizeof(in_key) - 1);
+	assert_memory_equal(text, in_key, len);
+	free(text);
+	text = kube_prune_text("Pod", behind, sizeof(behind) - 1, &len);
+	assert_int_equal(len, sizeof(behind) - 1);
+	assert_memory_equal(text, behind, len);
+	free(text);
+}
+
 static void a_list_that_breaks_off_takes_nothing_away(void **state)
 {
 	static const char *const bad[] = {
@@ -366,6 +383,16 @@ static void a_list_may_be_cut_anywhere(void **state)
 	}
 }
 
+static void nothing_is_no_list(void **state)
+{
+	struct kube_list l = {0};
+
+	assert_null(kube_list_end(&l));
+	assert_int_equal(kube_list_feed(&l, "[]", 2, item_name, NULL), 0);
+	assert_null(kube_list_end(&l));
+	kube_list_reset(&l);
+}
+
 static void a_list_without_bounds_is_refused(void **state)
 {
 	static char much[1 << 20];
@@ -403,7 +430,9 @@ int main(void)
 		CASE(a_slice_is_kept_without_what_its_pods_say_themselves),
 		CASE(what_nobody_reads_is_left_out_of_a_text),
 		CASE(a_list_that_breaks_off_takes_nothing_away),
+		CASE(a_nul_in_a_text_is_a_byte_like_others),
 		CASE(a_list_may_be_cut_anywhere),
+		CASE(nothing_is_no_list),
 		CASE(a_list_without_bounds_is_refused),
 	};
 

@@ -176,9 +176,12 @@ int kube_list_feed(struct kube_list *l, const char *data, size_t len,
 
 json_t *kube_list_end(const struct kube_list *l)
 {
-	json_t *page = json_loadb((const char *)buf_head(&l->rest), buf_len(&l->rest), 0, NULL);
-	const json_t *items = json_object_get(page, "items");
+	json_t *page = NULL;
+	const json_t *items;
 
+	if (buf_len(&l->rest) > 0)
+		page = json_loadb((const char *)buf_head(&l->rest), buf_len(&l->rest), 0, NULL);
+	items = json_object_get(page, "items");
 	/* an empty list may be null */
 	if (json_is_object(json_object_get(page, "metadata")) &&
 	    (!items || json_is_array(items) || json_is_null(items)))

@@ -83,7 +83,7 @@ static const struct shape *shape_of(const char *kind)
 static const struct part *part_find(const struct shape *s, const char *key, size_t len)
 {
 	for (const struct part *p = s->parts; p->key; p++)
-		if (strncmp(p->key, key, len) == 0 && p->key[len] == '\0')
+		if (strlen(p->key) == len && memcmp(p->key, key, len) == 0)
 			return p;
 	return NULL;
 }
@@ -294,9 +294,9 @@ static void list_cut(struct cut *c, const struct shape *s)
 
 static void value_cut(struct cut *c, const struct shape *s)
 {
-	if (*c->p == '{')
+	if (next_of(c) == '{')
 		object_cut(c, s);
-	else if (*c->p == '[')
+	else if (next_of(c) == '[')
 		list_cut(c, s);
 	else
 		copy_to(c, skip_value(c->p, c->end));
@@ -313,7 +313,8 @@ char *kube_prune_text(const char *kind, const char *text, size_t len, size_t *re
 		object_cut(&c, shape_of(kind));
 	else
 		c.is_odd = true;
-	if (c.is_odd || next_of(&c)) {
+	(void)next_of(&c);
+	if (c.is_odd || c.p < c.end) {
 		/* whoever parses it says what is wrong */
 		memcpy(copy, text, len);
 		c.to = copy + len;

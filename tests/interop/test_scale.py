@@ -8,7 +8,7 @@ from culvert_node import BIN
 from topology import run
 
 PODS, SERVICES, POLICIES = 2000, 200, 20
-CHANGES = 200  # of pods, and of policies, one at a time
+CHANGES = 2 * 200  # of pods, and of policies, one at a time: of many in turn, then of the same few
 
 
 def test_a_change_touches_what_it_changes_and_no_more():

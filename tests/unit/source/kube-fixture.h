@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include "base/cleanup.h"
+#include "base/str.h"
 #include "source/kube_client.h"
 #include "tests/unit/source/fake-api.h"
 #include "tests/unit/source/heard.h"
@@ -59,6 +61,19 @@ static inline int teardown(void **state)
 	kube_config_clear(&f->config);
 	free(f);
 	return 0;
+}
+
+/* The credentials are this token, in a file of its own. Return: its path, the configuration's. */
+static inline const char *token_file_make(struct fixture *f, const char *token)
+{
+	char path[] = "/tmp/culvert-token-XXXXXX";
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	(void)close_fd(fd);
+	f->config.token_file = strdup(path);
+	assert_int_equal(file_write_atomic(path, token, strlen(token), 0600), 0);
+	return f->config.token_file;
 }
 
 static inline void start(struct fixture *f, const char *const *kinds)

@@ -171,13 +171,8 @@ static bool refuse_token_one(struct fake_api *a, int fd, const char *method, con
 static void a_token_that_has_expired_is_waited_for(void **state)
 {
 	struct fixture *f = *state;
-	char path[] = "/tmp/culvert-token-XXXXXX";
-	int fd = mkstemp(path);
+	const char *path = token_file_make(f, "one\n");
 
-	assert_true(fd >= 0);
-	(void)close_fd(fd);
-	f->config.token_file = strdup(path);
-	assert_int_equal(file_write_atomic(path, "one\n", 4, 0600), 0);
 	synced_with(f, LIST("7", NS("a", "7")));
 	f->api.on_request = refuse_token_one;
 	fake_end(&f->api);

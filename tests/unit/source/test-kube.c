@@ -195,13 +195,8 @@ static void a_policy_of_the_wrong_shape_denies_or_keeps_what_was_good(void **sta
 static void the_token_is_read_anew(void **state)
 {
 	struct fixture *f = *state;
-	char path[] = "/tmp/culvert-token-XXXXXX";
-	int fd = mkstemp(path);
+	const char *path = token_file_make(f, "one\n");
 
-	assert_true(fd >= 0);
-	(void)close_fd(fd);
-	f->config.token_file = strdup(path);
-	assert_int_equal(file_write_atomic(path, "one\n", 4, 0600), 0);
 	synced_with(f, LIST("7", ""));
 	assert_string_equal(f->api.last_auth, "Authorization: Bearer one");
 	assert_int_equal(file_write_atomic(path, "two", 3, 0600), 0);

@@ -86,7 +86,7 @@ int status_format(const struct status_input *in, struct buf *b)
 	objects_for_each_error(in->objects, error_json, errors);
 	for (size_t i = 0; i < ARRAY_SIZE(in->problems); i++)
 		if (in->problems[i])
-			error_json(errors, in->problems[i], true);
+			error_json(errors, in->problems[i], false);
 	root = json_pack(
 		"{s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:o, s:o, s:o}", "node", in->node, "pin_dir",
 		in->pin_dir, "ztunnel", in->is_ztunnel_connected ? "connected" : "absent",

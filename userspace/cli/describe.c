@@ -76,19 +76,15 @@ static json_t *state_of(const char *node, const char *ns, const char *name)
 	_cleanup_(json_decrefp) json_t *status = NULL;
 	struct admin_node at;
 	const json_t *pod;
-	size_t i;
 
 	if (!*node || admin_remote_nodes(node, &at, 1) != 1)
 		return json_pack("{s:s,s:s}", "state", "unknown", "error",
 				 "its node has no agent that runs");
 	if (admin_get_json(&at, "agent", "/status", &status) < 0)
 		return json_pack("{s:s,s:s}", "state", "unknown", "error", admin_remote_why());
-	json_array_foreach (json_object_get(status, "pods"), i, pod)
-		if (streq(json_text(pod, "name", ""), name) &&
-		    streq(json_text(pod, "namespace", ""), ns))
-			return json_pack("{s:s,s:s}", "state", json_text(pod, "state", ""), "error",
-					 json_text(pod, "error", ""));
-	return json_pack("{s:s,s:s}", "state", "outside", "error", "");
+	pod = json_find_named(json_object_get(status, "pods"), ns, name);
+	return json_pack("{s:s,s:s}", "state", json_text(pod, "state", pod ? "" : "outside"),
+			 "error", json_text(pod, "error", ""));
 }
 
 /* policies_of() - an array; the caller's to drop. Empty when nobody can be asked. */

@@ -141,24 +141,22 @@ static int ask_destination(const struct admin_node *asked, const json_t *from, j
  * its ztunnel is gone. */
 static int add_kernel(const struct admin_node *asked, json_t *answer)
 {
-	const json_t *from = json_object_get(answer, "from"), *pod;
+	const json_t *from = json_object_get(answer, "from"), *pod = NULL;
 	_cleanup_(json_decrefp) json_t *status = NULL;
 	struct admin_node n = *asked;
 	json_t *kernel = NULL;
-	size_t i;
 
 	/* the maps of another machine are not to be had */
 	if (!asked->pod[0] &&
 	    (streq(json_text(from, "node", ""), n.name) ||
 	     beside(asked, json_text(from, "node", ""), &n)) &&
 	    admin_get_json(&n, "agent", "/status", &status) == 0)
-		json_array_foreach (json_object_get(status, "pods"), i, pod)
-			if (streq(json_text(pod, "name", ""), json_text(from, "name", "")) &&
-			    streq(json_text(pod, "namespace", ""),
-				  json_text(from, "namespace", "")))
-				kernel = explain_kernel(json_text(status, "pin_dir", ""),
-							(uint64_t)json_number(pod, "netns_cookie"),
-							answer);
+		pod = json_find_named(json_object_get(status, "pods"),
+				      json_text(from, "namespace", ""),
+				      json_text(from, "name", ""));
+	if (pod)
+		kernel = explain_kernel(json_text(status, "pin_dir", ""),
+					(uint64_t)json_number(pod, "netns_cookie"), answer);
 	return json_object_set_new(answer, "kernel", kernel ? kernel : json_null());
 }
 

@@ -21,6 +21,29 @@ json_int_t json_number(const json_t *o, const char *key)
 	return json_integer_value(json_object_get(o, key));
 }
 
+json_t *json_find(const json_t *array, const char *key, const char *value)
+{
+	json_t *one;
+	size_t i;
+
+	json_array_foreach (array, i, one)
+		if (streq(json_text(one, key, ""), value))
+			return one;
+	return NULL;
+}
+
+json_t *json_find_named(const json_t *array, const char *ns, const char *name)
+{
+	json_t *one;
+	size_t i;
+
+	json_array_foreach (array, i, one)
+		if (streq(json_text(one, "name", ""), name) &&
+		    streq(json_text(one, "namespace", ""), ns))
+			return one;
+	return NULL;
+}
+
 char *json_join(const json_t *array, const char *sep)
 {
 	_cleanup_(buf_resetp) struct buf b = {0};

@@ -13,6 +13,12 @@
 const char *json_text(const json_t *o, const char *key, const char *fallback);
 /** json_number() - the integer at @key, or 0. */
 json_int_t json_number(const json_t *o, const char *key);
+/** json_find() - the first object of @array with the string @value at @key. Borrowed; NULL: none.
+ */
+json_t *json_find(const json_t *array, const char *key, const char *value);
+/** json_find_named() - the first object of @array with this "namespace" and "name". Borrowed; NULL:
+ * none. */
+json_t *json_find_named(const json_t *array, const char *ns, const char *name);
 /** json_join() - strings of an array with @sep between; caller frees. NULL: out of memory. */
 char *json_join(const json_t *array, const char *sep);
 /** json_print_yaml() - block style, strings quoted where YAML needs it. */

@@ -85,12 +85,10 @@ static json_t *record_of(const json_t *c, const char *node)
 /* node_of() - its entry; a ztunnel that did not answer has left none. Borrowed. */
 static json_t *node_of(json_t *nodes, const char *name)
 {
-	json_t *v;
-	size_t i;
+	json_t *v = json_find(nodes, "node", name);
 
-	json_array_foreach (nodes, i, v)
-		if (streq(json_text(v, "node", ""), name))
-			return v;
+	if (v)
+		return v;
 	v = json_pack("{s:s, s:n, s:i}", "node", name, "completeSince", "remembered", 0);
 	return json_array_append_new(nodes, v) == 0 ? v : NULL;
 }

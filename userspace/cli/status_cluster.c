@@ -118,24 +118,13 @@ static void add_node(const struct admin_node *n, json_t *row, json_t *namespaces
 	add_errors(n->name, json_object_get(status, "errors"), problems);
 }
 
-static json_t *row_of_pod(json_t *rows, const char *pod)
-{
-	json_t *row;
-	size_t i;
-
-	json_array_foreach (rows, i, row)
-		if (streq(json_text(row, "pod", ""), pod))
-			return row;
-	return NULL;
-}
-
 static void ask_nodes(const char *only, json_t *rows, json_t *namespaces, json_t *problems)
 {
 	_cleanup_(freep) struct admin_node *nodes = calloc(ADMIN_NODES_MAX, sizeof(*nodes));
 	int n = nodes ? admin_remote_nodes(only, nodes, ADMIN_NODES_MAX) : 0;
 
 	for (int i = 0; i < n; i++) {
-		json_t *row = row_of_pod(rows, nodes[i].pod);
+		json_t *row = json_find(rows, "pod", nodes[i].pod);
 
 		if (row)
 			add_node(&nodes[i], row, namespaces, problems);

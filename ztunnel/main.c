@@ -182,5 +182,6 @@ int main(int argc, char **argv)
 	descriptors_init();
 	if (become_user(&c) < 0)
 		return EXIT_FAILURE;
+	memory_protect(); /* the node's keys: in a core file they would be on a disk */
 	return run(&c) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

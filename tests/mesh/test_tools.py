@@ -96,6 +96,9 @@ def test_processes_hold_what_the_design_says(cluster):
         text = open(f"/proc/{pid}/status").read()
         return dict(line.split(":\t", 1) for line in text.splitlines())
     ztunnel, control, agent = status("ztunnel"), status("control"), status("agent")
+    for program in ("ztunnel", "control"):  # they hold keys
+        limits = open(f"/proc/{cluster.mesh['n1'].pid(program)}/limits").read()
+        assert any(line.split()[:6] == ["Max", "core", "file", "size", "0", "0"] for line in limits.splitlines()), limits
     assert int(ztunnel["CapEff"], 16) == 0 and int(ztunnel["CapPrm"], 16) == 0
     if "/san/" not in CULVERT:  # the sanitizers need system calls that the filter does not know
         assert ztunnel["Seccomp"].strip() == "2"

@@ -233,6 +233,19 @@ def test_a_second_agent_and_wrong_starts_fail_with_one_line(agent):
         assert words in done.stderr and done.stderr.count("\n") == 1, done.stderr
 
 
+@pytest.mark.parametrize("before,words", [
+    ("umount -l -a -t cgroup2", 'feature="mounted cgroup2 file system" since=4.5'),
+    ("mount -t tmpfs -o ro none /sys/fs", "cannot mount a bpffs"),
+    ("exec setpriv --reuid=65534 --clear-groups \"$@\"", "must be started as root")])
+def test_what_it_cannot_do_without_is_one_line(tmp_path, before, words):
+    if os.geteuid() != 0:
+        pytest.skip("needs root: mount namespaces")
+    done = subprocess.run(["unshare", "--mount", "sh", "-c", f"{before}; exec \"$@\"", "-", BIN / "culvert-agent", "--node", NODE,
+                           "--config-dir", "/etc", "--run-dir", tmp_path / "run"],
+                          check=False, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert done.returncode == 1 and words in done.stderr and done.stderr.count("\n") == 1, done.stderr
+
+
 def test_only_five_capabilities_are_kept(agent):
     status = pathlib.Path(f"/proc/{agent.proc.pid}/status").read_text()
     caps = dict(line.split(":\t") for line in status.splitlines() if line.startswith("Cap"))

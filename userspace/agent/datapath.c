@@ -245,7 +245,9 @@ static int datapath_lock(struct datapath *d, const struct datapath_config *confi
 		return log_error_errno("agent", r, "the pin folder is not on a bpffs dir=%s",
 				       d->pin_dir);
 	if (r < 0)
-		return log_error_errno("agent", r, "cannot make the pin folder dir=%s", d->pin_dir);
+		return log_error_errno("agent", r,
+				       "cannot mount a bpffs, or make the pin folder on it dir=%s",
+				       d->pin_dir);
 	do {
 		r = pin_dir_lock(d->pin_dir, &d->lock_fd);
 	} while (r == -EBUSY && config->on_busy && config->on_busy(config->on_busy_arg) == 0);

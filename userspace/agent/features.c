@@ -61,7 +61,9 @@ static bool has_ipv6(void)
 #define NOTHING_WORKS "nothing: the agent does not start"
 
 static const struct feature_def defs[FEATURE_COUNT] = {
-	{"cgroup2 file system", "4.5", NOTHING_WORKS, true, PROBE_CALL, 0, 0, has_cgroup2},
+	{"mounted cgroup2 file system", "4.5",
+	 NOTHING_WORKS "; mount -t cgroup2 none /sys/fs/cgroup/unified makes one", true, PROBE_CALL,
+	 0, 0, has_cgroup2},
 	{"connect and getpeername hooks (cgroup sock_addr)", "5.8", NOTHING_WORKS, true,
 	 PROBE_PROGRAM, BPF_PROG_TYPE_CGROUP_SOCK_ADDR, 0, NULL},
 	{"sockops programs", "4.13", NOTHING_WORKS, true, PROBE_PROGRAM, BPF_PROG_TYPE_SOCK_OPS, 0,
@@ -79,9 +81,10 @@ static const struct feature_def defs[FEATURE_COUNT] = {
 	{"kernel type information (BTF)", "5.4",
 	 "everything; bpftool shows map values as bytes instead of fields", false, PROBE_CALL, 0, 0,
 	 has_btf},
-	{"return value of cgroup hooks (bpf_set_retval)", "5.18",
-	 "everything; a refused connect(2) fails with EPERM instead of ECONNREFUSED", false,
-	 PROBE_HELPER, BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval, NULL},
+	{"return value of cgroup hooks (bpf_set_retval)", "6.1",
+	 "everything; events of refusals name no process, and datagrams and sockets that are bound "
+	 "to a device are refused with EPERM instead of ECONNREFUSED",
+	 false, PROBE_HELPER, BPF_PROG_TYPE_CGROUP_SOCK_ADDR, BPF_FUNC_set_retval, NULL},
 	{"IPv6", "2.6", "IPv4 pods are served", false, PROBE_CALL, 0, 0, has_ipv6},
 };
 
@@ -141,7 +144,7 @@ int features_check(const struct feature features[FEATURE_COUNT])
 		if (f->is_present)
 			continue;
 		log_write(f->is_required ? LOG_ERROR : LOG_WARN, "agent",
-			  "this kernel lacks a feature feature=\"%s\" since=%s still_works=\"%s\"",
+			  "this machine lacks a feature feature=\"%s\" since=%s still_works=\"%s\"",
 			  f->name, f->since, f->without);
 		if (f->is_required)
 			r = -EOPNOTSUPP;

@@ -114,7 +114,7 @@ int admin_none(void)
 		return cli_fail("no such node in the cluster, and none on this machine (nothing "
 				"in " CLI_RUN_ROOT ")");
 	return cli_fail("no node runs here (nothing in " CLI_RUN_ROOT
-			"); \"culvert node\" or \"culvert lab up\" starts one");
+			"); \"culvert node\" starts one");
 }
 
 int admin_find_one(const char *node, const char *run_dir, struct admin_node *ret)

@@ -8,11 +8,20 @@
 
 #include "admin.h"
 #include "base/cleanup.h"
+#include "base/macros.h"
 #include "base/str.h"
 #include "cli.h"
 #include "json.h"
 
 #define DUMP_MAX (256UL * 1024 * 1024)
+
+/* istioctl has a word for each table. */
+#define ISTIOCTL_NAMESPACE(word)                                                                   \
+	{                                                                                          \
+		.name = (word), .type = OPTION_STRING,                                             \
+		.offset = offsetof(struct zc_options, namespace_), .value_name = "NS",             \
+		.help = "the same"                                                                 \
+	}
 
 static const struct option_def zc_defs[] = {
 	CLI_OPTION_NODE(offsetof(struct zc_options, node),
@@ -31,6 +40,9 @@ static const struct option_def zc_defs[] = {
 	 .offset = offsetof(struct zc_options, namespace_),
 	 .value_name = "NS",
 	 .help = "only what is in this Kubernetes namespace (tables)"},
+	ISTIOCTL_NAMESPACE("workload-namespace"),
+	ISTIOCTL_NAMESPACE("service-namespace"),
+	ISTIOCTL_NAMESPACE("policy-namespace"),
 	{.name = "direction",
 	 .type = OPTION_STRING,
 	 .offset = offsetof(struct zc_options, direction),
@@ -56,16 +68,32 @@ static const struct option_def zc_defs[] = {
 static int zc_print_all(const json_t *dump, const struct zc_options *o);
 
 static const struct zc_view views[] = {
-	{"workload", "w", "workloads",
-	 "NAMESPACE, POD NAME, ADDRESS, NODE, WAYPOINT, PROTOCOL of every pod", zc_print_workloads},
-	{"service", "svc", "services",
-	 "services, their virtual addresses and how many endpoints are healthy", zc_print_services},
-	{"policy", NULL, "policies", "authorization policies: action and scope", zc_print_policies},
-	{"certificate", "cert", "certificates",
-	 "certificates that this ztunnel holds, and how long they last", zc_print_certificates},
-	{"connections", NULL, "workloadState", "connections that are open now",
+	{"workload",
+	 {"w", "workloads"},
+	 "workloads",
+	 "NAMESPACE, POD NAME, ADDRESS, NODE, WAYPOINT, PROTOCOL of every pod",
+	 zc_print_workloads},
+	{"service",
+	 {"svc", "services", "s"},
+	 "services",
+	 "services, their virtual addresses and how many endpoints are healthy",
+	 zc_print_services},
+	{"policy",
+	 {"pol", "policies", "p"},
+	 "policies",
+	 "authorization policies: action and scope",
+	 zc_print_policies},
+	{"certificate",
+	 {"cert", "certificates", "certs"},
+	 "certificates",
+	 "certificates that this ztunnel holds, and how long they last",
+	 zc_print_certificates},
+	{"connections",
+	 {"cons", "connection"},
+	 "workloadState",
+	 "connections that are open now",
 	 zc_print_connections},
-	{"all", NULL, NULL, "all of the above", zc_print_all},
+	{"all", {NULL}, NULL, "all of the above", zc_print_all},
 	{0},
 };
 
@@ -82,10 +110,20 @@ static int zc_print_all(const json_t *dump, const struct zc_options *o)
 	return 0;
 }
 
+static bool view_is_called(const struct zc_view *v, const char *name)
+{
+	if (streq(v->name, name))
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(v->aliases) && v->aliases[i]; i++)
+		if (streq(v->aliases[i], name))
+			return true;
+	return false;
+}
+
 static const struct zc_view *find_view(const char *name)
 {
 	for (const struct zc_view *v = views; v->name; v++)
-		if (streq(v->name, name) || (v->alias && streq(v->alias, name)))
+		if (view_is_called(v, name))
 			return v;
 	return NULL;
 }
@@ -95,7 +133,7 @@ static void print_help(void)
 	puts("Usage: culvert ztunnel-config WHAT [--node NAME | -f FILE] [-o short|json|yaml]\n\n"
 	     "Show what a node's ztunnel knows. WHAT is one of:");
 	for (const struct zc_view *v = views; v->name; v++)
-		printf("  %-12s %-5s %s\n", v->name, v->alias ? v->alias : "", v->help);
+		printf("  %-12s %-5s %s\n", v->name, v->aliases[0] ? v->aliases[0] : "", v->help);
 	puts("  log                show the log level; --level debug changes it, --reset takes it "
 	     "back\n\n"
 	     "Is a pod in the mesh? \"culvert zc workload\" shows HBONE beside it.\n"
@@ -109,6 +147,8 @@ static int load_file(const char *path, json_t **ret)
 	json_t *v;
 
 	v = streq(path, "-") ? json_loadf(stdin, 0, &err) : json_load_file(path, 0, &err);
+	if (!v && err.line < 0)
+		return cli_fail("%s", err.text);
 	if (!v)
 		return cli_fail("%s:%d: not a config dump: %s", path, err.line, err.text);
 	*ret = v;
@@ -199,11 +239,6 @@ int cli_ztunnel_config(int argc, char **argv)
 		return argc < 2 ? 2 : 0;
 	}
 	view = find_view(argv[1]);
-	/* istioctl's plural words, too. */
-	if (!view && str_has_suffix(argv[1], "s")) {
-		argv[1][strlen(argv[1]) - 1] = '\0';
-		view = find_view(argv[1]);
-	}
 	if (!view && !streq(argv[1], "log")) {
 		(void)cli_fail("ztunnel-config: \"%s\" is unknown; --help lists what can be shown",
 			       argv[1]);

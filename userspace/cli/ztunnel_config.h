@@ -23,8 +23,8 @@ struct zc_options {
 /** struct zc_view - one subcommand: the key of the dump that it shows, and the table of it. */
 struct zc_view {
 	const char *name;
-	const char *alias;
-	const char *key; /* NULL: the whole dump */
+	const char *aliases[4]; /* istioctl's; the first one is in the help */
+	const char *key;        /* NULL: the whole dump */
 	const char *help;
 	int (*print)(const json_t *dump, const struct zc_options *o);
 };

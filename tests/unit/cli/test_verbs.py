@@ -103,6 +103,19 @@ def test_ztunnel_config_by_exec(mesh, cli):
     assert "no such node in the cluster" in cli.run("zc", "workload", "--node", "n9", code=1)
 
 
+def test_ztunnel_config_has_istioctls_words(mesh, cli, tmp_path):
+    saved = tmp_path / "dump.json"
+    saved.write_text(json.dumps(DUMP))
+    for words in ("workload w workloads", "service svc services s", "policy pol policies p", "certificate cert certificates certs",
+                  "connections cons"):
+        name, *others = (cli.run("zc", word, "-f", saved) for word in words.split())
+        assert name.split() and all(said == name for said in others)
+    for option in ("-n", "--namespace", "--workload-namespace", "--service-namespace", "--policy-namespace"):
+        assert len(cli.run("zc", "workload", "-f", saved, option, "elsewhere").splitlines()) == 1
+    assert '"bogus" is unknown' in cli.run("zc", "bogus", "-f", saved, code=2)
+    assert cli.run("zc", "workload", "-f", tmp_path / "none", code=1).count("none") == 1
+
+
 def test_who_may_not_exec_is_told(mesh, cli):
     mesh.faults = [Fault("GET", "/exec", 403, 'User "dev" cannot create resource "pods/exec"')]
     assert 'cannot create resource "pods/exec"' in cli.run("zc", "all", "--node", "n1", code=1)

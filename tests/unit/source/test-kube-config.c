@@ -118,6 +118,13 @@ static void write_file(const char *dir, const char *name, const char *text)
 	assert_int_equal(file_write_atomic(path, text, strlen(text), 0600), 0);
 }
 
+static void remove_file(const char *dir, const char *name)
+{
+	_cleanup_(freep) char *path = str_format("%s/%s", dir, name);
+
+	assert_int_equal(unlink(path), 0);
+}
+
 /* kubectl's rules: what two files have is the first's, relative paths are each file's own. */
 static void several_files_are_one(void **state)
 {
@@ -142,6 +149,9 @@ static void several_files_are_one(void **state)
 	paths = str_format("%s/none", dir);
 	assert_int_equal(kube_config_load(paths, NULL, &c, err, sizeof(err)), -ENOENT);
 	assert_non_null(strstr(err, "No such file"));
+	remove_file(dir, "one");
+	remove_file(dir, "two");
+	assert_int_equal(rmdir(dir), 0);
 }
 
 int main(void)

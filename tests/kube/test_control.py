@@ -159,9 +159,12 @@ def test_pods_start_while_no_control_plane_is_up(cluster, apps):
         cluster.apply(pod(apps, "late", "client", "n2"))
         cluster.wait_ready(apps, "late")
         eventually(lambda: cluster.is_captured(apps, "late"), what="the new pod is captured")
+        # Another pod of its account is on its node, so that its certificate is there.
         with Canary(cluster) as canary:
             assert cluster.curl(apps, "client", f"http://web/{canary.word}"), "what was there goes on"
+            eventually(lambda: cluster.curl(apps, "late", f"http://web/{canary.word}"), what="an answer for the new pod")
         assert not canary.was_seen(), "plaintext crossed the link"
+        assert 80 not in canary.ports(), "a connection was begun round the mesh"
     finally:
         scale(cluster, 1)
-    eventually(lambda: cluster.curl(apps, "late", "http://web"), what="an answer for the new pod")
+    eventually(lambda: cluster.curl(apps, "late", "http://web"), what="an answer for the new pod as ever")

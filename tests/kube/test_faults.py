@@ -157,7 +157,8 @@ def has_roots(cluster, namespace):
 
 
 def test_the_leader_of_two_control_planes_hangs(cluster, apps, two_control_planes):
-    """It is there and does nothing, for longer than its Lease is good; later it wakes up in the belief that it leads."""
+    """It is there and does nothing, for longer than its Lease is good: out of the Service; later it wakes up in the belief
+    that it leads."""
     first = eventually(lambda: leader(cluster), what="there is a leader")
     number, pid = cluster.control_of(first)
     with Load(cluster, apps, "client", cluster.service_ip(apps, "web1")) as load:
@@ -166,8 +167,10 @@ def test_the_leader_of_two_control_planes_hangs(cluster, apps, two_control_plane
             second = eventually(lambda: leader(cluster) not in ("", first) and leader(cluster), 60, "the other one leads")
             cluster.run("create", "namespace", f"{apps}-late")
             eventually(lambda: has_roots(cluster, f"{apps}-late"), what="the new leader writes")
+            eventually(lambda: not cluster.is_ready(SYSTEM, first), 60, what="who hangs is not ready")
         finally:
             cluster.on_node(number, "kill", "-CONT", str(pid))
+        eventually(lambda: cluster.is_ready(SYSTEM, first), 60, what="who woke up is ready")
         wait_healed(cluster, apps)
         cluster.run("delete", "namespace", f"{apps}-late", "--wait=false")
         assert leader(cluster) == second, "the one that woke up follows"

@@ -111,7 +111,7 @@ static int node_config_set(struct control *c)
 	return xds_server_set(c->xds, XDS_NODE_CONFIG, m.node, packed, len);
 }
 
-static void on_mesh_error(void *arg, const struct source_error *err)
+static void on_model_error(void *arg, const struct source_error *err)
 {
 	struct control *c = arg;
 
@@ -176,7 +176,7 @@ static void mesh_config_set(struct control *c, const struct object *obj)
 	int r = 0;
 
 	if (obj)
-		r = mesh_config_read(obj, on_mesh_error, c, &c->mesh);
+		r = mesh_config_read(obj, on_model_error, c, &c->mesh);
 	else
 		mesh_config_clear(&c->mesh);
 	/* a mistake leaves what was in force */
@@ -348,13 +348,6 @@ static void on_removed(void *arg, enum xds_type type, const char *name)
 	xds_server_remove(c->xds, type, name);
 }
 
-static void on_model_error(void *arg, const struct source_error *err)
-{
-	struct control *c = arg;
-
-	problems_add(c->problems, PROBLEM_MODEL, err);
-}
-
 static void on_model_error_cleared(void *arg, const char *kind, const char *namespace_,
 				   const char *name)
 {
@@ -509,6 +502,11 @@ int control_new(const struct control_config *config, struct control **ret)
 	c->config.xds_fd = config->xds_fd;
 	*ret = TAKE_PTR(c);
 	return 0;
+}
+
+bool control_is_ready(const struct control *c)
+{
+	return c->grpc != NULL;
 }
 
 void control_release(struct control *c)

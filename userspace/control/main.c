@@ -22,6 +22,7 @@
 #include "control.h"
 #include "csr_signer.h"
 #include "net/unix.h"
+#include "readiness.h"
 #include "source/kube_client.h"
 #include "source/mesh_config.h"
 #include "status.h"
@@ -39,7 +40,7 @@ struct options {
 	const char *kubeconfig;
 	struct ca_options ca;
 	const char *external_ca, *k8s_signer;
-	uint64_t xds_port, webhook_port;
+	uint64_t xds_port, webhook_port, ready_port;
 	bool is_kubernetes;
 };
 
@@ -89,6 +90,13 @@ static const struct option_def option_defs[] = {
 	 .value_name = "PORT",
 	 .help = "with --kubernetes: where the API server asks whether an object may come in; 0: "
 		 "nowhere"},
+	{.name = "ready-port",
+	 .type = OPTION_U64,
+	 .offset = offsetof(struct options, ready_port),
+	 .default_value = "8080",
+	 .max = 65535,
+	 .value_name = "PORT",
+	 .help = "with --kubernetes: where the kubelet asks for /ready and /live; 0: nowhere"},
 	STRING_OPTION("run-dir", run_dir, NULL, "DIR", "sockets (default: /run/culvert/NAME)"),
 	STRING_OPTION("ca-dir", ca_dir, "/var/lib/culvert/ca", "DIR",
 		      "ca-cert.pem, ca-key.pem, root-cert.pem, cert-chain.pem; made if missing"),
@@ -146,7 +154,7 @@ struct daemon {
 	struct ca_watch *ca_watch;   /* NULL: a change is taken over at the next start */
 	struct cacerts *cacerts;     /* NULL: it is used, or cannot come */
 	struct control *control;
-	struct http_server *admin;
+	struct http_server *admin, *readiness;
 	struct mesh_config mesh; /* as it was at the start */
 	uid_t allowed_uid;
 	uint64_t refused_at_us; /* when a stranger was last logged */
@@ -471,6 +479,8 @@ static int daemon_start(struct daemon *d, struct options *o)
 	if (r == 0)
 		r = loop_start(d);
 	if (r == 0 && o->is_kubernetes)
+		r = readiness_serve(d->loop, (uint16_t)o->ready_port, &d->control, &d->readiness);
+	if (r == 0 && o->is_kubernetes)
 		r = kube_start(d, o);
 	if (r == 0)
 		r = mesh_config_start(d, o);
@@ -508,6 +518,7 @@ static int daemon_run(struct daemon *d, struct options *o)
 static void daemon_clear(struct daemon *d)
 {
 	(void)http_server_free(d->admin);
+	(void)http_server_free(d->readiness);
 	(void)ca_secret_free(d->ca_secret);
 	(void)ca_watch_free(d->ca_watch);
 	(void)cacerts_free(d->cacerts);

@@ -2,3 +2,6 @@
 
 # A clock that the test turns.
 $(BUILD)/tests/unit/control/test-leader: ALL_LDFLAGS += -Wl,--wrap=clock_gettime,--wrap=epoll_wait
+
+# A control plane that is nothing but ready or not.
+$(BUILD)/tests/unit/control/test-readiness: ALL_LDFLAGS += -Wl,--wrap=control_is_ready

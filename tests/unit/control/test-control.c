@@ -216,7 +216,9 @@ static void a_change_in_the_folder_reaches_the_client(void **state)
 	struct fixture *f = *state;
 	_cleanup_(freep) char *path = str_format("%s/config/web-2.yaml", f->dir);
 
+	assert_false(control_is_ready(f->control));
 	run_until(f, "Kubernetes//Pod/demo/web-1", true);
+	assert_true(control_is_ready(f->control));
 	run_until(f, "*", true);
 	assert_string_equal(f->trust_domain, "cluster.local");
 	pod_write(f, "web-2", "n2", "web");

@@ -51,16 +51,22 @@ static void handler(const struct http_request *req, struct http_response *resp, 
 	assert_int_equal(buf_append_str(&resp->body, "body\n"), 0);
 }
 
+static int listen_here(struct fixture *f, int *ret)
+{
+	struct cv_addr lo;
+
+	f->len = sizeof(f->ss);
+	return cv_addr_parse("127.0.0.1", &lo) < 0 || tcp_listen(&lo, 0, ret) < 0 ||
+	       getsockname(*ret, (struct sockaddr *)&f->ss, &f->len) < 0;
+}
+
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct cv_addr lo;
 	int fd = -EBADF;
 
 	*state = f;
-	f->len = sizeof(f->ss);
-	return cv_addr_parse("127.0.0.1", &lo) < 0 || tcp_listen(&lo, 0, &fd) < 0 ||
-	       getsockname(fd, (struct sockaddr *)&f->ss, &f->len) < 0 || loop_new(&f->loop) < 0 ||
+	return listen_here(f, &fd) || loop_new(&f->loop) < 0 ||
 	       http_server_new(f->loop, fd, handler, f, &f->server) < 0;
 }
 
@@ -255,6 +261,30 @@ static void many_connections_wait_their_turn(void **state)
 	assert_int_equal(f->calls, 100);
 }
 
+static void the_oldest_makes_room_where_strangers_reach_it(void **state)
+{
+	struct fixture *f = *state;
+	struct http_server_config config = {
+		.loop = f->loop, .handler = handler, .arg = f, .is_crowd_cut = true};
+	int fds[100];
+	char text[512];
+
+	f->server = http_server_free(f->server);
+	assert_int_equal(listen_here(f, &config.listen_fd), 0);
+	assert_int_equal(http_server_open(&config, &f->server), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		fds[i] = dial(f);
+	turn(f);
+	assert_int_equal(recv(fds[0], text, sizeof(text), 0), 0);
+	for (size_t i = ARRAY_SIZE(fds) - 1; i >= ARRAY_SIZE(fds) / 2; i--) {
+		assert_int_equal(send(fds[i], "GET /ok HTTP/1.1\r\n\r\n", 20, 0), 20);
+		(void)answer(f, fds[i], text, sizeof(text));
+		assert_non_null(strstr(text, " 200 OK"));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(fds) / 2; i++)
+		(void)close(fds[i]);
+}
+
 static void queries_are_taken_apart(void **state)
 {
 	char v[8];
@@ -284,6 +314,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(an_answer_may_come_later, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_asker_may_leave_first, setup, teardown),
 		cmocka_unit_test_setup_teardown(many_connections_wait_their_turn, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_oldest_makes_room_where_strangers_reach_it,
+						setup, teardown),
 		cmocka_unit_test(queries_are_taken_apart),
 	};
 

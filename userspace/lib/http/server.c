@@ -502,6 +502,9 @@ static void on_accept(struct loop_fd *w, uint32_t events)
 {
 	struct http_server *s = container_of(w, struct http_server, listener);
 
+	/* They are in the order of their age. */
+	if (s->config.is_crowd_cut && s->n_conns == CONNECTIONS_MAX)
+		conn_close(list_entry(s->conns.next, struct conn, link));
 	while (s->n_conns < CONNECTIONS_MAX) {
 		int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
@@ -516,7 +519,8 @@ static void on_accept(struct loop_fd *w, uint32_t events)
 		if (conn_new(s, fd) < 0)
 			(void)close(fd);
 	}
-	(void)loop_set(w, 0);
+	if (!s->config.is_crowd_cut)
+		(void)loop_set(w, 0);
 }
 
 int http_server_open(const struct http_server_config *config, struct http_server **ret)

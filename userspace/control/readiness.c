@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "readiness.h"
+
+#include <errno.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "control.h"
+#include "net/tcp.h"
+
+static void answer(struct http_response *resp, unsigned int status, const char *text)
+{
+	resp->status = status;
+	if (buf_append_str(&resp->body, text) < 0)
+		resp->status = 500;
+}
+
+static void on_request(const struct http_request *req, struct http_response *resp, void *arg)
+{
+	struct control *const *control = arg;
+
+	if (!streq(req->method, "GET"))
+		answer(resp, 405, "only GET\n");
+	else if (streq(req->path, "/live"))
+		answer(resp, 200, "live\n");
+	else if (!streq(req->path, "/ready"))
+		answer(resp, 404, "there are /ready and /live\n");
+	else if (*control && control_is_ready(*control))
+		answer(resp, 200, "ready\n");
+	else
+		answer(resp, 503, "the mesh is not known yet\n");
+}
+
+int readiness_serve(struct loop *loop, uint16_t port, struct control *const *control,
+		    struct http_server **ret)
+{
+	struct http_server_config config = {.loop = loop,
+					    .handler = on_request,
+					    .arg = (void *)(uintptr_t)control,
+					    .is_crowd_cut = true};
+	_cleanup_(close_fdp) int fd = -EBADF;
+	int r = port ? tcp_listen_any(port, &fd) : 0;
+
+	config.listen_fd = fd;
+	if (port && r == 0)
+		r = http_server_open(&config, ret);
+	if (r < 0)
+		return log_error_errno("control", r, "cannot listen port=%u", port);
+	(void)TAKE_FD(fd);
+	return 0;
+}

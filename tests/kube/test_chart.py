@@ -44,7 +44,8 @@ def objects(*command):
 @pytest.mark.parametrize("sets", [
     [],
     ["revision=canary", "agent.uplink=eth0", "global.logAsJson=true", "pilot.replicaCount=3"],
-    ["meshConfig.accessLogFile=", "global.defaultPodDisruptionBudget.enabled=false", "global.createNamespace=false"],
+    ["meshConfig.accessLogFile=", "agent.seLinuxOptions.type=spc_t", "ztunnel.seLinuxOptions.type=spc_t",
+     "global.defaultPodDisruptionBudget.enabled=false", "global.createNamespace=false"],
 ])
 def test_helm_and_manifest_generate_agree(helm, profile, sets):
     ours = [word for s in sets for word in ("--set", f"values.{s}")]

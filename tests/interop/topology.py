@@ -3,7 +3,8 @@
 
 Used where a test wants the bare network without the lab's applications: the interop tests and the benchmark.
 Names are short and carry a prefix, so that several topologies can live side by side, and before it what stands for this
-checkout, so that the tests of two checkouts do not disturb each other; close() removes everything.
+checkout and CULVERT_TEST_SLOT, so that the tests of two checkouts, or of two slots of one, do not disturb each other; close()
+removes everything.
 """
 import base64
 import contextlib
@@ -12,7 +13,7 @@ import os
 import subprocess
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
-TREE = base64.b32encode(hashlib.sha256(ROOT.encode()).digest())[:3].decode().lower()
+TREE = base64.b32encode(hashlib.sha256((ROOT + os.environ.get("CULVERT_TEST_SLOT", "")).encode()).digest())[:3].decode().lower()
 
 
 def run(*argv, **kwargs):

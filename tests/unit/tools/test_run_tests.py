@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """tools/run-tests ends with its summary and names what failed, whatever becomes of a suite, a program or its own stdout."""
+import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -81,6 +83,71 @@ m.SUITES = {'a': lambda: program('a', GOOD), 'b': lambda: program('b', code, liv
     assert lines[-3:] == ["failed:", "  b: ended by SIGTERM", "1 passed, 1 failed, 0 skipped"]
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_suites_side_by_side_run_at_the_same_time_and_each_is_said_in_one_piece(tmp_path):
+    body = """
+# Each makes a file and waits for the other's.
+code = '''
+import os, sys, time
+mine, other = sys.argv[1:]
+open(mine, "w").close()
+while not os.path.exists(other):
+    time.sleep(0.01)
+print("1 passed, 0 failed, 0 skipped")
+'''
+def suite(name, mine, other):
+    def part(number):
+        with m.OUT.in_one_piece():
+            m.OUT.say(f"{name}{number} begins")
+            return m.run(name + number, [sys.executable, "-c", code, m.LOGS + f"/{mine}{number}", m.LOGS + f"/{other}{number}"],
+                         m.tally_line)
+    return m.side_by_side(part, "12", 2)
+m.SUITES = {"a": lambda: suite("a", "x", "y"), "b": lambda: program("b", GOOD.replace("0 failed", "1 failed")),
+            "c": lambda: suite("c", "y", "x"), "d": lambda: program("d", GOOD)}
+sys.argv[1:] = ["a,b+c", "d"]
+sys.exit(m.main())
+"""
+    code, lines = finish(start(tmp_path, body))
+    lines = [re.sub(r"  \(.*", "", line) for line in lines]
+    assert code == 1 and lines[0] == "== a, b beside c"
+    for name in "ac":
+        first, second = ([f"{name}{i} begins", f"  ok   {name}{i}: 1 passed, 0 failed, 0 skipped"] for i in "12")
+        assert lines[lines.index(f"== {name}") + 1:][:4] in (first + second, second + first)
+    assert lines.index("== b") > lines.index("== a")
+    assert lines[-5:] == ["== d", "  ok   d: 1 passed, 0 failed, 0 skipped", "failed:", "  b", "6 passed, 1 failed, 0 skipped"]
+
+
+def test_a_signal_ends_all_that_run_side_by_side(tmp_path):
+    body = """
+code = "import os, sys, time; open(sys.argv[1] + str(os.getpid()), 'w').close(); time.sleep(600)"
+def suite():
+    return m.run("program", [sys.executable, "-c", code, m.LOGS + "/pid-"], m.tally_line)
+m.SUITES = {name: suite for name in "abcd"}
+sys.argv[1:] = ["a,b+c", "d"]
+sys.exit(m.main())
+"""
+    process = start(tmp_path, body)
+    while len(found := list(tmp_path.glob("pid-*"))) < 2:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    code, lines = finish(process)
+    assert code == 1
+    assert lines[-4:] == ["failed:", "  a: ended by SIGINT", "  c: ended by SIGINT", "0 passed, 2 failed, 0 skipped"]
+    for path in found:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(path.name.removeprefix("pid-")), 0)
+
+
+def test_what_took_longest_is_begun_first(tmp_path):
+    (tmp_path / "times.json").write_text('{"short": 1.5, "long": 20}')
+    body = """
+m.SUITES = {'a': lambda: (print(m.TIMES.longest_first(['short', 'new', 'long'])), program('long', GOOD))[1]}
+"""
+    _, lines = finish(start(tmp_path, body))
+    assert "['new', 'long', 'short']" in lines
+    times = json.loads((tmp_path / "times.json").read_text())
+    assert times["short"] == 1.5 and times["long"] < 20
 
 
 def test_a_program_that_says_nothing_for_long_is_ended_and_its_test_named(tmp_path):

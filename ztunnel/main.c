@@ -15,6 +15,7 @@
 #include "base/macros.h"
 #include "base/option.h"
 #include "base/str.h"
+#include "tls/gcm.h"
 #include "xds/dial_options.h"
 #include "ztunnel/descriptors.h"
 #include "ztunnel/node.h"
@@ -108,6 +109,18 @@ static int become_user(const struct config *c)
 	return 0;
 }
 
+/* load_gcm() - before any certificate and the seccomp filter. */
+static void load_gcm(void)
+{
+	const char *why;
+	int r = tls_gcm_load(&why);
+
+	if (r == -EIO)
+		log_warn(TARGET, "AES-GCM by OpenSSL: %s", why);
+	else
+		log_debug(TARGET, "AES-GCM by %s%s", r < 0 ? "OpenSSL: " : "", why);
+}
+
 static int run(const struct config *c)
 {
 	_cleanup_(node_freep) struct node *n = NULL;
@@ -183,5 +196,6 @@ int main(int argc, char **argv)
 	if (become_user(&c) < 0)
 		return EXIT_FAILURE;
 	memory_protect(); /* the node's keys: in a core file they would be on a disk */
+	load_gcm();
 	return run(&c) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

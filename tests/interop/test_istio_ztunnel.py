@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Istio's own ztunnel, unmodified, as client and as server of ours."""
 import json
+import os
 import re
 import sys
 
@@ -38,6 +39,16 @@ def test_both_directions_went_through_tunnels(with_istio):
     for reporter, label in (("source", "destination_principal"), ("destination", "source_principal")):
         assert any(f'reporter="{reporter}"' in line and f'{label}="{peer}"' in line
                    and 'connection_security_policy="mutual_tls"' in line for line in opened), opened
+
+
+def test_what_was_carried_was_ciphered_by_the_fast_library_where_it_can_be(with_istio):
+    """ztunnel opens it under its own user; its seccomp filter leaves it what it needs."""
+    library = "/usr/lib/x86_64-linux-gnu/libIPSec_MB.so.1"
+    with open("/proc/cpuinfo", encoding="ascii") as f:
+        flags = set(next((line for line in f if line.startswith("flags")), "").split())
+    can = {"avx512f", "avx512vl", "vaes", "vpclmulqdq", "gfni", "sha_ni", "avx512ifma"} <= flags and os.path.exists(library)
+    with open(f"/proc/{with_istio.nodes[0].pids('culvert-ztunnel')[0]}/maps", encoding="utf-8") as f:
+        assert (os.path.basename(os.path.realpath(library)) in f.read()) == can
 
 
 LOOK_UP = """import socket, sys

@@ -99,6 +99,17 @@ def test_the_sbom_has_spdx_keys_and_a_package_for_each_library(made):
     assert origin["usr/local/bin/culvert"] == "culvert"
 
 
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="libipsec-mb is for amd64 only")
+def test_a_library_that_is_opened_by_name_comes_along_with_its_licence(tmp_path):
+    name = "libIPSec_MB.so.1"
+    (tmp_path / "m.c").write_text(f'#include <stdio.h>\nint main(void) {{ return puts("{name}") < 0; }}\n', encoding="ascii")
+    subprocess.run(["gcc", "-o", tmp_path / "culvert", tmp_path / "m.c"], check=True)
+    assert make(tmp_path, tmp_path / "out").returncode == 0
+    assert {f"usr/lib/x86_64-linux-gnu/{name}", "usr/share/doc/libipsec-mb1/copyright"} <= set(entries(tmp_path / "out"))
+    sbom = json.loads((tmp_path / "out/culvert.spdx.json").read_text(encoding="utf-8"))
+    assert "libipsec-mb1" in {p["name"] for p in sbom["packages"]}
+
+
 def test_the_sbom_has_the_digest_of_each_file(made):
     sbom = json.loads((made / "culvert.spdx.json").read_text(encoding="utf-8"))
     _, _, data = layer_of(made / "culvert.tar")

@@ -2,6 +2,7 @@
 """What the Makefile makes again, and for which machine."""
 import glob
 import os
+import re
 import subprocess
 
 import pytest
@@ -38,6 +39,15 @@ def test_another_machine_has_a_compiler_and_libraries_of_its_own():
     triple = {"arm64": "aarch64-linux-gnu", "amd64": "x86_64-linux-gnu"}[OTHER]
     rules, _ = database(f"ARCH={OTHER}")
     assert f"\nCC := {triple}-gcc\n" in rules and f"PKG_CONFIG := PKG_CONFIG_LIBDIR=/usr/lib/{triple}/pkgconfig" in rules
+
+
+@pytest.mark.parametrize("words", [(), ("SAN=1",), ("ARCH=arm64",)])
+def test_what_is_for_one_machine_only_is_left_out_of_the_others(words):
+    is_there = "ARCH=arm64" not in words and HOST == "amd64" and os.path.exists("/usr/include/intel-ipsec-mb.h")
+    rules, _ = database(*words)
+    tls = {os.path.basename(p) for p in needed_by(re.findall(r"^(build\S*/libculvert.a):", rules, re.M)[0], rules)
+           if "/lib/tls/gcm" in p}
+    assert tls == ({"gcm.o", "gcm_cipher.o"} if is_there else {"gcm_none.o"})
 
 
 @pytest.mark.parametrize("words, said", [(("ARCH=mips",), "ARCH=mips: amd64 or arm64"),

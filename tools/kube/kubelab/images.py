@@ -55,12 +55,19 @@ SHELL = ["/usr/bin/dash", "/usr/bin/cat", "/usr/bin/sleep", "/usr/bin/ls", "/usr
          "/usr/bin/grep", "/usr/bin/seq", "/usr/bin/head", "/usr/bin/timeout"]
 
 
+# What a program of ours opens by this name when it runs, where the processor is one for it; linked with nothing but the C library.
+OPENED = {"libIPSec_MB.so.1": "/usr/lib/x86_64-linux-gnu/libIPSec_MB.so.1"}
+
+
 def libraries(path, triple=None):
     """Shared libraries that a program loads, the dynamic linker too. triple: another machine's, in Debian's folders for it."""
+    with open(path, "rb") as f:
+        data = f.read()
+    opened = [target for name, target in OPENED.items() if name.encode() in data]
     if triple:
-        return sorted(_foreign_libraries(path, f"/usr/lib/{triple}", {}))
+        return sorted({*_foreign_libraries(path, f"/usr/lib/{triple}", {}), *opened})
     out = sh("ldd", path, check=False)
-    return sorted(set(re.findall(r"(?:=> )?(/\S+) \(0x", out)))
+    return sorted({*re.findall(r"(?:=> )?(/\S+) \(0x", out), *opened})
 
 
 def _foreign_libraries(path, folder, found):

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "tls/gcm.h"
 #include "tls/trust.h"
 #include "tls/verify.h"
 
@@ -122,7 +123,8 @@ static int context_new(const struct tls_identity *id, EVP_PKEY *key, STACK_OF(X5
 	_cleanup_(SSL_CTX_freep) SSL_CTX *ctx = NULL;
 	int r;
 
-	ctx = SSL_CTX_new(is_server ? TLS_server_method() : TLS_client_method());
+	ctx = SSL_CTX_new_ex(NULL, tls_gcm_query(),
+			     is_server ? TLS_server_method() : TLS_client_method());
 	if (!ctx)
 		return -ENOMEM;
 	r = contexts_limit(ctx);

@@ -348,11 +348,11 @@ class Demo:
 
     def tear_down(self):
         """Leave nothing behind, unless asked to."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks twice wants the same
         self.picture.stop()
         if os.environ.get("CULVERT_KEEP_LAB"):
             print(f"lab left up: culvert lab status; its logs: {LAB_DIR}/nodes/*/culvert.log")
             return
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         if self.failed:
             keep = pathlib.Path("build/demo")
             keep.mkdir(parents=True, exist_ok=True)

@@ -47,13 +47,13 @@ class Traffic:
 
     def _count(self, segment, names):
         src, dst = names.get(segment.src), names.get(segment.dst)
-        if not src or not dst or not segment.payload:
+        if not src or not dst or not segment.length:
             return
         kind = "tls" if 15008 in (segment.sport, segment.dport) else "plain"
         if segment.sport == 15008 or (segment.dport != 15008 and segment.sport < segment.dport):
             src, dst = dst, src  # an edge points at the server
         entry = self.edges.setdefault((src.key, dst.key, kind), [0, 0])
-        entry[0] += len(segment.payload) * NEW_PART
+        entry[0] += segment.length * NEW_PART
         entry[1] = time.monotonic()
 
 
@@ -62,7 +62,8 @@ class Picture:
 
     def __init__(self, stream=sys.stdout):
         self.stream = stream
-        self.is_live = stream.isatty() and shutil.get_terminal_size().lines >= 24
+        size = shutil.get_terminal_size()
+        self.is_live = stream.isatty() and size.lines >= 24 and size.columns >= 80
         self.lock = threading.Lock()
         self.stopping = threading.Event()
         self.thread = None
@@ -129,8 +130,9 @@ class Picture:
         lines = [f"{BOLD}culvert demo{PLAIN}   {GREEN}● in the mesh{PLAIN}   {DIM}○ not{PLAIN}   "
                  f"{GREEN}═▶ TLS 1.3 on 15008{PLAIN}   {RED}─▶ plaintext{PLAIN}", ""]
         columns = [self._column(n, [p for p in pods if p.node == n], captured.get(n, set())) for n in ("n1", "n2")]
+        width = min(self.columns() // 2, 46)
         for i in range(max(map(len, columns))):
-            lines.append("".join((c[i][0] + " " * max(46 - c[i][1], 0)) if i < len(c) else " " * 46 for c in columns))
+            lines.append("".join((c[i][0] + " " * max(width - c[i][1], 0)) if i < len(c) else " " * width for c in columns))
         lines.append("")
         edges = self.traffic.update(wire, pods) if wire else {}
         for (src, dst, kind), speed in sorted(edges.items(), key=lambda e: -e[1])[:self.height - len(lines) - 1]:
@@ -138,7 +140,7 @@ class Picture:
             names = [k.split("/")[1].rsplit("-", 2)[0] for k in (src, dst)]
             lines.append(f"  {names[0]:>10} {arrow} {names[1]:<10} {rate(speed)}")
         lines = lines[:self.height - 1] + [""] * max(self.height - 1 - len(lines), 0)
-        return lines + ["─" * min(WIDTH, shutil.get_terminal_size().columns)]
+        return lines + ["─" * min(WIDTH, self.columns())]
 
     @staticmethod
     def _column(name, pods, captured):

@@ -33,7 +33,8 @@ class Segment:
     dport: int
     seq: int
     flags: int
-    payload: bytes
+    length: int     # of the payload on the link
+    payload: bytes  # what of it was captured
 
     def flow(self):
         """Its direction of a connection."""
@@ -42,19 +43,20 @@ class Segment:
 
 def _tcp(when, src, dst, data, end):
     sport, dport, seq, _ack, offset, flags = struct.unpack_from("!HHIIBB", data)
-    return Segment(when, str(src), sport, str(dst), dport, seq, flags, data[(offset >> 4) * 4:end])
+    head = (offset >> 4) * 4
+    return Segment(when, str(src), sport, str(dst), dport, seq, flags, max(end - head, 0), data[head:end])
 
 
-def _packet(when, frame):
-    """A Segment of an Ethernet frame, or None."""
+def _packet(when, frame, length):
+    """A Segment of an Ethernet frame that had this length on the link, or None."""
     kind = frame[12:14]
     if kind == b"\x08\x00" and frame[23] == 6:
         head = (frame[14] & 15) * 4
-        total = int.from_bytes(frame[16:18], "big") or len(frame) - 14
+        total = int.from_bytes(frame[16:18], "big") or length - 14
         return _tcp(when, ipaddress.IPv4Address(frame[26:30]), ipaddress.IPv4Address(frame[30:34]),
                     frame[14 + head:], max(total - head, 0))
     if kind == b"\x86\xdd" and frame[20] == 6:
-        total = int.from_bytes(frame[18:20], "big") or len(frame) - 54
+        total = int.from_bytes(frame[18:20], "big") or length - 54
         return _tcp(when, ipaddress.IPv6Address(frame[22:38]), ipaddress.IPv6Address(frame[38:54]),
                     frame[54:], total)
     return None
@@ -67,12 +69,12 @@ def read_pcap(path, start=24):
         data = f.read()
     at = 0
     while at + 16 <= len(data):
-        sec, usec, length, _ = struct.unpack_from("<IIII", data, at)
+        sec, usec, length, whole = struct.unpack_from("<IIII", data, at)
         frame = data[at + 16:at + 16 + length]
         if len(frame) < length:
             return
         at += 16 + length
-        segment = _packet(sec + usec / 1e6, frame)
+        segment = _packet(sec + usec / 1e6, frame, whole)
         if segment:
             yield segment, start + at
 

@@ -24,25 +24,24 @@ def works(cluster, pod=None, host=None):
                           text=cluster.secret, timeout=8)["ok"]
 
 
-def test_ztunnel_killed_refuses_and_comes_back(cluster, eventually):
+def test_ztunnel_killed_comes_back(cluster, eventually):
+    """Under traffic, of which the fixture finds nothing on the links."""
     node = cluster.mesh["n1"]
-    refused = []
 
     def hammer():
         while not done.is_set():
-            answer = cluster.client(cluster.alice, "talk", cluster.bob.ip4, "echo", check=False, text=cluster.secret,
-                                    timeout=8)
-            refused.append(not answer["ok"])
+            works(cluster)
 
     done = threading.Event()
     thread = threading.Thread(target=hammer)
     thread.start()
-    old = kill(node, "ztunnel")
-    pid = eventually(lambda: (p := node.pid("ztunnel")) and p != old and p, 20, what="a new ztunnel")
-    eventually(lambda: works(cluster), 30, what="traffic to go on")
-    done.set()
-    thread.join()
-    assert pid != old
+    try:
+        old = kill(node, "ztunnel")
+        eventually(lambda: (p := node.pid("ztunnel")) and p != old, 20, what="a new ztunnel")
+        eventually(lambda: works(cluster), 30, what="traffic to go on")
+    finally:
+        done.set()
+        thread.join()
 
 
 def test_no_ztunnel_means_connection_refused(cluster, eventually):

@@ -153,6 +153,45 @@ def test_statuses_say_what_is_made_of_each_resource(cluster, mesh, apps):
     assert cluster.get("authorizationpolicy", "-n", apps, "good")["metadata"]["resourceVersion"] == before, "written without need"
 
 
+def test_what_the_gateway_api_asks_for_is_told_that_it_has_no_effect(cluster, mesh, namespace):
+    api = "gateway.networking.k8s.io"
+
+    def gateway(name, class_name):
+        return thing(f"{api}/v1", "Gateway", namespace, name, {"gatewayClassName": class_name, "listeners": [
+            {"name": "a", "port": 15008, "protocol": "HBONE"}]})
+
+    def conditions(holder):
+        return {c["type"]: (c["status"], c["reason"], c["message"]) for c in holder.get("conditions", [])}
+
+    def of_gateway(name):
+        return conditions(cluster.get(f"gateways.{api}", "-n", namespace, name).get("status", {}))
+
+    def parents():
+        return cluster.get("httproute", "-n", namespace, "r").get("status", {}).get("parents", [])
+    cluster.apply(
+        {"apiVersion": f"{api}/v1", "kind": "GatewayClass", "metadata": {"name": "theirs"},
+         "spec": {"controllerName": "example.com/theirs"}},
+        gateway("waypoint", "istio-waypoint"), gateway("foreign", "theirs"),
+        thing(f"{api}/v1", "HTTPRoute", namespace, "r", {"parentRefs": [
+            {"name": "foreign"}, {"name": "waypoint"}, {"group": "", "kind": "Service", "name": "web"}]}))
+    try:
+        eventually(lambda: of_gateway("waypoint").get("Programmed", ("",))[0] == "False", what="the Gateway's conditions")
+        accepted = of_gateway("waypoint")["Accepted"]
+        assert accepted[:2] == ("False", "NotHonoured") and "waypoints are to come" in accepted[2]
+        eventually(lambda: [p["parentRef"]["name"] for p in parents()] == ["waypoint", "web"], what="the route's parents")
+        assert {p["controllerName"] for p in parents()} == {"istio.io/gateway-controller"}
+        assert all("HTTPRoute has no effect yet" in conditions(p)["Accepted"][2] for p in parents())
+        # another controller has its say, and both stay
+        theirs = {"parentRef": {"name": "foreign"}, "controllerName": "example.com/theirs", "conditions": []}
+        cluster.run("patch", "httproute", "-n", namespace, "r", "--subresource=status", "--type=merge", "-p",
+                    json.dumps({"status": {"parents": [theirs]}}))
+        eventually(lambda: [p["parentRef"]["name"] for p in parents()] == ["foreign", "waypoint", "web"], what="ours are back")
+        assert parents()[0] == theirs
+        assert of_gateway("foreign") == {} and not cluster.get("gatewayclass", "theirs").get("status")
+    finally:
+        cluster.run("delete", "gatewayclass", "theirs")
+
+
 def test_pods_start_while_no_control_plane_is_up(cluster, apps):
     scale(cluster, 0)
     try:

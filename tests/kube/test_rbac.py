@@ -15,6 +15,7 @@ ACCOUNTS = ("istiod", "ztunnel")
 # the self-made root is renewed in the last fifth of its ten years: tests/unit/control/test-ca-secret.c
 # an agent asks at its end whether its DaemonSet is gone: test_cni.py; what Events tell of is out of order:
 # tests/unit/agent/test-kube-write.c
+GATEWAY_API = ("GatewayClass", "Gateway.gateway.networking.k8s.io", "HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute")
 RARE = {("secrets", "patch"), ("daemonsets", "get"), ("events", "create")}
 
 
@@ -81,16 +82,19 @@ def exercised(cluster, mesh, namespace):
     from test_kinds import definitions, make  # pylint: disable=import-outside-toplevel
     seen = set()
     for key, group, version, _, is_namespaced in definitions():
-        if group.endswith(".istio.io") and is_namespaced and key not in seen:
+        if (group.endswith(".istio.io") and is_namespaced or key in GATEWAY_API) and key not in seen:
             seen.add(key)
-            one = make(key, group, version, True, KINDS[key][0])
-            one["metadata"]["namespace"] = namespace
+            spec = {**KINDS[key][0], "parentRefs": [{"name": "sample"}]} if key.endswith("Route") else KINDS[key][0]
+            one = make(key, group, version, is_namespaced, spec)
+            if is_namespaced:
+                one["metadata"]["namespace"] = namespace
             cluster.apply(one)
     cluster.apply(pod(namespace, "web", "nginx", "n1"), service(namespace, "web"))
     cluster.wait_ready(namespace, "web")  # started outside: the CNI plugin asked for the namespace of now
     cluster.run("label", "namespace", namespace, "istio.io/dataplane-mode=ambient")
     eventually(lambda: cluster.is_captured(namespace, "web"), what="the pod is captured")
-    return cluster
+    yield cluster
+    cluster.run("delete", "gatewayclass", "sample")
 
 
 @pytest.mark.parametrize("account", ACCOUNTS)

@@ -7,7 +7,7 @@
 #include <jansson.h>
 
 #include "base/buf.h"
-#include "honoured.h"
+#include "source/honoured.h"
 #include "source/kube_prune.h"
 #include "source/schema.h"
 

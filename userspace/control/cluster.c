@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "gateways.h"
 #include "http/server.h"
 #include "leader.h"
 #include "net/tcp.h"
@@ -24,6 +25,7 @@ struct cluster {
 	struct roots *roots;
 	struct registration *registration;
 	struct statuses *statuses;
+	struct gateways *gateways;
 	struct http_server *webhook; /* NULL: none */
 };
 
@@ -56,6 +58,8 @@ static void on_leader(void *arg, bool is_leader)
 		r = registration_lead(c->registration, is_leader);
 	if (r == 0)
 		r = statuses_lead(c->statuses, is_leader);
+	if (r == 0)
+		r = gateways_lead(c->gateways, is_leader);
 	if (r < 0)
 		log_error_errno("control", r, "what a leader writes is not written");
 	if (c->config.on_leader)
@@ -147,12 +151,18 @@ static int writers_start(struct cluster *c)
 						 .is_selected = is_selected,
 						 .has_workloads = has_workloads,
 						 .arg = c};
+	const struct gateways_config gateways = {.loop = c->config.loop,
+						 .kube = c->config.kube,
+						 .is_selected = is_selected,
+						 .arg = c};
 	int r = roots_new(&roots, &c->roots);
 
 	if (r == 0)
 		r = registration_new(&registration, &c->registration);
 	if (r == 0)
 		r = statuses_new(&statuses, &c->statuses);
+	if (r == 0)
+		r = gateways_new(&gateways, &c->gateways);
 	return r < 0 ? r : leader_new(&leader, &c->leader);
 }
 
@@ -208,6 +218,7 @@ struct cluster *cluster_free(struct cluster *c)
 		return NULL;
 	(void)leader_free(c->leader);
 	(void)http_server_free(c->webhook);
+	(void)gateways_free(c->gateways);
 	(void)statuses_free(c->statuses);
 	(void)registration_free(c->registration);
 	(void)roots_free(c->roots);
@@ -219,9 +230,11 @@ struct cluster *cluster_free(struct cluster *c)
 
 json_t *cluster_status(const struct cluster *c)
 {
+	json_int_t statuses = (json_int_t)statuses_count(c->statuses);
+
+	statuses += (json_int_t)gateways_count(c->gateways);
 	return json_pack("{s:b,s:s,s:I,s:b,s:I}", "is_leader", leader_is_leader(c->leader),
 			 "leader", leader_holder(c->leader), "namespaces_with_roots",
 			 (json_int_t)roots_count(c->roots), "is_webhook_seen",
-			 registration_is_seen(c->registration), "statuses_written",
-			 (json_int_t)statuses_count(c->statuses));
+			 registration_is_seen(c->registration), "statuses_written", statuses);
 }

@@ -11,7 +11,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "condition.h"
-#include "honoured.h"
+#include "source/honoured.h"
 #include "source/kube_call.h"
 #include "source/kube_watch.h"
 

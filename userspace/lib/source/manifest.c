@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "source/honoured.h"
 #include "source/schema.h"
 #include "source/yaml.h"
 
@@ -99,6 +100,18 @@ static int object_of(const struct parse *p, const struct slice *s, const struct 
 	return object_new(&init, ret);
 }
 
+/* A kind that may be written, and does nothing yet. */
+static const char *not_yet(const struct object *o)
+{
+	const char *version = object_string(o, "apiVersion");
+	char group[64];
+
+	if (!version)
+		return NULL;
+	(void)snprintf(group, sizeof(group), "%.*s", (int)strcspn(version, "/"), version);
+	return honoured_not_yet(group, o->kind);
+}
+
 /* The kind of an object, or NULL after a report that it cannot be used at all. */
 static int kind_of(struct parse *p, const struct object *o, const struct schema_kind **ret)
 {
@@ -117,7 +130,7 @@ static int kind_of(struct parse *p, const struct object *o, const struct schema_
 		(void)snprintf(message, sizeof(message),
 			       "unknown kind \"%.60s\": expected one of %s", o->kind,
 			       schema_kind_names());
-		return report_unnamed(p, o, "kind", message);
+		return report_unnamed(p, o, "kind", not_yet(o) ? not_yet(o) : message);
 	}
 	namespace_ = object_value(o, "metadata.namespace");
 	if (namespace_ && !json_is_string(namespace_)) {

@@ -6,6 +6,9 @@
 
 #include "base/macros.h"
 
+/* whose entries of a route's status are ours: Istio's own name, which is what its users look for */
+#define HONOURED_CONTROLLER "istio.io/gateway-controller"
+
 /** struct honoured_kind - a kind without effect. */
 struct honoured_kind {
 	const char *group_version, *plural, *kind;
@@ -16,3 +19,10 @@ struct honoured_kind {
 const struct honoured_kind *honoured_none(size_t *ret_n);
 /** honoured_not_yet() - Return: the sentence; NULL when the kind is not one of them. */
 const char *honoured_not_yet(const char *group, const char *kind);
+/** honoured_gateway() - Return: what follows "Gateway" or "GatewayClass" in the sentence about one
+ * that
+ * @controller is to serve; NULL: it is not a name of Istio's, but somebody else's. */
+const char *honoured_gateway(const char *controller);
+/** honoured_controller() - Return: who serves a class of Istio's, also where there is no such
+ * object as Istio makes; NULL: another class. */
+const char *honoured_controller(const char *class_name);

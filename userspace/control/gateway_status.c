@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gateway_status.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "source/honoured.h"
+
+#define GROUP  "gateway.networking.k8s.io"
+#define REASON "NotHonoured"
+
+/** struct said - one look at one object. */
+struct said {
+	const json_t *object;
+	const struct gateway_view *view;
+	const char *message, *now;
+	bool is_new; /* something of it is not there yet */
+};
+
+static const char *text_at(const json_t *o, const char *key, const char *fallback)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : fallback;
+}
+
+static const char *meta(const struct said *s, const char *key)
+{
+	return text_at(json_object_get(s->object, "metadata"), key, "");
+}
+
+static json_int_t generation(const struct said *s)
+{
+	return json_integer_value(
+		json_object_get(json_object_get(s->object, "metadata"), "generation"));
+}
+
+static bool is_said(const struct said *s, const json_t *c)
+{
+	return streq(text_at(c, "status", ""), "False") &&
+	       streq(text_at(c, "reason", ""), REASON) &&
+	       streq(text_at(c, "message", ""), s->message) &&
+	       json_integer_value(json_object_get(c, "observedGeneration")) == generation(s);
+}
+
+/* @before: the condition of that type; NULL: none. */
+static json_t *condition(const struct said *s, const char *type, const json_t *before)
+{
+	bool is_as_before = before && streq(text_at(before, "status", ""), "False");
+
+	return json_pack("{s:s,s:s,s:s,s:s,s:s,s:I}", "type", type, "status", "False", "reason",
+			 REASON, "message", s->message, "lastTransitionTime",
+			 is_as_before ? text_at(before, "lastTransitionTime", s->now) : s->now,
+			 "observedGeneration", generation(s));
+}
+
+/* @have with @type saying what is to be said; those of other types stay. @ret takes them. */
+static void conditions_say(struct said *s, json_t *have, const char *type, json_t *ret)
+{
+	json_t *one, *before = NULL;
+	size_t i;
+
+	json_array_foreach (have, i, one)
+		if (streq(text_at(one, "type", ""), type))
+			before = one;
+	if (before && is_said(s, before)) {
+		(void)json_array_append(ret, before);
+		return;
+	}
+	s->is_new = true;
+	(void)json_array_append_new(ret, condition(s, type, before));
+}
+
+static json_t *conditions(struct said *s, json_t *have, bool is_gateway)
+{
+	json_t *ret = json_array(), *one;
+	size_t i;
+
+	conditions_say(s, have, "Accepted", ret);
+	if (is_gateway)
+		conditions_say(s, have, "Programmed", ret);
+	json_array_foreach (have, i, one) {
+		const char *type = text_at(one, "type", "");
+
+		if (!streq(type, "Accepted") && !(is_gateway && streq(type, "Programmed")))
+			(void)json_array_append(ret, one);
+	}
+	return ret;
+}
+
+static json_t *status_of(const struct said *s)
+{
+	return json_object_get(s->object, "status");
+}
+
+static int say_conditions(struct said *s, const char *kind, const char *controller, json_t **ret)
+{
+	const char *rest = controller ? honoured_gateway(controller) : NULL;
+	_cleanup_(freep) char *message = rest ? str_format("%s%s", kind, rest) : NULL;
+	json_t *all;
+
+	if (!rest)
+		return 0;
+	if (!message)
+		return -ENOMEM;
+	s->message = message;
+	all = conditions(s, json_object_get(status_of(s), "conditions"), streq(kind, "Gateway"));
+	if (s->is_new)
+		*ret = json_pack("{s:O}", "conditions", all);
+	json_decref(all);
+	return s->is_new && !*ret ? -ENOMEM : 0;
+}
+
+/* A class of Istio's name that is not there is Istio's: we do not make those objects. */
+static const char *controller_of(const struct said *s, const char *class_name)
+{
+	const char *controller = s->view->controller_of(s->view->arg, class_name);
+
+	return controller ? controller : honoured_controller(class_name);
+}
+
+/** struct parent - one of a route's, what is left out filled in. */
+struct parent {
+	const char *group, *kind, *namespace_, *name, *section;
+	json_int_t port;
+};
+
+static struct parent parent_read(const struct said *s, const json_t *ref)
+{
+	return (struct parent){
+		.group = text_at(ref, "group", GROUP),
+		.kind = text_at(ref, "kind", "Gateway"),
+		.namespace_ = text_at(ref, "namespace", meta(s, "namespace")),
+		.name = text_at(ref, "name", ""),
+		.section = text_at(ref, "sectionName", ""),
+		.port = json_integer_value(json_object_get(ref, "port")),
+	};
+}
+
+static bool parent_is_same(const struct parent *a, const struct parent *b)
+{
+	return streq(a->group, b->group) && streq(a->kind, b->kind) &&
+	       streq(a->namespace_, b->namespace_) && streq(a->name, b->name) &&
+	       streq(a->section, b->section) && a->port == b->port;
+}
+
+enum whose { OURS, ANOTHERS, UNKNOWN };
+
+static enum whose parent_whose(const struct said *s, const struct parent *p)
+{
+	const char *class_name, *controller;
+
+	if (!s->view->is_selected(s->view->arg, p->namespace_))
+		return UNKNOWN;
+	if ((streq(p->group, "") && streq(p->kind, "Service")) ||
+	    (streq(p->group, "networking.istio.io") && streq(p->kind, "ServiceEntry")))
+		return OURS;
+	if (!streq(p->group, GROUP) || !streq(p->kind, "Gateway"))
+		return UNKNOWN;
+	class_name = s->view->class_of(s->view->arg, p->namespace_, p->name);
+	controller = class_name ? controller_of(s, class_name) : NULL;
+	if (controller)
+		return honoured_gateway(controller) ? OURS : ANOTHERS;
+	return UNKNOWN;
+}
+
+static bool is_our_entry(const json_t *entry)
+{
+	return streq(text_at(entry, "controllerName", ""), HONOURED_CONTROLLER);
+}
+
+static json_t *parent_find(const struct said *s, json_t *list, const char *key,
+			   const struct parent *wanted)
+{
+	json_t *one;
+	size_t i;
+
+	json_array_foreach (list, i, one) {
+		struct parent p = parent_read(s, key ? json_object_get(one, key) : one);
+
+		if ((!key || is_our_entry(one)) && parent_is_same(&p, wanted))
+			return one;
+	}
+	return NULL;
+}
+
+/* Entries stay where they are: others', and ours that say what they are to say. One of ours goes
+ * when the route no longer names that parent, or another serves it now. */
+static void parents_keep(struct said *s, json_t *have, json_t *refs, json_t *ret)
+{
+	json_t *one, *all;
+	size_t i;
+
+	json_array_foreach (have, i, one) {
+		struct parent p = parent_read(s, json_object_get(one, "parentRef"));
+		enum whose whose = parent_whose(s, &p);
+
+		if (!is_our_entry(one)) {
+			(void)json_array_append(ret, one);
+		} else if (whose == ANOTHERS || !parent_find(s, refs, NULL, &p)) {
+			s->is_new = true;
+		} else if (whose == UNKNOWN) {
+			(void)json_array_append(ret, one);
+		} else {
+			all = conditions(s, json_object_get(one, "conditions"), false);
+			(void)json_array_append_new(
+				ret, json_pack("{s:O,s:s,s:o}", "parentRef",
+					       json_object_get(one, "parentRef"), "controllerName",
+					       HONOURED_CONTROLLER, "conditions", all));
+		}
+	}
+}
+
+static void parents_add(struct said *s, json_t *refs, json_t *ret)
+{
+	json_t *ref;
+	size_t i;
+
+	json_array_foreach (refs, i, ref) {
+		struct parent p = parent_read(s, ref);
+
+		if (parent_whose(s, &p) != OURS || parent_find(s, ret, "parentRef", &p))
+			continue;
+		(void)json_array_append_new(ret,
+					    json_pack("{s:O,s:s,s:o}", "parentRef", ref,
+						      "controllerName", HONOURED_CONTROLLER,
+						      "conditions", conditions(s, NULL, false)));
+	}
+}
+
+static int say_parents(struct said *s, json_t **ret)
+{
+	json_t *refs = json_object_get(json_object_get(s->object, "spec"), "parentRefs"), *all;
+
+	s->message = honoured_not_yet(GROUP, text_at(s->object, "kind", ""));
+	if (!s->message)
+		return 0;
+	all = json_array();
+	parents_keep(s, json_object_get(status_of(s), "parents"), refs, all);
+	parents_add(s, refs, all);
+	if (s->is_new)
+		*ret = json_pack("{s:O}", "parents", all);
+	json_decref(all);
+	return s->is_new && !*ret ? -ENOMEM : 0;
+}
+
+int gateway_status(const json_t *object, enum gateway_form form, const struct gateway_view *view,
+		   const char *now, json_t **ret)
+{
+	const json_t *spec = json_object_get(object, "spec");
+	struct said s = {.object = object, .view = view, .now = now};
+	const char *class_name;
+
+	*ret = NULL;
+	switch (form) {
+	case GATEWAY_CLASS:
+		return say_conditions(&s, "GatewayClass", text_at(spec, "controllerName", ""), ret);
+	case GATEWAY_GATEWAY:
+		class_name = text_at(spec, "gatewayClassName", "");
+		if (!view->is_selected(view->arg, meta(&s, "namespace")))
+			return 0;
+		return say_conditions(&s, "Gateway", controller_of(&s, class_name), ret);
+	case GATEWAY_ROUTE:
+	default:
+		return say_parents(&s, ret);
+	}
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "source/honoured.h"
+
+#include <string.h>
+
+#include "base/str.h"
+
+#define NETWORKING    "networking.istio.io/v1"
+#define GATEWAY       "gateway.networking.k8s.io/v1"
+#define GATEWAY_ALPHA "gateway.networking.k8s.io/v1alpha2"
+#define GATEWAY_COMES                                                                              \
+	" has no effect in this mesh yet: gateways and waypoints are to come; nothing is started " \
+	"for it and "                                                                              \
+	"nothing listens on its ports"
+#define L4_ROUTE                                                                                   \
+	" has no effect yet: connections go to the endpoints that the Service has; routes are to " \
+	"come"
+#define L7_COMES " has no effect yet: this mesh works on layer 4; routing of requests is to come"
+
+static const struct honoured_kind kinds[] = {
+	{NETWORKING, "virtualservices", "VirtualService", "VirtualService" L7_COMES},
+	{NETWORKING, "destinationrules", "DestinationRule",
+	 "DestinationRule has no effect yet: connections are balanced as the Service says, and are "
+	 "mutual TLS wherever both ends are in the mesh"},
+	{NETWORKING, "gateways", "Gateway",
+	 "Gateway has no effect yet: ingress and egress gateways are to come"},
+	{NETWORKING, "sidecars", "Sidecar",
+	 "Sidecar has no effect: there are no sidecars, and a node is told what its pods can use"},
+	{"networking.istio.io/v1alpha3", "envoyfilters", "EnvoyFilter",
+	 "EnvoyFilter has no effect: there is no Envoy in this mesh"},
+	{"networking.istio.io/v1beta1", "proxyconfigs", "ProxyConfig",
+	 "ProxyConfig has no effect: there is no proxy in a pod"},
+	{"security.istio.io/v1", "requestauthentications", "RequestAuthentication",
+	 "RequestAuthentication has no effect yet: tokens of requests are looked at on layer 7, "
+	 "which "
+	 "is to come"},
+	{"extensions.istio.io/v1alpha1", "wasmplugins", "WasmPlugin",
+	 "WasmPlugin has no effect: there is no Envoy in this mesh"},
+	{"extensions.istio.io/v1alpha1", "trafficextensions", "TrafficExtension",
+	 "TrafficExtension has no effect: there is no Envoy in this mesh"},
+	{GATEWAY, "gatewayclasses", "GatewayClass", "GatewayClass" GATEWAY_COMES},
+	{GATEWAY, "gateways", "Gateway", "Gateway" GATEWAY_COMES},
+	{GATEWAY, "httproutes", "HTTPRoute", "HTTPRoute" L7_COMES},
+	{GATEWAY, "grpcroutes", "GRPCRoute", "GRPCRoute" L7_COMES},
+	{GATEWAY_ALPHA, "tlsroutes", "TLSRoute", "TLSRoute" L4_ROUTE},
+	{GATEWAY_ALPHA, "tcproutes", "TCPRoute", "TCPRoute" L4_ROUTE},
+	{GATEWAY_ALPHA, "udproutes", "UDPRoute",
+	 "UDPRoute has no effect yet: UDP other than DNS is left alone"},
+};
+
+const struct honoured_kind *honoured_none(size_t *ret_n)
+{
+	*ret_n = ARRAY_SIZE(kinds);
+	return kinds;
+}
+
+const char *honoured_not_yet(const char *group, const char *kind)
+{
+	size_t len = strlen(group);
+
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (streq(kinds[i].kind, kind) &&
+		    strncmp(kinds[i].group_version, group, len) == 0 &&
+		    kinds[i].group_version[len] == '/')
+			return kinds[i].message;
+	return NULL;
+}
+
+/* Istio's classes, and who they say serves them. */
+static const struct {
+	const char *class_name, *controller, *message;
+} gateways[] = {
+	{"istio", HONOURED_CONTROLLER,
+	 " has no effect yet: gateways are to come; nothing is started for it and nothing listens "
+	 "on "
+	 "its ports"},
+	{"istio-remote", "istio.io/unmanaged-gateway",
+	 " has no effect yet: gateways of other networks are to come; nothing is sent to it"},
+	{"istio-waypoint", "istio.io/mesh-controller",
+	 " has no effect yet: waypoints are to come; until then connections to what is labelled "
+	 "istio.io/use-waypoint go straight to its pods, in mutual TLS, and only policies of layer "
+	 "4 "
+	 "without targetRefs are enforced"},
+	{"istio-east-west", "istio.io/eastwest-controller",
+	 " has no effect yet: gateways between clusters are to come; nothing is started for it and "
+	 "nothing listens on its ports"},
+};
+
+const char *honoured_gateway(const char *controller)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(gateways); i++)
+		if (streq(gateways[i].controller, controller))
+			return gateways[i].message;
+	return NULL;
+}
+
+const char *honoured_controller(const char *class_name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(gateways); i++)
+		if (streq(gateways[i].class_name, class_name))
+			return gateways[i].controller;
+	return NULL;
+}

@@ -15,10 +15,12 @@
 #include "findings.h"
 #include "json.h"
 #include "kube.h"
+#include "kube_kinds.h"
 #include "model/model.h"
 #include "source/json_pool.h"
 #include "source/manifest.h"
 #include "source/schema.h"
+#include "without_effect.h"
 
 #define FILES_MAX  256
 #define EXIT_FOUND 79 /* istioctl's */
@@ -155,9 +157,10 @@ static void tell(struct analysis *a, const struct source_error *e)
 	bool is_known = !*e->kind || schema_kind_find(e->kind);
 	char origin[600], reference[600];
 	const struct finding f = {
-		.level = !is_known       ? FINDING_INFO
-			 : e->is_warning ? FINDING_WARNING
-					 : FINDING_ERROR,
+		.level = without_effect_is(e->kind) ? FINDING_WARNING
+			 : !is_known                ? FINDING_INFO
+			 : e->is_warning            ? FINDING_WARNING
+						    : FINDING_ERROR,
 		.code = !is_known       ? "CUL0005"
 			: e->is_warning ? "IST0133"
 					: "IST0106",
@@ -298,6 +301,17 @@ static int take_cluster(struct analysis *a, struct kube *k, const char *ns)
 	return 0;
 }
 
+static void on_without_effect(void *arg, const char *kind, const json_t *object,
+			      const char *message)
+{
+	_cleanup_(freep) char *origin = str_format("%s %s%s%s", kind, kube_ns(object),
+						   *kube_ns(object) ? "/" : "", kube_name(object));
+	const struct finding f = {
+		.level = FINDING_WARNING, .code = "CUL0005", .origin = origin ? origin : kind};
+
+	findings_add(((struct analysis *)arg)->findings, &f, "%s", message);
+}
+
 static int on_item(void *arg, const struct manifest_item *item)
 {
 	return item->object ? analysis_add(arg, item->object) : 0;
@@ -431,6 +445,8 @@ static int gather(struct analysis *a, const struct analyze_options *o, char **fi
 		r = take_cluster(a, k, a->only);
 		if (r == 0 && a->only && !streq(a->only, KUBE_MESH_NAMESPACE))
 			r = take_cluster(a, k, KUBE_MESH_NAMESPACE);
+		if (r == 0 && without_effect_each(k, a->only, on_without_effect, a) < 0)
+			r = kube_fail(k, "analyze");
 	}
 	for (int i = 0; i < n && r == 0; i++)
 		r = take_path(a, files[i]);

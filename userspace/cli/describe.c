@@ -16,6 +16,7 @@
 #include "kube_kinds.h"
 #include "kube_pods.h"
 #include "term.h"
+#include "without_effect.h"
 
 struct describe_options {
 	const char *namespace_, *output;
@@ -210,6 +211,54 @@ static int add_services(struct kube *k, const struct target *t, json_t *d)
 	return r == -EACCES ? 0 : r;
 }
 
+/** struct search - for what names a pod's services. */
+struct search {
+	const char *namespace_;
+	const json_t *services; /* names */
+	json_t *found;
+};
+
+static void on_without_effect(void *arg, const char *kind, const json_t *object,
+			      const char *message)
+{
+	const struct search *s = arg;
+	bool is_about = false;
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach (s->services, i, one)
+		is_about |= without_effect_concerns(object, s->namespace_, json_string_value(one));
+	if (is_about)
+		(void)json_array_append_new(s->found,
+					    json_pack("{s:s,s:s,s:s,s:s}", "kind", kind,
+						      "namespace", kube_ns(object), "name",
+						      kube_name(object), "message", message));
+}
+
+/* add_without_effect() - what somebody has written about the services and nobody heeds, as
+ * "withoutEffect". */
+static int add_without_effect(struct kube *k, const struct target *t, const json_t *services,
+			      json_t *d)
+{
+	struct search s = {t->namespace_, services, json_array()};
+	int r = without_effect_each(k, t->namespace_, on_without_effect, &s);
+
+	if (json_object_set_new(d, "withoutEffect", s.found) < 0)
+		return -ENOMEM;
+	return r == -EACCES ? 0 : r;
+}
+
+static void print_without_effect(const json_t *d)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach (json_object_get(d, "withoutEffect"), i, one)
+		printf("%s: %s/%s: %s\n", json_text(one, "kind", ""),
+		       json_text(one, "namespace", ""), json_text(one, "name", ""),
+		       json_text(one, "message", ""));
+}
+
 static void print_services(const json_t *d)
 {
 	_cleanup_(freep) char *text = json_join(json_object_get(d, "services"), ", ");
@@ -225,11 +274,14 @@ static int pod(struct kube *k, const struct target *t, const char *output)
 
 	if (r == 0)
 		r = add_services(k, t, d);
+	if (r == 0)
+		r = add_without_effect(k, t, json_object_get(d, "services"), d);
 	if (r < 0)
 		return kube_fail(k, "describe pod");
 	if (streq(output, "short")) {
 		print_pod(d);
 		print_services(d);
+		print_without_effect(d);
 		return 0;
 	}
 	(void)json_object_del(d, "object");
@@ -282,7 +334,8 @@ static void print_service(const struct target *t, const json_t *service, const j
 
 static int service(struct kube *k, const struct target *t, const char *output)
 {
-	_cleanup_(json_decrefp) json_t *s = NULL, *pods = NULL, *all = NULL;
+	_cleanup_(json_decrefp) json_t *s = NULL, *pods = NULL, *all = NULL,
+				       *names = json_pack("[s]", t->name);
 	int r = get_object(k, "services", t->namespace_, t->name, &s);
 	json_t *one;
 	size_t i;
@@ -291,14 +344,17 @@ static int service(struct kube *k, const struct target *t, const char *output)
 		r = pods_of(k, t, s, &pods);
 	if (r < 0)
 		return kube_fail(k, "describe service");
+	all = json_pack("{s:s,s:s,s:O*,s:O}", "name", t->name, "namespace", t->namespace_, "ports",
+			json_object_get(json_object_get(s, "spec"), "ports"), "pods", pods);
+	if (add_without_effect(k, t, names, all) < 0)
+		return kube_fail(k, "describe service");
 	if (streq(output, "short")) {
 		print_service(t, s, pods);
+		print_without_effect(all);
 		return 0;
 	}
 	json_array_foreach (pods, i, one)
 		(void)json_object_del(one, "object");
-	all = json_pack("{s:s,s:s,s:O*,s:O}", "name", t->name, "namespace", t->namespace_, "ports",
-			json_object_get(json_object_get(s, "spec"), "ports"), "pods", pods);
 	json_print(all, output);
 	return 0;
 }

@@ -3,7 +3,8 @@
 import pytest
 from fake_api import MESH, namespace, pod
 
-CRDS = {"AuthorizationPolicy": ("authorizationpolicies", "security.istio.io"), "ServiceEntry": ("serviceentries", "networking.istio.io")}
+CRDS = {"AuthorizationPolicy": ("authorizationpolicies", "security.istio.io"), "ServiceEntry": ("serviceentries", "networking.istio.io"),
+        "VirtualService": ("virtualservices", "networking.istio.io")}
 
 
 def istio(api, kind, name, spec, ns="shop", **meta):
@@ -49,6 +50,7 @@ CASES = {
                 "Warning", "can only be applied to Service"),
     "IST0108": (lambda a: a.named("Pod", "web")["metadata"].update(annotations={"traffic.sidecar.istio.io/excludeOutbondPorts": "1"}),
                 "Warning", "Unknown annotation"),
+    "CUL0005": (lambda a: istio(a, "VirtualService", "v", {"hosts": ["web"]}), "Warning", "VirtualService has no effect yet"),
     "IST0171": (lambda a: istio(a, "AuthorizationPolicy", "p", {}) or a.named("AuthorizationPolicy", "p").update(
         status={"conditions": [{"type": "Accepted", "status": "False", "message": "no such field"}]}),
         "Warning", "Accepted is False: no such field"),
@@ -88,10 +90,28 @@ def test_files_without_a_cluster(api, cli, tmp_path):
     assert "Error [IST0106] (PeerAuthentication x/p a.yaml:8) spec.mtls.mode" in said
     assert said == cli.run("analyze", "--use-kube=false", ".", code=79).replace("./a.yaml", "a.yaml")
     (tmp_path / "b.yaml").write_text("apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v}\n")
-    assert "Info [CUL0005]" in cli.run("analyze", "--use-kube=false", "b.yaml")
+    assert "Warning [CUL0005] (VirtualService v b.yaml:2) kind: VirtualService has no effect yet" in cli.run(
+        "analyze", "--use-kube=false", "b.yaml")
+    (tmp_path / "c.yaml").write_text("apiVersion: apps/v2\nkind: Unheard\nmetadata: {name: v}\n")
+    assert "Info [CUL0005]" in cli.run("analyze", "--use-kube=false", "c.yaml")
     assert "No such file" in cli.run("analyze", "--use-kube=false", "none.yaml", code=1)
     cli.run("analyze", "--use-kube=false", code=2)
     assert not api.log
+
+
+def test_of_the_gateway_api_what_the_control_plane_says(shop, cli):
+    """Whose a Gateway is, it alone knows."""
+    said = [{"type": "Accepted", "status": "False", "reason": "NotHonoured", "message": "no effect yet: because"}]
+    for name, status in (("foreign", {"conditions": [{"type": "Accepted", "status": "True", "reason": "Accepted"}]}),
+                         ("ours", {"conditions": said}), ("new", {})):
+        shop.put({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": name, "namespace": "shop"},
+                  "spec": {"gatewayClassName": name}, "status": status})
+    shop.put({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "r", "namespace": "shop"},
+              "spec": {}, "status": {"parents": [{"conditions": []}, {"conditions": said}]}})
+    found = cli.json("analyze", "-n", "shop")
+    assert [(f["code"], f["origin"], f["message"]) for f in found] == [
+        ("CUL0005", "Gateway shop/ours", "no effect yet: because"), ("CUL0005", "HTTPRoute shop/r", "no effect yet: because")]
+    assert cli.json("analyze", "-n", "default") == []
 
 
 def test_files_on_top_of_a_cluster(shop, cli, tmp_path):

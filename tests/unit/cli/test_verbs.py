@@ -132,6 +132,23 @@ def test_large_answers_come_whole(mesh, cli):
     assert len(cli.json("zc", "workload", "--node", "n1")) == 20000
 
 
+def test_describe_names_what_nobody_heeds(mesh, cli):
+    assert "HTTPRoute" not in cli.run("describe", "svc", "web.shop")
+    said = [{"conditions": [{"type": "Accepted", "status": "False", "reason": "NotHonoured", "message": "no effect yet"}]}]
+    for name, parent in (("r", {"kind": "Service", "name": "web"}), ("other", {"kind": "Service", "name": "api"}), ("gw", {"name": "web"})):
+        mesh.put({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": name, "namespace": "shop"},
+                  "spec": {"parentRefs": [parent]}, "status": {"parents": said}})
+    mesh.put({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+              "metadata": {"name": "destinationrules.networking.istio.io"}})
+    for name, host in (("short", "web"), ("long", "web.shop.svc.cluster.local"), ("no", "web.other"), ("prefix", "website")):
+        mesh.put({"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": name, "namespace": "shop"},
+                  "spec": {"host": host}})
+    said = cli.run("describe", "svc", "web.shop")
+    assert "HTTPRoute: shop/r: no effect yet" in said and "DestinationRule: shop/long: DestinationRule has no effect yet" in said
+    found = {(e["kind"], e["name"]) for e in cli.json("describe", "pod", "web.shop")["withoutEffect"]}
+    assert found == {("HTTPRoute", "r"), ("DestinationRule", "short"), ("DestinationRule", "long")}
+
+
 def test_describe(mesh, cli):
     said = cli.run("describe", "pod", "web.shop")
     for line in ("Pod: web.shop", "In the mesh: yes (namespace label istio-injection=enabled)", "Node proxy: ztunnel on n1; captured",

@@ -41,6 +41,46 @@ static const struct cli_command commands[] = {
 	{0},
 };
 
+/* istioctl's words that there is nothing for, and what there is instead. */
+static const struct {
+	const char *name, *alias, *instead;
+} absent[] = {
+	{"waypoint", NULL, "waypoints are to come; this mesh works on layer 4 until then"},
+	{"proxy-config", "pc",
+	 "there is no Envoy; \"culvert ztunnel-config\" shows what a node's proxy knows"},
+	{"kube-inject", NULL,
+	 "nothing is put into pods; \"kubectl label namespace NAME "
+	 "istio.io/dataplane-mode=ambient\" enrols those that run"},
+	{"operator", NULL,
+	 "there is no operator; \"culvert install -f FILE\" takes an IstioOperator"},
+	{"validate", "v", "\"culvert analyze --use-kube=false FILE\" does that"},
+	{"authz", NULL, "\"culvert x authz check POD\" does that"},
+	{"dashboard", "dash",
+	 "nothing of that kind is installed; a Grafana board and alerts are in "
+	 "tools/deploy/dashboards"},
+	{"create-remote-secret", NULL, "a mesh of several clusters is to come"},
+	{"remote-clusters", NULL, "a mesh of several clusters is to come"},
+};
+
+static void tell_unknown(const char *word)
+{
+	const char *near;
+
+	for (size_t i = 0; i < ARRAY_SIZE(absent); i++)
+		if (streq(word, absent[i].name) ||
+		    (absent[i].alias && streq(word, absent[i].alias))) {
+			(void)cli_fail("%s: %s", absent[i].name, absent[i].instead);
+			return;
+		}
+	near = cli_nearest(commands, word);
+	if (near)
+		(void)cli_fail("unknown command \"%s\": is \"%s\" meant? \"culvert --help\" "
+			       "lists all",
+			       word, near);
+	else
+		(void)cli_fail("unknown command \"%s\"; \"culvert --help\" lists them", word);
+}
+
 static void print_help(void)
 {
 	puts("Usage: culvert COMMAND [options]\n\n"
@@ -64,6 +104,7 @@ static void print_help(void)
 
 int main(int argc, char **argv)
 {
+	static char help[] = "--help";
 	const struct cli_command *c;
 
 	if (kube_words_take(&argc, argv) < 0)
@@ -71,6 +112,12 @@ int main(int argc, char **argv)
 	if (argc < 2) {
 		print_help();
 		return 2;
+	}
+	if (argc > 2 && streq(argv[1], "help")) {
+		/* "culvert help install" */
+		argv[1] = argv[2];
+		argv[2] = help;
+		argc = 3;
 	}
 	if (streq(argv[1], "--help") || streq(argv[1], "-h") || streq(argv[1], "help")) {
 		print_help();
@@ -82,16 +129,7 @@ int main(int argc, char **argv)
 		return cli_admin(argc - 1, argv + 1);
 	c = cli_find(commands, streq(argv[1], "--version") ? "version" : argv[1]);
 	if (!c) {
-		const char *near = cli_nearest(commands, argv[1]);
-
-		if (near)
-			(void)cli_fail(
-				"unknown command \"%s\": is \"%s\" meant? \"culvert --help\" "
-				"lists all",
-				argv[1], near);
-		else
-			(void)cli_fail("unknown command \"%s\"; \"culvert --help\" lists them",
-				       argv[1]);
+		tell_unknown(argv[1]);
 		return 2;
 	}
 	return c->run(argc - 1, argv + 1);

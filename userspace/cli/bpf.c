@@ -195,8 +195,7 @@ static int print_maps(const json_t *records)
 	json_array_foreach (records, i, o)
 		if (add_map_row(t, o) < 0)
 			return -ENOMEM;
-	table_fit(t, term_width());
-	table_print(t);
+	table_show(t);
 	return 0;
 }
 
@@ -224,8 +223,7 @@ static int print_progs(const json_t *records)
 		if (table_row(t, cells) < 0)
 			return -ENOMEM;
 	}
-	table_fit(t, term_width());
-	table_print(t);
+	table_show(t);
 	return 0;
 }
 

@@ -335,7 +335,6 @@ int connections_print(const json_t *records, const char *by)
 		if ((is_all ? add_connection(t, c) : add_group(t, c, by)) < 0)
 			return -ENOMEM;
 	}
-	table_fit(t, term_width());
-	table_print(t);
+	table_show(t);
 	return 0;
 }

@@ -10,7 +10,6 @@
 #include "drops.h"
 #include "json.h"
 #include "table.h"
-#include "term.h"
 
 #define FAILED_METRIC "istio_tcp_connections_failed_total{"
 #define FLAGS_LABEL   "response_flags=\""
@@ -186,7 +185,6 @@ int drops_print(const json_t *records)
 		if (table_row(t, cells) < 0)
 			return -ENOMEM;
 	}
-	table_fit(t, term_width());
-	table_print(t);
+	table_show(t);
 	return 0;
 }

@@ -64,8 +64,7 @@ static int print_policies(const json_t *policies)
 		if (table_row(t, cells) < 0)
 			return -ENOMEM;
 	}
-	table_fit(t, term_width());
-	table_print(t);
+	table_show(t);
 	return 0;
 }
 

@@ -296,8 +296,7 @@ static int print_routes(const json_t *answer)
 			return -ENOMEM;
 	}
 	puts("\nEndpoints");
-	table_fit(t, term_width());
-	table_print(t);
+	table_show(t);
 	return 0;
 }
 
@@ -326,8 +325,7 @@ static int print_policies(const json_t *inbound)
 		if (table_row(t, cells) < 0)
 			return -ENOMEM;
 	}
-	table_fit(t, term_width());
-	table_print(t);
+	table_show(t);
 	return 0;
 }
 

@@ -10,7 +10,6 @@
 #include "cli.h"
 #include "json.h"
 #include "table.h"
-#include "term.h"
 
 struct proxy_options {
 	const char *node, *run_dir, *output;
@@ -78,8 +77,7 @@ static int print_table(const json_t *all)
 		if (table_row(t, cells) < 0)
 			return cli_fail("out of memory");
 	}
-	table_fit(t, term_width());
-	table_print(t);
+	table_show(t);
 	return 0;
 }
 

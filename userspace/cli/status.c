@@ -151,8 +151,7 @@ static int print_pods(const json_t *pods)
 			return -ENOMEM;
 	}
 	putchar('\n');
-	table_fit(t, term_width());
-	table_print(t);
+	table_show(t);
 	return 0;
 }
 

@@ -242,8 +242,7 @@ static int print_nodes(const json_t *rows)
 			return -ENOMEM;
 	}
 	putchar('\n');
-	table_fit(t, term_width());
-	table_print(t);
+	table_show(t);
 	return 0;
 }
 
@@ -275,8 +274,7 @@ static int print_namespaces(const json_t *namespaces)
 			return -ENOMEM;
 	}
 	putchar('\n');
-	table_fit(t, term_width());
-	table_print(t);
+	table_show(t);
 	return 0;
 }
 

@@ -128,12 +128,6 @@ void table_fit(struct table *t, size_t width)
 	}
 }
 
-void table_fit_terminal(struct table *t)
-{
-	if (isatty(STDOUT_FILENO))
-		table_fit(t, term_width());
-}
-
 void table_print(const struct table *t)
 {
 	for (size_t row = 0; row + t->n_columns <= t->n_cells; row += t->n_columns) {
@@ -143,4 +137,17 @@ void table_print(const struct table *t)
 			printf("%-*s  ", (int)t->widths[i], t->cells[row + i]);
 		puts(t->cells[row + last]);
 	}
+}
+
+void table_show(struct table *t)
+{
+	table_fit(t, term_width());
+	table_print(t);
+}
+
+void table_show_whole(struct table *t)
+{
+	if (isatty(STDOUT_FILENO))
+		table_fit(t, term_width());
+	table_print(t);
 }

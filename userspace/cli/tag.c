@@ -15,7 +15,6 @@
 #include "source/kube_call.h"
 #include "source/schema.h"
 #include "table.h"
-#include "term.h"
 
 #define PATH "/api/v1/namespaces/" KUBE_MESH_NAMESPACE "/configmaps/" INSTALL_TAGS
 
@@ -113,8 +112,7 @@ static int print_tags(const json_t *rows)
 		if (table_row(t, cells) < 0)
 			return cli_fail("out of memory");
 	}
-	table_fit(t, term_width());
-	table_print(t);
+	table_show(t);
 	return 0;
 }
 

@@ -65,8 +65,7 @@ int zc_print_workloads(const json_t *dump, const struct zc_options *o)
 		if (is_wanted(w, o) && table_row(t, cells) < 0)
 			return -ENOMEM;
 	}
-	table_fit_terminal(t);
-	table_print(t);
+	table_show_whole(t);
 	return 0;
 }
 
@@ -120,8 +119,7 @@ int zc_print_services(const json_t *dump, const struct zc_options *o)
 		if (is_wanted(s, o) && table_row(t, cells) < 0)
 			return -ENOMEM;
 	}
-	table_fit_terminal(t);
-	table_print(t);
+	table_show_whole(t);
 	return 0;
 }
 
@@ -141,8 +139,7 @@ int zc_print_policies(const json_t *dump, const struct zc_options *o)
 		if (is_wanted(p, o) && table_row(t, cells) < 0)
 			return -ENOMEM;
 	}
-	table_fit_terminal(t);
-	table_print(t);
+	table_show_whole(t);
 	return 0;
 }
 
@@ -216,8 +213,7 @@ int zc_print_certificates(const json_t *dump, const struct zc_options *o)
 		if (add_identity(t, identity) < 0)
 			return -ENOMEM;
 	}
-	table_fit_terminal(t);
-	table_print(t);
+	table_show_whole(t);
 	return 0;
 }
 
@@ -340,7 +336,6 @@ int zc_print_connections(const json_t *dump, const struct zc_options *o)
 		if (is_wanted(info, o) && add_connections(&row, state, o) < 0)
 			return -ENOMEM;
 	}
-	table_fit_terminal(t);
-	table_print(t);
+	table_show_whole(t);
 	return 0;
 }

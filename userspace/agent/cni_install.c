@@ -128,21 +128,31 @@ static int conf_write(const char *path, mode_t mode, const struct cni_conf *conf
 	return r == 0 && unlink(path) < 0 ? -errno : r;
 }
 
+/* The configuration with @entry in it, without ours where that is NULL. Return: 1; 0 it is so
+ * already, @ret->text is NULL; -errno. */
+static int conf_change(const char *path, json_t *entry, struct cni_conf *ret, mode_t *ret_mode)
+{
+	_cleanup_(freep) char *text = NULL;
+	size_t len = 0;
+	int r = conf_read(path, &text, &len, ret_mode);
+
+	if (r < 0)
+		return r;
+	return entry ? cni_conf_insert(text, len, entry, ret) : cni_conf_remove(text, len, ret);
+}
+
 /* Return: 1 this is the one that counts, and we are in it; 0 it is none, look at the next; -errno.
  */
 static int conf_install(struct cni_install *c, const char *name)
 {
-	_cleanup_(freep) char *path = str_format("%s/%s", c->conf, name), *text = NULL;
+	_cleanup_(freep) char *path = str_format("%s/%s", c->conf, name);
 	struct cni_conf conf = {0};
 	mode_t mode = 0;
-	size_t len = 0;
 	int r;
 
 	if (!path)
 		return -ENOMEM;
-	r = conf_read(path, &text, &len, &mode);
-	if (r == 0)
-		r = cni_conf_insert(text, len, c->entry, &conf);
+	r = conf_change(path, c->entry, &conf, &mode);
 	if (r == 1) {
 		r = conf_write(path, mode, &conf);
 		free(conf.text);
@@ -272,17 +282,14 @@ struct cni_install *cni_install_free(struct cni_install *c)
 
 static int conf_uninstall(const char *folder, const char *name)
 {
-	_cleanup_(freep) char *path = str_format("%s/%s", folder, name), *text = NULL;
+	_cleanup_(freep) char *path = str_format("%s/%s", folder, name);
 	struct cni_conf conf = {0};
 	mode_t mode = 0;
-	size_t len = 0;
 	int r;
 
 	if (!path)
 		return -ENOMEM;
-	r = conf_read(path, &text, &len, &mode);
-	if (r == 0)
-		r = cni_conf_remove(text, len, &conf);
+	r = conf_change(path, NULL, &conf, &mode);
 	if (r == -EINVAL || r == -ELOOP || r == 0)
 		return 0; /* none that we could be in */
 	if (r == 1)

@@ -247,27 +247,43 @@ static struct state *ruled(struct fixture *f, Culvert__Node__Telemetry *rules)
 	return s;
 }
 
+/* Rules with room for their tags. */
+struct tagged {
+	Culvert__Node__Telemetry rules;
+	Culvert__Node__Telemetry__Tag tag[3], *tags[3];
+};
+
+static void tagged_init(struct tagged *t)
+{
+	culvert__node__telemetry__init(&t->rules);
+	t->rules.tags = t->tags;
+}
+
+/* Return: one more tag, for the caller to say what becomes of it. */
+static Culvert__Node__Telemetry__Tag *tagged_add(struct tagged *t, char *name)
+{
+	Culvert__Node__Telemetry__Tag *tag = &t->tag[t->rules.n_tags];
+
+	assert_true(t->rules.n_tags < ARRAY_SIZE(t->tag));
+	culvert__node__telemetry__tag__init(tag);
+	tag->name = name;
+	t->tags[t->rules.n_tags++] = tag;
+	return tag;
+}
+
 static void rules_hide_metrics_and_change_labels(void **state)
 {
 	struct fixture *f = *state;
-	Culvert__Node__Telemetry__Tag tag[3] = {CULVERT__NODE__TELEMETRY__TAG__INIT,
-						CULVERT__NODE__TELEMETRY__TAG__INIT,
-						CULVERT__NODE__TELEMETRY__TAG__INIT};
-	Culvert__Node__Telemetry__Tag *tags[] = {&tag[0], &tag[1], &tag[2]};
-	Culvert__Node__Telemetry rules = CULVERT__NODE__TELEMETRY__INIT;
 	struct conn_metrics *m;
+	struct tagged t;
 	struct state *s;
 
-	tag[0].name = "source_principal";
-	tag[0].is_removed = true;
-	tag[1].name = "source_app";
-	tag[1].value = "mine";
-	tag[2].name = "env";
-	tag[2].value = "a\"b";
-	rules.tags = tags;
-	rules.n_tags = 3;
-	rules.metrics_off = SIGNAL_SENT;
-	s = ruled(f, &rules);
+	tagged_init(&t);
+	tagged_add(&t, "source_principal")->is_removed = true;
+	tagged_add(&t, "source_app")->value = "mine";
+	tagged_add(&t, "env")->value = "a\"b";
+	t.rules.metrics_off = SIGNAL_SENT;
+	s = ruled(f, &t.rules);
 	m = telemetry_conn_open(f->t, &f->info);
 	conn_metrics_add(&m->received, 5);
 	conn_metrics_add(&m->sent, 7);
@@ -289,17 +305,13 @@ static void rules_hide_metrics_and_change_labels(void **state)
 static void a_rule_may_be_of_one_metric_and_samples_stay_unique(void **state)
 {
 	struct fixture *f = *state;
-	Culvert__Node__Telemetry__Tag tag = CULVERT__NODE__TELEMETRY__TAG__INIT;
-	Culvert__Node__Telemetry__Tag *tags[] = {&tag};
-	Culvert__Node__Telemetry rules = CULVERT__NODE__TELEMETRY__INIT;
+	struct tagged t;
 	struct state *s;
 
-	tag.name = "destination_principal";
-	tag.is_removed = true;
-	tag.metrics = SIGNAL_SENT;
-	rules.tags = tags;
-	rules.n_tags = 1;
-	s = ruled(f, &rules);
+	tagged_init(&t);
+	tagged_add(&t, "destination_principal")->is_removed = true;
+	t.tag[0].metrics = SIGNAL_SENT;
+	s = ruled(f, &t.rules);
 	for (int i = 0; i < 2; i++) { /* two principals, which sent bytes do not tell apart */
 		f->info.dst_identity = i ? "spiffe://td/ns/a/sa/b" : "spiffe://td/ns/a/sa/a";
 		conn_metrics_add(&telemetry_conn_open(f->t, &f->info)->sent, 7);
@@ -315,22 +327,15 @@ static void a_rule_may_be_of_one_metric_and_samples_stay_unique(void **state)
 static void a_label_may_be_an_expression(void **state)
 {
 	struct fixture *f = *state;
-	Culvert__Node__Telemetry__Tag tag[3] = {CULVERT__NODE__TELEMETRY__TAG__INIT,
-						CULVERT__NODE__TELEMETRY__TAG__INIT,
-						CULVERT__NODE__TELEMETRY__TAG__INIT};
-	Culvert__Node__Telemetry__Tag *tags[] = {&tag[0], &tag[1], &tag[2]};
-	Culvert__Node__Telemetry rules = CULVERT__NODE__TELEMETRY__INIT;
+	struct tagged t;
 	struct state *s;
 
-	tag[0].name = "port";
-	tag[0].expression = "destination.port";
-	tag[1].name = "who";
-	tag[1].expression = "connection.mtls ? source.principal : 'nobody'";
-	tag[2].name = "odd";
-	tag[2].expression = "response.code"; /* not known yet: it stays a label without a value */
-	rules.tags = tags;
-	rules.n_tags = 3;
-	s = ruled(f, &rules);
+	tagged_init(&t);
+	tagged_add(&t, "port")->expression = "destination.port";
+	tagged_add(&t, "who")->expression = "connection.mtls ? source.principal : 'nobody'";
+	/* not known yet: it stays a label without a value */
+	tagged_add(&t, "odd")->expression = "response.code";
+	s = ruled(f, &t.rules);
 	for (uint16_t port = 80; port < 82; port++) {
 		f->info.has_hbone = true;
 		f->info.hbone_addr.port = htons(port);

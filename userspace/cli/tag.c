@@ -164,18 +164,25 @@ static int check(struct kube *k, const struct tag_options *o, const char *name, 
 	return 0;
 }
 
+/* tags_with() - all tags, @name among them as it is to be. Return: 0, else what to exit with. */
+static int tags_with(struct kube *k, const struct tag_options *o, const char *name, json_t **ret)
+{
+	int r = tags_get(k, ret);
+
+	if (r == 0)
+		r = check(k, o, name, *ret);
+	if (r == 0 && json_object_set_new(*ret, name, json_string(o->revision)) < 0)
+		r = cli_fail("out of memory");
+	return r;
+}
+
 static int set(struct kube *k, const struct tag_options *o, const char *name)
 {
 	_cleanup_(json_decrefp) json_t *tags = NULL;
-	int r = tags_get(k, &tags);
+	int r = tags_with(k, o, name, &tags);
 
 	if (r == 0)
-		r = check(k, o, name, tags);
-	if (r != 0)
-		return r;
-	if (json_object_set_new(tags, name, json_string(o->revision)) < 0)
-		return cli_fail("out of memory");
-	r = tags_put(k, tags);
+		r = tags_put(k, tags);
 	if (r == 0)
 		printf("Revision tag \"%s\" set, referring to revision \"%s\". To enrol a "
 		       "namespace "
@@ -187,14 +194,10 @@ static int set(struct kube *k, const struct tag_options *o, const char *name)
 static int generate(struct kube *k, const struct tag_options *o, const char *name)
 {
 	_cleanup_(json_decrefp) json_t *tags = NULL, *map = NULL;
-	int r = tags_get(k, &tags);
+	int r = tags_with(k, o, name, &tags);
 
-	if (r == 0)
-		r = check(k, o, name, tags);
 	if (r != 0)
 		return r;
-	if (json_object_set_new(tags, name, json_string(o->revision)) < 0)
-		return cli_fail("out of memory");
 	map = tags_map(tags);
 	json_print_yaml(map, stdout);
 	return 0;

@@ -310,12 +310,27 @@ static int chain_make(struct ca *ca, X509 *leaf, struct ca_chain *chain)
 	return chain->pem[chain->n++] ? 0 : -ENOMEM;
 }
 
+/* A leaf for a key with what leads from it to the roots. */
+static int leaf_chain(struct ca *ca, EVP_PKEY *key, const char *san, int64_t ttl_s,
+		      struct ca_chain *ret)
+{
+	_cleanup_(X509_freep) X509 *leaf = NULL;
+	_cleanup_(chain_clearp) struct ca_chain chain = {0};
+	int r = leaf_make(ca, key, san, ttl_s, &leaf);
+
+	if (r == 0)
+		r = chain_make(ca, leaf, &chain);
+	if (r < 0)
+		return r;
+	*ret = chain;
+	chain.n = 0;
+	return 0;
+}
+
 int ca_sign(struct ca *ca, const char *csr_pem, const char *spiffe, int64_t ttl_s,
 	    struct ca_chain *ret)
 {
 	_cleanup_(X509_REQ_freep) X509_REQ *req = NULL;
-	_cleanup_(X509_freep) X509 *leaf = NULL;
-	_cleanup_(chain_clearp) struct ca_chain chain = {0};
 	char san[SPIFFE_ID_SIZE + 16];
 	struct spiffe_id id;
 	int r;
@@ -326,15 +341,9 @@ int ca_sign(struct ca *ca, const char *csr_pem, const char *spiffe, int64_t ttl_
 	(void)snprintf(san, sizeof(san), "critical,URI:%s", spiffe);
 	r = csr_read(csr_pem, &req);
 	if (r == 0)
-		r = leaf_make(ca, X509_REQ_get0_pubkey(req), san, ttl_s, &leaf);
-	if (r == 0)
-		r = chain_make(ca, leaf, &chain);
+		r = leaf_chain(ca, X509_REQ_get0_pubkey(req), san, ttl_s, ret);
 	ERR_clear_error();
-	if (r < 0)
-		return r;
-	*ret = chain;
-	chain.n = 0;
-	return 0;
+	return r;
 }
 
 const struct ca_material *ca_material_of(const struct ca *ca)
@@ -403,8 +412,6 @@ int ca_roots_pem(const struct ca *ca, char **ret)
 int ca_sign_server(struct ca *ca, EVP_PKEY *key, const char *const *names, size_t n,
 		   struct ca_chain *ret)
 {
-	_cleanup_(chain_clearp) struct ca_chain chain = {0};
-	_cleanup_(X509_freep) X509 *leaf = NULL;
 	_cleanup_(buf_resetp) struct buf san = {0};
 	struct cv_addr addr;
 	int r = buf_append_str(&san, "critical");
@@ -415,15 +422,9 @@ int ca_sign_server(struct ca *ca, EVP_PKEY *key, const char *const *names, size_
 	if (r == 0)
 		r = buf_append(&san, "", 1);
 	if (r == 0)
-		r = leaf_make(ca, key, (const char *)buf_head(&san), CA_TTL_S, &leaf);
-	if (r == 0)
-		r = chain_make(ca, leaf, &chain);
+		r = leaf_chain(ca, key, (const char *)buf_head(&san), CA_TTL_S, ret);
 	ERR_clear_error();
-	if (r < 0)
-		return r;
-	*ret = chain;
-	chain.n = 0;
-	return 0;
+	return r;
 }
 
 time_t ca_root_not_after(const struct ca *ca)

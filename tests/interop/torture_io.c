@@ -15,29 +15,33 @@
 
 #define PIPE_MAX 65536
 
+/* What was prepared is done, the ring goes. Return: as the system call of the kind would. */
+static ssize_t uring_end(struct io_uring *ring)
+{
+	struct io_uring_cqe *cqe;
+	ssize_t r;
+
+	(void)io_uring_submit(ring);
+	r = io_uring_wait_cqe(ring, &cqe);
+	if (r == 0)
+		r = cqe->res;
+	io_uring_queue_exit(ring);
+	if (r >= 0)
+		return r;
+	errno = (int)-r;
+	return -1;
+}
+
 /* ---- writing ---- */
 
 static ssize_t write_uring(int fd, const uint8_t *b, size_t n)
 {
 	struct io_uring ring;
-	struct io_uring_cqe *cqe;
-	struct io_uring_sqe *sqe;
-	ssize_t r;
 
-	r = io_uring_queue_init(2, &ring, 0);
-	if (r < 0)
+	if (io_uring_queue_init(2, &ring, 0) < 0)
 		return send(fd, b, n, 0); /* not allowed here */
-	sqe = io_uring_get_sqe(&ring);
-	io_uring_prep_send(sqe, fd, b, n, MSG_NOSIGNAL);
-	(void)io_uring_submit(&ring);
-	r = io_uring_wait_cqe(&ring, &cqe);
-	if (r == 0)
-		r = cqe->res;
-	io_uring_queue_exit(&ring);
-	if (r >= 0)
-		return r;
-	errno = (int)-r;
-	return -1;
+	io_uring_prep_send(io_uring_get_sqe(&ring), fd, b, n, MSG_NOSIGNAL);
+	return uring_end(&ring);
 }
 
 static ssize_t write_splice(int fd, const uint8_t *b, size_t n)
@@ -129,24 +133,11 @@ void zerocopy_wait(int fd, uint32_t sends)
 static ssize_t read_uring(int fd, uint8_t *b, size_t n)
 {
 	struct io_uring ring;
-	struct io_uring_cqe *cqe;
-	struct io_uring_sqe *sqe;
-	ssize_t r;
 
-	r = io_uring_queue_init(2, &ring, 0);
-	if (r < 0)
+	if (io_uring_queue_init(2, &ring, 0) < 0)
 		return recv(fd, b, n, 0);
-	sqe = io_uring_get_sqe(&ring);
-	io_uring_prep_recv(sqe, fd, b, n, 0);
-	(void)io_uring_submit(&ring);
-	r = io_uring_wait_cqe(&ring, &cqe);
-	if (r == 0)
-		r = cqe->res;
-	io_uring_queue_exit(&ring);
-	if (r >= 0)
-		return r;
-	errno = (int)-r;
-	return -1;
+	io_uring_prep_recv(io_uring_get_sqe(&ring), fd, b, n, 0);
+	return uring_end(&ring);
 }
 
 static ssize_t read_splice(int fd, uint8_t *b, size_t n)

@@ -123,7 +123,7 @@ int state_tables_init(struct state_tables *t)
 
 	memset(t, 0, sizeof(*t));
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
-		if (hamt_new(tables[i].ops, tables[i].into) < 0) {
+		if (hamt_new_versioned(tables[i].ops, tables[i].into) < 0) {
 			state_tables_release(t);
 			return -ENOMEM;
 		}
@@ -131,10 +131,10 @@ int state_tables_init(struct state_tables *t)
 	return 0;
 }
 
-int state_tables_clone(const struct state_tables *t, struct state_tables *ret)
+int state_tables_publish(const struct state_tables *t, struct state_tables *ret)
 {
 	const struct {
-		const struct hamt *from;
+		struct hamt *from;
 		struct hamt **into;
 	} tables[] = {
 		{t->workloads, &ret->workloads},     {t->addrs, &ret->addrs},
@@ -146,7 +146,7 @@ int state_tables_clone(const struct state_tables *t, struct state_tables *ret)
 
 	memset(ret, 0, sizeof(*ret));
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
-		if (hamt_clone(tables[i].from, tables[i].into) < 0) {
+		if (hamt_publish(tables[i].from, tables[i].into) < 0) {
 			state_tables_release(ret);
 			return -ENOMEM;
 		}

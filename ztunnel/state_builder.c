@@ -546,7 +546,7 @@ int state_builder_build(struct state_builder *b, struct state **ret)
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return -ENOMEM;
-	r = state_tables_clone(&b->t, &s->t);
+	r = state_tables_publish(&b->t, &s->t);
 	if (r < 0) {
 		free(s);
 		return r;

@@ -37,8 +37,8 @@ struct state {
 
 /** state_tables_init() - all empty. Return: 0; -ENOMEM (then freed again). */
 _must_check_ int state_tables_init(struct state_tables *t);
-/** state_tables_clone() - O(1) each. Return: 0; -ENOMEM, @ret zeroed. */
-_must_check_ int state_tables_clone(const struct state_tables *t, struct state_tables *ret);
+/** state_tables_publish() - to be read only; O(1) each. Return: 0; -ENOMEM, @ret zeroed. */
+_must_check_ int state_tables_publish(const struct state_tables *t, struct state_tables *ret);
 void state_tables_release(struct state_tables *t);
 
 /* For tries whose values are one of them or several: see several_of(). */

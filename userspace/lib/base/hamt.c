@@ -2,64 +2,22 @@
 #include "base/hamt.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hamt_internal.h"
 #include "base/map.h"
 
 #define HAMT_BITS      5
 #define HAMT_MASK      31u
 #define HAMT_HASH_BITS 64
-#define KEY_MAX        ((1u << 30) - 1)
-
-enum node_kind {
-	NODE_LEAF,
-	NODE_BRANCH,
-	NODE_CLASH, /* leaves whose 64 hash bits are all equal */
-};
-
-struct node {
-	atomic_uint refs;
-	uint32_t kind : 2;     /* enum node_kind */
-	uint32_t key_len : 30; /* NODE_LEAF: of the copy that it has */
-};
-
-struct leaf {
-	struct node node;
-	uint64_t hash;
-	void *value;
-	uint8_t key[]; /* none where the value has it: hamt_ops.key */
-};
-
-struct branch {
-	struct node node;
-	uint32_t bitmap; /* NODE_BRANCH: which of the 32 children there are */
-	uint32_t count;
-	struct node *children[];
-};
-
-struct hamt {
-	const struct hamt_ops *ops;
-	struct node *root;
-	size_t count;
-};
-
-static inline struct leaf *as_leaf(struct node *n)
-{
-	return container_of(n, struct leaf, node);
-}
-
-static inline struct branch *as_branch(struct node *n)
-{
-	return container_of(n, struct branch, node);
-}
 
 static void node_ref(struct node *n)
 {
 	atomic_fetch_add_explicit(&n->refs, 1, memory_order_relaxed);
 }
 
+/* Of a counted trie. */
 static void node_unref(const struct hamt_ops *ops, struct node *n)
 {
 	if (!n || atomic_fetch_sub_explicit(&n->refs, 1, memory_order_acq_rel) != 1)
@@ -74,19 +32,42 @@ static void node_unref(const struct hamt_ops *ops, struct node *n)
 	free(as_branch(n));
 }
 
-static struct leaf *leaf_new(const struct hamt_ops *ops, const void *key, size_t key_len,
-			     void *value)
+/* No other handle sees it. */
+static bool is_own(const struct hamt *h, struct node *n)
 {
-	size_t copy_len = ops->key ? 0 : key_len;
-	struct leaf *l = copy_len <= KEY_MAX ? malloc(sizeof(*l) + copy_len) : NULL;
+	return h->versions ? node_born(n) == versions_now(h->versions)
+			   : atomic_load_explicit(&n->refs, memory_order_acquire) == 1;
+}
+
+/* @h has @n no more. Of a versioned trie: nor its children, other than by another branch. */
+static void node_drop(struct hamt *h, struct node *n)
+{
+	if (h->versions)
+		versions_drop(h, n);
+	else
+		node_unref(h->ops, n);
+}
+
+static void node_init(const struct hamt *h, struct node *n, enum node_kind kind, size_t key_len)
+{
+	uint64_t born = h->versions ? versions_now(h->versions) : 1;
+
+	atomic_init(&n->refs, (uint32_t)born);
+	n->born_high = (uint32_t)(born >> 32) & 0xfff;
+	n->kind = kind & 3;
+	n->key_len = (uint32_t)key_len & HAMT_KEY_MAX;
+}
+
+static struct leaf *leaf_new(const struct hamt *h, const void *key, size_t key_len, void *value)
+{
+	size_t copy_len = h->ops->key ? 0 : key_len;
+	struct leaf *l = copy_len <= HAMT_KEY_MAX ? malloc(sizeof(*l) + copy_len) : NULL;
 
 	if (!l)
 		return NULL;
-	atomic_init(&l->node.refs, 1);
-	l->node.kind = NODE_LEAF;
-	l->node.key_len = (uint32_t)copy_len & KEY_MAX;
+	node_init(h, &l->node, NODE_LEAF, copy_len);
 	l->hash = map_hash(key, key_len);
-	l->value = ops->ref(value);
+	l->value = h->ops->ref(value);
 	memcpy(l->key, key, copy_len);
 	return l;
 }
@@ -119,15 +100,13 @@ static bool leaf_is_like(const struct hamt_ops *ops, const struct leaf *l, const
 	return leaf_is_key(ops, l, like->hash, key, len);
 }
 
-static struct branch *branch_alloc(enum node_kind kind, uint32_t count)
+static struct branch *branch_alloc(const struct hamt *h, enum node_kind kind, uint32_t count)
 {
 	struct branch *b = malloc(sizeof(*b) + count * sizeof(b->children[0]));
 
 	if (!b)
 		return NULL;
-	atomic_init(&b->node.refs, 1);
-	b->node.kind = kind & 3;
-	b->node.key_len = 0;
+	node_init(h, &b->node, kind, 0);
 	b->bitmap = 0;
 	b->count = count;
 	return b;
@@ -160,23 +139,22 @@ static int branch_find(const struct hamt_ops *ops, const struct branch *b, unsig
 
 /* Make the branch in *@slot ours alone: content stays the same, so a later failure needs no undo.
  */
-static int slot_own(const struct hamt_ops *ops, struct node **slot)
+static int slot_own(struct hamt *h, struct node **slot)
 {
 	struct branch *old = as_branch(*slot);
 	struct branch *b;
 
-	if (atomic_load_explicit(&old->node.refs, memory_order_acquire) == 1)
+	if (is_own(h, &old->node))
 		return 0;
-	b = branch_alloc((enum node_kind)old->node.kind, old->count);
+	b = branch_alloc(h, (enum node_kind)old->node.kind, old->count);
 	if (!b)
 		return -ENOMEM;
 	b->bitmap = old->bitmap;
-	for (uint32_t i = 0; i < old->count; i++) {
-		b->children[i] = old->children[i];
+	memcpy(b->children, old->children, old->count * sizeof(old->children[0]));
+	for (uint32_t i = 0; i < old->count && !h->versions; i++)
 		node_ref(b->children[i]);
-	}
 	*slot = &b->node;
-	node_unref(ops, &old->node);
+	node_drop(h, &old->node);
 	return 0;
 }
 
@@ -205,12 +183,12 @@ static int branch_grow(struct node **slot, unsigned int shift, struct leaf *l)
 }
 
 /* Replace the leaf in *@slot by a branch that holds it and @l, as deep as their hashes agree. */
-static int leaf_split(struct node **slot, unsigned int shift, struct leaf *l)
+static int leaf_split(const struct hamt *h, struct node **slot, unsigned int shift, struct leaf *l)
 {
 	struct leaf *old = as_leaf(*slot);
 	bool is_clash = shift >= HAMT_HASH_BITS;
 	uint32_t bit = is_clash ? 0 : hash_bit(old->hash, shift);
-	struct branch *b = branch_alloc(is_clash ? NODE_CLASH : NODE_BRANCH, 1);
+	struct branch *b = branch_alloc(h, is_clash ? NODE_CLASH : NODE_BRANCH, 1);
 	struct node *top;
 	int r;
 
@@ -220,7 +198,7 @@ static int leaf_split(struct node **slot, unsigned int shift, struct leaf *l)
 	b->children[0] = &old->node;
 	top = &b->node;
 	if (!is_clash && bit == hash_bit(l->hash, shift))
-		r = leaf_split(&b->children[0], shift + HAMT_BITS, l);
+		r = leaf_split(h, &b->children[0], shift + HAMT_BITS, l);
 	else
 		r = branch_grow(&top, shift, l);
 	if (r < 0) {
@@ -231,8 +209,7 @@ static int leaf_split(struct node **slot, unsigned int shift, struct leaf *l)
 	return 0;
 }
 
-static int slot_put(const struct hamt_ops *ops, struct node **slot, unsigned int shift,
-		    struct leaf *l)
+static int slot_put(struct hamt *h, struct node **slot, unsigned int shift, struct leaf *l)
 {
 	struct node *n = *slot;
 	int i, r;
@@ -242,20 +219,20 @@ static int slot_put(const struct hamt_ops *ops, struct node **slot, unsigned int
 		return 1;
 	}
 	if (n->kind == NODE_LEAF) {
-		if (leaf_is_like(ops, as_leaf(n), l)) {
+		if (leaf_is_like(h->ops, as_leaf(n), l)) {
 			*slot = &l->node;
-			node_unref(ops, n);
+			node_drop(h, n);
 			return 0;
 		}
-		r = leaf_split(slot, shift, l);
+		r = leaf_split(h, slot, shift, l);
 		return r < 0 ? r : 1;
 	}
-	r = slot_own(ops, slot);
+	r = slot_own(h, slot);
 	if (r < 0)
 		return r;
-	i = branch_find(ops, as_branch(*slot), shift, l);
+	i = branch_find(h->ops, as_branch(*slot), shift, l);
 	if (i >= 0)
-		return slot_put(ops, &as_branch(*slot)->children[i], shift + HAMT_BITS, l);
+		return slot_put(h, &as_branch(*slot)->children[i], shift + HAMT_BITS, l);
 	r = branch_grow(slot, shift, l);
 	return r < 0 ? r : 1;
 }
@@ -278,30 +255,30 @@ static void branch_shrink(struct node **slot, unsigned int shift, uint32_t i, ui
 	memmove(&b->children[i], &b->children[i + 1], (b->count - i) * sizeof(b->children[0]));
 }
 
-/* The key is known to be there. */
-static int slot_del(const struct hamt_ops *ops, struct node **slot, unsigned int shift,
-		    const struct leaf *like)
+/* The key is known to be there: @like is its leaf, and goes. */
+static int slot_del(struct hamt *h, struct node **slot, unsigned int shift, const struct leaf *like)
 {
+	uint64_t hash = like->hash;
 	struct node **child;
 	int i, r;
 
 	if ((*slot)->kind == NODE_LEAF) {
-		node_unref(ops, *slot);
+		node_drop(h, *slot);
 		*slot = NULL;
 		return 0;
 	}
-	r = slot_own(ops, slot);
+	r = slot_own(h, slot);
 	if (r < 0)
 		return r;
-	i = branch_find(ops, as_branch(*slot), shift, like);
+	i = branch_find(h->ops, as_branch(*slot), shift, like);
 	if (i < 0)
 		return -ENOENT;
 	child = &as_branch(*slot)->children[i];
-	r = slot_del(ops, child, shift + HAMT_BITS, like);
+	r = slot_del(h, child, shift + HAMT_BITS, like);
 	if (r < 0)
 		return r;
 	if (!*child)
-		branch_shrink(slot, shift, (uint32_t)i, like->hash);
+		branch_shrink(slot, shift, (uint32_t)i, hash);
 	else if (as_branch(*slot)->count == 1 && (*child)->kind == NODE_LEAF) {
 		struct node *only = *child;
 
@@ -364,6 +341,26 @@ int hamt_new(const struct hamt_ops *ops, struct hamt **ret)
 	return 0;
 }
 
+int hamt_new_versioned(const struct hamt_ops *ops, struct hamt **ret)
+{
+	struct hamt *h = NULL;
+	int r = hamt_new(ops, &h);
+
+	if (r == 0)
+		r = versions_new(&h->versions);
+	if (r < 0) {
+		free(h);
+		return r;
+	}
+	*ret = h;
+	return 0;
+}
+
+int hamt_publish(struct hamt *h, struct hamt **ret)
+{
+	return versions_publish(h, ret);
+}
+
 int hamt_clone(const struct hamt *h, struct hamt **ret)
 {
 	struct hamt *c = malloc(sizeof(*c));
@@ -381,21 +378,30 @@ struct hamt *hamt_free(struct hamt *h)
 {
 	if (!h)
 		return NULL;
-	node_unref(h->ops, h->root);
-	free(h);
+	if (h->is_version) {
+		versions_release(h);
+	} else if (h->versions) {
+		versions_end(h);
+	} else {
+		node_unref(h->ops, h->root);
+		free(h);
+	}
 	return NULL;
 }
 
 int hamt_put(struct hamt *h, const void *key, size_t key_len, void *value)
 {
-	struct leaf *l = leaf_new(h->ops, key, key_len, value);
-	int r;
+	struct leaf *l;
+	int r = h->versions ? versions_reserve(h->versions) : 0;
 
+	if (r < 0)
+		return r;
+	l = leaf_new(h, key, key_len, value);
 	if (!l)
 		return -ENOMEM;
-	r = slot_put(h->ops, &h->root, 0, l);
+	r = slot_put(h, &h->root, 0, l);
 	if (r < 0) {
-		node_unref(h->ops, &l->node);
+		node_drop(h, &l->node);
 		return r;
 	}
 	h->count += (size_t)r;
@@ -405,14 +411,12 @@ int hamt_put(struct hamt *h, const void *key, size_t key_len, void *value)
 int hamt_del(struct hamt *h, const void *key, size_t key_len)
 {
 	struct leaf *l = node_find(h->ops, h->root, key, key_len);
-	int r;
+	int r = l && h->versions ? versions_reserve(h->versions) : 0;
 
 	if (!l)
 		return -ENOENT;
-	/* held so that the path can be compared with it to the end */
-	node_ref(&l->node);
-	r = slot_del(h->ops, &h->root, 0, l);
-	node_unref(h->ops, &l->node);
+	if (r == 0)
+		r = slot_del(h, &h->root, 0, l);
 	if (r < 0)
 		return r;
 	h->count--;

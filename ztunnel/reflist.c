@@ -58,3 +58,28 @@ int reflist_change(const struct reflist *old, const struct reflist_edit *edit, s
 	*ret = l;
 	return 0;
 }
+
+int several_change(struct hamt *table, const void *key, size_t key_len,
+		   const struct reflist_edit *edit)
+{
+	_cleanup_(reflist_unrefp) struct reflist *old = NULL, *l = NULL;
+	void *value = hamt_get(table, key, key_len);
+	struct reflist_edit alone = {.ops = edit->ops, .added = value, .compare = edit->compare};
+	int r = 0;
+
+	if (edit->added && (!value || value == edit->gone)) /* as nearly always: alone */
+		return hamt_put(table, key, key_len, edit->added);
+	if (several_of(value))
+		old = reflist_ref(several_of(value));
+	else if (value)
+		r = reflist_change(NULL, &alone, &old);
+	if (r == 0)
+		r = reflist_change(old, edit, &l);
+	if (r < 0)
+		return r;
+	if (l)
+		return hamt_put(table, key, key_len,
+				l->count == 1 ? l->items[0] : several_value(l));
+	r = hamt_del(table, key, key_len);
+	return r == -ENOENT ? 0 : r;
+}

@@ -62,3 +62,8 @@ static inline void *several_at(const void *value, size_t i)
 		return i < l->count ? l->items[i] : NULL;
 	return i == 0 ? (void *)(uintptr_t)value : NULL;
 }
+
+/** several_change() - have @edit made to what is at @key of @table, whose values are one or
+ * several. Return: 0; -ENOMEM. */
+_must_check_ int several_change(struct hamt *table, const void *key, size_t key_len,
+				const struct reflist_edit *edit);

@@ -59,30 +59,6 @@ static int compare_defs(const void *a, const void *b)
 	return strcmp(da->key, db->key);
 }
 
-/* Change who is at @key, one or several; nobody leaves the trie. */
-static int table_change(struct hamt *table, const void *key, size_t key_len,
-			const struct reflist_edit *c)
-{
-	_cleanup_(reflist_unrefp) struct reflist *old = NULL, *l = NULL;
-	void *value = hamt_get(table, key, key_len);
-	struct reflist_edit alone = {.ops = c->ops, .added = value, .compare = c->compare};
-	int r = 0;
-
-	if (several_of(value))
-		old = reflist_ref(several_of(value));
-	else if (value)
-		r = reflist_change(NULL, &alone, &old);
-	if (r == 0)
-		r = reflist_change(old, c, &l);
-	if (r < 0)
-		return r;
-	if (l)
-		return hamt_put(table, key, key_len,
-				l->count == 1 ? l->items[0] : several_value(l));
-	r = hamt_del(table, key, key_len);
-	return r == -ENOENT ? 0 : r;
-}
-
 static int shared_change(struct reflist **list, const struct reflist_edit *c)
 {
 	struct reflist *l = NULL;
@@ -171,7 +147,17 @@ static bool is_wanted_here(const struct state_builder *b, const struct workload 
 	return b->node[0] && streq(w->place->node, b->node);
 }
 
-static int workload_unlink(struct state_builder *b, struct workload *w)
+/* Whether it is found at @addr, the first @count of its addresses counting. */
+static bool has_addr(const struct workload *w, size_t count, const struct cv_addr *addr)
+{
+	for (size_t i = 0; i < count && !w->is_host_network; i++)
+		if (memcmp(&w->addrs[i], addr, sizeof(*addr)) == 0)
+			return true;
+	return false;
+}
+
+/* @next: what takes its place, for workload_link(), where it is still found; or NULL. */
+static int workload_unlink(struct state_builder *b, struct workload *w, const struct workload *next)
 {
 	const struct reflist_edit c = {
 		.ops = &workload_hamt_ops, .gone = w, .compare = compare_workloads};
@@ -185,20 +171,23 @@ static int workload_unlink(struct state_builder *b, struct workload *w)
 		entry_del(e, w);
 		entry_set_dirty(b, e);
 	}
-	for (size_t i = 0; i < w->addrs_count && !w->is_host_network; i++)
-		if (table_change(b->t.addrs, &w->addrs[i], sizeof(w->addrs[i]), &c) < 0)
+	for (size_t i = 0; i < w->addrs_count && !w->is_host_network; i++) {
+		if (next && has_addr(next, next->addrs_count, &w->addrs[i]))
+			continue;
+		if (several_change(b->t.addrs, &w->addrs[i], sizeof(w->addrs[i]), &c) < 0)
 			r = -ENOMEM;
+	}
 	policy_groups_leave(b->groups, w->policy_group);
-	if (hamt_del_str(b->t.workloads, w->uid) == -ENOMEM)
+	if (!next && hamt_del_str(b->t.workloads, w->uid) == -ENOMEM)
 		r = -ENOMEM;
 	return r;
 }
 
-static int workload_link(struct state_builder *b, struct workload *w)
+/* @old: whose place it takes, or NULL. */
+static int workload_link(struct state_builder *b, struct workload *w, const struct workload *old)
 {
-	/* gone and added: an address that is listed twice counts once */
 	const struct reflist_edit c = {
-		.ops = &workload_hamt_ops, .gone = w, .added = w, .compare = compare_workloads};
+		.ops = &workload_hamt_ops, .gone = old, .added = w, .compare = compare_workloads};
 	int r = hamt_put_str(b->t.workloads, w->uid, w);
 
 	for (size_t i = 0; i < w->app->services_count && r == 0; i++) {
@@ -211,7 +200,8 @@ static int workload_link(struct state_builder *b, struct workload *w)
 			entry_set_dirty(b, e);
 	}
 	for (size_t i = 0; i < w->addrs_count && !w->is_host_network && r == 0; i++)
-		r = table_change(b->t.addrs, &w->addrs[i], sizeof(w->addrs[i]), &c);
+		if (!has_addr(w, i, &w->addrs[i])) /* listed twice it counts once */
+			r = several_change(b->t.addrs, &w->addrs[i], sizeof(w->addrs[i]), &c);
 	return r;
 }
 
@@ -248,27 +238,27 @@ int state_builder_put_workload(struct state_builder *b, struct workload *w)
 		return r;
 	if (!old || !has_same_verdicts(old, w))
 		b->policy_generation++;
-	if (old) {
-		old = workload_ref(old);
-		r = workload_unlink(b, old);
-		workload_unref(old);
-	}
-	if (r < 0) {
+	if (!old)
+		return workload_link(b, w, NULL);
+	old = workload_ref(old);
+	r = workload_unlink(b, old, w);
+	if (r < 0)
 		policy_groups_leave(b->groups, w->policy_group);
-		return r;
-	}
-	return workload_link(b, w);
+	else
+		r = workload_link(b, w, old);
+	workload_unref(old);
+	return r;
 }
 
 static int def_unlink(struct state_builder *b, struct service_def *d)
 {
 	const struct reflist_edit c = {
 		.ops = &service_def_hamt_ops, .gone = d, .compare = compare_defs};
-	int r = table_change(b->t.hostnames, d->hostname, strlen(d->hostname), &c);
+	int r = several_change(b->t.hostnames, d->hostname, strlen(d->hostname), &c);
 
 	for (size_t i = 0; i < d->vips_count; i++)
 		if (d->vips[i].len == CIDR_FULL &&
-		    table_change(b->t.vips, &d->vips[i].addr, sizeof(struct cv_addr), &c) < 0)
+		    several_change(b->t.vips, &d->vips[i].addr, sizeof(struct cv_addr), &c) < 0)
 			r = -ENOMEM;
 	if (b->t.cidr_vips && shared_change(&b->t.cidr_vips, &c) < 0)
 		r = -ENOMEM;
@@ -280,11 +270,11 @@ static int def_link(struct state_builder *b, struct service_def *d)
 	/* naming it as gone too keeps it single where an address is listed twice */
 	const struct reflist_edit c = {
 		.ops = &service_def_hamt_ops, .gone = d, .added = d, .compare = compare_defs};
-	int r = table_change(b->t.hostnames, d->hostname, strlen(d->hostname), &c);
+	int r = several_change(b->t.hostnames, d->hostname, strlen(d->hostname), &c);
 
 	for (size_t i = 0; i < d->vips_count && r == 0; i++) {
 		if (d->vips[i].len == CIDR_FULL)
-			r = table_change(b->t.vips, &d->vips[i].addr, sizeof(struct cv_addr), &c);
+			r = several_change(b->t.vips, &d->vips[i].addr, sizeof(struct cv_addr), &c);
 		else
 			r = shared_change(&b->t.cidr_vips, &c);
 	}
@@ -320,7 +310,7 @@ int state_builder_del_address(struct state_builder *b, const char *name)
 
 	if (w) {
 		w = workload_ref(w);
-		r = workload_unlink(b, w);
+		r = workload_unlink(b, w, NULL);
 		workload_unref(w);
 		b->policy_generation++;
 		return r;

@@ -79,13 +79,48 @@ bool dns_stock_has(struct dns_pod *pod, bool is_tcp, const struct cv_addr *names
 	return stock_of(pod, is_tcp, nameserver)->count > 0;
 }
 
+/* Of what was found, in the family that was asked for. */
+static void addrs_take(struct dns_pod *pod, const struct dns_match *m, enum dns_type type,
+		       struct dns_answer *a, struct cv_addr into[DNS_ADDRS_MAX])
+{
+	struct dns *d = pod->dns;
+	const struct dns_wildcard_ask ask = {
+		.name = m->name,
+		.pod = pod->netns_cookie,
+		.now_us = loop_now_us(d->loop),
+		.is_v4 = type == DNS_TYPE_A,
+	};
+	int r;
+
+	a->addrs = into;
+	if (!dns_wildcard_has(m->service)) {
+		a->addrs_count = dns_addrs(m, type, into);
+		return;
+	}
+	r = dns_wildcard_take(d->wildcards, m->service, &ask, &into[0]);
+	a->addrs_count = r == 0;
+	if (r == 0 || r == -EAFNOSUPPORT)
+		return;
+	a->rcode = DNS_SERVFAIL;
+	d->stats.wildcard_full++;
+	log_info(TARGET, "no address left below a wildcard name=\"%s\" host=\"%s\"", m->name,
+		 m->service->def->hostname);
+}
+
+int dns_name_at(struct dns *d, const struct cv_addr *addr, char host[256])
+{
+	const char *name = dns_wildcard_name(d->wildcards, host, addr, loop_now_us(d->loop));
+
+	return name && str_copy(host, 256, name) == 0 ? 0 : -EADDRNOTAVAIL;
+}
+
 int dns_try_answer(struct dns_pod *pod, const uint8_t *packet, size_t len, bool is_tcp,
 		   size_t *ret_len)
 {
 	struct dns *d = pod->dns;
 	struct cv_addr addrs[DNS_ADDRS_MAX];
 	struct dns_match match;
-	struct dns_answer a = {.is_authoritative = true, .addrs = addrs, .ttl_s = DNS_TTL_S};
+	struct dns_answer a = {.is_authoritative = true, .ttl_s = DNS_TTL_S};
 	struct dns_query q;
 	int r = dns_query_parse(packet, len, &q);
 
@@ -95,7 +130,7 @@ int dns_try_answer(struct dns_pod *pod, const uint8_t *packet, size_t len, bool 
 		return r;
 	if (!d->state || dns_lookup(d->state, &pod->client, d->cluster_domain, q.name, &match) < 0)
 		return -ENOENT;
-	a.addrs_count = dns_addrs(&match, (enum dns_type)q.type, addrs);
+	addrs_take(pod, &match, (enum dns_type)q.type, &a, addrs);
 	a.cname = match.cname[0] ? match.cname : NULL;
 	*ret_len = dns_answer_write(packet, &q, &a, d->answer,
 				    is_tcp ? sizeof(d->answer) : q.udp_size);
@@ -162,6 +197,8 @@ int dns_new(const struct dns_config *config, struct dns **ret)
 		r = map_new(&d->slots);
 	if (r == 0)
 		r = dns_metrics_new(&d->metrics);
+	if (r == 0)
+		r = dns_wildcards_new(&d->wildcards);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(d);
@@ -202,6 +239,7 @@ struct dns *dns_free(struct dns *d)
 	map_free(d->slots);
 	state_unref(d->state);
 	dns_metrics_free(d->metrics);
+	dns_wildcards_free(d->wildcards);
 	free(d);
 	return NULL;
 }
@@ -427,6 +465,9 @@ int dns_metrics(void *arg, struct buf *into)
 		 "Total number of look-ups for ServiceEntries that failed", d->stats.own_failures},
 		{"culvert_dns_answered", "Total number of DNS requests answered from the mesh",
 		 d->stats.answered},
+		{"culvert_dns_wildcard_full",
+		 "Total number of names below a wildcard host that no address was left for",
+		 d->stats.wildcard_full},
 		{"culvert_dns_dropped",
 		 "Total number of DNS messages dropped: malformed, or over a limit",
 		 d->stats.dropped},

@@ -9,6 +9,7 @@
 #include "ztunnel/dns.h"
 #include "ztunnel/dns_lookup.h"
 #include "ztunnel/dns_metrics.h"
+#include "ztunnel/dns_wildcard.h"
 #include "ztunnel/dns_wire.h"
 
 #define DNS_TTL_S 30
@@ -26,9 +27,10 @@
 /** struct dns_stats - counters beside those of dns_metrics. */
 struct dns_stats {
 	uint64_t answered;
-	uint64_t dropped;      /* malformed, or over a limit */
-	uint64_t own;          /* asked for the mesh itself, see dns_resolve.c */
-	uint64_t own_failures; /* refused, or not answered in time */
+	uint64_t dropped;       /* malformed, or over a limit */
+	uint64_t own;           /* asked for the mesh itself, see dns_resolve.c */
+	uint64_t own_failures;  /* refused, or not answered in time */
+	uint64_t wildcard_full; /* a name below a wildcard, and no address left for it */
 };
 
 struct dns {
@@ -42,6 +44,7 @@ struct dns {
 	size_t queries;                                  /* in flight, all pods */
 	struct dns_stats stats;
 	struct dns_metrics *metrics;
+	struct dns_wildcards *wildcards;
 	uint8_t packet[DNS_MESSAGE_MAX]; /* of the turn: received or answered */
 	uint8_t answer[DNS_MESSAGE_MAX];
 };

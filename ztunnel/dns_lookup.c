@@ -147,7 +147,7 @@ int dns_lookup(const struct state *s, const struct dns_client *client, const cha
 	bool is_stripped = false;
 	const struct service *v;
 
-	if (!*name)
+	if (str_copy(found, sizeof(found), name) < 0 || !*name)
 		return -ENOENT;
 	v = client->is_assumed ? find_expanded(&x, name, found) : find_name(&x, name);
 	if (!v) {
@@ -158,6 +158,7 @@ int dns_lookup(const struct state *s, const struct dns_client *client, const cha
 		return -ENOENT;
 	ret->service = v;
 	ret->pod = x.pod;
+	memcpy(ret->name, found, sizeof(ret->name));
 	ret->cname[0] = '\0';
 	if (is_stripped && !x.is_wildcard)
 		memcpy(ret->cname, found, sizeof(ret->cname));

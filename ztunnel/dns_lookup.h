@@ -28,6 +28,7 @@ struct dns_client {
 struct dns_match {
 	const struct service *service;
 	const struct workload *pod; /* one pod of a headless service was asked for; else NULL */
+	char name[DNS_NAME_SIZE];   /* that was found, or is below the wildcard that was */
 	char cname[DNS_NAME_SIZE];  /* set when a search domain was stripped, else "" */
 };
 

@@ -17,6 +17,7 @@ struct name_query {
 	struct worker *worker;
 	struct name_wait *wait; /* the worker's to look at; NULL: cancelled */
 	uint64_t netns_cookie;
+	struct cv_addr addr;
 	const struct worker_ops *ops;
 	struct dns_ask ask;
 	int error;
@@ -55,6 +56,12 @@ static void on_answer(struct dns_ask *ask, int error, const struct cv_addr *addr
 
 void names_serve(struct name_query *q, struct dns *d)
 {
+	int r = q->ask.host[0] == '*' ? dns_name_at(d, &q->addr, q->ask.host) : 0;
+
+	if (r < 0) {
+		send_back(q, r);
+		return;
+	}
 	q->ask.on_answer = on_answer;
 	dns_resolve(d, q->netns_cookie, &q->ask);
 }
@@ -69,18 +76,19 @@ static void run_ask(void *target, struct message *m)
 		send_back(q, -ESHUTDOWN);
 }
 
-int names_ask(struct worker *w, uint64_t netns_cookie, const char *host, struct name_wait *wait)
+int names_ask(struct worker *w, const struct name_ask *ask, struct name_wait *wait)
 {
 	_cleanup_(freep) struct name_query *q = calloc(1, sizeof(*q));
 
 	if (!q)
 		return -ENOMEM;
-	if (str_copy(q->ask.host, sizeof(q->ask.host), host) < 0)
+	if (str_copy(q->ask.host, sizeof(q->ask.host), ask->host) < 0)
 		return -ENAMETOOLONG;
 	q->m.run = run_ask;
 	q->worker = w;
 	q->wait = wait;
-	q->netns_cookie = netns_cookie;
+	q->netns_cookie = ask->netns_cookie;
+	q->addr = ask->addr;
 	q->ops = w->ops;
 	wait->query = q;
 	inbox_post(w->main_inbox, &q->m);
@@ -106,6 +114,10 @@ const char *names_error(int error)
 		return "no nameserver of the pod is known to ask for the endpoint's name";
 	case -ENOSPC:
 		return "too many names of endpoints are being resolved for this pod";
+	case -EADDRNOTAVAIL:
+		return "no pod of this node has asked for a name below the wildcard of late that "
+		       "has "
+		       "this address";
 	case -ECANCELED:
 		return "the pod is gone";
 	default:

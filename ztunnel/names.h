@@ -21,9 +21,15 @@ struct name_wait {
 			 size_t count);
 };
 
-/** names_ask() - @host is copied. Return: 0, on_names() will be called; -ENOMEM; -ENAMETOOLONG. */
-_must_check_ int names_ask(struct worker *w, uint64_t netns_cookie, const char *host,
-			   struct name_wait *wait);
+/** struct name_ask - whose addresses. */
+struct name_ask {
+	uint64_t netns_cookie; /* of the pod whose nameservers know */
+	const char *host;      /* a wildcard: the name below it that has @addr */
+	struct cv_addr addr;
+};
+
+/** names_ask() - @ask is copied. Return: 0, on_names() will be called; -ENOMEM; -ENAMETOOLONG. */
+_must_check_ int names_ask(struct worker *w, const struct name_ask *ask, struct name_wait *wait);
 /** names_cancel() - harmless when it does not wait. */
 void names_cancel(struct name_wait *wait);
 /** names_serve() - in the main thread: have a question answered by @d. */

@@ -53,12 +53,16 @@ static void on_names(struct name_wait *wait, int error, const struct cv_addr *ad
 void outbound_dial_named(struct outbound *o, const struct upstream *u)
 {
 	struct attempt *a = o->attempt;
+	const struct name_ask ask = {
+		.netns_cookie = o->conn.pod->netns_cookie,
+		.host = u->workload->hostname,
+		.addr = o->conn.original_dst.addr,
+	};
 	int r;
 
 	a->named_port = u->dial.port;
 	a->name_wait.on_names = on_names;
-	r = names_ask(o->conn.worker, o->conn.pod->netns_cookie, u->workload->hostname,
-		      &a->name_wait);
+	r = names_ask(o->conn.worker, &ask, &a->name_wait);
 	if (r < 0)
 		conn_fail_errno(&o->conn, CONN_IO_ERROR, r);
 }

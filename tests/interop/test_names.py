@@ -438,3 +438,32 @@ def test_under_registry_only_who_asks_for_a_registered_name_is_let_out(mesh):
     assert len(told) == 1 and "resolved as with DNS" in str(told), told
     mesh.write(named)
     wait_for(lambda: who.letters(mesh.client, HOSTS["B"], PORT) == "B" and answer() == HOSTS["B"], 30, "ALLOW_ANY again")
+
+
+def test_under_registry_only_names_below_a_registered_wildcard_are_let_out(mesh):
+    """And no other, nor any address that nobody was told."""
+    def answer(name, *more):
+        return (mesh.short(name, f"@{NS[0]}", *more) or [""])[0]
+
+    names = {"B": "b.wild.example.com", "C": "c.deep.wild.example.com"}
+    mesh.zone(NS[0], {f"{name} A": a(letter) for letter, name in names.items()} | {"wild.example.com A": a("A")})
+    wild = ENTRY.format(name="wild", host="'*.wild.example.com'", resolution="NONE", more="").replace("protocol: TCP", "protocol: TLS")
+    mesh.write(wild, REGISTRY_ONLY)
+    for letter, name in names.items():
+        wait_for(lambda n=name: answer(n).startswith("241."), 30, f"an address of its own for {name}")
+        wait_for(lambda n=name, w=letter: mesh.ask(answer(n), 5) == w * 5, 30, "the way there")
+    assert answer(names["B"]) != answer(names["C"])
+    assert answer(names["B"], "AAAA").startswith("2001:2:0:1:")
+    assert answer("wild.example.com") == HOSTS["A"], "the wildcard's own domain is not below it"
+    for letter in HOSTS:
+        assert who.letters(mesh.client, HOSTS[letter], PORT) == "-", "an address that was not had by name"
+    taken = {int(answer(name).rsplit(".", 1)[1]) for name in names.values()}
+    free = next(n for n in range(1, 255) if n not in taken)
+    unasked = answer(names["B"]).rsplit(".", 1)[0] + f".{free}"
+    assert mesh.ask(unasked) == "-"
+    wait_for(lambda: f"dst.addr={unasked}:80" in mesh.log() and "no pod of this node has asked for a name" in mesh.log(), 30,
+             "the reason in the log")
+    told = [e for e in mesh.nodes[0].admin("control", "/status")["errors"] if e.get("name") == "wild"]
+    assert len(told) == 1 and "of a wildcard up to 254 names at a time on a node" in str(told), told
+    mesh.write(wild)
+    wait_for(lambda: answer(names["B"]) == HOSTS["B"] and who.letters(mesh.client, HOSTS["B"], PORT) == "B", 30, "ALLOW_ANY again")

@@ -316,18 +316,42 @@ static void under_registry_only_what_only_a_name_decides_is_resolved_here(void *
 	assert_non_null(service(f, API)->load_balancing);
 }
 
+static void under_registry_only_a_wildcard_has_a_range_for_the_names_below_it(void **state)
+{
+	static const char wild[] = "demo/*.example.com";
+	static const char uid[] =
+		"Kubernetes/networking.istio.io/ServiceEntry/demo/api/*.example.com";
+	struct fixture *f = *state;
+	const Istio__Workload__Service *s;
+
+	(void)put(f, ENTRY("demo", "api",
+			   "{hosts: [api.example.com, '*.example.com'], " API_PORT "}"));
+	assert_int_equal(service(f, wild)->n_addresses, 0);
+	assert_int_equal(model_set_registry_only(f->model, true), 0);
+	assert_int_equal(model_flush(f->model), 0);
+	assert_non_null(strstr(f->text, "of a wildcard up to 254 names at a time on a node"));
+	assert_null(strstr(f->text, "refused"));
+	assert_true(strncmp(address_of(service(f, API), 0), "240.240.", 8) == 0);
+	s = service(f, wild);
+	assert_int_equal(s->n_addresses, 2);
+	assert_int_equal(s->addresses[0]->address.len, 4);
+	assert_int_equal(s->addresses[0]->address.data[0], 241);
+	assert_int_equal(s->addresses[0]->address.data[3], 0);
+	assert_int_equal(s->addresses[0]->length, 24);
+	assert_int_equal(s->addresses[1]->address.len, 16);
+	assert_int_equal(s->addresses[1]->length, 120);
+	assert_null(s->load_balancing);
+	assert_string_equal(workload_of(f, uid)->hostname, "*.example.com");
+	assert_int_equal(model_set_registry_only(f->model, false), 0);
+	assert_int_equal(model_flush(f->model), 0);
+	assert_int_equal(service(f, wild)->n_addresses, 0);
+}
+
 static void under_registry_only_what_stays_refused_is_told(void **state)
 {
 	struct fixture *f = *state;
 
 	assert_int_equal(model_set_registry_only(f->model, true), 0);
-	(void)put(f, ENTRY("demo", "api", "{hosts: ['*.example.com'], " API_PORT "}"));
-	assert_non_null(strstr(f->text, "spec.addresses: none, so that a name would decide"));
-	assert_non_null(strstr(f->text, "connections to wildcard hosts are refused"));
-	(void)put(f, ENTRY("demo", "api",
-			   "{hosts: [api.example.com, '*.example.com'], " API_PORT "}"));
-	assert_non_null(strstr(f->text, "connections to wildcard hosts are refused"));
-	assert_int_equal(service(f, API)->n_addresses, 2);
 	(void)put(f, ENTRY("demo", "api",
 			   "{hosts: [api.example.com], ports: [{number: 9000, name: tcp, protocol: "
 			   "TCP}, {number: 443, name: tls, protocol: TLS}]}"));
@@ -397,19 +421,19 @@ static void each_host_has_an_address_of_its_own(void **state)
 	assert_int_equal(vip_pool_init(&p), 0);
 	assert_int_equal(map_new(&seen), 0);
 	for (int i = 0; i < 5000; i++) {
-		struct cv_addr a[2];
+		struct cidr a[2];
 
 		(void)snprintf(host, sizeof(host), "h%d.example.com", i);
 		assert_int_equal(vip_get(&p, host), 0);
 		assert_int_equal(vip_get(&p, host), 0);
 		assert_int_equal(vip_addrs(&p, host, a), 0);
-		assert_null(map_get(seen, &a[0], sizeof(a[0])));
-		assert_int_equal(map_put(seen, &a[0], sizeof(a[0]), &p), 0);
+		assert_null(map_get(seen, &a[0].addr, sizeof(a[0].addr)));
+		assert_int_equal(map_put(seen, &a[0].addr, sizeof(a[0].addr), &p), 0);
 		vip_put(&p, host);
 		assert_int_equal(vip_addrs(&p, host, a), 0);
 	}
 	vip_put(&p, "h1.example.com");
-	assert_true(vip_addrs(&p, "h1.example.com", (struct cv_addr[2]){{.w = {0}}}) < 0);
+	assert_true(vip_addrs(&p, "h1.example.com", (struct cidr[2]){{.len = 0}}) < 0);
 	(void)map_free(seen);
 	vip_pool_done(&p);
 }
@@ -425,6 +449,7 @@ int main(void)
 		T(a_workload_entry_may_have_a_name),
 		T(a_group_gives_its_entries_what_they_leave_out),
 		T(under_registry_only_what_only_a_name_decides_is_resolved_here),
+		T(under_registry_only_a_wildcard_has_a_range_for_the_names_below_it),
 		T(under_registry_only_what_stays_refused_is_told),
 		T(a_host_belongs_to_one),
 		T(a_pod_is_never_reached_under_another_name),

@@ -170,7 +170,7 @@ static bool wants_vip(const struct service_entry *s, const char *host)
 	const struct object *o = s->e.object;
 	const char *label = object_label(o, "networking.istio.io/enable-autoallocate-ip");
 
-	return service_entry_is_balanced(s) && host[0] != '*' &&
+	return service_entry_is_balanced(s) && (host[0] != '*' || s->is_named_instead) &&
 	       json_array_size(object_value(o, "spec.addresses")) == 0 &&
 	       !(label && streq(label, "false"));
 }
@@ -245,17 +245,6 @@ static bool has_tcp(const struct object *o, bool *ret_others)
 	return has;
 }
 
-static bool has_host(const struct object *o, bool is_wildcard)
-{
-	const json_t *one;
-	size_t i;
-
-	json_array_foreach (object_value(o, "spec.hosts"), i, one)
-		if ((json_string_value(one)[0] == '*') == is_wildcard)
-			return true;
-	return false;
-}
-
 /* Where it goes is for the client to find out, and nothing but the name, which layer 4 does not
  * see, would tell such a connection from any other. Under REGISTRY_ONLY the name is ours to
  * resolve, then, so that who asks for it is let out. A TCP port is open to any host: nothing is
@@ -264,7 +253,7 @@ static bool is_only_name(const struct object *o)
 {
 	bool has_others;
 
-	return !has_tcp(o, &has_others) && has_others && has_host(o, false) &&
+	return !has_tcp(o, &has_others) && has_others &&
 	       json_array_size(object_value(o, "spec.addresses")) == 0 &&
 	       json_array_size(object_value(o, "spec.endpoints")) == 0 &&
 	       !object_value(o, "spec.workloadSelector");
@@ -299,16 +288,15 @@ static void registry_only_report(struct model *m, const struct service_entry *s)
 		report(m, "spec.resolution", true,
 		       "%s, so that a name would decide, at which layer 4 cannot look: under "
 		       "outboundTrafficPolicy REGISTRY_ONLY the hosts are resolved as with DNS "
-		       "in " CULVERT_VERSION,
+		       "in " CULVERT_VERSION ", of a wildcard up to 254 names at a time on a node",
 		       resolution_of(o));
-	if ((s->is_named_instead && has_host(o, true)) ||
-	    (!service_entry_is_balanced(s) && has_others &&
-	     json_array_size(object_value(o, "spec.addresses")) == 0))
+	if (!service_entry_is_balanced(s) && has_others &&
+	    json_array_size(object_value(o, "spec.addresses")) == 0)
 		report(m, "spec.addresses", true,
 		       "none, so that a name would decide, at which layer 4 cannot look: under "
-		       "outboundTrafficPolicy REGISTRY_ONLY connections to %s are refused "
-		       "in " CULVERT_VERSION "; resolution DNS and hosts by their full names work",
-		       has_host(o, true) ? "wildcard hosts" : "ports that are not TCP");
+		       "outboundTrafficPolicy REGISTRY_ONLY connections to ports that are not TCP "
+		       "are refused in " CULVERT_VERSION
+		       "; an entry without TCP ports, or resolution DNS, works");
 }
 
 static void service_entry_report(struct model *m, const struct service_entry *s)

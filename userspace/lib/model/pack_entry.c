@@ -101,8 +101,7 @@ static int set_addresses(const struct model *m, const struct service_entry *s, s
 			 service_msg *msg, struct scratch *a)
 {
 	const json_t *list = object_value(s->e.object, "spec.addresses"), *one;
-	struct cv_addr vips[2];
-	struct cidr c = {.len = 128};
+	struct cidr vips[2], c;
 	size_t i;
 	int r = 0;
 
@@ -114,11 +113,8 @@ static int set_addresses(const struct model *m, const struct service_entry *s, s
 			r = add_address(msg, &c, a);
 	if (r < 0 || !s->hosts[host].has_vip || vip_addrs(&m->vips, msg->hostname, vips) < 0)
 		return r;
-	c.len = 128;
-	for (i = 0; i < 2 && r == 0; i++) {
-		c.addr = vips[i];
-		r = add_address(msg, &c, a);
-	}
+	for (i = 0; i < 2 && r == 0; i++)
+		r = add_address(msg, &vips[i], a);
 	return r;
 }
 
@@ -312,7 +308,8 @@ static int emit_endpoint(struct model *m, struct service_entry *s, const json_t 
 	return service_entry_output(m, s, msg->uid, packed);
 }
 
-/* Without endpoints of its own each host is its endpoint. */
+/* Without endpoints of its own each host is its endpoint; a wildcard of those that have addresses
+ * for the names below it, whichever was asked for. */
 static int emit_hosts(struct model *m, struct service_entry *s)
 {
 	const json_t *one;
@@ -323,7 +320,8 @@ static int emit_hosts(struct model *m, struct service_entry *s)
 		const char *host = json_string_value(one);
 		const struct place at = {.host = host, .serves = host};
 
-		if (r == 0 && host[0] != '*' && !service_entry_rival(m, s, host))
+		if (r == 0 && (host[0] != '*' || s->hosts[i].has_vip) &&
+		    !service_entry_rival(m, s, host))
 			r = emit_endpoint(m, s, NULL, &at);
 	}
 	return r;

@@ -11,6 +11,9 @@
 /* 240.240.0.1 .. 240.240.255.254 */
 #define NUMBER_MAX 65534U
 
+#define FULL          128
+#define WILDCARD_BITS 8
+
 struct vip {
 	unsigned int users;
 	uint16_t number;
@@ -76,17 +79,28 @@ void vip_put(struct vip_pool *p, const char *host)
 	free(v);
 }
 
-int vip_addrs(const struct vip_pool *p, const char *host, struct cv_addr ret[2])
+int vip_addrs(const struct vip_pool *p, const char *host, struct cidr ret[2])
 {
 	const struct vip *v = map_get_str(p->hosts, host);
 	uint8_t v4[4] = {240, 240}, v6[16] = {0x20, 0x01, 0x00, 0x02};
+	size_t at = 2; /* of the number in the one */
+	bool is_wildcard = host[0] == '*';
 
 	if (!v)
 		return -ENOENT;
-	v4[2] = v6[14] = (uint8_t)(v->number >> 8);
-	v4[3] = v6[15] = (uint8_t)v->number;
-	if (cv_addr_from_bytes(v4, sizeof(v4), &ret[0]) < 0 ||
-	    cv_addr_from_bytes(v6, sizeof(v6), &ret[1]) < 0)
+	if (is_wildcard) {
+		v4[0] = 241;
+		v6[7] = 1;
+		at = 1;
+	}
+	v4[at] = v6[at + 12] = (uint8_t)(v->number >> 8);
+	v4[at + 1] = v6[at + 13] = (uint8_t)v->number;
+	if (is_wildcard)
+		v4[3] = v6[15] = 0;
+	for (size_t i = 0; i < 2; i++)
+		ret[i].len = is_wildcard ? FULL - WILDCARD_BITS : FULL;
+	if (cv_addr_from_bytes(v4, sizeof(v4), &ret[0].addr) < 0 ||
+	    cv_addr_from_bytes(v6, sizeof(v6), &ret[1].addr) < 0)
 		return -ENOENT;
 	return 0;
 }

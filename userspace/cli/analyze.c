@@ -155,6 +155,7 @@ void analysis_reset(struct analysis *a)
 static void tell(struct analysis *a, const struct source_error *e)
 {
 	bool is_known = !*e->kind || schema_kind_find(e->kind);
+	const char *where = streq(e->kind, "Namespace") ? e->name : e->namespace_;
 	char origin[600], reference[600];
 	const struct finding f = {
 		.level = without_effect_is(e->kind) ? FINDING_WARNING
@@ -168,7 +169,7 @@ static void tell(struct analysis *a, const struct source_error *e)
 		.reference = *e->file && e->line ? reference : NULL,
 	};
 
-	if (a->only && *e->namespace_ && !streq(a->only, e->namespace_))
+	if (a->only && *where && !streq(a->only, where))
 		return;
 	(void)snprintf(origin, sizeof(origin), "%s%s%s%s%s", *e->kind ? e->kind : "file",
 		       *e->kind ? " " : "", e->namespace_, *e->namespace_ ? "/" : "", e->name);

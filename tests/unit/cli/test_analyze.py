@@ -51,6 +51,8 @@ CASES = {
     "IST0108": (lambda a: a.named("Pod", "web")["metadata"].update(annotations={"traffic.sidecar.istio.io/excludeOutbondPorts": "1"}),
                 "Warning", "Unknown annotation"),
     "CUL0005": (lambda a: istio(a, "VirtualService", "v", {"hosts": ["web"]}), "Warning", "VirtualService has no effect yet"),
+    "IST0133": (lambda a: label(a, istio_injection="enabled", **{"istio.io__use_waypoint": "w"}), "Warning",
+                "waypoints are not served yet"),
     "IST0171": (lambda a: istio(a, "AuthorizationPolicy", "p", {}) or a.named("AuthorizationPolicy", "p").update(
         status={"conditions": [{"type": "Accepted", "status": "False", "message": "no such field"}]}),
         "Warning", "Accepted is False: no such field"),

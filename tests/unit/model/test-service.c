@@ -111,6 +111,21 @@ static void presets_of_load_balancing(void **state)
 			 ISTIO__WORKLOAD__LOAD_BALANCING__HEALTH_POLICY__ALLOW_ALL);
 }
 
+static void a_waypoint_that_is_asked_for_is_told_not_to_be_there(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_non_null(strstr(put(f, NS("demo", "{istio.io/use-waypoint: w}")),
+			       "waypoints are not served yet"));
+	assert_non_null(strstr(put(f, NS("demo", "{istio.io/use-waypoint: none}")),
+			       "cleared Namespace /demo"));
+	assert_non_null(strstr(put(f, "apiVersion: v1\nkind: Service\nmetadata: {name: web, "
+				      "namespace: demo, labels: {istio.io/use-waypoint: w}}\nspec: "
+				      "{ports: [{port: 80}]}\n"),
+			       "waypoints are not served yet"));
+	assert_null(strstr(put(f, SERVICE("demo", "web", "{ports: [{port: 80}]}")), "warning"));
+}
+
 static void affinity_travels_in_an_extension(void **state)
 {
 	static const struct {
@@ -329,6 +344,7 @@ int main(void)
 		T(carries_what_istio_would_send),
 		T(headless_and_external_services),
 		T(presets_of_load_balancing),
+		T(a_waypoint_that_is_asked_for_is_told_not_to_be_there),
 		T(affinity_travels_in_an_extension),
 		T(names_of_single_pods_are_kept),
 		T(a_manual_endpoint_has_its_place_and_name),

@@ -310,6 +310,7 @@ static void service_entry_report(struct model *m, const struct service_entry *s)
 		       "that leads");
 	if (m->is_registry_only)
 		registry_only_report(m, s);
+	report_waypoint(m, o);
 }
 
 bool entry_is_pods(struct model *m, const char *field, const struct cv_addr *addr)

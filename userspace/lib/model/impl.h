@@ -207,6 +207,8 @@ void outputs_free(struct model *m);
 void report_begin(struct model *m);
 void report(struct model *m, const char *field, bool is_warning, const char *fmt, ...)
 	_printf_(4, 5);
+/* A waypoint that @o asks for. */
+void report_waypoint(struct model *m, const struct object *o);
 void report_commit(struct model *m, struct entity *e);
 void report_clear(struct model *m, struct entity *e);
 

@@ -167,6 +167,9 @@ static int entity_link(struct model *m, struct entity *e)
 static int entity_flush(struct model *m, struct entity *e)
 {
 	switch (e->kind) {
+	case ENTITY_NAMESPACE:
+		report_waypoint(m, e->object);
+		return 0;
 	case ENTITY_POD:
 		return pod_flush(m, (struct pod *)e);
 	case ENTITY_SERVICE:

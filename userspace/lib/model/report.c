@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/str.h"
 #include "model/impl.h"
 
 static void report_tell(struct model *m, const struct entity *e, const struct report *one)
@@ -52,6 +53,17 @@ void report(struct model *m, const char *field, bool is_warning, const char *fmt
 	va_end(ap);
 	one->is_warning = is_warning;
 	m->reports_count++;
+}
+
+void report_waypoint(struct model *m, const struct object *o)
+{
+	const char *waypoint = object_label(o, "istio.io/use-waypoint");
+
+	if (waypoint && *waypoint && !streq(waypoint, "none"))
+		report(m, "metadata.labels[istio.io/use-waypoint]", true,
+		       "waypoints are not served yet: connections go straight to the pods, in "
+		       "mutual "
+		       "TLS, and only policies of layer 4 without targetRefs apply");
 }
 
 /* The same messages about another state of the object may stand on other lines: the object counts

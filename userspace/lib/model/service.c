@@ -134,9 +134,7 @@ static void service_report(struct model *m, struct service *s)
 	if (object_value(o, "spec.sessionAffinityConfig.clientIP.timeoutSeconds"))
 		report(m, "spec.sessionAffinityConfig.clientIP.timeoutSeconds", true,
 		       "not honoured: a client keeps its endpoint for as long as that serves");
-	if (object_label(o, "istio.io/use-waypoint"))
-		report(m, "metadata.labels[istio.io/use-waypoint]", true,
-		       "waypoints are not served yet: only policies of layer 4 apply");
+	report_waypoint(m, o);
 }
 
 int service_flush(struct model *m, struct service *s)

@@ -116,10 +116,15 @@ int chart_values(const char *profile, json_t **ret, char err[CHART_ERROR_MAX])
 
 	if (!values || !schema)
 		return -ENOMEM;
+	/* Istio's name for a mesh without sidecars, which is all that there is here */
+	if (streq(profile, "ambient"))
+		profile = "default";
 	if (!profile_path(profile, path, sizeof(path))) {
-		(void)snprintf(err, CHART_ERROR_MAX,
-			       "no profile \"%s\": default, demo, minimal and production are known",
-			       profile);
+		(void)snprintf(
+			err, CHART_ERROR_MAX,
+			"no profile \"%s\": default (ambient is the same), demo, minimal and "
+			"production are known",
+			profile);
 		return -ENOENT;
 	}
 	r = add_file(values, "values.yaml", schema, err);

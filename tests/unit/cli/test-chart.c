@@ -121,6 +121,17 @@ static void each_profile_makes_objects_that_say_what_it_sets(void **state)
 	}
 }
 
+static void istios_name_of_a_mesh_without_sidecars_is_the_default(void **state)
+{
+	_cleanup_(json_decrefp) json_t *ours = NULL, *istios = NULL;
+	char err[CHART_ERROR_MAX];
+
+	assert_int_equal(chart_values("default", &ours, err), 0);
+	assert_int_equal(chart_values("ambient", &istios, err), 0);
+	assert_true(json_equal(ours, istios));
+	assert_int_equal(chart_values("sidecar", &(json_t *){NULL}, err), -ENOENT);
+}
+
 static void words_of_the_user_reach_the_containers(void **state)
 {
 	_cleanup_(json_decrefp) json_t *o = objects_of((const char *[]){
@@ -360,6 +371,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_file_of_the_chart_is_inside_the_program),
 		cmocka_unit_test(each_profile_makes_objects_that_say_what_it_sets),
+		cmocka_unit_test(istios_name_of_a_mesh_without_sidecars_is_the_default),
 		cmocka_unit_test(words_of_the_user_reach_the_containers),
 		cmocka_unit_test(no_value_is_empty_text_as_helm_has_it),
 		cmocka_unit_test(cni_is_a_component_and_a_value),

@@ -58,22 +58,27 @@ static const struct {
 	{"dashboard", "dash",
 	 "nothing of that kind is installed; a Grafana board and alerts are in "
 	 "tools/deploy/dashboards"},
+	{"verify-install", NULL, "\"culvert status\" does that"},
 	{"create-remote-secret", NULL, "a mesh of several clusters is to come"},
 	{"remote-clusters", NULL, "a mesh of several clusters is to come"},
 };
 
-static void tell_unknown(const char *word)
+static const char *instead_of(const char *word)
 {
-	const char *near;
-
 	for (size_t i = 0; i < ARRAY_SIZE(absent); i++)
 		if (streq(word, absent[i].name) ||
-		    (absent[i].alias && streq(word, absent[i].alias))) {
-			(void)cli_fail("%s: %s", absent[i].name, absent[i].instead);
-			return;
-		}
-	near = cli_nearest(commands, word);
-	if (near)
+		    (absent[i].alias && streq(word, absent[i].alias)))
+			return absent[i].instead;
+	return NULL;
+}
+
+static void tell_unknown(const char *word)
+{
+	const char *instead = instead_of(word), *near = cli_nearest(commands, word);
+
+	if (instead)
+		(void)cli_fail("%s: %s", word, instead);
+	else if (near)
 		(void)cli_fail("unknown command \"%s\": is \"%s\" meant? \"culvert --help\" "
 			       "lists all",
 			       word, near);
@@ -127,6 +132,12 @@ int main(int argc, char **argv)
 		return cli_complete(commands, argc - 1, argv + 1);
 	if (streq(argv[1], "__admin"))
 		return cli_admin(argc - 1, argv + 1);
+	/* what is experimental there need not be here */
+	if (argc > 2 && (streq(argv[1], "x") || streq(argv[1], "experimental")) &&
+	    !streq(argv[2], "authz") && (cli_find(commands, argv[2]) || instead_of(argv[2]))) {
+		argc--;
+		argv++;
+	}
 	c = cli_find(commands, streq(argv[1], "--version") ? "version" : argv[1]);
 	if (!c) {
 		tell_unknown(argv[1]);

@@ -256,6 +256,8 @@ def test_it_answers_as_istioctl(mesh, cli, tmp_path):
 def test_words_that_are_not_here_say_what_there_is_instead(cli):
     assert "waypoints are to come" in cli.run("waypoint", "list", code=2)
     assert "culvert ztunnel-config" in cli.run("pc", "routes", "web", code=2)
+    assert "waypoints are to come" in cli.run("x", "waypoint", "list", code=2)
+    assert cli.run("x", "version", "--short") == cli.run("version", "--short")
     assert 'is "install" meant?' in cli.run("instal", code=2)
     assert cli.run("help", "install") == cli.run("install", "--help")
     assert "Commands:" in cli.run("help")

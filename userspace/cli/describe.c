@@ -15,6 +15,7 @@
 #include "kube_enrol.h"
 #include "kube_kinds.h"
 #include "kube_pods.h"
+#include "source/honoured.h"
 #include "term.h"
 #include "without_effect.h"
 
@@ -103,6 +104,24 @@ static json_t *policies_of(const char *node, const char *ns, const char *name)
 	return policies ? policies : json_array();
 }
 
+/* waypoint_of() - that the object asks for, or else its namespace (NULL: none); "": none. Borrowed.
+ */
+static const char *waypoint_of(const json_t *object, const json_t *ns)
+{
+	const char *own = kube_meta(object, "labels", "istio.io/use-waypoint");
+	const char *value = own ? own : kube_meta(ns, "labels", "istio.io/use-waypoint");
+
+	return honoured_is_waypoint(value) ? value : "";
+}
+
+static void print_waypoint(const json_t *d)
+{
+	const char *name = json_text(d, "waypoint", "");
+
+	if (*name)
+		printf("Waypoint: %s: " HONOURED_WAYPOINT "\n", name);
+}
+
 /* describe_pod() - {name, namespace, node, ip, identity, isEnrolled, reason, state, error,
  * policies}
  */
@@ -122,13 +141,14 @@ static int describe_pod(struct kube *k, const struct target *t, json_t **ret)
 	spec = json_object_get(pod, "spec");
 	node = json_text(spec, "nodeName", "");
 	state = state_of(node, t->namespace_, t->name);
-	*ret = json_pack("{s:s,s:s,s:s,s:s,s:s,s:b,s:s,s:s,s:s,s:o,s:O}", "name", t->name,
+	*ret = json_pack("{s:s,s:s,s:s,s:s,s:s,s:b,s:s,s:s,s:s,s:s,s:o,s:O}", "name", t->name,
 			 "namespace", t->namespace_, "node", node, "ip",
 			 json_text(json_object_get(pod, "status"), "podIP", ""), "serviceAccount",
 			 json_text(spec, "serviceAccountName", "default"), "isEnrolled",
 			 enrol_is_yes(d.verdict), "reason", d.reason, "state",
 			 json_text(state, "state", ""), "error", json_text(state, "error", ""),
-			 "policies", policies_of(node, t->namespace_, t->name), "object", pod);
+			 "waypoint", waypoint_of(pod, ns), "policies",
+			 policies_of(node, t->namespace_, t->name), "object", pod);
 	return *ret ? 0 : -ENOMEM;
 }
 
@@ -190,6 +210,7 @@ static void print_pod(const json_t *d)
 		       *error ? ": " : "", error);
 	if (is_enrolled)
 		print_policies(json_object_get(d, "policies"));
+	print_waypoint(d);
 }
 
 /* add_services() - those that select the pod, as "services". */
@@ -344,12 +365,14 @@ static int service(struct kube *k, const struct target *t, const char *output)
 		r = pods_of(k, t, s, &pods);
 	if (r < 0)
 		return kube_fail(k, "describe service");
-	all = json_pack("{s:s,s:s,s:O*,s:O}", "name", t->name, "namespace", t->namespace_, "ports",
+	all = json_pack("{s:s,s:s,s:s,s:O*,s:O}", "name", t->name, "namespace", t->namespace_,
+			"waypoint", waypoint_of(s, NULL), "ports",
 			json_object_get(json_object_get(s, "spec"), "ports"), "pods", pods);
 	if (add_without_effect(k, t, names, all) < 0)
 		return kube_fail(k, "describe service");
 	if (streq(output, "short")) {
 		print_service(t, s, pods);
+		print_waypoint(all);
 		print_without_effect(all);
 		return 0;
 	}

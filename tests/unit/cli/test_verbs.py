@@ -143,7 +143,10 @@ def test_describe_names_what_nobody_heeds(mesh, cli):
     for name, host in (("short", "web"), ("long", "web.shop.svc.cluster.local"), ("no", "web.other"), ("prefix", "website")):
         mesh.put({"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": {"name": name, "namespace": "shop"},
                   "spec": {"host": host}})
+    assert "Waypoint:" not in cli.run("describe", "svc", "web.shop")
+    mesh.named("Namespace", "shop")["metadata"]["labels"]["istio.io/use-waypoint"] = "w"
     said = cli.run("describe", "svc", "web.shop")
+    assert "Waypoint: w: waypoints are not served yet" in said
     assert "HTTPRoute: shop/r: no effect yet" in said and "DestinationRule: shop/long: DestinationRule has no effect yet" in said
     found = {(e["kind"], e["name"]) for e in cli.json("describe", "pod", "web.shop")["withoutEffect"]}
     assert found == {("HTTPRoute", "r"), ("DestinationRule", "short"), ("DestinationRule", "long")}

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/str.h"
 #include "model/impl.h"
+#include "source/honoured.h"
 
 static void report_tell(struct model *m, const struct entity *e, const struct report *one)
 {
@@ -57,13 +57,8 @@ void report(struct model *m, const char *field, bool is_warning, const char *fmt
 
 void report_waypoint(struct model *m, const struct object *o)
 {
-	const char *waypoint = object_label(o, "istio.io/use-waypoint");
-
-	if (waypoint && *waypoint && !streq(waypoint, "none"))
-		report(m, "metadata.labels[istio.io/use-waypoint]", true,
-		       "waypoints are not served yet: connections go straight to the pods, in "
-		       "mutual "
-		       "TLS, and only policies of layer 4 without targetRefs apply");
+	if (honoured_is_waypoint(object_label(o, "istio.io/use-waypoint")))
+		report(m, "metadata.labels[istio.io/use-waypoint]", true, HONOURED_WAYPOINT);
 }
 
 /* The same messages about another state of the object may stand on other lines: the object counts

@@ -101,3 +101,8 @@ const char *honoured_controller(const char *class_name)
 			return gateways[i].controller;
 	return NULL;
 }
+
+bool honoured_is_waypoint(const char *value)
+{
+	return value && *value && !streq(value, "none");
+}

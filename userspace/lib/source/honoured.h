@@ -2,12 +2,18 @@
 #pragma once
 /* honoured - the kinds that may be installed and written, and do nothing yet: one list, for whoever
  * writes one (a warning of the webhook) and for whoever looks at one (its status). No state. */
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/macros.h"
 
 /* whose entries of a route's status are ours: Istio's own name, which is what its users look for */
 #define HONOURED_CONTROLLER "istio.io/gateway-controller"
+
+/* what is said of the label istio.io/use-waypoint */
+#define HONOURED_WAYPOINT                                                                          \
+	"waypoints are not served yet: connections go straight to the pods, in mutual TLS, and "   \
+	"only policies of layer 4 without targetRefs apply"
 
 /** struct honoured_kind - a kind without effect. */
 struct honoured_kind {
@@ -26,3 +32,5 @@ const char *honoured_gateway(const char *controller);
 /** honoured_controller() - Return: who serves a class of Istio's, also where there is no such
  * object as Istio makes; NULL: another class. */
 const char *honoured_controller(const char *class_name);
+/** honoured_is_waypoint() - does a value of istio.io/use-waypoint ask for one? NULL: no label. */
+bool honoured_is_waypoint(const char *value);

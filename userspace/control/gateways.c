@@ -165,19 +165,20 @@ static void on_written(void *arg, const struct kube_answer *a)
 	if (a->error == 0 && a->status / 100 == 2) {
 		g->n_written++;
 		g->is_failing = false;
+	} else if (a->error == 0 && (a->status == 409 || a->status == 404)) {
+		/* it has changed, or is gone: the watch brings it, and nothing is sent upon what
+		 * was looked at again */
+		t->writes++;
 	} else {
-		/* 409: it has changed, the watch brings it; 404: it is gone. Others: the next look
-		 * for kinds looks at all objects, too */
+		if (!g->is_failing)
+			log_warn("control", "status not written resource=%s status=%d: %.200s",
+				 t->path, a->status, a->error ? a->message : a->body);
+		g->is_failing = true;
+		t->writes++;
+		/* the next look for kinds looks at all objects, too */
 		free(t->sent);
 		t->sent = NULL;
-		if (a->error != 0 || (a->status != 409 && a->status != 404)) {
-			if (!g->is_failing)
-				log_warn("control",
-					 "status not written resource=%s status=%d: %.200s",
-					 t->path, a->status, a->error ? a->message : a->body);
-			g->is_failing = true;
-			return;
-		}
+		return;
 	}
 	thing_queue(t); /* there may be news since it was sent */
 }

@@ -225,6 +225,23 @@ static void put_back(struct fixture *f, int version)
 	run(f, 100);
 }
 
+static void test_what_has_changed_meanwhile_is_waited_for(void **state)
+{
+	struct fixture *f = *state;
+
+	f->gateways_list = WAYPOINT;
+	f->routes = ROUTE("10");
+	f->status = 409;
+	lead(f);
+	UNTIL(&f->kube, f->n_patches == 2 && f->watch_fd >= 0); /* the Gateway's, too */
+	run(f, 300);
+	assert_int_equal(f->n_patches, 2);
+	f->status = 200;
+	put_back(f, 11);
+	UNTIL(&f->kube, gateways_count(f->gateways) == 1);
+	assert_non_null(strstr(f->body, "\"resourceVersion\":\"11\""));
+}
+
 static void test_a_quarrel_is_given_up(void **state)
 {
 	struct fixture *f = *state;
@@ -251,6 +268,7 @@ int main(void)
 		TEST(test_kinds_may_come_and_go),
 		TEST(test_a_route_is_told_of_its_gateway),
 		TEST(test_a_refused_write_is_tried_again_with_the_next_look),
+		TEST(test_what_has_changed_meanwhile_is_waited_for),
 		TEST(test_a_quarrel_is_given_up),
 	};
 

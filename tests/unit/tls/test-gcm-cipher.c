@@ -15,6 +15,7 @@
 #include "base/macros.h"
 #include "tests/unit/tls/gcm.h"
 #include "tls/gcm.h"
+#include "tls/records.h"
 
 #define IV_LEN   12
 #define TAG_LEN  16
@@ -371,6 +372,46 @@ static void a_copy_goes_its_own_way(void **state)
 	assert_memory_equal(tags[0], tags[1], TAG_LEN);
 }
 
+/* bound_init() - a cipher of a connection, as OpenSSL's record layer makes it. */
+static EVP_CIPHER_CTX *bound_init(struct tls_records *r, int is_encrypting)
+{
+	_cleanup_(EVP_CIPHER_freep) EVP_CIPHER *c = cipher_of(16, "culvert-gcm");
+	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+	const uint8_t key[16] = {1};
+
+	tls_records_bind(r);
+	assert_int_equal(EVP_CipherInit_ex(ctx, c, NULL, key, NULL, is_encrypting), 1);
+	tls_records_bind(NULL);
+	return ctx;
+}
+
+static void a_connections_cipher_takes_no_number_out_of_order(void **state)
+{
+	static const uint8_t last_bytes[] = {7, 7 ^ 1, 7 ^ 2}; /* of the IVs of records 0, 1, 2 */
+
+	need();
+	for (int i = 0; i < 2; i++) {
+		struct tls_records r = {0};
+		_cleanup_(EVP_CIPHER_CTX_freep) EVP_CIPHER_CTX *ctx = bound_init(&r, i);
+		_cleanup_(EVP_CIPHER_CTX_freep) EVP_CIPHER_CTX *copy = EVP_CIPHER_CTX_new();
+		uint8_t iv[IV_LEN] = {2};
+
+		assert_non_null(i ? r._sealing : r._opening);
+		for (size_t k = 0; k < ARRAY_SIZE(last_bytes); k++) {
+			iv[IV_LEN - 1] = last_bytes[k];
+			assert_int_equal(EVP_CipherInit_ex(ctx, NULL, NULL, NULL, iv, i), 1);
+		}
+		/* nor a second one that counts, nor the same for the other direction */
+		assert_int_equal(EVP_CIPHER_CTX_copy(copy, ctx), 0);
+		iv[IV_LEN - 1] = 7 ^ 3;
+		assert_int_equal(EVP_CipherInit_ex(ctx, NULL, NULL, NULL, iv, !i), 0);
+		iv[IV_LEN - 1] = 7 ^ 1;
+		assert_int_equal(EVP_CipherInit_ex(ctx, NULL, NULL, NULL, iv, i), 0);
+		EVP_CIPHER_CTX_reset(ctx);
+		assert_null(i ? r._sealing : r._opening);
+	}
+}
+
 static void keys_are_wiped(void **state)
 {
 	uint8_t key[32], iv[IV_LEN] = {2}, p[16] = {3};
@@ -428,6 +469,7 @@ int main(void)
 		cmocka_unit_test(refuses_what_would_be_no_gcm),
 		cmocka_unit_test(a_wrong_tag_stays_wrong),
 		cmocka_unit_test(a_copy_goes_its_own_way),
+		cmocka_unit_test(a_connections_cipher_takes_no_number_out_of_order),
 		cmocka_unit_test(keys_are_wiped),
 		cmocka_unit_test(describes_itself_as_openssl_does),
 	};

@@ -16,7 +16,7 @@ int hbone_scratch_new(struct hbone_scratch **ret)
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return -ENOMEM;
-	s->plain_out = malloc(SCRATCH_WRITE_MAX);
+	s->plain_out = malloc(SCRATCH_WRITE_MAX + 1); /* for what tls_records_seal() puts there */
 	s->plain_in = malloc(SCRATCH_PLAIN_MAX);
 	s->cipher_out = malloc(SCRATCH_CIPHER_MAX);
 	s->cipher_in = malloc(SCRATCH_READ_MAX);
@@ -94,6 +94,16 @@ static void bio_method_make(void)
 	bio_method = m;
 }
 
+int scratch_handshake(struct scratch_tls *tls)
+{
+	int r;
+
+	tls_records_bind(&tls->records);
+	r = SSL_do_handshake(tls->ssl);
+	tls_records_bind(NULL);
+	return r;
+}
+
 int scratch_attach(struct hbone_scratch *s, SSL *ssl)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -116,12 +126,31 @@ void scratch_forget_errors(void)
 		ERR_clear_error();
 }
 
-int scratch_encrypt(SSL *ssl, const uint8_t *p, size_t n)
+/* seal_record() - Return: bytes that went into one record; 0: OpenSSL has to make it. */
+static size_t seal_record(struct hbone_scratch *s, struct scratch_tls *tls, uint8_t *p, size_t n)
+{
+	size_t len = 0;
+
+	n = MIN(n, (size_t)TLS_RECORD_MAX);
+	if (SCRATCH_CIPHER_MAX - s->cipher_out_len >= n + TLS_RECORD_OVERHEAD)
+		len = tls_records_seal(&tls->records, tls->ssl, p, n,
+				       s->cipher_out + s->cipher_out_len);
+	s->cipher_out_len += len;
+	return len > 0 ? n : 0;
+}
+
+int scratch_encrypt(struct hbone_scratch *s, struct scratch_tls *tls, uint8_t *p, size_t n)
 {
 	while (n > 0) {
-		size_t done;
+		size_t done = seal_record(s, tls, p, n);
+		int ok = 1;
 
-		if (SSL_write_ex(ssl, p, n, &done) != 1)
+		if (done == 0) {
+			tls_records_bind(&tls->records);
+			ok = SSL_write_ex(tls->ssl, p, MIN(n, (size_t)TLS_RECORD_MAX), &done);
+			tls_records_bind(NULL);
+		}
+		if (ok != 1)
 			return -EIO;
 		p += done;
 		n -= done;
@@ -135,14 +164,38 @@ static bool is_used_up(const struct hbone_scratch *s, const SSL *ssl)
 	return s->cipher_in_pos == s->cipher_in_len && SSL_has_pending(ssl) == 0;
 }
 
-int scratch_decrypt(struct hbone_scratch *s, SSL *ssl, size_t *ret_len, bool *ret_is_end)
+/* open_record() - Return: bytes of one record; 0: OpenSSL has to read it. */
+static size_t open_record(struct hbone_scratch *s, struct scratch_tls *tls, size_t len)
 {
+	const struct tls_sealed in = {
+		.p = s->cipher_in + s->cipher_in_pos,
+		.n = s->cipher_in_len - s->cipher_in_pos,
+		.room = SCRATCH_PLAIN_MAX - len,
+	};
+	size_t used = 0;
+	size_t n = tls_records_open(&tls->records, tls->ssl, &in, s->plain_in + len, &used);
+
+	s->cipher_in_pos += used;
+	return n;
+}
+
+int scratch_decrypt(struct hbone_scratch *s, struct scratch_tls *tls, size_t *ret_len,
+		    bool *ret_is_end)
+{
+	SSL *ssl = tls->ssl;
 	size_t len = 0, n;
 
 	while (len < SCRATCH_PLAIN_MAX && !is_used_up(s, ssl)) {
-		int err;
+		int ok, err;
 
-		if (SSL_read_ex(ssl, s->plain_in + len, SCRATCH_PLAIN_MAX - len, &n) == 1) {
+		n = open_record(s, tls, len);
+		len += n;
+		if (n > 0)
+			continue;
+		tls_records_bind(&tls->records);
+		ok = SSL_read_ex(ssl, s->plain_in + len, SCRATCH_PLAIN_MAX - len, &n);
+		tls_records_bind(NULL);
+		if (ok == 1) {
 			len += n;
 			continue;
 		}

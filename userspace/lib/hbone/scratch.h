@@ -9,6 +9,7 @@
 #include <openssl/ssl.h>
 
 #include "base/macros.h"
+#include "tls/records.h"
 
 /* One read of a socket, one write to it: large enough that system calls stop to matter, small
  * enough for the L2 cache. */
@@ -30,14 +31,24 @@ struct hbone_scratch {
 	uint64_t step_turn; /* the turn of the loop that has had its handshake */
 };
 
+/* A tunnel's TLS. */
+struct scratch_tls {
+	SSL *ssl;
+	struct tls_records records;
+};
+
 /** scratch_attach() - let @ssl read from cipher_in and write to cipher_out. Return: 0; -ENOMEM. */
 _must_check_ int scratch_attach(struct hbone_scratch *s, SSL *ssl);
-/** scratch_encrypt() - @n bytes of plain text become records in cipher_out. Return: 0; -EIO. */
-_must_check_ int scratch_encrypt(SSL *ssl, const uint8_t *p, size_t n);
+/** scratch_handshake() - SSL_do_handshake(). Return: what it says. */
+int scratch_handshake(struct scratch_tls *tls);
+/** scratch_encrypt() - @n bytes of plain text become records in cipher_out. @p: plain_out, or of
+ * room for one byte more, which is used and restored. Return: 0; -EIO. */
+_must_check_ int scratch_encrypt(struct hbone_scratch *s, struct scratch_tls *tls, uint8_t *p,
+				 size_t n);
 /** scratch_decrypt() - records of cipher_in become plain text in plain_in, as many as fit.
  * @ret_len: set always; @ret_is_end: set to true when the peer said goodbye, else untouched.
  * Return: 1 more may come; 0 all taken; -EPROTO. */
-_must_check_ int scratch_decrypt(struct hbone_scratch *s, SSL *ssl, size_t *ret_len,
+_must_check_ int scratch_decrypt(struct hbone_scratch *s, struct scratch_tls *tls, size_t *ret_len,
 				 bool *ret_is_end);
 /** scratch_forget_errors() - before calls into OpenSSL: what an earlier one left would be taken for
  * theirs. */

@@ -43,7 +43,7 @@ struct hbone_tunnel {
 	struct loop_task flush;
 	struct loop_task step; /* of the handshake */
 	struct loop_task close;
-	SSL *ssl;
+	struct scratch_tls tls;
 	struct hbone_session *session;
 	const struct hbone_tunnel_ops *ops;
 	void *arg;
@@ -157,7 +157,7 @@ static int flush_round(struct hbone_tunnel *t)
 		return r;
 	if (n == 0)
 		return 0;
-	r = scratch_encrypt(t->ssl, t->scratch->plain_out, n);
+	r = scratch_encrypt(t->scratch, &t->tls, t->scratch->plain_out, n);
 	if (r < 0)
 		return r;
 	r = cipher_flush(t);
@@ -241,7 +241,7 @@ static void tunnel_open(struct hbone_tunnel *t)
 	unsigned int alpn_len;
 	int r;
 
-	SSL_get0_alpn_selected(t->ssl, &alpn, &alpn_len);
+	SSL_get0_alpn_selected(t->tls.ssl, &alpn, &alpn_len);
 	if (alpn_len != 2 || memcmp(alpn, "h2", 2) != 0) {
 		tunnel_fail(t, -EPROTO, "the peer did not choose h2");
 		return;
@@ -265,12 +265,12 @@ static void handshake(struct hbone_tunnel *t)
 	char text[TEXT_MAX];
 	int r, err;
 
-	r = SSL_do_handshake(t->ssl);
-	err = SSL_get_error(t->ssl, r);
+	r = scratch_handshake(&t->tls);
+	err = SSL_get_error(t->tls.ssl, r);
 	if (r != 1 && err != SSL_ERROR_WANT_READ && err != SSL_ERROR_WANT_WRITE) {
-		bool is_revoked = SSL_get_verify_result(t->ssl) == X509_V_ERR_CERT_REVOKED;
+		bool is_revoked = SSL_get_verify_result(t->tls.ssl) == X509_V_ERR_CERT_REVOKED;
 
-		(void)tls_error_text(t->ssl, text, sizeof(text));
+		(void)tls_error_text(t->tls.ssl, text, sizeof(text));
 		/* The alert says to the peer what we do not like. */
 		(void)cipher_flush(t);
 		tunnel_fail(t, is_revoked ? -EKEYREVOKED : -EPROTO, text);
@@ -295,7 +295,7 @@ static void take_input(struct hbone_tunnel *t)
 		size_t len = 0;
 		int r;
 
-		more = scratch_decrypt(t->scratch, t->ssl, &len, &t->is_peer_closed);
+		more = scratch_decrypt(t->scratch, &t->tls, &len, &t->is_peer_closed);
 		r = len > 0 ? hbone_session_recv(t->session, t->scratch->plain_in, len) : 0;
 		if (r < 0) {
 			/* GOAWAY with the reason is queued: try to get it out. */
@@ -308,7 +308,7 @@ static void take_input(struct hbone_tunnel *t)
 	if (cipher_flush(t) < 0 || more < 0) {
 		char text[TEXT_MAX];
 
-		(void)tls_error_text(t->ssl, text, sizeof(text));
+		(void)tls_error_text(t->tls.ssl, text, sizeof(text));
 		tunnel_fail(t, -EPROTO, text[0] != '\0' ? text : "TLS error");
 	}
 }
@@ -323,7 +323,7 @@ static void on_peer_closed(struct hbone_tunnel *t)
 static void busy_count(struct hbone_tunnel *t)
 {
 	if (t->reads < BUSY_READS && ++t->reads == BUSY_READS)
-		(void)SSL_clear_mode(t->ssl, SSL_MODE_RELEASE_BUFFERS);
+		(void)SSL_clear_mode(t->tls.ssl, SSL_MODE_RELEASE_BUFFERS);
 }
 
 /* busy_tick() - a PING interval is over. The PING that comes now, and its answer, are what gives
@@ -331,7 +331,7 @@ static void busy_count(struct hbone_tunnel *t)
 static void busy_tick(struct hbone_tunnel *t)
 {
 	if (t->reads < BUSY_READS)
-		(void)SSL_set_mode(t->ssl, SSL_MODE_RELEASE_BUFFERS);
+		(void)SSL_set_mode(t->tls.ssl, SSL_MODE_RELEASE_BUFFERS);
 	t->reads = 0;
 }
 
@@ -476,7 +476,7 @@ static void say_goodbye(struct hbone_tunnel *t)
 	if (t->stage != HBONE_STAGE_OPEN || t->error != 0 || buf_len(&t->unsent) > 0)
 		return;
 	scratch_forget_errors();
-	(void)SSL_shutdown(t->ssl);
+	(void)SSL_shutdown(t->tls.ssl);
 	(void)cipher_flush(t);
 }
 
@@ -489,7 +489,7 @@ static void on_close(struct loop_task *task)
 	loop_timer_del(&t->timer);
 	loop_task_del(&t->flush);
 	loop_del(&t->watch);
-	SSL_free(t->ssl);
+	SSL_free(t->tls.ssl);
 	(void)close_fd(t->watch.fd);
 	if (!t->is_abandoned)
 		t->ops->on_closed(t->arg, t->stage, t->error, t->text);
@@ -538,11 +538,11 @@ int hbone_tunnel_new(const struct hbone_tunnel_config *config, struct hbone_tunn
 		loop_timer_del(&t->timer);
 		return r;
 	}
-	t->ssl = config->ssl;
+	t->tls.ssl = config->ssl;
 	if (t->is_server)
-		SSL_set_accept_state(t->ssl);
+		SSL_set_accept_state(t->tls.ssl);
 	else
-		SSL_set_connect_state(t->ssl);
+		SSL_set_connect_state(t->tls.ssl);
 	*ret = TAKE_PTR(t);
 	return 0;
 }
@@ -559,12 +559,12 @@ bool hbone_tunnel_is_blocked(const struct hbone_tunnel *t)
 
 int hbone_tunnel_peer_identity(struct hbone_tunnel *t, char *ret, size_t size)
 {
-	return tls_peer_identity(t->ssl, ret, size);
+	return tls_peer_identity(t->tls.ssl, ret, size);
 }
 
 const char *hbone_tunnel_refusal(const struct hbone_tunnel *t)
 {
-	return t->state == TUNNEL_OPEN ? tls_peer_refusal(t->ssl) : NULL;
+	return t->state == TUNNEL_OPEN ? tls_peer_refusal(t->tls.ssl) : NULL;
 }
 
 void hbone_tunnel_drain(struct hbone_tunnel *t)

@@ -41,12 +41,16 @@ static int engines_take(const IMB_MGR *m)
 	gcm_engine_128.decrypt = m->gcm128_dec_update;
 	gcm_engine_128.encrypt_end = m->gcm128_enc_finalize;
 	gcm_engine_128.decrypt_end = m->gcm128_dec_finalize;
+	gcm_engine_128.encrypt_whole = m->gcm128_enc;
+	gcm_engine_128.decrypt_whole = m->gcm128_dec;
 	gcm_engine_256.expand = m->gcm256_pre;
 	gcm_engine_256.init = m->gcm256_init;
 	gcm_engine_256.encrypt = m->gcm256_enc_update;
 	gcm_engine_256.decrypt = m->gcm256_dec_update;
 	gcm_engine_256.encrypt_end = m->gcm256_enc_finalize;
 	gcm_engine_256.decrypt_end = m->gcm256_dec_finalize;
+	gcm_engine_256.encrypt_whole = m->gcm256_enc;
+	gcm_engine_256.decrypt_whole = m->gcm256_dec;
 	return 0;
 }
 

@@ -16,45 +16,19 @@
 #include "base/macros.h"
 #include "tls/gcm_internal.h"
 
-#define IV_LEN  12
-#define TAG_LEN 16
-#define ALIGN   64
-/* TLS 1.3 has the five bytes of a record's head. */
-#define AAD_MAX 64
 /* NIST SP 800-38D: of one message. */
 #define MESSAGE_MAX ((1ULL << 36) - 32)
 
-enum stage {
-	STAGE_NO_IV, /* none yet, or used up: one IV is for one message */
-	STAGE_AAD,   /* of the message nothing but what goes beside it has come */
-	STAGE_DATA,
-};
-
-struct cipher {
-	struct gcm_key_data key;
-	struct gcm_context_data message;
-	const struct gcm_engine *engine;
-	uint64_t len; /* of the message so far */
-	size_t aad_len;
-	enum stage stage;
-	bool has_key;
-	bool is_encrypting;
-	bool has_tag; /* encrypting: made; decrypting: told what it has to be */
-	uint8_t iv[IV_LEN];
-	uint8_t tag[TAG_LEN];
-	uint8_t aad[AAD_MAX];
-} __attribute__((aligned(ALIGN)));
-
 struct gcm_engine gcm_engine_128 = {.key_len = 16}, gcm_engine_256 = {.key_len = 32};
 
-static struct cipher *cipher_alloc(void)
+static struct gcm_cipher *cipher_alloc(void)
 {
-	return aligned_alloc(ALIGN, sizeof(struct cipher));
+	return aligned_alloc(GCM_ALIGN, sizeof(struct gcm_cipher));
 }
 
 static void *cipher_new(const struct gcm_engine *engine)
 {
-	struct cipher *c = cipher_alloc();
+	struct gcm_cipher *c = cipher_alloc();
 
 	if (!c)
 		return NULL;
@@ -77,28 +51,31 @@ static void cipher_free(void *ctx)
 {
 	if (!ctx)
 		return;
-	OPENSSL_cleanse(ctx, sizeof(struct cipher));
+	gcm_records_unbind(ctx);
+	OPENSSL_cleanse(ctx, sizeof(struct gcm_cipher));
 	free(ctx);
 }
 
+/* cipher_dup() - not of a connection's: two that count its records would use a number twice. */
 static void *cipher_dup(void *ctx)
 {
-	struct cipher *c = cipher_alloc();
+	const struct gcm_cipher *from = ctx;
+	struct gcm_cipher *c = from->records ? NULL : cipher_alloc();
 
 	if (c)
-		memcpy(c, ctx, sizeof(*c));
+		memcpy(c, from, sizeof(*c));
 	return c;
 }
 
-static int set_tag(struct cipher *c, const OSSL_PARAM *p)
+static int set_tag(struct gcm_cipher *c, const OSSL_PARAM *p)
 {
-	if (p->data_type != OSSL_PARAM_OCTET_STRING || p->data_size != TAG_LEN)
+	if (p->data_type != OSSL_PARAM_OCTET_STRING || p->data_size != GCM_TAG_LEN)
 		return 0;
 	if (!p->data) /* nothing but the length */
 		return 1;
 	if (c->is_encrypting)
 		return 0;
-	memcpy(c->tag, p->data, TAG_LEN);
+	memcpy(c->tag, p->data, GCM_TAG_LEN);
 	c->has_tag = true;
 	return 1;
 }
@@ -112,62 +89,68 @@ static int expect_size(const OSSL_PARAM *p, size_t expected)
 
 static int cipher_set_params(void *ctx, const OSSL_PARAM params[])
 {
-	struct cipher *c = ctx;
+	struct gcm_cipher *c = ctx;
 	int ok = 1;
 
 	for (const OSSL_PARAM *p = params; ok && p && p->key; p++)
 		if (streq(p->key, OSSL_CIPHER_PARAM_AEAD_TAG))
 			ok = set_tag(c, p);
 		else if (streq(p->key, OSSL_CIPHER_PARAM_AEAD_IVLEN))
-			ok = expect_size(p, IV_LEN);
+			ok = expect_size(p, GCM_IV_LEN);
 		else if (streq(p->key, OSSL_CIPHER_PARAM_KEYLEN))
 			ok = expect_size(p, c->engine->key_len);
 	return ok;
 }
 
-static int get_tag(const struct cipher *c, OSSL_PARAM *p)
+static int get_tag(const struct gcm_cipher *c, OSSL_PARAM *p)
 {
-	if (!c->is_encrypting || !c->has_tag || p->data_size != TAG_LEN)
+	if (!c->is_encrypting || !c->has_tag || p->data_size != GCM_TAG_LEN)
 		return 0;
-	return OSSL_PARAM_set_octet_string(p, c->tag, TAG_LEN);
+	return OSSL_PARAM_set_octet_string(p, c->tag, GCM_TAG_LEN);
 }
 
 static int cipher_get_params(void *ctx, OSSL_PARAM params[])
 {
-	const struct cipher *c = ctx;
+	const struct gcm_cipher *c = ctx;
 	int ok = 1;
 
 	for (OSSL_PARAM *p = params; ok && p && p->key; p++)
 		if (streq(p->key, OSSL_CIPHER_PARAM_AEAD_TAG))
 			ok = get_tag(c, p);
 		else if (streq(p->key, OSSL_CIPHER_PARAM_IVLEN))
-			ok = OSSL_PARAM_set_size_t(p, IV_LEN);
+			ok = OSSL_PARAM_set_size_t(p, GCM_IV_LEN);
 		else if (streq(p->key, OSSL_CIPHER_PARAM_KEYLEN))
 			ok = OSSL_PARAM_set_size_t(p, c->engine->key_len);
 		else if (streq(p->key, OSSL_CIPHER_PARAM_AEAD_TAGLEN))
-			ok = OSSL_PARAM_set_size_t(p, TAG_LEN);
+			ok = OSSL_PARAM_set_size_t(p, GCM_TAG_LEN);
 	return ok;
 }
 
 /* NOLINTNEXTLINE(readability-function-size): OpenSSL's signature, and the way */
-static int cipher_init(struct cipher *c, const unsigned char *key, size_t key_len,
+static int cipher_init(struct gcm_cipher *c, const unsigned char *key, size_t key_len,
 		       const unsigned char *iv, size_t iv_len, const OSSL_PARAM params[],
 		       bool is_encrypting)
 {
-	if ((key && key_len != c->engine->key_len) || (iv && iv_len != IV_LEN))
+	if ((key && key_len != c->engine->key_len) || (iv && iv_len != GCM_IV_LEN))
 		return 0;
+	if (c->records && !key && c->is_encrypting != is_encrypting)
+		return 0;
+	if (key)
+		gcm_records_unbind(c);
 	c->is_encrypting = is_encrypting;
 	c->has_tag = false;
-	c->stage = STAGE_NO_IV;
+	c->stage = GCM_NO_IV;
 	c->aad_len = 0;
 	c->len = 0;
 	if (key) {
 		c->engine->expand(key, &c->key);
 		c->has_key = true;
+		gcm_records_bind(c);
 	}
 	if (iv) {
-		memcpy(c->iv, iv, IV_LEN);
-		c->stage = STAGE_AAD;
+		if (!gcm_records_iv(c, iv, c->iv))
+			return 0;
+		c->stage = GCM_AAD;
 	}
 	return cipher_set_params(c, params);
 }
@@ -186,9 +169,9 @@ static int on_decrypt_init(void *ctx, const unsigned char *key, size_t key_len,
 	return cipher_init(ctx, key, key_len, iv, iv_len, params, false);
 }
 
-static int add_aad(struct cipher *c, const unsigned char *p, size_t n)
+static int add_aad(struct gcm_cipher *c, const unsigned char *p, size_t n)
 {
-	if (c->stage != STAGE_AAD || n > AAD_MAX - c->aad_len)
+	if (c->stage != GCM_AAD || n > GCM_AAD_MAX - c->aad_len)
 		return 0;
 	memcpy(c->aad + c->aad_len, p, n);
 	c->aad_len += n;
@@ -196,22 +179,22 @@ static int add_aad(struct cipher *c, const unsigned char *p, size_t n)
 }
 
 /* begin() - all that goes beside the message is there. */
-static void begin(struct cipher *c)
+static void begin(struct gcm_cipher *c)
 {
-	if (c->stage == STAGE_DATA)
+	if (c->stage == GCM_DATA)
 		return;
 	c->engine->init(&c->key, &c->message, c->iv, c->aad, c->aad_len);
-	c->stage = STAGE_DATA;
+	c->stage = GCM_DATA;
 }
 
 /* NOLINTNEXTLINE(readability-function-size): OpenSSL's signature */
 static int on_update(void *ctx, unsigned char *out, size_t *ret_len, size_t out_size,
 		     const unsigned char *in, size_t n)
 {
-	struct cipher *c = ctx;
+	struct gcm_cipher *c = ctx;
 
 	*ret_len = 0;
-	if (!c->has_key || c->stage == STAGE_NO_IV)
+	if (!c->has_key || c->stage == GCM_NO_IV)
 		return 0;
 	if (n == 0)
 		return 1;
@@ -233,22 +216,22 @@ static int on_update(void *ctx, unsigned char *out, size_t *ret_len, size_t out_
 
 static int on_final(void *ctx, unsigned char *out, size_t *ret_len, size_t out_size)
 {
-	struct cipher *c = ctx;
-	uint8_t tag[TAG_LEN];
+	struct gcm_cipher *c = ctx;
+	uint8_t tag[GCM_TAG_LEN];
 	int ok;
 
 	*ret_len = 0;
-	if (!c->has_key || c->stage == STAGE_NO_IV || (!c->is_encrypting && !c->has_tag))
+	if (!c->has_key || c->stage == GCM_NO_IV || (!c->is_encrypting && !c->has_tag))
 		return 0;
 	begin(c);
-	c->stage = STAGE_NO_IV;
+	c->stage = GCM_NO_IV;
 	if (c->is_encrypting) {
-		c->engine->encrypt_end(&c->key, &c->message, c->tag, TAG_LEN);
+		c->engine->encrypt_end(&c->key, &c->message, c->tag, GCM_TAG_LEN);
 		c->has_tag = true;
 		return 1;
 	}
-	c->engine->decrypt_end(&c->key, &c->message, tag, TAG_LEN);
-	ok = CRYPTO_memcmp(tag, c->tag, TAG_LEN) == 0;
+	c->engine->decrypt_end(&c->key, &c->message, tag, GCM_TAG_LEN);
+	ok = CRYPTO_memcmp(tag, c->tag, GCM_TAG_LEN) == 0;
 	/* what would have been right is nobody's business */
 	OPENSSL_cleanse(tag, sizeof(tag));
 	c->has_tag = false;
@@ -265,7 +248,7 @@ static int get_static_params(OSSL_PARAM params[], size_t key_len)
 		else if (streq(p->key, OSSL_CIPHER_PARAM_KEYLEN))
 			ok = OSSL_PARAM_set_size_t(p, key_len);
 		else if (streq(p->key, OSSL_CIPHER_PARAM_IVLEN))
-			ok = OSSL_PARAM_set_size_t(p, IV_LEN);
+			ok = OSSL_PARAM_set_size_t(p, GCM_IV_LEN);
 		else if (streq(p->key, OSSL_CIPHER_PARAM_BLOCK_SIZE))
 			ok = OSSL_PARAM_set_size_t(p, 1);
 		else if (streq(p->key, OSSL_CIPHER_PARAM_AEAD) ||

@@ -82,6 +82,15 @@ static bool is_same(const char *a, const char *b)
 	return a == b || (a && b && streq(a, b));
 }
 
+/* Most are pending for a moment only. And while the runtime makes a pod, a change of its object
+ * keeps the kubelet from its work, which delays the pod. */
+static bool is_early(const struct object *pod, const char *want)
+{
+	const char *phase = object_string(pod, "status.phase");
+
+	return want && (streq(want, "pending") || (phase && streq(phase, "Pending")));
+}
+
 static void on_pod(void *arg, const char *key, const struct object *pod)
 {
 	struct redirection *r = arg;
@@ -97,8 +106,7 @@ static void on_pod(void *arg, const char *key, const struct object *pod)
 	c->is_needed = true;
 	if (is_same(c->want, want) && streq(c->uid, uid))
 		return;
-	/* Most are pending for a moment only. */
-	c->not_before_us = loop_now_us(r->loop) + (want && streq(want, "pending") ? PENDING_US : 0);
+	c->not_before_us = loop_now_us(r->loop) + (is_early(pod, want) ? PENDING_US : 0);
 	c->want = want;
 	(void)str_copy(c->uid, sizeof(c->uid), uid);
 }

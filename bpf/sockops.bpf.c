@@ -5,6 +5,7 @@
  * cv_generation. Writes: cv_conns, cv_directs, cv_vouched, cv_sockets, cv_verdicts, cv_counters,
  * cv_events. On doubt: no entry, so ztunnel is shown no destination and sk_lookup does not let the
  * SYN through. */
+#include "bpf/lib/congestion.h"
 #include "bpf/lib/conn.h"
 #include "bpf/lib/event.h"
 #include "bpf/lib/pod.h"
@@ -202,6 +203,13 @@ static __always_inline void direct_both(struct cv_direct *d, __u32 flag)
 		count(CV_FLOW);
 }
 
+/* What takes the host's way may meet a limit there. */
+static __always_inline void direct_congestion(struct bpf_sock_ops *ctx, const struct cv_direct *d)
+{
+	if (d->flags & (CV_DIRECT_SHORT | CV_DIRECT_SHORT_SYN))
+		congestion_local(ctx);
+}
+
 /* Returns false when it is not a direct connection's server that has accepted. */
 static __noinline bool on_accept_direct(struct bpf_sock_ops *ctx)
 {
@@ -215,6 +223,7 @@ static __noinline bool on_accept_direct(struct bpf_sock_ops *ctx)
 	if (!d || is_client || d->dst_cookie != t.netns_cookie)
 		return false;
 	direct_both(d, CV_DIRECT_ACCEPTED);
+	direct_congestion(ctx, d);
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 	return true;
 }
@@ -243,6 +252,8 @@ static __noinline void on_accept_tunnel(struct bpf_sock_ops *ctx, const struct c
 		sockops_drop(&t, CV_DROP_STORAGE);
 		return;
 	}
+	if (addr_is_loopback(&t.local) || addr_is_loopback(&t.remote))
+		congestion_local(ctx);
 	st->shown = sockops_shown(c, is_ztunnel);
 	st->flags = CV_SOCKET_SHOWN | (is_ztunnel ? CV_SOCKET_CHILD : 0);
 	if (!st->shown.port)
@@ -323,22 +334,37 @@ static __noinline void direct_tell(struct bpf_sock_ops *ctx, const struct cv_tup
 	bpf_ringbuf_output(&cv_events, &ev, sizeof(ev), direct_wake(ev.time_ns));
 }
 
+/* The dialling end of the ways to ztunnel and from it, within a pod. */
+static __always_inline void on_established_local(struct bpf_sock_ops *ctx)
+{
+	struct cv_socket *st = NULL;
+	struct bpf_sock *sk = ctx->sk;
+
+	if (sk)
+		st = bpf_sk_storage_get(&cv_sockets, sk, NULL, 0);
+	if (st && ((st->flags & CV_SOCKET_REDIRECTED) || st->kind == CV_SOCKET_DIAL_APP))
+		congestion_local(ctx);
+}
+
 static __noinline void on_established(struct bpf_sock_ops *ctx)
 {
 	struct cv_direct *d;
 	struct cv_tuple t;
 	bool is_client;
 
-	/* on_connect_direct() has set it: others are out without a look-up. */
+	/* Where it is a connection of ours, the CONNECT callback has set it. */
 	if (!(ctx->bpf_sock_ops_cb_flags & BPF_SOCK_OPS_STATE_CB_FLAG))
 		return;
 	t = tuple_from_sockops(ctx, bpf_get_netns_cookie(ctx));
-	if (addr_is_loopback(&t.remote))
+	if (addr_is_loopback(&t.remote) || addr_is_loopback(&t.local)) {
+		on_established_local(ctx);
 		return;
+	}
 	d = direct_find(&t, &is_client);
 	if (!d || !is_client || d->src_cookie != t.netns_cookie)
 		return;
 	direct_both(d, CV_DIRECT_ESTABLISHED);
+	direct_congestion(ctx, d);
 	direct_tell(ctx, &t, d, CV_DIRECT_OPEN);
 }
 

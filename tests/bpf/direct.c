@@ -570,3 +570,28 @@ TEST(direct_by_a_frontend_asks_again_when_one_of_several_endpoints_refuses)
 	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, SERVICE), ECONNREFUSED);
 	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, SERVICE), ECONNREFUSED);
 }
+
+static void check_congestion(int client, int listening, const char *wanted)
+{
+	CHECK_OK(connect_to(client, AF_INET, SERVER4));
+	CHECK_STR(congestion(client), wanted);
+	CHECK_STR(congestion(accepted(listening, NULL)), wanted);
+}
+
+TEST(direct_past_the_host_begins_with_reno_unless_chosen)
+{
+	struct cv_link l = {.flags = CV_LINK_FORWARD}; /* no guard is attached here */
+	int listening, chosen = tcp(AF_INET), links = bpf_map__fd(skel->maps.cv_pod_links);
+	const char *own = congestion(-1);
+
+	begin();
+	verdict_set(80, true);
+	listening = serve(AF_INET, SERVER4);
+	check_congestion(tcp(AF_INET), listening, own); /* by the host's stack */
+	CHECK_OK(bpf_map_update_elem(links, &pod.cookie, &l, BPF_ANY));
+	CHECK_OK(bpf_map_update_elem(links, &server_cookie, &l, BPF_ANY));
+	check_congestion(tcp(AF_INET), listening, "reno");
+	congestion_choose(chosen, own);
+	congestion_choose(listening, own);
+	check_congestion(chosen, listening, own);
+}

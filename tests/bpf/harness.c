@@ -231,6 +231,23 @@ const char *own_name(int fd)
 	return text_native(&ss, len);
 }
 
+void congestion_choose(int fd, const char *name)
+{
+	CHECK_OK(setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name)));
+}
+
+const char *congestion(int fd)
+{
+	char *name = next_text();
+	socklen_t len = CV_SOCKADDR_STRLEN - 1;
+
+	if (fd < 0)
+		fd = tcp(AF_INET);
+	CHECK_OK(getsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, name, &len));
+	name[len] = '\0';
+	return name;
+}
+
 uint16_t own_port(int fd)
 {
 	struct sockaddr_in6 sa = {0};

@@ -110,6 +110,9 @@ int first_readable(const int *fds, int n);
 bool is_readable(int fd, int timeout_ms);
 const char *peer_name(int fd);
 const char *own_name(int fd);
+/** congestion() - of this socket; -1: of a new one. congestion_choose() - as the application. */
+const char *congestion(int fd);
+void congestion_choose(int fd, const char *name);
 uint16_t own_port(int fd);
 const char *text(const char *address, uint16_t port);
 /** exchange() - one line each way, both must arrive. */

@@ -97,6 +97,34 @@ TEST(the_client_is_named_where_the_application_is_behind_sk_lookup_too)
 	CHECK_EQ(counted(CV_STEERED), 0);
 }
 
+TEST(ways_between_application_and_ztunnel_begin_with_reno)
+{
+	int app = listener(AF_INET, "0.0.0.0:80"), other = listener(AF_INET, "127.0.0.1:99");
+	const char *own = congestion(-1);
+
+	CHECK_STR(congestion(connected(AF_INET, MESH4)), "reno");
+	CHECK_STR(congestion(ztunnel_accept(NULL)), "reno");
+	CHECK_STR(congestion(dial_app(AF_INET, "127.64.3.4:0", "10.244.7.7:4321", POD4 ":80")),
+		  "reno");
+	CHECK_STR(congestion(accepted(app, NULL)), "reno");
+	CHECK_STR(congestion(connected(AF_INET, "127.0.0.1:99")), own); /* nothing of ours */
+	CHECK_STR(congestion(accepted(other, NULL)), own);
+}
+
+TEST(ways_between_application_and_ztunnel_leave_what_was_chosen)
+{
+	int app = listener(AF_INET, "0.0.0.0:80"), client = tcp(AF_INET);
+	const char *own = congestion(-1);
+
+	congestion_choose(client, own);
+	CHECK_OK(connect_to(client, AF_INET, MESH4));
+	CHECK_STR(congestion(client), own);
+	CHECK_STR(congestion(ztunnel_accept(NULL)), "reno");
+	congestion_choose(app, own);
+	dial_app(AF_INET, "127.64.3.4:0", "10.244.7.7:4321", POD4 ":80");
+	CHECK_STR(congestion(accepted(app, NULL)), own);
+}
+
 TEST(only_app_diallers_may_name_a_client)
 {
 	const enum cv_socket_kind others[] = {CV_SOCKET_APP, CV_SOCKET_LISTEN, CV_SOCKET_DIAL_HBONE,

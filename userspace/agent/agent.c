@@ -247,6 +247,7 @@ static int start_kernel_side(struct agent *a, const struct agent_options *o)
 	struct datapath_config datapath = {
 		.pin_dir = o->pin_dir,
 		.is_uplink_guarded = o->uplink != NULL,
+		.is_congestion_own = streq(o->local_congestion, "own"),
 		.on_busy = o->handover ? handover_wait : NULL,
 		.on_busy_arg = (void *)o->handover,
 	};

@@ -19,12 +19,13 @@ struct agent_options {
 	const char *run_dir; /* /run/culvert/NODE when NULL */
 	const char *pin_dir;
 	const char *ztunnel_user;
-	const char *same_node;   /* "direct" or "encrypt" */
-	const char *uplink;      /* NULL: none is guarded */
-	const char *host_bypass; /* "off", "established" or "full" */
-	const char *handover;    /* path of a socket; NULL: a second agent is an error */
-	const char *daemonset;   /* "namespace/name"; NULL: none keeps the agent running */
-	const char *cni_bin_dir; /* NULL, as the next: culvert-cni is not installed */
+	const char *same_node;        /* "direct" or "encrypt" */
+	const char *uplink;           /* NULL: none is guarded */
+	const char *host_bypass;      /* "off", "established" or "full" */
+	const char *local_congestion; /* "reno" or "own" */
+	const char *handover;         /* path of a socket; NULL: a second agent is an error */
+	const char *daemonset;        /* "namespace/name"; NULL: none keeps the agent running */
+	const char *cni_bin_dir;      /* NULL, as the next: culvert-cni is not installed */
 	const char *cni_conf_dir;
 	const char *cni_run_dir; /* of the socket that culvert-cni asks at; NULL: none */
 	const char *cni_exempt;  /* "a,b": namespaces whose pods do not wait for the agent */

@@ -159,6 +159,7 @@ static int skel_load(struct datapath *d, const struct datapath_config *config)
 	if (!d->skel)
 		return log_error_errno("agent", -errno, "cannot open the BPF object");
 	d->skel->rodata->cfg.is_uplink_guarded = config->is_uplink_guarded;
+	d->skel->rodata->cfg.is_congestion_own = config->is_congestion_own;
 	d->skel->rodata->cfg.no_cgroup_helpers = !has_cgroup_helpers();
 	d->skel->rodata->cfg.host_cookie = config->host_cookie;
 	r = maps_set_pins(d->skel, d->pin_dir);

@@ -52,6 +52,7 @@ struct datapath_config {
 	uint64_t host_cookie; /* of the namespace whose processes reach pods as they are; 0: none do
 			       */
 	bool is_uplink_guarded; /* cv_uplink will be attached, see uplink.h */
+	bool is_congestion_own; /* see struct cv_config */
 	/* Another agent holds the folder: wait for it. Return: 0 try again; -errno give up, as
 	 * without the callback. */
 	int (*on_busy)(void *arg);

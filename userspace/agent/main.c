@@ -74,6 +74,14 @@ static const struct option_def options[] = {
 	 .value_name = "MODE",
 	 .help = "packets of direct connections that skip the host's stack: off, established (the "
 		 "host's filters see the handshake), or full (nothing in the host filters pods)"},
+	{.name = "local-congestion",
+	 .type = OPTION_STRING,
+	 .offset = FIELD(local_congestion),
+	 .default_value = "reno",
+	 .env = "CULVERT_LOCAL_CONGESTION",
+	 .value_name = "MODE",
+	 .help = "congestion control of captured connections while they stay in this node's "
+		 "memory: reno, which does nothing there, or own (what the pod's namespace has)"},
 	{.name = "kubernetes",
 	 .type = OPTION_BOOL,
 	 .offset = FIELD(is_kubernetes),
@@ -172,6 +180,8 @@ static const char *options_check(const struct agent_options *o)
 		return "--same-node: expected direct or encrypt";
 	if (guard_bypass_from_string(o->host_bypass) == GUARD_BYPASS_INVALID)
 		return "--host-bypass: expected off, established or full";
+	if (!streq(o->local_congestion, "reno") && !streq(o->local_congestion, "own"))
+		return "--local-congestion: expected reno or own";
 	if (o->is_asked)
 		return o->run_dir ? NULL : "--ready: expected --run-dir";
 	if (geteuid() != 0)

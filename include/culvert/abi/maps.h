@@ -230,6 +230,9 @@ struct cv_config {
 				  * and comm. A refusal is then a connection to the closed port 0
 				  * (connect) or EPERM (sendmsg) */
 	__u32 is_uplink_guarded; /* cv_uplink is attached: plaintext arrivals are asked about */
+	__u32 is_congestion_own; /* 1: also what stays on this node paces itself as its namespace
+				  * wants it, see bpf/lib/congestion.h */
+	__u32 reserved;
 	__u64 host_cookie; /* netns cookie of the node, whose own processes (the kubelet's probes)
 			    * reach its pods as they are; 0: none do */
 };

@@ -142,15 +142,17 @@ static void words_of_the_user_reach_the_containers(void **state)
 	_cleanup_(freep) char *command = json_join(json_object_get(agent, "command"), " ");
 
 	assert_string_equal(json_text(agent, "image", ""), "registry.example/mesh/culvert:7");
-	assert_string_equal(command, "/usr/local/bin/culvert-agent --kubernetes "
-				     "--run-dir=/run/culvert "
-				     "--handover=/host/run/culvert/handover.sock "
-				     "--log-level=info --same-node=encrypt "
-				     "--host-bypass=established --daemonset=istio-system/ztunnel "
-				     "--uplink=eth0 --cni-run-dir=/run/culvert-cni "
-				     "--cni-bin-dir=/host/cni/bin --cni-conf-dir=/host/cni/conf "
-				     "--cni-exempt-namespaces=istio-system,kube-system "
-				     "--cni-away-grace=300 --log-json");
+	assert_string_equal(
+		command,
+		"/usr/local/bin/culvert-agent --kubernetes "
+		"--run-dir=/run/culvert "
+		"--handover=/host/run/culvert/handover.sock "
+		"--log-level=info --same-node=encrypt "
+		"--host-bypass=established --local-congestion=reno "
+		"--daemonset=istio-system/ztunnel --uplink=eth0 --cni-run-dir=/run/culvert-cni "
+		"--cni-bin-dir=/host/cni/bin --cni-conf-dir=/host/cni/conf "
+		"--cni-exempt-namespaces=istio-system,kube-system "
+		"--cni-away-grace=300 --log-json");
 	template = json_object_get(json_object_get(json_object_get(o, "DaemonSet/ztunnel"), "spec"),
 				   "template");
 	assert_string_equal(

@@ -32,7 +32,7 @@ from topology import remove_stale
 
 def rss_idle(bench):
     """Memory of the client side's proxy and of its maps, before any load."""
-    for c in bench.standing:
+    for c in bench.taking_part("rss_idle"):
         if c.rss_kb() is not None:
             bench.add("rss_idle", c, "rss_kB", c.rss_kb())
         if c.maps_kb() is not None:
@@ -41,7 +41,7 @@ def rss_idle(bench):
 
 def rss_10k(bench):
     """The same with idle connections, up to 10,000 of them."""
-    for c in [c for c in bench.standing if c.rss_kb() is not None]:
+    for c in [c for c in bench.taking_part("rss_10k") if c.rss_kb() is not None]:
         try:
             curve = curves.over_connections(c, progress)
         except RuntimeError as e:
@@ -56,9 +56,10 @@ def idle_cpu(bench):
     seconds = 2 if bench.options.quick else 10
     progress("idle")
     time.sleep(1)
-    before = {c.name: sum(map(cost.process_seconds, c.all_pids())) for c in bench.standing}
+    standing = [c for c in bench.taking_part("idle_cpu") if c.all_pids()]
+    before = {c.name: sum(map(cost.process_seconds, c.all_pids())) for c in standing}
     time.sleep(seconds)
-    for c in [c for c in bench.standing if c.all_pids()]:
+    for c in standing:
         used = sum(map(cost.process_seconds, c.all_pids())) - before[c.name]
         bench.add("idle_cpu", c, "cpu_us_per_s", used / seconds * 1e6)
 
@@ -66,7 +67,7 @@ def idle_cpu(bench):
 def size_curves(bench):
     """Round trips over the message's size."""
     rounds, seconds = (1, 0.2) if bench.options.quick else (3, 0.3)
-    bench.curves += curves.over_message_size(bench.standing, rounds, seconds, progress)
+    bench.curves += curves.over_message_size(bench.taking_part("rr1_size"), rounds, seconds, progress)
 
 
 def start_100_pods(bench):
@@ -128,13 +129,17 @@ class Bench:
             self.add(name, contestant, metric + suffix, value)
         self.role_samples.setdefault((name + suffix, contestant.name), []).append(roles)
 
+    def taking_part(self, row):
+        """The contestants of a row."""
+        return [c for c in self.standing if c.rows is None or row in c.rows]
+
     def rounds(self):
         """Interleaved: in each round every row visits every contestant."""
         visits = [(name, p) for name, row in rows.ROWS.items() if name in self.options.rows
                   for p in ((False, True) if row.is_pinned else (False,))]
         for number in range(self.options.rounds):
             for name, is_pinned in visits:
-                for c in self.standing:
+                for c in self.taking_part(name):
                     progress(f"round {number + 1}/{self.options.rounds} {name}{' pinned' if is_pinned else ''} {c.name}")
                     self.visit(c, name, is_pinned)
 

@@ -29,6 +29,7 @@ class Contestant:
 
     name = "none"
     baseline = "none"  # what its ratio_to_none is against
+    rows = None  # the only ones that it takes part in; None: all
     server_node = 2
 
     def __init__(self, octet, work_dir):
@@ -177,6 +178,14 @@ class LocalCulvert(Culvert):
         return True
 
 
+class BypassCulvert(LocalCulvert):
+    """The same where nothing in the host filters pods: the handshake skips the host's stack, too."""
+
+    name = "culvert-bypass"
+    rows = ("conn1", "conn16")  # what it does about all that follows is culvert-local's
+    env = {**LocalCulvert.env, "CULVERT_HOST_BYPASS": "full"}
+
+
 class PlainCulvert(Culvert):
     """Culvert on two nodes with a ztunnel that is made for this benchmark and does not encrypt."""
 
@@ -206,7 +215,7 @@ class PlainCulvert(Culvert):
 def available():
     """(classes that can run here, {name: why not}): ours and no mesh; the others are in peers.py."""
     missing = {"culvert-shortcut": "left out, see bpf/README.md"}
-    classes = [Contestant, LocalNone, LocalCulvert, Culvert]
+    classes = [Contestant, LocalNone, LocalCulvert, BypassCulvert, Culvert]
     if os.access(PLAIN_ZTUNNEL, os.X_OK):
         classes.append(PlainCulvert)
     else:

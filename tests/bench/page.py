@@ -3,9 +3,9 @@
 import html
 import math
 
-COLOURS = {"none": "#8a8f98", "none-local": "#b3b8c0", "culvert-local": "#0b6e4f", "culvert-cross": "#1f9d73",
-           "culvert-plain": "#8fd3b6", "culvert-shortcut": "#064d37", "ztunnel": "#3b6fd4", "haproxy": "#d4763b",
-           "envoy": "#a65bbf"}
+COLOURS = {"none": "#8a8f98", "none-local": "#b3b8c0", "culvert-local": "#0b6e4f", "culvert-bypass": "#2f8a6c",
+           "culvert-cross": "#1f9d73", "culvert-plain": "#8fd3b6", "culvert-shortcut": "#064d37", "ztunnel": "#3b6fd4",
+           "haproxy": "#d4763b", "envoy": "#a65bbf"}
 ROLES = {"client": "#8a8f98", "server": "#b3b8c0", "proxy-client": "#1f9d73", "proxy-server": "#8fd3b6", "rest": "#e0b04a"}
 HIGHER_IS_BETTER = ("per_s", "GBps")
 WIDTH, LABEL, BAR, GAP = 760, 130, 16, 6

@@ -228,7 +228,8 @@ static int out_make(const char *path)
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
 	if (fd < 0)
-		return cli_fail("bug-report: %s: %s", path, strerror(errno));
+		return cli_fail("bug-report: %s: %s%s", path, strerror(errno),
+				errno == EEXIST ? "; --output-file names another" : "");
 	(void)close(fd);
 	return 0;
 }

@@ -13,7 +13,8 @@
 #include "cli.h"
 #include "json.h"
 
-#define DUMP_MAX (256UL * 1024 * 1024)
+#define DUMP_MAX    (256UL * 1024 * 1024)
+#define NODES_TRIED 8
 
 /* istioctl has a word for each table. */
 #define ISTIOCTL_NAMESPACE(word)                                                                   \
@@ -25,7 +26,7 @@
 
 static const struct option_def zc_defs[] = {
 	CLI_OPTION_NODE(offsetof(struct zc_options, node),
-			"whose ztunnel (needed when several nodes run on this machine)"),
+			"whose ztunnel (needed for what is not the same on every node)"),
 	CLI_OPTION_RUN_DIR(offsetof(struct zc_options, run_dir)),
 	{.name = "file",
 	 .short_name = 'f',
@@ -72,17 +73,20 @@ static const struct zc_view views[] = {
 	 {"w", "workloads"},
 	 "workloads",
 	 "NAMESPACE, POD NAME, ADDRESS, NODE, WAYPOINT, PROTOCOL of every pod",
-	 zc_print_workloads},
+	 zc_print_workloads,
+	 .is_everywhere = true},
 	{"service",
 	 {"svc", "services", "s"},
 	 "services",
 	 "services, their virtual addresses and how many endpoints are healthy",
-	 zc_print_services},
+	 zc_print_services,
+	 .is_everywhere = true},
 	{"policy",
 	 {"pol", "policies", "p"},
 	 "policies",
 	 "authorization policies: action and scope",
-	 zc_print_policies},
+	 zc_print_policies,
+	 .is_everywhere = true},
 	{"certificate",
 	 {"cert", "certificates", "certs"},
 	 "certificates",
@@ -155,13 +159,37 @@ static int load_file(const char *path, json_t **ret)
 	return 0;
 }
 
-static int load_dump(const struct zc_options *o, json_t **ret)
+/* As the first node that answers has it. Return: 0; 1: told that none does; -ENOENT: there are not
+ * several. */
+static int load_any(const struct zc_options *o, json_t **ret)
+{
+	_cleanup_(freep) struct admin_node *nodes = calloc(ADMIN_NODES_MAX, sizeof(*nodes));
+	size_t n = nodes ? admin_find_nodes(o->node, o->run_dir, nodes, ADMIN_NODES_MAX) : 0;
+	int r = -ENOENT;
+
+	if (n < 2)
+		return -ENOENT;
+	for (size_t i = 0; i < MIN(n, NODES_TRIED) && r < 0; i++) {
+		r = admin_get_json(&nodes[i], "ztunnel", "/config_dump", ret);
+		if (r == 0 && streq(o->output, "short"))
+			(void)fprintf(
+				stderr,
+				"culvert: as ztunnel of node %s has it; --node asks another\n",
+				nodes[i].name);
+	}
+	return r < 0 ? admin_fail(&nodes[0], "ztunnel", r) : 0;
+}
+
+static int load_dump(const struct zc_view *view, const struct zc_options *o, json_t **ret)
 {
 	struct admin_node node;
 	int r;
 
 	if (o->file)
 		return load_file(o->file, ret);
+	r = view->is_everywhere ? load_any(o, ret) : -ENOENT;
+	if (r >= 0)
+		return r;
 	r = admin_find_one(o->node, o->run_dir, &node);
 	if (r > 0)
 		return r;
@@ -175,7 +203,7 @@ static int zc_show(const struct zc_view *view, const struct zc_options *o)
 	const json_t *part;
 	int r;
 
-	r = load_dump(o, &dump);
+	r = load_dump(view, o, &dump);
 	if (r > 0)
 		return r;
 	if (!json_is_object(dump))

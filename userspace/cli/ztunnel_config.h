@@ -27,6 +27,7 @@ struct zc_view {
 	const char *key;        /* NULL: the whole dump */
 	const char *help;
 	int (*print)(const json_t *dump, const struct zc_options *o);
+	bool is_everywhere; /* every ztunnel of the mesh knows the same of it */
 };
 
 int zc_print_workloads(const json_t *dump, const struct zc_options *o);

@@ -99,7 +99,9 @@ def test_proxy_status(mesh, cli):
 def test_ztunnel_config_by_exec(mesh, cli):
     said = cli.run("ztunnel-config", "workload", "--node", "n1")
     assert said.splitlines()[1].split() == ["shop", "web", "10.0.0.1", "n1", "None", "HBONE"]
-    assert "there are several nodes; choose one: --node n1, --node n2" in cli.run("zc", "workload", code=1)
+    assert "there are several nodes; choose one: --node n1, --node n2" in cli.run("zc", "certificate", code=1)
+    assert cli.json("zc", "workload") == cli.json("zc", "workload", "--node", "n1")
+    assert "as ztunnel of node n1 has it" in cli.run("zc", "workload")
     assert "no such node in the cluster" in cli.run("zc", "workload", "--node", "n9", code=1)
 
 
@@ -119,6 +121,7 @@ def test_ztunnel_config_has_istioctls_words(mesh, cli, tmp_path):
 def test_who_may_not_exec_is_told(mesh, cli):
     mesh.faults = [Fault("GET", "/exec", 403, 'User "dev" cannot create resource "pods/exec"')]
     assert 'cannot create resource "pods/exec"' in cli.run("zc", "all", "--node", "n1", code=1)
+    assert 'cannot create resource "pods/exec"' in cli.run("zc", "workload", code=1)
     mesh.faults = []
     mesh.on_exec = lambda *_: (1, "", "culvert: ztunnel: not running\n")
     assert "pod ztunnel-n1: culvert: ztunnel: not running" in cli.run("zc", "all", "--node", "n1", code=1)

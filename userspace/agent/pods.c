@@ -424,6 +424,9 @@ void pods_ack(struct pods *p, uint64_t netns_cookie, int error)
 		e->owner->error[0] = '\0';
 		e->owner->is_error_logged = false;
 		captured_log(e);
+		/* After the runtime's answer: the kernel takes its time for it. */
+		if (e->is_guard_due)
+			(void)loop_timer_set(p->config.loop, &e->timer, GUARD_US);
 		pods_changed(p);
 	} else {
 		listeners_close(&e->listeners);

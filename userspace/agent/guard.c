@@ -18,16 +18,8 @@
 #include "links.h"
 #include "net/addr.h"
 #include "netlink.h"
-#include "pinlink.h"
 #include "sockdump.h"
-
-/* Linux 6.6; Debian 12's headers are older. */
-#define TCX_INGRESS ((enum bpf_attach_type)46)
-#define TCX_EGRESS  ((enum bpf_attach_type)47)
-#define TCX_BEFORE  (1u << 3)
-/* Our filter where there is no tcx; others' have other handles. */
-#define FILTER_HANDLE   0xc7
-#define FILTER_PRIORITY 1
+#include "tclink.h"
 
 #define GUARD_PREFIX "guard_"
 #define RETIRED_MAX  512 /* of one look */
@@ -49,32 +41,12 @@ static void guard_path(const char *pin_dir, uint32_t ifindex, char ret[PATH_LEN]
 
 /* ---- one link ---- */
 
-static int filter_attach(int prog_fd, uint32_t ifindex)
-{
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY,
-		    .prog_fd = prog_fd, .flags = BPF_TC_F_REPLACE);
-	int r = bpf_tc_hook_create(&hook);
-
-	return r < 0 && r != -EEXIST ? r : bpf_tc_attach(&hook, &opts);
-}
-
-static void filter_detach(uint32_t ifindex)
-{
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)ifindex, .attach_point = BPF_TC_INGRESS);
-	LIBBPF_OPTS(bpf_tc_opts, opts, .handle = FILTER_HANDLE, .priority = FILTER_PRIORITY);
-
-	(void)bpf_tc_detach(&hook, &opts);
-}
-
 static int link_guard(struct datapath *d, uint32_t ifindex)
 {
 	char path[PATH_LEN];
-	int r;
 
 	guard_path(datapath_pin_dir(d), ifindex, path);
-	r = pinlink_make(path, datapath_guard_fd(d), (int)ifindex, TCX_INGRESS, TCX_BEFORE);
-	return r == -EINVAL ? filter_attach(datapath_guard_fd(d), ifindex) : r;
+	return tclink_attach(path, datapath_guard_fd(d), ifindex, TCLINK_INGRESS);
 }
 
 static void link_release(const char *pin_dir, uint32_t ifindex)
@@ -82,16 +54,15 @@ static void link_release(const char *pin_dir, uint32_t ifindex)
 	char path[PATH_LEN];
 
 	guard_path(pin_dir, ifindex, path);
-	pinlink_destroy(path);
-	filter_detach(ifindex);
+	tclink_detach(path, ifindex, TCLINK_INGRESS);
 }
 
 /* ---- who else is there ---- */
 
-static bool tcx_is_shared(uint32_t ifindex, enum bpf_attach_type type, uint32_t ours)
+static bool tcx_is_shared(uint32_t ifindex, uint32_t type, uint32_t ours)
 {
 	uint32_t ids[4], n = ARRAY_SIZE(ids), flags = 0;
-	int r = bpf_prog_query((int)ifindex, type, 0, &flags, ids, &n);
+	int r = bpf_prog_query((int)ifindex, (enum bpf_attach_type)type, 0, &flags, ids, &n);
 
 	return r == -ENOSPC || (r == 0 && n > ours);
 }
@@ -107,7 +78,7 @@ static int on_filter(void *arg, const struct nlmsghdr *h)
 	bool *is_shared = arg;
 
 	/* The first of a priority has no handle: it stands for the chain. */
-	if (h->nlmsg_type == RTM_NEWTFILTER && tc->tcm_handle && tc->tcm_handle != FILTER_HANDLE)
+	if (h->nlmsg_type == RTM_NEWTFILTER && tc->tcm_handle && tc->tcm_handle != TCLINK_HANDLE)
 		*is_shared = true;
 	return 0;
 }
@@ -129,7 +100,8 @@ static bool filters_are_shared(uint32_t ifindex, uint32_t direction)
 
 static bool link_is_shared(uint32_t ifindex)
 {
-	return tcx_is_shared(ifindex, TCX_INGRESS, 1) || tcx_is_shared(ifindex, TCX_EGRESS, 0) ||
+	return tcx_is_shared(ifindex, TCLINK_INGRESS, 1) ||
+	       tcx_is_shared(ifindex, TCLINK_EGRESS, 0) ||
 	       filters_are_shared(ifindex, TC_H_MIN_INGRESS) ||
 	       filters_are_shared(ifindex, TC_H_MIN_EGRESS);
 }

@@ -8,29 +8,14 @@
 #include <linux/pkt_cls.h>
 
 #include "bpf/lib/conn.h"
-#include "bpf/lib/event.h"
 #include "bpf/lib/exclude.h"
 #include "bpf/lib/frame.h"
+#include "bpf/lib/packet_drop.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define GUARD_PASS       TC_ACT_UNSPEC /* also TCX_NEXT */
 #define GUARD_NOT_DIRECT (-2)          /* no action of tc's */
-
-static __noinline int guard_drop(const struct packet *p, __u32 reason)
-{
-	struct cv_event ev = {.reason = reason};
-
-	if (p) {
-		ev.netns_cookie = p->tuple.netns_cookie;
-		ev.local.addr = p->tuple.local;
-		ev.local.port = p->tuple.local_port;
-		ev.remote.addr = p->tuple.remote;
-		ev.remote.port = p->tuple.remote_port;
-	}
-	event_send(&ev);
-	return TC_ACT_SHOT;
-}
 
 static __always_inline bool addr_is_link_local6(const struct cv_addr *a)
 {
@@ -44,12 +29,6 @@ static __always_inline bool source_is_own(const struct packet *p)
 		return true;
 	return p->proto != CV_PROTO_TCP &&
 	       (addr_is_any(&p->tuple.local) || addr_is_link_local6(&p->tuple.local));
-}
-
-/* TCP, or what could turn out to be once it is put together. */
-static __always_inline bool fragment_is_tcp(const struct packet *p)
-{
-	return p->is_fragment && (p->proto == CV_PROTO_TCP || proto_is_ext(p->proto));
 }
 
 static __always_inline bool syn_is_vouched(const struct packet *p)
@@ -73,11 +52,11 @@ static __noinline int guard_syn(const struct cv_pod *pod, const struct packet *p
 	to.addr = p->tuple.remote;
 	to.port = p->tuple.remote_port;
 	if (p->has_options) /* source routes: where it goes is not where it says */
-		return guard_drop(p, CV_GUARD_MALFORMED);
+		return packet_drop(p, CV_GUARD_MALFORMED);
 	if (to.port == bpf_htons(CV_HBONE_PORT) || !dest_is_mesh(&to) || syn_is_vouched(p) ||
 	    outbound_is_excluded(pod, p->tuple.netns_cookie, &to))
 		return GUARD_PASS;
-	return guard_drop(p, CV_GUARD_PLAINTEXT);
+	return packet_drop(p, CV_GUARD_PLAINTEXT);
 }
 
 /* The host sees the handshake, where it may filter pods. */
@@ -125,9 +104,9 @@ static __noinline int guard_packet(const struct cv_pod *pod, const struct packet
 	if (!pod || !p)
 		return TC_ACT_SHOT;
 	if (!source_is_own(p))
-		return guard_drop(p, CV_GUARD_SOURCE);
+		return packet_drop(p, CV_GUARD_SOURCE);
 	if (fragment_is_tcp(p))
-		return guard_drop(p, CV_GUARD_FRAGMENT);
+		return packet_drop(p, CV_GUARD_FRAGMENT);
 	if (p->proto == CV_PROTO_TCP && (p->tcp_flags & (CV_TCP_SYN | CV_TCP_ACK)) == CV_TCP_SYN)
 		return guard_syn(pod, p);
 	return GUARD_PASS;
@@ -153,6 +132,6 @@ int cv_guard(struct __sk_buff *skb)
 		return GUARD_PASS;
 	p.tuple.netns_cookie = *cookie;
 	if (kind == PACKET_BAD)
-		return guard_drop(&p, CV_GUARD_MALFORMED);
+		return packet_drop(&p, CV_GUARD_MALFORMED);
 	return guard_packet(pod, &p);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* lookup - an inbound connection of an enrolled pod goes to the application when it is vouched for
  * or annotations leave its port alone, else to ztunnel. Hook: sk_lookup, one link per pod
- * namespace. Reads: cv_vouched, cv_directs, cv_inbound_rules, cv_steer, cv_locals, cv_verdicts,
- * cv_generation. Writes: cv_counters, cv_events. On doubt: drop. Deletes nothing: with SYN cookies
- * the same connection is looked up again. */
+ * namespace. Reads: cv_asking, cv_vouched, cv_directs, cv_inbound_rules, cv_steer, cv_locals,
+ * cv_verdicts, cv_generation. Writes: cv_counters, cv_events. On doubt: drop. Deletes nothing: with
+ * SYN cookies the same connection is looked up again. */
 #include "bpf/lib/conn.h"
 #include "bpf/lib/event.h"
 #include "bpf/lib/exclude.h"
@@ -35,6 +35,14 @@ static __always_inline struct cv_tuple tuple_from_lookup(struct bpf_sk_lookup *l
 	t.local_port = ctx->remote_port;
 	t.remote_port = bpf_htons(ctx->local_port);
 	return t;
+}
+
+/* cv_reroute wants to know whether there is a socket for a packet, not to have one steered. */
+static __always_inline bool lookup_is_asked(void)
+{
+	__u32 zero = 0, *is_asking = bpf_map_lookup_elem(&cv_asking, &zero);
+
+	return is_asking && *is_asking;
 }
 
 static __always_inline int lookup_drop(const struct cv_tuple *t)
@@ -111,6 +119,8 @@ int cv_lookup(struct bpf_sk_lookup *ctx)
 
 	if (ctx->protocol != CV_IPPROTO_TCP)
 		return SK_PASS;
+	if (lookup_is_asked())
+		return SK_DROP;
 	t = tuple_from_lookup(ctx);
 	if (addr_is_loopback(&t.remote))
 		return SK_PASS;

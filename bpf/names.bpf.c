@@ -37,12 +37,13 @@ static __always_inline bool names_from_map(struct bpf_sock_addr *ctx, struct att
 	return true;
 }
 
-/* A client that had bound a port but no address comes from 127.0.0.1: that is the pod. */
-static __always_inline bool names_pod(struct attempt *a)
+/* A client that had bound a port but no address comes from 127.0.0.1, a machine inside the pod from
+ * an address that only the pod knows: that is the pod. */
+static __always_inline bool names_pod(const struct cv_socket *st, struct attempt *a)
 {
 	struct cv_pod *pod;
 
-	if (!addr_is_loopback(&a->dst.addr))
+	if (!addr_is_loopback(&a->dst.addr) && !(st->flags & CV_SOCKET_REROUTED))
 		return false;
 	pod = pod_find(a->cookie);
 	if (!pod)
@@ -64,7 +65,7 @@ static __noinline int names_peer(struct bpf_sock_addr *ctx, struct attempt *a)
 	if (!st || !(st->flags & CV_SOCKET_SHOWN))
 		return ctx->protocol != CV_IPPROTO_UDP && names_from_map(ctx, a);
 	if (st->flags & CV_SOCKET_ANSWERED)
-		return names_pod(a);
+		return names_pod(st, a);
 	if (st->flags & CV_SOCKET_CHILD)
 		st->flags |= CV_SOCKET_ANSWERED;
 	a->dst = st->shown;
@@ -100,7 +101,7 @@ static __noinline int names_own(struct bpf_sock_addr *ctx, struct attempt *a)
 	if (!a || !ctx->sk || !addr_is_loopback(&a->dst.addr) || ctx->protocol != CV_IPPROTO_TCP)
 		return false;
 	st = bpf_sk_storage_get(&cv_sockets, ctx->sk, NULL, 0);
-	return st && (st->flags & CV_SOCKET_REDIRECTED) && names_pod(a);
+	return st && (st->flags & CV_SOCKET_REDIRECTED) && names_pod(st, a);
 }
 
 SEC("cgroup/getsockname4")

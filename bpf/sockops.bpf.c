@@ -262,12 +262,36 @@ static __noinline void on_accept_tunnel(struct bpf_sock_ops *ctx, const struct c
 		bpf_map_delete_elem(&cv_conns, &t);
 }
 
+/* A machine inside the pod is connected at the address that it asked for, by cv_reroute: nobody but
+ * ztunnel's listeners accepts at an address that is not the pod's. Returns false when it is not
+ * that. */
+static __noinline bool on_accept_rerouted(struct bpf_sock_ops *ctx, __u64 cookie)
+{
+	struct cv_tuple t = tuple_from_sockops(ctx, cookie);
+	struct bpf_sock *sk = ctx->sk;
+	struct cv_socket *st;
+
+	if (!sk || pod_is_self(cookie, &t.local))
+		return false;
+	st = bpf_sk_storage_get(&cv_sockets, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!st) {
+		sockops_drop(&t, CV_DROP_STORAGE);
+		return true;
+	}
+	st->shown.addr = t.local;
+	st->shown.port = t.local_port;
+	st->flags = CV_SOCKET_SHOWN | CV_SOCKET_CHILD | CV_SOCKET_REROUTED;
+	return true;
+}
+
 static __noinline void on_accept(struct bpf_sock_ops *ctx)
 {
 	__u64 cookie = bpf_get_netns_cookie(ctx);
 	struct cv_pod *pod = pod_find(cookie);
 
-	if (pod && !on_accept_direct(ctx))
+	if (!pod || ((pod->flags & CV_POD_REROUTE) && on_accept_rerouted(ctx, cookie)))
+		return;
+	if (!on_accept_direct(ctx))
 		on_accept_tunnel(ctx, pod, cookie);
 }
 

@@ -41,6 +41,9 @@ const struct cv_addr *dns_nameserver_of(const struct dns_pod *pod, const struct 
 	struct cv_nameserver_slot key = {.netns_cookie = pod->netns_cookie, .slot = slot};
 	uint32_t v4 = ntohl(local->w[3]);
 
+	/* of a machine inside the pod: it has come to the nameserver's own address */
+	if (!cv_addr_is_loopback(local))
+		return local;
 	if (!cv_addr_is_v4(local))
 		return map_get(pod->dns->slots, &key, sizeof(key));
 	if ((v4 & ~(uint32_t)NUMBER_MASK) != LOOPBACK_BASE ||

@@ -4,10 +4,17 @@
  * not the pod is still enrolled. On doubt: refuse. */
 #include "bpf/lib/drop.h"
 
-/* ztunnel serves DNS to the pod alone, and on UDP only. */
+/* ztunnel serves DNS to the pod alone and to machines inside it, and on UDP only. */
 static __always_inline bool kind_may_answer(struct bpf_sock_addr *ctx, const struct attempt *a)
 {
-	return ctx->protocol == CV_IPPROTO_UDP && pod_is_self(a->cookie, &a->dst.addr);
+	struct cv_pod *pod;
+
+	if (ctx->protocol != CV_IPPROTO_UDP)
+		return false;
+	if (pod_is_self(a->cookie, &a->dst.addr))
+		return true;
+	pod = pod_find(a->cookie);
+	return pod && (pod->flags & CV_POD_REROUTE);
 }
 
 /* The pod's own addresses, but not ztunnel's redirect listeners there: they would take the client's

@@ -10,6 +10,7 @@
 #include "culvert/abi/maps.h"
 
 #define CV_PROTO_TCP 6
+#define CV_PROTO_UDP 17
 #define CV_TCP_SYN   0x02
 #define CV_TCP_ACK   0x10
 
@@ -116,6 +117,12 @@ static __always_inline int packet_read_v6(struct __sk_buff *skb, __u32 off, stru
 	p->proto = ip.nexthdr;
 	p->l4 = off + sizeof(ip);
 	return proto_is_ext(p->proto) ? packet_skip_ext(skb, p) : PACKET_IP;
+}
+
+/* TCP, or what could turn out to be once it is put together. */
+static __always_inline bool fragment_is_tcp(const struct packet *p)
+{
+	return p->is_fragment && (p->proto == CV_PROTO_TCP || proto_is_ext(p->proto));
 }
 
 struct tcp_start {

@@ -88,7 +88,8 @@ static int attach(struct culvert_bpf *s)
 		const struct bpf_prog_skeleton *p = &s->skeleton->progs[i];
 
 		if (*p->prog == s->progs.cv_lookup || *p->prog == s->progs.cv_guard ||
-		    *p->prog == s->progs.cv_uplink)
+		    *p->prog == s->progs.cv_uplink || *p->prog == s->progs.cv_reroute ||
+		    *p->prog == s->progs.cv_reroute_back)
 			continue;
 		*p->link = bpf_program__attach_cgroup(*p->prog, fd);
 		if (!*p->link)
@@ -199,9 +200,10 @@ static void stage_link_wait(void)
 
 static int ztunnel_listener(uint16_t *ret_port)
 {
-	int fd = listener(AF_INET6, "[::]:0");
+	int fd = listener(AF_INET6, "[::]:0"), on = 1;
 
 	set_kind(fd, CV_SOCKET_LISTEN);
+	CHECK_OK(setsockopt(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, &on, sizeof(on)));
 	set_nonblock(fd);
 	*ret_port = own_port(fd);
 	return fd;
@@ -215,6 +217,7 @@ static int ztunnel_udp(uint16_t *ret_port)
 	bind_to(fd, AF_INET6, "[::]:0");
 	CHECK_OK(setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on)));
 	CHECK_OK(setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof(on)));
+	CHECK_OK(setsockopt(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, &on, sizeof(on)));
 	set_kind(fd, CV_SOCKET_LISTEN);
 	*ret_port = own_port(fd);
 	return fd;

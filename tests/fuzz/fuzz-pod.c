@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fuzz-pod - what a pod's owner writes and the agent reads: a resolv.conf, and annotations that
- * exclude ports and ranges. What was understood must be within its limits. */
+ * exclude ports and ranges or name interfaces. What was understood must be within its limits. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +18,7 @@ static const char *const keys[] = {
 	"traffic.sidecar.istio.io/includeInboundPorts",
 	"ambient.istio.io/bypass-inbound-capture",
 	"ambient.istio.io/dns-capture",
+	"istio.io/reroute-virtual-interfaces",
 };
 
 static void on_note(void *arg, const struct object *on, const char *annotation, const char *message,
@@ -38,8 +39,12 @@ static void read_annotation(const char *key, const char *value)
 				      "name", "a", "namespace", "b", "annotations", key, text),
 			    &pod) < 0)
 		abort();
-	if (exclude_read(pod, NULL, &notes, &x) == 0 && x.count > EXCLUDE_RULES_MAX)
+	if (exclude_read(pod, NULL, &notes, &x) == 0 &&
+	    (x.count > EXCLUDE_RULES_MAX || x.reroute_count > EXCLUDE_REROUTE_MAX))
 		abort();
+	for (size_t i = 0; i < x.reroute_count; i++)
+		if (strnlen(x.reroute[i], IF_NAMESIZE) == IF_NAMESIZE || !*x.reroute[i])
+			abort();
 	exclude_clear(&x);
 	(void)object_unref(pod);
 }

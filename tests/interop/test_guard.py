@@ -4,10 +4,8 @@ import os
 import sys
 
 import pytest
-import who
 from culvert_node import wait_for
 from same_node import CLIENT, PORT, Direct, maps
-from topology import Namespace, run
 
 # A SYN that no hook of a socket has seen.
 RAW_SYN = """
@@ -40,40 +38,6 @@ def test_foreign_source_does_not_leave_the_pod(direct):
     direct.client.run("sh", "-c", "ping -c1 -W1 -I 10.250.0.1 192.0.2.9 || true")
     # the agent may have learnt the address before the packet left
     wait_for(lambda: direct.counter("guard_source") > 0 or "other addresses" in direct.log(), 40, "the guard's counter")
-
-
-@pytest.fixture(name="machine")
-def fixture_machine(direct):
-    """A virtual machine, as KubeVirt has it: behind an interface of the client's pod, which forwards and masquerades."""
-    machine = Namespace(f"{direct.topology.prefix}vm")
-    run("ip", "link", "add", "k6t-eth0", "netns", direct.client.name, "type", "veth", "peer", "name", "eth0", "netns", machine.name)
-    direct.client.ip("addr", "add", "10.0.2.1/24", "dev", "k6t-eth0")
-    direct.client.ip("link", "set", "k6t-eth0", "up")
-    direct.client.sysctl("net.ipv4.ip_forward", 1)
-    direct.client.run("iptables", "-t", "nat", "-A", "POSTROUTING", "-s", "10.0.2.0/24", "-j", "MASQUERADE")
-    machine.ip("addr", "add", "10.0.2.2/24", "dev", "eth0")
-    machine.ip("link", "set", "eth0", "up")
-    machine.ip("route", "add", "default", "via", "10.0.2.1")
-    yield machine
-    machine.close()
-
-
-def test_what_a_machine_behind_a_pod_sends_to_the_mesh_is_dropped_and_the_rest_goes(direct, machine):
-    direct.edit(f"name: {direct.client.name}, namespace: direct, annotations: {{",
-                f"name: {direct.client.name}, namespace: direct, annotations: {{istio.io/reroute-virtual-interfaces: k6t-eth0, ")
-    wait_for(lambda: "reroute-virtual-interfaces" in str(direct.node.admin("agent", "/status")["errors"]), 40, "the notice")
-    outside = direct.topology.nodes[1]
-    direct.others.append(who.start(outside, "out", 9100))
-    assert who.ask(machine, "172.30.79.2", 9100) == ["out"]
-    assert direct.talk() == direct.client.ip4  # the pod itself is in the mesh
-    before = direct.counter("guard_plaintext")
-
-    def is_dropped():
-        with pytest.raises(RuntimeError):
-            machine.run("timeout", "3", *who.asking(direct.server.ip4, PORT))
-        return direct.counter("guard_plaintext") > before
-
-    wait_for(is_dropped, 40, "the guard's counter")
 
 
 def host_rule(direct, verb):

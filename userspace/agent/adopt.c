@@ -8,6 +8,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "guard.h"
+#include "reroute.h"
 
 #define GROW 64
 
@@ -39,6 +40,8 @@ static void stale_release(struct datapath *d, uint64_t cookie)
 		return;
 	log_info("agent", "releasing a pod that is gone pod=%.63s netns_cookie=%" PRIu64,
 		 entry.name, cookie);
+	if (entry.flags & CV_POD_REROUTE)
+		reroute_forget(datapath_pin_dir(d), cookie);
 	guard_retire(d, cookie);
 	datapath_lookup_detach(d, cookie);
 	datapath_pod_del(d, cookie);

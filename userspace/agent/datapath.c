@@ -22,6 +22,7 @@
 #include "guard.h"
 #include "mounts.h"
 #include "pinlink.h"
+#include "reroute.h"
 
 #define LOOKUP_PREFIX "lookup_"
 #define PATH_LEN      512
@@ -191,6 +192,7 @@ static int program_attach(struct datapath *d, struct bpf_program *prog, int cgro
 		return log_error_errno("agent", r, "cannot pin a program program=%s", name);
 	/* These go into namespaces and onto links, pod by pod. */
 	if (prog == d->skel->progs.cv_lookup || prog == d->skel->progs.cv_guard ||
+	    prog == d->skel->progs.cv_reroute || prog == d->skel->progs.cv_reroute_back ||
 	    prog == d->skel->progs.cv_uplink)
 		return 0;
 	r = pin_path(d->pin_dir, "link_", name, path);
@@ -317,7 +319,7 @@ static bool is_pin_name(const char *name)
 {
 	return str_has_prefix(name, "cv_") || str_has_prefix(name, "prog_") ||
 	       str_has_prefix(name, "link_") || str_has_prefix(name, LOOKUP_PREFIX) ||
-	       str_has_prefix(name, "guard_");
+	       str_has_prefix(name, "guard_") || str_has_prefix(name, REROUTE_PREFIX);
 }
 
 static int clean_pins(const char *pin_dir)
@@ -328,10 +330,13 @@ static int clean_pins(const char *pin_dir)
 	if (!dir)
 		return -errno;
 	guard_clean(pin_dir);
+	reroute_clean(pin_dir);
 	for (struct dirent *e = readdir(dir); e; e = readdir(dir)) {
 		if (!is_pin_name(e->d_name) || pin_path(pin_dir, "", e->d_name, path) < 0)
 			continue;
-		if (str_has_prefix(e->d_name, "link_") || str_has_prefix(e->d_name, LOOKUP_PREFIX))
+		if (str_has_prefix(e->d_name, "link_") ||
+		    str_has_prefix(e->d_name, LOOKUP_PREFIX) ||
+		    str_has_prefix(e->d_name, REROUTE_PREFIX))
 			pinlink_destroy(path);
 		else
 			(void)unlink(path);
@@ -363,6 +368,16 @@ int datapath_clean(const char *pin_dir)
 int datapath_guard_fd(const struct datapath *d)
 {
 	return bpf_program__fd(d->skel->progs.cv_guard);
+}
+
+int datapath_reroute_fd(const struct datapath *d)
+{
+	return bpf_program__fd(d->skel->progs.cv_reroute);
+}
+
+int datapath_reroute_back_fd(const struct datapath *d)
+{
+	return bpf_program__fd(d->skel->progs.cv_reroute_back);
 }
 
 int datapath_uplink_fd(const struct datapath *d)

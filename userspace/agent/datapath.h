@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* datapath - the BPF programs, maps and links of this node, pinned in one folder: cv_<map>,
- * prog_<program>, link_<program>, lookup_<netns cookie>, guard_<ifindex>. Pins outlive the agent;
- * the next one adopts them: maps with all they hold, links with their programs replaced. Owner:
- * agent. Thread: loop only. Functions that can fail for the administrator's reasons
- * (datapath_open(), datapath_clean()) log the failure themselves; the others only return it. */
+ * prog_<program>, link_<program>, lookup_<netns cookie>, guard_<ifindex>, reroute_<...>. Pins
+ * outlive the agent; the next one adopts them: maps with all they hold, links with their programs
+ * replaced. Owner: agent. Thread: loop only. Functions that can fail for the administrator's
+ * reasons (datapath_open(), datapath_clean()) log the failure themselves; the others only return
+ * it. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -81,9 +82,11 @@ const char *datapath_pin_dir(const struct datapath *d);
  * there; -EBUSY an agent is running; -errno. The failure has been logged. */
 _must_check_ int datapath_clean(const char *pin_dir);
 
-/** datapath_guard_fd(), datapath_uplink_fd() - programs for pods' links, and for the uplink;
- * borrowed. */
+/** datapath_guard_fd(), datapath_reroute_fd(), _back_fd(), datapath_uplink_fd() - programs for
+ * pods' links, for machines inside pods, and for the uplink; borrowed. */
 int datapath_guard_fd(const struct datapath *d);
+int datapath_reroute_fd(const struct datapath *d);
+int datapath_reroute_back_fd(const struct datapath *d);
 int datapath_uplink_fd(const struct datapath *d);
 
 /** datapath_map_fd() - descriptor of a map; borrowed. */

@@ -135,6 +135,7 @@ static int entry_adopt(struct enrolment *e)
 		return 0;
 	e->entry = old;
 	e->is_captured = e->is_adopted = (old.flags & CV_POD_CAPTURE) != 0;
+	e->reroute.is_on = (old.flags & CV_POD_REROUTE) != 0;
 	if (!e->is_captured)
 		return 0;
 	e->is_guarded = (old.flags & CV_POD_DIRECT) != 0; /* until looked at */
@@ -259,6 +260,7 @@ struct enrolment *enrolment_close(struct enrolment *e)
 	if (!e)
 		return NULL;
 	locals_del(e);
+	enrolment_reroute_end(e);
 	guard_retire(e->ctx->datapath, e->cookie);
 	datapath_lookup_detach(e->ctx->datapath, e->cookie);
 	datapath_pod_del(e->ctx->datapath, e->cookie);
@@ -370,12 +372,13 @@ static int vouch_begin(struct enrolment *e)
 
 #define EXTRA_FLAGS                                                                                \
 	((uint32_t)(CV_POD_UNKNOWN_TO_TUNNEL | CV_POD_DIRECT | CV_POD_REGISTRY_ONLY |              \
-		    CV_POD_OUT_RULES | CV_POD_OUT_LISTED))
+		    CV_POD_OUT_RULES | CV_POD_OUT_LISTED | CV_POD_REROUTE))
 
 static uint32_t flags_extra(const struct enrolment *e)
 {
 	return e->rules_flags |
 	       (e->ctx->is_incomplete || e->is_blind ? CV_POD_UNKNOWN_TO_TUNNEL : 0) |
+	       (e->reroute.is_on ? CV_POD_REROUTE : 0) |
 	       (e->ctx->is_registry_only ? CV_POD_REGISTRY_ONLY : 0) |
 	       (e->ctx->is_direct && e->is_guarded && !e->is_encrypt ? CV_POD_DIRECT : 0);
 }

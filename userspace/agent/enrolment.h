@@ -16,6 +16,7 @@
 #include "guard.h"
 #include "netns.h"
 #include "podspec.h"
+#include "reroute.h"
 #include "sockets.h"
 
 /** struct enrolment_context - what all enrolments of an agent share; borrowed, outlives them. */
@@ -45,6 +46,7 @@ struct enrolment {
 	uint32_t unsteered;  /* bits of addrs that another pod has too, see pods */
 	struct cv_pod entry; /* as in cv_pods */
 	struct listeners listeners;
+	struct reroute reroute;
 	bool is_encrypt;         /* as in its podspec */
 	uint32_t rules_flags;    /* of its exclusions, as far as they are in force */
 	const char *rules_error; /* why they are not; NULL */
@@ -114,6 +116,12 @@ void enrolment_flags_refresh(struct enrolment *e);
 /** enrolment_rules() - the podspec's exclusions, or is_encrypt, have changed: put them in force.
  * Where there is no room the pod is captured whole, which is logged. */
 void enrolment_rules(struct enrolment *e, const struct podspec *spec);
+
+/** enrolment_reroute() - let machines inside it in, behind the interfaces that the podspec names
+ * and that are there now. @is_whole: repair what is there. */
+void enrolment_reroute(struct enrolment *e, const struct podspec *spec, bool is_whole);
+/** enrolment_reroute_end() - nothing of that stays. */
+void enrolment_reroute_end(struct enrolment *e);
 
 /** enrolment_guard() - guard its links, or look again who else is there. Without a guard the pod
  * does not talk directly. Logs what is not as it should be, once. */

@@ -203,6 +203,62 @@ static bool is_dns_excluded(const struct exclusions *x)
 	return exclude_has(x, &rule);
 }
 
+/* As the kernel has them. */
+static bool is_interface(const char *name)
+{
+	return strlen(name) < IF_NAMESIZE && !streq(name, ".") && !streq(name, "..") &&
+	       !strpbrk(name, "/: \t\r\n");
+}
+
+static bool has_reroute(const struct exclusions *x, const char *name)
+{
+	for (size_t i = 0; i < x->reroute_count; i++)
+		if (streq(x->reroute[i], name))
+			return true;
+	return false;
+}
+
+static int reroute_add(struct exclusions *x, const char *name)
+{
+	if (!is_interface(name))
+		return -EINVAL;
+	if (has_reroute(x, name))
+		return 0;
+	if (x->reroute_count == EXCLUDE_REROUTE_MAX)
+		return -E2BIG;
+	(void)str_copy(x->reroute[x->reroute_count++], IF_NAMESIZE, name);
+	return 0;
+}
+
+/* All of them, or none. */
+static void reroute_read(struct reading *x)
+{
+	const struct object *on;
+	const char *value = find(x, REROUTE, &on);
+	_cleanup_(freep) char *copy = value ? strdup(value) : NULL;
+	char *rest = copy, text[128];
+	int r = 0;
+
+	if (value && !copy)
+		x->r = -ENOMEM;
+	for (char *item = strsep(&rest, ","); r == 0 && item; item = strsep(&rest, ",")) {
+		item = trimmed(item);
+		r = *item ? reroute_add(&x->x, item) : 0;
+		if (r == -EINVAL)
+			(void)snprintf(text, sizeof(text),
+				       "expected names of interfaces separated by commas, found "
+				       "\"%.40s\"; it is not in force",
+				       item);
+	}
+	if (r == -E2BIG)
+		(void)snprintf(text, sizeof(text), "more than %d interfaces; it is not in force",
+			       EXCLUDE_REROUTE_MAX);
+	if (r == 0)
+		return;
+	x->x.reroute_count = 0;
+	note(x, on, REROUTE, false, text);
+}
+
 static void words_read(struct reading *x)
 {
 	const struct object *on;
@@ -210,12 +266,6 @@ static void words_read(struct reading *x)
 	x->x.is_in_listed |= word_read(x, BYPASS, false);
 	/* who excludes port 53 means DNS, over UDP too */
 	x->x.is_dns_off = !word_read(x, DNS, true) || is_dns_excluded(&x->x);
-	if (find(x, REROUTE, &on))
-		note(x, on, REROUTE, true,
-		     "honoured in part as of Culvert " CULVERT_VERSION
-		     ": what virtual machines and containers behind such an interface send to "
-		     "the mesh is dropped, never sent in plaintext; the rest goes where the "
-		     "pod's routes lead, uncaptured");
 	if (is_hbone_listed(&x->x)) {
 		(void)find(x, lists[4].key, &on);
 		note(x, on, lists[4].key, true,
@@ -230,6 +280,8 @@ int exclude_read(const struct object *pod, const struct object *ns,
 
 	for (size_t i = 0; i < ARRAY_SIZE(lists) && x.r == 0; i++)
 		list_read(&x, &lists[i]);
+	if (x.r == 0)
+		reroute_read(&x);
 	if (x.r < 0) {
 		exclude_clear(&x.x);
 		return x.r;
@@ -262,10 +314,14 @@ bool exclude_has(const struct exclusions *x, const struct exclude_rule *rule)
 bool exclude_is_same(const struct exclusions *a, const struct exclusions *b)
 {
 	if (a->count != b->count || a->is_out_listed != b->is_out_listed ||
-	    a->is_in_listed != b->is_in_listed || a->is_dns_off != b->is_dns_off)
+	    a->is_in_listed != b->is_in_listed || a->is_dns_off != b->is_dns_off ||
+	    a->reroute_count != b->reroute_count)
 		return false;
 	for (size_t i = 0; i < a->count; i++)
 		if (!exclude_has(b, &a->rules[i]))
+			return false;
+	for (size_t i = 0; i < a->reroute_count; i++)
+		if (!has_reroute(b, a->reroute[i]))
 			return false;
 	return true;
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* exclude - the annotations of a Pod, or of its Namespace, that take ports and ranges out of the
- * capture. Pure but for the notes that it makes. A value that cannot be understood counts as
- * absent: the pod is then captured as without it. */
+ * capture, or machines inside the pod in. Pure but for the notes that it makes. A value that cannot
+ * be understood counts as absent: the pod is then captured as without it. */
+#include <net/if.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -11,7 +12,8 @@
 #include "net/cidr.h"
 #include "source/object.h"
 
-#define EXCLUDE_RULES_MAX 512
+#define EXCLUDE_RULES_MAX   512
+#define EXCLUDE_REROUTE_MAX 8
 
 enum exclude_kind {
 	EXCLUDE_OUT_EXCLUDE_RANGE, /* the first four as enum cv_outbound_kind */
@@ -35,6 +37,9 @@ struct exclusions {
 	bool is_out_listed; /* only what OUT_INCLUDE rules name is captured */
 	bool is_in_listed;  /* only what IN_INCLUDE rules name is captured */
 	bool is_dns_off;
+	/* interfaces of machines inside the pod: what comes in there counts as the pod's own */
+	char reroute[EXCLUDE_REROUTE_MAX][IF_NAMESIZE];
+	size_t reroute_count;
 };
 
 /** struct exclude_notes - who is told what is wrong with an annotation, or not honoured. */
@@ -58,7 +63,7 @@ bool exclude_is_same(const struct exclusions *a, const struct exclusions *b);
 /** exclude_has() - is there this rule? */
 bool exclude_has(const struct exclusions *x, const struct exclude_rule *rule);
 
-/** exclude_for_each() - what is in force, a line for people each: "out: port 3306 is left alone".
- */
+/** exclude_for_each() - what is in force but for `reroute`, a line for people each: "out: not port
+ * 3306". */
 void exclude_for_each(const struct exclusions *x, void (*fn)(void *arg, const char *line),
 		      void *arg);

@@ -2,6 +2,8 @@
 #include "netlink.h"
 
 #include <errno.h>
+#include <stdint.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,6 +19,16 @@ const void *netlink_attr(const struct rtattr *first, size_t len, unsigned short 
 		if ((a->rta_type & NLA_TYPE_MASK) == type)
 			return RTA_PAYLOAD(a) >= size ? RTA_DATA(a) : NULL;
 	return NULL;
+}
+
+void netlink_put(struct nlmsghdr *request, unsigned short type, const void *data, size_t size)
+{
+	struct rtattr *a = (void *)((char *)request + NLMSG_ALIGN(request->nlmsg_len));
+
+	a->rta_type = type;
+	a->rta_len = (unsigned short)RTA_LENGTH(size);
+	memcpy(RTA_DATA(a), data, size);
+	request->nlmsg_len = (uint32_t)(NLMSG_ALIGN(request->nlmsg_len) + RTA_ALIGN(a->rta_len));
 }
 
 static int error_of(const struct nlmsghdr *h)

@@ -22,6 +22,10 @@ typedef int netlink_fn(void *arg, const struct nlmsghdr *h);
 _must_check_ int netlink_call(int protocol, const struct nlmsghdr *request, netlink_fn *fn,
 			      void *arg);
 
+/** netlink_put() - append an attribute to a request that has room for it after its nlmsg_len bytes.
+ */
+void netlink_put(struct nlmsghdr *request, unsigned short type, const void *data, size_t size);
+
 /** netlink_attr() - the attribute of this type among @len bytes of them, NULL: none, or shorter
  * than
  * @size bytes. */

@@ -337,6 +337,7 @@ static void pod_change(struct pod *pod, struct podspec *spec)
 		return;
 	e->is_encrypt = spec->is_encrypt;
 	enrolment_rules(e, spec);
+	enrolment_reroute(e, spec, false);
 	if (is_same)
 		return;
 	pods_changed(pod->pods);
@@ -421,6 +422,7 @@ void pods_ack(struct pods *p, uint64_t netns_cookie, int error)
 	r = error ? -error : enrolment_capture(e, e->owner->spec->has_dns);
 	if (r == 0) {
 		e->is_acked = true;
+		enrolment_reroute(e, e->owner->spec, false);
 		e->owner->error[0] = '\0';
 		e->owner->is_error_logged = false;
 		captured_log(e);
@@ -494,6 +496,8 @@ static void pod_check(struct pod *pod, bool is_refresh)
 		pod_open(pod);
 		return;
 	}
+	if (e->is_captured)
+		enrolment_reroute(e, pod->spec, is_refresh);
 	if (is_refresh && e->is_captured) {
 		lookup_check(e);
 		enrolment_guard(e);

@@ -55,7 +55,8 @@ struct pods_info {
 	const struct cv_addr *addrs;
 	size_t addr_count;
 	const struct exclusions *exclusions;
-	const char *rules_error; /* why they are not in force; NULL: they are */
+	const struct reroute *reroute; /* NULL: nothing */
+	const char *rules_error;       /* why they are not in force; NULL: they are */
 };
 
 /** pods_new() - no pods yet. Return: 0; -ENOMEM. */

@@ -58,6 +58,7 @@ static void pod_info(const struct pod *pod, struct pods_info *ret)
 		.addrs = e ? e->addrs : pod->spec->ips,
 		.addr_count = e ? e->addr_count : pod->spec->ip_count,
 		.exclusions = &pod->spec->exclusions,
+		.reroute = e ? &e->reroute : NULL,
 		.rules_error = e ? e->rules_error : NULL,
 	};
 }

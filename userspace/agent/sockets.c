@@ -166,6 +166,25 @@ static int open_dns(const struct sockets_marker *m, struct listeners *l)
 	return 0;
 }
 
+/* Machines inside the pod are served at the addresses that they ask for, see cv_reroute. What these
+ * sockets accept inherits it. */
+static int open_for_machines(struct listeners *l)
+{
+	static const size_t which[] = {ZDS_LISTEN_OUTBOUND, ZDS_LISTEN_DNS_TCP, ZDS_LISTEN_DNS_UDP};
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(which); i++) {
+		int fd = l->fds[which[i]], family = AF_INET;
+		socklen_t len = sizeof(family);
+
+		if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len) < 0)
+			return -errno;
+		r = family == AF_INET6 ? set_option(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, 1)
+				       : set_option(fd, IPPROTO_IP, IP_TRANSPARENT, 1);
+	}
+	return r;
+}
+
 static int open_all(const struct sockets_marker *m, struct listeners *l)
 {
 	uint16_t port; /* of a steered listener: nobody needs it */
@@ -180,7 +199,8 @@ static int open_all(const struct sockets_marker *m, struct listeners *l)
 	r = listener_tcp(m, &l->fds[ZDS_LISTEN_HBONE], &port);
 	if (r < 0)
 		return r;
-	return open_dns(m, l);
+	r = open_dns(m, l);
+	return r < 0 ? r : open_for_machines(l);
 }
 
 int listeners_open(const struct sockets_marker *m, struct listeners *ret)

@@ -29,6 +29,8 @@ static json_t *exclusions_json(const struct pods_info *p)
 	json_t *list = json_array();
 
 	exclude_for_each(p->exclusions, line_json, list);
+	if (p->reroute)
+		reroute_for_each(p->reroute, line_json, list);
 	if (p->rules_error)
 		line_json(list, p->rules_error);
 	return list;

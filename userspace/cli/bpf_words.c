@@ -27,6 +27,7 @@ static const struct word maps[] = {
 	{"cv_vouched", "let through to the application"},
 	{"cv_links", "pods' links that are guarded, by the interface on the host"},
 	{"cv_pod_links", "where packets for a pod of this node go"},
+	{"cv_asking", "cv_reroute is looking for a socket"},
 	{"cv_exempt", "connections that were being opened at enrolment"},
 	{"cv_steer", "ztunnel's listener per address"},
 	{"cv_sockets", "what a socket is, whom it shows"},
@@ -58,6 +59,8 @@ static const struct word progs[] = {
 	{"cv_sockops", "original destinations, vouching, clean-up"},
 	{"cv_setsockopt", "takes the client's address from ztunnel"},
 	{"cv_guard", "checks what a pod sends as it enters the host"},
+	{"cv_reroute", "takes what a machine in a pod sends to ztunnel"},
+	{"cv_reroute_back", "lets answers to its DNS come from port 53"},
 	{"cv_uplink", "drops plaintext from other nodes that nobody may send"},
 	{"cv_lookup", "steers arrivals to ztunnel unless vouched"},
 };

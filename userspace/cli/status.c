@@ -155,7 +155,8 @@ static int print_pods(const json_t *pods)
 	return 0;
 }
 
-/* print_exclusions() - what annotations take out of the capture, one line per pod that has any. */
+/* print_exclusions() - what annotations take out of the capture, or into it, one line per pod that
+ * has any. */
 static void print_exclusions(const json_t *pods)
 {
 	bool is_first = true;
@@ -168,7 +169,7 @@ static void print_exclusions(const json_t *pods)
 		if (!text || !*text)
 			continue;
 		if (is_first)
-			puts("\n  Left alone, or captured alone, as annotations ask");
+			puts("\n  Left alone, captured alone or rerouted, as annotations ask");
 		is_first = false;
 		printf("    %s/%s: %s\n", json_text(pod, "namespace", ""),
 		       json_text(pod, "name", ""), text);

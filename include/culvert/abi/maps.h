@@ -7,6 +7,7 @@
 #include "direct.h"
 #include "guard.h"
 #include "reasons.h"
+#include "reroute.h"
 #include "rules.h"
 
 /* Listeners of ztunnel in a pod's namespace. [0] of outbound takes IPv4 and IPv6, the others spread
@@ -31,6 +32,7 @@ enum cv_pod_flags {
 	CV_POD_OUT_RULES = 1 << 9,   /* cv_outbound_rules has something of this pod's */
 	CV_POD_OUT_LISTED = 1 << 10, /* of outbound connections only what is listed there is
 				      * captured */
+	CV_POD_REROUTE = 1 << 11,    /* cv_reroute is in its namespace, on interfaces of machines */
 };
 
 /* cv_pods: __u64 netns cookie -> an enrolled pod of this node. */
@@ -149,6 +151,8 @@ enum cv_socket_flags {
 	CV_SOCKET_BOUND = 1 << 4,  /* connect bound the pod's address: undone by the next connect */
 	CV_SOCKET_DIRECT = 1 << 5, /* connect goes to a pod of this node without a tunnel; one that
 				    * asked for that pod's own address may have no record */
+	CV_SOCKET_REROUTED = 1 << 6, /* CHILD: of a machine inside the pod, which counts as the pod
+				      */
 };
 
 /* cv_sockets (SK_STORAGE). */

@@ -163,14 +163,44 @@ static void a_namespaces_wrong_value_names_the_namespace(void **state)
 	      "by commas, found \"x\"; it is not in force\n");
 }
 
+static struct exclusions rerouted(const char *value)
+{
+	return read_both((const char *[]){"istio.io/reroute-virtual-interfaces", value, NULL},
+			 NULL);
+}
+
+static void interfaces_are_names_of_interfaces(void **state)
+{
+	static const char *const bad[] = {"a/b", "k6t-eth0,.", "..", "eth0:1", "sixteen-letters-"};
+	struct exclusions x = rerouted(" k6t-eth0,fifteen-letters,,k6t-eth0 "), y;
+
+	assert_string_equal(said, "");
+	assert_int_equal(x.reroute_count, 2);
+	assert_string_equal(x.reroute[0], "k6t-eth0");
+	assert_string_equal(x.reroute[1], "fifteen-letters");
+	y = rerouted("fifteen-letters,k6t-eth0");
+	assert_true(exclude_is_same(&x, &y));
+	y = rerouted("fifteen-letters,k6t-eth1");
+	assert_false(exclude_is_same(&x, &y));
+	y = rerouted("k6t-eth0");
+	assert_false(exclude_is_same(&x, &y));
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		x = rerouted(bad[i]);
+		assert_int_equal(x.reroute_count, 0);
+		assert_int_equal(said[0], '!');
+		assert_non_null(strstr(said, "expected names of interfaces"));
+	}
+	x = rerouted("1,2,3,4,5,6,7,8");
+	assert_int_equal(x.reroute_count, EXCLUDE_REROUTE_MAX);
+	x = rerouted("1,2,3,4,5,6,7,8,9");
+	assert_int_equal(x.reroute_count, 0);
+	assert_non_null(strstr(said, "more than 8 interfaces"));
+}
+
 static void what_is_not_honoured_says_so(void **state)
 {
-	struct exclusions x = read_both(
-		(const char *[]){"istio.io/reroute-virtual-interfaces", "kube0", NULL}, NULL);
+	struct exclusions x;
 
-	assert_int_equal(said[0], '?');
-	assert_non_null(strstr(said, "honoured in part as of Culvert "));
-	exclude_clear(&x);
 	x = read_both((const char *[]){TRAFFIC "excludeInboundPorts", "15008", NULL}, NULL);
 	assert_non_null(strstr(said, "it stays captured"));
 	exclude_clear(&x);
@@ -214,6 +244,7 @@ int main(void)
 		cmocka_unit_test(a_pods_own_annotation_counts_before_its_namespaces),
 		cmocka_unit_test(a_wrong_value_is_named_and_counts_as_absent),
 		cmocka_unit_test(a_namespaces_wrong_value_names_the_namespace),
+		cmocka_unit_test(interfaces_are_names_of_interfaces),
 		cmocka_unit_test(what_is_not_honoured_says_so),
 		cmocka_unit_test(a_list_has_a_limit),
 		cmocka_unit_test(the_same_in_another_order_is_the_same),

@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: (Apache-2.0 AND (GPL-2.0-only OR BSD-2-Clause)) */
+#pragma once
+/* reroute - packets of a machine inside a pod that are to end at ztunnel's sockets there, or
+ * nowhere: cv_reroute marks them, and rules of the pod's namespace, made by the agent, route what
+ * is marked. Part of maps.h. */
+
+#define CV_REROUTE_MARK_LOCAL  0x43560001 /* to this host, whatever the address */
+#define CV_REROUTE_MARK_REFUSE 0x43560002 /* to nobody: the sender is told */

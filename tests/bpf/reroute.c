@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* reroute - a machine behind an interface of the pod: what it opens to the mesh comes to ztunnel as
+ * the pod's own, and what does not concern the mesh goes where the pod's routes lead. */
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <bpf/libbpf.h>
+
+#include "base/cleanup.h"
+#include "harness.h"
+#include "net/addr.h"
+#include "question.h"
+
+#define MACHINE4 "10.0.2.2"
+#define MACHINE6 "fd10:0:2::2"
+#define PLAIN4   PEER4 ":7000"
+#define NS4      "10.96.0.53:53"
+#define NS6      "[fd00:96::53]:53"
+#define CAPTURED ((uint32_t)(CV_POD_ALIVE | CV_POD_CAPTURE | CV_POD_DNS | CV_POD_REROUTE))
+#define LOCAL    "fwmark 0x43560001"
+#define REFUSED  "fwmark 0x43560002"
+
+static int machine;
+
+static void enter_machine(void)
+{
+	CHECK_OK(setns(machine, CLONE_NEWNET));
+}
+
+/* As the agent does it. */
+static void listed(const char *name)
+{
+	const struct bpf_program *progs[] = {skel->progs.cv_reroute, skel->progs.cv_reroute_back};
+	const enum bpf_tc_attach_point points[] = {BPF_TC_INGRESS, BPF_TC_EGRESS};
+
+	for (int i = 0; i < 2; i++) {
+		LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = (int)if_nametoindex(name),
+			    .attach_point = points[i]);
+		LIBBPF_OPTS(bpf_tc_opts, opts, .handle = 1, .priority = 1,
+			    .prog_fd = bpf_program__fd(progs[i]));
+		int r = bpf_tc_hook_create(&hook);
+
+		CHECK(r == 0 || r == -EEXIST);
+		CHECK_OK(bpf_tc_attach(&hook, &opts));
+	}
+	for (int version = 4; version <= 6; version += 2)
+		shell("ip -%d -batch - <<'END'\n"
+		      "rule add pref 99 iif %s " LOCAL " lookup 4356\n"
+		      "rule add pref 99 iif %s " REFUSED " prohibit\n"
+		      "route add local default dev lo table 4356\n"
+		      "END",
+		      version, name, name);
+}
+
+/* A namespace behind vif0 of the pod. Leaves the process in the machine. */
+static void begin(bool is_listed)
+{
+	CHECK_OK(unshare(CLONE_NEWNET));
+	machine = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	CHECK_OK(machine);
+	shell("ip -batch - <<'END'\n"
+	      "link set lo up\n"
+	      "link add eth0 address 02:00:00:00:02:02 type veth peer name vif0 "
+	      "address 02:00:00:00:02:01 netns /proc/%d/fd/%d\n"
+	      "addr add " MACHINE4 "/24 dev eth0\n"
+	      "addr add " MACHINE6 "/64 dev eth0 nodad\n"
+	      "link set eth0 up\n"
+	      "route add default via 10.0.2.1\n"
+	      "route add ::/0 via fd10:0:2::1\n"
+	      "neigh add 10.0.2.1 lladdr 02:00:00:00:02:01 nud permanent dev eth0\n"
+	      "neigh add fd10:0:2::1 lladdr 02:00:00:00:02:01 nud permanent dev eth0\n"
+	      "END",
+	      (int)getpid(), pod.netns);
+	enter_peer();
+	shell("ip route add 10.0.2.0/24 via " POD4);
+	enter_pod();
+	shell("ip -batch - <<'END'\n"
+	      "addr add 10.0.2.1/24 dev vif0\n"
+	      "addr add fd10:0:2::1/64 dev vif0 nodad\n"
+	      "link set vif0 up\n"
+	      "neigh add " MACHINE4 " lladdr 02:00:00:00:02:02 nud permanent dev vif0\n"
+	      "neigh add " MACHINE6 " lladdr 02:00:00:00:02:02 nud permanent dev vif0\n"
+	      "END");
+	shell("echo 1 > /proc/sys/net/ipv4/ip_forward");
+	shell("echo 1 > /proc/sys/net/ipv6/conf/all/forwarding");
+	pod_flags(CAPTURED);
+	if (is_listed)
+		listed("vif0");
+	enter_machine();
+}
+
+static void check_ends(int client, int child)
+{
+	char byte;
+
+	exchange(client, child);
+	CHECK_OK(shutdown(client, SHUT_WR));
+	CHECK_EQ(recv(child, &byte, 1, 0), 0);
+	CHECK_OK(send(child, "x", 1, 0));
+	CHECK_EQ(recv(client, &byte, 1, 0), 1);
+	close_fd(child);
+	CHECK_EQ(recv(client, &byte, 1, 0), 0);
+}
+
+/* The machine is told, and so is the agent, at the latest at its second SYN. */
+static void check_refused(int family, const char *to, enum cv_reason reason)
+{
+	uint64_t before = counted(reason);
+	char buf[CV_SOCKADDR_STRLEN];
+	struct cv_event ev;
+	int fd = tcp(family);
+
+	CHECK_ERRNO(connect_to(fd, family, to), family == AF_INET ? EHOSTUNREACH : EACCES);
+	close_fd(fd);
+	CHECK(counted(reason) > before);
+	CHECK(event_of(reason, &ev));
+	CHECK_EQ(ev.netns_cookie, pod.cookie);
+	CHECK_STR(cv_sockaddr_format(&ev.remote, buf), to);
+}
+
+/* To a server of the peer's, as if there were no mesh. */
+static void check_forwarded(int server, const char *to)
+{
+	int client = connected(AF_INET, to);
+	const char *peer;
+	int child = accepted(server, &peer);
+
+	CHECK_STR(peer, text(MACHINE4, own_port(client)));
+	check_ends(client, child);
+	close_fd(client);
+}
+
+static int peer_listener(const char *on)
+{
+	int fd;
+
+	enter_peer();
+	fd = listener(AF_INET, on);
+	enter_machine();
+	return fd;
+}
+
+static void check_tunnelled(int family, const char *to, const char *pod_addr)
+{
+	int client, child;
+	const char *asked;
+
+	client = connected(family, to);
+	child = ztunnel_accept(&asked);
+	CHECK_STR(asked, to);
+	CHECK_NAME(child, text(pod_addr, own_port(client)));
+	CHECK_NAME(client, to);
+	check_ends(client, child);
+	close_fd(client);
+}
+
+TEST(a_machine_in_a_pod_reaches_the_mesh_as_the_pod)
+{
+	begin(true);
+	check_tunnelled(AF_INET, MESH4, POD4);
+	check_tunnelled(AF_INET6, MESH6, POD6);
+	check_tunnelled(AF_INET, SERVICE, POD4);
+	CHECK_EQ(counted(CV_TUNNEL), 3);
+	CHECK_EQ(counted(CV_DROP_NO_STEER), 0);
+	CHECK_EQ(map_size(skel->maps.cv_conns), 0);
+}
+
+TEST(what_a_machine_in_a_pod_sends_elsewhere_is_forwarded)
+{
+	begin(true);
+	check_forwarded(peer_listener(PLAIN4), PLAIN4);
+	CHECK_EQ(counted(CV_PASSTHROUGH), 1);
+	CHECK_EQ(counted(CV_TUNNEL), 0);
+	CHECK_EQ(counted(CV_DROP_NO_STEER), 0);
+}
+
+TEST(a_machine_behind_an_interface_that_is_not_listed_is_left_alone)
+{
+	begin(false);
+	check_forwarded(peer_listener(MESH4), MESH4);
+	CHECK_EQ(counted(CV_TUNNEL), 0);
+}
+
+TEST(a_machine_in_a_pod_is_refused_without_ztunnel)
+{
+	int server;
+
+	begin(true);
+	server = peer_listener(MESH4);
+	pod_flags(CAPTURED & ~(uint32_t)CV_POD_ALIVE);
+	check_refused(AF_INET, MESH4, CV_DROP_ZTUNNEL_DEAD);
+	check_refused(AF_INET6, MESH6, CV_DROP_ZTUNNEL_DEAD);
+	pod_flags(CAPTURED); /* as the agent has not seen its end yet */
+	for (int i = 0; i < CV_OUTBOUND_PORTS; i++)
+		pod.outbound[i] = close_fd(pod.outbound[i]);
+	check_refused(AF_INET, MESH4, CV_DROP_ZTUNNEL_DEAD);
+	CHECK(!is_pending(server));
+}
+
+TEST(a_machine_in_a_pod_is_refused_what_the_registry_does_not_know)
+{
+	begin(true);
+	pod_flags(CAPTURED | CV_POD_REGISTRY_ONLY);
+	check_refused(AF_INET, PLAIN4, CV_DROP_REGISTRY_ONLY);
+	check_tunnelled(AF_INET, MESH4, POD4);
+}
+
+TEST(exclusions_of_a_pod_hold_for_a_machine_in_it)
+{
+	struct cv_outbound_key key = {
+		.prefix_len = CV_OUTBOUND_PREFIX + 128,
+		.kind = CV_OUT_EXCLUDE_PORT,
+		.netns_cookie = pod.cookie,
+		.addr = {.w = {80}},
+	};
+	uint32_t one = 1;
+
+	begin(true);
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_outbound_rules), &key, &one,
+				     BPF_ANY));
+	pod_flags(CAPTURED | CV_POD_OUT_RULES);
+	check_forwarded(peer_listener(MESH4), MESH4);
+}
+
+TEST(a_machine_keeps_its_connections_when_the_pod_leaves_the_mesh)
+{
+	int client, child;
+
+	begin(true);
+	client = connected(AF_INET, MESH4);
+	child = ztunnel_accept(NULL);
+	pod_flags(CV_POD_ALIVE | CV_POD_REROUTE);
+	exchange(client, child);
+	check_forwarded(peer_listener(MESH4), MESH4);
+	check_ends(client, child);
+}
+
+/* The rest of a connection that ztunnel closed first meets the next one from the same port. */
+TEST(a_machine_may_use_a_port_again)
+{
+	const char *asked;
+	int client, child;
+	uint16_t port;
+	char byte;
+
+	begin(true);
+	client = connected(AF_INET, MESH4);
+	port = own_port(client);
+	child = ztunnel_accept(NULL);
+	close_fd(child);
+	CHECK_EQ(recv(client, &byte, 1, 0), 0);
+	close_fd(client);
+	client = tcp(AF_INET);
+	bind_to(client, AF_INET, text("0.0.0.0", port));
+	CHECK_OK(connect_to(client, AF_INET, MESH4));
+	child = ztunnel_accept(&asked);
+	CHECK_STR(asked, MESH4);
+	exchange(client, child);
+}
+
+static void check_asked(int family, const char *server)
+{
+	struct question q;
+	char answer[16] = "";
+	int fd = udp(family);
+	struct sockaddr_storage ss;
+	socklen_t len = native(server, family, &ss);
+
+	CHECK_OK(connect(fd, (struct sockaddr *)&ss, len)); /* answers of nobody else */
+	CHECK_EQ(send(fd, "who", 3, 0), 3);
+	ztunnel_receive(pod.dns_udp[0], &q);
+	CHECK_STR(q.data, "who");
+	enter_pod();
+	ztunnel_answer(pod.dns_udp[0], &q, "me");
+	enter_machine();
+	CHECK_EQ(recv(fd, answer, sizeof(answer) - 1, 0), 2);
+	CHECK_STR(answer, "me");
+	close_fd(fd);
+}
+
+TEST(a_machine_in_a_pod_asks_ztunnel_for_names)
+{
+	int client, child;
+	const char *asked;
+
+	begin(true);
+	check_asked(AF_INET, NS4);
+	check_asked(AF_INET6, NS6);
+	client = connected(AF_INET, NS4);
+	child = accepted(pod.dns_tcp, &asked);
+	CHECK_STR(asked, NS4);
+	exchange(client, child);
+	CHECK_EQ(counted(CV_DNS), 3);
+	pod_flags(CAPTURED & ~(uint32_t)CV_POD_ALIVE);
+	client = udp(AF_INET);
+	CHECK_EQ(ask(client, AF_INET, NS4, "who"), 3);
+	CHECK(!is_readable(pod.dns_udp[0], 100));
+	CHECK_EQ(counted(CV_DROP_ZTUNNEL_DEAD), 1);
+}

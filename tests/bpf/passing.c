@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* passing - ways around connect(2): io_uring, and sockets that change hands. */
+/* passing - ways around connect(2): io_uring, sockets that change hands; others on the same kernel.
+ */
 #include <errno.h>
 #include <liburing.h>
 #include <netinet/in.h>
@@ -8,8 +9,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
+#include "base/macros.h"
 #include "harness.h"
 #include "stage.h"
+#include "watch.h"
 
 static int uring_connect(int fd, const char *to)
 {
@@ -188,4 +192,70 @@ TEST(a_second_agent_on_the_kernel_changes_nothing)
 	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, MESH4), ECONNREFUSED);
 	CHECK_EQ(counted(CV_TUNNEL), 1);
 	culvert_bpf__destroy(other);
+}
+
+#define INSN(op, to, from, at, value)                                                              \
+	((struct bpf_insn){                                                                        \
+		.code = (op), .dst_reg = (to), .src_reg = (from), .off = (at), .imm = (value)})
+#define FIELD(name) ((short)offsetof(struct bpf_sock_ops, name))
+
+/* As another tool would: asks for a call at each measurement of a round trip of what is dialled,
+ * and counts them. Attached before our own programs. */
+static int attach_rtt_counter(void)
+{
+	int map = bpf_map_create(BPF_MAP_TYPE_ARRAY, "rtt_calls", 4, 8, 1, NULL);
+	const struct bpf_insn insns[] = {
+		INSN(BPF_ALU64 | BPF_MOV | BPF_X, 6, 1, 0, 0),
+		INSN(BPF_LDX | BPF_MEM | BPF_W, 2, 6, FIELD(op), 0),
+		INSN(BPF_JMP | BPF_JNE | BPF_K, 2, 0, 5, BPF_SOCK_OPS_TCP_CONNECT_CB),
+		INSN(BPF_LDX | BPF_MEM | BPF_W, 2, 6, FIELD(bpf_sock_ops_cb_flags), 0),
+		INSN(BPF_ALU64 | BPF_OR | BPF_K, 2, 0, 0, BPF_SOCK_OPS_RTT_CB_FLAG),
+		INSN(BPF_ALU64 | BPF_MOV | BPF_X, 1, 6, 0, 0),
+		INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_sock_ops_cb_flags_set),
+		INSN(BPF_JMP | BPF_JA, 0, 0, 5, 0),
+		INSN(BPF_JMP | BPF_JNE | BPF_K, 2, 0, 4, BPF_SOCK_OPS_RTT_CB),
+		INSN(BPF_LD | BPF_DW | BPF_IMM, 1, BPF_PSEUDO_MAP_VALUE, 0, map),
+		INSN(0, 0, 0, 0, 0),
+		INSN(BPF_ALU64 | BPF_MOV | BPF_K, 2, 0, 0, 1),
+		INSN(BPF_STX | BPF_ATOMIC | BPF_DW, 1, 2, 0, BPF_ADD),
+		INSN(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 1),
+		INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0),
+	};
+	int prog =
+		bpf_prog_load(BPF_PROG_TYPE_SOCK_OPS, "rtt", "GPL", insns, ARRAY_SIZE(insns), NULL);
+	int cgroup = stage_cgroup_open();
+
+	CHECK_OK(map);
+	CHECK_OK(prog);
+	CHECK_OK(cgroup);
+	CHECK_OK(bpf_prog_attach(prog, cgroup, BPF_CGROUP_SOCK_OPS, BPF_F_ALLOW_MULTI));
+	close_fd(cgroup);
+	return map;
+}
+
+static uint64_t calls(int map)
+{
+	uint32_t first = 0;
+	uint64_t n = 0;
+
+	CHECK_OK(bpf_map_lookup_elem(map, &first, &n));
+	return n;
+}
+
+/* Callback flags belong to the socket, not to one program. */
+TEST(callbacks_that_another_program_asked_for_go_on)
+{
+	int map, client, z;
+
+	stage_cgroup_leave();
+	CHECK_OK(stage_cgroup("culvert-test-bpf-beside"));
+	map = attach_rtt_counter();
+	CHECK_OK(stage_load(false, &skel));
+	stage_pod();
+	watch_start();
+	client = connected(AF_INET, MESH4);
+	z = ztunnel_accept(NULL);
+	exchange(client, z);
+	CHECK(calls(map) > 0);
+	stage_cgroup_leave();
 }

@@ -77,10 +77,15 @@ void stage_cgroup_leave(void)
 		usleep(20000);
 }
 
+int stage_cgroup_open(void)
+{
+	return open(cgroup_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
 /* Every program but those for namespaces and links. The skeleton owns the links. */
 static int attach(struct culvert_bpf *s)
 {
-	_cleanup_(close_fdp) int fd = open(cgroup_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_cleanup_(close_fdp) int fd = stage_cgroup_open();
 
 	if (fd < 0)
 		return -errno;

@@ -8,6 +8,8 @@
 int stage_cgroup(const char *name);
 /** stage_cgroup_leave() - back to the root, and remove it. */
 void stage_cgroup_leave(void);
+/** stage_cgroup_open() - a descriptor of that cgroup; -1, errno. */
+int stage_cgroup_open(void);
 /** stage_load() - load the programs and attach them to that cgroup. Return: 0; -errno. */
 int stage_load(bool no_cgroup_helpers, struct culvert_bpf **ret);
 /** stage_pod() - fill `pod`: namespaces, links, listeners, map entries. Leaves the process in the

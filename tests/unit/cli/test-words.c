@@ -20,6 +20,7 @@
 #include "userspace/cli/drops.h"
 #include "userspace/cli/explain.h"
 #include "userspace/cli/json.h"
+#include "userspace/cli/match.h"
 #include "userspace/cli/past.h"
 #include "userspace/cli/table.h"
 #include "userspace/cli/term.h"
@@ -142,6 +143,40 @@ static void rates_are_what_moved_between_two_looks(void **state)
 	"\"x\","                                                                                   \
 	"\"dstName\":\"b\",\"dstNamespace\":\"x\",\"service\":\"x/web.x.svc.cluster.local\"" more  \
 	"}"
+
+static void a_pod_is_found_by_what_has_made_it_too(void **state)
+{
+	static const struct {
+		const char *wanted, *name;
+		bool is_it;
+	} cases[] = {
+		{"web", "web", true},
+		{"web", "web-7d9f8b6c5d-x2x4z", true}, /* Deployment */
+		{"web-7d9f8b6c5d", "web-7d9f8b6c5d-x2x4z", true},
+		{"shop/web", "web-7d9f8b6c5d-x2x4z", true},
+		{"web.shop", "web-7d9f8b6c5d-x2x4z", true},
+		{"web", "web-x2x4z", true}, /* DaemonSet, Job */
+		{"web", "web-0", true},     /* StatefulSet */
+		{"web", "web-12", true},
+		{"shop/web-0", "web-0", true},
+		{"web", "web-api", false},
+		{"web", "web-api-7d9f8b6c5d-x2x4z", false},
+		{"web", "webs", false},
+		{"we", "web", false},
+		{"web", "web-", false},
+		{"web", "web-x2x4z-x2x4z-x2x4z", false},
+		{"other/web", "web-0", false},
+		{"web.other", "web-0", false},
+		{"shop/", "web-0", false},
+		{".shop", "-0", false},
+		{"", "-0", false},
+		{"shop/web.shop", "web-0", false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		if (match_pod(cases[i].wanted, "shop", cases[i].name) != cases[i].is_it)
+			fail_msg("%s, %s", cases[i].wanted, cases[i].name);
+}
 
 static void the_past_is_found_by_every_name(void **state)
 {
@@ -479,6 +514,7 @@ int main(void)
 		cmocka_unit_test(numbers_for_people),
 		cmocka_unit_test(rates_are_what_moved_between_two_looks),
 		cmocka_unit_test(connections_are_sorted),
+		cmocka_unit_test(a_pod_is_found_by_what_has_made_it_too),
 		cmocka_unit_test(the_past_is_found_by_every_name),
 		cmocka_unit_test(the_past_is_told_in_one_sentence_newest_last),
 		cmocka_unit_test(what_the_kernel_did_is_told_in_one_sentence),

@@ -132,6 +132,19 @@ static int on_service(void *arg, const struct service *v)
 	return 0;
 }
 
+/* "*." in place of the first label, of the first two, ... */
+static const struct service *find_wildcard(const struct explain_asker *a, const char *name)
+{
+	const struct service *v = NULL;
+	char wild[EXPLAIN_NAME_MAX + 2];
+
+	for (const char *dot = strchr(name, '.'); !v && dot; dot = strchr(dot + 1, '.')) {
+		(void)snprintf(wild, sizeof(wild), "*%s", dot);
+		v = state_service_by_hostname(a->state, wild, a->namespace_);
+	}
+	return v;
+}
+
 static const struct service *find_service(const struct explain_asker *a, const char *name)
 {
 	struct service_search search = {.client_namespace = a->namespace_};
@@ -188,14 +201,20 @@ static const struct cv_addr *pick_addr(const struct workload *w, bool is_v4)
 	return w->addrs_count > 0 ? &w->addrs[0] : NULL;
 }
 
-/* by_name() - a service comes before a pod of the same name, as DNS has it. */
+/* by_name() - a service comes before a pod of the same name, as DNS has it; a wildcard after both.
+ */
 static int by_name(const struct explain_asker *a, const char *host, struct explain_dest *d,
 		   char *err, size_t err_size)
 {
 	const struct cv_addr *addr = NULL;
-	int r;
+	int r = 0;
 
 	d->service = find_service(a, host);
+	if (!d->service) {
+		r = explain_find_workload(a->state, host, &d->workload, err, err_size);
+		if (r == -ENOENT)
+			d->service = find_wildcard(a, host);
+	}
 	if (d->service) {
 		addr = pick_vip(d->service->def, a->is_v4);
 		/* Headless: names lead to its pods. */
@@ -204,7 +223,6 @@ static int by_name(const struct explain_asker *a, const char *host, struct expla
 			addr = pick_addr(d->workload, a->is_v4);
 		}
 	} else {
-		r = explain_find_workload(a->state, host, &d->workload, err, err_size);
 		if (r == -ENOENT)
 			(void)snprintf(err, err_size, "no service and no pod is called %s", host);
 		if (r < 0)
@@ -212,7 +230,13 @@ static int by_name(const struct explain_asker *a, const char *host, struct expla
 		addr = pick_addr(d->workload, a->is_v4);
 	}
 	if (!addr) {
-		(void)snprintf(err, err_size, "%s has no address", host);
+		(void)snprintf(
+			err, err_size,
+			d->service && d->service->def->lb_mode == SERVICE_LB_PASSTHROUGH
+				? "%s has no address of the mesh's: name the one that its DNS "
+				  "gives"
+				: "%s has no address",
+			host);
 		return -ENOENT;
 	}
 	d->addr.addr = *addr;

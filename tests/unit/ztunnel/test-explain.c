@@ -171,6 +171,39 @@ TEST(what_nobody_knows_is_refused)
 	assert_false(explain_is_path("/explain/"));
 }
 
+TEST(a_name_below_a_wildcard_is_understood)
+{
+	static const char open_[] = "from=client&to=a.open.example.com:443";
+	struct state_builder *b = *cmocka_state;
+	json_t *v;
+
+	mesh_put_service(b, &(struct mesh_service){.name = "wild",
+						   .hostname = "*.wild.example.com",
+						   .vips = {"241.0.7.0"},
+						   .vip_bits = 24,
+						   .ports = {443, 443}});
+	mesh_put_workload(b, &(struct mesh_workload){.name = "wild",
+						     .services = {"demo/*.wild.example.com"},
+						     .ports = {443, 443},
+						     .dns_host = "*.wild.example.com",
+						     .is_tcp = true,
+						     .is_host_network = true});
+	mesh_put_service(b, &(struct mesh_service){
+				    .name = "open",
+				    .hostname = "*.open.example.com",
+				    .ports = {443, 443},
+				    .mode = ISTIO__WORKLOAD__LOAD_BALANCING__MODE__PASSTHROUGH});
+	v = ask(b, "/explain", "from=client&to=a.b.wild.example.com", 200);
+	assert_string_equal(text(json_object_get(v, "to"), "service"), "demo/*.wild.example.com");
+	json_decref(v);
+	v = ask(b, "/explain", open_, 404);
+	assert_non_null(strstr(text(v, "error"), "name the one that its DNS gives"));
+	json_decref(v);
+	v = ask(b, "/explain", "from=client&to=wild.example.com:443", 404);
+	assert_non_null(strstr(text(v, "error"), "no service and no pod is called"));
+	json_decref(v);
+}
+
 TEST(two_pods_of_one_name_must_be_told_apart)
 {
 	mesh_put_workload(*cmocka_state, &(struct mesh_workload){.name = "client",
@@ -262,6 +295,7 @@ int main(void)
 		WITH_MESH(a_service_has_a_route_for_each_endpoint),
 		WITH_MESH(every_spelling_of_a_name_is_understood),
 		WITH_MESH(what_nobody_knows_is_refused),
+		WITH_MESH(a_name_below_a_wildcard_is_understood),
 		WITH_MESH(two_pods_of_one_name_must_be_told_apart),
 		WITH_MESH(a_denial_says_which_policy_and_what_would_change_it),
 		WITH_MESH(an_outsider_has_no_identity_and_enrolling_would_help),

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A label enrols running pods: mutual TLS on the wire at once, no restart; policy bites; unlabelling undoes it."""
+import json
 import re
 
 import pytest
-from kubelab.cluster import Canary, eventually, pod, service
+from kubelab.cluster import Canary, culvert, eventually, pod, service
 
 LABEL = "istio.io/dataplane-mode"
 
@@ -63,13 +64,30 @@ def test_strict_refuses_plaintext_but_not_probes(cluster, apps):
     assert cluster.is_ready(apps, "web")
 
 
+def past(namespace, verdict):
+    """What `culvert explain --past` tells of connections from the client to the server, those with this verdict, by direction."""
+    told = json.loads(culvert("explain", "--past", f"{namespace}/client", f"web.{namespace}:80", "-o", "json"))
+    assert {n["node"] for n in told["nodes"]} == {"n1", "n2"} and all(n["completeSince"] for n in told["nodes"])
+    return {c["direction"]: c for c in told["connections"] if c["verdict"] == verdict}
+
+
 def test_a_deny_policy_bites(cluster, apps):
+    """And what became of the connections is told afterwards."""
     enrol(cluster, apps, "web", "client")
     eventually(lambda: is_encrypted(cluster, apps), what="encryption")
+    eventually(lambda: len(past(apps, "allowed")) == 2, what="both ends of an allowed connection")
+    for direction, node in (("outbound", "n2"), ("inbound", "n1")):
+        told = past(apps, "allowed")[direction]
+        assert (told["node"], told["path"]) == (node, "tunnel")
+        assert "was allowed and went through a tunnel (mutual TLS), and ended well" in told["sentence"]
+        assert (told["srcName"], told["dstName"]) == ("client", "web") and told["srcIdentity"].endswith(f"/ns/{apps}/sa/default")
     cluster.apply({"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
                    "metadata": {"name": "deny", "namespace": apps},
                    "spec": {"action": "DENY", "rules": [{"from": [{"source": {"namespaces": [apps]}}]}]}})
     eventually(lambda: not cluster.curl(apps, "client", "http://web"), what="the client is denied")
+    eventually(lambda: len(past(apps, "denied")) == 2, what="both ends of a denied connection")
+    assert f"{apps}/deny" in past(apps, "denied")["inbound"]["sentence"]
+    assert "was denied" in past(apps, "denied")["outbound"]["sentence"]
     cluster.run("delete", "authorizationpolicy", "-n", apps, "deny")
     eventually(lambda: cluster.curl(apps, "client", "http://web"), what="the client is let in again")
 

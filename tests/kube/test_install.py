@@ -5,18 +5,10 @@ import json
 import subprocess
 
 import pytest
-from kubelab import images, layout
-from kubelab.cluster import Canary, Load, eventually, pod, service
+from kubelab import images
+from kubelab.cluster import Canary, Load, culvert, eventually, pod, service
 
 INCIDENTAL = ("events", "leases.coordination.k8s.io", "endpoints", "endpointslices.discovery.k8s.io")
-
-
-def culvert(*words, code=0):
-    """Return: what it says."""
-    done = subprocess.run([f"{images.BIN}/culvert", "--kubeconfig", layout.ADMIN_CONF, *words], stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, timeout=400, check=False)
-    assert done.returncode == code, f"culvert {' '.join(words)} ended with {done.returncode}: {done.stdout}"
-    return done.stdout
 
 
 def everything(cluster):

@@ -149,6 +149,14 @@ class Cluster:
                  *(f"pod/{p}" for p in pods), timeout=READY_S + 30)
 
 
+def culvert(*words, code=0):
+    """The program itself, from outside the cluster. Return: what it says."""
+    done = subprocess.run([f"{images.BIN}/culvert", "--kubeconfig", layout.ADMIN_CONF, *words], stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, timeout=400, check=False)
+    assert done.returncode == code, f"culvert {' '.join(words)} ended with {done.returncode}: {done.stdout}"
+    return done.stdout
+
+
 def eventually(condition, seconds=120, what="condition"):
     """Wait until condition() gives something true, and return that."""
     deadline = time.monotonic() + seconds

@@ -21,7 +21,7 @@ image: $(PROGS) ## container image and SBOM into build/image, without docker (IM
 .PHONY: test
 test: ## every test, as the CI runs it (root); of test-kube a part
 	$(Q)tools/setup kube
-	$(Q)tools/run-tests style+tools build unit fuzz bpf kernel mesh interop kube-quick san
+	$(Q)tools/run-tests style+tools build unit bpf interop kernel mesh kube-quick+fuzz san
 
 .PHONY: test-unit
 test-unit: ## unit tests (SAN=1: under ASan and UBSan)

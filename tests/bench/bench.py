@@ -87,8 +87,8 @@ def label_to_encrypted(bench):
 # before the rounds and after them; ALONE when they are gone.
 BEFORE = {"rss_idle": (rss_idle, ("rss_kB", "maps_kB"))}
 AFTER = {"idle_cpu": (idle_cpu, ("cpu_us_per_s",)), "rss_10k": (rss_10k, ("rss_kB",)), "rr1_size": (size_curves, ())}
-ALONE = {"start_100_pods": (start_100_pods, ("ms", "agent_ms")), "label_to_encrypted": (label_to_encrypted, ("ms",)), **attacks.ROWS, **scale.ROWS,
-         **control_scale.ROWS}
+ALONE = {"start_100_pods": (start_100_pods, ("ms", "agent_ms")), "label_to_encrypted": (label_to_encrypted, ("ms",)),
+         **attacks.ROWS, **scale.ROWS, **control_scale.ROWS}
 SHOWN = {**{name: row.shown for name, row in rows.ROWS.items()},
          **{name: shown for part in (BEFORE, AFTER, ALONE) for name, (_, shown) in part.items()}}
 LONG = {*attacks.ROWS, "rr1_size", "label_to_encrypted"}  # a quick run has them only when they are named

@@ -151,8 +151,7 @@ enum cv_socket_flags {
 	CV_SOCKET_BOUND = 1 << 4,  /* connect bound the pod's address: undone by the next connect */
 	CV_SOCKET_DIRECT = 1 << 5, /* connect goes to a pod of this node without a tunnel; one that
 				    * asked for that pod's own address may have no record */
-	CV_SOCKET_REROUTED = 1 << 6, /* CHILD: of a machine inside the pod, which counts as the pod
-				      */
+	CV_SOCKET_REROUTED = 1 << 6, /* CHILD: of a machine in the pod, which counts as it */
 };
 
 /* cv_sockets (SK_STORAGE). */
@@ -194,13 +193,11 @@ struct cv_passed_key {
 	__u32 reason; /* PASSTHROUGH, EXCLUDED, SELF; of a mark: enum cv_passed_mark */
 };
 
-/* Marks are made by the agent, first_ns is when. What was used last after last_ns of both is there.
- */
+/* The agent makes marks, first_ns is when. What was used last after last_ns of both is there. */
 enum cv_passed_mark {
 	CV_PASSED_MADE = 1,  /* count: entries that the programs have made; last_ns: when one found
 			      * no room */
-	CV_PASSED_TAKEN = 2, /* count: those that the agent took out; last_ns: the latest use of one
-			      */
+	CV_PASSED_TAKEN = 2, /* count: what the agent took out; last_ns: latest use of one */
 };
 
 struct cv_passed {

@@ -9,6 +9,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "interop"))
+from cgroup import Cgroup
 from culvert_node import BIN, ROOT, CulvertNode, stop, wait_for, write_config
 from topology import Topology
 
@@ -42,7 +43,8 @@ class Contestant:
         self.client.sysctl("net.ipv4.tcp_tw_reuse", 1)
         for pod, account in ((self.client, "client"), (self.server, "server")):
             pod.namespace, pod.account = "bench", account
-        self.processes = [self.server.popen(LOADGEN, "serve", str(PORT), stdout=subprocess.DEVNULL)]
+        self.cgroup = Cgroup(self.name)
+        self.processes = [self.server.popen(*self.cgroup.within(LOADGEN, "serve", str(PORT)), stdout=subprocess.DEVNULL)]
         time.sleep(0.2)
         try:
             self.start()
@@ -80,7 +82,7 @@ class Contestant:
     def load(self, mode, offset, *args, **kwargs):
         """Run the load generator in the client pod."""
         host, port = self.target(offset)
-        return self.client.run(LOADGEN, mode, host, str(port), *map(str, args), timeout=30, **kwargs)
+        return self.client.run(*self.cgroup.within(LOADGEN, mode, host, str(port), *map(str, args)), timeout=30, **kwargs)
 
     @contextlib.contextmanager
     def pinned(self, core=0):
@@ -105,6 +107,7 @@ class Contestant:
         for process in reversed(self.processes):
             stop(process)
         self.topology.close()
+        self.cgroup.close()
 
 
 class LocalNone(Contestant):
@@ -125,7 +128,7 @@ class Culvert(Contestant):
         config = os.path.join(self.work_dir, "config")
         write_config(config, [self.client, self.server])
         nodes = self.topology.nodes[:self.server_node]
-        self.pair = [CulvertNode(node, number, config, self.name, env=self.env, bin_dir=self.bin_dir)
+        self.pair = [CulvertNode(node, number, config, self.name, env=self.env, bin_dir=self.bin_dir, wrap=self.cgroup.as_root())
                      for number, node in enumerate(nodes, 1)]
         self.pair[0].wait_captured([self.client.name])
         self.pair[-1].wait_captured([self.server.name])

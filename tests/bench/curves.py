@@ -64,8 +64,8 @@ def over_message_size(standing, rounds, seconds, progress):
 def rss_with(contestant, connections):
     """Resident memory of the client side's proxy with so many idle connections held open; they are closed again."""
     host, port = contestant.target(0)
-    holder = contestant.client.popen(LOADGEN, "idle", host, str(port), str(connections), stdin=subprocess.PIPE,
-                                     stdout=subprocess.PIPE, text=True)
+    holder = contestant.client.popen(*contestant.cgroup.within(LOADGEN, "idle", host, str(port), str(connections)),
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         if "ready" not in holder.stdout.readline():
             raise RuntimeError(f"{contestant.name}: could not hold {connections} connections")

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A part of the cgroup tree for each contestant. Culvert's programs are attached to the root of the cgroup2 file system: all
+agents of this machine's would see every socket of every contestant, also that of no mesh, which on nodes of their own they
+would not. So each contestant is a machine of its own in this, too."""
+import os
+import time
+
+from topology import TREE
+
+ENTER = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
+AS_ROOT = 'umount "$0" && mount -t cgroup2 none "$0" && exec "$@"'  # in namespaces that end with the process
+
+
+def root():
+    """Where cgroup2 is mounted."""
+    with open("/proc/mounts", encoding="ascii") as f:
+        return next(path for _, path, kind, *_ in map(str.split, f) if kind == "cgroup2")
+
+
+class Cgroup:
+    """Made on demand, removed by close() when the last process has gone."""
+
+    def __init__(self, name):
+        self.path = os.path.join(root(), f"culvert-bench-{TREE}-{name}")
+        os.makedirs(self.path, exist_ok=True)
+
+    def within(self, *argv):
+        """Argument list that runs a command in it."""
+        return ["sh", "-c", ENTER, self.path, *argv]
+
+    def as_root(self):
+        """The beginning of an argument list, for a command that is to take it for the whole tree."""
+        return self.within("unshare", "--cgroup", "--mount", "--propagation", "slave", "sh", "-c", AS_ROOT, root())
+
+    def close(self):
+        """Whoever was in it has been told to end."""
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            try:
+                os.rmdir(self.path)
+                return
+            except OSError:
+                time.sleep(0.05)

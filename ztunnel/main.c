@@ -20,6 +20,7 @@
 #include "ztunnel/descriptors.h"
 #include "ztunnel/node.h"
 #include "ztunnel/seccomp.h"
+#include "ztunnel/trim.h"
 
 #define TARGET       "ztunnel"
 #define PATH_MAX_LEN 108
@@ -115,6 +116,8 @@ static void load_gcm(void)
 	const char *why;
 	int r = tls_gcm_load(&why);
 
+	if (r == 0)
+		trim_code(); /* to try itself the library has run some megabytes of it */
 	if (r == -EIO)
 		log_warn(TARGET, "AES-GCM by OpenSSL: %s", why);
 	else

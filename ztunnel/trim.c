@@ -56,9 +56,14 @@ static bool is_quiet(struct trim *t, const struct rusage *use)
 	return spent < passed / QUIET_PART;
 }
 
-static void give_back(struct trim *t)
+void trim_code(void)
 {
 	(void)dl_iterate_phdr(drop_segments, NULL);
+}
+
+static void give_back(struct trim *t)
+{
+	trim_code();
 	(void)malloc_trim(0);
 	t->credit_us -= EVERY_US;
 }

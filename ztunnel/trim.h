@@ -18,3 +18,6 @@ struct trim {
 
 /** trim_start() - look now and then; @t zeroed. */
 void trim_start(struct trim *t, struct loop *loop);
+/** trim_code() - give back all that is mapped of programs and libraries and cannot have been
+ * written to; what is run again comes again. */
+void trim_code(void);

@@ -95,8 +95,9 @@ def test_a_pod_of_the_same_name_and_address_is_another_one_at_once(gone, has_uid
     gone.wait_captured(gone.pods)
     assert who.ask(gone.client, old.ip4, PORT, 2) == ["o"] * 2
     assert who.ask(old, gone.b.ip4, PORT) == ["closed"]  # its account is denied
-    stays = gone.run_in(gone.client, sys.executable, "-c", TALK, old.ip4, str(PORT), stdout=subprocess.DEVNULL,
-                        stderr=subprocess.DEVNULL)
+    stays = gone.run_in(gone.client, sys.executable, "-c", TALK, old.ip4, str(PORT), stdout=subprocess.PIPE,
+                        stderr=subprocess.DEVNULL, text=True)
+    assert stays.stdout.readline() == "answered\n"  # by the old one
     old.node.ip("link", "del", f"h{old.name}"[:15])
     old.close()
     new = gone.adopt(Pod(old.node, old.name, old.ip4, old.ip6), "new")

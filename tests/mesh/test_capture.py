@@ -62,7 +62,17 @@ def test_socket_made_before_enrolment_and_connected_after(cluster):
     assert out.strip() == "echoed"
 
 
-def test_udp_and_icmp_are_left_alone(cluster):
+def test_icmp_is_left_alone(cluster):
+    ping = ("import socket,struct,sys;s=socket.socket(socket.AF_INET,socket.SOCK_RAW,socket.IPPROTO_ICMP);s.settimeout(30)\n"
+            "p=struct.pack('!BBHHH8s',8,0,0,7,1,b'pingping');c=sum(struct.unpack('!8H',p));c=(c>>16)+(c&65535)\n"
+            "s.sendto(p[:2]+struct.pack('!H',~(c+(c>>16))&65535)+p[4:],(sys.argv[1],0))\n"
+            "while True:\n"
+            " d,peer=s.recvfrom(100)\n"
+            " if d[20]==0 and d[28:]==b'pingping': print(peer[0]); break\n")
+    assert cluster.alice.run("/usr/bin/python3", "-c", ping, cluster.bob.ip4, privileged=True).stdout.strip() == cluster.bob.ip4
+
+
+def test_udp_is_left_alone(cluster):
     code = ("import socket,sys;s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM);s.settimeout(5);"
             "s.bind(('',7777));print('up',flush=True);d,p=s.recvfrom(100);s.sendto(d,p);print(p[0],flush=True)")
     server = cluster.bob.spawn("/usr/bin/python3", "-c", code)

@@ -282,6 +282,36 @@ static void openssl_has_the_first_record_of_a_key_and_no_more(void **state)
 	pair_free(&p);
 }
 
+/* OpenSSL's signature */
+static void on_message(int is_write, int version, int type, const void *p, size_t n, SSL *ssl,
+		       void *arg)
+{
+	if (!is_write && type == SSL3_RT_HANDSHAKE && n > 0 &&
+	    *(const uint8_t *)p == SSL3_MT_KEY_UPDATE)
+		++*(unsigned int *)arg;
+}
+
+static void a_key_is_not_used_for_more_records_than_it_is_good_for(void **state)
+{
+	for (int i = 0; i < 4; i++) {
+		unsigned int new_keys = 0;
+		struct pair p;
+
+		pair_make(&p, i & 1, i & 2);
+		SSL_set_msg_callback(p.server.tls.ssl, on_message);
+		SSL_set_msg_callback_arg(p.server.tls.ssl, &new_keys);
+		p.client.tls.sealed = SCRATCH_KEY_RECORDS - 6;
+		for (unsigned int k = 0; k < 4; k++) {
+			send_(&p.client, 2 * TLS_RECORD_MAX);
+			assert_int_equal(deliver(&p.client, &p.server, WIRE_MAX), 0);
+			assert_int_equal(new_keys, k / 3);
+		}
+		assert_int_equal(p.client.tls.sealed, 2);
+		drain(&p);
+		pair_free(&p);
+	}
+}
+
 /* change() - one, in two records of 1000 bytes, mostly in the second. */
 static void change(uint8_t *p, int how)
 {
@@ -372,6 +402,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_byte_arrives_whatever_happens),
 		cmocka_unit_test(openssl_has_the_first_record_of_a_key_and_no_more),
+		cmocka_unit_test(a_key_is_not_used_for_more_records_than_it_is_good_for),
 		cmocka_unit_test(a_changed_stream_ends_there_and_then),
 	};
 

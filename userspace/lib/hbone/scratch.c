@@ -139,12 +139,24 @@ static size_t seal_record(struct hbone_scratch *s, struct scratch_tls *tls, uint
 	return len > 0 ? n : 0;
 }
 
+/* count_record() - one more is about to be made; the peer hears of a new key first where it is time
+ * for one. A refusal of OpenSSL's is no reason to end a tunnel: it is asked again. */
+static void count_record(struct scratch_tls *tls)
+{
+	if (tls->sealed >= SCRATCH_KEY_RECORDS &&
+	    SSL_key_update(tls->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) == 1)
+		tls->sealed = 0;
+	tls->sealed++;
+}
+
 int scratch_encrypt(struct hbone_scratch *s, struct scratch_tls *tls, uint8_t *p, size_t n)
 {
 	while (n > 0) {
-		size_t done = seal_record(s, tls, p, n);
+		size_t done;
 		int ok = 1;
 
+		count_record(tls);
+		done = seal_record(s, tls, p, n);
 		if (done == 0) {
 			tls_records_bind(&tls->records);
 			ok = SSL_write_ex(tls->ssl, p, MIN(n, (size_t)TLS_RECORD_MAX), &done);

@@ -31,10 +31,15 @@ struct hbone_scratch {
 	uint64_t step_turn; /* the turn of the loop that has had its handshake */
 };
 
+/* After so many records, 256 GB in full ones, comes a new key: AES-GCM is good for 2^24.5 (RFC
+ * 8446, section 5.5), and OpenSSL 3.0 does not count. */
+#define SCRATCH_KEY_RECORDS (1U << 24)
+
 /* A tunnel's TLS. */
 struct scratch_tls {
 	SSL *ssl;
 	struct tls_records records;
+	uint32_t sealed; /* records of application data since the last new key of ours */
 };
 
 /** scratch_attach() - let @ssl read from cipher_in and write to cipher_out. Return: 0; -ENOMEM. */

@@ -200,7 +200,7 @@ def parse():
     parser.add_argument("--rounds", type=int, help="how many (default: 7, quick 3)")
     parser.add_argument("--out", default="build/bench", help="folder of report.json and report.html")
     options = parser.parse_args()
-    options.seconds = 0.25 if options.quick else 0.7
+    options.seconds = 0.25 if options.quick else 0.6
     options.rounds = options.rounds or (3 if options.quick else 7)
     named = words(options.rows, list(SHOWN), "row")
     options.rows = [row for row in named if options.rows or not options.quick or row not in LONG]

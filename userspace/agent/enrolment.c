@@ -449,6 +449,8 @@ int enrolment_capture(struct enrolment *e, bool has_dns)
 	/* Without, a connection attempt under way may miss its second try. */
 	if (r == 0 && !e->is_captured)
 		(void)guard_exempt(e->ctx->datapath, &pod);
+	/* There is one already: it is quick, and direct connections go on. */
+	e->is_guard_due = !e->is_adopted && !e->is_guarded;
 	if (r == 0 && !e->is_guard_due)
 		enrolment_guard(e);
 	if (r == 0)

@@ -56,7 +56,7 @@ struct enrolment {
 	bool is_acked;           /* and taken */
 	bool is_adopted;         /* found captured at start */
 	bool is_beside_logged;   /* said that another sk_lookup program is there */
-	bool is_guard_due;       /* sealed: the caller guards it soon */
+	bool is_guard_due;       /* sealed or captured: the caller guards it soon */
 	bool is_guarded;         /* cv_guard is on its links */
 	bool is_guard_logged;    /* said that it is not, or is not alone */
 };
@@ -84,8 +84,8 @@ _must_check_ int enrolment_offer(struct enrolment *e, const struct podspec *spec
 				 struct zds_pod_add *ret);
 
 /** enrolment_capture() - ztunnel has taken the listeners: vouching, steer entries, sk_lookup,
- * capture, in this order. Lets go of the listeners. Return: 0; -errno (then nothing new is
- * captured). */
+ * capture, in this order. Lets go of the listeners. Where links have no guard yet that is left to
+ * the caller, see enrolment_seal(). Return: 0; -errno (then nothing new is captured). */
 _must_check_ int enrolment_capture(struct enrolment *e, bool has_dns);
 
 /**

@@ -19,7 +19,6 @@
 #define RETRY_MAX_US     (5 * 1000 * 1000)
 #define REFUSED_RETRY_US (5 * 1000 * 1000)
 #define CHECK_US         (1000 * 1000)
-#define GUARD_US         (20 * 1000)
 #define REFRESH_EVERY    5 /* checks */
 /* How long a released pod's listeners and dial sockets stay, for connections under way and for
  * peers that have not heard yet. */
@@ -239,22 +238,15 @@ static int pod_own(struct pod *pod, struct enrolment *e)
 	return 0;
 }
 
-/* What goes round the hooks of sockets: its turn comes while the runtime starts the pod. */
-static void on_guard(struct loop_timer *t)
-{
-	enrolment_guard(container_of(t, struct enrolment, timer));
-}
-
 /* Before the pod's first byte. */
 static int pod_seal(struct pod *pod, struct enrolment *e)
 {
 	int r = enrolment_seal(e, pod->spec->has_dns, !pod->pods->is_dests_synced);
 
-	e->timer.on_timer = on_guard;
-	if (r == 0)
-		r = loop_timer_set(pod->pods->config.loop, &e->timer, GUARD_US);
-	if (r == 0)
+	if (r == 0) {
+		pods_guard_soon(pod->pods, true);
 		return 0;
+	}
 	(void)snprintf(pod->error, sizeof(pod->error), "cannot capture it: %s", strerror(-r));
 	enrolment_close(e);
 	return r;
@@ -426,9 +418,8 @@ void pods_ack(struct pods *p, uint64_t netns_cookie, int error)
 		e->owner->error[0] = '\0';
 		e->owner->is_error_logged = false;
 		captured_log(e);
-		/* After the runtime's answer: the kernel takes its time for it. */
 		if (e->is_guard_due)
-			(void)loop_timer_set(p->config.loop, &e->timer, GUARD_US);
+			pods_guard_soon(p, e->owner->spec->is_unstarted);
 		pods_changed(p);
 	} else {
 		listeners_close(&e->listeners);
@@ -569,6 +560,7 @@ int pods_new(const struct pods_config *config, struct pods **ret)
 	list_init(&p->draining);
 	p->check.on_timer = on_check;
 	p->grace.on_timer = on_grace;
+	p->guard.on_timer = pods_on_guard;
 	r = map_new(&p->by_key);
 	if (r == 0)
 		r = map_new(&p->by_cookie);
@@ -588,6 +580,7 @@ struct pods *pods_free(struct pods *p)
 		return NULL;
 	loop_timer_del(&p->check);
 	loop_timer_del(&p->grace);
+	loop_timer_del(&p->guard);
 	if (p->by_key)
 		map_for_each (p->by_key, it)
 			pod_free(it.value);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* pods_private - what pods.c and pods_status.c share. Nobody else includes it. */
+/* pods_private - what the pods_*.c share. Nobody else includes it. */
 #include "base/list.h"
 #include "base/map.h"
 #include "pods.h"
@@ -22,9 +22,10 @@ struct pods {
 	struct map *by_cookie;  /* netns cookie -> struct enrolment */
 	struct list enrolments; /* wanted ones */
 	struct list draining;   /* owned */
-	struct loop_timer check, grace;
+	struct loop_timer check, grace, guard;
 	unsigned int checks;
-	size_t in_flight; /* offers that ztunnel has not answered */
+	unsigned int guard_waits; /* how often others went before a guard */
+	size_t in_flight;         /* offers that ztunnel has not answered */
 	bool is_synced, has_stale;
 	bool is_dests_synced; /* something is known of the mesh */
 	bool is_dests_told;   /* by the control plane, to this agent */
@@ -39,3 +40,7 @@ bool pods_addr_is_of_another(const struct pods *p, const struct enrolment *self,
  * link-local address: then neither is served at it, rather than one pod's connections by the
  * other's listener. */
 void pods_clashes_resolve(struct pods *p, struct enrolment *e);
+/** pods_guard_soon() - a pod's link has no guard yet, see pods_guard.c. @has_runtime: a container
+ * runtime waits for the pod, and has its answer first. */
+void pods_guard_soon(struct pods *p, bool has_runtime);
+void pods_on_guard(struct loop_timer *t);

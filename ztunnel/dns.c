@@ -110,9 +110,11 @@ static void addrs_take(struct dns_pod *pod, const struct dns_match *m, enum dns_
 		 m->service->def->hostname);
 }
 
-int dns_name_at(struct dns *d, const struct cv_addr *addr, char host[256])
+int dns_name_at(struct dns *d, uint64_t netns_cookie, const struct cv_addr *addr, char host[256])
 {
-	const char *name = dns_wildcard_name(d->wildcards, host, addr, loop_now_us(d->loop));
+	const struct dns_wildcard_dial dial = {
+		.addr = *addr, .pod = netns_cookie, .now_us = loop_now_us(d->loop)};
+	const char *name = dns_wildcard_name(d->wildcards, host, &dial);
 
 	return name && str_copy(host, 256, name) == 0 ? 0 : -EADDRNOTAVAIL;
 }

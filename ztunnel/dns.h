@@ -75,8 +75,9 @@ struct dns_ask {
 void dns_resolve(struct dns *d, uint64_t netns_cookie, struct dns_ask *ask);
 
 /** dns_name_at() - the name below the wildcard @host that @addr, one of the wildcard's, was given
- * for; put in place of @host. Return: 0; -EADDRNOTAVAIL nobody has asked for it. */
-_must_check_ int dns_name_at(struct dns *d, const struct cv_addr *addr, char host[256]);
+ * to this pod for; put in place of @host. Return: 0; -EADDRNOTAVAIL it has not asked for it. */
+_must_check_ int dns_name_at(struct dns *d, uint64_t netns_cookie, const struct cv_addr *addr,
+			     char host[256]);
 
 /** dns_metrics() - append istio_dns_* in OpenMetrics text; @arg is the struct dns. Return: 0;
  * -ENOMEM. */

@@ -16,13 +16,24 @@
 #define RANGE_LEN  120
 #define POD_MAX    (SLOT_COUNT / 2)
 #define NAMES_MAX  16384
+/* More than pods fit on a node. Those that are gone leave room by being idle. */
+#define ASKERS_MAX 1024
 /* Many times what we say that an answer lasts: who still has it then has not listened. */
 #define KEEP_US (3600ULL * 1000 * 1000)
+
+/* A pod that was told this address for the name of now. */
+struct asker {
+	uint64_t pod;
+	uint64_t used_us;
+};
 
 struct slot {
 	char *name;   /* NULL: free */
 	uint64_t pod; /* that asked first */
 	uint64_t used_us;
+	struct asker *askers;
+	size_t askers_count;
+	size_t askers_room;
 };
 
 struct block {
@@ -52,7 +63,8 @@ static void slot_clear(struct dns_wildcards *w, struct slot *s)
 	if (!s->name)
 		return;
 	free(s->name);
-	s->name = NULL;
+	free(s->askers);
+	*s = (struct slot){0};
 	w->names--;
 }
 
@@ -128,6 +140,55 @@ static const struct cv_addr *range_of(const struct service *v, bool is_v4)
 	return NULL;
 }
 
+static struct asker *asker_find(const struct slot *s, uint64_t pod)
+{
+	for (size_t i = 0; i < s->askers_count; i++)
+		if (s->askers[i].pod == pod)
+			return &s->askers[i];
+	return NULL;
+}
+
+/* The one that has used the name least of late, if a new one may have its place. */
+static struct asker *asker_idle(const struct slot *s, uint64_t now_us)
+{
+	struct asker *idle = s->askers_count ? &s->askers[0] : NULL;
+
+	for (size_t i = 1; i < s->askers_count; i++)
+		if (s->askers[i].used_us < idle->used_us)
+			idle = &s->askers[i];
+	return idle && (s->askers_count == ASKERS_MAX || now_us - idle->used_us > KEEP_US) ? idle
+											   : NULL;
+}
+
+static struct asker *asker_new(struct slot *s)
+{
+	if (s->askers_count == s->askers_room) {
+		size_t room = s->askers_room ? 2 * s->askers_room : 1;
+		struct asker *more = reallocarray(s->askers, room, sizeof(*more));
+
+		if (!more)
+			return NULL;
+		s->askers = more;
+		s->askers_room = room;
+	}
+	return &s->askers[s->askers_count++];
+}
+
+static int asker_put(struct slot *s, const struct dns_wildcard_ask *ask)
+{
+	struct asker *a = asker_find(s, ask->pod);
+
+	if (!a)
+		a = asker_idle(s, ask->now_us);
+	if (!a)
+		a = asker_new(s);
+	if (!a)
+		return -ENOMEM;
+	a->pod = ask->pod;
+	a->used_us = s->used_us = ask->now_us;
+	return 0;
+}
+
 /* The slot of @ask's name, or where it would be; -1: nowhere. */
 static int slot_find(const struct block *b, const struct dns_wildcard_ask *ask)
 {
@@ -182,22 +243,24 @@ int dns_wildcard_take(struct dns_wildcards *w, const struct service *v,
 	if (n < 0 || (!b->slots[n].name && w->names >= NAMES_MAX))
 		return -ENOSPC;
 	r = slot_fill(w, &b->slots[n], ask);
+	if (r == 0)
+		r = asker_put(&b->slots[n], ask);
 	if (r < 0)
 		return r;
-	b->slots[n].used_us = ask->now_us;
 	*ret = *range;
 	ret->bytes[15] = (uint8_t)n;
 	return 0;
 }
 
-const char *dns_wildcard_name(struct dns_wildcards *w, const char *host, const struct cv_addr *addr,
-			      uint64_t now_us)
+const char *dns_wildcard_name(struct dns_wildcards *w, const char *host,
+			      const struct dns_wildcard_dial *dial)
 {
 	struct block *b = map_get_str(w->blocks, host);
-	struct slot *s = b ? &b->slots[addr->bytes[15]] : NULL;
+	struct slot *s = b ? &b->slots[dial->addr.bytes[15]] : NULL;
+	struct asker *a = s ? asker_find(s, dial->pod) : NULL;
 
-	if (!s || !s->name)
+	if (!a)
 		return NULL;
-	s->used_us = now_us;
+	a->used_us = s->used_us = dial->now_us;
 	return s->name;
 }

@@ -2,9 +2,10 @@
 #pragma once
 /* dns_wildcard - addresses for names below a wildcard host that has a range of them: who asks for
  * api.example.com hears one of those of *.example.com, and a connection to it goes to the name. A
- * name has the same one on every node, and after a restart, as far as no other has it. Nobody's
- * address is another name's before it was idle for an hour. Bounded: names per wildcard (as the
- * range has room), of one pod (half of that), and in all. Thread: the main loop. */
+ * name has the same one on every node, and after a restart, as far as no other has it. An address
+ * is no other name's before it was idle for an hour, and refused to pods that have not asked for
+ * the name since: none decides where another's connection goes. Bounded: names per wildcard (as
+ * the range has room), of one pod (half of that), and in all. Thread: the main loop. */
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -36,7 +37,14 @@ struct dns_wildcard_ask {
 _must_check_ int dns_wildcard_take(struct dns_wildcards *w, const struct service *v,
 				   const struct dns_wildcard_ask *ask, struct cv_addr *ret);
 
+/** struct dns_wildcard_dial - @pod: netns cookie of who connects; @now_us: of the loop. */
+struct dns_wildcard_dial {
+	struct cv_addr addr;
+	uint64_t pod;
+	uint64_t now_us;
+};
+
 /** dns_wildcard_name() - what an address of @host's ("*.example.com") stands for. Return: borrowed
- * until the next take; NULL: nobody has asked. */
-const char *dns_wildcard_name(struct dns_wildcards *w, const char *host, const struct cv_addr *addr,
-			      uint64_t now_us);
+ * until the next take; NULL: this pod has not asked. */
+const char *dns_wildcard_name(struct dns_wildcards *w, const char *host,
+			      const struct dns_wildcard_dial *dial);

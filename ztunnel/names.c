@@ -56,8 +56,10 @@ static void on_answer(struct dns_ask *ask, int error, const struct cv_addr *addr
 
 void names_serve(struct name_query *q, struct dns *d)
 {
-	int r = q->ask.host[0] == '*' ? dns_name_at(d, &q->addr, q->ask.host) : 0;
+	int r = 0;
 
+	if (q->ask.host[0] == '*')
+		r = dns_name_at(d, q->netns_cookie, &q->addr, q->ask.host);
 	if (r < 0) {
 		send_back(q, r);
 		return;
@@ -115,9 +117,8 @@ const char *names_error(int error)
 	case -ENOSPC:
 		return "too many names of endpoints are being resolved for this pod";
 	case -EADDRNOTAVAIL:
-		return "no pod of this node has asked for a name below the wildcard of late that "
-		       "has "
-		       "this address";
+		return "this pod has not asked of late for the name below the wildcard whose "
+		       "address this is";
 	case -ECANCELED:
 		return "the pod is gone";
 	default:

@@ -68,6 +68,14 @@ static int take(struct fixture *f, const char *name, uint64_t pod, uint64_t now_
 	return dns_wildcard_take(f->w, f->v, &ask, ret);
 }
 
+static const char *name_at(struct fixture *f, const struct cv_addr *addr, uint64_t pod,
+			   uint64_t now_us)
+{
+	const struct dns_wildcard_dial dial = {*addr, pod, now_us};
+
+	return dns_wildcard_name(f->w, HOST, &dial);
+}
+
 static void only_hosts_that_are_resolved_by_name_have_such_addresses(void **state)
 {
 	struct fixture *f = *state;
@@ -78,7 +86,7 @@ static void only_hosts_that_are_resolved_by_name_have_such_addresses(void **stat
 
 static void a_name_keeps_its_address_and_an_address_leads_to_its_name(void **state)
 {
-	const struct cv_addr nobodys = mesh_addr("241.0.7.0");
+	struct dns_wildcard_dial dial = {mesh_addr("241.0.7.0"), POD, 2};
 	struct fixture *f = *state;
 	struct cv_addr a, b, again;
 
@@ -88,10 +96,12 @@ static void a_name_keeps_its_address_and_an_address_leads_to_its_name(void **sta
 	assert_memory_equal(&a, &again, sizeof(a));
 	assert_memory_not_equal(&a, &b, sizeof(a));
 	assert_memory_equal(a.bytes, mesh_addr("241.0.7.0").bytes, 15);
-	assert_string_equal(dns_wildcard_name(f->w, HOST, &a, 2), "api.example.com");
-	assert_string_equal(dns_wildcard_name(f->w, HOST, &b, 2), "www.example.com");
-	assert_null(dns_wildcard_name(f->w, HOST, &nobodys, 2));
-	assert_null(dns_wildcard_name(f->w, "*.other.com", &a, 2));
+	assert_string_equal(name_at(f, &a, POD, 2), "api.example.com");
+	assert_string_equal(name_at(f, &b, POD, 2), "www.example.com");
+	assert_null(dns_wildcard_name(f->w, HOST, &dial));
+	dial.addr = a;
+	assert_null(dns_wildcard_name(f->w, "*.other.com", &dial));
+	assert_string_equal(dns_wildcard_name(f->w, HOST, &dial), "api.example.com");
 }
 
 static void a_name_has_the_same_address_after_a_restart(void **state)
@@ -102,7 +112,7 @@ static void a_name_has_the_same_address_after_a_restart(void **state)
 	assert_int_equal(take(f, "api.example.com", POD, 0, &a), 0);
 	dns_wildcards_free(f->w);
 	assert_int_equal(dns_wildcards_new(&f->w), 0);
-	assert_null(dns_wildcard_name(f->w, HOST, &a, 2));
+	assert_null(name_at(f, &a, POD, 2));
 	assert_int_equal(take(f, "api.example.com", POD, 0, &again), 0);
 	assert_memory_equal(&a, &again, sizeof(a));
 }
@@ -142,7 +152,7 @@ static void one_pod_has_half_and_all_have_what_there_is(void **state)
 	assert_int_equal(fill(f, 3, 0), 0);
 	/* what has one keeps it, whoever asks */
 	assert_int_equal(take(f, "n1-5.example.com", 3, 0, &a), 0);
-	assert_string_equal(dns_wildcard_name(f->w, HOST, &a, 0), "n1-5.example.com");
+	assert_string_equal(name_at(f, &a, 3, 0), "n1-5.example.com");
 }
 
 static void an_address_is_anothers_only_after_an_hour_without_use(void **state)
@@ -155,10 +165,50 @@ static void an_address_is_anothers_only_after_an_hour_without_use(void **state)
 	assert_int_equal(take(f, "n1-0.example.com", 1, 0, &used), 0);
 	assert_int_equal(take(f, "new.example.com", 3, HOUR_US, &a), -ENOSPC);
 	/* a connection counts as use */
-	assert_string_equal(dns_wildcard_name(f->w, HOST, &used, HOUR_US), "n1-0.example.com");
+	assert_string_equal(name_at(f, &used, 1, HOUR_US), "n1-0.example.com");
 	assert_int_equal(fill(f, 3, HOUR_US + 1), 127);
 	assert_int_equal(fill(f, 4, HOUR_US + 1), 126);
-	assert_string_equal(dns_wildcard_name(f->w, HOST, &used, HOUR_US + 1), "n1-0.example.com");
+	assert_string_equal(name_at(f, &used, 1, HOUR_US + 1), "n1-0.example.com");
+}
+
+static void who_has_not_asked_for_a_name_is_not_led_there(void **state)
+{
+	struct fixture *f = *state;
+	struct cv_addr a, other;
+	char name[64];
+
+	assert_int_equal(take(f, "api.example.com", 1, 0, &a), 0);
+	assert_null(name_at(f, &a, 2, 0));
+	assert_int_equal(take(f, "api.example.com", 2, 0, &a), 0);
+	assert_string_equal(name_at(f, &a, 2, 0), "api.example.com");
+	assert_string_equal(name_at(f, &a, 1, 0), "api.example.com");
+	/* idle, it becomes what another pod says, for that pod alone */
+	for (int i = 0; i < 4096; i++) {
+		(void)snprintf(name, sizeof(name), "e%d.example.com", i);
+		assert_int_equal(take(f, name, 3, 2 * HOUR_US, &other), 0);
+		if (cv_addr_equal(&other, &a))
+			break;
+		dns_wildcards_free(f->w);
+		assert_int_equal(dns_wildcards_new(&f->w), 0);
+		assert_int_equal(take(f, "api.example.com", 1, 0, &a), 0);
+	}
+	assert_string_equal(name_at(f, &a, 3, 2 * HOUR_US), name);
+	assert_null(name_at(f, &a, 1, 2 * HOUR_US));
+}
+
+/* Pods come and go, a name stays. */
+static void the_pods_of_a_name_are_bounded_and_the_idlest_is_forgotten(void **state)
+{
+	struct fixture *f = *state;
+	struct cv_addr a;
+
+	for (uint64_t pod = 1; pod <= 1024; pod++)
+		assert_int_equal(take(f, "api.example.com", pod, pod, &a), 0);
+	assert_non_null(name_at(f, &a, 1, 1025));
+	assert_int_equal(take(f, "api.example.com", 1025, 1025, &a), 0);
+	assert_null(name_at(f, &a, 2, 1025));
+	for (uint64_t pod = 1; pod <= 1025; pod++)
+		assert_true(pod == 2 || name_at(f, &a, pod, 1026));
 }
 
 int main(void)
@@ -171,6 +221,8 @@ int main(void)
 		T(a_family_without_a_range_has_no_address),
 		T(one_pod_has_half_and_all_have_what_there_is),
 		T(an_address_is_anothers_only_after_an_hour_without_use),
+		T(who_has_not_asked_for_a_name_is_not_led_there),
+		T(the_pods_of_a_name_are_bounded_and_the_idlest_is_forgotten),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

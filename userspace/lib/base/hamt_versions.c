@@ -193,19 +193,22 @@ void versions_release(struct hamt *version)
 {
 	struct version *v = as_version(version);
 	struct hamt_versions *t = v->h.versions;
-	struct version *older;
+	struct version *older = NULL;
+	uint64_t after = 0;
 	bool is_over;
 
 	if (atomic_fetch_sub_explicit(&v->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	(void)pthread_mutex_lock(&t->lock);
-	older = v->of_all.next == &t->living ? NULL
-					     : container_of(v->of_all.next, struct version, of_all);
+	if (v->of_all.next != &t->living) {
+		older = container_of(v->of_all.next, struct version, of_all);
+		after = older->number;
+	}
 	if (t->living.next == &v->of_all) {
 		/* the newest: the writer is gone and nothing will come. All that no older one has
 		 * goes, what later versions had replaced in it too */
 		gone_forget(v->gone);
-		tree_free(v->h.ops, v->h.root, older ? older->number : 0);
+		tree_free(v->h.ops, v->h.root, after);
 	} else {
 		gone_pass_on(v, older);
 	}

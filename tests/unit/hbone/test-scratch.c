@@ -374,6 +374,76 @@ static void a_changed_stream_ends_there_and_then(void **state)
 	}
 }
 
+static void a_head_put_in_between_ends_the_stream(void **state)
+{
+	static const uint8_t head[] = {SSL3_RT_APPLICATION_DATA, 3, 3, 0x40, 0x11};
+
+	for (int i = 0; i < 4; i++) {
+		struct pair p;
+		int r = 0;
+
+		pair_make(&p, i & 1, i & 2);
+		send_(&p.client, 10);
+		assert_int_equal(deliver(&p.client, &p.server, WIRE_MAX), 0);
+		/* in a read of its own: OpenSSL takes it, and has a body to come */
+		assert_int_equal(buf_append(&p.client.wire, head, sizeof(head)), 0);
+		assert_int_equal(deliver(&p.client, &p.server, sizeof(head)), 0);
+		for (int k = 0; k < 40 && r == 0; k++) {
+			send_(&p.client, 1000);
+			r = deliver(&p.client, &p.server, WIRE_MAX);
+			assert_int_equal(p.server.received, 10);
+		}
+		assert_int_equal(r, -EPROTO);
+		scratch_forget_errors();
+		pair_free(&p);
+	}
+}
+
+static void a_record_may_be_cut_anywhere_in_its_head(void **state)
+{
+	for (int i = 0; i < 4; i++) {
+		struct pair p;
+
+		pair_make(&p, i & 1, i & 2);
+		for (size_t cut = 0; cut <= TLS_RECORD_HEAD; cut++) {
+			send_(&p.client, 1000);
+			send_(&p.client, 1000);
+			assert_int_equal(deliver(&p.client, &p.server, cut), 0);
+			assert_int_equal(
+				deliver(&p.client, &p.server, 1000 + TLS_RECORD_OVERHEAD), 0);
+			assert_int_equal(deliver(&p.client, &p.server, WIRE_MAX), 0);
+			assert_int_equal(p.client.sent, p.server.received);
+		}
+		pair_free(&p);
+	}
+}
+
+/* OpenSSL allows 32 in a row. */
+static void records_of_nothing_are_not_added_up(void **state)
+{
+	if (!world.is_loaded)
+		skip();
+	for (int i = 0; i < 2; i++) {
+		struct pair p;
+		uint8_t nothing[1] = {0};
+
+		pair_make(&p, true, i);
+		for (int k = 0; k < 40; k++) {
+			struct end *e = &p.client;
+
+			send_(e, 50);
+			assert_int_equal(deliver(e, &p.server, WIRE_MAX), 0);
+			e->s->cipher_out_len = tls_records_seal(&e->tls.records, e->tls.ssl,
+								nothing, 0, e->s->cipher_out);
+			assert_int_equal(e->s->cipher_out_len, TLS_RECORD_OVERHEAD);
+			put_on_wire(e);
+			assert_int_equal(deliver(e, &p.server, WIRE_MAX), 0);
+		}
+		drain(&p);
+		pair_free(&p);
+	}
+}
+
 static int world_make(void **state)
 {
 	const char *why;
@@ -404,6 +474,9 @@ int main(void)
 		cmocka_unit_test(openssl_has_the_first_record_of_a_key_and_no_more),
 		cmocka_unit_test(a_key_is_not_used_for_more_records_than_it_is_good_for),
 		cmocka_unit_test(a_changed_stream_ends_there_and_then),
+		cmocka_unit_test(a_head_put_in_between_ends_the_stream),
+		cmocka_unit_test(a_record_may_be_cut_anywhere_in_its_head),
+		cmocka_unit_test(records_of_nothing_are_not_added_up),
 	};
 
 	return cmocka_run_group_tests(tests, world_make, world_end);

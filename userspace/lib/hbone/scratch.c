@@ -200,13 +200,14 @@ int scratch_decrypt(struct hbone_scratch *s, struct scratch_tls *tls, size_t *re
 	while (len < SCRATCH_PLAIN_MAX && !is_used_up(s, ssl)) {
 		int ok, err;
 
-		n = open_record(s, tls, len);
+		n = tls->is_mid ? 0 : open_record(s, tls, len);
 		len += n;
 		if (n > 0)
 			continue;
 		tls_records_bind(&tls->records);
 		ok = SSL_read_ex(ssl, s->plain_in + len, SCRATCH_PLAIN_MAX - len, &n);
 		tls_records_bind(NULL);
+		tls->is_mid = ok != 1;
 		if (ok == 1) {
 			len += n;
 			continue;

@@ -40,6 +40,9 @@ struct scratch_tls {
 	SSL *ssl;
 	struct tls_records records;
 	uint32_t sealed; /* records of application data since the last new key of ours */
+	/* OpenSSL's last read gave nothing: it may have a part of a record or of a message, of
+	 * which SSL_has_pending() does not tell, and gets the next record, too. */
+	bool is_mid;
 };
 
 /** scratch_attach() - let @ssl read from cipher_in and write to cipher_out. Return: 0; -ENOMEM. */

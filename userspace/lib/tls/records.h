@@ -29,7 +29,7 @@ void tls_records_bind(struct tls_records *r);
 
 /**
  * tls_records_seal() - one record.
- * @p:   @n bytes, 1 to TLS_RECORD_MAX. p[n] must be there: it is used and restored.
+ * @p:   @n bytes, up to TLS_RECORD_MAX. p[n] must be there: it is used and restored.
  * @ret: room for @n + TLS_RECORD_OVERHEAD; apart from @p.
  * Return: bytes in @ret; 0: nothing is done, it has to be SSL_write_ex() this time.
  */
@@ -43,7 +43,8 @@ struct tls_sealed {
 };
 
 /**
- * tls_records_open() - one record.
+ * tls_records_open() - one record. Not after an SSL_read_ex() that gave nothing: OpenSSL may have
+ * the beginning of a record or message, and that is its business to end.
  * @in:  the stream from where OpenSSL's BIO would read next.
  * @ret: apart from it. Nothing of a false record stays there.
  * @ret_used: bytes of the stream; set where it is not 0 that is returned.

@@ -163,7 +163,7 @@ static void end_free(struct end *e)
 	buf_reset(&e->wire);
 }
 
-static void pair_make(struct pair *p, bool is_client_fast, bool is_server_fast)
+static void pair_begin(struct pair *p, bool is_client_fast, bool is_server_fast)
 {
 	const char *expected = SERVER;
 
@@ -173,13 +173,24 @@ static void pair_make(struct pair *p, bool is_client_fast, bool is_server_fast)
 	assert_int_equal(tls_expect_identities(p->client.tls.ssl, &expected, 1), 0);
 	SSL_set_connect_state(p->client.tls.ssl);
 	SSL_set_accept_state(p->server.tls.ssl);
+}
+
+static void pair_shake(struct pair *p)
+{
 	for (int i = 0; i < 10 && !(SSL_is_init_finished(p->client.tls.ssl) &&
 				    SSL_is_init_finished(p->server.tls.ssl));
 	     i++) {
 		shake_step(&p->server, &p->client);
 		shake_step(&p->client, &p->server);
 	}
+	assert_true(SSL_is_init_finished(p->client.tls.ssl));
 	assert_true(SSL_is_init_finished(p->server.tls.ssl));
+}
+
+static void pair_make(struct pair *p, bool is_client_fast, bool is_server_fast)
+{
+	pair_begin(p, is_client_fast, is_server_fast);
+	pair_shake(p);
 }
 
 static void pair_free(struct pair *p)
@@ -409,8 +420,8 @@ static void a_record_may_be_cut_anywhere_in_its_head(void **state)
 			send_(&p.client, 1000);
 			send_(&p.client, 1000);
 			assert_int_equal(deliver(&p.client, &p.server, cut), 0);
-			assert_int_equal(
-				deliver(&p.client, &p.server, 1000 + TLS_RECORD_OVERHEAD), 0);
+			assert_int_equal(deliver(&p.client, &p.server, 1000 + TLS_RECORD_OVERHEAD),
+					 0);
 			assert_int_equal(deliver(&p.client, &p.server, WIRE_MAX), 0);
 			assert_int_equal(p.client.sent, p.server.received);
 		}
@@ -440,6 +451,46 @@ static void records_of_nothing_are_not_added_up(void **state)
 			assert_int_equal(deliver(e, &p.server, WIRE_MAX), 0);
 		}
 		drain(&p);
+		pair_free(&p);
+	}
+}
+
+/* on_psk() - a ticket of another server's, which takes early data. OpenSSL's signature. */
+static int on_psk(SSL *ssl, const EVP_MD *md, const unsigned char **ret_id, size_t *ret_len,
+		  SSL_SESSION **ret)
+{
+	static const unsigned char key[32] = {1}, suite[] = {0x13, 0x01};
+
+	*ret = SSL_SESSION_new();
+	assert_int_equal(SSL_SESSION_set1_master_key(*ret, key, sizeof(key)), 1);
+	assert_int_equal(SSL_SESSION_set_cipher(*ret, SSL_CIPHER_find(ssl, suite)), 1);
+	assert_int_equal(SSL_SESSION_set_protocol_version(*ret, TLS1_3_VERSION), 1);
+	assert_int_equal(SSL_SESSION_set_max_early_data(*ret, TLS_RECORD_MAX), 1);
+	assert_int_equal(SSL_SESSION_set1_alpn_selected(*ret, (const unsigned char *)"h2", 2), 1);
+	*ret_id = (const unsigned char *)"other";
+	*ret_len = 5;
+	return 1;
+}
+
+static void early_data_is_passed_over(void **state)
+{
+	for (int i = 0; i < 4; i++) {
+		struct pair p;
+		size_t n;
+
+		pair_begin(&p, i & 1, i & 2);
+		SSL_set_psk_use_session_callback(p.client.tls.ssl, on_psk);
+		for (int k = 0; k < 3; k++)
+			assert_int_equal(SSL_write_early_data(p.client.tls.ssl, "early", 5, &n), 1);
+		put_on_wire(&p.client);
+		pair_shake(&p);
+		assert_int_equal(SSL_get_early_data_status(p.client.tls.ssl),
+				 SSL_EARLY_DATA_REJECTED);
+		for (int k = 0; k < 3; k++) {
+			send_(&p.client, 1000);
+			send_(&p.server, 1000);
+			drain(&p);
+		}
 		pair_free(&p);
 	}
 }
@@ -477,6 +528,7 @@ int main(void)
 		cmocka_unit_test(a_head_put_in_between_ends_the_stream),
 		cmocka_unit_test(a_record_may_be_cut_anywhere_in_its_head),
 		cmocka_unit_test(records_of_nothing_are_not_added_up),
+		cmocka_unit_test(early_data_is_passed_over),
 	};
 
 	return cmocka_run_group_tests(tests, world_make, world_end);

@@ -401,6 +401,13 @@ static void a_connections_cipher_takes_no_number_out_of_order(void **state)
 			iv[IV_LEN - 1] = last_bytes[k];
 			assert_int_equal(EVP_CipherInit_ex(ctx, NULL, NULL, NULL, iv, i), 1);
 		}
+		/* OpenSSL may open from 0 again, as after early data; never seal */
+		iv[IV_LEN - 1] = 7;
+		assert_int_equal(EVP_CipherInit_ex(ctx, NULL, NULL, NULL, iv, i), !i);
+		for (size_t k = 1; k < ARRAY_SIZE(last_bytes) && !i; k++) {
+			iv[IV_LEN - 1] = last_bytes[k];
+			assert_int_equal(EVP_CipherInit_ex(ctx, NULL, NULL, NULL, iv, i), 1);
+		}
 		/* nor a second one that counts, nor the same for the other direction */
 		assert_int_equal(EVP_CIPHER_CTX_copy(copy, ctx), 0);
 		iv[IV_LEN - 1] = 7 ^ 3;

@@ -68,7 +68,8 @@ void gcm_records_unbind(struct gcm_cipher *c);
  * gcm_records_iv() - OpenSSL is about to make or read a record.
  * @iv:  what it takes for the record's IV.
  * @ret: what the IV is, as others were made or read in between. Maybe @c's own.
- * Return: false: @iv is not the one of its next record.
+ * Return: false: @iv is not the one of its next record, nor, for opening and before any that was
+ * opened beside OpenSSL, of the first.
  */
 _must_check_ bool gcm_records_iv(struct gcm_cipher *c, const unsigned char *iv, uint8_t *ret);
 

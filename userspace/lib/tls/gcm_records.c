@@ -61,6 +61,12 @@ bool gcm_records_iv(struct gcm_cipher *c, const unsigned char *iv, uint8_t *ret)
 		memcpy(c->first, iv, GCM_IV_LEN);
 		c->has_first = true;
 	}
+	/* A client's early data, which no server of ours takes, OpenSSL tries to open with the key
+	 * of the handshake, and counts from 0 again after each record of it. Never for sealing,
+	 * nor once a record has been opened beside it. */
+	if (!c->is_encrypting && c->count == c->openssl_count &&
+	    memcmp(c->first, iv, GCM_IV_LEN) == 0)
+		c->count = c->openssl_count = 0;
 	make_iv(c, c->openssl_count++, expected);
 	make_iv(c, c->count++, ret);
 	return memcmp(expected, iv, GCM_IV_LEN) == 0;

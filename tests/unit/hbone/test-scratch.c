@@ -495,6 +495,26 @@ static void early_data_is_passed_over(void **state)
 	}
 }
 
+/* The client of OpenSSL's refuses a longer record. */
+static void records_are_no_longer_than_the_client_wants(void **state)
+{
+	for (int i = 0; i < 4; i++) {
+		struct pair p;
+
+		pair_begin(&p, i & 1, i & 2);
+		assert_int_equal(SSL_set_tlsext_max_fragment_length(p.client.tls.ssl,
+								    TLSEXT_max_fragment_length_512),
+				 1);
+		pair_shake(&p);
+		for (int k = 0; k < 3; k++) {
+			send_(&p.server, 4000);
+			send_(&p.client, 4000);
+			drain(&p);
+		}
+		pair_free(&p);
+	}
+}
+
 static int world_make(void **state)
 {
 	const char *why;
@@ -529,6 +549,7 @@ int main(void)
 		cmocka_unit_test(a_record_may_be_cut_anywhere_in_its_head),
 		cmocka_unit_test(records_of_nothing_are_not_added_up),
 		cmocka_unit_test(early_data_is_passed_over),
+		cmocka_unit_test(records_are_no_longer_than_the_client_wants),
 	};
 
 	return cmocka_run_group_tests(tests, world_make, world_end);

@@ -73,11 +73,13 @@ bool gcm_records_iv(struct gcm_cipher *c, const unsigned char *iv, uint8_t *ret)
 }
 
 /* is_plain_sailing() - nothing that OpenSSL has to say or to hear comes first: handshake, new keys,
- * the end. */
+ * the end; and records are not bounded as the peer has asked for, which is left to OpenSSL, too. */
 static bool is_plain_sailing(const SSL *ssl)
 {
 	return SSL_is_init_finished(ssl) && SSL_get_shutdown(ssl) == 0 &&
-	       SSL_get_key_update_type(ssl) == SSL_KEY_UPDATE_NONE;
+	       SSL_get_key_update_type(ssl) == SSL_KEY_UPDATE_NONE &&
+	       SSL_SESSION_get_max_fragment_length(SSL_get_session(ssl)) ==
+		       TLSEXT_max_fragment_length_DISABLED;
 }
 
 static void make_head(uint8_t *head, size_t sealed_len)

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <stdbool.h>
 
+#include <openssl/core_dispatch.h>
+#include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/provider.h>
@@ -25,6 +27,7 @@ static struct {
 	int load;
 	const char *why;
 	bool was_query_null;
+	int load_beside_other; /* while OpenSSL was to prefer another provider's */
 } world;
 
 static void need(void)
@@ -33,6 +36,75 @@ static void need(void)
 		return;
 	print_message("%s\n", world.why);
 	skip();
+}
+
+/* A provider whose AES-GCM is found and does nothing. */
+static int other_get_params(OSSL_PARAM params[])
+{
+	OSSL_PARAM *p = OSSL_PARAM_locate(params, OSSL_CIPHER_PARAM_IVLEN);
+
+	return !p || OSSL_PARAM_set_size_t(p, 12);
+}
+
+static int other_nothing(void)
+{
+	return 0;
+}
+
+static const OSSL_ALGORITHM *other_query(void *provider, int what, int *ret_no_cache)
+{
+	static const OSSL_DISPATCH functions[] = {
+		{OSSL_FUNC_CIPHER_GET_PARAMS, (void (*)(void))other_get_params},
+		{OSSL_FUNC_CIPHER_NEWCTX, (void (*)(void))other_nothing},
+		{OSSL_FUNC_CIPHER_FREECTX, (void (*)(void))other_nothing},
+		{OSSL_FUNC_CIPHER_ENCRYPT_INIT, (void (*)(void))other_nothing},
+		{OSSL_FUNC_CIPHER_UPDATE, (void (*)(void))other_nothing},
+		{OSSL_FUNC_CIPHER_FINAL, (void (*)(void))other_nothing},
+		{0, NULL},
+	};
+	static const OSSL_ALGORITHM list[] = {
+		{"AES-128-GCM", "provider=other", functions, NULL},
+		{NULL, NULL, NULL, NULL},
+	};
+
+	*ret_no_cache = 0;
+	return what == OSSL_OP_CIPHER ? list : NULL;
+}
+
+static int other_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
+		      const OSSL_DISPATCH **ret, void **ret_ctx)
+{
+	static const OSSL_DISPATCH functions[] = {
+		{OSSL_FUNC_PROVIDER_QUERY_OPERATION, (void (*)(void))other_query},
+		{0, NULL},
+	};
+
+	*ret = functions;
+	*ret_ctx = NULL;
+	return 1;
+}
+
+/* load_beside_other() - Return: of tls_gcm_load(). */
+static int load_beside_other(void)
+{
+	OSSL_PROVIDER *other = NULL;
+	const char *why;
+	int r;
+
+	assert_int_equal(OSSL_PROVIDER_add_builtin(NULL, "other", other_init), 1);
+	other = OSSL_PROVIDER_try_load(NULL, "other", 1);
+	assert_non_null(other);
+	assert_int_equal(EVP_set_default_properties(NULL, "?provider=other"), 1);
+	r = tls_gcm_load(&why);
+	assert_int_equal(EVP_set_default_properties(NULL, ""), 1);
+	assert_int_equal(OSSL_PROVIDER_unload(other), 1);
+	return r;
+}
+
+static void what_openssl_is_to_prefer_stays(void **state)
+{
+	need();
+	assert_int_equal(world.load_beside_other, -EPERM);
 }
 
 /* Whoever does not ask for it gets OpenSSL's own, which TLS 1.2 needs. */
@@ -179,6 +251,7 @@ static int world_make(void **state)
 	world.fixture = made;
 	world.clients[0] = tls_identity_ref(world.fixture->client);
 	world.servers[0] = tls_identity_ref(world.fixture->server);
+	world.load_beside_other = load_beside_other();
 	world.load = tls_gcm_load(&world.why);
 	world.clients[1] = identity_of(world.fixture, CLIENT);
 	world.servers[1] = identity_of(world.fixture, SERVER);
@@ -200,6 +273,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(is_loaded_or_says_why),
+		cmocka_unit_test(what_openssl_is_to_prefer_stays),
 		cmocka_unit_test(nobody_else_gets_it),
 		cmocka_unit_test(speaks_tls_with_openssl),
 		cmocka_unit_test(a_changed_record_gives_nothing),

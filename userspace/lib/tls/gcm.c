@@ -9,6 +9,7 @@
 #include <stdbool.h>
 
 #include "base/cleanup.h"
+#include "base/macros.h"
 #include "tls/gcm_internal.h"
 
 #define LIBRARY "libIPSec_MB.so.1"
@@ -106,6 +107,15 @@ static int provider_load(void)
 	return provider && is_ours(QUERY) && !is_ours(NULL) ? 0 : -EIO;
 }
 
+/* has_other_default() - whoever runs us has told OpenSSL to prefer another provider's: what is
+ * preferred cannot be asked for, so what it leads to is. */
+static bool has_other_default(void)
+{
+	_cleanup_(EVP_CIPHER_freep) EVP_CIPHER *c = EVP_CIPHER_fetch(NULL, "AES-128-GCM", NULL);
+
+	return !c || !streq(OSSL_PROVIDER_get0_name(EVP_CIPHER_get0_provider(c)), "default");
+}
+
 static const char *text_of(int r)
 {
 	switch (r) {
@@ -114,7 +124,7 @@ static const char *text_of(int r)
 	case -EOPNOTSUPP:
 		return "this processor has no VAES with AVX-512";
 	case -EPERM:
-		return "OpenSSL is to keep to FIPS 140";
+		return "OpenSSL is to keep to FIPS 140, or to another provider";
 	case -ENOENT:
 		return "there is no " LIBRARY;
 	default:
@@ -128,7 +138,7 @@ int tls_gcm_load(const char **ret_why)
 
 	if (!may_have_instructions())
 		r = -EOPNOTSUPP;
-	else if (EVP_default_properties_is_fips_enabled(NULL))
+	else if (EVP_default_properties_is_fips_enabled(NULL) || has_other_default())
 		r = -EPERM;
 	if (r == 0)
 		r = engines_load();

@@ -11,8 +11,9 @@
  * it. Reads a shared library of 12 MB; to be called before a seccomp filter.
  * @ret_why: set in every case: what it came to, for a log line; static.
  * Return: 0; -EOPNOTSUPP built without it, or a processor without the instructions; -EPERM OpenSSL
- * has to keep to FIPS 140; -ENOENT no such library here; -EIO the library or OpenSSL does not do
- * what it should. Without it all goes on with OpenSSL's own.
+ * has to keep to FIPS 140, or by its configuration takes AES-GCM from another provider than its
+ * own; -ENOENT no such library here; -EIO the library or OpenSSL does not do what it should.
+ * Without it all goes on with OpenSSL's own.
  */
 _must_check_ int tls_gcm_load(const char **ret_why);
 

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "base/loop.h"
+#include "hbone/scratch.h"
 #include "tests/unit/hbone/certs.h"
 #include "tls/identity.h"
 
@@ -434,6 +435,46 @@ static void busy_tunnel_keeps_its_buffers_until_it_is_calm(void **state)
 	assert_false(f->client.is_closed);
 }
 
+/* Whose next records are lost when some of them are made. */
+static const SSL *failing;
+
+int __real_scratch_encrypt(struct hbone_scratch *s, struct scratch_tls *tls, uint8_t *p, size_t n);
+int __wrap_scratch_encrypt(struct hbone_scratch *s, struct scratch_tls *tls, uint8_t *p, size_t n);
+
+int __wrap_scratch_encrypt(struct hbone_scratch *s, struct scratch_tls *tls, uint8_t *p, size_t n)
+{
+	int r = __real_scratch_encrypt(s, tls, p, n);
+
+	return tls->ssl == failing ? -EIO : r;
+}
+
+static void send_more(struct fixture *f)
+{
+	f->client.end.to_send += 1000;
+	hbone_stream_resume(&f->client.end.st);
+}
+
+static void what_one_could_not_send_no_other_sends(void **state)
+{
+	struct fixture *f = *state, other = *f;
+
+	start(f);
+	start(&other);
+	open_stream(f, 1000);
+	open_stream(&other, 1000);
+	run_until(f, f->client.end.received == 1000 && other.client.end.received == 1000);
+	/* both in the next turn, one after the other */
+	failing = f->ssl;
+	send_more(f);
+	send_more(&other);
+	run_until(f, f->client.is_closed && f->server.is_closed);
+	assert_int_equal(f->client.error, -EIO);
+	run_until(f, other.client.end.received == 2000 || other.client.is_closed);
+	assert_int_equal(other.client.end.received, 2000);
+	hbone_tunnel_close(other.client.t, 0, "");
+	run_until(f, other.client.is_closed && other.server.is_closed);
+}
+
 #define CROWD 5
 
 /* knock() - a client whose first flight is on its way. Return: its socket. */
@@ -519,6 +560,7 @@ int main(void)
 		T(an_abandoned_tunnel_calls_nobody),
 		T(garbage_ends_a_tunnel),
 		T(busy_tunnel_keeps_its_buffers_until_it_is_calm),
+		T(what_one_could_not_send_no_other_sends),
 		T(each_turn_has_one_step_of_a_handshake),
 		T(one_that_waits_for_its_step_may_be_closed),
 	};

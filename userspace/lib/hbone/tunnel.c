@@ -149,19 +149,17 @@ static int unsent_flush(struct hbone_tunnel *t)
  * something; 0 nothing left; -errno. */
 static int flush_round(struct hbone_tunnel *t)
 {
-	size_t n;
-	int r;
+	size_t n = 0;
+	int r, sent;
 
 	r = hbone_session_send(t->session, t->scratch->plain_out, SCRATCH_WRITE_MAX, &n);
-	if (r < 0)
-		return r;
-	if (n == 0)
-		return 0;
-	r = scratch_encrypt(t->scratch, &t->tls, t->scratch->plain_out, n);
-	if (r < 0)
-		return r;
-	r = cipher_flush(t);
-	return r < 0 ? r : 1;
+	if (r == 0 && n > 0)
+		r = scratch_encrypt(t->scratch, &t->tls, t->scratch->plain_out, n);
+	/* After a failure, too: another tunnel would send what is left here. */
+	sent = cipher_flush(t);
+	if (r == 0)
+		r = sent;
+	return r < 0 ? r : n > 0;
 }
 
 static void on_flush(struct loop_task *task)

@@ -16,7 +16,9 @@
 
 #include "base/loop.h"
 #include "hbone/scratch.h"
+#include "tests/unit/hbone/buffers.h"
 #include "tests/unit/hbone/certs.h"
+#include "tls/gcm.h"
 #include "tls/identity.h"
 
 #define CLIENT "spiffe://cluster.local/ns/a/sa/client"
@@ -425,13 +427,16 @@ static void busy_tunnel_keeps_its_buffers_until_it_is_calm(void **state)
 	start(f);
 	assert_false(is_keeping_buffers(f));
 	open_stream(f, 1);
-	while (e->received < TURNS && !is_keeping_buffers(f)) {
+	while (e->received < TURNS && !(is_keeping_buffers(f) && buffers_nr > 0)) {
 		run_until(f, e->received == e->to_send);
+		if (is_keeping_buffers(f)) /* a record that is OpenSSL's, so that it has some */
+			assert_int_equal(SSL_key_update(f->ssl, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
 		e->to_send++;
 		hbone_stream_resume(&e->st);
 	}
 	assert_true(is_keeping_buffers(f));
-	run_until(f, !is_keeping_buffers(f));
+	assert_true(buffers_nr > 0);
+	run_until(f, !is_keeping_buffers(f) && buffers_nr == 0);
 	assert_false(f->client.is_closed);
 }
 
@@ -544,6 +549,15 @@ static void one_that_waits_for_its_step_may_be_closed(void **state)
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+static int load_gcm(void **state)
+{
+	const char *why;
+	int r = tls_gcm_load(&why);
+
+	print_message("AES-GCM: %s\n", why);
+	return r == -EIO ? r : 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -565,5 +579,6 @@ int main(void)
 		T(one_that_waits_for_its_step_may_be_closed),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	buffers_count();
+	return cmocka_run_group_tests(tests, load_gcm, NULL);
 }

@@ -324,12 +324,15 @@ static void busy_count(struct hbone_tunnel *t)
 		(void)SSL_clear_mode(t->tls.ssl, SSL_MODE_RELEASE_BUFFERS);
 }
 
-/* busy_tick() - a PING interval is over. The PING that comes now, and its answer, are what gives
- * the buffers back. */
+/* busy_tick() - a PING interval is over. OpenSSL gives its buffers back with the next record that
+ * passes through it, which none may for long; what it has of one that is not all here stays. */
 static void busy_tick(struct hbone_tunnel *t)
 {
-	if (t->reads < BUSY_READS)
+	if (t->reads < BUSY_READS) {
 		(void)SSL_set_mode(t->tls.ssl, SSL_MODE_RELEASE_BUFFERS);
+		if (!t->tls.is_mid)
+			(void)SSL_free_buffers(t->tls.ssl);
+	}
 	t->reads = 0;
 }
 

@@ -14,12 +14,13 @@
 #define SLOT_FIRST 1 /* neither the range's first address nor its last one */
 #define SLOT_COUNT 254
 #define RANGE_LEN  120
-#define POD_MAX    (SLOT_COUNT / 2)
 #define NAMES_MAX  16384
+#define POD_MAX    1024 /* names that a pod is led to, below all wildcards */
 /* More than pods fit on a node. Those that are gone leave room by being idle. */
 #define ASKERS_MAX 1024
 /* Many times what we say that an answer lasts: who still has it then has not listened. */
-#define KEEP_US (3600ULL * 1000 * 1000)
+#define KEEP_US  (3600ULL * 1000 * 1000)
+#define SWEEP_US (1000ULL * 1000)
 
 /* A pod that was told this address for the name of now. */
 struct asker {
@@ -40,9 +41,17 @@ struct block {
 	struct slot slots[SLOTS];
 };
 
+/* A pod that has asked. */
+struct pod {
+	uint64_t cookie;
+	size_t names; /* that it is led to */
+};
+
 struct dns_wildcards {
 	struct map *blocks; /* wildcard host -> struct block */
+	struct map *pods;   /* netns cookie -> struct pod */
 	size_t names;
+	uint64_t swept_us;
 };
 
 int dns_wildcards_new(struct dns_wildcards **ret)
@@ -50,18 +59,63 @@ int dns_wildcards_new(struct dns_wildcards **ret)
 	struct dns_wildcards *w = calloc(1, sizeof(*w));
 	int r = w ? map_new(&w->blocks) : -ENOMEM;
 
+	if (r == 0)
+		r = map_new(&w->pods);
 	if (r < 0) {
-		free(w);
+		(void)dns_wildcards_free(w);
 		return r;
 	}
 	*ret = w;
 	return 0;
 }
 
+static size_t pod_names(const struct dns_wildcards *w, uint64_t cookie)
+{
+	const struct pod *p = map_get(w->pods, &cookie, sizeof(cookie));
+
+	return p ? p->names : 0;
+}
+
+static int pod_count(struct dns_wildcards *w, uint64_t cookie)
+{
+	struct pod *p = map_get(w->pods, &cookie, sizeof(cookie));
+
+	if (!p) {
+		p = calloc(1, sizeof(*p));
+		if (!p)
+			return -ENOMEM;
+		p->cookie = cookie;
+		if (map_put(w->pods, &cookie, sizeof(cookie), p) < 0) {
+			free(p);
+			return -ENOMEM;
+		}
+	}
+	p->names++;
+	return 0;
+}
+
+static void pod_uncount(struct dns_wildcards *w, uint64_t cookie)
+{
+	struct pod *p = map_get(w->pods, &cookie, sizeof(cookie));
+
+	if (--p->names)
+		return;
+	(void)map_del(w->pods, &cookie, sizeof(cookie));
+	free(p);
+}
+
+static void asker_del(struct dns_wildcards *w, struct slot *s, size_t i)
+{
+	pod_uncount(w, s->askers[i].pod);
+	s->askers[i] = s->askers[--s->askers_count];
+}
+
 static void slot_clear(struct dns_wildcards *w, struct slot *s)
 {
 	if (!s->name)
 		return;
+	while (s->askers_count)
+		asker_del(w, s, s->askers_count - 1);
 	free(s->name);
 	free(s->askers);
 	*s = (struct slot){0};
@@ -79,9 +133,11 @@ struct dns_wildcards *dns_wildcards_free(struct dns_wildcards *w)
 {
 	if (!w)
 		return NULL;
-	map_for_each (w->blocks, it)
-		block_free(w, it.value);
+	if (w->blocks)
+		map_for_each (w->blocks, it)
+			block_free(w, it.value);
 	map_free(w->blocks);
+	map_free(w->pods);
 	free(w);
 	return NULL;
 }
@@ -91,34 +147,50 @@ static bool is_idle(const struct slot *s, uint64_t now_us)
 	return !s->name || now_us - s->used_us > KEEP_US;
 }
 
-/* Blocks of which nothing was used for long, as those of wildcards that are gone. */
-static void blocks_sweep(struct dns_wildcards *w, uint64_t now_us)
+/* Return: is anything left? */
+static bool block_sweep(struct dns_wildcards *w, struct block *b, uint64_t now_us)
 {
+	bool is_used = false;
+
+	for (size_t i = 0; i < SLOTS; i++) {
+		struct slot *s = &b->slots[i];
+
+		if (is_idle(s, now_us))
+			slot_clear(w, s);
+		for (size_t k = s->askers_count; k-- > 0;)
+			if (now_us - s->askers[k].used_us > KEEP_US)
+				asker_del(w, s, k);
+		is_used |= s->name != NULL;
+	}
+	return is_used;
+}
+
+/* What was not used for long, as all of wildcards and pods that are gone. Seldom: who asks in vain
+ * can ask often. */
+static void sweep(struct dns_wildcards *w, uint64_t now_us)
+{
+	if (now_us - w->swept_us < SWEEP_US)
+		return;
+	w->swept_us = now_us;
 	map_for_each (w->blocks, it) {
 		struct block *b = it.value;
-		size_t i = 0;
 
-		while (i < SLOTS && is_idle(&b->slots[i], now_us))
-			i++;
-		if (i < SLOTS)
+		if (block_sweep(w, b, now_us))
 			continue;
 		(void)map_del_str(w->blocks, it.key);
 		block_free(w, b);
 	}
 }
 
-static int block_get(struct dns_wildcards *w, const char *host, struct block **ret)
+static int block_new(struct dns_wildcards *w, const char *host, struct block **ret)
 {
-	struct block *b = map_get_str(w->blocks, host);
+	struct block *b = calloc(1, sizeof(*b));
 
-	if (!b) {
-		b = calloc(1, sizeof(*b));
-		if (!b)
-			return -ENOMEM;
-		if (map_put_str(w->blocks, host, b) < 0) {
-			free(b);
-			return -ENOMEM;
-		}
+	if (!b)
+		return -ENOMEM;
+	if (map_put_str(w->blocks, host, b) < 0) {
+		free(b);
+		return -ENOMEM;
 	}
 	*ret = b;
 	return 0;
@@ -160,53 +232,71 @@ static struct asker *asker_idle(const struct slot *s, uint64_t now_us)
 											   : NULL;
 }
 
-static struct asker *asker_new(struct slot *s)
+static int asker_add(struct dns_wildcards *w, struct slot *s, const struct dns_wildcard_ask *ask)
 {
 	if (s->askers_count == s->askers_room) {
 		size_t room = s->askers_room ? 2 * s->askers_room : 1;
 		struct asker *more = reallocarray(s->askers, room, sizeof(*more));
 
 		if (!more)
-			return NULL;
+			return -ENOMEM;
 		s->askers = more;
 		s->askers_room = room;
 	}
-	return &s->askers[s->askers_count++];
-}
-
-static int asker_put(struct slot *s, const struct dns_wildcard_ask *ask)
-{
-	struct asker *a = asker_find(s, ask->pod);
-
-	if (!a)
-		a = asker_idle(s, ask->now_us);
-	if (!a)
-		a = asker_new(s);
-	if (!a)
+	if (pod_count(w, ask->pod) < 0)
 		return -ENOMEM;
-	a->pod = ask->pod;
-	a->used_us = s->used_us = ask->now_us;
+	s->askers[s->askers_count++] = (struct asker){.pod = ask->pod, .used_us = ask->now_us};
 	return 0;
 }
 
-/* The slot of @ask's name, or where it would be; -1: nowhere. */
+static int asker_put(struct dns_wildcards *w, struct slot *s, const struct dns_wildcard_ask *ask)
+{
+	struct asker *a = asker_find(s, ask->pod), *idle;
+
+	s->used_us = ask->now_us;
+	if (a) {
+		a->used_us = ask->now_us;
+		return 0;
+	}
+	idle = asker_idle(s, ask->now_us);
+	if (idle)
+		asker_del(w, s, (size_t)(idle - s->askers));
+	return asker_add(w, s, ask);
+}
+
+/* The slot of @ask's name, or where it would be; -1: nowhere. A pod may have as many as it leaves
+ * free, so that there are some for the next one. */
 static int slot_find(const struct block *b, const struct dns_wildcard_ask *ask)
 {
+	static const struct slot none;
 	uint32_t at = str_hash(ask->name) % SLOT_COUNT;
-	size_t of_pod = 0;
+	size_t of_pod = 0, free_count = 0;
 	int room = -1;
 
 	for (uint32_t i = 0; i < SLOT_COUNT; i++) {
 		int n = (int)((at + i) % SLOT_COUNT + SLOT_FIRST);
-		const struct slot *s = &b->slots[n];
+		const struct slot *s = b ? &b->slots[n] : &none;
+		bool is_free = is_idle(s, ask->now_us);
 
 		if (s->name && streq(s->name, ask->name))
 			return n;
-		if (room < 0 && is_idle(s, ask->now_us))
+		if (room < 0 && is_free)
 			room = n;
-		of_pod += s->name && s->pod == ask->pod && !is_idle(s, ask->now_us);
+		free_count += is_free;
+		of_pod += !is_free && s->pod == ask->pod;
 	}
-	return of_pod < POD_MAX ? room : -1;
+	return of_pod < free_count ? room : -1;
+}
+
+/* Would @s, or a new one, be one too many? */
+static bool is_full(const struct dns_wildcards *w, const struct slot *s,
+		    const struct dns_wildcard_ask *ask)
+{
+	bool is_same = s && s->name && streq(s->name, ask->name);
+
+	if ((!s || !s->name) && w->names >= NAMES_MAX)
+		return true;
+	return pod_names(w, ask->pod) >= POD_MAX && !(is_same && asker_find(s, ask->pod));
 }
 
 static int slot_fill(struct dns_wildcards *w, struct slot *s, const struct dns_wildcard_ask *ask)
@@ -230,21 +320,22 @@ int dns_wildcard_take(struct dns_wildcards *w, const struct service *v,
 {
 	const struct cv_addr *range = range_of(v, ask->is_v4);
 	struct block *b;
-	int r, n;
+	int r = 0, n;
 
 	if (!range)
 		return -EAFNOSUPPORT;
-	if (w->names >= NAMES_MAX)
-		blocks_sweep(w, ask->now_us);
-	r = block_get(w, v->def->hostname, &b);
-	if (r < 0)
-		return r;
+	if (w->names >= NAMES_MAX || pod_names(w, ask->pod) >= POD_MAX)
+		sweep(w, ask->now_us);
+	b = map_get_str(w->blocks, v->def->hostname);
 	n = slot_find(b, ask);
-	if (n < 0 || (!b->slots[n].name && w->names >= NAMES_MAX))
+	if (n < 0 || is_full(w, b ? &b->slots[n] : NULL, ask))
 		return -ENOSPC;
-	r = slot_fill(w, &b->slots[n], ask);
+	if (!b)
+		r = block_new(w, v->def->hostname, &b);
 	if (r == 0)
-		r = asker_put(&b->slots[n], ask);
+		r = slot_fill(w, &b->slots[n], ask);
+	if (r == 0)
+		r = asker_put(w, &b->slots[n], ask);
 	if (r < 0)
 		return r;
 	*ret = *range;

@@ -5,7 +5,8 @@
  * name has the same one on every node, and after a restart, as far as no other has it. An address
  * is no other name's before it was idle for an hour, and refused to pods that have not asked for
  * the name since: none decides where another's connection goes. Bounded: names per wildcard (as
- * the range has room), of one pod (half of that), and in all. Thread: the main loop. */
+ * the range has room; of one pod as many as it leaves free), of one pod, and in all. Thread: the
+ * main loop. */
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -32,8 +33,8 @@ struct dns_wildcard_ask {
 	bool is_v4;
 };
 
-/** dns_wildcard_take() - the address of a name. Return: 0; -ENOSPC all are in use; -EAFNOSUPPORT
- * none of that family; -ENOMEM. */
+/** dns_wildcard_take() - the address of a name. Return: 0; -ENOSPC this pod has its share;
+ * -EAFNOSUPPORT none of that family; -ENOMEM. */
 _must_check_ int dns_wildcard_take(struct dns_wildcards *w, const struct service *v,
 				   const struct dns_wildcard_ask *ask, struct cv_addr *ret);
 

@@ -60,6 +60,26 @@ static int teardown(void **state)
 	return 0;
 }
 
+/* Below a wildcard of many that there are. */
+static int take_of(struct fixture *f, unsigned int wildcard, uint64_t pod, uint64_t now_us)
+{
+	struct service_def def = *f->v->def;
+	struct service v = *f->v;
+	char host[64], name[64];
+	struct cv_addr a;
+	int r = 0;
+
+	(void)snprintf(host, sizeof(host), "*.w%u.example.com", wildcard);
+	def.hostname = host;
+	v.def = &def;
+	for (unsigned int i = 0; i < 127 && r == 0; i++) {
+		(void)snprintf(name, sizeof(name), "n%u.w%u.example.com", i, wildcard);
+		r = dns_wildcard_take(f->w, &v, &(struct dns_wildcard_ask){name, pod, now_us, true},
+				      &a);
+	}
+	return r;
+}
+
 static int take(struct fixture *f, const char *name, uint64_t pod, uint64_t now_us,
 		struct cv_addr *ret)
 {
@@ -126,7 +146,7 @@ static void a_family_without_a_range_has_no_address(void **state)
 	assert_int_equal(dns_wildcard_take(f->w, f->v, &ask, &a), -EAFNOSUPPORT);
 }
 
-/* Names until there is no room. Return: how many. */
+/* Names until there is no room for this pod. Return: how many. */
 static int fill(struct fixture *f, uint64_t pod, uint64_t now_us)
 {
 	char name[64];
@@ -142,17 +162,20 @@ static int fill(struct fixture *f, uint64_t pod, uint64_t now_us)
 	return n;
 }
 
-static void one_pod_has_half_and_all_have_what_there_is(void **state)
+static void a_pod_has_as_many_as_it_leaves_free(void **state)
 {
 	struct fixture *f = *state;
 	struct cv_addr a;
 
 	assert_int_equal(fill(f, 1, 0), 127);
-	assert_int_equal(fill(f, 2, 0), 127);
-	assert_int_equal(fill(f, 3, 0), 0);
+	assert_int_equal(fill(f, 2, 0), 64);
+	assert_int_equal(fill(f, 3, 0), 32);
+	for (uint64_t pod = 4; pod <= 8; pod++)
+		assert_int_equal(fill(f, pod, 0), 1 << (8 - pod));
+	assert_int_equal(fill(f, 9, 0), 0);
 	/* what has one keeps it, whoever asks */
-	assert_int_equal(take(f, "n1-5.example.com", 3, 0, &a), 0);
-	assert_string_equal(name_at(f, &a, 3, 0), "n1-5.example.com");
+	assert_int_equal(take(f, "n1-5.example.com", 9, 0, &a), 0);
+	assert_string_equal(name_at(f, &a, 9, 0), "n1-5.example.com");
 }
 
 static void an_address_is_anothers_only_after_an_hour_without_use(void **state)
@@ -160,14 +183,14 @@ static void an_address_is_anothers_only_after_an_hour_without_use(void **state)
 	struct fixture *f = *state;
 	struct cv_addr used, a;
 
-	assert_int_equal(fill(f, 1, 0), 127);
-	assert_int_equal(fill(f, 2, 0), 127);
+	for (uint64_t pod = 1; pod <= 8; pod++)
+		(void)fill(f, pod, 0);
 	assert_int_equal(take(f, "n1-0.example.com", 1, 0, &used), 0);
-	assert_int_equal(take(f, "new.example.com", 3, HOUR_US, &a), -ENOSPC);
+	assert_int_equal(take(f, "new.example.com", 9, HOUR_US, &a), -ENOSPC);
 	/* a connection counts as use */
 	assert_string_equal(name_at(f, &used, 1, HOUR_US), "n1-0.example.com");
-	assert_int_equal(fill(f, 3, HOUR_US + 1), 127);
-	assert_int_equal(fill(f, 4, HOUR_US + 1), 126);
+	assert_int_equal(fill(f, 9, HOUR_US + 1), 127);
+	assert_int_equal(fill(f, 10, HOUR_US + 1), 63);
 	assert_string_equal(name_at(f, &used, 1, HOUR_US + 1), "n1-0.example.com");
 }
 
@@ -196,6 +219,32 @@ static void who_has_not_asked_for_a_name_is_not_led_there(void **state)
 	assert_null(name_at(f, &a, 1, 2 * HOUR_US));
 }
 
+static void one_pod_does_not_have_all_that_a_node_has(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned int i = 0; i < 8; i++)
+		assert_int_equal(take_of(f, i, 1, 0), 0);
+	assert_int_equal(take_of(f, 8, 1, 0), -ENOSPC); /* the 1,025th name is among these */
+	assert_int_equal(take_of(f, 0, 1, HOUR_US), 0); /* which it has already */
+	assert_int_equal(take_of(f, 9, 2, HOUR_US), 0);
+	/* what it has not used for an hour does not count */
+	assert_int_equal(take_of(f, 10, 1, 2 * HOUR_US), 0);
+}
+
+static void a_node_has_so_many_names_and_idle_ones_make_room(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned int i = 0; i < 129; i++)
+		assert_int_equal(take_of(f, i, i, 0), 0);
+	assert_int_equal(take_of(f, 129, 129, 0), -ENOSPC);
+	assert_int_equal(take_of(f, 130, 130, HOUR_US), -ENOSPC);
+	/* and are looked for once a second */
+	assert_int_equal(take_of(f, 130, 130, HOUR_US + 1), -ENOSPC);
+	assert_int_equal(take_of(f, 130, 130, HOUR_US + 1000 * 1000), 0);
+}
+
 /* Pods come and go, a name stays. */
 static void the_pods_of_a_name_are_bounded_and_the_idlest_is_forgotten(void **state)
 {
@@ -219,9 +268,11 @@ int main(void)
 		T(a_name_keeps_its_address_and_an_address_leads_to_its_name),
 		T(a_name_has_the_same_address_after_a_restart),
 		T(a_family_without_a_range_has_no_address),
-		T(one_pod_has_half_and_all_have_what_there_is),
+		T(a_pod_has_as_many_as_it_leaves_free),
 		T(an_address_is_anothers_only_after_an_hour_without_use),
 		T(who_has_not_asked_for_a_name_is_not_led_there),
+		T(one_pod_does_not_have_all_that_a_node_has),
+		T(a_node_has_so_many_names_and_idle_ones_make_room),
 		T(the_pods_of_a_name_are_bounded_and_the_idlest_is_forgotten),
 	};
 

@@ -82,34 +82,6 @@ bool dns_stock_has(struct dns_pod *pod, bool is_tcp, const struct cv_addr *names
 	return stock_of(pod, is_tcp, nameserver)->count > 0;
 }
 
-/* Of what was found, in the family that was asked for. */
-static void addrs_take(struct dns_pod *pod, const struct dns_match *m, enum dns_type type,
-		       struct dns_answer *a, struct cv_addr into[DNS_ADDRS_MAX])
-{
-	struct dns *d = pod->dns;
-	const struct dns_wildcard_ask ask = {
-		.name = m->name,
-		.pod = pod->netns_cookie,
-		.now_us = loop_now_us(d->loop),
-		.is_v4 = type == DNS_TYPE_A,
-	};
-	int r;
-
-	a->addrs = into;
-	if (!dns_wildcard_has(m->service)) {
-		a->addrs_count = dns_addrs(m, type, into);
-		return;
-	}
-	r = dns_wildcard_take(d->wildcards, m->service, &ask, &into[0]);
-	a->addrs_count = r == 0;
-	if (r == 0 || r == -EAFNOSUPPORT)
-		return;
-	a->rcode = DNS_SERVFAIL;
-	d->stats.wildcard_full++;
-	log_info(TARGET, "no address left below a wildcard name=\"%s\" host=\"%s\"", m->name,
-		 m->service->def->hostname);
-}
-
 int dns_name_at(struct dns *d, uint64_t netns_cookie, const struct cv_addr *addr, char host[256])
 {
 	const struct dns_wildcard_dial dial = {
@@ -119,28 +91,77 @@ int dns_name_at(struct dns *d, uint64_t netns_cookie, const struct cv_addr *addr
 	return name && str_copy(host, 256, name) == 0 ? 0 : -EADDRNOTAVAIL;
 }
 
-int dns_try_answer(struct dns_pod *pod, const uint8_t *packet, size_t len, bool is_tcp,
-		   size_t *ret_len)
+/* What a pod asks for, if the mesh knows it. Return: 0; -ENOENT: to be forwarded; -EBADMSG. */
+static int match_find(struct dns_pod *pod, const struct dns_request *query, struct dns_query *ret_q,
+		      struct dns_match *ret)
 {
-	struct dns *d = pod->dns;
-	struct cv_addr addrs[DNS_ADDRS_MAX];
-	struct dns_match match;
-	struct dns_answer a = {.is_authoritative = true, .ttl_s = DNS_TTL_S};
-	struct dns_query q;
-	int r = dns_query_parse(packet, len, &q);
+	const struct dns *d = pod->dns;
+	int r = dns_query_parse(query->packet, query->len, ret_q);
 
-	if (r == -ENOTSUP || (r == 0 && q.type != DNS_TYPE_A && q.type != DNS_TYPE_AAAA))
+	if (r == -ENOTSUP || (r == 0 && ret_q->type != DNS_TYPE_A && ret_q->type != DNS_TYPE_AAAA))
 		return -ENOENT;
 	if (r < 0)
 		return r;
-	if (!d->state || dns_lookup(d->state, &pod->client, d->cluster_domain, q.name, &match) < 0)
-		return -ENOENT;
-	addrs_take(pod, &match, (enum dns_type)q.type, &a, addrs);
-	a.cname = match.cname[0] ? match.cname : NULL;
-	*ret_len = dns_answer_write(packet, &q, &a, d->answer,
-				    is_tcp ? sizeof(d->answer) : q.udp_size);
+	return d->state ? dns_lookup(d->state, &pod->client, d->cluster_domain, ret_q->name, ret)
+			: -ENOENT;
+}
+
+static size_t answer_write(struct dns *d, const struct dns_request *query,
+			   const struct dns_query *q, const struct dns_answer *a)
+{
 	d->stats.answered++;
+	return dns_answer_write(query->packet, q, a, d->answer,
+				query->is_tcp ? sizeof(d->answer) : q->udp_size);
+}
+
+int dns_try_answer(struct dns_pod *pod, const struct dns_request *query, size_t *ret_len)
+{
+	struct dns_answer a = {.is_authoritative = true, .ttl_s = DNS_TTL_S};
+	struct cv_addr addrs[DNS_ADDRS_MAX];
+	struct dns_match match;
+	struct dns_query q;
+	int r = match_find(pod, query, &q, &match);
+
+	if (r < 0)
+		return r;
+	/* is there such a name at all? */
+	if (dns_wildcard_has(match.service))
+		return -ENOENT;
+	a.addrs = addrs;
+	a.addrs_count = dns_addrs(&match, (enum dns_type)q.type, addrs);
+	a.cname = match.cname[0] ? match.cname : NULL;
+	*ret_len = answer_write(pod->dns, query, &q, &a);
 	return *ret_len ? 0 : -EBADMSG;
+}
+
+size_t dns_substitute(struct dns_pod *pod, const struct dns_request *query, const uint8_t *reply)
+{
+	struct dns_answer a = {.is_authoritative = true, .ttl_s = DNS_TTL_S};
+	struct dns *d = pod->dns;
+	struct dns_wildcard_ask ask;
+	struct dns_match match;
+	struct cv_addr addr;
+	struct dns_query q;
+	int r;
+
+	/* what the pod's resolver has lengthened, it asks for as it is, too */
+	if (!dns_has_answer(reply) || match_find(pod, query, &q, &match) < 0 ||
+	    !dns_wildcard_has(match.service) || !streq(match.name, q.name))
+		return 0;
+	ask = (struct dns_wildcard_ask){.name = q.name,
+					.pod = pod->netns_cookie,
+					.now_us = loop_now_us(d->loop),
+					.is_v4 = q.type == DNS_TYPE_A};
+	r = dns_wildcard_take(d->wildcards, match.service, &ask, &addr);
+	a.addrs = &addr;
+	a.addrs_count = r == 0;
+	if (r < 0 && r != -EAFNOSUPPORT) {
+		a.rcode = DNS_SERVFAIL;
+		d->stats.wildcard_full++;
+		log_info(TARGET, "no address left below a wildcard name=\"%s\" host=\"%s\"", q.name,
+			 match.service->def->hostname);
+	}
+	return answer_write(d, query, &q, &a);
 }
 
 struct dns_request dns_request_of(const struct dns_pod *pod, const uint8_t *packet, size_t len,

@@ -101,8 +101,15 @@ bool dns_stock_has(struct dns_pod *pod, bool is_tcp, const struct cv_addr *names
  * @ret_len: of dns->answer.
  * Return: 0; -ENOENT: to be forwarded; -EBADMSG: to be dropped.
  */
-int dns_try_answer(struct dns_pod *pod, const uint8_t *packet, size_t len, bool is_tcp,
-		   size_t *ret_len);
+int dns_try_answer(struct dns_pod *pod, const struct dns_request *query, size_t *ret_len);
+
+/**
+ * dns_substitute() - an address of the mesh's in place of those that a nameserver has found for a
+ * name below a wildcard
+ * @query: that was forwarded; @reply: to it, at least DNS_HEADER_LEN.
+ * Return: length in dns->answer; 0: the reply is to be passed on as it is.
+ */
+size_t dns_substitute(struct dns_pod *pod, const struct dns_request *query, const uint8_t *reply);
 
 /** dns_request_of() - a query of this pod, for the metrics; borrows. */
 struct dns_request dns_request_of(const struct dns_pod *pod, const uint8_t *packet, size_t len,

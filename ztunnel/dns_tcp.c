@@ -284,7 +284,7 @@ static int client_serve(struct tcp_client *c)
 
 		request = dns_request_of(c->pod, packet, whole - LENGTH_PREFIX, true);
 		dns_metrics_count(d->metrics, &request, DNS_ASKED);
-		r = dns_try_answer(c->pod, packet, whole - LENGTH_PREFIX, true, &len);
+		r = dns_try_answer(c->pod, &request, &len);
 		if (r == 0)
 			r = message_put(&c->to_down, d->answer, len);
 		else if (r == -ENOENT)
@@ -297,24 +297,30 @@ static int client_serve(struct tcp_client *c)
 	return r;
 }
 
-/* Return: false when nobody has asked for this, or any more. */
-static bool query_answered(struct tcp_client *c, const uint8_t *packet, size_t len)
+/* A reply, when somebody has asked for it, and still waits. Return: 0; -errno. */
+static int reply_pass(struct tcp_client *c, const uint8_t *packet, size_t len)
 {
+	struct dns *d = c->pod->dns;
 	struct dns_request request;
 	struct tcp_query *q;
+	size_t own;
+	int r;
 
 	if (len < DNS_HEADER_LEN)
-		return false;
+		return 0;
 	list_for_each_entry (q, &c->queries, link) {
 		if (q->len < DNS_HEADER_LEN || memcmp(q->packet, packet, 2) != 0)
 			continue;
 		request = dns_request_of(c->pod, q->packet, q->len, true);
-		dns_metrics_took(c->pod->dns->metrics, &request,
-				 loop_now_us(c->pod->dns->loop) - q->started_us);
+		dns_metrics_took(d->metrics, &request, loop_now_us(d->loop) - q->started_us);
+		own = dns_substitute(c->pod, &request, packet);
 		query_free(c, q);
-		return true;
+		/* who answers is not dead */
+		loop_timer_del(&c->slow);
+		r = message_put(&c->to_down, own ? d->answer : packet, own ? own : len);
+		return r == 0 && c->queries_count ? slow_set(c) : r;
 	}
-	return false;
+	return 0;
 }
 
 /* Whole messages only go down, so that an answer of ours never lands inside one of the
@@ -325,15 +331,7 @@ static int client_pass_down(struct tcp_client *c)
 	int r = 0;
 
 	while (r == 0 && (whole = message_next(&c->from_up))) {
-		const uint8_t *packet = buf_head(&c->from_up);
-
-		if (query_answered(c, packet + LENGTH_PREFIX, whole - LENGTH_PREFIX)) {
-			r = buf_append(&c->to_down, packet, whole);
-			/* who answers is not dead */
-			loop_timer_del(&c->slow);
-			if (r == 0 && c->queries_count)
-				r = slow_set(c);
-		}
+		r = reply_pass(c, buf_head(&c->from_up) + LENGTH_PREFIX, whole - LENGTH_PREFIX);
 		buf_consume(&c->from_up, whole);
 	}
 	return r;

@@ -163,6 +163,7 @@ static void on_upstream(struct loop_fd *w, uint32_t events _unused_)
 	struct dns *d = q->pod->dns;
 	ssize_t n = recv(w->fd, d->packet, sizeof(d->packet), MSG_DONTWAIT);
 	struct dns_request request;
+	size_t len;
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
@@ -176,7 +177,8 @@ static void on_upstream(struct loop_fd *w, uint32_t events _unused_)
 		return;
 	request = dns_request_of(q->pod, q->packet, q->len, false);
 	dns_metrics_took(d->metrics, &request, loop_now_us(d->loop) - q->started_us);
-	reply(q->listener->w.fd, &q->path, d->packet, (size_t)n);
+	len = dns_substitute(q->pod, &request, d->packet);
+	reply(q->listener->w.fd, &q->path, len ? d->answer : d->packet, len ? len : (size_t)n);
 	query_free(q);
 }
 
@@ -300,7 +302,7 @@ static bool serve_one(struct dns_listener *l)
 	path_read_control(&m, &p);
 	request = dns_request_of(l->pod, d->packet, (size_t)n, false);
 	dns_metrics_count(d->metrics, &request, DNS_ASKED);
-	r = p.has_local ? dns_try_answer(l->pod, d->packet, (size_t)n, false, &len) : -EBADMSG;
+	r = p.has_local ? dns_try_answer(l->pod, &request, &len) : -EBADMSG;
 	if (r == 0)
 		reply(l->w.fd, &p, d->answer, len);
 	else if (r == -ENOENT)

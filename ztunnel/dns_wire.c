@@ -13,6 +13,7 @@
 #define FLAG_RD        0x0100
 #define FLAG_RA        0x0080
 #define OPCODE_MASK    0x7800
+#define RCODE_MASK     0x000f
 #define CLASS_IN       1
 #define LABEL_MAX      63
 #define UDP_SIZE_MIN   512
@@ -216,4 +217,11 @@ size_t dns_refusal_write(const uint8_t *query, enum dns_rcode rcode, uint8_t *in
 bool dns_is_question(const uint8_t *packet)
 {
 	return !(get16(packet + 2) & OPCODE_MASK);
+}
+
+bool dns_has_answer(const uint8_t *packet)
+{
+	unsigned int flags = get16(packet + 2);
+
+	return (flags & FLAG_QR) && (flags & RCODE_MASK) == DNS_NOERROR && get16(packet + 6);
 }

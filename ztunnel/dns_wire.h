@@ -65,6 +65,9 @@ size_t dns_answer_write(const uint8_t *query, const struct dns_query *q, const s
 /** dns_refusal_write() - a header that says no to anything that has one, whatever its opcode.
  * @query: at least DNS_HEADER_LEN. Return: DNS_HEADER_LEN. */
 size_t dns_refusal_write(const uint8_t *query, enum dns_rcode rcode, uint8_t *into);
+/** dns_has_answer() - a response that there is such a name, with a record of it? @packet: at least
+ * DNS_HEADER_LEN. */
+bool dns_has_answer(const uint8_t *packet);
 /** dns_is_question() - is its opcode QUERY, which changes nothing? @packet: at least
  * DNS_HEADER_LEN. */
 bool dns_is_question(const uint8_t *packet);

@@ -20,6 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size >= DNS_HEADER_LEN) {
 		(void)dns_is_question(data);
+		(void)dns_has_answer(data);
 		if (dns_refusal_write(data, DNS_SERVFAIL, into) != DNS_HEADER_LEN)
 			abort();
 	}

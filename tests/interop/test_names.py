@@ -446,18 +446,26 @@ def test_under_registry_only_names_below_a_registered_wildcard_are_let_out(mesh)
         return (mesh.short(name, f"@{NS[0]}", *more) or [""])[0]
 
     names = {"B": "b.wild.example.com", "C": "c.deep.wild.example.com"}
-    mesh.zone(NS[0], {f"{name} A": a(letter) for letter, name in names.items()} | {"wild.example.com A": a("A")})
+    mesh.zone(NS[0], {f"{name} A": a(letter) for letter, name in names.items()} |
+              {"wild.example.com A": a("A"), "six.wild.example.com AAAA": {"data": ["fd00:30:80::61"]},
+               "ill.wild.example.com *": {"rcode": 2}})
     wild = ENTRY.format(name="wild", host="'*.wild.example.com'", resolution="NONE", more="").replace("protocol: TCP", "protocol: TLS")
     mesh.write(wild, REGISTRY_ONLY)
     for letter, name in names.items():
         wait_for(lambda n=name: answer(n).startswith("241."), 30, f"an address of its own for {name}")
         wait_for(lambda n=name, w=letter: mesh.ask(answer(n), 5) == w * 5, 30, "the way there")
     assert answer(names["B"]) != answer(names["C"])
-    assert answer(names["B"], "AAAA").startswith("2001:2:0:1:")
+    assert answer(names["B"], "+tcp") == answer(names["B"])
+    assert answer("six.wild.example.com", "AAAA").startswith("2001:2:0:1:") and not answer("six.wild.example.com")
+    # as a search list that has a domain below a wildcard makes of each name elsewhere: it is the nameserver that knows better
+    for how in ("+notcp", "+tcp"):
+        assert "status: NXDOMAIN" in mesh.dig("api.example.org.wild.example.com", how, f"@{NS[0]}")
+        assert "status: SERVFAIL" in mesh.dig("ill.wild.example.com", how, f"@{NS[0]}")
     assert answer("wild.example.com") == HOSTS["A"], "the wildcard's own domain is not below it"
     for letter in HOSTS:
         assert who.letters(mesh.client, HOSTS[letter], PORT) == "-", "an address that was not had by name"
     taken = {int(answer(name).rsplit(".", 1)[1]) for name in names.values()}
+    taken.add(int(answer("six.wild.example.com", "AAAA").rsplit(":", 1)[1], 16))
     free = next(n for n in range(1, 255) if n not in taken)
     unasked = answer(names["B"]).rsplit(".", 1)[0] + f".{free}"
     assert mesh.ask(unasked) == "-"

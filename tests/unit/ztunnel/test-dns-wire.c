@@ -53,6 +53,24 @@ TEST(reads_the_size_that_edns_offers_and_bounds_it)
 	assert_int_equal(q.type, DNS_TYPE_AAAA);
 }
 
+TEST(sees_whether_a_nameserver_has_found_a_name)
+{
+	static const struct {
+		const char *header;
+		bool has;
+	} cases[] = {
+		{"\0\0\x81\x80\0\1\0\1\0\0\0\0", true},
+		{"\0\0\x81\x80\0\1\1\0\0\0\0\0", true},
+		{"\0\0\x81\x80\0\1\0\0\0\1\0\1", false}, /* no record of that type */
+		{"\0\0\x81\x83\0\1\0\1\0\0\0\0", false}, /* an alias of nothing */
+		{"\0\0\x81\x82\0\1\0\0\0\0\0\0", false},
+		{"\0\0\x01\x00\0\1\0\1\0\0\0\0", false}, /* a query */
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		assert_int_equal(dns_has_answer((const uint8_t *)cases[i].header), cases[i].has);
+}
+
 TEST(leaves_odd_messages_alone)
 {
 	static const struct bad cases[] = {
@@ -169,6 +187,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_a_plain_query),
 		cmocka_unit_test(reads_the_size_that_edns_offers_and_bounds_it),
+		cmocka_unit_test(sees_whether_a_nameserver_has_found_a_name),
 		cmocka_unit_test(leaves_odd_messages_alone),
 		cmocka_unit_test(any_bytes_are_survived),
 		cmocka_unit_test(writes_addresses_and_keeps_the_question),

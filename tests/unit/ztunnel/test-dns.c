@@ -30,11 +30,15 @@
 #define ELSEWHERE                                                                                  \
 	"\x03www\x06"                                                                              \
 	"debian\x03org\x00"
+#define BELOW                                                                                      \
+	"\x01x\x04"                                                                                \
+	"wild\x03org\x00"
 #define ANSWER "\x81\x80\0\1\0\0\0\0\0\0" /* a header behind its id */
 #define TYPE_A "\x00\x01\x00\x01"
 
 static const char ask_httpd[] = HEAD HTTPD TYPE_A;
 static const char ask_elsewhere[] = HEAD ELSEWHERE TYPE_A;
+static const char ask_below[] = HEAD BELOW TYPE_A;
 static const char ask_txt[] = HEAD HTTPD "\x00\x10\x00\x01";
 
 struct fixture {
@@ -148,6 +152,17 @@ static struct state *world(void)
 
 	assert_int_equal(state_builder_new("n1", &b), 0);
 	mesh_put_service(b, &(struct mesh_service){.name = "httpd", .vips = {"10.96.0.1"}});
+	mesh_put_service(b, &(struct mesh_service){.name = "wild",
+						   .hostname = "*.wild.org",
+						   .vips = {"241.0.7.0"},
+						   .vip_bits = 24,
+						   .ports = {443, 443}});
+	mesh_put_workload(b, &(struct mesh_workload){.name = "wild",
+						     .services = {"demo/*.wild.org"},
+						     .ports = {443, 443},
+						     .dns_host = "*.wild.org",
+						     .is_tcp = true,
+						     .is_host_network = true});
 	s = mesh_build(b);
 	state_builder_free(b);
 	return s;
@@ -270,6 +285,70 @@ static void everything_else_is_forwarded_byte_for_byte(void **state)
 		assert_int_equal(client_recv(f, got, sizeof(got)), sizeof(reply));
 		assert_memory_equal(got, reply, sizeof(reply));
 	}
+}
+
+/* Have the nameserver answer what it is asked. Return: length of what the client hears. */
+static ssize_t ask_and_reply(struct fixture *f, const void *reply, size_t reply_len, uint8_t *got,
+			     size_t size)
+{
+	struct sockaddr_in from;
+	socklen_t len = sizeof(from);
+
+	client_send(f, ask_below, sizeof(ask_below) - 1);
+	assert_int_equal(recvfrom(f->server, got, size, 0, (struct sockaddr *)&from, &len),
+			 sizeof(ask_below) - 1);
+	assert_memory_equal(got, ask_below, sizeof(ask_below) - 1);
+	assert_int_equal(sendto(f->server, reply, reply_len, 0, (struct sockaddr *)&from, len),
+			 reply_len);
+	turn(f);
+	return client_recv(f, got, size);
+}
+
+/* There is no such name, it has no address, the nameserver failed. */
+static void below_a_wildcard_a_nameservers_no_is_passed_on(void **state)
+{
+	static const char *const flags[] = {"\x81\x83\0\1\0\0", "\x81\x80\0\1\0\0",
+					    "\x81\x82\0\1\0\1"};
+	char host[256], reply[sizeof(ask_below) - 1];
+	struct fixture *f = *state;
+	uint8_t got[512];
+
+	know_nameserver(f);
+	memcpy(reply, ask_below, sizeof(reply));
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		memcpy(reply + 2, flags[i], 6);
+		assert_int_equal(ask_and_reply(f, reply, sizeof(reply), got, sizeof(got)),
+				 sizeof(reply));
+		assert_memory_equal(got, reply, sizeof(reply));
+	}
+	/* nor has the name an address of ours now */
+	for (int i = 0; i < 256; i++) {
+		struct cv_addr a = mesh_addr("241.0.7.0");
+
+		a.bytes[15] = (uint8_t)i;
+		(void)str_copy(host, sizeof(host), "*.wild.org");
+		assert_int_equal(dns_name_at(f->dns, COOKIE, &a, host), -EADDRNOTAVAIL);
+	}
+}
+
+static void below_a_wildcard_a_name_that_there_is_has_an_address_of_ours(void **state)
+{
+	static const char reply[] = "\x12\x34\x81\x80\0\1\0\1\0\0\0\0" BELOW TYPE_A
+				    "\xc0\x0c" TYPE_A "\0\0\0\x1e\0\4\xc0\0\2\1";
+	char host[256] = "*.wild.org";
+	struct fixture *f = *state;
+	struct cv_addr a = mesh_addr("241.0.7.0");
+	uint8_t got[512];
+
+	know_nameserver(f);
+	assert_int_equal(ask_and_reply(f, reply, sizeof(reply) - 1, got, sizeof(got)),
+			 sizeof(reply) - 1);
+	assert_memory_equal(got + sizeof(reply) - 1 - 4, "\xf1\x00\x07", 3);
+	a.bytes[15] = got[sizeof(reply) - 2];
+	assert_int_equal(dns_name_at(f->dns, COOKIE + 1, &a, host), -EADDRNOTAVAIL);
+	assert_string_equal(host, "*.wild.org");
+	assert_int_equal(dns_name_at(f->dns, COOKIE, &a, host), 0);
+	assert_string_equal(host, "x.wild.org");
 }
 
 static void a_query_waits_for_its_nameserver_to_be_known(void **state)
@@ -439,6 +518,14 @@ static void tcp_queries_are_answered_and_forwarded(void **state)
 	turn(f);
 	assert_int_equal(recv(client, got, sizeof(got), 0), 16);
 	assert_memory_equal(got, "\0\16\x12\x34" ANSWER "ab", 16);
+	/* of a name below a wildcard that there is the address is ours */
+	send_prefixed(client, ask_below, sizeof(ask_below) - 1);
+	turn(f);
+	assert_int_equal(recv(up, got, sizeof(got), 0), 2 + sizeof(ask_below) - 1);
+	assert_int_equal(send(up, "\0\16\x12\x34\x81\x80\0\0\0\1\0\0\0\0ab", 16, 0), 16);
+	turn(f);
+	assert_int_equal(recv(client, got, sizeof(got), 0), 2 + sizeof(ask_below) - 1 + 16);
+	assert_memory_equal(got + 2 + sizeof(ask_below) - 1 + 12, "\xf1\x00\x07", 3);
 	close(up);
 	close(server);
 	close(client);
@@ -489,6 +576,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(names_of_the_mesh_are_answered_at_once),
 		T(everything_else_is_forwarded_byte_for_byte),
+		T(below_a_wildcard_a_nameservers_no_is_passed_on),
+		T(below_a_wildcard_a_name_that_there_is_has_an_address_of_ours),
 		T(a_query_waits_for_its_nameserver_to_be_known),
 		T(a_refusing_nameserver_gives_servfail),
 		T(an_answer_with_another_id_is_not_taken),

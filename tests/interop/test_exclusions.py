@@ -38,28 +38,30 @@ spec:
 
 
 class Mesh(Nodes):
-    """A client on node 1, a server on node 2, both enrolled; and a server outside, on the second node itself."""
+    """A client on node 1, a server and its neighbour on node 2, all enrolled; and a server outside, on the second node itself."""
 
     def __init__(self, work_dir):
         self.config = os.path.join(work_dir, "config")
         remove_stale("cx")
         self.topology = Topology("cx", 79)
         self.client, self.server = self.topology.pod(1, "c"), self.topology.pod(2, "s")
+        self.neighbour = self.topology.pod(2, "n")
         for pod in self.topology.pods:
             pod.namespace, pod.account = "demo", "default"
         self.outside = "172.30.79.2"
         self.processes = [who.start(self.server, "yes", PORT), who.start(self.topology.nodes[1], "yes", OUTSIDE_PORT)]
 
-    def write(self, extra=STRICT, client="", server="", namespace=""):
-        """The configuration, whole at once; annotations of the pods and of their namespace as YAML text."""
+    def write(self, extra=STRICT, namespace="", without=None, **annotations):
+        """The configuration, whole at once; annotations of the pods (client, server, neighbour) and of their namespace as YAML
+        text."""
 
         def edit(text):
-            for pod, more in ((self.client, client), (self.server, server)):
+            for pod, more in ((getattr(self, name), more) for name, more in annotations.items()):
                 text = text.replace(f"{{culvert.io/netns: {pod.path}}}", f"{{culvert.io/netns: {pod.path}{', ' * bool(more)}{more}}}")
             return text.replace("labels: {istio-injection: enabled}",
                                 f"labels: {{istio-injection: enabled}}, annotations: {{{namespace}}}")
 
-        write_config(self.config, self.topology.pods, extra, edit=edit)
+        write_config(self.config, [pod for pod in self.topology.pods if pod is not without], extra, edit=edit)
 
     def start(self):
         """Both nodes, both pods captured."""
@@ -88,9 +90,17 @@ class Mesh(Nodes):
         """A counter of the BPF programs of one node."""
         return self.status(number)["counters"][reason]
 
+    def told(self, what, pod, number):
+        """What the status says of a pod; None: nothing."""
+        return next((p[what] for p in self.status(number)["pods"] if p["name"] == pod.name), None)
+
     def exclusions(self, pod, number):
-        """What the status says of a pod."""
-        return next(p["exclusions"] for p in self.status(number)["pods"] if p["name"] == pod.name)
+        """Of a pod."""
+        return self.told("exclusions", pod, number)
+
+    def addresses(self, pod):
+        """Those that count as a pod's of node 2."""
+        return self.told("addresses", pod, 2)
 
 
 @pytest.fixture(scope="module", name="mesh")
@@ -146,6 +156,40 @@ def test_what_is_excluded_on_the_way_in_reaches_the_application_as_it_comes(mesh
     mesh.write(server=annotation)  # in a tunnel it arrives all the same
     wait_for(lambda: not mesh.exclusions(mesh.client, 1), 10, "the client captured again")
     assert mesh.both() == ["yes", "yes"]
+
+
+def test_an_address_that_a_pod_gives_itself_stays_its_owners(mesh):
+    """The neighbour, which lets plaintext in, takes the server's addresses: before the server comes, and while it is there."""
+    theirs, other = (mesh.server.ip4, mesh.server.ip6), "10.250.0.7"
+    out, bypass = 'traffic.sidecar.istio.io/excludeOutboundPorts: "8080"', 'ambient.istio.io/bypass-inbound-capture: "true"'
+
+    def change(verb, *addresses):
+        for address in addresses:
+            mesh.neighbour.ip("addr", verb, f"{address}/{128 if ':' in address else 32}", "dev", "lo")
+
+    def is_the_servers():
+        mesh.write(neighbour=bypass)
+        wait_for(lambda: mesh.both() == ["yes", "yes"], 10, "the server through the mesh")
+        mesh.write(neighbour=bypass, client=out)
+        wait_for(lambda: mesh.exclusions(mesh.client, 1), 10, "the annotation")
+        assert mesh.both() == ["closed", "closed"]
+        assert not set(theirs) & set(mesh.addresses(mesh.neighbour))
+
+    change("add", *theirs)
+    mesh.write(neighbour=bypass, without=mesh.server)
+    wait_for(lambda: set(theirs) <= set(mesh.addresses(mesh.neighbour)), 20, "the addresses of nobody else")
+    is_the_servers()
+    (line,) = [line for line in mesh.log(2).splitlines() if "given itself" in line and f"address={theirs[0]} " in line][-1:]
+    assert f"pod=demo/{mesh.neighbour.name} " in line and f"of=demo/{mesh.server.name}" in line
+    change("del", *theirs)
+    change("add", other)
+    wait_for(lambda: other in mesh.addresses(mesh.neighbour), 20, "another look")
+    is_the_servers()
+    change("add", *theirs)
+    change("del", other)
+    wait_for(lambda: other not in mesh.addresses(mesh.neighbour), 20, "another look")
+    is_the_servers()
+    change("del", *theirs)
 
 
 def test_a_namespaces_annotation_holds_for_pods_without_one(mesh):

@@ -353,6 +353,8 @@ static int start_pods(struct agent *a, const struct agent_options *o)
 	r = pods_new(&config, &a->pods);
 	if (r < 0)
 		return r;
+	a->enrolment.others = &pods_others;
+	a->enrolment.others_arg = a->pods;
 	direct.pods = a->pods;
 	r = direct_new(&direct, &a->direct);
 	if (r < 0)

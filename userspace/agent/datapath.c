@@ -21,6 +21,7 @@
 #include "features.h"
 #include "guard.h"
 #include "mounts.h"
+#include "net/addr.h"
 #include "pinlink.h"
 #include "reroute.h"
 
@@ -406,7 +407,16 @@ int datapath_pod_get(struct datapath *d, uint64_t cookie, struct cv_pod *ret)
 	return 0;
 }
 
-static void pod_addrs_del(struct datapath *d, uint64_t cookie)
+static bool addr_is_among(const struct cv_addr *a, const struct cv_addr *among, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (cv_addr_equal(a, &among[i]))
+			return true;
+	return false;
+}
+
+void datapath_pod_addrs_keep(struct datapath *d, uint64_t cookie, const struct cv_addr *addrs,
+			     size_t n)
 {
 	int fd = d->map_fds[DATAPATH_POD_ADDRS];
 	struct cv_pod_addr_key key, next;
@@ -415,7 +425,7 @@ static void pod_addrs_del(struct datapath *d, uint64_t cookie)
 	while (has_next) {
 		key = next;
 		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
-		if (key.netns_cookie == cookie)
+		if (key.netns_cookie == cookie && !addr_is_among(&key.addr, addrs, n))
 			(void)bpf_map_delete_elem(fd, &key);
 	}
 }
@@ -425,7 +435,7 @@ void datapath_pod_del(struct datapath *d, uint64_t cookie)
 	struct cv_nameserver_slot slot = {.netns_cookie = cookie};
 
 	(void)bpf_map_delete_elem(d->map_fds[DATAPATH_PODS], &cookie);
-	pod_addrs_del(d, cookie);
+	datapath_pod_addrs_keep(d, cookie, NULL, 0);
 	for (slot.slot = 0; slot.slot < CV_DNS_PORTS; slot.slot++)
 		(void)bpf_map_delete_elem(d->map_fds[DATAPATH_NAMESERVER_SLOTS], &slot);
 }

@@ -107,6 +107,9 @@ bool datapath_pod_next(struct datapath *d, uint64_t *cookie);
 _must_check_ int datapath_pod_addr_set(struct datapath *d, uint64_t cookie,
 				       const struct cv_addr *addr);
 void datapath_pod_addr_del(struct datapath *d, uint64_t cookie, const struct cv_addr *addr);
+/** datapath_pod_addrs_keep() - of a pod's addresses only these stay. @addrs: NULL with @n 0. */
+void datapath_pod_addrs_keep(struct datapath *d, uint64_t cookie, const struct cv_addr *addrs,
+			     size_t n);
 
 /** datapath_local_set() - connections to @addr may find this pod without a tunnel. A failure costs
  * only that. datapath_local_del() - if it is still this pod's. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "enrolment.h"
+#include "enrolment_private.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -14,94 +14,17 @@
 #include "resolvconf.h"
 #include "rules.h"
 
-#define CV_CLUSTER_ID     "Kubernetes"
-#define NODE_RESOLV_CONF  "/etc/resolv.conf"
-#define CAPTURE_FLAGS     (CV_POD_ALIVE | CV_POD_CAPTURE)
-#define LINK_LOCAL_PREFIX 0xfe80 /* and ffc0 */
+#define CV_CLUSTER_ID    "Kubernetes"
+#define NODE_RESOLV_CONF "/etc/resolv.conf"
+#define CAPTURE_FLAGS    (CV_POD_ALIVE | CV_POD_CAPTURE)
 
-/* What is learnt inside the namespace. */
-struct look {
-	uint64_t cookie;
-	struct cv_addr addrs[NETNS_MAX_ADDRS];
-	size_t addr_count;
-};
-
-static int look_around(void *arg)
-{
-	struct look *look = arg;
-	int r;
-
-	r = netns_cookie(&look->cookie);
-	if (r < 0)
-		return r;
-	return netns_addrs(look->addrs, &look->addr_count);
-}
-
-bool enrolment_is_link_local(const struct cv_addr *a)
-{
-	uint8_t bytes[16];
-
-	if (cv_addr_bytes(a, bytes) == 4)
-		return bytes[0] == 169 && bytes[1] == 254;
-	return (((bytes[0] << 8) | bytes[1]) & 0xffc0) == LINK_LOCAL_PREFIX;
-}
-
-static bool addrs_have(const struct cv_addr *addrs, size_t n, const struct cv_addr *a)
-{
-	for (size_t i = 0; i < n; i++)
-		if (cv_addr_equal(&addrs[i], a))
-			return true;
-	return false;
-}
-
-bool enrolment_has_addr(const struct enrolment *e, const struct cv_addr *addr)
-{
-	return addrs_have(e->addrs, e->addr_count, addr);
-}
-
-static void addr_append(struct enrolment *e, const struct cv_addr *a)
-{
-	if (!enrolment_has_addr(e, a))
-		e->addrs[e->addr_count++] = *a;
-}
-
-/* The Pod's addresses first, in its order; then the others of the namespace, link-local ones last.
- */
-static int addrs_order(struct enrolment *e, const struct podspec *spec, const struct look *look,
-		       char *err, size_t err_size)
-{
-	char text[CV_ADDR_STRLEN];
-
-	for (size_t i = 0; i < spec->ip_count; i++) {
-		if (!addrs_have(look->addrs, look->addr_count, &spec->ips[i])) {
-			(void)snprintf(
-				err, err_size,
-				"status.podIPs: the network namespace %.200s has no address %s",
-				spec->netns, cv_addr_format(&spec->ips[i], text));
-			return -EINVAL;
-		}
-		addr_append(e, &spec->ips[i]);
-	}
-	for (size_t i = 0; i < look->addr_count; i++)
-		if (!enrolment_is_link_local(&look->addrs[i]))
-			addr_append(e, &look->addrs[i]);
-	for (size_t i = 0; i < look->addr_count; i++)
-		addr_append(e, &look->addrs[i]);
-	if (e->addr_count == 0) {
-		(void)snprintf(err, err_size, "the network namespace %.200s has no address yet",
-			       spec->netns);
-		return -EADDRNOTAVAIL;
-	}
-	return 0;
-}
-
-static void entry_init(struct enrolment *e)
+void enrolment_entry_init(struct enrolment *e)
 {
 	(void)snprintf(e->entry.name, sizeof(e->entry.name), "%s", e->key);
 	memset(&e->entry.addr4, 0, sizeof(e->entry.addr4));
 	memset(&e->entry.addr6, 0, sizeof(e->entry.addr6));
-	for (size_t i = e->addr_count; i > 0; i--) {
-		const struct cv_addr *a = &e->addrs[i - 1];
+	for (size_t i = e->addrs.count; i > 0; i--) {
+		const struct cv_addr *a = &e->addrs.all[i - 1];
 
 		if (enrolment_is_link_local(a))
 			continue;
@@ -139,22 +62,20 @@ static int entry_adopt(struct enrolment *e)
 	if (!e->is_captured)
 		return 0;
 	e->is_guarded = (old.flags & CV_POD_DIRECT) != 0; /* until looked at */
-	for (size_t i = 0; i < e->addr_count; i++) {
-		r = datapath_pod_addr_set(e->ctx->datapath, e->cookie, &e->addrs[i]);
+	datapath_pod_addrs_keep(e->ctx->datapath, e->cookie, e->addrs.all, e->addrs.count);
+	for (size_t i = 0; i < e->addrs.count; i++) {
+		r = datapath_pod_addr_set(e->ctx->datapath, e->cookie, &e->addrs.all[i]);
 		if (r < 0)
 			return r;
 	}
 	return datapath_lookup_attach(e->ctx->datapath, e->cookie, e->netns_fd);
 }
 
-/* Link-local addresses are not: two pods may share one. */
+/* Inbound rules go by address: where only the Pod's status can have said that it is its own. */
 static struct rules_of rules_of(const struct enrolment *e)
 {
-	struct rules_of of = {.netns_cookie = e->cookie, .addrs = e->addrs};
-
-	while (of.addr_count < e->addr_count && !enrolment_is_link_local(&e->addrs[of.addr_count]))
-		of.addr_count++;
-	return of;
+	return (struct rules_of){
+		.netns_cookie = e->cookie, .addrs = e->addrs.all, .addr_count = e->addrs.own_count};
 }
 
 /* New rules, then what makes them count, then away with old ones: what both have is in force
@@ -179,7 +100,7 @@ void enrolment_rules(struct enrolment *e, const struct podspec *spec)
 	rules_keep(e->ctx->datapath, &of, x);
 }
 
-static void rules_forget(const struct enrolment *e)
+void enrolment_rules_forget(const struct enrolment *e)
 {
 	static const struct exclusions none;
 	struct rules_of of = rules_of(e);
@@ -204,6 +125,21 @@ static int open_namespace(struct enrolment *e, const struct podspec *spec, struc
 	return cookie_check(e, spec->netns, err, err_size);
 }
 
+static int addrs_take(struct enrolment *e, const struct podspec *spec, const struct look *look,
+		      char *err, size_t err_size)
+{
+	struct enrolment_addrs chosen;
+	char why[ENROLMENT_ERROR_LEN];
+	int r;
+
+	r = addrs_choose(spec, e, look, &chosen, why);
+	if (r < 0)
+		(void)snprintf(err, err_size, "%s", why);
+	else
+		e->addrs = chosen;
+	return r;
+}
+
 int enrolment_open(const struct enrolment_context *ctx, const struct podspec *spec,
 		   struct enrolment **ret, char *err, size_t err_size)
 {
@@ -221,7 +157,7 @@ int enrolment_open(const struct enrolment_context *ctx, const struct podspec *sp
 	(void)snprintf(e->key, sizeof(e->key), "%s", spec->key);
 	r = open_namespace(e, spec, &look, err, err_size);
 	if (r == 0)
-		r = addrs_order(e, spec, &look, err, err_size);
+		r = addrs_take(e, spec, &look, err, err_size);
 	if (r < 0)
 		return r;
 	r = entry_adopt(e);
@@ -229,18 +165,19 @@ int enrolment_open(const struct enrolment_context *ctx, const struct podspec *sp
 		(void)snprintf(err, err_size, "cannot adopt the pod's entries: %s", strerror(-r));
 		return r;
 	}
-	entry_init(e);
+	enrolment_entry_init(e);
 	enrolment_rules(e, spec);
 	if (e->is_captured)
 		enrolment_guard(e);
+	addrs_refused_log(e, spec->key, &(const struct enrolment_addrs){0});
 	*ret = TAKE_PTR(e);
 	return 0;
 }
 
 static void locals_del(const struct enrolment *e)
 {
-	for (size_t i = 0; i < e->addr_count; i++)
-		datapath_local_del(e->ctx->datapath, e->cookie, &e->addrs[i]);
+	for (size_t i = 0; i < e->addrs.count; i++)
+		datapath_local_del(e->ctx->datapath, e->cookie, &e->addrs.all[i]);
 }
 
 struct enrolment *enrolment_forget(struct enrolment *e)
@@ -264,7 +201,7 @@ struct enrolment *enrolment_close(struct enrolment *e)
 	guard_retire(e->ctx->datapath, e->cookie);
 	datapath_lookup_detach(e->ctx->datapath, e->cookie);
 	datapath_pod_del(e->ctx->datapath, e->cookie);
-	rules_forget(e);
+	enrolment_rules_forget(e);
 	return enrolment_forget(e);
 }
 
@@ -299,8 +236,8 @@ static void pod_add_fill(const struct enrolment *e, const struct podspec *spec,
 	(void)str_copy(m->namespace_, sizeof(m->namespace_), spec->namespace_);
 	(void)str_copy(m->name, sizeof(m->name), spec->name);
 	(void)str_copy(m->service_account, sizeof(m->service_account), spec->service_account);
-	m->addr_count = (uint32_t)MIN(e->addr_count, (size_t)ZDS_MAX_ADDRS);
-	memcpy(m->addrs, e->addrs, m->addr_count * sizeof(*m->addrs));
+	m->addr_count = (uint32_t)MIN(e->addrs.count, (size_t)ZDS_MAX_ADDRS);
+	memcpy(m->addrs, e->addrs.all, m->addr_count * sizeof(*m->addrs));
 	m->flags = CAPTURE_FLAGS | (spec->has_dns ? CV_POD_DNS : 0);
 	memcpy(m->outbound_ports, e->listeners.outbound_ports, sizeof(m->outbound_ports));
 	memcpy(m->dns_udp_ports, e->listeners.dns_udp_ports, sizeof(m->dns_udp_ports));
@@ -313,8 +250,8 @@ static int entry_put(struct enrolment *e)
 {
 	int r = datapath_pod_set(e->ctx->datapath, e->cookie, &e->entry);
 
-	for (size_t i = 0; r == 0 && i < e->addr_count; i++)
-		r = datapath_pod_addr_set(e->ctx->datapath, e->cookie, &e->addrs[i]);
+	for (size_t i = 0; r == 0 && i < e->addrs.count; i++)
+		r = datapath_pod_addr_set(e->ctx->datapath, e->cookie, &e->addrs.all[i]);
 	return r;
 }
 
@@ -345,13 +282,13 @@ static int steer_set(struct enrolment *e)
 	const struct listeners *l = &e->listeners;
 	int r;
 
-	for (size_t i = 0; i < e->addr_count; i++) {
+	for (size_t i = 0; i < e->addrs.count; i++) {
 		if (e->unsteered & (1u << i))
 			continue;
-		r = datapath_steer_set(e->ctx->datapath, &e->addrs[i], CV_STEER_PLAIN,
+		r = datapath_steer_set(e->ctx->datapath, &e->addrs.all[i], CV_STEER_PLAIN,
 				       l->fds[ZDS_LISTEN_PLAIN]);
 		if (r == 0)
-			r = datapath_steer_set(e->ctx->datapath, &e->addrs[i], CV_STEER_HBONE,
+			r = datapath_steer_set(e->ctx->datapath, &e->addrs.all[i], CV_STEER_HBONE,
 					       l->fds[ZDS_LISTEN_HBONE]);
 		if (r < 0)
 			return r;
@@ -364,9 +301,9 @@ static int vouch_begin(struct enrolment *e)
 {
 	int r = entry_put(e);
 
-	for (size_t i = 0; i < e->addr_count; i++)
-		if (!enrolment_is_link_local(&e->addrs[i]))
-			datapath_local_set(e->ctx->datapath, e->cookie, &e->addrs[i]);
+	for (size_t i = 0; i < e->addrs.count; i++)
+		if (!enrolment_is_link_local(&e->addrs.all[i]) && !(e->unsteered & (1u << i)))
+			datapath_local_set(e->ctx->datapath, e->cookie, &e->addrs.all[i]);
 	return r;
 }
 
@@ -540,48 +477,4 @@ int enrolment_recapture(struct enrolment *e, bool has_dns)
 		return r;
 	e->is_captured = true;
 	return 0;
-}
-
-static bool look_is_same(const struct enrolment *e, const struct look *look)
-{
-	if (look->addr_count != e->addr_count)
-		return false;
-	for (size_t i = 0; i < look->addr_count; i++)
-		if (!enrolment_has_addr(e, &look->addrs[i]))
-			return false;
-	return true;
-}
-
-int enrolment_refresh(struct enrolment *e, const struct podspec *spec)
-{
-	struct cv_addr old[NETNS_MAX_ADDRS];
-	size_t old_count = e->addr_count;
-	struct look look = {0};
-	char err[256];
-	int r;
-
-	r = netns_call(e->ctx->home, e->netns_fd, look_around, &look);
-	if (r < 0)
-		return r;
-	if (look_is_same(e, &look))
-		return 0;
-	memcpy(old, e->addrs, sizeof(old));
-	rules_forget(e);
-	e->addr_count = 0;
-	r = addrs_order(e, spec, &look, err, sizeof(err));
-	if (r < 0) {
-		memcpy(e->addrs, old, sizeof(old));
-		e->addr_count = old_count;
-		enrolment_rules(e, spec);
-		return r;
-	}
-	for (size_t i = 0; i < old_count; i++)
-		if (!enrolment_has_addr(e, &old[i])) {
-			datapath_steer_del(e->ctx->datapath, &old[i]);
-			datapath_local_del(e->ctx->datapath, e->cookie, &old[i]);
-			datapath_pod_addr_del(e->ctx->datapath, e->cookie, &old[i]);
-		}
-	entry_init(e);
-	enrolment_rules(e, spec);
-	return 1;
 }

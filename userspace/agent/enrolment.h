@@ -19,15 +19,39 @@
 #include "reroute.h"
 #include "sockets.h"
 
+struct enrolment;
+
+/** struct enrolment_others - what is known of other pods. */
+struct enrolment_others {
+	/* Is @addr another's than that of pod @key ("namespace/name")? Then @ret_name says whose.
+	 */
+	bool (*owns)(void *arg, const char *key, const struct cv_addr *addr,
+		     char ret_name[CV_NAME_LEN]);
+	/* Has an enrolment besides @self this address, its own or not? */
+	bool (*have)(void *arg, const struct enrolment *self, const struct cv_addr *addr);
+};
+
 /** struct enrolment_context - what all enrolments of an agent share; borrowed, outlives them. */
 struct enrolment_context {
 	struct datapath *datapath;
 	struct netns_home *home;
 	struct sockets_marker marker;
+	const struct enrolment_others *others; /* NULL: nothing is known */
+	void *others_arg;
 	bool is_direct; /* pods of this node may talk without a tunnel: CV_POD_DIRECT */
 	enum guard_bypass bypass;
 	bool is_registry_only; /* unknown destinations are refused: CV_POD_REGISTRY_ONLY */
 	bool is_incomplete;    /* the maps lack mesh destinations: CV_POD_UNKNOWN_TO_TUNNEL */
+};
+
+#define ENROLMENT_ERROR_LEN 256
+
+/** struct enrolment_addrs - those of a namespace. */
+struct enrolment_addrs {
+	struct cv_addr all[NETNS_MAX_ADDRS]; /* the pod's own first, then others that it has */
+	size_t count, own_count;
+	struct cv_addr refused[NETNS_MAX_ADDRS]; /* it has them, but another pod owns them */
+	size_t refused_count;
 };
 
 struct enrolment {
@@ -40,10 +64,8 @@ struct enrolment {
 	int netns_fd; /* owned */
 	struct netns_file file;
 	char key[CV_NAME_LEN]; /* "namespace/name", cut as in the map */
-	struct cv_addr
-		addrs[NETNS_MAX_ADDRS]; /* the pod's own first, then the rest of the namespace's */
-	size_t addr_count;
-	uint32_t unsteered;  /* bits of addrs that another pod has too, see pods */
+	struct enrolment_addrs addrs;
+	uint32_t unsteered;  /* bits of addrs.all that another pod has too, see pods */
 	struct cv_pod entry; /* as in cv_pods */
 	struct listeners listeners;
 	struct reroute reroute;
@@ -132,6 +154,13 @@ bool enrolment_is_link_local(const struct cv_addr *a);
 
 /** enrolment_has_addr() - is it one of the addresses? */
 bool enrolment_has_addr(const struct enrolment *e, const struct cv_addr *addr);
+
+/** enrolment_owns_addr() - is it one of the Pod's own? */
+bool enrolment_owns_addr(const struct enrolment *e, const struct cv_addr *addr);
+
+/** enrolment_yield() - if it has this address and does not own it, give it up to pod @to, which
+ * does; logged. Return: was it so? Then a new offer is due. */
+bool enrolment_yield(struct enrolment *e, const struct cv_addr *addr, const char *to);
 
 /**
  * enrolment_refresh() - look whether the namespace's addresses have changed; take what is gone out

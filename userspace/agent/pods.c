@@ -117,9 +117,9 @@ static void enrolment_end(struct pods *p, struct enrolment *e)
 {
 	struct zds_pod_ref del = {.h.type = ZDS_POD_DEL, .netns_cookie = e->cookie};
 
-	for (size_t i = 0; i < e->addr_count; i++)
-		if (!pods_addr_is_of_another(p, e, &e->addrs[i]))
-			datapath_steer_del(e->ctx->datapath, &e->addrs[i]);
+	for (size_t i = 0; i < e->addrs.count; i++)
+		if (!pods_addr_is_of_another(p, e, &e->addrs.all[i]))
+			datapath_steer_del(e->ctx->datapath, &e->addrs.all[i]);
 	if (by_cookie(p, e->cookie) == e)
 		(void)map_del(p->by_cookie, &e->cookie, sizeof(e->cookie));
 	if (e->is_offered && !e->is_acked)
@@ -232,6 +232,7 @@ static int pod_own(struct pod *pod, struct enrolment *e)
 		enrolment_forget(e);
 		return r;
 	}
+	pods_addrs_claim(p, e);
 	e->owner = pod;
 	list_add_tail(&p->enrolments, &e->link);
 	pod->enrolment = e;
@@ -340,9 +341,8 @@ static void pod_change(struct pod *pod, struct podspec *spec)
 	/* Addresses, account or DNS: a new offer carries them. */
 	if (enrolment_refresh(e, spec) < 0)
 		pod_fail(pod, "status.podIPs: not addresses of the pod's network namespace");
-	if (e->is_offered && !e->is_acked)
-		pod->pods->in_flight--;
-	e->is_offered = e->is_acked = false;
+	pods_addrs_claim(pod->pods, e);
+	pods_unoffer(pod->pods, e);
 }
 
 int pods_put(struct pods *p, struct podspec *spec)
@@ -398,7 +398,7 @@ void pods_end(struct pods *p, const char *key)
 static void captured_log(const struct enrolment *e)
 {
 	log_info("agent", "pod captured pod=%s netns_cookie=%" PRIu64 " addresses=%zu", e->key,
-		 e->cookie, e->addr_count);
+		 e->cookie, e->addrs.count);
 }
 
 void pods_ack(struct pods *p, uint64_t netns_cookie, int error)
@@ -497,9 +497,8 @@ static void pod_check(struct pod *pod, bool is_refresh)
 		enrolment_rules(e, pod->spec);
 	if (is_refresh && enrolment_refresh(e, pod->spec) > 0) {
 		log_info("agent", "pod has other addresses pod=%s", pod->spec->key);
-		if (e->is_offered && !e->is_acked)
-			pod->pods->in_flight--;
-		e->is_offered = e->is_acked = false;
+		pods_addrs_claim(pod->pods, e);
+		pods_unoffer(pod->pods, e);
 	}
 }
 

@@ -59,6 +59,9 @@ struct pods_info {
 	const char *rules_error;       /* why they are not in force; NULL: they are */
 };
 
+/** pods_others - for the context of the enrolments, with struct pods as its argument. */
+extern const struct enrolment_others pods_others;
+
 /** pods_new() - no pods yet. Return: 0; -ENOMEM. */
 _must_check_ int pods_new(const struct pods_config *config, struct pods **ret);
 /** pods_free() - stop; what is captured stays captured, for the next agent. Takes NULL. Return:

@@ -36,11 +36,16 @@ struct pods {
 /** pods_addr_is_of_another() - has a pod besides @self this address? */
 bool pods_addr_is_of_another(const struct pods *p, const struct enrolment *self,
 			     const struct cv_addr *addr);
+/** pods_addrs_claim() - what this pod owns, others give up: to be called when it comes and when its
+ * own addresses change. @e may be listed or not. */
+void pods_addrs_claim(struct pods *p, const struct enrolment *e);
 /** pods_clashes_resolve() - sk_lookup cannot tell namespaces apart, and two pods may well have one
- * link-local address: then neither is served at it, rather than one pod's connections by the
- * other's listener. */
+ * address that is neither's own (link-local, of a bridge inside): then neither is served at it,
+ * rather than one pod's connections by the other's listener. */
 void pods_clashes_resolve(struct pods *p, struct enrolment *e);
 /** pods_guard_soon() - a pod's link has no guard yet, see pods_guard.c. @has_runtime: a container
  * runtime waits for the pod, and has its answer first. */
 void pods_guard_soon(struct pods *p, bool has_runtime);
 void pods_on_guard(struct loop_timer *t);
+/** pods_unoffer() - it is to be offered again. */
+void pods_unoffer(struct pods *p, struct enrolment *e);

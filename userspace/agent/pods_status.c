@@ -39,7 +39,7 @@ static enum pods_state pod_state(const struct pod *pod)
 	if (!e->is_acked || !(e->entry.flags & CV_POD_ALIVE))
 		return PODS_PENDING;
 	if (pod->pods->is_dests_told &&
-	    !dests_has(pod->pods->config.dests, DESTS_WORKLOADS, &e->addrs[0]))
+	    !dests_has(pod->pods->config.dests, DESTS_WORKLOADS, &e->addrs.all[0]))
 		return PODS_PENDING;
 	return PODS_CAPTURED;
 }
@@ -55,8 +55,8 @@ static void pod_info(const struct pod *pod, struct pods_info *ret)
 		.state = state,
 		.error = state == PODS_CAPTURED ? "" : waits_for(pod),
 		.netns_cookie = e ? e->cookie : 0,
-		.addrs = e ? e->addrs : pod->spec->ips,
-		.addr_count = e ? e->addr_count : pod->spec->ip_count,
+		.addrs = e ? e->addrs.all : pod->spec->ips,
+		.addr_count = e ? e->addrs.count : pod->spec->ip_count,
 		.exclusions = &pod->spec->exclusions,
 		.reroute = e ? &e->reroute : NULL,
 		.rules_error = e ? e->rules_error : NULL,

@@ -4,8 +4,9 @@
  * they asked for, and its questions to nameservers at ztunnel's resolver. Hook: tc ingress and
  * egress of the machine's interface, in the pod's namespace. Reads: cv_pods, cv_pod_addrs,
  * cv_workloads, cv_services, cv_ranges, cv_registered, cv_outbound_rules, cv_steer, cv_sockets.
- * Writes: cv_asking, cv_counters, cv_events. On doubt: refuse a beginning; what belongs to no
- * socket of ztunnel's is forwarded as without us, past the guard on the pod's link. */
+ * Reads and writes: cv_rerouted. Writes: cv_asking, cv_counters, cv_events. On doubt: refuse a
+ * beginning, and what goes on with one that ztunnel was given; what belongs to neither is forwarded
+ * as without us, past the guard on the pod's link. */
 #include "bpf/lib/exclude.h"
 #include "bpf/lib/netns.h"
 #include "bpf/lib/packet_drop.h"
@@ -81,6 +82,25 @@ static __always_inline struct bpf_sock *socket_find(struct __sk_buff *skb, const
 	return bpf_skc_lookup_tcp(skb, &t, sizeof(t.ipv6), BPF_F_CURRENT_NETNS, 0);
 }
 
+/* Where a connection that ztunnel was given goes on once no socket has it: plaintext that is meant
+ * for a tunnel must not take the pod's routes. 0: it was not given. */
+static __always_inline __u32 reroute_given(const struct packet *p)
+{
+	__u32 *way = bpf_map_lookup_elem(&cv_rerouted, &p->tuple);
+
+	return way ? *way : 0;
+}
+
+static __always_inline bool reroute_remember(const struct packet *p, __u32 way)
+{
+	return !bpf_map_update_elem(&cv_rerouted, &p->tuple, &way, BPF_ANY);
+}
+
+static __always_inline void reroute_forget(const struct packet *p)
+{
+	(void)bpf_map_delete_elem(&cv_rerouted, &p->tuple);
+}
+
 /* State of the socket that the packet belongs to, if only of one that is coming or going; 0: none.
  * cv_lookup sees the question too, where there is none. */
 static __noinline __u32 reroute_state(struct __sk_buff *skb, const struct packet *p)
@@ -146,6 +166,8 @@ static __noinline bool reroute_assign(struct __sk_buff *skb, __u8 proto, __u16 p
 	return is_given;
 }
 
+/* A beginning; or what follows one and has no socket: ztunnel's listener takes the ACK to a SYN
+ * cookie, and resets the rest. */
 static __noinline int reroute_give(struct __sk_buff *skb, const struct cv_pod *pod,
 				   const struct packet *p, __u32 way)
 {
@@ -162,6 +184,10 @@ static __noinline int reroute_give(struct __sk_buff *skb, const struct cv_pod *p
 		port = p->proto == CV_PROTO_TCP ? pod->dns_tcp_port : pod->dns_udp_ports[0];
 	if (!(pod->flags & CV_POD_ALIVE) || !reroute_assign(skb, p->proto, port))
 		return reroute_refuse(skb, p, CV_DROP_ZTUNNEL_DEAD);
+	if (p->proto == CV_PROTO_TCP && !(p->tcp_flags & CV_TCP_SYN))
+		return reroute_local(skb);
+	if (p->proto == CV_PROTO_TCP && !reroute_remember(p, way))
+		return reroute_refuse(skb, p, CV_DROP_MAP_FULL);
 	count(way == WAY_DNS ? CV_DNS : CV_TUNNEL);
 	return reroute_local(skb);
 }
@@ -173,8 +199,16 @@ static __always_inline int reroute_tcp(struct __sk_buff *skb, const struct cv_po
 	bool is_syn = (p->tcp_flags & (CV_TCP_SYN | CV_TCP_ACK)) == CV_TCP_SYN;
 	__u32 way, state = reroute_state(skb, p);
 
-	if (state && !(is_syn && state == BPF_TCP_TIME_WAIT && reroute_is_steered(p)))
+	if (state && !(is_syn && state == BPF_TCP_TIME_WAIT && reroute_is_steered(p))) {
+		if (p->tcp_flags & (CV_TCP_FIN | CV_TCP_RST)) /* has no more to send */
+			reroute_forget(p);
 		return reroute_local(skb);
+	}
+	if (!(p->tcp_flags & CV_TCP_SYN)) {
+		way = reroute_given(p);
+		return way ? reroute_give(skb, pod, p, way) : REROUTE_PASS;
+	}
+	reroute_forget(p); /* an earlier one */
 	if (!is_syn || !(pod->flags & CV_POD_CAPTURE))
 		return REROUTE_PASS;
 	way = reroute_way(pod, p);

@@ -11,7 +11,9 @@
 
 #define CV_PROTO_TCP 6
 #define CV_PROTO_UDP 17
+#define CV_TCP_FIN   0x01
 #define CV_TCP_SYN   0x02
+#define CV_TCP_RST   0x04
 #define CV_TCP_ACK   0x10
 
 /* IPv6 extension headers that Linux skips on its way to TCP. */

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <string.h>
 #include <unistd.h>
@@ -261,6 +262,72 @@ TEST(a_machine_may_use_a_port_again)
 	child = ztunnel_accept(&asked);
 	CHECK_STR(asked, MESH4);
 	exchange(client, child);
+}
+
+/* Only a reset of ztunnel's can reach the machine: the peer has no way back to it. */
+TEST(what_a_machine_sends_of_a_tunnelled_connection_is_not_forwarded_once_its_socket_is_gone)
+{
+	int client, child, on = 1;
+	char byte;
+
+	begin(true);
+	enter_peer();
+	shell("ip route del 10.0.2.0/24");
+	enter_machine();
+	client = connected(AF_INET, MESH4);
+	child = ztunnel_accept(NULL);
+	exchange(client, child);
+	CHECK_OK(setsockopt(child, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)));
+	close_fd(child); /* tells nobody */
+	pod_flags(CAPTURED & ~(uint32_t)CV_POD_ALIVE);
+	CHECK_OK(send(client, "x", 1, 0));
+	CHECK(!is_readable(client, 100));
+	CHECK(counted(CV_DROP_ZTUNNEL_DEAD) > 0);
+	pod_flags(CAPTURED); /* another ztunnel, which does not know it */
+	CHECK_ERRNO(recv(client, &byte, 1, 0), ECONNRESET);
+	CHECK_EQ(counted(CV_TUNNEL), 1);
+	CHECK_EQ(counted(CV_DROP_NO_STEER), 0);
+}
+
+/* Before the pod was in the mesh, or from outside. */
+TEST(a_machine_keeps_what_ztunnel_was_not_given)
+{
+	int server, client, child;
+	const char *peer;
+
+	begin(true);
+	pod_flags(CV_POD_ALIVE | CV_POD_REROUTE);
+	server = peer_listener(MESH4);
+	client = connected(AF_INET, MESH4);
+	child = accepted(server, &peer);
+	CHECK_STR(peer, text(MACHINE4, own_port(client)));
+	pod_flags(CAPTURED);
+	check_ends(client, child);
+}
+
+TEST(what_a_machine_has_ended_is_forgotten)
+{
+	unsigned before = map_size(skel->maps.cv_rerouted);
+	int client, child;
+	char byte;
+
+	begin(true);
+	client = connected(AF_INET, MESH4);
+	child = ztunnel_accept(NULL);
+	CHECK_EQ(map_size(skel->maps.cv_rerouted), before + 1);
+	close_fd(client);
+	CHECK_EQ(recv(child, &byte, 1, 0), 0);
+	CHECK_EQ(map_size(skel->maps.cv_rerouted), before);
+}
+
+TEST(a_machine_reaches_the_mesh_by_syn_cookies)
+{
+	begin(true);
+	enter_pod();
+	shell("echo 2 > /proc/sys/net/ipv4/tcp_syncookies");
+	enter_machine();
+	check_tunnelled(AF_INET, MESH4, POD4);
+	check_tunnelled(AF_INET6, MESH6, POD6);
 }
 
 static void check_asked(int family, const char *server)

@@ -38,6 +38,28 @@ import socket, sys
 socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"the last datagram", (sys.argv[1], 9))
 """
 
+# Says when it is connected, then waits for a line and goes on.
+RESUMER = """
+import socket, sys
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), 30) as s:
+    s.makefile("rb").readline()
+    print("open", flush=True)
+    sys.stdin.readline()
+    s.sendall(b"what the tunnel hides")
+    try:
+        print("data" if s.recv(1) else "eof", flush=True)
+    except OSError as e:
+        print(type(e).__name__, flush=True)
+"""
+
+# conntrack -F: NETLINK_NETFILTER, IPCTNL_MSG_CT_DELETE of no one in particular, acknowledged.
+FLUSH = """
+import socket, struct
+s = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
+s.send(struct.pack("=IHHIIBBH", 20, 1 << 8 | 2, 5, 1, 0, 0, 0, 0))
+assert struct.unpack_from("=i", s.recv(4096), 16) == (0,)
+"""
+
 
 def question(name):
     """A query for a name's IPv4 address, in hexadecimal digits."""
@@ -190,6 +212,28 @@ def test_an_interface_that_comes_later(direct):
         late.close()
     wait_for(lambda: exclusions(direct)[-1] == "reroute: tap9 (not there yet)", 40, "the status")
     assert direct.machine.talk(direct.server.ip4) == direct.client.ip4
+
+
+def test_what_was_tunnelled_does_not_go_on_in_plaintext(direct):
+    """Without its socket, and unknown to the pod's conntrack, which would masquerade it from the middle on."""
+    silent = ("OUTPUT", "-p", "tcp", "--tcp-flags", "RST", "RST", "-j", "DROP")
+    resumer = direct.machine.popen(sys.executable, "-c", RESUMER, direct.server.ip4, str(PORT), stdin=-1, stdout=-1, text=True)
+    try:
+        assert resumer.stdout.readline() == "open\n"
+        direct.client.run("iptables", "-A", *silent)
+        direct.client.run("ss", "-K", "dst", "10.0.2.2")
+        direct.client.run("iptables", "-D", *silent)
+        assert not direct.client.run("ss", "-Htn", "dst", "10.0.2.2")
+        direct.client.run(sys.executable, "-c", FLUSH)
+        with sniffed(direct) as seen:
+            resumer.stdin.write("go on\n")
+            resumer.stdin.flush()
+            assert resumer.stdout.readline() == "ConnectionResetError\n"
+        assert b"what the tunnel hides" not in seen[0]
+    finally:
+        stop(resumer)
+        resumer.stdin.close()
+        resumer.stdout.close()
 
 
 def test_nothing_stays_when_the_annotation_goes(direct):

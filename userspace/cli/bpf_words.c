@@ -27,6 +27,7 @@ static const struct word maps[] = {
 	{"cv_vouched", "let through to the application"},
 	{"cv_links", "pods' links that are guarded, by the interface on the host"},
 	{"cv_pod_links", "where packets for a pod of this node go"},
+	{"cv_rerouted", "connections of machines in pods that ztunnel has"},
 	{"cv_asking", "cv_reroute is looking for a socket"},
 	{"cv_exempt", "connections that were being opened at enrolment"},
 	{"cv_steer", "ztunnel's listener per address"},

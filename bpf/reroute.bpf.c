@@ -258,6 +258,21 @@ int cv_reroute(struct __sk_buff *skb)
 	return p.proto == CV_PROTO_UDP ? reroute_udp(skb, pod, &p) : REROUTE_PASS;
 }
 
+/* Forwarded packets, and other sockets of the pod's, may have the same port. */
+static __always_inline bool skb_is_answer(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+	struct cv_socket *st;
+
+	if (!sk)
+		return false;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk)
+		return false;
+	st = bpf_sk_storage_get(&cv_sockets, sk, NULL, 0);
+	return st && st->kind == CV_SOCKET_LISTEN;
+}
+
 /* ztunnel's resolver answers from the address of the nameserver that was asked, but from its own
  * port. */
 SEC("tc")
@@ -267,8 +282,8 @@ int cv_reroute_back(struct __sk_buff *skb)
 	struct packet p = {};
 	struct cv_pod *pod;
 
-	if (packet_read(skb, &p) != PACKET_IP || p.proto != CV_PROTO_UDP || p.is_fragment ||
-	    bpf_skb_load_bytes(skb, p.l4 + UDP_SOURCE, &source, sizeof(source)))
+	if (!skb_is_answer(skb) || packet_read(skb, &p) != PACKET_IP || p.proto != CV_PROTO_UDP ||
+	    p.is_fragment || bpf_skb_load_bytes(skb, p.l4 + UDP_SOURCE, &source, sizeof(source)))
 		return REROUTE_PASS;
 	p.tuple.netns_cookie = skb_netns_cookie(skb);
 	pod = pod_find(p.tuple.netns_cookie);

@@ -369,3 +369,25 @@ TEST(a_machine_in_a_pod_asks_ztunnel_for_names)
 	CHECK(!is_readable(pod.dns_udp[0], 100));
 	CHECK_EQ(counted(CV_DROP_ZTUNNEL_DEAD), 1);
 }
+
+/* A datagram of the peer's, which has the port of ztunnel's resolver by chance. */
+TEST(a_port_that_is_not_ztunnels_is_left_to_who_has_it)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof(ss);
+	int fd, other;
+	char byte;
+
+	begin(true);
+	fd = udp(AF_INET);
+	bind_to(fd, AF_INET, MACHINE4 ":5000");
+	enter_peer();
+	other = udp(AF_INET);
+	bind_to(other, AF_INET, text(PEER4, pod.value.dns_udp_ports[0]));
+	len = native(MACHINE4 ":5000", AF_INET, &ss);
+	CHECK_EQ(sendto(other, "x", 1, 0, (struct sockaddr *)&ss, len), 1);
+	enter_machine();
+	len = sizeof(ss);
+	CHECK_EQ(recvfrom(fd, &byte, 1, 0, (struct sockaddr *)&ss, &len), 1);
+	CHECK_EQ(ntohs(((struct sockaddr_in *)&ss)->sin_port), pod.value.dns_udp_ports[0]);
+}

@@ -203,6 +203,14 @@ def test_policy_holds_for_a_machine(direct):
     wait_for(lambda: not direct.machine.fails(direct.server.ip4), 40, "the end of the policy")
 
 
+def test_an_interface_that_is_not_ethernet(direct):
+    direct.client.ip("tuntap", "add", "dev", "tap9", "mode", "tun")
+    wait_for(lambda: "reroute: not in force: expected Ethernet interfaces" in exclusions(direct), 40, "the notice")
+    assert direct.machine.talk(direct.server.ip4) == direct.client.ip4
+    direct.client.ip("link", "del", "tap9")
+    wait_for(lambda: exclusions(direct) == ["reroute: k6t-eth0", "reroute: tap9 (not there yet)"], 40, "the status")
+
+
 def test_an_interface_that_comes_later(direct):
     late = Machine(direct.client, "tap9", 9)
     try:

@@ -6,9 +6,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 
 #include "base/cleanup.h"
 #include "base/str.h"
@@ -47,12 +50,29 @@ static bool is_wanted(const struct reroute *r, uint32_t ifindex)
 	return false;
 }
 
+/* The programs read packets from an Ethernet header on. */
+static int ethernet_check(const char *name)
+{
+	_cleanup_(close_fdp) int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq ifr = {0};
+
+	if (fd < 0)
+		return -errno;
+	(void)snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	if (ioctl(fd, SIOCGIFHWADDR, &ifr) < 0)
+		return -errno;
+	return ifr.ifr_hwaddr.sa_family == ARPHRD_ETHER ? 0 : -EMEDIUMTYPE;
+}
+
 /* Answers to DNS first: nobody asks before. */
-static int interface_attach(const struct visit *v, uint32_t ifindex)
+static int interface_attach(const struct visit *v, const char *name, uint32_t ifindex)
 {
 	char path[PATH_LEN];
 	int r;
 
+	r = ethernet_check(name);
+	if (r < 0)
+		return r;
 	pin_path(v, ifindex, TCLINK_EGRESS, path);
 	r = tclink_attach(path, v->prog_out, ifindex, TCLINK_EGRESS);
 	if (r < 0)
@@ -110,13 +130,16 @@ static void others_detach(const struct visit *v)
 static int sync_inside(void *arg)
 {
 	const struct visit *v = arg;
-	int r = 0;
+	int r = 0, failed;
 
 	for (size_t i = 0; r == 0 && i < v->r->count; i++)
 		r = reroute_rules_put(v->r->names[i]);
-	for (size_t i = 0; r == 0 && i < v->r->count; i++)
-		if (v->r->ifindexes[i])
-			r = interface_attach(v, v->r->ifindexes[i]);
+	for (size_t i = 0, put = r == 0 ? v->r->count : 0; i < put; i++) {
+		if (!v->r->ifindexes[i])
+			continue;
+		failed = interface_attach(v, v->r->names[i], v->r->ifindexes[i]);
+		r = r == 0 ? failed : r;
+	}
 	others_detach(v);
 	reroute_rules_keep(v->r->names, v->r->count);
 	return r;
@@ -252,6 +275,8 @@ void reroute_for_each(const struct reroute *r, void (*fn)(void *arg, const char 
 	}
 	if (r->error == 0)
 		return;
-	(void)snprintf(line, sizeof(line), "reroute: not in force: %s", strerror(-r->error));
+	(void)snprintf(line, sizeof(line), "reroute: not in force: %s",
+		       r->error == -EMEDIUMTYPE ? "expected Ethernet interfaces"
+						: strerror(-r->error));
 	fn(arg, line);
 }

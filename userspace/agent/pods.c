@@ -245,7 +245,7 @@ static int pod_seal(struct pod *pod, struct enrolment *e)
 	int r = enrolment_seal(e, pod->spec->has_dns, !pod->pods->is_dests_synced);
 
 	if (r == 0) {
-		pods_guard_soon(pod->pods, true);
+		pods_guard_sealed(pod->pods);
 		return 0;
 	}
 	(void)snprintf(pod->error, sizeof(pod->error), "cannot capture it: %s", strerror(-r));
@@ -417,9 +417,8 @@ void pods_ack(struct pods *p, uint64_t netns_cookie, int error)
 		enrolment_reroute(e, e->owner->spec, false);
 		e->owner->error[0] = '\0';
 		e->owner->is_error_logged = false;
+		pods_guard_captured(p, e);
 		captured_log(e);
-		if (e->is_guard_due)
-			pods_guard_soon(p, e->owner->spec->is_unstarted);
 		pods_changed(p);
 	} else {
 		listeners_close(&e->listeners);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pods_guard - when pods' links get their guard, which is for what goes round the hooks of sockets.
- * The kernel takes up to 50 ms for each, so pods that wait for their capture, and a runtime for its
- * answer, go before; and whoever asks the agent something goes between two of them. */
+ * The kernel takes up to 50 ms for each. So where many pods wait for their capture they go before,
+ * and a runtime's answer does; and whoever asks the agent something goes between two of them. */
 #include "base/macros.h"
 #include "pods_private.h"
 
@@ -9,6 +9,8 @@
 #define OTHERS_US  (20 * 1000)
 #define NEXT_US    1000
 #define WAITS_MAX  50
+/* So few others may wait for one. */
+#define FEW 8
 
 static void guard_later(struct pods *p, uint64_t delay_us)
 {
@@ -43,7 +45,19 @@ void pods_on_guard(struct loop_timer *t)
 		p->guard_waits = 0;
 }
 
-void pods_guard_soon(struct pods *p, bool has_runtime)
+void pods_guard_sealed(struct pods *p)
 {
-	guard_later(p, has_runtime ? RUNTIME_US : NEXT_US);
+	guard_later(p, RUNTIME_US);
+}
+
+void pods_guard_captured(struct pods *p, struct enrolment *e)
+{
+	if (!e->is_guard_due)
+		return;
+	if (e->owner->spec->is_unstarted)
+		guard_later(p, RUNTIME_US);
+	else if (p->in_flight >= FEW)
+		guard_later(p, NEXT_US);
+	else
+		enrolment_guard(e);
 }

@@ -43,9 +43,10 @@ void pods_addrs_claim(struct pods *p, const struct enrolment *e);
  * address that is neither's own (link-local, of a bridge inside): then neither is served at it,
  * rather than one pod's connections by the other's listener. */
 void pods_clashes_resolve(struct pods *p, struct enrolment *e);
-/** pods_guard_soon() - a pod's link has no guard yet, see pods_guard.c. @has_runtime: a container
- * runtime waits for the pod, and has its answer first. */
-void pods_guard_soon(struct pods *p, bool has_runtime);
+/** pods_guard_sealed() - a pod's link has no guard yet, and a runtime waits for the pod: soon. */
+void pods_guard_sealed(struct pods *p);
+/** pods_guard_captured() - the same of a pod that has just been captured: now, or soon. */
+void pods_guard_captured(struct pods *p, struct enrolment *e);
 void pods_on_guard(struct loop_timer *t);
 /** pods_unoffer() - it is to be offered again. */
 void pods_unoffer(struct pods *p, struct enrolment *e);

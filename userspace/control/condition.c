@@ -87,3 +87,11 @@ json_t *condition_patch(const struct condition *c, const struct condition *befor
 		(void)json_object_set_new(one, "observedGeneration", json_integer(c->generation));
 	return json_pack("{s:[o]}", "conditions", one);
 }
+
+void condition_time(time_t t, char ret[CONDITION_TIME_LEN])
+{
+	struct tm tm;
+
+	(void)gmtime_r(&t, &tm);
+	(void)strftime(ret, CONDITION_TIME_LEN, "%Y-%m-%dT%H:%M:%SZ", &tm);
+}

@@ -4,12 +4,14 @@
  * no I/O. */
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include <jansson.h>
 
 #include "base/macros.h"
 
 #define CONDITION_MESSAGE_MAX 1024
+#define CONDITION_TIME_LEN    32
 
 /** enum condition_verdict - what is made of a resource. */
 enum condition_verdict {
@@ -44,3 +46,5 @@ void condition_add(struct condition *c, const char *field, const char *message);
  */
 json_t *condition_patch(const struct condition *c, const struct condition *before, const char *kind,
 			const char *now);
+/** condition_time() - @t in RFC 3339, as conditions have it. */
+void condition_time(time_t t, char ret[CONDITION_TIME_LEN]);

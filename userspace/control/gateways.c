@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/str.h"
+#include "condition.h"
 #include "gateway_status.h"
 #include "source/kube_watch.h"
 
@@ -229,15 +230,6 @@ static int thing_send(struct thing *t, json_t *status)
 		       : -ENOMEM;
 }
 
-static void now_text(char ret[32])
-{
-	time_t t = time(NULL);
-	struct tm tm;
-
-	(void)gmtime_r(&t, &tm);
-	(void)strftime(ret, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
-}
-
 /* Return: has something been sent? */
 static bool thing_look(struct thing *t)
 {
@@ -247,13 +239,13 @@ static bool thing_look(struct thing *t)
 					  .is_selected = is_selected,
 					  .arg = g};
 	json_t *status = NULL;
-	char now[32];
+	char now[CONDITION_TIME_LEN];
 	int r;
 
 	/* what we wrote is on its way back to us */
 	if (t->request || (t->sent && streq(t->sent, meta(t->object, "resourceVersion"))))
 		return false;
-	now_text(now);
+	condition_time(time(NULL), now);
 	r = gateway_status(t->object, kinds[t->of->kind].form, &view, now, &status);
 	if (r == 0 && status)
 		r = thing_take_turn(t);

@@ -108,15 +108,6 @@ static struct subject *subject_get(struct statuses *s, const char *path, const c
 	return u;
 }
 
-static void now_text(char ret[32])
-{
-	time_t t = time(NULL);
-	struct tm tm;
-
-	(void)gmtime_r(&t, &tm);
-	(void)strftime(ret, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
-}
-
 static void tick_soon(struct statuses *s)
 {
 	if (!s->tick.loop && !list_is_empty(&s->queue))
@@ -171,10 +162,10 @@ static int subject_write(struct subject *u)
 		.on_done = on_written,
 		.arg = u,
 	};
-	char now[32];
+	char now[CONDITION_TIME_LEN];
 	json_t *body;
 
-	now_text(now);
+	condition_time(time(NULL), now);
 	u->sent = u->want;
 	body = json_pack("{s:o,s:s,s:{s:s,s:s},s:o}", "apiVersion", api_version_of(u->path), "kind",
 			 u->kind, "metadata", "name", u->name, "namespace", u->namespace_, "status",

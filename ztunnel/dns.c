@@ -134,6 +134,17 @@ int dns_try_answer(struct dns_pod *pod, const struct dns_request *query, size_t 
 	return *ret_len ? 0 : -EBADMSG;
 }
 
+static void wildcard_full(struct dns *d, const char *name, const char *host)
+{
+	uint64_t n = dns_wildcard_refused(d->wildcards, loop_now_us(d->loop));
+
+	d->stats.wildcard_full++;
+	if (n)
+		log_warn(TARGET,
+			 "no address left below a wildcard name=\"%s\" host=\"%s\" refused=%llu",
+			 name, host, (unsigned long long)n);
+}
+
 size_t dns_substitute(struct dns_pod *pod, const struct dns_request *query, const uint8_t *reply)
 {
 	struct dns_answer a = {.is_authoritative = true, .ttl_s = DNS_TTL_S};
@@ -157,9 +168,7 @@ size_t dns_substitute(struct dns_pod *pod, const struct dns_request *query, cons
 	a.addrs_count = r == 0;
 	if (r < 0 && r != -EAFNOSUPPORT) {
 		a.rcode = DNS_SERVFAIL;
-		d->stats.wildcard_full++;
-		log_info(TARGET, "no address left below a wildcard name=\"%s\" host=\"%s\"", q.name,
-			 match.service->def->hostname);
+		wildcard_full(d, q.name, match.service->def->hostname);
 	}
 	return answer_write(d, query, &q, &a);
 }

@@ -21,6 +21,7 @@
 /* Many times what we say that an answer lasts: who still has it then has not listened. */
 #define KEEP_US  (3600ULL * 1000 * 1000)
 #define SWEEP_US (1000ULL * 1000)
+#define TELL_US  (10ULL * 1000 * 1000) /* a pod can ask in vain as often as it likes */
 
 /* A pod that was told this address for the name of now. */
 struct asker {
@@ -52,6 +53,8 @@ struct dns_wildcards {
 	struct map *pods;   /* netns cookie -> struct pod */
 	size_t names;
 	uint64_t swept_us;
+	uint64_t untold;  /* refusals */
+	uint64_t told_us; /* 0: never */
 };
 
 int dns_wildcards_new(struct dns_wildcards **ret)
@@ -341,6 +344,17 @@ int dns_wildcard_take(struct dns_wildcards *w, const struct service *v,
 	*ret = *range;
 	ret->bytes[15] = (uint8_t)n;
 	return 0;
+}
+
+uint64_t dns_wildcard_refused(struct dns_wildcards *w, uint64_t now_us)
+{
+	uint64_t n = ++w->untold;
+
+	if (w->told_us && now_us - w->told_us < TELL_US)
+		return 0;
+	w->told_us = now_us;
+	w->untold = 0;
+	return n;
 }
 
 const char *dns_wildcard_name(struct dns_wildcards *w, const char *host,

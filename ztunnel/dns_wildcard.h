@@ -38,6 +38,10 @@ struct dns_wildcard_ask {
 _must_check_ int dns_wildcard_take(struct dns_wildcards *w, const struct service *v,
 				   const struct dns_wildcard_ask *ask, struct cv_addr *ret);
 
+/** dns_wildcard_refused() - somebody got none; @now_us: of the loop. Return: how many since the
+ * last line of the log about it, this one included, where one is due; 0: not yet. */
+uint64_t dns_wildcard_refused(struct dns_wildcards *w, uint64_t now_us);
+
 /** struct dns_wildcard_dial - @pod: netns cookie of who connects; @now_us: of the loop. */
 struct dns_wildcard_dial {
 	struct cv_addr addr;

@@ -260,6 +260,17 @@ static void the_pods_of_a_name_are_bounded_and_the_idlest_is_forgotten(void **st
 		assert_true(pod == 2 || name_at(f, &a, pod, 1026));
 }
 
+static void refusals_are_counted_and_told_now_and_then(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(dns_wildcard_refused(f->w, 1000), 1);
+	for (uint64_t t = 1001; t < 1100; t++)
+		assert_int_equal(dns_wildcard_refused(f->w, t), 0);
+	assert_int_equal(dns_wildcard_refused(f->w, 1000 + 10 * 1000 * 1000), 100);
+	assert_int_equal(dns_wildcard_refused(f->w, 1001 + 10 * 1000 * 1000), 0);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -274,6 +285,7 @@ int main(void)
 		T(one_pod_does_not_have_all_that_a_node_has),
 		T(a_node_has_so_many_names_and_idle_ones_make_room),
 		T(the_pods_of_a_name_are_bounded_and_the_idlest_is_forgotten),
+		T(refusals_are_counted_and_told_now_and_then),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

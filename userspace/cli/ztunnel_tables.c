@@ -83,19 +83,28 @@ static void count_endpoints(const json_t *service, char *ret, size_t size)
 	(void)snprintf(ret, size, "%u/%zu", healthy, json_object_size(endpoints));
 }
 
-/* join_vips() - "10.96.0.1,fd00::1"; caller frees. */
-static char *join_vips(const json_t *service)
+static int append_vips(json_t *ips, const json_t *vips)
 {
-	_cleanup_(json_decrefp) json_t *ips = json_array();
 	const json_t *v;
 	size_t i;
 
-	json_array_foreach (json_object_get(service, "vips"), i, v) {
+	json_array_foreach (vips, i, v) {
 		const char *s = json_string_value(v);
 
 		if (s && json_array_append_new(ips, json_string(without_network(s))) < 0)
-			return NULL;
+			return -ENOMEM;
 	}
+	return 0;
+}
+
+/* join_vips() - "10.96.0.1,fd00::1,192.0.2.0/24"; caller frees. */
+static char *join_vips(const json_t *service)
+{
+	_cleanup_(json_decrefp) json_t *ips = json_array();
+
+	if (append_vips(ips, json_object_get(service, "vips")) < 0 ||
+	    append_vips(ips, json_object_get(service, "cidrVips")) < 0)
+		return NULL;
 	return json_join(ips, ",");
 }
 

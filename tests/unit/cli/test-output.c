@@ -93,7 +93,9 @@ static void tables_of_a_dump(void **state)
 		"\"services\":[{\"namespace\":\"demo\",\"name\":\"web\",\"hostname\":\"web.demo."
 		"svc\","
 		"\"vips\":[\"net/"
-		"10.9.0.1\"],\"endpoints\":{\"u\":{\"status\":\"Unhealthy\"},\"v\":{}}}],"
+		"10.9.0.1\"],\"endpoints\":{\"u\":{\"status\":\"Unhealthy\"},\"v\":{}}},"
+		"{\"namespace\":\"demo\",\"name\":\"range\",\"vips\":[\"/10.9.0.2\"],"
+		"\"cidrVips\":[\"/192.0.2.0/24\",\"net/fd00:9::/64\"]}],"
 		"\"workloadState\":{\"u\":{\"info\":{\"name\":\"web\",\"namespace\":\"demo\"},"
 		"\"connections\":{"
 		"\"inbound\":[{\"src\":\"1.1.1.1:5\",\"actualDst\":\"10.0.0.2:80\",\"originalDst\":"
@@ -110,8 +112,10 @@ static void tables_of_a_dump(void **state)
 		printed(),
 		"NAMESPACE  POD NAME  ADDRESS   NODE  WAYPOINT  PROTOCOL\n"
 		"demo       web       10.0.0.2  n1    None      HBONE\n"
-		"NAMESPACE  SERVICE NAME  SERVICE VIP  WAYPOINT  ENDPOINTS\n"
-		"demo       web           10.9.0.1     None      1/2\n"
+		"NAMESPACE  SERVICE NAME  SERVICE VIP                        WAYPOINT  "
+		"ENDPOINTS\n"
+		"demo       web           10.9.0.1                           None      1/2\n"
+		"demo       range         10.9.0.2,192.0.2.0/24,fd00:9::/64  None      0/0\n"
 		"WORKLOAD  DIRECTION  LOCAL        REMOTE         REMOTE TARGET    PROTOCOL\n"
 		"web.demo  Outbound   web.demo:9   2.2.2.2:15008  web.demo.svc:80\n"
 		"web.demo  Inbound    web.demo:80  1.1.1.1:5      web.demo:80      HBONE\n");

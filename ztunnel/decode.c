@@ -115,6 +115,7 @@ static int decode_service_extension(struct decoder *d, const Istio__Workload__Se
 	if (!x)
 		return decode_fail(d, "extensions", "not a culvert.node.Service");
 	s->is_sticky = x->affinity_seconds > 0;
+	s->is_open = x->is_open;
 	s->visible_to_count = x->n_visible_to;
 	r = decode_texts(d, x->n_visible_to, x->visible_to, &s->visible_to);
 	culvert__node__service__free_unpacked(x, NULL);
@@ -175,13 +176,14 @@ static int decode_lb(struct decoder *d, const Istio__Workload__LoadBalancing *lb
 }
 
 /* Istio: without addresses, a TCP port of such a service is that port of any host. Where a name
- * decides (HTTP, TLS) nothing is open: layer 4 cannot look at it. */
+ * decides (HTTP, TLS) nothing is open: layer 4 cannot look at it. With addresses that the control
+ * plane gave to the names it says so. */
 static int decode_open_ports(struct decoder *d, const Istio__Workload__Service *m,
 			     struct service_def *s)
 {
 	uint16_t *ports;
 
-	if (s->lb_mode != SERVICE_LB_PASSTHROUGH || m->n_addresses > 0)
+	if (!s->is_open && (s->lb_mode != SERVICE_LB_PASSTHROUGH || m->n_addresses > 0))
 		return 0;
 	ports = decode_array(d, m->n_ports, sizeof(*ports));
 	if (!ports)
@@ -221,9 +223,9 @@ static int decode_service(struct decoder *d, const Istio__Workload__Service *m,
 	if (r == 0)
 		r = decode_lb(d, m->load_balancing, s);
 	if (r == 0)
-		r = decode_open_ports(d, m, s);
-	if (r == 0)
 		r = decode_service_extension(d, m, s);
+	if (r == 0)
+		r = decode_open_ports(d, m, s);
 	s->sans_count = m->n_subject_alt_names;
 	if (r == 0)
 		r = decode_texts(d, m->n_subject_alt_names, m->subject_alt_names, &s->sans);

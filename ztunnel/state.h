@@ -145,7 +145,7 @@ struct service_def {
 	size_t vips_count;
 	const struct service_port *ports;
 	size_t ports_count;
-	const uint16_t *open_ports; /* TCP ports that it registers of any host: it has no address */
+	const uint16_t *open_ports; /* TCP ports that it registers of any host */
 	size_t open_ports_count;
 	const char *const *sans; /* further identities that its endpoints may show */
 	size_t sans_count;
@@ -160,6 +160,7 @@ struct service_def {
 	const char *const *visible_to;
 	size_t visible_to_count;
 	bool is_sticky; /* one client, one endpoint: sessionAffinity ClientIP */
+	bool is_open;   /* its TCP ports are of any host, though it has addresses */
 	enum service_families families;
 };
 

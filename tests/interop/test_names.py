@@ -473,5 +473,12 @@ def test_under_registry_only_names_below_a_registered_wildcard_are_let_out(mesh)
              "the reason in the log")
     told = [e for e in mesh.nodes[0].admin("control", "/status")["errors"] if e.get("name") == "wild"]
     assert len(told) == 1 and "of a wildcard up to 254 names at a time on a node" in str(told), told
+    # HTTP and TLS ports beside a TCP one: that port is any host's, and the names go on leading where they lead
+    beside = wild.replace("targetPort: 9000}", f"targetPort: 9000}}, {{number: {PORT}, name: open, protocol: TCP}}")
+    assert beside != wild
+    mesh.write(beside, REGISTRY_ONLY)
+    wait_for(lambda: who.letters(mesh.client, HOSTS["A"], PORT) == "A", 30, "the TCP port of any host")
+    wait_for(lambda: mesh.ask(answer(names["C"]), 5) == "C" * 5, 30, "the way to a name's TLS port")
+    assert mesh.ask(unasked) == who.letters(mesh.client, unasked, PORT) == "-"
     mesh.write(wild)
     wait_for(lambda: answer(names["B"]) == HOSTS["B"] and who.letters(mesh.client, HOSTS["B"], PORT) == "B", 30, "ALLOW_ANY again")

@@ -159,8 +159,6 @@ static void service_change(const struct showing *x)
 		for (size_t i = 0; i < r->range_count; i++)
 			change_range(x, &r->ranges[i], r->ports[j].port);
 	}
-	for (size_t i = 0; i < r->open_port_count && !x->is_mesh; i++)
-		change_open_port(x, r->open_ports[i]);
 }
 
 /* A node's address is known at the ports of the services that it has endpoints of. Two services may
@@ -192,16 +190,26 @@ static void workload_change(const struct showing *x)
 		host_change(x);
 }
 
+/* Known, and nothing of the mesh, also of a service that is. */
+static void open_ports_change(struct dests *d, const struct resource *r, bool is_shown)
+{
+	const struct showing x = {d, r, false, is_shown};
+
+	for (size_t i = 0; i < r->open_port_count && d->is_registry; i++)
+		change_open_port(&x, r->open_ports[i]);
+}
+
 static void resource_change(struct dests *d, const struct resource *r, bool is_mesh, bool is_shown)
 {
 	const struct showing x = {d, r, is_mesh, is_shown};
 
-	if (!is_mesh && !d->is_registry)
-		return;
-	if (r->is_service)
-		service_change(&x);
-	else
-		workload_change(&x);
+	if (is_mesh || d->is_registry) {
+		if (r->is_service)
+			service_change(&x);
+		else
+			workload_change(&x);
+	}
+	open_ports_change(d, r, is_shown);
 }
 
 static struct members *members_get(struct dests *d, const char *service)
@@ -335,7 +343,9 @@ void dests_registry(struct dests *d, bool is_wanted)
 		return;
 	d->is_registry = true; /* of both ways it is the condition */
 	map_for_each (d->resources, it)
-		if (!resource_is_mesh(d, it.key, it.value))
+		if (resource_is_mesh(d, it.key, it.value))
+			open_ports_change(d, it.value, is_wanted);
+		else
 			resource_change(d, it.value, false, is_wanted);
 	d->is_registry = is_wanted;
 }

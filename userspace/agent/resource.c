@@ -138,7 +138,7 @@ static void load_balancing_read(const Istio__Workload__LoadBalancing *lb, struct
 					    ISTIO__WORKLOAD__LOAD_BALANCING__SCOPE__NODE;
 }
 
-static int affinity_read(const Istio__Workload__Service *s, struct resource *r)
+static int service_extension(const Istio__Workload__Service *s, struct resource *r)
 {
 	for (size_t i = 0; i < s->n_extensions; i++) {
 		const Istio__Workload__Extension *e = s->extensions[i];
@@ -151,6 +151,7 @@ static int affinity_read(const Istio__Workload__Service *s, struct resource *r)
 		if (!x)
 			return -EBADMSG;
 		r->is_sticky = x->affinity_seconds > 0;
+		r->is_open = x->is_open;
 		culvert__node__service__free_unpacked(x, NULL);
 	}
 	return 0;
@@ -193,13 +194,16 @@ static int service_addrs(const Istio__Workload__Service *s, struct resource *r)
 }
 
 /* Istio: without addresses, a TCP port of such a service is that port of any host. Where a name
- * decides (HTTP, TLS) nothing is open: layer 4 cannot look at it. */
+ * decides (HTTP, TLS) nothing is open: layer 4 cannot look at it. With addresses that the control
+ * plane gave to the names it says so. */
 static int service_open_ports(const Istio__Workload__Service *s, struct resource *r)
 {
+	bool is_open = r->is_open || (r->is_passthrough && s->n_addresses == 0);
+
 	r->open_ports = calloc(s->n_ports + 1, sizeof(*r->open_ports));
 	if (!r->open_ports)
 		return -ENOMEM;
-	for (size_t i = 0; i < s->n_ports && r->is_passthrough && s->n_addresses == 0; i++)
+	for (size_t i = 0; i < s->n_ports && is_open; i++)
 		if (s->ports[i]->app_protocol == ISTIO__WORKLOAD__PORT__APP_PROTOCOL__TCP)
 			r->open_ports[r->open_port_count++] = (uint16_t)s->ports[i]->service_port;
 	return 0;
@@ -216,7 +220,7 @@ static int service_read(const Istio__Workload__Service *s, struct resource *r)
 	label_set(r, s->namespace_, s->name);
 	load_balancing_read(s->load_balancing, r);
 	r->is_ours = !s->canonical && !r->is_passthrough;
-	e = affinity_read(s, r);
+	e = service_extension(s, r);
 	if (e == 0)
 		e = service_addrs(s, r);
 	if (e == 0)

@@ -50,6 +50,7 @@ struct resource {
 	/* service */
 	bool is_ours;            /* a ServiceEntry, which nobody but ztunnel balances */
 	bool is_passthrough;     /* the application's address is the endpoint's */
+	bool is_open;            /* of any host besides, at its TCP ports */
 	bool is_sticky;          /* a client keeps its endpoint */
 	bool is_namespace_only;  /* not everyone sees it */
 	bool is_allow_unhealthy; /* unhealthy endpoints count too */
@@ -59,8 +60,7 @@ struct resource {
 	size_t port_count;
 	struct cidr *ranges; /* frontends that are no single addresses */
 	size_t range_count;
-	/* ports at which every address is its own, since it names none (resolution NONE, protocol
-	 * TCP) */
+	/* ports at which every address is its own (resolution NONE, protocol TCP) */
 	uint16_t *open_ports;
 	size_t open_port_count;
 };

@@ -14,7 +14,9 @@
 #include <stdio.h>
 
 #include "net/cidr.h"
+#include "userspace/lib/xds/node.pb-c.h"
 #include "userspace/lib/xds/workload.pb-c.h"
+#include "xds/types.h"
 
 /* Every call in order, as text: "+w10.0.0.1=demo/a -s10.96.0.1:80". */
 static char calls[4096];
@@ -405,6 +407,38 @@ static void a_service_that_passes_through_is_only_known(void **state)
 	assert_calls("+r0.0.0.0:443=demo/web +r:::443=demo/web -r192.0.2.0:443 ");
 }
 
+/* Its names have addresses of the mesh, its TCP port is one of any host besides. */
+static void an_open_port_of_a_service_of_ours_is_known_and_not_captured(void **state)
+{
+	uint8_t bytes[16];
+	Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
+	Istio__Workload__Extension e = ISTIO__WORKLOAD__EXTENSION__INIT, *list = &e;
+	Istio__Workload__Service s = ISTIO__WORKLOAD__SERVICE__INIT;
+	Culvert__Node__Service x = CULVERT__NODE__SERVICE__INIT;
+	struct dests *d = *state;
+
+	x.is_open = true;
+	any.value.len = culvert__node__service__pack(&x, bytes);
+	any.value.data = bytes;
+	e.name = (char *)XDS_EXTENSION_SERVICE;
+	e.config = &any;
+	s.extensions = &list;
+	s.n_extensions = 1;
+	assert_int_equal(put_service_of(d, "demo/api", "241.0.7.0/24", 9000, &s), 0);
+	assert_calls("+R241.0.7.0:9000=demo/web ");
+	dests_registry(d, true);
+	assert_calls("+r0.0.0.0:9000=demo/web +r:::9000=demo/web ");
+	assert_int_equal(put_service_of(d, "demo/api", "241.0.8.0/24", 9000, &s), 0);
+	assert_calls("+R241.0.8.0:9000=demo/web +r0.0.0.0:9000=demo/web +r:::9000=demo/web "
+		     "-r241.0.7.0:9000 ");
+	dests_registry(d, false);
+	assert_calls("-r0.0.0.0:9000 -r:::9000 ");
+	dests_registry(d, true);
+	calls[0] = '\0';
+	dests_remove(d, "demo/api");
+	assert_calls("-r241.0.8.0:9000 -r0.0.0.0:9000 -r:::9000 ");
+}
+
 static void a_range_that_two_have_is_the_meshs_while_one_is(void **state)
 {
 	Istio__Workload__LoadBalancing lb = ISTIO__WORKLOAD__LOAD_BALANCING__INIT;
@@ -448,6 +482,9 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(an_address_of_the_host_is_known_at_its_ports, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(
+			an_open_port_of_a_service_of_ours_is_known_and_not_captured, setup,
+			teardown),
 		cmocka_unit_test_setup_teardown(a_service_that_passes_through_is_only_known, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(a_range_that_two_have_is_the_meshs_while_one_is,

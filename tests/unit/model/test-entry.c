@@ -347,14 +347,51 @@ static void under_registry_only_a_wildcard_has_a_range_for_the_names_below_it(vo
 	assert_int_equal(service(f, wild)->n_addresses, 0);
 }
 
+#define MIXED_PORTS                                                                                \
+	"ports: [{number: 9000, name: tcp, protocol: tcp}, {number: 443, name: tls, protocol: "    \
+	"TLS}]"
+
+static Culvert__Node__Service *extension_of(const Istio__Workload__Service *s)
+{
+	assert_int_equal(s->n_extensions, 1);
+	assert_string_equal(s->extensions[0]->name, "culvert.node.Service");
+	return culvert__node__service__unpack(NULL, s->extensions[0]->config->value.len,
+					      s->extensions[0]->config->value.data);
+}
+
+/* A TCP port of theirs is one of any host: they have addresses for the other ports' sake. */
+static void under_registry_only_a_tcp_port_beside_named_ones_stays_open(void **state)
+{
+	struct fixture *f = *state;
+	Culvert__Node__Service *x;
+
+	assert_int_equal(model_set_registry_only(f->model, true), 0);
+	(void)put(f, ENTRY("demo", "api",
+			   "{hosts: [api.example.com, '*.example.com'], exportTo: [demo, other], "
+			   "" MIXED_PORTS "}"));
+	assert_null(strstr(f->text, "refused"));
+	assert_int_equal(service(f, API)->n_addresses, 2);
+	assert_int_equal(service(f, "demo/*.example.com")->n_addresses, 2);
+	x = extension_of(service(f, "demo/*.example.com"));
+	assert_true(x->is_open);
+	assert_int_equal(x->n_visible_to, 2);
+	culvert__node__service__free_unpacked(x, NULL);
+	(void)put(f, ENTRY("demo", "api",
+			   "{hosts: [api.example.com], ports: [{number: 9000, name: tcp, protocol: "
+			   "TCP}, {number: 53, name: udp, protocol: UDP}]}"));
+	assert_int_equal(service(f, API)->n_addresses, 0);
+	assert_non_null(service(f, API)->load_balancing);
+	assert_int_equal(service(f, API)->n_extensions, 0);
+}
+
 static void under_registry_only_what_stays_refused_is_told(void **state)
 {
 	struct fixture *f = *state;
 
 	assert_int_equal(model_set_registry_only(f->model, true), 0);
 	(void)put(f, ENTRY("demo", "api",
-			   "{hosts: [api.example.com], ports: [{number: 9000, name: tcp, protocol: "
-			   "TCP}, {number: 443, name: tls, protocol: TLS}]}"));
+			   "{hosts: [api.example.com], workloadSelector: {labels: {app: api}}, "
+			   "" MIXED_PORTS "}"));
 	assert_non_null(strstr(f->text, "connections to ports that are not TCP are refused"));
 	assert_int_equal(service(f, API)->n_addresses, 0);
 	(void)put(f, ENTRY("demo", "api",
@@ -450,6 +487,7 @@ int main(void)
 		T(a_group_gives_its_entries_what_they_leave_out),
 		T(under_registry_only_what_only_a_name_decides_is_resolved_here),
 		T(under_registry_only_a_wildcard_has_a_range_for_the_names_below_it),
+		T(under_registry_only_a_tcp_port_beside_named_ones_stays_open),
 		T(under_registry_only_what_stays_refused_is_told),
 		T(a_host_belongs_to_one),
 		T(a_pod_is_never_reached_under_another_name),

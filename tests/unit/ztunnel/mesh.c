@@ -227,10 +227,11 @@ size_t mesh_pack_service(const struct mesh_service *s, uint8_t into[MESH_PACKED_
 	m.canonical = s->is_canonical;
 	m.visibility = s->is_namespace_only ? ISTIO__WORKLOAD__VISIBILITY__NAMESPACE
 					    : ISTIO__WORKLOAD__VISIBILITY__PUBLIC;
-	if (s->is_sticky) {
+	if (s->is_sticky || s->is_open) {
 		Culvert__Node__Service x = CULVERT__NODE__SERVICE__INIT;
 
-		x.affinity_seconds = 10800;
+		x.affinity_seconds = s->is_sticky ? 10800 : 0;
+		x.is_open = s->is_open;
 		m.extensions = extension_of(&p, XDS_EXTENSION_SERVICE, &x.base);
 		m.n_extensions = 1;
 	}

@@ -57,7 +57,8 @@ struct mesh_service {
 	bool is_canonical;
 	bool is_namespace_only;
 	bool is_sticky;
-	bool is_tcp; /* its port says so */
+	bool is_tcp;  /* its port says so */
+	bool is_open; /* and is one of any host */
 };
 
 struct cv_addr mesh_addr(const char *text);

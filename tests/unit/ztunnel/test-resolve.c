@@ -56,6 +56,14 @@ static void under_registry_only_unknown_destinations_are_refused(void **state)
 	assert_int_equal(go(f, "93.184.216.34:9000", 0).kind, UPSTREAM_PASSTHROUGH);
 	assert_int_equal(go(f, "93.184.216.34:9001", 0).kind, UPSTREAM_REFUSE);
 	assert_int_equal(go(f, "93.184.216.34:9002", 0).kind, UPSTREAM_REFUSE);
+	/* with addresses that its names were given: of any other host all the same */
+	mesh_put_service(f->b, &(struct mesh_service){.name = "both",
+						      .vips = {"240.240.0.9"},
+						      .ports = {9003, 9003},
+						      .is_tcp = true,
+						      .is_open = true});
+	assert_int_equal(go(f, "93.184.216.34:9003", 0).kind, UPSTREAM_PASSTHROUGH);
+	assert_int_equal(go(f, "240.240.0.9:9003", 0).kind, UPSTREAM_REFUSE); /* no endpoint */
 	state_builder_flags(f->b)->is_registry_only = false;
 	assert_int_equal(go(f, "93.184.216.34:443", 0).kind, UPSTREAM_PASSTHROUGH);
 }

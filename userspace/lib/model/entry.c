@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "model/pack.h"
 #include "net/cidr.h"
@@ -227,34 +228,29 @@ static int targets_link(struct model *m, struct service_entry *s)
 	return 0;
 }
 
-/* Which of its ports are told by their number alone? */
-static bool has_tcp(const struct object *o, bool *ret_others)
+/* A port at which the name in the request, or in TLS, tells one host from another. */
+static bool has_named_port(const struct object *o)
 {
 	const json_t *one;
-	bool has = false;
 	size_t i;
 
-	*ret_others = false;
 	json_array_foreach (object_value(o, "spec.ports"), i, one) {
 		const char *protocol = json_string_value(json_object_get(one, "protocol"));
-		bool is_tcp = protocol && streq(protocol, "TCP");
 
-		has = has || is_tcp;
-		*ret_others = *ret_others || !is_tcp;
+		if (!protocol ||
+		    (strcasecmp(protocol, "TCP") != 0 && strcasecmp(protocol, "UDP") != 0))
+			return true;
 	}
-	return has;
+	return false;
 }
 
 /* Where it goes is for the client to find out, and nothing but the name, which layer 4 does not
  * see, would tell such a connection from any other. Under REGISTRY_ONLY the name is ours to
- * resolve, then, so that who asks for it is let out. A TCP port is open to any host: nothing is
- * missing. */
+ * resolve, then, so that who asks for it is let out. A TCP port is open to any host besides: with
+ * such ports alone nothing is missing. */
 static bool is_only_name(const struct object *o)
 {
-	bool has_others;
-
-	return !has_tcp(o, &has_others) && has_others &&
-	       json_array_size(object_value(o, "spec.addresses")) == 0 &&
+	return has_named_port(o) && json_array_size(object_value(o, "spec.addresses")) == 0 &&
 	       json_array_size(object_value(o, "spec.endpoints")) == 0 &&
 	       !object_value(o, "spec.workloadSelector");
 }
@@ -281,22 +277,19 @@ int service_entry_link(struct model *m, struct service_entry *s)
 static void registry_only_report(struct model *m, const struct service_entry *s)
 {
 	const struct object *o = s->e.object;
-	bool has_others;
 
-	(void)has_tcp(o, &has_others);
 	if (s->is_named_instead)
 		report(m, "spec.resolution", true,
 		       "%s, so that a name would decide, at which layer 4 cannot look: under "
 		       "outboundTrafficPolicy REGISTRY_ONLY the hosts are resolved as with DNS "
 		       "in " CULVERT_VERSION ", of a wildcard up to 254 names at a time on a node",
 		       resolution_of(o));
-	if (!service_entry_is_balanced(s) && has_others &&
+	if (!service_entry_is_balanced(s) && has_named_port(o) &&
 	    json_array_size(object_value(o, "spec.addresses")) == 0)
 		report(m, "spec.addresses", true,
 		       "none, so that a name would decide, at which layer 4 cannot look: under "
 		       "outboundTrafficPolicy REGISTRY_ONLY connections to ports that are not TCP "
-		       "are refused in " CULVERT_VERSION
-		       "; an entry without TCP ports, or resolution DNS, works");
+		       "are refused in " CULVERT_VERSION "; resolution DNS works");
 }
 
 static void service_entry_report(struct model *m, const struct service_entry *s)

@@ -146,6 +146,18 @@ static int set_passthrough(const struct service_entry *s, service_msg *msg, stru
 	return 0;
 }
 
+/* Its names have addresses of ours; its TCP ports are open to any other address nevertheless. */
+static int set_open(const struct service_entry *s, service_msg *msg, struct scratch *a)
+{
+	Culvert__Node__Service x = CULVERT__NODE__SERVICE__INIT;
+
+	if (!s->is_named_instead)
+		return 0;
+	x.is_open = true;
+	return pack_extension(XDS_EXTENSION_SERVICE, &x.base, a, &msg->extensions,
+			      &msg->n_extensions);
+}
+
 static int emit_service(struct model *m, struct service_entry *s, size_t i)
 {
 	_cleanup_(scratch_resetp) struct scratch a = {0};
@@ -160,7 +172,9 @@ static int emit_service(struct model *m, struct service_entry *s, size_t i)
 	msg.namespace_ = (char *)(uintptr_t)o->namespace_;
 	msg.hostname = (char *)(uintptr_t)json_string_value(
 		json_array_get(object_value(o, "spec.hosts"), i));
-	r = pack_visibility(object_value(o, "spec.exportTo"), &msg, &a);
+	r = set_open(s, &msg, &a);
+	if (r == 0)
+		r = pack_visibility(object_value(o, "spec.exportTo"), &msg, &a);
 	if (r == 0)
 		r = set_addresses(m, s, i, &msg, &a);
 	if (r == 0)

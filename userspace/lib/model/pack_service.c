@@ -190,7 +190,7 @@ bool export_is_nowhere(const json_t *export_to)
 	return json_array_size(export_to) == 1 && is_exported_to(export_to, "~");
 }
 
-/* The extension of a message that may have one already, with affinity_seconds. */
+/* The extension of a message that may have one already. */
 static int set_visible_to(service_msg *msg, char **list, size_t n, struct scratch *a)
 {
 	Culvert__Node__Service x = CULVERT__NODE__SERVICE__INIT, *old = NULL;
@@ -199,8 +199,10 @@ static int set_visible_to(service_msg *msg, char **list, size_t n, struct scratc
 	if (msg->n_extensions)
 		old = culvert__node__service__unpack(NULL, msg->extensions[0]->config->value.len,
 						     msg->extensions[0]->config->value.data);
-	if (old)
+	if (old) {
 		x.affinity_seconds = old->affinity_seconds;
+		x.is_open = old->is_open;
+	}
 	x.visible_to = list;
 	x.n_visible_to = n;
 	r = pack_extension(XDS_EXTENSION_SERVICE, &x.base, a, &msg->extensions, &msg->n_extensions);

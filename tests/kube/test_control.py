@@ -168,16 +168,33 @@ def test_what_the_gateway_api_asks_for_is_told_that_it_has_no_effect(cluster, me
 
     def parents():
         return cluster.get("httproute", "-n", namespace, "r").get("status", {}).get("parents", [])
+
+    def accepted_class(name):
+        found = cluster.run("get", "gatewayclass", name, "--ignore-not-found", "-o", "json")
+        return conditions(json.loads(found).get("status", {})).get("Accepted", ("", ""))[:2] if found else ()
+    cluster.run("delete", "gatewayclass", "istio-waypoint", "--ignore-not-found")
+    for name in ("istio", "istio-remote", "istio-waypoint"):
+        eventually(lambda n=name: accepted_class(n) == ("False", "NotHonoured"), what=f"GatewayClass {name} is there, and told")
     cluster.apply(
         {"apiVersion": f"{api}/v1", "kind": "GatewayClass", "metadata": {"name": "theirs"},
          "spec": {"controllerName": "example.com/theirs"}},
         gateway("waypoint", "istio-waypoint"), gateway("foreign", "theirs"),
         thing(f"{api}/v1", "HTTPRoute", namespace, "r", {"parentRefs": [
-            {"name": "foreign"}, {"name": "waypoint"}, {"group": "", "kind": "Service", "name": "web"}]}))
+            {"name": "foreign"}, {"name": "waypoint"}, {"group": "", "kind": "Service", "name": "web"}]}),
+        thing(f"{api}/v1", "BackendTLSPolicy", namespace, "p", {
+            "targetRefs": [{"group": "", "kind": "Service", "name": "web"}],
+            "validation": {"wellKnownCACertificates": "System", "hostname": "web.example"}}))
     try:
         eventually(lambda: of_gateway("waypoint").get("Programmed", ("",))[0] == "False", what="the Gateway's conditions")
         accepted = of_gateway("waypoint")["Accepted"]
         assert accepted[:2] == ("False", "NotHonoured") and "waypoints are to come" in accepted[2]
+        of_listeners = cluster.get(f"gateways.{api}", "-n", namespace, "waypoint")["status"]["listeners"]
+        assert [(one["name"], one["attachedRoutes"], conditions(one)["Programmed"][:2]) for one in of_listeners] == [
+            ("a", 0, ("False", "NotHonoured"))]
+        of_policy = eventually(lambda: cluster.get("backendtlspolicy", "-n", namespace, "p").get("status", {}).get("ancestors"),
+                               what="the policy's status")
+        assert [(one["ancestorRef"]["name"], conditions(one)["Accepted"][:2]) for one in of_policy] == [
+            ("web", ("False", "NotHonoured"))]
         eventually(lambda: [p["parentRef"]["name"] for p in parents()] == ["waypoint", "web"], what="the route's parents")
         assert {p["controllerName"] for p in parents()} == {"istio.io/gateway-controller"}
         assert all("HTTPRoute has no effect yet" in conditions(p)["Accepted"][2] for p in parents())

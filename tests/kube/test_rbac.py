@@ -15,7 +15,8 @@ ACCOUNTS = ("istiod", "ztunnel")
 # the self-made root is renewed in the last fifth of its ten years: tests/unit/control/test-ca-secret.c
 # an agent asks at its end whether its DaemonSet is gone: test_cni.py; what Events tell of is out of order:
 # tests/unit/agent/test-kube-write.c
-GATEWAY_API = ("GatewayClass", "Gateway.gateway.networking.k8s.io", "HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute")
+GATEWAY_API = ("GatewayClass", "Gateway.gateway.networking.k8s.io", "HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute",
+               "BackendTLSPolicy")
 RARE = {("secrets", "patch"), ("daemonsets", "get"), ("events", "create")}
 
 

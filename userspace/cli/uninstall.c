@@ -14,10 +14,14 @@
 #include "install_words.h"
 #include "json.h"
 #include "kube_kinds.h"
+#include "source/honoured.h"
 
-#define US_PER_S   1000000u
-#define RELEASE_S  20 /* after which an agent that says nothing is not waited for */
-#define NAMESPACE  "/api/v1/namespaces/" KUBE_MESH_NAMESPACE
+#define US_PER_S  1000000u
+#define RELEASE_S 20 /* after which an agent that says nothing is not waited for */
+#define NAMESPACE "/api/v1/namespaces/" KUBE_MESH_NAMESPACE
+#define CLASSES                                                                                    \
+	"/apis/gateway.networking.k8s.io/v1/gatewayclasses?labelSelector=" HONOURED_MAKER_LABEL    \
+	"%3D" HONOURED_MAKER
 #define ROOT_CERTS "/api/v1/configmaps?fieldSelector=metadata.name%3Distio-ca-root-cert"
 
 struct uninstall_options {
@@ -315,6 +319,8 @@ static int purge(struct job *j)
 {
 	int r = delete_all(j, ROOT_CERTS, "istio-ca-root-cert");
 
+	if (r == 0)
+		r = delete_all(j, CLASSES, "istio");
 	if (r == 0)
 		r = delete_all(j, NAMESPACE "/secrets", "istio-ca-secret");
 	if (r == 0)

@@ -32,16 +32,26 @@ static const char *condition_message(const json_t *conditions)
 	return NULL;
 }
 
+/* The classes that the control plane makes are nobody's mistake. */
+static bool is_made_by_us(const json_t *object)
+{
+	const char *maker = kube_meta(object, "labels", HONOURED_MAKER_LABEL);
+
+	return maker && streq(maker, HONOURED_MAKER);
+}
+
 /* Whose a Gateway or a route is, the control plane has found out. */
 static const char *status_message(const json_t *object)
 {
-	const json_t *status = json_object_get(object, "status"), *parent;
+	static const char *const lists[] = {"parents", "ancestors"};
+	const json_t *status = json_object_get(object, "status"), *one;
 	const char *message = condition_message(json_object_get(status, "conditions"));
 	size_t i;
 
-	json_array_foreach (json_object_get(status, "parents"), i, parent)
-		if (!message)
-			message = condition_message(json_object_get(parent, "conditions"));
+	for (size_t n = 0; n < ARRAY_SIZE(lists); n++)
+		json_array_foreach (json_object_get(status, lists[n]), i, one)
+			if (!message)
+				message = condition_message(json_object_get(one, "conditions"));
 	return message;
 }
 
@@ -70,7 +80,7 @@ int without_effect_each(struct kube *k, const char *ns,
 		json_array_foreach (items, at, one) {
 			const char *message = is_istios ? kinds[i].message : status_message(one);
 
-			if (message)
+			if (message && !is_made_by_us(one))
 				fn(arg, kinds[i].kind, one, message);
 		}
 	}
@@ -90,6 +100,13 @@ static bool is_host(const char *host, const char *here, const char *ns, const ch
 	       (!host[name + 1 + space] || str_has_prefix(host + name + 1 + space, ".svc"));
 }
 
+static bool is_service(const json_t *ref, const char *here, const char *ns, const char *service)
+{
+	return streq(json_text(ref, "kind", ""), "Service") &&
+	       streq(json_text(ref, "name", ""), service) &&
+	       streq(json_text(ref, "namespace", here), ns);
+}
+
 bool without_effect_concerns(const json_t *object, const char *ns, const char *service)
 {
 	const json_t *spec = json_object_get(object, "spec"), *one;
@@ -102,9 +119,10 @@ bool without_effect_concerns(const json_t *object, const char *ns, const char *s
 		if (is_host(json_string_value(one), here, ns, service))
 			return true;
 	json_array_foreach (json_object_get(spec, "parentRefs"), i, one)
-		if (streq(json_text(one, "kind", ""), "Service") &&
-		    streq(json_text(one, "name", ""), service) &&
-		    streq(json_text(one, "namespace", here), ns))
+		if (is_service(one, here, ns, service))
+			return true;
+	json_array_foreach (json_object_get(spec, "targetRefs"), i, one)
+		if (is_service(one, here, ns, service))
 			return true;
 	return false;
 }

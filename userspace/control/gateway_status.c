@@ -95,21 +95,57 @@ static json_t *status_of(const struct said *s)
 	return json_object_get(s->object, "status");
 }
 
+/* @listener of the spec as it is to stand in the status. */
+static json_t *listener(struct said *s, const json_t *listener_)
+{
+	json_t *have = json_object_get(status_of(s), "listeners"), *one, *ret = NULL;
+	const char *name = text_at(listener_, "name", "");
+	size_t i;
+
+	json_array_foreach (have, i, one)
+		if (!ret && streq(text_at(one, "name", ""), name))
+			ret = json_copy(one);
+	if (!ret)
+		ret = json_pack("{s:s}", "name", name);
+	one = conditions(s, json_object_get(ret, "conditions"), true);
+	(void)json_object_set_new(ret, "attachedRoutes", json_integer(0));
+	(void)json_object_set_new(ret, "supportedKinds", json_array());
+	(void)json_object_set_new(ret, "conditions", one);
+	return ret;
+}
+
+/* One entry for each listener, in their order: a status has no other writer than whose class it
+ * is. */
+static json_t *listeners(struct said *s)
+{
+	json_t *spec = json_object_get(s->object, "spec"), *ret = json_array(), *one;
+	const json_t *have = json_object_get(status_of(s), "listeners");
+	size_t i;
+
+	json_array_foreach (json_object_get(spec, "listeners"), i, one)
+		(void)json_array_append_new(ret, listener(s, one));
+	s->is_new |= have ? !json_equal(ret, have) : json_array_size(ret) > 0;
+	return ret;
+}
+
 static int say_conditions(struct said *s, const char *kind, const char *controller, json_t **ret)
 {
 	const char *rest = controller ? honoured_gateway(controller) : NULL;
 	_cleanup_(freep) char *message = rest ? str_format("%s%s", kind, rest) : NULL;
-	json_t *all;
+	bool is_gateway = streq(kind, "Gateway");
+	json_t *all, *each;
 
 	if (!rest)
 		return 0;
 	if (!message)
 		return -ENOMEM;
 	s->message = message;
-	all = conditions(s, json_object_get(status_of(s), "conditions"), streq(kind, "Gateway"));
+	all = conditions(s, json_object_get(status_of(s), "conditions"), is_gateway);
+	each = is_gateway ? listeners(s) : NULL;
 	if (s->is_new)
-		*ret = json_pack("{s:O}", "conditions", all);
+		*ret = json_pack("{s:O,s:O*}", "conditions", all, "listeners", each);
 	json_decref(all);
+	json_decref(each);
 	return s->is_new && !*ret ? -ENOMEM : 0;
 }
 
@@ -121,7 +157,16 @@ static const char *controller_of(const struct said *s, const char *class_name)
 	return controller ? controller : honoured_controller(class_name);
 }
 
-/** struct parent - one of a route's, what is left out filled in. */
+/** struct hangs_on - where a kind names what it hangs on, and where its status speaks of that. */
+struct hangs_on {
+	const char *spec, *status, *entry;
+	size_t max; /* entries that a status takes */
+};
+
+static const struct hangs_on by_parents = {"parentRefs", "parents", "parentRef", 32};
+static const struct hangs_on by_targets = {"targetRefs", "ancestors", "ancestorRef", 16};
+
+/** struct parent - one of them, what is left out filled in. */
 struct parent {
 	const char *group, *kind, *namespace_, *name, *section;
 	json_int_t port;
@@ -188,13 +233,14 @@ static json_t *parent_find(const struct said *s, json_t *list, const char *key,
 
 /* Entries stay where they are: others', and ours that say what they are to say. One of ours goes
  * when the route no longer names that parent, or another serves it now. */
-static void parents_keep(struct said *s, json_t *have, json_t *refs, json_t *ret)
+static void parents_keep(struct said *s, const struct hangs_on *on, json_t *refs, json_t *ret)
 {
+	json_t *have = json_object_get(status_of(s), on->status);
 	json_t *one, *all;
 	size_t i;
 
 	json_array_foreach (have, i, one) {
-		struct parent p = parent_read(s, json_object_get(one, "parentRef"));
+		struct parent p = parent_read(s, json_object_get(one, on->entry));
 		enum whose whose = parent_whose(s, &p);
 
 		if (!is_our_entry(one)) {
@@ -206,14 +252,14 @@ static void parents_keep(struct said *s, json_t *have, json_t *refs, json_t *ret
 		} else {
 			all = conditions(s, json_object_get(one, "conditions"), false);
 			(void)json_array_append_new(
-				ret, json_pack("{s:O,s:s,s:o}", "parentRef",
-					       json_object_get(one, "parentRef"), "controllerName",
+				ret, json_pack("{s:O,s:s,s:o}", on->entry,
+					       json_object_get(one, on->entry), "controllerName",
 					       HONOURED_CONTROLLER, "conditions", all));
 		}
 	}
 }
 
-static void parents_add(struct said *s, json_t *refs, json_t *ret)
+static void parents_add(struct said *s, const struct hangs_on *on, json_t *refs, json_t *ret)
 {
 	json_t *ref;
 	size_t i;
@@ -221,27 +267,28 @@ static void parents_add(struct said *s, json_t *refs, json_t *ret)
 	json_array_foreach (refs, i, ref) {
 		struct parent p = parent_read(s, ref);
 
-		if (parent_whose(s, &p) != OURS || parent_find(s, ret, "parentRef", &p))
+		if (parent_whose(s, &p) != OURS || parent_find(s, ret, on->entry, &p) ||
+		    json_array_size(ret) >= on->max)
 			continue;
 		(void)json_array_append_new(ret,
-					    json_pack("{s:O,s:s,s:o}", "parentRef", ref,
+					    json_pack("{s:O,s:s,s:o}", on->entry, ref,
 						      "controllerName", HONOURED_CONTROLLER,
 						      "conditions", conditions(s, NULL, false)));
 	}
 }
 
-static int say_parents(struct said *s, json_t **ret)
+static int say_parents(struct said *s, const struct hangs_on *on, json_t **ret)
 {
-	json_t *refs = json_object_get(json_object_get(s->object, "spec"), "parentRefs"), *all;
+	json_t *refs = json_object_get(json_object_get(s->object, "spec"), on->spec), *all;
 
 	s->message = honoured_not_yet(GROUP, text_at(s->object, "kind", ""));
 	if (!s->message)
 		return 0;
 	all = json_array();
-	parents_keep(s, json_object_get(status_of(s), "parents"), refs, all);
-	parents_add(s, refs, all);
+	parents_keep(s, on, refs, all);
+	parents_add(s, on, refs, all);
 	if (s->is_new)
-		*ret = json_pack("{s:O}", "parents", all);
+		*ret = json_pack("{s:O}", on->status, all);
 	json_decref(all);
 	return s->is_new && !*ret ? -ENOMEM : 0;
 }
@@ -262,8 +309,10 @@ int gateway_status(const json_t *object, enum gateway_form form, const struct ga
 		if (!view->is_selected(view->arg, meta(&s, "namespace")))
 			return 0;
 		return say_conditions(&s, "Gateway", controller_of(&s, class_name), ret);
+	case GATEWAY_POLICY:
+		return say_parents(&s, &by_targets, ret);
 	case GATEWAY_ROUTE:
 	default:
-		return say_parents(&s, ret);
+		return say_parents(&s, &by_parents, ret);
 	}
 }

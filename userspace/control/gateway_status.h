@@ -2,15 +2,15 @@
 #pragma once
 /* gateway_status - what the status of an object of the Gateway API is to say while gateways,
  * waypoints and routes do nothing yet. Only what is ours is spoken of: GatewayClasses with one of
- * Istio's controllerNames, Gateways of them, and of a route each parent that is such a Gateway, a
- * Service or a ServiceEntry. No state, no I/O. */
+ * Istio's controllerNames, Gateways of them and their listeners, and of a route or a policy each
+ * parent or target that is such a Gateway, a Service or a ServiceEntry. No state, no I/O. */
 #include <stdbool.h>
 
 #include <jansson.h>
 
 #include "base/macros.h"
 
-enum gateway_form { GATEWAY_CLASS, GATEWAY_GATEWAY, GATEWAY_ROUTE };
+enum gateway_form { GATEWAY_CLASS, GATEWAY_GATEWAY, GATEWAY_ROUTE, GATEWAY_POLICY };
 
 /** struct gateway_view - what else there is. */
 struct gateway_view {

@@ -11,6 +11,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "condition.h"
+#include "gateway_classes.h"
 #include "gateway_status.h"
 #include "source/kube_watch.h"
 
@@ -24,7 +25,7 @@
 #define WRITES      5           /* of one object in a row */
 #define REFILL_US   60000000ULL /* and one more after this */
 
-enum { CLASSES, GATEWAYS, KINDS = 7 };
+enum { CLASSES, GATEWAYS, KINDS = 8 };
 
 static const struct {
 	const char *kind, *plural;
@@ -37,6 +38,7 @@ static const struct {
 	{"TLSRoute", "tlsroutes", GATEWAY_ROUTE},
 	{"TCPRoute", "tcproutes", GATEWAY_ROUTE},
 	{"UDPRoute", "udproutes", GATEWAY_ROUTE},
+	{"BackendTLSPolicy", "backendtlspolicies", GATEWAY_POLICY},
 };
 
 /* The first that is served is taken. */
@@ -69,6 +71,7 @@ struct watched {
 struct gateways {
 	struct gateways_config config;
 	struct watched watched[KINDS];
+	struct gateway_classes *classes;
 	struct list queue;
 	struct loop_timer tick, look;
 	struct kube_request *looking;
@@ -105,6 +108,11 @@ static const char *spec_of(const struct thing *t, const char *key)
 static const char *controller_of(void *arg, const char *class_name)
 {
 	return spec_of(thing_find(arg, CLASSES, "", class_name), "controllerName");
+}
+
+static bool is_class(void *arg, const char *name)
+{
+	return thing_find(arg, CLASSES, "", name) != NULL;
 }
 
 static const char *class_of(void *arg, const char *namespace_, const char *name)
@@ -273,7 +281,8 @@ static void on_tick(struct loop_timer *timer)
 static json_t *reduce(const struct watched *w, json_t *body)
 {
 	const json_t *spec = json_object_get(body, "spec");
-	static const char *const keys[] = {"controllerName", "gatewayClassName", "parentRefs"};
+	static const char *const keys[] = {"controllerName", "gatewayClassName", "listeners",
+					   "parentRefs", "targetRefs"};
 	json_t *kept = json_object();
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
@@ -337,7 +346,7 @@ static int on_object(void *arg, json_t *body)
 		return -ENOMEM;
 	}
 	/* what hangs on it may be ours now, or not any more */
-	is_other = kinds[w->kind].form != GATEWAY_ROUTE &&
+	is_other = w->kind <= GATEWAYS &&
 		   !json_equal(json_object_get(t->object, "spec"), json_object_get(object, "spec"));
 	json_decref(t->object);
 	t->object = object;
@@ -379,14 +388,21 @@ static void on_list_begin(void *arg)
 		((struct thing *)it.value)->is_seen = false;
 }
 
+static void classes_make(struct gateways *g)
+{
+	if (g->watched[CLASSES].is_listed)
+		gateway_classes_make(g->classes, g->watched[CLASSES].version);
+}
+
 static void on_list_end(void *arg)
 {
 	struct watched *w = arg;
 
 	things_drop(w, true);
 	w->is_listed = true;
-	if (kinds[w->kind].form != GATEWAY_ROUTE)
+	if (w->kind <= GATEWAYS)
 		all_queue(w->all);
+	classes_make(w->all);
 	tick_soon(w->all);
 }
 
@@ -445,6 +461,7 @@ static void look_end(struct gateways *g)
 		r = watched_set(&g->watched[i]);
 	/* what has failed is tried again, and other namespaces may be the mesh's now */
 	all_queue(g);
+	classes_make(g);
 	(void)loop_timer_set(g->config.loop, &g->look, g->config.pause_us);
 }
 
@@ -510,6 +527,7 @@ static void stop(struct gateways *g)
 	loop_timer_del(&g->tick);
 	loop_timer_del(&g->look);
 	g->looking = kube_request_cancel(g->looking);
+	gateway_classes_stop(g->classes);
 	for (size_t i = 0; i < KINDS; i++)
 		if (g->watched[i].things)
 			watched_stop(&g->watched[i]);
@@ -534,7 +552,9 @@ size_t gateways_count(const struct gateways *g)
 int gateways_new(const struct gateways_config *config, struct gateways **ret)
 {
 	_cleanup_(gateways_freep) struct gateways *g = calloc(1, sizeof(*g));
-	int r = 0;
+	const struct gateway_classes_config classes = {
+		.kube = config->kube, .is_there = is_class, .arg = g};
+	int r;
 
 	if (!g)
 		return -ENOMEM;
@@ -543,6 +563,7 @@ int gateways_new(const struct gateways_config *config, struct gateways **ret)
 	g->tick.on_timer = on_tick;
 	g->look.on_timer = on_look;
 	list_init(&g->queue);
+	r = gateway_classes_new(&classes, &g->classes);
 	for (size_t i = 0; i < KINDS && r == 0; i++) {
 		g->watched[i] = (struct watched){.all = g, .kind = i};
 		r = map_new(&g->watched[i].things);
@@ -560,6 +581,7 @@ struct gateways *gateways_free(struct gateways *g)
 	stop(g);
 	for (size_t i = 0; i < KINDS; i++)
 		(void)map_free(g->watched[i].things);
+	(void)gateway_classes_free(g->classes);
 	free(g);
 	return NULL;
 }

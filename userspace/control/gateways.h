@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* gateways - the leader writes into the status of what the Gateway API asks of us that it is not
- * done yet (gateway_status.h says what). Its kinds may be installed later, in whichever version:
+/* gateways - the leader sees to it that Istio's GatewayClasses are there (gateway_classes.h), and
+ * writes into the status of what the Gateway API asks of us that it is not done yet
+ * (gateway_status.h says what). Its kinds may be installed later, in whichever version:
  * the API server is asked for them now and then. Only what differs is written, twenty a second at
  * most, and an object that somebody else writes over again and again is left to them. Owner:
  * cluster. Thread: its loop. */

@@ -12,7 +12,7 @@ import urllib.parse
 
 MESH = "istio-system"
 PLURALS = {"AuthorizationPolicy": "authorizationpolicies", "ServiceEntry": "serviceentries", "WorkloadEntry": "workloadentries",
-           "Telemetry": "telemetries"}
+           "Telemetry": "telemetries", "BackendTLSPolicy": "backendtlspolicies"}
 
 
 class Fault:

@@ -110,10 +110,18 @@ def test_of_the_gateway_api_what_the_control_plane_says(shop, cli):
                   "spec": {"gatewayClassName": name}, "status": status})
     shop.put({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "r", "namespace": "shop"},
               "spec": {}, "status": {"parents": [{"conditions": []}, {"conditions": said}]}})
+    shop.put({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "BackendTLSPolicy", "metadata": {"name": "p", "namespace": "shop"},
+              "spec": {}, "status": {"ancestors": [{"conditions": said}]}})
     found = cli.json("analyze", "-n", "shop")
     assert [(f["code"], f["origin"], f["message"]) for f in found] == [
-        ("CUL0005", "Gateway shop/ours", "no effect yet: because"), ("CUL0005", "HTTPRoute shop/r", "no effect yet: because")]
+        ("CUL0005", f"{kind} shop/{name}", "no effect yet: because")
+        for kind, name in (("BackendTLSPolicy", "p"), ("Gateway", "ours"), ("HTTPRoute", "r"))]
     assert cli.json("analyze", "-n", "default") == []
+    # a class that the control plane has made is nobody's mistake, one that a user has written may be
+    for name, labels in (("istio", {"app.kubernetes.io/managed-by": "culvert-control"}), ("mine", {})):
+        shop.put({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": name, "labels": labels},
+                  "spec": {"controllerName": "istio.io/gateway-controller"}, "status": {"conditions": said}})
+    assert [f["origin"] for f in cli.json("analyze", "-A") if f["origin"].startswith("GatewayClass")] == ["GatewayClass mine"]
 
 
 def test_files_on_top_of_a_cluster(shop, cli, tmp_path):

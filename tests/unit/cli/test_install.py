@@ -179,7 +179,10 @@ def test_purge_keeps_what_people_wrote(api, cli):
     api.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "istio-ca-root-cert", "namespace": "x"}})
     api.put({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "istio-ca-secret", "namespace": MESH}})
     api.put(pod(MESH, "grafana"))
+    for name, labels in (("istio", {"app.kubernetes.io/managed-by": "culvert-control"}), ("istio-waypoint", {})):
+        api.put({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": name, "labels": labels}})
     said = cli.run("uninstall", "--purge", "-y")
+    assert not api.named("GatewayClass", "istio") and api.named("GatewayClass", "istio-waypoint")
     assert "authorizationpolicies.security.istio.io stays" in said and "others have pods or services in it" in said
     assert api.named("AuthorizationPolicy", "a") and api.named("Pod", "grafana")
     assert not api.named("ConfigMap", "istio-ca-root-cert") and not api.named("Secret", "istio-ca-secret")

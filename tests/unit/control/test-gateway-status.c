@@ -227,6 +227,79 @@ static void test_our_entries_go_with_their_parents(void **state)
 	json_decref(s);
 }
 
+#define LISTENERS                                                                                  \
+	"'spec':{'gatewayClassName':'istio','listeners':[{'name':'http','port':80},{'name':"       \
+	"'https','port':443}]}"
+
+static void test_each_listener_is_told_and_none_that_is_gone(void **state)
+{
+	json_t *s = say(GATEWAY_GATEWAY,
+			"{" DEMO "," LISTENERS ",'status':{'listeners':[{'name':'gone',"
+			"'attachedRoutes':1,'conditions':[]},{'name':'https','attachedRoutes':2,"
+			"'conditions':[{'type':'Theirs','status':'True'},{'type':'Programmed',"
+			"'status':'False','lastTransitionTime':'" BEFORE "'}]}]}}");
+	json_t *list = json_object_get(s, "listeners"), *again;
+	static const char *const names[] = {"http", "https"};
+
+	assert_int_equal(json_array_size(list), 2);
+	for (size_t i = 0; i < 2; i++) {
+		const json_t *one = json_array_get(list, i),
+			     *conditions = json_object_get(one, "conditions");
+
+		assert_string_equal(json_string_value(json_object_get(one, "name")), names[i]);
+		assert_int_equal(json_integer_value(json_object_get(one, "attachedRoutes")), 0);
+		assert_true(json_is_array(json_object_get(one, "supportedKinds")));
+		assert_int_equal(json_array_size(conditions), 2 + i);
+		assert_says(conditions, 0, "Accepted", "gateways are to come");
+		assert_says(conditions, 1, "Programmed", "gateways are to come");
+		assert_string_equal(since(conditions, 1), i == 0 ? NOW : BEFORE);
+	}
+	/* once that stands there, nothing is to be written; but when a listener is taken away */
+	again = json_pack("{s:{s:i,s:s},s:{s:s,s:[{s:s},{s:s}]},s:O}", "metadata", "generation", 3,
+			  "namespace", "demo", "spec", "gatewayClassName", "istio", "listeners",
+			  "name", "http", "name", "https", "status", s);
+	json_decref(s);
+	assert_int_equal(gateway_status(again, GATEWAY_GATEWAY, &view, NOW, &s), 0);
+	assert_null(s);
+	(void)json_array_remove(json_object_get(json_object_get(again, "spec"), "listeners"), 0);
+	assert_int_equal(gateway_status(again, GATEWAY_GATEWAY, &view, NOW, &s), 0);
+	assert_int_equal(json_array_size(json_object_get(s, "listeners")), 1);
+	json_decref(s);
+	json_decref(again);
+}
+
+#define POLICY(targets, ancestors)                                                                 \
+	"{'kind':'BackendTLSPolicy'," DEMO ",'spec':{'targetRefs':[" targets                       \
+	"]},'status':{'ancestors':[" ancestors "]}}"
+#define ANCESTOR                                                                                   \
+	"{'ancestorRef':{'name':'theirs'},'controllerName':'io.cilium/gateway-controller',"        \
+	"'conditions':[]}"
+#define ANCESTORS_5 ANCESTOR "," ANCESTOR "," ANCESTOR "," ANCESTOR "," ANCESTOR
+
+static void test_a_policy_is_told_by_its_targets(void **state)
+{
+	json_t *s = say(GATEWAY_POLICY, POLICY(SERVICE ",{'group':'','kind':'ConfigMap','name':"
+						       "'c'}",
+					       ANCESTOR));
+	const json_t *list = json_object_get(s, "ancestors"), *one = json_array_get(list, 1);
+
+	assert_int_equal(json_array_size(list), 2);
+	assert_string_equal(
+		json_string_value(json_object_get(json_object_get(one, "ancestorRef"), "name")),
+		"web");
+	assert_string_equal(json_string_value(json_object_get(one, "controllerName")),
+			    "istio.io/gateway-controller");
+	assert_says(json_object_get(one, "conditions"), 0, "Accepted",
+		    "BackendTLSPolicy has no effect yet");
+	json_decref(s);
+	/* the API server takes sixteen */
+	s = say(GATEWAY_POLICY, POLICY(SERVICE, ANCESTORS_5 "," ANCESTORS_5 "," ANCESTORS_5));
+	assert_int_equal(json_array_size(json_object_get(s, "ancestors")), 16);
+	json_decref(s);
+	assert_nothing(GATEWAY_POLICY,
+		       POLICY(SERVICE, ANCESTORS_5 "," ANCESTORS_5 "," ANCESTORS_5 "," ANCESTOR));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -235,6 +308,8 @@ int main(void)
 		cmocka_unit_test(test_other_conditions_stay_and_what_is_said_is_not_said_again),
 		cmocka_unit_test(test_each_parent_of_ours_has_an_entry_and_others_are_left),
 		cmocka_unit_test(test_our_entries_go_with_their_parents),
+		cmocka_unit_test(test_each_listener_is_told_and_none_that_is_gone),
+		cmocka_unit_test(test_a_policy_is_told_by_its_targets),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

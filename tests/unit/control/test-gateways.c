@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* gateways - kinds of the Gateway API are found when they are installed, in the version that there
- * is; statuses are written upon what was looked at, once, and never in a quarrel. */
+ * is; Istio's classes are made there; statuses are written upon what was looked at, once, and never
+ * in a quarrel. */
 #include "userspace/control/gateways.h"
 
 #include <errno.h>
@@ -23,6 +24,8 @@ struct fixture {
 	int watch_fd;                               /* of HTTPRoutes */
 	int n_patches, n_absent, status;
 	char path[256], body[4096], lists[1024]; /* of the last patch; all that was listed */
+	int n_made, made_status;
+	char made[8][512], made_path[256]; /* what was asked to be made, in turn; the last's path */
 };
 
 static void answer_versions(struct fixture *f, int fd, const char *path)
@@ -62,6 +65,13 @@ static bool on_request(struct fake_api *a, int fd, const char *method, const cha
 {
 	struct fixture *f = a->arg;
 
+	if (streq(method, "POST")) {
+		(void)str_copy(f->made[f->n_made++ % (int)ARRAY_SIZE(f->made)], sizeof(f->made[0]),
+			       body);
+		(void)str_copy(f->made_path, sizeof(f->made_path), path);
+		fake_answer(fd, f->made_status, "{}");
+		return true;
+	}
 	if (streq(method, "PATCH")) {
 		f->n_patches++;
 		(void)str_copy(f->path, sizeof(f->path), path);
@@ -93,6 +103,7 @@ static int set_up(void **state)
 
 	fake_kube_start(&f->kube, on_request, f);
 	f->status = 200;
+	f->made_status = 201;
 	f->has_kinds = true;
 	f->watch_fd = -EBADF;
 	config.loop = f->kube.loop;
@@ -258,6 +269,77 @@ static void test_a_quarrel_is_given_up(void **state)
 	assert_int_equal(f->n_patches, 1 + 5); /* the Gateway's, and five of the route's */
 }
 
+#define CLASS(name)                                                                                \
+	"{\"metadata\":{\"name\":\"" name "\",\"resourceVersion\":\"3\"},\"spec\":{"               \
+	"\"controllerName\":\"example.com/theirs\"}}"
+
+/* Was a class of that name, with that controller, asked for as number @i? */
+static bool is_made(const struct fixture *f, int i, const char *name, const char *controller)
+{
+	json_t *o = json_loads(f->made[i], 0, NULL);
+	const char *kind = "", *version = "", *has_name = "", *has = "";
+	bool ret =
+		json_unpack(o, "{s:s,s:s,s:{s:s},s:{s:s}}", "kind", &kind, "apiVersion", &version,
+			    "metadata", "name", &has_name, "spec", "controllerName", &has) == 0 &&
+		streq(kind, "GatewayClass") && streq(version, "gateway.networking.k8s.io/v1") &&
+		streq(has_name, name) && streq(has, controller);
+
+	json_decref(o);
+	return ret;
+}
+
+static void test_the_classes_are_made_that_are_not_there(void **state)
+{
+	struct fixture *f = *state;
+
+	f->class = CLASS("istio-remote");
+	run(f, 100);
+	assert_int_equal(f->n_made, 0); /* another leads */
+	lead(f);
+	UNTIL(&f->kube, f->n_made >= 4); /* what the watch does not show is tried again */
+	assert_true(is_made(f, 0, "istio", "istio.io/gateway-controller"));
+	assert_true(is_made(f, 1, "istio-waypoint", "istio.io/mesh-controller"));
+	assert_true(is_made(f, 2, "istio", "istio.io/gateway-controller"));
+	assert_string_equal(f->made_path, GROUP "v1/gatewayclasses?fieldManager=culvert-control");
+}
+
+static void test_no_class_is_made_where_all_are_or_the_kind_is_not(void **state)
+{
+	struct fixture *f = *state;
+
+	f->has_kinds = false;
+	lead(f);
+	run(f, 300);
+	assert_int_equal(f->n_made, 0);
+	f->class = CLASS("istio") "," CLASS("istio-waypoint") "," CLASS("istio-remote");
+	f->has_kinds = true;
+	UNTIL(&f->kube, strstr(f->lists, "v1/gatewayclasses "));
+	run(f, 300);
+	assert_int_equal(f->n_made, 0);
+}
+
+static void test_a_class_that_somebody_else_has_made_first_holds_up_no_other(void **state)
+{
+	struct fixture *f = *state;
+
+	f->made_status = 409;
+	lead(f);
+	UNTIL(&f->kube, f->n_made >= 3);
+	assert_true(is_made(f, 1, "istio-waypoint", "istio.io/mesh-controller"));
+	assert_true(is_made(f, 2, "istio-remote", "istio.io/unmanaged-gateway"));
+}
+
+static void test_a_class_that_may_not_be_made_is_tried_with_the_next_look(void **state)
+{
+	struct fixture *f = *state;
+
+	f->made_status = 403;
+	lead(f);
+	UNTIL(&f->kube, f->n_made >= 2);
+	assert_true(is_made(f, 0, "istio", "istio.io/gateway-controller"));
+	assert_true(is_made(f, 1, "istio", "istio.io/gateway-controller"));
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -270,6 +352,10 @@ int main(void)
 		TEST(test_a_refused_write_is_tried_again_with_the_next_look),
 		TEST(test_what_has_changed_meanwhile_is_waited_for),
 		TEST(test_a_quarrel_is_given_up),
+		TEST(test_the_classes_are_made_that_are_not_there),
+		TEST(test_no_class_is_made_where_all_are_or_the_kind_is_not),
+		TEST(test_a_class_that_somebody_else_has_made_first_holds_up_no_other),
+		TEST(test_a_class_that_may_not_be_made_is_tried_with_the_next_look),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -46,6 +46,9 @@ static const struct honoured_kind kinds[] = {
 	{GATEWAY_ALPHA, "tcproutes", "TCPRoute", "TCPRoute" L4_ROUTE},
 	{GATEWAY_ALPHA, "udproutes", "UDPRoute",
 	 "UDPRoute has no effect yet: UDP other than DNS is left alone"},
+	{GATEWAY, "backendtlspolicies", "BackendTLSPolicy",
+	 "BackendTLSPolicy has no effect yet: it is for gateways and waypoints, which are to come; "
+	 "between pods of the mesh connections are mutual TLS without it"},
 };
 
 const struct honoured_kind *honoured_none(size_t *ret_n)

@@ -10,6 +10,10 @@
 /* whose entries of a route's status are ours: Istio's own name, which is what its users look for */
 #define HONOURED_CONTROLLER "istio.io/gateway-controller"
 
+/* on the GatewayClasses that the control plane has made */
+#define HONOURED_MAKER_LABEL "app.kubernetes.io/managed-by"
+#define HONOURED_MAKER       "culvert-control"
+
 /* what is said of the label istio.io/use-waypoint */
 #define HONOURED_WAYPOINT                                                                          \
 	"waypoints are not served yet: connections go straight to the pods, in mutual TLS, and "   \

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "net/unix.h"
+#include "tests/unit/source/fake-api.h"
 #include "tls/identity.h"
 #include "tls/key.h"
 #include "xds/ca_client.h"
@@ -36,6 +37,9 @@ struct fixture {
 	int error;
 	const struct tls_identity *identity;
 	bool must_free;
+	struct ca_settings settings;
+	struct csr_signer *signer; /* somebody else's; NULL: none */
+	size_t n_asked;            /* of that one */
 };
 
 static bool is_known(void *arg, const struct caller *caller, const char *spiffe)
@@ -62,7 +66,13 @@ static void on_answer(void *arg, int error, const char *message, const char *con
 static void server_start(struct fixture *f)
 {
 	struct ca_service_config service = {
-		.loop = f->loop, .ca = f->ca, .is_known = is_known, .arg = f};
+		.loop = f->loop,
+		.ca = f->ca,
+		.settings = f->settings,
+		.signer = f->signer,
+		.is_known = is_known,
+		.arg = f,
+	};
 	struct grpc_server_config config = {
 		.loop = f->loop, .methods = &f->method, .n_methods = 1, .max_connections = 4};
 
@@ -267,6 +277,66 @@ static void bounds_its_open_requests(void **state)
 	assert_int_equal(r, -ENOBUFS);
 }
 
+static void nobody_gets_a_longer_life_than_was_set(void **state)
+{
+	struct fixture *f = *state;
+
+	server_stop(f);
+	f->settings = (struct ca_settings){.ttl_s = 60, .ttl_max_s = 600};
+	server_start(f);
+	f->is_known = true;
+	ask(f); /* for a day */
+	run_until_answers(f, 1);
+	assert_int_equal(f->error, 0);
+	assert_true(f->identity->not_after <= time(NULL) + 600);
+}
+
+static bool on_asked(struct fake_api *a, int fd, const char *method, const char *path,
+		     const char *body)
+{
+	((struct fixture *)a->arg)->n_asked++;
+	fake_answer(fd, 500, "{}");
+	return true;
+}
+
+/* That one signs the names that a request says: one that says others must not come to it. */
+static void somebody_elses_signer_gets_only_the_names_that_are_meant(void **state)
+{
+	struct fixture *f = *state;
+	struct kube_config config = {0};
+	struct csr_signer_config signer = {
+		.loop = f->loop, .signer = "example.com/mesh", .roots_pem = ""};
+	struct kube_client *kube;
+	struct fake_api api;
+
+	fake_start(&api, f->loop);
+	api.on_request = on_asked;
+	api.arg = f;
+	config.server = api.url;
+	assert_int_equal(kube_client_new(f->loop, &config, &kube), 0);
+	signer.kube = kube;
+	server_stop(f);
+	assert_int_equal(csr_signer_new(&signer, &f->signer), 0);
+	server_start(f);
+	f->is_known = true;
+	ask(f);
+	run_until_answers(f, 1); /* the fake signs nothing */
+	assert_true(f->error < 0);
+	assert_int_equal(f->n_asked, 1);
+	free(f->csr);
+	assert_int_equal(tls_csr_new(f->key, "spiffe://cluster.local/ns/demo/sa/admin", &f->csr),
+			 0);
+	ask(f);
+	run_until_answers(f, 2);
+	assert_int_equal(f->error, -EREMOTEIO);
+	assert_int_equal(f->n_asked, 1);
+	server_stop(f);
+	f->signer = csr_signer_free(f->signer);
+	server_start(f);
+	(void)kube_client_free(kube);
+	fake_stop(&api);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -280,6 +350,8 @@ int main(void)
 		TEST(forgotten_requests_stay_silent),
 		TEST(may_be_freed_in_its_answer),
 		TEST(bounds_its_open_requests),
+		TEST(nobody_gets_a_longer_life_than_was_set),
+		TEST(somebody_elses_signer_gets_only_the_names_that_are_meant),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

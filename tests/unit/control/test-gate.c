@@ -45,6 +45,13 @@ static void a_token_without_a_pod_has_none(void **state)
 		review(REVIEW("true", "\"other\"," OURS, "system:serviceaccount:a:b", ""), &c), 0);
 	assert_string_equal(c.pod, "");
 	assert_string_equal(c.pod_uid, "");
+	/* nor has one with half of it */
+	assert_int_equal(review(REVIEW("true", OURS, "system:serviceaccount:a:b",
+				       ",\"extra\":{\"authentication.kubernetes.io/pod-name\":["
+				       "\"x\"]}"),
+				&c),
+			 0);
+	assert_string_equal(c.pod, "");
 }
 
 static void refuses_everybody_else(void **state)

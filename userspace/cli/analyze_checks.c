@@ -86,6 +86,18 @@ static void namespace_contradicts(struct analysis *a, const struct object *ns)
 			     yes, no);
 }
 
+/* CUL0002, as precheck has it: a label whose value means nothing. */
+static void label_without_meaning(struct analysis *a, const struct object *o)
+{
+	struct subject s;
+	char text[256];
+
+	for (size_t i = 0; enrol_mistake(o, i, text, sizeof(text)); i++)
+		findings_add(a->findings,
+			     about(&s, o, FINDING_WARNING, "CUL0002", "metadata.labels"), "%s.",
+			     text);
+}
+
 /* IST0103: its namespace is in the mesh, it is not, and did not ask for that. */
 static void pod_left_out(struct analysis *a, const struct object *pod)
 {
@@ -287,6 +299,8 @@ static const struct check {
 } checks[] = {
 	{"Namespace", namespace_not_enrolled},
 	{"Namespace", namespace_contradicts},
+	{"Namespace", label_without_meaning},
+	{"Pod", label_without_meaning},
 	{"Pod", pod_left_out},
 	{"Service", port_names},
 	{"AuthorizationPolicy", selector_hits_nothing},

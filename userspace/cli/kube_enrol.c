@@ -23,3 +23,10 @@ struct enrol_decision kube_enrol(json_t *pod, json_t *ns)
 		return (struct enrol_decision){.verdict = ENROL_NO_LABEL, .because = ""};
 	return enrol_decide(p, n);
 }
+
+bool kube_enrol_mistake(json_t *ns, size_t i, char *ret, size_t size)
+{
+	_cleanup_(object_unrefp) struct object *n = NULL;
+
+	return object_of(ns, "Namespace", &n) == 0 && enrol_mistake(n, i, ret, size);
+}

@@ -12,3 +12,5 @@
  * Return: the decision; without memory "no label".
  */
 struct enrol_decision kube_enrol(json_t *pod, json_t *ns);
+/** kube_enrol_mistake() - enrol_mistake() of a Namespace as JSON; without memory none. */
+bool kube_enrol_mistake(json_t *ns, size_t i, char *ret, size_t size);

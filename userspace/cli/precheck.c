@@ -13,6 +13,7 @@
 #include "install.h"
 #include "install_words.h"
 #include "json.h"
+#include "kube_enrol.h"
 #include "kube_kinds.h"
 
 #define MINOR_MIN    25 /* of Kubernetes 1: what the manifests need */
@@ -71,28 +72,22 @@ void precheck_nodes(const json_t *nodes, json_t *list)
 		node_check(node, list);
 }
 
-/* A label that means nothing looks to its writer as if the namespace were in the mesh. */
-static void label_check(const json_t *ns, const char *key, const char *yes, const char *no,
-			json_t *list)
+static void labels_check(json_t *ns, json_t *list)
 {
-	const char *value = kube_meta(ns, "labels", key);
 	_cleanup_(freep) char *origin = kube_title(ns);
 	const struct finding f = {FINDING_WARNING, "CUL0002", origin ? origin : "Namespace", NULL};
+	char text[256];
 
-	if (value && !streq(value, yes) && !streq(value, no) &&
-	    !(streq(kube_name(ns), KUBE_MESH_NAMESPACE) && streq(value, INSTALL_RELEASE_VALUE)))
-		findings_add(list, &f, "label %s=%s means nothing: %s or %s was expected", key,
-			     value, yes, no);
+	for (size_t i = 0; kube_enrol_mistake(ns, i, text, sizeof(text)); i++)
+		findings_add(list, &f, "%s", text);
 }
 
-static void namespace_check(const json_t *ns, json_t *list)
+static void namespace_check(json_t *ns, json_t *list)
 {
 	const char *enforced = kube_meta(ns, "labels", "pod-security.kubernetes.io/enforce");
 	const struct finding f = {FINDING_ERROR, "CUL0003", "Namespace " KUBE_MESH_NAMESPACE, NULL};
 
-	label_check(ns, "istio-injection", "enabled", "disabled", list);
-	label_check(ns, "istio.io/dataplane-mode", "ambient", "none", list);
-	label_check(ns, "culvert.io/mesh", "enabled", "disabled", list);
+	labels_check(ns, list);
 	if (streq(kube_name(ns), KUBE_MESH_NAMESPACE) && enforced && !streq(enforced, "privileged"))
 		findings_add(list, &f,
 			     "pod-security.kubernetes.io/enforce=%s keeps the node's agent out: it "
@@ -102,7 +97,7 @@ static void namespace_check(const json_t *ns, json_t *list)
 
 void precheck_namespaces(const json_t *namespaces, json_t *list)
 {
-	const json_t *ns;
+	json_t *ns;
 	size_t i;
 
 	json_array_foreach (namespaces, i, ns)

@@ -36,6 +36,8 @@ CASES = {
     "IST0123": (lambda a: a.named("Namespace", "shop")["metadata"].update(
         labels={"istio-injection": "enabled", "culvert.io/mesh": "disabled"}),
         "Warning", "istio-injection says yes, culvert.io/mesh says no"),
+    "CUL0002": (lambda a: a.named("Pod", "web")["metadata"]["labels"].update({"istio.io/dataplane-mode": "Ambient"}), "Warning",
+                "label istio.io/dataplane-mode=Ambient means nothing: ambient or none was expected"),
     "IST0103": (lambda a: a.named("Pod", "web")["spec"].update(hostNetwork=True), "Warning", "is not in the mesh, though its namespace is"),
     "IST0118": (lambda a: a.put(service({"name": "foo", "port": 80})), "Info", "Port name foo (port: 80)"),
     "IST0127": (lambda a: istio(a, "AuthorizationPolicy", "p", {"selector": {"matchLabels": {"app": "none"}}}), "Warning",

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* agent - nobody at the socket; and how long that may be so. */
+/* agent - nobody at the socket, or the wrong one; and how long that may be so. */
 #include "userspace/cni/agent.h"
 
 #include <errno.h>
@@ -15,6 +15,9 @@
 
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "net/seqpacket.h"
+
+#define NOBODY 65534
 
 static char dir[64], path_socket[96], path_outside[96], path_away[96];
 
@@ -51,6 +54,24 @@ static void nobody_at_the_socket_is_away(void **state)
 	assert_int_equal(agent_ask(NULL, path_socket, &request, "/nowhere", &reply), -ENOENT);
 }
 
+/* Whose word lets a pod start without capture is root's alone. */
+static void another_users_socket_is_not_asked(void **state)
+{
+	struct cni_request request = {.protocol = CNI_PROTOCOL, .verb = CNI_ADD};
+	bool is_root = geteuid() == 0;
+	int fd = -EBADF, r;
+
+	assert_int_equal(chmod(dir, 0777), 0);
+	if (is_root)
+		assert_int_equal(seteuid(NOBODY), 0);
+	r = seqpacket_listen(path_socket, 0666, &fd);
+	if (is_root)
+		assert_int_equal(seteuid(0), 0);
+	assert_int_equal(r, 0);
+	assert_int_equal(agent_ask(NULL, path_socket, &request, NULL, NULL), -EPERM);
+	(void)close_fd(fd);
+}
+
 static void only_a_long_absence_lets_go_and_only_what_was_outside(void **state)
 {
 	if (geteuid() != 0)
@@ -85,6 +106,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(nobody_at_the_socket_is_away, folder_make,
+						folder_remove),
+		cmocka_unit_test_setup_teardown(another_users_socket_is_not_asked, folder_make,
 						folder_remove),
 		cmocka_unit_test_setup_teardown(
 			only_a_long_absence_lets_go_and_only_what_was_outside, folder_make,

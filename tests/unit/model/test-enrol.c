@@ -113,12 +113,41 @@ static void a_missing_namespace_has_no_labels(void **state)
 	(void)object_unref(pod);
 }
 
+static void a_value_that_means_nothing_is_named(void **state)
+{
+	static const struct {
+		const char *kind, *labels, *want; /* NULL: no mistake */
+	} tries[] = {
+		{"Namespace", L("istio-injection", "true"),
+		 "label istio-injection=true means nothing: enabled or disabled was expected"},
+		{"Pod", L2("istio-injection", "true", "sidecar.istio.io/inject", "no"),
+		 "label sidecar.istio.io/inject=no means nothing: true or false was expected"},
+		{"Namespace", L2("istio-injection", "disabled", "istio.io/rev", "anything"), NULL},
+		{"Namespace", L("istio.io/dataplane-mode", "ambient"), NULL},
+		{"Namespace", L("culvert.io/mesh", "released"),
+		 "label culvert.io/mesh=released means nothing: enabled or disabled was expected"},
+		{"Pod", NONE, NULL},
+	};
+	char text[256];
+
+	for (size_t i = 0; i < ARRAY_SIZE(tries); i++) {
+		struct object *o = make(tries[i].kind, "demo", tries[i].labels, NONE);
+
+		assert_int_equal(enrol_mistake(o, 0, text, sizeof(text)), tries[i].want != NULL);
+		if (tries[i].want)
+			assert_string_equal(text, tries[i].want);
+		assert_false(enrol_mistake(o, 1, text, sizeof(text)));
+		object_unref(o);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(labels_decide),
 		cmocka_unit_test(some_pods_are_never_enrolled),
 		cmocka_unit_test(a_missing_namespace_has_no_labels),
+		cmocka_unit_test(a_value_that_means_nothing_is_named),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

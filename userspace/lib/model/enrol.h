@@ -33,6 +33,14 @@ struct enrol_decision {
  */
 struct enrol_decision enrol_decide(const struct object *pod, const struct object *ns);
 
+/**
+ * enrol_mistake() - a label that would say whether pods are in the mesh, but for its value: to who
+ * wrote it, it looks as if it did
+ * @o: a Pod or a Namespace. @i: 0 for the first of its mistakes, and so on.
+ * @ret: a sentence that names the label and what was expected. Return: false: there is none.
+ */
+bool enrol_mistake(const struct object *o, size_t i, char *ret, size_t size);
+
 /** enrol_namespace_is_yes() - does a namespace enrol its pods? */
 bool enrol_namespace_is_yes(const struct object *ns);
 

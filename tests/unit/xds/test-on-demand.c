@@ -31,6 +31,7 @@ struct asker {
 	char heard[4096];   /* "+name", "-name", in the order of the wire */
 	char aliases[1024]; /* of the resource that came last, each behind a blank */
 	char version[32];   /* the same */
+	char nonce[24];     /* of the last response */
 	size_t n_responses, n_resources;
 };
 
@@ -65,6 +66,7 @@ static void on_message(struct grpc_call *c, void *arg, const void *data, size_t 
 
 	assert_non_null(resp);
 	a->n_responses++;
+	(void)str_copy(a->nonce, sizeof(a->nonce), resp->nonce);
 	a->n_resources += resp->n_resources;
 	for (size_t i = 0; i < resp->n_resources; i++) {
 		add_text(a->heard, sizeof(a->heard), " +", resp->resources[i]->name);
@@ -403,7 +405,8 @@ static void a_client_that_answers_nothing_holds_up_nobody(void **state)
 {
 	struct fixture *f = *state;
 	delta_request all = ENVOY__SERVICE__DISCOVERY__V3__DELTA_DISCOVERY_REQUEST__INIT;
-	char ip[32];
+	delta_request ack = ENVOY__SERVICE__DISCOVERY__V3__DELTA_DISCOVERY_REQUEST__INIT;
+	char ip[32], stale[] = "18446744073709551615";
 
 	small_mesh(f);
 	f->b.is_deaf = true;
@@ -421,6 +424,15 @@ static void a_client_that_answers_nothing_holds_up_nobody(void **state)
 	assert_true(f->a.n_responses > 100);
 	/* one response is all that waits for it, however much changes */
 	assert_int_equal(f->b.n_responses, 1);
+	/* an answer to another response is none; one to this brings the rest */
+	ack.response_nonce = stale;
+	send_request(&f->b, &ack);
+	turn(f);
+	assert_int_equal(f->b.n_responses, 1);
+	ack.response_nonce = f->b.nonce;
+	send_request(&f->b, &ack);
+	turn(f);
+	assert_int_equal(f->b.n_responses, 2);
 }
 
 static void who_asks_without_end_and_takes_no_answer_is_cut_off(void **state)

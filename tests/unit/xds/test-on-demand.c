@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "net/addr.h"
 #include "net/unix.h"
+#include "tests/unit/fast-clock.h"
 #include "userspace/lib/xds/discovery.pb-c.h"
 #include "userspace/lib/xds/workload.pb-c.h"
 #include "xds/message.h"
@@ -435,6 +436,26 @@ static void a_client_that_answers_nothing_holds_up_nobody(void **state)
 	assert_int_equal(f->b.n_responses, 2);
 }
 
+/* What it was sent lies in this process until it is taken. */
+static void who_never_answers_is_cut_off(void **state)
+{
+	struct fixture *f = *state;
+	delta_request all = ENVOY__SERVICE__DISCOVERY__V3__DELTA_DISCOVERY_REQUEST__INIT;
+
+	small_mesh(f);
+	f->b.is_deaf = true;
+	connect_asker(f, &f->b);
+	send_request(&f->b, &all);
+	(void)ask(f, "", "");
+	assert_non_null(f->b.call);
+	the_clock.is_fast = true;
+	for (int i = 0; i < 100 && f->b.call; i++)
+		(void)loop_run_once(f->loop, 5000);
+	the_clock.is_fast = false;
+	assert_null(f->b.call);
+	assert_non_null(f->a.call);
+}
+
 static void who_asks_without_end_and_takes_no_answer_is_cut_off(void **state)
 {
 	struct fixture *f = *state;
@@ -467,6 +488,7 @@ int main(void)
 		CASE(who_comes_back_is_sent_the_difference),
 		CASE(a_service_of_many_workloads_comes_in_parts),
 		CASE(a_client_that_answers_nothing_holds_up_nobody),
+		CASE(who_never_answers_is_cut_off),
 		CASE(who_asks_without_end_and_takes_no_answer_is_cut_off),
 	};
 

@@ -172,8 +172,9 @@ static int status_answer(struct agent *a, struct buf *b)
 		.pods = a->pods,
 		.objects = a->objects,
 		.features = a->features,
+		/* two rights are all that it needs to write */
 		.problems = {agent_cni_error(a), kube_write_missing(a->kube.write, 0),
-			     objects_trouble(a->objects)},
+			     kube_write_missing(a->kube.write, 1), objects_trouble(a->objects)},
 		.counters = datapath_counters(a->datapath, counters) == 0 ? counters : NULL,
 	};
 

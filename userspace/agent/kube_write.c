@@ -30,8 +30,8 @@ struct kube_write {
 		const char *right;
 		uint64_t at_us; /* when it was refused last */
 		bool is_missing;
+		char text[256];
 	} rights[RIGHTS_MAX];
-	char text[256];
 };
 
 static size_t right_find(struct kube_write *w, const char *right)
@@ -67,6 +67,12 @@ static void write_end(struct write *one)
 	free(one);
 }
 
+/* In a namespace that goes nothing is made, whoever asks. */
+static bool is_going(const struct kube_answer *answer)
+{
+	return answer->status == 403 && strstr(answer->body, "NamespaceTerminating");
+}
+
 static void on_done(void *arg, const struct kube_answer *answer)
 {
 	struct write *one = arg;
@@ -74,7 +80,9 @@ static void on_done(void *arg, const struct kube_answer *answer)
 	struct kube_write *w = one->owner;
 
 	write_end(one);
-	if (answer->error == 0 && (answer->status == 401 || answer->status == 403))
+	if (answer->error == 0 && is_going(answer))
+		log_debug("agent", "cannot %s: its namespace goes", what.right);
+	else if (answer->error == 0 && (answer->status == 401 || answer->status == 403))
 		right_note(w, what.right, true);
 	else if (answer->error == 0 && answer->status / 100 == 2)
 		right_note(w, what.right, false);
@@ -124,11 +132,11 @@ const char *kube_write_missing(struct kube_write *w, size_t i)
 	for (size_t at = 0; w && at < RIGHTS_MAX; at++) {
 		if (!w->rights[at].is_missing || i-- > 0)
 			continue;
-		(void)snprintf(w->text, sizeof(w->text),
+		(void)snprintf(w->rights[at].text, sizeof(w->rights[at].text),
 			       "the API server does not let the agent %s: give its ServiceAccount "
 			       "that right, as the chart does",
 			       w->rights[at].right);
-		return w->text;
+		return w->rights[at].text;
 	}
 	return NULL;
 }

@@ -31,5 +31,5 @@ DEFINE_CLEANUP(struct kube_write *, kube_write_free);
 _must_check_ int kube_write_send(struct kube_write *w, const struct kube_write_request *request);
 
 /** kube_write_missing() - the rights that were missing, one after the other: @i from 0. Return: a
- * sentence, valid until the next call; NULL: no more. Takes NULL. */
+ * sentence, owned by @w; NULL: no more. Takes NULL. */
 const char *kube_write_missing(struct kube_write *w, size_t i);

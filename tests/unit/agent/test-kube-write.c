@@ -21,7 +21,8 @@ struct fixture {
 	struct kube_write *write;
 	struct kube_events *events;
 	struct object *pod;
-	int status; /* that is answered; 0: nothing is */
+	int status;         /* that is answered; 0: nothing is */
+	const char *answer; /* with this */
 	unsigned int asked, done;
 	int done_status;
 	char path[256], body[2048];
@@ -36,7 +37,7 @@ static bool on_request(struct fake_api *a, int fd, const char *method, const cha
 	(void)str_copy(f->path, sizeof(f->path), path);
 	(void)str_copy(f->body, sizeof(f->body), body);
 	if (f->status)
-		fake_answer(fd, f->status, "{}");
+		fake_answer(fd, f->status, f->answer);
 	return true;
 }
 
@@ -54,6 +55,7 @@ static int set_up(void **state)
 
 	fake_kube_start(&f->kube, on_request, f);
 	f->status = 201;
+	f->answer = "{}";
 	assert_int_equal(kube_write_new(f->kube.loop, f->kube.client, &f->write), 0);
 	assert_int_equal(kube_events_new(f->kube.loop, f->write, "n1", &f->events), 0);
 	assert_int_equal(
@@ -114,6 +116,38 @@ static void a_missing_right_is_named_and_not_asked_for_again(void **state)
 	assert_null(kube_write_missing(f->write, 1));
 }
 
+static void each_missing_right_is_named(void **state)
+{
+	struct fixture *f = *state;
+	const char *one, *other;
+
+	f->status = 403;
+	assert_int_equal(patch(f), 0);
+	kube_events_warn(f->events, f->pod, "MeshPodInvalid", "no");
+	for (int i = 0; i < 1000 && !kube_write_missing(f->write, 1); i++)
+		(void)loop_run_once(f->kube.loop, 10);
+	one = kube_write_missing(f->write, 0);
+	other = kube_write_missing(f->write, 1);
+	assert_non_null(strstr(one, "patch pods/status"));
+	assert_non_null(strstr(other, "create events"));
+}
+
+/* Of a pod that goes with its namespace an Event cannot be made by anybody. */
+static void a_namespace_that_goes_is_no_missing_right(void **state)
+{
+	struct fixture *f = *state;
+
+	f->status = 403;
+	f->answer = "{\"kind\":\"Status\",\"reason\":\"Forbidden\",\"details\":{\"causes\":[{"
+		    "\"reason\":"
+		    "\"NamespaceTerminating\",\"field\":\"metadata.namespace\"}]}}";
+	assert_int_equal(patch(f), 0);
+	turn_until(f, &f->done, 1);
+	assert_int_equal(f->done_status, 403);
+	assert_null(kube_write_missing(f->write, 0));
+	assert_int_equal(patch(f), 0);
+}
+
 static void few_are_under_way_at_a_time(void **state)
 {
 	struct fixture *f = *state;
@@ -172,6 +206,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_missing_right_is_named_and_not_asked_for_again,
 						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(each_missing_right_is_named, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_namespace_that_goes_is_no_missing_right, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(few_are_under_way_at_a_time, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_event_says_whose_and_what, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(events_are_told_once_and_are_few, set_up,

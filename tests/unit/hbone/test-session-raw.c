@@ -204,6 +204,113 @@ static void requests_and_streams_that_lead_nowhere_end_the_connection_when_too_m
 		-EDQUOT);
 }
 
+/* A frame again and again, perhaps with DATA before each. */
+struct repeated {
+	uint8_t type, len;
+	unsigned int times;
+	bool has_worth;
+};
+
+static size_t put_repeated(uint8_t *at, const struct repeated *x)
+{
+	static const uint8_t payload[8] = {0, 0, 0, 3, 1};
+	size_t n = 0;
+
+	for (unsigned int i = 0; i < x->times; i++) {
+		if (x->has_worth)
+			n += put_frame(at + n, 0, 1, "x", 1);
+		n += put_frame(at + n, x->type, x->type == 0 || x->type == 2 ? 1 : 0, payload,
+			       x->len);
+	}
+	return n;
+}
+
+/* The peer reads what it is answered. Return: of hbone_session_recv(). */
+static int repeat(struct side *sd, const struct repeated *x)
+{
+	static uint8_t in[256 * 64], out[HBONE_FRAME_MAX];
+	struct repeated some = *x;
+	unsigned int left = x->times;
+	size_t len;
+	int r = 0;
+
+	while (left > 0 && r == 0) {
+		some.times = MIN(left, 256U);
+		left -= some.times;
+		r = hbone_session_recv(sd->s, in, put_repeated(in, &some));
+		if (r == 0)
+			assert_int_equal(hbone_session_send(sd->s, out, sizeof(out), &len), 0);
+	}
+	return r;
+}
+
+static void open_one(struct side *sd)
+{
+	static uint8_t in[OPENING_LEN + 64], out[HBONE_FRAME_MAX];
+	size_t len;
+
+	*sd = (struct side){.answer = 200};
+	assert_int_equal(hbone_session_new(true, &session_ops, sd, &sd->s), 0);
+	memcpy(in, OPENING, OPENING_LEN);
+	assert_int_equal(hbone_session_recv(sd->s, in,
+					    OPENING_LEN + put_frame(in + OPENING_LEN, 1, 1,
+								    CONNECT_BLOCK, CONNECT_LEN)),
+			 0);
+	assert_int_equal(hbone_session_send(sd->s, out, sizeof(out), &len), 0);
+}
+
+static void frames_that_bring_nothing_end_the_connection_when_too_many(void **state)
+{
+	/* PING, SETTINGS, PRIORITY, DATA without bytes */
+	static const struct repeated floods[] = {
+		{.type = 6, .len = 8},
+		{.type = 4},
+		{.type = 2, .len = 5},
+		{.type = 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(floods); i++) {
+		struct repeated x = floods[i];
+		struct side sd;
+
+		open_one(&sd);
+		x.times = 1900;
+		assert_int_equal(repeat(&sd, &x), 0);
+		x.times = 200;
+		assert_int_equal(repeat(&sd, &x), -EDQUOT);
+		hbone_session_free(sd.s);
+	}
+}
+
+static void frames_that_bring_nothing_are_borne_beside_data_and_over_time(void **state)
+{
+	struct repeated ping = {.type = 6, .len = 8, .times = 10000, .has_worth = true};
+	struct side sd;
+
+	open_one(&sd);
+	assert_int_equal(repeat(&sd, &ping), 0);
+	ping.has_worth = false;
+	ping.times = 1900;
+	assert_int_equal(repeat(&sd, &ping), 0);
+	assert_int_equal(hbone_session_ping(sd.s), 0);
+	assert_int_equal(repeat(&sd, &ping), 0);
+	/* a peer that answers no PING is not waited for */
+	assert_int_equal(hbone_session_ping(sd.s), -EBUSY);
+	assert_int_equal(repeat(&sd, &ping), -EDQUOT);
+	hbone_session_free(sd.s);
+}
+
+static void a_peer_that_reads_no_answers_floods(void **state)
+{
+	static uint8_t in[64 * 1024];
+	const struct repeated pings = {.type = 6, .len = 8, .times = 1500};
+	struct side sd;
+
+	open_one(&sd);
+	assert_int_equal(hbone_session_recv(sd.s, in, put_repeated(in, &pings)), -EDQUOT);
+	hbone_session_free(sd.s);
+}
+
 static void random_bytes_never_crash(void **state)
 {
 	static uint8_t buf[4096];
@@ -230,6 +337,9 @@ int main(void)
 			streams_reset_before_their_answer_end_the_connection_when_too_many),
 		cmocka_unit_test(
 			requests_and_streams_that_lead_nowhere_end_the_connection_when_too_many),
+		cmocka_unit_test(frames_that_bring_nothing_end_the_connection_when_too_many),
+		cmocka_unit_test(frames_that_bring_nothing_are_borne_beside_data_and_over_time),
+		cmocka_unit_test(a_peer_that_reads_no_answers_floods),
 		cmocka_unit_test(random_bytes_never_crash),
 	};
 

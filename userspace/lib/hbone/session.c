@@ -13,10 +13,6 @@
 /* Less than this is not worth a frame of its own: the rest waits for the next buffer. */
 #define READ_ROOM_MIN 4096
 
-/* Streams that the peer may reset before they were answered, requests that are no CONNECT, streams
- * past the limit, frames that are wrong for their stream. Each stream that is answered earns one
- * back; what the others made us do was for nothing. */
-#define CALM_MAX          500
 #define NOT_CONNECT_WORDS "This is HBONE: nothing but CONNECT to an address and port is served.\n"
 
 /* A header list so far past what we said that it can only be meant to cost: a few bytes of HPACK
@@ -138,18 +134,6 @@ int session_submit_error(struct hbone_session *s, int32_t id, int status)
 	return nghttp2_submit_response(s->h2, id, &nv, 1, NULL) < 0 ? -ENOMEM : 0;
 }
 
-static void lose_calm(struct hbone_session *s)
-{
-	if (!s->is_server)
-		return;
-	if (s->calm > 0) {
-		s->calm--;
-		return;
-	}
-	s->is_flooded = true;
-	(void)nghttp2_session_terminate_session(s->h2, NGHTTP2_ENHANCE_YOUR_CALM);
-}
-
 /* read_words() - the rest of the sentence that source->ptr points into. */
 /* NOLINTNEXTLINE(readability-function-size): the stack's signature */
 static ssize_t read_words(nghttp2_session *h2, int32_t id, uint8_t *p, size_t n, uint32_t *flags,
@@ -175,7 +159,7 @@ static void explain_request(struct hbone_session *s, int32_t id)
 	};
 	const nghttp2_nv nv = session_nv(":status", "400", NGHTTP2_NV_FLAG_NO_COPY_VALUE);
 
-	lose_calm(s);
+	session_lose_calm(s);
 	(void)nghttp2_submit_response(s->h2, id, &nv, 1, &words);
 }
 
@@ -214,17 +198,12 @@ static void on_end_stream(struct hbone_session *s, int32_t id)
 		st->ops->on_eof(st);
 }
 
-void session_earn_calm(struct hbone_session *s)
-{
-	s->calm += s->calm < CALM_MAX;
-}
-
 static void on_reset(struct hbone_session *s, int32_t id)
 {
 	const struct hbone_stream *st = stream_by_id(s, id);
 
 	if (st && !st->is_answered)
-		lose_calm(s);
+		session_lose_calm(s);
 }
 
 /* on_invalid_frame() - an error of one stream, which the stack has answered by a reset. */
@@ -232,7 +211,7 @@ static int on_invalid_frame(nghttp2_session *h2, const nghttp2_frame *frame, int
 {
 	struct hbone_session *s = arg;
 
-	lose_calm(s);
+	session_lose_calm(s);
 	return s->is_flooded ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
@@ -386,6 +365,7 @@ static int make_callbacks(nghttp2_session_callbacks **ret)
 
 	if (nghttp2_session_callbacks_new(&c) < 0)
 		return -ENOMEM;
+	nghttp2_session_callbacks_set_on_begin_frame_callback(c, session_on_begin_frame);
 	nghttp2_session_callbacks_set_on_begin_headers_callback(c, on_begin_headers);
 	nghttp2_session_callbacks_set_on_header_callback(c, on_header);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame_recv);
@@ -434,7 +414,7 @@ int hbone_session_new(bool is_server, const struct hbone_session_ops *ops, void 
 	s->ops = ops;
 	s->arg = arg;
 	s->is_server = is_server;
-	s->calm = CALM_MAX;
+	session_calm_start(s);
 	s->recv_nr = 1;
 	list_init(&s->streams);
 	r = h2_new(s);
@@ -485,7 +465,8 @@ int hbone_session_recv(struct hbone_session *s, const uint8_t *p, size_t n)
 	s->recv_nr++;
 	if (r == NGHTTP2_ERR_NOMEM)
 		return -ENOMEM;
-	if (s->is_flooded)
+	/* more answers to PING and SETTINGS than it takes from us */
+	if (s->is_flooded || r == NGHTTP2_ERR_FLOODED)
 		return -EDQUOT;
 	return r < 0 || (size_t)r != n ? -EPROTO : 0;
 }
@@ -524,6 +505,11 @@ bool hbone_session_has_output(const struct hbone_session *s)
 	return nghttp2_session_want_write(s->h2) != 0;
 }
 
+uint64_t hbone_session_frames(const struct hbone_session *s)
+{
+	return s->frames;
+}
+
 uint32_t hbone_session_stream_count(const struct hbone_session *s)
 {
 	return s->stream_count;
@@ -550,6 +536,7 @@ int hbone_session_ping(struct hbone_session *s)
 	if (nghttp2_submit_ping(s->h2, NGHTTP2_FLAG_NONE, NULL) < 0)
 		return -ENOMEM;
 	s->is_ping_pending = true;
+	session_patience_renew(s);
 	s->ops->on_output(s->arg);
 	return 0;
 }

@@ -126,6 +126,8 @@ size_t hbone_session_queued(const struct hbone_session *s);
  * on_read). */
 bool hbone_session_has_output(const struct hbone_session *s);
 
+/** hbone_session_frames() - that have come, in all. */
+uint64_t hbone_session_frames(const struct hbone_session *s);
 /** hbone_session_stream_count() - streams that are open now. */
 uint32_t hbone_session_stream_count(const struct hbone_session *s);
 /** hbone_session_streams_max() - client: how many streams this tunnel may carry: ours and the

@@ -21,6 +21,8 @@ struct hbone_session {
 	int32_t unsent_id; /* client: of the last CONNECT that could not be sent */
 	/* server: how often the peer may still do what costs us and brings nobody anything */
 	unsigned int calm;
+	unsigned int patience; /* server: with frames that bring nobody anything */
+	uint64_t frames;
 	bool is_flooded;
 	bool is_silent;
 	bool is_receiving;
@@ -54,8 +56,17 @@ void session_heard(struct hbone_session *s, struct hbone_stream *st);
 _must_check_ int session_make_options(nghttp2_option **ret);
 /** session_submit_settings() - queue SETTINGS and the connection's window. Return: 0; -ENOMEM. */
 _must_check_ int session_submit_settings(struct hbone_session *s);
+/** session_calm_start() - a new session. */
+void session_calm_start(struct hbone_session *s);
+/** session_patience_renew() - a while has passed. */
+void session_patience_renew(struct hbone_session *s);
+/** session_lose_calm() - the peer made us do something for nothing. Sets is_flooded when it was
+ * once too often. */
+void session_lose_calm(struct hbone_session *s);
 /** session_earn_calm() - a stream was answered. */
 void session_earn_calm(struct hbone_session *s);
+/** session_on_begin_frame() - counts, as nghttp2's callback wants it. */
+int session_on_begin_frame(nghttp2_session *h2, const nghttp2_frame_hd *head, void *arg);
 /** session_submit_error() - answer @id with @status and no body, and forget its owner. Return: 0;
  * -ENOMEM. */
 int session_submit_error(struct hbone_session *s, int32_t id, int status);

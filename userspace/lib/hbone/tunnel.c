@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/loop.h"
+#include "hbone/pace.h"
 #include "hbone/scratch.h"
 #include "net/tcp.h"
 #include "tls/identity.h"
@@ -57,8 +58,9 @@ struct hbone_tunnel {
 	int error;
 	uint64_t ping_interval_us;
 	uint64_t pong_timeout_us;
-	uint64_t ping_us;   /* when the PING that is pending was sent */
-	uint64_t recv_us;   /* when the peer was last heard of */
+	uint64_t ping_us; /* when the PING that is pending was sent */
+	uint64_t recv_us; /* when the peer was last heard of */
+	struct pace pace;
 	unsigned int reads; /* in this PING interval, up to BUSY_READS */
 	struct buf unsent;
 	char text[TEXT_MAX];
@@ -303,6 +305,7 @@ static void take_input(struct hbone_tunnel *t)
 			return;
 		}
 	}
+	pace_heard(&t->pace, t->scratch->cipher_in_len, hbone_session_frames(t->session));
 	if (cipher_flush(t) < 0 || more < 0) {
 		char text[TEXT_MAX];
 
@@ -339,9 +342,9 @@ static void busy_tick(struct hbone_tunnel *t)
 static void on_readable(struct hbone_tunnel *t)
 {
 	struct hbone_scratch *s = t->scratch;
-	ssize_t n;
+	size_t room = pace_room(&t->pace, SCRATCH_READ_MAX);
+	ssize_t n = recv(t->watch.fd, s->cipher_in, room, MSG_DONTWAIT);
 
-	n = recv(t->watch.fd, s->cipher_in, SCRATCH_READ_MAX, MSG_DONTWAIT);
 	if (n < 0) {
 		if (errno != EAGAIN && errno != EINTR)
 			tunnel_fail(t, -errno, strerror(errno));
@@ -361,8 +364,7 @@ static void on_readable(struct hbone_tunnel *t)
 	if (t->state == TUNNEL_OPEN)
 		take_input(t);
 	/* Nothing of ours may be left for another tunnel to read. */
-	s->cipher_in_len = 0;
-	s->cipher_in_pos = 0;
+	s->cipher_in_len = s->cipher_in_pos = 0;
 	if (t->is_peer_closed)
 		on_peer_closed(t);
 	else if (t->session && t->state == TUNNEL_OPEN && hbone_session_is_done(t->session))

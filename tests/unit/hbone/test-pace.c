@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pace - what a tunnel reads in a turn of the loop from a client that writes frames of its own. */
+#include "hbone/pace.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/loop.h"
+#include "hbone/tunnel.h"
+#include "tests/unit/hbone/certs.h"
+#include "tls/identity.h"
+
+#define CLIENT  "spiffe://cluster.local/ns/a/sa/client"
+#define SERVER  "spiffe://cluster.local/ns/b/sa/server"
+#define TURNS   2000
+#define RECORDS 9 /* fit into a socket */
+
+struct fixture {
+	struct loop *loop;
+	struct hbone_scratch *scratch;
+	const struct tls_identity *client_id, *server_id;
+	struct hbone_tunnel *server;
+	struct hbone_stream stream;
+	size_t received;
+	bool is_closed;
+	int error;
+	int fd; /* the client's */
+	SSL *ssl;
+};
+
+static ssize_t on_read(struct hbone_stream *st, uint8_t *p, size_t n)
+{
+	return -EAGAIN;
+}
+
+static void on_data(struct hbone_stream *st, const struct iovec *iov, int n_iov, size_t len)
+{
+	container_of(st, struct fixture, stream)->received += len;
+	hbone_stream_consume(st, len);
+}
+
+static void on_eof(struct hbone_stream *st)
+{
+}
+
+static void on_stream_close(struct hbone_stream *st, uint32_t code)
+{
+}
+
+static const struct hbone_stream_ops stream_ops = {NULL, on_read, on_data, on_eof, on_stream_close};
+
+static int on_connect(void *arg, int32_t id, const struct hbone_head *head)
+{
+	struct fixture *f = arg;
+
+	assert_int_equal(
+		hbone_stream_bind(hbone_tunnel_session(f->server), &f->stream, &stream_ops, id), 0);
+	return hbone_stream_respond(&f->stream, 200, NULL);
+}
+
+static void on_ready(void *arg)
+{
+}
+
+static void on_closed(void *arg, enum hbone_stage stage, int error, const char *text)
+{
+	struct fixture *f = arg;
+
+	f->is_closed = true;
+	f->error = error;
+	f->server = NULL;
+}
+
+static const struct hbone_tunnel_ops tunnel_ops = {on_connect, on_ready, NULL, on_closed};
+
+static void server_start(struct fixture *f, int fd)
+{
+	const struct hbone_tunnel_config c = {.loop = f->loop,
+					      .scratch = f->scratch,
+					      .fd = fd,
+					      .ssl = SSL_new(f->server_id->server_ctx),
+					      .is_server = true,
+					      .ops = &tunnel_ops,
+					      .arg = f};
+
+	assert_non_null(c.ssl);
+	assert_int_equal(hbone_tunnel_new(&c, &f->server), 0);
+}
+
+static void client_write(struct fixture *f, const void *p, size_t n)
+{
+	assert_int_equal(SSL_write(f->ssl, p, (int)n), (int)n);
+}
+
+static uint64_t frames(const struct fixture *f)
+{
+	struct hbone_session *s = hbone_tunnel_session(f->server);
+
+	assert_non_null(s);
+	return hbone_session_frames(s);
+}
+
+/* Preface, SETTINGS and the ACK of the server's, a CONNECT. */
+static void client_open(struct fixture *f)
+{
+	static const char opening[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
+				      "\0\0\0\4\1\0\0\0\0"
+				      "\0\0\x0e\1\4\0\0\0\1\x02\x07"
+				      "CONNECT\x01\x03"
+				      "a:1";
+	const char *expected = SERVER;
+	int r = -1;
+
+	f->ssl = SSL_new(f->client_id->client_ctx);
+	assert_int_equal(tls_expect_identities(f->ssl, &expected, 1), 0);
+	assert_int_equal(SSL_set_fd(f->ssl, f->fd), 1);
+	for (int i = 0; i < TURNS && r != 1; i++) {
+		r = SSL_connect(f->ssl);
+		assert_int_equal(loop_run_once(f->loop, 5), 0);
+	}
+	assert_int_equal(r, 1);
+	client_write(f, opening, sizeof(opening) - 1);
+	for (int i = 0; i < TURNS && !f->stream.session; i++)
+		assert_int_equal(loop_run_once(f->loop, 5), 0);
+	assert_non_null(f->stream.session);
+	assert_int_equal(frames(f), 3);
+}
+
+static int setup(void **state)
+{
+	struct certs_root *root = certs_root_new();
+	struct fixture *f = calloc(1, sizeof(*f));
+	int large = 4 * 1024 * 1024, fds[2];
+
+	assert_non_null(f);
+	f->client_id = certs_identity(root, CLIENT);
+	f->server_id = certs_identity(root, SERVER);
+	certs_root_free(root);
+	assert_int_equal(loop_new(&f->loop), 0);
+	assert_int_equal(hbone_scratch_new(&f->scratch), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds),
+			 0);
+	/* as much as there may be; RECORDS fit into less */
+	(void)setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &large, sizeof(large));
+	f->fd = fds[0];
+	server_start(f, fds[1]);
+	client_open(f);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	if (f->server)
+		hbone_tunnel_abandon(f->server);
+	for (int i = 0; i < 3; i++)
+		(void)loop_run_once(f->loop, 0);
+	SSL_free(f->ssl);
+	(void)close(f->fd);
+	hbone_scratch_free(f->scratch);
+	loop_free(f->loop);
+	(void)tls_identity_unref(f->client_id);
+	(void)tls_identity_unref(f->server_id);
+	free(f);
+	return 0;
+}
+
+/* Records of WINDOW_UPDATEs, as many as fit. Return: how many in all. */
+static size_t client_windows(struct fixture *f)
+{
+	static const uint8_t one[13] = {0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+	uint8_t record[16384];
+	size_t n = 0;
+
+	for (; n + sizeof(one) <= sizeof(record); n += sizeof(one))
+		memcpy(record + n, one, sizeof(one));
+	for (int i = 0; i < RECORDS; i++)
+		client_write(f, record, n);
+	return RECORDS * (n / sizeof(one));
+}
+
+/* Records of one DATA frame each. */
+static size_t client_data(struct fixture *f)
+{
+	uint8_t record[16384] = {0, 0x3f, 0xf7, 0, 0, 0, 0, 0, 1};
+
+	for (int i = 0; i < RECORDS; i++)
+		client_write(f, record, sizeof(record));
+	return RECORDS;
+}
+
+/* turns() - that the server needs for @n frames, which are all there; *@ret_most: of the turn that
+ * has most of them. */
+static int turns(struct fixture *f, size_t n, uint64_t *ret_most)
+{
+	uint64_t at = frames(f), end = at + n;
+	int count = 0;
+
+	*ret_most = 0;
+	for (; count < TURNS && at < end; count++) {
+		uint64_t before = at;
+
+		assert_int_equal(loop_run_once(f->loop, 5), 0);
+		at = frames(f);
+		*ret_most = MAX(*ret_most, at - before);
+	}
+	assert_int_equal(at, end);
+	return count;
+}
+
+/* Nobody else has to wait until all small frames of a peer are worked off. */
+static void a_turn_has_few_small_frames(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t most;
+	size_t n = client_windows(f);
+
+	assert_true(turns(f, n, &most) >= RECORDS);
+	assert_true(most <= 2 * n / RECORDS);
+}
+
+static void a_turn_has_many_bytes_of_large_frames(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t most;
+
+	assert_true(turns(f, client_data(f), &most) <= RECORDS - 3);
+	assert_int_equal(f->received, RECORDS * (16384 - 9));
+	assert_true(turns(f, client_data(f), &most) <= 2);
+}
+
+static void what_was_large_may_become_small(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t most;
+
+	(void)turns(f, client_data(f), &most);
+	/* the first turn is too long, the second one knows */
+	(void)turns(f, client_windows(f), &most);
+	(void)turns(f, client_windows(f), &most);
+	assert_true(most <= 2 * (16384 / 13));
+}
+
+static void a_peer_that_floods_is_told_apart(void **state)
+{
+	uint8_t record[500 * 17] = {0};
+	struct fixture *f = *state;
+
+	for (size_t n = 0; n < sizeof(record); n += 17)
+		memcpy(record + n, "\0\0\x8\6", 4);
+	for (int i = 0; i < RECORDS; i++)
+		client_write(f, record, sizeof(record));
+	for (int i = 0; i < TURNS && !f->is_closed; i++)
+		assert_int_equal(loop_run_once(f->loop, 5), 0);
+	assert_int_equal(f->error, -EDQUOT);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(a_turn_has_few_small_frames),
+		T(a_turn_has_many_bytes_of_large_frames),
+		T(what_was_large_may_become_small),
+		T(a_peer_that_floods_is_told_apart),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -115,7 +115,8 @@ static struct worker *least_loaded(struct worker *w, enum accept_kind kind)
 static void share_out(struct worker *w, struct pod *pod, enum accept_kind kind, int fd,
 		      const struct cv_sockaddr *peer)
 {
-	struct worker *to = least_loaded(w, kind);
+	/* One that will be refused waits for nobody: it would keep the agent's room meanwhile. */
+	struct worker *to = descriptors_are_scarce(fd) ? w : least_loaded(w, kind);
 	struct worker_handoff *h = to == w ? NULL : calloc(1, sizeof(*h));
 
 	if (!h) {

@@ -4,7 +4,6 @@
 #include <errno.h>
 
 #include "base/cleanup.h"
-#include "ztunnel/descriptors.h"
 
 void stock_init(struct stock *s, void (*need)(void *arg, struct stock *s, uint32_t count),
 		void *arg)
@@ -68,9 +67,8 @@ int stock_take(struct stock *s, struct dial_wait *w)
 }
 
 /* give_up() - one less to dial with. */
-static void give_up(struct stock *s, int fd)
+static void give_up(struct stock *s)
 {
-	(void)close_fd(fd);
 	if (!list_is_empty(&s->waiters))
 		answer(s, -EMFILE);
 }
@@ -81,8 +79,8 @@ void stock_give(struct stock *s, const int *fds, uint32_t count, uint32_t error)
 	if (error != 0)
 		s->asked = 0;
 	for (uint32_t i = 0; i < count; i++) {
-		if (descriptors_are_scarce(fds[i]))
-			give_up(s, fds[i]);
+		if (fds[i] < 0)
+			give_up(s);
 		else if (!list_is_empty(&s->waiters))
 			answer(s, fds[i]);
 		else if (s->count < STOCK_BATCH_MAX)

@@ -40,8 +40,8 @@ void stock_close(struct stock *s, int error);
 void stock_move_waiters(struct stock *to, struct stock *from);
 /** stock_take() - Return: a descriptor that is the caller's; -EAGAIN: on_socket will be called. */
 _must_check_ int stock_take(struct stock *s, struct dial_wait *w);
-/** stock_give() - from the agent; all @fds are taken. @error: a positive errno when there are none.
- */
+/** stock_give() - from the agent; all @fds are taken. One that is negative was closed for want of
+ * descriptors: who waits for it gets -EMFILE. @error: a positive errno when there are none. */
 void stock_give(struct stock *s, const int *fds, uint32_t count, uint32_t error);
 /** dial_wait_cancel() - harmless when it does not wait. @w->link must be initialised or zero. */
 void dial_wait_cancel(struct dial_wait *w);

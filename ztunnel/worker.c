@@ -14,6 +14,7 @@
 #include "hbone/tunnel.h"
 #include "net/addr.h"
 #include "ztunnel/conn.h"
+#include "ztunnel/descriptors.h"
 #include "ztunnel/inbound.h"
 #include "ztunnel/outbound.h"
 #include "ztunnel/pod.h"
@@ -263,7 +264,9 @@ void worker_post_sockets(struct worker *w, const struct zds_sockets *sockets, co
 	}
 	m->sockets = *sockets;
 	m->sockets.count = count;
-	memcpy(m->fds, fds, count * sizeof(*fds));
+	/* Not when the worker comes to it: the agent's next message needs the room. */
+	for (uint32_t i = 0; i < count; i++)
+		m->fds[i] = descriptors_are_scarce(fds[i]) ? close_fd(fds[i]) : fds[i];
 	inbox_post(&w->inbox, &m->m);
 }
 

@@ -110,6 +110,26 @@ TEST(who_gave_up_gets_nothing)
 	stock_close(&s, -ENETDOWN);
 }
 
+TEST(a_socket_that_there_was_no_room_for_fails_who_waits_for_it)
+{
+	struct waiter a = {.wait.on_socket = on_socket}, b = a;
+	struct asked asked = {0};
+	int fds[] = {-EBADF, -EBADF};
+	struct stock s;
+
+	stock_init(&s, on_need, &asked);
+	assert_int_equal(stock_take(&s, &a.wait), -EAGAIN);
+	assert_int_equal(stock_take(&s, &b.wait), -EAGAIN);
+	make_fds(&fds[1], 1);
+	stock_give(&s, fds, ARRAY_SIZE(fds), 0);
+	assert_int_equal(a.got, -EMFILE);
+	assert_int_equal(b.got, fds[1]);
+	(void)close(fds[1]);
+	stock_give(&s, fds, 1, 0); /* nobody waits */
+	assert_int_equal(s.count, 0);
+	stock_close(&s, 0);
+}
+
 TEST(an_error_fails_those_who_wait_and_the_next_asks_again)
 {
 	struct waiter a = {.wait.on_socket = on_socket}, b = a;
@@ -168,6 +188,7 @@ int main(void)
 		cmocka_unit_test(an_empty_stock_asks_once_and_serves_in_order),
 		cmocka_unit_test(batches_grow_with_demand_up_to_the_limit),
 		cmocka_unit_test(who_gave_up_gets_nothing),
+		cmocka_unit_test(a_socket_that_there_was_no_room_for_fails_who_waits_for_it),
 		cmocka_unit_test(an_error_fails_those_who_wait_and_the_next_asks_again),
 		cmocka_unit_test(too_many_sockets_are_closed),
 		cmocka_unit_test(waiters_move_to_the_stock_that_replaces_it),

@@ -13,8 +13,8 @@
 
 #include "base/str.h"
 
-#define START_WAIT_MS 10000
-#define PORT_WAIT_MS  8000
+#define START_WAIT_MS 60000
+#define PORT_WAIT_MS  20000
 #define REASON_MAX    512
 
 char *lab_pod_label(const json_t *pod, char *buf, size_t size)

@@ -13,6 +13,8 @@
 #include "base/str.h"
 
 #define ENDPOINTS_MAX 512
+#define DNS_WAIT_MS   60000
+#define DNS_LOOK_MS   5
 
 /** struct endpoint - where a service port leads. */
 struct endpoint {
@@ -247,10 +249,10 @@ static int dnsmasq_start(const struct lab *l, const char *node)
 		dnsmasq_exec(l, node);
 	}
 	(void)waitpid(pid, NULL, 0);
-	for (int i = 0; i < 400; i++) {
+	for (int i = 0; i < DNS_WAIT_MS / DNS_LOOK_MS; i++) {
 		if (dnsmasq_pid(node))
 			return 0;
-		(void)usleep(5000);
+		(void)usleep(DNS_LOOK_MS * 1000);
 	}
 	return lab_fail(-ETIMEDOUT,
 			"dnsmasq on node %s does not start (" LAB_NODES_DIR "/%s/dnsmasq.log)",

@@ -10,7 +10,7 @@
 
 #include "base/str.h"
 
-#define KILL_WAIT_MS 5000
+#define KILL_WAIT_MS 60000
 
 static int cgroup_find(char *ret, size_t size)
 {

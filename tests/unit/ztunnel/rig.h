@@ -21,7 +21,7 @@
 #define PLAIN_SERVICE_ADDR "10.96.0.2"
 #define PLAIN_SERVICE_KEY  "demo/plain.demo.svc.cluster.local"
 #define REFUSING_ADDR      "127.0.0.9"
-#define WAIT_MS            10000
+#define WAIT_MS            60000
 #define WORKERS            2
 
 struct pod;

@@ -483,7 +483,7 @@ TEST(garbage_on_15008_is_closed)
 
 	assert_int_equal(inet_pton(AF_INET, SERVER_ADDR, &sa.sin_addr), 1);
 	for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
-		const struct timeval patience = {.tv_sec = 15};
+		const struct timeval patience = {.tv_sec = WAIT_MS / 1000};
 		int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 		char buf[100];
 

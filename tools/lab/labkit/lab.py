@@ -20,7 +20,7 @@ class LabError(Exception):
     """A command of the lab failed; the text says which and how."""
 
 
-def culvert(*args, check=True, timeout=60):
+def culvert(*args, check=True, timeout=180):
     """Run `culvert ARGS`, output captured."""
     done = subprocess.run([CULVERT, *args], capture_output=True, text=True, timeout=timeout, check=False)
     if check and done.returncode != 0:
@@ -48,7 +48,7 @@ class Pod:
         """The command line that runs COMMAND in this pod."""
         return [CULVERT, "lab", "exec", *(["--privileged"] if privileged else []), self.key, "--", *command]
 
-    def run(self, *command, check=True, timeout=30, stdin=None, privileged=False):
+    def run(self, *command, check=True, timeout=120, stdin=None, privileged=False):
         """Run a command in the pod. Return: subprocess.CompletedProcess, text."""
         done = subprocess.run(self.argv(*command, privileged=privileged), capture_output=True, text=True,
                               errors="replace", timeout=timeout, input=stdin, check=False)

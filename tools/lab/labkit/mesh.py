@@ -96,10 +96,11 @@ class Node:
                 continue
             try:
                 argv = pathlib.Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
+                status = pathlib.Path(f"/proc/{entry}/status").read_bytes()
             except OSError:
                 continue
             if argv[0].endswith(f"culvert-{program}".encode()) and str(self.run_dir).encode() in argv:
-                if b"State:\tZ" not in pathlib.Path(f"/proc/{entry}/status").read_bytes():
+                if b"State:\tZ" not in status:
                     return int(entry)
         return None
 
@@ -113,7 +114,7 @@ class Node:
 
     def metrics(self):
         """ztunnel's metrics as text, over the port that Prometheus would use."""
-        done = subprocess.run(Lab.on_node(self.name, "curl", "-sS", "-m", "5", "http://127.0.0.1:15020/metrics"),
+        done = subprocess.run(Lab.on_node(self.name, "curl", "-sS", "-m", "30", "http://127.0.0.1:15020/metrics"),
                               capture_output=True, text=True, timeout=60, check=False)
         return done.stdout
 
@@ -164,7 +165,7 @@ class Mesh:
             self.wait_ready(node)
 
     @staticmethod
-    def wait_ready(node, timeout=60):
+    def wait_ready(node, timeout=120):
         """Wait until a node's readiness port says so; tell its log otherwise."""
         try:
             wait_until(node.is_ready, timeout, every=0.1, what=f"readiness of {node.name}")
@@ -176,19 +177,19 @@ class Mesh:
         for node in self:
             node.stop()
 
-    def wait_captured(self, pods, timeout=60):
+    def wait_captured(self, pods, timeout=120):
         """Wait until the agents have enrolled these Pods, and no connection would be refused."""
         for pod in pods:
             node = self.nodes[pod.node]
             wait_until(lambda n=node, p=pod: p.key in n.captured(), timeout, what=f"{pod.key} captured")
 
-    def wait_released(self, pods, timeout=60):
+    def wait_released(self, pods, timeout=120):
         """Wait until the agents know nothing of these Pods."""
         for pod in pods:
             node = self.nodes[pod.node]
             wait_until(lambda n=node, p=pod: p.key not in n.captured(), timeout, what=f"{pod.key} released")
 
-    def wait_certificates(self, pods, timeout=60):
+    def wait_certificates(self, pods, timeout=120):
         """Wait until each pod's ztunnel holds the certificate of its identity."""
         for pod in pods:
             node = self.nodes[pod.node]

@@ -15,6 +15,9 @@ from .lab import Lab
 
 HEADERS_ONLY = 128
 CHUNK = 1 << 20
+# In front of tcpdump: the kernel keeps a thousand packets for it, which a burst may bring while it waits for a processor.
+# Where the kernel shares that by session, nice counts inside one only.
+EAGER = ("sh", "-c", 'echo -20 2>/dev/null >/proc/self/autogroup; exec nice -n -20 "$@"', "eager")
 
 
 def canary():
@@ -87,10 +90,10 @@ class _Capture:
         self.scanned = 0
         self.errors = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
-            Lab.on_node("switch", "tcpdump", "-n", "-p", "-U", "--immediate-mode", "-B", "65536", "-Z", "root",
+            Lab.on_node("switch", *EAGER, "tcpdump", "-n", "-p", "-U", "--immediate-mode", "-B", "65536", "-Z", "root",
                         "-s", str(snap), "-Q", "in", "-i", node, "-w", str(self.path)),
             stdout=subprocess.DEVNULL, stderr=self.errors, start_new_session=True)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not (self.path.exists() and self.path.stat().st_size >= 24):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"tcpdump does not start: {self.text()}")
@@ -105,7 +108,7 @@ class _Capture:
         """Return: how many packets the kernel dropped."""
         time.sleep(0.05)
         self.process.send_signal(signal.SIGINT)
-        self.process.wait(20)
+        self.process.wait(60)
         found = re.search(r"(\d+) packets? dropped by kernel", self.text())
         if not found:
             raise RuntimeError(f"tcpdump gave no counters: {self.text()}")

@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import pwd
+import select
 import signal
 import socket
 import struct
@@ -53,6 +54,11 @@ def wait(check, timeout=10, what="condition"):
 def run(*args):
     """Run a command that must succeed."""
     subprocess.run(args, check=True, capture_output=True, timeout=2 * PATIENCE_S)
+
+
+def output(*args):
+    """What a command that must succeed prints."""
+    return subprocess.run(args, check=True, capture_output=True, text=True, timeout=2 * PATIENCE_S).stdout
 
 
 def addr(text):
@@ -129,6 +135,17 @@ class Ztunnel:
         self.ack(pod.cookie, error)
         return pod
 
+    def take_pods_until(self, check, what="condition"):
+        """Take each POD_ADD until check() is true: an agent that sees a pod's addresses come one by one offers it as often."""
+        def look():
+            while select.select([self.sock], [], [], 0)[0] and (got := self.recv()):
+                self.kept.append(got)
+            while any(kind == POD_ADD for kind, _, _ in self.kept):
+                self.take_pod()
+            return check()
+
+        return wait(look, what=what)
+
     def ack(self, cookie, error=0):
         self.send(POD_ACK, struct.pack("<QiI", cookie, error, 0))
 
@@ -187,6 +204,8 @@ class Pods:
             run("ip", "-n", n, "addr", "add", f"10.251.0.{i + 1}/24", "dev", "eth0")
             run("ip", "-n", n, "addr", "add", f"fd00:251::{i + 1}/64", "dev", "eth0", "nodad")
             run("ip", "-n", n, "link", "set", "eth0", "up")
+        for n in self.names:  # the kernel gives it in its own time; an agent that finds it later offers the pod once more
+            wait(lambda n=n: "inet6 fe80" in output("ip", "-n", n, "addr", "show", "dev", "eth0"), what="the link-local address")
 
     def clean(self):
         for n in self.names:
@@ -286,17 +305,14 @@ class Agent:
     def label(self, value="enabled"):
         self.put("ns.yaml", NAMESPACE % ("istio-injection", value))
 
-    @staticmethod
-    def map(name):
-        out = subprocess.run(["bpftool", "-j", "map", "dump", "pinned", PIN_DIR / name], check=True,
-                             capture_output=True, text=True).stdout
-        return [e.get("formatted", e) for e in json.loads(out)]
+    def map(self, name):
+        return [e.get("formatted", e) for e in self.raw_map(name)]
 
     @staticmethod
     def raw_map(name):
-        out = subprocess.run(["bpftool", "-j", "map", "dump", "pinned", PIN_DIR / name], check=True,
-                             capture_output=True, text=True).stdout
-        return json.loads(out)
+        """Entries; for one that goes while bpftool reads, it has an error in the value's place."""
+        found = json.loads(output("bpftool", "-j", "map", "dump", "pinned", PIN_DIR / name))
+        return [e for e in found if "error" not in e.get("value", ())]
 
     def flags(self, cookie):
         return next((e["value"]["flags"] for e in self.map("cv_pods") if e["key"] == cookie), None)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """culvert-agent alone: a pod is captured, and what the kernel then does with its connections."""
 
+import contextlib
 import os
 import pathlib
 import socket
@@ -28,7 +29,7 @@ def dialled_as(app, ip, port):
 
 def test_pod_is_captured_after_the_ack_only(agent):
     z = Ztunnel()
-    assert agent.status()["ztunnel"] == "connected" or wait(lambda: agent.status()["ztunnel"] == "connected")
+    wait(lambda: agent.status()["ztunnel"] == "connected")
     agent.label()
     z.expect(SYNCED)
     _, body, fds = z.expect(POD_ADD)
@@ -124,7 +125,7 @@ def test_dial_app_shows_the_client_and_other_kinds_are_refused(captured):
     plain6.setblocking(True)
     with pytest.raises(OSError):
         plain6.connect(("fd00:251::2", 80))
-    assert captured.status()["counters"]["socket_kind"] >= 3
+    wait(lambda: captured.status()["counters"]["socket_kind"] >= 3)
     for x in (stray, hbone, plain6):
         x.close()
 
@@ -138,7 +139,13 @@ def test_another_sk_lookup_program_in_a_pod_is_reported(captured):
     other = subprocess.Popen([BIN / "culvert-agent", "--node", NODE, "--config-dir", DIR / "config", "--run-dir", run2,
                               "--pin-dir", pin2], stderr=captured.log)
     try:
-        z = wait(lambda: (run2 / "agent/zds.sock").exists() and Ztunnel(run_dir=run2))
+
+        def come():
+            with contextlib.suppress(OSError):
+                return Ztunnel(run_dir=run2)
+            return None
+
+        z = wait(come, what="the other agent")
         z.take_pod()
         wait(lambda: "another sk_lookup program is attached in a pod" in (DIR / "log").read_text(), timeout=20)
         z.close()
@@ -173,9 +180,9 @@ def test_drop_events_and_metrics_name_the_reason(captured):
     wait(lambda: "reason=ztunnel_dead pod=demo/a" in (DIR / "log").read_text())
     captured.z = z = Ztunnel()
     z.take_pod()
-    while (got := z.recv())[0] != METRICS:
-        pass
-    text = got[1].decode()
+    text = ""
+    while 'culvert_agent_pods{state="captured"} 1\n' not in text:  # what was on its way already is older
+        text = z.expect(METRICS)[1].decode()
     assert 'culvert_bpf_events_total{reason="ztunnel_dead"} 1\n' in text
     assert 'culvert_agent_pods{state="captured"}' in text and "# EOF" not in text
 
@@ -206,11 +213,13 @@ def test_a_link_local_address_of_two_pods_is_served_by_neither(captured):
     captured.put("b.yaml", Pods.manifest("b", "/run/netns/c-agent-b", "10.251.0.2"))
     cookies = {captured.z.take_pod().cookie for _ in range(2)}
     assert len(cookies) == 2
-    wait(lambda: captured.pod("b")["state"] == captured.pod("a")["state"] == "captured")
-    steered = [bytes(int(x, 16) for x in e["key"][12:16]) for e in captured.raw_map("cv_steer")]
-    assert socket.inet_aton("10.251.0.1") in steered and socket.inet_aton("10.251.0.2") in steered
-    assert socket.inet_aton("169.254.7.7") not in steered
-    assert "two pods have one link-local address" in (DIR / "log").read_text()
+    captured.z.take_pods_until(lambda: captured.pod("b")["state"] == captured.pod("a")["state"] == "captured", "both captured")
+
+    def steered(address):
+        return [e for e in captured.raw_map("cv_steer") if bytes(int(x, 16) for x in e["key"][12:16]) == socket.inet_aton(address)]
+
+    wait(lambda: steered("10.251.0.1") and steered("10.251.0.2") and not steered("169.254.7.7"))
+    wait(lambda: "two pods have one link-local address" in (DIR / "log").read_text())
 
 
 def test_a_second_agent_and_wrong_starts_fail_with_one_line(agent):

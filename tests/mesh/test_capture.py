@@ -7,7 +7,7 @@ COMMON = r"""
 import socket, sys, select, os, struct, time, array
 host, text = sys.argv[1], (sys.argv[2] + "\n").encode()
 def finish(s):
-    s.setblocking(True); s.settimeout(10)
+    s.setblocking(True); s.settimeout(60)
     got = b""
     while len(got) < len(text):
         d = s.recv(4096)
@@ -17,7 +17,7 @@ def finish(s):
 """
 
 WAYS = {
-    "non-blocking": "s=socket.socket(); s.setblocking(False); s.connect_ex((host,7000)); select.select([],[s],[],10); "
+    "non-blocking": "s=socket.socket(); s.setblocking(False); s.connect_ex((host,7000)); select.select([],[s],[],60); "
                     "assert s.getsockopt(socket.SOL_SOCKET,socket.SO_ERROR)==0; s.send(text); finish(s)",
     "tcp-fast-open": "s=socket.socket(); s.sendto(text, 0x20000000, (host,7000)); finish(s)",
     "tcp-fast-open-connect": "s=socket.socket(); s.setsockopt(6,30,1); s.connect((host,7000)); s.send(text); finish(s)",
@@ -73,11 +73,11 @@ def test_icmp_is_left_alone(cluster):
 
 
 def test_udp_is_left_alone(cluster):
-    code = ("import socket,sys;s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM);s.settimeout(5);"
+    code = ("import socket,sys;s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM);s.settimeout(60);"
             "s.bind(('',7777));print('up',flush=True);d,p=s.recvfrom(100);s.sendto(d,p);print(p[0],flush=True)")
     server = cluster.bob.spawn("/usr/bin/python3", "-c", code)
     assert server.stdout.readline() == "up\n"
-    ask = ("import socket,sys;s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM);s.settimeout(5);"
+    ask = ("import socket,sys;s=socket.socket(socket.AF_INET,socket.SOCK_DGRAM);s.settimeout(60);"
            "s.sendto(b'hello',(sys.argv[1],7777));print(s.recvfrom(100)[0].decode())")
     assert cluster.alice.run("/usr/bin/python3", "-c", ask, cluster.bob.ip4).stdout.strip() == "hello"
     assert server.communicate(timeout=60)[0].strip() == cluster.alice.ip4

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Processes die, pods come back: no plaintext leaves, and all recovers by itself."""
 
+import contextlib
 import os
 import random
 import signal
@@ -9,12 +10,12 @@ import time
 
 from conftest import SLOW
 from labkit.lab import culvert
+from labkit.mesh import wait_until
 
 
 def kill(node, program):
     """kill -9 of one process of a node. Return: its number."""
-    pid = node.pid(program)
-    assert pid, f"{program} does not run on {node.name}"
+    pid = wait_until(lambda: node.pid(program), what=f"{program} on {node.name}")
     os.kill(pid, signal.SIGKILL)
     return pid
 
@@ -123,8 +124,9 @@ def random_kills(cluster, eventually, rounds):
         while kills < rounds:
             running = [pid for node in cluster.mesh for program in ("ztunnel", "agent", "control") if (pid := node.pid(program))]
             if running:
-                os.kill(dice.choice(running), signal.SIGKILL)
-                kills += 1
+                with contextlib.suppress(ProcessLookupError):  # the supervisor has just seen its end
+                    os.kill(dice.choice(running), signal.SIGKILL)
+                    kills += 1
             time.sleep(dice.random())
     finally:
         done.set()

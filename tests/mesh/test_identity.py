@@ -43,11 +43,11 @@ def test_client_sees_the_address_it_asked_for(cluster):
         assert out == [host, "7000", own]
 
 
-def test_every_meshed_pod_has_a_certificate_and_no_other(cluster):
+def test_every_meshed_pod_has_a_certificate_and_no_other(cluster, eventually):
     for node in cluster.mesh:
-        have = {c["identity"] for c in node.config_dump()["certificates"]}
         want = {p.identity for p in cluster.meshed() if p.node == node.name}
-        assert have == want
+        eventually(lambda n=node, w=want: {c["identity"] for c in n.config_dump()["certificates"]} == w,
+                   what=f"certificates of {want} on {node.name}, and no other")
 
 
 def test_metrics_count_mutual_tls(cluster, eventually):

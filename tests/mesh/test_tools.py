@@ -84,7 +84,7 @@ def test_last_good_state_of_a_broken_object_stays(cluster, eventually):
 def test_second_agent_on_a_node_is_refused(cluster):
     done = subprocess.run(Lab.on_node("n1", os.path.dirname(CULVERT) + "/culvert-agent", "--node", "n1", "--config-dir",
                                       str(CONFIG), "--run-dir", "/run/culvert/n1", "--pin-dir", str(PINS / "n1")),
-                          capture_output=True, text=True, timeout=20, check=False)
+                          capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode != 0
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
 

@@ -276,10 +276,10 @@ def client_half(args):
 
 
 def client_reset(args):
-    """Send a little and reset."""
+    """Send a little to an echo server and, once it is there, reset."""
     sock = connect(args)
     sock.sendall((args.text or "x").encode())
-    time.sleep(0.2)
+    sock.recv(1)
     reset(sock)
     return {"ok": True}
 

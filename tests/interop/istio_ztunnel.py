@@ -83,7 +83,7 @@ class Ztunnel:
         self.ready = threading.Event()
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
-        if not self.ready.wait(15):
+        if not self.ready.wait(60):
             self.close()
             raise RuntimeError(f"ztunnel of {node_name} did not take its pods: see {self.log.name}")
 

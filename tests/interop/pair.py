@@ -22,7 +22,7 @@ def working(conns):
     return [c for c in sent if attempt(c.recv, 1) == b"x"]
 held = []
 for at in range(0, count, 100):
-    conns = [attempt(socket.create_connection, (host, port), 20) for _ in range(min(100, count - at))]
+    conns = [attempt(socket.create_connection, (host, port), 60) for _ in range(min(100, count - at))]
     held += working(filter(None, conns))
 print(len(held), flush=True)
 for line in sys.stdin:
@@ -52,7 +52,7 @@ class Held:
     def close(self):
         """End them all."""
         self.process.stdin.close()
-        self.process.wait(20)
+        self.process.wait(60)
 
 
 def works(pod, host, port):

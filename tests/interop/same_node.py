@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 
 from culvert_node import CulvertNode, edit_file, stop, wait_for, write_config
 from topology import Topology, remove_stale, run
 
 PORT, OTHER = 9300, 9301
+TALK_SIZE = 1000  # what a talk() sends
 
 # Tells each client the address that it is seen under, then echoes.
 SERVER = f"""
@@ -29,15 +29,15 @@ def serve(port):
 threading.Thread(target=serve, args=({OTHER},), daemon=True).start()
 serve({PORT})
 """
-CLIENT = """
+CLIENT = f"""
 import socket, sys
 with socket.create_connection((sys.argv[1], int(sys.argv[2])), float(sys.argv[3]) if sys.argv[3:] else 30) as s:
     f = s.makefile("rb")
     seen = f.readline().decode().strip()
     if not seen:
         sys.exit("closed")
-    s.sendall(b"x" * 1000)
-    assert f.read(1000) == b"x" * 1000
+    s.sendall(b"x" * {TALK_SIZE})
+    assert f.read({TALK_SIZE}) == b"x" * {TALK_SIZE}
     s.shutdown(socket.SHUT_WR)
     assert f.read() == b""
     print(seen)
@@ -98,6 +98,7 @@ class Direct:
                   f"name: {self.server.name}, labels: {{app: web}}, namespace: direct, annotations")
         if labels:
             self.label(labels)
+        self.talks = 0
         self.process = self.server.popen(sys.executable, "-c", SERVER)
         self.others = []  # processes that end with us
         env = {"CULVERT_SAME_NODE": mode} if mode else {}
@@ -129,7 +130,9 @@ class Direct:
 
     def talk(self, port=PORT, host=None, limit=30):
         """One connection; the address that the server saw. Each step of it may take so many seconds."""
-        return self.client.run(sys.executable, "-c", CLIENT, host or self.server.ip4, str(port), str(limit)).strip()
+        seen = self.client.run(sys.executable, "-c", CLIENT, host or self.server.ip4, str(port), str(limit)).strip()
+        self.talks += 1
+        return seen
 
     def talk_from(self, pod, limit=30):
         """The same from another pod."""
@@ -166,16 +169,10 @@ class Direct:
         return sums
 
     def bytes_received_at_rest(self):
-        """The same, once what was before is over and counted: ends of direct connections are told in batches."""
-        looks = [None]
-
-        def is_at_rest():
-            looks.append(self.bytes_received() if not self.node.connections() else None)
-            time.sleep(0.3)
-            return looks[-1] and looks[-1] == looks[-2]
-
-        wait_for(is_at_rest, 10, "the end of the connections before")
-        return looks[-1]
+        """The same, once each talk() before is over and counted: ends of direct connections are told in batches."""
+        whole = dict.fromkeys(("source", "destination"), TALK_SIZE * self.talks)
+        wait_for(lambda: self.bytes_received() == whole and not self.node.connections(), 10, "the end of the connections before")
+        return whole
 
     def log(self):
         """What the node has logged."""

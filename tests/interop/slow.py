@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 
-from culvert_node import BIN
+from culvert_node import BIN, wait_for
 
 LOADGEN = os.path.join(BIN, "loadgen")
 FAST_PORT, SOURCE_PORT, FAST = 9100, 9300, 100
@@ -24,12 +24,13 @@ server = socket.create_server(("", int(sys.argv[1])))
 while True:
     threading.Thread(target=send, args=(server.accept()[0],), daemon=True).start()
 """
-# Reads 10 KB/s; says how much it got.
+# Reads 10 KB/s, so many seconds' worth at least; says how much it got.
 SLOW = """
 import socket, sys, time
 conn = socket.create_connection((sys.argv[1], int(sys.argv[2])))
-end, total = time.monotonic() + float(sys.argv[3]), 0
-while time.monotonic() < end:
+seconds, total = float(sys.argv[3]), 0
+end = time.monotonic() + seconds
+while time.monotonic() < end or total < 8000 * seconds:
     total += len(conn.recv(1024))
     time.sleep(0.1)
 print(total)
@@ -72,13 +73,23 @@ def serve(server):
             server.popen(sys.executable, "-c", SOURCE, str(SOURCE_PORT), **quiet)]
 
 
+def at_rest(server, pids):
+    """How much memory each of `pids` has once the fast connections have what they need."""
+    wait_for(lambda: len(server.run("ss", "-Htn", "state", "established", "sport", "=", f":{FAST_PORT}").splitlines()) >= FAST, 30,
+             "the fast connections")
+    looks = [[rss_kb(pid) for pid in pids]]
+    while len(looks) < 100 and (len(looks) < 4 or looks[-1] != looks[-4]):
+        time.sleep(0.3)
+        looks.append([rss_kb(pid) for pid in pids])
+    return looks[-1]
+
+
 def run(client, server, pids, seconds, has_slow=True):
     """Fast connections for so long, and from the second second on a slow reader beside them, or nothing. Return: (how much
     memory the ztunnels `pids` grew by at most since then in kB, bytes that the slow one got, loadgen's result)."""
     client.run(sys.executable, "-c", BULK, server.ip4, str(SOURCE_PORT))
-    fast = Fast(client, server, seconds + 2)
-    time.sleep(1.5)  # the fast ones have what they need
-    before = [rss_kb(pid) for pid in pids]
+    fast = Fast(client, server, seconds + 3)
+    before = at_rest(server, pids)
     slow = client.popen(sys.executable, "-c", SLOW if has_slow else IDLE, server.ip4, str(SOURCE_PORT), str(seconds),
                         stdout=subprocess.PIPE, text=True)
     growth = 0

@@ -110,8 +110,13 @@ def test_a_pod_of_the_same_name_and_address_is_another_one_at_once(gone, has_uid
     wait_for(lambda: answers.update(who.ask(gone.client, new.ip4, PORT)) or "n" in answers, 20, "the new pod")
     assert "o" not in answers
     assert who.ask(gone.client, new.ip4, PORT, 5) == ["n"] * 5
-    last = [line for line in gone.log(1).splitlines() if f"dst.hbone_addr={new.ip4}:{PORT}" in line][-1]
-    assert 'dst.identity="spiffe://cluster.local/ns/gone/sa/new"' in last
+
+    def ended(account):
+        return [line for line in gone.log(1).splitlines() if f"dst.hbone_addr={new.ip4}:{PORT}" in line
+                and f'dst.identity="spiffe://cluster.local/ns/gone/sa/{account}"' in line and "bytes_recv=1 " in line]
+
+    wait_for(lambda: len(ended("new")) >= 6, 10, "the lines of what the new pod has answered")
+    assert len(ended("old")) <= 3, "what the old one has answered before it was gone"
     gone.wait_captured([new])
     wait_for(lambda: who.ask(new, gone.b.ip4, PORT) == ["b"], 10, "the new account to be let in")
 

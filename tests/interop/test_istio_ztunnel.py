@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Istio's own ztunnel, unmodified, as client and as server of ours."""
+import contextlib
 import json
 import os
 import re
 import sys
+import time
 
 import pytest
 import who
@@ -76,6 +78,18 @@ def families(text):
     return found
 
 
+def differences(ours, theirs):
+    """What is not the same in the families that both should have."""
+    compared = [name for name in theirs if not name.startswith("tokio_")]
+    found = [f"{name} is not ours" for name in compared if name not in ours]
+    if len([name for name in compared if name.startswith("istio_tcp_")]) != 6 or "istio_dns_requests" not in compared:
+        found.append(f"theirs are {compared}")
+    for name in set(compared) & set(ours):
+        mine, other = ({**one[name], "HELP": one[name]["HELP"].rstrip(".")} for one in (ours, theirs))
+        found += [f"{name}: {mine}, not {other}"] if mine != other else []
+    return found
+
+
 def test_metrics_have_the_names_types_and_labels_of_istios(with_istio):
     """Both have carried and refused the same connections by now; what is not comparable is Rust's run-time (tokio_*)."""
     for source, target in ((with_istio.ours, with_istio.theirs), (with_istio.theirs, with_istio.ours)):
@@ -85,15 +99,16 @@ def test_metrics_have_the_names_types_and_labels_of_istios(with_istio):
     with_istio.ours.run(sys.executable, "-c", LOOK_UP, "192.0.2.53", "53")  # captured; nobody answers
     with_istio.theirs.run(sys.executable, "-c", LOOK_UP, "127.0.0.1", "15053")  # where their rules lead port 53
     wait_for(lambda: "istio_dns_upstream_requests_total" in scrape(with_istio, 1), 10, "their DNS metrics")
-    ours, theirs = (families(scrape(with_istio, i)) for i in (0, 1))
-    compared = [name for name in theirs if not name.startswith("tokio_")]
-    assert len([name for name in compared if name.startswith("istio_tcp_")]) == 6
-    assert "istio_dns_requests" in compared
-    for name in compared:
-        assert name in ours, f"{name} is not ours"
-        assert ours[name]["TYPE"] == theirs[name]["TYPE"], name
-        assert ours[name]["HELP"].rstrip(".") == theirs[name]["HELP"].rstrip("."), name
-        assert ours[name]["labels"] == theirs[name]["labels"], name
+    found = []
+
+    def is_same():
+        """Each counts in its own time what has ended."""
+        found[:] = differences(*(families(scrape(with_istio, i)) for i in (0, 1)))
+        return not found
+
+    with contextlib.suppress(RuntimeError):
+        wait_for(is_same, 10, "both to have counted")
+    assert found == []
 
 
 def test_a_refused_connection_counts_as_it_does_in_istios(with_istio):
@@ -106,12 +121,24 @@ def test_a_refused_connection_counts_as_it_does_in_istios(with_istio):
             found[name, reporter, flags] = found.get((name, reporter, flags), 0) + int(value)
         return found
 
-    before = [counts(node) for node in with_istio.topology.nodes]
+    def all_counts():
+        return [counts(node) for node in with_istio.topology.nodes]
+
+    def at_rest():
+        """Once what was before is counted: nothing has changed for a second."""
+        looks = [all_counts()]
+        while len(looks) < 100 and (len(looks) < 6 or looks[-1] != looks[-6]):
+            time.sleep(0.2)
+            looks.append(all_counts())
+        return looks[-1]
+
+    before = at_rest()
     for source, target in ((with_istio.ours, with_istio.theirs), (with_istio.theirs, with_istio.ours)):
         with pytest.raises(RuntimeError):
             with_istio.check(source, target.ip4, port=9999)
-    ours, theirs = ({key: n - old.get(key, 0) for key, n in counts(node).items() if n != old.get(key, 0)}
-                    for node, old in zip(with_istio.topology.nodes, before))
+    wait_for(lambda: all_counts() != before, 10, "the first count")
+    ours, theirs = ({key: n - old.get(key, 0) for key, n in now.items() if n != old.get(key, 0)}
+                    for now, old in zip(at_rest(), before))
     assert ours == theirs
     assert ours["failed", "source", "CONNECT"] == 1
 

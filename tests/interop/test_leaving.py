@@ -45,6 +45,7 @@ def fixture_direct():
 @pytest.fixture(name="stream")
 def fixture_stream(direct):
     """Connections of both families, direct, with much behind them; call it to exchange more."""
+    before = direct.counter("flow")
     process = direct.client.popen(sys.executable, "-c", STREAM, str(PORT), direct.server.ip4, direct.server.ip6,
                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -54,7 +55,6 @@ def fixture_stream(direct):
         assert process.stdout.readline() == "done\n"
 
     exchange.end = lambda: process.communicate(timeout=60)
-    before = direct.counter("flow")
     assert process.stdout.readline() == "open\n"
     exchange()
     wait_for(lambda: direct.counter("flow") == before + 2, 5, "the short way")

@@ -89,10 +89,10 @@ class Machine(Namespace):
         """One connection that ends by halves; the address that the server saw."""
         return self.run(sys.executable, "-c", CLIENT, host, str(port), str(limit)).strip()
 
-    def fails(self, host, port=PORT):
+    def fails(self, host, port=PORT, limit=3):
         """What a connection fails with; None: it works."""
         try:
-            self.talk(host, port, 3)
+            self.talk(host, port, limit)
         except RuntimeError as e:
             return str(e)
         return None
@@ -287,9 +287,9 @@ def test_without_ztunnel_a_machine_is_refused_and_clean_leaves_nothing(direct):
     wait_for(lambda: not direct.machine.fails(direct.server.ip4) and direct.counter("tunnel") > before, 40, "the machine in the mesh")
     direct.kill_node()
     with sniffed(direct) as seen:
-        assert "No route to host" in direct.machine.fails(direct.server.ip4)
-        assert "Permission denied" in direct.machine.fails(direct.server.ip6)
-        assert "No route to host" in direct.machine.fails(VIP, 80)
+        assert "No route to host" in direct.machine.fails(direct.server.ip4, limit=30)
+        assert "Permission denied" in direct.machine.fails(direct.server.ip6, limit=30)
+        assert "No route to host" in direct.machine.fails(VIP, 80, 30)
     assert b"xxxxxxxxxxxxxxxx" not in seen[0]
     assert who.ask(direct.machine, OUTSIDE, 9100) == ["out"]
     assert left_behind(direct)

@@ -15,7 +15,7 @@ from hostile import PORT, STREAM, Hostile
 PULSE = """
 import socket, sys, time
 s = socket.create_connection((sys.argv[1], int(sys.argv[2])))
-s.settimeout(20)
+s.settimeout(60)
 while True:
     s.sendall(b"x")
     assert s.recv(1) == b"x"
@@ -56,16 +56,20 @@ def is_signed_by(pem, authority):
                           capture_output=True, check=False).returncode == 0
 
 
-def replace(mesh, name, text):
-    """Put a file into the CA folder the way a careful operator does."""
-    path = os.path.join(mesh.ca.path, name)
-    with open(path + ".new", "w", encoding="ascii") as f:
-        f.write(text)
-    os.chmod(f.name, 0o640)
-    shutil.chown(f.name, group="culvert-control")
-    if name != "ca-key.pem":
-        os.chmod(f.name, 0o644)
-    os.rename(f.name, path)
+def replace(mesh, **files):
+    """Put files into the CA folder the way a careful operator does: all are written before the first takes its place."""
+    drafts = []
+    for name, text in files.items():
+        path = os.path.join(mesh.ca.path, name.replace("_", "-") + ".pem")
+        with open(path + ".new", "w", encoding="ascii") as f:
+            f.write(text)
+        os.chmod(f.name, 0o640)
+        shutil.chown(f.name, group="culvert-control")
+        if name != "ca_key":
+            os.chmod(f.name, 0o644)
+        drafts.append((f.name, path))
+    for draft, path in drafts:
+        os.rename(draft, path)
 
 
 def text_of(authority, name):
@@ -102,18 +106,17 @@ def test_a_root_and_its_signer_are_replaced_and_nothing_is_cut(mesh):
         assert [p.poll() for p in pulses] == [None, None]
 
     # 1. both roots are trusted
-    replace(mesh, "root-cert.pem", text_of(before, "root-cert.pem") + text_of(new, "root-cert.pem"))
+    replace(mesh, root_cert=text_of(before, "root-cert.pem") + text_of(new, "root-cert.pem"))
     wait_all(mesh, "both roots on both nodes", lambda pem, roots: roots == 2)
     check_new(mesh, [before, new])
     check_open()
     # 2. the new one signs
-    for name in ("ca-key.pem", "ca-cert.pem", "cert-chain.pem"):
-        replace(mesh, name, text_of(new, name))
+    replace(mesh, ca_key=text_of(new, "ca-key.pem"), ca_cert=text_of(new, "ca-cert.pem"), cert_chain=text_of(new, "cert-chain.pem"))
     wait_all(mesh, "certificates of the new signer", lambda pem, roots: is_signed_by(pem, new))
     check_new(mesh, [before, new])
     check_open()
     # 3. the old root goes
-    replace(mesh, "root-cert.pem", text_of(new, "root-cert.pem"))
+    replace(mesh, root_cert=text_of(new, "root-cert.pem"))
     wait_all(mesh, "the new root alone", lambda pem, roots: roots == 1)
     check_new(mesh, [new], [before])
     check_open()
@@ -123,12 +126,12 @@ def test_a_root_and_its_signer_are_replaced_and_nothing_is_cut(mesh):
 def test_a_certificate_in_two_halves_changes_nothing(mesh):
     good = text_of(mesh.ca, "ca-cert.pem")
     other = certificates.Authority(os.path.join(mesh.work_dir, "other-ca"))
-    replace(mesh, "ca-cert.pem", text_of(other, "ca-cert.pem"))
+    replace(mesh, ca_cert=text_of(other, "ca-cert.pem"))
     try:
         wait_for(lambda: "not taken over, roots and signer stay" in mesh.log(1), 10, "a line that says so")
         check_new(mesh, [])
     finally:
-        replace(mesh, "ca-cert.pem", good)
+        replace(mesh, ca_cert=good)
 
 
 def put_aliases(mesh, names):

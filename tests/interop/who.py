@@ -58,7 +58,7 @@ def _listen(host, port):
 
 def _ask(host, port):
     try:
-        with socket.create_connection((host, port), 12) as conn:
+        with socket.create_connection((host, port), 30) as conn:
             conn.sendall(b"who")
             return conn.recv(10).decode() or "closed"
     except ConnectionRefusedError:

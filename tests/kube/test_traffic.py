@@ -137,7 +137,9 @@ def test_init_containers_are_in_the_mesh(cluster, shop, strict):
 def test_pods_of_stateful_sets_have_names(cluster, shop, strict):
     for name in ("db-0.db", f"db-0.db.{shop}.svc.cluster.local"):
         with Canary(cluster) as canary:
-            assert cluster.curl(shop, "client", f"http://{name}/{canary.word}").startswith("nginx db-0\n")
+            body = eventually(lambda n=name, w=canary.word: cluster.curl(shop, "client", f"http://{n}/{w}"),
+                              what=f"an answer of {name}")
+        assert body.startswith("nginx db-0\n")
         assert not canary.was_seen() and canary.ports() <= {15008}
 
 
@@ -154,7 +156,7 @@ def port_forward(cluster, namespace, name):
 
 def test_port_forward_and_exec_work(cluster, shop, strict):
     with port_forward(cluster, shop, "web") as port:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=60) as answer:
             assert answer.read().startswith(b"nginx web\n")
     assert cluster.exec(shop, "web", "cat", "/etc/nginx.conf")[0] == 0
 

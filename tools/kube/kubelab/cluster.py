@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import threading
 import time
@@ -125,7 +126,7 @@ class Cluster:
         done = self.on_node(number, "bpftool", "-j", "map", "dump", "pinned", "/sys/fs/bpf/culvert/cv_pods")
         if done.returncode != 0:
             return set()  # no agent has been there yet
-        pods = [e["formatted"]["value"] for e in json.loads(done.stdout)]
+        pods = [e["formatted"]["value"] for e in json.loads(done.stdout) if "formatted" in e]  # or it has just gone
         return {p["name"] for p in pods if p["flags"] & 2}
 
     def is_captured(self, namespace, name):
@@ -209,13 +210,28 @@ class Canary:
 
     def __enter__(self):
         pods = " or ".join(f"net {s.cluster_cidr}" for s in layout.stacks())
-        self.proc = subprocess.Popen(["tcpdump", "-i", "cvk-n2", "--immediate-mode", "-U", "-w", self.file,
-                                      f"tcp and ({pods})"], stderr=subprocess.PIPE, text=True)
+        # The word is at the head of a request; whole packets would leave room for few of them.
+        self.proc = subprocess.Popen(["tcpdump", "-i", "cvk-n2", "--immediate-mode", "-U", "-s", "4096", "-B", "32768", "-w",
+                                      self.file, f"tcp and ({pods})"], stderr=subprocess.PIPE, text=True)
         assert "listening" in self.proc.stderr.readline(), "tcpdump does not run"
         return self
 
+    def _catch_up(self):
+        """Until what has crossed the link by now is written: tcpdump says how much it got and how much it has done, when asked."""
+        wanted, deadline = None, time.monotonic() + 30
+        while time.monotonic() < deadline:
+            self.proc.send_signal(signal.SIGUSR1)
+            found = re.match(r"(\d+) packets? captured, (\d+) packets? received by filter, (\d+) ", self.proc.stderr.readline())
+            if not found:
+                return  # it has ended
+            done, got, dropped = map(int, found.groups())
+            wanted = got - dropped if wanted is None else wanted
+            if done >= wanted:
+                return
+            time.sleep(0.02)
+
     def __exit__(self, *_):
-        time.sleep(0.2)
+        self._catch_up()
         self.proc.terminate()
         self.proc.communicate()
         with open(self.file, "rb") as f:

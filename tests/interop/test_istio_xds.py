@@ -53,7 +53,7 @@ def test_istios_ztunnel_is_sent_what_it_asks_for(cluster, on_demand, workloads, 
         return dump.get("workloads", []), dump.get("services", [])
 
     try:
-        wait_for(lambda: len(known()[0]) >= workloads, 20, f"{workloads} workloads at Istio's ztunnel")
+        wait_for(lambda: len(known()[0]) >= workloads and len(known()[1]) >= services, 20, f"{workloads} workloads at Istio's ztunnel")
         found, kept = known()
         assert len(found) == workloads and len(kept) == services
         if on_demand == "true":

@@ -76,6 +76,7 @@ def test_the_rootfs_has_the_same_files(programs, made, tmp_path):
         assert os.path.lexists(tmp_path / "rootfs" / name)
         if info.isfile():
             assert os.path.getsize(tmp_path / "rootfs" / name) == info.size
+    assert {os.lstat(p).st_mtime for p in (tmp_path / "rootfs", *(tmp_path / "rootfs").rglob("*"))} == {0}
 
 
 def test_the_sbom_has_spdx_keys_and_a_package_for_each_library(made):

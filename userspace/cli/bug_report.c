@@ -19,12 +19,14 @@
 #include "json.h"
 #include "kube.h"
 #include "kube_kinds.h"
+#include "kube_pods.h"
 #include "progress.h"
 #include "redact.h"
 
 #define LOG_BYTES  (4u << 20) /* the last of each container's log */
 #define ALL_BYTES  (512u << 20)
 #define NAME_BYTES 512
+#define FOLDER     "culvert-bug-report" /* all that is in the archive is below it */
 
 struct report_options {
 	const char *out;
@@ -35,9 +37,9 @@ static const struct option_def defs[] = {
 	{.name = "output-file",
 	 .type = OPTION_STRING,
 	 .offset = offsetof(struct report_options, out),
-	 .default_value = "culvert-bug-report.tar.gz",
 	 .value_name = "FILE",
-	 .help = "the archive; one that is there is not overwritten"},
+	 .help = "the archive (default: " FOLDER
+		 "-TIME.tar.gz); one that is there is not overwritten"},
 	{.name = "nodes",
 	 .type = OPTION_U64,
 	 .offset = offsetof(struct report_options, nodes),
@@ -51,8 +53,8 @@ static const struct option_def defs[] = {
 
 /** struct report - one being made. */
 struct report {
-	char dir[64]; /* a folder of our own, gone at the end */
-	size_t bytes;
+	char top[64], dir[96]; /* a folder of our own, gone at the end, and FOLDER in it */
+	size_t bytes, missing_count;
 	struct kube *k;
 	struct progress progress;
 	FILE *missing; /* what could not be had */
@@ -60,6 +62,7 @@ struct report {
 
 static const char *const lists[] = {
 	"/version",
+	"/apis", /* which kinds of others there are, in which versions */
 	"/api/v1/nodes",
 	"/api/v1/namespaces",
 	"/api/v1/pods",
@@ -74,18 +77,23 @@ static const char *const lists[] = {
 	"/apis/networking.istio.io/v1/workloadgroups",
 	"/apis/telemetry.istio.io/v1/telemetries",
 	"/api/v1/namespaces/istio-system/configmaps",
+	"/apis/networking.k8s.io/v1/networkpolicies",
+	"/apis/coordination.k8s.io/v1/namespaces/istio-system/leases",
+	"/api/v1/namespaces/istio-system/resourcequotas",
 	"/api/v1/namespaces/istio-system/events",
+	"/api/v1/events?fieldSelector=source%3Dculvert-agent",
 	"/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
 	"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
 };
 
 static void missing(struct report *p, const char *what, const char *why)
 {
+	p->missing_count++;
 	(void)fprintf(p->missing, "%s: %s\n", what, why);
 }
 
 /* put() - a file of the archive. "/" in names becomes "_": it has one level. */
-static void put(struct report *p, const char *name, const void *data, size_t len)
+static void put(struct report *p, const char *name, void *data, size_t len)
 {
 	char path[NAME_BYTES], flat[NAME_BYTES / 2];
 	int r;
@@ -96,8 +104,9 @@ static void put(struct report *p, const char *name, const void *data, size_t len
 	}
 	(void)snprintf(flat, sizeof(flat), "%s", name + (name[0] == '/'));
 	for (char *c = flat; *c; c++)
-		*c = *c == '/' || *c == '?' ? '_' : *c;
+		*c = strchr("/?%", *c) ? '_' : *c;
 	(void)snprintf(path, sizeof(path), "%s/%s", p->dir, flat);
+	redact_text(data, len);
 	r = file_write_atomic(path, data, len, 0600);
 	if (r < 0)
 		missing(p, name, strerror(-r));
@@ -118,10 +127,11 @@ static void put_json(struct report *p, const char *name, json_t *v)
 static void take_list(struct report *p, const char *path)
 {
 	_cleanup_(json_decrefp) json_t *v = NULL;
-	bool is_list = !streq(path, "/version");
-	int r = is_list ? kube_list(p->k, path, &v) : kube_get(p->k, path, &v);
+	bool is_list = !streq(path, "/version") && !streq(path, "/apis");
+	int r;
 
 	progress_wait(&p->progress, "%s", path);
+	r = is_list ? kube_list(p->k, path, &v) : kube_get(p->k, path, &v);
 	if (r < 0)
 		missing(p, path, kube_why(p->k));
 	else
@@ -141,8 +151,52 @@ static void take_log(struct report *p, const char *pod, const char *container, b
 
 	if (r == 0)
 		put(p, name, buf_head(&text), buf_len(&text));
-	else if (!is_previous) /* most have none */
+	else
 		missing(p, name ? name : "log", kube_why(p->k));
+}
+
+/* take_logs() - of one pod of the mesh, whatever has become of it: what a container says that does
+ * not start is what the report is made for. */
+static void take_logs(struct report *p, const json_t *pod)
+{
+	const json_t *status = json_object_get(pod, "status"), *one;
+	char why[KUBE_WHY_MAX];
+	size_t i;
+
+	if (*kube_pod_why(pod, why))
+		missing(p, kube_name(pod), why);
+	json_array_foreach (json_object_get(status, "containerStatuses"), i, one) {
+		const char *container = json_text(one, "name", "");
+		bool is_again = json_number(one, "restartCount") > 0;
+
+		if (is_again || !json_object_get(json_object_get(one, "state"), "waiting"))
+			take_log(p, kube_name(pod), container, false);
+		if (is_again)
+			take_log(p, kube_name(pod), container, true);
+	}
+}
+
+static void take_all_logs(struct report *p, const char *app, size_t max)
+{
+	_cleanup_(freep) char *path = str_format(
+		"/api/v1/namespaces/" KUBE_MESH_NAMESPACE "/pods?labelSelector=app=%s", app);
+	_cleanup_(json_decrefp) json_t *pods = NULL;
+	const json_t *pod;
+	size_t i;
+
+	if (!path || kube_list(p->k, path, &pods) < 0) {
+		missing(p, app, kube_why(p->k));
+		return;
+	}
+	json_array_foreach (pods, i, pod) {
+		if (i == max) {
+			missing(p, app, "there are more pods than --nodes: their logs stay out");
+			return;
+		}
+		progress_wait(&p->progress, "logs of %s (%zu of %zu)", kube_name(pod), i + 1,
+			      json_array_size(pods));
+		take_logs(p, pod);
+	}
 }
 
 static void take_part(struct report *p, const struct admin_node *n, const char *part,
@@ -157,40 +211,47 @@ static void take_part(struct report *p, const struct admin_node *n, const char *
 		put_json(p, name, v);
 }
 
-static void take_pods(struct report *p, const struct admin_node *nodes, int count, bool is_control)
+/* take_maps() - what is pinned in the node's kernel. */
+static void take_maps(struct report *p, const struct admin_node *n)
 {
-	for (int i = 0; i < count; i++) {
-		const struct admin_node *n = &nodes[i];
+	static const char *const command[] = {"/usr/local/bin/culvert", "bpf", "maps", NULL};
+	_cleanup_(freep) char *name = str_format("%s_bpf_maps.txt", n->name);
+	_cleanup_(buf_resetp) struct buf text = {0};
 
-		progress_wait(&p->progress, "%s: logs and state (%d of %d)", n->name, i + 1, count);
-		if (is_control) {
-			take_log(p, n->pod, "discovery", false);
-			take_log(p, n->pod, "discovery", true);
-			take_part(p, n, "control", "/status");
-			continue;
-		}
-		for (int k = 0; k < 2; k++) {
-			take_log(p, n->pod, "agent", k);
-			take_log(p, n->pod, "ztunnel", k);
-		}
-		take_part(p, n, "agent", "/status");
-		take_part(p, n, "ztunnel", "/config_dump");
+	if (!name)
+		return;
+	if (admin_remote_run(n, "agent", command, &text) != 0)
+		missing(p, name, admin_remote_why());
+	else
+		put(p, name, buf_head(&text), buf_len(&text));
+}
+
+static void take_state(struct report *p, const struct admin_node *n)
+{
+	take_part(p, n, "agent", "/status");
+	take_part(p, n, "agent", "/past");
+	take_part(p, n, "ztunnel", "/config_dump");
+	take_part(p, n, "ztunnel", "/connections");
+	take_part(p, n, "ztunnel", "/connections/ended");
+	take_maps(p, n);
+}
+
+static void take_daemons(struct report *p, size_t nodes_max)
+{
+	_cleanup_(freep) struct admin_node *nodes = calloc(ADMIN_NODES_MAX, sizeof(*nodes));
+	int n = nodes ? admin_remote_control(nodes, ADMIN_NODES_MAX) : 0;
+
+	for (int i = 0; i < n; i++)
+		take_part(p, &nodes[i], "control", "/status");
+	n = nodes ? admin_remote_nodes(NULL, nodes, nodes_max) : 0;
+	for (int i = 0; i < n; i++) {
+		progress_wait(&p->progress, "state of node %s (%d of %d)", nodes[i].name, i + 1, n);
+		take_state(p, &nodes[i]);
 	}
 }
 
-static void take_all(struct report *p, uint64_t nodes_max)
-{
-	_cleanup_(freep) struct admin_node *nodes = calloc(ADMIN_NODES_MAX, sizeof(*nodes));
-
-	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
-		take_list(p, lists[i]);
-	if (!nodes)
-		return;
-	take_pods(p, nodes, admin_remote_control(nodes, ADMIN_NODES_MAX), true);
-	take_pods(p, nodes, admin_remote_nodes(NULL, nodes, (size_t)nodes_max), false);
-}
-
-static int spawn(const char *const *argv)
+/* spawn() - a program to its end. @out: a file for what it prints; NULL: ours. */
+static int spawn(const char *const *argv, const char *out)
 {
 	int status = 0;
 	pid_t pid;
@@ -198,6 +259,10 @@ static int spawn(const char *const *argv)
 	(void)fflush(NULL);
 	pid = fork();
 	if (pid == 0) {
+		int fd = out ? open(out, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) : -1;
+
+		if (out && (fd < 0 || dup2(fd, STDOUT_FILENO) < 0 || dup2(fd, STDERR_FILENO) < 0))
+			_exit(127);
 		(void)execvp(argv[0], (char *const *)(uintptr_t)argv);
 		_exit(127);
 	}
@@ -206,19 +271,45 @@ static int spawn(const char *const *argv)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EIO;
 }
 
+/* take_commands() - what somebody who looks for a fault would ask first. Their exit codes say what
+ * they found; what they say is kept either way. */
+static void take_commands(struct report *p)
+{
+	static const struct {
+		const char *name, *argument;
+	} commands[] = {
+		{"version", NULL}, {"precheck", NULL}, {"analyze", "-A"}, {"proxy-status", NULL}};
+	char path[NAME_BYTES];
+
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		const char *argv[KUBE_WORDS_MAX + 4] = {"/proc/self/exe", commands[i].name};
+		size_t n = 2 + kube_words_put(argv + 2);
+
+		argv[n] = commands[i].argument;
+		progress_wait(&p->progress, "culvert %s", commands[i].name);
+		(void)snprintf(path, sizeof(path), "%s/culvert_%s.txt", p->dir, commands[i].name);
+		(void)spawn(argv, path);
+	}
+}
+
 static int make(struct report *p, const struct report_options *o)
 {
-	const char *const tar[] = {"tar", "-czf", o->out, "-C", p->dir, ".", NULL};
+	const char *const tar[] = {"tar", "-czf", o->out, "-C", p->top, FOLDER, NULL};
 	char path[NAME_BYTES];
 
 	(void)snprintf(path, sizeof(path), "%s/MISSING.txt", p->dir);
-	p->missing = fopen(path, "we");
+	p->missing = mkdir(p->dir, 0700) == 0 ? fopen(path, "we") : NULL;
 	if (!p->missing)
 		return -errno;
 	(void)fprintf(p->missing, "culvert %s; what could not be had, and why:\n", cli_build());
-	take_all(p, o->nodes);
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
+		take_list(p, lists[i]);
+	take_commands(p);
+	take_all_logs(p, "istiod", ADMIN_NODES_MAX);
+	take_all_logs(p, "ztunnel", (size_t)o->nodes);
+	take_daemons(p, (size_t)o->nodes);
 	(void)fclose(p->missing);
-	return spawn(tar);
+	return spawn(tar, NULL);
 }
 
 /* Secrets are left out, but addresses and names are not: the archive is its maker's alone to read.
@@ -234,6 +325,22 @@ static int out_make(const char *path)
 	return 0;
 }
 
+/* say_done() - what there is, and what there is not. */
+static void say_done(struct report *p, const char *out)
+{
+	struct stat st = {0};
+
+	(void)stat(out, &st);
+	progress_done(&p->progress, "Done: %s, %lld KiB", out,
+		      (long long)(st.st_size + 1023) / 1024);
+	if (p->missing_count > 0)
+		progress_note(
+			&p->progress,
+			"%zu things could not be had or are not as they should be: MISSING.txt "
+			"in it names them",
+			p->missing_count);
+}
+
 int cli_bug_report(int argc, char **argv)
 {
 	static const struct cli_syntax syntax = {
@@ -244,22 +351,35 @@ int cli_bug_report(int argc, char **argv)
 			"variables are "
 			"left out. What cannot be had is named in MISSING.txt.",
 	};
-	struct report p = {.dir = "/tmp/culvert-bug-report-XXXXXX"};
-	const char *const clean[] = {"rm", "-rf", p.dir, NULL};
+	struct report p = {.top = "/tmp/" FOLDER "-XXXXXX"};
+	const char *const clean[] = {"rm", "-rf", p.top, NULL};
 	struct report_options o = {0};
+	time_t now = time(NULL);
+	struct tm tm;
+	char name[64];
 	int r = cli_parse(&syntax, &o, argc, argv);
 
 	if (r <= 0)
 		return r < 0 ? 2 : 0;
+	if (!o.out) {
+		(void)strftime(name, sizeof(name), FOLDER "-%Y%m%dT%H%M%SZ.tar.gz",
+			       gmtime_r(&now, &tm));
+		o.out = name;
+	}
 	p.k = admin_remote_kube();
 	if (!p.k || out_make(o.out) != 0)
 		return 1;
-	if (!mkdtemp(p.dir))
-		return cli_fail("bug-report: %s: %s", p.dir, strerror(errno));
+	if (!mkdtemp(p.top)) {
+		(void)unlink(o.out);
+		return cli_fail("bug-report: %s: %s", p.top, strerror(errno));
+	}
+	(void)snprintf(p.dir, sizeof(p.dir), "%s/" FOLDER, p.top);
 	r = make(&p, &o);
-	(void)spawn(clean);
-	if (r < 0)
+	(void)spawn(clean, NULL);
+	if (r < 0) {
+		(void)unlink(o.out);
 		return cli_fail("bug-report: %s: %s", o.out, strerror(-r));
-	progress_done(&p.progress, "Done: %s", o.out);
+	}
+	say_done(&p, o.out);
 	return 0;
 }

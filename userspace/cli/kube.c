@@ -77,6 +77,21 @@ int kube_words_take(int *argc, char **argv)
 	return 0;
 }
 
+size_t kube_words_put(const char **argv)
+{
+	size_t n = 0;
+
+	if (words.kubeconfig) {
+		argv[n++] = "--kubeconfig";
+		argv[n++] = words.kubeconfig;
+	}
+	if (words.context) {
+		argv[n++] = "--context";
+		argv[n++] = words.context;
+	}
+	return n;
+}
+
 /* The files that are meant; caller frees. NULL: none is, or no memory. */
 static char *config_paths(void)
 {

@@ -13,12 +13,16 @@
 
 #define KUBE_MESH_NAMESPACE "istio-system"
 #define KUBE_FIELD_MANAGER  "culvert"
+#define KUBE_WORDS_MAX      4
 
 struct kube; /* opaque */
 
 /** kube_words_take() - take --kubeconfig FILE and --context NAME, which every command has, out of
  * the words up to "--". Return: 0; -EINVAL one of them has no value, said on stderr. */
 _must_check_ int kube_words_take(int *argc, char **argv);
+/** kube_words_put() - the same words for another run of this program. Return: how many,
+ * KUBE_WORDS_MAX at most; borrowed. */
+size_t kube_words_put(const char **argv);
 /** kube_is_asked() - did those words say that a cluster is meant? */
 bool kube_is_asked(void);
 /** kube_is_there() - is there any way to a cluster: those words, a kubeconfig, a pod's account? */

@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* redact - secrets out of objects that leave the cluster. No state. */
+/* redact - secrets out of what leaves the cluster. No state. */
 #include <jansson.h>
+#include <stddef.h>
 
-/** redact_json() - replace in place: values of environment variables; what is called token,
- * password, secret, key (of certificates), certificate data; PEM blocks of private keys, wherever;
- * the annotation that holds a copy of the object; managedFields go. */
+/** redact_json() - replace in place: values of environment variables; text that is called token,
+ * password, secret or credential, also among the words of a command, unless it is a path; private
+ * keys as PEM or its base64, wherever; the annotation that holds a copy of the object.
+ * managedFields go. */
 void redact_json(json_t *v);
+/** redact_text() - overwrite in @n bytes of any text: private keys as PEM, JSON web tokens, what
+ * follows "Bearer". The length stays. */
+void redact_text(char *s, size_t n);

@@ -41,6 +41,7 @@ class FakeApi:
     def __init__(self):
         self.objects, self.faults, self.log, self.forbidden = {}, [], [], set()
         self.version, self.is_ready, self.nodes, self.rv = ("1", "35", "v1.35.4"), True, ["n1", "n2"], 0
+        self.log_text = "a line of a log\n"
         self.on_exec = lambda pod_name, container, command: (1, "", "no such command\n")
         self.lock = threading.RLock()
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("H", (Handler,), {"api": self}))
@@ -177,7 +178,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if m.group(6) == "exec":
             return self.exec(m.group(5), url.query)
         if m.group(6) == "log":
-            return self.answer(200, "a line of a log\n")
+            return self.answer(200, self.api.log_text)
         return self.objects_of(m.group(1) or m.group(2), m.group(4), m.group(3) or "", m.group(5), query, text)
 
     do_GET = do_PATCH = do_POST = do_DELETE = serve

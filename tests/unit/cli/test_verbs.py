@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What looks at a cluster: version, precheck, status, proxy-status, ztunnel-config, describe, tag, bug-report, and how it is found."""
+import base64
 import json
 import os
+import re
 import tarfile
 
 import pytest
@@ -28,9 +30,12 @@ def mesh(api):
     def on_exec(_pod, container, command):
         if command[1:] == ["version", "--short"]:
             return 0, "v7\n", ""
+        if command[1:] == ["bpf", "maps"]:
+            return 0, "cv_services\n", ""
         assert command[:2] == ["/usr/local/bin/culvert", "__admin"] and command[3] == "GET", command
         answers = {("control", "/status"): CONTROL, ("agent", "/status"): AGENT, ("ztunnel", "/config_dump"): DUMP,
-                   ("ztunnel", "/explain/policies"): POLICIES}
+                   ("ztunnel", "/explain/policies"): POLICIES, ("agent", "/past"): {},
+                   ("ztunnel", "/connections"): [], ("ztunnel", "/connections/ended"): {}}
         assert container == {"control": "discovery"}.get(command[2], command[2])
         return 0, "200\n" + json.dumps(answers[(command[2], command[4].split("?")[0])]), ""
     api.on_exec = on_exec
@@ -206,20 +211,67 @@ def test_tags(mesh, cli):
     assert "Revision tag prod removed" in cli.run("tag", "remove", "prod", "-y")
 
 
+JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJjYW5hcnkifQ.Y2FuYXJ5LXNpZ25hdHVyZQ"
+KEY = "-----BEGIN EC PRIVATE KEY-----\ncanarykey\n-----END EC PRIVATE KEY-----"
+
+
+def report(cli, path):
+    """What is in an archive, by name; all of it below one folder."""
+    with tarfile.open(f"{cli.folder}/{path}") as tar:
+        assert {n.split("/")[0] for n in tar.getnames()} == {"culvert-bug-report"}
+        return {os.path.basename(m.name): tar.extractfile(m).read().decode() for m in tar.getmembers() if m.isfile()}
+
+
 def test_a_bug_report_has_no_secrets(mesh, cli, tmp_path):
     mesh.put({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": MESH}, "data": {"k": "c2VjcmV0LXZhbHVl"}})
     mesh.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": MESH, "annotations": {
         "kubectl.kubernetes.io/last-applied-configuration": "canary-annotation"}},
-        "data": {"apiToken": "canary-token", "x": "-----BEGIN PRIVATE KEY-----canary-key"}})
-    mesh.named("Pod", "web")["spec"]["containers"][0]["env"] = [{"name": "DB", "value": "canary-env"}]
+        "data": {"apiToken": "canary-token", "secret": "canary-secret", "x": KEY, "y": base64.b64encode(KEY.encode()).decode(), "z": JWT}})
+    mesh.named("Pod", "web")["spec"]["containers"][0].update(
+        env=[{"name": "DB", "value": "canary-env"}],
+        args=["--db-password=canary-a", "--api-token", "canary-b", "--token-file=/kept", "DB_PASSWORD=canary-c", "stays"])
+    mesh.log_text = f"a line\nAuthorization: Bearer canary-0123456789abcdef\n{KEY}\n{JWT} the last\n"
     cli.run("bug-report", "--output-file", "r.tgz")
-    with tarfile.open(tmp_path / "r.tgz") as tar:
-        names = {os.path.basename(n) for n in tar.getnames()}
-        text = "".join(tar.extractfile(m).read().decode() for m in tar.getmembers() if m.isfile())
-    assert {"api_v1_pods.json", "n1_agent_status.json", "n1_ztunnel_config_dump.json", "log_ztunnel-n1_agent.txt", "MISSING.txt"} <= names
-    assert "canary" not in text and "c2VjcmV0" not in text and "<left out>" in text
+    files = report(cli, "r.tgz")
+    text = "".join(files.values())
+    for canary in ("canary", "c2VjcmV0", "Y2FuYXJ5", "eyJ", base64.b64encode(KEY.encode()).decode()[20:40]):
+        assert canary not in text
+    log = files["log_ztunnel-n1_main.txt"]
+    assert log.startswith("a line\n") and log.endswith(" the last\n") and len(log) == len(mesh.log_text)
+    words = next(p for p in json.loads(files["api_v1_pods.json"]) if p["metadata"]["name"] == "web")["spec"]["containers"][0]["args"]
+    left = "<left out>"
+    assert words == [f"--db-password={left}", "--api-token", left, "--token-file=/kept", f"DB_PASSWORD={left}", "stays"]
     assert os.stat(tmp_path / "r.tgz").st_mode & 0o077 == 0
     assert "File exists" in cli.run("bug-report", "--output-file", "r.tgz", code=1)
+
+
+def test_a_bug_report_has_what_explains_a_fault(mesh, cli):
+    said = cli.run("bug-report")
+    name = re.search(r"Done: (culvert-bug-report-\d{8}T\d{6}Z\.tar\.gz), \d+ KiB", said).group(1)
+    files = report(cli, name)
+    assert {"api_v1_pods.json", "api_v1_nodes.json", "apis_networking.k8s.io_v1_networkpolicies.json", "n1_agent_status.json",
+            "n1_agent_past.json", "n1_ztunnel_config_dump.json", "n1_ztunnel_connections.json", "n1_ztunnel_connections_ended.json",
+            "n1_bpf_maps.txt", "n2_bpf_maps.txt", "log_ztunnel-n1_main.txt", "log_istiod-n1_main.txt", "culvert_version.txt",
+            "culvert_precheck.txt", "culvert_analyze.txt", "culvert_proxy-status.txt", "MISSING.txt"} <= set(files)
+    assert "data plane version: v7 (2 nodes)" in files["culvert_version.txt"] and files["n1_bpf_maps.txt"] == "cv_services\n"
+    assert "zt1" in files["culvert_proxy-status.txt"]
+
+
+def test_a_bug_report_of_what_does_not_run(mesh, cli):
+    """What a pod said before it ended is there; what one cannot say is named, and the report is made all the same."""
+    status = mesh.named("Pod", "ztunnel-n1")["status"]
+    status["containerStatuses"] = [
+        {"name": "agent", "ready": False, "restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}},
+        {"name": "ztunnel", "ready": False, "restartCount": 0, "state": {"waiting": {"reason": "ImagePullBackOff"}}}]
+    status["conditions"] = [{"type": "Ready", "status": "False"}]
+    status["phase"] = "Pending"
+    mesh.faults = [Fault("GET", "networkpolicies", 403, 'cannot list resource "networkpolicies"')]
+    said = cli.run("bug-report", "--output-file", "r.tgz")
+    files = report(cli, "r.tgz")
+    assert {"log_ztunnel-n1_agent.txt", "log_ztunnel-n1_agent_previous.txt", "n2_agent_status.json"} <= set(files)
+    assert "log_ztunnel-n1_ztunnel.txt" not in files and "MISSING.txt in it names them" in said
+    assert "ztunnel-n1: container agent: CrashLoopBackOff: back-off" in files["MISSING.txt"]
+    assert 'cannot list resource "networkpolicies"' in files["MISSING.txt"]
 
 
 def test_which_cluster(api, cli, tmp_path):

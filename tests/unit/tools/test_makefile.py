@@ -50,6 +50,20 @@ def test_what_is_for_one_machine_only_is_left_out_of_the_others(words):
     assert tls == ({"gcm.o", "gcm_cipher.o", "gcm_records.o"} if is_there else {"gcm_none.o"})
 
 
+def test_what_stands_in_where_the_library_is_not_has_every_function_of_it(tmp_path):
+    """No build of this machine has it, if the library is there: that of another machine must not be the first to miss one."""
+    folder, out = f"{ROOT}/userspace/lib/tls", tmp_path / "none.o"
+    subprocess.run(["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Wmissing-prototypes", "-Werror",
+                    f"-I{ROOT}/include", f"-I{ROOT}/userspace/lib", "-c", f"{folder}/gcm_none.c", "-o", out], check=True)
+    names = subprocess.run(["nm", "--defined-only", "--extern-only", "--format=just-symbols", out], stdout=subprocess.PIPE, text=True,
+                           check=True).stdout.split()
+    declared = set()
+    for header in ("gcm.h", "records.h"):
+        with open(f"{folder}/{header}", encoding="utf-8") as f:
+            declared |= set(re.findall(r"^(?!static|\t| \*|/\*).*\b(tls_\w+)\(", f.read(), re.M))
+    assert len(declared) > 3 and set(names) == declared
+
+
 @pytest.mark.parametrize("words, said", [(("ARCH=mips",), "ARCH=mips: amd64 or arm64"),
                                          ((f"ARCH={OTHER}", "SAN=1"), "not with SAN=1 or FUZZ=1")])
 def test_what_cannot_be_built_is_told(words, said):

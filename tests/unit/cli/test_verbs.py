@@ -101,6 +101,18 @@ def test_proxy_status(mesh, cli):
     assert [c["name"] for c in cli.json("ps", "--node", "n1")] == ["zt1"]
 
 
+def test_proxy_status_of_a_control_plane_that_is_half_down(mesh, cli):
+    """One replica does not answer: that is said, and what the other one serves is shown."""
+    answer = mesh.on_exec
+    mesh.put(pod(MESH, "istiod-x", labels={"app": "istiod"}))
+    mesh.on_exec = lambda name, *words: (1, "", "culvert: control: not running\n") if name == "istiod-x" else answer(name, *words)
+    said = cli.run("proxy-status", "--node", "n1", code=1)
+    assert said.splitlines()[1].split() == ["zt1", "ztunnel", "n1", "istiod-n1", "SYNCED"] and "istiod-x" in said
+    mesh.on_exec = lambda *_: (1, "", "culvert: control: not running\n")
+    said = cli.run("proxy-status", code=1)
+    assert "NAME" not in said and "istiod-n1" in said and "istiod-x" in said
+
+
 def test_ztunnel_config_by_exec(mesh, cli):
     said = cli.run("ztunnel-config", "workload", "--node", "n1")
     assert said.splitlines()[1].split() == ["shop", "web", "10.0.0.1", "n1", "None", "HBONE"]

@@ -121,6 +121,71 @@ static void each_profile_makes_objects_that_say_what_it_sets(void **state)
 	}
 }
 
+/* @path: names with dots between; a number is an index. */
+static const json_t *value_at(const json_t *objects, const char *object, const char *path)
+{
+	const json_t *at = json_object_get(objects, object);
+	char key[64];
+
+	for (size_t n; *path; path += n + (path[n] == '.')) {
+		n = strcspn(path, ".");
+		(void)snprintf(key, sizeof(key), "%.*s", (int)n, path);
+		at = json_is_array(at) ? json_array_get(at, strtoul(key, NULL, 10))
+				       : json_object_get(at, key);
+	}
+	return at;
+}
+
+#define POD     "spec.template.spec."
+#define NODE    "DaemonSet/ztunnel"
+#define CONTROL "Deployment/istiod"
+#define LOCKED                                                                                     \
+	"\"allowPrivilegeEscalation\":false,\"readOnlyRootFilesystem\":true,\"capabilities\":"     \
+	"{\"drop\":[\"ALL\"]"
+
+/* What a cluster's owner looks at first. tests/kube/test_enrol.py asks the kernel the same. */
+static void what_runs_has_no_more_rights_than_it_needs(void **state)
+{
+	static const struct {
+		const char *object, *path, *want; /* JSON; NULL: not there */
+	} rows[] = {
+		{NODE, POD "priorityClassName", "\"system-node-critical\""},
+		{NODE, POD "hostPID", "true"},
+		{NODE, POD "hostNetwork", NULL},
+		{NODE, POD "hostIPC", NULL},
+		{NODE, POD "tolerations", "[{\"operator\":\"Exists\"}]"},
+		{NODE, POD "containers.0.securityContext",
+		 "{\"runAsUser\":0," LOCKED ",\"add\":[\"BPF\",\"PERFMON\",\"NET_ADMIN\","
+		 "\"SYS_ADMIN\",\"SYS_PTRACE\"]}}"},
+		{NODE, POD "containers.1.securityContext",
+		 "{\"runAsNonRoot\":true,\"runAsUser\":1337,\"runAsGroup\":1337," LOCKED "}}"},
+		{NODE, POD "containers.2", NULL},
+		{NODE, "spec.updateStrategy",
+		 "{\"rollingUpdate\":{\"maxSurge\":1,\"maxUnavailable\":0}}"},
+		{CONTROL, POD "hostPID", NULL},
+		{CONTROL, POD "hostNetwork", NULL},
+		{CONTROL, POD "securityContext",
+		 "{\"runAsNonRoot\":true,\"runAsUser\":1338,\"runAsGroup\":1338,\"fsGroup\":1338}"},
+		{CONTROL, POD "containers.0.securityContext",
+		 "{" LOCKED "},\"seccompProfile\":{\"type\":\"RuntimeDefault\"}}"},
+		{CONTROL, POD "containers.1", NULL},
+		{CONTROL, POD "tolerations",
+		 "[{\"key\":\"CriticalAddonsOnly\",\"operator\":\"Exists\"}]"},
+		{"PodDisruptionBudget/istiod", "spec.minAvailable", "1"},
+	};
+	_cleanup_(json_decrefp) json_t *o = objects_of((const char *[]){NULL});
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		const json_t *got = value_at(o, rows[i].object, rows[i].path);
+		_cleanup_(json_decrefp) json_t *want =
+			rows[i].want ? json_loads(rows[i].want, JSON_DECODE_ANY, NULL) : NULL;
+
+		assert_int_equal(want != NULL, rows[i].want != NULL);
+		if (want ? !json_equal(got, want) : got != NULL)
+			fail_msg("%s: %s", rows[i].object, rows[i].path);
+	}
+}
+
 static void istios_name_of_a_mesh_without_sidecars_is_the_default(void **state)
 {
 	_cleanup_(json_decrefp) json_t *ours = NULL, *istios = NULL;
@@ -373,6 +438,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_file_of_the_chart_is_inside_the_program),
 		cmocka_unit_test(each_profile_makes_objects_that_say_what_it_sets),
+		cmocka_unit_test(what_runs_has_no_more_rights_than_it_needs),
 		cmocka_unit_test(istios_name_of_a_mesh_without_sidecars_is_the_default),
 		cmocka_unit_test(words_of_the_user_reach_the_containers),
 		cmocka_unit_test(no_value_is_empty_text_as_helm_has_it),

@@ -289,6 +289,28 @@ static void a_refusal_keeps_the_good_and_reaches_the_server(void **state)
 	assert_string_equal(held(f, XDS_AUTHORIZATION, "ns/bad"), "2");
 }
 
+/* What is held in an older version is said to be so. */
+static void a_refused_change_comes_again_with_the_next_server(void **state)
+{
+	struct fixture *f = *state;
+
+	set(f, XDS_AUTHORIZATION, "ns/p", "1");
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_AUTHORIZATION, 1);
+	f->refused = "ns/p";
+	set(f, XDS_AUTHORIZATION, "ns/p", "2");
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_AUTHORIZATION, 2);
+	assert_string_equal(held(f, XDS_AUTHORIZATION, "ns/p"), "1");
+	server_stop(f);
+	f->refused = NULL;
+	server_start(f);
+	set(f, XDS_AUTHORIZATION, "ns/p", "2");
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_AUTHORIZATION, 3);
+	assert_string_equal(held(f, XDS_AUTHORIZATION, "ns/p"), "2");
+}
+
 static void a_new_server_sends_the_difference(void **state)
 {
 	struct fixture *f = *state;
@@ -399,6 +421,7 @@ int main(void)
 		TEST(sends_only_what_changed),
 		TEST(a_node_sees_its_own_configuration_only),
 		TEST(a_refusal_keeps_the_good_and_reaches_the_server),
+		TEST(a_refused_change_comes_again_with_the_next_server),
 		TEST(a_new_server_sends_the_difference),
 		TEST(a_whole_mesh_goes_in_batches),
 		TEST(changes_in_flight_are_merged),

@@ -166,6 +166,7 @@ def test_without_ztunnel_it_starts_and_is_refused(runtime):
     agent.start_feed(TARGET)
     start(agent)
     assert runtime.add("cv-cni-a")[0] == 0
+    assert "pod=demo/web verdict=refusing" in (DIR / "log").read_text(), "the answer is what holds"
     assert agent.pod("web")["state"] == "pending"
     wait(lambda: agent.map("cv_links"), what="its link is guarded, too")
     with listener() as s:

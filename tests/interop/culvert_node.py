@@ -85,11 +85,11 @@ def pin_dir(tag):
 
 
 def stop(process):
-    """End a process that we started and wait for it."""
+    """End a process that we started and wait for it. A `culvert node` gives its own 10 s; killed before, it would leave them."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(8)
+            process.wait(PATIENCE_S)
     if process.poll() is None:
         process.kill()
         process.wait()

@@ -322,7 +322,7 @@ def test_it_is_ready_while_the_plugin_is_in_place(runtime):
     wait(is_ready, what="ready")
     (DIR / "cni-conf/10-t.conflist").write_text("{")
     wait(lambda: not is_ready(), what="a configuration that cannot be read")
-    assert "10-t.conflist" in str(agent.status()["errors"])
+    wait(lambda: "10-t.conflist" in str(agent.status()["errors"]), what="the error in the status")
     (DIR / "cni-conf/10-t.conflist").write_text(json.dumps(CHAIN))
     wait(is_ready, what="ready again")
     agent.stop(signal.SIGKILL)

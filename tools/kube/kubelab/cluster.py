@@ -24,7 +24,7 @@ class Cluster:
         self.kubectl = [f"{bin_dir}/kubectl", "--kubeconfig", layout.ADMIN_CONF]
         self.nodes = layout.nodes(2)
 
-    def run(self, *args, check=True, text=None, timeout=60):
+    def run(self, *args, check=True, text=None, timeout=180):
         """kubectl with these words. Return: its standard output."""
         done = subprocess.run([*self.kubectl, *args], input=text, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               text=True, check=False, timeout=timeout)
@@ -47,7 +47,7 @@ class Cluster:
                     raise
                 time.sleep(0.2)
 
-    def exec(self, namespace, pod, *command, container=None, timeout=60):
+    def exec(self, namespace, pod, *command, container=None, timeout=180):
         """A command in a pod. Return: (exit code, standard output)."""
         which = ["-c", container] if container else []
         done = subprocess.run([*self.kubectl, "exec", "-n", namespace, pod, *which, "--", *command], stdout=subprocess.PIPE,

@@ -89,7 +89,7 @@ def start_all(bin_dir, flags=()):
     os.makedirs(layout.STATE, mode=0o755, exist_ok=True)
     start_etcd()
     start_api(bin_dir, flags)
-    wait(lambda: is_ok(f"{layout.api_url()}/readyz"), 60, "the API server is ready (see its log)")
+    wait(lambda: is_ok(f"{layout.api_url()}/readyz"), 180, "the API server is ready (see its log)")
     start_rest(bin_dir)
 
 
@@ -117,7 +117,7 @@ def without_api():
         yield
     finally:
         start_api(bin_dir_of_cluster())
-        wait(lambda: is_ok(f"{layout.api_url()}/readyz"), 60, "the API server is ready again (see its log)")
+        wait(lambda: is_ok(f"{layout.api_url()}/readyz"), 180, "the API server is ready again (see its log)")
 
 
 def etcd_save():
@@ -135,7 +135,7 @@ def etcd_restore():
     shutil.copytree(ETCD_SAVED, ETCD_DATA)
     start_etcd()
     start_api(bin_dir_of_cluster())
-    wait(lambda: is_ok(f"{layout.api_url()}/readyz"), 60, "the API server is ready again (see its log)")
+    wait(lambda: is_ok(f"{layout.api_url()}/readyz"), 180, "the API server is ready again (see its log)")
 
 
 NAMES = ("coredns", "scheduler", "controller-manager", "apiserver", "etcd")

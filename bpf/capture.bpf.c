@@ -44,7 +44,7 @@ static __always_inline int capture_tcp(struct bpf_sock_addr *ctx, const struct c
 	}
 	if (outbound_is_excluded(pod, a->cookie, &a->dst))
 		return passed(pod, a, CV_EXCLUDED);
-	if (pod->flags & CV_POD_DIRECT)
+	if (!is_tunnel_only && (pod->flags & CV_POD_DIRECT))
 		r = direct_tcp(ctx, pod, a);
 	else if (dest_is_mesh(&a->dst))
 		r = DIRECT_NOT;

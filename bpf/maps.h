@@ -13,6 +13,10 @@ const volatile struct cv_config cfg __weak = {
 	.loopback_mask = 0x003fffff,
 };
 
+/* 1: the kernel's verifier takes the programs only without the code of direct connections, which it
+ * then need not walk. */
+const volatile __u32 is_tunnel_only __weak = 0;
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

@@ -22,9 +22,13 @@ static __always_inline bool tuple_pair(const struct cv_tuple *t, struct cv_tuple
 static __always_inline struct cv_direct *direct_find(const struct cv_tuple *t, bool *is_client)
 {
 	struct cv_tuple key;
-	bool is_turned = tuple_pair(t, &key);
-	struct cv_direct *d = bpf_map_lookup_elem(&cv_directs, &key);
+	struct cv_direct *d;
+	bool is_turned;
 
+	if (is_tunnel_only)
+		return NULL;
+	is_turned = tuple_pair(t, &key);
+	d = bpf_map_lookup_elem(&cv_directs, &key);
 	if (!d)
 		return NULL;
 	*is_client = is_turned == ((d->flags & CV_DIRECT_TURNED) != 0);

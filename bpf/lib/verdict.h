@@ -22,8 +22,11 @@ static __always_inline void event_ask(struct cv_direct_event *ev)
 static __noinline int direct_verdict(__u64 src, __u64 dst, __be16 port)
 {
 	struct cv_verdict_key key = {.src_cookie = src, .dst_cookie = dst, .port = port};
-	struct cv_verdict *v = bpf_map_lookup_elem(&cv_verdicts, &key);
+	struct cv_verdict *v;
 
+	if (is_tunnel_only)
+		return DIRECT_UNKNOWN;
+	v = bpf_map_lookup_elem(&cv_verdicts, &key);
 	if (!v || v->generation != direct_generation())
 		return DIRECT_UNKNOWN;
 	return v->is_allowed ? DIRECT_ALLOWED : DIRECT_DENIED;

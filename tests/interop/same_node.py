@@ -81,7 +81,7 @@ def maps(direct, name):
 
 class Direct:
     """Node 1 with the pods `client` and `server`; options: bypass, uplink, outsider (a plain pod on node 2), crl (True:
-    revocation lists are read from `crl`)."""
+    revocation lists are read from `crl`), env (of the node's processes)."""
 
     def __init__(self, mode="direct", labels="", **options):
         remove_stale("cd")
@@ -102,6 +102,7 @@ class Direct:
         self.process = self.server.popen(sys.executable, "-c", SERVER)
         self.others = []  # processes that end with us
         env = {"CULVERT_SAME_NODE": mode} if mode else {}
+        env.update(options.get("env", {}))
         for name, variable in (("bypass", "CULVERT_HOST_BYPASS"), ("uplink", "CULVERT_UPLINK")):
             if options.get(name):
                 env[variable] = options[name]

@@ -174,7 +174,8 @@ static int status_answer(struct agent *a, struct buf *b)
 		.features = a->features,
 		/* two rights are all that it needs to write */
 		.problems = {agent_cni_error(a), kube_write_missing(a->kube.write, 0),
-			     kube_write_missing(a->kube.write, 1), objects_trouble(a->objects)},
+			     kube_write_missing(a->kube.write, 1), objects_trouble(a->objects),
+			     datapath_shortfall(a->datapath)},
 		.counters = datapath_counters(a->datapath, counters) == 0 ? counters : NULL,
 	};
 
@@ -265,9 +266,9 @@ static int start_kernel_side(struct agent *a, const struct agent_options *o)
 	r = datapath_open(&datapath, &a->datapath);
 	if (r < 0)
 		return r;
-	uplink_attach(a->datapath, o->uplink);
+	uplink_attach(a->datapath, datapath_has_direct(a->datapath) ? o->uplink : NULL);
 	a->enrolment = (struct enrolment_context){
-		.is_direct = direct_is_wanted(o->same_node),
+		.is_direct = datapath_has_direct(a->datapath) && direct_is_wanted(o->same_node),
 		.bypass = guard_bypass_from_string(o->host_bypass),
 		.datapath = a->datapath,
 		.home = &a->home,

@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/bpf.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +16,7 @@
 
 #include "base/log.h"
 #include "base/str.h"
-#include "culvert.skel.h"
-#include "features.h"
+#include "datapath_load.h"
 #include "guard.h"
 #include "mounts.h"
 #include "net/addr.h"
@@ -26,12 +24,16 @@
 #include "reroute.h"
 
 #define LOOKUP_PREFIX "lookup_"
-#define PATH_LEN      512
+#define REFUSED                                                                                    \
+	"this kernel refuses a BPF program (--log-level=debug has its words): tunnels only, no "   \
+	"direct connections"
+#define PATH_LEN 512
 
 struct datapath {
 	char *pin_dir;
 	int lock_fd;
 	struct culvert_bpf *skel;
+	enum datapath_extent extent;
 	int map_fds[DATAPATH_MAP_MAX]; /* borrowed from skel */
 };
 
@@ -94,40 +96,6 @@ static int pin_dir_lock(const char *dir, int *ret_fd)
 	return 0;
 }
 
-static int libbpf_print(enum libbpf_print_level level, const char *fmt, va_list ap)
-{
-	char line[2048];
-
-	if (level == LIBBPF_DEBUG || log_get_level() < LOG_DEBUG)
-		return 0;
-	(void)vsnprintf(line, sizeof(line), fmt, ap);
-	line[strcspn(line, "\n")] = '\0';
-	log_debug("libbpf", "%s", line);
-	return 0;
-}
-
-/* Every map but the internal ones (.rodata) is pinned by its name; libbpf takes a pinned one over
- * when it has the same layout, and refuses with -EINVAL otherwise. */
-static int maps_set_pins(struct culvert_bpf *skel, const char *dir)
-{
-	struct bpf_map *map;
-	char path[PATH_LEN];
-	int r;
-
-	bpf_object__for_each_map(map, skel->obj)
-	{
-		if (bpf_map__is_internal(map))
-			continue;
-		r = pin_path(dir, "", bpf_map__name(map), path);
-		if (r < 0)
-			return r;
-		r = bpf_map__set_pin_path(map, path);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
 static int maps_find_fds(struct datapath *d)
 {
 	for (size_t i = 0; i < DATAPATH_MAP_MAX; i++) {
@@ -139,35 +107,10 @@ static int maps_find_fds(struct datapath *d)
 	return 0;
 }
 
-/* The programs need all of these together; kernels before 6.1 have none of them at these hooks. */
-static bool has_cgroup_helpers(void)
-{
-	static const enum bpf_func_id helpers[] = {
-		BPF_FUNC_set_retval, BPF_FUNC_get_current_pid_tgid, BPF_FUNC_get_current_comm};
-
-	if (features_is_off("6.1"))
-		return false;
-	for (size_t i = 0; i < ARRAY_SIZE(helpers); i++)
-		if (libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, helpers[i], NULL) != 1)
-			return false;
-	return true;
-}
-
 static int skel_load(struct datapath *d, const struct datapath_config *config)
 {
-	int r;
+	int r = datapath_load(config, d->pin_dir, &d->skel, &d->extent);
 
-	d->skel = culvert_bpf__open();
-	if (!d->skel)
-		return log_error_errno("agent", -errno, "cannot open the BPF object");
-	d->skel->rodata->cfg.is_uplink_guarded = config->is_uplink_guarded;
-	d->skel->rodata->cfg.is_congestion_own = config->is_congestion_own;
-	d->skel->rodata->cfg.no_cgroup_helpers = !has_cgroup_helpers();
-	d->skel->rodata->cfg.host_cookie = config->host_cookie;
-	r = maps_set_pins(d->skel, d->pin_dir);
-	if (r < 0)
-		return log_error_errno("agent", r, "cannot name the pins dir=%s", d->pin_dir);
-	r = culvert_bpf__load(d->skel);
 	if (r == -EINVAL && access(d->pin_dir, F_OK) == 0)
 		return log_error_errno("agent", r,
 				       "cannot load the BPF programs; if an older agent with "
@@ -176,6 +119,8 @@ static int skel_load(struct datapath *d, const struct datapath_config *config)
 				       d->pin_dir);
 	if (r < 0)
 		return log_error_errno("agent", r, "cannot load the BPF programs");
+	if (datapath_shortfall(d))
+		log_warn("agent", "%s", datapath_shortfall(d));
 	return maps_find_fds(d);
 }
 
@@ -187,6 +132,10 @@ static int program_attach(struct datapath *d, struct bpf_program *prog, int cgro
 	int r;
 
 	r = pin_path(d->pin_dir, "prog_", name, path);
+	if (r == 0 && !bpf_program__autoload(prog)) {
+		(void)unlink(path); /* an earlier agent's */
+		return 0;
+	}
 	if (r == 0)
 		r = pin_replace(bpf_program__fd(prog), path);
 	if (r < 0)
@@ -276,7 +225,6 @@ int datapath_open(const struct datapath_config *config, struct datapath **ret)
 	d->pin_dir = strdup(config->pin_dir);
 	if (!d->pin_dir)
 		return -ENOMEM;
-	(void)libbpf_set_print(libbpf_print);
 	r = datapath_lock(d, config);
 	if (r < 0)
 		return r;
@@ -364,6 +312,29 @@ int datapath_clean(const char *pin_dir)
 	if (r < 0)
 		return log_error_errno("agent", r, "cannot remove the pins dir=%s", pin_dir);
 	return 0;
+}
+
+bool datapath_has_direct(const struct datapath *d)
+{
+	return d->extent == DATAPATH_WHOLE;
+}
+
+bool datapath_has_guard(const struct datapath *d)
+{
+	return d->extent < DATAPATH_HOOKS;
+}
+
+const char *datapath_shortfall(const struct datapath *d)
+{
+	static const char *const lines[] = {
+		[DATAPATH_WHOLE] = NULL,
+		[DATAPATH_TUNNELS] = REFUSED ", no guard on the uplink, no machines inside pods",
+		[DATAPATH_HOOKS] = REFUSED
+		", no machines inside pods, no guards on the uplink and on pods' links: what goes "
+		"round the hooks of sockets is not stopped",
+	};
+
+	return lines[d->extent];
 }
 
 int datapath_guard_fd(const struct datapath *d)

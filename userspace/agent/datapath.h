@@ -61,7 +61,8 @@ struct datapath_config {
 };
 
 /**
- * datapath_open() - lock the pin folder, load, pin and attach everything, or adopt what is there.
+ * datapath_open() - lock the pin folder, load, pin and attach everything that the kernel takes, or
+ * adopt what is there.
  * Return: 0; -EBUSY another agent holds the folder; -errno. The failure has been logged.
  */
 _must_check_ int datapath_open(const struct datapath_config *config, struct datapath **ret);
@@ -77,6 +78,14 @@ _must_check_ int datapath_relock(struct datapath *d);
 
 /** datapath_pin_dir() - where the pins are; borrowed. */
 const char *datapath_pin_dir(const struct datapath *d);
+
+/** datapath_has_direct(), datapath_has_guard() - has the kernel taken the code of direct
+ * connections, and the guard of pods' links? */
+bool datapath_has_direct(const struct datapath *d);
+bool datapath_has_guard(const struct datapath *d);
+/** datapath_shortfall() - a line for people about what the kernel has refused; static, NULL:
+ * nothing. */
+const char *datapath_shortfall(const struct datapath *d);
 
 /** datapath_clean() - detach and unpin everything below @pin_dir. Return: 0, also when nothing was
  * there; -EBUSY an agent is running; -errno. The failure has been logged. */

@@ -427,9 +427,12 @@ void enrolment_guard(struct enrolment *e)
 {
 	struct guard_pod pod = guard_pod(e);
 	bool is_shared = false;
-	int r = guard_attach(e->ctx->datapath, &pod, e->ctx->bypass, &is_shared);
+	int r;
 
 	e->is_guard_due = false;
+	if (!datapath_has_guard(e->ctx->datapath))
+		return;
+	r = guard_attach(e->ctx->datapath, &pod, e->ctx->bypass, &is_shared);
 	e->is_guarded = r == 0;
 	if (r < 0 && !e->is_guard_logged)
 		log_warn_errno("agent", r,

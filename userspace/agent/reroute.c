@@ -165,7 +165,8 @@ void reroute_sync(struct datapath *d, const struct reroute_pod *pod, struct rero
 			  .r = &now};
 
 	memcpy(now.names, want->reroute, sizeof(now.names));
-	now.error = netns_call(pod->home, pod->netns_fd, look_inside, &now);
+	now.error = v.prog_in < 0 ? -EOPNOTSUPP
+				  : netns_call(pod->home, pod->netns_fd, look_inside, &now);
 	if (now.error == 0 && !is_whole && now.count == r->count && r->error == 0 &&
 	    memcmp(now.names, r->names, sizeof(now.names)) == 0 &&
 	    memcmp(now.ifindexes, r->ifindexes, sizeof(now.ifindexes)) == 0)

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A kernel whose verifier refuses a BPF program: what is left works, one line says what is not, nothing is attached by half."""
+import os
+import subprocess
+
+import pytest
+from culvert_node import BIN, pin_dir
+from same_node import Direct, maps
+from topology import run
+
+SAYS = "this kernel refuses a BPF program"
+
+
+@pytest.fixture(name="refusing", scope="module")
+def fixture_refusing(tmp_path_factory):
+    """refusing(program ...): the environment of such a kernel."""
+    library = tmp_path_factory.mktemp("refuse") / "refuse_bpf.so"
+    run("cc", "-D_GNU_SOURCE", "-shared", "-fPIC", "-o", str(library), os.path.join(os.path.dirname(__file__), "refuse_bpf.c"))
+    return lambda *names: {"LD_PRELOAD": str(library), "CULVERT_TEST_REFUSE": f" {' '.join(names)} "}
+
+
+@pytest.mark.parametrize("name,has_guard", [("cv_reroute", True), ("cv_guard", False)])
+def test_without_it_pods_use_tunnels(refusing, name, has_guard):
+    d = Direct(uplink="uplink", env=refusing(name))
+    try:
+        for _ in range(3):
+            assert d.talk() == d.client.ip4
+        status = d.node.admin("agent", "/status")
+        assert [e for e in status["errors"] if SAYS in e] and d.log().count(SAYS) == 1
+        assert status["counters"]["tunnel"] >= 3
+        assert status["counters"]["direct"] == status["counters"]["verdict_miss"] == 0
+        pins = os.listdir(d.node.pins)
+        assert bool([pin for pin in pins if pin.startswith("guard_")]) == has_guard
+        assert not [pin for pin in pins if "uplink" in pin or "reroute_" in pin or pin == f"prog_{name}"]
+        assert (maps(d, "cv_links").strip() != "[]") == has_guard
+    finally:
+        d.close()
+
+
+def test_what_nothing_works_without(refusing, tmp_path):
+    """Nor does anything of an attempt stay."""
+    pins = pin_dir("refused")
+    try:
+        done = subprocess.run([os.path.join(BIN, "culvert-agent"), "--node", "n1", "--config-dir", tmp_path, "--run-dir", tmp_path / "run",
+                               "--pin-dir", pins], env={**os.environ, **refusing("cv_connect4")}, check=False, capture_output=True,
+                              text=True, timeout=60)
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1 and "cannot load the BPF programs" in done.stderr
+        assert os.listdir(pins) == []
+    finally:
+        run(os.path.join(BIN, "culvert-agent"), "--clean", "--pin-dir", pins)

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "datapath_load.h"
+
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/bpf.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "features.h"
+
+#define PATH_LEN 512
+
+static int libbpf_print(enum libbpf_print_level level, const char *fmt, va_list ap)
+{
+	char line[2048];
+
+	if (level == LIBBPF_DEBUG || log_get_level() < LOG_DEBUG)
+		return 0;
+	(void)vsnprintf(line, sizeof(line), fmt, ap);
+	line[strcspn(line, "\n")] = '\0';
+	log_debug("libbpf", "%s", line);
+	return 0;
+}
+
+/* Every map but the internal ones (.rodata) is pinned by its name; libbpf takes a pinned one over
+ * when it has the same layout, and refuses with -EINVAL otherwise. */
+static int maps_set_pins(struct culvert_bpf *skel, const char *dir)
+{
+	struct bpf_map *map;
+	char path[PATH_LEN];
+	int r;
+
+	bpf_object__for_each_map(map, skel->obj)
+	{
+		if (bpf_map__is_internal(map))
+			continue;
+		r = snprintf(path, sizeof(path), "%s/%s", dir, bpf_map__name(map));
+		if (r < 0 || r >= (int)sizeof(path))
+			return -ENAMETOOLONG;
+		r = bpf_map__set_pin_path(map, path);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* The programs need all of these together; kernels before 6.1 have none of them at these hooks. */
+static bool has_cgroup_helpers(void)
+{
+	static const enum bpf_func_id helpers[] = {
+		BPF_FUNC_set_retval, BPF_FUNC_get_current_pid_tgid, BPF_FUNC_get_current_comm};
+
+	if (features_is_off("6.1"))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(helpers); i++)
+		if (libbpf_probe_bpf_helper(BPF_PROG_TYPE_CGROUP_SOCK_ADDR, helpers[i], NULL) != 1)
+			return false;
+	return true;
+}
+
+/* What is dead by a constant of rodata the verifier does not walk. */
+static int extent_choose(struct culvert_bpf *skel, enum datapath_extent extent)
+{
+	struct bpf_program *const side[] = {skel->progs.cv_uplink, skel->progs.cv_reroute,
+					    skel->progs.cv_reroute_back};
+	int r = 0;
+
+	if (extent == DATAPATH_WHOLE)
+		return 0;
+	skel->rodata->is_tunnel_only = 1;
+	skel->rodata->cfg.is_uplink_guarded = 0;
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(side); i++)
+		r = bpf_program__set_autoload(side[i], false);
+	if (r == 0 && extent == DATAPATH_HOOKS)
+		r = bpf_program__set_autoload(skel->progs.cv_guard, false);
+	return r;
+}
+
+static int load_extent(const struct datapath_config *config, const char *pin_dir,
+		       enum datapath_extent extent, struct culvert_bpf **ret)
+{
+	struct culvert_bpf *skel = culvert_bpf__open();
+	int r;
+
+	if (!skel)
+		return log_error_errno("agent", -errno, "cannot open the BPF object");
+	skel->rodata->cfg.is_uplink_guarded = config->is_uplink_guarded;
+	skel->rodata->cfg.is_congestion_own = config->is_congestion_own;
+	skel->rodata->cfg.no_cgroup_helpers = !has_cgroup_helpers();
+	skel->rodata->cfg.host_cookie = config->host_cookie;
+	r = extent_choose(skel, extent);
+	if (r == 0)
+		r = maps_set_pins(skel, pin_dir);
+	if (r == 0)
+		r = culvert_bpf__load(skel);
+	if (r < 0) {
+		culvert_bpf__destroy(skel);
+		return r;
+	}
+	*ret = skel;
+	return 0;
+}
+
+int datapath_load(const struct datapath_config *config, const char *pin_dir,
+		  struct culvert_bpf **ret, enum datapath_extent *ret_extent)
+{
+	int first = 0, r;
+
+	(void)libbpf_set_print(libbpf_print);
+	for (int extent = DATAPATH_WHOLE; extent <= DATAPATH_HOOKS; extent++) {
+		r = load_extent(config, pin_dir, extent, ret);
+		if (r == 0) {
+			*ret_extent = extent;
+			return 0;
+		}
+		first = first ? first : r;
+		if (r == -ENOMEM) /* no word of the verifier's */
+			break;
+	}
+	return first;
+}

@@ -35,7 +35,7 @@ print("done")
 @pytest.mark.parametrize("kind", ["random", "http", "preface", "half-hello", "huge-record", "no-certificate", "nothing"])
 def test_hostile_bytes_on_15008(cluster, kind):
     pid = cluster.mesh["n2"].pid("ztunnel")
-    out = cluster.outsider.run("/usr/bin/python3", "-c", THROW, cluster.bob.ip4, "15008", kind, timeout=120).stdout
+    out = cluster.outsider.run("/usr/bin/python3", "-c", THROW, cluster.bob.ip4, "15008", kind, timeout=300).stdout
     assert out.strip() == "done", out
     assert cluster.mesh["n2"].pid("ztunnel") == pid
     cluster.say_secret(cluster.alice, cluster.bob.ip4)

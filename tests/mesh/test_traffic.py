@@ -14,7 +14,7 @@ GIB = int(os.environ.get("CULVERT_TEST_BULK", 1 << 30))
 def test_bulk_arrives_whole(cluster, bulk_wire, client, port, family):
     host = cluster.bob.ip6 if family == "6" else cluster.bob.ip4
     size = GIB if family == "4" else GIB // 8
-    answer = cluster.client(cluster.alice, client, host, port, bytes=size, timeout=180)
+    answer = cluster.client(cluster.alice, client, host, port, bytes=size, timeout=600)
     assert answer["bytes"] == size and answer["sha256"] == answer["seen"]
     pair = {cluster.alice.ip4, cluster.alice.ip6, cluster.bob.ip4, cluster.bob.ip6}
     ports = {(s.sport, s.dport) for s in bulk_wire.segments() if s.src in pair and s.dst in pair and s.payload}

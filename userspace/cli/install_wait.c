@@ -58,8 +58,10 @@ static char *pods_path(const json_t *object)
 	return r == 0 ? (char *)TAKE_PTR(path.data) : NULL;
 }
 
-/* first_problem() - of its pods that are not ready the first: "pod x on n1: ...". */
-static void first_problem(struct install_run *run, const json_t *object, char ret[KUBE_WHY_MAX])
+/* first_problem() - of its pods that are not ready the first: "pod x on n1: ...". @at: how far its
+ * owner is. */
+static void first_problem(struct install_run *run, const json_t *object,
+			  const struct kube_rollout *at, char ret[KUBE_WHY_MAX])
 {
 	_cleanup_(freep) char *path = pods_path(object);
 	_cleanup_(json_decrefp) json_t *pods = NULL;
@@ -78,8 +80,12 @@ static void first_problem(struct install_run *run, const json_t *object, char re
 			       json_text(json_object_get(pod, "spec"), "nodeName", "no node"), why);
 		return;
 	}
-	if (json_array_size(pods) > 0)
+	if (json_array_size(pods) == 0)
+		return;
+	if (json_array_size(pods) > (size_t)at->wanted || at->updated < at->wanted)
 		(void)str_copy(ret, KUBE_WHY_MAX, "older pods are being replaced");
+	else
+		(void)str_copy(ret, KUBE_WHY_MAX, "its pods have just become ready");
 }
 
 static int wait_one(struct install_run *run, const json_t *object, uint64_t until_us)
@@ -102,7 +108,7 @@ static int wait_one(struct install_run *run, const json_t *object, uint64_t unti
 			return 0;
 		}
 		if (error == 0)
-			first_problem(run, object, why);
+			first_problem(run, object, &r, why);
 		else
 			(void)snprintf(why, sizeof(why), "%.200s", kube_why(run->kube));
 		if (now_monotonic_us() >= until_us) {

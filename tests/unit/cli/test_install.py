@@ -93,6 +93,15 @@ def test_what_the_control_plane_set_of_its_webhook_stays(api, cli):
     assert api.named("ValidatingWebhookConfiguration", "istio-validator-istio-system")["webhooks"][0]["failurePolicy"] == "Fail"
 
 
+def test_older_pods_are_spoken_of_where_there_are_some(api, cli):
+    cli.run("install", "-y")
+    status = api.named("Deployment", "istiod")["status"]
+    status["availableReplicas"] = 0
+    assert "0 of 1 pods; its pods have just become ready" in cli.run("install", "-y", "--timeout", "1", code=1)
+    status["updatedReplicas"] = 0
+    assert "0 of 1 pods; older pods are being replaced" in cli.run("install", "-y", "--timeout", "1", code=1)
+
+
 def test_what_does_not_get_ready_is_explained(api, cli):
     api.is_ready = False
     said = cli.run("install", "-y", "--timeout", "1", code=1)

@@ -19,7 +19,8 @@
 #define ACCEPT_MAX 16
 /* The listeners' backlog. */
 #define ACCEPT_REST_MAX 4096
-/* A connection goes to another worker that has fewer by more than this. */
+/* A connection goes to another worker that has fewer by more than this, brief ones (brief.h) not
+ * counted. */
 #define SHARE_CONNS   4
 #define SHARE_TUNNELS 0
 
@@ -100,10 +101,19 @@ static uint32_t load_of(struct worker *w, enum accept_kind kind)
 				    memory_order_relaxed);
 }
 
+/* slack_of() - what is gone in a moment leaves nothing to be balanced. Twice their average, because
+ * they come in bunches. */
+static uint32_t slack_of(const struct worker *w, enum accept_kind kind)
+{
+	if (kind == ACCEPT_HBONE)
+		return SHARE_TUNNELS;
+	return SHARE_CONNS + 2 * brief_open(&w->brief, loop_now_us(w->loop));
+}
+
 /* least_loaded() - a pod's home would else keep everything. */
 static struct worker *least_loaded(struct worker *w, enum accept_kind kind)
 {
-	uint32_t slack = kind == ACCEPT_HBONE ? SHARE_TUNNELS : SHARE_CONNS;
+	uint32_t slack = slack_of(w, kind);
 	struct worker *best = w;
 
 	for (unsigned int i = 0; i < w->count; i++)

@@ -43,6 +43,7 @@ void conn_release(struct conn *c)
 	c->pod = pod_unref(c->pod);
 	if (c->ops->has_socket)
 		telemetry_count_socket(c->worker->telemetry, c->direction, -1);
+	brief_ended(&c->worker->brief, loop_now_us(c->worker->loop), c->opened_us);
 	worker_count_conn(c->worker, -1);
 }
 

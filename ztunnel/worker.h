@@ -13,6 +13,7 @@
 #include "base/list.h"
 #include "base/loop.h"
 #include "culvert/zds.h"
+#include "ztunnel/brief.h"
 #include "ztunnel/help.h"
 #include "ztunnel/inbox.h"
 #include "ztunnel/penalty.h"
@@ -72,6 +73,7 @@ struct worker {
 	struct list pod_list;       /* struct worker_pod.link */
 	struct penalty penalty;     /* peers that flooded */
 	int reserve_fd; /* given up to refuse a connection when there are no descriptors left */
+	struct brief brief;
 	uint32_t conn_count;
 	uint32_t tunnel_count;
 	uint32_t handshake_count;

@@ -85,30 +85,8 @@ struct history *history_free(struct history *h)
 	return NULL;
 }
 
-#define EACH(byte) (0x0101010101010101u * (byte))
-
-/* Eight at once: is any of them below ' ' or above '~'? */
-static bool is_odd(const char *at)
-{
-	uint64_t w;
-
-	memcpy(&w, at, sizeof(w));
-	return (((w - EACH(' ')) & ~w) | (w + EACH(0x7f - '~')) | w) & EACH(0x80);
-}
-
-/* Nearly all of it is clean, and it is done twice for every connection that ends. */
-static void text_clean(char *text, size_t len)
-{
-	for (size_t i = 0; i < len; i++) {
-		while (i + sizeof(uint64_t) <= len && !is_odd(text + i))
-			i += sizeof(uint64_t);
-		if (i < len && (text[i] < ' ' || text[i] > '~'))
-			text[i] = '?';
-	}
-}
-
 /* text_put() - each may have a third of what is left at most, so that one giant leaves room for the
- * others. Peers have a hand in some of it, and a terminal will show it: nothing but ASCII. */
+ * others. As it came: what few read is cleaned when it is read. */
 static void text_put(struct record *r, size_t *used, enum text which, const char *value)
 {
 	size_t len = value ? strlen(value) : 0, room = TEXT_SIZE - *used;
@@ -123,7 +101,6 @@ static void text_put(struct record *r, size_t *used, enum text which, const char
 	is_cut = len >= max;
 	len = is_cut ? max - sizeof(CUT) : len;
 	memcpy(r->text + *used, value, len);
-	text_clean(r->text + *used, len);
 	*used += len;
 	end = is_cut ? CUT : "";
 	memcpy(r->text + *used, end, strlen(end) + 1);
@@ -199,7 +176,16 @@ void history_add(struct history *h, const struct conn_info *info, const struct c
 	(void)pthread_mutex_unlock(&h->lock);
 }
 
-static int record_to_json(const struct record *r, json_t *into)
+/* Peers have a hand in some of it, and a terminal will show it: nothing but ASCII. */
+static const char *text_clean(char *text)
+{
+	for (char *at = text; *at; at++)
+		if (*at < ' ' || *at > '~')
+			*at = '?';
+	return text;
+}
+
+static int record_to_json(struct record *r, json_t *into)
 {
 	char src[CV_SOCKADDR_STRLEN], asked[CV_SOCKADDR_STRLEN], dst[CV_SOCKADDR_STRLEN];
 	json_t *o = json_pack(
@@ -212,7 +198,7 @@ static int record_to_json(const struct record *r, json_t *into)
 		(json_int_t)r->bytes_to_client);
 
 	for (int i = 0; o && i < TEXT_MAX; i++) {
-		const char *text = r->text + r->at[i];
+		const char *text = text_clean(r->text + r->at[i]);
 
 		if (json_object_set_new(o, text_keys[i], json_string(text)) < 0) {
 			json_decref(o);

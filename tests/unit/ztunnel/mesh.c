@@ -180,7 +180,7 @@ size_t mesh_pack_workload(const struct mesh_workload *w, uint8_t into[MESH_PACKE
 		p.locality.zone = (char *)w->zone;
 		m.locality = &p.locality;
 	}
-	if (w->capacity) {
+	if (w->capacity || w->is_weightless) {
 		google__protobuf__uint32_value__init(&p.capacity);
 		p.capacity.value = w->capacity;
 		m.capacity = &p.capacity;

@@ -38,7 +38,8 @@ struct mesh_workload {
 	bool is_first_address;
 	struct Culvert__Node__Telemetry *client, *server;
 	uint32_t incarnation;
-	uint32_t capacity; /* 0: 1 */
+	uint32_t capacity;  /* 0: 1 */
+	bool is_weightless; /* capacity 0 */
 	bool is_tcp;
 	bool is_unhealthy;
 	bool is_host_network;

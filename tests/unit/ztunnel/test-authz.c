@@ -354,6 +354,36 @@ static void what_is_not_understood_denies_its_scope(void **state)
 	assert_string_equal(ask(*state, ALICE, "10.0.0.1:80").reason, "policy not understood");
 }
 
+/* Whether it is in an index or, of a workload of another node, looked at by itself. */
+static void what_is_not_understood_denies_what_it_selects(void **state)
+{
+	static const char *const nodes[] = {"n1", "n2"};
+	uint8_t packed[MESH_PACKED_SIZE];
+	struct policy *p = NULL;
+	char err[256] = "";
+	struct simple s;
+
+	simple_init(&s, "p", ISTIO__SECURITY__ACTION__ALLOW);
+	s.auth.scope = ISTIO__SECURITY__SCOPE__WORKLOAD_SELECTOR;
+	s.match.n_destination_ports = 1;
+	s.match.destination_ports = (uint32_t[]){70000};
+	assert_int_equal(decode_policy("demo/p", packed,
+				       istio__security__authorization__pack(&s.auth, packed), &p,
+				       err, sizeof(err)),
+			 -EINVAL);
+	assert_int_equal(state_builder_put_policy(*state, p), 0);
+	policy_unref(p);
+	assert_true(ask(*state, ALICE, "10.0.0.1:80").is_allowed);
+	for (size_t i = 0; i < ARRAY_SIZE(nodes); i++) {
+		mesh_put_workload(*state, &(struct mesh_workload){.name = "a",
+								  .addrs = {"10.0.0.1"},
+								  .node = nodes[i],
+								  .policies = {"demo/p"}});
+		assert_false(ask(*state, ALICE, "10.0.0.1:80").is_allowed);
+		assert_string_equal(ask(*state, ALICE, "10.0.0.1:80").policy, "demo/p");
+	}
+}
+
 static int decode_simple(struct simple *s)
 {
 	uint8_t packed[MESH_PACKED_SIZE];
@@ -424,6 +454,7 @@ int main(void)
 		T(scopes_reach_as_far_as_they_say),
 		T(a_policy_that_never_came_denies),
 		T(what_is_not_understood_denies_its_scope),
+		T(what_is_not_understood_denies_what_it_selects),
 		T(each_odd_field_breaks_the_policy),
 	};
 

@@ -256,6 +256,28 @@ static void failover_prefers_near_ones_while_there_are_any(void **state)
 		assert_string_equal(go(f, "10.96.0.1:80", i << 28).workload->name, "near");
 }
 
+/* Weight 0: no connection, and no reason to leave those out that have some. */
+static void a_near_one_without_weight_leaves_it_to_the_far_ones(void **state)
+{
+	struct fixture *f = *state;
+
+	put_httpd(f,
+		  &(struct mesh_service){.ports = {80, 80},
+					 .mode = ISTIO__WORKLOAD__LOAD_BALANCING__MODE__FAILOVER,
+					 .scopes = {ISTIO__WORKLOAD__LOAD_BALANCING__SCOPE__ZONE}});
+	mesh_put_workload(f->b, &(struct mesh_workload){.name = "near",
+							.addrs = {"10.0.0.3"},
+							.services = {HTTPD},
+							.zone = "z1",
+							.is_weightless = true});
+	assert_int_equal(go(f, "10.96.0.1:80", 0).kind, UPSTREAM_REFUSE);
+	mesh_put_workload(f->b, &(struct mesh_workload){.name = "far",
+							.addrs = {"10.0.0.2"},
+							.services = {HTTPD},
+							.zone = "z2"});
+	assert_string_equal(go(f, "10.96.0.1:80", 0).workload->name, "far");
+}
+
 static void put_three(struct fixture *f, struct mesh_service *s)
 {
 	static const char *const names[] = {"a", "b", "c"}, *const addrs[] = {"10.0.0.2",
@@ -489,6 +511,7 @@ int main(void)
 		T(each_random_number_finds_a_usable_endpoint),
 		T(strict_locality_takes_own_node_or_nothing),
 		T(failover_prefers_near_ones_while_there_are_any),
+		T(a_near_one_without_weight_leaves_it_to_the_far_ones),
 		T(endpoints_that_refused_are_avoided),
 		T(failover_leaves_a_zone_whose_endpoints_refused),
 		T(affinity_keeps_a_client_at_one_endpoint),

@@ -211,6 +211,11 @@ def test_a_rollout_fails_no_connection(pains):
                 said.extend(pains.ask(VIP, count=20))
             time.sleep(0.01)
 
+    def answered_more():
+        """Connections that began from now on."""
+        wanted = len(said) + 60  # of a round that is under way, and two more
+        wait_for(lambda: len(said) >= wanted, 60, "more answers")
+
     thread = threading.Thread(target=hammer)
     thread.start()
     try:
@@ -218,9 +223,9 @@ def test_a_rollout_fails_no_connection(pains):
             with turn:
                 pains.serving[pod.name].kill()
                 pains.serving[pod.name].wait()
-            time.sleep(0.4)
+            answered_more()
             pains.write(SERVICE, without=[pod])
-            time.sleep(0.4)
+            answered_more()
             pains.answer(pod)
             pains.write(SERVICE)
             pains.wait_captured(pains.pods)

@@ -24,7 +24,7 @@ static const char spec_schema[] =
 	"\"pilot\":{\"type\":\"object\",\"additionalProperties\":false,"
 	"\"properties\":{\"enabled\":{\"enum\":[true]}}},"
 	"\"ztunnel\":{\"type\":\"object\",\"additionalProperties\":false,"
-	"\"properties\":{\"enabled\":{\"enum\":[true]}}},"
+	"\"properties\":{\"enabled\":{\"type\":\"boolean\"}}},"
 	"\"cni\":{\"type\":\"object\",\"properties\":{\"enabled\":{\"type\":\"boolean\"}}},"
 	"\"ingressGateways\":{\"type\":\"array\",\"items\":{\"type\":\"object\","
 	"\"properties\":{\"enabled\":{\"type\":\"boolean\"}}}},"
@@ -45,6 +45,7 @@ static const struct {
 struct install_spec {
 	json_t *spec;
 	json_t *schema; /* of spec; the chart's is in it, at "values" */
+	bool is_leaving_nodes, is_leaving_objects;
 };
 
 int install_spec_new(struct install_spec **ret)
@@ -65,6 +66,12 @@ int install_spec_new(struct install_spec **ret)
 int install_spec_merge(struct install_spec *s, const json_t *spec)
 {
 	return chart_merge(s->spec, spec);
+}
+
+void install_spec_leave(struct install_spec *s, bool nodes, bool objects)
+{
+	s->is_leaving_nodes = nodes;
+	s->is_leaving_objects = objects;
 }
 
 json_t *install_spec_json(const struct install_spec *s)
@@ -144,25 +151,56 @@ static int apply_short(json_t *values, const json_t *spec, const char *word, con
 
 /* A component of an IstioOperator, and a value here; the values that are given have the last word.
  */
-static int apply_cni(json_t *values, const json_t *spec)
+static int apply_component(json_t *values, const json_t *spec, const char *name)
 {
-	json_t *cni = json_object_get(json_object_get(spec, "components"), "cni");
-	json_t *is_enabled = json_object_get(cni, "enabled");
+	json_t *component = json_object_get(json_object_get(spec, "components"), name);
+	json_t *is_enabled = json_object_get(component, "enabled");
 
-	return is_enabled ? json_object_set(json_object_get(values, "cni"), "enabled", is_enabled)
+	return is_enabled ? json_object_set(json_object_get(values, name), "enabled", is_enabled)
 			  : 0;
 }
 
-static int apply(json_t *values, const json_t *spec)
+static int apply_shared(json_t *values, const struct install_spec *s)
+{
+	int r = 0;
+
+	if (s->is_leaving_nodes)
+		r = json_object_set_new(json_object_get(values, "ztunnel"), "enabled",
+					json_false());
+	if (r == 0 && s->is_leaving_objects)
+		r = json_object_set_new(values, "defaultRevision", json_string(""));
+	return r;
+}
+
+/* The revision "default" is the one without a name; no DaemonSet but its own can be told of it. */
+static int name_default(json_t *values, char *err)
+{
+	json_t *ztunnel = json_object_get(values, "ztunnel");
+	int r = 0;
+
+	if (streq(json_text(values, "revision", ""), "default"))
+		r = json_object_set_new(values, "revision", json_string(""));
+	if (r < 0 || !streq(json_text(ztunnel, "revision", ""), "default"))
+		return r;
+	if (!*json_text(values, "revision", ""))
+		return json_object_set_new(ztunnel, "revision", json_string(""));
+	(void)snprintf(err, CHART_ERROR_MAX,
+		       "ztunnel.revision: default has no name; set ztunnel.enabled=true there");
+	return -EINVAL;
+}
+
+static int apply(json_t *values, const json_t *spec, char *err)
 {
 	const json_t *over = json_object_get(spec, "values");
-	int r = apply_cni(values, spec);
+	int r = apply_component(values, spec, "cni");
 
+	if (r == 0)
+		r = apply_component(values, spec, "ztunnel");
 	if (r == 0 && over)
 		r = chart_merge(values, over);
 	for (size_t i = 0; i < ARRAY_SIZE(shorts) && r == 0; i++)
 		r = apply_short(values, spec, shorts[i].word, shorts[i].group);
-	return r;
+	return r < 0 ? r : name_default(values, err);
 }
 
 int install_spec_plan(const struct install_spec *s, struct install_plan *ret,
@@ -179,7 +217,9 @@ int install_spec_plan(const struct install_spec *s, struct install_plan *ret,
 		r = json_object_set_new(json_object_get(values, "global"), "createNamespace",
 					json_true());
 	if (r == 0)
-		r = apply(values, s->spec);
+		r = apply_shared(values, s);
+	if (r == 0)
+		r = apply(values, s->spec, err);
 	if (r == 0) /* again, for hub and its kin */
 		r = chart_check(values_schema(s), values, NULL, err);
 	if (r < 0)

@@ -26,6 +26,11 @@ _must_check_ int install_spec_merge(struct install_spec *s, const json_t *spec);
 /** install_spec_json() - all that was asked for; borrowed. */
 json_t *install_spec_json(const struct install_spec *s);
 
+/** install_spec_leave() - what there is one of in a cluster another revision has: the nodes'
+ * DaemonSet; the webhook for objects that name no revision. It stays there, unless it is asked for.
+ */
+void install_spec_leave(struct install_spec *s, bool nodes, bool objects);
+
 /** struct install_plan - what comes of it. */
 struct install_plan {
 	json_t *values; /* of the chart; the caller's to drop */

@@ -38,8 +38,8 @@ int bootstrap_mesh_config(const struct bootstrap *b,
 			  void (*on_error)(void *arg, const struct source_error *err), void *arg,
 			  struct mesh_config *ret)
 {
-	_cleanup_(freep) char *path =
-		str_format("/api/v1/namespaces/%s/configmaps/" MESH_CONFIG_NAME, b->root_namespace);
+	_cleanup_(freep) char *path = str_format("/api/v1/namespaces/%s/configmaps/%s",
+						 b->root_namespace, b->mesh_config);
 	const struct kube_request_config config = {.method = "GET", .path = path};
 	_cleanup_(object_unrefp) struct object *o = NULL;
 	struct kube_reply c = {0};

@@ -12,9 +12,10 @@ struct bootstrap {
 	struct loop *loop;        /* borrowed; loop_stop() ends the bootstrap */
 	struct kube_client *kube; /* borrowed */
 	const char *root_namespace;
+	const char *mesh_config; /* name of MeshConfig's ConfigMap */
 };
 
-/** bootstrap_mesh_config() - ConfigMap "istio" of the root namespace. @on_error as
+/** bootstrap_mesh_config() - that ConfigMap of the root namespace. @on_error as
  * mesh_config_read(). Return: 0, also when there is none; -EINTR stopped; -EINVAL; -ENOMEM. */
 _must_check_ int bootstrap_mesh_config(const struct bootstrap *b,
 				       void (*on_error)(void *arg, const struct source_error *err),

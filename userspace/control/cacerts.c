@@ -24,11 +24,11 @@ static void tell(const struct cacerts *c)
 		.namespace_ = c->config.namespace_,
 		.name = "cacerts",
 		.field = "",
-		.message =
-			"not in use: it came after the control plane had started with the CA of "
-			"Secret istio-ca-secret. Add its root to root-cert.pem of "
-			"istio-ca-secret, wait until `culvert ztunnel-config certificate` shows "
-			"both roots on each node, then kubectl rollout restart deployment/istiod",
+		.message = "not in use: it came after the control plane had started with the CA of "
+			   "Secret istio-ca-secret. Add its root to root-cert.pem of "
+			   "istio-ca-secret, wait until `culvert ztunnel-config certificate` shows "
+			   "both roots on each node, then kubectl rollout restart deployment "
+			   "-l app=istiod",
 	};
 
 	c->config.on_change(c->config.arg, &err, c->is_waiting);

@@ -21,9 +21,12 @@ struct cluster {
 	struct cluster_config config;
 	struct gate *gate;
 	struct serving *serving;
-	struct leader *leader;
+	struct leader *leader;          /* of all control planes */
+	struct leader *revision_leader; /* of the replicas of our revision */
+	char *revision_lease;
 	struct roots *roots;
-	struct registration *registration;
+	struct registration *registration;          /* of objects that name no revision */
+	struct registration *revision_registration; /* of those of ours */
 	struct statuses *statuses;
 	struct gateways *gateways;
 	struct http_server *webhook; /* NULL: none */
@@ -66,6 +69,14 @@ static void on_leader(void *arg, bool is_leader)
 		c->config.on_leader(c->config.leader_arg, is_leader);
 }
 
+static void on_revision_leader(void *arg, bool is_leader)
+{
+	const struct cluster *c = arg;
+
+	if (registration_lead(c->revision_registration, is_leader) < 0)
+		log_error("control", "the webhook of our revision is not written");
+}
+
 int cluster_set_ca(struct cluster *c, struct ca *ca)
 {
 	const char *more = c->config.more_roots ? c->config.more_roots : "";
@@ -83,6 +94,8 @@ int cluster_set_ca(struct cluster *c, struct ca *ca)
 	}
 	if (r == 0)
 		r = registration_set_roots(c->registration, roots);
+	if (r == 0)
+		r = registration_set_roots(c->revision_registration, roots);
 	free(roots);
 	return r;
 }
@@ -131,20 +144,45 @@ static int gate_start(struct cluster *c)
 	return gate_new(&gate, &c->gate);
 }
 
+static int leader_start(struct cluster *c, const char *lease,
+			void (*on_change)(void *arg, bool is_leader), struct leader **ret)
+{
+	const struct leader_config leader = {.loop = c->config.loop,
+					     .kube = c->config.kube,
+					     .namespace_ = c->config.root_namespace,
+					     .lease = lease,
+					     .on_change = on_change,
+					     .arg = c};
+
+	return leader_new(&leader, ret);
+}
+
+/* An account may write the webhook of its own revision only: so each revision elects who does. */
+static int registrations_start(struct cluster *c)
+{
+	struct registration_config config = {.loop = c->config.loop,
+					     .kube = c->config.kube,
+					     .namespace_ = c->config.root_namespace};
+	int r = registration_new(&config, &c->registration);
+
+	config.revision = c->config.revision;
+	if (r == 0)
+		r = registration_new(&config, &c->revision_registration);
+	if (r < 0)
+		return r;
+	c->revision_lease = str_format(LEADER_LEASE "-%s",
+				       *c->config.revision ? c->config.revision : "default");
+	if (!c->revision_lease)
+		return -ENOMEM;
+	return leader_start(c, c->revision_lease, on_revision_leader, &c->revision_leader);
+}
+
 static int writers_start(struct cluster *c)
 {
 	const struct roots_config roots = {.loop = c->config.loop,
 					   .kube = c->config.kube,
 					   .is_selected = is_selected,
 					   .arg = c};
-	const struct leader_config leader = {.loop = c->config.loop,
-					     .kube = c->config.kube,
-					     .namespace_ = c->config.root_namespace,
-					     .on_change = on_leader,
-					     .arg = c};
-	const struct registration_config registration = {.loop = c->config.loop,
-							 .kube = c->config.kube,
-							 .namespace_ = c->config.root_namespace};
 	const struct statuses_config statuses = {.loop = c->config.loop,
 						 .kube = c->config.kube,
 						 .for_each_problem = for_each_problem,
@@ -158,12 +196,12 @@ static int writers_start(struct cluster *c)
 	int r = roots_new(&roots, &c->roots);
 
 	if (r == 0)
-		r = registration_new(&registration, &c->registration);
+		r = registrations_start(c);
 	if (r == 0)
 		r = statuses_new(&statuses, &c->statuses);
 	if (r == 0)
 		r = gateways_new(&gateways, &c->gateways);
-	return r < 0 ? r : leader_new(&leader, &c->leader);
+	return r < 0 ? r : leader_start(c, LEADER_LEASE, on_leader, &c->leader);
 }
 
 static int webhook_start(struct cluster *c)
@@ -186,6 +224,9 @@ static int webhook_start(struct cluster *c)
 int cluster_new(const struct cluster_config *config, struct cluster **ret)
 {
 	_cleanup_(cluster_freep) struct cluster *c = calloc(1, sizeof(*c));
+	const struct serving_names names = {.namespace_ = config->root_namespace,
+					    .cluster_domain = config->cluster_domain,
+					    .revision = config->revision};
 	int r;
 
 	if (!c)
@@ -193,8 +234,7 @@ int cluster_new(const struct cluster_config *config, struct cluster **ret)
 	c->config = *config;
 	r = gate_start(c);
 	if (r == 0)
-		r = serving_new(config->loop, config->root_namespace, config->cluster_domain,
-				&c->serving);
+		r = serving_new(config->loop, &names, &c->serving);
 	if (r == 0)
 		r = writers_start(c);
 	if (r == 0)
@@ -210,6 +250,7 @@ int cluster_new(const struct cluster_config *config, struct cluster **ret)
 void cluster_release(struct cluster *c)
 {
 	leader_release(c->leader);
+	leader_release(c->revision_leader);
 }
 
 struct cluster *cluster_free(struct cluster *c)
@@ -217,13 +258,16 @@ struct cluster *cluster_free(struct cluster *c)
 	if (!c)
 		return NULL;
 	(void)leader_free(c->leader);
+	(void)leader_free(c->revision_leader);
 	(void)http_server_free(c->webhook);
 	(void)gateways_free(c->gateways);
 	(void)statuses_free(c->statuses);
 	(void)registration_free(c->registration);
+	(void)registration_free(c->revision_registration);
 	(void)roots_free(c->roots);
 	(void)serving_free(c->serving);
 	(void)gate_free(c->gate);
+	free(c->revision_lease);
 	free(c);
 	return NULL;
 }
@@ -233,8 +277,11 @@ json_t *cluster_status(const struct cluster *c)
 	json_int_t statuses = (json_int_t)statuses_count(c->statuses);
 
 	statuses += (json_int_t)gateways_count(c->gateways);
-	return json_pack("{s:b,s:s,s:I,s:b,s:I}", "is_leader", leader_is_leader(c->leader),
-			 "leader", leader_holder(c->leader), "namespaces_with_roots",
-			 (json_int_t)roots_count(c->roots), "is_webhook_seen",
-			 registration_is_seen(c->registration), "statuses_written", statuses);
+	return json_pack("{s:s,s:b,s:s,s:I,s:b,s:b,s:I}", "revision",
+			 *c->config.revision ? c->config.revision : "default", "is_leader",
+			 leader_is_leader(c->leader), "leader", leader_holder(c->leader),
+			 "namespaces_with_roots", (json_int_t)roots_count(c->roots),
+			 "is_webhook_seen", registration_is_seen(c->registration),
+			 "is_revision_webhook_seen", registration_is_seen(c->revision_registration),
+			 "statuses_written", statuses);
 }

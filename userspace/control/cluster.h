@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* cluster - what a control plane does for a whole cluster beyond what it does for one node: the
- * gate of its port and its certificate, and as the leader of all replicas what is written to the
- * API server. Owner: control. Thread: its loop. */
+ * gate of its port and its certificate, and as the leader of all replicas of all revisions what is
+ * written to the API server; its revision's webhook is written by that revision's leader. Owner:
+ * control. Thread: its loop. */
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -29,6 +30,7 @@ struct cluster_config {
 	const struct problems *problems;             /* borrowed; what statuses tell */
 	const struct discovery *discovery;           /* borrowed; which namespaces are the mesh's */
 	const char *root_namespace, *cluster_domain; /* borrowed */
+	const char *revision;                        /* borrowed; "" the default one */
 	uint16_t webhook_port;                       /* 0: none */
 	/** is_xds_allowed() - may it see the whole mesh? */
 	bool (*is_xds_allowed)(void *arg, const struct caller *caller);

@@ -166,7 +166,7 @@ static void mesh_warn(struct control *c, const struct object *obj)
 
 static bool is_mesh_config(const struct control *c, const struct object *obj)
 {
-	return streq(obj->kind, "ConfigMap") && streq(obj->name, MESH_CONFIG_NAME) &&
+	return streq(obj->kind, "ConfigMap") && streq(obj->name, c->config.mesh_config) &&
 	       streq(obj->namespace_, c->config.root_namespace);
 }
 
@@ -419,6 +419,7 @@ static int cluster_start(struct control *c)
 					      .ca = c->config.ca,
 					      .more_roots = c->config.signer_roots,
 					      .root_namespace = c->config.root_namespace,
+					      .revision = c->config.revision,
 					      .cluster_domain = c->config.cluster_domain,
 					      .webhook_port = c->config.webhook_port,
 					      .is_xds_allowed = is_node_caller,
@@ -468,6 +469,7 @@ static int source_start(struct control *c)
 		.client = c->config.kube,
 		.kinds = source_kube_kinds(),
 		.config_namespace = c->config.root_namespace,
+		.config_name = c->config.mesh_config,
 	};
 
 	if (c->config.kube)

@@ -20,6 +20,8 @@ struct control_config {
 	struct loop *loop; /* borrowed */
 	const char *node;  /* "" in a cluster */
 	const char *config_dir, *trust_domain, *cluster_id, *cluster_domain, *root_namespace;
+	const char *revision;     /* with an API server; "" the default one */
+	const char *mesh_config;  /* name of MeshConfig's ConfigMap */
 	struct kube_client *kube; /* borrowed; the API server, where there is no folder */
 	struct ca *ca;            /* borrowed */
 	struct ca_settings ca_settings;

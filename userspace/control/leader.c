@@ -61,9 +61,9 @@ static void told(struct leader *l)
 	if (is_leader == l->is_leader)
 		return;
 	l->is_leader = is_leader;
-	log_info("control", "%s lease=" LEADER_LEASE " holder=%s",
+	log_info("control", "%s lease=%s holder=%s",
 		 is_leader ? "we are the leader" : "we are not the leader any more",
-		 l->election.holder);
+		 l->config.lease, l->election.holder);
 	l->config.on_change(l->config.arg, is_leader);
 }
 
@@ -84,7 +84,7 @@ static void again_after(struct leader *l, uint64_t delay_us)
 static void trouble(struct leader *l, const struct kube_answer *a)
 {
 	if (!l->is_troubled)
-		log_warn("control", "Lease " LEADER_LEASE " status=%d: %.200s", a->status,
+		log_warn("control", "Lease %s status=%d: %.200s", l->config.lease, a->status,
 			 a->error ? a->message : a->body);
 	l->is_troubled = true;
 }
@@ -136,7 +136,8 @@ static char *lease_text(const struct leader *l, bool is_release)
 	char *text;
 
 	wall_now(wall);
-	lease = election_lease(&l->election, l->config.namespace_, LEADER_LEASE, wall, is_release);
+	lease = election_lease(&l->election, l->config.namespace_, l->config.lease, wall,
+			       is_release);
 	text = lease ? json_dumps(lease, JSON_COMPACT) : NULL;
 	json_decref(lease);
 	return text;
@@ -145,7 +146,7 @@ static char *lease_text(const struct leader *l, bool is_release)
 static int lease_write(struct leader *l, enum election_action action)
 {
 	_cleanup_(freep) char *text = lease_text(l, false);
-	_cleanup_(freep) char *path = str_format("%s/" LEADER_LEASE, l->path);
+	_cleanup_(freep) char *path = str_format("%s/%s", l->path, l->config.lease);
 
 	if (!text || !path)
 		return -ENOMEM;
@@ -175,7 +176,7 @@ static void on_seen(void *arg, const struct kube_answer *a)
 static void on_again(struct loop_timer *t)
 {
 	struct leader *l = container_of(t, struct leader, again);
-	_cleanup_(freep) char *path = str_format("%s/" LEADER_LEASE, l->path);
+	_cleanup_(freep) char *path = str_format("%s/%s", l->path, l->config.lease);
 	int r = -ENOMEM;
 
 	if (l->request)
@@ -211,6 +212,7 @@ int leader_new(const struct leader_config *config, struct leader **ret)
 	if (!l)
 		return -ENOMEM;
 	l->config = *config;
+	l->config.lease = config->lease ? config->lease : LEADER_LEASE;
 	l->config.retry_us = config->retry_us ? config->retry_us : ELECTION_RETRY_US;
 	l->again.on_timer = on_again;
 	l->deadline.on_timer = on_deadline;
@@ -227,7 +229,7 @@ int leader_new(const struct leader_config *config, struct leader **ret)
 
 void leader_release(struct leader *l)
 {
-	_cleanup_(freep) char *path = str_format("%s/" LEADER_LEASE, l->path);
+	_cleanup_(freep) char *path = str_format("%s/%s", l->path, l->config.lease);
 	_cleanup_(freep) char *text = NULL;
 	struct kube_reply reply = {0};
 	int r;
@@ -247,7 +249,7 @@ void leader_release(struct leader *l)
 			.method = "PUT", .path = path, .body = text, .timeout_us = RELEASE_US},
 		&reply);
 	if (r < 0 || !kube_reply_is_ok(&reply))
-		log_info("control", "Lease " LEADER_LEASE " not released: %s", reply.message);
+		log_info("control", "Lease %s not released: %s", l->config.lease, reply.message);
 	kube_reply_clear(&reply);
 }
 

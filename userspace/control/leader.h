@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* leader - takes part in the election of the one control plane that writes: Lease culvert-leader of
- * the root namespace. Owner: cluster. Thread: its loop. */
+/* leader - takes part in the election of the one control plane that writes, by a Lease of the root
+ * namespace. Owner: cluster. Thread: its loop. */
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -10,6 +10,7 @@
 #include "base/macros.h"
 #include "source/kube_client.h"
 
+/* Of all replicas of all revisions. */
 #define LEADER_LEASE "culvert-leader"
 
 struct leader; /* opaque */
@@ -18,6 +19,7 @@ struct leader_config {
 	struct loop *loop;        /* borrowed */
 	struct kube_client *kube; /* borrowed */
 	const char *namespace_;   /* borrowed */
+	const char *lease;        /* borrowed; NULL: LEADER_LEASE */
 	const char *identity;     /* copied; NULL: $POD_NAME, else this host and process */
 	uint64_t retry_us;        /* between two looks; 0: 2 s */
 	/** on_change() - we are the leader, or no longer. Never inside leader_new(), and not when

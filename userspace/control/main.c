@@ -25,6 +25,7 @@
 #include "readiness.h"
 #include "source/kube_client.h"
 #include "source/mesh_config.h"
+#include "source/schema.h"
 #include "status.h"
 
 #define FILES_WANTED        65536 /* a connection for each node of the cluster */
@@ -37,7 +38,7 @@ struct options {
 	const char *node, *config_dir, *run_dir, *ca_dir, *user, *allow_user;
 	const char *trust_domain, *cluster_id, *cluster_domain, *root_namespace;
 	const char *log_level, *log_format;
-	const char *kubeconfig;
+	const char *kubeconfig, *revision;
 	struct ca_options ca;
 	const char *external_ca, *k8s_signer;
 	uint64_t xds_port, webhook_port, ready_port;
@@ -51,11 +52,11 @@ struct options {
 		.value_name = name_of_value, .help = text                                          \
 	}
 
-#define TTL_OPTION(long_name, field, value, variable, text)                                        \
+#define ENV_OPTION(long_name, field, value, variable, name_of_value, text)                         \
 	{                                                                                          \
 		.name = long_name, .type = OPTION_STRING,                                          \
 		.offset = offsetof(struct options, field), .default_value = value,                 \
-		.env = variable, .value_name = "TIME", .help = text                                \
+		.env = variable, .value_name = name_of_value, .help = text                         \
 	}
 
 static const struct option_def option_defs[] = {
@@ -68,12 +69,10 @@ static const struct option_def option_defs[] = {
 	 .env = "CULVERT_KUBERNETES",
 	 .help = "instead of a folder: the API server; nodes connect by TLS and are known by their "
 		 "tokens"},
-	{.name = "kubeconfig",
-	 .type = OPTION_STRING,
-	 .offset = offsetof(struct options, kubeconfig),
-	 .env = "KUBECONFIG",
-	 .value_name = "FILE",
-	 .help = "with --kubernetes: how to reach the API server from outside a pod"},
+	ENV_OPTION("kubeconfig", kubeconfig, NULL, "KUBECONFIG", "FILE",
+		   "with --kubernetes: how to reach the API server from outside a pod"),
+	ENV_OPTION("revision", revision, NULL, "REVISION", "NAME",
+		   "with --kubernetes: which of several control planes this is"),
 	{.name = "xds-port",
 	 .type = OPTION_U64,
 	 .offset = offsetof(struct options, xds_port),
@@ -100,7 +99,7 @@ static const struct option_def option_defs[] = {
 	STRING_OPTION("run-dir", run_dir, NULL, "DIR", "sockets (default: /run/culvert/NAME)"),
 	STRING_OPTION("ca-dir", ca_dir, "/var/lib/culvert/ca", "DIR",
 		      "ca-cert.pem, ca-key.pem, root-cert.pem, cert-chain.pem; made if missing"),
-	TTL_OPTION("root-ttl", ca.root_ttl, "87600h", "CITADEL_SELF_SIGNED_CA_CERT_TTL",
+	ENV_OPTION("root-ttl", ca.root_ttl, "87600h", "CITADEL_SELF_SIGNED_CA_CERT_TTL", "TIME",
 		   "of a root that we make"),
 	{.name = "root-rsa-bits",
 	 .type = OPTION_U64,
@@ -109,23 +108,15 @@ static const struct option_def option_defs[] = {
 	 .max = 4096,
 	 .value_name = "N",
 	 .help = "key of a root that we make: RSA of 2048..4096 bits; 0: ECDSA P-256"},
-	TTL_OPTION("cert-ttl", ca.cert_ttl, "24h", "DEFAULT_WORKLOAD_CERT_TTL",
+	ENV_OPTION("cert-ttl", ca.cert_ttl, "24h", "DEFAULT_WORKLOAD_CERT_TTL", "TIME",
 		   "of a workload's certificate, where the request names none"),
-	TTL_OPTION("max-cert-ttl", ca.cert_ttl_max, "2160h", "MAX_WORKLOAD_CERT_TTL",
+	ENV_OPTION("max-cert-ttl", ca.cert_ttl_max, "2160h", "MAX_WORKLOAD_CERT_TTL", "TIME",
 		   "longest: a request for more gets this"),
-	{.name = "external-ca",
-	 .type = OPTION_STRING,
-	 .offset = offsetof(struct options, external_ca),
-	 .env = "EXTERNAL_CA",
-	 .value_name = "NAME",
-	 .help = "with --kubernetes: " EXTERNAL_KUBERNETES
-		 ": workloads' certificates come from a signer of CertificateSigningRequests"},
-	{.name = "k8s-signer",
-	 .type = OPTION_STRING,
-	 .offset = offsetof(struct options, k8s_signer),
-	 .env = "K8S_SIGNER",
-	 .value_name = "NAME",
-	 .help = "which one; its root is in " CSR_SIGNER_CACERTS},
+	ENV_OPTION("external-ca", external_ca, NULL, "EXTERNAL_CA", "NAME",
+		   "with --kubernetes: " EXTERNAL_KUBERNETES
+		   ": workloads' certificates come from a signer of CertificateSigningRequests"),
+	ENV_OPTION("k8s-signer", k8s_signer, NULL, "K8S_SIGNER", "NAME",
+		   "which one; its root is in " CSR_SIGNER_CACERTS),
 	STRING_OPTION("user", user, NULL, "USER", "user to become"),
 	STRING_OPTION("allow-user", allow_user, NULL, "USER",
 		      "who may use xds.sock besides root and ourselves"),
@@ -156,6 +147,7 @@ struct daemon {
 	struct control *control;
 	struct http_server *admin, *readiness;
 	struct mesh_config mesh; /* as it was at the start */
+	char mesh_name[128];     /* of its ConfigMap */
 	uid_t allowed_uid;
 	uint64_t refused_at_us; /* when a stranger was last logged */
 	int xds_fd, admin_fd;
@@ -375,6 +367,8 @@ static int control_start(struct daemon *d, const struct options *o)
 		.node = o->node ? o->node : "",
 		.config_dir = o->config_dir,
 		.kube = d->kube,
+		.revision = o->revision,
+		.mesh_config = d->mesh_name,
 		.xds_port = (uint16_t)o->xds_port,
 		.webhook_port = (uint16_t)o->webhook_port,
 		.trust_domain = o->trust_domain,
@@ -414,7 +408,10 @@ static void on_mesh_error(void *arg, const struct source_error *err)
 static int mesh_config_start(struct daemon *d, struct options *o)
 {
 	const char *root = o->root_namespace ? o->root_namespace : "istio-system";
-	const struct bootstrap b = {.loop = d->loop, .kube = d->kube, .root_namespace = root};
+	const struct bootstrap b = {.loop = d->loop,
+				    .kube = d->kube,
+				    .root_namespace = root,
+				    .mesh_config = d->mesh_name};
 	int r;
 
 	if (d->kube)
@@ -548,6 +545,10 @@ static int options_check(const struct options *o, const char *rest, char *err, s
 		(void)snprintf(err, size,
 			       "--external-ca: expected " EXTERNAL_KUBERNETES
 			       ", with --kubernetes and --k8s-signer");
+	else if (*o->revision && (!word_is_label(o->revision) || !o->is_kubernetes))
+		(void)snprintf(err, size,
+			       "--revision: expected lower-case letters, digits and -, with "
+			       "--kubernetes");
 	else if (log_level_from_string(o->log_level) == LOG_LEVEL_INVALID)
 		(void)snprintf(err, size, "--log-level: %s is not a level", o->log_level);
 	else
@@ -569,6 +570,9 @@ static int options_read(struct daemon *d, struct options *o, int argc, char **ar
 			"services and policies, and signs workload certificates.");
 		return r;
 	}
+	o->revision = o->revision ? o->revision : "";
+	(void)snprintf(d->mesh_name, sizeof(d->mesh_name), MESH_CONFIG_NAME "%s%s",
+		       *o->revision ? "-" : "", o->revision);
 	if (r == 0)
 		r = options_check(o, rest < argc ? argv[rest] : NULL, err, sizeof(err));
 	if (r == 0)

@@ -17,27 +17,20 @@
 /* DENY without rules: the schema takes it, the webhook does not */
 #define TRY_BODY                                                                                   \
 	"{\"apiVersion\":\"security.istio.io/v1\",\"kind\":\"AuthorizationPolicy\",\"metadata\":"  \
-	"{\"name\":\"culvert-webhook-check\"},\"spec\":{\"action\":\"DENY\"}}"
+	"{\"name\":\"culvert-webhook-check\"%s%s%s},\"spec\":{\"action\":\"DENY\"}}"
+#define TRY_LABEL  ",\"labels\":{\"istio.io/rev\":\""
 #define REFUSAL    "configuration is invalid: spec.rules"
 #define REQUEST_US 10000000ULL
 #define RETRY_US   1000000ULL
-#define NAMES      2
-
-/** struct one - one configuration. */
-struct one {
-	struct registration *all;
-	char *name;
-	struct kube_watch *watch; /* while we lead */
-	struct kube_request *request;
-	json_t *webhooks; /* as they were seen last; NULL: it is not there */
-};
 
 struct registration {
 	struct registration_config config;
-	struct one ones[NAMES];
+	struct kube_watch *watch;           /* while we lead */
+	struct kube_request *request, *try; /* a patch; a wrong object on its way */
+	json_t *webhooks;                   /* as they were seen last; NULL: it is not there */
 	struct loop_timer again;
-	struct kube_request *try; /* a wrong object on its way */
-	char *bundle;             /* base64 of the roots */
+	char *name, *try_body;
+	char *bundle; /* base64 of the roots */
 	bool is_leader, is_seen, is_failing;
 };
 
@@ -58,13 +51,12 @@ static bool is_right(const struct registration *r, const json_t *webhook)
 }
 
 /* What is to change, by name. Return: NULL: nothing. */
-static json_t *patch_make(const struct one *o)
+static json_t *patch_make(const struct registration *r)
 {
-	const struct registration *r = o->all;
 	json_t *list = json_array(), *webhook;
 	size_t i;
 
-	json_array_foreach (o->webhooks, i, webhook) {
+	json_array_foreach (r->webhooks, i, webhook) {
 		if (!is_right(r, webhook))
 			(void)json_array_append_new(
 				list, json_pack("{s:O,s:{s:s},s:s*}", "name",
@@ -79,32 +71,32 @@ static json_t *patch_make(const struct one *o)
 }
 
 /* Each failure is told once, until something works again. */
-static bool is_done(struct registration *r, const char *name, const struct kube_answer *a)
+static bool is_done(struct registration *r, const struct kube_answer *a)
 {
 	bool is_good = a->error == 0 && a->status / 100 == 2;
 
 	if (!is_good && !r->is_failing)
 		log_warn("control", "webhook configuration not written name=%s status=%d: %.200s",
-			 name, a->status, a->error ? a->message : a->body);
+			 r->name, a->status, a->error ? a->message : a->body);
 	r->is_failing = !is_good;
 	return is_good;
 }
 
 static void on_patched(void *arg, const struct kube_answer *a)
 {
-	struct one *o = arg;
+	struct registration *r = arg;
 
-	o->request = NULL;
+	r->request = NULL;
 	/* the watch says what there is now; not written: tried again */
-	if (is_done(o->all, o->name, a))
-		log_info("control", "webhook configuration written name=%s failing=%s", o->name,
-			 o->all->is_seen ? "closed" : "as it was");
-	again_soon(o->all);
+	if (is_done(r, a))
+		log_info("control", "webhook configuration written name=%s failing=%s", r->name,
+			 r->is_seen ? "closed" : "as it was");
+	again_soon(r);
 }
 
-static void one_check(struct one *o)
+static void check(struct registration *r)
 {
-	_cleanup_(freep) char *path = str_format(CONFIGURATIONS "/%s", o->name);
+	_cleanup_(freep) char *path = str_format(CONFIGURATIONS "/%s", r->name);
 	_cleanup_(freep) char *text = NULL;
 	struct kube_request_config config = {
 		.method = "PATCH",
@@ -112,20 +104,20 @@ static void one_check(struct one *o)
 		.content_type = "application/strategic-merge-patch+json",
 		.timeout_us = REQUEST_US,
 		.on_done = on_patched,
-		.arg = o,
+		.arg = r,
 	};
 	json_t *patch;
 
-	if (!o->webhooks || !o->all->bundle || o->request || o->all->again.loop)
+	if (!r->webhooks || !r->bundle || r->request || r->again.loop)
 		return;
-	patch = patch_make(o);
+	patch = patch_make(r);
 	if (!patch)
 		return;
 	text = json_dumps(patch, JSON_COMPACT);
 	json_decref(patch);
 	config.body = text;
-	if (!path || !text || kube_request_new(o->all->config.kube, &config, &o->request) < 0)
-		again_soon(o->all);
+	if (!path || !text || kube_request_new(r->config.kube, &config, &r->request) < 0)
+		again_soon(r);
 }
 
 static void on_tried(void *arg, const struct kube_answer *a)
@@ -134,32 +126,29 @@ static void on_tried(void *arg, const struct kube_answer *a)
 
 	r->try = NULL;
 	if (a->error == 0 && strstr(a->body, REFUSAL)) {
-		log_info("control", "webhook works: a wrong object was refused");
+		log_info("control", "webhook works: a wrong object was refused name=%s", r->name);
 		r->is_seen = true;
-		for (size_t i = 0; i < NAMES; i++)
-			one_check(&r->ones[i]);
+		check(r);
 		return;
 	}
 	again_soon(r);
 }
 
-/* Does the API server ask us, and do what we say? Nothing is stored by this. */
+/* Does the API server ask for this configuration, and do what is said? Nothing is stored by this.
+ */
 static void try_it(struct registration *r)
 {
 	_cleanup_(freep) char *path = str_format(TRY_PATH, r->config.namespace_);
 	const struct kube_request_config config = {
 		.method = "POST",
 		.path = path,
-		.body = TRY_BODY,
+		.body = r->try_body,
 		.timeout_us = REQUEST_US,
 		.on_done = on_tried,
 		.arg = r,
 	};
-	bool is_there = false;
 
-	for (size_t i = 0; i < NAMES; i++)
-		is_there |= r->ones[i].webhooks != NULL;
-	if (r->is_seen || r->try || !is_there)
+	if (r->is_seen || r->try || !r->webhooks)
 		return;
 	if (!path || kube_request_new(r->config.kube, &config, &r->try) < 0)
 		again_soon(r);
@@ -169,36 +158,35 @@ static void on_again(struct loop_timer *t)
 {
 	struct registration *r = container_of(t, struct registration, again);
 
-	for (size_t i = 0; i < NAMES; i++)
-		one_check(&r->ones[i]);
+	check(r);
 	try_it(r);
 }
 
-static void one_set(struct one *o, json_t *webhooks)
+static void webhooks_set(struct registration *r, json_t *webhooks)
 {
-	json_decref(o->webhooks);
-	o->webhooks = json_incref(webhooks);
-	one_check(o);
-	try_it(o->all);
+	json_decref(r->webhooks);
+	r->webhooks = json_incref(webhooks);
+	check(r);
+	try_it(r);
 }
 
 static void on_list_begin(void *arg)
 {
-	struct one *o = arg;
+	struct registration *r = arg;
 
-	json_decref(o->webhooks);
-	o->webhooks = NULL;
+	json_decref(r->webhooks);
+	r->webhooks = NULL;
 }
 
 static int on_object(void *arg, json_t *object)
 {
-	one_set(arg, json_object_get(object, "webhooks"));
+	webhooks_set(arg, json_object_get(object, "webhooks"));
 	return 0;
 }
 
 static void on_deleted(void *arg, json_t *object)
 {
-	one_set(arg, NULL);
+	webhooks_set(arg, NULL);
 }
 
 static void on_list_end(void *arg)
@@ -207,10 +195,10 @@ static void on_list_end(void *arg)
 
 static void on_trouble(void *arg, const char *message)
 {
-	const struct one *o = arg;
+	const struct registration *r = arg;
 
 	if (message)
-		log_warn("control", "webhook configuration not followed name=%s: %s", o->name,
+		log_warn("control", "webhook configuration not followed name=%s: %s", r->name,
 			 message);
 }
 
@@ -222,44 +210,38 @@ static const struct kube_watch_ops watch_ops = {
 	.on_trouble = on_trouble,
 };
 
-static int one_lead(struct one *o)
+static int start(struct registration *r)
 {
-	_cleanup_(freep) char *selector = str_format("fieldSelector=metadata.name%%3D%s", o->name);
-	const struct kube_watch_config config = {.loop = o->all->config.loop,
-						 .client = o->all->config.kube,
+	_cleanup_(freep) char *selector = str_format("fieldSelector=metadata.name%%3D%s", r->name);
+	const struct kube_watch_config config = {.loop = r->config.loop,
+						 .client = r->config.kube,
 						 .path = CONFIGURATIONS,
 						 .selector = selector,
 						 .ops = &watch_ops,
-						 .arg = o};
+						 .arg = r};
 
-	return selector ? kube_watch_new(&config, &o->watch) : -ENOMEM;
+	return selector ? kube_watch_new(&config, &r->watch) : -ENOMEM;
 }
 
-static void one_stop(struct one *o)
+static void stop(struct registration *r)
 {
-	o->watch = kube_watch_free(o->watch);
-	o->request = kube_request_cancel(o->request);
-	json_decref(o->webhooks);
-	o->webhooks = NULL;
+	r->watch = kube_watch_free(r->watch);
+	r->request = kube_request_cancel(r->request);
+	r->try = kube_request_cancel(r->try);
+	loop_timer_del(&r->again);
+	json_decref(r->webhooks);
+	r->webhooks = NULL;
 }
 
 int registration_lead(struct registration *r, bool is_leader)
 {
-	int rc = 0;
-
 	if (is_leader == r->is_leader)
 		return 0;
 	r->is_leader = is_leader;
-	for (size_t i = 0; i < NAMES && rc == 0; i++)
-		if (is_leader)
-			rc = one_lead(&r->ones[i]);
-		else
-			one_stop(&r->ones[i]);
-	if (!is_leader) {
-		r->try = kube_request_cancel(r->try);
-		loop_timer_del(&r->again);
-	}
-	return rc;
+	if (is_leader)
+		return start(r);
+	stop(r);
+	return 0;
 }
 
 int registration_set_roots(struct registration *r, const char *pem)
@@ -272,8 +254,7 @@ int registration_set_roots(struct registration *r, const char *pem)
 	(void)EVP_EncodeBlock((unsigned char *)text, (const unsigned char *)pem, (int)len);
 	free(r->bundle);
 	r->bundle = text;
-	for (size_t i = 0; i < NAMES; i++)
-		one_check(&r->ones[i]);
+	check(r);
 	return 0;
 }
 
@@ -285,20 +266,28 @@ bool registration_is_seen(const struct registration *r)
 int registration_new(const struct registration_config *config, struct registration **ret)
 {
 	_cleanup_(registration_freep) struct registration *r = calloc(1, sizeof(*r));
+	const char *revision = config->revision;
 
 	if (!r)
 		return -ENOMEM;
 	r->config = *config;
 	r->config.retry_us = config->retry_us ? config->retry_us : RETRY_US;
 	r->again.on_timer = on_again;
-	/* Istio's names: for objects of our revision, and for those that name none */
-	r->ones[0].name = str_format("istio-validator-%s", config->namespace_);
-	r->ones[1].name = strdup("istiod-default-validator");
-	for (size_t i = 0; i < NAMES; i++) {
-		r->ones[i].all = r;
-		if (!r->ones[i].name)
-			return -ENOMEM;
-	}
+	/* Istio's names */
+	if (!revision)
+		r->name = strdup("istiod-default-validator");
+	else if (*revision)
+		r->name = str_format("istio-validator-%s-%s", revision, config->namespace_);
+	else
+		r->name = str_format("istio-validator-%s", config->namespace_);
+	/* the object must be one that this configuration is asked about */
+	r->try_body = str_format(TRY_BODY, revision ? TRY_LABEL : "",
+				 revision && !*revision ? "default"
+				 : revision             ? revision
+							: "",
+				 revision ? "\"}" : "");
+	if (!r->name || !r->try_body)
+		return -ENOMEM;
 	*ret = TAKE_PTR(r);
 	return 0;
 }
@@ -307,12 +296,9 @@ struct registration *registration_free(struct registration *r)
 {
 	if (!r)
 		return NULL;
-	for (size_t i = 0; i < NAMES; i++) {
-		one_stop(&r->ones[i]);
-		free(r->ones[i].name);
-	}
-	(void)kube_request_cancel(r->try);
-	loop_timer_del(&r->again);
+	stop(r);
+	free(r->name);
+	free(r->try_body);
 	free(r->bundle);
 	free(r);
 	return NULL;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* registration - the leader keeps the two ValidatingWebhookConfigurations right: whom the API
- * server may trust, and, once a wrong object was seen to be refused, that nothing comes in
- * unchecked (failurePolicy Fail). Owner: cluster. Thread: its loop. */
+/* registration - a leader keeps a ValidatingWebhookConfiguration right: whom the API server may
+ * trust, and, once a wrong object was seen to be refused, that nothing comes in unchecked
+ * (failurePolicy Fail). Owner: cluster. Thread: its loop. */
 #include <stdbool.h>
 
 #include "base/cleanup.h"
@@ -16,7 +16,10 @@ struct registration_config {
 	struct loop *loop;        /* borrowed */
 	struct kube_client *kube; /* borrowed */
 	const char *namespace_;   /* borrowed; of the control plane */
-	uint64_t retry_us;        /* between two tries; 0: a second */
+	/* borrowed; the one for objects of this revision, "" the default one; NULL: the one for
+	 * objects that name no revision, whoever answers it */
+	const char *revision;
+	uint64_t retry_us; /* between two tries; 0: a second */
 };
 
 _must_check_ int registration_new(const struct registration_config *config,

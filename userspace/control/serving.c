@@ -15,7 +15,7 @@
 
 #define RENEW_US (8 * 3600 * 1000000ULL)
 #define RETRY_US (60 * 1000000ULL)
-#define NAMES    6
+#define NAMES    9
 
 DEFINE_CLEANUP(BIO *, BIO_free_all);
 
@@ -23,7 +23,7 @@ struct serving {
 	struct loop *loop;
 	struct loop_timer renew;
 	struct clock_watch clock;
-	const char *namespace_, *cluster_domain;
+	struct serving_names names;
 	struct ca *ca;
 	SSL_CTX *ctx, *http1; /* the same certificate */
 };
@@ -70,17 +70,28 @@ static int contexts_make(EVP_PKEY *key, const struct ca_chain *chain, SSL_CTX **
 	return 0;
 }
 
+typedef char name_t[300];
+
+/* names_add() - those of a Service. */
+static size_t names_add(const struct serving *s, const char *service, name_t *names, size_t n)
+{
+	(void)snprintf(names[n++], sizeof(name_t), "%s.%s.svc", service, s->names.namespace_);
+	(void)snprintf(names[n++], sizeof(name_t), "%s.%s", service, s->names.namespace_);
+	(void)snprintf(names[n++], sizeof(name_t), "%s.%s.svc.%s", service, s->names.namespace_,
+		       s->names.cluster_domain);
+	return n;
+}
+
 static int chain_sign(const struct serving *s, EVP_PKEY *key, struct ca_chain *ret)
 {
-	char names[NAMES][300];
+	name_t names[NAMES], service;
 	const char *list[NAMES];
-	size_t n = 0;
+	size_t n = names_add(s, "istiod", names, 0);
 
-	(void)snprintf(names[n++], sizeof(names[0]), "istiod.%s.svc", s->namespace_);
-	(void)snprintf(names[n++], sizeof(names[0]), "istiod.%s", s->namespace_);
-	(void)snprintf(names[n++], sizeof(names[0]), "istiod.%s.svc.%s", s->namespace_,
-		       s->cluster_domain);
-	(void)snprintf(names[n++], sizeof(names[0]), "istio-pilot.%s.svc", s->namespace_);
+	(void)snprintf(service, sizeof(service), "istiod-%s", s->names.revision);
+	if (*s->names.revision)
+		n = names_add(s, service, names, n);
+	(void)snprintf(names[n++], sizeof(names[0]), "istio-pilot.%s.svc", s->names.namespace_);
 	(void)snprintf(names[n++], sizeof(names[0]), "localhost");
 	(void)snprintf(names[n++], sizeof(names[0]), "127.0.0.1");
 	for (size_t i = 0; i < n; i++)
@@ -152,8 +163,7 @@ SSL *serving_ssl_new_http1(void *arg)
 	return s->http1 ? SSL_new(s->http1) : NULL;
 }
 
-int serving_new(struct loop *loop, const char *namespace_, const char *cluster_domain,
-		struct serving **ret)
+int serving_new(struct loop *loop, const struct serving_names *names, struct serving **ret)
 {
 	_cleanup_(serving_freep) struct serving *s = calloc(1, sizeof(*s));
 	int r;
@@ -161,8 +171,7 @@ int serving_new(struct loop *loop, const char *namespace_, const char *cluster_d
 	if (!s)
 		return -ENOMEM;
 	s->loop = loop;
-	s->namespace_ = namespace_;
-	s->cluster_domain = cluster_domain;
+	s->names = *names;
 	s->renew.on_timer = on_renew;
 	r = clock_watch_start(&s->clock, loop, on_clock_step);
 	if (r < 0)

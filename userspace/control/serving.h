@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* serving - the certificate of ports 15012 and 15017, signed by our own CA for the names of Service
- * istiod and made anew long before it ends. Owner: control. Thread: its loop. */
+ * istiod, and of istiod-REVISION, and made anew long before it ends. Owner: control. Thread: its
+ * loop. */
 #include <openssl/ssl.h>
 
 #include "base/cleanup.h"
@@ -10,9 +11,14 @@
 
 struct serving; /* opaque */
 
-/** serving_new() - both names are borrowed. Return: 0; -ENOMEM;
- * -errno of clock_watch_start(). */
-_must_check_ int serving_new(struct loop *loop, const char *namespace_, const char *cluster_domain,
+/** struct serving_names - what the Services' names are made of; borrowed. */
+struct serving_names {
+	const char *namespace_, *cluster_domain;
+	const char *revision; /* "" the default one */
+};
+
+/** serving_new() - Return: 0; -ENOMEM; -errno of clock_watch_start(). */
+_must_check_ int serving_new(struct loop *loop, const struct serving_names *names,
 			     struct serving **ret);
 struct serving *serving_free(struct serving *s);
 DEFINE_CLEANUP(struct serving *, serving_free);

@@ -97,7 +97,8 @@ class FakeApi:
                            "availableReplicas": ready, "desiredNumberScheduled": n, "updatedNumberScheduled": n,
                            "numberAvailable": ready}
         for node in nodes:
-            one = pod(MESH, f"{name}-{node}", node, {"app": name})
+            template = owner.get("spec", {}).get("template", {}).get("metadata", {})
+            one = pod(MESH, f"{name}-{node}", node, template.get("labels") or {"app": name})
             if not self.is_ready:
                 one["status"]["conditions"][0]["status"] = "False"
                 one["status"]["containerStatuses"][0].update(
@@ -108,7 +109,7 @@ class FakeApi:
         with self.lock:
             gone = self.objects.pop(key, None)
             if gone and gone["kind"] in ("Deployment", "DaemonSet"):
-                for k in [k for k in self.objects if k[1] == "pods" and k[3].startswith(key[3] + "-")]:
+                for k in [k for k in self.objects if k[1] == "pods" and re.fullmatch(re.escape(key[3]) + "-n[0-9]+", k[3])]:
                     del self.objects[k]
             if gone and gone["kind"] == "Namespace":
                 for k in [k for k in self.objects if k[2] == key[3]]:
@@ -124,7 +125,7 @@ class FakeApi:
     def select(self, gv, plural, ns, query):
         def fits(obj):
             labels = obj["metadata"].get("labels") or {}
-            for term in filter(None, [query.get("labelSelector", "")]):
+            for term in filter(None, re.split(r",(?![^(]*\))", query.get("labelSelector", ""))):
                 m = re.fullmatch(r"(\S+) in \((.*)\)", term)
                 key, _, value = term.partition("=")
                 if m and labels.get(m.group(1)) not in m.group(2).split(","):

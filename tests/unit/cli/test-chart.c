@@ -230,6 +230,45 @@ static void words_of_the_user_reach_the_containers(void **state)
 		"true");
 }
 
+/* names_of() - "Kind/name" of all, sorted. */
+static char *names_of(json_t *objects)
+{
+	_cleanup_(freep) char *text = json_dumps(objects, JSON_SORT_KEYS | JSON_COMPACT);
+	_cleanup_(json_decrefp) json_t *sorted = json_loads(text, 0, NULL), *names = json_array();
+	const char *key;
+	const json_t *v;
+
+	json_object_foreach (sorted, key, v)
+		(void)json_array_append_new(names, json_string(key));
+	return json_join(names, " ");
+}
+
+static void a_second_control_plane_shares_no_object_with_the_first(void **state)
+{
+	_cleanup_(json_decrefp) json_t *one = objects_of((const char *[]){NULL});
+	_cleanup_(json_decrefp) json_t *two = objects_of(
+		(const char *[]){"revision=canary", "components.ztunnel.enabled=false",
+				 "values.defaultRevision=", "meshConfig.accessLogFile=", NULL});
+	_cleanup_(json_decrefp) json_t *same =
+		objects_of((const char *[]){"revision=default", NULL});
+	_cleanup_(freep) char *names = names_of(two);
+	const char *key;
+	const json_t *v;
+
+	assert_true(json_equal(one, same));
+	json_object_foreach (two, key, v)
+		if (json_object_get(one, key) && !streq(key, "Namespace/istio-system"))
+			fail_msg("both have %s", key);
+	assert_string_equal(
+		names, "ClusterRole/culvert-istiod-canary "
+		       "ClusterRoleBinding/culvert-istiod-canary "
+		       "ConfigMap/istio-canary Deployment/istiod-canary Namespace/istio-system "
+		       "PodDisruptionBudget/istiod-canary Role/culvert-istiod-canary "
+		       "RoleBinding/culvert-istiod-canary Service/istiod-canary "
+		       "ServiceAccount/istiod-canary "
+		       "ValidatingWebhookConfiguration/istio-validator-canary-istio-system");
+}
+
 static void no_value_is_empty_text_as_helm_has_it(void **state)
 {
 	_cleanup_(json_decrefp) json_t *o =
@@ -294,6 +333,8 @@ static void a_mistake_is_named(void **state)
 		{"values.pilot.replicaCount=two", "is of type string, expected \"integer\""},
 		{"values.agent.sameNode=off", "expected one of [\"direct\", \"encrypt\"]"},
 		{"values.global.tag=a\"\nb", "global.tag: does not match"},
+		{"values.defaultRevision=canary", "expected one of [\"\", \"default\"]"},
+		{"components.ztunnel.enabled=canary", "expected \"boolean\""},
 		{"values.agent.uplink=a-name-too-long-for-one", "agent.uplink: is too long"},
 		{"values.pilot.tolerations=[", "values.pilot.tolerations"},
 		{"components.pilot.enabled=false", ""},
@@ -441,6 +482,7 @@ int main(void)
 		cmocka_unit_test(what_runs_has_no_more_rights_than_it_needs),
 		cmocka_unit_test(istios_name_of_a_mesh_without_sidecars_is_the_default),
 		cmocka_unit_test(words_of_the_user_reach_the_containers),
+		cmocka_unit_test(a_second_control_plane_shares_no_object_with_the_first),
 		cmocka_unit_test(no_value_is_empty_text_as_helm_has_it),
 		cmocka_unit_test(cni_is_a_component_and_a_value),
 		cmocka_unit_test(gateways_and_crds_are_told_apart),

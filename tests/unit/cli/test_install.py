@@ -147,7 +147,7 @@ def test_an_operator_file_and_the_old_spelling(api, cli, tmp_path):
 
 def test_one_revision_is_never_turned_into_another_by_mistake(api, cli):
     cli.run("install", "--revision", "canary", "-y")
-    assert api.named("Deployment", "istiod")["metadata"]["labels"]["istio.io/rev"] == "canary"
+    assert api.named("Deployment", "istiod-canary")["metadata"]["labels"]["istio.io/rev"] == "canary"
     assert "revision canary is installed" in cli.run("install", "-y", code=1)
     assert "revision other is not installed" in cli.run("uninstall", "--revision", "other", "-y", code=1)
 

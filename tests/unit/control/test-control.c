@@ -117,6 +117,8 @@ static void control_start(struct fixture *f)
 		.cluster_id = "Kubernetes",
 		.cluster_domain = "cluster.local",
 		.root_namespace = "istio-system",
+		.revision = "",
+		.mesh_config = "istio",
 		.ca = f->ca,
 	};
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* registration - the configurations get our roots, and fail closed only after a wrong object was
- * refused; what others change is repaired. */
+/* registration - a configuration gets our roots, and fails closed only after a wrong object was
+ * refused; what others change is repaired; a revision has one of its own. */
 #include "userspace/control/registration.h"
 
 #include <setjmp.h>
@@ -18,6 +18,8 @@ struct fixture {
 	struct fake_kube kube;
 	struct registration *registration;
 	char bundle[32], policy[16]; /* of the one configuration there is */
+	const char *name;            /* its name */
+	const char *label;           /* of the wrong objects; NULL: none */
 	int n_patches, n_tries, version;
 	bool does_refuse; /* does the webhook work? */
 	bool is_there;
@@ -27,11 +29,11 @@ struct fixture {
 static void configuration(const struct fixture *f, char *buf, size_t size)
 {
 	(void)snprintf(buf, size,
-		       "{\"metadata\":{\"name\":\"istiod-default-validator\",\"resourceVersion\":"
-		       "\"%d\"},\"webhooks\":[{\"name\":\"validation.istio.io\",\"clientConfig\":{"
+		       "{\"metadata\":{\"name\":\"%s\",\"resourceVersion\":\"%d\"},\"webhooks\":[{"
+		       "\"name\":\"validation.istio.io\",\"clientConfig\":{"
 		       "\"caBundle\":\"%s\",\"service\":{\"name\":\"istiod\"}},\"failurePolicy\":"
 		       "\"%s\"}]}",
-		       f->version, f->bundle, f->policy);
+		       f->name, f->version, f->bundle, f->policy);
 }
 
 static void changed(struct fixture *f)
@@ -67,7 +69,10 @@ static void on_list(const struct fixture *f, int fd, const char *path)
 {
 	char one[512] = "", list[640];
 
-	if (f->is_there && strstr(path, "istiod-default-validator"))
+	_cleanup_(freep) char *selector = str_format("metadata.name%%3D%s", f->name);
+
+	assert_non_null(strstr(path, selector));
+	if (f->is_there)
 		configuration(f, one, sizeof(one));
 	(void)snprintf(list, sizeof(list),
 		       "{\"metadata\":{\"resourceVersion\":\"1\"},\"items\":[%s]}", one);
@@ -86,14 +91,15 @@ static bool on_request(struct fake_api *a, int fd, const char *method, const cha
 	} else if (streq(method, "POST")) {
 		assert_non_null(
 			strstr(path, "/namespaces/istio-system/authorizationpolicies?dryRun=All"));
+		assert_int_equal(f->label != NULL, strstr(body, "istio.io/rev") != NULL);
+		assert_true(!f->label || strstr(body, f->label));
 		f->n_tries++;
 		fake_answer(fd, f->does_refuse ? 422 : 201,
 			    f->does_refuse ? "{\"message\":\"admission webhook denied the request: "
 					     "configuration is invalid: spec.rules: required\"}"
 					   : "{}");
 	} else if (strstr(path, "watch=1")) {
-		if (strstr(path, "istiod-default-validator"))
-			f->watch_fd = fd;
+		f->watch_fd = fd;
 		return false;
 	} else {
 		on_list(f, fd, path);
@@ -101,13 +107,16 @@ static bool on_request(struct fake_api *a, int fd, const char *method, const cha
 	return true;
 }
 
-static int set_up(void **state)
+static int set_up_for(void **state, const char *revision, const char *name, const char *label)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct registration_config config = {.namespace_ = "istio-system", .retry_us = 20000};
+	struct registration_config config = {
+		.namespace_ = "istio-system", .revision = revision, .retry_us = 20000};
 
 	fake_kube_start(&f->kube, on_request, f);
 	f->is_there = true;
+	f->name = name;
+	f->label = label;
 	(void)str_copy(f->policy, sizeof(f->policy), "Ignore");
 	config.loop = f->kube.loop;
 	config.kube = f->kube.client;
@@ -115,6 +124,23 @@ static int set_up(void **state)
 	assert_int_equal(registration_set_roots(f->registration, "ROOT"), 0);
 	*state = f;
 	return 0;
+}
+
+static int set_up(void **state)
+{
+	return set_up_for(state, NULL, "istiod-default-validator", NULL);
+}
+
+static int set_up_default(void **state)
+{
+	return set_up_for(state, "", "istio-validator-istio-system",
+			  "\"labels\":{\"istio.io/rev\":\"default\"}");
+}
+
+static int set_up_canary(void **state)
+{
+	return set_up_for(state, "canary", "istio-validator-canary-istio-system",
+			  "\"labels\":{\"istio.io/rev\":\"canary\"}");
 }
 
 static int tear_down(void **state)
@@ -195,6 +221,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_it_fails_closed_only_once_it_works),
+		cmocka_unit_test_setup_teardown(test_it_fails_closed_only_once_it_works,
+						set_up_default, tear_down),
+		cmocka_unit_test_setup_teardown(test_it_fails_closed_only_once_it_works,
+						set_up_canary, tear_down),
 		TEST(test_what_others_change_is_repaired),
 		TEST(test_a_follower_writes_nothing),
 		TEST(test_without_configurations_nothing_is_tried),

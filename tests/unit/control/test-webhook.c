@@ -48,7 +48,10 @@ static int set_up(void **state)
 	assert_non_null(mkdtemp(f->dir));
 	assert_int_equal(ca_files_load(f->dir, "cluster.local", &m, err, sizeof(err)), 0);
 	assert_int_equal(ca_new(&m, &f->ca, err, sizeof(err)), 0);
-	assert_int_equal(serving_new(f->loop, "istio-system", "cluster.local", &f->serving), 0);
+	assert_int_equal(serving_new(f->loop,
+				     &(struct serving_names){"istio-system", "cluster.local", ""},
+				     &f->serving),
+			 0);
 	assert_int_equal(serving_set_ca(f->serving, f->ca), 0);
 	assert_int_equal(cv_addr_parse("127.0.0.1", &lo), 0);
 	assert_int_equal(tcp_listen(&lo, 0, &fd), 0);

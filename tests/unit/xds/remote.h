@@ -77,7 +77,10 @@ static inline void remote_start(struct remote *r, const char *namespace_,
 	assert_int_equal(ca_new(&m, &r->ca, err, sizeof(err)), 0);
 	assert_int_equal(file_write_atomic(r->token, "abc\n", 4, 0600), 0);
 	assert_int_equal(loop_new(&r->loop), 0);
-	assert_int_equal(serving_new(r->loop, namespace_, "cluster.local", &r->serving), 0);
+	assert_int_equal(serving_new(r->loop,
+				     &(struct serving_names){namespace_, "cluster.local", ""},
+				     &r->serving),
+			 0);
 	assert_int_equal(serving_set_ca(r->serving, r->ca), 0);
 	r->method = *method;
 	remote_listen(r);

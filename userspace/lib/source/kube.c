@@ -12,10 +12,9 @@
 #include "base/str.h"
 #include "source/kube_prune.h"
 #include "source/kube_watch.h"
+#include "source/mesh_config.h"
 #include "source/schema.h"
 #include "source/source_impl.h"
-
-#define MESH_CONFIG_SELECTOR "fieldSelector=metadata.name%3Distio"
 
 /** struct resource - where a kind lives at the API server. The order is that of delivery: what
  * decides about other objects comes first. */
@@ -412,7 +411,10 @@ static char *selector_of(const struct source_kube_config *config, const struct r
 {
 	if (streq(r->kind, "Pod") && config->node)
 		return str_format("fieldSelector=spec.nodeName%%3D%s", config->node);
-	return strdup(streq(r->kind, "ConfigMap") ? MESH_CONFIG_SELECTOR : "");
+	if (streq(r->kind, "ConfigMap"))
+		return str_format("fieldSelector=metadata.name%%3D%s",
+				  config->config_name ? config->config_name : MESH_CONFIG_NAME);
+	return strdup("");
 }
 
 static char *path_of(const struct source_kube_config *config, const struct resource *r)

@@ -60,7 +60,8 @@ struct source_kube_config {
 	struct kube_client *client;   /* borrowed, must outlive the source */
 	const char *const *kinds;     /* NULL-ended; of source_kube_kinds() */
 	const char *node;             /* Pods of this node only; NULL: all. Copied. */
-	const char *config_namespace; /* ConfigMaps: only "istio" of this namespace. Copied. */
+	const char *config_namespace; /* ConfigMaps: only one, of this namespace. Copied. */
+	const char *config_name;      /* its name; NULL: "istio". Copied. */
 };
 
 /**

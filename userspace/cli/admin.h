@@ -14,6 +14,7 @@ struct admin_node {
 	char name[CLI_PATH_MAX];
 	char run_dir[CLI_PATH_MAX];
 	char pod[CLI_PATH_MAX]; /* of a cluster's node; "": it is a node of this machine */
+	char revision[64];      /* of that pod: label istio.io/rev; "": it has none */
 };
 
 #define ADMIN_NODES_MAX 1024

@@ -65,11 +65,13 @@ static int nodes_of(const json_t *pods, const char *node, bool is_by_node, struc
 
 	json_array_foreach (pods, i, pod) {
 		const char *at = json_text(json_object_get(pod, "spec"), "nodeName", "");
-		const char *phase = json_text(json_object_get(pod, "status"), "phase", "");
+		const char *phase = json_text(json_object_get(pod, "status"), "phase", ""), *rev;
 
 		if (n == max || !streq(phase, "Running") || (node && !streq(node, at)))
 			continue;
+		rev = kube_meta(pod, "labels", "istio.io/rev");
 		ret[n].run_dir[0] = '\0';
+		(void)str_copy(ret[n].revision, sizeof(ret[n].revision), rev ? rev : "");
 		if (str_copy(ret[n].pod, sizeof(ret[n].pod), kube_name(pod)) == 0 &&
 		    str_copy(ret[n].name, sizeof(ret[n].name), is_by_node ? at : kube_name(pod)) ==
 			    0)

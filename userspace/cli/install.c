@@ -13,6 +13,7 @@
 #include "json.h"
 #include "kube_kinds.h"
 #include "precheck.h"
+#include "revisions.h"
 
 struct install_options {
 	struct install_choices choices;
@@ -38,9 +39,11 @@ struct job {
 	struct install_options options;
 	struct install_words words;
 	struct install_plan plan;
-	json_t *objects, *spec, *old_spec;
-	char old_version[64], old_revision[64], revision[128];
-	bool is_upgrade, is_installed;
+	struct revisions revisions; /* as they were before */
+	char revision[REVISION_MAX];
+	json_t *objects, *spec;
+	bool is_upgrade;
+	bool is_taking_nodes; /* from another revision */
 	struct install_run run;
 };
 
@@ -57,7 +60,7 @@ static void job_reset(struct job *j)
 	json_decref(j->plan.values);
 	json_decref(j->objects);
 	json_decref(j->spec);
-	json_decref(j->old_spec);
+	revisions_clear(&j->revisions);
 	(void)kube_close(j->run.kube);
 }
 
@@ -66,73 +69,167 @@ static const char *profile_of(const struct job *j)
 	return json_text(j->spec, "profile", "default");
 }
 
-/* look() - what is there already. Return: 0; the exit code. */
+static bool is_installed(const struct job *j)
+{
+	return revisions_spec(&j->revisions, j->revision) != NULL;
+}
+
+/* An upgrade that does not say which revision is of the only one, or of the default one. */
+static void choose_installed(struct job *j)
+{
+	const char *name = json_object_iter_key(json_object_iter(j->revisions.all));
+
+	if (json_object_size(j->revisions.all) == 1)
+		(void)str_copy(j->revision, sizeof(j->revision), name);
+}
+
+/* look() - which revision is meant, and what is there already. Return: 0; the exit code. */
 static int look(struct job *j)
 {
-	int r = install_read(j->run.kube, &j->old_spec, j->old_version, j->old_revision);
+	char err[CHART_ERROR_MAX] = "out of memory";
+	int r = revisions_read(j->run.kube, &j->revisions), said;
 
-	if (r > 0)
+	if (r != 0)
 		return r;
-	j->is_installed = r == 0;
-	if (j->is_upgrade && !j->is_installed)
-		return cli_fail("upgrade: nothing is installed by \"culvert install\" in this "
-				"cluster: use that");
-	return 0;
+	(void)str_copy(j->revision, sizeof(j->revision), REVISION_DEFAULT);
+	said = install_words_revision(&j->words, j->revision, sizeof(j->revision), err);
+	if (said < 0)
+		return cli_fail("%s", err);
+	if (said == 0 && j->is_upgrade)
+		choose_installed(j);
+	j->run.revision = j->revision;
+	j->words.is_leaving_nodes = revisions_is_others(j->revisions.nodes, j->revision);
+	j->words.is_leaving_objects = revisions_is_others(j->revisions.objects, j->revision);
+	if (!j->is_upgrade || is_installed(j))
+		return 0;
+	if (json_object_size(j->revisions.all) > 0) {
+		_cleanup_(freep) char *names = revisions_names(&j->revisions);
+
+		return cli_fail(
+			"upgrade: revision %s is not installed by \"culvert install\"; there "
+			"is %s, and --revision says which is meant",
+			j->revision, names ? names : "another");
+	}
+	return cli_fail("upgrade: nothing is installed by \"culvert install\" in this "
+			"cluster: use that");
+}
+
+/* What there is one of moves when it is asked to: the next upgrade does not move it back. */
+static void forget_moves(json_t *spec)
+{
+	json_t *components = json_object_get(spec, "components");
+	json_t *values = json_object_get(spec, "values");
+	json_t *component = json_object_get(components, "ztunnel");
+	json_t *value = json_object_get(values, "ztunnel");
+
+	if (json_is_true(json_object_get(component, "enabled")))
+		(void)json_object_del(components, "ztunnel");
+	if (components && json_object_size(components) == 0)
+		(void)json_object_del(spec, "components");
+	if (json_is_true(json_object_get(value, "enabled")))
+		(void)json_object_del(value, "enabled");
+	(void)json_object_del(values, "defaultRevision");
 }
 
 /* plan() - the words, over what was asked for last time when it is an upgrade. */
 static int plan(struct job *j)
 {
+	const json_t *old = j->is_upgrade ? revisions_spec(&j->revisions, j->revision) : NULL;
 	char err[CHART_ERROR_MAX] = "out of memory";
-	int r;
+	const char *asked;
+	bool has_nodes;
+	int r = install_words_plan(&j->words, old, &j->plan, &j->spec, err);
 
-	if (j->options.choices.revision && j->words.sets_count < INSTALL_WORDS_MAX) {
-		(void)snprintf(j->revision, sizeof(j->revision), "revision=%s",
-			       j->options.choices.revision);
-		j->words.sets[j->words.sets_count++] = j->revision;
-	}
-	r = install_words_plan(&j->words, j->is_upgrade ? j->old_spec : NULL, &j->plan, &j->spec,
-			       err);
 	if (r == 0)
 		r = install_plan_objects(&j->plan, &j->objects, err);
 	if (r < 0)
 		return cli_fail("%s", err);
-	j->run.revision = json_text(j->plan.values, "revision", "");
-	if (!*j->run.revision)
-		j->run.revision = "default";
+	has_nodes = json_is_true(
+		json_object_get(json_object_get(j->plan.values, "ztunnel"), "enabled"));
+	if (!has_nodes && streq(j->revisions.nodes, j->revision))
+		return cli_fail("the nodes' DaemonSet belongs to revision %s: another revision can "
+				"take it over (--set components.ztunnel.enabled=true there), and "
+				"\"culvert uninstall\" removes it",
+				j->revision);
+	asked = json_text(json_object_get(j->plan.values, "ztunnel"), "revision", "");
+	if (has_nodes && *asked && !streq(asked, j->revision) &&
+	    !revisions_has(&j->revisions, asked))
+		return cli_fail("ztunnel.revision: revision %s, which the nodes are to ask, is not "
+				"installed",
+				asked);
+	j->is_taking_nodes = has_nodes && j->words.is_leaving_nodes;
+	forget_moves(j->spec);
 	return 0;
+}
+
+/* What the revisions sign must be of one trust domain, or the pods of one refuse those of another.
+ */
+static int check_trust_domain(const struct job *j)
+{
+	const json_t *mesh = json_object_get(j->plan.values, "meshConfig"), *one;
+	char ours[256], theirs[256];
+	const char *name;
+	int r = 0;
+
+	if (json_object_size(mesh) > 0)
+		r = str_copy(ours, sizeof(ours), json_text(mesh, "trustDomain", "cluster.local"));
+	else
+		r = revisions_trust_domain(j->run.kube, j->revision, ours);
+	if (r != 0)
+		return r < 0 ? cli_fail("meshConfig.trustDomain: is too long") : r;
+	json_object_foreach (j->revisions.all, name, one) {
+		if (streq(name, j->revision))
+			continue;
+		r = revisions_trust_domain(j->run.kube, name, theirs);
+		if (r != 0)
+			return r;
+		if (!streq(ours, theirs))
+			return cli_fail("revision %s would sign for trust domain %s, revision %s "
+					"signs for %s: --set meshConfig.trustDomain=%s; --force "
+					"goes on in spite of this",
+					j->revision, ours, name, theirs, theirs);
+	}
+	return 0;
+}
+
+static void ask_what(const struct job *j, char *question, size_t size)
+{
+	_cleanup_(freep) char *names = revisions_names(&j->revisions);
+	bool is_beside = json_object_size(j->revisions.all) > 0;
+
+	if (is_installed(j))
+		(void)snprintf(question, size,
+			       "This will change Culvert %s (revision %s) to %s with profile "
+			       "\"%s\". Proceed?",
+			       revisions_version(&j->revisions, j->revision), j->revision,
+			       cli_build(), profile_of(j));
+	else if (is_beside)
+		(void)snprintf(question, size,
+			       "This will install Culvert %s with profile \"%s\" into the cluster, "
+			       "as revision %s; there is %s. Proceed?",
+			       cli_build(), profile_of(j), j->revision, names ? names : "another");
+	else
+		(void)snprintf(question, size,
+			       "This will install Culvert %s with profile \"%s\" into the cluster. "
+			       "Proceed?",
+			       cli_build(), profile_of(j));
 }
 
 static bool is_agreed(const struct job *j)
 {
-	char question[256];
+	char question[512];
 
 	if (j->options.choices.is_yes || j->run.is_dry)
 		return true;
-	if (j->is_installed)
-		(void)snprintf(question, sizeof(question),
-			       "This will change Culvert %s (revision %s) to %s with profile "
-			       "\"%s\". Proceed?",
-			       j->old_version, j->old_revision, cli_build(), profile_of(j));
-	else
-		(void)snprintf(question, sizeof(question),
-			       "This will install Culvert %s with profile \"%s\" into the cluster. "
-			       "Proceed?",
-			       cli_build(), profile_of(j));
+	ask_what(j, question, sizeof(question));
+	if (j->is_taking_nodes)
+		printf("The agents and ztunnels of all nodes go over from revision %s, node by "
+		       "node.\n",
+		       j->revisions.nodes);
 	if (confirm(question))
 		return true;
 	puts("Nothing was changed.");
 	return false;
-}
-
-/* Two revisions beside each other are to come: one is never turned into another by mistake. */
-static int check_revision(const struct job *j)
-{
-	if (!j->is_installed || j->options.is_forced || streq(j->old_revision, j->run.revision))
-		return 0;
-	return cli_fail("revision %s is installed: two beside each other are not possible yet; "
-			"--force turns it into revision %s",
-			j->old_revision, j->run.revision);
 }
 
 static void say_gateways(struct job *j)
@@ -183,6 +280,27 @@ static int apply_rest(struct job *j)
 	return r;
 }
 
+/* say_shared() - what of what there is one of is another revision's still. */
+static void say_shared(struct job *j)
+{
+	bool has_objects = *json_text(j->plan.values, "defaultRevision", "");
+
+	if (j->words.is_leaving_nodes && !j->is_taking_nodes)
+		progress_note(
+			&j->run.progress,
+			"The nodes' agents and ztunnels ask revision %s; \"culvert upgrade "
+			"--revision %s --set components.ztunnel.enabled=true\" takes them over",
+			j->revisions.nodes, j->revision);
+	progress_done(&j->run.progress, "Installation complete");
+	if (has_objects)
+		printf("Revision %s is now the default for enrolment and validation.\n",
+		       j->revision);
+	else
+		printf("Revision %s validates objects that name it, revision %s all that name "
+		       "none;\n\"culvert tag set default --revision %s\" changes that.\n",
+		       j->revision, j->revisions.objects, j->revision);
+}
+
 static int work(struct job *j)
 {
 	int r = 0;
@@ -201,8 +319,7 @@ static int work(struct job *j)
 		return 0;
 	}
 	say_gateways(j);
-	progress_done(&j->run.progress, "Installation complete");
-	printf("Revision %s is now the default for enrolment and validation.\n", j->run.revision);
+	say_shared(j);
 	return 0;
 }
 
@@ -214,8 +331,8 @@ static int run(struct job *j)
 		r = look(j);
 	if (r == 0)
 		r = plan(j);
-	if (r == 0)
-		r = check_revision(j);
+	if (r == 0 && !j->options.is_forced)
+		r = check_trust_domain(j);
 	if (r == 0 && !j->options.is_forced)
 		r = precheck_install(j->run.kube, j->objects);
 	if (r != 0)
@@ -234,6 +351,8 @@ static int start(const struct cli_syntax *syntax, bool is_upgrade, int argc, cha
 	r = cli_parse(syntax, &j.options, argc, argv);
 	if (r <= 0)
 		return r < 0 ? 2 : 0;
+	if (install_words_add_revision(&j.words, j.options.choices.revision) < 0)
+		return 2;
 	install_run_choose(&j.run, &j.options.choices);
 	j.run.is_forced = j.options.is_forced;
 	r = run(&j);
@@ -245,7 +364,7 @@ int cli_install(int argc, char **argv)
 {
 	static const struct cli_syntax syntax = {
 		.defs = defs,
-		.usage = "culvert install [-f FILE]... [--set KEY=VALUE]... [-y]",
+		.usage = "culvert install [-f FILE]... [--set KEY=VALUE]... [--revision NAME] [-y]",
 		.help = "Install Culvert into the cluster that kubectl would speak to, or make "
 			"what is installed as the words say. Run again it changes what differs, "
 			"and nothing else.",
@@ -258,7 +377,7 @@ int cli_upgrade(int argc, char **argv)
 {
 	static const struct cli_syntax syntax = {
 		.defs = defs,
-		.usage = "culvert upgrade [-f FILE]... [--set KEY=VALUE]... [-y]",
+		.usage = "culvert upgrade [-f FILE]... [--set KEY=VALUE]... [--revision NAME] [-y]",
 		.help = "Make what is installed this version, with the values that it was "
 			"installed with; words given now come over those.",
 	};

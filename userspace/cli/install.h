@@ -12,10 +12,14 @@
 #include "kube.h"
 #include "progress.h"
 
-/* Every object that `culvert` applies has this label; its value is the revision. */
+/* Every object that `culvert` applies has this label; its value is the revision that it belongs to.
+ */
 #define INSTALL_LABEL "culvert.io/installed"
-/* The ConfigMap that says what was asked for, so that an upgrade asks for the same. */
+/* The ConfigMap that says what was asked for, so that an upgrade asks for the same; of a revision
+ * with a name: this, "-" and the name. */
 #define INSTALL_RECORD "culvert-install"
+/* The webhook of objects that name no revision. */
+#define INSTALL_DEFAULT_VALIDATOR "istiod-default-validator"
 /* The ConfigMap of `culvert tag`. */
 #define INSTALL_TAGS "culvert-tags"
 /* Label of the mesh's namespace that makes every agent let go of its pods. */
@@ -86,17 +90,14 @@ _must_check_ int install_apply(struct install_run *run, json_t *objects, int fir
 			       struct install_count *count);
 /** install_record() - keep @spec and the version for the next upgrade. Return: 0; 1. */
 _must_check_ int install_record(struct install_run *run, const json_t *spec, const char *version);
-/** install_read() - what install_record() kept. @ret: the caller's to drop, {} when the record
- * holds none. Return: 0; -ENOENT nothing is installed; 1, said on stderr. */
-_must_check_ int install_read(struct kube *k, json_t **ret_spec, char version[64],
-			      char revision[64]);
-/** install_prune() - remove what an earlier version made and @objects do not have. @ret: how many.
- * Return: 0; 1. */
+/** install_prune() - remove what an earlier version of the revision made and @objects do not have.
+ * @ret: how many. Return: 0; 1. */
 _must_check_ int install_prune(struct install_run *run, const json_t *objects, unsigned int *ret);
-/** install_labelled() - all objects of ours that there are, kept kinds too, in the order of making.
+/** install_labelled() - the objects of the revision, or all of ours that there are, kept kinds too,
+ * in the order of making.
  * Kinds that we may not list, or that the server does not have, are left out. @ret: the caller's to
  * drop. Return: 0; 1. */
-_must_check_ int install_labelled(struct install_run *run, json_t **ret);
+_must_check_ int install_labelled(struct install_run *run, bool is_all, json_t **ret);
 /** install_delete() - one object. Return: 0, also when it was gone; -errno as kube_do(). */
 _must_check_ int install_delete(struct install_run *run, const json_t *object);
 

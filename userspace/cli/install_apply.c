@@ -12,6 +12,7 @@
 #include "install.h"
 #include "json.h"
 #include "kube_kinds.h"
+#include "revisions.h"
 #include "source/kube_call.h"
 
 #define TRIES      4
@@ -51,7 +52,17 @@ static int say_object(const struct install_run *run, const json_t *object, int e
 	return cli_fail("%s: %s%s", title ? title : "object", why, hint);
 }
 
-static int label_add(const struct install_run *run, json_t *object)
+/* What all revisions share keeps the label of who made it: nobody's purge but that of all takes it.
+ */
+static const char *label_of(const struct install_run *run, const json_t *object,
+			    const json_t *before)
+{
+	const char *old = before ? kube_meta(before, "labels", INSTALL_LABEL) : NULL;
+
+	return old && kube_kind_of(object)->is_kept ? old : run->revision;
+}
+
+static int label_add(const struct install_run *run, json_t *object, const json_t *before)
 {
 	json_t *meta = json_object_get(object, "metadata");
 	json_t *labels = json_object_get(meta, "labels");
@@ -61,8 +72,10 @@ static int label_add(const struct install_run *run, json_t *object)
 		if (json_object_set_new(meta, "labels", labels) < 0)
 			return -ENOMEM;
 	}
-	return json_object_set_new(labels, INSTALL_LABEL, json_string(run->revision)) < 0 ? -ENOMEM
-											  : 0;
+	return json_object_set_new(labels, INSTALL_LABEL,
+				   json_string(label_of(run, object, before))) < 0
+		       ? -ENOMEM
+		       : 0;
 }
 
 static const char *version_of(const json_t *object)
@@ -115,6 +128,19 @@ static void tell(const struct install_run *run, const json_t *object, const char
 		printf("%-10s %s\n", what, title);
 }
 
+/* remake() - a Deployment's selector cannot be changed: one that has another goes, and is made
+ * anew. Nodes go on meanwhile with what they have. */
+static int remake(struct install_run *run, const json_t *object, json_t *before)
+{
+	const json_t *old = json_object_get(json_object_get(before, "spec"), "selector");
+	const json_t *new = json_object_get(json_object_get(object, "spec"), "selector");
+
+	if (run->is_dry || !old || kube_kind_of(object)->rank != KUBE_RANK_CONTROL ||
+	    json_equal((json_t *)(uintptr_t)old, (json_t *)(uintptr_t) new))
+		return 0;
+	return install_delete(run, before);
+}
+
 /* apply_one() - Return: 0; -errno. */
 static int apply_one(struct install_run *run, json_t *object, struct install_count *count)
 {
@@ -131,7 +157,9 @@ static int apply_one(struct install_run *run, json_t *object, struct install_cou
 		return 0;
 	}
 	webhooks_keep(before, object);
-	r = label_add(run, object);
+	r = label_add(run, object, before);
+	if (r == 0)
+		r = remake(run, object, before);
 	if (r == 0)
 		r = send(run, object, path, &after);
 	if (r == -ENOENT && run->is_dry) /* its namespace is not there either */
@@ -170,38 +198,30 @@ int install_apply(struct install_run *run, json_t *objects, int first, int last,
 	return 0;
 }
 
+/* record_name() - caller frees; NULL: out of memory. */
+static char *record_name(const struct install_run *run)
+{
+	return streq(run->revision, REVISION_DEFAULT)
+		       ? strdup(INSTALL_RECORD)
+		       : str_format(INSTALL_RECORD "-%s", run->revision);
+}
+
 int install_record(struct install_run *run, const json_t *spec, const char *version)
 {
+	_cleanup_(freep) char *name = record_name(run);
 	_cleanup_(freep) char *text = json_dumps(spec, JSON_COMPACT | JSON_SORT_KEYS);
-	_cleanup_(json_decrefp) json_t *record = json_pack(
-		"{s:s,s:s,s:{s:s,s:s},s:{s:s,s:s,s:s}}", "apiVersion", "v1", "kind", "ConfigMap",
-		"metadata", "name", INSTALL_RECORD, "namespace", KUBE_MESH_NAMESPACE, "data",
-		"version", version, "revision", run->revision, RECORD_KEY, text ? text : "{}");
+	_cleanup_(json_decrefp) json_t *record =
+		json_pack("{s:s,s:s,s:{s:s,s:s},s:{s:s,s:s,s:s}}", "apiVersion", "v1", "kind",
+			  "ConfigMap", "metadata", "name", name ? name : INSTALL_RECORD,
+			  "namespace", KUBE_MESH_NAMESPACE, "data", "version", version, "revision",
+			  run->revision, RECORD_KEY, text ? text : "{}");
 	struct install_count count = {0};
-	int r = record ? apply_one(run, record, &count) : -ENOMEM;
+	int r = record && name ? apply_one(run, record, &count) : -ENOMEM;
 
 	return r < 0 ? say_object(run, record, r) : 0;
 }
 
-int install_read(struct kube *k, json_t **ret_spec, char version[64], char revision[64])
-{
-	_cleanup_(json_decrefp) json_t *record = NULL;
-	const json_t *data;
-	int r = kube_get(k, "/api/v1/namespaces/" KUBE_MESH_NAMESPACE "/configmaps/" INSTALL_RECORD,
-			 &record);
-
-	if (r < 0)
-		return r == -ENOENT ? r : kube_fail(k, "what is installed");
-	data = json_object_get(record, "data");
-	(void)str_copy(version, 64, json_text(data, "version", "?"));
-	(void)str_copy(revision, 64, json_text(data, "revision", "default"));
-	*ret_spec = json_loads(json_text(data, RECORD_KEY, "{}"), 0, NULL);
-	if (!*ret_spec)
-		*ret_spec = json_object();
-	return *ret_spec ? 0 : cli_fail("out of memory");
-}
-
-int install_labelled(struct install_run *run, json_t **ret)
+int install_labelled(struct install_run *run, bool is_all, json_t **ret)
 {
 	_cleanup_(json_decrefp) json_t *all = json_array();
 	json_t *one;
@@ -210,7 +230,9 @@ int install_labelled(struct install_run *run, json_t **ret)
 	for (const struct kube_kind *k = kube_kinds(); k->kind; k++) {
 		_cleanup_(freep) char *path = kube_path(k, NULL, NULL);
 		_cleanup_(freep) char *target =
-			path ? str_format("%s?labelSelector=" INSTALL_LABEL, path) : NULL;
+			path ? str_format("%s?labelSelector=" INSTALL_LABEL "%s%s", path,
+					  is_all ? "" : "%3D", is_all ? "" : run->revision)
+			     : NULL;
 		_cleanup_(json_decrefp) json_t *some = NULL;
 		int r = target ? kube_list(run->kube, target, &some) : -ENOMEM;
 
@@ -245,8 +267,9 @@ int install_delete(struct install_run *run, const json_t *object)
 	return r == -ENOENT ? 0 : r;
 }
 
-static bool is_among(const json_t *objects, const json_t *object)
+static bool is_among(const struct install_run *run, const json_t *objects, const json_t *object)
 {
+	_cleanup_(freep) char *record = record_name(run);
 	const json_t *one;
 	size_t i;
 
@@ -255,13 +278,14 @@ static bool is_among(const json_t *objects, const json_t *object)
 		    streq(kube_name(one), kube_name(object)) &&
 		    streq(kube_ns(one), kube_ns(object)))
 			return true;
-	return streq(kube_name(object), INSTALL_RECORD) || streq(kube_name(object), INSTALL_TAGS);
+	return !record || streq(kube_name(object), record) ||
+	       streq(kube_name(object), INSTALL_TAGS);
 }
 
 int install_prune(struct install_run *run, const json_t *objects, unsigned int *ret)
 {
 	_cleanup_(json_decrefp) json_t *all = NULL;
-	int r = install_labelled(run, &all);
+	int r = install_labelled(run, false, &all);
 	const json_t *one;
 	size_t i;
 
@@ -269,7 +293,7 @@ int install_prune(struct install_run *run, const json_t *objects, unsigned int *
 	if (r != 0)
 		return r;
 	json_array_foreach (all, i, one) {
-		if (kube_kind_of(one)->is_kept || is_among(objects, one))
+		if (kube_kind_of(one)->is_kept || is_among(run, objects, one))
 			continue;
 		r = install_delete(run, one);
 		if (r < 0)

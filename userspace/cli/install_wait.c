@@ -21,10 +21,19 @@ static const struct {
 	{"istio-cni-node", "CNI", "CNI plugin"},
 };
 
+/* A revision with a name has it at the end. */
+static bool is_component(const json_t *object, const char *name)
+{
+	size_t n = strlen(name);
+
+	return str_has_prefix(kube_name(object), name) &&
+	       (!kube_name(object)[n] || kube_name(object)[n] == '-');
+}
+
 static const char *title_of(const json_t *object)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(components); i++)
-		if (streq(components[i].name, kube_name(object)))
+		if (is_component(object, components[i].name))
 			return components[i].title;
 	return kube_name(object);
 }
@@ -32,7 +41,7 @@ static const char *title_of(const json_t *object)
 static const char *what_of(const json_t *object)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(components); i++)
-		if (streq(components[i].name, kube_name(object)))
+		if (is_component(object, components[i].name))
 			return components[i].what;
 	return "component";
 }

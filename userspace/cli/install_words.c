@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/str.h"
 #include "chart.h"
 #include "cli.h"
 #include "json.h"
@@ -69,8 +70,23 @@ int install_words_take(int *argc, char **argv, struct install_words *ret)
 	return 0;
 }
 
-int install_words_plan(const struct install_words *w, const json_t *spec, struct install_plan *ret,
-		       json_t **ret_spec, char *err)
+int install_words_add_revision(struct install_words *w, const char *name)
+{
+	int n = snprintf(w->revision, sizeof(w->revision), "revision=%s", name ? name : "");
+
+	if (!name)
+		return 0;
+	if (n < 0 || (size_t)n >= sizeof(w->revision) || w->sets_count == INSTALL_WORDS_MAX) {
+		(void)cli_fail("--revision: too long, or too many words");
+		return -EINVAL;
+	}
+	w->sets[w->sets_count++] = w->revision;
+	return 0;
+}
+
+/* gather() - what the words ask for, over @spec. */
+static int gather(const struct install_words *w, const json_t *spec, struct install_spec **ret,
+		  char *err)
 {
 	_cleanup_(install_spec_freep) struct install_spec *s = NULL;
 	int r = install_spec_new(&s);
@@ -81,6 +97,37 @@ int install_words_plan(const struct install_words *w, const json_t *spec, struct
 		r = install_spec_file(s, w->files[i], err);
 	for (size_t i = 0; i < w->sets_count && r == 0; i++)
 		r = install_spec_set(s, w->sets[i], err);
+	if (r == 0)
+		*ret = TAKE_PTR(s);
+	return r;
+}
+
+int install_words_revision(const struct install_words *w, char *ret, size_t size, char *err)
+{
+	_cleanup_(install_spec_freep) struct install_spec *s = NULL;
+	int r = gather(w, NULL, &s, err);
+	const char *name;
+
+	if (r < 0)
+		return r;
+	name = json_text(json_object_get(install_spec_json(s), "values"), "revision", NULL);
+	name = json_text(install_spec_json(s), "revision", name);
+	if (!name)
+		return 0;
+	if (str_copy(ret, size, *name ? name : "default") == 0)
+		return 1;
+	(void)snprintf(err, CHART_ERROR_MAX, "revision: is too long");
+	return -EINVAL;
+}
+
+int install_words_plan(const struct install_words *w, const json_t *spec, struct install_plan *ret,
+		       json_t **ret_spec, char *err)
+{
+	_cleanup_(install_spec_freep) struct install_spec *s = NULL;
+	int r = gather(w, spec, &s, err);
+
+	if (r == 0)
+		install_spec_leave(s, w->is_leaving_nodes, w->is_leaving_objects);
 	if (r == 0)
 		r = install_spec_plan(s, ret, err);
 	if (r == 0 && ret_spec)

@@ -15,6 +15,8 @@ struct install_words {
 	const char *files[INSTALL_WORDS_MAX];
 	const char *sets[INSTALL_WORDS_MAX];
 	size_t files_count, sets_count;
+	char revision[128];                        /* --revision, as a word of --set */
+	bool is_leaving_nodes, is_leaving_objects; /* as install_spec_leave() */
 };
 
 /** INSTALL_OPTIONS - rows of an option table for --help; install_words_take() reads them. */
@@ -32,9 +34,24 @@ struct install_words {
 			"files; may be given again"                                                \
 	}
 
+/** INSTALL_OPTION_REVISION - a row for --revision; install_words_add_revision() takes it. */
+#define INSTALL_OPTION_REVISION(at)                                                                \
+	{                                                                                          \
+		.name = "revision", .short_name = 'r', .type = OPTION_STRING, .offset = (at),      \
+		.value_name = "NAME", .help = "as --set revision=NAME"                             \
+	}
+
 /** install_words_take() - take -f and --set out of the words. Return: 0; -EINVAL, said on stderr.
  */
 _must_check_ int install_words_take(int *argc, char **argv, struct install_words *ret);
+
+/** install_words_add_revision() - @name NULL: nothing was said. Return: 0; -EINVAL, said on stderr.
+ */
+_must_check_ int install_words_add_revision(struct install_words *w, const char *name);
+/** install_words_revision() - which revision they are about, "default" for the one without a name.
+ * Return: 1; 0: they do not say; -errno, @err set. */
+_must_check_ int install_words_revision(const struct install_words *w, char *ret, size_t size,
+					char *err);
 
 /**
  * install_words_plan() - what comes of them

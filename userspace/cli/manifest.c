@@ -10,7 +10,15 @@
 #include "install.h"
 #include "install_words.h"
 
-static const struct option_def defs[] = {INSTALL_OPTIONS, {0}};
+struct manifest_options {
+	const char *revision;
+};
+
+static const struct option_def defs[] = {
+	INSTALL_OPTIONS,
+	INSTALL_OPTION_REVISION(offsetof(struct manifest_options, revision)),
+	{0},
+};
 
 static int generate(const struct install_words *given)
 {
@@ -35,19 +43,22 @@ static int cli_generate(int argc, char **argv)
 {
 	static const struct cli_syntax syntax = {
 		.defs = defs,
-		.usage = "culvert manifest generate [-f FILE]... [--set KEY=VALUE]...",
+		.usage = "culvert manifest generate [-f FILE]... [--set KEY=VALUE]... "
+			 "[--revision NAME]",
 		.help = "Print the manifests of an installation, for kubectl apply -f -. Without "
 			"options: those of the profile default.",
 	};
 	struct install_words given = {0};
-	char nothing[sizeof(char *)];
+	struct manifest_options o = {0};
 	int r;
 
 	if (install_words_take(&argc, argv, &given) < 0)
 		return 2;
-	r = cli_parse(&syntax, &nothing, argc, argv);
+	r = cli_parse(&syntax, &o, argc, argv);
 	if (r <= 0)
 		return r < 0 ? 2 : 0;
+	if (install_words_add_revision(&given, o.revision) < 0)
+		return 2;
 	return generate(&given);
 }
 

@@ -15,6 +15,11 @@
 #include "json.h"
 #include "kube_enrol.h"
 #include "kube_kinds.h"
+#include "revisions.h"
+
+#define CONTROLS                                                                                   \
+	"/apis/apps/v1/namespaces/" KUBE_MESH_NAMESPACE "/deployments?labelSelector=app%3Distiod"
+#define TAGS "/api/v1/namespaces/" KUBE_MESH_NAMESPACE "/configmaps/" INSTALL_TAGS
 
 #define MINOR_MIN    25 /* of Kubernetes 1: what the manifests need */
 #define KERNEL_MAJOR 5
@@ -123,14 +128,11 @@ static const struct {
 	 "Istio's own ztunnel is there, under the name that ours has; uninstall it first"},
 };
 
-static bool is_ours(const json_t *object)
+/* Istio's control planes have their revision at the end of the name, as ours do. */
+static bool has_name(const json_t *object, const char *name)
 {
-	const json_t *spec = json_object_get(json_object_get(object, "spec"), "template");
-	const json_t *containers = json_object_get(json_object_get(spec, "spec"), "containers");
-	const json_t *command = json_object_get(json_array_get(containers, 0), "command");
-	const char *first = json_string_value(json_array_get(command, 0));
-
-	return kube_meta(object, "labels", INSTALL_LABEL) || (first && strstr(first, "culvert"));
+	return streq(kube_name(object), name) ||
+	       (streq(name, "istiod") && str_has_prefix(kube_name(object), "istiod-"));
 }
 
 void precheck_workloads(const json_t *workloads, json_t *list)
@@ -144,7 +146,7 @@ void precheck_workloads(const json_t *workloads, json_t *list)
 			const struct finding f = {others[k].level, "CUL0004", origin ? origin : "",
 						  NULL};
 
-			if (streq(kube_name(one), others[k].name) && !is_ours(one))
+			if (has_name(one, others[k].name) && !revision_is_ours(one))
 				findings_add(list, &f, "%s", others[k].text);
 		}
 }
@@ -224,6 +226,51 @@ static int list_and(struct kube *k, const char *path, void (*look)(const json_t 
 	return 0;
 }
 
+/* known_add() - names of the revisions and tags that there are, as keys of @known. */
+static int known_add(struct kube *k, json_t *known)
+{
+	_cleanup_(json_decrefp) json_t *controls = NULL, *tags = NULL;
+	int r = kube_list(k, CONTROLS, &controls);
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach (controls, i, one) {
+		const char *rev = kube_meta(one, "labels", "istio.io/rev");
+
+		(void)json_object_set_new(known, rev && *rev ? rev : REVISION_DEFAULT, json_true());
+	}
+	if (r == 0 && json_object_size(known) > 0)
+		r = kube_get(k, TAGS, &tags);
+	(void)json_object_update(known, json_object_get(tags, "data"));
+	return r == -ENOENT || r == -EACCES ? 0 : r;
+}
+
+/* What names no revision enrols all the same, so that a slip would not be seen. */
+static int revisions_check(struct kube *k, json_t *list)
+{
+	_cleanup_(json_decrefp) json_t *known = json_object(), *namespaces = NULL;
+	int r = known_add(k, known);
+	const json_t *ns;
+	size_t i;
+
+	if (r < 0 || json_object_size(known) == 0)
+		return r;
+	r = kube_list(k, "/api/v1/namespaces", &namespaces);
+	json_array_foreach (namespaces, i, ns) {
+		const char *rev = kube_meta(ns, "labels", "istio.io/rev");
+		_cleanup_(freep) char *origin = kube_title(ns);
+		const struct finding f = {FINDING_WARNING, "CUL0006", origin ? origin : "Namespace",
+					  NULL};
+
+		if (rev && !json_object_get(known, rev))
+			findings_add(list, &f,
+				     "label istio.io/rev=%s is the name of no revision and no tag; "
+				     "it enrols all the same",
+				     rev);
+	}
+	return r == -EACCES ? 0 : r;
+}
+
 int precheck_run(struct kube *k, const json_t *objects, json_t *list)
 {
 	_cleanup_(json_decrefp) json_t *version = NULL;
@@ -241,6 +288,8 @@ int precheck_run(struct kube *k, const json_t *objects, json_t *list)
 		r = list_and(k, "/apis/apps/v1/deployments", precheck_workloads, list);
 	if (r == 0)
 		r = list_and(k, "/apis/apps/v1/daemonsets", precheck_workloads, list);
+	if (r == 0)
+		r = revisions_check(k, list);
 	findings_sort(list);
 	return r < 0 ? kube_fail(k, "the cluster") : 0;
 }

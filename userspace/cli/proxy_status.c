@@ -47,13 +47,14 @@ static int add_clients(const struct admin_node *control, const char *only, json_
 
 		if (only && !streq(only, node))
 			continue;
-		if (json_array_append_new(
-			    all, json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I}", "name",
-					   json_text(c, "id", ""), "node", node, "type",
-					   json_text(c, "type", ""), "istiod", control->name,
-					   "status", synced(c), "error", json_text(c, "error", ""),
-					   "acked", json_number(c, "acked"), "nacked",
-					   json_number(c, "nacked"))) < 0)
+		if (json_array_append_new(all, json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I}",
+							 "name", json_text(c, "id", ""), "node",
+							 node, "type", json_text(c, "type", ""),
+							 "istiod", control->name, "revision",
+							 control->revision, "status", synced(c),
+							 "error", json_text(c, "error", ""),
+							 "acked", json_number(c, "acked"), "nacked",
+							 json_number(c, "nacked"))) < 0)
 			return -1;
 	}
 	return 0;

@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tag - names for a revision, which namespaces can be labelled with: istio.io/rev=NAME. One
- * revision can be installed at a time, so that a tag is a name that is remembered and told, and
- * decides nothing. They are in ConfigMap culvert-tags. */
+/* tag - names for a revision, which namespaces can be labelled with: istio.io/rev=NAME. Any value
+ * of that label enrols, so that a tag is a name that is remembered and told; but "default" decides
+ * who is asked whether an object may come in that names no revision. They are in ConfigMap
+ * culvert-tags.
+ */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/str.h"
+#include "chart.h"
 #include "cli.h"
 #include "install.h"
+#include "install_words.h"
 #include "json.h"
 #include "kube_kinds.h"
+#include "revisions.h"
 #include "source/kube_call.h"
 #include "source/schema.h"
 #include "table.h"
@@ -143,8 +148,8 @@ static int list(struct kube *k, const struct tag_options *o, const char *name)
 static int check(struct kube *k, const struct tag_options *o, const char *name, const json_t *tags)
 {
 	const char *old = json_text(tags, name, NULL);
-	char version[64], revision[64];
-	_cleanup_(json_decrefp) json_t *spec = NULL;
+	struct revisions revisions = {0};
+	bool is_there;
 	int r;
 
 	if (!o->revision)
@@ -153,10 +158,13 @@ static int check(struct kube *k, const struct tag_options *o, const char *name, 
 		return cli_fail("tag set %s: a name of at most 63 lower-case letters, digits and - "
 				"was expected",
 				name);
-	r = install_read(k, &spec, version, revision);
-	if (r > 0)
+	r = revisions_read(k, &revisions);
+	is_there = r == 0 && revisions_has(&revisions, o->revision);
+	revisions_clear(&revisions);
+	if (r != 0)
 		return r;
-	if (!o->is_forced && (r < 0 || !streq(revision, o->revision)))
+	/* nobody is asked who is not there */
+	if (!is_there && (!o->is_forced || streq(name, REVISION_DEFAULT)))
 		return cli_fail("tag set %s: revision %s is not installed", name, o->revision);
 	if (old && !streq(old, o->revision) && !o->is_forced)
 		return cli_fail("tag set %s: it means revision %s; --overwrite changes that", name,
@@ -176,13 +184,57 @@ static int tags_with(struct kube *k, const struct tag_options *o, const char *na
 	return r;
 }
 
+/* validator() - the webhook of objects that name no revision, as it is when @revision answers it;
+ * in an array, the caller's to drop. */
+static int validator(const char *revision, json_t **ret)
+{
+	_cleanup_(json_decrefp) json_t *all = NULL, *only = json_array();
+	char err[CHART_ERROR_MAX] = "out of memory";
+	struct install_words words = {0};
+	struct install_plan p = {0};
+	json_t *one;
+	size_t i;
+	int r = install_words_add_revision(&words, revision);
+
+	if (r < 0)
+		return 1;
+	r = install_words_plan(&words, NULL, &p, NULL, err);
+	if (r == 0)
+		r = install_plan_objects(&p, &all, err);
+	json_decref(p.values);
+	if (r < 0)
+		return cli_fail("tag: %s", err);
+	json_array_foreach (all, i, one)
+		if (streq(kube_name(one), INSTALL_DEFAULT_VALIDATOR))
+			(void)json_array_append(only, one);
+	*ret = TAKE_PTR(only);
+	return 0;
+}
+
+static int validator_put(struct kube *k, const char *revision)
+{
+	struct install_run run = {.kube = k, .revision = revision, .is_forced = true};
+	_cleanup_(json_decrefp) json_t *objects = NULL;
+	struct install_count count = {0};
+	int r = validator(revision, &objects);
+
+	return r != 0 ? r
+		      : install_apply(&run, objects, KUBE_RANK_WEBHOOK, KUBE_RANK_WEBHOOK, &count);
+}
+
 static int set(struct kube *k, const struct tag_options *o, const char *name)
 {
 	_cleanup_(json_decrefp) json_t *tags = NULL;
 	int r = tags_with(k, o, name, &tags);
 
+	if (r == 0 && streq(name, REVISION_DEFAULT))
+		r = validator_put(k, o->revision);
 	if (r == 0)
 		r = tags_put(k, tags);
+	if (r == 0 && streq(name, REVISION_DEFAULT))
+		printf("Revision %s is now the default: it validates objects that name no "
+		       "revision.\n",
+		       o->revision);
 	if (r == 0)
 		printf("Revision tag \"%s\" set, referring to revision \"%s\". To enrol a "
 		       "namespace "
@@ -193,13 +245,21 @@ static int set(struct kube *k, const struct tag_options *o, const char *name)
 
 static int generate(struct kube *k, const struct tag_options *o, const char *name)
 {
-	_cleanup_(json_decrefp) json_t *tags = NULL, *map = NULL;
+	_cleanup_(json_decrefp) json_t *tags = NULL, *map = NULL, *objects = NULL;
 	int r = tags_with(k, o, name, &tags);
+	const json_t *one;
+	size_t i;
 
+	if (r == 0 && streq(name, REVISION_DEFAULT))
+		r = validator(o->revision, &objects);
 	if (r != 0)
 		return r;
 	map = tags_map(tags);
 	json_print_yaml(map, stdout);
+	json_array_foreach (objects, i, one) {
+		puts("---");
+		json_print_yaml(one, stdout);
+	}
 	return 0;
 }
 
@@ -225,7 +285,10 @@ static int remove_tag(struct kube *k, const struct tag_options *o, const char *n
 	(void)json_object_del(tags, name);
 	r = tags_put(k, tags);
 	if (r == 0)
-		printf("Revision tag %s removed\n", name);
+		printf("Revision tag %s removed%s\n", name,
+		       streq(name, REVISION_DEFAULT)
+			       ? "; who validates objects that name no revision stays"
+			       : "");
 	return r;
 }
 
@@ -244,8 +307,8 @@ int cli_tag(int argc, char **argv)
 		.defs = defs,
 		.usage = "culvert tag list|set|generate|remove [NAME] [--revision REVISION]",
 		.help = "Names for a revision, with which namespaces can be labelled: "
-			"istio.io/rev=NAME. One revision can be installed at a time, so that a tag "
-			"decides nothing yet: any value of that label enrols.",
+			"istio.io/rev=NAME; any value of that label enrols. The tag \"default\" "
+			"decides which revision validates objects that name none.",
 		.max_rest = 2,
 	};
 	_cleanup_(kube_closep) struct kube *k = NULL;

@@ -14,11 +14,14 @@
 #include "install_words.h"
 #include "json.h"
 #include "kube_kinds.h"
+#include "revisions.h"
 #include "source/honoured.h"
 
 #define US_PER_S  1000000u
 #define RELEASE_S 20 /* after which an agent that says nothing is not waited for */
 #define NAMESPACE "/api/v1/namespaces/" KUBE_MESH_NAMESPACE
+#define LEASES    "/apis/coordination.k8s.io/v1/namespaces/" KUBE_MESH_NAMESPACE "/leases"
+#define LEASE     "culvert-leader"
 #define CLASSES                                                                                    \
 	"/apis/gateway.networking.k8s.io/v1/gatewayclasses?labelSelector=" HONOURED_MAKER_LABEL    \
 	"%3D" HONOURED_MAKER
@@ -36,9 +39,9 @@ static const struct option_def defs[] = {
 	 .help = "all there is: the CA's key, the definitions that nobody uses, the namespace if "
 		 "it "
 		 "was made by us"},
-	INSTALL_CHOICES(struct uninstall_options, choices, "only if this revision is installed",
-			"say what would be removed", "120",
-			"how long to wait for pods of the mesh to end"),
+	INSTALL_CHOICES(struct uninstall_options, choices,
+			"only this revision, where there are several", "say what would be removed",
+			"120", "how long to wait for pods of the mesh to end"),
 	{0},
 };
 
@@ -48,6 +51,9 @@ struct job {
 	struct install_run run;
 	json_t *objects; /* that are to go, in the order of making; kept kinds are not among them */
 	json_t *kept;    /* namespaces and definitions of ours */
+	struct revisions revisions;
+	char revision[REVISION_MAX]; /* the one that is to go */
+	bool is_one;                 /* of several: the mesh stays */
 };
 
 static bool has(const json_t *list, const json_t *object)
@@ -84,13 +90,32 @@ static int add_unlabelled(struct job *j, const json_t *planned)
 	return 0;
 }
 
-static int collect(struct job *j)
+/* add_planned() - what belongs to a revision by its name. */
+static int add_planned(struct job *j, const char *revision)
 {
-	_cleanup_(json_decrefp) json_t *all = NULL, *planned = NULL;
-	const struct install_words none = {0};
+	struct install_words words = {.is_leaving_nodes = j->is_one,
+				      .is_leaving_objects = j->is_one};
+	_cleanup_(json_decrefp) json_t *planned = NULL;
 	char err[CHART_ERROR_MAX] = "out of memory";
 	struct install_plan p = {0};
-	int r = install_labelled(&j->run, &all);
+	int r = install_words_add_revision(&words, revision);
+
+	if (r < 0)
+		return 1;
+	r = install_words_plan(&words, NULL, &p, NULL, err);
+	if (r == 0)
+		r = install_plan_objects(&p, &planned, err);
+	json_decref(p.values);
+	if (r == 0)
+		r = add_unlabelled(j, planned);
+	return r < 0 ? cli_fail("uninstall: %s", err) : 0;
+}
+
+static int collect(struct job *j)
+{
+	_cleanup_(json_decrefp) json_t *all = NULL;
+	int r = install_labelled(&j->run, !j->is_one, &all);
+	const char *name;
 	json_t *one;
 	size_t i;
 
@@ -100,13 +125,12 @@ static int collect(struct job *j)
 	j->kept = json_array();
 	json_array_foreach (all, i, one)
 		(void)json_array_append(kube_kind_of(one)->is_kept ? j->kept : j->objects, one);
-	r = install_words_plan(&none, NULL, &p, NULL, err);
-	if (r == 0)
-		r = install_plan_objects(&p, &planned, err);
-	json_decref(p.values);
-	if (r == 0)
-		r = add_unlabelled(j, planned);
-	return r < 0 ? cli_fail("uninstall: %s", err) : 0;
+	if (j->is_one)
+		return add_planned(j, j->revision);
+	json_object_foreach (j->revisions.all, name, one)
+		if (r == 0)
+			r = add_planned(j, name);
+	return r == 0 ? add_planned(j, REVISION_DEFAULT) : r;
 }
 
 static bool is_agreed(const struct job *j)
@@ -324,9 +348,9 @@ static int purge(struct job *j)
 	if (r == 0)
 		r = delete_all(j, NAMESPACE "/secrets", "istio-ca-secret");
 	if (r == 0)
-		r = delete_all(
-			j, "/apis/coordination.k8s.io/v1/namespaces/" KUBE_MESH_NAMESPACE "/leases",
-			"istio");
+		r = delete_all(j, LEASES, "istio");
+	if (r == 0)
+		r = delete_all(j, LEASES, LEASE);
 	if (r == 0)
 		r = remove_kept(j);
 	if (r == 0)
@@ -359,25 +383,98 @@ static int work(struct job *j)
 	return 0;
 }
 
-static int check_revision(struct job *j)
+/* One of several: the nodes and what they ask are not touched. */
+static int work_one(struct job *j)
 {
-	char version[64], revision[64];
-	_cleanup_(json_decrefp) json_t *spec = NULL;
-	int r;
+	_cleanup_(freep) char *pods = str_format(
+		NAMESPACE "/pods?labelSelector=app%%3Distiod,istio.io/rev%%3D%s", j->revision);
+	_cleanup_(freep) char *lease = str_format(LEASES "/" LEASE "-%s", j->revision);
+	int r = pods && lease ? remove_rank(j, KUBE_RANK_WEBHOOK) : cli_fail("out of memory");
 
-	if (!j->options.choices.revision)
-		return 0;
-	r = install_read(j->run.kube, &spec, version, revision);
-	if (r > 0)
-		return r;
-	if (r < 0 || !streq(revision, j->options.choices.revision))
-		return cli_fail("revision %s is not installed", j->options.choices.revision);
+	if (r == 0)
+		r = remove_rank(j, KUBE_RANK_CONTROL);
+	if (r == 0)
+		r = gone_wait(j, pods, true, "its pods");
+	if (r == 0)
+		progress_done(&j->run.progress, "Control plane of revision %s removed",
+			      j->revision);
+	for (int rank = KUBE_RANK_SERVICE; rank >= KUBE_RANK_ACCOUNT && r == 0; rank--)
+		r = remove_rank(j, (enum kube_rank)rank);
+	if (r != 0)
+		return cli_fail("not complete; the same command goes on from here");
+	r = kube_do(j->run.kube, &(struct kube_ask){.method = "DELETE", .path = lease}, NULL);
+	if (r < 0 && r != -ENOENT)
+		return kube_fail(j->run.kube, lease);
+	progress_done(&j->run.progress, "Services, roles and accounts removed");
+	progress_done(&j->run.progress, "Uninstall complete");
 	return 0;
+}
+
+/* check_tags() - a name for what is gone would be a lie. */
+static int check_tags(struct job *j)
+{
+	_cleanup_(json_decrefp) json_t *map = NULL;
+	int r = kube_get(j->run.kube, NAMESPACE "/configmaps/" INSTALL_TAGS, &map);
+	const json_t *revision;
+	const char *tag;
+
+	if (r < 0)
+		return r == -ENOENT ? 0 : kube_fail(j->run.kube, "tags");
+	json_object_foreach (json_object_get(map, "data"), tag, revision)
+		if (streq(json_string_value(revision), j->revision))
+			return cli_fail("tag %s means revision %s: \"culvert tag set %s --revision "
+					"OTHER --overwrite\", or \"culvert tag remove %s\", first",
+					tag, j->revision, tag, tag);
+	return 0;
+}
+
+/* check_shared() - what there is one of must be another revision's before this one goes. */
+static int check_shared(struct job *j)
+{
+	if (streq(j->revisions.nodes, j->revision) || streq(j->revisions.asked, j->revision))
+		return cli_fail("the agents and ztunnels of all nodes ask revision %s: \"culvert "
+				"upgrade --revision OTHER --set components.ztunnel.enabled=true\" "
+				"hands them over first",
+				j->revision);
+	if (streq(j->revisions.objects, j->revision))
+		return cli_fail(
+			"revision %s validates objects that name no revision: \"culvert tag "
+			"set default --revision OTHER --overwrite\" changes that first",
+			j->revision);
+	return check_tags(j);
+}
+
+/* choose() - what is to go: all, or one of several. Return: 0; 1, said on stderr. */
+static int choose(struct job *j)
+{
+	const char *said = j->options.choices.revision;
+	_cleanup_(freep) char *names = NULL;
+	int r = revisions_read(j->run.kube, &j->revisions);
+
+	if (r != 0)
+		return r;
+	if (said && (str_copy(j->revision, sizeof(j->revision), said) < 0 ||
+		     !revisions_has(&j->revisions, said)))
+		return cli_fail("revision %s is not installed", said);
+	if (json_object_size(j->revisions.all) < 2)
+		return 0;
+	names = revisions_names(&j->revisions);
+	if (said && j->options.is_purge)
+		return cli_fail("there is %s: --purge takes all of them away, and goes without "
+				"--revision",
+				names ? names : "another");
+	if (!said && !j->options.is_purge)
+		return cli_fail("there is %s: --revision NAME says which is to go, --purge takes "
+				"all away",
+				names ? names : "another");
+	j->is_one = said != NULL;
+	j->run.revision = j->is_one ? j->revision : j->run.revision;
+	return j->is_one ? check_shared(j) : 0;
 }
 
 static int run(struct job *j)
 {
-	int r = check_revision(j);
+	int r = choose(j);
 
 	if (r == 0)
 		r = collect(j);
@@ -390,17 +487,20 @@ static int run(struct job *j)
 	}
 	if (!is_agreed(j))
 		return 1;
-	return j->run.is_dry ? 0 : work(j);
+	if (j->run.is_dry)
+		return 0;
+	return j->is_one ? work_one(j) : work(j);
 }
 
 int cli_uninstall(int argc, char **argv)
 {
 	static const struct cli_syntax syntax = {
 		.defs = defs,
-		.usage = "culvert uninstall [--purge] [-y]",
+		.usage = "culvert uninstall [--revision NAME | --purge] [-y]",
 		.help = "Take Culvert out of the cluster. Pods are released first and go on "
 			"without the mesh, unrestarted; labels on your namespaces stay as they "
-			"are, and block nothing.",
+			"are, and block nothing. Of several revisions one goes, and the mesh "
+			"stays.",
 	};
 	struct job j = {0};
 	int r = cli_parse(&syntax, &j.options, argc, argv);
@@ -415,5 +515,6 @@ int cli_uninstall(int argc, char **argv)
 	r = run(&j);
 	json_decref(j.objects);
 	json_decref(j.kept);
+	revisions_clear(&j.revisions);
 	return r;
 }

@@ -52,18 +52,42 @@ static char *version_of(const struct admin_node *n, const char *part)
 			  (const char *)buf_head(&out));
 }
 
-/* count() - how many of each: {"version": number}; the caller's to drop. */
-static json_t *count(const struct admin_node *nodes, int n, const char *part)
+static void count_one(json_t *counted, const char *version)
 {
-	json_t *all = json_object();
+	(void)json_object_set_new(counted, version,
+				  json_integer(json_number(counted, version) + 1));
+}
+
+/* revision_of() - {"controlPlane": {}, "dataPlane": {}} of a revision, made when it is new.
+ * Borrowed.
+ */
+static json_t *revision_of(json_t *revisions, const char *name)
+{
+	json_t *one = json_object_get(revisions, name);
+
+	if (one)
+		return one;
+	one = json_pack("{s:{},s:{}}", "controlPlane", "dataPlane");
+	return json_object_set_new(revisions, name, one) < 0 ? NULL : one;
+}
+
+/* count() - how many of each, {"version": number}, into all.KEY and into that of their revisions.
+ */
+static void count(json_t *all, const struct admin_node *nodes, int n, const char *part)
+{
+	const char *key = streq(part, "control") ? "controlPlane" : "dataPlane";
+	json_t *counted = json_object(), *revisions = json_object_get(all, "revisions");
 
 	for (int i = 0; i < n; i++) {
 		_cleanup_(freep) char *v = version_of(&nodes[i], part);
+		const char *name = *nodes[i].revision ? nodes[i].revision : "default";
 
-		if (v)
-			(void)json_object_set_new(all, v, json_integer(json_number(all, v) + 1));
+		if (!v)
+			continue;
+		count_one(counted, v);
+		count_one(json_object_get(revision_of(revisions, name), key), v);
 	}
-	return all;
+	(void)json_object_set_new(all, key, counted);
 }
 
 static void print_counted(const char *title, const json_t *counted, const char *unit)
@@ -87,11 +111,12 @@ static int ask(json_t *all)
 
 	if (n < 0)
 		return 1;
-	(void)json_object_set_new(all, "controlPlane", count(nodes, n, "control"));
+	(void)json_object_set_new(all, "revisions", json_object());
+	count(all, nodes, n, "control");
 	n = admin_remote_nodes(NULL, nodes, ADMIN_NODES_MAX);
 	if (n < 0)
 		return 1;
-	(void)json_object_set_new(all, "dataPlane", count(nodes, n, "ztunnel"));
+	count(all, nodes, n, "ztunnel");
 	return 0;
 }
 
@@ -101,6 +126,25 @@ static void print_kernel(void)
 
 	if (uname(&u) == 0)
 		printf("kernel: %s %s %s\n", u.sysname, u.release, u.machine);
+}
+
+/* Only where there are several. */
+static void print_revisions(const json_t *revisions)
+{
+	const char *name;
+	const json_t *one;
+
+	if (json_object_size(revisions) < 2)
+		return;
+	json_object_foreach ((json_t *)(uintptr_t)revisions, name, one) {
+		const json_t *data = json_object_get(one, "dataPlane");
+
+		printf("revision %s\n", name);
+		print_counted("  control plane version", json_object_get(one, "controlPlane"),
+			      "replicas");
+		if (json_object_size(data) > 0)
+			print_counted("  data plane version", data, "nodes");
+	}
 }
 
 static void print_cluster(const json_t *all)
@@ -116,6 +160,7 @@ static void print_cluster(const json_t *all)
 	printf("client version: %s\n", CULVERT_VERSION);
 	print_counted("control plane version", control, "replicas");
 	print_counted("data plane version", data, "nodes");
+	print_revisions(json_object_get(all, "revisions"));
 }
 
 int cli_version(int argc, char **argv)

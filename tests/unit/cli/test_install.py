@@ -135,6 +135,16 @@ def test_an_upgrade_keeps_what_was_asked_for_and_prunes(api, cli):
     assert "--log-level=debug" in json.dumps(api.named("Deployment", "istiod"))
 
 
+def test_a_deployment_with_another_selector_is_made_anew(api, cli):
+    cli.run("install", "-y")
+    api.named("Deployment", "istiod")["spec"]["selector"] = {"matchLabels": {"app": "istiod"}}
+    cli.run("upgrade", "-y")
+    assert len(api.calls("DELETE", "/deployments/istiod")) == 1
+    assert api.named("Deployment", "istiod")["spec"]["selector"] == {"matchLabels": {"app": "istiod", "istio": "pilot"}}
+    cli.run("upgrade", "-y")
+    assert len(api.calls("DELETE")) == 1
+
+
 def test_an_operator_file_and_the_old_spelling(api, cli, tmp_path):
     (tmp_path / "op.yaml").write_text("apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec:\n  profile: minimal\n"
                                       "  components:\n    ingressGateways: [{name: x, enabled: true}]\n")
@@ -143,13 +153,6 @@ def test_an_operator_file_and_the_old_spelling(api, cli, tmp_path):
     assert api.named("Deployment", "istiod")
     (tmp_path / "op.yaml").write_text("kind: IstioOperator\nspec:\n  profil: minimal\n")
     assert "op.yaml:3" in cli.run("install", "-f", "op.yaml", "-y", code=1)
-
-
-def test_one_revision_is_never_turned_into_another_by_mistake(api, cli):
-    cli.run("install", "--revision", "canary", "-y")
-    assert api.named("Deployment", "istiod-canary")["metadata"]["labels"]["istio.io/rev"] == "canary"
-    assert "revision canary is installed" in cli.run("install", "-y", code=1)
-    assert "revision other is not installed" in cli.run("uninstall", "--revision", "other", "-y", code=1)
 
 
 def test_istio_itself_is_not_overwritten(api, cli):

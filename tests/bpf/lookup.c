@@ -253,6 +253,73 @@ TEST(a_self_dial_that_could_not_be_vouched_for_meets_policy)
 	CHECK_EQ(counted(CV_DROP_MAP_FULL), 1);
 }
 
+TEST(a_pod_dialling_its_own_15008_reaches_the_hbone_listener)
+{
+	int app = listener(AF_INET, "0.0.0.0:15008"), client;
+
+	steer_all();
+	client = connected(AF_INET, POD4 ":15008");
+	CHECK(!is_pending(app));
+	exchange(client, accepted(pod.hbone, NULL));
+}
+
+/* Both ends' view of a direct connection of which the peer's port 7200 is an end. */
+static void direct_put(uint32_t flags, bool is_peer_client)
+{
+	struct cv_tuple t = {0}, key;
+	struct cv_direct d = {.flags = flags};
+	struct cv_sockaddr peer, own;
+
+	CHECK_OK(cv_sockaddr_parse(PEER4 ":7200", &peer));
+	CHECK_OK(cv_sockaddr_parse(POD4 ":80", &own));
+	t.local = peer.addr;
+	t.local_port = peer.port;
+	t.remote = own.addr;
+	t.remote_port = own.port;
+	key = cv_tuple_is_first(&t) ? t : cv_tuple_turned(&t);
+	if (cv_tuple_is_first(&t) != is_peer_client)
+		d.flags |= CV_DIRECT_TURNED;
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_directs), &key, &d, BPF_ANY));
+}
+
+static void check_direct_reaches(int listening)
+{
+	int client;
+
+	steer_all();
+	enter_peer();
+	client = tcp(AF_INET);
+	bind_to(client, AF_INET, PEER4 ":7200");
+	CHECK_OK(connect_to(client, AF_INET, POD4 ":80"));
+	enter_pod();
+	exchange(client, accepted(listening, NULL));
+}
+
+TEST(a_direct_connection_vouches_for_its_client)
+{
+	int app = listener(AF_INET, "0.0.0.0:80");
+
+	direct_put(0, true);
+	check_direct_reaches(app);
+	CHECK_EQ(counted(CV_VOUCHED), 1);
+}
+
+TEST(a_direct_connection_that_was_accepted_vouches_for_no_other)
+{
+	(void)listener(AF_INET, "0.0.0.0:80");
+	direct_put(CV_DIRECT_ACCEPTED, true);
+	check_direct_reaches(pod.plain);
+	CHECK_EQ(counted(CV_VOUCHED), 0);
+}
+
+TEST(a_direct_connection_does_not_vouch_for_its_server)
+{
+	(void)listener(AF_INET, "0.0.0.0:80");
+	direct_put(0, false);
+	check_direct_reaches(pod.plain);
+	CHECK_EQ(counted(CV_VOUCHED), 0);
+}
+
 TEST(datagrams_are_not_looked_up)
 {
 	int app = socket(AF_INET, SOCK_DGRAM, 0), client;

@@ -6,84 +6,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "harness.h"
 #include "net/addr.h"
+#include "pair.h"
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP 262
 #endif
-
-#define SERVER4 PEER4 ":80"
-#define SERVER6 "[" PEER6 "]:80"
-#define BOTH    (CV_POD_ALIVE | CV_POD_CAPTURE | CV_POD_DIRECT)
-
-static uint64_t server_cookie, generation = 7;
-static struct cv_pod server_pod = {.name = "test/server", .flags = BOTH};
-
-static void server_set(uint32_t flags)
-{
-	server_pod.flags = flags;
-	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_pods), &server_cookie, &server_pod,
-				     BPF_ANY));
-}
-
-static void server_address(const char *address, struct cv_addr *ret)
-{
-	struct cv_pod_addr_key key = {.netns_cookie = server_cookie};
-	struct cv_dest dest = {.flags = CV_DEST_MESH, .name = "test/server"};
-	uint32_t one = 1;
-
-	CHECK_OK(cv_addr_parse(address, &key.addr));
-	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_pod_addrs), &key, &one, BPF_ANY));
-	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_workloads), &key.addr, &dest,
-				     BPF_ANY));
-	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_locals), &key.addr, &server_cookie,
-				     BPF_ANY));
-	*ret = key.addr;
-}
-
-static void generation_set(uint64_t g)
-{
-	uint32_t zero = 0;
-
-	generation = g;
-	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_generation), &zero, &generation,
-				     BPF_ANY));
-}
-
-static void verdict_set(uint16_t port, bool is_allowed)
-{
-	struct cv_verdict_key key = {
-		.src_cookie = pod.cookie, .dst_cookie = server_cookie, .port = htons(port)};
-	struct cv_verdict v = {.generation = generation, .is_allowed = is_allowed};
-
-	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_verdicts), &key, &v, BPF_ANY));
-}
-
-/* The peer becomes a second enrolled pod; nothing is steered there: what is not vouched for is
- * reset. */
-static void begin(void)
-{
-	enter_peer();
-	server_cookie = own_cookie();
-	CHECK(bpf_program__attach_netns(skel->progs.cv_lookup, pod.peer_netns));
-	enter_pod();
-	server_address(PEER4, &server_pod.addr4);
-	server_address(PEER6, &server_pod.addr6);
-	server_set(BOTH);
-	generation_set(7);
-	pod_flags(BOTH | CV_POD_DNS);
-}
-
-static int serve(int family, const char *on)
-{
-	int fd;
-
-	enter_peer();
-	fd = listener(family, on);
-	enter_pod();
-	return fd;
-}
 
 static void check_direct(int family, const char *to, const char *pod_address)
 {
@@ -110,13 +38,13 @@ static void check_direct(int family, const char *to, const char *pod_address)
 
 TEST(direct_ipv4_shows_both_ends_as_they_are)
 {
-	begin();
+	pair_begin();
 	check_direct(AF_INET, SERVER4, POD4);
 }
 
 TEST(direct_ipv6_shows_both_ends_as_they_are)
 {
-	begin();
+	pair_begin();
 	check_direct(AF_INET6, SERVER6, POD6);
 }
 
@@ -124,7 +52,7 @@ TEST(direct_mapped_ipv4_works)
 {
 	int listening, client;
 
-	begin();
+	pair_begin();
 	listening = serve(AF_INET, SERVER4);
 	verdict_set(80, true);
 	client = connected(AF_INET6, SERVER4);
@@ -148,7 +76,7 @@ static void check_tunnelled(int family, const char *to)
 
 TEST(direct_without_a_verdict_goes_to_ztunnel_and_asks)
 {
-	begin();
+	pair_begin();
 	serve(AF_INET, SERVER4);
 	check_tunnelled(AF_INET, SERVER4);
 	CHECK_EQ(counted(CV_VERDICT_MISS), 1);
@@ -159,7 +87,7 @@ TEST(direct_without_a_verdict_goes_to_ztunnel_and_asks)
 
 TEST(direct_verdicts_end_with_their_generation)
 {
-	begin();
+	pair_begin();
 	serve(AF_INET, SERVER4);
 	verdict_set(80, true);
 	generation_set(8);
@@ -169,7 +97,7 @@ TEST(direct_verdicts_end_with_their_generation)
 
 TEST(direct_denied_is_refused_at_connect)
 {
-	begin();
+	pair_begin();
 	serve(AF_INET, SERVER4);
 	serve(AF_INET6, SERVER6);
 	verdict_set(80, false);
@@ -181,7 +109,7 @@ TEST(direct_denied_is_refused_at_connect)
 
 TEST(direct_denial_of_an_old_generation_is_asked_again)
 {
-	begin();
+	pair_begin();
 	verdict_set(80, false);
 	generation_set(8);
 	check_tunnelled(AF_INET, SERVER4);
@@ -191,7 +119,7 @@ TEST(direct_serves_a_cached_verdict_while_ztunnel_is_dead_and_refuses_the_unknow
 {
 	int listening, client;
 
-	begin();
+	pair_begin();
 	listening = serve(AF_INET, SERVER4);
 	verdict_set(80, true);
 	pod_flags(CV_POD_CAPTURE | CV_POD_DIRECT);
@@ -204,7 +132,7 @@ TEST(direct_serves_a_cached_verdict_while_ztunnel_is_dead_and_refuses_the_unknow
 
 TEST(direct_needs_both_ends)
 {
-	begin();
+	pair_begin();
 	serve(AF_INET, SERVER4);
 	verdict_set(80, true);
 	pod_flags(CV_POD_ALIVE | CV_POD_CAPTURE);
@@ -221,7 +149,7 @@ TEST(direct_needs_the_control_plane_to_mean_this_pod)
 {
 	struct cv_dest other = {.flags = CV_DEST_MESH, .name = "test/server2"};
 
-	begin();
+	pair_begin();
 	serve(AF_INET, SERVER4);
 	verdict_set(80, true);
 	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_workloads), &server_pod.addr4,
@@ -237,7 +165,7 @@ TEST(direct_is_by_cookie_a_new_pod_at_the_address_is_asked_for)
 		.src_cookie = pod.cookie, .dst_cookie = pod.cookie, .port = htons(80)};
 	struct cv_verdict v = {.generation = 7, .is_allowed = true};
 
-	begin();
+	pair_begin();
 	serve(AF_INET, SERVER4);
 	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_verdicts), &key, &v, BPF_ANY));
 	check_tunnelled(AF_INET, SERVER4);
@@ -245,7 +173,7 @@ TEST(direct_is_by_cookie_a_new_pod_at_the_address_is_asked_for)
 
 TEST(direct_never_to_ztunnels_own_ports)
 {
-	begin();
+	pair_begin();
 	verdict_set(CV_HBONE_PORT, true);
 	check_tunnelled(AF_INET, PEER4 ":15008");
 	server_pod.outbound_ports[0] = 80;
@@ -260,7 +188,7 @@ TEST(direct_not_for_mptcp)
 
 	if (fd < 0)
 		test_skip("no MPTCP");
-	begin();
+	pair_begin();
 	serve(AF_INET, SERVER4);
 	verdict_set(80, true);
 	CHECK_OK(connect_to(fd, AF_INET, SERVER4));
@@ -272,7 +200,7 @@ TEST(direct_not_from_a_foreign_source_address)
 {
 	int fd = tcp(AF_INET);
 
-	begin();
+	pair_begin();
 	serve(AF_INET, SERVER4);
 	verdict_set(80, true);
 	shell("ip addr add 10.244.1.77/32 dev eth0");
@@ -284,7 +212,7 @@ TEST(direct_not_from_a_foreign_source_address)
 
 TEST(what_is_not_vouched_for_does_not_reach_the_application)
 {
-	begin();
+	pair_begin();
 	serve(AF_INET, SERVER4);
 	pod_remove(); /* a plain host now */
 	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, SERVER4), ECONNREFUSED);
@@ -318,7 +246,7 @@ TEST(direct_is_one_entry_until_both_ends_have_closed)
 	int listening, client, server;
 	struct cv_direct d;
 
-	begin();
+	pair_begin();
 	listening = serve(AF_INET6, SERVER6);
 	verdict_set(80, true);
 	client = connected(AF_INET6, SERVER6);
@@ -344,7 +272,7 @@ TEST(direct_tells_its_beginning_and_its_end_with_the_bytes)
 	int listening, client, server;
 	char buf[5000] = {0};
 
-	begin();
+	pair_begin();
 	listening = serve(AF_INET, SERVER4);
 	verdict_set(80, true);
 	client = connected(AF_INET, SERVER4);
@@ -372,7 +300,7 @@ TEST(direct_to_a_closed_port_is_refused_and_told)
 {
 	struct cv_direct_event ev;
 
-	begin();
+	pair_begin();
 	verdict_set(80, true);
 	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, SERVER4), ECONNREFUSED);
 	CHECK(direct_event_of(CV_DIRECT_CLOSE, &ev));
@@ -385,7 +313,7 @@ TEST(a_direct_socket_can_connect_elsewhere_afterwards)
 {
 	int fd = tcp(AF_INET);
 
-	begin();
+	pair_begin();
 	verdict_set(80, true);
 	CHECK_ERRNO(connect_to(fd, AF_INET, SERVER4), ECONNREFUSED);
 	CHECK_OK(connect_to(fd, AF_INET, MESH4));
@@ -395,7 +323,7 @@ TEST(a_direct_socket_can_connect_elsewhere_afterwards)
 
 TEST(direct_that_finds_no_room_is_not_vouched_for)
 {
-	begin();
+	pair_begin();
 	serve(AF_INET, SERVER4);
 	verdict_set(80, true);
 	map_fill(skel->maps.cv_directs);
@@ -410,7 +338,7 @@ TEST(direct_to_a_pods_own_address_keeps_no_record)
 	struct cv_socket value;
 	int client;
 
-	begin();
+	pair_begin();
 	serve(AF_INET, SERVER4);
 	verdict_set(80, true);
 	client = connected(AF_INET, SERVER4);
@@ -437,7 +365,7 @@ TEST(a_verdict_does_not_vouch_for_what_is_excluded)
 				      .addr.w[0] = 80};
 	uint32_t one = 1;
 
-	begin();
+	pair_begin();
 	verdict_set(80, true);
 	serve(AF_INET, SERVER4);
 	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_outbound_rules), &key, &one,
@@ -449,7 +377,7 @@ TEST(a_verdict_does_not_vouch_for_what_is_excluded)
 
 TEST(a_verdict_does_not_vouch_for_what_is_no_mesh_destination)
 {
-	begin();
+	pair_begin();
 	verdict_set(80, true);
 	serve(AF_INET, SERVER4);
 	CHECK_OK(bpf_map_delete_elem(bpf_map__fd(skel->maps.cv_workloads), &server_pod.addr4));
@@ -459,7 +387,7 @@ TEST(a_verdict_does_not_vouch_for_what_is_no_mesh_destination)
 
 TEST(direct_beside_what_is_excluded)
 {
-	begin();
+	pair_begin();
 	pod_flags(BOTH | CV_POD_OUT_RULES);
 	check_direct(AF_INET, SERVER4, POD4);
 }
@@ -494,7 +422,7 @@ TEST(direct_by_a_frontend_shows_the_frontend_to_the_client)
 	int listening, client, server;
 	const char *shown;
 
-	begin();
+	pair_begin();
 	frontend_one(SERVICE, PEER4 ":8080");
 	listening = serve(AF_INET, PEER4 ":8080");
 	verdict_set(8080, true);
@@ -514,7 +442,7 @@ TEST(direct_by_a_frontend_without_a_verdict_asks_for_the_endpoint)
 	struct cv_direct_event ev;
 	char buf[CV_SOCKADDR_STRLEN];
 
-	begin();
+	pair_begin();
 	frontend_one(SERVICE, PEER4 ":8080");
 	check_tunnelled(AF_INET, SERVICE);
 	CHECK(direct_event_of(CV_VERDICT_MISS, &ev));
@@ -527,7 +455,7 @@ TEST(direct_by_a_frontend_without_a_verdict_asks_for_the_endpoint)
 
 TEST(direct_by_a_frontend_only_to_pods_of_this_node)
 {
-	begin();
+	pair_begin();
 	frontend_one(SERVICE, MESH4);
 	check_tunnelled(AF_INET, SERVICE);
 	CHECK_EQ(counted(CV_VERDICT_MISS), 0);
@@ -538,7 +466,7 @@ TEST(direct_by_a_frontend_reaches_every_endpoint)
 	const char *const ends[] = {PEER4 ":8080", PEER4 ":8081"};
 	int listening[2], seen[2] = {0}, client, i;
 
-	begin();
+	pair_begin();
 	frontend_set(SERVICE, 2, ends);
 	for (i = 0; i < 2; i++) {
 		listening[i] = serve(AF_INET, ends[i]);
@@ -559,7 +487,7 @@ TEST(direct_by_a_frontend_asks_again_when_one_of_several_endpoints_refuses)
 {
 	const char *const ends[] = {PEER4 ":8080", PEER4 ":8080"};
 
-	begin();
+	pair_begin();
 	frontend_set(SERVICE, 2, ends);
 	verdict_set(8080, true);
 	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, SERVICE), ECONNREFUSED);
@@ -584,7 +512,7 @@ TEST(direct_past_the_host_begins_with_reno_unless_chosen)
 	int listening, chosen = tcp(AF_INET), links = bpf_map__fd(skel->maps.cv_pod_links);
 	const char *own = congestion(-1);
 
-	begin();
+	pair_begin();
 	verdict_set(80, true);
 	listening = serve(AF_INET, SERVER4);
 	check_congestion(tcp(AF_INET), listening, own); /* by the host's stack */

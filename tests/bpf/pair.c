@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pair.h"
+
+#include <netinet/in.h>
+
+#include "net/addr.h"
+
+uint64_t server_cookie;
+struct cv_pod server_pod = {.name = "test/server", .flags = BOTH};
+static uint64_t generation = 7;
+
+void server_set(uint32_t flags)
+{
+	server_pod.flags = flags;
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_pods), &server_cookie, &server_pod,
+				     BPF_ANY));
+}
+
+static void server_address(const char *address, struct cv_addr *ret)
+{
+	struct cv_pod_addr_key key = {.netns_cookie = server_cookie};
+	struct cv_dest dest = {.flags = CV_DEST_MESH, .name = "test/server"};
+	uint32_t one = 1;
+
+	CHECK_OK(cv_addr_parse(address, &key.addr));
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_pod_addrs), &key, &one, BPF_ANY));
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_workloads), &key.addr, &dest,
+				     BPF_ANY));
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_locals), &key.addr, &server_cookie,
+				     BPF_ANY));
+	*ret = key.addr;
+}
+
+void generation_set(uint64_t g)
+{
+	uint32_t zero = 0;
+
+	generation = g;
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_generation), &zero, &generation,
+				     BPF_ANY));
+}
+
+void verdict_set(uint16_t port, bool is_allowed)
+{
+	struct cv_verdict_key key = {
+		.src_cookie = pod.cookie, .dst_cookie = server_cookie, .port = htons(port)};
+	struct cv_verdict v = {.generation = generation, .is_allowed = is_allowed};
+
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_verdicts), &key, &v, BPF_ANY));
+}
+
+/* The peer becomes a second enrolled pod; nothing is steered there: what is not vouched for is
+ * reset. */
+void pair_begin(void)
+{
+	enter_peer();
+	server_cookie = own_cookie();
+	CHECK(bpf_program__attach_netns(skel->progs.cv_lookup, pod.peer_netns));
+	enter_pod();
+	server_address(PEER4, &server_pod.addr4);
+	server_address(PEER6, &server_pod.addr6);
+	server_set(BOTH);
+	generation_set(7);
+	pod_flags(BOTH | CV_POD_DNS);
+}
+
+int serve(int family, const char *on)
+{
+	int fd;
+
+	enter_peer();
+	fd = listener(family, on);
+	enter_pod();
+	return fd;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* pair - the peer as a second enrolled pod of the node: what tests of direct connections stand on.
+ */
+#include "harness.h"
+
+#define SERVER4 PEER4 ":80"
+#define SERVER6 "[" PEER6 "]:80"
+#define BOTH    (CV_POD_ALIVE | CV_POD_CAPTURE | CV_POD_DIRECT)
+
+extern uint64_t server_cookie;   /* of the second pod, once it is one */
+extern struct cv_pod server_pod; /* in force by server_set() */
+
+/** pair_begin() - the peer becomes a second enrolled pod, generation 7 counts; nothing is steered
+ * there: what is not vouched for is reset. */
+void pair_begin(void);
+
+/** server_set() - put server_pod in force, with these flags. */
+void server_set(uint32_t flags);
+
+/** generation_set() - only verdicts of this generation count. */
+void generation_set(uint64_t g);
+
+/** verdict_set() - of now, about the pod's connections to this port (host order) of the server. */
+void verdict_set(uint16_t port, bool is_allowed);
+
+/** serve() - a listening socket in the second pod. */
+int serve(int family, const char *on);

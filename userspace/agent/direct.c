@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "net/addr.h"
 #include "direct_bytes.h"
+#include "directs.h"
 #include "earlier.h"
 #include "pods.h"
 #include "sockdestroy.h"
@@ -199,14 +200,6 @@ static void connection_close(struct direct *d, const struct cv_tuple *t, const c
 			 pod ? pod : "-", local, remote, why);
 }
 
-struct cv_tuple direct_tuple(const struct cv_tuple *key, const struct cv_direct *c)
-{
-	struct cv_tuple t = c->flags & CV_DIRECT_TURNED ? cv_tuple_turned(key) : *key;
-
-	t.netns_cookie = c->src_cookie;
-	return t;
-}
-
 static void connection_check(struct direct *d, const struct cv_tuple *t, const struct cv_direct *c)
 {
 	struct cv_verdict_key key = {
@@ -219,24 +212,33 @@ static void connection_check(struct direct *d, const struct cv_tuple *t, const s
 		connection_close(d, t, "direct");
 }
 
-/* @only: connections of this triple; NULL: all. */
+/* One look at what is open. */
+struct check {
+	struct direct *direct;
+	const struct cv_verdict_key *only; /* connections of this triple; NULL: all */
+};
+
+static bool on_check(void *arg, const struct cv_tuple *key, const struct cv_direct *c)
+{
+	const struct check *k = arg;
+	const struct cv_verdict_key *only = k->only;
+	struct cv_tuple t = directs_tuple(key, c);
+
+	if (c->flags & CV_DIRECT_CLIENT_CLOSED)
+		return true;
+	if (!only || (c->src_cookie == only->src_cookie && c->dst_cookie == only->dst_cookie &&
+		      t.remote_port == only->port))
+		connection_check(k->direct, &t, c);
+	return true;
+}
+
 static void connections_check(struct direct *d, const struct cv_verdict_key *only)
 {
-	int fd = map_fd(d, DATAPATH_DIRECTS);
-	struct cv_tuple key, next, t;
-	struct cv_direct c;
-	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
+	struct check k = {.direct = d, .only = only};
+	int r = directs_each(map_fd(d, DATAPATH_DIRECTS), on_check, &k);
 
-	while (has_next) {
-		key = next;
-		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
-		if (bpf_map_lookup_elem(fd, &key, &c) < 0 || (c.flags & CV_DIRECT_CLIENT_CLOSED))
-			continue;
-		t = direct_tuple(&key, &c);
-		if (!only || (c.src_cookie == only->src_cookie &&
-			      c.dst_cookie == only->dst_cookie && t.remote_port == only->port))
-			connection_check(d, &t, &c);
-	}
+	if (r < 0)
+		log_error_errno("agent", r, "cannot look at the direct connections");
 }
 
 /* Asked now, closed when the timer comes again: those that ztunnel itself holds it has ended by

@@ -38,9 +38,6 @@ _must_check_ int direct_new(const struct direct_config *config, struct direct **
 struct direct *direct_free(struct direct *d);
 DEFINE_CLEANUP(struct direct *, direct_free);
 
-/** direct_tuple() - the connection that is @c under @key of cv_directs, as its client sees it. */
-struct cv_tuple direct_tuple(const struct cv_tuple *key, const struct cv_direct *c);
-
 /** direct_void() - a policy or a pod has changed: what is cached does not hold any more; live
  * connections are looked at anew. Harmless with NULL. */
 void direct_void(struct direct *d);

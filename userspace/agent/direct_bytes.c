@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "direct.h"
+#include "directs.h"
 #include "net/addr.h"
 #include "netlink.h"
 #include "pods.h"
@@ -66,7 +67,7 @@ static int on_socket(void *arg, const struct cv_tuple *of, const struct nlmsghdr
 	    bpf_map_lookup_elem(datapath_map_fd(l->bytes->config->datapath, DATAPATH_DIRECTS), &t,
 				&c) == 0 &&
 	    c.src_cookie == l->cookie && c.time_ns < l->before_ns) {
-		t = direct_tuple(&t, &c);
+		t = directs_tuple(&t, &c);
 		tell(l, &t, &c, info);
 	}
 	return 0;
@@ -86,28 +87,30 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
-static bool is_open(const struct cv_direct *c)
+/* The namespaces with connections that are open for longer than a round: others end soon, and their
+ * end tells. */
+struct clients {
+	struct map *cookies;
+	uint64_t before_ns;
+	int error;
+};
+
+static bool on_direct(void *arg, const struct cv_tuple *key, const struct cv_direct *c)
 {
-	return (c->flags & (CV_DIRECT_ESTABLISHED | CV_DIRECT_CLIENT_CLOSED)) ==
-	       CV_DIRECT_ESTABLISHED;
+	struct clients *l = arg;
+
+	(void)key;
+	if (directs_is_open(c) && c->time_ns < l->before_ns)
+		l->error = map_put(l->cookies, &c->src_cookie, sizeof(c->src_cookie), l->cookies);
+	return l->error == 0;
 }
 
-/* The namespaces with connections that are open for longer than a round: others end soon, and their
- * end tells. Return: 0; -ENOMEM. */
-static int clients_find(const struct direct_bytes *b, uint64_t before, struct map *into)
+static int clients_find(const struct direct_bytes *b, uint64_t before_ns, struct map *into)
 {
-	int fd = datapath_map_fd(b->config->datapath, DATAPATH_DIRECTS), r = 0;
-	struct cv_tuple key, next;
-	struct cv_direct c;
-	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
+	struct clients l = {.cookies = into, .before_ns = before_ns};
+	int r = directs_each(datapath_map_fd(b->config->datapath, DATAPATH_DIRECTS), on_direct, &l);
 
-	while (has_next && r == 0) {
-		key = next;
-		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
-		if (bpf_map_lookup_elem(fd, &key, &c) == 0 && is_open(&c) && c.time_ns < before)
-			r = map_put(into, &c.src_cookie, sizeof(c.src_cookie), into);
-	}
-	return r;
+	return r < 0 ? r : l.error;
 }
 
 static void on_round(struct loop_timer *t)

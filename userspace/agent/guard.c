@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "directs.h"
 #include "links.h"
 #include "net/addr.h"
 #include "netlink.h"
@@ -214,20 +215,19 @@ static size_t retired_need(struct retired *links, size_t n, const struct cv_dire
 	return needed;
 }
 
-static void retired_look(struct datapath *d, struct retired *links, size_t n)
-{
-	int fd = datapath_map_fd(d, DATAPATH_DIRECTS);
-	struct cv_tuple key, next;
-	struct cv_direct c;
-	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
-	size_t needed = 0;
+/* One look at what is direct. */
+struct retired_look {
+	struct retired *links;
+	size_t count, needed;
+};
 
-	while (has_next && needed < n) {
-		key = next;
-		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
-		if (bpf_map_lookup_elem(fd, &key, &c) == 0)
-			needed += retired_need(links, n, &c);
-	}
+static bool on_direct(void *arg, const struct cv_tuple *key, const struct cv_direct *c)
+{
+	struct retired_look *l = arg;
+
+	(void)key;
+	l->needed += retired_need(l->links, l->count, c);
+	return l->needed < l->count;
 }
 
 /* Its connections may never be seen to end. */
@@ -242,9 +242,10 @@ void guard_sweep(struct datapath *d)
 {
 	struct retired links[RETIRED_MAX];
 	size_t n = retired_find(d, links, ARRAY_SIZE(links));
+	struct retired_look look = {.links = links, .count = n};
 
-	if (n > 0)
-		retired_look(d, links, n);
+	if (n > 0 && directs_each(datapath_map_fd(d, DATAPATH_DIRECTS), on_direct, &look) < 0)
+		return; /* who needs them is not known: they wait */
 	for (size_t i = 0; i < n; i++) {
 		if (links[i].is_needed && !is_link_gone(links[i].ifindex))
 			continue;

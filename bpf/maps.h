@@ -17,41 +17,41 @@ const volatile struct cv_config cfg __weak = {
  * then need not walk. */
 const volatile __u32 is_tunnel_only __weak = 0;
 
+/* What is not there costs nothing. */
+#define CV_HASH                                                                                    \
+	__uint(type, BPF_MAP_TYPE_HASH);                                                           \
+	__uint(map_flags, BPF_F_NO_PREALLOC)
+
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	CV_HASH;
 	__uint(max_entries, 4096);
 	__type(key, __u64);
 	__type(value, struct cv_pod);
 } cv_pods __weak SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	CV_HASH;
 	__uint(max_entries, 32768);
 	__type(key, struct cv_pod_addr_key);
 	__type(value, __u32);
 } cv_pod_addrs __weak SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	CV_HASH;
 	__uint(max_entries, 131072);
 	__type(key, struct cv_addr);
 	__type(value, struct cv_dest);
 } cv_workloads __weak SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	CV_HASH;
 	__uint(max_entries, 65536);
 	__type(key, struct cv_service_key);
 	__type(value, struct cv_dest);
 } cv_services __weak SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	CV_HASH;
 	__uint(max_entries, 131072);
 	__type(key, struct cv_service_key);
 	__type(value, struct cv_dest);
@@ -74,48 +74,42 @@ struct {
 } cv_outbound_rules __weak SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	CV_HASH;
 	__uint(max_entries, 65536);
 	__type(key, struct cv_service_key);
 	__type(value, __u32);
 } cv_inbound_rules __weak SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	CV_HASH;
 	__uint(max_entries, 16384);
 	__type(key, struct cv_service_key);
 	__type(value, struct cv_frontend);
 } cv_frontends __weak SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	CV_HASH;
 	__uint(max_entries, 65536);
 	__type(key, struct cv_tuple);
 	__type(value, struct cv_conn);
 } cv_conns __weak SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	CV_HASH;
 	__uint(max_entries, 65536);
 	__type(key, struct cv_tuple);
 	__type(value, struct cv_vouch);
 } cv_vouched __weak SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	CV_HASH;
 	__uint(max_entries, 32768);
 	__type(key, struct cv_addr);
 	__type(value, __u64);
 } cv_locals __weak SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	CV_HASH;
 	__uint(max_entries, 65536);
 	__type(key, struct cv_verdict_key);
 	__type(value, struct cv_verdict);
@@ -136,32 +130,28 @@ struct {
 } cv_generation __weak SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	CV_HASH;
 	__uint(max_entries, 65536);
 	__type(key, struct cv_tuple);
 	__type(value, struct cv_direct);
 } cv_directs __weak SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	CV_HASH;
 	__uint(max_entries, 4096);
 	__type(key, __u32);
 	__type(value, __u64);
 } cv_links __weak SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	CV_HASH;
 	__uint(max_entries, 4096);
 	__type(key, __u64);
 	__type(value, struct cv_link);
 } cv_pod_links __weak SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	CV_HASH;
 	__uint(max_entries, 16384);
 	__type(key, struct cv_tuple);
 	__type(value, __u64);
@@ -183,8 +173,7 @@ struct {
 } cv_sockets __weak SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	CV_HASH;
 	__uint(max_entries, CV_MAX_NAMESERVERS);
 	__type(key, struct cv_addr);
 	__type(value, __u32);
@@ -198,8 +187,7 @@ struct {
 } cv_nameserver_addrs __weak SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	CV_HASH;
 	__uint(max_entries, 16384);
 	__type(key, struct cv_nameserver_slot);
 	__type(value, __u32);
@@ -213,8 +201,7 @@ struct {
 } cv_nameserver_last __weak SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	CV_HASH;
 	__uint(max_entries, CV_PASSED_MAX);
 	__type(key, struct cv_passed_key);
 	__type(value, struct cv_passed);

@@ -138,6 +138,13 @@ struct {
 
 struct {
 	CV_HASH;
+	__uint(max_entries, 65536);
+	__type(key, struct cv_tuple);
+	__type(value, struct cv_direct_told);
+} cv_direct_told __weak SEC(".maps");
+
+struct {
+	CV_HASH;
 	__uint(max_entries, 4096);
 	__type(key, __u32);
 	__type(value, __u64);

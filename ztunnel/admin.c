@@ -59,7 +59,9 @@ struct admin_dump {
 	struct loop_timer timer;
 	struct loop_task done;
 	json_t *pods;
-	bool is_detailed; /* /connections: with bytes, peers and ages */
+	unsigned int pending; /* admin_dump_done() to come */
+	bool is_detailed;     /* /connections: with bytes, peers and ages */
+	bool is_direct_listed;
 };
 
 static const char *const task_names[ADMIN_TASK_MAX] = {
@@ -92,8 +94,9 @@ static void answer_json(struct http_response *resp, json_t *value)
 /* connections_send() - only what is open, and the clock that its times are of. */
 static void connections_send(struct admin_dump *d)
 {
-	json_t *all = json_pack("{s:s, s:I, s:O}", "node", d->admin->node, "nowUs",
-				(json_int_t)now_monotonic_us(), "workloadState", d->pods);
+	json_t *all = json_pack("{s:s, s:I, s:b, s:O}", "node", d->admin->node, "nowUs",
+				(json_int_t)now_monotonic_us(), "directListed", d->is_direct_listed,
+				"workloadState", d->pods);
 
 	answer_json(d->resp, all);
 	json_decref(all);
@@ -136,7 +139,8 @@ static void on_collect_timeout(struct loop_timer *t)
 {
 	struct admin_dump *d = container_of(t, struct admin_dump, timer);
 
-	log_warn("admin", "not all connections are listed: the workers did not answer in time");
+	log_warn("admin",
+		 "not all connections are listed: the workers or the agent did not answer in time");
 	dump_send(d);
 }
 
@@ -161,6 +165,7 @@ static void dump_start(struct admin *a, struct http_response *resp, bool is_deta
 	}
 	d->admin = a;
 	d->resp = resp;
+	d->pending = 1;
 	d->is_detailed = is_detailed;
 	d->pods = json_object();
 	d->timer.on_timer = on_collect_timeout;
@@ -220,8 +225,26 @@ int admin_dump_conn(struct admin_dump *d, const char *pod_uid, const struct admi
 	return o && json_array_append_new(list, o) == 0 ? 0 : -ENOMEM;
 }
 
+void admin_dump_hold(struct admin_dump *d)
+{
+	d->pending++;
+}
+
+void admin_dump_more(struct admin_dump *d)
+{
+	if (d->resp)
+		(void)loop_timer_set(d->admin->config.loop, &d->timer, COLLECT_MAX_US);
+}
+
+void admin_dump_direct_listed(struct admin_dump *d)
+{
+	d->is_direct_listed = true;
+}
+
 void admin_dump_done(struct admin_dump *d)
 {
+	if (--d->pending > 0)
+		return;
 	/* may run inside the handler, which the answer must not overtake */
 	loop_task_queue(d->admin->config.loop, &d->done);
 }

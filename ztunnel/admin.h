@@ -57,8 +57,13 @@ struct admin_pod {
 };
 
 /** struct admin_dump - a config_dump or connections that waits for the workers. Ends by
- * admin_dump_done(), exactly once. */
+ * admin_dump_done(), exactly once, and once more for each admin_dump_hold(). */
 struct admin_dump;
+void admin_dump_hold(struct admin_dump *d);
+/** admin_dump_more() - some have come and more will: it is worth waiting as long again. */
+void admin_dump_more(struct admin_dump *d);
+/** admin_dump_direct_listed() - the connections without a tunnel have been added, all of them. */
+void admin_dump_direct_listed(struct admin_dump *d);
 int admin_dump_pod(struct admin_dump *d, const struct admin_pod *pod);
 /** admin_dump_conn() - add a connection to a pod that admin_dump_pod() named before. Return: 0;
  * -ENOENT; -ENOMEM. */

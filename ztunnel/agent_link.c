@@ -72,6 +72,13 @@ static int check_direct(const struct zds_direct *m, size_t len, size_t fd_count)
 	return 0;
 }
 
+static int check_direct_page(const struct zds_direct_page *m, size_t len, size_t fd_count)
+{
+	if (len < sizeof(*m) || fd_count != 0)
+		return -EBADMSG;
+	return len - sizeof(*m) == (size_t)m->count * sizeof(m->open[0]) ? 0 : -EBADMSG;
+}
+
 int agent_link_check(const void *msg, size_t len, size_t fd_count)
 {
 	const struct zds_header *h = msg;
@@ -95,6 +102,8 @@ int agent_link_check(const void *msg, size_t len, size_t fd_count)
 		return check_fixed(h, sizeof(struct zds_verdict), fd_count, 0);
 	case ZDS_DIRECT:
 		return check_direct(msg, len, fd_count);
+	case ZDS_DIRECT_PAGE:
+		return check_direct_page(msg, len, fd_count);
 	case ZDS_METRICS:
 		return fd_count == 0 ? 0 : -EBADMSG;
 	default:
@@ -212,6 +221,9 @@ static void dispatch(struct agent_link *l, size_t len, const int *fds)
 		break;
 	case ZDS_DIRECT:
 		l->ops->on_direct(l->arg, (const void *)l->buf, len / sizeof(struct zds_direct));
+		break;
+	case ZDS_DIRECT_PAGE:
+		l->ops->on_direct_page(l->arg, (const void *)l->buf);
 		break;
 	case ZDS_METRICS:
 		l->ops->on_metrics(l->arg, (const char *)(h + 1), len - sizeof(*h));
@@ -396,4 +408,17 @@ int agent_link_policy(struct agent_link *l)
 	if (!l->is_connected)
 		return -ENOTCONN;
 	return send_message(l, &h, sizeof(h));
+}
+
+int agent_link_direct_ask(struct agent_link *l, uint64_t id, uint32_t at)
+{
+	const struct zds_direct_ask m = {
+		.h = {ZDS_DIRECT_ASK, sizeof(m)},
+		.id = id,
+		.at = at,
+	};
+
+	if (!l->is_connected)
+		return -ENOTCONN;
+	return send_message(l, &m, sizeof(m));
 }

@@ -29,6 +29,7 @@ struct agent_link_ops {
 	void (*on_metrics)(void *arg, const char *text, size_t len);
 	void (*on_verdict_ask)(void *arg, const struct zds_verdict *m);
 	void (*on_direct)(void *arg, const struct zds_direct *m, size_t count); /* in order */
+	void (*on_direct_page)(void *arg, const struct zds_direct_page *m);
 };
 
 struct agent_link_config {
@@ -56,6 +57,10 @@ int agent_link_need(struct agent_link *l, const struct zds_sockets *need);
  * now. The header is filled in. Return: 0; -ENOTCONN; -ENOBUFS. */
 int agent_link_verdict(struct agent_link *l, const struct zds_verdict *verdict);
 int agent_link_policy(struct agent_link *l);
+
+/** agent_link_direct_ask() - which direct connections are open? @id comes back in on_direct_page().
+ * @at: 0, or `next` of the page before. Return: 0; -ENOTCONN; -ENOBUFS. */
+int agent_link_direct_ask(struct agent_link *l, uint64_t id, uint32_t at);
 
 /** agent_link_check() - is this a well-formed message that an agent may send? Never reads past
  * @len. Return: 0; -EBADMSG. */

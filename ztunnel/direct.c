@@ -102,8 +102,8 @@ static void report(struct telemetry *t, const struct conn_info *info,
 		return;
 	}
 	series = telemetry_conn_metrics(t, info);
-	conn_metrics_add(&series->received, news->new_sent);
-	conn_metrics_add(&series->sent, news->new_received);
+	conn_metrics_add(&series->received, m->new_sent);
+	conn_metrics_add(&series->sent, m->new_received);
 	if (m->what == ZDS_DIRECT_CLOSED)
 		telemetry_conn_close(t, series, info, CONN_OK, NULL);
 }

@@ -37,7 +37,6 @@ struct direct_news {
 	const struct zds_direct *m;
 	const struct workload *src, *dst; /* NULL: unknown labels */
 	uint64_t now_us;                  /* CLOCK_MONOTONIC */
-	uint64_t new_sent, new_received;  /* bytes that have not been counted yet */
 };
 
 /** direct_report() - count and log it as both ends would. */

@@ -223,6 +223,7 @@ static void on_agent_lost(void *arg)
 	struct node *n = arg;
 
 	n->has_asked = false;
+	node_direct_lost(n);
 	needs_clear(&n->needs);
 	map_for_each (n->pods, it) {
 		((struct node_pod *)it.value)->is_stale = true;
@@ -251,6 +252,7 @@ static const struct agent_link_ops agent_ops = {
 	.on_metrics = on_agent_metrics,
 	.on_verdict_ask = node_direct_ask,
 	.on_direct = node_direct_report,
+	.on_direct_page = node_direct_page,
 };
 
 /* The control plane. */
@@ -310,6 +312,7 @@ static void drain(struct node *n)
 	log_info(TARGET, "draining workers=%u deadline_ms=%zu", n->config.workers, us / 1000);
 	/* With its socket closed the agent refuses new connections of our pods. */
 	n->agent = agent_link_free(n->agent);
+	node_direct_lost(n);
 	needs_clear(&n->needs);
 	for (unsigned int i = 0; i < n->config.workers; i++)
 		worker_post_drain(&n->workers[i]);

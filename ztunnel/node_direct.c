@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/list.h"
 #include "base/str.h"
 #include "net/addr.h"
 #include "ztunnel/admin.h"
 #include "ztunnel/agent_link.h"
 #include "ztunnel/direct.h"
-#include "ztunnel/direct_table.h"
 #include "ztunnel/node_internal.h"
 #include "ztunnel/pod.h"
 #include "ztunnel/state.h"
@@ -49,23 +52,52 @@ void node_direct_report(void *arg, const struct zds_direct *m, size_t count)
 		if (!news.m || news.m->dst_cookie != m->dst_cookie)
 			news.dst = workload_of(n, pod_of(n, m->dst_cookie));
 		news.m = m;
-		direct_table_note(n->directs, m, news.now_us, &news.new_sent, &news.new_received);
 		direct_report(n->telemetry, n->state, &news);
 	}
 }
 
-/* One list of the connections of this node. */
+/* Asked at the same time; who comes then is not told of them. */
+#define LISTINGS_MAX 16
+
+/* A list of the connections of this node that somebody waits for. */
 struct listing {
-	struct node *node;
-	struct admin_dump *dump;
+	struct list link; /* node.listings */
+	uint64_t id;
+	struct admin_dump *dump; /* held */
 };
 
-static void list_one(void *arg, const struct zds_direct *m)
+static void listing_end(struct listing *l)
 {
-	const struct listing *l = arg;
-	const struct pod *src = pod_of(l->node, m->src_cookie);
-	const struct pod *dst = pod_of(l->node, m->dst_cookie);
-	const struct workload *from = workload_of(l->node, src), *to = workload_of(l->node, dst);
+	list_del(&l->link);
+	admin_dump_done(l->dump);
+	free(l);
+}
+
+static struct listing *listing_find(struct node *n, uint64_t id)
+{
+	struct listing *l;
+
+	list_for_each_entry (l, &n->listings, link)
+		if (l->id == id)
+			return l;
+	return NULL;
+}
+
+static size_t listings_count(const struct node *n)
+{
+	const struct listing *l;
+	size_t count = 0;
+
+	list_for_each_entry (l, &n->listings, link)
+		count++;
+	return count;
+}
+
+static void list_one(const struct node *n, struct admin_dump *d, const struct zds_direct *m)
+{
+	const struct pod *src = pod_of(n, m->src_cookie);
+	const struct pod *dst = pod_of(n, m->dst_cookie);
+	const struct workload *from = workload_of(n, src), *to = workload_of(n, dst);
 	struct admin_conn conn = {.src = m->src,
 				  .original_dst = m->asked,
 				  .actual_dst = m->dst,
@@ -78,22 +110,55 @@ static void list_one(void *arg, const struct zds_direct *m)
 				  .bytes_to_client = m->received};
 
 	if (from && !cv_addr_equal(&m->asked.addr, &m->dst.addr))
-		conn.service = state_service_by_addr(l->node->state, &m->asked.addr,
-						     from->app->namespace_);
+		conn.service =
+			state_service_by_addr(n->state, &m->asked.addr, from->app->namespace_);
 	if (src)
-		(void)admin_dump_conn(l->dump, src->uid, &conn);
+		(void)admin_dump_conn(d, src->uid, &conn);
 	conn.is_inbound = true;
 	conn.peer = from;
 	conn.peer_identity = from ? from->app->identity : NULL;
 	if (dst)
-		(void)admin_dump_conn(l->dump, dst->uid, &conn);
+		(void)admin_dump_conn(d, dst->uid, &conn);
+}
+
+void node_direct_page(void *arg, const struct zds_direct_page *m)
+{
+	struct node *n = arg;
+	struct listing *l = listing_find(n, m->id);
+
+	if (!l)
+		return;
+	for (uint32_t i = 0; i < m->count; i++)
+		list_one(n, l->dump, &m->open[i]);
+	admin_dump_more(l->dump);
+	if (m->next && agent_link_direct_ask(n->agent, l->id, m->next) == 0)
+		return;
+	if (!m->next)
+		admin_dump_direct_listed(l->dump);
+	listing_end(l);
 }
 
 void node_direct_list(struct node *n, struct admin_dump *d)
 {
-	struct listing l = {.node = n, .dump = d};
+	struct listing *l;
 
-	direct_table_each(n->directs, now_monotonic_us(), list_one, &l);
+	if (!n->agent || listings_count(n) >= LISTINGS_MAX)
+		return;
+	l = calloc(1, sizeof(*l));
+	if (!l)
+		return;
+	l->id = ++n->listing_id;
+	l->dump = d;
+	admin_dump_hold(d);
+	list_add_tail(&n->listings, &l->link);
+	if (agent_link_direct_ask(n->agent, l->id, 0) < 0)
+		listing_end(l);
+}
+
+void node_direct_lost(struct node *n)
+{
+	while (!list_is_empty(&n->listings))
+		listing_end(list_entry(n->listings.next, struct listing, link));
 }
 
 static bool is_verdict_other(const struct state *old, const struct state *new)
@@ -112,13 +177,11 @@ void node_direct_state(struct node *n, const struct state *old)
 
 int node_direct_init(struct node *n)
 {
-	int r = telemetry_new(&n->telemetry);
-
-	return r < 0 ? r : direct_table_new(&n->directs);
+	list_init(&n->listings);
+	return telemetry_new(&n->telemetry);
 }
 
 void node_direct_free(struct node *n)
 {
 	n->telemetry = telemetry_free(n->telemetry);
-	n->directs = direct_table_free(n->directs);
 }

@@ -2,6 +2,7 @@
 #pragma once
 /* node_internal - the main thread's state, shared by node.c, node_direct.c and node_trust.c. */
 #include "base/clock_watch.h"
+#include "base/list.h"
 #include "base/loop.h"
 #include "base/map.h"
 #include "culvert/zds.h"
@@ -14,7 +15,6 @@
 
 struct admin_dump;
 struct buf;
-struct direct_table;
 struct state;
 struct tls_identity;
 
@@ -49,7 +49,8 @@ struct node {
 	struct trim trim;
 	unsigned int drained;
 	struct telemetry *telemetry; /* of direct connections: this thread's */
-	struct direct_table *directs;
+	struct list listings;        /* that the agent has been asked for: node_direct_list() */
+	uint64_t listing_id;         /* of the last */
 	uint64_t pods_started, pods_stopped;
 	bool has_asked;  /* the agent keeps verdicts */
 	bool is_renewed; /* a certificate, since the last snapshot */
@@ -67,16 +68,20 @@ void node_pod_want(struct node *n, struct node_pod *np);
 /** node_stand_in_drop() - the pod is gone, and out of n->pods. */
 void node_stand_in_drop(struct node *n, const struct node_pod *np);
 
-/** node_direct_ask(), node_direct_report() - agent_link_ops: ZDS_VERDICT_ASK, ZDS_DIRECT. @arg: the
- * node. */
+/** node_direct_ask(), node_direct_report(), node_direct_page() - agent_link_ops: ZDS_VERDICT_ASK,
+ * ZDS_DIRECT, ZDS_DIRECT_PAGE. @arg: the node. */
 void node_direct_ask(void *arg, const struct zds_verdict *m);
 void node_direct_report(void *arg, const struct zds_direct *m, size_t count);
+void node_direct_page(void *arg, const struct zds_direct_page *m);
 /** node_direct_init(), node_direct_free() - what is kept of direct connections. Return: 0; -ENOMEM.
  */
 _must_check_ int node_direct_init(struct node *n);
 void node_direct_free(struct node *n);
-/** node_direct_list() - add the direct connections that are open. */
+/** node_direct_list() - add the direct connections that are open, which the agent is asked for:
+ * nothing is kept of them here. Holds @d until they are there. */
 void node_direct_list(struct node *n, struct admin_dump *d);
+/** node_direct_lost() - the agent is gone: what it was asked for ends as it is. */
+void node_direct_lost(struct node *n);
 /** node_metrics() - append workload_manager_* as OpenMetrics text. @arg: the node. Return: 0;
  * -ENOMEM. */
 int node_metrics(void *arg, struct buf *into);

@@ -9,7 +9,7 @@
 
 #include "culvert/abi/maps.h"
 
-#define ZDS_VERSION     3
+#define ZDS_VERSION     4
 #define ZDS_MAX_MESSAGE 65536
 #define ZDS_MAX_FDS     64
 #define ZDS_MAX_ADDRS   8
@@ -35,6 +35,8 @@ enum zds_type {
 		       now */
 	ZDS_DIRECT, /* agent -> ztunnel: one or more struct zds_direct, for metrics and the access
 		       log */
+	ZDS_DIRECT_ASK,  /* ztunnel -> agent: struct zds_direct_ask; which are open? */
+	ZDS_DIRECT_PAGE, /* agent -> ztunnel: struct zds_direct_page, some of them */
 	ZDS_TYPE_MAX,
 };
 
@@ -139,7 +141,7 @@ enum zds_direct_what {
 	ZDS_DIRECT_OPENED = 0,
 	ZDS_DIRECT_CLOSED,
 	ZDS_DIRECT_FAILED,   /* was never established */
-	ZDS_DIRECT_PROGRESS, /* open for some seconds: bytes so far */
+	ZDS_DIRECT_PROGRESS, /* open for some seconds, and has carried more */
 };
 
 struct zds_direct {
@@ -147,10 +149,27 @@ struct zds_direct {
 	uint64_t src_cookie;
 	uint64_t dst_cookie;
 	uint64_t opened_us; /* CLOCK_MONOTONIC */
-	uint64_t sent;      /* CLOSED, PROGRESS: client to server */
+	uint64_t sent;      /* CLOSED, PROGRESS: client to server, in bytes */
 	uint64_t received;  /* and back */
+	uint64_t new_sent;  /* of these: what has not been told before */
+	uint64_t new_received;
 	struct cv_sockaddr src;
 	struct cv_sockaddr dst;
 	struct cv_sockaddr asked; /* by the application: dst, or a service frontend */
 	uint32_t what;            /* enum zds_direct_what */
+};
+
+struct zds_direct_ask {
+	struct zds_header h;
+	uint64_t id; /* ztunnel's; comes back as it was */
+	uint32_t at; /* 0 at first, then `next` of the page before */
+	uint32_t zero;
+};
+
+struct zds_direct_page {
+	struct zds_header h;
+	uint64_t id;
+	uint32_t next;            /* where the next page begins; 0: this was the last */
+	uint32_t count;           /* may be 0 */
+	struct zds_direct open[]; /* PROGRESS, with the bytes that have been told; nothing is new */
 };

@@ -3,6 +3,7 @@
 telemetry, and without its processes once a verdict is known."""
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 
@@ -86,6 +87,143 @@ def test_bytes_of_a_long_connection_are_counted_while_it_is_open(direct):
         assert all(direct.bytes_received()[r] - before[r] == size for r in before)
     finally:
         stop(holder)
+
+
+# Echoes as many bytes as a line of its input says.
+TALKER = """
+import socket, sys
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), 30) as s:
+    f = s.makefile("rb")
+    f.readline()
+    print("open", flush=True)
+    for line in sys.stdin:
+        s.sendall(b"x" * int(line))
+        f.read(int(line))
+        print("sent", flush=True)
+"""
+
+
+def all_connections(direct):
+    """What ztunnel lists once the agent has told it all that is open."""
+    found = {}
+
+    def is_whole():
+        found.update(direct.node.admin_or_none("ztunnel", "/connections") or {})
+        return found.get("directListed")
+
+    wait_for(is_whole, 30, "what is open")
+    return found
+
+
+def restart(direct, part):
+    """One of the node's processes dies, another one has its place and the pods."""
+    old = direct.node.pids(part)
+    os.kill(old[0], signal.SIGKILL)
+    wait_for(lambda: set(direct.node.pids(part)) - set(old), 30, f"another {part}")
+    direct.node.wait_captured([direct.client.name, direct.server.name], 60)
+    all_connections(direct)
+
+
+def test_bytes_are_counted_once_over_restarts(direct):
+    """Neither process keeps what it has counted of a connection: another agent goes on where the last one was, another ztunnel
+    counts what is new, and lists the connection at once."""
+    wait_for(direct.is_direct, 15, "a direct connection")
+    before = direct.bytes_received_at_rest()
+    talker = direct.client.popen(sys.executable, "-c", TALKER, direct.server.ip4, str(PORT), stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE, text=True)
+
+    def say(size):
+        print(size, file=talker.stdin, flush=True)
+        assert talker.stdout.readline() == "sent\n"
+
+    def counted(size):
+        with contextlib.suppress(RuntimeError):
+            return all(n - before[r] == size for r, n in direct.bytes_received().items())
+        return False
+
+    try:
+        assert talker.stdout.readline() == "open\n"
+        say(300_000)
+        wait_for(lambda: counted(300_000), 20, "the bytes")
+        restart(direct, "culvert-agent")
+        say(50_000)
+        wait_for(lambda: counted(350_000), 20, "what another agent tells")
+        restart(direct, "culvert-ztunnel")
+        assert {c["bytesSent"] for c in direct.node.connections() if c["direction"] == "outbound"} == {350_000}
+        before = {"source": 0, "destination": 0}
+        say(7_000)
+        wait_for(lambda: counted(7_000), 20, "what another ztunnel is told")
+        say(600)
+        talker.communicate("", 60)
+        wait_for(lambda: counted(7_600), 20, "its end")
+        wait_for(lambda: f"bytes_sent={357_600}" in direct.log(), 10, "its line in the access log")
+    finally:
+        stop(talker)
+
+
+IDLE, IDLE_PORT = 6000, 9302
+BYTES_EACH = 64  # more than nothing, for what a process has beside; a record of a connection would be 200
+
+ACCEPTER = f"""
+import resource, socket
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+s, kept = socket.create_server(("", {IDLE_PORT}), backlog=1024), []
+print("up", flush=True)
+while True:
+    kept.append(s.accept()[0])
+"""
+OPENER = f"""
+import resource, socket, sys, time
+resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+kept = []
+for i in range(int(sys.argv[2])):
+    kept.append(socket.create_connection((sys.argv[1], {IDLE_PORT}), 30))
+    if i % 250 == 249:
+        time.sleep(0.05)  # the ring of events has room for some 2000
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+def heap_kb(direct):
+    """What the processes keep, without their code."""
+    found = {}
+    for part in ("culvert-ztunnel", "culvert-agent"):
+        with open(f"/proc/{direct.node.pids(part)[0]}/status", encoding="ascii") as f:
+            found[part] = next(int(line.split()[1]) for line in f if line.startswith("RssAnon:"))
+    return found
+
+
+def test_idle_connections_cost_the_processes_no_memory(direct):
+    """What there is to know of a direct connection is in the kernel alone; asked for, all of them are listed."""
+    def opened():
+        return sum(float(line.rsplit(" ", 1)[1]) for line in direct.metrics().splitlines()
+                   if line.startswith("istio_tcp_connections_opened_total{") and 'reporter="source"' in line)
+
+    def opens_direct():
+        before = direct.counter("direct")
+        direct.client.run(sys.executable, "-c", OPENER, direct.server.ip4, "1", stdin=subprocess.DEVNULL)
+        return direct.counter("direct") > before
+
+    accepter = direct.server.popen(sys.executable, "-c", ACCEPTER, stdout=subprocess.PIPE, text=True)
+    direct.others.append(accepter)
+    assert accepter.stdout.readline() == "up\n"
+    wait_for(opens_direct, 15, "a direct connection")
+    before, told = heap_kb(direct), opened()
+    opener = direct.client.popen(sys.executable, "-c", OPENER, direct.server.ip4, str(IDLE), stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE, text=True)
+    try:
+        assert opener.stdout.readline() == "open\n"
+        wait_for(lambda: opened() - told > IDLE // 2, 30, "the telemetry of most of them")
+        grown = {part: kb - before[part] for part, kb in heap_kb(direct).items()}
+        assert max(grown.values()) < IDLE * BYTES_EACH // 1024, grown
+        answer = all_connections(direct)
+        for way in ("inbound", "outbound"):
+            listed = [c["src"] for p in answer["workloadState"].values() for c in p["connections"][way] if c["protocol"] == "DIRECT"]
+            assert len(listed) == len(set(listed)) == IDLE
+    finally:
+        stop(opener)
+        stop(accepter)  # with it goes the connection that was tunnelled
 
 
 def test_policy_closes_and_refuses(direct):

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent_private.h"
 #include "base/log.h"
+#include "direct_list.h"
 
 #define METRICS_US  (5 * 1000 * 1000)
 #define METRICS_MAX (ZDS_MAX_MESSAGE - sizeof(struct zds_header))
@@ -100,6 +101,14 @@ static void on_policy(void *arg)
 		direct_void(a->direct);
 }
 
+/* The maps tell, whoever writes them. */
+static void on_direct_ask(void *arg, const struct zds_direct_ask *ask)
+{
+	struct agent *a = arg;
+
+	direct_list_answer(a->zds, a->datapath, ask);
+}
+
 const struct zds_ops agent_zds_ops = {
 	.on_connected = on_ztunnel_connected,
 	.on_lost = on_ztunnel_lost,
@@ -107,4 +116,5 @@ const struct zds_ops agent_zds_ops = {
 	.on_need = on_need,
 	.on_verdict = on_verdict,
 	.on_policy = on_policy,
+	.on_direct_ask = on_direct_ask,
 };

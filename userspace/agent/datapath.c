@@ -59,6 +59,7 @@ static const char *const map_names[DATAPATH_MAP_MAX] = {
 	[DATAPATH_DENIED] = "cv_denied",
 	[DATAPATH_GENERATION] = "cv_generation",
 	[DATAPATH_DIRECTS] = "cv_directs",
+	[DATAPATH_DIRECT_TOLD] = "cv_direct_told",
 	[DATAPATH_LINKS] = "cv_links",
 	[DATAPATH_POD_LINKS] = "cv_pod_links",
 	[DATAPATH_EXEMPT] = "cv_exempt",

@@ -12,6 +12,8 @@
 #include "base/str.h"
 #include "net/addr.h"
 #include "direct_bytes.h"
+#include "direct_news.h"
+#include "direct_told.h"
 #include "directs.h"
 #include "earlier.h"
 #include "pods.h"
@@ -25,9 +27,6 @@
 #define RECHECK_AGAIN 3
 /* Questions without an answer; what is beyond asks again with its next connection. */
 #define ASKED_MAX 4096
-
-/* Of one reading of the events: they go to ztunnel together. */
-#define NEWS_MAX 128
 
 /* What ztunnel is asked. */
 struct question {
@@ -43,8 +42,7 @@ struct direct {
 	struct map *asked; /* struct question -> itself: no answer yet */
 	struct loop_timer timer;
 	unsigned int rechecks; /* to be done */
-	struct zds_direct news[NEWS_MAX];
-	size_t news_count;
+	struct direct_news news;
 };
 
 bool direct_is_wanted(const char *mode)
@@ -314,17 +312,29 @@ void direct_verdict(struct direct *d, const struct zds_verdict *v)
 
 void direct_flush(struct direct *d)
 {
-	size_t len = d->news_count * sizeof(d->news[0]);
+	direct_news_flush(&d->news);
+}
 
-	if (d->news_count)
-		(void)zds_send(d->config.zds, &d->news[0].h, len, NULL, 0);
-	d->news_count = 0;
+/* Most connections are over before the first round comes by. */
+static struct direct_amount untold(const struct direct *d, const struct cv_direct_event *ev)
+{
+	const struct direct_amount all = {.sent = ev->sent, .received = ev->received};
+	const struct cv_tuple t = {.local = ev->local.addr,
+				   .remote = ev->remote.addr,
+				   .local_port = ev->local.port,
+				   .remote_port = ev->remote.port};
+	const struct direct_told_key k = {.key = cv_tuple_is_first(&t) ? t : cv_tuple_turned(&t),
+					  .time_ns = ev->connect_ns};
+
+	if (ev->time_ns - ev->connect_ns < DIRECT_BYTES_ROUND_US * 1000)
+		return all;
+	return direct_told_end(map_fd(d, DATAPATH_DIRECT_TOLD), &k, &all);
 }
 
 static void telemetry_add(struct direct *d, const struct cv_direct_event *ev)
 {
-	struct zds_direct m = {.h.type = ZDS_DIRECT,
-			       .src_cookie = ev->netns_cookie,
+	struct direct_amount new;
+	struct zds_direct m = {.src_cookie = ev->netns_cookie,
 			       .dst_cookie = ev->dst_cookie,
 			       .opened_us = ev->connect_ns / 1000,
 			       .sent = ev->sent,
@@ -333,13 +343,15 @@ static void telemetry_add(struct direct *d, const struct cv_direct_event *ev)
 			       .dst = ev->remote,
 			       .asked = ev->asked};
 
-	if (ev->reason == CV_DIRECT_OPEN)
+	if (ev->reason == CV_DIRECT_OPEN) {
 		m.what = ZDS_DIRECT_OPENED;
-	else
+	} else {
 		m.what = ev->flags & CV_DIRECT_ESTABLISHED ? ZDS_DIRECT_CLOSED : ZDS_DIRECT_FAILED;
-	d->news[d->news_count++] = m;
-	if (d->news_count == NEWS_MAX)
-		direct_flush(d);
+		new = untold(d, ev);
+		m.new_sent = new.sent;
+		m.new_received = new.received;
+	}
+	direct_news_add(&d->news, &m);
 }
 
 void direct_event(struct direct *d, const struct cv_direct_event *ev)
@@ -370,10 +382,11 @@ int direct_new(const struct direct_config *config, struct direct **ret)
 	if (!d)
 		return -ENOMEM;
 	d->config = *config;
+	d->news.zds = config->zds;
 	d->timer.on_timer = on_recheck;
 	r = map_new(&d->asked);
 	if (r == 0)
-		r = direct_bytes_new(&d->config, &d->bytes);
+		r = direct_bytes_new(&d->config, &d->news, &d->bytes);
 	if (r == 0)
 		r = earlier_new(&earlier, &d->earlier);
 	if (r < 0)

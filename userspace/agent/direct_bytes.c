@@ -12,6 +12,8 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "direct.h"
+#include "direct_news.h"
+#include "direct_told.h"
 #include "directs.h"
 #include "net/addr.h"
 #include "netlink.h"
@@ -19,12 +21,12 @@
 #include "sockdump.h"
 #include "zds.h"
 
-#define ROUND_US (5 * 1000 * 1000)
 /* tcp(7)'s states in which data may still be on its way. */
 #define STATES (1u << 1 | 1u << 4 | 1u << 5 | 1u << 8)
 
 struct direct_bytes {
 	const struct direct_config *config;
+	struct direct_news *news;
 	struct loop_timer timer;
 };
 
@@ -35,21 +37,27 @@ struct look {
 	uint64_t before_ns; /* only what was open then: its beginning has been told */
 };
 
-static void tell(const struct look *l, const struct cv_tuple *t, const struct cv_direct *c,
-		 const struct tcp_info *info)
+static void tell(const struct look *l, const struct direct_told_key *k, const struct cv_direct *c,
+		 const struct direct_amount *now)
 {
-	struct zds_direct m = {.h.type = ZDS_DIRECT,
-			       .src_cookie = t->netns_cookie,
-			       .dst_cookie = c->dst_cookie,
-			       .opened_us = c->time_ns / 1000,
-			       .sent = info->tcpi_bytes_sent - info->tcpi_bytes_retrans,
-			       .received = info->tcpi_bytes_received,
-			       .src = {.addr = t->local, .port = t->local_port},
-			       .dst = {.addr = t->remote, .port = t->remote_port},
-			       .asked = c->asked,
-			       .what = ZDS_DIRECT_PROGRESS};
+	const struct direct_bytes *b = l->bytes;
+	const struct cv_tuple t = directs_tuple(&k->key, c);
+	struct direct_amount new = direct_told_raise(
+		datapath_map_fd(b->config->datapath, DATAPATH_DIRECT_TOLD), k, now);
+	const struct zds_direct m = {.src_cookie = c->src_cookie,
+				     .dst_cookie = c->dst_cookie,
+				     .opened_us = c->time_ns / 1000,
+				     .sent = now->sent,
+				     .received = now->received,
+				     .new_sent = new.sent,
+				     .new_received = new.received,
+				     .src = {.addr = t.local, .port = t.local_port},
+				     .dst = {.addr = t.remote, .port = t.remote_port},
+				     .asked = c->asked,
+				     .what = ZDS_DIRECT_PROGRESS};
 
-	(void)zds_send(l->bytes->config->zds, &m.h, sizeof(m), NULL, 0);
+	if (new.sent > 0 || new.received > 0)
+		direct_news_add(b->news, &m);
 }
 
 static int on_socket(void *arg, const struct cv_tuple *of, const struct nlmsghdr *h)
@@ -57,19 +65,22 @@ static int on_socket(void *arg, const struct cv_tuple *of, const struct nlmsghdr
 	const size_t enough = offsetof(struct tcp_info, tcpi_bytes_retrans) + sizeof(__u64);
 	const struct inet_diag_msg *m = NLMSG_DATA(h);
 	const struct look *l = arg;
+	struct direct_told_key k = {.key = cv_tuple_is_first(of) ? *of : cv_tuple_turned(of)};
 	const struct tcp_info *info;
+	struct direct_amount now;
 	struct cv_direct c;
-	struct cv_tuple t = cv_tuple_is_first(of) ? *of : cv_tuple_turned(of);
 
 	info = netlink_attr((const struct rtattr *)(m + 1), h->nlmsg_len - NLMSG_LENGTH(sizeof(*m)),
 			    INET_DIAG_INFO, enough);
-	if (info &&
-	    bpf_map_lookup_elem(datapath_map_fd(l->bytes->config->datapath, DATAPATH_DIRECTS), &t,
-				&c) == 0 &&
-	    c.src_cookie == l->cookie && c.time_ns < l->before_ns) {
-		t = directs_tuple(&t, &c);
-		tell(l, &t, &c, info);
-	}
+	if (!info ||
+	    bpf_map_lookup_elem(datapath_map_fd(l->bytes->config->datapath, DATAPATH_DIRECTS),
+				&k.key, &c) < 0 ||
+	    c.src_cookie != l->cookie || c.time_ns >= l->before_ns)
+		return 0;
+	k.time_ns = c.time_ns;
+	now.sent = info->tcpi_bytes_sent - info->tcpi_bytes_retrans;
+	now.received = info->tcpi_bytes_received;
+	tell(l, &k, &c, &now);
 	return 0;
 }
 
@@ -117,7 +128,7 @@ static void on_round(struct loop_timer *t)
 {
 	struct direct_bytes *b = container_of(t, struct direct_bytes, timer);
 	_cleanup_(map_freep) struct map *clients = NULL;
-	struct look l = {.bytes = b, .before_ns = now_ns() - ROUND_US * 1000ull};
+	struct look l = {.bytes = b, .before_ns = now_ns() - DIRECT_BYTES_ROUND_US * 1000};
 	int r = map_new(&clients);
 
 	if (r == 0 && zds_is_connected(b->config->zds))
@@ -133,10 +144,12 @@ static void on_round(struct loop_timer *t)
 				log_debug("agent", "no byte counts cookie=%llu error=%d",
 					  (unsigned long long)l.cookie, r);
 		}
-	(void)loop_timer_set(b->config->loop, t, ROUND_US);
+	direct_news_flush(b->news);
+	(void)loop_timer_set(b->config->loop, t, DIRECT_BYTES_ROUND_US);
 }
 
-int direct_bytes_new(const struct direct_config *config, struct direct_bytes **ret)
+int direct_bytes_new(const struct direct_config *config, struct direct_news *news,
+		     struct direct_bytes **ret)
 {
 	_cleanup_(direct_bytes_freep) struct direct_bytes *b = calloc(1, sizeof(*b));
 	int r;
@@ -144,8 +157,9 @@ int direct_bytes_new(const struct direct_config *config, struct direct_bytes **r
 	if (!b)
 		return -ENOMEM;
 	b->config = config;
+	b->news = news;
 	b->timer.on_timer = on_round;
-	r = loop_timer_set(config->loop, &b->timer, ROUND_US);
+	r = loop_timer_set(config->loop, &b->timer, DIRECT_BYTES_ROUND_US);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(b);

@@ -7,7 +7,6 @@
 
 #include "base/cleanup.h"
 
-#define PAGE     256
 #define PAGE_MAX (64 * 1024)
 
 struct page {
@@ -67,7 +66,7 @@ int directs_page(int fd, uint32_t at, directs_fn *fn, void *arg, uint32_t *ret_n
 {
 	int r = -ENOSPC;
 
-	for (uint32_t size = PAGE; r == -ENOSPC && size <= PAGE_MAX; size *= 2) {
+	for (uint32_t size = DIRECTS_PAGE; r == -ENOSPC && size <= PAGE_MAX; size *= 2) {
 		_cleanup_(page_freep) struct page *p = page_new(size);
 
 		if (!p)

@@ -8,6 +8,8 @@
 #include "base/macros.h"
 #include "culvert/abi/maps.h"
 
+#define DIRECTS_PAGE 500 /* entries, unless one place in the map has more */
+
 /** directs_fn() - @key, @c: an entry as it was a moment ago; borrowed for the call. Return: false
  * when it has seen enough. */
 typedef bool directs_fn(void *arg, const struct cv_tuple *key, const struct cv_direct *c);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/str.h"
+#include "direct_told.h"
 #include "guard.h"
 #include "passed.h"
 
@@ -22,7 +23,7 @@ struct sweep {
 	struct loop *loop;
 	struct datapath *datapath;
 	struct loop_timer timer;
-	struct cursor conns, vouched, exempt, directs;
+	struct cursor conns, vouched, exempt, directs, told;
 };
 
 /* An MPTCP connection's entry lives as long as the connection: it ends with its client's close, or
@@ -65,6 +66,13 @@ static bool is_direct_stale(const struct sweep *s, int fd, const struct cv_tuple
 	       sweep_is_old(d.time_ns, now_ns);
 }
 
+static bool is_told_stale(const struct sweep *s, int fd, const struct cv_tuple *key,
+			  uint64_t now_ns)
+{
+	return direct_told_is_stale(fd, datapath_map_fd(s->datapath, DATAPATH_DIRECTS), key,
+				    now_ns);
+}
+
 typedef bool stale_fn(const struct sweep *s, int fd, const struct cv_tuple *key, uint64_t now_ns);
 
 static void walk(const struct sweep *s, enum datapath_map map, struct cursor *c, stale_fn *is_stale)
@@ -96,6 +104,7 @@ static void on_sweep(struct loop_timer *t)
 	walk(s, DATAPATH_VOUCHED, &s->vouched, is_vouch_stale);
 	walk(s, DATAPATH_EXEMPT, &s->exempt, is_exempt_stale);
 	walk(s, DATAPATH_DIRECTS, &s->directs, is_direct_stale);
+	walk(s, DATAPATH_DIRECT_TOLD, &s->told, is_told_stale);
 	guard_sweep(s->datapath);
 	passed_sweep(datapath_map_fd(s->datapath, DATAPATH_PASSED));
 	(void)loop_timer_set(s->loop, t, SWEEP_EVERY_US);

@@ -15,6 +15,7 @@
 #include "net/seqpacket.h"
 
 #define QUEUE_MAX        4096
+#define QUEUE_BYTES_MAX  (16 * 1024 * 1024) /* who asks and does not read the answers */
 #define HELLO_TIMEOUT_US (5 * 1000 * 1000)
 #define RECV_BURST       64 /* messages per wake-up, so that the loop turns */
 
@@ -36,7 +37,7 @@ struct conn {
 	struct loop_timer hello_timer;
 	struct loop_task free_task;
 	struct list queue; /* struct message */
-	size_t queued;
+	size_t queued, queued_bytes;
 };
 
 struct zds {
@@ -132,13 +133,14 @@ static int conn_queue(struct conn *c, const void *msg, size_t len, const int *fd
 {
 	struct message *m;
 
-	if (c->queued >= QUEUE_MAX)
+	if (c->queued >= QUEUE_MAX || c->queued_bytes + len > QUEUE_BYTES_MAX)
 		return -ENOBUFS;
 	m = message_new(msg, len, fds, fd_count);
 	if (!m)
 		return -ENOMEM;
 	list_add_tail(&c->queue, &m->link);
 	c->queued++;
+	c->queued_bytes += len;
 	return loop_set(&c->watch, EPOLLIN | EPOLLOUT);
 }
 
@@ -174,6 +176,7 @@ static void conn_flush(struct conn *c)
 		}
 		list_del(&m->link);
 		c->queued--;
+		c->queued_bytes -= m->len;
 		message_free(m);
 	}
 	(void)loop_set(&c->watch, EPOLLIN);
@@ -192,6 +195,8 @@ static size_t type_len(uint32_t type)
 		return sizeof(struct zds_verdict);
 	case ZDS_POLICY:
 		return sizeof(struct zds_header);
+	case ZDS_DIRECT_ASK:
+		return sizeof(struct zds_direct_ask);
 	default:
 		return 0;
 	}
@@ -291,6 +296,7 @@ static int on_message(struct conn *c, const void *msg, size_t len)
 		struct zds_pod_ref ref;
 		struct zds_sockets sockets;
 		struct zds_verdict verdict;
+		struct zds_direct_ask ask;
 	} m;
 
 	memset(&m, 0, sizeof(m));
@@ -305,6 +311,8 @@ static int on_message(struct conn *c, const void *msg, size_t len)
 		z->ops->on_verdict(z->arg, &m.verdict);
 	else if (m.h.type == ZDS_POLICY)
 		z->ops->on_policy(z->arg);
+	else if (m.h.type == ZDS_DIRECT_ASK)
+		z->ops->on_direct_ask(z->arg, &m.ask);
 	else
 		z->ops->on_need(z->arg, &m.sockets);
 	return 0;

@@ -24,6 +24,7 @@ struct zds_ops {
 	/* `verdict` has a valid kind */
 	void (*on_verdict)(void *arg, const struct zds_verdict *verdict);
 	void (*on_policy)(void *arg);
+	void (*on_direct_ask)(void *arg, const struct zds_direct_ask *ask);
 };
 
 struct zds_config {

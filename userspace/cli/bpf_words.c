@@ -43,6 +43,7 @@ static const struct word maps[] = {
 	{"cv_denied", "sources outside the mesh that a policy denies by address"},
 	{"cv_generation", "which of the verdicts count"},
 	{"cv_directs", "direct connections that are open"},
+	{"cv_direct_told", "how much of them is in ztunnel's metrics"},
 	{"cv_events", "refusals, for the agent's log"},
 };
 

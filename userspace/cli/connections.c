@@ -91,6 +91,10 @@ static json_t *sample(struct asked *a)
 			(void)cli_fail("out of memory");
 		else
 			answers++;
+		if (json_is_false(json_object_get(answer, "directListed")))
+			(void)cli_fail("%s: connections inside the node are not listed: its agent "
+				       "does not tell ztunnel",
+				       a->nodes[i].name);
 	}
 	json_decref(a->before);
 	a->before = now;

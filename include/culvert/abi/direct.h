@@ -79,6 +79,16 @@ struct cv_direct {
 	struct cv_way to_server;
 };
 
+/* cv_direct_told: key of cv_directs -> how much of what a connection has carried is in ztunnel's
+ * metrics. Only of those that were counted while they are open. The agent's alone: no program looks
+ * at it. */
+struct cv_direct_told {
+	__u64 time_ns; /* of connect: which of the connections that have this key */
+	__u64 sent;    /* client to server, bytes */
+	__u64 received;
+	__u64 gone_ns; /* found without its entry in cv_directs; 0: not yet */
+};
+
 /* Also in cv_events, told by its reason: VERDICT_MISS, DIRECT_OPEN, DIRECT_CLOSE. */
 struct cv_direct_event {
 	__u64 time_ns;
@@ -101,4 +111,5 @@ _Static_assert(sizeof(struct cv_verdict_key) == 24, "map key layout");
 _Static_assert(sizeof(struct cv_denied_key) == 32, "map key layout");
 _Static_assert(sizeof(struct cv_verdict) == 16, "map value layout");
 _Static_assert(sizeof(struct cv_direct) == 80, "map value layout");
+_Static_assert(sizeof(struct cv_direct_told) == 32, "map value layout");
 _Static_assert(sizeof(struct cv_direct_event) == 128, "event layout");

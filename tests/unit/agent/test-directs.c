@@ -14,7 +14,7 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 
-#define ENTRIES 2000 /* more than a page */
+#define ENTRIES (4 * DIRECTS_PAGE)
 
 struct seen {
 	int fd, count, limit;

@@ -21,7 +21,7 @@ struct fixture {
 	struct loop *loop;
 	struct zds *zds;
 	char dir[32], path[64];
-	int connected, lost, acks, needs, verdicts, policies;
+	int connected, lost, acks, needs, verdicts, policies, asks;
 	uint64_t cookie;
 	int error;
 };
@@ -66,7 +66,16 @@ static void on_policy(void *arg)
 	((struct fixture *)arg)->policies++;
 }
 
-static const struct zds_ops ops = {on_connected, on_lost, on_ack, on_need, on_verdict, on_policy};
+static void on_direct_ask(void *arg, const struct zds_direct_ask *ask)
+{
+	struct fixture *f = arg;
+
+	f->asks++;
+	f->cookie = ask->id + ask->at;
+}
+
+static const struct zds_ops ops = {on_connected, on_lost,   on_ack,       on_need,
+				   on_verdict,   on_policy, on_direct_ask};
 
 static int setup(void **state)
 {
@@ -259,6 +268,39 @@ static void one_that_never_reads_is_dropped(void **state)
 	(void)close(fd);
 }
 
+static void one_that_asks_and_never_reads_is_dropped_sooner(void **state)
+{
+	static struct {
+		struct zds_direct_page page;
+		char open[ZDS_MAX_MESSAGE / 2];
+	} m = {.page.h.type = ZDS_DIRECT_PAGE};
+	struct fixture *f = *state;
+	int fd = dial(f, "n1"), r = 0, sent;
+
+	for (sent = 0; sent < 4096 && r == 0; sent++)
+		r = zds_send(f->zds, &m.page.h, sizeof(m), NULL, 0);
+	assert_int_equal(r, -ENOBUFS);
+	assert_true((size_t)sent * sizeof(m) < 32 * 1024 * 1024);
+	turn(f);
+	assert_int_equal(f->lost, 1);
+	(void)close(fd);
+}
+
+static void questions_about_connections_arrive(void **state)
+{
+	struct fixture *f = *state;
+	struct zds_direct_ask m = {.h = {ZDS_DIRECT_ASK, sizeof(m)}, .id = 40, .at = 2};
+	int fd = dial(f, "n1");
+
+	assert_int_equal(seqpacket_send(fd, &m, sizeof(m), NULL, 0), 0);
+	turn(f);
+	assert_int_equal(f->asks, 1);
+	assert_int_equal(f->cookie, 42);
+	m.h.len--;
+	assert_int_equal(zds_check(&m, sizeof(m) - 1, 0), -EBADMSG);
+	(void)close(fd);
+}
+
 static void verdicts_and_policy_changes_arrive(void **state)
 {
 	struct fixture *f = *state;
@@ -327,6 +369,8 @@ int main(void)
 		as_root(messages_reach_their_callbacks),
 		as_root(a_message_before_hello_closes),
 		as_root(descriptors_from_ztunnel_close_it),
+		as_root(questions_about_connections_arrive),
+		as_root(one_that_asks_and_never_reads_is_dropped_sooner),
 		as_root(what_does_not_fit_waits_in_order),
 		as_root(one_that_never_reads_is_dropped),
 	};

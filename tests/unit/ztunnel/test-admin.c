@@ -30,7 +30,7 @@ struct fixture {
 	struct xds_sync *sync;
 	struct admin *admin;
 	struct admin_dump *late;
-	bool is_late;
+	bool is_late, is_held;
 	unsigned int quits;
 	char text[65536];
 };
@@ -60,6 +60,11 @@ static void collect(void *arg, struct admin_dump *d)
 	assert_int_equal(admin_dump_pod(d, &pod), 0);
 	assert_int_equal(admin_dump_conn(d, "u1", &conn), 0);
 	assert_int_equal(admin_dump_conn(d, "u2", &conn), -ENOENT);
+	if (f->is_held) {
+		admin_dump_hold(d);
+		admin_dump_direct_listed(d);
+		admin_dump_done(d);
+	}
 	if (f->is_late)
 		f->late = d;
 	else
@@ -235,7 +240,27 @@ static void connections_have_bytes_and_ages(void **state)
 	assert_int_equal(json_integer_value(json_object_get(c, "openedUs")), 3);
 	assert_string_equal(json_string_value(json_object_get(c, "peerIdentity")), "spiffe://x");
 	assert_true(json_is_true(json_object_get(c, "open")));
+	/* nobody has told of those inside the node */
+	assert_true(json_is_false(json_object_get(v, "directListed")));
 	json_decref(v);
+}
+
+static void a_dump_waits_for_all_who_hold_it(void **state)
+{
+	struct fixture *f = *state;
+	json_t *v;
+
+	f->is_held = true;
+	v = body(ask(f, "GET", "/connections"));
+	assert_true(json_is_true(json_object_get(v, "directListed")));
+	json_decref(v);
+	f->is_late = true; /* one of the two */
+	v = body(ask(f, "GET", "/connections"));
+	assert_true(json_is_true(json_object_get(v, "directListed")));
+	json_decref(v);
+	assert_non_null(f->late);
+	admin_dump_done(f->late);
+	assert_true(loop_run_once(f->loop, 10) >= 0);
 }
 
 static void explain_answers_with_its_own_status(void **state)
@@ -346,6 +371,7 @@ int main(void)
 		T(readiness_names_what_is_pending),
 		T(metrics_join_workers_sources_and_the_agent),
 		T(connections_have_bytes_and_ages),
+		T(a_dump_waits_for_all_who_hold_it),
 		T(explain_answers_with_its_own_status),
 		T(the_log_level_is_set_and_reset),
 		T(quitting_wants_a_post),

@@ -21,7 +21,7 @@
 struct seen {
 	int connected, lost, adds, dels, synced, sockets, nameservers;
 	size_t metrics_len;
-	uint64_t cookie;
+	uint64_t cookie, page_id;
 };
 
 struct fixture {
@@ -77,7 +77,13 @@ static void on_metrics(void *arg, const char *text, size_t len)
 	((struct fixture *)arg)->seen.metrics_len = len;
 }
 
+static void on_direct_page(void *arg, const struct zds_direct_page *m)
+{
+	((struct fixture *)arg)->seen.page_id = m->id;
+}
+
 static const struct agent_link_ops ops = {
+	.on_direct_page = on_direct_page,
 	.on_connected = on_connected,
 	.on_lost = on_lost,
 	.on_pod_add = on_pod_add,
@@ -316,6 +322,45 @@ TEST(news_of_direct_connections_come_one_or_several_at_a_time)
 	assert_int_equal(agent_link_check(m, 2 * sizeof(m[0]) - 8, 0), -EBADMSG);
 }
 
+TEST(a_page_of_connections_has_as_many_as_it_says)
+{
+	struct {
+		struct zds_direct_page page;
+		struct zds_direct open[2];
+	} m = {.page = {.h = {ZDS_DIRECT_PAGE, sizeof(m)}, .count = 2}};
+
+	assert_int_equal(agent_link_check(&m, sizeof(m), 0), 0);
+	assert_int_equal(agent_link_check(&m, sizeof(m), 1), -EBADMSG);
+	m.page.count = 3;
+	assert_int_equal(agent_link_check(&m, sizeof(m), 0), -EBADMSG);
+	m.page.count = UINT32_MAX;
+	assert_int_equal(agent_link_check(&m, sizeof(m), 0), -EBADMSG);
+	m.page.count = 0;
+	assert_int_equal(agent_link_check(&m, sizeof(m), 0), -EBADMSG);
+	m.page.h.len = sizeof(m.page);
+	assert_int_equal(agent_link_check(&m, sizeof(m.page), 0), 0);
+	m.page.h.len--;
+	assert_int_equal(agent_link_check(&m, sizeof(m.page) - 1, 0), -EBADMSG);
+}
+
+TEST(a_page_is_asked_for_and_comes)
+{
+	struct fixture *f = *cmocka_state;
+	struct zds_direct_page page = {.h = {ZDS_DIRECT_PAGE, sizeof(page)}, .next = 9};
+	struct zds_direct_ask ask = {0};
+	size_t n_fds;
+
+	assert_int_equal(agent_link_direct_ask(f->link, 7, 3), 0);
+	assert_int_equal(seqpacket_recv(f->agent, &ask, sizeof(ask), NULL, 0, &n_fds), sizeof(ask));
+	assert_int_equal(ask.h.type, ZDS_DIRECT_ASK);
+	assert_int_equal(ask.id, 7);
+	assert_int_equal(ask.at, 3);
+	page.id = ask.id;
+	send_msg(f, &page, sizeof(page), 0);
+	assert_int_equal(f->seen.page_id, 7);
+	assert_int_equal(f->seen.lost, 0);
+}
+
 TEST(pods_with_bad_fields_are_refused)
 {
 	struct zds_pod_add m = {.netns_cookie = 1, .addr_count = 1};
@@ -370,12 +415,14 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(messages_reach_their_callbacks),
 		T(what_is_asked_reaches_the_agent),
+		T(a_page_is_asked_for_and_comes),
 		T(a_slow_agent_gets_everything_in_order),
 		T(comes_back_when_the_agent_does),
 		T(rubbish_closes_the_link),
 		T(a_second_hello_closes_the_link),
 		cmocka_unit_test(malformed_messages_are_told_apart),
 		cmocka_unit_test(news_of_direct_connections_come_one_or_several_at_a_time),
+		cmocka_unit_test(a_page_of_connections_has_as_many_as_it_says),
 		cmocka_unit_test(pods_with_bad_fields_are_refused),
 		cmocka_unit_test(answers_go_to_who_asked_first),
 	};

@@ -8,7 +8,6 @@
 #include "base/buf.h"
 #include "tests/unit/ztunnel/mesh.h"
 #include "ztunnel/authz.h"
-#include "ztunnel/direct_table.h"
 #include "ztunnel/pod.h"
 #include "ztunnel/telemetry.h"
 
@@ -262,11 +261,11 @@ static void it_is_counted_at_both_ends(void **state)
 	m.what = ZDS_DIRECT_OPENED;
 	direct_report(t, s, &news);
 	m.what = ZDS_DIRECT_PROGRESS;
-	news.new_sent = 100;
+	m.new_sent = 100;
 	direct_report(t, s, &news);
 	m.what = ZDS_DIRECT_CLOSED;
-	news.new_sent = 200;
-	news.new_received = 500;
+	m.new_sent = 200;
+	m.new_received = 500;
 	direct_report(t, s, &news);
 	m.what = ZDS_DIRECT_FAILED;
 	news.src = NULL;
@@ -286,61 +285,6 @@ static void it_is_counted_at_both_ends(void **state)
 	assert_non_null(strstr((char *)buf_head(&text), "connections_failed_total"));
 }
 
-static void count_one(void *arg, const struct zds_direct *m)
-{
-	++*(int *)arg;
-}
-
-/* note() - what is new of a connection that has sent so much. */
-static uint64_t note(struct direct_table *t, enum zds_direct_what what, uint64_t sent, uint64_t now)
-{
-	struct zds_direct m = {.src = mesh_sockaddr("10.0.0.1:5000"),
-			       .dst = mesh_sockaddr("10.0.0.2:80"),
-			       .opened_us = 7,
-			       .sent = sent,
-			       .received = 2 * sent,
-			       .what = what};
-	uint64_t new_sent, new_received;
-
-	direct_table_note(t, &m, now, &new_sent, &new_received);
-	assert_int_equal(new_received, 2 * new_sent);
-	return new_sent;
-}
-
-static void bytes_are_counted_once_as_they_move(void **state)
-{
-	_cleanup_(direct_table_freep) struct direct_table *t = NULL;
-	int listed = 0;
-
-	assert_int_equal(direct_table_new(&t), 0);
-	assert_int_equal(note(t, ZDS_DIRECT_OPENED, 0, 1), 0);
-	assert_int_equal(note(t, ZDS_DIRECT_PROGRESS, 100, 2), 100);
-	assert_int_equal(note(t, ZDS_DIRECT_PROGRESS, 100, 3), 0);
-	assert_int_equal(note(t, ZDS_DIRECT_PROGRESS, 150, 4), 50);
-	direct_table_each(t, 5, count_one, &listed);
-	assert_int_equal(listed, 1);
-	assert_int_equal(note(t, ZDS_DIRECT_CLOSED, 170, 5), 20);
-	direct_table_each(t, 5, count_one, &listed);
-	assert_int_equal(listed, 1);
-	/* of a short one only the end tells */
-	assert_int_equal(note(t, ZDS_DIRECT_CLOSED, 30, 6), 30);
-	/* another ztunnel counted what went before */
-	assert_int_equal(note(t, ZDS_DIRECT_PROGRESS, 1000, 7), 0);
-	assert_int_equal(note(t, ZDS_DIRECT_PROGRESS, 900, 8), 0);
-	assert_int_equal(note(t, ZDS_DIRECT_CLOSED, 1100, 9), 200);
-}
-
-static void what_is_not_heard_of_any_more_is_not_listed(void **state)
-{
-	_cleanup_(direct_table_freep) struct direct_table *t = NULL;
-	int listed = 0;
-
-	assert_int_equal(direct_table_new(&t), 0);
-	(void)note(t, ZDS_DIRECT_OPENED, 0, 1);
-	direct_table_each(t, 2 + DIRECT_TABLE_IDLE_US, count_one, &listed);
-	assert_int_equal(listed, 0);
-}
-
 #define with(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -355,8 +299,6 @@ int main(void)
 		with(a_waypoint_or_no_tunnel_protocol_is_not_for_it),
 		with(what_a_verdict_follows_from_changes_the_generation),
 		with(it_is_counted_at_both_ends),
-		cmocka_unit_test(bytes_are_counted_once_as_they_move),
-		cmocka_unit_test(what_is_not_heard_of_any_more_is_not_listed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

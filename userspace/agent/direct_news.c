@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "direct_news.h"
+
+#include "base/macros.h"
+#include "zds.h"
+
+void direct_news_flush(struct direct_news *n)
+{
+	size_t len = n->count * sizeof(n->items[0]);
+
+	if (n->count)
+		(void)zds_send(n->zds, &n->items[0].h, len, NULL, 0);
+	n->count = 0;
+}
+
+void direct_news_add(struct direct_news *n, const struct zds_direct *m)
+{
+	n->items[n->count] = *m;
+	n->items[n->count++].h.type = ZDS_DIRECT;
+	if (n->count == ARRAY_SIZE(n->items))
+		direct_news_flush(n);
+}

@@ -84,6 +84,14 @@ static void reject(struct inbound *in, int status, const char *error)
 	conn_fail(&in->conn, CONN_CONNECT, error);
 }
 
+/* refuse() - the pod has left the mesh, or is about to come back: nobody has seen the stream, and
+ * its client may ask again over another tunnel (RFC 9113, section 8.7). */
+static void refuse(struct inbound *in)
+{
+	hbone_stream_reset(&in->relay.stream, HBONE_REFUSED_STREAM);
+	conn_fail(&in->conn, CONN_CONNECT, "the pod is gone");
+}
+
 static void reject_errno(struct inbound *in, int error)
 {
 	char text[CONN_TEXT_MAX];
@@ -178,7 +186,9 @@ static void on_socket(struct dial_wait *wait, int fd)
 	struct inbound *in = container_of(wait, struct inbound, dial_wait);
 	int r = fd < 0 ? fd : dial_on(in, fd);
 
-	if (r < 0)
+	if (fd == -ENETDOWN || fd == -ENOENT)
+		refuse(in);
+	else if (r < 0)
 		reject_errno(in, r);
 	else if (r > 0)
 		(void)answer(in);
@@ -199,7 +209,7 @@ static void dial(struct inbound *in)
 	int r;
 
 	if (!stock) {
-		reject(in, 503, "the pod is gone");
+		refuse(in);
 		return;
 	}
 	in->conn.timer.on_timer = on_timer;
@@ -479,15 +489,29 @@ void inbound_on_trust(struct worker *w)
 	}
 }
 
+static void tunnel_drain(struct server_tunnel *t)
+{
+	if (t->hbone)
+		hbone_tunnel_drain(t->hbone);
+	else
+		tunnel_leave(t);
+}
+
 void inbound_drain(struct worker *w)
 {
 	struct server_tunnel *t, *next;
 
+	list_for_each_entry_safe (t, next, &w->server_tunnels, link)
+		tunnel_drain(t);
+}
+
+void inbound_drain_pod(struct worker *w, uint64_t netns_cookie)
+{
+	struct server_tunnel *t, *next;
+
 	list_for_each_entry_safe (t, next, &w->server_tunnels, link) {
-		if (t->hbone)
-			hbone_tunnel_drain(t->hbone);
-		else
-			tunnel_leave(t);
+		if (t->pod->netns_cookie == netns_cookie)
+			tunnel_drain(t);
 	}
 }
 

@@ -4,6 +4,8 @@
  * 15008, and plaintext that nobody vouched for. Each stream, and each plaintext connection, is
  * checked against policy and delivered to the application, which sees the client's own address.
  * Everything frees itself. Thread: its worker's. */
+#include <stdint.h>
+
 #include "culvert/abi/addr.h"
 
 struct pod;
@@ -22,5 +24,8 @@ void inbound_plain_start(struct worker *w, struct pod *pod, int fd, const struct
 void inbound_on_trust(struct worker *w);
 /** inbound_drain() - GOAWAY on every tunnel from a peer. */
 void inbound_drain(struct worker *w);
+/** inbound_drain_pod() - the same for the tunnels to one pod, which has left the mesh: what is open
+ * in them goes on, and peers that come back to it later ask for a tunnel anew. */
+void inbound_drain_pod(struct worker *w, uint64_t netns_cookie);
 /** inbound_close_all() - the worker ends: close every tunnel from a peer. */
 void inbound_close_all(struct worker *w);

@@ -221,8 +221,10 @@ static void run_pod_del(void *target, struct message *msg)
 	struct worker_message *m = container_of(msg, struct worker_message, m);
 	struct worker_pod *wp = target ? worker_pod_find(target, m->netns_cookie) : NULL;
 
-	if (wp)
+	if (wp) {
 		worker_pod_release(wp);
+		inbound_drain_pod(target, m->netns_cookie);
+	}
 	message_free(m);
 }
 

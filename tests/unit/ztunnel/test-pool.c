@@ -125,6 +125,45 @@ TEST(a_peer_that_starts_a_little_later_is_reached)
 	app_pair_close(&p);
 }
 
+/* It has left the mesh and comes back: its tunnels from before are for what is open in them. */
+TEST(a_peer_that_comes_back_is_reached_by_who_has_a_tunnel_still)
+{
+	struct rig *f = *cmocka_state;
+	struct pair old = app_connect_pair(f), p[4];
+
+	server_goes(f);
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++) {
+		p[i].client = app_dial(f, SERVER_ADDR ":8080");
+		app_say(p[i].client, "early");
+	}
+	assert_int_equal(app_accept(f, 300), -1);
+	rig_add_server(f);
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++) {
+		p[i].server = app_accept(f, WAIT_MS);
+		assert_true(p[i].server >= 0);
+		app_expect(p[i].server, "early");
+	}
+	app_say(old.client, "not cut");
+	app_expect(old.server, "not cut");
+	app_pair_close(&old);
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++)
+		app_pair_close(&p[i]);
+}
+
+TEST(tunnels_of_a_pod_that_left_end_with_what_is_open_in_them)
+{
+	struct rig *f = *cmocka_state;
+	struct pair p = app_connect_pair(f);
+
+	server_goes(f);
+	app_say(p.client, "on");
+	app_expect(p.server, "on");
+	app_pair_close(&p);
+	for (int i = 0; i < WAIT_MS / 100 && tunnels(f, 0) > 0; i++)
+		;
+	assert_int_equal(tunnels(f, 0), 0);
+}
+
 TEST(a_peer_that_never_comes_is_given_up)
 {
 	struct rig *f = *cmocka_state;
@@ -153,6 +192,8 @@ int main(void)
 		T(tunnels_close_when_the_workload_is_gone),
 		T(tunnels_close_when_another_pod_has_the_name_and_address),
 		T(a_peer_that_starts_a_little_later_is_reached),
+		T(a_peer_that_comes_back_is_reached_by_who_has_a_tunnel_still),
+		T(tunnels_of_a_pod_that_left_end_with_what_is_open_in_them),
 		T(a_peer_that_never_comes_is_given_up),
 		T(without_an_agent_a_dial_ends_in_time),
 	};

@@ -54,6 +54,7 @@ struct job {
 	struct revisions revisions;
 	char revision[REVISION_MAX]; /* the one that is to go */
 	bool is_one;                 /* of several: the mesh stays */
+	json_t *going;   /* definitions that the API server was told to delete */
 };
 
 static bool has(const json_t *list, const json_t *object)
@@ -123,6 +124,7 @@ static int collect(struct job *j)
 		return r;
 	j->objects = json_array();
 	j->kept = json_array();
+	j->going = json_array();
 	json_array_foreach (all, i, one)
 		(void)json_array_append(kube_kind_of(one)->is_kept ? j->kept : j->objects, one);
 	if (j->is_one)
@@ -296,7 +298,28 @@ static int remove_definition(struct job *j, const json_t *crd)
 			      kube_name(crd), json_array_size(used));
 		return 0;
 	}
-	return install_delete(&j->run, crd) < 0 ? kube_fail(j->run.kube, kube_name(crd)) : 0;
+	if (install_delete(&j->run, crd) < 0)
+		return kube_fail(j->run.kube, kube_name(crd));
+	return json_array_append(j->going, (json_t *)(uintptr_t)crd) < 0 ? cli_fail("out of memory")
+									 : 0;
+}
+
+/* definitions_wait() - the API server takes a definition's objects away first, in its own time: who
+ * installs again before would find definitions that are going. */
+static int definitions_wait(struct job *j)
+{
+	const json_t *crd;
+	size_t i;
+	int r = 0;
+
+	json_array_foreach (j->going, i, crd) {
+		_cleanup_(freep) char *path = kube_path_of(crd);
+
+		if (r == 0)
+			r = path ? gone_wait(j, path, false, kube_name(crd))
+				 : cli_fail("out of memory");
+	}
+	return r;
 }
 
 /* is_namespace_empty() - nobody else's pods or services in it? */
@@ -326,6 +349,8 @@ static int remove_kept(struct job *j)
 		else if (r == 0)
 			r = remove_definition(j, one);
 	}
+	if (r == 0)
+		r = definitions_wait(j);
 	if (r != 0 || !is_namespace)
 		return r;
 	if (!is_namespace_empty(j)) {
@@ -516,5 +541,6 @@ int cli_uninstall(int argc, char **argv)
 	json_decref(j.objects);
 	json_decref(j.kept);
 	revisions_clear(&j.revisions);
+	json_decref(j.going);
 	return r;
 }

@@ -42,6 +42,7 @@ class FakeApi:
         self.objects, self.faults, self.log, self.forbidden = {}, [], [], set()
         self.version, self.is_ready, self.nodes, self.rv = ("1", "35", "v1.35.4"), True, ["n1", "n2"], 0
         self.log_text = "a line of a log\n"
+        self.lingering = {}  # names of what is deleted only after it was asked for so often
         self.on_exec = lambda pod_name, container, command: (1, "", "no such command\n")
         self.lock = threading.RLock()
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("H", (Handler,), {"api": self}))
@@ -192,6 +193,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             kind = next((o["kind"] for k, o in api.objects.items() if k[1] == plural), "Thing")
             items = [{k: v for k, v in o.items() if k not in ("kind", "apiVersion")} for o in api.select(gv, plural, ns, query)]
             return self.answer(200, {"kind": f"{kind}List", "apiVersion": gv, "metadata": {"resourceVersion": "1"}, "items": items})
+        if self.command == "DELETE" and name in api.lingering:
+            return self.answer(200, api.objects[key])
+        if self.command == "GET" and name in api.lingering:
+            api.lingering[name] -= 1
+            if api.lingering[name] == 0:
+                api.delete(key)
         if self.command == "DELETE":
             gone = "dryRun" in query and api.objects.get(key) or api.delete(key)
             return self.answer(200, gone) if gone else self.refuse(404, f'{plural} "{name}" not found')

@@ -184,6 +184,15 @@ def test_pods_are_released_before_anything_goes(api, cli):
     assert "Nothing of Culvert is installed" in cli.run("uninstall", "--purge", "-y")
 
 
+def test_purge_ends_when_the_definitions_are_gone(api, cli):
+    """The API server deletes them in its own time; who installs again before would lose them."""
+    cli.run("install", "-y")
+    api.on_exec = agent({"pods": []})
+    api.lingering = {"telemetries.telemetry.istio.io": 2}
+    assert "Uninstall complete" in cli.run("uninstall", "--purge", "-y")
+    assert not [t for t in api.titles() if t.startswith("CustomResourceDefinition")]
+
+
 def test_purge_keeps_what_people_wrote(api, cli):
     cli.run("install", "-y")
     api.on_exec = agent({"pods": []})

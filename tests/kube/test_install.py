@@ -36,12 +36,15 @@ def on_nodes(cluster):
 
 @pytest.fixture
 def bare(cluster):
-    """A cluster without the mesh; other tests that share it get theirs back."""
+    """A cluster without the mesh, nor a namespace that is going, of which less is there every moment; other tests that share it
+    get theirs back."""
     manifests = subprocess.run([f"{images.BIN}/culvert", "manifest", "generate"], stdout=subprocess.PIPE, text=True, check=True).stdout
     was_there = "istio-system" in cluster.run("get", "namespaces", "-o", "name")
     if was_there:
         culvert("uninstall", "--purge", "-y")
         cluster.run("delete", "--ignore-not-found=true", "-f", "-", text=manifests, timeout=120)
+    eventually(lambda: all(ns["status"]["phase"] == "Active" for ns in cluster.get("namespaces")["items"]),
+               what="the namespaces of earlier tests are gone")
     yield cluster
     if was_there:
         cluster.install()

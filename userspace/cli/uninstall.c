@@ -54,7 +54,7 @@ struct job {
 	struct revisions revisions;
 	char revision[REVISION_MAX]; /* the one that is to go */
 	bool is_one;                 /* of several: the mesh stays */
-	json_t *going;   /* definitions that the API server was told to delete */
+	json_t *going;               /* definitions that the API server was told to delete */
 };
 
 static bool has(const json_t *list, const json_t *object)

@@ -270,15 +270,14 @@ static void one_that_never_reads_is_dropped(void **state)
 
 static void one_that_asks_and_never_reads_is_dropped_sooner(void **state)
 {
-	static struct {
-		struct zds_direct_page page;
-		char open[ZDS_MAX_MESSAGE / 2];
-	} m = {.page.h.type = ZDS_DIRECT_PAGE};
+	_Alignas(struct zds_direct_page) static uint8_t m[ZDS_MAX_MESSAGE / 2];
+	struct zds_direct_page *page = (void *)m;
 	struct fixture *f = *state;
 	int fd = dial(f, "n1"), r = 0, sent;
 
+	page->h.type = ZDS_DIRECT_PAGE;
 	for (sent = 0; sent < 4096 && r == 0; sent++)
-		r = zds_send(f->zds, &m.page.h, sizeof(m), NULL, 0);
+		r = zds_send(f->zds, &page->h, sizeof(m), NULL, 0);
 	assert_int_equal(r, -ENOBUFS);
 	assert_true((size_t)sent * sizeof(m) < 32 * 1024 * 1024);
 	turn(f);

@@ -324,23 +324,24 @@ TEST(news_of_direct_connections_come_one_or_several_at_a_time)
 
 TEST(a_page_of_connections_has_as_many_as_it_says)
 {
-	struct {
-		struct zds_direct_page page;
-		struct zds_direct open[2];
-	} m = {.page = {.h = {ZDS_DIRECT_PAGE, sizeof(m)}, .count = 2}};
+	_Alignas(struct zds_direct_page)
+		uint8_t m[sizeof(struct zds_direct_page) + 2 * sizeof(struct zds_direct)] = {0};
+	struct zds_direct_page *page = (void *)m;
 
-	assert_int_equal(agent_link_check(&m, sizeof(m), 0), 0);
-	assert_int_equal(agent_link_check(&m, sizeof(m), 1), -EBADMSG);
-	m.page.count = 3;
-	assert_int_equal(agent_link_check(&m, sizeof(m), 0), -EBADMSG);
-	m.page.count = UINT32_MAX;
-	assert_int_equal(agent_link_check(&m, sizeof(m), 0), -EBADMSG);
-	m.page.count = 0;
-	assert_int_equal(agent_link_check(&m, sizeof(m), 0), -EBADMSG);
-	m.page.h.len = sizeof(m.page);
-	assert_int_equal(agent_link_check(&m, sizeof(m.page), 0), 0);
-	m.page.h.len--;
-	assert_int_equal(agent_link_check(&m, sizeof(m.page) - 1, 0), -EBADMSG);
+	page->h = (struct zds_header){ZDS_DIRECT_PAGE, sizeof(m)};
+	page->count = 2;
+	assert_int_equal(agent_link_check(m, sizeof(m), 0), 0);
+	assert_int_equal(agent_link_check(m, sizeof(m), 1), -EBADMSG);
+	page->count = 3;
+	assert_int_equal(agent_link_check(m, sizeof(m), 0), -EBADMSG);
+	page->count = UINT32_MAX;
+	assert_int_equal(agent_link_check(m, sizeof(m), 0), -EBADMSG);
+	page->count = 0;
+	assert_int_equal(agent_link_check(m, sizeof(m), 0), -EBADMSG);
+	page->h.len = sizeof(*page);
+	assert_int_equal(agent_link_check(m, sizeof(*page), 0), 0);
+	page->h.len--;
+	assert_int_equal(agent_link_check(m, sizeof(*page) - 1, 0), -EBADMSG);
 }
 
 TEST(a_page_is_asked_for_and_comes)

@@ -136,7 +136,7 @@ TEST(a_peer_that_comes_back_is_reached_by_who_has_a_tunnel_still)
 		p[i].client = app_dial(f, SERVER_ADDR ":8080");
 		app_say(p[i].client, "early");
 	}
-	assert_int_equal(app_accept(f, 300), -1);
+	assert_int_equal(app_accept(f, 50), -1);
 	rig_add_server(f);
 	for (size_t i = 0; i < ARRAY_SIZE(p); i++) {
 		p[i].server = app_accept(f, WAIT_MS);

@@ -272,7 +272,7 @@ static int apply_rest(struct job *j)
 			r = install_wait(&j->run, j->objects, rank);
 	}
 	if (r == 0)
-		r = install_prune(&j->run, j->objects, &pruned);
+		r = install_prune(&j->run, j->objects, &j->revisions, &pruned);
 	if (r == 0 && !j->run.is_dry)
 		r = install_record(&j->run, j->spec, cli_build());
 	if (r == 0 && pruned > 0 && !j->run.is_dry)

@@ -11,6 +11,7 @@
 #include "install_spec.h"
 #include "kube.h"
 #include "progress.h"
+#include "revisions.h"
 
 /* Every object that `culvert` applies has this label; its value is the revision that it belongs to.
  */
@@ -90,9 +91,10 @@ _must_check_ int install_apply(struct install_run *run, json_t *objects, int fir
 			       struct install_count *count);
 /** install_record() - keep @spec and the version for the next upgrade. Return: 0; 1. */
 _must_check_ int install_record(struct install_run *run, const json_t *spec, const char *version);
-/** install_prune() - remove what an earlier version of the revision made and @objects do not have.
- * @ret: how many. Return: 0; 1. */
-_must_check_ int install_prune(struct install_run *run, const json_t *objects, unsigned int *ret);
+/** install_prune() - remove what an earlier version of the revision made and @objects do not have,
+ * but for what another one of @there has now. @ret: how many. Return: 0; 1. */
+_must_check_ int install_prune(struct install_run *run, const json_t *objects,
+			       const struct revisions *there, unsigned int *ret);
 /** install_labelled() - the objects of the revision, or all of ours that there are, kept kinds too,
  * in the order of making.
  * Kinds that we may not list, or that the server does not have, are left out. @ret: the caller's to

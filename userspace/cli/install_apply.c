@@ -128,17 +128,15 @@ static void tell(const struct install_run *run, const json_t *object, const char
 		printf("%-10s %s\n", what, title);
 }
 
-/* remake() - a Deployment's selector cannot be changed: one that has another goes, and is made
+/* has_other_selector() - a Deployment's cannot be changed: one that has another goes, and is made
  * anew. Nodes go on meanwhile with what they have. */
-static int remake(struct install_run *run, const json_t *object, json_t *before)
+static bool has_other_selector(const json_t *object, const json_t *before)
 {
 	const json_t *old = json_object_get(json_object_get(before, "spec"), "selector");
 	const json_t *new = json_object_get(json_object_get(object, "spec"), "selector");
 
-	if (run->is_dry || !old || kube_kind_of(object)->rank != KUBE_RANK_CONTROL ||
-	    json_equal((json_t *)(uintptr_t)old, (json_t *)(uintptr_t) new))
-		return 0;
-	return install_delete(run, before);
+	return old && kube_kind_of(object)->rank == KUBE_RANK_CONTROL &&
+	       !json_equal((json_t *)(uintptr_t)old, (json_t *)(uintptr_t) new);
 }
 
 /* apply_one() - Return: 0; -errno. */
@@ -158,8 +156,13 @@ static int apply_one(struct install_run *run, json_t *object, struct install_cou
 	}
 	webhooks_keep(before, object);
 	r = label_add(run, object, before);
-	if (r == 0)
-		r = remake(run, object, before);
+	if (r == 0 && has_other_selector(object, before)) {
+		if (run->is_dry) { /* the API server would refuse the change that is none */
+			tell(run, object, "make anew");
+			return 0;
+		}
+		r = install_delete(run, before);
+	}
 	if (r == 0)
 		r = send(run, object, path, &after);
 	if (r == -ENOENT && run->is_dry) /* its namespace is not there either */
@@ -282,7 +285,8 @@ static bool is_among(const struct install_run *run, const json_t *objects, const
 	       streq(kube_name(object), INSTALL_TAGS);
 }
 
-int install_prune(struct install_run *run, const json_t *objects, unsigned int *ret)
+int install_prune(struct install_run *run, const json_t *objects, const struct revisions *there,
+		  unsigned int *ret)
 {
 	_cleanup_(json_decrefp) json_t *all = NULL;
 	int r = install_labelled(run, false, &all);
@@ -293,7 +297,8 @@ int install_prune(struct install_run *run, const json_t *objects, unsigned int *
 	if (r != 0)
 		return r;
 	json_array_foreach (all, i, one) {
-		if (kube_kind_of(one)->is_kept || is_among(run, objects, one))
+		if (kube_kind_of(one)->is_kept || is_among(run, objects, one) ||
+		    revisions_is_left(there, run->revision, one))
 			continue;
 		r = install_delete(run, one);
 		if (r < 0)

@@ -128,11 +128,15 @@ static const struct {
 	 "Istio's own ztunnel is there, under the name that ours has; uninstall it first"},
 };
 
-/* Istio's control planes have their revision at the end of the name, as ours do. */
+/* Istio's control planes have their revision at the end of the name, as ours do; who looks at them
+ * may be called after them. */
 static bool has_name(const json_t *object, const char *name)
 {
+	const char *app = kube_meta(object, "labels", "app");
+
 	return streq(kube_name(object), name) ||
-	       (streq(name, "istiod") && str_has_prefix(kube_name(object), "istiod-"));
+	       (streq(name, "istiod") && str_has_prefix(kube_name(object), "istiod-") && app &&
+		streq(app, name));
 }
 
 void precheck_workloads(const json_t *workloads, json_t *list)

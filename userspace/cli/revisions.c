@@ -122,8 +122,8 @@ static int find_nodes(struct kube *k, struct revisions *r)
 static int find_objects(struct kube *k, struct revisions *r)
 {
 	_cleanup_(json_decrefp) json_t *hook = NULL;
+	const char *service, *name, *owner;
 	const json_t *client;
-	const char *service;
 	int error = kube_get(k, OBJECTS, &hook);
 
 	if (error < 0)
@@ -131,9 +131,13 @@ static int find_objects(struct kube *k, struct revisions *r)
 	client = json_object_get(json_array_get(json_object_get(hook, "webhooks"), 0),
 				 "clientConfig");
 	service = json_text(json_object_get(client, "service"), "name", SERVICE);
-	return str_copy(r->objects, sizeof(r->objects),
-			str_has_prefix(service, SERVICE "-") ? service + strlen(SERVICE "-")
-							     : REVISION_DEFAULT);
+	name = str_has_prefix(service, SERVICE "-") ? service + strlen(SERVICE "-")
+						    : REVISION_DEFAULT;
+	/* of a version in which each revision's Service had the same name, the label knows it */
+	owner = kube_meta(hook, "labels", INSTALL_LABEL);
+	if (owner && !revisions_has(r, name))
+		name = owner;
+	return str_copy(r->objects, sizeof(r->objects), name);
 }
 
 int revisions_read(struct kube *k, struct revisions *ret)
@@ -211,4 +215,15 @@ int revisions_trust_domain(struct kube *k, const char *name, char ret[256])
 bool revisions_is_others(const char *owner, const char *name)
 {
 	return *owner && !streq(owner, name);
+}
+
+bool revisions_is_left(const struct revisions *r, const char *name, const json_t *object)
+{
+	static const char *const of_nodes[] = {"ztunnel", "culvert-ztunnel"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(of_nodes); i++)
+		if (streq(kube_name(object), of_nodes[i]))
+			return revisions_is_others(r->nodes, name);
+	return streq(kube_name(object), INSTALL_DEFAULT_VALIDATOR) &&
+	       revisions_is_others(r->objects, name);
 }

@@ -43,6 +43,12 @@ char *revisions_names(const struct revisions *r);
 _must_check_ int revisions_trust_domain(struct kube *k, const char *name, char ret[256]);
 /** revisions_is_others() - has another revision than @name what is @owner's? */
 bool revisions_is_others(const char *owner, const char *name);
+/**
+ * revisions_is_left() - is @object of what there is one of, and another revision's than @name?
+ * Whatever its label says: who began to take the nodes over, and got no further, has put theirs on
+ * accounts and roles that the nodes go on with.
+ */
+bool revisions_is_left(const struct revisions *r, const char *name, const json_t *object);
 
 /** revision_is_ours() - is this Deployment or DaemonSet Culvert's? Istio's own have the same names.
  */

@@ -16,6 +16,7 @@
 #include "kube_kinds.h"
 #include "revisions.h"
 #include "source/honoured.h"
+#include "source/schema.h"
 
 #define US_PER_S  1000000u
 #define RELEASE_S 20 /* after which an agent that says nothing is not waited for */
@@ -70,12 +71,32 @@ static bool has(const json_t *list, const json_t *object)
 	return false;
 }
 
+/* is_istios() - Istio's own go by the same names, and are not ours to remove. */
+static bool is_istios(const struct job *j, const json_t *planned)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach (planned, i, one) {
+		_cleanup_(freep) char *path = kube_path_of(one);
+		_cleanup_(json_decrefp) json_t *there = NULL;
+		enum kube_rank rank = kube_kind_of(one)->rank;
+
+		if ((rank == KUBE_RANK_CONTROL || rank == KUBE_RANK_NODE) && path &&
+		    kube_get(j->run.kube, path, &there) == 0 && !revision_is_ours(there))
+			return true;
+	}
+	return false;
+}
+
 /* add_unlabelled() - what kubectl or Helm applied has no label: it is known by its name. */
 static int add_unlabelled(struct job *j, const json_t *planned)
 {
 	const json_t *one;
 	size_t i;
 
+	if (is_istios(j, planned))
+		return 0;
 	json_array_foreach (planned, i, one) {
 		_cleanup_(freep) char *path = kube_path_of(one);
 		_cleanup_(json_decrefp) json_t *there = NULL;
@@ -126,7 +147,9 @@ static int collect(struct job *j)
 	j->kept = json_array();
 	j->going = json_array();
 	json_array_foreach (all, i, one)
-		(void)json_array_append(kube_kind_of(one)->is_kept ? j->kept : j->objects, one);
+		if (!j->is_one || !revisions_is_left(&j->revisions, j->revision, one))
+			(void)json_array_append(kube_kind_of(one)->is_kept ? j->kept : j->objects,
+						one);
 	if (j->is_one)
 		return add_planned(j, j->revision);
 	json_object_foreach (j->revisions.all, name, one)
@@ -469,19 +492,38 @@ static int check_shared(struct job *j)
 	return check_tags(j);
 }
 
+/* is_begun() - an installation that did not get far, or a removal that was not finished, has left a
+ * part. */
+static bool is_begun(struct job *j)
+{
+	_cleanup_(json_decrefp) json_t *some = NULL;
+	const json_t *one;
+	size_t i;
+
+	j->run.revision = j->revision;
+	if (!word_is_label(j->revision) || install_labelled(&j->run, false, &some) != 0)
+		return false;
+	json_array_foreach (some, i, one)
+		if (!kube_kind_of(one)->is_kept &&
+		    !revisions_is_left(&j->revisions, j->revision, one))
+			return true;
+	return false;
+}
+
 /* choose() - what is to go: all, or one of several. Return: 0; 1, said on stderr. */
 static int choose(struct job *j)
 {
 	const char *said = j->options.choices.revision;
 	_cleanup_(freep) char *names = NULL;
 	int r = revisions_read(j->run.kube, &j->revisions);
+	bool is_known = said && revisions_has(&j->revisions, said);
 
 	if (r != 0)
 		return r;
-	if (said && (str_copy(j->revision, sizeof(j->revision), said) < 0 ||
-		     !revisions_has(&j->revisions, said)))
+	if (said &&
+	    (str_copy(j->revision, sizeof(j->revision), said) < 0 || (!is_known && !is_begun(j))))
 		return cli_fail("revision %s is not installed", said);
-	if (json_object_size(j->revisions.all) < 2)
+	if (json_object_size(j->revisions.all) + (said && !is_known) < 2)
 		return 0;
 	names = revisions_names(&j->revisions);
 	if (said && j->options.is_purge)

@@ -213,6 +213,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if "apply-patch" in self.headers["Content-Type"]:
             if key[2] and ("v1", "namespaces", "", key[2]) not in api.objects:
                 return self.refuse(404, f'namespaces "{key[2]}" not found')
+            selector = api.objects.get(key, {}).get("spec", {}).get("selector")
+            if key[1] == "deployments" and selector not in (None, body["spec"]["selector"]):
+                return self.refuse(422, "spec.selector: field is immutable")
             return self.answer(200, {**body, "metadata": {**body["metadata"], "resourceVersion": "0"}} if "dryRun" in query
                                else api.store(key, body))
         if key not in api.objects:

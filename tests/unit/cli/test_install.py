@@ -138,6 +138,7 @@ def test_an_upgrade_keeps_what_was_asked_for_and_prunes(api, cli):
 def test_a_deployment_with_another_selector_is_made_anew(api, cli):
     cli.run("install", "-y")
     api.named("Deployment", "istiod")["spec"]["selector"] = {"matchLabels": {"app": "istiod"}}
+    assert "make anew  Deployment istio-system/istiod" in cli.run("upgrade", "--dry-run") and not api.calls("DELETE")
     cli.run("upgrade", "-y")
     assert len(api.calls("DELETE", "/deployments/istiod")) == 1
     assert api.named("Deployment", "istiod")["spec"]["selector"] == {"matchLabels": {"app": "istiod", "istio": "pilot"}}
@@ -228,6 +229,16 @@ def test_what_kubectl_applied_is_found_too(api, cli):
     api.on_exec = agent({"pods": []})
     cli.run("uninstall", "-y")
     assert not api.named("DaemonSet", "ztunnel") and not api.named("ClusterRole", "culvert-istiod")
+
+
+def test_istios_own_is_not_removed(api, cli):
+    template = {"spec": {"containers": [{"command": ["/usr/local/bin/pilot-discovery"]}]}}
+    for version, kind, spec in (("v1", "Namespace", {}), ("v1", "Service", {}), ("apps/v1", "Deployment", {"template": template})):
+        name = MESH if kind == "Namespace" else "istiod"
+        api.put({"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": "" if kind == "Namespace" else MESH},
+                 "spec": spec})
+    assert "Nothing of Culvert is installed" in cli.run("uninstall", "--purge", "-y")
+    assert api.named("Deployment", "istiod") and api.named("Service", "istiod")
 
 
 def test_an_installation_takes_an_unfinished_removal_back(api, cli):

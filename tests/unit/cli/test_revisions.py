@@ -173,6 +173,54 @@ def test_one_goes_once_nothing_asks_it(api, both):
     assert "No issues" in both.run("precheck")
 
 
+@pytest.mark.parametrize("words", [("uninstall", "--revision", "canary"), ("upgrade", "--revision", "canary")])
+def test_who_began_to_take_the_nodes_takes_nothing_of_theirs_away(api, both, words):
+    api.faults = [Fault("PATCH", "/deployments/istiod-canary", 403)]
+    both.run("upgrade", "--revision", "canary", *TAKE, "-y", code=1)
+    assert owner(api, "DaemonSet ztunnel") == "default" and owner(api, "ClusterRole culvert-ztunnel") == "canary"
+    api.faults = []
+    both.run(*words, "-y")
+    for title in SHARED:
+        assert api.named(*title.split()), title
+    both.run("upgrade", "--revision", "default", "-y")
+    for title in SHARED:
+        assert owner(api, title) == "default"
+
+
+def test_a_validator_that_kubectl_moved_is_who_answers_its_own(api, both):
+    hook = api.named("ValidatingWebhookConfiguration", "istiod-default-validator")
+    hook["webhooks"][0]["clientConfig"]["service"]["name"] = "istiod-canary"  # its label stays
+    both.run("upgrade", "--revision", "default", "-y")
+    assert validator(api) == "istiod-canary"
+
+
+def test_what_is_left_of_one_goes_by_the_same_command(api, both):
+    api.faults = [Fault("DELETE", "/clusterroles/culvert-istiod-canary", 403)]
+    assert "the same command goes on from here" in both.run("uninstall", "--revision", "canary", "-y", code=1)
+    assert not api.named("ConfigMap", "culvert-install-canary")
+    api.faults = []
+    both.run("uninstall", "--revision", "canary", "-y")
+    assert not {t for t in api.titles() if "canary" in t} and api.named("Deployment", "istiod")
+    assert "revision canary is not installed" in both.run("uninstall", "--revision", "canary", "-y", code=1)
+    api.faults = [Fault("PATCH", "/services/istiod-canary", 403)]
+    both.run("install", "--revision", "canary", *NO_CRDS, "-y", code=1)
+    api.faults = []
+    both.run("uninstall", "--revision", "canary", "-y")
+    assert not {t for t in api.titles() if "canary" in t} and api.named("Deployment", "istiod")
+
+
+def test_one_with_a_name_of_a_version_whose_objects_had_none(api, cli):
+    cli.run("install", *NO_CRDS, "-y")
+    for o in api.objects.values():
+        labels = o["metadata"].get("labels") or {}
+        labels.update({k: "old" for k in (INSTALLED, "istio.io/rev") if k in labels})
+    spec = {"revision": "old", "components": {"base": {"enabled": False}}}
+    api.named("ConfigMap", "culvert-install")["data"].update(revision="old", spec=json.dumps(spec))
+    cli.run("upgrade", "-y")
+    assert validator(api) == "istiod-old" and addresses(api) == {"istiod-old.istio-system.svc:15012"}
+    assert api.named("Deployment", "istiod-old") and not api.named("Deployment", "istiod")
+
+
 def test_what_kubectl_applied_goes_by_its_names(api, both):
     for o in api.objects.values():
         (o["metadata"].get("labels") or {}).pop(INSTALLED, None)
@@ -222,6 +270,8 @@ def test_istios_own_revision_is_named(api, cli):
     api.put({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "istiod-1-29", "namespace": MESH, "labels": {
         "app": "istiod", "istio.io/rev": "1-29"}}, "spec": {"template": {"spec": {"containers": [{"command": ["pilot-discovery"]}]}}}})
     assert "Istio's own control plane is there" in cli.run("install", "-y", code=1)
+    api.named("Deployment", "istiod-1-29")["metadata"]["labels"]["app"] = "exporter"
+    cli.run("install", *NO_CRDS, "-y")
 
 
 def test_what_the_api_server_refuses_is_said(api, cli):

@@ -545,10 +545,8 @@ static int options_check(const struct options *o, const char *rest, char *err, s
 		(void)snprintf(err, size,
 			       "--external-ca: expected " EXTERNAL_KUBERNETES
 			       ", with --kubernetes and --k8s-signer");
-	else if (*o->revision && (!word_is_label(o->revision) || !o->is_kubernetes))
-		(void)snprintf(err, size,
-			       "--revision: expected lower-case letters, digits and -, with "
-			       "--kubernetes");
+	else if (*o->revision && !word_is_label(o->revision))
+		(void)snprintf(err, size, "--revision: expected lower-case letters, digits and -");
 	else if (log_level_from_string(o->log_level) == LOG_LEVEL_INVALID)
 		(void)snprintf(err, size, "--log-level: %s is not a level", o->log_level);
 	else
@@ -570,7 +568,8 @@ static int options_read(struct daemon *d, struct options *o, int argc, char **ar
 			"services and policies, and signs workload certificates.");
 		return r;
 	}
-	o->revision = o->revision ? o->revision : "";
+	if (!o->revision || !o->is_kubernetes) /* $REVISION of somebody's shell is not ours */
+		o->revision = "";
 	(void)snprintf(d->mesh_name, sizeof(d->mesh_name), MESH_CONFIG_NAME "%s%s",
 		       *o->revision ? "-" : "", o->revision);
 	if (r == 0)

@@ -274,6 +274,11 @@ def test_istios_own_revision_is_named(api, cli):
     cli.run("install", *NO_CRDS, "-y")
 
 
+def test_a_variable_of_that_name_is_no_option_on_a_host(cli):
+    words = ("--node", "n1", "--config-dir", ".", "--log-level=none")
+    assert "none is not a level" in cli.run(*words, program="culvert-control", code=1, REVISION="No Name")
+
+
 def test_what_the_api_server_refuses_is_said(api, cli):
     for part in ("/deployments", "/daemonsets/ztunnel", "/configmaps", "/istiod-default-validator"):
         api.faults = [Fault("GET", part, 403, "it is forbidden")]

@@ -7,8 +7,10 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/cleanup.h"
 #include "base/macros.h"
 #include "base/str.h"
+#include "json.h"
 
 #define DEPTH_MAX    64
 #define HIDDEN       "<left out>"
@@ -20,11 +22,16 @@
 /* "-----BEGIN" and " CERT" in base64: what else is said to begin there is taken for a key */
 #define PEM_BASE64  "LS0tLS1CRUdJTi"
 #define CERT_BASE64 "BDRVJU"
+/* what others keep copies of objects in: Helm in ConfigMaps, Rancher in annotations */
+#define GZIP_BASE64 "H4sI"
+#define URL_MAX     512
 
 static bool is_secret_key(const char *key)
 {
-	static const char *const parts[] = {"token",      "password",   "passwd",     "secret",
-					    "credential", "privatekey", "private_key"};
+	static const char *const parts[] = {
+		"token",      "password",    "passwd",      "secret",    "credential",
+		"passphrase", "private-key", "private_key", "api-key",   "api_key",
+		"apikey",     "access-key",  "access_key",  "accesskey", "privatekey"};
 	/* names of things that only sound like one */
 	static const char *const fine[] = {"secretName"};
 
@@ -42,7 +49,7 @@ static bool is_secret_text(const json_t *v)
 	const char *s = json_string_value(v);
 	const char *pem = s ? strstr(s, PEM_BASE64) : NULL;
 
-	return s && (strstr(s, KEY_END) ||
+	return s && (strstr(s, KEY_END) || str_has_prefix(s, GZIP_BASE64) ||
 		     (pem && !str_has_prefix(pem + strlen(PEM_BASE64), CERT_BASE64)));
 }
 
@@ -93,10 +100,31 @@ static bool is_variable(const json_t *v)
 	       json_is_string(json_object_get(v, "value"));
 }
 
+static void walk(json_t *v, int depth);
+
+/* inner() - of JSON in a text: a MeshConfig, an annotation that holds a copy of the object. NULL:
+ * it is none; else the caller's to drop. */
+/* NOLINTNEXTLINE(misc-no-recursion): as walk() */
+static json_t *inner(const json_t *v, int depth)
+{
+	_cleanup_(json_decrefp) json_t *tree = NULL;
+	_cleanup_(freep) char *text = NULL;
+	const char *s = json_string_value(v);
+
+	if (!s || (*s != '{' && *s != '['))
+		return NULL;
+	tree = json_loads(s, 0, NULL);
+	if (!tree)
+		return NULL;
+	walk(tree, depth);
+	text = json_dumps(tree, JSON_COMPACT);
+	return json_string(text ? text : HIDDEN);
+}
+
 /* NOLINTNEXTLINE(misc-no-recursion): bounded by DEPTH_MAX */
 static void walk(json_t *v, int depth)
 {
-	json_t *child;
+	json_t *child, *text;
 	const char *key;
 	size_t i;
 	void *tmp;
@@ -110,12 +138,16 @@ static void walk(json_t *v, int depth)
 	json_object_foreach_safe (v, tmp, key, child) {
 		if (is_secret_text(child) || (json_is_string(child) && is_secret_key(key)))
 			(void)json_object_set_new(v, key, json_string(HIDDEN));
+		else if ((text = inner(child, depth + 1)))
+			(void)json_object_set_new(v, key, text);
 		else
 			walk(child, depth + 1);
 	}
 	json_array_foreach (v, i, child) {
 		if (is_secret_text(child))
 			(void)json_array_set_new(v, i, json_string(HIDDEN));
+		else if ((text = inner(child, depth + 1)))
+			(void)json_array_set_new(v, i, text);
 		else
 			walk(child, depth + 1);
 	}
@@ -182,9 +214,32 @@ static size_t pem_hide(char *s, size_t n)
 	return (size_t)(head - s) + len;
 }
 
+/* url_hide() - the password of "scheme://user:password@host"; without a colon what is long enough
+ * to be one. */
+static size_t url_hide(char *s, size_t n)
+{
+	static const char mark[] = "://";
+	size_t from = strlen(mark), len = 0;
+	const char *colon;
+
+	if (n < from || strncmp(s, mark, from) != 0)
+		return 0;
+	n = MIN(n - from, (size_t)URL_MAX);
+	while (len < n && s[from + len] > ' ' && !strchr("@/?#\"'\\<>", s[from + len]))
+		len++;
+	if (len == n || s[from + len] != '@')
+		return from;
+	colon = memchr(s + from, ':', len);
+	if (colon)
+		memset(s + (colon + 1 - s), 'x', from + len - (size_t)(colon + 1 - s));
+	else if (len >= TOKEN_MIN)
+		memset(s + from, 'x', len);
+	return from + len;
+}
+
 void redact_text(char *s, size_t n)
 {
-	static size_t (*const hide[])(char *, size_t) = {bearer_hide, jwt_hide, pem_hide};
+	static size_t (*const hide[])(char *, size_t) = {bearer_hide, jwt_hide, pem_hide, url_hide};
 
 	for (size_t at = 0; at < n;) {
 		size_t done = 0;

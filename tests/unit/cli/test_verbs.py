@@ -237,12 +237,14 @@ def report(cli, path):
 def test_a_bug_report_has_no_secrets(mesh, cli, tmp_path):
     mesh.put({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": MESH}, "data": {"k": "c2VjcmV0LXZhbHVl"}})
     mesh.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": MESH, "annotations": {
-        "kubectl.kubernetes.io/last-applied-configuration": "canary-annotation"}},
+        "kubectl.kubernetes.io/last-applied-configuration": "canary-annotation", "objectset.rio.cattle.io/applied": "H4sIcanary",
+        "kapp.k14s.io/original": json.dumps({"spec": [{"name": "A", "value": "canary-copy"}], "kept": "as it is"})}},
         "data": {"apiToken": "canary-token", "secret": "canary-secret", "x": KEY, "y": base64.b64encode(KEY.encode()).decode(), "z": JWT}})
     mesh.named("Pod", "web")["spec"]["containers"][0].update(
         env=[{"name": "DB", "value": "canary-env"}],
-        args=["--db-password=canary-a", "--api-token", "canary-b", "--token-file=/kept", "DB_PASSWORD=canary-c", "stays"])
-    mesh.log_text = f"a line\nAuthorization: Bearer canary-0123456789abcdef\n{KEY}\n{JWT} the last\n"
+        args=["--db-password=canary-a", "--api-token", "canary-b", "--token-file=/kept", "DB_PASSWORD=canary-c", "stays",
+              "--api-key=canary-d", "--db=postgres://u:canary-e@h/d"])
+    mesh.log_text = f"a line\nAuthorization: Bearer canary-0123456789abcdef\n{KEY}\nhttps://canary-0123456789@h/ {JWT} the last\n"
     cli.run("bug-report", "--output-file", "r.tgz")
     files = report(cli, "r.tgz")
     text = "".join(files.values())
@@ -252,7 +254,9 @@ def test_a_bug_report_has_no_secrets(mesh, cli, tmp_path):
     assert log.startswith("a line\n") and log.endswith(" the last\n") and len(log) == len(mesh.log_text)
     words = next(p for p in json.loads(files["api_v1_pods.json"]) if p["metadata"]["name"] == "web")["spec"]["containers"][0]["args"]
     left = "<left out>"
-    assert words == [f"--db-password={left}", "--api-token", left, "--token-file=/kept", f"DB_PASSWORD={left}", "stays"]
+    assert words == [f"--db-password={left}", "--api-token", left, "--token-file=/kept", f"DB_PASSWORD={left}", "stays",
+                     f"--api-key={left}", "--db=postgres://u:xxxxxxxx@h/d"]
+    assert "as it is" in files["api_v1_namespaces_istio-system_configmaps.json"]
     assert os.stat(tmp_path / "r.tgz").st_mode & 0o077 == 0
     assert "File exists" in cli.run("bug-report", "--output-file", "r.tgz", code=1)
 

@@ -14,14 +14,18 @@ from topology import Topology, remove_stale, run
 PORT, OTHER = 9300, 9301
 TALK_SIZE = 1000  # what a talk() sends
 
-# Tells each client the address that it is seen under, then echoes.
+# Tells each client the address that it is seen under, then echoes; at the word END it has said all, and hears the rest.
+END = "end"
 SERVER = f"""
 import socket, threading
 def talk(conn, peer):
     with conn:
         conn.sendall(peer[0].removeprefix("::ffff:").encode() + b"\\n")
         while data := conn.recv(65536):
-            conn.sendall(data)
+            if data == {END.encode()!r}:
+                conn.shutdown(socket.SHUT_WR)
+            else:
+                conn.sendall(data)
 def serve(port):
     s = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
     while True:
@@ -129,9 +133,10 @@ class Direct:
         """A counter of the programs."""
         return self.node.admin("agent", "/status")["counters"].get(name, 0)
 
-    def talk(self, port=PORT, host=None, limit=30):
-        """One connection; the address that the server saw. Each step of it may take so many seconds."""
-        seen = self.client.run(sys.executable, "-c", CLIENT, host or self.server.ip4, str(port), str(limit)).strip()
+    def talk(self, port=PORT, host=None, limit=30, by=None):
+        """One connection, of the client unless another pod is named; the address that the server saw. Each step of it may take
+        so many seconds."""
+        seen = (by or self.client).run(sys.executable, "-c", CLIENT, host or self.server.ip4, str(port), str(limit)).strip()
         self.talks += 1
         return seen
 
@@ -161,11 +166,11 @@ class Direct:
         return run("curl", "-sf", "--max-time", "30", "--unix-socket", f"{self.node.run_dir}/ztunnel/admin.sock",
                    "http://localhost/metrics")
 
-    def bytes_received(self):
-        """What the server has got, by reporter."""
+    def bytes_received(self, way="received"):
+        """What the server has got, or (`sent`) has said, by reporter."""
         sums = {"source": 0, "destination": 0}
         for line in self.metrics().splitlines():
-            if line.startswith("istio_tcp_received_bytes_total{"):
+            if line.startswith(f"istio_tcp_{way}_bytes_total{{"):
                 sums["source" if 'reporter="source"' in line else "destination"] += int(line.rsplit(" ", 1)[1])
         return sums
 

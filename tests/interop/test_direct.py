@@ -9,7 +9,7 @@ import sys
 
 import pytest
 from culvert_node import stop, wait_for
-from same_node import HOLDER, OTHER, PORT, VIP, Direct
+from same_node import END, HOLDER, OTHER, PORT, VIP, Direct
 
 
 @pytest.fixture(name="direct")
@@ -66,27 +66,59 @@ def test_telemetry(direct):
     assert "was allowed and went directly inside the node" in said[-1]["sentence"] and said[-1]["dstIdentity"]
 
 
+# Echoes so much, says the last word, and hears what the server has to say then.
+LONG_SIZE = 300_000
+LONG = f"""
+import socket, sys
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), 30) as s:
+    f = s.makefile("rb")
+    f.readline()
+    s.sendall(b"x" * {LONG_SIZE})
+    f.read({LONG_SIZE})
+    s.sendall(sys.argv[3].encode())
+    if sys.argv[3]:
+        assert f.read() == b""
+    print("sent", flush=True)
+    sys.stdin.read()
+"""
+
+
 def test_bytes_of_a_long_connection_are_counted_while_it_is_open(direct):
-    """Metrics grow and `culvert connections` lists it, at both ends; its end adds nothing twice."""
+    """Metrics grow and `culvert connections` lists it, at both ends; its end adds nothing twice. Of one whose server has said all,
+    too, and of a pod that a service leads to itself, with both ends in its namespace."""
+    def is_own_service_direct():
+        before = direct.counter("direct")
+        assert direct.talk(80, VIP, by=direct.server) == direct.server.ip4
+        return direct.counter("direct") > before
+
     wait_for(direct.is_direct, 15, "a direct connection")
-    size = 300_000
-    code = ("import socket,sys\nwith socket.create_connection((sys.argv[1], int(sys.argv[2])), 30) as s:\n f = s.makefile('rb')\n"
-            f" f.readline()\n s.sendall(b'x' * {size})\n f.read({size})\n print('sent', flush=True)\n sys.stdin.read()")
-    before = direct.bytes_received_at_rest()
-    holder = direct.client.popen(sys.executable, "-c", code, direct.server.ip4, str(PORT), stdin=subprocess.PIPE,
-                                 stdout=subprocess.PIPE, text=True)
+    wait_for(is_own_service_direct, 15, "a direct connection of a pod to itself")
+    client, server = direct.client, direct.server
+    to = ((client, server.ip4, str(PORT), END), (server, VIP, "80", ""))
+    before = {"received": direct.bytes_received_at_rest(), "sent": direct.bytes_received("sent")}
+    expected = {"received": 2 * LONG_SIZE + len(END), "sent": 2 * LONG_SIZE + len(client.ip4 + server.ip4) + 2}
+    holders = [pod.popen(sys.executable, "-c", LONG, *args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+               for pod, *args in to]
+
+    def is_counted():
+        return all(n - was[r] == expected[way] for way, was in before.items() for r, n in direct.bytes_received(way).items())
+
     try:
-        assert holder.stdout.readline() == "sent\n"
-        wait_for(lambda: all(direct.bytes_received()[r] - before[r] == size for r in before), 20, "the bytes at both ends")
-        listed = {c["direction"]: c for c in direct.node.connections()}
-        for way, peer in (("outbound", direct.server), ("inbound", direct.client)):
-            assert (listed[way]["protocol"], listed[way]["peer"]) == ("DIRECT", peer.name)
-        assert listed["outbound"]["bytesSent"] == listed["inbound"]["bytesReceived"] == size
-        holder.communicate("", 60)
+        for holder in holders:
+            assert holder.stdout.readline() == "sent\n"
+        wait_for(is_counted, 20, "the bytes at both ends")
+        listed = direct.node.connections()
+        assert {c["protocol"] for c in listed} == {"DIRECT"}
+        assert sorted((c["direction"], c["peer"], c["bytesSent" if c["direction"] == "outbound" else "bytesReceived"])
+                      for c in listed) == sorted([("outbound", server.name, LONG_SIZE + len(END)), ("outbound", server.name, LONG_SIZE),
+                                                  ("inbound", client.name, LONG_SIZE + len(END)), ("inbound", server.name, LONG_SIZE)])
+        for holder in holders:
+            holder.communicate("", 60)
         wait_for(lambda: not direct.node.connections(), 10, "its end")
-        assert all(direct.bytes_received()[r] - before[r] == size for r in before)
+        assert is_counted()
     finally:
-        stop(holder)
+        for holder in holders:
+            stop(holder)
 
 
 # Echoes as many bytes as a line of its input says.

@@ -22,7 +22,8 @@
 #include "zds.h"
 
 /* tcp(7)'s states in which data may still be on its way. */
-#define STATES (1u << 1 | 1u << 4 | 1u << 5 | 1u << 8)
+#define CLOSE_WAIT 8
+#define STATES     (1u << 1 | 1u << 4 | 1u << 5 | 1u << CLOSE_WAIT)
 
 struct direct_bytes {
 	const struct direct_config *config;
@@ -60,6 +61,21 @@ static void tell(const struct look *l, const struct direct_told_key *k, const st
 		direct_news_add(b->news, &m);
 }
 
+/* The kernel counts the peer's FIN as a byte. */
+static struct direct_amount amount_of(const struct inet_diag_msg *m, const struct tcp_info *info)
+{
+	uint64_t fin = m->idiag_state == CLOSE_WAIT && info->tcpi_bytes_received > 0;
+
+	return (struct direct_amount){.sent = info->tcpi_bytes_sent - info->tcpi_bytes_retrans,
+				      .received = info->tcpi_bytes_received - fin};
+}
+
+/* Where a pod has asked for a service and was led to itself, both ends are in its namespace. */
+static bool is_client(const struct cv_tuple *t, const struct cv_direct *c)
+{
+	return cv_tuple_is_first(t) == !(c->flags & CV_DIRECT_TURNED);
+}
+
 static int on_socket(void *arg, const struct cv_tuple *of, const struct nlmsghdr *h)
 {
 	const size_t enough = offsetof(struct tcp_info, tcpi_bytes_retrans) + sizeof(__u64);
@@ -75,11 +91,10 @@ static int on_socket(void *arg, const struct cv_tuple *of, const struct nlmsghdr
 	if (!info ||
 	    bpf_map_lookup_elem(datapath_map_fd(l->bytes->config->datapath, DATAPATH_DIRECTS),
 				&k.key, &c) < 0 ||
-	    c.src_cookie != l->cookie || c.time_ns >= l->before_ns)
+	    c.src_cookie != l->cookie || !is_client(of, &c) || c.time_ns >= l->before_ns)
 		return 0;
 	k.time_ns = c.time_ns;
-	now.sent = info->tcpi_bytes_sent - info->tcpi_bytes_retrans;
-	now.received = info->tcpi_bytes_received;
+	now = amount_of(m, info);
 	tell(l, &k, &c, &now);
 	return 0;
 }

@@ -11,19 +11,12 @@
 #include "passed.h"
 
 #define SWEEP_EVERY_US (1000 * 1000)
-#define SWEEP_BATCH    512 /* entries looked at per map and run */
-
-/* Where the walk through a map has come to. */
-struct cursor {
-	struct cv_tuple key;
-	bool is_inside;
-};
 
 struct sweep {
 	struct loop *loop;
 	struct datapath *datapath;
 	struct loop_timer timer;
-	struct cursor conns, vouched, exempt, directs, told;
+	struct sweep_cursor conns, vouched, exempt, directs, told;
 };
 
 /* An MPTCP connection's entry lives as long as the connection: it ends with its client's close, or
@@ -73,11 +66,8 @@ static bool is_told_stale(const struct sweep *s, int fd, const struct cv_tuple *
 				    now_ns);
 }
 
-typedef bool stale_fn(const struct sweep *s, int fd, const struct cv_tuple *key, uint64_t now_ns);
-
-static void walk(const struct sweep *s, enum datapath_map map, struct cursor *c, stale_fn *is_stale)
+void sweep_walk(const struct sweep *s, int fd, struct sweep_cursor *c, sweep_stale_fn *is_stale)
 {
-	int fd = datapath_map_fd(s->datapath, map);
 	uint64_t now_ns = now_monotonic_us() * 1000;
 
 	for (int i = 0; i < SWEEP_BATCH; i++) {
@@ -87,13 +77,21 @@ static void walk(const struct sweep *s, enum datapath_map map, struct cursor *c,
 			c->is_inside = false;
 			return;
 		}
-		/* The key stays valid as a place to go on from after its entry is gone: the walk
-		 * then starts over, which only costs time. */
+		if (is_stale(s, fd, &next, now_ns)) {
+			(void)bpf_map_delete_elem(fd, &next);
+			continue;
+		}
+		/* A place to go on from, while it is there. When somebody else removes it the walk
+		 * starts over, which only costs time. */
 		c->key = next;
 		c->is_inside = true;
-		if (is_stale(s, fd, &next, now_ns))
-			(void)bpf_map_delete_elem(fd, &next);
 	}
+}
+
+static void walk(const struct sweep *s, enum datapath_map map, struct sweep_cursor *c,
+		 sweep_stale_fn *is_stale)
+{
+	sweep_walk(s, datapath_map_fd(s->datapath, map), c, is_stale);
 }
 
 static void on_sweep(struct loop_timer *t)

@@ -12,7 +12,24 @@
 
 #define SWEEP_AFTER_NS (180ull * 1000 * 1000 * 1000)
 
+/* Entries that are looked at per map and run. */
+#define SWEEP_BATCH 512
+
 struct sweep; /* opaque */
+
+/** struct sweep_cursor - where the walk through a map has come to. Zeroed: at its beginning. */
+struct sweep_cursor {
+	struct cv_tuple key;
+	bool is_inside;
+};
+
+/** sweep_stale_fn() - may this entry of the map @fd go? @now_ns: CLOCK_MONOTONIC. */
+typedef bool sweep_stale_fn(const struct sweep *s, int fd, const struct cv_tuple *key,
+			    uint64_t now_ns);
+
+/** sweep_walk() - look at the next SWEEP_BATCH entries of the map @fd and remove what is stale. @s
+ * is for @is_stale. */
+void sweep_walk(const struct sweep *s, int fd, struct sweep_cursor *c, sweep_stale_fn *is_stale);
 
 /** sweep_new() - start. @d is borrowed. Return: 0; -ENOMEM. */
 _must_check_ int sweep_new(struct loop *loop, struct datapath *d, struct sweep **ret);

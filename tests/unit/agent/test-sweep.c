@@ -2,6 +2,7 @@
 /* sweep - what is old, and what is not. */
 #include "userspace/agent/sweep.h"
 
+#include <bpf/bpf.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,6 +10,8 @@
 #include <string.h>
 
 #include <cmocka.h>
+
+#include "base/cleanup.h"
 
 static void entries_are_old_after_180_seconds(void **state)
 {
@@ -22,10 +25,52 @@ static void entries_are_old_after_180_seconds(void **state)
 	assert_true(sweep_is_old(0, UINT64_MAX));
 }
 
+/* Every second one. */
+static bool is_odd(const struct sweep *s, int fd, const struct cv_tuple *key, uint64_t now_ns)
+{
+	return key->local_port % 2 == 1;
+}
+
+static size_t count(int fd)
+{
+	struct cv_tuple key;
+	size_t n = 0;
+
+	for (int r = bpf_map_get_next_key(fd, NULL, &key); r == 0; n++)
+		r = bpf_map_get_next_key(fd, &key, &key);
+	return n;
+}
+
+static void what_is_removed_does_not_send_the_walk_back(void **state)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_NO_PREALLOC);
+	const uint16_t entries = 4 * SWEEP_BATCH;
+	struct sweep_cursor c = {0};
+	_cleanup_(close_fdp) int fd = bpf_map_create(BPF_MAP_TYPE_HASH, "cv_test",
+						     sizeof(struct cv_tuple), 1, 65536, &opts);
+
+	if (fd == -EPERM || fd == -ENOSYS)
+		skip();
+	assert_true(fd >= 0);
+	for (uint16_t i = 0; i < entries; i++) {
+		const struct cv_tuple key = {.local_port = i};
+		uint8_t value = 0;
+
+		assert_int_equal(bpf_map_update_elem(fd, &key, &value, BPF_ANY), 0);
+	}
+	for (int i = 0; i < entries / SWEEP_BATCH; i++)
+		sweep_walk(NULL, fd, &c, is_odd);
+	assert_int_equal(count(fd), entries / 2);
+	/* and from the beginning again */
+	sweep_walk(NULL, fd, &c, is_odd);
+	assert_int_equal(count(fd), entries / 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(entries_are_old_after_180_seconds),
+		cmocka_unit_test(what_is_removed_does_not_send_the_walk_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -366,6 +366,32 @@ static void a_whole_mesh_goes_in_batches(void **state)
 	assert_int_equal(f->seen.acked, 2 * MANY);
 }
 
+/* The first round takes several responses: what was in one of them and goes before the next is
+ * taken back, what never was sent is not sent. */
+static void what_goes_during_the_first_round_is_taken_back(void **state)
+{
+	struct fixture *f = *state;
+	char name[32];
+
+	for (int i = 0; i < MANY; i++) {
+		(void)snprintf(name, sizeof(name), "w%d", i);
+		set(f, XDS_ADDRESS, name, name);
+	}
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_ADDRESS, 1);
+	assert_true(map_count(f->held[XDS_ADDRESS]) < MANY);
+	assert_non_null(held(f, XDS_ADDRESS, "w0"));
+	xds_server_remove(f->xds, XDS_ADDRESS, "w0");
+	(void)snprintf(name, sizeof(name), "w%d", MANY - 1);
+	assert_null(held(f, XDS_ADDRESS, name));
+	xds_server_remove(f->xds, XDS_ADDRESS, name);
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_ADDRESS, MANY / 1024 + 1);
+	assert_null(held(f, XDS_ADDRESS, "w0"));
+	assert_null(held(f, XDS_ADDRESS, name));
+	assert_int_equal(map_count(f->held[XDS_ADDRESS]), MANY - 2);
+}
+
 static void changes_in_flight_are_merged(void **state)
 {
 	struct fixture *f = *state;
@@ -424,6 +450,7 @@ int main(void)
 		TEST(a_refused_change_comes_again_with_the_next_server),
 		TEST(a_new_server_sends_the_difference),
 		TEST(a_whole_mesh_goes_in_batches),
+		TEST(what_goes_during_the_first_round_is_taken_back),
 		TEST(changes_in_flight_are_merged),
 		TEST(waits_for_a_server_that_is_not_there),
 		cmocka_unit_test(knows_its_types),

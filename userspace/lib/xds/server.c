@@ -36,6 +36,7 @@ struct sub {
 	bool is_first; /* the first response is sent even when it is empty: it means "in sync" */
 	bool is_in_flight; /* one response waits for its ack */
 	uint64_t sent_seq; /* changes up to here were sent */
+	uint64_t open_seq; /* the last change when it was opened */
 	uint64_t nonce;
 	size_t in_flight_count;
 	struct map *held; /* name -> version that the client said it has; until the first round is
@@ -118,8 +119,10 @@ static int batch_add_entry(struct batch *b, const struct stream *st, enum xds_ty
 	if (!is_for(st, type, e->name))
 		return 0;
 	if (!e->packed) {
-		/* in the first round only what the client said it has can be news to it */
-		return sub->held && !version ? 0 : batch_remove(b, e->name);
+		/* in the first round only what the client said it has can be news to it, and what
+		 * went since the round began: that may have been sent in an earlier part of it */
+		return sub->held && !version && e->seq <= sub->open_seq ? 0
+									: batch_remove(b, e->name);
 	}
 	if (!version || !streq(version, e->version))
 		batch_add(b, type, e);
@@ -385,6 +388,7 @@ static int sub_open(struct stream *st, struct sub *sub, enum xds_type type,
 
 	sub->is_open = true;
 	sub->is_first = true;
+	sub->open_seq = st->server->stores[type].seq;
 	r = held_read(req, &sub->held);
 	return r == 0 && is_on_demand(type, req) ? wanted_start(st, sub, req) : r;
 }

@@ -19,6 +19,8 @@
 #include "term.h"
 #include "without_effect.h"
 
+#define POLICIES_WHY_MAX 512
+
 struct describe_options {
 	const char *namespace_, *output;
 };
@@ -89,19 +91,30 @@ static json_t *state_of(const char *node, const char *ns, const char *name)
 			 "error", json_text(pod, "error", ""));
 }
 
-/* policies_of() - an array; the caller's to drop. Empty when nobody can be asked. */
-static json_t *policies_of(const char *node, const char *ns, const char *name)
+/* policies_of() - an array; null when nobody says, and @why then says why: that is not the same as
+ * none. The caller's to drop. */
+static json_t *policies_of(const char *node, const char *ns, const char *name,
+			   char why[POLICIES_WHY_MAX])
 {
 	_cleanup_(freep) char *target = str_format("/explain/policies?pod=%s/%s", ns, name);
-	json_t *answer = NULL, *policies;
+	_cleanup_(json_decrefp) json_t *answer = NULL;
+	json_t *policies;
 	struct admin_node at;
+	int r;
 
-	if (!target || !*node || admin_remote_nodes(node, &at, 1) != 1 ||
-	    admin_get_json(&at, "ztunnel", target, &answer) < 0)
-		return json_array();
-	policies = json_incref(json_object_get(answer, "policies"));
-	json_decref(answer);
-	return policies ? policies : json_array();
+	(void)str_copy(why, POLICIES_WHY_MAX, "its node has no ztunnel that runs");
+	if (!target || !*node || admin_remote_nodes(node, &at, 1) != 1)
+		return json_null();
+	r = admin_ask_json(&at, "ztunnel", target, &answer);
+	policies = json_object_get(answer, "policies");
+	if (r == 200 && policies) {
+		*why = '\0';
+		return json_incref(policies);
+	}
+	(void)snprintf(why, POLICIES_WHY_MAX, "%s",
+		       r < 0 ? admin_remote_why()
+			     : json_text(answer, "error", "ztunnel has no usable answer"));
+	return json_null();
 }
 
 /* waypoint_of() - that the object asks for, or else its namespace (NULL: none); "": none. Borrowed.
@@ -123,13 +136,14 @@ static void print_waypoint(const json_t *d)
 }
 
 /* describe_pod() - {name, namespace, node, ip, identity, isEnrolled, reason, state, error,
- * policies}
+ * policies, policiesError}
  */
 static int describe_pod(struct kube *k, const struct target *t, json_t **ret)
 {
 	_cleanup_(json_decrefp) json_t *pod = NULL, *ns = NULL, *state = NULL;
 	const json_t *spec;
 	struct enrol_decision d;
+	char why[POLICIES_WHY_MAX];
 	const char *node;
 	int r = get_object(k, "pods", t->namespace_, t->name, &pod);
 
@@ -141,14 +155,15 @@ static int describe_pod(struct kube *k, const struct target *t, json_t **ret)
 	spec = json_object_get(pod, "spec");
 	node = json_text(spec, "nodeName", "");
 	state = state_of(node, t->namespace_, t->name);
-	*ret = json_pack("{s:s,s:s,s:s,s:s,s:s,s:b,s:s,s:s,s:s,s:s,s:o,s:O}", "name", t->name,
+	*ret = json_pack("{s:s,s:s,s:s,s:s,s:s,s:b,s:s,s:s,s:s,s:s,s:o,s:s,s:O}", "name", t->name,
 			 "namespace", t->namespace_, "node", node, "ip",
 			 json_text(json_object_get(pod, "status"), "podIP", ""), "serviceAccount",
 			 json_text(spec, "serviceAccountName", "default"), "isEnrolled",
 			 enrol_is_yes(d.verdict), "reason", d.reason, "state",
 			 json_text(state, "state", ""), "error", json_text(state, "error", ""),
 			 "waypoint", waypoint_of(pod, ns), "policies",
-			 policies_of(node, t->namespace_, t->name), "object", pod);
+			 policies_of(node, t->namespace_, t->name, why), "policiesError", why,
+			 "object", pod);
 	return *ret ? 0 : -ENOMEM;
 }
 
@@ -180,12 +195,14 @@ static void print_ports(const json_t *pod)
 			       json_text(container, "name", ""));
 }
 
-static void print_policies(const json_t *policies)
+static void print_policies(const json_t *d)
 {
-	const json_t *p;
+	const json_t *policies = json_object_get(d, "policies"), *p;
 	size_t i;
 
-	if (json_array_size(policies) == 0)
+	if (!json_is_array(policies))
+		printf("Policies: not known: %s\n", json_text(d, "policiesError", ""));
+	else if (json_array_size(policies) == 0)
 		puts("Policies: none applies: everybody may connect");
 	json_array_foreach (policies, i, p)
 		printf("Policy: %s (%s, %s)\n", json_text(p, "key", ""), json_text(p, "action", ""),
@@ -209,7 +226,7 @@ static void print_pod(const json_t *d)
 		printf("Node proxy: ztunnel on %s; %s%s%s\n", json_text(d, "node", ""), state,
 		       *error ? ": " : "", error);
 	if (is_enrolled)
-		print_policies(json_object_get(d, "policies"));
+		print_policies(d);
 	print_waypoint(d);
 }
 

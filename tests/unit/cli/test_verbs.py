@@ -181,8 +181,21 @@ def test_describe(mesh, cli):
     assert "Address: 10.96.0.9" in cli.run("describe", "svc", "web.shop")
     assert cli.json("describe", "pod", "web.shop")["isEnrolled"] is True
     assert 'pods "none" not found' in cli.run("describe", "pod", "none.shop", code=1)
+    assert "policiesError" not in {k for k, v in cli.json("describe", "pod", "web.shop").items() if v}
     mesh.named("Pod", "web")["metadata"]["labels"]["sidecar.istio.io/inject"] = "false"
     assert "In the mesh: no (pod label sidecar.istio.io/inject=false)" in cli.run("describe", "pod", "web.shop")
+
+
+@pytest.mark.parametrize("answer, why", [((1, "", "culvert: ztunnel: not running\n"), "pod ztunnel-n1: culvert: ztunnel: not running"),
+                                         ((0, '404\n{"error": "no such pod"}', ""), "no such pod")])
+def test_describe_does_not_take_silence_for_no_policy(mesh, cli, answer, why):
+    answers = mesh.on_exec
+    mesh.on_exec = lambda pod_name, container, command: answer if container == "ztunnel" else answers(pod_name, container, command)
+    for what in (("pod", "web.shop"), ("svc", "web.shop")):
+        said = cli.run("describe", *what)
+        assert f"Policies: not known: {why}" in said and "everybody may connect" not in said
+    said = cli.json("describe", "pod", "web.shop")
+    assert said["policies"] is None and said["policiesError"] == why
 
 
 @pytest.mark.parametrize("change, said, code", [

@@ -433,6 +433,7 @@ static int gather(struct analysis *a, const struct analyze_options *o, char **fi
 		  struct kube **ret)
 {
 	struct kube *k;
+	bool is_mesh;
 	int r = 0;
 
 	if (o->is_kube && (n == 0 || kube_is_there())) {
@@ -443,8 +444,10 @@ static int gather(struct analysis *a, const struct analyze_options *o, char **fi
 		a->has_cluster = true;
 		if (!o->is_all)
 			a->only = o->namespace_ ? o->namespace_ : kube_namespace(k);
-		r = take_cluster(a, k, a->only);
-		if (r == 0 && a->only && !streq(a->only, KUBE_MESH_NAMESPACE))
+		is_mesh = a->only && streq(a->only, KUBE_MESH_NAMESPACE);
+		/* what the mesh's own namespace says is about the pods of all */
+		r = take_cluster(a, k, is_mesh ? NULL : a->only);
+		if (r == 0 && a->only && !is_mesh)
 			r = take_cluster(a, k, KUBE_MESH_NAMESPACE);
 		if (r == 0 && without_effect_each(k, a->only, on_without_effect, a) < 0)
 			r = kube_fail(k, "analyze");

@@ -77,6 +77,14 @@ def test_an_opt_out_is_no_mistake(shop, cli):
     assert "✔" in cli.run("analyze", "-n", "shop")
 
 
+def test_the_mesh_s_namespace_is_about_the_pods_of_all(shop, cli):
+    istio(shop, "AuthorizationPolicy", "p", {"selector": {"matchLabels": {"app": "web"}}}, ns=MESH)
+    istio(shop, "AuthorizationPolicy", "q", {"selector": {"matchLabels": {"app": "none"}}}, ns=MESH)
+    istio(shop, "AuthorizationPolicy", "r", {"action": "PERHAPS"})
+    found = cli.json("analyze", "-n", MESH)
+    assert {(f["code"], f["origin"]) for f in found} == {(code, f"AuthorizationPolicy {MESH}/q") for code in ("IST0127", "IST0133")}
+
+
 def test_thresholds_and_suppression(shop, cli):
     label(shop)
     cli.run("analyze", "-n", "shop", "--failure-threshold", "Info", code=79)

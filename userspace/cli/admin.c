@@ -51,6 +51,7 @@ static size_t find_all(struct admin_node *ret, size_t max)
 		int len;
 
 		node->pod[0] = '\0';
+		node->is_leaving = false;
 		if (e->d_name[0] == '.' || str_copy(node->name, sizeof(node->name), e->d_name) < 0)
 			continue;
 		len = snprintf(node->run_dir, sizeof(node->run_dir), "%s/%s", CLI_RUN_ROOT,
@@ -68,6 +69,7 @@ size_t admin_find_local(const char *node, const char *run_dir, struct admin_node
 	int len;
 
 	ret->pod[0] = '\0';
+	ret->is_leaving = false;
 	if (!node && !run_dir)
 		return find_all(ret, max);
 	if (max == 0)
@@ -127,7 +129,7 @@ int admin_find_one(const char *node, const char *run_dir, struct admin_node *ret
 	n = admin_find_nodes(node, run_dir, found, ADMIN_NODES_MAX);
 	if (n == 0)
 		return admin_none();
-	if (n > 1)
+	if (n > 1 && !streq(found[0].name, found[n - 1].name))
 		return cli_fail("there are several nodes; choose one: --node %s, --node %s%s",
 				found[0].name, found[1].name, n > 2 ? ", ..." : "");
 	*ret = found[0];

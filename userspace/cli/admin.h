@@ -15,6 +15,7 @@ struct admin_node {
 	char run_dir[CLI_PATH_MAX];
 	char pod[CLI_PATH_MAX]; /* of a cluster's node; "": it is a node of this machine */
 	char revision[64];      /* of that pod: label istio.io/rev; "": it has none */
+	bool is_leaving;        /* that pod is being deleted: another may have its place already */
 };
 
 #define ADMIN_NODES_MAX 1024
@@ -38,7 +39,8 @@ size_t admin_find_nodes(const char *node, const char *run_dir, struct admin_node
 int admin_none(void);
 
 /**
- * admin_find_one() - the one node that is meant; tells when there are none or several.
+ * admin_find_one() - the one node that is meant; tells when there are none or several. Of its two
+ * pods, while one replaces the other, the one that stays.
  * Return: 0; else the exit code.
  */
 _must_check_ int admin_find_one(const char *node, const char *run_dir, struct admin_node *ret);

@@ -51,9 +51,18 @@ static int pods_list(const char *selector, json_t **ret)
 	return kube_list(k, path, ret) < 0 ? kube_fail(k, "pods of the mesh"), -1 : 0;
 }
 
+/* By name; of a node's two pods the one that stays comes first. */
 static int compare(const void *a, const void *b)
 {
-	return strcmp(((const struct admin_node *)a)->name, ((const struct admin_node *)b)->name);
+	const struct admin_node *x = a, *y = b;
+	int order = strcmp(x->name, y->name);
+
+	return order ? order : x->is_leaving - y->is_leaving;
+}
+
+static bool is_leaving(const json_t *pod)
+{
+	return json_object_get(json_object_get(pod, "metadata"), "deletionTimestamp");
 }
 
 /* nodes_of() - what runs of @pods. @is_by_node: their names are the nodes', else the pods'. */
@@ -67,10 +76,16 @@ static int nodes_of(const json_t *pods, const char *node, bool is_by_node, struc
 		const char *at = json_text(json_object_get(pod, "spec"), "nodeName", "");
 		const char *phase = json_text(json_object_get(pod, "status"), "phase", ""), *rev;
 
-		if (n == max || !streq(phase, "Running") || (node && !streq(node, at)))
+		if (!streq(phase, "Running") || (node && !streq(node, at)))
+			continue;
+		/* one that leaves makes room for one that stays */
+		if (n == max && node && ret[n - 1].is_leaving && !is_leaving(pod))
+			n--;
+		if (n == max)
 			continue;
 		rev = kube_meta(pod, "labels", "istio.io/rev");
 		ret[n].run_dir[0] = '\0';
+		ret[n].is_leaving = is_leaving(pod);
 		(void)str_copy(ret[n].revision, sizeof(ret[n].revision), rev ? rev : "");
 		if (str_copy(ret[n].pod, sizeof(ret[n].pod), kube_name(pod)) == 0 &&
 		    str_copy(ret[n].name, sizeof(ret[n].name), is_by_node ? at : kube_name(pod)) ==

@@ -46,12 +46,11 @@ static const struct option_def explain_defs[] = {
 static bool beside(const struct admin_node *n, const char *name, struct admin_node *ret)
 {
 	const char *slash = strrchr(n->run_dir, '/');
-	struct admin_node found;
+	struct admin_node found = {0};
 	int len;
 
 	if (n->pod[0])
 		return *name && admin_find_nodes(name, NULL, ret, 1) == 1;
-	found.pod[0] = '\0';
 	if (!slash || *name == '\0' || strchr(name, '/') ||
 	    str_copy(found.name, sizeof(found.name), name) < 0)
 		return false;

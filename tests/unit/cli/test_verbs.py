@@ -198,6 +198,19 @@ def test_describe_does_not_take_silence_for_no_policy(mesh, cli, answer, why):
     assert said["policies"] is None and said["policiesError"] == why
 
 
+def test_a_node_agent_that_is_being_replaced(mesh, cli):
+    """For a while a node has two pods of the mesh: the one that stays is asked, and nobody is asked to choose."""
+    old = pod(MESH, "ztunnel-before", labels={"app": "ztunnel"})
+    old["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    mesh.put(old)
+    answers = mesh.on_exec
+    mesh.on_exec = lambda pod_name, *what: (1, "", "culvert: not running\n") if pod_name == "ztunnel-before" else answers(pod_name, *what)
+    assert "HBONE" in cli.run("zc", "all", "--node", "n1")
+    assert "captured" in cli.run("describe", "pod", "web.shop")
+    mesh.delete(("v1", "pods", MESH, "ztunnel-n1"))
+    assert "pod ztunnel-before: culvert: not running" in cli.run("zc", "all", "--node", "n1", code=1)
+
+
 @pytest.mark.parametrize("change, said, code", [
     (lambda a: setattr(a, "version", ("1", "22+", "v1.22.1")), "Error [IST0142] (API server) Kubernetes v1.22.1 is too old", 1),
     (lambda a: a.named("Node", "n1")["status"]["nodeInfo"].update(kernelVersion="5.4.0-1"), "(Node n1) Linux 5.4.0-1 is too old", 1),

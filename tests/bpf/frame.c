@@ -2,6 +2,7 @@
 #include "frame.h"
 
 #include <linux/if_ether.h>
+#include <netinet/in.h>
 #include <string.h>
 
 #include "harness.h"
@@ -47,6 +48,17 @@ void add_tcp(struct frame *f, uint16_t port, uint8_t flags)
 	add_zero(f, 6);
 }
 
+void set_flags(struct frame *f, uint8_t flags)
+{
+	f->bytes[f->len - 7] = flags;
+}
+
+void add_vlan(struct frame *f, uint16_t number, uint16_t proto)
+{
+	add16(f, number);
+	add16(f, proto);
+}
+
 static void add_addr(struct frame *f, const char *text)
 {
 	uint8_t bytes[16];
@@ -80,4 +92,22 @@ void add_ipv6(struct frame *f, const char *from, const char *to, uint8_t next)
 	add8(f, 64);
 	add_addr(f, from);
 	add_addr(f, to);
+}
+
+struct frame frame_tcp4(const struct ipv4 *ip, uint16_t port, uint8_t flags)
+{
+	struct frame f = ethernet(ETH_P_IP);
+
+	add_ipv4(&f, ip);
+	add_tcp(&f, port, flags);
+	return f;
+}
+
+struct frame frame_tcp6(const char *from, const char *to, uint16_t port, uint8_t flags)
+{
+	struct frame f = ethernet(ETH_P_IPV6);
+
+	add_ipv6(&f, from, to, IPPROTO_TCP);
+	add_tcp(&f, port, flags);
+	return f;
 }

@@ -21,13 +21,21 @@ struct ipv4 {
 	size_t options; /* bytes */
 };
 
-/** ethernet() - a frame that holds its Ethernet header; the others append. */
+/** ethernet() - a frame that holds its Ethernet header; the add functions append. */
 struct frame ethernet(uint16_t proto);
 void add(struct frame *f, const void *bytes, size_t n);
 void add8(struct frame *f, uint8_t v);
 void add16(struct frame *f, uint16_t v);
 void add_zero(struct frame *f, size_t n);
+/** add_vlan() - the rest of a tag whose type the frame ends with. @proto: of what follows. */
+void add_vlan(struct frame *f, uint16_t number, uint16_t proto);
 void add_ipv4(struct frame *f, const struct ipv4 *ip);
 void add_ipv6(struct frame *f, const char *from, const char *to, uint8_t next);
-/** add_tcp() - from port 40000; the flags are the seventh byte from the end. */
+/** add_tcp() - from port 40000. */
 void add_tcp(struct frame *f, uint16_t port, uint8_t flags);
+
+/** frame_tcp4(), frame_tcp6() - whole frames: Ethernet, IP, add_tcp(). */
+struct frame frame_tcp4(const struct ipv4 *ip, uint16_t port, uint8_t flags);
+struct frame frame_tcp6(const char *from, const char *to, uint16_t port, uint8_t flags);
+/** set_flags() - others for a frame that ends with a TCP header. */
+void set_flags(struct frame *f, uint8_t flags);

@@ -16,11 +16,7 @@
 
 static struct frame syn4(const char *to, uint16_t port)
 {
-	struct frame f = ethernet(ETH_P_IP);
-
-	add_ipv4(&f, &(struct ipv4){POD4, to, IPPROTO_TCP, 0, 0});
-	add_tcp(&f, port, SYN);
-	return f;
+	return frame_tcp4(&(struct ipv4){POD4, to, IPPROTO_TCP, 0, 0}, port, SYN);
 }
 
 /* The verdict. */
@@ -90,13 +86,13 @@ TEST(guard_lets_no_plaintext_syn_out_to_the_mesh)
 
 TEST(guard_leaves_what_is_no_beginning)
 {
-	struct frame f = ethernet(ETH_P_IP), udp = ethernet(ETH_P_IP), arp = ethernet(ETH_P_ARP);
+	struct frame f = syn4("10.244.9.9", 80), udp = ethernet(ETH_P_IP),
+		     arp = ethernet(ETH_P_ARP);
 
 	begin();
-	add_ipv4(&f, &(struct ipv4){POD4, "10.244.9.9", IPPROTO_TCP, 0, 0});
-	add_tcp(&f, 80, SYN | ACK);
+	set_flags(&f, SYN | ACK);
 	passes(f);
-	f.bytes[f.len - 7] = ACK;
+	set_flags(&f, ACK);
 	passes(f);
 	add_ipv4(&udp, &(struct ipv4){POD4, "10.244.9.9", IPPROTO_UDP, 0, 0});
 	passes(udp);
@@ -109,7 +105,7 @@ TEST(guard_sees_through_other_flags_on_a_syn)
 
 	begin();
 	for (unsigned int more = 0; more < 0x100; more++) {
-		f.bytes[f.len - 7] = (uint8_t)((more & ~(unsigned int)ACK) | SYN);
+		set_flags(&f, (uint8_t)((more & ~(unsigned int)ACK) | SYN));
 		CHECK_EQ(sent(&f), TC_ACT_SHOT);
 	}
 }
@@ -179,7 +175,8 @@ TEST(guard_hands_on_what_a_pod_that_has_left_began)
 
 	begin();
 	direct_begin(MESH4);
-	begun.bytes[begun.len - 7] = other.bytes[other.len - 7] = ACK;
+	set_flags(&begun, ACK);
+	set_flags(&other, ACK);
 	CHECK_EQ(sent(&begun), TC_ACT_REDIRECT);
 	pod_flags(0);
 	CHECK_EQ(sent(&begun), TC_ACT_REDIRECT);
@@ -216,11 +213,7 @@ TEST(guard_holds_while_ztunnel_is_dead)
 
 static struct frame ipv4_of(const struct ipv4 *ip)
 {
-	struct frame f = ethernet(ETH_P_IP);
-
-	add_ipv4(&f, ip);
-	add_tcp(&f, 80, ACK);
-	return f;
+	return frame_tcp4(ip, 80, ACK);
 }
 
 TEST(guard_drops_foreign_sources)
@@ -247,13 +240,11 @@ TEST(guard_drops_tcp_in_fragments)
 
 TEST(guard_reads_past_ipv4_options_and_wants_none_on_a_syn)
 {
-	struct frame f = ethernet(ETH_P_IP);
+	struct frame f = ipv4_of(&(struct ipv4){POD4, "192.0.2.7", IPPROTO_TCP, 0, 8});
 
 	begin();
-	add_ipv4(&f, &(struct ipv4){POD4, "192.0.2.7", IPPROTO_TCP, 0, 8});
-	add_tcp(&f, 80, ACK);
 	passes(f);
-	f.bytes[f.len - 7] = SYN;
+	set_flags(&f, SYN);
 	drops(f, CV_GUARD_MALFORMED);
 }
 
@@ -264,22 +255,17 @@ TEST(guard_reads_vlan_tags)
 	const struct ipv4 ip = {POD4, "10.244.9.9", IPPROTO_TCP, 0, 0};
 
 	begin();
-	add16(&one, 5);
-	add16(&one, ETH_P_IP);
+	add_vlan(&one, 5, ETH_P_IP);
 	add_ipv4(&one, &ip);
 	add_tcp(&one, 80, SYN);
 	drops(one, CV_GUARD_PLAINTEXT);
-	add16(&two, 5);
-	add16(&two, ETH_P_8021Q);
-	add16(&two, 6);
-	add16(&two, ETH_P_IP);
+	add_vlan(&two, 5, ETH_P_8021Q);
+	add_vlan(&two, 6, ETH_P_IP);
 	add_ipv4(&two, &ip);
 	add_tcp(&two, 80, SYN);
 	drops(two, CV_GUARD_PLAINTEXT);
-	for (int i = 0; i < 2; i++) {
-		add16(&three, 5);
-		add16(&three, ETH_P_8021Q);
-	}
+	for (int i = 0; i < 2; i++)
+		add_vlan(&three, 5, ETH_P_8021Q);
 	drops(three, CV_GUARD_MALFORMED);
 }
 
@@ -392,17 +378,14 @@ TEST(guard_reads_ipv6_extension_headers)
 
 TEST(guard_lets_ipv6_find_its_neighbours)
 {
-	struct frame f = ethernet(ETH_P_IPV6), local = ethernet(ETH_P_IPV6),
-		     tcp = ethernet(ETH_P_IPV6);
+	struct frame f = ethernet(ETH_P_IPV6), local = ethernet(ETH_P_IPV6);
 
 	begin();
 	add_ipv6(&f, "::", "ff02::1:ff00:2", IPPROTO_ICMPV6);
 	passes(f);
 	add_ipv6(&local, "fe80::5", "ff02::2", IPPROTO_ICMPV6);
 	passes(local);
-	add_ipv6(&tcp, "fe80::5", "fe80::6", IPPROTO_TCP);
-	add_tcp(&tcp, 80, ACK);
-	drops(tcp, CV_GUARD_SOURCE);
+	drops(frame_tcp6("fe80::5", "fe80::6", 80, ACK), CV_GUARD_SOURCE);
 }
 
 TEST(guard_drops_what_it_cannot_read)

@@ -39,25 +39,18 @@ static int arrives(const struct frame *f)
 	return (int)opts.retval;
 }
 
-static struct frame arrival4(uint16_t port, uint8_t flags)
-{
-	struct frame f = ethernet(ETH_P_IP);
-
-	add_ipv4(&f, &(struct ipv4){"192.0.2.7", POD4, IPPROTO_TCP, 0, 0});
-	add_tcp(&f, port, flags);
-	return f;
-}
+static const struct ipv4 arrival = {"192.0.2.7", POD4, IPPROTO_TCP, 0, 0};
 
 static int arrives4(uint16_t port, uint8_t flags)
 {
-	struct frame f = arrival4(port, flags);
+	struct frame f = frame_tcp4(&arrival, port, flags);
 
 	return arrives(&f);
 }
 
 TEST(uplink_drops_beginnings_that_nobody_may_make_in_plaintext)
 {
-	struct frame v6 = ethernet(ETH_P_IPV6), vlan = ethernet(ETH_P_8021Q);
+	struct frame v6 = frame_tcp6("2001:db8::7", POD6, 80, SYN), vlan = ethernet(ETH_P_8021Q);
 	struct cv_event ev;
 	char buf[CV_SOCKADDR_STRLEN];
 
@@ -72,12 +65,9 @@ TEST(uplink_drops_beginnings_that_nobody_may_make_in_plaintext)
 	CHECK_EQ(arrives4(80, ACK), XDP_PASS);
 	CHECK_EQ(arrives4(80, SYN | ACK), XDP_PASS);
 	CHECK_EQ(arrives4(81, SYN), XDP_PASS);
-	add_ipv6(&v6, "2001:db8::7", POD6, IPPROTO_TCP);
-	add_tcp(&v6, 80, SYN);
 	CHECK_EQ(arrives(&v6), XDP_DROP);
-	add16(&vlan, 5);
-	add16(&vlan, ETH_P_IP);
-	add_ipv4(&vlan, &(struct ipv4){"192.0.2.7", POD4, IPPROTO_TCP, 0, 0});
+	add_vlan(&vlan, 5, ETH_P_IP);
+	add_ipv4(&vlan, &arrival);
 	add_tcp(&vlan, 80, SYN);
 	CHECK_EQ(arrives(&vlan), XDP_DROP);
 	for (int i = 0; i < 64; i++)
@@ -132,17 +122,18 @@ TEST(uplink_leaves_what_the_pod_may_take)
 
 TEST(uplink_passes_what_it_does_not_read)
 {
-	struct frame f, options = ethernet(ETH_P_IP), arp = ethernet(ETH_P_ARP);
+	struct ipv4 with_options = arrival;
+	struct frame f, options, arp = ethernet(ETH_P_ARP);
 
 	local(POD4);
 	verdict_of_anyone(80, false);
-	add_ipv4(&options, &(struct ipv4){"192.0.2.7", POD4, IPPROTO_TCP, 0, 8});
-	add_tcp(&options, 80, SYN);
+	with_options.options = 8;
+	options = frame_tcp4(&with_options, 80, SYN);
 	CHECK_EQ(arrives(&options), XDP_PASS);
 	add_zero(&arp, 46);
 	CHECK_EQ(arrives(&arp), XDP_PASS);
 	for (size_t len = ETH_HLEN; len < ETH_HLEN + 36; len++) {
-		f = arrival4(80, SYN);
+		f = frame_tcp4(&arrival, 80, SYN);
 		f.len = len;
 		CHECK_EQ(arrives(&f), XDP_PASS);
 	}

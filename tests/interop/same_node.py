@@ -85,7 +85,7 @@ def maps(direct, name):
 
 class Direct:
     """Node 1 with the pods `client` and `server`; options: bypass, uplink, outsider (a plain pod on node 2), crl (True:
-    revocation lists are read from `crl`), env (of the node's processes)."""
+    revocation lists are read from `crl`), env (of the node's processes), prepare (called with node 1 before anything runs on it)."""
 
     def __init__(self, mode="direct", labels="", **options):
         remove_stale("cd")
@@ -113,6 +113,8 @@ class Direct:
         self.crl = os.path.join(self.work_dir, "crl.pem")
         if options.get("crl"):
             env["CRL_PATH"] = self.crl
+        if options.get("prepare"):
+            options["prepare"](self.topology.nodes[0])
         self.node = CulvertNode(self.topology.nodes[0], 1, self.config, "direct", env=env)
         try:
             self.node.wait_captured([self.client.name, self.server.name])

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The guards on the pods' links, beside what else the host does to their packets."""
 import os
+import signal
+import subprocess
 import sys
 
 import pytest
-from culvert_node import wait_for
+from culvert_node import BIN, wait_for
+from foreign_bpf import Foreign
 from same_node import CLIENT, PORT, Direct, maps
 
 # A SYN that no hook of a socket has seen.
@@ -157,11 +160,55 @@ def test_the_uplink_drops_sources_that_are_denied_by_address():
         d.close()
 
 
+def errors(direct, words):
+    """Lines of the agent's status with these words; None while there is no agent."""
+    status = direct.node.admin_or_none("agent", "/status")
+    return None if status is None else [line for line in status["errors"] if words in line]
+
+
 def test_an_uplink_that_cannot_be_guarded():
     """One line says so, and the mesh goes on without."""
     d = Direct(uplink="nosuch0")
     try:
-        assert "cannot guard the uplink" in d.log()
+        assert d.log().count("cannot guard the uplink") == 1
+        assert errors(d, "cannot guard the uplink")
         wait_for(d.is_direct, 40, "a direct connection")
     finally:
         d.close()
+
+
+def restart_agent(direct):
+    """`culvert node` starts it again when it dies."""
+    (pid,) = direct.node.pids("culvert-agent")
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: direct.node.pids("culvert-agent") not in ([], [pid]), 40, "the next agent")
+
+
+def is_uplink_guarded(direct):
+    """Is our program pinned there?"""
+    return any(name.startswith("guard_uplink_") for name in os.listdir(direct.node.pins))
+
+
+def test_an_uplink_that_another_xdp_program_has():
+    """It keeps it, in either mode; log and status name it. The agent that starts when it is gone guards the uplink."""
+    with Foreign("xdp") as foreign:
+        d = Direct(uplink="uplink", prepare=lambda node: foreign.attach_to_link(node, "uplink"))
+        try:
+            node = d.topology.nodes[0]
+            says = f'uplink="uplink" held_by="foreign id={foreign.id}"'
+            assert errors(d, says) and d.log().count(says) == 1
+            status = subprocess.run([os.path.join(BIN, "culvert"), "status", "--run-dir", d.node.run_dir], check=False,
+                                    stdout=subprocess.PIPE, text=True)
+            assert says in status.stdout
+            wait_for(d.is_direct, 40, "a direct connection")
+            node.run("bpftool", "net", "detach", "xdp", "dev", "uplink")
+            foreign.attach_to_link(node, "uplink", "xdpgeneric")
+            restart_agent(d)
+            wait_for(lambda: errors(d, says) and d.log().count(says) == 2, 40, "the line again")
+            assert f'"id":{foreign.id}' in node.run("ip", "-j", "link", "show", "uplink")
+            assert not is_uplink_guarded(d)
+            node.run("bpftool", "net", "detach", "xdpgeneric", "dev", "uplink")
+            restart_agent(d)
+            wait_for(lambda: errors(d, says) == [] and is_uplink_guarded(d), 40, "the guard")
+        finally:
+            d.close()

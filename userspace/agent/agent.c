@@ -17,7 +17,6 @@
 #include "base/str.h"
 #include "net/unix.h"
 #include "status.h"
-#include "uplink.h"
 
 #define ADMIN_MODE     0600
 #define RUN_DIR_PREFIX "/run/culvert/"
@@ -175,7 +174,8 @@ static int status_answer(struct agent *a, struct buf *b)
 		/* two rights are all that it needs to write */
 		.problems = {agent_cni_error(a), kube_write_missing(a->kube.write, 0),
 			     kube_write_missing(a->kube.write, 1), objects_trouble(a->objects),
-			     datapath_shortfall(a->datapath)},
+			     datapath_shortfall(a->datapath),
+			     a->uplink_trouble[0] ? a->uplink_trouble : NULL},
 		.counters = datapath_counters(a->datapath, counters) == 0 ? counters : NULL,
 	};
 
@@ -266,7 +266,8 @@ static int start_kernel_side(struct agent *a, const struct agent_options *o)
 	r = datapath_open(&datapath, &a->datapath);
 	if (r < 0)
 		return r;
-	uplink_attach(a->datapath, datapath_has_direct(a->datapath) ? o->uplink : NULL);
+	uplink_attach(a->datapath, datapath_has_direct(a->datapath) ? o->uplink : NULL,
+		      a->uplink_trouble);
 	a->enrolment = (struct enrolment_context){
 		.is_direct = datapath_has_direct(a->datapath) && direct_is_wanted(o->same_node),
 		.bypass = guard_bypass_from_string(o->host_bypass),

@@ -25,6 +25,7 @@
 #include "pods.h"
 #include "stock.h"
 #include "sweep.h"
+#include "uplink.h"
 #include "zds.h"
 
 /** struct agent_cni - the part that serves culvert-cni; all of it NULL without. */
@@ -59,6 +60,7 @@ struct agent {
 	struct loop *loop;
 	struct netns_home home;
 	struct datapath *datapath;
+	char uplink_trouble[UPLINK_TROUBLE_LEN]; /* "": none */
 	struct enrolment_context enrolment;
 	struct feature features[FEATURE_COUNT];
 	struct zds *zds;

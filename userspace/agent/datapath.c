@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "datapath_attach.h"
 #include "datapath_load.h"
 #include "guard.h"
 #include "mounts.h"
@@ -125,71 +126,6 @@ static int skel_load(struct datapath *d, const struct datapath_config *config)
 	return maps_find_fds(d);
 }
 
-static int program_attach(struct datapath *d, struct bpf_program *prog, int cgroup_fd)
-{
-	enum bpf_attach_type type = bpf_program__expected_attach_type(prog);
-	const char *name = bpf_program__name(prog);
-	char path[PATH_LEN];
-	int r;
-
-	r = pin_path(d->pin_dir, "prog_", name, path);
-	if (r == 0 && !bpf_program__autoload(prog)) {
-		(void)unlink(path); /* an earlier agent's */
-		return 0;
-	}
-	if (r == 0)
-		r = pin_replace(bpf_program__fd(prog), path);
-	if (r < 0)
-		return log_error_errno("agent", r, "cannot pin a program program=%s", name);
-	/* These go into namespaces and onto links, pod by pod. */
-	if (prog == d->skel->progs.cv_lookup || prog == d->skel->progs.cv_guard ||
-	    prog == d->skel->progs.cv_reroute || prog == d->skel->progs.cv_reroute_back ||
-	    prog == d->skel->progs.cv_uplink)
-		return 0;
-	r = pin_path(d->pin_dir, "link_", name, path);
-	if (r == 0)
-		r = pinlink_make(path, bpf_program__fd(prog), cgroup_fd, type, 0);
-	if (r == -EPERM)
-		return log_error_errno(
-			"agent", r,
-			"another program is attached alone (without BPF_F_ALLOW_MULTI) in the same "
-			"place of the cgroup root; `bpftool cgroup show` names it program=%s",
-			name);
-	if (r < 0)
-		return log_error_errno("agent", r, "cannot attach program=%s", name);
-	return 0;
-}
-
-static int programs_attach(struct datapath *d)
-{
-	_cleanup_(freep) char *root = NULL;
-	_cleanup_(close_fdp) int cgroup_fd = -EBADF;
-	struct bpf_program *prog;
-	int r;
-
-	r = mounts_find_cgroup2(&root);
-	if (r < 0)
-		return log_error_errno("agent", r, "no cgroup2 file system is mounted");
-	cgroup_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (cgroup_fd < 0)
-		return log_error_errno("agent", -errno, "cannot open the cgroup root path=%s",
-				       root);
-	/* First, as it knows connections without a record, which the others do not make for it:
-	 * those of an earlier agent are replaced one by one. */
-	r = program_attach(d, d->skel->progs.cv_sockops, cgroup_fd);
-	if (r < 0)
-		return r;
-	bpf_object__for_each_program(prog, d->skel->obj)
-	{
-		if (prog == d->skel->progs.cv_sockops)
-			continue;
-		r = program_attach(d, prog, cgroup_fd);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
 static int datapath_lock(struct datapath *d, const struct datapath_config *config)
 {
 	int r;
@@ -211,31 +147,6 @@ static int datapath_lock(struct datapath *d, const struct datapath_config *confi
 				       d->pin_dir);
 	if (r < 0)
 		return log_error_errno("agent", r, "cannot lock the pin folder dir=%s", d->pin_dir);
-	return 0;
-}
-
-int datapath_open(const struct datapath_config *config, struct datapath **ret)
-{
-	_cleanup_(datapath_closep) struct datapath *d = NULL;
-	int r;
-
-	d = calloc(1, sizeof(*d));
-	if (!d)
-		return -ENOMEM;
-	d->lock_fd = -EBADF;
-	d->pin_dir = strdup(config->pin_dir);
-	if (!d->pin_dir)
-		return -ENOMEM;
-	r = datapath_lock(d, config);
-	if (r < 0)
-		return r;
-	r = skel_load(d, config);
-	if (r < 0)
-		return r;
-	r = programs_attach(d);
-	if (r < 0)
-		return r;
-	*ret = TAKE_PTR(d);
 	return 0;
 }
 
@@ -291,6 +202,47 @@ static int clean_pins(const char *pin_dir)
 		else
 			(void)unlink(path);
 	}
+	return 0;
+}
+
+/* Whether an earlier agent has left anything. When that cannot be told nothing of it is to go. */
+static bool has_pins(const char *pin_dir)
+{
+	_cleanup_(closedirp) DIR *dir = opendir(pin_dir);
+
+	if (!dir)
+		return true;
+	for (struct dirent *e = readdir(dir); e; e = readdir(dir))
+		if (is_pin_name(e->d_name))
+			return true;
+	return false;
+}
+
+int datapath_open(const struct datapath_config *config, struct datapath **ret)
+{
+	_cleanup_(datapath_closep) struct datapath *d = NULL;
+	bool is_fresh;
+	int r;
+
+	d = calloc(1, sizeof(*d));
+	if (!d)
+		return -ENOMEM;
+	d->lock_fd = -EBADF;
+	d->pin_dir = strdup(config->pin_dir);
+	if (!d->pin_dir)
+		return -ENOMEM;
+	r = datapath_lock(d, config);
+	if (r < 0)
+		return r;
+	is_fresh = !has_pins(d->pin_dir);
+	r = skel_load(d, config);
+	if (r == 0)
+		r = datapath_attach(d->skel, d->pin_dir);
+	if (r < 0 && is_fresh)
+		(void)clean_pins(d->pin_dir);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(d);
 	return 0;
 }
 

@@ -50,6 +50,16 @@ int pinlink_make(const char *path, int prog_fd, int target, enum bpf_attach_type
 	return bpf_obj_pin(fd, path);
 }
 
+bool pinlink_is_on_cgroup(const char *path)
+{
+	_cleanup_(close_fdp) int fd = bpf_obj_get(path);
+	struct bpf_link_info info = {0};
+	uint32_t len = sizeof(info);
+
+	return fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &len) == 0 &&
+	       info.type == BPF_LINK_TYPE_CGROUP && info.cgroup.cgroup_id != 0;
+}
+
 /* Detach by hand: another holder of the link's descriptor must not keep it alive. */
 void pinlink_destroy(const char *path)
 {

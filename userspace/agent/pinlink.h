@@ -2,6 +2,7 @@
 #pragma once
 /* pinlink - BPF links and objects by their pins. Thread: any. */
 #include <linux/bpf.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/macros.h"
@@ -20,6 +21,9 @@ _must_check_ int pin_replace(int fd, const char *path);
  */
 _must_check_ int pinlink_make(const char *path, int prog_fd, int target, enum bpf_attach_type type,
 			      uint32_t flags);
+
+/** pinlink_is_on_cgroup() - is a link pinned at @path that is attached to a cgroup that exists? */
+bool pinlink_is_on_cgroup(const char *path);
 
 /** pinlink_destroy() - detach and unpin; harmless when it is not there. */
 void pinlink_destroy(const char *path);

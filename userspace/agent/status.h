@@ -16,7 +16,7 @@ struct status_input {
 	const struct pods *pods;
 	const struct objects *objects;
 	const struct feature *features; /* FEATURE_COUNT of them */
-	const char *problems[5];        /* of the agent as a whole; NULL: none */
+	const char *problems[6];        /* of the agent as a whole; NULL: none */
 	const uint64_t *counters;       /* CV_REASON_MAX of them; NULL: could not be read */
 };
 

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "holders.h"
 #include "pinlink.h"
 
 #define PIN_PREFIX "guard_uplink_"
@@ -43,13 +44,34 @@ static int attach(const struct datapath *d, const char *name, unsigned int ifind
 	return pinlink_make(path, datapath_uplink_fd(d), (int)ifindex, BPF_XDP, XDP_FLAGS_SKB_MODE);
 }
 
+/* The name is an administrator's word: a pair of quotes keeps it together. */
+static void trouble_tell(const char *name, unsigned int ifindex, int r,
+			 char ret[UPLINK_TROUBLE_LEN])
+{
+	char holders[HOLDERS_LEN] = "";
+
+	/* -EEXIST: in the other one of the two modes, driver and generic */
+	if (r == -EBUSY || r == -EEXIST)
+		holders_of_xdp(ifindex, holders);
+	if (holders[0])
+		(void)snprintf(ret, UPLINK_TROUBLE_LEN,
+			       "another XDP program is on the uplink, which is not guarded "
+			       "uplink=\"%s\" held_by=\"%s\"",
+			       name, holders);
+	else
+		(void)snprintf(ret, UPLINK_TROUBLE_LEN, "cannot guard the uplink uplink=\"%s\": %s",
+			       name, strerror(-r));
+	log_error("agent", "%s", ret);
+}
+
 /* By number: a bpffs takes no name with a dot, as VLAN interfaces have. */
-void uplink_attach(struct datapath *d, const char *name)
+void uplink_attach(struct datapath *d, const char *name, char ret[UPLINK_TROUBLE_LEN])
 {
 	unsigned int ifindex = name ? if_nametoindex(name) : 0;
 	char pin[64], path[PATH_LEN];
 	int r = ifindex ? 0 : -ENODEV;
 
+	ret[0] = '\0';
 	(void)snprintf(pin, sizeof(pin), PIN_PREFIX "%u", ifindex);
 	pins_drop_others(datapath_pin_dir(d), pin);
 	if (!name)
@@ -57,11 +79,6 @@ void uplink_attach(struct datapath *d, const char *name)
 	(void)snprintf(path, sizeof(path), "%s/%s", datapath_pin_dir(d), pin);
 	if (r == 0)
 		r = attach(d, name, ifindex, path);
-	if (r == -EBUSY)
-		log_error_errno("agent", r,
-				"another XDP program is on the uplink, which is not guarded "
-				"uplink=%s",
-				name);
-	else if (r < 0)
-		log_error_errno("agent", r, "cannot guard the uplink uplink=%s", name);
+	if (r < 0)
+		trouble_tell(name, ifindex, r, ret);
 }

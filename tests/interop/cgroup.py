@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A part of the cgroup tree for each contestant. Culvert's programs are attached to the root of the cgroup2 file system: all
-agents of this machine's would see every socket of every contestant, also that of no mesh, which on nodes of their own they
-would not. So each contestant is a machine of its own in this, too."""
+"""Parts of the cgroup tree that count as the whole of it for who works in them. Culvert's programs are attached to the root of the
+cgroup2 file system: all agents of this machine's see every socket of it, which on nodes of their own they would not, and a
+program that lets no other beside it is in the way of them all. So a contestant of the benchmark, and a test of such a program, has a
+machine of its own in this, too."""
 import os
 import time
 
@@ -21,7 +22,7 @@ class Cgroup:
     """Made on demand, removed by close() when the last process has gone."""
 
     def __init__(self, name):
-        self.path = os.path.join(root(), f"culvert-bench-{TREE}-{name}")
+        self.path = os.path.join(root(), f"culvert-{TREE}-{name}")
         os.makedirs(self.path, exist_ok=True)
 
     def within(self, *argv):

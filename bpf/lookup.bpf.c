@@ -128,10 +128,12 @@ int cv_lookup(struct bpf_sk_lookup *ctx)
 		count(CV_VOUCHED);
 		return SK_PASS;
 	}
-	/* Only ztunnel dials from loopback to a pod's address. Not vouched (map full): steering
-	 * would hand ztunnel its own connection, which it would dial again. */
+	/* Only ztunnel dials from loopback to a pod's address. Not vouched: steering would hand
+	 * ztunnel its own connection, which it would dial again. No event: that the map was full,
+	 * cv_sockops has told; all else is no dial but what comes late, a FIN or a reset, for an
+	 * application's socket that is gone. */
 	if (addr_is_loopback(&t.local))
-		return lookup_drop(&t);
+		return SK_DROP;
 	if (ctx->local_port != CV_HBONE_PORT && inbound_is_excluded(&t.remote, t.remote_port)) {
 		count(CV_EXCLUDED);
 		return SK_PASS;

@@ -2,6 +2,7 @@
 /* lookup - inbound: vouched connections reach the application, all others ztunnel, or nobody. */
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -238,7 +239,29 @@ TEST(an_app_dial_that_could_not_be_vouched_for_is_dropped)
 	CHECK(!is_pending(app));
 	CHECK(!is_pending(pod.plain));
 	CHECK_EQ(counted(CV_DROP_MAP_FULL), 1);
-	CHECK_EQ(counted(CV_DROP_NO_STEER), 1);
+	CHECK_EQ(counted(CV_DROP_NO_STEER), 0);
+}
+
+/* The kernel looks for a listener then, too: a reset, but no connection that was refused. */
+TEST(what_comes_late_for_an_apps_socket_is_no_refused_connection)
+{
+	int app = listener(AF_INET, "0.0.0.0:80"), dial = kind_tcp(AF_INET, CV_SOCKET_DIAL_APP),
+	    server, on = 1;
+	char byte;
+
+	steer_all();
+	bind_to(dial, AF_INET, "127.64.1.1:0");
+	CHECK_OK(connect_to(dial, AF_INET, POD4 ":80"));
+	server = accepted(app, NULL);
+	exchange(dial, server);
+	/* In this mode it goes without a word to its peer. */
+	CHECK_OK(setsockopt(server, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)));
+	close(server);
+	CHECK_EQ(write(dial, "x", 1), 1);
+	CHECK(is_readable(dial, WAIT_MS));
+	CHECK_ERRNO((int)read(dial, &byte, 1), ECONNRESET);
+	CHECK_EQ(counted(CV_STEERED), 0);
+	CHECK_EQ(counted(CV_DROP_NO_STEER), 0);
 }
 
 TEST(a_self_dial_that_could_not_be_vouched_for_meets_policy)

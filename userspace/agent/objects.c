@@ -93,7 +93,7 @@ static bool is_encrypt(const struct object *ns)
  * again. */
 static bool pid_find(struct objects *o, struct known_pod *k, pid_t *ret)
 {
-	const char *uid = object_string(k->object, "metadata.uid");
+	const char *uid = procs_uid_of_pod(k->object);
 
 	k->is_waiting = false;
 	if (!uid || !object_string(k->object, "status.podIP"))

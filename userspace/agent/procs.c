@@ -16,6 +16,7 @@
 #define STAT_MAX   4096
 #define UID_MIN    8 /* static pods have 32 digits, others a UUID of 36 characters */
 #define PROCS_MAX  (1u << 20)
+#define MIRROR     "kubernetes.io/config.mirror"
 
 /** struct proc - the oldest process of a pod. */
 struct proc {
@@ -57,6 +58,13 @@ int procs_uid_of_cgroup(const char *text, char ret[PROCS_UID_MAX])
 		return 0;
 	}
 	return -ENOENT;
+}
+
+const char *procs_uid_of_pod(const struct object *pod)
+{
+	const char *hash = object_annotation(pod, MIRROR);
+
+	return hash ? hash : object_string(pod, "metadata.uid");
 }
 
 static int uid_of(const struct procs *p, const char *pid, char ret[PROCS_UID_MAX])

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/macros.h"
+#include "source/object.h"
 
 #define PROCS_UID_MAX 64
 
@@ -21,10 +22,15 @@ DEFINE_CLEANUP(struct procs *, procs_free);
 /**
  * procs_find() - the oldest process of a pod, which is its sandbox's and lives as long as its
  * network namespace
- * @uid: metadata.uid. @now_us: all processes are looked at anew at most every 100 ms.
+ * @uid: of procs_uid_of_pod(). @now_us: all processes are looked at anew at most every 100 ms.
  * Return: its number in our PID namespace; 0 when there is none (yet).
  */
 pid_t procs_find(struct procs *p, const char *uid, uint64_t now_us);
+
+/** procs_uid_of_pod() - by which UID the kubelet names the pod's cgroup: its own, or of a static
+ * pod, whose object is but a mirror with a UID of its own, the hash of its manifest. Return:
+ * borrowed of @pod; NULL: it has none. */
+const char *procs_uid_of_pod(const struct object *pod);
 
 /** procs_uid_of_cgroup() - the pod's UID in the text of /proc/PID/cgroup: "/kubepods/.../pod<UID>/"
  * as the cgroupfs driver writes it, or "-pod<UID with _>.slice" as systemd's. Return: 0; -ENOENT no

@@ -46,6 +46,32 @@ static void reads_uids_as_kubelets_write_them(void **state)
 	}
 }
 
+static void a_static_pod_goes_by_the_hash_of_its_manifest(void **state)
+{
+	static const struct {
+		const char *metadata, *uid;
+	} cases[] = {
+		{"{\"name\": \"p\", \"uid\": \"" UID "\"}", UID},
+		{"{\"name\": \"p\", \"uid\": \"" UID "\", \"annotations\": "
+		 "{\"kubernetes.io/config.mirror\": \"0123456789abcdef0123456789abcdef\"}}",
+		 "0123456789abcdef0123456789abcdef"},
+		{"{\"name\": \"p\"}", NULL},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct object *pod;
+		const char *uid;
+
+		assert_int_equal(object_new_json(json_pack("{s:s,s:o}", "kind", "Pod", "metadata",
+							   json_loads(cases[i].metadata, 0, NULL)),
+						 &pod),
+				 0);
+		uid = procs_uid_of_pod(pod);
+		assert_true(cases[i].uid ? uid && streq(uid, cases[i].uid) : !uid);
+		(void)object_unref(pod);
+	}
+}
+
 static void put(const char *root, int pid, const char *cgroup, int start)
 {
 	char path[256], text[512];
@@ -87,6 +113,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_uids_as_kubelets_write_them),
+		cmocka_unit_test(a_static_pod_goes_by_the_hash_of_its_manifest),
 		cmocka_unit_test(finds_the_oldest_process),
 	};
 

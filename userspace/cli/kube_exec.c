@@ -25,6 +25,7 @@ enum channel { CHANNEL_OUT = 1, CHANNEL_ERR = 2, CHANNEL_STATUS = 3 };
 /** struct session - one command under way. */
 struct session {
 	CURL *curl;
+	struct curl_slist *route;
 	curl_socket_t fd;
 	uint64_t deadline_us;
 	struct websocket ws;
@@ -138,13 +139,11 @@ static int command_add(struct buf *path, const char *const *command)
 static int head_make(const struct kube *k, const struct kube_exec *what, const char *key,
 		     struct buf *out)
 {
-	const char *server = kube_config(k)->server, *host = strstr(server, "://");
 	_cleanup_(freep) char *token = NULL;
-	size_t host_len;
+	const char *host;
+	int host_len = kube_curl_host(kube_config(k), &host);
 	int r = kube_curl_token(kube_config(k), &token);
 
-	host = host ? host + 3 : server;
-	host_len = strcspn(host, "/");
 	if (r == 0)
 		r = buf_printf(out,
 			       "GET %s/api/v1/namespaces/%s/pods/%s/exec?container=%s&stdout=true"
@@ -159,7 +158,7 @@ static int head_make(const struct kube *k, const struct kube_exec *what, const c
 			       "Sec-WebSocket-Key: %s\r\nUser-Agent: culvert\r\n"
 			       "Sec-WebSocket-Protocol: v5.channel.k8s.io, v4.channel.k8s.io\r\n"
 			       "%s%s\r\n",
-			       (int)host_len, host, key, token ? token : "", token ? "\r\n" : "");
+			       host_len, host, key, token ? token : "", token ? "\r\n" : "");
 	if (token)
 		explicit_bzero(token, strlen(token));
 	return r;
@@ -173,7 +172,8 @@ static int dial(struct session *s, const struct kube_config *config)
 	s->curl = curl_easy_init();
 	if (!s->curl)
 		return -ENOMEM;
-	(void)curl_easy_setopt(s->curl, CURLOPT_URL, config->server);
+	if (kube_curl_route(s->curl, config, "", &s->route) < 0)
+		return -ENOMEM;
 	(void)curl_easy_setopt(s->curl, CURLOPT_CONNECT_ONLY, 1L);
 	(void)curl_easy_setopt(s->curl, CURLOPT_NOSIGNAL, 1L);
 	(void)curl_easy_setopt(s->curl, CURLOPT_PROXY, "");
@@ -325,5 +325,6 @@ int kube_exec(const struct kube *k, const struct kube_exec *what, struct kube_ex
 	websocket_reset(&s.ws);
 	json_decref(s.status);
 	curl_easy_cleanup(s.curl);
+	curl_slist_free_all(s.route);
 	return r;
 }

@@ -4,6 +4,8 @@ import base64
 import json
 import os
 import re
+import ssl
+import subprocess
 import tarfile
 
 import pytest
@@ -144,6 +146,30 @@ def test_who_may_not_exec_is_told(mesh, cli):
     assert "pod ztunnel-n1: culvert: ztunnel: not running" in cli.run("zc", "all", "--node", "n1", code=1)
     mesh.on_exec = lambda *_: (0, "no status line", "")
     cli.run("zc", "all", "--node", "n1", code=1)
+
+
+def test_a_server_whose_certificate_has_another_name(mesh, cli, tmp_path):
+    """As through an SSH tunnel: it is verified as tls-server-name says, requests and commands in pods alike."""
+    key, cert = f"{tmp_path}/key.pem", f"{tmp_path}/cert.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key,
+                    "-out", cert, "-subj", "/CN=k", "-addext", "subjectAltName=DNS:kubernetes"], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    mesh.server.socket = context.wrap_socket(mesh.server.socket, server_side=True)
+    server = mesh.url.replace("http", "https")
+
+    def use(**cluster):
+        with open(cli.config, "w", encoding="ascii") as f:
+            json.dump({"current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+                       "users": [{"name": "c", "user": {}}],
+                       "clusters": [{"name": "c", "cluster": {"server": server, "certificate-authority": cert, **cluster}}]}, f)
+
+    use()
+    assert "127.0.0.1" in cli.run("zc", "all", "--node", "n1", code=1)
+    use(**{"tls-server-name": "other"})
+    assert "other" in cli.run("zc", "all", "--node", "n1", code=1)
+    use(**{"tls-server-name": "kubernetes"})
+    assert "HBONE" in cli.run("zc", "all", "--node", "n1")
 
 
 def test_large_answers_come_whole(mesh, cli):

@@ -13,7 +13,6 @@
 #include "base/str.h"
 #include "source/kube_curl.h"
 
-#define TOKEN_MAX       (64 * 1024)
 #define CONNECT_MS      5000L
 #define KEEPALIVE_S     15L
 #define KEEPALIVE_PROBE 5L
@@ -42,7 +41,7 @@ struct kube_request {
 	struct kube_client *client;
 	struct list link;
 	CURL *easy;
-	struct curl_slist *headers;
+	struct curl_slist *headers, *route;
 	struct buf body;
 	int (*on_data)(void *arg, const char *data, size_t len);
 	void (*on_done)(void *arg, const struct kube_answer *answer);
@@ -63,6 +62,7 @@ static void request_free(struct kube_request *q)
 	(void)curl_multi_remove_handle(q->client->multi, q->easy);
 	curl_easy_cleanup(q->easy);
 	curl_slist_free_all(q->headers);
+	curl_slist_free_all(q->route);
 	list_del(&q->link);
 	buf_reset(&q->body);
 	free(q);
@@ -343,30 +343,6 @@ static int header_add(struct kube_request *q, const char *line)
 	return 0;
 }
 
-/* Tokens are replaced on disk while we run: each request reads it anew. */
-int kube_curl_token(const struct kube_config *config, char **ret)
-{
-	_cleanup_(freep) char *token = NULL;
-	char *line;
-	int r = 0;
-
-	if (config->token_file)
-		r = file_read(config->token_file, TOKEN_MAX, &token, NULL);
-	else if (config->token)
-		token = strdup(config->token);
-	*ret = NULL;
-	/* without one the server answers 401, which says what is missing */
-	if (r < 0 || !token)
-		return r == -ENOMEM ? r : 0;
-	token[strcspn(token, " \r\n\t")] = '\0';
-	line = str_format("Authorization: Bearer %s", token);
-	explicit_bzero(token, strlen(token));
-	if (!line)
-		return -ENOMEM;
-	*ret = line;
-	return 0;
-}
-
 static int token_add(struct kube_request *q)
 {
 	_cleanup_(freep) char *line = NULL;
@@ -377,6 +353,17 @@ static int token_add(struct kube_request *q)
 	r = header_add(q, line);
 	explicit_bzero(line, strlen(line));
 	return r;
+}
+
+/* Whoever is in between goes by where it was sent, not by whom it is verified as. */
+static int host_add(struct kube_request *q)
+{
+	_cleanup_(freep) char *line = NULL;
+	const char *host;
+	int n = kube_curl_host(q->client->config, &host);
+
+	line = str_format("Host: %.*s", n, host);
+	return header_add(q, line);
 }
 
 static int headers_fill(struct kube_request *q, const struct kube_request_config *config)
@@ -393,44 +380,17 @@ static int headers_fill(struct kube_request *q, const struct kube_request_config
 		r = header_add(q, "Expect:");
 	if (r == 0 && config->body)
 		r = header_add(q, type);
+	if (r == 0)
+		r = kube_curl_route(q->easy, q->client->config, config->path, &q->route);
+	if (r == 0 && q->route)
+		r = host_add(q);
 	return r < 0 ? r : token_add(q);
 }
 
-static struct curl_blob blob_of(char *pem)
-{
-	return (struct curl_blob){.data = pem, .len = strlen(pem), .flags = CURL_BLOB_COPY};
-}
-
-void kube_curl_trust(CURL *easy, const struct kube_config *config)
-{
-	struct curl_blob blob;
-
-	if (config->ca_file) {
-		(void)curl_easy_setopt(easy, CURLOPT_CAINFO, config->ca_file);
-	} else if (config->ca_pem) {
-		blob = blob_of(config->ca_pem);
-		(void)curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob);
-	}
-	if (config->cert_file)
-		(void)curl_easy_setopt(easy, CURLOPT_SSLCERT, config->cert_file);
-	if (config->key_file)
-		(void)curl_easy_setopt(easy, CURLOPT_SSLKEY, config->key_file);
-	if (config->cert_pem) {
-		blob = blob_of(config->cert_pem);
-		(void)curl_easy_setopt(easy, CURLOPT_SSLCERT_BLOB, &blob);
-	}
-	if (config->key_pem) {
-		blob = blob_of(config->key_pem);
-		(void)curl_easy_setopt(easy, CURLOPT_SSLKEY_BLOB, &blob);
-	}
-}
-
-static void options_set(struct kube_request *q, const struct kube_request_config *config,
-			const char *url)
+static void options_set(struct kube_request *q, const struct kube_request_config *config)
 {
 	CURL *e = q->easy;
 
-	(void)curl_easy_setopt(e, CURLOPT_URL, url);
 	(void)curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, config->method);
 	if (config->body)
 		(void)curl_easy_setopt(e, CURLOPT_COPYPOSTFIELDS, config->body);
@@ -454,12 +414,11 @@ static void options_set(struct kube_request *q, const struct kube_request_config
 int kube_request_new(struct kube_client *c, const struct kube_request_config *config,
 		     struct kube_request **ret)
 {
-	_cleanup_(freep) char *url = str_format("%s%s", c->config->server, config->path);
 	struct kube_request *q;
 	int r;
 
-	if (!url || !config->on_done)
-		return url ? -EINVAL : -ENOMEM;
+	if (!config->on_done)
+		return -EINVAL;
 	q = calloc(1, sizeof(*q));
 	if (!q)
 		return -ENOMEM;
@@ -472,7 +431,7 @@ int kube_request_new(struct kube_client *c, const struct kube_request_config *co
 	q->easy = curl_easy_init();
 	r = q->easy ? headers_fill(q, config) : -ENOMEM;
 	if (r == 0) {
-		options_set(q, config, url);
+		options_set(q, config);
 		q->is_waiting = c->is_inside;
 		if (q->is_waiting)
 			reap_soon(c);

@@ -16,3 +16,18 @@ void kube_curl_trust(CURL *easy, const struct kube_config *config);
  * Return: 0; -ENOMEM.
  */
 _must_check_ int kube_curl_token(const struct kube_config *config, char **ret);
+
+/** kube_curl_host() - "10.96.0.1:443" of the server's URL. @ret: where it begins, borrowed. Return:
+ * its length. */
+int kube_curl_host(const struct kube_config *config, const char **ret);
+
+/**
+ * kube_curl_route() - the URL of a request, and where the connection goes when the server's
+ * certificate has another name (tls-server-name)
+ * @path: of the server, "" or with a slash.
+ * @ret: the caller's to free with curl_slist_free_all() when @easy is done; NULL: the URL says it
+ * all, and whom the request is for.
+ * Return: 0; -ENOMEM.
+ */
+_must_check_ int kube_curl_route(CURL *easy, const struct kube_config *config, const char *path,
+				 struct curl_slist **ret);

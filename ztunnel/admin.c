@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/log_filter.h"
 #include "base/loop.h"
+#include "base/process_metrics.h"
 #include "base/str.h"
 #include "http/server.h"
 #include "net/addr.h"
@@ -20,7 +21,6 @@
 #include "ztunnel/config_dump.h"
 #include "ztunnel/explain.h"
 #include "ztunnel/history.h"
-#include "ztunnel/process_metrics.h"
 #include "ztunnel/state.h"
 #include "ztunnel/telemetry.h"
 #include "ztunnel/xds_sync.h"
@@ -490,7 +490,7 @@ int admin_new(const struct admin_config *config, char *err, size_t err_size, str
 		return -ENOMEM;
 	a->config = *config;
 	a->agent_metrics.limit = AGENT_METRICS_MAX;
-	process_metrics_init(&a->process);
+	process_metrics_init(&a->process, "ztunnel", true);
 	log_filter_format(a->start_filter, sizeof(a->start_filter));
 	a->node = strdup(config->node);
 	if (!a->node)

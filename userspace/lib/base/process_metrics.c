@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "ztunnel/process_metrics.h"
+#include "base/process_metrics.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,10 +13,12 @@
 #include "base/buf.h"
 #include "base/cleanup.h"
 
-void process_metrics_init(struct process_metrics *p)
+void process_metrics_init(struct process_metrics *p, const char *component, bool is_openmetrics)
 {
 	struct rlimit limit;
 
+	p->component = component;
+	p->is_openmetrics = is_openmetrics;
 	p->started = time(NULL);
 	p->fds_max = getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 0;
 	p->statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
@@ -66,6 +68,7 @@ static int write_fds(const struct process_metrics *p, struct buf *into)
 
 int process_metrics_write(const struct process_metrics *p, struct buf *into)
 {
+	const char *suffix = p->is_openmetrics ? "" : "_total";
 	struct rusage use;
 	double cpu_s;
 	int r;
@@ -76,11 +79,11 @@ int process_metrics_write(const struct process_metrics *p, struct buf *into)
 		(double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
 	r = buf_printf(into,
 		       "# HELP istio_build Istio component build info.\n# TYPE istio_build gauge\n"
-		       "istio_build{component=\"ztunnel\",tag=\"%s\"} 1\n"
-		       "# HELP process_cpu_seconds Total user and system CPU time spent in "
-		       "seconds.\n# TYPE process_cpu_seconds counter\n"
+		       "istio_build{component=\"%s\",tag=\"%s\"} 1\n"
+		       "# HELP process_cpu_seconds%s Total user and system CPU time spent in "
+		       "seconds.\n# TYPE process_cpu_seconds%s counter\n"
 		       "process_cpu_seconds_total %.3f\n",
-		       CULVERT_VERSION, cpu_s);
+		       p->component, CULVERT_VERSION, suffix, suffix, cpu_s);
 	if (r == 0)
 		r = gauge(into, "process_resident_memory_bytes", "Resident memory size in bytes",
 			  resident_bytes(p));

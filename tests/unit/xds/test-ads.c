@@ -289,6 +289,68 @@ static void a_refusal_keeps_the_good_and_reaches_the_server(void **state)
 	assert_string_equal(held(f, XDS_AUTHORIZATION, "ns/bad"), "2");
 }
 
+/* run_until() - the server has counted @n of them. */
+static void run_until(struct fixture *f, const uint64_t *counted, uint64_t n)
+{
+	uint64_t end = now_monotonic_us() + 20000000;
+
+	while (*counted < n && now_monotonic_us() < end)
+		(void)loop_run_once(f->loop, 50);
+	assert_int_equal(*counted, n);
+}
+
+static void what_became_of_pushes_is_counted(void **state)
+{
+	struct fixture *f = *state;
+	const struct push_stats *s = xds_server_stats(f->xds);
+
+	set(f, XDS_ADDRESS, "a", "1");
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_ADDRESS, 1);
+	run_until_done(f, XDS_AUTHORIZATION, 1);
+	run_until_done(f, XDS_NODE_CONFIG, 1);
+	for (int type = 0; type < XDS_TYPE_MAX; type++)
+		assert_int_equal(s->pushes[type], 1);
+	/* from when it was heard of, not from when it was worked out; a new client's share is no
+	 * change */
+	xds_server_note_change(f->xds);
+	run_a_while(f, 60);
+	set(f, XDS_ADDRESS, "a", "2");
+	xds_server_flush(f->xds);
+	run_until(f, &s->converged, 1);
+	assert_true(s->converged_us >= 60000);
+	assert_int_equal(s->pushes[XDS_ADDRESS], 2);
+	assert_int_equal(s->converged_in[PUSH_BOUNDS - 1], 1);
+	f->refused = "ns/bad";
+	set(f, XDS_AUTHORIZATION, "ns/bad", "1");
+	xds_server_flush(f->xds);
+	run_until(f, &s->rejects[XDS_AUTHORIZATION], 1);
+	assert_int_equal(s->rejects[XDS_ADDRESS], 0);
+	assert_int_equal(s->converged, 1);
+}
+
+/* What comes while a response is under way is a change of its own. */
+static void a_change_behind_a_response_counts_from_its_own_time(void **state)
+{
+	struct fixture *f = *state;
+	const struct push_stats *s = xds_server_stats(f->xds);
+
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_ADDRESS, 1);
+	run_a_while(f, 40);
+	set(f, XDS_ADDRESS, "a", "1");
+	xds_server_flush(f->xds);
+	set(f, XDS_ADDRESS, "a", "2");
+	xds_server_flush(f->xds);
+	run_until(f, &s->converged, 2);
+	assert_string_equal(held(f, XDS_ADDRESS, "a"), "2");
+	assert_int_equal(s->pushes[XDS_ADDRESS], 3);
+	/* nothing changed: nothing to have */
+	xds_server_flush(f->xds);
+	run_a_while(f, 40);
+	assert_int_equal(s->converged, 2);
+}
+
 /* What is held in an older version is said to be so. */
 static void a_refused_change_comes_again_with_the_next_server(void **state)
 {
@@ -447,6 +509,8 @@ int main(void)
 		TEST(sends_only_what_changed),
 		TEST(a_node_sees_its_own_configuration_only),
 		TEST(a_refusal_keeps_the_good_and_reaches_the_server),
+		TEST(what_became_of_pushes_is_counted),
+		TEST(a_change_behind_a_response_counts_from_its_own_time),
 		TEST(a_refused_change_comes_again_with_the_next_server),
 		TEST(a_new_server_sends_the_difference),
 		TEST(a_whole_mesh_goes_in_batches),

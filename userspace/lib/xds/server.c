@@ -39,6 +39,8 @@ struct sub {
 	uint64_t open_seq; /* the last change when it was opened */
 	uint64_t nonce;
 	size_t in_flight_count;
+	uint64_t behind_us; /* when the first change came that it was not sent; 0: none, or new */
+	uint64_t in_flight_us; /* the same of a response that is the last of them */
 	struct map *held; /* name -> version that the client said it has; until the first round is
 			     through */
 	struct wanted *wanted; /* NULL: everything */
@@ -66,6 +68,8 @@ struct xds_server {
 	struct list streams;
 	size_t n_streams;
 	uint64_t last_nonce;
+	uint64_t changed_us; /* when the first change came since the last push; 0: none */
+	struct push_stats stats;
 	bool is_ready;
 };
 
@@ -195,6 +199,11 @@ static int batch_fill(struct batch *b, struct stream *st, enum xds_type type)
 	return r;
 }
 
+static bool is_up_to_date(const struct stream *st, enum xds_type type)
+{
+	return st->subs[type].sent_seq == st->server->stores[type].seq;
+}
+
 static int batch_send(struct batch *b, struct stream *st, enum xds_type type)
 {
 	delta_response resp = ENVOY__SERVICE__DISCOVERY__V3__DELTA_DISCOVERY_RESPONSE__INIT;
@@ -216,9 +225,20 @@ static int batch_send(struct batch *b, struct stream *st, enum xds_type type)
 	sub->is_first = false;
 	sub->is_in_flight = true;
 	sub->in_flight_count = b->n_resources + b->n_removed;
+	sub->in_flight_us = is_up_to_date(st, type) ? sub->behind_us : 0;
+	st->server->stats.pushes[type]++;
 	if (!st->ack_timer.loop)
 		(void)loop_timer_set(st->server->loop, &st->ack_timer, ACK_TIMEOUT_US);
 	return 0;
+}
+
+/* Who is new is owed all that there is, not a change. */
+static void sub_note_change(struct stream *st, enum xds_type type)
+{
+	struct sub *sub = &st->subs[type];
+
+	if (!sub->is_first && !sub->behind_us && !is_up_to_date(st, type))
+		sub->behind_us = st->server->changed_us;
 }
 
 /* Return: 0; -errno: the stream is beyond repair. */
@@ -228,14 +248,19 @@ static int sub_push(struct stream *st, enum xds_type type)
 	struct sub *sub = &st->subs[type];
 	int r;
 
-	if (!st->server->is_ready || !sub->is_open || sub->is_in_flight)
+	if (!st->server->is_ready || !sub->is_open)
 		return 0;
-	if (!sub->is_first && sub->sent_seq == st->server->stores[type].seq &&
+	sub_note_change(st, type);
+	if (sub->is_in_flight)
+		return 0;
+	if (!sub->is_first && is_up_to_date(st, type) &&
 	    !(sub->wanted && wanted_is_pending(sub->wanted)))
 		return 0;
 	r = batch_fill(b, st, type);
 	if (r == 0 && (sub->is_first || b->n_resources + b->n_removed > 0))
 		r = batch_send(b, st, type);
+	if (is_up_to_date(st, type))
+		sub->behind_us = 0;
 	batch_clear(b);
 	return r;
 }
@@ -288,10 +313,14 @@ static void ack_read(struct stream *st, struct sub *sub, const delta_request *re
 	sub->is_in_flight = false;
 	if (req->error_detail) {
 		st->nacked++;
+		st->server->stats.rejects[sub - st->subs]++;
 		(void)snprintf(st->nack_detail, sizeof(st->nack_detail), "%s",
 			       req->error_detail->message);
 	} else {
 		st->acked += sub->in_flight_count;
+		if (sub->in_flight_us)
+			push_stats_converged(&st->server->stats,
+					     now_monotonic_us() - sub->in_flight_us);
 	}
 	ack_timer_update(st);
 }
@@ -318,52 +347,6 @@ static int index_start(struct xds_server *s)
 	return r;
 }
 
-static bool has_name(char *const *names, size_t n, const char *name)
-{
-	for (size_t i = 0; i < n; i++)
-		if (streq(names[i], name))
-			return true;
-	return false;
-}
-
-/* Names, and not all of them: Istio's ztunnel takes "*" and gives it back in one breath. */
-static bool is_on_demand(enum xds_type type, const delta_request *req)
-{
-	return type == XDS_ADDRESS && req->n_resource_names_subscribe > 0 &&
-	       (!has_name(req->resource_names_subscribe, req->n_resource_names_subscribe, "*") ||
-		has_name(req->resource_names_unsubscribe, req->n_resource_names_unsubscribe, "*"));
-}
-
-static int wanted_read(struct stream *st, struct sub *sub, const delta_request *req)
-{
-	const struct resources *store = &st->server->stores[XDS_ADDRESS];
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < req->n_resource_names_subscribe; i++)
-		if (!streq(req->resource_names_subscribe[i], "*"))
-			r = wanted_subscribe(sub->wanted, req->resource_names_subscribe[i]);
-	for (size_t i = 0; i < req->n_resource_names_unsubscribe; i++)
-		wanted_unsubscribe(sub->wanted, &st->server->index, store,
-				   req->resource_names_unsubscribe[i]);
-	return r;
-}
-
-/* What it has in the version that is there need not be sent; what it has in another, and did not
- * ask for once more, comes after what it asked for. */
-static int wanted_compare(struct sub *sub, const struct resources *store, bool is_same)
-{
-	int r = 0;
-
-	map_for_each (sub->held, it) {
-		const struct resource_entry *e = resources_get(store, it.key);
-
-		if (r < 0 || !e || !e->packed || streq(e->version, it.value) != is_same)
-			continue;
-		r = is_same ? wanted_hold(sub->wanted, it.key) : wanted_offer(sub->wanted, it.key);
-	}
-	return r;
-}
-
 static int wanted_start(struct stream *st, struct sub *sub, const delta_request *req)
 {
 	const struct resources *store = &st->server->stores[XDS_ADDRESS];
@@ -372,11 +355,11 @@ static int wanted_start(struct stream *st, struct sub *sub, const delta_request 
 	if (r == 0)
 		r = wanted_new(&st->server->index, st->node_name, &sub->wanted);
 	if (r == 0)
-		r = wanted_compare(sub, store, true);
+		r = wanted_compare(sub->wanted, sub->held, store, true);
 	if (r == 0)
-		r = wanted_read(st, sub, req);
+		r = wanted_read(sub->wanted, &st->server->index, store, req);
 	if (r == 0)
-		r = wanted_compare(sub, store, false);
+		r = wanted_compare(sub->wanted, sub->held, store, false);
 	sub->sent_seq = store->seq;
 	return r;
 }
@@ -390,13 +373,17 @@ static int sub_open(struct stream *st, struct sub *sub, enum xds_type type,
 	sub->is_first = true;
 	sub->open_seq = st->server->stores[type].seq;
 	r = held_read(req, &sub->held);
-	return r == 0 && is_on_demand(type, req) ? wanted_start(st, sub, req) : r;
+	if (r == 0 && type == XDS_ADDRESS && wanted_is_meant(req))
+		r = wanted_start(st, sub, req);
+	return r;
 }
 
 static int sub_continue(struct stream *st, struct sub *sub, const delta_request *req)
 {
+	const struct xds_server *s = st->server;
+
 	ack_read(st, sub, req);
-	return sub->wanted ? wanted_read(st, sub, req) : 0;
+	return sub->wanted ? wanted_read(sub->wanted, &s->index, &s->stores[XDS_ADDRESS], req) : 0;
 }
 
 static int request_handle(struct stream *st, const delta_request *req)
@@ -485,6 +472,7 @@ static void push_all(struct xds_server *s)
 	}
 	for (int type = 0; type < XDS_TYPE_MAX; type++)
 		removed_forget(s, (enum xds_type)type);
+	s->changed_us = 0;
 }
 
 static void on_later(struct loop_timer *t)
@@ -561,11 +549,18 @@ void xds_server_remove(struct xds_server *s, enum xds_type type, const char *nam
 	resources_remove(&s->stores[type], name);
 }
 
+void xds_server_note_change(struct xds_server *s)
+{
+	if (!s->changed_us)
+		s->changed_us = now_monotonic_us();
+}
+
 void xds_server_flush(struct xds_server *s)
 {
 	uint64_t pace = MIN((uint64_t)s->n_streams * PACE_US, (uint64_t)PACE_MAX_US);
 	uint64_t since = now_monotonic_us() - s->last_push_us;
 
+	xds_server_note_change(s);
 	s->is_ready = true;
 	if (s->later.loop)
 		return;
@@ -576,6 +571,11 @@ void xds_server_flush(struct xds_server *s)
 size_t xds_server_count(const struct xds_server *s, enum xds_type type)
 {
 	return s->stores[type].n_live;
+}
+
+const struct push_stats *xds_server_stats(const struct xds_server *s)
+{
+	return &s->stats;
 }
 
 void xds_server_for_each_client(struct xds_server *s,

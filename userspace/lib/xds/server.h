@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/loop.h"
 #include "http/grpc.h"
+#include "xds/push_stats.h"
 #include "xds/types.h"
 
 struct xds_server; /* opaque */
@@ -27,11 +28,17 @@ _must_check_ int xds_server_set(struct xds_server *s, enum xds_type type, const 
 				const void *packed, size_t len);
 /** xds_server_remove() - harmless when there is none. */
 void xds_server_remove(struct xds_server *s, enum xds_type type, const char *name);
+/** xds_server_note_change() - something has come that the next flush may send: the time counts
+ * until clients have it. Else it counts from the flush. */
+void xds_server_note_change(struct xds_server *s);
 /** xds_server_flush() - send what changed since the last flush. Until the first one, nobody is sent
  * anything. */
 void xds_server_flush(struct xds_server *s);
 /** xds_server_count() - resources in the store. */
 size_t xds_server_count(const struct xds_server *s, enum xds_type type);
+
+/** xds_server_stats() - so far; borrowed. */
+const struct push_stats *xds_server_stats(const struct xds_server *s);
 
 /** struct xds_server_client - one open stream, for status. */
 struct xds_server_client {

@@ -7,8 +7,11 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "base/str.h"
 
 #define NAMES_MAX 200000
+
+typedef Envoy__Service__Discovery__V3__DeltaDiscoveryRequest delta_request;
 
 /** struct item - one name in the queue. */
 struct item {
@@ -190,6 +193,49 @@ static int resolve(struct wanted *w, const struct address_index *ix, const struc
 			*ret = e;
 		else if (r == 0)
 			r = enqueue(w, e->name, false);
+	}
+	return r;
+}
+
+static bool has_name(char *const *names, size_t n, const char *name)
+{
+	for (size_t i = 0; i < n; i++)
+		if (streq(names[i], name))
+			return true;
+	return false;
+}
+
+bool wanted_is_meant(const delta_request *req)
+{
+	return req->n_resource_names_subscribe > 0 &&
+	       (!has_name(req->resource_names_subscribe, req->n_resource_names_subscribe, "*") ||
+		has_name(req->resource_names_unsubscribe, req->n_resource_names_unsubscribe, "*"));
+}
+
+int wanted_read(struct wanted *w, const struct address_index *ix, const struct resources *store,
+		const delta_request *req)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < req->n_resource_names_subscribe; i++)
+		if (!streq(req->resource_names_subscribe[i], "*"))
+			r = wanted_subscribe(w, req->resource_names_subscribe[i]);
+	for (size_t i = 0; i < req->n_resource_names_unsubscribe; i++)
+		wanted_unsubscribe(w, ix, store, req->resource_names_unsubscribe[i]);
+	return r;
+}
+
+int wanted_compare(struct wanted *w, const struct map *held, const struct resources *store,
+		   bool is_same)
+{
+	int r = 0;
+
+	map_for_each (held, it) {
+		const struct resource_entry *e = resources_get(store, it.key);
+
+		if (r < 0 || !e || !e->packed || streq(e->version, it.value) != is_same)
+			continue;
+		r = is_same ? wanted_hold(w, it.key) : wanted_offer(w, it.key);
 	}
 	return r;
 }

@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/map.h"
+#include "userspace/lib/xds/discovery.pb-c.h"
 #include "xds/address_index.h"
 #include "xds/resources.h"
 
@@ -31,6 +33,19 @@ _must_check_ int wanted_hold(struct wanted *w, const char *name);
 
 /** wanted_offer() - it holds this one in an older version. Return: 0; -ENOMEM. */
 _must_check_ int wanted_offer(struct wanted *w, const char *name);
+
+/** wanted_is_meant() - does a first request for addresses name some, and not all of them? Istio's
+ * ztunnel takes "*" and gives it back in one breath. */
+bool wanted_is_meant(const Envoy__Service__Discovery__V3__DeltaDiscoveryRequest *req);
+/** wanted_read() - what a request asks for, and no longer. Return: as wanted_subscribe(). */
+_must_check_ int wanted_read(struct wanted *w, const struct address_index *ix,
+			     const struct resources *store,
+			     const Envoy__Service__Discovery__V3__DeltaDiscoveryRequest *req);
+/** wanted_compare() - @held: name -> version that the client says it has. What it has
+ * in the version that is there (@is_same) need not be sent; what it has in another, and did not ask
+ * for once more, comes after what it asked for. Return: as wanted_subscribe(). */
+_must_check_ int wanted_compare(struct wanted *w, const struct map *held,
+				const struct resources *store, bool is_same);
 
 /** struct wanted_answer - one of both is set. */
 struct wanted_answer {

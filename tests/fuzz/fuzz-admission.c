@@ -24,9 +24,10 @@ static void as_object(const uint8_t *data, size_t size)
 		object ? json_pack("{s:{s:s,s:{s:s,s:s},s:o}}", "request", "uid", "u", "kind",
 				   "group", kind[0], "kind", kind[1], "object", object)
 		       : NULL;
+	struct admission_subject subject;
 	char *text = review ? json_dumps(review, JSON_COMPACT) : NULL, *answer = NULL;
 
-	if (text && admission_review(text, strlen(text), &answer) == 0)
+	if (text && admission_review(text, strlen(text), &subject, &answer) == 0)
 		free(answer);
 	free(text);
 	json_decref(review);
@@ -34,11 +35,12 @@ static void as_object(const uint8_t *data, size_t size)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	struct admission_subject subject;
 	char *answer = NULL;
 
 	if (size == 0)
 		return 0;
-	if (admission_review((const char *)data, size, &answer) == 0)
+	if (admission_review((const char *)data, size, &subject, &answer) == 0)
 		free(answer);
 	as_object(data, size);
 	return 0;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The control plane at a real API server: one leader writes, roots and webhook are kept right, MeshConfig is live."""
 import json
+import re
 import subprocess
 
 import pytest
@@ -88,6 +89,19 @@ def test_webhook_configurations_are_repaired(cluster, mesh):
         {"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"},
         {"op": "remove", "path": "/webhooks/0/clientConfig/caBundle"}]))
     eventually(lambda: hook()["failurePolicy"] == "Fail" and hook()["clientConfig"].get("caBundle"), what="it is right again")
+
+
+def test_metrics_are_there_by_istiods_names(cluster, mesh):
+    """By the Service's port, as the API server reaches it."""
+    path = "/api/v1/namespaces/istio-system/services/istiod:http-monitoring/proxy/metrics"
+
+    def has_both_nodes():
+        text = cluster.run("get", "--raw", path, check=False) or ""
+        return all(re.search(rf'^pilot_xds{{type="{client}"}} [2-9]', text, re.M) for client in ("ztunnel", "agent")) and text
+
+    text = eventually(has_both_nodes, what="the clients of both nodes")
+    assert re.search(r"^citadel_server_csr_count \d", text, re.M)
+    assert re.search(r'^pilot_xds_pushes{type="wds"} [1-9]', text, re.M)
 
 
 def test_another_leads_when_the_leader_goes(cluster, mesh):

@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "base/buf.h"
+#include "base/str.h"
 #include "source/honoured.h"
 #include "source/kube_prune.h"
 #include "source/schema.h"
@@ -17,6 +18,7 @@
 struct verdict {
 	struct buf message; /* empty: it may come in */
 	const char *warning;
+	struct admission_subject subject;
 };
 
 static void on_problem(void *arg, const char *field, const char *message)
@@ -46,6 +48,14 @@ static const struct schema_kind *kind_find(const char *kind, const char *group)
 		       : NULL;
 }
 
+static const char *version_find(const struct schema_kind *kind, const char *api_version)
+{
+	for (const char *const *v = kind->api_versions; *v; v++)
+		if (streq(*v, api_version))
+			return *v;
+	return NULL;
+}
+
 /* Finalizers, labels and status of what was stored before us must be free to change. */
 static bool is_spec_as_before(const json_t *request, const json_t *object)
 {
@@ -70,6 +80,8 @@ static void object_check(const json_t *request, struct verdict *v)
 	v->warning = honoured_not_yet(group, name);
 	if (!kind)
 		return;
+	v->subject.kind = kind;
+	v->subject.api_version = version_find(kind, string_at(object, "apiVersion"));
 	kube_prune(kind->kind, object);
 	(void)schema_check(kind, object, &report);
 }
@@ -91,27 +103,32 @@ static json_t *answer_make(const char *uid, struct verdict *v)
 			 "AdmissionReview", "response", response);
 }
 
-static int review(const json_t *request, char **ret)
+static int review(const json_t *request, struct admission_subject *ret_subject, char **ret)
 {
 	struct verdict v = {.message = {.limit = MESSAGE_MAX}};
 	const char *uid = json_string_value(json_object_get(request, "uid"));
+	bool is_allowed;
 	json_t *answer;
 
 	if (!uid)
 		return -EBADMSG;
 	object_check(request, &v);
+	is_allowed = buf_len(&v.message) == 0;
 	answer = answer_make(uid, &v);
 	buf_reset(&v.message);
+	v.subject.is_allowed = is_allowed;
+	*ret_subject = v.subject;
 	*ret = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
 	json_decref(answer);
 	return *ret ? 0 : -ENOMEM;
 }
 
-int admission_review(const char *body, size_t len, char **ret)
+int admission_review(const char *body, size_t len, struct admission_subject *ret_subject,
+		     char **ret)
 {
 	json_t *root = len <= ADMISSION_BODY_MAX ? json_loadb(body, len, 0, NULL) : NULL;
 	char *text = NULL;
-	int r = review(json_object_get(root, "request"), &text);
+	int r = review(json_object_get(root, "request"), ret_subject, &text);
 
 	json_decref(root);
 	if (r == 0)

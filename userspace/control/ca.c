@@ -427,18 +427,32 @@ int ca_sign_server(struct ca *ca, EVP_PKEY *key, const char *const *names, size_
 	return r;
 }
 
+/* @first: of those before; 0: none. Return: the earlier one. */
+static time_t earlier_end(time_t first, const X509 *cert)
+{
+	struct tm tm;
+	time_t t;
+
+	if (!ASN1_TIME_to_tm(X509_get0_notAfter(cert), &tm))
+		return first;
+	t = timegm(&tm);
+	return first == 0 || t < first ? t : first;
+}
+
+time_t ca_not_after(const struct ca *ca)
+{
+	time_t first = earlier_end(0, ca->m.cert);
+
+	for (int i = 0; i < sk_X509_num(ca->m.chain); i++)
+		first = earlier_end(first, sk_X509_value(ca->m.chain, i));
+	return first;
+}
+
 time_t ca_root_not_after(const struct ca *ca)
 {
 	time_t first = 0;
-	struct tm tm;
 
-	for (int i = 0; i < sk_X509_num(ca->m.roots); i++) {
-		time_t t;
-
-		if (!ASN1_TIME_to_tm(X509_get0_notAfter(sk_X509_value(ca->m.roots, i)), &tm))
-			continue;
-		t = timegm(&tm);
-		first = first == 0 || t < first ? t : first;
-	}
+	for (int i = 0; i < sk_X509_num(ca->m.roots); i++)
+		first = earlier_end(first, sk_X509_value(ca->m.roots, i));
 	return first;
 }

@@ -120,5 +120,7 @@ const struct ca_material *ca_material_of(const struct ca *ca);
 _must_check_ int ca_version(const struct ca *ca, char ret[CA_VERSION_SIZE]);
 /** ca_is_trusted_by() - do certificates of @ca chain to the roots of @other? */
 bool ca_is_trusted_by(const struct ca *ca, const struct ca *other);
+/** ca_not_after() - when the first of the signing certificate and its chain ends. */
+time_t ca_not_after(const struct ca *ca);
 /** ca_root_not_after() - when the first of the roots ends. */
 time_t ca_root_not_after(const struct ca *ca);

@@ -36,7 +36,7 @@ struct ca_service {
 	struct ca_service_config config;
 	struct list pendings;
 	size_t n_pendings;
-	size_t n_signed, n_refused;
+	struct ca_service_counts counts;
 };
 
 static void pending_free(struct pending *p)
@@ -52,7 +52,11 @@ static void pending_free(struct pending *p)
 
 static void refuse(struct pending *p, enum grpc_status status, const char *message)
 {
-	p->service->n_refused++;
+	struct ca_service_counts *n = &p->service->counts;
+
+	n->strangers += status == GRPC_PERMISSION_DENIED;
+	n->malformed += status == GRPC_INVALID_ARGUMENT;
+	n->failed += status != GRPC_PERMISSION_DENIED && status != GRPC_INVALID_ARGUMENT;
 	log_warn("ca", "request refused identity=%s reason=\"%s\"", p->spiffe ? p->spiffe : "-",
 		 message);
 	grpc_call_finish(p->call, status, message);
@@ -82,7 +86,7 @@ static void answer(struct pending *p, char **chain, size_t n)
 		refuse(p, GRPC_RESOURCE_EXHAUSTED, strerror(-r));
 		return;
 	}
-	p->service->n_signed++;
+	p->service->counts.granted++;
 	log_info("ca", "certificate issued identity=%s", p->spiffe);
 	grpc_call_finish(p->call, GRPC_OK, NULL);
 	pending_free(p);
@@ -184,6 +188,7 @@ static void on_message(struct grpc_call *c, void *arg, const void *data, size_t 
 		refuse(p, GRPC_INVALID_ARGUMENT, "more than one message");
 		return;
 	}
+	p->service->counts.asked++;
 	p->request = istio__v1__auth__istio_certificate_request__unpack(NULL, len, data);
 	spiffe = p->request ? identity_find(p->request) : NULL;
 	if (p->request && !spiffe && p->has_caller) {
@@ -279,8 +284,7 @@ void ca_service_retry(struct ca_service *s)
 			sign(p);
 }
 
-void ca_service_count(const struct ca_service *s, size_t *ret_signed, size_t *ret_refused)
+struct ca_service_counts ca_service_counts(const struct ca_service *s)
 {
-	*ret_signed = s->n_signed;
-	*ret_refused = s->n_refused;
+	return s->counts;
 }

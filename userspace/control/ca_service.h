@@ -44,5 +44,14 @@ struct grpc_method ca_service_method(struct ca_service *s);
 void ca_service_set_ca(struct ca_service *s, struct ca *ca);
 /** ca_service_retry() - the set of pods changed: look again at the requests that wait. */
 void ca_service_retry(struct ca_service *s);
-/** ca_service_count() - certificates signed and requests refused so far. */
-void ca_service_count(const struct ca_service *s, size_t *ret_signed, size_t *ret_refused);
+
+/** struct ca_service_counts - so far. What was asked and is in neither waits, or its client left.
+ */
+struct ca_service_counts {
+	size_t asked, granted;
+	size_t strangers; /* refused: may not have a certificate for that identity */
+	size_t malformed; /* refused: the request is wrong */
+	size_t failed;    /* refused: we could not */
+};
+
+struct ca_service_counts ca_service_counts(const struct ca_service *s);

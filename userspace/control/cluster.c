@@ -30,6 +30,7 @@ struct cluster {
 	struct statuses *statuses;
 	struct gateways *gateways;
 	struct http_server *webhook; /* NULL: none */
+	struct validations validations;
 };
 
 static bool is_selected(void *arg, const char *namespace_)
@@ -206,16 +207,20 @@ static int writers_start(struct cluster *c)
 
 static int webhook_start(struct cluster *c)
 {
-	int fd = -EBADF, r;
+	struct webhook_config webhook = {.loop = c->config.loop,
+					 .listen_fd = -EBADF,
+					 .ssl_new = serving_ssl_new_http1,
+					 .ssl_arg = c->serving,
+					 .seen = &c->validations};
+	int r;
 
 	if (c->config.webhook_port == 0)
 		return 0;
-	r = tcp_listen_any(c->config.webhook_port, &fd);
+	r = tcp_listen_any(c->config.webhook_port, &webhook.listen_fd);
 	if (r == 0)
-		r = webhook_serve(c->config.loop, fd, serving_ssl_new_http1, c->serving,
-				  &c->webhook);
+		r = webhook_serve(&webhook, &c->webhook);
 	if (r < 0) {
-		(void)close_fd(fd);
+		(void)close_fd(webhook.listen_fd);
 		log_error_errno("control", r, "cannot listen port=%u", c->config.webhook_port);
 	}
 	return r;
@@ -270,6 +275,16 @@ struct cluster *cluster_free(struct cluster *c)
 	free(c->revision_lease);
 	free(c);
 	return NULL;
+}
+
+const struct validations *cluster_validations(const struct cluster *c)
+{
+	return &c->validations;
+}
+
+const struct gate *cluster_gate(const struct cluster *c)
+{
+	return c->gate;
 }
 
 json_t *cluster_status(const struct cluster *c)

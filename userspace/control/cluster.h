@@ -19,6 +19,7 @@
 #include "problems.h"
 #include "source/kube_client.h"
 #include "source/object.h"
+#include "validations.h"
 
 struct cluster; /* opaque */
 
@@ -66,5 +67,8 @@ void cluster_check_namespaces(struct cluster *c);
 /** cluster_set_ca() - other roots or another signer; borrowed. Return: 0; -errno: what is written
  * and shown is behind. */
 _must_check_ int cluster_set_ca(struct cluster *c, struct ca *ca);
+/** cluster_validations(), cluster_gate() - for metrics; borrowed. */
+const struct validations *cluster_validations(const struct cluster *c);
+const struct gate *cluster_gate(const struct cluster *c);
 /** cluster_status() - a new reference; NULL on lack of memory. */
 json_t *cluster_status(const struct cluster *c);

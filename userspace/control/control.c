@@ -4,53 +4,17 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/log.h"
-#include "base/map.h"
 #include "base/str.h"
 #include "cluster.h"
-#include "discovery.h"
-#include "model/model.h"
+#include "control_internal.h"
 #include "net/tcp.h"
-#include "problems.h"
-#include "source/mesh_config.h"
-#include "source/json_pool.h"
 #include "source/source.h"
 #include "userspace/lib/xds/node.pb-c.h"
-#include "xds/server.h"
 
 #define CONNECTIONS_MAX         32
 #define CLUSTER_CONNECTIONS_MAX 8192
-#define METHODS                 2
-
-struct control {
-	struct control_config config;
-	struct source *source;
-	struct model *model;
-	struct problems *problems;
-	struct xds_server *xds;
-	struct ca_service *ca_service;
-	struct grpc_server *grpc;
-	struct grpc_method methods[METHODS];
-	struct cluster *cluster; /* with an API server only */
-	struct map *kinds;       /* kind -> number of objects, as a pointer-sized integer */
-	struct discovery *discovery;
-	struct json_pool *labels; /* one copy of what many pods have */
-	struct mesh_config mesh;
-	bool is_synced;
-};
-
-static void kind_count(struct control *c, const char *kind, int change)
-{
-	uintptr_t n = (uintptr_t)map_get_str(c->kinds, kind);
-
-	n = change > 0 ? n + 1 : n - 1;
-	if (n == 0)
-		(void)map_del_str(c->kinds, kind);
-	else if (map_put_str(c->kinds, kind, (void *)n) < 0)
-		log_debug("control", "object not counted kind=%s", kind);
-}
 
 /* The strings are the configuration's. */
 static char **aliases_list(const struct control *c, size_t *ret_n)
@@ -228,8 +192,9 @@ static void on_put(void *arg, struct object *obj)
 {
 	struct control *c = arg;
 
-	if (discovery_put(c->discovery, obj) > 0)
-		kind_count(c, obj->kind, 1);
+	xds_server_note_change(c->xds);
+	kinds_count(c->kinds, obj->kind,
+		    discovery_put(c->discovery, obj) > 0 ? KINDS_ADD : KINDS_UPDATE);
 	if (c->cluster)
 		cluster_put(c->cluster, obj);
 	if (!is_mesh_config(c, obj))
@@ -242,8 +207,9 @@ static void on_delete(void *arg, struct object *obj)
 {
 	struct control *c = arg;
 
+	xds_server_note_change(c->xds);
 	if (discovery_delete(c->discovery, obj))
-		kind_count(c, obj->kind, -1);
+		kinds_count(c->kinds, obj->kind, KINDS_DELETE);
 	if (c->cluster)
 		cluster_delete(c->cluster, obj);
 	if (!is_mesh_config(c, obj))
@@ -271,7 +237,7 @@ static int serve(struct control *c)
 	struct grpc_server_config config = {
 		.loop = c->config.loop,
 		.methods = c->methods,
-		.n_methods = METHODS,
+		.n_methods = CONTROL_METHODS,
 		.max_connections = CONNECTIONS_MAX,
 		.is_allowed = c->config.is_allowed,
 		.arg = c->config.arg,
@@ -486,7 +452,7 @@ int control_new(const struct control_config *config, struct control **ret)
 		return -ENOMEM;
 	c->config = *config;
 	c->config.xds_fd = -EBADF;
-	r = map_new(&c->kinds);
+	r = kinds_new(&c->kinds);
 	if (r == 0)
 		r = json_pool_new(&c->labels);
 	if (r == 0)
@@ -528,7 +494,7 @@ struct control *control_free(struct control *c)
 	(void)xds_server_free(c->xds);
 	(void)model_free(c->model);
 	(void)problems_free(c->problems);
-	(void)map_free(c->kinds);
+	(void)kinds_free(c->kinds);
 	(void)discovery_free(c->discovery);
 	(void)json_pool_free(c->labels);
 	mesh_config_clear(&c->mesh);
@@ -555,46 +521,4 @@ void control_set_ca(struct control *c, struct ca *ca)
 void control_set_problem(struct control *c, const struct source_error *err, bool is_there)
 {
 	problems_set(c->problems, err, is_there);
-}
-
-static void client_add(void *arg, const struct xds_server_client *client)
-{
-	bool is_agent = str_has_prefix(client->node_id, "agent~");
-
-	(void)json_array_append_new(
-		arg, json_pack("{s:s,s:s,s:s,s:I,s:I,s:s}", "node", client->node_name, "type",
-			       is_agent ? "agent" : "ztunnel", "id", client->node_id, "acked",
-			       (json_int_t)client->acked, "nacked", (json_int_t)client->nacked,
-			       "error", client->nack_detail));
-}
-
-static json_t *ca_status(const struct control *c)
-{
-	time_t t = ca_root_not_after(c->config.ca);
-	size_t n_signed, n_refused;
-	char text[32] = "";
-	struct tm tm;
-
-	if (gmtime_r(&t, &tm))
-		(void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	ca_service_count(c->ca_service, &n_signed, &n_refused);
-	return json_pack("{s:s,s:I,s:I}", "root_not_after", text, "signed", (json_int_t)n_signed,
-			 "refused", (json_int_t)n_refused);
-}
-
-json_t *control_status(struct control *c)
-{
-	json_t *objects = json_object();
-	json_t *clients = json_array();
-
-	map_for_each (c->kinds, it)
-		(void)json_object_set_new(objects, it.key,
-					  json_integer((json_int_t)(uintptr_t)it.value));
-	xds_server_for_each_client(c->xds, client_add, clients);
-	return json_pack("{s:s,s:b,s:o,s:{s:I,s:I},s:o,s:o,s:o,s:o*}", "node", c->config.node,
-			 "synced", c->is_synced, "objects", objects, "resources", "addresses",
-			 (json_int_t)xds_server_count(c->xds, XDS_ADDRESS), "authorizations",
-			 (json_int_t)xds_server_count(c->xds, XDS_AUTHORIZATION), "errors",
-			 problems_to_json(c->problems), "clients", clients, "ca", ca_status(c),
-			 "cluster", c->cluster ? cluster_status(c->cluster) : NULL);
 }

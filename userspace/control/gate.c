@@ -50,6 +50,7 @@ struct gate {
 	struct map *known; /* hash -> struct known */
 	struct list waiting;
 	size_t n_waiting;
+	size_t n_strangers[2]; /* of methods other than xDS, of xDS */
 };
 
 static void waiting_free(struct waiting *w)
@@ -58,6 +59,12 @@ static void waiting_free(struct waiting *w)
 	list_del(&w->link);
 	w->method->gate->n_waiting--;
 	free(w);
+}
+
+static void refuse(const struct guarded *m, struct grpc_call *call)
+{
+	m->gate->n_strangers[m->is_xds]++;
+	grpc_call_finish(call, GRPC_UNAUTHENTICATED, "authentication failure");
 }
 
 /* The last step: @call belongs to the inner method from here on. */
@@ -70,7 +77,7 @@ static void let_in(const struct guarded *m, struct grpc_call *call, const struct
 	if (m->is_xds && !g->config.is_xds_allowed(g->config.arg, caller)) {
 		log_warn("control", "call refused path=%s namespace=%s account=%s", m->inner.path,
 			 caller->namespace_, caller->account);
-		grpc_call_finish(call, GRPC_UNAUTHENTICATED, "authentication failure");
+		refuse(m, call);
 		return;
 	}
 	with.caller = caller;
@@ -196,8 +203,10 @@ static void on_reviewed(void *arg, const struct kube_answer *a)
 			 r != -EAGAIN ? "its token is not valid"
 			 : a->error   ? a->message
 				      : "the API server reviews no tokens (RBAC?)");
-		grpc_call_finish(call, r == -EAGAIN ? GRPC_UNAVAILABLE : GRPC_UNAUTHENTICATED,
-				 "authentication failure");
+		if (r == -EAGAIN)
+			grpc_call_finish(call, GRPC_UNAVAILABLE, "authentication failure");
+		else
+			refuse(m, call);
 		return;
 	}
 	let_in(m, call, &peer, &caller);
@@ -267,7 +276,7 @@ static void on_open(struct grpc_call *call, const struct grpc_peer *peer, void *
 	struct caller caller;
 
 	if (!header || !str_has_prefix(header, BEARER)) {
-		grpc_call_finish(call, GRPC_UNAUTHENTICATED, "authentication failure");
+		refuse(m, call);
 		return;
 	}
 	header += strlen(BEARER);
@@ -292,6 +301,11 @@ struct grpc_method gate_method(struct gate *g, const struct grpc_method *inner, 
 		.on_open = on_open,
 		.arg = m,
 	};
+}
+
+size_t gate_strangers(const struct gate *g, bool is_xds)
+{
+	return g->n_strangers[is_xds];
 }
 
 int gate_new(const struct gate_config *config, struct gate **ret)

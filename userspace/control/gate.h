@@ -40,6 +40,10 @@ DEFINE_CLEANUP(struct gate *, gate_free);
 #define GATE_METHODS_MAX 4
 struct grpc_method gate_method(struct gate *g, const struct grpc_method *inner, bool is_xds);
 
+/** gate_strangers() - calls refused so far because of who asked, or of whom nobody knows; @is_xds:
+ * as with gate_method(). */
+size_t gate_strangers(const struct gate *g, bool is_xds);
+
 /** gate_caller_read() - the answer of a TokenReview. Return: 0; -EACCES not authenticated, for
  * another audience, or no service account. */
 _must_check_ int gate_caller_read(const char *body, size_t len, struct caller *ret);

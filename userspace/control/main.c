@@ -21,6 +21,7 @@
 #include "cacerts.h"
 #include "control.h"
 #include "csr_signer.h"
+#include "metrics.h"
 #include "net/unix.h"
 #include "readiness.h"
 #include "source/kube_client.h"
@@ -41,7 +42,7 @@ struct options {
 	const char *kubeconfig, *revision;
 	struct ca_options ca;
 	const char *external_ca, *k8s_signer;
-	uint64_t xds_port, webhook_port, ready_port;
+	uint64_t xds_port, webhook_port, ready_port, metrics_port;
 	bool is_kubernetes;
 };
 
@@ -59,6 +60,13 @@ struct options {
 		.env = variable, .value_name = name_of_value, .help = text                         \
 	}
 
+#define PORT_OPTION(long_name, field, value, least, text)                                          \
+	{                                                                                          \
+		.name = long_name, .type = OPTION_U64, .offset = offsetof(struct options, field),  \
+		.default_value = value, .min = least, .max = 65535, .value_name = "PORT",          \
+		.help = text                                                                       \
+	}
+
 static const struct option_def option_defs[] = {
 	STRING_OPTION("node", node, NULL, "NAME",
 		      "name of this node, as in spec.nodeName; required"),
@@ -73,29 +81,15 @@ static const struct option_def option_defs[] = {
 		   "with --kubernetes: how to reach the API server from outside a pod"),
 	ENV_OPTION("revision", revision, NULL, "REVISION", "NAME",
 		   "with --kubernetes: which of several control planes this is"),
-	{.name = "xds-port",
-	 .type = OPTION_U64,
-	 .offset = offsetof(struct options, xds_port),
-	 .default_value = "15012",
-	 .min = 1,
-	 .max = 65535,
-	 .value_name = "PORT",
-	 .help = "with --kubernetes: where nodes connect"},
-	{.name = "webhook-port",
-	 .type = OPTION_U64,
-	 .offset = offsetof(struct options, webhook_port),
-	 .default_value = "15017",
-	 .max = 65535,
-	 .value_name = "PORT",
-	 .help = "with --kubernetes: where the API server asks whether an object may come in; 0: "
-		 "nowhere"},
-	{.name = "ready-port",
-	 .type = OPTION_U64,
-	 .offset = offsetof(struct options, ready_port),
-	 .default_value = "8080",
-	 .max = 65535,
-	 .value_name = "PORT",
-	 .help = "with --kubernetes: where the kubelet asks for /ready and /live; 0: nowhere"},
+	PORT_OPTION("xds-port", xds_port, "15012", 1, "with --kubernetes: where nodes connect"),
+	PORT_OPTION(
+		"webhook-port", webhook_port, "15017", 0,
+		"with --kubernetes: where the API server asks whether an object may come in; 0: "
+		"nowhere"),
+	PORT_OPTION("ready-port", ready_port, "8080", 0,
+		    "with --kubernetes: where the kubelet asks for /ready and /live; 0: nowhere"),
+	PORT_OPTION("metrics-port", metrics_port, "0", 0,
+		    "where Prometheus asks for /metrics (istiod's: 15014); 0: nowhere"),
 	STRING_OPTION("run-dir", run_dir, NULL, "DIR", "sockets (default: /run/culvert/NAME)"),
 	STRING_OPTION("ca-dir", ca_dir, "/var/lib/culvert/ca", "DIR",
 		      "ca-cert.pem, ca-key.pem, root-cert.pem, cert-chain.pem; made if missing"),
@@ -146,6 +140,7 @@ struct daemon {
 	struct cacerts *cacerts;     /* NULL: it is used, or cannot come */
 	struct control *control;
 	struct http_server *admin, *readiness;
+	struct metrics *metrics;
 	struct mesh_config mesh; /* as it was at the start */
 	char mesh_name[128];     /* of its ConfigMap */
 	uid_t allowed_uid;
@@ -477,6 +472,8 @@ static int daemon_start(struct daemon *d, struct options *o)
 		r = loop_start(d);
 	if (r == 0 && o->is_kubernetes)
 		r = readiness_serve(d->loop, (uint16_t)o->ready_port, &d->control, &d->readiness);
+	if (r == 0)
+		r = metrics_new(d->loop, (uint16_t)o->metrics_port, &d->control, &d->metrics);
 	if (r == 0 && o->is_kubernetes)
 		r = kube_start(d, o);
 	if (r == 0)
@@ -516,6 +513,7 @@ static void daemon_clear(struct daemon *d)
 {
 	(void)http_server_free(d->admin);
 	(void)http_server_free(d->readiness);
+	(void)metrics_free(d->metrics);
 	(void)ca_secret_free(d->ca_secret);
 	(void)ca_watch_free(d->ca_watch);
 	(void)cacerts_free(d->cacerts);

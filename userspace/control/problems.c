@@ -173,6 +173,16 @@ void problems_for_each(const struct problems *p,
 	}
 }
 
+size_t problems_count(const struct problems *p, bool is_warning)
+{
+	const struct problem *e;
+	size_t n = 0;
+
+	list_for_each_entry (e, &p->all, link)
+		n += !e->is_cleared && e->is_warning == is_warning;
+	return n;
+}
+
 json_t *problems_to_json(const struct problems *p)
 {
 	json_t *array = json_array();

@@ -33,5 +33,7 @@ void problems_settle(struct problems *p);
 /** problems_for_each() - all that hold; borrowed for the call. */
 void problems_for_each(const struct problems *p,
 		       void (*fn)(void *arg, const struct source_error *err), void *arg);
+/** problems_count() - of those that hold: the warnings, or all others. */
+size_t problems_count(const struct problems *p, bool is_warning);
 /** problems_to_json() - array of objects; a new reference; NULL on lack of memory. */
 json_t *problems_to_json(const struct problems *p);

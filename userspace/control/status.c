@@ -3,6 +3,57 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#include "base/str.h"
+#include "cluster.h"
+#include "control_internal.h"
+
+static void client_add(void *arg, const struct xds_server_client *client)
+{
+	bool is_agent = str_has_prefix(client->node_id, "agent~");
+
+	(void)json_array_append_new(
+		arg, json_pack("{s:s,s:s,s:s,s:I,s:I,s:s}", "node", client->node_name, "type",
+			       is_agent ? "agent" : "ztunnel", "id", client->node_id, "acked",
+			       (json_int_t)client->acked, "nacked", (json_int_t)client->nacked,
+			       "error", client->nack_detail));
+}
+
+static void kind_add(void *arg, const char *kind, const struct kinds_count *n)
+{
+	if (n->objects > 0)
+		(void)json_object_set_new(arg, kind, json_integer((json_int_t)n->objects));
+}
+
+static json_t *ca_status(const struct control *c)
+{
+	struct ca_service_counts n = ca_service_counts(c->ca_service);
+	size_t refused = n.strangers + n.malformed + n.failed;
+	time_t t = ca_root_not_after(c->config.ca);
+	char text[32] = "";
+	struct tm tm;
+
+	if (gmtime_r(&t, &tm))
+		(void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	return json_pack("{s:s,s:I,s:I}", "root_not_after", text, "signed", (json_int_t)n.granted,
+			 "refused", (json_int_t)refused);
+}
+
+json_t *control_status(struct control *c)
+{
+	json_t *objects = json_object();
+	json_t *clients = json_array();
+
+	kinds_for_each(c->kinds, kind_add, objects);
+	xds_server_for_each_client(c->xds, client_add, clients);
+	return json_pack("{s:s,s:b,s:o,s:{s:I,s:I},s:o,s:o,s:o,s:o*}", "node", c->config.node,
+			 "synced", c->is_synced, "objects", objects, "resources", "addresses",
+			 (json_int_t)xds_server_count(c->xds, XDS_ADDRESS), "authorizations",
+			 (json_int_t)xds_server_count(c->xds, XDS_AUTHORIZATION), "errors",
+			 problems_to_json(c->problems), "clients", clients, "ca", ca_status(c),
+			 "cluster", c->cluster ? cluster_status(c->cluster) : NULL);
+}
 
 static void answer_text(struct http_response *resp, unsigned int status, const char *text)
 {

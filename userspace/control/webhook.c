@@ -11,6 +11,8 @@
 
 static void on_request(const struct http_request *req, struct http_response *resp, void *arg)
 {
+	struct validations *seen = arg;
+	struct admission_subject subject;
 	char *text = NULL;
 	int r;
 
@@ -22,7 +24,11 @@ static void on_request(const struct http_request *req, struct http_response *res
 		resp->status = 405;
 		return;
 	}
-	r = admission_review(req->body, req->body_len, &text);
+	r = admission_review(req->body, req->body_len, &subject, &text);
+	if (r == 0)
+		validations_count(seen, &subject);
+	else
+		seen->malformed += r == -EBADMSG;
 	if (r == 0)
 		r = buf_append_str(&resp->body, text);
 	resp->content_type = "application/json";
@@ -35,18 +41,18 @@ static void on_request(const struct http_request *req, struct http_response *res
 	free(text);
 }
 
-int webhook_serve(struct loop *loop, int listen_fd, SSL *(*ssl_new)(void *arg), void *arg,
-		  struct http_server **ret)
+int webhook_serve(const struct webhook_config *config, struct http_server **ret)
 {
-	const struct http_server_config config = {
-		.loop = loop,
-		.listen_fd = listen_fd,
+	const struct http_server_config http = {
+		.loop = config->loop,
+		.listen_fd = config->listen_fd,
 		.handler = on_request,
-		.ssl_new = ssl_new,
-		.ssl_arg = arg,
+		.arg = config->seen,
+		.ssl_new = config->ssl_new,
+		.ssl_arg = config->ssl_arg,
 		.body_max = ADMISSION_BODY_MAX,
 		.total_max = BODIES_MAX,
 	};
 
-	return http_server_open(&config, ret);
+	return http_server_open(&http, ret);
 }

@@ -8,10 +8,17 @@
 #include "base/loop.h"
 #include "base/macros.h"
 #include "http/server.h"
+#include "validations.h"
 
 #define WEBHOOK_PORT 15017
 
-/** webhook_serve() - @listen_fd: taken on success. @ssl_new: of each connection. Return: 0;
- * -ENOMEM; -errno. */
-_must_check_ int webhook_serve(struct loop *loop, int listen_fd, SSL *(*ssl_new)(void *arg),
-			       void *arg, struct http_server **ret);
+struct webhook_config {
+	struct loop *loop;          /* borrowed */
+	int listen_fd;              /* taken on success */
+	SSL *(*ssl_new)(void *arg); /* of each connection */
+	void *ssl_arg;
+	struct validations *seen; /* borrowed; what was said is counted there */
+};
+
+/** webhook_serve() - Return: 0; -ENOMEM; -errno. */
+_must_check_ int webhook_serve(const struct webhook_config *config, struct http_server **ret);

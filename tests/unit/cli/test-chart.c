@@ -172,6 +172,13 @@ static void what_runs_has_no_more_rights_than_it_needs(void **state)
 		{CONTROL, POD "tolerations",
 		 "[{\"key\":\"CriticalAddonsOnly\",\"operator\":\"Exists\"}]"},
 		{"PodDisruptionBudget/istiod", "spec.minAvailable", "1"},
+		/* as istiod's but for 15010, where anybody could read the mesh */
+		{"Service/istiod", "spec.ports",
+		 "[{\"name\":\"https-dns\",\"port\":15012},"
+		 "{\"name\":\"https-webhook\",\"port\":443,\"targetPort\":15017},"
+		 "{\"name\":\"http-monitoring\",\"port\":15014}]"},
+		{CONTROL, "spec.template.metadata.annotations",
+		 "{\"prometheus.io/port\":\"15014\",\"prometheus.io/scrape\":\"true\"}"},
 	};
 	_cleanup_(json_decrefp) json_t *o = objects_of((const char *[]){NULL});
 

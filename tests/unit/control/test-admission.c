@@ -30,11 +30,12 @@
 static char *refusal(const char *review, char **ret_warning)
 {
 	_cleanup_(freep) char *text = NULL;
+	struct admission_subject subject;
 	json_t *answer;
 	const json_t *response;
 	char *message = NULL;
 
-	assert_int_equal(admission_review(review, strlen(review), &text), 0);
+	assert_int_equal(admission_review(review, strlen(review), &subject, &text), 0);
 	answer = json_loads(text, 0, NULL);
 	response = json_object_get(answer, "response");
 	assert_string_equal(json_string_value(json_object_get(response, "uid")), "u1");
@@ -142,12 +143,15 @@ static void odd_bytes_are_no_review(void **state)
 		"\0{}",
 	};
 	char *text = NULL, *deep = calloc(1, 100001);
+	struct admission_subject subject;
 
 	for (size_t i = 0; i < ARRAY_SIZE(bytes); i++)
-		assert_int_equal(admission_review(bytes[i], strlen(bytes[i]), &text), -EBADMSG);
+		assert_int_equal(admission_review(bytes[i], strlen(bytes[i]), &subject, &text),
+				 -EBADMSG);
 	memset(deep, '[', 100000);
-	assert_int_equal(admission_review(deep, 100000, &text), -EBADMSG);
-	assert_int_equal(admission_review(deep, (size_t)ADMISSION_BODY_MAX + 1, &text), -EBADMSG);
+	assert_int_equal(admission_review(deep, 100000, &subject, &text), -EBADMSG);
+	assert_int_equal(admission_review(deep, (size_t)ADMISSION_BODY_MAX + 1, &subject, &text),
+			 -EBADMSG);
 	assert_null(text);
 	free(deep);
 }

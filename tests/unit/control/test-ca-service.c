@@ -181,25 +181,31 @@ static void waits_for_a_pod_that_is_about_to_appear(void **state)
 static void refuses_an_identity_without_a_pod(void **state)
 {
 	struct fixture *f = *state;
-	size_t n_signed, n_refused;
+	struct ca_service_counts n;
 
 	ask(f);
 	run_until_answers(f, 1);
 	assert_int_equal(f->error, -EACCES);
-	ca_service_count(f->service, &n_signed, &n_refused);
-	assert_int_equal(n_signed, 0);
-	assert_int_equal(n_refused, 1);
+	n = ca_service_counts(f->service);
+	assert_int_equal(n.asked, 1);
+	assert_int_equal(n.granted, 0);
+	assert_int_equal(n.strangers, 1);
+	assert_int_equal(n.malformed + n.failed, 0);
 }
 
 static void refuses_a_bad_request(void **state)
 {
 	struct fixture *f = *state;
+	struct ca_service_counts n;
 
 	f->is_known = true;
 	assert_int_equal(ca_client_sign(f->client, "spiffe://x", f->csr, on_answer, f), -EINVAL);
 	assert_int_equal(ca_client_sign(f->client, ID, "garbage", on_answer, f), 0);
 	run_until_answers(f, 1);
 	assert_int_equal(f->error, -EREMOTEIO);
+	n = ca_service_counts(f->service);
+	assert_int_equal(n.malformed, 1);
+	assert_int_equal(n.granted + n.strangers + n.failed, 0);
 }
 
 static void reports_an_absent_control_plane_from_the_loop(void **state)

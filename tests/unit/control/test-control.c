@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* control - a folder in, resources and certificates out, over the real socket; a change arrives, a
  * restart removes nothing. */
-#include "userspace/control/control.h"
+#include "userspace/control/metrics.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -18,6 +18,7 @@
 #include "base/str.h"
 #include "net/unix.h"
 #include "tls/key.h"
+#include "userspace/control/control.h"
 #include "userspace/lib/xds/node.pb-c.h"
 #include "xds/ca_client.h"
 #include "xds/client.h"
@@ -320,6 +321,64 @@ static void status_tells_all(void **state)
 	json_decref(json);
 }
 
+/* metric_of() - of a sample by its name and labels; -1: there is none. */
+static double metric_of(const struct fixture *f, const char *sample)
+{
+	_cleanup_(buf_resetp) struct buf text = {0};
+	_cleanup_(freep) char *start = str_format("\n%s ", sample);
+	const char *found;
+
+	assert_int_equal(metrics_write(f->control, &text), 0);
+	assert_int_equal(buf_append(&text, "", 1), 0);
+	found = strstr((const char *)buf_head(&text), start);
+	return found ? strtod(found + strlen(start), NULL) : -1;
+}
+
+static void run_until_metric(struct fixture *f, const char *sample, double wanted)
+{
+	uint64_t end = now_monotonic_us() + 10000000;
+	double got = metric_of(f, sample);
+
+	while (got != wanted && now_monotonic_us() < end) {
+		(void)loop_run_once(f->loop, 20);
+		got = metric_of(f, sample);
+	}
+	if (got != wanted)
+		fail_msg("%s: %f, not %f", sample, got, wanted);
+}
+
+static void metrics_have_istiods_names(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(freep) char *path = str_format("%s/config/web-2.yaml", f->dir);
+	double left;
+
+	log_set_level(LOG_OFF);
+	run_until(f, "Kubernetes//Pod/demo/web-1", true);
+	assert_true(metric_of(f, "pilot_xds{type=\"agent\"}") == 1);
+	assert_true(metric_of(f, "pilot_xds{type=\"ztunnel\"}") == 0);
+	run_until_metric(f, "pilot_xds_pushes{type=\"wads\"}", 1);
+	pod_write(f, "web-2", "n2", "web");
+	run_until_metric(f, "pilot_k8s_reg_events{type=\"Pods\",event=\"add\"}", 2);
+	run_until_metric(f, "pilot_proxy_convergence_time_count", 1);
+	assert_true(metric_of(f, "pilot_proxy_convergence_time_bucket{le=\"+Inf\"}") == 1);
+	assert_true(metric_of(f, "pilot_proxy_convergence_time_sum") > 0);
+	pod_write(f, "web-2", "n2", "other");
+	run_until_metric(f, "pilot_k8s_reg_events{type=\"Pods\",event=\"update\"}", 1);
+	assert_int_equal(unlink(path), 0);
+	run_until_metric(f, "pilot_k8s_reg_events{type=\"Pods\",event=\"delete\"}", 1);
+	assert_true(metric_of(f, "pilot_k8s_cfg_events{type=\"Pod\",event=\"add\"}") < 0);
+	file_write(f, "mesh.yaml", MESH "    outboundTrafficPolicy: {mode: SOME}\n");
+	run_until_metric(f, "culvert_control_config_problems{severity=\"error\"}", 1);
+	run_until_metric(f, "pilot_k8s_cfg_events{type=\"ConfigMap\",event=\"add\"}", 1);
+	assert_int_equal(sign(f, "spiffe://cluster.local/ns/demo/sa/web"), 0);
+	assert_true(metric_of(f, "citadel_server_csr_count") == 1);
+	assert_true(metric_of(f, "citadel_server_success_cert_issuance_count") == 1);
+	left = metric_of(f, "citadel_server_root_cert_expiry_seconds");
+	assert_true(left > 3600.0 * 24 * 365 && left < 3600.0 * 24 * 366 * 10);
+	assert_true(metric_of(f, "citadel_server_cert_chain_expiry_seconds") > 0);
+}
+
 /* Return: how many problems the status names. */
 static size_t errors_count(const struct fixture *f)
 {
@@ -356,6 +415,7 @@ int main(void)
 		TEST(a_restart_removes_nothing),
 		TEST(signs_for_pods_of_this_node_only),
 		TEST(status_tells_all),
+		TEST(metrics_have_istiods_names),
 		TEST(a_problem_of_no_object_is_named_until_it_is_gone),
 	};
 

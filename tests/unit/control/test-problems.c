@@ -82,7 +82,10 @@ static void source_and_model_do_not_clear_each_other(void **state)
 	warning.is_warning = true;
 	problems_add(p, PROBLEM_SOURCE, &in_file);
 	problems_add(p, PROBLEM_MODEL, &warning);
+	assert_int_equal(problems_count(p, false), 1);
 	problems_clear_file(p, "a.yaml");
+	assert_int_equal(problems_count(p, false), 0);
+	assert_int_equal(problems_count(p, true), 1);
 	problems_settle(p);
 	assert_int_equal(count(p), 1);
 	problems_clear_object(p, "Pod", "demo", "other");

@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "net/tcp.h"
@@ -27,6 +28,7 @@ struct fixture {
 	struct ca *ca;
 	struct serving *serving;
 	struct http_server *server;
+	struct validations seen;
 	struct kube_config config;
 	struct kube_client *client;
 	struct kube_reply reply;
@@ -40,7 +42,7 @@ static int set_up(void **state)
 	struct ca_material m = {0};
 	struct cv_addr lo = {0};
 	char err[512];
-	int fd = -EBADF;
+	struct webhook_config webhook = {.ssl_new = serving_ssl_new_http1, .seen = &f->seen};
 
 	log_set_level(LOG_ERROR);
 	assert_int_equal(loop_new(&f->loop), 0);
@@ -54,10 +56,11 @@ static int set_up(void **state)
 			 0);
 	assert_int_equal(serving_set_ca(f->serving, f->ca), 0);
 	assert_int_equal(cv_addr_parse("127.0.0.1", &lo), 0);
-	assert_int_equal(tcp_listen(&lo, 0, &fd), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&sa, &len), 0);
-	assert_int_equal(webhook_serve(f->loop, fd, serving_ssl_new_http1, f->serving, &f->server),
-			 0);
+	assert_int_equal(tcp_listen(&lo, 0, &webhook.listen_fd), 0);
+	assert_int_equal(getsockname(webhook.listen_fd, (struct sockaddr *)&sa, &len), 0);
+	webhook.loop = f->loop;
+	webhook.ssl_arg = f->serving;
+	assert_int_equal(webhook_serve(&webhook, &f->server), 0);
 	(void)snprintf(f->url, sizeof(f->url), "https://127.0.0.1:%d", ntohs(sa.sin_port));
 	f->config.server = f->url;
 	assert_int_equal(ca_roots_pem(f->ca, &f->config.ca_pem), 0);
@@ -133,6 +136,59 @@ static void test_reviews_of_any_size_are_answered(void **state)
 	}
 }
 
+/* has_line() - do the metrics say that, as a whole line? */
+static bool has_line(const struct fixture *f, const char *line)
+{
+	_cleanup_(buf_resetp) struct buf text = {0};
+	_cleanup_(freep) char *wanted = str_format("\n%s\n", line);
+
+	assert_int_equal(validations_write(&f->seen, &text), 0);
+	assert_int_equal(buf_append(&text, "", 1), 0);
+	return strstr((const char *)buf_head(&text), wanted) != NULL;
+}
+
+#define POLICIES "{group=\"security.istio.io\",version=\"v1\",resource=\"authorizationpolicies\""
+
+static void test_what_was_said_is_counted(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(freep) char *good = review_make(1, "ALLOW"), *bad = review_make(1, "MAYBE");
+
+	assert_int_equal(ask(f, "POST", "/validate", good), 200);
+	assert_int_equal(ask(f, "POST", "/validate", good), 200);
+	assert_int_equal(ask(f, "POST", "/validate", bad), 200);
+	assert_int_equal(ask(f, "POST", "/validate", "{}"), 400);
+	assert_true(has_line(f, "galley_validation_passed" POLICIES "} 2"));
+	assert_true(
+		has_line(f, "galley_validation_failed" POLICIES ",reason=\"invalid_resource\"} 1"));
+	assert_true(has_line(f, "galley_validation_http_error{status=\"400\"} 1"));
+}
+
+/* Whoever reaches the port may say so. */
+static void test_words_of_strangers_make_no_series(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned int i = 0; i < 2 * VALIDATIONS_MAX; i++) {
+		_cleanup_(freep) char *odd = str_format(
+			"{\"request\":{\"uid\":\"u\",\"kind\":{\"group\":\"telemetry.istio.io\","
+			"\"kind\":\"Telemetry\"},\"object\":{\"apiVersion\":\"telemetry.istio.io/"
+			"v%u\"}}}",
+			i + 2);
+		_cleanup_(freep) char *unknown = str_format(
+			"{\"request\":{\"uid\":\"u\",\"kind\":{\"group\":\"g%u\",\"kind\":\"K%u\"},"
+			"\"object\":{}}}",
+			i, i);
+
+		assert_int_equal(ask(f, "POST", "/validate", odd), 200);
+		assert_int_equal(ask(f, "POST", "/validate", unknown), 200);
+	}
+	assert_int_equal(f->seen.n_rows, 1);
+	assert_true(has_line(f, "galley_validation_failed{group=\"telemetry.istio.io\",version="
+				"\"other\",resource=\"telemetries\",reason=\"invalid_resource\"} "
+				"128"));
+}
+
 static void test_what_is_no_review_is_told_so(void **state)
 {
 	struct fixture *f = *state;
@@ -179,6 +235,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_reviews_of_any_size_are_answered),
+		TEST(test_what_was_said_is_counted),
+		TEST(test_words_of_strangers_make_no_series),
 		TEST(test_what_is_no_review_is_told_so),
 		TEST(test_a_body_over_the_limit_is_refused),
 		TEST(test_a_client_without_tls_gets_nothing),

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* control_internal - what control.c keeps, for those beside it that tell of it: status.c and
+ * metrics.c, which change nothing. */
+#include "control.h"
+#include "discovery.h"
+#include "kinds.h"
+#include "model/model.h"
+#include "problems.h"
+#include "source/json_pool.h"
+#include "source/mesh_config.h"
+#include "xds/server.h"
+
+#define CONTROL_METHODS 2
+
+struct control {
+	struct control_config config;
+	struct source *source;
+	struct model *model;
+	struct problems *problems;
+	struct xds_server *xds;
+	struct ca_service *ca_service;
+	struct grpc_server *grpc;
+	struct grpc_method methods[CONTROL_METHODS];
+	struct cluster *cluster; /* with an API server only */
+	struct kinds *kinds;
+	struct discovery *discovery;
+	struct json_pool *labels; /* one copy of what many pods have */
+	struct mesh_config mesh;
+	bool is_synced;
+};

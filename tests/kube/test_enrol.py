@@ -126,4 +126,7 @@ def test_capabilities_are_those_of_the_design(cluster, mesh):
                     mask = int(re.search(rf"{field}:\s*(\w+)", status).group(1), 16)
                     have = {bit for bit in range(64) if mask & 1 << bit}
                     assert have == caps, f"{process} on n{number}: {field}"
+                # the runtime's filter; ztunnel has one of its own besides
+                filters = int(re.search(r"Seccomp_filters:\s*(\d+)", status).group(1))
+                assert filters == (2 if process == "culvert-ztunnel" else 1), f"{process} on n{number}: {filters} filters"
     assert seen == set(want)

@@ -142,6 +142,7 @@ static const json_t *value_at(const json_t *objects, const char *object, const c
 #define LOCKED                                                                                     \
 	"\"allowPrivilegeEscalation\":false,\"readOnlyRootFilesystem\":true,\"capabilities\":"     \
 	"{\"drop\":[\"ALL\"]"
+#define SECCOMP "\"seccompProfile\":{\"type\":\"RuntimeDefault\"}"
 
 /* What a cluster's owner looks at first. tests/kube/test_enrol.py asks the kernel the same. */
 static void what_runs_has_no_more_rights_than_it_needs(void **state)
@@ -156,9 +157,10 @@ static void what_runs_has_no_more_rights_than_it_needs(void **state)
 		{NODE, POD "tolerations", "[{\"operator\":\"Exists\"}]"},
 		{NODE, POD "containers.0.securityContext",
 		 "{\"runAsUser\":0," LOCKED ",\"add\":[\"BPF\",\"PERFMON\",\"NET_ADMIN\","
-		 "\"SYS_ADMIN\",\"SYS_PTRACE\"]}}"},
+		 "\"SYS_ADMIN\",\"SYS_PTRACE\"]}," SECCOMP "}"},
 		{NODE, POD "containers.1.securityContext",
-		 "{\"runAsNonRoot\":true,\"runAsUser\":1337,\"runAsGroup\":1337," LOCKED "}}"},
+		 "{\"runAsNonRoot\":true,\"runAsUser\":1337,\"runAsGroup\":1337," LOCKED
+		 "}," SECCOMP "}"},
 		{NODE, POD "containers.2", NULL},
 		{NODE, "spec.updateStrategy",
 		 "{\"rollingUpdate\":{\"maxSurge\":1,\"maxUnavailable\":0}}"},
@@ -166,8 +168,7 @@ static void what_runs_has_no_more_rights_than_it_needs(void **state)
 		{CONTROL, POD "hostNetwork", NULL},
 		{CONTROL, POD "securityContext",
 		 "{\"runAsNonRoot\":true,\"runAsUser\":1338,\"runAsGroup\":1338,\"fsGroup\":1338}"},
-		{CONTROL, POD "containers.0.securityContext",
-		 "{" LOCKED "},\"seccompProfile\":{\"type\":\"RuntimeDefault\"}}"},
+		{CONTROL, POD "containers.0.securityContext", "{" LOCKED "}," SECCOMP "}"},
 		{CONTROL, POD "containers.1", NULL},
 		{CONTROL, POD "tolerations",
 		 "[{\"key\":\"CriticalAddonsOnly\",\"operator\":\"Exists\"}]"},

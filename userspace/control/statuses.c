@@ -190,6 +190,16 @@ static void on_tick(struct loop_timer *t)
 	tick_soon(s);
 }
 
+/* What is done with a field may be another version's to change. In front, where nothing cuts it. */
+static void version_add(struct condition *c)
+{
+	char before[CONDITION_MESSAGE_MAX];
+
+	(void)str_copy(before, sizeof(before), c->message);
+	(void)str_concat(c->message, sizeof(c->message), "as of Culvert " CULVERT_VERSION ": ",
+			 before);
+}
+
 static void want_settle(struct subject *u)
 {
 	const struct statuses *s = u->all;
@@ -207,6 +217,8 @@ static void want_settle(struct subject *u)
 	}
 	if (u->want.verdict == CONDITION_ACCEPTED)
 		condition_add(&u->want, "", "in force");
+	if (u->want.verdict == CONDITION_UNSUPPORTED)
+		version_add(&u->want);
 }
 
 static void on_problem(void *arg, const struct source_error *err)

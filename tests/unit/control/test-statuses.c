@@ -193,8 +193,8 @@ static void test_each_verdict_is_written_once(void **state)
 	problem_add(f, POLICY, "spec.rules[0].to", "not on layer 4", true);
 	problem_add(f, POLICY, "spec.action", "CUSTOM comes later", true);
 	statuses_changed(f->statuses);
-	wait_verdict(f, V1 "False UnsupportedValue 3: spec.rules[0].to: not on layer 4; "
-			   "spec.action: CUSTOM comes later");
+	wait_verdict(f, V1 "False UnsupportedValue 3: as of Culvert " CULVERT_VERSION
+			   ": spec.rules[0].to: not on layer 4; spec.action: CUSTOM comes later");
 	problem_add(f, POLICY, "spec", "wrong", false);
 	statuses_changed(f->statuses);
 	wait_verdict(f, V1 "False Invalid 3: spec.rules[0].to: not on layer 4; spec.action: CUSTOM "

@@ -51,7 +51,9 @@ static void static_entries_get_endpoints_and_an_address(void **state)
 			     ", endpoints: [{address: 192.0.2.7, weight: 3, locality: r/z/s}, "
 			     "{address: '2001:db8::7', ports: {tls: 9443}}]}")),
 		"+" API "\n+" API_AT
-		"\n+Kubernetes/networking.istio.io/ServiceEntry/demo/api/2001:db8::7\n");
+		"\n+Kubernetes/networking.istio.io/ServiceEntry/demo/api/2001:db8::7\n"
+		"warning f.yaml:4: ServiceEntry demo/api: spec.subjectAltNames: looked at in "
+		"tunnels alone, and none leads there: TLS of the applications is theirs\n");
 	s = service(f, API);
 	assert_false(s->canonical);
 	assert_null(s->load_balancing);
@@ -404,6 +406,66 @@ static void under_registry_only_what_stays_refused_is_told(void **state)
 	assert_int_equal(service(f, API)->n_addresses, 1);
 }
 
+#define AT_VM ", resolution: STATIC, endpoints: [{address: 192.0.2.7"
+
+static const struct {
+	const char *yaml, *message; /* "": nothing */
+} parts[] = {
+	{ENTRY("demo", "api", "{hosts: [api.example.com]" AT_VM ", network: n2}]}"),
+	 "spec.endpoints[0].network: no gateway leads to another network yet: the address is"},
+	{ENTRY("demo", "api", "{hosts: [api.example.com]" AT_VM ", network: ''}]}"), ""},
+	{ENTRY("demo", "api", "{hosts: [api.example.com]" AT_VM ", serviceAccount: a}]}"),
+	 "spec.endpoints[0].serviceAccount: no identity is asked for"},
+	{ENTRY("demo", "api", "{hosts: [api.example.com]" AT_VM ", labels: {a: b}}]}"),
+	 "spec.endpoints[0].labels: not honoured"},
+	{ENTRY("demo", "api", "{hosts: [api.example.com], location: MESH_INTERNAL" AT_VM "}]}"),
+	 "spec.location: endpoints that are given here are reached in plaintext"},
+	{ENTRY("demo", "api", "{hosts: [api.example.com], location: MESH_EXTERNAL" AT_VM "}]}"),
+	 ""},
+	{ENTRY("demo", "api",
+	       "{hosts: [api.example.com], location: MESH_INTERNAL, resolution: STATIC, "
+	       "subjectAltNames: [spiffe://x/ns/a/sa/b], workloadSelector: {labels: {a: b}}}"),
+	 ""},
+	{ENTRY("demo", "api",
+	       "{hosts: [api.example.com], ports: [{number: 80, name: a, protocol: TCP}, "
+	       "{number: 90, name: b, protocol: udp}]}"),
+	 "spec.ports[1].protocol: UDP other than DNS is left alone"},
+	{WORKLOAD("demo", "vm", "{address: 192.0.2.7, network: n2}"),
+	 "spec.network: no gateway leads to another network yet"},
+	{WORKLOAD("demo", "vm", "{address: 192.0.2.7, labels: {a: b}, serviceAccount: a}"), ""},
+	{"apiVersion: networking.istio.io/v1\nkind: WorkloadGroup\n"
+	 "metadata: {name: g, namespace: demo}\n"
+	 "spec: {metadata: {annotations: {a: b}}, template: {}}\n",
+	 "spec.metadata.annotations: not honoured: its labels are"},
+};
+
+static void what_is_honoured_in_part_says_so(void **state)
+{
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		(void)put(f, parts[i].yaml);
+		if (*parts[i].message ? !strstr(f->text, parts[i].message)
+				      : strstr(f->text, "warning") != NULL)
+			fail_msg("case %zu: %s", i, f->text);
+		(void)drop(f, "ServiceEntry", "demo", "api");
+		(void)drop(f, "WorkloadEntry", "demo", "vm");
+	}
+}
+
+static void a_workload_entrys_labels_name_it(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f,
+		  WORKLOAD("demo", "vm", "{address: 192.0.2.7, labels: {app: shop, version: v2}}"));
+	assert_string_equal(workload_of(f, VM)->canonical_name, "shop");
+	assert_string_equal(workload_of(f, VM)->canonical_revision, "v2");
+	(void)put(f, WORKLOAD("demo", "vm", "{address: 192.0.2.7}"));
+	assert_string_equal(workload_of(f, VM)->canonical_name, "vm");
+	assert_string_equal(workload_of(f, VM)->canonical_revision, "latest");
+}
+
 static void a_host_belongs_to_one(void **state)
 {
 	struct fixture *f = *state;
@@ -489,6 +551,8 @@ int main(void)
 		T(under_registry_only_a_wildcard_has_a_range_for_the_names_below_it),
 		T(under_registry_only_a_tcp_port_beside_named_ones_stays_open),
 		T(under_registry_only_what_stays_refused_is_told),
+		T(what_is_honoured_in_part_says_so),
+		T(a_workload_entrys_labels_name_it),
 		T(a_host_belongs_to_one),
 		T(a_pod_is_never_reached_under_another_name),
 		cmocka_unit_test(each_host_has_an_address_of_its_own),

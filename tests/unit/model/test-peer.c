@@ -189,6 +189,21 @@ static void an_empty_selector_is_the_namespace(void **state)
 	assert_string_equal(names_of(f, "demo/q"), STRICT);
 }
 
+static void disable_is_told_to_be_permissive(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, PODS);
+	(void)put(f, PEER("demo", "n", "{mtls: {mode: DISABLE}}"));
+	assert_non_null(strstr(f->text, "warning f.yaml:4: PeerAuthentication demo/n: "
+					"spec.mtls.mode: DISABLE is taken as PERMISSIVE"));
+	(void)put(f, PEER("demo", "n", "{mtls: {mode: PERMISSIVE}}"));
+	assert_null(strstr(f->text, "warning"));
+	(void)put(f, PEER("demo", "w", PORTS("STRICT", "{\"81\": {mode: DISABLE}}")));
+	assert_non_null(strstr(f->text, "spec.portLevelMtls.81.mode: DISABLE is taken as"));
+	assert_null(strstr(f->text, "spec.mtls.mode"));
+}
+
 static void what_cannot_be_understood_is_strict(void **state)
 {
 	struct fixture *f = *state;
@@ -217,6 +232,7 @@ int main(void)
 		T(the_oldest_of_two_selectors_counts),
 		T(a_selector_in_the_root_namespace_has_no_effect),
 		T(an_empty_selector_is_the_namespace),
+		T(disable_is_told_to_be_permissive),
 		T(what_cannot_be_understood_is_strict),
 	};
 

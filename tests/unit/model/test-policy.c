@@ -240,6 +240,47 @@ static void layer_7_is_told_with_its_line(void **state)
 	assert_string_equal(f->text, "+demo/p\ncleared AuthorizationPolicy demo/p\n");
 }
 
+static void every_field_of_layer_7_is_told(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, POLICY("demo", "p",
+			    "{action: DENY, rules: [{to: [{operation: {ports: ['80'], methods: "
+			    "[GET], paths: [/a]}}], from: [{source: {namespaces: [x], "
+			    "requestPrincipals: ['*'], notRemoteIpBlocks: [10.0.0.0/8]}}]}]}"));
+	assert_non_null(strstr(f->text, "spec.rules[0].to[0].operation.methods: "));
+	assert_non_null(strstr(f->text, "spec.rules[0].to[0].operation.paths: "));
+	assert_non_null(strstr(f->text, "spec.rules[0].from[0].source.requestPrincipals: "));
+	assert_non_null(strstr(f->text, "spec.rules[0].from[0].source.notRemoteIpBlocks: "));
+}
+
+static void a_dry_run_is_asked_for_in_the_words_that_istio_reads(void **state)
+{
+	static const struct {
+		const char *word;
+		bool is_dry, is_told;
+	} words[] = {
+		{"true", true, false},   {"True", true, false}, {"1", true, false},
+		{"false", false, false}, {"F", false, false},   {"yes", false, true},
+		{"", false, true},
+	};
+	struct fixture *f = *state;
+	char yaml[512];
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		(void)drop(f, "AuthorizationPolicy", "demo", "p");
+		(void)snprintf(yaml, sizeof(yaml),
+			       POLICY("demo", "p, annotations: {istio.io/dry-run: \"%s\"}",
+				      "{action: DENY, rules: [{}]}"),
+			       words[i].word);
+		(void)put(f, yaml);
+		if (authorization(f, "demo/p")->dry_run != words[i].is_dry ||
+		    (strstr(f->text, "metadata.annotations[istio.io/dry-run]: neither true") !=
+		     NULL) != words[i].is_told)
+			fail_msg("%s: %s", words[i].word, f->text);
+	}
+}
+
 static void what_cannot_be_understood_denies_all_of_its_scope(void **state)
 {
 	static const struct {
@@ -303,6 +344,8 @@ int main(void)
 		T(workloads_name_the_policies_that_select_them),
 		T(what_ztunnels_do_not_know_is_not_sent_but_told),
 		T(layer_7_is_told_with_its_line),
+		T(every_field_of_layer_7_is_told),
+		T(a_dry_run_is_asked_for_in_the_words_that_istio_reads),
 		T(what_cannot_be_understood_denies_all_of_its_scope),
 		T(a_selector_that_matches_nothing_is_told),
 	};

@@ -157,6 +157,7 @@ static const struct {
 	 "request.method has no meaning here"},
 	{"{accessLogging: [{filter: {expression: response.code}}]}", "it is not true or false"},
 	{"{accessLogging: [{providers: [{name: otel}]}]}", "one access log"},
+	{"{metrics: [{providers: [{name: x}]}]}", "spec.metrics[0]: providers are not told apart"},
 	{"{metrics: [{reportingInterval: 5s}]}", "reportingInterval is not honoured"},
 	{"{metrics: [{overrides: [{match: {metric: REQUEST_COUNT}, disabled: true}]}]}",
 	 "no metric of layer 4"},

@@ -292,9 +292,79 @@ static void registry_only_report(struct model *m, const struct service_entry *s)
 		       "are refused in " CULVERT_VERSION "; resolution DNS works");
 }
 
+static bool is_word(const json_t *o, const char *key, const char *word)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s && strcasecmp(s, word) == 0;
+}
+
+/* What a place says of itself that does not change how it is reached. @where: its field. */
+static void place_report(struct model *m, const json_t *entry, const char *where)
+{
+	char field[64];
+
+	(void)snprintf(field, sizeof(field), "%s.network", where);
+	if (json_string_length(json_object_get(entry, "network")))
+		report(m, field, true,
+		       "no gateway leads to another network yet: the address is dialled as it is");
+}
+
+static void endpoints_report(struct model *m, const struct object *o)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach (object_value(o, "spec.endpoints"), i, one) {
+		char where[48], field[64];
+
+		(void)snprintf(where, sizeof(where), "spec.endpoints[%zu]", i);
+		place_report(m, one, where);
+		(void)snprintf(field, sizeof(field), "%s.serviceAccount", where);
+		if (json_string_length(json_object_get(one, "serviceAccount")))
+			report(m, field, true,
+			       "no identity is asked for: nothing of the mesh answers at an "
+			       "endpoint "
+			       "that is given here; a WorkloadEntry can have a tunnel");
+		(void)snprintf(field, sizeof(field), "%s.labels", where);
+		if (json_object_size(json_object_get(one, "labels")))
+			report(m, field, true,
+			       "not honoured: metrics and logs have the ServiceEntry's name; a "
+			       "WorkloadEntry's labels are");
+	}
+	if (json_array_size(object_value(o, "spec.endpoints")) &&
+	    is_word(object_value(o, "spec"), "location", "MESH_INTERNAL"))
+		report(m, "spec.location", true,
+		       "endpoints that are given here are reached in plaintext nevertheless; pods, "
+		       "and WorkloadEntries with a tunnel, by workloadSelector in mutual TLS");
+}
+
+static void entry_ports_report(struct model *m, const struct object *o)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach (object_value(o, "spec.ports"), i, one) {
+		char field[64];
+
+		(void)snprintf(field, sizeof(field), "spec.ports[%zu].protocol", i);
+		if (is_word(one, "protocol", "UDP"))
+			report(m, field, true,
+			       "UDP other than DNS is left alone: it goes past "
+			       "the mesh, to what its address leads to");
+	}
+}
+
 static void service_entry_report(struct model *m, const struct service_entry *s)
 {
 	const struct object *o = s->e.object;
+
+	endpoints_report(m, o);
+	entry_ports_report(m, o);
+	if (json_array_size(object_value(o, "spec.subjectAltNames")) && !service_entry_selector(s))
+		report(m, "spec.subjectAltNames", true,
+		       "looked at in tunnels alone, and none leads there: TLS of the applications "
+		       "is theirs");
 
 	if (streq(resolution_of(o), "DYNAMIC_DNS"))
 		report(m, "spec.resolution", true,
@@ -415,6 +485,7 @@ int workload_entry_flush(struct model *m, struct workload_entry *w)
 	(void)snprintf(uid, sizeof(uid), "%s/networking.istio.io/WorkloadEntry/%s", m->cluster_id,
 		       w->e.key);
 	output_unset(m, XDS_ADDRESS, uid);
+	place_report(m, w->spec, "spec");
 	if (!address)
 		return 0;
 	if (cv_addr_parse(address, &a) < 0)
@@ -451,5 +522,9 @@ int workload_group_flush(struct model *m, struct entity *group)
 		report(m, "spec.probe", true,
 		       "not honoured in " CULVERT_VERSION
 		       ": its workloads count as ready while their entries are there");
+	if (json_object_size(object_value(group->object, "spec.metadata.annotations")))
+		report(m, "spec.metadata.annotations", true,
+		       "not honoured: its labels are, annotations of its workloads have no "
+		       "meaning here");
 	return 0;
 }

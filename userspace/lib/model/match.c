@@ -237,7 +237,7 @@ Istio__Security__Match *match_from_condition(const json_t *when, const char *ns,
 	return m;
 }
 
-const char *match_l7_field(const json_t *o)
+const char *match_l7_field(const json_t *o, size_t *at)
 {
 	static const char *const fields[] = {
 		"hosts",          "notHosts",          "methods",           "notMethods",
@@ -245,9 +245,12 @@ const char *match_l7_field(const json_t *o)
 		"remoteIpBlocks", "notRemoteIpBlocks",
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
-		if (json_array_size(get(o, fields[i])) > 0)
-			return fields[i];
+	while (*at < ARRAY_SIZE(fields)) {
+		const char *field = fields[(*at)++];
+
+		if (json_array_size(get(o, field)) > 0)
+			return field;
+	}
 	return NULL;
 }
 

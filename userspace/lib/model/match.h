@@ -19,9 +19,9 @@ Istio__Security__Match *match_from_source(const json_t *source, const char *ns, 
 Istio__Security__Match *match_from_operation(const json_t *operation, struct scratch *a);
 /** match_from_condition() - one entry of `when`. Return: NULL also when its key is of layer 7. */
 Istio__Security__Match *match_from_condition(const json_t *when, const char *ns, struct scratch *a);
-/** match_l7_field() - the first field of layer 7 in a source or operation. Return: static name;
- * NULL: none. */
-const char *match_l7_field(const json_t *source_or_operation);
+/** match_l7_field() - the fields of layer 7 in a source or operation, one after the other. @at: 0
+ * at first, moved on. Return: static name; NULL: no more. */
+const char *match_l7_field(const json_t *source_or_operation, size_t *at);
 bool match_condition_is_l4(const json_t *when);
 /** match_no_identity() - the match that plaintext meets: not_principals presence. */
 Istio__Security__Match *match_no_identity(struct scratch *a);

@@ -73,6 +73,9 @@ int pack_addresses(struct Istio__Workload__Workload *msg, const struct cv_addr *
 int pack_serves(struct Istio__Workload__Workload *msg, const char *key,
 		const struct port_list *ports, struct scratch *a);
 void pack_sort_services(struct Istio__Workload__Workload *msg);
+/* By Istio's labels; without them its workload_name, which is set before, and "latest". Borrowed
+ * from @labels. */
+void pack_canonical_names(const json_t *labels, struct Istio__Workload__Workload *msg);
 
 /* ports.c */
 int pack_service_ports(const struct object *service, struct scratch *a, struct port_list *ret);

@@ -445,8 +445,9 @@ int pack_workload_entry(struct model *m, struct workload_entry *w, const struct 
 	g.x.msg = msg;
 	msg->uid = scratch_format(&a, "%s/networking.istio.io/WorkloadEntry/%s", m->cluster_id,
 				  w->e.key);
-	msg->name = msg->workload_name = msg->canonical_name = (char *)(uintptr_t)o->name;
+	msg->name = msg->workload_name = (char *)(uintptr_t)o->name;
 	msg->namespace_ = (char *)(uintptr_t)o->namespace_;
+	pack_canonical_names(w->labels, msg);
 	msg->native_tunnel = addr && tunnel && streq(tunnel, "http");
 	if (msg->native_tunnel)
 		msg->tunnel_protocol = ISTIO__WORKLOAD__TUNNEL_PROTOCOL__HBONE;

@@ -218,11 +218,11 @@ static void workload_owner(const struct pod *p, workload_msg *msg, struct scratc
 	}
 }
 
-static const char *first_label(const struct object *o, const char *const *keys, size_t n,
+static const char *first_label(const json_t *labels, const char *const *keys, size_t n,
 			       const char *fallback)
 {
 	for (size_t i = 0; i < n; i++) {
-		const char *s = object_label(o, keys[i]);
+		const char *s = json_string_value(json_object_get(labels, keys[i]));
 
 		if (s && *s)
 			return s;
@@ -230,7 +230,7 @@ static const char *first_label(const struct object *o, const char *const *keys, 
 	return fallback;
 }
 
-static void canonical_names(const struct object *pod, workload_msg *msg)
+void pack_canonical_names(const json_t *labels, workload_msg *msg)
 {
 	static const char *const names[] = {"service.istio.io/canonical-name",
 					    "app.kubernetes.io/name", "app"};
@@ -241,9 +241,9 @@ static void canonical_names(const struct object *pod, workload_msg *msg)
 	};
 
 	msg->canonical_name =
-		(char *)first_label(pod, names, ARRAY_SIZE(names), msg->workload_name);
+		(char *)first_label(labels, names, ARRAY_SIZE(names), msg->workload_name);
 	msg->canonical_revision =
-		(char *)first_label(pod, revisions, ARRAY_SIZE(revisions), "latest");
+		(char *)first_label(labels, revisions, ARRAY_SIZE(revisions), "latest");
 }
 
 static char *label_or_empty(const struct object *o, const char *key, const char *older)
@@ -340,7 +340,7 @@ static int pod_fill(const struct model *m, const struct pod *p, workload_msg *ms
 		msg->status = ISTIO__WORKLOAD__WORKLOAD_STATUS__UNHEALTHY;
 	tunnel_of(m, o, msg);
 	workload_owner(p, msg, a);
-	canonical_names(o, msg);
+	pack_canonical_names(o->labels, msg);
 	r = set_locality(m, f->node, msg, a);
 	if (r < 0)
 		return r;

@@ -251,10 +251,43 @@ static bool any_pod(void *arg, struct pod *pod)
 	return true;
 }
 
+static bool is_disable(const json_t *mtls)
+{
+	const char *s = json_string_value(json_object_get(mtls, "mode"));
+
+	return s && streq(s, "DISABLE");
+}
+
+/* It is the same as PERMISSIVE, as with Istio's ztunnel: no client is told not to encrypt. */
+static void disable_report(struct model *m, const char *field)
+{
+	report(m, field, true,
+	       "DISABLE is taken as PERMISSIVE: plaintext is let in, pods of the mesh use mutual "
+	       "TLS all the same");
+}
+
+static void modes_report(struct model *m, const struct object *o)
+{
+	const char *key;
+	json_t *value;
+
+	if (is_disable(object_value(o, "spec.mtls")))
+		disable_report(m, "spec.mtls.mode");
+	json_object_foreach (object_value(o, "spec.portLevelMtls"), key, value) {
+		char field[64];
+
+		(void)snprintf(field, sizeof(field), "spec.portLevelMtls.%.8s.mode", key);
+		if (is_disable(value))
+			disable_report(m, field);
+	}
+}
+
 static void peer_report(struct model *m, struct peer *p)
 {
 	const struct object *o = p->e.object;
 
+	if (!o->is_invalid && !is_ignored(m, p))
+		modes_report(m, o);
 	if (is_ignored(m, p))
 		report(m, "spec.selector", true,
 		       "a policy with a selector has no effect in the root namespace");

@@ -12,6 +12,8 @@
 #include "model/pack.h"
 #include "xds/types.h"
 
+#define DRY_RUN "istio.io/dry-run"
+
 /** struct conversion - one policy on its way. */
 struct conversion {
 	struct model *m;
@@ -108,9 +110,10 @@ static int convert_member(struct conversion *c, const char *list, size_t i, cons
 	bool is_from = streq(list, "from");
 	const char *member = is_from ? "source" : "operation";
 	const json_t *body = json_object_get(one, member);
-	const char *l7 = match_l7_field(body);
+	const char *l7;
+	size_t at = 0;
 
-	if (l7)
+	while ((l7 = match_l7_field(body, &at)) != NULL)
 		report_l7(c, list, i, is_from ? ".source." : ".operation.", l7);
 	*ret = is_from ? match_from_source(body, c->p->e.object->namespace_, c->a)
 		       : match_from_operation(body, c->a);
@@ -244,11 +247,29 @@ static int deny_all(Istio__Security__Authorization *z, struct scratch *a)
 	return a->error;
 }
 
+/* The words of Go's ParseBool, which Istio reads it by. Return: false also for no such word. */
+static bool is_dry_run(const struct object *o, bool *ret_is_word)
+{
+	static const char *const yes[] = {"true", "True", "TRUE", "t", "T", "1"},
+				 *const no[] = {"false", "False", "FALSE", "f", "F", "0"};
+	const char *dry = object_annotation(o, DRY_RUN);
+
+	*ret_is_word = true;
+	for (size_t i = 0; dry && i < ARRAY_SIZE(yes); i++)
+		if (streq(dry, yes[i]))
+			return true;
+	for (size_t i = 0; dry && i < ARRAY_SIZE(no); i++)
+		if (streq(dry, no[i]))
+			return false;
+	*ret_is_word = !dry;
+	return false;
+}
+
 static int convert(struct conversion *c, Istio__Security__Authorization *z)
 {
 	const struct object *o = c->p->e.object;
-	const char *action = object_string(o, "spec.action"),
-		   *dry = object_annotation(o, "istio.io/dry-run");
+	const char *action = object_string(o, "spec.action");
+	bool is_word;
 
 	if (c->p->selector)
 		z->scope = ISTIO__SECURITY__SCOPE__WORKLOAD_SELECTOR;
@@ -260,7 +281,7 @@ static int convert(struct conversion *c, Istio__Security__Authorization *z)
 	c->is_audit = action && streq(action, "AUDIT");
 	c->is_wide = c->is_audit || (action && streq(action, "DENY"));
 	z->action = c->is_wide ? ISTIO__SECURITY__ACTION__DENY : ISTIO__SECURITY__ACTION__ALLOW;
-	z->dry_run = dry && streq(dry, "true");
+	z->dry_run = is_dry_run(o, &is_word);
 	return convert_rules(c, z);
 }
 
@@ -297,12 +318,20 @@ static void policy_report(struct model *m, struct policy *p)
 {
 	const struct object *o = p->e.object;
 	const char *action = object_string(o, "spec.action");
+	bool is_word;
 
+	(void)is_dry_run(o, &is_word);
+	if (is_sent(o) && !o->is_invalid && !is_word)
+		report(m, "metadata.annotations[" DRY_RUN "]", true,
+		       "neither true nor false: the policy is enforced");
+	if (is_sent(o) && !o->is_invalid && object_value(o, "spec.provider"))
+		report(m, "spec.provider", true, "has no meaning without action CUSTOM");
 	if (o->is_invalid)
 		report(m, "spec", false,
 		       "not understood: it denies everything in its scope until it is");
 	else if (!is_sent(o) && action && streq(action, "CUSTOM"))
-		report(m, "spec.action", true, "%s is not enforced by ztunnels", action);
+		report(m, "spec.action", true,
+		       "%s is not enforced by ztunnels: other policies decide without it", action);
 	else if (!is_sent(o))
 		report(m, "spec", true, "targetRefs are for waypoints: not enforced by ztunnels");
 	if (is_sent(o) && p->selector &&

@@ -463,6 +463,9 @@ static void telemetry_report(struct model *m, const struct telemetry *t)
 		char field[64];
 
 		(void)snprintf(field, sizeof(field), "spec.metrics[%zu]", i);
+		if (json_array_size(json_object_get(one, "providers")))
+			report(m, field, true,
+			       "providers are not told apart: ztunnels have Prometheus' metrics");
 		if (json_object_get(one, "reportingInterval"))
 			report(m, field, true,
 			       "reportingInterval is not honoured: bytes are counted as they move");

@@ -149,6 +149,12 @@ static void the_oldest_of_a_scope_counts(void **state)
 		strstr(f->text, "PeerAuthentication demo/young: metadata.name: demo/old is older"));
 	(void)drop(f, "PeerAuthentication", "demo", "old");
 	assert_string_equal(names_of(f, "demo/q"), "");
+	assert_non_null(strstr(f->text, "cleared PeerAuthentication demo/young"));
+	/* one that comes later, and is older */
+	(void)put(f, AT("demo", "old", "2026-01-01T00:00:00Z", "{mtls: {mode: STRICT}}"));
+	assert_non_null(
+		strstr(f->text, "PeerAuthentication demo/young: metadata.name: demo/old is older"));
+	(void)drop(f, "PeerAuthentication", "demo", "old");
 	/* without a time: the first in the folder; those with a time come before */
 	(void)put(f, PEER("demo", "none1", "{mtls: {mode: STRICT}}"));
 	assert_string_equal(names_of(f, "demo/q"), "");

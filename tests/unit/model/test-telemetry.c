@@ -144,6 +144,9 @@ static void the_oldest_of_a_scope_counts(void **state)
 	(void)put(f, TELEMETRY("demo", "a, creationTimestamp: \"2020-01-01T00:00:00Z\"",
 			       "{accessLogging: [{}]}"));
 	assert_string_equal(said_of(f, "demo/p"), "client: log server: log");
+	assert_non_null(strstr(f->text, "Telemetry demo/b: metadata.name: demo/a is older"));
+	(void)drop(f, "Telemetry", "demo", "a");
+	assert_non_null(strstr(f->text, "cleared Telemetry demo/b"));
 }
 
 static const struct {

@@ -102,11 +102,15 @@ static bool has_exceptions(const struct peer *p, bool is_strict)
 	return exceptions(p, is_strict, &port, 1) > 0;
 }
 
+/* Of the others of the whole namespace, which counts may be another one now; those with a selector
+ * inherit from it. */
 static void mark_peer(struct model *m, const char *ns)
 {
 	char key[MODEL_KEY_MAX];
 	const struct index_link *l;
 
+	index_for_each(l, index_find(&m->peers_wide, ns))
+		entity_mark(m, &((struct peer *)l->owner)->e);
 	(void)snprintf(key, sizeof(key), "%s\n", ns);
 	index_for_each(l, index_find(&m->peers_wide, key))
 		entity_mark(m, &((struct peer *)l->owner)->e);

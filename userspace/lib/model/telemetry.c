@@ -354,6 +354,14 @@ int pod_telemetry(const struct model *m, const struct pod *p, Culvert__Node__Wor
 
 static void telemetry_mark(struct model *m, const struct telemetry *t)
 {
+	/* which one of the whole namespace counts may be another one now */
+	if (json_object_size(t->selector) == 0)
+		map_for_each (m->entities[ENTITY_TELEMETRY], it) {
+			struct entity *e = it.value;
+
+			if (streq(e->object->namespace_, t->e.object->namespace_))
+				entity_mark(m, e);
+		}
 	selector_mark(m, t->e.object->namespace_, t->selector, json_object_size(t->selector) == 0);
 }
 

@@ -181,18 +181,21 @@ static void print_error(const json_t *e)
 {
 	const char *file = json_text(e, "file", "");
 	const char *field = json_text(e, "field", "");
+	_cleanup_(freep) char *where = NULL;
+	_cleanup_(freep) char *text = NULL;
 
 	if (json_is_string(e)) {
 		printf("    %s\n", json_string_value(e));
 		return;
 	}
-	printf("    ");
 	if (*file)
-		printf("%s:%lld: ", file, (long long)json_number(e, "line"));
+		where = str_format("%s:%lld: ", file, (long long)json_number(e, "line"));
 	else if (json_text(e, "kind", NULL))
-		printf("%s %s/%s: ", json_text(e, "kind", ""), json_text(e, "namespace", ""),
-		       json_text(e, "name", ""));
-	printf("%s%s%s\n", field, *field ? ": " : "", json_text(e, "message", ""));
+		where = str_format("%s %s/%s: ", json_text(e, "kind", ""),
+				   json_text(e, "namespace", ""), json_text(e, "name", ""));
+	text = str_format("%s%s%s%s", where ? where : "", field, *field ? ": " : "",
+			  json_text(e, "message", ""));
+	term_wrap("    ", "      ", text ? text : "");
 }
 
 static void print_title(const char *title, const char *version)

@@ -219,7 +219,7 @@ static json_t *inbound_to_json(const struct question *q, const struct upstream *
 	int status;
 
 	if (!up->workload || up->is_waypoint || up->workload->protocol != WORKLOAD_HBONE ||
-	    up->workload == q->src)
+	    (q->src && q->dest.workload == q->src))
 		return json_null();
 	if (is_tunnel)
 		conn.src_identity = q->src->app->identity;

@@ -150,11 +150,23 @@ static bool enrolling_helps(const struct state *s, const struct workload *src,
 	struct authz_conn with = *conn;
 	struct authz_verdict v;
 
-	if (conn->src_identity || !src || src->app->identity[0] == '\0')
+	/* who is in it already comes without for another reason, such as an annotation */
+	if (conn->src_identity || !src || src->app->identity[0] == '\0' ||
+	    src->protocol == WORKLOAD_HBONE)
 		return false;
 	with.src_identity = src->app->identity;
 	authz_check(s, dst, &with, &v);
 	return v.is_allowed;
+}
+
+/* is_peer_authentication() - is it what one of these, and nothing else, has become? */
+static bool is_peer_authentication(const char *key)
+{
+	const char *name = strchr(key, '/');
+
+	return name && !strchr(key, ',') &&
+	       (streq(name, "/istio_converted_static_strict") ||
+		str_has_prefix(name, "/converted_peer_authentication_"));
 }
 
 /* What would make a no into a yes. */
@@ -166,7 +178,11 @@ static void changes_of_denial(json_t *list, const json_t *policies, const struct
 
 	tally(policies, "Deny", &deny);
 	tally(policies, "Allow", &allow);
-	if (deny.matching > 0)
+	if (deny.matching > 0 && is_peer_authentication(deny.matching_keys))
+		add(list, str_format("mode PERMISSIVE in the PeerAuthentication that holds for it, "
+				     "which %s stands for",
+				     deny.matching_keys));
+	else if (deny.matching > 0)
 		add(list, str_format("removing or narrowing the DENY %s %s%s",
 				     deny.matching == 1 ? "policy" : "policies", deny.matching_keys,
 				     deny.matching == 1 ? "" : " (all of them match)"));

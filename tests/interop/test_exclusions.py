@@ -128,7 +128,7 @@ def test_what_is_excluded_on_the_way_out_leaves_in_plaintext_which_strict_refuse
     mesh.write(client=annotation)
     wait_for(lambda: mesh.exclusions(mesh.client, 1), 10, "the annotation")
     before = mesh.counted("excluded")
-    assert mesh.explain(mesh.server.ip4, PORT) == ("excluded", "outside")
+    assert mesh.explain(mesh.server.ip4, PORT) == ("excluded", "denied")
     assert mesh.both() == ["closed", "closed"]
     assert mesh.counted("excluded") == before + 2
 
@@ -153,6 +153,7 @@ def test_what_is_excluded_on_the_way_in_reaches_the_application_as_it_comes(mesh
     mesh.write(client=out, server=annotation)
     wait_for(lambda: mesh.both() == ["yes", "yes"], 10, "the application")
     assert mesh.counted("excluded", 2) > 0
+    assert mesh.explain(mesh.server.ip4, PORT) == ("excluded", "outside")  # no policy there either
     mesh.write(server=annotation)  # in a tunnel it arrives all the same
     wait_for(lambda: not mesh.exclusions(mesh.client, 1), 10, "the client captured again")
     assert mesh.both() == ["yes", "yes"]

@@ -106,9 +106,46 @@ static int ask_source(const struct admin_node *nodes, size_t count, const char *
 	return 0;
 }
 
-/* ask_destination() - the word of the node that will decide replaces that of the source's. */
-static int ask_destination(const struct admin_node *asked, const json_t *from, json_t *route)
+/* leave_to_application() - what comes in plaintext to a port that the pod's annotations exclude
+ * meets no policy. Return: it is so, and said in @route. */
+static bool leave_to_application(const struct admin_node *asked, json_t *route)
 {
+	const json_t *w = json_object_get(route, "workload");
+	_cleanup_(json_decrefp) json_t *status = NULL;
+	struct admin_node n = *asked;
+
+	if (!streq(json_text(route, "kind", ""), "plain") || asked->pod[0] ||
+	    (!streq(json_text(w, "node", ""), n.name) &&
+	     !beside(asked, json_text(w, "node", ""), &n)) ||
+	    admin_get_json(&n, "agent", "/status", &status) < 0 ||
+	    !explain_inbound_is_excluded(json_text(status, "pin_dir", ""),
+					 json_text(route, "target", "")))
+		return false;
+	(void)json_object_set_new(route, "inbound", json_null());
+	(void)json_object_set_new(route, "isExcluded", json_true());
+	return true;
+}
+
+/* leave_tunnel() - what the source's kernel lets past ztunnel comes in plaintext, whatever ztunnel
+ * would have done with it. Return: this route is one of these. */
+static bool leave_tunnel(const json_t *answer, json_t *route)
+{
+	const char *path = json_text(json_object_get(answer, "kernel"), "path", "");
+
+	if (!streq(json_text(route, "kind", ""), "tunnel") ||
+	    (!streq(path, "excluded") && !streq(path, "uncaptured")))
+		return false;
+	(void)json_object_set_new(route, "kind", json_string("plain"));
+	(void)json_object_set(route, "dial", json_object_get(route, "target"));
+	(void)json_object_set_new(route, "identities", json_array());
+	return true;
+}
+
+/* ask_destination() - the word of the node that will decide replaces that of the source's. */
+static int ask_destination(const struct admin_node *asked, const json_t *answer, json_t *route)
+{
+	const json_t *from = json_object_get(answer, "from");
+	bool is_changed = leave_tunnel(answer, route);
 	const json_t *w = json_object_get(route, "workload");
 	bool is_tunnel = streq(json_text(route, "kind", ""), "tunnel");
 	_cleanup_(freep) char *uid = admin_escape(json_text(w, "uid", ""));
@@ -120,15 +157,18 @@ static int ask_destination(const struct admin_node *asked, const json_t *from, j
 	json_t *verdict = NULL;
 	struct admin_node home;
 
-	if (!json_is_object(json_object_get(route, "inbound")))
+	if (!json_is_object(json_object_get(route, "inbound")) ||
+	    leave_to_application(asked, route))
 		return 0;
 	target = str_format("/explain/inbound?to=%s&dst=%s&src=%s&identity=%s", uid ? uid : "",
 			    dst ? dst : "", json_text(from, "address", ""),
 			    identity ? identity : "");
 	if (!uid || !identity || !dst || !target)
 		return -ENOMEM;
+	if (!beside(asked, json_text(w, "node", ""), &home))
+		home = *asked;
 	if (!json_object_get(json_object_get(route, "inbound"), "status") &&
-	    beside(asked, json_text(w, "node", ""), &home) && !streq(home.name, asked->name) &&
+	    (is_changed || !streq(home.name, asked->name)) &&
 	    admin_get_json(&home, "ztunnel", target, &verdict) == 0) {
 		(void)json_object_set_new(route, "inbound", verdict);
 		by = home.name;
@@ -172,7 +212,7 @@ static int complete(const struct admin_node *asked, json_t *answer)
 	    add_kernel(asked, answer) < 0)
 		return -ENOMEM;
 	json_array_foreach (json_object_get(answer, "routes"), i, route)
-		if (ask_destination(asked, from, route) < 0)
+		if (ask_destination(asked, answer, route) < 0)
 			return -ENOMEM;
 	return explain_conclude(answer);
 }

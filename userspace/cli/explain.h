@@ -3,12 +3,13 @@
 /* explain - the answer of `culvert explain` as JSON, its one sentence and its picture. */
 #include <jansson.h>
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/macros.h"
 
 /**
- * explain_conclude() - add `verdict` and `sentence` to an answer
+ * explain_conclude() - add `verdict`, `sentence` and `change` to an answer
  * @answer: of ztunnel's /explain; with `kernel` where it could be read: {path, name} or null.
  * verdict: allowed, denied, refused, depends (on the endpoint), outside (not the mesh's business),
  * unknown.
@@ -16,9 +17,27 @@
  */
 _must_check_ int explain_conclude(json_t *answer);
 
+/** explain_changes() - what would change an answer, a sentence each. New reference; NULL: no
+ * memory. */
+json_t *explain_changes(const json_t *answer);
+
+/** explain_of_interest() - the first of its routes that is denied, else the first; NULL: none.
+ * Borrowed. */
+const json_t *explain_of_interest(const json_t *answer);
+
+/** explain_lacks_certificate() - is a route a tunnel that the source's ztunnel has no certificate
+ * for?
+ */
+bool explain_lacks_certificate(const json_t *answer, const json_t *route);
+
 /** explain_print() - for people, at most 100 columns but for long names. Return: 0; -ENOMEM. */
 _must_check_ int explain_print(const json_t *answer);
 
 /** explain_kernel() - what the source's node has in its maps: {path, name}; null where they cannot
  * be read. @pins: folder. @cookie: the pod's network namespace. New reference. */
 json_t *explain_kernel(const char *pins, uint64_t cookie, const json_t *answer);
+
+/** explain_inbound_is_excluded() - does an annotation leave plaintext to this port of a pod to the
+ * application? @pins: folder, on the pod's node. @target: "IP:port". Return: false also where the
+ * maps cannot be read. */
+bool explain_inbound_is_excluded(const char *pins, const char *target);

@@ -245,6 +245,21 @@ static json_t *path_find(struct look *l)
 	return mesh_path(l, is_workload, dest.name);
 }
 
+bool explain_inbound_is_excluded(const char *pins, const char *target)
+{
+	struct look l = {.pins = pins};
+	struct cv_service_key key = {0};
+	__u32 others, rule;
+
+	if (cv_sockaddr_parse(target, &l.to) < 0)
+		return false;
+	key.addr = l.to.addr;
+	if (!look_up(&l, "cv_inbound_rules", &key, &others))
+		return false;
+	key.port = l.to.port;
+	return (look_up(&l, "cv_inbound_rules", &key, &rule) ? rule : others) == CV_IN_EXCLUDE;
+}
+
 json_t *explain_kernel(const char *pins, uint64_t cookie, const json_t *answer)
 {
 	const char *text = json_text(json_object_get(answer, "to"), "address", "");

@@ -53,7 +53,7 @@ static const char *kernel_path(const json_t *answer)
 	return json_text(json_object_get(answer, "kernel"), "path", "");
 }
 
-static bool lacks_certificate(const json_t *answer, const json_t *route)
+bool explain_lacks_certificate(const json_t *answer, const json_t *route)
 {
 	return streq(json_text(route, "kind", ""), "tunnel") &&
 	       !streq(kernel_path(answer), "direct") &&
@@ -61,11 +61,21 @@ static bool lacks_certificate(const json_t *answer, const json_t *route)
 	       !json_is_object(json_object_get(answer, "certificate"));
 }
 
+static bool is_outsider(const json_t *answer)
+{
+	return json_is_false(json_object_get(json_object_get(answer, "from"), "isEnrolled"));
+}
+
 static enum outcome outcome_of(const json_t *answer, const json_t *route)
 {
 	const json_t *inbound = json_object_get(route, "inbound");
 
-	if (streq(json_text(route, "kind", ""), "refuse") || lacks_certificate(answer, route))
+	/* who is not in the mesh, or goes past it, is refused by nobody of it */
+	if (streq(json_text(route, "kind", ""), "refuse") &&
+	    (is_outsider(answer) || streq(kernel_path(answer), "excluded")))
+		return OUTCOME_OUTSIDE;
+	if (streq(json_text(route, "kind", ""), "refuse") ||
+	    explain_lacks_certificate(answer, route))
 		return OUTCOME_REFUSED;
 	if (!json_is_object(inbound))
 		return json_is_true(json_object_get(route, "isWaypoint")) ? OUTCOME_ALLOWED
@@ -81,6 +91,13 @@ static void say_reason(const json_t *inbound, char *buf, size_t size)
 
 	if (streq(reason, "allow policy matched"))
 		(void)snprintf(buf, size, "the ALLOW policy %s matches", policy);
+	else if (streq(reason, "explicitly denied") &&
+		 (strstr(policy, "/istio_converted_static_strict") ||
+		  strstr(policy, "/converted_peer_authentication_")))
+		(void)snprintf(buf, size,
+			       "PeerAuthentication asks for mutual TLS: %s, which stands for it, "
+			       "matches",
+			       policy);
 	else if (streq(reason, "explicitly denied"))
 		(void)snprintf(buf, size, "the DENY policy %s matches", policy);
 	else if (streq(reason, "no allow policies"))
@@ -115,7 +132,7 @@ static char *say_route(const json_t *answer, const json_t *route, const struct e
 
 	say_way(answer, route, way, sizeof(way));
 	say_reason(inbound, reason, sizeof(reason));
-	if (lacks_certificate(answer, route))
+	if (explain_lacks_certificate(answer, route))
 		return str_format("%s is refused at %s: its ztunnel has no certificate for %s.",
 				  e->from, e->to,
 				  json_text(json_object_get(answer, "from"), "identity", ""));
@@ -135,8 +152,19 @@ static char *say_route(const json_t *answer, const json_t *route, const struct e
 	case OUTCOME_OUTSIDE:
 		break;
 	}
-	return str_format("%s reaches %s in plaintext as it would without the mesh: %s.", e->from,
-			  e->to, "the endpoint is not enrolled, so no policy and no TLS applies");
+	if (streq(json_text(route, "kind", ""), "refuse"))
+		return str_format("%s is not in the mesh, so the network alone decides what "
+				  "becomes of it at %s: %s there is known to the mesh.",
+				  e->from, e->to,
+				  json_text(json_object_get(answer, "to"), "service", NULL)
+					  ? "no endpoint"
+					  : "nothing");
+	return str_format(
+		"%s reaches %s in plaintext as it would without the mesh: %s.", e->from, e->to,
+		json_is_true(json_object_get(route, "isExcluded"))
+			? "an annotation excludes the endpoint's port, so no policy and no TLS "
+			  "applies"
+			: "the endpoint is not enrolled, so no policy and no TLS applies");
 }
 
 /* The kernel has the verdict, ztunnel the reason. */
@@ -152,8 +180,23 @@ static char *say_denied_by_kernel(const json_t *answer, const struct ends *e)
 			  e->from, e->to, reason);
 }
 
-/* say_kernel() - where the kernel alone decides; NULL: ztunnel does. */
-static char *say_kernel(const json_t *answer, const struct ends *e)
+/* The source's ztunnel has no part in it, the destination's has. */
+static char *say_excluded(const struct ends *e, const json_t *inbound)
+{
+	char reason[WORDS_MAX];
+
+	say_reason(inbound, reason, sizeof(reason));
+	return str_format("%s comes to %s in plaintext, without an identity, for an annotation of "
+			  "the pod or its namespace excludes it, and is %s because %s.",
+			  e->from, e->to,
+			  json_is_true(json_object_get(inbound, "allowed")) ? "let in"
+									    : "denied there",
+			  reason);
+}
+
+/* say_kernel() - where the kernel alone decides; NULL: ztunnel does. @inbound: what all endpoints
+ * say alike; NULL: they do not, or nothing. */
+static char *say_kernel(const json_t *answer, const struct ends *e, const json_t *inbound)
 {
 	const char *path = kernel_path(answer);
 
@@ -176,6 +219,8 @@ static char *say_kernel(const json_t *answer, const struct ends *e)
 				  "it, and outboundTrafficPolicy is REGISTRY_ONLY; a ServiceEntry "
 				  "for it would let it out.",
 				  e->from, e->to);
+	if (streq(path, "excluded") && inbound)
+		return say_excluded(e, inbound);
 	if (streq(path, "excluded"))
 		return str_format(
 			"%s reaches %s as it would without the mesh: an annotation of "
@@ -201,7 +246,7 @@ static const char *verdict_of(const json_t *answer, const unsigned int count[], 
 	if (streq(path, "policy"))
 		return "denied";
 	if (streq(path, "self") || streq(path, "passthrough") || streq(path, "dns") ||
-	    streq(path, "excluded"))
+	    (streq(path, "excluded") && total == 0))
 		return "outside";
 	if (streq(path, "uncaptured"))
 		return "unknown";
@@ -219,11 +264,14 @@ static const char *verdict_of(const json_t *answer, const unsigned int count[], 
 static char *say_all(const json_t *answer, const unsigned int count[], size_t total)
 {
 	const json_t *routes = json_object_get(answer, "routes");
+	bool is_same =
+		total > 0 && (count[OUTCOME_ALLOWED] == total || count[OUTCOME_DENIED] == total);
 	struct ends e;
 	char *kernel;
 
 	ends_of(answer, &e);
-	kernel = say_kernel(answer, &e);
+	kernel = say_kernel(answer, &e,
+			    is_same ? json_object_get(json_array_get(routes, 0), "inbound") : NULL);
 	if (kernel)
 		return kernel;
 	if (total == 0)
@@ -251,7 +299,8 @@ int explain_conclude(json_t *answer)
 	    json_object_set_new(answer, "verdict",
 				json_string(verdict_of(answer, count, json_array_size(routes)))) <
 		    0 ||
-	    json_object_set_new(answer, "sentence", json_string(sentence)) < 0)
+	    json_object_set_new(answer, "sentence", json_string(sentence)) < 0 ||
+	    json_object_set_new(answer, "change", explain_changes(answer)) < 0)
 		return -ENOMEM;
 	return 0;
 }
@@ -329,8 +378,7 @@ static int print_policies(const json_t *inbound)
 	return 0;
 }
 
-/* of_interest() - the first route that is not allowed, else the first: its policies are shown. */
-static const json_t *of_interest(const json_t *answer)
+const json_t *explain_of_interest(const json_t *answer)
 {
 	const json_t *routes = json_object_get(answer, "routes"), *r;
 	size_t i;
@@ -365,25 +413,30 @@ static void print_certificate(const json_t *answer)
 			printf("  %s  %s\n", i == 0 ? "expects" : "     or", json_string_value(id));
 }
 
+static void print_changes(const json_t *answer)
+{
+	const json_t *list = json_object_get(answer, "change"), *v;
+	size_t i;
+
+	if (json_array_size(list) == 0)
+		return;
+	puts("\nWhat would change it");
+	json_array_foreach (list, i, v)
+		if (json_is_string(v))
+			term_wrap("  - ", "    ", json_string_value(v));
+}
+
 static int print_verdict(const json_t *answer)
 {
-	const json_t *r = of_interest(answer);
+	const json_t *r = explain_of_interest(answer);
 	const json_t *inbound = json_object_get(r, "inbound");
 	const json_t *w = json_object_get(r, "workload");
-	const json_t *v;
-	size_t i;
 
 	if (!json_is_object(inbound))
 		return 0;
 	printf("\nPolicies of %s/%s, evaluated by ztunnel of %s\n", json_text(w, "namespace", ""),
 	       json_text(w, "name", ""), json_text(r, "evaluatedBy", "?"));
-	if (print_policies(inbound) < 0)
-		return -ENOMEM;
-	puts("\nWhat would change it");
-	json_array_foreach (json_object_get(inbound, "change"), i, v)
-		if (json_is_string(v))
-			term_wrap("  - ", "    ", json_string_value(v));
-	return 0;
+	return print_policies(inbound);
 }
 
 /* Why not directly, where that could be: the first connection asks. */
@@ -412,7 +465,8 @@ int explain_print(const json_t *answer)
 	bool is_good = streq(verdict, "allowed");
 	bool is_bad = streq(verdict, "denied") || streq(verdict, "refused");
 	const char *path = kernel_path(answer);
-	bool is_mesh = streq(path, "tunnel") || streq(path, "direct") || streq(path, "policy");
+	bool is_mesh = streq(path, "tunnel") || streq(path, "direct") || streq(path, "policy") ||
+		       (streq(path, "excluded") && !streq(verdict, "outside"));
 
 	printf("%s%s%s\n",
 	       term_color(is_good  ? TERM_GREEN
@@ -421,10 +475,13 @@ int explain_print(const json_t *answer)
 	       verdict, term_color(TERM_NO_COLOR));
 	term_wrap("", "", json_text(answer, "sentence", ""));
 	print_kernel(json_object_get(answer, "kernel"), path);
-	if (*path && !is_mesh)
-		return 0;
-	if (print_routes(answer) < 0)
-		return -ENOMEM;
-	print_certificate(answer);
-	return print_verdict(answer);
+	if (!*path || is_mesh) {
+		if (print_routes(answer) < 0)
+			return -ENOMEM;
+		print_certificate(answer);
+		if (print_verdict(answer) < 0)
+			return -ENOMEM;
+	}
+	print_changes(answer);
+	return 0;
 }

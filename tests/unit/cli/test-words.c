@@ -392,37 +392,86 @@ static void ztunnels_refusals_are_summed_by_flag(void **state)
 	assert_int_equal(json_number(json_array_get(drops, 1), "count"), 1);
 }
 
+#define POD(ns, name)                                                                              \
+	"\"name\":\"" name "\",\"namespace\":\"" ns "\",\"uid\":\"c//Pod/" ns "/" name "\""
 #define ROUTE(kind, inbound)                                                                       \
-	"{\"kind\":\"" kind "\",\"share\":1.0,\"workload\":{\"name\":\"b\",\"namespace\":"         \
-	"\"demo\"},\"identities\":[],\"error\":\"no healthy upstream\",\"inbound\":" inbound "}"
-#define YES "{\"allowed\":true,\"reason\":\"allow policy matched\",\"policy\":\"demo/p\"}"
-#define NO  "{\"allowed\":false,\"reason\":\"explicitly denied\",\"policy\":\"demo/d\"}"
+	"{\"kind\":\"" kind "\",\"share\":1.0,\"workload\":{" POD(                                 \
+		"demo", "b") "},\"identities\":[],"                                                \
+			     "\"error\":\"no healthy upstream\",\"inbound\":" inbound "}"
+#define ELSEWHERE                                                                                  \
+	"{\"kind\":\"plain\",\"workload\":{\"name\":\"b\",\"uid\":\"c/networking.istio.io/"        \
+	"ServiceEntry/d/b\"}}"
+#define CHANGE "\"change\":[\"the policy\"]"
+#define YES                                                                                        \
+	"{\"allowed\":true,\"reason\":\"allow policy matched\",\"policy\":\"demo/p\"," CHANGE "}"
+#define NO "{\"allowed\":false,\"reason\":\"explicitly denied\",\"policy\":\"demo/d\"," CHANGE "}"
+
+/* @expected: part of one of them; NULL: there are none. */
+static void assert_changes(size_t i, const json_t *answer, const char *expected)
+{
+	const json_t *list = json_object_get(answer, "change"), *one;
+	bool is_found = !expected;
+	size_t j;
+
+	json_array_foreach (list, j, one)
+		is_found |= expected && strstr(json_string_value(one), expected);
+	if (!is_found || (!expected && json_array_size(list) > 0))
+		fail_msg("case %zu: %zu, not %s", i, json_array_size(list), expected);
+}
+
+#define STRICT                                                                                     \
+	"{\"allowed\":false,\"reason\":\"explicitly denied\",\"policy\":\"istio-system/"           \
+	"istio_converted_static_strict\"," CHANGE "}"
 
 static void explain_has_a_sentence_for_each_outcome(void **state)
 {
 	static const struct {
-		const char *kernel, *certificate, *routes, *verdict, *words;
+		const char *kernel, *certificate, *routes, *verdict, *words, *change;
 	} cases[] = {
-		{"tunnel", "{}", ROUTE("tunnel", YES), "allowed", "ALLOW policy demo/p matches"},
-		{"tunnel", "{}", ROUTE("tunnel", NO), "denied", "DENY policy demo/d matches"},
-		{"tunnel", "null", ROUTE("tunnel", YES), "refused", "has no certificate"},
-		{"tunnel", "{}", ROUTE("refuse", "null"), "refused", "no healthy upstream"},
-		{"tunnel", "{}", ROUTE("plain", "null"), "outside", "not enrolled"},
-		{"", "null", ROUTE("plain", NO), "denied", "without an identity"},
-		{"passthrough", "{}", ROUTE("tunnel", YES), "outside", "not a mesh destination"},
-		{"passthrough", "{}", ROUTE("refuse", "null"), "outside", ""},
-		{"self", "{}", ROUTE("self", "null"), "outside", "dials itself"},
-		{"dns", "{}", ROUTE("passthrough", "null"), "outside", "resolver"},
-		{"uncaptured", "{}", ROUTE("tunnel", YES), "unknown", "not captured"},
-		{"ztunnel_dead", "{}", ROUTE("tunnel", YES), "refused", "no ztunnel serves"},
-		{"direct", "null", ROUTE("tunnel", YES), "allowed", "vouched for by the kernel"},
-		{"policy", "{}", ROUTE("tunnel", NO), "denied", "DENY policy demo/d matches"},
-		{"policy", "{}", ROUTE("tunnel", YES), "denied", "last asked"},
-		{"registry_only", "{}", ROUTE("passthrough", "null"), "refused", "ServiceEntry"},
-		{"excluded", "{}", ROUTE("tunnel", YES), "outside", "annotation"},
+		{"tunnel", "{}", ROUTE("tunnel", YES), "allowed", "ALLOW policy demo/p matches",
+		 "the policy"},
+		{"tunnel", "{}", ROUTE("tunnel", NO), "denied", "DENY policy demo/d matches",
+		 "the policy"},
+		{"", "null", ROUTE("plain", STRICT), "denied",
+		 "because PeerAuthentication asks for mutual TLS: ", "the policy"},
+		{"tunnel", "null", ROUTE("tunnel", YES), "refused", "has no certificate",
+		 "a certificate for the source"},
+		{"tunnel", "{}", ROUTE("refuse", "null"), "refused", "no healthy upstream",
+		 "an endpoint of the service"},
+		{"tunnel", "{}", ROUTE("plain", "null"), "outside", "not enrolled",
+		 "dataplane-mode=ambient on pod demo/b"},
+		{"", "null", "{\"kind\":\"plain\",\"inbound\":null,\"isExcluded\":true}", "outside",
+		 "an annotation excludes the endpoint's port",
+		 "the annotation of the endpoint's pod"},
+		{"tunnel", "{}", ELSEWHERE, "outside", "not enrolled",
+		 "a WorkloadEntry with a tunnel"},
+		{"", "null", ROUTE("plain", NO), "denied", "without an identity", "the policy"},
+		{"passthrough", "{}", ROUTE("tunnel", YES), "outside", "not a mesh destination",
+		 "on pod demo/b or its namespace"},
+		{"passthrough", "{}", ROUTE("refuse", "null"), "outside", "",
+		 "at a port of its that is 80"},
+		{"passthrough", "{}", "", "outside", "", "a ServiceEntry"},
+		{"self", "{}", ROUTE("self", "null"), "outside", "dials itself", "nothing: "},
+		{"dns", "{}", ROUTE("passthrough", "null"), "outside", "resolver", "dns-capture"},
+		{"uncaptured", "{}", ROUTE("tunnel", YES), "unknown", "not captured", "waits for"},
+		{"ztunnel_dead", "{}", ROUTE("tunnel", YES), "refused", "no ztunnel serves",
+		 "a ztunnel that serves"},
+		{"direct", "null", ROUTE("tunnel", YES), "allowed", "vouched for by the kernel",
+		 "the policy"},
+		{"policy", "{}", ROUTE("tunnel", NO), "denied", "DENY policy demo/d matches",
+		 "the policy"},
+		{"policy", "{}", ROUTE("tunnel", YES), "denied", "last asked", "the policy"},
+		{"registry_only", "{}", ROUTE("passthrough", "null"), "refused", "ServiceEntry",
+		 "ALLOW_ANY"},
+		{"excluded", "{}", ROUTE("plain", YES), "allowed", "excludes it, and is let in",
+		 "the annotation"},
+		{"excluded", "{}", ROUTE("plain", NO), "denied", "excludes it, and is denied there",
+		 "the policy"},
+		{"excluded", "{}", ROUTE("plain", "null"), "outside", "annotation",
+		 "the annotation"},
 		{"tunnel", "{}", ROUTE("tunnel", YES) "," ROUTE("tunnel", NO), "depends",
-		 "1 let it in, 1 deny it"},
-		{"tunnel", "{}", "", "unknown", "nothing is known"},
+		 "1 let it in, 1 deny it", "the policy"},
+		{"tunnel", "{}", "", "unknown", "nothing is known", NULL},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -440,7 +489,23 @@ static void explain_has_a_sentence_for_each_outcome(void **state)
 		if (!strstr(said, cases[i].words))
 			fail_msg("case %zu: %s", i, said);
 		assert_ptr_equal(strchr(said, '\n'), NULL);
+		assert_changes(i, answer, cases[i].change);
 	}
+}
+
+/* Who is not in the mesh is refused by nobody of it. */
+static void explain_leaves_an_outsider_to_the_network(void **state)
+{
+	_cleanup_(json_decrefp) json_t *answer = parse("{\"hasAskedSource\":true,\"from\":{" POD(
+		"x", "a") ",\"isEnrolled\":false},\"to\":{\"address\":\"10.0.0.2:80\",\"service\":"
+			  "\"demo/b.demo\"},\"routes\":[" ROUTE("refuse", "null") "]}");
+
+	assert_int_equal(explain_conclude(answer), 0);
+	assert_string_equal(json_text(answer, "verdict", ""), "outside");
+	assert_non_null(strstr(json_text(answer, "sentence", ""),
+			       "x/a is not in the mesh, so the network alone decides what becomes "
+			       "of it at b.demo (10.0.0.2:80): no endpoint there is known"));
+	assert_changes(0, answer, "label istio.io/dataplane-mode=ambient on pod x/a");
 }
 
 static void odd_answers_do_not_crash(void **state)
@@ -523,6 +588,7 @@ int main(void)
 		cmocka_unit_test(drops_are_told_apart_from_paths),
 		cmocka_unit_test(ztunnels_refusals_are_summed_by_flag),
 		cmocka_unit_test(explain_has_a_sentence_for_each_outcome),
+		cmocka_unit_test(explain_leaves_an_outsider_to_the_network),
 		cmocka_unit_test(odd_answers_do_not_crash),
 		cmocka_unit_test(wide_tables_are_cut),
 		cmocka_unit_test(options_may_follow_arguments),

@@ -204,6 +204,48 @@ TEST(a_name_below_a_wildcard_is_understood)
 	json_decref(v);
 }
 
+TEST(a_denial_for_plaintext_names_the_peer_authentication)
+{
+	_cleanup_(json_decrefp) json_t *v = NULL;
+	const json_t *change;
+
+	put_policy(*cmocka_state, "converted_peer_authentication_w", ISTIO__SECURITY__ACTION__DENY,
+		   "cluster.local/ns/demo/sa/client");
+	v = ask(*cmocka_state, "/explain/inbound",
+		"to=web-1&dst=10.0.0.2:80&src=10.0.0.1&identity=spiffe://cluster.local/ns/demo/sa/"
+		"client",
+		200);
+	change = json_object_get(v, "change");
+	assert_int_equal(json_array_size(change), 1);
+	assert_non_null(strstr(json_string_value(json_array_get(change, 0)),
+			       "PERMISSIVE in the PeerAuthentication that holds for it"));
+}
+
+/* By an annotation of its own, say: to enrol it once more changes nothing. */
+TEST(a_pod_of_the_mesh_that_comes_in_plaintext_is_not_told_to_enrol)
+{
+	_cleanup_(json_decrefp) json_t *v = NULL;
+
+	put_policy(*cmocka_state, "yes", ISTIO__SECURITY__ACTION__ALLOW,
+		   "cluster.local/ns/demo/sa/client");
+	v = ask(*cmocka_state, "/explain/inbound", "to=web-1&dst=10.0.0.2:80&src=10.0.0.1", 200);
+	assert_true(json_is_false(json_object_get(v, "allowed")));
+	assert_int_equal(json_array_size(json_object_get(v, "change")), 1);
+}
+
+TEST(a_pod_that_is_its_own_service_meets_its_policies)
+{
+	_cleanup_(json_decrefp) json_t *v =
+		ask(*cmocka_state, "/explain", "from=web-2&to=10.9.0.1:80", 200);
+	const json_t *routes = json_object_get(v, "routes"), *r;
+	size_t i;
+
+	assert_int_equal(json_array_size(routes), 2);
+	json_array_foreach (routes, i, r)
+		assert_true(
+			json_is_true(json_object_get(json_object_get(r, "inbound"), "allowed")));
+}
+
 TEST(two_pods_of_one_name_must_be_told_apart)
 {
 	mesh_put_workload(*cmocka_state, &(struct mesh_workload){.name = "client",
@@ -296,6 +338,9 @@ int main(void)
 		WITH_MESH(every_spelling_of_a_name_is_understood),
 		WITH_MESH(what_nobody_knows_is_refused),
 		WITH_MESH(a_name_below_a_wildcard_is_understood),
+		WITH_MESH(a_denial_for_plaintext_names_the_peer_authentication),
+		WITH_MESH(a_pod_of_the_mesh_that_comes_in_plaintext_is_not_told_to_enrol),
+		WITH_MESH(a_pod_that_is_its_own_service_meets_its_policies),
 		WITH_MESH(two_pods_of_one_name_must_be_told_apart),
 		WITH_MESH(a_denial_says_which_policy_and_what_would_change_it),
 		WITH_MESH(an_outsider_has_no_identity_and_enrolling_would_help),

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from kubelab import layout
+from kubelab import images, layout
 from kubelab.cluster import Canary, eventually, pod, service
 
 sys.path.insert(0, os.path.join(layout.ROOT, "tests", "interop"))
@@ -49,6 +49,11 @@ def ours_on_n1_only(cluster, mesh):
                     json.dumps({"spec": {"template": {"spec": {"nodeSelector": value}}}}))
         cluster.wait_mesh()
     select({"kubernetes.io/hostname": "n1"})
+    # The DaemonSet is still there: the agent left all as it was for the next one, which does not come to n2.
+    eventually(lambda: not cluster.pids(2, "culvert-agent") and not cluster.pids(2, "culvert-ztunnel"), what="ours has left n2")
+    done = cluster.on_node(2, f"{images.BIN}/culvert-agent", "--clean", "--cni-bin-dir", "/opt/cni/bin", "--cni-conf-dir",
+                           "/etc/cni/net.d")
+    assert done.returncode == 0, done.stdout
     yield
     select(None)
 

@@ -3,7 +3,7 @@
 /* maker - a child of the agent that makes ztunnel's stock sockets. It sits in ztunnel's cgroup, so
  * that the sockets' memory is charged to ztunnel, and it lives as long as ztunnel is connected. It
  * holds the agent's capabilities and four descriptors. Owner: agent. Thread: loop only; calls wait
- * for the child, which does nothing but a few system calls, two seconds at most. */
+ * for the child, which does nothing but a few system calls, ten seconds at most. */
 #include <sys/types.h>
 
 #include "base/cleanup.h"

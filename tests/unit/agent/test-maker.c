@@ -116,6 +116,35 @@ static void the_agent_makes_them_when_the_child_is_gone(void **state)
 	stock_ztunnel_lost(&s);
 }
 
+/* Once slow, or killed for its memory, it must not cost the agent ztunnel's memory for good. */
+static void a_new_child_takes_the_place_of_one_that_is_gone(void **state)
+{
+	struct fixture *f = *state;
+	int marks = 0;
+	struct sockets_marker marker = {on_mark, &marks};
+	struct stock s = {.home = &f->home, .marker = &marker, .mark_fd = f->null};
+
+	if (geteuid() != 0)
+		skip();
+	f->what.count = 1;
+	stock_ztunnel_connected(&s, getpid());
+	assert_int_equal(kill(maker_pid(s.maker), SIGKILL), 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(stock_dial(&s, f->netns, &f->what, f->fds), 0);
+		(void)close(f->fds[0]);
+		assert_null(s.maker); /* not at once */
+	}
+	assert_int_equal(marks, 2);
+	s.again_us = 0;
+	assert_int_equal(stock_dial(&s, f->netns, &f->what, f->fds), -EINVAL);
+	assert_int_equal(marks, 2); /* it was the child's answer */
+	assert_non_null(s.maker);
+	stock_ztunnel_lost(&s);
+	assert_int_equal(stock_dial(&s, f->netns, &f->what, f->fds), 0);
+	(void)close(f->fds[0]);
+	assert_null(s.maker); /* for nobody there is none */
+}
+
 #define with_child(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -125,6 +154,7 @@ int main(void)
 		with_child(a_socket_that_cannot_be_marked_is_not_given),
 		with_child(a_dead_child_is_noticed),
 		with_child(the_agent_makes_them_when_the_child_is_gone),
+		with_child(a_new_child_takes_the_place_of_one_that_is_gone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

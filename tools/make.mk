@@ -57,9 +57,10 @@ bench-kube: ## how fast the mesh follows a real cluster, and how big it is there
 	$(Q)/usr/bin/python3 tests/kube/bench.py $(if $(ROUNDS),--rounds $(ROUNDS))
 
 FUZZ_TIME ?= 300
+FUZZ_SEED ?= 0
 .PHONY: fuzz
-fuzz: ## libFuzzer, FUZZ_TIME=300 seconds per target
-	$(Q)FUZZ_TIME=$(FUZZ_TIME) tools/run-tests fuzz
+fuzz: ## libFuzzer, FUZZ_TIME=300 seconds per target, other inputs each time (FUZZ_SEED=N: those of that seed)
+	$(Q)FUZZ_TIME=$(FUZZ_TIME) FUZZ_SEED=$(FUZZ_SEED) tools/run-tests fuzz
 
 .PHONY: check-style
 check-style: ## format, layers, size limits, clang-tidy, cppcheck; results are cached per file

@@ -170,6 +170,20 @@ m.SUITES = {'a': lambda: program('a', code.replace('0 failed', '1 failed'), live
     assert "t::b FAILED [100%]" in lines and lines[-2] == "  a: tests/t::b"
 
 
+@pytest.mark.parametrize("env, seed, is_kept", [({}, "1", False), ({"FUZZ_SEED": "0"}, "0", True)])
+def test_the_usual_run_fuzzes_with_the_same_inputs_each_time(tmp_path, env, seed, is_kept):
+    (tmp_path / "fuzz-x").write_text('#!/bin/sh\nfor a; do :; done; echo "$@"; ls "$a"; touch "$a/found"\n')
+    (tmp_path / "fuzz-x").chmod(0o755)
+    body = f"""
+m.ROOT = {str(tmp_path)!r}
+m.SUITES = {{name: lambda: m.fuzz_one({str(tmp_path / "fuzz-x")!r}) for name in ('a', 'b')}}
+"""
+    clean = {name: value for name, value in os.environ.items() if name != "FUZZ_SEED"}
+    assert finish(start(tmp_path, body, env={**clean, **env}))[0] == 0
+    words = (tmp_path / "fuzz-x.log").read_text().split()
+    assert f"-seed={seed}" in words and ("found" in words) == is_kept
+
+
 @pytest.mark.parametrize("text, names", [
     ("[ RUN      ] test_x\n[  FAILED  ] test_x\n[==========] 2 test(s) run.\n[  FAILED  ] tests: 1 test(s), listed below:\n"
      "[  FAILED  ] test_x\n", ["p: test_x"]),

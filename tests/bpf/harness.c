@@ -100,6 +100,14 @@ const char *text(const char *address, uint16_t port)
 	return cv_sockaddr_format(&sa, next_text());
 }
 
+int slowness(void)
+{
+	const char *text = getenv("CULVERT_TEST_SLOW");
+	int factor = text ? atoi(text) : 1;
+
+	return MIN(MAX(factor, 1), 100);
+}
+
 bool is_old_kernel(void)
 {
 	return skel->rodata->cfg.no_cgroup_helpers;

@@ -29,7 +29,7 @@
 #define OTHER_PORT "10.96.0.10:8080"       /* the same address, a port without one */
 
 /* A wait for what must come: long enough for a machine that is busy with something else. */
-#define WAIT_MS 30000
+#define WAIT_MS (30000 * slowness())
 
 /* Small, so that a full map can be tried. */
 #define TEST_CONNS_MAX 64
@@ -85,6 +85,9 @@ void check_str(const char *a, const char *b, const char *what, const char *file,
 
 /* Addresses are texts, "1.2.3.4:80" or "[::1]:80". Returned texts live until eight more calls. */
 
+/** slowness() - what deadlines are multiplied by, from CULVERT_TEST_SLOW: 1 to 100, 1 if it is not
+ * there. */
+int slowness(void);
 /** is_old_kernel() - do the programs have to do without the helpers of Linux 6.1? */
 bool is_old_kernel(void);
 /** bare_refusal() - errno of a refusal where there is no connection that could fail by itself:

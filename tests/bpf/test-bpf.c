@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* test-bpf - runs the tests of this folder, each in a process of its own. Arguments: parts of test
- * names. Last line: "N passed, N failed, N skipped". Exit code: 1 when one failed or the programs
- * do not load.
+ * names. Each has a line with its number, and how long it took where that is long. Last line: "N
+ * passed, N failed, N skipped". Exit code: 1 when one failed or the programs do not load.
  * test-bpf --instructions: no tests; for each program, how many instructions the verifier walked.
  */
 #include <errno.h>
@@ -12,12 +12,14 @@
 #include <unistd.h>
 
 #include "base/macros.h"
+#include "base/str.h"
 #include "harness.h"
 #include "stage.h"
 #include "userspace/agent/features.h"
 #include "watch.h"
 
 #define TEST_SECONDS 120
+#define LONG_US      (5 * 1000 * 1000)
 #define EXIT_SKIP    77
 
 static struct test *tests, **tests_end = &tests;
@@ -67,7 +69,7 @@ static int run_one(const struct test *t)
 	if (pid < 0)
 		return 1;
 	if (pid == 0) {
-		alarm(TEST_SECONDS);
+		alarm((unsigned int)(TEST_SECONDS * slowness()));
 		stage_pod();
 		watch_start();
 		t->run();
@@ -86,13 +88,22 @@ static int run_one(const struct test *t)
 
 static int run_all(int argc, char **argv)
 {
-	unsigned passed = 0, failed = 0, skipped = 0;
+	unsigned passed = 0, failed = 0, skipped = 0, begun = 0, all = 0;
+	uint64_t begin_us, took_us;
+	int r;
 
+	for (const struct test *t = tests; t; t = t->next)
+		all += is_wanted(t, argc, argv);
 	for (const struct test *t = tests; t && !is_stopped; t = t->next) {
 		if (!is_wanted(t, argc, argv))
 			continue;
-		printf("%s\n", t->name);
-		switch (run_one(t)) {
+		printf("%u/%u %s\n", ++begun, all, t->name);
+		begin_us = now_monotonic_us();
+		r = run_one(t);
+		took_us = now_monotonic_us() - begin_us;
+		if (took_us > LONG_US)
+			printf("  %s took %.1f s\n", t->name, (double)took_us / 1e6);
+		switch (r) {
 		case 0:
 			passed++;
 			break;

@@ -25,7 +25,8 @@ apiVersion: v1
 kind: Node
 metadata: {{name: n2}}
 """
-PATIENCE_S = 60  # a wait fails no earlier, however soon a machine with nothing else to do would be ready
+SLOW = int(os.environ.get("CULVERT_TEST_SLOW", "1"))  # deadlines are multiplied by this (sanitizers, emulated processors)
+PATIENCE_S = 60 * SLOW  # a wait fails no earlier, however soon a machine with nothing else to do would be ready
 ACCOUNT = """---
 apiVersion: v1
 kind: ServiceAccount
@@ -97,7 +98,7 @@ def stop(process):
 
 def wait_for(condition, seconds, what):
     """Poll until condition() is true; at least PATIENCE_S, whatever the caller thinks is enough."""
-    seconds = max(seconds, PATIENCE_S)
+    seconds = max(seconds * SLOW, PATIENCE_S)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if condition():
@@ -173,7 +174,7 @@ class CulvertNode:
 
     def admin(self, part, path):
         """GET of a daemon's admin socket, parsed."""
-        return json.loads(run("curl", "-sf", "--max-time", "30", "--unix-socket", f"{self.run_dir}/{part}/admin.sock",
+        return json.loads(run("curl", "-sf", "--max-time", str(30 * SLOW), "--unix-socket", f"{self.run_dir}/{part}/admin.sock",
                               f"http://localhost{path}"))
 
     def admin_or_none(self, part, path):

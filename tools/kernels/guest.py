@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The first and only process of a test VM: mounts, loads modules, runs the tests, prints how they went, switches off.
 
-Lines for the machine outside begin with `@`: `@verifier PROGRAM INSTRUCTIONS`, `@result NAME ok|FAILED SECONDS`, `@done`.
+Lines for the machine outside begin with `@`: `@alive` every few seconds, `@begin NAME`, `@verifier PROGRAM INSTRUCTIONS`,
+`@result NAME ok|FAILED SECONDS`, `@done`.
 """
 import ctypes
 import os
 import subprocess
 import sys
+import threading
 import time
 import traceback
 
@@ -18,6 +20,7 @@ import smoke
 MOUNTS = (("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev"), ("tmpfs", "/run"), ("tmpfs", "/tmp"),
           ("cgroup2", "/sys/fs/cgroup"), ("bpf", "/sys/fs/bpf"))
 BIN = os.path.join(BASE, "build", "bin")
+ALIVE_S = 20
 SYS_FINIT_MODULE = 313
 POWER_OFF = 0x4321FEDC
 libc = ctypes.CDLL(None, use_errno=True)
@@ -58,6 +61,7 @@ def load(level):
 def run(name, test, level):
     """One test; its failure does not keep the others from running."""
     begin = time.monotonic()
+    say("begin", name)
     try:
         test(level)
         say("result", name, "ok", f"{time.monotonic() - begin:.0f}")
@@ -66,8 +70,16 @@ def run(name, test, level):
         say("result", name, "FAILED", f"{time.monotonic() - begin:.0f}")
 
 
+def live():
+    """Tell a machine that works long at something from one that has stopped."""
+    while True:
+        time.sleep(ALIVE_S)
+        say("alive")
+
+
 def main():
     prepare()
+    threading.Thread(target=live, daemon=True).start()
     tests = {"load": load, "bpf": test_bpf, "mesh": smoke.main}
     for name in os.environ["culvert_tests"].split(","):
         run(name, tests[name], os.environ.get("culvert_level", ""))

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The verifier's figures: what grows needs a reason."""
+"""The verifier's figures: what grows needs a reason. Emulated machines: how far they are, and which are given up."""
+import importlib.machinery
+import importlib.util
 import os
+import subprocess
 import sys
 
 import pytest
 
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "..", "tools", "kernels"))
+FOLDER = os.path.join(os.path.dirname(__file__), "..", "..", "..", "tools", "kernels")
+sys.path.insert(0, FOLDER)
 from verifier import Figures
 
 KERNELS = ("6.1", "6.12")
@@ -69,3 +73,32 @@ def test_a_broken_line_is_named(path):
         f.write("cv_three many\n")
     with pytest.raises(RuntimeError, match=r"verifier.txt:6: expected"):
         Figures(KERNELS, path)
+
+
+@pytest.fixture(name="kernels")
+def fixture_kernels(monkeypatch):
+    """tools/kernels/kernels as a module."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    loader = importlib.machinery.SourceFileLoader("kernels", os.path.join(FOLDER, "kernels"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("kernels", loader))
+    loader.exec_module(module)
+    return module
+
+
+def test_progress_names_the_test_that_runs(kernels, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(kernels, "PROGRESS_S", 0)
+    (tmp_path / "log").write_text("@begin bpf\r\n3/9 a_name_resolves\r\n@alive\r\n4/9 half a li", encoding="utf-8")
+    watch = kernels.Watch("6.12", tmp_path / "log")
+    assert watch.look() is None
+    watch.file.close()
+    assert capsys.readouterr().out.endswith(" s: bpf 3/9 a_name_resolves\n")
+
+
+@pytest.mark.parametrize("limit", ["SILENT_S", "SECONDS"])
+def test_a_machine_that_has_stopped_is_ended(kernels, tmp_path, monkeypatch, capsys, limit):
+    monkeypatch.setattr(kernels, limit, 0)
+    (tmp_path / "log").touch()
+    with subprocess.Popen(["sleep", "600"]) as machine:
+        kernels.attend(machine, kernels.Watch("6.12", tmp_path / "log"))
+        assert machine.returncode == -9
+    assert "kernels: stopped, " in capsys.readouterr().out

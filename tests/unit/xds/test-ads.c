@@ -201,6 +201,18 @@ static void look(struct fixture *f)
 	xds_server_for_each_client(f->xds, on_client, f);
 }
 
+/* Until the server has heard that @n resources were taken. */
+static void run_until_acked(struct fixture *f, uint64_t n)
+{
+	uint64_t end = now_monotonic_us() + 20000000;
+
+	do {
+		(void)loop_run_once(f->loop, 50);
+		look(f);
+	} while (f->seen.acked < n && now_monotonic_us() < end);
+	assert_int_equal(f->seen.acked, n);
+}
+
 static void sends_nothing_before_the_first_flush(void **state)
 {
 	struct fixture *f = *state;
@@ -349,6 +361,40 @@ static void a_change_behind_a_response_counts_from_its_own_time(void **state)
 	xds_server_flush(f->xds);
 	run_a_while(f, 40);
 	assert_int_equal(s->converged, 2);
+}
+
+/* Neither what is taken beside it nor a name that is like it ends a refusal; a version that is
+ * taken does, and the resource's end. */
+static void a_refusal_stands_until_it_is_mended(void **state)
+{
+	struct fixture *f = *state;
+
+	set(f, XDS_AUTHORIZATION, "ns/bad", "1");
+	set(f, XDS_AUTHORIZATION, "ns/ba", "1");
+	f->refused = "ns/bad";
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_AUTHORIZATION, 1);
+	set(f, XDS_AUTHORIZATION, "ns/other", "1");
+	set(f, XDS_ADDRESS, "w", "1");
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_AUTHORIZATION, 2);
+	run_until_acked(f, 2);
+	assert_string_equal(f->seen_detail, "ns/bad: do not like it");
+	f->refused = NULL;
+	set(f, XDS_AUTHORIZATION, "ns/bad", "2");
+	xds_server_flush(f->xds);
+	run_until_acked(f, 3);
+	assert_string_equal(f->seen_detail, "");
+	assert_int_equal(f->seen.nacked, 1);
+	f->refused = "ns/bad";
+	set(f, XDS_AUTHORIZATION, "ns/bad", "3");
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_AUTHORIZATION, 4);
+	xds_server_remove(f->xds, XDS_AUTHORIZATION, "ns/bad");
+	xds_server_flush(f->xds);
+	run_until_acked(f, 4);
+	assert_int_equal(f->seen.nacked, 2);
+	assert_string_equal(f->seen_detail, "");
 }
 
 /* What is held in an older version is said to be so. */
@@ -511,6 +557,7 @@ int main(void)
 		TEST(a_refusal_keeps_the_good_and_reaches_the_server),
 		TEST(what_became_of_pushes_is_counted),
 		TEST(a_change_behind_a_response_counts_from_its_own_time),
+		TEST(a_refusal_stands_until_it_is_mended),
 		TEST(a_refused_change_comes_again_with_the_next_server),
 		TEST(a_new_server_sends_the_difference),
 		TEST(a_whole_mesh_goes_in_batches),

@@ -13,15 +13,15 @@
 #include "xds/batch.h"
 #include "xds/held.h"
 #include "xds/message.h"
+#include "xds/refusal.h"
 #include "xds/resources.h"
 #include "xds/wanted.h"
 
-#define DELTA_PATH      "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
-#define REQUEST_MAX     (64u * 1024 * 1024) /* names and versions of a whole mesh, at a reconnect */
-#define STREAMS_MAX     16384               /* connections are limited by who serves them */
-#define ACK_TIMEOUT_US  60000000ULL
-#define NACK_DETAIL_MAX 512
-#define NODE_MAX        256
+#define DELTA_PATH     "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+#define REQUEST_MAX    (64u * 1024 * 1024) /* names and versions of a whole mesh, at a reconnect */
+#define STREAMS_MAX    16384               /* connections are limited by who serves them */
+#define ACK_TIMEOUT_US 60000000ULL
+#define NODE_MAX       256
 /* Pushes to many clients are that far apart, for each of them: a burst of changes is then one push.
  * What comes alone is never late. */
 #define PACE_US     40
@@ -53,8 +53,8 @@ struct stream {
 	struct loop_timer ack_timer;
 	char node_id[NODE_MAX], node_name[NODE_MAX];
 	uint64_t acked, nacked;
-	char nack_detail[NACK_DETAIL_MAX];
 	struct sub subs[XDS_TYPE_MAX];
+	struct refusal *refusals[XDS_TYPE_MAX]; /* NULL: of this type it refuses nothing */
 };
 
 struct xds_server {
@@ -84,6 +84,7 @@ static void stream_free(struct stream *st)
 	for (int type = 0; type < XDS_TYPE_MAX; type++) {
 		held_free(&st->subs[type].held);
 		(void)wanted_free(st->subs[type].wanted);
+		free(st->refusals[type]);
 	}
 	loop_timer_del(&st->ack_timer);
 	list_del(&st->link);
@@ -305,6 +306,7 @@ static void node_read(struct stream *st, const Envoy__Service__Discovery__V3__No
 
 static void ack_read(struct stream *st, struct sub *sub, const delta_request *req)
 {
+	const size_t type = (size_t)(sub - st->subs);
 	uint64_t nonce;
 
 	if (!sub->is_in_flight || str_parse_u64(req->response_nonce, 1, UINT64_MAX, &nonce) < 0 ||
@@ -313,11 +315,11 @@ static void ack_read(struct stream *st, struct sub *sub, const delta_request *re
 	sub->is_in_flight = false;
 	if (req->error_detail) {
 		st->nacked++;
-		st->server->stats.rejects[sub - st->subs]++;
-		(void)snprintf(st->nack_detail, sizeof(st->nack_detail), "%s",
-			       req->error_detail->message);
+		st->server->stats.rejects[type]++;
+		refusal_note(&st->refusals[type], sub->sent_seq, req->error_detail->message);
 	} else {
 		st->acked += sub->in_flight_count;
+		refusal_review(&st->refusals[type], &st->server->stores[type]);
 		if (sub->in_flight_us)
 			push_stats_converged(&st->server->stats,
 					     now_monotonic_us() - sub->in_flight_us);
@@ -590,7 +592,7 @@ void xds_server_for_each_client(struct xds_server *s,
 			.node_name = st->node_name,
 			.acked = st->acked,
 			.nacked = st->nacked,
-			.nack_detail = st->nack_detail,
+			.nack_detail = refusals_detail(st->refusals, XDS_TYPE_MAX),
 		};
 
 		fn(arg, &client);

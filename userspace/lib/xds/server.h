@@ -46,7 +46,7 @@ struct xds_server_client {
 	const char *node_name;   /* metadata NODE_NAME; "" when absent */
 	uint64_t acked;          /* resources acknowledged so far, removals included */
 	uint64_t nacked;         /* responses refused */
-	const char *nack_detail; /* of the last refusal; "" when none */
+	const char *nack_detail; /* of what it still refuses; "" when nothing */
 };
 
 void xds_server_for_each_client(struct xds_server *s,

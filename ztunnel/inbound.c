@@ -364,8 +364,10 @@ static void on_closed(void *arg, enum hbone_stage stage, int error, const char *
 	struct server_tunnel *t = arg;
 	char line[CONN_TEXT_MAX];
 
-	if (error == -EDQUOT) {
-		penalty_add(&t->worker->penalty, &t->peer.addr, loop_now_us(t->worker->loop));
+	if (error == -EDQUOT || (error == -EPROTO && stage == HBONE_STAGE_OPEN)) {
+		penalty_add(&t->worker->penalty, &t->peer.addr,
+			    error == -EDQUOT ? PENALTY_FLOOD : PENALTY_PROTOCOL,
+			    loop_now_us(t->worker->loop));
 		fail_info(t, CONN_H2_HANDSHAKE_FAILURE, text);
 	}
 	/* A connection that says nothing at all is a probe, not a failure. */

@@ -1,27 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* penalty - peers that flooded a tunnel are not heard for a moment: a new handshake costs us as
- * much as them, and what comes after it more. One per worker. Bounded: the oldest entry goes first.
- */
+/* penalty - peers that flood tunnels, or break HTTP/2 on one after the other, are not heard for a
+ * while: a new handshake costs us as much as them, and what comes after it more. Each offence fills
+ * the peer's bucket, which leaks; once it is full, the peer is not heard for a time that grows with
+ * what is in it. So a mistake costs nothing, an attacker soon has one tunnel in two seconds, and
+ * who stops is heard again. One per worker. Bounded: the oldest entry goes first. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "culvert/abi/addr.h"
 
-#define PENALTY_US  (250 * 1000ULL)
-#define PENALTY_MAX 32
+/* A full bucket: one flood, or so many protocol errors. */
+#define PENALTY_FLOOD    16
+#define PENALTY_PROTOCOL 1
+/* For which a peer is not heard, when its bucket is just full, and at most. */
+#define PENALTY_US     (250 * 1000ULL)
+#define PENALTY_US_MAX (2 * 1000 * 1000ULL)
+/* In which a bucket loses one. */
+#define PENALTY_LEAK_US (100 * 1000ULL)
+#define PENALTY_MAX     32
 
 /** struct penalty - zeroed before first use. */
 struct penalty {
 	struct {
 		struct cv_addr addr;
+		uint64_t level; /* at @at_us */
+		uint64_t at_us;
 		uint64_t until_us;
 	} peers[PENALTY_MAX];
 	size_t next;
 };
 
-/** penalty_add() - @addr is not heard for PENALTY_US. */
-void penalty_add(struct penalty *p, const struct cv_addr *addr, uint64_t now_us);
+/** penalty_add() - an offence of @addr's. @weight: PENALTY_FLOOD or PENALTY_PROTOCOL; @now_us: of
+ * the loop, never less than before. */
+void penalty_add(struct penalty *p, const struct cv_addr *addr, uint64_t weight, uint64_t now_us);
 /** penalty_is_on() - whether @addr is not heard now. */
 bool penalty_is_on(const struct penalty *p, const struct cv_addr *addr, uint64_t now_us);

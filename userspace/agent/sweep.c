@@ -70,10 +70,14 @@ void sweep_walk(const struct sweep *s, int fd, struct sweep_cursor *c, sweep_sta
 {
 	uint64_t now_ns = now_monotonic_us() * 1000;
 
+	if (now_ns < c->again_ns)
+		return;
 	for (int i = 0; i < SWEEP_BATCH; i++) {
 		struct cv_tuple next;
 
 		if (bpf_map_get_next_key(fd, c->is_inside ? &c->key : NULL, &next) < 0) {
+			if (i == 0 && !c->is_inside)
+				c->again_ns = now_ns + SWEEP_EMPTY_NS;
 			c->is_inside = false;
 			return;
 		}

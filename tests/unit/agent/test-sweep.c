@@ -41,23 +41,37 @@ static size_t count(int fd)
 	return n;
 }
 
-static void what_is_removed_does_not_send_the_walk_back(void **state)
+/* Skips the test where there is no BPF. */
+static int map_make(void)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_NO_PREALLOC);
-	const uint16_t entries = 4 * SWEEP_BATCH;
-	struct sweep_cursor c = {0};
-	_cleanup_(close_fdp) int fd = bpf_map_create(BPF_MAP_TYPE_HASH, "cv_test",
-						     sizeof(struct cv_tuple), 1, 65536, &opts);
+	int fd = bpf_map_create(BPF_MAP_TYPE_HASH, "cv_test", sizeof(struct cv_tuple), 1, 65536,
+				&opts);
 
 	if (fd == -EPERM || fd == -ENOSYS)
 		skip();
 	assert_true(fd >= 0);
+	return fd;
+}
+
+static void map_fill(int fd, uint16_t entries)
+{
+	const uint8_t value = 0;
+
 	for (uint16_t i = 0; i < entries; i++) {
 		const struct cv_tuple key = {.local_port = i};
-		uint8_t value = 0;
 
 		assert_int_equal(bpf_map_update_elem(fd, &key, &value, BPF_ANY), 0);
 	}
+}
+
+static void what_is_removed_does_not_send_the_walk_back(void **state)
+{
+	const uint16_t entries = 4 * SWEEP_BATCH;
+	struct sweep_cursor c = {0};
+	_cleanup_(close_fdp) int fd = map_make();
+
+	map_fill(fd, entries);
 	for (int i = 0; i < entries / SWEEP_BATCH; i++)
 		sweep_walk(NULL, fd, &c, is_odd);
 	assert_int_equal(count(fd), entries / 2);
@@ -66,11 +80,32 @@ static void what_is_removed_does_not_send_the_walk_back(void **state)
 	assert_int_equal(count(fd), entries / 2);
 }
 
+static void a_map_that_was_empty_is_left_alone_for_a_while(void **state)
+{
+	struct sweep_cursor c = {0};
+	_cleanup_(close_fdp) int fd = map_make();
+
+	assert_true(SWEEP_EMPTY_NS < SWEEP_AFTER_NS);
+	sweep_walk(NULL, fd, &c, is_odd);
+	map_fill(fd, 4);
+	sweep_walk(NULL, fd, &c, is_odd);
+	assert_int_equal(count(fd), 4);
+	assert_true(c.again_ns > SWEEP_EMPTY_NS);
+	c.again_ns -= SWEEP_EMPTY_NS; /* the while is over */
+	sweep_walk(NULL, fd, &c, is_odd);
+	assert_int_equal(count(fd), 2);
+	/* and with something in it every time */
+	map_fill(fd, 4);
+	sweep_walk(NULL, fd, &c, is_odd);
+	assert_int_equal(count(fd), 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(entries_are_old_after_180_seconds),
 		cmocka_unit_test(what_is_removed_does_not_send_the_walk_back),
+		cmocka_unit_test(a_map_that_was_empty_is_left_alone_for_a_while),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

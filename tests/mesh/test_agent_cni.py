@@ -13,7 +13,7 @@ import threading
 import time
 
 import pytest
-from agentkit import ALIVE, BIN, CAPTURE, DIR, NODE, POD_DNS, SYNCED, Ztunnel, in_netns, run, wait
+from agentkit import ALIVE, BIN, CAPTURE, DIR, NODE, POD_DNS, SYNCED, Ztunnel, connect, in_netns, run, wait
 
 PLUGINS = pathlib.Path("/usr/lib/cni")
 UNKNOWN_TO_TUNNEL = 1 << 3
@@ -165,10 +165,13 @@ def test_without_ztunnel_it_starts_and_is_refused(runtime):
     agent = runtime.agent
     agent.start_feed(TARGET)
     start(agent)
-    assert runtime.add("cv-cni-a")[0] == 0
+    code, out = runtime.add("cv-cni-a")
+    assert code == 0
     assert "pod=demo/web verdict=refusing" in (DIR / "log").read_text(), "the answer is what holds"
     assert agent.pod("web")["state"] == "pending"
     wait(lambda: agent.map("cv_links"), what="its link is guarded, too")
+    with in_netns("cv-cni-a", lambda: socket.create_server(("0.0.0.0", 8080))), pytest.raises(ConnectionRefusedError):
+        connect(out["ips"][0]["address"].split("/")[0], 8080)
     with listener() as s:
         assert not attempt("cv-cni-a", s.getsockname()[1])
         z = Ztunnel()

@@ -7,8 +7,8 @@ import struct
 import subprocess
 
 from agentkit import (
-    ALIVE, BIN, CAPTURE, DIR, NAMESPACE, OUTBOUND, PATIENCE_S, PIN_DIR, PLAIN, POD_DEL, POD_DNS, Pods, SYNCED, WORKLOAD_A,
-    Ztunnel, addr, connect, in_netns, run, wait)
+    ALIVE, BIN, CAPTURE, DIAL_PLAIN, DIR, NAMESPACE, OUTBOUND, PATIENCE_S, PIN_DIR, PLAIN, POD_ADD, POD_DEL, POD_DNS, Pods, SYNCED,
+    WORKLOAD_A, Ztunnel, addr, connect, in_netns, run, wait)
 
 
 def test_unlabelling_cuts_nothing(captured):
@@ -122,6 +122,8 @@ def test_nothing_is_captured_before_the_mesh_is_known(agent):
     z = Ztunnel()
     wait(lambda: agent.pod("a"))
     assert agent.pod("a")["error"] == "waiting for the control plane"
+    assert isinstance(z.need(1, DIAL_PLAIN, 1), int), "an answer, so that all that was sent before it is here"
+    assert [kind for kind, _, _ in z.kept if kind in (POD_ADD, SYNCED)] == []
     agent.start_feed(WORKLOAD_A)
     z.take_pod()
     wait(lambda: agent.pod("a")["state"] == "captured")

@@ -22,9 +22,20 @@ static void on_response(struct hbone_stream *st, const struct hbone_head *head)
 {
 }
 
+/* What the server's application still has to say, and how much of it at a time. */
+static struct {
+	unsigned int times;
+	size_t piece;
+} speech;
+
 static ssize_t on_read(struct hbone_stream *st, uint8_t *p, size_t n)
 {
-	return -EAGAIN;
+	if (speech.times == 0)
+		return -EAGAIN;
+	assert_true(speech.piece <= n);
+	speech.times--;
+	memset(p, 'x', speech.piece);
+	return (ssize_t)speech.piece;
 }
 
 static void on_data(struct hbone_stream *st, const struct iovec *iov, int n_iov, size_t len)
@@ -206,21 +217,25 @@ static void requests_and_streams_that_lead_nowhere_end_the_connection_when_too_m
 
 /* A frame again and again, perhaps with DATA before each. */
 struct repeated {
-	uint8_t type, len;
 	unsigned int times;
+	uint8_t type, len, flags;
 	bool has_worth;
 };
 
 static size_t put_repeated(uint8_t *at, const struct repeated *x)
 {
-	static const uint8_t payload[8] = {0, 0, 0, 3, 1};
+	/* of WINDOW_UPDATE and PRIORITY; of all others nothing */
+	static const uint8_t three[8] = {0, 0, 0, 3, 1}, nothing[8];
+	const uint8_t *payload = x->type == 8 || x->type == 2 ? three : nothing;
 	size_t n = 0;
 
 	for (unsigned int i = 0; i < x->times; i++) {
 		if (x->has_worth)
 			n += put_frame(at + n, 0, 1, "x", 1);
-		n += put_frame(at + n, x->type, x->type == 0 || x->type == 2 ? 1 : 0, payload,
-			       x->len);
+		at[n + 4] = 0;
+		put_frame(at + n, x->type, x->type == 0 || x->type == 2 ? 1 : 0, payload, x->len);
+		at[n + 4] |= x->flags;
+		n += 9U + x->len;
 	}
 	return n;
 }
@@ -250,6 +265,7 @@ static void open_one(struct side *sd)
 	size_t len;
 
 	*sd = (struct side){.answer = 200};
+	speech.times = 0;
 	assert_int_equal(hbone_session_new(true, &session_ops, sd, &sd->s), 0);
 	memcpy(in, OPENING, OPENING_LEN);
 	assert_int_equal(hbone_session_recv(sd->s, in,
@@ -261,12 +277,16 @@ static void open_one(struct side *sd)
 
 static void frames_that_bring_nothing_end_the_connection_when_too_many(void **state)
 {
-	/* PING, SETTINGS, PRIORITY, DATA without bytes */
+	/* PING, SETTINGS, PRIORITY, DATA without bytes, DATA of padding alone, GOAWAY,
+	 * WINDOW_UPDATE when nothing was sent */
 	static const struct repeated floods[] = {
 		{.type = 6, .len = 8},
 		{.type = 4},
 		{.type = 2, .len = 5},
 		{.type = 0},
+		{.type = 0, .len = 1, .flags = 8},
+		{.type = 7, .len = 8},
+		{.type = 8, .len = 4},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(floods); i++) {
@@ -298,6 +318,42 @@ static void frames_that_bring_nothing_are_borne_beside_data_and_over_time(void *
 	assert_int_equal(hbone_session_ping(sd.s), -EBUSY);
 	assert_int_equal(repeat(&sd, &ping), -EDQUOT);
 	hbone_session_free(sd.s);
+}
+
+/* The application says @piece bytes so many @times, a frame each. */
+static void say(struct side *sd, unsigned int times, size_t piece)
+{
+	static uint8_t out[HBONE_FRAME_MAX];
+	size_t len = 1;
+
+	speech.times = times;
+	speech.piece = piece;
+	hbone_stream_resume(&sd->streams[0]);
+	while (len > 0)
+		assert_int_equal(hbone_session_send(sd->s, out, sizeof(out), &len), 0);
+	assert_int_equal(speech.times, 0);
+}
+
+static void window_updates_that_follow_from_data_are_borne(void **state)
+{
+	/* one frame a byte: two for each; large ones: in small pieces */
+	static const struct {
+		unsigned int times;
+		size_t piece;
+		unsigned int follow;
+	} said[] = {{3000, 1, 6000}, {3, 16384, 768}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(said); i++) {
+		struct repeated update = {.type = 8, .len = 4, .times = said[i].follow + 1900};
+		struct side sd;
+
+		open_one(&sd);
+		say(&sd, said[i].times, said[i].piece);
+		assert_int_equal(repeat(&sd, &update), 0);
+		update.times = 200;
+		assert_int_equal(repeat(&sd, &update), -EDQUOT);
+		hbone_session_free(sd.s);
+	}
 }
 
 static void a_peer_that_reads_no_answers_floods(void **state)
@@ -339,6 +395,7 @@ int main(void)
 			requests_and_streams_that_lead_nowhere_end_the_connection_when_too_many),
 		cmocka_unit_test(frames_that_bring_nothing_end_the_connection_when_too_many),
 		cmocka_unit_test(frames_that_bring_nothing_are_borne_beside_data_and_over_time),
+		cmocka_unit_test(window_updates_that_follow_from_data_are_borne),
 		cmocka_unit_test(a_peer_that_reads_no_answers_floods),
 		cmocka_unit_test(random_bytes_never_crash),
 	};

@@ -6,10 +6,18 @@
  * past the limit, frames that are wrong for their stream. Each stream that is answered earns one
  * back; what the others made us do was for nothing. */
 #define CALM_MAX 500
-/* Frames that bring nobody anything: PING, SETTINGS, PRIORITY, DATA without bytes. (Types that are
- * not known are skipped and cost nothing.) DATA earns one back, and what is left is whole again
- * with each PING of ours. */
+/* Frames that bring nobody anything: PING, SETTINGS, PRIORITY, GOAWAY, DATA without bytes,
+ * WINDOW_UPDATE of what nobody sent. (Types that are not known are skipped and cost nothing.) DATA
+ * earns one back, and what is left is whole again with each PING of ours. */
 #define PATIENCE_MAX 2000
+/* WINDOW_UPDATEs follow from DATA that the peer got, one for the stream and one for the connection;
+ * from a frame that it takes in pieces one for each piece, and no reader's are smaller than this. A
+ * new stream's window may be changed, too. Those are not counted. */
+#define WINDOWS_PER_FRAME  2
+#define WINDOWS_PER_STREAM 2
+#define WINDOW_PIECE       64
+/* What a peer may keep for later: more frames than wait in any reader. */
+#define WINDOWS_MAX (4U * 1024 * 1024)
 
 void session_calm_start(struct hbone_session *s)
 {
@@ -43,15 +51,49 @@ void session_earn_calm(struct hbone_session *s)
 	s->calm += s->calm < CALM_MAX;
 }
 
-static bool is_for_nothing(const nghttp2_frame_hd *head)
+static void lose_patience(struct hbone_session *s)
+{
+	if (s->patience > 0)
+		s->patience--;
+	else
+		end(s);
+}
+
+static void earn_windows(struct hbone_session *s, uint64_t n)
+{
+	s->windows = (uint32_t)MIN(s->windows + n, (uint64_t)WINDOWS_MAX);
+}
+
+void session_data_sent(struct hbone_session *s, size_t n)
+{
+	earn_windows(s, WINDOWS_PER_FRAME + n / WINDOW_PIECE);
+}
+
+void session_data_heard(struct hbone_session *s, const nghttp2_frame *frame)
+{
+	/* without a byte: counted where it began */
+	if (!s->is_server || frame->hd.length == 0)
+		return;
+	if (frame->hd.length > frame->data.padlen)
+		s->patience += s->patience < PATIENCE_MAX;
+	else if (!(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
+		lose_patience(s);
+}
+
+static bool is_for_nothing(struct hbone_session *s, const nghttp2_frame_hd *head)
 {
 	switch (head->type) {
 	case NGHTTP2_DATA:
 		return head->length == 0 && !(head->flags & NGHTTP2_FLAG_END_STREAM);
 	case NGHTTP2_HEADERS:
-	case NGHTTP2_RST_STREAM:
-	case NGHTTP2_GOAWAY:
+		earn_windows(s, WINDOWS_PER_STREAM);
+		return false;
 	case NGHTTP2_WINDOW_UPDATE:
+		if (s->windows == 0)
+			return true;
+		s->windows--;
+		return false;
+	case NGHTTP2_RST_STREAM:
 	case NGHTTP2_CONTINUATION:
 		return false;
 	default:
@@ -64,15 +106,7 @@ int session_on_begin_frame(nghttp2_session *h2, const nghttp2_frame_hd *head, vo
 	struct hbone_session *s = arg;
 
 	s->frames++;
-	if (!s->is_server)
-		return 0;
-	if (!is_for_nothing(head)) {
-		s->patience += head->type == NGHTTP2_DATA && s->patience < PATIENCE_MAX;
-		return 0;
-	}
-	if (s->patience > 0)
-		s->patience--;
-	else
-		end(s);
+	if (s->is_server && is_for_nothing(s, head))
+		lose_patience(s);
 	return s->is_flooded ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }

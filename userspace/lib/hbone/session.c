@@ -236,6 +236,7 @@ static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *
 		on_reset(s, frame->hd.stream_id);
 		break;
 	case NGHTTP2_DATA:
+		session_data_heard(s, frame);
 		break;
 	case NGHTTP2_SETTINGS:
 	case NGHTTP2_WINDOW_UPDATE:
@@ -356,6 +357,7 @@ static int on_send_data(nghttp2_session *h2, nghttp2_frame *frame, const uint8_t
 
 	memcpy(s->out + s->out_len, head, FRAME_HEAD_LEN);
 	s->out_len += FRAME_HEAD_LEN + n;
+	session_data_sent(s, n);
 	return 0;
 }
 

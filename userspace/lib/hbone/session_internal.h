@@ -22,6 +22,7 @@ struct hbone_session {
 	/* server: how often the peer may still do what costs us and brings nobody anything */
 	unsigned int calm;
 	unsigned int patience; /* server: with frames that bring nobody anything */
+	uint32_t windows;      /* server: WINDOW_UPDATEs that may follow from what was sent */
 	uint64_t frames;
 	bool is_flooded;
 	bool is_silent;
@@ -65,6 +66,11 @@ void session_patience_renew(struct hbone_session *s);
 void session_lose_calm(struct hbone_session *s);
 /** session_earn_calm() - a stream was answered. */
 void session_earn_calm(struct hbone_session *s);
+/** session_data_sent() - a DATA frame of @n bytes. */
+void session_data_sent(struct hbone_session *s, size_t n);
+/** session_data_heard() - a whole DATA frame of a stream that is open. Sets is_flooded when it was
+ * empty once too often. */
+void session_data_heard(struct hbone_session *s, const nghttp2_frame *frame);
 /** session_on_begin_frame() - counts, as nghttp2's callback wants it. */
 int session_on_begin_frame(nghttp2_session *h2, const nghttp2_frame_hd *head, void *arg);
 /** session_submit_error() - answer @id with @status and no body, and forget its owner. Return: 0;

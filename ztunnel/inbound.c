@@ -27,7 +27,8 @@
 /* A tunnel from a peer. Counted: by itself until it closes, and by each of its streams, which
  * borrow the identity. */
 struct server_tunnel {
-	struct list link; /* worker->server_tunnels */
+	struct list link;      /* worker->server_tunnels */
+	struct list handshake; /* worker->handshakes, while is_handshaking */
 	unsigned int refs;
 	struct worker *worker;
 	struct pod *pod;
@@ -38,6 +39,8 @@ struct server_tunnel {
 	struct cv_sockaddr peer;
 	struct cv_sockaddr local;
 	bool is_handshaking;
+	bool is_evicted; /* for another handshake */
+	bool is_leaving; /* no new streams once it is open: its pod has left the mesh */
 	char identity[SPIFFE_ID_SIZE];
 };
 
@@ -318,9 +321,11 @@ static int on_connect(void *arg, int32_t id, const struct hbone_head *head)
 
 static void handshake_done(struct server_tunnel *t)
 {
-	if (t->is_handshaking)
-		t->worker->handshake_count--;
+	if (!t->is_handshaking)
+		return;
 	t->is_handshaking = false;
+	t->worker->handshake_count--;
+	list_del(&t->handshake);
 }
 
 static void fail_info(const struct server_tunnel *t, enum conn_flags flags, const char *error)
@@ -351,11 +356,18 @@ static void tunnel_leave(struct server_tunnel *t)
 static void on_ready(void *arg)
 {
 	struct server_tunnel *t = arg;
+	const char *refusal;
 
 	handshake_done(t);
-	if (hbone_tunnel_peer_identity(t->hbone, t->identity, sizeof(t->identity)) < 0)
+	if (hbone_tunnel_peer_identity(t->hbone, t->identity, sizeof(t->identity)) < 0) {
 		hbone_tunnel_close(t->hbone, -EACCES, "the peer shows no identity");
-	else if (t->worker->is_draining)
+		return;
+	}
+	/* It may have waited since its certificate was looked at, until it was revoked. */
+	refusal = hbone_tunnel_refusal(t->hbone);
+	if (refusal)
+		hbone_tunnel_close(t->hbone, -EKEYREVOKED, refusal);
+	else if (t->worker->is_draining || t->is_leaving)
 		hbone_tunnel_drain(t->hbone);
 }
 
@@ -371,7 +383,7 @@ static void on_closed(void *arg, enum hbone_stage stage, int error, const char *
 		fail_info(t, CONN_H2_HANDSHAKE_FAILURE, text);
 	}
 	/* A connection that says nothing at all is a probe, not a failure. */
-	if (stage != HBONE_STAGE_OPEN) {
+	if (stage != HBONE_STAGE_OPEN && !t->is_evicted) {
 		(void)snprintf(line, sizeof(line), "tls handshake error: %s", text);
 		fail_info(t, error == -EKEYREVOKED ? CONN_CERT_REVOKED : CONN_TLS_FAILURE, line);
 	}
@@ -444,12 +456,26 @@ static void on_deadline(struct loop_timer *timer)
 	tunnel_leave(t);
 }
 
+/* evict() - the handshake that has lasted longest makes room: who connects and says nothing needs
+ * no certificate, and is to keep nobody out who says something. */
+static void evict(struct worker *w)
+{
+	struct server_tunnel *t = list_entry(w->handshakes.next, struct server_tunnel, handshake);
+
+	handshake_done(t);
+	t->is_evicted = true;
+	if (t->hbone)
+		hbone_tunnel_close(t->hbone, -EBUSY, "too many handshakes");
+	else
+		tunnel_leave(t);
+}
+
 void inbound_tunnel_start(struct worker *w, struct pod *pod, int fd, const struct cv_sockaddr *peer,
 			  const struct cv_sockaddr *local)
 {
 	struct server_tunnel *t = NULL;
 
-	if (w->handshake_count < WORKER_HANDSHAKES_MAX && w->tunnel_count < WORKER_TUNNELS_MAX &&
+	if (w->tunnel_count < WORKER_TUNNELS_MAX &&
 	    !penalty_is_on(&w->penalty, &peer->addr, loop_now_us(w->loop)))
 		t = calloc(1, sizeof(*t));
 	if (!t) {
@@ -464,8 +490,12 @@ void inbound_tunnel_start(struct worker *w, struct pod *pod, int fd, const struc
 	t->local = *local;
 	t->state_wait.on_state = on_state;
 	t->deadline.on_timer = on_deadline;
+	t->is_leaving = worker_pod_is_leaving(w, pod->netns_cookie);
+	if (w->handshake_count >= WORKER_HANDSHAKES_MAX)
+		evict(w);
 	t->is_handshaking = true;
 	w->handshake_count++;
+	list_add_tail(&w->handshakes, &t->handshake);
 	list_add_tail(&w->server_tunnels, &t->link);
 	worker_count_tunnel(w, 1);
 	(void)loop_timer_set(w->loop, &t->deadline, STATE_TIMEOUT_US);
@@ -491,12 +521,12 @@ void inbound_on_trust(struct worker *w)
 	}
 }
 
+/* tunnel_drain() - a handshake goes on: its client would take an end for a failure. */
 static void tunnel_drain(struct server_tunnel *t)
 {
-	if (t->hbone)
+	t->is_leaving = true;
+	if (!t->is_handshaking)
 		hbone_tunnel_drain(t->hbone);
-	else
-		tunnel_leave(t);
 }
 
 void inbound_drain(struct worker *w)

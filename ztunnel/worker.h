@@ -32,7 +32,8 @@ struct telemetry;
 
 /* Connections of one worker, tunnels not counted; more are refused. */
 #define WORKER_CONNS_MAX 100000
-/* Tunnels from peers of one worker, and TLS handshakes under way. */
+/* Tunnels from peers of one worker, and TLS handshakes under way: of those the oldest makes room.
+ */
 #define WORKER_TUNNELS_MAX    20000
 #define WORKER_HANDSHAKES_MAX 1024
 
@@ -70,6 +71,7 @@ struct worker {
 	struct list conns;          /* struct conn.link */
 	struct list state_waiters;  /* struct state_wait.link */
 	struct list server_tunnels; /* struct server_tunnel.link */
+	struct list handshakes;     /* struct server_tunnel.handshake, the oldest first */
 	struct list pod_list;       /* struct worker_pod.link */
 	struct penalty penalty;     /* peers that flooded */
 	int reserve_fd; /* given up to refuse a connection when there are no descriptors left */
@@ -133,6 +135,8 @@ int worker_post_collect(struct worker *w, void (*fn)(void *arg, const struct con
 /** worker_pod_stock() - Return: NULL when the pod is gone. @kind: CV_SOCKET_DIAL_*. */
 struct stock *worker_pod_stock(struct worker *w, uint64_t netns_cookie, uint32_t kind,
 			       enum zds_family family);
+/** worker_pod_is_leaving() - its listeners are closed, or about to: it has left, or all ends. */
+bool worker_pod_is_leaving(struct worker *w, uint64_t netns_cookie);
 /** worker_random() - not for secrets. */
 uint64_t worker_random(struct worker *w);
 /** worker_count_conn(), worker_count_tunnel() - @by +1 or -1; ends the drain when nothing is left.

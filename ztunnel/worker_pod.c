@@ -69,6 +69,13 @@ struct stock *worker_pod_stock(struct worker *w, uint64_t netns_cookie, uint32_t
 	return wp ? stock_of(wp, kind, family) : NULL;
 }
 
+bool worker_pod_is_leaving(struct worker *w, uint64_t netns_cookie)
+{
+	const struct worker_pod *wp = worker_pod_find(w, netns_cookie);
+
+	return !wp || !wp->listeners;
+}
+
 void worker_pod_stop(struct worker_pod *wp)
 {
 	for (size_t i = 0; i < POD_LISTENERS; i++)

@@ -92,6 +92,32 @@ const struct tls_identity *certs_identity(const struct certs_root *root, const c
 	return id;
 }
 
+char *certs_revoke(const struct certs_root *root, const struct tls_identity *id)
+{
+	ASN1_TIME *now = X509_gmtime_adj(NULL, 0);
+	X509_REVOKED *entry = X509_REVOKED_new();
+	X509_CRL *crl = X509_CRL_new();
+	BIO *bio = BIO_new(BIO_s_mem());
+	char *data, *text;
+	long n;
+
+	(void)X509_CRL_set_version(crl, 1);
+	(void)X509_CRL_set_issuer_name(crl, X509_get_subject_name(root->cert));
+	(void)X509_CRL_set1_lastUpdate(crl, now);
+	(void)X509_REVOKED_set_serialNumber(
+		entry, X509_get_serialNumber(SSL_CTX_get0_certificate(id->server_ctx)));
+	(void)X509_REVOKED_set_revocationDate(entry, now);
+	(void)X509_CRL_add0_revoked(crl, entry);
+	assert_true(X509_CRL_sign(crl, root->key, EVP_sha256()) > 0);
+	(void)PEM_write_bio_X509_CRL(bio, crl);
+	n = BIO_get_mem_data(bio, &data);
+	text = strndup(data, (size_t)n);
+	(void)BIO_free(bio);
+	X509_CRL_free(crl);
+	ASN1_TIME_free(now);
+	return text;
+}
+
 struct certs_root *certs_root_new(void)
 {
 	struct certs_root *r = calloc(1, sizeof(*r));

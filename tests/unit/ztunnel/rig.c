@@ -23,11 +23,9 @@
 
 static void make_identities(struct rig *f)
 {
-	struct certs_root *root = certs_root_new();
-
-	f->client_id = certs_identity(root, "spiffe://cluster.local/ns/demo/sa/client");
-	f->server_id = certs_identity(root, "spiffe://cluster.local/ns/demo/sa/server");
-	certs_root_free(root);
+	f->root = certs_root_new();
+	f->client_id = certs_identity(f->root, "spiffe://cluster.local/ns/demo/sa/client");
+	f->server_id = certs_identity(f->root, "spiffe://cluster.local/ns/demo/sa/server");
 }
 
 static void make_services(struct state_builder *b, bool has_web)
@@ -211,6 +209,29 @@ void rig_turn_until(struct rig *f, const unsigned int *n, unsigned int want)
 	assert_true(*n >= want);
 }
 
+static void on_collect(void *arg, const struct conn *c)
+{
+}
+
+static void on_collected(void *main, void *arg)
+{
+	++*(unsigned int *)arg;
+}
+
+void rig_turn_workers(struct rig *f)
+{
+	/* what was there before the first message is worked off before the second */
+	for (int round = 0; round < 2; round++) {
+		unsigned int told = 0;
+
+		for (int i = 0; i < WORKERS; i++)
+			assert_int_equal(worker_post_collect(&f->workers[i], on_collect,
+							     on_collected, &told),
+					 0);
+		rig_turn_until(f, &told, WORKERS);
+	}
+}
+
 void rig_add_server(struct rig *f)
 {
 	(void)pod_unref(f->server);
@@ -260,6 +281,7 @@ int rig_teardown(void **state)
 	(void)state_unref(f->state);
 	(void)tls_identity_unref(f->client_id);
 	(void)tls_identity_unref(f->server_id);
+	certs_root_free(f->root);
 	loop_free(f->loop);
 	free(f);
 	return 0;

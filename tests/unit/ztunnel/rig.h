@@ -24,6 +24,7 @@
 #define WAIT_MS            60000
 #define WORKERS            2
 
+struct certs_root;
 struct pod;
 struct tls_identity;
 
@@ -33,6 +34,7 @@ struct rig {
 	struct inbox inbox;
 	struct worker workers[WORKERS];
 	struct state *state;
+	struct certs_root *root;
 	const struct tls_identity *client_id, *server_id;
 	struct pod *client, *server;
 	int app;        /* listener of the application in the server pod */
@@ -60,5 +62,7 @@ void rig_publish_without_server(struct rig *f);
 void rig_add_server(struct rig *f);
 /** rig_turn_until() - run the main thread's loop until *@n is at least @want. */
 void rig_turn_until(struct rig *f, const unsigned int *n, unsigned int want);
+/** rig_turn_workers() - until each has worked off the messages and bytes that are there now. */
+void rig_turn_workers(struct rig *f);
 int rig_listen(const char *addr, uint16_t port);
 uint16_t rig_port(int fd);

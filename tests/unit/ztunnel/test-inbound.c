@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* inbound - tunnels from peers that are not through with their handshake. On the rig, beside a node
+ * that the test plays. */
+#include "ztunnel/inbound.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/files_limit.h"
+#include "tests/unit/hbone/certs.h"
+#include "tests/unit/ztunnel/apps.h"
+#include "tls/identity.h"
+#include "tls/trust.h"
+
+/* peer_dial() - a node that dials the server's 15008. Return: its socket, connected and silent. */
+static int peer_dial(void)
+{
+	const struct timeval patience = {.tv_sec = WAIT_MS / 1000};
+	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(CV_HBONE_PORT)};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(inet_pton(AF_INET, SERVER_ADDR, &sa.sin_addr), 1);
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	return fd;
+}
+
+static SSL *peer_ssl(struct rig *f)
+{
+	SSL *ssl = SSL_new(f->client_id->client_ctx);
+	const char *expected = f->server_id->id;
+
+	assert_non_null(ssl);
+	assert_int_equal(tls_expect_identities(ssl, &expected, 1), 0);
+	SSL_set_connect_state(ssl);
+	return ssl;
+}
+
+TEST(who_dials_15008_and_says_nothing_keeps_nobody_out)
+{
+	enum { SILENT = WORKERS * WORKER_HANDSHAKES_MAX + 100 };
+	struct rig *f = *cmocka_state;
+	static int fds[SILENT];
+	struct pair p;
+
+	assert_true(files_limit_raise(3 * SILENT) >= 3 * SILENT);
+	for (int i = 0; i < SILENT; i++)
+		fds[i] = peer_dial();
+	p = app_connect_pair(f);
+	app_say(p.client, "let me in");
+	app_expect(p.server, "let me in");
+	app_pair_close(&p);
+	for (int i = 0; i < SILENT; i++)
+		(void)close(fds[i]);
+}
+
+/* Its client would take an end for a failure, and a tunnel that went on would take new streams. */
+TEST(a_handshake_with_a_pod_that_leaves_ends_in_a_goaway)
+{
+	struct rig *f = *cmocka_state;
+	int fd = peer_dial();
+	SSL *ssl = peer_ssl(f);
+	uint8_t head[9], payload[64];
+
+	for (int i = 0; i < WORKERS; i++)
+		worker_post_pod_del(&f->workers[i], 2);
+	rig_turn_workers(f);
+	assert_int_equal(SSL_set_fd(ssl, fd), 1);
+	assert_int_equal(SSL_connect(ssl), 1);
+	do {
+		assert_int_equal(SSL_read(ssl, head, sizeof(head)), sizeof(head));
+		assert_true(head[0] == 0 && head[1] == 0 && head[2] <= sizeof(payload));
+		if (head[2] > 0)
+			assert_int_equal(SSL_read(ssl, payload, head[2]), head[2]);
+	} while (head[3] != 7);
+	SSL_free(ssl);
+	(void)close(fd);
+}
+
+/* Its certificate was good when it was looked at. */
+TEST(who_is_revoked_within_the_handshake_is_not_let_in)
+{
+	struct rig *f = *cmocka_state;
+	char *list = certs_revoke(f->root, f->client_id);
+	struct tls_trust *trust = NULL;
+	BIO *in = BIO_new(BIO_s_mem()), *out = BIO_new(BIO_s_mem());
+	SSL *ssl = peer_ssl(f);
+	int fd = peer_dial();
+	static char buf[65536];
+	size_t revoked;
+	long n;
+	ssize_t k;
+
+	assert_int_equal(tls_trust_new(&trust), 0);
+	assert_int_equal(tls_trust_use(trust, f->server_id), 0);
+	SSL_set_bio(ssl, in, out);
+	while (SSL_do_handshake(ssl) != 1) {
+		n = BIO_read(out, buf, sizeof(buf));
+		if (n > 0)
+			assert_int_equal(send(fd, buf, (size_t)n, MSG_NOSIGNAL), n);
+		k = recv(fd, buf, sizeof(buf), 0);
+		assert_true(k > 0);
+		assert_int_equal(BIO_write(in, buf, (int)k), k);
+	}
+	n = BIO_read(out, buf, sizeof(buf));
+	assert_true(n > 1);
+	assert_int_equal(send(fd, buf, (size_t)n - 1, MSG_NOSIGNAL), n - 1);
+	rig_turn_workers(f);
+	assert_int_equal(tls_trust_load_crl(trust, list, strlen(list), &revoked), 0);
+	for (int i = 0; i < WORKERS; i++)
+		worker_post_trust(&f->workers[i]);
+	rig_turn_workers(f);
+	assert_int_equal(send(fd, buf + n - 1, 1, MSG_NOSIGNAL), 1);
+	errno = 0;
+	/* not even SETTINGS */
+	assert_true(recv(fd, buf, sizeof(buf), 0) <= 0 && errno != EAGAIN);
+	(void)close(fd);
+	SSL_free(ssl);
+	for (int i = 0; i < WORKERS; i++)
+		worker_stop(&f->workers[i]);
+	(void)tls_trust_free(trust);
+	free(list);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(who_dials_15008_and_says_nothing_keeps_nobody_out),
+		T(a_handshake_with_a_pod_that_leaves_ends_in_a_goaway),
+		T(who_is_revoked_within_the_handshake_is_not_let_in),
+	};
+
+	return rig_run(tests);
+}

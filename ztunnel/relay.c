@@ -323,10 +323,10 @@ static void on_stream_close(struct hbone_stream *st, uint32_t code)
 		relay_rewind(r);
 		return;
 	}
-	/* Told to stop sending after a whole answer is a good end as well. */
-	if (code == HBONE_NO_ERROR || (code == HBONE_CANCEL && r->is_stream_eof)) {
+	/* Told to stop sending after a whole answer is a good end as well. Without END_STREAM it is
+	 * none, whatever the code: Envoy says NO_ERROR when it breaks off. */
+	if (r->is_stream_eof && (code == HBONE_NO_ERROR || code == HBONE_CANCEL)) {
 		r->is_stream_over = true;
-		r->is_stream_eof = true;
 		if (!r->is_app_broken && r->is_connected && buf_len(&r->pending) > 0)
 			return;
 		if (r->is_connected) {

@@ -161,6 +161,33 @@ static void hear_text(struct rig *f, int fd, const char *text)
 
 #define PEER_TEXT PEER_ADDR ":8080"
 
+/* What Envoy says when it breaks off, and what anybody may who has got a whole answer across. */
+TEST(a_stream_reset_without_an_error_is_no_end)
+{
+	struct rig *f = *cmocka_state;
+
+	for (int is_whole = 0; is_whole < 2; is_whole++) {
+		struct peer_node n;
+		char byte;
+		int fd;
+
+		node_start(&n, f, 0);
+		fd = app_dial(f, PEER_TEXT);
+		app_say(fd, "half");
+		hear_text(f, fd, "half");
+		n.peers[0].is_eof = is_whole;
+		hbone_stream_resume(&n.peers[0].st);
+		for (int i = 0; i < 10 && is_whole; i++)
+			assert_int_equal(loop_run_once(f->loop, 1), 0);
+		hbone_stream_reset(&n.peers[0].st, HBONE_NO_ERROR);
+		assert_int_equal(hear(f, fd, &byte, 1), is_whole ? 0 : -1);
+		assert_true(is_whole || errno == ECONNRESET);
+		buf_reset(&n.peers[0].echo);
+		(void)close(fd);
+		node_stop(&n);
+	}
+}
+
 TEST(a_stream_refused_by_a_goaway_is_taken_by_another_tunnel)
 {
 	struct rig *f = *cmocka_state;
@@ -242,6 +269,7 @@ int main(void)
 		T(a_half_closed_connection_is_refused_and_taken_whole),
 		T(a_peer_that_refuses_every_stream_is_given_up),
 		T(a_plain_dial_that_the_kernel_refuses_is_resolved_again),
+		T(a_stream_reset_without_an_error_is_no_end),
 	};
 
 	return rig_run(tests);

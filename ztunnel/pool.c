@@ -29,7 +29,8 @@ struct pool {
 	struct map *entries; /* key -> struct entry */
 	struct buf key;      /* of the look-up that runs */
 	struct loop_timer sweep;
-	bool is_draining;
+	bool is_draining; /* tunnels take no more streams than wait for them */
+	bool is_closed;
 };
 
 /* One destination as one source sees it. */
@@ -189,11 +190,11 @@ static void on_ready(void *arg)
 	t->is_ready = true;
 	t->entry->dialing_count--;
 	t->used_us = loop_now_us(t->entry->pool->worker->loop);
-	if (t->entry->pool->is_draining) {
-		hbone_tunnel_drain(t->hbone);
-		return;
-	}
 	waiters_serve(t->entry);
+	if (t->entry->pool->is_draining) {
+		t->is_leaving = true;
+		hbone_tunnel_drain(t->hbone);
+	}
 	/* The peer takes fewer streams than were waiting. */
 	if (t->entry->dialing_count == 0)
 		waiters_fail(t->entry, HBONE_STAGE_OPEN, -EAGAIN, "");
@@ -444,7 +445,7 @@ int pool_get(struct pool *p, const struct pool_want *want, struct pool_wait *wai
 	struct tunnel *t;
 	int r;
 
-	if (p->is_draining)
+	if (p->is_closed)
 		return -ESHUTDOWN;
 	r = pool_key_make(&p->key, want);
 	if (r < 0)
@@ -557,8 +558,11 @@ void pool_on_trust(struct pool *p)
 	each_tunnel(p, close_if_refused);
 }
 
+/* drain_tunnel() - connections that were taken before still wait for one that is being dialled. */
 static void drain_tunnel(struct tunnel *t)
 {
+	if (!t->is_ready && t->entry->waiter_count > 0)
+		return;
 	t->is_leaving = true;
 	hbone_tunnel_drain(t->hbone);
 }
@@ -573,7 +577,7 @@ struct pool *pool_free(struct pool *p)
 {
 	if (!p)
 		return NULL;
-	p->is_draining = true;
+	p->is_closed = true;
 	loop_timer_del(&p->sweep);
 	map_for_each (p->entries, it) {
 		struct entry *e = it.value;

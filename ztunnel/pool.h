@@ -63,5 +63,6 @@ void pool_on_state(struct pool *p);
 /** pool_on_trust() - other revocation lists or trust domains: cut every tunnel whose server is no
  * longer accepted. */
 void pool_on_trust(struct pool *p);
-/** pool_drain() - GOAWAY on all; no new ones. */
+/** pool_drain() - GOAWAY on all, once those who wait have their streams. Who asks later gets a
+ * tunnel that does the same. */
 void pool_drain(struct pool *p);

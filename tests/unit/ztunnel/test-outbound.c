@@ -5,6 +5,7 @@
 #include "ztunnel/outbound.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -188,6 +189,32 @@ TEST(a_stream_reset_without_an_error_is_no_end)
 	}
 }
 
+/* It was taken before; the listener's backlog has its tunnel by then, and nobody has answered. */
+TEST(a_connection_whose_tunnel_is_being_made_outlives_a_drain)
+{
+	struct rig *f = *cmocka_state;
+	struct pollfd arrived = {.events = POLLIN};
+	struct peer_node n;
+	int fd;
+
+	node_start(&n, f, 0);
+	loop_del(&n.listener);
+	arrived.fd = n.listener.fd;
+	fd = app_dial(f, PEER_TEXT);
+	app_say(fd, "taken");
+	for (int i = 0; i < WAIT_MS / 10 && poll(&arrived, 1, 0) == 0; i++)
+		assert_int_equal(loop_run_once(f->loop, 10), 0);
+	for (int i = 0; i < WORKERS; i++)
+		worker_post_drain(&f->workers[i]);
+	rig_turn_workers(f);
+	assert_int_equal(loop_add(f->loop, &n.listener, EPOLLIN), 0);
+	hear_text(f, fd, "taken");
+	assert_int_equal(f->drained, WORKERS - 1);
+	(void)close(fd);
+	rig_turn_until(f, &f->drained, WORKERS);
+	node_stop(&n);
+}
+
 TEST(a_stream_refused_by_a_goaway_is_taken_by_another_tunnel)
 {
 	struct rig *f = *cmocka_state;
@@ -270,6 +297,7 @@ int main(void)
 		T(a_peer_that_refuses_every_stream_is_given_up),
 		T(a_plain_dial_that_the_kernel_refuses_is_resolved_again),
 		T(a_stream_reset_without_an_error_is_no_end),
+		T(a_connection_whose_tunnel_is_being_made_outlives_a_drain),
 	};
 
 	return rig_run(tests);

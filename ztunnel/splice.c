@@ -90,8 +90,9 @@ static ssize_t read_some(struct splice *s, struct splice_end *from)
 	return 0;
 }
 
-/* pump() - one direction, as far as it goes. Return: 0; -errno: the connection is broken. */
-static int pump(struct splice *s, struct splice_end *from, struct splice_end *to)
+/* move() - bytes of one direction, as far as it goes. Return: 0; -errno: the connection is broken.
+ */
+static int move(struct splice *s, struct splice_end *from, struct splice_end *to)
 {
 	int r = flush_pending(s, to);
 
@@ -112,6 +113,14 @@ static int pump(struct splice *s, struct splice_end *from, struct splice_end *to
 		if (k < n)
 			r = buf_append(&to->pending, s->scratch + k, (size_t)(n - k));
 	}
+	return r;
+}
+
+/* pump() - and its end. */
+static int pump(struct splice *s, struct splice_end *from, struct splice_end *to)
+{
+	int r = move(s, from, to);
+
 	if (r == 0 && from->is_eof && buf_len(&to->pending) == 0 && !to->is_shut) {
 		to->is_shut = true;
 		(void)shutdown(to->watch.fd, SHUT_WR);
@@ -129,8 +138,13 @@ static void run(struct splice *s)
 	struct splice_end *a = &s->ends[0], *b = &s->ends[1];
 	int r = pump(s, a, b);
 
-	if (r == 0)
+	/* Who takes nothing more may have said why before; that it ends there is not its FIN. */
+	if (r == 0) {
 		r = pump(s, b, a);
+	} else {
+		b->is_readable = true;
+		(void)move(s, b, a);
+	}
 	if (r < 0 || (a->is_shut && b->is_shut)) {
 		release(s, r < 0);
 		s->ops->on_done(s, r < 0 ? -ECONNRESET : 0);

@@ -6,6 +6,8 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <semaphore.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -287,6 +289,57 @@ TEST(a_plain_dial_that_the_kernel_refuses_is_resolved_again)
 	(void)close(fd);
 }
 
+/* A worker that does nothing until it is told to. */
+struct halt {
+	struct message m;
+	sem_t *until;
+};
+
+static void run_halt(void *target, struct message *m)
+{
+	struct halt *h = container_of(m, struct halt, m);
+
+	while (sem_wait(h->until) < 0)
+		continue;
+	free(h);
+}
+
+/* An answer to a request that was too long for the server, which hangs up. */
+TEST(what_was_said_before_a_plain_connection_broke_arrives)
+{
+	struct rig *f = *cmocka_state;
+	int l = rig_listen(OUTSIDE_ADDR, APP_PORT), app = f->app;
+	struct pair p = {.client = app_dial(f, OUTSIDE_ADDR ":8080")};
+	sem_t until;
+
+	f->app = l;
+	p.server = app_accept(f, WAIT_MS);
+	f->app = app;
+	assert_true(p.server >= 0);
+	app_say(p.client, "much");
+	app_expect(p.server, "much");
+	assert_int_equal(sem_init(&until, 0, 0), 0);
+	for (int i = 0; i < WORKERS; i++) {
+		struct halt *h = calloc(1, sizeof(*h));
+
+		assert_non_null(h);
+		h->m.run = run_halt;
+		h->until = &until;
+		inbox_post(&f->workers[i].inbox, &h->m);
+	}
+	app_say(p.client, "more");
+	app_say(p.server, "too much");
+	app_close_rst(p.server);
+	for (int i = 0; i < WORKERS; i++)
+		(void)sem_post(&until);
+	app_expect(p.client, "too much");
+	assert_int_equal(app_read_end(p.client), -ECONNRESET);
+	(void)close(p.client);
+	(void)close(l);
+	rig_turn_workers(f);
+	(void)sem_destroy(&until);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int main(void)
@@ -298,6 +351,7 @@ int main(void)
 		T(a_plain_dial_that_the_kernel_refuses_is_resolved_again),
 		T(a_stream_reset_without_an_error_is_no_end),
 		T(a_connection_whose_tunnel_is_being_made_outlives_a_drain),
+		T(what_was_said_before_a_plain_connection_broke_arrives),
 	};
 
 	return rig_run(tests);

@@ -394,6 +394,11 @@ static void on_down(struct loop_fd *w, uint32_t events)
 	struct tcp_client *c = container_of(w, struct tcp_client, down);
 	int r = 0;
 
+	/* Nobody reads the answer any more, and the kernel would say so in every turn. */
+	if (c->is_down_eof && events & (EPOLLHUP | EPOLLERR)) {
+		client_free(c);
+		return;
+	}
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
 		r = fill(w->fd, &c->from_down);
 		if (r == 1)

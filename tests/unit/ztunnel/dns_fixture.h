@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* dns_fixture - a pod's DNS on real sockets in a network namespace of our own. Without the hooks a
+ * client itself sends to the address that a nameserver is encoded as. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/loop.h"
+#include "base/str.h"
+#include "net/addr.h"
+#include "tests/unit/ztunnel/mesh.h"
+#include "ztunnel/dns.h"
+
+#define COOKIE 42
+#define HEAD   "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"
+#define HTTPD                                                                                      \
+	"\x05httpd\x04"                                                                            \
+	"demo\x03svc\x07"                                                                          \
+	"cluster\x05local\x00"
+#define ELSEWHERE                                                                                  \
+	"\x03www\x06"                                                                              \
+	"debian\x03org\x00"
+#define BELOW                                                                                      \
+	"\x01x\x04"                                                                                \
+	"wild\x03org\x00"
+#define ANSWER "\x81\x80\0\1\0\0\0\0\0\0" /* a header behind its id */
+#define TYPE_A "\x00\x01\x00\x01"
+
+static const char ask_httpd[] = HEAD HTTPD TYPE_A;
+static const char ask_elsewhere[] = HEAD ELSEWHERE TYPE_A;
+static const char ask_below[] = HEAD BELOW TYPE_A;
+static const char ask_txt[] = HEAD HTTPD "\x00\x10\x00\x01";
+
+struct fixture {
+	struct loop *loop;
+	struct dns *dns;
+	int listen_udp;
+	int client;  /* UDP */
+	int server;  /* the pod's own nameserver, 127.0.0.53:53 */
+	bool is_dry; /* the agent gives nothing */
+	unsigned int asked;
+};
+
+static inline int udp_socket(int family)
+{
+	int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static inline void bind_to(int fd, const char *text, int family)
+{
+	struct cv_sockaddr sa = mesh_sockaddr(text);
+	struct sockaddr_storage native;
+	socklen_t len;
+
+	assert_int_equal(cv_sockaddr_to_native(&sa, family, &native, &len), 0);
+	if (bind(fd, (struct sockaddr *)&native, len) < 0)
+		fail_msg("bind %s: %s", text, strerror(errno));
+}
+
+static inline uint16_t port_of(int fd)
+{
+	struct sockaddr_storage native;
+	socklen_t len = sizeof(native);
+	struct cv_sockaddr sa;
+
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&native, &len), 0);
+	assert_int_equal(cv_sockaddr_from_native((struct sockaddr *)&native, len, &sa), 0);
+	return ntohs(sa.port);
+}
+
+static inline int dns_listener(void)
+{
+	int fd = udp_socket(AF_INET6);
+	int on = 1, off = 0;
+
+	assert_int_equal(setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off)), 0);
+	assert_int_equal(setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &on, sizeof(on)), 0);
+	assert_int_equal(setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on)), 0);
+	bind_to(fd, "[::]:0", AF_INET6);
+	return fd;
+}
+
+static inline int tcp_socket(const char *at, bool is_listening)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int on = 1;
+
+	assert_true(fd >= 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)), 0);
+	if (at)
+		bind_to(fd, at, AF_INET);
+	if (is_listening)
+		assert_int_equal(listen(fd, 8), 0);
+	return fd;
+}
+
+/* The agent's answer comes in a later turn, as the real one's does. */
+static struct {
+	struct loop_task task;
+	struct fixture *f;
+	uint32_t kind;
+	uint32_t family;
+	uint32_t count;
+} later;
+
+static inline void on_later(struct loop_task *t _unused_)
+{
+	int fds[8];
+
+	for (uint32_t i = 0; i < later.count; i++) {
+		fds[i] = later.kind == CV_SOCKET_DNS
+				 ? udp_socket(later.family == ZDS_INET ? AF_INET : AF_INET6)
+				 : tcp_socket(NULL, false);
+	}
+	dns_sockets_give(later.f->dns, COOKIE, later.kind, later.family, fds, later.count);
+}
+
+static inline void need_sockets(void *arg, uint64_t cookie, uint32_t kind, uint32_t family,
+				uint32_t count)
+{
+	struct fixture *f = arg;
+
+	assert_int_equal(cookie, COOKIE);
+	assert_true(count <= 8);
+	f->asked++;
+	if (f->is_dry)
+		return;
+	later.f = f;
+	later.kind = kind;
+	later.family = family;
+	later.count = count;
+	later.task.on_task = on_later;
+	loop_task_queue(f->loop, &later.task);
+}
+
+static inline struct state *world(void)
+{
+	struct state_builder *b = NULL;
+	struct state *s;
+
+	assert_int_equal(state_builder_new("n1", &b), 0);
+	mesh_put_service(b, &(struct mesh_service){.name = "httpd", .vips = {"10.96.0.1"}});
+	mesh_put_service(b, &(struct mesh_service){.name = "wild",
+						   .hostname = "*.wild.org",
+						   .vips = {"241.0.7.0"},
+						   .vip_bits = 24,
+						   .ports = {443, 443}});
+	mesh_put_workload(b, &(struct mesh_workload){.name = "wild",
+						     .services = {"demo/*.wild.org"},
+						     .ports = {443, 443},
+						     .dns_host = "*.wild.org",
+						     .is_tcp = true,
+						     .is_host_network = true});
+	s = mesh_build(b);
+	state_builder_free(b);
+	return s;
+}
+
+static inline int setup(void **state)
+{
+	static struct fixture f;
+	struct dns_config config = {.need_sockets = need_sockets, .arg = &f};
+	struct zds_pod_add pod = {.namespace_ = "demo"};
+	int udp[CV_DNS_PORTS];
+	struct state *s = world();
+
+	memset(&f, 0, sizeof(f));
+	assert_int_equal(loop_new(&f.loop), 0);
+	config.loop = f.loop;
+	assert_int_equal(dns_new(&config, &f.dns), 0);
+	dns_set_state(f.dns, s);
+	state_unref(s);
+	for (int i = 0; i < CV_DNS_PORTS; i++)
+		udp[i] = dns_listener();
+	f.listen_udp = udp[0];
+	assert_int_equal(dns_pod_add(f.dns, COOKIE, &pod, udp, tcp_socket("10.99.0.1:5353", true)),
+			 0);
+	f.client = udp_socket(AF_INET);
+	f.server = udp_socket(AF_INET);
+	bind_to(f.server, "127.0.0.53:53", AF_INET);
+	*state = &f;
+	return 0;
+}
+
+static inline int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	loop_task_del(&later.task);
+	dns_free(f->dns);
+	loop_free(f->loop);
+	close(f->client);
+	close(f->server);
+	return 0;
+}
+
+static inline void know_nameserver(struct fixture *f)
+{
+	struct zds_nameserver ns = {.number = 5, .addr = mesh_addr("127.0.0.53")};
+
+	dns_nameserver(f->dns, &ns);
+}
+
+static inline void turn(struct fixture *f)
+{
+	for (int i = 0; i < 5; i++)
+		assert_true(loop_run_once(f->loop, 1) >= 0);
+}
+
+static inline void set_address(const char *name, const char *addr)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq r = {0};
+	struct sockaddr_in *in = (struct sockaddr_in *)&r.ifr_addr;
+
+	(void)str_copy(r.ifr_name, sizeof(r.ifr_name), name);
+	in->sin_family = AF_INET;
+	in->sin_addr.s_addr = inet_addr(addr);
+	assert_int_equal(ioctl(fd, SIOCSIFADDR, &r), 0);
+	r.ifr_flags = IFF_UP;
+	assert_int_equal(ioctl(fd, SIOCSIFFLAGS, &r), 0);
+	close(fd);
+}
+
+static inline int own_namespace(void **state _unused_)
+{
+	if (unshare(CLONE_NEWNET) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0) {
+		print_message("skipped: no network namespace of our own: %s\n", strerror(errno));
+		exit(0);
+	}
+	set_address("lo", "127.0.0.1");
+	set_address("lo:1", "10.99.0.1");
+	return 0;
+}

@@ -16,7 +16,7 @@
 
 /* It crosses threads: the row holds references and a copy of the identity. */
 struct row {
-	char uid[128];
+	struct pod *pod;
 	struct admin_conn conn;
 	struct workload *peer;
 	struct service *service;
@@ -39,6 +39,7 @@ static void row_hold(struct row *row, const struct conn *c)
 	struct workload *peer = is_inbound ? c->src_workload : c->dst_workload;
 	const char *identity = is_inbound ? c->src_identity : c->dst_identity;
 
+	row->pod = pod_ref(c->pod);
 	row->peer = peer ? workload_ref(peer) : NULL;
 	row->service = c->service ? service_ref(c->service) : NULL;
 	row->identity = c->is_mtls && identity ? strdup(identity) : NULL;
@@ -49,6 +50,7 @@ static void row_hold(struct row *row, const struct conn *c)
 
 static void row_release(struct row *row)
 {
+	(void)pod_unref(row->pod);
 	(void)workload_unref(row->peer);
 	(void)service_unref(row->service);
 	free(row->identity);
@@ -75,7 +77,6 @@ static void on_conn(void *arg, const struct conn *c)
 			},
 	};
 
-	memcpy(row.uid, c->pod->uid, sizeof(row.uid));
 	row_hold(&row, c);
 	/* Too many to list: the dump names fewer, that is all. */
 	if (buf_append(&p->rows, &row, sizeof(row)) < 0)
@@ -98,7 +99,7 @@ static void on_part(void *main, void *arg)
 	while (buf_len(&p->rows) >= sizeof(row)) {
 		memcpy(&row, buf_head(&p->rows), sizeof(row));
 		buf_consume(&p->rows, sizeof(row));
-		(void)admin_dump_conn(p->job->dump, row.uid, &row.conn);
+		(void)admin_dump_conn(p->job->dump, row.pod->uid, &row.conn);
 		row_release(&row);
 	}
 	buf_reset(&p->rows);

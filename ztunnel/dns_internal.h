@@ -75,7 +75,7 @@ struct dns_pod {
 	struct list clients; /* TCP */
 	size_t queries_count;
 	size_t clients_count;
-	char uid[128]; /* of its workload */
+	char uid[ZDS_UID_SIZE]; /* of its workload */
 	char namespace_[64];
 	char search[512]; /* backs client.search */
 	struct dns_client client;

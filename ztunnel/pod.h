@@ -27,7 +27,7 @@ struct pod {
 	struct cv_addr addrs[ZDS_MAX_ADDRS];
 	uint16_t own_ports[ZDS_LISTENERS]; /* host order; what ztunnel itself listens on there */
 	uint32_t own_port_count;
-	char uid[128];
+	char uid[ZDS_UID_SIZE];
 	char namespace_[64];
 	char name[256];
 	char service_account[256];

@@ -9,11 +9,14 @@
 
 #include "culvert/abi/maps.h"
 
-#define ZDS_VERSION     4
+#define ZDS_VERSION     5
 #define ZDS_MAX_MESSAGE 65536
 #define ZDS_MAX_FDS     64
 #define ZDS_MAX_ADDRS   8
 #define ZDS_NAMESERVERS 3 /* as many as a resolver reads: resolv.conf(5), MAXNS */
+/* Of a workload: a cluster's name, a namespace of 63 and a pod of 253 characters, and what stands
+ * between. */
+#define ZDS_UID_SIZE 384
 
 enum zds_type {
 	ZDS_HELLO = 1, /* both ways, first: struct zds_hello */
@@ -74,9 +77,9 @@ struct zds_pod_ref {
 struct zds_pod_add {
 	struct zds_header h;
 	uint64_t netns_cookie;
-	char uid[128];       /* workload uid as in xDS: "<cluster>//Pod/<ns>/<name>" */
-	char namespace_[64]; /* RFC 1123 label */
-	char name[256];      /* pod */
+	char uid[ZDS_UID_SIZE]; /* workload uid as in xDS: "<cluster>//Pod/<ns>/<name>" */
+	char namespace_[64];    /* RFC 1123 label */
+	char name[256];         /* pod */
 	char service_account[256];
 	uint32_t addr_count;                 /* 1..ZDS_MAX_ADDRS */
 	uint32_t flags;                      /* enum cv_pod_flags as captured */

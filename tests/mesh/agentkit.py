@@ -32,7 +32,7 @@ DIR = pathlib.Path("/run/culvert-agent-test")
 PIN_DIR = pathlib.Path("/sys/fs/bpf/culvert") / NODE
 
 # include/culvert/zds.h
-ZDS_VERSION = 4
+ZDS_VERSION = 5
 HELLO, POD_ADD, POD_DEL, POD_ACK, SYNCED, NEED, SOCKETS, NAMESERVER, METRICS = range(1, 10)
 DIAL_APP, DIAL_HBONE, DIAL_PLAIN, DNS = range(2, 6)
 OUTBOUND, PLAIN, HBONE, DNS_TCP, DNS_UDP, LISTENERS = 0, 4, 5, 6, 7, 10
@@ -170,16 +170,16 @@ class PodAdd:
         assert len(fds) == LISTENERS
         text = lambda b: b.split(b"\0")[0].decode()  # noqa: E731
         (self.cookie,) = struct.unpack_from("<Q", body)
-        self.uid, self.namespace, self.name = text(body[8:136]), text(body[136:200]), text(body[200:456])
-        self.account = text(body[456:712])
-        count, self.flags = struct.unpack_from("<II", body, 712)
-        self.addrs = [body[720 + 16 * i:736 + 16 * i] for i in range(count)]
-        ports = struct.unpack_from("<8H", body, 848)
+        self.uid, self.namespace, self.name = text(body[8:392]), text(body[392:456]), text(body[456:712])
+        self.account = text(body[712:968])
+        count, self.flags = struct.unpack_from("<II", body, 968)
+        self.addrs = [body[976 + 16 * i:992 + 16 * i] for i in range(count)]
+        ports = struct.unpack_from("<8H", body, 1104)
         self.outbound, self.dns_udp, self.dns_tcp = ports[:4], ports[4:7], ports[7]
-        (self.has_resolv_conf,) = struct.unpack_from("<H", body, 864)
-        self.search = body[872:1384].rstrip(b"\0").decode().split("\0")
-        (count,) = struct.unpack_from("<I", body, 1384)
-        self.nameservers = [body[1392 + 16 * i:1408 + 16 * i] for i in range(count)]
+        (self.has_resolv_conf,) = struct.unpack_from("<H", body, 1120)
+        self.search = body[1128:1640].rstrip(b"\0").decode().split("\0")
+        (count,) = struct.unpack_from("<I", body, 1640)
+        self.nameservers = [body[1648 + 16 * i:1664 + 16 * i] for i in range(count)]
         self.listeners = [socket.socket(fileno=fd) for fd in fds]
         for listener in self.listeners:  # a client may be connected before the other end is there to be accepted
             listener.settimeout(PATIENCE_S)

@@ -222,6 +222,15 @@ def test_a_link_local_address_of_two_pods_is_served_by_neither(captured):
     wait(lambda: "two pods have one link-local address" in (DIR / "log").read_text())
 
 
+def test_a_long_name_is_whole(captured):
+    """A name that was cut would be another workload's, or nobody's."""
+    namespace, name = "n" * 63, ".".join(["p" * 62] * 4)
+    text = Pods.manifest(name, "/run/netns/c-agent-b", "10.251.0.2", more="  labels: {istio.io/dataplane-mode: ambient}")
+    captured.put("b.yaml", text.replace("namespace: demo", f"namespace: {namespace}").replace(f"{name}-account", "b"))
+    pod = captured.z.take_pod()
+    assert (pod.uid, pod.namespace, pod.name) == (f"Kubernetes//Pod/{namespace}/{name}", namespace, name)
+
+
 def test_a_second_agent_and_wrong_starts_fail_with_one_line(agent):
     def attempt(*args):
         return subprocess.run([BIN / "culvert-agent", *args], check=False, capture_output=True, text=True, timeout=2 * PATIENCE_S)

@@ -96,6 +96,14 @@ static const struct {
 	{"STRICT", PORTS("UNSET", "{80: {mode: PERMISSIVE}}"), CONVERTED,
 	 "DENY selector: !id=* & !port=80"},
 	{"STRICT", PORTS("UNSET", "{80: {mode: STRICT}}"), STRICT, "none"},
+	/* without a mode it inherits, too */
+	{"STRICT", "{selector: {matchLabels: {app: a}}}", STRICT, "none"},
+	{"STRICT", "{selector: {matchLabels: {app: a}}, mtls: {}}", STRICT, "none"},
+	{"STRICT",
+	 "{selector: {matchLabels: {app: a}}, mtls: {}, portLevelMtls: {80: {mode: PERMISSIVE}, "
+	 "81: "
+	 "{}}}",
+	 CONVERTED, "DENY selector: !id=* & !port=80"},
 	{"STRICT", PORTS("PERMISSIVE", "{80: {mode: STRICT}}"), CONVERTED,
 	 "DENY selector: !id=* port=80"},
 };

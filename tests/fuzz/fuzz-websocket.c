@@ -9,6 +9,7 @@
 #include "tests/fuzz/fuzz.h"
 #include "userspace/cli/kube_plugin.h"
 #include "userspace/cli/redact.h"
+#include "userspace/cli/redact_pairs.h"
 #include "userspace/cli/websocket.h"
 
 static int on_data(void *arg, const uint8_t *data, size_t len)
@@ -37,6 +38,8 @@ static void credentials(const uint8_t *data, size_t size)
 		abort();
 	redact_json(v);
 	json_decref(v);
+	if (text)
+		free(redact_pairs(text));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

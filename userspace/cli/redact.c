@@ -11,9 +11,9 @@
 #include "base/macros.h"
 #include "base/str.h"
 #include "json.h"
+#include "redact_pairs.h"
 
 #define DEPTH_MAX    64
-#define HIDDEN       "<left out>"
 #define WORD_MAX     128
 #define TOKEN_MIN    16 /* shorter words after "Bearer" are prose */
 #define KEY_END      "PRIVATE KEY-----"
@@ -26,24 +26,6 @@
 #define GZIP_BASE64 "H4sI"
 #define URL_MAX     512
 
-static bool is_secret_key(const char *key)
-{
-	static const char *const parts[] = {
-		"token",      "password",    "passwd",      "secret",    "credential",
-		"passphrase", "private-key", "private_key", "api-key",   "api_key",
-		"apikey",     "access-key",  "access_key",  "accesskey", "privatekey"};
-	/* names of things that only sound like one */
-	static const char *const fine[] = {"secretName"};
-
-	for (size_t i = 0; i < ARRAY_SIZE(fine); i++)
-		if (streq(fine[i], key))
-			return false;
-	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
-		if (strcasestr(key, parts[i]))
-			return true;
-	return streq(key, "kubectl.kubernetes.io/last-applied-configuration");
-}
-
 static bool is_secret_text(const json_t *v)
 {
 	const char *s = json_string_value(v);
@@ -54,8 +36,8 @@ static bool is_secret_text(const json_t *v)
 }
 
 /* is_secret_word() - of a command's words: does this one name a secret? @ret_eq: its "=", if the
- * secret is in the same word. */
-static bool is_secret_word(const char *s, const char **ret_eq)
+ * secret is in the same word. @ret_is_path: a file's name is none. */
+static bool is_secret_word(const char *s, const char **ret_eq, bool *ret_is_path)
 {
 	char name[WORD_MAX];
 	size_t n = strcspn(s, "= \n");
@@ -65,30 +47,32 @@ static bool is_secret_word(const char *s, const char **ret_eq)
 		return false;
 	memcpy(name, s, n);
 	name[n] = '\0';
-	return is_secret_key(name);
+	*ret_is_path = redact_is_path(name);
+	return redact_is_secret(name);
 }
 
 /* words_walk() - "--token=abc", "--token abc" and "TOKEN=abc" among the words of a command. */
 static void words_walk(json_t *words)
 {
-	bool is_next = false;
+	bool is_next = false, is_path = false;
 	json_t *child;
 	size_t i;
 
 	json_array_foreach (words, i, child) {
 		const char *s = json_string_value(child), *eq = NULL;
-		bool is_value = is_next;
+		bool is_value = is_next && !(s && *s == '/' && is_path);
 
 		is_next = false;
 		if (!s)
 			continue;
-		if (is_secret_word(s, &eq)) {
+		if (is_secret_word(s, &eq, &is_path)) {
 			is_next = !eq;
-			if (eq && eq[1] != '/') /* a file's name is none */
+			if (eq && !(eq[1] == '/' && is_path))
 				(void)json_array_set_new(
-					words, i, json_sprintf("%.*s=" HIDDEN, (int)(eq - s), s));
-		} else if (is_value && *s != '-' && *s != '/') {
-			(void)json_array_set_new(words, i, json_string(HIDDEN));
+					words, i,
+					json_sprintf("%.*s=" REDACT_HIDDEN, (int)(eq - s), s));
+		} else if (is_value && *s != '-') {
+			(void)json_array_set_new(words, i, json_string(REDACT_HIDDEN));
 		}
 	}
 }
@@ -102,8 +86,16 @@ static bool is_variable(const json_t *v)
 
 static void walk(json_t *v, int depth);
 
-/* inner() - of JSON in a text: a MeshConfig, an annotation that holds a copy of the object. NULL:
- * it is none; else the caller's to drop. */
+/* text_of() - NULL: @text is as it was. */
+static json_t *text_of(const char *s)
+{
+	_cleanup_(freep) char *text = s ? redact_pairs(s) : NULL;
+
+	return text ? json_string(text) : NULL;
+}
+
+/* inner() - what a text holds: JSON (a MeshConfig, an annotation that holds a copy of the object),
+ * else names with values. NULL: it stays as it is; else the caller's to drop. */
 /* NOLINTNEXTLINE(misc-no-recursion): as walk() */
 static json_t *inner(const json_t *v, int depth)
 {
@@ -111,14 +103,12 @@ static json_t *inner(const json_t *v, int depth)
 	_cleanup_(freep) char *text = NULL;
 	const char *s = json_string_value(v);
 
-	if (!s || (*s != '{' && *s != '['))
-		return NULL;
-	tree = json_loads(s, 0, NULL);
+	tree = s && (*s == '{' || *s == '[') ? json_loads(s, 0, NULL) : NULL;
 	if (!tree)
-		return NULL;
+		return text_of(s);
 	walk(tree, depth);
 	text = json_dumps(tree, JSON_COMPACT);
-	return json_string(text ? text : HIDDEN);
+	return json_string(text ? text : REDACT_HIDDEN);
 }
 
 /* NOLINTNEXTLINE(misc-no-recursion): bounded by DEPTH_MAX */
@@ -132,12 +122,12 @@ static void walk(json_t *v, int depth)
 	if (depth > DEPTH_MAX)
 		return;
 	if (is_variable(v))
-		(void)json_object_set_new(v, "value", json_string(HIDDEN));
+		(void)json_object_set_new(v, "value", json_string(REDACT_HIDDEN));
 	(void)json_object_del(v, "managedFields");
 	words_walk(v);
 	json_object_foreach_safe (v, tmp, key, child) {
-		if (is_secret_text(child) || (json_is_string(child) && is_secret_key(key)))
-			(void)json_object_set_new(v, key, json_string(HIDDEN));
+		if (is_secret_text(child) || (json_is_string(child) && redact_is_secret(key)))
+			(void)json_object_set_new(v, key, json_string(REDACT_HIDDEN));
 		else if ((text = inner(child, depth + 1)))
 			(void)json_object_set_new(v, key, text);
 		else
@@ -145,7 +135,7 @@ static void walk(json_t *v, int depth)
 	}
 	json_array_foreach (v, i, child) {
 		if (is_secret_text(child))
-			(void)json_array_set_new(v, i, json_string(HIDDEN));
+			(void)json_array_set_new(v, i, json_string(REDACT_HIDDEN));
 		else if ((text = inner(child, depth + 1)))
 			(void)json_array_set_new(v, i, text);
 		else

@@ -291,11 +291,15 @@ def test_a_bug_report_has_no_secrets(mesh, cli, tmp_path):
     mesh.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": MESH, "annotations": {
         "kubectl.kubernetes.io/last-applied-configuration": "canary-annotation", "objectset.rio.cattle.io/applied": "H4sIcanary",
         "kapp.k14s.io/original": json.dumps({"spec": [{"name": "A", "value": "canary-copy"}], "kept": "as it is"})}},
-        "data": {"apiToken": "canary-token", "secret": "canary-secret", "x": KEY, "y": base64.b64encode(KEY.encode()).decode(), "z": JWT}})
+        "data": {"apiToken": "canary-token", "secret": "canary-secret", "x": KEY, "y": base64.b64encode(KEY.encode()).decode(), "z": JWT,
+                 "app.yaml": "db:\n  user: kept-user\n  password: canary-yaml\n  key: |\n    kept-block\n"
+                             "  apiToken: |\n    canary-1\n    canary-2\n",
+                 "app.properties": "db.user=kept-name\ndb.password=canary prop\n"}})
     mesh.named("Pod", "web")["spec"]["containers"][0].update(
         env=[{"name": "DB", "value": "canary-env"}],
         args=["--db-password=canary-a", "--api-token", "canary-b", "--token-file=/kept", "DB_PASSWORD=canary-c", "stays",
-              "--api-key=canary-d", "--db=postgres://u:canary-e@h/d"])
+              "--api-key=canary-d", "--db=postgres://u:canary-e@h/d", "--password=/canary", "sh", "-c",
+              'export PASSWORD="canary f"; exec app --token canary-g --mode=kept'])
     mesh.log_text = f"a line\nAuthorization: Bearer canary-0123456789abcdef\n{KEY}\nhttps://canary-0123456789@h/ {JWT} the last\n"
     cli.run("bug-report", "--output-file", "r.tgz")
     files = report(cli, "r.tgz")
@@ -307,8 +311,10 @@ def test_a_bug_report_has_no_secrets(mesh, cli, tmp_path):
     words = next(p for p in json.loads(files["api_v1_pods.json"]) if p["metadata"]["name"] == "web")["spec"]["containers"][0]["args"]
     left = "<left out>"
     assert words == [f"--db-password={left}", "--api-token", left, "--token-file=/kept", f"DB_PASSWORD={left}", "stays",
-                     f"--api-key={left}", "--db=postgres://u:xxxxxxxx@h/d"]
-    assert "as it is" in files["api_v1_namespaces_istio-system_configmaps.json"]
+                     f"--api-key={left}", "--db=postgres://u:xxxxxxxx@h/d", f"--password={left}", "sh", "-c",
+                     f"export PASSWORD={left}; exec app --token {left} --mode=kept"]
+    kept = files["api_v1_namespaces_istio-system_configmaps.json"]
+    assert all(word in kept for word in ("as it is", "kept-user", "kept-block", "kept-name"))
     assert os.stat(tmp_path / "r.tgz").st_mode & 0o077 == 0
     assert "File exists" in cli.run("bug-report", "--output-file", "r.tgz", code=1)
 

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* redact_pairs - names with values in a text: what is secret goes, what is beside it stays. */
+#include "userspace/cli/redact_pairs.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "base/macros.h"
+
+#define HIDDEN REDACT_HIDDEN
+
+static void what_is_secret_goes_and_the_rest_stays(void **state)
+{
+	static const struct {
+		const char *text, *want;
+	} rows[] = {
+		/* YAML */
+		{"password: x", "password: " HIDDEN},
+		{"a: b\ndb:\n  password: x y # z\n  user: u\n",
+		 "a: b\ndb:\n  password: " HIDDEN "\n  user: u\n"},
+		{"apiKey: |-\n  one\n\n  two\nb: c\n", "apiKey: " HIDDEN "\nb: c\n"},
+		{"tokens:\n- one\n- two\nb: c\n", "tokens:" HIDDEN "\nb: c\n"},
+		{"- password: x\n  user: u\n- user: v\n",
+		 "- password: " HIDDEN "\n  user: u\n- user: v\n"},
+		{"password: x\n---\na: b\n", "password: " HIDDEN "\n---\na: b\n"},
+		{"auth: {user: u, password: \"x, y\", b: c}",
+		 "auth: {user: u, password: " HIDDEN ", b: c}"},
+		{"'password': 'x\n y'\nb: c", "'password': " HIDDEN "\nb: c"},
+		/* JSON inside of something else */
+		{"curl -d '{\"user\":\"u\",\"password\":\"x\"}' h",
+		 "curl -d '{\"user\":\"u\",\"password\":" HIDDEN "}' h"},
+		{"a: \"{\\\"token\\\":\\\"x\\\"}\"", "a: \"{\\\"token\\\":" HIDDEN "}\""},
+		/* properties, TOML, ini */
+		{"db.user=u\ndb.password=x y\nb=c", "db.user=u\ndb.password=" HIDDEN "\nb=c"},
+		{"db.password = \"x\"\n", "db.password = " HIDDEN "\n"},
+		{"a=b\nsecret=x\\\n  y\nb=c", "a=b\nsecret=" HIDDEN "\nb=c"},
+		/* words of a shell */
+		{"export PASSWORD=x && run", "export PASSWORD=" HIDDEN " && run"},
+		{"export PASSWORD=\"x y\"'z'; run", "export PASSWORD=" HIDDEN "; run"},
+		{"export PASSWORD=$(echo x y) B=c", "export PASSWORD=" HIDDEN " B=c"},
+		{"run --token x --mode=m", "run --token " HIDDEN " --mode=m"},
+		{"run --password=/x/y z", "run --password=" HIDDEN " z"},
+		{"run\n  --password=x \\\n  --mode=m",
+		 "run\n  --password=" HIDDEN " \\\n  --mode=m"},
+		{"GET /?access_token=x&y=z", "GET /?access_token=" HIDDEN "&y=z"},
+		/* nothing is between them */
+		{"export A_TOKEN= B_SECRET=x", "export A_TOKEN= B_SECRET=" HIDDEN},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_(freep) char *got = redact_pairs(rows[i].text);
+
+		if (!got || strcmp(got, rows[i].want) != 0)
+			fail_msg("%s\n became %s\n not %s", rows[i].text, got ? got : "-",
+				 rows[i].want);
+	}
+}
+
+static void what_is_not_secret_is_left_alone(void **state)
+{
+	static const char *const texts[] = {
+		"",
+		"user: u\nname: n\n",
+		"MountVolume.SetUp failed for volume \"v\": secret \"s\" not found",
+		"the token of istiod is not valid",
+		"--token-file=/var/run/token --mode=m",
+		"--token-file /var/run/token",
+		"tokenPath: /var/run/token",
+		"automountServiceAccountToken: false",
+		"secretName: cacerts",
+		"imagePullSecrets: []",
+		"password:",
+		"--password",
+		"--token --mode",
+		("password: " HIDDEN),
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		_cleanup_(freep) char *got = redact_pairs(texts[i]);
+
+		if (got)
+			fail_msg("%s\n became %s", texts[i], got);
+	}
+}
+
+/* Twice is once. */
+static void hidden_stays_hidden(void **state)
+{
+	_cleanup_(freep) char *once = redact_pairs("a: b\npassword: |\n  x\nTOKEN=x; --secret y");
+	_cleanup_(freep) char *twice = redact_pairs(once);
+
+	assert_null(strchr(once, 'x'));
+	assert_null(strchr(once, 'y'));
+	assert_true(!twice || strcmp(once, twice) == 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_is_secret_goes_and_the_rest_stays),
+		cmocka_unit_test(what_is_not_secret_is_left_alone),
+		cmocka_unit_test(hidden_stays_hidden),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

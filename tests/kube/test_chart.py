@@ -48,6 +48,7 @@ def objects(*command):
      "global.defaultPodDisruptionBudget.enabled=false", "global.createNamespace=false"],
     ["revision=canary", "ztunnel.enabled=false", "defaultRevision=", "meshConfig.accessLogFile="],
     ["ztunnel.revision=canary"],
+    ["revision=default"],
 ])
 def test_helm_and_manifest_generate_agree(helm, profile, sets):
     ours = [word for s in sets for word in ("--set", f"values.{s}")]

@@ -13,6 +13,7 @@
 #define NESTING_MAX 8
 #define ACTION_MAX  256
 #define SPACE       " \t\r\n"
+#define NAMED       " | default \"default\" | ne \"default\""
 
 /* One text on its way. Of each open `if`: is its present branch written, was its condition true? */
 struct render {
@@ -136,15 +137,24 @@ static int print_value(const struct render *r, char *action)
 	return is_written(r) ? buf_append_str(r->out, text) : 0;
 }
 
+/* open_if() - ".Values.a.b", or that with NAMED: then it is true of what is neither empty nor
+ * "default". */
 static int open_if(struct render *r, char *path)
 {
-	const json_t *v = lookup(r, path);
+	char *named = strstr(path, NAMED);
+	bool is_named = named && streq(named, NAMED);
+	const json_t *v;
 
+	if (is_named)
+		*named = '\0';
+	v = lookup(r, path);
 	if (!v)
 		return -EINVAL;
+	if (is_named && !json_is_string(v))
+		return fail(r, "expected a text", path);
 	if (r->depth == NESTING_MAX)
 		return fail(r, "if inside if, too deep", "");
-	r->was_true[r->depth] = is_true(v);
+	r->was_true[r->depth] = is_true(v) && !(is_named && streq(json_string_value(v), "default"));
 	r->has_else[r->depth] = false;
 	r->is_written[r->depth] = r->was_true[r->depth];
 	r->depth++;

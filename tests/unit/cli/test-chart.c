@@ -277,6 +277,35 @@ static void a_second_control_plane_shares_no_object_with_the_first(void **state)
 		       "ValidatingWebhookConfiguration/istio-validator-canary-istio-system");
 }
 
+/* rendered() - the template with these two, as Helm would have them. Caller frees. */
+static char *rendered(const char *revision, const char *nodes)
+{
+	_cleanup_(json_decrefp) json_t *values = NULL;
+	_cleanup_(buf_resetp) struct buf out = {0};
+	char err[CHART_ERROR_MAX] = "";
+
+	assert_int_equal(chart_values("default", &values, err), 0);
+	(void)json_object_set_new(values, "revision", json_string(revision));
+	(void)json_object_set_new(json_object_get(values, "ztunnel"), "revision",
+				  json_string(nodes));
+	if (chart_render("t", chart_file("templates/culvert.yaml"), values, &out, err) < 0)
+		fail_msg("%s", err);
+	assert_int_equal(buf_append(&out, "", 1), 0);
+	return strdup((char *)buf_head(&out));
+}
+
+/* `culvert` takes the name away before; Helm cannot. */
+static void helms_revision_default_has_no_name_either(void **state)
+{
+	_cleanup_(freep) char *none = rendered("", ""), *named = rendered("default", "");
+	_cleanup_(freep) char *back = rendered("a", "default");
+
+	assert_string_equal(none, named);
+	assert_non_null(strstr(back, "name: istiod-a,"));
+	assert_non_null(
+		strstr(back, "{name: XDS_ADDRESS, value: \"istiod.istio-system.svc:15012\"}"));
+}
+
 static void no_value_is_empty_text_as_helm_has_it(void **state)
 {
 	_cleanup_(json_decrefp) json_t *o =
@@ -466,6 +495,9 @@ static void what_is_not_read_is_refused_by_its_line(void **state)
 		"\n{{-}}",
 		"\n{{ range .Values.o }}{{ end }}",
 		"\n{{ if not .Values.s }}{{ end }}",
+		"\n{{ if .Values.s | ne \"x\" }}{{ end }}",
+		"\n{{ if .Values.s | default \"default\" | ne \"x\" }}{{ end }}",
+		"\n{{ if .Values.o | default \"default\" | ne \"default\" }}{{ end }}",
 		"\n{{ if .Values.s }}{{ else }}{{ else }}{{ end }}",
 		"\n{{ .Values.s -}}\n",
 	};
@@ -491,6 +523,7 @@ int main(void)
 		cmocka_unit_test(istios_name_of_a_mesh_without_sidecars_is_the_default),
 		cmocka_unit_test(words_of_the_user_reach_the_containers),
 		cmocka_unit_test(a_second_control_plane_shares_no_object_with_the_first),
+		cmocka_unit_test(helms_revision_default_has_no_name_either),
 		cmocka_unit_test(no_value_is_empty_text_as_helm_has_it),
 		cmocka_unit_test(cni_is_a_component_and_a_value),
 		cmocka_unit_test(gateways_and_crds_are_told_apart),

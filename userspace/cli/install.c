@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "chart.h"
 #include "cli.h"
+#include "install_ca.h"
 #include "install_words.h"
 #include "json.h"
 #include "kube_kinds.h"
@@ -333,6 +334,8 @@ static int run(struct job *j)
 		r = plan(j);
 	if (r == 0 && !j->options.is_forced)
 		r = check_trust_domain(j);
+	if (r == 0 && !j->options.is_forced && json_object_size(j->revisions.all) > 0)
+		r = install_check_ca(j->run.kube);
 	if (r == 0 && !j->options.is_forced)
 		r = precheck_install(j->run.kube, j->objects);
 	if (r != 0)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two control planes beside each other: what each has of its own, who has what there is one of, and how that changes hands."""
+import base64
 import json
+import subprocess
 
 import pytest
 from fake_api import MESH, Fault, namespace
@@ -254,6 +256,36 @@ def test_two_trust_domains_are_refused(api, cli):
     assert not api.named("Deployment", "istiod-canary")
     cli.run("install", "--revision", "canary", "--set", "meshConfig.trustDomain=one.example", *NO_CRDS, "-y")
     assert "one.example" in api.named("ConfigMap", "istio-canary")["data"]["mesh"]
+    cli.run("install", "--revision", "other", "--force", *NO_CRDS, "-y")
+
+
+def root(folder, name):
+    """A certificate that signs itself, as PEM."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-subj",
+                    f"/CN={name}", "-keyout", f"{folder}/{name}.key", "-out", f"{folder}/{name}.pem"], check=True, capture_output=True)
+    with open(f"{folder}/{name}.pem", encoding="ascii") as f:
+        return f.read()
+
+
+def test_a_ca_that_nodes_do_not_trust_yet_is_not_started_with(api, cli, tmp_path):
+    """A control plane that starts takes Secret cacerts, also where the others signed with istio-ca-secret before it came."""
+    in_use, to_come = root(tmp_path, "in-use"), root(tmp_path, "to-come")
+
+    def trust(pem):
+        api.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "istio-ca-root-cert", "namespace": MESH},
+                 "data": {"root-cert.pem": pem}})
+
+    trust(in_use)  # of an installation before: nobody runs who would refuse another
+    api.put({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "cacerts", "namespace": MESH},
+             "data": {"root-cert.pem": base64.b64encode(to_come.encode()).decode()}})
+    cli.run("install", *NO_CRDS, "-y")
+    before = dict(api.objects)
+    for words in (["install", "--revision", "canary", *NO_CRDS, "-y"], ["upgrade", "-y"]):
+        assert "Secret cacerts is of another CA than the one in use" in cli.run(*words, code=1)
+    assert api.objects == before
+    trust(in_use + to_come)
+    cli.run("install", "--revision", "canary", *NO_CRDS, "-y")
+    trust(in_use)
     cli.run("install", "--revision", "other", "--force", *NO_CRDS, "-y")
 
 

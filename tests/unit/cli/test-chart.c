@@ -180,6 +180,8 @@ static void what_runs_has_no_more_rights_than_it_needs(void **state)
 		 "{\"name\":\"http-monitoring\",\"port\":15014}]"},
 		{CONTROL, "spec.template.metadata.annotations",
 		 "{\"prometheus.io/port\":\"15014\",\"prometheus.io/scrape\":\"true\"}"},
+		{NODE, "spec.template.metadata.annotations",
+		 "{\"prometheus.io/port\":\"15020\",\"prometheus.io/scrape\":\"true\"}"},
 	};
 	_cleanup_(json_decrefp) json_t *o = objects_of((const char *[]){NULL});
 

@@ -37,6 +37,7 @@ struct scratch {
 static const char *const type_names[XDS_TYPE_MAX] = {
 	[XDS_ADDRESS] = "wds",
 	[XDS_AUTHORIZATION] = "wads",
+	[XDS_NODE] = "culvert.node.Node",
 	[XDS_NODE_CONFIG] = "culvert.node.Config",
 };
 

@@ -175,6 +175,80 @@ static void assert_dns_name(const Istio__Workload__Workload *w, const char *host
 	culvert__node__workload__free_unpacked(m, NULL);
 }
 
+static void node_ports_travel_in_the_extension(void **state)
+{
+	struct fixture *f = *state;
+	const Istio__Workload__Service *s;
+	Culvert__Node__Service *x;
+
+	(void)put(f, SERVICE("demo", "web",
+			     "{type: NodePort, externalTrafficPolicy: Local, sessionAffinity: "
+			     "ClientIP, ports: ["
+			     "{name: a, port: 80, nodePort: 30080}, {name: b, port: 81}, "
+			     "{name: c, port: 53, nodePort: 30053, protocol: UDP}]}"));
+	s = service(f, WEB);
+	assert_int_equal(s->n_extensions, 1);
+	x = culvert__node__service__unpack(NULL, s->extensions[0]->config->value.len,
+					   s->extensions[0]->config->value.data);
+	assert_non_null(x);
+	assert_int_equal(x->n_node_ports, 1);
+	assert_int_equal(x->node_ports[0]->node_port, 30080);
+	assert_int_equal(x->node_ports[0]->service_port, 80);
+	assert_true(x->is_external_local);
+	assert_int_equal(x->affinity_seconds, 10800);
+	culvert__node__service__free_unpacked(x, NULL);
+	(void)put(f, SERVICE("demo", "web", "{externalTrafficPolicy: Local, ports: [{port: 80}]}"));
+	assert_int_equal(service(f, WEB)->n_extensions, 0);
+}
+
+/* exportTo is told in the same extension. */
+static void node_ports_of_a_service_for_some_namespaces(void **state)
+{
+	struct fixture *f = *state;
+	const Istio__Workload__Service *s;
+	Culvert__Node__Service *x;
+
+	(void)put(f, "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: demo, "
+		     "annotations: {networking.istio.io/exportTo: 'a,b'}}\n"
+		     "spec: {ports: [{port: 80, nodePort: 30080}]}\n");
+	s = service(f, WEB);
+	assert_int_equal(s->n_extensions, 1);
+	x = culvert__node__service__unpack(NULL, s->extensions[0]->config->value.len,
+					   s->extensions[0]->config->value.data);
+	assert_non_null(x);
+	assert_int_equal(x->n_node_ports, 1);
+	assert_int_equal(x->n_visible_to, 2);
+	culvert__node__service__free_unpacked(x, NULL);
+}
+
+#define NODE(addresses)                                                                            \
+	"apiVersion: v1\nkind: Node\nmetadata: {name: n1}\nstatus: {addresses: [" addresses "]}\n"
+
+static void nodes_are_told_with_their_addresses(void **state)
+{
+	struct fixture *f = *state;
+	const Culvert__Node__Node *n;
+
+	assert_string_equal(put(f, NODE("{type: InternalIP, address: 172.18.0.1}, "
+					"{type: ExternalIP, address: 'fd18::1'}, "
+					"{type: Hostname, address: 172.18.0.9}, "
+					"{type: InternalDNS, address: n1.local}, "
+					"{type: InternalIP, address: 127.0.0.1}")),
+			    "+n1\n");
+	n = fixture_get(f, XDS_NODE, "n1", &culvert__node__node__descriptor);
+	assert_string_equal(n->name, "n1");
+	assert_int_equal(n->n_addresses, 2);
+	assert_memory_equal(n->addresses[0].data, "\xac\x12\x00\x01", 4);
+	assert_int_equal(n->addresses[1].len, 16);
+	/* a heartbeat */
+	assert_string_equal(put(f, NODE("{type: InternalIP, address: 172.18.0.1}, "
+					"{type: ExternalIP, address: 'fd18::1'}")),
+			    "");
+	assert_string_equal(put(f, NODE("")), "-n1\n");
+	assert_string_equal(put(f, NODE("{type: InternalIP, address: 172.18.0.1}")), "+n1\n");
+	assert_string_equal(drop(f, "Node", "", "n1"), "-n1\n");
+}
+
 static void names_of_single_pods_are_kept(void **state)
 {
 	struct fixture *f = *state;
@@ -346,6 +420,9 @@ int main(void)
 		T(presets_of_load_balancing),
 		T(a_waypoint_that_is_asked_for_is_told_not_to_be_there),
 		T(affinity_travels_in_an_extension),
+		T(node_ports_travel_in_the_extension),
+		T(node_ports_of_a_service_for_some_namespaces),
+		T(nodes_are_told_with_their_addresses),
 		T(names_of_single_pods_are_kept),
 		T(a_manual_endpoint_has_its_place_and_name),
 		T(a_selector_makes_endpoints_of_pods),

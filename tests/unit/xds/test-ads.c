@@ -120,7 +120,8 @@ static int setup(void **state)
 	struct xds_client_config config = {
 		.node_id = "ztunnel~1.1.1.1~z.ns~ns.svc.cluster.local",
 		.node_name = "n1",
-		.types = 1u << XDS_ADDRESS | 1u << XDS_AUTHORIZATION | 1u << XDS_NODE_CONFIG,
+		.types = 1u << XDS_ADDRESS | 1u << XDS_AUTHORIZATION | 1u << XDS_NODE |
+			 1u << XDS_NODE_CONFIG,
 		.ops = &ops,
 		.arg = f,
 	};

@@ -10,6 +10,7 @@
 #include "model/domains.h"
 #include "model/enrol.h"
 #include "model/impl.h"
+#include "model/pack.h"
 #include "model/telemetry.h"
 #include "tls/spiffe.h"
 
@@ -97,6 +98,7 @@ static void entity_unlink(struct model *m, struct entity *e)
 		break;
 	case ENTITY_NODE:
 		node_mark(m, e->object->name);
+		output_unset(m, XDS_NODE, e->object->name);
 		break;
 	case ENTITY_POD:
 		pod_unlink(m, (struct pod *)e);
@@ -170,6 +172,8 @@ static int entity_flush(struct model *m, struct entity *e)
 	case ENTITY_NAMESPACE:
 		report_waypoint(m, e->object);
 		return 0;
+	case ENTITY_NODE:
+		return pack_node(m, e->object);
 	case ENTITY_POD:
 		return pod_flush(m, (struct pod *)e);
 	case ENTITY_SERVICE:

@@ -77,7 +77,11 @@ void pack_sort_services(struct Istio__Workload__Workload *msg);
  * from @labels. */
 void pack_canonical_names(const json_t *labels, struct Istio__Workload__Workload *msg);
 
+/* pack_node.c: emit a culvert.node.Node, if it has an address */
+int pack_node(struct model *m, const struct object *node);
+
 /* ports.c */
+bool service_port_is_tcp(const json_t *port);
 int pack_service_ports(const struct object *service, struct scratch *a, struct port_list *ret);
 int pack_pod_ports(const struct object *service, const struct pod_facts *pod, struct scratch *a,
 		   struct port_list *ret);

@@ -159,17 +159,55 @@ int pack_extension(const char *name, const ProtobufCMessage *msg, struct scratch
 	return any->type_url ? 0 : -ENOMEM;
 }
 
-static int set_affinity(service_msg *msg, const struct object *o, struct scratch *a)
+static uint32_t affinity_of(const struct object *o)
 {
 	const char *how = object_string(o, "spec.sessionAffinity");
 	const json_t *seconds =
 		object_value(o, "spec.sessionAffinityConfig.clientIP.timeoutSeconds");
-	Culvert__Node__Service x = CULVERT__NODE__SERVICE__INIT;
 
 	if (!how || !streq(how, "ClientIP"))
 		return 0;
-	x.affinity_seconds =
-		json_is_integer(seconds) ? (uint32_t)json_integer_value(seconds) : AFFINITY_SECONDS;
+	return json_is_integer(seconds) ? (uint32_t)json_integer_value(seconds) : AFFINITY_SECONDS;
+}
+
+static int set_node_ports(Culvert__Node__Service *x, const struct object *o, struct scratch *a)
+{
+	const char *policy = object_string(o, "spec.externalTrafficPolicy");
+	const json_t *ports = object_value(o, "spec.ports"), *port;
+	size_t i;
+
+	x->is_external_local = policy && streq(policy, "Local");
+	x->node_ports = scratch_alloc(a, (json_array_size(ports) + 1) * sizeof(*x->node_ports));
+	if (!x->node_ports)
+		return -ENOMEM;
+	json_array_foreach (ports, i, port) {
+		json_int_t number = json_integer_value(json_object_get(port, "nodePort"));
+		Culvert__Node__NodePort *p;
+
+		if (!number || !service_port_is_tcp(port))
+			continue;
+		p = scratch_alloc(a, sizeof(*p));
+		if (!p)
+			return -ENOMEM;
+		culvert__node__node_port__init(p);
+		p->node_port = (uint32_t)number;
+		p->service_port = (uint32_t)json_integer_value(json_object_get(port, "port"));
+		x->node_ports[x->n_node_ports++] = p;
+	}
+	return 0;
+}
+
+static int set_extension(service_msg *msg, const struct object *o, struct scratch *a)
+{
+	Culvert__Node__Service x = CULVERT__NODE__SERVICE__INIT;
+	int r = set_node_ports(&x, o, a);
+
+	if (r < 0)
+		return r;
+	x.affinity_seconds = affinity_of(o);
+	x.is_external_local &= x.n_node_ports > 0;
+	if (!x.affinity_seconds && !x.n_node_ports)
+		return 0;
 	return pack_extension(XDS_EXTENSION_SERVICE, &x.base, a, &msg->extensions,
 			      &msg->n_extensions);
 }
@@ -199,10 +237,8 @@ static int set_visible_to(service_msg *msg, char **list, size_t n, struct scratc
 	if (msg->n_extensions)
 		old = culvert__node__service__unpack(NULL, msg->extensions[0]->config->value.len,
 						     msg->extensions[0]->config->value.data);
-	if (old) {
-		x.affinity_seconds = old->affinity_seconds;
-		x.is_open = old->is_open;
-	}
+	if (old)
+		x = *old;
 	x.visible_to = list;
 	x.n_visible_to = n;
 	r = pack_extension(XDS_EXTENSION_SERVICE, &x.base, a, &msg->extensions, &msg->n_extensions);
@@ -273,7 +309,7 @@ static int service_fill(const struct model *m, const struct service *s, service_
 	r = set_load_balancing(msg, o, a);
 	if (r < 0)
 		return r;
-	r = set_affinity(msg, o, a);
+	r = set_extension(msg, o, a);
 	if (r == 0)
 		r = annotation_visibility(o, msg, a);
 	if (r < 0)

@@ -8,7 +8,7 @@
 #include "model/pack.h"
 #include "userspace/lib/xds/workload.pb-c.h"
 
-static bool is_tcp(const json_t *port)
+bool service_port_is_tcp(const json_t *port)
 {
 	const char *s = json_string_value(json_object_get(port, "protocol"));
 
@@ -97,7 +97,7 @@ static int list_fill(struct port_list *list, const struct object *service, where
 
 	r = list_init_for(a, ports, list);
 	json_array_foreach (ports, i, port) {
-		uint32_t target = is_tcp(port) ? where(port, at) : NOWHERE;
+		uint32_t target = service_port_is_tcp(port) ? where(port, at) : NOWHERE;
 
 		if (r == 0 && target != NOWHERE)
 			r = list_add_port(a, list, port, target);
@@ -128,7 +128,8 @@ static uint32_t in_slice(const json_t *service_port, const void *at)
 	json_array_foreach (ports, i, port) {
 		const char *name = json_string_value(json_object_get(port, "name"));
 
-		if (target == 0 && is_tcp(port) && streq(name ? name : "", wanted ? wanted : ""))
+		if (target == 0 && service_port_is_tcp(port) &&
+		    streq(name ? name : "", wanted ? wanted : ""))
 			target = (uint32_t)json_integer_value(json_object_get(port, "port"));
 	}
 	return target ? target : NOWHERE;
@@ -165,7 +166,7 @@ int pack_named_ports(const struct object *service, const json_t *named, struct s
 
 		if (name)
 			target = (uint32_t)json_integer_value(json_object_get(named, name));
-		if (r == 0 && is_tcp(port) && target)
+		if (r == 0 && service_port_is_tcp(port) && target)
 			r = list_add_port(a, ret, port, target);
 	}
 	return r;

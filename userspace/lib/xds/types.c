@@ -6,6 +6,7 @@
 static const char *const urls[XDS_TYPE_MAX] = {
 	[XDS_ADDRESS] = "type.googleapis.com/istio.workload.Address",
 	[XDS_AUTHORIZATION] = "type.googleapis.com/istio.security.Authorization",
+	[XDS_NODE] = "type.googleapis.com/culvert.node.Node",
 	[XDS_NODE_CONFIG] = "type.googleapis.com/culvert.node.Config",
 };
 

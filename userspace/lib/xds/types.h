@@ -6,7 +6,8 @@
 enum xds_type {
 	XDS_ADDRESS,       /* istio.workload.Address */
 	XDS_AUTHORIZATION, /* istio.security.Authorization */
-	XDS_NODE_CONFIG,   /* culvert.node.Config */
+	XDS_NODE,          /* culvert.node.Node */
+	XDS_NODE_CONFIG,   /* culvert.node.Config; last: with it a client knows the others */
 	XDS_TYPE_MAX,
 	XDS_TYPE_INVALID = -1,
 };

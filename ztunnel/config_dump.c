@@ -6,6 +6,7 @@
 
 #include "net/addr.h"
 #include "net/cidr.h"
+#include "ztunnel/node_port.h"
 #include "ztunnel/policy.h"
 #include "ztunnel/state.h"
 
@@ -148,6 +149,22 @@ static void set_load_balancer(json_t *o, const struct service_def *d)
 					    d->is_allow_unhealthy ? "AllowAll" : "OnlyHealthy"));
 }
 
+/* Istio has no word for these. */
+static void set_node_ports(json_t *o, const struct service_def *d)
+{
+	json_t *ports = d->node_ports_count ? json_object() : NULL;
+	char key[8];
+
+	for (size_t i = 0; i < d->node_ports_count; i++) {
+		(void)snprintf(key, sizeof(key), "%u", d->node_ports[i].node_port);
+		(void)json_object_set_new(ports, key, json_integer(d->node_ports[i].service_port));
+	}
+	if (ports)
+		(void)json_object_set_new(o, "nodePorts", ports);
+	if (d->is_external_local)
+		set_text(o, "externalTrafficPolicy", "Local");
+}
+
 json_t *service_to_json(const struct service *v)
 {
 	static const char *const families[] = {"Automatic", "IPv4", "IPv6", "Dual"};
@@ -170,6 +187,7 @@ json_t *service_to_json(const struct service *v)
 	set_text(o, "hostname", d->hostname);
 	set_vips(o, d);
 	(void)json_object_set_new(o, "ports", ports_to_json(d->ports, d->ports_count));
+	set_node_ports(o, d);
 	(void)json_object_set_new(o, "endpoints", endpoints);
 	(void)json_object_set_new(o, "subjectAltNames", texts_to_json(d->sans, d->sans_count));
 	set_waypoint(o, &d->waypoint);

@@ -11,6 +11,7 @@
 #include "xds/types.h"
 #include "ztunnel/arena.h"
 #include "ztunnel/decode_internal.h"
+#include "ztunnel/node_port.h"
 #include "ztunnel/share.h"
 #include "ztunnel/state.h"
 
@@ -101,6 +102,26 @@ const ProtobufCBinaryData *decode_extension(size_t n, Istio__Workload__Extension
 	return NULL;
 }
 
+static int decode_node_ports(struct decoder *d, const Culvert__Node__Service *x,
+			     struct service_def *s)
+{
+	struct node_port *ports = decode_array(d, x->n_node_ports, sizeof(*ports));
+
+	if (!ports)
+		return -ENOMEM;
+	for (size_t i = 0; i < x->n_node_ports; i++) {
+		const Culvert__Node__NodePort *p = x->node_ports[i];
+
+		if (p->node_port > UINT16_MAX || p->service_port > UINT16_MAX)
+			return decode_fail(d, "node_ports", "expected 0..65535");
+		ports[i] = (struct node_port){(uint16_t)p->node_port, (uint16_t)p->service_port};
+	}
+	s->node_ports = ports;
+	s->node_ports_count = x->n_node_ports;
+	s->is_external_local = x->is_external_local;
+	return 0;
+}
+
 static int decode_service_extension(struct decoder *d, const Istio__Workload__Service *m,
 				    struct service_def *s)
 {
@@ -118,6 +139,8 @@ static int decode_service_extension(struct decoder *d, const Istio__Workload__Se
 	s->is_open = x->is_open;
 	s->visible_to_count = x->n_visible_to;
 	r = decode_texts(d, x->n_visible_to, x->visible_to, &s->visible_to);
+	if (r == 0)
+		r = decode_node_ports(d, x, s);
 	culvert__node__service__free_unpacked(x, NULL);
 	return r;
 }

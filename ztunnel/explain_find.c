@@ -8,6 +8,7 @@
 
 #include "base/str.h"
 #include "net/addr.h"
+#include "ztunnel/node_port.h"
 #include "ztunnel/state.h"
 
 /* A name as it was typed, and its two readings. */
@@ -243,6 +244,20 @@ static int by_name(const struct explain_asker *a, const char *host, struct expla
 	return 0;
 }
 
+/* As resolve_outbound() has it. */
+static const struct service *by_frontend(const struct explain_asker *a, const struct cv_addr *addr,
+					 uint16_t port)
+{
+	const struct cv_sockaddr at = {.addr = *addr, .port = htons(port)};
+	const struct service *v = state_service_by_addr(a->state, addr, a->namespace_);
+	struct node_port_hit hit;
+
+	for (size_t i = 0; v && i < v->def->ports_count; i++)
+		if (v->def->ports[i].service_port == port)
+			return v;
+	return state_node_port(a->state, &at, a->namespace_, &hit) ? hit.service : v;
+}
+
 int explain_find_dest(const struct explain_asker *a, const char *text, struct explain_dest *ret,
 		      char *err, size_t err_size)
 {
@@ -258,7 +273,7 @@ int explain_find_dest(const struct explain_asker *a, const char *text, struct ex
 	if (cv_addr_parse(host, &d.addr.addr) == 0) {
 		d.workload = state_workload_by_addr(a->state, &d.addr.addr);
 		if (!d.workload)
-			d.service = state_service_by_addr(a->state, &d.addr.addr, a->namespace_);
+			d.service = by_frontend(a, &d.addr.addr, port);
 	} else {
 		r = by_name(a, host, &d, err, err_size);
 		if (r < 0)

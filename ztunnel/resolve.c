@@ -7,11 +7,13 @@
 #include "base/str.h"
 #include "culvert/abi/maps.h"
 #include "net/addr.h"
+#include "ztunnel/node_port.h"
 #include "ztunnel/state.h"
 
 #define STATUS_BAD_REQUEST 400
 #define STATUS_UNAVAILABLE 503
 #define HOSTNAME_MAX       253
+#define THE_NODE_RANK      1000
 #define OUTBOUND_PORT      15001
 #define INBOUND_PORT       15006
 
@@ -21,6 +23,7 @@ struct wish {
 	const struct service *service;
 	const struct cv_sockaddr *orig;
 	const struct resolve_choice *choice;
+	const char *node; /* asked for by a node port of this one; NULL: otherwise */
 };
 
 static void refuse(struct upstream *up, const char *error)
@@ -133,7 +136,10 @@ static int endpoint_rank(const struct wish *wish, const struct endpoint *e)
 	const struct service_def *d = wish->service->def;
 	size_t n = 0;
 
-	if (d->lb_mode != SERVICE_LB_STRICT && d->lb_mode != SERVICE_LB_FAILOVER)
+	if (wish->node && d->is_external_local && streq(e->workload->place->node, wish->node))
+		return THE_NODE_RANK;
+	/* internalTrafficPolicy does not hold at a node port */
+	if (d->lb_mode != SERVICE_LB_FAILOVER && (d->lb_mode != SERVICE_LB_STRICT || wish->node))
 		return 0;
 	while (n < d->lb_scopes_count && scope_is_same(d->lb_scopes[n], wish->src, e->workload))
 		n++;
@@ -247,7 +253,8 @@ static const struct endpoint *pick_endpoint(const struct wish *wish)
 
 	if (d->is_sticky && wish->src->addrs_count)
 		return pick_sticky(wish);
-	if (d->lb_mode != SERVICE_LB_STRICT && d->lb_mode != SERVICE_LB_FAILOVER)
+	if (d->lb_mode != SERVICE_LB_STRICT && d->lb_mode != SERVICE_LB_FAILOVER &&
+	    !(wish->node && d->is_external_local))
 		e = pick_fast(wish, wish->choice->random);
 	return e ? e : pick_ranked(wish, wish->choice->random);
 }
@@ -378,23 +385,23 @@ static bool is_waypoint_itself(const struct workload *src, const struct gateway_
 	return false;
 }
 
-static void resolve_service(const struct state *s, const struct workload *src,
-			    const struct cv_sockaddr *orig, const struct resolve_choice *choice,
-			    struct upstream *up)
+static void resolve_service(const struct state *s, const struct wish *wish, struct upstream *up)
 {
-	const struct service_def *d = up->service->def;
-	struct wish wish = {.src = src, .service = up->service, .orig = orig, .choice = choice};
+	const struct service_def *d = wish->service->def;
+	const struct cv_sockaddr *orig = wish->orig;
 	const struct endpoint *e;
 
-	if (d->waypoint.hbone_port && !is_waypoint_itself(src, &d->waypoint)) {
-		resolve_waypoint(s, src, &d->waypoint, choice, up);
+	if (d->waypoint.hbone_port && !is_waypoint_itself(wish->src, &d->waypoint)) {
+		if (wish->node && d->vips_count) /* what it knows the service by */
+			up->target = (struct cv_sockaddr){d->vips[0].addr, orig->port, 0};
+		resolve_waypoint(s, wish->src, &d->waypoint, wish->choice, up);
 		return;
 	}
 	if (d->lb_mode == SERVICE_LB_PASSTHROUGH) {
 		up->kind = UPSTREAM_PASSTHROUGH;
 		return;
 	}
-	e = pick_endpoint(&wish);
+	e = pick_endpoint(wish);
 	if (!e) {
 		refuse(up, RESOLVE_NO_UPSTREAM);
 		return;
@@ -416,6 +423,14 @@ void resolve_outbound(const struct state *s, const struct workload *src,
 	resolve_outbound_again(s, src, orig, &choice, ret);
 }
 
+static bool service_has_port(const struct service *service, uint16_t port)
+{
+	for (size_t i = 0; service && i < service->def->ports_count; i++)
+		if (service->def->ports[i].service_port == port)
+			return true;
+	return false;
+}
+
 /* What passes as it is, under REGISTRY_ONLY: a port of an entry with this address, or one that an
  * entry without addresses registers of any host. */
 static bool is_registered(const struct state *s, const struct workload *src,
@@ -425,10 +440,29 @@ static bool is_registered(const struct state *s, const struct workload *src,
 
 	if (!state_is_registry_only(s))
 		return true;
-	for (size_t i = 0; service && i < service->def->ports_count; i++)
-		if (service->def->ports[i].service_port == port)
-			return true;
-	return state_is_open_port(s, port, src->app->namespace_);
+	return service_has_port(service, port) || state_is_open_port(s, port, src->app->namespace_);
+}
+
+/* As the kernel's maps have it: a service of this very address and port, then a node port. */
+static void resolve_frontend(const struct state *s, const struct workload *src,
+			     const struct cv_sockaddr *orig, const struct resolve_choice *choice,
+			     struct upstream *up)
+{
+	struct wish wish = {.src = src, .orig = orig, .choice = choice};
+	struct node_port_hit hit;
+	struct cv_sockaddr at;
+
+	wish.service = state_service_by_addr(s, &orig->addr, src->app->namespace_);
+	if (!service_has_port(wish.service, ntohs(orig->port)) &&
+	    state_node_port(s, orig, src->app->namespace_, &hit)) {
+		at = (struct cv_sockaddr){.addr = orig->addr, .port = htons(hit.port)};
+		wish.service = hit.service;
+		wish.orig = &at;
+		wish.node = hit.node;
+	}
+	up->service = wish.service;
+	if (wish.service)
+		resolve_service(s, &wish, up);
 }
 
 void resolve_outbound_again(const struct state *s, const struct workload *src,
@@ -448,9 +482,7 @@ void resolve_outbound_again(const struct state *s, const struct workload *src,
 	}
 	w = state_workload_by_addr(s, &orig->addr);
 	if (!w) {
-		ret->service = state_service_by_addr(s, &orig->addr, src->app->namespace_);
-		if (ret->service)
-			resolve_service(s, src, orig, choice, ret);
+		resolve_frontend(s, src, orig, choice, ret);
 		if (ret->kind == UPSTREAM_PASSTHROUGH && !is_registered(s, src, orig, ret->service))
 			refuse(ret, "not in the registry, and outboundTrafficPolicy is "
 				    "REGISTRY_ONLY");

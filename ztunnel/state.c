@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ztunnel/state.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 
 #include "net/cidr.h"
 #include "tls/identity.h"
 #include "ztunnel/arena.h"
+#include "ztunnel/node_port.h"
 #include "ztunnel/state_internal.h"
 
 #define CIDR_FULL 128
@@ -114,11 +116,12 @@ int state_tables_init(struct state_tables *t)
 		const struct hamt_ops *ops;
 		struct hamt **into;
 	} tables[] = {
-		{&workload_hamt_ops, &t->workloads},     {&workloads_hamt_ops, &t->addrs},
-		{&service_hamt_ops, &t->services},       {&service_defs_hamt_ops, &t->vips},
-		{&service_defs_hamt_ops, &t->hostnames}, {&policy_hamt_ops, &t->policies},
-		{&policy_set_hamt_ops, &t->ns_policies}, {&identity_hamt_ops, &t->identities},
-		{&policy_group_hamt_ops, &t->groups},    {&workload_hamt_ops, &t->stand_ins},
+		{&workload_hamt_ops, &t->workloads},      {&workloads_hamt_ops, &t->addrs},
+		{&service_hamt_ops, &t->services},        {&service_defs_hamt_ops, &t->vips},
+		{&service_defs_hamt_ops, &t->hostnames},  {&policy_hamt_ops, &t->policies},
+		{&policy_set_hamt_ops, &t->ns_policies},  {&identity_hamt_ops, &t->identities},
+		{&policy_group_hamt_ops, &t->groups},     {&workload_hamt_ops, &t->stand_ins},
+		{&service_defs_hamt_ops, &t->node_ports}, {&mesh_nodes_hamt_ops, &t->nodes},
 	};
 
 	memset(t, 0, sizeof(*t));
@@ -142,6 +145,7 @@ int state_tables_publish(const struct state_tables *t, struct state_tables *ret)
 		{t->hostnames, &ret->hostnames},     {t->policies, &ret->policies},
 		{t->ns_policies, &ret->ns_policies}, {t->identities, &ret->identities},
 		{t->groups, &ret->groups},           {t->stand_ins, &ret->stand_ins},
+		{t->node_ports, &ret->node_ports},   {t->nodes, &ret->nodes},
 	};
 
 	memset(ret, 0, sizeof(*ret));
@@ -168,6 +172,8 @@ void state_tables_release(struct state_tables *t)
 	hamt_free(t->groups);
 	hamt_free(t->identities);
 	hamt_free(t->stand_ins);
+	hamt_free(t->node_ports);
+	hamt_free(t->nodes);
 	policy_set_unref(t->global_policies);
 	reflist_unref(t->cidr_vips);
 	memset(t, 0, sizeof(*t));
@@ -272,6 +278,29 @@ const struct service *state_service_by_addr(const struct state *s, const struct 
 	if (!d)
 		d = cidr_pick(s->t.cidr_vips, addr, client_namespace);
 	return d ? state_service_by_key(s, d->key) : NULL;
+}
+
+bool state_node_port(const struct state *s, const struct cv_sockaddr *at,
+		     const char *client_namespace, struct node_port_hit *ret)
+{
+	const struct mesh_node *node =
+		several_at(hamt_get(s->t.nodes, &at->addr, sizeof(at->addr)), 0);
+	uint16_t port = ntohs(at->port);
+	const struct service_def *d = NULL;
+
+	if (node)
+		d = defs_pick(hamt_get(s->t.node_ports, &port, sizeof(port)), client_namespace);
+	for (size_t i = 0; d && i < d->node_ports_count; i++) {
+		if (d->node_ports[i].node_port != port)
+			continue;
+		*ret = (struct node_port_hit){
+			.service = state_service_by_key(s, d->key),
+			.port = d->node_ports[i].service_port,
+			.node = node->name,
+		};
+		return ret->service;
+	}
+	return false;
 }
 
 const struct service *state_service_by_hostname(const struct state *s, const char *hostname,

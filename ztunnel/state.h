@@ -15,6 +15,7 @@
 #include "ztunnel/share.h"
 
 struct arena;
+struct node_port;
 struct policy;
 struct signal_rules;
 struct state;
@@ -145,6 +146,8 @@ struct service_def {
 	size_t vips_count;
 	const struct service_port *ports;
 	size_t ports_count;
+	const struct node_port *node_ports;
+	size_t node_ports_count;
 	const uint16_t *open_ports; /* TCP ports that it registers of any host */
 	size_t open_ports_count;
 	const char *const *sans; /* further identities that its endpoints may show */
@@ -159,8 +162,9 @@ struct service_def {
 				   from its own too, unless it is there */
 	const char *const *visible_to;
 	size_t visible_to_count;
-	bool is_sticky; /* one client, one endpoint: sessionAffinity ClientIP */
-	bool is_open;   /* its TCP ports are of any host, though it has addresses */
+	bool is_sticky;         /* one client, one endpoint: sessionAffinity ClientIP */
+	bool is_open;           /* its TCP ports are of any host, though it has addresses */
+	bool is_external_local; /* at a node port: endpoints of that node before others */
 	enum service_families families;
 };
 
@@ -213,7 +217,6 @@ const struct service *state_service_by_addr(const struct state *s, const struct 
 /** state_service_by_hostname() - the same by host name (lower case, no final dot). */
 const struct service *state_service_by_hostname(const struct state *s, const char *hostname,
 						const char *client_namespace);
-
 /** state_service_by_key() - by "namespace/hostname". Return: borrowed; NULL. */
 const struct service *state_service_by_key(const struct state *s, const char *key);
 
@@ -232,7 +235,6 @@ uint64_t state_policy_generation(const struct state *s);
 
 /** state_is_synced() - the control plane has sent everything once. */
 bool state_is_synced(const struct state *s);
-
 /** state_is_registry_only() - what is neither a workload nor a service is refused. */
 bool state_is_registry_only(const struct state *s);
 /** state_is_open_port() - does a service that this namespace sees register the port of any host?

@@ -26,6 +26,7 @@ struct state_builder {
 	struct map *services; /* key -> struct service_entry */
 	struct list dirty;
 	struct policy_groups *groups;
+	struct mesh_nodes *nodes;
 	uint64_t generation;
 	uint64_t policy_generation;
 	struct state_flags flags;
@@ -262,7 +263,7 @@ static int def_unlink(struct state_builder *b, struct service_def *d)
 			r = -ENOMEM;
 	if (b->t.cidr_vips && shared_change(&b->t.cidr_vips, &c) < 0)
 		r = -ENOMEM;
-	return r;
+	return node_ports_change(b->t.node_ports, d, &c) < 0 ? -ENOMEM : r;
 }
 
 static int def_link(struct state_builder *b, struct service_def *d)
@@ -278,7 +279,7 @@ static int def_link(struct state_builder *b, struct service_def *d)
 		else
 			r = shared_change(&b->t.cidr_vips, &c);
 	}
-	return r;
+	return r < 0 ? r : node_ports_change(b->t.node_ports, d, &c);
 }
 
 int state_builder_put_service(struct state_builder *b, struct service_def *d)
@@ -458,6 +459,11 @@ struct state_flags *state_builder_flags(struct state_builder *b)
 	return &b->flags;
 }
 
+struct mesh_nodes *state_builder_nodes(struct state_builder *b)
+{
+	return b->nodes;
+}
+
 bool state_builder_is_missing_policies(const struct state_builder *b)
 {
 	return policy_groups_missing(b->groups) > 0;
@@ -565,6 +571,8 @@ int state_builder_new(const char *node, struct state_builder **ret)
 		r = map_new(&b->services);
 	if (r == 0)
 		r = policy_groups_new(b->t.groups, b->t.policies, &b->groups);
+	if (r == 0)
+		r = mesh_nodes_new(b->t.nodes, &b->nodes);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(b);
@@ -580,6 +588,7 @@ struct state_builder *state_builder_free(struct state_builder *b)
 			entry_free(it.value);
 	map_free(b->services);
 	policy_groups_free(b->groups);
+	mesh_nodes_free(b->nodes);
 	if (b->t.workloads)
 		state_tables_release(&b->t);
 	free(b);

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/macros.h"
 
+struct mesh_nodes;
 struct policy;
 struct service_def;
 struct state;
@@ -54,6 +55,9 @@ _must_check_ int state_builder_set_identity(struct state_builder *b, const char 
  * -ENOMEM. */
 _must_check_ int state_builder_set_stand_in(struct state_builder *b, const char *uid,
 					    struct workload *w);
+
+/** state_builder_nodes() - what is changed there is in the next snapshot; borrowed. */
+struct mesh_nodes *state_builder_nodes(struct state_builder *b);
 
 /** state_builder_flags() - snapshots say so from now on; borrowed. */
 struct state_flags *state_builder_flags(struct state_builder *b);

@@ -2,6 +2,7 @@
 #pragma once
 /* state_internal - the inside of a snapshot, for state, its builder and authz alone. */
 #include "base/hamt.h"
+#include "ztunnel/mesh_nodes.h"
 #include "ztunnel/policy.h"
 #include "ztunnel/policy_groups.h"
 #include "ztunnel/policy_set.h"
@@ -17,6 +18,8 @@ struct state_tables {
 	struct hamt *services; /* "ns/host" -> struct service */
 	struct hamt
 		*vips; /* struct cv_addr -> one or several of struct service_def, canonical first */
+	struct hamt *node_ports;  /* uint16_t -> the same */
+	struct hamt *nodes;       /* struct cv_addr -> one or several of struct mesh_node */
 	struct hamt *hostnames;   /* host name -> the same */
 	struct hamt *policies;    /* "ns/name" -> struct policy */
 	struct hamt *ns_policies; /* namespace -> struct policy_set: namespace scope */

@@ -11,6 +11,7 @@
 #include "base/loop.h"
 #include "xds/client.h"
 #include "ztunnel/decode.h"
+#include "ztunnel/mesh_nodes.h"
 #include "ztunnel/policy.h"
 #include "ztunnel/settings.h"
 #include "ztunnel/state.h"
@@ -138,6 +139,8 @@ static int on_resource(void *arg, enum xds_type type, const char *name, const vo
 		r = put_address(x, packed, len, err, err_size);
 	else if (type == XDS_AUTHORIZATION)
 		r = put_policy(x, name, packed, len, err, err_size);
+	else if (type == XDS_NODE)
+		r = mesh_nodes_put(state_builder_nodes(x->builder), name, packed, len);
 	else if (type == XDS_NODE_CONFIG)
 		r = put_settings(x, packed, len, err, err_size);
 	if (r < 0) {
@@ -160,6 +163,8 @@ static void on_removed(void *arg, enum xds_type type, const char *name)
 		r = state_builder_del_address(x->builder, name);
 	else if (type == XDS_AUTHORIZATION)
 		r = state_builder_del_policy(x->builder, name);
+	else if (type == XDS_NODE)
+		r = mesh_nodes_del(state_builder_nodes(x->builder), name);
 	if (r < 0)
 		log_error_errno(TARGET, r, "cannot remove name=\"%s\"", name);
 	loop_task_queue(x->loop, &x->publish);
@@ -172,8 +177,10 @@ static int for_each_held(void *arg, enum xds_type type, int (*fn)(void *arg, con
 
 	if (type == XDS_ADDRESS)
 		return state_builder_for_each_address(x->builder, fn, fn_arg);
-	return type == XDS_AUTHORIZATION ? state_builder_for_each_policy(x->builder, fn, fn_arg)
-					 : 0;
+	if (type == XDS_AUTHORIZATION)
+		return state_builder_for_each_policy(x->builder, fn, fn_arg);
+	return type == XDS_NODE ? mesh_nodes_for_each(state_builder_nodes(x->builder), fn, fn_arg)
+				: 0;
 }
 
 static void on_update_done(void *arg, enum xds_type type)
@@ -230,7 +237,8 @@ int xds_sync_new(const struct xds_sync_config *config, const struct xds_sync_ops
 		.target = config->target,
 		.node_id = config->node_id,
 		.node_name = config->node,
-		.types = 1u << XDS_ADDRESS | 1u << XDS_AUTHORIZATION | 1u << XDS_NODE_CONFIG,
+		.types = 1u << XDS_ADDRESS | 1u << XDS_AUTHORIZATION | 1u << XDS_NODE |
+			 1u << XDS_NODE_CONFIG,
 		.ops = &client_ops,
 		.arg = x,
 	};

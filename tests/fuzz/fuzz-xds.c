@@ -40,6 +40,16 @@ static void fuzz_settings(const uint8_t *data, size_t size)
 	settings_clear(&settings);
 }
 
+static void fuzz_node(const uint8_t *data, size_t size)
+{
+	static struct mesh_nodes *nodes;
+	static struct hamt *table;
+
+	if ((table || hamt_new_versioned(&mesh_nodes_hamt_ops, &table) == 0) &&
+	    (nodes || mesh_nodes_new(table, &nodes) == 0))
+		(void)!mesh_nodes_put(nodes, "n1", data, size);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (size == 0)
@@ -48,6 +58,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		fuzz_policy(data + 1, size - 1);
 	else if (data[0] & 2)
 		fuzz_settings(data + 1, size - 1);
+	else if (data[0] & 4)
+		fuzz_node(data + 1, size - 1);
 	else
 		fuzz_address(data + 1, size - 1);
 	return 0;

@@ -9,6 +9,7 @@
 #include "userspace/lib/xds/node.pb-c.h"
 #include "xds/types.h"
 #include "ztunnel/decode.h"
+#include "ztunnel/mesh_nodes.h"
 
 struct cv_addr mesh_addr(const char *text)
 {
@@ -227,9 +228,15 @@ size_t mesh_pack_service(const struct mesh_service *s, uint8_t into[MESH_PACKED_
 	m.canonical = s->is_canonical;
 	m.visibility = s->is_namespace_only ? ISTIO__WORKLOAD__VISIBILITY__NAMESPACE
 					    : ISTIO__WORKLOAD__VISIBILITY__PUBLIC;
-	if (s->is_sticky || s->is_open) {
+	if (s->is_sticky || s->is_open || s->node_port) {
 		Culvert__Node__Service x = CULVERT__NODE__SERVICE__INIT;
+		Culvert__Node__NodePort np = CULVERT__NODE__NODE_PORT__INIT, *list = &np;
 
+		np.node_port = s->node_port;
+		np.service_port = s->ports[0];
+		x.n_node_ports = s->node_port != 0;
+		x.node_ports = &list;
+		x.is_external_local = s->is_external_local;
 		x.affinity_seconds = s->is_sticky ? 10800 : 0;
 		x.is_open = s->is_open;
 		m.extensions = extension_of(&p, XDS_EXTENSION_SERVICE, &x.base);
@@ -283,6 +290,21 @@ void mesh_put_service(struct state_builder *b, const struct mesh_service *s)
 	assert_non_null(a.service);
 	assert_int_equal(state_builder_put_service(b, a.service), 0);
 	service_def_unref(a.service);
+}
+
+void mesh_put_node(struct state_builder *b, const char *name, const char *const *ips)
+{
+	Culvert__Node__Node m = CULVERT__NODE__NODE__INIT;
+	uint8_t bytes[MESH_LIST_MAX][16], packed[MESH_PACKED_SIZE];
+	ProtobufCBinaryData addrs[MESH_LIST_MAX];
+
+	m.name = (char *)name;
+	m.addresses = addrs;
+	for (; ips[m.n_addresses]; m.n_addresses++)
+		addrs[m.n_addresses] = bytes_of(ips[m.n_addresses], bytes[m.n_addresses]);
+	assert_int_equal(mesh_nodes_put(state_builder_nodes(b), name, packed,
+					culvert__node__node__pack(&m, packed)),
+			 0);
 }
 
 struct policy *mesh_policy(Istio__Security__Authorization *m)

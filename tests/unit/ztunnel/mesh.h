@@ -52,6 +52,8 @@ struct mesh_service {
 	const char *vips[MESH_LIST_MAX];
 	uint32_t vip_bits; /* of the first VIP; 0: all */
 	uint32_t ports[2];
+	uint32_t node_port; /* leads to ports[0] */
+	bool is_external_local;
 	const char *waypoint;
 	Istio__Workload__LoadBalancing__Mode mode;
 	Istio__Workload__LoadBalancing__Scope scopes[2];
@@ -68,6 +70,8 @@ size_t mesh_pack_workload(const struct mesh_workload *w, uint8_t into[MESH_PACKE
 size_t mesh_pack_service(const struct mesh_service *s, uint8_t into[MESH_PACKED_SIZE]);
 void mesh_put_workload(struct state_builder *b, const struct mesh_workload *w);
 void mesh_put_service(struct state_builder *b, const struct mesh_service *s);
+/** mesh_put_node() - @ips: NULL ends them. */
+void mesh_put_node(struct state_builder *b, const char *name, const char *const *ips);
 /** mesh_policy() - decode a message; asserts that it is understood. */
 struct policy *mesh_policy(Istio__Security__Authorization *m);
 void mesh_put_policy(struct state_builder *b, Istio__Security__Authorization *m);

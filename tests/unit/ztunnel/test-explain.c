@@ -143,6 +143,28 @@ TEST(every_spelling_of_a_name_is_understood)
 	}
 }
 
+TEST(a_node_port_is_named_as_its_service)
+{
+	static const char *const ips[] = {"172.18.0.1", NULL};
+	struct state_builder *b = *cmocka_state;
+	json_t *v;
+
+	mesh_put_node(b, "n1", ips);
+	mesh_put_service(b, &(struct mesh_service){.name = "web",
+						   .vips = {"10.9.0.1"},
+						   .ports = {80, 8080},
+						   .node_port = 30080});
+	v = ask(b, "/explain", "from=demo/client&to=172.18.0.1:30080", 200);
+	assert_string_equal(text(json_object_get(v, "to"), "address"), "172.18.0.1:30080");
+	assert_string_equal(text(json_object_get(v, "to"), "service"),
+			    "demo/web.demo.svc.cluster.local");
+	assert_int_equal(json_array_size(json_object_get(v, "routes")), 2);
+	json_decref(v);
+	v = ask(b, "/explain", "from=demo/client&to=172.18.0.1:30081", 200);
+	assert_true(json_is_null(json_object_get(json_object_get(v, "to"), "service")));
+	json_decref(v);
+}
+
 TEST(what_nobody_knows_is_refused)
 {
 	static const struct {
@@ -336,6 +358,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WITH_MESH(a_service_has_a_route_for_each_endpoint),
 		WITH_MESH(every_spelling_of_a_name_is_understood),
+		WITH_MESH(a_node_port_is_named_as_its_service),
 		WITH_MESH(what_nobody_knows_is_refused),
 		WITH_MESH(a_name_below_a_wildcard_is_understood),
 		WITH_MESH(a_denial_for_plaintext_names_the_peer_authentication),

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* resolve, mesh_nodes - Services at the addresses of nodes. */
+#include <errno.h>
+
+#include "tests/unit/ztunnel/resolve.h"
+#include "ztunnel/mesh_nodes.h"
+
+#define IPS(...)                                                                                   \
+	(const char *const[])                                                                      \
+	{                                                                                          \
+		__VA_ARGS__, NULL                                                                  \
+	}
+#define ANY 0x12345678
+
+static void put_nodes(struct fixture *f)
+{
+	mesh_put_node(f->b, "n1", IPS("172.18.0.1", "fd18::1", "172.18.0.1"));
+	mesh_put_node(f->b, "n2", IPS("172.18.0.2", "fd18::2"));
+}
+
+static void put_endpoint(struct fixture *f, const char *name, const char *node, const char *ip)
+{
+	mesh_put_workload(f->b, &(struct mesh_workload){.name = name,
+							.node = node,
+							.addrs = {ip, "fd00::7"},
+							.services = {HTTPD}});
+}
+
+static void is_httpd(struct fixture *f, const char *at, const char *target)
+{
+	struct upstream up = go(f, at, ANY);
+
+	assert_int_equal(up.kind, UPSTREAM_HBONE);
+	assert_at(&up.target, target);
+	assert_non_null(up.service);
+	assert_string_equal(up.service->def->key, HTTPD);
+}
+
+static void a_node_port_of_any_node_is_the_service(void **state)
+{
+	struct fixture *f = *state;
+
+	put_nodes(f);
+	put_httpd(f, &(struct mesh_service){.ports = {80, 8080}, .node_port = 30080});
+	put_endpoint(f, "s", "n2", "10.0.0.2");
+	is_httpd(f, "172.18.0.1:30080", "10.0.0.2:8080");
+	is_httpd(f, "172.18.0.2:30080", "10.0.0.2:8080");
+	is_httpd(f, "[fd18::2]:30080", "[fd00::7]:8080");
+	is_httpd(f, "10.96.0.1:80", "10.0.0.2:8080");
+	/* another port of a node, a node port of no node, the service's port at a node */
+	assert_int_equal(go(f, "172.18.0.1:30081", ANY).kind, UPSTREAM_PASSTHROUGH);
+	assert_int_equal(go(f, "172.18.0.3:30080", ANY).kind, UPSTREAM_PASSTHROUGH);
+	assert_int_equal(go(f, "172.18.0.1:80", ANY).kind, UPSTREAM_PASSTHROUGH);
+}
+
+static void what_goes_is_a_node_port_no_more(void **state)
+{
+	struct fixture *f = *state;
+
+	put_nodes(f);
+	put_httpd(f, &(struct mesh_service){.ports = {80, 8080}, .node_port = 30080});
+	put_endpoint(f, "s", "n2", "10.0.0.2");
+	mesh_put_node(f->b, "n2", IPS("172.18.0.9"));
+	is_httpd(f, "172.18.0.9:30080", "10.0.0.2:8080");
+	assert_int_equal(go(f, "172.18.0.2:30080", ANY).kind, UPSTREAM_PASSTHROUGH);
+	/* a node that came back under another name, before the old one was told to be gone */
+	mesh_put_node(f->b, "n3", IPS("172.18.0.9"));
+	assert_int_equal(mesh_nodes_del(state_builder_nodes(f->b), "n2"), 0);
+	assert_int_equal(mesh_nodes_del(state_builder_nodes(f->b), "n2"), 0);
+	is_httpd(f, "172.18.0.9:30080", "10.0.0.2:8080");
+	assert_int_equal(mesh_nodes_del(state_builder_nodes(f->b), "n3"), 0);
+	assert_int_equal(go(f, "172.18.0.9:30080", ANY).kind, UPSTREAM_PASSTHROUGH);
+	put_httpd(f, &(struct mesh_service){.ports = {80, 8080}, .node_port = 30090});
+	is_httpd(f, "172.18.0.1:30090", "10.0.0.2:8080");
+	assert_int_equal(go(f, "172.18.0.1:30080", ANY).kind, UPSTREAM_PASSTHROUGH);
+	assert_int_equal(state_builder_del_address(f->b, HTTPD), 0);
+	assert_int_equal(go(f, "172.18.0.1:30090", ANY).kind, UPSTREAM_PASSTHROUGH);
+}
+
+static void external_local_takes_that_node_while_it_has_one(void **state)
+{
+	struct fixture *f = *state;
+
+	put_nodes(f);
+	put_httpd(f, &(struct mesh_service){
+			     .ports = {80, 8080}, .node_port = 30080, .is_external_local = true});
+	put_endpoint(f, "s1", "n1", "10.0.0.2");
+	put_endpoint(f, "s2", "n2", "10.0.0.3");
+	for (uint32_t random = 0; random < 0xf0000000; random += 0x10000000) {
+		struct upstream up = go(f, "172.18.0.1:30080", random);
+
+		assert_at(&up.target, "10.0.0.2:8080");
+		up = go(f, "172.18.0.2:30080", random);
+		assert_at(&up.target, "10.0.0.3:8080");
+	}
+	assert_int_equal(state_builder_del_address(f->b, "Kubernetes//Pod/demo/s2"), 0);
+	is_httpd(f, "172.18.0.2:30080", "10.0.0.2:8080");
+}
+
+/* It is about the service's own addresses. */
+static void internal_local_does_not_hold_at_a_node_port(void **state)
+{
+	struct fixture *f = *state;
+
+	put_nodes(f);
+	put_httpd(f,
+		  &(struct mesh_service){.ports = {80, 8080},
+					 .node_port = 30080,
+					 .mode = ISTIO__WORKLOAD__LOAD_BALANCING__MODE__STRICT,
+					 .scopes = {ISTIO__WORKLOAD__LOAD_BALANCING__SCOPE__NODE}});
+	put_endpoint(f, "s", "n2", "10.0.0.2");
+	assert_int_equal(go(f, "10.96.0.1:80", ANY).kind, UPSTREAM_REFUSE);
+	is_httpd(f, "172.18.0.1:30080", "10.0.0.2:8080");
+}
+
+/* An entry with a node's address among its own has the ports that it says; the rest are the nodes'.
+ */
+static void a_service_at_a_nodes_address_keeps_its_ports(void **state)
+{
+	struct fixture *f = *state;
+
+	put_nodes(f);
+	put_httpd(f, &(struct mesh_service){.ports = {80, 8080}, .node_port = 30080});
+	put_endpoint(f, "s", "n2", "10.0.0.2");
+	mesh_put_service(f->b, &(struct mesh_service){.name = "entry",
+						      .vips = {"172.18.0.1"},
+						      .ports = {443, 443}});
+	assert_string_equal(go(f, "172.18.0.1:443", ANY).service->def->name, "entry");
+	is_httpd(f, "172.18.0.1:30080", "10.0.0.2:8080");
+}
+
+static void a_hidden_service_is_no_node_port(void **state)
+{
+	struct fixture *f = *state;
+
+	put_nodes(f);
+	mesh_put_service(f->b, &(struct mesh_service){.name = "httpd",
+						      .namespace_ = "other",
+						      .ports = {80, 8080},
+						      .node_port = 30080,
+						      .is_namespace_only = true});
+	assert_int_equal(go(f, "172.18.0.1:30080", ANY).kind, UPSTREAM_PASSTHROUGH);
+}
+
+static void a_waypoint_is_told_the_services_own_address(void **state)
+{
+	struct fixture *f = *state;
+	struct upstream up;
+
+	put_nodes(f);
+	put_httpd(f, &(struct mesh_service){.ports = {80, 8080},
+					    .node_port = 30080,
+					    .waypoint = "demo/wp.demo.svc.cluster.local"});
+	mesh_put_service(f->b, &(struct mesh_service){.name = "wp", .ports = {15008, 15008}});
+	mesh_put_workload(f->b,
+			  &(struct mesh_workload){.name = "w",
+						  .addrs = {"10.0.0.8"},
+						  .services = {"demo/wp.demo.svc.cluster.local"}});
+	up = go(f, "172.18.0.1:30080", ANY);
+	assert_true(up.is_waypoint);
+	assert_at(&up.target, "10.96.0.1:80");
+}
+
+static void a_broken_node_leaves_the_old_one(void **state)
+{
+	static const uint8_t junk[] = {0x0a, 0xff, 0xff, 0xff, 0x7f}, five[] = {0x12, 1, 9};
+	struct fixture *f = *state;
+	struct mesh_nodes *n = state_builder_nodes(f->b);
+
+	put_nodes(f);
+	put_httpd(f, &(struct mesh_service){.ports = {80, 8080}, .node_port = 30080});
+	put_endpoint(f, "s", "n2", "10.0.0.2");
+	assert_int_equal(mesh_nodes_put(n, "n1", junk, sizeof(junk)), -EBADMSG);
+	assert_int_equal(mesh_nodes_put(n, "n1", five, sizeof(five)), -EBADMSG);
+	is_httpd(f, "172.18.0.1:30080", "10.0.0.2:8080");
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		T(a_node_port_of_any_node_is_the_service),
+		T(what_goes_is_a_node_port_no_more),
+		T(external_local_takes_that_node_while_it_has_one),
+		T(internal_local_does_not_hold_at_a_node_port),
+		T(a_service_at_a_nodes_address_keeps_its_ports),
+		T(a_hidden_service_is_no_node_port),
+		T(a_waypoint_is_told_the_services_own_address),
+		T(a_broken_node_leaves_the_old_one),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

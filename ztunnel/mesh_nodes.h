@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* mesh_nodes - the nodes of the cluster and the node ports of its services: at an address of any
+ * node such a port is the service. For state_builder. Thread: the main loop; a struct mesh_node:
+ * any. */
+#include <stdatomic.h>
+#include <stddef.h>
+
+#include "base/cleanup.h"
+#include "base/hamt.h"
+#include "base/macros.h"
+#include "culvert/abi/addr.h"
+
+struct mesh_nodes; /* opaque */
+struct reflist_edit;
+struct service_def;
+
+/** struct mesh_node - as a snapshot has it. Immutable, counted. */
+struct mesh_node {
+	atomic_uint refs;
+	const char *name;
+	size_t addrs_count;
+	struct cv_addr addrs[];
+};
+/* For a trie whose values are one of them or several: see several_of(). */
+extern const struct hamt_ops mesh_nodes_hamt_ops;
+
+/** mesh_nodes_new() - @table: struct cv_addr -> struct mesh_node, kept current; borrowed. Return:
+ * 0; -ENOMEM. */
+_must_check_ int mesh_nodes_new(struct hamt *table, struct mesh_nodes **ret);
+struct mesh_nodes *mesh_nodes_free(struct mesh_nodes *n);
+DEFINE_CLEANUP(struct mesh_nodes *, mesh_nodes_free);
+
+/**
+ * mesh_nodes_put() - add or replace
+ * @packed: culvert.node.Node.
+ * Return: 0; -EBADMSG not decodable, the old one stays; -ENOMEM.
+ */
+_must_check_ int mesh_nodes_put(struct mesh_nodes *n, const char *name, const void *packed,
+				size_t len);
+/** mesh_nodes_del() - unknown ones are ignored. Return: 0; -ENOMEM. */
+int mesh_nodes_del(struct mesh_nodes *n, const char *name);
+/** mesh_nodes_for_each() - as state_builder_for_each_address(). */
+int mesh_nodes_for_each(const struct mesh_nodes *n, int (*fn)(void *arg, const char *name),
+			void *arg);
+
+/** node_ports_change() - @edit of @d to what is at its node ports in @table: uint16_t -> one or
+ * several of struct service_def. Return: 0; -ENOMEM. */
+_must_check_ int node_ports_change(struct hamt *table, const struct service_def *d,
+				   const struct reflist_edit *edit);

@@ -75,6 +75,15 @@ static __always_inline bool dest_is_registered(const struct cv_sockaddr *dst)
 	return bpf_map_lookup_elem(&cv_registered, &key) || dest_range(dst);
 }
 
+/* A port of every node's that leads to a service: one entry, however many nodes there are. */
+static __always_inline bool dest_is_node_port(__be16 port)
+{
+	struct cv_service_key key = {.port = port};
+	struct cv_dest *d = bpf_map_lookup_elem(&cv_services, &key);
+
+	return d && (d->flags & CV_DEST_MESH);
+}
+
 /* An endpoint outside the mesh may lie in a range of frontends: for ztunnel's own sockets only
  * exact entries count. */
 static __always_inline bool dest_is_mesh(const struct cv_sockaddr *dst)
@@ -84,5 +93,8 @@ static __always_inline bool dest_is_mesh(const struct cv_sockaddr *dst)
 
 	if (d && (d->flags & CV_DEST_MESH))
 		return true;
-	return dest_is_mesh_workload(&dst->addr);
+	d = bpf_map_lookup_elem(&cv_workloads, &dst->addr);
+	if (!d || (d->flags & CV_DEST_MESH))
+		return d;
+	return (d->flags & CV_DEST_NODE) && dest_is_node_port(dst->port);
 }

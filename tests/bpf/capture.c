@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "harness.h"
+#include "net/addr.h"
 
 #define ALIVE_NO_DNS (CV_POD_ALIVE | CV_POD_CAPTURE)
 
@@ -65,6 +66,13 @@ TEST(a_mesh_service_goes_to_ztunnel_other_ports_of_its_address_do_not)
 	CHECK_EQ(counted(CV_PASSTHROUGH), 1);
 }
 
+static void dest_put(const struct bpf_map *map, const void *key, uint32_t flags)
+{
+	struct cv_dest dest = {.flags = flags, .name = "test/node"};
+
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(map), key, &dest, BPF_ANY));
+}
+
 static void check_passthrough(int family, const char *host, const char *pod_address)
 {
 	const char *shown;
@@ -81,6 +89,56 @@ static void check_passthrough(int family, const char *host, const char *pod_addr
 	exchange(client, server);
 	CHECK_EQ(counted(CV_PASSTHROUGH), 1);
 	CHECK_EQ(counted(CV_TUNNEL), 0);
+}
+
+/* PEER4 and PEER6 are a node's addresses; 30080 is a node port of a service. */
+static void node_port_put(void)
+{
+	struct cv_service_key key = {.port = htons(30080)};
+	struct cv_addr addr;
+
+	CHECK_OK(cv_addr_parse(PEER4, &addr));
+	dest_put(skel->maps.cv_workloads, &addr, CV_DEST_NODE);
+	CHECK_OK(cv_addr_parse(PEER6, &addr));
+	dest_put(skel->maps.cv_workloads, &addr, CV_DEST_NODE);
+	dest_put(skel->maps.cv_services, &key, CV_DEST_MESH);
+}
+
+TEST(a_node_port_at_a_nodes_address_goes_to_ztunnel)
+{
+	node_port_put();
+	check_tunnelled(connected(AF_INET, PEER4 ":30080"), PEER4 ":30080", POD4);
+	check_tunnelled(connected(AF_INET6, PEER4 ":30080"), PEER4 ":30080", POD4);
+	check_tunnelled(connected(AF_INET6, "[" PEER6 "]:30080"), "[" PEER6 "]:30080", POD6);
+	CHECK_EQ(counted(CV_TUNNEL), 3);
+}
+
+TEST(another_port_of_a_node_passes)
+{
+	node_port_put();
+	check_passthrough(AF_INET6, "[" PEER6 "]:30081", POD6);
+}
+
+TEST(a_node_port_at_no_nodes_address_passes)
+{
+	node_port_put();
+	check_passthrough(AF_INET, "10.96.0.10:30080", POD4);
+}
+
+TEST(without_ztunnel_a_node_port_is_refused)
+{
+	node_port_put();
+	pod_flags(CV_POD_CAPTURE);
+	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, PEER4 ":30080"), ECONNREFUSED);
+	check_dropped(CV_DROP_ZTUNNEL_DEAD, PEER4 ":30080");
+}
+
+TEST(ztunnel_may_not_dial_a_node_port_in_plaintext)
+{
+	node_port_put();
+	CHECK_ERRNO(connect_to(kind_tcp(AF_INET, CV_SOCKET_DIAL_PLAIN), AF_INET, PEER4 ":30080"),
+		    ECONNREFUSED);
+	check_dropped(CV_DROP_KIND, PEER4 ":30080");
 }
 
 TEST(ipv4_to_a_host_outside_the_mesh_is_untouched)

@@ -84,6 +84,23 @@ TEST(guard_lets_no_plaintext_syn_out_to_the_mesh)
 	passes(syn4("10.244.9.9", CV_HBONE_PORT));
 }
 
+TEST(guard_knows_node_ports)
+{
+	struct cv_dest node = {.flags = CV_DEST_NODE, .name = "node/n2"};
+	struct cv_dest service = {.flags = CV_DEST_MESH, .name = "demo/web"};
+	struct cv_service_key key = {.port = htons(30080)};
+	struct cv_addr addr;
+
+	begin();
+	passes(syn4("192.0.2.7", 30080));
+	CHECK_OK(cv_addr_parse("192.0.2.7", &addr));
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_workloads), &addr, &node, BPF_ANY));
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_services), &key, &service, BPF_ANY));
+	drops(syn4("192.0.2.7", 30080), CV_GUARD_PLAINTEXT); /* before kube-proxy's DNAT */
+	passes(syn4("192.0.2.7", 30081));
+	passes(syn4("192.0.2.8", 30080));
+}
+
 TEST(guard_leaves_what_is_no_beginning)
 {
 	struct frame f = syn4("10.244.9.9", 80), udp = ethernet(ETH_P_IP),

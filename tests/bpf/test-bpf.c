@@ -47,7 +47,8 @@ static void maps_clear(void)
 		skel->maps.cv_conns,     skel->maps.cv_vouched,     skel->maps.cv_pods,
 		skel->maps.cv_steer,     skel->maps.cv_nameservers, skel->maps.cv_nameserver_slots,
 		skel->maps.cv_workloads, skel->maps.cv_locals,      skel->maps.cv_verdicts,
-		skel->maps.cv_directs,   skel->maps.cv_pod_addrs,   skel->maps.cv_passed};
+		skel->maps.cv_directs,   skel->maps.cv_pod_addrs,   skel->maps.cv_passed,
+		skel->maps.cv_services};
 	uint32_t zero = 0;
 	char key[64];
 

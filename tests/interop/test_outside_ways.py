@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ways to a Service that are meant for those outside, taken by a pod of the mesh: its external and load balancer's
-addresses are the Service; a NodePort and a hostPort are the host's affair."""
+addresses are the Service, and so is a NodePort at an address that a Node says it has; at another address of a host it is the
+host's affair."""
 import contextlib
 import os
 
@@ -53,8 +54,8 @@ def test_external_addresses_are_the_service(direct):
         wait_for(lambda h=host: went_direct(h), 15, f"a direct connection to {host}")
 
 
-def test_node_ports_are_left_to_the_host(direct):
-    """As without a mesh: in plaintext, nobody's identity, so PERMISSIVE takes it and STRICT does not."""
+def test_node_ports_are_the_service_where_the_node_is_known(direct):
+    """Else as without a mesh: in plaintext, nobody's identity, so PERMISSIVE takes it and STRICT does not."""
     addresses = kube_proxy(direct)
     before = direct.counter("passthrough")
     for address in addresses:
@@ -71,3 +72,9 @@ def test_node_ports_are_left_to_the_host(direct):
 
     for address in addresses:
         wait_for(lambda a=address: not works(a), 15, "STRICT")
+    direct.edit("metadata: {name: n1}", "metadata: {name: n1}\nstatus: {addresses: ["
+                + ", ".join(f'{{type: InternalIP, address: "{a}"}}' for a in addresses) + "]}")
+    direct.edit("ports: [{", f"ports: [{{nodePort: {NODE_PORT}, ")
+    for address in addresses:
+        wait_for(lambda a=address: works(a), 15, "the node port is the Service")
+        assert direct.talk(NODE_PORT, address) in (direct.client.ip4, direct.client.ip6)

@@ -208,6 +208,19 @@ def test_from_outside(cluster, shop, strict, policy):
                 assert not canary.was_seen() and canary.ports() <= {15008}
 
 
+def test_node_ports_are_the_service_for_pods_of_the_mesh(cluster, shop, strict):
+    """kube-proxy would show a node as the client: with another answer the mesh is at work."""
+    ips = pod_ips(cluster, shop, "client")
+    for stack in layout.stacks():
+        for node in (1, 2):
+            host, port = ways_to(cluster, shop, "in-cluster", stack, node)
+            url = f"http://{layout.in_url(host)}:{port}"
+            eventually(lambda u=url: client_of(cluster.curl(shop, "client", u) or "client ") in ips, what=f"{url} is the Service")
+            with Canary(cluster) as canary:
+                assert client_of(cluster.curl(shop, "client", f"{url}/{canary.word}")) in ips
+            assert not canary.was_seen() and canary.ports() <= {15008}
+
+
 def test_internal_traffic_stays_on_the_node(cluster, shop, strict):
     for _ in range(3):
         assert cluster.curl(shop, "client", "http://near").startswith("nginx near\n")

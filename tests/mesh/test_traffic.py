@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from labkit.lab import culvert
+
 GIB = int(os.environ.get("CULVERT_TEST_BULK", 1 << 30))
 
 
@@ -105,6 +107,26 @@ def test_service_ports_lead_to_target_ports(cluster, family):
     assert cluster.client(cluster.alice, "first", "bob", 25, text=cluster.secret, family=family)["ok"]
     seen = json.loads(cluster.client(cluster.alice, "read", "bob", 7004, family=family)["text"])
     assert seen["getsockname"].strip("[]").startswith(cluster.bob.ip6 if family == "6" else cluster.bob.ip4)
+
+
+NODE_PORT = """
+apiVersion: v1
+kind: Service
+metadata: {name: inlet, namespace: demo}
+spec: {type: NodePort, externalTrafficPolicy: %s, selector: {app: bob}, ports: [{port: 80, targetPort: 7000, nodePort: 30070}]}
+"""
+
+
+@pytest.mark.parametrize("policy", ["Cluster", "Local"])
+def test_node_ports_are_the_service(cluster, manifest, eventually, policy):
+    """At any node's address, in either family, though nothing here does what kube-proxy would. bob is on n2."""
+    manifest("node-port.yaml", NODE_PORT % policy)
+    for host in ("10.10.0.1", "fd00:10:10::1", "10.10.0.2", "fd00:10:10::2"):
+        eventually(lambda h=host: cluster.say_secret(cluster.alice, h, 30070, check=False)["ok"], what=f"{host}, a node port")
+    said = culvert("explain", "--node", "n1", "--run-dir", "/run/culvert/n1", cluster.alice.key, "10.10.0.2:30070", "-o", "json")
+    answer = json.loads(said.stdout)
+    assert answer["to"]["service"] == "demo/inlet.demo.svc.cluster.local" and answer["routes"][0]["kind"] == "tunnel", answer
+    assert answer["kernel"] == {"path": "tunnel", "name": "demo/inlet"}, answer
 
 
 def test_nginx_and_httpd_fetch_each_other(cluster, eventually):

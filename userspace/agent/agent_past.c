@@ -54,12 +54,17 @@ static enum recall_place place_of(const struct cv_event *ev)
 static void name_of(const struct agent *a, const struct cv_sockaddr *sa, char into[CV_NAME_LEN])
 {
 	struct cv_service_key key = {.addr = sa->addr, .port = sa->port};
+	int services = datapath_map_fd(a->datapath, DATAPATH_SERVICES);
 	struct cv_dest dest;
 
-	if (bpf_map_lookup_elem(datapath_map_fd(a->datapath, DATAPATH_SERVICES), &key, &dest) < 0 &&
-	    bpf_map_lookup_elem(datapath_map_fd(a->datapath, DATAPATH_WORKLOADS), &sa->addr,
-				&dest) < 0)
-		return;
+	if (bpf_map_lookup_elem(services, &key, &dest) < 0) {
+		if (bpf_map_lookup_elem(datapath_map_fd(a->datapath, DATAPATH_WORKLOADS), &sa->addr,
+					&dest) < 0)
+			return;
+		memset(&key.addr, 0, sizeof(key.addr)); /* a node port? */
+		if (dest.flags & CV_DEST_NODE)
+			(void)bpf_map_lookup_elem(services, &key, &dest);
+	}
 	(void)str_copy(into, CV_NAME_LEN, dest.name);
 }
 

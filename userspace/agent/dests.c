@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,7 @@
 #include "frontends.h"
 #include "net/addr.h"
 #include "resource.h"
+#include "userspace/lib/xds/node.pb-c.h"
 
 #define V4_PREFIX 96
 
@@ -19,6 +21,7 @@
 struct entry {
 	unsigned int users;
 	unsigned int mesh_users; /* of them: those that make it a mesh destination */
+	unsigned int node_users; /* of them: nodes; where there are services only, none */
 };
 
 /* The endpoints of a service that are known. */
@@ -29,12 +32,19 @@ struct members {
 	bool is_mesh;
 };
 
+struct node {
+	char label[CV_NAME_LEN];
+	size_t count;
+	struct cv_addr addrs[];
+};
+
 struct dests {
 	const struct dests_ops *ops;
 	void *arg;
 	bool is_registry;
 	struct map *resources;              /* name -> struct resource */
 	struct map *members;                /* "namespace/hostname" -> struct members */
+	struct map *nodes;                  /* name -> struct node */
 	struct map *entries[DESTS_MAP_MAX]; /* key -> struct entry */
 	struct frontends *frontends;
 };
@@ -69,17 +79,26 @@ static struct entry *entry_get(struct map *m, const void *key, size_t len)
 /** struct showing - what one resource gives or takes back. */
 struct showing {
 	struct dests *d;
-	const struct resource *r;
-	bool is_mesh; /* as a mesh destination; else as merely registered */
+	const struct resource *r; /* NULL: a node */
+	const char *label;
+	bool is_mesh; /* as a mesh destination; else as merely registered, or a node's */
 	bool is_shown;
 };
 
-static void entry_tell(const struct showing *x, enum dests_map map, const void *key, bool is_mesh)
+static void entry_tell(const struct showing *x, enum dests_map map, const void *key, __u32 flags)
 {
-	struct cv_dest dest = {.flags = is_mesh ? CV_DEST_MESH : 0};
+	struct cv_dest dest = {.flags = flags};
 
-	memcpy(dest.name, x->r->label, sizeof(dest.name));
+	memcpy(dest.name, x->label, sizeof(dest.name));
 	x->d->ops->on_entry(x->d->arg, map, key, &dest);
+}
+
+/* To a workload of the mesh it does not matter that a node has its address. */
+static __u32 flags_of(unsigned int mesh_users, unsigned int node_users)
+{
+	if (mesh_users)
+		return CV_DEST_MESH;
+	return node_users ? CV_DEST_NODE : 0;
 }
 
 static void entry_show(const struct showing *x, enum dests_map map, const void *key)
@@ -89,8 +108,12 @@ static void entry_show(const struct showing *x, enum dests_map map, const void *
 	if (e) {
 		e->users++;
 		e->mesh_users += x->is_mesh;
+		e->node_users += !x->r;
 	}
-	entry_tell(x, map, key, e ? e->mesh_users > 0 : x->is_mesh);
+	if (!e || x->r || !e->mesh_users)
+		entry_tell(x, map, key,
+			   e ? flags_of(e->mesh_users, e->node_users)
+			     : flags_of(x->is_mesh, !x->r));
 }
 
 static void entry_hide(const struct showing *x, enum dests_map map, const void *key)
@@ -101,12 +124,13 @@ static void entry_hide(const struct showing *x, enum dests_map map, const void *
 	if (!e)
 		return;
 	e->mesh_users -= x->is_mesh;
+	e->node_users -= !x->r;
 	if (--e->users == 0) {
 		(void)map_del(x->d->entries[map], key, len);
 		free(e);
 		x->d->ops->on_gone(x->d->arg, map, key);
 	} else if (x->is_mesh && e->mesh_users == 0) {
-		entry_tell(x, map, key, false);
+		entry_tell(x, map, key, flags_of(e->mesh_users, e->node_users));
 	}
 }
 
@@ -148,6 +172,9 @@ static void change_open_port(const struct showing *x, uint16_t port)
 	change_range(x, &all6, port);
 }
 
+/* CV_DEST_NODE */
+static const struct cv_addr any_node;
+
 static void service_change(const struct showing *x)
 {
 	const struct resource *r = x->r;
@@ -159,6 +186,8 @@ static void service_change(const struct showing *x)
 		for (size_t i = 0; i < r->range_count; i++)
 			change_range(x, &r->ranges[i], r->ports[j].port);
 	}
+	for (size_t j = 0; j < r->node_port_count && x->is_mesh; j++)
+		change_port(x, DESTS_SERVICES, &any_node, r->node_ports[j]);
 }
 
 /* A node's address is known at the ports of the services that it has endpoints of. Two services may
@@ -193,7 +222,7 @@ static void workload_change(const struct showing *x)
 /* Known, and nothing of the mesh, also of a service that is. */
 static void open_ports_change(struct dests *d, const struct resource *r, bool is_shown)
 {
-	const struct showing x = {d, r, false, is_shown};
+	const struct showing x = {d, r, r->label, false, is_shown};
 
 	for (size_t i = 0; i < r->open_port_count && d->is_registry; i++)
 		change_open_port(&x, r->open_ports[i]);
@@ -201,7 +230,7 @@ static void open_ports_change(struct dests *d, const struct resource *r, bool is
 
 static void resource_change(struct dests *d, const struct resource *r, bool is_mesh, bool is_shown)
 {
-	const struct showing x = {d, r, is_mesh, is_shown};
+	const struct showing x = {d, r, r->label, is_mesh, is_shown};
 
 	if (is_mesh || d->is_registry) {
 		if (r->is_service)
@@ -325,16 +354,81 @@ void dests_remove(struct dests *d, const char *name)
 	resource_free(r);
 }
 
-int dests_for_each_name(const struct dests *d, int (*fn)(void *arg, const char *name), void *arg)
+static void node_change(struct dests *d, const struct node *n, bool is_shown)
+{
+	const struct showing x = {d, NULL, n->label, false, is_shown};
+
+	for (size_t i = 0; i < n->count; i++)
+		entry_change(&x, DESTS_WORKLOADS, &n->addrs[i]);
+}
+
+static int node_read(const Culvert__Node__Node *msg, struct node **ret)
+{
+	_cleanup_(freep) struct node *n =
+		calloc(1, sizeof(*n) + msg->n_addresses * sizeof(n->addrs[0]));
+
+	if (!n)
+		return -ENOMEM;
+	(void)snprintf(n->label, sizeof(n->label), "node/%s", msg->name);
+	for (; n->count < msg->n_addresses; n->count++)
+		if (cv_addr_from_bytes(msg->addresses[n->count].data, msg->addresses[n->count].len,
+				       &n->addrs[n->count]) < 0)
+			return -EBADMSG;
+	*ret = TAKE_PTR(n);
+	return 0;
+}
+
+int dests_put_node(struct dests *d, const char *name, const void *packed, size_t len)
+{
+	Culvert__Node__Node *msg = culvert__node__node__unpack(NULL, len, packed);
+	struct node *old = map_get_str(d->nodes, name), *n = NULL;
+	int r;
+
+	if (!msg)
+		return -EBADMSG;
+	r = node_read(msg, &n);
+	culvert__node__node__free_unpacked(msg, NULL);
+	if (r == 0)
+		r = map_put_str(d->nodes, name, n);
+	if (r < 0) {
+		free(n);
+		return r;
+	}
+	node_change(d, n, true);
+	if (old)
+		node_change(d, old, false);
+	free(old);
+	return 0;
+}
+
+void dests_remove_node(struct dests *d, const char *name)
+{
+	_cleanup_(freep) struct node *n = map_del_str(d->nodes, name);
+
+	if (n)
+		node_change(d, n, false);
+}
+
+static int names_each(const struct map *m, int (*fn)(void *arg, const char *name), void *arg)
 {
 	int r = 0;
 
-	map_for_each (d->resources, it) {
+	map_for_each (m, it) {
 		r = fn(arg, it.key);
 		if (r != 0)
 			break;
 	}
 	return r;
+}
+
+int dests_for_each_name(const struct dests *d, int (*fn)(void *arg, const char *name), void *arg)
+{
+	return names_each(d->resources, fn, arg);
+}
+
+int dests_for_each_node(const struct dests *d, int (*fn)(void *arg, const char *name), void *arg)
+{
+	return names_each(d->nodes, fn, arg);
 }
 
 void dests_registry(struct dests *d, bool is_wanted)
@@ -372,6 +466,8 @@ int dests_new(const struct dests_config *config, struct dests **ret)
 	r = map_new(&d->resources);
 	if (r == 0)
 		r = map_new(&d->members);
+	if (r == 0)
+		r = map_new(&d->nodes);
 	for (int i = 0; i < DESTS_MAP_MAX && r == 0; i++)
 		r = map_new(&d->entries[i]);
 	if (r == 0)
@@ -400,6 +496,10 @@ struct dests *dests_free(struct dests *d)
 		map_for_each (d->members, it)
 			free(it.value);
 	map_free(d->members);
+	if (d->nodes)
+		map_for_each (d->nodes, it)
+			free(it.value);
+	map_free(d->nodes);
 	frontends_free(d->frontends);
 	free(d);
 	return NULL;

@@ -2,8 +2,9 @@
 #pragma once
 /* dests - destinations: Address resources in, entries of maps out, by delta. An address is a mesh
  * destination when an HBONE workload of any node has it; a service frontend when at least one of
- * its endpoints speaks HBONE, or when only ztunnel balances it. What else the registry knows gets
- * entries of its own while that is asked for (REGISTRY_ONLY). Owner: agent. Thread: loop only. */
+ * its endpoints speaks HBONE, or when only ztunnel balances it; so are its node ports, at the
+ * addresses of every node. What else the registry knows gets entries of its own while that is asked
+ * for (REGISTRY_ONLY). Owner: agent. Thread: loop only. */
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -56,6 +57,17 @@ DEFINE_CLEANUP(struct dests *, dests_free);
 _must_check_ int dests_put(struct dests *d, const char *name, const void *packed, size_t len);
 /** dests_remove() - a resource is gone; harmless when unknown. */
 void dests_remove(struct dests *d, const char *name);
+
+/**
+ * dests_put_node() - a node is new or changed
+ * @packed: culvert.node.Node.
+ * Return: 0; -EBADMSG does not parse (the old one stays); -ENOMEM.
+ */
+_must_check_ int dests_put_node(struct dests *d, const char *name, const void *packed, size_t len);
+/** dests_remove_node() - harmless when unknown. */
+void dests_remove_node(struct dests *d, const char *name);
+/** dests_for_each_node() - as dests_for_each_name(). */
+int dests_for_each_node(const struct dests *d, int (*fn)(void *arg, const char *name), void *arg);
 
 /** dests_for_each_name() - call @fn with the name of each resource that is there; borrowed until it
  * changes. Return: 0; what @fn returned, if not 0. */

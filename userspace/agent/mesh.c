@@ -187,6 +187,8 @@ static int on_resource(void *arg, enum xds_type type, const char *name, const vo
 		r = put_config(m, packed, len);
 	else if (type == XDS_ADDRESS)
 		r = dests_put(m->dests, name, packed, len);
+	else if (type == XDS_NODE)
+		r = dests_put_node(m->dests, name, packed, len);
 	if (r == -EBADMSG)
 		(void)snprintf(err, err_size, "%s: not a valid %s", name, xds_type_url(type));
 	return r;
@@ -198,6 +200,8 @@ static void on_removed(void *arg, enum xds_type type, const char *name)
 
 	if (type == XDS_ADDRESS)
 		dests_remove(m->dests, name);
+	else if (type == XDS_NODE)
+		dests_remove_node(m->dests, name);
 	else if (type == XDS_NODE_CONFIG)
 		m->is_registry_only = false;
 }
@@ -207,18 +211,21 @@ static int for_each_held(void *arg, enum xds_type type, int (*fn)(void *arg, con
 {
 	const struct mesh *m = arg;
 
+	if (type == XDS_NODE)
+		return dests_for_each_node(m->dests, fn, fn_arg);
 	return type == XDS_ADDRESS ? dests_for_each_name(m->dests, fn, fn_arg) : 0;
 }
 
 static void on_update_done(void *arg, enum xds_type type)
 {
+	/* nodes come before the configuration, from a control plane that has them to tell */
 	const unsigned int all = 1u << XDS_ADDRESS | 1u << XDS_NODE_CONFIG;
 	struct mesh *m = arg;
 	bool is_first;
 
 	m->synced_types |= 1u << type;
-	is_first = !m->is_synced && m->synced_types == all;
-	m->is_synced = m->synced_types == all;
+	is_first = !m->is_synced && (m->synced_types & all) == all;
+	m->is_synced = (m->synced_types & all) == all;
 	if (type == XDS_NODE_CONFIG || is_first)
 		registry_tell(m);
 	for (int i = 0; i < DESTS_MAP_MAX; i++) {
@@ -285,7 +292,7 @@ int mesh_new(const struct mesh_config *config, struct mesh **ret)
 		.target = config->target,
 		.node_id = id,
 		.node_name = config->node,
-		.types = 1u << XDS_ADDRESS | 1u << XDS_NODE_CONFIG,
+		.types = 1u << XDS_ADDRESS | 1u << XDS_NODE | 1u << XDS_NODE_CONFIG,
 		.ops = &xds_ops,
 		.arg = m,
 	};

@@ -23,7 +23,7 @@ static bool mesh_owns(const struct pods *p, const char *key, const struct cv_add
 	int fd = datapath_map_fd(p->config.enrolment->datapath, DATAPATH_WORKLOADS);
 	struct cv_dest dest;
 
-	if (bpf_map_lookup_elem(fd, addr, &dest) < 0 ||
+	if (bpf_map_lookup_elem(fd, addr, &dest) < 0 || !(dest.flags & CV_DEST_MESH) ||
 	    strncmp(dest.name, key, CV_NAME_LEN - 1) == 0)
 		return false;
 	(void)str_copy(ret_name, CV_NAME_LEN, dest.name);

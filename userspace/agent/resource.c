@@ -27,6 +27,7 @@ struct resource *resource_free(struct resource *r)
 	free(r->host_addrs);
 	free(r->ranges);
 	free(r->open_ports);
+	free(r->node_ports);
 	free(r->ports);
 	free(r->node);
 	free(r);
@@ -138,13 +139,29 @@ static void load_balancing_read(const Istio__Workload__LoadBalancing *lb, struct
 					    ISTIO__WORKLOAD__LOAD_BALANCING__SCOPE__NODE;
 }
 
+static int node_ports_read(const Culvert__Node__Service *x, struct resource *r)
+{
+	r->node_ports = calloc(x->n_node_ports + 1, sizeof(*r->node_ports));
+	if (!r->node_ports)
+		return -ENOMEM;
+	for (size_t i = 0; i < x->n_node_ports; i++) {
+		uint32_t port = x->node_ports[i]->node_port;
+
+		if (port < 1 || port > UINT16_MAX)
+			return -EBADMSG;
+		r->node_ports[r->node_port_count++] = (uint16_t)port;
+	}
+	return 0;
+}
+
 static int service_extension(const Istio__Workload__Service *s, struct resource *r)
 {
 	for (size_t i = 0; i < s->n_extensions; i++) {
 		const Istio__Workload__Extension *e = s->extensions[i];
 		Culvert__Node__Service *x;
+		int error = 0;
 
-		if (!e->config || !streq(e->name, XDS_EXTENSION_SERVICE))
+		if (!e->config || !streq(e->name, XDS_EXTENSION_SERVICE) || r->node_ports)
 			continue;
 		x = culvert__node__service__unpack(NULL, e->config->value.len,
 						   e->config->value.data);
@@ -152,7 +169,10 @@ static int service_extension(const Istio__Workload__Service *s, struct resource 
 			return -EBADMSG;
 		r->is_sticky = x->affinity_seconds > 0;
 		r->is_open = x->is_open;
+		error = node_ports_read(x, r);
 		culvert__node__service__free_unpacked(x, NULL);
+		if (error < 0)
+			return error;
 	}
 	return 0;
 }

@@ -60,6 +60,8 @@ struct resource {
 	size_t port_count;
 	struct cidr *ranges; /* frontends that are no single addresses */
 	size_t range_count;
+	uint16_t *node_ports; /* of every node, TCP */
+	size_t node_port_count;
 	/* ports at which every address is its own (resolution NONE, protocol TCP) */
 	uint16_t *open_ports;
 	size_t open_port_count;

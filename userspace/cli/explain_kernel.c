@@ -101,6 +101,11 @@ static bool find_service(struct look *l, struct cv_dest *ret)
 {
 	struct cv_service_key key = {.addr = l->to.addr, .port = l->to.port};
 
+	if (look_up(l, "cv_services", &key, ret) && ret->flags & CV_DEST_MESH)
+		return true;
+	if (!look_up(l, "cv_workloads", &l->to.addr, ret) || !(ret->flags & CV_DEST_NODE))
+		return false;
+	memset(&key.addr, 0, sizeof(key.addr)); /* a node port */
 	return look_up(l, "cv_services", &key, ret) && ret->flags & CV_DEST_MESH;
 }
 

@@ -55,6 +55,7 @@ struct cv_pod_addr_key {
 
 enum cv_dest_flags {
 	CV_DEST_MESH = 1 << 0, /* goes through ztunnel */
+	CV_DEST_NODE = 1 << 1, /* cv_workloads: a node; cv_services has node ports at :: */
 };
 
 /* cv_workloads: struct cv_addr -> a workload by its IP.  cv_services: struct cv_service_key -> a
@@ -179,7 +180,6 @@ struct cv_nameserver_slot {
 	__u32 slot; /* < CV_DNS_PORTS */
 	__u32 zero;
 };
-
 #define CV_MAX_NAMESERVERS 4096
 /* cv_nameserver_last (ARRAY of one): the last number given. */
 

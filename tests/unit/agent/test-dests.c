@@ -32,7 +32,8 @@ static void note(const char *sign, const struct cv_addr *addr, unsigned int port
 
 static const char *const letters = "wsrk";
 
-/* "+w", "+s", "+r" for a range, "+k" for what is only known; "+R" for a range of the mesh. */
+/* "+w", "+s", "+r" for a range, "+k" for what is only known; "+R" for a range of the mesh, "+n" for
+ * a node. */
 static void entry_note(char sign, enum dests_map map, const void *key, const struct cv_dest *dest)
 {
 	const struct cv_service_key *service = key;
@@ -41,6 +42,8 @@ static void entry_note(char sign, enum dests_map map, const void *key, const str
 
 	if (map == DESTS_RANGES && dest && dest->flags == CV_DEST_MESH)
 		text[1] = 'R';
+	if (map == DESTS_WORKLOADS && dest && dest->flags == CV_DEST_NODE)
+		text[1] = 'n';
 	if (map == DESTS_WORKLOADS)
 		note(text, key, 0, dest ? dest->name : NULL);
 	else if (map == DESTS_RANGES)
@@ -51,7 +54,9 @@ static void entry_note(char sign, enum dests_map map, const void *key, const str
 
 static void on_entry(void *arg, enum dests_map map, const void *key, const struct cv_dest *dest)
 {
-	if (map != DESTS_RANGES)
+	if (map == DESTS_WORKLOADS)
+		assert_true(dest->flags == CV_DEST_MESH || dest->flags == CV_DEST_NODE);
+	else if (map != DESTS_RANGES)
 		assert_int_equal(dest->flags, map == DESTS_REGISTERED ? 0 : CV_DEST_MESH);
 	entry_note('+', map, key, dest);
 }
@@ -314,6 +319,80 @@ static void endpoints_may_come_before_their_service(void **state)
 	assert_calls("-s10.96.0.1:81 ");
 }
 
+static int put_node(struct dests *d, const char *name, const char *ip)
+{
+	Culvert__Node__Node m = CULVERT__NODE__NODE__INIT;
+	uint8_t bytes[16], packed[256];
+	ProtobufCBinaryData data = {.data = bytes};
+	struct cv_addr addr;
+
+	assert_int_equal(cv_addr_parse(ip, &addr), 0);
+	data.len = cv_addr_bytes(&addr, bytes);
+	m.name = (char *)name;
+	m.n_addresses = 1;
+	m.addresses = &data;
+	return dests_put_node(d, name, packed, culvert__node__node__pack(&m, packed));
+}
+
+static int put_service_at(struct dests *d, const char *name, uint32_t node_port)
+{
+	Istio__Workload__Service s = ISTIO__WORKLOAD__SERVICE__INIT;
+	Istio__Workload__Extension e = ISTIO__WORKLOAD__EXTENSION__INIT, *es = &e;
+	Culvert__Node__Service x = CULVERT__NODE__SERVICE__INIT;
+	Culvert__Node__NodePort p = CULVERT__NODE__NODE_PORT__INIT, *ports = &p;
+	Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
+	uint8_t packed[64];
+
+	p.node_port = node_port;
+	p.service_port = 80;
+	x.n_node_ports = 1;
+	x.node_ports = &ports;
+	any.value.len = culvert__node__service__pack(&x, packed);
+	any.value.data = packed;
+	e.name = (char *)XDS_EXTENSION_SERVICE;
+	e.config = &any;
+	s.canonical = true;
+	s.n_extensions = 1;
+	s.extensions = &es;
+	return put_service_of(d, name, "10.96.0.1", 80, &s);
+}
+
+static void node_ports_are_at_no_address_and_nodes_beside_workloads(void **state)
+{
+	static const uint8_t junk[] = {0x0a, 0xff, 0xff, 0xff, 0x7f};
+	struct dests *d = *state;
+
+	assert_int_equal(put_node(d, "n1", "172.18.0.1"), 0);
+	assert_calls("+n172.18.0.1:0=node/n1 ");
+	assert_int_equal(put_service_at(d, "demo/web", 30080), 0);
+	assert_calls("");
+	assert_int_equal(put_workload(d, "a", "10.0.0.1", true, "demo/web"), 0);
+	assert_calls("+w10.0.0.1:0=demo/a +s10.96.0.1:80=demo/web +s:::30080=demo/web ");
+	assert_int_equal(put_service_at(d, "demo/web", 30081), 0);
+	assert_calls("+s10.96.0.1:80=demo/web +s:::30081=demo/web -s:::30080 ");
+	assert_int_equal(put_service_at(d, "demo/web", 65536), -EBADMSG);
+	assert_int_equal(put_service_at(d, "demo/web", 0), -EBADMSG);
+	assert_int_equal(put_node(d, "n1", "172.18.0.2"), 0);
+	assert_calls("+n172.18.0.2:0=node/n1 -w172.18.0.1:0 ");
+	assert_int_equal(dests_put_node(d, "n1", junk, sizeof(junk)), -EBADMSG);
+	/* another node of that name's address, and a workload of it */
+	assert_int_equal(put_node(d, "n2", "172.18.0.2"), 0);
+	assert_int_equal(put_workload(d, "b", "172.18.0.2", true, NULL), 0);
+	assert_calls("+n172.18.0.2:0=node/n2 +w172.18.0.2:0=demo/b ");
+	dests_remove_node(d, "n1");
+	dests_remove_node(d, "n1");
+	dests_remove_node(d, "n2");
+	assert_int_equal(put_node(d, "n2", "172.18.0.2"), 0);
+	assert_calls("");
+	dests_remove(d, "b");
+	assert_calls("+n172.18.0.2:0=demo/b ");
+	dests_remove_node(d, "n2");
+	assert_calls("-w172.18.0.2:0 ");
+	/* outside the mesh: as a service's own address */
+	assert_int_equal(put_workload(d, "a", "10.0.0.1", false, "demo/web"), 0);
+	assert_calls("-w10.0.0.1:0 -s10.96.0.1:80 -s:::30081 ");
+}
+
 static void what_is_wrong_leaves_the_old_one_in_force(void **state)
 {
 	static const uint8_t junk[] = {0x0a, 0xff, 0xff, 0xff, 0x7f};
@@ -489,6 +568,8 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(a_range_that_two_have_is_the_meshs_while_one_is,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			node_ports_are_at_no_address_and_nodes_beside_workloads, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_wrong_leaves_the_old_one_in_force, setup,
 						teardown),
 	};

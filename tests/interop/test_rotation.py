@@ -2,6 +2,7 @@
 """What the CA's owner changes while everything runs: a second root, another signer, the first root gone, further names of
 the trust domain. Connections are open all along, over IPv4 and IPv6, and none is cut; new ones work at every step."""
 import base64
+import contextlib
 import os
 import shutil
 import subprocess
@@ -141,9 +142,10 @@ def put_aliases(mesh, names):
 
 def test_another_name_of_the_trust_domain_is_let_in_while_it_is_listed(mesh):
     leaf = mesh.ca.leaf("alias", f"spiffe://old.example/ns/hostile/sa/{mesh.friend.account}")
+    outsider = mesh.ca.leaf("outsider", mesh.identity("nobody"))
 
-    def status():
-        return mesh.connect(f"{mesh.server.ip4}:{PORT}", cert=leaf).get("status")
+    def status(cert=leaf):
+        return mesh.connect(f"{mesh.server.ip4}:{PORT}", cert=cert).get("status")
 
     assert status() != 200
     put_aliases(mesh, "old.example")
@@ -151,9 +153,16 @@ def test_another_name_of_the_trust_domain_is_let_in_while_it_is_listed(mesh):
     try:
         wait_for(lambda: status() == 200, 10, "the other name")
         check_new(mesh, [])
+        # the policy's principals have no other names any more
         put_aliases(mesh, "")
         wait_for(lambda: status() != 200, 10, "the end of it")
         check_new(mesh, [])
-    finally:
+        # nor does ztunnel trust that domain: without a policy it is refused as well
+        wait_for(lambda: status(outsider) != 200, 30, "a policy that is in force")
         mesh.del_policy("only")
+        wait_for(lambda: status(outsider) == 200, 30, "the policy's end")
+        wait_for(lambda: status() != 200, 30, "the end of trust")
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            mesh.del_policy("only")
         os.unlink(os.path.join(mesh.config, "istio.yaml"))

@@ -27,6 +27,7 @@ struct fixture {
 	struct xds_client *client;
 	struct map *held[XDS_TYPE_MAX]; /* name -> strdup of the bytes */
 	size_t n_resources, n_removed, n_done[XDS_TYPE_MAX];
+	size_t n_before_config; /* resources, when the first configuration came */
 	bool is_connected;
 	size_t n_failures;
 	char failure[512];
@@ -75,6 +76,8 @@ static void on_update_done(void *arg, enum xds_type type)
 {
 	struct fixture *f = arg;
 
+	if (type == XDS_NODE_CONFIG && f->n_done[type] == 0)
+		f->n_before_config = f->n_resources;
 	f->n_done[type]++;
 }
 
@@ -275,6 +278,27 @@ static void a_node_sees_its_own_configuration_only(void **state)
 	assert_string_equal(held(f, XDS_NODE_CONFIG, "*"), "all");
 	assert_string_equal(held(f, XDS_NODE_CONFIG, "n1"), "mine");
 	assert_null(held(f, XDS_NODE_CONFIG, "n2"));
+}
+
+/* An agent sweeps its maps then. */
+static void the_configuration_comes_when_all_the_rest_is_there(void **state)
+{
+	struct fixture *f = *state;
+	char name[16];
+
+	for (int i = 0; i < 3000; i++) {
+		(void)snprintf(name, sizeof(name), "a%d", i);
+		set(f, XDS_ADDRESS, name, "1");
+	}
+	set(f, XDS_NODE_CONFIG, "*", "all");
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_NODE_CONFIG, 1);
+	assert_true(f->n_done[XDS_ADDRESS] > 1);
+	assert_int_equal(f->n_before_config, 3001);
+	/* from then on each goes by itself */
+	set(f, XDS_NODE_CONFIG, "*", "other");
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_NODE_CONFIG, 2);
 }
 
 static void a_refusal_keeps_the_good_and_reaches_the_server(void **state)
@@ -555,6 +579,7 @@ int main(void)
 		TEST(an_empty_store_is_news_once),
 		TEST(sends_only_what_changed),
 		TEST(a_node_sees_its_own_configuration_only),
+		TEST(the_configuration_comes_when_all_the_rest_is_there),
 		TEST(a_refusal_keeps_the_good_and_reaches_the_server),
 		TEST(what_became_of_pushes_is_counted),
 		TEST(a_change_behind_a_response_counts_from_its_own_time),

@@ -13,6 +13,7 @@
 #include "xds/batch.h"
 #include "xds/held.h"
 #include "xds/message.h"
+#include "xds/node_name.h"
 #include "xds/refusal.h"
 #include "xds/resources.h"
 #include "xds/wanted.h"
@@ -41,8 +42,7 @@ struct sub {
 	size_t in_flight_count;
 	uint64_t behind_us; /* when the first change came that it was not sent; 0: none, or new */
 	uint64_t in_flight_us; /* the same of a response that is the last of them */
-	struct map *held; /* name -> version that the client said it has; until the first round is
-			     through */
+	struct map *held;      /* name -> the client's version; until its first round is through */
 	struct wanted *wanted; /* NULL: everything */
 };
 
@@ -257,13 +257,16 @@ static int sub_push(struct stream *st, enum xds_type type)
 	if (!sub->is_first && is_up_to_date(st, type) &&
 	    !(sub->wanted && wanted_is_pending(sub->wanted)))
 		return 0;
+	for (int t = 0; type == XDS_NODE_CONFIG && t < XDS_NODE_CONFIG; t++)
+		if (st->subs[t].held) /* see types.h */
+			return 0;
 	r = batch_fill(b, st, type);
 	if (r == 0 && (sub->is_first || b->n_resources + b->n_removed > 0))
 		r = batch_send(b, st, type);
 	if (is_up_to_date(st, type))
 		sub->behind_us = 0;
 	batch_clear(b);
-	return r;
+	return r < 0 || type == XDS_NODE_CONFIG ? r : sub_push(st, XDS_NODE_CONFIG);
 }
 
 static void stream_fail(struct stream *st, enum grpc_status status, const char *message)
@@ -291,17 +294,12 @@ static void ack_timer_update(struct stream *st)
 
 static void node_read(struct stream *st, const Envoy__Service__Discovery__V3__Node *node)
 {
-	if (!node)
-		return;
-	(void)str_copy(st->node_id, sizeof(st->node_id), node->id);
-	for (size_t i = 0; node->metadata && i < node->metadata->n_fields; i++) {
-		const Google__Protobuf__StructField *f = node->metadata->fields[i];
+	const char *name = node_name_of(node);
 
-		if (streq(f->key, "NODE_NAME") && f->value &&
-		    f->value->kind_case == GOOGLE__PROTOBUF__VALUE__KIND_STRING_VALUE)
-			(void)str_copy(st->node_name, sizeof(st->node_name),
-				       f->value->string_value);
-	}
+	if (node)
+		(void)str_copy(st->node_id, sizeof(st->node_id), node->id);
+	if (name)
+		(void)str_copy(st->node_name, sizeof(st->node_name), name);
 }
 
 static void ack_read(struct stream *st, struct sub *sub, const delta_request *req)

@@ -7,7 +7,8 @@ enum xds_type {
 	XDS_ADDRESS,       /* istio.workload.Address */
 	XDS_AUTHORIZATION, /* istio.security.Authorization */
 	XDS_NODE,          /* culvert.node.Node */
-	XDS_NODE_CONFIG,   /* culvert.node.Config; last: with it a client knows the others */
+	XDS_NODE_CONFIG,   /* culvert.node.Config; sent when a client has been sent all of the
+			    * others: an agent takes out of its maps what it was not told of */
 	XDS_TYPE_MAX,
 	XDS_TYPE_INVALID = -1,
 };

@@ -2,12 +2,14 @@
 """What annotations take out of the capture, and what REGISTRY_ONLY refuses, with real sockets across two nodes."""
 import contextlib
 import ctypes
+import json
 import os
 import struct
+import subprocess
 
 import pytest
 import who
-from culvert_node import Nodes, started, wait_for, write_config
+from culvert_node import BIN, Nodes, started, wait_for, write_config
 from topology import Topology, remove_stale
 
 PORT, OUTSIDE_PORT = 8080, 9000
@@ -80,7 +82,14 @@ class Mesh(Nodes):
     def explain(self, host, port):
         """The path and the verdict that `culvert explain` gives the client's connection."""
         answer = self.nodes[0].explain(self.client.ip4, f"{host}:{port}")
+        assert self.kernel(str(self.told("netns_cookie", self.client, 1)), f"{host}:{port}") == answer["kernel"]
+        assert answer["notAsked"] == []
         return answer["kernel"]["path"], answer["verdict"]
+
+    def kernel(self, who, to, number=1):
+        """What explain reads of a node's maps from afar."""
+        argv = [f"{BIN}/culvert", "__kernel", self.status(number)["pin_dir"], who, to]
+        return json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
 
     def status(self, number=1):
         """The agent's, of one node."""
@@ -150,10 +159,12 @@ def test_what_is_excluded_on_the_way_in_reaches_the_application_as_it_comes(mesh
     out = 'traffic.sidecar.istio.io/excludeOutboundPorts: "8080"'
     mesh.write(client=out)
     wait_for(lambda: mesh.both() == ["closed", "closed"], 10, "plaintext refused")
+    assert mesh.kernel("in", f"{mesh.server.ip4}:{PORT}", 2) is False
     mesh.write(client=out, server=annotation)
     wait_for(lambda: mesh.both() == ["yes", "yes"], 10, "the application")
     assert mesh.counted("excluded", 2) > 0
     assert mesh.explain(mesh.server.ip4, PORT) == ("excluded", "outside")  # no policy there either
+    assert mesh.kernel("in", f"{mesh.server.ip4}:{PORT}", 2) is True
     mesh.write(server=annotation)  # in a tunnel it arrives all the same
     wait_for(lambda: not mesh.exclusions(mesh.client, 1), 10, "the client captured again")
     assert mesh.both() == ["yes", "yes"]

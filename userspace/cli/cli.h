@@ -68,6 +68,8 @@ int cli_tag(int argc, char **argv);
 int cli_bug_report(int argc, char **argv);
 /** cli_admin() - one request to an admin socket of this pod, for admin_request() elsewhere. */
 int cli_admin(int argc, char **argv);
+/** cli_kernel() - what this node's maps say of one connection, as JSON, for explain elsewhere. */
+int cli_kernel(int argc, char **argv);
 /** cli_lab() - in lab.c. */
 int cli_lab(int argc, char **argv);
 

@@ -106,20 +106,38 @@ static int ask_source(const struct admin_node *nodes, size_t count, const char *
 	return 0;
 }
 
+/* note() - what could not be asked, once. */
+static void note(json_t *answer, const char *what)
+{
+	json_t *list = json_object_get(answer, "notAsked"), *v;
+	size_t i;
+
+	json_array_foreach (list, i, v)
+		if (streq(json_string_value(v), what))
+			return;
+	(void)json_array_append_new(list, json_string(what));
+}
+
 /* leave_to_application() - what comes in plaintext to a port that the pod's annotations exclude
  * meets no policy. Return: it is so, and said in @route. */
-static bool leave_to_application(const struct admin_node *asked, json_t *route)
+static bool leave_to_application(const struct admin_node *asked, json_t *answer, json_t *route)
 {
 	const json_t *w = json_object_get(route, "workload");
 	_cleanup_(json_decrefp) json_t *status = NULL;
 	struct admin_node n = *asked;
+	int r = -ENOENT;
 
-	if (!streq(json_text(route, "kind", ""), "plain") || asked->pod[0] ||
-	    (!streq(json_text(w, "node", ""), n.name) &&
-	     !beside(asked, json_text(w, "node", ""), &n)) ||
-	    admin_get_json(&n, "agent", "/status", &status) < 0 ||
-	    !explain_inbound_is_excluded(json_text(status, "pin_dir", ""),
-					 json_text(route, "target", "")))
+	if (!streq(json_text(route, "kind", ""), "plain"))
+		return false;
+	if ((streq(json_text(w, "node", ""), n.name) ||
+	     beside(asked, json_text(w, "node", ""), &n)) &&
+	    admin_get_json(&n, "agent", "/status", &status) == 0)
+		r = explain_node_excludes(&n, json_text(status, "pin_dir", ""),
+					  json_text(route, "target", ""));
+	if (r < 0)
+		note(answer, "whether an annotation of the endpoint's pod leaves the port to the "
+			     "application");
+	if (r <= 0)
 		return false;
 	(void)json_object_set_new(route, "inbound", json_null());
 	(void)json_object_set_new(route, "isExcluded", json_true());
@@ -142,7 +160,7 @@ static bool leave_tunnel(const json_t *answer, json_t *route)
 }
 
 /* ask_destination() - the word of the node that will decide replaces that of the source's. */
-static int ask_destination(const struct admin_node *asked, const json_t *answer, json_t *route)
+static int ask_destination(const struct admin_node *asked, json_t *answer, json_t *route)
 {
 	const json_t *from = json_object_get(answer, "from");
 	bool is_changed = leave_tunnel(answer, route);
@@ -158,7 +176,7 @@ static int ask_destination(const struct admin_node *asked, const json_t *answer,
 	struct admin_node home;
 
 	if (!json_is_object(json_object_get(route, "inbound")) ||
-	    leave_to_application(asked, route))
+	    leave_to_application(asked, answer, route))
 		return 0;
 	target = str_format("/explain/inbound?to=%s&dst=%s&src=%s&identity=%s", uid ? uid : "",
 			    dst ? dst : "", json_text(from, "address", ""),
@@ -185,17 +203,20 @@ static int add_kernel(const struct admin_node *asked, json_t *answer)
 	struct admin_node n = *asked;
 	json_t *kernel = NULL;
 
-	/* the maps of another machine are not to be had */
-	if (!asked->pod[0] &&
-	    (streq(json_text(from, "node", ""), n.name) ||
+	if ((streq(json_text(from, "node", ""), n.name) ||
 	     beside(asked, json_text(from, "node", ""), &n)) &&
 	    admin_get_json(&n, "agent", "/status", &status) == 0)
 		pod = json_find_named(json_object_get(status, "pods"),
 				      json_text(from, "namespace", ""),
 				      json_text(from, "name", ""));
 	if (pod)
-		kernel = explain_kernel(json_text(status, "pin_dir", ""),
-					(uint64_t)json_number(pod, "netns_cookie"), answer);
+		kernel = explain_node_kernel(
+			&n, json_text(status, "pin_dir", ""),
+			(uint64_t)json_number(pod, "netns_cookie"),
+			json_text(json_object_get(answer, "to"), "address", ""));
+	if (!json_is_object(kernel) && !json_is_false(json_object_get(from, "isEnrolled")))
+		note(answer, "the kernel of the source's node, so exclusions by annotation, "
+			     "REGISTRY_ONLY and direct connections inside the node");
 	return json_object_set_new(answer, "kernel", kernel ? kernel : json_null());
 }
 
@@ -209,6 +230,7 @@ static int complete(const struct admin_node *asked, json_t *answer)
 
 	if (json_object_set_new(answer, "askedNode", json_string(asked->name)) < 0 ||
 	    json_object_set_new(answer, "hasAskedSource", json_boolean(is_source)) < 0 ||
+	    json_object_set_new(answer, "notAsked", json_array()) < 0 ||
 	    add_kernel(asked, answer) < 0)
 		return -ENOMEM;
 	json_array_foreach (json_object_get(answer, "routes"), i, route)

@@ -250,28 +250,29 @@ static json_t *path_find(struct look *l)
 	return mesh_path(l, is_workload, dest.name);
 }
 
-bool explain_inbound_is_excluded(const char *pins, const char *target)
+int explain_inbound_is_excluded(const char *pins, const char *target)
 {
 	struct look l = {.pins = pins};
 	struct cv_service_key key = {0};
 	__u32 others, rule;
 
 	if (cv_sockaddr_parse(target, &l.to) < 0)
-		return false;
+		return -EINVAL;
 	key.addr = l.to.addr;
 	if (!look_up(&l, "cv_inbound_rules", &key, &others))
-		return false;
+		return l.error;
 	key.port = l.to.port;
-	return (look_up(&l, "cv_inbound_rules", &key, &rule) ? rule : others) == CV_IN_EXCLUDE;
+	if (look_up(&l, "cv_inbound_rules", &key, &rule))
+		others = rule;
+	return l.error < 0 ? l.error : others == CV_IN_EXCLUDE;
 }
 
-json_t *explain_kernel(const char *pins, uint64_t cookie, const json_t *answer)
+json_t *explain_kernel(const char *pins, uint64_t cookie, const char *to)
 {
-	const char *text = json_text(json_object_get(answer, "to"), "address", "");
 	struct look l = {.pins = pins, .cookie = cookie};
 	json_t *path;
 
-	if (cv_sockaddr_parse(text, &l.to) < 0)
+	if (cv_sockaddr_parse(to, &l.to) < 0)
 		return json_null();
 	path = path_find(&l);
 	if (l.error == 0)

@@ -285,6 +285,24 @@ static char *say_all(const json_t *answer, const unsigned int count[], size_t to
 			  count[OUTCOME_REFUSED], count[OUTCOME_OUTSIDE]);
 }
 
+/* add_not_asked() - a sentence stands for what was asked only. */
+static int add_not_asked(const json_t *answer, char **sentence)
+{
+	const json_t *list = json_object_get(answer, "notAsked");
+	_cleanup_(freep) char *words = NULL;
+	char *longer;
+
+	if (json_array_size(list) == 0)
+		return 0;
+	words = json_join(list, "; ");
+	longer = words ? str_format("%s Not asked: %s.", *sentence, words) : NULL;
+	if (!longer)
+		return -ENOMEM;
+	free(*sentence);
+	*sentence = longer;
+	return 0;
+}
+
 int explain_conclude(json_t *answer)
 {
 	unsigned int count[OUTCOME_OUTSIDE + 1] = {0};
@@ -295,6 +313,8 @@ int explain_conclude(json_t *answer)
 	json_array_foreach (routes, i, route)
 		count[outcome_of(answer, route)]++;
 	sentence = say_all(answer, count, json_array_size(routes));
+	if (sentence && add_not_asked(answer, &sentence) < 0)
+		return -ENOMEM;
 	if (!sentence ||
 	    json_object_set_new(answer, "verdict",
 				json_string(verdict_of(answer, count, json_array_size(routes)))) <

@@ -132,6 +132,8 @@ int main(int argc, char **argv)
 		return cli_complete(commands, argc - 1, argv + 1);
 	if (streq(argv[1], "__admin"))
 		return cli_admin(argc - 1, argv + 1);
+	if (streq(argv[1], "__kernel"))
+		return cli_kernel(argc - 1, argv + 1);
 	/* what is experimental there need not be here */
 	if (argc > 2 && (streq(argv[1], "x") || streq(argv[1], "experimental")) &&
 	    !streq(argv[2], "authz") && (cli_find(commands, argv[2]) || instead_of(argv[2]))) {

@@ -224,6 +224,44 @@ def test_describe_does_not_take_silence_for_no_policy(mesh, cli, answer, why):
     assert said["policies"] is None and said["policiesError"] == why
 
 
+ROUTE = {"kind": "plain", "share": 1, "target": "10.0.0.2:80", "workload": {"namespace": "shop", "name": "db", "node": "n2"},
+         "inbound": {"allowed": False, "reason": "explicitly denied", "policy": "shop/p"}}
+
+
+def test_explain_asks_the_kernels_of_the_nodes(mesh, cli):
+    """Their maps are read where they are, by the same program in the agent's container."""
+    answers, kernel, excluded = mesh.on_exec, {}, (0, "true", "")
+    explained = {"from": {"namespace": "shop", "name": "web", "node": "n1", "isEnrolled": True}, "to": {"address": "10.0.0.2:80"},
+                 "routes": [ROUTE]}
+
+    def on_exec(name, container, command):
+        if command[1:2] == ["__kernel"]:
+            assert (container, command[2], command[4]) == ("agent", "/pins", "10.0.0.2:80")
+            assert (name, command[3]) in (("ztunnel-n1", "77"), ("ztunnel-n2", "in"))
+            return excluded if command[3] == "in" else (0, json.dumps(kernel), "")
+        if command[4].startswith("/explain"):
+            return 0, "200\n" + json.dumps(ROUTE["inbound"] if "inbound" in command[4] else explained), ""
+        if (container, command[4]) == ("agent", "/status"):
+            return 0, "200\n" + json.dumps({"pin_dir": "/pins", "pods": [{"namespace": "shop", "name": "web", "netns_cookie": 77}]}), ""
+        return answers(name, container, command)
+
+    mesh.on_exec = on_exec
+    kernel.update(path="registry_only", name="")
+    said = cli.json("explain", "shop/web", "10.0.0.2:80")
+    assert said["verdict"] == "refused" and "outboundTrafficPolicy is REGISTRY_ONLY" in said["sentence"] and said["notAsked"] == []
+    kernel.update(path="tunnel")
+    said = cli.json("explain", "shop/web", "10.0.0.2:80")
+    assert said["verdict"] == "outside" and "an annotation excludes the endpoint's port" in said["sentence"] and said["notAsked"] == []
+    excluded = (0, "false", "")
+    said = cli.json("explain", "shop/web", "10.0.0.2:80")
+    assert said["verdict"] == "denied" and "the DENY policy shop/p matches." in said["sentence"] and said["notAsked"] == []
+    # a program that does not know the word, maps that cannot be read, an odd answer
+    for odd in (2, "", "unknown command"), (1, "", "the maps in /pins cannot be read"), (0, "[", ""), (0, "7", ""):
+        mesh.on_exec = lambda *what, odd=odd: odd if what[2][1] == "__kernel" else on_exec(*what)
+        said = " ".join(cli.run("explain", "shop/web", "10.0.0.2:80").split())
+        assert "Not asked: the kernel of the source's node" in said and "leaves the port to the application." in said
+
+
 def test_a_node_agent_that_is_being_replaced(mesh, cli):
     """For a while a node has two pods of the mesh: the one that stays is asked, and nobody is asked to choose."""
     old = pod(MESH, "ztunnel-before", labels={"app": "ztunnel"})

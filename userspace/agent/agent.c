@@ -133,6 +133,20 @@ static void on_pod_gone(void *arg, const char *key)
 	pods_remove(a->pods, key);
 }
 
+static void on_pod_left(void *arg, const char *key, const char *left_key)
+{
+	struct agent *a = arg;
+
+	pods_leave(a->pods, key, left_key);
+}
+
+static bool is_left(void *arg, const char *left_key)
+{
+	const struct agent *a = arg;
+
+	return pods_has(a->pods, left_key);
+}
+
 static void on_objects_synced(void *arg)
 {
 	struct agent *a = arg;
@@ -377,6 +391,8 @@ static int start_objects(struct agent *a, const struct agent_options *o)
 		.node = a->node,
 		.on_pod = on_pod,
 		.on_pod_gone = on_pod_gone,
+		.on_pod_left = on_pod_left,
+		.is_left = is_left,
 		.on_synced = on_objects_synced,
 		.on_changed = on_objects_changed,
 		.on_problem = on_problem,

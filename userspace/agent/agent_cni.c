@@ -82,6 +82,15 @@ static void answer_check(struct agent *a, const char *key, struct cni_reply *ret
 		answer(ret, CNI_CAPTURED, "");
 }
 
+/* A pod of that name that has left, and whose sandbox this is. */
+static void left_end(struct agent *a, const struct objects_sandbox *sandbox)
+{
+	const char *left_key = objects_left_of(a->objects, sandbox);
+
+	if (left_key)
+		pods_end(a->pods, left_key);
+}
+
 static void on_request(void *arg, const struct cni_request *q, int netns_fd, uint64_t waited_us,
 		       struct cni_reply *ret)
 {
@@ -100,6 +109,7 @@ static void on_request(void *arg, const struct cni_request *q, int netns_fd, uin
 	} else {
 		if (objects_sandbox_del(a->objects, &sandbox))
 			pods_end(a->pods, key);
+		left_end(a, &sandbox);
 		answer(ret, CNI_OUTSIDE, "");
 	}
 }

@@ -162,6 +162,9 @@ bool enrolment_owns_addr(const struct enrolment *e, const struct cv_addr *addr);
  * does; logged. Return: was it so? Then a new offer is due. */
 bool enrolment_yield(struct enrolment *e, const struct cv_addr *addr, const char *to);
 
+/** enrolment_lose() - if it has this address, own or not, another pod has it from now on. */
+void enrolment_lose(struct enrolment *e, const struct cv_addr *addr);
+
 /**
  * enrolment_refresh() - look whether the namespace's addresses have changed; take what is gone out
  * of the maps. What is new needs a new offer, since the agent keeps no listener to steer to.

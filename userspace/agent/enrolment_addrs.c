@@ -156,6 +156,27 @@ static void addr_forget(const struct enrolment *e, const struct cv_addr *a)
 	datapath_pod_addr_del(e->ctx->datapath, e->cookie, a);
 }
 
+/* Exclusions at it are the new owner's, which has put its own there. */
+void enrolment_lose(struct enrolment *e, const struct cv_addr *addr)
+{
+	struct enrolment_addrs *a = &e->addrs;
+	size_t n = 0, own = 0;
+
+	if (!enrolment_has_addr(e, addr))
+		return;
+	for (size_t i = 0; i < a->count; i++) {
+		if (cv_addr_equal(&a->all[i], addr))
+			continue;
+		own += i < a->own_count;
+		a->all[n++] = a->all[i];
+	}
+	a->count = n;
+	a->own_count = own;
+	datapath_steer_del(e->ctx->datapath, addr);
+	addr_forget(e, addr);
+	enrolment_entry_init(e);
+}
+
 bool enrolment_yield(struct enrolment *e, const struct cv_addr *addr, const char *to)
 {
 	struct enrolment_addrs *a = &e->addrs;

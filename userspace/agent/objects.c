@@ -16,7 +16,7 @@
 #define RELEASE_LABEL  "culvert.io/mesh"
 #define RELEASE_VALUE  "released"
 
-static struct known_pod *known_pod_free(struct known_pod *k)
+struct known_pod *known_pod_free(struct known_pod *k)
 {
 	if (!k)
 		return NULL;
@@ -193,6 +193,10 @@ static void pod_forget(struct objects *o, const char *key)
 
 	if (!k)
 		return;
+	if (o->kube && k->is_enrolled) {
+		objects_leave(o, key, k);
+		return;
+	}
 	o->config.on_pod_gone(o->config.arg, key);
 	known_pod_free(k);
 }
@@ -211,11 +215,23 @@ static void changed(const struct objects *o)
 		o->config.on_changed(o->config.arg);
 }
 
+static bool is_same_uid(const struct object *a, const struct object *b)
+{
+	const char *x = object_string(a, "metadata.uid"), *y = object_string(b, "metadata.uid");
+
+	return !x || !y || streq(x, y);
+}
+
 static int pod_put(struct objects *o, const char *key, struct object *obj)
 {
 	struct known_pod *k = map_get_str(o->pods, key);
 	int r;
 
+	/* Made anew under its name, and the end of the old one was not told. */
+	if (k && o->kube && !is_same_uid(k->object, obj)) {
+		pod_forget(o, key);
+		k = NULL;
+	}
 	if (!k) {
 		k = calloc(1, sizeof(*k));
 		if (!k)
@@ -260,6 +276,7 @@ static void namespace_decide(struct objects *o, const char *name)
 		if (!name || streq(k->object->namespace_, name))
 			objects_decide(o, it.key, k);
 	}
+	objects_left_decide(o, name);
 }
 
 /* What `culvert uninstall` says to all nodes at once. */
@@ -315,7 +332,9 @@ static void on_delete(void *arg, struct object *obj)
 			pod_forget(o, key);
 	} else if (streq(obj->kind, "Namespace")) {
 		object_unref(map_del_str(o->namespaces, obj->name));
-		namespace_decide(o, obj->name);
+		/* In a cluster its pods have gone before, though that may be told later. */
+		if (!o->kube)
+			namespace_decide(o, obj->name);
 	}
 }
 
@@ -405,6 +424,8 @@ int objects_new(const struct objects_config *config, struct objects **ret)
 		return -ENOMEM;
 	r = map_new(&o->pods);
 	if (r == 0)
+		r = map_new(&o->left);
+	if (r == 0)
 		r = map_new(&o->namespaces);
 	if (r == 0)
 		r = source_start(o);
@@ -425,10 +446,14 @@ struct objects *objects_free(struct objects *o)
 	if (o->pods)
 		map_for_each (o->pods, it)
 			known_pod_free(it.value);
+	if (o->left)
+		map_for_each (o->left, it)
+			known_pod_free(it.value);
 	if (o->namespaces)
 		map_for_each (o->namespaces, it)
 			object_unref(it.value);
 	map_free(o->pods);
+	map_free(o->left);
 	map_free(o->namespaces);
 	free(o->node);
 	free(o);

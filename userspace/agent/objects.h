@@ -20,6 +20,13 @@ struct objects_config {
 	void (*on_pod)(void *arg,
 		       struct podspec *spec); /* in the mesh, new or changed; @spec is given away */
 	void (*on_pod_gone)(void *arg, const char *key); /* not, or no longer; may be unknown */
+	/* It was in the mesh, and its object is gone from the API server, or says that it has
+	 * ended; processes of it may live. @left_key: its name from now on, for on_pod_gone(), too:
+	 * called when its namespace is taken out of the mesh. NULL with a folder, which never calls
+	 * it. */
+	void (*on_pod_left)(void *arg, const char *key, const char *left_key);
+	/* Is anything left of it? NULL with a folder. */
+	bool (*is_left)(void *arg, const char *left_key);
 	void (*on_synced)(void *arg);
 	void (*on_changed)(void *arg); /* a Pod of this node, or a Namespace; may be NULL */
 	/* a pod that is to be in the mesh cannot be understood; may be NULL */
@@ -58,6 +65,10 @@ _must_check_ int objects_sandbox_add(struct objects *o, const struct objects_san
 /** objects_sandbox_del() - the runtime takes a sandbox down. Return: whether it was the pod's last
  * one: then its processes have ended, and the pod is the caller's to release. */
 bool objects_sandbox_del(struct objects *o, const struct objects_sandbox *sandbox);
+
+/** objects_left_of() - the key of the pod that has left and had this sandbox; NULL: none. Borrowed,
+ * for the moment. */
+const char *objects_left_of(struct objects *o, const struct objects_sandbox *sandbox);
 
 /** objects_kube() - the client of the API server, borrowed; NULL with a folder. */
 struct kube_client *objects_kube(const struct objects *o);

@@ -27,6 +27,7 @@ struct objects {
 	struct procs *procs;      /* NULL with a folder: its pods name their processes */
 	struct loop_timer again;  /* pods whose processes were not there yet */
 	struct map *pods;         /* "namespace/name" -> struct known_pod */
+	struct map *left;         /* key of one that has left -> struct known_pod */
 	struct map *namespaces;   /* name -> struct object */
 	/* of Pods, of Namespaces: what keeps them from being listed and watched; "" when nothing
 	 * does */
@@ -36,6 +37,13 @@ struct objects {
 	bool is_released; /* the mesh is being uninstalled: no pod is in it */
 };
 
+/** known_pod_free() - takes NULL. Return: NULL. */
+struct known_pod *known_pod_free(struct known_pod *k);
+/** objects_leave() - the object of a pod that is in the mesh has gone. @k is taken. */
+void objects_leave(struct objects *o, const char *key, struct known_pod *k);
+/** objects_left_decide() - release those that have left, if the labels of the moment say so.
+ * @name: as namespace_decide(). */
+void objects_left_decide(struct objects *o, const char *name);
 /** objects_decide() - enrol, or release, as the labels of the moment say. A pod that cannot be
  * understood stays as it is. */
 void objects_decide(struct objects *o, const char *key, struct known_pod *k);

@@ -103,7 +103,7 @@ static void offer_all(struct pods *p)
 	list_for_each_entry (e, &p->enrolments, link) {
 		if (p->in_flight >= OFFERS_IN_FLIGHT)
 			return;
-		if (!e->is_offered && e->owner->retry.at_us == 0)
+		if (!e->is_offered && e->owner->retry.at_us == 0 && !e->owner->left_key)
 			offer_one(p, e);
 	}
 	if (!p->is_announced && zds_send(p->config.zds, &synced, sizeof(synced), NULL, 0) == 0)
@@ -219,6 +219,10 @@ static int pod_own(struct pod *pod, struct enrolment *e)
 	struct enrolment *old = by_cookie(p, e->cookie);
 	int r;
 
+	if (old && old->owner && old->owner->left_key) {
+		pods_left_replace(p, old);
+		old = NULL;
+	}
 	if (old && old->owner) {
 		(void)snprintf(pod->error, sizeof(pod->error),
 			       "its network namespace is already enrolled as %s", old->key);
@@ -293,6 +297,7 @@ static struct pod *pod_free(struct pod *pod)
 	loop_timer_del(&pod->retry);
 	enrolment_forget(pod->enrolment);
 	podspec_free(pod->spec);
+	free(pod->left_key);
 	free(pod);
 	return NULL;
 }
@@ -479,7 +484,7 @@ static void pod_check(struct pod *pod, bool is_refresh)
 {
 	struct enrolment *e = pod->enrolment;
 
-	if (!e)
+	if (!e || pod->left_key)
 		return;
 	if (!netns_file_is_same(pod->spec->netns, &e->file)) {
 		pod_release(pod, true);
@@ -506,6 +511,7 @@ static void on_check(struct loop_timer *t)
 	struct pods *p = container_of(t, struct pods, check);
 	bool is_refresh = ++p->checks % REFRESH_EVERY == 0;
 
+	pods_left_check(p);
 	map_for_each (p->by_key, it)
 		pod_check(it.value, is_refresh);
 	offer_all(p);

@@ -76,6 +76,15 @@ int pods_put(struct pods *p, struct podspec *spec);
 void pods_remove(struct pods *p, const char *key);
 /** pods_end() - the same for one whose processes have ended: nothing of it stays. */
 void pods_end(struct pods *p, const char *key);
+/**
+ * pods_leave() - this pod's object is gone, but perhaps not its processes, which may be ending
+ * still A captured one stays so until its network namespace has gone, pods_end() or pods_remove(),
+ * but is offered to no other ztunnel. @left_key: its key from now on, so that another pod may have
+ * its name. One that is not captured goes at once.
+ */
+void pods_leave(struct pods *p, const char *key, const char *left_key);
+/** pods_has() - is there a pod of this key? */
+bool pods_has(const struct pods *p, const char *key);
 /** pods_synced() - all pods of the moment have been put. The first call ends the adoption of what
  * an earlier agent left. */
 void pods_synced(struct pods *p);

@@ -79,7 +79,9 @@ static void claim_one(struct pods *p, const struct enrolment *owner, const struc
 	struct enrolment *e;
 
 	list_for_each_entry (e, &p->enrolments, link)
-		if (e != owner && enrolment_yield(e, addr, owner->key))
+		if (e != owner && e->owner && e->owner->left_key)
+			enrolment_lose(e, addr);
+		else if (e != owner && enrolment_yield(e, addr, owner->key))
 			pods_unoffer(p, e);
 	list_for_each_entry (e, &p->draining, link)
 		if (e != owner)

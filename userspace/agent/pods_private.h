@@ -12,6 +12,7 @@ struct pod {
 	struct enrolment *enrolment; /* owned */
 	struct loop_timer retry;
 	uint64_t retry_us;
+	char *left_key; /* its key in by_key once its object is gone, see pods_leave(); NULL */
 	bool is_error_logged;
 	char error[256];
 };
@@ -43,6 +44,11 @@ void pods_addrs_claim(struct pods *p, const struct enrolment *e);
  * address that is neither's own (link-local, of a bridge inside): then neither is served at it,
  * rather than one pod's connections by the other's listener. */
 void pods_clashes_resolve(struct pods *p, struct enrolment *e);
+/** pods_left_check() - end those that have left and whose namespaces have gone now. */
+void pods_left_check(struct pods *p);
+/** pods_left_replace() - the namespace of one that has left is a wanted pod's (its object is back):
+ * @e is freed, the kernel keeps what it has. */
+void pods_left_replace(struct pods *p, struct enrolment *e);
 /** pods_guard_sealed() - a pod's link has no guard yet, and a runtime waits for the pod: soon. */
 void pods_guard_sealed(struct pods *p);
 /** pods_guard_captured() - the same of a pod that has just been captured: now, or soon. */

@@ -18,6 +18,8 @@ static const char *waits_for(const struct pod *pod)
 {
 	const struct pods *p = pod->pods;
 
+	if (pod->left_key)
+		return "its object is gone, its processes are not: captured until they end";
 	if (pod->error[0])
 		return pod->error;
 	if (!p->is_dests_synced)
@@ -34,6 +36,8 @@ static enum pods_state pod_state(const struct pod *pod)
 {
 	const struct enrolment *e = pod->enrolment;
 
+	if (pod->left_key)
+		return PODS_PENDING;
 	if (!e || pod->error[0])
 		return PODS_ERROR;
 	if (!e->is_acked || !(e->entry.flags & CV_POD_ALIVE))

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* objects, objects_left - what becomes of a cluster's pods when their objects go. The API server is
+ * the test's; the test's own network namespace stands for a pod's. */
+#include "userspace/agent/objects.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/log.h"
+#include "tests/unit/source/fake-api.h"
+
+#define KUBECONFIG                                                                                 \
+	"current-context: c\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n"              \
+	"clusters: [{name: c, cluster: {server: \"%s\"}}]\nusers: [{name: u, user: {}}]\n"
+#define NAMESPACE(version, label)                                                                  \
+	"{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"demo\","           \
+	"\"resourceVersion\":\"" version "\",\"labels\":{\"istio-injection\":\"" label "\"}}}"
+#define POD(version, uid, more)                                                                    \
+	"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\","                    \
+	"\"namespace\":\"demo\",\"uid\":\"" uid "\",\"resourceVersion\":\"" version "\"},"         \
+	"\"spec\":{\"nodeName\":\"n1\"}" more "}"
+#define LIST(item)          "{\"metadata\":{\"resourceVersion\":\"7\"},\"items\":[" item "]}"
+#define EVENT(type, object) "{\"type\":\"" type "\",\"object\":" object "}\n"
+#define UID_A               "11111111-1111-1111-1111-111111111111"
+#define UID_B               "22222222-2222-2222-2222-222222222222"
+#define LEFT                "demo/a#" UID_A
+
+struct fixture {
+	struct loop *loop;
+	struct objects *objects;
+	struct fake_api api;
+	int watches[2]; /* of Namespaces, of Pods */
+	int netns_fd;
+	bool is_synced, is_left;
+	char path[40], calls[1024];
+};
+
+static void note(struct fixture *f, const char *sign, const char *key)
+{
+	size_t n = strlen(f->calls);
+
+	(void)snprintf(f->calls + n, sizeof(f->calls) - n, "%s%s ", sign, key);
+}
+
+static void on_pod(void *arg, struct podspec *spec)
+{
+	note(arg, "+", spec->key);
+	podspec_free(spec);
+}
+
+static void on_pod_gone(void *arg, const char *key)
+{
+	note(arg, "-", key);
+}
+
+static void on_pod_left(void *arg, const char *key, const char *left_key)
+{
+	note(arg, "?", key);
+	note(arg, "=", left_key);
+}
+
+static bool is_left(void *arg, const char *left_key)
+{
+	return ((struct fixture *)arg)->is_left;
+}
+
+static void on_synced(void *arg)
+{
+	((struct fixture *)arg)->is_synced = true;
+}
+
+static bool on_request(struct fake_api *a, int fd, const char *method, const char *path,
+		       const char *body)
+{
+	struct fixture *f = a->arg;
+	bool is_pods = strstr(path, "/pods") != NULL;
+
+	if (strstr(path, "watch=1")) {
+		fake_write(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+		f->watches[is_pods] = fd;
+	} else {
+		fake_answer(fd, 200,
+			    is_pods ? LIST(POD("5", UID_A, "")) : LIST(NAMESPACE("5", "enabled")));
+	}
+	return true;
+}
+
+static void push(struct fixture *f, bool is_pods, const char *event)
+{
+	f->api.watch_fd = f->watches[is_pods];
+	fake_push(&f->api, event);
+}
+
+/* Until @want has been called, and not less. */
+static void assert_calls(struct fixture *f, const char *want)
+{
+	for (int i = 0; i < 3000 && strlen(f->calls) < strlen(want); i++)
+		assert_true(loop_run_once(f->loop, 10) >= 0);
+	assert_string_equal(f->calls, want);
+	f->calls[0] = '\0';
+}
+
+static void sandbox_add(struct fixture *f, const char *uid, const char *container)
+{
+	const struct objects_sandbox s = {
+		.key = "demo/a", .uid = uid, .container = container, .netns_fd = f->netns_fd};
+	char why[200];
+
+	assert_int_equal(objects_sandbox_add(f->objects, &s, why, sizeof(why)), 1);
+}
+
+static const char *left_of(struct fixture *f, const char *container)
+{
+	const struct objects_sandbox s = {
+		.key = "demo/a", .uid = UID_A, .container = container, .netns_fd = -1};
+
+	return objects_left_of(f->objects, &s);
+}
+
+static int begin(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct objects_config config = {.node = "n1",
+					.on_pod = on_pod,
+					.on_pod_gone = on_pod_gone,
+					.on_pod_left = on_pod_left,
+					.is_left = is_left,
+					.on_synced = on_synced,
+					.arg = f};
+	FILE *file;
+	int fd;
+
+	log_set_level(LOG_OFF);
+	(void)str_copy(f->path, sizeof(f->path), "/tmp/culvert-objects-left-XXXXXX");
+	fd = mkstemp(f->path);
+	if (fd < 0 || loop_new(&f->loop) < 0)
+		return -1;
+	fake_start(&f->api, f->loop);
+	f->api.on_request = on_request;
+	f->api.arg = f;
+	file = fdopen(fd, "w");
+	if (!file)
+		return -1;
+	(void)fprintf(file, KUBECONFIG, f->api.url);
+	(void)fclose(file);
+	f->netns_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	config.loop = f->loop;
+	config.kubeconfig = f->path;
+	if (f->netns_fd < 0 || objects_new(&config, &f->objects) < 0)
+		return -1;
+	for (int i = 0; i < 3000 && !(f->is_synced && f->watches[0] && f->watches[1]); i++)
+		if (loop_run_once(f->loop, 10) < 0)
+			return -1;
+	f->calls[0] = '\0';
+	f->is_left = true;
+	*state = f;
+	sandbox_add(f, UID_A, "c1");
+	assert_calls(f, "+demo/a ");
+	return 0;
+}
+
+static int end(void **state)
+{
+	struct fixture *f = *state;
+
+	objects_free(f->objects);
+	fake_stop(&f->api);
+	loop_free(f->loop);
+	(void)close(f->netns_fd);
+	(void)unlink(f->path);
+	free(f);
+	return 0;
+}
+
+static void one_that_is_deleted_has_left(void **state)
+{
+	struct fixture *f = *state;
+
+	push(f, true, EVENT("DELETED", POD("8", UID_A, "")));
+	assert_calls(f, "?demo/a =" LEFT " ");
+	assert_null(objects_pod(f->objects, "demo/a"));
+	assert_null(left_of(f, "c2"));
+	assert_string_equal(left_of(f, "c1"), LEFT);
+	f->is_left = false; /* its namespace has gone */
+	assert_null(left_of(f, "c1"));
+}
+
+static void so_has_one_that_says_it_has_ended(void **state)
+{
+	struct fixture *f = *state;
+
+	push(f, true, EVENT("MODIFIED", POD("8", UID_A, ",\"status\":{\"phase\":\"Failed\"}")));
+	assert_calls(f, "?demo/a =" LEFT " ");
+}
+
+static void and_one_that_another_of_its_name_follows(void **state)
+{
+	struct fixture *f = *state;
+
+	push(f, true, EVENT("MODIFIED", POD("8", UID_B, "")));
+	assert_calls(f, "?demo/a =" LEFT " ");
+	sandbox_add(f, UID_B, "c2");
+	assert_calls(f, "+demo/a ");
+	assert_string_equal(left_of(f, "c1"), LEFT);
+}
+
+static void a_label_that_goes_releases_it(void **state)
+{
+	struct fixture *f = *state;
+
+	push(f, true, EVENT("DELETED", POD("8", UID_A, "")));
+	assert_calls(f, "?demo/a =" LEFT " ");
+	push(f, false, EVENT("MODIFIED", NAMESPACE("9", "disabled")));
+	assert_calls(f, "-" LEFT " ");
+	assert_null(left_of(f, "c1"));
+}
+
+/* What follows is told in the same order. */
+static void a_namespace_that_goes_releases_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	push(f, false,
+	     EVENT("DELETED", NAMESPACE("8", "enabled")) EVENT("ADDED", NAMESPACE("9", "enabled")));
+	assert_calls(f, "+demo/a ");
+	push(f, true, EVENT("DELETED", POD("10", UID_A, "")));
+	assert_calls(f, "?demo/a =" LEFT " ");
+	push(f, false,
+	     EVENT("DELETED", NAMESPACE("11", "enabled"))
+		     EVENT("ADDED", NAMESPACE("12", "disabled")));
+	assert_calls(f, "-" LEFT " ");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(one_that_is_deleted_has_left, begin, end),
+		cmocka_unit_test_setup_teardown(so_has_one_that_says_it_has_ended, begin, end),
+		cmocka_unit_test_setup_teardown(and_one_that_another_of_its_name_follows, begin,
+						end),
+		cmocka_unit_test_setup_teardown(a_label_that_goes_releases_it, begin, end),
+		cmocka_unit_test_setup_teardown(a_namespace_that_goes_releases_nothing, begin, end),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* objects_left - pods of a cluster that were in the mesh when their objects went. Their processes
+ * may live on (deleted by force; an API server that was set back), so that they are not released
+ * but by their end, or by a Namespace that is taken out of the mesh. One that goes takes nothing
+ * out: its pods went before it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/str.h"
+#include "model/enrol.h"
+#include "objects_private.h"
+
+static void left_forget(struct objects *o, const char *left_key)
+{
+	(void)known_pod_free(map_del_str(o->left, left_key));
+}
+
+/* Of those that have ended nobody tells. */
+static void left_sweep(struct objects *o)
+{
+	map_for_each (o->left, it)
+		if (!o->config.is_left(o->config.arg, it.key))
+			left_forget(o, it.key);
+}
+
+/* No two pods of a cluster have one UID, and no name has that sign in it. */
+void objects_leave(struct objects *o, const char *key, struct known_pod *k)
+{
+	const char *uid = object_string(k->object, "metadata.uid");
+	_cleanup_(freep) char *left_key = str_format("%s#%s", key, uid ? uid : "");
+
+	left_sweep(o);
+	if (left_key)
+		left_forget(o, left_key);
+	if (!left_key || map_put_str(o->left, left_key, k) < 0) {
+		log_error("agent", "out of memory: a pod stays in the mesh pod=%s", key);
+		known_pod_free(k);
+		return;
+	}
+	o->config.on_pod_left(o->config.arg, key, left_key);
+	left_sweep(o);
+}
+
+static bool is_wanted(const struct objects *o, const struct known_pod *k)
+{
+	const struct object *ns = map_get_str(o->namespaces, k->object->namespace_);
+
+	return !o->is_released && enrol_is_yes(enrol_decide(k->object, ns).verdict);
+}
+
+void objects_left_decide(struct objects *o, const char *name)
+{
+	left_sweep(o);
+	map_for_each (o->left, it) {
+		const struct known_pod *k = it.value;
+
+		if ((name && !streq(k->object->namespace_, name)) || is_wanted(o, k))
+			continue;
+		o->config.on_pod_gone(o->config.arg, it.key);
+		left_forget(o, it.key);
+	}
+}
+
+const char *objects_left_of(struct objects *o, const struct objects_sandbox *sandbox)
+{
+	left_sweep(o);
+	map_for_each (o->left, it) {
+		const struct known_pod *k = it.value;
+
+		if (k->sandbox && streq(k->sandbox, sandbox->container))
+			return it.key;
+	}
+	return NULL;
+}

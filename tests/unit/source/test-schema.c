@@ -47,6 +47,7 @@ static const char *check_text(const char *yaml, struct findings *f)
 	return f->text;
 }
 
+#define SIXTY_FOUR  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 #define META(kind_) "apiVersion: v1\nkind: " kind_ "\nmetadata: {name: x}\n"
 #define SERVICE     META("Service")
 #define SLICE       "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: {name: x}\n"
@@ -73,6 +74,8 @@ static const char *const good[] = {
 	META("Node") "spec: {podCIDR: 10.0.0.0/24}\nstatus: {addresses: []}\n",
 	META("ConfigMap") "data: {a: \"1\"}\n",
 	META("Pod"),
+	"apiVersion: v1\nkind: Pod\nmetadata: {name: " SIXTY_FOUR "-" SIXTY_FOUR ".x}\n"
+	"spec: {nodeName: " SIXTY_FOUR ", serviceAccountName: " SIXTY_FOUR "}\n",
 	META("Pod") "spec:\n  containers:\n  - name: c\n    image: nginx\n    ports: "
 		    "[{containerPort: 80, name: http}]\n"
 		    "  hostNetwork: false\n  nodeName: n1\nstatus: {podIP: 10.0.0.1, podIPs: [{ip: "
@@ -159,6 +162,10 @@ static const struct {
 	 "expected a mapping, got a list"},
 	{"apiVersion: v1\nkind: Pod\nmetadata: {name: X_Y}\n", "metadata.name", "got \"X_Y\""},
 	{"apiVersion: v1\nkind: Pod\nmetadata: {name: 7}\n", "metadata.name", "(put it in quotes)"},
+	{"apiVersion: v1\nkind: Namespace\nmetadata: {name: " SIXTY_FOUR "}\n", "metadata.name",
+	 "at most 63"},
+	{"apiVersion: v1\nkind: Service\nmetadata: {name: " SIXTY_FOUR "}\nspec: {}\n",
+	 "metadata.name", "at most 63"},
 	{"apiVersion: v1\nkind: Pod\nmetadata: {name: x, namespace: a.b}\n", "metadata.namespace",
 	 "expected a namespace"},
 	{"apiVersion: v1\nkind: Pod\nmetadata: {name: x, label: {a: b}}\n", "metadata.label",

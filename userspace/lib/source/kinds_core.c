@@ -27,8 +27,13 @@ static const struct schema annotations = {
 };
 static const struct schema name = {
 	.type = SCHEMA_STRING,
-	.is_valid = word_is_subdomain,
+	.is_valid = word_is_name,
 	.expected = "a name (a string of at most 253 lower-case letters, digits, - and .)",
+};
+static const struct schema dns_name = {
+	.type = SCHEMA_STRING,
+	.is_valid = word_is_subdomain,
+	.expected = "a name (a string of at most 63 lower-case letters, digits and -)",
 };
 /* An empty one is as good as none. */
 static bool is_namespace(const char *s)
@@ -68,6 +73,17 @@ static const struct schema_field metadata_fields[] = {
 	FIELDS_END,
 };
 const struct schema schema_metadata = {.type = SCHEMA_OBJECT, .fields = metadata_fields};
+
+/* Of what has a name in the DNS: Namespaces and Services. */
+static const struct schema_field metadata_dns_fields[] = {
+	REQUIRED("name", &dns_name),
+	FIELD("namespace", &namespace_name),
+	FIELD("labels", &schema_labels),
+	FIELD("annotations", &annotations),
+	METADATA_BOOKKEEPING,
+	FIELDS_END,
+};
+const struct schema schema_metadata_dns = {.type = SCHEMA_OBJECT, .fields = metadata_dns_fields};
 
 static const struct schema_field metadata_template_fields[] = {
 	FIELD("name", &name),
@@ -253,6 +269,15 @@ static const struct schema_field plain_fields[] = {
 	FIELDS_END,
 };
 static const struct schema plain = {.type = SCHEMA_OBJECT, .fields = plain_fields};
+static const struct schema_field namespace_fields[] = {
+	REQUIRED("apiVersion", &schema_string),
+	REQUIRED("kind", &schema_string),
+	REQUIRED("metadata", &schema_metadata_dns),
+	FIELD("spec", &map_any),
+	FIELD("status", &map_any),
+	FIELDS_END,
+};
+static const struct schema namespace_ = {.type = SCHEMA_OBJECT, .fields = namespace_fields};
 static const struct schema_field service_account_fields[] = {
 	REQUIRED("apiVersion", &schema_string),
 	REQUIRED("kind", &schema_string),
@@ -279,7 +304,7 @@ static const char *const v1[] = {"v1", NULL};
 static const char *const apps_v1[] = {"apps/v1", NULL};
 
 const struct schema_kind schema_kinds_core[] = {
-	{.kind = "Namespace", .api_versions = v1, .schema = &plain},
+	{.kind = "Namespace", .api_versions = v1, .schema = &namespace_},
 	{.kind = "ServiceAccount",
 	 .api_versions = v1,
 	 .is_namespaced = true,

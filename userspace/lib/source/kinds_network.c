@@ -115,9 +115,9 @@ static const struct schema service_status = {.type = SCHEMA_OBJECT,
 					     .fields = service_status_fields};
 
 static const struct schema_field service_fields[] = {
-	REQUIRED("apiVersion", &schema_string), REQUIRED("kind", &schema_string),
-	REQUIRED("metadata", &schema_metadata), REQUIRED("spec", &service_spec),
-	FIELD("status", &service_status),       FIELDS_END,
+	REQUIRED("apiVersion", &schema_string),     REQUIRED("kind", &schema_string),
+	REQUIRED("metadata", &schema_metadata_dns), REQUIRED("spec", &service_spec),
+	FIELD("status", &service_status),           FIELDS_END,
 };
 static const struct schema service = {.type = SCHEMA_OBJECT, .fields = service_fields};
 

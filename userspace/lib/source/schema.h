@@ -102,7 +102,8 @@ void schema_walk(const struct schema *s, const json_t *v, struct schema_report *
 
 /* Words of Kubernetes (RFC 1123, RFC 1035) and addresses, for is_valid. */
 bool word_is_label(const char *s);       /* [a-z0-9-], 63 */
-bool word_is_subdomain(const char *s);   /* labels and dots, 253 */
+bool word_is_subdomain(const char *s);   /* labels and dots, 253: a DNS name */
+bool word_is_name(const char *s);        /* the same, but that no label is limited: an object's */
 bool word_is_port_name(const char *s);   /* [a-z0-9-], 15, one letter */
 bool word_is_label_key(const char *s);   /* prefix/name */
 bool word_is_label_value(const char *s); /* may be empty */
@@ -111,7 +112,7 @@ bool word_is_ip_or_cidr(const char *s);
 bool word_is_port(const char *s); /* "80" */
 
 /* The tables, one file per group. Each ends with a kind without name. */
-extern const struct schema schema_metadata, schema_metadata_template, schema_any, schema_string,
-	schema_bool, schema_labels;
+extern const struct schema schema_metadata, schema_metadata_dns, schema_metadata_template,
+	schema_any, schema_string, schema_bool, schema_labels;
 extern const struct schema_kind schema_kinds_core[], schema_kinds_network[],
 	schema_kinds_security[], schema_kinds_istio[], schema_kinds_telemetry[];

@@ -18,9 +18,9 @@ static bool is_lower_alnum(char c)
 }
 
 /* [a-z0-9]([a-z0-9-]*[a-z0-9])? of @n characters */
-static bool is_label(const char *s, size_t n)
+static bool is_labelled(const char *s, size_t n)
 {
-	if (n == 0 || n > LABEL_MAX || !is_lower_alnum(s[0]) || !is_lower_alnum(s[n - 1]))
+	if (n == 0 || !is_lower_alnum(s[0]) || !is_lower_alnum(s[n - 1]))
 		return false;
 	for (size_t i = 0; i < n; i++)
 		if (!is_lower_alnum(s[i]) && s[i] != '-')
@@ -30,22 +30,35 @@ static bool is_label(const char *s, size_t n)
 
 bool word_is_label(const char *s)
 {
-	return is_label(s, strlen(s));
+	size_t n = strlen(s);
+
+	return n <= LABEL_MAX && is_labelled(s, n);
 }
 
-bool word_is_subdomain(const char *s)
+/* @max: of each label. */
+static bool is_dotted(const char *s, size_t max)
 {
 	if (strlen(s) > SUBDOMAIN_MAX)
 		return false;
 	for (;;) {
 		size_t n = strcspn(s, ".");
 
-		if (!is_label(s, n))
+		if (n > max || !is_labelled(s, n))
 			return false;
 		if (s[n] == '\0')
 			return true;
 		s += n + 1;
 	}
+}
+
+bool word_is_subdomain(const char *s)
+{
+	return is_dotted(s, LABEL_MAX);
+}
+
+bool word_is_name(const char *s)
+{
+	return is_dotted(s, SUBDOMAIN_MAX);
 }
 
 bool word_is_port_name(const char *s)
@@ -84,7 +97,7 @@ bool word_is_label_key(const char *s)
 		return false;
 	memcpy(prefix, s, n);
 	prefix[n] = '\0';
-	return word_is_subdomain(prefix) && is_qualified(slash + 1, strlen(slash + 1));
+	return word_is_name(prefix) && is_qualified(slash + 1, strlen(slash + 1));
 }
 
 bool word_is_label_value(const char *s)

@@ -32,13 +32,6 @@ static struct enrolment *by_cookie(const struct pods *p, uint64_t cookie)
 	return map_get(p->by_cookie, &cookie, sizeof(cookie));
 }
 
-const char *pods_name(const struct pods *p, uint64_t netns_cookie)
-{
-	const struct enrolment *e = by_cookie(p, netns_cookie);
-
-	return e ? e->key : NULL;
-}
-
 /* Who is behind a namespace may have changed. */
 static void pods_changed(struct pods *p)
 {
@@ -195,17 +188,22 @@ static void stale_sweep(struct pods *p)
 /* ---- one pod ---- */
 
 /* The label came back while the pod was draining: go on with what it still has, or end that first.
- * It is offered again either way, since its account or addresses may be others now. */
+ * Its addresses, account and exclusions may be others now, so that it is offered again. */
 static struct enrolment *draining_take_back(struct pod *pod, struct enrolment *old,
 					    struct enrolment *new)
 {
 	struct pods *p = pod->pods;
+	bool is_kept;
 
 	loop_timer_del(&old->timer);
 	list_del(&old->link);
 	old->is_encrypt = new->is_encrypt;
-	if (!old->is_acked || enrolment_recapture(old, pod->spec->has_dns) < 0) {
+	is_kept = old->is_acked && enrolment_refresh(old, pod->spec) >= 0;
+	if (is_kept)
+		enrolment_rules(old, pod->spec);
+	if (!is_kept || enrolment_recapture(old, pod->spec->has_dns) < 0) {
 		enrolment_end(p, old);
+		enrolment_rules(new, pod->spec); /* they went with the old one's */
 		return new;
 	}
 	enrolment_forget(new);

@@ -109,6 +109,13 @@ size_t pods_draining(const struct pods *p)
 	return n;
 }
 
+const char *pods_name(const struct pods *p, uint64_t netns_cookie)
+{
+	const struct enrolment *e = map_get(p->by_cookie, &netns_cookie, sizeof(netns_cookie));
+
+	return e ? e->key : NULL;
+}
+
 int pods_netns_fd(const struct pods *p, uint64_t netns_cookie)
 {
 	const struct enrolment *e = map_get(p->by_cookie, &netns_cookie, sizeof(netns_cookie));

@@ -30,6 +30,7 @@ struct fixture {
 static char calls[2048];
 /* As the maps would: the cookie of a captured namespace. */
 static uint64_t captured;
+static int refresh_result;
 
 static void note(const char *what, const char *key)
 {
@@ -143,6 +144,14 @@ void enrolment_reroute(struct enrolment *e, const struct podspec *spec, bool is_
 void enrolment_rules(struct enrolment *e, const struct podspec *spec)
 {
 	note("rules", e->key);
+}
+
+int __wrap_enrolment_refresh(struct enrolment *e, const struct podspec *spec);
+
+int __wrap_enrolment_refresh(struct enrolment *e, const struct podspec *spec)
+{
+	note("refresh", e->key);
+	return refresh_result;
 }
 
 void enrolment_rules_forget(const struct enrolment *e)
@@ -267,6 +276,7 @@ static int begin(void **state)
 
 	log_set_level(LOG_ERROR);
 	captured = 0;
+	refresh_result = 0;
 	(void)str_copy(f->dir, sizeof(f->dir), "/tmp/culvert-left-XXXXXX");
 	if (!mkdtemp(f->dir) || loop_new(&f->loop) < 0)
 		return -1;
@@ -397,6 +407,31 @@ static void comes_back_with_its_object(void **state)
 	assert_string_equal(pods_name(f->pods, first(f)->cookie), "demo/a");
 }
 
+/* Unlabelled and labelled again, with another annotation in between. */
+static void one_that_drains_comes_back_with_the_rules_of_now(void **state)
+{
+	struct fixture *f = *state;
+
+	pods_remove(f->pods, "demo/a");
+	assert_calls("uncapture:demo/a ");
+	put(f, "a", "a", "10.0.0.2");
+	assert_calls("refresh:demo/a rules:demo/a recapture:demo/a offer:demo/a ");
+	assert_int_equal(pods_draining(f->pods), 0);
+}
+
+/* What ends takes the rules of its namespace along. */
+static void or_afresh_with_them(void **state)
+{
+	struct fixture *f = *state;
+
+	pods_remove(f->pods, "demo/a");
+	calls[0] = '\0';
+	refresh_result = -EIO;
+	put(f, "a", "a", "10.0.0.2");
+	assert_calls("refresh:demo/a unsteer:10.0.0.2 close:demo/a rules:demo/a offer:demo/a ");
+	assert_int_equal(pods_draining(f->pods), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -409,6 +444,9 @@ int main(void)
 						end),
 		cmocka_unit_test_setup_teardown(is_offered_to_no_other_ztunnel, begin, end),
 		cmocka_unit_test_setup_teardown(comes_back_with_its_object, begin, end),
+		cmocka_unit_test_setup_teardown(one_that_drains_comes_back_with_the_rules_of_now,
+						begin, end),
+		cmocka_unit_test_setup_teardown(or_afresh_with_them, begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

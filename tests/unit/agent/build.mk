@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: Apache-2.0
+# What is in the files of network namespaces is the test's own.
+$(BUILD)/tests/unit/agent/test-pods-left: ALL_LDFLAGS += -Wl,--wrap=enrolment_refresh

@@ -117,6 +117,8 @@ const char *conn_end_text(int error, uint32_t code)
 {
 	if (code == HBONE_PEER_SILENT)
 		return "connection reset: the peer's node has answered no PING for 20 s";
+	if (code == HBONE_NO_MEMORY)
+		return "connection reset: out of memory";
 	return error < 0 ? "connection reset" : NULL;
 }
 

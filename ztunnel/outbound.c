@@ -169,7 +169,10 @@ static void on_relay_done(struct relay *r, int error, uint32_t code)
 	struct outbound *o = of_relay(r);
 
 	if (o->attempt)
-		conn_fail(&o->conn, CONN_CONNECT, "the tunnel closed before it answered");
+		conn_fail(&o->conn, CONN_CONNECT,
+			  code == HBONE_NO_MEMORY
+				  ? "the tunnel ended before it was answered: out of memory"
+				  : "the tunnel closed before it answered");
 	else
 		conn_fail(&o->conn, CONN_OK, conn_end_text(error, code));
 }

@@ -442,6 +442,7 @@ static void busy_tunnel_keeps_its_buffers_until_it_is_calm(void **state)
 
 /* Whose next records are lost when some of them are made. */
 static const SSL *failing;
+static int failure = -EIO;
 
 int __real_scratch_encrypt(struct hbone_scratch *s, struct scratch_tls *tls, uint8_t *p, size_t n);
 int __wrap_scratch_encrypt(struct hbone_scratch *s, struct scratch_tls *tls, uint8_t *p, size_t n);
@@ -450,7 +451,7 @@ int __wrap_scratch_encrypt(struct hbone_scratch *s, struct scratch_tls *tls, uin
 {
 	int r = __real_scratch_encrypt(s, tls, p, n);
 
-	return tls->ssl == failing ? -EIO : r;
+	return tls->ssl == failing ? failure : r;
 }
 
 static void send_more(struct fixture *f)
@@ -478,6 +479,20 @@ static void what_one_could_not_send_no_other_sends(void **state)
 	assert_int_equal(other.client.end.received, 2000);
 	hbone_tunnel_close(other.client.t, 0, "");
 	run_until(f, other.client.is_closed && other.server.is_closed);
+}
+
+static void what_had_no_memory_says_so(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	failing = f->ssl;
+	failure = -ENOMEM;
+	open_stream(f, 1000);
+	run_until(f, f->client.is_closed && f->server.is_closed);
+	failure = -EIO;
+	assert_string_equal(f->client.text, "out of memory");
+	assert_int_equal(f->client.end.code, HBONE_NO_MEMORY);
 }
 
 #define CROWD 5
@@ -575,6 +590,7 @@ int main(void)
 		T(garbage_ends_a_tunnel),
 		T(busy_tunnel_keeps_its_buffers_until_it_is_calm),
 		T(what_one_could_not_send_no_other_sends),
+		T(what_had_no_memory_says_so),
 		T(each_turn_has_one_step_of_a_handshake),
 		T(one_that_waits_for_its_step_may_be_closed),
 	};

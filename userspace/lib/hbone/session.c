@@ -418,6 +418,7 @@ int hbone_session_new(bool is_server, const struct hbone_session_ops *ops, void 
 	s->is_server = is_server;
 	session_calm_start(s);
 	s->recv_nr = 1;
+	s->lost_code = HBONE_INTERNAL_ERROR;
 	list_init(&s->streams);
 	r = h2_new(s);
 	if (r < 0)
@@ -429,9 +430,10 @@ int hbone_session_new(bool is_server, const struct hbone_session_ops *ops, void 
 	return 0;
 }
 
-void hbone_session_silent(struct hbone_session *s)
+void hbone_session_lost(struct hbone_session *s, uint32_t code)
 {
-	s->is_silent = true;
+	if (s)
+		s->lost_code = code;
 }
 
 struct hbone_session *hbone_session_free(struct hbone_session *s)
@@ -443,7 +445,7 @@ struct hbone_session *hbone_session_free(struct hbone_session *s)
 
 		(void)nghttp2_session_set_stream_user_data(s->h2, st->id, NULL);
 		session_unlink(s, st);
-		st->ops->on_close(st, s->is_silent ? HBONE_PEER_SILENT : HBONE_INTERNAL_ERROR);
+		st->ops->on_close(st, s->lost_code);
 	}
 	nghttp2_session_del(s->h2);
 	free(s);

@@ -37,7 +37,9 @@
 enum hbone_error {
 	HBONE_NO_ERROR = 0,
 	HBONE_INTERNAL_ERROR = 2,
-	HBONE_PEER_SILENT = 0x10000, /* ours, never on the wire: no PING is answered */
+	/* ours, never on the wire */
+	HBONE_PEER_SILENT = 0x10000, /* no PING is answered */
+	HBONE_NO_MEMORY = 0x10001,   /* we had none for the session itself */
 	HBONE_REFUSED_STREAM = 7,
 	HBONE_CANCEL = 8,
 	HBONE_CONNECT_ERROR = 10,
@@ -99,11 +101,10 @@ struct hbone_session_ops {
  */
 _must_check_ int hbone_session_new(bool is_server, const struct hbone_session_ops *ops, void *arg,
 				   struct hbone_session **ret);
-/** hbone_session_silent() - the peer answers nothing any more: that is what streams will be told.
- */
-void hbone_session_silent(struct hbone_session *s);
+/** hbone_session_lost() - what streams will be told when the session is freed. @s: or NULL. */
+void hbone_session_lost(struct hbone_session *s, uint32_t code);
 /** hbone_session_free() - closes every stream first (on_close with HBONE_INTERNAL_ERROR, or
- * HBONE_PEER_SILENT). Takes NULL. Return: NULL. */
+ * what hbone_session_lost() said). Takes NULL. Return: NULL. */
 struct hbone_session *hbone_session_free(struct hbone_session *s);
 DEFINE_CLEANUP(struct hbone_session *, hbone_session_free);
 

@@ -25,7 +25,7 @@ struct hbone_session {
 	uint32_t windows;      /* server: WINDOW_UPDATEs that may follow from what was sent */
 	uint64_t frames;
 	bool is_flooded;
-	bool is_silent;
+	uint32_t lost_code; /* what streams are told when the session goes */
 	bool is_receiving;
 	bool is_window_changed; /* by the peer, in the recv that runs */
 	uint32_t recv_nr;       /* of the recv that runs or comes next, from 1 */

@@ -66,11 +66,6 @@ struct hbone_tunnel {
 	char text[TEXT_MAX];
 };
 
-static void set_text(struct hbone_tunnel *t, const char *text)
-{
-	(void)snprintf(t->text, sizeof(t->text), "%.*s", TEXT_MAX - 1, text);
-}
-
 /* tunnel_fail() - the first reason wins; the work is done at the end of the turn, under no callback
  * of ours. */
 static void tunnel_fail(struct hbone_tunnel *t, int error, const char *text)
@@ -79,7 +74,11 @@ static void tunnel_fail(struct hbone_tunnel *t, int error, const char *text)
 		return;
 	t->state = TUNNEL_CLOSING;
 	t->error = error;
-	set_text(t, text);
+	if (error == -ENOMEM) {
+		text = "out of memory";
+		hbone_session_lost(t->session, HBONE_NO_MEMORY);
+	}
+	(void)snprintf(t->text, sizeof(t->text), "%.*s", TEXT_MAX - 1, text);
 	loop_timer_del(&t->timer);
 	loop_timer_del(&t->later);
 	loop_task_del(&t->flush);
@@ -439,7 +438,7 @@ static void ping_tick(struct hbone_tunnel *t)
 		if (now - MAX(t->ping_us, t->recv_us) >= t->pong_timeout_us) {
 			(void)hbone_session_goaway(t->session, HBONE_NO_ERROR);
 			(void)flush_round(t);
-			hbone_session_silent(t->session);
+			hbone_session_lost(t->session, HBONE_PEER_SILENT);
 			tunnel_fail(t, -ETIMEDOUT, "the peer answers no PING");
 			return;
 		}

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """culvert-cni on a real cluster: pods are captured before their first instruction, whatever happens to the agent."""
 import json
+import os
 import threading
 import time
 
@@ -32,6 +33,19 @@ def ports_of(canary, address):
     return {to.rsplit(".", 1)[1] for to in canary.syns if to.rsplit(".", 1)[0] == address}
 
 
+def lives(word):
+    """Is there still a process that was started to say this?"""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as f:
+                said = f.read()
+        except OSError:
+            continue
+        if said.startswith(b"/eager\0") and word.encode() in said:
+            return True
+    return False
+
+
 def plugins(cluster, number=2):
     return [p["type"] for p in json.loads(cluster.on_node(number, "cat", CONFLIST).stdout)["plugins"]]
 
@@ -50,6 +64,27 @@ def test_not_one_byte_of_a_new_pod_is_plain(cluster, web):
         for name in names:
             eventually(lambda n=name: cluster.is_captured(namespace, n), what=f"{name} is captured")
         time.sleep(1)
+    assert not canary.was_seen(), "plaintext crossed the link"
+    assert ports_of(canary, address) <= {"15008"}, "a connection was begun round the mesh"
+
+
+def test_a_pod_deleted_by_force_says_nothing_plain(cluster, web):
+    """Its object is gone at once; its process, which heeds no SIGTERM, lives on and dials for all of its grace period."""
+    namespace, address = web
+    with Canary(cluster) as canary:
+        left = eager(namespace, "left", "n2", address, canary.word)
+        left["spec"]["terminationGracePeriodSeconds"] = 8
+        cluster.apply(left)
+        cluster.wait_ready(namespace, "left")
+        eventually(lambda: cluster.is_captured(namespace, "left"), what="left is captured")
+        cluster.run("delete", "pod", "-n", namespace, "left", "--force", "--grace-period=0")
+        assert cluster.run("get", "pod", "-n", namespace, "left", "--ignore-not-found") == ""
+        gone, rounds = time.monotonic(), 0
+        while lives(canary.word):
+            assert time.monotonic() < gone + 120, "the process does not end"
+            time.sleep(0.1)
+            rounds += 1
+    assert rounds > 10, "it ended with its object: nothing is proven"
     assert not canary.was_seen(), "plaintext crossed the link"
     assert ports_of(canary, address) <= {"15008"}, "a connection was begun round the mesh"
 

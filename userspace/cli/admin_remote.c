@@ -115,6 +115,19 @@ static const char *container_of_part(const char *part)
 	return streq(part, "control") ? "discovery" : part;
 }
 
+/* first_line() - of what a command said; nothing ends it with a NUL. */
+static void first_line(const struct buf *said, char *into, size_t size)
+{
+	const char *text = (const char *)buf_head(said);
+	size_t n = 0;
+
+	while (n < buf_len(said) && n + 1 < size && text[n] != '\n' && text[n] != '\0')
+		n++;
+	if (n > 0)
+		memcpy(into, text, n);
+	into[n] = '\0';
+}
+
 int admin_remote_run(const struct admin_node *n, const char *part, const char *const *command,
 		     struct buf *out)
 {
@@ -132,9 +145,7 @@ int admin_remote_run(const struct admin_node *n, const char *part, const char *c
 	if (r == 0)
 		r = result.code;
 	if (r > 0)
-		(void)snprintf(err, sizeof(err), "%.*s",
-			       (int)strcspn((char *)buf_head(&result.err), "\n"),
-			       buf_len(&result.err) ? (char *)buf_head(&result.err) : "");
+		first_line(&result.err, err, sizeof(err));
 	if (r == 0 && buf_append(out, buf_head(&result.out), buf_len(&result.out)) < 0)
 		r = -ENOMEM;
 	(void)snprintf(why, sizeof(why), "pod %s: %s", n->pod, err);

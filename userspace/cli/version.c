@@ -46,7 +46,8 @@ static char *version_of(const struct admin_node *n, const char *part)
 	static const char *const command[] = {PROGRAM, "version", "--short", NULL};
 	_cleanup_(buf_resetp) struct buf out = {0};
 
-	if (admin_remote_run(n, part, command, &out) != 0 || buf_len(&out) == 0)
+	if (admin_remote_run(n, part, command, &out) != 0 || buf_len(&out) == 0 ||
+	    buf_append(&out, "", 1) < 0)
 		return strdup("unknown");
 	return str_format("%.*s", (int)strcspn((const char *)buf_head(&out), "\n"),
 			  (const char *)buf_head(&out));

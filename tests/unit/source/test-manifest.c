@@ -14,6 +14,7 @@
 
 struct seen {
 	char items[2048], errors[4096];
+	unsigned int warnings; /* of the errors */
 	int result;
 };
 
@@ -36,6 +37,7 @@ static int on_error(void *arg, const struct source_error *err)
 
 	(void)source_error_format(err, line, sizeof(line));
 	(void)snprintf(s->errors + n, sizeof(s->errors) - n, "%s\n", line);
+	s->warnings += err->is_warning;
 	return 0;
 }
 
@@ -90,6 +92,24 @@ static void puts_a_duplicate_key_on_the_item_it_is_in(void **state)
 		&s));
 	assert_string_equal(s.items, "Pod default/p\nPod default/q none\n");
 	assert_string_equal(s.errors, "f.yaml:11: Pod default/q: duplicate key \"spec\"\n");
+}
+
+static void a_kind_without_effect_is_worth_a_look_and_no_mistake(void **state)
+{
+	struct seen s;
+
+	assert_true(parse("apiVersion: networking.istio.io/v1\nkind: DestinationRule\n"
+			  "metadata: {name: r}\n---\n"
+			  "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n",
+			  &s));
+	assert_string_equal(s.items, "Pod default/p\n");
+	assert_non_null(strstr(s.errors, "f.yaml:2: DestinationRule r: kind: DestinationRule has "
+					 "no effect yet"));
+	assert_int_equal(s.warnings, 1);
+	assert_false(parse("apiVersion: example.com/v1\nkind: DestinationRule\n"
+			   "metadata: {name: r}\n",
+			   &s));
+	assert_int_equal(s.warnings, 0);
 }
 
 static void cannot_be_complete_when_an_object_has_no_name(void **state)
@@ -153,6 +173,7 @@ int main(void)
 		cmocka_unit_test(names_each_object),
 		cmocka_unit_test(opens_lists_and_keeps_the_lines),
 		cmocka_unit_test(puts_a_duplicate_key_on_the_item_it_is_in),
+		cmocka_unit_test(a_kind_without_effect_is_worth_a_look_and_no_mistake),
 		cmocka_unit_test(cannot_be_complete_when_an_object_has_no_name),
 		cmocka_unit_test(hands_out_broken_security_objects_as_invalid),
 		cmocka_unit_test(stops_when_told_to),

@@ -28,9 +28,9 @@ static int report(struct parse *p, const struct source_error *err)
 	return p->ops->on_error(p->arg, err);
 }
 
-/* A problem of a document that is no object of a known kind and name: the document as a whole. */
-static int report_unnamed(struct parse *p, const struct object *o, const char *field,
-			  const char *message)
+/* What is said of an object that is not checked against a schema. */
+static int report_object(struct parse *p, const struct object *o, const char *field,
+			 const char *message, bool is_warning)
 {
 	struct source_error err = {
 		.file = p->file,
@@ -40,10 +40,18 @@ static int report_unnamed(struct parse *p, const struct object *o, const char *f
 		.name = o->name,
 		.field = field,
 		.message = message,
+		.is_warning = is_warning,
 	};
 
-	p->is_complete = false;
 	return report(p, &err);
+}
+
+/* A problem of a document that is no object of a known kind and name: the document as a whole. */
+static int report_unnamed(struct parse *p, const struct object *o, const char *field,
+			  const char *message)
+{
+	p->is_complete = false;
+	return report_object(p, o, field, message, false);
 }
 
 static void on_problem(void *arg, const char *field, const char *message)
@@ -123,6 +131,9 @@ static int kind_of(struct parse *p, const struct object *o, const struct schema_
 		return report_unnamed(
 			p, o, "kind",
 			"a Secret does not belong in a folder of manifests; it is not read");
+	/* No mistake: it is known what the object is, and that it is none that is used. */
+	if (!*ret && not_yet(o))
+		return report_object(p, o, "kind", not_yet(o), true);
 	if (!*ret && !*o->kind)
 		return report_unnamed(p, o, "kind",
 				      "required: expected the kind of the object, a string");
@@ -130,7 +141,7 @@ static int kind_of(struct parse *p, const struct object *o, const struct schema_
 		(void)snprintf(message, sizeof(message),
 			       "unknown kind \"%.60s\": expected one of %s", o->kind,
 			       schema_kind_names());
-		return report_unnamed(p, o, "kind", not_yet(o) ? not_yet(o) : message);
+		return report_unnamed(p, o, "kind", message);
 	}
 	namespace_ = object_value(o, "metadata.namespace");
 	if (namespace_ && !json_is_string(namespace_)) {

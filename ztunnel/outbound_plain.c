@@ -28,6 +28,17 @@ static void on_splice_done(struct splice *s, int error)
 
 static const struct splice_ops splice_ops = {on_splice_bytes, on_splice_done};
 
+/* take_over() - a tunnel refused what the application had said, and the destination has left the
+ * mesh since: it gets everything from the beginning, and it is counted when it does. */
+static void take_over(struct outbound *o, struct splice *s)
+{
+	struct buf said = {0};
+
+	relay_take_said(&o->relay, &said);
+	splice_said(s, &said, o->relay.is_app_eof);
+	o->conn.bytes_to_server = 0;
+}
+
 static int plain_splice(struct outbound *o)
 {
 	const int fds[2] = {o->relay.app.fd, o->attempt->plain_fd};
@@ -37,6 +48,7 @@ static int plain_splice(struct outbound *o)
 	if (!p)
 		return -ENOMEM;
 	p->owner = o;
+	take_over(o, &p->splice);
 	loop_del(&o->relay.app);
 	r = splice_start(&p->splice, o->conn.worker->loop, o->conn.worker->splice_scratch, fds,
 			 &splice_ops);

@@ -41,6 +41,14 @@ void relay_rewind(struct relay *r)
 		r->replay->pos = 0;
 }
 
+void relay_take_said(struct relay *r, struct buf *into)
+{
+	if (!r->replay)
+		return;
+	*into = r->replay->said;
+	memset(&r->replay->said, 0, sizeof(r->replay->said));
+}
+
 static void replay_free(struct relay *r)
 {
 	if (r->replay)

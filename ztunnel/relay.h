@@ -78,6 +78,9 @@ void relay_keep(struct relay *r);
 bool relay_can_replay(const struct relay *r);
 /** relay_rewind() - the stream is gone, the next one gets everything from the beginning. */
 void relay_rewind(struct relay *r);
+/** relay_take_said() - what is remembered, for a way without a tunnel. @into: empty, the caller's.
+ */
+void relay_take_said(struct relay *r, struct buf *into);
 /** relay_let_go() - the CONNECT was answered: what the application has said may go if it was held,
  * and need not be remembered. */
 void relay_let_go(struct relay *r);

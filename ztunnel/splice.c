@@ -2,6 +2,7 @@
 #include "ztunnel/splice.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "ztunnel/relay.h"
@@ -191,6 +192,14 @@ static void on_second(struct loop_fd *w, uint32_t events)
 	on_end(container_of(e, struct splice, ends[1]), e, events);
 }
 
+void splice_said(struct splice *s, struct buf *said, bool is_eof)
+{
+	s->ends[1].pending = *said;
+	s->ends[1].pending.limit = 0;
+	s->ends[0].is_eof = is_eof;
+	memset(said, 0, sizeof(*said));
+}
+
 int splice_start(struct splice *s, struct loop *loop, uint8_t *scratch, const int fds[2],
 		 const struct splice_ops *ops)
 {
@@ -209,6 +218,7 @@ int splice_start(struct splice *s, struct loop *loop, uint8_t *scratch, const in
 	}
 	if (r < 0) {
 		loop_del(&s->ends[0].watch);
+		buf_reset(&s->ends[1].pending);
 		s->ops = NULL;
 		return r;
 	}

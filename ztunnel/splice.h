@@ -42,6 +42,9 @@ struct splice {
 	bool is_done;
 };
 
+/** splice_said() - before splice_start(): the first end has said this already. @said: taken, empty
+ * afterwards. @is_eof: and its FIN was read. */
+void splice_said(struct splice *s, struct buf *said, bool is_eof);
 /** splice_start() - both connected and non-blocking; taken on success. Return: 0; -errno. */
 _must_check_ int splice_start(struct splice *s, struct loop *loop, uint8_t *scratch,
 			      const int fds[2], const struct splice_ops *ops);

@@ -28,7 +28,7 @@ static void make_identities(struct rig *f)
 	f->server_id = certs_identity(f->root, "spiffe://cluster.local/ns/demo/sa/server");
 }
 
-static void make_services(struct state_builder *b, bool has_web)
+static void make_services(const struct rig *f, struct state_builder *b, bool has_web)
 {
 	if (has_web)
 		mesh_put_service(b, &(struct mesh_service){.name = "web",
@@ -38,8 +38,10 @@ static void make_services(struct state_builder *b, bool has_web)
 						     .account = "server",
 						     .addrs = {REFUSING_ADDR},
 						     .services = {SERVICE_KEY}});
-	mesh_put_workload(b, &(struct mesh_workload){
-				     .name = "peer", .account = "server", .addrs = {PEER_ADDR}});
+	mesh_put_workload(b, &(struct mesh_workload){.name = "peer",
+						     .account = "server",
+						     .addrs = {PEER_ADDR},
+						     .is_tcp = f->is_peer_plain});
 	mesh_put_service(b, &(struct mesh_service){.name = "plain",
 						   .vips = {PLAIN_SERVICE_ADDR},
 						   .ports = {80, APP_PORT}});
@@ -77,7 +79,7 @@ static struct state *make_state(struct rig *f, bool has_certs, bool deny, bool h
 	mesh_put_workload(b, &client);
 	if (has_server)
 		mesh_put_workload(b, &server);
-	make_services(b, has_server);
+	make_services(f, b, has_server);
 	if (deny) {
 		Istio__Security__Authorization m = ISTIO__SECURITY__AUTHORIZATION__INIT;
 		Istio__Security__Rule rule = ISTIO__SECURITY__RULE__INIT, *rules[] = {&rule};

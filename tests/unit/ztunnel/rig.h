@@ -42,6 +42,7 @@ struct rig {
 	unsigned int added, drained;
 	uint32_t server_incarnation; /* of what is published next */
 	bool is_agent_dead;
+	bool is_peer_plain;       /* in what is published next */
 	bool is_plain_blocking;   /* sockets for plain dials: connect(2) itself fails */
 	unsigned int plain_asked; /* how often such sockets were asked for */
 };

@@ -35,6 +35,7 @@ struct peer_node {
 	struct hbone_scratch *scratch;
 	struct peer peers[PEERS];
 	unsigned int count, refusing; /* the first so many tunnels refuse */
+	bool is_leaving;              /* whoever is refused may find it outside the mesh */
 };
 
 static ssize_t on_read(struct hbone_stream *st, uint8_t *p, size_t n)
@@ -79,6 +80,8 @@ static int on_connect(void *arg, int32_t id, const struct hbone_head *head)
 	struct hbone_session *s = hbone_tunnel_session(e->t);
 
 	if (e->is_refusing) {
+		if (e->node->is_leaving)
+			rig_publish(e->node->rig, true, false);
 		assert_int_equal(hbone_session_goaway(s, HBONE_NO_ERROR), 0);
 		return -ESHUTDOWN;
 	}
@@ -109,6 +112,7 @@ static void on_accept(struct loop_fd *w, uint32_t events)
 	};
 
 	assert_true(c.fd >= 0 && n->count < PEERS);
+	e->node = n;
 	e->is_refusing = n->count++ < n->refusing;
 	assert_int_equal(hbone_tunnel_new(&c, &e->t), 0);
 }
@@ -269,6 +273,45 @@ TEST(a_peer_that_refuses_every_stream_is_given_up)
 	node_stop(&n);
 }
 
+/* Its pod leaves the mesh: what has been read for the tunnel goes the plain way, with its end. */
+TEST(what_was_said_to_a_pod_that_leaves_the_mesh_arrives)
+{
+	struct rig *f = *cmocka_state;
+
+	for (int is_closed = 0; is_closed < 2; is_closed++) {
+		int l = rig_listen(PEER_ADDR, APP_PORT), app = f->app, fd, server;
+		struct peer_node n;
+
+		f->is_peer_plain = false;
+		rig_publish(f, true, false);
+		f->is_peer_plain = true;
+		node_start(&n, f, PEERS);
+		n.is_leaving = true;
+		fd = app_dial(f, PEER_TEXT);
+		app_say(fd, "first words");
+		if (is_closed)
+			assert_int_equal(shutdown(fd, SHUT_WR), 0);
+		f->app = l;
+		server = app_accept(f, WAIT_MS);
+		f->app = app;
+		assert_true(server >= 0);
+		app_expect(server, "first words");
+		app_say(server, "an answer");
+		app_expect(fd, "an answer");
+		if (!is_closed) {
+			app_say(fd, "and more");
+			app_expect(server, "and more");
+			assert_int_equal(shutdown(fd, SHUT_WR), 0);
+		}
+		assert_int_equal(app_read_end(server), 0);
+		(void)close(server);
+		assert_int_equal(app_read_end(fd), 0);
+		(void)close(fd);
+		(void)close(l);
+		node_stop(&n);
+	}
+}
+
 /* The programs refuse in connect(2) itself what they know to be in the mesh; here a blocking one to
  * where nobody listens does. */
 TEST(a_plain_dial_that_the_kernel_refuses_is_resolved_again)
@@ -347,6 +390,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_stream_refused_by_a_goaway_is_taken_by_another_tunnel),
 		T(a_half_closed_connection_is_refused_and_taken_whole),
+		T(what_was_said_to_a_pod_that_leaves_the_mesh_arrives),
 		T(a_peer_that_refuses_every_stream_is_given_up),
 		T(a_plain_dial_that_the_kernel_refuses_is_resolved_again),
 		T(a_stream_reset_without_an_error_is_no_end),

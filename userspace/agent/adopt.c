@@ -47,6 +47,36 @@ static void stale_release(struct datapath *d, uint64_t cookie)
 	datapath_pod_del(d, cookie);
 }
 
+/* Nobody's verdict holds for it any more: what it dials to the mesh is refused. */
+static void left_refuse(struct datapath *d, uint64_t cookie, struct cv_pod *entry)
+{
+	uint32_t flags = entry->flags & ~(uint32_t)(CV_POD_ALIVE | CV_POD_DIRECT);
+
+	if (flags == entry->flags)
+		return;
+	log_info("agent",
+		 "pod has no object, but processes: captured until they end pod=%.63s "
+		 "netns_cookie=%" PRIu64,
+		 entry->name, cookie);
+	entry->flags = flags;
+	if (datapath_pod_set(d, cookie, entry) < 0)
+		log_error("agent", "cannot mark a pod as without ztunnel pod=%.63s", entry->name);
+}
+
+/* Return: whether it was, or is not to be yet. */
+static bool stale_keep(struct datapath *d, uint64_t cookie, const struct adopt_ops *ops, void *arg)
+{
+	struct cv_pod entry;
+
+	if (datapath_pod_get(d, cookie, &entry) < 0 || !(entry.flags & CV_POD_CAPTURE))
+		return false;
+	entry.name[sizeof(entry.name) - 1] = '\0';
+	if (!ops->is_left(arg, cookie, entry.name))
+		return false;
+	left_refuse(d, cookie, &entry);
+	return true;
+}
+
 bool adopt_sweep(struct datapath *d, const struct adopt_ops *ops, void *arg)
 {
 	struct stale stale = {0};
@@ -62,7 +92,10 @@ bool adopt_sweep(struct datapath *d, const struct adopt_ops *ops, void *arg)
 			is_left = true;
 	}
 	for (size_t i = 0; i < stale.n; i++)
-		stale_release(d, stale.cookies[i]);
+		if (stale_keep(d, stale.cookies[i], ops, arg))
+			is_left = true;
+		else
+			stale_release(d, stale.cookies[i]);
 	free(stale.cookies);
 	datapath_lookup_sweep(d);
 	return is_left;

@@ -13,12 +13,16 @@ struct adopt_ops {
 	/* a pod of this name ("namespace/name", cut as in the map) is wanted but its namespace is
 	 * not known yet */
 	bool (*is_awaited)(void *arg, const char *name);
+	/* a captured pod that no object is known of, whose processes live: it is not to be let go
+	 * yet */
+	bool (*is_left)(void *arg, uint64_t netns_cookie, const char *name);
 };
 
 /**
  * adopt_sweep() - release every pod in the maps that nobody owns or awaits. An awaited one stays,
- * because its namespace may still be this one and letting go of it would let plaintext out. Return:
- * true when something was left for later.
+ * because its namespace may still be this one and letting go of it would let plaintext out; so does
+ * one that is left, but without a ztunnel: none serves it any more. Return: true when something
+ * was left for later.
  */
 bool adopt_sweep(struct datapath *d, const struct adopt_ops *ops, void *arg);
 

@@ -118,6 +118,13 @@ static bool is_awaited(void *arg, const char *name)
 	return a->objects && objects_awaits(a->objects, name, CV_NAME_LEN - 1);
 }
 
+static bool is_outside(void *arg, const char *name, const struct netns_file *file)
+{
+	const struct agent *a = arg;
+
+	return !a->objects || objects_is_outside(a->objects, name, CV_NAME_LEN - 1, file);
+}
+
 static void on_pod(void *arg, struct podspec *spec)
 {
 	struct agent *a = arg;
@@ -355,6 +362,7 @@ static int start_pods(struct agent *a, const struct agent_options *o)
 		.dests = mesh_dests(a->mesh),
 		.on_changed = on_pods_changed,
 		.is_awaited = is_awaited,
+		.is_outside = o->config_dir ? NULL : is_outside,
 		.on_failed = on_failed,
 		.arg = a,
 	};

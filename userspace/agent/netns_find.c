@@ -9,8 +9,7 @@
 
 #include "base/str.h"
 
-#define PATH_LEN 300
-#define GROW     64
+#define GROW 64
 
 /* Where those that have a name are bound; the second for a container, which sees its own in the
  * first. */
@@ -21,7 +20,9 @@ struct search {
 	uint64_t cookie;
 	ino_t *seen; /* owned */
 	size_t count;
-	int fd; /* once it is found; owned */
+	int fd;                        /* once it is found; owned */
+	const struct netns_file *file; /* what is looked for, where it is not the cookie */
+	char path[NETNS_PATH_MAX];     /* where it was found */
 };
 
 static int cookie_inside(void *arg)
@@ -50,12 +51,19 @@ static void seen_add(struct search *s, ino_t ino)
 	s->seen[s->count++] = ino;
 }
 
+static bool try_file(struct search *s, const char *path)
+{
+	return netns_file_is_same(path, s->file) && str_copy(s->path, sizeof(s->path), path) >= 0;
+}
+
 static bool try_path(struct search *s, const char *path)
 {
 	_cleanup_(close_fdp) int fd = -EBADF;
 	struct netns_file file;
 	uint64_t cookie = 0;
 
+	if (s->file)
+		return try_file(s, path);
 	if (netns_open(path, &fd, &file) < 0 || is_seen(s, file.ino))
 		return false;
 	seen_add(s, file.ino);
@@ -68,7 +76,7 @@ static bool try_path(struct search *s, const char *path)
 static bool try_folder(struct search *s, const char *folder, const char *below)
 {
 	_cleanup_(closedirp) DIR *dir = opendir(folder);
-	char path[PATH_LEN];
+	char path[NETNS_PATH_MAX];
 
 	for (struct dirent *e = dir ? readdir(dir) : NULL; e; e = readdir(dir)) {
 		if (e->d_name[0] == '.')
@@ -80,17 +88,30 @@ static bool try_folder(struct search *s, const char *folder, const char *below)
 	return false;
 }
 
+static bool search(struct search *s)
+{
+	bool is_found = try_folder(s, "/proc", "/ns/net");
+
+	for (size_t i = 0; !is_found && i < ARRAY_SIZE(named); i++)
+		is_found = try_folder(s, named[i], "");
+	free(s->seen);
+	return is_found;
+}
+
 int netns_find(const struct netns_home *home, uint64_t cookie, int *ret_fd)
 {
 	struct search s = {.home = home, .cookie = cookie, .fd = -EBADF};
-	bool is_found = try_folder(&s, "/proc", "/ns/net");
+	bool is_found = search(&s);
 
-	for (size_t i = 0; !is_found && i < ARRAY_SIZE(named); i++)
-		is_found = try_folder(&s, named[i], "");
-
-	free(s.seen);
 	if (!is_found)
 		return -ENOENT;
 	*ret_fd = s.fd;
 	return 0;
+}
+
+bool netns_find_path(const struct netns_file *file, char ret[NETNS_PATH_MAX])
+{
+	struct search s = {.file = file, .fd = -EBADF};
+
+	return search(&s) && str_copy(ret, NETNS_PATH_MAX, s.path) >= 0;
 }

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/loop.h"
+#include "netns.h"
 #include "podspec.h"
 #include "source/source.h"
 
@@ -81,6 +82,14 @@ void objects_for_each_pod(const struct objects *o,
 /** objects_awaits() - is there a pod that is to be in the mesh, but whose namespace is not found
  * yet, whose "namespace/name" begins with these @len bytes? */
 bool objects_awaits(const struct objects *o, const char *name, size_t len);
+/**
+ * objects_is_outside() - a network namespace is captured, but of no pod that is to be in the mesh:
+ * is that known to be right? With an API server an object may go before its processes do, and
+ * nobody tells of it to an agent that starts later: then they are to stay where they were.
+ * @name, @len: as objects_awaits(). @file: of the namespace.
+ */
+bool objects_is_outside(const struct objects *o, const char *name, size_t len,
+			const struct netns_file *file);
 /** objects_is_enrolled() - is it to be in the mesh, as far as its object is known? */
 bool objects_is_enrolled(const struct objects *o, const char *key);
 /** objects_outside() - the namespaces that neither are in the mesh nor have a pod here that is, a

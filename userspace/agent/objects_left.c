@@ -3,6 +3,7 @@
  * may live on (deleted by force; an API server that was set back), so that they are not released
  * but by their end, or by a Namespace that is taken out of the mesh. One that goes takes nothing
  * out: its pods went before it. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -72,4 +73,29 @@ const char *objects_left_of(struct objects *o, const struct objects_sandbox *san
 			return it.key;
 	}
 	return NULL;
+}
+
+static bool has_process_in(const struct objects *o, const struct known_pod *k,
+			   const struct netns_file *file)
+{
+	const char *uid = procs_uid_of_pod(k->object);
+	pid_t pid = uid ? procs_find(o->procs, uid, loop_now_us(o->config.loop)) : 0;
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
+	return pid && netns_file_is_same(path, file);
+}
+
+bool objects_is_outside(const struct objects *o, const char *name, size_t len,
+			const struct netns_file *file)
+{
+	if (!o->kube || o->is_released)
+		return true;
+	map_for_each (o->pods, it) {
+		const struct known_pod *k = it.value;
+
+		if (!k->is_wanted && strncmp(it.key, name, len) == 0 && has_process_in(o, k, file))
+			return true;
+	}
+	return false;
 }

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "adopt.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -158,33 +157,6 @@ static void pod_release(struct pod *pod, bool is_namespace_gone)
 		enrolment_end(p, e);
 }
 
-/* ---- what an earlier agent left ---- */
-
-static bool is_owned(void *arg, uint64_t netns_cookie)
-{
-	return by_cookie(arg, netns_cookie) != NULL;
-}
-
-static bool is_awaited(void *arg, const char *name)
-{
-	const struct pods *p = arg;
-
-	map_for_each (p->by_key, it) {
-		const struct pod *pod = it.value;
-
-		if (!pod->enrolment && strncmp(pod->spec->key, name, CV_NAME_LEN - 1) == 0)
-			return true;
-	}
-	return p->config.is_awaited && p->config.is_awaited(p->config.arg, name);
-}
-
-static void stale_sweep(struct pods *p)
-{
-	static const struct adopt_ops ops = {is_owned, is_awaited};
-
-	p->has_stale = adopt_sweep(p->config.enrolment->datapath, &ops, p);
-}
-
 /* ---- one pod ---- */
 
 /* The label came back while the pod was draining: go on with what it still has, or end that first.
@@ -234,6 +206,7 @@ static int pod_own(struct pod *pod, struct enrolment *e)
 		enrolment_forget(e);
 		return r;
 	}
+	pods_left_forget(p, e->cookie);
 	pods_addrs_claim(p, e);
 	e->owner = pod;
 	list_add_tail(&p->enrolments, &e->link);
@@ -276,7 +249,7 @@ static void pod_open(struct pod *pod)
 	pod->error[0] = '\0';
 	pod->is_error_logged = false;
 	if (p->has_stale && p->is_synced)
-		stale_sweep(p);
+		pods_stale_sweep(p);
 }
 
 static void on_pod_retry(struct loop_timer *t)
@@ -383,7 +356,7 @@ static void pod_remove(struct pods *p, const char *key, bool is_ended)
 								  &pod->enrolment->file)));
 	pod_free(pod);
 	if (p->has_stale && p->is_synced)
-		stale_sweep(p);
+		pods_stale_sweep(p);
 }
 
 void pods_remove(struct pods *p, const char *key)
@@ -484,7 +457,7 @@ static void pod_check(struct pod *pod, bool is_refresh)
 
 	if (!e || pod->left_key)
 		return;
-	if (!netns_file_is_same(pod->spec->netns, &e->file)) {
+	if (!pods_netns_lives(pod)) {
 		pod_release(pod, true);
 		pod_open(pod);
 		return;
@@ -512,6 +485,8 @@ static void on_check(struct loop_timer *t)
 	pods_left_check(p);
 	map_for_each (p->by_key, it)
 		pod_check(it.value, is_refresh);
+	if (p->has_stale && p->is_synced)
+		pods_stale_sweep(p);
 	offer_all(p);
 	(void)loop_timer_set(p->config.loop, t, CHECK_US);
 }
@@ -521,7 +496,7 @@ void pods_synced(struct pods *p)
 	if (p->is_synced)
 		return;
 	p->is_synced = true;
-	stale_sweep(p);
+	pods_stale_sweep(p);
 	(void)loop_timer_set(p->config.loop, &p->grace, GRACE_US);
 	offer_all(p);
 }
@@ -567,6 +542,8 @@ int pods_new(const struct pods_config *config, struct pods **ret)
 	if (r == 0)
 		r = map_new(&p->by_cookie);
 	if (r == 0)
+		r = map_new(&p->earlier);
+	if (r == 0)
 		r = loop_timer_set(config->loop, &p->check, CHECK_US);
 	if (r < 0)
 		return r;
@@ -588,6 +565,7 @@ struct pods *pods_free(struct pods *p)
 			pod_free(it.value);
 	list_for_each_entry_safe (e, tmp, &p->draining, link)
 		p->is_retired ? enrolment_forget(e) : enrolment_close(e);
+	pods_left_free(p);
 	map_free(p->by_key);
 	map_free(p->by_cookie);
 	free(p);

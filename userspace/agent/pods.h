@@ -28,6 +28,12 @@ struct pods_config {
 	/* Will pods_put() be called for a pod of this name? Then what is left of it stays captured.
 	 * The name may be cut, as in cv_pods. May be NULL. */
 	bool (*is_awaited)(void *arg, const char *name);
+	/*
+	 * Of a namespace that an earlier agent captured, and that no pod has which is to be in the
+	 * mesh: is it known to be out of it? If not, it stays captured while it lives. @name: as
+	 * above. NULL: it is, as with a folder, whose manifests say it all.
+	 */
+	bool (*is_outside)(void *arg, const char *name, const struct netns_file *file);
 	/* A pod cannot be enrolled yet; once for each reason. May be NULL. */
 	void (*on_failed)(void *arg, const char *key, const char *message);
 	void *arg;

@@ -3,25 +3,61 @@
  * to an API server that was set back. Released, what they dial until they end would be plaintext.
  * So they stay captured; what becomes of their connections is ztunnel's to say, which goes by the
  * mesh's model. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "adopt.h"
 #include "base/log.h"
+#include "netns_find.h"
 #include "pods_private.h"
 
-static bool is_alive(const struct pod *pod)
+/* A namespace that an earlier agent captured. What holds it may be another process at each look. */
+struct earlier_netns {
+	int fd; /* so that its number is no other's */
+	struct netns_file file;
+	char path[NETNS_PATH_MAX];
+};
+
+bool pods_netns_lives(struct pod *pod)
+{
+	const struct netns_file *file = &pod->enrolment->file;
+	char path[NETNS_PATH_MAX];
+
+	if (netns_file_is_same(pod->spec->netns, file))
+		return true;
+	/* a folder's manifests name it, and name another one now */
+	if (!pod->pods->config.is_outside || !netns_find_path(file, path))
+		return false;
+	if (podspec_follow(pod->spec, path) < 0)
+		log_error("agent", "out of memory: a pod's namespace is sought again");
+	return true;
+}
+
+static bool is_alive(struct pod *pod)
 {
 	const struct enrolment *e = pod->enrolment;
 
-	return e && e->is_captured && netns_file_is_same(pod->spec->netns, &e->file);
+	return e && e->is_captured && pods_netns_lives(pod);
+}
+
+/* A sandbox is known by our own descriptor, which would hold it for ever. */
+static bool is_held(struct pod *pod)
+{
+	char path[NETNS_PATH_MAX];
+
+	if (!pod->spec->is_unstarted || !pod->enrolment || !pod->pods->config.is_outside)
+		return true;
+	return netns_find_path(&pod->enrolment->file, path) && podspec_follow(pod->spec, path) == 0;
 }
 
 void pods_leave(struct pods *p, const char *key, const char *left_key)
 {
 	struct pod *pod = map_get_str(p->by_key, key);
 
-	if (!pod || !is_alive(pod)) {
+	if (!pod || !is_held(pod) || !is_alive(pod)) {
 		pods_remove(p, key);
 		return;
 	}
@@ -50,7 +86,7 @@ bool pods_has(const struct pods *p, const char *key)
 void pods_left_check(struct pods *p)
 {
 	map_for_each (p->by_key, it) {
-		const struct pod *pod = it.value;
+		struct pod *pod = it.value;
 
 		if (pod->left_key && !is_alive(pod))
 			pods_end(p, it.key);
@@ -64,4 +100,101 @@ void pods_left_replace(struct pods *p, struct enrolment *e)
 	(void)map_del(p->by_cookie, &e->cookie, sizeof(e->cookie));
 	e->owner->enrolment = NULL;
 	(void)enrolment_forget(e);
+}
+
+/* ---- what an earlier agent captured ---- */
+
+static struct earlier_netns *earlier_free(struct earlier_netns *e)
+{
+	if (e)
+		close_fd(e->fd);
+	free(e);
+	return NULL;
+}
+
+/* Return: 0; -ENOENT it has gone; -errno. */
+static int earlier_new(struct pods *p, uint64_t cookie, struct earlier_netns **ret)
+{
+	struct earlier_netns *e = calloc(1, sizeof(*e));
+	struct stat st;
+	int r;
+
+	if (!e)
+		return -ENOMEM;
+	e->fd = -EBADF;
+	r = netns_find(p->config.enrolment->home, cookie, &e->fd);
+	if (r == 0)
+		r = fstat(e->fd, &st) < 0 ? -errno : 0;
+	if (r == 0)
+		r = map_put(p->earlier, &cookie, sizeof(cookie), e);
+	if (r < 0) {
+		(void)earlier_free(e);
+		return r;
+	}
+	e->file = (struct netns_file){.dev = st.st_dev, .ino = st.st_ino};
+	*ret = e;
+	return 0;
+}
+
+void pods_left_forget(struct pods *p, uint64_t cookie)
+{
+	struct earlier_netns *e = map_get(p->earlier, &cookie, sizeof(cookie));
+
+	(void)map_del(p->earlier, &cookie, sizeof(cookie));
+	(void)earlier_free(e);
+}
+
+/* A captured namespace of which no enrolment is known: is it to stay so? */
+static bool is_left(void *arg, uint64_t cookie, const char *name)
+{
+	struct pods *p = arg;
+	struct earlier_netns *e = map_get(p->earlier, &cookie, sizeof(cookie));
+	int r = 0;
+
+	if (!p->config.is_outside)
+		return false;
+	if (!e)
+		r = earlier_new(p, cookie, &e);
+	if (r < 0)
+		return r != -ENOENT; /* unknown is no reason to let it go */
+	if ((netns_file_is_same(e->path, &e->file) || netns_find_path(&e->file, e->path)) &&
+	    !p->config.is_outside(p->config.arg, name, &e->file))
+		return true;
+	pods_left_forget(p, cookie);
+	return false;
+}
+
+static bool is_owned(void *arg, uint64_t netns_cookie)
+{
+	const struct pods *p = arg;
+
+	return map_get(p->by_cookie, &netns_cookie, sizeof(netns_cookie)) != NULL;
+}
+
+static bool is_awaited(void *arg, const char *name)
+{
+	const struct pods *p = arg;
+
+	map_for_each (p->by_key, it) {
+		const struct pod *pod = it.value;
+
+		if (!pod->enrolment && strncmp(pod->spec->key, name, CV_NAME_LEN - 1) == 0)
+			return true;
+	}
+	return p->config.is_awaited && p->config.is_awaited(p->config.arg, name);
+}
+
+void pods_stale_sweep(struct pods *p)
+{
+	static const struct adopt_ops ops = {is_owned, is_awaited, is_left};
+
+	p->has_stale = adopt_sweep(p->config.enrolment->datapath, &ops, p);
+}
+
+void pods_left_free(struct pods *p)
+{
+	if (p->earlier)
+		map_for_each (p->earlier, it)
+			(void)earlier_free(it.value);
+	map_free(p->earlier);
 }

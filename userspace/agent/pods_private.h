@@ -21,6 +21,7 @@ struct pods {
 	struct pods_config config;
 	struct map *by_key;     /* "namespace/name" -> struct pod, owned */
 	struct map *by_cookie;  /* netns cookie -> struct enrolment */
+	struct map *earlier;    /* netns cookie -> struct earlier_netns, owned; see pods_left.c */
 	struct list enrolments; /* wanted ones */
 	struct list draining;   /* owned */
 	struct loop_timer check, grace, guard;
@@ -46,6 +47,14 @@ void pods_addrs_claim(struct pods *p, const struct enrolment *e);
 void pods_clashes_resolve(struct pods *p, struct enrolment *e);
 /** pods_left_check() - end those that have left and whose namespaces have gone now. */
 void pods_left_check(struct pods *p);
+/** pods_netns_lives() - does anything hold the namespace of a pod that is enrolled? Its podspec's
+ * path is another one then, where the process that it named has ended. */
+bool pods_netns_lives(struct pod *pod);
+/** pods_stale_sweep() - release what an earlier agent captured and nobody is behind any more. */
+void pods_stale_sweep(struct pods *p);
+/** pods_left_forget(), pods_left_free() - what is remembered of one such, of all. */
+void pods_left_forget(struct pods *p, uint64_t cookie);
+void pods_left_free(struct pods *p);
 /** pods_left_replace() - the namespace of one that has left is a wanted pod's (its object is back):
  * @e is freed, the kernel keeps what it has. */
 void pods_left_replace(struct pods *p, struct enrolment *e);

@@ -14,6 +14,7 @@
 #define ANNOTATION_NETNS  "culvert.io/netns"
 #define ANNOTATION_PID    "culvert.io/pid"
 #define ANNOTATION_RESOLV "culvert.io/resolv-conf"
+#define RESOLV_CONF       "/root/etc/resolv.conf" /* below a process' folder in /proc */
 
 static int path_check(const char *annotation, const char *value, char *err, size_t err_size)
 {
@@ -38,7 +39,7 @@ static int paths_from_netns(struct podspec *s, const char *path, char *err, size
 static int paths_set(struct podspec *s, uint64_t pid)
 {
 	s->netns = str_format("/proc/%" PRIu64 "/ns/net", pid);
-	s->resolv_conf = str_format("/proc/%" PRIu64 "/root/etc/resolv.conf", pid);
+	s->resolv_conf = str_format("/proc/%" PRIu64 RESOLV_CONF, pid);
 	return s->netns && s->resolv_conf ? 0 : -ENOMEM;
 }
 
@@ -178,6 +179,26 @@ int podspec_new_sandbox(const struct object *pod, int netns_fd, struct podspec *
 	if (!s->netns)
 		return -ENOMEM;
 	*ret = TAKE_PTR(s);
+	return 0;
+}
+
+int podspec_follow(struct podspec *s, const char *netns)
+{
+	static const char end[] = "/ns/net";
+	size_t len = strlen(netns), end_len = sizeof(end) - 1;
+	bool is_process = len > end_len && streq(netns + len - end_len, end);
+	_cleanup_(freep) char *path = strdup(netns), *resolv = NULL;
+
+	if (is_process)
+		resolv = str_format("%.*s" RESOLV_CONF, (int)(len - end_len), netns);
+	if (!path || (is_process && !resolv))
+		return -ENOMEM;
+	free(s->netns);
+	s->netns = TAKE_PTR(path);
+	if (is_process) {
+		free(s->resolv_conf);
+		s->resolv_conf = TAKE_PTR(resolv);
+	}
 	return 0;
 }
 

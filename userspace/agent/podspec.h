@@ -47,6 +47,9 @@ _must_check_ int podspec_new(const struct object *pod, pid_t pid, struct podspec
 _must_check_ int podspec_new_sandbox(const struct object *pod, int netns_fd, struct podspec **ret);
 /** podspec_exclude() - take over what the annotations exclude; @x is the podspec's from now on. */
 void podspec_exclude(struct podspec *s, struct exclusions *x);
+/** podspec_follow() - the process that @s was known by has ended: @netns is its namespace's path
+ * now. Return: 0; -ENOMEM, nothing has changed. */
+_must_check_ int podspec_follow(struct podspec *s, const char *netns);
 /** podspec_free() - takes NULL. Return: NULL. */
 struct podspec *podspec_free(struct podspec *s);
 DEFINE_CLEANUP(struct podspec *, podspec_free);

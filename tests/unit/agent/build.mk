@@ -1,3 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 # What is in the files of network namespaces is the test's own.
 $(BUILD)/tests/unit/agent/test-pods-left: ALL_LDFLAGS += -Wl,--wrap=enrolment_refresh
+# Whose processes run in this container is, too.
+$(BUILD)/tests/unit/agent/test-objects-left: ALL_LDFLAGS += -Wl,--wrap=procs_find

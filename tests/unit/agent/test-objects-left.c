@@ -9,12 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/log.h"
 #include "tests/unit/source/fake-api.h"
+#include "userspace/agent/procs.h"
 
 #define KUBECONFIG                                                                                 \
 	"current-context: c\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n"              \
@@ -22,6 +24,9 @@
 #define NAMESPACE(version, label)                                                                  \
 	"{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"demo\","           \
 	"\"resourceVersion\":\"" version "\",\"labels\":{\"istio-injection\":\"" label "\"}}}"
+#define RELEASED(version)                                                                          \
+	"{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"istio-system\","   \
+	"\"resourceVersion\":\"" version "\",\"labels\":{\"culvert.io/mesh\":\"released\"}}}"
 #define POD(version, uid, more)                                                                    \
 	"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\","                    \
 	"\"namespace\":\"demo\",\"uid\":\"" uid "\",\"resourceVersion\":\"" version "\"},"         \
@@ -122,6 +127,16 @@ static const char *left_of(struct fixture *f, const char *container)
 		.key = "demo/a", .uid = UID_A, .container = container, .netns_fd = -1};
 
 	return objects_left_of(f->objects, &s);
+}
+
+/* Whose processes the test's own are; "": nobody's. */
+static const char *process_of = "";
+
+pid_t __wrap_procs_find(struct procs *p, const char *uid, uint64_t now_us);
+
+pid_t __wrap_procs_find(struct procs *p, const char *uid, uint64_t now_us)
+{
+	return streq(uid, process_of) ? getpid() : 0;
 }
 
 static int begin(void **state)
@@ -238,6 +253,53 @@ static void a_namespace_that_goes_releases_nothing(void **state)
 	assert_calls(f, "-" LEFT " ");
 }
 
+static bool is_outside(struct fixture *f)
+{
+	const char *cut = "demo/a";
+	struct stat st;
+
+	assert_int_equal(fstat(f->netns_fd, &st), 0);
+	return objects_is_outside(f->objects, cut, strlen(cut),
+				  &(const struct netns_file){.dev = st.st_dev, .ino = st.st_ino});
+}
+
+/* What an agent that has started since finds captured. */
+static void an_object_that_has_gone_says_nothing_of_its_namespace(void **state)
+{
+	struct fixture *f = *state;
+
+	process_of = UID_A;
+	assert_false(is_outside(f)); /* of one that is to be in the mesh */
+	push(f, true, EVENT("DELETED", POD("8", UID_A, "")));
+	assert_calls(f, "?demo/a =" LEFT " ");
+	assert_false(is_outside(f));
+	process_of = "";
+}
+
+static void one_that_is_there_and_not_of_the_mesh_does(void **state)
+{
+	struct fixture *f = *state;
+
+	push(f, false, EVENT("MODIFIED", NAMESPACE("8", "disabled")));
+	assert_calls(f, "-demo/a ");
+	assert_false(is_outside(f)); /* it may be another's of its name, which lingers */
+	process_of = UID_A;
+	assert_true(is_outside(f));
+	process_of = "";
+}
+
+static void so_does_the_end_of_the_mesh(void **state)
+{
+	struct fixture *f = *state;
+
+	push(f, true, EVENT("DELETED", POD("8", UID_A, "")));
+	assert_calls(f, "?demo/a =" LEFT " ");
+	assert_false(is_outside(f));
+	push(f, false, EVENT("ADDED", RELEASED("9")));
+	assert_calls(f, "-" LEFT " ");
+	assert_true(is_outside(f));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -247,6 +309,11 @@ int main(void)
 						end),
 		cmocka_unit_test_setup_teardown(a_label_that_goes_releases_it, begin, end),
 		cmocka_unit_test_setup_teardown(a_namespace_that_goes_releases_nothing, begin, end),
+		cmocka_unit_test_setup_teardown(
+			an_object_that_has_gone_says_nothing_of_its_namespace, begin, end),
+		cmocka_unit_test_setup_teardown(one_that_is_there_and_not_of_the_mesh_does, begin,
+						end),
+		cmocka_unit_test_setup_teardown(so_does_the_end_of_the_mesh, begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,23 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pods, pods_left - pods that go while their processes live, and such as come back. Enrolments are
  * a record of what was done to them; files stand for network namespaces. */
+#include "fake-enrolment.h"
+
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "base/log.h"
-#include "base/str.h"
-#include "net/addr.h"
-#include "userspace/agent/adopt.h"
-#include "userspace/agent/enrolment_private.h"
-#include "userspace/agent/pods_private.h"
 
 struct fixture {
 	struct loop *loop;
@@ -25,189 +18,6 @@ struct fixture {
 	struct enrolment_context context;
 	char dir[40];
 };
-
-/* "capture:demo/a uncapture:demo/a " */
-static char calls[2048];
-/* As the maps would: the cookie of a captured namespace. */
-static uint64_t captured;
-static int refresh_result;
-
-static void note(const char *what, const char *key)
-{
-	size_t n = strlen(calls);
-
-	(void)snprintf(calls + n, sizeof(calls) - n, "%s:%s ", what, key);
-}
-
-/* ---- what the pods stand on ---- */
-
-int enrolment_open(const struct enrolment_context *ctx, const struct podspec *spec,
-		   struct enrolment **ret, char *err, size_t err_size)
-{
-	struct enrolment *e = calloc(1, sizeof(*e));
-	struct stat st;
-
-	assert_non_null(e);
-	if (stat(spec->netns, &st) < 0) {
-		(void)str_copy(err, err_size, "no namespace");
-		free(e);
-		return -ENOENT;
-	}
-	e->ctx = ctx;
-	e->netns_fd = -EBADF;
-	e->file = (struct netns_file){.dev = st.st_dev, .ino = st.st_ino};
-	e->cookie = (uint64_t)st.st_ino;
-	e->is_captured = e->is_adopted = captured == e->cookie;
-	e->addrs.all[0] = spec->ips[0];
-	e->addrs.count = e->addrs.own_count = 1;
-	list_init(&e->link);
-	(void)str_copy(e->key, sizeof(e->key), spec->key);
-	*ret = e;
-	return 0;
-}
-
-struct enrolment *enrolment_forget(struct enrolment *e)
-{
-	if (!e)
-		return NULL;
-	loop_timer_del(&e->timer);
-	list_del(&e->link);
-	free(e);
-	return NULL;
-}
-
-struct enrolment *enrolment_close(struct enrolment *e)
-{
-	note("close", e->key);
-	return enrolment_forget(e);
-}
-
-int enrolment_offer(struct enrolment *e, const struct podspec *spec, struct zds_pod_add *ret)
-{
-	memset(ret, 0, sizeof(*ret));
-	ret->h.type = ZDS_POD_ADD;
-	note("offer", spec->key);
-	return 0;
-}
-
-int enrolment_capture(struct enrolment *e, bool has_dns)
-{
-	note("capture", e->key);
-	e->entry.flags = CV_POD_CAPTURE | CV_POD_ALIVE;
-	e->is_captured = true;
-	captured = e->cookie;
-	return 0;
-}
-
-int enrolment_recapture(struct enrolment *e, bool has_dns)
-{
-	note("recapture", e->key);
-	e->is_captured = true;
-	return 0;
-}
-
-void enrolment_uncapture(struct enrolment *e)
-{
-	note("uncapture", e->key);
-	e->is_captured = false;
-	if (captured == e->cookie)
-		captured = 0;
-}
-
-void enrolment_ztunnel_lost(struct enrolment *e)
-{
-	e->is_offered = e->is_acked = false;
-	e->entry.flags &= ~(unsigned int)CV_POD_ALIVE;
-}
-
-int enrolment_seal(struct enrolment *e, bool has_dns, bool is_blind)
-{
-	return 0;
-}
-
-void enrolment_see(struct enrolment *e)
-{
-}
-
-void enrolment_flags_refresh(struct enrolment *e)
-{
-}
-
-void enrolment_guard(struct enrolment *e)
-{
-}
-
-void enrolment_reroute(struct enrolment *e, const struct podspec *spec, bool is_whole)
-{
-}
-
-void enrolment_rules(struct enrolment *e, const struct podspec *spec)
-{
-	note("rules", e->key);
-}
-
-int __wrap_enrolment_refresh(struct enrolment *e, const struct podspec *spec);
-
-int __wrap_enrolment_refresh(struct enrolment *e, const struct podspec *spec)
-{
-	note("refresh", e->key);
-	return refresh_result;
-}
-
-void enrolment_rules_forget(const struct enrolment *e)
-{
-}
-
-void enrolment_entry_init(struct enrolment *e)
-{
-}
-
-static void addr_note(const char *what, const struct cv_addr *addr)
-{
-	char text[CV_ADDR_STRLEN];
-
-	note(what, cv_addr_format(addr, text));
-}
-
-void datapath_steer_del(struct datapath *d, const struct cv_addr *addr)
-{
-	addr_note("unsteer", addr);
-}
-
-void datapath_local_del(struct datapath *d, uint64_t cookie, const struct cv_addr *addr)
-{
-}
-
-void datapath_pod_addr_del(struct datapath *d, uint64_t cookie, const struct cv_addr *addr)
-{
-}
-
-int datapath_map_fd(const struct datapath *d, enum datapath_map map)
-{
-	return -1;
-}
-
-bool datapath_lookup_is_alone(int netns_fd)
-{
-	return true;
-}
-
-bool adopt_sweep(struct datapath *d, const struct adopt_ops *ops, void *arg)
-{
-	return false;
-}
-
-bool zds_is_connected(const struct zds *z)
-{
-	return true;
-}
-
-int zds_send(struct zds *z, struct zds_header *msg, size_t len, const int *fds, size_t fd_count)
-{
-	return 0;
-}
-
-/* ---- the tests' ---- */
 
 static void path_of(const struct fixture *f, const char *name, char ret[80])
 {
@@ -275,13 +85,16 @@ static int begin(void **state)
 	struct pods_config config = {0};
 
 	log_set_level(LOG_ERROR);
-	captured = 0;
+	captured = stale = 0;
 	refresh_result = 0;
+	held[0] = '\0';
+	is_known_outside = false;
 	(void)str_copy(f->dir, sizeof(f->dir), "/tmp/culvert-left-XXXXXX");
 	if (!mkdtemp(f->dir) || loop_new(&f->loop) < 0)
 		return -1;
 	config.loop = f->loop;
 	config.enrolment = &f->context;
+	config.is_outside = is_outside;
 	if (pods_new(&config, &f->pods) < 0)
 		return -1;
 	f->context.others = &pods_others;
@@ -407,6 +220,122 @@ static void comes_back_with_its_object(void **state)
 	assert_string_equal(pods_name(f->pods, first(f)->cookie), "demo/a");
 }
 
+/* Of a pod whose processes go by and by: the oldest one is what it was known by. */
+static void another_process(struct fixture *f, const char *was, const char *is)
+{
+	char from[80];
+
+	path_of(f, was, from);
+	path_of(f, is, held);
+	assert_int_equal(link(from, held), 0);
+	assert_int_equal(unlink(from), 0);
+}
+
+static void is_no_longer(struct fixture *f)
+{
+	assert_int_equal(unlink(held), 0);
+	held[0] = '\0';
+}
+
+static void stays_captured_when_the_process_it_was_known_by_ends(void **state)
+{
+	struct fixture *f = *state;
+
+	another_process(f, "a", "b");
+	pods_leave(f->pods, "demo/a", LEFT);
+	pods_left_check(f->pods);
+	assert_calls("");
+	assert_true(pods_has(f->pods, LEFT));
+	another_process(f, "b", "a");
+	pods_left_check(f->pods);
+	assert_calls("");
+	is_no_longer(f);
+	pods_left_check(f->pods);
+	assert_calls("uncapture:demo/a unsteer:10.0.0.2 close:demo/a ");
+}
+
+static void checks(struct fixture *f, unsigned int n)
+{
+	unsigned int until = f->pods->checks + n;
+
+	while (f->pods->checks < until)
+		assert_true(loop_run_once(f->loop, 1000) >= 0);
+}
+
+/* Nobody has deleted it. */
+static void one_that_stays_does_so_too(void **state)
+{
+	struct fixture *f = *state;
+
+	another_process(f, "a", "b");
+	checks(f, 1);
+	assert_null(strstr(calls, "uncapture"));
+	assert_true(first(f)->is_captured);
+}
+
+/* A sandbox without a process is known by a descriptor of our own. */
+static void one_that_never_had_a_process_ends_with_its_sandbox(void **state)
+{
+	struct fixture *f = *state;
+
+	map_for_each (f->pods->by_key, it)
+		((struct pod *)it.value)->spec->is_unstarted = true;
+	another_process(f, "a", "b");
+	pods_leave(f->pods, "demo/a", LEFT);
+	assert_true(pods_has(f->pods, LEFT));
+	is_no_longer(f);
+	pods_left_check(f->pods);
+	assert_false(pods_has(f->pods, LEFT));
+}
+
+/* The agent that captured it has ended since, and its object has gone. */
+static void stale_begin(struct fixture *f)
+{
+	struct stat st;
+
+	namespace_make(f, "b");
+	path_of(f, "b", held);
+	assert_int_equal(stat(held, &st), 0);
+	stale = (uint64_t)st.st_ino;
+	f->pods->has_stale = true;
+}
+
+static void what_an_earlier_agent_captured_stays_while_it_lives(void **state)
+{
+	struct fixture *f = *state;
+
+	stale_begin(f);
+	checks(f, 2);
+	assert_null(strstr(calls, "release"));
+	is_no_longer(f);
+	checks(f, 1);
+	assert_non_null(strstr(calls, "release:demo/stale "));
+	assert_int_equal(map_count(f->pods->earlier), 0);
+}
+
+static void unless_its_object_is_there_and_not_of_the_mesh(void **state)
+{
+	struct fixture *f = *state;
+
+	stale_begin(f);
+	is_known_outside = true;
+	checks(f, 1);
+	assert_non_null(strstr(calls, "release:demo/stale "));
+}
+
+static void its_object_may_come_back_too(void **state)
+{
+	struct fixture *f = *state;
+
+	stale_begin(f);
+	checks(f, 1);
+	assert_int_equal(map_count(f->pods->earlier), 1);
+	put(f, "stale", "b", "10.0.0.3");
+	assert_int_equal(map_count(f->pods->earlier), 0);
+	checks(f, 1);
+	assert_null(strstr(calls, "release"));
+}
+
 /* Unlabelled and labelled again, with another annotation in between. */
 static void one_that_drains_comes_back_with_the_rules_of_now(void **state)
 {
@@ -444,6 +373,16 @@ int main(void)
 						end),
 		cmocka_unit_test_setup_teardown(is_offered_to_no_other_ztunnel, begin, end),
 		cmocka_unit_test_setup_teardown(comes_back_with_its_object, begin, end),
+		cmocka_unit_test_setup_teardown(
+			stays_captured_when_the_process_it_was_known_by_ends, begin, end),
+		cmocka_unit_test_setup_teardown(one_that_stays_does_so_too, begin, end),
+		cmocka_unit_test_setup_teardown(one_that_never_had_a_process_ends_with_its_sandbox,
+						begin, end),
+		cmocka_unit_test_setup_teardown(what_an_earlier_agent_captured_stays_while_it_lives,
+						begin, end),
+		cmocka_unit_test_setup_teardown(unless_its_object_is_there_and_not_of_the_mesh,
+						begin, end),
+		cmocka_unit_test_setup_teardown(its_object_may_come_back_too, begin, end),
 		cmocka_unit_test_setup_teardown(one_that_drains_comes_back_with_the_rules_of_now,
 						begin, end),
 		cmocka_unit_test_setup_teardown(or_afresh_with_them, begin, end),

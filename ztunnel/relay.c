@@ -294,7 +294,7 @@ static ssize_t on_stream_read(struct hbone_stream *st, uint8_t *p, size_t n)
 	if (k > 0) {
 		replay_add(r, p, (size_t)k);
 		/* A short read has emptied the socket; what comes later makes a new edge. */
-		if ((size_t)k < n && !r->is_hup)
+		if ((size_t)k < n && !r->is_hup && !r->is_urgent)
 			r->is_readable = false;
 		r->ops->on_bytes(r, (uint64_t)k, 0);
 		return k;
@@ -308,6 +308,7 @@ static ssize_t on_stream_read(struct hbone_stream *st, uint8_t *p, size_t n)
 		return on_stream_read(st, p, n);
 	if (k < 0 && errno == EAGAIN && !r->is_app_broken) {
 		r->is_readable = false;
+		r->is_urgent = false;
 		return -EAGAIN;
 	}
 	r->is_readable = false;
@@ -369,6 +370,8 @@ void relay_on_event(struct loop_fd *w, uint32_t events)
 
 	if (events & EPOLLERR)
 		on_app_error(r);
+	if (events & EPOLLPRI)
+		r->is_urgent = true;
 	if (events & (EPOLLRDHUP | EPOLLHUP))
 		r->is_hup = true;
 	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
@@ -403,7 +406,7 @@ int relay_watch(struct relay *r, int fd, bool is_connected,
 	r->is_connected = is_connected;
 	r->is_writable = is_connected;
 	k = loop_add(r->loop, &r->app,
-		     EPOLLIN | EPOLLRDHUP | EPOLLET | (is_connected ? 0 : EPOLLOUT));
+		     EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET | (is_connected ? 0 : EPOLLOUT));
 	if (k < 0)
 		r->app.fd = -EBADF;
 	return k;

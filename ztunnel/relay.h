@@ -51,6 +51,7 @@ struct relay {
 	bool is_held;      /* the application's bytes wait: relay_let_go() */
 	bool is_readable;
 	bool is_writable;
+	bool is_urgent;      /* a read may end before a byte that is marked so: there may be more */
 	bool is_hup;         /* the kernel saw FIN or an error: read until the end */
 	bool is_app_eof;     /* the application's FIN was read */
 	bool is_app_broken;  /* the application takes nothing any more */

@@ -78,13 +78,14 @@ static ssize_t read_some(struct splice *s, struct splice_end *from)
 	ssize_t n = recv(from->watch.fd, s->scratch, SPLICE_READ_MAX, MSG_DONTWAIT);
 
 	if (n > 0) {
-		if (n < SPLICE_READ_MAX && !from->is_hup)
+		if (n < SPLICE_READ_MAX && !from->is_hup && !from->is_urgent)
 			from->is_readable = false;
 		return n;
 	}
 	if (n < 0 && errno == EINTR)
 		return 0;
 	from->is_readable = false;
+	from->is_urgent = false;
 	if (n < 0)
 		return errno == EAGAIN ? 0 : -errno;
 	from->is_eof = true;
@@ -162,6 +163,8 @@ static void on_again(struct loop_task *t)
 
 static void on_end(struct splice *s, struct splice_end *e, uint32_t events)
 {
+	if (events & EPOLLPRI)
+		e->is_urgent = true;
 	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 		e->is_hup = true;
 	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
@@ -214,7 +217,8 @@ int splice_start(struct splice *s, struct loop *loop, uint8_t *scratch, const in
 	for (int i = 0; i < 2 && r == 0; i++) {
 		s->ends[i].is_writable = true;
 		s->ends[i].watch.fd = fds[i];
-		r = loop_add(loop, &s->ends[i].watch, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+		r = loop_add(loop, &s->ends[i].watch,
+			     EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET);
 	}
 	if (r < 0) {
 		loop_del(&s->ends[0].watch);

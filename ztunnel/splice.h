@@ -28,6 +28,7 @@ struct splice_end {
 	struct buf pending;   /* for this end */
 	bool is_readable;
 	bool is_writable;
+	bool is_urgent; /* a read may end before a byte that is marked so: there may be more */
 	bool is_hup;
 	bool is_eof;  /* its FIN was read */
 	bool is_shut; /* our FIN to it is out */

@@ -347,34 +347,83 @@ static void run_halt(void *target, struct message *m)
 	free(h);
 }
 
-/* An answer to a request that was too long for the server, which hangs up. */
-TEST(what_was_said_before_a_plain_connection_broke_arrives)
+static void halt(struct rig *f, sem_t *until)
 {
-	struct rig *f = *cmocka_state;
-	int l = rig_listen(OUTSIDE_ADDR, APP_PORT), app = f->app;
-	struct pair p = {.client = app_dial(f, OUTSIDE_ADDR ":8080")};
-	sem_t until;
-
-	f->app = l;
-	p.server = app_accept(f, WAIT_MS);
-	f->app = app;
-	assert_true(p.server >= 0);
-	app_say(p.client, "much");
-	app_expect(p.server, "much");
-	assert_int_equal(sem_init(&until, 0, 0), 0);
+	assert_int_equal(sem_init(until, 0, 0), 0);
 	for (int i = 0; i < WORKERS; i++) {
 		struct halt *h = calloc(1, sizeof(*h));
 
 		assert_non_null(h);
 		h->m.run = run_halt;
-		h->until = &until;
+		h->until = until;
 		inbox_post(&f->workers[i].inbox, &h->m);
 	}
+}
+
+static void go_on(sem_t *until)
+{
+	for (int i = 0; i < WORKERS; i++)
+		(void)sem_post(until);
+}
+
+/* A connection to @to, which comes to @listener. */
+static struct pair connect_to(struct rig *f, const char *to, int listener)
+{
+	struct pair p = {.client = app_dial(f, to)};
+	int app = f->app;
+
+	f->app = listener;
+	p.server = app_accept(f, WAIT_MS);
+	f->app = app;
+	assert_true(p.server >= 0);
+	return p;
+}
+
+/* A read ends before a byte that is marked urgent, though more has come: no edge tells of that. As
+ * when an FTP client breaks a transfer off. */
+TEST(what_follows_an_urgent_byte_does_not_wait)
+{
+	struct rig *f = *cmocka_state;
+	const struct {
+		const char *to;
+		int listener;
+	} ways[] = {{SERVER_ADDR ":8080", f->app},
+		    {OUTSIDE_ADDR ":8080", rig_listen(OUTSIDE_ADDR, APP_PORT)}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		struct pair p = connect_to(f, ways[i].to, ways[i].listener);
+		sem_t until;
+
+		app_say(p.client, "transfer");
+		app_expect(p.server, "transfer");
+		halt(f, &until);
+		app_say(p.client, "before");
+		assert_int_equal(send(p.client, "!", 1, MSG_OOB), 1);
+		app_say(p.client, "behind");
+		go_on(&until);
+		app_expect(p.server, "beforebehind");
+		app_pair_close(&p);
+		rig_turn_workers(f);
+		(void)sem_destroy(&until);
+	}
+	(void)close(ways[1].listener);
+}
+
+/* An answer to a request that was too long for the server, which hangs up. */
+TEST(what_was_said_before_a_plain_connection_broke_arrives)
+{
+	struct rig *f = *cmocka_state;
+	int l = rig_listen(OUTSIDE_ADDR, APP_PORT);
+	struct pair p = connect_to(f, OUTSIDE_ADDR ":8080", l);
+	sem_t until;
+
+	app_say(p.client, "much");
+	app_expect(p.server, "much");
+	halt(f, &until);
 	app_say(p.client, "more");
 	app_say(p.server, "too much");
 	app_close_rst(p.server);
-	for (int i = 0; i < WORKERS; i++)
-		(void)sem_post(&until);
+	go_on(&until);
 	app_expect(p.client, "too much");
 	assert_int_equal(app_read_end(p.client), -ECONNRESET);
 	(void)close(p.client);
@@ -395,6 +444,7 @@ int main(void)
 		T(a_plain_dial_that_the_kernel_refuses_is_resolved_again),
 		T(a_stream_reset_without_an_error_is_no_end),
 		T(a_connection_whose_tunnel_is_being_made_outlives_a_drain),
+		T(what_follows_an_urgent_byte_does_not_wait),
 		T(what_was_said_before_a_plain_connection_broke_arrives),
 	};
 

@@ -36,7 +36,7 @@ def helm():
 
 
 def objects(*command):
-    text = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=60).stdout
+    text = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=300).stdout
     return sorted(json.dumps(o, sort_keys=True) for o in yaml.safe_load_all(text) if o)
 
 
@@ -62,5 +62,5 @@ def test_helm_and_manifest_generate_agree(helm, profile, sets):
 
 def test_helm_refuses_what_the_schema_does_not_have(helm):
     done = subprocess.run([helm, "template", "culvert", CHART, "--set", "global.hubb=x"], stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+                          stderr=subprocess.PIPE, text=True, check=False, timeout=300)
     assert done.returncode != 0 and "hubb" in done.stderr

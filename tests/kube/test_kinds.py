@@ -27,7 +27,7 @@ def definitions():
 @pytest.fixture(scope="module")
 def crds(cluster):
     cluster.run("apply", "--server-side", "--force-conflicts", "-f", CRDS)
-    cluster.run("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
+    cluster.run("wait", "--for=condition=Established", "crd", "--all", "--timeout=180s", timeout=200)
     return cluster
 
 

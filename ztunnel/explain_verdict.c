@@ -193,7 +193,8 @@ static void changes_of_denial(json_t *list, const json_t *policies, const struct
 }
 
 /* What would make a yes into a no. */
-static void changes_of_consent(json_t *list, const json_t *policies)
+static void changes_of_consent(json_t *list, const json_t *policies, const struct workload *dst,
+			       const struct authz_conn *conn)
 {
 	struct tally allow;
 
@@ -209,6 +210,10 @@ static void changes_of_consent(json_t *list, const json_t *policies)
 		add(list, str_format("any ALLOW policy for the destination that does not match "
 				     "this connection"));
 	add(list, str_format("a DENY policy that matches it"));
+	if (!conn->src_identity && dst->protocol == WORKLOAD_HBONE)
+		add(list, str_format("a PeerAuthentication with mode STRICT for %s/%s: it comes in "
+				     "without mutual TLS",
+				     dst->app->namespace_, dst->name));
 }
 
 json_t *explain_verdict(const struct state *s, const struct workload *src,
@@ -220,7 +225,7 @@ json_t *explain_verdict(const struct state *s, const struct workload *src,
 
 	authz_check(s, dst, conn, &v);
 	if (v.is_allowed)
-		changes_of_consent(changes, policies);
+		changes_of_consent(changes, policies, dst, conn);
 	else
 		changes_of_denial(changes, policies, conn);
 	if (!v.is_allowed && enrolling_helps(s, src, dst, conn))

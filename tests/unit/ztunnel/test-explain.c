@@ -243,6 +243,25 @@ TEST(a_denial_for_plaintext_names_the_peer_authentication)
 			       "PERMISSIVE in the PeerAuthentication that holds for it"));
 }
 
+TEST(plaintext_that_is_let_in_is_told_of_strict)
+{
+	_cleanup_(json_decrefp) json_t *plain = NULL, *proven = NULL;
+	const json_t *change;
+
+	plain = ask(*cmocka_state, "/explain/inbound", "to=web-1&dst=10.0.0.2:80&src=10.0.0.1",
+		    200);
+	change = json_object_get(plain, "change");
+	assert_int_equal(json_array_size(change), 3);
+	assert_string_equal(json_string_value(json_array_get(change, 2)),
+			    "a PeerAuthentication with mode STRICT for demo/web-1: it comes in "
+			    "without mutual TLS");
+	proven = ask(*cmocka_state, "/explain/inbound",
+		     "to=web-1&dst=10.0.0.2:80&src=10.0.0.1&identity=spiffe://cluster.local/ns/"
+		     "demo/sa/client",
+		     200);
+	assert_int_equal(json_array_size(json_object_get(proven, "change")), 2);
+}
+
 /* By an annotation of its own, say: to enrol it once more changes nothing. */
 TEST(a_pod_of_the_mesh_that_comes_in_plaintext_is_not_told_to_enrol)
 {
@@ -362,6 +381,7 @@ int main(void)
 		WITH_MESH(what_nobody_knows_is_refused),
 		WITH_MESH(a_name_below_a_wildcard_is_understood),
 		WITH_MESH(a_denial_for_plaintext_names_the_peer_authentication),
+		WITH_MESH(plaintext_that_is_let_in_is_told_of_strict),
 		WITH_MESH(a_pod_of_the_mesh_that_comes_in_plaintext_is_not_told_to_enrol),
 		WITH_MESH(a_pod_that_is_its_own_service_meets_its_policies),
 		WITH_MESH(two_pods_of_one_name_must_be_told_apart),

@@ -29,8 +29,11 @@ struct bpf_options {
 	const char *node, *run_dir, *pin_dir, *output;
 };
 
+#define IN_A_CLUSTER "kubectl exec -n istio-system POD-OF-ZTUNNEL -c agent -- culvert bpf maps"
+
 static const struct option_def bpf_defs[] = {
-	CLI_OPTION_NODE(offsetof(struct bpf_options, node), CLI_EVERY_NODE),
+	CLI_OPTION_NODE(offsetof(struct bpf_options, node),
+			"only this node (default: every node on this machine)"),
 	CLI_OPTION_RUN_DIR(offsetof(struct bpf_options, run_dir)),
 	{.name = "pin-dir",
 	 .type = OPTION_STRING,
@@ -235,7 +238,8 @@ static int show(const char *dir, bool is_maps, const struct bpf_options *o, json
 
 	if (r < 0)
 		return cli_fail("%s: %s", dir,
-				r == -ENOENT   ? "no such folder: is an agent running here?"
+				r == -ENOENT   ? "no such folder: is an agent running here? On a "
+						 "node of a cluster:\n  " IN_A_CLUSTER
 				: r == -EACCES ? "may only be read by root"
 					       : strerror(-r));
 	if (json_array_size(records) == 0)
@@ -285,8 +289,8 @@ int cli_bpf(int argc, char **argv)
 			 "short|json|yaml]",
 		.help = "Show the maps or programs that a node has pinned, with what each is for. "
 			"\"bpftool map dump pinned DIR/NAME\" shows what is in one. RUNS is "
-			"counted "
-			"while the sysctl kernel.bpf_stats_enabled is 1.",
+			"counted while the sysctl kernel.bpf_stats_enabled is 1. On a node of a "
+			"cluster: " IN_A_CLUSTER,
 	};
 	bool is_maps = argc > 1 && (streq(argv[1], "maps") || streq(argv[1], "map"));
 	bool is_progs = argc > 1 && (streq(argv[1], "progs") || streq(argv[1], "prog"));

@@ -27,6 +27,8 @@ rule_files: ["{rules}"]
 scrape_configs:
   - job_name: ztunnel
     static_configs: [{{targets: ["{first}:15020", "{second}:15020"]}}]
+  - job_name: istiod
+    static_configs: [{{targets: ["{first}:15014", "{second}:15014"]}}]
 """
 OUTSIDER = """---
 apiVersion: v1
@@ -63,7 +65,7 @@ class Scraped(Nodes):
 
     def start(self):
         """Both nodes, scraped, with traffic that is two scrapes old."""
-        self.start_both(self.config, "prometheus", [self.client, self.server])
+        self.start_both(self.config, "prometheus", [self.client, self.server], env={"CULVERT_CONTROL_METRICS_PORT": "15014"})
         self.start_prometheus(self.work_dir)
         self.traffic()
         wait_for(lambda: all(map(self.query, COUNTED)), 10, "each node's counters to be scraped")
@@ -91,7 +93,7 @@ class Scraped(Nodes):
         self.run_in(self.topology.nodes[0], "prometheus", f"--config.file={config}",
                    f"--storage.tsdb.path={work_dir}/data", "--web.listen-address=127.0.0.1:9090",
                    stdout=self.prometheus_log, stderr=self.prometheus_log, env=dict(os.environ, GOMAXPROCS="1"))
-        wait_for(lambda: self.up() == 2, 30, "both nodes scraped")
+        wait_for(lambda: self.up() == 4, 30, "both nodes scraped, and their control planes")
 
     def get(self, path, **query):
         """The data of an answer of Prometheus' API."""
@@ -187,7 +189,7 @@ def queries():
                 expr = target["expr"].replace("$__rate_interval", "20s")
                 yield panel["title"], re.sub(r"\$\{?\w+\}?", ".*", expr)
         for variable in board["templating"]["list"]:
-            found = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["query"])
+            found = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"])
             if found:
                 yield f"variable {variable['name']}", f"group by ({found[2]}) ({found[1]})"
 

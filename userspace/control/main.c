@@ -60,11 +60,11 @@ struct options {
 		.env = variable, .value_name = name_of_value, .help = text                         \
 	}
 
-#define PORT_OPTION(long_name, field, value, least, text)                                          \
+#define PORT_OPTION(long_name, field, value, least, variable, text)                                \
 	{                                                                                          \
 		.name = long_name, .type = OPTION_U64, .offset = offsetof(struct options, field),  \
-		.default_value = value, .min = least, .max = 65535, .value_name = "PORT",          \
-		.help = text                                                                       \
+		.default_value = value, .min = least, .max = 65535, .env = variable,               \
+		.value_name = "PORT", .help = text                                                 \
 	}
 
 static const struct option_def option_defs[] = {
@@ -81,14 +81,15 @@ static const struct option_def option_defs[] = {
 		   "with --kubernetes: how to reach the API server from outside a pod"),
 	ENV_OPTION("revision", revision, NULL, "REVISION", "NAME",
 		   "with --kubernetes: which of several control planes this is"),
-	PORT_OPTION("xds-port", xds_port, "15012", 1, "with --kubernetes: where nodes connect"),
+	PORT_OPTION("xds-port", xds_port, "15012", 1, NULL,
+		    "with --kubernetes: where nodes connect"),
 	PORT_OPTION(
-		"webhook-port", webhook_port, "15017", 0,
+		"webhook-port", webhook_port, "15017", 0, NULL,
 		"with --kubernetes: where the API server asks whether an object may come in; 0: "
 		"nowhere"),
-	PORT_OPTION("ready-port", ready_port, "8080", 0,
+	PORT_OPTION("ready-port", ready_port, "8080", 0, NULL,
 		    "with --kubernetes: where the kubelet asks for /ready and /live; 0: nowhere"),
-	PORT_OPTION("metrics-port", metrics_port, "0", 0,
+	PORT_OPTION("metrics-port", metrics_port, "0", 0, "CULVERT_CONTROL_METRICS_PORT",
 		    "where Prometheus asks for /metrics (istiod's: 15014); 0: nowhere"),
 	STRING_OPTION("run-dir", run_dir, NULL, "DIR", "sockets (default: /run/culvert/NAME)"),
 	STRING_OPTION("ca-dir", ca_dir, "/var/lib/culvert/ca", "DIR",

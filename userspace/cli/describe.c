@@ -74,6 +74,15 @@ static int get_object(struct kube *k, const char *kind, const char *ns, const ch
 	return path ? kube_get(k, path, ret) : -ENOMEM;
 }
 
+/* fail() - the API server does not say in which namespace it has not found it. */
+static int fail(const struct kube *k, const struct target *t, const char *kind, int error)
+{
+	if (error == -ENOENT)
+		return cli_fail("describe %s: %s in namespace %s", kind, kube_why(k),
+				t->namespace_);
+	return cli_fail("describe %s: %s", kind, kube_why(k));
+}
+
 /* state_of() - what the pod's node says of it: {state, error}; the caller's to drop. */
 static json_t *state_of(const char *node, const char *ns, const char *name)
 {
@@ -315,7 +324,7 @@ static int pod(struct kube *k, const struct target *t, const char *output)
 	if (r == 0)
 		r = add_without_effect(k, t, json_object_get(d, "services"), d);
 	if (r < 0)
-		return kube_fail(k, "describe pod");
+		return fail(k, t, "pod", r);
 	if (streq(output, "short")) {
 		print_pod(d);
 		print_services(d);
@@ -381,7 +390,7 @@ static int service(struct kube *k, const struct target *t, const char *output)
 	if (r == 0)
 		r = pods_of(k, t, s, &pods);
 	if (r < 0)
-		return kube_fail(k, "describe service");
+		return fail(k, t, "service", r);
 	all = json_pack("{s:s,s:s,s:s,s:O*,s:O}", "name", t->name, "namespace", t->namespace_,
 			"waypoint", waypoint_of(s, NULL), "ports",
 			json_object_get(json_object_get(s, "spec"), "ports"), "pods", pods);

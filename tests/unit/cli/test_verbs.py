@@ -206,7 +206,7 @@ def test_describe(mesh, cli):
     assert said == cli.run("x", "describe", "pod", "web", "-n", "shop") == cli.run("experimental", "describe", "pod", "shop/web")
     assert "Address: 10.96.0.9" in cli.run("describe", "svc", "web.shop")
     assert cli.json("describe", "pod", "web.shop")["isEnrolled"] is True
-    assert 'pods "none" not found' in cli.run("describe", "pod", "none.shop", code=1)
+    assert 'pods "none" not found in namespace shop\n' in cli.run("describe", "pod", "none.shop", code=1)
     assert "policiesError" not in {k for k, v in cli.json("describe", "pod", "web.shop").items() if v}
     mesh.named("Pod", "web")["metadata"]["labels"]["sidecar.istio.io/inject"] = "false"
     assert "In the mesh: no (pod label sidecar.istio.io/inject=false)" in cli.run("describe", "pod", "web.shop")

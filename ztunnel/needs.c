@@ -55,6 +55,24 @@ bool needs_take(struct needs *n, const struct zds_sockets *m, uint32_t *ret_by)
 	return false;
 }
 
+void needs_ask(struct needs *n, const struct needs_ops *ops, uint32_t by,
+	       const struct zds_sockets *m)
+{
+	struct zds_sockets none = *m;
+	int r = needs_add(n, by, m);
+
+	if (r == 0) {
+		r = ops->send(ops->arg, m);
+		if (r < 0) /* the newest: an older one like it is still to be answered */
+			need_free(n, list_entry(n->list.prev, struct need, link));
+	}
+	if (r == 0 || by == NEED_BY_DNS)
+		return;
+	none.count = 0;
+	none.error = (uint32_t)-r;
+	ops->give(ops->arg, by, &none, NULL);
+}
+
 void needs_clear(struct needs *n)
 {
 	while (!list_is_empty(&n->list))

@@ -23,4 +23,18 @@ _must_check_ int needs_add(struct needs *n, uint32_t by, const struct zds_socket
 /** needs_take() - the oldest that @m answers leaves the list. @ret_by: may be NULL. Return: false:
  * nobody asked. */
 bool needs_take(struct needs *n, const struct zds_sockets *m, uint32_t *ret_by);
+/** struct needs_ops - the two ends. */
+struct needs_ops {
+	/* To the agent. Return: 0; -errno: it will not hear of it. */
+	int (*send)(void *arg, const struct zds_sockets *m);
+	/* To who asked; @fds are taken. */
+	void (*give)(void *arg, uint32_t by, const struct zds_sockets *m, const int *fds);
+	void *arg;
+};
+
+/** needs_ask() - ask, and remember who. What the agent will not hear of is answered at once, with
+ * an error and no sockets, so that nobody waits in vain; but not to the resolver, which is in the
+ * middle of it, and asks again by itself. */
+void needs_ask(struct needs *n, const struct needs_ops *ops, uint32_t by,
+	       const struct zds_sockets *m);
 void needs_clear(struct needs *n);

@@ -168,13 +168,28 @@ static void on_synced(void *arg)
 
 /* Sockets. */
 
+static int need_to_agent(void *arg, const struct zds_sockets *m)
+{
+	return agent_link_need(((struct node *)arg)->agent, m);
+}
+
+static void sockets_give(void *arg, uint32_t by, const struct zds_sockets *m, const int *fds)
+{
+	struct node *n = arg;
+
+	if (by == NEED_BY_DNS)
+		dns_sockets_give(n->dns, m->netns_cookie, m->kind, m->family, fds, m->count);
+	else
+		worker_post_sockets(&n->workers[by], m, fds);
+}
+
 static void need_send(struct node *n, uint32_t by, const struct zds_sockets *m)
 {
+	const struct needs_ops ops = {.send = need_to_agent, .give = sockets_give, .arg = n};
+
 	/* Without an agent nothing comes; after it is back each pod starts with a new stock. */
-	if (!n->agent || !agent_link_is_connected(n->agent))
-		return;
-	if (needs_add(&n->needs, by, m) == 0 && agent_link_need(n->agent, m) < 0)
-		(void)needs_take(&n->needs, m, NULL);
+	if (n->agent && agent_link_is_connected(n->agent))
+		needs_ask(&n->needs, &ops, by, m);
 }
 
 static void on_worker_need(void *arg, unsigned int worker, const struct zds_sockets *m)
@@ -206,10 +221,8 @@ static void on_sockets(void *arg, const struct zds_sockets *m, const int *fds)
 	if (!needs_take(&n->needs, m, &by))
 		for (uint32_t i = 0; i < m->count; i++)
 			(void)close_fd(fds[i]);
-	else if (by == NEED_BY_DNS)
-		dns_sockets_give(n->dns, m->netns_cookie, m->kind, m->family, fds, m->count);
 	else
-		worker_post_sockets(&n->workers[by], m, fds);
+		sockets_give(n, by, m, fds);
 }
 
 /* The agent. */

@@ -386,6 +386,55 @@ TEST(pods_with_bad_fields_are_refused)
 	assert_null(pod);
 }
 
+/* Both ends of needs. */
+struct ends {
+	int result; /* of sending */
+	uint32_t sent, by, error;
+};
+
+static int ends_send(void *arg, const struct zds_sockets *m)
+{
+	struct ends *e = arg;
+
+	e->sent++;
+	return e->result;
+}
+
+static void ends_give(void *arg, uint32_t by, const struct zds_sockets *m, const int *fds)
+{
+	struct ends *e = arg;
+
+	assert_int_equal(m->count, 0);
+	assert_int_equal(m->kind, CV_SOCKET_DIAL_APP);
+	e->by = by;
+	e->error = m->error;
+}
+
+TEST(what_the_agent_will_not_hear_of_is_answered_at_once)
+{
+	const struct zds_sockets m = {.netns_cookie = 1, .kind = CV_SOCKET_DIAL_APP, .count = 4};
+	struct ends e = {.by = 99};
+	const struct needs_ops both = {.send = ends_send, .give = ends_give, .arg = &e};
+	struct needs n;
+	uint32_t by;
+
+	needs_init(&n);
+	needs_ask(&n, &both, 0, &m);
+	assert_int_equal(e.by, 99);
+	e.result = -ENOBUFS;
+	needs_ask(&n, &both, 1, &m);
+	assert_int_equal(e.sent, 2);
+	assert_int_equal(e.by, 1);
+	assert_int_equal(e.error, ENOBUFS);
+	e.by = 99;
+	needs_ask(&n, &both, NEED_BY_DNS, &m);
+	assert_int_equal(e.by, 99);
+	/* what the agent was asked before is for who asked then */
+	assert_true(needs_take(&n, &m, &by));
+	assert_int_equal(by, 0);
+	assert_false(needs_take(&n, &m, &by));
+}
+
 TEST(answers_go_to_who_asked_first)
 {
 	const struct zds_sockets a = {.netns_cookie = 1, .kind = CV_SOCKET_DIAL_APP};
@@ -425,6 +474,7 @@ int main(void)
 		cmocka_unit_test(news_of_direct_connections_come_one_or_several_at_a_time),
 		cmocka_unit_test(a_page_of_connections_has_as_many_as_it_says),
 		cmocka_unit_test(pods_with_bad_fields_are_refused),
+		cmocka_unit_test(what_the_agent_will_not_hear_of_is_answered_at_once),
 		cmocka_unit_test(answers_go_to_who_asked_first),
 	};
 

@@ -59,6 +59,33 @@ static void another_context_is_read_when_asked_for(void **state)
 	assert_string_equal(json_string_value(json_object_get(c.exec, "command")), "aws");
 }
 
+/* One without a slash is looked for in PATH. */
+static void a_plugin_with_a_relative_path_is_beside_the_file(void **state)
+{
+#define PLUGIN(command)                                                                            \
+	"current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\n"              \
+	"clusters: [{name: c, cluster: {server: 'https://h'}}]\n"                                  \
+	"users: [{name: u, user: {exec: {command: " command ", args: [get]}}}]\n"
+	static const struct {
+		const char *text, *command;
+	} cases[] = {
+		{PLUGIN("./bin/login"), "/d/./bin/login"},
+		{PLUGIN("../login"), "/d/../login"},
+		{PLUGIN("/usr/bin/login"), "/usr/bin/login"},
+		{PLUGIN("login"), "login"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_(kube_config_clear) struct kube_config c = {0};
+		char err[KUBE_CONFIG_ERROR_MAX];
+
+		assert_int_equal(parse(cases[i].text, NULL, &c, err), 0);
+		assert_string_equal(json_string_value(json_object_get(c.exec, "command")),
+				    cases[i].command);
+		assert_int_equal(json_array_size(json_object_get(c.exec, "args")), 1);
+	}
+}
+
 static void a_context_that_is_not_there_is_named(void **state)
 {
 	struct kube_config c = {0};
@@ -159,6 +186,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_current_context_is_read),
 		cmocka_unit_test(another_context_is_read_when_asked_for),
+		cmocka_unit_test(a_plugin_with_a_relative_path_is_beside_the_file),
 		cmocka_unit_test(a_context_that_is_not_there_is_named),
 		cmocka_unit_test(every_mistake_is_named),
 		cmocka_unit_test(several_files_are_one),

@@ -210,12 +210,25 @@ static int read_cluster(struct load *l, const json_t *cluster)
 	return r;
 }
 
+/* A command without a slash is looked for in PATH; one with, and relative, is a path like the
+ * others (client-go's ResolveLocalPaths()). */
 static int read_exec(struct load *l, const json_t *exec)
 {
-	if (!json_is_string(json_object_get(exec, "command")))
+	const char *command = json_string_value(json_object_get(exec, "command"));
+	_cleanup_(freep) char *path = NULL;
+	int r;
+
+	if (!command || !*command)
 		return fail(l, "exec.command", "a program");
 	l->config.exec = json_deep_copy(exec);
-	return l->config.exec ? 0 : -ENOMEM;
+	if (!l->config.exec)
+		return -ENOMEM;
+	if (!strchr(command, '/'))
+		return 0;
+	r = copy_path(l, exec, "command", &path);
+	if (r == 0)
+		r = json_object_set_new(l->config.exec, "command", json_string(path));
+	return r < 0 ? -ENOMEM : 0;
 }
 
 static int read_user(struct load *l, const json_t *user)

@@ -220,6 +220,15 @@ static bool is_ours_to_make(const char *dir)
 	       X509_check_private_key(sk_X509_value(roots, 0), key) == 1;
 }
 
+/* Secret cacerts is mounted with all its keys, also those without a value. */
+static bool is_empty(const char *dir, const char *name)
+{
+	char path[PATH_BYTES];
+	struct stat st;
+
+	return path_make(path, dir, name) == 0 && stat(path, &st) == 0 && st.st_size == 0;
+}
+
 /* cert-chain.pem begins with the CA's own certificate and may end with the root: neither is wanted
  * here. */
 static int chain_read(const char *dir, struct ca_material *m)
@@ -230,7 +239,7 @@ static int chain_read(const char *dir, struct ca_material *m)
 	m->chain = sk_X509_new_null();
 	if (!m->chain)
 		return -ENOMEM;
-	if (r == -ENOENT)
+	if (r == -ENOENT || is_empty(dir, "cert-chain.pem"))
 		return 0;
 	for (int i = 0; r == 0 && i < sk_X509_num(all); i++) {
 		X509 *cert = sk_X509_value(all, i);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <jansson.h>
 #include <openssl/crypto.h>
@@ -55,9 +56,8 @@ static int value_write(const json_t *secret, const char *dir, const char *name)
 
 	if (!path)
 		return -ENOMEM;
-	/* cert-chain.pem may be empty, root-cert.pem is in an older Istio's */
-	if (n == 0)
-		return 0;
+	if (n == 0) /* what an earlier Secret had there is no part of this one */
+		return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
 	pem = malloc(n / 4 * 3 + 4);
 	if (!pem)
 		return -ENOMEM;
@@ -70,22 +70,29 @@ static int value_write(const json_t *secret, const char *dir, const char *name)
 	return r;
 }
 
+static bool has_value(const json_t *data, const char *name)
+{
+	return json_string_length(json_object_get(data, name)) > 0;
+}
+
+/* A Secret without certificate or key is none of ours, and changes nothing. An older Istio's keeps
+ * the root, which is the signer, under ca-cert.pem alone; cert-chain.pem may be empty. */
 static int secret_write(const json_t *secret, const char *dir)
 {
-	const json_t *data = json_object_get(secret, "data");
-	const char *root = json_string_value(json_object_get(data, "root-cert.pem"));
+	json_t *data = json_object_get(secret, "data"), *whole;
 	int r = 0;
 
+	if (!has_value(data, "ca-cert.pem") || !has_value(data, "ca-key.pem"))
+		return -EBADMSG;
+	whole = json_pack("{s:o}", "data", json_copy(data));
+	if (whole && !has_value(data, "root-cert.pem"))
+		r = json_object_set(json_object_get(whole, "data"), "root-cert.pem",
+				    json_object_get(data, "ca-cert.pem"));
+	if (!whole || r < 0)
+		r = -ENOMEM;
 	for (size_t i = 0; i < ARRAY_SIZE(names) && r == 0; i++)
-		r = value_write(secret, dir, names[i]);
-	/* Istio's own keeps the root, which is the signer, under ca-cert.pem alone */
-	if (r == 0 && (!root || !*root)) {
-		json_t *copy = json_pack("{s:{s:O}}", "data", "root-cert.pem",
-					 json_object_get(data, "ca-cert.pem"));
-
-		r = copy ? value_write(copy, dir, "root-cert.pem") : -EBADMSG;
-		json_decref(copy);
-	}
+		r = value_write(whole, dir, names[i]);
+	json_decref(whole);
 	return r;
 }
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <jansson.h>
@@ -208,6 +209,32 @@ static void test_a_change_of_the_secret_reaches_the_files(void **state)
 	ca_free(load(f->two));
 }
 
+/* An intermediate has been replaced by a root: its chain would be sent along for ever. */
+static void test_a_chain_that_is_empty_now_leaves_no_file(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(freep) char *chain = str_format("%s/cert-chain.pem", f->two);
+	_cleanup_(freep) char *root = str_format("%s/root-cert.pem", f->two);
+	json_t *data = json_object_get(f->secret, "data");
+
+	assert_int_equal(fetch(f, f->one, &usual), 0);
+	assert_int_equal(fetch(f, f->two, &usual), 0);
+	assert_int_equal(access(chain, F_OK), 0);
+	assert_int_equal(json_object_set_new(data, "cert-chain.pem", json_string("")), 0);
+	assert_int_equal(json_object_del(data, "root-cert.pem"), 0);
+	assert_int_equal(fetch(f, f->two, &usual), 0);
+	assert_int_equal(access(chain, F_OK), -1);
+	assert_int_equal(access(root, F_OK), 0);
+	ca_free(load(f->two));
+	/* as Secret cacerts is mounted */
+	assert_int_equal(file_write_atomic(chain, "", 0, 0600), 0);
+	ca_free(load(f->two));
+	/* without a key it is no CA at all: nothing is changed */
+	assert_int_equal(json_object_set_new(data, "ca-key.pem", json_string("")), 0);
+	assert_int_equal(fetch(f, f->two, &usual), -EBADMSG);
+	ca_free(load(f->two));
+}
+
 static void test_the_leader_renews_a_root_in_the_last_fifth_of_its_life(void **state)
 {
 	struct fixture *f = *state;
@@ -261,6 +288,7 @@ int main(void)
 		TEST(test_the_second_replica_takes_what_the_first_made),
 		TEST(test_keys_and_lives_are_to_ones_taste),
 		TEST(test_a_change_of_the_secret_reaches_the_files),
+		TEST(test_a_chain_that_is_empty_now_leaves_no_file),
 		TEST(test_the_leader_renews_a_root_in_the_last_fifth_of_its_life),
 	};
 

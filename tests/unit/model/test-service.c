@@ -324,6 +324,37 @@ static void slices_decide_where_there_are_any(void **state)
 	assert_string_equal(ports_of(workload(f, "demo/q"), WEB), "80>8080 443>8443");
 }
 
+#define OF_P(name, ports)                                                                          \
+	SLICE("demo", name, "web",                                                                 \
+	      "endpoints: [{addresses: [10.0.0.1], targetRef: {kind: Pod, name: p}}]\nports: "     \
+	      "[" ports "]")
+
+/* Each in either order: what is told must not hang on it. */
+static void slices_of_one_pod_are_put_together(void **state)
+{
+	static const struct {
+		const char *slices, *ports;
+	} cases[] = {
+		{OF_P("one", "{name: a, port: 9000}") OF_P("two", "{name: b, port: 9443}"),
+		 "80>9000 443>9443"},
+		{OF_P("one", "{name: b, port: 9443}") OF_P("two", "{name: a, port: 9000}"),
+		 "80>9000 443>9443"},
+		{OF_P("one", "{name: a, port: 9000}") OF_P("two", "{name: a, port: 9001}"),
+		 "80>9000"},
+		{OF_P("one", "{name: a, port: 9001}") OF_P("two", "{name: a, port: 9000}"),
+		 "80>9000"},
+		{OF_P("one", "{name: other, port: 1}") OF_P("two", "{name: b, port: 9443}"),
+		 "443>9443"},
+	};
+	struct fixture *f = *state;
+
+	(void)put(f, WEB_POD("p", "10.0.0.1") WEB_SERVICE);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		(void)put(f, cases[i].slices);
+		assert_string_equal(ports_of(workload(f, "demo/p"), WEB), cases[i].ports);
+	}
+}
+
 #define MANUAL "Kubernetes/discovery.k8s.io/EndpointSlice/demo/ext/192.0.2.7"
 #define EXT    "demo/ext.demo.svc.cluster.local"
 
@@ -428,6 +459,7 @@ int main(void)
 		T(a_selector_makes_endpoints_of_pods),
 		T(an_empty_selector_selects_nothing),
 		T(slices_decide_where_there_are_any),
+		T(slices_of_one_pod_are_put_together),
 		T(an_address_that_no_pod_has_is_a_workload_without_identity),
 		T(an_address_that_a_pod_has_is_that_pod),
 		T(a_selector_that_matches_nothing_is_told),

@@ -58,15 +58,63 @@ static int services_reserve(workload_msg *msg, struct scratch *a)
 	return 0;
 }
 
+static bool is_same_port(const Istio__Workload__Port *a, const Istio__Workload__Port *b)
+{
+	return a->service_port == b->service_port && a->target_port == b->target_port;
+}
+
+static bool is_same_list(const Istio__Workload__PortList *a, const struct port_list *b)
+{
+	if (a->n_ports != b->count)
+		return false;
+	for (size_t i = 0; i < b->count; i++)
+		if (!is_same_port(a->ports[i], b->ports[i]))
+			return false;
+	return true;
+}
+
+static int port_compare(const void *a, const void *b)
+{
+	const Istio__Workload__Port *const *x = a, *const *y = b;
+
+	if ((*x)->service_port != (*y)->service_port)
+		return (*x)->service_port < (*y)->service_port ? -1 : 1;
+	return (*x)->target_port < (*y)->target_port ? -1 : (*x)->target_port > (*y)->target_port;
+}
+
+/* Both's ports in the order of their numbers, whichever came first; of two places that one leads to
+ * the lower, since a client takes one. */
+static int ports_merge(Istio__Workload__PortList *to, const struct port_list *more,
+		       struct scratch *a)
+{
+	size_t n = to->n_ports + more->count, kept = 0;
+	Istio__Workload__Port **all = scratch_alloc(a, (n + 1) * sizeof(*all));
+
+	if (!all)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		all[i] = i < to->n_ports ? to->ports[i] : more->ports[i - to->n_ports];
+	qsort(all, n, sizeof(*all), port_compare);
+	for (size_t i = 0; i < n; i++)
+		if (kept == 0 || all[kept - 1]->service_port != all[i]->service_port)
+			all[kept++] = all[i];
+	to->ports = all;
+	to->n_ports = kept;
+	return 0;
+}
+
 int pack_serves(workload_msg *to, const char *key, const struct port_list *ports, struct scratch *a)
 {
 	workload_service_msg *msg = scratch_alloc(a, sizeof(*msg));
 	Istio__Workload__PortList *list = scratch_alloc(a, sizeof(*list));
 
-	/* A service's slices of both families name one pod twice. */
+	/* A service's slices of both families name one pod twice, and so may slices of different
+	 * ports. */
 	for (size_t i = 0; i < to->n_services; i++)
 		if (streq(to->services[i]->key, key))
-			return 0;
+			return is_same_list(to->services[i]->value, ports)
+				       ? 0
+				       : ports_merge(to->services[i]->value, ports, a);
 	if (!msg || !list || services_reserve(to, a) < 0)
 		return -ENOMEM;
 	istio__workload__workload_service__init(msg);

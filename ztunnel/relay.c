@@ -19,6 +19,7 @@ struct relay_replay {
 	struct buf said;
 	size_t pos;   /* of it, what the present stream has had */
 	bool is_lost; /* too much, or no memory */
+	bool is_last; /* the present stream was answered: kept until it has had all */
 };
 
 void relay_keep(struct relay *r)
@@ -285,9 +286,13 @@ static ssize_t on_stream_read(struct hbone_stream *st, uint8_t *p, size_t n)
 		return -EAGAIN;
 	if (r->replay) {
 		k = (ssize_t)replay_read(r->replay, p, n);
-		if (k > 0 || r->is_app_eof)
+		if (k > 0)
 			return k;
+		if (r->replay->is_last)
+			replay_free(r);
 	}
+	if (r->is_app_eof && !r->is_app_broken)
+		return 0;
 	if (!r->is_readable)
 		return -EAGAIN;
 	k = recv(r->app.fd, p, n, MSG_DONTWAIT);
@@ -423,7 +428,12 @@ void relay_connected(struct relay *r)
 
 void relay_let_go(struct relay *r)
 {
-	replay_free(r);
+	/* A stream after a refused one may not have had all that was said to that: it was held, or
+	 * its tunnel is full. */
+	if (r->replay && r->replay->pos < buf_len(&r->replay->said))
+		r->replay->is_last = true;
+	else
+		replay_free(r);
 	if (!r->is_held)
 		return;
 	r->is_held = false;

@@ -34,13 +34,19 @@ static void make_services(const struct rig *f, struct state_builder *b, bool has
 		mesh_put_service(b, &(struct mesh_service){.name = "web",
 							   .vips = {SERVICE_ADDR},
 							   .ports = {80, APP_PORT}});
-	mesh_put_workload(b, &(struct mesh_workload){.name = "refusing",
-						     .account = "server",
-						     .addrs = {REFUSING_ADDR},
-						     .services = {SERVICE_KEY}});
+	mesh_put_workload(
+		b, &(struct mesh_workload){
+			   .name = "refusing",
+			   .account = "server",
+			   .addrs = {REFUSING_ADDR},
+			   .services = {SERVICE_KEY, f->has_peer_twin ? PEER_SERVICE_KEY : NULL}});
+	mesh_put_service(b, &(struct mesh_service){.name = "peer",
+						   .vips = {PEER_SERVICE_ADDR},
+						   .ports = {80, APP_PORT}});
 	mesh_put_workload(b, &(struct mesh_workload){.name = "peer",
 						     .account = "server",
 						     .addrs = {PEER_ADDR},
+						     .services = {PEER_SERVICE_KEY},
 						     .is_tcp = f->is_peer_plain});
 	mesh_put_service(b, &(struct mesh_service){.name = "plain",
 						   .vips = {PLAIN_SERVICE_ADDR},

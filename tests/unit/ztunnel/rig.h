@@ -20,9 +20,12 @@
 /* The same without a mesh: a port where nobody listens, and OUTSIDE_ADDR. */
 #define PLAIN_SERVICE_ADDR "10.96.0.2"
 #define PLAIN_SERVICE_KEY  "demo/plain.demo.svc.cluster.local"
-#define REFUSING_ADDR      "127.0.0.9"
-#define WAIT_MS            60000
-#define WORKERS            2
+/* A service of one, the peer; and of REFUSING_ADDR, where has_peer_twin. */
+#define PEER_SERVICE_ADDR "10.96.0.3"
+#define PEER_SERVICE_KEY  "demo/peer.demo.svc.cluster.local"
+#define REFUSING_ADDR     "127.0.0.9"
+#define WAIT_MS           60000
+#define WORKERS           2
 
 struct certs_root;
 struct pod;
@@ -42,7 +45,8 @@ struct rig {
 	unsigned int added, drained;
 	uint32_t server_incarnation; /* of what is published next */
 	bool is_agent_dead;
-	bool is_peer_plain;       /* in what is published next */
+	bool is_peer_plain; /* in what is published next; and so has_peer_twin */
+	bool has_peer_twin;
 	bool is_plain_blocking;   /* sockets for plain dials: connect(2) itself fails */
 	unsigned int plain_asked; /* how often such sockets were asked for */
 };

@@ -35,7 +35,7 @@ struct peer_node {
 	struct hbone_scratch *scratch;
 	struct peer peers[PEERS];
 	unsigned int count, refusing; /* the first so many tunnels refuse */
-	bool is_leaving;              /* whoever is refused may find it outside the mesh */
+	bool is_changing;             /* whoever is refused finds another mesh */
 };
 
 static ssize_t on_read(struct hbone_stream *st, uint8_t *p, size_t n)
@@ -80,7 +80,7 @@ static int on_connect(void *arg, int32_t id, const struct hbone_head *head)
 	struct hbone_session *s = hbone_tunnel_session(e->t);
 
 	if (e->is_refusing) {
-		if (e->node->is_leaving)
+		if (e->node->is_changing)
 			rig_publish(e->node->rig, true, false);
 		assert_int_equal(hbone_session_goaway(s, HBONE_NO_ERROR), 0);
 		return -ESHUTDOWN;
@@ -273,6 +273,37 @@ TEST(a_peer_that_refuses_every_stream_is_given_up)
 	node_stop(&n);
 }
 
+/* Another endpoint has come meanwhile, and so what the application says waits for an answer. */
+TEST(what_a_lone_endpoint_refused_is_said_to_one_of_two)
+{
+	struct rig *f = *cmocka_state;
+
+	for (int is_closed = 0; is_closed < 2; is_closed++) {
+		struct peer_node n;
+		char byte;
+		int fd;
+
+		f->has_peer_twin = false;
+		rig_publish(f, true, false);
+		f->has_peer_twin = true;
+		node_start(&n, f, 1);
+		n.is_changing = true;
+		fd = app_dial(f, PEER_SERVICE_ADDR ":80");
+		app_say(fd, "first words");
+		if (is_closed)
+			assert_int_equal(shutdown(fd, SHUT_WR), 0);
+		hear_text(f, fd, "first words");
+		if (is_closed) {
+			assert_int_equal(hear(f, fd, &byte, 1), 0);
+		} else {
+			app_say(fd, "and more");
+			hear_text(f, fd, "and more");
+		}
+		(void)close(fd);
+		node_stop(&n);
+	}
+}
+
 /* Its pod leaves the mesh: what has been read for the tunnel goes the plain way, with its end. */
 TEST(what_was_said_to_a_pod_that_leaves_the_mesh_arrives)
 {
@@ -286,7 +317,7 @@ TEST(what_was_said_to_a_pod_that_leaves_the_mesh_arrives)
 		rig_publish(f, true, false);
 		f->is_peer_plain = true;
 		node_start(&n, f, PEERS);
-		n.is_leaving = true;
+		n.is_changing = true;
 		fd = app_dial(f, PEER_TEXT);
 		app_say(fd, "first words");
 		if (is_closed)
@@ -439,6 +470,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_stream_refused_by_a_goaway_is_taken_by_another_tunnel),
 		T(a_half_closed_connection_is_refused_and_taken_whole),
+		T(what_a_lone_endpoint_refused_is_said_to_one_of_two),
 		T(what_was_said_to_a_pod_that_leaves_the_mesh_arrives),
 		T(a_peer_that_refuses_every_stream_is_given_up),
 		T(a_plain_dial_that_the_kernel_refuses_is_resolved_again),

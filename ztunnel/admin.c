@@ -421,10 +421,16 @@ static void on_admin_request(const struct http_request *req, struct http_respons
 	}
 }
 
-static int admin_serve(struct admin *a, int listen_fd, http_handler *handler)
+/* @is_public: strangers reach it. */
+static int admin_serve(struct admin *a, int listen_fd, http_handler *handler, bool is_public)
 {
 	_cleanup_(close_fdp) int fd = listen_fd;
-	int r = http_server_new(a->config.loop, fd, handler, a, &a->servers[a->servers_count]);
+	const struct http_server_config config = {.loop = a->config.loop,
+						  .listen_fd = fd,
+						  .handler = handler,
+						  .arg = a,
+						  .is_crowd_cut = is_public};
+	int r = http_server_open(&config, &a->servers[a->servers_count]);
 
 	if (r < 0)
 		return r;
@@ -442,7 +448,7 @@ static int admin_serve_port(struct admin *a, const struct cv_addr *addr, uint16_
 	if (!port)
 		return 0;
 	r = tcp_listen(addr, port, &fd);
-	return r < 0 ? r : admin_serve(a, fd, handler);
+	return r < 0 ? r : admin_serve(a, fd, handler, !cv_addr_is_loopback(addr));
 }
 
 static int admin_listen(struct admin *a, char *err, size_t err_size)
@@ -473,7 +479,7 @@ static int admin_listen(struct admin *a, char *err, size_t err_size)
 		return 0;
 	r = unix_stream_listen(a->config.unix_path, SOCKET_MODE, &fd);
 	if (r == 0)
-		r = admin_serve(a, fd, on_admin_request);
+		r = admin_serve(a, fd, on_admin_request, false);
 	if (r < 0)
 		(void)snprintf(err, err_size, "cannot listen on %s: %s", a->config.unix_path,
 			       strerrordesc_np(-r));

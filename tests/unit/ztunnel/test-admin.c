@@ -113,14 +113,12 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* One request, run to its end. Return: the whole response. */
-static const char *ask(struct fixture *f, const char *method, const char *target)
+/* One request, run to its end. @fd: taken. Return: the whole response. */
+static const char *ask_on(struct fixture *f, int fd, const char *method, const char *target)
 {
 	char request[256];
 	size_t len = 0;
-	int fd = -1;
 
-	assert_int_equal(unix_stream_connect(f->path, &fd), 0);
 	(void)snprintf(request, sizeof(request), "%s %s HTTP/1.1\r\nHost: x\r\n\r\n", method,
 		       target);
 	assert_true(send(fd, request, strlen(request), 0) > 0);
@@ -138,6 +136,14 @@ static const char *ask(struct fixture *f, const char *method, const char *target
 	close(fd);
 	f->text[len] = '\0';
 	return f->text;
+}
+
+static const char *ask(struct fixture *f, const char *method, const char *target)
+{
+	int fd = -1;
+
+	assert_int_equal(unix_stream_connect(f->path, &fd), 0);
+	return ask_on(f, fd, method, target);
 }
 
 static json_t *body(const char *response)
@@ -308,6 +314,45 @@ static void unknown_paths_are_not_found(void **state)
 	assert_non_null(strstr(ask(*state, "GET", "/"), "config_dump"));
 }
 
+/* A port that nobody has at the moment. */
+static in_port_t port_free(void)
+{
+	struct cv_addr any = mesh_addr("::");
+	struct sockaddr_in6 at = {0};
+	socklen_t len = sizeof(at);
+	int fd = -1;
+
+	assert_int_equal(tcp_listen(&any, 0, &fd), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &len), 0);
+	close(fd);
+	return at.sin6_port;
+}
+
+/* Anybody may dial it: who does so and says nothing keeps no probe out. */
+static void silence_keeps_no_probe_from_the_ready_port(void **state)
+{
+	struct fixture *f = *state;
+	struct admin_config config = {.loop = f->loop, .xds = f->sync, .node = "n1"};
+	struct cv_sockaddr at = mesh_sockaddr("127.0.0.1:0");
+	struct admin *a = NULL;
+	char err[256];
+	int fds[100], fd = -1, r = -EADDRINUSE;
+
+	for (int i = 0; i < 100 && r == -EADDRINUSE; i++) {
+		at.port = port_free();
+		config.ready_port = ntohs(at.port);
+		r = admin_new(&config, err, sizeof(err), &a);
+	}
+	assert_int_equal(r, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		assert_int_equal(tcp_connect(&at, &fds[i]), 0);
+	assert_int_equal(tcp_connect(&at, &fd), 0);
+	assert_non_null(strstr(ask_on(f, fd, "GET", "/healthz/ready"), " 500 "));
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		close(fds[i]);
+	admin_free(a);
+}
+
 static void an_occupied_port_is_named(void **state)
 {
 	struct fixture *f = *state;
@@ -376,6 +421,7 @@ int main(void)
 		T(the_log_level_is_set_and_reset),
 		T(quitting_wants_a_post),
 		T(unknown_paths_are_not_found),
+		T(silence_keeps_no_probe_from_the_ready_port),
 		T(an_occupied_port_is_named),
 		cmocka_unit_test(objects_look_as_istioctl_expects),
 	};

@@ -2,6 +2,7 @@
 #include "kube_write.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +12,8 @@
 
 #define IN_FLIGHT_MAX 8
 #define TIMEOUT_US    (10ULL * 1000 * 1000)
-#define AGAIN_US      (300ULL * 1000 * 1000) /* a right may be given meanwhile */
+#define AGAIN_US      (60ULL * 1000 * 1000) /* a right may be given meanwhile */
+#define KNOWN_US      (2 * AGAIN_US)        /* without another try: nothing is left to write */
 #define RIGHTS_MAX    4
 
 struct write {
@@ -130,12 +132,14 @@ int kube_write_send(struct kube_write *w, const struct kube_write_request *reque
 const char *kube_write_missing(struct kube_write *w, size_t i)
 {
 	for (size_t at = 0; w && at < RIGHTS_MAX; at++) {
-		if (!w->rights[at].is_missing || i-- > 0)
+		uint64_t ago_us = loop_now_us(w->loop) - w->rights[at].at_us;
+
+		if (!w->rights[at].is_missing || ago_us >= KNOWN_US || i-- > 0)
 			continue;
 		(void)snprintf(w->rights[at].text, sizeof(w->rights[at].text),
 			       "the API server does not let the agent %s: give its ServiceAccount "
-			       "that right, as the chart does",
-			       w->rights[at].right);
+			       "that right, as the chart does (refused %" PRIu64 " s ago)",
+			       w->rights[at].right, ago_us / 1000000);
 		return w->rights[at].text;
 	}
 	return NULL;

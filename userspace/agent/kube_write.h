@@ -30,6 +30,7 @@ DEFINE_CLEANUP(struct kube_write *, kube_write_free);
  * missing a short while ago; -ENOMEM. */
 _must_check_ int kube_write_send(struct kube_write *w, const struct kube_write_request *request);
 
-/** kube_write_missing() - the rights that were missing, one after the other: @i from 0. Return: a
+/** kube_write_missing() - the rights that were missing, one after the other: @i from 0. What was
+ * not tried again for two minutes, for want of something to write, is not known any more. Return: a
  * sentence, owned by @w; NULL: no more. Takes NULL. */
 const char *kube_write_missing(struct kube_write *w, size_t i);

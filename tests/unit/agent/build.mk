@@ -3,3 +3,5 @@
 $(BUILD)/tests/unit/agent/test-pods-left: ALL_LDFLAGS += -Wl,--wrap=enrolment_refresh
 # Whose processes run in this container is, too.
 $(BUILD)/tests/unit/agent/test-objects-left: ALL_LDFLAGS += -Wl,--wrap=procs_find
+# A clock that the test turns.
+$(BUILD)/tests/unit/agent/test-kube-write: ALL_LDFLAGS += -Wl,--wrap=clock_gettime,--wrap=epoll_wait

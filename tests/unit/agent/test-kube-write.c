@@ -13,6 +13,7 @@
 #include <jansson.h>
 
 #include "base/str.h"
+#include "tests/unit/fast-clock.h"
 #include "tests/unit/source/fake-kube.h"
 #include "userspace/agent/kube_events.h"
 
@@ -116,6 +117,28 @@ static void a_missing_right_is_named_and_not_asked_for_again(void **state)
 	assert_null(kube_write_missing(f->write, 1));
 }
 
+/* Given meanwhile, it is used; and status does not go on for ever about one that nobody needs. */
+static void a_missing_right_is_tried_again_and_forgotten(void **state)
+{
+	struct fixture *f = *state;
+
+	f->status = 403;
+	assert_int_equal(patch(f), 0);
+	turn_until(f, &f->done, 1);
+	the_clock.ahead_us += 61 * 1000000ULL;
+	(void)loop_run_once(f->kube.loop, 1);
+	assert_non_null(strstr(kube_write_missing(f->write, 0), "s ago)"));
+	assert_int_equal(patch(f), 0);
+	turn_until(f, &f->done, 2);
+	the_clock.ahead_us += 121 * 1000000ULL;
+	(void)loop_run_once(f->kube.loop, 1);
+	assert_null(kube_write_missing(f->write, 0));
+	f->status = 200;
+	assert_int_equal(patch(f), 0);
+	turn_until(f, &f->done, 3);
+	assert_null(kube_write_missing(f->write, 0));
+}
+
 static void each_missing_right_is_named(void **state)
 {
 	struct fixture *f = *state;
@@ -205,6 +228,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_missing_right_is_named_and_not_asked_for_again,
+						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_missing_right_is_tried_again_and_forgotten,
 						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(each_missing_right_is_named, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_namespace_that_goes_is_no_missing_right, set_up,

@@ -113,8 +113,7 @@ size_t admin_find_nodes(const char *node, const char *run_dir, struct admin_node
 int admin_none(void)
 {
 	if (kube_is_asked() || kube_is_there())
-		return cli_fail("no such node in the cluster, and none on this machine (nothing "
-				"in " CLI_RUN_ROOT ")");
+		return admin_remote_none();
 	return cli_fail("no node runs here (nothing in " CLI_RUN_ROOT
 			"); \"culvert node\" starts one");
 }

@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "cli.h"
 #include "json.h"
 #include "kube_exec.h"
 #include "kube_kinds.h"
@@ -19,7 +20,8 @@
 #define STATUS_MAX 999
 
 static struct kube *opened;
-static json_t *node_pods; /* asked for once: a tool that comes and goes */
+static json_t *node_pods;    /* asked for once: a tool that comes and goes */
+static bool is_out_of_reach; /* which was said: once is enough */
 static char why[512];
 
 const char *admin_remote_why(void)
@@ -98,9 +100,21 @@ static int nodes_of(const json_t *pods, const char *node, bool is_by_node, struc
 
 int admin_remote_nodes(const char *node, struct admin_node *ret, size_t max)
 {
-	if (!node_pods && pods_list("app=ztunnel", &node_pods) < 0)
-		return -1;
-	return nodes_of(node_pods, node, true, ret, max);
+	if (!node_pods && !is_out_of_reach)
+		is_out_of_reach = pods_list("app=ztunnel", &node_pods) < 0;
+	return is_out_of_reach ? -1 : nodes_of(node_pods, node, true, ret, max);
+}
+
+int admin_remote_none(void)
+{
+	if (is_out_of_reach)
+		return 1;
+	if (node_pods && json_array_size(node_pods) == 0)
+		return cli_fail("no ztunnel is in namespace " KUBE_MESH_NAMESPACE
+				" of the cluster: \"culvert install\" brings the mesh");
+	return cli_fail(
+		"no such node in the cluster, and none on this machine (nothing in " CLI_RUN_ROOT
+		")");
 }
 
 int admin_remote_control(struct admin_node *ret, size_t max)

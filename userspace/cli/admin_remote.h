@@ -12,6 +12,8 @@ struct kube *admin_remote_kube(void);
 /** admin_remote_nodes() - the nodes that have a pod of the mesh, by name; with @node only that.
  * Return: how many; -1: the API server cannot be asked, said on stderr. */
 int admin_remote_nodes(const char *node, struct admin_node *ret, size_t max);
+/** admin_remote_none() - tell why there were none, where that was not said. Return: 1. */
+int admin_remote_none(void);
 /** admin_remote_control() - likewise the pods of the control plane; name is the pod's. */
 int admin_remote_control(struct admin_node *ret, size_t max);
 /** admin_remote_request() - as admin_request(), for a node with a pod. */

@@ -124,6 +124,13 @@ def test_ztunnel_config_by_exec(mesh, cli):
     assert "no such node in the cluster" in cli.run("zc", "workload", "--node", "n9", code=1)
 
 
+def test_a_cluster_without_the_mesh_and_none_at_all_are_told_apart(api, cli):
+    api.put(namespace("shop"))
+    for words in (("zc", "workload"), ("proxy-status",), ("explain", "shop/a", "shop/b"), ("connections",)):
+        assert "no ztunnel is in namespace istio-system of the cluster" in cli.run(*words, code=1)
+        assert cli.run(*words, code=1, KUBECONFIG="/nonexistent") == "culvert: /nonexistent: No such file or directory\n"
+
+
 def test_ztunnel_config_has_istioctls_words(mesh, cli, tmp_path):
     saved = tmp_path / "dump.json"
     saved.write_text(json.dumps(DUMP))

@@ -141,6 +141,9 @@ void objects_decide(struct objects *o, const char *key, struct known_pod *k)
 	char err[300] = "";
 	int r;
 
+	/* Its Namespace went after it, which is told later: it was to be in the mesh to the end. */
+	if (o->kube && !ns && k->is_enrolled && !o->is_released)
+		return;
 	k->error[0] = '\0';
 	k->is_wanted = !o->is_released && enrol_is_yes(decision.verdict);
 	if (!k->is_wanted) {

@@ -253,6 +253,17 @@ static void a_namespace_that_goes_releases_nothing(void **state)
 	assert_calls(f, "-" LEFT " ");
 }
 
+/* What was written of the pod before may be told after the end of its Namespace. */
+static void nor_does_what_is_told_of_its_pods_after_that(void **state)
+{
+	struct fixture *f = *state;
+
+	push(f, false, EVENT("DELETED", NAMESPACE("9", "enabled")));
+	push(f, true, EVENT("MODIFIED", POD("8", UID_A, ",\"status\":{\"phase\":\"Running\"}")));
+	push(f, true, EVENT("DELETED", POD("9", UID_A, "")));
+	assert_calls(f, "?demo/a =" LEFT " ");
+}
+
 static bool is_outside(struct fixture *f)
 {
 	const char *cut = "demo/a";
@@ -309,6 +320,8 @@ int main(void)
 						end),
 		cmocka_unit_test_setup_teardown(a_label_that_goes_releases_it, begin, end),
 		cmocka_unit_test_setup_teardown(a_namespace_that_goes_releases_nothing, begin, end),
+		cmocka_unit_test_setup_teardown(nor_does_what_is_told_of_its_pods_after_that, begin,
+						end),
 		cmocka_unit_test_setup_teardown(
 			an_object_that_has_gone_says_nothing_of_its_namespace, begin, end),
 		cmocka_unit_test_setup_teardown(one_that_is_there_and_not_of_the_mesh_does, begin,

@@ -183,25 +183,33 @@ static struct enrolment *draining_take_back(struct pod *pod, struct enrolment *o
 	return old;
 }
 
+/* Whoever had its namespace until now has it no longer. Before it is sealed: an end takes all out
+ * of the maps. */
+static int pod_take(struct pod *pod, struct enrolment **e)
+{
+	struct enrolment *old = by_cookie(pod->pods, (*e)->cookie);
+
+	if (!old)
+		return 0;
+	if (!old->owner) {
+		*e = draining_take_back(pod, old, *e);
+		return 0;
+	}
+	if (old->owner->left_key) {
+		pods_left_replace(pod->pods, old);
+		return 0;
+	}
+	(void)snprintf(pod->error, sizeof(pod->error),
+		       "its network namespace is already enrolled as %s", old->key);
+	enrolment_forget(*e);
+	return -EEXIST;
+}
+
 static int pod_own(struct pod *pod, struct enrolment *e)
 {
 	struct pods *p = pod->pods;
-	struct enrolment *old = by_cookie(p, e->cookie);
-	int r;
+	int r = map_put(p->by_cookie, &e->cookie, sizeof(e->cookie), e);
 
-	if (old && old->owner && old->owner->left_key) {
-		pods_left_replace(p, old);
-		old = NULL;
-	}
-	if (old && old->owner) {
-		(void)snprintf(pod->error, sizeof(pod->error),
-			       "its network namespace is already enrolled as %s", old->key);
-		enrolment_forget(e);
-		return -EEXIST;
-	}
-	if (old)
-		e = draining_take_back(pod, old, e);
-	r = map_put(p->by_cookie, &e->cookie, sizeof(e->cookie), e);
 	if (r < 0) {
 		enrolment_forget(e);
 		return r;
@@ -235,6 +243,8 @@ static void pod_open(struct pod *pod)
 	int r;
 
 	r = enrolment_open(p->config.enrolment, pod->spec, &e, pod->error, sizeof(pod->error));
+	if (r == 0)
+		r = pod_take(pod, &e);
 	if (r == 0 && pod->spec->is_unstarted)
 		r = pod_seal(pod, e);
 	if (r == 0)
@@ -326,6 +336,8 @@ int pods_put(struct pods *p, struct podspec *spec)
 	struct pod *pod = map_get_str(p->by_key, spec->key);
 	int r;
 
+	if (pod)
+		pods_netns_settle(pod, spec);
 	if (pod && podspec_is_same(pod->spec, spec) &&
 	    exclude_is_same(&pod->spec->exclusions, &spec->exclusions)) {
 		podspec_free(spec);

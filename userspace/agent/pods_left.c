@@ -36,6 +36,19 @@ bool pods_netns_lives(struct pod *pod)
 	return true;
 }
 
+/* A pod has one for as long as its sandbox. A process of its own in another one is in a namespace
+ * that it has made, and is what procs finds once older ones have ended. */
+void pods_netns_settle(struct pod *pod, struct podspec *spec)
+{
+	const struct enrolment *e = pod->enrolment;
+
+	if (!e || !pod->pods->config.is_outside || spec->is_unstarted || pod->spec->is_unstarted ||
+	    netns_file_is_same(spec->netns, &e->file) || !pods_netns_lives(pod))
+		return;
+	if (podspec_follow(spec, pod->spec->netns) < 0)
+		log_error("agent", "out of memory: a pod may be out of the mesh pod=%s", spec->key);
+}
+
 static bool is_alive(struct pod *pod)
 {
 	const struct enrolment *e = pod->enrolment;

@@ -50,6 +50,9 @@ void pods_left_check(struct pods *p);
 /** pods_netns_lives() - does anything hold the namespace of a pod that is enrolled? Its podspec's
  * path is another one then, where the process that it named has ended. */
 bool pods_netns_lives(struct pod *pod);
+/** pods_netns_settle() - @spec is the pod's from now on: where it names another namespace, but not
+ * because of another sandbox, and the one that the pod has lives, it is to be that one. */
+void pods_netns_settle(struct pod *pod, struct podspec *spec);
 /** pods_stale_sweep() - release what an earlier agent captured and nobody is behind any more. */
 void pods_stale_sweep(struct pods *p);
 /** pods_left_forget(), pods_left_free() - what is remembered of one such, of all. */

@@ -78,6 +78,8 @@ struct enrolment *enrolment_forget(struct enrolment *e)
 struct enrolment *enrolment_close(struct enrolment *e)
 {
 	note("close", e->key);
+	if (captured == e->cookie) /* as the map's entry */
+		captured = 0;
 	return enrolment_forget(e);
 }
 
@@ -121,6 +123,11 @@ void enrolment_ztunnel_lost(struct enrolment *e)
 
 int enrolment_seal(struct enrolment *e, bool has_dns, bool is_blind)
 {
+	if (e->is_captured)
+		return 0;
+	note("seal", e->key);
+	e->is_captured = true;
+	captured = e->cookie;
 	return 0;
 }
 

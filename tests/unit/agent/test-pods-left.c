@@ -43,6 +43,9 @@ static void namespace_end(const struct fixture *f, const char *name)
 	assert_int_equal(unlink(path), 0);
 }
 
+/* Of what is put: no process runs yet. */
+static bool is_unstarted;
+
 static void put(struct fixture *f, const char *name, const char *netns, const char *ip)
 {
 	struct podspec *s = calloc(1, sizeof(*s));
@@ -57,6 +60,7 @@ static void put(struct fixture *f, const char *name, const char *netns, const ch
 	s->netns = strdup(path);
 	assert_int_equal(cv_addr_parse(ip, &s->ips[0]), 0);
 	s->ip_count = 1;
+	s->is_unstarted = is_unstarted;
 	assert_int_equal(pods_put(f->pods, s), 0);
 }
 
@@ -88,7 +92,7 @@ static int begin(void **state)
 	captured = stale = 0;
 	refresh_result = 0;
 	held[0] = '\0';
-	is_known_outside = false;
+	is_known_outside = is_unstarted = false;
 	(void)str_copy(f->dir, sizeof(f->dir), "/tmp/culvert-left-XXXXXX");
 	if (!mkdtemp(f->dir) || loop_new(&f->loop) < 0)
 		return -1;
@@ -361,6 +365,64 @@ static void or_afresh_with_them(void **state)
 	assert_int_equal(pods_draining(f->pods), 0);
 }
 
+/* In its runtime's hands all the while, and no ztunnel: what drains cannot go on. */
+static void one_that_is_not_started_is_sealed_again(void **state)
+{
+	struct fixture *f = *state;
+
+	is_unstarted = true;
+	namespace_make(f, "b");
+	put(f, "b", "b", "10.0.0.3");
+	assert_calls("seal:demo/b offer:demo/b ");
+	pods_remove(f->pods, "demo/b");
+	calls[0] = '\0';
+	put(f, "b", "b", "10.0.0.3");
+	assert_calls("unsteer:10.0.0.3 close:demo/b rules:demo/b seal:demo/b offer:demo/b ");
+	assert_int_equal(captured,
+			 list_entry(f->pods->enrolments.prev, struct enrolment, link)->cookie);
+}
+
+/* Another pod's: nothing of that one is touched. */
+static void a_namespace_that_is_taken_is_not_sealed(void **state)
+{
+	struct fixture *f = *state;
+
+	is_unstarted = true;
+	captured = 0;
+	put(f, "b", "a", "10.0.0.3");
+	assert_calls("");
+	assert_true(first(f)->is_captured);
+}
+
+/* It has made a namespace of its own, and the process that the pod was known by has ended. */
+static void a_process_in_a_namespace_inside_leads_nowhere(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t cookie = first(f)->cookie;
+
+	namespace_make(f, "b");
+	put(f, "a", "b", "10.0.0.2");
+	assert_null(strstr(calls, "uncapture"));
+	assert_int_equal(first(f)->cookie, cookie);
+	/* of another sandbox it is, where the runtime says so, or the old one is no more */
+	namespace_end(f, "a");
+	put(f, "a", "b", "10.0.0.2");
+	assert_non_null(strstr(calls, "uncapture:demo/a "));
+	assert_true(first(f)->cookie != cookie);
+}
+
+static void another_sandbox_is_the_runtimes_word(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t cookie = first(f)->cookie;
+
+	namespace_make(f, "b");
+	is_unstarted = true;
+	put(f, "a", "b", "10.0.0.2");
+	assert_non_null(strstr(calls, "uncapture:demo/a "));
+	assert_true(first(f)->cookie != cookie);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -386,6 +448,13 @@ int main(void)
 		cmocka_unit_test_setup_teardown(one_that_drains_comes_back_with_the_rules_of_now,
 						begin, end),
 		cmocka_unit_test_setup_teardown(or_afresh_with_them, begin, end),
+		cmocka_unit_test_setup_teardown(one_that_is_not_started_is_sealed_again, begin,
+						end),
+		cmocka_unit_test_setup_teardown(a_namespace_that_is_taken_is_not_sealed, begin,
+						end),
+		cmocka_unit_test_setup_teardown(a_process_in_a_namespace_inside_leads_nowhere,
+						begin, end),
+		cmocka_unit_test_setup_teardown(another_sandbox_is_the_runtimes_word, begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -125,8 +125,10 @@ static struct worker *least_loaded(struct worker *w, enum accept_kind kind)
 static void share_out(struct worker *w, struct pod *pod, enum accept_kind kind, int fd,
 		      const struct cv_sockaddr *peer)
 {
-	/* One that will be refused waits for nobody: it would keep the agent's room meanwhile. */
-	struct worker *to = descriptors_are_scarce(fd) ? w : least_loaded(w, kind);
+	/* One that will be refused waits for nobody: it would keep the agent's room meanwhile. And
+	 * another worker that drains may have said by now that it has nothing left. */
+	bool is_mine = descriptors_are_scarce(fd) || w->is_draining;
+	struct worker *to = is_mine ? w : least_loaded(w, kind);
 	struct worker_handoff *h = to == w ? NULL : calloc(1, sizeof(*h));
 
 	if (!h) {

@@ -301,7 +301,7 @@ static void run_drain(void *target, struct message *msg)
 
 		w->is_draining = true;
 		list_for_each_entry (wp, &w->pod_list, link) {
-			worker_pod_stop(wp);
+			worker_pod_drain(wp);
 		}
 		inbound_drain(w);
 		pool_drain(w->pool);

@@ -76,7 +76,8 @@ bool worker_pod_is_leaving(struct worker *w, uint64_t netns_cookie)
 	return !wp || !wp->listeners;
 }
 
-void worker_pod_stop(struct worker_pod *wp)
+/* stop() - close the listeners. */
+static void stop(struct worker_pod *wp)
 {
 	for (size_t i = 0; i < POD_LISTENERS; i++)
 		loop_del(&wp->accepts[i].watch);
@@ -90,7 +91,7 @@ void worker_pod_free(struct worker_pod *wp)
 			      sizeof(wp->pod->netns_cookie));
 	loop_timer_del(&wp->leave);
 	list_del(&wp->link);
-	worker_pod_stop(wp);
+	stop(wp);
 	for (size_t k = 0; k < STOCK_KINDS; k++)
 		for (size_t f = 0; f < STOCK_FAMILIES; f++)
 			stock_close(&wp->stocks[k][f], -ENETDOWN);
@@ -191,11 +192,16 @@ int worker_pod_add(struct worker *w, struct pod *pod, struct listener_set *liste
 	return 0;
 }
 
-void worker_pod_release(struct worker_pod *wp)
+void worker_pod_drain(struct worker_pod *wp)
 {
 	for (size_t i = 0; i < POD_LISTENERS; i++)
 		if (wp->accepts[i].watch.loop)
 			accept_rest(&wp->accepts[i]);
-	worker_pod_stop(wp);
+	stop(wp);
+}
+
+void worker_pod_release(struct worker_pod *wp)
+{
+	worker_pod_drain(wp);
 	(void)loop_timer_set(wp->worker->loop, &wp->leave, RELEASED_US);
 }

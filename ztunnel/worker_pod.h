@@ -46,9 +46,8 @@ struct worker_pod *worker_pod_find(struct worker *w, uint64_t netns_cookie);
 _must_check_ int worker_pod_add(struct worker *w, struct pod *pod, struct listener_set *listeners);
 /** worker_pod_watch() - as help_accepts() says by now. */
 void worker_pod_watch(struct worker_pod *wp);
-/** worker_pod_release() - take what has been captured already, then stop; it frees itself a little
- * later. */
+/** worker_pod_drain() - take what has been captured already, then stop. */
+void worker_pod_drain(struct worker_pod *wp);
+/** worker_pod_release() - the same; it frees itself a little later. */
 void worker_pod_release(struct worker_pod *wp);
-/** worker_pod_stop() - close the listeners. */
-void worker_pod_stop(struct worker_pod *wp);
 void worker_pod_free(struct worker_pod *wp);

@@ -198,6 +198,8 @@ static struct pod *add_pod(struct rig *f, const char *name, const char *addr, ui
 		fds[i] = rig_listen(addr, i == ZDS_LISTEN_HBONE ? CV_HBONE_PORT : 0);
 	if (cookie == 2)
 		f->plain_port = rig_port(fds[ZDS_LISTEN_PLAIN]);
+	else
+		f->outbound_port = rig_port(fds[ZDS_LISTEN_OUTBOUND]);
 	assert_int_equal(pod_new(&m, fds, &pod), 0);
 	set = listener_set_new(fds);
 	assert_non_null(set);

@@ -40,8 +40,9 @@ struct rig {
 	struct certs_root *root;
 	const struct tls_identity *client_id, *server_id;
 	struct pod *client, *server;
-	int app;        /* listener of the application in the server pod */
-	int plain_port; /* of ztunnel's plaintext listener there */
+	int app;                /* listener of the application in the server pod */
+	int plain_port;         /* of ztunnel's plaintext listener there */
+	uint16_t outbound_port; /* and of one for what the client pod dials */
 	unsigned int added, drained;
 	uint32_t server_incarnation; /* of what is published next */
 	bool is_agent_dead;

@@ -5,6 +5,7 @@
 #include "ztunnel/outbound.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <semaphore.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include "base/buf.h"
 #include "base/loop.h"
 #include "hbone/tunnel.h"
+#include "net/addr.h"
 #include "tests/unit/ztunnel/apps.h"
 #include "tls/identity.h"
 
@@ -440,6 +442,53 @@ TEST(what_follows_an_urgent_byte_does_not_wait)
 	(void)close(ways[1].listener);
 }
 
+/* Captured: to the listener it looks as if it came from where the application has dialled. */
+static int dial_captured(struct rig *f, const char *from)
+{
+	const struct timeval patience = {.tv_sec = WAIT_MS / 1000};
+	struct cv_sockaddr to = {.addr = mesh_addr(CLIENT_ADDR), .port = htons(f->outbound_port)};
+	struct cv_sockaddr dialled = mesh_sockaddr(from);
+	struct sockaddr_storage ss;
+	const int one = 1;
+	socklen_t len;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+	assert_int_equal(cv_sockaddr_to_native(&dialled, AF_INET, &ss, &len), 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&ss, len), 0);
+	assert_int_equal(cv_sockaddr_to_native(&to, AF_INET, &ss, &len), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&ss, len), 0);
+	return fd;
+}
+
+/* The kernel has told the application that it is connected. */
+TEST(what_waits_to_be_accepted_outlives_a_drain)
+{
+	struct rig *f = *cmocka_state;
+	int app = f->app, fd, server;
+	sem_t until;
+
+	halt(f, &until);
+	fd = dial_captured(f, OUTSIDE_ADDR ":8080");
+	f->app = rig_listen(OUTSIDE_ADDR, APP_PORT);
+	for (int i = 0; i < WORKERS; i++)
+		worker_post_drain(&f->workers[i]);
+	go_on(&until);
+	server = app_accept(f, WAIT_MS);
+	assert_true(server >= 0);
+	app_say(fd, "question");
+	app_expect(server, "question");
+	app_say(server, "answer");
+	app_expect(fd, "answer");
+	(void)close(fd);
+	(void)close(server);
+	(void)close(f->app);
+	f->app = app;
+	rig_turn_until(f, &f->drained, WORKERS);
+	(void)sem_destroy(&until);
+}
+
 /* An answer to a request that was too long for the server, which hangs up. */
 TEST(what_was_said_before_a_plain_connection_broke_arrives)
 {
@@ -476,6 +525,7 @@ int main(void)
 		T(a_plain_dial_that_the_kernel_refuses_is_resolved_again),
 		T(a_stream_reset_without_an_error_is_no_end),
 		T(a_connection_whose_tunnel_is_being_made_outlives_a_drain),
+		T(what_waits_to_be_accepted_outlives_a_drain),
 		T(what_follows_an_urgent_byte_does_not_wait),
 		T(what_was_said_before_a_plain_connection_broke_arrives),
 	};

@@ -101,6 +101,7 @@ class Bench:
         self.options, self.work_dir, self.missing = options, work_dir, missing
         self.standing, self.samples, self.role_samples, self.curves = [], {}, {}, []
         self.stack, self.stage = contextlib.ExitStack(), None  # of attacks.py
+        self.strangers = 0
 
     def add(self, row, contestant, metric, value):
         """One measured value."""
@@ -139,6 +140,7 @@ class Bench:
         visits = [(name, p) for name, row in rows.ROWS.items() if name in self.options.rows
                   for p in ((False, True) if row.is_pinned else (False,))]
         for number in range(self.options.rounds):
+            self.strangers = max(self.strangers, cost.strangers())
             for name, is_pinned in visits:
                 for c in self.taking_part(name):
                     progress(f"round {number + 1}/{self.options.rounds} {name}{' pinned' if is_pinned else ''} {c.name}")
@@ -173,7 +175,7 @@ class Bench:
         names = [c.name for c in self.standing]
         return {"rows": report.rows(self.samples, {c.name: c.baseline for c in self.standing}, names),
                 "roles": report.roles(self.role_samples, unit), "curves": self.curves, "missing": self.missing,
-                "rounds": self.options.rounds, "seconds": self.options.seconds,
+                "strangers": self.strangers, "rounds": self.options.rounds, "seconds": self.options.seconds,
                 "machine": f"Linux {platform.release()}, {os.cpu_count()} cores"}
 
 
@@ -224,6 +226,8 @@ def show(found, out):
         print(verdicts)
     for name, why in found["missing"].items():
         print(f"missing: {name}: {why}")
+    if found["strangers"]:
+        print(report.strangers_line(found["strangers"]))
     print(f"report: {out}/report.json {out}/report.html")
 
 

@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a load costs: CPU time of the whole machine and of each role in it."""
 import contextlib
+import json
 import os
 import resource
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "interop"))
+from cgroup import root
 
 
 def machine_seconds():
@@ -27,6 +33,13 @@ def children_seconds():
     """CPU time of this process's children that have ended: the load generator."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
+
+
+def strangers():
+    """TCP programs (sockops) at the root of the cgroup tree, where none of the benchmark's own are: the kernel runs them for what
+    happens to a socket for which any program wants to know it, so for Culvert's connections more often than for those of no mesh."""
+    shown = subprocess.run(["bpftool", "-j", "cgroup", "show", root()], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return sum(p["attach_type"].endswith("sock_ops") for p in json.loads(shown.strip() or "[]"))
 
 
 class Meter:

@@ -64,6 +64,12 @@ def table(entries, names, shown):
     return "\n".join(lines)
 
 
+def strangers_line(count):
+    """What `cost.strangers()` found; empty without."""
+    return (f"disturbed: {count} TCP programs of others at the root of the cgroup tree, which ran for culvert-*'s connections more often "
+            "than for no mesh's: connections look too dear" if count else "")
+
+
 def curve_lines(curves):
     """The fitted exponents, a line per curve."""
     return [f"{c['id']:<28}{c['metric']:<21}{c['contestant']:<16}" + " ".join(f"{x}:{y:g}" for x, y in c["points"])

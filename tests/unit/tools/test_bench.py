@@ -33,6 +33,11 @@ def test_an_unsteady_baseline_marks_what_rests_on_it():
     assert "~4 0.50n" in report.table(list(rows().values()), NAMES, {"rr1": ("p50_us",)})
 
 
+def test_programs_of_others_are_told_of():
+    assert not report.strangers_line(0)
+    assert report.strangers_line(6).startswith("disturbed: 6 TCP programs")
+
+
 @pytest.mark.parametrize("a,b,k", [(0, 3, 1), (10, 0.5, 1), (5, 2, 0.5), (0, 0.1, 1.5)])
 def test_the_exponent_is_found(a, b, k):
     xs = [64, 512, 4096, 32768, 262144]

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pod, pack_workload - a Pod becomes the workload that Istio's control plane would send. */
 #include "base/str.h"
+#include "net/addr.h"
 #include "tests/unit/model/fixture.h"
 #include "userspace/lib/xds/node.pb-c.h"
 
@@ -240,6 +241,95 @@ static void a_change_of_the_node_reaches_its_pods(void **state)
 	assert_string_equal(drop(f, "Node", "", "n1"), "+Kubernetes//Pod/d/p\n");
 }
 
+/* "ADDRESS:PORT>PORT" of each hostPort that is told of demo/p. */
+static const char *host_ports(struct fixture *f)
+{
+	const Istio__Workload__Workload *w = workload(f, "demo/p");
+	static char text[512];
+	char addr[CV_ADDR_STRLEN];
+	Culvert__Node__Workload *x;
+	struct cv_addr a;
+	size_t n = 0;
+
+	text[0] = '\0';
+	if (w->n_extensions == 0)
+		return text;
+	x = culvert__node__workload__unpack(NULL, w->extensions[0]->config->value.len,
+					    w->extensions[0]->config->value.data);
+	assert_non_null(x);
+	for (size_t i = 0; i < x->n_host_ports; i++) {
+		const Culvert__Node__HostPort *p = x->host_ports[i];
+
+		assert_int_equal(cv_addr_from_bytes(p->address.data, p->address.len, &a), 0);
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s:%u>%u ",
+				      cv_addr_format(&a, addr), p->host_port, p->target_port);
+	}
+	culvert__node__workload__free_unpacked(x, NULL);
+	return text;
+}
+
+#define NODE(name, addresses)                                                                      \
+	"apiVersion: v1\nkind: Node\nmetadata: {name: " name "}\n"                                 \
+	"status: {addresses: [" addresses "]}\n---\n"
+#define NODE_4 "{type: InternalIP, address: 172.18.0.1}"
+#define NODE_6 "{type: InternalIP, address: 'fd18::1'}"
+#define BOTH   "{podIP: 10.0.0.1, podIPs: [{ip: 10.0.0.1}, {ip: 'fd00::1'}]}"
+
+static void host_ports_are_told_at_the_nodes_addresses(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, POD("demo", "p", "{}",
+			 "{nodeName: n1, containers: [{name: c, ports: [{containerPort: 80, "
+			 "hostPort: 8080}, {containerPort: 53, hostPort: 53, protocol: UDP}, "
+			 "{containerPort: 81}]}]}",
+			 BOTH));
+	assert_string_equal(host_ports(f), ""); /* nobody knows where its node is */
+	assert_string_equal(put(f, NODE("n1", NODE_4 ", " NODE_6)),
+			    "+n1\n+Kubernetes//Pod/demo/p\n");
+	assert_string_equal(host_ports(f), "172.18.0.1:8080>80 fd18::1:8080>80 ");
+	(void)put(f, NODE("n2", "{type: InternalIP, address: 172.18.0.2}"));
+	assert_string_equal(host_ports(f), "172.18.0.1:8080>80 fd18::1:8080>80 ");
+	(void)put(f, NODE("n1", "{type: Hostname, address: 172.18.0.9}, " NODE_6));
+	assert_string_equal(host_ports(f), "fd18::1:8080>80 ");
+	assert_string_equal(drop(f, "Node", "", "n1"), "+Kubernetes//Pod/demo/p\n-n1\n");
+	assert_string_equal(host_ports(f), "");
+}
+
+static void what_a_cni_maps_to_a_pod(void **state)
+{
+	static const struct {
+		const char *spec, *status, *told;
+	} cases[] = {
+#define PORTS(more) "containers: [{name: c, ports: [{containerPort: 80, hostPort: 8080" more "}]}]"
+		{PORTS(""), "{podIP: 10.0.0.1}", "172.18.0.1:8080>80 "}, /* its families only */
+		{PORTS(""), "{podIP: 'fd00::1'}", "fd18::1:8080>80 "},
+		{PORTS(", hostIP: 172.18.0.1"), BOTH, "172.18.0.1:8080>80 "},
+		{PORTS(", hostIP: 'fd18::1'"), BOTH, "fd18::1:8080>80 "},
+		{PORTS(", hostIP: 0.0.0.0"), BOTH, "172.18.0.1:8080>80 "},
+		{PORTS(", hostIP: '::'"), BOTH, "fd18::1:8080>80 "},
+		{PORTS(", hostIP: 127.0.0.1"), BOTH, ""},
+		{PORTS(", hostIP: 8.8.8.8"), BOTH, ""}, /* nobody takes what is not its node's */
+		{PORTS(", protocol: SCTP"), BOTH, ""},
+		{PORTS("") ", hostNetwork: true", BOTH, ""},
+		{"initContainers: [{name: i, ports: [{containerPort: 80, hostPort: 8080}]}, "
+		 "{name: s, restartPolicy: Always, ports: [{containerPort: 81, hostPort: 8081}]}]",
+		 "{podIP: 10.0.0.1}", "172.18.0.1:8081>81 "},
+	};
+	struct fixture *f = *state;
+	char yaml[1024];
+
+	(void)put(f, NODE("n1", NODE_4 ", " NODE_6));
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		(void)snprintf(yaml, sizeof(yaml),
+			       "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: demo}\n"
+			       "spec: {nodeName: n1, %s}\nstatus: %s\n",
+			       cases[i].spec, cases[i].status);
+		(void)put(f, yaml);
+		assert_string_equal(host_ports(f), cases[i].told);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -253,6 +343,8 @@ int main(void)
 		T(loopback_and_doubled_addresses_are_left_out),
 		T(a_label_on_the_namespace_enrols_its_pods_alone),
 		T(a_change_of_the_node_reaches_its_pods),
+		T(host_ports_are_told_at_the_nodes_addresses),
+		T(what_a_cni_maps_to_a_pod),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

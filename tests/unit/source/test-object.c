@@ -135,7 +135,9 @@ static void lives_until_its_last_reference(void **state)
 	"'ownerReferences':[{'kind':'X','name':'x'},{'kind':'ReplicaSet','name':'a-7',"            \
 	"'controller':true}]},'spec':{'nodeName':'n1','serviceAccount':'old','hostname':'h',"      \
 	"'subdomain':'s','initContainers':[{'ports':[{'name':'late','containerPort':9}]}],"        \
-	"'containers':[{'ports':[{'name':'web','containerPort':80},{'containerPort':81},"          \
+	"'containers':[{'ports':[{'name':'web','containerPort':80,'hostPort':8080},"               \
+	"{'containerPort':81,'hostPort':8081,'hostIP':'10.1.1.1'},{'containerPort':1,'hostPort':"  \
+	"70000},{'containerPort':1,'hostPort':2,'hostIP':'here'},"                                 \
 	"{'name':'dns','containerPort':53,'protocol':'UDP'},{'name':'late','containerPort':8},"    \
 	"{'name':'bad','containerPort':70000}]}]},'status':{'podIP':'10.0.0.1','podIPs':"          \
 	"[{'ip':'10.0.0.1'},{'ip':'fd00::1'},{'ip':'127.0.0.1'},{'ip':'no'}],"                     \
@@ -177,6 +179,10 @@ static void a_reduced_pod_says_what_the_mesh_reads_of_it(void **state)
 	assert_int_equal(pod_facts_port(o->pod, "late"), 8);
 	assert_int_equal(pod_facts_port(o->pod, "dns"), 0);
 	assert_int_equal(pod_facts_port(o->pod, "bad"), 0);
+	assert_int_equal(o->pod->host_ports_count, 3); /* the first at both families */
+	assert_int_equal(o->pod->host_ports[1].host_port, 8080);
+	assert_int_equal(o->pod->host_ports[1].port, 80);
+	assert_int_equal(o->pod->host_ports[2].host_port, 8081);
 	assert_true(o->pod->is_ready);
 	assert_false(o->pod->has_ended);
 	assert_false(o->pod->is_host_network);

@@ -79,6 +79,10 @@ void pack_canonical_names(const json_t *labels, struct Istio__Workload__Workload
 
 /* pack_node.c: emit a culvert.node.Node, if it has an address */
 int pack_node(struct model *m, const struct object *node);
+/* where the hostPorts of a pod are, into its extension */
+struct Culvert__Node__Workload;
+int pack_host_ports(const struct model *m, const struct pod_facts *pod,
+		    struct Culvert__Node__Workload *x, struct scratch *a);
 
 /* ports.c */
 bool service_port_is_tcp(const json_t *port);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pack_node - a Node as culvert.node.Node: where the node ports of Services are. */
+/* pack_node - a Node as culvert.node.Node: where the node ports of Services are, and the hostPorts
+ * of its pods. */
 #include <errno.h>
 #include <string.h>
 
@@ -37,6 +38,68 @@ static int node_fill(const struct object *node, Culvert__Node__Node *msg, struct
 				.len = cv_addr_bytes(&addr, bytes), .data = bytes};
 	}
 	return 0;
+}
+
+static bool is_same_family(const struct cv_addr *a, const struct cv_addr *b)
+{
+	return cv_addr_is_v4(a) == cv_addr_is_v4(b);
+}
+
+/* Whether the CNI leads @port at @addr to the pod: within a family, and hostIP may name one. */
+static bool is_mapped(const struct pod_facts *pod, const struct pod_host_port *port,
+		      const struct cv_addr *addr)
+{
+	if (!is_same_family(&port->host_ip, addr) ||
+	    (!cv_addr_is_any(&port->host_ip) && !cv_addr_equal(&port->host_ip, addr)))
+		return false;
+	for (size_t i = 0; i < pod->addrs_count; i++)
+		if (is_same_family(&pod->addrs[i], addr))
+			return true;
+	return false;
+}
+
+static int host_port_add(Culvert__Node__Workload *x, const struct pod_host_port *port,
+			 const struct cv_addr *addr, struct scratch *a)
+{
+	Culvert__Node__HostPort *p = scratch_alloc(a, sizeof(*p));
+	uint8_t *bytes = scratch_alloc(a, 16);
+
+	if (!p || !bytes)
+		return -ENOMEM;
+	culvert__node__host_port__init(p);
+	p->address.len = cv_addr_bytes(addr, bytes);
+	p->address.data = bytes;
+	p->host_port = port->host_port;
+	p->target_port = port->port;
+	x->host_ports[x->n_host_ports++] = p;
+	return 0;
+}
+
+/* Only at addresses that the Node says are its own: a pod could name any. */
+int pack_host_ports(const struct model *m, const struct pod_facts *pod, Culvert__Node__Workload *x,
+		    struct scratch *a)
+{
+	const struct entity *node = entity_find(m, ENTITY_NODE, "", pod->node);
+	const json_t *list, *one;
+	struct cv_addr addr;
+	size_t i;
+	int r = 0;
+
+	if (!node || !pod->host_ports_count)
+		return 0;
+	list = object_value(node->object, "status.addresses");
+	x->host_ports = scratch_alloc(a, (json_array_size(list) * pod->host_ports_count + 1) *
+						 sizeof(*x->host_ports));
+	if (!x->host_ports)
+		return -ENOMEM;
+	json_array_foreach (list, i, one) {
+		if (!is_ip(one, &addr))
+			continue;
+		for (size_t k = 0; k < pod->host_ports_count && r == 0; k++)
+			if (is_mapped(pod, &pod->host_ports[k], &addr))
+				r = host_port_add(x, &pod->host_ports[k], &addr, a);
+	}
+	return r;
 }
 
 int pack_node(struct model *m, const struct object *node)

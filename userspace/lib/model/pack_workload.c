@@ -344,7 +344,7 @@ static uint32_t pod_incarnation(const struct pod_facts *pod)
 
 static int set_extension(const Culvert__Node__Workload *x, workload_msg *msg, struct scratch *a)
 {
-	if (!*x->hostname && !x->client && !x->server && !x->incarnation)
+	if (!*x->hostname && !x->client && !x->server && !x->incarnation && !x->n_host_ports)
 		return 0;
 	return pack_extension(XDS_EXTENSION_WORKLOAD, &x->base, a, &msg->extensions,
 			      &msg->n_extensions);
@@ -395,6 +395,8 @@ static int pod_fill(const struct model *m, const struct pod *p, workload_msg *ms
 	set_dns_name(f->hostname, f->subdomain, &extension);
 	extension.incarnation = pod_incarnation(f);
 	r = pod_telemetry(m, p, &extension, a);
+	if (r == 0)
+		r = pack_host_ports(m, f, &extension, a);
 	if (r == 0)
 		r = set_extension(&extension, msg, a);
 	if (r < 0)

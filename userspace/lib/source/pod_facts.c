@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One block: the struct, the addresses, the ports, then the texts one after the other. */
+/* One block: the struct, the addresses, the host's ports, the ports, then the texts one after the
+ * other. */
 #include "source/pod_facts.h"
 
 #include <errno.h>
@@ -26,7 +27,8 @@ struct reading {
 	struct cv_addr addrs[POD_ADDRESSES_MAX];
 	const char *port_names[POD_PORTS_MAX];
 	uint16_t ports[POD_PORTS_MAX];
-	size_t n_addrs, n_ports;
+	struct pod_host_port host_ports[POD_HOST_PORTS_MAX];
+	size_t n_addrs, n_ports, n_host_ports;
 };
 
 static const char *text_of(const json_t *object, const char *key)
@@ -51,6 +53,60 @@ static void addr_add(struct reading *x, const json_t *text)
 	x->addrs[x->n_addrs++] = a;
 }
 
+/* 1..65535; else 0. */
+static uint16_t number_of(const json_t *port, const char *key)
+{
+	json_int_t n = json_integer_value(json_object_get(port, key));
+
+	return n < 1 || n > UINT16_MAX ? 0 : (uint16_t)n;
+}
+
+static bool is_tcp(const json_t *port)
+{
+	const char *protocol = text_of(port, "protocol");
+
+	return !*protocol || streq(protocol, "TCP");
+}
+
+static void host_port_add(struct reading *x, const json_t *port, const char *host_ip)
+{
+	struct pod_host_port p = {.host_port = number_of(port, "hostPort"),
+				  .port = number_of(port, "containerPort")};
+
+	if (p.host_port && p.port && x->n_host_ports < POD_HOST_PORTS_MAX &&
+	    cv_addr_parse(host_ip, &p.host_ip) == 0)
+		x->host_ports[x->n_host_ports++] = p;
+}
+
+static void host_ports_add(struct reading *x, const json_t *container)
+{
+	const json_t *port;
+	size_t i;
+
+	json_array_foreach (json_object_get(container, "ports"), i, port) {
+		const char *host_ip = text_of(port, "hostIP");
+
+		if (!is_tcp(port))
+			continue;
+		host_port_add(x, port, *host_ip ? host_ip : "0.0.0.0");
+		if (!*host_ip)
+			host_port_add(x, port, "::");
+	}
+}
+
+/* An init container has them while it runs beside the others. */
+static void all_host_ports_add(struct reading *x, const json_t *spec)
+{
+	const json_t *container;
+	size_t i;
+
+	json_array_foreach (json_object_get(spec, "containers"), i, container)
+		host_ports_add(x, container);
+	json_array_foreach (json_object_get(spec, "initContainers"), i, container)
+		if (streq(text_of(container, "restartPolicy"), "Always"))
+			host_ports_add(x, container);
+}
+
 static void ports_add(struct reading *x, const json_t *containers)
 {
 	const json_t *container, *port;
@@ -58,15 +114,13 @@ static void ports_add(struct reading *x, const json_t *containers)
 
 	json_array_foreach (containers, i, container) {
 		json_array_foreach (json_object_get(container, "ports"), j, port) {
-			const char *protocol = text_of(port, "protocol");
 			const char *name = text_of(port, "name");
-			json_int_t n = json_integer_value(json_object_get(port, "containerPort"));
+			uint16_t n = number_of(port, "containerPort");
 
-			if (!*name || (*protocol && !streq(protocol, "TCP")) || n < 1 ||
-			    n > UINT16_MAX || x->n_ports == POD_PORTS_MAX)
+			if (!*name || !is_tcp(port) || !n || x->n_ports == POD_PORTS_MAX)
 				continue;
 			x->port_names[x->n_ports] = name;
-			x->ports[x->n_ports++] = (uint16_t)n;
+			x->ports[x->n_ports++] = n;
 		}
 	}
 }
@@ -104,6 +158,8 @@ static void spec_read(struct reading *x, const json_t *spec)
 	x->texts[TEXT_SUBDOMAIN] = text_of(spec, "subdomain");
 	ports_add(x, json_object_get(spec, "containers"));
 	ports_add(x, json_object_get(spec, "initContainers"));
+	if (!json_is_true(json_object_get(spec, "hostNetwork")))
+		all_host_ports_add(x, spec);
 }
 
 static void status_read(struct reading *x, const json_t *status)
@@ -187,7 +243,8 @@ static void texts_fill(const struct reading *x, struct pod_facts *f, struct pod_
 static int facts_make(const struct reading *x, struct pod_facts **ret)
 {
 	size_t addrs = x->n_addrs * sizeof(*x->addrs), ports = x->n_ports * sizeof(struct pod_port);
-	size_t size = addrs + ports + texts_size(x);
+	size_t host_ports = x->n_host_ports * sizeof(*x->host_ports);
+	size_t size = addrs + host_ports + ports + texts_size(x);
 	struct pod_facts *f = calloc(1, sizeof(*f) + size);
 	char *to;
 
@@ -198,8 +255,13 @@ static int facts_make(const struct reading *x, struct pod_facts **ret)
 	memcpy(to, x->addrs, addrs);
 	f->addrs = (const struct cv_addr *)(const void *)to;
 	f->addrs_count = (uint16_t)x->n_addrs;
-	f->ports = (const struct pod_port *)(const void *)(to + addrs);
-	texts_fill(x, f, (struct pod_port *)(void *)(to + addrs), to + addrs + ports);
+	to += addrs;
+	memcpy(to, x->host_ports, host_ports);
+	f->host_ports = (const struct pod_host_port *)(const void *)to;
+	f->host_ports_count = (uint16_t)x->n_host_ports;
+	to += host_ports;
+	f->ports = (const struct pod_port *)(const void *)to;
+	texts_fill(x, f, (struct pod_port *)(void *)to, to + ports);
 	*ret = f;
 	return 0;
 }
@@ -213,7 +275,7 @@ int pod_facts_read(const struct object *pod, struct pod_facts **ret)
 	struct pod_facts *f;
 	int r;
 
-	x.n_addrs = x.n_ports = 0;
+	x.n_addrs = x.n_ports = x.n_host_ports = 0;
 	metadata_read(&x, metadata);
 	spec_read(&x, spec);
 	status_read(&x, status);
@@ -236,9 +298,9 @@ struct pod_facts *pod_facts_free(struct pod_facts *f)
 bool pod_facts_is_equal(const struct pod_facts *a, const struct pod_facts *b)
 {
 	return a->size == b->size && a->addrs_count == b->addrs_count &&
-	       a->ports_count == b->ports_count && a->is_host_network == b->is_host_network &&
-	       a->is_ready == b->is_ready && a->has_ended == b->has_ended &&
-	       memcmp(a + 1, b + 1, a->size) == 0;
+	       a->host_ports_count == b->host_ports_count && a->ports_count == b->ports_count &&
+	       a->is_host_network == b->is_host_network && a->is_ready == b->is_ready &&
+	       a->has_ended == b->has_ended && memcmp(a + 1, b + 1, a->size) == 0;
 }
 
 uint16_t pod_facts_port(const struct pod_facts *f, const char *name)

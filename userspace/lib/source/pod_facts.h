@@ -12,14 +12,21 @@
 
 struct object; /* source/object.h */
 
-#define POD_ADDRESSES_MAX 16
-#define POD_PORTS_MAX     1024
+#define POD_ADDRESSES_MAX  16
+#define POD_PORTS_MAX      1024
+#define POD_HOST_PORTS_MAX 1024
 
 /** struct pod_port - a named TCP port of a container, in their order; those of init containers
  * last. */
 struct pod_port {
 	uint16_t port;
 	uint16_t name; /* where it begins, see pod_facts_port() */
+};
+
+/** struct pod_host_port - a TCP port of its node's that leads to one of the pod's. */
+struct pod_host_port {
+	struct cv_addr host_ip; /* 0.0.0.0 or ::: any of that family */
+	uint16_t host_port, port;
 };
 
 /** struct pod_facts - texts are "" where the pod says nothing. */
@@ -29,9 +36,11 @@ struct pod_facts {
 	const char *owner_kind, *owner_name; /* of the controller, else of the first owner */
 	const char *port_names;
 	const struct cv_addr *addrs; /* as status tells them; none that is any or loopback */
+	const struct pod_host_port
+		*host_ports; /* as kubelet has them: of those that keep running */
 	const struct pod_port *ports;
 	uint32_t size; /* of all that follows this struct */
-	uint16_t addrs_count, ports_count;
+	uint16_t addrs_count, host_ports_count, ports_count;
 	bool is_host_network, is_ready;
 	bool has_ended; /* Succeeded or Failed */
 };

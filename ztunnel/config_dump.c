@@ -70,6 +70,19 @@ static void set_waypoint(json_t *o, const struct gateway_ref *ref)
 		json_pack("{s:s, s:i}", "destination", key, "hboneMtlsPort", (int)ref->hbone_port));
 }
 
+/* Istio has no word for these. */
+static void set_host_ports(json_t *o, const struct host_ports *ports)
+{
+	json_t *list = ports ? json_object() : NULL;
+	char at[CV_SOCKADDR_STRLEN];
+
+	for (size_t i = 0; ports && i < ports->count; i++)
+		(void)json_object_set_new(list, cv_sockaddr_format(&ports->items[i].at, at),
+					  json_integer(ports->items[i].target_port));
+	if (list)
+		(void)json_object_set_new(o, "hostPorts", list);
+}
+
 json_t *workload_to_json(const struct workload *w)
 {
 	static const char *const types[] = {"deployment", "cronjob", "pod", "job"};
@@ -105,6 +118,7 @@ json_t *workload_to_json(const struct workload *w)
 	(void)json_object_set_new(o, "locality",
 				  json_pack("{s:s, s:s, s:s}", "region", w->place->region, "zone",
 					    w->place->zone, "subzone", w->place->subzone));
+	set_host_ports(o, w->host_ports);
 	set_list_if(o, "services", services);
 	set_list_if(o, "authorizationPolicies",
 		    texts_to_json(w->app->policies, w->app->policies_count));

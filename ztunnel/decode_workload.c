@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A workload: what it shares with others of its deployment and of its node is looked up, or made
  * and shared; the rest is one allocation of its own. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 #include "xds/types.h"
 #include "ztunnel/arena.h"
 #include "ztunnel/decode_internal.h"
+#include "ztunnel/node_port.h"
 #include "ztunnel/share.h"
 #include "ztunnel/signal_rules.h"
 #include "ztunnel/state.h"
@@ -326,6 +328,44 @@ static int decode_addrs(struct decoder *d, const workload_message *m, struct wor
 	return 0;
 }
 
+static size_t host_ports_size(const struct decoder *d)
+{
+	size_t n = d->own ? d->own->n_host_ports : 0;
+
+	return n ? sizeof(struct host_ports) + n * sizeof(struct host_port) + ROUNDING : 0;
+}
+
+static int decode_host_port(struct decoder *d, const Culvert__Node__HostPort *p,
+			    struct host_port *ret)
+{
+	if (p->host_port < 1 || p->host_port > UINT16_MAX || p->target_port < 1 ||
+	    p->target_port > UINT16_MAX)
+		return decode_fail(d, "host_ports", "expected ports 1..65535");
+	if (cv_addr_from_bytes(p->address.data, p->address.len, &ret->at.addr) < 0)
+		return decode_fail(d, "host_ports.address", "expected 4 or 16 bytes");
+	ret->at.port = htons((uint16_t)p->host_port);
+	ret->target_port = (uint16_t)p->target_port;
+	return 0;
+}
+
+static int decode_host_ports(struct decoder *d, struct workload *w)
+{
+	size_t n = d->own ? d->own->n_host_ports : 0;
+	struct host_ports *ports;
+	int r = 0;
+
+	if (!n)
+		return 0;
+	ports = decode_array(d, 1, sizeof(*ports) + n * sizeof(ports->items[0]));
+	if (!ports)
+		return -ENOMEM;
+	for (; ports->count < n && r == 0; ports->count++)
+		r = decode_host_port(d, d->own->host_ports[ports->count],
+				     &ports->items[ports->count]);
+	w->host_ports = ports;
+	return r;
+}
+
 static int decode_enums(struct decoder *d, const workload_message *m, struct workload *w)
 {
 	switch (m->tunnel_protocol) {
@@ -388,7 +428,8 @@ static size_t own_size(const struct decoder *d, const workload_message *m)
 	return sizeof(struct workload) + m->n_addresses * sizeof(struct cv_addr) +
 	       arena_text_size(m->uid) + arena_text_size(m->hostname) +
 	       (name_in_uid(m->uid, m->name) ? 0 : arena_text_size(m->name)) +
-	       (is_own_name(m) ? 0 : arena_text_size(m->workload_name)) + dns_name_size(d);
+	       (is_own_name(m) ? 0 : arena_text_size(m->workload_name)) + dns_name_size(d) +
+	       host_ports_size(d);
 }
 
 static int workload_new(struct decoder *d, const workload_message *m, struct workload **ret)
@@ -425,6 +466,8 @@ static int own_fill(struct decoder *d, const workload_message *m, struct workloa
 		r = decode_addrs(d, m, w);
 	if (r == 0)
 		r = decode_dns_name(d, w);
+	if (r == 0)
+		r = decode_host_ports(d, w);
 	return r == 0 && d->is_full ? -ENOMEM : r;
 }
 

@@ -190,9 +190,15 @@ static void add_route(struct question *q, uint32_t random)
 		q->routes[q->routes_count++] = (struct route){.up = up, .hits = 1};
 }
 
+/* The kernel leaves what a pod says to itself alone. */
+static bool is_to_itself(const struct question *q)
+{
+	return q->src && q->dest.workload == q->src && !q->dest.is_host_port;
+}
+
 static const char *kind_of(const struct question *q, const struct upstream *up)
 {
-	if (q->src && q->dest.workload == q->src)
+	if (is_to_itself(q))
 		return "self";
 	switch (up->kind) {
 	case UPSTREAM_HBONE:
@@ -219,7 +225,7 @@ static json_t *inbound_to_json(const struct question *q, const struct upstream *
 	int status;
 
 	if (!up->workload || up->is_waypoint || up->workload->protocol != WORKLOAD_HBONE ||
-	    (q->src && q->dest.workload == q->src))
+	    is_to_itself(q))
 		return json_null();
 	if (is_tunnel)
 		conn.src_identity = q->src->app->identity;

@@ -245,17 +245,18 @@ static int by_name(const struct explain_asker *a, const char *host, struct expla
 }
 
 /* As resolve_outbound() has it. */
-static const struct service *by_frontend(const struct explain_asker *a, const struct cv_addr *addr,
-					 uint16_t port)
+static void by_address(const struct explain_asker *a, uint16_t port, struct explain_dest *d)
 {
-	const struct cv_sockaddr at = {.addr = *addr, .port = htons(port)};
-	const struct service *v = state_service_by_addr(a->state, addr, a->namespace_);
-	struct node_port_hit hit;
+	const struct cv_sockaddr at = {.addr = d->addr.addr, .port = htons(port)};
+	struct frontend f;
 
-	for (size_t i = 0; v && i < v->def->ports_count; i++)
-		if (v->def->ports[i].service_port == port)
-			return v;
-	return state_node_port(a->state, &at, a->namespace_, &hit) ? hit.service : v;
+	d->workload = state_workload_by_addr(a->state, &d->addr.addr);
+	if (d->workload)
+		return;
+	state_frontend(a->state, &at, a->namespace_, &f);
+	d->service = f.service;
+	d->workload = f.workload;
+	d->is_host_port = f.workload;
 }
 
 int explain_find_dest(const struct explain_asker *a, const char *text, struct explain_dest *ret,
@@ -271,9 +272,7 @@ int explain_find_dest(const struct explain_asker *a, const char *text, struct ex
 		return -EINVAL;
 	}
 	if (cv_addr_parse(host, &d.addr.addr) == 0) {
-		d.workload = state_workload_by_addr(a->state, &d.addr.addr);
-		if (!d.workload)
-			d.service = by_frontend(a, &d.addr.addr, port);
+		by_address(a, port, &d);
 	} else {
 		r = by_name(a, host, &d, err, err_size);
 		if (r < 0)

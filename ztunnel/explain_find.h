@@ -18,7 +18,8 @@ struct workload;
 struct explain_dest {
 	struct cv_sockaddr addr;         /* what the client would connect to */
 	const struct service *service;   /* asked for by name or VIP; NULL: none */
-	const struct workload *workload; /* asked for by name or address; NULL: none */
+	const struct workload *workload; /* asked for by name, address or hostPort; NULL: none */
+	bool is_host_port;               /* addr is its node's */
 };
 
 /**

@@ -423,14 +423,6 @@ void resolve_outbound(const struct state *s, const struct workload *src,
 	resolve_outbound_again(s, src, orig, &choice, ret);
 }
 
-static bool service_has_port(const struct service *service, uint16_t port)
-{
-	for (size_t i = 0; service && i < service->def->ports_count; i++)
-		if (service->def->ports[i].service_port == port)
-			return true;
-	return false;
-}
-
 /* What passes as it is, under REGISTRY_ONLY: a port of an entry with this address, or one that an
  * entry without addresses registers of any host. */
 static bool is_registered(const struct state *s, const struct workload *src,
@@ -443,32 +435,39 @@ static bool is_registered(const struct state *s, const struct workload *src,
 	return service_has_port(service, port) || state_is_open_port(s, port, src->app->namespace_);
 }
 
-/* As the kernel's maps have it: a service of this very address and port, then a node port. */
-static void resolve_frontend(const struct state *s, const struct workload *src,
-			     const struct cv_sockaddr *orig, const struct resolve_choice *choice,
-			     struct upstream *up)
+static void resolve_workload(const struct state *s, const struct wish *wish,
+			     const struct workload *w, struct upstream *up)
 {
-	struct wish wish = {.src = src, .orig = orig, .choice = choice};
-	struct node_port_hit hit;
-	struct cv_sockaddr at;
+	const struct gateway_ref *waypoint = &w->app->waypoint;
 
-	wish.service = state_service_by_addr(s, &orig->addr, src->app->namespace_);
-	if (!service_has_port(wish.service, ntohs(orig->port)) &&
-	    state_node_port(s, orig, src->app->namespace_, &hit)) {
-		at = (struct cv_sockaddr){.addr = orig->addr, .port = htons(hit.port)};
-		wish.service = hit.service;
-		wish.orig = &at;
-		wish.node = hit.node;
-	}
-	up->service = wish.service;
-	if (wish.service)
-		resolve_service(s, &wish, up);
+	up->target = *wish->orig;
+	if (waypoint->hbone_port && !is_waypoint_itself(wish->src, waypoint))
+		resolve_waypoint(s, wish->src, waypoint, wish->choice, up);
+	else
+		set_workload(up, w, &wish->orig->addr, ntohs(wish->orig->port));
+}
+
+/* At an address that no workload has. */
+static void resolve_frontend(const struct state *s, const struct wish *wish, struct upstream *up)
+{
+	struct wish there = *wish;
+	struct frontend f;
+
+	state_frontend(s, wish->orig, wish->src->app->namespace_, &f);
+	there.orig = &f.to;
+	there.service = up->service = f.service;
+	there.node = f.node;
+	if (f.workload)
+		resolve_workload(s, &there, f.workload, up);
+	else if (f.service)
+		resolve_service(s, &there, up);
 }
 
 void resolve_outbound_again(const struct state *s, const struct workload *src,
 			    const struct cv_sockaddr *orig, const struct resolve_choice *choice,
 			    struct upstream *ret)
 {
+	const struct wish wish = {.src = src, .orig = orig, .choice = choice};
 	const struct workload *w;
 
 	*ret = (struct upstream){.kind = UPSTREAM_PASSTHROUGH, .dial = *orig, .target = *orig};
@@ -482,17 +481,13 @@ void resolve_outbound_again(const struct state *s, const struct workload *src,
 	}
 	w = state_workload_by_addr(s, &orig->addr);
 	if (!w) {
-		resolve_frontend(s, src, orig, choice, ret);
+		resolve_frontend(s, &wish, ret);
 		if (ret->kind == UPSTREAM_PASSTHROUGH && !is_registered(s, src, orig, ret->service))
 			refuse(ret, "not in the registry, and outboundTrafficPolicy is "
 				    "REGISTRY_ONLY");
 		return;
 	}
-	if (w->app->waypoint.hbone_port && !is_waypoint_itself(src, &w->app->waypoint)) {
-		resolve_waypoint(s, src, &w->app->waypoint, choice, ret);
-		return;
-	}
-	set_workload(ret, w, &orig->addr, ntohs(orig->port));
+	resolve_workload(s, &wish, w, ret);
 }
 
 static const struct workload_service *service_link(const struct workload *w, const char *key)

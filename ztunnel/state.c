@@ -122,6 +122,7 @@ int state_tables_init(struct state_tables *t)
 		{&policy_set_hamt_ops, &t->ns_policies},  {&identity_hamt_ops, &t->identities},
 		{&policy_group_hamt_ops, &t->groups},     {&workload_hamt_ops, &t->stand_ins},
 		{&service_defs_hamt_ops, &t->node_ports}, {&mesh_nodes_hamt_ops, &t->nodes},
+		{&workloads_hamt_ops, &t->host_ports},
 	};
 
 	memset(t, 0, sizeof(*t));
@@ -146,6 +147,7 @@ int state_tables_publish(const struct state_tables *t, struct state_tables *ret)
 		{t->ns_policies, &ret->ns_policies}, {t->identities, &ret->identities},
 		{t->groups, &ret->groups},           {t->stand_ins, &ret->stand_ins},
 		{t->node_ports, &ret->node_ports},   {t->nodes, &ret->nodes},
+		{t->host_ports, &ret->host_ports},
 	};
 
 	memset(ret, 0, sizeof(*ret));
@@ -174,6 +176,7 @@ void state_tables_release(struct state_tables *t)
 	hamt_free(t->stand_ins);
 	hamt_free(t->node_ports);
 	hamt_free(t->nodes);
+	hamt_free(t->host_ports);
 	policy_set_unref(t->global_policies);
 	reflist_unref(t->cidr_vips);
 	memset(t, 0, sizeof(*t));
@@ -280,8 +283,16 @@ const struct service *state_service_by_addr(const struct state *s, const struct 
 	return d ? state_service_by_key(s, d->key) : NULL;
 }
 
-bool state_node_port(const struct state *s, const struct cv_sockaddr *at,
-		     const char *client_namespace, struct node_port_hit *ret)
+bool service_has_port(const struct service *service, uint16_t port)
+{
+	for (size_t i = 0; service && i < service->def->ports_count; i++)
+		if (service->def->ports[i].service_port == port)
+			return true;
+	return false;
+}
+
+static bool find_node_port(const struct state *s, const struct cv_sockaddr *at,
+			   const char *client_namespace, struct frontend *ret)
 {
 	const struct mesh_node *node =
 		several_at(hamt_get(s->t.nodes, &at->addr, sizeof(at->addr)), 0);
@@ -293,14 +304,28 @@ bool state_node_port(const struct state *s, const struct cv_sockaddr *at,
 	for (size_t i = 0; d && i < d->node_ports_count; i++) {
 		if (d->node_ports[i].node_port != port)
 			continue;
-		*ret = (struct node_port_hit){
+		*ret = (struct frontend){
 			.service = state_service_by_key(s, d->key),
-			.port = d->node_ports[i].service_port,
+			.to = {.addr = at->addr, .port = htons(d->node_ports[i].service_port)},
 			.node = node->name,
 		};
 		return ret->service;
 	}
 	return false;
+}
+
+/* As the kernel's maps have it, and as kube-proxy's rules stand before a CNI's. */
+void state_frontend(const struct state *s, const struct cv_sockaddr *at,
+		    const char *client_namespace, struct frontend *ret)
+{
+	const struct cv_sockaddr key = {.addr = at->addr, .port = at->port};
+	const struct service *v = state_service_by_addr(s, &at->addr, client_namespace);
+
+	if (!service_has_port(v, ntohs(at->port)) &&
+	    (find_node_port(s, &key, client_namespace, ret) ||
+	     host_ports_find(s->t.host_ports, &key, ret)))
+		return;
+	*ret = (struct frontend){.service = v, .to = key};
 }
 
 const struct service *state_service_by_hostname(const struct state *s, const char *hostname,

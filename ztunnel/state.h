@@ -94,6 +94,7 @@ struct workload {
 	const char *hostname;      /* of an external endpoint that is found by DNS */
 	const char *dns_name; /* "<hostname>.<subdomain>" of a pod: below its headless service */
 	const struct cv_addr *addrs;
+	const struct host_ports *host_ports; /* at its node's addresses; NULL: none */
 	uint32_t incarnation;  /* another one: another pod with the same uid; 0: not known */
 	uint32_t policy_group; /* the builder's index of them; 0: none, look at them one by one */
 	uint16_t addrs_count;
@@ -232,7 +233,6 @@ uint64_t state_generation(const struct state *s);
 /** state_policy_generation() - changes only when a verdict may have: then live connections want a
  * new check. */
 uint64_t state_policy_generation(const struct state *s);
-
 /** state_is_synced() - the control plane has sent everything once. */
 bool state_is_synced(const struct state *s);
 /** state_is_registry_only() - what is neither a workload nor a service is refused. */

@@ -6,6 +6,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "ztunnel/node_port.h"
 #include "ztunnel/state_internal.h"
 
 #define CIDR_FULL 128
@@ -179,7 +180,8 @@ static int workload_unlink(struct state_builder *b, struct workload *w, const st
 			r = -ENOMEM;
 	}
 	policy_groups_leave(b->groups, w->policy_group);
-	if (!next && hamt_del_str(b->t.workloads, w->uid) == -ENOMEM)
+	if (!next && (hamt_del_str(b->t.workloads, w->uid) == -ENOMEM ||
+		      host_ports_change(b->t.host_ports, w, NULL) < 0))
 		r = -ENOMEM;
 	return r;
 }
@@ -203,7 +205,7 @@ static int workload_link(struct state_builder *b, struct workload *w, const stru
 	for (size_t i = 0; i < w->addrs_count && !w->is_host_network && r == 0; i++)
 		if (!has_addr(w, i, &w->addrs[i])) /* listed twice it counts once */
 			r = several_change(b->t.addrs, &w->addrs[i], sizeof(w->addrs[i]), &c);
-	return r;
+	return r < 0 ? r : host_ports_change(b->t.host_ports, old, w);
 }
 
 static bool has_same_policies(const struct workload *a, const struct workload *b)

@@ -20,7 +20,8 @@ struct state_tables {
 		*vips; /* struct cv_addr -> one or several of struct service_def, canonical first */
 	struct hamt *node_ports;  /* uint16_t -> the same */
 	struct hamt *nodes;       /* struct cv_addr -> one or several of struct mesh_node */
-	struct hamt *hostnames;   /* host name -> the same */
+	struct hamt *host_ports;  /* struct cv_sockaddr -> one or several of struct workload */
+	struct hamt *hostnames;   /* host name -> one or several of struct service_def */
 	struct hamt *policies;    /* "ns/name" -> struct policy */
 	struct hamt *ns_policies; /* namespace -> struct policy_set: namespace scope */
 	struct hamt *groups;      /* workload.policy_group -> struct policy_group */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/ztunnel/mesh.h"
 
+#include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -54,6 +55,8 @@ struct parts {
 	Istio__Workload__Locality locality;
 	Istio__Workload__LoadBalancing lb;
 	char hostname[256];
+	Culvert__Node__HostPort host_ports[MESH_LIST_MAX], *host_ports_p[MESH_LIST_MAX];
+	uint8_t host_bytes[MESH_LIST_MAX][16];
 	uint8_t extra[512];
 	Google__Protobuf__Any any;
 	Istio__Workload__Extension extension;
@@ -132,6 +135,23 @@ static size_t pack(Istio__Workload__Address *a, uint8_t into[MESH_PACKED_SIZE])
 	return istio__workload__address__pack(a, into);
 }
 
+static void host_ports_of(struct parts *p, const struct mesh_workload *w,
+			  Culvert__Node__Workload *x)
+{
+	for (; w->host_ports[x->n_host_ports]; x->n_host_ports++) {
+		Culvert__Node__HostPort *to = &p->host_ports[x->n_host_ports];
+		struct cv_sockaddr at = mesh_sockaddr(w->host_ports[x->n_host_ports]);
+
+		culvert__node__host_port__init(to);
+		to->address.data = p->host_bytes[x->n_host_ports];
+		to->address.len = cv_addr_bytes(&at.addr, to->address.data);
+		to->host_port = ntohs(at.port);
+		to->target_port = w->host_target;
+		p->host_ports_p[x->n_host_ports] = to;
+	}
+	x->host_ports = p->host_ports_p;
+}
+
 size_t mesh_pack_workload(const struct mesh_workload *w, uint8_t into[MESH_PACKED_SIZE])
 {
 	Istio__Workload__Workload m = ISTIO__WORKLOAD__WORKLOAD__INIT;
@@ -162,7 +182,8 @@ size_t mesh_pack_workload(const struct mesh_workload *w, uint8_t into[MESH_PACKE
 	m.n_authorization_policies = list_len(w->policies);
 	m.authorization_policies = (char **)w->policies;
 	m.waypoint = waypoint_of(&p, w->waypoint);
-	if (w->hostname || w->client || w->server || w->is_first_address || w->incarnation) {
+	if (w->hostname || w->client || w->server || w->is_first_address || w->incarnation ||
+	    w->host_ports[0]) {
 		Culvert__Node__Workload x = CULVERT__NODE__WORKLOAD__INIT;
 
 		if (w->hostname) {
@@ -173,6 +194,7 @@ size_t mesh_pack_workload(const struct mesh_workload *w, uint8_t into[MESH_PACKE
 		x.incarnation = w->incarnation;
 		x.client = w->client;
 		x.server = w->server;
+		host_ports_of(&p, w, &x);
 		m.extensions = extension_of(&p, XDS_EXTENSION_WORKLOAD, &x.base);
 		m.n_extensions = 1;
 	}

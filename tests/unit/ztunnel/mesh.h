@@ -38,8 +38,10 @@ struct mesh_workload {
 	bool is_first_address;
 	struct Culvert__Node__Telemetry *client, *server;
 	uint32_t incarnation;
-	uint32_t capacity;  /* 0: 1 */
-	bool is_weightless; /* capacity 0 */
+	const char *host_ports[MESH_LIST_MAX]; /* "ADDRESS:PORT" of its node */
+	uint32_t host_target;                  /* where each leads to */
+	uint32_t capacity;                     /* 0: 1 */
+	bool is_weightless;                    /* capacity 0 */
 	bool is_tcp;
 	bool is_unhealthy;
 	bool is_host_network;

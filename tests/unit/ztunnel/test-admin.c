@@ -384,6 +384,8 @@ TEST(objects_look_as_istioctl_expects)
 			  &(struct mesh_workload){.name = "a",
 						  .addrs = {"10.0.0.1", "fd00::1"},
 						  .services = {"demo/httpd.demo.svc.cluster.local"},
+						  .host_ports = {"172.18.0.1:8080"},
+						  .host_target = 80,
 						  .waypoint = "demo/wp"});
 	mesh_put_service(b, &(struct mesh_service){
 				    .name = "httpd", .vips = {"10.96.0.1"}, .ports = {80, 8080}});
@@ -397,6 +399,9 @@ TEST(objects_look_as_istioctl_expects)
 	assert_string_equal(
 		json_string_value(json_object_get(json_object_get(w, "waypoint"), "destination")),
 		"demo/wp");
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(w, "hostPorts"),
+							    "172.18.0.1:8080")),
+			 80);
 	assert_string_equal(json_string_value(json_array_get(json_object_get(v, "vips"), 0)),
 			    "/10.96.0.1");
 	assert_int_equal(json_integer_value(json_object_get(json_object_get(v, "ports"), "80")),

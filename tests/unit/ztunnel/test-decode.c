@@ -10,6 +10,8 @@
 #include "base/buf.h"
 #include "net/addr.h"
 #include "tests/unit/ztunnel/mesh.h"
+#include "userspace/lib/xds/node.pb-c.h"
+#include "xds/types.h"
 #include "ztunnel/arena.h"
 #include "ztunnel/share.h"
 
@@ -140,6 +142,44 @@ TEST(bad_workloads_are_refused_and_the_field_is_named)
 	list.ports = ports;
 	port.target_port = 65536;
 	assert_workload_refused(&m, "ports");
+}
+
+TEST(bad_host_ports_are_refused)
+{
+	static const struct {
+		size_t len;
+		uint32_t host_port, target_port;
+		bool is_good;
+	} cases[] = {
+		{4, 8080, 80, true},     {16, 65535, 65535, true}, {5, 8080, 80, false},
+		{4, 0, 80, false},       {4, 65536, 80, false},    {4, 8080, 0, false},
+		{4, 8080, 65536, false},
+	};
+	Culvert__Node__HostPort port = CULVERT__NODE__HOST_PORT__INIT, *ports = &port;
+	Culvert__Node__Workload x = CULVERT__NODE__WORKLOAD__INIT;
+	Istio__Workload__Extension e = ISTIO__WORKLOAD__EXTENSION__INIT, *es = &e;
+	Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
+	uint8_t bytes[16] = {172, 18, 0, 1}, packed[64];
+	workload_pb m = good_workload();
+	char err[256];
+
+	x.n_host_ports = 1;
+	x.host_ports = &ports;
+	e.name = (char *)XDS_EXTENSION_WORKLOAD;
+	e.config = &any;
+	any.value.data = packed;
+	m.n_extensions = 1;
+	m.extensions = &es;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		port.address = (ProtobufCBinaryData){cases[i].len, bytes};
+		port.host_port = cases[i].host_port;
+		port.target_port = cases[i].target_port;
+		any.value.len = culvert__node__workload__pack(&x, packed);
+		if (cases[i].is_good)
+			assert_int_equal(decode_workload_pb(&m, err, sizeof(err)), 0);
+		else
+			assert_workload_refused(&m, "host_ports");
+	}
 }
 
 TEST(bad_services_are_refused)
@@ -280,6 +320,8 @@ TEST(any_bytes_are_survived)
 				  .ports = {1, 2},
 				  .policies = {"x/y"},
 				  .waypoint = "n/h",
+				  .host_ports = {"172.18.0.1:80"},
+				  .host_target = 80,
 				  .zone = "z"};
 	uint8_t good[MESH_PACKED_SIZE], bad[MESH_PACKED_SIZE];
 	size_t len = mesh_pack_workload(&w, good);
@@ -320,6 +362,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(empty_fields_get_istios_defaults),
 		cmocka_unit_test(bad_workloads_are_refused_and_the_field_is_named),
+		cmocka_unit_test(bad_host_ports_are_refused),
 		cmocka_unit_test(bad_services_are_refused),
 		cmocka_unit_test(an_address_of_neither_kind_is_refused),
 		cmocka_unit_test(other_networks_are_not_reached_directly),

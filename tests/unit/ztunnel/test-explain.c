@@ -165,6 +165,35 @@ TEST(a_node_port_is_named_as_its_service)
 	json_decref(v);
 }
 
+TEST(a_host_port_is_named_as_its_pod)
+{
+	struct state_builder *b = *cmocka_state;
+	const json_t *route;
+	json_t *v;
+
+	mesh_put_workload(b, &(struct mesh_workload){.name = "edge",
+						     .addrs = {"10.0.0.77"},
+						     .host_ports = {"172.18.0.1:8080"},
+						     .host_target = 80});
+	v = ask(b, "/explain", "from=demo/client&to=172.18.0.1:8080", 200);
+	assert_string_equal(text(json_object_get(v, "to"), "address"), "172.18.0.1:8080");
+	assert_true(json_is_null(json_object_get(json_object_get(v, "to"), "service")));
+	assert_string_equal(text(json_object_get(json_object_get(v, "to"), "workload"), "name"),
+			    "edge");
+	route = json_array_get(json_object_get(v, "routes"), 0);
+	assert_string_equal(text(route, "kind"), "tunnel");
+	assert_string_equal(text(route, "target"), "10.0.0.77:80");
+	json_decref(v);
+	/* by way of its node also for itself */
+	v = ask(b, "/explain", "from=demo/edge&to=172.18.0.1:8080", 200);
+	assert_string_equal(text(json_array_get(json_object_get(v, "routes"), 0), "kind"),
+			    "tunnel");
+	json_decref(v);
+	v = ask(b, "/explain", "from=demo/client&to=172.18.0.1:8081", 200);
+	assert_true(json_is_null(json_object_get(json_object_get(v, "to"), "workload")));
+	json_decref(v);
+}
+
 TEST(what_nobody_knows_is_refused)
 {
 	static const struct {
@@ -378,6 +407,7 @@ int main(void)
 		WITH_MESH(a_service_has_a_route_for_each_endpoint),
 		WITH_MESH(every_spelling_of_a_name_is_understood),
 		WITH_MESH(a_node_port_is_named_as_its_service),
+		WITH_MESH(a_host_port_is_named_as_its_pod),
 		WITH_MESH(what_nobody_knows_is_refused),
 		WITH_MESH(a_name_below_a_wildcard_is_understood),
 		WITH_MESH(a_denial_for_plaintext_names_the_peer_authentication),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* resolve, mesh_nodes - Services at the addresses of nodes. */
+/* resolve, mesh_nodes, host_ports - Services and pods at the addresses of nodes. */
 #include <errno.h>
 
 #include "tests/unit/ztunnel/resolve.h"
@@ -175,6 +175,157 @@ static void a_broken_node_leaves_the_old_one(void **state)
 	is_httpd(f, "172.18.0.1:30080", "10.0.0.2:8080");
 }
 
+#define HOST_PORTS "172.18.0.2:30080", "[fd18::2]:30080"
+
+static struct mesh_workload holder(const char *name, const char *ip)
+{
+	return (struct mesh_workload){.name = name,
+				      .node = "n2",
+				      .addrs = {ip, "fd00::7"},
+				      .host_ports = {HOST_PORTS},
+				      .host_target = 80};
+}
+
+static void leads_to(struct fixture *f, const char *at, const char *name, const char *target)
+{
+	struct upstream up = go(f, at, ANY);
+
+	assert_int_equal(up.kind, UPSTREAM_HBONE);
+	assert_string_equal(up.workload->name, name);
+	assert_at(&up.target, target);
+	assert_int_equal(up.identities_count, 1);
+	assert_null(up.service);
+}
+
+static void passes(struct fixture *f, const char *at)
+{
+	assert_int_equal(go(f, at, ANY).kind, UPSTREAM_PASSTHROUGH);
+}
+
+static void a_host_port_is_its_pod(void **state)
+{
+	struct fixture *f = *state;
+	struct mesh_workload w = holder("s", "10.0.0.2");
+	struct upstream up;
+
+	mesh_put_workload(f->b, &w);
+	leads_to(f, "172.18.0.2:30080", "s", "10.0.0.2:80");
+	leads_to(f, "[fd18::2]:30080", "s", "[fd00::7]:80");
+	up = go(f, "172.18.0.2:30080", ANY);
+	assert_at(&up.dial, "10.0.0.2:15008");
+	passes(f, "172.18.0.2:30081");
+	passes(f, "172.18.0.1:30080");
+	/* whether it is ready or not: no Service is asked */
+	w.is_unhealthy = true;
+	mesh_put_workload(f->b, &w);
+	leads_to(f, "172.18.0.2:30080", "s", "10.0.0.2:80");
+	/* another node has the same port for another pod */
+	mesh_put_workload(f->b, &(struct mesh_workload){.name = "t",
+							.addrs = {"10.0.0.3"},
+							.host_ports = {"172.18.0.1:30080"},
+							.host_target = 81});
+	leads_to(f, "172.18.0.1:30080", "t", "10.0.0.3:81");
+	leads_to(f, "172.18.0.2:30080", "s", "10.0.0.2:80");
+	w.is_tcp = true;
+	mesh_put_workload(f->b, &w);
+	passes(f, "172.18.0.2:30080"); /* as without a mesh */
+	w.is_tcp = false;
+	mesh_put_workload(f->b, &w);
+	leads_to(f, "172.18.0.2:30080", "s", "10.0.0.2:80");
+	assert_int_equal(state_builder_del_address(f->b, "Kubernetes//Pod/demo/s"), 0);
+	passes(f, "172.18.0.2:30080");
+	leads_to(f, "172.18.0.1:30080", "t", "10.0.0.3:81");
+}
+
+static void a_changed_pod_has_its_host_ports_of_now(void **state)
+{
+	struct fixture *f = *state;
+	struct mesh_workload w = holder("s", "10.0.0.2");
+
+	mesh_put_workload(f->b, &w);
+	w.host_ports[1] = NULL;
+	w.host_target = 90;
+	mesh_put_workload(f->b, &w);
+	leads_to(f, "172.18.0.2:30080", "s", "10.0.0.2:90");
+	passes(f, "[fd18::2]:30080");
+	/* one listed twice goes whole */
+	w.host_ports[1] = w.host_ports[0];
+	mesh_put_workload(f->b, &w);
+	leads_to(f, "172.18.0.2:30080", "s", "10.0.0.2:90");
+	w.host_ports[0] = NULL;
+	mesh_put_workload(f->b, &w);
+	passes(f, "172.18.0.2:30080");
+	/* no address of that family, no way */
+	w = holder("s", "10.0.0.2");
+	w.addrs[1] = NULL;
+	mesh_put_workload(f->b, &w);
+	passes(f, "[fd18::2]:30080");
+}
+
+static void of_two_pods_the_healthy_one_has_the_host_port(void **state)
+{
+	struct fixture *f = *state;
+	struct mesh_workload old = holder("a", "10.0.0.2"), new = holder("b", "10.0.0.3");
+
+	mesh_put_workload(f->b, &old);
+	mesh_put_workload(f->b, &new);
+	leads_to(f, "172.18.0.2:30080", "a", "10.0.0.2:80");
+	old.is_unhealthy = true;
+	mesh_put_workload(f->b, &old);
+	leads_to(f, "172.18.0.2:30080", "b", "10.0.0.3:80");
+	assert_int_equal(state_builder_del_address(f->b, "Kubernetes//Pod/demo/a"), 0);
+	leads_to(f, "172.18.0.2:30080", "b", "10.0.0.3:80");
+}
+
+/* kube-proxy's rules stand before a CNI's. */
+static void a_service_there_comes_before_a_host_port(void **state)
+{
+	struct fixture *f = *state;
+	struct mesh_workload w = holder("s", "10.0.0.2");
+
+	put_nodes(f);
+	mesh_put_workload(f->b, &w);
+	put_httpd(f, &(struct mesh_service){.ports = {80, 8080}, .node_port = 30080});
+	put_endpoint(f, "e", "n1", "10.0.0.4");
+	is_httpd(f, "172.18.0.2:30080", "10.0.0.4:8080");
+	put_httpd(f, &(struct mesh_service){.ports = {80, 8080}});
+	leads_to(f, "172.18.0.2:30080", "s", "10.0.0.2:80");
+	mesh_put_service(f->b, &(struct mesh_service){.name = "entry",
+						      .vips = {"172.18.0.2"},
+						      .ports = {443, 443}});
+	assert_string_equal(go(f, "172.18.0.2:443", ANY).service->def->name, "entry");
+	leads_to(f, "172.18.0.2:30080", "s", "10.0.0.2:80");
+}
+
+static void a_waypoint_is_told_the_pods_own_address(void **state)
+{
+	struct fixture *f = *state;
+	struct mesh_workload w = holder("s", "10.0.0.2");
+	struct upstream up;
+
+	w.waypoint = "demo/wp.demo.svc.cluster.local";
+	mesh_put_workload(f->b, &w);
+	mesh_put_service(f->b, &(struct mesh_service){.name = "wp", .ports = {15008, 15008}});
+	mesh_put_workload(f->b,
+			  &(struct mesh_workload){.name = "w",
+						  .addrs = {"10.0.0.8"},
+						  .services = {"demo/wp.demo.svc.cluster.local"}});
+	up = go(f, "172.18.0.2:30080", ANY);
+	assert_true(up.is_waypoint);
+	assert_at(&up.target, "10.0.0.2:80");
+}
+
+static void a_host_port_is_registered(void **state)
+{
+	struct fixture *f = *state;
+	struct mesh_workload w = holder("s", "10.0.0.2");
+
+	state_builder_flags(f->b)->is_registry_only = true;
+	mesh_put_workload(f->b, &w);
+	leads_to(f, "172.18.0.2:30080", "s", "10.0.0.2:80");
+	assert_int_equal(go(f, "172.18.0.2:30081", ANY).kind, UPSTREAM_REFUSE);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -187,6 +338,12 @@ int main(void)
 		T(a_hidden_service_is_no_node_port),
 		T(a_waypoint_is_told_the_services_own_address),
 		T(a_broken_node_leaves_the_old_one),
+		T(a_host_port_is_its_pod),
+		T(a_changed_pod_has_its_host_ports_of_now),
+		T(of_two_pods_the_healthy_one_has_the_host_port),
+		T(a_service_there_comes_before_a_host_port),
+		T(a_waypoint_is_told_the_pods_own_address),
+		T(a_host_port_is_registered),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

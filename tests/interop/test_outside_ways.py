@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ways to a Service that are meant for those outside, taken by a pod of the mesh: its external and load balancer's
-addresses are the Service, and so is a NodePort at an address that a Node says it has; at another address of a host it is the
-host's affair."""
+addresses are the Service, and so is a NodePort at an address that a Node says it has; a hostPort there is its pod; at another
+address of a host both are the host's affair."""
 import contextlib
 import os
 
@@ -30,8 +30,26 @@ def strict(d):
         f.write(STRICT)
 
 
+def tell_of_node(d, addresses):
+    """The Node says that it has these."""
+    d.edit("metadata: {name: n1}", "metadata: {name: n1}\nstatus: {addresses: ["
+           + ", ".join(f'{{type: InternalIP, address: "{a}"}}' for a in addresses) + "]}")
+
+
+def seen_at(d, address):
+    """Whom the server sees behind the port of the node; "" when nothing comes through."""
+    with contextlib.suppress(RuntimeError):
+        return d.talk(NODE_PORT, address, 5)
+    return ""
+
+
+def is_client(d, address):
+    """Is it the pod itself?"""
+    return seen_at(d, address) in (d.client.ip4, d.client.ip6)
+
+
 def kube_proxy(d):
-    """What kube-proxy does with a NodePort: another destination, another source."""
+    """What kube-proxy does with a NodePort, and a CNI with a hostPort: another destination, another source."""
     node = d.topology.nodes[0]
     node.run("nft", "add table inet p; add chain inet p d { type nat hook prerouting priority -100; }; "
              "add chain inet p s { type nat hook postrouting priority 100; }; "
@@ -64,17 +82,25 @@ def test_node_ports_are_the_service_where_the_node_is_known(direct):
     assert direct.counter("direct") == direct.counter("guard_plaintext") == 0
     strict(direct)
 
-    def works(address):
-        try:
-            return bool(direct.talk(NODE_PORT, address, 5))
-        except RuntimeError:
-            return False
-
     for address in addresses:
-        wait_for(lambda a=address: not works(a), 15, "STRICT")
-    direct.edit("metadata: {name: n1}", "metadata: {name: n1}\nstatus: {addresses: ["
-                + ", ".join(f'{{type: InternalIP, address: "{a}"}}' for a in addresses) + "]}")
+        wait_for(lambda a=address: not seen_at(direct, a), 15, "STRICT")
+    tell_of_node(direct, addresses)
     direct.edit("ports: [{", f"ports: [{{nodePort: {NODE_PORT}, ")
     for address in addresses:
-        wait_for(lambda a=address: works(a), 15, "the node port is the Service")
-        assert direct.talk(NODE_PORT, address) in (direct.client.ip4, direct.client.ip6)
+        wait_for(lambda a=address: is_client(direct, a), 15, "the node port is the Service")
+
+
+def test_a_host_port_is_its_pod_while_that_is_in_the_mesh(direct):
+    """Without the mesh's doing it is in plaintext, which STRICT does not take; outside the mesh it stays so."""
+    addresses = kube_proxy(direct)
+    strict(direct)
+    for address in addresses:
+        wait_for(lambda a=address: not seen_at(direct, a), 15, "STRICT")
+    tell_of_node(direct, addresses)
+    direct.edit(f"serviceAccountName: {direct.server.name}", f"serviceAccountName: {direct.server.name}, "
+                f"containers: [{{name: app, ports: [{{containerPort: {PORT}, hostPort: {NODE_PORT}}}]}}]")
+    for address in addresses:
+        wait_for(lambda a=address: is_client(direct, a), 15, "the hostPort is the pod")
+    direct.edit("labels: {app: web", "labels: {istio.io/dataplane-mode: none, app: web")
+    for address in addresses:
+        wait_for(lambda a=address: seen_at(direct, a) and not is_client(direct, a), 15, "the CNI's way")

@@ -221,6 +221,21 @@ def test_node_ports_are_the_service_for_pods_of_the_mesh(cluster, shop, strict):
             assert not canary.was_seen() and canary.ports() <= {15008}
 
 
+def test_host_ports_are_their_pod_for_pods_of_the_mesh(cluster, shop, strict):
+    """For others the CNI does what it does."""
+    def is_protected(url):
+        with Canary(cluster) as canary:
+            body = cluster.curl(shop, "client", f"{url}/{canary.word}")
+        return body.startswith("nginx web\n") and client_of(body) in ips and not canary.was_seen() and canary.ports() <= {15008}
+
+    ips = pod_ips(cluster, shop, "client")
+    for ip in cluster.nodes[0].ips:
+        url = f"http://{layout.in_url(ip)}:{HOST_PORT}"
+        eventually(lambda u=url: is_protected(u), what=f"{url} is the pod")
+        assert is_protected(url)
+        assert bool(cluster.curl(shop, "plain", url)) == (not strict)
+
+
 def test_internal_traffic_stays_on_the_node(cluster, shop, strict):
     for _ in range(3):
         assert cluster.curl(shop, "client", "http://near").startswith("nginx near\n")

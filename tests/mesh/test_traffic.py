@@ -129,6 +129,38 @@ def test_node_ports_are_the_service(cluster, manifest, eventually, policy):
     assert answer["kernel"] == {"path": "tunnel", "name": "demo/inlet"}, answer
 
 
+DENY_ECHO = """
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: deny-echo, namespace: demo}
+spec: {selector: {matchLabels: {app: bob}}, action: DENY, rules: [{to: [{operation: {ports: ["7000"]}}]}]}
+"""
+
+
+@pytest.mark.parametrize("node,name", [(1, "carol"), (2, "bob")])
+def test_host_ports_are_their_pods(cluster, eventually, node, name):
+    """In either family, though nothing here does what a CNI would; carol, beside alice, and bob have the same ports."""
+    pod = getattr(cluster, name)
+    for host, own, client in ((f"10.10.0.{node}", pod.ip4, cluster.alice.ip4), (f"fd00:10:10::{node}", pod.ip6, cluster.alice.ip6)):
+        eventually(lambda h=host: cluster.say_secret(cluster.alice, h, 7070, check=False)["ok"], what=f"{host}, a hostPort")
+        seen = json.loads(cluster.client(cluster.alice, "read", host, 7074)["text"])
+        assert own in seen["getsockname"] and client in seen["peer"], seen
+    at = f"10.10.0.{node}:7070"
+    said = culvert("explain", "--node", "n1", "--run-dir", "/run/culvert/n1", cluster.alice.key, at, "-o", "json")
+    answer = json.loads(said.stdout)
+    assert answer["to"]["workload"]["name"] == pod.name and answer["to"]["service"] is None, answer
+    assert [(r["kind"], r["target"]) for r in answer["routes"]] == [("tunnel", f"{pod.ip4}:7000")], answer
+    assert answer["kernel"] == {"path": "tunnel", "name": pod.key}, answer
+
+
+def test_policies_hold_at_host_ports(cluster, manifest, eventually):
+    """With the pod's own port; and what no Node has is nobody's."""
+    eventually(lambda: cluster.say_secret(cluster.alice, "10.10.0.2", 7070, check=False)["ok"], what="bob's hostPort")
+    manifest("deny-echo.yaml", DENY_ECHO)
+    eventually(lambda: not cluster.say_secret(cluster.alice, "10.10.0.2", 7070, check=False)["ok"], what="the policy")
+    assert cluster.client(cluster.alice, "read", "10.10.0.2", 7074)["ok"]
+
+
 def test_nginx_and_httpd_fetch_each_other(cluster, eventually):
     for pod, page in ((cluster.nginx, "It works!"), (cluster.httpd, "Welcome to nginx!")):
         log = pod.file("/var/log/curl/curl.log")

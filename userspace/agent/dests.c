@@ -215,6 +215,8 @@ static void workload_change(const struct showing *x)
 		else
 			change_port(x, DESTS_REGISTERED, &r->addrs[i], 0);
 	}
+	for (size_t i = 0; i < r->host_port_count && x->is_mesh; i++)
+		change_port(x, DESTS_SERVICES, &r->host_ports[i].addr, r->host_ports[i].port);
 	if (!x->is_mesh)
 		host_change(x);
 }

@@ -25,6 +25,7 @@ struct resource *resource_free(struct resource *r)
 	free(r->services);
 	free(r->addrs);
 	free(r->host_addrs);
+	free(r->host_ports);
 	free(r->ranges);
 	free(r->open_ports);
 	free(r->node_ports);
@@ -109,6 +110,44 @@ static int workload_services(const Istio__Workload__Workload *w, struct resource
 	return 0;
 }
 
+static int host_ports_read(const Culvert__Node__Workload *x, struct resource *r)
+{
+	r->host_ports = calloc(x->n_host_ports + 1, sizeof(*r->host_ports));
+	if (!r->host_ports)
+		return -ENOMEM;
+	for (size_t i = 0; i < x->n_host_ports; i++) {
+		const Culvert__Node__HostPort *p = x->host_ports[i];
+		struct host_port *to = &r->host_ports[r->host_port_count++];
+
+		if (p->host_port < 1 || p->host_port > UINT16_MAX ||
+		    cv_addr_from_bytes(p->address.data, p->address.len, &to->addr) < 0)
+			return -EBADMSG;
+		to->port = (uint16_t)p->host_port;
+	}
+	return 0;
+}
+
+static int workload_extension(const Istio__Workload__Workload *w, struct resource *r)
+{
+	int error = 0;
+
+	for (size_t i = 0; i < w->n_extensions && error == 0; i++) {
+		const Istio__Workload__Extension *e = w->extensions[i];
+		Culvert__Node__Workload *x;
+
+		if (!e->config || !streq(e->name, XDS_EXTENSION_WORKLOAD) || r->host_ports)
+			continue;
+		x = culvert__node__workload__unpack(NULL, e->config->value.len,
+						    e->config->value.data);
+		if (!x)
+			return -EBADMSG;
+		if (x->n_host_ports)
+			error = host_ports_read(x, r);
+		culvert__node__workload__free_unpacked(x, NULL);
+	}
+	return error;
+}
+
 static int workload_read(const Istio__Workload__Workload *w, struct resource *r)
 {
 	int e;
@@ -122,6 +161,8 @@ static int workload_read(const Istio__Workload__Workload *w, struct resource *r)
 	if (!r->node)
 		return -ENOMEM;
 	e = workload_addrs(w, r);
+	if (e == 0)
+		e = workload_extension(w, r);
 	return e < 0 ? e : workload_services(w, r);
 }
 

@@ -30,6 +30,12 @@ enum resource_families {
 	RESOURCE_FAMILIES_V6,
 };
 
+/** struct host_port - a port of its node's that leads to a workload. */
+struct host_port {
+	struct cv_addr addr;
+	uint16_t port;
+};
+
 struct resource {
 	bool is_service;
 	bool has_waypoint;
@@ -44,6 +50,8 @@ struct resource {
 	bool is_hbone, is_healthy;
 	uint32_t capacity; /* weight; 0: gets no connection */
 	char *node;
+	struct host_port *host_ports; /* TCP */
+	size_t host_port_count;
 	struct service_link *services;
 	size_t service_count;
 

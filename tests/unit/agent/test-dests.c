@@ -30,6 +30,7 @@ static void note(const char *sign, const struct cv_addr *addr, unsigned int port
 	(void)strncat(calls, one, sizeof(calls) - strlen(calls) - 1);
 }
 
+static const uint8_t junk[] = {0x0a, 0xff, 0xff, 0xff, 0x7f};
 static const char *const letters = "wsrk";
 
 /* "+w", "+s", "+r" for a range, "+k" for what is only known; "+R" for a range of the mesh, "+n" for
@@ -125,8 +126,7 @@ static int put_workload(struct dests *d, const char *name, const char *ip, bool 
 {
 	Istio__Workload__Workload w = ISTIO__WORKLOAD__WORKLOAD__INIT;
 
-	if (is_hbone)
-		w.tunnel_protocol = ISTIO__WORKLOAD__TUNNEL_PROTOCOL__HBONE;
+	w.tunnel_protocol = is_hbone; /* NONE, HBONE */
 	return put_workload_of(d, name, ip, service, &w);
 }
 
@@ -334,32 +334,38 @@ static int put_node(struct dests *d, const char *name, const char *ip)
 	return dests_put_node(d, name, packed, culvert__node__node__pack(&m, packed));
 }
 
+/* The list of extensions with this one; until the next call. */
+static Istio__Workload__Extension **extension_of(const char *name, const ProtobufCMessage *m)
+{
+	static Istio__Workload__Extension e, *list = &e;
+	static Google__Protobuf__Any any;
+	static uint8_t packed[64];
+
+	istio__workload__extension__init(&e);
+	google__protobuf__any__init(&any);
+	any.value = (ProtobufCBinaryData){protobuf_c_message_pack(m, packed), packed};
+	e.name = (char *)(uintptr_t)name;
+	e.config = &any;
+	return &list;
+}
+
 static int put_service_at(struct dests *d, const char *name, uint32_t node_port)
 {
 	Istio__Workload__Service s = ISTIO__WORKLOAD__SERVICE__INIT;
-	Istio__Workload__Extension e = ISTIO__WORKLOAD__EXTENSION__INIT, *es = &e;
 	Culvert__Node__Service x = CULVERT__NODE__SERVICE__INIT;
 	Culvert__Node__NodePort p = CULVERT__NODE__NODE_PORT__INIT, *ports = &p;
-	Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
-	uint8_t packed[64];
 
 	p.node_port = node_port;
-	p.service_port = 80;
 	x.n_node_ports = 1;
 	x.node_ports = &ports;
-	any.value.len = culvert__node__service__pack(&x, packed);
-	any.value.data = packed;
-	e.name = (char *)XDS_EXTENSION_SERVICE;
-	e.config = &any;
 	s.canonical = true;
 	s.n_extensions = 1;
-	s.extensions = &es;
+	s.extensions = extension_of(XDS_EXTENSION_SERVICE, &x.base);
 	return put_service_of(d, name, "10.96.0.1", 80, &s);
 }
 
 static void node_ports_are_at_no_address_and_nodes_beside_workloads(void **state)
 {
-	static const uint8_t junk[] = {0x0a, 0xff, 0xff, 0xff, 0x7f};
 	struct dests *d = *state;
 
 	assert_int_equal(put_node(d, "n1", "172.18.0.1"), 0);
@@ -393,9 +399,47 @@ static void node_ports_are_at_no_address_and_nodes_beside_workloads(void **state
 	assert_calls("-w10.0.0.1:0 -s10.96.0.1:80 -s:::30081 ");
 }
 
+/* At 172.18.0.1 of its node. */
+static int put_host_port(struct dests *d, const char *name, const char *ip, bool is_hbone,
+			 uint32_t host_port)
+{
+	Istio__Workload__Workload w = ISTIO__WORKLOAD__WORKLOAD__INIT;
+	Culvert__Node__Workload x = CULVERT__NODE__WORKLOAD__INIT;
+	Culvert__Node__HostPort p = CULVERT__NODE__HOST_PORT__INIT, *ports = &p;
+
+	p.address = (ProtobufCBinaryData){4, (uint8_t *)"\xac\x12\x00\x01"};
+	p.host_port = host_port;
+	x.n_host_ports = 1;
+	x.host_ports = &ports;
+	w.n_extensions = 1;
+	w.extensions = extension_of(XDS_EXTENSION_WORKLOAD, &x.base);
+	w.tunnel_protocol = is_hbone;
+	return put_workload_of(d, name, ip, NULL, &w);
+}
+
+static void a_host_port_is_there_while_its_pod_is_in_the_mesh(void **state)
+{
+	struct dests *d = *state;
+
+	assert_int_equal(put_host_port(d, "a", "10.0.0.1", false, 8080), 0);
+	assert_calls("");
+	assert_int_equal(put_host_port(d, "a", "10.0.0.1", true, 8080), 0);
+	assert_calls("+w10.0.0.1:0=demo/a +s172.18.0.1:8080=demo/a ");
+	assert_int_equal(put_host_port(d, "a", "10.0.0.1", true, 8081), 0);
+	assert_calls("+w10.0.0.1:0=demo/a +s172.18.0.1:8081=demo/a -s172.18.0.1:8080 ");
+	assert_int_equal(put_host_port(d, "a", "10.0.0.1", true, 0), -EBADMSG);
+	assert_int_equal(put_host_port(d, "a", "10.0.0.1", true, 65536), -EBADMSG);
+	/* the pod after it, before the first is gone */
+	assert_int_equal(put_host_port(d, "b", "10.0.0.2", true, 8081), 0);
+	dests_remove(d, "a");
+	assert_calls("+w10.0.0.2:0=demo/b +s172.18.0.1:8081=demo/b -w10.0.0.1:0 ");
+	dests_registry(d, true);
+	assert_int_equal(put_host_port(d, "b", "10.0.0.2", false, 8081), 0);
+	assert_calls("+k10.0.0.2:0=demo/b -w10.0.0.2:0 -s172.18.0.1:8081 ");
+}
+
 static void what_is_wrong_leaves_the_old_one_in_force(void **state)
 {
-	static const uint8_t junk[] = {0x0a, 0xff, 0xff, 0xff, 0x7f};
 	Istio__Workload__Workload w = ISTIO__WORKLOAD__WORKLOAD__INIT;
 	Istio__Workload__Address a = ISTIO__WORKLOAD__ADDRESS__INIT;
 	ProtobufCBinaryData five = {.len = 5, .data = (uint8_t *)"12345"};
@@ -489,19 +533,12 @@ static void a_service_that_passes_through_is_only_known(void **state)
 /* Its names have addresses of the mesh, its TCP port is one of any host besides. */
 static void an_open_port_of_a_service_of_ours_is_known_and_not_captured(void **state)
 {
-	uint8_t bytes[16];
-	Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
-	Istio__Workload__Extension e = ISTIO__WORKLOAD__EXTENSION__INIT, *list = &e;
 	Istio__Workload__Service s = ISTIO__WORKLOAD__SERVICE__INIT;
 	Culvert__Node__Service x = CULVERT__NODE__SERVICE__INIT;
 	struct dests *d = *state;
 
 	x.is_open = true;
-	any.value.len = culvert__node__service__pack(&x, bytes);
-	any.value.data = bytes;
-	e.name = (char *)XDS_EXTENSION_SERVICE;
-	e.config = &any;
-	s.extensions = &list;
+	s.extensions = extension_of(XDS_EXTENSION_SERVICE, &x.base);
 	s.n_extensions = 1;
 	assert_int_equal(put_service_of(d, "demo/api", "241.0.7.0/24", 9000, &s), 0);
 	assert_calls("+R241.0.7.0:9000=demo/web ");
@@ -538,40 +575,25 @@ static void a_range_that_two_have_is_the_meshs_while_one_is(void **state)
 
 int main(void)
 {
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(workloads_outside_the_mesh_are_no_destinations,
-						setup, teardown),
-		cmocka_unit_test_setup_teardown(a_changed_workload_is_never_missing, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(a_shared_address_stays_until_its_last_user_goes,
-						setup, teardown),
-		cmocka_unit_test_setup_teardown(
-			a_service_that_lost_its_last_endpoint_stays_in_the_mesh, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_new_service_is_not_what_its_namesake_was, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(a_service_needs_one_endpoint_in_the_mesh, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(
-			a_service_entry_is_always_ours_unless_it_passes_through, setup, teardown),
-		cmocka_unit_test_setup_teardown(endpoints_may_come_before_their_service, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(a_range_of_ours_is_a_destination_of_the_mesh, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(the_registry_is_told_while_it_is_wanted, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(an_address_of_the_host_is_known_at_its_ports, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(
-			an_open_port_of_a_service_of_ours_is_known_and_not_captured, setup,
-			teardown),
-		cmocka_unit_test_setup_teardown(a_service_that_passes_through_is_only_known, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(a_range_that_two_have_is_the_meshs_while_one_is,
-						setup, teardown),
-		cmocka_unit_test_setup_teardown(
-			node_ports_are_at_no_address_and_nodes_beside_workloads, setup, teardown),
-		cmocka_unit_test_setup_teardown(what_is_wrong_leaves_the_old_one_in_force, setup,
-						teardown),
+		T(workloads_outside_the_mesh_are_no_destinations),
+		T(a_changed_workload_is_never_missing),
+		T(a_shared_address_stays_until_its_last_user_goes),
+		T(a_service_that_lost_its_last_endpoint_stays_in_the_mesh),
+		T(a_new_service_is_not_what_its_namesake_was),
+		T(a_service_needs_one_endpoint_in_the_mesh),
+		T(a_service_entry_is_always_ours_unless_it_passes_through),
+		T(endpoints_may_come_before_their_service),
+		T(a_range_of_ours_is_a_destination_of_the_mesh),
+		T(the_registry_is_told_while_it_is_wanted),
+		T(an_address_of_the_host_is_known_at_its_ports),
+		T(an_open_port_of_a_service_of_ours_is_known_and_not_captured),
+		T(a_service_that_passes_through_is_only_known),
+		T(a_range_that_two_have_is_the_meshs_while_one_is),
+		T(node_ports_are_at_no_address_and_nodes_beside_workloads),
+		T(a_host_port_is_there_while_its_pod_is_in_the_mesh),
+		T(what_is_wrong_leaves_the_old_one_in_force),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

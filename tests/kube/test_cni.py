@@ -126,7 +126,7 @@ def test_a_pod_without_ztunnel_starts_and_is_refused(cluster, web):
             time.sleep(1)
         finally:
             cluster.on_node(2, "kill", "-CONT", *pids)
-        eventually(lambda: cluster.is_captured(namespace, "eager"), 60, what="ztunnel takes it")
+        eventually(lambda: cluster.is_captured(namespace, "eager"), what="ztunnel takes it")
         eventually(lambda: cluster.curl(namespace, "eager", f"http://{address}"), what="an answer")
     assert not canary.was_seen(), "plaintext crossed the link"
     assert ports_of(canary, address) <= {"15008"}
@@ -170,12 +170,12 @@ def test_the_plugin_goes_with_the_daemon_set(cluster, web):
     cluster.run("delete", "daemonset", "-n", "istio-system", "ztunnel", "--wait=true")
     try:
         for number in (1, 2):
-            eventually(lambda n=number: "culvert-cni" not in plugins(cluster, n), 60, "the plugin is taken out")
-            eventually(lambda n=number: cluster.on_node(n, "ls", "/opt/cni/bin/culvert-cni").returncode, 60, "and away")
+            eventually(lambda n=number: "culvert-cni" not in plugins(cluster, n), what="the plugin is taken out")
+            eventually(lambda n=number: cluster.on_node(n, "ls", "/opt/cni/bin/culvert-cni").returncode, what="and away")
         eventually(lambda: cluster.curl(namespace, "client", f"http://{address}"), what="an answer without the mesh")
     finally:
         daemonset["metadata"] = {key: daemonset["metadata"][key] for key in ("name", "namespace", "labels")}
         cluster.apply(daemonset)
         cluster.wait_mesh()
     for number in (1, 2):
-        eventually(lambda n=number: plugins(cluster, n)[-1] == "culvert-cni", 60, "the plugin is there again")
+        eventually(lambda n=number: plugins(cluster, n)[-1] == "culvert-cni", what="the plugin is there again")

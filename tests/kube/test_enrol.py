@@ -99,7 +99,7 @@ def test_killed_processes_recover(cluster, apps, process):
     for number in (1, 2):
         cluster.kill(number, process)
     with Canary(cluster) as canary:
-        eventually(lambda: cluster.curl(apps, "client", f"http://web/{canary.word}"), 60, "an answer after the kill")
+        eventually(lambda: cluster.curl(apps, "client", f"http://web/{canary.word}"), what="an answer after the kill")
     assert not canary.was_seen(), "plaintext crossed the link"
     cluster.wait_mesh()
 

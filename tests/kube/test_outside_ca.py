@@ -85,7 +85,7 @@ def test_workloads_have_certificates_of_the_signer(cluster, signer, namespace):
     cluster.run("label", "namespace", namespace, "istio.io/dataplane-mode=ambient")
     for name in ("web", "client"):
         eventually(lambda n=name: cluster.is_captured(namespace, n), what=f"{name} is captured")
-    eventually(lambda: is_encrypted(cluster, namespace), 60, what="requests cross the link encrypted")
+    eventually(lambda: is_encrypted(cluster, namespace), what="requests cross the link encrypted")
     assert len(signer.signed) >= 2, "each node asked for its own"
     assert all(set(s["usages"]) == {"digital signature", "key encipherment", "server auth", "client auth"} for s in signer.signed)
     eventually(lambda: not cluster.get("csr")["items"], what="requests are taken away again")

@@ -78,15 +78,15 @@ def test_no_request_fails_while_the_ca_is_replaced(cluster, apps, back, tmp_path
         eventually(lambda: len(load.results) > 20, what="requests run")
         # whom to trust first, everywhere; then who signs
         self_made_roots(cluster, back, first[0])
-        eventually(lambda: have_roots(cluster, back, first[0]), 60, "both roots are trusted on both nodes")
+        eventually(lambda: have_roots(cluster, back, first[0]), what="both roots are trusted on both nodes")
         cacerts(cluster, first, back, first[0])
         cluster.run("rollout", "restart", "-n", SYSTEM, "deployment/istiod")
         cluster.wait_mesh()
-        eventually(lambda: signed_by(cluster, first, tmp_path), 60, "the first CA signs")
+        eventually(lambda: signed_by(cluster, first, tmp_path), what="the first CA signs")
         # nothing is restarted from here on: the kubelet brings the files
         cacerts(cluster, first, first[0], second[0])
-        eventually(lambda: have_roots(cluster, first[0], second[0]), 120, "the second root is trusted, the self-made one no longer")
+        eventually(lambda: have_roots(cluster, first[0], second[0]), what="the second root is trusted, the self-made one no longer")
         cacerts(cluster, second, first[0], second[0])
-        eventually(lambda: signed_by(cluster, second, tmp_path), 120, "the second CA signs")
+        eventually(lambda: signed_by(cluster, second, tmp_path), what="the second CA signs")
     assert load.failed() == []
     assert bodies(second[0]) <= bodies(cluster.get("configmap", "-n", apps, "istio-ca-root-cert")["data"]["root-cert.pem"])

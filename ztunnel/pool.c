@@ -20,9 +20,8 @@
 #include "ztunnel/state.h"
 #include "ztunnel/worker.h"
 
-#define SWEEP_US       (30 * 1000000ULL)
-#define IDENTITIES_MAX 64
-#define KEY_MAX        (128 * 1024)
+#define SWEEP_US (30 * 1000000ULL)
+#define KEY_MAX  (128 * 1024)
 
 struct pool {
 	struct worker *worker;
@@ -291,16 +290,11 @@ static void on_socket(struct dial_wait *wait, int fd)
 
 static int ssl_new(const struct pool_want *want, SSL **ret)
 {
-	const struct upstream *u = want->upstream;
-	const char *ids[IDENTITIES_MAX];
-	size_t n = 0;
+	const char *ids[POOL_IDENTITIES_MAX];
+	size_t n = pool_identities(want, ids);
 	SSL *ssl;
 	int r;
 
-	for (size_t i = 0; i < u->identities_count && n < IDENTITIES_MAX; i++)
-		ids[n++] = u->identities[i];
-	for (size_t i = 0; i < u->more_identities_count && n < IDENTITIES_MAX; i++)
-		ids[n++] = u->more_identities[i];
 	ssl = SSL_new(want->identity->client_ctx);
 	if (!ssl)
 		return -ENOMEM;

@@ -42,3 +42,22 @@ int pool_key_make(struct buf *b, const struct pool_want *want)
 		r = key_add(b, u->more_identities, u->more_identities_count);
 	return r;
 }
+
+static size_t add_identities(const char *ids[POOL_IDENTITIES_MAX], size_t n,
+			     const char *const *from, size_t count)
+{
+	struct spiffe_id parts;
+
+	for (size_t i = 0; i < count && n < POOL_IDENTITIES_MAX; i++)
+		if (spiffe_parse(from[i], &parts) == 0)
+			ids[n++] = from[i];
+	return n;
+}
+
+size_t pool_identities(const struct pool_want *want, const char *ids[POOL_IDENTITIES_MAX])
+{
+	const struct upstream *u = want->upstream;
+	size_t n = add_identities(ids, 0, u->identities, u->identities_count);
+
+	return add_identities(ids, n, u->more_identities, u->more_identities_count);
+}

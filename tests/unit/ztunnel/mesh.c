@@ -247,6 +247,8 @@ size_t mesh_pack_service(const struct mesh_service *s, uint8_t into[MESH_PACKED_
 			p.port.app_protocol = ISTIO__WORKLOAD__PORT__APP_PROTOCOL__TCP;
 	}
 	m.waypoint = waypoint_of(&p, s->waypoint);
+	m.n_subject_alt_names = s->san != NULL;
+	m.subject_alt_names = (char **)(uintptr_t)&s->san;
 	m.canonical = s->is_canonical;
 	m.visibility = s->is_namespace_only ? ISTIO__WORKLOAD__VISIBILITY__NAMESPACE
 					    : ISTIO__WORKLOAD__VISIBILITY__PUBLIC;

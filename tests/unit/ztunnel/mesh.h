@@ -57,6 +57,7 @@ struct mesh_service {
 	uint32_t node_port; /* leads to ports[0] */
 	bool is_external_local;
 	const char *waypoint;
+	const char *san;
 	Istio__Workload__LoadBalancing__Mode mode;
 	Istio__Workload__LoadBalancing__Scope scopes[2];
 	bool is_canonical;

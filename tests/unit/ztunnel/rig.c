@@ -42,7 +42,8 @@ static void make_services(const struct rig *f, struct state_builder *b, bool has
 			   .services = {SERVICE_KEY, f->has_peer_twin ? PEER_SERVICE_KEY : NULL}});
 	mesh_put_service(b, &(struct mesh_service){.name = "peer",
 						   .vips = {PEER_SERVICE_ADDR},
-						   .ports = {80, APP_PORT}});
+						   .ports = {80, APP_PORT},
+						   .san = f->peer_san});
 	mesh_put_workload(b, &(struct mesh_workload){.name = "peer",
 						     .account = "server",
 						     .addrs = {PEER_ADDR},

@@ -48,6 +48,7 @@ struct rig {
 	bool is_agent_dead;
 	bool is_peer_plain; /* in what is published next; and so has_peer_twin */
 	bool has_peer_twin;
+	const char *peer_san;     /* of the peer's service; NULL: none */
 	bool is_plain_blocking;   /* sockets for plain dials: connect(2) itself fails */
 	unsigned int plain_asked; /* how often such sockets were asked for */
 };

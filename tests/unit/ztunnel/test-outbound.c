@@ -275,6 +275,24 @@ TEST(a_peer_that_refuses_every_stream_is_given_up)
 	node_stop(&n);
 }
 
+/* As ServiceEntries have them for the applications' own TLS. */
+TEST(a_name_of_a_service_that_is_no_identity_is_in_nobodys_way)
+{
+	struct rig *f = *cmocka_state;
+	struct peer_node n;
+	int fd;
+
+	f->peer_san = "peer.example.com";
+	rig_publish(f, true, false);
+	rig_turn_workers(f);
+	node_start(&n, f, 0);
+	fd = app_dial(f, PEER_SERVICE_ADDR ":80");
+	app_say(fd, "words");
+	hear_text(f, fd, "words");
+	(void)close(fd);
+	node_stop(&n);
+}
+
 /* Another endpoint has come meanwhile, and so what the application says waits for an answer. */
 TEST(what_a_lone_endpoint_refused_is_said_to_one_of_two)
 {
@@ -519,6 +537,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(a_stream_refused_by_a_goaway_is_taken_by_another_tunnel),
 		T(a_half_closed_connection_is_refused_and_taken_whole),
+		T(a_name_of_a_service_that_is_no_identity_is_in_nobodys_way),
 		T(what_a_lone_endpoint_refused_is_said_to_one_of_two),
 		T(what_was_said_to_a_pod_that_leaves_the_mesh_arrives),
 		T(a_peer_that_refuses_every_stream_is_given_up),

@@ -160,6 +160,33 @@ def test_pods_say_that_they_are_captured(cluster, web):
     eventually(lambda: annotation(cluster, namespace, "web") is None, what="it goes with the label")
 
 
+def test_the_plugin_goes_from_a_node_that_is_to_have_no_mesh(cluster, web):
+    """The DaemonSet does not select n2 any more: pods start there as on a node that never had an agent, and n1 goes on."""
+    namespace, address = web
+    cluster.apply(pod(namespace, "client", "client", "n2"))
+    cluster.wait_ready(namespace, "client")
+    eventually(lambda: cluster.is_captured(namespace, "client"), what="client is captured")
+
+    def select(node_selector):
+        cluster.run("patch", "daemonset", "-n", "istio-system", "ztunnel", "-p",
+                    json.dumps({"spec": {"template": {"spec": {"nodeSelector": node_selector}}}}))
+    select({"kubernetes.io/hostname": "n1"})
+    try:
+        eventually(lambda: "culvert-cni" not in plugins(cluster), what="the plugin is taken out")
+        cluster.apply(pod(namespace, "late", "client", "n2"))
+        cluster.wait_ready(namespace, "late")
+        for name in ("client", "late"):
+            eventually(lambda n=name: cluster.curl(namespace, n, f"http://{address}"), what="an answer without the mesh")
+        cluster.wait_mesh()
+        assert plugins(cluster, 1)[-1] == "culvert-cni" and cluster.is_captured(namespace, "web")
+    finally:
+        select({"kubernetes.io/hostname": None})
+        cluster.wait_mesh()
+    eventually(lambda: plugins(cluster)[-1] == "culvert-cni", what="the plugin is there again")
+    for name in ("client", "late"):
+        eventually(lambda n=name: cluster.is_captured(namespace, n), what=f"{name} is captured")
+
+
 def test_the_plugin_goes_with_the_daemon_set(cluster, web):
     """Last: what it takes away is put back for the tests after it."""
     namespace, address = web

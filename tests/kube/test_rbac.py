@@ -12,11 +12,11 @@ from kubelab.cluster import eventually, pod, service
 SYSTEM = "istio-system"
 ACCOUNTS = ("istiod", "ztunnel")
 # the self-made root is renewed in the last fifth of its ten years: tests/unit/control/test-ca-secret.c
-# an agent asks at its end whether its DaemonSet is gone: test_cni.py; what Events tell of is out of order:
+# an agent asks at its end whether its DaemonSet is gone, or done with its node: test_cni.py; what Events tell of is out of order:
 # tests/unit/agent/test-kube-write.c
 GATEWAY_API = ("GatewayClass", "Gateway.gateway.networking.k8s.io", "HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute",
                "BackendTLSPolicy")
-RARE = {("secrets", "patch"), ("daemonsets", "get"), ("events", "create")}
+RARE = {("secrets", "patch"), ("daemonsets", "get"), ("nodes", "get"), ("events", "create")}
 
 
 def bindings(cluster, account):

@@ -271,6 +271,8 @@ static int apply_rest(struct job *j)
 		r = install_apply(&j->run, j->objects, rank, rank, &n);
 		if (r == 0 && !j->run.is_dry && rank < KUBE_RANK_WEBHOOK)
 			r = install_wait(&j->run, j->objects, rank);
+		if (r == 0 && rank == KUBE_RANK_CONTROL)
+			r = install_apply_late(&j->run, j->objects, &n);
 	}
 	if (r == 0)
 		r = install_prune(&j->run, j->objects, &j->revisions, &pruned);

@@ -68,6 +68,8 @@ struct install_run {
 	bool is_forced; /* take fields over from others who manage them */
 	uint64_t timeout_us;
 	uint64_t poll_us; /* between two looks; 0: a default */
+	/* a Service still has the selector of the version before; and: the new pods are ready */
+	bool has_late, is_late;
 };
 
 /** install_run_choose() - take over what was said; the revision is the caller's. */
@@ -89,6 +91,10 @@ struct install_count {
  */
 _must_check_ int install_apply(struct install_run *run, json_t *objects, int first, int last,
 			       struct install_count *count);
+/** install_apply_late() - once the control plane is ready: what install_apply() left to the version
+ * before until then. Return: as install_apply(). */
+_must_check_ int install_apply_late(struct install_run *run, json_t *objects,
+				    struct install_count *count);
 /** install_record() - keep @spec and the version for the next upgrade. Return: 0; 1. */
 _must_check_ int install_record(struct install_run *run, const json_t *spec, const char *version);
 /** install_prune() - remove what an earlier version of the revision made and @objects do not have,

@@ -128,15 +128,65 @@ static void tell(const struct install_run *run, const json_t *object, const char
 		printf("%-10s %s\n", what, title);
 }
 
-/* has_other_selector() - a Deployment's cannot be changed: one that has another goes, and is made
- * anew. Nodes go on meanwhile with what they have. */
+/* ---- selectors of an earlier version ---- */
+
+static json_t *selector_of(const json_t *object)
+{
+	return json_object_get(json_object_get(object, "spec"), "selector");
+}
+
 static bool has_other_selector(const json_t *object, const json_t *before)
 {
-	const json_t *old = json_object_get(json_object_get(before, "spec"), "selector");
-	const json_t *new = json_object_get(json_object_get(object, "spec"), "selector");
+	const json_t *old = selector_of(before);
 
-	return old && kube_kind_of(object)->rank == KUBE_RANK_CONTROL &&
-	       !json_equal((json_t *)(uintptr_t)old, (json_t *)(uintptr_t) new);
+	return old && !json_equal((json_t *)(uintptr_t)old, selector_of(object));
+}
+
+/* Would a Deployment that selects by @selector have the pods of @object, too? */
+static bool selects_pods_of(const json_t *selector, const json_t *object)
+{
+	const json_t *template = json_object_get(json_object_get(object, "spec"), "template");
+	const json_t *labels = json_object_get(json_object_get(template, "metadata"), "labels");
+	const json_t *value;
+	const char *key;
+
+	if (json_object_get(selector, "matchExpressions"))
+		return false;
+	json_object_foreach (json_object_get(selector, "matchLabels"), key, value)
+		if (!json_equal((json_t *)(uintptr_t)value, json_object_get(labels, key)))
+			return false;
+	return true;
+}
+
+/*
+ * selector_settle() - a control plane is to be there throughout. A Deployment's selector cannot be
+ * changed: one that fits the new pods stays, so that they replace the old ones in turn; a Service's
+ * stays until they are ready (install_apply_late()).
+ * @ret_own: what is to be put back into @object, a new reference; NULL: nothing.
+ * Return: whether it has to be made anew, since nothing fits: nodes go on with what they have.
+ */
+static bool selector_settle(struct install_run *run, json_t *object, const json_t *before,
+			    json_t **ret_own)
+{
+	bool is_service = streq(json_text(object, "kind", ""), "Service");
+	bool is_deployment = kube_kind_of(object)->rank == KUBE_RANK_CONTROL;
+
+	if (!has_other_selector(object, before) || (is_service && (run->is_late || run->is_dry)))
+		return false;
+	if (is_deployment && !selects_pods_of(selector_of(before), object))
+		return true;
+	if (!is_service && !is_deployment)
+		return false;
+	*ret_own = json_incref(selector_of(object));
+	(void)json_object_set(json_object_get(object, "spec"), "selector", selector_of(before));
+	run->has_late = run->has_late || is_service;
+	return false;
+}
+
+static void selector_restore(json_t *object, json_t *own)
+{
+	if (own)
+		(void)json_object_set_new(json_object_get(object, "spec"), "selector", own);
 }
 
 /* apply_one() - Return: 0; -errno. */
@@ -144,6 +194,7 @@ static int apply_one(struct install_run *run, json_t *object, struct install_cou
 {
 	_cleanup_(freep) char *path = kube_path_of(object);
 	_cleanup_(json_decrefp) json_t *before = NULL, *after = NULL;
+	json_t *own = NULL;
 	int r = path ? kube_get(run->kube, path, &before) : -EINVAL;
 
 	if (r < 0 && r != -ENOENT && !is_transient(r))
@@ -156,7 +207,7 @@ static int apply_one(struct install_run *run, json_t *object, struct install_cou
 	}
 	webhooks_keep(before, object);
 	r = label_add(run, object, before);
-	if (r == 0 && has_other_selector(object, before)) {
+	if (r == 0 && selector_settle(run, object, before, &own)) {
 		if (run->is_dry) { /* the API server would refuse the change that is none */
 			tell(run, object, "make anew");
 			return 0;
@@ -165,6 +216,7 @@ static int apply_one(struct install_run *run, json_t *object, struct install_cou
 	}
 	if (r == 0)
 		r = send(run, object, path, &after);
+	selector_restore(object, own);
 	if (r == -ENOENT && run->is_dry) /* its namespace is not there either */
 		r = 0;
 	if (r < 0)
@@ -199,6 +251,14 @@ int install_apply(struct install_run *run, json_t *objects, int first, int last,
 			return say_object(run, one, r);
 	}
 	return 0;
+}
+
+int install_apply_late(struct install_run *run, json_t *objects, struct install_count *count)
+{
+	if (!run->has_late)
+		return 0;
+	run->is_late = true;
+	return install_apply(run, objects, KUBE_RANK_SERVICE, KUBE_RANK_SERVICE, count);
 }
 
 /* record_name() - caller frees; NULL: out of memory. */

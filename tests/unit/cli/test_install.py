@@ -135,9 +135,26 @@ def test_an_upgrade_keeps_what_was_asked_for_and_prunes(api, cli):
     assert "--log-level=debug" in json.dumps(api.named("Deployment", "istiod"))
 
 
+def test_selectors_of_a_version_before_stay_while_they_are_needed(api, cli):
+    """There is a control plane behind the Service throughout: its old pods have fewer labels than the new ones."""
+    cli.run("install", "-y")
+    old, new = {"app": "istiod"}, {"app": "istiod", "istio": "pilot"}
+    api.named("Deployment", "istiod")["spec"]["selector"] = {"matchLabels": old}
+    api.named("Service", "istiod")["spec"]["selector"] = old
+    done = len(api.log)
+    cli.run("upgrade", "-y", "--set", "values.pilot.logLevel=debug")
+    sent = [(path.split("?")[0].rsplit("/", 2)[1:], json.loads(text)["spec"]["selector"]) for method, path, text in api.log[done:]
+            if method == "PATCH" and path.split("?")[0].endswith(("/services/istiod", "/deployments/istiod"))]
+    assert sent == [(["services", "istiod"], old), (["deployments", "istiod"], {"matchLabels": old}), (["services", "istiod"], new)]
+    assert not api.calls("DELETE") and "--log-level=debug" in json.dumps(api.named("Deployment", "istiod"))
+    done = len(api.log)
+    cli.run("upgrade", "-y")
+    assert len([path for method, path, _ in api.log[done:] if method == "PATCH" and "/services/istiod" in path]) == 1
+
+
 def test_a_deployment_with_another_selector_is_made_anew(api, cli):
     cli.run("install", "-y")
-    api.named("Deployment", "istiod")["spec"]["selector"] = {"matchLabels": {"app": "istiod"}}
+    api.named("Deployment", "istiod")["spec"]["selector"] = {"matchLabels": {"app": "control"}}
     assert "make anew  Deployment istio-system/istiod" in cli.run("upgrade", "--dry-run") and not api.calls("DELETE")
     cli.run("upgrade", "-y")
     assert len(api.calls("DELETE", "/deployments/istiod")) == 1

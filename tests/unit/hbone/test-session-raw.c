@@ -70,7 +70,8 @@ static void on_output(void *arg)
 
 static const struct hbone_session_ops session_ops = {on_connect, on_output, NULL};
 
-/* raw() - a client's bytes, then what the server makes of them. Return: 0: goes on; -EPROTO. */
+/* raw() - a client's bytes, then what the server makes of them. Return: 0: goes on; or of
+ * hbone_session_recv() or _fault(). */
 static int raw_answered(const void *p, size_t n, int answer)
 {
 	static uint8_t buf[HBONE_FRAME_MAX];
@@ -83,7 +84,7 @@ static int raw_answered(const void *p, size_t n, int answer)
 	sent = hbone_session_send(sd.s, buf, sizeof(buf), &len);
 	assert_true(sent <= 0);
 	if (r == 0 && hbone_session_is_done(sd.s))
-		r = -EPROTO;
+		r = hbone_session_fault(sd.s);
 	hbone_session_free(sd.s);
 	return r;
 }
@@ -191,6 +192,18 @@ static void streams_reset_before_their_answer_end_the_connection_when_too_many(v
 {
 	assert_int_equal(open_and_reset(400), 0);
 	assert_true(open_and_reset(1000) < 0);
+}
+
+static void an_error_that_the_stack_answers_itself_is_told(void **state)
+{
+	static uint8_t buf[OPENING_LEN + 64];
+	size_t n = OPENING_LEN;
+
+	memcpy(buf, OPENING, OPENING_LEN);
+	n += put_frame(buf + n, 1, 1, CONNECT_BLOCK, CONNECT_LEN);
+	assert_int_equal(raw(buf, n), 0);
+	n += put_frame(buf + n, 8, 1, "\0\0\0\0", 4);
+	assert_int_equal(raw(buf, n), -EPROTO);
 }
 
 /* Return: as raw(): so many frames of HEADERS with @block, each on a stream of its own. */
@@ -391,6 +404,7 @@ int main(void)
 		cmocka_unit_test(a_header_block_that_unfolds_ends_the_connection),
 		cmocka_unit_test(
 			streams_reset_before_their_answer_end_the_connection_when_too_many),
+		cmocka_unit_test(an_error_that_the_stack_answers_itself_is_told),
 		cmocka_unit_test(
 			requests_and_streams_that_lead_nowhere_end_the_connection_when_too_many),
 		cmocka_unit_test(frames_that_bring_nothing_end_the_connection_when_too_many),

@@ -253,13 +253,16 @@ static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *
 }
 
 /* on_frame_send() - an error answer is complete: let go of a request that still wants to send (RFC
- * 9113, section 8.1). */
+ * 9113, section 8.1). GOAWAY with an error is the stack's, for what the peer did: it takes the rest
+ * of what comes as if all were well. */
 static int on_frame_send(nghttp2_session *h2, const nghttp2_frame *frame, void *arg)
 {
 	struct hbone_session *s = arg;
 	int32_t id = frame->hd.stream_id;
 	bool is_answer = frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA;
 
+	if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR)
+		s->is_broken = true;
 	if (s->is_server && is_answer && frame->hd.flags & NGHTTP2_FLAG_END_STREAM &&
 	    !stream_by_id(s, id) && nghttp2_session_get_stream_remote_close(h2, id) == 0)
 		(void)nghttp2_submit_rst_stream(h2, NGHTTP2_FLAG_NONE, id, HBONE_NO_ERROR);
@@ -497,6 +500,13 @@ int hbone_session_send(struct hbone_session *s, uint8_t *p, size_t cap, size_t *
 bool hbone_session_is_done(const struct hbone_session *s)
 {
 	return !nghttp2_session_want_read(s->h2) && !nghttp2_session_want_write(s->h2);
+}
+
+int hbone_session_fault(const struct hbone_session *s)
+{
+	if (s->is_flooded)
+		return -EDQUOT;
+	return s->is_broken ? -EPROTO : 0;
 }
 
 size_t hbone_session_queued(const struct hbone_session *s)

@@ -120,6 +120,9 @@ _must_check_ int hbone_session_recv(struct hbone_session *s, const uint8_t *p, s
 _must_check_ int hbone_session_send(struct hbone_session *s, uint8_t *p, size_t cap, size_t *ret_n);
 /** hbone_session_is_done() - nothing more to read or to write: close the connection. */
 bool hbone_session_is_done(const struct hbone_session *s);
+/** hbone_session_fault() - once it is done: what the peer did. Return: 0: nothing wrong; -EPROTO:
+ * it broke HTTP/2; -EDQUOT: it flooded. */
+int hbone_session_fault(const struct hbone_session *s);
 /** hbone_session_queued() - frames (not DATA) that wait for hbone_session_send(): stop reading when
  * the peer makes too many. */
 size_t hbone_session_queued(const struct hbone_session *s);

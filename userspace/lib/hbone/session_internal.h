@@ -25,6 +25,7 @@ struct hbone_session {
 	uint32_t windows;      /* server: WINDOW_UPDATEs that may follow from what was sent */
 	uint64_t frames;
 	bool is_flooded;
+	bool is_broken;     /* the peer has been told of its error, by GOAWAY */
 	uint32_t lost_code; /* what streams are told when the session goes */
 	bool is_receiving;
 	bool is_window_changed; /* by the peer, in the recv that runs */

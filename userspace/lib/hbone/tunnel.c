@@ -78,6 +78,7 @@ static void tunnel_fail(struct hbone_tunnel *t, int error, const char *text)
 		text = "out of memory";
 		hbone_session_lost(t->session, HBONE_NO_MEMORY);
 	}
+	text = error == -EDQUOT ? "the peer floods" : text;
 	(void)snprintf(t->text, sizeof(t->text), "%.*s", TEXT_MAX - 1, text);
 	loop_timer_del(&t->timer);
 	loop_timer_del(&t->later);
@@ -179,7 +180,8 @@ static void on_flush(struct loop_task *task)
 	}
 	if (buf_len(&t->unsent) == 0) {
 		if (hbone_session_is_done(t->session)) {
-			tunnel_fail(t, 0, "");
+			r = hbone_session_fault(t->session);
+			tunnel_fail(t, r, r < 0 ? "HTTP/2 protocol error" : "");
 			return;
 		}
 		if (r == 1)
@@ -299,8 +301,7 @@ static void take_input(struct hbone_tunnel *t)
 		if (r < 0) {
 			/* GOAWAY with the reason is queued: try to get it out. */
 			(void)flush_round(t);
-			tunnel_fail(t, r,
-				    r == -EDQUOT ? "the peer floods" : "HTTP/2 protocol error");
+			tunnel_fail(t, r, "HTTP/2 protocol error");
 			return;
 		}
 	}

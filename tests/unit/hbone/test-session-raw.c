@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* session - what the server makes of bytes that our own client would not send. */
+/* session - what each side makes of bytes that our own other side would not send. */
 #include "hbone/session.h"
 
 #include <errno.h>
@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-/* The server side; each of its streams in turn in one of a few places. */
+/* Mostly the server; each of its streams in turn in one of a few places. */
 struct side {
 	struct hbone_session *s;
 	struct hbone_stream streams[4];
@@ -246,7 +246,7 @@ static size_t put_repeated(uint8_t *at, const struct repeated *x)
 		if (x->has_worth)
 			n += put_frame(at + n, 0, 1, "x", 1);
 		at[n + 4] = 0;
-		put_frame(at + n, x->type, x->type == 0 || x->type == 2 ? 1 : 0, payload, x->len);
+		put_frame(at + n, x->type, x->type <= 3, payload, x->len);
 		at[n + 4] |= x->flags;
 		n += 9U + x->len;
 	}
@@ -288,6 +288,35 @@ static void open_one(struct side *sd)
 	assert_int_equal(hbone_session_send(sd->s, out, sizeof(out), &len), 0);
 }
 
+/* open_client() - it has opened a stream, which is answered. */
+static void open_client(struct side *sd)
+{
+	static const struct hbone_connect request = {.authority = "a:1"};
+	static uint8_t in[64], out[HBONE_FRAME_MAX];
+	size_t n = put_frame(in, 4, 0, "", 0), len;
+
+	*sd = (struct side){0};
+	speech.times = 0;
+	assert_int_equal(hbone_session_new(false, &session_ops, sd, &sd->s), 0);
+	assert_int_equal(hbone_stream_open(sd->s, &sd->streams[0], &stream_ops, &request), 0);
+	assert_int_equal(hbone_session_send(sd->s, out, sizeof(out), &len), 0);
+	n += put_frame(in + n, 1, 1, "\x88", 1);
+	assert_int_equal(hbone_session_recv(sd->s, in, n), 0);
+	assert_int_equal(hbone_session_send(sd->s, out, sizeof(out), &len), 0);
+}
+
+static void flood(void (*open)(struct side *sd), struct repeated x)
+{
+	struct side sd;
+
+	open(&sd);
+	x.times = 1900;
+	assert_int_equal(repeat(&sd, &x), 0);
+	x.times = 200;
+	assert_int_equal(repeat(&sd, &x), -EDQUOT);
+	hbone_session_free(sd.s);
+}
+
 static void frames_that_bring_nothing_end_the_connection_when_too_many(void **state)
 {
 	/* PING, SETTINGS, PRIORITY, DATA without bytes, DATA of padding alone, GOAWAY,
@@ -303,16 +332,35 @@ static void frames_that_bring_nothing_end_the_connection_when_too_many(void **st
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(floods); i++) {
-		struct repeated x = floods[i];
-		struct side sd;
-
-		open_one(&sd);
-		x.times = 1900;
-		assert_int_equal(repeat(&sd, &x), 0);
-		x.times = 200;
-		assert_int_equal(repeat(&sd, &x), -EDQUOT);
-		hbone_session_free(sd.s);
+		flood(open_one, floods[i]);
+		/* a GOAWAY that names no stream is a client's end at once */
+		if (floods[i].type != 7)
+			flood(open_client, floods[i]);
 	}
+	/* a server's RST_STREAM, of a stream that is no more */
+	flood(open_client, (struct repeated){.type = 3, .len = 4});
+}
+
+static void a_client_bears_what_each_of_its_streams_brings(void **state)
+{
+	static const struct hbone_connect request = {.authority = "a:1"};
+	static uint8_t in[64], out[HBONE_FRAME_MAX];
+	struct side sd;
+	size_t len;
+
+	open_client(&sd);
+	for (uint32_t id = 3; id < 20000; id += 2) {
+		struct hbone_stream *st = &sd.streams[1];
+		size_t n = 0;
+
+		assert_int_equal(hbone_stream_open(sd.s, st, &stream_ops, &request), 0);
+		assert_int_equal(hbone_session_send(sd.s, out, sizeof(out), &len), 0);
+		n += put_frame(in + n, 1, id, "\x88", 1);
+		n += put_frame(in + n, 3, id, "\0\0\0\0", 4);
+		assert_int_equal(hbone_session_recv(sd.s, in, n), 0);
+		assert_null(st->session);
+	}
+	hbone_session_free(sd.s);
 }
 
 static void frames_that_bring_nothing_are_borne_beside_data_and_over_time(void **state)
@@ -408,6 +456,7 @@ int main(void)
 		cmocka_unit_test(
 			requests_and_streams_that_lead_nowhere_end_the_connection_when_too_many),
 		cmocka_unit_test(frames_that_bring_nothing_end_the_connection_when_too_many),
+		cmocka_unit_test(a_client_bears_what_each_of_its_streams_brings),
 		cmocka_unit_test(frames_that_bring_nothing_are_borne_beside_data_and_over_time),
 		cmocka_unit_test(window_updates_that_follow_from_data_are_borne),
 		cmocka_unit_test(a_peer_that_reads_no_answers_floods),

@@ -2,14 +2,17 @@
 /* calm - how much a peer may make us do for nothing before it loses the connection. */
 #include "hbone/session_internal.h"
 
-/* Streams that the peer may reset before they were answered, requests that are no CONNECT, streams
+/* Streams that a client may reset before they were answered, requests that are no CONNECT, streams
  * past the limit, frames that are wrong for their stream. Each stream that is answered earns one
  * back; what the others made us do was for nothing. */
 #define CALM_MAX 500
 /* Frames that bring nobody anything: PING, SETTINGS, PRIORITY, GOAWAY, DATA without bytes,
  * WINDOW_UPDATE of what nobody sent. (Types that are not known are skipped and cost nothing.) DATA
- * earns one back, and what is left is whole again with each PING of ours. */
-#define PATIENCE_MAX 2000
+ * earns one back, and what is left is whole again with each PING of ours. A server's HEADERS and
+ * RST_STREAM count, too: each stream that we open earns PATIENCE_OPENED, for an answer before the
+ * last one, the last one, and the end. */
+#define PATIENCE_MAX    2000
+#define PATIENCE_OPENED 3
 /* WINDOW_UPDATEs follow from DATA that the peer got, one for the stream and one for the connection;
  * from a frame that it takes in pieces one for each piece, and no reader's are smaller than this. A
  * new stream's window may be changed, too. Those are not counted. */
@@ -38,8 +41,6 @@ static void end(struct hbone_session *s)
 
 void session_lose_calm(struct hbone_session *s)
 {
-	if (!s->is_server)
-		return;
 	if (s->calm > 0)
 		s->calm--;
 	else
@@ -49,6 +50,20 @@ void session_lose_calm(struct hbone_session *s)
 void session_earn_calm(struct hbone_session *s)
 {
 	s->calm += s->calm < CALM_MAX;
+}
+
+void session_calm_opened(struct hbone_session *s)
+{
+	session_earn_calm(s);
+	s->patience = MIN(s->patience + PATIENCE_OPENED, (unsigned int)PATIENCE_MAX);
+}
+
+int session_frame_invalid(nghttp2_session *h2, const nghttp2_frame *frame, int code, void *arg)
+{
+	struct hbone_session *s = arg;
+
+	session_lose_calm(s);
+	return s->is_flooded ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
 static void lose_patience(struct hbone_session *s)
@@ -72,7 +87,7 @@ void session_data_sent(struct hbone_session *s, size_t n)
 void session_data_heard(struct hbone_session *s, const nghttp2_frame *frame)
 {
 	/* without a byte: counted where it began */
-	if (!s->is_server || frame->hd.length == 0)
+	if (frame->hd.length == 0)
 		return;
 	if (frame->hd.length > frame->data.padlen)
 		s->patience += s->patience < PATIENCE_MAX;
@@ -87,13 +102,14 @@ static bool is_for_nothing(struct hbone_session *s, const nghttp2_frame_hd *head
 		return head->length == 0 && !(head->flags & NGHTTP2_FLAG_END_STREAM);
 	case NGHTTP2_HEADERS:
 		earn_windows(s, WINDOWS_PER_STREAM);
-		return false;
+		return !s->is_server;
 	case NGHTTP2_WINDOW_UPDATE:
 		if (s->windows == 0)
 			return true;
 		s->windows--;
 		return false;
 	case NGHTTP2_RST_STREAM:
+		return !s->is_server;
 	case NGHTTP2_CONTINUATION:
 		return false;
 	default:
@@ -106,7 +122,7 @@ int session_on_begin_frame(nghttp2_session *h2, const nghttp2_frame_hd *head, vo
 	struct hbone_session *s = arg;
 
 	s->frames++;
-	if (s->is_server && is_for_nothing(s, head))
+	if (is_for_nothing(s, head))
 		lose_patience(s);
 	return s->is_flooded ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }

@@ -202,17 +202,8 @@ static void on_reset(struct hbone_session *s, int32_t id)
 {
 	const struct hbone_stream *st = stream_by_id(s, id);
 
-	if (st && !st->is_answered)
+	if (s->is_server && st && !st->is_answered)
 		session_lose_calm(s);
-}
-
-/* on_invalid_frame() - an error of one stream, which the stack has answered by a reset. */
-static int on_invalid_frame(nghttp2_session *h2, const nghttp2_frame *frame, int code, void *arg)
-{
-	struct hbone_session *s = arg;
-
-	session_lose_calm(s);
-	return s->is_flooded ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
 static int on_frame_recv(nghttp2_session *h2, const nghttp2_frame *frame, void *arg)
@@ -375,7 +366,7 @@ static int make_callbacks(nghttp2_session_callbacks **ret)
 	nghttp2_session_callbacks_set_on_header_callback(c, on_header);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame_recv);
 	nghttp2_session_callbacks_set_on_frame_send_callback(c, on_frame_send);
-	nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(c, on_invalid_frame);
+	nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(c, session_frame_invalid);
 	nghttp2_session_callbacks_set_on_frame_not_send_callback(c, on_frame_not_send);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_data_chunk);
 	nghttp2_session_callbacks_set_on_stream_close_callback(c, on_stream_close);

@@ -19,10 +19,10 @@ struct hbone_session {
 	bool is_goaway; /* the peer takes no new streams */
 	bool is_ping_pending;
 	int32_t unsent_id; /* client: of the last CONNECT that could not be sent */
-	/* server: how often the peer may still do what costs us and brings nobody anything */
+	/* how often the peer may still do what costs us and brings nobody anything */
 	unsigned int calm;
-	unsigned int patience; /* server: with frames that bring nobody anything */
-	uint32_t windows;      /* server: WINDOW_UPDATEs that may follow from what was sent */
+	unsigned int patience; /* with frames that bring nobody anything */
+	uint32_t windows;      /* WINDOW_UPDATEs that may follow from what was sent */
 	uint64_t frames;
 	bool is_flooded;
 	bool is_broken;     /* the peer has been told of its error, by GOAWAY */
@@ -65,8 +65,13 @@ void session_patience_renew(struct hbone_session *s);
 /** session_lose_calm() - the peer made us do something for nothing. Sets is_flooded when it was
  * once too often. */
 void session_lose_calm(struct hbone_session *s);
-/** session_earn_calm() - a stream was answered. */
+/** session_earn_calm() - a stream was answered, or opened by us. */
 void session_earn_calm(struct hbone_session *s);
+/** session_calm_opened() - client: a stream was opened, of which the peer will say something. */
+void session_calm_opened(struct hbone_session *s);
+/** session_frame_invalid() - an error of one stream, as nghttp2's callback wants it: it has been
+ * answered by a reset. */
+int session_frame_invalid(nghttp2_session *h2, const nghttp2_frame *frame, int code, void *arg);
 /** session_data_sent() - a DATA frame of @n bytes. */
 void session_data_sent(struct hbone_session *s, size_t n);
 /** session_data_heard() - a whole DATA frame of a stream that is open. Sets is_flooded when it was

@@ -61,6 +61,7 @@ int hbone_stream_open(struct hbone_session *s, struct hbone_stream *st,
 	if (id < 0)
 		return id == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EBUSY;
 	session_link(s, st, ops, id);
+	session_calm_opened(s);
 	s->ops->on_output(s->arg);
 	return 0;
 }

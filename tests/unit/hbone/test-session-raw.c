@@ -38,8 +38,21 @@ static ssize_t on_read(struct hbone_stream *st, uint8_t *p, size_t n)
 	return (ssize_t)speech.piece;
 }
 
+/* What the application was handed. */
+static struct {
+	unsigned int times, pieces;
+	size_t len;
+	uint8_t bytes[1024];
+} handed;
+
 static void on_data(struct hbone_stream *st, const struct iovec *iov, int n_iov, size_t len)
 {
+	handed.times++;
+	for (int i = 0; i < n_iov && handed.len + iov[i].iov_len <= sizeof(handed.bytes); i++) {
+		memcpy(handed.bytes + handed.len, iov[i].iov_base, iov[i].iov_len);
+		handed.len += iov[i].iov_len;
+		handed.pieces++;
+	}
 	hbone_stream_consume(st, len);
 }
 
@@ -74,14 +87,16 @@ static const struct hbone_session_ops session_ops = {on_connect, on_output, NULL
  * hbone_session_recv() or _fault(). */
 static int raw_answered(const void *p, size_t n, int answer)
 {
-	static uint8_t buf[HBONE_FRAME_MAX];
+	static uint8_t in[1 << 16], out[HBONE_FRAME_MAX];
 	struct side sd = {.answer = answer};
 	size_t len;
 	int r, sent;
 
+	assert_true(n <= sizeof(in));
+	memcpy(in, p, n);
 	assert_int_equal(hbone_session_new(true, &session_ops, &sd, &sd.s), 0);
-	r = hbone_session_recv(sd.s, p, n);
-	sent = hbone_session_send(sd.s, buf, sizeof(buf), &len);
+	r = hbone_session_recv(sd.s, in, n);
+	sent = hbone_session_send(sd.s, out, sizeof(out), &len);
 	assert_true(sent <= 0);
 	if (r == 0 && hbone_session_is_done(sd.s))
 		r = hbone_session_fault(sd.s);
@@ -384,6 +399,31 @@ static void a_client_bears_what_each_of_its_streams_brings(void **state)
 	hbone_session_free(sd.s);
 }
 
+/* An application that writes single bytes, or a flood of them. */
+static void bytes_of_many_small_frames_are_handed_over_in_one_piece(void **state)
+{
+	static uint8_t in[1 << 14];
+	struct side sd;
+	size_t n = 0;
+
+	open_one(&sd);
+	memset(&handed, 0, sizeof(handed));
+	for (unsigned int i = 0; i < 500; i++) {
+		uint8_t byte = (uint8_t)(i * 7);
+
+		n += put_frame(in + n, 0, 1, &byte, 1);
+		if (i % 100 == 0)
+			n += put_frame(in + n, 6, 0, "pingping", 8);
+	}
+	assert_int_equal(hbone_session_recv(sd.s, in, n), 0);
+	assert_int_equal(handed.times, 1);
+	assert_int_equal(handed.pieces, 1);
+	assert_int_equal(handed.len, 500);
+	for (unsigned int i = 0; i < 500; i++)
+		assert_int_equal(handed.bytes[i], (uint8_t)(i * 7));
+	hbone_session_free(sd.s);
+}
+
 static void frames_that_bring_nothing_are_borne_beside_data_and_over_time(void **state)
 {
 	struct repeated ping = {.type = 6, .len = 8, .times = 10000, .has_worth = true};
@@ -479,6 +519,7 @@ int main(void)
 			requests_and_streams_that_lead_nowhere_end_the_connection_when_too_many),
 		cmocka_unit_test(frames_that_bring_nothing_end_the_connection_when_too_many),
 		cmocka_unit_test(a_client_bears_what_each_of_its_streams_brings),
+		cmocka_unit_test(bytes_of_many_small_frames_are_handed_over_in_one_piece),
 		cmocka_unit_test(frames_that_bring_nothing_are_borne_beside_data_and_over_time),
 		cmocka_unit_test(window_updates_that_follow_from_data_are_borne),
 		cmocka_unit_test(a_peer_that_reads_no_answers_floods),

@@ -12,6 +12,8 @@
 #define FRAME_HEAD_LEN 9
 /* Less than this is not worth a frame of its own: the rest waits for the next buffer. */
 #define READ_ROOM_MIN 4096
+/* To move so many bytes costs less than a piece of their own in what is handed over. */
+#define MOVE_MAX 256
 
 #define NOT_CONNECT_WORDS "This is HBONE: nothing but CONNECT to an address and port is served.\n"
 
@@ -73,6 +75,21 @@ static void gather_flush(struct hbone_session *s)
 		st->ops->on_data(st, s->iov, s->n_iov, s->gather_len);
 }
 
+/* gather_add() - a frame's bytes. Few are moved to behind the last ones, over the heads between
+ * them, which have been read: a piece for each byte would cost more than the byte. */
+static void gather_add(struct hbone_session *s, uint8_t *p, size_t n)
+{
+	struct iovec *last = s->n_iov > 0 ? &s->iov[s->n_iov - 1] : NULL;
+
+	if (last && n <= MOVE_MAX) {
+		memmove((uint8_t *)last->iov_base + last->iov_len, p, n);
+		last->iov_len += n;
+	} else {
+		s->iov[s->n_iov++] = (struct iovec){.iov_base = p, .iov_len = n};
+	}
+	s->gather_len += n;
+}
+
 static int on_data_chunk(nghttp2_session *h2, uint8_t flags, int32_t id, const uint8_t *p, size_t n,
 			 void *arg)
 {
@@ -97,10 +114,7 @@ static int on_data_chunk(nghttp2_session *h2, uint8_t flags, int32_t id, const u
 	}
 	if (s->is_server && !st->is_talking)
 		session_heard(s, st);
-	s->iov[s->n_iov].iov_base = (void *)(uintptr_t)p;
-	s->iov[s->n_iov].iov_len = n;
-	s->n_iov++;
-	s->gather_len += n;
+	gather_add(s, (uint8_t *)(uintptr_t)p, n);
 	st->unconsumed += (uint32_t)n;
 	return 0;
 }
@@ -446,7 +460,7 @@ struct hbone_session *hbone_session_free(struct hbone_session *s)
 	return NULL;
 }
 
-int hbone_session_recv(struct hbone_session *s, const uint8_t *p, size_t n)
+int hbone_session_recv(struct hbone_session *s, uint8_t *p, size_t n)
 {
 	ssize_t r;
 

@@ -108,9 +108,10 @@ void hbone_session_lost(struct hbone_session *s, uint32_t code);
 struct hbone_session *hbone_session_free(struct hbone_session *s);
 DEFINE_CLEANUP(struct hbone_session *, hbone_session_free);
 
-/** hbone_session_recv() - bytes from the peer. Return: 0; -EPROTO: connection error, send what is
- * queued, then close; -EDQUOT: the same, for a peer that floods; -ENOMEM. */
-_must_check_ int hbone_session_recv(struct hbone_session *s, const uint8_t *p, size_t n);
+/** hbone_session_recv() - bytes from the peer; what stands in @p afterwards is nothing. Return: 0;
+ * -EPROTO: connection error, send what is queued, then close; -EDQUOT: the same, for a peer that
+ * floods; -ENOMEM. */
+_must_check_ int hbone_session_recv(struct hbone_session *s, uint8_t *p, size_t n);
 /**
  * hbone_session_send() - fill @p with what is due; calls on_read.
  * @cap:   room, at least HBONE_SEND_MIN.

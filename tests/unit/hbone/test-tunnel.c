@@ -469,11 +469,11 @@ static void what_one_could_not_send_no_other_sends(void **state)
 	open_stream(f, 1000);
 	open_stream(&other, 1000);
 	run_until(f, f->client.end.received == 1000 && other.client.end.received == 1000);
-	/* both in the next turn, one after the other */
 	failing = f->ssl;
 	send_more(f);
-	send_more(&other);
+	send_more(&other); /* in the same turn, after it */
 	run_until(f, f->client.is_closed && f->server.is_closed);
+	failing = NULL;
 	assert_int_equal(f->client.error, -EIO);
 	run_until(f, other.client.end.received == 2000 || other.client.is_closed);
 	assert_int_equal(other.client.end.received, 2000);
@@ -490,7 +490,7 @@ static void what_had_no_memory_says_so(void **state)
 	failure = -ENOMEM;
 	open_stream(f, 1000);
 	run_until(f, f->client.is_closed && f->server.is_closed);
-	failure = -EIO;
+	failing = NULL;
 	assert_string_equal(f->client.text, "out of memory");
 	assert_int_equal(f->client.end.code, HBONE_NO_MEMORY);
 }

@@ -209,8 +209,8 @@ def test_the_webhook_is_down(cluster, apps):
 
 
 def test_soak_etcd_is_restored_from_an_older_snapshot(cluster, apps):
-    """Time goes backwards for whoever watches: resource versions are lower than those it has seen, and the API server
-    says nothing on such a watch before it ends or has a bookmark; kubelet and kube-proxy wait as long."""
+    """Time goes backwards for whoever watches: resource versions are lower than those it has seen, or, on a busy cluster, soon past
+    them, and no watch tells of what was undone."""
     plane.etcd_save()
     cluster.run("label", "namespace", apps, "istio.io/dataplane-mode-")
     eventually(lambda: not cluster.is_captured(apps, "client") and not cluster.is_captured(apps, "web1"), what="released")

@@ -35,7 +35,6 @@ struct kube_watch {
 	uint64_t backoff_us;
 	bool has_data; /* of this watch, of this page */
 	int trouble;   /* that was told: -errno or a status; 0: none */
-	bool was_away; /* an attempt to watch got no answer: it may have been restored meanwhile */
 };
 
 static void start(struct kube_watch *w);
@@ -275,7 +274,10 @@ static void on_watch_end(void *arg, const struct kube_answer *a)
 	bool is_cut = buf_len(&w->frames.line) > 0;
 
 	w->request = NULL;
-	w->was_away |= a->status != 200 && (a->error || a->status >= 500);
+	/* It may have been restored meanwhile from an older state, and be past where we are by now:
+	 * no watch tells of what was undone, a list does. */
+	if (a->status != 200 && (a->error || a->status >= 500))
+		start_over(w);
 	kube_frames_reset(&w->frames);
 	if (a->error == 0 && a->status == 200) {
 		/* its time was over; a frame that was cut comes again. One that ends at once must
@@ -324,44 +326,6 @@ static int list_start(struct kube_watch *w)
 	return path ? kube_request_new(w->client, &config, &w->request) : -ENOMEM;
 }
 
-/* The server is back, and says how far it is. */
-static void on_checked(void *arg, const struct kube_answer *a)
-{
-	struct kube_watch *w = arg;
-	json_t *body;
-
-	w->request = NULL;
-	if (a->error || a->status != 200) {
-		if (a->status == 410 || a->status == 404)
-			start_over(w);
-		fail(w, a);
-		return;
-	}
-	body = json_loadb(a->body, a->len, 0, NULL);
-	if (is_older(w, body))
-		start_over(w);
-	json_decref(body);
-	w->was_away = false;
-	/* the watch itself may be silent for a minute; the back-off stays until it is not */
-	trouble_over(w);
-	start(w);
-}
-
-static int check_start(struct kube_watch *w)
-{
-	_cleanup_(freep) char *path =
-		str_format("%s?limit=1%s%s", w->path, *w->selector ? "&" : "", w->selector);
-	const struct kube_request_config config = {
-		.method = "GET",
-		.path = path,
-		.timeout_us = LIST_US,
-		.on_done = on_checked,
-		.arg = w,
-	};
-
-	return path ? kube_request_new(w->client, &config, &w->request) : -ENOMEM;
-}
-
 static int watch_start(struct kube_watch *w)
 {
 	_cleanup_(freep) char *path =
@@ -383,12 +347,8 @@ static int watch_start(struct kube_watch *w)
 
 static void start(struct kube_watch *w)
 {
-	int r;
+	int r = w->version ? watch_start(w) : list_start(w);
 
-	if (!w->version)
-		r = list_start(w);
-	else
-		r = w->was_away ? check_start(w) : watch_start(w);
 	if (r < 0)
 		retry(w);
 }

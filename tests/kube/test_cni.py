@@ -2,10 +2,12 @@
 """culvert-cni on a real cluster: pods are captured before their first instruction, whatever happens to the agent."""
 import json
 import os
+import subprocess
 import threading
 import time
 
 import pytest
+from kubelab import images, layout, node
 from kubelab.cluster import Canary, eventually, pod, service
 
 CONFLIST = "/etc/cni/net.d/10-culvert-kube.conflist"
@@ -33,8 +35,9 @@ def ports_of(canary, address):
     return {to.rsplit(".", 1)[1] for to in canary.syns if to.rsplit(".", 1)[0] == address}
 
 
-def lives(word):
-    """Is there still a process that was started to say this?"""
+def speakers(word):
+    """The processes on this machine that were started to say this."""
+    found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as f:
@@ -42,8 +45,8 @@ def lives(word):
         except OSError:
             continue
         if said.startswith(b"/eager\0") and word.encode() in said:
-            return True
-    return False
+            found.append(int(pid))
+    return found
 
 
 def plugins(cluster, number=2):
@@ -63,28 +66,83 @@ def test_not_one_byte_of_a_new_pod_is_plain(cluster, web):
         cluster.wait_ready(namespace, *names)
         for name in names:
             eventually(lambda n=name: cluster.is_captured(namespace, n), what=f"{name} is captured")
-            eventually(lambda n=name, w=canary.word: cluster.curl(namespace, n, f"http://{address}/{w}"), what="an answer")
+        time.sleep(1)
     assert not canary.was_seen(), "plaintext crossed the link"
     assert ports_of(canary, address) <= {"15008"}, "a connection was begun round the mesh"
 
 
+def agent_says(cluster, words, pod_name):
+    """Is there a line of the agent's on n2 that says so of this pod? Its container may be about to start."""
+    done = subprocess.run([*cluster.kubectl, "logs", "-n", "istio-system", cluster.node_pod(2), "-c", "agent"],
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False, timeout=60)
+    return any(words in line and f"pod={pod_name} " in line for line in done.stdout.splitlines())
+
+
 def test_a_pod_deleted_by_force_says_nothing_plain(cluster, web):
-    """Its object is gone at once; its process, which heeds no SIGTERM, lives on and dials for all of its grace period."""
+    """Its object is gone at once; its process lives on and dials. In the middle of that the agent begins anew, and knows only what
+    its maps say. The kubelet is held meanwhile, and a process of ours holds the namespace: neither decides how long it takes."""
     namespace, address = web
+    kubelet = cluster.nodes[1], "kubelet"
     with Canary(cluster) as canary:
-        left = eager(namespace, "left", "n2", address, canary.word)
-        left["spec"]["terminationGracePeriodSeconds"] = 8
-        cluster.apply(left)
+        cluster.apply(eager(namespace, "left", "n2", address, canary.word))
         cluster.wait_ready(namespace, "left")
         eventually(lambda: cluster.is_captured(namespace, "left"), what="left is captured")
-        cluster.run("delete", "pod", "-n", namespace, "left", "--force", "--grace-period=0")
-        assert cluster.run("get", "pod", "-n", namespace, "left", "--ignore-not-found") == ""
-        gone, rounds = time.monotonic(), 0
-        while lives(canary.word):
-            assert time.monotonic() < gone + 120, "the process does not end"
-            time.sleep(0.1)
-            rounds += 1
-    assert rounds, "it ended with its object: nothing is proven"
+        netns = cluster.pod_netns(namespace, "left")
+        with subprocess.Popen(["nsenter", f"--net={netns}", "sleep", "600"]) as holder:
+            try:
+                eventually(lambda: os.stat(f"/proc/{holder.pid}/ns/net").st_ino == os.stat(netns).st_ino, what="it is held")
+                node.signal_daemon(*kubelet, "STOP")
+                cluster.run("delete", "pod", "-n", namespace, "left", "--force", "--grace-period=0")
+                assert cluster.run("get", "pod", "-n", namespace, "left", "--ignore-not-found") == ""
+                time.sleep(2)
+                assert speakers(canary.word), "it ended with its object: nothing is proven"
+                cluster.kill(2, "culvert-agent")
+                node.signal_daemon(*kubelet, "CONT")
+                eventually(lambda: agent_says(cluster, "pod has no object, but processes", f"{namespace}/left"),
+                           what="the new agent has found it")
+                assert f"{namespace}/left" in cluster.captured(2)
+            finally:
+                node.signal_daemon(*kubelet, "CONT")
+                holder.kill()
+        eventually(lambda: agent_says(cluster, "releasing a pod that is gone", f"{namespace}/left"), what="it is let go")
+    assert not canary.was_seen(), "plaintext crossed the link"
+    assert ports_of(canary, address) <= {"15008"}, "a connection was begun round the mesh"
+
+
+def served(cluster, namespace):
+    """How many pods of a namespace are captured and have their ztunnel, as the agents say; 0 while one of them is away."""
+    done = subprocess.run([f"{images.BIN}/culvert", "--kubeconfig", layout.ADMIN_CONF, "status", "-o", "json"],
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=400, check=False)
+    return json.loads(done.stdout)["namespaces"].get(namespace, {}).get("captured", 0) if done.returncode == 0 else 0
+
+
+def test_a_static_pod_stays_in_the_mesh(cluster, web):
+    """One of the kubelet's own, from a file: its object is a mirror with a UID that its processes do not have, and may go and come
+    while they live. The agent begins anew, the mirror is deleted: each time the pod is found again, and nothing it says is plain."""
+    namespace, address = web
+
+    def uid():
+        found = json.loads(cluster.run("get", "pod", "-n", namespace, "fixed-n2", "--ignore-not-found", "-o", "json") or "{}")
+        return found.get("metadata", {}).get("uid")
+    path = f"{cluster.nodes[1].state}{node.MANIFESTS}/fixed.json"
+    with Canary(cluster) as canary:
+        fixed = eager(namespace, "fixed", "n2", address, canary.word)
+        del fixed["spec"]["nodeName"]
+        with open(path, "w", encoding="ascii") as f:
+            json.dump(fixed, f)
+        try:
+            eventually(uid, what="its mirror")
+            cluster.wait_ready(namespace, "fixed-n2")
+            eventually(lambda: served(cluster, namespace) == 2, what="both are served")
+            pids, was = speakers(canary.word), uid()
+            cluster.kill(2, "culvert-agent")
+            eventually(lambda: served(cluster, namespace) == 2, what="both are served by the new agent")
+            cluster.run("delete", "pod", "-n", namespace, "fixed-n2", "--force", "--grace-period=0")
+            eventually(lambda: uid() not in (None, was), what="another mirror")
+            eventually(lambda: served(cluster, namespace) == 2, what="both are served with the new mirror")
+            assert speakers(canary.word) == pids, "it was started again: nothing is proven"
+        finally:
+            os.unlink(path)
     assert not canary.was_seen(), "plaintext crossed the link"
     assert ports_of(canary, address) <= {"15008"}, "a connection was begun round the mesh"
 
@@ -106,8 +164,7 @@ def test_the_agent_is_killed_while_pods_are_made(cluster, web):
         killer.join()
         cluster.wait_ready(namespace, *names)
         for name in names:
-            eventually(lambda n=name: cluster.is_captured(namespace, n), what=f"{name} is captured")
-            eventually(lambda n=name, w=canary.word: cluster.curl(namespace, n, f"http://{address}/{w}"), what="an answer")
+            eventually(lambda n=name: cluster.is_captured(namespace, n), 60, f"{name} is captured")
     assert not canary.was_seen(), "plaintext crossed the link"
     assert ports_of(canary, address) <= {"15008"}, "a connection was begun round the mesh"
     cluster.wait_mesh()

@@ -12,6 +12,9 @@ from .run import end, recorded, sh, start
 
 INIT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "node-init")
 
+# Below a node's state: files of static pods.
+MANIFESTS = "/manifests"
+
 # New IPv6 addresses are good at once.
 NODAD = {True: ["nodad"], False: []}
 
@@ -49,6 +52,7 @@ def kubelet_config(node):
         "tlsCertFile": pki.path(f"{node.name}.crt"), "tlsPrivateKeyFile": pki.path(f"{node.name}.key"),
         "clusterDNS": [layout.host_ip()], "clusterDomain": layout.DOMAIN, "resolvConf": "/dev/null",
         "enforceNodeAllocatable": [], "cgroupsPerQOS": True, "makeIPTablesUtilChains": True,
+        "staticPodPath": f"{node.state}{MANIFESTS}", "fileCheckFrequency": "1s",
         "syncFrequency": "10s", "nodeStatusUpdateFrequency": "5s", "serializeImagePulls": False,
         "evictionHard": {"memory.available": "50Mi", "nodefs.available": "0%", "imagefs.available": "0%"},
         "imageGCHighThresholdPercent": 100, "imageGCLowThresholdPercent": 99, "localStorageCapacityIsolation": True,
@@ -74,7 +78,7 @@ def has_sys_resource():
 
 
 def write_config(node):
-    for sub in ("", "/cni", "/logs", "/cni-bin"):
+    for sub in ("", "/cni", "/logs", "/cni-bin", MANIFESTS):
         os.makedirs(node.state + sub, exist_ok=True)
     os.makedirs(node.data, exist_ok=True)
     with open(f"{node.state}/containerd.toml", "w", encoding="ascii") as f:

@@ -10,6 +10,7 @@
 
 /* Kubernetes gives every namespace this label. */
 #define NAME_LABEL "kubernetes.io/metadata.name"
+#define KEY_MAX    1024
 
 struct discovery {
 	const struct discovery_ops *ops;
@@ -91,16 +92,23 @@ static bool is_selected(const struct discovery *d, const struct object *ns, cons
 	return false;
 }
 
+static void object_key(char buf[KEY_MAX], const struct object *obj)
+{
+	(void)str_concat(buf, KEY_MAX, obj->kind, "/", obj->namespace_, "/", obj->name);
+}
+
 static struct object *namespace_find(const struct discovery *d, const char *name)
 {
-	_cleanup_(freep) char *key = str_format("Namespace//%s", name);
+	char key[KEY_MAX];
 
-	return key ? map_get_str(d->objects, key) : NULL;
+	(void)str_concat(key, sizeof(key), "Namespace//", name);
+	return map_get_str(d->objects, key);
 }
 
 static bool is_seen(const struct discovery *d, const struct object *obj)
 {
-	return is_selected(d, namespace_find(d, obj->namespace_), obj->namespace_);
+	return json_array_size(d->selectors) == 0 ||
+	       is_selected(d, namespace_find(d, obj->namespace_), obj->namespace_);
 }
 
 static void tell(const struct discovery *d, struct object *obj, bool is_there)
@@ -127,16 +135,16 @@ static void namespace_change(const struct discovery *d, const char *name, bool w
 
 static int remember(struct discovery *d, struct object *obj, struct object **ret_old)
 {
-	_cleanup_(freep) char *key = str_format("%s/%s/%s", obj->kind, obj->namespace_, obj->name);
-	int r;
+	char key[KEY_MAX];
+	void **at;
 
-	if (!key)
+	object_key(key, obj);
+	at = map_at_str(d->objects, key, NULL);
+	if (!at)
 		return -ENOMEM;
-	*ret_old = map_get_str(d->objects, key);
-	r = map_put_str(d->objects, key, object_ref(obj));
-	if (r < 0)
-		(void)object_unref(obj);
-	return r;
+	*ret_old = *at;
+	*at = object_ref(obj);
+	return 0;
 }
 
 int discovery_put(struct discovery *d, struct object *obj)
@@ -145,8 +153,6 @@ int discovery_put(struct discovery *d, struct object *obj)
 	bool is_namespace = streq(obj->kind, "Namespace");
 	int r = remember(d, obj, &old);
 
-	if (r < 0)
-		(void)TAKE_PTR(old); /* still remembered */
 	if (is_seen(d, obj))
 		d->ops->on_put(d->arg, obj);
 	if (is_namespace && r == 0)
@@ -157,9 +163,11 @@ int discovery_put(struct discovery *d, struct object *obj)
 
 bool discovery_delete(struct discovery *d, const struct object *obj)
 {
-	_cleanup_(freep) char *key = str_format("%s/%s/%s", obj->kind, obj->namespace_, obj->name);
-	_cleanup_(object_unrefp) struct object *old = key ? map_del_str(d->objects, key) : NULL;
+	_cleanup_(object_unrefp) struct object *old = NULL;
+	char key[KEY_MAX];
 
+	object_key(key, obj);
+	old = map_del_str(d->objects, key);
 	d->ops->on_delete(d->arg, obj);
 	if (old && streq(obj->kind, "Namespace"))
 		namespace_change(d, obj->name, is_selected(d, old, obj->name),

@@ -110,6 +110,46 @@ static void hash_depends_on_every_byte(void **state)
 	}
 }
 
+static void a_place_is_found_or_made(void **state)
+{
+	_cleanup_(map_freep) struct map *m = NULL;
+	const char *key = NULL, *again = NULL;
+	void **at;
+	int one;
+
+	assert_int_equal(map_new(&m), 0);
+	at = map_at_str(m, "alpha", &key);
+	assert_non_null(at);
+	assert_null(*at);
+	*at = &one;
+	assert_string_equal(key, "alpha");
+	assert_ptr_equal(map_get_str(m, "alpha"), &one);
+	assert_ptr_equal(map_get_hashed(m, map_hash("alpha", 5), "alpha", 5), &one);
+	assert_null(map_get_hashed(m, map_hash("beta", 4), "beta", 4));
+	for (int i = 0; i < KEYS; i++)
+		assert_int_equal(map_put(m, &i, sizeof(i), &one), 0);
+	assert_ptr_equal(*map_at_str(m, "alpha", &again), &one);
+	assert_ptr_equal(again, key); /* it stays where it is */
+	assert_int_equal(map_count(m), KEYS + 1);
+}
+
+static void a_cleared_map_is_empty_and_usable(void **state)
+{
+	_cleanup_(map_freep) struct map *m = NULL;
+	int one;
+
+	assert_int_equal(map_new(&m), 0);
+	map_clear(m);
+	assert_int_equal(map_put_str(m, "alpha", &one), 0);
+	assert_int_equal(map_put_str(m, "beta", &one), 0);
+	assert_ptr_equal(map_del_str(m, "beta"), &one);
+	map_clear(m);
+	assert_int_equal(map_count(m), 0);
+	assert_null(map_get_hashed(m, map_hash("alpha", 5), "alpha", 5));
+	assert_int_equal(map_put_str(m, "alpha", &one), 0);
+	assert_ptr_equal(map_get_str(m, "alpha"), &one);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -118,6 +158,8 @@ int main(void)
 		cmocka_unit_test(the_empty_key_is_a_key),
 		cmocka_unit_test(deleting_while_iterating_visits_all_once),
 		cmocka_unit_test(hash_depends_on_every_byte),
+		cmocka_unit_test(a_place_is_found_or_made),
+		cmocka_unit_test(a_cleared_map_is_empty_and_usable),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

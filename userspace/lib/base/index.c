@@ -18,37 +18,32 @@ void index_done(struct index *ix)
 	ix->buckets = map_free(ix->buckets);
 }
 
-static int bucket_get(struct index *ix, const char *key, struct index_bucket **ret)
+static struct index_bucket *bucket_get(struct index *ix, const char *key)
 {
-	struct index_bucket *b = map_get_str(ix->buckets, key);
-	size_t size = strlen(key) + 1;
-	int r;
+	const char *mine;
+	void **at = map_at_str(ix->buckets, key, &mine);
+	struct index_bucket *b = at ? *at : NULL;
 
+	if (!at || b)
+		return b;
+	b = malloc(sizeof(*b));
 	if (!b) {
-		b = malloc(sizeof(*b) + size);
-		if (!b)
-			return -ENOMEM;
-		list_init(&b->links);
-		b->count = 0;
-		memcpy(b->key, key, size);
-		r = map_put_str(ix->buckets, key, b);
-		if (r < 0) {
-			free(b);
-			return r;
-		}
+		(void)map_del_str(ix->buckets, key);
+		return NULL;
 	}
-	*ret = b;
-	return 0;
+	list_init(&b->links);
+	b->count = 0;
+	b->key = mine;
+	*at = b;
+	return b;
 }
 
 int index_add(struct index *ix, const char *key, void *owner, struct index_link *l)
 {
-	struct index_bucket *b;
-	int r;
+	struct index_bucket *b = bucket_get(ix, key);
 
-	r = bucket_get(ix, key, &b);
-	if (r < 0)
-		return r;
+	if (!b)
+		return -ENOMEM;
 	l->owner = owner;
 	l->bucket = b;
 	list_add_tail(&b->links, &l->link);

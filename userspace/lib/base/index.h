@@ -16,7 +16,7 @@ struct index {
 struct index_bucket {
 	struct list links;
 	size_t count;
-	char key[];
+	const char *key; /* the map's */
 };
 
 /** struct index_link - one filing of one owner. Zero it before first use. */

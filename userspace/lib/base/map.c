@@ -109,14 +109,20 @@ int map_new(struct map **ret)
 	return 0;
 }
 
-struct map *map_free(struct map *m)
+void map_clear(struct map *m)
 {
-	if (!m)
-		return NULL;
 	for (size_t i = 0; i < m->n_slots; i++)
 		if (m->slots[i].entry != &tombstone)
 			free(m->slots[i].entry);
 	free(m->slots);
+	*m = (struct map){0};
+}
+
+struct map *map_free(struct map *m)
+{
+	if (!m)
+		return NULL;
+	map_clear(m);
 	free(m);
 	return NULL;
 }
@@ -173,24 +179,18 @@ static int map_make_room(struct map *m)
 	return 0;
 }
 
-int map_put(struct map *m, const void *key, size_t key_len, void *value)
+/* Return: the entry of an absent key, with value NULL; NULL: no memory. */
+static struct entry *entry_add(struct map *m, uint64_t hash, const void *key, size_t key_len)
 {
-	uint64_t hash = map_hash(key, key_len);
-	size_t i = map_find(m, hash, key, key_len);
-	struct entry *e;
+	struct entry *e = malloc(sizeof(*e) + key_len + 1);
 
-	if (i < m->n_slots) {
-		m->slots[i].entry->value = value;
-		return 0;
-	}
-	e = malloc(sizeof(*e) + key_len + 1);
 	if (!e)
-		return -ENOMEM;
+		return NULL;
 	if (map_make_room(m) < 0) {
 		free(e);
-		return -ENOMEM;
+		return NULL;
 	}
-	e->value = value;
+	e->value = NULL;
 	e->key_len = key_len;
 	if (key_len > 0)
 		memcpy(e->key, key, key_len);
@@ -198,17 +198,42 @@ int map_put(struct map *m, const void *key, size_t key_len, void *value)
 	slots_insert(m->slots, m->n_slots, &(struct slot){hash, e});
 	m->n_live++;
 	m->n_used++;
+	return e;
+}
+
+void **map_at(struct map *m, const void *key, size_t key_len, const char **ret_key)
+{
+	uint64_t hash = map_hash(key, key_len);
+	size_t i = map_find(m, hash, key, key_len);
+	struct entry *e = i < m->n_slots ? m->slots[i].entry : entry_add(m, hash, key, key_len);
+
+	if (!e)
+		return NULL;
+	if (ret_key)
+		*ret_key = e->key;
+	return &e->value;
+}
+
+int map_put(struct map *m, const void *key, size_t key_len, void *value)
+{
+	void **at = map_at(m, key, key_len, NULL);
+
+	if (!at)
+		return -ENOMEM;
+	*at = value;
 	return 0;
+}
+
+void *map_get_hashed(const struct map *m, uint64_t hash, const void *key, size_t key_len)
+{
+	size_t i = map_find(m, hash, key, key_len);
+
+	return i < m->n_slots ? m->slots[i].entry->value : NULL;
 }
 
 void *map_get(const struct map *m, const void *key, size_t key_len)
 {
-	size_t i;
-
-	if (m->n_live == 0)
-		return NULL;
-	i = map_find(m, map_hash(key, key_len), key, key_len);
-	return i < m->n_slots ? m->slots[i].entry->value : NULL;
+	return m->n_live == 0 ? NULL : map_get_hashed(m, map_hash(key, key_len), key, key_len);
 }
 
 void *map_del(struct map *m, const void *key, size_t key_len)
@@ -241,6 +266,11 @@ size_t map_count(const struct map *m)
 int map_put_str(struct map *m, const char *key, void *value)
 {
 	return map_put(m, key, strlen(key), value);
+}
+
+void **map_at_str(struct map *m, const char *key, const char **ret_key)
+{
+	return map_at(m, key, strlen(key), ret_key);
 }
 
 void *map_get_str(const struct map *m, const char *key)

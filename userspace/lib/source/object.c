@@ -9,16 +9,14 @@
 #include "source/pod_facts.h"
 #include "source/json_pool.h"
 
-#define PATH_PART_MAX 512
-
 /** struct step - one part of a path: a key, or an index when the value is a list. */
 struct step {
-	char key[PATH_PART_MAX];
+	const char *key; /* in the path */
+	size_t len;
 	bool is_bracket;
 };
 
-/* Cut the next step off @path. Return: the rest; NULL when the path is malformed or a part too
- * long. */
+/* Cut the next step off @path. Return: the rest; NULL when the path is malformed. */
 static const char *step_next(const char *path, struct step *ret)
 {
 	const char *start, *end;
@@ -31,26 +29,30 @@ static const char *step_next(const char *path, struct step *ret)
 			return NULL;
 	} else {
 		start = *path == '.' ? path + 1 : path;
-		end = start + strcspn(start, ".[");
+		for (end = start; *end && *end != '.' && *end != '['; end++)
+			;
 	}
-	if (end == start || (size_t)(end - start) >= sizeof(ret->key))
+	if (end == start)
 		return NULL;
-	memcpy(ret->key, start, (size_t)(end - start));
-	ret->key[end - start] = '\0';
+	ret->key = start;
+	ret->len = (size_t)(end - start);
 	return ret->is_bracket ? end + 1 : end;
+}
+
+/* Return: the index that a step in brackets is; SIZE_MAX: none. */
+static size_t step_index(const struct step *step)
+{
+	char *end;
+	size_t i = strtoul(step->key, &end, 10);
+
+	return step->is_bracket && end == step->key + step->len ? i : SIZE_MAX;
 }
 
 static json_t *step_take(const json_t *v, const struct step *step)
 {
-	char *end;
-	unsigned long i;
-
 	if (json_is_object(v))
-		return json_object_get(v, step->key);
-	if (!json_is_array(v) || !step->is_bracket)
-		return NULL;
-	i = strtoul(step->key, &end, 10);
-	return *end ? NULL : json_array_get(v, i);
+		return json_object_getn(v, step->key, step->len);
+	return json_is_array(v) ? json_array_get(v, step_index(step)) : NULL;
 }
 
 size_t object_node_count(const json_t *v)
@@ -74,14 +76,14 @@ static size_t child_offset(const json_t *v, const json_t *target, const struct s
 	json_t *child;
 
 	json_object_foreach ((json_t *)v, key, child) {
-		if (strcmp(key, step->key) == 0)
+		if (strncmp(key, step->key, step->len) == 0 && !key[step->len])
 			return n;
 		n += object_node_count(child);
 	}
 	json_array_foreach (v, i, child) {
 		/* An alias makes one node appear twice, so that the pointer alone would not tell.
 		 */
-		if (child == target && i == strtoul(step->key, NULL, 10))
+		if (child == target && i == step_index(step))
 			return n;
 		n += object_node_count(child);
 	}

@@ -32,7 +32,8 @@ struct claim {
 
 /** struct slot - one name of one kind. */
 struct slot {
-	char *key;
+	const char *key;          /* the map's */
+	bool is_early;            /* it decides about other objects */
 	struct list claims;       /* by path and position: the first counts */
 	struct object *delivered; /* owned; NULL: the user knows of none */
 	struct list dirty;
@@ -169,23 +170,23 @@ static int slot_get(struct store *s, const struct manifest_item *item, struct sl
 	_cleanup_(freep) char *key =
 		str_format("%s\n%s\n%s", item->kind, item->namespace_, item->name);
 	struct slot *slot;
-	int r;
+	const char *mine;
+	void **at;
 
-	if (!key)
+	at = key ? map_at_str(s->slots, key, &mine) : NULL;
+	if (!at)
 		return -ENOMEM;
-	slot = map_get_str(s->slots, key);
+	slot = *at;
 	if (!slot) {
-		slot = calloc(1, sizeof(*slot));
-		if (!slot)
+		*at = slot = calloc(1, sizeof(*slot));
+		if (!slot) {
+			(void)map_del_str(s->slots, key);
 			return -ENOMEM;
+		}
 		list_init(&slot->claims);
 		list_init(&slot->dirty);
-		r = map_put_str(s->slots, key, slot);
-		if (r < 0) {
-			free(slot);
-			return r;
-		}
-		slot->key = TAKE_PTR(key);
+		slot->key = mine;
+		slot->is_early = streq(item->kind, "Namespace") || streq(item->kind, "Node");
 	}
 	*ret = slot;
 	return 0;
@@ -395,7 +396,6 @@ static struct slot *slot_free(struct slot *slot)
 {
 	list_del(&slot->dirty);
 	(void)object_unref(slot->delivered);
-	free(slot->key);
 	free(slot);
 	return NULL;
 }
@@ -462,11 +462,6 @@ static void file_publish(struct store *s, struct file *f)
 	}
 }
 
-static bool is_early(const struct slot *slot)
-{
-	return str_has_prefix(slot->key, "Namespace\n") || str_has_prefix(slot->key, "Node\n");
-}
-
 int store_publish(struct store *s)
 {
 	/* Removals first: an address or name that moves to a new object is then free. */
@@ -478,7 +473,7 @@ int store_publish(struct store *s)
 	/* What decides about other objects before those: a pod must not be seen without its
 	 * namespace. */
 	list_for_each_entry_safe (slot, tmp, &s->dirty_slots, dirty)
-		if (is_early(slot))
+		if (slot->is_early)
 			slot_publish(s, slot);
 	while (!list_is_empty(&s->dirty_slots))
 		slot_publish(s, list_entry(s->dirty_slots.next, struct slot, dirty));

@@ -55,7 +55,7 @@ void batch_add(struct batch *b, enum xds_type type, const struct resource_entry 
 	body->value.data = e->packed;
 	body->value.len = e->len;
 	envoy__service__discovery__v3__resource__init(res);
-	res->name = e->name;
+	res->name = (char *)(uintptr_t)e->name;
 	res->version = (char *)e->version;
 	res->resource = body;
 	b->resource_pointers[i] = res;

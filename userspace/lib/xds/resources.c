@@ -14,15 +14,16 @@ int resources_init(struct resources *s)
 	*s = (struct resources){0};
 	list_init(&s->entries);
 	list_init(&s->removed);
-	return map_new(&s->by_name);
+	s->sha256 = EVP_MD_fetch(NULL, "SHA2-256", NULL);
+	s->digest = EVP_MD_CTX_new();
+	return s->sha256 && s->digest ? map_new(&s->by_name) : -ENOMEM;
 }
 
 static void entry_free(struct resources *s, struct resource_entry *e)
 {
-	(void)map_del_str(s->by_name, e->name);
 	list_del(&e->link);
 	list_del(&e->removed_link);
-	free(e->name);
+	(void)map_del_str(s->by_name, e->name);
 	free(e->packed);
 	free(e);
 }
@@ -31,6 +32,10 @@ void resources_clear(struct resources *s)
 {
 	struct resource_entry *e, *tmp;
 
+	EVP_MD_CTX_free(s->digest);
+	EVP_MD_free(s->sha256);
+	s->digest = NULL;
+	s->sha256 = NULL;
 	if (!s->by_name)
 		return;
 	list_for_each_entry_safe (e, tmp, &s->entries, link)
@@ -48,61 +53,73 @@ static void entry_touch(struct resources *s, struct resource_entry *e)
 		list_add_tail(&s->removed, &e->removed_link);
 }
 
-static int entry_new(struct resources *s, const char *name, struct resource_entry **ret)
+/* Return: the entry of @name, made if there is none; NULL: no memory. */
+static struct resource_entry *entry_get(struct resources *s, const char *name)
 {
-	_cleanup_(freep) struct resource_entry *e = calloc(1, sizeof(*e));
-	int r;
+	const char *key;
+	void **at = map_at_str(s->by_name, name, &key);
+	struct resource_entry *e = at ? *at : NULL;
 
-	if (!e)
-		return -ENOMEM;
+	if (!at || e)
+		return e;
+	*at = e = calloc(1, sizeof(*e));
+	if (!e) {
+		(void)map_del_str(s->by_name, name);
+		return NULL;
+	}
+	e->name = key;
 	list_init(&e->link);
 	list_init(&e->removed_link);
-	e->name = strdup(name);
-	r = e->name ? map_put_str(s->by_name, name, e) : -ENOMEM;
-	if (r < 0) {
-		free(e->name);
-		return r;
-	}
-	*ret = TAKE_PTR(e);
-	return 0;
+	return e;
 }
 
-static int version_make(const void *packed, size_t len, char ret[RESOURCE_VERSION_SIZE])
+static int version_make(const struct resources *s, const void *packed, size_t len,
+			char ret[RESOURCE_VERSION_SIZE])
 {
 	unsigned char digest[EVP_MAX_MD_SIZE];
 
-	if (!EVP_Digest(packed, len, digest, NULL, EVP_sha256(), NULL))
+	if (!EVP_DigestInit_ex2(s->digest, s->sha256, NULL) ||
+	    !EVP_DigestUpdate(s->digest, packed, len) ||
+	    !EVP_DigestFinal_ex(s->digest, digest, NULL))
 		return -ENOMEM;
 	str_hex(digest, (RESOURCE_VERSION_SIZE - 1) / 2, ret);
 	return 0;
 }
 
-int resources_set(struct resources *s, const char *name, const void *packed, size_t len)
+static int bytes_set(struct resources *s, struct resource_entry *e, const void *packed, size_t len)
 {
-	struct resource_entry *e = map_get_str(s->by_name, name);
-	_cleanup_(freep) uint8_t *copy = NULL;
-	char version[RESOURCE_VERSION_SIZE];
+	_cleanup_(freep) uint8_t *copy = malloc(len ? len : 1);
 	int r;
 
-	if (e && e->packed && e->len == len && memcmp(e->packed, packed, len) == 0)
-		return 0;
-	copy = malloc(len ? len : 1);
 	if (!copy)
 		return -ENOMEM;
+	r = version_make(s, packed, len, e->version);
+	if (r < 0)
+		return r;
 	if (len > 0)
 		memcpy(copy, packed, len);
-	r = version_make(copy, len, version);
-	if (r == 0 && !e)
-		r = entry_new(s, name, &e);
-	if (r < 0 || !e)
-		return r;
 	s->n_live += e->packed ? 0 : 1;
 	free(e->packed);
 	e->packed = TAKE_PTR(copy);
 	e->len = len;
-	memcpy(e->version, version, sizeof(version));
-	entry_touch(s, e);
 	return 0;
+}
+
+int resources_set(struct resources *s, const char *name, const void *packed, size_t len)
+{
+	struct resource_entry *e = entry_get(s, name);
+	int r;
+
+	if (!e)
+		return -ENOMEM;
+	if (e->packed && e->len == len && memcmp(e->packed, packed, len) == 0)
+		return 0;
+	r = bytes_set(s, e, packed, len);
+	if (r == 0)
+		entry_touch(s, e);
+	else if (!e->seq)
+		entry_free(s, e); /* it is new */
+	return r;
 }
 
 void resources_remove(struct resources *s, const char *name)

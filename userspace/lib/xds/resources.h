@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <openssl/types.h>
+
 #include "base/list.h"
 #include "base/map.h"
 
@@ -17,8 +19,8 @@ struct resource_entry {
 	struct list link;         /* by seq, ascending */
 	struct list removed_link; /* the same order, removed ones only */
 	uint64_t seq;             /* number of its last change, from 1 */
-	char *name;
-	uint8_t *packed; /* NULL: removed */
+	const char *name;         /* the map's */
+	uint8_t *packed;          /* NULL: removed */
 	size_t len;
 	struct address_keys *keys;           /* address_index's; NULL while it is not filed */
 	char version[RESOURCE_VERSION_SIZE]; /* hash of the bytes: the same after a restart of the
@@ -26,6 +28,8 @@ struct resource_entry {
 };
 
 struct resources {
+	EVP_MD *sha256;
+	EVP_MD_CTX *digest; /* of one version after the other */
 	struct map *by_name;
 	struct list entries, removed;
 	uint64_t seq; /* of the last change */

@@ -14,11 +14,12 @@
 #include "model/scratch.h"
 #include "base/index.h"
 #include "model/model.h"
+#include "model/selector.h"
 #include "model/vip.h"
 #include "net/addr.h"
 #include "source/pod_facts.h"
 
-#define MODEL_KEY_MAX      1024
+#define MODEL_KEY_MAX      SELECTOR_KEY_MAX
 #define STATIC_STRICT      "istio_converted_static_strict"
 #define CONVERTED_PEER     "converted_peer_authentication_"
 #define SERVICE_NAME_LABEL "kubernetes.io/service-name"
@@ -41,7 +42,7 @@ enum entity_kind {
 /** struct entity - one object and its place in the model; first member of the kinds below. */
 struct entity {
 	enum entity_kind kind;
-	char *key; /* "namespace/name"; of ENTITY_OTHER "kind\nnamespace/name" */
+	const char *key; /* the map's: "namespace/name"; of ENTITY_OTHER "kind\nnamespace/name" */
 	struct object *object;
 	struct list dirty;    /* in model.dirty[kind] */
 	uint64_t report_hash; /* of the messages about it that stand with the user; 0: none */
@@ -57,6 +58,7 @@ struct pod {
 
 struct service {
 	struct entity e;
+	const json_t *selector; /* the object's; NULL: none */
 	struct index_link in_selector;
 };
 
@@ -126,7 +128,7 @@ struct output {
 	enum xds_type type;
 	bool is_emitted, is_unset;
 	struct list unset; /* in model.unset */
-	char name[];
+	const char *name;  /* the map's */
 };
 
 #define REPORTS_MAX 32 /* of one object */
@@ -148,6 +150,8 @@ struct model {
 	struct list dirty[ENTITY_KIND_MAX];
 	struct map *outputs[XDS_TYPE_MAX];
 	struct list unset;
+	struct map *alikes; /* of the flush at hand, see alike.h */
+	struct scratch alike_memory;
 	struct report reports[REPORTS_MAX];
 	size_t reports_count;
 	struct index pods_by_namespace; /* "ns" */
@@ -177,24 +181,6 @@ struct model {
 struct entity *entity_find(const struct model *m, enum entity_kind kind, const char *namespace_,
 			   const char *name);
 void entity_mark(struct model *m, struct entity *e);
-
-/* selectors, selector.c */
-bool selector_matches(const json_t *selector, const json_t *labels);
-void label_key(char buf[MODEL_KEY_MAX], const char *ns, const char *key, const char *value);
-/* File @owner under one pair of @selector, or under "ns\n" when it is empty. */
-_must_check_ int selector_file(struct index *ix, const char *ns, const json_t *selector,
-			       void *owner, struct index_link *l);
-/* @fn for each owner whose filing could match @labels; it still compares the whole selector. */
-void selector_candidates(const struct index *ix, const char *ns, const json_t *labels,
-			 void (*fn)(void *arg, void *owner), void *arg);
-/* Call @fn for each pod of @ns that @selector matches; an empty selector matches all. fn's true
- * stops: then true. */
-bool selector_pods(const struct model *m, const char *ns, const json_t *selector,
-		   bool (*fn)(void *arg, struct pod *pod), void *arg);
-/* The same; for the root namespace in all namespaces. */
-bool selector_pods_scope(const struct model *m, const char *ns, const json_t *selector,
-			 bool (*fn)(void *arg, struct pod *pod), void *arg);
-void selector_mark(struct model *m, const char *ns, const json_t *selector, bool is_root_wide);
 
 /* outputs, output.c */
 _must_check_ int output_set(struct model *m, enum xds_type type, const char *name,

@@ -9,7 +9,7 @@
 #include "base/str.h"
 #include "model/domains.h"
 #include "model/enrol.h"
-#include "model/impl.h"
+#include "model/alike.h"
 #include "model/pack.h"
 #include "model/telemetry.h"
 #include "tls/spiffe.h"
@@ -201,49 +201,46 @@ static void entity_free(struct entity *e)
 {
 	list_del(&e->dirty);
 	(void)object_unref(e->object);
-	free(e->key);
 	free(e);
 }
 
-static int entity_new(struct model *m, enum entity_kind kind, const char *key, struct object *o,
-		      struct entity **ret)
+static struct entity *entity_new(enum entity_kind kind, const char *key, struct object *o)
 {
 	struct entity *e = calloc(1, kind_sizes[kind]);
-	int r;
 
 	if (!e)
-		return -ENOMEM;
+		return NULL;
 	e->kind = kind;
+	e->key = key;
 	list_init(&e->dirty);
 	if (kind == ENTITY_SLICE)
 		list_init(&((struct slice *)e)->outputs);
 	if (kind == ENTITY_SERVICE_ENTRY)
 		list_init(&((struct service_entry *)e)->outputs);
-	e->key = strdup(key);
-	r = e->key ? map_put_str(m->entities[kind], key, e) : -ENOMEM;
-	if (r < 0) {
-		free(e->key);
-		free(e);
-		return r;
-	}
 	e->object = object_ref(o);
-	*ret = e;
-	return 0;
+	return e;
 }
 
 int model_put(struct model *m, struct object *obj)
 {
 	enum entity_kind kind = kind_find(obj->kind);
-	char key[MODEL_KEY_MAX];
-	struct entity *e;
+	char buf[MODEL_KEY_MAX];
+	const char *key;
 	struct object *old;
-	int r;
+	struct entity *e;
+	void **at;
 
-	entity_key(key, kind, obj);
-	e = map_get_str(m->entities[kind], key);
+	entity_key(buf, kind, obj);
+	at = map_at_str(m->entities[kind], buf, &key);
+	if (!at)
+		return -ENOMEM;
+	e = *at;
 	if (!e) {
-		r = entity_new(m, kind, key, obj, &e);
-		return r < 0 ? r : entity_link(m, e);
+		*at = e = entity_new(kind, key, obj);
+		if (e)
+			return entity_link(m, e);
+		(void)map_del_str(m->entities[kind], buf);
+		return -ENOMEM;
 	}
 	entity_unlink(m, e);
 	old = e->object;
@@ -262,6 +259,7 @@ int model_delete(struct model *m, const struct object *obj)
 	e = map_del_str(m->entities[kind], key);
 	if (!e)
 		return 0;
+	e->key = key; /* the map's went with its entry */
 	entity_unlink(m, e);
 	report_clear(m, e);
 	entity_free(e);
@@ -329,10 +327,12 @@ int model_flush(struct model *m)
 	for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
 		r = flush_kind(m, order[i]);
 		if (r < 0)
-			return r;
+			break;
 	}
-	output_sweep(m);
-	return 0;
+	alike_end(m);
+	if (r == 0)
+		output_sweep(m);
+	return r;
 }
 
 bool model_has_identity_on_node(const struct model *m, const char *spiffe, const char *node)
@@ -500,6 +500,9 @@ int model_new(const struct model_ops *ops, void *arg, const struct model_config 
 		if (r < 0)
 			return r;
 	}
+	r = map_new(&m->alikes);
+	if (r < 0)
+		return r;
 	r = config_copy(m, config ? config : &(struct model_config){0});
 	if (r < 0)
 		return r;
@@ -539,6 +542,7 @@ struct model *model_free(struct model *m)
 		m->entities[i] = map_free(m->entities[i]);
 	outputs_free(m);
 	indexes_each(m, index_done);
+	m->alikes = map_free(m->alikes);
 	vip_pool_done(&m->vips);
 	domains_free(m);
 	free(m->cluster_id);

@@ -7,27 +7,23 @@
 
 #include "model/impl.h"
 
-static int output_get(struct model *m, enum xds_type type, const char *name, struct output **ret)
+static struct output *output_get(struct model *m, enum xds_type type, const char *name)
 {
-	struct output *o = map_get_str(m->outputs[type], name);
-	size_t size = strlen(name) + 1;
-	int r;
+	const char *key;
+	void **at = map_at_str(m->outputs[type], name, &key);
+	struct output *o = at ? *at : NULL;
 
+	if (!at || o)
+		return o;
+	*at = o = calloc(1, sizeof(*o));
 	if (!o) {
-		o = calloc(1, sizeof(*o) + size);
-		if (!o)
-			return -ENOMEM;
-		o->type = type;
-		list_init(&o->unset);
-		memcpy(o->name, name, size);
-		r = map_put_str(m->outputs[type], name, o);
-		if (r < 0) {
-			free(o);
-			return r;
-		}
+		(void)map_del_str(m->outputs[type], name);
+		return NULL;
 	}
-	*ret = o;
-	return 0;
+	o->type = type;
+	o->name = key;
+	list_init(&o->unset);
+	return o;
 }
 
 int output_set(struct model *m, enum xds_type type, const char *name, const ProtobufCMessage *msg)
@@ -36,15 +32,14 @@ int output_set(struct model *m, enum xds_type type, const char *name, const Prot
 	size_t len = protobuf_c_message_get_packed_size(msg);
 	struct output *o;
 	uint64_t hash;
-	int r;
 
 	packed = malloc(len + 1);
 	if (!packed)
 		return -ENOMEM;
 	(void)protobuf_c_message_pack(msg, packed);
-	r = output_get(m, type, name, &o);
-	if (r < 0)
-		return r;
+	o = output_get(m, type, name);
+	if (!o)
+		return -ENOMEM;
 	o->is_unset = false;
 	/* A seeded 64-bit hash: two states of one resource that collide are not to be expected. */
 	hash = map_hash(packed, len);
@@ -78,8 +73,8 @@ void output_sweep(struct model *m)
 		list_del(&o->unset);
 		if (!o->is_unset)
 			continue;
-		(void)map_del_str(m->outputs[o->type], o->name);
 		m->ops->on_removed(m->arg, o->type, o->name);
+		(void)map_del_str(m->outputs[o->type], o->name);
 		free(o);
 	}
 }

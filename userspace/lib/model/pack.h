@@ -76,6 +76,9 @@ void pack_sort_services(struct Istio__Workload__Workload *msg);
 /* By Istio's labels; without them its workload_name, which is set before, and "latest". Borrowed
  * from @labels. */
 void pack_canonical_names(const json_t *labels, struct Istio__Workload__Workload *msg);
+/* By Istio's labels; NULL when they name none; without a revision "latest". */
+const char *pack_canonical_name(const json_t *labels);
+const char *pack_canonical_revision(const json_t *labels);
 
 /* pack_node.c: emit a culvert.node.Node, if it has an address */
 int pack_node(struct model *m, const struct object *node);
@@ -86,6 +89,8 @@ int pack_host_ports(const struct model *m, const struct pod_facts *pod,
 
 /* ports.c */
 bool service_port_is_tcp(const json_t *port);
+/* Does a port lead where a name says, which each pod may have its own number for? */
+bool service_has_named_targets(const struct object *service);
 int pack_service_ports(const struct object *service, struct scratch *a, struct port_list *ret);
 int pack_pod_ports(const struct object *service, const struct pod_facts *pod, struct scratch *a,
 		   struct port_list *ret);

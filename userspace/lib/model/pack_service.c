@@ -148,7 +148,7 @@ int pack_extension(const char *name, const ProtobufCMessage *msg, struct scratch
 		return -ENOMEM;
 	istio__workload__extension__init(x);
 	google__protobuf__any__init(any);
-	any->type_url = scratch_format(a, "type.googleapis.com/%s", name);
+	any->type_url = scratch_concat(a, "type.googleapis.com/", name);
 	any->value.len = protobuf_c_message_pack(msg, bytes);
 	any->value.data = bytes;
 	x->name = (char *)(uintptr_t)name;
@@ -299,8 +299,7 @@ static int service_fill(const struct model *m, const struct service *s, service_
 
 	msg->name = (char *)o->name;
 	msg->namespace_ = (char *)o->namespace_;
-	msg->hostname =
-		scratch_format(a, "%s.%s.svc.%s", o->name, o->namespace_, m->cluster_domain);
+	msg->hostname = scratch_concat(a, o->name, ".", o->namespace_, ".svc.", m->cluster_domain);
 	msg->canonical = true;
 	msg->ip_families = ip_families(o);
 	r = add_vips(msg, o, a);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "model/alike.h"
 #include "model/enrol.h"
 #include "model/pack.h"
 #include "model/telemetry.h"
@@ -136,16 +137,14 @@ static int services_add(struct gather *g, const struct service *s, const struct 
 	return key ? pack_serves(g->msg, key, ports, g->a) : -ENOMEM;
 }
 
-static void gather_entry(void *arg, void *owner)
+static void gather_entry(struct gather *g, const struct service_entry *s)
 {
-	const struct service_entry *s = owner;
 	const struct object *o = s->e.object;
-	struct gather *g = arg;
 	struct port_list ports;
 	const json_t *one;
 	size_t i;
 
-	if (g->r < 0 || !selector_matches(service_entry_selector(s), g->pod->e.object->labels))
+	if (g->r < 0)
 		return;
 	g->r = pack_entry_ports(s, NULL, g->a, &ports);
 	json_array_foreach (object_value(o, "spec.hosts"), i, one) {
@@ -158,20 +157,14 @@ static void gather_entry(void *arg, void *owner)
 	}
 }
 
-static void gather_selected(void *arg, void *owner)
+static void gather_selected(struct gather *g, const struct alike_service *s)
 {
-	const struct service *s = owner;
-	struct gather *g = arg;
-	const struct object *o = s->e.object;
-	struct port_list ports;
+	struct port_list ports = s->ports;
 
-	if (g->r < 0 ||
-	    !selector_matches(object_value(o, "spec.selector"), g->pod->e.object->labels) ||
-	    index_find(&g->m->slices_by_service, s->e.key))
-		return;
-	g->r = pack_pod_ports(o, g->pod->facts, g->a, &ports);
+	if (g->r == 0 && s->is_by_pod)
+		g->r = pack_pod_ports(s->object, g->pod->facts, g->a, &ports);
 	if (g->r == 0)
-		g->r = services_add(g, s, &ports);
+		g->r = pack_serves(g->msg, s->key, &ports, g->a);
 }
 
 static void gather_slice(struct gather *g, const struct slice *slice, const struct endpoint *e)
@@ -211,19 +204,23 @@ void pack_sort_services(workload_msg *msg)
 		qsort(msg->services, msg->n_services, sizeof(*msg->services), service_compare);
 }
 
-static int add_services(const struct model *m, const struct pod *p, workload_msg *msg,
-			struct scratch *a)
+static int add_services(const struct model *m, const struct pod *p, const struct alike *alike,
+			workload_msg *msg, struct scratch *a)
 {
 	struct gather g = {.m = m, .pod = p, .a = a, .msg = msg};
+	bool has_slices = map_count(m->endpoints_by_target.buckets) > 0;
 	char key[MODEL_KEY_MAX];
 
-	selector_candidates(&m->services_by_label, p->e.object->namespace_, p->e.object->labels,
-			    gather_selected, &g);
-	selector_candidates(&m->entries_by_label, p->e.object->namespace_, p->e.object->labels,
-			    gather_entry, &g);
-	pod_key(key, p);
-	gather_target(&g, key);
-	for (size_t i = 0; i < p->facts->addrs_count && !p->facts->is_host_network; i++) {
+	for (size_t i = 0; i < alike->services_count; i++)
+		gather_selected(&g, &alike->services[i]);
+	for (size_t i = 0; i < alike->entries_count; i++)
+		gather_entry(&g, alike->entries[i]);
+	if (has_slices) {
+		pod_key(key, p);
+		gather_target(&g, key);
+	}
+	for (size_t i = 0; has_slices && i < p->facts->addrs_count && !p->facts->is_host_network;
+	     i++) {
 		addr_key(key, &p->facts->addrs[i]);
 		gather_target(&g, key);
 	}
@@ -266,8 +263,7 @@ static void workload_owner(const struct pod *p, workload_msg *msg, struct scratc
 	}
 }
 
-static const char *first_label(const json_t *labels, const char *const *keys, size_t n,
-			       const char *fallback)
+static const char *first_label(const json_t *labels, const char *const *keys, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
 		const char *s = json_string_value(json_object_get(labels, keys[i]));
@@ -275,23 +271,35 @@ static const char *first_label(const json_t *labels, const char *const *keys, si
 		if (s && *s)
 			return s;
 	}
-	return fallback;
+	return NULL;
 }
 
-void pack_canonical_names(const json_t *labels, workload_msg *msg)
+const char *pack_canonical_name(const json_t *labels)
 {
 	static const char *const names[] = {"service.istio.io/canonical-name",
 					    "app.kubernetes.io/name", "app"};
+
+	return first_label(labels, names, ARRAY_SIZE(names));
+}
+
+const char *pack_canonical_revision(const json_t *labels)
+{
 	static const char *const revisions[] = {
 		"service.istio.io/canonical-revision",
 		"app.kubernetes.io/version",
 		"version",
 	};
+	const char *s = first_label(labels, revisions, ARRAY_SIZE(revisions));
 
-	msg->canonical_name =
-		(char *)first_label(labels, names, ARRAY_SIZE(names), msg->workload_name);
-	msg->canonical_revision =
-		(char *)first_label(labels, revisions, ARRAY_SIZE(revisions), "latest");
+	return s ? s : "latest";
+}
+
+void pack_canonical_names(const json_t *labels, workload_msg *msg)
+{
+	const char *name = pack_canonical_name(labels);
+
+	msg->canonical_name = name ? (char *)(uintptr_t)name : msg->workload_name;
+	msg->canonical_revision = (char *)(uintptr_t)pack_canonical_revision(labels);
 }
 
 static char *label_or_empty(const struct object *o, const char *key, const char *older)
@@ -357,23 +365,37 @@ static bool is_enrolled(const struct model *m, const struct object *pod)
 	return enrol_is_yes(enrol_decide(pod, ns ? ns->object : NULL).verdict);
 }
 
-static void tunnel_of(const struct model *m, const struct object *pod, workload_msg *msg)
+static void tunnel_of(const struct model *m, const struct pod *p, const struct alike *alike,
+		      workload_msg *msg)
 {
-	const char *native = object_label(pod, "networking.istio.io/tunnel");
+	const struct object *o = p->e.object;
+	const char *native = object_label(o, "networking.istio.io/tunnel");
+	bool is_plain = !o->annotations && !p->facts->is_host_network;
 
 	msg->native_tunnel = native && streq(native, "http");
-	if (msg->native_tunnel || is_enrolled(m, pod))
+	if (msg->native_tunnel || (is_plain ? alike->is_enrolled : is_enrolled(m, o)))
 		msg->tunnel_protocol = ISTIO__WORKLOAD__TUNNEL_PROTOCOL__HBONE;
 }
 
-static int pod_fill(const struct model *m, const struct pod *p, workload_msg *msg,
-		    struct scratch *a)
+static void set_alike(const struct alike *alike, workload_msg *msg)
 {
+	msg->canonical_name = alike->canonical_name ? (char *)(uintptr_t)alike->canonical_name
+						    : msg->workload_name;
+	msg->canonical_revision = (char *)(uintptr_t)alike->canonical_revision;
+	msg->authorization_policies = alike->policies;
+	msg->n_authorization_policies = alike->policies_count;
+}
+
+static int pod_fill(struct model *m, const struct pod *p, workload_msg *msg, struct scratch *a)
+{
+	const struct alike *alike = alike_get(m, p);
 	Culvert__Node__Workload extension = CULVERT__NODE__WORKLOAD__INIT;
 	const struct pod_facts *f = p->facts;
 	const struct object *o = p->e.object;
 	int r;
 
+	if (!alike)
+		return -ENOMEM;
 	msg->uid = scratch_concat(a, m->cluster_id, "//Pod/", o->namespace_, "/", o->name);
 	msg->name = (char *)o->name;
 	msg->namespace_ = (char *)o->namespace_;
@@ -386,9 +408,9 @@ static int pod_fill(const struct model *m, const struct pod *p, workload_msg *ms
 		msg->network_mode = ISTIO__WORKLOAD__NETWORK_MODE__HOST_NETWORK;
 	if (!f->is_ready)
 		msg->status = ISTIO__WORKLOAD__WORKLOAD_STATUS__UNHEALTHY;
-	tunnel_of(m, o, msg);
+	tunnel_of(m, p, alike, msg);
 	workload_owner(p, msg, a);
-	pack_canonical_names(o->labels, msg);
+	set_alike(alike, msg);
 	r = set_locality(m, f->node, msg, a);
 	if (r < 0)
 		return r;
@@ -404,10 +426,7 @@ static int pod_fill(const struct model *m, const struct pod *p, workload_msg *ms
 	r = pack_addresses(msg, f->addrs, f->addrs_count, a);
 	if (r < 0)
 		return r;
-	r = add_services(m, p, msg, a);
-	if (r < 0)
-		return r;
-	r = pod_policies(m, p, a, &msg->authorization_policies, &msg->n_authorization_policies);
+	r = add_services(m, p, alike, msg, a);
 	return r < 0 ? r : a->error;
 }
 

@@ -32,6 +32,20 @@ static void mark_owner(void *arg, void *owner)
 	entity_mark(arg, owner);
 }
 
+/* What of its own namespace may select it; root_policies are apart. */
+static void selectors_mark(struct model *m, const char *ns, const json_t *labels)
+{
+	const struct index *all[] = {&m->services_by_label, &m->peers_by_label,
+				     &m->policies_by_label};
+	const struct index *used[ARRAY_SIZE(all) + 1] = {0};
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+		if (map_count(all[i]->buckets) > 0)
+			used[n++] = all[i];
+	selector_candidates_all(used, ns, labels, mark_owner, m);
+}
+
 static void slices_mark(struct model *m, const char *target)
 {
 	const struct index_link *l;
@@ -48,11 +62,11 @@ static void dependents_mark(struct model *m, const struct pod *p)
 	const json_t *labels = o->labels;
 	char key[MODEL_KEY_MAX];
 
-	selector_candidates(&m->services_by_label, o->namespace_, labels, mark_owner, m);
-	selector_candidates(&m->peers_by_label, o->namespace_, labels, mark_owner, m);
-	if (!streq(o->namespace_, m->root_namespace))
-		selector_candidates(&m->policies_by_label, o->namespace_, labels, mark_owner, m);
+	selectors_mark(m, o->namespace_, labels);
 	selector_candidates(&m->root_policies, m->root_namespace, labels, mark_owner, m);
+	if (map_count(m->endpoints_by_target.buckets) == 0 &&
+	    map_count(m->entries_by_addr.buckets) == 0)
+		return;
 	pod_key(key, p);
 	slices_mark(m, key);
 	for (size_t i = 0; i < p->facts->addrs_count; i++) {

@@ -394,7 +394,7 @@ static void on_candidate(void *arg, void *owner)
 	struct names *n = arg;
 
 	if (selector_matches(p->selector, n->pod->e.object->labels))
-		names_add(n, p->e.key);
+		names_add(n, (char *)(uintptr_t)p->e.key);
 }
 
 static int name_compare(const void *a, const void *b)

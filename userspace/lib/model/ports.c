@@ -81,6 +81,17 @@ static uint32_t target_of(const json_t *service_port, const struct pod_facts *po
 	return pod ? pod_facts_port(pod, name) : 0;
 }
 
+bool service_has_named_targets(const struct object *service)
+{
+	const json_t *port;
+	size_t i;
+
+	json_array_foreach (object_value(service, "spec.ports"), i, port)
+		if (json_is_string(json_object_get(port, "targetPort")))
+			return true;
+	return false;
+}
+
 /* Not among the list's ports. */
 #define NOWHERE UINT32_MAX
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* selector - matchLabels, both ways: which pods does a selector match, which selectors match a pod.
- */
+#include "model/selector.h"
+
 #include <string.h>
 
 #include "base/str.h"
@@ -28,9 +28,9 @@ bool selector_matches(const json_t *selector, const json_t *labels)
 	return true;
 }
 
-void label_key(char buf[MODEL_KEY_MAX], const char *ns, const char *key, const char *value)
+size_t label_key(char buf[MODEL_KEY_MAX], const char *ns, const char *key, const char *value)
 {
-	(void)str_concat(buf, MODEL_KEY_MAX, ns, "\n", key, "\n", value);
+	return str_concat(buf, MODEL_KEY_MAX, ns, "\n", key, "\n", value);
 }
 
 static void empty_key(char buf[MODEL_KEY_MAX], const char *ns)
@@ -59,21 +59,32 @@ static void bucket_call(const struct index_bucket *b, void (*fn)(void *arg, void
 	index_for_each(l, b) fn(arg, l->owner);
 }
 
-void selector_candidates(const struct index *ix, const char *ns, const json_t *labels,
-			 void (*fn)(void *arg, void *owner), void *arg)
+void selector_candidates_all(const struct index *const *indexes, const char *ns,
+			     const json_t *labels, void (*fn)(void *arg, void *owner), void *arg)
 {
 	char buf[MODEL_KEY_MAX];
 	const char *key;
 	json_t *value;
 
-	if (map_count(ix->buckets) == 0)
-		return;
 	empty_key(buf, ns);
-	bucket_call(index_find(ix, buf), fn, arg);
+	for (size_t i = 0; indexes[i]; i++)
+		bucket_call(index_find(indexes[i], buf), fn, arg);
 	json_object_foreach ((json_t *)labels, key, value) {
-		label_key(buf, ns, key, value_text(value));
-		bucket_call(index_find(ix, buf), fn, arg);
+		size_t len = label_key(buf, ns, key, value_text(value));
+		uint64_t hash = map_hash(buf, len);
+
+		for (size_t i = 0; indexes[i]; i++)
+			bucket_call(map_get_hashed(indexes[i]->buckets, hash, buf, len), fn, arg);
 	}
+}
+
+void selector_candidates(const struct index *ix, const char *ns, const json_t *labels,
+			 void (*fn)(void *arg, void *owner), void *arg)
+{
+	const struct index *const indexes[] = {ix, NULL};
+
+	if (map_count(ix->buckets) > 0)
+		selector_candidates_all(indexes, ns, labels, fn, arg);
 }
 
 /* The smallest set of pods that a selector's pairs leave; NULL: none. */
@@ -127,16 +138,27 @@ bool selector_pods_scope(const struct model *m, const char *ns, const json_t *se
 	return false;
 }
 
-static bool mark_pod(void *arg, struct pod *pod)
+/* When much comes at once most pods are marked already. */
+static void mark_selected(struct model *m, const char *ns, const json_t *selector)
 {
-	entity_mark(arg, &pod->e);
-	return false;
+	const struct index_bucket *b = smallest_bucket(m, ns, selector);
+	const struct index_link *l;
+
+	index_for_each(l, b)
+	{
+		struct pod *p = l->owner;
+
+		if (list_is_empty(&p->e.dirty) && selector_matches(selector, p->e.object->labels))
+			entity_mark(m, &p->e);
+	}
 }
 
 void selector_mark(struct model *m, const char *ns, const json_t *selector, bool is_root_wide)
 {
-	if (is_root_wide)
-		(void)selector_pods_scope(m, ns, selector, mark_pod, m);
-	else
-		(void)selector_pods(m, ns, selector, mark_pod, m);
+	if (!is_root_wide || strcmp(ns, m->root_namespace) != 0) {
+		mark_selected(m, ns, selector);
+		return;
+	}
+	map_for_each (m->pods_by_namespace.buckets, it)
+		mark_selected(m, it.key, selector);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/str.h"
 #include "model/impl.h"
 #include "model/pack.h"
 
@@ -20,8 +21,8 @@ static void service_resource_name(const struct model *m, const struct entity *se
 {
 	const struct object *o = service->object;
 
-	(void)snprintf(buf, size, "%s/%s.%s.svc.%s", o->namespace_, o->name, o->namespace_,
-		       m->cluster_domain);
+	(void)str_concat(buf, size, o->namespace_, "/", o->name, ".", o->namespace_, ".svc.",
+			 m->cluster_domain);
 }
 
 static void endpoint_target_key(const struct slice *s, const struct endpoint *e,
@@ -71,12 +72,11 @@ static void service_entries_mark(struct model *m, const struct object *o, const 
 static void service_workloads_mark(struct model *m, const struct service *s)
 {
 	const struct object *o = s->e.object;
-	const json_t *selector = object_value(o, "spec.selector");
 	const struct index_link *l;
 
-	if (json_object_size(selector) > 0) {
-		selector_mark(m, o->namespace_, selector, false);
-		service_entries_mark(m, o, selector);
+	if (json_object_size(s->selector) > 0) {
+		selector_mark(m, o->namespace_, s->selector, false);
+		service_entries_mark(m, o, s->selector);
 	}
 	index_for_each(l, index_find(&m->slices_by_service, s->e.key))
 	{
@@ -102,12 +102,12 @@ void service_unlink(struct model *m, struct service *s)
 int service_link(struct model *m, struct service *s)
 {
 	const struct object *o = s->e.object;
-	const json_t *selector = object_value(o, "spec.selector");
 	char name[MODEL_KEY_MAX];
 	int r;
 
-	if (json_object_size(selector) > 0 && !service_is_external(o)) {
-		r = selector_file(&m->services_by_label, o->namespace_, selector, s,
+	s->selector = object_value(o, "spec.selector");
+	if (json_object_size(s->selector) > 0 && !service_is_external(o)) {
+		r = selector_file(&m->services_by_label, o->namespace_, s->selector, s,
 				  &s->in_selector);
 		if (r < 0)
 			return r;
@@ -126,10 +126,9 @@ static bool any_pod(void *arg, struct pod *pod)
 static void service_report(struct model *m, struct service *s)
 {
 	const struct object *o = s->e.object;
-	const json_t *selector = object_value(o, "spec.selector");
 
-	if (json_object_size(selector) > 0 && !service_is_external(o) &&
-	    !selector_pods(m, o->namespace_, selector, any_pod, NULL))
+	if (json_object_size(s->selector) > 0 && !service_is_external(o) &&
+	    !selector_pods(m, o->namespace_, s->selector, any_pod, NULL))
 		report(m, "spec.selector", true, "matches no pod in namespace %s", o->namespace_);
 	if (object_value(o, "spec.sessionAffinityConfig.clientIP.timeoutSeconds"))
 		report(m, "spec.sessionAffinityConfig.clientIP.timeoutSeconds", true,

@@ -3,9 +3,11 @@
  * ztunnel that holds all of it.
  *
  * usage: mesh-size PODS SERVICES POLICIES
- * Prints one JSON line. The child is the ztunnel's half, fed through a pipe, so that its memory is
- * its own. Changes are measured twice: of objects that were not touched for long, and of the same
- * ones again and again ("warm"), which have their memory in the caches whatever else there is. */
+ * Prints one JSON line. The control plane's half begins with objects that are parsed and ends with
+ * the resources that its xDS server keeps, versions included. The child is the ztunnel's half, fed
+ * through a pipe between the measurements, so that its memory is its own.
+ * Changes are measured twice: of objects that were not touched for long, and of the same ones again
+ * and again ("warm"), which have their memory in the caches whatever else there is. */
 #include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
@@ -19,6 +21,7 @@
 #include "base/str.h"
 #include "model/model.h"
 #include "source/json_pool.h"
+#include "xds/resources.h"
 #include "ztunnel/decode.h"
 #include "ztunnel/policy.h"
 #include "ztunnel/state.h"
@@ -154,6 +157,8 @@ static struct object *policy_make(unsigned int i, unsigned int round)
 struct parent {
 	struct model *model;
 	FILE *pipe;
+	struct resources stores[XDS_TYPE_MAX]; /* as the xDS server has them */
+	uint64_t sent_seq[XDS_TYPE_MAX];
 	size_t resources, bytes;
 };
 
@@ -169,19 +174,46 @@ static void record_write(struct parent *p, const struct record *r, const char *n
 static void on_resource(void *arg, enum xds_type type, const char *name, const void *packed,
 			size_t len)
 {
-	const struct record r = {RECORD_RESOURCE, type, strlen(name) + 1, len};
 	struct parent *p = arg;
 
 	p->resources++;
 	p->bytes += len;
-	record_write(p, &r, name, packed);
+	if (resources_set(&p->stores[type], name, packed, len) < 0)
+		die("out of memory");
 }
 
 static void on_removed(void *arg, enum xds_type type, const char *name)
 {
-	const struct record r = {RECORD_REMOVED, type, strlen(name) + 1, 0};
+	struct parent *p = arg;
 
-	record_write(arg, &r, name, "");
+	resources_remove(&p->stores[type], name);
+}
+
+static void resource_send(struct parent *p, enum xds_type type, const struct resource_entry *e)
+{
+	const struct record r = {
+		.what = e->packed ? RECORD_RESOURCE : RECORD_REMOVED,
+		.type = type,
+		.name_len = strlen(e->name) + 1,
+		.len = e->packed ? e->len : 0,
+	};
+
+	record_write(p, &r, e->name, e->packed ? (const void *)e->packed : "");
+}
+
+/* What is new since the last time; policies before the workloads that name them. */
+static void changes_send(struct parent *p)
+{
+	static const enum xds_type order[] = {XDS_AUTHORIZATION, XDS_ADDRESS};
+
+	for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
+		const struct resources *store = &p->stores[order[i]];
+		const struct resource_entry *e = resources_after(store, p->sent_seq[order[i]]);
+
+		for (; e; e = resources_next(store, e))
+			resource_send(p, order[i], e);
+		p->sent_seq[order[i]] = store->seq;
+	}
 }
 
 static void on_error(void *arg, const struct source_error *err)
@@ -203,6 +235,7 @@ static void mark(struct parent *p, int what)
 {
 	const struct record r = {.what = what};
 
+	changes_send(p);
 	record_write(p, &r, "", "");
 	if (fflush(p->pipe) != 0)
 		die("the other half is gone");
@@ -420,6 +453,9 @@ int main(int argc, char **argv)
 	       size.policies);
 	(void)fflush(stdout);
 	pid = child_start(&p.pipe);
+	for (int type = 0; type < XDS_TYPE_MAX; type++)
+		if (resources_init(&p.stores[type]) < 0)
+			die("out of memory");
 	if (!p.pipe || model_new(&ops, &p, NULL, &p.model) < 0)
 		die("out of memory");
 	load_ms = load(&p, &size);
@@ -437,5 +473,7 @@ int main(int argc, char **argv)
 	(void)fclose(p.pipe);
 	(void)waitpid(pid, &status, 0);
 	(void)model_free(p.model);
+	for (int type = 0; type < XDS_TYPE_MAX; type++)
+		resources_clear(&p.stores[type]);
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }

@@ -4,6 +4,7 @@ effect on open and on new connections."""
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -144,13 +145,25 @@ class Pair:
         put(config, "node.yaml", "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\n")
         if pods:
             write_mesh(config, pods)
+        self.log = os.path.join(self.folder, "control.log")
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        common = ("--node", "n1", "--run-dir", self.run_dir, "--log-level", "error")
-        self.control = subprocess.Popen([os.path.join(BIN, "culvert-control"), *common, "--config-dir", config, "--ca-dir",
-                                         os.path.join(self.folder, "ca")], **quiet)
-        self.ztunnel = subprocess.Popen([os.path.join(BIN, "culvert-ztunnel"), *common, "--user", "root", "--admin-port", "0",
-                                         "--metrics-port", "0", "--ready-port", "0"], **quiet)
+        common = ("--node", "n1", "--run-dir", self.run_dir)
+        with open(self.log, "wb") as log:
+            self.control = subprocess.Popen([os.path.join(BIN, "culvert-control"), *common, "--config-dir", config, "--ca-dir",
+                                             os.path.join(self.folder, "ca"), "--log-level", "info"], stdout=log, stderr=log)
+        wait_for(self.ready_line, 300, "the control plane to be ready")  # alone: what it takes is told there
+        self.ztunnel = subprocess.Popen([os.path.join(BIN, "culvert-ztunnel"), *common, "--log-level", "error", "--user", "root",
+                                         "--admin-port", "0", "--metrics-port", "0", "--ready-port", "0"], **quiet)
         wait_settled(self.run_dir, pods)
+
+    def ready_line(self):
+        """What the control plane logged when it began to serve; None before."""
+        with open(self.log, encoding="utf-8") as log:
+            return next((line for line in log if "load_ms=" in line), None)
+
+    def logged(self, key):
+        """A number of that line."""
+        return int(re.search(rf"\b{key}=(\d+)", self.ready_line()).group(1))
 
     def close(self):
         """End both."""
@@ -168,7 +181,8 @@ def decision(bench):
 
 
 def scale_processes(bench):
-    """The real programs: memory of a ztunnel that holds everything, CPU of both while nothing changes."""
+    """The real programs: how long the control plane reads and parses, and how long it then loads; memory of a ztunnel that holds
+    everything; CPU of both while nothing changes."""
     pods = sizes(bench)[1]
     with contextlib.closing(Pair(bench.work_dir, 0)) as empty:
         before = rss_kb(empty.ztunnel.pid)
@@ -177,6 +191,8 @@ def scale_processes(bench):
         bench.add("scale_processes", contestants.Culvert, "ztunnel_rss_bytes_per_workload",
                   (rss_kb(pair.ztunnel.pid) - before) * 1024 / pods)
         bench.add("scale_processes", contestants.Culvert, "control_rss_kB", rss_kb(pair.control.pid))
+        for key in ("read_ms", "load_ms"):
+            bench.add("scale_processes", contestants.Culvert, f"control_{key}", pair.logged(key))
         used = {name: cost.process_seconds(p.pid) for name, p in (("ztunnel", pair.ztunnel), ("control", pair.control))}
         time.sleep(IDLE_S)
         for name, p in (("ztunnel", pair.ztunnel), ("control", pair.control)):
@@ -263,8 +279,8 @@ ROWS = {
     "decision": (decision, tuple(f"{scope}_us_{n}" for scope in ("global", "namespace", "selector") for n in (10, 10_000))),
     "scale_model": (scale_model, ("control_load_ms", "ztunnel_load_ms", "ztunnel_bytes_per_workload",
                                   *(f"{metric}_{label}" for metric in CHANGE for label in ("small", "large")))),
-    "scale_processes": (scale_processes, ("ztunnel_rss_bytes_per_workload", "control_rss_kB", "ztunnel_idle_us_per_s",
-                                          "control_idle_us_per_s")),
+    "scale_processes": (scale_processes, ("ztunnel_rss_bytes_per_workload", "control_rss_kB", "control_read_ms", "control_load_ms",
+                                          "ztunnel_idle_us_per_s", "control_idle_us_per_s")),
     "policy_effect": (policy_effect, tuple(f"{what}_{p}_ms_{label}" for what in ("cut", "refused") for p in ("p50", "p99")
                                            for label in ("small", "large"))),
 }

@@ -2,6 +2,7 @@
 #include "control.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -192,6 +193,8 @@ static void on_put(void *arg, struct object *obj)
 {
 	struct control *c = arg;
 
+	if (!c->first_us)
+		c->first_us = now_monotonic_us();
 	xds_server_note_change(c->xds);
 	kinds_count(c->kinds, obj->kind,
 		    discovery_put(c->discovery, obj) > 0 ? KINDS_ADD : KINDS_UPDATE);
@@ -260,6 +263,18 @@ static int serve(struct control *c)
 	return r;
 }
 
+/* From a folder the first object comes when all files are parsed. */
+static void log_ready(const struct control *c)
+{
+	uint64_t now = now_monotonic_us(), first = c->first_us ? c->first_us : now;
+
+	log_info("control",
+		 "ready node=%s addresses=%zu policies=%zu read_ms=%" PRIu64 " load_ms=%" PRIu64,
+		 c->config.node, xds_server_count(c->xds, XDS_ADDRESS),
+		 xds_server_count(c->xds, XDS_AUTHORIZATION), (first - c->started_us) / 1000,
+		 (now - first) / 1000);
+}
+
 static void on_synced(void *arg)
 {
 	struct control *c = arg;
@@ -283,9 +298,7 @@ static void on_synced(void *arg)
 		loop_stop(c->config.loop, r);
 		return;
 	}
-	log_info("control", "ready node=%s addresses=%zu policies=%zu", c->config.node,
-		 xds_server_count(c->xds, XDS_ADDRESS),
-		 xds_server_count(c->xds, XDS_AUTHORIZATION));
+	log_ready(c);
 }
 
 static const struct source_ops source_ops = {
@@ -452,6 +465,7 @@ int control_new(const struct control_config *config, struct control **ret)
 		return -ENOMEM;
 	c->config = *config;
 	c->config.xds_fd = -EBADF;
+	c->started_us = now_monotonic_us();
 	r = kinds_new(&c->kinds);
 	if (r == 0)
 		r = json_pool_new(&c->labels);

@@ -27,5 +27,6 @@ struct control {
 	struct discovery *discovery;
 	struct json_pool *labels; /* one copy of what many pods have */
 	struct mesh_config mesh;
+	uint64_t started_us, first_us; /* when it began to read; when the first object came, or 0 */
 	bool is_synced;
 };

@@ -2,3 +2,6 @@
 
 # The kernel's side of a clock that is set.
 $(BUILD)/tests/unit/base/test-clock-watch: ALL_LDFLAGS += -Wl,--wrap=timerfd_create,--wrap=timerfd_settime,--wrap=read
+
+# How much memory there is.
+$(BUILD)/tests/unit/base/test-reserve: ALL_LDFLAGS += -Wl,--wrap=malloc

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "hbone/tunnel.h"
 
@@ -34,6 +35,7 @@ struct hbone_scratch *hbone_scratch_free(struct hbone_scratch *s)
 	free(s->plain_in);
 	free(s->cipher_out);
 	free(s->cipher_in);
+	free(s->spare);
 	free(s);
 	return NULL;
 }
@@ -124,6 +126,66 @@ void scratch_forget_errors(void)
 	/* Mostly there are none, and to look is much cheaper. */
 	if (ERR_peek_error() != 0)
 		ERR_clear_error();
+}
+
+bool scratch_can_keep(struct hbone_scratch *s)
+{
+	if (!s->spare)
+		s->spare = malloc(SCRATCH_CIPHER_MAX);
+	return s->spare != NULL;
+}
+
+/* send_some() - Return: bytes that the socket took, 0 when it is full; -errno. */
+static ssize_t send_some(int fd, const uint8_t *p, size_t n)
+{
+	ssize_t r = send(fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (r >= 0)
+		return r;
+	return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+}
+
+/* keep() - at the end of what is kept. */
+static int keep(struct hbone_scratch *s, struct buf *unsent, const uint8_t *p, size_t n)
+{
+	int r = buf_append(unsent, p, n);
+
+	if (r != -ENOMEM || buf_len(unsent) > 0 || !s->spare)
+		return r;
+	buf_reset(unsent);
+	unsent->data = TAKE_PTR(s->spare);
+	unsent->cap = SCRATCH_CIPHER_MAX;
+	return buf_append(unsent, p, n);
+}
+
+int scratch_send(struct hbone_scratch *s, int fd, struct buf *unsent)
+{
+	size_t len = s->cipher_out_len;
+	ssize_t n = 0;
+
+	s->cipher_out_len = 0;
+	if (len == 0)
+		return 0;
+	if (buf_len(unsent) == 0)
+		n = send_some(fd, s->cipher_out, len);
+	if (n < 0)
+		return (int)n;
+	return (size_t)n < len ? keep(s, unsent, s->cipher_out + n, len - (size_t)n) : 0;
+}
+
+int scratch_send_kept(int fd, struct buf *unsent)
+{
+	ssize_t n;
+
+	if (buf_len(unsent) == 0)
+		return 0;
+	n = send_some(fd, buf_head(unsent), buf_len(unsent));
+	if (n < 0)
+		return (int)n;
+	buf_consume(unsent, (size_t)n);
+	if (buf_len(unsent) == 0)
+		buf_reset(unsent);
+	return 0;
 }
 
 /* seal_record() - Return: bytes that went into one record; 0: OpenSSL has to make it. */

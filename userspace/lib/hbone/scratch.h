@@ -8,6 +8,7 @@
 
 #include <openssl/ssl.h>
 
+#include "base/buf.h"
 #include "base/macros.h"
 #include "tls/records.h"
 
@@ -25,6 +26,7 @@ struct hbone_scratch {
 	uint8_t *plain_in;
 	uint8_t *cipher_out;
 	uint8_t *cipher_in;
+	uint8_t *spare; /* of cipher_out's size, or NULL */
 	size_t cipher_out_len;
 	size_t cipher_in_len;
 	size_t cipher_in_pos;
@@ -58,6 +60,16 @@ _must_check_ int scratch_encrypt(struct hbone_scratch *s, struct scratch_tls *tl
  * Return: 1 more may come; 0 all taken; -EPROTO. */
 _must_check_ int scratch_decrypt(struct hbone_scratch *s, struct scratch_tls *tls, size_t *ret_len,
 				 bool *ret_is_end);
+/** scratch_can_keep() - see that there is a spare buffer, so that no record is made for which there
+ * is no room when the socket takes it not. Return: whether there is. */
+bool scratch_can_keep(struct hbone_scratch *s);
+/** scratch_send() - write cipher_out to the socket and empty it. What the socket does not take, all
+ * where something is kept already, is kept: without memory in the spare buffer, which then is the
+ * tunnel's.
+ * Return: 0; -ENOMEM; -ENOBUFS over the limit of @unsent; -errno of send(2). */
+_must_check_ int scratch_send(struct hbone_scratch *s, int fd, struct buf *unsent);
+/** scratch_send_kept() - write to the socket what is kept. Return: 0; -errno of send(2). */
+_must_check_ int scratch_send_kept(int fd, struct buf *unsent);
 /** scratch_forget_errors() - before calls into OpenSSL: what an earlier one left would be taken for
  * theirs. */
 void scratch_forget_errors(void);

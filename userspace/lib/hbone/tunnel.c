@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/loop.h"
+#include "base/reserve.h"
 #include "hbone/pace.h"
 #include "hbone/scratch.h"
 #include "net/tcp.h"
@@ -102,49 +103,11 @@ static void arm(struct hbone_tunnel *t)
 	(void)loop_set(&t->watch, events);
 }
 
-/* send_some() - Return: bytes that the socket took, 0 when it is full; -errno. */
-static ssize_t send_some(struct hbone_tunnel *t, const uint8_t *p, size_t n)
-{
-	ssize_t r = send(t->watch.fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
-
-	if (r >= 0)
-		return r;
-	return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-}
-
 /* cipher_flush() - records made by the last calls into OpenSSL go to the socket, what it does not
  * take is kept. */
 static int cipher_flush(struct hbone_tunnel *t)
 {
-	struct hbone_scratch *s = t->scratch;
-	size_t len = s->cipher_out_len;
-	ssize_t n = 0;
-
-	s->cipher_out_len = 0;
-	if (len == 0)
-		return 0;
-	if (buf_len(&t->unsent) == 0)
-		n = send_some(t, s->cipher_out, len);
-	if (n < 0)
-		return (int)n;
-	if ((size_t)n < len)
-		return buf_append(&t->unsent, s->cipher_out + n, len - (size_t)n);
-	return 0;
-}
-
-static int unsent_flush(struct hbone_tunnel *t)
-{
-	ssize_t n;
-
-	if (buf_len(&t->unsent) == 0)
-		return 0;
-	n = send_some(t, buf_head(&t->unsent), buf_len(&t->unsent));
-	if (n < 0)
-		return (int)n;
-	buf_consume(&t->unsent, (size_t)n);
-	if (buf_len(&t->unsent) == 0)
-		buf_reset(&t->unsent);
-	return 0;
+	return scratch_send(t->scratch, t->watch.fd, &t->unsent);
 }
 
 /* flush_round() - fill the buffer from the streams, encrypt it, write it. Return: 1 wrote
@@ -164,6 +127,22 @@ static int flush_round(struct hbone_tunnel *t)
 	return r < 0 ? r : n > 0;
 }
 
+static void on_session_output(void *arg)
+{
+	struct hbone_tunnel *t = arg;
+
+	if (t->state == TUNNEL_OPEN && buf_len(&t->unsent) == 0)
+		loop_task_queue(t->loop, &t->flush);
+}
+
+static void on_session_output_later(void *arg)
+{
+	struct hbone_tunnel *t = arg;
+
+	if (!t->later.loop && loop_timer_set(t->loop, &t->later, LATER_US) < 0)
+		on_session_output(t);
+}
+
 static void on_flush(struct loop_task *task)
 {
 	struct hbone_tunnel *t = container_of(task, struct hbone_tunnel, flush);
@@ -171,6 +150,10 @@ static void on_flush(struct loop_task *task)
 
 	if (t->state != TUNNEL_OPEN)
 		return;
+	if (!scratch_can_keep(t->scratch)) {
+		on_session_output_later(t); /* when there may be memory again */
+		return;
+	}
 	scratch_forget_errors();
 	for (int i = 0; i < ROUNDS_MAX && r == 1 && buf_len(&t->unsent) == 0; i++)
 		r = flush_round(t);
@@ -188,22 +171,6 @@ static void on_flush(struct loop_task *task)
 			loop_task_queue(t->loop, &t->flush);
 	}
 	arm(t);
-}
-
-static void on_session_output(void *arg)
-{
-	struct hbone_tunnel *t = arg;
-
-	if (t->state == TUNNEL_OPEN && buf_len(&t->unsent) == 0)
-		loop_task_queue(t->loop, &t->flush);
-}
-
-static void on_session_output_later(void *arg)
-{
-	struct hbone_tunnel *t = arg;
-
-	if (!t->later.loop && loop_timer_set(t->loop, &t->later, LATER_US) < 0)
-		on_session_output(t);
 }
 
 static void on_later(struct loop_timer *timer)
@@ -266,6 +233,11 @@ static void handshake(struct hbone_tunnel *t)
 	char text[TEXT_MAX];
 	int r, err;
 
+	/* It takes the most of all that is new. */
+	if (!reserve_is_whole()) {
+		tunnel_fail(t, -ENOMEM, "");
+		return;
+	}
 	r = scratch_handshake(&t->tls);
 	err = SSL_get_error(t->tls.ssl, r);
 	if (r != 1 && err != SSL_ERROR_WANT_READ && err != SSL_ERROR_WANT_WRITE) {
@@ -323,7 +295,7 @@ static void on_peer_closed(struct hbone_tunnel *t)
 
 static void busy_count(struct hbone_tunnel *t)
 {
-	if (t->reads < BUSY_READS && ++t->reads == BUSY_READS)
+	if (t->reads < BUSY_READS && ++t->reads == BUSY_READS && reserve_is_whole())
 		(void)SSL_clear_mode(t->tls.ssl, SSL_MODE_RELEASE_BUFFERS);
 }
 
@@ -413,7 +385,7 @@ static void on_event(struct loop_fd *w, uint32_t events)
 		return;
 	}
 	if (events & EPOLLOUT && t->state != TUNNEL_CLOSING) {
-		int r = unsent_flush(t);
+		int r = scratch_send_kept(t->watch.fd, &t->unsent);
 
 		if (r < 0)
 			tunnel_fail(t, r, strerror(-r));

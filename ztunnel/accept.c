@@ -9,6 +9,7 @@
 #include "net/addr.h"
 #include "ztunnel/descriptors.h"
 #include "ztunnel/inbound.h"
+#include "ztunnel/memory.h"
 #include "ztunnel/outbound.h"
 #include "ztunnel/relay.h"
 #include "ztunnel/state.h"
@@ -34,10 +35,19 @@ static int local_of(int fd, struct cv_sockaddr *ret)
 	return cv_sockaddr_from_native((struct sockaddr *)&ss, len, ret);
 }
 
-/* refuse() - this one only: a limit is reached. */
-static void refuse(struct worker *w, const struct pod *pod, enum accept_kind kind, int fd,
+/* limit_reached() - Return: which; NULL. */
+static const char *limit_reached(struct worker *w, int fd)
+{
+	if (w->conn_count >= WORKER_CONNS_MAX || descriptors_are_scarce(fd))
+		return strerror(EMFILE);
+	return memory_is_short(loop_now_us(w->loop)) ? "out of memory" : NULL;
+}
+
+/* refuse() - this one only, when a limit is reached. Return: whether it was, @fd is closed. */
+static bool refuse(struct worker *w, const struct pod *pod, enum accept_kind kind, int fd,
 		   const struct cv_sockaddr *peer)
 {
+	const char *why = limit_reached(w, fd);
 	const struct workload *own = state_workload_by_uid(w->state, pod->uid);
 	struct conn_info info = {
 		.direction = kind == ACCEPT_OUTBOUND ? CONN_OUTBOUND : CONN_INBOUND,
@@ -47,9 +57,12 @@ static void refuse(struct worker *w, const struct pod *pod, enum accept_kind kin
 		.opened_us = loop_now_us(w->loop),
 	};
 
+	if (!why)
+		return false;
 	(void)local_of(fd, &info.dst);
-	telemetry_conn_early(w->telemetry, &info, CONN_CONNECT, strerror(EMFILE));
+	telemetry_conn_early(w->telemetry, &info, CONN_CONNECT, why);
 	(void)relay_close_rst(fd);
+	return true;
 }
 
 static void serve(struct worker *w, struct pod *pod, enum accept_kind kind, int fd,
@@ -57,10 +70,8 @@ static void serve(struct worker *w, struct pod *pod, enum accept_kind kind, int 
 {
 	struct cv_sockaddr local;
 
-	if (w->conn_count >= WORKER_CONNS_MAX || descriptors_are_scarce(fd)) {
-		refuse(w, pod, kind, fd, peer);
+	if (refuse(w, pod, kind, fd, peer))
 		return;
-	}
 	if (kind == ACCEPT_OUTBOUND) {
 		outbound_start(w, pod, fd, peer);
 		return;

@@ -14,6 +14,7 @@
 #include "ztunnel/authz.h"
 #include "ztunnel/baggage.h"
 #include "ztunnel/conn.h"
+#include "ztunnel/memory.h"
 #include "ztunnel/pod.h"
 #include "ztunnel/relay.h"
 #include "ztunnel/resolve.h"
@@ -298,6 +299,10 @@ static int on_connect(void *arg, int32_t id, const struct hbone_head *head)
 	if (!in)
 		return -ENOMEM;
 	conn_set_dst(&in->conn, dst);
+	if (memory_is_short(loop_now_us(t->worker->loop))) {
+		reject(in, 503, "out of memory");
+		return 0;
+	}
 	in->conn.dst_identity = dst ? in->conn.dst_workload->app->identity : NULL;
 	status = resolve(in, head->authority, dst);
 	if (status != 0) {

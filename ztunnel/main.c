@@ -14,10 +14,12 @@
 #include "base/log_filter.h"
 #include "base/macros.h"
 #include "base/option.h"
+#include "base/reserve.h"
 #include "base/str.h"
 #include "tls/gcm.h"
 #include "xds/dial_options.h"
 #include "ztunnel/descriptors.h"
+#include "ztunnel/memory_limit.h"
 #include "ztunnel/node.h"
 #include "ztunnel/seccomp.h"
 #include "ztunnel/trim.h"
@@ -200,5 +202,8 @@ int main(int argc, char **argv)
 		return EXIT_FAILURE;
 	memory_protect(); /* the node's keys: in a core file they would be on a disk */
 	load_gcm();
+	memory_limit_init(NULL);
+	if (!reserve_fill())
+		log_warn(TARGET, "no memory to hold back: at its limit tunnels break");
 	return run(&c) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

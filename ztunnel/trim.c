@@ -7,6 +7,8 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/reserve.h"
+
 /* Between two looks, while there is something to do and while there is not. */
 #define BUSY_LOOK_US  (100 * 1000ULL)
 #define QUIET_LOOK_US (1000 * 1000ULL)
@@ -74,6 +76,7 @@ static void on_timer(struct loop_timer *timer)
 	uint64_t next = BUSY_LOOK_US;
 	struct rusage use = {0};
 
+	(void)reserve_fill(); /* the main thread accepts nobody, before whom it would be asked */
 	(void)getrusage(RUSAGE_SELF, &use);
 	if (is_quiet(t, &use)) {
 		next = QUIET_LOOK_US;

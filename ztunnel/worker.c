@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "base/map.h"
+#include "base/reserve.h"
 #include "base/str.h"
 #include "hbone/tunnel.h"
 #include "net/addr.h"
@@ -386,9 +387,11 @@ static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
 
+	(void)reserve_fill();
 	(void)loop_run(w->loop);
 	inbox_close(&w->inbox);
 	cut_all(w);
+	reserve_drop();
 	return NULL;
 }
 

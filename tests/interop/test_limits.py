@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Many connections, and what happens where the descriptors end: the connection at hand is refused, the others go on."""
+"""Many connections, and what happens where the descriptors or the memory end: the connection at hand is refused, the others go on."""
 import os
 import resource
+import subprocess
 import tempfile
 
 import pytest
@@ -16,6 +17,9 @@ RESERVE = 1024  # the mesh's own descriptors and what it keeps free
 FEW = 300       # descriptors of a process on the node with a limit
 OVER = 500      # connections there
 GROWTH_MAX_KB = 1024
+OPEN = 400      # connections before there is a limit to memory
+ROOM_KB = 256   # what it leaves beside them
+CROWD = 1500    # connections that are too many for that
 
 
 def started(wrap2=()):
@@ -65,6 +69,45 @@ def test_at_the_descriptor_limit_the_next_is_refused_with_the_reason_and_others_
     wait_for(lambda: limited.fds(2) < first + 80, 20, "descriptors to come back")
     assert works(client, server.ip4, PORT) and works(other, far.ip4, PORT)
     assert limited.pid(2) == pid
+
+
+def status_kb(pid, key):
+    """A number of a process's status."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith(key + ":"))
+
+
+def limit_memory(pid, room_kb):
+    """No more data than a ztunnel has, and this. As its own user: for another's a capability is needed."""
+    subprocess.run(["setpriv", "--reuid=culvert-ztunnel", "--regid=culvert-ztunnel", "--clear-groups", "prlimit", f"--pid={pid}",
+                    f"--data={(status_kb(pid, 'VmData') + room_kb) * 1024}:"], check=True)
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_where_memory_ends_the_next_is_refused_with_the_reason_and_every_open_one_goes_on(unlimited, side):
+    client, server, other, far = ((unlimited.client2, unlimited.server1, unlimited.client1, unlimited.server2) if side == "client" else
+                                  (unlimited.client1, unlimited.server2, unlimited.client2, unlimited.server1))
+    pid = unlimited.pid(2)
+    held = Held(client, server.ip4, PORT, OPEN).opened()
+    crowd = None
+    try:
+        assert held.count == OPEN
+        limit_memory(pid, ROOM_KB)
+        crowd = Held(client, server.ip4, PORT, CROWD)
+        assert held.working() == OPEN  # while they come
+        crowd.opened()
+        assert crowd.count < CROWD
+        assert held.working() == OPEN and crowd.working() == crowd.count
+        assert 'out of memory"' in unlimited.log(2)
+        crowd.close()
+        unlimited.wait_works(client, server, PORT)
+        unlimited.wait_works(other, far, PORT)
+        assert held.working() == OPEN
+    finally:
+        held.close()
+        if crowd:
+            crowd.close()
+    assert unlimited.pid(2) == pid
 
 
 def test_twenty_thousand_connections_or_what_the_descriptor_limit_leaves(unlimited):

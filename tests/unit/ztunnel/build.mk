@@ -17,3 +17,6 @@ $(BUILD)/tests/unit/ztunnel/test-authz-random: ALL_LDFLAGS += $(ztunnel-random)
 
 # A clock that the test sets.
 $(BUILD)/tests/unit/ztunnel/test-certs: ALL_LDFLAGS += -Wl,--wrap=now_realtime_us,--wrap=clock_gettime,--wrap=epoll_wait
+
+# How much memory there is.
+$(BUILD)/tests/unit/ztunnel/test-memory: ALL_LDFLAGS += -Wl,--wrap=malloc

@@ -93,7 +93,7 @@ static int ask_source(const struct admin_node *nodes, size_t count, const char *
 		r = ask(&nodes[i], target, ret);
 	} while (r < 0 && ++i < count);
 	if (r < 0)
-		return admin_fail(&nodes[0], "ztunnel", r);
+		return admin_fail(&nodes[count - 1], "ztunnel", r); /* whose error it is */
 	if (r > 0)
 		return r;
 	*ret_node = nodes[i];

@@ -165,11 +165,12 @@ static int load_any(const struct zc_options *o, json_t **ret)
 {
 	_cleanup_(freep) struct admin_node *nodes = calloc(ADMIN_NODES_MAX, sizeof(*nodes));
 	size_t n = nodes ? admin_find_nodes(o->node, o->run_dir, nodes, ADMIN_NODES_MAX) : 0;
+	size_t tried = MIN(n, NODES_TRIED);
 	int r = -ENOENT;
 
 	if (n < 2)
 		return -ENOENT;
-	for (size_t i = 0; i < MIN(n, NODES_TRIED) && r < 0; i++) {
+	for (size_t i = 0; i < tried && r < 0; i++) {
 		r = admin_get_json(&nodes[i], "ztunnel", "/config_dump", ret);
 		if (r == 0 && streq(o->output, "short"))
 			(void)fprintf(
@@ -177,7 +178,7 @@ static int load_any(const struct zc_options *o, json_t **ret)
 				"culvert: as ztunnel of node %s has it; --node asks another\n",
 				nodes[i].name);
 	}
-	return r < 0 ? admin_fail(&nodes[0], "ztunnel", r) : 0;
+	return r < 0 ? admin_fail(&nodes[tried - 1], "ztunnel", r) : 0; /* whose error it is */
 }
 
 static int load_dump(const struct zc_view *view, const struct zc_options *o, json_t **ret)

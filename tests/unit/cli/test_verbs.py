@@ -124,6 +124,13 @@ def test_ztunnel_config_by_exec(mesh, cli):
     assert "no such node in the cluster" in cli.run("zc", "workload", "--node", "n9", code=1)
 
 
+def test_an_error_is_of_the_node_that_is_named(mesh, cli):
+    mesh.on_exec = lambda name, *_: (1, "", f"no word from {name}\n")
+    for words in (("zc", "workload"), ("explain", "shop/web", "shop/web")):
+        said = cli.run(*words, code=1)
+        assert said == "culvert: ztunnel of node n2: pod ztunnel-n2: no word from ztunnel-n2\n"
+
+
 def test_a_cluster_without_the_mesh_and_none_at_all_are_told_apart(api, cli):
     api.put(namespace("shop"))
     for words in (("zc", "workload"), ("proxy-status",), ("explain", "shop/a", "shop/b"), ("connections",)):

@@ -12,6 +12,7 @@ import uuid
 from . import images, layout, node
 
 READY_S = 180
+NOT_YET = ("failed calling webhook", 'serviceaccount "default" not found')
 DIALER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "dialer.py")
 
 
@@ -36,14 +37,15 @@ class Cluster:
         return json.loads(self.run("get", *args, "-o", "json"))
 
     def apply(self, *objects):
-        """Again while the webhook is away: it fails closed, and its control plane may just have been killed."""
+        """Again while the webhook is away: it fails closed, and its control plane may just have been killed; and while a
+        namespace that was just made has no account for its pods: the controller manager makes it when it gets round to it."""
         text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)})
         deadline = time.monotonic() + READY_S
         while True:
             try:
                 return self.run("apply", "-f", "-", text=text)
             except AssertionError as e:
-                if "failed calling webhook" not in str(e) or time.monotonic() > deadline:
+                if not any(one in str(e) for one in NOT_YET) or time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
 

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/macros.h"
 #include "base/str.h"
 
 void refusal_note(struct refusal **r, uint64_t to, const char *words)
@@ -22,23 +21,36 @@ void refusal_note(struct refusal **r, uint64_t to, const char *words)
 	*r = new;
 }
 
-static bool is_named(const char *detail, const char *name)
+/* Is there a resource, in the version that was refused, whose name begins at @start and ends at a
+ * colon? A name may have colons itself. */
+static bool is_there(const struct refusal *r, const char *start, const struct resources *store)
 {
-	size_t n = strlen(name);
+	char name[REFUSAL_DETAIL_MAX];
 
-	for (const char *at = strstr(detail, name); at; at = strstr(at + 1, name))
-		if (at[n] == ':' && (at == detail || at[-1] == ' '))
+	for (const char *end = strchr(start, ':'); end; end = strchr(end + 1, ':')) {
+		const struct resource_entry *e;
+		size_t n = (size_t)(end - start);
+
+		memcpy(name, start, n);
+		name[n] = '\0';
+		e = resources_get(store, name);
+		if (e && e->packed && e->seq <= r->to)
 			return true;
+	}
 	return false;
 }
 
-/* What is named and has not changed since. */
+/* What is named and has not changed since. The words are few, the resources may be many. */
 static bool stands(const struct refusal *r, const struct resources *store)
 {
-	for (const struct resource_entry *e = resources_after(store, 0); e && e->seq <= r->to;
-	     e = resources_next(store, e))
-		if (e->packed && is_named(r->detail, e->name))
+	const char *start = r->detail;
+
+	while (start) {
+		if (is_there(r, start, store))
 			return true;
+		start = strchr(start, ' ');
+		start = start ? start + 1 : NULL;
+	}
 	return false;
 }
 

@@ -189,24 +189,53 @@ static void a_header_block_that_unfolds_ends_the_connection(void **state)
 	assert_true(raw(buf, OPENING_LEN + put_frame(buf + OPENING_LEN, 1, 1, block, n)) < 0);
 }
 
+/* put_given_up() - streams that are opened and reset at once, from the given one on. */
+static size_t put_given_up(uint8_t *at, uint32_t first, uint32_t count)
+{
+	size_t n = 0;
+
+	for (uint32_t i = first; i < first + count; i++) {
+		n += put_frame(at + n, 1, 1 + 2 * i, CONNECT_BLOCK, CONNECT_LEN);
+		n += put_frame(at + n, 3, 1 + 2 * i, "\0\0\0\10", 4);
+	}
+	return n;
+}
+
 /* Return: as raw(): so many streams are opened, and reset at once. */
 static int open_and_reset(uint32_t count)
 {
 	static uint8_t buf[1 << 16];
-	size_t n = OPENING_LEN;
 
 	memcpy(buf, OPENING, OPENING_LEN);
-	for (uint32_t i = 0; i < count; i++) {
-		n += put_frame(buf + n, 1, 1 + 2 * i, CONNECT_BLOCK, CONNECT_LEN);
-		n += put_frame(buf + n, 3, 1 + 2 * i, "\0\0\0\10", 4);
-	}
-	return raw_answered(buf, n, 0);
+	return raw_answered(buf, OPENING_LEN + put_given_up(buf + OPENING_LEN, 0, count), 0);
 }
 
 static void streams_reset_before_their_answer_end_the_connection_when_too_many(void **state)
 {
 	assert_int_equal(open_and_reset(400), 0);
 	assert_true(open_and_reset(1000) < 0);
+}
+
+/* Clients that lose their patience with an application that hangs. */
+static void streams_given_up_between_pings_are_no_flood(void **state)
+{
+	static const uint8_t pong[] = {0, 0, 8, 6, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+	static uint8_t in[1 << 16], out[HBONE_FRAME_MAX];
+	struct side sd = {.answer = 0};
+	size_t n = OPENING_LEN, len;
+
+	memcpy(in, OPENING, OPENING_LEN);
+	assert_int_equal(hbone_session_new(true, &session_ops, &sd, &sd.s), 0);
+	for (uint32_t i = 0; i < 3; i++) {
+		n += put_given_up(in + n, 400 * i, 400);
+		assert_int_equal(hbone_session_recv(sd.s, in, n), 0);
+		assert_int_equal(hbone_session_ping(sd.s), 0);
+		assert_int_equal(hbone_session_send(sd.s, out, sizeof(out), &len), 0);
+		memcpy(in, pong, sizeof(pong));
+		n = sizeof(pong);
+	}
+	assert_int_equal(hbone_session_recv(sd.s, in, put_given_up(in, 1200, 600)), -EDQUOT);
+	hbone_session_free(sd.s);
 }
 
 /* Return: as raw(): so many streams are opened and answered, and each then gets a window past the
@@ -513,6 +542,7 @@ int main(void)
 		cmocka_unit_test(a_header_block_that_unfolds_ends_the_connection),
 		cmocka_unit_test(
 			streams_reset_before_their_answer_end_the_connection_when_too_many),
+		cmocka_unit_test(streams_given_up_between_pings_are_no_flood),
 		cmocka_unit_test(streams_that_we_have_to_reset_end_the_connection_when_too_many),
 		cmocka_unit_test(an_error_that_the_stack_answers_itself_is_told),
 		cmocka_unit_test(

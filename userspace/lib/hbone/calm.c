@@ -4,16 +4,18 @@
 
 /* Streams that a client may reset before they were answered, requests that are no CONNECT, streams
  * past the limit, frames that are wrong for their stream. Each stream that is answered earns one
- * back; what the others made us do was for nothing. */
+ * back; what the others made us do was for nothing. What is left is whole again with each PING of
+ * ours: clients that give up waiting for an application that hangs, some seconds for each of the
+ * streams that a tunnel has, are slower than that. */
 #define CALM_MAX 500
 /* A frame that is wrong for its stream counts so often: no race of two honest ends makes one, and
  * what its stream earned by its answer does not pay for it. */
 #define CALM_INVALID 4
 /* Frames that bring nobody anything: PING, SETTINGS, PRIORITY, GOAWAY, DATA without bytes,
  * WINDOW_UPDATE of what nobody sent. (Types that are not known are skipped and cost nothing.) DATA
- * earns one back, and what is left is whole again with each PING of ours. A server's HEADERS and
- * RST_STREAM count, too: each stream that we open earns PATIENCE_OPENED, for an answer before the
- * last one, the last one, and the end. */
+ * earns one back, and what is left is whole again with each PING of ours, too. A server's HEADERS
+ * and RST_STREAM count as well: each stream that we open earns PATIENCE_OPENED, for an answer
+ * before the last one, the last one, and the end. */
 #define PATIENCE_MAX    2000
 #define PATIENCE_OPENED 3
 /* WINDOW_UPDATEs follow from DATA that the peer got, one for the stream and one for the connection;
@@ -25,14 +27,9 @@
 /* What a peer may keep for later: more frames than wait in any reader. */
 #define WINDOWS_MAX (4U * 1024 * 1024)
 
-void session_calm_start(struct hbone_session *s)
+void session_calm_renew(struct hbone_session *s)
 {
 	s->calm = CALM_MAX;
-	s->patience = PATIENCE_MAX;
-}
-
-void session_patience_renew(struct hbone_session *s)
-{
 	s->patience = PATIENCE_MAX;
 }
 

@@ -424,7 +424,7 @@ int hbone_session_new(bool is_server, const struct hbone_session_ops *ops, void 
 	s->ops = ops;
 	s->arg = arg;
 	s->is_server = is_server;
-	session_calm_start(s);
+	session_calm_renew(s);
 	s->recv_nr = 1;
 	s->lost_code = HBONE_INTERNAL_ERROR;
 	list_init(&s->streams);
@@ -555,7 +555,7 @@ int hbone_session_ping(struct hbone_session *s)
 	if (nghttp2_submit_ping(s->h2, NGHTTP2_FLAG_NONE, NULL) < 0)
 		return -ENOMEM;
 	s->is_ping_pending = true;
-	session_patience_renew(s);
+	session_calm_renew(s);
 	s->ops->on_output(s->arg);
 	return 0;
 }

@@ -58,10 +58,8 @@ void session_heard(struct hbone_session *s, struct hbone_stream *st);
 _must_check_ int session_make_options(nghttp2_option **ret);
 /** session_submit_settings() - queue SETTINGS and the connection's window. Return: 0; -ENOMEM. */
 _must_check_ int session_submit_settings(struct hbone_session *s);
-/** session_calm_start() - a new session. */
-void session_calm_start(struct hbone_session *s);
-/** session_patience_renew() - a while has passed. */
-void session_patience_renew(struct hbone_session *s);
+/** session_calm_renew() - a new session, or a while has passed. */
+void session_calm_renew(struct hbone_session *s);
 /** session_lose_calm() - the peer made us do something for nothing. Sets is_flooded when it was
  * once too often. */
 void session_lose_calm(struct hbone_session *s);

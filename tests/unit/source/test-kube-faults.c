@@ -157,6 +157,37 @@ static void half_an_hour_without_a_server(void **state)
 	UNTIL(f, has(f, "put Namespace /c"));
 }
 
+static bool list_always(struct fake_api *a, int fd, const char *method, const char *path,
+			const char *body)
+{
+	if (strstr(path, "watch=1"))
+		return false;
+	a->n_lists++;
+	fake_answer(fd, 200, LIST("7", NS("a", "7")));
+	return true;
+}
+
+#define REFUSED_US 60000000ULL
+
+/* Each refusal lists anew, and each list succeeds. */
+static void watches_that_are_refused_are_no_storm_of_lists(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t until_us;
+
+	synced_with(f, LIST("7", NS("a", "7")));
+	f->api.on_request = list_always;
+	f->api.watch_status = 503;
+	the_clock.is_fast = true;
+	fake_cut(&f->api);
+	until_us = now_monotonic_us() + REFUSED_US;
+	while (now_monotonic_us() < until_us)
+		assert_true(loop_run_once(f->loop, -1) >= 0);
+	the_clock.is_fast = false;
+	assert_in_range(f->api.n_lists, 2, REFUSED_US / 10000000 + 15);
+	assert_false(has(f, "delete"));
+}
+
 static bool refuse_token_one(struct fake_api *a, int fd, const char *method, const char *path,
 			     const char *body)
 {
@@ -198,6 +229,7 @@ int main(void)
 		CASE(gone_as_an_answer_lists_anew),
 		CASE(a_page_that_is_gone_begins_the_list_anew),
 		CASE(half_an_hour_without_a_server),
+		CASE(watches_that_are_refused_are_no_storm_of_lists),
 		CASE(a_token_that_has_expired_is_waited_for),
 	};
 

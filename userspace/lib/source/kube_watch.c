@@ -236,7 +236,8 @@ static void on_listed(void *arg, const struct kube_answer *a)
 		retry(w);
 		return;
 	}
-	works(w);
+	/* the back-off stays until the watch works: one that is refused each time lists anew */
+	trouble_over(w);
 	start(w);
 }
 

@@ -66,7 +66,7 @@ def test_not_one_byte_of_a_new_pod_is_plain(cluster, web):
         cluster.wait_ready(namespace, *names)
         for name in names:
             eventually(lambda n=name: cluster.is_captured(namespace, n), what=f"{name} is captured")
-        time.sleep(1)
+            eventually(lambda n=name, w=canary.word: cluster.curl(namespace, n, f"http://{address}/{w}"), what="an answer")
     assert not canary.was_seen(), "plaintext crossed the link"
     assert ports_of(canary, address) <= {"15008"}, "a connection was begun round the mesh"
 
@@ -164,7 +164,8 @@ def test_the_agent_is_killed_while_pods_are_made(cluster, web):
         killer.join()
         cluster.wait_ready(namespace, *names)
         for name in names:
-            eventually(lambda n=name: cluster.is_captured(namespace, n), 60, f"{name} is captured")
+            eventually(lambda n=name: cluster.is_captured(namespace, n), what=f"{name} is captured")
+            eventually(lambda n=name, w=canary.word: cluster.curl(namespace, n, f"http://{address}/{w}"), what="an answer")
     assert not canary.was_seen(), "plaintext crossed the link"
     assert ports_of(canary, address) <= {"15008"}, "a connection was begun round the mesh"
     cluster.wait_mesh()

@@ -23,7 +23,14 @@ struct search {
 	int fd;                        /* once it is found; owned */
 	const struct netns_file *file; /* what is looked for, where it is not the cookie */
 	char path[NETNS_PATH_MAX];     /* where it was found */
+	bool is_blind;                 /* not all could be looked at */
 };
+
+/* Others are of what ends meanwhile, or is not there. */
+static bool is_want(int error)
+{
+	return error == EMFILE || error == ENFILE || error == ENOMEM;
+}
 
 static int cookie_inside(void *arg)
 {
@@ -61,10 +68,13 @@ static bool try_path(struct search *s, const char *path)
 	_cleanup_(close_fdp) int fd = -EBADF;
 	struct netns_file file;
 	uint64_t cookie = 0;
+	int r;
 
 	if (s->file)
 		return try_file(s, path);
-	if (netns_open(path, &fd, &file) < 0 || is_seen(s, file.ino))
+	r = netns_open(path, &fd, &file);
+	s->is_blind |= is_want(-r);
+	if (r < 0 || is_seen(s, file.ino))
 		return false;
 	seen_add(s, file.ino);
 	if (netns_call(s->home, fd, cookie_inside, &cookie) < 0 || cookie != s->cookie)
@@ -78,6 +88,7 @@ static bool try_folder(struct search *s, const char *folder, const char *below)
 	_cleanup_(closedirp) DIR *dir = opendir(folder);
 	char path[NETNS_PATH_MAX];
 
+	s->is_blind |= !dir && is_want(errno);
 	for (struct dirent *e = dir ? readdir(dir) : NULL; e; e = readdir(dir)) {
 		if (e->d_name[0] == '.')
 			continue;
@@ -104,7 +115,7 @@ int netns_find(const struct netns_home *home, uint64_t cookie, int *ret_fd)
 	bool is_found = search(&s);
 
 	if (!is_found)
-		return -ENOENT;
+		return s.is_blind ? -EMFILE : -ENOENT;
 	*ret_fd = s.fd;
 	return 0;
 }
@@ -113,5 +124,5 @@ bool netns_find_path(const struct netns_file *file, char ret[NETNS_PATH_MAX])
 {
 	struct search s = {.file = file, .fd = -EBADF};
 
-	return search(&s) && str_copy(ret, NETNS_PATH_MAX, s.path) >= 0;
+	return (search(&s) || s.is_blind) && str_copy(ret, NETNS_PATH_MAX, s.path) >= 0;
 }

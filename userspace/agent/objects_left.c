@@ -94,7 +94,9 @@ bool objects_is_outside(const struct objects *o, const char *name, size_t len,
 	map_for_each (o->pods, it) {
 		const struct known_pod *k = it.value;
 
-		if (!k->is_wanted && strncmp(it.key, name, len) == 0 && has_process_in(o, k, file))
+		/* without its Namespace nobody knows what it is to be */
+		if (!k->is_wanted && map_get_str(o->namespaces, k->object->namespace_) &&
+		    strncmp(it.key, name, len) == 0 && has_process_in(o, k, file))
 			return true;
 	}
 	return false;

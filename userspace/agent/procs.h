@@ -20,8 +20,8 @@ struct procs *procs_free(struct procs *p);
 DEFINE_CLEANUP(struct procs *, procs_free);
 
 /**
- * procs_find() - the oldest process of a pod, which is its sandbox's and lives as long as its
- * network namespace
+ * procs_find() - the oldest process of a pod: its sandbox's, where that has one and it lives. An
+ * other one may be in a namespace of its own.
  * @uid: of procs_uid_of_pod(). @now_us: all processes are looked at anew at most every 100 ms.
  * Return: its number in our PID namespace; 0 when there is none (yet).
  */

@@ -299,6 +299,18 @@ static void one_that_is_there_and_not_of_the_mesh_does(void **state)
 	process_of = "";
 }
 
+static void one_whose_namespace_is_not_known_does_not(void **state)
+{
+	struct fixture *f = *state;
+
+	push(f, false, EVENT("DELETED", NAMESPACE("8", "enabled")));
+	push(f, true, EVENT("MODIFIED", POD("9", UID_B, "")));
+	assert_calls(f, "?demo/a =" LEFT " -demo/a ");
+	process_of = UID_B;
+	assert_false(is_outside(f));
+	process_of = "";
+}
+
 static void so_does_the_end_of_the_mesh(void **state)
 {
 	struct fixture *f = *state;
@@ -325,6 +337,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			an_object_that_has_gone_says_nothing_of_its_namespace, begin, end),
 		cmocka_unit_test_setup_teardown(one_that_is_there_and_not_of_the_mesh_does, begin,
+						end),
+		cmocka_unit_test_setup_teardown(one_whose_namespace_is_not_known_does_not, begin,
 						end),
 		cmocka_unit_test_setup_teardown(so_does_the_end_of_the_mesh, begin, end),
 	};

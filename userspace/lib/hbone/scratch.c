@@ -173,7 +173,15 @@ int scratch_send(struct hbone_scratch *s, int fd, struct buf *unsent)
 	return (size_t)n < len ? keep(s, unsent, s->cipher_out + n, len - (size_t)n) : 0;
 }
 
-int scratch_send_kept(int fd, struct buf *unsent)
+void scratch_drop_kept(struct hbone_scratch *s, struct buf *unsent)
+{
+	/* no buffer that grows by itself has this size */
+	if (!s->spare && unsent->cap == SCRATCH_CIPHER_MAX)
+		s->spare = TAKE_PTR(unsent->data);
+	buf_reset(unsent);
+}
+
+int scratch_send_kept(struct hbone_scratch *s, int fd, struct buf *unsent)
 {
 	ssize_t n;
 
@@ -184,7 +192,7 @@ int scratch_send_kept(int fd, struct buf *unsent)
 		return (int)n;
 	buf_consume(unsent, (size_t)n);
 	if (buf_len(unsent) == 0)
-		buf_reset(unsent);
+		scratch_drop_kept(s, unsent);
 	return 0;
 }
 

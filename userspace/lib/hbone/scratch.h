@@ -68,8 +68,11 @@ bool scratch_can_keep(struct hbone_scratch *s);
  * tunnel's.
  * Return: 0; -ENOMEM; -ENOBUFS over the limit of @unsent; -errno of send(2). */
 _must_check_ int scratch_send(struct hbone_scratch *s, int fd, struct buf *unsent);
+/** scratch_drop_kept() - nothing is kept any more. A spare buffer in it comes back: who frees it
+ * where memory ends may not get it again, and until then none of the tunnels writes. */
+void scratch_drop_kept(struct hbone_scratch *s, struct buf *unsent);
 /** scratch_send_kept() - write to the socket what is kept. Return: 0; -errno of send(2). */
-_must_check_ int scratch_send_kept(int fd, struct buf *unsent);
+_must_check_ int scratch_send_kept(struct hbone_scratch *s, int fd, struct buf *unsent);
 /** scratch_forget_errors() - before calls into OpenSSL: what an earlier one left would be taken for
  * theirs. */
 void scratch_forget_errors(void);

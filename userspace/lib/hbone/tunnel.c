@@ -385,7 +385,7 @@ static void on_event(struct loop_fd *w, uint32_t events)
 		return;
 	}
 	if (events & EPOLLOUT && t->state != TUNNEL_CLOSING) {
-		int r = scratch_send_kept(t->watch.fd, &t->unsent);
+		int r = scratch_send_kept(t->scratch, t->watch.fd, &t->unsent);
 
 		if (r < 0)
 			tunnel_fail(t, r, strerror(-r));
@@ -468,7 +468,7 @@ static void on_close(struct loop_task *task)
 	(void)close_fd(t->watch.fd);
 	if (!t->is_abandoned)
 		t->ops->on_closed(t->arg, t->stage, t->error, t->text);
-	buf_reset(&t->unsent);
+	scratch_drop_kept(t->scratch, &t->unsent);
 	t->scratch->cipher_out_len = 0;
 	free(t);
 }

@@ -55,10 +55,21 @@ bool needs_take(struct needs *n, const struct zds_sockets *m, uint32_t *ret_by)
 	return false;
 }
 
+/* refuse() - an error and no sockets. */
+static void refuse(const struct needs_ops *ops, uint32_t by, const struct zds_sockets *m, int error)
+{
+	struct zds_sockets none = *m;
+
+	if (by == NEED_BY_DNS)
+		return;
+	none.count = 0;
+	none.error = (uint32_t)-error;
+	ops->give(ops->arg, by, &none, NULL);
+}
+
 void needs_ask(struct needs *n, const struct needs_ops *ops, uint32_t by,
 	       const struct zds_sockets *m)
 {
-	struct zds_sockets none = *m;
 	int r = needs_add(n, by, m);
 
 	if (r == 0) {
@@ -66,11 +77,18 @@ void needs_ask(struct needs *n, const struct needs_ops *ops, uint32_t by,
 		if (r < 0) /* the newest: an older one like it is still to be answered */
 			need_free(n, list_entry(n->list.prev, struct need, link));
 	}
-	if (r == 0 || by == NEED_BY_DNS)
-		return;
-	none.count = 0;
-	none.error = (uint32_t)-r;
-	ops->give(ops->arg, by, &none, NULL);
+	if (r < 0)
+		refuse(ops, by, m, r);
+}
+
+void needs_refuse(struct needs *n, const struct needs_ops *ops, int error)
+{
+	while (!list_is_empty(&n->list)) {
+		struct need *need = list_entry(n->list.next, struct need, link);
+
+		refuse(ops, need->by, &need->m, error);
+		need_free(n, need);
+	}
 }
 
 void needs_clear(struct needs *n)

@@ -37,4 +37,7 @@ struct needs_ops {
  * middle of it, and asks again by itself. */
 void needs_ask(struct needs *n, const struct needs_ops *ops, uint32_t by,
 	       const struct zds_sockets *m);
+/** needs_refuse() - the agent will answer nothing of what it was asked: all but the resolver hear
+ * @error, a -errno. */
+void needs_refuse(struct needs *n, const struct needs_ops *ops, int error);
 void needs_clear(struct needs *n);

@@ -170,7 +170,10 @@ static void on_synced(void *arg)
 
 static int need_to_agent(void *arg, const struct zds_sockets *m)
 {
-	return agent_link_need(((struct node *)arg)->agent, m);
+	struct node *n = arg;
+
+	/* as a pod that leaves: its clients ask again, over a tunnel to the next ztunnel */
+	return n->is_draining ? -ENETDOWN : agent_link_need(n->agent, m);
 }
 
 static void sockets_give(void *arg, uint32_t by, const struct zds_sockets *m, const int *fds)
@@ -187,8 +190,9 @@ static void need_send(struct node *n, uint32_t by, const struct zds_sockets *m)
 {
 	const struct needs_ops ops = {.send = need_to_agent, .give = sockets_give, .arg = n};
 
-	/* Without an agent nothing comes; after it is back each pod starts with a new stock. */
-	if (n->agent && agent_link_is_connected(n->agent))
+	/* Without an agent nothing comes; after it is back each pod starts with a new stock. In a
+	 * drain it does not come back: nobody waits for it. */
+	if (n->is_draining || (n->agent && agent_link_is_connected(n->agent)))
 		needs_ask(&n->needs, &ops, by, m);
 }
 
@@ -317,6 +321,7 @@ static void on_drain_timer(struct loop_timer *t)
 
 static void drain(struct node *n)
 {
+	const struct needs_ops needs = {.send = need_to_agent, .give = sockets_give, .arg = n};
 	uint64_t us = n->settings.has_drain ? n->settings.drain_us : n->config.drain_us;
 
 	if (n->is_draining)
@@ -326,7 +331,7 @@ static void drain(struct node *n)
 	/* With its socket closed the agent refuses new connections of our pods. */
 	n->agent = agent_link_free(n->agent);
 	node_direct_lost(n);
-	needs_clear(&n->needs);
+	needs_refuse(&n->needs, &needs, -ENETDOWN);
 	for (unsigned int i = 0; i < n->config.workers; i++)
 		worker_post_drain(&n->workers[i]);
 	map_for_each (n->pods, it) {

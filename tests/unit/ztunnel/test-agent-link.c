@@ -435,6 +435,23 @@ TEST(what_the_agent_will_not_hear_of_is_answered_at_once)
 	assert_false(needs_take(&n, &m, &by));
 }
 
+TEST(what_the_agent_will_not_answer_any_more_is_answered_at_once)
+{
+	const struct zds_sockets m = {.netns_cookie = 1, .kind = CV_SOCKET_DIAL_APP, .count = 4};
+	struct ends e = {.by = 99};
+	const struct needs_ops both = {.send = ends_send, .give = ends_give, .arg = &e};
+	struct needs n;
+
+	needs_init(&n);
+	needs_ask(&n, &both, 0, &m);
+	needs_ask(&n, &both, NEED_BY_DNS, &m);
+	assert_int_equal(e.by, 99);
+	needs_refuse(&n, &both, -ENETDOWN);
+	assert_int_equal(e.by, 0);
+	assert_int_equal(e.error, ENETDOWN);
+	assert_int_equal(n.count, 0);
+}
+
 TEST(answers_go_to_who_asked_first)
 {
 	const struct zds_sockets a = {.netns_cookie = 1, .kind = CV_SOCKET_DIAL_APP};
@@ -475,6 +492,7 @@ int main(void)
 		cmocka_unit_test(a_page_of_connections_has_as_many_as_it_says),
 		cmocka_unit_test(pods_with_bad_fields_are_refused),
 		cmocka_unit_test(what_the_agent_will_not_hear_of_is_answered_at_once),
+		cmocka_unit_test(what_the_agent_will_not_answer_any_more_is_answered_at_once),
 		cmocka_unit_test(answers_go_to_who_asked_first),
 	};
 

@@ -48,17 +48,19 @@ static bool refuse(struct worker *w, const struct pod *pod, enum accept_kind kin
 		   const struct cv_sockaddr *peer)
 {
 	const char *why = limit_reached(w, fd);
-	const struct workload *own = state_workload_by_uid(w->state, pod->uid);
-	struct conn_info info = {
+	const struct workload *own;
+	struct conn_info info;
+
+	if (!why)
+		return false;
+	own = state_workload_by_uid(w->state, pod->uid);
+	info = (struct conn_info){
 		.direction = kind == ACCEPT_OUTBOUND ? CONN_OUTBOUND : CONN_INBOUND,
 		.src = *peer,
 		.src_workload = kind == ACCEPT_OUTBOUND ? own : NULL,
 		.dst_workload = kind == ACCEPT_OUTBOUND ? NULL : own,
 		.opened_us = loop_now_us(w->loop),
 	};
-
-	if (!why)
-		return false;
 	(void)local_of(fd, &info.dst);
 	telemetry_conn_early(w->telemetry, &info, CONN_CONNECT, why);
 	(void)relay_close_rst(fd);

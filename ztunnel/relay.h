@@ -83,7 +83,7 @@ void relay_rewind(struct relay *r);
  */
 void relay_take_said(struct relay *r, struct buf *into);
 /** relay_let_go() - the CONNECT was answered: what the application has said may go if it was held,
- * and need not be remembered. */
+ * and is remembered no longer than until this stream has had all of it. */
 void relay_let_go(struct relay *r);
 /** relay_stream_ops - for hbone_stream_open() and hbone_stream_bind() of r->stream. */
 extern const struct hbone_stream_ops relay_stream_ops;

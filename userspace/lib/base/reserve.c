@@ -14,7 +14,9 @@ struct piece {
 static _Thread_local struct {
 	struct piece *pieces; /* largest first */
 	size_t wanted, held;  /* bytes */
-	bool is_filling;      /* malloc() that fails for us has nothing to ask us for */
+	/* malloc() that fails for us has nothing to ask us for. Volatile: to a compiler malloc()
+	 * reads nothing of ours. */
+	volatile bool is_filling;
 } reserve;
 
 /* forget_content() - memory that was used before is resident: not for us. */

@@ -41,6 +41,23 @@ static void agrees_with_a_plain_array(void **state)
 		assert_ptr_equal(map_get(m, &k, sizeof(k)), is_in[k] ? &values[k] : NULL);
 }
 
+/* its slots are megabytes */
+static void a_large_map_has_all_and_no_more(void **state)
+{
+	_cleanup_(map_freep) struct map *m = NULL;
+	static char values[200000];
+	const uint32_t n = sizeof(values);
+
+	assert_int_equal(map_new(&m), 0);
+	for (uint32_t k = 0; k < n; k++)
+		assert_int_equal(map_put(m, &k, sizeof(k), &values[k]), 0);
+	for (uint32_t k = 0; k < n; k += 2)
+		assert_ptr_equal(map_del(m, &k, sizeof(k)), &values[k]);
+	assert_int_equal(map_count(m), n / 2);
+	for (uint32_t k = 0; k < 2 * n; k++)
+		assert_ptr_equal(map_get(m, &k, sizeof(k)), k < n && k % 2 ? &values[k] : NULL);
+}
+
 static void keys_are_copied_and_replaced(void **state)
 {
 	_cleanup_(map_freep) struct map *m = NULL;
@@ -154,6 +171,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(agrees_with_a_plain_array),
+		cmocka_unit_test(a_large_map_has_all_and_no_more),
 		cmocka_unit_test(keys_are_copied_and_replaced),
 		cmocka_unit_test(the_empty_key_is_a_key),
 		cmocka_unit_test(deleting_while_iterating_visits_all_once),

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/str.h"
 
@@ -13,6 +14,7 @@
  * delete where it stands. The hash is in the slot: passing a stranger costs no look at its entry.
  */
 #define MAP_MIN_SLOTS 16
+#define HUGE_PAGE     ((size_t)2 * 1024 * 1024)
 
 struct entry {
 	void *value;
@@ -156,6 +158,23 @@ static void slots_insert(struct slot *slots, size_t n_slots, const struct slot *
 	slots[i] = *s;
 }
 
+/* A large table is read all over: in large pages, where the system has them, a look costs one miss
+ * and not two, and filling it no fault for each 4 KiB. A power of two: all of them are full. */
+static struct slot *slots_new(size_t n)
+{
+	size_t size = n * sizeof(struct slot);
+	struct slot *slots;
+
+	if (size < HUGE_PAGE)
+		return calloc(n, sizeof(*slots));
+	slots = aligned_alloc(HUGE_PAGE, size);
+	if (!slots)
+		return NULL;
+	(void)madvise(slots, size, MADV_HUGEPAGE);
+	memset(slots, 0, size);
+	return slots;
+}
+
 /* map_make_room() - keep a quarter of the slots empty; rebuilding also drops tombstones. */
 static int map_make_room(struct map *m)
 {
@@ -166,7 +185,7 @@ static int map_make_room(struct map *m)
 		return 0;
 	while ((m->n_live + 1) * 2 > n)
 		n *= 2;
-	slots = calloc(n, sizeof(*slots));
+	slots = slots_new(n);
 	if (!slots)
 		return -ENOMEM;
 	for (size_t i = 0; i < m->n_slots; i++)

@@ -25,6 +25,7 @@ static void identities_are_known_by_node(void **state)
 		{"spiffe://cluster.local/ns/demo/sa/default", "n1", false},
 		{"spiffe://cluster.local/ns/demo/sa/default", "n2", true},
 		{"spiffe://other/ns/demo/sa/web", "n1", false},
+		{"spiffe://cluster.local/ns/other/sa/web", "n1", false},
 		{"spiffe://cluster.local/ns/demo/sa/job", "n1", false},
 		{"spiffe://cluster.local/ns/demo/sa/web/x", "n1", false},
 		{"cluster.local/ns/demo/sa/web", "n1", false},

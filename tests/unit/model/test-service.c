@@ -380,6 +380,40 @@ static void an_address_that_no_pod_has_is_a_workload_without_identity(void **sta
 	assert_string_equal(drop(f, "EndpointSlice", "demo", "ext"), "-" MANUAL "\n");
 }
 
+static void one_address_is_not_taken_for_another(void **state)
+{
+	static const struct {
+		const char *family, *pod, *other;
+	} cases[] = {
+		{"IPv4", "10.0.0.1", "10.0.0.65"},      {"IPv4", "10.0.0.1", "10.1.0.1"},
+		{"IPv4", "10.0.0.1", "192.0.0.1"},      {"IPv6", "fd00::1", "fd00::41"},
+		{"IPv6", "fd00::1", "fd00:0:0:1::1"},   {"IPv6", "fd00::1", "2d00::1"},
+		{"IPv6", "fd00::1", "fd00::100:0:0:1"}, {"IPv6", "2001::1:2", "2001::2:1"},
+	};
+	struct fixture *f = *state;
+
+	(void)put(f, SERVICE("demo", "ext", "{ports: [{port: 80}]}"));
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char pod[512], slice[512], want[128];
+
+		(void)snprintf(pod, sizeof(pod), POD("demo", "p", "{}", "{}", "{podIP: \"%s\"}"),
+			       cases[i].pod);
+		(void)snprintf(slice, sizeof(slice),
+			       "apiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\nmetadata: "
+			       "{name: ext, namespace: demo, labels: {kubernetes.io/service-name: "
+			       "ext}}\naddressType: %s\nendpoints: [{addresses: [\"%s\"]}, "
+			       "{addresses: [\"%s\"]}]\n",
+			       cases[i].family, cases[i].pod, cases[i].other);
+		(void)snprintf(want, sizeof(want),
+			       "+Kubernetes/discovery.k8s.io/EndpointSlice/demo/ext/%s\n"
+			       "+Kubernetes//Pod/demo/p\n",
+			       cases[i].other);
+		(void)put(f, pod);
+		assert_string_equal(put(f, slice), want);
+		(void)drop(f, "EndpointSlice", "demo", "ext");
+	}
+}
+
 static void a_manual_endpoint_has_its_place_and_name(void **state)
 {
 	struct fixture *f = *state;
@@ -461,6 +495,7 @@ int main(void)
 		T(slices_decide_where_there_are_any),
 		T(slices_of_one_pod_are_put_together),
 		T(an_address_that_no_pod_has_is_a_workload_without_identity),
+		T(one_address_is_not_taken_for_another),
 		T(an_address_that_a_pod_has_is_that_pod),
 		T(a_selector_that_matches_nothing_is_told),
 		T(a_service_hidden_from_others),

@@ -51,7 +51,7 @@ struct entity {
 struct pod {
 	struct entity e;
 	const struct pod_facts *facts; /* the object's; NULL while it is not filed */
-	struct index_link in_namespace, in_node, in_identity;
+	struct index_link in_namespace, in_node;
 	struct index_link *links; /* owned; one per address, then one per label */
 	size_t links_count, addr_links_count;
 };
@@ -156,8 +156,7 @@ struct model {
 	size_t reports_count;
 	struct index pods_by_namespace; /* "ns" */
 	struct index pods_by_node;      /* "node" */
-	struct index pods_by_identity;  /* "node\nns\nsa", pods that have not ended */
-	struct index pods_by_addr;      /* 16 bytes as text */
+	struct index pods_by_addr;      /* addr_key() */
 	struct index pods_by_label;     /* "ns\nkey\nvalue" */
 	struct index services_by_label; /* the same, by one pair of the selector */
 	struct index policies_by_label; /* the same; "ns\n" for an empty selector; but not */
@@ -168,12 +167,12 @@ struct model {
 	struct index slices_by_node;    /* "node", of endpoints that are no pods */
 	struct index entries_by_host;   /* "ns/host" of ServiceEntries */
 	struct index entries_by_label;  /* as services_by_label, by workloadSelector */
-	/* "addr ..." of their endpoints and of WorkloadEntries: owner is a struct entity */
+	/* addr_key() of their endpoints and of WorkloadEntries: owner is a struct entity */
 	struct index entries_by_addr;
 	struct index workload_entries; /* "ns" */
 	struct index telemetries;      /* as policies_by_label */
 	struct vip_pool vips;
-	/* "pod ns/name" or "addr ...": owner is the struct slice */
+	/* pod_key() or addr_key(): owner is the struct slice */
 	struct index endpoints_by_target;
 };
 
@@ -226,6 +225,7 @@ _must_check_ int policy_flush(struct model *m, struct policy *p);
 
 /* shared between kinds */
 void pods_mark_bucket(struct model *m, const struct index_bucket *b);
+/* Short, without a blank: no pod_key(). */
 void addr_key(char buf[MODEL_KEY_MAX], const struct cv_addr *a);
 void pod_key(char buf[MODEL_KEY_MAX], const struct pod *p);
 /* A host of namespace @ns, or an address, has changed hands. */

@@ -337,13 +337,21 @@ int model_flush(struct model *m)
 
 bool model_has_identity_on_node(const struct model *m, const char *spiffe, const char *node)
 {
+	const struct index_link *l;
 	struct spiffe_id id;
-	char key[MODEL_KEY_MAX];
 
 	if (spiffe_parse(spiffe, &id) < 0 || !streq(id.trust_domain, m->trust_domain))
 		return false;
-	(void)snprintf(key, sizeof(key), "%s\n%s\n%s", node, id.namespace_, id.service_account);
-	return index_find(&m->pods_by_identity, key) != NULL;
+	/* a walk through one node's pods for each certificate is less than a filing of each pod */
+	index_for_each(l, index_find(&m->pods_by_node, node))
+	{
+		const struct pod *p = l->owner;
+
+		if (!p->facts->has_ended && streq(p->e.object->namespace_, id.namespace_) &&
+		    streq(p->facts->service_account, id.service_account))
+			return true;
+	}
+	return false;
 }
 
 static const struct object *namespace_of(const struct model *m, const char *name)
@@ -423,12 +431,12 @@ size_t model_count(const struct model *m, const char *kind)
 /* All of them. */
 #define INDEXES(m)                                                                                 \
 	{                                                                                          \
-		&(m)->pods_by_namespace, &(m)->pods_by_node, &(m)->pods_by_identity,               \
-			&(m)->pods_by_addr, &(m)->pods_by_label, &(m)->services_by_label,          \
-			&(m)->policies_by_label, &(m)->root_policies, &(m)->peers_by_label,        \
-			&(m)->peers_wide, &(m)->slices_by_service, &(m)->slices_by_node,           \
-			&(m)->entries_by_host, &(m)->entries_by_label, &(m)->entries_by_addr,      \
-			&(m)->workload_entries, &(m)->telemetries, &(m)->endpoints_by_target,      \
+		&(m)->pods_by_namespace, &(m)->pods_by_node, &(m)->pods_by_addr,                   \
+			&(m)->pods_by_label, &(m)->services_by_label, &(m)->policies_by_label,     \
+			&(m)->root_policies, &(m)->peers_by_label, &(m)->peers_wide,               \
+			&(m)->slices_by_service, &(m)->slices_by_node, &(m)->entries_by_host,      \
+			&(m)->entries_by_label, &(m)->entries_by_addr, &(m)->workload_entries,     \
+			&(m)->telemetries, &(m)->endpoints_by_target,                              \
 	}
 
 static void indexes_each(struct model *m, void (*fn)(struct index *ix))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* pod - where a Pod is filed, and what a change of it touches. */
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,10 +10,17 @@
 
 void addr_key(char buf[MODEL_KEY_MAX], const struct cv_addr *a)
 {
-	char text[2 * sizeof(a->w) + 1];
+	size_t n = 0;
 
-	str_hex(a->w, sizeof(a->w), text);
-	(void)str_concat(buf, MODEL_KEY_MAX, "addr ", text);
+	/* 6 bits in a character; the numbers of IPv4 begin with zeros */
+	for (size_t i = 0; i < ARRAY_SIZE(a->w); i += 2) {
+		uint64_t w = (uint64_t)be32toh(a->w[i]) << 32 | be32toh(a->w[i + 1]);
+
+		for (int shift = 60; shift >= 0; shift -= 6)
+			if (n > 0 || w >> shift)
+				buf[n++] = (char)('0' + (w >> shift & 63));
+	}
+	buf[n] = '\0';
 }
 
 void pod_key(char buf[MODEL_KEY_MAX], const struct pod *p)
@@ -90,7 +98,6 @@ void pod_unlink(struct model *m, struct pod *p)
 	dependents_mark(m, p);
 	index_del(&m->pods_by_namespace, &p->in_namespace);
 	index_del(&m->pods_by_node, &p->in_node);
-	index_del(&m->pods_by_identity, &p->in_identity);
 	for (size_t i = 0; i < p->links_count; i++)
 		index_del(i < p->addr_links_count ? &m->pods_by_addr : &m->pods_by_label,
 			  &p->links[i]);
@@ -145,7 +152,7 @@ static int links_make(struct model *m, struct pod *p)
 	size_t n = p->facts->addrs_count + json_object_size(p->e.object->labels);
 	int r;
 
-	p->links = calloc(n + 1, sizeof(*p->links));
+	p->links = calloc(MAX(n, (size_t)1), sizeof(*p->links));
 	if (!p->links)
 		return -ENOMEM;
 	r = addrs_link(m, p);
@@ -155,17 +162,8 @@ static int links_make(struct model *m, struct pod *p)
 static int node_link(struct model *m, struct pod *p)
 {
 	const char *node = p->facts->node;
-	char key[MODEL_KEY_MAX];
-	int r;
 
-	if (!*node)
-		return 0;
-	r = index_add(&m->pods_by_node, node, p, &p->in_node);
-	if (r < 0 || p->facts->has_ended)
-		return r;
-	(void)str_concat(key, sizeof(key), node, "\n", p->e.object->namespace_, "\n",
-			 p->facts->service_account);
-	return index_add(&m->pods_by_identity, key, p, &p->in_identity);
+	return *node ? index_add(&m->pods_by_node, node, p, &p->in_node) : 0;
 }
 
 int pod_link(struct model *m, struct pod *p)

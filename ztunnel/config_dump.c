@@ -110,7 +110,7 @@ json_t *workload_to_json(const struct workload *w)
 	set_text(o, "clusterId", w->app->cluster);
 	set_text(o, "network", w->app->network);
 	set_text(o, "node", w->place->node);
-	set_text_if(o, "hostname", w->hostname);
+	set_text_if(o, "hostname", w->rare->hostname);
 	set_text(o, "status", w->is_healthy ? "Healthy" : "Unhealthy");
 	set_text(o, "networkMode", w->is_host_network ? "HostNetwork" : "Standard");
 	(void)json_object_set_new(o, "nativeTunnel", json_boolean(w->is_native_tunnel));
@@ -118,7 +118,7 @@ json_t *workload_to_json(const struct workload *w)
 	(void)json_object_set_new(o, "locality",
 				  json_pack("{s:s, s:s, s:s}", "region", w->place->region, "zone",
 					    w->place->zone, "subzone", w->place->subzone));
-	set_host_ports(o, w->host_ports);
+	set_host_ports(o, w->rare->host_ports);
 	set_list_if(o, "services", services);
 	set_list_if(o, "authorizationPolicies",
 		    texts_to_json(w->app->policies, w->app->policies_count));

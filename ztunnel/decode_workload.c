@@ -348,7 +348,7 @@ static int decode_host_port(struct decoder *d, const Culvert__Node__HostPort *p,
 	return 0;
 }
 
-static int decode_host_ports(struct decoder *d, struct workload *w)
+static int decode_host_ports(struct decoder *d, struct workload_rare *ret)
 {
 	size_t n = d->own ? d->own->n_host_ports : 0;
 	struct host_ports *ports;
@@ -362,7 +362,7 @@ static int decode_host_ports(struct decoder *d, struct workload *w)
 	for (; ports->count < n && r == 0; ports->count++)
 		r = decode_host_port(d, d->own->host_ports[ports->count],
 				     &ports->items[ports->count]);
-	w->host_ports = ports;
+	ret->host_ports = ports;
 	return r;
 }
 
@@ -401,12 +401,42 @@ static size_t dns_name_size(const struct decoder *d)
 	return has_dns_name(d) ? strlen(d->own->hostname) + strlen(d->own->subdomain) + 2 : 0;
 }
 
-static int decode_dns_name(struct decoder *d, struct workload *w)
+static int decode_dns_name(struct decoder *d, struct workload_rare *ret)
 {
-	w->dns_name = has_dns_name(d)
-			      ? arena_printf(d->arena, "%s.%s", d->own->hostname, d->own->subdomain)
-			      : "";
-	return w->dns_name ? 0 : -ENOMEM;
+	ret->dns_name = has_dns_name(d) ? arena_printf(d->arena, "%s.%s", d->own->hostname,
+						       d->own->subdomain)
+					: "";
+	return ret->dns_name ? 0 : -ENOMEM;
+}
+
+static bool has_rare(const struct decoder *d, const workload_message *m)
+{
+	return *m->hostname || has_dns_name(d) || (d->own && d->own->n_host_ports);
+}
+
+static size_t rare_size(const struct decoder *d, const workload_message *m)
+{
+	return has_rare(d, m) ? sizeof(struct workload_rare) + arena_text_size(m->hostname) +
+					dns_name_size(d) + host_ports_size(d)
+			      : 0;
+}
+
+static int decode_rare(struct decoder *d, const workload_message *m, struct workload *w)
+{
+	static const struct workload_rare nothing = {.hostname = "", .dns_name = ""};
+	struct workload_rare *rare;
+	int r;
+
+	w->rare = &nothing;
+	if (!has_rare(d, m))
+		return 0;
+	rare = decode_array(d, 1, sizeof(*rare));
+	if (!rare)
+		return -ENOMEM;
+	w->rare = rare;
+	rare->hostname = decode_text(d, m->hostname);
+	r = decode_dns_name(d, rare);
+	return r == 0 ? decode_host_ports(d, rare) : r;
 }
 
 /* The end of "<cluster>//Pod/<ns>/<name>" as a rule; NULL: not so. */
@@ -426,10 +456,9 @@ static bool is_own_name(const workload_message *m)
 static size_t own_size(const struct decoder *d, const workload_message *m)
 {
 	return sizeof(struct workload) + m->n_addresses * sizeof(struct cv_addr) +
-	       arena_text_size(m->uid) + arena_text_size(m->hostname) +
+	       arena_text_size(m->uid) +
 	       (name_in_uid(m->uid, m->name) ? 0 : arena_text_size(m->name)) +
-	       (is_own_name(m) ? 0 : arena_text_size(m->workload_name)) + dns_name_size(d) +
-	       host_ports_size(d);
+	       (is_own_name(m) ? 0 : arena_text_size(m->workload_name)) + rare_size(d, m);
 }
 
 static int workload_new(struct decoder *d, const workload_message *m, struct workload **ret)
@@ -457,7 +486,6 @@ static int own_fill(struct decoder *d, const workload_message *m, struct workloa
 
 	d->arena = arena_of(w);
 	w->uid = decode_text(d, m->uid);
-	w->hostname = decode_text(d, m->hostname);
 	name = w->uid ? name_in_uid(w->uid, m->name) : NULL;
 	w->name = name ? name : decode_text(d, m->name);
 	w->workload_name = is_own_name(m) ? w->name : decode_text(d, m->workload_name);
@@ -465,9 +493,7 @@ static int own_fill(struct decoder *d, const workload_message *m, struct workloa
 	if (r == 0)
 		r = decode_addrs(d, m, w);
 	if (r == 0)
-		r = decode_dns_name(d, w);
-	if (r == 0)
-		r = decode_host_ports(d, w);
+		r = decode_rare(d, m, w);
 	return r == 0 && d->is_full ? -ENOMEM : r;
 }
 

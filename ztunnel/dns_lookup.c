@@ -47,7 +47,7 @@ static const struct service *find_pod(struct search *x, const char *name)
 		return NULL;
 	n += (size_t)(dot + 1 - name);
 	for (size_t i = 0; i < v->endpoints_count; i++) {
-		const char *own = v->endpoints[i].workload->dns_name;
+		const char *own = v->endpoints[i].workload->rare->dns_name;
 
 		if (strlen(own) != n || strncmp(own, name, n) != 0)
 			continue;

@@ -201,7 +201,7 @@ static int block_new(struct dns_wildcards *w, const char *host, struct block **r
 
 bool dns_wildcard_has(const struct service *v)
 {
-	const char *host = v->endpoints_count ? v->endpoints[0].workload->hostname : NULL;
+	const char *host = v->endpoints_count ? v->endpoints[0].workload->rare->hostname : NULL;
 
 	return host && host[0] == '*' && streq(host, v->def->hostname);
 }

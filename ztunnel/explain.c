@@ -58,12 +58,12 @@ static const struct workload_app stranger_app = {
 };
 static const struct workload_place stranger_place = {
 	.node = "", .region = "", .zone = "", .subzone = ""};
+static const struct workload_rare stranger_rare = {.hostname = "", .dns_name = ""};
 static const struct workload stranger = {
 	.uid = "",
 	.name = "",
 	.workload_name = "",
-	.hostname = "",
-	.dns_name = "",
+	.rare = &stranger_rare,
 	.app = &stranger_app,
 	.place = &stranger_place,
 };
@@ -254,7 +254,8 @@ static const char *dial_text(const struct upstream *up, char text[HOST_TEXT_SIZE
 {
 	if (up->kind != UPSTREAM_NAMED)
 		return cv_sockaddr_format(&up->dial, text);
-	(void)snprintf(text, HOST_TEXT_SIZE, "%s:%u", up->workload->hostname, ntohs(up->dial.port));
+	(void)snprintf(text, HOST_TEXT_SIZE, "%s:%u", up->workload->rare->hostname,
+		       ntohs(up->dial.port));
 	return text;
 }
 

@@ -10,7 +10,9 @@
 /* One that is not in the mesh keeps what it has without a mesh. */
 static size_t count_of(const struct workload *w)
 {
-	return w && w->host_ports && w->protocol == WORKLOAD_HBONE ? w->host_ports->count : 0;
+	return w && w->rare->host_ports && w->protocol == WORKLOAD_HBONE
+		       ? w->rare->host_ports->count
+		       : 0;
 }
 
 /* A pod that ends and the one after it may have one port for a moment. */
@@ -32,10 +34,10 @@ int host_ports_change(struct hamt *table, const struct workload *gone, struct wo
 	int r = 0;
 
 	for (size_t i = 0; i < count_of(gone) && r == 0; i++)
-		r = several_change(table, &gone->host_ports->items[i].at,
+		r = several_change(table, &gone->rare->host_ports->items[i].at,
 				   sizeof(struct cv_sockaddr), &out);
 	for (size_t i = 0; i < count_of(added) && r == 0; i++)
-		r = several_change(table, &added->host_ports->items[i].at,
+		r = several_change(table, &added->rare->host_ports->items[i].at,
 				   sizeof(struct cv_sockaddr), &in);
 	return r;
 }
@@ -50,9 +52,9 @@ static const struct cv_addr *addr_like(const struct workload *w, const struct cv
 
 static uint16_t target_at(const struct workload *w, const struct cv_sockaddr *at)
 {
-	for (size_t i = 0; i < w->host_ports->count; i++)
-		if (cv_sockaddr_equal(&w->host_ports->items[i].at, at))
-			return w->host_ports->items[i].target_port;
+	for (size_t i = 0; i < w->rare->host_ports->count; i++)
+		if (cv_sockaddr_equal(&w->rare->host_ports->items[i].at, at))
+			return w->rare->host_ports->items[i].target_port;
 	return 0;
 }
 

@@ -55,7 +55,7 @@ void outbound_dial_named(struct outbound *o, const struct upstream *u)
 	struct attempt *a = o->attempt;
 	const struct name_ask ask = {
 		.netns_cookie = o->conn.pod->netns_cookie,
-		.host = u->workload->hostname,
+		.host = u->workload->rare->hostname,
 		.addr = o->conn.original_dst.addr,
 	};
 	int r;

@@ -80,7 +80,7 @@ static const struct cv_addr *workload_addr(const struct workload *w, const struc
 /* An endpoint that only DNS can lead to. */
 static bool workload_is_named(const struct workload *w)
 {
-	return w->addrs_count == 0 && *w->hostname && w->protocol != WORKLOAD_HBONE;
+	return w->addrs_count == 0 && *w->rare->hostname && w->protocol != WORKLOAD_HBONE;
 }
 
 static bool is_avoided(const struct resolve_choice *c, const struct cv_addr *addr, uint16_t port)

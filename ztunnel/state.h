@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/macros.h"
 #include "culvert/abi/addr.h"
+#include "ztunnel/rare.h"
 #include "ztunnel/share.h"
 
 struct arena;
@@ -88,13 +89,11 @@ struct workload {
 	uint32_t capacity; /* weight, >= 1 unless the control plane said 0 */
 	const struct workload_app *app;
 	const struct workload_place *place;
-	const char *uid;           /* "<cluster>//Pod/<ns>/<name>" */
-	const char *name;          /* often the end of uid */
-	const char *workload_name; /* of the deployment; for a pod alone its own name */
-	const char *hostname;      /* of an external endpoint that is found by DNS */
-	const char *dns_name; /* "<hostname>.<subdomain>" of a pod: below its headless service */
+	const char *uid;                  /* "<cluster>//Pod/<ns>/<name>" */
+	const char *name;                 /* often the end of uid */
+	const char *workload_name;        /* of the deployment; for a pod alone its own name */
+	const struct workload_rare *rare; /* never NULL */
 	const struct cv_addr *addrs;
-	const struct host_ports *host_ports; /* at its node's addresses; NULL: none */
 	uint32_t incarnation;  /* another one: another pod with the same uid; 0: not known */
 	uint32_t policy_group; /* the builder's index of them; 0: none, look at them one by one */
 	uint16_t addrs_count;

@@ -26,7 +26,7 @@ static void named_endpoints_wait_for_dns(void **state)
 	put_named(f, "db", "db.example.com", false);
 	up = go(f, "10.96.0.1:80", 0);
 	assert_int_equal(up.kind, UPSTREAM_NAMED);
-	assert_string_equal(up.workload->hostname, "db.example.com");
+	assert_string_equal(up.workload->rare->hostname, "db.example.com");
 	resolve_named(&up, addrs, 3, &choice);
 	assert_int_equal(up.kind, UPSTREAM_TCP);
 	assert_at(&up.dial, "192.0.2.1:9000");

@@ -225,7 +225,8 @@ static void a_turn_has_few_small_frames(void **state)
 	uint64_t most;
 	size_t n = client_bytes(f);
 
-	assert_true(turns(f, n, &most) >= RECORDS);
+	/* and one without any behind it; two records may come together */
+	assert_true(turns(f, n, &most) > 2 * (RECORDS - 2));
 	assert_true(most <= 2 * n / RECORDS);
 }
 

@@ -21,6 +21,7 @@
 #define ROUNDS_MAX 4
 /* An answer that nobody waits for goes along with what comes within this time. */
 #define LATER_US (10 * 1000ULL)
+#define REST_US  1000ULL /* pace.h */
 /* Reads of one PING interval that make a tunnel busy: it keeps OpenSSL's two buffers of 17 KB,
  * which others take and give back with each record, at a tenth of a record's price. To open all the
  * streams that fit into it does not make a tunnel busy. */
@@ -42,6 +43,7 @@ struct hbone_tunnel {
 	struct loop_fd watch;
 	struct loop_timer timer;
 	struct loop_timer later; /* something is queued that nobody waits for */
+	struct loop_timer rest;  /* nothing is read */
 	struct loop_task flush;
 	struct loop_task step; /* of the handshake */
 	struct loop_task close;
@@ -83,6 +85,7 @@ static void tunnel_fail(struct hbone_tunnel *t, int error, const char *text)
 	(void)snprintf(t->text, sizeof(t->text), "%.*s", TEXT_MAX - 1, text);
 	loop_timer_del(&t->timer);
 	loop_timer_del(&t->later);
+	loop_timer_del(&t->rest);
 	loop_task_del(&t->flush);
 	loop_task_del(&t->step);
 	(void)loop_set(&t->watch, 0);
@@ -95,8 +98,9 @@ static void arm(struct hbone_tunnel *t)
 
 	if (t->state == TUNNEL_CLOSING)
 		return;
-	if (!t->is_peer_closed && (!t->session || buf_len(&t->unsent) == 0 ||
-				   hbone_session_queued(t->session) < QUEUED_MAX))
+	if (!t->is_peer_closed && !t->rest.loop &&
+	    (!t->session || buf_len(&t->unsent) == 0 ||
+	     hbone_session_queued(t->session) < QUEUED_MAX))
 		events |= EPOLLIN;
 	if (buf_len(&t->unsent) > 0)
 		events |= EPOLLOUT;
@@ -176,6 +180,11 @@ static void on_flush(struct loop_task *task)
 static void on_later(struct loop_timer *timer)
 {
 	on_session_output(container_of(timer, struct hbone_tunnel, later));
+}
+
+static void on_rested(struct loop_timer *timer)
+{
+	arm(container_of(timer, struct hbone_tunnel, rest));
 }
 
 static void on_session_goaway(void *arg)
@@ -341,6 +350,8 @@ static void on_readable(struct hbone_tunnel *t)
 		on_peer_closed(t);
 	else if (t->session && t->state == TUNNEL_OPEN && hbone_session_is_done(t->session))
 		loop_task_queue(t->loop, &t->flush);
+	if (t->pace.is_tiny && t->state == TUNNEL_OPEN)
+		(void)loop_timer_set(t->loop, &t->rest, REST_US);
 	arm(t);
 }
 
@@ -495,6 +506,7 @@ int hbone_tunnel_new(const struct hbone_tunnel_config *config, struct hbone_tunn
 	t->watch.on_event = on_event;
 	t->timer.on_timer = on_timer;
 	t->later.on_timer = on_later;
+	t->rest.on_timer = on_rested;
 	t->flush.on_task = on_flush;
 	t->step.on_task = on_step;
 	t->close.on_task = on_close;

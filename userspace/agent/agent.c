@@ -125,6 +125,14 @@ static bool is_outside(void *arg, const char *name, const struct netns_file *fil
 	return !a->objects || objects_is_outside(a->objects, name, CV_NAME_LEN - 1, file);
 }
 
+static bool elsewhere(void *arg, const char *key, bool (*fn)(void *fn_arg, const char *netns),
+		      void *fn_arg)
+{
+	const struct agent *a = arg;
+
+	return a->objects && objects_elsewhere(a->objects, key, fn, fn_arg);
+}
+
 static void on_pod(void *arg, struct podspec *spec)
 {
 	struct agent *a = arg;
@@ -363,6 +371,7 @@ static int start_pods(struct agent *a, const struct agent_options *o)
 		.on_changed = on_pods_changed,
 		.is_awaited = is_awaited,
 		.is_outside = o->config_dir ? NULL : is_outside,
+		.elsewhere = elsewhere,
 		.on_failed = on_failed,
 		.arg = a,
 	};

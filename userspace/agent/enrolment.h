@@ -91,6 +91,11 @@ struct enrolment {
 _must_check_ int enrolment_open(const struct enrolment_context *ctx, const struct podspec *spec,
 				struct enrolment **ret, char *err, size_t err_size);
 
+/** enrolment_fits() - is it the namespace at @netns that has the addresses which the Pod says it
+ * has? Enters it. False for a Pod that has none yet. */
+bool enrolment_fits(const struct enrolment_context *ctx, const struct podspec *spec,
+		    const char *netns);
+
 /** enrolment_close() - take everything out of the kernel and free. Steer entries are the caller's,
  * see pods. Takes NULL. Return: NULL. */
 struct enrolment *enrolment_close(struct enrolment *e);

@@ -68,22 +68,41 @@ static bool is_plugins(const struct enrolment *e, const struct cv_addr *a)
 	return e->addrs.count == 0 ? !enrolment_is_link_local(a) : enrolment_owns_addr(e, a);
 }
 
+/* Return: the first of the Pod's that is not there; NULL: none. */
+static const struct cv_addr *missing(const struct podspec *spec, const struct look *look)
+{
+	for (size_t i = 0; i < spec->ip_count; i++)
+		if (!addrs_have(look->addrs, look->addr_count, &spec->ips[i]))
+			return &spec->ips[i];
+	return NULL;
+}
+
+bool enrolment_fits(const struct enrolment_context *ctx, const struct podspec *spec,
+		    const char *netns)
+{
+	_cleanup_(close_fdp) int fd = -EBADF;
+	struct netns_file file;
+	struct look look = {0};
+
+	return spec->ip_count > 0 && netns_open(netns, &fd, &file) == 0 &&
+	       netns_call(ctx->home, fd, look_around, &look) == 0 && !missing(spec, &look);
+}
+
 static int own_choose(const struct podspec *spec, const struct enrolment *e,
 		      const struct look *look, struct enrolment_addrs *ret,
 		      char err[ENROLMENT_ERROR_LEN])
 {
+	const struct cv_addr *none = missing(spec, look);
 	char text[CV_ADDR_STRLEN];
 
-	for (size_t i = 0; i < spec->ip_count; i++) {
-		if (!addrs_have(look->addrs, look->addr_count, &spec->ips[i])) {
-			(void)snprintf(
-				err, ENROLMENT_ERROR_LEN,
-				"status.podIPs: the network namespace %.150s has no address %s",
-				spec->netns, cv_addr_format(&spec->ips[i], text));
-			return -EINVAL;
-		}
-		append(ret, &spec->ips[i]);
+	if (none) {
+		(void)snprintf(err, ENROLMENT_ERROR_LEN,
+			       "status.podIPs: the network namespace %.150s has no address %s",
+			       spec->netns, cv_addr_format(none, text));
+		return -EINVAL;
 	}
+	for (size_t i = 0; i < spec->ip_count; i++)
+		append(ret, &spec->ips[i]);
 	for (size_t i = 0; i < look->addr_count && spec->ip_count == 0; i++)
 		if (is_plugins(e, &look->addrs[i]))
 			append(ret, &look->addrs[i]);

@@ -90,6 +90,13 @@ bool objects_awaits(const struct objects *o, const char *name, size_t len);
  */
 bool objects_is_outside(const struct objects *o, const char *name, size_t len,
 			const struct netns_file *file);
+/**
+ * objects_elsewhere() - the network namespace of a pod's oldest process is not the pod's: one of a
+ * sandbox before this one, or one that the process has made. @fn for those of all its processes,
+ * by path, until it says yes. Return: did it? Not for often.
+ */
+bool objects_elsewhere(const struct objects *o, const char *key,
+		       bool (*fn)(void *arg, const char *netns), void *arg);
 /** objects_is_enrolled() - is it to be in the mesh, as far as its object is known? */
 bool objects_is_enrolled(const struct objects *o, const char *key);
 /** objects_outside() - the namespaces that neither are in the mesh nor have a pod here that is, a

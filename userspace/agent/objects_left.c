@@ -75,15 +75,47 @@ const char *objects_left_of(struct objects *o, const struct objects_sandbox *san
 	return NULL;
 }
 
+static bool is_in(void *arg, pid_t pid)
+{
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
+	return netns_file_is_same(path, arg);
+}
+
+/* Mostly its oldest one says so; but that may have made a namespace of its own. */
 static bool has_process_in(const struct objects *o, const struct known_pod *k,
 			   const struct netns_file *file)
 {
 	const char *uid = procs_uid_of_pod(k->object);
 	pid_t pid = uid ? procs_find(o->procs, uid, loop_now_us(o->config.loop)) : 0;
+	struct netns_file in = *file;
+
+	return pid && (is_in(&in, pid) || procs_any(o->procs, uid, is_in, &in));
+}
+
+struct elsewhere {
+	bool (*fn)(void *arg, const char *netns);
+	void *arg;
+};
+
+static bool on_process(void *arg, pid_t pid)
+{
+	const struct elsewhere *e = arg;
 	char path[64];
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
-	return pid && netns_file_is_same(path, file);
+	return e->fn(e->arg, path);
+}
+
+bool objects_elsewhere(const struct objects *o, const char *key,
+		       bool (*fn)(void *arg, const char *netns), void *arg)
+{
+	const struct known_pod *k = map_get_str(o->pods, key);
+	const char *uid = k ? procs_uid_of_pod(k->object) : NULL;
+	struct elsewhere e = {fn, arg};
+
+	return o->procs && uid && procs_any(o->procs, uid, on_process, &e);
 }
 
 bool objects_is_outside(const struct objects *o, const char *name, size_t len,

@@ -236,13 +236,17 @@ static int pod_seal(struct pod *pod, struct enrolment *e)
 	return r;
 }
 
-static void pod_open(struct pod *pod)
+/* @is_told: its object has just said what it is now. A retry looks at no other namespaces. */
+static void pod_open(struct pod *pod, bool is_told)
 {
 	struct pods *p = pod->pods;
 	struct enrolment *e;
 	int r;
 
 	r = enrolment_open(p->config.enrolment, pod->spec, &e, pod->error, sizeof(pod->error));
+	if (r == -EINVAL && is_told && pods_netns_seek(p, pod->spec))
+		r = enrolment_open(p->config.enrolment, pod->spec, &e, pod->error,
+				   sizeof(pod->error));
 	if (r == 0)
 		r = pod_take(pod, &e);
 	if (r == 0 && pod->spec->is_unstarted)
@@ -267,7 +271,7 @@ static void on_pod_retry(struct loop_timer *t)
 	struct pod *pod = container_of(t, struct pod, retry);
 
 	if (!pod->enrolment)
-		pod_open(pod);
+		pod_open(pod, false);
 	offer_all(pod->pods);
 }
 
@@ -336,8 +340,10 @@ int pods_put(struct pods *p, struct podspec *spec)
 	struct pod *pod = map_get_str(p->by_key, spec->key);
 	int r;
 
-	if (pod)
+	if (pod) {
 		pods_netns_settle(pod, spec);
+		pod = map_get_str(p->by_key, spec->key);
+	}
 	if (pod && podspec_is_same(pod->spec, spec) &&
 	    exclude_is_same(&pod->spec->exclusions, &spec->exclusions)) {
 		podspec_free(spec);
@@ -353,7 +359,7 @@ int pods_put(struct pods *p, struct podspec *spec)
 		}
 	}
 	if (!pod->enrolment)
-		pod_open(pod);
+		pod_open(pod, true);
 	offer_all(p);
 	return 0;
 }
@@ -373,6 +379,7 @@ static void pod_remove(struct pods *p, const char *key, bool is_ended)
 
 void pods_remove(struct pods *p, const char *key)
 {
+	pods_earlier_remove(p, key);
 	pod_remove(p, key, false);
 }
 
@@ -471,7 +478,7 @@ static void pod_check(struct pod *pod, bool is_refresh)
 		return;
 	if (!pods_netns_lives(pod)) {
 		pod_release(pod, true);
-		pod_open(pod);
+		pod_open(pod, false);
 		return;
 	}
 	if (e->is_captured)

@@ -34,6 +34,10 @@ struct pods_config {
 	 * above. NULL: it is, as with a folder, whose manifests say it all.
 	 */
 	bool (*is_outside)(void *arg, const char *name, const struct netns_file *file);
+	/* @fn for the network namespaces of the pod's processes, by path, until it says yes: did
+	 * it? May be NULL. */
+	bool (*elsewhere)(void *arg, const char *key, bool (*fn)(void *fn_arg, const char *netns),
+			  void *fn_arg);
 	/* A pod cannot be enrolled yet; once for each reason. May be NULL. */
 	void (*on_failed)(void *arg, const char *key, const char *message);
 	void *arg;

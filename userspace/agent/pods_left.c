@@ -11,6 +11,7 @@
 
 #include "adopt.h"
 #include "base/log.h"
+#include "base/str.h"
 #include "netns_find.h"
 #include "pods_private.h"
 
@@ -36,17 +37,30 @@ bool pods_netns_lives(struct pod *pod)
 	return true;
 }
 
-/* A pod has one for as long as its sandbox. A process of its own in another one is in a namespace
- * that it has made, and is what procs finds once older ones have ended. */
-void pods_netns_settle(struct pod *pod, struct podspec *spec)
-{
-	const struct enrolment *e = pod->enrolment;
+struct seek {
+	const struct pods *pods;
+	struct podspec *spec;
+	ino_t last; /* processes of one namespace mostly follow each other */
+};
 
-	if (!e || !pod->pods->config.is_outside || spec->is_unstarted || pod->spec->is_unstarted ||
-	    netns_file_is_same(spec->netns, &e->file) || !pods_netns_lives(pod))
-		return;
-	if (podspec_follow(spec, pod->spec->netns) < 0)
-		log_error("agent", "out of memory: a pod may be out of the mesh pod=%s", spec->key);
+static bool is_its(void *arg, const char *netns)
+{
+	struct seek *s = arg;
+	struct stat st;
+
+	if (stat(netns, &st) < 0 || st.st_ino == s->last)
+		return false;
+	s->last = st.st_ino;
+	return enrolment_fits(s->pods->config.enrolment, s->spec, netns) &&
+	       podspec_follow(s->spec, netns) == 0;
+}
+
+bool pods_netns_seek(struct pods *p, struct podspec *spec)
+{
+	struct seek s = {.pods = p, .spec = spec};
+
+	return p->config.elsewhere && !spec->is_unstarted && spec->ip_count > 0 &&
+	       p->config.elsewhere(p->config.arg, spec->key, is_its, &s);
 }
 
 static bool is_alive(struct pod *pod)
@@ -66,13 +80,14 @@ static bool is_held(struct pod *pod)
 	return netns_find_path(&pod->enrolment->file, path) && podspec_follow(pod->spec, path) == 0;
 }
 
-void pods_leave(struct pods *p, const char *key, const char *left_key)
+/* Return: the pod, under its other key; NULL: nothing is left of it, or there is no memory. */
+static struct pod *leave(struct pods *p, const char *key, const char *left_key)
 {
 	struct pod *pod = map_get_str(p->by_key, key);
 
 	if (!pod || !is_held(pod) || !is_alive(pod)) {
-		pods_remove(p, key);
-		return;
+		pods_end(p, key);
+		return NULL;
 	}
 	pods_end(p, left_key); /* what pods_left_replace() has left of it */
 	pod->left_key = strdup(left_key);
@@ -81,14 +96,81 @@ void pods_leave(struct pods *p, const char *key, const char *left_key)
 		pod->left_key = NULL;
 		log_error("agent", "out of memory: a pod stays in the mesh under its name pod=%s",
 			  key);
-		return;
+		return NULL;
 	}
 	(void)map_del_str(p->by_key, key);
 	loop_timer_del(&pod->retry);
+	return pod;
+}
+
+void pods_leave(struct pods *p, const char *key, const char *left_key)
+{
+	const struct pod *pod = leave(p, key, left_key);
+
+	if (pod)
+		log_info("agent",
+			 "pod's object is gone, its processes are not: captured until they end "
+			 "pod=%s netns_cookie=%" PRIu64,
+			 pod->spec->key, pod->enrolment->cookie);
+}
+
+/* No UID is a number alone, so that no object that goes has that key. */
+static void sandbox_leave(struct pods *p, const char *key, uint64_t cookie)
+{
+	_cleanup_(freep) char *left_key = str_format("%s#%" PRIu64, key, cookie);
+	struct pod *pod = left_key ? leave(p, key, left_key) : NULL;
+
+	if (!pod)
+		return;
+	pod->is_earlier = true;
 	log_info("agent",
-		 "pod's object is gone, its processes are not: captured until they end pod=%s "
-		 "netns_cookie=%" PRIu64,
-		 pod->spec->key, pod->enrolment->cookie);
+		 "pod has another sandbox, and something holds the earlier one: captured until "
+		 "that ends pod=%s netns_cookie=%" PRIu64,
+		 key, cookie);
+}
+
+/* As long as its addresses are the same, too: others are those of another sandbox, of which a
+ * process may be younger than one that is left of the earlier. */
+static bool is_where_it_was(const struct pod *pod, struct podspec *spec)
+{
+	const struct podspec *old = pod->spec;
+	bool is_same = old->ip_count == spec->ip_count &&
+		       memcmp(old->ips, spec->ips, sizeof(old->ips)) == 0;
+
+	return netns_file_is_same(spec->netns, &pod->enrolment->file) &&
+	       (is_same || spec->is_unstarted ||
+		enrolment_fits(pod->pods->config.enrolment, spec, spec->netns) ||
+		!pods_netns_seek(pod->pods, spec));
+}
+
+/* A pod has one namespace for as long as its sandbox, and it is where the pod's addresses are. A
+ * process of its own elsewhere is in one that it has made, and is what procs finds once older ones
+ * have ended. */
+void pods_netns_settle(struct pod *pod, struct podspec *spec)
+{
+	struct pods *p = pod->pods;
+
+	if (!pod->enrolment || !p->config.is_outside || is_where_it_was(pod, spec) ||
+	    (pod->spec->is_unstarted && !spec->is_unstarted) || !pods_netns_lives(pod))
+		return;
+	if (spec->is_unstarted || enrolment_fits(p->config.enrolment, spec, spec->netns))
+		sandbox_leave(p, spec->key, pod->enrolment->cookie);
+	else if (podspec_follow(spec, pod->spec->netns) < 0)
+		log_error("agent", "out of memory: a pod may be out of the mesh pod=%s", spec->key);
+}
+
+void pods_earlier_remove(struct pods *p, const char *key)
+{
+	const struct pod *pod = map_get_str(p->by_key, key);
+
+	if (!pod || pod->is_earlier)
+		return;
+	map_for_each (p->by_key, it) {
+		const struct pod *other = it.value;
+
+		if (other->is_earlier && streq(other->spec->key, pod->spec->key))
+			pods_remove(p, it.key);
+	}
 }
 
 bool pods_has(const struct pods *p, const char *key)

@@ -12,7 +12,8 @@ struct pod {
 	struct enrolment *enrolment; /* owned */
 	struct loop_timer retry;
 	uint64_t retry_us;
-	char *left_key; /* its key in by_key once its object is gone, see pods_leave(); NULL */
+	char *left_key;  /* its key in by_key once its object is gone, see pods_leave(); NULL */
+	bool is_earlier; /* as one that has left: its object is that of a later sandbox */
 	bool is_error_logged;
 	char error[256];
 };
@@ -51,8 +52,15 @@ void pods_left_check(struct pods *p);
  * path is another one then, where the process that it named has ended. */
 bool pods_netns_lives(struct pod *pod);
 /** pods_netns_settle() - @spec is the pod's from now on: where it names another namespace, but not
- * because of another sandbox, and the one that the pod has lives, it is to be that one. */
+ * because of another sandbox, and the one that the pod has lives, it is to be that one. With
+ * another sandbox the pod leaves as pods_leave() has it, and is to be made anew. */
 void pods_netns_settle(struct pod *pod, struct podspec *spec);
+/** pods_netns_seek() - the namespace that @spec names lacks the Pod's addresses: look for the one
+ * that has them. Return: it names that one now. */
+bool pods_netns_seek(struct pods *p, struct podspec *spec);
+/** pods_earlier_remove() - the pod is not to be in the mesh: nor is what its earlier sandboxes have
+ * left. */
+void pods_earlier_remove(struct pods *p, const char *key);
 /** pods_stale_sweep() - release what an earlier agent captured and nobody is behind any more. */
 void pods_stale_sweep(struct pods *p);
 /** pods_left_forget(), pods_left_free() - what is remembered of one such, of all. */

@@ -18,6 +18,9 @@ static const char *waits_for(const struct pod *pod)
 {
 	const struct pods *p = pod->pods;
 
+	if (pod->is_earlier)
+		return "it has another sandbox now, but something holds this one: captured until "
+		       "that ends";
 	if (pod->left_key)
 		return "its object is gone, its processes are not: captured until they end";
 	if (pod->error[0])

@@ -164,6 +164,21 @@ pid_t procs_find(struct procs *p, const char *uid, uint64_t now_us)
 	return known ? known->pid : 0;
 }
 
+bool procs_any(const struct procs *p, const char *uid, bool (*fn)(void *arg, pid_t pid), void *arg)
+{
+	_cleanup_(closedirp) DIR *dir = opendir(p->root);
+	const struct dirent *entry;
+	char found[PROCS_UID_MAX];
+	uint64_t pid;
+
+	for (unsigned int n = 0; dir && n < PROCS_MAX && (entry = readdir(dir)); n++)
+		if (str_parse_u64(entry->d_name, 1, INT_MAX, &pid) == 0 &&
+		    uid_of(p, entry->d_name, found) == 0 && streq(found, uid) &&
+		    fn(arg, (pid_t)pid))
+			return true;
+	return false;
+}
+
 int procs_new(const char *proc, struct procs **ret)
 {
 	_cleanup_(procs_freep) struct procs *p = calloc(1, sizeof(*p));

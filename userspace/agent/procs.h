@@ -3,6 +3,7 @@
 /* procs - which process belongs to which pod of a cluster: the kubelet names each pod's cgroup by
  * the pod's UID, and the agent sees the node's processes (hostPID). Owner: objects. Thread: loop
  * only. */
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -26,6 +27,10 @@ DEFINE_CLEANUP(struct procs *, procs_free);
  * Return: its number in our PID namespace; 0 when there is none (yet).
  */
 pid_t procs_find(struct procs *p, const char *uid, uint64_t now_us);
+
+/** procs_any() - @fn for the pod's processes, in no order, until it says yes: did it? Looks through
+ * all processes of the node: not for often. @uid: as procs_find(). */
+bool procs_any(const struct procs *p, const char *uid, bool (*fn)(void *arg, pid_t pid), void *arg);
 
 /** procs_uid_of_pod() - by which UID the kubelet names the pod's cgroup: its own, or of a static
  * pod, whose object is but a mirror with a UID of its own, the hash of its manifest. Return:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # What is in the files of network namespaces is the test's own.
-$(BUILD)/tests/unit/agent/test-pods-left: ALL_LDFLAGS += -Wl,--wrap=enrolment_refresh
+$(BUILD)/tests/unit/agent/test-pods-left: ALL_LDFLAGS += -Wl,--wrap=enrolment_refresh,--wrap=enrolment_fits
 # Whose processes run in this container is, too.
-$(BUILD)/tests/unit/agent/test-objects-left: ALL_LDFLAGS += -Wl,--wrap=procs_find
+$(BUILD)/tests/unit/agent/test-objects-left: ALL_LDFLAGS += -Wl,--wrap=procs_find,--wrap=procs_any
 # A clock that the test turns.
 $(BUILD)/tests/unit/agent/test-kube-write: ALL_LDFLAGS += -Wl,--wrap=clock_gettime,--wrap=epoll_wait

@@ -30,6 +30,8 @@ static char held[80];
 /* What an earlier agent left in the maps; 0: nothing. */
 static uint64_t stale;
 static bool is_known_outside;
+/* A namespace without its pod's addresses. */
+static const char *unfit = "";
 
 static void note(const char *what, const char *key)
 {
@@ -50,7 +52,7 @@ int enrolment_open(const struct enrolment_context *ctx, const struct podspec *sp
 	if (stat(spec->netns, &st) < 0) {
 		(void)str_copy(err, err_size, "no namespace");
 		free(e);
-		return -ENOENT;
+		return streq(spec->netns, unfit) ? -EINVAL : -ENOENT;
 	}
 	e->ctx = ctx;
 	e->netns_fd = -EBADF;

@@ -4,6 +4,7 @@
 #include "userspace/agent/objects.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -134,9 +135,23 @@ static const char *process_of = "";
 
 pid_t __wrap_procs_find(struct procs *p, const char *uid, uint64_t now_us);
 
+/* It is in the test's own network namespace, or in another: nobody's. */
+static pid_t oldest;
+
 pid_t __wrap_procs_find(struct procs *p, const char *uid, uint64_t now_us)
 {
-	return streq(uid, process_of) ? getpid() : 0;
+	if (!streq(uid, process_of))
+		return 0;
+	return oldest ? oldest : getpid();
+}
+
+bool __wrap_procs_any(const struct procs *p, const char *uid, bool (*fn)(void *arg, pid_t pid),
+		      void *arg);
+
+bool __wrap_procs_any(const struct procs *p, const char *uid, bool (*fn)(void *arg, pid_t pid),
+		      void *arg)
+{
+	return streq(uid, process_of) && (fn(arg, oldest) || fn(arg, getpid()));
 }
 
 static int begin(void **state)
@@ -299,6 +314,43 @@ static void one_that_is_there_and_not_of_the_mesh_does(void **state)
 	process_of = "";
 }
 
+/* The oldest one has made a namespace of its own. */
+static void whichever_of_its_processes_is_there(void **state)
+{
+	struct fixture *f = *state;
+
+	push(f, false, EVENT("MODIFIED", NAMESPACE("8", "disabled")));
+	assert_calls(f, "-demo/a ");
+	process_of = UID_A;
+	oldest = INT_MAX;
+	assert_true(is_outside(f));
+	process_of = "";
+	assert_false(is_outside(f));
+	oldest = 0;
+}
+
+static bool is_here(void *arg, const char *netns)
+{
+	return netns_file_is_same(netns, arg);
+}
+
+static void where_else_a_pod_may_be_is_told(void **state)
+{
+	struct fixture *f = *state;
+	struct netns_file file = {0};
+	struct stat st;
+
+	assert_int_equal(fstat(f->netns_fd, &st), 0);
+	process_of = UID_A;
+	oldest = INT_MAX;
+	assert_false(objects_elsewhere(f->objects, "demo/a", is_here, &file));
+	file = (struct netns_file){.dev = st.st_dev, .ino = st.st_ino};
+	assert_true(objects_elsewhere(f->objects, "demo/a", is_here, &file));
+	assert_false(objects_elsewhere(f->objects, "demo/b", is_here, &file));
+	process_of = "";
+	oldest = 0;
+}
+
 static void one_whose_namespace_is_not_known_does_not(void **state)
 {
 	struct fixture *f = *state;
@@ -338,6 +390,8 @@ int main(void)
 			an_object_that_has_gone_says_nothing_of_its_namespace, begin, end),
 		cmocka_unit_test_setup_teardown(one_that_is_there_and_not_of_the_mesh_does, begin,
 						end),
+		cmocka_unit_test_setup_teardown(whichever_of_its_processes_is_there, begin, end),
+		cmocka_unit_test_setup_teardown(where_else_a_pod_may_be_is_told, begin, end),
 		cmocka_unit_test_setup_teardown(one_whose_namespace_is_not_known_does_not, begin,
 						end),
 		cmocka_unit_test_setup_teardown(so_does_the_end_of_the_mesh, begin, end),

@@ -344,6 +344,11 @@ static void test_what_it_no_longer_has(void **state)
 	specs[0].ip_count = parse("10.0.0.2 10.0.0.8", specs[0].ips);
 	assert_int_equal(enrolment_refresh(a, &specs[0]), 1);
 	assert_int_equal(a->addrs.own_count, 2);
+	assert_true(enrolment_fits(&context, &specs[0], "/proc/self/ns/net"));
+	specs[0].ip_count = parse("10.0.0.2 10.0.0.5", specs[0].ips);
+	assert_false(enrolment_fits(&context, &specs[0], "/proc/self/ns/net"));
+	specs[0].ip_count = 0; /* no status yet */
+	assert_false(enrolment_fits(&context, &specs[0], "/proc/self/ns/net"));
 	close(a->netns_fd);
 	context.home = NULL;
 }

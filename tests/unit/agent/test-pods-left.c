@@ -83,6 +83,30 @@ static void assert_calls(const char *want)
 	calls[0] = '\0';
 }
 
+/* One that has its pod's addresses. */
+static const char *fitting;
+
+bool __wrap_enrolment_fits(const struct enrolment_context *ctx, const struct podspec *spec,
+			   const char *netns);
+
+bool __wrap_enrolment_fits(const struct enrolment_context *ctx, const struct podspec *spec,
+			   const char *netns)
+{
+	return streq(netns, fitting);
+}
+
+/* Paths of the namespaces that the pod's processes are in. */
+static const char *processes[2];
+
+static bool elsewhere(void *arg, const char *key, bool (*fn)(void *fn_arg, const char *netns),
+		      void *fn_arg)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(processes) && processes[i]; i++)
+		if (fn(fn_arg, processes[i]))
+			return true;
+	return false;
+}
+
 static int begin(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
@@ -93,12 +117,15 @@ static int begin(void **state)
 	refresh_result = 0;
 	held[0] = '\0';
 	is_known_outside = is_unstarted = false;
+	fitting = unfit = "";
+	processes[0] = processes[1] = NULL;
 	(void)str_copy(f->dir, sizeof(f->dir), "/tmp/culvert-left-XXXXXX");
 	if (!mkdtemp(f->dir) || loop_new(&f->loop) < 0)
 		return -1;
 	config.loop = f->loop;
 	config.enrolment = &f->context;
 	config.is_outside = is_outside;
+	config.elsewhere = elsewhere;
 	if (pods_new(&config, &f->pods) < 0)
 		return -1;
 	f->context.others = &pods_others;
@@ -403,11 +430,26 @@ static void a_process_in_a_namespace_inside_leads_nowhere(void **state)
 	put(f, "a", "b", "10.0.0.2");
 	assert_null(strstr(calls, "uncapture"));
 	assert_int_equal(first(f)->cookie, cookie);
-	/* of another sandbox it is, where the runtime says so, or the old one is no more */
+	/* of another sandbox it is, where the old one is no more */
 	namespace_end(f, "a");
 	put(f, "a", "b", "10.0.0.2");
 	assert_non_null(strstr(calls, "uncapture:demo/a "));
 	assert_true(first(f)->cookie != cookie);
+}
+
+/* The pod is captured where it is now, and what holds its namespace of before stays so. */
+static void assert_moved(struct fixture *f, uint64_t was)
+{
+	const struct enrolment *e = list_entry(f->pods->enrolments.prev, struct enrolment, link);
+
+	assert_null(strstr(calls, "uncapture:demo/a "));
+	assert_int_equal(first(f)->cookie, was);
+	assert_true(first(f)->is_captured);
+	assert_int_equal(first(f)->addrs.count, 0);
+	assert_true(e->cookie != was);
+	assert_string_equal(pods_name(f->pods, e->cookie), "demo/a");
+	ack_all(f);
+	assert_true(e->is_captured);
 }
 
 static void another_sandbox_is_the_runtimes_word(void **state)
@@ -416,10 +458,84 @@ static void another_sandbox_is_the_runtimes_word(void **state)
 	uint64_t cookie = first(f)->cookie;
 
 	namespace_make(f, "b");
+	path_of(f, "a", held); /* by its name in /run/netns, say */
 	is_unstarted = true;
 	put(f, "a", "b", "10.0.0.2");
-	assert_non_null(strstr(calls, "uncapture:demo/a "));
-	assert_true(first(f)->cookie != cookie);
+	assert_moved(f, cookie);
+}
+
+/* No plugin told of it, and something holds the namespace of the one before. */
+static void another_sandbox_is_where_the_pods_addresses_are(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t cookie = first(f)->cookie;
+	char path[80];
+
+	namespace_make(f, "b");
+	path_of(f, "b", path);
+	fitting = path;
+	put(f, "a", "b", "10.0.0.2");
+	assert_moved(f, cookie);
+	put(f, "a", "b", "10.0.0.2"); /* and it stays there */
+	assert_int_equal(map_count(f->pods->by_key), 2);
+	namespace_end(f, "a");
+	pods_left_check(f->pods);
+	assert_non_null(strstr(calls, "close:demo/a "));
+	assert_int_equal(map_count(f->pods->by_key), 1);
+	assert_true(first(f)->is_captured);
+}
+
+/* It is older than all of the later sandbox's. */
+static void also_where_a_process_of_the_earlier_one_lives(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t cookie = first(f)->cookie;
+	char path[80], old[80];
+
+	namespace_make(f, "b");
+	path_of(f, "a", old);
+	path_of(f, "b", path);
+	processes[0] = old;
+	processes[1] = fitting = path;
+	put(f, "a", "a", "10.0.0.2"); /* nothing has changed: nobody looks */
+	assert_int_equal(map_count(f->pods->by_key), 1);
+	put(f, "a", "a", "10.0.0.3");
+	assert_null(strstr(calls, "uncapture:demo/a "));
+	assert_true(first(f)->is_captured);
+	assert_int_equal(first(f)->cookie, cookie);
+	assert_int_equal(map_count(f->pods->by_key), 2);
+	ack_all(f);
+	assert_true(list_entry(f->pods->enrolments.prev, struct enrolment, link)->is_captured);
+}
+
+/* Such as makes a namespace of its own first of all. */
+static void a_pod_is_not_where_its_oldest_process_went(void **state)
+{
+	struct fixture *f = *state;
+	char inside[80], path[80];
+
+	namespace_make(f, "b");
+	path_of(f, "inside", inside);
+	path_of(f, "b", path);
+	unfit = processes[0] = inside;
+	processes[1] = fitting = path;
+	put(f, "b", "inside", "10.0.0.3");
+	assert_non_null(strstr(calls, "offer:demo/b "));
+}
+
+static void what_an_earlier_sandbox_left_goes_by_the_label(void **state)
+{
+	struct fixture *f = *state;
+	char path[80];
+
+	namespace_make(f, "b");
+	path_of(f, "b", path);
+	fitting = path;
+	put(f, "a", "b", "10.0.0.2");
+	ack_all(f);
+	pods_remove(f->pods, "demo/a");
+	assert_int_equal(map_count(f->pods->by_key), 0);
+	assert_int_equal(pods_draining(f->pods), 2);
 }
 
 int main(void)
@@ -454,6 +570,14 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_process_in_a_namespace_inside_leads_nowhere,
 						begin, end),
 		cmocka_unit_test_setup_teardown(another_sandbox_is_the_runtimes_word, begin, end),
+		cmocka_unit_test_setup_teardown(another_sandbox_is_where_the_pods_addresses_are,
+						begin, end),
+		cmocka_unit_test_setup_teardown(also_where_a_process_of_the_earlier_one_lives,
+						begin, end),
+		cmocka_unit_test_setup_teardown(a_pod_is_not_where_its_oldest_process_went, begin,
+						end),
+		cmocka_unit_test_setup_teardown(what_an_earlier_sandbox_left_goes_by_the_label,
+						begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -86,6 +86,11 @@ static void put(const char *root, int pid, const char *cgroup, int start)
 	assert_int_equal(file_write_atomic(path, text, strlen(text), 0644), 0);
 }
 
+static bool is_it(void *arg, pid_t pid)
+{
+	return pid == *(const pid_t *)arg;
+}
+
 static void finds_the_oldest_process(void **state)
 {
 	char root[] = "/tmp/culvert-procs-XXXXXX", command[64];
@@ -101,6 +106,9 @@ static void finds_the_oldest_process(void **state)
 	assert_int_equal(procs_find(p, UID, 1050000), 0);
 	assert_int_equal(procs_find(p, UID, 1200000), 77);
 	assert_int_equal(procs_find(p, "ffffffff-0a2b-4f5e-9a53-0d1f7a2b3c4d", 1500000), 0);
+	assert_true(procs_any(p, UID, is_it, &(pid_t){40}));
+	assert_true(procs_any(p, UID, is_it, &(pid_t){77}));
+	assert_false(procs_any(p, UID, is_it, &(pid_t){12}));
 	/* the number is another process' now */
 	put(root, 77, "0::/kubepods/pod" UID "/other\n", 5000);
 	assert_int_equal(procs_find(p, UID, 2000000), 40);

@@ -11,12 +11,16 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "interop"))
 from cgroup import root
 
 
+STAT = "/proc/stat"
+STEAL_SHARE = 0.02  # of a run's CPU time: from which on what it says is the host's doing
+
+
 def machine_seconds():
-    """Busy CPU time of the whole machine: softirq and kernel work of every role is in it."""
-    with open("/proc/stat", encoding="ascii") as f:
-        fields = [int(v) for v in f.readline().split()[1:]]
-    idle = fields[3] + fields[4]
-    return (sum(fields[:8]) - idle) / os.sysconf("SC_CLK_TCK")
+    """CPU time of the whole machine. Return: (busy, with softirq and kernel work of every role; what its host kept; all of it)."""
+    with open(STAT, encoding="ascii") as f:
+        user, nice, system, idle, iowait, irq, softirq, steal = (int(v) / os.sysconf("SC_CLK_TCK") for v in f.readline().split()[1:9])
+    busy = user + nice + system + irq + softirq
+    return busy, steal, busy + steal + idle + iowait
 
 
 def process_seconds(pid):
@@ -43,19 +47,24 @@ def strangers():
 
 
 class Meter:
-    """Between start and read: seconds of the machine, and of `client`, `server`, `proxy-client`, `proxy-server`, `rest`."""
+    """Between start and read: seconds of the machine, and of `client`, `server`, `proxy-client`, `proxy-server`, `rest`.
+    `steal`, once read: the share of the machine's CPU time that its host gave to others."""
 
     def __init__(self, contestant):
         pids = contestant.proxy_pids()
         self.roles = {"server": [contestant.processes[0].pid], "proxy-client": pids[:1], "proxy-server": pids[1:]}
+        self.steal = 0.0
+        self.machine = machine_seconds()
         self.before = self._now()
 
     def _now(self):
         found = {role: sum(map(process_seconds, pids)) for role, pids in self.roles.items()}
-        return {"machine": machine_seconds(), "client": children_seconds(), **found}
+        return {"machine": machine_seconds()[0], "client": children_seconds(), **found}
 
     def read(self):
         """{role: seconds}; `rest` is interrupts and whatever else ran: tcp in softirq is there."""
         used = {role: value - self.before[role] for role, value in self._now().items()}
+        _, stolen, whole = (now - before for now, before in zip(machine_seconds(), self.machine))
+        self.steal = stolen / whole if whole else 0.0
         used["rest"] = max(0.0, used["machine"] - sum(v for role, v in used.items() if role != "machine"))
         return used

@@ -152,9 +152,10 @@ static int report(const struct client *cl, double took)
 		double share;
 	} shown[] = {{"p50_us", 0.5}, {"p90_us", 0.9}, {"p99_us", 0.99}, {"p999_us", 0.999}};
 
-	printf("{\"done\": %llu, \"failed\": %llu, \"seconds\": %.3f, \"per_s\": %.1f",
-	       (unsigned long long)cl->done, (unsigned long long)cl->failed, took,
-	       (double)cl->done / took);
+	printf("{\"done\": %llu, \"failed\": %llu, \"unanswered\": %llu, \"seconds\": %.3f, "
+	       "\"per_s\": %.1f",
+	       (unsigned long long)cl->done, (unsigned long long)cl->failed,
+	       (unsigned long long)cl->unanswered, took, (double)cl->done / took);
 	for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)
 		printf(", \"%s\": %.1f", shown[i].name,
 		       histogram_at(&cl->latency, shown[i].share) / 1e3);

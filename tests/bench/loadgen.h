@@ -26,6 +26,7 @@ struct client {
 	uint64_t until_ns;
 	uint64_t done;
 	uint64_t failed;
+	uint64_t unanswered; /* open loop: were due, had no answer when the time was over */
 	struct histogram latency;
 };
 
@@ -61,5 +62,5 @@ _Noreturn void serve(uint16_t port);
 /** closed_loop() - "rr", "http", "bulk", "conn" for @seconds. Return: how long it took. */
 double closed_loop(struct client *cl, const char *mode, double seconds);
 /** open_loop() - requests at cl->rate; a latency counts from the time at which its request was to
- * be sent. */
+ * be sent, to its answer or, without one, to the end. */
 double open_loop(struct client *cl, double seconds);

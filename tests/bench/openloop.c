@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* openloop - requests are due at fixed times, whatever the answers do. One that cannot go because
  * its connection still waits for an answer goes as soon as it can, and its latency counts from when
- * it was due: a stall is seen by every request that it delays. */
+ * it was due: a stall is seen by every request that it delays, also by those without an answer when
+ * the time is over, which have waited until then at least. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -30,7 +31,7 @@ static void send_due(struct schedule *s, uint64_t now)
 	for (unsigned int i = 0; i < s->cl->conns; i++) {
 		struct conn *c = &s->conns[i];
 
-		if (c->is_busy || c->due_ns > now)
+		if (c->is_busy || c->due_ns > now || c->due_ns >= s->cl->until_ns)
 			continue;
 		c->is_busy = true;
 		c->answer = (struct answer){0};
@@ -46,6 +47,16 @@ static void on_answer(struct schedule *s, struct conn *c)
 	s->cl->done++;
 	c->due_ns += s->step_ns;
 	c->is_busy = false;
+}
+
+/* What was due and has no answer at the end: left out, a server that stops would look fast. */
+static void count_unanswered(const struct schedule *s)
+{
+	for (unsigned int i = 0; i < s->cl->conns; i++)
+		for (uint64_t due = s->conns[i].due_ns; due < s->cl->until_ns; due += s->step_ns) {
+			histogram_add(&s->cl->latency, s->cl->until_ns - due);
+			s->cl->unanswered++;
+		}
 }
 
 /* Wake at the next time at which a request is due. */
@@ -101,6 +112,7 @@ double open_loop(struct client *cl, double seconds)
 			else if (read(s.timer_fd, &ticks, sizeof(ticks)) < 0 && errno != EAGAIN)
 				die("timer");
 	}
+	count_unanswered(&s);
 	close(s.timer_fd);
 	for (unsigned int i = 0; i < cl->conns; i++)
 		close(s.conns[i].fd);

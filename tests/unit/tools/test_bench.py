@@ -2,13 +2,16 @@
 """What the benchmark makes of its samples."""
 import os
 import sys
+import types
 
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "bench"))
+import cost
 import curves
 import page
 import report
+import rows as rows_of_bench
 
 NAMES = ["none", "none-local", "culvert-local", "ztunnel"]
 BASELINES = {"none": "none", "none-local": "none-local", "culvert-local": "none-local", "ztunnel": "none"}
@@ -65,3 +68,34 @@ def test_what_has_a_limit_gets_a_verdict():
     names = ["culvert-cross", "ztunnel"]
     lines = report.verdicts(report.rows(samples, dict.fromkeys(names, "none"), names), "culvert-cross").splitlines()
     assert [line.split()[:2] for line in lines] == [["MISSED", "attack_x"], ["ok", "slow_reader"]]
+
+
+class Stolen:
+    """A contestant of which the host takes so many of 100 ticks in each run, as /proc/stat shows it."""
+
+    def __init__(self, path, shares):
+        self.path, self.shares, self.runs, self.steal, self.user = path, list(shares), 0, 0, 0
+        self.processes = [types.SimpleNamespace(pid=os.getpid())]
+        self.show()
+
+    def show(self):
+        self.path.write_text(f"cpu {self.user} 0 0 0 0 0 0 {self.steal} 0 0\n")
+
+    def proxy_pids(self):
+        return []
+
+    def load(self, *_args):
+        share = self.shares[min(self.runs, len(self.shares) - 1)]
+        self.runs, self.steal, self.user = self.runs + 1, self.steal + share, self.user + 100 - share
+        self.show()
+        return '{"done": 1000, "failed": 0, "unanswered": 0, "per_s": 1000, "p50_us": 1, "p99_us": 2}'
+
+
+@pytest.mark.parametrize("shares,runs,said", [((0,), 1, None), ((30, 1), 2, None), ((30,), rows_of_bench.TRIES, 30)])
+def test_a_run_of_which_the_host_takes_a_part_is_made_again_or_marked(monkeypatch, tmp_path, shares, runs, said):
+    monkeypatch.setattr(cost, "STAT", str(tmp_path / "stat"))
+    contestant = Stolen(tmp_path / "stat", shares)
+    metrics, per = rows_of_bench.measure(contestant, rows_of_bench.ROWS["rr1"], 1)
+    assert contestant.runs == runs and metrics.get("steal_percent") == (said and pytest.approx(said))
+    took = (100 - shares[-1]) / os.sysconf("SC_CLK_TCK")
+    assert per["machine"] == pytest.approx(took / 1000 * 1e6), "what the host took is no work of ours"

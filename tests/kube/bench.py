@@ -114,13 +114,13 @@ def endpoint_to_effect(cluster, to_name):
 
 
 def memory_mb(cluster, number, process):
-    """Return: (RSS of its largest process, PSS of all: a page that several have counts once)."""
-    rss, pss = [0], 0
+    """Of a program with its children. Return: (RSS, PSS, in which a page that several have counts once)."""
+    rss, pss = 0, 0
     for pid in cluster.pids(number, process):
         text = cluster.on_node(number, "cat", f"/proc/{pid}/smaps_rollup").stdout
-        rss.append(int(text.split("Rss:")[1].split()[0]))
+        rss += int(text.split("Rss:")[1].split()[0])
         pss += int(text.split("Pss:")[1].split()[0])
-    return max(rss) / 1024, pss / 1024
+    return rss / 1024, pss / 1024
 
 
 def print_sizes(cluster):
@@ -133,10 +133,10 @@ def print_sizes(cluster):
     agent, ztunnel = memory_mb(cluster, 1, "culvert-agent"), memory_mb(cluster, 1, "culvert-ztunnel")
     control = max(memory_mb(cluster, n, "culvert-control") for n in (1, 2))
     where = f"{PODS_ON_NODE + 2} pods on the node"
-    row(f"agent, {where}: RSS", [agent[0]], "MB", "")
+    row(f"agent and its child, {where}: RSS", [agent[0]], "MB", "")
     row(f"ztunnel, {where}: RSS", [ztunnel[0]], "MB", "")
     row("  together", [agent[0] + ztunnel[0]], "MB", "<= 25")
-    row("  with the agent's child, shared pages once: PSS", [agent[1] + ztunnel[1]], "MB", "")
+    row("  shared pages once: PSS", [agent[1] + ztunnel[1]], "MB", "")
     row("control plane: RSS", [control[0]], "MB", "<= 20")
 
 

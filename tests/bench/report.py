@@ -81,7 +81,10 @@ LIMITS = (("slow_reader", "fast_loss_percent", 5), ("slow_reader", "rss_growth_k
           ("attack_", "p99_to_quiet", 1.5), ("policy_effect", "cut_p99_ms_small", 100), ("policy_effect", "cut_p99_ms_large", 100),
           ("scale_processes", "ztunnel_rss_bytes_per_workload", 600), ("scale_processes", "control_load_ms", 1000),
           ("start_100_pods", "agent_ms", 1000),
-          ("label_to_encrypted", "ms", 200))
+          ("label_to_encrypted", "ms", 200),
+          ("control_cluster", "start_ms_10k_pods", 2000), ("control_cluster", "rss_kB_near_empty", 20480),
+          ("control_cluster", "rss_kB_10k_pods", 61440), ("endpoint_effect", "p99_ms_1k_pods", 100),
+          ("endpoint_effect", "p99_ms_10k_pods", 100), ("xds_clients", "p99_ms_with_one_stopped", 100))
 
 
 def verdicts(entries, name):

@@ -7,6 +7,7 @@ import types
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "bench"))
+import bench
 import cost
 import curves
 import page
@@ -99,3 +100,9 @@ def test_a_run_of_which_the_host_takes_a_part_is_made_again_or_marked(monkeypatc
     assert contestant.runs == runs and metrics.get("steal_percent") == (said and pytest.approx(said))
     took = (100 - shares[-1]) / os.sysconf("SC_CLK_TCK")
     assert per["machine"] == pytest.approx(took / 1000 * 1e6), "what the host took is no work of ours"
+
+
+def test_every_limit_is_of_something_that_is_shown():
+    for row, metric, _ in report.LIMITS:
+        metrics = [shown for name, shown in bench.SHOWN.items() if name == row or (row[-1] == "_" and name.startswith(row))]
+        assert any(metric in shown for shown in metrics), f"{row} {metric}"

@@ -5,8 +5,7 @@
 
 #include "base/cleanup.h"
 
-void stock_init(struct stock *s, void (*need)(void *arg, struct stock *s, uint32_t count),
-		void *arg)
+void stock_init(struct stock *s, int (*need)(void *arg, struct stock *s, uint32_t count), void *arg)
 {
 	s->count = 0;
 	s->asked = 0;
@@ -16,12 +15,17 @@ void stock_init(struct stock *s, void (*need)(void *arg, struct stock *s, uint32
 	list_init(&s->waiters);
 }
 
-static void refill(struct stock *s)
+static int refill(struct stock *s)
 {
+	int r;
+
 	if (s->asked > 0 || s->count >= s->batch / 2)
-		return;
+		return 0;
 	s->asked = MIN(s->batch, STOCK_BATCH_MAX - s->count);
-	s->need(s->arg, s, s->asked);
+	r = s->need(s->arg, s, s->asked);
+	if (r < 0)
+		s->asked = 0;
+	return r;
 }
 
 static void answer(struct stock *s, int fd)
@@ -32,12 +36,26 @@ static void answer(struct stock *s, int fd)
 	w->on_socket(w, fd);
 }
 
+static void refuse_all(struct stock *s, int error)
+{
+	while (!list_is_empty(&s->waiters))
+		answer(s, error);
+}
+
+/* Whoever waits, waits for what was asked for. */
+static void refill_for_waiters(struct stock *s)
+{
+	int r = list_is_empty(&s->waiters) ? 0 : refill(s);
+
+	if (r < 0)
+		refuse_all(s, r);
+}
+
 void stock_close(struct stock *s, int error)
 {
 	while (s->count > 0)
 		(void)close_fd(s->fds[--s->count]);
-	while (!list_is_empty(&s->waiters))
-		answer(s, error);
+	refuse_all(s, error);
 }
 
 void stock_move_waiters(struct stock *to, struct stock *from)
@@ -48,22 +66,25 @@ void stock_move_waiters(struct stock *to, struct stock *from)
 		list_del(l);
 		list_add_tail(&to->waiters, l);
 	}
-	if (!list_is_empty(&to->waiters))
-		refill(to);
+	refill_for_waiters(to);
 }
 
 int stock_take(struct stock *s, struct dial_wait *w)
 {
-	int fd = -EAGAIN;
+	int r;
 
 	if (s->count > 0) {
-		fd = s->fds[--s->count];
-	} else {
-		s->batch = MIN(s->batch * 2, (uint32_t)STOCK_BATCH_MAX);
-		list_add_tail(&s->waiters, &w->link);
+		int fd = s->fds[--s->count];
+
+		(void)refill(s);
+		return fd;
 	}
-	refill(s);
-	return fd;
+	s->batch = MIN(s->batch * 2, (uint32_t)STOCK_BATCH_MAX);
+	r = refill(s);
+	if (r < 0)
+		return r;
+	list_add_tail(&s->waiters, &w->link);
+	return -EAGAIN;
 }
 
 /* give_up() - one less to dial with. */
@@ -89,10 +110,15 @@ void stock_give(struct stock *s, const int *fds, uint32_t count, uint32_t error)
 			(void)close_fd(fds[i]);
 	}
 	if (error != 0)
-		while (!list_is_empty(&s->waiters))
-			answer(s, -(int)error);
-	else if (!list_is_empty(&s->waiters))
-		refill(s);
+		refuse_all(s, -(int)error);
+	else
+		refill_for_waiters(s);
+}
+
+void stock_lost(struct stock *s)
+{
+	if (s->asked > 0)
+		stock_give(s, NULL, 0, ENOMEM);
 }
 
 void dial_wait_cancel(struct dial_wait *w)

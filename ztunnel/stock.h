@@ -28,20 +28,25 @@ struct stock {
 	uint32_t asked; /* under way from the agent */
 	uint32_t batch; /* how many to ask for: grows while demand outruns it */
 	struct list waiters;
-	void (*need)(void *arg, struct stock *s, uint32_t count); /* ask the agent */
+	/* Ask the agent. Return: 0; -errno, nobody was asked. */
+	int (*need)(void *arg, struct stock *s, uint32_t count);
 	void *arg;
 };
 
-void stock_init(struct stock *s, void (*need)(void *arg, struct stock *s, uint32_t count),
+void stock_init(struct stock *s, int (*need)(void *arg, struct stock *s, uint32_t count),
 		void *arg);
 /** stock_close() - close the sockets; waiters get @error. */
 void stock_close(struct stock *s, int error);
 /** stock_move_waiters() - those who wait at @from wait at @to. */
 void stock_move_waiters(struct stock *to, struct stock *from);
-/** stock_take() - Return: a descriptor that is the caller's; -EAGAIN: on_socket will be called. */
+/** stock_take() - Return: a descriptor that is the caller's; -EAGAIN: on_socket will be called;
+ * another -errno: it will not, the agent cannot be asked. */
 _must_check_ int stock_take(struct stock *s, struct dial_wait *w);
 /** stock_give() - from the agent; all @fds are taken. One that is negative was closed for want of
  * descriptors: who waits for it gets -EMFILE. @error: a positive errno when there are none. */
 void stock_give(struct stock *s, const int *fds, uint32_t count, uint32_t error);
+/** stock_lost() - an answer was lost on its way, perhaps this one's: whoever waits gets -ENOMEM,
+ * and the next who comes asks anew. What was asked for may come all the same. */
+void stock_lost(struct stock *s);
 /** dial_wait_cancel() - harmless when it does not wait. @w->link must be initialised or zero. */
 void dial_wait_cancel(struct dial_wait *w);

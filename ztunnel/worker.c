@@ -255,6 +255,18 @@ static void run_sockets(void *target, struct message *msg)
 	message_free(m);
 }
 
+/* Whose they were there was no memory to tell. */
+static void run_lost(void *target, struct message *msg)
+{
+	struct worker *w = container_of(msg, struct worker, lost);
+	struct worker_pod *wp;
+
+	atomic_store(&w->is_lost, false);
+	if (target)
+		list_for_each_entry (wp, &w->pod_list, link)
+			worker_pod_lost(wp);
+}
+
 void worker_post_sockets(struct worker *w, const struct zds_sockets *sockets, const int *fds)
 {
 	struct worker_message *m = message_new(w, run_sockets);
@@ -263,6 +275,8 @@ void worker_post_sockets(struct worker *w, const struct zds_sockets *sockets, co
 	if (!m) {
 		for (uint32_t i = 0; i < count; i++)
 			(void)close_fd(fds[i]);
+		if (!atomic_exchange(&w->is_lost, true))
+			inbox_post(&w->inbox, &w->lost);
 		return;
 	}
 	m->sockets = *sockets;
@@ -416,6 +430,7 @@ int worker_prepare(struct worker *w, struct state *state)
 	loop_set_poll(w->loop, w->poll_us);
 	help_init(w);
 	inbox_init(&w->inbox, w->loop, w);
+	w->lost.run = run_lost;
 	w->state = state_ref(state);
 	w->policy_generation = state_policy_generation(state);
 	r = map_new(&w->pods);

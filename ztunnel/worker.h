@@ -59,6 +59,8 @@ struct worker {
 	bool is_running;
 	struct loop *loop;
 	struct inbox inbox;
+	struct message lost; /* sockets, for want of memory; in the inbox while is_lost */
+	atomic_bool is_lost;
 	struct inbox *main_inbox;
 	struct help help;
 	const struct worker_ops *ops;
@@ -120,7 +122,8 @@ void worker_post_state(struct worker *w, struct state *s);
  * counted. */
 void worker_post_pod_add(struct worker *w, struct pod *pod, struct listener_set *listeners);
 void worker_post_pod_del(struct worker *w, uint64_t netns_cookie);
-/** worker_post_sockets() - from the agent; @fds are taken. */
+/** worker_post_sockets() - from the agent; @fds are taken. Without memory for it nobody is left
+ * waiting, see stock_lost(). */
 void worker_post_sockets(struct worker *w, const struct zds_sockets *m, const int *fds);
 /** worker_post_trust() - other revocation lists or trust domains are in force: cut whom they no
  * longer accept. */

@@ -29,16 +29,14 @@ static void run_need(void *target, struct message *m)
 	free(n);
 }
 
-static void on_stock_need(void *arg, struct stock *s, uint32_t count)
+static int on_stock_need(void *arg, struct stock *s, uint32_t count)
 {
 	struct worker_pod *wp = arg;
 	size_t at = (size_t)(s - &wp->stocks[0][0]);
 	struct worker_need *n = calloc(1, sizeof(*n));
 
-	if (!n) {
-		s->asked = 0;
-		return;
-	}
+	if (!n)
+		return -ENOMEM;
 	n->m.run = run_need;
 	n->ops = wp->worker->ops;
 	n->worker = wp->worker->index;
@@ -47,6 +45,14 @@ static void on_stock_need(void *arg, struct stock *s, uint32_t count)
 	n->need.family = (uint32_t)(at % STOCK_FAMILIES);
 	n->need.count = count;
 	inbox_post(wp->worker->main_inbox, &n->m);
+	return 0;
+}
+
+void worker_pod_lost(struct worker_pod *wp)
+{
+	for (size_t k = 0; k < STOCK_KINDS; k++)
+		for (size_t f = 0; f < STOCK_FAMILIES; f++)
+			stock_lost(&wp->stocks[k][f]);
 }
 
 static struct stock *stock_of(struct worker_pod *wp, uint32_t kind, uint32_t family)

@@ -44,6 +44,8 @@ struct worker_pod *worker_pod_find(struct worker *w, uint64_t netns_cookie);
 /** worker_pod_add() - serve it; what was there for the cookie accepts a little longer.
  * Return: 0; -ENOMEM; -errno. */
 _must_check_ int worker_pod_add(struct worker *w, struct pod *pod, struct listener_set *listeners);
+/** worker_pod_lost() - sockets for a pod of this worker's were lost: stock_lost(). */
+void worker_pod_lost(struct worker_pod *wp);
 /** worker_pod_watch() - as help_accepts() says by now. */
 void worker_pod_watch(struct worker_pod *wp);
 /** worker_pod_drain() - take what has been captured already, then stop. */

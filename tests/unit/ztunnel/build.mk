@@ -20,3 +20,5 @@ $(BUILD)/tests/unit/ztunnel/test-certs: ALL_LDFLAGS += -Wl,--wrap=now_realtime_u
 
 # How much memory there is.
 $(BUILD)/tests/unit/ztunnel/test-memory: ALL_LDFLAGS += -Wl,--wrap=malloc
+# Memory that ends while sockets are handed over.
+$(BUILD)/tests/unit/ztunnel/test-worker: ALL_LDFLAGS += -Wl,--wrap=calloc,--wrap=worker_post_sockets

@@ -10,6 +10,7 @@
 
 struct asked {
 	uint32_t times, last;
+	int error;
 };
 
 struct waiter {
@@ -17,12 +18,13 @@ struct waiter {
 	int got;
 };
 
-static void on_need(void *arg, struct stock *s, uint32_t count)
+static int on_need(void *arg, struct stock *s, uint32_t count)
 {
 	struct asked *a = arg;
 
 	a->times++;
 	a->last = count;
+	return a->error;
 }
 
 static void on_socket(struct dial_wait *w, int fd)
@@ -182,6 +184,56 @@ TEST(waiters_move_to_the_stock_that_replaces_it)
 	stock_close(&to, 0);
 }
 
+/* Nobody was asked, so that nobody would answer. */
+TEST(who_cannot_be_helped_does_not_wait)
+{
+	struct waiter a = {.wait.on_socket = on_socket}, b = a;
+	struct asked asked = {.error = -ENOMEM};
+	struct stock s, next;
+	int fd;
+
+	stock_init(&s, on_need, &asked);
+	assert_int_equal(stock_take(&s, &a.wait), -ENOMEM);
+	dial_wait_cancel(&a.wait);
+	asked.error = 0;
+	assert_int_equal(stock_take(&s, &a.wait), -EAGAIN);
+	assert_int_equal(stock_take(&s, &b.wait), -EAGAIN);
+	make_fds(&fd, 1);
+	asked.error = -ENOMEM;
+	stock_give(&s, &fd, 1, 0); /* not the last one yet */
+	assert_int_equal(a.got, fd);
+	assert_int_equal(b.got, 0);
+	stock_init(&next, on_need, &asked);
+	stock_move_waiters(&next, &s);
+	assert_int_equal(b.got, -ENOMEM);
+	(void)close(fd);
+	stock_close(&s, -ENETDOWN);
+}
+
+TEST(what_was_lost_is_asked_for_anew)
+{
+	struct waiter a = {.wait.on_socket = on_socket}, b = a;
+	struct asked asked = {0};
+	int fds[STOCK_BATCH_MAX];
+	struct stock s;
+
+	stock_init(&s, on_need, &asked);
+	stock_lost(&s); /* another's */
+	assert_int_equal(stock_take(&s, &a.wait), -EAGAIN);
+	stock_lost(&s);
+	assert_int_equal(a.got, -ENOMEM);
+	assert_int_equal(stock_take(&s, &b.wait), -EAGAIN);
+	assert_int_equal(asked.times, 2);
+	/* it was not lost after all: there are more than were wanted */
+	for (int i = 0; i < 2; i++) {
+		make_fds(fds, asked.last);
+		stock_give(&s, fds, asked.last, 0);
+	}
+	assert_true(b.got > 0);
+	(void)close(b.got);
+	stock_close(&s, -ENETDOWN);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -189,6 +241,8 @@ int main(void)
 		cmocka_unit_test(batches_grow_with_demand_up_to_the_limit),
 		cmocka_unit_test(who_gave_up_gets_nothing),
 		cmocka_unit_test(a_socket_that_there_was_no_room_for_fails_who_waits_for_it),
+		cmocka_unit_test(who_cannot_be_helped_does_not_wait),
+		cmocka_unit_test(what_was_lost_is_asked_for_anew),
 		cmocka_unit_test(an_error_fails_those_who_wait_and_the_next_asks_again),
 		cmocka_unit_test(too_many_sockets_are_closed),
 		cmocka_unit_test(waiters_move_to_the_stock_that_replaces_it),

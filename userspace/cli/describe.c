@@ -361,6 +361,15 @@ static int pods_of(struct kube *k, const struct target *t, const json_t *service
 	return r;
 }
 
+/* One port alone may be without a name. */
+static void print_port(const json_t *port)
+{
+	const char *name = json_text(port, "name", "");
+
+	printf("   Port: %s%s%lld/%s\n", name, *name ? " " : "",
+	       (long long)json_number(port, "port"), json_text(port, "protocol", "TCP"));
+}
+
 static void print_service(const struct target *t, const json_t *service, const json_t *pods)
 {
 	const json_t *spec = json_object_get(service, "spec"), *one;
@@ -369,8 +378,7 @@ static void print_service(const struct target *t, const json_t *service, const j
 	printf("Service: %s.%s\nAddress: %s\n", t->name, t->namespace_,
 	       json_text(spec, "clusterIP", "none"));
 	json_array_foreach (json_object_get(spec, "ports"), i, one)
-		printf("   Port: %s %lld/%s\n", json_text(one, "name", ""),
-		       (long long)json_number(one, "port"), json_text(one, "protocol", "TCP"));
+		print_port(one);
 	if (json_array_size(pods) == 0)
 		puts("Pods: none is selected");
 	json_array_foreach (pods, i, one) {

@@ -218,7 +218,9 @@ def test_describe(mesh, cli):
                  "Policy: shop/deny-all (deny, workload)", "Services: web"):
         assert line in said
     assert said == cli.run("x", "describe", "pod", "web", "-n", "shop") == cli.run("experimental", "describe", "pod", "shop/web")
-    assert "Address: 10.96.0.9" in cli.run("describe", "svc", "web.shop")
+    assert "Address: 10.96.0.9\n   Port: http 80/TCP\n" in cli.run("describe", "svc", "web.shop")
+    del mesh.named("Service", "web")["spec"]["ports"][0]["name"]
+    assert "   Port: 80/TCP\n" in cli.run("describe", "svc", "web.shop")
     assert cli.json("describe", "pod", "web.shop")["isEnrolled"] is True
     assert 'pods "none" not found in namespace shop\n' in cli.run("describe", "pod", "none.shop", code=1)
     assert "policiesError" not in {k for k, v in cli.json("describe", "pod", "web.shop").items() if v}

@@ -67,6 +67,8 @@ struct pods_info {
 	const struct exclusions *exclusions;
 	const struct reroute *reroute; /* NULL: nothing */
 	const char *rules_error;       /* why they are not in force; NULL: they are */
+	/* Captured for the processes that may live there: it has no object, or another sandbox */
+	bool is_kept;
 };
 
 /** pods_others - for the context of the enrolments, with struct pods as its argument. */
@@ -133,9 +135,13 @@ const char *pods_name_by_addr(const struct pods *p, const struct cv_addr *addr);
 enum pods_hold pods_hold(const struct pods *p, const char *key, bool *ret_is_soon,
 			 const char **ret_why);
 
-/** pods_for_each() - @fn for each pod, in no order. */
+/** pods_for_each() - @fn for each pod, in no order but that those which are kept come last. */
 void pods_for_each(const struct pods *p, void (*fn)(void *arg, const struct pods_info *info),
 		   void *arg);
+/** pods_for_each_earlier() - the same for what an earlier agent has captured, and no pod of now is
+ * known to have: as pending, with what is waited for. */
+void pods_for_each_earlier(const struct pods *p,
+			   void (*fn)(void *arg, const struct pods_info *info), void *arg);
 /** pods_count() - how many are in each state. */
 void pods_count(const struct pods *p, size_t ret[PODS_STATE_MAX]);
 /** pods_draining() - how many have left the mesh, but keep for a moment what connections under way

@@ -12,6 +12,7 @@
 #include "adopt.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "net/addr.h"
 #include "netns_find.h"
 #include "pods_private.h"
 
@@ -284,6 +285,64 @@ void pods_stale_sweep(struct pods *p)
 	static const struct adopt_ops ops = {is_owned, is_awaited, is_left};
 
 	p->has_stale = adopt_sweep(p->config.enrolment->datapath, &ops, p);
+}
+
+/* In the order in which they come to an end. */
+static const char *earlier_waits_for(const struct pods *p, const char *name, uint64_t cookie)
+{
+	if (!p->is_synced)
+		return "captured by an earlier agent; waiting to hear of the pods of this node";
+	if (is_awaited((void *)p, name))
+		return "captured by an earlier agent; waiting for its network namespace to be "
+		       "found";
+	return map_get(p->earlier, &cookie, sizeof(cookie))
+		       ? "captured by an earlier agent; its object is gone, its processes are not: "
+			 "captured until they end"
+		       : "captured by an earlier agent; waiting to be released";
+}
+
+static void earlier_tell(const struct pods *p, uint64_t cookie, struct cv_pod *entry,
+			 void (*fn)(void *arg, const struct pods_info *info), void *arg)
+{
+	static const struct exclusions none;
+	const struct cv_addr zero = {0};
+	struct cv_addr addrs[2];
+	struct pods_info info = {.namespace_ = "",
+				 .name = entry->name,
+				 .state = PODS_PENDING,
+				 .netns_cookie = cookie,
+				 .addrs = addrs,
+				 .exclusions = &none,
+				 .is_kept = true};
+	char *slash;
+
+	entry->name[sizeof(entry->name) - 1] = '\0';
+	info.error = earlier_waits_for(p, entry->name, cookie);
+	if (!cv_addr_equal(&entry->addr4, &zero))
+		addrs[info.addr_count++] = entry->addr4;
+	if (!cv_addr_equal(&entry->addr6, &zero))
+		addrs[info.addr_count++] = entry->addr6;
+	slash = strchr(entry->name, '/');
+	if (slash) {
+		*slash = '\0';
+		info.namespace_ = entry->name;
+		info.name = slash + 1;
+	}
+	fn(arg, &info);
+}
+
+void pods_for_each_earlier(const struct pods *p,
+			   void (*fn)(void *arg, const struct pods_info *info), void *arg)
+{
+	struct datapath *d = p->config.enrolment->datapath;
+	struct cv_pod entry;
+	uint64_t cookie = 0;
+
+	/* a later agent's are no business of this one */
+	while (!p->is_retired && datapath_pod_next(d, &cookie))
+		if (!map_get(p->by_cookie, &cookie, sizeof(cookie)) &&
+		    datapath_pod_get(d, cookie, &entry) == 0 && (entry.flags & CV_POD_CAPTURE))
+			earlier_tell(p, cookie, &entry, fn, arg);
 }
 
 void pods_left_free(struct pods *p)

@@ -67,6 +67,7 @@ static void pod_info(const struct pod *pod, struct pods_info *ret)
 		.exclusions = &pod->spec->exclusions,
 		.reroute = e ? &e->reroute : NULL,
 		.rules_error = e ? e->rules_error : NULL,
+		.is_kept = pod->left_key != NULL,
 	};
 }
 
@@ -87,12 +88,14 @@ enum pods_hold pods_hold(const struct pods *p, const char *key, bool *ret_is_soo
 void pods_for_each(const struct pods *p, void (*fn)(void *arg, const struct pods_info *info),
 		   void *arg)
 {
-	map_for_each (p->by_key, it) {
-		struct pods_info info;
+	for (int is_kept = 0; is_kept < 2; is_kept++)
+		map_for_each (p->by_key, it) {
+			struct pods_info info;
 
-		pod_info(it.value, &info);
-		fn(arg, &info);
-	}
+			pod_info(it.value, &info);
+			if (info.is_kept == (is_kept == 1))
+				fn(arg, &info);
+		}
 }
 
 void pods_count(const struct pods *p, size_t ret[PODS_STATE_MAX])

@@ -41,11 +41,11 @@ static void pod_json(void *arg, const struct pods_info *p)
 	json_t *list = arg;
 
 	(void)json_array_append_new(
-		list, json_pack("{s:s, s:s, s:s, s:o, s:I, s:o, s:s}", "namespace", p->namespace_,
-				"name", p->name, "state", pods_state_name(p->state), "addresses",
-				addrs_json(p->addrs, p->addr_count), "netns_cookie",
+		list, json_pack("{s:s, s:s, s:s, s:o, s:I, s:o, s:s, s:b}", "namespace",
+				p->namespace_, "name", p->name, "state", pods_state_name(p->state),
+				"addresses", addrs_json(p->addrs, p->addr_count), "netns_cookie",
 				(json_int_t)p->netns_cookie, "exclusions", exclusions_json(p),
-				"error", p->error));
+				"error", p->error, "kept", p->is_kept));
 }
 
 static json_t *features_json(const struct feature *features)
@@ -85,6 +85,7 @@ int status_format(const struct status_input *in, struct buf *b)
 	int r;
 
 	pods_for_each(in->pods, pod_json, pods);
+	pods_for_each_earlier(in->pods, pod_json, pods);
 	objects_for_each_error(in->objects, error_json, errors);
 	for (size_t i = 0; i < ARRAY_SIZE(in->problems); i++)
 		if (in->problems[i])

@@ -84,6 +84,14 @@ def test_status_names_a_missing_right(mesh, cli, monkeypatch):
     assert any("Pod" in p and "refuses list and watch (RBAC): pods is forbidden" in p for p in problems), problems
 
 
+def test_status_tells_of_what_an_earlier_agent_left(mesh, cli, monkeypatch):
+    why = "captured by an earlier agent; its object is gone, its processes are not: captured until they end"
+    kept = {"namespace": "shop", "name": "web", "state": "pending", "error": why, "kept": True}
+    monkeypatch.setitem(AGENT, "pods", [*AGENT["pods"], kept])
+    assert f"shop/web: {why}" in cli.json("status", code=1)["problems"]
+    assert "captured" in cli.json("describe", "pod", "web.shop")["state"]  # of the two, the one that has an object
+
+
 def test_status_of_a_cluster_without_culvert(api, cli):
     assert "not installed in this cluster" in cli.run("status", code=1)
 

@@ -69,6 +69,8 @@ struct enrolment {
 	struct cv_pod entry; /* as in cv_pods */
 	struct listeners listeners;
 	struct reroute reroute;
+	unsigned int check; /* the last that has come to it, see pods_check.c */
+	unsigned int check_phase;
 	bool is_encrypt;         /* as in its podspec */
 	uint32_t rules_flags;    /* of its exclusions, as far as they are in force */
 	const char *rules_error; /* why they are not; NULL */

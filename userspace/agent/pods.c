@@ -17,8 +17,6 @@
 #define RETRY_MIN_US     (50 * 1000)
 #define RETRY_MAX_US     (5 * 1000 * 1000)
 #define REFUSED_RETRY_US (5 * 1000 * 1000)
-#define CHECK_US         (1000 * 1000)
-#define REFRESH_EVERY    5 /* checks */
 /* How long a released pod's listeners and dial sockets stay, for connections under way and for
  * peers that have not heard yet. */
 #define DRAIN_US (5 * 1000 * 1000)
@@ -85,7 +83,7 @@ static bool may_offer(const struct pods *p)
 }
 
 /* A bounded number at a time: each holds a dozen descriptors until ztunnel has answered. */
-static void offer_all(struct pods *p)
+void pods_offer(struct pods *p)
 {
 	struct zds_header synced = {.type = ZDS_SYNCED};
 	struct enrolment *e;
@@ -128,7 +126,7 @@ static void on_drained(struct loop_timer *t)
 	struct pods *p = e->drain_arg;
 
 	enrolment_end(p, e);
-	offer_all(p);
+	pods_offer(p);
 }
 
 /* Take the pod out of the mesh: at once for new connections, later for those under way. */
@@ -217,7 +215,7 @@ static int pod_own(struct pod *pod, struct enrolment *e)
 	pods_left_forget(p, e->cookie);
 	pods_addrs_claim(p, e);
 	e->owner = pod;
-	list_add_tail(&p->enrolments, &e->link);
+	pods_check_add(p, e);
 	pod->enrolment = e;
 	return 0;
 }
@@ -266,13 +264,19 @@ static void pod_open(struct pod *pod, bool is_told)
 		pods_stale_sweep(p);
 }
 
+void pods_reopen(struct pod *pod)
+{
+	pod_release(pod, true);
+	pod_open(pod, false);
+}
+
 static void on_pod_retry(struct loop_timer *t)
 {
 	struct pod *pod = container_of(t, struct pod, retry);
 
 	if (!pod->enrolment)
 		pod_open(pod, false);
-	offer_all(pod->pods);
+	pods_offer(pod->pods);
 }
 
 static struct pod *pod_free(struct pod *pod)
@@ -360,7 +364,7 @@ int pods_put(struct pods *p, struct podspec *spec)
 	}
 	if (!pod->enrolment)
 		pod_open(pod, true);
-	offer_all(p);
+	pods_offer(p);
 	return 0;
 }
 
@@ -424,14 +428,14 @@ void pods_ack(struct pods *p, uint64_t netns_cookie, int error)
 		pod_fail(e->owner, text);
 		pod_retry_in(e->owner, REFUSED_RETRY_US);
 	}
-	offer_all(p);
+	pods_offer(p);
 }
 
 void pods_ztunnel_connected(struct pods *p)
 {
 	loop_timer_del(&p->grace);
 	p->is_announced = false;
-	offer_all(p);
+	pods_offer(p);
 }
 
 void pods_ztunnel_lost(struct pods *p)
@@ -455,61 +459,6 @@ static void on_grace(struct loop_timer *t)
 	}
 }
 
-/* ---- time ---- */
-
-/* DESIGN 4, Beside others: one that was attached earlier decides before ours. */
-static void lookup_check(struct enrolment *e)
-{
-	bool is_alone = datapath_lookup_is_alone(e->netns_fd);
-
-	if (!is_alone && !e->is_beside_logged)
-		log_warn("agent",
-			 "another sk_lookup program is attached in a pod and can override capture "
-			 "pod=%s",
-			 e->key);
-	e->is_beside_logged = !is_alone;
-}
-
-static void pod_check(struct pod *pod, bool is_refresh)
-{
-	struct enrolment *e = pod->enrolment;
-
-	if (!e || pod->left_key)
-		return;
-	if (!pods_netns_lives(pod)) {
-		pod_release(pod, true);
-		pod_open(pod, false);
-		return;
-	}
-	if (e->is_captured)
-		enrolment_reroute(e, pod->spec, is_refresh);
-	if (is_refresh && e->is_captured) {
-		lookup_check(e);
-		enrolment_guard(e);
-	}
-	if (is_refresh && e->rules_error)
-		enrolment_rules(e, pod->spec);
-	if (is_refresh && enrolment_refresh(e, pod->spec) > 0) {
-		log_info("agent", "pod has other addresses pod=%s", pod->spec->key);
-		pods_addrs_claim(pod->pods, e);
-		pods_unoffer(pod->pods, e);
-	}
-}
-
-static void on_check(struct loop_timer *t)
-{
-	struct pods *p = container_of(t, struct pods, check);
-	bool is_refresh = ++p->checks % REFRESH_EVERY == 0;
-
-	pods_left_check(p);
-	map_for_each (p->by_key, it)
-		pod_check(it.value, is_refresh);
-	if (p->has_stale && p->is_synced)
-		pods_stale_sweep(p);
-	offer_all(p);
-	(void)loop_timer_set(p->config.loop, t, CHECK_US);
-}
-
 void pods_synced(struct pods *p)
 {
 	if (p->is_synced)
@@ -517,7 +466,7 @@ void pods_synced(struct pods *p)
 	p->is_synced = true;
 	pods_stale_sweep(p);
 	(void)loop_timer_set(p->config.loop, &p->grace, GRACE_US);
-	offer_all(p);
+	pods_offer(p);
 }
 
 void pods_dests_synced(struct pods *p, bool is_told)
@@ -529,7 +478,7 @@ void pods_dests_synced(struct pods *p, bool is_told)
 			enrolment_see(e);
 	p->is_dests_synced = true;
 	p->is_dests_told = p->is_dests_told || is_told;
-	offer_all(p);
+	pods_offer(p);
 }
 
 void pods_flags_changed(struct pods *p)
@@ -554,7 +503,6 @@ int pods_new(const struct pods_config *config, struct pods **ret)
 	p->config = *config;
 	list_init(&p->enrolments);
 	list_init(&p->draining);
-	p->check.on_timer = on_check;
 	p->grace.on_timer = on_grace;
 	p->guard.on_timer = pods_on_guard;
 	r = map_new(&p->by_key);
@@ -563,7 +511,7 @@ int pods_new(const struct pods_config *config, struct pods **ret)
 	if (r == 0)
 		r = map_new(&p->earlier);
 	if (r == 0)
-		r = loop_timer_set(config->loop, &p->check, CHECK_US);
+		r = pods_check_start(p);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(p);
@@ -576,7 +524,7 @@ struct pods *pods_free(struct pods *p)
 
 	if (!p)
 		return NULL;
-	loop_timer_del(&p->check);
+	pods_check_stop(p);
 	loop_timer_del(&p->grace);
 	loop_timer_del(&p->guard);
 	if (p->by_key)

@@ -23,10 +23,11 @@ struct pods {
 	struct map *by_key;     /* "namespace/name" -> struct pod, owned */
 	struct map *by_cookie;  /* netns cookie -> struct enrolment */
 	struct map *earlier;    /* netns cookie -> struct earlier_netns, owned; see pods_left.c */
-	struct list enrolments; /* wanted ones */
+	struct list enrolments; /* of all in by_key; those not checked in this second first */
 	struct list draining;   /* owned */
-	struct loop_timer check, grace, guard;
-	unsigned int checks;
+	struct loop_timer check, slice, grace, guard;
+	unsigned int checks, check_phase;
+	size_t slice_size;
 	unsigned int guard_waits; /* how often others went before a guard */
 	size_t in_flight;         /* offers that ztunnel has not answered */
 	bool is_synced, has_stale;
@@ -74,5 +75,14 @@ void pods_guard_sealed(struct pods *p);
 /** pods_guard_captured() - the same of a pod that has just been captured: now, or soon. */
 void pods_guard_captured(struct pods *p, struct enrolment *e);
 void pods_on_guard(struct loop_timer *t);
+/** pods_check_start() - look after pods from now on. Return: 0; -ENOMEM. */
+_must_check_ int pods_check_start(struct pods *p);
+void pods_check_stop(struct pods *p);
+/** pods_check_add() - into the list of enrolments. */
+void pods_check_add(struct pods *p, struct enrolment *e);
+/** pods_reopen() - its namespace has gone: perhaps there is another one by now. */
+void pods_reopen(struct pod *pod);
+/** pods_offer() - offer to ztunnel what is to be offered. */
+void pods_offer(struct pods *p);
 /** pods_unoffer() - it is to be offered again. */
 void pods_unoffer(struct pods *p, struct enrolment *e);

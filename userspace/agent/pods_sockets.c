@@ -28,7 +28,7 @@ void pods_retire(struct pods *p)
 	struct enrolment *e;
 
 	p->is_retired = true;
-	loop_timer_del(&p->check);
+	pods_check_stop(p);
 	loop_timer_del(&p->grace);
 	map_for_each (p->by_key, it)
 		loop_timer_del(&((struct pod *)it.value)->retry);

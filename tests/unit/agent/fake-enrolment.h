@@ -25,6 +25,7 @@ static char calls[2048];
 /* As the maps would: the cookie of a captured namespace. */
 static uint64_t captured;
 static int refresh_result;
+static unsigned int refreshes;
 /* Where else the namespaces of the node are held; "": nowhere. */
 static char held[80];
 /* What an earlier agent left in the maps; 0: nothing. */
@@ -159,6 +160,7 @@ int __wrap_enrolment_refresh(struct enrolment *e, const struct podspec *spec);
 int __wrap_enrolment_refresh(struct enrolment *e, const struct podspec *spec)
 {
 	note("refresh", e->key);
+	refreshes++;
 	return refresh_result;
 }
 

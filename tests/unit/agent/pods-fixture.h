@@ -152,11 +152,16 @@ static inline int end(void **state)
 	return 0;
 }
 
-/* As its timer does every second. */
+/* As its timers do every second. */
 static inline void checks(struct fixture *f, unsigned int n)
 {
-	while (n-- > 0)
+	while (n-- > 0) {
 		f->pods->check.on_timer(&f->pods->check);
+		while (f->pods->slice.at_us) {
+			loop_timer_del(&f->pods->slice);
+			f->pods->slice.on_timer(&f->pods->slice);
+		}
+	}
 }
 
 /* The agent that captured it has ended since, and its object has gone. */

@@ -253,6 +253,46 @@ static void a_namespace_that_is_taken_is_not_sealed(void **state)
 	assert_true(first(f)->is_captured);
 }
 
+/* Where each takes a while, and there are hundreds, others have to come in between. */
+static void a_few_are_looked_at_at_a_time(void **state)
+{
+	enum { N = 300, TURN = 8, ROUND = 5 };
+	struct fixture *f = *state;
+	struct pods *p = f->pods;
+	unsigned int most = 0;
+	char name[16];
+
+	for (int i = 0; i < N; i++) {
+		(void)snprintf(name, sizeof(name), "p%d", i);
+		namespace_make(f, name);
+		put(f, name, name, "10.0.0.9");
+	}
+	refreshes = 0;
+	for (int i = 0; i < ROUND; i++) {
+		unsigned int before = refreshes;
+
+		p->check.on_timer(&p->check);
+		most = MAX(most, refreshes - before);
+		while (p->slice.at_us) {
+			before = refreshes;
+			loop_timer_del(&p->slice);
+			p->slice.on_timer(&p->slice);
+			most = MAX(most, refreshes - before);
+		}
+	}
+	assert_int_equal(refreshes, N + 1);
+	assert_in_range(most, 1, TURN);
+	/* one whose turn has not come yet is looked at in this second all the same */
+	p->check.on_timer(&p->check);
+	namespace_end(f, "p299");
+	checks(f, 1);
+	assert_int_equal(map_count(p->by_cookie), N);
+	for (int i = 0; i < N - 1; i++) {
+		(void)snprintf(name, sizeof(name), "p%d", i);
+		namespace_end(f, name);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -282,6 +322,7 @@ int main(void)
 						end),
 		cmocka_unit_test_setup_teardown(a_namespace_that_is_taken_is_not_sealed, begin,
 						end),
+		cmocka_unit_test_setup_teardown(a_few_are_looked_at_at_a_time, begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

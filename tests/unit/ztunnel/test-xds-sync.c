@@ -14,6 +14,8 @@
 #include "http/grpc.h"
 #include "net/unix.h"
 #include "tests/unit/ztunnel/mesh.h"
+#include "userspace/lib/xds/discovery.pb-c.h"
+#include "xds/message.h"
 #include "xds/server.h"
 #include "ztunnel/authz.h"
 #include "ztunnel/stand_in.h"
@@ -30,6 +32,8 @@ struct fixture {
 	struct xds_sync *sync;
 	unsigned int published;
 	unsigned int synced;
+	unsigned int configured;
+	unsigned int asked; /* a server of other people: types that it was asked for, bits */
 };
 
 static void on_state(void *arg, struct state *s)
@@ -46,17 +50,31 @@ static void on_synced(void *arg)
 	((struct fixture *)arg)->synced++;
 }
 
-static const struct xds_sync_ops ops = {.on_state = on_state, .on_synced = on_synced};
+static void on_settings(void *arg, struct settings *s)
+{
+	((struct fixture *)arg)->configured++;
+}
 
-static void server_start(struct fixture *f)
+static const struct xds_sync_ops ops = {
+	.on_state = on_state,
+	.on_synced = on_synced,
+	.on_settings = on_settings,
+};
+
+static void listen_start(struct fixture *f)
 {
 	struct grpc_server_config grpc = {
 		.loop = f->loop, .methods = &f->method, .n_methods = 1, .max_connections = 4};
 
-	assert_int_equal(xds_server_new(f->loop, &f->server), 0);
-	f->method = xds_server_method(f->server);
 	assert_int_equal(unix_stream_listen(f->path, 0600, &grpc.listen_fd), 0);
 	assert_int_equal(grpc_server_new(&grpc, &f->grpc), 0);
+}
+
+static void server_start(struct fixture *f)
+{
+	assert_int_equal(xds_server_new(f->loop, &f->server), 0);
+	f->method = xds_server_method(f->server);
+	listen_start(f);
 }
 
 static void server_stop(struct fixture *f)
@@ -319,6 +337,79 @@ static void a_stand_in_that_is_taken_out_is_gone(void **state)
 	server_start(f);
 }
 
+typedef Envoy__Service__Discovery__V3__DeltaDiscoveryRequest delta_request;
+
+/* One workload and no policy; of any other type not a word, as Istio's control plane has it. */
+static void answer_as_istio(struct grpc_call *c, const delta_request *req)
+{
+	Envoy__Service__Discovery__V3__DeltaDiscoveryResponse resp =
+		ENVOY__SERVICE__DISCOVERY__V3__DELTA_DISCOVERY_RESPONSE__INIT;
+	Envoy__Service__Discovery__V3__Resource a = ENVOY__SERVICE__DISCOVERY__V3__RESOURCE__INIT;
+	Envoy__Service__Discovery__V3__Resource *resources[] = {&a};
+	Google__Protobuf__Any body = GOOGLE__PROTOBUF__ANY__INIT;
+	uint8_t packed[MESH_PACKED_SIZE];
+
+	body.type_url = req->type_url;
+	body.value.data = packed;
+	body.value.len = mesh_pack_workload(
+		&(struct mesh_workload){.name = "a", .addrs = {"10.0.0.1"}}, packed);
+	a.name = UID_A;
+	a.version = "1";
+	a.resource = &body;
+	resp.type_url = req->type_url;
+	resp.nonce = "n";
+	resp.resources = resources;
+	resp.n_resources = xds_type_from_url(req->type_url) == XDS_ADDRESS;
+	assert_int_equal(message_send(c, &resp.base), 0);
+}
+
+static void on_request(struct grpc_call *c, void *arg, const void *data, size_t len)
+{
+	delta_request *req =
+		envoy__service__discovery__v3__delta_discovery_request__unpack(NULL, len, data);
+	struct fixture *f = arg;
+	enum xds_type type;
+
+	assert_non_null(req);
+	assert_null(req->error_detail);
+	type = xds_type_from_url(req->type_url);
+	f->asked |= 1u << type;
+	if (!*req->response_nonce && (type == XDS_ADDRESS || type == XDS_AUTHORIZATION))
+		answer_as_istio(c, req);
+	envoy__service__discovery__v3__delta_discovery_request__free_unpacked(req, NULL);
+}
+
+static void on_request_end(struct grpc_call *c, void *arg, int status, const char *message)
+{
+}
+
+static const struct grpc_call_ops istio_ops = {.on_message = on_request, .on_end = on_request_end};
+
+static void on_istio_open(struct grpc_call *c, const struct grpc_peer *peer, void *arg)
+{
+	grpc_call_set_ops(c, &istio_ops, arg);
+}
+
+static void a_server_of_istio_s_types_alone_is_enough(void **state)
+{
+	struct fixture *f = *state;
+	const struct state *s;
+
+	server_stop(f);
+	f->method.on_open = on_istio_open;
+	f->method.arg = f;
+	listen_start(f);
+	run_ms(f, 1, 5000);
+	s = xds_sync_state(f->sync);
+	assert_int_equal(f->asked, (1u << XDS_TYPE_MAX) - 1);
+	assert_int_equal(f->synced, 1);
+	assert_non_null(state_workload_by_uid(s, UID_A));
+	/* what Istio has where nothing is said: any destination, no configuration of ours */
+	assert_false(state_is_registry_only(s));
+	assert_false(state_is_alone(s));
+	assert_int_equal(f->configured, 0);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -330,6 +421,7 @@ int main(void)
 		T(another_control_plane_sends_the_difference),
 		T(what_stands_in_counts_while_the_control_plane_is_away),
 		T(a_stand_in_that_is_taken_out_is_gone),
+		T(a_server_of_istio_s_types_alone_is_enough),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

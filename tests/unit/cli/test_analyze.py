@@ -1,7 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """analyze: each message once where it is due and not where it is not; files, thresholds, what is left out."""
+import json
+import sys
+
 import pytest
+from conftest import ROOT
 from fake_api import MESH, namespace, pod
+
+sys.path.append(f"{ROOT}/tests/kube")
+from kinds import KINDS  # noqa: E402
 
 CRDS = {"AuthorizationPolicy": ("authorizationpolicies", "security.istio.io"), "ServiceEntry": ("serviceentries", "networking.istio.io"),
         "VirtualService": ("virtualservices", "networking.istio.io")}
@@ -109,6 +116,21 @@ def test_files_without_a_cluster(api, cli, tmp_path):
     assert "No such file" in cli.run("analyze", "--use-kube=false", "none.yaml", code=1)
     cli.run("analyze", "--use-kube=false", code=2)
     assert not api.log
+
+
+def test_each_kind_that_is_read_is_looked_at_in_files(cli, tmp_path):
+    """The bad one is named with its place; the good one beside it, and those of other kinds, are let be."""
+    read = {"AuthorizationPolicy": "security", "PeerAuthentication": "security", "ServiceEntry": "networking",
+            "WorkloadEntry": "networking", "WorkloadGroup": "networking", "Telemetry": "telemetry"}
+    for kind, group in read.items():
+        objects = [{"apiVersion": f"{group}.istio.io/v1", "kind": kind, "metadata": {"name": name, "namespace": "x"}, "spec": spec}
+                   for name, spec in zip(("good", "bad"), KINDS[kind])]
+        (tmp_path / f"{kind}.yaml").write_text("---\n".join(f"{json.dumps(o)}\n" for o in objects))
+    found = [f for f in cli.json("analyze", "--use-kube=false", ".", code=79) if f["level"] == "Error"]
+    named = {f["origin"]: f for f in reversed(found)}  # by what is said of it first: a policy denies besides
+    assert sorted(named) == [f"{kind} x/bad" for kind in sorted(read)]
+    assert all(f["code"] == "IST0106" and f["message"].startswith("spec.") and f["reference"] == f"./{origin.split()[0]}.yaml:3"
+               for origin, f in named.items()), found
 
 
 def test_of_the_gateway_api_what_the_control_plane_says(shop, cli):

@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "tests/unit/source/kinds.h"
 
 #define GVK(g, k) "\"kind\":{\"group\":\"" g "\",\"version\":\"v1\",\"kind\":\"" k "\"}"
 #define SECURITY  GVK("security.istio.io", "AuthorizationPolicy")
@@ -92,6 +93,40 @@ static void what_is_wrong_is_refused_with_its_field(void **state)
 	}
 }
 
+static char *refusal_of(const struct schema_kind *kind, const json_t *object)
+{
+	_cleanup_(freep) char *group = strdup(kind->api_versions[0]), *review = NULL;
+	json_t *root;
+
+	*strchr(group, '/') = '\0';
+	root = json_pack("{s:{s:s, s:{s:s, s:s, s:s}, s:s, s:O}}", "request", "uid", "u1", "kind",
+			 "group", group, "version", "v1", "kind", kind->kind, "operation", "CREATE",
+			 "object", object);
+	review = json_dumps(root, JSON_COMPACT);
+	json_decref(root);
+	return refusal(review, NULL);
+}
+
+static void sample_is_judged(void *arg, const struct kind_sample *s)
+{
+	_cleanup_(freep) char *good = refusal_of(s->kind, s->good);
+	_cleanup_(freep) char *bad = refusal_of(s->kind, s->bad);
+
+	if (good)
+		fail_msg("%s: %s", s->kind->kind, good);
+	if (!bad || !str_has_prefix(bad, "configuration is invalid: spec."))
+		fail_msg("%s: %s", s->kind->kind, bad ? bad : "let in");
+	++*(unsigned int *)arg;
+}
+
+static void each_kind_that_is_read_is_looked_at(void **state)
+{
+	unsigned int n = 0;
+
+	kinds_for_each(sample_is_judged, &n);
+	assert_int_equal(n, 6);
+}
+
 static void what_was_stored_before_may_change_around_its_spec(void **state)
 {
 	_cleanup_(freep) char *message = NULL;
@@ -161,6 +196,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_right_is_let_in),
 		cmocka_unit_test(what_is_wrong_is_refused_with_its_field),
+		cmocka_unit_test(each_kind_that_is_read_is_looked_at),
 		cmocka_unit_test(what_was_stored_before_may_change_around_its_spec),
 		cmocka_unit_test(what_does_nothing_yet_is_let_in_with_a_warning),
 		cmocka_unit_test(odd_bytes_are_no_review),

@@ -12,6 +12,7 @@
 
 #include "source/kube_list.h"
 #include "source/kube_prune.h"
+#include "tests/unit/source/kinds.h"
 #include "tests/unit/source/kube-fixture.h"
 
 static const char *const policies[] = {"AuthorizationPolicy", NULL};
@@ -190,6 +191,39 @@ static void a_policy_of_the_wrong_shape_denies_or_keeps_what_was_good(void **sta
 	UNTIL(f, has(f, "error "));
 	assert_false(has(f, "invalid"));
 	assert_false(has(f, "delete"));
+}
+
+/* A list of both: the bad one is named with its place, the good one is there. */
+static void sample_is_read(void *arg, const struct kind_sample *s)
+{
+	const char *const kinds[] = {s->kind->kind, NULL};
+	_cleanup_(freep) char *bad = json_dumps(s->bad, JSON_COMPACT);
+	_cleanup_(freep) char *good = json_dumps(s->good, JSON_COMPACT);
+	_cleanup_(freep) char *list = str_format(LIST("7", "%s,%s"), bad, good);
+	_cleanup_(freep) char *named = str_format("/bad: %s demo/bad: spec.", kinds[0]);
+	_cleanup_(freep) char *is_put = str_format("put %s demo/good\n", kinds[0]);
+	_cleanup_(freep) char *denies = str_format("put %s demo/bad invalid\n", kinds[0]);
+	void *state = NULL;
+	struct fixture *f;
+
+	assert_int_equal(setup(&state), 0);
+	f = state;
+	f->api.pages[0] = list;
+	start(f, kinds);
+	UNTIL(f, f->heard.synced == 1);
+	if (!has(f, named) || !has(f, is_put) || has(f, denies) != s->kind->is_security ||
+	    count_of(f->heard.text, "put ") != 1u + s->kind->is_security)
+		fail_msg("%s", f->heard.text);
+	assert_int_equal(teardown(&state), 0);
+	++*(unsigned int *)arg;
+}
+
+static void one_of_the_wrong_shape_is_named_and_others_are_unaffected(void **state)
+{
+	unsigned int n = 0;
+
+	kinds_for_each(sample_is_read, &n);
+	assert_int_equal(n, 6);
 }
 
 static void the_token_is_read_anew(void **state)
@@ -420,6 +454,7 @@ int main(void)
 		CASE(trouble_is_told_once_and_cleared),
 		CASE(a_kind_that_is_not_there_is_empty),
 		CASE(a_policy_of_the_wrong_shape_denies_or_keeps_what_was_good),
+		cmocka_unit_test(one_of_the_wrong_shape_is_named_and_others_are_unaffected),
 		CASE(the_token_is_read_anew),
 		CASE(a_pod_is_kept_without_what_nobody_reads),
 		CASE(a_slice_is_kept_without_what_its_pods_say_themselves),

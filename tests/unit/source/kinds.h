@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* kinds - of each of Istio's kinds that the source reads a good object and a bad one, out of
+ * tests/kube/kinds.yaml, which is tried on real API servers. For tests. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "source/schema.h"
+#include "source/yaml.h"
+
+#define KINDS_FILE "tests/kube/kinds.yaml"
+
+struct kind_sample {
+	const struct schema_kind *kind;
+	json_t *good, *bad; /* whole objects: demo/good, demo/bad */
+};
+
+static inline json_t *kind_object(const struct schema_kind *k, const char *name, json_t *spec)
+{
+	json_t *o = json_pack("{s:s, s:s, s:{s:s, s:s, s:s}, s:O}", "apiVersion",
+			      k->api_versions[0], "kind", k->kind, "metadata", "name", name,
+			      "namespace", "demo", "resourceVersion", "5", "spec", spec);
+
+	assert_non_null(o);
+	return o;
+}
+
+static inline int kinds_on_document(void *arg, const struct yaml_document *doc)
+{
+	struct kind_sample *s = arg;
+
+	if (!streq(json_string_value(json_object_get(doc->body, "kind")), s->kind->kind))
+		return 0;
+	s->good = kind_object(s->kind, "good", json_object_get(doc->body, "good"));
+	s->bad = kind_object(s->kind, "bad", json_object_get(doc->body, "bad"));
+	return 0;
+}
+
+/* Calls @fn for each kind, with what is @arg's. */
+static inline void kinds_for_each(void (*fn)(void *arg, const struct kind_sample *s), void *arg)
+{
+	static const struct schema_kind *const tables[] = {
+		schema_kinds_security, schema_kinds_istio, schema_kinds_telemetry};
+	_cleanup_(freep) char *text = NULL;
+	struct yaml_problem problem = {0};
+	size_t len;
+
+	assert_int_equal(file_read(KINDS_FILE, 1 << 20, &text, &len), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
+		for (const struct schema_kind *k = tables[i]; k->kind; k++) {
+			struct kind_sample s = {.kind = k};
+
+			assert_int_equal(yaml_parse(text, len, kinds_on_document, &s, &problem), 0);
+			if (!s.good)
+				fail_msg("%s is not in " KINDS_FILE, k->kind);
+			fn(arg, &s);
+			json_decref(s.good);
+			json_decref(s.bad);
+		}
+}

@@ -103,13 +103,22 @@ def test_older_pods_are_spoken_of_where_there_are_some(api, cli):
 
 
 def test_what_does_not_get_ready_is_explained(api, cli):
+    """While it is waited for, and when no more is."""
+    why = "pod {0}-n1 on n1: container main: ImagePullBackOff: no such image"
     api.is_ready = False
-    said = cli.run("install", "-y", "--timeout", "1", code=1)
-    assert "✘ Istiod is not ready: 0 of 1 pods; pod istiod-n1 on n1: container main: ImagePullBackOff: no such image" in said
+    said = cli.run("install", "-y", "--timeout", "1", code=1).splitlines()
+    assert said.index(f"- Istiod: 0 of 1 pods ready; {why.format('istiod')}") < \
+        said.index(f"✘ Istiod is not ready: 0 of 1 pods; {why.format('istiod')}")
     assert not api.named("DaemonSet", "ztunnel")
     api.is_ready = True
     api.delete(("apps/v1", "deployments", MESH, "istiod"))
     cli.run("install", "-y")
+    api.delete(("apps/v1", "daemonsets", MESH, "ztunnel"))
+    api.is_ready = False
+    said = cli.run("install", "-y", "--timeout", "1", code=1).splitlines()
+    assert said.index("✔ Istiod installed: control plane, 1 pods") < \
+        said.index(f"- Ztunnel: 0 of 2 nodes ready; {why.format('ztunnel')}") < \
+        said.index(f"✘ Ztunnel is not ready: 0 of 2 nodes; {why.format('ztunnel')}")
 
 
 def test_definitions_of_others_stay_as_they_are(api, cli):

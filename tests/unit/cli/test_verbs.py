@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """What looks at a cluster: version, precheck, status, proxy-status, ztunnel-config, describe, tag, bug-report, and how it is found."""
 import base64
+import functools
+import itertools
 import json
 import os
 import re
+import shutil
 import ssl
 import subprocess
 import tarfile
 
 import pytest
+import yaml
 from conftest import BIN, Cli
 from fake_api import MESH, Fault, namespace, pod
 
@@ -321,6 +325,35 @@ def test_precheck_names_the_cause(api, cli, change, said, code):
     change(api)
     for words in (["precheck"], ["x", "precheck"], ["experimental", "precheck"]):
         assert said in cli.run(*words, code=code)
+
+
+PROFILES = ("default", "demo", "minimal", "production")
+
+
+def test_profiles_are_listed_dumped_and_compared(api, cli):
+    assert [line.split()[0] for line in cli.run("profile", "list").splitlines()] == list(PROFILES)
+    dumped = {name: yaml.safe_load(cli.run("profile", "dump", name)) for name in PROFILES}
+    assert yaml.safe_load(cli.run("profile", "dump")) == yaml.safe_load(cli.run("profile", "dump", "ambient")) == dumped["default"]
+    assert dumped["demo"]["meshConfig"]["accessLogFile"] == "/dev/stdout" and dumped["default"]["meshConfig"].get("accessLogFile") is None
+    for a, b in itertools.product(PROFILES, PROFILES):
+        lines = cli.run("profile", "diff", a, b, code=int(a != b)).splitlines()
+        assert bool(lines) == (a != b) == (dumped[a] != dumped[b])
+        # what stands there is what the two have
+        for sign, path, value in (re.fullmatch(r"([-+]) (\S+): (.*)", line).groups() for line in lines):
+            have = functools.reduce(dict.__getitem__, path.split("."), dumped[a if sign == "-" else b])
+            assert have == json.loads(value), (a, b, path)
+    for code, *words in ((1, "dump", "none"), (2, "diff", "demo", "none")):
+        assert 'no profile "none": default (ambient is the same), demo, minimal and production' in cli.run("profile", *words, code=code)
+    cli.run("profile", code=2)
+    assert not api.log
+
+
+def test_the_script_for_zsh_is_one(cli):
+    """By zsh itself where it is: no package is installed for this. What the scripts ask: tests/interop/test_words.py."""
+    script = cli.run("completion", "zsh")
+    assert script.startswith("#compdef culvert\n") and script.endswith("\ncompdef _culvert culvert\n")
+    if zsh := shutil.which("zsh"):
+        cli.run("-f", "-n", "/dev/stdin", program=zsh, text=script)
 
 
 def test_tags(mesh, cli):

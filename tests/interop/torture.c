@@ -2,11 +2,13 @@
 /* torture - connections that do all that an application may do with TCP, at random but the same on
  * both ends: `torture serve PORT`, `torture run HOST PORT COUNT SEED`. Either end follows the plan
  * of the connection and says what was not as it must be: a byte that differs, an end that was not
- * seen, a call that hangs. The last line of `run` is "N connections, N wrong". */
+ * seen, a call that hangs. The last line of `run` is "N connections, N wrong", and that of `serve`,
+ * once it was told to end and each connection has ended, "N served, N wrong". */
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -40,8 +42,9 @@ struct stream {
 	uint32_t seed, total, chunk, pause_every;
 	enum writing writing;
 	enum reading reading;
-	bool is_urgent; /* the last byte is */
-	bool is_late;   /* nobody reads until the buffers are full */
+	uint32_t urgent; /* this byte is; `total`: none */
+	bool is_apart;   /* the urgent byte is read beside the stream, not in it */
+	bool is_late;    /* nobody reads until the buffers are full */
 };
 
 struct plan {
@@ -107,10 +110,24 @@ static struct stream stream_of(uint32_t *s)
 	st.pause_every = below(s, 6) ? 0 : 1 + below(s, 50);
 	st.writing = (enum writing)below(s, W_MAX);
 	st.reading = (enum reading)below(s, R_MAX);
+	st.urgent = st.total;
 	/* splice(2) leaves the urgent byte out, on any TCP connection */
-	st.is_urgent = st.total && st.reading != R_SPLICE && below(s, 8) == 0;
+	if (st.total && st.reading != R_SPLICE && below(s, 8) == 0) {
+		st.urgent = below(s, 2) ? st.total - 1 : below(s, st.total);
+		st.is_apart = below(s, 2);
+	}
 	st.is_late = below(s, 8) == 0;
 	return st;
+}
+
+/* As much as there may be, in pieces that fill the buffers at once, for a reader that comes late.
+ */
+static void stream_fill(struct stream *st)
+{
+	st->total = st->urgent = TOTAL_MAX;
+	st->chunk = 65536;
+	st->is_late = true;
+	st->pause_every = 0;
 }
 
 static struct plan plan_of(const struct head *h)
@@ -124,6 +141,10 @@ static struct plan plan_of(const struct head *h)
 	p.down = stream_of(&s);
 	p.ending = (enum ending)below(&s, END_MAX);
 	p.is_nodelay = below(&s, 2);
+	if (below(&s, 50) == 0) { /* full buffers on both sides at once */
+		stream_fill(&p.up);
+		stream_fill(&p.down);
+	}
 	if (p.ending == END_CLIENT_LEAVES && p.down.total < 1000)
 		p.ending = END_BOTH;
 	return p;
@@ -158,32 +179,41 @@ __attribute__((format(printf, 2, 3))) static int wrong(struct end *e, const char
 
 /* ---- a stream ---- */
 
+/* How much of the stream there is from here to its urgent byte, or behind it to the end. */
+static uint32_t piece_of(const struct stream *st, uint32_t done)
+{
+	return done < st->urgent ? st->urgent - done : st->total - done;
+}
+
 static int stream_write(struct end *e, const struct stream *st)
 {
-	uint32_t state = st->seed ^ 0x5bd1e995u, plain = st->total - st->is_urgent, done = 0,
-		 sends = 0;
+	uint32_t state = st->seed ^ 0x5bd1e995u, done = 0, sends = 0;
 	uint8_t *b = bytes_of(st);
 	int writes = 0, one = 1, r = 0;
 
 	if (!b)
 		return wrong(e, "no memory");
-	if (st->writing == W_ZEROCOPY)
-		(void)setsockopt(e->fd, SOL_SOCKET, SO_ZEROCOPY, &one, sizeof(one));
-	while (r == 0 && done < plain) {
+	if (st->writing == W_ZEROCOPY &&
+	    setsockopt(e->fd, SOL_SOCKET, SO_ZEROCOPY, &one, sizeof(one)) < 0)
+		(void)wrong(e, "SO_ZEROCOPY: %s", strerror(errno));
+	while (r == 0 && done < st->total) {
 		size_t n = 1 + below(&state, st->chunk);
 		ssize_t w;
 
-		if (n > plain - done)
-			n = plain - done;
-		w = write_some(e->fd, st->writing, b + done, n);
-		if (w < 0 && errno == EINTR)
+		if (n > piece_of(st, done))
+			n = piece_of(st, done);
+		if (done == st->urgent)
+			w = send(e->fd, b + done, 1, MSG_OOB);
+		else
+			w = write_some(e->fd, st->writing, b + done, n);
+		if (w < 0 && errno == EINTR) /* io_uring leaves a signal of its own behind */
 			continue;
 		if (w < 0 && errno == ENOBUFS) { /* too much is still the kernel's */
 			zerocopy_wait(e->fd, sends);
 			sends = 0;
 			continue;
 		}
-		sends += st->writing == W_ZEROCOPY && w > 0;
+		sends += st->writing == W_ZEROCOPY && w > 0 && done != st->urgent;
 		if (w <= 0)
 			r = -errno;
 		else
@@ -191,12 +221,26 @@ static int stream_write(struct end *e, const struct stream *st)
 		if (st->pause_every && ++writes % (int)st->pause_every == 0 && writes < 500)
 			usleep(1000);
 	}
-	/* io_uring leaves a signal of its own behind: the first call after it may be interrupted */
-	while (r == 0 && st->is_urgent && send(e->fd, b + plain, 1, MSG_OOB) != 1)
-		r = errno == EINTR ? 0 : -errno;
 	zerocopy_wait(e->fd, sends);
 	free(b);
 	return r;
+}
+
+/* One read of the stream, which does not go past the urgent byte; of that, itself. */
+static ssize_t stream_read_some(const struct end *e, const struct stream *st, uint32_t done,
+				uint8_t *got, size_t n)
+{
+	struct pollfd p = {.fd = e->fd, .events = POLLPRI};
+
+	if (n > piece_of(st, done))
+		n = piece_of(st, done);
+	if (!st->is_apart || done != st->urgent)
+		return read_some(e->fd, st->reading, got, n);
+	if (poll(&p, 1, HANG_S * 1000) == 0) {
+		errno = ETIMEDOUT;
+		return -1;
+	}
+	return recv(e->fd, got, 1, MSG_OOB);
 }
 
 /* `limit` bytes of the stream, each compared. */
@@ -212,7 +256,7 @@ static int stream_read(struct end *e, const struct stream *st, uint32_t limit)
 		usleep(20000);
 	while (want && got && r == 0 && done < limit) {
 		size_t n = limit - done < st->chunk ? limit - done : st->chunk;
-		ssize_t was = read_some(e->fd, st->reading, got, n);
+		ssize_t was = stream_read_some(e, st, done, got, n);
 
 		if (was < 0 && errno == EINTR)
 			continue;
@@ -337,11 +381,15 @@ static void finish(struct end *e)
 	struct linger linger = {.l_onoff = 1};
 	bool is_reset =
 		e->plan->ending == END_CLIENT_RESETS || e->plan->ending == END_SERVER_RESETS;
+	ssize_t r;
 	char c;
 
 	if (is_leaving(e)) {
-		if (!e->is_client && recv(e->fd, &c, 1, 0) > 0)
-			(void)wrong(e, "data after the client left");
+		if (e->is_client)
+			return;
+		r = recv(e->fd, &c, 1, 0);
+		if (r > 0 || (r < 0 && errno == EAGAIN))
+			(void)wrong(e, "%s after the client left", r > 0 ? "data" : "no end");
 		return;
 	}
 	if (!is_reset) {
@@ -359,12 +407,12 @@ static void finish(struct end *e)
 static void end_run(struct end *e)
 {
 	struct timeval limit = {.tv_sec = HANG_S};
-	int one = 1;
+	int one = 1, is_inline = !peers_stream(e)->is_apart;
 	pthread_t writer;
 
 	(void)setsockopt(e->fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
 	(void)setsockopt(e->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-	(void)setsockopt(e->fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one));
+	(void)setsockopt(e->fd, SOL_SOCKET, SO_OOBINLINE, &is_inline, sizeof(is_inline));
 	if (e->plan->is_nodelay)
 		(void)setsockopt(e->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	pthread_mutex_init(&e->lock, NULL);
@@ -385,41 +433,110 @@ static void end_run(struct end *e)
 
 /* ---- server ---- */
 
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t change;
+	unsigned int running, served, wrong;
+} serving = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0, 0};
+
+static void serving_begins(void)
+{
+	pthread_mutex_lock(&serving.lock);
+	serving.running++;
+	pthread_mutex_unlock(&serving.lock);
+}
+
+static void serving_ends(bool is_wrong)
+{
+	pthread_mutex_lock(&serving.lock);
+	serving.running--;
+	serving.served++;
+	serving.wrong += is_wrong;
+	pthread_cond_signal(&serving.change);
+	pthread_mutex_unlock(&serving.lock);
+}
+
+/* Each call of a connection ends in time, so each connection does. */
+static int serving_wait(void)
+{
+	pthread_mutex_lock(&serving.lock);
+	while (serving.running > 0)
+		pthread_cond_wait(&serving.change, &serving.lock);
+	pthread_mutex_unlock(&serving.lock);
+	printf("%u served, %u wrong\n", serving.served, serving.wrong);
+	return serving.wrong != 0;
+}
+
 static void *serve_one(void *arg)
 {
 	struct end e = {.fd = (int)(intptr_t)arg};
 	struct plan plan;
 
-	if (recv(e.fd, &e.head, sizeof(e.head), MSG_WAITALL) != sizeof(e.head)) {
+	if (recv(e.fd, &e.head, sizeof(e.head), MSG_WAITALL) == sizeof(e.head)) {
+		plan = plan_of(&e.head);
+		e.plan = &plan;
+		end_run(&e);
+	} else {
+		(void)snprintf(e.error, sizeof(e.error), "no head");
 		close(e.fd);
-		return NULL;
 	}
-	plan = plan_of(&e.head);
-	e.plan = &plan;
-	end_run(&e);
 	if (e.error[0])
 		printf("server: seed %u connection %u: %s\n", e.head.seed, e.head.index, e.error);
+	serving_ends(e.error[0]);
 	return NULL;
+}
+
+static void serve_start(int fd)
+{
+	pthread_t thread;
+
+	serving_begins();
+	if (pthread_create(&thread, NULL, serve_one, (void *)(intptr_t)fd) == 0) {
+		pthread_detach(thread);
+		return;
+	}
+	printf("server: no thread\n");
+	close(fd);
+	serving_ends(true);
+}
+
+static void on_term(int signo)
+{
+	(void)signo;
+}
+
+/* SIGTERM interrupts the wait for the next connection and nothing else. */
+static void term_prepare(sigset_t *while_waiting)
+{
+	struct sigaction end = {.sa_handler = on_term};
+	sigset_t term;
+
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	(void)sigaction(SIGTERM, &end, NULL);
+	(void)pthread_sigmask(SIG_BLOCK, &term, while_waiting);
 }
 
 static int serve(const char *port)
 {
 	struct sockaddr_in6 any = {.sin6_family = AF_INET6,
 				   .sin6_port = htons((uint16_t)strtoul(port, NULL, 10))};
-	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1, child;
-	pthread_t thread;
+	struct pollfd p = {.fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0), .events = POLLIN};
+	int one = 1, child;
+	sigset_t while_waiting;
 
-	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (fd < 0 || bind(fd, (struct sockaddr *)&any, sizeof(any)) < 0 || listen(fd, 512) < 0)
+	term_prepare(&while_waiting);
+	(void)setsockopt(p.fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (p.fd < 0 || bind(p.fd, (struct sockaddr *)&any, sizeof(any)) < 0 ||
+	    listen(p.fd, 512) < 0)
 		return 1;
 	printf("ready\n");
-	while ((child = accept(fd, NULL, NULL)) >= 0) {
-		if (pthread_create(&thread, NULL, serve_one, (void *)(intptr_t)child) != 0)
-			close(child);
-		else
-			pthread_detach(thread);
+	while (ppoll(&p, 1, NULL, &while_waiting) == 1) {
+		child = accept(p.fd, NULL, NULL);
+		if (child >= 0)
+			serve_start(child);
 	}
-	return 1;
+	return serving_wait();
 }
 
 /* ---- client ---- */

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """An API server in this process, small: it keeps what is applied, makes pods of what makes pods, and fails as it is told to."""
 import base64
+import contextlib
 import copy
 import hashlib
 import http.server
 import json
 import re
+import socket
 import struct
 import threading
 import urllib.parse
@@ -250,3 +252,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
              "details": {"causes": [{"reason": "ExitCode", "message": str(code)}]}}
         self.frame(b"\x03" + json.dumps(status).encode())
         self.close_connection = True
+        # closed before the client's answer to the ping has been read, TCP would reset, and take with it what is still to be sent
+        self.wfile.flush()
+        self.connection.shutdown(socket.SHUT_WR)
+        self.connection.settimeout(60)
+        with contextlib.suppress(OSError):
+            while self.connection.recv(4096):
+                pass

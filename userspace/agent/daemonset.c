@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "source/object.h"
 
 static const json_t *at(const json_t *o, const char *key)
 {
@@ -20,17 +21,6 @@ static const char *text(const json_t *o, const char *key)
 }
 
 /* ---- labels ---- */
-
-static bool selector_matches(const json_t *selector, const json_t *labels)
-{
-	const char *key;
-	const json_t *v;
-
-	json_object_foreach ((json_t *)(uintptr_t)selector, key, v)
-		if (!json_equal((json_t *)(uintptr_t)v, json_object_get(labels, key)))
-			return false;
-	return true;
-}
 
 static bool has_value(const json_t *values, const json_t *is)
 {
@@ -146,6 +136,6 @@ bool daemonset_wants(const json_t *daemonset, const json_t *node)
 	const json_t *meta = at(node, "metadata");
 
 	return !spec || !meta ||
-	       (selector_matches(at(spec, "nodeSelector"), at(meta, "labels")) &&
+	       (labels_match(at(spec, "nodeSelector"), at(meta, "labels")) &&
 		affinity_matches(spec, meta) && taints_let(spec, node));
 }

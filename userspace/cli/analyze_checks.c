@@ -144,20 +144,6 @@ static void port_names(struct analysis *a, const struct object *service)
 	}
 }
 
-static bool is_selected(const json_t *labels, const struct object *pod)
-{
-	const char *key;
-	const json_t *v;
-
-	json_object_foreach ((json_t *)(uintptr_t)labels, key, v) {
-		const char *have = object_label(pod, key);
-
-		if (!have || !json_string_value(v) || !streq(have, json_string_value(v)))
-			return false;
-	}
-	return true;
-}
-
 /* IST0127: a selector that nothing answers to. */
 static void selector_hits_nothing(struct analysis *a, const struct object *o)
 {
@@ -172,7 +158,7 @@ static void selector_hits_nothing(struct analysis *a, const struct object *o)
 
 		if ((streq(pod->kind, "Pod") || streq(pod->kind, "WorkloadEntry")) &&
 		    (is_everywhere || streq(pod->namespace_, o->namespace_)) &&
-		    is_selected(labels, pod))
+		    labels_match(labels, pod->labels))
 			return;
 	}
 	findings_add(a->findings,

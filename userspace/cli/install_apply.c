@@ -14,6 +14,7 @@
 #include "kube_kinds.h"
 #include "revisions.h"
 #include "source/kube_call.h"
+#include "source/object.h"
 
 #define TRIES      4
 #define POLL_US    500000u
@@ -147,15 +148,9 @@ static bool selects_pods_of(const json_t *selector, const json_t *object)
 {
 	const json_t *template = json_object_get(json_object_get(object, "spec"), "template");
 	const json_t *labels = json_object_get(json_object_get(template, "metadata"), "labels");
-	const json_t *value;
-	const char *key;
 
-	if (json_object_get(selector, "matchExpressions"))
-		return false;
-	json_object_foreach (json_object_get(selector, "matchLabels"), key, value)
-		if (!json_equal((json_t *)(uintptr_t)value, json_object_get(labels, key)))
-			return false;
-	return true;
+	return !json_object_get(selector, "matchExpressions") &&
+	       labels_match(json_object_get(selector, "matchLabels"), labels);
 }
 
 /*

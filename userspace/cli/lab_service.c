@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 
 #include "base/str.h"
+#include "source/object.h"
 
 #define ENDPOINTS_MAX 512
 #define DNS_WAIT_MS   60000
@@ -22,15 +23,12 @@ struct endpoint {
 	long port;
 };
 
-static bool labels_match(const json_t *selector, const json_t *labels)
+static bool is_selected(const json_t *service, const json_t *pod)
 {
-	const char *key;
-	json_t *want;
+	const json_t *selector = lab_get(service, "spec.selector");
 
-	json_object_foreach ((json_t *)selector, key, want)
-		if (!json_equal(want, json_object_get(labels, key)))
-			return false;
-	return json_object_size(selector) > 0;
+	return json_object_size(selector) > 0 &&
+	       labels_match(selector, lab_get(pod, "metadata.labels"));
 }
 
 static long named_port(const json_t *pod, const char *name)
@@ -69,9 +67,7 @@ static size_t endpoints_of(const struct lab *l, const json_t *service, const jso
 
 		if (!streq(lab_str(pod, "metadata.namespace", ""),
 			   lab_str(service, "metadata.namespace", "")) ||
-		    !labels_match(lab_get(service, "spec.selector"),
-				  lab_get(pod, "metadata.labels")) ||
-		    number < 0 || n == ENDPOINTS_MAX)
+		    !is_selected(service, pod) || number < 0 || n == ENDPOINTS_MAX)
 			continue;
 		ret[n++] = (struct endpoint){
 			lab_str(json_array_get(lab_get(pod, "status.podIPs"), is_v6), "ip", ""),

@@ -27,7 +27,8 @@ static const char *label_of(const struct object *ns, const char *name, const cha
 	return !value && streq(key, NAME_LABEL) ? name : value;
 }
 
-static bool labels_match(const json_t *wanted, const struct object *ns, const char *name)
+/* As labels_match(), and every Namespace has a label of its name. */
+static bool pairs_match(const json_t *wanted, const struct object *ns, const char *name)
 {
 	const char *key;
 	json_t *value;
@@ -70,7 +71,7 @@ static bool selector_matches(const json_t *s, const struct object *ns, const cha
 	const json_t *one;
 	size_t i;
 
-	if (!labels_match(json_object_get(s, "matchLabels"), ns, name))
+	if (!pairs_match(json_object_get(s, "matchLabels"), ns, name))
 		return false;
 	json_array_foreach (json_object_get(s, "matchExpressions"), i, one)
 		if (!expression_matches(one, ns, name))

@@ -279,6 +279,35 @@ static void other_kinds_stay_as_they_are(void **state)
 	assert_string_equal(object_string(o, "metadata.name"), "s");
 }
 
+static void a_selector_matches_labels_that_have_all_its_pairs(void **state)
+{
+	static const struct {
+		const char *wanted, *labels;
+		bool is_match;
+	} rows[] = {
+		{"{}", "{}", true},
+		{"{}", "{\"a\":\"x\"}", true},
+		{"{\"a\":\"x\"}", "{\"a\":\"x\",\"b\":\"y\"}", true},
+		{"{\"a\":\"x\",\"b\":\"y\"}", "{\"a\":\"x\",\"b\":\"y\"}", true},
+		{"{\"a\":\"x\",\"b\":\"y\"}", "{\"a\":\"x\"}", false},
+		{"{\"a\":\"x\"}", "{\"a\":\"X\"}", false},
+		{"{\"a\":\"x\"}", "{}", false},
+		{"{\"a\":null}", "{\"a\":\"\"}", true},
+		{"{\"a\":\"\"}", "{}", false},
+		{"{\"a\":\"1\"}", "{\"a\":1}", false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		json_t *wanted = json_loads(rows[i].wanted, 0, NULL);
+		json_t *labels = json_loads(rows[i].labels, 0, NULL);
+
+		assert_int_equal(labels_match(wanted, labels), rows[i].is_match);
+		json_decref(wanted);
+		json_decref(labels);
+	}
+	assert_true(labels_match(NULL, NULL));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -293,6 +322,7 @@ int main(void)
 		cmocka_unit_test(reduced_pods_differ_where_they_say_something_else),
 		cmocka_unit_test(equal_labels_are_one),
 		cmocka_unit_test(other_kinds_stay_as_they_are),
+		cmocka_unit_test(a_selector_matches_labels_that_have_all_its_pairs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -38,8 +38,7 @@ static void on_service(void *arg, void *owner)
 	struct list_of *l = arg;
 	const struct service *s = owner;
 
-	if (selector_matches(s->selector, l->labels) &&
-	    !index_find(&l->m->slices_by_service, s->e.key))
+	if (labels_match(s->selector, l->labels) && !index_find(&l->m->slices_by_service, s->e.key))
 		list_of_add(l, s->e.object);
 }
 
@@ -47,7 +46,7 @@ static void on_entry(void *arg, void *owner)
 {
 	struct list_of *l = arg;
 
-	if (selector_matches(service_entry_selector(owner), l->labels))
+	if (labels_match(service_entry_selector(owner), l->labels))
 		list_of_add(l, owner);
 }
 

@@ -406,7 +406,7 @@ static void on_selecting(void *arg, void *owner)
 	struct selecting *g = arg;
 	const struct service_entry *s = owner;
 
-	if (g->r < 0 || !selector_matches(service_entry_selector(s), g->w->labels))
+	if (g->r < 0 || !labels_match(service_entry_selector(s), g->w->labels))
 		return;
 	g->r = serve_hosts(&g->x, s, g->w->spec, NULL);
 	if (g->r == 0 && g->x.msg->n_extensions == 0)
@@ -421,7 +421,7 @@ static void on_selecting_service(void *arg, void *owner)
 	struct port_list ports;
 	const char *key;
 
-	if (g->r < 0 || !selector_matches(object_value(o, "spec.selector"), g->w->labels))
+	if (g->r < 0 || !labels_match(object_value(o, "spec.selector"), g->w->labels))
 		return;
 	g->r = pack_named_ports(o, json_object_get(g->w->spec, "ports"), g->x.a, &ports);
 	key = scratch_format(g->x.a, "%s/%s.%s.svc.%s", o->namespace_, o->name, o->namespace_,

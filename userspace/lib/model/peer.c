@@ -340,7 +340,7 @@ static void on_candidate(void *arg, void *owner)
 	const struct peer *p = owner;
 	struct search *s = arg;
 
-	if (selector_matches(p->selector, s->labels) &&
+	if (labels_match(p->selector, s->labels) &&
 	    (!s->best || object_is_older(p->e.object, s->best->e.object)))
 		s->best = p;
 }

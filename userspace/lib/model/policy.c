@@ -393,7 +393,7 @@ static void on_candidate(void *arg, void *owner)
 	const struct policy *p = owner;
 	struct names *n = arg;
 
-	if (selector_matches(p->selector, n->pod->e.object->labels))
+	if (labels_match(p->selector, n->pod->e.object->labels))
 		names_add(n, (char *)(uintptr_t)p->e.key);
 }
 

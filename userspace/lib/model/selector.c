@@ -13,21 +13,6 @@ static const char *value_text(const json_t *v)
 	return s ? s : "";
 }
 
-bool selector_matches(const json_t *selector, const json_t *labels)
-{
-	const char *key;
-	json_t *value;
-
-	json_object_foreach ((json_t *)selector, key, value) {
-		const json_t *mine = json_object_get(labels, key);
-
-		if (!json_is_string(mine) ||
-		    strcmp(json_string_value(mine), value_text(value)) != 0)
-			return false;
-	}
-	return true;
-}
-
 size_t label_key(char buf[MODEL_KEY_MAX], const char *ns, const char *key, const char *value)
 {
 	return str_concat(buf, MODEL_KEY_MAX, ns, "\n", key, "\n", value);
@@ -121,7 +106,7 @@ bool selector_pods(const struct model *m, const char *ns, const json_t *selector
 	{
 		struct pod *p = l->owner;
 
-		if (selector_matches(selector, p->e.object->labels) && fn(arg, p))
+		if (labels_match(selector, p->e.object->labels) && fn(arg, p))
 			return true;
 	}
 	return false;
@@ -148,7 +133,7 @@ static void mark_selected(struct model *m, const char *ns, const json_t *selecto
 	{
 		struct pod *p = l->owner;
 
-		if (list_is_empty(&p->e.dirty) && selector_matches(selector, p->e.object->labels))
+		if (list_is_empty(&p->e.dirty) && labels_match(selector, p->e.object->labels))
 			entity_mark(m, &p->e);
 	}
 }

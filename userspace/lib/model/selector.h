@@ -14,7 +14,6 @@
 struct model;
 struct pod;
 
-bool selector_matches(const json_t *selector, const json_t *labels);
 /* Return: its length. */
 size_t label_key(char buf[SELECTOR_KEY_MAX], const char *ns, const char *key, const char *value);
 /* File @owner under one pair of @selector, or under "ns\n" when it is empty. */

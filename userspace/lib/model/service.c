@@ -64,7 +64,7 @@ static void service_entries_mark(struct model *m, const struct object *o, const 
 	{
 		struct workload_entry *w = l->owner;
 
-		if (selector_matches(selector, w->labels))
+		if (labels_match(selector, w->labels))
 			entity_mark(m, &w->e);
 	}
 }

@@ -224,7 +224,7 @@ static void on_candidate(void *arg, void *owner)
 	struct search *s = arg;
 	const struct telemetry **best = json_object_size(t->selector) ? &s->narrow : &s->wide;
 
-	if (selector_matches(t->selector, s->labels) &&
+	if (labels_match(t->selector, s->labels) &&
 	    (!*best || object_is_older(t->e.object, (*best)->e.object)))
 		*best = t;
 }

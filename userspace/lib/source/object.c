@@ -119,6 +119,21 @@ const char *object_annotation(const struct object *o, const char *key)
 	return o ? json_string_value(json_object_get(o->annotations, key)) : NULL;
 }
 
+bool labels_match(const json_t *wanted, const json_t *labels)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach ((json_t *)(uintptr_t)wanted, key, value) {
+		const char *mine = json_string_value(json_object_get(labels, key));
+		const char *want = json_string_value(value);
+
+		if (!mine || !streq(mine, want ? want : ""))
+			return false;
+	}
+	return true;
+}
+
 unsigned int object_line(const struct object *o, const char *path)
 {
 	const json_t *v = o->body;

@@ -89,6 +89,10 @@ const char *object_string(const struct object *o, const char *path);
  */
 const char *object_label(const struct object *o, const char *key);
 const char *object_annotation(const struct object *o, const char *key);
+/** labels_match() - are all pairs of a selector's matchLabels (a Service's selector, a
+ * nodeSelector) among these labels? As the API server reads them: a null is "". @wanted: NULL:
+ * none. */
+bool labels_match(const json_t *wanted, const json_t *labels);
 
 /**
  * object_line() - the line of a field, for messages

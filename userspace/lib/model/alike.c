@@ -4,7 +4,6 @@
 #include <errno.h>
 
 #include "base/str.h"
-#include "model/enrol.h"
 
 #define ALIKE_MAX 16384 /* memory is bounded, also where no two pods are alike */
 
@@ -56,9 +55,8 @@ static bool labels_enrol(const struct model *m, const struct pod *p)
 	const struct object *o = p->e.object;
 	const struct object plain = {
 		.kind = o->kind, .namespace_ = o->namespace_, .name = o->name, .labels = o->labels};
-	const struct entity *ns = entity_find(m, ENTITY_NAMESPACE, "", o->namespace_);
 
-	return enrol_is_yes(enrol_decide(&plain, ns ? ns->object : NULL).verdict);
+	return pod_is_enrolled(m, &plain);
 }
 
 static int service_fill(struct model *m, const struct pod *p, const struct object *o,

@@ -180,6 +180,8 @@ struct model {
 struct entity *entity_find(const struct model *m, enum entity_kind kind, const char *namespace_,
 			   const char *name);
 void entity_mark(struct model *m, struct entity *e);
+/* Do its labels and its namespace's have it in the mesh? */
+bool pod_is_enrolled(const struct model *m, const struct object *pod);
 
 /* outputs, output.c */
 _must_check_ int output_set(struct model *m, enum xds_type type, const char *name,

@@ -354,11 +354,11 @@ bool model_has_identity_on_node(const struct model *m, const char *spiffe, const
 	return false;
 }
 
-static const struct object *namespace_of(const struct model *m, const char *name)
+bool pod_is_enrolled(const struct model *m, const struct object *pod)
 {
-	const struct entity *e = entity_find(m, ENTITY_NAMESPACE, "", name);
+	const struct entity *ns = entity_find(m, ENTITY_NAMESPACE, "", pod->namespace_);
 
-	return e ? e->object : NULL;
+	return enrol_is_yes(enrol_decide(pod, ns ? ns->object : NULL).verdict);
 }
 
 const struct pod_facts *model_find_pod(const struct model *m, const char *namespace_,
@@ -385,8 +385,7 @@ int model_pods_on_node(const struct model *m, const char *node,
 			.name = o->name,
 			.service_account = p->facts->service_account,
 			.node = node,
-			.is_enrolled = enrol_is_yes(
-				enrol_decide(o, namespace_of(m, o->namespace_)).verdict),
+			.is_enrolled = pod_is_enrolled(m, o),
 			.is_ready = p->facts->is_ready,
 			.has_ended = p->facts->has_ended,
 		};
@@ -401,11 +400,7 @@ int model_pods_on_node(const struct model *m, const char *node,
 /* Stops at the first: @arg the model. */
 static bool is_enrolled(void *arg, struct pod *pod)
 {
-	const struct model *m = arg;
-	const struct object *o = pod->e.object;
-
-	return !pod->facts->has_ended &&
-	       enrol_is_yes(enrol_decide(o, namespace_of(m, o->namespace_)).verdict);
+	return !pod->facts->has_ended && pod_is_enrolled(arg, pod->e.object);
 }
 
 bool model_has_workloads(const struct model *m, const char *namespace_, const json_t *match_labels)

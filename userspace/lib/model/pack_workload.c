@@ -7,7 +7,6 @@
 
 #include "base/str.h"
 #include "model/alike.h"
-#include "model/enrol.h"
 #include "model/pack.h"
 #include "model/telemetry.h"
 #include "userspace/lib/xds/node.pb-c.h"
@@ -358,13 +357,6 @@ static int set_extension(const Culvert__Node__Workload *x, workload_msg *msg, st
 			      &msg->n_extensions);
 }
 
-static bool is_enrolled(const struct model *m, const struct object *pod)
-{
-	const struct entity *ns = entity_find(m, ENTITY_NAMESPACE, "", pod->namespace_);
-
-	return enrol_is_yes(enrol_decide(pod, ns ? ns->object : NULL).verdict);
-}
-
 static void tunnel_of(const struct model *m, const struct pod *p, const struct alike *alike,
 		      workload_msg *msg)
 {
@@ -373,7 +365,7 @@ static void tunnel_of(const struct model *m, const struct pod *p, const struct a
 	bool is_plain = !o->annotations && !p->facts->is_host_network;
 
 	msg->native_tunnel = native && streq(native, "http");
-	if (msg->native_tunnel || (is_plain ? alike->is_enrolled : is_enrolled(m, o)))
+	if (msg->native_tunnel || (is_plain ? alike->is_enrolled : pod_is_enrolled(m, o)))
 		msg->tunnel_protocol = ISTIO__WORKLOAD__TUNNEL_PROTOCOL__HBONE;
 }
 

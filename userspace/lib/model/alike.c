@@ -65,8 +65,7 @@ static int service_fill(struct model *m, const struct pod *p, const struct objec
 	struct scratch *a = &m->alike_memory;
 
 	ret->object = o;
-	ret->key = scratch_concat(a, o->namespace_, "/", o->name, ".", o->namespace_, ".svc.",
-				  m->cluster_domain);
+	ret->key = pack_service_key(m, o, a);
 	ret->is_by_pod = service_has_named_targets(o);
 	return ret->is_by_pod ? 0 : pack_pod_ports(o, p->facts, a, &ret->ports);
 }

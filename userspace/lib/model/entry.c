@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/str.h"
 #include "model/pack.h"
 #include "net/cidr.h"
 
@@ -50,7 +51,7 @@ static bool precedes(const struct service_entry *a, const struct service_entry *
 	return order ? order < 0 : strcmp(a->e.key, b->e.key) < 0;
 }
 
-/* Is "<name>.<ns>.svc.<domain>" a Service's own? */
+/* Is it a Service's own? */
 static bool host_is_service(const struct model *m, const char *ns, const char *host)
 {
 	char name[64], full[MODEL_KEY_MAX];
@@ -60,7 +61,7 @@ static bool host_is_service(const struct model *m, const char *ns, const char *h
 		return false;
 	memcpy(name, host, n);
 	name[n] = '\0';
-	(void)snprintf(full, sizeof(full), "%s.%s.svc.%s", name, ns, m->cluster_domain);
+	(void)str_concat(full, sizeof(full), SERVICE_HOST(m, ns, name));
 	return streq(full, host) && entity_find(m, ENTITY_SERVICE, ns, name);
 }
 

@@ -15,6 +15,9 @@ int pack_extension(const char *name, const ProtobufCMessage *msg, struct scratch
 bool service_is_external(const struct object *o);
 struct service *slice_service(const struct model *m, const struct slice *s);
 
+/** pack_service_key() - the name of a Service's resource, "ns/name.ns.svc.domain". */
+const char *pack_service_key(const struct model *m, const struct object *service,
+			     struct scratch *a);
 /** pack_service() - an istio.workload.Address with the service. */
 const ProtobufCMessage *pack_service(const struct model *m, const struct service *s,
 				     struct scratch *a);

@@ -424,8 +424,7 @@ static void on_selecting_service(void *arg, void *owner)
 	if (g->r < 0 || !labels_match(object_value(o, "spec.selector"), g->w->labels))
 		return;
 	g->r = pack_named_ports(o, json_object_get(g->w->spec, "ports"), g->x.a, &ports);
-	key = scratch_format(g->x.a, "%s/%s.%s.svc.%s", o->namespace_, o->name, o->namespace_,
-			     g->x.m->cluster_domain);
+	key = pack_service_key(g->x.m, o, g->x.a);
 	if (g->r == 0)
 		g->r = key ? pack_serves(g->x.msg, key, &ports, g->x.a) : -ENOMEM;
 }

@@ -290,6 +290,12 @@ static int annotation_visibility(const struct object *o, service_msg *msg, struc
 	return pack_visibility(list, msg, a);
 }
 
+const char *pack_service_key(const struct model *m, const struct object *service, struct scratch *a)
+{
+	return scratch_concat(a, service->namespace_, "/",
+			      SERVICE_HOST(m, service->namespace_, service->name));
+}
+
 static int service_fill(const struct model *m, const struct service *s, service_msg *msg,
 			struct scratch *a)
 {
@@ -299,7 +305,7 @@ static int service_fill(const struct model *m, const struct service *s, service_
 
 	msg->name = (char *)o->name;
 	msg->namespace_ = (char *)o->namespace_;
-	msg->hostname = scratch_concat(a, o->name, ".", o->namespace_, ".svc.", m->cluster_domain);
+	msg->hostname = scratch_concat(a, SERVICE_HOST(m, o->namespace_, o->name));
 	msg->canonical = true;
 	msg->ip_families = ip_families(o);
 	r = add_vips(msg, o, a);

@@ -129,9 +129,7 @@ int pack_serves(workload_msg *to, const char *key, const struct port_list *ports
 
 static int services_add(struct gather *g, const struct service *s, const struct port_list *ports)
 {
-	const struct object *o = s->e.object;
-	const char *key = scratch_concat(g->a, o->namespace_, "/", o->name, ".", o->namespace_,
-					 ".svc.", g->m->cluster_domain);
+	const char *key = pack_service_key(g->m, s->e.object, g->a);
 
 	return key ? pack_serves(g->msg, key, ports, g->a) : -ENOMEM;
 }

@@ -21,8 +21,7 @@ static void service_resource_name(const struct model *m, const struct entity *se
 {
 	const struct object *o = service->object;
 
-	(void)str_concat(buf, size, o->namespace_, "/", o->name, ".", o->namespace_, ".svc.",
-			 m->cluster_domain);
+	(void)str_concat(buf, size, o->namespace_, "/", SERVICE_HOST(m, o->namespace_, o->name));
 }
 
 static void endpoint_target_key(const struct slice *s, const struct endpoint *e,

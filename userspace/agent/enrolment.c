@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/log.h"
 #include "base/str.h"
@@ -38,11 +37,7 @@ void enrolment_entry_init(struct enrolment *e)
 /* Never capture the node itself, whatever an annotation says. */
 static int cookie_check(const struct enrolment *e, const char *netns, char *err, size_t err_size)
 {
-	struct stat st;
-
-	if (e->cookie != e->ctx->home->cookie &&
-	    !(stat("/proc/1/ns/net", &st) == 0 && st.st_ino == e->file.ino &&
-	      st.st_dev == e->file.dev))
+	if (e->cookie != e->ctx->home->cookie && !netns_is_of(1, &e->file))
 		return 0;
 	(void)snprintf(err, err_size, "%.200s is the host's network namespace, not a pod's", netns);
 	return -EINVAL;

@@ -8,6 +8,7 @@
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -38,13 +39,18 @@ int netns_cookie(uint64_t *ret)
 	return 0;
 }
 
+const char *netns_path_of(pid_t pid, char buf[NETNS_OF_MAX])
+{
+	(void)snprintf(buf, NETNS_OF_MAX, "/proc/%d/ns/net", (int)pid);
+	return buf;
+}
+
 static int home_move(pid_t of)
 {
 	_cleanup_(close_fdp) int fd = -EBADF;
-	char path[64];
+	char path[NETNS_OF_MAX];
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)of);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
+	fd = open(netns_path_of(of, path), O_RDONLY | O_CLOEXEC);
 	return fd < 0 || setns(fd, CLONE_NEWNET) < 0 ? -errno : 0;
 }
 
@@ -74,17 +80,29 @@ void netns_home_close(struct netns_home *home)
 int netns_open(const char *path, int *ret_fd, struct netns_file *ret_file)
 {
 	_cleanup_(close_fdp) int fd = -EBADF;
-	struct stat st;
+	struct netns_file file;
+	int r;
 
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return -errno;
-	if (fstat(fd, &st) < 0)
-		return -errno;
+	r = netns_file_of(fd, &file);
+	if (r < 0)
+		return r;
 	if (ioctl(fd, NS_GET_NSTYPE) != CLONE_NEWNET)
 		return -EINVAL;
-	*ret_file = (struct netns_file){.dev = st.st_dev, .ino = st.st_ino};
+	*ret_file = file;
 	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+int netns_file_of(int fd, struct netns_file *ret)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	*ret = (struct netns_file){.dev = st.st_dev, .ino = st.st_ino};
 	return 0;
 }
 
@@ -93,6 +111,13 @@ bool netns_file_is_same(const char *path, const struct netns_file *file)
 	struct stat st;
 
 	return stat(path, &st) == 0 && st.st_dev == file->dev && st.st_ino == file->ino;
+}
+
+bool netns_is_of(pid_t pid, const struct netns_file *file)
+{
+	char path[NETNS_OF_MAX];
+
+	return netns_file_is_same(netns_path_of(pid, path), file);
 }
 
 int netns_call(const struct netns_home *home, int fd, int (*fn)(void *arg), void *arg)

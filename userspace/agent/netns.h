@@ -13,6 +13,7 @@
 #include "culvert/abi/addr.h"
 
 #define NETNS_MAX_ADDRS 16
+#define NETNS_OF_MAX    64
 
 /** struct netns_home - the agent's own namespace: the node's, in a cluster. */
 struct netns_home {
@@ -43,8 +44,17 @@ void netns_home_close(struct netns_home *home);
  */
 _must_check_ int netns_open(const char *path, int *ret_fd, struct netns_file *ret_file);
 
+/** netns_file_of() - identity of an open one. Return: 0; -errno of fstat(2). */
+_must_check_ int netns_file_of(int fd, struct netns_file *ret);
+
 /** netns_file_is_same() - @path still means @file. False when it is gone. */
 bool netns_file_is_same(const char *path, const struct netns_file *file);
+
+/** netns_path_of() - the path of that of process @pid. Return: @buf. */
+const char *netns_path_of(pid_t pid, char buf[NETNS_OF_MAX]);
+
+/** netns_is_of() - process @pid is in it. False when the process is gone. */
+bool netns_is_of(pid_t pid, const struct netns_file *file);
 
 /**
  * netns_call() - run @fn in the namespace of @fd and come back.

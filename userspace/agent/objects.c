@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/log.h"
 #include "base/str.h"
@@ -108,12 +107,9 @@ static bool pid_find(struct objects *o, struct known_pod *k, pid_t *ret)
 
 static bool is_sandbox_of(const struct known_pod *k, pid_t pid)
 {
-	char path[64];
-	struct stat its, sandbox;
+	struct netns_file sandbox;
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
-	return stat(path, &its) == 0 && fstat(k->sandbox_fd, &sandbox) == 0 &&
-	       its.st_ino == sandbox.st_ino && its.st_dev == sandbox.st_dev;
+	return netns_file_of(k->sandbox_fd, &sandbox) == 0 && netns_is_of(pid, &sandbox);
 }
 
 /* By a process of it, by the sandbox that awaits one, or by what its object says. Return: 0;

@@ -77,10 +77,7 @@ const char *objects_left_of(struct objects *o, const struct objects_sandbox *san
 
 static bool is_in(void *arg, pid_t pid)
 {
-	char path[64];
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
-	return netns_file_is_same(path, arg);
+	return netns_is_of(pid, arg);
 }
 
 /* Mostly its oldest one says so; but that may have made a namespace of its own. */
@@ -102,10 +99,9 @@ struct elsewhere {
 static bool on_process(void *arg, pid_t pid)
 {
 	const struct elsewhere *e = arg;
-	char path[64];
+	char path[NETNS_OF_MAX];
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
-	return e->fn(e->arg, path);
+	return e->fn(e->arg, netns_path_of(pid, path));
 }
 
 bool objects_elsewhere(const struct objects *o, const char *key,

@@ -212,7 +212,6 @@ static struct earlier_netns *earlier_free(struct earlier_netns *e)
 static int earlier_new(struct pods *p, uint64_t cookie, struct earlier_netns **ret)
 {
 	struct earlier_netns *e = calloc(1, sizeof(*e));
-	struct stat st;
 	int r;
 
 	if (!e)
@@ -220,14 +219,13 @@ static int earlier_new(struct pods *p, uint64_t cookie, struct earlier_netns **r
 	e->fd = -EBADF;
 	r = netns_find(p->config.enrolment->home, cookie, &e->fd);
 	if (r == 0)
-		r = fstat(e->fd, &st) < 0 ? -errno : 0;
+		r = netns_file_of(e->fd, &e->file);
 	if (r == 0)
 		r = map_put(p->earlier, &cookie, sizeof(cookie), e);
 	if (r < 0) {
 		(void)earlier_free(e);
 		return r;
 	}
-	e->file = (struct netns_file){.dev = st.st_dev, .ino = st.st_ino};
 	*ret = e;
 	return 0;
 }

@@ -25,7 +25,7 @@ static int on_call(void *arg)
 static void goes_there_and_comes_back(void **state)
 {
 	struct netns_home home;
-	struct netns_file file;
+	struct netns_file file, again;
 	struct cv_addr addrs[NETNS_MAX_ADDRS];
 	uint64_t there = 0, here = 0;
 	size_t n = 99;
@@ -48,6 +48,10 @@ static void goes_there_and_comes_back(void **state)
 	assert_int_equal(netns_open(path, &fd, &file), 0);
 	assert_true(netns_file_is_same(path, &file));
 	assert_false(netns_file_is_same("/proc/self/ns/net", &file));
+	assert_int_equal(netns_file_of(fd, &again), 0);
+	assert_true(netns_file_is_same(path, &again));
+	assert_true(netns_is_of(child, &file));
+	assert_false(netns_is_of(getpid(), &file));
 	assert_int_equal(netns_call(&home, fd, on_call, &there), 42);
 	assert_int_equal(netns_cookie(&here), 0);
 	assert_int_equal(here, home.cookie);
@@ -56,6 +60,7 @@ static void goes_there_and_comes_back(void **state)
 	(void)kill(child, SIGKILL);
 	(void)waitpid(child, NULL, 0);
 	assert_false(netns_file_is_same(path, &file));
+	assert_false(netns_is_of(child, &file));
 	(void)close(fd);
 	netns_home_close(&home);
 }

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -282,11 +281,10 @@ static void nor_does_what_is_told_of_its_pods_after_that(void **state)
 static bool is_outside(struct fixture *f)
 {
 	const char *cut = "demo/a";
-	struct stat st;
+	struct netns_file file;
 
-	assert_int_equal(fstat(f->netns_fd, &st), 0);
-	return objects_is_outside(f->objects, cut, strlen(cut),
-				  &(const struct netns_file){.dev = st.st_dev, .ino = st.st_ino});
+	assert_int_equal(netns_file_of(f->netns_fd, &file), 0);
+	return objects_is_outside(f->objects, cut, strlen(cut), &file);
 }
 
 /* What an agent that has started since finds captured. */
@@ -338,13 +336,11 @@ static void where_else_a_pod_may_be_is_told(void **state)
 {
 	struct fixture *f = *state;
 	struct netns_file file = {0};
-	struct stat st;
 
-	assert_int_equal(fstat(f->netns_fd, &st), 0);
 	process_of = UID_A;
 	oldest = INT_MAX;
 	assert_false(objects_elsewhere(f->objects, "demo/a", is_here, &file));
-	file = (struct netns_file){.dev = st.st_dev, .ino = st.st_ino};
+	assert_int_equal(netns_file_of(f->netns_fd, &file), 0);
 	assert_true(objects_elsewhere(f->objects, "demo/a", is_here, &file));
 	assert_false(objects_elsewhere(f->objects, "demo/b", is_here, &file));
 	process_of = "";

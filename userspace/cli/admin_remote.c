@@ -14,7 +14,6 @@
 #include "kube_kinds.h"
 #include "kube_pods.h"
 
-#define PROGRAM    "/usr/local/bin/culvert"
 #define PODS       "/api/v1/namespaces/" KUBE_MESH_NAMESPACE "/pods?labelSelector="
 #define STATUS_MIN 100
 #define STATUS_MAX 999
@@ -129,9 +128,9 @@ static const char *container_of_part(const char *part)
 	return streq(part, "control") ? "discovery" : part;
 }
 
-/* first_line() - of what a command said; nothing ends it with a NUL. */
-static void first_line(const struct buf *said, char *into, size_t size)
+const char *admin_remote_line(const struct buf *said, char *into, size_t size)
 {
+	/* nothing ends it with a NUL */
 	const char *text = (const char *)buf_head(said);
 	size_t n = 0;
 
@@ -140,6 +139,7 @@ static void first_line(const struct buf *said, char *into, size_t size)
 	if (n > 0)
 		memcpy(into, text, n);
 	into[n] = '\0';
+	return into;
 }
 
 int admin_remote_run(const struct admin_node *n, const char *part, const char *const *command,
@@ -159,7 +159,7 @@ int admin_remote_run(const struct admin_node *n, const char *part, const char *c
 	if (r == 0)
 		r = result.code;
 	if (r > 0)
-		first_line(&result.err, err, sizeof(err));
+		(void)admin_remote_line(&result.err, err, sizeof(err));
 	if (r == 0 && buf_append(out, buf_head(&result.out), buf_len(&result.out)) < 0)
 		r = -ENOMEM;
 	(void)snprintf(why, sizeof(why), "pod %s: %s", n->pod, err);
@@ -191,7 +191,7 @@ static int status_take(struct buf *body)
 int admin_remote_request(const struct admin_node *n, const char *part, const char *method,
 			 const char *target, struct buf *body)
 {
-	const char *const command[] = {PROGRAM, "__admin", part, method, target, NULL};
+	const char *const command[] = {ADMIN_REMOTE_PROGRAM, "__admin", part, method, target, NULL};
 	int r = admin_remote_run(n, part, command, body);
 
 	if (r == 0)

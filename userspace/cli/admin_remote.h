@@ -6,6 +6,9 @@
 #include "admin.h"
 #include "kube.h"
 
+/* This program, in each image of ours. */
+#define ADMIN_REMOTE_PROGRAM "/usr/local/bin/culvert"
+
 /** admin_remote_kube() - the cluster that is meant, opened once. Return: borrowed; NULL: said on
  * stderr. */
 struct kube *admin_remote_kube(void);
@@ -23,5 +26,7 @@ _must_check_ int admin_remote_request(const struct admin_node *n, const char *pa
  * -errno as kube_exec(). */
 _must_check_ int admin_remote_run(const struct admin_node *n, const char *part,
 				  const char *const *command, struct buf *out);
+/** admin_remote_line() - the first line of what a command said, cut to @size. Return: @into. */
+const char *admin_remote_line(const struct buf *said, char *into, size_t size);
 /** admin_remote_why() - a sentence about the last that failed; borrowed. */
 const char *admin_remote_why(void);

@@ -214,7 +214,7 @@ static void take_part(struct report *p, const struct admin_node *n, const char *
 /* take_maps() - what is pinned in the node's kernel. */
 static void take_maps(struct report *p, const struct admin_node *n)
 {
-	static const char *const command[] = {"/usr/local/bin/culvert", "bpf", "maps", NULL};
+	static const char *const command[] = {ADMIN_REMOTE_PROGRAM, "bpf", "maps", NULL};
 	_cleanup_(freep) char *name = str_format("%s_bpf_maps.txt", n->name);
 	_cleanup_(buf_resetp) struct buf text = {0};
 

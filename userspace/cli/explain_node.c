@@ -14,7 +14,6 @@
 #include "explain.h"
 #include "json.h"
 
-#define PROGRAM "/usr/local/bin/culvert"
 #define INBOUND "in"
 
 /* read_there() - `culvert __kernel` at a node of a cluster. @who: a cookie, or INBOUND. NULL: no
@@ -22,7 +21,7 @@
 static json_t *read_there(const struct admin_node *n, const char *pins, const char *who,
 			  const char *address)
 {
-	const char *const command[] = {PROGRAM, "__kernel", pins, who, address, NULL};
+	const char *const command[] = {ADMIN_REMOTE_PROGRAM, "__kernel", pins, who, address, NULL};
 	_cleanup_(buf_resetp) struct buf out = {0};
 
 	if (admin_remote_run(n, "agent", command, &out) != 0)

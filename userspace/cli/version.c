@@ -14,7 +14,7 @@
 #ifndef CULVERT_VERSION
 #define CULVERT_VERSION "unknown"
 #endif
-#define PROGRAM "/usr/local/bin/culvert"
+#define VERSION_MAX 256
 
 struct version_options {
 	bool is_short, is_local;
@@ -40,17 +40,15 @@ const char *cli_build(void)
 	return CULVERT_VERSION;
 }
 
-/* version_of() - what the program in that container says of itself; caller frees. */
-static char *version_of(const struct admin_node *n, const char *part)
+/* version_of() - what the program in that container says of itself. Return: @into, or static. */
+static const char *version_of(const struct admin_node *n, const char *part, char into[VERSION_MAX])
 {
-	static const char *const command[] = {PROGRAM, "version", "--short", NULL};
+	static const char *const command[] = {ADMIN_REMOTE_PROGRAM, "version", "--short", NULL};
 	_cleanup_(buf_resetp) struct buf out = {0};
 
-	if (admin_remote_run(n, part, command, &out) != 0 || buf_len(&out) == 0 ||
-	    buf_append(&out, "", 1) < 0)
-		return strdup("unknown");
-	return str_format("%.*s", (int)strcspn((const char *)buf_head(&out), "\n"),
-			  (const char *)buf_head(&out));
+	if (admin_remote_run(n, part, command, &out) != 0 || buf_len(&out) == 0)
+		return "unknown";
+	return admin_remote_line(&out, into, VERSION_MAX);
 }
 
 static void count_one(json_t *counted, const char *version)
@@ -80,11 +78,10 @@ static void count(json_t *all, const struct admin_node *nodes, int n, const char
 	json_t *counted = json_object(), *revisions = json_object_get(all, "revisions");
 
 	for (int i = 0; i < n; i++) {
-		_cleanup_(freep) char *v = version_of(&nodes[i], part);
+		char text[VERSION_MAX];
+		const char *v = version_of(&nodes[i], part, text);
 		const char *name = *nodes[i].revision ? nodes[i].revision : "default";
 
-		if (!v)
-			continue;
 		count_one(counted, v);
 		count_one(json_object_get(revision_of(revisions, name), key), v);
 	}

@@ -338,7 +338,7 @@ static void on_stream_close(struct hbone_stream *st, uint32_t code)
 		return;
 	}
 	/* Told to stop sending after a whole answer is a good end as well. Without END_STREAM it is
-	 * none, whatever the code: Envoy says NO_ERROR when it breaks off. */
+	 * none, whatever the code: some versions of Envoy say NO_ERROR when they break off. */
 	if (r->is_stream_eof && (code == HBONE_NO_ERROR || code == HBONE_CANCEL)) {
 		r->is_stream_over = true;
 		if (!r->is_app_broken && r->is_connected && buf_len(&r->pending) > 0)

@@ -170,7 +170,8 @@ static void hear_text(struct rig *f, int fd, const char *text)
 
 #define PEER_TEXT PEER_ADDR ":8080"
 
-/* What Envoy says when it breaks off, and what anybody may who has got a whole answer across. */
+/* What some versions of Envoy say when they break off, and what anybody may who has got a whole
+ * answer across. */
 TEST(a_stream_reset_without_an_error_is_no_end)
 {
 	struct rig *f = *cmocka_state;

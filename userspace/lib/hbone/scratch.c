@@ -175,7 +175,8 @@ int scratch_send(struct hbone_scratch *s, int fd, struct buf *unsent)
 
 void scratch_drop_kept(struct hbone_scratch *s, struct buf *unsent)
 {
-	/* no buffer that grows by itself has this size */
+	/* its size says whether it can be one: no buffer that grows by itself has this, and a spare
+	 * one that has grown has it no more */
 	if (!s->spare && unsent->cap == SCRATCH_CIPHER_MAX)
 		s->spare = TAKE_PTR(unsent->data);
 	buf_reset(unsent);

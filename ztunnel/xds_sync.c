@@ -237,6 +237,7 @@ int xds_sync_new(const struct xds_sync_config *config, const struct xds_sync_ops
 		.target = config->target,
 		.node_id = config->node_id,
 		.node_name = config->node,
+		.version = CULVERT_VERSION,
 		.types = 1u << XDS_ADDRESS | 1u << XDS_AUTHORIZATION | 1u << XDS_NODE |
 			 1u << XDS_NODE_CONFIG,
 		.ops = &client_ops,

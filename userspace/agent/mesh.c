@@ -292,6 +292,7 @@ int mesh_new(const struct mesh_config *config, struct mesh **ret)
 		.target = config->target,
 		.node_id = id,
 		.node_name = config->node,
+		.version = CULVERT_VERSION,
 		.types = 1u << XDS_ADDRESS | 1u << XDS_NODE | 1u << XDS_NODE_CONFIG,
 		.ops = &xds_ops,
 		.arg = m,

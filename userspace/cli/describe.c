@@ -15,6 +15,7 @@
 #include "kube_enrol.h"
 #include "kube_kinds.h"
 #include "kube_pods.h"
+#include "kube_target.h"
 #include "source/honoured.h"
 #include "term.h"
 #include "without_effect.h"
@@ -26,61 +27,16 @@ struct describe_options {
 };
 
 static const struct option_def defs[] = {
-	{.name = "namespace",
-	 .short_name = 'n',
-	 .type = OPTION_STRING,
-	 .offset = offsetof(struct describe_options, namespace_),
-	 .value_name = "NS",
-	 .help = "where it is (default: that of the context); NAME.NS and NS/NAME say it, too"},
+	KUBE_OPTION_NAMESPACE(offsetof(struct describe_options, namespace_)),
 	CLI_OPTION_OUTPUT(offsetof(struct describe_options, output)),
 	{0},
 };
 
-/** struct target - what is meant. */
-struct target {
-	char namespace_[256], name[256];
-};
-
-/* target_read() - NAME, NAME.NS or NS/NAME. */
-static int target_read(const struct describe_options *o, const char *word, const char *fallback,
-		       struct target *t)
+static int namespace_get(struct kube *k, const char *name, json_t **ret)
 {
-	const char *slash = strchr(word, '/'), *dot = strchr(word, '.');
-	int n;
-
-	if (slash)
-		n = snprintf(t->namespace_, sizeof(t->namespace_), "%.*s", (int)(slash - word),
-			     word);
-	else
-		n = snprintf(t->namespace_, sizeof(t->namespace_), "%s",
-			     o->namespace_ ? o->namespace_
-			     : dot         ? dot + 1
-					   : fallback);
-	if (n >= (int)sizeof(t->namespace_))
-		return -EINVAL;
-	if (slash)
-		return str_copy(t->name, sizeof(t->name), slash + 1);
-	n = snprintf(t->name, sizeof(t->name), "%.*s",
-		     dot && !o->namespace_ ? (int)(dot - word) : (int)strlen(word), word);
-	return n < (int)sizeof(t->name) ? 0 : -EINVAL;
-}
-
-static int get_object(struct kube *k, const char *kind, const char *ns, const char *name,
-		      json_t **ret)
-{
-	_cleanup_(freep) char *path = ns ? str_format("/api/v1/namespaces/%s/%s/%s", ns, kind, name)
-					 : str_format("/api/v1/%s/%s", kind, name);
+	_cleanup_(freep) char *path = str_format("/api/v1/namespaces/%s", name);
 
 	return path ? kube_get(k, path, ret) : -ENOMEM;
-}
-
-/* fail() - the API server does not say in which namespace it has not found it. */
-static int fail(const struct kube *k, const struct target *t, const char *kind, int error)
-{
-	if (error == -ENOENT)
-		return cli_fail("describe %s: %s in namespace %s", kind, kube_why(k),
-				t->namespace_);
-	return cli_fail("describe %s: %s", kind, kube_why(k));
 }
 
 /* state_of() - what the pod's node says of it: {state, error}; the caller's to drop. */
@@ -147,17 +103,17 @@ static void print_waypoint(const json_t *d)
 /* describe_pod() - {name, namespace, node, ip, identity, isEnrolled, reason, state, error,
  * policies, policiesError}
  */
-static int describe_pod(struct kube *k, const struct target *t, json_t **ret)
+static int describe_pod(struct kube *k, const struct kube_target *t, json_t **ret)
 {
 	_cleanup_(json_decrefp) json_t *pod = NULL, *ns = NULL, *state = NULL;
 	const json_t *spec;
 	struct enrol_decision d;
 	char why[POLICIES_WHY_MAX];
 	const char *node;
-	int r = get_object(k, "pods", t->namespace_, t->name, &pod);
+	int r = kube_target_get(k, "pods", t, &pod);
 
 	if (r == 0)
-		r = get_object(k, "namespaces", NULL, t->namespace_, &ns);
+		r = namespace_get(k, t->namespace_, &ns);
 	if (r < 0 && (!pod || r != -EACCES))
 		return r;
 	d = kube_enrol(pod, ns);
@@ -240,7 +196,7 @@ static void print_pod(const json_t *d)
 }
 
 /* add_services() - those that select the pod, as "services". */
-static int add_services(struct kube *k, const struct target *t, json_t *d)
+static int add_services(struct kube *k, const struct kube_target *t, json_t *d)
 {
 	_cleanup_(freep) char *path = str_format("/api/v1/namespaces/%s/services", t->namespace_);
 	_cleanup_(json_decrefp) json_t *all = NULL;
@@ -284,7 +240,7 @@ static void on_without_effect(void *arg, const char *kind, const json_t *object,
 
 /* add_without_effect() - what somebody has written about the services and nobody heeds, as
  * "withoutEffect". */
-static int add_without_effect(struct kube *k, const struct target *t, const json_t *services,
+static int add_without_effect(struct kube *k, const struct kube_target *t, const json_t *services,
 			      json_t *d)
 {
 	struct search s = {t->namespace_, services, json_array()};
@@ -314,7 +270,7 @@ static void print_services(const json_t *d)
 		printf("Services: %s\n", text);
 }
 
-static int pod(struct kube *k, const struct target *t, const char *output)
+static int pod(struct kube *k, const struct kube_target *t, const char *output)
 {
 	_cleanup_(json_decrefp) json_t *d = NULL;
 	int r = describe_pod(k, t, &d);
@@ -324,7 +280,7 @@ static int pod(struct kube *k, const struct target *t, const char *output)
 	if (r == 0)
 		r = add_without_effect(k, t, json_object_get(d, "services"), d);
 	if (r < 0)
-		return fail(k, t, "pod", r);
+		return kube_target_fail(k, t, "describe pod", r);
 	if (streq(output, "short")) {
 		print_pod(d);
 		print_services(d);
@@ -337,7 +293,7 @@ static int pod(struct kube *k, const struct target *t, const char *output)
 }
 
 /* pods_of() - the pods that a service selects, described: an array; the caller's to drop. */
-static int pods_of(struct kube *k, const struct target *t, const json_t *service, json_t **ret)
+static int pods_of(struct kube *k, const struct kube_target *t, const json_t *service, json_t **ret)
 {
 	const json_t *selector = json_object_get(json_object_get(service, "spec"), "selector");
 	_cleanup_(freep) char *path = str_format("/api/v1/namespaces/%s/pods", t->namespace_);
@@ -348,7 +304,7 @@ static int pods_of(struct kube *k, const struct target *t, const json_t *service
 
 	*ret = json_array();
 	json_array_foreach (all, i, one) {
-		struct target at = *t;
+		struct kube_target at = *t;
 		json_t *d = NULL;
 
 		if (r < 0 || !is_selected(selector, one) ||
@@ -370,7 +326,7 @@ static void print_port(const json_t *port)
 	       (long long)json_number(port, "port"), json_text(port, "protocol", "TCP"));
 }
 
-static void print_service(const struct target *t, const json_t *service, const json_t *pods)
+static void print_service(const struct kube_target *t, const json_t *service, const json_t *pods)
 {
 	const json_t *spec = json_object_get(service, "spec"), *one;
 	size_t i;
@@ -387,18 +343,18 @@ static void print_service(const struct target *t, const json_t *service, const j
 	}
 }
 
-static int service(struct kube *k, const struct target *t, const char *output)
+static int service(struct kube *k, const struct kube_target *t, const char *output)
 {
 	_cleanup_(json_decrefp) json_t *s = NULL, *pods = NULL, *all = NULL,
 				       *names = json_pack("[s]", t->name);
-	int r = get_object(k, "services", t->namespace_, t->name, &s);
+	int r = kube_target_get(k, "services", t, &s);
 	json_t *one;
 	size_t i;
 
 	if (r == 0)
 		r = pods_of(k, t, s, &pods);
 	if (r < 0)
-		return fail(k, t, "service", r);
+		return kube_target_fail(k, t, "describe service", r);
 	all = json_pack("{s:s,s:s,s:s,s:O*,s:O}", "name", t->name, "namespace", t->namespace_,
 			"waypoint", waypoint_of(s, NULL), "ports",
 			json_object_get(json_object_get(s, "spec"), "ports"), "pods", pods);
@@ -426,7 +382,7 @@ int cli_describe(int argc, char **argv)
 		.max_rest = 2,
 	};
 	struct describe_options o = {0};
-	struct target t;
+	struct kube_target t;
 	const char *what;
 	struct kube *k;
 	int r = cli_parse(&syntax, &o, argc, argv);
@@ -444,7 +400,7 @@ int cli_describe(int argc, char **argv)
 	k = admin_remote_kube();
 	if (!k)
 		return 1;
-	if (target_read(&o, argv[r + 1], kube_namespace(k), &t) < 0)
+	if (kube_target_read(argv[r + 1], o.namespace_, kube_namespace(k), &t) < 0)
 		return cli_fail("describe: %s: the name is too long", argv[r + 1]);
 	return what[0] == 'p' ? pod(k, &t, o.output) : service(k, &t, o.output);
 }

@@ -11,6 +11,7 @@
 #include "tls/spiffe.h"
 #include "userspace/lib/xds/ca.pb-c.h"
 #include "xds/message.h"
+#include "xds/metadata.h"
 
 #define CREATE_PATH "/istio.v1.auth.IstioCertificateService/CreateCertificate"
 #define REQUEST_MAX (64 * 1024)
@@ -150,18 +151,6 @@ static void on_give_up(struct loop_timer *t)
 	       p->request ? "no pod on this node has this identity" : "no request arrived");
 }
 
-static const char *identity_find(const certificate_request *req)
-{
-	for (size_t i = 0; req->metadata && i < req->metadata->n_fields; i++) {
-		const Google__Protobuf__StructField *f = req->metadata->fields[i];
-
-		if (streq(f->key, "ImpersonatedIdentity") && f->value &&
-		    f->value->kind_case == GOOGLE__PROTOBUF__VALUE__KIND_STRING_VALUE)
-			return f->value->string_value;
-	}
-	return NULL;
-}
-
 static bool is_known(const struct pending *p)
 {
 	const struct ca_service_config *config = &p->service->config;
@@ -190,7 +179,7 @@ static void on_message(struct grpc_call *c, void *arg, const void *data, size_t 
 	}
 	p->service->counts.asked++;
 	p->request = istio__v1__auth__istio_certificate_request__unpack(NULL, len, data);
-	spiffe = p->request ? identity_find(p->request) : NULL;
+	spiffe = p->request ? metadata_text(p->request->metadata, METADATA_IDENTITY) : NULL;
 	if (p->request && !spiffe && p->has_caller) {
 		sign_own(p);
 		return;

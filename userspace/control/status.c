@@ -14,10 +14,10 @@ static void client_add(void *arg, const struct xds_server_client *client)
 	bool is_agent = str_has_prefix(client->node_id, "agent~");
 
 	(void)json_array_append_new(
-		arg, json_pack("{s:s,s:s,s:s,s:I,s:I,s:s}", "node", client->node_name, "type",
-			       is_agent ? "agent" : "ztunnel", "id", client->node_id, "acked",
-			       (json_int_t)client->acked, "nacked", (json_int_t)client->nacked,
-			       "error", client->nack_detail));
+		arg, json_pack("{s:s,s:s,s:s,s:s,s:I,s:I,s:s}", "node", client->node_name, "type",
+			       is_agent ? "agent" : "ztunnel", "id", client->node_id, "version",
+			       client->version, "acked", (json_int_t)client->acked, "nacked",
+			       (json_int_t)client->nacked, "error", client->nack_detail));
 }
 
 static void kind_add(void *arg, const char *kind, const struct kinds_count *n)

@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """What looks at a cluster: version, precheck, status, proxy-status, ztunnel-config, describe, tag, bug-report, and how it is found."""
 import base64
+import contextlib
 import functools
+import http.server
 import itertools
 import json
 import os
 import re
 import shutil
+import socketserver
 import ssl
 import subprocess
 import tarfile
+import threading
 
 import pytest
 import yaml
@@ -23,7 +27,7 @@ AGENT = {"node": "n1", "ztunnel": "connected", "pods": [
 CONTROL = {"errors": [{"kind": "PeerAuthentication", "namespace": "shop", "name": "p", "field": "spec.mtls.mode",
                        "message": "expected STRICT", "severity": "error"}],
            "ca": {"root_not_after": "2036-01-01T00:00:00Z"}, "objects": {"Pod": 3},
-           "clients": [{"node": "n1", "type": "ztunnel", "id": "zt1", "acked": 4, "nacked": 0, "error": ""},
+           "clients": [{"node": "n1", "type": "ztunnel", "id": "zt1", "version": "v7", "acked": 4, "nacked": 0, "error": ""},
                        {"node": "n2", "type": "agent", "id": "agent~n2", "acked": 1, "nacked": 2, "error": "bad address"}]}
 DUMP = {"workloads": [{"namespace": "shop", "name": "web", "workloadIps": ["10.0.0.1"], "node": "n1", "protocol": "HBONE"}],
         "services": [], "policies": [], "certificates": [], "workloadState": {}}
@@ -109,10 +113,61 @@ def test_status_says_what_a_pod_waits_for(mesh, cli):
 
 def test_proxy_status(mesh, cli):
     rows = cli.run("proxy-status", code=1).splitlines()
-    assert rows[0].split() == ["NAME", "TYPE", "NODE", "ISTIOD", "STATUS", "ERROR"]
-    assert rows[1].split() == ["zt1", "ztunnel", "n1", "istiod-n1", "SYNCED"]
-    assert rows[2].split(maxsplit=5)[4:] == ["ERROR", "bad address"]
-    assert [c["name"] for c in cli.json("ps", "--node", "n1")] == ["zt1"]
+    assert rows[0].split() == ["NAME", "TYPE", "NODE", "ISTIOD", "VERSION", "STATUS", "ERROR"]
+    assert rows[1].split() == ["zt1", "ztunnel", "n1", "istiod-n1", "v7", "SYNCED"]
+    assert rows[2].split(maxsplit=6)[4:] == ["unknown", "ERROR", "bad address"]
+    assert [(c["name"], c["version"]) for c in cli.json("ps", "--node", "n1")] == [("zt1", "v7")]
+
+
+def test_proxy_status_of_a_pod_is_that_of_its_node(mesh, cli, monkeypatch):
+    mesh.put(pod("shop", "far", node="n2"))
+    mesh.put(pod("shop", "nowhere", node="n3"))
+    zt = "ztunnel~127.0.0.1~ztunnel-n1.istio-system~istio-system.svc.cluster.local"
+    monkeypatch.setitem(CONTROL, "clients", [{**CONTROL["clients"][0], "id": zt, "version": "v1.2.3-45-g0123456789ab-dirty"},
+                                             {**CONTROL["clients"][0], "id": "agent~n1"}, CONTROL["clients"][1]])
+    for word, names in (("web.shop", [zt, "agent~n1"]), ("shop/web", [zt, "agent~n1"]), ("ztunnel-n1.istio-system", [zt])):
+        assert [c["name"] for c in cli.json("ps", word)] == names
+    assert [c["name"] for c in cli.json("ps", "far", "-n", "shop", code=1)] == ["agent~n2"]
+    said = cli.run("ps", "ztunnel-n1", "-n", "istio-system")
+    assert [line.split()[0] for line in said.splitlines()] == ["NAME", "ztunnel-n1.istio-system", "agent~n1"]
+    assert max(map(len, said.splitlines())) <= 100
+    assert "not found in namespace shop" in cli.run("ps", "nobody.shop", code=1)
+    assert 'no control plane serves node n3, where "nowhere.shop" is' in cli.run("ps", "nowhere.shop", code=1)
+    assert "not to be given together" in cli.run("ps", "web.shop", "--node", "n1", code=2)
+
+
+class Node:
+    """The admin sockets of a node of this machine, without the node."""
+
+    def __init__(self, folder, answers):
+        self.servers = []
+        for part, answer in answers.items():
+            os.makedirs(f"{folder}/{part}")
+            handler = type("Answer", (http.server.BaseHTTPRequestHandler,), {"do_GET": self.give, "text": json.dumps(answer).encode(),
+                                                                             "log_message": lambda *_: None})
+            self.servers.append(socketserver.ThreadingUnixStreamServer(f"{folder}/{part}/admin.sock", handler))
+            threading.Thread(target=self.servers[-1].serve_forever, daemon=True).start()
+
+    @staticmethod
+    def give(request):
+        request.client_address = ("local", 0)
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(request.text)))
+        request.end_headers()
+        request.wfile.write(request.text)
+
+    def close(self):
+        for server in self.servers:
+            server.shutdown()
+            server.server_close()
+
+
+def test_proxy_status_of_a_pod_of_this_machine(cli, tmp_path):
+    clients = [{"node": "n1", "type": "ztunnel", "id": "zt", "version": "v8", "acked": 1, "nacked": 0, "error": ""}]
+    with contextlib.closing(Node(tmp_path / "run", {"control": {"clients": clients}, "agent": AGENT})):
+        for word in ("web", "web.shop", "shop/web", "zt"):
+            assert cli.run("ps", word, "--run-dir", f"{tmp_path}/run").splitlines()[1].split()[4] == "v8"
+        assert 'no agent of this machine has a pod "web"' in cli.run("ps", "web", "-n", "other", "--run-dir", f"{tmp_path}/run", code=1)
 
 
 def test_proxy_status_of_a_control_plane_that_is_half_down(mesh, cli):
@@ -121,7 +176,7 @@ def test_proxy_status_of_a_control_plane_that_is_half_down(mesh, cli):
     mesh.put(pod(MESH, "istiod-x", labels={"app": "istiod"}))
     mesh.on_exec = lambda name, *words: (1, "", "culvert: control: not running\n") if name == "istiod-x" else answer(name, *words)
     said = cli.run("proxy-status", "--node", "n1", code=1)
-    assert said.splitlines()[1].split() == ["zt1", "ztunnel", "n1", "istiod-n1", "SYNCED"] and "istiod-x" in said
+    assert said.splitlines()[1].split() == ["zt1", "ztunnel", "n1", "istiod-n1", "v7", "SYNCED"] and "istiod-x" in said
     mesh.on_exec = lambda *_: (1, "", "culvert: control: not running\n")
     said = cli.run("proxy-status", code=1)
     assert "NAME" not in said and "istiod-n1" in said and "istiod-x" in said

@@ -133,6 +133,7 @@ static int setup(void **state)
 	struct xds_client_config config = {
 		.node_id = "agent~1.1.1.1~a.b~b.svc.cluster.local",
 		.node_name = "n1",
+		.version = "v7",
 		.types = 1u << XDS_ADDRESS | 1u << XDS_AUTHORIZATION | 1u << XDS_NODE_CONFIG,
 		.ops = &ops,
 		.arg = f,
@@ -304,6 +305,7 @@ static void signs_for_pods_of_this_node_only(void **state)
 static void status_tells_all(void **state)
 {
 	struct fixture *f = *state;
+	const json_t *client;
 	json_t *json;
 
 	file_write(f, "bad.yaml", "apiVersion: v1\nkind: Nonsense\nmetadata: {name: x}\n");
@@ -317,6 +319,8 @@ static void status_tells_all(void **state)
 		json_integer_value(json_object_get(json_object_get(json, "objects"), "Pod")), 1);
 	assert_int_equal(json_array_size(json_object_get(json, "errors")), 1);
 	assert_int_equal(json_array_size(json_object_get(json, "clients")), 1);
+	client = json_array_get(json_object_get(json, "clients"), 0);
+	assert_string_equal(json_string_value(json_object_get(client, "version")), "v7");
 	assert_non_null(json_object_get(json_object_get(json, "ca"), "root_not_after"));
 	json_decref(json);
 }

@@ -123,6 +123,7 @@ static int setup(void **state)
 	struct xds_client_config config = {
 		.node_id = "ztunnel~1.1.1.1~z.ns~ns.svc.cluster.local",
 		.node_name = "n1",
+		.version = "v7",
 		.types = 1u << XDS_ADDRESS | 1u << XDS_AUTHORIZATION | 1u << XDS_NODE |
 			 1u << XDS_NODE_CONFIG,
 		.ops = &ops,
@@ -317,6 +318,7 @@ static void a_refusal_keeps_the_good_and_reaches_the_server(void **state)
 	assert_int_equal(f->seen.nacked, 1);
 	assert_string_equal(f->seen_detail, "ns/bad: do not like it");
 	assert_string_equal(f->seen.node_name, "n1");
+	assert_string_equal(f->seen.version, "v7");
 	/* no loop of refusals, and a later change goes through */
 	assert_int_equal(f->n_done[XDS_AUTHORIZATION], 1);
 	f->refused = NULL;

@@ -16,6 +16,7 @@
 #include "userspace/lib/xds/discovery.pb-c.h"
 #include "userspace/lib/xds/workload.pb-c.h"
 #include "xds/message.h"
+#include "xds/metadata.h"
 #include "xds/server.h"
 
 #define DELTA_PATH "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
@@ -315,21 +316,14 @@ static void the_workloads_of_its_node_come_unasked(void **state)
 {
 	delta_request req = ENVOY__SERVICE__DISCOVERY__V3__DELTA_DISCOVERY_REQUEST__INIT;
 	Envoy__Service__Discovery__V3__Node node = ENVOY__SERVICE__DISCOVERY__V3__NODE__INIT;
-	Google__Protobuf__Struct metadata = GOOGLE__PROTOBUF__STRUCT__INIT;
-	Google__Protobuf__StructField field = GOOGLE__PROTOBUF__STRUCT_FIELD__INIT,
-				      *fields = &field;
-	Google__Protobuf__Value value = GOOGLE__PROTOBUF__VALUE__INIT;
-	char star[] = "*", *names[] = {star}, key[] = "NODE_NAME", n1[] = "n1";
+	char star[] = "*", *names[] = {star};
+	struct metadata metadata;
 	struct fixture *f = *state;
 
 	small_mesh(f);
-	value.kind_case = GOOGLE__PROTOBUF__VALUE__KIND_STRING_VALUE;
-	value.string_value = n1;
-	field.key = key;
-	field.value = &value;
-	metadata.fields = &fields;
-	metadata.n_fields = 1;
-	node.metadata = &metadata;
+	metadata_init(&metadata);
+	metadata_add(&metadata, "NODE_NAME", "n1");
+	node.metadata = &metadata.message;
 	req.node = &node;
 	req.resource_names_subscribe = req.resource_names_unsubscribe = names;
 	req.n_resource_names_subscribe = req.n_resource_names_unsubscribe = 1;

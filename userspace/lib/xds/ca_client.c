@@ -10,6 +10,7 @@
 #include "tls/spiffe.h"
 #include "userspace/lib/xds/ca.pb-c.h"
 #include "xds/message.h"
+#include "xds/metadata.h"
 
 #define CREATE_PATH       "/istio.v1.auth.IstioCertificateService/CreateCertificate"
 #define DEADLINE_US       10000000ULL
@@ -126,21 +127,14 @@ static int request_send(struct request *q, const char *spiffe, const char *csr_p
 {
 	Istio__V1__Auth__IstioCertificateRequest m =
 		ISTIO__V1__AUTH__ISTIO_CERTIFICATE_REQUEST__INIT;
-	Google__Protobuf__Struct metadata = GOOGLE__PROTOBUF__STRUCT__INIT;
-	Google__Protobuf__StructField field = GOOGLE__PROTOBUF__STRUCT_FIELD__INIT;
-	Google__Protobuf__StructField *fields[] = {&field};
-	Google__Protobuf__Value value = GOOGLE__PROTOBUF__VALUE__INIT;
+	struct metadata metadata;
 	int r;
 
-	value.kind_case = GOOGLE__PROTOBUF__VALUE__KIND_STRING_VALUE;
-	value.string_value = (char *)spiffe;
-	field.key = "ImpersonatedIdentity";
-	field.value = &value;
-	metadata.fields = fields;
-	metadata.n_fields = ARRAY_SIZE(fields);
+	metadata_init(&metadata);
+	metadata_add(&metadata, METADATA_IDENTITY, spiffe);
 	m.csr = (char *)csr_pem;
 	m.validity_duration = VALIDITY_SECONDS;
-	m.metadata = &metadata;
+	m.metadata = &metadata.message;
 	r = message_send(q->call, &m.base);
 	if (r == 0)
 		grpc_call_half_close(q->call);

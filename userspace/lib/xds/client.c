@@ -10,6 +10,7 @@
 #include "http/grpc.h"
 #include "userspace/lib/xds/discovery.pb-c.h"
 #include "xds/message.h"
+#include "xds/metadata.h"
 #include "xds/versions.h"
 
 #define DELTA_PATH     "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
@@ -30,7 +31,7 @@ typedef Envoy__Service__Discovery__V3__ResourceVersion resource_version;
 struct xds_client {
 	struct loop *loop;
 	struct dial_target target;
-	char *node_id, *node_name;
+	char *node_id, *node_name, *version;
 	unsigned int types;
 	const struct xds_ops *ops;
 	void *arg;
@@ -154,20 +155,15 @@ static int subscribe(struct xds_client *c, enum xds_type type)
 	_cleanup_(held_list_clear) struct held_list list = {.client = c, .type = type};
 	delta_request req = ENVOY__SERVICE__DISCOVERY__V3__DELTA_DISCOVERY_REQUEST__INIT;
 	Envoy__Service__Discovery__V3__Node node = ENVOY__SERVICE__DISCOVERY__V3__NODE__INIT;
-	Google__Protobuf__Struct metadata = GOOGLE__PROTOBUF__STRUCT__INIT;
-	Google__Protobuf__StructField field = GOOGLE__PROTOBUF__STRUCT_FIELD__INIT;
-	Google__Protobuf__StructField *fields[] = {&field};
-	Google__Protobuf__Value value = GOOGLE__PROTOBUF__VALUE__INIT;
+	struct metadata metadata;
 	int r;
 
-	value.kind_case = GOOGLE__PROTOBUF__VALUE__KIND_STRING_VALUE;
-	value.string_value = c->node_name;
-	field.key = "NODE_NAME";
-	field.value = &value;
-	metadata.fields = fields;
-	metadata.n_fields = ARRAY_SIZE(fields);
+	metadata_init(&metadata);
+	metadata_add(&metadata, METADATA_NODE, c->node_name);
+	if (c->version)
+		metadata_add(&metadata, METADATA_VERSION, c->version);
 	node.id = c->node_id;
-	node.metadata = &metadata;
+	node.metadata = &metadata.message;
 	r = held_list_fill(&list);
 	if (r < 0)
 		return r;
@@ -347,7 +343,8 @@ static int client_fill(struct xds_client *c, const struct xds_client_config *con
 		return r;
 	c->node_id = strdup(config->node_id);
 	c->node_name = strdup(config->node_name);
-	if (!c->node_id || !c->node_name)
+	c->version = config->version ? strdup(config->version) : NULL;
+	if (!c->node_id || !c->node_name || (config->version && !c->version))
 		return -ENOMEM;
 	return loop_timer_set(c->loop, &c->reconnect, 0);
 }
@@ -387,6 +384,7 @@ struct xds_client *xds_client_free(struct xds_client *c)
 	dial_target_clear(&c->target);
 	free(c->node_id);
 	free(c->node_name);
+	free(c->version);
 	free(c);
 	return NULL;
 }

@@ -52,6 +52,8 @@ struct xds_client_config {
 	const char
 		*node_id; /* "ztunnel~10.0.0.1~pod.ns~ns.svc.cluster.local", "agent~..."; copied */
 	const char *node_name;     /* metadata NODE_NAME; copied */
+	const char *version;       /* ISTIO_VERSION, the build (istiod takes what is no version of
+				      Istio's for its newest); NULL: not said; copied */
 	unsigned int types;        /* bit set: 1u << XDS_ADDRESS | ... */
 	const struct xds_ops *ops; /* borrowed, lives as long as the client */
 	void *arg;

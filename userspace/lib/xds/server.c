@@ -13,7 +13,7 @@
 #include "xds/batch.h"
 #include "xds/held.h"
 #include "xds/message.h"
-#include "xds/node_name.h"
+#include "xds/metadata.h"
 #include "xds/refusal.h"
 #include "xds/resources.h"
 #include "xds/wanted.h"
@@ -23,6 +23,7 @@
 #define STREAMS_MAX    16384               /* connections are limited by who serves them */
 #define ACK_TIMEOUT_US 60000000ULL
 #define NODE_MAX       256
+#define VERSION_MAX    64
 /* Pushes to many clients are that far apart, for each of them: a burst of changes is then one push.
  * What comes alone is never late. */
 #define PACE_US     40
@@ -51,7 +52,7 @@ struct stream {
 	struct list link;
 	struct grpc_call *call;
 	struct loop_timer ack_timer;
-	char node_id[NODE_MAX], node_name[NODE_MAX];
+	char node_id[NODE_MAX], node_name[NODE_MAX], version[VERSION_MAX];
 	uint64_t acked, nacked;
 	struct sub subs[XDS_TYPE_MAX];
 	struct refusal *refusals[XDS_TYPE_MAX]; /* NULL: of this type it refuses nothing */
@@ -294,12 +295,11 @@ static void ack_timer_update(struct stream *st)
 
 static void node_read(struct stream *st, const Envoy__Service__Discovery__V3__Node *node)
 {
-	const char *name = node_name_of(node);
-
-	if (node)
-		(void)str_copy(st->node_id, sizeof(st->node_id), node->id);
-	if (name)
-		(void)str_copy(st->node_name, sizeof(st->node_name), name);
+	if (!node)
+		return;
+	(void)str_copy(st->node_id, sizeof(st->node_id), node->id);
+	metadata_copy(node->metadata, METADATA_NODE, st->node_name, sizeof(st->node_name));
+	metadata_copy(node->metadata, METADATA_VERSION, st->version, sizeof(st->version));
 }
 
 static void ack_read(struct stream *st, struct sub *sub, const delta_request *req)
@@ -588,6 +588,7 @@ void xds_server_for_each_client(struct xds_server *s,
 		struct xds_server_client client = {
 			.node_id = st->node_id,
 			.node_name = st->node_name,
+			.version = st->version,
 			.acked = st->acked,
 			.nacked = st->nacked,
 			.nack_detail = refusals_detail(st->refusals, XDS_TYPE_MAX),

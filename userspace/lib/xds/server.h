@@ -44,6 +44,7 @@ const struct push_stats *xds_server_stats(const struct xds_server *s);
 struct xds_server_client {
 	const char *node_id;     /* "" before the first request */
 	const char *node_name;   /* metadata NODE_NAME; "" when absent */
+	const char *version;     /* metadata ISTIO_VERSION; likewise */
 	uint64_t acked;          /* resources acknowledged so far, removals included */
 	uint64_t nacked;         /* responses refused */
 	const char *nack_detail; /* of what it still refuses; "" when nothing */

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kube_target.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "cli.h"
+
+int kube_target_read(const char *word, const char *ns, const char *fallback,
+		     struct kube_target *ret)
+{
+	const char *slash = strchr(word, '/'), *dot = strchr(word, '.');
+	int n;
+
+	if (slash)
+		n = snprintf(ret->namespace_, sizeof(ret->namespace_), "%.*s", (int)(slash - word),
+			     word);
+	else
+		n = snprintf(ret->namespace_, sizeof(ret->namespace_), "%s",
+			     ns    ? ns
+			     : dot ? dot + 1
+				   : fallback);
+	if (n >= (int)sizeof(ret->namespace_))
+		return -EINVAL;
+	if (slash)
+		return str_copy(ret->name, sizeof(ret->name), slash + 1);
+	n = snprintf(ret->name, sizeof(ret->name), "%.*s",
+		     dot && !ns ? (int)(dot - word) : (int)strlen(word), word);
+	return n < (int)sizeof(ret->name) ? 0 : -EINVAL;
+}
+
+int kube_target_get(struct kube *k, const char *plural, const struct kube_target *t, json_t **ret)
+{
+	_cleanup_(freep) char *path =
+		str_format("/api/v1/namespaces/%s/%s/%s", t->namespace_, plural, t->name);
+
+	return path ? kube_get(k, path, ret) : -ENOMEM;
+}
+
+int kube_target_fail(const struct kube *k, const struct kube_target *t, const char *command,
+		     int error)
+{
+	if (error == -ENOENT)
+		return cli_fail("%s: %s in namespace %s", command, kube_why(k), t->namespace_);
+	return cli_fail("%s: %s", command, kube_why(k));
+}

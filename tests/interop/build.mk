@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 test-progs += tests/interop/torture
-$(BUILD)/bin/torture: $(BUILD)/obj/tests/interop/torture_io.o
-LIBS-torture := $(BUILD)/obj/tests/interop/torture_io.o -luring
+torture-objs := $(patsubst %.c,$(BUILD)/obj/%.o,tests/interop/torture_io.c tests/interop/torture_plan.c)
+$(BUILD)/bin/torture: $(torture-objs)
+LIBS-torture := $(torture-objs) -luring

@@ -23,40 +23,9 @@
 
 #include "base/macros.h"
 #include "torture_io.h"
+#include "torture_plan.h"
 
-#define CLIENTS   16
-#define TOTAL_MAX (4u << 20)
-
-enum ending {
-	END_CLIENT_FIRST, /* the client's FIN, then the server's data, then its FIN */
-	END_SERVER_FIRST,
-	END_BOTH,
-	END_CLIENT_RESETS, /* SO_LINGER 0 once everything has been read */
-	END_SERVER_RESETS,
-	END_CLIENT_LEAVES, /* close with unread data */
-	END_MAX,
-};
-
-/* One direction. */
-struct stream {
-	uint32_t seed, total, chunk, pause_every;
-	enum writing writing;
-	enum reading reading;
-	uint32_t urgent; /* this byte is; `total`: none */
-	bool is_apart;   /* the urgent byte is read beside the stream, not in it */
-	bool is_late;    /* nobody reads until the buffers are full */
-};
-
-struct plan {
-	struct stream up, down; /* client to server, and back */
-	enum ending ending;
-	bool is_nodelay;
-};
-
-/* What the client says first. */
-struct head {
-	uint32_t seed, index;
-};
+#define CLIENTS 16
 
 struct end {
 	const struct plan *plan;
@@ -68,100 +37,6 @@ struct end {
 	pthread_cond_t change;
 	char error[160];
 };
-
-static uint32_t next(uint32_t *state)
-{
-	*state ^= *state << 13;
-	*state ^= *state >> 17;
-	*state ^= *state << 5;
-	return *state;
-}
-
-static uint32_t below(uint32_t *state, uint32_t n)
-{
-	return next(state) % n;
-}
-
-static uint32_t total_of(uint32_t *s)
-{
-	switch (below(s, 8)) {
-	case 0:
-		return 0;
-	case 1:
-		return 1;
-	case 2:
-	case 3:
-		return below(s, 2000);
-	case 4:
-		return below(s, 4) ? 70000 : TOTAL_MAX;
-	default:
-		return below(s, 200000);
-	}
-}
-
-static struct stream stream_of(uint32_t *s)
-{
-	static const uint32_t chunks[] = {1, 7, 100, 1448, 4096, 20000, 65536, 300000};
-	struct stream st = {.seed = next(s) | 1, .total = total_of(s)};
-
-	st.chunk = chunks[below(s, ARRAY_SIZE(chunks))];
-	if (st.total / st.chunk > 3000)
-		st.chunk = 4096;
-	st.pause_every = below(s, 6) ? 0 : 1 + below(s, 50);
-	st.writing = (enum writing)below(s, W_MAX);
-	st.reading = (enum reading)below(s, R_MAX);
-	st.urgent = st.total;
-	/* splice(2) leaves the urgent byte out, on any TCP connection */
-	if (st.total && st.reading != R_SPLICE && below(s, 8) == 0) {
-		st.urgent = below(s, 2) ? st.total - 1 : below(s, st.total);
-		st.is_apart = below(s, 2);
-	}
-	st.is_late = below(s, 8) == 0;
-	return st;
-}
-
-/* As much as there may be, in pieces that fill the buffers at once, for a reader that comes late.
- */
-static void stream_fill(struct stream *st)
-{
-	st->total = st->urgent = TOTAL_MAX;
-	st->chunk = 65536;
-	st->is_late = true;
-	st->pause_every = 0;
-}
-
-static struct plan plan_of(const struct head *h)
-{
-	uint32_t s = h->seed * 2654435761u + h->index * 40503u + 1;
-	struct plan p;
-
-	for (int i = 0; i < 8; i++)
-		(void)next(&s);
-	p.up = stream_of(&s);
-	p.down = stream_of(&s);
-	p.ending = (enum ending)below(&s, END_MAX);
-	p.is_nodelay = below(&s, 2);
-	if (below(&s, 50) == 0) { /* full buffers on both sides at once */
-		stream_fill(&p.up);
-		stream_fill(&p.down);
-	}
-	if (p.ending == END_CLIENT_LEAVES && p.down.total < 1000)
-		p.ending = END_BOTH;
-	return p;
-}
-
-static uint8_t *bytes_of(const struct stream *st)
-{
-	uint32_t s = st->seed;
-	uint8_t *b = malloc(st->total + 4u);
-
-	for (uint32_t i = 0; b && i < st->total; i += 4) {
-		uint32_t v = next(&s);
-
-		memcpy(b + i, &v, sizeof(v));
-	}
-	return b;
-}
 
 __attribute__((format(printf, 2, 3))) static int wrong(struct end *e, const char *format, ...)
 {
@@ -197,7 +72,7 @@ static int stream_write(struct end *e, const struct stream *st)
 	    setsockopt(e->fd, SOL_SOCKET, SO_ZEROCOPY, &one, sizeof(one)) < 0)
 		(void)wrong(e, "SO_ZEROCOPY: %s", strerror(errno));
 	while (r == 0 && done < st->total) {
-		size_t n = 1 + below(&state, st->chunk);
+		size_t n = 1 + random_below(&state, st->chunk);
 		ssize_t w;
 
 		if (n > piece_of(st, done))

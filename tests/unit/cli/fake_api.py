@@ -251,8 +251,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
             {"status": "Failure", "reason": "NonZeroExitCode", "message": "exit",
              "details": {"causes": [{"reason": "ExitCode", "message": str(code)}]}}
         self.frame(b"\x03" + json.dumps(status).encode())
-        self.wfile.flush()
-        self.rfile.read(8)  # the pong: a connection that ends with bytes unread is reset, and what is under way lost
         self.close_connection = True
         # closed before the client's answer to the ping has been read, TCP would reset, and take with it what is still to be sent
         self.wfile.flush()

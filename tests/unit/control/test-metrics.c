@@ -4,44 +4,22 @@
 #include "userspace/control/metrics.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/log.h"
-#include "base/str.h"
-#include "net/tcp.h"
-
-#define STRANGERS 200
-#define GET(path) "GET " path " HTTP/1.1\r\nHost: x\r\n\r\n"
+#include "tests/unit/control/probe.h"
 
 struct fixture {
-	struct loop *loop;
 	struct control *control; /* NULL: not there yet */
 	struct metrics *metrics;
-	uint16_t port;
-	char text[8192]; /* the last answer */
+	struct probe probe;
 };
-
-/* A port that was free a moment ago. */
-static uint16_t port_find(void)
-{
-	_cleanup_(close_fdp) int fd = -EBADF;
-	struct sockaddr_in6 sa = {0};
-	socklen_t len = sizeof(sa);
-
-	assert_int_equal(tcp_listen_any(0, &fd), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&sa, &len), 0);
-	return ntohs(sa.sin6_port);
-}
 
 static int setup(void **state)
 {
@@ -49,9 +27,8 @@ static int setup(void **state)
 
 	log_set_level(LOG_OFF);
 	*state = f;
-	assert_int_equal(loop_new(&f->loop), 0);
-	f->port = port_find();
-	return metrics_new(f->loop, f->port, &f->control, &f->metrics);
+	probe_init(&f->probe);
+	return metrics_new(f->probe.loop, f->probe.port, &f->control, &f->metrics);
 }
 
 static int teardown(void **state)
@@ -59,77 +36,42 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 
 	(void)metrics_free(f->metrics);
-	(void)loop_free(f->loop);
+	(void)loop_free(f->probe.loop);
 	free(f);
 	return 0;
-}
-
-static int dial(const struct fixture *f)
-{
-	struct sockaddr_in sa = {.sin_family = AF_INET,
-				 .sin_port = htons(f->port),
-				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	assert_true(fd >= 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
-	return fd;
-}
-
-/* Return: the answer's status; the answer is in @f->text. */
-static int ask(struct fixture *f, const char *what)
-{
-	_cleanup_(close_fdp) int fd = dial(f);
-	uint64_t end = now_monotonic_us() + 20000000;
-	size_t have = 0;
-	int status = 0;
-	ssize_t n = -1;
-
-	assert_int_equal(send(fd, what, strlen(what), 0), strlen(what));
-	while (n != 0 && have < sizeof(f->text) - 1 && now_monotonic_us() < end) {
-		(void)loop_run_once(f->loop, 10);
-		n = recv(fd, f->text + have, sizeof(f->text) - 1 - have, MSG_DONTWAIT);
-		have += n > 0 ? (size_t)n : 0;
-	}
-	f->text[have] = '\0';
-	(void)sscanf(f->text, "HTTP/1.1 %d ", &status); /* NOLINT(cert-err34-c): 0 is no status */
-	return status;
 }
 
 static void the_process_tells_of_itself_from_the_start(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(ask(f, GET("/metrics")), 200);
+	assert_int_equal(probe_ask(&f->probe, GET("/metrics")), 200);
 	/* istiod's counters have no suffix: that is this format's only */
-	assert_non_null(strcasestr(f->text, "content-type: text/plain; version=0.0.4"));
-	assert_non_null(strstr(f->text, "\nistio_build{component=\"pilot\",tag=\"" CULVERT_VERSION
-					"\"} 1\n"));
-	assert_non_null(strstr(f->text, "\n# TYPE process_cpu_seconds_total counter\n"));
-	assert_non_null(strstr(f->text, "\nprocess_resident_memory_bytes "));
-	assert_non_null(strstr(f->text, "\nistiod_uptime_seconds "));
-	assert_null(strstr(f->text, "pilot_xds"));
+	assert_non_null(strcasestr(f->probe.text, "content-type: text/plain; version=0.0.4"));
+	assert_non_null(strstr(f->probe.text,
+			       "\nistio_build{component=\"pilot\",tag=\"" CULVERT_VERSION
+			       "\"} 1\n"));
+	assert_non_null(strstr(f->probe.text, "\n# TYPE process_cpu_seconds_total counter\n"));
+	assert_non_null(strstr(f->probe.text, "\nprocess_resident_memory_bytes "));
+	assert_non_null(strstr(f->probe.text, "\nistiod_uptime_seconds "));
+	assert_null(strstr(f->probe.text, "pilot_xds"));
 }
 
 static void tells_nothing_else(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(ask(f, GET("/")), 404);
-	assert_int_equal(ask(f, GET("/status")), 404);
-	assert_int_equal(ask(f, "POST /metrics HTTP/1.1\r\nContent-Length: 0\r\n\r\n"), 405);
+	assert_int_equal(probe_ask(&f->probe, GET("/")), 404);
+	assert_int_equal(probe_ask(&f->probe, GET("/status")), 404);
+	assert_int_equal(
+		probe_ask(&f->probe, "POST /metrics HTTP/1.1\r\nContent-Length: 0\r\n\r\n"), 405);
 }
 
 static void strangers_that_say_nothing_keep_nobody_out(void **state)
 {
 	struct fixture *f = *state;
-	int fds[STRANGERS];
 
-	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
-		fds[i] = dial(f);
-	assert_int_equal(ask(f, GET("/metrics")), 200);
-	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
-		(void)close(fds[i]);
+	assert_int_equal(probe_ask_in_crowd(&f->probe, GET("/metrics")), 200);
 }
 
 static void a_port_that_is_taken_is_an_error(void **state)
@@ -137,9 +79,10 @@ static void a_port_that_is_taken_is_an_error(void **state)
 	struct fixture *f = *state;
 	struct metrics *other = NULL;
 
-	assert_int_equal(metrics_new(f->loop, f->port, &f->control, &other), -EADDRINUSE);
+	assert_int_equal(metrics_new(f->probe.loop, f->probe.port, &f->control, &other),
+			 -EADDRINUSE);
 	assert_null(other);
-	assert_int_equal(metrics_new(f->loop, 0, &f->control, &other), 0);
+	assert_int_equal(metrics_new(f->probe.loop, 0, &f->control, &other), 0);
 	assert_null(metrics_free(other));
 }
 

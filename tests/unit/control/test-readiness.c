@@ -3,23 +3,17 @@
 #include "userspace/control/readiness.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
-#include "net/tcp.h"
+#include "tests/unit/control/probe.h"
 #include "userspace/control/control.h"
-
-#define STRANGERS 200
 
 /* Stands for the control plane. */
 struct control {
@@ -34,23 +28,10 @@ bool __wrap_control_is_ready(const struct control *c)
 }
 
 struct fixture {
-	struct loop *loop;
 	struct control *control;
 	struct http_server *server;
-	uint16_t port;
+	struct probe probe;
 };
-
-/* A port that was free a moment ago. */
-static uint16_t port_find(void)
-{
-	_cleanup_(close_fdp) int fd = -EBADF;
-	struct sockaddr_in6 sa = {0};
-	socklen_t len = sizeof(sa);
-
-	assert_int_equal(tcp_listen_any(0, &fd), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&sa, &len), 0);
-	return ntohs(sa.sin6_port);
-}
 
 static int setup(void **state)
 {
@@ -58,9 +39,8 @@ static int setup(void **state)
 
 	log_set_level(LOG_ERROR);
 	*state = f;
-	assert_int_equal(loop_new(&f->loop), 0);
-	f->port = port_find();
-	return readiness_serve(f->loop, f->port, &f->control, &f->server);
+	probe_init(&f->probe);
+	return readiness_serve(f->probe.loop, f->probe.port, &f->control, &f->server);
 }
 
 static int teardown(void **state)
@@ -68,71 +48,39 @@ static int teardown(void **state)
 	struct fixture *f = *state;
 
 	(void)http_server_free(f->server);
-	(void)loop_free(f->loop);
+	(void)loop_free(f->probe.loop);
 	free(f);
 	return 0;
 }
-
-static int dial(const struct fixture *f)
-{
-	struct sockaddr_in sa = {.sin_family = AF_INET,
-				 .sin_port = htons(f->port),
-				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	assert_true(fd >= 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
-	return fd;
-}
-
-/* Return: the answer's status. */
-static int ask(struct fixture *f, const char *what)
-{
-	_cleanup_(close_fdp) int fd = dial(f);
-	char text[512] = "";
-	int status = 0;
-
-	assert_int_equal(send(fd, what, strlen(what), 0), strlen(what));
-	for (int i = 0; i < 500 && recv(fd, text, sizeof(text) - 1, MSG_DONTWAIT) <= 0; i++)
-		(void)loop_run_once(f->loop, 10);
-	(void)sscanf(text, "HTTP/1.1 %d ", &status); /* NOLINT(cert-err34-c): 0 is no status */
-	return status;
-}
-
-#define GET(path) "GET " path " HTTP/1.1\r\nHost: x\r\n\r\n"
 
 static void is_alive_before_it_is_ready(void **state)
 {
 	struct fixture *f = *state;
 	struct control control = {false};
 
-	assert_int_equal(ask(f, GET("/live")), 200);
-	assert_int_equal(ask(f, GET("/ready")), 503);
+	assert_int_equal(probe_ask(&f->probe, GET("/live")), 200);
+	assert_int_equal(probe_ask(&f->probe, GET("/ready")), 503);
 	f->control = &control;
-	assert_int_equal(ask(f, GET("/ready")), 503);
+	assert_int_equal(probe_ask(&f->probe, GET("/ready")), 503);
 	control.is_ready = true;
-	assert_int_equal(ask(f, GET("/ready")), 200);
-	assert_int_equal(ask(f, GET("/live")), 200);
+	assert_int_equal(probe_ask(&f->probe, GET("/ready")), 200);
+	assert_int_equal(probe_ask(&f->probe, GET("/live")), 200);
 }
 
 static void tells_nothing_else(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(ask(f, GET("/status")), 404);
-	assert_int_equal(ask(f, "POST /ready HTTP/1.1\r\nContent-Length: 0\r\n\r\n"), 405);
+	assert_int_equal(probe_ask(&f->probe, GET("/status")), 404);
+	assert_int_equal(probe_ask(&f->probe, "POST /ready HTTP/1.1\r\nContent-Length: 0\r\n\r\n"),
+			 405);
 }
 
 static void strangers_that_say_nothing_keep_nobody_out(void **state)
 {
 	struct fixture *f = *state;
-	int fds[STRANGERS];
 
-	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
-		fds[i] = dial(f);
-	assert_int_equal(ask(f, GET("/live")), 200);
-	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
-		(void)close(fds[i]);
+	assert_int_equal(probe_ask_in_crowd(&f->probe, GET("/live")), 200);
 }
 
 static void a_port_that_is_taken_is_an_error(void **state)
@@ -140,8 +88,9 @@ static void a_port_that_is_taken_is_an_error(void **state)
 	struct fixture *f = *state;
 	struct http_server *other = NULL;
 
-	assert_int_equal(readiness_serve(f->loop, f->port, &f->control, &other), -EADDRINUSE);
-	assert_int_equal(readiness_serve(f->loop, 0, &f->control, &other), 0);
+	assert_int_equal(readiness_serve(f->probe.loop, f->probe.port, &f->control, &other),
+			 -EADDRINUSE);
+	assert_int_equal(readiness_serve(f->probe.loop, 0, &f->control, &other), 0);
 	assert_null(other);
 }
 

@@ -37,7 +37,16 @@ struct fixture {
 	int null, netns;
 	struct zds_sockets what;
 	int fds[ZDS_MAX_FDS];
+	int marks; /* sockets that the agent has made itself */
+	struct sockets_marker marker;
+	struct stock stock;
 };
+
+static int on_mark(void *arg, int fd, enum cv_socket_kind kind)
+{
+	++*(int *)arg;
+	return 0;
+}
 
 static int setup(void **state)
 {
@@ -47,6 +56,8 @@ static int setup(void **state)
 	f->null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	f->netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	f->what = (struct zds_sockets){.kind = CV_SOCKET_DIAL_APP, .count = 4};
+	f->marker = (struct sockets_marker){on_mark, &f->marks};
+	f->stock = (struct stock){.home = &f->home, .marker = &f->marker, .mark_fd = f->null};
 	return netns_home_open(0, &f->home);
 }
 
@@ -89,60 +100,50 @@ static void a_dead_child_is_noticed(void **state)
 	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
 }
 
-static int on_mark(void *arg, int fd, enum cv_socket_kind kind)
-{
-	++*(int *)arg;
-	return 0;
-}
-
 static void the_agent_makes_them_when_the_child_is_gone(void **state)
 {
 	struct fixture *f = *state;
-	int marks = 0;
-	struct sockets_marker marker = {on_mark, &marks};
-	struct stock s = {.home = &f->home, .marker = &marker, .mark_fd = f->null};
+	struct stock *s = &f->stock;
 
 	if (geteuid() != 0)
 		skip();
-	stock_ztunnel_connected(&s, getpid());
-	assert_int_equal(stock_dial(&s, f->netns, &f->what, f->fds), -EINVAL);
-	assert_int_equal(marks, 0);
-	assert_int_equal(kill(maker_pid(s.maker), SIGKILL), 0);
-	assert_int_equal(stock_dial(&s, f->netns, &f->what, f->fds), 0);
-	assert_int_equal(marks, 4);
-	assert_null(s.maker);
+	stock_ztunnel_connected(s, getpid());
+	assert_int_equal(stock_dial(s, f->netns, &f->what, f->fds), -EINVAL);
+	assert_int_equal(f->marks, 0);
+	assert_int_equal(kill(maker_pid(s->maker), SIGKILL), 0);
+	assert_int_equal(stock_dial(s, f->netns, &f->what, f->fds), 0);
+	assert_int_equal(f->marks, 4);
+	assert_null(s->maker);
 	for (int i = 0; i < 4; i++)
 		(void)close(f->fds[i]);
-	stock_ztunnel_lost(&s);
+	stock_ztunnel_lost(s);
 }
 
 /* Once slow, or killed for its memory, it must not cost the agent ztunnel's memory for good. */
 static void a_new_child_takes_the_place_of_one_that_is_gone(void **state)
 {
 	struct fixture *f = *state;
-	int marks = 0;
-	struct sockets_marker marker = {on_mark, &marks};
-	struct stock s = {.home = &f->home, .marker = &marker, .mark_fd = f->null};
+	struct stock *s = &f->stock;
 
 	if (geteuid() != 0)
 		skip();
 	f->what.count = 1;
-	stock_ztunnel_connected(&s, getpid());
-	assert_int_equal(kill(maker_pid(s.maker), SIGKILL), 0);
+	stock_ztunnel_connected(s, getpid());
+	assert_int_equal(kill(maker_pid(s->maker), SIGKILL), 0);
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(stock_dial(&s, f->netns, &f->what, f->fds), 0);
+		assert_int_equal(stock_dial(s, f->netns, &f->what, f->fds), 0);
 		(void)close(f->fds[0]);
-		assert_null(s.maker); /* not at once */
+		assert_null(s->maker); /* not at once */
 	}
-	assert_int_equal(marks, 2);
-	s.again_us = 0;
-	assert_int_equal(stock_dial(&s, f->netns, &f->what, f->fds), -EINVAL);
-	assert_int_equal(marks, 2); /* it was the child's answer */
-	assert_non_null(s.maker);
-	stock_ztunnel_lost(&s);
-	assert_int_equal(stock_dial(&s, f->netns, &f->what, f->fds), 0);
+	assert_int_equal(f->marks, 2);
+	s->again_us = 0;
+	assert_int_equal(stock_dial(s, f->netns, &f->what, f->fds), -EINVAL);
+	assert_int_equal(f->marks, 2); /* it was the child's answer */
+	assert_non_null(s->maker);
+	stock_ztunnel_lost(s);
+	assert_int_equal(stock_dial(s, f->netns, &f->what, f->fds), 0);
 	(void)close(f->fds[0]);
-	assert_null(s.maker); /* for nobody there is none */
+	assert_null(s->maker); /* for nobody there is none */
 }
 
 #define with_child(test) cmocka_unit_test_setup_teardown(test, setup, teardown)

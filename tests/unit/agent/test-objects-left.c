@@ -15,12 +15,10 @@
 #include <cmocka.h>
 
 #include "base/log.h"
+#include "tests/unit/agent/told.h"
 #include "tests/unit/source/fake-api.h"
 #include "userspace/agent/procs.h"
 
-#define KUBECONFIG                                                                                 \
-	"current-context: c\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n"              \
-	"clusters: [{name: c, cluster: {server: \"%s\"}}]\nusers: [{name: u, user: {}}]\n"
 #define NAMESPACE(version, label)                                                                  \
 	"{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"demo\","           \
 	"\"resourceVersion\":\"" version "\",\"labels\":{\"istio-injection\":\"" label "\"}}}"
@@ -43,27 +41,10 @@ struct fixture {
 	struct fake_api api;
 	int watches[2]; /* of Namespaces, of Pods */
 	int netns_fd;
-	bool is_synced, is_left;
-	char path[40], calls[1024];
+	struct told told;
+	bool is_left;
+	char path[40];
 };
-
-static void note(struct fixture *f, const char *sign, const char *key)
-{
-	size_t n = strlen(f->calls);
-
-	(void)snprintf(f->calls + n, sizeof(f->calls) - n, "%s%s ", sign, key);
-}
-
-static void on_pod(void *arg, struct podspec *spec)
-{
-	note(arg, "+", spec->key);
-	podspec_free(spec);
-}
-
-static void on_pod_gone(void *arg, const char *key)
-{
-	note(arg, "-", key);
-}
 
 static void on_pod_left(void *arg, const char *key, const char *left_key)
 {
@@ -73,12 +54,7 @@ static void on_pod_left(void *arg, const char *key, const char *left_key)
 
 static bool is_left(void *arg, const char *left_key)
 {
-	return ((struct fixture *)arg)->is_left;
-}
-
-static void on_synced(void *arg)
-{
-	((struct fixture *)arg)->is_synced = true;
+	return container_of(arg, struct fixture, told)->is_left;
 }
 
 static bool on_request(struct fake_api *a, int fd, const char *method, const char *path,
@@ -106,10 +82,10 @@ static void push(struct fixture *f, bool is_pods, const char *event)
 /* Until @want has been called, and not less. */
 static void assert_calls(struct fixture *f, const char *want)
 {
-	for (int i = 0; i < 3000 && strlen(f->calls) < strlen(want); i++)
+	for (int i = 0; i < 3000 && strlen(f->told.calls) < strlen(want); i++)
 		assert_true(loop_run_once(f->loop, 10) >= 0);
-	assert_string_equal(f->calls, want);
-	f->calls[0] = '\0';
+	assert_string_equal(f->told.calls, want);
+	f->told.calls[0] = '\0';
 }
 
 static void sandbox_add(struct fixture *f, const char *uid, const char *container)
@@ -156,13 +132,7 @@ bool __wrap_procs_any(const struct procs *p, const char *uid, bool (*fn)(void *a
 static int begin(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct objects_config config = {.node = "n1",
-					.on_pod = on_pod,
-					.on_pod_gone = on_pod_gone,
-					.on_pod_left = on_pod_left,
-					.is_left = is_left,
-					.on_synced = on_synced,
-					.arg = f};
+	struct objects_config config;
 	FILE *file;
 	int fd;
 
@@ -180,14 +150,16 @@ static int begin(void **state)
 	(void)fprintf(file, KUBECONFIG, f->api.url);
 	(void)fclose(file);
 	f->netns_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	config.loop = f->loop;
+	config = told_config(f->loop, &f->told);
+	config.on_pod_left = on_pod_left;
+	config.is_left = is_left;
 	config.kubeconfig = f->path;
 	if (f->netns_fd < 0 || objects_new(&config, &f->objects) < 0)
 		return -1;
-	for (int i = 0; i < 3000 && !(f->is_synced && f->watches[0] && f->watches[1]); i++)
+	for (int i = 0; i < 3000 && !(f->told.synced && f->watches[0] && f->watches[1]); i++)
 		if (loop_run_once(f->loop, 10) < 0)
 			return -1;
-	f->calls[0] = '\0';
+	f->told.calls[0] = '\0';
 	f->is_left = true;
 	*state = f;
 	sandbox_add(f, UID_A, "c1");

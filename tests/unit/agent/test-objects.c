@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "tests/unit/agent/told.h"
 #include "tests/unit/source/fake-api.h"
 
 #define POD(name, node, more)                                                                      \
@@ -27,32 +28,9 @@
 struct fixture {
 	struct loop *loop;
 	struct objects *objects;
-	char dir[40], calls[2048];
-	int synced;
+	char dir[40];
+	struct told told;
 };
-
-static void note(struct fixture *f, const char *sign, const char *key)
-{
-	size_t n = strlen(f->calls);
-
-	(void)snprintf(f->calls + n, sizeof(f->calls) - n, "%s%s ", sign, key);
-}
-
-static void on_pod(void *arg, struct podspec *spec)
-{
-	note(arg, "+", spec->key);
-	podspec_free(spec);
-}
-
-static void on_pod_gone(void *arg, const char *key)
-{
-	note(arg, "-", key);
-}
-
-static void on_synced(void *arg)
-{
-	((struct fixture *)arg)->synced++;
-}
 
 static void put(struct fixture *f, const char *name, const char *text)
 {
@@ -95,17 +73,12 @@ static int setup(void **state)
 
 static void start(struct fixture *f)
 {
-	struct objects_config config = {.loop = f->loop,
-					.config_dir = f->dir,
-					.node = "n1",
-					.on_pod = on_pod,
-					.on_pod_gone = on_pod_gone,
-					.on_synced = on_synced,
-					.arg = f};
+	struct objects_config config = told_config(f->loop, &f->told);
 
+	config.config_dir = f->dir;
 	assert_int_equal(objects_new(&config, &f->objects), 0);
 	turn(f);
-	assert_true(f->synced > 0);
+	assert_true(f->told.synced > 0);
 }
 
 static int teardown(void **state)
@@ -130,19 +103,19 @@ static void a_labelled_namespace_enrols_its_pods_of_this_node(void **state)
 	put(f, "b.yaml", POD("b", "n2", ""));
 	put(f, "ns.yaml", NAMESPACE("disabled"));
 	start(f);
-	assert_null(strstr(f->calls, "+"));
-	f->calls[0] = '\0';
+	assert_null(strstr(f->told.calls, "+"));
+	f->told.calls[0] = '\0';
 	put(f, "ns.yaml", NAMESPACE("enabled"));
 	turn(f);
-	assert_string_equal(f->calls, "+demo/a ");
-	f->calls[0] = '\0';
+	assert_string_equal(f->told.calls, "+demo/a ");
+	f->told.calls[0] = '\0';
 	put(f, "ns.yaml", NAMESPACE("disabled"));
 	turn(f);
-	assert_string_equal(f->calls, "-demo/a ");
-	f->calls[0] = '\0';
+	assert_string_equal(f->told.calls, "-demo/a ");
+	f->told.calls[0] = '\0';
 	drop(f, "a.yaml");
 	turn(f);
-	assert_string_equal(f->calls, "-demo/a ");
+	assert_string_equal(f->told.calls, "-demo/a ");
 }
 
 static void count_line(void *arg, const char *line, bool is_warning)
@@ -160,16 +133,16 @@ static void a_pod_that_turns_bad_stays_and_is_named(void **state)
 	put(f, "ns.yaml", NAMESPACE("enabled"));
 	put(f, "a.yaml", POD("a", "n1", ""));
 	start(f);
-	f->calls[0] = '\0';
+	f->told.calls[0] = '\0';
 	log_set_level(LOG_ERROR);
 	put(f, "a.yaml", POD("a", "n1", "    culvert.io/netns: relative\n"));
 	turn(f);
-	assert_string_equal(f->calls, "");
+	assert_string_equal(f->told.calls, "");
 	objects_for_each_error(f->objects, count_line, &errors);
 	assert_int_equal(errors, 1);
 	put(f, "a.yaml", POD("a", "n1", ""));
 	turn(f);
-	assert_string_equal(f->calls, "+demo/a ");
+	assert_string_equal(f->told.calls, "+demo/a ");
 	errors = 0;
 	objects_for_each_error(f->objects, count_line, &errors);
 	assert_int_equal(errors, 0);
@@ -183,12 +156,12 @@ static void a_finished_pod_or_one_that_moves_is_let_go(void **state)
 	put(f, "a.yaml", POD("a", "n1", ""));
 	put(f, "b.yaml", POD("b", "n1", ""));
 	start(f);
-	f->calls[0] = '\0';
+	f->told.calls[0] = '\0';
 	put(f, "a.yaml", POD("a", "n1", "") "status:\n  phase: Succeeded\n");
 	turn(f);
 	put(f, "b.yaml", POD("b", "n2", ""));
 	turn(f);
-	assert_string_equal(f->calls, "-demo/a -demo/b ");
+	assert_string_equal(f->told.calls, "-demo/a -demo/b ");
 }
 
 static void a_missing_folder_is_an_error(void **state)
@@ -200,20 +173,11 @@ static void a_missing_folder_is_an_error(void **state)
 	assert_null(f->objects);
 }
 
-#define KUBECONFIG                                                                                 \
-	"current-context: c\ncontexts: [{name: c, context: {cluster: c, user: u}}]\n"              \
-	"clusters: [{name: c, cluster: {server: \"%s\"}}]\nusers: [{name: u, user: {}}]\n"
-
 static void what_may_not_be_watched_is_told(void **state)
 {
 	struct fixture *f = *state;
 	struct fake_api *api = calloc(1, sizeof(*api));
-	struct objects_config config = {.loop = f->loop,
-					.node = "n1",
-					.on_pod = on_pod,
-					.on_pod_gone = on_pod_gone,
-					.on_synced = on_synced,
-					.arg = f};
+	struct objects_config config = told_config(f->loop, &f->told);
 	char path[100], text[512];
 
 	log_set_level(LOG_OFF);

@@ -476,9 +476,8 @@ static void a_new_server_sends_the_difference(void **state)
 	assert_true(f->is_connected);
 }
 
-static void a_whole_mesh_goes_in_batches(void **state)
+static void set_many(struct fixture *f)
 {
-	struct fixture *f = *state;
 	char name[32];
 
 	for (int i = 0; i < MANY; i++) {
@@ -486,6 +485,14 @@ static void a_whole_mesh_goes_in_batches(void **state)
 		set(f, XDS_ADDRESS, name, name);
 	}
 	xds_server_flush(f->xds);
+}
+
+static void a_whole_mesh_goes_in_batches(void **state)
+{
+	struct fixture *f = *state;
+	char name[32];
+
+	set_many(f);
 	run_until_done(f, XDS_ADDRESS, MANY / 1024 + 1);
 	assert_int_equal(map_count(f->held[XDS_ADDRESS]), MANY);
 	assert_int_equal(f->n_resources, MANY);
@@ -508,11 +515,7 @@ static void what_goes_during_the_first_round_is_taken_back(void **state)
 	struct fixture *f = *state;
 	char name[32];
 
-	for (int i = 0; i < MANY; i++) {
-		(void)snprintf(name, sizeof(name), "w%d", i);
-		set(f, XDS_ADDRESS, name, name);
-	}
-	xds_server_flush(f->xds);
+	set_many(f);
 	run_until_done(f, XDS_ADDRESS, 1);
 	assert_true(map_count(f->held[XDS_ADDRESS]) < MANY);
 	assert_non_null(held(f, XDS_ADDRESS, "w0"));

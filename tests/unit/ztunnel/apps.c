@@ -128,6 +128,12 @@ void app_expect(int fd, const char *text)
 	assert_string_equal(buf, text);
 }
 
+void app_pass(int from, int to, const char *text)
+{
+	app_say(from, text);
+	app_expect(to, text);
+}
+
 /* expect_end() - Return: 0 FIN; -ECONNRESET and kin. */
 int app_read_end(int fd)
 {

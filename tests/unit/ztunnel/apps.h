@@ -21,6 +21,8 @@ void app_pair_close(struct pair *p);
 void app_close_rst(int fd);
 void app_say(int fd, const char *text);
 void app_expect(int fd, const char *text);
+/** app_pass() - what @from says arrives at @to. */
+void app_pass(int from, int to, const char *text);
 /** app_read_end() - Return: 0 FIN; -ECONNRESET and kin. */
 int app_read_end(int fd);
 /** app_expect_refused() - ztunnel took the connection and resets it within @ms; the application saw

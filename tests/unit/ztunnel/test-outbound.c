@@ -168,6 +168,13 @@ static void hear_text(struct rig *f, int fd, const char *text)
 	assert_memory_equal(got, text, want);
 }
 
+/* echo() - what is said comes back. */
+static void echo(struct rig *f, int fd, const char *text)
+{
+	app_say(fd, text);
+	hear_text(f, fd, text);
+}
+
 #define PEER_TEXT PEER_ADDR ":8080"
 
 /* What some versions of Envoy say when they break off, and what anybody may who has got a whole
@@ -183,8 +190,7 @@ TEST(a_stream_reset_without_an_error_is_no_end)
 
 		node_start(&n, f, 0);
 		fd = app_dial(f, PEER_TEXT);
-		app_say(fd, "half");
-		hear_text(f, fd, "half");
+		echo(f, fd, "half");
 		n.peers[0].is_eof = is_whole;
 		hbone_stream_resume(&n.peers[0].st);
 		for (int i = 0; i < 10 && is_whole; i++)
@@ -232,10 +238,8 @@ TEST(a_stream_refused_by_a_goaway_is_taken_by_another_tunnel)
 
 	node_start(&n, f, 1);
 	fd = app_dial(f, PEER_TEXT);
-	app_say(fd, "first words");
-	hear_text(f, fd, "first words");
-	app_say(fd, "and more");
-	hear_text(f, fd, "and more");
+	echo(f, fd, "first words");
+	echo(f, fd, "and more");
 	assert_int_equal(n.count, 2);
 	(void)close(fd);
 	node_stop(&n);
@@ -288,8 +292,7 @@ TEST(a_name_of_a_service_that_is_no_identity_is_in_nobodys_way)
 	rig_turn_workers(f);
 	node_start(&n, f, 0);
 	fd = app_dial(f, PEER_SERVICE_ADDR ":80");
-	app_say(fd, "words");
-	hear_text(f, fd, "words");
+	echo(f, fd, "words");
 	(void)close(fd);
 	node_stop(&n);
 }
@@ -314,12 +317,10 @@ TEST(what_a_lone_endpoint_refused_is_said_to_one_of_two)
 		if (is_closed)
 			assert_int_equal(shutdown(fd, SHUT_WR), 0);
 		hear_text(f, fd, "first words");
-		if (is_closed) {
+		if (is_closed)
 			assert_int_equal(hear(f, fd, &byte, 1), 0);
-		} else {
-			app_say(fd, "and more");
-			hear_text(f, fd, "and more");
-		}
+		else
+			echo(f, fd, "and more");
 		(void)close(fd);
 		node_stop(&n);
 	}
@@ -348,11 +349,9 @@ TEST(what_was_said_to_a_pod_that_leaves_the_mesh_arrives)
 		f->app = app;
 		assert_true(server >= 0);
 		app_expect(server, "first words");
-		app_say(server, "an answer");
-		app_expect(fd, "an answer");
+		app_pass(server, fd, "an answer");
 		if (!is_closed) {
-			app_say(fd, "and more");
-			app_expect(server, "and more");
+			app_pass(fd, server, "and more");
 			assert_int_equal(shutdown(fd, SHUT_WR), 0);
 		}
 		assert_int_equal(app_read_end(server), 0);
@@ -446,8 +445,7 @@ TEST(what_follows_an_urgent_byte_does_not_wait)
 		struct pair p = connect_to(f, ways[i].to, ways[i].listener);
 		sem_t until;
 
-		app_say(p.client, "transfer");
-		app_expect(p.server, "transfer");
+		app_pass(p.client, p.server, "transfer");
 		halt(f, &until);
 		app_say(p.client, "before");
 		assert_int_equal(send(p.client, "!", 1, MSG_OOB), 1);
@@ -496,10 +494,8 @@ TEST(what_waits_to_be_accepted_outlives_a_drain)
 	go_on(&until);
 	server = app_accept(f, WAIT_MS);
 	assert_true(server >= 0);
-	app_say(fd, "question");
-	app_expect(server, "question");
-	app_say(server, "answer");
-	app_expect(fd, "answer");
+	app_pass(fd, server, "question");
+	app_pass(server, fd, "answer");
 	(void)close(fd);
 	(void)close(server);
 	(void)close(f->app);
@@ -516,8 +512,7 @@ TEST(what_was_said_before_a_plain_connection_broke_arrives)
 	struct pair p = connect_to(f, OUTSIDE_ADDR ":8080", l);
 	sem_t until;
 
-	app_say(p.client, "much");
-	app_expect(p.server, "much");
+	app_pass(p.client, p.server, "much");
 	halt(f, &until);
 	app_say(p.client, "more");
 	app_say(p.server, "too much");

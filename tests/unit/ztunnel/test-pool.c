@@ -78,16 +78,14 @@ TEST(tunnels_close_when_the_workload_is_gone)
 	struct rig *f = *cmocka_state;
 	struct pair p = app_connect_pair(f);
 
-	app_say(p.client, "x");
-	app_expect(p.server, "x");
+	app_pass(p.client, p.server, "x");
 	rig_publish_without_server(f);
 	assert_int_equal(app_read_end(p.client), -ECONNRESET);
 	assert_int_equal(app_read_end(p.server), -ECONNRESET);
 	app_pair_close(&p);
 	rig_publish(f, true, false);
 	p = app_connect_pair(f);
-	app_say(p.client, "back");
-	app_expect(p.server, "back");
+	app_pass(p.client, p.server, "back");
 	app_pair_close(&p);
 }
 
@@ -104,8 +102,7 @@ TEST(tunnels_close_when_another_pod_has_the_name_and_address)
 	p = app_connect_pair(f);
 	/* a change of something else cuts nothing */
 	rig_publish(f, true, false);
-	app_say(p.client, "new");
-	app_expect(p.server, "new");
+	app_pass(p.client, p.server, "new");
 	app_pair_close(&p);
 }
 
@@ -133,8 +130,7 @@ TEST(a_peer_that_comes_back_is_reached_by_who_has_a_tunnel_still)
 
 	server_goes(f);
 	/* The client has heard the GOAWAY, which went before this. */
-	app_say(old.server, "still");
-	app_expect(old.client, "still");
+	app_pass(old.server, old.client, "still");
 	for (size_t i = 0; i < ARRAY_SIZE(p); i++) {
 		p[i].client = app_dial(f, SERVER_ADDR ":8080");
 		app_say(p[i].client, "early");
@@ -146,8 +142,7 @@ TEST(a_peer_that_comes_back_is_reached_by_who_has_a_tunnel_still)
 		assert_true(p[i].server >= 0);
 		app_expect(p[i].server, "early");
 	}
-	app_say(old.client, "not cut");
-	app_expect(old.server, "not cut");
+	app_pass(old.client, old.server, "not cut");
 	app_pair_close(&old);
 	for (size_t i = 0; i < ARRAY_SIZE(p); i++)
 		app_pair_close(&p[i]);
@@ -159,8 +154,7 @@ TEST(tunnels_of_a_pod_that_left_end_with_what_is_open_in_them)
 	struct pair p = app_connect_pair(f);
 
 	server_goes(f);
-	app_say(p.client, "on");
-	app_expect(p.server, "on");
+	app_pass(p.client, p.server, "on");
 	app_pair_close(&p);
 	for (int i = 0; i < WAIT_MS / 100 && tunnels(f, 0) > 0; i++)
 		;

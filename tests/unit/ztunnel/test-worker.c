@@ -46,10 +46,8 @@ TEST(carries_small_messages_both_ways)
 	struct pair p = app_connect_pair(f);
 
 	for (int i = 0; i < 100; i++) {
-		app_say(p.client, "question");
-		app_expect(p.server, "question");
-		app_say(p.server, "answer");
-		app_expect(p.client, "answer");
+		app_pass(p.client, p.server, "question");
+		app_pass(p.server, p.client, "answer");
 	}
 	app_pair_close(&p);
 }
@@ -59,8 +57,7 @@ TEST(server_may_speak_first)
 	struct rig *f = *cmocka_state;
 	struct pair p = app_connect_pair(f);
 
-	app_say(p.server, "220 hello");
-	app_expect(p.client, "220 hello");
+	app_pass(p.server, p.client, "220 hello");
 	app_pair_close(&p);
 }
 
@@ -73,8 +70,7 @@ TEST(half_close_passes_each_way_on_its_own)
 	(void)shutdown(p.client, SHUT_WR);
 	app_expect(p.server, "all");
 	assert_int_equal(app_read_end(p.server), 0);
-	app_say(p.server, "still here");
-	app_expect(p.client, "still here");
+	app_pass(p.server, p.client, "still here");
 	(void)shutdown(p.server, SHUT_WR);
 	assert_int_equal(app_read_end(p.client), 0);
 	app_pair_close(&p);
@@ -82,8 +78,7 @@ TEST(half_close_passes_each_way_on_its_own)
 	p = app_connect_pair(f);
 	(void)shutdown(p.server, SHUT_WR);
 	assert_int_equal(app_read_end(p.client), 0);
-	app_say(p.client, "and back");
-	app_expect(p.server, "and back");
+	app_pass(p.client, p.server, "and back");
 	app_pair_close(&p);
 }
 
@@ -92,8 +87,7 @@ TEST(reset_passes_each_way)
 	struct rig *f = *cmocka_state;
 	struct pair p = app_connect_pair(f);
 
-	app_say(p.client, "x");
-	app_expect(p.server, "x");
+	app_pass(p.client, p.server, "x");
 	app_close_rst(p.client);
 	assert_int_equal(app_read_end(p.server), -ECONNRESET);
 	(void)close(p.server);
@@ -294,8 +288,7 @@ TEST(sockets_that_are_lost_are_asked_for_anew)
 		app_expect_refused(f, app_dial(f, SERVER_ADDR ":8080"), WAIT_MS);
 	is_answer_lost = false;
 	p = app_connect_pair(f);
-	app_say(p.client, "again");
-	app_expect(p.server, "again");
+	app_pass(p.client, p.server, "again");
 	app_pair_close(&p);
 }
 
@@ -311,8 +304,7 @@ TEST(next_endpoint_is_tried_when_one_refuses)
 		p.server = app_accept(f, WAIT_MS);
 		assert_true(p.server >= 0);
 		app_expect(p.server, "first words");
-		app_say(p.server, "heard");
-		app_expect(p.client, "heard");
+		app_pass(p.server, p.client, "heard");
 		(void)shutdown(p.client, SHUT_WR);
 		assert_int_equal(app_read_end(p.server), 0);
 		app_pair_close(&p);
@@ -352,8 +344,7 @@ TEST(next_plain_endpoint_is_tried_when_one_refuses)
 
 		p.server = app_accept(f, WAIT_MS);
 		assert_true(p.server >= 0);
-		app_say(p.client, "plain");
-		app_expect(p.server, "plain");
+		app_pass(p.client, p.server, "plain");
 		app_pair_close(&p);
 	}
 }
@@ -388,8 +379,7 @@ TEST(policy_denies_and_cuts)
 	struct rig *f = *cmocka_state;
 	struct pair p = app_connect_pair(f);
 
-	app_say(p.client, "x");
-	app_expect(p.server, "x");
+	app_pass(p.client, p.server, "x");
 	rig_publish(f, true, true);
 	assert_int_equal(app_read_end(p.server), -ECONNRESET);
 	assert_int_equal(app_read_end(p.client), -ECONNRESET);
@@ -397,8 +387,7 @@ TEST(policy_denies_and_cuts)
 	app_expect_refused(f, app_dial(f, SERVER_ADDR ":8080"), WAIT_MS);
 	rig_publish(f, true, false);
 	p = app_connect_pair(f);
-	app_say(p.client, "again");
-	app_expect(p.server, "again");
+	app_pass(p.client, p.server, "again");
 	app_pair_close(&p);
 }
 
@@ -431,8 +420,7 @@ TEST(plain_destination_is_passed_through)
 	p.server = app_accept(f, WAIT_MS);
 	f->app = app;
 	assert_true(p.server >= 0);
-	app_say(p.client, "plain");
-	app_expect(p.server, "plain");
+	app_pass(p.client, p.server, "plain");
 	(void)shutdown(p.server, SHUT_WR);
 	assert_int_equal(app_read_end(p.client), 0);
 	pump(f, &(struct pair){p.client, p.server}, 0);
@@ -450,8 +438,7 @@ TEST(plaintext_is_delivered_where_policy_allows)
 
 	p.server = app_accept(f, WAIT_MS);
 	assert_true(p.server >= 0);
-	app_say(p.client, "clear");
-	app_expect(p.server, "clear");
+	app_pass(p.client, p.server, "clear");
 	rig_publish(f, true, true);
 	assert_int_equal(app_read_end(p.server), -ECONNRESET);
 	assert_int_equal(app_read_end(p.client), -ECONNRESET);
@@ -477,18 +464,15 @@ TEST(drain_keeps_connections_and_takes_no_new_ones)
 	struct rig *f = *cmocka_state;
 	struct pair p = app_connect_pair(f);
 
-	app_say(p.client, "before");
-	app_expect(p.server, "before");
+	app_pass(p.client, p.server, "before");
 	for (int i = 0; i < WORKERS; i++)
 		worker_post_drain(&f->workers[i]);
 	for (int i = 0; i < 100; i++)
 		(void)loop_run_once(f->loop, 5);
 	/* A worker that carries no end of the connection is done at once. */
 	assert_true(f->drained < WORKERS);
-	app_say(p.client, "during");
-	app_expect(p.server, "during");
-	app_say(p.server, "too");
-	app_expect(p.client, "too");
+	app_pass(p.client, p.server, "during");
+	app_pass(p.server, p.client, "too");
 	app_pair_close(&p);
 	rig_turn_until(f, &f->drained, WORKERS);
 }
@@ -498,16 +482,14 @@ TEST(released_pod_keeps_its_connections)
 	struct rig *f = *cmocka_state;
 	struct pair p = app_connect_pair(f);
 
-	app_say(p.client, "before");
-	app_expect(p.server, "before");
+	app_pass(p.client, p.server, "before");
 	for (int i = 0; i < WORKERS; i++) {
 		worker_post_pod_del(&f->workers[i], 1);
 		worker_post_pod_del(&f->workers[i], 2);
 	}
 	for (int i = 0; i < 300; i++)
 		(void)loop_run_once(f->loop, 5);
-	app_say(p.client, "after");
-	app_expect(p.server, "after");
+	app_pass(p.client, p.server, "after");
 	app_pair_close(&p);
 }
 
@@ -536,8 +518,7 @@ TEST(garbage_on_15008_is_closed)
 		(void)close(fd);
 	}
 	p = app_connect_pair(f);
-	app_say(p.client, "fine");
-	app_expect(p.server, "fine");
+	app_pass(p.client, p.server, "fine");
 	app_pair_close(&p);
 }
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -104,6 +105,30 @@ void app_pair_close(struct pair *p)
 {
 	(void)close(p->client);
 	(void)close(p->server);
+}
+
+void app_all_arrive(struct rig *f, struct pair *pairs, int n)
+{
+	char text[16];
+
+	for (int i = 0; i < n; i++) {
+		pairs[i].server = app_accept(f, WAIT_MS);
+		assert_true(pairs[i].server >= 0);
+	}
+	for (int i = 0; i < n; i++) {
+		(void)snprintf(text, sizeof(text), "name %04d", i);
+		app_say(pairs[i].client, text);
+	}
+	for (int i = 0; i < n; i++) {
+		assert_int_equal(recv(pairs[i].server, text, 9, MSG_WAITALL), 9);
+		text[9] = '\0';
+		app_say(pairs[i].server, text);
+	}
+	for (int i = 0; i < n; i++) {
+		(void)snprintf(text, sizeof(text), "name %04d", i);
+		app_expect(pairs[i].client, text);
+		app_pair_close(&pairs[i]);
+	}
 }
 
 void app_close_rst(int fd)

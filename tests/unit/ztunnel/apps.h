@@ -17,6 +17,9 @@ int app_dial_as(struct rig *f, struct pod *pod, bool is_plaintext, const char *t
  * nothing in @ms. */
 int app_accept(struct rig *f, int ms);
 struct pair app_connect_pair(struct rig *f);
+/** app_all_arrive() - whose clients have dialled, in any order: each names itself, and gets its
+ * name back. Then they are closed. */
+void app_all_arrive(struct rig *f, struct pair *pairs, int n);
 void app_pair_close(struct pair *p);
 void app_close_rst(int fd);
 void app_say(int fd, const char *text);

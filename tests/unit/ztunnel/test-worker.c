@@ -17,29 +17,6 @@
 #include "tests/unit/ztunnel/apps.h"
 #include "ztunnel/pod.h"
 
-/* Of the thread that has it: there is no memory. */
-static _Thread_local bool has_no_memory;
-/* What the agent sends finds none. */
-static bool is_answer_lost;
-
-void *__real_calloc(size_t n, size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-	return has_no_memory ? NULL : __real_calloc(n, size);
-}
-
-void __real_worker_post_sockets(struct worker *w, const struct zds_sockets *m, const int *fds);
-void __wrap_worker_post_sockets(struct worker *w, const struct zds_sockets *m, const int *fds);
-
-void __wrap_worker_post_sockets(struct worker *w, const struct zds_sockets *m, const int *fds)
-{
-	has_no_memory = is_answer_lost;
-	__real_worker_post_sockets(w, m, fds);
-	has_no_memory = false;
-}
-
 TEST(carries_small_messages_both_ways)
 {
 	struct rig *f = *cmocka_state;
@@ -246,29 +223,10 @@ TEST(many_connections_at_once)
 	enum { N = 300 };
 	struct rig *f = *cmocka_state;
 	static struct pair pairs[N];
-	char text[16];
 
 	for (int i = 0; i < N; i++)
 		pairs[i].client = app_dial(f, SERVER_ADDR ":8080");
-	for (int i = 0; i < N; i++) {
-		pairs[i].server = app_accept(f, WAIT_MS);
-		assert_true(pairs[i].server >= 0);
-	}
-	/* They arrive in any order: each names itself, and gets its name back. */
-	for (int i = 0; i < N; i++) {
-		(void)snprintf(text, sizeof(text), "name %04d", i);
-		app_say(pairs[i].client, text);
-	}
-	for (int i = 0; i < N; i++) {
-		assert_int_equal(recv(pairs[i].server, text, 9, MSG_WAITALL), 9);
-		text[9] = '\0';
-		app_say(pairs[i].server, text);
-	}
-	for (int i = 0; i < N; i++) {
-		(void)snprintf(text, sizeof(text), "name %04d", i);
-		app_expect(pairs[i].client, text);
-		app_pair_close(&pairs[i]);
-	}
+	app_all_arrive(f, pairs, N);
 }
 
 TEST(closed_port_is_refused)
@@ -276,20 +234,6 @@ TEST(closed_port_is_refused)
 	struct rig *f = *cmocka_state;
 
 	app_expect_refused(f, app_dial(f, SERVER_ADDR ":8081"), WAIT_MS);
-}
-
-TEST(sockets_that_are_lost_are_asked_for_anew)
-{
-	struct rig *f = *cmocka_state;
-	struct pair p;
-
-	is_answer_lost = true;
-	for (int i = 0; i < 5; i++)
-		app_expect_refused(f, app_dial(f, SERVER_ADDR ":8080"), WAIT_MS);
-	is_answer_lost = false;
-	p = app_connect_pair(f);
-	app_pass(p.client, p.server, "again");
-	app_pair_close(&p);
 }
 
 /* Whatever is chosen first, the bytes that the client sent at once arrive once. */
@@ -550,7 +494,6 @@ int main(void)
 		T(slow_reader_holds_the_sender_and_nobody_else),
 		T(many_connections_at_once),
 		T(closed_port_is_refused),
-		T(sockets_that_are_lost_are_asked_for_anew),
 		T(next_endpoint_is_tried_when_one_refuses),
 		T(another_endpoint_is_asked_when_one_says_nothing),
 		T(next_plain_endpoint_is_tried_when_one_refuses),

@@ -29,6 +29,13 @@ static __noinline int capture_other(struct bpf_sock_addr *ctx, const struct cv_p
 	return passed(pod, a, CV_PASSTHROUGH);
 }
 
+/* But a link-local nameserver, which ztunnel could not ask. */
+static __always_inline bool dns_is_ours(const struct cv_pod *pod, const struct cv_sockaddr *dst)
+{
+	return (pod->flags & CV_POD_DNS) && dst->port == bpf_htons(CV_DNS_PORT) &&
+	       !addr_is_link_local6(&dst->addr);
+}
+
 static __always_inline int capture_tcp(struct bpf_sock_addr *ctx, const struct cv_pod *pod,
 				       struct attempt *a)
 {
@@ -52,7 +59,7 @@ static __always_inline int capture_tcp(struct bpf_sock_addr *ctx, const struct c
 		return redirect_tcp(ctx, pod, a, 0);
 	if (r != DIRECT_NO_MESH)
 		return r;
-	if ((pod->flags & CV_POD_DNS) && a->dst.port == bpf_htons(CV_DNS_PORT))
+	if (dns_is_ours(pod, &a->dst))
 		return redirect_tcp(ctx, pod, a, pod->dns_tcp_port);
 	return capture_other(ctx, pod, a);
 }
@@ -66,8 +73,7 @@ static __always_inline int capture_udp(struct bpf_sock_addr *ctx, const struct c
 	__u32 reason;
 	int r;
 
-	if (!(pod->flags & CV_POD_DNS) || a->dst.port != bpf_htons(CV_DNS_PORT) ||
-	    pod_is_self(a->cookie, &a->dst.addr))
+	if (!dns_is_ours(pod, &a->dst) || pod_is_self(a->cookie, &a->dst.addr))
 		return VERDICT_ALLOW;
 	st = redirect_begin(ctx, pod, a, &reason);
 	if (!st)

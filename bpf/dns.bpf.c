@@ -24,8 +24,9 @@ static __noinline int dns_send(struct bpf_sock_addr *ctx, struct attempt *a)
 	if (!pod || (pod->flags & (CV_POD_CAPTURE | CV_POD_DNS)) != (CV_POD_CAPTURE | CV_POD_DNS))
 		return VERDICT_ALLOW;
 	/* Loopback is not reachable through a device, and a datagram's binding cannot be lifted for
-	 * one send. */
-	if (pod_is_self(a->cookie, &a->dst.addr) || ctx->sk->bound_dev_if)
+	 * one send. A link-local nameserver ztunnel could not ask. */
+	if (pod_is_self(a->cookie, &a->dst.addr) || ctx->sk->bound_dev_if ||
+	    addr_is_link_local6(&a->dst.addr))
 		return VERDICT_ALLOW;
 	if (!(pod->flags & CV_POD_ALIVE))
 		return drop(ctx, a, CV_DROP_ZTUNNEL_DEAD);

@@ -17,11 +17,6 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define GUARD_PASS       TC_ACT_UNSPEC /* also TCX_NEXT */
 #define GUARD_NOT_DIRECT (-2)          /* no action of tc's */
 
-static __always_inline bool addr_is_link_local6(const struct cv_addr *a)
-{
-	return (a->w[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
-}
-
 /* IPv6 announces itself before its addresses are known to anyone, DHCP before there is one. */
 static __always_inline bool source_is_own(const struct packet *p)
 {

@@ -113,7 +113,8 @@ const char *names_error(int error)
 	case -ETIMEDOUT:
 		return "no nameserver of the pod answered for the endpoint's name in time";
 	case -ENETDOWN:
-		return "no nameserver of the pod is known to ask for the endpoint's name";
+		return "no nameserver of the pod is known to ask for the endpoint's name (none "
+		       "with a zone, like fe80::1%eth0, can be)";
 	case -ENOSPC:
 		return "too many names of endpoints are being resolved for this pod";
 	case -EADDRNOTAVAIL:

@@ -36,6 +36,12 @@ static __always_inline bool addr_is_loopback(const struct cv_addr *a)
 	return !a->w[0] && !a->w[1] && !a->w[2] && a->w[3] == bpf_htonl(1);
 }
 
+/* Of IPv6. Of which link only who dials it knows, by its zone, which is not told to programs. */
+static __always_inline bool addr_is_link_local6(const struct cv_addr *a)
+{
+	return (a->w[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
+}
+
 /* Spreads an address and port over 32 bits. Not a secret: it only keeps destinations apart. */
 static __always_inline __u32 sockaddr_hash(const struct cv_sockaddr *sa)
 {

@@ -2,6 +2,7 @@
 /* dns - port 53 reaches ztunnel, which learns the nameserver; answers seem to come from it. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/time.h>
@@ -244,6 +245,57 @@ TEST(a_device_bound_datagram_socket_is_left_alone)
 
 	CHECK_OK(setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, "eth0", 5));
 	check_untouched(fd, PEER4 ":53");
+}
+
+/* As resolv.conf's fe80::53%eth0, at which the peer listens. */
+static int link_local_nameserver(int type, struct sockaddr_in6 *ret)
+{
+	struct sockaddr_in6 sa = {.sin6_family = AF_INET6, .sin6_port = htons(53)};
+	int host;
+
+	CHECK_EQ(inet_pton(AF_INET6, "fe80::53", &sa.sin6_addr), 1);
+	enter_peer();
+	shell("ip addr add fe80::53/64 dev eth0 nodad && "
+	      "ip neigh replace fe80::2 lladdr 02:00:00:00:00:02 nud permanent dev eth0");
+	sa.sin6_scope_id = if_nametoindex("eth0");
+	host = socket(AF_INET6, type | SOCK_CLOEXEC, 0);
+	CHECK_OK(host);
+	CHECK_OK(bind(host, (struct sockaddr *)&sa, sizeof(sa)));
+	enter_pod();
+	shell("ip addr add fe80::2/64 dev eth0 nodad && "
+	      "ip neigh replace fe80::53 lladdr 02:00:00:00:00:01 nud permanent dev eth0");
+	sa.sin6_scope_id = if_nametoindex("eth0");
+	*ret = sa;
+	return host;
+}
+
+/* Only the application knows its zone: nobody could ask it for the pod. */
+TEST(a_link_local_nameserver_is_asked_directly)
+{
+	struct sockaddr_in6 sa;
+	int host = link_local_nameserver(SOCK_DGRAM, &sa), fd = udp(AF_INET6);
+	char buf[8];
+
+	CHECK_EQ(sendto(fd, "a", 1, 0, (struct sockaddr *)&sa, sizeof(sa)), 1);
+	CHECK(is_readable(host, WAIT_MS));
+	CHECK_EQ(recv(host, buf, sizeof(buf), 0), 1);
+	CHECK_OK(connect(fd, (struct sockaddr *)&sa, sizeof(sa)));
+	CHECK_EQ(send(fd, "b", 1, 0), 1);
+	CHECK(is_readable(host, WAIT_MS));
+	CHECK_EQ(recv(host, buf, sizeof(buf), 0), 1);
+	CHECK_EQ(counted(CV_DNS), 0);
+	CHECK_EQ(counted(CV_NAMESERVER_NEW), 0);
+}
+
+TEST(a_link_local_nameserver_is_asked_directly_over_tcp)
+{
+	struct sockaddr_in6 sa;
+	int host = link_local_nameserver(SOCK_STREAM, &sa), fd = tcp(AF_INET6);
+
+	CHECK_OK(listen(host, 1));
+	CHECK_OK(connect(fd, (struct sockaddr *)&sa, sizeof(sa)));
+	CHECK_OK(accept(host, NULL, NULL));
+	CHECK_EQ(counted(CV_DNS), 0);
 }
 
 TEST(a_nameserver_inside_the_pod_is_asked_directly)

@@ -14,7 +14,7 @@ struct resolvconf {
 	/* Names, NUL-separated, the rest zero; names that do not fit are left out. The last
 	 * `search` or `domain` line counts, as in resolv.conf(5). */
 	char search[RESOLVCONF_SEARCH_LEN];
-	/* The first that are addresses; a scope ("%eth0") makes one unusable here. */
+	/* The first that are addresses. One with a zone ("%eth0") the pod asks itself. */
 	struct cv_addr nameservers[ZDS_NAMESERVERS];
 	uint32_t nameserver_count;
 };

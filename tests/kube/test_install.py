@@ -85,7 +85,10 @@ def looks_at_it(cluster, namespace):
     said = culvert("version")
     assert "(1 replicas)" in said and "(2 nodes)" in said
     assert "HBONE" in culvert("ztunnel-config", "workload", "--node", "n1")
-    assert {c["node"] for c in json.loads(culvert("proxy-status", "-o", "json"))} == {"n1", "n2"}
+    clients = json.loads(culvert("proxy-status", "-o", "json"))
+    assert {c["node"] for c in clients} == {"n1", "n2"} and all(c["version"] for c in clients)
+    node = cluster.get("pod", "-n", namespace, "client")["spec"]["nodeName"]
+    assert [c["node"] for c in json.loads(culvert("proxy-status", f"client.{namespace}", "-o", "json"))] == [node] * 2
     status = json.loads(culvert("status", "-o", "json"))
     assert status["namespaces"][namespace]["captured"] == 2 and not status["problems"]
     assert "captured" in culvert("describe", "pod", f"web.{namespace}")

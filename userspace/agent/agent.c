@@ -523,7 +523,7 @@ static int start_all(struct agent *a, const struct agent_options *o)
 	if (r == 0)
 		r = start_objects(a, o);
 	if (r == 0)
-		r = agent_kube_start(a);
+		r = agent_kube_start(a, o->daemonset);
 	return r;
 }
 
@@ -573,7 +573,7 @@ struct agent *agent_free(struct agent *a)
 	return NULL;
 }
 
-int agent_run(struct agent *a, const struct agent_options *options)
+int agent_run(struct agent *a)
 {
 	int r;
 
@@ -581,5 +581,6 @@ int agent_run(struct agent *a, const struct agent_options *options)
 	r = loop_run(a->loop);
 	if (r < 0)
 		return r;
-	return objects_is_released(a->objects) || agent_is_removed(a, options->daemonset);
+	return objects_is_released(a->objects) ||
+	       keeper_has_left(a->kube.keeper, objects_is_ending(a->objects));
 }

@@ -50,4 +50,4 @@ bool agent_ready_ask(const char *run_dir);
 
 /** agent_run() - serve until SIGTERM or SIGINT. Return: 0; 1: the mesh has been uninstalled, or the
  * DaemonSet is gone: nothing of ours on the node needs to stay; -errno. */
-_must_check_ int agent_run(struct agent *a, const struct agent_options *options);
+_must_check_ int agent_run(struct agent *a);

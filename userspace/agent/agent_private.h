@@ -17,6 +17,7 @@
 #include "redirection.h"
 #include "refusals.h"
 #include "http/server.h"
+#include "keeper.h"
 #include "mesh.h"
 #include "metrics.h"
 #include "nameservers.h"
@@ -41,8 +42,10 @@ struct agent_cni {
 	char *outside_text;        /* as it was written last */
 };
 
-/** struct agent_kube - what is told to the cluster; all NULL with a folder. */
+/** struct agent_kube - what is told to the cluster, and who has us there; all NULL with a folder.
+ */
 struct agent_kube {
+	struct keeper *keeper; /* NULL also where no DaemonSet was named */
 	struct kube_write *write;
 	struct kube_events *events;
 	struct redirection *redirection;
@@ -125,18 +128,13 @@ void agent_ready_stop(struct agent *a, bool is_end);
 
 /* agent_kube.c */
 
-/** agent_kube_start() - once there are objects. Return: 0; -ENOMEM, logged. */
-_must_check_ int agent_kube_start(struct agent *a);
+/** agent_kube_start() - once there are objects. @daemonset: "namespace/name" that keeps the agent
+ * running; NULL: none. Return: 0; -EINVAL no such words; -ENOMEM; logged. */
+_must_check_ int agent_kube_start(struct agent *a, const char *daemonset);
 /** agent_kube_stop() - before there are no objects any more. */
 void agent_kube_stop(struct agent *a);
 /** agent_kube_warn() - an Event about a pod. @key: "namespace/name"; @reason: static. */
 void agent_kube_warn(struct agent *a, const char *key, const char *reason, const char *message);
-
-/* agent_leave.c */
-
-/** agent_is_removed() - is the agent ended for good? Waits for the API server, a few seconds.
- * @daemonset: "namespace/name" that it runs for; NULL: no. */
-bool agent_is_removed(struct agent *a, const char *daemonset);
 
 /* agent_cni.c */
 

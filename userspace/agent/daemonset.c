@@ -139,3 +139,16 @@ bool daemonset_wants(const json_t *daemonset, const json_t *node)
 	       (labels_match(at(spec, "nodeSelector"), at(meta, "labels")) &&
 		affinity_matches(spec, meta) && taints_let(spec, node));
 }
+
+enum daemonset_fate daemonset_fate(const json_t *daemonset)
+{
+	const json_t *meta = at(daemonset, "metadata"), *one;
+	size_t i;
+
+	if (!at(meta, "deletionTimestamp"))
+		return DAEMONSET_STAYS;
+	json_array_foreach (at(meta, "finalizers"), i, one)
+		if (json_is_string(one) && streq(json_string_value(one), "orphan"))
+			return DAEMONSET_ORPHANS;
+	return DAEMONSET_GOES;
+}

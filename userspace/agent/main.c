@@ -198,6 +198,8 @@ static const char *options_check(const struct agent_options *o)
 		return "--node: expected a name without /";
 	if (!o->config_dir && !o->is_kubernetes)
 		return "expected --config-dir DIR (a folder of manifests) or --kubernetes";
+	if (o->daemonset && !strchr(o->daemonset, '/'))
+		return "--daemonset: expected NAMESPACE/NAME";
 	if (o->config_dir && o->is_kubernetes)
 		return "--config-dir and --kubernetes exclude each other";
 	return NULL;
@@ -220,7 +222,7 @@ static int serve(const struct agent_options *o)
 	(void)files_limit_raise(NOFILE_WANTED);
 	if (agent_new(o, &a) < 0)
 		return EXIT_FAILURE;
-	r = agent_run(a, o);
+	r = agent_run(a);
 	a = agent_free(a);
 	if (r < 0)
 		return EXIT_FAILURE;

@@ -278,6 +278,18 @@ static void namespace_decide(struct objects *o, const char *name)
 	objects_left_decide(o, name);
 }
 
+/* A Namespace that is not there says nothing: the server may have lost it, and get it back. */
+static void ending_read(struct objects *o, const struct object *root)
+{
+	bool is_ending = object_string(root, "metadata.deletionTimestamp");
+
+	if (is_ending && !o->is_ending)
+		log_info("agent",
+			 "namespace " ROOT_NAMESPACE
+			 " is being deleted: with the agent's end the mesh leaves this node");
+	o->is_ending = is_ending;
+}
+
 /* What `culvert uninstall` says to all nodes at once. */
 static void release_read(struct objects *o, const struct object *root)
 {
@@ -304,8 +316,10 @@ static void on_namespace(struct objects *o, struct object *obj)
 		return;
 	}
 	object_unref(old);
-	if (streq(obj->name, ROOT_NAMESPACE))
+	if (streq(obj->name, ROOT_NAMESPACE)) {
+		ending_read(o, obj);
 		release_read(o, obj);
+	}
 	namespace_decide(o, obj->name);
 	changed(o);
 }
@@ -462,6 +476,11 @@ struct objects *objects_free(struct objects *o)
 bool objects_is_released(const struct objects *o)
 {
 	return o && o->is_released;
+}
+
+bool objects_is_ending(const struct objects *o)
+{
+	return o && o->is_ending;
 }
 
 void objects_for_each_error(const struct objects *o,

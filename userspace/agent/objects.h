@@ -53,6 +53,10 @@ DEFINE_CLEANUP(struct objects *, objects_free);
 /** objects_is_released() - does label culvert.io/mesh=released of Namespace istio-system say that
  * the mesh is being uninstalled? No pod is in the mesh then. Takes NULL. */
 bool objects_is_released(const struct objects *o);
+/** objects_is_ending() - is Namespace istio-system being deleted? Nothing can be made in it from
+ * then on, and nobody can take that back; yet while something holds it up, pods stay where they
+ * are. Takes NULL. */
+bool objects_is_ending(const struct objects *o);
 
 /**
  * objects_sandbox_add() - a pod's namespace is there, its processes are not: if it is to be in the

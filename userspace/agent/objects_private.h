@@ -35,6 +35,7 @@ struct objects {
 		char file[128], line[1024];
 	} troubles[2];
 	bool is_released; /* the mesh is being uninstalled: no pod is in it */
+	bool is_ending;   /* its namespace is being deleted */
 };
 
 /** known_pod_free() - takes NULL. Return: NULL. */

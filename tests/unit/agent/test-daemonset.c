@@ -123,12 +123,40 @@ static void by_taints_that_put_pods_out(void **state)
 	assert_wishes(wishes, ARRAY_SIZE(wishes), DEDICATED);
 }
 
+static void its_end_is_that_of_its_pods_unless_it_leaves_them(void **state)
+{
+	static const struct {
+		const char *meta;
+		enum daemonset_fate fate;
+	} rows[] = {
+		{"", DAEMONSET_STAYS},
+		{"\"finalizers\":[\"orphan\"]", DAEMONSET_STAYS},
+		{"\"deletionTimestamp\":\"t\"", DAEMONSET_GOES},
+		{"\"deletionTimestamp\":\"t\",\"finalizers\":[\"foregroundDeletion\"]",
+		 DAEMONSET_GOES},
+		{"\"deletionTimestamp\":\"t\",\"finalizers\":[1,\"orphan\"]", DAEMONSET_ORPHANS},
+	};
+	char text[256];
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		json_t *daemonset;
+
+		(void)snprintf(text, sizeof(text), "{\"metadata\":{%s}}", rows[i].meta);
+		daemonset = json_loads(text, 0, NULL);
+		assert_non_null(daemonset);
+		assert_int_equal(daemonset_fate(daemonset), rows[i].fate);
+		json_decref(daemonset);
+	}
+	assert_int_equal(daemonset_fate(NULL), DAEMONSET_STAYS);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(by_labels_and_name),
 		cmocka_unit_test(what_is_not_understood_is_no_reason),
 		cmocka_unit_test(by_taints_that_put_pods_out),
+		cmocka_unit_test(its_end_is_that_of_its_pods_unless_it_leaves_them),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,7 +16,7 @@
 
 #include "base/log.h"
 #include "tests/unit/agent/told.h"
-#include "tests/unit/source/fake-api.h"
+#include "tests/unit/source/fake-kube.h"
 #include "userspace/agent/procs.h"
 
 #define NAMESPACE(version, label)                                                                  \
@@ -25,6 +25,12 @@
 #define RELEASED(version)                                                                          \
 	"{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"istio-system\","   \
 	"\"resourceVersion\":\"" version "\",\"labels\":{\"culvert.io/mesh\":\"released\"}}}"
+#define ENDING(version)                                                                            \
+	"{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"istio-system\","   \
+	"\"resourceVersion\":\"" version "\",\"deletionTimestamp\":\"2026-01-01T00:00:00Z\"}}"
+#define REMAINING(version)                                                                         \
+	"{\"apiVersion\":\"v1\",\"kind\":\"Namespace\",\"metadata\":{\"name\":\"istio-system\","   \
+	"\"resourceVersion\":\"" version "\"}}"
 #define POD(version, uid, more)                                                                    \
 	"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\","                    \
 	"\"namespace\":\"demo\",\"uid\":\"" uid "\",\"resourceVersion\":\"" version "\"},"         \
@@ -343,6 +349,24 @@ static void so_does_the_end_of_the_mesh(void **state)
 	assert_true(is_outside(f));
 }
 
+/* Something may hold it up for long, while its agents and ztunnels serve. */
+static void the_end_of_its_namespace_is_known_and_releases_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_false(objects_is_ending(f->objects));
+	push(f, false, EVENT("ADDED", REMAINING("8")) EVENT("MODIFIED", ENDING("9")));
+	UNTIL(f, objects_is_ending(f->objects));
+	push(f, false, EVENT("DELETED", ENDING("10")));
+	push(f, true, EVENT("MODIFIED", POD("11", UID_A, ",\"status\":{\"phase\":\"Running\"}")));
+	assert_calls(f, "+demo/a ");
+	assert_true(objects_is_ending(f->objects));
+	assert_false(objects_is_released(f->objects));
+	/* another of its name */
+	push(f, false, EVENT("ADDED", REMAINING("12")));
+	UNTIL(f, !objects_is_ending(f->objects));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -363,6 +387,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(one_whose_namespace_is_not_known_does_not, begin,
 						end),
 		cmocka_unit_test_setup_teardown(so_does_the_end_of_the_mesh, begin, end),
+		cmocka_unit_test_setup_teardown(
+			the_end_of_its_namespace_is_known_and_releases_nothing, begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -85,6 +85,13 @@ static void push(struct fixture *f, bool is_pods, const char *event)
 	fake_push(&f->api, event);
 }
 
+/* The pod's, and that has been heard: what two watches tell has no order. */
+static void namespace_goes(struct fixture *f)
+{
+	push(f, false, EVENT("DELETED", NAMESPACE("8", "enabled")) EVENT("ADDED", ENDING("9")));
+	UNTIL(f, objects_is_ending(f->objects));
+}
+
 /* Until @want has been called, and not less. */
 static void assert_calls(struct fixture *f, const char *want)
 {
@@ -250,7 +257,7 @@ static void nor_does_what_is_told_of_its_pods_after_that(void **state)
 {
 	struct fixture *f = *state;
 
-	push(f, false, EVENT("DELETED", NAMESPACE("9", "enabled")));
+	namespace_goes(f);
 	push(f, true, EVENT("MODIFIED", POD("8", UID_A, ",\"status\":{\"phase\":\"Running\"}")));
 	push(f, true, EVENT("DELETED", POD("9", UID_A, "")));
 	assert_calls(f, "?demo/a =" LEFT " ");
@@ -329,7 +336,7 @@ static void one_whose_namespace_is_not_known_does_not(void **state)
 {
 	struct fixture *f = *state;
 
-	push(f, false, EVENT("DELETED", NAMESPACE("8", "enabled")));
+	namespace_goes(f);
 	push(f, true, EVENT("MODIFIED", POD("9", UID_B, "")));
 	assert_calls(f, "?demo/a =" LEFT " -demo/a ");
 	process_of = UID_B;

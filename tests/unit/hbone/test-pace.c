@@ -16,6 +16,7 @@
 #include "hbone/tunnel.h"
 #include "tests/unit/hbone/certs.h"
 #include "tls/identity.h"
+#include "tls/records.h"
 
 #define CLIENT  "spiffe://cluster.local/ns/a/sa/client"
 #define SERVER  "spiffe://cluster.local/ns/b/sa/server"
@@ -266,6 +267,41 @@ static void a_peer_that_floods_is_told_apart(void **state)
 	assert_int_equal(f->error, -EDQUOT);
 }
 
+/* rest_after() - a read of @n frames of @size bytes each, their heads among them. */
+static uint32_t rest_after(struct pace *p, uint64_t n, size_t size)
+{
+	pace_heard(p, n * size, p->frames + n);
+	return p->rest_us;
+}
+
+static void the_rest_grows_while_all_that_comes_is_tiny(void **state)
+{
+	static const uint32_t rests[] = {1000, 2000, 4000, 8000, 8000, 8000};
+	struct pace p = {0};
+
+	for (int again = 0; again < 2; again++) {
+		for (size_t i = 0; i < ARRAY_SIZE(rests); i++)
+			assert_int_equal(rest_after(&p, 1600, SMALL), rests[i]);
+		/* other frames, or few */
+		assert_int_equal(again ? rest_after(&p, 1, 16384) : rest_after(&p, 900, SMALL), 0);
+	}
+}
+
+/* Of what waits for an answer each stream has one. */
+static void small_messages_of_many_streams_have_no_rest(void **state)
+{
+	struct pace p = {0};
+
+	for (int i = 0; i < 100; i++) {
+		/* several of each, of one byte */
+		assert_int_equal(rest_after(&p, 5 * HBONE_SERVER_STREAMS_MAX, SMALL), 0);
+		/* any number, of ten bytes */
+		assert_int_equal(rest_after(&p, 16384, 9 + 10), 0);
+		/* any number, of one byte in a record each, as keystrokes are */
+		assert_int_equal(rest_after(&p, 10000, SMALL + TLS_RECORD_OVERHEAD), 0);
+	}
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -274,6 +310,8 @@ int main(void)
 		T(a_turn_has_many_bytes_of_large_frames),
 		T(what_was_large_may_become_small),
 		T(a_peer_that_floods_is_told_apart),
+		cmocka_unit_test(the_rest_grows_while_all_that_comes_is_tiny),
+		cmocka_unit_test(small_messages_of_many_streams_have_no_rest),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

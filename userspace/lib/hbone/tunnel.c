@@ -21,7 +21,6 @@
 #define ROUNDS_MAX 4
 /* An answer that nobody waits for goes along with what comes within this time. */
 #define LATER_US (10 * 1000ULL)
-#define REST_US  1000ULL /* pace.h */
 /* Reads of one PING interval that make a tunnel busy: it keeps OpenSSL's two buffers of 17 KB,
  * which others take and give back with each record, at a tenth of a record's price. To open all the
  * streams that fit into it does not make a tunnel busy. */
@@ -29,6 +28,8 @@
 /* Control frames that may wait for a peer that does not read before we stop reading from it. */
 #define QUEUED_MAX 1000
 #define TEXT_MAX   256
+
+_Static_assert(PACE_MANY > 4 * HBONE_SERVER_STREAMS_MAX, "pace.h: several of each stream");
 
 enum tunnel_state {
 	TUNNEL_CONNECTING,
@@ -43,7 +44,7 @@ struct hbone_tunnel {
 	struct loop_fd watch;
 	struct loop_timer timer;
 	struct loop_timer later; /* something is queued that nobody waits for */
-	struct loop_timer rest;  /* nothing is read */
+	struct loop_timer rest;  /* nothing is read: pace.h */
 	struct loop_task flush;
 	struct loop_task step; /* of the handshake */
 	struct loop_task close;
@@ -350,8 +351,8 @@ static void on_readable(struct hbone_tunnel *t)
 		on_peer_closed(t);
 	else if (t->session && t->state == TUNNEL_OPEN && hbone_session_is_done(t->session))
 		loop_task_queue(t->loop, &t->flush);
-	if (t->pace.is_tiny && t->state == TUNNEL_OPEN)
-		(void)loop_timer_set(t->loop, &t->rest, REST_US);
+	if (t->pace.rest_us > 0 && t->state == TUNNEL_OPEN)
+		(void)loop_timer_set(t->loop, &t->rest, t->pace.rest_us);
 	arm(t);
 }
 

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* penalty - peers that flood tunnels, or break HTTP/2 on one after the other, are not heard for a
- * while: a new handshake costs us as much as them, and what comes after it more. Each offence fills
- * the peer's bucket, which leaks; once it is full, the peer is not heard for a time that grows with
- * what is in it. So a mistake costs nothing, an attacker soon has one tunnel in two seconds, and
- * who stops is heard again. One per worker. Bounded: the oldest entry goes first. */
+/* penalty - peers that flood tunnels, or break HTTP/2 on one after the other, or break them off
+ * amid floods of tiny frames, are not heard for a while: a new handshake costs us as much as them,
+ * and what comes after it more. Each offence fills the peer's bucket, which leaks; once it is full,
+ * the peer is not heard for a time that grows with what is in it. So a mistake costs nothing, an
+ * attacker soon has one tunnel in two seconds, and who stops is heard again. One per worker.
+ * Bounded: the oldest entry goes first. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "culvert/abi/addr.h"
 
-/* A full bucket: one flood, or so many protocol errors. */
+/* A full bucket: one flood, or so many tunnels that were broken or broken off. */
 #define PENALTY_FLOOD    16
 #define PENALTY_PROTOCOL 1
 /* For which a peer is not heard, when its bucket is just full, and at most. */

@@ -267,6 +267,24 @@ static void a_peer_that_floods_is_told_apart(void **state)
 	assert_int_equal(f->error, -EDQUOT);
 }
 
+/* Without an end to the rest what is left would be read at once: it cannot be told epoll not to say
+ * that the peer is gone. */
+static void what_is_left_of_a_flood_whose_peer_is_gone_is_not_read(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t before = frames(f);
+
+	(void)client_bytes(f);
+	for (int i = 0; i < TURNS && frames(f) == before; i++)
+		assert_int_equal(loop_run_once(f->loop, 5), 0);
+	(void)close(f->fd);
+	f->fd = -1;
+	for (int i = 0; i < TURNS && !f->is_closed; i++)
+		assert_int_equal(loop_run_once(f->loop, 5), 0);
+	assert_int_equal(f->error, -EPROTO);
+	assert_true(f->received <= 2 * 16384 / SMALL);
+}
+
 /* rest_after() - a read of @n frames of @size bytes each, their heads among them. */
 static uint32_t rest_after(struct pace *p, uint64_t n, size_t size)
 {
@@ -310,6 +328,7 @@ int main(void)
 		T(a_turn_has_many_bytes_of_large_frames),
 		T(what_was_large_may_become_small),
 		T(a_peer_that_floods_is_told_apart),
+		T(what_is_left_of_a_flood_whose_peer_is_gone_is_not_read),
 		cmocka_unit_test(the_rest_grows_while_all_that_comes_is_tiny),
 		cmocka_unit_test(small_messages_of_many_streams_have_no_rest),
 	};

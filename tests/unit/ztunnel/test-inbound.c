@@ -126,6 +126,42 @@ TEST(who_is_revoked_within_the_handshake_is_not_let_in)
 	free(list);
 }
 
+/* flood_and_break_off() - a tunnel with more DATA of one byte each than is read at once, and its
+ * end before it is all read. Return: whether there was a tunnel. */
+static bool flood_and_break_off(struct rig *f)
+{
+	static const uint8_t opening[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
+					 "\0\0\x19\1\4\0\0\0\1\x02\x07"
+					 "CONNECT\x01\x0e" SERVER_ADDR ":8080";
+	static const uint8_t one[] = {0, 0, 1, 0, 0, 0, 0, 0, 1, 'x'};
+	uint8_t record[16380];
+	int fd = peer_dial();
+	SSL *ssl = peer_ssl(f);
+	bool is_heard = SSL_set_fd(ssl, fd) == 1 && SSL_connect(ssl) == 1 &&
+			SSL_write(ssl, opening, sizeof(opening) - 1) > 0 &&
+			SSL_read(ssl, record, 1) == 1;
+
+	for (size_t n = 0; n < sizeof(record); n += sizeof(one))
+		memcpy(record + n, one, sizeof(one));
+	for (int i = 0; i < 8 && is_heard; i++)
+		is_heard = SSL_write(ssl, record, sizeof(record)) > 0;
+	rig_turn_workers(f); /* one read of them, which are some 130 KB */
+	SSL_free(ssl);
+	app_close_rst(fd);
+	return is_heard;
+}
+
+/* Each of its handshakes costs us as much as it, and the first read of each tunnel more. */
+TEST(who_floods_tunnels_with_tiny_frames_and_breaks_them_off_is_not_heard)
+{
+	struct rig *f = *cmocka_state;
+	int heard = 0;
+
+	while (heard < 1000 && flood_and_break_off(f))
+		heard++;
+	assert_in_range(heard, PENALTY_FLOOD / PENALTY_PROTOCOL, 999);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int main(void)
@@ -134,6 +170,7 @@ int main(void)
 		T(who_dials_15008_and_says_nothing_keeps_nobody_out),
 		T(a_handshake_with_a_pod_that_leaves_ends_in_a_goaway),
 		T(who_is_revoked_within_the_handshake_is_not_let_in),
+		T(who_floods_tunnels_with_tiny_frames_and_breaks_them_off_is_not_heard),
 	};
 
 	return rig_run(tests);

@@ -77,6 +77,10 @@ static void tunnel_fail(struct hbone_tunnel *t, int error, const char *text)
 	if (t->state == TUNNEL_CLOSING)
 		return;
 	t->state = TUNNEL_CLOSING;
+	if (t->rest.loop && (error == -ECONNRESET || error == -EPIPE)) {
+		error = -EPROTO;
+		text = "the peer broke off in a flood of tiny frames";
+	}
 	t->error = error;
 	if (error == -ENOMEM) {
 		text = "out of memory";
@@ -407,6 +411,11 @@ static void on_event(struct loop_fd *w, uint32_t events)
 	}
 	if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		return;
+	/* There is nobody any more who could be answered, and epoll would not let us rest. */
+	if (t->rest.loop && events & (EPOLLHUP | EPOLLERR)) {
+		tunnel_fail(t, -ECONNRESET, "");
+		return;
+	}
 	if (t->state == TUNNEL_HANDSHAKE)
 		loop_task_queue(t->loop, &t->step);
 	else if (t->state == TUNNEL_OPEN)

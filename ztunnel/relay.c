@@ -106,6 +106,7 @@ static void release(struct relay *r, bool is_reset)
 {
 	r->is_done = true;
 	loop_timer_del(&r->linger);
+	loop_task_del(&r->drain);
 	if (is_reset || !is_settled(r))
 		relay_reset_on_close(r->app.fd, is_reset);
 	loop_close(&r->app);
@@ -245,6 +246,32 @@ static int keep(struct relay *r, const struct iovec *iov, int n_iov, size_t skip
 	return 0;
 }
 
+/* drain() - the application takes bytes, or may. */
+static void drain(struct relay *r)
+{
+	flush_pending(r);
+	shut_when_drained(r);
+	if (r->is_stream_over && buf_len(&r->pending) == 0)
+		finish(r, 0, HBONE_NO_ERROR);
+}
+
+static void on_drain(struct loop_task *task)
+{
+	drain(container_of(task, struct relay, drain));
+}
+
+/* can_wait() - there was a write in this turn, and will be one at its end. */
+static bool can_wait(struct relay *r, size_t len)
+{
+	uint64_t before = r->turn;
+
+	r->turn = loop_turn(r->loop);
+	if (before != r->turn || len > ONE_SEGMENT)
+		return false;
+	loop_task_queue(r->loop, &r->drain);
+	return true;
+}
+
 static void on_stream_data(struct hbone_stream *st, const struct iovec *iov, int n_iov, size_t len)
 {
 	struct relay *r = container_of(st, struct relay, stream);
@@ -254,8 +281,11 @@ static void on_stream_data(struct hbone_stream *st, const struct iovec *iov, int
 		hbone_stream_consume(st, len);
 		return;
 	}
-	if (buf_len(&r->pending) == 0)
-		n = send_app(r, iov, n_iov, len);
+	if (!can_wait(r, len)) {
+		flush_pending(r);
+		if (buf_len(&r->pending) == 0)
+			n = send_app(r, iov, n_iov, len);
+	}
 	if (n < 0) {
 		break_app(r);
 		hbone_stream_consume(st, len);
@@ -337,6 +367,7 @@ static void on_stream_close(struct hbone_stream *st, uint32_t code)
 		relay_rewind(r);
 		return;
 	}
+	flush_pending(r);
 	/* Told to stop sending after a whole answer is a good end as well. Without END_STREAM it is
 	 * none, whatever the code: some versions of Envoy say NO_ERROR when they break off. */
 	if (r->is_stream_eof && (code == HBONE_NO_ERROR || code == HBONE_CANCEL)) {
@@ -385,10 +416,7 @@ void relay_on_event(struct loop_fd *w, uint32_t events)
 	}
 	if (events & EPOLLOUT) {
 		r->is_writable = true;
-		flush_pending(r);
-		shut_when_drained(r);
-		if (r->is_stream_over && buf_len(&r->pending) == 0)
-			finish(r, 0, HBONE_NO_ERROR);
+		drain(r);
 	}
 }
 
@@ -398,6 +426,7 @@ void relay_init(struct relay *r, struct loop *loop, const struct relay_ops *ops)
 	r->ops = ops;
 	r->app.fd = -EBADF;
 	r->linger.on_timer = on_linger;
+	r->drain.on_task = on_drain;
 	r->pending.limit = 2 * HBONE_STREAM_WINDOW;
 }
 

@@ -7,7 +7,8 @@
  * said last, so that a message costs one read, one write and no epoll_ctl. Room to write is watched
  * for only once there was none: it would else wake us once for nothing. Bytes that the
  * application does not take are kept in `pending` and hold the stream's window: one window at most.
- */
+ * There wait, too, the few bytes that come after others in one turn of the loop, until its end: a
+ * peer that has its streams take turns, a byte each, would else make us write each of them. */
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -41,11 +42,14 @@ struct relay {
 	struct loop_fd app; /* fd owned; -EBADF: not connected yet */
 	struct hbone_stream stream;
 	struct loop_timer
-		linger;     /* reset is due: what was read before it gets a moment to go out */
+		linger; /* reset is due: what was read before it gets a moment to go out */
+	struct loop_task
+		drain;      /* what was not worth a write of its own goes with the turn's last */
 	struct buf pending; /* for the application */
 	struct relay_replay *replay; /* what the application said before the CONNECT was answered */
 	const struct relay_ops *ops;
 	uint64_t sent;     /* bytes that the application's socket took */
+	uint64_t turn;     /* of the loop, that had the last write for a stream's bytes */
 	bool is_nagling;   /* TCP_NODELAY is not set: the relay does it once it is needed */
 	bool is_connected; /* the application's socket may be written to */
 	bool is_held;      /* the application's bytes wait: relay_let_go() */

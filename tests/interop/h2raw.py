@@ -139,6 +139,8 @@ FLOODS = {
     "PING": (None, lambda n, h: frame(PING, 0, 0, struct.pack(">Q", n))),
     "empty DATA": (lambda h: frame(HEADERS, END_HEADERS, 1, h), lambda n, h: frame(DATA, 0, 1)),
     "one-byte DATA": (lambda h: frame(HEADERS, END_HEADERS, 1, h), lambda n, h: frame(DATA, 0, 1, b"x")),
+    "one-byte DATA in turns": (lambda h: frame(HEADERS, END_HEADERS, 1, h) + frame(HEADERS, END_HEADERS, 3, h),
+                               lambda n, h: frame(DATA, 0, 1 + n % 2 * 2, b"x")),
     "PRIORITY": (None, lambda n, h: frame(PRIORITY, 0, 1 + 2 * n, struct.pack(">IB", 0, 1))),
     "WINDOW_UPDATE": (None, lambda n, h: frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 1))),
     "window of 0": (lambda h: frame(HEADERS, END_HEADERS, 1, h),

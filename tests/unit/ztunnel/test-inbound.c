@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* inbound - tunnels from peers that are not through with their handshake. On the rig, beside a node
- * that the test plays. */
+/* inbound - tunnels from peers: handshakes that do not end, floods of tiny frames. On the rig,
+ * beside a node that the test plays. */
 #include "ztunnel/inbound.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,28 +127,56 @@ TEST(who_is_revoked_within_the_handshake_is_not_let_in)
 	free(list);
 }
 
+/* What a client that writes its frames itself says first, and asks for. */
+#define OPENING "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
+#define CONNECT_OF(stream)                                                                         \
+	"\0\0\x19\1\4\0\0\0" stream "\x02\x07"                                                     \
+	"CONNECT\x01\x0e" SERVER_ADDR ":8080"
+#define ONE_BYTE     10    /* with the head of its frame */
+#define ONE_BYTE_MAX 16380 /* in a record */
+
+struct raw {
+	int fd;
+	SSL *ssl;
+};
+
+/* raw_open() - Return: whether the server has answered @opening by anything. */
+static bool raw_open(struct rig *f, struct raw *c, const char *opening, size_t n)
+{
+	uint8_t any;
+
+	c->fd = peer_dial();
+	c->ssl = peer_ssl(f);
+	return SSL_set_fd(c->ssl, c->fd) == 1 && SSL_connect(c->ssl) == 1 &&
+	       SSL_write(c->ssl, opening, (int)n) > 0 && SSL_read(c->ssl, &any, 1) == 1;
+}
+
+/* raw_bytes() - a record of DATA frames of one byte each, of the streams 1, 3, ... up to @streams
+ * in turns. */
+static bool raw_bytes(struct raw *c, unsigned int streams)
+{
+	uint8_t record[ONE_BYTE_MAX] = {0};
+
+	for (unsigned int i = 0; i < ONE_BYTE_MAX / ONE_BYTE; i++) {
+		record[i * ONE_BYTE + 2] = 1;
+		record[i * ONE_BYTE + 8] = (uint8_t)(1 + 2 * (i % streams));
+	}
+	return SSL_write(c->ssl, record, sizeof(record)) > 0;
+}
+
 /* flood_and_break_off() - a tunnel with more DATA of one byte each than is read at once, and its
  * end before it is all read. Return: whether there was a tunnel. */
 static bool flood_and_break_off(struct rig *f)
 {
-	static const uint8_t opening[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
-					 "\0\0\x19\1\4\0\0\0\1\x02\x07"
-					 "CONNECT\x01\x0e" SERVER_ADDR ":8080";
-	static const uint8_t one[] = {0, 0, 1, 0, 0, 0, 0, 0, 1, 'x'};
-	uint8_t record[16380];
-	int fd = peer_dial();
-	SSL *ssl = peer_ssl(f);
-	bool is_heard = SSL_set_fd(ssl, fd) == 1 && SSL_connect(ssl) == 1 &&
-			SSL_write(ssl, opening, sizeof(opening) - 1) > 0 &&
-			SSL_read(ssl, record, 1) == 1;
+	static const char opening[] = OPENING CONNECT_OF("\1");
+	struct raw c;
+	bool is_heard = raw_open(f, &c, opening, sizeof(opening) - 1);
 
-	for (size_t n = 0; n < sizeof(record); n += sizeof(one))
-		memcpy(record + n, one, sizeof(one));
 	for (int i = 0; i < 8 && is_heard; i++)
-		is_heard = SSL_write(ssl, record, sizeof(record)) > 0;
+		is_heard = raw_bytes(&c, 1);
 	rig_turn_workers(f); /* one read of them, which are some 130 KB */
-	SSL_free(ssl);
-	app_close_rst(fd);
+	SSL_free(c.ssl);
+	app_close_rst(c.fd);
 	return is_heard;
 }
 
@@ -162,6 +191,36 @@ TEST(who_floods_tunnels_with_tiny_frames_and_breaks_them_off_is_not_heard)
 	assert_in_range(heard, PENALTY_FLOOD / PENALTY_PROTOCOL, 999);
 }
 
+/* A write for each would cost us a hundred times what the frame cost its sender. */
+TEST(the_bytes_of_streams_that_take_turns_are_written_together)
+{
+	enum { STREAMS = 2, EACH = ONE_BYTE_MAX / ONE_BYTE / STREAMS };
+	static const char opening[] = OPENING CONNECT_OF("\1") CONNECT_OF("\3");
+	struct rig *f = *cmocka_state;
+	static char got[EACH];
+	int apps[STREAMS];
+	struct raw c;
+
+	assert_true(raw_open(f, &c, opening, sizeof(opening) - 1));
+	for (int i = 0; i < STREAMS; i++) {
+		apps[i] = app_accept(f, WAIT_MS);
+		assert_true(apps[i] >= 0);
+	}
+	rig_turn_workers(f);
+	assert_true(raw_bytes(&c, STREAMS));
+	for (int i = 0; i < STREAMS; i++) {
+		struct tcp_info info;
+		socklen_t len = sizeof(info);
+
+		assert_int_equal(recv(apps[i], got, sizeof(got), MSG_WAITALL), sizeof(got));
+		assert_int_equal(getsockopt(apps[i], IPPROTO_TCP, TCP_INFO, &info, &len), 0);
+		assert_in_range(info.tcpi_data_segs_in, 1, EACH / 10);
+		(void)close(apps[i]);
+	}
+	SSL_free(c.ssl);
+	(void)close(c.fd);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int main(void)
@@ -171,6 +230,7 @@ int main(void)
 		T(a_handshake_with_a_pod_that_leaves_ends_in_a_goaway),
 		T(who_is_revoked_within_the_handshake_is_not_let_in),
 		T(who_floods_tunnels_with_tiny_frames_and_breaks_them_off_is_not_heard),
+		T(the_bytes_of_streams_that_take_turns_are_written_together),
 	};
 
 	return rig_run(tests);

@@ -47,6 +47,7 @@ void session_link(struct hbone_session *s, struct hbone_stream *st,
 	st->is_answered = false;
 	st->is_talking = false;
 	st->answered_in = 0;
+	st->heard_in = 0;
 	list_add_tail(&s->streams, &st->_link);
 	s->stream_count++;
 }
@@ -115,6 +116,8 @@ static int on_data_chunk(nghttp2_session *h2, uint8_t flags, int32_t id, const u
 	if (s->is_server && !st->is_talking)
 		session_heard(s, st);
 	gather_add(s, (uint8_t *)(uintptr_t)p, n);
+	s->repeats += st->heard_in == s->recv_nr;
+	st->heard_in = s->recv_nr;
 	st->unconsumed += (uint32_t)n;
 	return 0;
 }
@@ -527,6 +530,11 @@ bool hbone_session_has_output(const struct hbone_session *s)
 uint64_t hbone_session_frames(const struct hbone_session *s)
 {
 	return s->frames;
+}
+
+uint64_t hbone_session_repeats(const struct hbone_session *s)
+{
+	return s->repeats;
 }
 
 uint32_t hbone_session_stream_count(const struct hbone_session *s)

@@ -75,6 +75,7 @@ struct hbone_stream {
 	bool is_answered;   /* server: 200 has been said */
 	bool is_talking;    /* server: DATA has come */
 	uint32_t answered_in; /* server: hbone_session.recv_nr when it was answered within recv */
+	uint32_t heard_in;    /* hbone_session.recv_nr when DATA came last */
 	struct list _link;    /* in the session's list */
 };
 
@@ -133,6 +134,8 @@ bool hbone_session_has_output(const struct hbone_session *s);
 
 /** hbone_session_frames() - that have come, in all. */
 uint64_t hbone_session_frames(const struct hbone_session *s);
+/** hbone_session_repeats() - of them DATA of streams that had some in the same recv already. */
+uint64_t hbone_session_repeats(const struct hbone_session *s);
 /** hbone_session_stream_count() - streams that are open now. */
 uint32_t hbone_session_stream_count(const struct hbone_session *s);
 /** hbone_session_streams_max() - client: how many streams this tunnel may carry: ours and the

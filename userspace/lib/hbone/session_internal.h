@@ -24,6 +24,7 @@ struct hbone_session {
 	unsigned int patience; /* with frames that bring nobody anything */
 	uint32_t windows;      /* WINDOW_UPDATEs that may follow from what was sent */
 	uint64_t frames;
+	uint64_t repeats;
 	bool is_flooded;
 	bool is_broken;     /* the peer has been told of its error, by GOAWAY */
 	uint32_t lost_code; /* what streams are told when the session goes */

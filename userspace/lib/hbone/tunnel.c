@@ -29,8 +29,6 @@
 #define QUEUED_MAX 1000
 #define TEXT_MAX   256
 
-_Static_assert(PACE_MANY > 4 * HBONE_SERVER_STREAMS_MAX, "pace.h: several of each stream");
-
 enum tunnel_state {
 	TUNNEL_CONNECTING,
 	TUNNEL_HANDSHAKE,
@@ -272,6 +270,18 @@ static void handshake(struct hbone_tunnel *t)
 	arm(t);
 }
 
+/* rest() - count what was read, and read nothing for a while where it was too many tiny frames. */
+static void rest(struct hbone_tunnel *t)
+{
+	const struct pace_heard all = {.bytes = t->pace.last.bytes + t->scratch->cipher_in_len,
+				       .frames = hbone_session_frames(t->session),
+				       .repeats = hbone_session_repeats(t->session)};
+	uint32_t rest_us = pace_heard(&t->pace, &all, loop_now_us(t->loop));
+
+	if (rest_us > 0 && t->state == TUNNEL_OPEN)
+		(void)loop_timer_set(t->loop, &t->rest, rest_us);
+}
+
 /* take_input() - everything in the shared buffer goes through OpenSSL to the session; nothing may
  * stay behind. */
 static void take_input(struct hbone_tunnel *t)
@@ -291,7 +301,7 @@ static void take_input(struct hbone_tunnel *t)
 			return;
 		}
 	}
-	pace_heard(&t->pace, t->scratch->cipher_in_len, hbone_session_frames(t->session));
+	rest(t);
 	if (cipher_flush(t) < 0 || more < 0) {
 		char text[TEXT_MAX];
 
@@ -355,8 +365,6 @@ static void on_readable(struct hbone_tunnel *t)
 		on_peer_closed(t);
 	else if (t->session && t->state == TUNNEL_OPEN && hbone_session_is_done(t->session))
 		loop_task_queue(t->loop, &t->flush);
-	if (t->pace.rest_us > 0 && t->state == TUNNEL_OPEN)
-		(void)loop_timer_set(t->loop, &t->rest, t->pace.rest_us);
 	arm(t);
 }
 
@@ -411,13 +419,10 @@ static void on_event(struct loop_fd *w, uint32_t events)
 	}
 	if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		return;
-	/* There is nobody any more who could be answered, and epoll would not let us rest. */
-	if (t->rest.loop && events & (EPOLLHUP | EPOLLERR)) {
-		tunnel_fail(t, -ECONNRESET, "");
-		return;
-	}
 	if (t->state == TUNNEL_HANDSHAKE)
 		loop_task_queue(t->loop, &t->step);
+	else if (t->rest.loop) /* epoll says it whatever we watch for: nobody is there any more */
+		tunnel_fail(t, -ECONNRESET, "");
 	else if (t->state == TUNNEL_OPEN)
 		on_readable(t);
 }

@@ -281,21 +281,32 @@ static void a_node_sees_its_own_configuration_only(void **state)
 	assert_null(held(f, XDS_NODE_CONFIG, "n2"));
 }
 
+/* One of MANY; overwritten by the next. */
+static const char *name_of(int i)
+{
+	static char name[32];
+
+	(void)snprintf(name, sizeof(name), "w%d", i);
+	return name;
+}
+
+static void set_many(struct fixture *f)
+{
+	for (int i = 0; i < MANY; i++)
+		set(f, XDS_ADDRESS, name_of(i), name_of(i));
+}
+
 /* An agent sweeps its maps then. */
 static void the_configuration_comes_when_all_the_rest_is_there(void **state)
 {
 	struct fixture *f = *state;
-	char name[16];
 
-	for (int i = 0; i < 3000; i++) {
-		(void)snprintf(name, sizeof(name), "a%d", i);
-		set(f, XDS_ADDRESS, name, "1");
-	}
+	set_many(f);
 	set(f, XDS_NODE_CONFIG, "*", "all");
 	xds_server_flush(f->xds);
 	run_until_done(f, XDS_NODE_CONFIG, 1);
 	assert_true(f->n_done[XDS_ADDRESS] > 1);
-	assert_int_equal(f->n_before_config, 3001);
+	assert_int_equal(f->n_before_config, MANY + 1);
 	/* from then on each goes by itself */
 	set(f, XDS_NODE_CONFIG, "*", "other");
 	xds_server_flush(f->xds);
@@ -476,30 +487,17 @@ static void a_new_server_sends_the_difference(void **state)
 	assert_true(f->is_connected);
 }
 
-static void set_many(struct fixture *f)
-{
-	char name[32];
-
-	for (int i = 0; i < MANY; i++) {
-		(void)snprintf(name, sizeof(name), "w%d", i);
-		set(f, XDS_ADDRESS, name, name);
-	}
-	xds_server_flush(f->xds);
-}
-
 static void a_whole_mesh_goes_in_batches(void **state)
 {
 	struct fixture *f = *state;
-	char name[32];
 
 	set_many(f);
+	xds_server_flush(f->xds);
 	run_until_done(f, XDS_ADDRESS, MANY / 1024 + 1);
 	assert_int_equal(map_count(f->held[XDS_ADDRESS]), MANY);
 	assert_int_equal(f->n_resources, MANY);
-	for (int i = 0; i < MANY; i++) {
-		(void)snprintf(name, sizeof(name), "w%d", i);
-		xds_server_remove(f->xds, XDS_ADDRESS, name);
-	}
+	for (int i = 0; i < MANY; i++)
+		xds_server_remove(f->xds, XDS_ADDRESS, name_of(i));
 	xds_server_flush(f->xds);
 	run_a_while(f, 200);
 	assert_int_equal(map_count(f->held[XDS_ADDRESS]), 0);
@@ -513,20 +511,19 @@ static void a_whole_mesh_goes_in_batches(void **state)
 static void what_goes_during_the_first_round_is_taken_back(void **state)
 {
 	struct fixture *f = *state;
-	char name[32];
 
 	set_many(f);
+	xds_server_flush(f->xds);
 	run_until_done(f, XDS_ADDRESS, 1);
 	assert_true(map_count(f->held[XDS_ADDRESS]) < MANY);
 	assert_non_null(held(f, XDS_ADDRESS, "w0"));
 	xds_server_remove(f->xds, XDS_ADDRESS, "w0");
-	(void)snprintf(name, sizeof(name), "w%d", MANY - 1);
-	assert_null(held(f, XDS_ADDRESS, name));
-	xds_server_remove(f->xds, XDS_ADDRESS, name);
+	assert_null(held(f, XDS_ADDRESS, name_of(MANY - 1)));
+	xds_server_remove(f->xds, XDS_ADDRESS, name_of(MANY - 1));
 	xds_server_flush(f->xds);
 	run_until_done(f, XDS_ADDRESS, MANY / 1024 + 1);
 	assert_null(held(f, XDS_ADDRESS, "w0"));
-	assert_null(held(f, XDS_ADDRESS, name));
+	assert_null(held(f, XDS_ADDRESS, name_of(MANY - 1)));
 	assert_int_equal(map_count(f->held[XDS_ADDRESS]), MANY - 2);
 }
 

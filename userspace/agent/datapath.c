@@ -19,6 +19,7 @@
 #include "datapath_attach.h"
 #include "datapath_load.h"
 #include "guard.h"
+#include "map_keys.h"
 #include "mounts.h"
 #include "net/addr.h"
 #include "pinlink.h"
@@ -344,14 +345,10 @@ void datapath_pod_addrs_keep(struct datapath *d, uint64_t cookie, const struct c
 {
 	int fd = d->map_fds[DATAPATH_POD_ADDRS];
 	struct cv_pod_addr_key key, next;
-	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
 
-	while (has_next) {
-		key = next;
-		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
+	map_keys_each (fd, key, next)
 		if (key.netns_cookie == cookie && !addr_is_among(&key.addr, addrs, n))
 			(void)bpf_map_delete_elem(fd, &key);
-	}
 }
 
 void datapath_pod_del(struct datapath *d, uint64_t cookie)

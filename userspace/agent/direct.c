@@ -16,6 +16,7 @@
 #include "direct_told.h"
 #include "directs.h"
 #include "earlier.h"
+#include "map_keys.h"
 #include "pods.h"
 #include "sockdestroy.h"
 #include "zds.h"
@@ -86,14 +87,11 @@ static void verdicts_clear(const struct direct *d)
 {
 	int fd = map_fd(d, DATAPATH_VERDICTS);
 	struct cv_verdict_key key, next;
-	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0, is_allowed;
+	bool is_allowed;
 
-	while (has_next) {
-		key = next;
-		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
+	map_keys_each (fd, key, next)
 		if (!verdict_find(d, &key, &is_allowed))
 			(void)bpf_map_delete_elem(fd, &key);
-	}
 }
 
 static void verdict_keep(struct direct *d, const struct cv_verdict_key *key, bool is_allowed)

@@ -17,6 +17,7 @@
 #include "base/str.h"
 #include "directs.h"
 #include "links.h"
+#include "map_keys.h"
 #include "net/addr.h"
 #include "netlink.h"
 #include "sockdump.h"
@@ -184,14 +185,13 @@ static size_t retired_find(struct datapath *d, struct retired *ret, size_t max)
 {
 	int fd = datapath_map_fd(d, DATAPATH_LINKS);
 	uint32_t key, next;
-	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
 	size_t n = 0;
 
-	while (has_next && n < max) {
+	map_keys_each (fd, key, next) {
 		uint64_t cookie;
 
-		key = next;
-		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
+		if (n == max)
+			break;
 		if (bpf_map_lookup_elem(fd, &key, &cookie) == 0 && is_retired(d, cookie))
 			ret[n++] = (struct retired){.ifindex = key};
 	}
@@ -259,18 +259,13 @@ void guard_clean(const char *pin_dir)
 	_cleanup_(close_fdp) int fd = -EBADF;
 	char path[PATH_LEN];
 	uint32_t key, next;
-	bool has_next;
 
 	(void)snprintf(path, sizeof(path), "%s/cv_links", pin_dir);
 	fd = bpf_obj_get(path);
 	if (fd < 0)
 		return;
-	has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
-	while (has_next) {
-		key = next;
-		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
+	map_keys_each (fd, key, next)
 		link_release(pin_dir, key);
-	}
 }
 
 /* ---- what was begun before ---- */

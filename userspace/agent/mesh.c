@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "destmap.h"
+#include "map_keys.h"
 #include "userspace/lib/xds/node.pb-c.h"
 #include "xds/client.h"
 
@@ -126,30 +127,21 @@ static void entry_erase(void *arg, const void *key)
 static void sweep(const struct mesh *m, enum dests_map which)
 {
 	int fd = map_fd(&m->maps[which]);
-	size_t len = dests_key_len(which);
-	uint8_t key[sizeof(struct cv_range_key)], next[sizeof(struct cv_range_key)];
-	bool has_next = bpf_map_get_next_key(fd, NULL, next) == 0;
+	struct cv_range_key key, next = {0}; /* the largest of their keys */
 
-	while (has_next) {
-		memcpy(key, next, len);
-		has_next = bpf_map_get_next_key(fd, key, next) == 0;
-		if (!dests_has(m->dests, which, key))
-			(void)bpf_map_delete_elem(fd, key);
-	}
+	map_keys_each (fd, key, next)
+		if (!dests_has(m->dests, which, &key))
+			(void)bpf_map_delete_elem(fd, &key);
 }
 
 static void sweep_frontends(const struct mesh *m)
 {
 	int fd = datapath_map_fd(m->config.datapath, DATAPATH_FRONTENDS);
 	struct cv_service_key key, next;
-	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
 
-	while (has_next) {
-		key = next;
-		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
+	map_keys_each (fd, key, next)
 		if (!dests_has_frontend(m->dests, &key))
 			(void)bpf_map_delete_elem(fd, &key);
-	}
 }
 
 /* Filled before a pod refuses what is not there, emptied after. Not told before everything is

@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "map_keys.h"
 #include "net/addr.h"
 #include "netns_find.h"
 #include "pinlink.h"
@@ -250,19 +251,14 @@ void reroute_clean(const char *pin_dir)
 	char path[PATH_LEN];
 	uint64_t key, next;
 	struct cv_pod pod;
-	bool has_next;
 
 	(void)snprintf(path, sizeof(path), "%s/cv_pods", pin_dir);
 	fd = bpf_obj_get(path);
 	if (fd < 0)
 		return;
-	has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
-	while (has_next) {
-		key = next;
-		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
+	map_keys_each (fd, key, next)
 		if (bpf_map_lookup_elem(fd, &key, &pod) == 0 && (pod.flags & CV_POD_REROUTE))
 			reroute_forget(pin_dir, key);
-	}
 }
 
 void reroute_for_each(const struct reroute *r, void (*fn)(void *arg, const char *line), void *arg)

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "map_keys.h"
 #include "net/addr.h"
 
 #define ADDR_BITS 128
@@ -126,14 +127,10 @@ static void outbound_keep(struct datapath *d, uint64_t cookie, const struct excl
 {
 	int fd = datapath_map_fd(d, DATAPATH_OUTBOUND_RULES);
 	struct cv_outbound_key key, next;
-	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
 
-	while (has_next) {
-		struct exclude_rule rule;
+	map_keys_each (fd, key, next) {
+		const struct exclude_rule rule = outbound_rule(&key);
 
-		key = next;
-		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
-		rule = outbound_rule(&key);
 		if (key.netns_cookie == cookie && !exclude_has(x, &rule))
 			(void)bpf_map_delete_elem(fd, &key);
 	}
@@ -159,14 +156,10 @@ static void inbound_keep(struct datapath *d, const struct rules_of *of, const st
 {
 	int fd = datapath_map_fd(d, DATAPATH_INBOUND_RULES);
 	struct cv_service_key key, next;
-	bool has_next = bpf_map_get_next_key(fd, NULL, &next) == 0;
 
-	while (has_next) {
-		key = next;
-		has_next = bpf_map_get_next_key(fd, &key, &next) == 0;
+	map_keys_each (fd, key, next)
 		if (is_addr_of(of, &key.addr) && !is_inbound_kept(x, ntohs(key.port)))
 			(void)bpf_map_delete_elem(fd, &key);
-	}
 }
 
 void rules_keep(struct datapath *d, const struct rules_of *of, const struct exclusions *x)

@@ -47,12 +47,26 @@ static bool is_noted(const json_t *notes, const json_t *one)
 	return false;
 }
 
-/* Told once, however often the pod is looked at again. */
+struct reading {
+	const struct objects *o;
+	const char *key;
+	struct known_pod *k;
+};
+
+static void problem_tell(const struct objects *o, const char *key, const char *message)
+{
+	if (o->config.on_problem)
+		o->config.on_problem(o->config.arg, key, message);
+}
+
+/* Told once, however often the pod is looked at again. What a Namespace says wrongly is no single
+ * pod's. */
 static void on_note(void *arg, const struct object *on, const char *annotation, const char *message,
 		    bool is_warning)
 {
-	struct known_pod *k = arg;
-	char field[256], line[1024];
+	const struct reading *x = arg;
+	struct known_pod *k = x->k;
+	char field[256], line[1024], text[1024];
 	json_t *one;
 
 	(void)snprintf(field, sizeof(field), "metadata.annotations[%s]", annotation);
@@ -60,14 +74,19 @@ static void on_note(void *arg, const struct object *on, const char *annotation, 
 		       object_line(on, field), on->kind, on->namespace_, *on->namespace_ ? "/" : "",
 		       on->name, field, message);
 	one = json_pack("[s,b]", line, is_warning);
-	if (!is_noted(k->old_notes, one))
+	if (!is_noted(k->old_notes, one)) {
 		log_write(is_warning ? LOG_WARN : LOG_ERROR, "agent", "%s", line);
+		(void)snprintf(text, sizeof(text), "%s: %s", field, message);
+		if (on == k->object)
+			problem_tell(x->o, x->key, text);
+	}
 	(void)json_array_append_new(k->notes, one);
 }
 
-static int exclusions_read(struct known_pod *k, const struct object *ns, struct podspec *spec)
+static int exclusions_read(struct reading *of, const struct object *ns, struct podspec *spec)
 {
-	const struct exclude_notes notes = {.fn = on_note, .arg = k};
+	const struct exclude_notes notes = {.fn = on_note, .arg = of};
+	struct known_pod *k = of->k;
 	struct exclusions x = {0};
 	int r;
 
@@ -155,11 +174,10 @@ void objects_decide(struct objects *o, const char *key, struct known_pod *k)
 	if (r == -EAGAIN)
 		return;
 	if (r == 0)
-		r = exclusions_read(k, ns, spec);
+		r = exclusions_read(&(struct reading){o, key, k}, ns, spec);
 	if (r < 0) {
 		pod_error(k, r == -EINVAL ? err : strerror(-r));
-		if (o->config.on_problem)
-			o->config.on_problem(o->config.arg, key, k->error);
+		problem_tell(o, key, k->error);
 		podspec_free(spec);
 		return;
 	}

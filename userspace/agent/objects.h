@@ -30,7 +30,8 @@ struct objects_config {
 	bool (*is_left)(void *arg, const char *left_key);
 	void (*on_synced)(void *arg);
 	void (*on_changed)(void *arg); /* a Pod of this node, or a Namespace; may be NULL */
-	/* a pod that is to be in the mesh cannot be understood; may be NULL */
+	/* a pod that is to be in the mesh, or an annotation of it, cannot be understood; may be
+	 * NULL */
 	void (*on_problem)(void *arg, const char *key, const char *message);
 	void *arg;
 };

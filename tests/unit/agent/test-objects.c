@@ -95,6 +95,26 @@ static int teardown(void **state)
 	return 0;
 }
 
+static void an_annotation_that_cannot_be_understood_is_told_of_its_pod(void **state)
+{
+	struct fixture *f = *state;
+
+	log_set_level(LOG_OFF);
+	put(f, "a.yaml",
+	    POD("a", "n1", "    traffic.sidecar.istio.io/excludeOutboundPorts: none\n"));
+	put(f, "ns.yaml", NAMESPACE("enabled"));
+	start(f);
+	assert_string_equal(f->told.calls, "+demo/a ");
+	assert_non_null(strstr(f->told.problem, "demo/a: metadata.annotations[traffic.sidecar."
+						"istio.io/excludeOutboundPorts]: expected ports"));
+	/* once, however often the pod is looked at */
+	put(f, "ns.yaml", NAMESPACE("disabled"));
+	turn(f);
+	put(f, "ns.yaml", NAMESPACE("enabled"));
+	turn(f);
+	assert_int_equal(f->told.problems, 1);
+}
+
 static void a_labelled_namespace_enrols_its_pods_of_this_node(void **state)
 {
 	struct fixture *f = *state;
@@ -138,6 +158,7 @@ static void a_pod_that_turns_bad_stays_and_is_named(void **state)
 	put(f, "a.yaml", POD("a", "n1", "    culvert.io/netns: relative\n"));
 	turn(f);
 	assert_string_equal(f->told.calls, "");
+	assert_non_null(strstr(f->told.problem, "culvert.io/netns"));
 	objects_for_each_error(f->objects, count_line, &errors);
 	assert_int_equal(errors, 1);
 	put(f, "a.yaml", POD("a", "n1", ""));
@@ -210,6 +231,9 @@ static void what_may_not_be_watched_is_told(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(
+			an_annotation_that_cannot_be_understood_is_told_of_its_pod, setup,
+			teardown),
 		cmocka_unit_test_setup_teardown(a_labelled_namespace_enrols_its_pods_of_this_node,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(a_pod_that_turns_bad_stays_and_is_named, setup,

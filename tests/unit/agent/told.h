@@ -11,7 +11,9 @@
 	"clusters: [{name: c, cluster: {server: \"%s\"}}]\nusers: [{name: u, user: {}}]\n"
 
 struct told {
-	char calls[2048]; /* "+demo/a -demo/b " */
+	char calls[2048];  /* "+demo/a -demo/b " */
+	char problem[512]; /* the last, "demo/a: ..." */
+	int problems;
 	int synced;
 };
 
@@ -33,6 +35,14 @@ static void on_pod_gone(void *arg, const char *key)
 	note(arg, "-", key);
 }
 
+static void on_problem(void *arg, const char *key, const char *message)
+{
+	struct told *t = arg;
+
+	t->problems++;
+	(void)snprintf(t->problem, sizeof(t->problem), "%s: %s", key, message);
+}
+
 static void on_synced(void *arg)
 {
 	((struct told *)arg)->synced++;
@@ -45,6 +55,7 @@ static struct objects_config told_config(struct loop *loop, struct told *t)
 				       .node = "n1",
 				       .on_pod = on_pod,
 				       .on_pod_gone = on_pod_gone,
+				       .on_problem = on_problem,
 				       .on_synced = on_synced,
 				       .arg = t};
 }

@@ -5,7 +5,7 @@ import re
 import subprocess
 
 import pytest
-from kubelab.cluster import Canary, eventually, pod
+from kubelab.cluster import Canary, culvert, eventually, pod
 
 SYSTEM = "istio-system"
 POLICY = "security.istio.io/v1"
@@ -42,6 +42,12 @@ def scale(cluster, count):
         cluster.wait_mesh()
     else:
         eventually(lambda: not control_pods(cluster), what="no control plane is left")
+
+
+def condition(cluster, namespace, kind, name, wanted="Accepted"):
+    """Return: status, reason and message of this condition."""
+    found = cluster.get(kind, "-n", namespace, name).get("status", {}).get("conditions", [])
+    return {c["type"]: (c["status"], c["reason"], c["message"]) for c in found}.get(wanted, ("", "", ""))
 
 
 @pytest.fixture
@@ -145,9 +151,8 @@ def test_trust_domain_aliases_are_live(cluster, mesh_config, apps):
 
 
 def test_statuses_say_what_is_made_of_each_resource(cluster, mesh, apps):
-    def condition(kind, name, wanted="Accepted"):
-        found = cluster.get(kind, "-n", apps, name).get("status", {}).get("conditions", [])
-        return {c["type"]: (c["status"], c["reason"], c["message"]) for c in found}.get(wanted, ("", "", ""))
+    def of(name, kind="authorizationpolicy", wanted="ZtunnelAccepted"):
+        return condition(cluster, apps, kind, name, wanted)
     source = [{"source": {"namespaces": [apps]}}]
     cluster.apply(
         thing(POLICY, "AuthorizationPolicy", apps, "good", {"action": "DENY", "rules": [{"to": [{"operation": {"ports": ["9"]}}]}]}),
@@ -155,16 +160,44 @@ def test_statuses_say_what_is_made_of_each_resource(cluster, mesh, apps):
             {"from": source, "to": [{"operation": {"ports": ["9"], "methods": ["GET"]}}]}]}),
         thing(POLICY, "AuthorizationPolicy", apps, "nobody", {"selector": {"matchLabels": {"app": "nobody"}}}),
         thing("networking.istio.io/v1", "VirtualService", apps, "later", {"hosts": ["web"]}))
-    ztunnel = "ZtunnelAccepted"
-    eventually(lambda: condition("authorizationpolicy", "good", ztunnel)[:2] == ("True", "Accepted"), what="in force")
-    eventually(lambda: condition("authorizationpolicy", "nobody", ztunnel)[1] == "NoMatchingWorkloads", what="binds to nothing")
-    eventually(lambda: condition("authorizationpolicy", "layer7", ztunnel)[:2] == ("False", "UnsupportedValue"), what="layer 7")
-    assert "methods" in condition("authorizationpolicy", "layer7", ztunnel)[2]
-    eventually(lambda: condition("virtualservice", "later")[:2] == ("False", "NotHonoured"), what="no effect yet")
+    eventually(lambda: of("good")[:2] == ("True", "Accepted"), what="in force")
+    eventually(lambda: of("nobody")[1] == "NoMatchingWorkloads", what="binds to nothing")
+    eventually(lambda: of("layer7")[:2] == ("False", "UnsupportedValue"), what="layer 7")
+    assert "methods" in of("layer7")[2]
+    eventually(lambda: of("later", "virtualservice", "Accepted")[:2] == ("False", "NotHonoured"), what="no effect yet")
     before = cluster.get("authorizationpolicy", "-n", apps, "good")["metadata"]["resourceVersion"]
     cluster.apply(pod(apps, "other", "client", "n1"))
     cluster.wait_ready(apps, "other")
     assert cluster.get("authorizationpolicy", "-n", apps, "good")["metadata"]["resourceVersion"] == before, "written without need"
+
+
+def test_what_came_in_past_the_webhook_is_named(cluster, mesh, apps):
+    """Stored while there was neither a control plane nor a webhook, wrong as only they know it: a status and `analyze` say so, what it
+    selects is denied to all, and what stands beside it is in force."""
+    def wrong():
+        return condition(cluster, apps, "authorizationpolicy", "wrong", "ZtunnelAccepted")
+    scale(cluster, 0)
+    try:
+        cluster.run("delete", "validatingwebhookconfiguration", "istio-validator-istio-system", "istiod-default-validator")
+        cluster.apply(
+            thing(POLICY, "AuthorizationPolicy", apps, "wrong", {"action": "DENY", "selector": {"matchLabels": {"app": "web"}}}),
+            thing(POLICY, "AuthorizationPolicy", apps, "right", {"action": "DENY", "rules": [{"to": [{"operation": {"ports": ["9"]}}]}]}),
+            pod(apps, "other", "nginx", "n1"))
+    finally:
+        cluster.install()
+        scale(cluster, 1)
+    eventually(lambda: wrong()[:2] == ("False", "Invalid"), what="the status says it")
+    assert "spec.rules: required" in wrong()[2]
+    eventually(lambda: condition(cluster, apps, "authorizationpolicy", "right", "ZtunnelAccepted")[:2] == ("True", "Accepted"),
+               what="the other one is in force")
+    found = [f for f in json.loads(culvert("analyze", "-n", apps, "-o", "json", code=79)) if f["level"] == "Error"]
+    assert [(f["code"], f["origin"]) for f in found] == [("IST0106", f"AuthorizationPolicy {apps}/wrong")]
+    assert found[0]["message"].startswith("spec.rules: required")
+    eventually(lambda: not cluster.curl(apps, "client", "http://web"), what="what it selects is denied")
+    other = cluster.get("pod", "-n", apps, "other")["status"]["podIP"]
+    eventually(lambda: cluster.curl(apps, "client", f"http://{other}"), what="an answer of what it does not select")
+    cluster.run("delete", "authorizationpolicy", "-n", apps, "wrong")
+    eventually(lambda: cluster.curl(apps, "client", "http://web"), what="an answer once it is gone")
 
 
 def test_what_the_gateway_api_asks_for_is_told_that_it_has_no_effect(cluster, mesh, namespace):

@@ -8,6 +8,7 @@ import threading
 import pytest
 from kubelab import images
 from kubelab.cluster import Canary, eventually, pod, service
+from test_rbac import granted, is_exercised, used
 
 SYSTEM = "istio-system"
 SIGNER = "example.com/mesh"
@@ -91,3 +92,8 @@ def test_workloads_have_certificates_of_the_signer(cluster, signer, namespace):
     eventually(lambda: not cluster.get("csr")["items"], what="requests are taken away again")
     have = cluster.get("configmap", "-n", namespace, "istio-ca-root-cert")["data"]["root-cert.pem"]
     assert signer.root.strip() in have, "pods are told of the signer's root"
+    # "approve" of a signer is never a request: without it the approvals would have been refused
+    ours = [rule for rule in granted(cluster, "istiod") if rule[1] == "certificates.k8s.io" and rule[2] != "signers"]
+    assert {rule[2] for rule in ours} == {"certificatesigningrequests", "certificatesigningrequests/approval"}
+    done = set(used("istiod"))
+    assert [rule for rule in ours if not is_exercised(rule, done)] == []

@@ -11,12 +11,11 @@ from kubelab.cluster import eventually, pod, service
 
 SYSTEM = "istio-system"
 ACCOUNTS = ("istiod", "ztunnel")
-# the self-made root is renewed in the last fifth of its ten years: tests/unit/control/test-ca-secret.c
-# an agent asks at its end whether its DaemonSet is gone, or done with its node: test_cni.py; what Events tell of is out of order:
-# tests/unit/agent/test-kube-write.c
 GATEWAY_API = ("GatewayClass", "Gateway.gateway.networking.k8s.io", "HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute",
                "BackendTLSPolicy")
-RARE = {("secrets", "patch"), ("daemonsets", "get"), ("nodes", "get"), ("events", "create")}
+# the self-made root is renewed in the last fifth of its ten years: tests/unit/control/test-ca-secret.c
+RARE = {("secrets", "patch")}
+UNREADABLE = {"traffic.sidecar.istio.io/excludeOutboundPorts": "none"}
 
 
 def bindings(cluster, account):
@@ -77,7 +76,7 @@ def defined(cluster):
 
 @pytest.fixture
 def exercised(cluster, mesh, namespace):
-    """What a mesh does in its life: a pod enrolled and released, a policy, a resource of every kind that has a status."""
+    """What a mesh does in its life: a pod enrolled, one that cannot be, a policy, a resource of every kind that has a status."""
     from kinds import KINDS  # pylint: disable=import-outside-toplevel
     from test_kinds import definitions, make  # pylint: disable=import-outside-toplevel
     seen = set()
@@ -89,7 +88,9 @@ def exercised(cluster, mesh, namespace):
             if is_namespaced:
                 one["metadata"]["namespace"] = namespace
             cluster.apply(one)
-    cluster.apply(pod(namespace, "web", "nginx", "n1"), service(namespace, "web"))
+    odd = pod(namespace, "odd", "client", "n1")
+    odd["metadata"]["annotations"] = UNREADABLE
+    cluster.apply(pod(namespace, "web", "nginx", "n1"), service(namespace, "web"), odd)
     cluster.wait_ready(namespace, "web")  # started outside: the CNI plugin asked for the namespace of now
     cluster.run("label", "namespace", namespace, "istio.io/dataplane-mode=ambient")
     eventually(lambda: cluster.is_captured(namespace, "web"), what="the pod is captured")
@@ -113,6 +114,17 @@ def test_no_verb_is_unused(exercised, account):
         eventually(lambda: not unused(), what="all is used")
     except AssertionError:
         pytest.fail(f"{account} never did: " + "; ".join(map(str, unused())))
+
+
+def test_a_pod_that_cannot_be_enrolled_has_an_event(exercised, namespace):
+    """As `kubectl describe pod` shows it."""
+    def events():
+        return exercised.get("events", "-n", namespace, "--field-selector", "involvedObject.name=odd,reason=MeshPodInvalid")["items"]
+    event, = eventually(events, what="the Event")
+    assert (event["type"], event["source"]["component"], event["source"]["host"]) == ("Warning", "culvert-agent", "n1")
+    assert event["involvedObject"]["uid"] == exercised.get("pod", "-n", namespace, "odd")["metadata"]["uid"]
+    assert all(word in event["message"] for word in (*UNREADABLE, "none")), event["message"]
+    assert "MeshPodInvalid" in exercised.run("describe", "pod", "-n", namespace, "odd")
 
 
 @pytest.mark.parametrize("account", ACCOUNTS)

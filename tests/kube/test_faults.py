@@ -16,16 +16,20 @@ ROUNDS = int(os.environ.get("CULVERT_FAULT_ROUNDS", "10"))
 SEED = int(os.environ.get("CULVERT_FAULT_SEED", "0")) or random.randrange(1, 1 << 32)
 VICTIMS = ("culvert-agent", "culvert-ztunnel", "culvert-control", "containerd", "kubelet")
 PODS = {"web1": "n1", "web2": "n2", "client": "n2", "peer": "n1"}
+POLICY = "not-port-9"
 HEAL_S = 180
 SYSTEM = "istio-system"
 
 
 @pytest.fixture
 def apps(cluster, mesh, namespace):
-    """A server and a client on each node, in the mesh; each is asked from the other node."""
+    """A server and a client on each node, in the mesh, and a policy; each server is asked from the other node."""
     cluster.run("label", "namespace", namespace, "istio.io/dataplane-mode=ambient")
     cluster.apply(*(pod(namespace, name, "nginx" if "web" in name else "client", at) for name, at in PODS.items()),
-                  service(namespace, "web1"), service(namespace, "web2"))
+                  service(namespace, "web1"), service(namespace, "web2"),
+                  {"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
+                   "metadata": {"name": POLICY, "namespace": namespace},
+                   "spec": {"action": "DENY", "rules": [{"to": [{"operation": {"ports": ["9"]}}]}]}})
     cluster.wait_ready(namespace, *PODS)
     wait_healed(cluster, namespace)
     return namespace
@@ -46,12 +50,33 @@ def kill(cluster, number, victim):
         cluster.kill(number, victim)
 
 
-def workloads(cluster, number):
-    """What a node's ztunnel knows of the pods: per pod its address, node and protocol."""
-    code, out = cluster.exec(SYSTEM, cluster.node_pod(number), "culvert", "ztunnel-config", "workload", "-o", "json",
+def known(cluster, number, what):
+    """What a node's ztunnel knows: "workload", "service" or "policy"."""
+    code, out = cluster.exec(SYSTEM, cluster.node_pod(number), "culvert", "ztunnel-config", what, "-o", "json",
                              "--run-dir", "/run/culvert", container="ztunnel")
     assert code == 0
-    return {(w["namespace"], w["name"], tuple(w["workloadIps"]), w["node"], w["protocol"]) for w in json.loads(out)}
+    return json.loads(out)
+
+
+def workloads(cluster, number):
+    """Per pod its address, node and protocol."""
+    return {(w["namespace"], w["name"], tuple(w["workloadIps"]), w["node"], w["protocol"]) for w in known(cluster, number, "workload")}
+
+
+def services(cluster, number):
+    """Per Service its addresses and endpoints."""
+    return {(s["namespace"], s["name"], tuple(sorted(vip.split("/")[-1] for vip in s["vips"])), tuple(sorted(s["endpoints"])))
+            for s in known(cluster, number, "service")}
+
+
+def policies(cluster, number):
+    return {(p["namespace"], p["name"], p["action"]) for p in known(cluster, number, "policy")}
+
+
+def wanted_services(cluster, namespace):
+    """As the API server has them; each has one pod behind it, which is called as it is."""
+    return {(namespace, s["metadata"]["name"], tuple(sorted(s["spec"]["clusterIPs"])),
+             (f"Kubernetes//Pod/{namespace}/{s['metadata']['name']}",)) for s in cluster.get("services", "-n", namespace)["items"]}
 
 
 def differences(cluster, namespace):
@@ -65,14 +90,16 @@ def differences(cluster, namespace):
         have = {name for name in cluster.captured(number) if name.startswith(namespace + "/")}
         if want != have:
             wrong.append(f"n{number} captures {have}, not {want}")
-    known = [workloads(cluster, n) for n in (1, 2)]
-    if known[0] != known[1]:
-        wrong.append(f"the nodes differ: {known[0] ^ known[1]}")
-    want = {(namespace, name, tuple(one["ip"] for one in p["status"].get("podIPs", [])), PODS[name], "HBONE")
-            for name, p in ours.items()}
-    have = {w for w in known[0] if w[0] == namespace}
-    if want != have:
-        wrong.append(f"ztunnel knows {have}, not {want}")
+    wanted = {workloads: {(namespace, name, tuple(one["ip"] for one in p["status"].get("podIPs", [])), PODS[name], "HBONE")
+                          for name, p in ours.items()},
+              services: wanted_services(cluster, namespace), policies: {(namespace, POLICY, "Deny")}}
+    for table, want in wanted.items():
+        one, other = (table(cluster, n) for n in (1, 2))
+        if one != other:
+            wrong.append(f"{table.__name__}: the nodes differ: {one ^ other}")
+        have = {row for row in one if row[0] == namespace}
+        if want != have:
+            wrong.append(f"{table.__name__}: ztunnel knows {have}, not {want}")
     return wrong
 
 
@@ -91,6 +118,14 @@ def wait_healed(cluster, namespace, seconds=HEAL_S):
         raise AssertionError(f"{e}: {last}") from e
 
 
+def starts_meanwhile(cluster, namespace, at):
+    """A pod that is made while something is away is held for no longer than that, and is in the mesh when it is Ready."""
+    cluster.apply(pod(namespace, "late", "nginx", at))
+    cluster.wait_ready(namespace, "late")
+    eventually(lambda: cluster.is_captured(namespace, "late"), HEAL_S, "the new pod is captured")
+    cluster.run("delete", "pod", "-n", namespace, "late")
+
+
 def test_kills_in_random_order(cluster, apps):
     print(f"CULVERT_FAULT_SEED={SEED}")
     dice = random.Random(SEED)
@@ -103,6 +138,7 @@ def test_kills_in_random_order(cluster, apps):
             number = dice.choice((1, 2))
             print(f"{time.time():.3f} kill {victim} on n{number}")
             kill(cluster, number, victim)
+            starts_meanwhile(cluster, apps, f"n{number}")
             eventually(lambda: answers(cluster, apps, canary.word), HEAL_S, f"answers after {victim} was killed")
         wait_healed(cluster, apps)
     assert not canary.was_seen(), "plaintext crossed the link"

@@ -37,9 +37,25 @@ def ways_in(namespace, policy):
                    externalTrafficPolicy=policy)
 
 
+def probed(one):
+    """The pod with probes of every kind beside its readinessProbe by HTTP: the first that fails starts it again."""
+    every = {"periodSeconds": 1, "timeoutSeconds": 20, "failureThreshold": 1}
+    one["spec"]["containers"][0].update(livenessProbe={"tcpSocket": {"port": 80}, **every},
+                                        startupProbe={"exec": {"command": ["cat", "/tmp/nginx.pid"]}, **every, "failureThreshold": 99})
+    return one
+
+
+def probes(cluster, namespace, name, at="n1"):
+    """How many the kubelet has made of this pod, by (type, result)."""
+    text = cluster.run("get", "--raw", f"/api/v1/nodes/{at}/proxy/metrics/probes")
+    rows = re.findall(r"^prober_probe_total{(.*)} (\d+)", text, re.M)
+    labels = [(dict(re.findall(r'(\w+)="([^"]*)"', row)), int(count)) for row, count in rows]
+    return {(one["probe_type"], one["result"]): count for one, count in labels if (one["namespace"], one["pod"]) == (namespace, name)}
+
+
 def objects(ns):
     """web on n1 (and on its hostPort), near on both nodes, far on n1 only, db a StatefulSet; clients on n2."""
-    web = pod(ns, "web", "nginx", "n1")
+    web = probed(pod(ns, "web", "nginx", "n1"))
     web["spec"]["containers"][0]["ports"] = [{"containerPort": 80, "hostPort": HOST_PORT}]
     none = {"istio.io/dataplane-mode": "none"}
     return [web, service(ns, "web"), pod(ns, "client", "client", "n2"), pod(ns, "plain", "client", "n2", none),
@@ -108,9 +124,21 @@ def test_pod_addresses_are_encrypted_too(cluster, shop, strict):
 
 
 def test_probes_pass(cluster, shop, strict):
-    began = cluster.probes(shop, "web")
-    eventually(lambda: cluster.probes(shop, "web") >= began + 3, what="three probes")
-    assert cluster.is_ready(shop, "web")
+    """By HTTP, TCP and a command, of a pod that was there and of one that is new."""
+    def liveness(name):
+        return probes(cluster, shop, name).get(("Liveness", "successful"), 0)
+    late = f"probed-{'strict' if strict else 'permissive'}"
+    cluster.apply(probed(pod(shop, late, "nginx", "n1")))
+    cluster.wait_ready(shop, late)
+    assert cluster.is_captured(shop, late)
+    for name in ("web", late):
+        began, live = cluster.probes(shop, name), liveness(name)
+        eventually(lambda n=name, b=began, li=live: cluster.probes(shop, n) >= b + 3 and liveness(n) >= li + 3, what="three of each")
+        assert cluster.is_ready(shop, name)
+        have = probes(cluster, shop, name)
+        assert have[("Startup", "successful")] and not have.get(("Liveness", "failed")), have
+        uid = cluster.get("pod", "-n", shop, name)["metadata"]["uid"]
+        assert cluster.restarts(shop)[uid] == [0]
 
 
 def test_host_network_pods_are_left_alone(cluster, shop, strict):

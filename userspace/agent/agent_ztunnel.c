@@ -20,7 +20,7 @@ static void metrics_send(struct agent *a)
 	pods_count(a->pods, pods);
 	r = buf_append(&b, &h, sizeof(h));
 	if (r == 0)
-		r = metrics_format(&b, counters, pods);
+		r = metrics_format(&b, counters, pods, datapath_no_room_counts(a->datapath));
 	if (r == 0)
 		(void)zds_send(a->zds, (struct zds_header *)(void *)buf_head(&b), buf_len(&b), NULL,
 			       0);

@@ -37,6 +37,7 @@ struct datapath {
 	struct culvert_bpf *skel;
 	enum datapath_extent extent;
 	int map_fds[DATAPATH_MAP_MAX]; /* borrowed from skel */
+	uint64_t no_room[DATAPATH_MAP_MAX];
 };
 
 static const char *const map_names[DATAPATH_MAP_MAX] = {
@@ -311,6 +312,23 @@ int datapath_uplink_fd(const struct datapath *d)
 	return bpf_program__fd(d->skel->progs.cv_uplink);
 }
 
+const char *datapath_map_name(enum datapath_map map)
+{
+	return map_names[map];
+}
+
+void datapath_no_room(struct datapath *d, enum datapath_map map)
+{
+	if (d->no_room[map]++ == 0)
+		log_warn("agent", "no room in a map: what is not in it uses the tunnel map=%s",
+			 map_names[map]);
+}
+
+const uint64_t *datapath_no_room_counts(const struct datapath *d)
+{
+	return d->no_room;
+}
+
 int datapath_map_fd(const struct datapath *d, enum datapath_map map)
 {
 	return d->map_fds[map];
@@ -388,7 +406,8 @@ void datapath_pod_addr_del(struct datapath *d, uint64_t cookie, const struct cv_
 
 void datapath_local_set(struct datapath *d, uint64_t cookie, const struct cv_addr *addr)
 {
-	(void)bpf_map_update_elem(d->map_fds[DATAPATH_LOCALS], addr, &cookie, BPF_ANY);
+	if (bpf_map_update_elem(d->map_fds[DATAPATH_LOCALS], addr, &cookie, BPF_ANY) < 0)
+		datapath_no_room(d, DATAPATH_LOCALS);
 }
 
 void datapath_local_del(struct datapath *d, uint64_t cookie, const struct cv_addr *addr)

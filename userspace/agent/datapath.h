@@ -102,6 +102,15 @@ int datapath_uplink_fd(const struct datapath *d);
 /** datapath_map_fd() - descriptor of a map; borrowed. */
 int datapath_map_fd(const struct datapath *d, enum datapath_map map);
 
+/** datapath_map_name() - as it is pinned. */
+const char *datapath_map_name(enum datapath_map map);
+
+/** datapath_no_room() - an entry was not written whose lack costs its connections the short way and
+ * nothing else: counted, and said the first time. datapath_no_room_counts() - by map, as many as
+ * DATAPATH_MAP_MAX; borrowed. */
+void datapath_no_room(struct datapath *d, enum datapath_map map);
+const uint64_t *datapath_no_room_counts(const struct datapath *d);
+
 /** datapath_pod_set() - make or replace a pod's entry. Return: 0; -E2BIG map full; -errno. */
 _must_check_ int datapath_pod_set(struct datapath *d, uint64_t cookie, const struct cv_pod *pod);
 /** datapath_pod_get() - Return: 0; -ENOENT. */

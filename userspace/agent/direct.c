@@ -103,7 +103,7 @@ static void verdict_keep(struct direct *d, const struct cv_verdict_key *key, boo
 		return;
 	verdicts_clear(d);
 	if (bpf_map_update_elem(fd, key, &v, BPF_ANY) < 0)
-		log_debug("agent", "no room for a verdict: such connections use the tunnel");
+		datapath_no_room(d->config.datapath, DATAPATH_VERDICTS);
 }
 
 static bool denied_find(const struct direct *d, const struct cv_denied_key *key)

@@ -96,7 +96,7 @@ static void on_frontend(void *arg, const struct cv_service_key *key,
 	if (bpf_map_update_elem(fd, key, frontend, BPF_ANY) == 0)
 		return;
 	(void)bpf_map_delete_elem(fd, key); /* rather none than an old one */
-	log_debug("agent", "no room for a frontend: its connections use the tunnel");
+	datapath_no_room(m->config.datapath, DATAPATH_FRONTENDS);
 }
 
 static void on_frontend_gone(void *arg, const struct cv_service_key *key)

@@ -18,14 +18,13 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 TOOLS = os.path.join(ROOT, "tools", "kube")
 sys.path.insert(0, TOOLS)
 from kubelab import layout, node  # noqa: E402
-from kubelab.cluster import Cluster, Load, eventually, pod, service  # noqa: E402
+from kubelab.cluster import CONFLIST, Cluster, Load, eventually, pod, service  # noqa: E402
 
 NAMESPACE = "bench"
 LABEL = "istio.io/dataplane-mode"
 INTERVAL_S = 0.003
 PODS_ON_NODE = 50
 CHAIN = os.path.join(ROOT, "tests", "kube", "cni_chain.py")
-CONFLIST = "/etc/cni/net.d/10-culvert-kube.conflist"
 DENY = {"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
         "metadata": {"name": "deny", "namespace": NAMESPACE},
         "spec": {"selector": {"matchLabels": {"app": "web"}}, "action": "DENY",

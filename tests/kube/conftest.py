@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One cluster for all tests here; each test has a namespace of its own."""
+import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import uuid
@@ -10,8 +12,10 @@ import pytest
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tools", "kube"))
 from kubelab import layout, node  # noqa: E402
-from kubelab.cluster import Cluster, eventually, pod, service  # noqa: E402
+from kubelab.cluster import Cluster, culvert, eventually, pod, service  # noqa: E402
 
+HELM = "v3.22.0"
+CACHE = os.path.expanduser("~/.cache/culvert")
 KEEP = bool(os.environ.get("CULVERT_KUBE_KEEP"))
 
 
@@ -44,6 +48,21 @@ def mesh(cluster):
     return cluster
 
 
+@pytest.fixture(scope="module")
+def bare(cluster):
+    """A cluster without the mesh, nor a namespace that is going, of which less is there every moment; the tests that share it
+    get theirs back."""
+    was_there = "istio-system" in cluster.run("get", "namespaces", "-o", "name")
+    if was_there:
+        culvert("uninstall", "--purge", "-y")
+        cluster.delete_manifests()
+    eventually(lambda: all(ns["status"]["phase"] == "Active" for ns in cluster.get("namespaces")["items"]),
+               what="the namespaces of earlier tests are gone")
+    yield cluster
+    if was_there:
+        cluster.install()
+
+
 @pytest.fixture
 def namespace(cluster):
     name = f"t{uuid.uuid4().hex[:8]}"
@@ -62,3 +81,22 @@ def apps(cluster, mesh, namespace):
         eventually(lambda n=name: cluster.is_captured(namespace, n), what=f"{name} is captured")
     eventually(lambda: cluster.curl(namespace, "client", "http://web"), what="an answer")
     return namespace
+
+
+@pytest.fixture(scope="session")
+def helm():
+    """The program, built from source once: some minutes."""
+    folder = os.path.join(CACHE, "helm", HELM)
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, "lock"), "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.exists(f"{folder}/helm"):
+            found = [shutil.which(go) for go in ("go", "/usr/local/go/bin/go", f"{CACHE}/go/go/bin/go")]
+            if not any(found):
+                pytest.skip("no Go to build Helm with")
+            done = subprocess.run([next(filter(None, found)), "install", f"helm.sh/helm/v3/cmd/helm@{HELM}"],
+                                  env={**os.environ, "GOBIN": folder, "GOFLAGS": "-mod=mod"}, stderr=subprocess.PIPE,
+                                  text=True, check=False, timeout=1500)
+            if done.returncode != 0:
+                pytest.skip(f"Helm cannot be built: {done.stderr[-200:]}")
+    return f"{folder}/helm"

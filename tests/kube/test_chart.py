@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Helm itself makes of the chart what `culvert manifest generate` prints. No cluster needed."""
-import fcntl
 import json
 import os
-import shutil
 import subprocess
 
 import pytest
@@ -12,27 +10,6 @@ import yaml
 from kubelab import images, layout
 
 CHART = os.path.join(layout.ROOT, "tools", "deploy", "chart")
-VERSION = "v3.22.0"
-CACHE = os.path.expanduser("~/.cache/culvert")
-
-
-@pytest.fixture(scope="module")
-def helm():
-    """Built from source once: some minutes."""
-    folder = os.path.join(CACHE, "helm", VERSION)
-    os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(folder, "lock"), "w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not os.path.exists(f"{folder}/helm"):
-            found = [shutil.which(go) for go in ("go", "/usr/local/go/bin/go", f"{CACHE}/go/go/bin/go")]
-            if not any(found):
-                pytest.skip("no Go to build Helm with")
-            done = subprocess.run([next(filter(None, found)), "install", f"helm.sh/helm/v3/cmd/helm@{VERSION}"],
-                                  env={**os.environ, "GOBIN": folder, "GOFLAGS": "-mod=mod"}, stderr=subprocess.PIPE,
-                                  text=True, check=False, timeout=1500)
-            if done.returncode != 0:
-                pytest.skip(f"Helm cannot be built: {done.stderr[-200:]}")
-    return f"{folder}/helm"
 
 
 def objects(*command):

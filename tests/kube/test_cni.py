@@ -8,16 +8,7 @@ import time
 
 import pytest
 from kubelab import images, layout, node
-from kubelab.cluster import Canary, eventually, pod, service
-
-CONFLIST = "/etc/cni/net.d/10-culvert-kube.conflist"
-
-
-def eager(namespace, name, at, address, word):
-    """A pod whose first process dials and speaks from its first instruction on."""
-    p = pod(namespace, name, "client", at)
-    p["spec"]["containers"][0]["command"] = ["/eager", address, "80", f"GET /{word} HTTP/1.0\r\n\r\n"]
-    return p
+from kubelab.cluster import CONFLIST, Canary, eager, eventually, pod, service
 
 
 @pytest.fixture
@@ -28,11 +19,6 @@ def web(cluster, mesh, namespace):
     cluster.wait_ready(namespace, "web")
     eventually(lambda: cluster.is_captured(namespace, "web"), what="web is captured")
     return namespace, cluster.get("pod", "-n", namespace, "web")["status"]["podIP"]
-
-
-def ports_of(canary, address):
-    """Where connections to the server went. Pods of earlier tests that are still about have other servers."""
-    return {to.rsplit(".", 1)[1] for to in canary.syns if to.rsplit(".", 1)[0] == address}
 
 
 def speakers(word):
@@ -47,10 +33,6 @@ def speakers(word):
         if said.startswith(b"/eager\0") and word.encode() in said:
             found.append(int(pid))
     return found
-
-
-def plugins(cluster, number=2):
-    return [p["type"] for p in json.loads(cluster.on_node(number, "cat", CONFLIST).stdout)["plugins"]]
 
 
 def agent_log(cluster, number=2):
@@ -68,7 +50,7 @@ def test_not_one_byte_of_a_new_pod_is_plain(cluster, web):
             eventually(lambda n=name: cluster.is_captured(namespace, n), what=f"{name} is captured")
             eventually(lambda n=name, w=canary.word: cluster.curl(namespace, n, f"http://{address}/{w}"), what="an answer")
     assert not canary.was_seen(), "plaintext crossed the link"
-    assert ports_of(canary, address) <= {"15008"}, "a connection was begun round the mesh"
+    assert canary.ports_of(address) <= {"15008"}, "a connection was begun round the mesh"
 
 
 def agent_says(cluster, words, pod_name):
@@ -106,7 +88,7 @@ def test_a_pod_deleted_by_force_says_nothing_plain(cluster, web):
                 holder.kill()
         eventually(lambda: agent_says(cluster, "releasing a pod that is gone", f"{namespace}/left"), what="it is let go")
     assert not canary.was_seen(), "plaintext crossed the link"
-    assert ports_of(canary, address) <= {"15008"}, "a connection was begun round the mesh"
+    assert canary.ports_of(address) <= {"15008"}, "a connection was begun round the mesh"
 
 
 def served(cluster, namespace):
@@ -144,7 +126,7 @@ def test_a_static_pod_stays_in_the_mesh(cluster, web):
         finally:
             os.unlink(path)
     assert not canary.was_seen(), "plaintext crossed the link"
-    assert ports_of(canary, address) <= {"15008"}, "a connection was begun round the mesh"
+    assert canary.ports_of(address) <= {"15008"}, "a connection was begun round the mesh"
 
 
 def test_the_agent_is_killed_while_pods_are_made(cluster, web):
@@ -167,7 +149,7 @@ def test_the_agent_is_killed_while_pods_are_made(cluster, web):
             eventually(lambda n=name: cluster.is_captured(namespace, n), what=f"{name} is captured")
             eventually(lambda n=name, w=canary.word: cluster.curl(namespace, n, f"http://{address}/{w}"), what="an answer")
     assert not canary.was_seen(), "plaintext crossed the link"
-    assert ports_of(canary, address) <= {"15008"}, "a connection was begun round the mesh"
+    assert canary.ports_of(address) <= {"15008"}, "a connection was begun round the mesh"
     cluster.wait_mesh()
 
 
@@ -187,17 +169,17 @@ def test_a_pod_without_ztunnel_starts_and_is_refused(cluster, web):
         eventually(lambda: cluster.is_captured(namespace, "eager"), what="ztunnel takes it")
         eventually(lambda: cluster.curl(namespace, "eager", f"http://{address}"), what="an answer")
     assert not canary.was_seen(), "plaintext crossed the link"
-    assert ports_of(canary, address) <= {"15008"}
+    assert canary.ports_of(address) <= {"15008"}
 
 
 def test_another_tool_overwrites_the_configuration(cluster, mesh):
     line = "plugin put into the network configuration"
     said = agent_log(cluster).count(line)
-    assert plugins(cluster)[-1] == "culvert-cni"
+    assert cluster.plugins(2)[-1] == "culvert-cni"
     text = json.loads(cluster.on_node(2, "cat", CONFLIST).stdout)
     text["plugins"].pop()
     cluster.on_node(2, "sh", "-c", f"cat > {CONFLIST}", input=json.dumps(text))
-    eventually(lambda: plugins(cluster)[-1] == "culvert-cni", what="the plugin is back")
+    eventually(lambda: cluster.plugins(2)[-1] == "culvert-cni", what="the plugin is back")
     eventually(lambda: agent_log(cluster).count(line) > said, what="the agent says so")
 
 
@@ -230,17 +212,17 @@ def test_the_plugin_goes_from_a_node_that_is_to_have_no_mesh(cluster, web):
                     json.dumps({"spec": {"template": {"spec": {"nodeSelector": node_selector}}}}))
     select({"kubernetes.io/hostname": "n1"})
     try:
-        eventually(lambda: "culvert-cni" not in plugins(cluster), what="the plugin is taken out")
+        eventually(lambda: "culvert-cni" not in cluster.plugins(2), what="the plugin is taken out")
         cluster.apply(pod(namespace, "late", "client", "n2"))
         cluster.wait_ready(namespace, "late")
         for name in ("client", "late"):
             eventually(lambda n=name: cluster.curl(namespace, n, f"http://{address}"), what="an answer without the mesh")
         cluster.wait_mesh()
-        assert plugins(cluster, 1)[-1] == "culvert-cni" and cluster.is_captured(namespace, "web")
+        assert cluster.plugins(1)[-1] == "culvert-cni" and cluster.is_captured(namespace, "web")
     finally:
         select({"kubernetes.io/hostname": None})
         cluster.wait_mesh()
-    eventually(lambda: plugins(cluster)[-1] == "culvert-cni", what="the plugin is there again")
+    eventually(lambda: cluster.plugins(2)[-1] == "culvert-cni", what="the plugin is there again")
     for name in ("client", "late"):
         eventually(lambda n=name: cluster.is_captured(namespace, n), what=f"{name} is captured")
 
@@ -255,7 +237,7 @@ def test_the_plugin_goes_with_the_daemon_set(cluster, web):
     cluster.run("delete", "daemonset", "-n", "istio-system", "ztunnel", "--wait=true")
     try:
         for number in (1, 2):
-            eventually(lambda n=number: "culvert-cni" not in plugins(cluster, n), what="the plugin is taken out")
+            eventually(lambda n=number: "culvert-cni" not in cluster.plugins(n), what="the plugin is taken out")
             eventually(lambda n=number: cluster.on_node(n, "ls", "/opt/cni/bin/culvert-cni").returncode, what="and away")
         eventually(lambda: cluster.curl(namespace, "client", f"http://{address}"), what="an answer without the mesh")
     finally:
@@ -263,4 +245,4 @@ def test_the_plugin_goes_with_the_daemon_set(cluster, web):
         cluster.apply(daemonset)
         cluster.wait_mesh()
     for number in (1, 2):
-        eventually(lambda n=number: plugins(cluster, n)[-1] == "culvert-cni", what="the plugin is there again")
+        eventually(lambda n=number: cluster.plugins(n)[-1] == "culvert-cni", what="the plugin is there again")

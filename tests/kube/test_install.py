@@ -4,8 +4,6 @@ stays behind. Up is a canary upgrade: a second control plane, the nodes go over 
 import json
 import subprocess
 
-import pytest
-from kubelab import images
 from kubelab.cluster import Canary, Load, culvert, eventually, pod, service
 
 SYSTEM = "istio-system"
@@ -26,28 +24,6 @@ def everything(cluster):
         found.add(f"labels {ns['metadata']['name']} {sorted(ns['metadata'].get('labels', {}).items())} "
                   f"{ns['spec'].get('finalizers')}")
     return found
-
-
-def on_nodes(cluster):
-    """What the mesh has pinned in the kernel of the nodes."""
-    return [line for n in (1, 2) for line in cluster.on_node(n, "find", "/sys/fs/bpf/culvert").stdout.splitlines()
-            if "No such file" not in line]
-
-
-@pytest.fixture
-def bare(cluster):
-    """A cluster without the mesh, nor a namespace that is going, of which less is there every moment; other tests that share it
-    get theirs back."""
-    manifests = subprocess.run([f"{images.BIN}/culvert", "manifest", "generate"], stdout=subprocess.PIPE, text=True, check=True).stdout
-    was_there = "istio-system" in cluster.run("get", "namespaces", "-o", "name")
-    if was_there:
-        culvert("uninstall", "--purge", "-y")
-        cluster.run("delete", "--ignore-not-found=true", "-f", "-", text=manifests, timeout=120)
-    eventually(lambda: all(ns["status"]["phase"] == "Active" for ns in cluster.get("namespaces")["items"]),
-               what="the namespaces of earlier tests are gone")
-    yield cluster
-    if was_there:
-        cluster.install()
 
 
 def test_in_up_and_out_without_a_failed_request(bare, namespace):
@@ -73,7 +49,7 @@ def test_in_up_and_out_without_a_failed_request(bare, namespace):
         eventually(lambda: len(load.results) > done + 20, what="requests afterwards")
     assert load.failed() == []
     assert cluster.restarts(namespace) == uids
-    assert on_nodes(cluster) == []
+    assert cluster.pins() == []
     cluster.run("label", "namespace", namespace, "istio-injection-")
     assert everything(cluster) ^ before == set()
 

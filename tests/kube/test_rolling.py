@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rolling restarts under load: of an application, of the mesh's own DaemonSet and control plane."""
+import concurrent.futures
 import contextlib
+import time
 
 import pytest
 from kubelab import node
-from kubelab.cluster import Canary, Load, eventually, pod, service
+from kubelab.cluster import Canary, Load, eager, eventually, pod, service
 
 
 def deployment(namespace, name, replicas, **spec):
@@ -68,6 +70,29 @@ def test_the_daemon_set_is_upgraded_without_a_refused_connection(cluster, apps):
     assert not canary.was_seen()
     for name in ("client", "peer"):
         assert cluster.is_captured(apps, name)
+
+
+def test_pods_that_start_while_the_daemon_set_rolls_say_nothing_plain(cluster, apps):
+    """Each node changes its agent, the one that the CNI plugin asks, in the middle of their start."""
+    cluster.apply(pod(apps, "server", "nginx", "n1"))
+    cluster.wait_ready(apps, "server")
+    address = cluster.get("pod", "-n", apps, "server")["status"]["podIP"]
+    names = []
+    with Canary(cluster) as canary, concurrent.futures.ThreadPoolExecutor() as pool:
+        roll = pool.submit(restart, cluster, "istio-system", "daemonset/ztunnel")
+        while not roll.done():
+            if len(names) < 12:
+                names.append(f"eager{len(names)}")
+                cluster.apply(eager(apps, names[-1], "n2", address, canary.word))
+            time.sleep(0.5)
+        roll.result()
+        cluster.wait_ready(apps, *names)
+        for name in names:
+            eventually(lambda n=name: cluster.is_captured(apps, n), what=f"{name} is captured")
+            eventually(lambda n=name, w=canary.word: cluster.curl(apps, n, f"http://{address}/{w}"), what="an answer")
+    assert len(names) > 3, "hardly one started meanwhile: nothing is proven"
+    assert not canary.was_seen(), "plaintext crossed the link"
+    assert canary.ports_of(address) <= {"15008"}, "a connection was begun round the mesh"
 
 
 def test_the_control_plane_restarts_without_a_failed_request(cluster, apps):

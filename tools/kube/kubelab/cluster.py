@@ -12,6 +12,7 @@ import uuid
 from . import images, layout, node
 
 READY_S = 180
+CONFLIST = "/etc/cni/net.d/10-culvert-kube.conflist"  # of a node's network
 NOT_YET = ("failed calling webhook", 'serviceaccount "default" not found')
 DIALER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "dialer.py")
 
@@ -135,12 +136,23 @@ class Cluster:
         number = int(self.get("pod", "-n", namespace, name)["spec"]["nodeName"][1:])
         return f"{namespace}/{name}" in self.captured(number)
 
+    def pins(self):
+        """What the mesh has pinned in the kernel of the nodes."""
+        return [line for n in (1, 2) for line in self.on_node(n, "find", "/sys/fs/bpf/culvert").stdout.splitlines()
+                if "No such file" not in line]
+
+    def plugins(self, number):
+        """Of a node's network, in their order."""
+        return [p["type"] for p in json.loads(self.on_node(number, "cat", CONFLIST).stdout)["plugins"]]
+
     def install(self):
         """As a user would, and wait for it."""
-        manifests = subprocess.run([f"{images.BIN}/culvert", "manifest", "generate"], stdout=subprocess.PIPE, text=True,
-                                   check=True).stdout
-        self.run("apply", "--server-side", "--force-conflicts", "-f", "-", text=manifests)
+        self.run("apply", "--server-side", "--force-conflicts", "-f", "-", text=manifests())
         self.wait_mesh()
+
+    def delete_manifests(self):
+        """As a user would, the other way."""
+        self.run("delete", "--ignore-not-found=true", "-f", "-", text=manifests(), timeout=300)
 
     def wait_mesh(self):
         """Until all of ours is there and well."""
@@ -150,6 +162,11 @@ class Cluster:
     def wait_ready(self, namespace, *pods):
         self.run("wait", "-n", namespace, "--for=condition=Ready", f"--timeout={READY_S}s",
                  *(f"pod/{p}" for p in pods), timeout=READY_S + 30)
+
+
+def manifests():
+    """Of the mesh, as users get them."""
+    return subprocess.run([f"{images.BIN}/culvert", "manifest", "generate"], stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def culvert(*words, code=0):
@@ -264,6 +281,10 @@ class Canary:
             print("in plaintext:", *self.seen[:10], f"({len(self.seen)} packets)", sep="\n  ")
         return self.word.encode() in self.bytes
 
+    def ports_of(self, address):
+        """Where connections to one server went. Pods of earlier tests that are still about have other servers."""
+        return {to.rsplit(".", 1)[1] for to in self.syns if to.rsplit(".", 1)[0] == address}
+
     def ports(self):
         """Where new connections between pods went; those to the control plane are not of pods."""
         return {int(to.rsplit(".", 1)[1]) for to in self.syns} - {15012}
@@ -278,6 +299,13 @@ def pod(namespace, name, image, at, labels=None, **spec):
                                      **({"readinessProbe": {"httpGet": {"path": "/healthz", "port": 80},
                                                             "periodSeconds": 1}} if image == "nginx" else {})}],
                      **spec}}
+
+
+def eager(namespace, name, at, address, word):
+    """A pod whose first process dials and speaks from its first instruction on."""
+    p = pod(namespace, name, "client", at)
+    p["spec"]["containers"][0]["command"] = ["/eager", address, "80", f"GET /{word} HTTP/1.0\r\n\r\n"]
+    return p
 
 
 def service(namespace, name, port=80, **spec):

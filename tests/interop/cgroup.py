@@ -22,8 +22,13 @@ class Cgroup:
     """Made on demand, removed by close() when the last process has gone."""
 
     def __init__(self, name):
-        self.path = os.path.join(root(), f"culvert-{TREE}-{name}")
+        self.path = self.path_of(name)
         os.makedirs(self.path, exist_ok=True)
+
+    @staticmethod
+    def path_of(name):
+        """Where one of this name is; another checkout's is elsewhere."""
+        return os.path.join(root(), f"culvert-{TREE}-{name}")
 
     def within(self, *argv):
         """Argument list that runs a command in it."""

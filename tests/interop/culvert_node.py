@@ -85,6 +85,15 @@ def pin_dir(tag):
     return f"/sys/fs/bpf/culvert-{TREE}-{tag}"
 
 
+def clean_pins(path):
+    """Nothing of the node that pinned there stays in the kernel."""
+    with contextlib.suppress(RuntimeError):
+        run(os.path.join(BIN, "culvert-agent"), "--clean", "--pin-dir", path)
+    for folder in (path, os.path.dirname(path)):
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
+
+
 def stop(process):
     """End a process that we started and wait for it. A `culvert node` gives its own 10 s; killed before, it would leave them."""
     if process.poll() is None:
@@ -119,7 +128,9 @@ class Nodes:
 
     def start_both(self, config, tag, captured, **options):
         """Culvert on both nodes, until these pods are captured."""
-        self.nodes = [CulvertNode(namespace, i, config, tag, **options) for i, namespace in enumerate(self.topology.nodes, 1)]
+        self.nodes = []  # one by one: what has been started is closed whatever becomes of the next
+        for number, namespace in enumerate(self.topology.nodes, 1):
+            self.nodes.append(CulvertNode(namespace, number, config, tag, **options))
         self.wait_captured(captured)
 
     def wait_captured(self, pods):
@@ -164,7 +175,7 @@ class CulvertNode:
         self.run_dir = f"{self.base}/{self.name}"
         self.pins = f"{pin_dir(tag)}/{self.name}"
         os.makedirs(self.base, exist_ok=True)
-        self.clean_pins()  # an earlier run's, which may have had another layout
+        clean_pins(self.pins)  # an earlier run's, which may have had another layout
         self.log_path = f"{self.base}/{self.name}.log"
         self.log = open(self.log_path, "w", encoding="utf-8")
         self.process = namespace.popen(
@@ -225,21 +236,13 @@ class CulvertNode:
                 total += json.loads(run("bpftool", "-j", "map", "show", "pinned", f"{self.pins}/{name}"))["bytes_memlock"]
         return total // 1024
 
-    def clean_pins(self):
-        """Nothing of this node's stays in the kernel."""
-        with contextlib.suppress(RuntimeError):
-            run(os.path.join(BIN, "culvert-agent"), "--clean", "--pin-dir", self.pins)
-        for path in (self.pins, os.path.dirname(self.pins)):
-            with contextlib.suppress(OSError):
-                os.rmdir(path)
-
     def close(self, keep_log=False):
         """Stop the node and remove what it kept."""
         stop(self.process)
         self.log.close()
         with open(self.log_path, encoding="utf-8", errors="replace") as f:
             print(f"--- log of {self.name}", "".join(f.readlines()[-60:]), sep="\n")  # pytest shows it when a test failed
-        self.clean_pins()
+        clean_pins(self.pins)
         shutil.rmtree(self.run_dir, ignore_errors=True)
         if keep_log:
             return

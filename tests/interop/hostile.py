@@ -34,9 +34,9 @@ spec: {spec}
 class Hostile(Nodes):
     """Server pod `server` on n1, `friend` on n2 with Culvert; `attacker` on n2 is in no mesh."""
 
-    def __init__(self, work_dir, prefix="ch", octet=78):
-        self.work_dir = work_dir
-        self.processes, self.nodes, self.prefix = [], [], prefix
+    def __init__(self, work_dir, prefix="ch", octet=78, tag=""):
+        self.work_dir, self.tag = work_dir, f"{tag}hostile-{prefix}"
+        self.processes, self.nodes = [], []
         remove_stale(prefix)
         self.topology = Topology(prefix, octet)
         self.server = self.topology.pod(1, "s")
@@ -58,7 +58,7 @@ class Hostile(Nodes):
         write_config(self.config, [self.server, self.other, self.friend])
         os.environ["CRL_PATH"] = self.crl
         try:
-            self.start_both(self.config, f"hostile-{self.prefix}", [self.server, self.other, self.friend], ca_dir=self.ca.path)
+            self.start_both(self.config, self.tag, [self.server, self.other, self.friend], ca_dir=self.ca.path)
         finally:
             del os.environ["CRL_PATH"]
         wait_for(self.carries, 10, "a stream")

@@ -55,15 +55,23 @@ def rss_kb(pid):
 
 
 class Fast(threading.Thread):
-    """Round trips on 100 connections; .result is loadgen's when it is over."""
+    """Round trips on 100 connections."""
 
     def __init__(self, client, server, seconds):
         super().__init__()
-        self.argv, self.result = client.enter(LOADGEN, "rr", server.ip4, str(FAST_PORT), str(FAST), "64", str(seconds)), None
+        self.done = None
+        self.argv = client.enter(LOADGEN, "rr", server.ip4, str(FAST_PORT), str(FAST), "64", str(seconds))
         self.start()
 
     def run(self):
-        self.result = json.loads(subprocess.run(self.argv, capture_output=True, text=True, check=True).stdout)
+        self.done = subprocess.run(self.argv, capture_output=True, text=True, check=False)
+
+    def result(self):
+        """loadgen's, once it is over."""
+        self.join()
+        if self.done.returncode:
+            raise RuntimeError(f"{' '.join(self.argv)}: exit {self.done.returncode}: {self.done.stderr.strip()}")
+        return json.loads(self.done.stdout)
 
 
 def serve(server):
@@ -96,5 +104,4 @@ def run(client, server, pids, seconds, has_slow=True):
     while slow.poll() is None:
         growth = max(growth, *(rss_kb(pid) - was for pid, was in zip(pids, before)))
         time.sleep(0.1)
-    fast.join()
-    return growth, int(slow.stdout.read()), fast.result
+    return growth, int(slow.stdout.read()), fast.result()

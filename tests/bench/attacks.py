@@ -7,7 +7,6 @@ and the honest client's reach the same application, loadgen, which takes hundred
 others waiting. Beside the quiet p99 stands that beside a pod that only burns a core: on a small machine the attacker takes CPU
 from everybody.
 """
-import functools
 import json
 import os
 import subprocess
@@ -18,6 +17,7 @@ import contestants
 import h2raw
 import slow
 from hostile import RAW, Hostile
+from leftovers import NAMESPACES, TAG
 
 BURN = "import sys, time\nend = time.process_time() + float(sys.argv[1])\nwhile time.process_time() < end: pass"
 # 64 bytes there and back, 200 times a second, on a connection that stays; prints the 99th percentile in microseconds.
@@ -53,7 +53,10 @@ class Stage:
     """The victim, an honest client and the attacker."""
 
     def __init__(self, work_dir, seconds):
-        self.hostile, self.seconds = Hostile(work_dir, "ca", 74), seconds
+        self.hostile, self.seconds = Hostile(work_dir, f"{NAMESPACES}a", 74, TAG), seconds
+
+    def start(self):
+        """Culvert, and the application."""
         self.hostile.processes += slow.serve(self.hostile.server)
         self.hostile.start()
 
@@ -88,15 +91,21 @@ def stage(bench):
         os.makedirs(work_dir)
         bench.stage = Stage(work_dir, 0.7 if bench.options.quick else 3)
         bench.stack.callback(bench.stage.hostile.close)
+        bench.stack.callback(bench.at, "attack_* stop")
+        bench.stage.start()
     return bench.stage
 
 
-def attack(bench, name):
-    """One flood, three times."""
-    grounds = stage(bench).grounds()
-    for _ in range(1 if bench.options.quick else 3):
-        for metric, value in stage(bench).attack(name, *grounds).items():
-            bench.add(row_id(name), contestants.Culvert, metric, value)
+def attacks(bench):
+    """In each round what floods are held against, then every flood that is wanted."""
+    wanted = [name for name in h2raw.FLOODS if row_id(name) in bench.options.rows]
+    for number in range(1 if bench.options.quick else 3):
+        bench.at("attack_* without a flood")
+        grounds = stage(bench).grounds()
+        for name in wanted:
+            bench.at(row_id(name), f"attacks, round {number + 1}: {name}")
+            for metric, value in stage(bench).attack(name, *grounds).items():
+                bench.add(row_id(name), contestants.Culvert, metric, value)
 
 
 def slow_reader(bench):
@@ -119,4 +128,4 @@ def row_id(name):
 
 METRICS = ("cpu_per_attacker", "p99_to_quiet", "p99_to_busy")
 ROWS = {"slow_reader": (slow_reader, ("rss_growth_kB", "fast_loss_percent")),
-        **{row_id(name): (functools.partial(attack, name=name), METRICS) for name in h2raw.FLOODS}}
+        **{row_id(name): (attacks, METRICS) for name in h2raw.FLOODS}}

@@ -17,17 +17,18 @@ import tempfile
 import time
 
 import attacks
+import clock
 import contestants
 import control_scale
 import cost
 import curves
 import enrol
+import leftovers
 import page
 import peers
 import report
 import rows
 import scale
-from topology import remove_stale
 
 
 def rss_idle(bench):
@@ -41,9 +42,10 @@ def rss_idle(bench):
 
 def rss_10k(bench):
     """The same with idle connections, up to 10,000 of them."""
+    numbers = curves.CONNECTIONS[-1:] if bench.options.quick else curves.CONNECTIONS
     for c in [c for c in bench.taking_part("rss_10k") if c.rss_kb() is not None]:
         try:
-            curve = curves.over_connections(c, progress)
+            curve = curves.over_connections(c, numbers, progress)
         except RuntimeError as e:
             bench.missing[f"{c.name} rss_10k"] = f"{e} (open files are limited to {resource.getrlimit(resource.RLIMIT_NOFILE)[1]})"
             continue
@@ -54,7 +56,6 @@ def rss_10k(bench):
 def idle_cpu(bench):
     """CPU time of all processes of a contestant while nobody asks anything of them."""
     seconds = 2 if bench.options.quick else 10
-    progress("idle")
     time.sleep(1)
     standing = [c for c in bench.taking_part("idle_cpu") if c.all_pids()]
     before = {c.name: sum(map(cost.process_seconds, c.all_pids())) for c in standing}
@@ -67,7 +68,7 @@ def idle_cpu(bench):
 def size_curves(bench):
     """Round trips over the message's size."""
     rounds, seconds = (1, 0.2) if bench.options.quick else (3, 0.3)
-    bench.curves += curves.over_message_size(bench.taking_part("rr1_size"), rounds, seconds, progress)
+    bench.curves += curves.over_message_size(bench.taking_part("rr1_size"), rounds, seconds, bench.spare, progress)
 
 
 def start_100_pods(bench):
@@ -91,7 +92,10 @@ ALONE = {"start_100_pods": (start_100_pods, ("ms", "agent_ms")), "label_to_encry
          **attacks.ROWS, **scale.ROWS, **control_scale.ROWS}
 SHOWN = {**{name: row.shown for name, row in rows.ROWS.items()},
          **{name: shown for part in (BEFORE, AFTER, ALONE) for name, (_, shown) in part.items()}}
-LONG = {*attacks.ROWS, "rr1_size", "label_to_encrypted"}  # a quick run has them only when they are named
+# A quick run has the others only when they are named.
+QUICK = ("rss_idle", "rr1", "rr1k", "rr32", "bulk1", "bulk16", "conn1", "conn16", "rr1_half_load", "http1", "idle_cpu", "rss_10k",
+         "policy_effect", "decision")
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Bench:
@@ -101,7 +105,13 @@ class Bench:
         self.options, self.work_dir, self.missing = options, work_dir, missing
         self.standing, self.samples, self.role_samples, self.curves = [], {}, {}, []
         self.stack, self.stage = contextlib.ExitStack(), None  # of attacks.py
-        self.strangers = 0
+        self.strangers, self.clock, self.ended_by = 0, clock.Clock(), None
+        self.spare = rows.Spare(15 if options.quick else 60)
+
+    def at(self, part, said=""):
+        """What the run is busy with from now on."""
+        self.clock.at(part)
+        progress(said or part)
 
     def add(self, row, contestant, metric, value):
         """One measured value."""
@@ -126,14 +136,17 @@ class Bench:
             self.missing[name] = f"needs row {row.half_of} in the same run"
             return
         with contestant.pinned() if is_pinned else contextlib.nullcontext():
-            metrics, roles = rows.measure(contestant, row, self.options.seconds, rate)
+            metrics, roles = rows.measure(contestant, row, self.options.seconds, self.spare, rate)
         for metric, value in metrics.items():
             self.add(name, contestant, metric + suffix, value)
         self.role_samples.setdefault((name + suffix, contestant.name), []).append(roles)
 
     def taking_part(self, row):
         """The contestants of a row."""
-        return [c for c in self.standing if c.rows is None or row in c.rows]
+        def rows_of(c):
+            return (c.quick_rows if self.options.is_cut else None) or c.rows
+
+        return [c for c in self.standing if rows_of(c) is None or row in rows_of(c)]
 
     def rounds(self):
         """Interleaved: in each round every row visits every contestant."""
@@ -143,39 +156,72 @@ class Bench:
             self.strangers = max(self.strangers, cost.strangers())
             for name, is_pinned in visits:
                 for c in self.taking_part(name):
-                    progress(f"round {number + 1}/{self.options.rounds} {name}{' pinned' if is_pinned else ''} {c.name}")
+                    self.at(name, f"round {number + 1}/{self.options.rounds} {name}{' pinned' if is_pinned else ''} {c.name}")
                     self.visit(c, name, is_pinned)
 
     def single(self, part):
-        """Those of BEFORE, AFTER or ALONE that are wanted."""
+        """Those of BEFORE, AFTER or ALONE that are wanted; a function of several rows once."""
+        wanted = {}
         for name, (function, _) in part.items():
             if name in self.options.rows:
-                function(self)
+                wanted.setdefault(function, name)
+        for function, name in wanted.items():
+            self.at(name)
+            function(self)
 
     def run(self, classes):
         """Everything that is wanted, all contestants standing side by side; they are closed again."""
-        try:
+        with contextlib.ExitStack() as standing:
             for octet, cls in enumerate(classes, 1):
-                progress(f"start {cls.name}")
+                self.at(f"start {cls.name}")
                 self.standing.append(cls(octet, self.work_dir))
+                standing.callback(self.stop, self.standing[-1])
             self.single(BEFORE)
             self.rounds()
             self.single(AFTER)
-        finally:
-            for c in reversed(self.standing):
-                c.close()
         if contestants.Culvert in classes:
             with self.stack:
                 self.single(ALONE)
+
+    def stop(self, contestant):
+        """It has been measured."""
+        self.at(f"stop {contestant.name}")
+        contestant.close()
+
+    def heed(self, signo, _frame):
+        """End the run. That may come once: what cleans up is let alone."""
+        for other in ENDING:
+            signal.signal(other, signal.SIG_IGN)
+        self.ended_by = signal.Signals(signo).name
+        raise KeyboardInterrupt
+
+    def run_guarded(self, classes):
+        """run() until it is over or a signal ends it. Nothing is left of it, whatever becomes of it."""
+        for signo in ENDING:
+            if signal.getsignal(signo) is not signal.SIG_IGN:  # nohup
+                signal.signal(signo, self.heed)
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):  # the nodes' logs, which tests want to see
+                self.run(classes)
+        except BaseException:  # what it interrupts may fail in other ways, too
+            if not self.ended_by:
+                raise
+        finally:
+            for signo in ENDING:
+                signal.signal(signo, signal.SIG_IGN)
+            leftovers.remove()
+            self.at("")
 
     def report(self):
         """What report.json holds."""
         unit = {name + suffix: "s per GB" if row.mode == "bulk" else "us per operation"
                 for name, row in rows.ROWS.items() for suffix in ("", "_pinned")}
         names = [c.name for c in self.standing]
+        seconds, parts = self.clock.report()
         return {"rows": report.rows(self.samples, {c.name: c.baseline for c in self.standing}, names),
                 "roles": report.roles(self.role_samples, unit), "curves": self.curves, "missing": self.missing,
                 "strangers": self.strangers, "rounds": self.options.rounds, "seconds": self.options.seconds,
+                "left_out": self.options.left_out, "ended_by": self.ended_by, "took_s": seconds, "took": parts,
                 "machine": f"Linux {platform.release()}, {os.cpu_count()} cores"}
 
 
@@ -199,13 +245,15 @@ def parse():
     parser.add_argument("--quick", action="store_true", help="short rounds, under 4 minutes")
     parser.add_argument("--rows", default="", help="ids of the rows to run (default: all)")
     parser.add_argument("--contestants", default="", help="names of those to run (default: all)")
-    parser.add_argument("--rounds", type=int, help="how many (default: 7, quick 3)")
+    parser.add_argument("--rounds", type=int, help="how many (default: 7, quick 5)")
     parser.add_argument("--out", default="build/bench", help="folder of report.json and report.html")
     options = parser.parse_args()
     options.seconds = 0.25 if options.quick else 0.6
-    options.rounds = options.rounds or (3 if options.quick else 7)
+    options.rounds = options.rounds or (5 if options.quick else 7)
     named = words(options.rows, list(SHOWN), "row")
-    options.rows = [row for row in named if options.rows or not options.quick or row not in LONG]
+    options.is_cut = options.quick and not options.rows
+    options.rows = [row for row in named if row in QUICK or not options.is_cut]
+    options.left_out = [row for row in named if row not in options.rows]
     return options
 
 
@@ -224,10 +272,8 @@ def show(found, out):
     verdicts = report.verdicts(found["rows"], contestants.Culvert.name)
     if verdicts:
         print(verdicts)
-    for name, why in found["missing"].items():
-        print(f"missing: {name}: {why}")
-    if found["strangers"]:
-        print(report.strangers_line(found["strangers"]))
+    for line in report.notes(found):
+        print(line)
     print(f"report: {out}/report.json {out}/report.html")
 
 
@@ -235,17 +281,18 @@ def main():
     options = parse()
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))  # inherited by every contestant alike
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
-    remove_stale("cb")
+    leftovers.remove()  # a killed run's
     (ours, missing), (others, not_found) = contestants.available(), peers.available()
     chosen = words(options.contestants, [cls.name for cls in ours + others], "contestant")
     with tempfile.TemporaryDirectory(prefix="culvert-bench-") as work_dir:
         os.chmod(work_dir, 0o755)
         bench = Bench(options, work_dir, {**missing, **not_found})
-        with contextlib.redirect_stdout(io.StringIO()):  # the nodes' logs, which tests want to see
-            bench.run([cls for cls in ours + others if cls.name in chosen])
-    progress("")
-    show(bench.report(), options.out)
+        try:
+            bench.run_guarded([cls for cls in ours + others if cls.name in chosen])
+        finally:
+            show(bench.report(), options.out)
+    if bench.ended_by:
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "interop"))
 from cgroup import Cgroup
 from culvert_node import BIN, ROOT, CulvertNode, stop, wait_for, write_config
+from leftovers import NAMESPACES, TAG
 from topology import Topology
 
 LOADGEN = os.path.join(BIN, "loadgen")
@@ -18,6 +19,8 @@ PLAIN_ZTUNNEL = os.path.join(ROOT, "build", "bench", "culvert-ztunnel-plain")
 PORT = 9100
 OFFSETS = range(4)  # the server's ports: echo, sink, a byte per connection, HTTP
 QUIET = {"RUST_LOG": "warn"}  # the same log level for every proxy
+# In a quick run, of those that nothing is promised against: what they are slow at and what they take shows in these, too.
+OF_OTHERS = ("rss_idle", "idle_cpu", "rr1", "rr32", "bulk16", "conn16", "http1")
 
 
 def has_tunnel(pod):
@@ -31,26 +34,33 @@ class Contestant:
     name = "none"
     baseline = "none"  # what its ratio_to_none is against
     rows = None  # the only ones that it takes part in; None: all
+    quick_rows = None  # the same of a quick run
     server_node = 2
 
     def __init__(self, octet, work_dir):
         self.work_dir = os.path.join(work_dir, self.name)
         os.makedirs(self.work_dir, exist_ok=True)
-        self.topology = Topology(f"cb{octet}", octet)
+        self.processes = []
+        self.tag = TAG + self.name
+        self.topology = Topology(f"{NAMESPACES}{octet}", octet)
+        self.cgroup = Cgroup(self.tag)
+        try:
+            self._serve()
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _serve(self):
+        """The two pods and the server in one of them."""
         self.client = self.topology.pod(1, "c")
         self.server = self.topology.pod(self.server_node, "s")
         self.client.sysctl("net.ipv4.ip_local_port_range", "1024 65000")  # TIME_WAIT must not run out of ports
         self.client.sysctl("net.ipv4.tcp_tw_reuse", 1)
         for pod, account in ((self.client, "client"), (self.server, "server")):
             pod.namespace, pod.account = "bench", account
-        self.cgroup = Cgroup(self.name)
-        self.processes = [self.server.popen(*self.cgroup.within(LOADGEN, "serve", str(PORT)), stdout=subprocess.DEVNULL)]
+        self.processes.append(self.server.popen(*self.cgroup.within(LOADGEN, "serve", str(PORT)), stdout=subprocess.DEVNULL))
         time.sleep(0.2)
-        try:
-            self.start()
-        except Exception:
-            self.close()
-            raise
 
     def start(self):
         """Nothing to start without a mesh."""
@@ -127,9 +137,10 @@ class Culvert(Contestant):
     def start(self):
         config = os.path.join(self.work_dir, "config")
         write_config(config, [self.client, self.server])
-        nodes = self.topology.nodes[:self.server_node]
-        self.pair = [CulvertNode(node, number, config, self.name, env=self.env, bin_dir=self.bin_dir, wrap=self.cgroup.as_root())
-                     for number, node in enumerate(nodes, 1)]
+        self.pair = []
+        for number, node in enumerate(self.topology.nodes[:self.server_node], 1):
+            self.pair.append(CulvertNode(node, number, config, self.tag, env=self.env, bin_dir=self.bin_dir,
+                                         wrap=self.cgroup.as_root()))
         self.pair[0].wait_captured([self.client.name])
         self.pair[-1].wait_captured([self.server.name])
         wait_for(self._is_ready, 20, f"a first {self.name} connection, see {config}")
@@ -193,6 +204,7 @@ class PlainCulvert(Culvert):
     """Culvert on two nodes with a ztunnel that is made for this benchmark and does not encrypt."""
 
     name = "culvert-plain"
+    quick_rows = OF_OTHERS
 
     def start(self):
         self.bin_dir = os.path.join(self.work_dir, "bin")
@@ -205,8 +217,8 @@ class PlainCulvert(Culvert):
             raise RuntimeError("culvert-plain encrypts: its wrappers of OpenSSL's functions are not called any more")
 
     def _is_plain_on_the_wire(self):
-        """loadgen sends zeros, which do not stay zeros in a cipher."""
-        sniffer = self.topology.nodes[0].popen("timeout", "10", "tcpdump", "-i", "uplink", "-c", "20", "-x", "-n",
+        """loadgen sends zeros, which do not stay zeros in a cipher. Whole packets would not fit into the pipe that is read last."""
+        sniffer = self.topology.nodes[0].popen("timeout", "10", "tcpdump", "-i", "uplink", "-c", "20", "-x", "-n", "-s", "256",
                                                "greater 1000 and tcp port 15008", stdout=subprocess.PIPE,
                                                stderr=subprocess.DEVNULL, text=True)
         end = time.monotonic() + 10

@@ -15,7 +15,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "interop"))
 import contestants
 import cost
 from culvert_node import BIN, stop
-from topology import run
+from leftovers import NAMESPACES
+from topology import TREE, run
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 API_PORT, XDS_PORT = 16443, 15012
@@ -46,7 +47,7 @@ class Cluster:
         self.pods, self.stack = pods, contextlib.ExitStack()
         self.folder = tempfile.mkdtemp(prefix="control-", dir=work_dir)
         self.stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
-        self.netns = f"cvbench-{os.getpid()}"
+        self.netns = f"{TREE}{NAMESPACES}-api"
         run("ip", "netns", "add", self.netns)
         self.stack.callback(run, "ip", "netns", "del", self.netns)
         run(*self.inside("ip", "link", "set", "lo", "up"))
@@ -92,6 +93,12 @@ class Cluster:
                              str(self.pods + self.pods // PER_SERVICE), stdout=subprocess.PIPE, text=True)
         assert clients.stdout.readline() == "synced\n"
         return clients
+
+    def stop_one(self):
+        """One more, which is there and reads nothing; it goes on when all is to end."""
+        one = self.clients(1)
+        one.send_signal(signal.SIGSTOP)
+        self.stack.callback(one.send_signal, signal.SIGCONT)
 
     def wire_bytes(self):
         """Sent on the namespace's loopback."""
@@ -147,7 +154,7 @@ def xds_clients(bench):
         clients = cluster.clients(n)
         for label in ("", "_with_one_stopped"):
             if label:
-                cluster.clients(1).send_signal(signal.SIGSTOP)
+                cluster.stop_one()
             seen, seconds, sent, changes = churn(cluster, clients)
             bench.add("xds_clients", contestants.Culvert, f"p50_ms{label}", seen["p50_us"] / 1e3)
             bench.add("xds_clients", contestants.Culvert, f"p99_ms{label}", seen["p99_us"] / 1e3)

@@ -47,7 +47,7 @@ def curve(name, contestant, metric, points):
     return entry
 
 
-def over_message_size(standing, rounds, seconds, progress):
+def over_message_size(standing, rounds, seconds, spare, progress):
     """Round trips of one connection on one core, p50, over the message's size."""
     found = {}
     for number in range(rounds):
@@ -55,7 +55,7 @@ def over_message_size(standing, rounds, seconds, progress):
             for c in standing:
                 progress(f"curve over size, round {number + 1}/{rounds}: {size} {c.name}")
                 with c.pinned():
-                    metrics, _ = measure(c, Row("rr", 0, (1, size), ()), seconds)
+                    metrics, _ = measure(c, Row("rr", 0, (1, size), ()), seconds, spare)
                 found.setdefault((c.name, size), []).append(metrics["p50_us"])
     return [curve("rr1_size", c.name, "p50_us_pinned", [(size, statistics.median(found[c.name, size])) for size in MESSAGE_SIZES])
             for c in standing]
@@ -76,10 +76,10 @@ def rss_with(contestant, connections):
         holder.wait()
 
 
-def over_connections(contestant, progress):
-    """Resident memory over the number of idle connections."""
+def over_connections(contestant, numbers, progress):
+    """Resident memory over these numbers of idle connections."""
     points = [(0, contestant.rss_kb())]
-    for connections in CONNECTIONS:
+    for connections in numbers:
         progress(f"{connections} idle connections {contestant.name}")
         points.append((connections, rss_with(contestant, connections)))
     return curve("rss_connections", contestant.name, "rss_kB", points)

@@ -6,7 +6,8 @@ import time
 
 import contestants
 from culvert_node import CulvertNode, wait_for, write_config
-from topology import Namespace, Topology
+from leftovers import NAMESPACES, TAG
+from topology import TREE, Namespace, Topology
 
 PODS = 100
 
@@ -36,7 +37,7 @@ def age_ms(pid):
 def start_with_many_pods(work_dir, progress):
     """Milliseconds from the start of `culvert node` (control plane and CA included), and of the agent, to all pods captured."""
     config = os.path.join(work_dir, "many")
-    node_ns = Namespace("cbmany-n1")
+    node_ns = Namespace(f"{TREE}{NAMESPACES}many-n1")
     pods = []
     node = None
     try:
@@ -45,7 +46,7 @@ def start_with_many_pods(work_dir, progress):
             pods.append(BarePod(node_ns, number))
         write_config(config, pods)
         begin = time.monotonic()
-        node = CulvertNode(node_ns, 1, config, "bench-many", env=contestants.QUIET)
+        node = CulvertNode(node_ns, 1, config, TAG + "many", env=contestants.QUIET)
         wait_for(lambda: len(node.captured()) == PODS, 30, f"capture of {PODS} pods")
         return (time.monotonic() - begin) * 1000, age_ms(node.pids("culvert-agent")[0])
     finally:
@@ -58,7 +59,7 @@ def start_with_many_pods(work_dir, progress):
 def label_to_encrypted(work_dir, octet):
     """Milliseconds from the write of the label to the first tunnel of a client that connects all the time."""
     config = os.path.join(work_dir, "label")
-    with Topology(f"cb{octet}", octet) as topology:
+    with Topology(f"{NAMESPACES}{octet}", octet) as topology:
         client, server = topology.pod(1, "c"), topology.pod(2, "s")
         for pod, account in ((client, "client"), (server, "server")):
             pod.namespace, pod.account = "bench", account
@@ -67,7 +68,7 @@ def label_to_encrypted(work_dir, octet):
         try:
             processes.append(server.popen(contestants.LOADGEN, "serve", "9100", stdout=subprocess.DEVNULL))
             for number, namespace in enumerate(topology.nodes, 1):
-                nodes.append(CulvertNode(namespace, number, config, "bench-label", env=contestants.QUIET))
+                nodes.append(CulvertNode(namespace, number, config, TAG + "label", env=contestants.QUIET))
             for node in nodes:
                 wait_for(lambda n=node: n.admin_or_none("ztunnel", "/config_dump") is not None, 20, "ztunnel")
             processes.append(client.popen(contestants.LOADGEN, "conn", server.ip4, "9102", "1", "8", stdout=subprocess.DEVNULL))

@@ -69,6 +69,7 @@ class Api(http.server.ThreadingHTTPServer):
     def __init__(self, port, pods):
         self.pods, self.services = pods, max(pods // PER_SERVICE, 1)
         self.version, self.lock = 1, threading.Lock()
+        self.handle_error = lambda *_: None  # a control plane that ends leaves its connections
         self.items = {
             "namespaces": [{"metadata": {**meta("far"), "namespace": "", "labels": {"istio-injection": "enabled"}}}],
             "pods": [pod(i, self.services) for i in range(pods)],

@@ -3,6 +3,8 @@
 import html
 import math
 
+from report import notes
+
 COLOURS = {"none": "#8a8f98", "none-local": "#b3b8c0", "culvert-local": "#0b6e4f", "culvert-bypass": "#2f8a6c",
            "culvert-cross": "#1f9d73", "culvert-plain": "#8fd3b6", "culvert-shortcut": "#064d37", "ztunnel": "#3b6fd4",
            "haproxy": "#d4763b", "envoy": "#a65bbf"}
@@ -120,7 +122,6 @@ def page(report):
     said.append("<h1>Over size</h1><p class=note>Both axes logarithmic; k is the exponent of cost = a + b &middot; size<sup>k</sup>.</p>")
     for (row, metric), entries in groups(report["curves"], lambda e: (e["id"], e["metric"])).items():
         said.append(f"<h2>{html.escape(row)} {html.escape(metric)}</h2>{line_plot(entries)}")
-    for name, why in report["missing"].items():
-        said.append(f"<p>missing: <b>{html.escape(name)}</b>: {html.escape(why)}</p>")
+    said += [f"<p>{html.escape(line)}</p>" for line in notes(report)]
     return (f"<!doctype html><html lang=en><meta charset=utf-8><title>Culvert: make bench</title><style>{STYLE}</style>"
             f"<h1>Culvert: make bench</h1>{''.join(said)}</html>\n")

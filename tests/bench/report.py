@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From samples to the report: medians, ratios inside the run, marks where the ground itself moved."""
 import statistics
+import textwrap
 
 UNSTEADY = 0.10  # spread of the baseline over its median, from which on a result is marked
 
@@ -65,9 +66,28 @@ def table(entries, names, shown):
 
 
 def strangers_line(count):
-    """What `cost.strangers()` found; empty without."""
+    """What `cost.strangers()` found."""
     return (f"disturbed: {count} TCP programs of others at the root of the cgroup tree, which ran for culvert-*'s connections more often "
-            "than for no mesh's: connections look too dear" if count else "")
+            "than for no mesh's: connections look too dear")
+
+
+def notes(found):
+    """What else is to be said of a run; `found`: what report.json holds."""
+    lines = [f"missing: {name}: {why}" for name, why in found["missing"].items()]
+    if found["strangers"]:
+        lines.append(strangers_line(found["strangers"]))
+    if found["left_out"]:
+        lines.append(wrapped("left out of a quick run (ROWS names what to run): ", found["left_out"]))
+    if found["ended_by"]:
+        lines.append(f"ended by {found['ended_by']}: this is what was measured until then")
+    parts = [f"{part['id']} {part['seconds']:.0f}" for part in found["took"] if part["seconds"] >= 1]
+    return [*lines, wrapped(f"took {found['took_s']:.0f} s: ", parts)]
+
+
+def wrapped(start, words):
+    """A list as lines that a terminal has room for."""
+    bound = ", ".join(word.replace(" ", chr(160)) for word in words)
+    return textwrap.fill(start + bound, 160, break_on_hyphens=False).replace(chr(160), " ")
 
 
 def curve_lines(curves):

@@ -17,6 +17,7 @@ import cost
 import peers
 import served
 from culvert_node import BIN, CulvertNode, put_file, stop, wait_for, write_config
+from leftovers import NAMESPACES, TAG
 from topology import Topology, run
 
 SMALL, LARGE = 100, 100_000
@@ -127,10 +128,11 @@ def acked(run_dir):
     return [c["acked"] for c in clients]
 
 
-def wait_settled(run_dir, pods):
-    """Until all clients of a node have everything."""
+def wait_settled(pods, *run_dirs):
+    """Until all clients of these nodes have everything."""
     want = pods + pods // PER_SERVICE
-    wait_for(lambda: acked(run_dir) and min(acked(run_dir)) >= want, 300, f"{want} addresses at the clients of {run_dir}")
+    for run_dir in run_dirs:
+        wait_for(lambda at=run_dir: acked(at) and min(acked(at)) >= want, 300, f"{want} addresses at the clients of {run_dir}")
     time.sleep(2)
 
 
@@ -154,7 +156,7 @@ class Pair:
         wait_for(self.ready_line, 300, "the control plane to be ready")  # alone: what it takes is told there
         self.ztunnel = subprocess.Popen([os.path.join(BIN, "culvert-ztunnel"), *common, "--log-level", "error", "--user", "root",
                                          "--admin-port", "0", "--metrics-port", "0", "--ready-port", "0"], **quiet)
-        wait_settled(self.run_dir, pods)
+        wait_settled(pods, self.run_dir)
 
     def ready_line(self):
         """What the control plane logged when it began to serve; None before."""
@@ -209,12 +211,12 @@ def percentile(values, share):
 def culvert_pair(topology, pods, config, work_dir, size):
     """Culvert on both nodes, with all of the mesh known."""
     with contextlib.ExitStack() as stack:
-        nodes = [stack.enter_context(contextlib.closing(CulvertNode(node, number, config, os.path.basename(work_dir),
+        nodes = [stack.enter_context(contextlib.closing(CulvertNode(node, number, config, TAG + os.path.basename(work_dir),
                                                                     env=contestants.QUIET)))
                  for number, node in enumerate(topology.nodes, 1)]
         for node, pod in zip(nodes, pods):
             node.wait_captured([pod.name], 120)
-            wait_settled(node.run_dir, size)
+        wait_settled(size, *(node.run_dir for node in nodes))
         yield
 
 
@@ -234,7 +236,7 @@ def effects(bench, octet, pods, name, start):
     config = os.path.join(work_dir, "config")
     os.makedirs(work_dir)
     os.chmod(work_dir, 0o755)
-    with Topology(f"cb{octet}", octet) as topology, contextlib.ExitStack() as stack:
+    with Topology(f"{NAMESPACES}{octet}", octet) as topology, contextlib.ExitStack() as stack:
         client, server = topology.pod(1, "c"), topology.pod(2, "s")
         for pod, account in ((client, "client"), (server, "server")):
             pod.namespace, pod.account = "bench", account

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the benchmark makes of its samples."""
 import os
+import signal
+import subprocess
 import sys
 import types
 
@@ -8,11 +10,14 @@ import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "bench"))
 import bench
+import clock
 import cost
 import curves
+import leftovers
 import page
 import report
 import rows as rows_of_bench
+from contestants import OF_OTHERS
 
 NAMES = ["none", "none-local", "culvert-local", "ztunnel"]
 BASELINES = {"none": "none", "none-local": "none-local", "culvert-local": "none-local", "ztunnel": "none"}
@@ -37,9 +42,63 @@ def test_an_unsteady_baseline_marks_what_rests_on_it():
     assert "~4 0.50n" in report.table(list(rows().values()), NAMES, {"rr1": ("p50_us",)})
 
 
-def test_programs_of_others_are_told_of():
-    assert not report.strangers_line(0)
-    assert report.strangers_line(6).startswith("disturbed: 6 TCP programs")
+NOTED = {"missing": {"envoy": "<not> here"}, "strangers": 0, "left_out": [], "ended_by": None, "took_s": 2.4, "took": []}
+
+
+def test_what_disturbed_and_what_is_missing_is_told():
+    assert report.notes(NOTED) == ["missing: envoy: <not> here", "took 2 s:"]
+    assert report.notes({**NOTED, "strangers": 6})[1].startswith("disturbed: 6 TCP programs")
+    assert report.notes({**NOTED, "left_out": ["rr4k"]})[1].endswith(": rr4k")
+    assert report.notes({**NOTED, "ended_by": "SIGINT"})[1].startswith("ended by SIGINT")
+
+
+def test_every_second_of_a_run_counts_for_one_part():
+    times = iter([0, 1, 4, 10, 12])
+    c = clock.Clock(lambda: next(times))
+    c.at("a")
+    c.at("b")
+    c.at("a")
+    assert c.report() == (12, [{"id": "b", "seconds": 6}, {"id": "a", "seconds": 5}])
+
+
+def test_where_the_time_went_is_told_without_what_took_none():
+    took = [{"id": "start none", "seconds": 3.2}, {"id": "rr1", "seconds": 0.4}]
+    assert report.notes({**NOTED, "took": took})[-1] == "took 2 s: start none 3"
+
+
+def options(*argv):
+    """What bench.py makes of its command line."""
+    sys.argv = ["bench.py", *argv]
+    return bench.parse()
+
+
+def test_a_quick_run_has_fewer_rows_and_says_which_are_left_out(monkeypatch):
+    monkeypatch.setattr(sys, "argv", [])
+    quick = options("--quick")
+    assert set(quick.rows) == set(bench.QUICK) and sorted(quick.rows + quick.left_out) == sorted(bench.SHOWN)
+    assert options("--quick", "--rows", "rr4k").rows == ["rr4k"] and not options().left_out
+    assert set(OF_OTHERS) < set(bench.QUICK)
+
+
+def test_every_metric_is_explained():
+    with open(os.path.join(os.path.dirname(bench.__file__), "README.md"), encoding="utf-8") as f:
+        text = f.read()
+    shown = {metric for metrics in bench.SHOWN.values() for metric in metrics} | {"failed", "unanswered", "steal_percent"}
+    plain = {metric.removesuffix("_pinned") for metric in shown}
+    ends = ("_small", "_large", "_near_empty", "_1k_pods", "_10k_pods", "_with_one_stopped", "_10", "_10000")
+    plain = {next((m.removesuffix(end) for end in ends if m.endswith(end)), m) for m in plain}
+    assert not [m for m in sorted(plain) if f"`{m}`" not in text]
+
+
+def test_what_a_run_has_started_ends_with_it():
+    """Also what is stopped, and not what has ended already."""
+    ended = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    ours = [subprocess.Popen(["sleep", "60"]) for _ in range(2)]
+    ours[1].send_signal(signal.SIGSTOP)
+    assert {p.pid for p in ours} <= set(leftovers.children()) and ended.pid not in leftovers.children()
+    leftovers.end_children()
+    assert [p.wait() for p in ours] == [-signal.SIGTERM] * 2 and ended.wait() == 0
 
 
 @pytest.mark.parametrize("a,b,k", [(0, 3, 1), (10, 0.5, 1), (5, 2, 0.5), (0, 0.1, 1.5)])
@@ -55,7 +114,7 @@ def test_a_flat_curve_grows_with_nothing():
 
 
 def test_the_page_holds_everything_and_asks_for_nothing():
-    found = {"rows": list(rows().values()), "missing": {"envoy": "<not> here"}, "rounds": 3, "seconds": 1, "machine": "Linux",
+    found = {**NOTED, "rows": list(rows().values()), "rounds": 3, "seconds": 1, "machine": "Linux",
              "roles": [{"id": "rr1", "contestant": "none", "unit": "us", **{role: 1.0 for role in page.ROLES}}],
              "curves": [curves.curve("size", "none", "p50_us", [(1, 1), (10, 2), (100, 12)])]}
     text = page.page(found)
@@ -92,11 +151,12 @@ class Stolen:
         return '{"done": 1000, "failed": 0, "unanswered": 0, "per_s": 1000, "p50_us": 1, "p99_us": 2}'
 
 
-@pytest.mark.parametrize("shares,runs,said", [((0,), 1, None), ((30, 1), 2, None), ((30,), rows_of_bench.TRIES, 30)])
-def test_a_run_of_which_the_host_takes_a_part_is_made_again_or_marked(monkeypatch, tmp_path, shares, runs, said):
+@pytest.mark.parametrize("shares,spare,runs,said", [((0,), 1, 1, None), ((30, 1), 1, 2, None), ((30,), 9, rows_of_bench.TRIES, 30),
+                                                    ((30,), 0, 1, 30)])
+def test_a_run_of_which_the_host_takes_a_part_is_made_again_or_marked(monkeypatch, tmp_path, shares, spare, runs, said):
     monkeypatch.setattr(cost, "STAT", str(tmp_path / "stat"))
     contestant = Stolen(tmp_path / "stat", shares)
-    metrics, per = rows_of_bench.measure(contestant, rows_of_bench.ROWS["rr1"], 1)
+    metrics, per = rows_of_bench.measure(contestant, rows_of_bench.ROWS["rr1"], 1, rows_of_bench.Spare(spare))
     assert contestant.runs == runs and metrics.get("steal_percent") == (said and pytest.approx(said))
     took = (100 - shares[-1]) / os.sysconf("SC_CLK_TCK")
     assert per["machine"] == pytest.approx(took / 1000 * 1e6), "what the host took is no work of ours"

@@ -112,7 +112,7 @@ def slow_reader(bench):
     """Memory, and what the fast connections of the tunnel lose; runs with and without it take turns."""
     h = stage(bench).hostile
     pids = [h.ztunnel(0), h.ztunnel(1)]
-    rounds, seconds = (1, 2) if bench.options.quick else (3, 15)
+    rounds, seconds = (1, 2) if bench.options.quick else (2, 30)
     for _ in range(rounds):
         _, _, alone = slow.run(h.friend, h.server, pids, seconds, has_slow=False)
         growth, _, beside = slow.run(h.friend, h.server, pids, seconds)

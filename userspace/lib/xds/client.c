@@ -42,6 +42,7 @@ struct xds_client {
 	struct versions held[XDS_TYPE_MAX]; /* as the control plane sent them; their names are the
 					       owner's */
 	bool is_connected;
+	enum xds_part part;        /* of the last response */
 	char failure[FAILURE_MAX]; /* told; "": none since it was connected last */
 };
 
@@ -215,11 +216,19 @@ static void detail_add(char *detail, const char *name, const char *err, int r)
 		       err[0] ? err : strerror(-r));
 }
 
+static enum xds_part part_of(const delta_response *resp)
+{
+	if ((int)resp->culvert_part == XDS_PART_MORE)
+		return XDS_PART_MORE;
+	return (int)resp->culvert_part == XDS_PART_WHOLE ? XDS_PART_WHOLE : XDS_PART_UNSAID;
+}
+
 static void response_apply(struct xds_client *c, enum xds_type type, const delta_response *resp,
 			   char *detail)
 {
 	char err[ERR_MAX];
 
+	c->part = part_of(resp);
 	for (size_t i = 0; i < resp->n_resources; i++) {
 		int r;
 
@@ -392,6 +401,11 @@ struct xds_client *xds_client_free(struct xds_client *c)
 bool xds_client_is_connected(const struct xds_client *c)
 {
 	return c->is_connected;
+}
+
+enum xds_part xds_client_part(const struct xds_client *c)
+{
+	return c->part;
 }
 
 const char *xds_client_failure(const struct xds_client *c)

@@ -67,6 +67,8 @@ DEFINE_CLEANUP(struct xds_client *, xds_client_free);
 
 /** xds_client_is_connected() - the stream is open now. */
 bool xds_client_is_connected(const struct xds_client *c);
+/** xds_client_part() - of the response that came last, over this connection or the one before. */
+enum xds_part xds_client_part(const struct xds_client *c);
 /** xds_client_failure() - why it is not connected, as on_failure() said; "" while it is, or before
  * the first attempt. Return: borrowed until the loop's next turn. */
 const char *xds_client_failure(const struct xds_client *c);

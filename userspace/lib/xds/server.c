@@ -16,6 +16,7 @@
 #include "xds/metadata.h"
 #include "xds/refusal.h"
 #include "xds/resources.h"
+#include "xds/sub.h"
 #include "xds/wanted.h"
 
 #define DELTA_PATH     "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
@@ -31,21 +32,7 @@
 
 typedef Envoy__Service__Discovery__V3__DeltaDiscoveryRequest delta_request;
 typedef Envoy__Service__Discovery__V3__DeltaDiscoveryResponse delta_response;
-
-/* What one client has been told of one type. */
-struct sub {
-	bool is_open;
-	bool is_first; /* the first response is sent even when it is empty: it means "in sync" */
-	bool is_in_flight; /* one response waits for its ack */
-	uint64_t sent_seq; /* changes up to here were sent */
-	uint64_t open_seq; /* the last change when it was opened */
-	uint64_t nonce;
-	size_t in_flight_count;
-	uint64_t behind_us; /* when the first change came that it was not sent; 0: none, or new */
-	uint64_t in_flight_us; /* the same of a response that is the last of them */
-	struct map *held;      /* name -> the client's version; until its first round is through */
-	struct wanted *wanted; /* NULL: everything */
-};
+typedef Envoy__Service__Discovery__V3__DeltaDiscoveryResponse__Part response_part;
 
 struct stream {
 	struct xds_server *server;
@@ -55,6 +42,8 @@ struct stream {
 	char node_id[NODE_MAX], node_name[NODE_MAX], version[VERSION_MAX];
 	uint64_t acked, nacked;
 	struct sub subs[XDS_TYPE_MAX];
+	bool is_torn; /* more was to follow on the last response */
+	enum xds_type last_type;
 	struct refusal *refusals[XDS_TYPE_MAX]; /* NULL: of this type it refuses nothing */
 };
 
@@ -93,117 +82,13 @@ static void stream_free(struct stream *st)
 	free(st);
 }
 
-/* What the client held before it came back and is gone since. */
-static int batch_add_vanished(struct batch *b, const struct resources *store, struct sub *sub)
+/* With what was sent it has all that there is of what it asked for. */
+static bool stream_is_whole(const struct stream *st)
 {
-	map_for_each (sub->held, it) {
-		const struct resource_entry *e = resources_get(store, it.key);
-		int r;
-
-		if (e && e->packed)
-			continue;
-		r = batch_remove(b, it.key);
-		if (r < 0)
-			return r;
-		free(map_del_str(sub->held, it.key));
-	}
-	return 0;
-}
-
-/* A node's configuration is its own business. */
-static bool is_for(const struct stream *st, enum xds_type type, const char *name)
-{
-	return type != XDS_NODE_CONFIG || streq(name, "*") || streq(name, st->node_name);
-}
-
-static int batch_add_entry(struct batch *b, const struct stream *st, enum xds_type type,
-			   const struct resource_entry *e)
-{
-	const struct sub *sub = &st->subs[type];
-	_cleanup_(freep) char *version = sub->held ? map_del_str(sub->held, e->name) : NULL;
-
-	if (!is_for(st, type, e->name))
-		return 0;
-	if (!e->packed) {
-		/* in the first round only what the client said it has can be news to it, and what
-		 * went since the round began: that may have been sent in an earlier part of it */
-		return sub->held && !version && e->seq <= sub->open_seq ? 0
-									: batch_remove(b, e->name);
-	}
-	if (!version || !streq(version, e->version))
-		batch_add(b, type, e);
-	return 0;
-}
-
-static int batch_add_wanted(struct batch *b, struct sub *sub, const struct resource_entry *e)
-{
-	_cleanup_(freep) char *version = sub->held ? map_del_str(sub->held, e->name) : NULL;
-
-	if (!e->packed)
-		return batch_remove(b, e->name);
-	if (version && streq(version, e->version))
-		return 0;
-	batch_add(b, XDS_ADDRESS, e);
-	return batch_add_aliases(b, e);
-}
-
-/* What changed and the client wants, then what it is owed an answer to. */
-static int batch_fill_wanted(struct batch *b, struct stream *st)
-{
-	struct resources *store = &st->server->stores[XDS_ADDRESS];
-	const struct address_index *ix = &st->server->index;
-	struct sub *sub = &st->subs[XDS_ADDRESS];
-	struct resource_entry *e;
-	struct wanted_answer answer;
-	int r = 0;
-
-	for (e = resources_after(store, sub->sent_seq); e; e = resources_next(store, e)) {
-		if (batch_is_full(b))
-			return 0;
-		r = wanted_take(sub->wanted, ix, e);
-		if (r > 0)
-			r = batch_add_wanted(b, sub, e);
-		if (r < 0)
-			return r;
-		sub->sent_seq = e->seq;
-	}
-	while (!batch_is_full(b) && (r = wanted_next(sub->wanted, ix, store, &answer)) > 0) {
-		r = answer.entry ? batch_add_wanted(b, sub, answer.entry)
-				 : batch_remove(b, answer.missing);
-		if (r < 0)
-			return r;
-	}
-	if (r == 0 && !wanted_is_pending(sub->wanted))
-		held_free(&sub->held);
-	return r;
-}
-
-static int batch_fill(struct batch *b, struct stream *st, enum xds_type type)
-{
-	struct resources *store = &st->server->stores[type];
-	struct sub *sub = &st->subs[type];
-	struct resource_entry *e;
-	int r = 0;
-
-	if (sub->is_first && sub->held)
-		r = batch_add_vanished(b, store, sub);
-	if (r == 0 && sub->wanted)
-		return batch_fill_wanted(b, st);
-	for (e = resources_after(store, sub->sent_seq); r == 0 && e; e = resources_next(store, e)) {
-		if (batch_is_full(b))
-			return 0;
-		r = batch_add_entry(b, st, type, e);
-		if (r == 0)
-			sub->sent_seq = e->seq;
-	}
-	if (r == 0)
-		held_free(&sub->held);
-	return r;
-}
-
-static bool is_up_to_date(const struct stream *st, enum xds_type type)
-{
-	return st->subs[type].sent_seq == st->server->stores[type].seq;
+	for (int type = 0; type < XDS_TYPE_MAX; type++)
+		if (sub_is_behind(&st->subs[type], &st->server->stores[type]))
+			return false;
+	return true;
 }
 
 static int batch_send(struct batch *b, struct stream *st, enum xds_type type)
@@ -214,20 +99,24 @@ static int batch_send(struct batch *b, struct stream *st, enum xds_type type)
 	int r;
 
 	sub->nonce = ++st->server->last_nonce;
+	sub->is_first = false;
 	(void)snprintf(nonce, sizeof(nonce), "%llu", (unsigned long long)sub->nonce);
+	st->is_torn = !stream_is_whole(st);
+	st->last_type = type;
 	resp.type_url = (char *)xds_type_url(type);
 	resp.nonce = nonce;
 	resp.resources = b->resource_pointers;
 	resp.n_resources = b->n_resources;
 	resp.removed_resources = b->removed;
 	resp.n_removed_resources = b->n_removed;
+	resp.culvert_part =
+		st->is_torn ? (response_part)XDS_PART_MORE : (response_part)XDS_PART_WHOLE;
 	r = message_send(st->call, &resp.base);
 	if (r < 0)
 		return r;
-	sub->is_first = false;
 	sub->is_in_flight = true;
 	sub->in_flight_count = b->n_resources + b->n_removed;
-	sub->in_flight_us = is_up_to_date(st, type) ? sub->behind_us : 0;
+	sub->in_flight_us = sub_is_up_to_date(sub, &st->server->stores[type]) ? sub->behind_us : 0;
 	st->server->stats.pushes[type]++;
 	if (!st->ack_timer.loop)
 		(void)loop_timer_set(st->server->loop, &st->ack_timer, ACK_TIMEOUT_US);
@@ -239,35 +128,60 @@ static void sub_note_change(struct stream *st, enum xds_type type)
 {
 	struct sub *sub = &st->subs[type];
 
-	if (!sub->is_first && !sub->behind_us && !is_up_to_date(st, type))
+	if (sub->is_open && !sub->is_first && !sub->behind_us &&
+	    !sub_is_up_to_date(sub, &st->server->stores[type]))
 		sub->behind_us = st->server->changed_us;
 }
 
-/* Return: 0; -errno: the stream is beyond repair. */
 static int sub_push(struct stream *st, enum xds_type type)
 {
+	const struct resources *store = &st->server->stores[type];
+	const struct sub_source from = {type, store, &st->server->index, st->node_name};
 	struct batch *b = st->server->batch;
 	struct sub *sub = &st->subs[type];
 	int r;
 
-	if (!st->server->is_ready || !sub->is_open)
-		return 0;
-	sub_note_change(st, type);
-	if (sub->is_in_flight)
-		return 0;
-	if (!sub->is_first && is_up_to_date(st, type) &&
-	    !(sub->wanted && wanted_is_pending(sub->wanted)))
+	if (!sub_is_behind(sub, store))
 		return 0;
 	for (int t = 0; type == XDS_NODE_CONFIG && t < XDS_NODE_CONFIG; t++)
 		if (st->subs[t].held) /* see types.h */
 			return 0;
-	r = batch_fill(b, st, type);
+	r = sub_fill(sub, b, &from);
 	if (r == 0 && (sub->is_first || b->n_resources + b->n_removed > 0))
 		r = batch_send(b, st, type);
-	if (is_up_to_date(st, type))
+	if (sub_is_up_to_date(sub, store))
 		sub->behind_us = 0;
 	batch_clear(b);
-	return r < 0 || type == XDS_NODE_CONFIG ? r : sub_push(st, XDS_NODE_CONFIG);
+	return r;
+}
+
+static bool stream_is_in_flight(const struct stream *st)
+{
+	for (int type = 0; type < XDS_TYPE_MAX; type++)
+		if (st->subs[type].is_in_flight)
+			return true;
+	return false;
+}
+
+/* All types together, once all of the last round is acknowledged: if each went when it could, a
+ * client to which they go in turns would never have all that belongs together. Return: 0; -errno:
+ * the stream is beyond repair. */
+static int stream_push(struct stream *st)
+{
+	int r = 0;
+
+	if (!st->server->is_ready)
+		return 0;
+	for (int type = 0; type < XDS_TYPE_MAX; type++)
+		sub_note_change(st, (enum xds_type)type);
+	if (stream_is_in_flight(st))
+		return 0;
+	for (int type = 0; r == 0 && type < XDS_TYPE_MAX; type++)
+		r = sub_push(st, (enum xds_type)type);
+	/* the rest was nothing that it is sent: it is told so */
+	if (r == 0 && st->is_torn && stream_is_whole(st))
+		r = batch_send(st->server->batch, st, st->last_type);
+	return r;
 }
 
 static void stream_fail(struct stream *st, enum grpc_status status, const char *message)
@@ -286,11 +200,8 @@ static void on_ack_timeout(struct loop_timer *t)
 static void ack_timer_update(struct stream *st)
 {
 	loop_timer_del(&st->ack_timer);
-	for (int type = 0; type < XDS_TYPE_MAX; type++)
-		if (st->subs[type].is_in_flight) {
-			(void)loop_timer_set(st->server->loop, &st->ack_timer, ACK_TIMEOUT_US);
-			return;
-		}
+	if (stream_is_in_flight(st))
+		(void)loop_timer_set(st->server->loop, &st->ack_timer, ACK_TIMEOUT_US);
 }
 
 static void node_read(struct stream *st, const Envoy__Service__Discovery__V3__Node *node)
@@ -398,7 +309,7 @@ static int request_handle(struct stream *st, const delta_request *req)
 	node_read(st, req->node);
 	sub = &st->subs[type];
 	r = sub->is_open ? sub_continue(st, sub, req) : sub_open(st, sub, type, req);
-	return r < 0 ? r : sub_push(st, type);
+	return r < 0 ? r : stream_push(st);
 }
 
 static void on_message(struct grpc_call *c, void *arg, const void *data, size_t len)
@@ -463,11 +374,7 @@ static void push_all(struct xds_server *s)
 
 	s->last_push_us = now_monotonic_us();
 	list_for_each_entry_safe (st, tmp, &s->streams, link) {
-		int r = 0;
-
-		for (int type = 0; r == 0 && type < XDS_TYPE_MAX; type++)
-			r = sub_push(st, (enum xds_type)type);
-		if (r < 0)
+		if (stream_push(st) < 0)
 			stream_fail(st, GRPC_RESOURCE_EXHAUSTED, "out of memory");
 	}
 	for (int type = 0; type < XDS_TYPE_MAX; type++)

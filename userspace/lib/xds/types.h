@@ -13,6 +13,13 @@ enum xds_type {
 	XDS_TYPE_INVALID = -1,
 };
 
+/** enum xds_part - what one response is of a change, which may take several, of several types. */
+enum xds_part {
+	XDS_PART_UNSAID, /* by a control plane that is not ours */
+	XDS_PART_MORE,   /* until the rest has come it is neither the old mesh nor the new one */
+	XDS_PART_WHOLE,
+};
+
 /* What Istio's types cannot carry, in their `extensions` (node.proto). */
 #define XDS_EXTENSION_SERVICE  "culvert.node.Service"
 #define XDS_EXTENSION_WORKLOAD "culvert.node.Workload"

@@ -286,6 +286,7 @@ static void on_state(void *arg, struct state *s)
 		if (n->workers[i].is_running)
 			worker_post_state(&n->workers[i], s);
 	dns_set_state(n->dns, s);
+	node_trust_state(n);
 	map_for_each (n->pods, it) {
 		node_pod_want(n, it.value);
 	}

@@ -45,6 +45,7 @@ struct node {
 	struct crl_watch *crl; /* NULL: there are no lists */
 	struct clock_watch clock;
 	struct settings settings;
+	bool has_new_domains; /* trusted from the next snapshot on */
 	struct loop_timer drain_timer;
 	struct trim trim;
 	unsigned int drained;
@@ -94,6 +95,8 @@ _must_check_ int node_trust_make(struct node *n);
 /** node_trust_settings(), node_trust_connected() - xds_sync_ops. @arg: the node. */
 void node_trust_settings(void *arg, struct settings *s);
 void node_trust_connected(void *arg);
+/** node_trust_state() - a snapshot has gone to everybody; on_settings() of it came before. */
+void node_trust_state(struct node *n);
 /** node_trust_identity() - certs_config. @arg: the node. */
 void node_trust_identity(void *arg, const char *identity, const struct tls_identity *t);
 /** node_trust_free() - after every connection. */

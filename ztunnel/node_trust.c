@@ -50,33 +50,56 @@ int node_trust_make(struct node *n)
 	return r == 0 && crl.path ? crl_watch_new(&crl, &n->crl) : r;
 }
 
-static bool has_same_domains(const struct settings *a, const struct settings *b)
+static bool has_domain(const struct settings *s, const char *name)
 {
-	bool is_same = a->domain_count == b->domain_count;
-
-	for (size_t i = 0; is_same && i < a->domain_count; i++)
-		is_same = streq(a->domains[i], b->domains[i]);
-	return is_same;
+	for (size_t i = 0; i < s->domain_count; i++)
+		if (streq(s->domains[i], name))
+			return true;
+	return false;
 }
 
-static void domains_take(struct node *n, const struct settings *s)
+static void domains_take(struct node *n, char *const *names, size_t count)
 {
-	int r = tls_trust_set_domains(n->trust, (const char *const *)s->domains, s->domain_count);
+	int r = tls_trust_set_domains(n->trust, (const char *const *)names, count);
 
 	if (r < 0) {
 		(void)log_error_errno(TARGET, r, "trust domain aliases not taken over");
 		return;
 	}
-	log_info(TARGET, "trust domain aliases taken over count=%zu", s->domain_count);
+	log_info(TARGET, "trust domain aliases taken over count=%zu", count);
 	trust_changed(n);
+}
+
+/* Policies mean each of the names. Those that go are no longer trusted before the policies stop
+ * naming them, those that come are when the policies do: else a peer of such a name would be let in
+ * past a DENY that is for it. */
+static void domains_change(struct node *n, const struct settings *s)
+{
+	const struct settings *old = &n->settings;
+	char *kept[TRUST_DOMAINS_MAX];
+	size_t count = 0;
+
+	for (size_t i = 0; i < old->domain_count; i++)
+		if (has_domain(s, old->domains[i]))
+			kept[count++] = old->domains[i];
+	if (count < old->domain_count)
+		domains_take(n, kept, count);
+	n->has_new_domains = count < s->domain_count;
+}
+
+void node_trust_state(struct node *n)
+{
+	if (!n->has_new_domains)
+		return;
+	n->has_new_domains = false;
+	domains_take(n, n->settings.domains, n->settings.domain_count);
 }
 
 void node_trust_settings(void *arg, struct settings *s)
 {
 	struct node *n = arg;
 
-	if (!has_same_domains(&n->settings, s))
-		domains_take(n, s);
+	domains_change(n, s);
 	if (n->settings.trust_bundle && !streq(n->settings.trust_bundle, s->trust_bundle)) {
 		log_info(TARGET, "roots or signer of the CA changed, renewing certificates");
 		certs_renew(n->certs);

@@ -192,9 +192,35 @@ struct state *state_unref(struct state *s)
 {
 	if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
 		return NULL;
-	state_tables_release(&s->t);
+	if (s->base) {
+		hamt_free(s->t.identities);
+		hamt_free(s->t.stand_ins);
+		state_unref(s->base);
+	} else {
+		state_tables_release(&s->t);
+	}
 	free(s);
 	return NULL;
+}
+
+int state_new_aside(const struct state *last, const struct state_tables *now, struct state **ret)
+{
+	const struct state *base = last->base ? last->base : last;
+	_cleanup_(freep) struct state *s = malloc(sizeof(*s));
+	struct hamt *identities;
+
+	if (!s || hamt_publish(now->identities, &identities) < 0)
+		return -ENOMEM;
+	*s = *last;
+	s->t.identities = identities;
+	if (hamt_publish(now->stand_ins, &s->t.stand_ins) < 0) {
+		hamt_free(identities);
+		return -ENOMEM;
+	}
+	atomic_init(&s->refs, 1);
+	s->base = state_ref((struct state *)(uintptr_t)base);
+	*ret = TAKE_PTR(s);
+	return 0;
 }
 
 const struct workload *state_workload_by_uid(const struct state *s, const char *uid)

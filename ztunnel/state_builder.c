@@ -6,6 +6,7 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "ztunnel/looser.h"
 #include "ztunnel/node_port.h"
 #include "ztunnel/state_internal.h"
 
@@ -31,6 +32,7 @@ struct state_builder {
 	uint64_t generation;
 	uint64_t policy_generation;
 	struct state_flags flags;
+	bool is_looser; /* since the last snapshot */
 	char node[256];
 };
 
@@ -208,26 +210,6 @@ static int workload_link(struct state_builder *b, struct workload *w, const stru
 	return r < 0 ? r : host_ports_change(b->t.host_ports, old, w);
 }
 
-static bool has_same_policies(const struct workload *a, const struct workload *b)
-{
-	if (a->app->policies_count != b->app->policies_count)
-		return false;
-	for (size_t i = 0; i < a->app->policies_count; i++)
-		if (!streq(a->app->policies[i], b->app->policies[i]))
-			return false;
-	return streq(a->app->namespace_, b->app->namespace_);
-}
-
-/* All that a verdict towards it, or of it, follows from. */
-static bool has_same_verdicts(const struct workload *a, const struct workload *b)
-{
-	if (a->app == b->app)
-		return a->protocol == b->protocol;
-	return has_same_policies(a, b) && streq(a->app->identity, b->app->identity) &&
-	       a->protocol == b->protocol &&
-	       a->app->waypoint.hbone_port == b->app->waypoint.hbone_port;
-}
-
 int state_builder_put_workload(struct state_builder *b, struct workload *w)
 {
 	struct workload *old = hamt_get_str(b->t.workloads, w->uid);
@@ -239,8 +221,9 @@ int state_builder_put_workload(struct state_builder *b, struct workload *w)
 					&w->policy_group);
 	if (r < 0)
 		return r;
-	if (!old || !has_same_verdicts(old, w))
+	if (!old || !workload_has_same_verdicts(old, w))
 		b->policy_generation++;
+	b->is_looser |= old && is_wanted_here(b, w) && workload_is_looser(old, w);
 	if (!old)
 		return workload_link(b, w, NULL);
 	old = workload_ref(old);
@@ -378,6 +361,7 @@ int state_builder_put_policy(struct state_builder *b, struct policy *p)
 	if (r < 0)
 		return r;
 	b->policy_generation++;
+	b->is_looser |= old && policy_is_looser(old, p);
 	return hamt_put_str(b->t.policies, p->key, p);
 }
 
@@ -388,6 +372,7 @@ int state_builder_del_policy(struct state_builder *b, const char *name)
 
 	if (!p)
 		return 0;
+	b->is_looser |= policy_is_looser(p, NULL);
 	r = policy_index(b, p, NULL);
 	if (r == 0)
 		r = policy_groups_change(b->groups, name, p, NULL);
@@ -469,6 +454,11 @@ struct mesh_nodes *state_builder_nodes(struct state_builder *b)
 bool state_builder_is_missing_policies(const struct state_builder *b)
 {
 	return policy_groups_missing(b->groups) > 0;
+}
+
+bool state_builder_is_looser(const struct state_builder *b)
+{
+	return b->is_looser;
 }
 
 static const struct workload_service *workload_link_to(const struct workload *w, const char *key)
@@ -553,7 +543,19 @@ int state_builder_build(struct state_builder *b, struct state **ret)
 	s->generation = ++b->generation;
 	s->policy_generation = b->policy_generation;
 	s->flags = b->flags;
+	b->is_looser = false;
 	*ret = s;
+	return 0;
+}
+
+int state_builder_build_aside(struct state_builder *b, const struct state *last, struct state **ret)
+{
+	int r = state_new_aside(last, &b->t, ret);
+
+	if (r < 0)
+		return r;
+	(*ret)->generation = ++b->generation;
+	(*ret)->flags.is_alone |= b->flags.is_alone;
 	return 0;
 }
 

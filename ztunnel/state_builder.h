@@ -70,6 +70,16 @@ static inline void state_builder_set_synced(struct state_builder *b)
  * (or is already gone): soon the other half of the change will be here. */
 bool state_builder_is_missing_policies(const struct state_builder *b);
 
+/** state_builder_is_looser() - since the last state_builder_build() something has come that by
+ * itself takes a policy from a workload of this node, and that may be one half of a change that
+ * does not: see looser.h. */
+bool state_builder_is_looser(const struct state_builder *b);
+
+/** state_builder_build_aside() - @last with the identities and what stands in of now, whatever else
+ * has come; and alone if it is now. Return: 0; -ENOMEM. */
+_must_check_ int state_builder_build_aside(struct state_builder *b, const struct state *last,
+					   struct state **ret);
+
 /** state_builder_build() - a snapshot of everything so far. Return: 0; -ENOMEM, the builder is
  * unchanged. */
 _must_check_ int state_builder_build(struct state_builder *b, struct state **ret);

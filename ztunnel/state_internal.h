@@ -37,6 +37,8 @@ struct state {
 	uint64_t policy_generation;
 	struct state_flags flags;
 	struct state_tables t;
+	struct state *base; /* whose tables these are, but for identities and stand_ins; counted;
+			     * NULL: all are its own */
 };
 
 /** state_tables_init() - all empty. Return: 0; -ENOMEM (then freed again). */
@@ -44,6 +46,10 @@ _must_check_ int state_tables_init(struct state_tables *t);
 /** state_tables_publish() - to be read only; O(1) each. Return: 0; -ENOMEM, @ret zeroed. */
 _must_check_ int state_tables_publish(const struct state_tables *t, struct state_tables *ret);
 void state_tables_release(struct state_tables *t);
+
+/** state_new_aside() - @last with the identities and stand-ins of @now. Return: 0; -ENOMEM. */
+_must_check_ int state_new_aside(const struct state *last, const struct state_tables *now,
+				 struct state **ret);
 
 /* For tries whose values are one of them or several: see several_of(). */
 extern const struct hamt_ops workloads_hamt_ops;

@@ -21,7 +21,12 @@
 /* A policy and the workload that names it come in two messages: how long the first waits for the
  * second. */
 #define MISSING_WAIT_US (1000 * 1000)
-#define RETRY_US        (100 * 1000)
+/* From a control plane that does not say what belongs together: how long a change that lets more in
+ * waits for what may follow on it. */
+#define LOOSER_WAIT_US (50 * 1000)
+/* From one that does: it goes on with what has begun, or the stream ends. */
+#define WHOLE_WAIT_US (30 * 1000 * 1000)
+#define RETRY_US      (100 * 1000)
 
 struct xds_sync {
 	struct loop *loop;
@@ -32,15 +37,50 @@ struct xds_sync {
 	struct state *state;
 	struct loop_task publish; /* once per turn of the loop, however much has come */
 	struct loop_timer wait;
-	unsigned int synced_types;
+	struct loop_timer hold;
+	unsigned int synced_types; /* since the stream is open */
+	bool is_connected;
 	bool is_synced;
-	bool is_overdue; /* waited long enough for what is missing; until nothing is */
+	bool is_overdue;  /* waited long enough for what is missing; until nothing is */
+	bool is_held_out; /* waited long enough for a whole change; until there is one */
+	bool has_aside;   /* something to publish that hangs together with nothing */
+	bool has_settings;
+	struct settings settings; /* of the next snapshot */
 	struct decode_tables *tables;
 	uint64_t messages[XDS_TYPE_MAX];
 	uint64_t bytes[XDS_TYPE_MAX];
 	uint64_t rejected[XDS_TYPE_MAX];
 	uint64_t terminations;
 };
+
+static bool is_everything_here(const struct xds_sync *x)
+{
+	const unsigned int all = 1u << XDS_ADDRESS | 1u << XDS_AUTHORIZATION;
+
+	return (x->synced_types & all) == all;
+}
+
+/* How long what has come is to wait for what belongs to it; 0: it is whole, or nobody knows. Until
+ * then what was in force stays: of two halves of a change one alone may let in what neither the old
+ * policies nor the new ones do. */
+static uint64_t hold_us(const struct xds_sync *x)
+{
+	enum xds_part part = x->client ? xds_client_part(x->client) : XDS_PART_UNSAID;
+
+	if (part == XDS_PART_MORE || (part == XDS_PART_WHOLE && !is_everything_here(x)))
+		return WHOLE_WAIT_US;
+	if (!is_everything_here(x))
+		return MISSING_WAIT_US;
+	return part == XDS_PART_UNSAID && state_builder_is_looser(x->builder) ? LOOSER_WAIT_US : 0;
+}
+
+static void state_take(struct xds_sync *x, struct state *s)
+{
+	x->has_aside = false;
+	state_unref(x->state);
+	x->state = s;
+	x->ops->on_state(x->arg, s);
+}
 
 static void publish(struct xds_sync *x)
 {
@@ -52,10 +92,55 @@ static void publish(struct xds_sync *x)
 		(void)loop_timer_set(x->loop, &x->wait, RETRY_US);
 		return;
 	}
-	state_unref(x->state);
-	x->state = s;
 	loop_timer_del(&x->wait);
-	x->ops->on_state(x->arg, s);
+	loop_timer_del(&x->hold);
+	x->is_held_out = x->is_held_out && hold_us(x);
+	if (x->has_settings && x->ops->on_settings)
+		x->ops->on_settings(x->arg, &x->settings);
+	x->has_settings = false;
+	settings_clear(&x->settings);
+	state_take(x, s);
+}
+
+/* What does not hang together with the rest does not wait for it: a certificate must be there in
+ * time, also while the control plane is away. */
+static void publish_aside(struct xds_sync *x)
+{
+	struct state *s = NULL;
+
+	if (!x->has_aside)
+		return;
+	if (state_builder_build_aside(x->builder, x->state, &s) < 0) {
+		log_error(TARGET, "cannot build a snapshot: out of memory, trying again");
+		(void)loop_timer_set(x->loop, &x->wait, RETRY_US);
+		return;
+	}
+	state_take(x, s);
+}
+
+/* Return: true while a workload of this node names a policy that has not come. */
+static bool is_missing(struct xds_sync *x)
+{
+	if (!state_builder_is_missing_policies(x->builder))
+		x->is_overdue = false;
+	else if (!x->is_overdue)
+		return x->wait.at_us || loop_timer_set(x->loop, &x->wait, MISSING_WAIT_US) == 0;
+	return false;
+}
+
+/* Return: true while it is to wait. Without a connection for as long as there is none: what is
+ * known stays in force. */
+static bool is_held(struct xds_sync *x)
+{
+	uint64_t us = hold_us(x);
+
+	if (!us)
+		x->is_held_out = false;
+	if (!us || x->is_held_out)
+		return false;
+	if (!x->is_connected && us != LOOSER_WAIT_US)
+		return true;
+	return x->hold.at_us || loop_timer_set(x->loop, &x->hold, us) == 0;
 }
 
 static void on_publish(struct loop_task *t)
@@ -66,12 +151,10 @@ static void on_publish(struct loop_task *t)
 	 */
 	if (!x->is_synced)
 		return;
-	if (!state_builder_is_missing_policies(x->builder))
-		x->is_overdue = false;
-	else if (!x->is_overdue &&
-		 (x->wait.at_us || loop_timer_set(x->loop, &x->wait, MISSING_WAIT_US) == 0))
-		return;
-	publish(x);
+	if (is_held(x) || is_missing(x))
+		publish_aside(x);
+	else
+		publish(x);
 }
 
 static void on_wait(struct loop_timer *t)
@@ -79,7 +162,20 @@ static void on_wait(struct loop_timer *t)
 	struct xds_sync *x = container_of(t, struct xds_sync, wait);
 
 	x->is_overdue = true;
-	publish(x);
+	loop_task_queue(x->loop, &x->publish);
+}
+
+static void on_hold(struct loop_timer *t)
+{
+	struct xds_sync *x = container_of(t, struct xds_sync, hold);
+
+	if (hold_us(x) == WHOLE_WAIT_US)
+		log_warn(TARGET,
+			 "the control plane began a change and did not end it for %d s: "
+			 "what has come of it is in force now",
+			 WHOLE_WAIT_US / 1000000);
+	x->is_held_out = true;
+	loop_task_queue(x->loop, &x->publish);
 }
 
 static int put_address(struct xds_sync *x, const void *packed, size_t len, char *err,
@@ -117,14 +213,16 @@ static int put_policy(struct xds_sync *x, const char *name, const void *packed, 
 static int put_settings(struct xds_sync *x, const void *packed, size_t len, char *err,
 			size_t err_size)
 {
-	_cleanup_(settings_clearp) struct settings s = {0};
+	struct settings s = {0};
 	int r = settings_decode(packed, len, &s, err, err_size);
 
-	if (r == 0)
-		state_builder_flags(x->builder)->is_registry_only = s.is_registry_only;
-	if (r == 0 && x->ops->on_settings)
-		x->ops->on_settings(x->arg, &s);
-	return r;
+	if (r < 0)
+		return r;
+	state_builder_flags(x->builder)->is_registry_only = s.is_registry_only;
+	settings_clear(&x->settings);
+	x->settings = s;
+	x->has_settings = true;
+	return 0;
 }
 
 static int on_resource(void *arg, enum xds_type type, const char *name, const void *packed,
@@ -185,16 +283,16 @@ static int for_each_held(void *arg, enum xds_type type, int (*fn)(void *arg, con
 
 static void on_update_done(void *arg, enum xds_type type)
 {
-	const unsigned int all = 1u << XDS_ADDRESS | 1u << XDS_AUTHORIZATION;
 	struct xds_sync *x = arg;
 
 	x->synced_types |= 1u << type;
-	if (x->is_synced || (x->synced_types & all) != all)
+	/* what closes a change may be an empty response */
+	loop_task_queue(x->loop, &x->publish);
+	if (x->is_synced || !is_everything_here(x) || xds_client_part(x->client) == XDS_PART_MORE)
 		return;
 	x->is_synced = true;
 	state_builder_set_synced(x->builder);
 	log_info(TARGET, "synced");
-	loop_task_queue(x->loop, &x->publish);
 	if (x->ops->on_synced)
 		x->ops->on_synced(x->arg);
 }
@@ -203,10 +301,15 @@ static void on_connection(void *arg, bool is_connected)
 {
 	struct xds_sync *x = arg;
 
-	if (!is_connected)
+	x->is_connected = is_connected;
+	if (is_connected)
+		x->synced_types = 0;
+	else
 		x->terminations++;
+	loop_timer_del(&x->hold);
 	if (x->is_synced && state_builder_flags(x->builder)->is_alone == is_connected) {
 		state_builder_flags(x->builder)->is_alone = !is_connected;
+		x->has_aside = true;
 		loop_task_queue(x->loop, &x->publish);
 	}
 	log_info(TARGET, is_connected ? "connected" : "connection lost");
@@ -252,6 +355,7 @@ int xds_sync_new(const struct xds_sync_config *config, const struct xds_sync_ops
 	x->arg = arg;
 	x->publish.on_task = on_publish;
 	x->wait.on_timer = on_wait;
+	x->hold.on_timer = on_hold;
 	r = decode_tables_new(config->network ? config->network : "", &x->tables);
 	if (r == 0)
 		r = state_builder_new(config->node, &x->builder);
@@ -272,6 +376,8 @@ struct xds_sync *xds_sync_free(struct xds_sync *x)
 	xds_client_free(x->client);
 	loop_task_del(&x->publish);
 	loop_timer_del(&x->wait);
+	loop_timer_del(&x->hold);
+	settings_clear(&x->settings);
 	state_unref(x->state);
 	state_builder_free(x->builder);
 	decode_tables_free(x->tables);
@@ -295,6 +401,7 @@ int xds_sync_set_identity(struct xds_sync *x, const char *identity, const struct
 
 	if (r < 0)
 		return r;
+	x->has_aside = true;
 	loop_task_queue(x->loop, &x->publish);
 	return 0;
 }
@@ -309,8 +416,10 @@ int xds_sync_set_stand_in(struct xds_sync *x, const char *uid, const void *packe
 		r = state_builder_set_stand_in(x->builder, uid, a.workload);
 	workload_unref(a.workload);
 	service_def_unref(a.service);
-	if (r == 0)
+	if (r == 0) {
+		x->has_aside = true;
 		loop_task_queue(x->loop, &x->publish);
+	}
 	return r;
 }
 

@@ -32,7 +32,8 @@ struct xds_sync_ops {
 	void (*on_synced)(void *arg);
 	/** on_connected() - the stream is open, for the first time or again. NULL: not wanted. */
 	void (*on_connected)(void *arg);
-	/** on_settings() - new or changed; may be taken out of @s. NULL: not wanted. */
+	/** on_settings() - new or changed, and of the same change as the snapshot that comes next;
+	 * may be taken out of @s. NULL: not wanted. */
 	void (*on_settings)(void *arg, struct settings *s);
 };
 

@@ -147,8 +147,7 @@ static void mesh_config_set(struct control *c, const struct object *obj)
 	/* a mistake leaves what was in force */
 	if (r == 0)
 		r = policies_set_aliases(c);
-	if (r == 0)
-		r = node_config_set(c);
+	c->is_config_behind |= r == 0;
 	if (r == 0)
 		r = model_set_registry_only(c->model, c->mesh.is_registry_only);
 	discovery_select(c->discovery, c->mesh.discovery_selectors);
@@ -275,6 +274,17 @@ static void log_ready(const struct control *c)
 		 (now - first) / 1000);
 }
 
+/* What nodes are told of the mesh as a whole, together with what the model makes of it. */
+static void node_config_flush(struct control *c)
+{
+	int r = c->is_config_behind ? node_config_set(c) : 0;
+
+	if (r < 0)
+		log_error_errno("control", r, "nodes are not told of the mesh's configuration");
+	else
+		c->is_config_behind = false;
+}
+
 static void on_synced(void *arg)
 {
 	struct control *c = arg;
@@ -283,6 +293,7 @@ static void on_synced(void *arg)
 	if (r < 0)
 		log_error_errno("control", r,
 				"model is behind: the rest comes with the next change");
+	node_config_flush(c);
 	problems_settle(c->problems);
 	xds_server_flush(c->xds);
 	ca_service_retry(c->ca_service);
@@ -519,15 +530,15 @@ struct control *control_free(struct control *c)
 
 void control_set_ca(struct control *c, struct ca *ca)
 {
-	int r;
-
 	c->config.ca = ca;
 	ca_service_set_ca(c->ca_service, ca);
 	if (c->cluster && cluster_set_ca(c->cluster, ca) < 0)
 		log_error("control", "the cluster is not told of the CA's change");
-	r = node_config_set(c);
-	if (r < 0)
-		log_error_errno("control", r, "nodes are not told of the CA's change");
+	/* behind between two of the source's consistent points: it comes with what belongs to it */
+	if (!c->is_config_behind) {
+		c->is_config_behind = true;
+		node_config_flush(c);
+	}
 	if (c->is_synced)
 		xds_server_flush(c->xds);
 }

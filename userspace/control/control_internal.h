@@ -28,5 +28,6 @@ struct control {
 	struct json_pool *labels; /* one copy of what many pods have */
 	struct mesh_config mesh;
 	uint64_t started_us, first_us; /* when it began to read; when the first object came, or 0 */
+	bool is_config_behind; /* what nodes are told of it; until the source is consistent again */
 	bool is_synced;
 };

@@ -12,8 +12,8 @@ $(addprefix $(BUILD)/tests/unit/ztunnel/test-,help inbound outbound pool worker 
 
 # reference.c, random_policy.c: a second evaluator of L4 policy and what it is compared on.
 ztunnel-random := $(addprefix $(BUILD)/obj/tests/unit/ztunnel/,random_policy.o reference.o)
-$(BUILD)/tests/unit/ztunnel/test-authz-random: $(ztunnel-random)
-$(BUILD)/tests/unit/ztunnel/test-authz-random: ALL_LDFLAGS += $(ztunnel-random)
+$(addprefix $(BUILD)/tests/unit/ztunnel/test-authz-,random yaml): $(ztunnel-random)
+$(addprefix $(BUILD)/tests/unit/ztunnel/test-authz-,random yaml): ALL_LDFLAGS += $(ztunnel-random)
 
 # A clock that the test sets.
 $(BUILD)/tests/unit/ztunnel/test-certs: ALL_LDFLAGS += -Wl,--wrap=now_realtime_us,--wrap=clock_gettime,--wrap=epoll_wait

@@ -376,14 +376,29 @@ static void on_ready(void *arg)
 		hbone_tunnel_drain(t->hbone);
 }
 
+/* weight_of() - how grave an offence it is that an open tunnel ended with @error. */
+static uint64_t weight_of(int error)
+{
+	switch (error) {
+	case -EDQUOT:
+		return PENALTY_FLOOD;
+	case -ECONNABORTED:
+		return PENALTY_BROKEN_OFF;
+	case -EPROTO:
+		return PENALTY_PROTOCOL;
+	default:
+		return 0;
+	}
+}
+
 static void on_closed(void *arg, enum hbone_stage stage, int error, const char *text)
 {
 	struct server_tunnel *t = arg;
+	uint64_t weight = weight_of(error);
 	char line[CONN_TEXT_MAX];
 
-	if (error == -EDQUOT || (error == -EPROTO && stage == HBONE_STAGE_OPEN)) {
-		penalty_add(&t->worker->penalty, &t->peer.addr,
-			    error == -EDQUOT ? PENALTY_FLOOD : PENALTY_PROTOCOL,
+	if (stage == HBONE_STAGE_OPEN && weight > 0) {
+		penalty_add(&t->worker->penalty, &t->peer.addr, weight,
 			    loop_now_us(t->worker->loop));
 		fail_info(t, CONN_H2_HANDSHAKE_FAILURE, text);
 	}

@@ -12,9 +12,11 @@
 
 #include "culvert/abi/addr.h"
 
-/* A full bucket: one flood, or so many tunnels that were broken or broken off. */
-#define PENALTY_FLOOD    16
-#define PENALTY_PROTOCOL 1
+/* A full bucket: one flood, or so many times less of what an honest peer might do, too: a tunnel
+ * that is broken off amid tiny frames, one that ends in a protocol error. */
+#define PENALTY_FLOOD      16
+#define PENALTY_BROKEN_OFF 4
+#define PENALTY_PROTOCOL   1
 /* For which a peer is not heard, when its bucket is just full, and at most. */
 #define PENALTY_US     (250 * 1000ULL)
 #define PENALTY_US_MAX (2 * 1000 * 1000ULL)
@@ -33,7 +35,7 @@ struct penalty {
 	size_t next;
 };
 
-/** penalty_add() - an offence of @addr's. @weight: PENALTY_FLOOD or PENALTY_PROTOCOL; @now_us: of
+/** penalty_add() - an offence of @addr's. @weight: PENALTY_*; @now_us: of
  * the loop, never less than before. */
 void penalty_add(struct penalty *p, const struct cv_addr *addr, uint64_t weight, uint64_t now_us);
 /** penalty_is_on() - whether @addr is not heard now. */

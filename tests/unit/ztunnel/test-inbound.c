@@ -188,7 +188,7 @@ TEST(who_floods_tunnels_with_tiny_frames_and_breaks_them_off_is_not_heard)
 
 	while (heard < 1000 && flood_and_break_off(f))
 		heard++;
-	assert_in_range(heard, PENALTY_FLOOD / PENALTY_PROTOCOL, 999);
+	assert_in_range(heard, PENALTY_FLOOD / PENALTY_BROKEN_OFF, 999);
 }
 
 /* A write for each would cost us a hundred times what the frame cost its sender. */

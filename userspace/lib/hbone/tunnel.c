@@ -76,7 +76,7 @@ static void tunnel_fail(struct hbone_tunnel *t, int error, const char *text)
 		return;
 	t->state = TUNNEL_CLOSING;
 	if (t->rest.loop && (error == -ECONNRESET || error == -EPIPE)) {
-		error = -EPROTO;
+		error = -ECONNABORTED;
 		text = "the peer broke off in a flood of tiny frames";
 	}
 	t->error = error;

@@ -42,9 +42,9 @@ struct hbone_tunnel_ops {
 	void (*on_ready)(void *arg);
 	/* No new streams from now on; may be NULL. */
 	void (*on_goaway)(void *arg);
-	/* It is over. @error: 0 or -errno, of an open one -EPROTO: the peer broke HTTP/2, or broke
-	 * off in a rest (pace.h), -EDQUOT: it flooded; @text: for the log, borrowed, "" when all is
-	 * well. */
+	/* It is over. @error: 0 or -errno, of an open one -EPROTO: the peer broke HTTP/2, -EDQUOT:
+	 * it flooded, -ECONNABORTED: it broke off in a rest (pace.h); @text: for the log, borrowed,
+	 * "" when all is well. */
 	void (*on_closed)(void *arg, enum hbone_stage stage, int error, const char *text);
 };
 

@@ -157,7 +157,7 @@ FLOODS = {
     "PING": (None, lambda n, h: frame(PING, 0, 0, struct.pack(">Q", n))),
     "empty DATA": (lambda h: frame(HEADERS, END_HEADERS, 1, h), lambda n, h: frame(DATA, 0, 1)),
     "one-byte DATA": (lambda h: frame(HEADERS, END_HEADERS, 1, h), lambda n, h: frame(DATA, 0, 1, b"x")),
-    "one-byte DATA in turns": (lambda h: frame(HEADERS, END_HEADERS, 1, h) + frame(HEADERS, END_HEADERS, 3, h),
+    "bytes in turns": (lambda h: frame(HEADERS, END_HEADERS, 1, h) + frame(HEADERS, END_HEADERS, 3, h),
                                lambda n, h: frame(DATA, 0, 1 + n % 2 * 2, b"x")),
     "PRIORITY": (None, lambda n, h: frame(PRIORITY, 0, 1 + 2 * n, struct.pack(">IB", 0, 1))),
     "PRIORITY on itself": (None, lambda n, h: frame(PRIORITY, 0, 1 + 2 * n, struct.pack(">IB", 1 + 2 * n, 1))),

@@ -209,7 +209,7 @@ def under_attack(hostile, what, attack):
 
 
 # Frames that an application may cause.
-LAWFUL = ("one-byte DATA", "one-byte DATA in turns")
+LAWFUL = ("one-byte DATA", "bytes in turns")
 # Tunnels that a peer gets who breaks HTTP/2 on each, per worker: at once, and then a second (ztunnel/penalty.h).
 BROKEN_AT_ONCE, BROKEN_PER_S, WORKERS = 16, 10, 2
 

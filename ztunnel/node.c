@@ -173,7 +173,8 @@ static int need_to_agent(void *arg, const struct zds_sockets *m)
 	struct node *n = arg;
 
 	/* as a pod that leaves: its clients ask again, over a tunnel to the next ztunnel */
-	return n->is_draining ? -ENETDOWN : agent_link_need(n->agent, m);
+	return n->agent && agent_link_is_connected(n->agent) ? agent_link_need(n->agent, m)
+							     : -ENETDOWN;
 }
 
 static void sockets_give(void *arg, uint32_t by, const struct zds_sockets *m, const int *fds)
@@ -194,6 +195,13 @@ static void need_send(struct node *n, uint32_t by, const struct zds_sockets *m)
 	 * drain it does not come back: nobody waits for it. */
 	if (n->is_draining || (n->agent && agent_link_is_connected(n->agent)))
 		needs_ask(&n->needs, &ops, by, m);
+}
+
+void node_needs_refuse(struct node *n, int error)
+{
+	const struct needs_ops ops = {.send = need_to_agent, .give = sockets_give, .arg = n};
+
+	needs_refuse(&n->needs, &ops, error);
 }
 
 static void on_worker_need(void *arg, unsigned int worker, const struct zds_sockets *m)
@@ -227,6 +235,7 @@ static void on_sockets(void *arg, const struct zds_sockets *m, const int *fds)
 			(void)close_fd(fds[i]);
 	else
 		sockets_give(n, by, m, fds);
+	node_drain_answered(n);
 }
 
 /* The agent. */
@@ -241,6 +250,8 @@ static void on_agent_lost(void *arg)
 
 	n->has_asked = false;
 	node_direct_lost(n);
+	if (n->is_draining)
+		node_drain_lost(n);
 	needs_clear(&n->needs);
 	map_for_each (n->pods, it) {
 		((struct node_pod *)it.value)->is_stale = true;
@@ -310,37 +321,7 @@ static const struct xds_sync_ops xds_ops = {
 	.on_settings = on_settings,
 };
 
-/* Ending. */
-
-static void on_drain_timer(struct loop_timer *t)
-{
-	struct node *n = container_of(t, struct node, drain_timer);
-
-	log_info(TARGET, "drain deadline passed, cutting what is left");
-	loop_stop(n->loop, 0);
-}
-
-static void drain(struct node *n)
-{
-	const struct needs_ops needs = {.send = need_to_agent, .give = sockets_give, .arg = n};
-	uint64_t us = n->settings.has_drain ? n->settings.drain_us : n->config.drain_us;
-
-	if (n->is_draining)
-		return;
-	n->is_draining = true;
-	log_info(TARGET, "draining workers=%u deadline_ms=%zu", n->config.workers, us / 1000);
-	/* With its socket closed the agent refuses new connections of our pods. */
-	n->agent = agent_link_free(n->agent);
-	node_direct_lost(n);
-	needs_refuse(&n->needs, &needs, -ENETDOWN);
-	for (unsigned int i = 0; i < n->config.workers; i++)
-		worker_post_drain(&n->workers[i]);
-	map_for_each (n->pods, it) {
-		dns_pod_del(n->dns, ((struct node_pod *)it.value)->pod->netns_cookie);
-	}
-	admin_set_ready(n->admin, ADMIN_TASK_PROXY, false);
-	(void)loop_timer_set(n->loop, &n->drain_timer, us);
-}
+/* Ending: node_drain.c. */
 
 static void on_worker_drained(void *arg)
 {
@@ -359,12 +340,12 @@ static const struct worker_ops worker_ops = {
 
 static void on_signal(int signo, void *arg)
 {
-	drain(arg);
+	node_drain(arg);
 }
 
 static void on_quit(void *arg)
 {
-	drain(arg);
+	node_drain(arg);
 }
 
 /* Admin. */
@@ -494,7 +475,6 @@ int node_new(const struct node_config *config, char *err, size_t err_size, struc
 	if (!n)
 		return -ENOMEM;
 	n->config = *config;
-	n->drain_timer.on_timer = on_drain_timer;
 	needs_init(&n->needs);
 	err[0] = '\0';
 	r = make_all(n, err, err_size);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* node_internal - the main thread's state, shared by node.c, node_direct.c and node_trust.c. */
+/* node_internal - the main thread's state, shared by node.c, node_drain.c, node_direct.c and
+ * node_trust.c. */
 #include "base/clock_watch.h"
 #include "base/list.h"
 #include "base/loop.h"
@@ -46,9 +47,10 @@ struct node {
 	struct clock_watch clock;
 	struct settings settings;
 	bool has_new_domains; /* trusted from the next snapshot on */
-	struct loop_timer drain_timer;
+	struct loop_timer drain_timer, leave_timer;
 	struct trim trim;
 	unsigned int drained;
+	unsigned int rounds;         /* workers that have not been round yet, see node_drain.c */
 	struct telemetry *telemetry; /* of direct connections: this thread's */
 	struct list listings;        /* that the agent has been asked for: node_direct_list() */
 	uint64_t listing_id;         /* of the last */
@@ -56,6 +58,7 @@ struct node {
 	bool has_asked;  /* the agent keeps verdicts */
 	bool is_renewed; /* a certificate, since the last snapshot */
 	bool is_draining;
+	bool is_answered; /* by the agent, since the round began */
 };
 
 static inline struct node_pod *node_pod_find(const struct node *n, uint64_t cookie)
@@ -68,6 +71,15 @@ static inline struct node_pod *node_pod_find(const struct node *n, uint64_t cook
 void node_pod_want(struct node *n, struct node_pod *np);
 /** node_stand_in_drop() - the pod is gone, and out of n->pods. */
 void node_stand_in_drop(struct node *n, const struct node_pod *np);
+
+/** node_drain() - no new connections; end when the last is over, or at the deadline. */
+void node_drain(struct node *n);
+/** node_drain_answered() - the agent has answered a need. */
+void node_drain_answered(struct node *n);
+/** node_drain_lost() - in a drain: the agent is gone, and is not looked for. */
+void node_drain_lost(struct node *n);
+/** node_needs_refuse() - who waits for sockets hears @error, a -errno. */
+void node_needs_refuse(struct node *n, int error);
 
 /** node_direct_ask(), node_direct_report(), node_direct_page() - agent_link_ops: ZDS_VERDICT_ASK,
  * ZDS_DIRECT, ZDS_DIRECT_PAGE. @arg: the node. */

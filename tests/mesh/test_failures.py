@@ -65,6 +65,40 @@ def test_no_ztunnel_means_connection_refused(cluster, eventually):
     eventually(lambda: works(cluster), 30, what="traffic to go on")
 
 
+DIAL_AND_WAIT = """
+import socket, sys
+conns = [socket.create_connection((sys.argv[1], 7000), timeout=60) for _ in range(int(sys.argv[2]))]
+print("dialled", flush=True)
+sys.stdin.readline()
+for i, c in enumerate(conns):
+    c.sendall(b"%08d" % i)
+ends = []
+for i, c in enumerate(conns):
+    try:
+        ends.append("served" if c.recv(8, socket.MSG_WAITALL) == b"%08d" % i else "cut short")
+    except OSError as e:
+        ends.append(str(e))
+print({end: ends.count(end) for end in ends})
+"""
+
+
+def test_a_ztunnel_that_ends_serves_what_came_before(cluster, eventually):
+    """In plaintext, a socket each: more of them than it has sockets, and they have not been accepted yet when it is told."""
+    node, many = cluster.mesh[cluster.bob.node], 300
+    old = node.pid("ztunnel")
+    os.kill(old, signal.SIGSTOP)
+    try:
+        client = cluster.outsider.spawn("/usr/bin/python3", "-c", DIAL_AND_WAIT, cluster.bob.ip4, str(many))
+        assert client.stdout.readline() == "dialled\n"
+        os.kill(old, signal.SIGTERM)
+    finally:
+        os.kill(old, signal.SIGCONT)
+    out, _ = client.communicate("\n", timeout=60 * SLOW)
+    assert out == f"{{'served': {many}}}\n"
+    eventually(lambda: (p := node.pid("ztunnel")) and p != old, 30, what="a new ztunnel")
+    eventually(lambda: works(cluster), 30, what="traffic to go on")
+
+
 def test_agent_killed_keeps_traffic_and_comes_back(cluster, eventually):
     node = cluster.mesh["n1"]
     holder = cluster.hold(cluster.alice, cluster.bob.ip4)

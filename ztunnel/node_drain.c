@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* node_drain - the end: nothing new, what is open goes on. What came before may still need sockets,
+ * so that the agent is left when the workers have taken it all and have what they asked for. */
+#include <errno.h>
+
+#include "base/log.h"
+#include "ztunnel/agent_link.h"
+#include "ztunnel/admin.h"
+#include "ztunnel/dns.h"
+#include "ztunnel/node_internal.h"
+#include "ztunnel/pod.h"
+
+#define TARGET "ztunnel"
+/* An agent that answers takes a few milliseconds. */
+#define LEAVE_US (1000 * 1000ULL)
+
+static void on_drain_timer(struct loop_timer *t)
+{
+	struct node *n = container_of(t, struct node, drain_timer);
+
+	log_info(TARGET, "drain deadline passed, cutting what is left");
+	loop_stop(n->loop, 0);
+}
+
+/* With its socket closed the agent refuses new connections of our pods. */
+static void leave(struct node *n)
+{
+	if (!n->agent)
+		return;
+	loop_timer_del(&n->leave_timer);
+	n->agent = agent_link_free(n->agent);
+	node_direct_lost(n);
+	node_needs_refuse(n, -ENETDOWN);
+}
+
+static void on_leave(struct loop_timer *t)
+{
+	leave(container_of(t, struct node, leave_timer));
+}
+
+static void collect_none(void *arg, const struct conn *c)
+{
+}
+
+static void round_begin(struct node *n);
+
+/* What a worker had asked for when the round began has come here before this. One that has got
+ * sockets since may have found that others wait, and ask again. */
+static void on_round(void *main, void *arg)
+{
+	struct node *n = main;
+
+	if (--n->rounds > 0 || n->needs.count > 0)
+		return;
+	if (n->is_answered)
+		round_begin(n);
+	else
+		leave(n);
+}
+
+static void round_begin(struct node *n)
+{
+	n->is_answered = false;
+	for (unsigned int i = 0; i < n->config.workers; i++)
+		if (worker_post_collect(&n->workers[i], collect_none, on_round, NULL) == 0)
+			n->rounds++;
+	if (n->rounds == 0)
+		leave(n);
+}
+
+void node_drain_answered(struct node *n)
+{
+	n->is_answered = true;
+	if (n->is_draining && n->agent && n->rounds == 0 && n->needs.count == 0)
+		round_begin(n);
+}
+
+/* Not here: it is who says so. */
+void node_drain_lost(struct node *n)
+{
+	node_needs_refuse(n, -ENETDOWN);
+	(void)loop_timer_set(n->loop, &n->leave_timer, 0);
+}
+
+void node_drain(struct node *n)
+{
+	uint64_t us = n->settings.has_drain ? n->settings.drain_us : n->config.drain_us;
+
+	if (n->is_draining)
+		return;
+	n->is_draining = true;
+	log_info(TARGET, "draining workers=%u deadline_ms=%zu", n->config.workers, us / 1000);
+	for (unsigned int i = 0; i < n->config.workers; i++)
+		worker_post_drain(&n->workers[i]);
+	map_for_each (n->pods, it) {
+		dns_pod_del(n->dns, ((struct node_pod *)it.value)->pod->netns_cookie);
+	}
+	admin_set_ready(n->admin, ADMIN_TASK_PROXY, false);
+	n->drain_timer.on_timer = on_drain_timer;
+	(void)loop_timer_set(n->loop, &n->drain_timer, us);
+	n->leave_timer.on_timer = on_leave;
+	if (n->agent && agent_link_is_connected(n->agent) &&
+	    loop_timer_set(n->loop, &n->leave_timer, LEAVE_US) == 0)
+		round_begin(n);
+	else
+		leave(n);
+}

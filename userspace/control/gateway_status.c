@@ -131,7 +131,8 @@ static json_t *listeners(struct said *s)
 static int say_conditions(struct said *s, const char *kind, const char *controller, json_t **ret)
 {
 	const char *rest = controller ? honoured_gateway(controller) : NULL;
-	_cleanup_(freep) char *message = rest ? str_format("%s%s", kind, rest) : NULL;
+	_cleanup_(freep) char *message =
+		rest ? str_format(HONOURED_AS_OF "%s%s", kind, rest) : NULL;
 	bool is_gateway = streq(kind, "Gateway");
 	json_t *all, *each;
 
@@ -280,10 +281,14 @@ static void parents_add(struct said *s, const struct hangs_on *on, json_t *refs,
 static int say_parents(struct said *s, const struct hangs_on *on, json_t **ret)
 {
 	json_t *refs = json_object_get(json_object_get(s->object, "spec"), on->spec), *all;
+	const char *what = honoured_not_yet(GROUP, text_at(s->object, "kind", ""));
+	_cleanup_(freep) char *message = what ? str_format(HONOURED_AS_OF "%s", what) : NULL;
 
-	s->message = honoured_not_yet(GROUP, text_at(s->object, "kind", ""));
-	if (!s->message)
+	if (!what)
 		return 0;
+	if (!message)
+		return -ENOMEM;
+	s->message = message;
 	all = json_array();
 	parents_keep(s, on, refs, all);
 	parents_add(s, on, refs, all);

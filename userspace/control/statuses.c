@@ -190,14 +190,13 @@ static void on_tick(struct loop_timer *t)
 	tick_soon(s);
 }
 
-/* What is done with a field may be another version's to change. In front, where nothing cuts it. */
+/* In front, where nothing cuts it. */
 static void version_add(struct condition *c)
 {
 	char before[CONDITION_MESSAGE_MAX];
 
 	(void)str_copy(before, sizeof(before), c->message);
-	(void)str_concat(c->message, sizeof(c->message), "as of Culvert " CULVERT_VERSION ": ",
-			 before);
+	(void)str_concat(c->message, sizeof(c->message), HONOURED_AS_OF, before);
 }
 
 static void want_settle(struct subject *u)
@@ -343,6 +342,7 @@ static int on_object(void *arg, json_t *body)
 	u->want = (struct condition){
 		.is_there = true, .verdict = CONDITION_NOT_YET, .generation = u->generation};
 	condition_add(&u->want, "", w->kind->message);
+	version_add(&u->want);
 	subject_check(u);
 	return 0;
 }

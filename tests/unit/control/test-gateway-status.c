@@ -59,7 +59,7 @@ static void assert_nothing(enum gateway_form form, const char *object)
 	assert_null(say(form, object));
 }
 
-/* Condition @i of @list is ours and says @word. */
+/* Condition @i of @list is ours and says @word, and as of which version. */
 static void assert_says(const json_t *list, size_t i, const char *type, const char *word)
 {
 	const json_t *c = json_array_get(list, i);
@@ -71,6 +71,7 @@ static void assert_says(const json_t *list, size_t i, const char *type, const ch
 	assert_string_equal(found, type);
 	assert_string_equal(status, "False");
 	assert_string_equal(reason, "NotHonoured");
+	assert_ptr_equal(strstr(message, "as of Culvert " CULVERT_VERSION ": "), message);
 	assert_non_null(strstr(message, word));
 	assert_int_equal(json_integer_value(json_object_get(c, "observedGeneration")), 3);
 }

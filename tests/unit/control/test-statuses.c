@@ -279,7 +279,8 @@ static void test_kinds_without_effect_say_so(void **state)
 			    "/apis/networking.istio.io/v1/namespaces/demo/virtualservices/v"
 			    "/status?fieldManager=culvert-control&force=true");
 	assert_non_null(strstr(f->verdict, "networking.istio.io/v1 Accepted=False NotHonoured 7: "
-					   "VirtualService has no effect yet"));
+					   "as of Culvert " CULVERT_VERSION
+					   ": VirtualService has no effect yet: "));
 	run(f, 200);
 	assert_int_equal(f->n_patches, 1);
 	/* and not again when the leader comes back, nor is the Gateway API's status touched */

@@ -7,6 +7,9 @@
 
 #include "base/macros.h"
 
+/* in front of what is not honoured, in whole or in part: another version may do it */
+#define HONOURED_AS_OF "as of Culvert " CULVERT_VERSION ": "
+
 /* whose entries of a route's status are ours: Istio's own name, which is what its users look for */
 #define HONOURED_CONTROLLER "istio.io/gateway-controller"
 

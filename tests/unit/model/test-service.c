@@ -126,6 +126,20 @@ static void a_waypoint_that_is_asked_for_is_told_not_to_be_there(void **state)
 	assert_null(strstr(put(f, SERVICE("demo", "web", "{ports: [{port: 80}]}")), "warning"));
 }
 
+static void source_ranges_of_a_load_balancer_are_told(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_non_null(strstr(put(f, SERVICE("demo", "web",
+					      "{type: LoadBalancer, ports: [{port: 80}], "
+					      "loadBalancerSourceRanges: [192.0.2.0/24]}")),
+			       "spec.loadBalancerSourceRanges: not honoured for pods of the mesh"));
+	assert_null(strstr(put(f, SERVICE("demo", "web",
+					  "{type: LoadBalancer, ports: [{port: 80}], "
+					  "loadBalancerSourceRanges: []}")),
+			   "loadBalancerSourceRanges"));
+}
+
 static void affinity_travels_in_an_extension(void **state)
 {
 	static const struct {
@@ -484,6 +498,7 @@ int main(void)
 		T(headless_and_external_services),
 		T(presets_of_load_balancing),
 		T(a_waypoint_that_is_asked_for_is_told_not_to_be_there),
+		T(source_ranges_of_a_load_balancer_are_told),
 		T(affinity_travels_in_an_extension),
 		T(node_ports_travel_in_the_extension),
 		T(node_ports_of_a_service_for_some_namespaces),

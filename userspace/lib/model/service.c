@@ -132,6 +132,12 @@ static void service_report(struct model *m, struct service *s)
 	if (object_value(o, "spec.sessionAffinityConfig.clientIP.timeoutSeconds"))
 		report(m, "spec.sessionAffinityConfig.clientIP.timeoutSeconds", true,
 		       "not honoured: a client keeps its endpoint for as long as that serves");
+	/* kube-proxy heeds it at the addresses of status.loadBalancer.ingress, from pods as well */
+	if (json_array_size(object_value(o, "spec.loadBalancerSourceRanges")) > 0)
+		report(m, "spec.loadBalancerSourceRanges", true,
+		       "not honoured for pods of the mesh: they are let in at the load balancer's "
+		       "address, wherever they are; an AuthorizationPolicy can refuse them. What "
+		       "comes from outside the mesh is left to kube-proxy");
 	report_waypoint(m, o);
 }
 

@@ -229,18 +229,6 @@ static inline void look(struct fixture *f)
 	xds_server_for_each_client(f->xds, on_client, f);
 }
 
-/* Until the server has heard that @n resources were taken. */
-static inline void run_until_acked(struct fixture *f, uint64_t n)
-{
-	uint64_t end = now_monotonic_us() + 20000000;
-
-	do {
-		(void)loop_run_once(f->loop, 50);
-		look(f);
-	} while (f->seen.acked < n && now_monotonic_us() < end);
-	assert_int_equal(f->seen.acked, n);
-}
-
 /* run_until() - the server has counted @n of them. */
 static inline void run_until(struct fixture *f, const uint64_t *counted, uint64_t n)
 {

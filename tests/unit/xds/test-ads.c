@@ -3,6 +3,18 @@
  * mesh larger than a batch. */
 #include "tests/unit/xds/ads.h"
 
+/* Until the server has heard that @n resources were taken. */
+static void run_until_acked(struct fixture *f, uint64_t n)
+{
+	uint64_t end = now_monotonic_us() + 20000000;
+
+	do {
+		(void)loop_run_once(f->loop, 50);
+		look(f);
+	} while (f->seen.acked < n && now_monotonic_us() < end);
+	assert_int_equal(f->seen.acked, n);
+}
+
 static void sends_nothing_before_the_first_flush(void **state)
 {
 	struct fixture *f = *state;

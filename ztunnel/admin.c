@@ -71,22 +71,15 @@ static const char *const task_names[ADMIN_TASK_MAX] = {
 	[ADMIN_TASK_PODS] = "workload proxy manager",
 };
 
-static void answer(struct http_response *resp, unsigned int status, const char *text)
-{
-	resp->status = status;
-	if (buf_append_str(&resp->body, text) < 0)
-		resp->status = 500;
-}
-
 static void answer_json(struct http_response *resp, json_t *value)
 {
 	char *text = value ? json_dumps(value, JSON_INDENT(2) | JSON_PRESERVE_ORDER) : NULL;
 
 	if (text) {
 		resp->content_type = "application/json";
-		answer(resp, 200, text);
+		http_response_text(resp, 200, text);
 	} else {
-		answer(resp, 500, "out of memory\n");
+		http_response_text(resp, 500, "out of memory\n");
 	}
 	free(text);
 }
@@ -160,7 +153,7 @@ static void dump_start(struct admin *a, struct http_response *resp, bool is_deta
 	struct admin_dump *d = calloc(1, sizeof(*d));
 
 	if (!d) {
-		answer(resp, 500, "out of memory\n");
+		http_response_text(resp, 500, "out of memory\n");
 		return;
 	}
 	d->admin = a;
@@ -260,7 +253,8 @@ static void handle_ready(struct admin *a, struct http_response *resp)
 		(void)buf_printf(&resp->body, "%s%s", between, task_names[i]);
 		between = ", ";
 	}
-	answer(resp, resp->status == 500 ? 500 : 200, resp->status == 500 ? "\n" : "ready\n");
+	http_response_text(resp, resp->status == 500 ? 500 : 200,
+			   resp->status == 500 ? "\n" : "ready\n");
 }
 
 static void handle_metrics(struct admin *a, struct http_response *resp)
@@ -330,10 +324,10 @@ static bool is_get(const struct http_request *req)
 static void handle_quit(struct admin *a, const struct http_request *req, struct http_response *resp)
 {
 	if (strcmp(req->method, "POST") != 0) {
-		answer(resp, 405, "expected POST\n");
+		http_response_text(resp, 405, "expected POST\n");
 		return;
 	}
-	answer(resp, 200, "shutdown now\n");
+	http_response_text(resp, 200, "shutdown now\n");
 	if (a->config.quit)
 		a->config.quit(a->config.arg);
 }
@@ -373,7 +367,7 @@ static void on_ready_request(const struct http_request *req, struct http_respons
 	if (strcmp(req->path, "/healthz/ready") == 0 && is_get(req))
 		handle_ready(arg, resp);
 	else
-		answer(resp, 404, "not found\n");
+		http_response_text(resp, 404, "not found\n");
 }
 
 static void on_metrics_request(const struct http_request *req, struct http_response *resp,
@@ -385,7 +379,7 @@ static void on_metrics_request(const struct http_request *req, struct http_respo
 	if (is_path && is_get(req))
 		handle_metrics(arg, resp);
 	else
-		answer(resp, 404, "not found\n");
+		http_response_text(resp, 404, "not found\n");
 }
 
 static void on_admin_request(const struct http_request *req, struct http_response *resp, void *arg)
@@ -408,14 +402,15 @@ static void on_admin_request(const struct http_request *req, struct http_respons
 		on_ready_request(req, resp, arg);
 	} else if (strcmp(req->path, "/") == 0) {
 		resp->content_type = "text/html; charset=utf-8";
-		answer(resp, 200,
-		       "<!doctype html><title>ztunnel</title><h1>culvert ztunnel</h1><ul>"
-		       "<li><a href=config_dump>config_dump</a><li><a "
-		       "href=connections>connections</a>"
-		       "<li><a href=connections/ended>connections/ended</a>"
-		       "<li>explain?from=POD&amp;to=DEST:PORT<li><a href=metrics>metrics</a>"
-		       "<li><a href=healthz/ready>healthz/ready</a><li>POST logging?level=debug"
-		       "<li>POST quitquitquit</ul>\n");
+		http_response_text(
+			resp, 200,
+			"<!doctype html><title>ztunnel</title><h1>culvert ztunnel</h1><ul>"
+			"<li><a href=config_dump>config_dump</a><li><a "
+			"href=connections>connections</a>"
+			"<li><a href=connections/ended>connections/ended</a>"
+			"<li>explain?from=POD&amp;to=DEST:PORT<li><a href=metrics>metrics</a>"
+			"<li><a href=healthz/ready>healthz/ready</a><li>POST logging?level=debug"
+			"<li>POST quitquitquit</ul>\n");
 	} else {
 		on_metrics_request(req, resp, arg);
 	}

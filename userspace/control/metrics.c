@@ -242,19 +242,12 @@ static int all_write(const struct metrics *m, struct buf *into)
 	return r == 0 && *m->control ? metrics_write(*m->control, into) : r;
 }
 
-static void answer(struct http_response *resp, unsigned int status, const char *text)
-{
-	resp->status = status;
-	if (buf_append_str(&resp->body, text) < 0)
-		resp->status = 500;
-}
-
 static void on_request(const struct http_request *req, struct http_response *resp, void *arg)
 {
 	if (!streq(req->path, "/metrics")) {
-		answer(resp, 404, "there is /metrics\n");
+		http_response_text(resp, 404, "there is /metrics\n");
 	} else if (!streq(req->method, "GET") && !streq(req->method, "HEAD")) {
-		answer(resp, 405, "only GET\n");
+		http_response_text(resp, 405, "only GET\n");
 	} else {
 		resp->content_type = CONTENT_TYPE;
 		if (all_write(arg, &resp->body) < 0)

@@ -9,27 +9,20 @@
 #include "control.h"
 #include "net/tcp.h"
 
-static void answer(struct http_response *resp, unsigned int status, const char *text)
-{
-	resp->status = status;
-	if (buf_append_str(&resp->body, text) < 0)
-		resp->status = 500;
-}
-
 static void on_request(const struct http_request *req, struct http_response *resp, void *arg)
 {
 	struct control *const *control = arg;
 
 	if (!streq(req->method, "GET"))
-		answer(resp, 405, "only GET\n");
+		http_response_text(resp, 405, "only GET\n");
 	else if (streq(req->path, "/live"))
-		answer(resp, 200, "live\n");
+		http_response_text(resp, 200, "live\n");
 	else if (!streq(req->path, "/ready"))
-		answer(resp, 404, "there are /ready and /live\n");
+		http_response_text(resp, 404, "there are /ready and /live\n");
 	else if (*control && control_is_ready(*control))
-		answer(resp, 200, "ready\n");
+		http_response_text(resp, 200, "ready\n");
 	else
-		answer(resp, 503, "the mesh is not known yet\n");
+		http_response_text(resp, 503, "the mesh is not known yet\n");
 }
 
 int readiness_serve(struct loop *loop, uint16_t port, struct control *const *control,

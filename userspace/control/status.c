@@ -55,13 +55,6 @@ json_t *control_status(struct control *c)
 			 "cluster", c->cluster ? cluster_status(c->cluster) : NULL);
 }
 
-static void answer_text(struct http_response *resp, unsigned int status, const char *text)
-{
-	resp->status = status;
-	if (buf_append_str(&resp->body, text) < 0)
-		resp->status = 500;
-}
-
 static void answer_status(struct http_response *resp, struct control *control)
 {
 	json_t *json = control_status(control);
@@ -69,11 +62,11 @@ static void answer_status(struct http_response *resp, struct control *control)
 
 	json_decref(json);
 	if (!text) {
-		answer_text(resp, 500, "out of memory\n");
+		http_response_text(resp, 500, "out of memory\n");
 		return;
 	}
 	resp->content_type = "application/json";
-	answer_text(resp, 200, text);
+	http_response_text(resp, 200, text);
 	if (buf_append_str(&resp->body, "\n") < 0)
 		resp->status = 500;
 }
@@ -81,11 +74,11 @@ static void answer_status(struct http_response *resp, struct control *control)
 static void on_request(const struct http_request *req, struct http_response *resp, void *arg)
 {
 	if (!streq(req->method, "GET") && !streq(req->method, "HEAD"))
-		answer_text(resp, 405, "only GET\n");
+		http_response_text(resp, 405, "only GET\n");
 	else if (streq(req->path, "/status"))
 		answer_status(resp, arg);
 	else
-		answer_text(resp, 404, "there is only /status\n");
+		http_response_text(resp, 404, "there is only /status\n");
 }
 
 int status_serve(struct loop *loop, int listen_fd, struct control *control,

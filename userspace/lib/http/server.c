@@ -572,6 +572,13 @@ void http_response_defer(struct http_response *resp)
 	container_of(resp, struct conn, resp)->is_deferred = true;
 }
 
+void http_response_text(struct http_response *resp, unsigned int status, const char *text)
+{
+	resp->status = status;
+	if (buf_append_str(&resp->body, text) < 0)
+		resp->status = 500;
+}
+
 void http_response_finish(struct http_response *resp)
 {
 	struct conn *c = container_of(resp, struct conn, resp);

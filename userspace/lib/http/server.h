@@ -66,6 +66,8 @@ DEFINE_CLEANUP(struct http_server *, http_server_free);
 /** http_response_defer() - in the handler: the answer comes later; @resp stays valid until
  * http_response_finish(). */
 void http_response_defer(struct http_response *resp);
+/** http_response_text() - answer with a status and a text, which is added to the body. */
+void http_response_text(struct http_response *resp, unsigned int status, const char *text);
 /** http_response_finish() - send a deferred answer; @resp is gone afterwards, also when the client
  * has left. */
 void http_response_finish(struct http_response *resp);

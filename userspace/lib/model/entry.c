@@ -87,17 +87,6 @@ const struct entity *service_entry_rival(const struct model *m, const struct ser
 	return first == s ? NULL : &first->e;
 }
 
-static void outputs_drop(struct model *m, struct service_entry *s)
-{
-	struct slice_output *o, *tmp;
-
-	list_for_each_entry_safe (o, tmp, &s->outputs, link) {
-		output_unset(m, XDS_ADDRESS, o->name);
-		list_del(&o->link);
-		free(o);
-	}
-}
-
 static void selected_mark(struct model *m, const struct service_entry *s)
 {
 	const struct object *o = s->e.object;
@@ -114,7 +103,7 @@ static void selected_mark(struct model *m, const struct service_entry *s)
  * share a host are flushed, one of them has it. */
 void service_entry_mark(struct model *m, struct service_entry *s)
 {
-	outputs_drop(m, s);
+	outputs_unset(m, &s->outputs);
 	selected_mark(m, s);
 	entity_mark(m, &s->e);
 }
@@ -145,7 +134,7 @@ void service_entries_mark_addr(struct model *m, const char *key)
 
 void service_entry_unlink(struct model *m, struct service_entry *s)
 {
-	outputs_drop(m, s);
+	outputs_unset(m, &s->outputs);
 	selected_mark(m, s);
 	index_del(&m->entries_by_label, &s->in_selector);
 	for (size_t i = 0; i < s->hosts_count; i++) {

@@ -75,7 +75,7 @@ struct endpoint {
 	struct index_link in_node;
 };
 
-/** struct slice_output - the name of a workload that a slice gave. */
+/** struct slice_output - the name of a resource that a slice, or a ServiceEntry, gave. */
 struct slice_output {
 	struct list link;
 	char name[];
@@ -191,6 +191,8 @@ bool pod_is_enrolled(const struct model *m, const struct object *pod);
 _must_check_ int output_set(struct model *m, enum xds_type type, const char *name,
 			    const ProtobufCMessage *msg);
 void output_unset(struct model *m, enum xds_type type, const char *name);
+/* All of a list of struct slice_output, which is empty then. */
+void outputs_unset(struct model *m, struct list *outputs);
 void output_sweep(struct model *m);
 void outputs_free(struct model *m);
 

@@ -65,6 +65,17 @@ void output_unset(struct model *m, enum xds_type type, const char *name)
 
 /* Last of a flush: what was unset and not set again is gone. Removals come after additions, so that
  * a workload never names a policy that is gone already. */
+void outputs_unset(struct model *m, struct list *outputs)
+{
+	struct slice_output *o, *tmp;
+
+	list_for_each_entry_safe (o, tmp, outputs, link) {
+		output_unset(m, XDS_ADDRESS, o->name);
+		list_del(&o->link);
+		free(o);
+	}
+}
+
 void output_sweep(struct model *m)
 {
 	while (!list_is_empty(&m->unset)) {

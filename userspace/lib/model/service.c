@@ -214,17 +214,6 @@ static int slice_read(struct slice *s)
 	return 0;
 }
 
-static void slice_outputs_unset(struct model *m, struct slice *s)
-{
-	struct slice_output *o, *tmp;
-
-	list_for_each_entry_safe (o, tmp, &s->outputs, link) {
-		output_unset(m, XDS_ADDRESS, o->name);
-		list_del(&o->link);
-		free(o);
-	}
-}
-
 /* Whether a service has slices decides whether its selector counts. */
 static void slice_service_mark(struct model *m, const struct slice *s, size_t count)
 {
@@ -248,7 +237,7 @@ void slice_unlink(struct model *m, struct slice *s)
 	}
 	index_del(&m->slices_by_service, &s->in_service);
 	slice_service_mark(m, s, 0);
-	slice_outputs_unset(m, s);
+	outputs_unset(m, &s->outputs);
 	free(s->endpoints);
 	s->endpoints = NULL;
 	s->endpoints_count = 0;
@@ -335,7 +324,7 @@ int slice_flush(struct model *m, struct slice *s)
 	bool wants_not_ready;
 	int r;
 
-	slice_outputs_unset(m, s);
+	outputs_unset(m, &s->outputs);
 	if (!object_label(s->e.object, SERVICE_NAME_LABEL))
 		report(m, "metadata.labels", true,
 		       "without label " SERVICE_NAME_LABEL " it serves nothing");

@@ -183,26 +183,6 @@ static bool word_read(const struct reading *x, const char *key, bool fallback)
 	return fallback;
 }
 
-static bool is_hbone_listed(const struct exclusions *x)
-{
-	struct exclude_rule rule;
-
-	memset(&rule, 0, sizeof(rule));
-	rule.kind = EXCLUDE_IN_EXCLUDE_PORT;
-	rule.port = CV_HBONE_PORT;
-	return exclude_has(x, &rule);
-}
-
-static bool is_dns_excluded(const struct exclusions *x)
-{
-	struct exclude_rule rule;
-
-	memset(&rule, 0, sizeof(rule));
-	rule.kind = EXCLUDE_OUT_EXCLUDE_PORT;
-	rule.port = DNS_PORT;
-	return exclude_has(x, &rule);
-}
-
 /* As the kernel has them. */
 static bool is_interface(const char *name)
 {
@@ -265,8 +245,9 @@ static void words_read(struct reading *x)
 
 	x->x.is_in_listed |= word_read(x, BYPASS, false);
 	/* who excludes port 53 means DNS, over UDP too */
-	x->x.is_dns_off = !word_read(x, DNS, true) || is_dns_excluded(&x->x);
-	if (is_hbone_listed(&x->x)) {
+	x->x.is_dns_off = !word_read(x, DNS, true) ||
+			  exclude_has_port(&x->x, EXCLUDE_OUT_EXCLUDE_PORT, DNS_PORT);
+	if (exclude_has_port(&x->x, EXCLUDE_IN_EXCLUDE_PORT, CV_HBONE_PORT)) {
 		(void)find(x, lists[4].key, &on);
 		note(x, on, lists[4].key, true,
 		     "15008 is where the mesh comes in: it stays captured");
@@ -309,6 +290,16 @@ bool exclude_has(const struct exclusions *x, const struct exclude_rule *rule)
 		if (rule_is_same(&x->rules[i], rule))
 			return true;
 	return false;
+}
+
+bool exclude_has_port(const struct exclusions *x, enum exclude_kind kind, uint16_t port)
+{
+	struct exclude_rule rule;
+
+	memset(&rule, 0, sizeof(rule));
+	rule.kind = kind;
+	rule.port = port;
+	return exclude_has(x, &rule);
 }
 
 bool exclude_is_same(const struct exclusions *a, const struct exclusions *b)

@@ -62,6 +62,8 @@ void exclude_clear(struct exclusions *x);
 bool exclude_is_same(const struct exclusions *a, const struct exclusions *b);
 /** exclude_has() - is there this rule? */
 bool exclude_has(const struct exclusions *x, const struct exclude_rule *rule);
+/** exclude_has_port() - is there a rule of this kind about @port? */
+bool exclude_has_port(const struct exclusions *x, enum exclude_kind kind, uint16_t port);
 
 /** exclude_for_each() - what is in force but for `reroute`, a line for people each: "out: not port
  * 3306". */

@@ -79,22 +79,12 @@ static bool has_inbound(const struct exclusions *x)
 	return x->is_in_listed;
 }
 
-static bool is_port_listed(const struct exclusions *x, enum exclude_kind kind, uint16_t port)
-{
-	struct exclude_rule rule;
-
-	memset(&rule, 0, sizeof(rule));
-	rule.kind = kind;
-	rule.port = port;
-	return exclude_has(x, &rule);
-}
-
 /* Exclusions win over what is listed. */
 static uint32_t inbound_of(const struct exclusions *x, uint16_t port)
 {
-	if (is_port_listed(x, EXCLUDE_IN_EXCLUDE_PORT, port))
+	if (exclude_has_port(x, EXCLUDE_IN_EXCLUDE_PORT, port))
 		return CV_IN_EXCLUDE;
-	if (port && is_port_listed(x, EXCLUDE_IN_INCLUDE_PORT, port))
+	if (port && exclude_has_port(x, EXCLUDE_IN_INCLUDE_PORT, port))
 		return CV_IN_CAPTURE;
 	return x->is_in_listed ? CV_IN_EXCLUDE : CV_IN_CAPTURE;
 }
@@ -148,8 +138,8 @@ static bool is_inbound_kept(const struct exclusions *x, uint16_t port)
 {
 	if (port == 0)
 		return has_inbound(x);
-	return is_port_listed(x, EXCLUDE_IN_EXCLUDE_PORT, port) ||
-	       is_port_listed(x, EXCLUDE_IN_INCLUDE_PORT, port);
+	return exclude_has_port(x, EXCLUDE_IN_EXCLUDE_PORT, port) ||
+	       exclude_has_port(x, EXCLUDE_IN_INCLUDE_PORT, port);
 }
 
 static void inbound_keep(struct datapath *d, const struct rules_of *of, const struct exclusions *x)

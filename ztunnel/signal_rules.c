@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ztunnel/signal_rules.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,15 +9,6 @@
 #include "userspace/lib/xds/node.pb-c.h"
 #include "xds/signal_attributes.h"
 #include "ztunnel/arena.h"
-
-static bool is_label_name(const char *s)
-{
-	if ((!isalpha((unsigned char)*s) && *s != '_') || str_has_prefix(s, "__"))
-		return false;
-	while (isalnum((unsigned char)*s) || *s == '_')
-		s++;
-	return *s == '\0';
-}
 
 static bool is_tagged(const struct signal_rules *r, const char *name, uint32_t metrics)
 {
@@ -77,7 +67,8 @@ static int tags_decode(const Culvert__Node__Telemetry *m, struct arena *arena,
 
 		if (err < 0)
 			return err;
-		if (!is_label_name(tags[i].name) || is_tagged(r, tags[i].name, tags[i].metrics))
+		if (!str_is_metric_label(tags[i].name) ||
+		    is_tagged(r, tags[i].name, tags[i].metrics))
 			return -EINVAL;
 		r->has_metric_tags |= tags[i].metrics != SIGNAL_ALL;
 		r->has_conn_tags |=

@@ -146,6 +146,17 @@ static void files_of_proc_are_read_whole(void **state)
 	assert_int_equal(file_read("/", 10, &text, NULL), -EISDIR);
 }
 
+static void labels_of_metrics_are_words_that_are_not_prometheus_own(void **state)
+{
+	static const char *const good[] = {"a", "_", "request_host", "A1", "_1"};
+	static const char *const bad[] = {"", "1a", "a-b", "a.b", "__name__", "a b", "\xc3\xa4"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+		assert_true(str_is_metric_label(good[i]));
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_false(str_is_metric_label(bad[i]));
+}
+
 static void random_bytes_differ(void **state)
 {
 	uint8_t a[32], b[32];
@@ -164,6 +175,7 @@ int main(void)
 		cmocka_unit_test(copies_are_whole_or_empty),
 		cmocka_unit_test(texts_are_joined_as_far_as_they_fit),
 		cmocka_unit_test(bytes_in_hexadecimal_digits),
+		cmocka_unit_test(labels_of_metrics_are_words_that_are_not_prometheus_own),
 		cmocka_unit_test(files_come_back_as_written),
 		cmocka_unit_test(files_of_proc_are_read_whole),
 		cmocka_unit_test(random_bytes_differ),

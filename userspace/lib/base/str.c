@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/str.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -121,6 +122,15 @@ void str_hex(const void *p, size_t n, char *dst)
 		*dst++ = digits[bytes[i] & 15];
 	}
 	*dst = '\0';
+}
+
+bool str_is_metric_label(const char *s)
+{
+	if ((!isalpha((unsigned char)*s) && *s != '_') || str_has_prefix(s, "__"))
+		return false;
+	while (isalnum((unsigned char)*s) || *s == '_')
+		s++;
+	return *s == '\0';
 }
 
 size_t str_concat_list(char *dst, size_t size, const char *const *texts)

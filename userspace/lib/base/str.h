@@ -9,6 +9,8 @@
 
 bool str_has_prefix(const char *s, const char *prefix);
 bool str_has_suffix(const char *s, const char *suffix);
+/** str_is_metric_label() - a name that Prometheus lets a label have, and none of its own. */
+bool str_is_metric_label(const char *s);
 /** str_parse_u64() - a whole decimal string in [min, max]. Return: 0; -EINVAL not a number;
  * -ERANGE. @ret untouched on failure. */
 _must_check_ int str_parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret);

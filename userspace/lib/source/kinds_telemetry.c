@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kinds_telemetry - Telemetry (telemetry.istio.io), checked as Istio's webhook does. What is for
  * Envoy alone is checked for its place only. */
-#include <ctype.h>
 #include <string.h>
 
 #include "base/str.h"
@@ -51,19 +50,10 @@ static const struct schema_field tag_fields[] = {FIELD("operation", &operation),
 						 FIELD("value", &word), FIELDS_END};
 static const struct schema tag = {.type = SCHEMA_OBJECT, .fields = tag_fields};
 
-static bool is_label(const char *s)
-{
-	if ((!isalpha((unsigned char)*s) && *s != '_') || str_has_prefix(s, "__"))
-		return false;
-	while (isalnum((unsigned char)*s) || *s == '_')
-		s++;
-	return *s == '\0';
-}
-
 static const struct schema tags = {
 	.type = SCHEMA_MAP,
 	.item = &tag,
-	.is_key = is_label,
+	.is_key = str_is_metric_label,
 	.key_expected = "a label of Prometheus: letters, digits and _, no digit first",
 };
 static const struct schema_field override_fields[] = {

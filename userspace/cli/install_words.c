@@ -197,3 +197,14 @@ int install_plan_objects(const struct install_plan *p, json_t **ret, char *err)
 		*ret = TAKE_PTR(sorted);
 	return r;
 }
+
+int install_words_objects(const struct install_words *w, json_t **ret, char *err)
+{
+	struct install_plan p = {0};
+	int r = install_words_plan(w, NULL, &p, NULL, err);
+
+	if (r == 0)
+		r = install_plan_objects(&p, ret, err);
+	json_decref(p.values);
+	return r;
+}

@@ -67,3 +67,6 @@ _must_check_ int install_plan_text(const struct install_plan *p, struct buf *out
 /** install_plan_objects() - the same as an array of objects, in the order in which they are to be
  * made; the caller's to drop. Return: 0; -EINVAL also for a kind that is in no table. */
 _must_check_ int install_plan_objects(const struct install_plan *p, json_t **ret, char *err);
+/** install_words_objects() - the objects of the plan that they make, put over nothing. Return: as
+ * both. */
+_must_check_ int install_words_objects(const struct install_words *w, json_t **ret, char *err);

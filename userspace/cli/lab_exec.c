@@ -140,6 +140,16 @@ static int exec_in_pod(const struct lab *l, const struct exec_options *o, const 
 	return forward(pid);
 }
 
+/* peek() - lab_peek() for a command. Return: 0; 1, told. */
+static int peek(struct lab *l)
+{
+	int r = lab_peek(l);
+
+	if (r == -ENOENT)
+		return lab_fail(1, "no lab is up; start one with `culvert lab up DIR`");
+	return r < 0;
+}
+
 int lab_exec(int argc, char **argv)
 {
 	static const char usage[] =
@@ -162,10 +172,7 @@ int lab_exec(int argc, char **argv)
 	word = argv[rest++];
 	if (streq(argv[rest], "--") && rest < argc - 1)
 		rest++;
-	r = lab_peek(&l);
-	if (r == -ENOENT)
-		return lab_fail(1, "no lab is up; start one with `culvert lab up DIR`");
-	if (r < 0)
+	if (peek(&l) != 0)
 		return 1;
 	r = o.is_node ? exec_in_node(&l, word, argv + rest)
 		      : exec_in_pod(&l, &o, word, argv + rest);
@@ -189,14 +196,10 @@ int lab_status(int argc, char **argv)
 	struct lab l;
 	const char *key;
 	json_t *pod;
-	int r;
 
 	if (argc != 1 && !is_json)
 		return lab_fail(2, "usage: culvert lab status [-o json]");
-	r = lab_peek(&l);
-	if (r == -ENOENT)
-		return lab_fail(1, "no lab is up; start one with `culvert lab up DIR`");
-	if (r < 0)
+	if (peek(&l) != 0)
 		return 1;
 	if (is_json) {
 		(void)json_dumpf(l.pods, stdout, JSON_INDENT(2));

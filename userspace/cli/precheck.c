@@ -326,12 +326,8 @@ static int check(const struct install_words *words, const char *output)
 	_cleanup_(kube_closep) struct kube *k = NULL;
 	_cleanup_(json_decrefp) json_t *list = json_array(), *objects = NULL;
 	char err[CHART_ERROR_MAX] = "out of memory";
-	struct install_plan p = {0};
-	int r = install_words_plan(words, NULL, &p, NULL, err);
+	int r = install_words_objects(words, &objects, err);
 
-	if (r == 0)
-		r = install_plan_objects(&p, &objects, err);
-	json_decref(p.values);
 	if (r < 0)
 		return cli_fail("precheck: %s", err);
 	r = kube_open(&k);

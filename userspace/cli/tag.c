@@ -191,17 +191,13 @@ static int validator(const char *revision, json_t **ret)
 	_cleanup_(json_decrefp) json_t *all = NULL, *only = json_array();
 	char err[CHART_ERROR_MAX] = "out of memory";
 	struct install_words words = {0};
-	struct install_plan p = {0};
 	json_t *one;
 	size_t i;
 	int r = install_words_add_revision(&words, revision);
 
 	if (r < 0)
 		return 1;
-	r = install_words_plan(&words, NULL, &p, NULL, err);
-	if (r == 0)
-		r = install_plan_objects(&p, &all, err);
-	json_decref(p.values);
+	r = install_words_objects(&words, &all, err);
 	if (r < 0)
 		return cli_fail("tag: %s", err);
 	json_array_foreach (all, i, one)

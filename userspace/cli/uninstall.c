@@ -119,15 +119,11 @@ static int add_planned(struct job *j, const char *revision)
 				      .is_leaving_objects = j->is_one};
 	_cleanup_(json_decrefp) json_t *planned = NULL;
 	char err[CHART_ERROR_MAX] = "out of memory";
-	struct install_plan p = {0};
 	int r = install_words_add_revision(&words, revision);
 
 	if (r < 0)
 		return 1;
-	r = install_words_plan(&words, NULL, &p, NULL, err);
-	if (r == 0)
-		r = install_plan_objects(&p, &planned, err);
-	json_decref(p.values);
+	r = install_words_objects(&words, &planned, err);
 	if (r == 0)
 		r = add_unlabelled(j, planned);
 	return r < 0 ? cli_fail("uninstall: %s", err) : 0;

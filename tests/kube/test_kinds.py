@@ -12,16 +12,20 @@ from kubelab import layout
 CRDS = os.path.join(layout.ROOT, "tools", "deploy", "chart", "crds")
 
 
-def definitions():
+def definitions_of(crds):
     """(kind as in KINDS, group, version, plural, is it in a namespace)."""
+    for spec in (d["spec"] for d in crds):
+        kind = spec["names"]["kind"]
+        key = kind if kind in KINDS else f"{kind}.{spec['group']}"
+        for version in spec["versions"]:
+            yield key, spec["group"], version["name"], spec["names"]["plural"], spec["scope"] == "Namespaced"
+
+
+def definitions():
+    """The chart's."""
     for name in sorted(os.listdir(CRDS)):
         with open(os.path.join(CRDS, name), encoding="ascii") as f:
-            for d in yaml.safe_load_all(f):
-                spec = d["spec"]
-                kind = spec["names"]["kind"]
-                key = kind if kind in KINDS else f"{kind}.{spec['group']}"
-                for version in spec["versions"]:
-                    yield key, spec["group"], version["name"], spec["names"]["plural"], spec["scope"] == "Namespaced"
+            yield from definitions_of(yaml.safe_load_all(f))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A cluster that has Istio's own definitions, as the Go module istio.io/api has them: they are used as they are, and stay."""
+import json
+import os
+import subprocess
+
+import pytest
+import yaml
+from kinds import KINDS
+from kubelab import layout
+from kubelab.cluster import culvert, eventually
+from test_control import condition
+from test_kinds import definitions_of, make
+
+# What the webhook looks at; of other kinds Istio's definitions take a wrong value here and there.
+READ = {"AuthorizationPolicy", "PeerAuthentication", "ServiceEntry", "WorkloadEntry", "WorkloadGroup", "Telemetry"}
+
+
+@pytest.fixture(scope="module")
+def crds():
+    """Istio's file."""
+    done = subprocess.run([os.path.join(layout.ROOT, "tools", "kube", "build"), "--istio-crds"], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, check=False, timeout=600)
+    if done.returncode != 0:
+        pytest.skip(f"Istio's definitions cannot be had: {done.stderr[-200:]}")
+    return done.stdout.strip()
+
+
+def state(cluster, names):
+    """What there is of each, but for what the API server does with it."""
+    got = {d["metadata"]["name"]: d for d in cluster.get("crd")["items"]}
+    return {name: (got[name]["spec"], got[name]["metadata"]["uid"], got[name]["metadata"].get("labels"),
+                   got[name]["metadata"].get("annotations")) for name in names}
+
+
+def create(cluster, row, spec, namespace):
+    """A dry run. Return: what became of the spec; None when it was refused."""
+    key, group, version, plural, is_namespaced = row
+    item = make(key, group, version, is_namespaced, spec)
+    item["metadata"]["namespace"] = namespace
+    out = cluster.run("create", "--raw", f"/apis/{group}/{version}/namespaces/{namespace}/{plural}?dryRun=All&fieldValidation=Strict",
+                      "-f", "-", text=json.dumps(item), check=False)
+    return json.loads(out)["spec"] if out else None
+
+
+def test_definitions_of_istio_are_used_as_they_are(bare, crds, namespace):
+    cluster = bare
+    with open(crds, encoding="utf-8") as f:
+        theirs = [d for d in yaml.safe_load_all(f) if d]
+    names = [d["metadata"]["name"] for d in theirs]
+    cluster.run("apply", "--server-side", "-f", crds)
+    try:
+        cluster.run("wait", "--for=condition=Established", *(f"crd/{name}" for name in names), "--timeout=180s", timeout=200)
+        before = state(cluster, names)
+        assert "those that others made are used as they are" in culvert("install", "-y")
+        is_used(cluster, list(definitions_of(theirs)), namespace)
+        assert state(cluster, names) == before
+        culvert("uninstall", "--purge", "-y")
+        assert state(cluster, names) == before
+    finally:
+        cluster.run("delete", "-f", crds, timeout=300)
+
+
+def is_used(cluster, rows, namespace):
+    """The webhook looks at what the definitions let in, and each kind has its status."""
+    def is_refused():
+        row = next(r for r in rows if r[0] == "AuthorizationPolicy")
+        return create(cluster, row, {"action": "DENY"}, namespace) is None
+    eventually(is_refused, what="the webhook fails closed")
+    for row in rows:
+        good, bad = KINDS[row[0]]
+        assert create(cluster, row, good, namespace) == good, f"{row} is not taken whole"
+        assert row[0] not in READ or create(cluster, row, bad, namespace) is None, f"{row}: a wrong type is taken"
+    newest = {row[0]: row for row in reversed(rows)}
+    for key, group, version, _, is_namespaced in newest.values():
+        item = make(key, group, version, is_namespaced, KINDS[key][0])
+        item["metadata"]["namespace"] = namespace
+        cluster.apply(item)
+    for key, group, _, plural, _ in newest.values():
+        wanted = "ZtunnelAccepted" if key == "AuthorizationPolicy" else "Accepted"
+        eventually(lambda p=f"{plural}.{group}", w=wanted: condition(cluster, namespace, p, "sample", w)[0], what=f"a status of {key}")

@@ -6,6 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <jansson.h>
+
+#include "base/log.h"
 #include "tests/unit/ztunnel/mesh.h"
 #include "userspace/lib/xds/node.pb-c.h"
 #include "ztunnel/history.h"
@@ -26,10 +29,10 @@ static struct state *world(void)
 	return s;
 }
 
-TEST(all_fields_in_istios_order)
+/* A connection of which everything is known, 12 ms before 13000. */
+static struct conn_info known(struct state *s)
 {
-	struct state *s = world();
-	struct conn_info info = {
+	return (struct conn_info){
 		.direction = CONN_OUTBOUND,
 		.is_mtls = true,
 		.has_hbone = true,
@@ -45,6 +48,12 @@ TEST(all_fields_in_istios_order)
 		.bytes_to_server = 3,
 		.bytes_to_client = 9,
 	};
+}
+
+TEST(all_fields_in_istios_order)
+{
+	struct state *s = world();
+	struct conn_info info = known(s);
 	char line[2048];
 
 	(void)access_log_format(&info, 13000, NULL, line, sizeof(line));
@@ -101,6 +110,79 @@ static int remembered(struct history *h)
 	return n;
 }
 
+static const char *json_text(const json_t *line, const char *key)
+{
+	return json_string_value(json_object_get(line, key));
+}
+
+/** struct heard - what is logged meanwhile. */
+struct heard {
+	int saved, fds[2];
+	char text[8192];
+};
+
+static void hear(struct heard *h)
+{
+	h->saved = dup(STDERR_FILENO);
+	assert_int_equal(pipe2(h->fds, O_NONBLOCK), 0);
+	assert_int_not_equal(dup2(h->fds[1], STDERR_FILENO), -1);
+}
+
+static void heard(struct heard *h)
+{
+	ssize_t n = read(h->fds[0], h->text, sizeof(h->text) - 1);
+
+	(void)dup2(h->saved, STDERR_FILENO);
+	(void)close(h->saved);
+	(void)close(h->fds[0]);
+	(void)close(h->fds[1]);
+	h->text[MAX(n, 0)] = '\0';
+}
+
+TEST(as_json_the_fields_are_the_same_and_in_the_same_order)
+{
+	static const char *const keys[] = {
+		"time",           "level",         "scope",        "message",       "src.addr",
+		"src.workload",   "src.namespace", "src.identity", "src.cluster",   "dst.addr",
+		"dst.hbone_addr", "dst.service",   "dst.workload", "dst.namespace", "dst.identity",
+		"dst.cluster",    "direction",     "bytes_sent",   "bytes_recv",    "duration",
+		"error",
+	};
+	struct state *s = world();
+	struct conn_info info = known(s);
+	const struct conn_end end = {.now_us = 13000, .error = "it said \"no\""};
+	struct history *history = NULL;
+	struct heard h;
+	const char *key;
+	json_t *line, *value;
+	size_t i = 0;
+
+	assert_int_equal(history_new(&history), 0);
+	log_set_format_json(true);
+	hear(&h);
+	access_log_complete(history, &info, &end, NULL);
+	heard(&h);
+	log_set_format_json(false);
+	line = json_loads(h.text, JSON_REJECT_DUPLICATES, NULL);
+	json_object_foreach (line, key, value) {
+		assert_true(i < ARRAY_SIZE(keys));
+		assert_string_equal(key, keys[i++]);
+	}
+	assert_int_equal(i, ARRAY_SIZE(keys));
+	assert_string_equal(json_text(line, "level"), "error");
+	assert_string_equal(json_text(line, "scope"), "access");
+	assert_string_equal(json_text(line, "message"), "connection complete");
+	assert_string_equal(json_text(line, "src.identity"), "spiffe://cluster.local/ns/demo/sa/c");
+	assert_string_equal(json_text(line, "dst.addr"), "10.0.0.2:15008");
+	assert_string_equal(json_text(line, "duration"), "12ms");
+	assert_string_equal(json_text(line, "error"), "it said \"no\"");
+	assert_int_equal(json_integer_value(json_object_get(line, "bytes_sent")), 3);
+	assert_int_equal(json_integer_value(json_object_get(line, "bytes_recv")), 9);
+	json_decref(line);
+	history_free(history);
+	state_unref(s);
+}
+
 /* lines_of() - how many lines a connection with these rules of its client writes. */
 static int lines_of(Culvert__Node__Telemetry *rules, enum conn_direction direction)
 {
@@ -108,9 +190,9 @@ static int lines_of(Culvert__Node__Telemetry *rules, enum conn_direction directi
 	struct conn_info info = {.direction = direction};
 	struct state_builder *b = NULL;
 	struct history *history = NULL;
-	int saved = dup(STDERR_FILENO), fds[2], lines = 0;
+	struct heard h;
 	struct state *s;
-	char c;
+	int lines = 0;
 
 	assert_int_equal(state_builder_new("n1", &b), 0);
 	mesh_put_workload(
@@ -119,18 +201,14 @@ static int lines_of(Culvert__Node__Telemetry *rules, enum conn_direction directi
 	state_builder_free(b);
 	info.src_workload = state_workload_by_uid(s, "Kubernetes//Pod/demo/c");
 	assert_int_equal(history_new(&history), 0);
-	assert_int_equal(pipe2(fds, O_NONBLOCK), 0);
-	assert_int_not_equal(dup2(fds[1], STDERR_FILENO), -1);
+	hear(&h);
 	access_log_complete(history, &info, &(struct conn_end){0}, NULL);
 	access_log_failed(history, &info, &failed);
-	(void)dup2(saved, STDERR_FILENO);
+	heard(&h);
 	assert_int_equal(remembered(history), 2); /* whatever is printed */
 	history_free(history);
-	while (read(fds[0], &c, 1) == 1)
-		lines += c == '\n';
-	(void)close(saved);
-	(void)close(fds[0]);
-	(void)close(fds[1]);
+	for (const char *c = h.text; *c; c++)
+		lines += *c == '\n';
 	state_unref(s);
 	return lines;
 }
@@ -186,6 +264,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_fields_in_istios_order),
+		cmocka_unit_test(as_json_the_fields_are_the_same_and_in_the_same_order),
 		cmocka_unit_test(inbound_counts_from_the_servers_side_and_plaintext_names_nobody),
 		cmocka_unit_test(
 			the_mesh_and_then_the_reporting_workload_say_whether_there_are_lines),

@@ -45,12 +45,14 @@ def rss_10k(bench):
     numbers = curves.CONNECTIONS[-1:] if bench.options.quick else curves.CONNECTIONS
     for c in [c for c in bench.taking_part("rss_10k") if c.rss_kb() is not None]:
         try:
-            curve = curves.over_connections(c, numbers, progress)
+            curve, maps = curves.over_connections(c, numbers, progress)
         except RuntimeError as e:
             bench.missing[f"{c.name} rss_10k"] = f"{e} (open files are limited to {resource.getrlimit(resource.RLIMIT_NOFILE)[1]})"
             continue
         bench.curves.append(curve)
         bench.add("rss_10k", c, "rss_kB", curve["points"][-1][1])
+        if maps is not None:
+            bench.add("rss_10k", c, "maps_kB", maps)
 
 
 def idle_cpu(bench):
@@ -87,7 +89,7 @@ def label_to_encrypted(bench):
 # What is measured once per run. id: (function of a Bench, metrics of the table). The first while all contestants stand,
 # before the rounds and after them; ALONE when they are gone.
 BEFORE = {"rss_idle": (rss_idle, ("rss_kB", "maps_kB"))}
-AFTER = {"idle_cpu": (idle_cpu, ("cpu_us_per_s",)), "rss_10k": (rss_10k, ("rss_kB",)), "rr1_size": (size_curves, ())}
+AFTER = {"idle_cpu": (idle_cpu, ("cpu_us_per_s",)), "rss_10k": (rss_10k, ("rss_kB", "maps_kB")), "rr1_size": (size_curves, ())}
 ALONE = {"start_100_pods": (start_100_pods, ("ms", "agent_ms")), "label_to_encrypted": (label_to_encrypted, ("ms",)),
          **attacks.ROWS, **scale.ROWS, **control_scale.ROWS}
 SHOWN = {**{name: row.shown for name, row in rows.ROWS.items()},
@@ -269,9 +271,9 @@ def show(found, out):
     print(report.table(found["rows"], order, SHOWN))
     for line in report.curve_lines(found["curves"]):
         print(line)
-    verdicts = report.verdicts(found["rows"], contestants.Culvert.name)
-    if verdicts:
-        print(verdicts)
+    for verdicts in (report.speed_verdicts(found["rows"]), report.verdicts(found["rows"], contestants.Culvert.name)):
+        if verdicts:
+            print(verdicts)
     for line in report.notes(found):
         print(line)
     print(f"report: {out}/report.json {out}/report.html")

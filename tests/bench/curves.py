@@ -61,8 +61,9 @@ def over_message_size(standing, rounds, seconds, spare, progress):
             for c in standing]
 
 
-def rss_with(contestant, connections):
-    """Resident memory of the client side's proxy with so many idle connections held open; they are closed again."""
+def memory_with(contestant, connections):
+    """Memory of the client side's proxy with so many idle connections held open; they are closed again. Return: (resident kB, kB of
+    its node's BPF maps or None)."""
     host, port = contestant.target(0)
     holder = contestant.client.popen(*contestant.cgroup.within(LOADGEN, "idle", host, str(port), str(connections)),
                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -70,16 +71,17 @@ def rss_with(contestant, connections):
         if "ready" not in holder.stdout.readline():
             raise RuntimeError(f"{contestant.name}: could not hold {connections} connections")
         time.sleep(IDLE_S)
-        return contestant.rss_kb()
+        return contestant.rss_kb(), contestant.maps_kb()
     finally:
         holder.stdin.close()
         holder.wait()
 
 
 def over_connections(contestant, numbers, progress):
-    """Resident memory over these numbers of idle connections."""
-    points = [(0, contestant.rss_kb())]
+    """Resident memory over these numbers of idle connections. Return: (curve, kB of BPF maps with the most of them or None)."""
+    points, maps = [(0, contestant.rss_kb())], None
     for connections in numbers:
         progress(f"{connections} idle connections {contestant.name}")
-        points.append((connections, rss_with(contestant, connections)))
-    return curve("rss_connections", contestant.name, "rss_kB", points)
+        rss, maps = memory_with(contestant, connections)
+        points.append((connections, rss))
+    return curve("rss_connections", contestant.name, "rss_kB", points), maps

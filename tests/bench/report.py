@@ -100,11 +100,52 @@ def curve_lines(curves):
 LIMITS = (("slow_reader", "fast_loss_percent", 5), ("slow_reader", "rss_growth_kB", 1024), ("attack_", "cpu_per_attacker", 1),
           ("attack_", "p99_to_quiet", 1.5), ("policy_effect", "cut_p99_ms_small", 100), ("policy_effect", "cut_p99_ms_large", 100),
           ("scale_processes", "ztunnel_rss_bytes_per_workload", 600), ("scale_processes", "control_load_ms", 1000),
-          ("start_100_pods", "agent_ms", 1000),
+          ("start_100_pods", "agent_ms", 1000), ("rss_idle", "rss_kB", 8192), ("rss_10k", "rss_kB", 18432),
           ("label_to_encrypted", "ms", 200),
           ("control_cluster", "start_ms_10k_pods", 2000), ("control_cluster", "rss_kB_near_empty", 20480),
           ("control_cluster", "rss_kB_10k_pods", 61440), ("endpoint_effect", "p99_ms_1k_pods", 100),
           ("endpoint_effect", "p99_ms_10k_pods", 100), ("xds_clients", "p99_ms_with_one_stopped", 100))
+
+
+# What is asked as a ratio inside the run: row, metric, contestant, which ratio (`added`: what the contestant adds to no mesh, to what
+# ztunnel adds), True: at least, the bound.
+SPEED = (("rr1", "p50_us_pinned", "culvert-local", "none", False, 0.92), ("rr4k", "p50_us_pinned", "culvert-local", "none", False, 0.95),
+         ("rr32", "per_s", "culvert-local", "none", True, 1.15), ("bulk1", "GBps", "culvert-local", "none", True, 1.0),
+         ("bulk16", "GBps", "culvert-local", "none", True, 1.05), ("bulk1", "cpu_s_per_GB", "culvert-local", "none", False, 0.95),
+         ("conn16", "per_s", "culvert-local", "none", True, 0.9), ("conn16", "per_s", "culvert-bypass", "none", True, 1.25),
+         ("conn16", "cpu_us_per_op", "culvert-local", "none", False, 1.1),
+         ("rr1_half_load", "p99_us", "culvert-local", "none", False, 1.0),
+         ("rr1", "p50_us_pinned", "culvert-cross", "added", False, 0.85), ("rr4k", "p50_us_pinned", "culvert-cross", "added", False, 0.85),
+         ("rr32", "per_s", "culvert-cross", "ztunnel", True, 2), ("bulk1", "GBps", "culvert-cross", "ztunnel", True, 1.2),
+         ("bulk16", "GBps", "culvert-cross", "ztunnel", True, 1.6), ("bulk1", "cpu_s_per_GB", "culvert-cross", "ztunnel", False, 0.72),
+         ("conn16", "per_s", "culvert-cross", "ztunnel", True, 3), ("conn16", "cpu_us_per_op", "culvert-cross", "ztunnel", False, 0.35),
+         ("rr1_half_load", "p99_us", "culvert-cross", "ztunnel", False, 1.0))
+
+
+def speed_ratio(found, row, metric, name, other):
+    """One of SPEED. `found`: {(row, metric, contestant): entry}. None where something was not measured."""
+    entry = found.get((row, metric, name))
+    if not entry or other != "added":
+        return entry and entry[f"ratio_to_{other}"]
+    peer, ground = found.get((row, metric, "ztunnel")), found.get((row, metric, "none"))
+    if not peer or not ground or peer["median"] <= ground["median"]:
+        return None
+    return (entry["median"] - ground["median"]) / (peer["median"] - ground["median"])
+
+
+def speed_verdicts(entries):
+    """A line for each of SPEED that was measured; `~` where the ground moved, which makes either word a guess."""
+    found = {(e["id"], e["metric"], e["contestant"]): e for e in entries}
+    lines = []
+    for row, metric, name, other, is_least, bound in SPEED:
+        ratio = speed_ratio(found, row, metric, name, other)
+        if ratio is None:
+            continue
+        word = "ok    " if (ratio >= bound if is_least else ratio <= bound) else "MISSED"
+        mark = "~" if found[row, metric, name]["is_unsteady"] else " "
+        of = "what ztunnel adds" if other == "added" else "no mesh" if other == "none" else other
+        lines.append(f"{word}{mark}{row:<14}{metric:<15}{name:<15}{ratio:>6.2f} of {of}, at {'least' if is_least else 'most'} {bound}")
+    return "\n".join(lines)
 
 
 def verdicts(entries, name):

@@ -130,6 +130,22 @@ def test_what_has_a_limit_gets_a_verdict():
     assert [line.split()[:2] for line in lines] == [["MISSED", "attack_x"], ["ok", "slow_reader"]]
 
 
+def test_each_ratio_that_is_asked_gets_a_verdict():
+    medians = {"none": 10, "none-local": 10, "ztunnel": 30, "culvert-local": 9, "culvert-cross": 25}
+    samples = {("rr1", name, "p50_us_pinned"): [value] for name, value in medians.items()}
+    samples.update({("rr32", name, "per_s"): [value] for name, value in medians.items()})
+    bases = {**dict.fromkeys(medians, "none"), "culvert-local": "none-local"}
+    lines = [line.split() for line in report.speed_verdicts(report.rows(samples, bases, list(medians))).splitlines()]
+    assert [(line[0], line[1], line[3], float(line[4])) for line in lines] == [
+        ("ok", "rr1", "culvert-local", 0.9), ("MISSED", "rr32", "culvert-local", 0.9),
+        ("ok", "rr1", "culvert-cross", 0.75), ("MISSED", "rr32", "culvert-cross", 0.83)]
+
+
+def test_each_ratio_that_is_asked_is_measured():
+    for row, metric, *_ in report.SPEED:
+        assert row in rows_of_bench.ROWS and (rows_of_bench.ROWS[row].is_pinned or not metric.endswith("_pinned"))
+
+
 class Stolen:
     """A contestant of which the host takes so many of 100 ticks in each run, as /proc/stat shows it."""
 

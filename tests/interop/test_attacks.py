@@ -249,4 +249,5 @@ def test_a_flood_of_key_updates_is_borne(hostile):
             process.kill()
             return {"key updates": process.stderr.read().count(b"KEYUPDATE"), "asked for": sent}
 
+    wait_for(lambda: hostile.connect(f"{hostile.server.ip4}:{PORT}")["accepted"], 10, "to be heard after the floods")
     assert under_attack(hostile, "key updates", attack)["key updates"] > 0

@@ -15,7 +15,9 @@
 
 const char *term_color(const char *code)
 {
-	return isatty(STDOUT_FILENO) && !getenv("NO_COLOR") ? code : "";
+	const char *no = getenv("NO_COLOR");
+
+	return isatty(STDOUT_FILENO) && (!no || !*no) ? code : "";
 }
 
 size_t term_width(void)

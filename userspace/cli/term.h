@@ -14,7 +14,7 @@
 #define TERM_BOLD     "\033[1m"
 #define TERM_NO_COLOR "\033[0m"
 
-/** term_color() - @code where stdout is a terminal (and NO_COLOR is not set), else "". */
+/** term_color() - @code where stdout is a terminal (and NO_COLOR is empty or not set), else "". */
 const char *term_color(const char *code);
 /** term_width() - columns to fill: the terminal's, else TERM_WIDTH. */
 size_t term_width(void);

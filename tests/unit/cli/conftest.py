@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program itself against an API server of these tests."""
+import contextlib
 import json
 import os
+import pty
 import subprocess
 import sys
 
@@ -35,11 +37,26 @@ class Cli:
             json.dump({"current-context": name, "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
                        "clusters": [{"name": name, "cluster": {"server": url}}], "users": [{"name": name, "user": user}]}, f)
 
+    def _done(self, args, program, env, **kw):
+        return subprocess.run([*without_lab(), f"{BIN}/{program}" if "/" not in program else program, *args],
+                              timeout=60, check=False, cwd=self.folder, env={"PATH": os.environ["PATH"],
+                              "HOME": str(self.folder), "KUBECONFIG": self.config, **env}, **kw)
+
+    def on_terminal(self, *args, **env):
+        """Return: what a terminal gets, of a few lines."""
+        leader, follower = pty.openpty()
+        with open(leader, "rb", buffering=0) as screen:
+            with open(follower, "wb", buffering=0) as out:
+                assert self._done(args, "culvert", env, stdout=out, stderr=out, stdin=subprocess.DEVNULL).returncode == 0
+            said = b""
+            with contextlib.suppress(OSError):  # EIO: nobody has it open any more
+                while True:
+                    said += screen.read(4096)
+        return said.decode()
+
     def run(self, *args, code=0, text=None, program="culvert", **env):
         """Return: stdout, with stderr at its end."""
-        done = subprocess.run([*without_lab(), f"{BIN}/{program}" if "/" not in program else program, *args], input=text or "",
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60, check=False, cwd=self.folder,
-                              env={"PATH": os.environ["PATH"], "HOME": str(self.folder), "KUBECONFIG": self.config, **env})
+        done = self._done(args, program, env, input=text or "", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert done.returncode == code, f"{args} ended with {done.returncode}: {done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 

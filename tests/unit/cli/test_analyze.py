@@ -92,6 +92,15 @@ def test_the_mesh_s_namespace_is_about_the_pods_of_all(shop, cli):
     assert {(f["code"], f["origin"]) for f in found} == {(code, f"AuthorizationPolicy {MESH}/q") for code in ("IST0127", "IST0133")}
 
 
+def test_colours_are_for_terminals_without_no_color(shop, cli):
+    plain, bold = "Warning [CUL0005]", "\033[1mWarning\033[0m [CUL0005]"
+    istio(shop, "VirtualService", "v", {"hosts": ["web"]})
+    assert bold in cli.on_terminal("analyze", "-n", "shop")
+    assert bold in cli.on_terminal("analyze", "-n", "shop", NO_COLOR="")  # no-color.org: "not an empty string"
+    for said in (cli.on_terminal("analyze", "-n", "shop", NO_COLOR="1"), cli.run("analyze", "-n", "shop")):
+        assert plain in said and "\033" not in said
+
+
 def test_thresholds_and_suppression(shop, cli):
     label(shop)
     cli.run("analyze", "-n", "shop", "--failure-threshold", "Info", code=79)

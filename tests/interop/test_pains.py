@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What users of ambient meshes have reported as pains does not happen here. Elsewhere are: open connections outlive enrolment
 (tests/mesh/test_label.py), REGISTRY_ONLY is enforced, ports and ranges can be excluded (test_exclusions.py), the next endpoint
-is tried at once and a terminating pod gets nothing new (test_endpoints.py)."""
+is tried at once and a terminating pod gets nothing new (test_endpoints.py). What pools of double HBONE do to the traffic between
+networks (istio#58039, #57878) has no test: no tunnel goes through another here, as there are no gateways between networks."""
 import os
 import signal
 import sys

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Peers that are gone without a word: a node that answers nothing any more, and pods whose name and address another one has."""
+import re
 import subprocess
 import sys
+import time
+from collections import Counter
 
 import pytest
 import who
@@ -36,6 +39,25 @@ with socket.create_connection((sys.argv[1], int(sys.argv[2])), 60) as conn:
     except OSError as e:
         sys.exit(type(e).__name__)
 """
+# Connections one after the other in each thread; a line for each that was answered: its local port, and who said so.
+HAMMER = """
+import os, socket, sys, time, threading
+def hammer():
+    while True:
+        time.sleep(0.005)
+        try:
+            with socket.create_connection((sys.argv[1], int(sys.argv[2])), 5) as conn:
+                conn.sendall(b"who")
+                said = conn.recv(10)
+                if said:
+                    os.write(1, b"%d %s\\n" % (conn.getsockname()[1], said))
+        except OSError:
+            pass
+for _ in range(4):
+    threading.Thread(target=hammer, daemon=True).start()
+sys.stdin.read()
+"""
+LETTERS = "abcdefghijklmnopqrstu"
 PING_S = 30  # 10 s until a PING, 20 s for its answer
 
 
@@ -55,6 +77,15 @@ class Gone(Pair):
         self.write(SERVICE)
         super().start()
         wait_for(lambda: set(who.letters(self.client, VIP, 80, 10)) == {"a", "b"}, 20, "both servers")
+
+    def replaced(self, old, account, uid=None, name=None):
+        """Another pod with the addresses of one whose link is cut, and its name; the processes of that one live on."""
+        old.node.ip("link", "del", f"h{old.name}"[:15])
+        old.close()
+        new = self.adopt(Pod(old.node, name or old.name, old.ip4, old.ip6), account)
+        self.pods.remove(old)
+        new.uid = uid
+        return new
 
     def silence(self, how):
         """Node 2 neither sends nor takes anything, as with its cable cut; -D: it is back."""
@@ -98,11 +129,7 @@ def test_a_pod_of_the_same_name_and_address_is_another_one_at_once(gone, has_uid
     stays = gone.run_in(gone.client, sys.executable, "-c", TALK, old.ip4, str(PORT), stdout=subprocess.PIPE,
                         stderr=subprocess.DEVNULL, text=True)
     assert stays.stdout.readline() == "answered\n"  # by the old one
-    old.node.ip("link", "del", f"h{old.name}"[:15])
-    old.close()
-    new = gone.adopt(Pod(old.node, old.name, old.ip4, old.ip6), "new")
-    gone.pods.remove(old)
-    new.uid = "22222222-0000-0000-0000-000000000000" if has_uid else None
+    new = gone.replaced(old, "new", "22222222-0000-0000-0000-000000000000" if has_uid else None)
     gone.processes.append(who.start(new, "n", PORT))
     gone.write(SERVICE)
     # whatever is asked in between, nobody takes the new pod for the old one
@@ -126,3 +153,42 @@ def test_a_pod_of_the_same_name_and_address_is_another_one_at_once(gone, has_uid
 
     wait_for(said, 10, "the line of the one that was let in")
     assert stays.wait(60) != 0
+
+
+def test_an_address_that_passes_from_pod_to_pod_is_never_answered_by_another_than_was_proven(gone, tmp_path):
+    """Twenty times, under a client that never pauses: whom the certificate named, as its node has logged it, is who answered."""
+    pod = gone.pod(2, "r", f"acc-{LETTERS[0]}")
+    name = pod.name
+    gone.processes.append(who.start(pod, LETTERS[0], PORT))
+    gone.write(SERVICE)
+    gone.wait_captured(gone.pods)
+    path = tmp_path / "heard"
+
+    def heard():
+        """(local port, letter) of each whole line."""
+        return [tuple(line.split()) for line in path.read_text(encoding="ascii").split("\n")[:-1]]
+
+    def proven():
+        found = re.findall(rf"src\.addr={re.escape(gone.client.ip4)}:(\d+) .* dst\.hbone_addr={re.escape(pod.ip4)}:{PORT} "
+                           r'.*dst\.identity="[^"]*/sa/acc-(\w)".* direction="outbound" bytes_sent=3 bytes_recv=1 ', gone.log(1))
+        return Counter(found)
+
+    with open(path, "w", encoding="ascii") as out:
+        hammer = gone.run_in(gone.client, sys.executable, "-c", HAMMER, pod.ip4, str(PORT), stdin=subprocess.PIPE, stdout=out,
+                             stderr=subprocess.DEVNULL)
+    for i, letter in enumerate(LETTERS):
+        wait_for(lambda: any(said == letter for _, said in heard()), 60, f"{letter} to be heard")
+        if i + 1 == len(LETTERS):
+            break
+        pod = gone.replaced(pod, f"acc-{LETTERS[i + 1]}", name=f"{name}{i + 1}")
+        steps = [lambda n=LETTERS[i + 1]: gone.processes.append(who.start(pod, n, PORT)), lambda: gone.write(SERVICE)]
+        for step in steps if i % 2 else reversed(steps):  # who is told of it before it serves, and who after
+            step()
+            time.sleep(0.05 * (i % 4))
+    hammer.stdin.close()
+    assert hammer.wait(30) == 0
+    wait_for(lambda: sum(proven().values()) >= len(heard()), 20, "the lines of all that were answered")
+    wrong = Counter(heard()) - proven()
+    least = min(Counter(said for _, said in heard()).values())
+    print(f"{len(heard())} answered, of each pod {least} or more, {sum(wrong.values())} wrong")
+    assert not wrong, wrong

@@ -57,7 +57,7 @@ fuzz-targets :=
 test-progs :=
 # Every tests/unit/*/test-*.c is a test; the build.mk beside it says only what else one needs.
 # A sanitised ztunnel has no filter of system calls and no malloc() of its own.
-unit-tests := $(sort $(filter-out $(if $(is-san),%/test-seccomp.c %/test-allocate.c),$(wildcard tests/unit/*/test-*.c)))
+unit-tests := $(sort $(filter-out $(if $(is-san),%/test-seccomp.c %/test-allocate.c %/test-relay.c),$(wildcard tests/unit/*/test-*.c)))
 include $(sort $(wildcard bpf/build.mk userspace/*/build.mk userspace/*/*/build.mk ztunnel/build.mk \
 	tests/*/build.mk tests/*/*/build.mk tools/*/build.mk))
 

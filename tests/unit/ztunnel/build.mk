@@ -7,8 +7,8 @@ $(BUILD)/tests/unit/ztunnel/%: ALL_LDFLAGS += $(ztunnel-mesh)
 
 # rig.c, apps.c: workers, pods and applications for the tests of the data path.
 ztunnel-rig := $(addprefix $(BUILD)/obj/tests/unit/,ztunnel/apps.o ztunnel/rig.o hbone/certs.o)
-$(addprefix $(BUILD)/tests/unit/ztunnel/test-,help inbound outbound pool worker worker-stock): $(ztunnel-rig)
-$(addprefix $(BUILD)/tests/unit/ztunnel/test-,help inbound outbound pool worker worker-stock): ALL_LDFLAGS += $(ztunnel-rig)
+$(addprefix $(BUILD)/tests/unit/ztunnel/test-,help inbound outbound pool relay worker worker-stock): $(ztunnel-rig)
+$(addprefix $(BUILD)/tests/unit/ztunnel/test-,help inbound outbound pool relay worker worker-stock): ALL_LDFLAGS += $(ztunnel-rig)
 
 # reference.c, random_policy.c: a second evaluator of L4 policy and what it is compared on.
 ztunnel-random := $(addprefix $(BUILD)/obj/tests/unit/ztunnel/,random_policy.o reference.o)
@@ -22,3 +22,5 @@ $(BUILD)/tests/unit/ztunnel/test-certs: ALL_LDFLAGS += -Wl,--wrap=now_realtime_u
 $(BUILD)/tests/unit/ztunnel/test-memory: ALL_LDFLAGS += -Wl,--wrap=malloc
 # Memory that ends while sockets are handed over.
 $(BUILD)/tests/unit/ztunnel/test-worker-stock: ALL_LDFLAGS += -Wl,--wrap=calloc,--wrap=worker_post_sockets
+# Who does not ask the other worker for help.
+$(BUILD)/tests/unit/ztunnel/test-relay: ALL_LDFLAGS += -Wl,--wrap=help_init

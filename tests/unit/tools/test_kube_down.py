@@ -31,7 +31,9 @@ def test_what_stays_is_named():
     waits = "python3 -c 'import time; time.sleep(600)'"
     code, said = down(f"""mkdir -p {STATE} {DATA}/n9/busy; mount -t tmpfs none {DATA}/n9/busy
 ip netns add cvk-odd; ip link add cvk-odd type bridge
-(exec -a /some/where/kubelet {waits} {STATE}/n9.conf) & (exec -a less {waits} {STATE}/logs/etcd.log) &""")
+(exec -a /some/where/kubelet {waits} {STATE}/n9.conf) & kubelet=$!
+(exec -a less {waits} {STATE}/logs/etcd.log) &
+until grep -qs ^/some/where /proc/$kubelet/cmdline; do sleep 0.1; done""")
     assert code == 1 and said[:-1] == [f"kube: cannot remove {what}" for what in (
         f"folder {DATA}", f"mount {DATA}/n9/busy", "network namespace cvk-odd", "network interface cvk-odd")], said
     # who only reads a file of the cluster is no part of it

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The guards on the pods' links, beside what else the host does to their packets."""
+import contextlib
+import errno
+import functools
 import os
 import signal
 import subprocess
@@ -76,17 +79,41 @@ def test_full_bypass():
         d.close()
 
 
-def test_beside_another_tc_program(direct):
+@contextlib.contextmanager
+def clsact_program(node, link):
+    """A filter as tools before tcx attach it; it matches nothing."""
+    node.run("tc", "qdisc", "add", "dev", link, "clsact")
+    node.run("tc", "filter", "add", "dev", link, "egress", "bpf", "bytecode", "1,6 0 0 0,")
+    yield
+    node.run("tc", "filter", "del", "dev", link, "egress")
+
+
+@contextlib.contextmanager
+def tcx_program(node, link, hook):
+    """As Cilium 1.16 and later attach theirs."""
+    with Foreign(hook) as foreign:
+        try:
+            fd = foreign.attach_by_tcx(node, link)
+        except OSError as e:
+            if e.errno == errno.EINVAL:
+                pytest.skip("needs tcx: Linux 6.6")
+            raise
+        try:
+            yield
+        finally:
+            os.close(fd)
+
+
+@pytest.mark.parametrize("attach", [clsact_program, functools.partial(tcx_program, hook="tcx_ingress"),
+                                    functools.partial(tcx_program, hook="tcx_egress")], ids=["clsact", "tcx-ingress", "tcx-egress"])
+def test_beside_another_tc_program(direct, attach):
     """Another one on a pod's link decides about all of its packets: nothing skips it, and one line says so."""
     wait_for(direct.is_direct, 40, "a direct connection")
-    node, link = direct.topology.nodes[0], f"h{direct.server.name}"
-    node.run("tc", "qdisc", "add", "dev", link, "clsact")
-    node.run("tc", "filter", "add", "dev", link, "egress", "bpf", "bytecode", "1,6 0 0 0,")  # matches nothing
-    wait_for(lambda: "another program works in tc on the pod's link" in direct.log(), 40, "the line in the log")
-    before = direct.counter("flow")
-    assert direct.is_direct()
-    assert direct.counter("flow") == before
-    node.run("tc", "filter", "del", "dev", link, "egress")
+    with attach(direct.topology.nodes[0], f"h{direct.server.name}"):
+        wait_for(lambda: "another program works in tc on the pod's link" in direct.log(), 40, "the line in the log")
+        before = direct.counter("flow")
+        assert direct.is_direct()
+        assert direct.counter("flow") == before
     wait_for(lambda: maps(direct, "cv_pod_links").count('"ifindex"') >= 2, 40, "the short way again")
     assert direct.is_direct()
     assert direct.counter("flow") > before

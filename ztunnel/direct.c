@@ -136,5 +136,6 @@ void direct_report(struct telemetry *t, const struct state *s, const struct dire
 		info.dst_identity = info.dst_workload->app->identity;
 	report(t, &info, news);
 	info.direction = CONN_INBOUND;
+	info.service = NULL; /* as in a tunnel, which says the pod, not what it was chosen by */
 	report(t, &info, news);
 }

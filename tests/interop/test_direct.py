@@ -3,6 +3,7 @@
 telemetry, and without its processes once a verdict is known."""
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -64,6 +65,75 @@ def test_telemetry(direct):
     wait_for(lambda: {c["direction"] for c in past()} == {"inbound", "outbound"}, 10, "both ends to be remembered")
     said = past()
     assert "was allowed and went directly inside the node" in said[-1]["sentence"] and said[-1]["dstIdentity"]
+
+
+def series(direct):
+    """What ztunnel counts of connections, by name and labels."""
+    return {line.rsplit(" ", 1)[0]: int(line.rsplit(" ", 1)[1]) for line in direct.metrics().splitlines()
+            if line.startswith("istio_tcp_") and "_total{" in line}
+
+
+def access_lines(text):
+    """The ends of connections in a piece of the log: their keys and values, by direction."""
+    lines = [dict(re.findall(r'([a-z_.]+)=("[^"]*"|\S+)', line)) for line in text.splitlines() if "connection complete" in line]
+    return {line["direction"]: line for line in lines}
+
+
+def told_of_one(direct, port, host):
+    """What one more connection adds to the metrics, and its lines in the access log."""
+    direct.bytes_received_at_rest()
+    wait_for(lambda: len(set(opened_and_closed(direct))) == 1, 10, "the end of the connections before")
+    before, logged = series(direct), len(direct.log())
+    assert direct.talk(port, host) == direct.client.ip4
+    direct.bytes_received_at_rest()
+    wait_for(lambda: len(set(opened_and_closed(direct))) == 1 and len(access_lines(direct.log()[logged:])) == 2, 10,
+             "its end at both ends")
+    return {name: n - before.get(name, 0) for name, n in series(direct).items() if n > before.get(name, 0)}, \
+        access_lines(direct.log()[logged:])
+
+
+def opened_and_closed(direct):
+    """How many connections, at both ends."""
+    now = series(direct)
+    return [sum(n for name, n in now.items() if name.startswith(f"istio_tcp_connections_{what}_total{{reporter=\"{reporter}\""))
+            for what in ("opened", "closed") for reporter in ("source", "destination")]
+
+
+# A tunnel has an address of its own, and says beside it where it leads.
+OF_THE_TUNNEL = {"dst.hbone_addr"}
+OF_EACH_CONNECTION = {"src.addr", "dst.addr", "duration"}
+
+
+@pytest.mark.parametrize("by_service", [False, True], ids=["pod", "service"])
+def test_it_is_told_of_as_a_tunnelled_one(direct, by_service):
+    """The same pods talk without a tunnel, then by one: the same series grow by as much, and the lines of the access log have the
+    same keys and, but for ports and times, the same values."""
+    port, host = (80, VIP) if by_service else (PORT, None)
+
+    def is_direct():
+        before = direct.counter("direct")
+        assert direct.talk(port, host) == direct.client.ip4
+        return direct.counter("direct") > before
+
+    wait_for(is_direct, 15, "a direct connection")
+    before = direct.counter("direct")
+    direct_series, direct_lines = told_of_one(direct, port, host)
+    assert direct.counter("direct") > before
+    direct.label("culvert.io/same-node: encrypt")
+    wait_for(lambda: not is_direct(), 15, "the end of direct connections")
+    before = direct.counter("direct")
+    tunnel_series, tunnel_lines = told_of_one(direct, port, host)
+    assert direct.counter("direct") == before
+    assert direct_series == tunnel_series
+    assert len(direct_series) == 8  # opened, closed, sent, received; at both ends
+    for direction, tunnelled in tunnel_lines.items():
+        plain = direct_lines[direction]
+        assert set(plain) == set(tunnelled) - OF_THE_TUNNEL
+        assert {k: v for k, v in plain.items() if k not in OF_EACH_CONNECTION} == \
+            {k: v for k, v in tunnelled.items() if k not in OF_EACH_CONNECTION | OF_THE_TUNNEL}
+        assert plain["dst.addr"] == tunnelled["dst.hbone_addr"]
+        for end in ("src.addr", "dst.addr"):
+            assert plain[end].rsplit(":", 1)[0] == tunnelled[end].rsplit(":", 1)[0]
 
 
 # Echoes so much, says the last word, and hears what the server has to say then.

@@ -292,3 +292,20 @@ def test_only_five_capabilities_are_kept(agent):
     for name in ("CapPrm", "CapEff", "CapBnd"):
         assert int(caps[name], 16) == expected
     assert int(caps["CapInh"], 16) == int(caps["CapAmb"], 16) == 0
+
+
+def test_a_pod_whose_link_has_no_guard_is_worth_a_look(captured):
+    """It ends in another pod, as one that is no veth ends nowhere on the host. With one more that does, there is nothing to say."""
+    def notices():
+        return [e for e in captured.status()["errors"] if isinstance(e, dict) and "no guard on the pod's link" in e["message"]]
+
+    (said,) = wait(notices, what="the notice")
+    assert (said["kind"], said["namespace"], said["name"], said["severity"]) == ("Pod", "demo", "a", "warning")
+    shown = subprocess.run([BIN / "culvert", "status", "--run-dir", DIR / "run"], check=False, capture_output=True, text=True).stdout
+    assert "Pod demo/a: no guard on the pod's link, which is no veth that ends on the host" in " ".join(shown.split())
+    run("ip", "link", "add", "c-agent-v", "type", "veth", "peer", "name", "eth1", "netns", "c-agent-a")
+    wait(lambda: not notices(), what="the guard")
+    assert list(PIN_DIR.glob("guard_*"))
+    run("ip", "link", "del", "c-agent-v")
+    wait(notices, what="the notice again")
+    assert (DIR / "log").read_text().count("no guard on the pod's link") == 2

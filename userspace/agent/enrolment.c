@@ -418,10 +418,26 @@ void enrolment_flags_refresh(struct enrolment *e)
 		log_error_errno("agent", r, "cannot change a pod's flags pod=%s", e->key);
 }
 
+static const char *guard_notice(int r, bool is_shared)
+{
+	if (r == -ENODEV)
+		return "no guard on the pod's link, which is no veth that ends on the host: what "
+		       "goes round its sockets' hooks is not stopped, and it uses tunnels inside "
+		       "the node too";
+	if (r < 0)
+		return "no guard on the pod's link, which could not be attached: what goes round "
+		       "its sockets' hooks is not stopped, and it uses tunnels inside the node "
+		       "too";
+	return is_shared ? "another program works in tc on the pod's link: direct connections take "
+			   "the host's way"
+			 : NULL;
+}
+
 void enrolment_guard(struct enrolment *e)
 {
 	struct guard_pod pod = guard_pod(e);
 	bool is_shared = false;
+	const char *was;
 	int r;
 
 	e->is_guard_due = false;
@@ -429,17 +445,14 @@ void enrolment_guard(struct enrolment *e)
 		return;
 	r = guard_attach(e->ctx->datapath, &pod, e->ctx->bypass, &is_shared);
 	e->is_guarded = r == 0;
-	if (r < 0 && !e->is_guard_logged)
-		log_warn_errno("agent", r,
-			       "no guard on the pod's link: it uses tunnels inside the node too "
-			       "pod=%s",
-			       e->key);
-	else if (is_shared && !e->is_guard_logged)
-		log_warn("agent",
-			 "another program works in tc on the pod's link: direct connections take "
-			 "the host's way pod=%s",
-			 e->key);
-	e->is_guard_logged = r < 0 || is_shared;
+	was = e->guard_notice;
+	e->guard_notice = guard_notice(r, is_shared);
+	if (e->guard_notice && e->guard_notice != was) {
+		if (r < 0)
+			log_warn_errno("agent", r, "%s pod=%s", e->guard_notice, e->key);
+		else
+			log_warn("agent", "%s pod=%s", e->guard_notice, e->key);
+	}
 	enrolment_flags_refresh(e);
 }
 
@@ -453,6 +466,7 @@ void enrolment_uncapture(struct enrolment *e)
 	locals_del(e);
 	guard_retire(e->ctx->datapath, e->cookie);
 	e->is_guarded = false;
+	e->guard_notice = NULL;
 	e->entry.flags &= ~(unsigned int)(CV_POD_CAPTURE | CV_POD_DNS);
 	r = datapath_pod_set(e->ctx->datapath, e->cookie, &e->entry);
 	if (r < 0)

@@ -71,18 +71,18 @@ struct enrolment {
 	struct reroute reroute;
 	unsigned int check; /* the last that has come to it, see pods_check.c */
 	unsigned int check_phase;
-	bool is_encrypt;         /* as in its podspec */
-	uint32_t rules_flags;    /* of its exclusions, as far as they are in force */
-	const char *rules_error; /* why they are not; NULL */
-	bool is_blind;           /* sealed before the mesh's destinations were known */
-	bool is_captured;        /* the entry has CAPTURE: connections are captured or refused */
-	bool is_offered;         /* POD_ADD sent to the ztunnel of now */
-	bool is_acked;           /* and taken */
-	bool is_adopted;         /* found captured at start */
-	bool is_beside_logged;   /* said that another sk_lookup program is there */
-	bool is_guard_due;       /* sealed or captured: the caller guards it soon */
-	bool is_guarded;         /* cv_guard is on its links */
-	bool is_guard_logged;    /* said that it is not, or is not alone */
+	bool is_encrypt;          /* as in its podspec */
+	uint32_t rules_flags;     /* of its exclusions, as far as they are in force */
+	const char *rules_error;  /* why they are not; NULL */
+	bool is_blind;            /* sealed before the mesh's destinations were known */
+	bool is_captured;         /* the entry has CAPTURE: connections are captured or refused */
+	bool is_offered;          /* POD_ADD sent to the ztunnel of now */
+	bool is_acked;            /* and taken */
+	bool is_adopted;          /* found captured at start */
+	bool is_beside_logged;    /* said that another sk_lookup program is there */
+	bool is_guard_due;        /* sealed or captured: the caller guards it soon */
+	bool is_guarded;          /* cv_guard is on its links */
+	const char *guard_notice; /* why it is not, or is not alone; NULL; said in the log */
 };
 
 /**
@@ -153,7 +153,7 @@ void enrolment_reroute(struct enrolment *e, const struct podspec *spec, bool is_
 void enrolment_reroute_end(struct enrolment *e);
 
 /** enrolment_guard() - guard its links, or look again who else is there. Without a guard the pod
- * does not talk directly. Logs what is not as it should be, once. */
+ * does not talk directly. What is not as it should be is logged once, and in guard_notice. */
 void enrolment_guard(struct enrolment *e);
 
 /** enrolment_is_link_local() - 169.254/16, fe80::/10. */

@@ -67,6 +67,7 @@ struct pods_info {
 	const struct exclusions *exclusions;
 	const struct reroute *reroute; /* NULL: nothing */
 	const char *rules_error;       /* why they are not in force; NULL: they are */
+	const char *guard_notice;      /* what its links' guard lacks; NULL: nothing */
 	/* Captured for the processes that may live there: it has no object, or another sandbox */
 	bool is_kept;
 };

@@ -67,6 +67,7 @@ static void pod_info(const struct pod *pod, struct pods_info *ret)
 		.exclusions = &pod->spec->exclusions,
 		.reroute = e ? &e->reroute : NULL,
 		.rules_error = e ? e->rules_error : NULL,
+		.guard_notice = e ? e->guard_notice : NULL,
 		.is_kept = pod->left_key != NULL,
 	};
 }

@@ -48,6 +48,16 @@ static void pod_json(void *arg, const struct pods_info *p)
 				"error", p->error, "kept", p->is_kept));
 }
 
+/* What is worth a look at it; the pod is captured all the same. */
+static void notice_json(void *arg, const struct pods_info *p)
+{
+	if (p->guard_notice)
+		(void)json_array_append_new(arg, json_pack("{s:s, s:s, s:s, s:s, s:s}", "kind",
+							   "Pod", "namespace", p->namespace_,
+							   "name", p->name, "message",
+							   p->guard_notice, "severity", "warning"));
+}
+
 static json_t *features_json(const struct feature *features)
 {
 	json_t *list = json_array();
@@ -87,6 +97,7 @@ int status_format(const struct status_input *in, struct buf *b)
 	pods_for_each(in->pods, pod_json, pods);
 	pods_for_each_earlier(in->pods, pod_json, pods);
 	objects_for_each_error(in->objects, error_json, errors);
+	pods_for_each(in->pods, notice_json, errors);
 	for (size_t i = 0; i < ARRAY_SIZE(in->problems); i++)
 		if (in->problems[i])
 			error_json(errors, in->problems[i], false);

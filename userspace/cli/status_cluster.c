@@ -98,9 +98,47 @@ static void add_errors(const char *where, const json_t *errors, json_t *problems
 	}
 }
 
-/* add_node() - what a node's agent says, into the row of its pod. */
-static void add_node(const struct admin_node *n, json_t *row, json_t *namespaces, json_t *problems)
+/* notice_of() - that of a node with these words: {node, message, pods}. Borrowed. */
+static json_t *notice_of(json_t *notices, const char *node, const char *message)
 {
+	json_t *one;
+	size_t i;
+
+	json_array_foreach (notices, i, one)
+		if (streq(json_text(one, "node", ""), node) &&
+		    streq(json_text(one, "message", ""), message))
+			return one;
+	one = json_pack("{s:s,s:s,s:[]}", "node", node, "message", message, "pods");
+	return json_array_append_new(notices, one) < 0 ? NULL : one;
+}
+
+/* add_notices() - what is worth a look, of all pods of a node that it is true of at once. */
+static void add_notices(const char *node, const json_t *errors, json_t *notices)
+{
+	const json_t *e;
+	size_t i;
+
+	json_array_foreach (errors, i, e) {
+		_cleanup_(freep) char *pod = NULL;
+		json_t *notice;
+
+		if (!streq(json_text(e, "severity", "error"), "warning"))
+			continue;
+		notice = notice_of(notices, node, json_text(e, "message", ""));
+		if (!json_text(e, "name", NULL))
+			continue; /* the message names it */
+		pod = str_format("%s/%s", json_text(e, "namespace", ""), json_text(e, "name", ""));
+		if (pod)
+			(void)json_array_append_new(json_object_get(notice, "pods"),
+						    json_string(pod));
+	}
+}
+
+/* add_node() - what a node's agent says, into the row of its pod. */
+static void add_node(const struct admin_node *n, json_t *row, json_t *all)
+{
+	json_t *namespaces = json_object_get(all, "namespaces");
+	json_t *problems = json_object_get(all, "problems");
 	_cleanup_(json_decrefp) json_t *status = NULL;
 	const json_t *pods, *pod;
 	size_t i;
@@ -116,9 +154,10 @@ static void add_node(const struct admin_node *n, json_t *row, json_t *namespaces
 	(void)json_object_set_new(row, "ztunnel",
 				  json_string(json_text(status, "ztunnel", "unknown")));
 	add_errors(n->name, json_object_get(status, "errors"), problems);
+	add_notices(n->name, json_object_get(status, "errors"), json_object_get(all, "notices"));
 }
 
-static void ask_nodes(const char *only, json_t *rows, json_t *namespaces, json_t *problems)
+static void ask_nodes(const char *only, json_t *rows, json_t *all)
 {
 	_cleanup_(freep) struct admin_node *nodes = calloc(ADMIN_NODES_MAX, sizeof(*nodes));
 	int n = nodes ? admin_remote_nodes(only, nodes, ADMIN_NODES_MAX) : 0;
@@ -127,7 +166,7 @@ static void ask_nodes(const char *only, json_t *rows, json_t *namespaces, json_t
 		json_t *row = json_find(rows, "pod", nodes[i].pod);
 
 		if (row)
-			add_node(&nodes[i], row, namespaces, problems);
+			add_node(&nodes[i], row, all);
 	}
 }
 
@@ -180,8 +219,8 @@ static int gather(const char *node, json_t **ret)
 	size_t i;
 	int r;
 
-	all = json_pack("{s:o,s:o,s:o,s:o}", "controlPlane", control, "nodes", nodes, "namespaces",
-			namespaces, "problems", problems);
+	all = json_pack("{s:o,s:o,s:o,s:o,s:[]}", "controlPlane", control, "nodes", nodes,
+			"namespaces", namespaces, "problems", problems, "notices");
 	if (!k || !all)
 		return 1;
 	r = kube_list(k, PODS, &pods);
@@ -199,7 +238,7 @@ static int gather(const char *node, json_t **ret)
 						    pod_row(pod, problems));
 	}
 	ask_control(all, problems);
-	ask_nodes(node, nodes, namespaces, problems);
+	ask_nodes(node, nodes, all);
 	*ret = TAKE_PTR(all);
 	return 0;
 }
@@ -278,6 +317,29 @@ static int print_namespaces(const json_t *namespaces)
 	return 0;
 }
 
+static void print_notices(const json_t *notices)
+{
+	const json_t *n;
+	size_t i;
+
+	if (json_array_size(notices) > 0)
+		puts("\nWorth a look at pods");
+	json_array_foreach (notices, i, n) {
+		const json_t *pods = json_object_get(n, "pods");
+		const char *first = json_string_value(json_array_get(pods, 0));
+		size_t count = json_array_size(pods);
+		char more[NUMBER_MAX + sizeof(" and  more")] = "";
+		_cleanup_(freep) char *text = NULL;
+
+		if (count > 1)
+			(void)snprintf(more, sizeof(more), " and %zu more", count - 1);
+		text = str_format("%s: %s%s%s%s", json_text(n, "node", ""), first ? first : "",
+				  more, first ? ": " : "", json_text(n, "message", ""));
+		if (text)
+			term_wrap("  ", "    ", text);
+	}
+}
+
 int status_cluster_print(const json_t *all)
 {
 	const json_t *problems = json_object_get(all, "problems"), *p;
@@ -290,6 +352,7 @@ int status_cluster_print(const json_t *all)
 	if (print_nodes(json_object_get(all, "nodes")) < 0 ||
 	    print_namespaces(json_object_get(all, "namespaces")) < 0)
 		return cli_fail("out of memory");
+	print_notices(json_object_get(all, "notices"));
 	if (json_array_size(problems) > 0)
 		printf("\n%sProblems%s\n", term_color(TERM_RED), term_color(TERM_NO_COLOR));
 	json_array_foreach (problems, i, p)

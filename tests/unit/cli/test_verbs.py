@@ -92,6 +92,20 @@ def test_status_names_a_missing_right(mesh, cli, monkeypatch):
     assert any("Pod" in p and "refuses list and watch (RBAC): pods is forbidden" in p for p in problems), problems
 
 
+def test_status_says_at_which_pods_to_look(mesh, cli, monkeypatch):
+    bare = "no guard on the pod's link"
+    other = {"message": "shop/c: annotation: no such thing", "severity": "warning"}
+    pods = [{"kind": "Pod", "namespace": "shop", "name": n, "message": bare, "severity": "warning"} for n in "ab"]
+    before = cli.json("status", code=1)
+    monkeypatch.setitem(AGENT, "errors", [pods[0], other, pods[1]])
+    got = cli.json("status", code=1)
+    assert before["notices"] == [] and got["problems"] == before["problems"]
+    assert got["notices"] == [notice for node in ("n1", "n2") for notice in (
+        {"node": node, "message": bare, "pods": ["shop/a", "shop/b"]}, {"node": node, "message": other["message"], "pods": []})]
+    said = cli.run("status", code=1)
+    assert f"n1: shop/a and 1 more: {bare}" in said and f"n2: {other['message']}" in said
+
+
 def test_status_tells_of_what_an_earlier_agent_left(mesh, cli, monkeypatch):
     why = "captured by an earlier agent; its object is gone, its processes are not: captured until they end"
     kept = {"namespace": "shop", "name": "web", "state": "pending", "error": why, "kept": True}

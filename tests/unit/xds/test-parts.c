@@ -41,11 +41,43 @@ static void the_end_is_told_where_the_rest_is_for_others(void **state)
 	set(f, XDS_ADDRESS, "a", "1");
 	set(f, XDS_NODE_CONFIG, "n2", "theirs");
 	xds_server_flush(f->xds);
-	run_until_done(f, XDS_ADDRESS, 3);
-	assert_int_equal(f->n_parts, 2);
+	run_until(f, &f->n_parts, 2);
 	assert_int_equal(f->parts[0], XDS_PART_MORE);
 	assert_int_equal(f->parts[1], XDS_PART_WHOLE);
 	assert_int_equal(f->n_done[XDS_NODE_CONFIG], 1);
+}
+
+/* What closes a change does not hide the answer to what it closes. */
+static void a_refusal_counts_where_the_rest_is_for_others(void **state)
+{
+	struct fixture *f = *state;
+
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_NODE_CONFIG, 1);
+	run_a_while(f, 40);
+	f->refused = "a";
+	f->n_parts = 0;
+	set(f, XDS_ADDRESS, "a", "1");
+	set(f, XDS_NODE_CONFIG, "n2", "theirs");
+	xds_server_flush(f->xds);
+	run_until(f, &f->n_parts, 2);
+	run_a_while(f, 40);
+	assert_int_equal(f->parts[1], XDS_PART_WHOLE);
+	assert_int_equal(xds_server_stats(f->xds)->rejects[XDS_ADDRESS], 1);
+}
+
+/* Who comes when the last change was a removal, which nobody is told any more. */
+static void the_end_is_told_after_a_removal(void **state)
+{
+	struct fixture *f = *state;
+
+	set(f, XDS_AUTHORIZATION, "ns/p", "1");
+	xds_server_flush(f->xds);
+	xds_server_remove(f->xds, XDS_AUTHORIZATION, "ns/p");
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_NODE_CONFIG, 1);
+	run_a_while(f, 40);
+	assert_int_equal(f->parts[f->n_parts - 1], XDS_PART_WHOLE);
 }
 
 /* Before what has come is acknowledged, whichever type it is of: then none goes out, lest each
@@ -84,6 +116,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(the_end_of_a_change_is_told),
 		TEST(the_end_is_told_where_the_rest_is_for_others),
+		TEST(a_refusal_counts_where_the_rest_is_for_others),
+		TEST(the_end_is_told_after_a_removal),
 		TEST(changes_without_a_pause_come_to_an_end_each),
 	};
 

@@ -42,8 +42,7 @@ struct stream {
 	char node_id[NODE_MAX], node_name[NODE_MAX], version[VERSION_MAX];
 	uint64_t acked, nacked;
 	struct sub subs[XDS_TYPE_MAX];
-	bool is_torn; /* more was to follow on the last response */
-	enum xds_type last_type;
+	bool is_torn;                           /* more was to follow on the last response */
 	struct refusal *refusals[XDS_TYPE_MAX]; /* NULL: of this type it refuses nothing */
 };
 
@@ -102,7 +101,6 @@ static int batch_send(struct batch *b, struct stream *st, enum xds_type type)
 	sub->is_first = false;
 	(void)snprintf(nonce, sizeof(nonce), "%llu", (unsigned long long)sub->nonce);
 	st->is_torn = !stream_is_whole(st);
-	st->last_type = type;
 	resp.type_url = (char *)xds_type_url(type);
 	resp.nonce = nonce;
 	resp.resources = b->resource_pointers;
@@ -163,11 +161,22 @@ static bool stream_is_in_flight(const struct stream *st)
 	return false;
 }
 
+/* closing_type() - of what says that the rest was nothing: one that waits for no ack, for each type
+ * waits for that of its last response alone. There is one: what was behind and sent nothing. */
+static enum xds_type closing_type(const struct stream *st)
+{
+	for (int type = 0; type < XDS_TYPE_MAX; type++)
+		if (st->subs[type].is_open && !st->subs[type].is_in_flight)
+			return (enum xds_type)type;
+	return XDS_TYPE_INVALID;
+}
+
 /* All types together, once all of the last round is acknowledged: if each went when it could, a
  * client to which they go in turns would never have all that belongs together. Return: 0; -errno:
  * the stream is beyond repair. */
 static int stream_push(struct stream *st)
 {
+	enum xds_type closing;
 	int r = 0;
 
 	if (!st->server->is_ready)
@@ -179,8 +188,9 @@ static int stream_push(struct stream *st)
 	for (int type = 0; r == 0 && type < XDS_TYPE_MAX; type++)
 		r = sub_push(st, (enum xds_type)type);
 	/* the rest was nothing that it is sent: it is told so */
-	if (r == 0 && st->is_torn && stream_is_whole(st))
-		r = batch_send(st->server->batch, st, st->last_type);
+	closing = st->is_torn ? closing_type(st) : XDS_TYPE_INVALID;
+	if (r == 0 && closing != XDS_TYPE_INVALID && stream_is_whole(st))
+		r = batch_send(st->server->batch, st, closing);
 	return r;
 }
 

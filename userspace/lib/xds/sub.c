@@ -84,6 +84,7 @@ static int fill_wanted(struct batch *b, struct sub *sub, const struct resources 
 			return r;
 		sub->sent_seq = e->seq;
 	}
+	sub->sent_seq = store->seq; /* what it lacks may be removals that are forgotten */
 	while (!batch_is_full(b) && (r = wanted_next(sub->wanted, ix, store, &answer)) > 0) {
 		r = answer.entry ? add_wanted(b, sub, answer.entry)
 				 : batch_remove(b, answer.missing);
@@ -112,7 +113,9 @@ int sub_fill(struct sub *sub, struct batch *b, const struct sub_source *from)
 		if (r == 0)
 			sub->sent_seq = e->seq;
 	}
-	if (r == 0)
-		held_free(&sub->held);
-	return r;
+	if (r < 0)
+		return r;
+	sub->sent_seq = store->seq; /* as above */
+	held_free(&sub->held);
+	return 0;
 }

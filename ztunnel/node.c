@@ -110,7 +110,8 @@ static void on_pod_add(void *arg, const struct zds_pod_add *m, const int *fds)
 {
 	struct node *n = arg;
 	bool is_taken = false;
-	int r = n->is_draining ? -ESHUTDOWN : pod_add(n, m, fds, &is_taken);
+	/* no refusal: the next ztunnel is offered it as soon as this one leaves the agent */
+	int r = n->is_draining ? 0 : pod_add(n, m, fds, &is_taken);
 
 	if (!is_taken)
 		for (size_t i = 0; i < ZDS_LISTENERS; i++)
@@ -137,7 +138,7 @@ static void on_pod_added(void *arg, struct pod *pod, int error)
 	n->pods_started += np->error == 0;
 	log_info(TARGET, "pod served pod=%s/%s cookie=%llu error=%d", pod->namespace_, pod->name,
 		 (unsigned long long)pod->netns_cookie, np->error);
-	if (n->agent)
+	if (n->agent && !n->is_draining)
 		(void)agent_link_ack(n->agent, pod->netns_cookie, np->error);
 }
 

@@ -58,6 +58,12 @@ static void on_round(void *main, void *arg)
 		leave(n);
 }
 
+static void leave_soon(struct node *n)
+{
+	(void)loop_timer_set(n->loop, &n->leave_timer, 0);
+}
+
+/* The agent may have called: it is not left here. */
 static void round_begin(struct node *n)
 {
 	n->is_answered = false;
@@ -65,7 +71,7 @@ static void round_begin(struct node *n)
 		if (worker_post_collect(&n->workers[i], collect_none, on_round, NULL) == 0)
 			n->rounds++;
 	if (n->rounds == 0)
-		leave(n);
+		leave_soon(n);
 }
 
 void node_drain_answered(struct node *n)
@@ -79,7 +85,7 @@ void node_drain_answered(struct node *n)
 void node_drain_lost(struct node *n)
 {
 	node_needs_refuse(n, -ENETDOWN);
-	(void)loop_timer_set(n->loop, &n->leave_timer, 0);
+	leave_soon(n);
 }
 
 void node_drain(struct node *n)

@@ -20,6 +20,8 @@ $(BUILD)/tests/unit/ztunnel/test-certs: ALL_LDFLAGS += -Wl,--wrap=now_realtime_u
 
 # How much memory there is.
 $(BUILD)/tests/unit/ztunnel/test-memory: ALL_LDFLAGS += -Wl,--wrap=malloc
+# Memory that ends while the agent is left.
+$(BUILD)/tests/unit/ztunnel/test-node-drain: ALL_LDFLAGS += -Wl,--wrap=calloc
 # Memory that ends while sockets are handed over.
 $(BUILD)/tests/unit/ztunnel/test-worker-stock: ALL_LDFLAGS += -Wl,--wrap=calloc,--wrap=worker_post_sockets
 # Who does not ask the other worker for help.

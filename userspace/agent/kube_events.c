@@ -89,7 +89,7 @@ static json_t *event_json(struct kube_events *e, const struct object *pod, const
 			 "apiVersion", "v1", "kind", "Event", "metadata", "name", name, "namespace",
 			 pod->namespace_, "involvedObject", "apiVersion", "v1", "kind", "Pod",
 			 "namespace", pod->namespace_, "name", pod->name, "uid", uid ? uid : "",
-			 "reason", reason, "message", text, "type", "Warning", "source",
+			 "reason", reason, "message", str_utf8(text), "type", "Warning", "source",
 			 "component", "culvert-agent", "host", e->node, "reportingComponent",
 			 "culvert-agent", "reportingInstance", e->node, "firstTimestamp", at,
 			 "lastTimestamp", at, "count", 1);

@@ -33,7 +33,7 @@ static void pod_error(struct known_pod *k, const char *what)
 
 	(void)snprintf(k->error, sizeof(k->error), "%s:%u: Pod %s/%s: %s", o->file, o->line,
 		       o->namespace_, o->name, what);
-	log_error("agent", "%s", k->error);
+	log_error("agent", "%s", str_utf8(k->error));
 }
 
 static bool is_noted(const json_t *notes, const json_t *one)
@@ -73,12 +73,12 @@ static void on_note(void *arg, const struct object *on, const char *annotation, 
 	(void)snprintf(line, sizeof(line), "%s:%u: %s %s%s%s: %s: %s", on->file,
 		       object_line(on, field), on->kind, on->namespace_, *on->namespace_ ? "/" : "",
 		       on->name, field, message);
-	one = json_pack("[s,b]", line, is_warning);
+	one = json_pack("[s,b]", str_utf8(line), is_warning);
 	if (!is_noted(k->old_notes, one)) {
 		log_write(is_warning ? LOG_WARN : LOG_ERROR, "agent", "%s", line);
 		(void)snprintf(text, sizeof(text), "%s: %s", field, message);
 		if (on == k->object)
-			problem_tell(x->o, x->key, text);
+			problem_tell(x->o, x->key, str_utf8(text));
 	}
 	(void)json_array_append_new(k->notes, one);
 }

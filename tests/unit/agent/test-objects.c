@@ -115,6 +115,35 @@ static void an_annotation_that_cannot_be_understood_is_told_of_its_pod(void **st
 	assert_int_equal(f->told.problems, 1);
 }
 
+static void count_cut(void *arg, const char *line, bool is_warning)
+{
+	assert_non_null(strstr(line, "ä?\"; it is not in force"));
+	++*(int *)arg;
+}
+
+/* What a message quotes is cut, here inside a character, which no JSON takes. */
+static void so_is_one_that_is_cut_inside_a_character(void **state)
+{
+	struct fixture *f = *state;
+	int errors = 0;
+
+	log_set_level(LOG_OFF);
+	put(f, "a.yaml",
+	    POD("a", "n1",
+		"    traffic.sidecar.istio.io/excludeOutboundPorts: "
+		"xääääääääääääääääääääääääääääää\n"));
+	put(f, "ns.yaml", NAMESPACE("enabled"));
+	start(f);
+	assert_non_null(strstr(f->told.problem, "ä?\"; it is not in force"));
+	objects_for_each_error(f->objects, count_cut, &errors);
+	assert_int_equal(errors, 1);
+	put(f, "ns.yaml", NAMESPACE("disabled"));
+	turn(f);
+	put(f, "ns.yaml", NAMESPACE("enabled"));
+	turn(f);
+	assert_int_equal(f->told.problems, 1);
+}
+
 static void a_labelled_namespace_enrols_its_pods_of_this_node(void **state)
 {
 	struct fixture *f = *state;
@@ -234,6 +263,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			an_annotation_that_cannot_be_understood_is_told_of_its_pod, setup,
 			teardown),
+		cmocka_unit_test_setup_teardown(so_is_one_that_is_cut_inside_a_character, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(a_labelled_namespace_enrols_its_pods_of_this_node,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(a_pod_that_turns_bad_stays_and_is_named, setup,

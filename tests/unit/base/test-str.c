@@ -91,6 +91,33 @@ static void texts_are_joined_as_far_as_they_fit(void **state)
 	assert_int_equal(str_concat(buf, 0, "x"), 0);
 }
 
+static void what_is_no_utf8_becomes_a_question_mark(void **state)
+{
+	static const char *const pairs[][2] = {
+		{"", ""},
+		{"plain", "plain"},
+		{"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80"},
+		{"\xf4\x8f\xbf\xbf\xed\x9f\xbf\xee\x80\x80",
+		 "\xf4\x8f\xbf\xbf\xed\x9f\xbf\xee\x80\x80"},
+		/* cut */
+		{"a\xc3", "a?"},
+		{"a\xe2\x82", "a??"},
+		{"\xf0\x9f\x98g", "???g"},
+		/* a byte of none, too long, a surrogate, beyond the last one */
+		{"\xa4\xff", "??"},
+		{"\xc0\x80\xe0\x80\xaf", "?????"},
+		{"\xed\xa0\x80", "???"},
+		{"\xf4\x90\x80\x80", "????"},
+		{"\xf8\x88\x80\x80\x80", "?????"},
+	};
+	char buf[32];
+
+	for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
+		assert_int_equal(str_copy(buf, sizeof(buf), pairs[i][0]), 0);
+		assert_string_equal(str_utf8(buf), pairs[i][1]);
+	}
+}
+
 static void bytes_in_hexadecimal_digits(void **state)
 {
 	char buf[9];
@@ -171,6 +198,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(numbers_are_whole_and_in_range),
 		cmocka_unit_test(the_largest_number_fits),
+		cmocka_unit_test(what_is_no_utf8_becomes_a_question_mark),
 		cmocka_unit_test(prefixes_and_suffixes),
 		cmocka_unit_test(copies_are_whole_or_empty),
 		cmocka_unit_test(texts_are_joined_as_far_as_they_fit),

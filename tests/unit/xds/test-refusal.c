@@ -64,6 +64,18 @@ static void it_stands_until_the_resource_changes(void **state)
 	assert_false(stands(f));
 }
 
+/* A word of the client's that is cut inside a character: no JSON would take it, and a status would
+ * lack the client. */
+static void it_is_text(void **state)
+{
+	struct fixture *f = *state;
+
+	set(f, "ns/bad", "1");
+	refuse(f, "ns/bad: what is \xe2\x82");
+	assert_string_equal(f->refusal->detail, "ns/bad: what is ??");
+	assert_true(stands(f));
+}
+
 static void it_ends_with_the_resource(void **state)
 {
 	struct fixture *f = *state;
@@ -112,8 +124,11 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(it_stands_until_the_resource_changes), T(it_ends_with_the_resource),
-		T(of_several_the_last_ends_it),          T(a_name_may_have_colons),
+		T(it_stands_until_the_resource_changes),
+		T(it_is_text),
+		T(it_ends_with_the_resource),
+		T(of_several_the_last_ends_it),
+		T(a_name_may_have_colons),
 		T(a_name_within_another_is_not_meant),
 	};
 

@@ -33,6 +33,9 @@ void str_hex(const void *p, size_t n, char *dst);
 #define str_concat(dst, size, ...)                                                                 \
 	str_concat_list((dst), (size), (const char *const[]){__VA_ARGS__, NULL})
 size_t str_concat_list(char *dst, size_t size, const char *const *texts);
+/** str_utf8() - what is no UTF-8 in it, as where a text was cut inside a character, becomes "?": no
+ * JSON takes it. Return: @s. */
+char *str_utf8(char *s);
 /** file_read() - a whole file of at most @max bytes, NUL-terminated, caller frees. @ret_len may be
  * NULL. Return: 0; -errno; -EFBIG. */
 _must_check_ int file_read(const char *path, size_t max, char **ret, size_t *ret_len);

@@ -48,6 +48,6 @@ void metadata_copy(const Google__Protobuf__Struct *s, const char *key, char *dst
 {
 	const char *text = metadata_text(s, key);
 
-	if (text)
-		(void)str_copy(dst, size, text);
+	if (text && str_copy(dst, size, text) == 0)
+		(void)str_utf8(dst);
 }

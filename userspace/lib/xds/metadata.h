@@ -24,6 +24,6 @@ void metadata_add(struct metadata *m, const char *key, const char *text);
 /** metadata_text() - what was sent as @key. @s: may be NULL. Return: borrowed; NULL: there is none,
  * or it is no string. */
 const char *metadata_text(const Google__Protobuf__Struct *s, const char *key);
-/** metadata_copy() - the same into @dst of @size bytes, "" when it does not fit; which stays as it
- * is where there is none. */
+/** metadata_copy() - the same into @dst of @size bytes, as str_utf8() has it, "" when it does not
+ * fit; which stays as it is where there is none. */
 void metadata_copy(const Google__Protobuf__Struct *s, const char *key, char *dst, size_t size);

@@ -17,6 +17,7 @@ void refusal_note(struct refusal **r, uint64_t to, const char *words)
 	(void)str_concat(new->detail, sizeof(new->detail),
 			 *words ? words : "refused without a word", *r ? "; " : "",
 			 *r ? (*r)->detail : "");
+	(void)str_utf8(new->detail);
 	free(*r);
 	*r = new;
 }

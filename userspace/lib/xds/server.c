@@ -219,6 +219,7 @@ static void node_read(struct stream *st, const Envoy__Service__Discovery__V3__No
 	if (!node)
 		return;
 	(void)str_copy(st->node_id, sizeof(st->node_id), node->id);
+	(void)str_utf8(st->node_id);
 	metadata_copy(node->metadata, METADATA_NODE, st->node_name, sizeof(st->node_name));
 	metadata_copy(node->metadata, METADATA_VERSION, st->version, sizeof(st->version));
 }

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """culvert-agent and culvert-cni: what a container runtime does, on plain namespaces with the reference bridge plugin."""
 
+import concurrent.futures
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -13,7 +15,7 @@ import threading
 import time
 
 import pytest
-from agentkit import ALIVE, BIN, CAPTURE, DIR, NODE, POD_DNS, SYNCED, Ztunnel, connect, in_netns, run, wait
+from agentkit import ALIVE, BIN, CAPTURE, DIR, NODE, PIN_DIR, POD_DNS, SYNCED, Ztunnel, connect, in_netns, run, wait
 
 PLUGINS = pathlib.Path("/usr/lib/cni")
 UNKNOWN_TO_TUNNEL = 1 << 3
@@ -125,8 +127,8 @@ def entry(agent, name="web", namespace="demo"):
 
 @contextlib.contextmanager
 def listener():
-    """On the bridge. What it accepts has left a pod in plaintext."""
-    with socket.create_server((HOST, 0)) as s:
+    """On the bridge, which the first pod brings. What it accepts has left a pod in plaintext."""
+    with socket.create_server(("", 0)) as s:
         s.setblocking(False)
         yield s
 
@@ -279,6 +281,102 @@ def test_a_pod_held_by_a_killed_agent_is_held_by_the_next(runtime):
         assert not attempt("cv-cni-a", s.getsockname()[1])
         start(agent)
         assert not attempt("cv-cni-a", s.getsockname()[1])
+
+
+class PodStart:
+    """A pod as the kubelet starts it: tried again while it is told to (11); then it dials until somebody answers."""
+
+    def __init__(self, runtime, port, over):
+        self.runtime, self.port, self.over = runtime, port, over
+        self.may_dial = threading.Event()
+        self.is_up = self.is_answered = False
+        self.held = self.refused = 0
+
+    def run(self):
+        for sandbox in (f"cv-cni-{i}" for i in itertools.count()):
+            if self.over.is_set():
+                return
+            code, out = self.runtime.add(sandbox)
+            if not code:
+                break
+            assert out["code"] == 11, out
+            assert self.runtime.remove(sandbox) == 0
+            self.held += 1
+        self.address = out["ips"][0]["address"].split("/")[0]
+        self.is_up = True
+        self.may_dial.wait()
+        while not self.over.is_set() and not self.is_answered:
+            self.is_answered = attempt(sandbox, self.port)
+            self.refused += not self.is_answered
+
+
+def play_ztunnel(over):
+    """A ztunnel that waits for its agent, and takes what it is given."""
+    while not over.is_set():
+        try:
+            z = Ztunnel()
+        except OSError:
+            time.sleep(0.02)
+            continue
+        z.take_pods_until(over.is_set, "the end of the test")
+        z.close()
+
+
+PARTS = ("agent", "ztunnel", "pod")
+ORDERS = [(left, order) for left in ("restarted", "rebooted", "new") for order in itertools.permutations(PARTS)
+          if left != "new" or order.index("pod") < order.index("agent")]
+
+
+@pytest.mark.parametrize(("left", "order"), ORDERS, ids=[f"{left}-{'-'.join(order)}" for left, order in ORDERS])
+def test_any_order(runtime, left, order):
+    """What an earlier agent has left: plugin and pins; the plugin; nothing, so that the plugin comes last. With the plugin there
+    a pod does not start, or is refused, until ztunnel has it: no byte of it goes out in the clear. Without, it runs before the
+    mesh does, which says that it waits, and is captured then."""
+    agent, over = runtime.agent, threading.Event()
+    agent.start_feed(TARGET)
+    if left == "new":
+        found = POD.replace("{uid}", "{uid}, annotations: {{culvert.io/netns: /run/netns/cv-cni-0}}")
+        agent.put("web.yaml", found.format(name="web", namespace="demo", uid="u1"))
+    else:
+        start(agent)
+        agent.stop()
+    if left == "rebooted":
+        run(BIN / "culvert-agent", "--clean", "--pin-dir", PIN_DIR)
+    with listener() as s, concurrent.futures.ThreadPoolExecutor() as threads:
+        pod = PodStart(runtime, s.getsockname()[1], over)
+        if left != "new":
+            pod.may_dial.set()
+        begin = {"agent": lambda: start(agent), "ztunnel": lambda: jobs.append(threads.submit(play_ztunnel, over)),
+                 "pod": lambda: jobs.append(threads.submit(pod.run))}
+        jobs = []
+        try:
+            for i, part in enumerate(order, 1):
+                begin[part]()
+                missing = order[i:]
+                if "pod" in missing:
+                    continue
+                if "agent" not in missing:
+                    wait(lambda: agent.pod("web"), what="the agent names the pod")
+                    if "ztunnel" in missing:
+                        assert agent.pod("web")["state"] == "pending"
+                        wait(lambda: pod.refused or left == "new", what="it is refused")
+                elif left == "new":
+                    wait(lambda: pod.is_up, what="there is no plugin to hold it back")
+                else:
+                    wait(lambda: pod.held, what="it is held back")
+                    assert not pod.is_up
+            wait(lambda: (entry(agent) or {"flags": 0})["flags"] & (ALIVE | CAPTURE) == ALIVE | CAPTURE, what="its capture")
+            pod.may_dial.set()
+            wait(lambda: pod.is_answered, what="ztunnel's listener answers")
+            agent.tell(f"workload Kubernetes//Pod/demo/web demo web hbone {pod.address}")
+            wait(lambda: agent.pod("web")["state"] == "captured", what="captured, and announced")
+            with pytest.raises(BlockingIOError):
+                s.accept()
+        finally:
+            over.set()
+            pod.may_dial.set()
+            for job in jobs:
+                job.result()
 
 
 def test_the_list_is_repaired(runtime):

@@ -143,21 +143,22 @@ class Bench:
             self.add(name, contestant, metric + suffix, value)
         self.role_samples.setdefault((name + suffix, contestant.name), []).append(roles)
 
-    def taking_part(self, row):
+    def taking_part(self, row, is_pinned=False):
         """The contestants of a row."""
         def rows_of(c):
             return (c.quick_rows if self.options.is_cut else None) or c.rows
 
-        return [c for c in self.standing if rows_of(c) is None or row in rows_of(c)]
+        taking = [c for c in self.standing if rows_of(c) is None or row in rows_of(c)]
+        return [c for c in taking if c.name in rows.SCALED] if is_pinned and rows.ROWS[row].scaled else taking
 
     def rounds(self):
         """Interleaved: in each round every row visits every contestant."""
         visits = [(name, p) for name, row in rows.ROWS.items() if name in self.options.rows
-                  for p in ((False, True) if row.is_pinned else (False,))]
+                  for p in ((False, True) if row.is_pinned or (row.scaled and not self.options.quick) else (False,))]
         for number in range(self.options.rounds):
             self.strangers = max(self.strangers, cost.strangers())
             for name, is_pinned in visits:
-                for c in self.taking_part(name):
+                for c in self.taking_part(name, is_pinned):
                     self.at(name, f"round {number + 1}/{self.options.rounds} {name}{' pinned' if is_pinned else ''} {c.name}")
                     self.visit(c, name, is_pinned)
 
@@ -269,7 +270,7 @@ def show(found, out):
     names = list(dict.fromkeys(e["contestant"] for e in found["rows"]))
     order = [name for name in page.COLOURS if name in names]
     print(report.table(found["rows"], order, SHOWN))
-    for line in report.curve_lines(found["curves"]):
+    for line in [*report.curve_lines(found["curves"]), *report.scaling_lines(found["rows"])]:
         print(line)
     for verdicts in (report.speed_verdicts(found["rows"]), report.verdicts(found["rows"], contestants.Culvert.name)):
         if verdicts:

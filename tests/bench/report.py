@@ -3,6 +3,8 @@
 import statistics
 import textwrap
 
+from rows import ROWS, SCALED
+
 UNSTEADY = 0.10  # spread of the baseline over its median, from which on a result is marked
 
 
@@ -94,6 +96,18 @@ def curve_lines(curves):
     """The fitted exponents, a line per curve."""
     return [f"{c['id']:<28}{c['metric']:<21}{c['contestant']:<16}" + " ".join(f"{x}:{y:g}" for x, y in c["points"])
             + (f"  = {c['a']:g} + {c['b']:g} * size^{c['exponent']:g}" if "exponent" in c else "") for c in curves]
+
+
+def scaling_lines(entries):
+    """What all cores are to a busy pair that has one otherwise: a line for each row that ran with both."""
+    found = {(e["id"], e["metric"], e["contestant"]): e["median"] for e in entries}
+    lines = []
+    for row, metric in ((name, row.scaled) for name, row in ROWS.items() if row.scaled):
+        times = [f"{name} {found[row, metric, name] / alone:.2f} times" for name in SCALED
+                 if (alone := found.get((row, f"{metric}_pinned", name)))]
+        if times:
+            lines.append(f"{row} {metric} with all cores, to what it is with one: {', '.join(times)}")
+    return lines
 
 
 # What has a limit: the row's name or how names of such rows begin, the metric, the most that it may be.

@@ -21,23 +21,24 @@ class Row:
     args: tuple
     shown: tuple  # metrics of the terminal's table
     is_pinned: bool = False  # one connection: run on one core as well
+    scaled: str = ""  # many: in a whole run those of SCALED run on one core as well, to tell what more are to this metric
     half_of: str = ""  # open loop, at half of the rate that ztunnel reaches in this row
 
 
 RTT = ("p50_us", "p50_us_pinned")
-BULK = ("GBps", "cpu_s_per_GB")
 ROWS = {
     "rr1": Row("rr", 0, (1, 64), (*RTT, "p99_us"), is_pinned=True),
     "rr1k": Row("rr", 0, (1, 1024), RTT, is_pinned=True),
     "rr4k": Row("rr", 0, (1, 4096), RTT, is_pinned=True),
-    "rr32": Row("rr", 0, (32, 64), ("per_s", "cpu_us_per_op")),
+    "rr32": Row("rr", 0, (32, 64), ("per_s", "per_s_pinned", "cpu_us_per_op"), scaled="per_s"),
     "bulk1": Row("bulk", 1, (1,), ("GBps", "GBps_pinned", "cpu_s_per_GB"), is_pinned=True),
-    "bulk16": Row("bulk", 1, (16,), BULK),
+    "bulk16": Row("bulk", 1, (16,), ("GBps", "GBps_pinned", "cpu_s_per_GB"), scaled="GBps"),
     "conn1": Row("conn", 2, (1,), (*RTT, "cpu_us_per_op_pinned"), is_pinned=True),
     "conn16": Row("conn", 2, (16,), ("per_s", "cpu_us_per_op")),
     "rr1_half_load": Row("open", 0, (1, 64), ("p50_us", "p99_us", "p99_us_pinned"), is_pinned=True, half_of="rr1"),
     "http1": Row("http", 3, (16,), ("per_s", "p99_us", "cpu_us_per_op")),
 }
+SCALED = ("none", "culvert-cross", "ztunnel")  # the pairs between two nodes; each takes 10 s of a run
 
 
 @dataclasses.dataclass

@@ -178,6 +178,27 @@ def test_a_run_of_which_the_host_takes_a_part_is_made_again_or_marked(monkeypatc
     assert per["machine"] == pytest.approx(took / 1000 * 1e6), "what the host took is no work of ours"
 
 
+def test_what_more_cores_are_to_a_busy_pair_is_told():
+    samples = {("rr32", "culvert-cross", "per_s"): [180, 190], ("rr32", "culvert-cross", "per_s_pinned"): [100],
+               ("rr32", "none", "per_s"): [300], ("rr1", "none", "per_s"): [3], ("rr1", "none", "per_s_pinned"): [2]}
+    names = ["none", "culvert-cross"]
+    assert report.scaling_lines(report.rows(samples, dict.fromkeys(names, "none"), names)) == [
+        "rr32 per_s with all cores, to what it is with one: culvert-cross 1.85 times"]
+    assert {row.scaled for row in rows_of_bench.ROWS.values() if row.scaled} == {"per_s", "GBps"}
+
+
+@pytest.mark.parametrize("quick,visits", [(False, {("none", False), ("none", True), ("envoy", False)}),
+                                          (True, {("none", False), ("envoy", False)})])
+def test_a_busy_pair_runs_on_one_core_in_a_whole_run_alone(monkeypatch, quick, visits):
+    monkeypatch.setattr(cost, "strangers", lambda: 0)
+    run = bench.Bench(types.SimpleNamespace(quick=quick, is_cut=False, rows=["rr32"], rounds=1), "", {})
+    run.standing = [types.SimpleNamespace(name=name, rows=None, quick_rows=None) for name in ("none", "envoy")]
+    seen = set()
+    run.visit = lambda c, name, is_pinned: seen.add((c.name, is_pinned))
+    run.rounds()
+    assert seen == visits
+
+
 def test_every_limit_is_of_something_that_is_shown():
     for row, metric, _ in report.LIMITS:
         metrics = [shown for name, shown in bench.SHOWN.items() if name == row or (row[-1] == "_" and name.startswith(row))]

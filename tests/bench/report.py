@@ -114,6 +114,7 @@ def scaling_lines(entries):
 LIMITS = (("slow_reader", "fast_loss_percent", 5), ("slow_reader", "rss_growth_kB", 1024), ("attack_", "cpu_per_attacker", 1),
           ("attack_", "p99_to_quiet", 1.5), ("policy_effect", "cut_p99_ms_small", 100), ("policy_effect", "cut_p99_ms_large", 100),
           ("scale_processes", "ztunnel_rss_bytes_per_workload", 600), ("scale_processes", "control_load_ms", 1000),
+          *(("scale_processes", f"{part}_idle_us_per_s", 1000) for part in ("agent", "ztunnel", "control")),
           ("start_100_pods", "agent_ms", 1000), ("rss_idle", "rss_kB", 8192), ("rss_10k", "rss_kB", 18432),
           ("label_to_encrypted", "ms", 200),
           ("control_cluster", "start_ms_10k_pods", 2000), ("control_cluster", "rss_kB_near_empty", 20480),

@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "interop"))
@@ -16,9 +15,11 @@ import contestants
 import cost
 import peers
 import served
-from culvert_node import BIN, CulvertNode, put_file, stop, wait_for, write_config
+from cgroup import Cgroup
+from culvert_node import BIN, CulvertNode, clean_pins, pin_dir, put_file, stop, wait_for, write_config
+from enrol import BarePod
 from leftovers import NAMESPACES, TAG
-from topology import Topology, run
+from topology import TREE, Namespace, Topology, run
 
 SMALL, LARGE = 100, 100_000
 PER_SERVICE, PER_POLICY, PER_FILE = 10, 100, 1000
@@ -118,45 +119,78 @@ def rss_kb(pid):
         return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
 
 
-def acked(run_dir):
-    """Resources that a node's clients have acknowledged, each; empty while the control plane does not answer."""
+def status(run_dir, part):
+    """What a node's daemon says of itself; None while it does not answer."""
     try:
-        clients = json.loads(run("curl", "-sf", "--max-time", "5", "--unix-socket", f"{run_dir}/control/admin.sock",
-                                 "http://localhost/status"))["clients"]
+        return json.loads(run("curl", "-sf", "--max-time", "5", "--unix-socket", f"{run_dir}/{part}/admin.sock",
+                              "http://localhost/status"))
     except RuntimeError:
-        return []
-    return [c["acked"] for c in clients]
+        return None
+
+
+def acked(run_dir):
+    """Resources that a node's clients have acknowledged, each."""
+    found = status(run_dir, "control")
+    return [c["acked"] for c in found["clients"]] if found else []
 
 
 def wait_settled(pods, *run_dirs):
-    """Until all clients of these nodes have everything."""
+    """Until both clients of each of these nodes, ztunnel and agent, have everything."""
     want = pods + pods // PER_SERVICE
     for run_dir in run_dirs:
-        wait_for(lambda at=run_dir: acked(at) and min(acked(at)) >= want, 300, f"{want} addresses at the clients of {run_dir}")
+        wait_for(lambda at=run_dir: sum(n >= want for n in acked(at)) == 2, 300, f"{want} addresses at both clients of {run_dir}")
     time.sleep(2)
 
 
-class Pair:
-    """A control plane and a ztunnel without an agent, on a folder of their own."""
+PARTS = ("control", "ztunnel", "agent")
+
+
+class LoneNode:
+    """The processes of a node with one pod and with so many elsewhere, of which all of them know: the agent, as in a cluster, from the
+    control plane alone, since its own folder has no pods but the node's."""
 
     def __init__(self, work_dir, pods):
-        self.folder = tempfile.mkdtemp(prefix="scale-", dir=work_dir)
-        config, self.run_dir = os.path.join(self.folder, "config"), os.path.join(self.folder, "run")
-        os.makedirs(config)
+        self.folder = os.path.join(work_dir, f"scale-{pods}")
+        self.run_dir, self.log = os.path.join(self.folder, "run"), os.path.join(self.folder, "control.log")
+        with contextlib.ExitStack() as stack:
+            self._start(stack, pods)
+            self.stack = stack.pop_all()
+
+    def _start(self, stack, pods):
+        pins = f"{pin_dir(TAG + 'scale')}/n1"
+        config, own, ca = (os.path.join(self.folder, name) for name in ("config", "own", "ca"))
         os.makedirs(self.run_dir)
-        put(config, "node.yaml", "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\n")
+        stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        stack.callback(clean_pins, pins)
+        self.cgroup = stack.enter_context(contextlib.closing(Cgroup(TAG + "scale")))
+        self.namespace = stack.enter_context(contextlib.closing(Namespace(f"{TREE}{NAMESPACES}scale-n1")))
+        pod = stack.enter_context(contextlib.closing(BarePod(self.namespace, 1)))
+        for path in (config, own):
+            write_config(path, [pod])
         if pods:
             write_mesh(config, pods)
-        self.log = os.path.join(self.folder, "control.log")
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        common = ("--node", "n1", "--run-dir", self.run_dir)
         with open(self.log, "wb") as log:
-            self.control = subprocess.Popen([os.path.join(BIN, "culvert-control"), *common, "--config-dir", config, "--ca-dir",
-                                             os.path.join(self.folder, "ca"), "--log-level", "info"], stdout=log, stderr=log)
+            self.control = self._popen(stack, "control", "--config-dir", config, "--ca-dir", ca, "--log-level", "info", stdout=log)
         wait_for(self.ready_line, 300, "the control plane to be ready")  # alone: what it takes is told there
-        self.ztunnel = subprocess.Popen([os.path.join(BIN, "culvert-ztunnel"), *common, "--log-level", "error", "--user", "root",
-                                         "--admin-port", "0", "--metrics-port", "0", "--ready-port", "0"], **quiet)
+        self.ztunnel = self._popen(stack, "ztunnel", "--log-level", "error", "--user", "root")
+        self.agent = self._popen(stack, "agent", "--log-level", "error", "--config-dir", own, "--pin-dir", pins)
+        wait_for(self.is_captured, 60, "the pod to be captured")
         wait_settled(pods, self.run_dir)
+
+    def _popen(self, stack, part, *argv, stdout=subprocess.DEVNULL):
+        process = self.namespace.popen(*self.cgroup.as_root(), os.path.join(BIN, f"culvert-{part}"), "--node", "n1", "--run-dir",
+                                       self.run_dir, *argv, stdout=stdout, stderr=subprocess.STDOUT)
+        stack.callback(stop, process)
+        return process
+
+    def is_captured(self):
+        """The pod is in the mesh."""
+        found = status(self.run_dir, "agent")
+        return found and [pod["state"] for pod in found["pods"]] == ["captured"]
+
+    def pids(self):
+        """{part: pid}."""
+        return {part: getattr(self, part).pid for part in PARTS}
 
     def ready_line(self):
         """What the control plane logged when it began to serve; None before."""
@@ -168,10 +202,8 @@ class Pair:
         return int(re.search(rf"\b{key}=(\d+)", self.ready_line()).group(1))
 
     def close(self):
-        """End both."""
-        stop(self.ztunnel)
-        stop(self.control)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """End all of it."""
+        self.stack.close()
 
 
 def decision(bench):
@@ -183,23 +215,26 @@ def decision(bench):
 
 
 def scale_processes(bench):
-    """The real programs: how long the control plane reads and parses, and how long it then loads; memory of a ztunnel that holds
-    everything; CPU of both while nothing changes."""
+    """The real programs: how long the control plane reads and parses, and how long it then loads; memory of a ztunnel and of an agent
+    that know everything; CPU of each while nothing changes."""
+    def add(metric, value):
+        bench.add("scale_processes", contestants.Culvert, metric, value)
+
     pods = sizes(bench)[1]
-    with contextlib.closing(Pair(bench.work_dir, 0)) as empty:
+    with contextlib.closing(LoneNode(bench.work_dir, 0)) as empty:
         before = rss_kb(empty.ztunnel.pid)
-    with contextlib.closing(Pair(bench.work_dir, pods)) as pair:
+    with contextlib.closing(LoneNode(bench.work_dir, pods)) as node:
         time.sleep(3)
-        bench.add("scale_processes", contestants.Culvert, "ztunnel_rss_bytes_per_workload",
-                  (rss_kb(pair.ztunnel.pid) - before) * 1024 / pods)
-        bench.add("scale_processes", contestants.Culvert, "control_rss_kB", rss_kb(pair.control.pid))
+        pid = node.pids()
+        add("ztunnel_rss_bytes_per_workload", (rss_kb(pid["ztunnel"]) - before) * 1024 / pods)
+        for part in ("agent", "control"):
+            add(f"{part}_rss_kB", rss_kb(pid[part]))
         for key in ("read_ms", "load_ms"):
-            bench.add("scale_processes", contestants.Culvert, f"control_{key}", pair.logged(key))
-        used = {name: cost.process_seconds(p.pid) for name, p in (("ztunnel", pair.ztunnel), ("control", pair.control))}
+            add(f"control_{key}", node.logged(key))
+        used = {part: cost.process_seconds(pid[part]) for part in PARTS}
         time.sleep(IDLE_S)
-        for name, p in (("ztunnel", pair.ztunnel), ("control", pair.control)):
-            bench.add("scale_processes", contestants.Culvert, f"{name}_idle_us_per_s",
-                      (cost.process_seconds(p.pid) - used[name]) / IDLE_S * 1e6)
+        for part in PARTS:
+            add(f"{part}_idle_us_per_s", (cost.process_seconds(pid[part]) - used[part]) / IDLE_S * 1e6)
 
 
 def percentile(values, share):
@@ -281,8 +316,8 @@ ROWS = {
     "decision": (decision, tuple(f"{scope}_us_{n}" for scope in ("global", "namespace", "selector") for n in (10, 10_000))),
     "scale_model": (scale_model, ("control_load_ms", "ztunnel_load_ms", "ztunnel_bytes_per_workload",
                                   *(f"{metric}_{label}" for metric in CHANGE for label in ("small", "large")))),
-    "scale_processes": (scale_processes, ("ztunnel_rss_bytes_per_workload", "control_rss_kB", "control_read_ms", "control_load_ms",
-                                          "ztunnel_idle_us_per_s", "control_idle_us_per_s")),
+    "scale_processes": (scale_processes, ("ztunnel_rss_bytes_per_workload", "agent_rss_kB", "control_rss_kB", "control_read_ms",
+                                          "control_load_ms", *(f"{part}_idle_us_per_s" for part in PARTS))),
     "policy_effect": (policy_effect, tuple(f"{what}_{p}_ms_{label}" for what in ("cut", "refused") for p in ("p50", "p99")
                                            for label in ("small", "large"))),
 }

@@ -105,17 +105,21 @@ static int stream_write(struct end *e, const struct stream *st)
 static ssize_t stream_read_some(const struct end *e, const struct stream *st, uint32_t done,
 				uint8_t *got, size_t n)
 {
-	struct pollfd p = {.fd = e->fd, .events = POLLPRI};
+	ssize_t was = -1;
 
 	if (n > piece_of(st, done))
 		n = piece_of(st, done);
 	if (!st->is_apart || done != st->urgent)
 		return read_some(e->fd, st->reading, got, n);
-	if (poll(&p, 1, HANG_S * 1000) == 0) {
-		errno = ETIMEDOUT;
-		return -1;
+	/* poll(2) would return for what MSG_ZEROCOPY has to say, too */
+	for (int tries = 0; was < 0 && tries < HANG_S * 1000; tries++) {
+		was = recv(e->fd, got, 1, MSG_OOB);
+		if (was < 0 && errno != EINVAL && errno != EAGAIN && errno != EINTR)
+			break;
+		if (was < 0)
+			usleep(1000);
 	}
-	return recv(e->fd, got, 1, MSG_OOB);
+	return was;
 }
 
 /* `limit` bytes of the stream, each compared. */

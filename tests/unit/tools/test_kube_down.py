@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -28,7 +29,7 @@ def test_nothing_stays_of_what_can_go():
 
 
 def test_what_stays_is_named():
-    waits = "python3 -c 'import time; time.sleep(600)'"
+    waits = f"{sys.executable} -c 'import time; time.sleep(600)'"  # a python3 of PATH may be a script that becomes another
     code, said = down(f"""mkdir -p {STATE} {DATA}/n9/busy; mount -t tmpfs none {DATA}/n9/busy
 ip netns add cvk-odd; ip link add cvk-odd type bridge
 (exec -a /some/where/kubelet {waits} {STATE}/n9.conf) & kubelet=$!

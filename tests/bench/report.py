@@ -55,9 +55,14 @@ def cell(entry):
     return f"{'~' if entry['is_unsteady'] else ''}{figure(entry['median'])}{ratios(entry)}" if entry else "-"
 
 
+def by_cell(entries):
+    """{(row, metric, contestant): entry}."""
+    return {(e["id"], e["metric"], e["contestant"]): e for e in entries}
+
+
 def table(entries, names, shown):
     """The report for a terminal: one line per row and metric, a column per contestant. `shown`: {row: metrics}."""
-    found = {(e["id"], e["metric"], e["contestant"]): e for e in entries}
+    found = by_cell(entries)
     lines = [f"{'row':<28}{'metric':<21}" + "".join(f"{n:>22}" for n in names)]
     for row, metric in [(row, m) for row, metrics in shown.items() for m in metrics]:
         if any((row, metric, name) in found for name in names):
@@ -100,11 +105,11 @@ def curve_lines(curves):
 
 def scaling_lines(entries):
     """What all cores are to a busy pair that has one otherwise: a line for each row that ran with both."""
-    found = {(e["id"], e["metric"], e["contestant"]): e["median"] for e in entries}
+    found = by_cell(entries)
     lines = []
     for row, metric in ((name, row.scaled) for name, row in ROWS.items() if row.scaled):
-        times = [f"{name} {found[row, metric, name] / alone:.2f} times" for name in SCALED
-                 if (alone := found.get((row, f"{metric}_pinned", name)))]
+        times = [f"{name} {found[row, metric, name]['median'] / alone['median']:.2f} times" for name in SCALED
+                 if (alone := found.get((row, f"{metric}_pinned", name))) and alone["median"]]
         if times:
             lines.append(f"{row} {metric} with all cores, to what it is with one: {', '.join(times)}")
     return lines
@@ -150,7 +155,7 @@ def speed_ratio(found, row, metric, name, other):
 
 def speed_verdicts(entries):
     """A line for each of SPEED that was measured; `~` where the ground moved, which makes either word a guess."""
-    found = {(e["id"], e["metric"], e["contestant"]): e for e in entries}
+    found = by_cell(entries)
     lines = []
     for row, metric, name, other, is_least, bound in SPEED:
         ratio = speed_ratio(found, row, metric, name, other)

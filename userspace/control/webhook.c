@@ -50,6 +50,7 @@ int webhook_serve(const struct webhook_config *config, struct http_server **ret)
 		.arg = config->seen,
 		.ssl_new = config->ssl_new,
 		.ssl_arg = config->ssl_arg,
+		.is_crowd_cut = true,
 		.body_max = ADMISSION_BODY_MAX,
 		.total_max = BODIES_MAX,
 	};

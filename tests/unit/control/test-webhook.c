@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -24,6 +25,7 @@
 
 struct fixture {
 	struct loop *loop;
+	struct sockaddr_in address;
 	char dir[64], url[64];
 	struct ca *ca;
 	struct serving *serving;
@@ -37,8 +39,7 @@ struct fixture {
 static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct sockaddr_in sa = {0};
-	socklen_t len = sizeof(sa);
+	socklen_t len = sizeof(f->address);
 	struct ca_material m = {0};
 	struct cv_addr lo = {0};
 	char err[512];
@@ -57,11 +58,11 @@ static int set_up(void **state)
 	assert_int_equal(serving_set_ca(f->serving, f->ca), 0);
 	assert_int_equal(cv_addr_parse("127.0.0.1", &lo), 0);
 	assert_int_equal(tcp_listen(&lo, 0, &webhook.listen_fd), 0);
-	assert_int_equal(getsockname(webhook.listen_fd, (struct sockaddr *)&sa, &len), 0);
+	assert_int_equal(getsockname(webhook.listen_fd, (struct sockaddr *)&f->address, &len), 0);
 	webhook.loop = f->loop;
 	webhook.ssl_arg = f->serving;
 	assert_int_equal(webhook_serve(&webhook, &f->server), 0);
-	(void)snprintf(f->url, sizeof(f->url), "https://127.0.0.1:%d", ntohs(sa.sin_port));
+	(void)snprintf(f->url, sizeof(f->url), "https://127.0.0.1:%d", ntohs(f->address.sin_port));
 	f->config.server = f->url;
 	assert_int_equal(ca_roots_pem(f->ca, &f->config.ca_pem), 0);
 	assert_int_equal(kube_client_new(f->loop, &f->config, &f->client), 0);
@@ -219,6 +220,26 @@ static void test_a_body_over_the_limit_is_refused(void **state)
 	assert_int_equal(ask(f, "POST", "/validate", "{}"), 400);
 }
 
+/* Every pod reaches the port, and while no answer comes no object of Istio's comes in. */
+static void test_strangers_that_say_nothing_keep_no_review_waiting(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(freep) char *review = review_make(1, "ALLOW");
+	const struct kube_request_config config = {
+		.method = "POST", .path = "/validate", .body = review, .timeout_us = 5000000};
+	int fds[200];
+
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_int_equal(
+			connect(fds[i], (struct sockaddr *)&f->address, sizeof(f->address)), 0);
+	}
+	assert_int_equal(kube_call(f->loop, f->client, &config, &f->reply), 0);
+	assert_int_equal(f->reply.status, 200);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		(void)close(fds[i]);
+}
+
 static void test_a_client_without_tls_gets_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -239,6 +260,7 @@ int main(void)
 		TEST(test_words_of_strangers_make_no_series),
 		TEST(test_what_is_no_review_is_told_so),
 		TEST(test_a_body_over_the_limit_is_refused),
+		TEST(test_strangers_that_say_nothing_keep_no_review_waiting),
 		TEST(test_a_client_without_tls_gets_nothing),
 	};
 

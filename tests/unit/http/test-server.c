@@ -285,6 +285,39 @@ static void the_oldest_makes_room_where_strangers_reach_it(void **state)
 		(void)close(fds[i]);
 }
 
+static void bodies_that_do_not_come_make_room_where_strangers_reach_it(void **state)
+{
+	static const char promise[] = "POST /ok HTTP/1.1\r\nContent-Length: 1000\r\n\r\n",
+			  word[] = "POST /ok HTTP/1.1\r\nContent-Length: 3\r\n\r\nyes";
+	struct fixture *f = *state;
+	struct http_server_config config = {.loop = f->loop,
+					    .handler = handler,
+					    .arg = f,
+					    .is_crowd_cut = true,
+					    .body_max = 1000,
+					    .total_max = 2000};
+	int fds[2], fd;
+	char text[512];
+
+	f->server = http_server_free(f->server);
+	assert_int_equal(listen_here(f, &config.listen_fd), 0);
+	assert_int_equal(http_server_open(&config, &f->server), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		fds[i] = dial(f);
+		assert_int_equal(send(fds[i], promise, strlen(promise), 0), strlen(promise));
+		turn(f);
+	}
+	fd = dial(f);
+	assert_int_equal(send(fd, word, strlen(word), 0), strlen(word));
+	(void)answer(f, fd, text, sizeof(text));
+	assert_non_null(strstr(text, " 200 OK"));
+	/* the older of the two has gone, no more than that */
+	assert_int_equal(recv(fds[0], text, sizeof(text), MSG_DONTWAIT), 0);
+	assert_int_equal(recv(fds[1], text, sizeof(text), MSG_DONTWAIT), -1);
+	(void)close(fds[0]);
+	(void)close(fds[1]);
+}
+
 static void queries_are_taken_apart(void **state)
 {
 	char v[8];
@@ -316,6 +349,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(many_connections_wait_their_turn, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_oldest_makes_room_where_strangers_reach_it,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			bodies_that_do_not_come_make_room_where_strangers_reach_it, setup,
+			teardown),
 		cmocka_unit_test(queries_are_taken_apart),
 	};
 

@@ -346,7 +346,13 @@ static void conn_body(struct conn *c)
 static void conn_want_body(struct conn *c, const struct head *h, char **copy)
 {
 	struct http_server *s = c->server;
+	struct conn *old, *tmp;
 
+	/* those that were promised longest ago and have not come go first */
+	list_for_each_entry_safe (old, tmp, &s->conns, link)
+		if (s->config.is_crowd_cut && old->state == CONN_STATE_WANTED &&
+		    s->bodies + h->body_len > s->config.total_max)
+			conn_close(old);
 	if (s->bodies + h->body_len > s->config.total_max) {
 		conn_refuse(c, 503);
 		return;

@@ -41,8 +41,9 @@ struct http_server_config {
 	/** ssl_new() - for each connection; NULL as answer refuses it. NULL: no TLS. */
 	SSL *(*ssl_new)(void *arg);
 	void *ssl_arg;
-	/** is_crowd_cut - where strangers reach it: when connections run out, the oldest goes, so
-	 * that nobody keeps others out by saying nothing. Not with answers that take long. */
+	/** is_crowd_cut - where strangers reach it: when connections run out, or the room for
+	 * bodies, the oldest goes, so that nobody keeps others out by saying nothing. Not with
+	 * answers that take long. */
 	bool is_crowd_cut;
 	size_t body_max;  /* bytes of a body; 0: bodies are read and dropped */
 	size_t total_max; /* bytes of all bodies at a time: beyond, 503 */

@@ -253,6 +253,7 @@ static int serve(struct control *c)
 	if (c->cluster) {
 		config.max_connections = CLUSTER_CONNECTIONS_MAX;
 		config.is_allowed = NULL; /* the gate asks for a token, for each call */
+		config.is_crowd_cut = true;
 		config.ssl_new = cluster_ssl_new;
 		config.arg = c->cluster;
 	}

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "base/str.h"
+#include "tests/unit/fast-clock.h"
 
 #define BIG (3 * 1024 * 1024)
 
@@ -118,13 +119,22 @@ static void on_closed(void *arg, int error)
 	f->is_closed = true;
 }
 
+/* One that is not let in yet. */
+static void hold_open(struct grpc_call *c, const struct grpc_peer *peer, void *arg)
+{
+	echo_open(c, peer, arg);
+	grpc_call_hold(c);
+}
+
 static struct grpc_method methods[] = {
 	{"/test.Echo/Echo", BIG, echo_open, NULL},
 	{"/test.Echo/Small", 16, echo_open, NULL},
 	{"/test.Echo/Refuse", 16, refuse_open, NULL},
+	{"/test.Echo/Hold", 16, hold_open, NULL},
 };
 
-static int setup(void **state)
+/* fixture_new() - @is_crowd_cut: as a server that strangers reach has it. */
+static struct fixture *fixture_new(bool is_crowd_cut)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct grpc_server_config config = {
@@ -132,6 +142,7 @@ static int setup(void **state)
 		.methods = methods,
 		.n_methods = ARRAY_SIZE(methods),
 		.max_connections = 2,
+		.is_crowd_cut = is_crowd_cut,
 	};
 	int fds[2];
 
@@ -144,7 +155,18 @@ static int setup(void **state)
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
 	assert_int_equal(grpc_server_accept(f->server, fds[0]), 0);
 	assert_int_equal(grpc_client_new(f->loop, fds[1], on_closed, f, &f->client), 0);
-	*state = f;
+	return f;
+}
+
+static int setup(void **state)
+{
+	*state = fixture_new(false);
+	return 0;
+}
+
+static int setup_for_strangers(void **state)
+{
+	*state = fixture_new(true);
 	return 0;
 }
 
@@ -398,6 +420,99 @@ static void keeps_to_the_limit_of_connections(void **state)
 	(void)close(b[1]);
 }
 
+/* stranger() - Return: the end of a connection that says nothing. */
+static int stranger(struct fixture *f)
+{
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	assert_int_equal(grpc_server_accept(f->server, fds[0]), 0);
+	return fds[1];
+}
+
+/* is_cut() - has the server closed it, whatever it said before? */
+static bool is_cut(int fd)
+{
+	char said[4096];
+	ssize_t n = 1;
+
+	while (n > 0)
+		n = recv(fd, said, sizeof(said), MSG_DONTWAIT);
+	return n == 0;
+}
+
+static void the_oldest_without_a_call_makes_room_where_strangers_reach_it(void **state)
+{
+	struct fixture *f = *state;
+	int older, newer;
+
+	call(f, "/test.Echo/Echo", 0, BIG);
+	run_a_while(f);
+	older = stranger(f);
+	run_a_while(f);
+	newer = stranger(f);
+	run_a_while(f);
+	assert_true(is_cut(older));
+	assert_false(is_cut(newer));
+	/* who has a call is older still, and stays */
+	assert_int_equal(grpc_call_send(f->call, "hello", 5), 0);
+	run_a_while(f);
+	assert_int_equal(f->n_messages, 1);
+	assert_false(f->is_closed);
+	(void)close(older);
+	(void)close(newer);
+}
+
+static void a_call_that_is_not_let_in_holds_no_place(void **state)
+{
+	struct fixture *f = *state;
+	int fds[2];
+
+	call(f, "/test.Echo/Hold", 0, BIG);
+	run_a_while(f);
+	fds[0] = stranger(f);
+	fds[1] = stranger(f);
+	run_until(f, &f->is_closed);
+	assert_true(f->has_server_ended); /* whoever asks about it hears of it */
+	assert_false(is_cut(fds[0]));
+	assert_false(is_cut(fds[1]));
+	(void)close(fds[0]);
+	(void)close(fds[1]);
+}
+
+static void two_minutes_pass(struct fixture *f)
+{
+	uint64_t end = now_monotonic_us() + 120000000;
+
+	the_clock.is_fast = true;
+	while (!f->is_closed && now_monotonic_us() < end)
+		(void)loop_run_once(f->loop, 1000);
+	the_clock.is_fast = false;
+}
+
+static void who_is_never_let_in_does_not_stay(void **state)
+{
+	struct fixture *f = *state;
+
+	call(f, "/test.Echo/Refuse", 0, BIG);
+	run_until(f, &f->has_ended);
+	two_minutes_pass(f);
+	assert_true(f->is_closed);
+}
+
+static void who_was_let_in_once_may_stay(void **state)
+{
+	struct fixture *f = *state;
+
+	call(f, "/test.Echo/Hold", 0, BIG);
+	run_a_while(f);
+	grpc_call_go_on(f->server_call);
+	grpc_call_cancel(f->call);
+	run_until(f, &f->has_server_ended);
+	two_minutes_pass(f);
+	assert_false(f->is_closed);
+}
+
 /* Where a server was, nobody answers: the client does not wait for TCP to notice. */
 static void a_server_that_never_greets_is_given_up(void **state)
 {
@@ -417,7 +532,8 @@ static void a_server_that_never_greets_is_given_up(void **state)
 
 int main(void)
 {
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define TEST(fn)           cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define TEST_STRANGERS(fn) cmocka_unit_test_setup_teardown(fn, setup_for_strangers, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(carries_messages_and_status),
 		TEST(carries_messages_larger_than_any_window),
@@ -435,6 +551,10 @@ int main(void)
 		TEST(survives_garbage),
 		TEST(keeps_to_the_limit_of_connections),
 		TEST(a_server_that_never_greets_is_given_up),
+		TEST_STRANGERS(the_oldest_without_a_call_makes_room_where_strangers_reach_it),
+		TEST_STRANGERS(a_call_that_is_not_let_in_holds_no_place),
+		TEST_STRANGERS(who_is_never_let_in_does_not_stay),
+		TEST_STRANGERS(who_was_let_in_once_may_stay),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -147,6 +147,10 @@ struct grpc_server_config {
 	const struct grpc_method *methods; /* borrowed, lives as long as the server */
 	size_t n_methods;
 	size_t max_connections;
+	/** is_crowd_cut - where strangers reach it: when connections run out, the oldest without a
+	 * call that was let in goes, and so does one on which none was for half a minute. A call
+	 * is let in when its on_open neither ends nor holds it, or by grpc_call_go_on(). */
+	bool is_crowd_cut;
 	/** is_allowed() - may this peer talk to us? NULL: everybody. */
 	bool (*is_allowed)(void *arg, const struct grpc_peer *peer);
 	/** ssl_new() - for each connection; NULL as answer refuses it. NULL: no TLS. */

@@ -296,7 +296,7 @@ static void on_ping_timer(struct loop_timer *t)
 	struct grpc_conn *conn = container_of(t, struct grpc_conn, ping_timer);
 
 	grpc_conn_enter(conn);
-	if (conn->is_ping_open && !conn->is_alive) {
+	if (conn->is_stranger || (conn->is_ping_open && !conn->is_alive)) {
 		conn_die(conn, -ETIMEDOUT);
 	} else if (conn->is_ping_open) {
 		conn->is_ping_open = false;

@@ -53,6 +53,7 @@ struct grpc_conn {
 	bool is_ping_open;
 	bool is_write_wanted; /* by TLS, to go on */
 	bool is_alive;        /* bytes came since the last ping */
+	bool is_stranger;     /* no call of it was let in: it does not live long */
 };
 
 struct grpc_call {

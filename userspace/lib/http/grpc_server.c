@@ -46,6 +46,7 @@ static void on_headers(struct grpc_call *c, bool is_end)
 		return;
 	c->max_message = m->max_message;
 	m->on_open(c, &c->conn->peer, m->arg);
+	c->conn->is_stranger &= c->is_over || c->is_held;
 }
 
 static void conn_drop(struct grpc_server *s, struct grpc_conn *conn)
@@ -83,17 +84,44 @@ static int conn_attach(const struct grpc_server *s, struct grpc_conn *conn, int 
 	return r;
 }
 
+/* Has it a call that was let in? */
+static bool is_busy(const struct grpc_conn *conn)
+{
+	const struct grpc_call *c;
+
+	list_for_each_entry (c, &conn->calls, link)
+		if (c->has_response && !c->is_held)
+			return true;
+	return false;
+}
+
+/* They are in the order of their age. Return: whether there is room for one more. */
+static bool room_make(struct grpc_server *s)
+{
+	struct grpc_conn *conn;
+
+	if (s->n_conns < s->config.max_connections)
+		return true;
+	list_for_each_entry (conn, &s->conns, link)
+		if (s->config.is_crowd_cut && !is_busy(conn)) {
+			grpc_conn_fail(conn, -ECONNABORTED, "too many connections");
+			return true;
+		}
+	return false;
+}
+
 int grpc_server_accept(struct grpc_server *s, int fd)
 {
 	struct grpc_conn *conn;
 	int r;
 
-	if (s->n_conns >= s->config.max_connections)
+	if (!room_make(s))
 		return -ENOBUFS;
 	r = grpc_conn_new(s->config.loop, true, &server_ops, &conn);
 	if (r < 0)
 		return r;
 	conn->owner = s;
+	conn->is_stranger = s->config.is_crowd_cut;
 	r = conn_attach(s, conn, fd);
 	if (r < 0) {
 		grpc_conn_free(conn);

@@ -16,6 +16,7 @@
 #define CREATE_PATH "/istio.v1.auth.IstioCertificateService/CreateCertificate"
 #define REQUEST_MAX (64 * 1024)
 #define WAITING_MAX 256
+#define OF_ONE_MAX  64 /* that wait for the pods of one node */
 #define WAIT_US     2000000ULL
 
 typedef Istio__V1__Auth__IstioCertificateRequest certificate_request;
@@ -158,6 +159,26 @@ static bool is_known(const struct pending *p)
 	return config->is_known(config->arg, p->has_caller ? &p->caller : NULL, p->spiffe);
 }
 
+/* How many of this one's node wait for a pod: a node that asks for what it does not run must not
+ * take the places of others. */
+static size_t waiting_with(const struct pending *p)
+{
+	const struct pending *other;
+	size_t n = 0;
+
+	list_for_each_entry (other, &p->service->pendings, link)
+		n += other->request && !other->elsewhere && other->has_caller &&
+		     streq(other->caller.pod_uid, p->caller.pod_uid);
+	return n;
+}
+
+static bool may_ask(const struct pending *p)
+{
+	const struct ca_service_config *config = &p->service->config;
+
+	return !p->has_caller || config->may_ask(config->arg, &p->caller);
+}
+
 /* Its token says who it is: that is all it takes. */
 static void sign_own(struct pending *p)
 {
@@ -189,8 +210,12 @@ static void on_message(struct grpc_call *c, void *arg, const void *data, size_t 
 		return;
 	}
 	p->spiffe = spiffe;
-	if (is_known(p))
+	if (!may_ask(p))
+		refuse(p, GRPC_PERMISSION_DENIED, "it may ask for its own identity only");
+	else if (is_known(p))
 		sign(p);
+	else if (p->has_caller && waiting_with(p) > OF_ONE_MAX)
+		refuse(p, GRPC_RESOURCE_EXHAUSTED, "too many of this node's requests are waiting");
 }
 
 static void on_end(struct grpc_call *c, void *arg, int status, const char *message)
@@ -203,10 +228,26 @@ static const struct grpc_call_ops call_ops = {
 	.on_end = on_end,
 };
 
+/* Whose request has not come gives its place up, the oldest first: any pod may open calls. */
+static void room_make(struct ca_service *s)
+{
+	struct pending *p, *tmp;
+
+	list_for_each_entry_safe (p, tmp, &s->pendings, link)
+		if (s->n_pendings >= WAITING_MAX && !p->request) {
+			s->counts.failed++;
+			grpc_call_finish(p->call, GRPC_RESOURCE_EXHAUSTED, "no request arrived");
+			pending_free(p);
+		}
+}
+
 static void on_open(struct grpc_call *c, const struct grpc_peer *peer, void *arg)
 {
 	struct ca_service *s = arg;
-	struct pending *p = s->n_pendings < WAITING_MAX ? calloc(1, sizeof(*p)) : NULL;
+	struct pending *p;
+
+	room_make(s);
+	p = s->n_pendings < WAITING_MAX ? calloc(1, sizeof(*p)) : NULL;
 
 	if (!p) {
 		grpc_call_finish(c, GRPC_RESOURCE_EXHAUSTED, "too many requests are waiting");

@@ -31,6 +31,8 @@ struct ca_service_config {
 	/** is_known() - may @caller have a certificate for @spiffe: does a pod of its node run
 	 * under it? @caller: NULL on a node's own socket. */
 	bool (*is_known)(void *arg, const struct caller *caller, const char *spiffe);
+	/** may_ask() - may @caller ask for any identity but its own? */
+	bool (*may_ask)(void *arg, const struct caller *caller);
 	const char *trust_domain; /* borrowed; of those who ask for themselves */
 	void *arg;
 };

@@ -354,14 +354,22 @@ static const struct model_ops model_ops = {
 	.on_error_cleared = on_model_error_cleared,
 };
 
-/* The node of a caller that may ask for others: a ztunnel whose token is bound to a pod that is
- * there. Istio: CA_TRUSTED_NODE_ACCOUNTS. Return: NULL when it may not. */
-static const char *caller_node(const struct control *c, const struct caller *caller)
+/* May it ask for others: is it a ztunnel whose token is bound to a pod? Istio:
+ * CA_TRUSTED_NODE_ACCOUNTS. */
+static bool may_ask(void *arg, const struct caller *caller)
+{
+	const struct control *c = arg;
+
+	return streq(caller->namespace_, c->config.root_namespace) &&
+	       streq(caller->account, "ztunnel") && *caller->pod;
+}
+
+/* The node of such a one. Return: NULL: its pod is not there. */
+static const char *caller_node(struct control *c, const struct caller *caller)
 {
 	const struct pod_facts *pod;
 
-	if (!streq(caller->namespace_, c->config.root_namespace) ||
-	    !streq(caller->account, "ztunnel") || !*caller->pod)
+	if (!may_ask(c, caller))
 		return NULL;
 	pod = model_find_pod(c->model, caller->namespace_, caller->pod);
 	return pod && *pod->uid && *pod->node && streq(pod->uid, caller->pod_uid) ? pod->node
@@ -437,6 +445,7 @@ static int services_start(struct control *c)
 		.settings = c->config.ca_settings,
 		.signer = c->config.signer,
 		.is_known = is_known,
+		.may_ask = may_ask,
 		.trust_domain = c->config.trust_domain,
 		.arg = c,
 	};

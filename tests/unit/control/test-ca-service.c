@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -20,7 +21,9 @@
 #include "tls/key.h"
 #include "xds/ca_client.h"
 
-#define ID "spiffe://cluster.local/ns/demo/sa/web"
+#define ID          "spiffe://cluster.local/ns/demo/sa/web"
+#define CREATE_PATH "/istio.v1.auth.IstioCertificateService/CreateCertificate"
+#define CONNECTIONS 10
 
 struct fixture {
 	struct loop *loop;
@@ -28,7 +31,9 @@ struct fixture {
 	struct ca *ca;
 	struct ca_service *service;
 	struct grpc_server *grpc;
-	struct grpc_method method;
+	struct grpc_method method, inner;
+	struct caller caller; /* of the calls that come; "" on the node's own socket */
+	bool must_not_ask;    /* for others */
 	struct ca_client *client;
 	EVP_PKEY *key;
 	char *csr;
@@ -47,6 +52,21 @@ static bool is_known(void *arg, const struct caller *caller, const char *spiffe)
 	struct fixture *f = arg;
 
 	return f->is_known && streq(spiffe, ID);
+}
+
+static bool may_ask(void *arg, const struct caller *caller)
+{
+	return !((struct fixture *)arg)->must_not_ask;
+}
+
+/* Stands for the gate. */
+static void on_open(struct grpc_call *c, const struct grpc_peer *peer, void *arg)
+{
+	struct fixture *f = arg;
+	struct grpc_peer with = *peer;
+
+	with.caller = *f->caller.account ? &f->caller : NULL;
+	f->inner.on_open(c, &with, f->inner.arg);
 }
 
 static void on_answer(void *arg, int error, const char *message, const char *const *chain, size_t n)
@@ -71,13 +91,18 @@ static void server_start(struct fixture *f)
 		.settings = f->settings,
 		.signer = f->signer,
 		.is_known = is_known,
+		.may_ask = may_ask,
 		.arg = f,
 	};
-	struct grpc_server_config config = {
-		.loop = f->loop, .methods = &f->method, .n_methods = 1, .max_connections = 4};
+	struct grpc_server_config config = {.loop = f->loop,
+					    .methods = &f->method,
+					    .n_methods = 1,
+					    .max_connections = CONNECTIONS};
 
 	assert_int_equal(ca_service_new(&service, &f->service), 0);
-	f->method = ca_service_method(f->service);
+	f->inner = f->method = ca_service_method(f->service);
+	f->method.on_open = on_open;
+	f->method.arg = f;
 	assert_int_equal(unix_stream_listen(f->path, 0600, &config.listen_fd), 0);
 	assert_int_equal(grpc_server_new(&config, &f->grpc), 0);
 }
@@ -283,6 +308,81 @@ static void bounds_its_open_requests(void **state)
 	assert_int_equal(r, -ENOBUFS);
 }
 
+static void on_refused(struct grpc_call *c, void *arg, int status, const char *message)
+{
+}
+
+/* Each has as many as a connection takes. */
+static void calls_without_a_request_keep_nobody_out(void **state)
+{
+	static const struct grpc_call_ops ops = {.on_end = on_refused};
+	const struct grpc_call_config config = {
+		.path = CREATE_PATH, .max_message = 1024, .ops = &ops};
+	struct fixture *f = *state;
+	struct grpc_client *silent[CONNECTIONS - 1];
+	struct grpc_call *call;
+
+	for (size_t i = 0; i < ARRAY_SIZE(silent); i++) {
+		int fds[2], r = 0;
+
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+		assert_int_equal(grpc_server_accept(f->grpc, fds[0]), 0);
+		assert_int_equal(grpc_client_new(f->loop, fds[1], NULL, NULL, &silent[i]), 0);
+		for (size_t n = 0; n < 100 && r == 0; n++)
+			r = grpc_client_call(silent[i], &config, &call);
+		run_a_while(f);
+	}
+	f->is_known = true;
+	ask(f);
+	run_until_answers(f, 1);
+	assert_int_equal(f->error, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(silent); i++)
+		(void)grpc_client_free(silent[i]);
+}
+
+static void one_node_does_not_take_all_the_places(void **state)
+{
+	struct fixture *f = *state, greedy = {.key = f->key};
+	struct ca_client *clients[CONNECTIONS - 1];
+	struct dial_target target = {.path = f->path};
+	int r = 0;
+
+	f->caller = (struct caller){"istio-system", "ztunnel", "ztunnel-1", "uid-1"};
+	for (size_t i = 0; i < ARRAY_SIZE(clients); i++) {
+		assert_int_equal(ca_client_new(f->loop, &target, &clients[i]), 0);
+		for (r = 0; r == 0;)
+			r = ca_client_sign(clients[i], ID, f->csr, on_answer, &greedy);
+		assert_int_equal(r, -ENOBUFS);
+	}
+	run_a_while(f);
+	assert_true(greedy.n_answers > 0);
+	assert_int_equal(greedy.error, -EREMOTEIO);
+	f->caller = (struct caller){"istio-system", "ztunnel", "ztunnel-2", "uid-2"};
+	ask(f);
+	run_a_while(f);
+	assert_int_equal(f->n_answers, 0);
+	f->is_known = true;
+	ca_service_retry(f->service);
+	run_until_answers(f, 1);
+	assert_int_equal(f->error, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(clients); i++)
+		(void)ca_client_free(clients[i]);
+	(void)tls_identity_unref(greedy.identity);
+}
+
+static void who_may_not_ask_for_others_hears_so_at_once(void **state)
+{
+	struct fixture *f = *state;
+
+	f->caller = (struct caller){"demo", "web", "web-1", "uid-3"};
+	f->must_not_ask = true;
+	ask(f);
+	run_a_while(f);
+	assert_int_equal(f->n_answers, 1);
+	assert_int_equal(f->error, -EACCES);
+	assert_int_equal(ca_service_counts(f->service).strangers, 1);
+}
+
 static void nobody_gets_a_longer_life_than_was_set(void **state)
 {
 	struct fixture *f = *state;
@@ -356,6 +456,9 @@ int main(void)
 		TEST(forgotten_requests_stay_silent),
 		TEST(may_be_freed_in_its_answer),
 		TEST(bounds_its_open_requests),
+		TEST(calls_without_a_request_keep_nobody_out),
+		TEST(one_node_does_not_take_all_the_places),
+		TEST(who_may_not_ask_for_others_hears_so_at_once),
 		TEST(nobody_gets_a_longer_life_than_was_set),
 		TEST(somebody_elses_signer_gets_only_the_names_that_are_meant),
 	};

@@ -273,12 +273,13 @@ static void call_fail(struct grpc_call *c, enum grpc_status status, const char *
 /* Return: true when one whole message was delivered. */
 static bool message_deliver(struct grpc_call *c)
 {
-	const uint8_t *p = buf_head(&c->rx);
 	size_t have = buf_len(&c->rx);
+	const uint8_t *p;
 	size_t len;
 
 	if (have < PREFIX_BYTES)
 		return false;
+	p = buf_head(&c->rx);
 	len = (size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4];
 	if (p[0] != 0) {
 		call_fail(c, GRPC_UNIMPLEMENTED, "compressed message");

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "source/honoured.h"
+#include "writer.h"
 
 #define GROUP      "gateway.networking.k8s.io"
 #define REQUEST_US 10000000ULL
@@ -56,9 +57,8 @@ static void on_made(void *arg, const struct kube_answer *a)
 
 static int make(struct gateway_classes *c)
 {
-	_cleanup_(freep) char *path = str_format("/apis/" GROUP "/%s/gatewayclasses"
-						 "?fieldManager=culvert-control",
-						 c->version);
+	_cleanup_(freep) char *path =
+		str_format("/apis/" GROUP "/%s/gatewayclasses" WRITER_QUERY, c->version);
 	_cleanup_(freep) char *text = NULL;
 	struct kube_request_config config = {.method = "POST",
 					     .path = path,

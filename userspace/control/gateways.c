@@ -14,6 +14,7 @@
 #include "gateway_classes.h"
 #include "gateway_status.h"
 #include "source/kube_watch.h"
+#include "writer.h"
 
 #define GROUP       "/apis/gateway.networking.k8s.io"
 #define MERGE       "application/merge-patch+json"
@@ -214,7 +215,7 @@ static int thing_take_turn(struct thing *t)
 
 static int thing_send(struct thing *t, json_t *status)
 {
-	_cleanup_(freep) char *path = str_format("%s/status?fieldManager=culvert-control", t->path);
+	_cleanup_(freep) char *path = str_format("%s/status" WRITER_QUERY, t->path);
 	_cleanup_(freep) char *text = NULL;
 	struct kube_request_config config = {
 		.method = "PATCH",

@@ -13,13 +13,13 @@
 #include "base/str.h"
 #include "source/kube_call.h"
 #include "source/kube_watch.h"
+#include "writer.h"
 
 #define MAP_NAME "istio-ca-root-cert"
 #define SELECTOR "fieldSelector=metadata.name%3D" MAP_NAME
 #define WRITE_US 10000000ULL
 #define AGAIN_US 1000000ULL /* after a failure, and between two writes to one namespace */
 #define AT_ONCE  16
-#define APPLY    "?fieldManager=culvert-control&force=true"
 
 /** struct place - one namespace. */
 struct place {
@@ -122,7 +122,7 @@ static void on_written(void *arg, const struct kube_answer *a)
 static int write_one(struct place *p)
 {
 	_cleanup_(freep) char *path =
-		str_format("/api/v1/namespaces/%s/configmaps/" MAP_NAME APPLY, p->name);
+		str_format("/api/v1/namespaces/%s/configmaps/" MAP_NAME WRITER_APPLY, p->name);
 	json_t *body =
 		json_pack("{s:s,s:s,s:{s:s,s:s,s:{s:s}},s:{s:s}}", "apiVersion", "v1", "kind",
 			  "ConfigMap", "metadata", "name", MAP_NAME, "namespace", p->name, "labels",

@@ -14,8 +14,8 @@
 #include "source/honoured.h"
 #include "source/kube_call.h"
 #include "source/kube_watch.h"
+#include "writer.h"
 
-#define APPLY        "/status?fieldManager=culvert-control&force=true"
 #define PAUSE_US     1000000ULL
 #define TICK_US      50000ULL /* one write each */
 #define REQUEST_US   10000000ULL
@@ -152,7 +152,7 @@ static json_t *api_version_of(const char *path)
 
 static int subject_write(struct subject *u)
 {
-	_cleanup_(freep) char *path = str_format("%s" APPLY, u->path);
+	_cleanup_(freep) char *path = str_format("%s/status" WRITER_APPLY, u->path);
 	_cleanup_(freep) char *text = NULL;
 	struct kube_request_config config = {
 		.method = "PATCH",

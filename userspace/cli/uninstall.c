@@ -26,6 +26,7 @@
 #define CLASSES                                                                                    \
 	"/apis/gateway.networking.k8s.io/v1/gatewayclasses?labelSelector=" HONOURED_MAKER_LABEL    \
 	"%3D" HONOURED_MAKER
+#define CA_SECRET  NAMESPACE "/secrets/istio-ca-secret"
 #define ROOT_CERTS "/api/v1/configmaps?fieldSelector=metadata.name%3Distio-ca-root-cert"
 
 struct uninstall_options {
@@ -290,11 +291,19 @@ static int delete_all(struct job *j, const char *path, const char *prefix)
 	size_t i;
 
 	if (r < 0)
-		return r == -ENOENT || r == -EACCES ? 0 : kube_fail(j->run.kube, path);
+		return r == -ENOENT ? 0 : kube_fail(j->run.kube, path);
 	json_array_foreach (some, i, one)
 		if (str_has_prefix(kube_name(one), prefix) && install_delete(&j->run, one) < 0)
 			return kube_fail(j->run.kube, kube_name(one));
 	return 0;
+}
+
+/* By its own name: there may be copies beside it that somebody keeps. */
+static int delete_one(struct job *j, const char *path)
+{
+	int r = kube_do(j->run.kube, &(struct kube_ask){.method = "DELETE", .path = path}, NULL);
+
+	return r < 0 && r != -ENOENT ? kube_fail(j->run.kube, path) : 0;
 }
 
 /* A definition takes all objects of its kind with it: one that is in use stays. */
@@ -377,10 +386,8 @@ static int remove_kept(struct job *j)
 						" stays: others have pods or services in it");
 		return 0;
 	}
-	r = kube_do(j->run.kube, &(struct kube_ask){.method = "DELETE", .path = NAMESPACE}, NULL);
-	if (r < 0 && r != -ENOENT)
-		return kube_fail(j->run.kube, "namespace " KUBE_MESH_NAMESPACE);
-	return gone_wait(j, NAMESPACE, false, "namespace " KUBE_MESH_NAMESPACE);
+	r = delete_one(j, NAMESPACE);
+	return r != 0 ? r : gone_wait(j, NAMESPACE, false, "namespace " KUBE_MESH_NAMESPACE);
 }
 
 static int purge(struct job *j)
@@ -390,9 +397,7 @@ static int purge(struct job *j)
 	if (r == 0)
 		r = delete_all(j, CLASSES, "istio");
 	if (r == 0)
-		r = delete_all(j, NAMESPACE "/secrets", "istio-ca-secret");
-	if (r == 0)
-		r = delete_all(j, LEASES, "istio");
+		r = delete_one(j, CA_SECRET);
 	if (r == 0)
 		r = delete_all(j, LEASES, LEASE);
 	if (r == 0)
@@ -446,9 +451,9 @@ static int work_one(struct job *j)
 		r = remove_rank(j, (enum kube_rank)rank);
 	if (r != 0)
 		return cli_fail("not complete; the same command goes on from here");
-	r = kube_do(j->run.kube, &(struct kube_ask){.method = "DELETE", .path = lease}, NULL);
-	if (r < 0 && r != -ENOENT)
-		return kube_fail(j->run.kube, lease);
+	r = delete_one(j, lease);
+	if (r != 0)
+		return r;
 	progress_done(&j->run.progress, "Services, roles and accounts removed");
 	progress_done(&j->run.progress, "Uninstall complete");
 	return 0;

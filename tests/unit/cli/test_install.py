@@ -236,6 +236,31 @@ def test_purge_keeps_what_people_wrote(api, cli):
     assert not api.named("ConfigMap", "istio-ca-root-cert") and not api.named("Secret", "istio-ca-secret")
 
 
+def test_purge_takes_what_has_our_names_and_nothing_that_only_begins_so(api, cli):
+    """Whoever changes the CA keeps its old key under a name of their own."""
+    cli.run("install", "-y")
+    api.on_exec = agent({"pods": []})
+    api.put(pod(MESH, "grafana"))
+    for name in ("istio-ca-secret", "istio-ca-secret-of-last-year"):
+        api.put({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": MESH}})
+    for name in ("culvert-leader", "culvert-leader-canary", "istio-leader"):
+        api.put({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": name, "namespace": MESH}})
+    cli.run("uninstall", "--purge", "-y")
+    assert not api.named("Secret", "istio-ca-secret") and api.named("Secret", "istio-ca-secret-of-last-year")
+    assert not api.named("Lease", "culvert-leader") and not api.named("Lease", "culvert-leader-canary")
+    assert api.named("Lease", "istio-leader")
+
+
+def test_purge_that_may_not_delete_the_key_says_so(api, cli):
+    cli.run("install", "-y")
+    api.on_exec = agent({"pods": []})
+    api.put(pod(MESH, "grafana"))
+    api.put({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "istio-ca-secret", "namespace": MESH}})
+    api.faults = [Fault(method, "/secrets", 403, 'secrets "istio-ca-secret" is forbidden') for method in ("GET", "DELETE")]
+    said = cli.run("uninstall", "--purge", "-y", code=1)
+    assert "istio-ca-secret" in said and "forbidden" in said and "Keys, certificates" not in said
+
+
 def test_an_agent_that_cannot_be_asked_is_named(api, cli):
     cli.run("install", "-y")
     api.nodes.pop()

@@ -11,6 +11,7 @@
 #include "ztunnel/inbound.h"
 #include "ztunnel/memory.h"
 #include "ztunnel/outbound.h"
+#include "ztunnel/pod.h"
 #include "ztunnel/relay.h"
 #include "ztunnel/state.h"
 #include "ztunnel/telemetry.h"
@@ -53,7 +54,7 @@ static bool refuse(struct worker *w, const struct pod *pod, enum accept_kind kin
 
 	if (!why)
 		return false;
-	own = state_workload_by_uid(w->state, pod->uid);
+	own = pod_workload(w->state, pod);
 	info = (struct conn_info){
 		.direction = kind == ACCEPT_OUTBOUND ? CONN_OUTBOUND : CONN_INBOUND,
 		.src = *peer,

@@ -13,7 +13,7 @@
 
 static const struct workload *workload_of(const struct state *s, const struct pod *p)
 {
-	return s && p ? state_workload_by_uid(s, p->uid) : NULL;
+	return s && p ? pod_workload(s, p) : NULL;
 }
 
 /* The service is not looked at: who asks for it has been through its frontend already, or dials the

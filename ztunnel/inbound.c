@@ -288,7 +288,7 @@ static int resolve(struct inbound *in, const char *authority, const struct workl
 static int on_connect(void *arg, int32_t id, const struct hbone_head *head)
 {
 	struct server_tunnel *t = arg;
-	const struct workload *dst = state_workload_by_uid(t->worker->state, t->pod->uid);
+	const struct workload *dst = pod_workload(t->worker->state, t->pod);
 	struct authz_verdict v;
 	struct inbound *in;
 	int status;
@@ -339,7 +339,7 @@ static void fail_info(const struct server_tunnel *t, enum conn_flags flags, cons
 		.direction = CONN_INBOUND,
 		.src = t->peer,
 		.dst = t->local,
-		.dst_workload = state_workload_by_uid(t->worker->state, t->pod->uid),
+		.dst_workload = pod_workload(t->worker->state, t->pod),
 		.opened_us = loop_now_us(t->worker->loop),
 	};
 
@@ -443,7 +443,7 @@ static int tunnel_accept(struct server_tunnel *t, const struct tls_identity *ide
 static const struct tls_identity *own_identity(const struct server_tunnel *t)
 {
 	const struct state *s = t->worker->state;
-	const struct workload *me = state_workload_by_uid(s, t->pod->uid);
+	const struct workload *me = pod_workload(s, t->pod);
 
 	return me ? state_tls_identity(s, me->app->identity) : NULL;
 }

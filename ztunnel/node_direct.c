@@ -22,7 +22,7 @@ static const struct pod *pod_of(const struct node *n, uint64_t cookie)
 
 static const struct workload *workload_of(const struct node *n, const struct pod *p)
 {
-	return p && n->state ? state_workload_by_uid(n->state, p->uid) : NULL;
+	return p && n->state ? pod_workload(n->state, p) : NULL;
 }
 
 void node_direct_ask(void *arg, const struct zds_verdict *m)

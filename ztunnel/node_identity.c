@@ -100,7 +100,7 @@ static void stand_in_try(struct node *n, struct node_pod *np)
 
 void node_pod_want(struct node *n, struct node_pod *np)
 {
-	const struct workload *w = n->state ? state_workload_by_uid(n->state, np->pod->uid) : NULL;
+	const struct workload *w = n->state ? pod_workload(n->state, np->pod) : NULL;
 	char *old = np->identity;
 	int r;
 

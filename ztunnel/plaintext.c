@@ -135,7 +135,7 @@ static void dial(struct plaintext *p)
 static void decide(struct plaintext *p)
 {
 	const struct state *s = p->conn.worker->state;
-	const struct workload *dst = state_workload_by_uid(s, p->conn.pod->uid);
+	const struct workload *dst = pod_workload(s, p->conn.pod);
 	struct authz_verdict v;
 
 	if (!dst || !state_is_synced(s)) {

@@ -10,6 +10,7 @@
 #include "net/addr.h"
 #include "net/tcp.h"
 #include "ztunnel/relay.h"
+#include "ztunnel/stand_in.h"
 
 static bool is_text(const char *s, size_t size)
 {
@@ -116,6 +117,11 @@ struct listener_set *listener_set_unref(struct listener_set *l)
 		(void)close_fd(l->fds[i]);
 	free(l);
 	return NULL;
+}
+
+const struct workload *pod_workload(const struct state *s, const struct pod *p)
+{
+	return state_pod(s, p->uid, p->service_account);
 }
 
 bool pod_has_addr(const struct pod *p, const struct cv_addr *a)

@@ -11,6 +11,9 @@
 #include "base/macros.h"
 #include "culvert/zds.h"
 
+struct state;
+struct workload;
+
 /* Listeners that workers watch; those of DNS belong to dns.c. */
 #define POD_LISTENERS (CV_OUTBOUND_PORTS + 2)
 
@@ -51,6 +54,8 @@ struct listener_set *listener_set_ref(struct listener_set *l);
 /** listener_set_unref() - the last one closes them. Takes NULL. Return: NULL. */
 struct listener_set *listener_set_unref(struct listener_set *l);
 
+/** pod_workload() - state_pod(): what the mesh says of it. Return: borrowed; NULL when unknown. */
+const struct workload *pod_workload(const struct state *s, const struct pod *p);
 /** pod_has_addr() - is this one of the pod's own addresses? */
 bool pod_has_addr(const struct pod *p, const struct cv_addr *a);
 /** pod_is_own_port() - is this a port of ztunnel's in the pod (15008 included)? @port in host

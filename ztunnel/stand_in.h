@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* stand_in - pods of this node that no control plane has told of, because it is away: they dial as
- * what node_identity.c lets stand in for them. In the snapshot, like state.h. */
+/* stand_in - who the pods of this node are; those that no control plane has told of, because it is
+ * away, dial as what node_identity.c lets stand in for them. In the snapshot, like state.h. */
 #include <stdbool.h>
 
 struct state;
@@ -11,10 +11,14 @@ struct workload;
 bool state_is_alone(const struct state *s);
 
 /**
- * state_client() - who dials: a pod of this node, as far as that is known
- * @account: its service account, as the agent has it; "": not known. Another one of the same name
- * is not it. Without a control plane also what stands in for a pod that it has not told of: with an
- * identity that this node holds for others, no address, no service, no policy. Nobody finds it but
- * by this. Return: borrowed; NULL when unknown.
+ * state_pod() - the workload that a pod is
+ * @account: its service account, as the agent has it; "": not known. One of the same name with
+ * another account is another pod: neither its identity nor its policies are this one's.
+ * Return: borrowed; NULL when unknown.
  */
+const struct workload *state_pod(const struct state *s, const char *uid, const char *account);
+
+/** state_client() - who dials: state_pod(), and without a control plane also what stands in for a
+ * pod that it has not told of: with an identity that this node holds for others, no address, no
+ * service, no policy. Nobody finds it but by this. Return: borrowed; NULL when unknown. */
 const struct workload *state_client(const struct state *s, const char *uid, const char *account);

@@ -388,14 +388,22 @@ bool state_is_alone(const struct state *s)
 	return s->flags.is_alone;
 }
 
+/* Not of a pod that was made anew under its name, and the control plane has not said so yet. */
+static const struct workload *of_account(const struct workload *w, const char *account)
+{
+	return w && *account && !streq(w->app->service_account, account) ? NULL : w;
+}
+
+const struct workload *state_pod(const struct state *s, const char *uid, const char *account)
+{
+	return of_account(hamt_get_str(s->t.workloads, uid), account);
+}
+
 const struct workload *state_client(const struct state *s, const char *uid, const char *account)
 {
-	const struct workload *w = hamt_get_str(s->t.workloads, uid);
+	const struct workload *w = state_pod(s, uid, account);
 
-	if (!w && s->flags.is_alone)
-		w = hamt_get_str(s->t.stand_ins, uid);
-	/* a pod that was made anew under its name, and the control plane has not said so yet */
-	return w && *account && !streq(w->app->service_account, account) ? NULL : w;
+	return w || !s->flags.is_alone ? w : of_account(hamt_get_str(s->t.stand_ins, uid), account);
 }
 
 bool state_is_synced(const struct state *s)

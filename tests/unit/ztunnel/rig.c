@@ -74,7 +74,8 @@ static struct state *make_state(struct rig *f, bool has_certs, bool deny, bool h
 		.services = {SERVICE_KEY},
 	};
 	const struct mesh_workload server = {.name = "server",
-					     .account = "server",
+					     .account = f->server_account ? f->server_account
+									  : "server",
 					     .addrs = {SERVER_ADDR},
 					     .services = {SERVICE_KEY},
 					     .policies = {deny ? "demo/deny" : NULL},

@@ -48,9 +48,10 @@ struct rig {
 	bool is_agent_dead;
 	bool is_peer_plain; /* in what is published next; and so has_peer_twin */
 	bool has_peer_twin;
-	const char *peer_san;     /* of the peer's service; NULL: none */
-	bool is_plain_blocking;   /* sockets for plain dials: connect(2) itself fails */
-	unsigned int plain_asked; /* how often such sockets were asked for */
+	const char *server_account; /* in what is published next; NULL: its own */
+	const char *peer_san;       /* of the peer's service; NULL: none */
+	bool is_plain_blocking;     /* sockets for plain dials: connect(2) itself fails */
+	unsigned int plain_asked;   /* how often such sockets were asked for */
 };
 
 /** rig_run() - main() of a test whose @tests have rig_setup() and rig_teardown(). Return: its exit

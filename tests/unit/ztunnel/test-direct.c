@@ -190,6 +190,28 @@ static void what_is_not_known_is_not_cached(void **state)
 	assert_int_equal(judge(f, "10.0.0.2:80"), ZDS_VERDICT_NONE);
 }
 
+/* What is said is still about one that was there under this name before. */
+static void a_pod_made_anew_is_not_the_one_before_it(void **state)
+{
+	struct fixture *f = *state;
+	const struct {
+		const char *src, *dst;
+		uint32_t verdict;
+	} cases[] = {
+		{"alice", "default", ZDS_VERDICT_ALLOW},
+		{"bob", "default", ZDS_VERDICT_NONE},
+		{"alice", "bob", ZDS_VERDICT_NONE},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		(void)snprintf(f->src.service_account, sizeof(f->src.service_account), "%s",
+			       cases[i].src);
+		(void)snprintf(f->dst.service_account, sizeof(f->dst.service_account), "%s",
+			       cases[i].dst);
+		assert_int_equal(judge(f, "10.0.0.2:80"), cases[i].verdict);
+	}
+}
+
 static void ztunnels_own_ports_are_not_for_it(void **state)
 {
 	struct fixture *f = *state;
@@ -295,6 +317,7 @@ int main(void)
 		with(plaintext_is_judged_for_anyone_or_not_at_all),
 		with(plaintext_is_judged_by_its_source_where_a_policy_looks_at_it),
 		with(what_is_not_known_is_not_cached),
+		with(a_pod_made_anew_is_not_the_one_before_it),
 		with(ztunnels_own_ports_are_not_for_it),
 		with(a_waypoint_or_no_tunnel_protocol_is_not_for_it),
 		with(what_a_verdict_follows_from_changes_the_generation),

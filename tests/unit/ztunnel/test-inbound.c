@@ -221,6 +221,33 @@ TEST(the_bytes_of_streams_that_take_turns_are_written_together)
 	(void)close(c.fd);
 }
 
+/* Such as a StatefulSet makes, before the control plane has said so: neither is it shown as the one
+ * before it, nor do that one's policies let anybody in. */
+TEST(a_pod_made_anew_is_not_taken_for_the_one_before_it)
+{
+	struct rig *f = *cmocka_state;
+	int tunnel, app, arrived;
+	SSL *ssl = peer_ssl(f);
+
+	f->server_account = "client";
+	rig_publish(f, true, false);
+	rig_turn_workers(f);
+	tunnel = peer_dial();
+	app = app_dial_as(f, f->server, true, SERVER_ADDR ":8080");
+	rig_turn_workers(f);
+	assert_int_equal(app_accept(f, 100), -1);
+	f->server_account = NULL;
+	rig_publish(f, true, false);
+	arrived = app_accept(f, WAIT_MS);
+	assert_true(arrived >= 0);
+	assert_int_equal(SSL_set_fd(ssl, tunnel), 1);
+	assert_int_equal(SSL_connect(ssl), 1);
+	SSL_free(ssl);
+	(void)close(tunnel);
+	(void)close(app);
+	(void)close(arrived);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int main(void)
@@ -231,6 +258,7 @@ int main(void)
 		T(who_is_revoked_within_the_handshake_is_not_let_in),
 		T(who_floods_tunnels_with_tiny_frames_and_breaks_them_off_is_not_heard),
 		T(the_bytes_of_streams_that_take_turns_are_written_together),
+		T(a_pod_made_anew_is_not_taken_for_the_one_before_it),
 	};
 
 	return rig_run(tests);

@@ -2,11 +2,9 @@
 #include "ztunnel/telemetry.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "base/buf.h"
 #include "base/map.h"
 #include "base/str.h"
 #include "base/cel.h"
@@ -15,45 +13,11 @@
 #include "ztunnel/signal_rules.h"
 #include "ztunnel/signal_values.h"
 #include "ztunnel/state.h"
+#include "ztunnel/telemetry_internal.h"
 
-#define SERIES_MAX  8192
-#define LABELS_MAX  16384 /* of all metrics of a connection */
-#define METRICS     5
-#define CACHE_SLOTS 512 /* a power of two */
-#define UNKNOWN     "unknown"
-
-/* One set of labels. Never freed while the worker lives, so that a scrape may walk the chain
- * without a lock. */
-struct series {
-	struct conn_metrics m;       /* first: handed out */
-	struct series *next;         /* written before the series is published */
-	uint32_t hidden;             /* enum signal_metric: families that do not show it */
-	const char *labels[METRICS]; /* in text; mostly one for all */
-	char text[];
-};
-
-/* The labels of a connection follow from these: a hit saves making the text. Holds its objects, so
- * that an address is not used again while it stands here. */
-struct cache_slot {
-	struct workload *src;
-	struct workload *dst;
-	struct service *service;
-	uint32_t kind; /* direction, mtls, flags */
-	struct series *series;
-	char *src_identity; /* what the slot was made for; NULL: none */
-	char *dst_identity;
-};
-
-struct telemetry {
-	_Atomic(struct series *) all; /* newest first */
-	struct map *by_labels;
-	size_t count;
-	struct series *last_resort; /* no memory for another */
-	_Atomic uint64_t folded;
-	atomic_int sockets[2]; /* by direction */
-	struct history *history;
-	struct cache_slot cache[CACHE_SLOTS];
-};
+#define SERIES_MAX 8192
+#define LABELS_MAX 16384 /* of all metrics of a connection */
+#define UNKNOWN    "unknown"
 
 static const char *const flag_names[CONN_FLAGS_MAX] = {
 	[CONN_OK] = "-",
@@ -459,135 +423,4 @@ void telemetry_count_socket(struct telemetry *t, enum conn_direction direction, 
 			      atomic_load_explicit(&t->sockets[direction], memory_order_relaxed) +
 				      by,
 			      memory_order_relaxed);
-}
-
-/* What the workers have counted under one set of labels. */
-struct sums {
-	const char *labels;
-	uint64_t values[METRICS];
-};
-
-static const struct {
-	const char *name;
-	const char *help;
-	size_t offset;
-	enum signal_metric bit;
-} families[] = {
-	{"istio_tcp_connections_opened", "The total number of TCP connections opened",
-	 offsetof(struct conn_metrics, opened), SIGNAL_OPENED},
-	{"istio_tcp_connections_closed", "The total number of TCP connections closed",
-	 offsetof(struct conn_metrics, closed), SIGNAL_CLOSED},
-	{"istio_tcp_sent_bytes",
-	 "The size of total bytes sent during response in case of a TCP connection",
-	 offsetof(struct conn_metrics, sent), SIGNAL_SENT},
-	{"istio_tcp_received_bytes",
-	 "The size of total bytes received during request in case of a TCP connection",
-	 offsetof(struct conn_metrics, received), SIGNAL_RECEIVED},
-	{"istio_tcp_connections_failed",
-	 "The total number of TCP connections that failed to establish (unstable)",
-	 offsetof(struct conn_metrics, failed), SIGNAL_FAILED},
-};
-
-/* Return: NULL when out of memory. */
-static struct sums *sums_of(struct map *all, const char *labels)
-{
-	struct sums *s = map_get_str(all, labels);
-
-	if (s)
-		return s;
-	s = calloc(1, sizeof(*s));
-	if (!s)
-		return NULL;
-	s->labels = labels;
-	if (map_put_str(all, labels, s) < 0) {
-		free(s);
-		return NULL;
-	}
-	return s;
-}
-
-static int sums_add(struct map *all, struct series *s)
-{
-	struct sums *into = NULL;
-
-	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
-		_Atomic uint64_t *v = (void *)((char *)&s->m + families[i].offset);
-
-		if (i == 0 || s->labels[i] != s->labels[i - 1])
-			into = sums_of(all, s->labels[i]);
-		if (!into)
-			return -ENOMEM;
-		if (s->hidden & families[i].bit)
-			continue;
-		into->values[i] += atomic_load_explicit(v, memory_order_relaxed);
-	}
-	return 0;
-}
-
-static int sums_collect(struct map *all, struct telemetry *t)
-{
-	struct series *s = atomic_load_explicit(&t->all, memory_order_acquire);
-	int r = 0;
-
-	for (; s && r == 0; s = s->next)
-		r = sums_add(all, s);
-	return r;
-}
-
-static int sums_write(const struct map *all, size_t family, struct buf *into)
-{
-	const char *name = families[family].name;
-	int r = buf_printf(into, "# HELP %s %s.\n# TYPE %s counter\n", name, families[family].help,
-			   name);
-
-	map_for_each (all, it) {
-		const struct sums *s = it.value;
-
-		if (s->values[family] == 0)
-			continue;
-		if (r == 0)
-			r = buf_printf(into, "%s_total{%s} %" PRIu64 "\n", name, s->labels,
-				       s->values[family]);
-	}
-	return r;
-}
-
-static int sockets_write(struct telemetry *const *workers, size_t workers_count, struct buf *into)
-{
-	uint64_t folded = 0;
-	int open[2] = {0};
-
-	for (size_t i = 0; i < workers_count; i++) {
-		folded += atomic_load_explicit(&workers[i]->folded, memory_order_relaxed);
-		for (size_t d = 0; d < ARRAY_SIZE(open); d++)
-			open[d] +=
-				atomic_load_explicit(&workers[i]->sockets[d], memory_order_relaxed);
-	}
-	return buf_printf(into,
-			  "# HELP istio_tcp_sockets_open The current number of open TCP sockets "
-			  "(unstable).\n# TYPE istio_tcp_sockets_open gauge\n"
-			  "istio_tcp_sockets_open{reporter=\"source\"} %d\n"
-			  "istio_tcp_sockets_open{reporter=\"destination\"} %d\n"
-			  "# HELP culvert_metrics_folded Connections that are counted without "
-			  "their labels: there are too many sets of them.\n"
-			  "# TYPE culvert_metrics_folded counter\n"
-			  "culvert_metrics_folded_total %" PRIu64 "\n",
-			  open[CONN_OUTBOUND], open[CONN_INBOUND], folded);
-}
-
-int telemetry_write(struct telemetry *const *workers, size_t workers_count, struct buf *into)
-{
-	_cleanup_(map_freep) struct map *all = NULL;
-	int r = map_new(&all);
-
-	for (size_t i = 0; i < workers_count && r == 0; i++)
-		r = sums_collect(all, workers[i]);
-	for (size_t i = 0; i < ARRAY_SIZE(families) && r == 0; i++)
-		r = sums_write(all, i, into);
-	if (r == 0)
-		r = sockets_write(workers, workers_count, into);
-	if (all)
-		map_for_each (all, it)
-			free(it.value);
-	return r;
 }

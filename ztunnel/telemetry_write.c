@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* telemetry - the sums over the workers, for a scrape. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "base/buf.h"
+#include "base/map.h"
+#include "ztunnel/signal_rules.h"
+#include "ztunnel/telemetry_internal.h"
+
+/* What the workers have counted under one set of labels. */
+struct sums {
+	const char *labels;
+	uint64_t values[METRICS];
+};
+
+static const struct {
+	const char *name;
+	const char *help;
+	size_t offset;
+	enum signal_metric bit;
+} families[] = {
+	{"istio_tcp_connections_opened", "The total number of TCP connections opened",
+	 offsetof(struct conn_metrics, opened), SIGNAL_OPENED},
+	{"istio_tcp_connections_closed", "The total number of TCP connections closed",
+	 offsetof(struct conn_metrics, closed), SIGNAL_CLOSED},
+	{"istio_tcp_sent_bytes",
+	 "The size of total bytes sent during response in case of a TCP connection",
+	 offsetof(struct conn_metrics, sent), SIGNAL_SENT},
+	{"istio_tcp_received_bytes",
+	 "The size of total bytes received during request in case of a TCP connection",
+	 offsetof(struct conn_metrics, received), SIGNAL_RECEIVED},
+	{"istio_tcp_connections_failed",
+	 "The total number of TCP connections that failed to establish (unstable)",
+	 offsetof(struct conn_metrics, failed), SIGNAL_FAILED},
+};
+
+/* Return: NULL when out of memory. */
+static struct sums *sums_of(struct map *all, const char *labels)
+{
+	struct sums *s = map_get_str(all, labels);
+
+	if (s)
+		return s;
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return NULL;
+	s->labels = labels;
+	if (map_put_str(all, labels, s) < 0) {
+		free(s);
+		return NULL;
+	}
+	return s;
+}
+
+static int sums_add(struct map *all, struct series *s)
+{
+	struct sums *into = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		_Atomic uint64_t *v = (void *)((char *)&s->m + families[i].offset);
+
+		if (i == 0 || s->labels[i] != s->labels[i - 1])
+			into = sums_of(all, s->labels[i]);
+		if (!into)
+			return -ENOMEM;
+		if (s->hidden & families[i].bit)
+			continue;
+		into->values[i] += atomic_load_explicit(v, memory_order_relaxed);
+	}
+	return 0;
+}
+
+static int sums_collect(struct map *all, struct telemetry *t)
+{
+	struct series *s = atomic_load_explicit(&t->all, memory_order_acquire);
+	int r = 0;
+
+	for (; s && r == 0; s = s->next)
+		r = sums_add(all, s);
+	return r;
+}
+
+static int sums_write(const struct map *all, size_t family, struct buf *into)
+{
+	const char *name = families[family].name;
+	int r = buf_printf(into, "# HELP %s %s.\n# TYPE %s counter\n", name, families[family].help,
+			   name);
+
+	map_for_each (all, it) {
+		const struct sums *s = it.value;
+
+		if (s->values[family] == 0)
+			continue;
+		if (r == 0)
+			r = buf_printf(into, "%s_total{%s} %" PRIu64 "\n", name, s->labels,
+				       s->values[family]);
+	}
+	return r;
+}
+
+static int sockets_write(struct telemetry *const *workers, size_t workers_count, struct buf *into)
+{
+	uint64_t folded = 0;
+	int open[2] = {0};
+
+	for (size_t i = 0; i < workers_count; i++) {
+		folded += atomic_load_explicit(&workers[i]->folded, memory_order_relaxed);
+		for (size_t d = 0; d < ARRAY_SIZE(open); d++)
+			open[d] +=
+				atomic_load_explicit(&workers[i]->sockets[d], memory_order_relaxed);
+	}
+	return buf_printf(into,
+			  "# HELP istio_tcp_sockets_open The current number of open TCP sockets "
+			  "(unstable).\n# TYPE istio_tcp_sockets_open gauge\n"
+			  "istio_tcp_sockets_open{reporter=\"source\"} %d\n"
+			  "istio_tcp_sockets_open{reporter=\"destination\"} %d\n"
+			  "# HELP culvert_metrics_folded Connections that are counted without "
+			  "their labels: there are too many sets of them.\n"
+			  "# TYPE culvert_metrics_folded counter\n"
+			  "culvert_metrics_folded_total %" PRIu64 "\n",
+			  open[CONN_OUTBOUND], open[CONN_INBOUND], folded);
+}
+
+int telemetry_write(struct telemetry *const *workers, size_t workers_count, struct buf *into)
+{
+	_cleanup_(map_freep) struct map *all = NULL;
+	int r = map_new(&all);
+
+	for (size_t i = 0; i < workers_count && r == 0; i++)
+		r = sums_collect(all, workers[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(families) && r == 0; i++)
+		r = sums_write(all, i, into);
+	if (r == 0)
+		r = sockets_write(workers, workers_count, into);
+	if (all)
+		map_for_each (all, it)
+			free(it.value);
+	return r;
+}

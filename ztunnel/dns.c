@@ -184,6 +184,15 @@ struct dns_request dns_request_of(const struct dns_pod *pod, const uint8_t *pack
 				    .is_tcp = is_tcp};
 }
 
+void dns_count_named(struct dns *d, uint64_t netns_cookie, const char *host)
+{
+	const struct dns_pod *pod = map_get(d->pods, &netns_cookie, sizeof(netns_cookie));
+	const struct workload *source =
+		pod && d->state ? state_workload_by_uid(d->state, pod->uid) : NULL;
+
+	dns_metrics_named(d->metrics, source, host);
+}
+
 size_t dns_fail(struct dns *d, const struct dns_request *request)
 {
 	struct dns_answer a = {.rcode = DNS_SERVFAIL};

@@ -74,6 +74,10 @@ struct dns_ask {
  * their TTL. Bounded in time, names and questions per pod. */
 void dns_resolve(struct dns *d, uint64_t netns_cookie, struct dns_ask *ask);
 
+/** dns_count_named() - a connection of this pod needs the addresses of an endpoint that is given by
+ * name: @host, the wildcard where it is one. For the metrics. */
+void dns_count_named(struct dns *d, uint64_t netns_cookie, const char *host);
+
 /** dns_name_at() - the name below the wildcard @host that @addr, one of the wildcard's, was given
  * to this pod for; put in place of @host. Return: 0; -EADDRNOTAVAIL it has not asked for it. */
 _must_check_ int dns_name_at(struct dns *d, uint64_t netns_cookie, const struct cv_addr *addr,

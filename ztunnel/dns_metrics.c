@@ -31,6 +31,7 @@ struct series {
 
 struct dns_metrics {
 	struct map *series; /* labels -> struct series */
+	struct map *named;  /* labels -> uint64_t, allocated */
 };
 
 static const char *type_name(const struct dns_request *r)
@@ -102,6 +103,8 @@ int dns_metrics_new(struct dns_metrics **ret)
 	_cleanup_(dns_metrics_freep) struct dns_metrics *m = calloc(1, sizeof(*m));
 	int r = m ? map_new(&m->series) : -ENOMEM;
 
+	if (r == 0)
+		r = map_new(&m->named);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(m);
@@ -115,7 +118,11 @@ struct dns_metrics *dns_metrics_free(struct dns_metrics *m)
 	if (m->series)
 		map_for_each (m->series, it)
 			free(it.value);
+	if (m->named)
+		map_for_each (m->named, it)
+			free(it.value);
 	map_free(m->series);
+	map_free(m->named);
 	free(m);
 	return NULL;
 }
@@ -138,6 +145,61 @@ void dns_metrics_took(struct dns_metrics *m, const struct dns_request *r, uint64
 	s->took_us += took_us;
 	for (size_t i = 0; i < ARRAY_SIZE(bounds); i++)
 		s->buckets[i] += took_us <= bounds[i].us;
+}
+
+static char *named_labels(const struct workload *w, const char *host)
+{
+	const struct workload_app *a = w ? w->app : NULL;
+
+	return str_format("source_workload=\"%s\",source_canonical_service=\"%s\","
+			  "source_canonical_revision=\"%s\",source_workload_namespace=\"%s\","
+			  "source_principal=\"%s\",source_app=\"%s\",source_version=\"%s\","
+			  "source_cluster=\"%s\",hostname=\"%s\"",
+			  safe(w ? w->workload_name : NULL), safe(a ? a->canonical_name : NULL),
+			  safe(a ? a->canonical_revision : NULL), safe(a ? a->namespace_ : NULL),
+			  safe(a ? a->identity : NULL), safe(a ? a->canonical_name : NULL),
+			  safe(a ? a->canonical_revision : NULL), safe(a ? a->cluster : NULL),
+			  safe(host));
+}
+
+/* Return: NULL without memory: not counted. */
+static uint64_t *named_make(struct dns_metrics *m, const char *labels)
+{
+	uint64_t *n = calloc(1, sizeof(*n));
+
+	if (n && map_put_str(m->named, labels, n) < 0) {
+		free(n);
+		return NULL;
+	}
+	return n;
+}
+
+void dns_metrics_named(struct dns_metrics *m, const struct workload *source, const char *host)
+{
+	_cleanup_(freep) char *labels = named_labels(source, host), *folded = NULL;
+	uint64_t *n = labels ? map_get_str(m->named, labels) : NULL;
+
+	if (!n && labels && map_count(m->named) < SERIES_MAX)
+		n = named_make(m, labels);
+	else if (!n && (folded = named_labels(NULL, NULL))) {
+		n = map_get_str(m->named, folded);
+		n = n ? n : named_make(m, folded);
+	}
+	if (n)
+		++*n;
+}
+
+static int named_write(const struct dns_metrics *m, struct buf *into)
+{
+	int r = buf_append_str(into, "# HELP istio_on_demand_dns The total number of requests that "
+				     "used on-demand DNS (unstable).\n"
+				     "# TYPE istio_on_demand_dns counter\n");
+
+	map_for_each (m->named, it)
+		if (r == 0)
+			r = buf_printf(into, "istio_on_demand_dns_total{%s} %" PRIu64 "\n",
+				       (const char *)it.key, *(const uint64_t *)it.value);
+	return r;
 }
 
 static int histogram_write(const char *labels, const struct series *s, struct buf *into)
@@ -190,5 +252,5 @@ int dns_metrics_write(const struct dns_metrics *m, struct buf *into)
 		if (r == 0 && s->took)
 			r = histogram_write(it.key, s, into);
 	}
-	return r;
+	return r == 0 ? named_write(m, into) : r;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* dns_metrics - Istio's counters of DNS requests, by query type, transport and who asked. Bounded:
- * past the limit what is new is counted as unknown. Thread: the main loop. */
+/* dns_metrics - Istio's counters of DNS requests, by query type, transport and who asked, and of
+ * the names that connections need. Bounded: past the limit what is new is counted as unknown.
+ * Thread: the main loop. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -35,5 +36,8 @@ DEFINE_CLEANUP(struct dns_metrics *, dns_metrics_free);
 void dns_metrics_count(struct dns_metrics *m, const struct dns_request *r, enum dns_event event);
 /** dns_metrics_took() - a nameserver has answered after so long. */
 void dns_metrics_took(struct dns_metrics *m, const struct dns_request *r, uint64_t took_us);
+/** dns_metrics_named() - a connection needs the addresses of an endpoint that is given by name.
+ * @source: whose it is; NULL: unknown. @host: as the endpoint has it. */
+void dns_metrics_named(struct dns_metrics *m, const struct workload *source, const char *host);
 /** dns_metrics_write() - append OpenMetrics text. Return: 0; -ENOMEM. */
 _must_check_ int dns_metrics_write(const struct dns_metrics *m, struct buf *into);

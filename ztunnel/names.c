@@ -58,6 +58,7 @@ void names_serve(struct name_query *q, struct dns *d)
 {
 	int r = 0;
 
+	dns_count_named(d, q->netns_cookie, q->ask.host);
 	if (q->ask.host[0] == '*')
 		r = dns_name_at(d, q->netns_cookie, &q->addr, q->ask.host);
 	if (r < 0) {

@@ -99,6 +99,42 @@ TEST(durations_fall_into_cumulative_buckets)
 	dns_metrics_free(m);
 }
 
+TEST(names_that_connections_need_are_counted_by_who_needs_them)
+{
+	struct dns_metrics *m = NULL;
+	struct state_builder *b = NULL;
+	struct state *s;
+	char host[32], *text;
+
+	assert_int_equal(state_builder_new("n1", &b), 0);
+	mesh_put_workload(b, &(struct mesh_workload){.name = "web", .addrs = {"10.0.0.1"}});
+	s = mesh_build(b);
+	state_builder_free(b);
+	assert_int_equal(dns_metrics_new(&m), 0);
+	for (int i = 0; i < 2; i++)
+		dns_metrics_named(m, state_workload_by_uid(s, "Kubernetes//Pod/demo/web"),
+				  "db.example.org");
+	text = text_of(m);
+	assert_non_null(strstr(text,
+			       "# TYPE istio_on_demand_dns counter\n"
+			       "istio_on_demand_dns_total{source_workload=\"web\","
+			       "source_canonical_service=\"web\",source_canonical_revision="
+			       "\"unknown\",source_workload_namespace=\"demo\",source_principal="
+			       "\"spiffe://cluster.local/ns/demo/sa/default\",source_app=\"web\","
+			       "source_version=\"unknown\",source_cluster=\"Kubernetes\","
+			       "hostname=\"db.example.org\"} 2\n"));
+	free(text);
+	for (unsigned int i = 0; i < 1100; i++) {
+		(void)snprintf(host, sizeof(host), "h%u.example.org", i);
+		dns_metrics_named(m, NULL, host);
+	}
+	text = text_of(m);
+	assert_non_null(strstr(text, "source_cluster=\"unknown\",hostname=\"unknown\"} 77\n"));
+	free(text);
+	dns_metrics_free(m);
+	state_unref(s);
+}
+
 TEST(series_are_bounded)
 {
 	struct dns_metrics *m = NULL;
@@ -140,6 +176,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(requests_are_told_apart_by_type_transport_and_source),
 		cmocka_unit_test(durations_fall_into_cumulative_buckets),
+		cmocka_unit_test(names_that_connections_need_are_counted_by_who_needs_them),
 		cmocka_unit_test(series_are_bounded),
 	};
 

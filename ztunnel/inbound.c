@@ -362,6 +362,7 @@ static void on_ready(void *arg)
 {
 	struct server_tunnel *t = arg;
 	const char *refusal;
+	int error;
 
 	handshake_done(t);
 	if (hbone_tunnel_peer_identity(t->hbone, t->identity, sizeof(t->identity)) < 0) {
@@ -369,9 +370,9 @@ static void on_ready(void *arg)
 		return;
 	}
 	/* It may have waited since its certificate was looked at, until it was revoked. */
-	refusal = hbone_tunnel_refusal(t->hbone);
-	if (refusal)
-		hbone_tunnel_close(t->hbone, -EKEYREVOKED, refusal);
+	error = hbone_tunnel_refusal(t->hbone, &refusal);
+	if (error < 0)
+		hbone_tunnel_close(t->hbone, error, refusal);
 	else if (t->worker->is_draining || t->is_leaving)
 		hbone_tunnel_drain(t->hbone);
 }
@@ -397,6 +398,8 @@ static void on_closed(void *arg, enum hbone_stage stage, int error, const char *
 	uint64_t weight = weight_of(error);
 	char line[CONN_TEXT_MAX];
 
+	if (error == -EKEYREVOKED)
+		telemetry_crl_rejected(t->worker->telemetry, CONN_INBOUND);
 	if (stage == HBONE_STAGE_OPEN && weight > 0) {
 		penalty_add(&t->worker->penalty, &t->peer.addr, weight,
 			    loop_now_us(t->worker->loop));
@@ -528,16 +531,17 @@ void inbound_on_trust(struct worker *w)
 	struct conn *c, *after;
 
 	list_for_each_entry_safe (t, next, &w->server_tunnels, link) {
-		const char *text = t->hbone ? hbone_tunnel_refusal(t->hbone) : NULL;
+		const char *text;
+		int error = t->hbone ? hbone_tunnel_refusal(t->hbone, &text) : 0;
 
-		if (!text)
+		if (error == 0)
 			continue;
 		list_for_each_entry_safe (c, after, &w->conns, link) {
 			if (c->ops == &conn_ops &&
 			    container_of(c, struct inbound, conn)->tunnel == t)
 				cut(c, CONN_CERT_REVOKED, text);
 		}
-		hbone_tunnel_close(t->hbone, -EKEYREVOKED, text);
+		hbone_tunnel_close(t->hbone, error, text);
 	}
 }
 

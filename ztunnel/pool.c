@@ -18,6 +18,7 @@
 #include "ztunnel/pool_key.h"
 #include "ztunnel/resolve.h"
 #include "ztunnel/state.h"
+#include "ztunnel/telemetry.h"
 #include "ztunnel/worker.h"
 
 #define SWEEP_US (30 * 1000000ULL)
@@ -206,6 +207,10 @@ static void on_goaway(void *arg)
 
 static void on_closed(void *arg, enum hbone_stage stage, int error, const char *text)
 {
+	const struct tunnel *t = arg;
+
+	if (error == -EKEYREVOKED)
+		telemetry_crl_rejected(t->entry->pool->worker->telemetry, CONN_OUTBOUND);
 	tunnel_gone(arg, stage, error, text);
 }
 
@@ -538,13 +543,14 @@ void pool_on_state(struct pool *p)
 
 static void close_if_refused(struct tunnel *t)
 {
-	const char *text = hbone_tunnel_refusal(t->hbone);
+	const char *text;
+	int error = hbone_tunnel_refusal(t->hbone, &text);
 
-	if (!text)
+	if (error == 0)
 		return;
 	t->is_leaving = true;
 	outbound_cut_session(t->entry->pool->worker, hbone_tunnel_session(t->hbone), text);
-	hbone_tunnel_close(t->hbone, -EKEYREVOKED, text);
+	hbone_tunnel_close(t->hbone, error, text);
 }
 
 void pool_on_trust(struct pool *p)

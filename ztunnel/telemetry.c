@@ -424,3 +424,8 @@ void telemetry_count_socket(struct telemetry *t, enum conn_direction direction, 
 				      by,
 			      memory_order_relaxed);
 }
+
+void telemetry_crl_rejected(struct telemetry *t, enum conn_direction direction)
+{
+	conn_metrics_add(&t->crl_rejected[direction], 1);
+}

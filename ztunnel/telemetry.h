@@ -129,6 +129,10 @@ struct history *telemetry_history(const struct telemetry *t);
 /** telemetry_count_socket() - one more socket that was accepted, or (@by -1) one fewer. */
 void telemetry_count_socket(struct telemetry *t, enum conn_direction direction, int by);
 
+/** telemetry_crl_rejected() - a tunnel that was not let in, or is cut, because the peer's
+ * certificate is on a revocation list. */
+void telemetry_crl_rejected(struct telemetry *t, enum conn_direction direction);
+
 /** telemetry_write() - append the sums over @workers as OpenMetrics text. Any one thread at a time.
  * Return: 0; -ENOMEM. */
 int telemetry_write(struct telemetry *const *workers, size_t workers_count, struct buf *into);

@@ -36,7 +36,8 @@ struct telemetry {
 	size_t count;
 	struct series *last_resort; /* no memory for another */
 	_Atomic uint64_t folded;
-	atomic_int sockets[2]; /* by direction */
+	atomic_int sockets[2]; /* by direction, as the next */
+	_Atomic uint64_t crl_rejected[2];
 	struct history *history;
 	struct cache_slot cache[CACHE_SLOTS];
 };

@@ -124,6 +124,30 @@ static int sockets_write(struct telemetry *const *workers, size_t workers_count,
 			  open[CONN_OUTBOUND], open[CONN_INBOUND], folded);
 }
 
+/* A sample for a direction in which it has happened, as Istio's ztunnel has it. */
+static int crl_rejected_write(struct telemetry *const *workers, size_t workers_count,
+			      struct buf *into)
+{
+	static const char *const reporters[] = {"destination", "source"}; /* by direction */
+	int r = buf_append_str(into, "# HELP istio_crl_policy_rejections The total number of "
+				     "connections rejected due to CRL certificate revocation "
+				     "(unstable).\n# TYPE istio_crl_policy_rejections counter\n");
+
+	for (size_t d = 0; d < ARRAY_SIZE(reporters) && r == 0; d++) {
+		uint64_t n = 0;
+
+		for (size_t i = 0; i < workers_count; i++)
+			n += atomic_load_explicit(&workers[i]->crl_rejected[d],
+						  memory_order_relaxed);
+		if (n > 0)
+			r = buf_printf(into,
+				       "istio_crl_policy_rejections_total{reporter=\"%s\"} %" PRIu64
+				       "\n",
+				       reporters[d], n);
+	}
+	return r;
+}
+
 int telemetry_write(struct telemetry *const *workers, size_t workers_count, struct buf *into)
 {
 	_cleanup_(map_freep) struct map *all = NULL;
@@ -135,6 +159,8 @@ int telemetry_write(struct telemetry *const *workers, size_t workers_count, stru
 		r = sums_write(all, i, into);
 	if (r == 0)
 		r = sockets_write(workers, workers_count, into);
+	if (r == 0)
+		r = crl_rejected_write(workers, workers_count, into);
 	if (all)
 		map_for_each (all, it)
 			free(it.value);

@@ -26,7 +26,7 @@ static void who_is_on_a_revocation_list_is_refused(void **state)
 	_cleanup_(freep) char *none = crl_pem(f->root, f->root_key, NULL);
 	_cleanup_(freep) char *real = crl_pem(f->root, f->root_key, f->client);
 	_cleanup_(tls_trust_freep) struct tls_trust *trust = NULL;
-	const char *expected = SERVER;
+	const char *expected = SERVER, *why = NULL;
 	size_t n = 7;
 
 	assert_int_equal(tls_trust_new(&trust), 0);
@@ -38,12 +38,12 @@ static void who_is_on_a_revocation_list_is_refused(void **state)
 	assert_int_equal(handshake(client, server), 3);
 	assert_int_equal(tls_trust_load_crl(trust, none, strlen(none), &n), 0);
 	assert_int_equal(n, 0);
-	assert_null(tls_peer_refusal(server));
+	assert_int_equal(tls_peer_refusal(server, &why), 0);
 	/* a connection that is open learns of it */
 	assert_int_equal(tls_trust_load_crl(trust, real, strlen(real), &n), 0);
 	assert_int_equal(n, 1);
-	assert_non_null(tls_peer_refusal(server));
-	assert_null(tls_peer_refusal(client));
+	assert_int_equal(tls_peer_refusal(server, &why), -EKEYREVOKED);
+	assert_int_equal(tls_peer_refusal(client, &why), 0);
 	assert_false(tls_identity_is_revoked(f->server));
 	assert_int_equal(tls_trust_use(trust, f->client), 0);
 	assert_true(tls_identity_is_revoked(f->client));
@@ -52,7 +52,7 @@ static void who_is_on_a_revocation_list_is_refused(void **state)
 	/* what cannot be read changes nothing */
 	assert_int_equal(tls_trust_load_crl(trust, "x", 1, &n), -EBADMSG);
 	assert_int_equal(tls_trust_load_crl(trust, real, strlen(real) / 2, &n), -EBADMSG);
-	assert_non_null(tls_peer_refusal(server));
+	assert_int_equal(tls_peer_refusal(server, &why), -EKEYREVOKED);
 }
 
 /* An identity of the fixture's root under another name of the trust domain. */
@@ -83,7 +83,7 @@ static void other_names_of_the_trust_domain_are_let_in_while_they_are_listed(voi
 	const struct tls_identity *other = identity_elsewhere(f, "spiffe://old.example/ns/b/sa/x");
 	_cleanup_(SSL_freep) SSL *client = SSL_new(old->client_ctx);
 	_cleanup_(SSL_freep) SSL *server = SSL_new(f->server->server_ctx);
-	const char *expected = SERVER;
+	const char *expected = SERVER, *why = NULL;
 
 	assert_int_equal(tls_trust_new(&t), 0);
 	assert_int_equal(tls_trust_use(t, f->server), 0);
@@ -99,9 +99,10 @@ static void other_names_of_the_trust_domain_are_let_in_while_they_are_listed(voi
 	assert_int_equal(shake(f->client->client_ctx, old->server_ctx, SERVER) & 1, 1);
 	/* the account is still compared */
 	assert_int_equal(shake(f->client->client_ctx, other->server_ctx, SERVER) & 1, 0);
-	assert_null(tls_peer_refusal(server));
+	assert_int_equal(tls_peer_refusal(server, &why), 0);
 	assert_int_equal(tls_trust_set_domains(t, names + 1, 1), 0);
-	assert_non_null(strstr(tls_peer_refusal(server), "trust domain"));
+	assert_int_equal(tls_peer_refusal(server, &why), -EKEYREJECTED);
+	assert_non_null(strstr(why, "trust domain"));
 	assert_int_equal(shake(old->client_ctx, f->server->server_ctx, SERVER) & 2, 0);
 	(void)tls_identity_unref(old);
 	(void)tls_identity_unref(other);

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/log.h"
 #include "base/loop.h"
 #include "net/addr.h"
@@ -20,6 +21,7 @@
 #include "tests/unit/hbone/certs.h"
 #include "tls/identity.h"
 #include "ztunnel/pod.h"
+#include "ztunnel/telemetry.h"
 
 static void make_identities(struct rig *f)
 {
@@ -242,6 +244,21 @@ void rig_turn_workers(struct rig *f)
 					 0);
 		rig_turn_until(f, &told, WORKERS);
 	}
+}
+
+bool rig_metrics_have(struct rig *f, const char *text)
+{
+	struct telemetry *all[WORKERS];
+	struct buf b = {0};
+	bool has;
+
+	for (int i = 0; i < WORKERS; i++)
+		all[i] = f->workers[i].telemetry;
+	assert_int_equal(telemetry_write(all, WORKERS, &b), 0);
+	assert_int_equal(buf_append(&b, "", 1), 0);
+	has = strstr((const char *)buf_head(&b), text);
+	buf_reset(&b);
+	return has;
 }
 
 void rig_add_server(struct rig *f)

@@ -72,5 +72,7 @@ void rig_add_server(struct rig *f);
 void rig_turn_until(struct rig *f, const unsigned int *n, unsigned int want);
 /** rig_turn_workers() - until each has worked off the messages and bytes that are there now. */
 void rig_turn_workers(struct rig *f);
+/** rig_metrics_have() - is @text in what the workers' telemetry says? */
+bool rig_metrics_have(struct rig *f, const char *text);
 int rig_listen(const char *addr, uint16_t port);
 uint16_t rig_port(int fd);

@@ -119,6 +119,9 @@ TEST(who_is_revoked_within_the_handshake_is_not_let_in)
 	errno = 0;
 	/* not even SETTINGS */
 	assert_true(recv(fd, buf, sizeof(buf), 0) <= 0 && errno != EAGAIN);
+	rig_turn_workers(f);
+	assert_true(rig_metrics_have(
+		f, "\nistio_crl_policy_rejections_total{reporter=\"destination\"} 1\n"));
 	(void)close(fd);
 	SSL_free(ssl);
 	for (int i = 0; i < WORKERS; i++)

@@ -7,12 +7,16 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/loop.h"
+#include "tests/unit/hbone/certs.h"
 #include "tests/unit/ztunnel/apps.h"
+#include "tls/trust.h"
 #include "ztunnel/pod.h"
 
 /* tunnels() - connections from peers over all workers, once they are no less than @least and have
@@ -161,6 +165,41 @@ TEST(tunnels_of_a_pod_that_left_end_with_what_is_open_in_them)
 	assert_int_equal(tunnels(f, 0), 0);
 }
 
+/* A tunnel counts once, whatever is open in it; then a handshake. */
+TEST(tunnels_of_a_revoked_peer_are_cut_refused_and_counted)
+{
+	struct rig *f = *cmocka_state;
+	char *list = certs_revoke(f->root, f->server_id), want[96];
+	struct pair p[] = {app_connect_pair(f), app_connect_pair(f)};
+	uint32_t n = tunnels(f, 1);
+	struct tls_trust *trust = NULL;
+	size_t revoked;
+
+	assert_false(rig_metrics_have(f, "istio_crl_policy_rejections_total{"));
+	assert_int_equal(tls_trust_new(&trust), 0);
+	assert_int_equal(tls_trust_use(trust, f->client_id), 0);
+	assert_int_equal(tls_trust_load_crl(trust, list, strlen(list), &revoked), 0);
+	for (int i = 0; i < WORKERS; i++)
+		worker_post_trust(&f->workers[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++) {
+		assert_int_equal(app_read_end(p[i].client), -ECONNRESET);
+		app_pair_close(&p[i]);
+	}
+	rig_turn_workers(f);
+	(void)snprintf(want, sizeof(want),
+		       "\nistio_crl_policy_rejections_total{reporter=\"source\"} %u\n", n);
+	assert_true(rig_metrics_have(f, want));
+	app_expect_refused(f, app_dial(f, SERVER_ADDR ":8080"), WAIT_MS);
+	(void)snprintf(want, sizeof(want),
+		       "\nistio_crl_policy_rejections_total{reporter=\"source\"} %u\n", n + 1);
+	assert_true(rig_metrics_have(f, want));
+	assert_false(rig_metrics_have(f, "rejections_total{reporter=\"destination\"}"));
+	for (int i = 0; i < WORKERS; i++)
+		worker_stop(&f->workers[i]);
+	(void)tls_trust_free(trust);
+	free(list);
+}
+
 TEST(a_peer_that_never_comes_is_given_up)
 {
 	struct rig *f = *cmocka_state;
@@ -191,6 +230,7 @@ int main(void)
 		T(a_peer_that_starts_a_little_later_is_reached),
 		T(a_peer_that_comes_back_is_reached_by_who_has_a_tunnel_still),
 		T(tunnels_of_a_pod_that_left_end_with_what_is_open_in_them),
+		T(tunnels_of_a_revoked_peer_are_cut_refused_and_counted),
 		T(a_peer_that_never_comes_is_given_up),
 		T(without_an_agent_a_dial_ends_in_time),
 	};

@@ -564,9 +564,9 @@ int hbone_tunnel_peer_identity(struct hbone_tunnel *t, char *ret, size_t size)
 	return tls_peer_identity(t->tls.ssl, ret, size);
 }
 
-const char *hbone_tunnel_refusal(const struct hbone_tunnel *t)
+int hbone_tunnel_refusal(const struct hbone_tunnel *t, const char **ret_text)
 {
-	return t->state == TUNNEL_OPEN ? tls_peer_refusal(t->tls.ssl) : NULL;
+	return t->state == TUNNEL_OPEN ? tls_peer_refusal(t->tls.ssl, ret_text) : 0;
 }
 
 void hbone_tunnel_drain(struct hbone_tunnel *t)

@@ -73,8 +73,8 @@ bool hbone_tunnel_is_blocked(const struct hbone_tunnel *t);
  * tls_peer_identity(). */
 _must_check_ int hbone_tunnel_peer_identity(struct hbone_tunnel *t, char *ret, size_t size);
 
-/** hbone_tunnel_refusal() - why the peer would not be let in any more: tls_peer_refusal(). */
-const char *hbone_tunnel_refusal(const struct hbone_tunnel *t);
+/** hbone_tunnel_refusal() - would its peer still be let in? tls_peer_refusal(); 0 unless open. */
+_must_check_ int hbone_tunnel_refusal(const struct hbone_tunnel *t, const char **ret_text);
 
 /** hbone_tunnel_drain() - take no new streams, let those under way finish, then close. */
 void hbone_tunnel_drain(struct hbone_tunnel *t);

@@ -62,10 +62,12 @@ _must_check_ int tls_expect_identities(SSL *ssl, const char *const *ids, size_t 
  */
 _must_check_ int tls_peer_identity(const SSL *ssl, char *ret, size_t size);
 
-/** tls_peer_refusal() - why the peer of this open connection would not be let in any more: revoked
- * since, or of a trust domain that is no longer ours (see trust.h). Return: static; NULL: it would.
+/**
+ * tls_peer_refusal() - would the peer of this open connection still be let in? See trust.h.
+ * @ret_text: why not; static, set only then.
+ * Return: 0 it would; -EKEYREVOKED revoked since; -EKEYREJECTED its trust domain is no longer ours.
  */
-const char *tls_peer_refusal(const SSL *ssl);
+_must_check_ int tls_peer_refusal(const SSL *ssl, const char **ret_text);
 /** tls_identity_is_revoked() - is its own certificate on a list of the trust that it uses? */
 bool tls_identity_is_revoked(const struct tls_identity *id);
 

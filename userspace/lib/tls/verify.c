@@ -190,16 +190,19 @@ static int trust_check(const SSL *ssl, STACK_OF(X509) * chain)
 		       : leaf_check(ssl, sk_X509_value(chain, 0));
 }
 
-const char *tls_peer_refusal(const SSL *ssl)
+int tls_peer_refusal(const SSL *ssl, const char **ret_text)
 {
 	STACK_OF(X509) *chain = SSL_get0_verified_chain(ssl);
 	int code = chain ? trust_check(ssl, chain) : X509_V_OK;
 
 	if (code == X509_V_OK)
-		return NULL;
-	return code == X509_V_ERR_CERT_REVOKED
-		       ? "closed: the peer's certificate has been revoked"
-		       : "closed: the peer's trust domain is no longer accepted";
+		return 0;
+	if (code == X509_V_ERR_CERT_REVOKED) {
+		*ret_text = "closed: the peer's certificate has been revoked";
+		return -EKEYREVOKED;
+	}
+	*ret_text = "closed: the peer's trust domain is no longer accepted";
+	return -EKEYREJECTED;
 }
 
 static int on_verify(X509_STORE_CTX *store_ctx, void *arg)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* entry, pack_entry, vip - ServiceEntries and WorkloadEntries: hosts, addresses, endpoints, and who
+/* entry, pack_entry - ServiceEntries and WorkloadEntries: hosts, addresses, endpoints, and who
  * has a name that two claim. */
-#include "model/vip.h"
 #include "net/addr.h"
 #include "tests/unit/model/fixture.h"
 #include "userspace/lib/xds/node.pb-c.h"
@@ -511,32 +510,6 @@ static void a_pod_is_never_reached_under_another_name(void **state)
 	assert_non_null(workload_of(f, VM));
 }
 
-static void each_host_has_an_address_of_its_own(void **state)
-{
-	struct vip_pool p = {0};
-	struct map *seen = NULL;
-	char host[32];
-
-	assert_int_equal(vip_pool_init(&p), 0);
-	assert_int_equal(map_new(&seen), 0);
-	for (int i = 0; i < 5000; i++) {
-		struct cidr a[2];
-
-		(void)snprintf(host, sizeof(host), "h%d.example.com", i);
-		assert_int_equal(vip_get(&p, host), 0);
-		assert_int_equal(vip_get(&p, host), 0);
-		assert_int_equal(vip_addrs(&p, host, a), 0);
-		assert_null(map_get(seen, &a[0].addr, sizeof(a[0].addr)));
-		assert_int_equal(map_put(seen, &a[0].addr, sizeof(a[0].addr), &p), 0);
-		vip_put(&p, host);
-		assert_int_equal(vip_addrs(&p, host, a), 0);
-	}
-	vip_put(&p, "h1.example.com");
-	assert_true(vip_addrs(&p, "h1.example.com", (struct cidr[2]){{.len = 0}}) < 0);
-	(void)map_free(seen);
-	vip_pool_done(&p);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -555,7 +528,6 @@ int main(void)
 		T(a_workload_entrys_labels_name_it),
 		T(a_host_belongs_to_one),
 		T(a_pod_is_never_reached_under_another_name),
-		cmocka_unit_test(each_host_has_an_address_of_its_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -117,6 +117,17 @@ void service_entry_mark_host(struct model *m, const char *ns, const char *host)
 	index_for_each(l, index_find(&m->entries_by_host, key)) service_entry_mark(m, l->owner);
 }
 
+void service_entries_mark_moved(void *arg, const char *host)
+{
+	struct model *m = arg;
+
+	map_for_each (m->entities[ENTITY_SERVICE_ENTRY], it) {
+		const struct service_entry *s = it.value;
+
+		service_entry_mark_host(m, s->e.object->namespace_, host);
+	}
+}
+
 void service_entries_mark_addr(struct model *m, const char *key)
 {
 	const struct index_link *l;
@@ -187,7 +198,8 @@ static int hosts_link(struct model *m, struct service_entry *s)
 		s->hosts_count++;
 		if (!wants_vip(s, host))
 			continue;
-		r = vip_get(&m->vips, host);
+		r = vip_get(&m->vips, host,
+			    object_string(s->e.object, "metadata.creationTimestamp"));
 		s->hosts[i].has_vip = r == 0;
 		if (r == -ENOMEM)
 			return r;

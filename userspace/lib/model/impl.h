@@ -239,5 +239,7 @@ void pod_key(char buf[MODEL_KEY_MAX], const struct pod *p);
 /* A host of namespace @ns, or an address, has changed hands. */
 void service_entry_mark(struct model *m, struct service_entry *s);
 void service_entry_mark_host(struct model *m, const char *ns, const char *host);
+/* Of whatever namespace: its automatic address is another one. @arg: the model. */
+void service_entries_mark_moved(void *arg, const char *host);
 void service_entries_mark_addr(struct model *m, const char *key);
 _must_check_ int static_strict_flush(struct model *m);

@@ -512,6 +512,8 @@ int model_new(const struct model_ops *ops, void *arg, const struct model_config 
 	r = vip_pool_init(&m->vips);
 	if (r < 0)
 		return r;
+	m->vips.on_moved = service_entries_mark_moved;
+	m->vips.arg = m;
 	r = indexes_init(m);
 	if (r < 0)
 		return r;

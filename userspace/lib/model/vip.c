@@ -14,28 +14,71 @@
 #define FULL          128
 #define WILDCARD_BITS 8
 
+#define SINCE_SIZE 32
+#define UNKNOWN    "~" /* behind every time */
+
 struct vip {
 	unsigned int users;
-	uint16_t number;
+	uint16_t number; /* 0: none */
+	char since[SINCE_SIZE];
 	char host[];
 };
 
-static int number_find(const struct vip_pool *p, const char *host, uint16_t *ret)
+static bool precedes(const struct vip *a, const struct vip *b)
 {
-	uint32_t at = str_hash(host) % NUMBER_MAX; /* it must outlive a restart */
+	int order = strcmp(a->since, b->since);
 
-	for (uint32_t i = 0; i < NUMBER_MAX; i++) {
-		uint16_t n = (uint16_t)((at + i) % NUMBER_MAX + 1);
-
-		if (map_get(p->numbers, &n, sizeof(n)))
-			continue;
-		*ret = n;
-		return 0;
-	}
-	return -ENOSPC;
+	return order ? order < 0 : strcmp(a->host, b->host) < 0;
 }
 
-static int vip_add(struct vip_pool *p, const char *host)
+/* number_give() - from where its hash leads, the first that nobody older has; whoever has it looks
+ * for another behind it. So each has the number that it would have had they come by age. */
+static int number_give(struct vip_pool *p, struct vip *v)
+{
+	uint32_t at = str_hash(v->host) % NUMBER_MAX;
+	struct vip *self = v, *other;
+	int r = 0;
+
+	if (map_count(p->numbers) >= NUMBER_MAX)
+		return -ENOSPC;
+	for (uint32_t i = 0; v && r == 0; i++) {
+		uint16_t n = (uint16_t)((at + i) % NUMBER_MAX + 1);
+
+		other = map_get(p->numbers, &n, sizeof(n));
+		if (other && !precedes(v, other))
+			continue;
+		r = map_put(p->numbers, &n, sizeof(n), v);
+		v->number = r < 0 ? 0 : n;
+		if (v != self && p->on_moved)
+			p->on_moved(p->arg, v->host);
+		v = other;
+	}
+	return r;
+}
+
+static void number_take(struct vip_pool *p, struct vip *v)
+{
+	if (v->number)
+		(void)map_del(p->numbers, &v->number, sizeof(v->number));
+	v->number = 0;
+}
+
+/* Another entry of the host is older than those before. */
+static int since_set(struct vip_pool *p, struct vip *v, const char *since)
+{
+	uint16_t before = v->number;
+	int r;
+
+	if (strcmp(since, v->since) >= 0 || str_copy(v->since, sizeof(v->since), since) < 0)
+		return 0;
+	number_take(p, v);
+	r = number_give(p, v);
+	if (r == 0 && v->number != before && p->on_moved)
+		p->on_moved(p->arg, v->host);
+	return r;
+}
+
+static int vip_add(struct vip_pool *p, const char *host, const char *since)
 {
 	size_t size = strlen(host) + 1;
 	struct vip *v = calloc(1, sizeof(*v) + size);
@@ -45,27 +88,32 @@ static int vip_add(struct vip_pool *p, const char *host)
 		return -ENOMEM;
 	v->users = 1;
 	memcpy(v->host, host, size);
-	r = number_find(p, host, &v->number);
-	if (r == 0)
-		r = map_put(p->numbers, &v->number, sizeof(v->number), v);
-	if (r == 0) {
-		r = map_put_str(p->hosts, host, v);
-		if (r < 0)
-			(void)map_del(p->numbers, &v->number, sizeof(v->number));
-	}
-	if (r < 0)
+	if (str_copy(v->since, sizeof(v->since), since) < 0)
+		(void)str_copy(v->since, sizeof(v->since), UNKNOWN);
+	r = map_put_str(p->hosts, host, v);
+	if (r < 0) {
 		free(v);
+		return r;
+	}
+	r = number_give(p, v);
+	if (r < 0)
+		vip_put(p, host);
 	return r;
 }
 
-int vip_get(struct vip_pool *p, const char *host)
+int vip_get(struct vip_pool *p, const char *host, const char *since)
 {
 	struct vip *v = map_get_str(p->hosts, host);
+	int r;
 
+	if (!since)
+		since = UNKNOWN;
 	if (!v)
-		return vip_add(p, host);
-	v->users++;
-	return 0;
+		return vip_add(p, host, since);
+	r = since_set(p, v, since);
+	if (r == 0)
+		v->users++;
+	return r;
 }
 
 void vip_put(struct vip_pool *p, const char *host)
@@ -75,7 +123,7 @@ void vip_put(struct vip_pool *p, const char *host)
 	if (!v || --v->users > 0)
 		return;
 	(void)map_del_str(p->hosts, host);
-	(void)map_del(p->numbers, &v->number, sizeof(v->number));
+	number_take(p, v);
 	free(v);
 }
 
@@ -86,7 +134,7 @@ int vip_addrs(const struct vip_pool *p, const char *host, struct cidr ret[2])
 	size_t at = 2; /* of the number in the one */
 	bool is_wildcard = host[0] == '*';
 
-	if (!v)
+	if (!v || !v->number)
 		return -ENOENT;
 	if (is_wildcard) {
 		v4[0] = 241;

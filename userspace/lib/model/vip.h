@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* vip - automatic addresses of ServiceEntry hosts, from 240.240.0.0/16 and 2001:2::/48: the same
- * for one host name each time, whoever else has come. A wildcard has 256 of each family, from
+/* vip - automatic addresses of ServiceEntry hosts, from 240.240.0.0/16 and 2001:2::/48: by a hash
+ * of the name. Of two hosts that fall together the older has the number, then the first by name, in
+ * whatever order they come: else who has cached an address would be led to the other host when the
+ * control plane starts again, or another replica answers. A wildcard has 256 of each family, from
  * 241.0.0.0/8 and 2001:2:0:1::/96, for the names that ztunnel is asked for below it. Owner: the
  * model. */
 #include <stdint.h>
@@ -12,13 +14,16 @@
 struct vip_pool {
 	struct map *hosts;   /* host -> struct vip */
 	struct map *numbers; /* uint16_t -> struct vip */
+	/** on_moved() - a host has given its number to an older one. NULL: nobody is told. */
+	void (*on_moved)(void *arg, const char *host);
+	void *arg;
 };
 
 _must_check_ int vip_pool_init(struct vip_pool *p);
 void vip_pool_done(struct vip_pool *p);
-/** vip_get() - count one more user of a host's pair of addresses. Return: 0; -ENOMEM; -ENOSPC all
- * 65,000 are taken. */
-_must_check_ int vip_get(struct vip_pool *p, const char *host);
+/** vip_get() - count one more user of a host's pair of addresses. @since: its creationTimestamp;
+ * NULL: younger than all that have one. Return: 0; -ENOMEM; -ENOSPC all 65,000 are taken. */
+_must_check_ int vip_get(struct vip_pool *p, const char *host, const char *since);
 /** vip_put() - one user less. */
 void vip_put(struct vip_pool *p, const char *host);
 /** vip_addrs() - the IPv4 and the IPv6 address, or range, of a host with users. Return: 0; -ENOENT

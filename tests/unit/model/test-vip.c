@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* vip - the same address for a host after a restart and at another replica, whatever the order in
+ * which hosts come: who has cached one must never be led to another host. */
+#include "model/vip.h"
+
+#include "tests/unit/model/fixture.h"
+
+#define ENTRY                                                                                      \
+	"apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: %s, namespace: " \
+	"demo, creationTimestamp: '%s'}\nspec: {hosts: [h%d.example.com], resolution: STATIC, "    \
+	"ports: [{number: 443, name: tls, protocol: TLS}]}\n---\n"
+#define MOVED_SIZE 128
+#define OLD        "2026-01-01T00:00:00Z"
+#define YOUNG      "2026-02-01T00:00:00Z"
+
+static const char *host_make(char host[32], int i)
+{
+	(void)snprintf(host, 32, "h%d.example.com", i);
+	return host;
+}
+
+/* Where it is when nobody else is there. */
+static struct cv_addr home_of(struct vip_pool *p, const char *host)
+{
+	struct cidr a[2];
+
+	assert_int_equal(vip_get(p, host, NULL), 0);
+	assert_int_equal(vip_addrs(p, host, a), 0);
+	vip_put(p, host);
+	return a[0].addr;
+}
+
+/* Two hosts that fall together. */
+static void pair_find(int ret[2])
+{
+	struct vip_pool p = {0};
+	struct map *seen = NULL;
+	static int numbers[5000];
+	char host[32];
+
+	assert_int_equal(vip_pool_init(&p), 0);
+	assert_int_equal(map_new(&seen), 0);
+	for (int i = 0; i < 5000; i++) {
+		struct cv_addr a = home_of(&p, host_make(host, i));
+		const int *other = map_get(seen, &a, sizeof(a));
+
+		numbers[i] = i;
+		if (other) {
+			ret[0] = *other;
+			ret[1] = i;
+			break;
+		}
+		assert_int_equal(map_put(seen, &a, sizeof(a), &numbers[i]), 0);
+	}
+	(void)map_free(seen);
+	vip_pool_done(&p);
+	assert_true(ret[1] > 0);
+}
+
+static void each_host_has_an_address_of_its_own(void **state)
+{
+	struct vip_pool p = {0};
+	struct map *seen = NULL;
+	char host[32], since[32];
+
+	assert_int_equal(vip_pool_init(&p), 0);
+	assert_int_equal(map_new(&seen), 0);
+	for (int i = 0; i < 5000; i++) {
+		struct cidr a[2];
+
+		(void)snprintf(since, sizeof(since), "2026-01-01T%08dZ", i);
+		(void)snprintf(host, sizeof(host), "h%d.example.com", i);
+		assert_int_equal(vip_get(&p, host, since), 0);
+		assert_int_equal(vip_get(&p, host, since), 0);
+		assert_int_equal(vip_addrs(&p, host, a), 0);
+		assert_null(map_get(seen, &a[0].addr, sizeof(a[0].addr)));
+		assert_int_equal(map_put(seen, &a[0].addr, sizeof(a[0].addr), &p), 0);
+		vip_put(&p, host);
+		assert_int_equal(vip_addrs(&p, host, a), 0);
+	}
+	vip_put(&p, "h1.example.com");
+	assert_true(vip_addrs(&p, "h1.example.com", (struct cidr[2]){{.len = 0}}) < 0);
+	(void)map_free(seen);
+	vip_pool_done(&p);
+}
+
+static bool is_same(const struct cidr *a, const struct cidr *b)
+{
+	return cv_addr_equal(&a[0].addr, &b[0].addr) && cv_addr_equal(&a[1].addr, &b[1].addr);
+}
+
+static void on_moved(void *arg, const char *host)
+{
+	size_t n = strlen(arg);
+
+	(void)snprintf((char *)arg + n, MOVED_SIZE - n, "%s ", host);
+}
+
+static void the_older_of_two_that_fall_together_has_the_number(void **state)
+{
+	struct vip_pool p = {0};
+	char old[32], young[32], moved[MOVED_SIZE] = "";
+	struct cidr first[2], second[2], again[2];
+	struct cv_addr home;
+	int pair[2] = {0};
+
+	pair_find(pair);
+	host_make(old, pair[0]);
+	host_make(young, pair[1]);
+	assert_int_equal(vip_pool_init(&p), 0);
+	p.on_moved = on_moved;
+	p.arg = moved;
+	home = home_of(&p, old);
+	assert_int_equal(vip_get(&p, old, OLD), 0);
+	assert_int_equal(vip_get(&p, young, YOUNG), 0);
+	assert_string_equal(moved, "");
+	assert_int_equal(vip_addrs(&p, old, first), 0);
+	assert_int_equal(vip_addrs(&p, young, second), 0);
+	assert_memory_equal(&first[0].addr, &home, sizeof(home));
+	vip_put(&p, young);
+	vip_put(&p, old);
+	/* the other way round */
+	assert_int_equal(vip_get(&p, young, YOUNG), 0);
+	assert_int_equal(vip_get(&p, old, OLD), 0);
+	assert_non_null(strstr(moved, young));
+	assert_null(strstr(moved, old));
+	assert_int_equal(vip_addrs(&p, old, again), 0);
+	assert_true(is_same(again, first));
+	assert_int_equal(vip_addrs(&p, young, again), 0);
+	assert_true(is_same(again, second));
+	/* a second, older entry of the host makes it as old */
+	assert_int_equal(vip_get(&p, young, "2025-01-01T00:00:00Z"), 0);
+	assert_non_null(strstr(moved, old));
+	assert_int_equal(vip_addrs(&p, young, again), 0);
+	assert_true(is_same(again, first));
+	vip_pool_done(&p);
+}
+
+static void who_came_first_does_not_matter_to_nodes(void **state)
+{
+	struct fixture *f = *state, *other = NULL;
+	char old[512], young[512], name[64];
+	int pair[2] = {0};
+
+	assert_int_equal(fixture_setup((void **)&other), 0);
+	pair_find(pair);
+	(void)snprintf(old, sizeof(old), ENTRY, "z", OLD, pair[0]);
+	(void)snprintf(young, sizeof(young), ENTRY, "a", YOUNG, pair[1]);
+	(void)put(f, old);
+	(void)put(f, young);
+	(void)put(other, young);
+	(void)put(other, old);
+	for (size_t i = 0; i < ARRAY_SIZE(pair); i++) {
+		const struct bytes *here, *there;
+
+		(void)snprintf(name, sizeof(name), "demo/h%d.example.com", pair[i]);
+		here = map_get_str(f->resources[XDS_ADDRESS], name);
+		there = map_get_str(other->resources[XDS_ADDRESS], name);
+		assert_int_equal(here->len, there->len);
+		assert_memory_equal(here->data, there->data, here->len);
+	}
+	assert_int_equal(fixture_teardown((void **)&other), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(each_host_has_an_address_of_its_own),
+		cmocka_unit_test(the_older_of_two_that_fall_together_has_the_number),
+		T(who_came_first_does_not_matter_to_nodes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

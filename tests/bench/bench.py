@@ -95,7 +95,7 @@ ALONE = {"start_100_pods": (start_100_pods, ("ms", "agent_ms")), "label_to_encry
 SHOWN = {**{name: row.shown for name, row in rows.ROWS.items()},
          **{name: shown for part in (BEFORE, AFTER, ALONE) for name, (_, shown) in part.items()}}
 # A quick run has the others only when they are named.
-QUICK = ("rss_idle", "rr1", "rr1k", "rr32", "bulk1", "bulk16", "conn1", "conn16", "rr1_half_load", "http1", "idle_cpu", "rss_10k",
+QUICK = ("rss_idle", "rr1", "rr1k", "rr32", "bulk1", "bulk16", "conn1", "conn16", "rr1_half_load", "http1", "http1_half_load", "idle_cpu", "rss_10k",
          "policy_effect", "decision")
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -125,15 +125,15 @@ class Bench:
         return statistics.median(values) if values else None
 
     def half_rate(self, row, suffix):
-        """Half of what ztunnel, or without it the slowest contestant, has reached in that row."""
-        rates = {c.name: self.median(row, c.name, "per_s" + suffix) for c in self.standing}
-        rate = rates.get("ztunnel") or min((r for r in rates.values() if r), default=None)
+        """Half of what ztunnel has reached in the row that this one is half of; or the slowest contestant, without it as well."""
+        rates = {c.name: self.median(row.half_of, c.name, "per_s" + suffix) for c in self.standing}
+        rate = (not row.is_of_slowest and rates.get("ztunnel")) or min((r for r in rates.values() if r), default=None)
         return rate and rate / 2
 
     def visit(self, contestant, name, is_pinned):
         """One run of one row."""
         row, suffix = rows.ROWS[name], "_pinned" if is_pinned else ""
-        rate = self.half_rate(row.half_of, suffix) if row.half_of else None
+        rate = self.half_rate(row, suffix) if row.half_of else None
         if row.half_of and not rate:
             self.missing[name] = f"needs row {row.half_of} in the same run"
             return

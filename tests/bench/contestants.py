@@ -20,7 +20,7 @@ PORT = 9100
 OFFSETS = range(4)  # the server's ports: echo, sink, a byte per connection, HTTP
 QUIET = {"RUST_LOG": "warn"}  # the same log level for every proxy
 # In a quick run, of those that nothing is promised against: what they are slow at and what they take shows in these, too.
-OF_OTHERS = ("rss_idle", "idle_cpu", "rr1", "rr32", "bulk16", "conn16", "http1")
+OF_OTHERS = ("rss_idle", "idle_cpu", "rr1", "rr32", "bulk16", "conn16", "http1", "http1_half_load")
 
 
 def has_tunnel(pod):

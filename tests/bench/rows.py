@@ -22,7 +22,9 @@ class Row:
     shown: tuple  # metrics of the terminal's table
     is_pinned: bool = False  # one connection: run on one core as well
     scaled: str = ""  # many: in a whole run those of SCALED run on one core as well, to tell what more are to this metric
-    half_of: str = ""  # open loop, at half of the rate that ztunnel reaches in this row
+    half_of: str = ""  # open loop, at half of the rate that ztunnel reaches in this row,
+    is_of_slowest: bool = False  # or at half of what the slowest contestant does
+    share: float = 1  # of the seconds that a run has
 
 
 RTT = ("p50_us", "p50_us_pinned")
@@ -36,7 +38,8 @@ ROWS = {
     "conn1": Row("conn", 2, (1,), (*RTT, "cpu_us_per_op_pinned"), is_pinned=True),
     "conn16": Row("conn", 2, (16,), ("per_s", "cpu_us_per_op")),
     "rr1_half_load": Row("open", 0, (1, 64), ("p50_us", "p99_us", "p99_us_pinned"), is_pinned=True, half_of="rr1"),
-    "http1": Row("http", 3, (16,), ("per_s", "p99_us", "cpu_us_per_op")),
+    "http1": Row("http", 3, (16,), ("per_s", "cpu_us_per_op")),
+    "http1_half_load": Row("open", 3, (16, 0), ("p50_us", "p99_us"), half_of="http1", is_of_slowest=True, share=0.5),
 }
 SCALED = ("none", "culvert-cross", "ztunnel")  # the pairs between two nodes; each takes 10 s of a run
 
@@ -64,7 +67,7 @@ def run_undisturbed(contestant, load, spare):
 def measure(contestant, row, seconds, spare, rate=None):
     """One run of one row, at `rate` where it is an open loop. Return: ({metric: value}, {role: CPU seconds per GB or microseconds per
     operation})."""
-    load = (row.mode, row.offset, *row.args, seconds, *([rate] if rate else []))
+    load = (row.mode, row.offset, *row.args, seconds * row.share, *([rate] if rate else []))
     result, used, steal = run_undisturbed(contestant, load, spare)
     done = max(result["done"], 1)
     if row.mode == "bulk":

@@ -187,6 +187,15 @@ def test_what_more_cores_are_to_a_busy_pair_is_told():
     assert {row.scaled for row in rows_of_bench.ROWS.values() if row.scaled} == {"per_s", "GBps"}
 
 
+@pytest.mark.parametrize("row,half", [("rr1_half_load", 100), ("http1_half_load", 20)])
+def test_an_open_loop_has_half_of_the_rate_of_ztunnel_or_of_the_slowest(row, half):
+    run = bench.Bench(types.SimpleNamespace(quick=False), "", {})
+    run.standing = [types.SimpleNamespace(name=name) for name in ("none", "ztunnel", "envoy")]
+    for name, rate in (("none", 900), ("ztunnel", 200), ("envoy", 40)):
+        run.add(rows_of_bench.ROWS[row].half_of, types.SimpleNamespace(name=name), "per_s", rate)
+    assert run.half_rate(rows_of_bench.ROWS[row], "") == half
+
+
 @pytest.mark.parametrize("quick,visits", [(False, {("none", False), ("none", True), ("envoy", False)}),
                                           (True, {("none", False), ("envoy", False)})])
 def test_a_busy_pair_runs_on_one_core_in_a_whole_run_alone(monkeypatch, quick, visits):

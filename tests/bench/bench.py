@@ -272,7 +272,9 @@ def show(found, out):
     print(report.table(found["rows"], order, SHOWN))
     for line in [*report.curve_lines(found["curves"]), *report.scaling_lines(found["rows"])]:
         print(line)
-    for verdicts in (report.speed_verdicts(found["rows"]), report.verdicts(found["rows"], contestants.Culvert.name)):
+    ours = (contestants.Culvert.name, contestants.LocalCulvert.name)
+    for verdicts in (report.speed_verdicts(found["rows"]), report.verdicts(found["rows"], ours),
+                     report.flat_verdicts(found["rows"], ours)):
         if verdicts:
             print(verdicts)
     for line in report.notes(found):

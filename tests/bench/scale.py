@@ -2,6 +2,7 @@
 """What the size of the mesh costs: loading, memory and changes with up to 100,000 workloads, and how soon a policy takes
 effect on open and on new connections."""
 import contextlib
+import datetime
 import json
 import os
 import re
@@ -25,6 +26,7 @@ SMALL, LARGE = 100, 100_000
 PER_SERVICE, PER_POLICY, PER_FILE = 10, 100, 1000
 PORT = 9300
 IDLE_S = 10
+DECISIONS = 3  # times that each is measured: their ratio is judged
 EFFECTS = 40
 FAR = "far"  # the namespace of the workloads that are only there
 POD = """---
@@ -142,6 +144,11 @@ def wait_settled(pods, *run_dirs):
     time.sleep(2)
 
 
+def moment(line):
+    """When it was logged."""
+    return datetime.datetime.fromisoformat(line.split("\t", 1)[0])
+
+
 PARTS = ("control", "ztunnel", "agent")
 
 
@@ -151,7 +158,7 @@ class LoneNode:
 
     def __init__(self, work_dir, pods):
         self.folder = os.path.join(work_dir, f"scale-{pods}")
-        self.run_dir, self.log = os.path.join(self.folder, "run"), os.path.join(self.folder, "control.log")
+        self.run_dir = os.path.join(self.folder, "run")
         with contextlib.ExitStack() as stack:
             self._start(stack, pods)
             self.stack = stack.pop_all()
@@ -169,17 +176,21 @@ class LoneNode:
             write_config(path, [pod])
         if pods:
             write_mesh(config, pods)
-        with open(self.log, "wb") as log:
-            self.control = self._popen(stack, "control", "--config-dir", config, "--ca-dir", ca, "--log-level", "info", stdout=log)
-        wait_for(self.ready_line, 300, "the control plane to be ready")  # alone: what it takes is told there
-        self.ztunnel = self._popen(stack, "ztunnel", "--log-level", "error", "--user", "root")
-        self.agent = self._popen(stack, "agent", "--log-level", "error", "--config-dir", own, "--pin-dir", pins)
+        # one after the other: what the first two take is told in their logs
+        self.control = self._popen(stack, "control", "--config-dir", config, "--ca-dir", ca)
+        wait_for(lambda: self.line("control", "load_ms="), 300, "the control plane to be ready")
+        began = datetime.datetime.now(datetime.timezone.utc)
+        self.ztunnel = self._popen(stack, "ztunnel", "--user", "root")
+        wait_for(lambda: self.line("ztunnel", "\tsynced"), 300, "ztunnel to know the mesh")
+        self.ztunnel_load_ms = (moment(self.line("ztunnel", "\tsynced")) - began).total_seconds() * 1e3
+        self.agent = self._popen(stack, "agent", "--config-dir", own, "--pin-dir", pins)
         wait_for(self.is_captured, 60, "the pod to be captured")
         wait_settled(pods, self.run_dir)
 
-    def _popen(self, stack, part, *argv, stdout=subprocess.DEVNULL):
-        process = self.namespace.popen(*self.cgroup.as_root(), os.path.join(BIN, f"culvert-{part}"), "--node", "n1", "--run-dir",
-                                       self.run_dir, *argv, stdout=stdout, stderr=subprocess.STDOUT)
+    def _popen(self, stack, part, *argv):
+        with open(self.log(part), "wb") as log:
+            process = self.namespace.popen(*self.cgroup.as_root(), os.path.join(BIN, f"culvert-{part}"), "--node", "n1", "--run-dir",
+                                           self.run_dir, "--log-level", "info", *argv, stdout=log, stderr=subprocess.STDOUT)
         stack.callback(stop, process)
         return process
 
@@ -192,14 +203,18 @@ class LoneNode:
         """{part: pid}."""
         return {part: getattr(self, part).pid for part in PARTS}
 
-    def ready_line(self):
-        """What the control plane logged when it began to serve; None before."""
-        with open(self.log, encoding="utf-8") as log:
-            return next((line for line in log if "load_ms=" in line), None)
+    def log(self, part):
+        """The file that it logs to."""
+        return os.path.join(self.folder, f"{part}.log")
 
-    def logged(self, key):
-        """A number of that line."""
-        return int(re.search(rf"\b{key}=(\d+)", self.ready_line()).group(1))
+    def line(self, part, text):
+        """The first that has the text; None before there is one."""
+        with open(self.log(part), encoding="utf-8") as log:
+            return next((line for line in log if text in line), None)
+
+    def control_ms(self, key):
+        """What the control plane says it took until it served."""
+        return int(re.search(rf"\b{key}=(\d+)", self.line("control", "load_ms=")).group(1))
 
     def close(self):
         """End all of it."""
@@ -208,15 +223,15 @@ class LoneNode:
 
 def decision(bench):
     """CPU time of a decision with few and with many policies of each scope."""
-    for line in run(os.path.join(BIN, "decision")).splitlines():
+    for line in [line for _ in range(DECISIONS) for line in run(os.path.join(BIN, "decision")).splitlines()]:
         found = json.loads(line)
         if found["policies"] in (10, 10_000):
             bench.add("decision", contestants.Culvert, f"{found['scope']}_us_{found['policies']}", found["decide_us"])
 
 
 def scale_processes(bench):
-    """The real programs: how long the control plane reads and parses, and how long it then loads; memory of a ztunnel and of an agent
-    that know everything; CPU of each while nothing changes."""
+    """The real programs: how long the control plane reads and parses, and how long it then loads; how long a ztunnel that is started
+    then takes to know the mesh; memory of a ztunnel and of an agent that know everything; CPU of each while nothing changes."""
     def add(metric, value):
         bench.add("scale_processes", contestants.Culvert, metric, value)
 
@@ -230,7 +245,8 @@ def scale_processes(bench):
         for part in ("agent", "control"):
             add(f"{part}_rss_kB", rss_kb(pid[part]))
         for key in ("read_ms", "load_ms"):
-            add(f"control_{key}", node.logged(key))
+            add(f"control_{key}", node.control_ms(key))
+        add("ztunnel_load_ms", node.ztunnel_load_ms)
         used = {part: cost.process_seconds(pid[part]) for part in PARTS}
         time.sleep(IDLE_S)
         for part in PARTS:
@@ -317,7 +333,7 @@ ROWS = {
     "scale_model": (scale_model, ("control_load_ms", "ztunnel_load_ms", "ztunnel_bytes_per_workload",
                                   *(f"{metric}_{label}" for metric in CHANGE for label in ("small", "large")))),
     "scale_processes": (scale_processes, ("ztunnel_rss_bytes_per_workload", "agent_rss_kB", "control_rss_kB", "control_read_ms",
-                                          "control_load_ms", *(f"{part}_idle_us_per_s" for part in PARTS))),
+                                          "control_load_ms", "ztunnel_load_ms", *(f"{part}_idle_us_per_s" for part in PARTS))),
     "policy_effect": (policy_effect, tuple(f"{what}_{p}_ms_{label}" for what in ("cut", "refused") for p in ("p50", "p99")
                                            for label in ("small", "large"))),
 }

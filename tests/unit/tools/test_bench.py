@@ -126,8 +126,18 @@ def test_what_has_a_limit_gets_a_verdict():
     samples = {("slow_reader", "culvert-cross", "fast_loss_percent"): [4], ("slow_reader", "ztunnel", "fast_loss_percent"): [40],
                ("attack_x", "culvert-cross", "p99_to_quiet"): [2], ("rr1", "culvert-cross", "p50_us"): [1]}
     names = ["culvert-cross", "ztunnel"]
-    lines = report.verdicts(report.rows(samples, dict.fromkeys(names, "none"), names), "culvert-cross").splitlines()
+    lines = report.verdicts(report.rows(samples, dict.fromkeys(names, "none"), names), ["culvert-cross"]).splitlines()
     assert [line.split()[:2] for line in lines] == [["MISSED", "attack_x"], ["ok", "slow_reader"]]
+
+
+def test_what_is_to_cost_the_same_however_much_there_is_gets_a_verdict():
+    samples = {("decision", "culvert-cross", f"{scope}_us_{n}"): [us] for scope, few, many in (("global", 1, 1.9), ("selector", 2, 5))
+               for n, us in ((10, few), (10000, many))}
+    samples["decision", "culvert-local", "namespace_us_10000"] = [3]  # nothing to compare it with
+    names = ["culvert-cross", "culvert-local"]
+    lines = report.flat_verdicts(report.rows(samples, dict.fromkeys(names, "none"), names), names).splitlines()
+    assert [line.split()[:5] for line in lines] == [["ok", "decision", "global_us_10000", "culvert-cross", "1.90"],
+                                                    ["MISSED", "decision", "selector_us_10000", "culvert-cross", "2.50"]]
 
 
 def test_each_ratio_that_is_asked_gets_a_verdict():
@@ -209,6 +219,6 @@ def test_a_busy_pair_runs_on_one_core_in_a_whole_run_alone(monkeypatch, quick, v
 
 
 def test_every_limit_is_of_something_that_is_shown():
-    for row, metric, _ in report.LIMITS:
+    for row, metric in [limit[:2] for limit in report.LIMITS] + [(row, metric) for row, *both, _ in report.FLAT for metric in both]:
         metrics = [shown for name, shown in bench.SHOWN.items() if name == row or (row[-1] == "_" and name.startswith(row))]
         assert any(metric in shown for shown in metrics), f"{row} {metric}"

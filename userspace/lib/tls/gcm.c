@@ -20,19 +20,30 @@ DEFINE_CLEANUP(EVP_CIPHER *, EVP_CIPHER_free);
 static const char *query;
 static OSSL_PROVIDER *provider;
 
-/* may_have_instructions() - asked before the library is so much as mapped; the library knows the
- * rest. */
-static bool may_have_instructions(void)
+struct kind {
+	const char *init; /* of the library */
+	uint64_t features;
+};
+
+static const struct kind wide = {"init_mb_mgr_avx512", IMB_CPUFLAGS_AVX512_T2};
+static const struct kind usual = {
+	"init_mb_mgr_avx2", IMB_CPUFLAGS_AVX2 | IMB_FEATURE_AESNI | IMB_FEATURE_PCLMULQDQ};
+
+/* kind_of_processor() - asked before the library is so much as mapped; the library knows the rest.
+ * Return: NULL, none that is of use. */
+static const struct kind *kind_of_processor(void)
 {
 	__builtin_cpu_init();
-	return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("vpclmulqdq");
+	if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("vpclmulqdq"))
+		return &wide;
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("pclmul") ? &usual : NULL;
 }
 
 /* engines_take() - the functions that this processor gets, once the library has tried them with its
  * own vectors. They need nothing of the manager, most of which is for other ciphers. */
-static int engines_take(const IMB_MGR *m)
+static int engines_take(const IMB_MGR *m, const struct kind *kind)
 {
-	if ((m->features & IMB_CPUFLAGS_AVX512_T2) != IMB_CPUFLAGS_AVX512_T2)
+	if ((m->features & kind->features) != kind->features)
 		return -EOPNOTSUPP;
 	if (m->imb_errno != 0 || !(m->features & IMB_FEATURE_SELF_TEST_PASS))
 		return -EIO;
@@ -56,7 +67,7 @@ static int engines_take(const IMB_MGR *m)
 }
 
 /* engines_load() - the library stays mapped for good when it is of any use. */
-static int engines_load(void)
+static int engines_load(const struct kind *kind)
 {
 	void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
 	__typeof__(&imb_get_version) version;
@@ -70,7 +81,7 @@ static int engines_load(void)
 		return -ENOENT;
 	version = (__typeof__(version))dlsym(library, "imb_get_version");
 	manager_new = (__typeof__(manager_new))dlsym(library, "alloc_mb_mgr");
-	manager_init = (__typeof__(manager_init))dlsym(library, "init_mb_mgr_avx512");
+	manager_init = (__typeof__(manager_init))dlsym(library, kind->init);
 	manager_free = (__typeof__(manager_free))dlsym(library, "free_mb_mgr");
 	/* The structures are those of the header that we were built with, or none of ours. */
 	m = version && manager_new && manager_init && manager_free && version() == IMB_VERSION_NUM
@@ -78,7 +89,7 @@ static int engines_load(void)
 		    : NULL;
 	if (m) {
 		manager_init(m);
-		r = engines_take(m);
+		r = engines_take(m, kind);
 		manager_free(m);
 	}
 	if (r < 0)
@@ -122,7 +133,7 @@ static const char *text_of(int r)
 	case 0:
 		return LIBRARY;
 	case -EOPNOTSUPP:
-		return "this processor has no VAES with AVX-512";
+		return "this processor has no AVX2";
 	case -EPERM:
 		return "OpenSSL is to keep to FIPS 140, or to another provider";
 	case -ENOENT:
@@ -134,14 +145,17 @@ static const char *text_of(int r)
 
 int tls_gcm_load(const char **ret_why)
 {
+	const struct kind *kind = kind_of_processor();
 	int r = 0;
 
-	if (!may_have_instructions())
+	if (!kind)
 		r = -EOPNOTSUPP;
 	else if (EVP_default_properties_is_fips_enabled(NULL) || has_other_default())
 		r = -EPERM;
 	if (r == 0)
-		r = engines_load();
+		r = engines_load(kind);
+	if (r == -EOPNOTSUPP && kind == &wide)
+		r = engines_load(&usual);
 	if (r == 0)
 		r = provider_load();
 	ERR_clear_error();

@@ -140,7 +140,7 @@ static void share_out(struct worker *w, struct pod *pod, enum accept_kind kind, 
 		      const struct cv_sockaddr *peer)
 {
 	/* One that will be refused waits for nobody: it would keep the agent's room meanwhile. And
-	 * another worker that drains may have said by now that it has nothing left. */
+	 * in a drain the other workers are to know what they still get. */
 	bool is_mine = descriptors_are_scarce(fd) || w->is_draining;
 	struct worker *to = is_mine ? w : least_loaded(w, kind);
 	struct worker_handoff *h = to == w ? NULL : calloc(1, sizeof(*h));

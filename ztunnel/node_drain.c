@@ -106,8 +106,12 @@ void node_drain(struct node *n)
 	(void)loop_timer_set(n->loop, &n->drain_timer, us);
 	n->leave_timer.on_timer = on_leave;
 	if (n->agent && agent_link_is_connected(n->agent) &&
-	    loop_timer_set(n->loop, &n->leave_timer, LEAVE_US) == 0)
+	    loop_timer_set(n->loop, &n->leave_timer, LEAVE_US) == 0) {
 		round_begin(n);
-	else
+		/* After it nothing is handed from one worker to another any more, but what was
+		 * before may not have asked for anything yet. */
+		n->is_answered = true;
+	} else {
 		leave(n);
+	}
 }

@@ -56,7 +56,7 @@ static void tell_if_drained(struct worker *w)
 {
 	struct worker_drained *d;
 
-	if (!w->is_draining || w->is_drained_told || w->conn_count > 0 || w->tunnel_count > 0)
+	if (!w->is_settled || w->is_drained_told || w->conn_count > 0 || w->tunnel_count > 0)
 		return;
 	d = calloc(1, sizeof(*d));
 	if (!d)
@@ -306,6 +306,27 @@ void worker_post_trust(struct worker *w)
 		inbox_post(&w->inbox, &m->m);
 }
 
+/* Behind everything that another worker has handed over. */
+static void run_settled(void *target, struct message *msg)
+{
+	struct worker *w = target;
+
+	if (!w)
+		return;
+	w->is_settled = true;
+	tell_if_drained(w);
+}
+
+/* A worker that drains keeps what it accepts, so that after the last one has begun no more is
+ * handed over. */
+static void settle_if_last(struct worker *w)
+{
+	if (atomic_fetch_add(&w->all[0].draining, 1) + 1 != w->count)
+		return;
+	for (unsigned int i = 0; i < w->count; i++)
+		inbox_post(&w->all[i].inbox, &w->all[i].settled);
+}
+
 static void run_drain(void *target, struct message *msg)
 {
 	struct worker_message *m = container_of(msg, struct worker_message, m);
@@ -320,7 +341,7 @@ static void run_drain(void *target, struct message *msg)
 		}
 		inbound_drain(w);
 		pool_drain(w->pool);
-		tell_if_drained(w);
+		settle_if_last(w);
 	}
 	message_free(m);
 }
@@ -431,6 +452,7 @@ int worker_prepare(struct worker *w, struct state *state)
 	help_init(w);
 	inbox_init(&w->inbox, w->loop, w);
 	w->lost.run = run_lost;
+	w->settled.run = run_settled;
 	w->state = state_ref(state);
 	w->policy_generation = state_policy_generation(state);
 	r = map_new(&w->pods);

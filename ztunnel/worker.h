@@ -46,7 +46,7 @@ struct worker_ops {
 	void (*on_need)(void *arg, unsigned int worker, const struct zds_sockets *need);
 	/* A connection wants the addresses of a host: names_serve(). */
 	void (*on_name)(void *arg, struct name_query *q);
-	/* After worker_post_drain(): no connection is left. */
+	/* After worker_post_drain() to all workers: no connection is left. */
 	void (*on_drained)(void *arg);
 };
 
@@ -61,6 +61,8 @@ struct worker {
 	struct inbox inbox;
 	struct message lost; /* sockets, for want of memory; in the inbox while is_lost */
 	atomic_bool is_lost;
+	struct message settled; /* all workers drain; posted once */
+	atomic_uint draining;   /* how many do; counted in the first one */
 	struct inbox *main_inbox;
 	struct help help;
 	const struct worker_ops *ops;
@@ -83,6 +85,7 @@ struct worker {
 	uint32_t handshake_count;
 	uint64_t policy_generation; /* that live connections have been checked against */
 	bool is_draining;
+	bool is_settled; /* and nothing is handed over any more */
 	bool is_drained_told;
 	uint64_t random;
 	/* What other workers look at to share new connections out; relaxed. */

@@ -73,6 +73,27 @@ int app_dial(struct rig *f, const char *to)
 	return app_dial_as(f, f->client, false, to);
 }
 
+/* To the listener it looks as if it came from where the application has dialled. */
+int app_dial_captured(struct rig *f, const char *to)
+{
+	const struct timeval patience = {.tv_sec = WAIT_MS / 1000};
+	struct cv_sockaddr listener = {.addr = mesh_addr(CLIENT_ADDR),
+				       .port = htons(f->outbound_port)};
+	struct cv_sockaddr dialled = mesh_sockaddr(to);
+	struct sockaddr_storage ss;
+	const int one = 1;
+	socklen_t len;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+	assert_int_equal(cv_sockaddr_to_native(&dialled, AF_INET, &ss, &len), 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&ss, len), 0);
+	assert_int_equal(cv_sockaddr_to_native(&listener, AF_INET, &ss, &len), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&ss, len), 0);
+	return fd;
+}
+
 /* app_accept() - what arrives at the server's application; the agent works meanwhile. Return: -1
  * nothing in @ms. */
 int app_accept(struct rig *f, int ms)

@@ -13,6 +13,9 @@ struct pair {
 int app_dial(struct rig *f, const char *to);
 /** app_dial_as() - @is_plaintext: what was dialled in the clear from outside arrives at @pod. */
 int app_dial_as(struct rig *f, struct pod *pod, bool is_plaintext, const char *to);
+/** app_dial_captured() - at the client pod's listener, as an application that has dialled @to does.
+ * Return: its socket. */
+int app_dial_captured(struct rig *f, const char *to);
 /** app_accept() - what arrives at the server's application; the agent works meanwhile. Return: -1
  * nothing in @ms. */
 int app_accept(struct rig *f, int ms);

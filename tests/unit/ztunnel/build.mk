@@ -7,8 +7,8 @@ $(BUILD)/tests/unit/ztunnel/%: ALL_LDFLAGS += $(ztunnel-mesh)
 
 # rig.c, apps.c: workers, pods and applications for the tests of the data path.
 ztunnel-rig := $(addprefix $(BUILD)/obj/tests/unit/,ztunnel/apps.o ztunnel/rig.o hbone/certs.o)
-$(addprefix $(BUILD)/tests/unit/ztunnel/test-,help inbound outbound pool relay worker worker-stock): $(ztunnel-rig)
-$(addprefix $(BUILD)/tests/unit/ztunnel/test-,help inbound outbound pool relay worker worker-stock): ALL_LDFLAGS += $(ztunnel-rig)
+$(addprefix $(BUILD)/tests/unit/ztunnel/test-,accept help inbound outbound pool relay worker worker-stock): $(ztunnel-rig)
+$(addprefix $(BUILD)/tests/unit/ztunnel/test-,accept help inbound outbound pool relay worker worker-stock): ALL_LDFLAGS += $(ztunnel-rig)
 
 # reference.c, random_policy.c: a second evaluator of L4 policy and what it is compared on.
 ztunnel-random := $(addprefix $(BUILD)/obj/tests/unit/ztunnel/,random_policy.o reference.o)

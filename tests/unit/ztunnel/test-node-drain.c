@@ -30,7 +30,9 @@ struct fixture {
 	bool is_drain_begun, is_answered;
 	bool is_pod_offered;
 	bool is_memory_over; /* when the answer comes */
-	int acks;
+	bool is_handed_over; /* what comes to the worker when it drains; nothing waits before */
+	struct message handed, asked;
+	int acks, needs;
 };
 
 static _Thread_local bool is_out;
@@ -70,12 +72,38 @@ static const struct zds_sockets need = {.h = {ZDS_SOCKETS, sizeof(need)},
 					.kind = CV_SOCKET_DNS,
 					.error = ENETDOWN};
 
+/* A connection that another worker has accepted asks for a socket. */
+static void run_asked(void *target, struct message *m)
+{
+	struct fixture *f = container_of(m, struct fixture, asked);
+	struct zds_sockets one = need;
+
+	one.count = 1;
+	one.error = 0;
+	if (target)
+		f->n->workers[0].ops->on_need(target, 0, &one);
+}
+
+static void run_handed(void *target, struct message *m)
+{
+	struct fixture *f = container_of(m, struct fixture, handed);
+
+	f->asked.run = run_asked;
+	inbox_post(&f->n->inbox, &f->asked);
+}
+
 static void drain_begin(struct fixture *f)
 {
 	f->is_drain_begun = true;
 	f->n->drained--; /* as with a connection that stays */
-	assert_int_equal(needs_add(&f->n->needs, NEED_BY_DNS, &need), 0);
+	if (!f->is_handed_over)
+		assert_int_equal(needs_add(&f->n->needs, NEED_BY_DNS, &need), 0);
 	node_drain(f->n);
+	if (!f->is_handed_over)
+		return;
+	f->is_answered = true;
+	f->handed.run = run_handed;
+	inbox_post(&f->n->workers[0].inbox, &f->handed);
 }
 
 /* When it is all that the node waits for. */
@@ -92,12 +120,20 @@ static void answer_when_alone(struct fixture *f)
 
 static void look(struct fixture *f)
 {
-	struct zds_pod_ref m;
+	union {
+		struct zds_header h;
+		struct zds_sockets longest;
+	} m;
 	size_t n_fds;
 	ssize_t k;
 
-	while ((k = seqpacket_recv(f->agent, &m, sizeof(m), NULL, 0, &n_fds)) > 0)
+	while ((k = seqpacket_recv(f->agent, &m, sizeof(m), NULL, 0, &n_fds)) > 0) {
 		f->acks += m.h.type == ZDS_POD_ACK;
+		if (m.h.type != ZDS_NEED)
+			continue;
+		f->needs++;
+		assert_int_equal(seqpacket_send(f->agent, &need, sizeof(need), NULL, 0), 0);
+	}
 	if (k != 0)
 		return;
 	is_out = false;
@@ -179,12 +215,23 @@ static void the_agent_is_not_left_while_it_speaks(void **state)
 	assert_int_equal(node_run(f->n), 0);
 }
 
+/* It was accepted before the signal, by a worker that had more to do. */
+static void the_agent_is_not_left_before_what_is_handed_over_has_asked(void **state)
+{
+	struct fixture *f = *state;
+
+	f->is_handed_over = true;
+	assert_int_equal(node_run(f->n), 0);
+	assert_int_equal(f->needs, 1);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(a_pod_that_comes_in_a_drain_is_not_refused),
 		TEST(the_agent_is_not_left_while_it_speaks),
+		TEST(the_agent_is_not_left_before_what_is_handed_over_has_asked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -459,26 +459,6 @@ TEST(what_follows_an_urgent_byte_does_not_wait)
 	(void)close(ways[1].listener);
 }
 
-/* Captured: to the listener it looks as if it came from where the application has dialled. */
-static int dial_captured(struct rig *f, const char *from)
-{
-	const struct timeval patience = {.tv_sec = WAIT_MS / 1000};
-	struct cv_sockaddr to = {.addr = mesh_addr(CLIENT_ADDR), .port = htons(f->outbound_port)};
-	struct cv_sockaddr dialled = mesh_sockaddr(from);
-	struct sockaddr_storage ss;
-	const int one = 1;
-	socklen_t len;
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)), 0);
-	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
-	assert_int_equal(cv_sockaddr_to_native(&dialled, AF_INET, &ss, &len), 0);
-	assert_int_equal(bind(fd, (struct sockaddr *)&ss, len), 0);
-	assert_int_equal(cv_sockaddr_to_native(&to, AF_INET, &ss, &len), 0);
-	assert_int_equal(connect(fd, (struct sockaddr *)&ss, len), 0);
-	return fd;
-}
-
 /* The kernel has told the application that it is connected. */
 TEST(what_waits_to_be_accepted_outlives_a_drain)
 {
@@ -487,7 +467,7 @@ TEST(what_waits_to_be_accepted_outlives_a_drain)
 	sem_t until;
 
 	halt(f, &until);
-	fd = dial_captured(f, OUTSIDE_ADDR ":8080");
+	fd = app_dial_captured(f, OUTSIDE_ADDR ":8080");
 	f->app = rig_listen(OUTSIDE_ADDR, APP_PORT);
 	for (int i = 0; i < WORKERS; i++)
 		worker_post_drain(&f->workers[i]);

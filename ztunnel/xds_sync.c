@@ -252,7 +252,7 @@ static int on_resource(void *arg, enum xds_type type, const char *name, const vo
 	return r;
 }
 
-static void on_removed(void *arg, enum xds_type type, const char *name)
+static int on_removed(void *arg, enum xds_type type, const char *name)
 {
 	struct xds_sync *x = arg;
 	int r = 0;
@@ -266,6 +266,7 @@ static void on_removed(void *arg, enum xds_type type, const char *name)
 	if (r < 0)
 		log_error_errno(TARGET, r, "cannot remove name=\"%s\"", name);
 	loop_task_queue(x->loop, &x->publish);
+	return r;
 }
 
 static int for_each_held(void *arg, enum xds_type type, int (*fn)(void *arg, const char *name),

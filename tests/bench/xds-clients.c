@@ -64,8 +64,9 @@ static int on_resource(void *arg, enum xds_type type, const char *name, const vo
 	return 0;
 }
 
-static void on_removed(void *arg, enum xds_type type, const char *name)
+static int on_removed(void *arg, enum xds_type type, const char *name)
 {
+	return 0;
 }
 
 static int for_each_held(void *arg, enum xds_type type, int (*fn)(void *arg, const char *name),

@@ -186,7 +186,7 @@ static int on_resource(void *arg, enum xds_type type, const char *name, const vo
 	return r;
 }
 
-static void on_removed(void *arg, enum xds_type type, const char *name)
+static int on_removed(void *arg, enum xds_type type, const char *name)
 {
 	struct mesh *m = arg;
 
@@ -196,6 +196,7 @@ static void on_removed(void *arg, enum xds_type type, const char *name)
 		dests_remove_node(m->dests, name);
 	else if (type == XDS_NODE_CONFIG)
 		m->is_registry_only = false;
+	return 0;
 }
 
 static int for_each_held(void *arg, enum xds_type type, int (*fn)(void *arg, const char *name),

@@ -77,12 +77,13 @@ static int for_each_held(void *arg, enum xds_type type, int (*fn)(void *arg, con
 	return r;
 }
 
-static void on_removed(void *arg, enum xds_type type, const char *name)
+static int on_removed(void *arg, enum xds_type type, const char *name)
 {
 	struct fixture *f = arg;
 
 	f->n_removed++;
 	(void)map_del_str(f->names, name);
+	return 0;
 }
 
 static const struct xds_ops ops = {

@@ -35,6 +35,8 @@ struct fixture {
 	size_t n_failures;
 	char failure[512];
 	const char *refused; /* name that on_resource() refuses */
+	const char *lost;    /* and one that it has no memory for */
+	const char *kept;    /* nor on_removed() for this one */
 	struct xds_server_client seen;
 	char seen_detail[512];
 	size_t n_seen;
@@ -50,6 +52,8 @@ static inline int on_resource(void *arg, enum xds_type type, const char *name, c
 		(void)snprintf(err, err_size, "do not like it");
 		return -EINVAL;
 	}
+	if (f->lost && streq(f->lost, name))
+		return -ENOMEM;
 	free(map_get_str(f->held[type], name));
 	assert_int_equal(map_put_str(f->held[type], name, strndup(packed, len)), 0);
 	return 0;
@@ -67,12 +71,15 @@ static inline int for_each_held(void *arg, enum xds_type type,
 	return r;
 }
 
-static inline void on_removed(void *arg, enum xds_type type, const char *name)
+static inline int on_removed(void *arg, enum xds_type type, const char *name)
 {
 	struct fixture *f = arg;
 
+	if (f->kept && streq(f->kept, name))
+		return -ENOMEM;
 	f->n_removed++;
 	free(map_del_str(f->held[type], name));
+	return 0;
 }
 
 static inline void on_update_done(void *arg, enum xds_type type)

@@ -229,6 +229,33 @@ static void a_refused_change_comes_again_with_the_next_server(void **state)
 	assert_string_equal(held(f, XDS_AUTHORIZATION, "ns/p"), "2");
 }
 
+/* Until then it is not a whole change, and nobody is told that it was refused. */
+static void what_there_was_no_memory_for_comes_again(void **state)
+{
+	struct fixture *f = *state;
+
+	set(f, XDS_AUTHORIZATION, "ns/gone", "1");
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_AUTHORIZATION, 1);
+	f->lost = "ns/lost";
+	f->kept = "ns/gone";
+	set(f, XDS_AUTHORIZATION, "ns/lost", "1");
+	set(f, XDS_AUTHORIZATION, "ns/other", "1");
+	xds_server_remove(f->xds, XDS_AUTHORIZATION, "ns/gone");
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_AUTHORIZATION, 2);
+	assert_int_equal(xds_client_part(f->client), XDS_PART_MORE);
+	assert_false(f->is_connected);
+	assert_non_null(strstr(f->failure, "no memory"));
+	assert_string_equal(held(f, XDS_AUTHORIZATION, "ns/other"), "1");
+	f->lost = f->kept = NULL;
+	run_until_done(f, XDS_AUTHORIZATION, 3);
+	assert_true(f->is_connected);
+	assert_string_equal(held(f, XDS_AUTHORIZATION, "ns/lost"), "1");
+	assert_null(held(f, XDS_AUTHORIZATION, "ns/gone"));
+	assert_int_equal(xds_server_stats(f->xds)->rejects[XDS_AUTHORIZATION], 0);
+}
+
 static void a_new_server_sends_the_difference(void **state)
 {
 	struct fixture *f = *state;
@@ -359,6 +386,7 @@ int main(void)
 		TEST(a_change_behind_a_response_counts_from_its_own_time),
 		TEST(a_refusal_stands_until_it_is_mended),
 		TEST(a_refused_change_comes_again_with_the_next_server),
+		TEST(what_there_was_no_memory_for_comes_again),
 		TEST(a_new_server_sends_the_difference),
 		TEST(a_whole_mesh_goes_in_batches),
 		TEST(what_goes_during_the_first_round_is_taken_back),

@@ -19,9 +19,11 @@
 /* nobody listens on a local socket: trying is cheap, and it may be there any moment */
 #define BACKOFF_LOCAL_US 1000000ULL
 #define BACKOFF_MAX_US   15000000ULL
-#define DETAIL_MAX       2048
-#define ERR_MAX          256
-#define FAILURE_MAX      512
+/* after there was no memory for what it sent */
+#define BACKOFF_MEMORY_US 1000000ULL
+#define DETAIL_MAX        2048
+#define ERR_MAX           256
+#define FAILURE_MAX       512
 
 typedef Envoy__Service__Discovery__V3__DeltaDiscoveryRequest delta_request;
 typedef Envoy__Service__Discovery__V3__DeltaDiscoveryResponse delta_response;
@@ -223,26 +225,42 @@ static enum xds_part part_of(const delta_response *resp)
 	return (int)resp->culvert_part == XDS_PART_WHOLE ? XDS_PART_WHOLE : XDS_PART_UNSAID;
 }
 
-static void response_apply(struct xds_client *c, enum xds_type type, const delta_response *resp,
-			   char *detail)
+/* Return: 0; -ENOMEM: some of it was not taken over. What was refused is in @detail. */
+static int response_apply(struct xds_client *c, enum xds_type type, const delta_response *resp,
+			  char *detail)
 {
 	char err[ERR_MAX];
+	int r, error = 0;
 
 	c->part = part_of(resp);
 	for (size_t i = 0; i < resp->n_resources; i++) {
-		int r;
-
 		err[0] = '\0';
 		r = resource_apply(c, type, resp->resources[i], err);
-		if (r < 0)
+		if (r == -ENOMEM)
+			error = r;
+		else if (r < 0)
 			detail_add(detail, resp->resources[i]->name, err, r);
 	}
 	for (size_t i = 0; i < resp->n_removed_resources; i++) {
 		versions_del(&c->held[type], resp->removed_resources[i]);
-		c->ops->on_removed(c->arg, type, resp->removed_resources[i]);
+		if (c->ops->on_removed(c->arg, type, resp->removed_resources[i]) < 0)
+			error = -ENOMEM;
 	}
+	/* a policy may be what is lacking: the rest alone is not what anybody has written */
+	if (error)
+		c->part = XDS_PART_MORE;
 	if (c->ops->on_update_done)
 		c->ops->on_update_done(c->arg, type);
+	return error;
+}
+
+/* Nobody sends a second time what was sent: another connection names what is held and is sent the
+ * difference. */
+static void begin_anew(struct xds_client *c)
+{
+	c->backoff_us = BACKOFF_MEMORY_US;
+	connection_drop(c);
+	failure_tell(c, "no memory for what it sent, asking again");
 }
 
 static void on_message(struct grpc_call *call, void *arg, const void *data, size_t len)
@@ -267,8 +285,10 @@ static void on_message(struct grpc_call *call, void *arg, const void *data, size
 	type = xds_type_from_url(resp->type_url);
 	if (type == XDS_TYPE_INVALID || !(c->types & 1u << type))
 		(void)snprintf(detail, sizeof(detail), "type was not asked for");
-	else
-		response_apply(c, type, resp, detail);
+	else if (response_apply(c, type, resp, detail) < 0) {
+		begin_anew(c);
+		return;
+	}
 	if (answer(c, resp, detail) < 0)
 		connection_drop(c);
 }

@@ -20,13 +20,15 @@ struct xds_ops {
 	 * on_resource() - a resource is new or changed.
 	 * @packed: the message of @type, packed (unpack with protobuf-c); borrowed for the call.
 	 * @err:    a sentence for the control plane, on refusal only; "" before the call.
-	 * Return: 0; -errno refuses this resource (nack): what was held under the name before stays
-	 * in force.
+	 * Return: 0; -ENOMEM: it is sent again over another connection, until then
+	 * xds_client_part() is XDS_PART_MORE; any other -errno refuses this resource (nack): what
+	 * was held under the name before stays in force.
 	 */
 	int (*on_resource)(void *arg, enum xds_type type, const char *name, const void *packed,
 			   size_t len, char *err, size_t err_size);
-	/** on_removed() - @name is gone. May name something that was never delivered. */
-	void (*on_removed)(void *arg, enum xds_type type, const char *name);
+	/** on_removed() - @name is gone. May name something that was never delivered. Return: 0;
+	 * -ENOMEM: as above. */
+	int (*on_removed)(void *arg, enum xds_type type, const char *name);
 	/**
 	 * for_each_held() - call @fn with the name of each resource of @type that on_resource()
 	 * took over and nobody removed, so that only the difference is sent after a reconnect. Not

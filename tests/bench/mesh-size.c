@@ -171,8 +171,8 @@ static void record_write(struct parent *p, const struct record *r, const char *n
 		die("the other half is gone");
 }
 
-static void on_resource(void *arg, enum xds_type type, const char *name, const void *packed,
-			size_t len)
+static int on_resource(void *arg, enum xds_type type, const char *name, const void *packed,
+		       size_t len)
 {
 	struct parent *p = arg;
 
@@ -180,6 +180,7 @@ static void on_resource(void *arg, enum xds_type type, const char *name, const v
 	p->bytes += len;
 	if (resources_set(&p->stores[type], name, packed, len) < 0)
 		die("out of memory");
+	return 0;
 }
 
 static void on_removed(void *arg, enum xds_type type, const char *name)

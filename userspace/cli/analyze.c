@@ -186,9 +186,10 @@ static void on_cleared(void *arg, const char *kind, const char *namespace_, cons
 {
 }
 
-static void on_resource(void *arg, enum xds_type type, const char *name, const void *packed,
-			size_t len)
+static int on_resource(void *arg, enum xds_type type, const char *name, const void *packed,
+		       size_t len)
 {
+	return 0;
 }
 
 static void on_removed(void *arg, enum xds_type type, const char *name)

@@ -16,6 +16,7 @@
 
 #define CONNECTIONS_MAX         32
 #define CLUSTER_CONNECTIONS_MAX 8192
+#define BEHIND_US               (1000 * 1000) /* until it is tried again */
 
 /* The strings are the configuration's. */
 static char **aliases_list(const struct control *c, size_t *ret_n)
@@ -164,6 +165,7 @@ static void on_seen(void *arg, struct object *obj)
 	struct control *c = arg;
 	int r = model_put(c->model, obj);
 
+	c->is_lossy |= r == -ENOMEM;
 	if (r < 0)
 		log_error_errno("control", r, "object not taken over kind=%s name=%s/%s", obj->kind,
 				obj->namespace_, obj->name);
@@ -191,12 +193,17 @@ static int on_read(void *arg, struct object *obj)
 static void on_put(void *arg, struct object *obj)
 {
 	struct control *c = arg;
+	int r;
 
 	if (!c->first_us)
 		c->first_us = now_monotonic_us();
 	xds_server_note_change(c->xds);
-	kinds_count(c->kinds, obj->kind,
-		    discovery_put(c->discovery, obj) > 0 ? KINDS_ADD : KINDS_UPDATE);
+	c->is_torn = true;
+	r = discovery_put(c->discovery, obj);
+	kinds_count(c->kinds, obj->kind, r > 0 ? KINDS_ADD : KINDS_UPDATE);
+	/* who is started anew is told of it anew */
+	if (r < 0 && c->is_lossy)
+		loop_stop(c->config.loop, r);
 	if (c->cluster)
 		cluster_put(c->cluster, obj);
 	if (!is_mesh_config(c, obj))
@@ -210,6 +217,7 @@ static void on_delete(void *arg, struct object *obj)
 	struct control *c = arg;
 
 	xds_server_note_change(c->xds);
+	c->is_torn = true;
 	if (discovery_delete(c->discovery, obj))
 		kinds_count(c->kinds, obj->kind, KINDS_DELETE);
 	if (c->cluster)
@@ -276,25 +284,48 @@ static void log_ready(const struct control *c)
 }
 
 /* What nodes are told of the mesh as a whole, together with what the model makes of it. */
-static void node_config_flush(struct control *c)
+static int node_config_flush(struct control *c)
 {
 	int r = c->is_config_behind ? node_config_set(c) : 0;
 
-	if (r < 0)
-		log_error_errno("control", r, "nodes are not told of the mesh's configuration");
-	else
-		c->is_config_behind = false;
+	c->is_config_behind = r < 0;
+	return r < 0 ? log_error_errno("control", r, "mesh configuration is not told") : 0;
+}
+
+/* All that the source has said. Return: 0; -errno: nodes may lack some of it. */
+static int settle(struct control *c)
+{
+	bool was_lossy = c->is_lossy;
+	int r;
+
+	c->is_lossy = false;
+	if (was_lossy)
+		discovery_again(c->discovery);
+	r = c->is_lossy ? -ENOMEM : model_flush(c->model);
+	return r < 0 ? log_error_errno("control", r, "model is behind") : node_config_flush(c);
+}
+
+/* Half of a change may let in what neither the old policies nor the new ones do: what nodes have
+ * stays in force until there is memory for all of it. */
+static void hold(struct control *c)
+{
+	c->is_behind = true;
+	xds_server_hold(c->xds);
+	if (loop_timer_set(c->config.loop, &c->again, BEHIND_US) < 0)
+		loop_stop(c->config.loop, -ENOMEM);
 }
 
 static void on_synced(void *arg)
 {
 	struct control *c = arg;
-	int r = model_flush(c->model);
+	int r = settle(c);
 
-	if (r < 0)
-		log_error_errno("control", r,
-				"model is behind: the rest comes with the next change");
-	node_config_flush(c);
+	c->is_torn = false;
+	if (r == -ENOMEM) {
+		hold(c);
+		return;
+	}
+	c->is_behind = false;
 	problems_settle(c->problems);
 	xds_server_flush(c->xds);
 	ca_service_retry(c->ca_service);
@@ -313,6 +344,15 @@ static void on_synced(void *arg)
 	log_ready(c);
 }
 
+/* In the middle of a change there will be an end of it. */
+static void on_again(struct loop_timer *t)
+{
+	struct control *c = container_of(t, struct control, again);
+
+	if (!c->is_torn)
+		on_synced(c);
+}
+
 static const struct source_ops source_ops = {
 	.on_read = on_read,
 	.on_put = on_put,
@@ -322,14 +362,10 @@ static const struct source_ops source_ops = {
 	.on_synced = on_synced,
 };
 
-static void on_resource(void *arg, enum xds_type type, const char *name, const void *packed,
-			size_t len)
+static int on_resource(void *arg, enum xds_type type, const char *name, const void *packed,
+		       size_t len)
 {
-	struct control *c = arg;
-	int r = xds_server_set(c->xds, type, name, packed, len);
-
-	if (r < 0)
-		log_error_errno("control", r, "resource not stored name=%s", name);
+	return xds_server_set(((struct control *)arg)->xds, type, name, packed, len);
 }
 
 static void on_removed(void *arg, enum xds_type type, const char *name)
@@ -487,6 +523,7 @@ int control_new(const struct control_config *config, struct control **ret)
 	c->config = *config;
 	c->config.xds_fd = -EBADF;
 	c->started_us = now_monotonic_us();
+	c->again.on_timer = on_again;
 	r = kinds_new(&c->kinds);
 	if (r == 0)
 		r = json_pool_new(&c->labels);
@@ -522,6 +559,7 @@ struct control *control_free(struct control *c)
 {
 	if (!c)
 		return NULL;
+	loop_timer_del(&c->again);
 	(void)source_free(c->source);
 	(void)grpc_server_free(c->grpc);
 	(void)cluster_free(c->cluster);
@@ -547,9 +585,9 @@ void control_set_ca(struct control *c, struct ca *ca)
 	/* behind between two of the source's consistent points: it comes with what belongs to it */
 	if (!c->is_config_behind) {
 		c->is_config_behind = true;
-		node_config_flush(c);
+		(void)node_config_flush(c);
 	}
-	if (c->is_synced)
+	if (c->is_synced && !c->is_behind)
 		xds_server_flush(c->xds);
 }
 

@@ -176,6 +176,13 @@ bool discovery_delete(struct discovery *d, const struct object *obj)
 	return old;
 }
 
+void discovery_again(const struct discovery *d)
+{
+	map_for_each (d->objects, it)
+		if (is_seen(d, it.value))
+			d->ops->on_put(d->arg, it.value);
+}
+
 bool discovery_has_namespace(const struct discovery *d, const char *name)
 {
 	return is_selected(d, namespace_find(d, name), name);

@@ -32,6 +32,9 @@ int discovery_put(struct discovery *d, struct object *obj);
 /** discovery_delete() - found by kind, namespace and name. Return: true when it was known. */
 bool discovery_delete(struct discovery *d, const struct object *obj);
 
+/** discovery_again() - tell of each object that is seen once more. */
+void discovery_again(const struct discovery *d);
+
 /** discovery_has_namespace() - is it one of the mesh's? */
 bool discovery_has_namespace(const struct discovery *d, const char *name);
 

@@ -22,6 +22,7 @@
 #include "userspace/lib/xds/node.pb-c.h"
 #include "xds/ca_client.h"
 #include "xds/client.h"
+#include "xds/resources.h"
 
 #define POD                                                                                        \
 	"apiVersion: v1\nkind: Pod\nmetadata: {name: %s, namespace: demo, labels: {app: web}}\n"   \
@@ -45,6 +46,22 @@ struct fixture {
 	int outbound;
 	size_t n_configs;
 };
+
+/* There is no memory for it, so often. */
+static const char *too_large;
+static unsigned int too_large_times;
+
+int __real_resources_set(struct resources *s, const char *name, const void *packed, size_t len);
+int __wrap_resources_set(struct resources *s, const char *name, const void *packed, size_t len);
+
+int __wrap_resources_set(struct resources *s, const char *name, const void *packed, size_t len)
+{
+	if (too_large && streq(name, too_large) && too_large_times > 0) {
+		too_large_times--;
+		return -ENOMEM;
+	}
+	return __real_resources_set(s, name, packed, len);
+}
 
 static int on_resource(void *arg, enum xds_type type, const char *name, const void *packed,
 		       size_t len, char *err, size_t err_size)
@@ -292,6 +309,28 @@ static void a_restart_removes_nothing(void **state)
 	assert_non_null(map_get_str(f->names, "Kubernetes//Pod/demo/web-1"));
 }
 
+#define POLICY                                                                                     \
+	"---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n"                       \
+	"metadata: {name: nobody, namespace: demo}\nspec: {action: DENY, rules: [{}]}\n"
+
+/* The pod alone would be open to all that its policy keeps out. */
+static void without_memory_for_all_of_a_change_nodes_hear_none_of_it(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(freep) char *pod = str_format(POD, "web-4", "n1", "web", "10.244.1.6");
+	_cleanup_(freep) char *text = str_format("%s" POLICY, pod);
+
+	run_until(f, "Kubernetes//Pod/demo/web-1", true);
+	log_set_level(LOG_OFF);
+	too_large = "demo/nobody";
+	too_large_times = 2;
+	file_write(f, "web-4.yaml", text);
+	run_until(f, "Kubernetes//Pod/demo/web-4", true);
+	assert_int_equal(too_large_times, 0);
+	run_until(f, "demo/nobody", true);
+	log_set_level(LOG_ERROR);
+}
+
 static void signs_for_pods_of_this_node_only(void **state)
 {
 	struct fixture *f = *state;
@@ -418,6 +457,7 @@ int main(void)
 		TEST(a_change_in_the_folder_reaches_the_client),
 		TEST(mesh_configuration_reaches_the_nodes),
 		TEST(a_restart_removes_nothing),
+		TEST(without_memory_for_all_of_a_change_nodes_hear_none_of_it),
 		TEST(signs_for_pods_of_this_node_only),
 		TEST(status_tells_all),
 		TEST(metrics_have_istiods_names),

@@ -40,8 +40,8 @@ static inline void fixture_add(struct fixture *f, const char *what, const char *
 	(void)snprintf(f->text + n, sizeof(f->text) - n, "%s%s\n", what, rest);
 }
 
-static inline void fixture_resource(void *arg, enum xds_type type, const char *name,
-				    const void *packed, size_t len)
+static inline int fixture_resource(void *arg, enum xds_type type, const char *name,
+				   const void *packed, size_t len)
 {
 	struct fixture *f = arg;
 	struct bytes *b = malloc(sizeof(*b) + len);
@@ -52,6 +52,7 @@ static inline void fixture_resource(void *arg, enum xds_type type, const char *n
 	free(map_get_str(f->resources[type], name));
 	assert_int_equal(map_put_str(f->resources[type], name, b), 0);
 	fixture_add(f, "+", name);
+	return 0;
 }
 
 static inline void fixture_removed(void *arg, enum xds_type type, const char *name)

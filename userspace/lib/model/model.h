@@ -18,9 +18,10 @@ struct model; /* opaque */
  * call. */
 struct model_ops {
 	/* new or changed; @packed is the message of @type. XDS_ADDRESS: workloads by uid, services
-	 * by "namespace/hostname"; XDS_AUTHORIZATION by "namespace/name". */
-	void (*on_resource)(void *arg, enum xds_type type, const char *name, const void *packed,
-			    size_t len);
+	 * by "namespace/hostname"; XDS_AUTHORIZATION by "namespace/name". Return: 0; -ENOMEM ends
+	 * the flush: it comes again with the next one. */
+	int (*on_resource)(void *arg, enum xds_type type, const char *name, const void *packed,
+			   size_t len);
 	void (*on_removed)(void *arg, enum xds_type type, const char *name);
 	/* something of an object is not honoured (is_warning) or wrong. Its messages are replaced
 	 * as a whole: first on_error_cleared() for the object, then on_error() for each that holds

@@ -32,6 +32,7 @@ int output_set(struct model *m, enum xds_type type, const char *name, const Prot
 	size_t len = protobuf_c_message_get_packed_size(msg);
 	struct output *o;
 	uint64_t hash;
+	int r;
 
 	packed = malloc(len + 1);
 	if (!packed)
@@ -47,9 +48,9 @@ int output_set(struct model *m, enum xds_type type, const char *name, const Prot
 		return 0;
 	o->hash = hash;
 	o->len = len;
-	o->is_emitted = true;
-	m->ops->on_resource(m->arg, type, name, packed, len);
-	return 0;
+	r = m->ops->on_resource(m->arg, type, name, packed, len);
+	o->is_emitted = r == 0;
+	return r;
 }
 
 void output_unset(struct model *m, enum xds_type type, const char *name)

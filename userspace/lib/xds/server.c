@@ -486,6 +486,12 @@ void xds_server_flush(struct xds_server *s)
 		push_all(s);
 }
 
+void xds_server_hold(struct xds_server *s)
+{
+	loop_timer_del(&s->later);
+	s->is_ready = false;
+}
+
 size_t xds_server_count(const struct xds_server *s, enum xds_type type)
 {
 	return s->stores[type].n_live;

@@ -34,6 +34,9 @@ void xds_server_note_change(struct xds_server *s);
 /** xds_server_flush() - send what changed since the last flush. Until the first one, nobody is sent
  * anything. */
 void xds_server_flush(struct xds_server *s);
+/** xds_server_hold() - what is set and removed now is not all of a change: nobody is sent anything
+ * until the next flush. */
+void xds_server_hold(struct xds_server *s);
 /** xds_server_count() - resources in the store. */
 size_t xds_server_count(const struct xds_server *s, enum xds_type type);
 

@@ -171,6 +171,40 @@ static size_t bearer_hide(char *s, size_t n)
 	return strlen(word) + len;
 }
 
+static size_t span(const char *s, size_t n, const char *set)
+{
+	size_t len = 0;
+
+	while (len < n && s[len] && strchr(set, s[len]))
+		len++;
+	return len;
+}
+
+/* header_hide() - a password in base64, or whatever else this header has, behind the name of its
+ * scheme. */
+static size_t header_hide(char *s, size_t n)
+{
+	static const char *const schemes[] = {"basic ", "bearer ", "digest ", "negotiate "};
+	static const char word[] = "authorization", quotes[] = "\\\"' \t";
+	size_t at = strlen(word), len = 0;
+
+	if (n <= at || strncasecmp(s, word, at) != 0)
+		return 0;
+	at += span(s + at, n - at, quotes);
+	if (span(s + at, n - at, ":=") == 0)
+		return at;
+	at++;
+	at += span(s + at, n - at, quotes);
+	for (size_t i = 0; i < ARRAY_SIZE(schemes) && len == 0; i++)
+		if (n - at > strlen(schemes[i]) &&
+		    strncasecmp(s + at, schemes[i], strlen(schemes[i])) == 0)
+			len = strlen(schemes[i]);
+	at += len;
+	len = token_len(s + at, n - at);
+	memset(s + at, 'x', len);
+	return at + len;
+}
+
 /* jwt_hide() - a token of JSON in base64, which has dots: a certificate in base64 has none. */
 static size_t jwt_hide(char *s, size_t n)
 {
@@ -229,7 +263,8 @@ static size_t url_hide(char *s, size_t n)
 
 void redact_text(char *s, size_t n)
 {
-	static size_t (*const hide[])(char *, size_t) = {bearer_hide, jwt_hide, pem_hide, url_hide};
+	static size_t (*const hide[])(char *, size_t) = {header_hide, bearer_hide, jwt_hide,
+							 pem_hide, url_hide};
 
 	for (size_t at = 0; at < n;) {
 		size_t done = 0;

@@ -464,7 +464,9 @@ def test_a_bug_report_has_no_secrets(mesh, cli, tmp_path):
         args=["--db-password=canary-a", "--api-token", "canary-b", "--token-file=/kept", "DB_PASSWORD=canary-c", "stays",
               "--api-key=canary-d", "--db=postgres://u:canary-e@h/d", "--password=/canary", "sh", "-c",
               'export PASSWORD="canary f"; exec app --token canary-g --mode=kept'])
-    mesh.log_text = f"a line\nAuthorization: Bearer canary-0123456789abcdef\n{KEY}\nhttps://canary-0123456789@h/ {JWT} the last\n"
+    mesh.named("Pod", "web")["spec"]["containers"][0]["command"] = [
+        "curl", "-H", "Authorization: Basic Y2FuYXJ5OmNhbmFyeQ==", "-H", 'authorization:"canary-h"', "https://kept"]
+    mesh.log_text = f"a line\nProxy-Authorization: Basic Y2FuYXJ5\nauthorization=canary kept\nAuthorization: Bearer canary-0123456789abcdef\n{KEY}\nhttps://canary-0123456789@h/ {JWT} the last\n"
     cli.run("bug-report", "--output-file", "r.tgz")
     files = report(cli, "r.tgz")
     text = "".join(files.values())
@@ -477,6 +479,7 @@ def test_a_bug_report_has_no_secrets(mesh, cli, tmp_path):
     assert words == [f"--db-password={left}", "--api-token", left, "--token-file=/kept", f"DB_PASSWORD={left}", "stays",
                      f"--api-key={left}", "--db=postgres://u:xxxxxxxx@h/d", f"--password={left}", "sh", "-c",
                      f"export PASSWORD={left}; exec app --token {left} --mode=kept"]
+    assert '"https://kept"' in files["api_v1_pods.json"] and "xxx kept" in log
     kept = files["api_v1_namespaces_istio-system_configmaps.json"]
     assert all(word in kept for word in ("as it is", "kept-user", "kept-block", "kept-name"))
     assert os.stat(tmp_path / "r.tgz").st_mode & 0o077 == 0

@@ -16,13 +16,13 @@
 #include "base/option.h"
 #include "base/reserve.h"
 #include "base/str.h"
+#include "base/trim.h"
 #include "tls/gcm.h"
 #include "xds/dial_options.h"
 #include "ztunnel/descriptors.h"
 #include "ztunnel/memory_limit.h"
 #include "ztunnel/node.h"
 #include "ztunnel/seccomp.h"
-#include "ztunnel/trim.h"
 
 #define TARGET       "ztunnel"
 #define PATH_MAX_LEN 108

@@ -6,12 +6,12 @@
 #include "base/list.h"
 #include "base/loop.h"
 #include "base/map.h"
+#include "base/trim.h"
 #include "culvert/zds.h"
 #include "ztunnel/inbox.h"
 #include "ztunnel/needs.h"
 #include "ztunnel/node.h"
 #include "ztunnel/settings.h"
-#include "ztunnel/trim.h"
 #include "ztunnel/worker.h"
 
 struct admin_dump;

@@ -10,12 +10,16 @@ import subprocess
 
 import pytest
 from agentkit import (
-    CAPTURE, DIAL_APP, DIR, HELLO, METRICS, NEED, OUTBOUND, PATIENCE_S, PLAIN, POD_ACK, POD_DNS, ROOT, SYNCED, Ztunnel,
+    BIN, CAPTURE, DIAL_APP, DIR, HELLO, METRICS, NEED, OUTBOUND, PATIENCE_S, PLAIN, POD_ACK, POD_DNS, ROOT, SYNCED, Ztunnel,
     connect, in_netns, wait)
 
 
 def children(pid):
     return [int(p) for p in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def resident_mb(pid):
+    return int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def cgroup(pid):
@@ -67,6 +71,13 @@ def test_the_maker_ends_with_the_agent(captured):
     captured.stop(signal.SIGKILL)
     wait(lambda: not pathlib.Path(f"/proc/{maker}").exists())
     captured.start()
+
+
+@pytest.mark.skipif("/san/" in str(BIN), reason="the sanitizers' memory is not ours")
+def test_a_quiet_agent_is_small(captured):
+    """What only the start ran of programs and libraries goes: half of all that it had."""
+    wait(lambda: resident_mb(captured.proc.pid) < 8, what=f"8 MB; it has {resident_mb(captured.proc.pid):.1f}")
+    captured.z.need(captured.a.cookie, DIAL_APP, 1)[0].close()
 
 
 def test_need_for_an_unknown_pod_is_answered_with_an_error(captured):

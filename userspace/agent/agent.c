@@ -541,6 +541,7 @@ int agent_new(const struct agent_options *options, struct agent **ret)
 	r = start_all(a, options);
 	if (r < 0)
 		return r;
+	trim_start(&a->trim, a->loop);
 	*ret = TAKE_PTR(a);
 	return 0;
 }
@@ -565,6 +566,7 @@ struct agent *agent_free(struct agent *a)
 	stock_ztunnel_lost(&a->stock);
 	datapath_close(a->datapath);
 	netns_home_close(&a->home);
+	loop_timer_del(&a->trim.timer);
 	loop_free(a->loop);
 	close_fd(a->lock_fd);
 	free(a->run_dir);

@@ -3,6 +3,7 @@
 /* agent_private - what the agent*.c files share. Nobody else includes it. */
 #include "agent.h"
 #include "base/loop.h"
+#include "base/trim.h"
 #include "cni_fresh.h"
 #include "cni_install.h"
 #include "cni_server.h"
@@ -81,6 +82,7 @@ struct agent {
 	struct agent_cni cni;
 	struct agent_kube kube;
 	struct agent_ready ready;
+	struct trim trim;
 
 	struct handover *handover;
 	bool is_retired;  /* another agent has taken the pods over; ours is only ztunnel's stock */

@@ -2,7 +2,8 @@
 #pragma once
 /* trim - gives memory back as soon as the process is quiet: after the start what only that needed,
  * after a rush what the C library keeps of thousands of connections, after each the pages of code
- * that only it ran. Thread: the main loop. */
+ * that only it ran. For processes of one loop, or whose main thread runs one. Thread: that loop's.
+ */
 #include <stdint.h>
 
 #include "base/loop.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "ztunnel/trim.h"
+#include "base/trim.h"
 
 #include <link.h>
 #include <malloc.h>
@@ -76,7 +76,9 @@ static void on_timer(struct loop_timer *timer)
 	uint64_t next = BUSY_LOOK_US;
 	struct rusage use = {0};
 
-	(void)reserve_fill(); /* the main thread accepts nobody, before whom it would be asked */
+	/* a thread that accepts nobody asks for it nowhere else; one without a reserve stays so */
+	if (!reserve_is_whole())
+		(void)reserve_fill();
 	(void)getrusage(RUSAGE_SELF, &use);
 	if (is_quiet(t, &use)) {
 		next = QUIET_LOOK_US;

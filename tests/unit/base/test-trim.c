@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* trim - what the start had mapped goes, what a rush had allocated goes, each time that it is over,
  * and everything still works. */
-#include "ztunnel/trim.h"
+#include "base/trim.h"
 
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include <cmocka.h>
 #include <openssl/evp.h>
 
-#include "tests/unit/ztunnel/mesh.h"
+#include "base/reserve.h"
 
 /* To look costs time: not after every turn, or nothing is ever quiet. */
 #define LOOKS          100
@@ -114,6 +117,22 @@ static void start_up_code_goes_and_comes_back(void **state)
 	assert_memory_equal(before, after, sizeof(before));
 }
 
+static void a_reserve_is_filled_where_there_is_one(void **state)
+{
+	struct fixture *f = *state;
+
+	trim_start(&f->trim, f->loop);
+	assert_int_equal(loop_run_once(f->loop, TURN_MS), 0);
+	assert_int_equal(loop_run_once(f->loop, TURN_MS), 0);
+	assert_false(reserve_give(1)); /* nobody has asked for one */
+	assert_true(reserve_fill());
+	assert_true(reserve_give(1));
+	for (int i = 0; i < LOOKS && !reserve_is_whole(); i++)
+		assert_int_equal(loop_run_once(f->loop, TURN_MS), 0);
+	assert_true(reserve_is_whole());
+	reserve_drop();
+}
+
 #ifndef WITHOUT_RUSH
 /* rush() - allocate much in small pieces and free all but a few, which stay in the middle of it. */
 static void rush(void *kept[PIECES / KEEP])
@@ -157,6 +176,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(start_up_code_goes_and_comes_back),
+		T(a_reserve_is_filled_where_there_is_one),
 #ifndef WITHOUT_RUSH
 		T(memory_of_a_rush_goes_after_each),
 #endif

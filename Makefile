@@ -47,6 +47,7 @@ ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,--as-needed $(SANFLAGS) $(LDFLAGS)
 # Filled by the build.mk files.
 lib-srcs :=
 agent-srcs :=
+maker-srcs :=
 ztunnel-srcs :=
 control-srcs :=
 cli-srcs :=
@@ -65,8 +66,9 @@ include $(sort $(wildcard bpf/build.mk userspace/*/build.mk userspace/*/*/build.
 lists := $(filter-out tests/% tools/%,$(MAKEFILE_LIST))
 
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
-parts := agent ztunnel control cli cni
+parts := agent maker ztunnel control cli cni
 progs-agent := culvert-agent
+progs-maker := culvert-maker
 progs-ztunnel := culvert-ztunnel
 progs-control := culvert-control
 progs-cli := culvert
@@ -115,6 +117,9 @@ $(BUILD)/libculvert.a: $(lib-objs) $(lists)
 # The host's runtime starts the plugin, whatever C library the host has.
 LDFLAGS-cni := $(if $(is-san),,-static-pie)
 LIBS-cni := -ljansson
+# Small, and nothing of a library's in it: it has the agent's capabilities.
+LDFLAGS-maker := $(LDFLAGS-cni)
+LIBS-maker := -lpthread
 
 # Each part is an archive of all but its main.o, so that unit tests can link any of it.
 define part-rules

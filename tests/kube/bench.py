@@ -113,7 +113,7 @@ def endpoint_to_effect(cluster, to_name):
 
 
 def memory_mb(cluster, number, process):
-    """Of a program with its children. Return: (RSS, PSS, in which a page that several have counts once)."""
+    """Of the processes of all programs that the pattern names. Return: (RSS, PSS, in which a page that several have counts once)."""
     rss, pss = 0, 0
     for pid in cluster.pids(number, process):
         text = cluster.on_node(number, "cat", f"/proc/{pid}/smaps_rollup").stdout
@@ -129,7 +129,7 @@ def print_sizes(cluster):
     cluster.run("wait", "-n", NAMESPACE, "--for=condition=Ready", "pod", "--all", "--timeout=300s", timeout=320)
     eventually(lambda: len(cluster.captured(1)) >= PODS_ON_NODE, 60, "all are captured")
     time.sleep(10)  # memory is given back after a rush
-    agent, ztunnel = memory_mb(cluster, 1, "culvert-agent"), memory_mb(cluster, 1, "culvert-ztunnel")
+    agent, ztunnel = memory_mb(cluster, 1, "culvert-(agent|maker)"), memory_mb(cluster, 1, "culvert-ztunnel")
     control = max(memory_mb(cluster, n, "culvert-control") for n in (1, 2))
     where = f"{PODS_ON_NODE + 2} pods on the node"
     row(f"agent and its child, {where}: RSS", [agent[0]], "MB", "")

@@ -116,7 +116,8 @@ def test_new_pods_are_in_the_mesh(cluster, apps):
 
 def test_capabilities_are_those_of_the_design(cluster, mesh):
     """As /proc says it, not as the manifest does."""
-    want = {"culvert-agent": {21, 19, 12, 38, 39}, "culvert-ztunnel": set(), "culvert-control": set()}
+    agents = {21, 19, 12, 38, 39}
+    want = {"culvert-agent": agents, "culvert-maker": agents, "culvert-ztunnel": set(), "culvert-control": set()}
     seen = set()
     for number in (1, 2):
         for process, caps in want.items():

@@ -74,8 +74,10 @@ def test_the_maker_ends_with_the_agent(captured):
 
 
 @pytest.mark.skipif("/san/" in str(BIN), reason="the sanitizers' memory is not ours")
-def test_a_quiet_agent_is_small(captured):
+def test_a_quiet_agent_and_its_maker_are_small(captured):
     """What only the start ran of programs and libraries goes: half of all that it had."""
+    (maker,) = children(captured.proc.pid)
+    wait(lambda: resident_mb(maker) < 1.5, what="the maker is a program of its own")
     wait(lambda: resident_mb(captured.proc.pid) < 8, what=f"8 MB; it has {resident_mb(captured.proc.pid):.1f}")
     captured.z.need(captured.a.cookie, DIAL_APP, 1)[0].close()
 

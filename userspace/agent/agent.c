@@ -15,6 +15,8 @@
 #include "base/drop.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "beside.h"
+#include "maker_link.h"
 #include "net/unix.h"
 #include "status.h"
 
@@ -304,7 +306,11 @@ static int start_kernel_side(struct agent *a, const struct agent_options *o)
 		.home = &a->home,
 		.marker = {.mark = on_mark, .arg = a},
 	};
+	r = beside_path(MAKER_PROGRAM, &a->maker_program);
+	if (r < 0)
+		return log_error_errno("agent", r, "cannot learn the own program's path");
 	a->stock = (struct stock){
+		.program = a->maker_program,
 		.home = &a->home,
 		.marker = &a->enrolment.marker,
 		.mark_fd = datapath_map_fd(a->datapath, DATAPATH_SOCKETS),
@@ -569,6 +575,7 @@ struct agent *agent_free(struct agent *a)
 	loop_timer_del(&a->trim.timer);
 	loop_free(a->loop);
 	close_fd(a->lock_fd);
+	free(a->maker_program);
 	free(a->run_dir);
 	free(a->node);
 	free(a);

@@ -59,7 +59,7 @@ struct agent_ready {
 };
 
 struct agent {
-	char *node, *run_dir;
+	char *node, *run_dir, *maker_program;
 	int lock_fd;
 	struct loop *loop;
 	struct netns_home home;

@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include "base/file_watch.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "beside.h"
 #include "cni_conf.h"
 #include "culvert/cni.h"
 
@@ -35,21 +35,6 @@ struct cni_install {
 
 /* ---- the program ---- */
 
-static int own_program(char ret[PATH_MAX])
-{
-	ssize_t n = readlink("/proc/self/exe", ret, PATH_MAX - 1);
-	char *slash;
-
-	if (n < 0)
-		return -errno;
-	ret[n] = '\0';
-	slash = strrchr(ret, '/');
-	if (!slash || (size_t)(slash + 1 - ret) + sizeof(CNI_PLUGIN_TYPE) > PATH_MAX)
-		return -ENAMETOOLONG;
-	memcpy(slash + 1, CNI_PLUGIN_TYPE, sizeof(CNI_PLUGIN_TYPE));
-	return 0;
-}
-
 static bool is_same_file(const struct stat *a, const struct stat *b)
 {
 	return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size &&
@@ -60,7 +45,7 @@ static bool is_same_file(const struct stat *a, const struct stat *b)
 static int program_install(struct cni_install *c)
 {
 	_cleanup_(freep) char *target = str_format("%s/" CNI_PLUGIN_TYPE, c->bin), *bytes = NULL;
-	char source[PATH_MAX];
+	_cleanup_(freep) char *source = NULL;
 	struct stat st;
 	size_t len;
 	int r;
@@ -69,7 +54,7 @@ static int program_install(struct cni_install *c)
 		return -ENOMEM;
 	if (lstat(target, &st) == 0 && is_same_file(&st, &c->installed))
 		return 0;
-	r = own_program(source);
+	r = beside_path(CNI_PLUGIN_TYPE, &source);
 	if (r == 0)
 		r = file_read(source, PROGRAM_MAX, &bytes, &len);
 	if (r == 0)

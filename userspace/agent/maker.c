@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "maker.h"
 
-#include <bpf/bpf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/bpf.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,29 +16,14 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "maker_link.h"
 #include "mounts.h"
 #include "net/seqpacket.h"
-#include "sockets.h"
 
 /* The child's first answer waits for its move to another cgroup, for which the kernel may take
  * seconds where many processes come and go. */
-#define ANSWER_MS    10000
-#define CGROUP_MAX   65536
-#define FDS_PER_SEND SEQPACKET_FDS_MAX
-
-_Static_assert(ZDS_MAX_FDS <= FDS_PER_SEND, "one answer carries all sockets");
-
-/* The child's descriptors: everything else is closed. */
-enum child_fd {
-	CHILD_LINK = 3,
-	CHILD_HOME,
-	CHILD_MARK,
-	CHILD_FD_MAX,
-};
-
-struct request {
-	uint32_t kind, family, count;
-};
+#define ANSWER_MS  10000
+#define CGROUP_MAX 65536
 
 struct maker {
 	pid_t pid;
@@ -95,56 +78,10 @@ static int cgroup_join(pid_t pid)
 /* ---- the child ---- */
 
 struct child_config {
-	const struct netns_home *home;
-	int link_fd, mark_fd;
+	const char *program;
+	int home_fd, link_fd, mark_fd;
 	pid_t agent, ztunnel;
 };
-
-static int on_mark(void *arg, int fd, enum cv_socket_kind kind)
-{
-	struct cv_socket socket = {.kind = kind};
-
-	return bpf_map_update_elem(CHILD_MARK, &fd, &socket, BPF_ANY);
-}
-
-struct call {
-	const struct request *request;
-	int *fds;
-};
-
-static int dial_in_namespace(void *arg)
-{
-	static const struct sockets_marker marker = {.mark = on_mark};
-	const struct call *c = arg;
-
-	return sockets_dial(&marker, (enum cv_socket_kind)c->request->kind,
-			    (enum zds_family)c->request->family, c->request->count, c->fds);
-}
-
-/* One request. Return: false when the agent is gone. */
-static bool child_serve(const struct netns_home *home)
-{
-	struct pollfd p = {.fd = CHILD_LINK, .events = POLLIN};
-	struct request request;
-	int netns_fd = -EBADF, fds[ZDS_MAX_FDS], r;
-	struct call call = {&request, fds};
-	size_t n = 0;
-
-	if (poll(&p, 1, -1) < 0)
-		return errno == EINTR;
-	if (seqpacket_recv(CHILD_LINK, &request, sizeof(request), &netns_fd, 1, &n) !=
-		    sizeof(request) ||
-	    n != 1)
-		return false;
-	r = netns_call(home, netns_fd, dial_in_namespace, &call);
-	close_fd(netns_fd);
-	n = r < 0 ? 0 : request.count;
-	if (seqpacket_send(CHILD_LINK, &r, sizeof(r), fds, n) < 0)
-		return false;
-	for (size_t i = 0; i < n; i++)
-		close_fd(fds[i]);
-	return true;
-}
 
 /* Bring the wanted descriptors to their places by way of places that none of them has. */
 static int child_fds(int link_fd, int home_fd, int mark_fd)
@@ -152,41 +89,44 @@ static int child_fds(int link_fd, int home_fd, int mark_fd)
 	int from[] = {link_fd, home_fd, mark_fd}, high[ARRAY_SIZE(from)];
 
 	for (size_t i = 0; i < ARRAY_SIZE(from); i++) {
-		high[i] = fcntl(from[i], F_DUPFD_CLOEXEC, CHILD_FD_MAX);
+		high[i] = fcntl(from[i], F_DUPFD_CLOEXEC, MAKER_FD_MAX);
 		if (high[i] < 0)
 			return -errno;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(from); i++)
-		if (dup2(high[i], CHILD_LINK + (int)i) < 0)
+		if (dup2(high[i], MAKER_LINK + (int)i) < 0)
 			return -errno;
-	return close_range(CHILD_FD_MAX, UINT_MAX, 0) < 0 ? -errno : 0;
+	return close_range(MAKER_FD_MAX, UINT_MAX, 0) < 0 ? -errno : 0;
 }
 
 static _noreturn_ void child_run(const struct child_config *c)
 {
-	struct netns_home mine = {.fd = CHILD_HOME, .cookie = c->home->cookie};
+	char *argv[] = {(char *)c->program, NULL};
 	int r;
 
 	/* The lock on the node is the agent's alone: the descriptors that hold it go first. */
-	r = child_fds(c->link_fd, c->home->fd, c->mark_fd);
+	r = child_fds(c->link_fd, c->home_fd, c->mark_fd);
 	if (r < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != c->agent)
 		_exit(EXIT_FAILURE);
-	(void)prctl(PR_SET_NAME, "culvert-maker");
 	r = cgroup_join(c->ztunnel);
 	if (r < 0)
 		log_warn_errno("agent", r, "cannot join ztunnel's cgroup pid=%d", (int)c->ztunnel);
-	while (child_serve(&mine))
-		continue;
-	_exit(EXIT_SUCCESS);
+	(void)execv(c->program, argv);
+	log_error_errno("agent", -errno, "cannot start %s", c->program);
+	_exit(EXIT_FAILURE);
 }
 
 /* ---- the agent ---- */
 
-int maker_new(const struct netns_home *home, int mark_fd, pid_t ztunnel, struct maker **ret)
+int maker_new(const char *program, const struct netns_home *home, int mark_fd, pid_t ztunnel,
+	      struct maker **ret)
 {
 	_cleanup_(maker_freep) struct maker *m = calloc(1, sizeof(*m));
-	struct child_config c = {
-		.home = home, .mark_fd = mark_fd, .agent = getpid(), .ztunnel = ztunnel};
+	struct child_config c = {.program = program,
+				 .home_fd = home->fd,
+				 .mark_fd = mark_fd,
+				 .agent = getpid(),
+				 .ztunnel = ztunnel};
 	int fds[2];
 
 	if (!m)
@@ -245,7 +185,7 @@ static int answer_read(const struct maker *m, unsigned int count, int *ret)
 
 int maker_dial(struct maker *m, int netns_fd, const struct zds_sockets *what, int *ret)
 {
-	struct request request = {what->kind, what->family, what->count};
+	struct maker_request request = {what->kind, what->family, what->count};
 	int r;
 
 	if (what->count > ZDS_MAX_FDS)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* maker - a child of the agent that makes ztunnel's stock sockets. It sits in ztunnel's cgroup, so
- * that the sockets' memory is charged to ztunnel, and it lives as long as ztunnel is connected. It
- * holds the agent's capabilities and four descriptors. Owner: agent. Thread: loop only; calls wait
- * for the child, which does nothing but a few system calls, ten seconds at most. */
+/* maker - a child of the agent that makes ztunnel's stock sockets: the program culvert-maker. It
+ * sits in ztunnel's cgroup, so that the sockets' memory is charged to ztunnel, and it lives as long
+ * as ztunnel is connected. It holds the agent's capabilities and four descriptors. Owner: agent.
+ * Thread: loop only; calls wait for the child, which does nothing but a few system calls, ten
+ * seconds at most. */
 #include <sys/types.h>
 
 #include "base/cleanup.h"
@@ -15,14 +16,16 @@ struct maker; /* opaque */
 
 /**
  * maker_new() - start the child
+ * @program: path of culvert-maker. One that cannot be started is logged; maker_dial() finds the
+ * child gone then.
  * @home:    the agent's own namespace; borrowed for the call.
  * @mark_fd: descriptor of cv_sockets; borrowed for the call.
  * @ztunnel: whose cgroup to join (cgroup v2; version 1 does not charge sockets by default). Where
  * that fails the child stays in the agent's, and the failure is logged. Return: 0; -errno of
  * socketpair(2), fork(2).
  */
-_must_check_ int maker_new(const struct netns_home *home, int mark_fd, pid_t ztunnel,
-			   struct maker **ret);
+_must_check_ int maker_new(const char *program, const struct netns_home *home, int mark_fd,
+			   pid_t ztunnel, struct maker **ret);
 /** maker_free() - end the child. Takes NULL. Return: NULL. */
 struct maker *maker_free(struct maker *m);
 DEFINE_CLEANUP(struct maker *, maker_free);

@@ -25,7 +25,7 @@ static int dial_in_namespace(void *arg)
 
 static void child_make(struct stock *s)
 {
-	int r = maker_new(s->home, s->mark_fd, s->ztunnel, &s->maker);
+	int r = maker_new(s->program, s->home, s->mark_fd, s->ztunnel, &s->maker);
 
 	s->again_us = now_monotonic_us() + AGAIN_US;
 	if (r < 0)

@@ -9,6 +9,7 @@
 #include "sockets.h"
 
 struct stock {
+	const char *program;                 /* culvert-maker; borrowed */
 	const struct netns_home *home;       /* borrowed */
 	const struct sockets_marker *marker; /* borrowed */
 	int mark_fd;                         /* cv_sockets; borrowed */

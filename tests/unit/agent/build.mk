@@ -5,3 +5,5 @@ $(BUILD)/tests/unit/agent/test-pods-left $(BUILD)/tests/unit/agent/test-pods-san
 $(BUILD)/tests/unit/agent/test-objects-left: ALL_LDFLAGS += -Wl,--wrap=procs_find,--wrap=procs_any
 # A clock that the test turns.
 $(BUILD)/tests/unit/agent/test-kube-write: ALL_LDFLAGS += -Wl,--wrap=clock_gettime,--wrap=epoll_wait
+# The program that the agent starts.
+$(BUILD)/tests/unit/agent/test-maker: $(BUILD)/bin/culvert-maker

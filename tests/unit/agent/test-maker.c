@@ -12,10 +12,16 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/str.h"
+#include "userspace/agent/beside.h"
+#include "userspace/agent/maker_link.h"
 #include "userspace/agent/stock.h"
+
+#define PATIENCE_MS 10000
 
 static void the_cgroup_is_the_line_without_a_controller(void **state)
 {
@@ -33,6 +39,7 @@ static void the_cgroup_is_the_line_without_a_controller(void **state)
 }
 
 struct fixture {
+	char *program;
 	struct netns_home home;
 	int null, netns;
 	struct zds_sockets what;
@@ -57,7 +64,9 @@ static int setup(void **state)
 	f->netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	f->what = (struct zds_sockets){.kind = CV_SOCKET_DIAL_APP, .count = 4};
 	f->marker = (struct sockets_marker){on_mark, &f->marks};
-	f->stock = (struct stock){.home = &f->home, .marker = &f->marker, .mark_fd = f->null};
+	assert_int_equal(beside_path("../../../bin/" MAKER_PROGRAM, &f->program), 0);
+	f->stock = (struct stock){
+		.program = f->program, .home = &f->home, .marker = &f->marker, .mark_fd = f->null};
 	return netns_home_open(0, &f->home);
 }
 
@@ -68,6 +77,7 @@ static int teardown(void **state)
 	(void)close(f->null);
 	(void)close(f->netns);
 	netns_home_close(&f->home);
+	free(f->program);
 	free(f);
 	return 0;
 }
@@ -80,7 +90,7 @@ static void a_socket_that_cannot_be_marked_is_not_given(void **state)
 
 	if (geteuid() != 0)
 		skip();
-	assert_int_equal(maker_new(&f->home, f->null, getpid(), &m), 0);
+	assert_int_equal(maker_new(f->program, &f->home, f->null, getpid(), &m), 0);
 	assert_int_equal(maker_dial(m, f->netns, &f->what, f->fds), -EINVAL);
 	assert_int_equal(maker_dial(m, f->null, &f->what, f->fds), -EINVAL); /* no namespace */
 	f->what.count = ZDS_MAX_FDS + 1;
@@ -93,11 +103,40 @@ static void a_dead_child_is_noticed(void **state)
 	struct fixture *f = *state;
 	struct maker *m = NULL;
 
-	assert_int_equal(maker_new(&f->home, f->null, getpid(), &m), 0);
+	assert_int_equal(maker_new(f->program, &f->home, f->null, getpid(), &m), 0);
 	assert_int_equal(kill(maker_pid(m), SIGKILL), 0);
 	assert_int_equal(maker_dial(m, f->netns, &f->what, f->fds), -EPIPE);
 	maker_free(m);
 	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1);
+}
+
+static void it_is_a_program_of_its_own(void **state)
+{
+	struct fixture *f = *state;
+	char link[64], own[PATH_MAX], is[PATH_MAX] = "";
+	struct maker *m = NULL;
+
+	assert_non_null(realpath(f->program, own));
+	assert_int_equal(maker_new(f->program, &f->home, f->null, getpid(), &m), 0);
+	(void)snprintf(link, sizeof(link), "/proc/%d/exe", (int)maker_pid(m));
+	for (int ms = 0; ms < PATIENCE_MS && !streq(is, own); ms++) {
+		ssize_t n = readlink(link, is, sizeof(is) - 1);
+
+		is[n < 0 ? 0 : n] = '\0';
+		(void)usleep(1000);
+	}
+	assert_string_equal(is, own);
+	maker_free(m);
+}
+
+static void one_that_is_missing_is_gone(void **state)
+{
+	struct fixture *f = *state;
+	struct maker *m = NULL;
+
+	assert_int_equal(maker_new("/nowhere/" MAKER_PROGRAM, &f->home, f->null, getpid(), &m), 0);
+	assert_int_equal(maker_dial(m, f->netns, &f->what, f->fds), -EPIPE);
+	maker_free(m);
 }
 
 static void the_agent_makes_them_when_the_child_is_gone(void **state)
@@ -154,6 +193,8 @@ int main(void)
 		cmocka_unit_test(the_cgroup_is_the_line_without_a_controller),
 		with_child(a_socket_that_cannot_be_marked_is_not_given),
 		with_child(a_dead_child_is_noticed),
+		with_child(it_is_a_program_of_its_own),
+		with_child(one_that_is_missing_is_gone),
 		with_child(the_agent_makes_them_when_the_child_is_gone),
 		with_child(a_new_child_takes_the_place_of_one_that_is_gone),
 	};

@@ -97,12 +97,12 @@ class Cluster:
         return out.count("\n")
 
     def pids(self, number, process):
-        """Of a program in containers of a node, as the node numbers them."""
+        """Of a program, a regular expression, in containers of a node, as the node numbers them."""
         out = self.on_node(number, "pgrep", "-f", f"^/usr/local/bin/{process}").stdout
         return [int(n) for n in out.split()]
 
     def statuses(self, number, process):
-        """/proc/PID/status of each of them; the agent's child has a life of its own."""
+        """/proc/PID/status of each of them."""
         return [self.on_node(number, "cat", f"/proc/{pid}/status").stdout for pid in self.pids(number, process)]
 
     def kill(self, number, process):

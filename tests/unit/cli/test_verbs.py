@@ -466,8 +466,8 @@ def test_a_bug_report_has_no_secrets(mesh, cli, tmp_path):
               'export PASSWORD="canary f"; exec app --token canary-g --mode=kept'])
     mesh.named("Pod", "web")["spec"]["containers"][0]["command"] = [
         "curl", "-H", "Authorization: Basic Y2FuYXJ5OmNhbmFyeQ==", "-H", 'authorization:"canary-h"', "https://kept"]
-    mesh.log_text = f"a line\nProxy-Authorization: Basic Y2FuYXJ5\nauthorization=canary kept\nAuthorization: Bearer canary-0123456789abcdef\n" \
-                    f"{KEY}\nhttps://canary-0123456789@h/ {JWT} the last\n"
+    mesh.log_text = f"a line\nProxy-Authorization: Basic Y2FuYXJ5\nauthorization=canary kept\n" \
+                    f"Authorization: Bearer canary-0123456789abcdef\n{KEY}\nhttps://canary-0123456789@h/ {JWT} the last\n"
     cli.run("bug-report", "--output-file", "r.tgz")
     files = report(cli, "r.tgz")
     text = "".join(files.values())

@@ -221,8 +221,7 @@ int state_builder_put_workload(struct state_builder *b, struct workload *w)
 					&w->policy_group);
 	if (r < 0)
 		return r;
-	if (!old || !workload_has_same_verdicts(old, w))
-		b->policy_generation++;
+	b->policy_generation += workload_is_judged_anew(old, w, b->node);
 	b->is_looser |= old && is_wanted_here(b, w) && workload_is_looser(old, w);
 	if (!old)
 		return workload_link(b, w, NULL);
@@ -297,8 +296,8 @@ int state_builder_del_address(struct state_builder *b, const char *name)
 	if (w) {
 		w = workload_ref(w);
 		r = workload_unlink(b, w, NULL);
+		b->policy_generation += is_wanted_here(b, w);
 		workload_unref(w);
-		b->policy_generation++;
 		return r;
 	}
 	e = map_get_str(b->services, name);

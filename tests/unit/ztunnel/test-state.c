@@ -256,6 +256,34 @@ static void verdicts_are_asked_for_again_only_when_they_may_differ(void **state)
 		state_unref(s[i]);
 }
 
+/* Each time all open connections are looked at again, and verdicts without a tunnel are void: not
+ * whenever a pod begins or ends somewhere. */
+static void pods_of_other_nodes_change_no_verdict(void **state)
+{
+	struct state_builder *b = *state;
+	const struct {
+		const char *node; /* NULL: it goes */
+		bool is_other;
+	} steps[] = {{"n2", false}, {"n3", false}, {"n1", true}, {"n2", true},
+		     {NULL, false}, {"n1", true},  {NULL, true}};
+	struct mesh_workload w = {.name = "a", .addrs = {"10.0.0.1"}};
+	struct state *s = mesh_build(b);
+
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+		uint64_t before = state_policy_generation(s);
+
+		w.node = steps[i].node;
+		if (w.node)
+			mesh_put_workload(b, &w);
+		else
+			assert_int_equal(state_builder_del_address(b, "Kubernetes//Pod/demo/a"), 0);
+		state_unref(s);
+		s = mesh_build(b);
+		assert_int_equal(state_policy_generation(s) != before, steps[i].is_other);
+	}
+	state_unref(s);
+}
+
 /* Random changes, then everything taken away: nothing is left over and nothing leaks (run with
  * SAN=1). */
 static void random_changes_leave_nothing_behind(void **state)
@@ -322,6 +350,7 @@ int main(void)
 		T(the_longest_cidr_wins),
 		T(missing_policies_of_this_node_are_noticed),
 		T(verdicts_are_asked_for_again_only_when_they_may_differ),
+		T(pods_of_other_nodes_change_no_verdict),
 		T(random_changes_leave_nothing_behind),
 	};
 

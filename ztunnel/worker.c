@@ -98,7 +98,6 @@ void state_wait_cancel(struct state_wait *wait)
 struct worker_message {
 	struct message m;
 	struct worker *worker;
-	struct state *state;
 	struct pod *pod;
 	struct listener_set *listeners;
 	const struct worker_ops *ops;
@@ -113,7 +112,6 @@ struct worker_message {
 
 static void message_free(struct worker_message *m)
 {
-	(void)state_unref(m->state);
 	(void)pod_unref(m->pod);
 	(void)listener_set_unref(m->listeners);
 	free(m);
@@ -149,34 +147,34 @@ static void run_state_waiters(struct worker *w)
 	}
 }
 
+/* Once it is taken from there the next one is a message again. */
 static void run_state(void *target, struct message *msg)
 {
-	struct worker_message *m = container_of(msg, struct worker_message, m);
-	struct worker *w = target;
+	struct worker *w = container_of(msg, struct worker, news);
+	struct state *s = atomic_exchange(&w->next_state, NULL);
 
-	if (w) {
-		struct state *old = w->state;
-
-		w->state = TAKE_PTR(m->state);
-		(void)state_unref(old);
-		if (state_policy_generation(w->state) != w->policy_generation) {
-			w->policy_generation = state_policy_generation(w->state);
-			conn_recheck_all(w);
-		}
-		pool_on_state(w->pool);
-		run_state_waiters(w);
+	if (!target) {
+		(void)state_unref(s);
+		return;
 	}
-	message_free(m);
+	(void)state_unref(w->state);
+	w->state = s;
+	if (state_policy_generation(w->state) != w->policy_generation) {
+		w->policy_generation = state_policy_generation(w->state);
+		conn_recheck_all(w);
+	}
+	pool_on_state(w->pool);
+	run_state_waiters(w);
 }
 
 void worker_post_state(struct worker *w, struct state *s)
 {
-	struct worker_message *m = message_new(w, run_state);
+	struct state *unseen = atomic_exchange(&w->next_state, state_ref(s));
 
-	if (!m)
-		return;
-	m->state = state_ref(s);
-	inbox_post(&w->inbox, &m->m);
+	if (unseen)
+		(void)state_unref(unseen);
+	else
+		inbox_post(&w->inbox, &w->news);
 }
 
 static void run_pod_added(void *target, struct message *msg)
@@ -289,21 +287,19 @@ void worker_post_sockets(struct worker *w, const struct zds_sockets *sockets, co
 
 static void run_trust(void *target, struct message *msg)
 {
-	struct worker *w = target;
+	struct worker *w = container_of(msg, struct worker, distrust);
 
-	if (w) {
-		pool_on_trust(w->pool);
-		inbound_on_trust(w);
-	}
-	message_free(container_of(msg, struct worker_message, m));
+	atomic_store(&w->is_distrusting, false);
+	if (!target)
+		return;
+	pool_on_trust(w->pool);
+	inbound_on_trust(w);
 }
 
 void worker_post_trust(struct worker *w)
 {
-	struct worker_message *m = message_new(w, run_trust);
-
-	if (m)
-		inbox_post(&w->inbox, &m->m);
+	if (!atomic_exchange(&w->is_distrusting, true))
+		inbox_post(&w->inbox, &w->distrust);
 }
 
 /* Behind everything that another worker has handed over. */
@@ -452,6 +448,8 @@ int worker_prepare(struct worker *w, struct state *state)
 	help_init(w);
 	inbox_init(&w->inbox, w->loop, w);
 	w->lost.run = run_lost;
+	w->news.run = run_state;
+	w->distrust.run = run_trust;
 	w->settled.run = run_settled;
 	w->state = state_ref(state);
 	w->policy_generation = state_policy_generation(state);

@@ -63,6 +63,11 @@ struct worker {
 	atomic_bool is_lost;
 	struct message settled; /* all workers drain; posted once */
 	atomic_uint draining;   /* how many do; counted in the first one */
+	/* What must be heard needs no memory to tell. */
+	struct message news; /* in the inbox while there is a next_state */
+	_Atomic(struct state *) next_state;
+	struct message distrust; /* in the inbox while is_distrusting */
+	atomic_bool is_distrusting;
 	struct inbox *main_inbox;
 	struct help help;
 	const struct worker_ops *ops;
@@ -119,7 +124,7 @@ void worker_stop(struct worker *w);
 /** worker_free() - after worker_stop() of all workers. Also takes a zeroed one. */
 void worker_free(struct worker *w);
 
-/** worker_post_state() - a newer snapshot; counted. */
+/** worker_post_state() - a newer snapshot; counted. One that it has not come to is left out. */
 void worker_post_state(struct worker *w, struct state *s);
 /** worker_post_pod_add() - watch these listeners (instead of older ones of the same cookie); both
  * counted. */

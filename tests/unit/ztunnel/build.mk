@@ -23,6 +23,6 @@ $(BUILD)/tests/unit/ztunnel/test-memory: ALL_LDFLAGS += -Wl,--wrap=malloc
 # Memory that ends while the agent is left.
 $(BUILD)/tests/unit/ztunnel/test-node-drain: ALL_LDFLAGS += -Wl,--wrap=calloc
 # Memory that ends while sockets are handed over.
-$(BUILD)/tests/unit/ztunnel/test-worker-stock: ALL_LDFLAGS += -Wl,--wrap=calloc,--wrap=worker_post_sockets
+$(BUILD)/tests/unit/ztunnel/test-worker-stock: ALL_LDFLAGS += -Wl,--wrap=calloc,--wrap=worker_post_sockets,--wrap=worker_post_state
 # Who does not ask the other worker for help.
 $(BUILD)/tests/unit/ztunnel/test-relay: ALL_LDFLAGS += -Wl,--wrap=help_init

@@ -32,7 +32,8 @@ struct agent_link {
 	const struct agent_link_ops *ops;
 	void *arg;
 	struct loop_fd watch;
-	struct loop_timer timer; /* reconnect, or the agent's HELLO is due */
+	struct loop_timer
+		timer; /* reconnect, the agent's HELLO is due, or it has missed a message */
 	uint64_t retry_us;
 	bool is_connected; /* its HELLO has come */
 	bool is_told;      /* the failure to connect is in the log already */
@@ -164,6 +165,17 @@ static int send_message(struct agent_link *l, const void *msg, size_t len)
 	if (list_is_empty(&l->queue))
 		r = seqpacket_send(l->watch.fd, msg, len, NULL, 0);
 	return r == -EAGAIN ? enqueue(l, msg, len) : r;
+}
+
+/* Of what may not be missed: one that was lost leaves the agent with verdicts that do not hold, or
+ * with a pod that it waits for. When it is back it asks for all anew. */
+static int send_surely(struct agent_link *l, const void *msg, size_t len)
+{
+	int r = send_message(l, msg, len);
+
+	if (r < 0 && l->is_connected)
+		(void)loop_timer_set(l->loop, &l->timer, 0);
+	return r;
 }
 
 static int flush_queue(struct agent_link *l)
@@ -320,7 +332,9 @@ static void on_timer(struct loop_timer *t)
 {
 	struct agent_link *l = container_of(t, struct agent_link, timer);
 
-	if (l->watch.fd >= 0)
+	if (l->is_connected)
+		disconnect(l, -ENOBUFS, "the agent does not hear what it must");
+	else if (l->watch.fd >= 0)
 		disconnect(l, -ETIMEDOUT, "the agent does not greet");
 	else
 		try_connect(l);
@@ -378,7 +392,7 @@ int agent_link_ack(struct agent_link *l, uint64_t netns_cookie, int error)
 	const struct zds_pod_ref m = {
 		.h = {ZDS_POD_ACK, sizeof(m)}, .netns_cookie = netns_cookie, .error = error};
 
-	return send_message(l, &m, sizeof(m));
+	return send_surely(l, &m, sizeof(m));
 }
 
 int agent_link_need(struct agent_link *l, const struct zds_sockets *need)
@@ -398,7 +412,7 @@ int agent_link_verdict(struct agent_link *l, const struct zds_verdict *verdict)
 
 	m.h.type = ZDS_VERDICT;
 	m.h.len = sizeof(m);
-	return send_message(l, &m, sizeof(m));
+	return send_surely(l, &m, sizeof(m));
 }
 
 int agent_link_policy(struct agent_link *l)
@@ -407,7 +421,7 @@ int agent_link_policy(struct agent_link *l)
 
 	if (!l->is_connected)
 		return -ENOTCONN;
-	return send_message(l, &h, sizeof(h));
+	return send_surely(l, &h, sizeof(h));
 }
 
 int agent_link_direct_ask(struct agent_link *l, uint64_t id, uint32_t at)

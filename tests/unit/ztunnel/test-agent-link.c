@@ -241,6 +241,24 @@ TEST(a_slow_agent_gets_everything_in_order)
 	}
 }
 
+/* What has not gone might have been that no verdict holds any more: when it comes back all is asked
+ * anew. */
+TEST(an_agent_that_hears_nothing_is_left_before_it_misses_something)
+{
+	struct fixture *f = *cmocka_state;
+
+	for (int i = 0; i < 100000 && agent_link_policy(f->link) == 0; i++)
+		continue;
+	assert_true(agent_link_is_connected(f->link));
+	turn(f, 1);
+	assert_false(agent_link_is_connected(f->link));
+	assert_int_equal(f->seen.lost, 1);
+	assert_int_equal(close(f->agent), 0);
+	accept_link(f);
+	assert_true(agent_link_is_connected(f->link));
+	assert_int_equal(f->seen.connected, 2);
+}
+
 TEST(comes_back_when_the_agent_does)
 {
 	struct fixture *f = *cmocka_state;
@@ -484,6 +502,7 @@ int main(void)
 		T(what_is_asked_reaches_the_agent),
 		T(a_page_is_asked_for_and_comes),
 		T(a_slow_agent_gets_everything_in_order),
+		T(an_agent_that_hears_nothing_is_left_before_it_misses_something),
 		T(comes_back_when_the_agent_does),
 		T(rubbish_closes_the_link),
 		T(a_second_hello_closes_the_link),

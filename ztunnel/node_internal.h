@@ -46,7 +46,8 @@ struct node {
 	struct crl_watch *crl; /* NULL: there are no lists */
 	struct clock_watch clock;
 	struct settings settings;
-	bool has_new_domains; /* trusted from the next snapshot on */
+	bool has_new_domains; /* trusted once all workers have the next snapshot */
+	unsigned int untold;  /* workers that have not come to it */
 	struct loop_timer drain_timer, leave_timer;
 	struct trim trim;
 	unsigned int drained;

@@ -87,12 +87,30 @@ static void domains_change(struct node *n, const struct settings *s)
 	n->has_new_domains = count < s->domain_count;
 }
 
+static void no_conn(void *arg, const struct conn *c)
+{
+}
+
+static void on_told(void *main, void *arg)
+{
+	struct node *n = main;
+
+	if (--n->untold == 0)
+		domains_take(n, n->settings.domains, n->settings.domain_count);
+}
+
+/* A worker that answers has come to the snapshot, which it was sent before. */
 void node_trust_state(struct node *n)
 {
 	if (!n->has_new_domains)
 		return;
 	n->has_new_domains = false;
-	domains_take(n, n->settings.domains, n->settings.domain_count);
+	n->untold++; /* this call's own, that it ends with */
+	for (unsigned int i = 0; i < n->config.workers; i++)
+		if (n->workers[i].is_running &&
+		    worker_post_collect(&n->workers[i], no_conn, on_told, NULL) == 0)
+			n->untold++;
+	on_told(n, NULL);
 }
 
 void node_trust_settings(void *arg, struct settings *s)

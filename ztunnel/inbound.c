@@ -480,10 +480,19 @@ static void on_deadline(struct loop_timer *timer)
 }
 
 /* evict() - the handshake that has lasted longest makes room: who connects and says nothing needs
- * no certificate, and is to keep nobody out who says something. */
-static void evict(struct worker *w)
+ * no certificate, and is to keep nobody out who says something. @peer's own first: who connects all
+ * the time is to keep out himself. */
+static void evict(struct worker *w, const struct cv_addr *peer)
 {
-	struct server_tunnel *t = list_entry(w->handshakes.next, struct server_tunnel, handshake);
+	struct server_tunnel *t, *own;
+
+	t = list_entry(w->handshakes.next, struct server_tunnel, handshake);
+	list_for_each_entry (own, &w->handshakes, handshake) {
+		if (!cv_addr_equal(&own->peer.addr, peer))
+			continue;
+		t = own;
+		break;
+	}
 
 	handshake_done(t);
 	t->is_evicted = true;
@@ -515,7 +524,7 @@ void inbound_tunnel_start(struct worker *w, struct pod *pod, int fd, const struc
 	t->deadline.on_timer = on_deadline;
 	t->is_leaving = worker_pod_is_leaving(w, pod->netns_cookie);
 	if (w->handshake_count >= WORKER_HANDSHAKES_MAX)
-		evict(w);
+		evict(w, &peer->addr);
 	t->is_handshaking = true;
 	w->handshake_count++;
 	list_add_tail(&w->handshakes, &t->handshake);

@@ -18,17 +18,28 @@
 #include "tls/identity.h"
 #include "tls/trust.h"
 
-/* peer_dial() - a node that dials the server's 15008. Return: its socket, connected and silent. */
-static int peer_dial(void)
+/* peer_dial_from() - a node that dials the server's 15008. @from: NULL: any address. Return: its
+ * socket, connected and silent. */
+static int peer_dial_from(const char *from)
 {
 	const struct timeval patience = {.tv_sec = WAIT_MS / 1000};
 	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(CV_HBONE_PORT)};
+	struct sockaddr_in own = {.sin_family = AF_INET};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
+	if (from) {
+		assert_int_equal(inet_pton(AF_INET, from, &own.sin_addr), 1);
+		assert_int_equal(bind(fd, (struct sockaddr *)&own, sizeof(own)), 0);
+	}
 	assert_int_equal(inet_pton(AF_INET, SERVER_ADDR, &sa.sin_addr), 1);
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
 	return fd;
+}
+
+static int peer_dial(void)
+{
+	return peer_dial_from(NULL);
 }
 
 static SSL *peer_ssl(struct rig *f)
@@ -56,6 +67,29 @@ TEST(who_dials_15008_and_says_nothing_keeps_nobody_out)
 	app_pass(p.client, p.server, "let me in");
 	app_pair_close(&p);
 	for (int i = 0; i < SILENT; i++)
+		(void)close(fds[i]);
+}
+
+/* Its own handshakes make room for those that it begins, not those that somebody else began before:
+ * who dials fast enough would else have all the places at any time. */
+TEST(who_dials_15008_all_the_time_takes_nobodys_place)
+{
+	enum { DIALS = 2 * WORKERS * WORKER_HANDSHAKES_MAX };
+	struct rig *f = *cmocka_state;
+	SSL *ssl = peer_ssl(f);
+	static int fds[DIALS];
+	int honest = peer_dial();
+
+	assert_true(files_limit_raise(3 * DIALS) >= 3 * DIALS);
+	rig_turn_workers(f);
+	for (int i = 0; i < DIALS; i++)
+		fds[i] = peer_dial_from(OUTSIDE_ADDR);
+	rig_turn_workers(f);
+	assert_int_equal(SSL_set_fd(ssl, honest), 1);
+	assert_int_equal(SSL_connect(ssl), 1);
+	SSL_free(ssl);
+	(void)close(honest);
+	for (int i = 0; i < DIALS; i++)
 		(void)close(fds[i]);
 }
 
@@ -257,6 +291,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(who_dials_15008_and_says_nothing_keeps_nobody_out),
+		T(who_dials_15008_all_the_time_takes_nobodys_place),
 		T(a_handshake_with_a_pod_that_leaves_ends_in_a_goaway),
 		T(who_is_revoked_within_the_handshake_is_not_let_in),
 		T(who_floods_tunnels_with_tiny_frames_and_breaks_them_off_is_not_heard),

@@ -34,6 +34,41 @@ int bootstrap_call(const struct bootstrap *b, const struct kube_request_config *
 	}
 }
 
+/** struct telling - each mistake once, as long as the object stays the same. */
+struct telling {
+	void (*on_error)(void *arg, const struct source_error *err);
+	void *arg;
+	char version[64]; /* that was told of */
+	bool is_silent;
+};
+
+static void on_mistake(void *arg, const struct source_error *err)
+{
+	const struct telling *t = arg;
+
+	if (!t->is_silent)
+		t->on_error(t->arg, err);
+}
+
+/* @body: taken. */
+static int mesh_config_take(struct telling *t, json_t *body, struct mesh_config *ret)
+{
+	const char *version = json_string_value(
+		json_object_get(json_object_get(body, "metadata"), "resourceVersion"));
+	_cleanup_(object_unrefp) struct object *o = NULL;
+	int r;
+
+	t->is_silent = version && streq(version, t->version);
+	(void)str_copy(t->version, sizeof(t->version), version ? version : "");
+	r = object_new_json(body, &o);
+	if (r == 0)
+		r = mesh_config_read(o, on_mistake, t, ret);
+	if (r == -EINVAL && !t->is_silent)
+		log_error("control", "waiting for a MeshConfig without mistakes: until then "
+				     "neither the trust domain nor what it closes is known");
+	return r;
+}
+
 int bootstrap_mesh_config(const struct bootstrap *b,
 			  void (*on_error)(void *arg, const struct source_error *err), void *arg,
 			  struct mesh_config *ret)
@@ -41,14 +76,19 @@ int bootstrap_mesh_config(const struct bootstrap *b,
 	_cleanup_(freep) char *path = str_format("/api/v1/namespaces/%s/configmaps/%s",
 						 b->root_namespace, b->mesh_config);
 	const struct kube_request_config config = {.method = "GET", .path = path};
-	_cleanup_(object_unrefp) struct object *o = NULL;
-	struct kube_reply c = {0};
-	int r = path ? bootstrap_call(b, &config, &c) : -ENOMEM;
+	struct telling t = {.on_error = on_error, .arg = arg};
+	int r;
 
-	if (r < 0 || c.status != 200) {
+	do {
+		struct kube_reply c = {0};
+
+		r = path ? bootstrap_call(b, &config, &c) : -ENOMEM;
+		if (r == 0 && c.status == 200)
+			r = mesh_config_take(&t, TAKE_PTR(c.body), ret);
 		kube_reply_clear(&c);
-		return r;
-	}
-	r = object_new_json(TAKE_PTR(c.body), &o);
-	return r < 0 ? r : mesh_config_read(o, on_error, arg, ret);
+		/* one without it would sign for another trust domain, and open what was closed */
+		if (r == -EINVAL && kube_pause(b->loop, AGAIN_US) < 0)
+			return -EINTR;
+	} while (r == -EINVAL);
+	return r;
 }

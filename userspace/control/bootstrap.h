@@ -15,8 +15,9 @@ struct bootstrap {
 	const char *mesh_config; /* name of MeshConfig's ConfigMap */
 };
 
-/** bootstrap_mesh_config() - that ConfigMap of the root namespace. @on_error as
- * mesh_config_read(). Return: 0, also when there is none; -EINTR stopped; -EINVAL; -ENOMEM. */
+/** bootstrap_mesh_config() - that ConfigMap of the root namespace; one with a mistake is waited
+ * out. @on_error: as mesh_config_read(), once for each version of it. Return: 0, also when there is
+ * none; -EINTR stopped; -ENOMEM. */
 _must_check_ int bootstrap_mesh_config(const struct bootstrap *b,
 				       void (*on_error)(void *arg, const struct source_error *err),
 				       void *arg, struct mesh_config *ret);

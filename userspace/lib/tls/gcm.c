@@ -26,8 +26,8 @@ struct kind {
 };
 
 static const struct kind wide = {"init_mb_mgr_avx512", IMB_CPUFLAGS_AVX512_T2};
-static const struct kind usual = {
-	"init_mb_mgr_avx2", IMB_CPUFLAGS_AVX2 | IMB_FEATURE_AESNI | IMB_FEATURE_PCLMULQDQ};
+static const struct kind usual = {"init_mb_mgr_avx2",
+				  IMB_FEATURE_AVX2 | IMB_FEATURE_AESNI | IMB_FEATURE_PCLMULQDQ};
 
 /* kind_of_processor() - asked before the library is so much as mapped; the library knows the rest.
  * Return: NULL, none that is of use. */

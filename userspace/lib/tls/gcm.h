@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* gcm - AES-GCM of TLS records by Intel's libipsec-mb: with VAES, VPCLMULQDQ and AVX-512 a record of
- * 16 KiB costs a quarter of what it costs OpenSSL 3.0. With AVX2 and AES-NI alone it costs the same,
- * but records.h needs these ciphers, and saves two copies and OpenSSL's work for each record.
+/* gcm - AES-GCM of TLS records by Intel's libipsec-mb: with VAES, VPCLMULQDQ and AVX-512 a record
+ * of 16 KiB costs a quarter of what it costs OpenSSL 3.0. With AVX2 and AES-NI alone it costs the
+ * same, but records.h needs these ciphers, and saves two copies and OpenSSL's work for each record.
  * Everything else of TLS remains OpenSSL's. */
 #include "base/macros.h"
 

@@ -4,9 +4,11 @@ what a slow reader costs.
 
 The attacker has a certificate and writes frames that were made beforehand, so that it pays for little but the TLS. Its streams
 and the honest client's reach the same application, loadgen, which takes hundreds of connections at once without keeping the
-others waiting. Beside the quiet p99 stands that beside a pod that only burns a core: on a small machine the attacker takes CPU
-from everybody.
+others waiting. An attacker on this machine takes processors from everybody, which one on another machine does not. So it runs
+pinned, too: it has the last core, everything else the first one, what the kernel does for a packet that reaches the victim's node
+included. Not pinned, the p99 stands also beside that of a pod that only burns a core.
 """
+import contextlib
 import json
 import os
 import subprocess
@@ -18,6 +20,7 @@ import h2raw
 import slow
 from hostile import RAW, Hostile
 from leftovers import NAMESPACES, TAG
+from topology import run
 
 BURN = "import sys, time\nend = time.process_time() + float(sys.argv[1])\nwhile time.process_time() < end: pass"
 # 64 bytes there and back, 200 times a second, on a connection that stays; prints the 99th percentile in microseconds.
@@ -49,39 +52,91 @@ def cpu_s(pid):
     return total / 1e9
 
 
+def processes_of(pid):
+    """What `pid` has started, and what these have."""
+    found = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # one that has just ended
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as f:
+                for child in map(int, f.read().split()):
+                    found += [child, *processes_of(child)]
+    return found
+
+
+def set_affinity(cores):
+    """Of this process and everything that it has started, each thread."""
+    os.sched_setaffinity(0, cores)
+    for pid in processes_of(os.getpid()):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for thread in os.listdir(f"/proc/{pid}/task"):
+                os.sched_setaffinity(int(thread), cores)
+
+
 class Stage:
     """The victim, an honest client and the attacker."""
 
     def __init__(self, work_dir, seconds):
         self.hostile, self.seconds = Hostile(work_dir, f"{NAMESPACES}a", 74, TAG), seconds
+        self.attackers_core = None
 
     def start(self):
         """Culvert, and the application."""
         self.hostile.processes += slow.serve(self.hostile.server)
         self.hostile.start()
 
+    @contextlib.contextmanager
+    def pinned(self):
+        """The attacker has the last core, everything else the first."""
+        before = os.sched_getaffinity(0)
+        try:
+            set_affinity({min(before)})
+            self._receive_on(1 << min(before))
+            self.attackers_core = max(before)
+            yield
+        finally:
+            self.attackers_core = None
+            self._receive_on(0)
+            set_affinity(before)
+
+    def _receive_on(self, mask):
+        """Which cores take what reaches the victim's node; 0: the sender's, as always where a link has both ends in one kernel."""
+        run("ip", "netns", "exec", self.hostile.server.node.name, "sh", "-c",
+            f"echo {mask:x} > /sys/class/net/uplink/queues/rx-0/rps_cpus")
+
     def beside(self, *argv):
         """Run a command of the attacker's beside the honest client. Return: (its output, ztunnel's CPU, honest p99)."""
         h = self.hostile
         pid = h.ztunnel()
         before = cpu_s(pid)
-        attack = subprocess.Popen(h.attacker.enter(*argv), stdout=subprocess.PIPE, text=True) if argv else None
+        pin = ["taskset", "-c", str(self.attackers_core)] if self.attackers_core is not None else []
+        attack = subprocess.Popen(h.attacker.enter(*pin, *argv), stdout=subprocess.PIPE, text=True) if argv else None
         p99 = float(h.friend.run(sys.executable, "-c", PACE, h.server.ip4, str(slow.FAST_PORT), str(self.seconds)))
         out = attack.communicate()[0] if attack else ""
         return out, cpu_s(pid) - before, p99
 
-    def grounds(self):
-        """What floods are held against: (ztunnel's CPU and honest p99 while it is quiet, that p99 beside a core that burns)."""
-        _, quiet_cpu, quiet = self.beside()
-        return quiet_cpu, quiet, self.beside(sys.executable, "-c", BURN, str(self.seconds))[2]
-
-    def attack(self, name, quiet_cpu, quiet, busy):
-        """One flood: {metric: value}."""
+    def attack(self, name):
+        """One flood. Return: as beside()."""
         h = self.hostile
-        out, cpu, p99 = self.beside(sys.executable, RAW, "flood", name, h.server.ip4, *h.leaf(),
-                                    f"{h.server.ip4}:{slow.FAST_PORT}", str(self.seconds))
-        theirs = max(json.loads(out)["cpu"], 0.01)
-        return {"cpu_per_attacker": max(cpu - quiet_cpu, 0) / theirs, "p99_to_quiet": p99 / quiet, "p99_to_busy": p99 / busy}
+        return self.beside(sys.executable, RAW, "flood", name, h.server.ip4, *h.leaf(), f"{h.server.ip4}:{slow.FAST_PORT}",
+                           str(self.seconds))
+
+    def attacks_pinned(self, names):
+        """{flood: {metric: value}}."""
+        with self.pinned():
+            _, quiet_cpu, quiet = self.beside()
+            found = {}
+            for name in names:
+                out, cpu, p99 = self.attack(name)
+                theirs = max(json.loads(out)["cpu"], 0.01)
+                found[name] = {"cpu_per_attacker": max(cpu - quiet_cpu, 0) / theirs, "p99_to_quiet_pinned": p99 / quiet}
+            return found
+
+    def attacks_shared(self, names):
+        """The same where all share all cores."""
+        quiet = self.beside()[2]
+        busy = self.beside(sys.executable, "-c", BURN, str(self.seconds))[2]
+        p99 = {name: self.attack(name)[2] for name in names}
+        return {name: {"p99_to_quiet": p99[name] / quiet, "p99_to_busy": p99[name] / busy} for name in names}
 
 
 def stage(bench):
@@ -97,15 +152,15 @@ def stage(bench):
 
 
 def attacks(bench):
-    """In each round what floods are held against, then every flood that is wanted."""
+    """Every flood that is wanted, in rounds; not pinned in the first alone."""
     wanted = [name for name in h2raw.FLOODS if row_id(name) in bench.options.rows]
     for number in range(1 if bench.options.quick else 3):
-        bench.at("attack_* without a flood")
-        grounds = stage(bench).grounds()
-        for name in wanted:
-            bench.at(row_id(name), f"attacks, round {number + 1}: {name}")
-            for metric, value in stage(bench).attack(name, *grounds).items():
-                bench.add(row_id(name), contestants.Culvert, metric, value)
+        bench.at("attack_*", f"attacks, round {number + 1}")
+        kinds = [stage(bench).attacks_pinned] + ([stage(bench).attacks_shared] if number == 0 else [])
+        for attack in kinds:
+            for name, metrics in attack(wanted).items():
+                for metric, value in metrics.items():
+                    bench.add(row_id(name), contestants.Culvert, metric, value)
 
 
 def slow_reader(bench):
@@ -126,6 +181,6 @@ def row_id(name):
     return "attack_" + name.replace(" ", "_")
 
 
-METRICS = ("cpu_per_attacker", "p99_to_quiet", "p99_to_busy")
+METRICS = ("cpu_per_attacker", "p99_to_quiet_pinned", "p99_to_quiet", "p99_to_busy")
 ROWS = {"slow_reader": (slow_reader, ("rss_growth_kB", "fast_loss_percent")),
         **{row_id(name): (attacks, METRICS) for name in h2raw.FLOODS}}

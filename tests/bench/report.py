@@ -117,7 +117,7 @@ def scaling_lines(entries):
 
 # What has a limit: the row's name or how names of such rows begin, the metric, the most that it may be.
 LIMITS = (("slow_reader", "fast_loss_percent", 5), ("slow_reader", "rss_growth_kB", 1024), ("attack_", "cpu_per_attacker", 1),
-          ("attack_", "p99_to_quiet", 1.5), ("policy_effect", "cut_p99_ms_small", 100), ("policy_effect", "cut_p99_ms_large", 100),
+          ("attack_", "p99_to_quiet_pinned", 1.5), ("policy_effect", "cut_p99_ms_small", 100), ("policy_effect", "cut_p99_ms_large", 100),
           ("scale_processes", "ztunnel_rss_bytes_per_workload", 600), ("scale_processes", "control_load_ms", 1000),
           ("scale_processes", "ztunnel_load_ms", 1000),
           *(("scale_processes", f"{part}_idle_us_per_s", 1000) for part in ("agent", "ztunnel", "control")),

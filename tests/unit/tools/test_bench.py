@@ -124,7 +124,7 @@ def test_the_page_holds_everything_and_asks_for_nothing():
 
 def test_what_has_a_limit_gets_a_verdict():
     samples = {("slow_reader", "culvert-cross", "fast_loss_percent"): [4], ("slow_reader", "ztunnel", "fast_loss_percent"): [40],
-               ("attack_x", "culvert-cross", "p99_to_quiet"): [2], ("rr1", "culvert-cross", "p50_us"): [1]}
+               ("attack_x", "culvert-cross", "p99_to_quiet_pinned"): [2], ("rr1", "culvert-cross", "p50_us"): [1]}
     names = ["culvert-cross", "ztunnel"]
     lines = report.verdicts(report.rows(samples, dict.fromkeys(names, "none"), names), ["culvert-cross"]).splitlines()
     assert [line.split()[:2] for line in lines] == [["MISSED", "attack_x"], ["ok", "slow_reader"]]

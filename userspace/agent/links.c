@@ -12,10 +12,9 @@
 
 #define KIND_MAX 16
 
-/* An interface of the pod's that has another end. */
+/* An interface of the pod's whose other end is the agent's. */
 struct end {
 	uint32_t peer; /* ifindex there */
-	int32_t nsid;  /* of that namespace, as the pod's numbers it */
 	uint8_t mac[6];
 };
 
@@ -23,7 +22,7 @@ struct look {
 	const struct netns_home *home;
 	struct end ends[LINKS_MAX];
 	size_t end_count;
-	int32_t home_nsid;
+	int32_t home_nsid; /* as the pod's namespace numbers the agent's; -1: it has none */
 };
 
 struct link_request {
@@ -68,13 +67,13 @@ static int on_pod_link(void *arg, const struct nlmsghdr *h)
 	const void *mac = link_attr(h, IFLA_ADDRESS, 6);
 	struct end *e;
 
-	if (h->nlmsg_type != RTM_NEWLINK || !peer || !nsid || !mac || !is_veth(h))
+	if (h->nlmsg_type != RTM_NEWLINK || !peer || !nsid || *nsid != look->home_nsid || !mac ||
+	    !is_veth(h))
 		return 0;
 	if (look->end_count == LINKS_MAX)
 		return -E2BIG;
 	e = &look->ends[look->end_count++];
 	e->peer = *peer;
-	e->nsid = *nsid;
 	memcpy(e->mac, mac, sizeof(e->mac));
 	return 0;
 }
@@ -114,12 +113,22 @@ static int home_nsid_find(struct look *look)
 	return netlink_call(NETLINK_ROUTE, &q.h, on_nsid, look);
 }
 
+/* Links to namespaces inside the pod (containers, machines) are as many as it likes: they are left
+ * out before they are counted. A number is given by the first look at a link that leads there. */
 static int look_in_pod(void *arg)
 {
 	struct link_request q = link_request(NLM_F_DUMP, 0);
-	int r = netlink_call(NETLINK_ROUTE, &q.h, on_pod_link, arg);
+	struct look *look = arg;
+	int r = home_nsid_find(look);
 
-	return r < 0 ? r : home_nsid_find(arg);
+	if (r == 0 && look->home_nsid < 0) {
+		r = netlink_call(NETLINK_ROUTE, &q.h, NULL, NULL);
+		if (r == 0)
+			r = home_nsid_find(look);
+	}
+	if (r < 0 || look->home_nsid < 0)
+		return r;
+	return netlink_call(NETLINK_ROUTE, &q.h, on_pod_link, look);
 }
 
 static int on_host_link(void *arg, const struct nlmsghdr *h)
@@ -147,8 +156,6 @@ int links_find(const struct netns_home *home, int netns_fd, struct link ret[LINK
 		struct link_request q = link_request(0, (int)e->peer);
 		struct link l = {.ifindex = e->peer};
 
-		if (look.home_nsid < 0 || e->nsid != look.home_nsid)
-			continue;
 		memcpy(l.pod_mac, e->mac, sizeof(l.pod_mac));
 		r = netlink_call(NETLINK_ROUTE, &q.h, on_host_link, &l);
 		if (r < 0)

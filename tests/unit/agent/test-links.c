@@ -102,6 +102,31 @@ static void test_links_to_elsewhere_are_left_out(void **state)
 	assert_int_equal(n, 0);
 }
 
+static int add_many(void *arg)
+{
+	char command[256];
+
+	(void)snprintf(command, sizeof(command),
+		       "for i in $(seq %d); do echo link add a$i type veth peer name b$i netns "
+		       "/proc/%d/fd/%d; done | ip -batch -",
+		       LINKS_MAX + 1, (int)getpid(), third_fd);
+	shell(command);
+	return 0;
+}
+
+/* As in a pod that runs containers: its own link is guarded all the same. */
+static void test_many_links_inside_the_pod_hide_none(void **state)
+{
+	struct link links[LINKS_MAX];
+	size_t n = 0;
+
+	need_root();
+	assert_int_equal(netns_call(&home, pod_fd, add_many, NULL), 0);
+	assert_int_equal(links_find(&home, pod_fd, links, &n), 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(links[0].ifindex, if_nametoindex("h0"));
+}
+
 static int fail_at_once(void *arg, const struct nlmsghdr *h)
 {
 	++*(int *)arg;
@@ -149,6 +174,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_the_hosts_end_is_found_with_both_addresses),
 		cmocka_unit_test(test_links_to_elsewhere_are_left_out),
+		cmocka_unit_test(test_many_links_inside_the_pod_hide_none),
 		cmocka_unit_test(test_the_callbacks_error_ends_the_call),
 		cmocka_unit_test(test_attributes_are_found_by_type_and_size),
 	};

@@ -25,7 +25,7 @@ void enrolment_entry_init(struct enrolment *e)
 	for (size_t i = e->addrs.count; i > 0; i--) {
 		const struct cv_addr *a = &e->addrs.all[i - 1];
 
-		if (enrolment_is_link_local(a))
+		if (cv_addr_is_link_local(a))
 			continue;
 		if (cv_addr_is_v4(a))
 			e->entry.addr4 = *a;
@@ -297,7 +297,7 @@ static int vouch_begin(struct enrolment *e)
 	int r = entry_put(e);
 
 	for (size_t i = 0; i < e->addrs.count; i++)
-		if (!enrolment_is_link_local(&e->addrs.all[i]) && !(e->unsteered & (1u << i)))
+		if (!cv_addr_is_link_local(&e->addrs.all[i]) && !(e->unsteered & (1u << i)))
 			datapath_local_set(e->ctx->datapath, e->cookie, &e->addrs.all[i]);
 	return r;
 }

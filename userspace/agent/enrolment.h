@@ -46,6 +46,8 @@ struct enrolment_context {
 
 #define ENROLMENT_ERROR_LEN 256
 
+_Static_assert(NETNS_MAX_ADDRS <= 32, "bits of enrolment.unsteered");
+
 /** struct enrolment_addrs - those of a namespace. */
 struct enrolment_addrs {
 	struct cv_addr all[NETNS_MAX_ADDRS]; /* the pod's own first, then others that it has */
@@ -155,9 +157,6 @@ void enrolment_reroute_end(struct enrolment *e);
 /** enrolment_guard() - guard its links, or look again who else is there. Without a guard the pod
  * does not talk directly. What is not as it should be is logged once, and in guard_notice. */
 void enrolment_guard(struct enrolment *e);
-
-/** enrolment_is_link_local() - 169.254/16, fe80::/10. */
-bool enrolment_is_link_local(const struct cv_addr *a);
 
 /** enrolment_has_addr() - is it one of the addresses? */
 bool enrolment_has_addr(const struct enrolment *e, const struct cv_addr *addr);

@@ -9,8 +9,6 @@
 #include "enrolment_private.h"
 #include "net/addr.h"
 
-#define LINK_LOCAL_PREFIX 0xfe80 /* and ffc0 */
-
 int look_around(void *arg)
 {
 	struct look *look = arg;
@@ -20,15 +18,6 @@ int look_around(void *arg)
 	if (r < 0)
 		return r;
 	return netns_addrs(look->addrs, &look->addr_count);
-}
-
-bool enrolment_is_link_local(const struct cv_addr *a)
-{
-	uint8_t bytes[16];
-
-	if (cv_addr_bytes(a, bytes) == 4)
-		return bytes[0] == 169 && bytes[1] == 254;
-	return (((bytes[0] << 8) | bytes[1]) & 0xffc0) == LINK_LOCAL_PREFIX;
 }
 
 static bool addrs_have(const struct cv_addr *addrs, size_t n, const struct cv_addr *a)
@@ -65,7 +54,7 @@ static void refuse(struct enrolment_addrs *to, const struct cv_addr *a)
  * first look. */
 static bool is_plugins(const struct enrolment *e, const struct cv_addr *a)
 {
-	return e->addrs.count == 0 ? !enrolment_is_link_local(a) : enrolment_owns_addr(e, a);
+	return e->addrs.count == 0 ? !cv_addr_is_link_local(a) : enrolment_owns_addr(e, a);
 }
 
 /* Return: the first of the Pod's that is not there; NULL: none. */
@@ -134,7 +123,7 @@ int addrs_choose(const struct podspec *spec, const struct enrolment *e, const st
 			refuse(ret, &look->addrs[i]);
 	for (int is_last = 0; is_last < 2; is_last++)
 		for (size_t i = 0; i < look->addr_count; i++)
-			if (enrolment_is_link_local(&look->addrs[i]) == (is_last == 1) &&
+			if (cv_addr_is_link_local(&look->addrs[i]) == (is_last == 1) &&
 			    !addrs_have(ret->refused, ret->refused_count, &look->addrs[i]))
 				append(ret, &look->addrs[i]);
 	if (ret->count == 0) {

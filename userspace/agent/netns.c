@@ -153,22 +153,26 @@ static bool ifaddr_take(const struct ifaddrs *i, struct cv_addr *ret)
 	return true;
 }
 
+/* Those that are link-local, or the others. Return: how many @ret has then. */
+static size_t addrs_take(const struct ifaddrs *all, bool is_link_local,
+			 struct cv_addr ret[NETNS_MAX_ADDRS], size_t n)
+{
+	for (const struct ifaddrs *i = all; i && n < NETNS_MAX_ADDRS; i = i->ifa_next)
+		if (ifaddr_take(i, &ret[n]) && cv_addr_is_link_local(&ret[n]) == is_link_local)
+			n++;
+	return n;
+}
+
+/* A pod that runs containers has an interface for each, and a link-local address on it: they must
+ * not crowd out the pod's own, nor be a reason to know none. */
 int netns_addrs(struct cv_addr ret[NETNS_MAX_ADDRS], size_t *ret_n)
 {
 	_cleanup_(freeifaddrsp) struct ifaddrs *all = NULL;
-	size_t n = 0;
+	size_t n;
 
 	if (getifaddrs(&all) < 0)
 		return -errno;
-	for (const struct ifaddrs *i = all; i; i = i->ifa_next) {
-		struct cv_addr a;
-
-		if (!ifaddr_take(i, &a))
-			continue;
-		if (n == NETNS_MAX_ADDRS)
-			return -E2BIG;
-		ret[n++] = a;
-	}
-	*ret_n = n;
+	n = addrs_take(all, false, ret, 0);
+	*ret_n = addrs_take(all, true, ret, n);
 	return 0;
 }

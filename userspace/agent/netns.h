@@ -12,7 +12,7 @@
 #include "base/macros.h"
 #include "culvert/abi/addr.h"
 
-#define NETNS_MAX_ADDRS 16
+#define NETNS_MAX_ADDRS 32
 #define NETNS_OF_MAX    64
 
 /** struct netns_home - the agent's own namespace: the node's, in a cluster. */
@@ -68,7 +68,7 @@ _must_check_ int netns_cookie(uint64_t *ret);
 /**
  * netns_addrs() - addresses of the namespace the process is in now, without 127/8 and ::1;
  * link-local ones too.
- * @ret, @ret_n: filled, at most NETNS_MAX_ADDRS; further ones are left out and make the call return
- * -E2BIG. Return: 0; -E2BIG; -errno of getifaddrs(3).
+ * @ret, @ret_n: filled, at most NETNS_MAX_ADDRS; link-local ones come last, and what has no room is
+ * left out. Return: 0; -errno of getifaddrs(3).
  */
 _must_check_ int netns_addrs(struct cv_addr ret[NETNS_MAX_ADDRS], size_t *ret_n);

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "net/addr.h"
 #include "pods_private.h"
 
 static bool spec_has(const struct podspec *spec, const struct cv_addr *addr)
@@ -122,6 +123,6 @@ void pods_clashes_resolve(struct pods *p, struct enrolment *e)
 			continue;
 		e->unsteered |= 1u << i;
 		log_warn("agent", "two pods have one %saddress, which is not served pod=%s",
-			 enrolment_is_link_local(a) ? "link-local " : "", e->key);
+			 cv_addr_is_link_local(a) ? "link-local " : "", e->key);
 	}
 }

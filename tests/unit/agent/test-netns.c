@@ -17,6 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "net/addr.h"
+
 static int on_call(void *arg)
 {
 	return netns_cookie(arg) < 0 ? -EIO : 42;
@@ -65,6 +67,26 @@ static void goes_there_and_comes_back(void **state)
 	netns_home_close(&home);
 }
 
+static void link_local_addresses_crowd_out_no_others(void **state)
+{
+	struct cv_addr addrs[NETNS_MAX_ADDRS];
+	char text[CV_ADDR_STRLEN];
+	size_t n = 0;
+	int r;
+
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(unshare(CLONE_NEWNET), 0);
+	/* NOLINTNEXTLINE(cert-env33-c): a test's own words */
+	r = system("{ for i in $(seq 40); do echo addr add 169.254.7.$i/32 dev lo; done; "
+		   "echo addr add 10.7.7.7/32 dev lo; } | ip -batch -");
+	assert_int_equal(r, 0);
+	assert_int_equal(netns_addrs(addrs, &n), 0);
+	assert_int_equal(n, NETNS_MAX_ADDRS);
+	assert_string_equal(cv_addr_format(&addrs[0], text), "10.7.7.7");
+	assert_true(cv_addr_is_link_local(&addrs[1]));
+}
+
 static void other_files_are_no_namespaces(void **state)
 {
 	struct netns_file file = {.ino = 7};
@@ -81,6 +103,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(goes_there_and_comes_back),
+		cmocka_unit_test(link_local_addresses_crowd_out_no_others),
 		cmocka_unit_test(other_files_are_no_namespaces),
 	};
 

@@ -45,16 +45,21 @@ static void kinds_are_told_apart(void **state)
 {
 	static const struct {
 		const char *text;
-		bool is_v4, is_loopback, is_any;
+		bool is_v4, is_loopback, is_any, is_link_local;
 	} table[] = {
-		{"127.0.0.1", true, true, false},
-		{"127.64.9.9", true, true, false},
-		{"::1", false, true, false},
-		{"0.0.0.0", true, false, true},
-		{"::", false, false, true},
-		{"128.0.0.1", true, false, false},
-		{"::ffff:127.0.0.1", true, true, false},
-		{"::2", false, false, false},
+		{"127.0.0.1", true, true, false, false},
+		{"127.64.9.9", true, true, false, false},
+		{"::1", false, true, false, false},
+		{"0.0.0.0", true, false, true, false},
+		{"::", false, false, true, false},
+		{"128.0.0.1", true, false, false, false},
+		{"::ffff:127.0.0.1", true, true, false, false},
+		{"::2", false, false, false, false},
+		{"169.254.1.1", true, false, false, true},
+		{"169.253.255.255", true, false, false, false},
+		{"fe80::1", false, false, false, true},
+		{"febf::1", false, false, false, true},
+		{"fec0::1", false, false, false, false},
 	};
 	struct cv_addr a;
 
@@ -63,6 +68,7 @@ static void kinds_are_told_apart(void **state)
 		assert_int_equal(cv_addr_is_v4(&a), table[i].is_v4);
 		assert_int_equal(cv_addr_is_loopback(&a), table[i].is_loopback);
 		assert_int_equal(cv_addr_is_any(&a), table[i].is_any);
+		assert_int_equal(cv_addr_is_link_local(&a), table[i].is_link_local);
 	}
 }
 

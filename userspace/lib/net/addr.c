@@ -62,6 +62,13 @@ bool cv_addr_is_any(const struct cv_addr *a)
 	return a->w[0] == 0 && a->w[1] == 0 && a->w[2] == 0 && a->w[3] == 0;
 }
 
+bool cv_addr_is_link_local(const struct cv_addr *a)
+{
+	if (cv_addr_is_v4(a))
+		return ntohl(a->w[3]) >> 16 == 0xa9fe;
+	return (ntohl(a->w[0]) & 0xffc00000) == 0xfe800000;
+}
+
 bool cv_addr_equal(const struct cv_addr *a, const struct cv_addr *b)
 {
 	return a->w[0] == b->w[0] && a->w[1] == b->w[1] && a->w[2] == b->w[2] && a->w[3] == b->w[3];

@@ -26,6 +26,8 @@ bool cv_addr_is_v4(const struct cv_addr *a);
 bool cv_addr_is_loopback(const struct cv_addr *a);
 /** cv_addr_is_any() - 0.0.0.0 or ::. */
 bool cv_addr_is_any(const struct cv_addr *a);
+/** cv_addr_is_link_local() - 169.254/16, fe80::/10. */
+bool cv_addr_is_link_local(const struct cv_addr *a);
 bool cv_addr_equal(const struct cv_addr *a, const struct cv_addr *b);
 
 /** cv_addr_parse() - "10.0.0.1", "fd00::1", no brackets, no zone. Return: 0; -EINVAL. */

@@ -166,6 +166,8 @@ static int watch_start(struct keeper *k)
 		.client = k->client,
 		.path = k->path,
 		.selector = selector,
+		/* its status changes with every pod of it, on every node */
+		.is_metadata_only = true,
 		.ops = &watch_ops,
 		.arg = k,
 	};

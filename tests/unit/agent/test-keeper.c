@@ -37,7 +37,8 @@
 struct fixture {
 	struct fake_kube kube;
 	struct keeper *keeper;
-	int status; /* of what is asked at the end; 0: nobody answers */
+	char accept[2][256]; /* of the list, of the watch */
+	int status;          /* of what is asked at the end; 0: nobody answers */
 	const char *body;
 };
 
@@ -46,6 +47,8 @@ static bool on_request(struct fake_api *a, int fd, const char *method, const cha
 {
 	struct fixture *f = a->arg;
 
+	(void)str_copy(f->accept[strstr(path, "watch=1") != NULL], sizeof(f->accept[0]),
+		       a->last_accept);
 	if (streq(path, "/api/v1/nodes/n1"))
 		fake_answer(fd, 200, "{\"metadata\":{\"name\":\"n1\"}}");
 	else if (!streq(path, ONE))
@@ -107,6 +110,19 @@ static void hear(struct fixture *f, const char *events)
 	fake_push(&f->kube.api, events);
 	fake_end(&f->kube.api);
 	UNTIL(&f->kube, f->kube.api.n_watches > watches);
+}
+
+/* It changes with every pod of it, and each node watches it. */
+static void of_its_daemonset_it_watches_the_metadata_alone(void **state)
+{
+	const struct fixture *f = *state;
+
+	assert_string_equal(f->accept[0],
+			    "Accept: application/json;as=PartialObjectMetadataList;g=meta.k8s.io;"
+			    "v=v1,application/json");
+	assert_string_equal(f->accept[1],
+			    "Accept: application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,"
+			    "application/json");
 }
 
 static void what_the_server_says_holds(void **state)
@@ -262,6 +278,8 @@ static void a_name_has_a_namespace(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(of_its_daemonset_it_watches_the_metadata_alone,
+						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_the_server_says_holds, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(no_answer_is_a_restart, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(its_own_only_is_listened_to, set_up, tear_down),

@@ -34,7 +34,7 @@ struct fake_api {
 	const char *pages[8];
 	int list_status;
 	size_t n_lists, n_watches;
-	char last_list[1024], last_watch[1024], last_auth[256];
+	char last_list[1024], last_watch[1024], last_auth[256], last_accept[256];
 	int watch_status; /* other than 200: the watch is refused with it */
 	int watch_fd;     /* of the newest watch */
 	/* NULL: lists and watches as above, nothing else is answered. Return: false: as above */
@@ -132,6 +132,9 @@ static inline void fake_on_request(struct loop_fd *w, uint32_t events)
 	length = strcasestr(c->request, "content-length: ");
 	if (!body || (length && strlen(body + 4) < strtoul(length + 16, NULL, 10)))
 		return;
+	auth = strstr(c->request, "Accept: ");
+	(void)snprintf(c->api->last_accept, sizeof(c->api->last_accept), "%.*s",
+		       auth ? (int)strcspn(auth, "\r") : 0, auth ? auth : "");
 	auth = strstr(c->request, "Authorization: ");
 	c->api->last_auth[0] = '\0';
 	if (auth)

@@ -371,9 +371,11 @@ static int headers_fill(struct kube_request *q, const struct kube_request_config
 	_cleanup_(freep) char *type =
 		str_format("Content-Type: %s",
 			   config->content_type ? config->content_type : "application/json");
+	_cleanup_(freep) char *accept =
+		str_format("Accept: %s", config->accept ? config->accept : "application/json");
 	int r;
 
-	r = header_add(q, "Accept: application/json");
+	r = header_add(q, accept);
 	if (r == 0)
 		r = header_add(q, "User-Agent: culvert");
 	if (r == 0)

@@ -29,6 +29,7 @@ struct kube_request_config {
 	const char *method;       /* "GET" */
 	const char *path;         /* "/api/v1/pods?limit=100" */
 	const char *content_type; /* of @body; NULL: JSON */
+	const char *accept;       /* what the answer may be; NULL: JSON */
 	const char *body;         /* NULL: none */
 	uint64_t timeout_us;      /* for all of it; 0: none */
 	/**

@@ -20,6 +20,9 @@
 #define ABSENT_US      2000000ULL /* the API server does not know the kind (yet) */
 #define MESSAGE_MAX    512
 
+/* Of what kind an answer is to be; a server that cannot make one gives whole objects. */
+#define METADATA(kind) "application/json;as=" kind ";g=meta.k8s.io;v=v1,application/json"
+
 struct kube_watch {
 	struct loop *loop;
 	struct kube_client *client;
@@ -33,6 +36,7 @@ struct kube_watch {
 	char *version; /* where the next watch begins; NULL: list first */
 	char *next;    /* of a list's next page; NULL: the first */
 	uint64_t backoff_us;
+	bool is_metadata_only;
 	bool has_data; /* of this watch, of this page */
 	int trouble;   /* that was told: -errno or a status; 0: none */
 };
@@ -316,6 +320,7 @@ static int list_start(struct kube_watch *w)
 	const struct kube_request_config config = {
 		.method = "GET",
 		.path = path,
+		.accept = w->is_metadata_only ? METADATA("PartialObjectMetadataList") : NULL,
 		.timeout_us = LIST_US,
 		.on_data = on_list_data,
 		.on_done = on_listed,
@@ -336,6 +341,7 @@ static int watch_start(struct kube_watch *w)
 	const struct kube_request_config config = {
 		.method = "GET",
 		.path = path,
+		.accept = w->is_metadata_only ? METADATA("PartialObjectMetadata") : NULL,
 		.timeout_us = WATCH_S * 1000000ULL + WATCH_SLACK_US,
 		.on_data = on_watch_data,
 		.on_done = on_watch_end,
@@ -371,6 +377,7 @@ int kube_watch_new(const struct kube_watch_config *config, struct kube_watch **r
 	w->list.kind = config->kind;
 	w->ops = config->ops;
 	w->arg = config->arg;
+	w->is_metadata_only = config->is_metadata_only;
 	w->backoff_us = BACKOFF_MIN_US;
 	w->again.on_timer = on_again;
 	w->path = strdup(config->path);

@@ -31,6 +31,9 @@ struct kube_watch_config {
 	struct kube_client *client; /* borrowed */
 	const char *path;           /* "/api/v1/pods"; copied */
 	const char *selector;       /* "fieldSelector=spec.nodeName%3Dn1", or ""; copied */
+	/* of objects nothing but metadata is wanted: spec and status stay away where the server
+	 * can leave them out */
+	bool is_metadata_only;
 	const struct kube_watch_ops *ops;
 	void *arg;
 };

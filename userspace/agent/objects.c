@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "model/enrol.h"
+#include "source/json_pool.h"
 
 #define AGAIN_US       200000ULL
 #define ROOT_NAMESPACE "istio-system"
@@ -342,6 +343,15 @@ static void on_namespace(struct objects *o, struct object *obj)
 	changed(o);
 }
 
+/* In a folder are the pods of all nodes. Of another one's is kept what tells whether it changes. */
+static int on_read(void *arg, struct object *obj)
+{
+	const struct objects *o = arg;
+	const char *node = object_string(obj, "spec.nodeName");
+
+	return node && streq(node, o->node) ? 0 : object_reduce(obj, o->labels);
+}
+
 static void on_put(void *arg, struct object *obj)
 {
 	struct objects *o = arg;
@@ -419,6 +429,7 @@ static const struct source_ops source_ops = {
 	.on_error = on_error,
 	.on_error_cleared = on_error_cleared,
 	.on_synced = on_synced,
+	.on_read = on_read,
 };
 
 static int source_start(struct objects *o)
@@ -459,6 +470,8 @@ int objects_new(const struct objects_config *config, struct objects **ret)
 	if (r == 0)
 		r = map_new(&o->namespaces);
 	if (r == 0)
+		r = json_pool_new(&o->labels);
+	if (r == 0)
 		r = source_start(o);
 	if (r < 0)
 		return r;
@@ -486,6 +499,7 @@ struct objects *objects_free(struct objects *o)
 	map_free(o->pods);
 	map_free(o->left);
 	map_free(o->namespaces);
+	(void)json_pool_free(o->labels);
 	free(o->node);
 	free(o);
 	return NULL;

@@ -29,6 +29,7 @@ struct objects {
 	struct map *pods;         /* "namespace/name" -> struct known_pod */
 	struct map *left;         /* key of one that has left -> struct known_pod */
 	struct map *namespaces;   /* name -> struct object */
+	struct json_pool *labels; /* of other nodes' pods */
 	/* of Pods, of Namespaces: what keeps them from being listed and watched; "" when nothing
 	 * does */
 	struct {

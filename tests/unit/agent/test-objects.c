@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -24,6 +25,8 @@
 #define NAMESPACE(label)                                                                           \
 	"apiVersion: v1\nkind: Namespace\nmetadata:\n  name: demo\n  labels:\n    "                \
 	"istio-injection: " label "\n"
+
+#define OTHERS 500
 
 struct fixture {
 	struct loop *loop;
@@ -212,6 +215,38 @@ static void a_finished_pod_or_one_that_moves_is_let_go(void **state)
 	put(f, "b.yaml", POD("b", "n2", ""));
 	turn(f);
 	assert_string_equal(f->told.calls, "-demo/a -demo/b ");
+	put(f, "b.yaml", POD("b", "n1", ""));
+	turn(f);
+	assert_string_equal(f->told.calls, "-demo/a -demo/b +demo/b ");
+}
+
+static void of_other_nodes_pods_next_to_nothing_is_kept(void **state)
+{
+	struct fixture *f = *state;
+	size_t len = 0, size = OTHERS * 4096;
+	char *text = malloc(size);
+	size_t before;
+
+	assert_non_null(text);
+	for (int i = 0; i < OTHERS; i++) {
+		len += (size_t)snprintf(text + len, size - len,
+					"---\n" POD("p%d", "n2", "") "  containers:\n", i);
+		for (int k = 0; k < 20; k++)
+			len += (size_t)snprintf(text + len, size - len,
+						"  - {name: c%d, image: i, env: [{name: A, "
+						"value: b}]}\n",
+						k);
+	}
+	put(f, "ns.yaml", NAMESPACE("enabled"));
+	start(f);
+	before = mallinfo2().uordblks;
+	put(f, "a.yaml", text);
+	free(text);
+	turn(f);
+	assert_in_range(mallinfo2().uordblks, 0, before + OTHERS * 2048);
+	put(f, "b.yaml", POD("b", "n1", ""));
+	turn(f);
+	assert_string_equal(f->told.calls + strlen(f->told.calls) - strlen("+demo/b "), "+demo/b ");
 }
 
 static void a_missing_folder_is_an_error(void **state)
@@ -270,6 +305,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_pod_that_turns_bad_stays_and_is_named, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(a_finished_pod_or_one_that_moves_is_let_go, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(of_other_nodes_pods_next_to_nothing_is_kept, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(a_missing_folder_is_an_error, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_may_not_be_watched_is_told, setup, teardown),

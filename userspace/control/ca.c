@@ -251,7 +251,7 @@ static int serial_set(X509 *cert)
 static int validity_set(X509 *cert, const X509 *issuer, int64_t ttl_s)
 {
 	const ASN1_TIME *limit = X509_get0_notAfter(issuer);
-	long ttl = ttl_s <= 0 ? CA_TTL_S : (long)MIN(ttl_s, CA_TTL_MAX_S);
+	long ttl = ttl_s <= 0 ? CA_TTL_S : (long)ttl_s;
 
 	if (X509_cmp_current_time(limit) <= 0)
 		return -EKEYEXPIRED;

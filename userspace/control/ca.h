@@ -92,7 +92,7 @@ void ca_chain_clear(struct ca_chain *chain);
  * clients and servers. Only the public key is taken from the request; its proof of possession is
  * checked.
  * @csr_pem: at most 16 KiB; P-256, P-384 or RSA of 2048..4096 bits.
- * @ttl_s:   wanted life, CA_TTL_MAX_S at most; <= 0: 24 h. It never outlives the CA's own.
+ * @ttl_s:   wanted life; <= 0: 24 h. It never outlives the CA's own.
  * Return: 0; -EBADMSG the request; -EINVAL @spiffe; -EKEYEXPIRED the CA's own certificate has
  * ended; -EIO; -ENOMEM.
  */

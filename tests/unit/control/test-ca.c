@@ -202,7 +202,14 @@ static void signs_a_workload(void **state)
 	assert_int_equal(critical, 1);
 	GENERAL_NAMES_free(san);
 	ca_chain_clear(&chain);
-	/* shorter is granted, longer is not */
+	/* how long is for its caller to bound: MAX_WORKLOAD_CERT_TTL may be more than Istio's */
+	assert_int_equal(ca_sign(ca, csr, ID, 200 * 86400, &chain), 0);
+	X509_free(TAKE_PTR(leaf));
+	leaf = cert_of(chain.pem[0]);
+	assert_int_equal(
+		X509_cmp_time(X509_get0_notAfter(leaf), &(time_t){time(NULL) + 199 * 86400}), 1);
+	ca_chain_clear(&chain);
+	/* shorter is granted, longer than the CA's own is not */
 	assert_int_equal(ca_sign(ca, csr, ID, 60, &chain), 0);
 	X509_free(TAKE_PTR(leaf));
 	leaf = cert_of(chain.pem[0]);

@@ -23,19 +23,6 @@ struct service_entry {
 	char key[];
 };
 
-struct state_builder {
-	struct state_tables t;
-	struct map *services; /* key -> struct service_entry */
-	struct list dirty;
-	struct policy_groups *groups;
-	struct mesh_nodes *nodes;
-	uint64_t generation;
-	uint64_t policy_generation;
-	struct state_flags flags;
-	bool is_looser; /* since the last snapshot */
-	char node[256];
-};
-
 /* Pod with a tunnel > pod > tunnel > the rest. */
 static int workload_rank(const struct workload *w)
 {

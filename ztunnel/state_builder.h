@@ -23,6 +23,12 @@ struct state_flags {
 /** state_builder_new() - @node: whose workloads must not miss a policy; copied. Return: 0; -ENOMEM.
  */
 _must_check_ int state_builder_new(const char *node, struct state_builder **ret);
+/**
+ * state_builder_renew() - an empty one, after a change that ended in the middle: some of it is left
+ * in places where nobody would find it again. Certificates, stand-ins, flags and the numbers of
+ * snapshots go on. @io: replaced on success, the old one is freed. Return: 0; -ENOMEM.
+ */
+_must_check_ int state_builder_renew(struct state_builder **io);
 struct state_builder *state_builder_free(struct state_builder *b);
 DEFINE_CLEANUP(struct state_builder *, state_builder_free);
 

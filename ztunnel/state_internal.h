@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* state_internal - the inside of a snapshot, for state, its builder and authz alone. */
+/* state_internal - the inside of a snapshot and its builder, for state, its builder and authz
+ * alone.
+ */
 #include "base/hamt.h"
+#include "base/list.h"
 #include "ztunnel/mesh_nodes.h"
 #include "ztunnel/policy.h"
 #include "ztunnel/policy_groups.h"
@@ -39,6 +42,19 @@ struct state {
 	struct state_tables t;
 	struct state *base; /* whose tables these are, but for identities and stand_ins; counted;
 			     * NULL: all are its own */
+};
+
+struct state_builder {
+	struct state_tables t;
+	struct map *services; /* key -> struct service_entry */
+	struct list dirty;
+	struct policy_groups *groups;
+	struct mesh_nodes *nodes;
+	uint64_t generation;
+	uint64_t policy_generation;
+	struct state_flags flags;
+	bool is_looser; /* since the last snapshot */
+	char node[256];
 };
 
 /** state_tables_init() - all empty. Return: 0; -ENOMEM (then freed again). */

@@ -41,6 +41,8 @@ struct xds_sync {
 	unsigned int synced_types; /* since the stream is open */
 	bool is_connected;
 	bool is_synced;
+	bool is_spoilt;   /* a change ended in the middle, for want of memory */
+	bool is_renewed;  /* the builder is new, and not all has come again */
 	bool is_overdue;  /* waited long enough for what is missing; until nothing is */
 	bool is_held_out; /* waited long enough for a whole change; until there is one */
 	bool has_aside;   /* something to publish that hangs together with nothing */
@@ -134,6 +136,8 @@ static bool is_held(struct xds_sync *x)
 {
 	uint64_t us = hold_us(x);
 
+	if (x->is_spoilt || x->is_renewed)
+		return true;
 	if (!us)
 		x->is_held_out = false;
 	if (!us || x->is_held_out)
@@ -190,6 +194,7 @@ static int put_address(struct xds_sync *x, const void *packed, size_t len, char 
 		r = state_builder_put_workload(x->builder, a.workload);
 	else
 		r = state_builder_put_service(x->builder, a.service);
+	x->is_spoilt |= r < 0;
 	workload_unref(a.workload);
 	service_def_unref(a.service);
 	return r;
@@ -206,7 +211,16 @@ static int put_policy(struct xds_sync *x, const char *name, const void *packed, 
 	if (!p)
 		return r;
 	put = state_builder_put_policy(x->builder, p);
+	x->is_spoilt |= put < 0;
 	return put < 0 ? put : r;
+}
+
+static int put_node(struct xds_sync *x, const char *name, const void *packed, size_t len)
+{
+	int r = mesh_nodes_put(state_builder_nodes(x->builder), name, packed, len);
+
+	x->is_spoilt |= r == -ENOMEM;
+	return r;
 }
 
 /* The control plane sends us what is for all nodes, or for this one. */
@@ -238,7 +252,7 @@ static int on_resource(void *arg, enum xds_type type, const char *name, const vo
 	else if (type == XDS_AUTHORIZATION)
 		r = put_policy(x, name, packed, len, err, err_size);
 	else if (type == XDS_NODE)
-		r = mesh_nodes_put(state_builder_nodes(x->builder), name, packed, len);
+		r = put_node(x, name, packed, len);
 	else if (type == XDS_NODE_CONFIG)
 		r = put_settings(x, packed, len, err, err_size);
 	if (r < 0) {
@@ -263,6 +277,7 @@ static int on_removed(void *arg, enum xds_type type, const char *name)
 		r = state_builder_del_policy(x->builder, name);
 	else if (type == XDS_NODE)
 		r = mesh_nodes_del(state_builder_nodes(x->builder), name);
+	x->is_spoilt |= r < 0;
 	if (r < 0)
 		log_error_errno(TARGET, r, "cannot remove name=\"%s\"", name);
 	loop_task_queue(x->loop, &x->publish);
@@ -272,8 +287,13 @@ static int on_removed(void *arg, enum xds_type type, const char *name)
 static int for_each_held(void *arg, enum xds_type type, int (*fn)(void *arg, const char *name),
 			 void *fn_arg)
 {
-	const struct xds_sync *x = arg;
+	struct xds_sync *x = arg;
+	int r = x->is_spoilt ? state_builder_renew(&x->builder) : 0;
 
+	if (r < 0)
+		return r;
+	x->is_renewed |= x->is_spoilt;
+	x->is_spoilt = false;
 	if (type == XDS_ADDRESS)
 		return state_builder_for_each_address(x->builder, fn, fn_arg);
 	if (type == XDS_AUTHORIZATION)
@@ -289,7 +309,10 @@ static void on_update_done(void *arg, enum xds_type type)
 	x->synced_types |= 1u << type;
 	/* what closes a change may be an empty response */
 	loop_task_queue(x->loop, &x->publish);
-	if (x->is_synced || !is_everything_here(x) || xds_client_part(x->client) == XDS_PART_MORE)
+	if (!is_everything_here(x) || xds_client_part(x->client) == XDS_PART_MORE)
+		return;
+	x->is_renewed = false;
+	if (x->is_synced)
 		return;
 	x->is_synced = true;
 	state_builder_set_synced(x->builder);

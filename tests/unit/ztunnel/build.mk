@@ -20,6 +20,9 @@ $(BUILD)/tests/unit/ztunnel/test-certs: ALL_LDFLAGS += -Wl,--wrap=now_realtime_u
 
 # How much memory there is.
 $(BUILD)/tests/unit/ztunnel/test-memory: ALL_LDFLAGS += -Wl,--wrap=malloc
+# Memory that ends in the middle of a change.
+$(BUILD)/tests/unit/ztunnel/test-xds-whole: ALL_LDFLAGS += -Wl,--wrap=state_builder_put_policy
+$(BUILD)/tests/unit/ztunnel/test-state-memory: ALL_LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 # Memory that ends while the agent is left.
 $(BUILD)/tests/unit/ztunnel/test-node-drain: ALL_LDFLAGS += -Wl,--wrap=calloc
 # Memory that ends while sockets are handed over.

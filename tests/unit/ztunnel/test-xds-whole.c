@@ -2,9 +2,25 @@
 /* xds-sync - what belongs together comes into force together, however many messages it takes: of a
  * control plane that says what does, and of one that does not, as Istio's. */
 #include "tests/unit/ztunnel/xds_fixture.h"
+
+#include <errno.h>
+
 #include "tests/unit/ztunnel/xds_response.h"
 
 #define ROUNDS 20
+
+/* For the next policy, which is half taken over. */
+static bool has_no_memory;
+
+int __real_state_builder_put_policy(struct state_builder *b, struct policy *p);
+int __wrap_state_builder_put_policy(struct state_builder *b, struct policy *p);
+int __wrap_state_builder_put_policy(struct state_builder *b, struct policy *p)
+{
+	if (!has_no_memory)
+		return __real_state_builder_put_policy(b, p);
+	has_no_memory = false;
+	return -ENOMEM;
+}
 
 /* struct change - of a policy's scope, old and new both of which keep alice out. */
 struct change {
@@ -209,6 +225,39 @@ static void half_a_change_is_not_in_force_while_the_control_plane_is_away(void *
 	assert_non_null(state_workload_by_uid(xds_sync_state(f->sync), "Kubernetes//Pod/demo/w0"));
 }
 
+/* The builder keeps half of it, and is not built upon. */
+static void what_memory_ends_in_is_in_force_when_all_has_come_again(void **state)
+{
+	struct fixture *f = *state;
+	const struct mesh_workload late = {.name = "late", .account = "web"};
+	uint8_t packed[MESH_PACKED_SIZE];
+	uint64_t before;
+
+	send_workload(f, &(struct mesh_workload){.name = "a", .addrs = {"10.0.0.1"}});
+	set_policy(f, "p", ISTIO__SECURITY__SCOPE__NAMESPACE, ISTIO__SECURITY__ACTION__DENY);
+	xds_server_flush(f->server);
+	run_ms(f, 1, 5000);
+	before = state_policy_generation(xds_sync_state(f->sync));
+	assert_int_equal(
+		xds_sync_set_stand_in(f->sync, UID_LATE, packed, mesh_pack_workload(&late, packed)),
+		0);
+	run_ms(f, 2, 5000);
+	has_no_memory = true;
+	set_policy(f, "q", ISTIO__SECURITY__SCOPE__NAMESPACE, ISTIO__SECURITY__ACTION__DENY);
+	xds_server_remove(f->server, XDS_AUTHORIZATION, "demo/p");
+	send_workload(f, &(struct mesh_workload){.name = "b", .addrs = {"10.0.0.2"}});
+	xds_server_flush(f->server);
+	while (!state_workload_by_uid(xds_sync_state(f->sync), "Kubernetes//Pod/demo/b"))
+		turn(f, 10);
+	assert_false(has_no_memory);
+	assert_int_equal(f->allowed, 0);
+	assert_non_null(workload_a(f));
+	assert_true(state_policy_generation(xds_sync_state(f->sync)) > before);
+	server_stop(f);
+	run_until_alone(f, true);
+	assert_non_null(client(f, "web"));
+}
+
 /* A control plane that sends what it is told to, when it is told to, and says no word of parts. */
 
 static void on_foreign_message(struct grpc_call *c, void *arg, const void *data, size_t len)
@@ -305,6 +354,7 @@ int main(void)
 		T(so_it_is_beside_a_response_that_is_not_acknowledged),
 		T(a_snapshot_is_what_one_change_left),
 		T(half_a_change_is_not_in_force_while_the_control_plane_is_away),
+		T(what_memory_ends_in_is_in_force_when_all_has_come_again),
 		T(of_a_change_that_lets_in_the_other_half_is_waited_for),
 		T(of_a_change_that_lets_in_no_other_half_may_come),
 	};

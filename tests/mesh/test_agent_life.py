@@ -5,10 +5,14 @@ import signal
 import socket
 import struct
 import subprocess
+import time
 
+import pytest
 from agentkit import (
     ALIVE, BIN, CAPTURE, DIAL_PLAIN, DIR, NAMESPACE, OUTBOUND, PATIENCE_S, PIN_DIR, PLAIN, POD_ADD, POD_DEL, POD_DNS, Pods, SYNCED,
     WORKLOAD_A, Ztunnel, addr, connect, in_netns, run, wait)
+
+GRACE_S = 3  # of the agent's pods.c
 
 
 def test_unlabelling_cuts_nothing(captured):
@@ -110,6 +114,21 @@ def test_an_address_that_comes_later_is_served(captured):
     wait(lambda: captured.pod("a")["state"] == "captured")
     in_netns("c-agent-b", lambda: connect("10.251.0.77", 8080)).close()
     pod.listeners[PLAIN].accept()[0].close()
+
+
+def test_what_an_earlier_ztunnel_listens_for_is_not_refused_while_the_next_one_takes_its_time(captured):
+    """As in an upgrade of a busy node: another agent, and a ztunnel that no agent of now knows."""
+    cookie = captured.a.cookie
+    captured.stop(signal.SIGKILL)
+    captured.start()
+    time.sleep(GRACE_S + 2)
+    assert captured.flags(cookie) == ALIVE | CAPTURE | POD_DNS
+    in_netns("c-agent-a", lambda: connect("10.251.0.2", 80)).close()
+    in_netns("c-agent-b", lambda: connect("10.251.0.1", 8080)).close()
+    captured.z.close()
+    wait(lambda: captured.flags(cookie) == CAPTURE | POD_DNS, what="its listeners are gone")
+    with pytest.raises(ConnectionRefusedError):
+        in_netns("c-agent-a", lambda: connect("10.251.0.2", 80))
 
 
 def test_nothing_is_captured_before_the_mesh_is_known(agent):

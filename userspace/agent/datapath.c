@@ -427,6 +427,14 @@ int datapath_steer_set(struct datapath *d, const struct cv_addr *addr, enum cv_s
 	return bpf_map_update_elem(d->map_fds[DATAPATH_STEER], &key, &value, BPF_ANY);
 }
 
+bool datapath_steer_has(const struct datapath *d, const struct cv_addr *addr)
+{
+	const struct cv_steer_key key = {.local = *addr, .kind = CV_STEER_PLAIN};
+	uint64_t socket_cookie;
+
+	return bpf_map_lookup_elem(d->map_fds[DATAPATH_STEER], &key, &socket_cookie) == 0;
+}
+
 void datapath_steer_del(struct datapath *d, const struct cv_addr *addr)
 {
 	struct cv_steer_key key = {.local = *addr, .kind = CV_STEER_PLAIN};

@@ -139,6 +139,9 @@ void datapath_local_del(struct datapath *d, uint64_t cookie, const struct cv_add
  * 0; -errno. */
 _must_check_ int datapath_steer_set(struct datapath *d, const struct cv_addr *addr,
 				    enum cv_steer_kind kind, int fd);
+/** datapath_steer_has() - is there a socket that listens for what arrives at @addr? It goes out of
+ * the map with its last descriptor. */
+bool datapath_steer_has(const struct datapath *d, const struct cv_addr *addr);
 /** datapath_steer_del() - both kinds of @addr. Harmless when absent. */
 void datapath_steer_del(struct datapath *d, const struct cv_addr *addr);
 

@@ -391,18 +391,32 @@ int enrolment_capture(struct enrolment *e, bool has_dns)
 	return r;
 }
 
-void enrolment_ztunnel_lost(struct enrolment *e)
+static bool is_steered(const struct enrolment *e)
 {
+	for (size_t i = 0; i < e->addrs.count; i++)
+		if (!(e->unsteered & (1u << i)) &&
+		    datapath_steer_has(e->ctx->datapath, &e->addrs.all[i]))
+			return true;
+	return false;
+}
+
+/* Of a ztunnel that has just gone, and had it, the sockets may be there for a moment. */
+bool enrolment_ztunnel_lost(struct enrolment *e)
+{
+	bool had_it = e->is_acked;
 	int r;
 
 	e->is_offered = e->is_acked = false;
 	listeners_close(&e->listeners);
 	if (!(e->entry.flags & CV_POD_ALIVE))
-		return;
+		return false;
+	if (!had_it && is_steered(e))
+		return true;
 	e->entry.flags &= ~(unsigned int)CV_POD_ALIVE;
 	r = datapath_pod_set(e->ctx->datapath, e->cookie, &e->entry);
 	if (r < 0)
 		log_error_errno("agent", r, "cannot mark a pod as without ztunnel pod=%s", e->key);
+	return false;
 }
 
 void enrolment_flags_refresh(struct enrolment *e)

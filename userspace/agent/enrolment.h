@@ -131,8 +131,12 @@ _must_check_ int enrolment_seal(struct enrolment *e, bool has_dns, bool is_blind
 /** enrolment_see() - the mesh's destinations are known now. Logs a failure. */
 void enrolment_see(struct enrolment *e);
 
-/** enrolment_ztunnel_lost() - refuse what would go to ztunnel. Logs a failure. */
-void enrolment_ztunnel_lost(struct enrolment *e);
+/**
+ * enrolment_ztunnel_lost() - refuse what would go to ztunnel. Logs a failure.
+ * Return: true: not yet. An earlier ztunnel, which had the pod before this agent came, listens for
+ * it still: to be asked again.
+ */
+bool enrolment_ztunnel_lost(struct enrolment *e);
 
 /** enrolment_uncapture() - new connections are plain again; those under way still find their names
  * and listeners. */

@@ -20,9 +20,10 @@
 /* How long a released pod's listeners and dial sockets stay, for connections under way and for
  * peers that have not heard yet. */
 #define DRAIN_US (5 * 1000 * 1000)
-/* After an agent's restart: how long ztunnel may take to come back before its pods count as without
- * one. */
+/* After an agent's restart: how long ztunnel may take to come back before it is looked at which
+ * pods are without one, and how often from then on. */
 #define GRACE_US (3 * 1000 * 1000)
+#define AGAIN_US (1000 * 1000)
 
 static struct enrolment *by_cookie(const struct pods *p, uint64_t cookie)
 {
@@ -438,25 +439,31 @@ void pods_ztunnel_connected(struct pods *p)
 	pods_offer(p);
 }
 
+/* In an upgrade the earlier ztunnel serves the pods for as long as this one takes to come, and to
+ * come again. */
 void pods_ztunnel_lost(struct pods *p)
 {
 	struct enrolment *e;
+	bool is_served = false;
 
 	p->in_flight = 0;
 	list_for_each_entry (e, &p->enrolments, link)
-		enrolment_ztunnel_lost(e);
+		is_served |= enrolment_ztunnel_lost(e);
 	list_for_each_entry (e, &p->draining, link)
-		enrolment_ztunnel_lost(e);
+		is_served |= enrolment_ztunnel_lost(e);
+	if (is_served && loop_timer_set(p->config.loop, &p->grace, AGAIN_US) < 0)
+		log_error("agent", "out of memory: it may be seen late that a ztunnel has ended");
 }
 
 static void on_grace(struct loop_timer *t)
 {
 	struct pods *p = container_of(t, struct pods, grace);
 
-	if (!zds_is_connected(p->config.zds)) {
+	if (zds_is_connected(p->config.zds))
+		return;
+	pods_ztunnel_lost(p);
+	if (p->grace.at_us == 0)
 		log_warn("agent", "no ztunnel has come back: its pods' connections are refused");
-		pods_ztunnel_lost(p);
-	}
 }
 
 void pods_synced(struct pods *p)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # What is in the files of network namespaces is the test's own.
-$(BUILD)/tests/unit/agent/test-pods-left $(BUILD)/tests/unit/agent/test-pods-sandbox: ALL_LDFLAGS += -Wl,--wrap=enrolment_refresh,--wrap=enrolment_fits
+$(addprefix $(BUILD)/tests/unit/agent/test-pods-,left sandbox upgrade): ALL_LDFLAGS += -Wl,--wrap=enrolment_refresh,--wrap=enrolment_fits
 # Whose processes run in this container is, too.
 $(BUILD)/tests/unit/agent/test-objects-left: ALL_LDFLAGS += -Wl,--wrap=procs_find,--wrap=procs_any
 # A clock that the test turns.

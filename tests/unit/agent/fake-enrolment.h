@@ -31,6 +31,9 @@ static char held[80];
 /* What an earlier agent left in the maps; 0: nothing. */
 static uint64_t stale;
 static bool is_known_outside;
+/* By an earlier ztunnel; and none is connected. */
+static bool is_served, is_ztunnel_away;
+static unsigned int synced_sent;
 /* A namespace without its pod's addresses. */
 static const char *unfit = "";
 
@@ -118,10 +121,15 @@ void enrolment_uncapture(struct enrolment *e)
 		captured = 0;
 }
 
-void enrolment_ztunnel_lost(struct enrolment *e)
+bool enrolment_ztunnel_lost(struct enrolment *e)
 {
+	bool had_it = e->is_acked;
+
 	e->is_offered = e->is_acked = false;
+	if (!had_it && is_served)
+		return true;
 	e->entry.flags &= ~(unsigned int)CV_POD_ALIVE;
+	return false;
 }
 
 int enrolment_seal(struct enrolment *e, bool has_dns, bool is_blind)
@@ -238,10 +246,11 @@ static bool is_outside(void *arg, const char *name, const struct netns_file *fil
 
 bool zds_is_connected(const struct zds *z)
 {
-	return true;
+	return !is_ztunnel_away;
 }
 
 int zds_send(struct zds *z, struct zds_header *msg, size_t len, const int *fds, size_t fd_count)
 {
+	synced_sent += msg->type == ZDS_SYNCED;
 	return 0;
 }

@@ -111,7 +111,7 @@ static inline int begin(void **state)
 	captured = stale = 0;
 	refresh_result = 0;
 	held[0] = '\0';
-	is_known_outside = is_unstarted = false;
+	is_known_outside = is_unstarted = is_served = is_ztunnel_away = false;
 	fitting = unfit = "";
 	processes[0] = processes[1] = NULL;
 	(void)str_copy(f->dir, sizeof(f->dir), "/tmp/culvert-left-XXXXXX");

@@ -25,7 +25,8 @@ enum zds_type {
 			stay */
 	ZDS_POD_ACK, /* ztunnel -> agent: struct zds_pod_ref, error 0 or errno: capture starts after
 			it */
-	ZDS_SYNCED,  /* agent -> ztunnel: header only; every pod of the moment has been sent */
+	ZDS_SYNCED,  /* agent -> ztunnel: header only; every pod of the moment has been sent, and
+			each  ACK has come */
 	ZDS_NEED, /* ztunnel -> agent: struct zds_sockets, no fds: send `count` more of this kind */
 	ZDS_SOCKETS,    /* agent -> ztunnel: struct zds_sockets + `count` unconnected, non-blocking
 			   sockets */

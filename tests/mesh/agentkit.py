@@ -360,8 +360,8 @@ def agent():
 def captured(agent):
     """The same, pod a captured by a ztunnel."""
     z = Ztunnel()
-    agent.label()
     z.expect(SYNCED)
+    agent.label()
     agent.z = z
     agent.a = z.take_pod()
     wait(lambda: agent.pod("a")["state"] == "captured", what="captured")

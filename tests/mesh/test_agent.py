@@ -31,8 +31,8 @@ def dialled_as(app, ip, port):
 def test_pod_is_captured_after_the_ack_only(agent):
     z = Ztunnel()
     wait(lambda: agent.status()["ztunnel"] == "connected")
-    agent.label()
     z.expect(SYNCED)
+    agent.label()
     _, body, fds = z.expect(POD_ADD)
     pod = PodAdd(body, fds)
     assert (pod.uid, pod.namespace, pod.name, pod.account) == ("Kubernetes//Pod/demo/a", "demo", "a", "a-account")
@@ -195,8 +195,8 @@ def test_a_full_map_of_pods_costs_the_short_way_alone_and_is_counted(agent, tmp_
         f"map update pinned {path} key hex fe {'00 ' * 11}{i.to_bytes(4, 'big').hex(' ')} value hex {'01 ' * 8}\n" for i in range(room)))
     run("bpftool", "batch", "file", tmp_path / "batch")
     z = Ztunnel()
-    agent.label()
     z.expect(SYNCED)
+    agent.label()
     pod = z.take_pod()
     wait(lambda: agent.pod("a")["state"] == "captured")
     text = ""

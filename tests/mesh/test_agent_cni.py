@@ -177,8 +177,8 @@ def test_without_ztunnel_it_starts_and_is_refused(runtime):
     with listener() as s:
         assert not attempt("cv-cni-a", s.getsockname()[1])
         z = Ztunnel()
-        z.expect(SYNCED)
         z.take_pod()
+        z.expect(SYNCED)
         wait(lambda: (entry(agent)["flags"] & (ALIVE | UNKNOWN_TO_TUNNEL)) == ALIVE, what="served")
         z.close()
         wait(lambda: not entry(agent)["flags"] & ALIVE, what="ztunnel is gone again")

@@ -179,8 +179,8 @@ def test_a_replaced_ztunnel_does_not_come_back_while_the_newer_is_there(captured
 
 def test_a_refused_pod_is_an_error_and_not_captured(agent):
     z = Ztunnel()
-    agent.label()
     z.expect(SYNCED)
+    agent.label()
     pod = z.take_pod(error=98)
     got = wait(lambda: (p := agent.pod("a"))["state"] == "error" and p)
     assert "ztunnel did not take the pod" in got["error"]

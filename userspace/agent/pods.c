@@ -97,7 +97,10 @@ void pods_offer(struct pods *p)
 		if (!e->is_offered && e->owner->retry.at_us == 0 && !e->owner->left_key)
 			offer_one(p, e);
 	}
-	if (!p->is_announced && zds_send(p->config.zds, &synced, sizeof(synced), NULL, 0) == 0)
+	/* With this ztunnel is ready, which in an upgrade is the earlier one's end: not before each
+	 * pod that it has taken is steered to it. */
+	if (!p->is_announced && p->in_flight == 0 &&
+	    zds_send(p->config.zds, &synced, sizeof(synced), NULL, 0) == 0)
 		p->is_announced = true;
 }
 

@@ -64,12 +64,30 @@ static void nor_is_it_when_the_new_one_ends_before_it_has_the_pod(void **state)
 	assert_false(is_alive(e));
 }
 
+/* What ends the earlier one is that this one is ready. */
+static void a_ztunnel_has_all_pods_when_it_hears_that_it_has(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)adopted(f);
+	pods_ztunnel_lost(f->pods);
+	synced_sent = 0;
+	pods_ztunnel_connected(f->pods);
+	pods_ack(f->pods, first(f)->cookie, 0);
+	assert_int_equal(synced_sent, 0);
+	ack_all(f);
+	assert_int_equal(synced_sent, 1);
+	checks(f, 1);
+	assert_int_equal(synced_sent, 1);
+}
+
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, begin, end)
 	const struct CMUnitTest tests[] = {
 		T(a_pod_is_not_refused_what_an_earlier_ztunnel_serves),
 		T(nor_is_it_when_the_new_one_ends_before_it_has_the_pod),
+		T(a_ztunnel_has_all_pods_when_it_hears_that_it_has),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -85,10 +85,11 @@ static bool has_process_in(const struct objects *o, const struct known_pod *k,
 			   const struct netns_file *file)
 {
 	const char *uid = procs_uid_of_pod(k->object);
-	pid_t pid = uid ? procs_find(o->procs, uid, loop_now_us(o->config.loop)) : 0;
+	uint64_t now_us = loop_now_us(o->config.loop);
+	pid_t pid = uid ? procs_find(o->procs, uid, now_us) : 0;
 	struct netns_file in = *file;
 
-	return pid && (is_in(&in, pid) || procs_any(o->procs, uid, is_in, &in));
+	return pid && (is_in(&in, pid) || procs_any(o->procs, uid, now_us, is_in, &in));
 }
 
 struct elsewhere {
@@ -111,7 +112,8 @@ bool objects_elsewhere(const struct objects *o, const char *key,
 	const char *uid = k ? procs_uid_of_pod(k->object) : NULL;
 	struct elsewhere e = {fn, arg};
 
-	return o->procs && uid && procs_any(o->procs, uid, on_process, &e);
+	return o->procs && uid &&
+	       procs_any(o->procs, uid, loop_now_us(o->config.loop), on_process, &e);
 }
 
 bool objects_is_outside(const struct objects *o, const char *name, size_t len,

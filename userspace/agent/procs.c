@@ -16,17 +16,20 @@
 #define STAT_MAX   4096
 #define UID_MIN    8 /* static pods have 32 digits, others a UUID of 36 characters */
 #define PROCS_MAX  (1u << 20)
+#define GROW       16
 #define MIRROR     "kubernetes.io/config.mirror"
 
-/** struct proc - the oldest process of a pod. */
+/** struct proc - the processes of a pod. */
 struct proc {
-	pid_t pid;
-	uint64_t start; /* clock ticks since boot */
+	pid_t pid;      /* the oldest */
+	uint64_t start; /* of that; clock ticks since boot */
+	pid_t *all;     /* owned */
+	size_t count;
 };
 
 struct procs {
 	const char *root;
-	struct map *by_uid; /* UID -> struct proc */
+	struct map *by_uid; /* UID -> struct proc, owned */
 	uint64_t scanned_us;
 };
 
@@ -100,10 +103,48 @@ static int start_of(const struct procs *p, const char *pid, uint64_t *ret)
 	return 0;
 }
 
+static struct proc *proc_free(struct proc *k)
+{
+	if (k)
+		free(k->all);
+	free(k);
+	return NULL;
+}
+
 static void forget_all(struct procs *p)
 {
 	map_for_each (p->by_uid, it)
-		free(map_del_str(p->by_uid, it.key));
+		(void)proc_free(map_del_str(p->by_uid, it.key));
+}
+
+/* Of @uid; made, where it is new. Return: NULL: no memory. */
+static struct proc *proc_of(struct procs *p, const char *uid)
+{
+	struct proc *k = map_get_str(p->by_uid, uid);
+
+	if (k)
+		return k;
+	k = calloc(1, sizeof(*k));
+	if (!k || map_put_str(p->by_uid, uid, k) < 0)
+		return proc_free(k);
+	k->start = UINT64_MAX;
+	return k;
+}
+
+static void proc_add(struct proc *k, pid_t pid, uint64_t start)
+{
+	if (k->count % GROW == 0) {
+		pid_t *more = realloc(k->all, (k->count + GROW) * sizeof(*more));
+
+		if (!more)
+			return;
+		k->all = more;
+	}
+	k->all[k->count++] = pid;
+	if (start >= k->start)
+		return;
+	k->start = start;
+	k->pid = pid;
 }
 
 static void proc_see(struct procs *p, const char *name)
@@ -115,25 +156,21 @@ static void proc_see(struct procs *p, const char *name)
 	if (str_parse_u64(name, 1, INT_MAX, &pid) < 0 || uid_of(p, name, uid) < 0 ||
 	    start_of(p, name, &start) < 0)
 		return;
-	known = map_get_str(p->by_uid, uid);
-	if (!known) {
-		known = calloc(1, sizeof(*known));
-		if (!known || map_put_str(p->by_uid, uid, known) < 0) {
-			free(known);
-			return;
-		}
-	} else if (known->start <= start) {
-		return;
-	}
-	*known = (struct proc){.pid = (pid_t)pid, .start = start};
+	known = proc_of(p, uid);
+	if (known)
+		proc_add(known, (pid_t)pid, start);
 }
 
-static void scan(struct procs *p)
+static void scan(struct procs *p, uint64_t now_us)
 {
-	_cleanup_(closedirp) DIR *dir = opendir(p->root);
+	_cleanup_(closedirp) DIR *dir = NULL;
 	const struct dirent *entry;
 
+	if (p->scanned_us && now_us - p->scanned_us < SCAN_US)
+		return;
+	p->scanned_us = now_us;
 	forget_all(p);
+	dir = opendir(p->root);
 	for (unsigned int n = 0; dir && n < PROCS_MAX && (entry = readdir(dir)); n++)
 		if (isdigit((unsigned char)entry->d_name[0]))
 			proc_see(p, entry->d_name);
@@ -156,26 +193,24 @@ pid_t procs_find(struct procs *p, const char *uid, uint64_t now_us)
 
 	if (known && is_valid(p, known, uid))
 		return known->pid;
-	if (p->scanned_us && now_us - p->scanned_us < SCAN_US)
-		return 0;
-	p->scanned_us = now_us;
-	scan(p);
+	scan(p, now_us);
 	known = map_get_str(p->by_uid, uid);
-	return known ? known->pid : 0;
+	return known && is_valid(p, known, uid) ? known->pid : 0;
 }
 
-bool procs_any(const struct procs *p, const char *uid, bool (*fn)(void *arg, pid_t pid), void *arg)
+bool procs_any(struct procs *p, const char *uid, uint64_t now_us, bool (*fn)(void *arg, pid_t pid),
+	       void *arg)
 {
-	_cleanup_(closedirp) DIR *dir = opendir(p->root);
-	const struct dirent *entry;
-	char found[PROCS_UID_MAX];
-	uint64_t pid;
+	const struct proc *known;
+	char name[16], found[PROCS_UID_MAX];
 
-	for (unsigned int n = 0; dir && n < PROCS_MAX && (entry = readdir(dir)); n++)
-		if (str_parse_u64(entry->d_name, 1, INT_MAX, &pid) == 0 &&
-		    uid_of(p, entry->d_name, found) == 0 && streq(found, uid) &&
-		    fn(arg, (pid_t)pid))
+	scan(p, now_us);
+	known = map_get_str(p->by_uid, uid);
+	for (size_t i = 0; known && i < known->count; i++) {
+		(void)snprintf(name, sizeof(name), "%d", (int)known->all[i]);
+		if (uid_of(p, name, found) == 0 && streq(found, uid) && fn(arg, known->all[i]))
 			return true;
+	}
 	return false;
 }
 

@@ -28,9 +28,10 @@ DEFINE_CLEANUP(struct procs *, procs_free);
  */
 pid_t procs_find(struct procs *p, const char *uid, uint64_t now_us);
 
-/** procs_any() - @fn for the pod's processes, in no order, until it says yes: did it? Looks through
- * all processes of the node: not for often. @uid: as procs_find(). */
-bool procs_any(const struct procs *p, const char *uid, bool (*fn)(void *arg, pid_t pid), void *arg);
+/** procs_any() - @fn for the pod's processes, in no order, until it says yes: did it? Those of the
+ * last 100 ms may be missing. @uid, @now_us: as procs_find(). */
+bool procs_any(struct procs *p, const char *uid, uint64_t now_us, bool (*fn)(void *arg, pid_t pid),
+	       void *arg);
 
 /** procs_uid_of_pod() - by which UID the kubelet names the pod's cgroup: its own, or of a static
  * pod, whose object is but a mirror with a UID of its own, the hash of its manifest. Return:

@@ -133,11 +133,11 @@ pid_t __wrap_procs_find(struct procs *p, const char *uid, uint64_t now_us)
 	return oldest ? oldest : getpid();
 }
 
-bool __wrap_procs_any(const struct procs *p, const char *uid, bool (*fn)(void *arg, pid_t pid),
-		      void *arg);
+bool __wrap_procs_any(struct procs *p, const char *uid, uint64_t now_us,
+		      bool (*fn)(void *arg, pid_t pid), void *arg);
 
-bool __wrap_procs_any(const struct procs *p, const char *uid, bool (*fn)(void *arg, pid_t pid),
-		      void *arg)
+bool __wrap_procs_any(struct procs *p, const char *uid, uint64_t now_us,
+		      bool (*fn)(void *arg, pid_t pid), void *arg)
 {
 	return streq(uid, process_of) && (fn(arg, oldest) || fn(arg, getpid()));
 }

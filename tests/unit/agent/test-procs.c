@@ -106,12 +106,36 @@ static void finds_the_oldest_process(void **state)
 	assert_int_equal(procs_find(p, UID, 1050000), 0);
 	assert_int_equal(procs_find(p, UID, 1200000), 77);
 	assert_int_equal(procs_find(p, "ffffffff-0a2b-4f5e-9a53-0d1f7a2b3c4d", 1500000), 0);
-	assert_true(procs_any(p, UID, is_it, &(pid_t){40}));
-	assert_true(procs_any(p, UID, is_it, &(pid_t){77}));
-	assert_false(procs_any(p, UID, is_it, &(pid_t){12}));
+	assert_true(procs_any(p, UID, 1500000, is_it, &(pid_t){40}));
+	assert_true(procs_any(p, UID, 1500000, is_it, &(pid_t){77}));
+	assert_false(procs_any(p, UID, 1500000, is_it, &(pid_t){12}));
 	/* the number is another process' now */
 	put(root, 77, "0::/kubepods/pod" UID "/other\n", 5000);
 	assert_int_equal(procs_find(p, UID, 2000000), 40);
+	(void)procs_free(p);
+	(void)snprintf(command, sizeof(command), "rm -rf %s", root);
+	assert_int_equal(system(command), 0);
+}
+
+#define OTHER_UID "ffffffff-0a2b-4f5e-9a53-0d1f7a2b3c4d"
+
+/* The files of all processes are not read for each. */
+static void many_pods_are_asked_for_in_one_walk(void **state)
+{
+	char root[] = "/tmp/culvert-procs-XXXXXX", command[64];
+	struct procs *p = NULL;
+
+	assert_non_null(mkdtemp(root));
+	assert_int_equal(procs_new(root, &p), 0);
+	put(root, 40, "0::/kubepods/pod" UID "/app\n", 900);
+	assert_true(procs_any(p, UID, 1000000, is_it, &(pid_t){40}));
+	put(root, 77, "0::/kubepods/pod" OTHER_UID "/app\n", 900);
+	assert_false(procs_any(p, OTHER_UID, 1050000, is_it, &(pid_t){77}));
+	/* it is another pod's by now */
+	put(root, 40, "0::/kubepods/pod" OTHER_UID "/app\n", 1000);
+	assert_false(procs_any(p, UID, 1050000, is_it, &(pid_t){40}));
+	assert_true(procs_any(p, OTHER_UID, 1100000, is_it, &(pid_t){77}));
+	assert_true(procs_any(p, OTHER_UID, 1100000, is_it, &(pid_t){40}));
 	(void)procs_free(p);
 	(void)snprintf(command, sizeof(command), "rm -rf %s", root);
 	assert_int_equal(system(command), 0);
@@ -123,6 +147,7 @@ int main(void)
 		cmocka_unit_test(reads_uids_as_kubelets_write_them),
 		cmocka_unit_test(a_static_pod_goes_by_the_hash_of_its_manifest),
 		cmocka_unit_test(finds_the_oldest_process),
+		cmocka_unit_test(many_pods_are_asked_for_in_one_walk),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* netns_find - a network namespace of which only the cookie is known. */
+/* netns_find - network namespaces of which only the cookie is known, and who holds such as are
+ * open. */
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -8,6 +9,25 @@
 #include "netns.h"
 
 #define NETNS_PATH_MAX 300
+
+/** struct netns_sought - one that is looked for. */
+struct netns_sought {
+	uint64_t cookie;        /* where it is all that is known */
+	int fd;                 /* the caller's; -EBADF: none yet */
+	struct netns_file file; /* of what the caller has open, so that its number is no other's */
+	bool has_file;
+	bool is_found;             /* now: something holds it */
+	char path[NETNS_PATH_MAX]; /* that; "": nothing */
+};
+
+/**
+ * netns_find_all() - look for them in the node's processes and in /run/netns, all in one walk
+ * It enters each namespace once, as long as it looks for one of which it knows but the cookie.
+ * @all: no two of one namespace. What is found gets its path, and its file if it had none.
+ * Return: 0; -EMFILE, -ENOMEM not all could be looked at.
+ */
+_must_check_ int netns_find_all(const struct netns_home *home, struct netns_sought *const *all,
+				size_t n);
 
 /**
  * netns_find() - look for it in the node's processes and in /run/netns

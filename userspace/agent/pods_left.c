@@ -16,12 +16,7 @@
 #include "netns_find.h"
 #include "pods_private.h"
 
-/* A namespace that an earlier agent captured. What holds it may be another process at each look. */
-struct earlier_netns {
-	int fd; /* so that its number is no other's */
-	struct netns_file file;
-	char path[NETNS_PATH_MAX];
-};
+#define GROW 64
 
 bool pods_netns_lives(struct pod *pod)
 {
@@ -200,7 +195,7 @@ void pods_left_replace(struct pods *p, struct enrolment *e)
 
 /* ---- what an earlier agent captured ---- */
 
-static struct earlier_netns *earlier_free(struct earlier_netns *e)
+static struct netns_sought *earlier_free(struct netns_sought *e)
 {
 	if (e)
 		close_fd(e->fd);
@@ -208,51 +203,40 @@ static struct earlier_netns *earlier_free(struct earlier_netns *e)
 	return NULL;
 }
 
-/* Return: 0; -ENOENT it has gone; -errno. */
-static int earlier_new(struct pods *p, uint64_t cookie, struct earlier_netns **ret)
-{
-	struct earlier_netns *e = calloc(1, sizeof(*e));
-	int r;
-
-	if (!e)
-		return -ENOMEM;
-	e->fd = -EBADF;
-	r = netns_find(p->config.enrolment->home, cookie, &e->fd);
-	if (r == 0)
-		r = netns_file_of(e->fd, &e->file);
-	if (r == 0)
-		r = map_put(p->earlier, &cookie, sizeof(cookie), e);
-	if (r < 0) {
-		(void)earlier_free(e);
-		return r;
-	}
-	*ret = e;
-	return 0;
-}
-
 void pods_left_forget(struct pods *p, uint64_t cookie)
 {
-	struct earlier_netns *e = map_get(p->earlier, &cookie, sizeof(cookie));
+	(void)earlier_free(map_del(p->earlier, &cookie, sizeof(cookie)));
+}
 
-	(void)map_del(p->earlier, &cookie, sizeof(cookie));
-	(void)earlier_free(e);
+/* Return: NULL: no memory. */
+static struct netns_sought *earlier_of(struct pods *p, uint64_t cookie)
+{
+	struct netns_sought *e = map_get(p->earlier, &cookie, sizeof(cookie));
+
+	if (e)
+		return e;
+	e = calloc(1, sizeof(*e));
+	if (!e)
+		return NULL;
+	e->cookie = cookie;
+	e->fd = -EBADF;
+	if (map_put(p->earlier, &cookie, sizeof(cookie), e) < 0)
+		return earlier_free(e);
+	return e;
 }
 
 /* A captured namespace of which no enrolment is known: is it to stay so? */
 static bool is_left(void *arg, uint64_t cookie, const char *name)
 {
 	struct pods *p = arg;
-	struct earlier_netns *e = map_get(p->earlier, &cookie, sizeof(cookie));
-	int r = 0;
+	const struct netns_sought *e = map_get(p->earlier, &cookie, sizeof(cookie));
 
 	if (!p->config.is_outside)
 		return false;
-	if (!e)
-		r = earlier_new(p, cookie, &e);
-	if (r < 0)
-		return r != -ENOENT; /* unknown is no reason to let it go */
-	if ((netns_file_is_same(e->path, &e->file) || netns_find_path(&e->file, e->path)) &&
-	    !p->config.is_outside(p->config.arg, name, &e->file))
+	/* unknown is no reason to let it go */
+	if (!e || (!e->has_file && p->is_blind))
+		return true;
+	if ((e->is_found || p->is_blind) && !p->config.is_outside(p->config.arg, name, &e->file))
 		return true;
 	pods_left_forget(p, cookie);
 	return false;
@@ -278,10 +262,57 @@ static bool is_awaited(void *arg, const char *name)
 	return p->config.is_awaited && p->config.is_awaited(p->config.arg, name);
 }
 
+/* Return: it is one that is_left() will be asked about, and it is not where it was. */
+static struct netns_sought *earlier_lost(struct pods *p, uint64_t cookie)
+{
+	struct netns_sought *e;
+	struct cv_pod entry;
+
+	if (is_owned(p, cookie) ||
+	    datapath_pod_get(p->config.enrolment->datapath, cookie, &entry) < 0 ||
+	    !(entry.flags & CV_POD_CAPTURE))
+		return NULL;
+	entry.name[sizeof(entry.name) - 1] = '\0';
+	if (is_awaited(p, entry.name))
+		return NULL;
+	e = earlier_of(p, cookie);
+	if (!e)
+		return NULL;
+	e->is_found = e->has_file && netns_file_is_same(e->path, &e->file);
+	return e->is_found ? NULL : e;
+}
+
+/* There may be hundreds of which nothing is left, and a walk through all processes takes a while.
+ */
+static void earlier_look(struct pods *p)
+{
+	_cleanup_(freep) struct netns_sought **lost = NULL;
+	struct datapath *d = p->config.enrolment->datapath;
+	size_t n = 0, room = 0;
+	uint64_t cookie = 0;
+
+	p->is_blind = false;
+	while (datapath_pod_next(d, &cookie)) {
+		struct netns_sought *e = earlier_lost(p, cookie), **more = lost;
+
+		if (e && n == room)
+			more = reallocarray(lost, room += GROW, sizeof(*lost));
+		p->is_blind |= !more && e;
+		if (!more || !e)
+			continue;
+		lost = more;
+		lost[n++] = e;
+	}
+	if (n > 0 && netns_find_all(p->config.enrolment->home, lost, n) < 0)
+		p->is_blind = true;
+}
+
 void pods_stale_sweep(struct pods *p)
 {
 	static const struct adopt_ops ops = {is_owned, is_awaited, is_left};
 
+	if (p->config.is_outside)
+		earlier_look(p);
 	p->has_stale = adopt_sweep(p->config.enrolment->datapath, &ops, p);
 }
 

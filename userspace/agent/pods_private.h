@@ -22,7 +22,7 @@ struct pods {
 	struct pods_config config;
 	struct map *by_key;     /* "namespace/name" -> struct pod, owned */
 	struct map *by_cookie;  /* netns cookie -> struct enrolment */
-	struct map *earlier;    /* netns cookie -> struct earlier_netns, owned; see pods_left.c */
+	struct map *earlier;    /* netns cookie -> struct netns_sought, owned; see pods_left.c */
 	struct list enrolments; /* of all in by_key; those not checked in this second first */
 	struct list draining;   /* owned */
 	struct loop_timer check, slice, grace, guard;
@@ -31,6 +31,7 @@ struct pods {
 	unsigned int guard_waits; /* how often others went before a guard */
 	size_t in_flight;         /* offers that ztunnel has not answered */
 	bool is_synced, has_stale;
+	bool is_blind; /* not all namespaces of the node could be looked at for the last sweep */
 	bool is_dests_synced; /* something is known of the mesh */
 	bool is_dests_told;   /* by the control plane, to this agent */
 	bool is_retired;

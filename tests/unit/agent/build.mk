@@ -3,6 +3,8 @@
 $(addprefix $(BUILD)/tests/unit/agent/test-pods-,left sandbox upgrade): ALL_LDFLAGS += -Wl,--wrap=enrolment_refresh,--wrap=enrolment_fits
 # Whose processes run in this container is, too.
 $(BUILD)/tests/unit/agent/test-objects-left: ALL_LDFLAGS += -Wl,--wrap=procs_find,--wrap=procs_any
+# How often all processes are gone through.
+$(BUILD)/tests/unit/agent/test-netns-find: ALL_LDFLAGS += -Wl,--wrap=opendir
 # A clock that the test turns.
 $(BUILD)/tests/unit/agent/test-kube-write: ALL_LDFLAGS += -Wl,--wrap=clock_gettime,--wrap=epoll_wait
 # The program that the agent starts.

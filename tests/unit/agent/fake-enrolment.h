@@ -3,7 +3,6 @@
 /* fake-enrolment - what pods stand on, as a record of what was done: enrolments, an earlier agent's
  * maps, and what holds a namespace. Files stand for namespaces. For one test program. */
 #include <errno.h>
-#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,9 +14,9 @@
 
 #include "base/str.h"
 #include "net/addr.h"
+#include "tests/unit/agent/fake-netns.h"
 #include "userspace/agent/adopt.h"
 #include "userspace/agent/enrolment_private.h"
-#include "userspace/agent/netns_find.h"
 #include "userspace/agent/pods_private.h"
 
 /* "capture:demo/a uncapture:demo/a " */
@@ -26,10 +25,11 @@ static char calls[2048];
 static uint64_t captured;
 static int refresh_result;
 static unsigned int refreshes;
-/* Where else the namespaces of the node are held; "": nowhere. */
-static char held[80];
 /* What an earlier agent left in the maps; 0: nothing. */
 static uint64_t stale;
+/* The same, of which nothing lives. */
+#define DEAD(i) ((1ULL << 62) + (i))
+static unsigned int stale_dead;
 static bool is_known_outside;
 /* By an earlier ztunnel; and none is connected. */
 static bool is_served, is_ztunnel_away;
@@ -212,30 +212,15 @@ bool datapath_lookup_is_alone(int netns_fd)
 
 bool adopt_sweep(struct datapath *d, const struct adopt_ops *ops, void *arg)
 {
+	while (stale_dead > 0 && !ops->is_left(arg, DEAD(stale_dead - 1), "demo/dead"))
+		stale_dead--;
 	if (!stale || ops->is_owned(arg, stale))
-		return false;
+		return stale_dead > 0;
 	if (ops->is_left(arg, stale, "demo/stale"))
 		return true;
 	note("release", "demo/stale");
 	stale = 0;
 	return false;
-}
-
-/* ---- what holds a namespace ---- */
-
-bool netns_find_path(const struct netns_file *file, char ret[NETNS_PATH_MAX])
-{
-	return netns_file_is_same(held, file) && str_copy(ret, NETNS_PATH_MAX, held) >= 0;
-}
-
-int netns_find(const struct netns_home *home, uint64_t cookie, int *ret_fd)
-{
-	struct stat st;
-
-	if (stat(held, &st) < 0 || (uint64_t)st.st_ino != cookie)
-		return -ENOENT;
-	*ret_fd = open(held, O_RDONLY | O_CLOEXEC);
-	return *ret_fd < 0 ? -errno : 0;
 }
 
 static bool is_outside(void *arg, const char *name, const struct netns_file *file)

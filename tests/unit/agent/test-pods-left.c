@@ -176,6 +176,24 @@ static void what_an_earlier_agent_captured_stays_while_it_lives(void **state)
 	assert_int_equal(map_count(f->pods->earlier), 0);
 }
 
+/* When a node comes back after a reboot of its pods, say: the agent's start is not to take as long
+ * as it takes to look for each. */
+static void what_nothing_is_left_of_is_looked_for_at_once(void **state)
+{
+	struct fixture *f = *state;
+
+	stale_begin(f);
+	stale_dead = 100;
+	walks = 0;
+	checks(f, 1);
+	assert_int_equal(walks, 1);
+	assert_int_equal(stale_dead, 0);
+	assert_int_equal(map_count(f->pods->earlier), 1);
+	/* the one that lives is where it was */
+	checks(f, 1);
+	assert_int_equal(walks, 1);
+}
+
 static void unless_its_object_is_there_and_not_of_the_mesh(void **state)
 {
 	struct fixture *f = *state;
@@ -311,6 +329,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(one_that_never_had_a_process_ends_with_its_sandbox,
 						begin, end),
 		cmocka_unit_test_setup_teardown(what_an_earlier_agent_captured_stays_while_it_lives,
+						begin, end),
+		cmocka_unit_test_setup_teardown(what_nothing_is_left_of_is_looked_for_at_once,
 						begin, end),
 		cmocka_unit_test_setup_teardown(unless_its_object_is_there_and_not_of_the_mesh,
 						begin, end),

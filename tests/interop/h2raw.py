@@ -121,10 +121,10 @@ def rapid_reset(number, head):
 
 
 def bomb(number, head):
-    """One large entry in the table, then many references to it."""
+    """One large entry in the table, then many references to it, in blocks that are no longer than a header list may be."""
     stream = 1 + 2 * number
     entry = b"\x40" + text(b"x-bomb") + b"\x7f\xa1\x1e" + b"a" * 4000 if number == 0 else b""
-    return frame(HEADERS, END_HEADERS, stream, head + entry + b"\xbe" * 12000)
+    return frame(HEADERS, END_HEADERS, stream, head + entry + b"\xbe" * 3900)
 
 
 def huffman_zeros(size):
@@ -137,6 +137,21 @@ def huffman_bomb(number, head):
     """Names and values that are longer than what is sent of them."""
     field = b"\x00" + text(b"x-bomb") + huffman_zeros(8000)
     return frame(HEADERS, END_HEADERS, 1 + 2 * number, head + field * 2)
+
+
+def small_huffman_bomb(number, head):
+    """The same, as long as a block may be."""
+    return frame(HEADERS, END_HEADERS, 1 + 2 * number, head + b"\x00" + text(b"x-bomb") + huffman_zeros(7500))
+
+
+def letters(number, head):
+    """Names and values of one letter in Huffman code: the most work for a byte."""
+    return frame(HEADERS, END_HEADERS, 1 + 2 * number, head + b"\x00\x81\x1f\x81\x1f" * 400)
+
+
+def past(_number, _head):
+    """A block for a stream that is past: unpacked for the table's sake, and nobody is told of it."""
+    return frame(HEADERS, END_HEADERS, 1, b"\x00\x01X\x01x" + b"\x90" * 1500)
 
 
 def after_the_end(kind, payload):
@@ -174,6 +189,9 @@ FLOODS = {
                        frame(WINDOW_UPDATE, 0, 1 + 2 * n, struct.pack(">I", 0x7FFFFFFF))),
     "HPACK bomb": (None, bomb),
     "Huffman bomb": (None, huffman_bomb),
+    "small Huffman bomb": (None, small_huffman_bomb),
+    "Huffman letters": (None, letters),
+    "HEADERS of the past": (lambda h: frame(HEADERS, END_HEADERS, 3, h), past),
     "GET": (None, lambda n, h: frame(HEADERS, END_HEADERS | END_STREAM, 1 + 2 * n, b"\x82\x87\x84\x01\x01x")),
     "PUSH_PROMISE": (None, lambda n, h: frame(PUSH, END_HEADERS, 1, struct.pack(">I", 2))),
 }

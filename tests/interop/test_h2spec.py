@@ -13,8 +13,6 @@ CLOSED = ("nghttp2 is told to keep nothing of a closed stream, 250 bytes each th
           "connection; a frame for one is dropped, its flow control is paid back, and it reaches nobody")
 # (section, title): why it fails. RFC 9113 replaced what h2spec tests, RFC 7540.
 EXPLAINED = {
-    ("4.2", "Sends a large size HEADERS frame that exceeds the SETTINGS_MAX_FRAME_SIZE"):
-        "h2spec sends little more than 16384 bytes and takes the default for our limit; we announce 262144 and keep to that",
     ("5.1", "closed: Sends a DATA frame after sending RST_STREAM frame"): CLOSED,
     ("5.1", "closed: Sends a HEADERS frame after sending RST_STREAM frame"): CLOSED,
     ("5.1", "closed: Sends a DATA frame"): CLOSED,

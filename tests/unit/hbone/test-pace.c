@@ -285,6 +285,59 @@ static void what_is_left_of_a_flood_whose_peer_is_gone_is_not_read(void **state)
 	assert_true(f->received <= 2 * 16384 / SMALL);
 }
 
+/* put_ignored() - a block of a stream that is past, behind which others have been opened. */
+static size_t put_ignored(uint8_t *at, size_t n)
+{
+	const uint8_t head[] = {0, (uint8_t)(n >> 8), (uint8_t)n, 1, 4, 0, 0, 0, 1};
+
+	memcpy(at, head, sizeof(head));
+	memset(at + sizeof(head), 0x90, n);
+	return sizeof(head) + n;
+}
+
+/* end_after() - the client sends so many blocks for nothing, of 1000 bytes, resets its stream and
+ * closes. Return: how the tunnel ends. */
+static int end_after(struct fixture *f, unsigned int blocks, bool is_polite)
+{
+	static const uint8_t reset[] = {0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 8};
+	uint8_t block[9 + 1000];
+	uint64_t before = frames(f);
+
+	client_write(f, reset, sizeof(reset));
+	for (unsigned int i = 0; i < blocks; i++)
+		client_write(f, block, put_ignored(block, 1000));
+	for (int i = 0; i < TURNS && frames(f) < before + 1 + 32 * blocks; i++)
+		assert_int_equal(loop_run_once(f->loop, 5), 0);
+	if (is_polite)
+		(void)SSL_shutdown(f->ssl);
+	(void)close(f->fd);
+	f->fd = -1;
+	for (int i = 0; i < TURNS && !f->is_closed; i++)
+		assert_int_equal(loop_run_once(f->loop, 5), 0);
+	return f->error;
+}
+
+static void who_breaks_off_before_its_blocks_are_a_flood_is_told_apart(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(end_after(f, 12, false), -ECONNABORTED);
+}
+
+static void a_goodbye_amid_blocks_for_nothing_is_no_better(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(end_after(f, 12, true), -ECONNABORTED);
+}
+
+static void some_blocks_for_nothing_are_no_flood(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(end_after(f, 6, true), 0);
+}
+
 /* What one connection has read, and when. */
 struct reads {
 	struct pace pace;
@@ -369,6 +422,9 @@ int main(void)
 		T(what_was_large_may_become_small),
 		T(a_peer_that_floods_is_told_apart),
 		T(what_is_left_of_a_flood_whose_peer_is_gone_is_not_read),
+		T(who_breaks_off_before_its_blocks_are_a_flood_is_told_apart),
+		T(a_goodbye_amid_blocks_for_nothing_is_no_better),
+		T(some_blocks_for_nothing_are_no_flood),
 		cmocka_unit_test(the_rest_grows_while_all_that_comes_is_tiny),
 		cmocka_unit_test(tiny_frames_of_many_reads_have_a_rest),
 		cmocka_unit_test(small_messages_of_many_streams_have_no_rest),

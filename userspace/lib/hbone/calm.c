@@ -26,11 +26,30 @@
 #define WINDOW_PIECE       64
 /* What a peer may keep for later: more frames than wait in any reader. */
 #define WINDOWS_MAX (4U * 1024 * 1024)
+/* A byte of a header block may cost as much as a hundred of DATA: names and values of no length,
+ * Huffman code, references. So many bytes of blocks that lead nowhere there may be until our next
+ * PING; whose request is taken, or whose answer, gets back what its header list was worth. Blocks
+ * of streams that are closed count, too, which the stack unpacks for the sake of its table and
+ * tells nobody of. */
+#define HEADS_MAX (16 * 1024)
+/* What a frame costs beside its bytes. */
+#define HEAD_FRAME 16
+/* So many bytes are as much work as a frame. */
+#define HEAD_WORTH 32
+/* A request past the limit of streams is a race that honest ends may lose many times: so much of
+ * its block counts for nothing. */
+#define HEAD_REFUSED_MAX 256
+/* What unfolds into a list that we take is no longer than the list: each field has 32 bytes more
+ * there than on the wire it needs. Padding, a priority and heads of frames come on top. */
+#define BLOCK_MAX (HBONE_HEADER_LIST_MAX + 512)
+/* A list so far past what we said that it can only be meant to cost. */
+#define LIST_HARD_MAX (2 * HBONE_HEADER_LIST_MAX)
 
 void session_calm_renew(struct hbone_session *s)
 {
 	s->calm = CALM_MAX;
 	s->patience = PATIENCE_MAX;
+	s->heads = HEADS_MAX;
 }
 
 static void end(struct hbone_session *s)
@@ -63,10 +82,64 @@ void session_calm_opened(struct hbone_session *s)
 	s->patience = MIN(s->patience + PATIENCE_OPENED, (unsigned int)PATIENCE_MAX);
 }
 
+bool hbone_session_is_wasteful(const struct hbone_session *s)
+{
+	return s && s->heads < HEADS_MAX / 2;
+}
+
+bool hbone_session_is_idle(const struct hbone_session *s)
+{
+	return s->stream_count == 0 && !hbone_session_is_wasteful(s);
+}
+
+static void earn_heads(struct hbone_session *s, size_t n)
+{
+	s->heads = (uint32_t)MIN(s->heads + MIN((size_t)s->block_len, n), (size_t)HEADS_MAX);
+}
+
+void session_block_served(struct hbone_session *s)
+{
+	earn_heads(s, s->head.list_len);
+}
+
+/* refuse_block() - no more of the connection's blocks is unpacked. */
+static void refuse_block(struct hbone_session *s)
+{
+	s->is_broken = true;
+	(void)nghttp2_session_terminate_session(s->h2, NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
+int session_list_grown(struct hbone_session *s)
+{
+	if (s->head.list_len <= LIST_HARD_MAX)
+		return 0;
+	refuse_block(s);
+	return NGHTTP2_ERR_CALLBACK_FAILURE;
+}
+
+/* begin_block() - or the next piece of one; nothing of it has been unpacked. */
+static void begin_block(struct hbone_session *s, const nghttp2_frame_hd *head)
+{
+	uint32_t cost = (uint32_t)head->length + HEAD_FRAME;
+
+	if (head->type == NGHTTP2_HEADERS)
+		s->block_len = 0;
+	s->block_len += cost;
+	s->frames += cost / HEAD_WORTH;
+	if (s->block_len > BLOCK_MAX)
+		refuse_block(s);
+	else if (s->heads < cost)
+		end(s);
+	else
+		s->heads -= cost;
+}
+
 int session_frame_invalid(nghttp2_session *h2, const nghttp2_frame *frame, int code, void *arg)
 {
 	struct hbone_session *s = arg;
 
+	if (code == NGHTTP2_ERR_REFUSED_STREAM)
+		earn_heads(s, HEAD_REFUSED_MAX);
 	lose_calm(s, code == NGHTTP2_ERR_REFUSED_STREAM ? 1 : CALM_INVALID);
 	return s->is_flooded ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
@@ -129,5 +202,7 @@ int session_on_begin_frame(nghttp2_session *h2, const nghttp2_frame_hd *head, vo
 	s->frames++;
 	if (is_for_nothing(s, head))
 		lose_patience(s);
-	return s->is_flooded ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+	if (head->type == NGHTTP2_HEADERS || head->type == NGHTTP2_CONTINUATION)
+		begin_block(s, head);
+	return s->is_flooded || s->is_broken ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }

@@ -13,8 +13,9 @@
 #define HBONE_FORWARDED_MAX   384
 #define HBONE_BAGGAGE_MAX     1024
 #define HBONE_TRACEPARENT_LEN 55
-/* name + value + 32 each, as HTTP/2 counts a header list. */
-#define HBONE_HEADER_LIST_MAX (16 * 1024)
+/* name + value + 32 each, as HTTP/2 counts a header list. A CONNECT of ours or of Istio's ztunnel
+ * has 1 KB at most; a proxy in front may add some, as Envoy does what it knows of its workload. */
+#define HBONE_HEADER_LIST_MAX (8 * 1024)
 
 /** struct hbone_head - what we want to know of a request's or a response's headers: baggage and
  * traceparent are for others. Empty string: absent. */

@@ -17,10 +17,6 @@
 
 #define NOT_CONNECT_WORDS "This is HBONE: nothing but CONNECT to an address and port is served.\n"
 
-/* A header list so far past what we said that it can only be meant to cost: a few bytes of HPACK
- * unfold into thousands. */
-#define HEADER_LIST_HARD_MAX (4 * HBONE_HEADER_LIST_MAX)
-
 static struct hbone_stream *stream_by_id(struct hbone_session *s, int32_t id)
 {
 	return nghttp2_session_get_stream_user_data(s->h2, id);
@@ -137,7 +133,7 @@ static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint
 	struct hbone_session *s = arg;
 
 	hbone_head_add(&s->head, name, name_len, value, value_len);
-	return s->head.list_len > HEADER_LIST_HARD_MAX ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+	return session_list_grown(s);
 }
 
 int session_submit_error(struct hbone_session *s, int32_t id, int status)
@@ -186,6 +182,7 @@ static void on_request(struct hbone_session *s, int32_t id)
 		explain_request(s, id);
 		return;
 	}
+	session_block_served(s);
 	if (s->ops->on_connect(s->arg, id, &s->head) < 0)
 		(void)nghttp2_submit_rst_stream(s->h2, NGHTTP2_FLAG_NONE, id, HBONE_REFUSED_STREAM);
 }
@@ -200,8 +197,10 @@ static void on_headers(struct hbone_session *s, const nghttp2_frame *frame)
 	}
 	st = stream_by_id(s, frame->hd.stream_id);
 	/* No final status: an interim answer, or trailers. */
-	if (st && s->head.status >= 200)
-		st->ops->on_response(st, &s->head);
+	if (!st || s->head.status < 200)
+		return;
+	session_block_served(s);
+	st->ops->on_response(st, &s->head);
 }
 
 static void on_end_stream(struct hbone_session *s, int32_t id)

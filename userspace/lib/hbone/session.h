@@ -125,6 +125,11 @@ bool hbone_session_is_done(const struct hbone_session *s);
 /** hbone_session_fault() - once it is done: what the peer did. Return: 0: nothing wrong; -EPROTO:
  * it broke HTTP/2; -EDQUOT: it flooded. */
 int hbone_session_fault(const struct hbone_session *s);
+/** hbone_session_is_wasteful() - the peer has sent half of the header blocks for nothing that would
+ * make it a flood: to end now is no honest end. @s: or NULL. */
+bool hbone_session_is_wasteful(const struct hbone_session *s);
+/** hbone_session_is_idle() - no stream is open, and the peer may leave without a word. */
+bool hbone_session_is_idle(const struct hbone_session *s);
 /** hbone_session_queued() - frames (not DATA) that wait for hbone_session_send(): stop reading when
  * the peer makes too many. */
 size_t hbone_session_queued(const struct hbone_session *s);
@@ -132,7 +137,7 @@ size_t hbone_session_queued(const struct hbone_session *s);
  * on_read). */
 bool hbone_session_has_output(const struct hbone_session *s);
 
-/** hbone_session_frames() - that have come, in all. */
+/** hbone_session_frames() - that have come, in all; 32 bytes of a header block are one more. */
 uint64_t hbone_session_frames(const struct hbone_session *s);
 /** hbone_session_repeats() - of them DATA of streams that had some in the same recv already. */
 uint64_t hbone_session_repeats(const struct hbone_session *s);

@@ -23,6 +23,8 @@ struct hbone_session {
 	unsigned int calm;
 	unsigned int patience; /* with frames that bring nobody anything */
 	uint32_t windows;      /* WINDOW_UPDATEs that may follow from what was sent */
+	uint32_t heads;        /* bytes of header blocks that lead nowhere */
+	uint32_t block_len;    /* of the header block that comes, or came last */
 	uint64_t frames;
 	uint64_t repeats;
 	bool is_flooded;
@@ -76,6 +78,11 @@ void session_data_sent(struct hbone_session *s, size_t n);
 /** session_data_heard() - a whole DATA frame of a stream that is open. Sets is_flooded when it was
  * empty once too often. */
 void session_data_heard(struct hbone_session *s, const nghttp2_frame *frame);
+/** session_block_served() - the header block that is here was no waste. */
+void session_block_served(struct hbone_session *s);
+/** session_list_grown() - a field more is in the header list. Return: 0; or what ends the
+ * connection, as nghttp2's callback wants it. */
+_must_check_ int session_list_grown(struct hbone_session *s);
 /** session_on_begin_frame() - counts, as nghttp2's callback wants it. */
 int session_on_begin_frame(nghttp2_session *h2, const nghttp2_frame_hd *head, void *arg);
 /** session_submit_error() - answer @id with @status and no body, and forget its owner. Return: 0;

@@ -75,9 +75,10 @@ static void tunnel_fail(struct hbone_tunnel *t, int error, const char *text)
 	if (t->state == TUNNEL_CLOSING)
 		return;
 	t->state = TUNNEL_CLOSING;
-	if (t->rest.loop && (error == -ECONNRESET || error == -EPIPE)) {
+	if ((t->rest.loop || hbone_session_is_wasteful(t->session)) &&
+	    (error == -ECONNRESET || error == -EPIPE)) {
 		error = -ECONNABORTED;
-		text = "the peer broke off in a flood of tiny frames";
+		text = "the peer broke off in a flood";
 	}
 	t->error = error;
 	if (error == -ENOMEM) {
@@ -312,7 +313,7 @@ static void take_input(struct hbone_tunnel *t)
 
 static void on_peer_closed(struct hbone_tunnel *t)
 {
-	bool is_idle = t->session && hbone_session_stream_count(t->session) == 0;
+	bool is_idle = t->session && hbone_session_is_idle(t->session);
 
 	tunnel_fail(t, is_idle ? 0 : -ECONNRESET, is_idle ? "" : "the peer closed the connection");
 }

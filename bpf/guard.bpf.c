@@ -3,8 +3,8 @@
  * mesh that was not vouched for, whatever the pod did to get round its sockets' hooks; and packets
  * of established direct connections are handed to the other pod without the host's stack. Hook: tc
  * ingress on the host's end of each pod's link. Reads: cv_links, cv_pods, cv_pod_addrs,
- * cv_workloads, cv_services, cv_directs, cv_vouched, cv_exempt, cv_outbound_rules. Writes:
- * cv_counters, cv_events. On doubt: drop. What passes is left to the programs behind us. */
+ * cv_workloads, cv_services, cv_directs, cv_exempt, cv_outbound_rules. Writes: cv_counters,
+ * cv_events. On doubt: drop. What passes is left to the programs behind us. */
 #include <linux/pkt_cls.h>
 
 #include "bpf/lib/conn.h"
@@ -26,13 +26,14 @@ static __always_inline bool source_is_own(const struct packet *p)
 	       (addr_is_any(&p->tuple.local) || addr_is_link_local6(&p->tuple.local));
 }
 
+/* Not by cv_vouched: what a pod dials at an address of its own has no way out. One that comes here
+ * was begun while the pod had given itself the address, which is another's now. */
 static __always_inline bool syn_is_vouched(const struct packet *p)
 {
-	struct cv_tuple key = tuple_vouched(&p->tuple);
 	struct cv_direct *d;
 	bool is_client;
 
-	if (bpf_map_lookup_elem(&cv_vouched, &key) || bpf_map_lookup_elem(&cv_exempt, &p->tuple))
+	if (bpf_map_lookup_elem(&cv_exempt, &p->tuple))
 		return true;
 	d = direct_find(&p->tuple, &is_client);
 	return d && is_client && d->src_cookie == p->tuple.netns_cookie;

@@ -2,8 +2,8 @@
 /* lookup - an inbound connection of an enrolled pod goes to the application when it is vouched for
  * or annotations leave its port alone, else to ztunnel. Hook: sk_lookup, one link per pod
  * namespace. Reads: cv_asking, cv_vouched, cv_directs, cv_inbound_rules, cv_steer, cv_locals,
- * cv_verdicts, cv_generation. Writes: cv_counters, cv_events. On doubt: drop. Deletes nothing: with
- * SYN cookies the same connection is looked up again. */
+ * cv_pod_addrs, cv_verdicts, cv_generation. Writes: cv_counters, cv_events. On doubt: drop. Deletes
+ * nothing: with SYN cookies the same connection is looked up again. */
 #include "bpf/lib/conn.h"
 #include "bpf/lib/event.h"
 #include "bpf/lib/exclude.h"
@@ -77,6 +77,18 @@ static __noinline void lookup_ask(const struct cv_tuple *t)
 	event_ask(&ev);
 }
 
+/* A pod vouches for what it dials at its own addresses, and those change: what it has begun at one
+ * that it had given itself must not reach the pod that the address belongs to now. */
+static __always_inline bool vouch_still_holds(const struct cv_tuple *t)
+{
+	__u64 *from;
+
+	if (addr_is_loopback(&t->local)) /* ztunnel's own dial */
+		return true;
+	from = bpf_map_lookup_elem(&cv_locals, &t->local);
+	return !from || pod_owns_addr(*from, &t->remote);
+}
+
 /* For a direct connection, until it is accepted; else by cv_vouched. */
 static __noinline bool lookup_is_vouched(const struct cv_tuple *t)
 {
@@ -88,7 +100,7 @@ static __noinline bool lookup_is_vouched(const struct cv_tuple *t)
 	d = direct_find(t, &is_client);
 	if (d)
 		return is_client && !(d->flags & CV_DIRECT_ACCEPTED);
-	return bpf_map_lookup_elem(&cv_vouched, t) != NULL;
+	return bpf_map_lookup_elem(&cv_vouched, t) && vouch_still_holds(t);
 }
 
 static __always_inline int lookup_steer(struct bpf_sk_lookup *ctx, const struct cv_tuple *t)

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "harness.h"
 #include "net/addr.h"
+#include "pair.h"
 
 static int connect_from_peer(int family, const char *to)
 {
@@ -341,6 +341,40 @@ TEST(a_direct_connection_does_not_vouch_for_its_server)
 	direct_put(0, false);
 	check_direct_reaches(pod.plain);
 	CHECK_EQ(counted(CV_VOUCHED), 0);
+}
+
+/* The pod dials the second pod's address, for which it had vouched as for its own. */
+static int dial_vouched(const struct cv_tuple *t)
+{
+	struct cv_vouch v = {.time_ns = 1};
+	int client = tcp(AF_INET);
+
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_vouched), t, &v, BPF_ANY));
+	bind_to(client, AF_INET, POD4 ":7200");
+	return connect_to(client, AF_INET, SERVER4);
+}
+
+TEST(what_a_pod_dialled_at_an_address_of_its_own_reaches_no_other_pod_there)
+{
+	struct cv_pod_addr_key had = {.netns_cookie = pod.cookie};
+	struct cv_tuple t = {.local = pod.value.addr4, .local_port = htons(7200)};
+	struct cv_sockaddr to;
+	uint32_t one = 1;
+	int listening;
+
+	pair_begin();
+	pod_flags(CV_POD_ALIVE); /* no hook has a say in a SYN that is sent again */
+	listening = serve(AF_INET, SERVER4);
+	CHECK_OK(cv_sockaddr_parse(SERVER4, &to));
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_locals), &t.local, &pod.cookie,
+				     BPF_ANY));
+	t.remote = had.addr = to.addr;
+	t.remote_port = to.port;
+	CHECK_ERRNO(dial_vouched(&t), ECONNREFUSED);
+	CHECK(!is_pending(listening));
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_pod_addrs), &had, &one, BPF_ANY));
+	CHECK_OK(dial_vouched(&t));
+	CHECK_EQ(counted(CV_VOUCHED), 1);
 }
 
 TEST(datagrams_are_not_looked_up)

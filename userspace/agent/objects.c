@@ -211,7 +211,8 @@ static void pod_forget(struct objects *o, const char *key)
 
 	if (!k)
 		return;
-	if (o->kube && k->is_enrolled) {
+	/* of one that has ended an earlier sandbox may live, which its Namespace is to decide of */
+	if (o->kube && (k->is_enrolled || o->config.is_left(o->config.arg, key))) {
 		objects_leave(o, key, k);
 		return;
 	}

@@ -291,6 +291,7 @@ static struct pod *pod_free(struct pod *pod)
 	enrolment_forget(pod->enrolment);
 	podspec_free(pod->spec);
 	free(pod->left_key);
+	free(pod->left_with);
 	free(pod);
 	return NULL;
 }

@@ -96,7 +96,7 @@ void pods_end(struct pods *p, const char *key);
  * its name. One that is not captured goes at once.
  */
 void pods_leave(struct pods *p, const char *key, const char *left_key);
-/** pods_has() - is there a pod of this key? */
+/** pods_has() - is there a pod of this key, or something in an earlier sandbox of it? */
 bool pods_has(const struct pods *p, const char *key);
 /** pods_synced() - all pods of the moment have been put. The first call ends the adoption of what
  * an earlier agent left. */

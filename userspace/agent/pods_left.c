@@ -99,10 +99,29 @@ static struct pod *leave(struct pods *p, const char *key, const char *left_key)
 	return pod;
 }
 
+/* Of the pod of this key, or of the one that has left with it? */
+static bool is_earlier_of(const struct pod *pod, const char *key)
+{
+	return pod->is_earlier && streq(pod->left_with ? pod->left_with : pod->spec->key, key);
+}
+
+/* Another pod may have the name by now, and who takes the one that has left out of the mesh means
+ * all that is left of it. */
+static void earlier_leave(struct pods *p, const char *key, const char *left_key)
+{
+	map_for_each (p->by_key, it) {
+		struct pod *pod = it.value;
+
+		if (is_earlier_of(pod, key))
+			pod->left_with = strdup(left_key);
+	}
+}
+
 void pods_leave(struct pods *p, const char *key, const char *left_key)
 {
 	const struct pod *pod = leave(p, key, left_key);
 
+	earlier_leave(p, key, left_key);
 	if (pod)
 		log_info("agent",
 			 "pod's object is gone, its processes are not: captured until they end "
@@ -157,21 +176,19 @@ void pods_netns_settle(struct pod *pod, struct podspec *spec)
 
 void pods_earlier_remove(struct pods *p, const char *key)
 {
-	const struct pod *pod = map_get_str(p->by_key, key);
-
-	if (!pod || pod->is_earlier)
-		return;
-	map_for_each (p->by_key, it) {
-		const struct pod *other = it.value;
-
-		if (other->is_earlier && streq(other->spec->key, pod->spec->key))
+	map_for_each (p->by_key, it)
+		if (is_earlier_of(it.value, key))
 			pods_remove(p, it.key);
-	}
 }
 
 bool pods_has(const struct pods *p, const char *key)
 {
-	return map_get_str(p->by_key, key) != NULL;
+	if (map_get_str(p->by_key, key))
+		return true;
+	map_for_each (p->by_key, it)
+		if (is_earlier_of(it.value, key))
+			return true;
+	return false;
 }
 
 void pods_left_check(struct pods *p)
@@ -184,9 +201,22 @@ void pods_left_check(struct pods *p)
 	}
 }
 
+static void earlier_return(struct pods *p, const char *left_key)
+{
+	map_for_each (p->by_key, it) {
+		struct pod *pod = it.value;
+
+		if (!is_earlier_of(pod, left_key))
+			continue;
+		free(pod->left_with);
+		pod->left_with = NULL;
+	}
+}
+
 /* Not out of by_key, which may be gone through now. */
 void pods_left_replace(struct pods *p, struct enrolment *e)
 {
+	earlier_return(p, e->owner->left_key);
 	pods_unoffer(p, e);
 	(void)map_del(p->by_cookie, &e->cookie, sizeof(e->cookie));
 	e->owner->enrolment = NULL;

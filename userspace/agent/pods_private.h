@@ -14,6 +14,7 @@ struct pod {
 	uint64_t retry_us;
 	char *left_key;  /* its key in by_key once its object is gone, see pods_leave(); NULL */
 	bool is_earlier; /* as one that has left: its object is that of a later sandbox */
+	char *left_with; /* such a one whose pod has left: that one's key; NULL */
 	bool is_error_logged;
 	char error[256];
 };
@@ -61,7 +62,7 @@ void pods_netns_settle(struct pod *pod, struct podspec *spec);
  * that has them. Return: it names that one now. */
 bool pods_netns_seek(struct pods *p, struct podspec *spec);
 /** pods_earlier_remove() - the pod is not to be in the mesh: nor is what its earlier sandboxes have
- * left. */
+ * left. @key: may be that of one that has left, and of one that has ended. */
 void pods_earlier_remove(struct pods *p, const char *key);
 /** pods_stale_sweep() - release what an earlier agent captured and nobody is behind any more. */
 void pods_stale_sweep(struct pods *p);

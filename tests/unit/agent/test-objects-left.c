@@ -225,6 +225,36 @@ static void and_one_that_another_of_its_name_follows(void **state)
 	assert_string_equal(left_of(f, "c1"), LEFT);
 }
 
+static void sandbox_del(struct fixture *f, const char *container)
+{
+	const struct objects_sandbox s = {
+		.key = "demo/a", .uid = UID_A, .container = container, .netns_fd = -1};
+
+	assert_true(objects_sandbox_del(f->objects, &s));
+}
+
+/* Its runtime has taken the last sandbox down; an earlier one of it may live. */
+static void one_that_had_ended_leaves_what_there_is(void **state)
+{
+	struct fixture *f = *state;
+
+	sandbox_del(f, "c1");
+	push(f, true, EVENT("DELETED", POD("8", UID_A, "")));
+	assert_calls(f, "?demo/a =" LEFT " ");
+	push(f, false, EVENT("MODIFIED", NAMESPACE("9", "disabled")));
+	assert_calls(f, "-" LEFT " ");
+}
+
+static void and_one_without_anything_goes(void **state)
+{
+	struct fixture *f = *state;
+
+	f->is_left = false;
+	sandbox_del(f, "c1");
+	push(f, true, EVENT("DELETED", POD("8", UID_A, "")));
+	assert_calls(f, "-demo/a ");
+}
+
 static void a_label_that_goes_releases_it(void **state)
 {
 	struct fixture *f = *state;
@@ -381,6 +411,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(so_has_one_that_says_it_has_ended, begin, end),
 		cmocka_unit_test_setup_teardown(and_one_that_another_of_its_name_follows, begin,
 						end),
+		cmocka_unit_test_setup_teardown(one_that_had_ended_leaves_what_there_is, begin,
+						end),
+		cmocka_unit_test_setup_teardown(and_one_without_anything_goes, begin, end),
 		cmocka_unit_test_setup_teardown(a_label_that_goes_releases_it, begin, end),
 		cmocka_unit_test_setup_teardown(a_namespace_that_goes_releases_nothing, begin, end),
 		cmocka_unit_test_setup_teardown(nor_does_what_is_told_of_its_pods_after_that, begin,

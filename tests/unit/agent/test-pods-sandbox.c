@@ -124,6 +124,79 @@ static void what_an_earlier_sandbox_left_goes_by_the_label(void **state)
 	assert_int_equal(pods_draining(f->pods), 2);
 }
 
+#define LEFT "demo/a#1"
+
+/* demo/a is in another sandbox now. */
+static void move(struct fixture *f)
+{
+	char path[80];
+
+	namespace_make(f, "b");
+	path_of(f, "b", path);
+	fitting = path;
+	put(f, "a", "b", "10.0.0.2");
+	ack_all(f);
+	fitting = "";
+	assert_int_equal(map_count(f->pods->by_key), 2);
+	calls[0] = '\0';
+}
+
+/* Of a pod that is deleted: its runtime's word comes first. */
+static void it_stays_with_a_pod_that_has_ended(void **state)
+{
+	struct fixture *f = *state;
+
+	move(f);
+	pods_end(f->pods, "demo/a");
+	assert_true(pods_has(f->pods, "demo/a"));
+	pods_leave(f->pods, "demo/a", LEFT);
+	assert_false(pods_has(f->pods, "demo/a"));
+	assert_true(pods_has(f->pods, LEFT));
+	assert_true(first(f)->is_captured);
+	pods_remove(f->pods, LEFT);
+	assert_false(pods_has(f->pods, LEFT));
+	assert_int_equal(map_count(f->pods->by_key), 0);
+	assert_int_equal(pods_draining(f->pods), 1);
+}
+
+static void or_goes_by_the_label_once_it_has(void **state)
+{
+	struct fixture *f = *state;
+
+	move(f);
+	pods_end(f->pods, "demo/a");
+	pods_remove(f->pods, "demo/a");
+	assert_int_equal(map_count(f->pods->by_key), 0);
+}
+
+static void and_not_with_another_of_its_name(void **state)
+{
+	struct fixture *f = *state;
+
+	move(f);
+	pods_leave(f->pods, "demo/a", LEFT);
+	pods_end(f->pods, LEFT);
+	assert_true(pods_has(f->pods, LEFT));
+	pods_remove(f->pods, "demo/a");
+	assert_true(first(f)->is_captured);
+	namespace_end(f, "a");
+	pods_left_check(f->pods);
+	assert_false(pods_has(f->pods, LEFT));
+}
+
+static void but_with_its_own_that_comes_back(void **state)
+{
+	struct fixture *f = *state;
+
+	move(f);
+	pods_leave(f->pods, "demo/a", LEFT);
+	put(f, "a", "b", "10.0.0.2");
+	pods_left_check(f->pods);
+	assert_false(pods_has(f->pods, LEFT));
+	pods_remove(f->pods, "demo/a");
+	assert_int_equal(map_count(f->pods->by_key), 0);
+}
+
 static void tell(void *arg, const struct pods_info *info)
 {
 	struct buf *b = arg;
@@ -202,6 +275,10 @@ int main(void)
 						end),
 		cmocka_unit_test_setup_teardown(what_an_earlier_sandbox_left_goes_by_the_label,
 						begin, end),
+		cmocka_unit_test_setup_teardown(it_stays_with_a_pod_that_has_ended, begin, end),
+		cmocka_unit_test_setup_teardown(or_goes_by_the_label_once_it_has, begin, end),
+		cmocka_unit_test_setup_teardown(and_not_with_another_of_its_name, begin, end),
+		cmocka_unit_test_setup_teardown(but_with_its_own_that_comes_back, begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

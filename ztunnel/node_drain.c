@@ -11,8 +11,9 @@
 #include "ztunnel/pod.h"
 
 #define TARGET "ztunnel"
-/* An agent that answers takes a few milliseconds. */
-#define LEAVE_US (1000 * 1000ULL)
+/* As long as a connection waits for a socket. An agent that answers takes a few milliseconds, where
+ * it and the workers get the processor; one that is gone is told of by its socket. */
+#define LEAVE_US (10 * 1000 * 1000ULL)
 
 static void on_drain_timer(struct loop_timer *t)
 {

@@ -20,6 +20,7 @@
 #include "ztunnel/node.h"
 
 #define STEP_US 2000
+#define SLOW_US (2 * 1000 * 1000ULL)
 
 /* What an agent does, all in the node's loop. */
 struct fixture {
@@ -30,6 +31,8 @@ struct fixture {
 	bool is_drain_begun, is_answered;
 	bool is_pod_offered;
 	bool is_memory_over; /* when the answer comes */
+	uint64_t slow_until_us;
+	bool is_slow;        /* to answer */
 	bool is_handed_over; /* what comes to the worker when it drains; nothing waits before */
 	struct message handed, asked;
 	int acks, needs;
@@ -95,6 +98,7 @@ static void run_handed(void *target, struct message *m)
 static void drain_begin(struct fixture *f)
 {
 	f->is_drain_begun = true;
+	f->slow_until_us = loop_now_us(f->n->loop) + (f->is_slow ? SLOW_US : 0);
 	f->n->drained--; /* as with a connection that stays */
 	if (!f->is_handed_over)
 		assert_int_equal(needs_add(&f->n->needs, NEED_BY_DNS, &need), 0);
@@ -109,7 +113,7 @@ static void drain_begin(struct fixture *f)
 /* When it is all that the node waits for. */
 static void answer_when_alone(struct fixture *f)
 {
-	if (f->n->rounds > 0)
+	if (f->n->rounds > 0 || loop_now_us(f->n->loop) < f->slow_until_us)
 		return;
 	f->is_answered = true;
 	if (f->is_pod_offered)
@@ -215,6 +219,16 @@ static void the_agent_is_not_left_while_it_speaks(void **state)
 	assert_int_equal(node_run(f->n), 0);
 }
 
+/* On a busy node. */
+static void an_agent_that_takes_its_time_is_not_left(void **state)
+{
+	struct fixture *f = *state;
+
+	f->is_slow = true;
+	assert_int_equal(node_run(f->n), 0);
+	assert_true(f->is_answered);
+}
+
 /* It was accepted before the signal, by a worker that had more to do. */
 static void the_agent_is_not_left_before_what_is_handed_over_has_asked(void **state)
 {
@@ -231,6 +245,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_pod_that_comes_in_a_drain_is_not_refused),
 		TEST(the_agent_is_not_left_while_it_speaks),
+		TEST(an_agent_that_takes_its_time_is_not_left),
 		TEST(the_agent_is_not_left_before_what_is_handed_over_has_asked),
 	};
 

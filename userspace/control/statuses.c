@@ -20,6 +20,8 @@
 #define TICK_US      50000ULL /* one write each */
 #define REQUEST_US   10000000ULL
 #define SUBJECTS_MAX 100000
+#define WRITES_MAX   5           /* of the same in a row */
+#define WRITES_US    60000000ULL /* and one more after this */
 
 /** struct subject - one resource. */
 struct subject {
@@ -31,6 +33,9 @@ struct subject {
 	int64_t generation;
 	struct condition have, want;
 	struct condition sent; /* on its way */
+	uint64_t written;      /* hash of what was written last; 0: nothing yet */
+	uint64_t written_us;
+	unsigned int n_same; /* times in a row that this was */
 	struct kube_request *request;
 	bool is_there; /* else only what is wrong with it is known */
 	bool is_named; /* by a problem, in this round */
@@ -114,12 +119,40 @@ static void tick_soon(struct statuses *s)
 		(void)loop_timer_set(s->config.loop, &s->tick, TICK_US);
 }
 
+static uint64_t hash_of(const struct condition *c)
+{
+	return map_hash(c->message, strlen(c->message)) + (uint64_t)c->generation * WRITES_MAX +
+	       c->verdict;
+}
+
+/* Does somebody else write what stands there, too, whenever we do? It is left to them. */
+static bool is_contested(const struct subject *u)
+{
+	return u->n_same >= WRITES_MAX && u->written == hash_of(&u->want) &&
+	       loop_now_us(u->all->config.loop) - u->written_us < WRITES_US;
+}
+
 static void subject_check(struct subject *u)
 {
-	if (condition_is_same(&u->want, &u->have) || u->request || !list_is_empty(&u->link))
+	if (condition_is_same(&u->want, &u->have) || u->request || !list_is_empty(&u->link) ||
+	    is_contested(u))
 		return;
 	list_add_tail(&u->all->queue, &u->link);
 	tick_soon(u->all);
+}
+
+static void written_note(struct subject *u)
+{
+	uint64_t hash = hash_of(&u->sent);
+
+	u->n_same = hash == u->written ? u->n_same + 1 : 1;
+	u->written = hash;
+	u->written_us = loop_now_us(u->all->config.loop);
+	if (u->n_same == WRITES_MAX)
+		log_warn("control",
+			 "another controller writes the status of %s, too: left to it but for once "
+			 "a minute",
+			 u->path);
 }
 
 static void on_written(void *arg, const struct kube_answer *a)
@@ -130,6 +163,7 @@ static void on_written(void *arg, const struct kube_answer *a)
 	u->request = NULL;
 	if (a->error == 0 && a->status / 100 == 2) {
 		u->have = u->sent;
+		written_note(u);
 		s->n_written++;
 		s->is_failing = false;
 		subject_check(u); /* there may be other news since it was sent */

@@ -2,7 +2,8 @@
 #pragma once
 /* statuses - the leader writes into the status of each of Istio's resources whether it is in force,
  * what of it is not honoured, and whether there is anything that it is about. Only what differs is
- * written, twenty a second at most. Owner: cluster. Thread: its loop. */
+ * written, twenty a second at most; where somebody else writes the same again and again, it is left
+ * to them after five writes, but for one a minute. Owner: cluster. Thread: its loop. */
 #include <stdbool.h>
 #include <stddef.h>
 

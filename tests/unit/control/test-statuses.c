@@ -319,6 +319,26 @@ static void test_a_message_without_end_is_cut(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
+/* An istiod that is still there says of a policy what it thinks. */
+static void test_who_writes_the_same_again_and_again_is_left_alone(void **state)
+{
+	static const char other[] = "{\"conditions\":[{\"type\":\"ZtunnelAccepted\",\"status\":"
+				    "\"True\",\"reason\":\"Accepted\",\"message\":\"attached\","
+				    "\"lastTransitionTime\":\"2026-01-01T00:00:00Z\"}]}";
+	struct fixture *f = *state;
+
+	assert_int_equal(statuses_lead(f->statuses, true), 0);
+	for (int i = 0; i < 20; i++) {
+		put(f, 1, other);
+		run(f, 150);
+	}
+	assert_in_range(f->n_patches, 2, 6);
+	/* what is news is said */
+	f->has_workloads = false;
+	statuses_changed(f->statuses);
+	wait_verdict(f, V1 "True NoMatchingWorkloads 1: its selector matches no pod of the mesh");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -330,6 +350,7 @@ int main(void)
 		TEST(test_kinds_without_effect_say_so),
 		TEST(test_a_refused_write_is_tried_again_and_a_deletion_ends_it),
 		TEST(test_a_message_without_end_is_cut),
+		TEST(test_who_writes_the_same_again_and_again_is_left_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

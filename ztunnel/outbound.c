@@ -461,6 +461,7 @@ static void attempt_drop(struct outbound *o)
 {
 	pool_wait_cancel(&o->attempt->pool_wait);
 	dial_wait_cancel(&o->attempt->dial_wait);
+	names_cancel(&o->attempt->name_wait);
 	outbound_dial_stop(o);
 	if (!o->relay.stream.session)
 		return;

@@ -21,6 +21,7 @@
 #define DNS_BATCH       8
 #define DNS_POD_QUERIES 256
 #define DNS_ALL_QUERIES 4096
+#define DNS_POD_SHARE   16 /* of a pod, however many the others have */
 #define DNS_POD_TCP     64
 #define DNS_TCP_IDLE_US (10 * 1000 * 1000)
 

@@ -249,7 +249,8 @@ static void query_start(struct dns_listener *l, const struct path *p, const uint
 	struct udp_query *q = NULL;
 	struct dns_request request;
 
-	if (pod->queries_count < DNS_POD_QUERIES && d->queries < DNS_ALL_QUERIES)
+	if (pod->queries_count < DNS_POD_SHARE ||
+	    (pod->queries_count < DNS_POD_QUERIES && d->queries < DNS_ALL_QUERIES))
 		q = calloc(1, sizeof(*q) + len);
 	if (!q) {
 		d->stats.dropped++;

@@ -4,6 +4,7 @@
 
 #include "base/buf.h"
 #include "tests/unit/ztunnel/dns_fixture.h"
+#include "ztunnel/dns_internal.h"
 
 /* Ask nameserver number 5. */
 static void client_put(struct fixture *f, const void *p, size_t len)
@@ -205,6 +206,24 @@ static void without_sockets_queries_are_bounded(void **state)
 	buf_reset(&b);
 }
 
+/* Some pods with a nameserver that is silent are not to take the names from all others. */
+static void other_pods_queries_leave_room_for_some(void **state)
+{
+	struct fixture *f = *state;
+	struct buf b = {0};
+
+	f->is_dry = true;
+	know_nameserver(f);
+	f->dns->queries += DNS_ALL_QUERIES;
+	for (int i = 0; i < DNS_POD_SHARE + 3; i++)
+		client_put(f, ask_elsewhere, sizeof(ask_elsewhere) - 1);
+	turn(f);
+	assert_int_equal(dns_metrics(f->dns, &b), 0);
+	assert_int_equal(buf_append(&b, "", 1), 0);
+	assert_non_null(strstr((char *)buf_head(&b), "culvert_dns_dropped_total 3\n"));
+	buf_reset(&b);
+}
+
 static void junk_is_dropped(void **state)
 {
 	struct fixture *f = *state;
@@ -267,6 +286,7 @@ int main(void)
 		T(a_refusing_nameserver_gives_servfail),
 		T(an_answer_with_another_id_is_not_taken),
 		T(without_sockets_queries_are_bounded),
+		T(other_pods_queries_leave_room_for_some),
 		T(junk_is_dropped),
 		T(unknown_pods_get_their_sockets_closed),
 		T(ipv6_nameservers_outlive_their_pods_return),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A CA folder with the file names of Istio's `cacerts`, and leaf certificates signed by it with the openssl command."""
+"""A CA folder with the file names of Istio's `cacerts`; leaf certificates and revocation lists signed by it with the openssl command."""
 import os
 
 from topology import run
@@ -35,3 +35,23 @@ class Authority:
         run("openssl", "x509", "-req", "-in", csr, "-CA", f"{self.path}/ca-cert.pem", "-CAkey", f"{self.path}/ca-key.pem",
             "-CAcreateserial", "-out", cert, "-days", str(days), "-extfile", ext)
         return cert, key
+
+
+def write_crl(path, crl, serials):
+    """A list of the CA in folder `path` with these serial numbers, put in place by rename."""
+    with open(f"{path}/index.txt", "w", encoding="ascii") as f:
+        f.writelines(f"R\t351231235959Z\t260101000000Z\t{serial}\tunknown\t/CN=x\n" for serial in serials)
+    with open(f"{path}/crl.conf", "w", encoding="ascii") as f:
+        f.write(f"[ca]\ndefault_ca=d\n[d]\ndatabase={path}/index.txt\ndefault_md=sha256\n")
+    run("openssl", "ca", "-config", f"{path}/crl.conf", "-gencrl", "-keyfile", f"{path}/ca-key.pem", "-cert",
+        f"{path}/ca-cert.pem", "-crldays", "1", "-out", crl + ".new")
+    os.chmod(crl + ".new", 0o644)
+    os.rename(crl + ".new", crl)
+
+
+def serial_of(node, account):
+    """Serial number of a certificate that a node serves with now."""
+    dump = node.admin("ztunnel", "/config_dump")
+    one = next(c for c in dump["certificates"] if c["identity"].endswith(f"/{account}"))
+    serial = one["certChain"][0]["serialNumber"]
+    return serial.upper() if len(serial) % 2 == 0 else "0" + serial.upper()

@@ -138,6 +138,9 @@ def test_an_entrys_name_is_asked_of_the_pods_nameserver_and_balanced(mesh):
     before = len(mesh.asked(NS[0], "db.example.com", "A"))  # while the entry was not in force yet, the name went there too
     assert set(mesh.ask(address, 30)) == {"A", "B"}
     assert len(mesh.asked(NS[0], "db.example.com", "A")) == before + 1  # kept for its TTL
+    metrics = mesh.topology.nodes[0].run("curl", "-sf", "http://127.0.0.1:15020/metrics")
+    counted = [line for line in metrics.splitlines() if line.startswith("istio_on_demand_dns_total{")]
+    assert [line.split()[-1] for line in counted if 'hostname="db.example.com"' in line] == ["30"], counted
 
 
 def test_with_round_robin_only_the_first_address_counts(mesh):

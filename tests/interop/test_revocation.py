@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is no longer allowed is cut while it is open, on both nodes, and the log says why; a renewed root cuts nothing."""
 import os
+import re
 import subprocess
 import sys
 import time
 
 import pytest
 from hostile import PORT
+from certificates import serial_of, write_crl
 from culvert_node import stop, wait_for
 from same_node import HOLDER, Direct
 from same_node import PORT as DIRECT_PORT
-from topology import run
 
 OPEN = """
 import socket, sys, time
@@ -100,24 +101,11 @@ def test_dry_run_and_audit_are_logged_and_cut_nothing(hostile):
         hostile.del_policy("seen")
 
 
-def write_crl(path, crl, serials):
-    """A list of the CA in folder `path` with these serial numbers, put in place by rename."""
-    with open(f"{path}/index.txt", "w", encoding="ascii") as f:
-        f.writelines(f"R\t351231235959Z\t260101000000Z\t{serial}\tunknown\t/CN=x\n" for serial in serials)
-    with open(f"{path}/crl.conf", "w", encoding="ascii") as f:
-        f.write(f"[ca]\ndefault_ca=d\n[d]\ndatabase={path}/index.txt\ndefault_md=sha256\n")
-    run("openssl", "ca", "-config", f"{path}/crl.conf", "-gencrl", "-keyfile", f"{path}/ca-key.pem", "-cert",
-        f"{path}/ca-cert.pem", "-crldays", "1", "-out", crl + ".new")
-    os.chmod(crl + ".new", 0o644)
-    os.rename(crl + ".new", crl)
-
-
-def serial_of(node, account):
-    """Serial number of a certificate that a node serves with now."""
-    dump = node.admin("ztunnel", "/config_dump")
-    one = next(c for c in dump["certificates"] if c["identity"].endswith(f"/{account}"))
-    serial = one["certChain"][0]["serialNumber"]
-    return serial.upper() if len(serial) % 2 == 0 else "0" + serial.upper()
+def rejections(hostile, node):
+    """What a node's ztunnel has counted, {reporter: number}."""
+    text = hostile.topology.nodes[node - 1].run("curl", "-sf", "http://127.0.0.1:15020/metrics")
+    found = re.findall(r'^istio_crl_policy_rejections_total\{reporter="(\w+)"\} (\d+)$', text, re.M)
+    return {reporter: int(n) for reporter, n in found}
 
 
 def test_a_revoked_certificate_is_cut_and_refused(hostile):
@@ -131,8 +119,10 @@ def test_a_revoked_certificate_is_cut_and_refused(hostile):
         print(f"cut after {one.wait_cut() * 1000:.0f} ms, making the list included")
         wait_for(lambda: connections(hostile) == 0, 5, "the application's end")
         wait_for(lambda: "closed: the peer's certificate has been revoked" in hostile.log(1), 5, "a line that says so")
+        cut = rejections(hostile, 1).get("destination", 0)
         with pytest.raises(AssertionError):
             Open(hostile)
+        assert 0 < cut < rejections(hostile, 1)["destination"]
         # the others are as good as before
         assert hostile.connect(f"{hostile.server.ip4}:{PORT}")["status"] == 200
     finally:

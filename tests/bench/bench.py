@@ -22,6 +22,7 @@ import contestants
 import control_scale
 import cost
 import curves
+import effects
 import enrol
 import leftovers
 import page
@@ -91,12 +92,12 @@ def label_to_encrypted(bench):
 BEFORE = {"rss_idle": (rss_idle, ("rss_kB", "maps_kB"))}
 AFTER = {"idle_cpu": (idle_cpu, ("cpu_us_per_s",)), "rss_10k": (rss_10k, ("rss_kB", "maps_kB")), "rr1_size": (size_curves, ())}
 ALONE = {"start_100_pods": (start_100_pods, ("ms", "agent_ms")), "label_to_encrypted": (label_to_encrypted, ("ms",)),
-         **attacks.ROWS, **scale.ROWS, **control_scale.ROWS}
+         **attacks.ROWS, **scale.ROWS, **effects.ROWS, **control_scale.ROWS}
 SHOWN = {**{name: row.shown for name, row in rows.ROWS.items()},
          **{name: shown for part in (BEFORE, AFTER, ALONE) for name, (_, shown) in part.items()}}
 # A quick run has the others only when they are named.
-QUICK = ("rss_idle", "rr1", "rr1k", "rr32", "bulk1", "bulk16", "conn1", "conn16", "rr1_half_load", "http1", "http1_half_load", "idle_cpu", "rss_10k",
-         "policy_effect", "decision")
+QUICK = ("rss_idle", "rr1", "rr1k", "rr32", "bulk1", "bulk16", "conn1", "conn16", "rr1_half_load", "http1", "http1_half_load",
+         "idle_cpu", "rss_10k", "policy_effect", "endpoint_connection", "revocation", "decision")
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -219,7 +220,8 @@ class Bench:
         """What report.json holds."""
         unit = {name + suffix: "s per GB" if row.mode == "bulk" else "us per operation"
                 for name, row in rows.ROWS.items() for suffix in ("", "_pinned")}
-        names = [c.name for c in self.standing]
+        # effects.py measures direct connections whoever stands
+        names = list(dict.fromkeys([c.name for c in self.standing] + [name for _, name, _ in self.samples]))
         seconds, parts = self.clock.report()
         return {"rows": report.rows(self.samples, {c.name: c.baseline for c in self.standing}, names),
                 "roles": report.roles(self.role_samples, unit), "curves": self.curves, "missing": self.missing,

@@ -115,9 +115,12 @@ def scaling_lines(entries):
     return lines
 
 
+SIZES = ("small", "medium", "large")
 # What has a limit: the row's name or how names of such rows begin, the metric, the most that it may be.
 LIMITS = (("slow_reader", "fast_loss_percent", 5), ("slow_reader", "rss_growth_kB", 1024), ("attack_", "cpu_per_attacker", 1),
-          ("attack_", "p99_to_quiet_pinned", 1.5), ("policy_effect", "cut_p99_ms_small", 100), ("policy_effect", "cut_p99_ms_large", 100),
+          ("attack_", "p99_to_quiet_pinned", 1.5), ("revocation", "cut_p99_ms", 100),
+          *(("policy_effect", f"{what}_p99_ms_{size}", most) for what, most in (("cut", 100), ("refused", 30)) for size in SIZES),
+          *(("endpoint_connection", f"{what}_p99_ms_{size}", 30) for what in ("reached", "left") for size in SIZES),
           ("scale_processes", "ztunnel_rss_bytes_per_workload", 600), ("scale_processes", "control_load_ms", 1000),
           ("scale_processes", "ztunnel_load_ms", 1000),
           *(("scale_processes", f"{part}_idle_us_per_s", 1000) for part in ("agent", "ztunnel", "control")),
@@ -132,7 +135,10 @@ LIMITS = (("slow_reader", "fast_loss_percent", 5), ("slow_reader", "rss_growth_k
 # one of so many needs is seldom in a cache, and a tree has a level more; a cost that grows with the number would be 1,000 times.
 FLAT = (*(("decision", f"{scope}_us_10000", f"{scope}_us_10", 2.0) for scope in ("global", "namespace", "selector")),
         *(("scale_model", f"{part}_change_warm_us_large", f"{part}_change_warm_us_small", 2.0)
-          for part in ("control_pod", "control_policy", "ztunnel")))
+          for part in ("control_pod", "control_policy", "ztunnel")),
+        *(("policy_effect", f"{what}_p50_ms_{size}", f"{what}_p50_ms_small", 2.0) for what in ("cut", "refused")
+          for size in SIZES[1:]),
+        *(("endpoint_connection", f"reached_p50_ms_{size}", "reached_p50_ms_small", 2.0) for size in SIZES[1:]))
 
 
 # What is asked as a ratio inside the run: row, metric, contestant, which ratio (`added`: what the contestant adds to no mesh, to what
@@ -178,7 +184,7 @@ def speed_verdicts(entries):
 
 def verdict(is_kept, row, metric, name, said):
     """One line."""
-    return f"{'ok    ' if is_kept else 'MISSED'} {row:<20}{metric:<36}{name:<15}{said}"
+    return f"{'ok    ' if is_kept else 'MISSED'} {row:<28}{metric:<36}{name:<15}{said}"
 
 
 def verdicts(entries, names):

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the size of the mesh costs: loading, memory and changes with up to 100,000 workloads, and how soon a policy takes
-effect on open and on new connections."""
+"""What the size of the mesh costs: loading, memory and changes with up to 100,000 workloads."""
 import contextlib
 import datetime
 import json
@@ -14,20 +13,16 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "interop"))
 import contestants
 import cost
-import peers
-import served
 from cgroup import Cgroup
-from culvert_node import BIN, CulvertNode, clean_pins, pin_dir, put_file, stop, wait_for, write_config
+from culvert_node import BIN, clean_pins, pin_dir, put_file, stop, wait_for, write_config
 from enrol import BarePod
 from leftovers import NAMESPACES, TAG
-from topology import TREE, Namespace, Topology, run
+from topology import TREE, Namespace, run
 
-SMALL, LARGE = 100, 100_000
+SMALL, MEDIUM, LARGE = 100, 10_000, 100_000
 PER_SERVICE, PER_POLICY, PER_FILE = 10, 100, 1000
-PORT = 9300
 IDLE_S = 10
 DECISIONS = 3  # times that each is measured: their ratio is judged
-EFFECTS = 40
 FAR = "far"  # the namespace of the workloads that are only there
 POD = """---
 apiVersion: v1
@@ -47,32 +42,6 @@ apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
 metadata: {{name: {name}, namespace: {namespace}}}
 spec: {{{selector}{action}rules: [{{from: [{{source: {{principals: [{principal}]}}}}]}}]}}
-"""
-# Waits on a connection until it is cut, then tries new ones until one is refused; prints both moments.
-PROBE = """
-import socket, sys, time
-def open_one():
-    s = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=10)
-    s.sendall(b"x")
-    return s if s.recv(1) == b"x" else None
-def attempt():
-    try:
-        return open_one()
-    except OSError:
-        return None
-for line in sys.stdin:
-    s = None
-    while s is None:
-        s = attempt()
-    print("open", flush=True)
-    try:
-        s.recv(1)
-    except OSError:
-        pass
-    cut = time.monotonic()
-    while attempt():
-        pass
-    print(cut, time.monotonic(), flush=True)
 """
 
 
@@ -98,8 +67,8 @@ def write_mesh(folder, pods):
 
 
 def sizes(bench):
-    """The mesh to measure with."""
-    return (SMALL, LARGE // 10) if bench.options.quick else (SMALL, LARGE)
+    """Of the meshes to measure with, growing."""
+    return (SMALL, MEDIUM) if bench.options.quick else (SMALL, MEDIUM, LARGE)
 
 
 CHANGE = tuple(f"{what}_change{warm}_us" for what in ("control_pod", "control_policy", "ztunnel") for warm in ("", "_warm"))
@@ -107,7 +76,7 @@ CHANGE = tuple(f"{what}_change{warm}_us" for what in ("control_pod", "control_po
 
 def scale_model(bench):
     """mesh-size: CPU time to load what has been parsed, of a change when little and when much is there, memory."""
-    for label, pods in zip(("small", "large"), sizes(bench)):
+    for label, pods in (("small", SMALL), ("large", sizes(bench)[-1])):
         found = json.loads(run(os.path.join(BIN, "mesh-size"), str(pods), str(pods // PER_SERVICE), str(pods // PER_POLICY)))
         for metric in CHANGE:
             bench.add("scale_model", contestants.Culvert, f"{metric}_{label}", found[metric])
@@ -235,7 +204,7 @@ def scale_processes(bench):
     def add(metric, value):
         bench.add("scale_processes", contestants.Culvert, metric, value)
 
-    pods = sizes(bench)[1]
+    pods = sizes(bench)[-1]
     with contextlib.closing(LoneNode(bench.work_dir, 0)) as empty:
         before = rss_kb(empty.ztunnel.pid)
     with contextlib.closing(LoneNode(bench.work_dir, pods)) as node:
@@ -253,87 +222,10 @@ def scale_processes(bench):
             add(f"{part}_idle_us_per_s", (cost.process_seconds(pid[part]) - used[part]) / IDLE_S * 1e6)
 
 
-def percentile(values, share):
-    """Of a short list, the higher neighbour."""
-    return sorted(values)[min(int(len(values) * share), len(values) - 1)]
-
-
-@contextlib.contextmanager
-def culvert_pair(topology, pods, config, work_dir, size):
-    """Culvert on both nodes, with all of the mesh known."""
-    with contextlib.ExitStack() as stack:
-        nodes = [stack.enter_context(contextlib.closing(CulvertNode(node, number, config, TAG + os.path.basename(work_dir),
-                                                                    env=contestants.QUIET)))
-                 for number, node in enumerate(topology.nodes, 1)]
-        for node, pod in zip(nodes, pods):
-            node.wait_captured([pod.name], 120)
-        wait_settled(size, *(node.run_dir for node in nodes))
-        yield
-
-
-@contextlib.contextmanager
-def ztunnel_pair(topology, pods, config, work_dir, size):
-    """Istio's, told by our control plane."""
-    with served.pair(topology, pods, config, work_dir):
-        for node in topology.nodes:
-            wait_for(lambda n=node: len(json.loads(n.run("curl", "-s", "http://127.0.0.1:15000/config_dump"))["workloads"]) >= size,
-                     120, "the whole mesh at Istio's ztunnel")
-        yield
-
-
-def effects(bench, octet, pods, name, start):
-    """[(ms to the cut, ms to the first refusal)] from the moment a policy's file is in place."""
-    work_dir = os.path.join(bench.work_dir, f"effect-{name}-{pods}")
-    config = os.path.join(work_dir, "config")
-    os.makedirs(work_dir)
-    os.chmod(work_dir, 0o755)
-    with Topology(f"{NAMESPACES}{octet}", octet) as topology, contextlib.ExitStack() as stack:
-        client, server = topology.pod(1, "c"), topology.pod(2, "s")
-        for pod, account in ((client, "client"), (server, "server")):
-            pod.namespace, pod.account = "bench", account
-        write_config(config, [client, server])
-        write_mesh(config, pods)
-        stream = os.path.join(os.path.dirname(contestants.__file__), "..", "interop", "stream.py")
-        stack.callback(stop, server.popen(sys.executable, stream, "serve", str(PORT), stdout=subprocess.DEVNULL,
-                                         stderr=subprocess.DEVNULL))
-        stack.enter_context(start(topology, (client, server), config, work_dir, pods))
-        probe = client.popen(sys.executable, "-c", PROBE, server.ip4, str(PORT), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                             text=True)
-        stack.callback(stop, probe)
-        deny = POLICY.format(name="deny", namespace="bench", selector="", action="action: DENY, ",
-                             principal="cluster.local/ns/bench/sa/client")
-        found = []
-        for _ in range(8 if bench.options.quick else EFFECTS):
-            print("go", file=probe.stdin, flush=True)
-            assert probe.stdout.readline() == "open\n"
-            time.sleep(0.05)
-            begin = time.monotonic()
-            put(config, "deny.yaml", deny)
-            found.append([(float(at) - begin) * 1e3 for at in probe.stdout.readline().split()])
-            os.unlink(os.path.join(config, "deny.yaml"))
-        return found
-
-
-def policy_effect(bench):
-    """From the file of a policy to the end of a connection that it denies, and to the first refusal; over the mesh's size."""
-    pairs = {contestants.Culvert: culvert_pair}
-    if any(isinstance(c, peers.Ztunnel) for c in bench.standing):
-        pairs[peers.Ztunnel] = ztunnel_pair
-    for octet, pods, label in zip((60, 61), sizes(bench), ("small", "large")):
-        for contestant, start in pairs.items():
-            found = effects(bench, octet, pods, contestant.name, start)
-            for index, what in enumerate(("cut", "refused")):
-                values = [one[index] for one in found]
-                bench.add("policy_effect", contestant, f"{what}_p50_ms_{label}", percentile(values, 0.5))
-                bench.add("policy_effect", contestant, f"{what}_p99_ms_{label}", percentile(values, 0.99))
-
-
 ROWS = {
     "decision": (decision, tuple(f"{scope}_us_{n}" for scope in ("global", "namespace", "selector") for n in (10, 10_000))),
     "scale_model": (scale_model, ("control_load_ms", "ztunnel_load_ms", "ztunnel_bytes_per_workload",
                                   *(f"{metric}_{label}" for metric in CHANGE for label in ("small", "large")))),
     "scale_processes": (scale_processes, ("ztunnel_rss_bytes_per_workload", "agent_rss_kB", "control_rss_kB", "control_read_ms",
                                           "control_load_ms", "ztunnel_load_ms", *(f"{part}_idle_us_per_s" for part in PARTS))),
-    "policy_effect": (policy_effect, tuple(f"{what}_{p}_ms_{label}" for what in ("cut", "refused") for p in ("p50", "p99")
-                                           for label in ("small", "large"))),
 }

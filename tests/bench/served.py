@@ -27,7 +27,7 @@ class Node:
 
 @contextlib.contextmanager
 def pair(topology, pods, config, work_dir):
-    """Istio's ztunnel on both nodes of a topology for one pod each."""
+    """Istio's ztunnel on both nodes of a topology, each for the pods that it has."""
     import certificates  # pylint: disable=import-outside-toplevel
     import istio_ztunnel  # pylint: disable=import-outside-toplevel
     from culvert_node import BIN, stop, wait_for  # pylint: disable=import-outside-toplevel
@@ -46,12 +46,12 @@ def pair(topology, pods, config, work_dir):
                                     "--log-level", "warn"])
         stack.callback(stop, control)
         wait_for(lambda: os.path.exists(sock), 60, "the control plane")
-        for number, (namespace, pod) in enumerate(zip(topology.nodes, pods), 1):
+        for number, namespace in enumerate(topology.nodes, 1):
             relay = namespace.popen(sys.executable, os.path.abspath(__file__), sock, cert, key, stdout=subprocess.PIPE)
             stack.callback(stop, relay)
             relay.stdout.readline()
-            peer = istio_ztunnel.Ztunnel(istio_ztunnel.binary(), Node(namespace, work_dir), f"n{number}", [pod], [], work_dir,
-                                         env=env)
+            peer = istio_ztunnel.Ztunnel(istio_ztunnel.binary(), Node(namespace, work_dir), f"n{number}",
+                                         [pod for pod in pods if pod.node is namespace], [], work_dir, env=env)
             stack.callback(peer.process.wait)
             stack.callback(peer.process.kill)
         yield

@@ -85,7 +85,7 @@ def test_every_metric_is_explained():
         text = f.read()
     shown = {metric for metrics in bench.SHOWN.values() for metric in metrics} | {"failed", "unanswered", "steal_percent"}
     plain = {metric.removesuffix("_pinned") for metric in shown}
-    ends = ("_small", "_large", "_near_empty", "_1k_pods", "_10k_pods", "_with_one_stopped", "_10", "_10000")
+    ends = ("_small", "_medium", "_large", "_near_empty", "_1k_pods", "_10k_pods", "_with_one_stopped", "_10", "_10000")
     plain = {next((m.removesuffix(end) for end in ends if m.endswith(end)), m) for m in plain}
     assert not [m for m in sorted(plain) if f"`{m}`" not in text]
 

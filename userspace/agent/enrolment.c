@@ -169,6 +169,18 @@ int enrolment_open(const struct enrolment_context *ctx, const struct podspec *sp
 	return 0;
 }
 
+/* Its own alone: one that it has given itself may be anybody's outside the mesh, and what comes
+ * from outside for that address, perhaps for this node, is not the pod's. An earlier agent put all.
+ */
+static void locals_put(const struct enrolment *e)
+{
+	for (size_t i = 0; i < e->addrs.count; i++)
+		if (i < e->addrs.own_count)
+			datapath_local_set(e->ctx->datapath, e->cookie, &e->addrs.all[i]);
+		else
+			datapath_local_del(e->ctx->datapath, e->cookie, &e->addrs.all[i]);
+}
+
 static void locals_del(const struct enrolment *e)
 {
 	for (size_t i = 0; i < e->addrs.count; i++)
@@ -296,9 +308,7 @@ static int vouch_begin(struct enrolment *e)
 {
 	int r = entry_put(e);
 
-	for (size_t i = 0; i < e->addrs.count; i++)
-		if (!cv_addr_is_link_local(&e->addrs.all[i]) && !(e->unsteered & (1u << i)))
-			datapath_local_set(e->ctx->datapath, e->cookie, &e->addrs.all[i]);
+	locals_put(e);
 	return r;
 }
 

@@ -97,18 +97,8 @@ void pods_addrs_claim(struct pods *p, const struct enrolment *e)
 
 static bool clash_resolve(struct pods *p, struct enrolment *self, const struct cv_addr *addr)
 {
-	const struct enrolment *e;
-	bool is_clash = false;
-
-	list_for_each_entry (e, &p->enrolments, link) {
-		if (e == self || !enrolment_has_addr(e, addr))
-			continue;
-		is_clash = true;
-		datapath_local_del(e->ctx->datapath, e->cookie, addr);
-	}
-	if (!is_clash)
+	if (!pods_addr_is_of_another(p, self, addr))
 		return false;
-	datapath_local_del(self->ctx->datapath, self->cookie, addr);
 	datapath_steer_del(self->ctx->datapath, addr);
 	return true;
 }

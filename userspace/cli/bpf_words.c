@@ -38,7 +38,7 @@ static const struct word maps[] = {
 	{"cv_nameserver_last", "the last number given"},
 	{"cv_passed", "what went past the mesh, for explain --past"},
 	{"cv_counters", "culvert drops reads these"},
-	{"cv_locals", "which pod of this node has it"},
+	{"cv_locals", "which pod of this node it belongs to"},
 	{"cv_verdicts", "verdicts for direct connections"},
 	{"cv_denied", "sources outside the mesh that a policy denies by address"},
 	{"cv_generation", "which of the verdicts count"},

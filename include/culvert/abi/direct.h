@@ -20,7 +20,8 @@ struct cv_frontend {
 	struct cv_frontend_end ends[CV_FRONTEND_ENDS];
 };
 
-/* cv_locals: struct cv_addr -> __u64 netns cookie of the enrolled pod of this node that has it. */
+/* cv_locals: struct cv_addr -> __u64 netns cookie of the enrolled pod of this node whose own it is.
+ */
 
 /* cv_verdicts: what ztunnel says of the L4 policy. A namespace cookie stands for the source's
  * identity and for the destination workload: the kernel proves it, and it is never reused. */

@@ -28,6 +28,7 @@
 
 #define TARGET    "ztunnel"
 #define PATH_SIZE 108 /* of a UNIX socket */
+#define TRIM_US   (5 * 1000 * 1000ULL)
 
 /* Pods. */
 
@@ -530,7 +531,7 @@ int node_run(struct node *n)
 		return r;
 	admin_set_ready(n->admin, ADMIN_TASK_PROXY, true);
 	admin_set_ready(n->admin, ADMIN_TASK_DNS, true);
-	trim_start(&n->trim, n->loop);
+	trim_start(&n->trim, n->loop, TRIM_US);
 	log_info(TARGET, "started node=%s workers=%u", n->config.name, n->config.workers);
 	return loop_run(n->loop);
 }

@@ -22,6 +22,7 @@
 
 #define ADMIN_MODE     0600
 #define RUN_DIR_PREFIX "/run/culvert/"
+#define TRIM_US        (60 * 1000 * 1000ULL) /* its timers run the same code every second */
 
 static int on_mark(void *arg, int fd, enum cv_socket_kind kind)
 {
@@ -547,7 +548,7 @@ int agent_new(const struct agent_options *options, struct agent **ret)
 	r = start_all(a, options);
 	if (r < 0)
 		return r;
-	trim_start(&a->trim, a->loop);
+	trim_start(&a->trim, a->loop, TRIM_US);
 	*ret = TAKE_PTR(a);
 	return 0;
 }

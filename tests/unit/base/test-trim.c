@@ -19,6 +19,7 @@
 #define LOOKS          100
 #define TURNS_PER_LOOK 12
 #define TURN_MS        100
+#define EVERY_US       (5 * 1000 * 1000ULL)
 #define PIECES         65536
 #define PIECE_SIZE     512
 #define RUSH_KB        (PIECES * PIECE_SIZE / 1024)
@@ -111,7 +112,7 @@ static void start_up_code_goes_and_comes_back(void **state)
 
 	digest(before);
 	kb = code_kb();
-	trim_start(&f->trim, f->loop);
+	trim_start(&f->trim, f->loop, EVERY_US);
 	run_below(f, code_kb, kb);
 	digest(after);
 	assert_memory_equal(before, after, sizeof(before));
@@ -121,7 +122,7 @@ static void a_reserve_is_filled_where_there_is_one(void **state)
 {
 	struct fixture *f = *state;
 
-	trim_start(&f->trim, f->loop);
+	trim_start(&f->trim, f->loop, EVERY_US);
 	assert_int_equal(loop_run_once(f->loop, TURN_MS), 0);
 	assert_int_equal(loop_run_once(f->loop, TURN_MS), 0);
 	assert_false(reserve_give(1)); /* nobody has asked for one */
@@ -157,7 +158,7 @@ static void memory_of_a_rush_goes_after_each(void **state)
 	void *kept[2][PIECES / KEEP];
 	unsigned long kb = own_kb();
 
-	trim_start(&f->trim, f->loop);
+	trim_start(&f->trim, f->loop, EVERY_US);
 	for (int i = 0; i < 2; i++) {
 		rush(kept[i]);
 		assert_true(own_kb() > kb + RUSH_KB / 2);

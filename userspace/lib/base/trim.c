@@ -17,9 +17,7 @@
 /* Page faults since the last time below which nothing is worth it: 64 KiB of anonymous memory, or
  * 1 MiB of a library, of which the kernel maps 16 pages at a time. */
 #define FAULTS_MIN 16
-/* What is given back and comes again at once costs half a millisecond: so often in the long run,
- * and so many times at once. */
-#define EVERY_US  (5 * 1000 * 1000ULL)
+/* So many times at once. */
 #define TIMES_MAX 4
 
 /* drop_segments() - what was mapped of a library so far; what is still needed comes back from the
@@ -54,7 +52,7 @@ static bool is_quiet(struct trim *t, const struct rusage *use)
 
 	t->looked_us = now;
 	t->cpu_us = cpu;
-	t->credit_us = MIN(t->credit_us + passed, TIMES_MAX * EVERY_US);
+	t->credit_us = MIN(t->credit_us + passed, TIMES_MAX * t->every_us);
 	return spent < passed / QUIET_PART;
 }
 
@@ -67,7 +65,7 @@ static void give_back(struct trim *t)
 {
 	trim_code();
 	(void)malloc_trim(0);
-	t->credit_us -= EVERY_US;
+	t->credit_us -= t->every_us;
 }
 
 static void on_timer(struct loop_timer *timer)
@@ -83,7 +81,8 @@ static void on_timer(struct loop_timer *timer)
 	if (is_quiet(t, &use)) {
 		next = QUIET_LOOK_US;
 		/* Whatever has come since then, memory or code, came by a page fault. */
-		if ((uint64_t)use.ru_minflt - t->faults >= FAULTS_MIN && t->credit_us >= EVERY_US) {
+		if ((uint64_t)use.ru_minflt - t->faults >= FAULTS_MIN &&
+		    t->credit_us >= t->every_us) {
 			give_back(t);
 			(void)getrusage(RUSAGE_SELF, &use);
 			t->faults = (uint64_t)use.ru_minflt;
@@ -92,11 +91,12 @@ static void on_timer(struct loop_timer *timer)
 	(void)loop_timer_set(t->loop, timer, next);
 }
 
-void trim_start(struct trim *t, struct loop *loop)
+void trim_start(struct trim *t, struct loop *loop, uint64_t every_us)
 {
+	t->every_us = every_us;
 	t->loop = loop;
 	t->timer.on_timer = on_timer;
 	t->looked_us = loop_now_us(loop);
-	t->credit_us = TIMES_MAX * EVERY_US;
+	t->credit_us = TIMES_MAX * t->every_us;
 	(void)loop_timer_set(loop, &t->timer, BUSY_LOOK_US);
 }

@@ -14,11 +14,14 @@ struct trim {
 	uint64_t looked_us; /* loop_now_us() */
 	uint64_t cpu_us;    /* of the process, then */
 	uint64_t faults;    /* of the process, when memory was given back last */
+	uint64_t every_us;  /* as it was asked for */
 	uint64_t credit_us; /* how soon it may be again */
 };
 
-/** trim_start() - look now and then; @t zeroed. */
-void trim_start(struct trim *t, struct loop *loop);
+/** trim_start() - look now and then; @t zeroed.
+ * @every_us: so often in the long run, a few times at once: what is given back and comes again
+ * costs half a millisecond. */
+void trim_start(struct trim *t, struct loop *loop, uint64_t every_us);
 /** trim_code() - give back all that is mapped of programs and libraries and cannot have been
  * written to; what is run again comes again. */
 void trim_code(void);

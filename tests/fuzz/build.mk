@@ -2,6 +2,7 @@ fuzz-targets += tests/fuzz/fuzz-manifest.c
 fuzz-targets += tests/fuzz/fuzz-grpc.c
 fuzz-targets += tests/fuzz/fuzz-xds.c
 fuzz-targets += tests/fuzz/fuzz-session.c
+fuzz-targets += tests/fuzz/fuzz-records.c
 fuzz-targets += tests/fuzz/fuzz-dns.c
 fuzz-targets += tests/fuzz/fuzz-zds.c
 fuzz-targets += tests/fuzz/fuzz-spiffe.c

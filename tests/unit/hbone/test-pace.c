@@ -285,6 +285,37 @@ static void what_is_left_of_a_flood_whose_peer_is_gone_is_not_read(void **state)
 	assert_true(f->received <= 2 * 16384 / SMALL);
 }
 
+/* client_keys() - so many new keys of the client's. */
+static void client_keys(struct fixture *f, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		assert_int_equal(SSL_key_update(f->ssl, SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+		assert_int_equal(SSL_do_handshake(f->ssl), 1);
+	}
+}
+
+static void new_keys_again_and_again_are_a_flood(void **state)
+{
+	struct fixture *f = *state;
+
+	client_keys(f, 200);
+	for (int i = 0; i < TURNS && !f->is_closed; i++)
+		assert_int_equal(loop_run_once(f->loop, 5), 0);
+	assert_int_equal(f->error, -EDQUOT);
+}
+
+static void some_new_keys_are_borne(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t before = frames(f);
+
+	client_keys(f, 50);
+	(void)client_data(f);
+	for (int i = 0; i < TURNS && frames(f) < before + RECORDS; i++)
+		assert_int_equal(loop_run_once(f->loop, 5), 0);
+	assert_int_equal(frames(f), before + RECORDS);
+}
+
 /* put_ignored() - a block of a stream that is past, behind which others have been opened. */
 static size_t put_ignored(uint8_t *at, size_t n)
 {
@@ -422,6 +453,8 @@ int main(void)
 		T(what_was_large_may_become_small),
 		T(a_peer_that_floods_is_told_apart),
 		T(what_is_left_of_a_flood_whose_peer_is_gone_is_not_read),
+		T(new_keys_again_and_again_are_a_flood),
+		T(some_new_keys_are_borne),
 		T(who_breaks_off_before_its_blocks_are_a_flood_is_told_apart),
 		T(a_goodbye_amid_blocks_for_nothing_is_no_better),
 		T(some_blocks_for_nothing_are_no_flood),

@@ -37,9 +37,15 @@ struct hbone_scratch {
  * 8446, section 5.5), and OpenSSL 3.0 does not count. */
 #define SCRATCH_KEY_RECORDS (1U << 24)
 
+/* A new key of the peer's costs as much as a hundred messages, 12 us for 27 bytes, and nobody needs
+ * one in hours. So many messages of TLS, the handshake's among them, may come until the owner
+ * forgets them; no peer has more. */
+#define SCRATCH_MESSAGES_MAX 100
+
 /* A tunnel's TLS. */
 struct scratch_tls {
 	SSL *ssl;
+	unsigned int messages; /* see above */
 	struct tls_records records;
 	uint32_t sealed; /* records of application data since the last new key of ours */
 	/* OpenSSL's last read gave nothing: it may have a part of a record or of a message, of
@@ -57,7 +63,8 @@ _must_check_ int scratch_encrypt(struct hbone_scratch *s, struct scratch_tls *tl
 				 size_t n);
 /** scratch_decrypt() - records of cipher_in become plain text in plain_in, as many as fit.
  * @ret_len: set always; @ret_is_end: set to true when the peer said goodbye, else untouched.
- * Return: 1 more may come; 0 all taken; -EPROTO. */
+ * Return: 1 more may come; 0 all taken; -EPROTO; -EDQUOT too many messages of TLS: what came after
+ * them is dropped. */
 _must_check_ int scratch_decrypt(struct hbone_scratch *s, struct scratch_tls *tls, size_t *ret_len,
 				 bool *ret_is_end);
 /** scratch_can_keep() - see that there is a spare buffer, so that no record is made for which there

@@ -307,7 +307,7 @@ static void take_input(struct hbone_tunnel *t)
 		char text[TEXT_MAX];
 
 		(void)tls_error_text(t->tls.ssl, text, sizeof(text));
-		tunnel_fail(t, -EPROTO, text[0] != '\0' ? text : "TLS error");
+		tunnel_fail(t, more < 0 ? more : -EPROTO, text[0] != '\0' ? text : "TLS error");
 	}
 }
 
@@ -333,7 +333,7 @@ static void busy_tick(struct hbone_tunnel *t)
 		if (!t->tls.is_mid)
 			(void)SSL_free_buffers(t->tls.ssl);
 	}
-	t->reads = 0;
+	t->reads = t->tls.messages = 0;
 }
 
 static void on_readable(struct hbone_tunnel *t)

@@ -22,6 +22,9 @@ from hostile import RAW, Hostile
 from leftovers import NAMESPACES, TAG
 from topology import run
 
+KEYS = "key updates"
+KEY_UPDATES = os.path.join(os.path.dirname(RAW), "key_updates.py")
+FLOODS = (*h2raw.FLOODS, KEYS)
 BURN = "import sys, time\nend = time.process_time() + float(sys.argv[1])\nwhile time.process_time() < end: pass"
 # 64 bytes there and back, 200 times a second, on a connection that stays; prints the 99th percentile in microseconds.
 PACE = """
@@ -117,7 +120,8 @@ class Stage:
     def attack(self, name):
         """One flood. Return: as beside()."""
         h = self.hostile
-        return self.beside(sys.executable, RAW, "flood", name, h.server.ip4, *h.leaf(), f"{h.server.ip4}:{slow.FAST_PORT}",
+        argv = (KEY_UPDATES,) if name == KEYS else (RAW, "flood", name)
+        return self.beside(sys.executable, *argv, h.server.ip4, *h.leaf(), f"{h.server.ip4}:{slow.FAST_PORT}",
                            str(self.seconds))
 
     def attacks_pinned(self, names):
@@ -153,7 +157,7 @@ def stage(bench):
 
 def attacks(bench):
     """Every flood that is wanted, in rounds; not pinned in the first alone."""
-    wanted = [name for name in h2raw.FLOODS if row_id(name) in bench.options.rows]
+    wanted = [name for name in FLOODS if row_id(name) in bench.options.rows]
     for number in range(1 if bench.options.quick else 3):
         bench.at("attack_*", f"attacks, round {number + 1}")
         kinds = [stage(bench).attacks_pinned] + ([stage(bench).attacks_shared] if number == 0 else [])
@@ -183,4 +187,4 @@ def row_id(name):
 
 METRICS = ("cpu_per_attacker", "p99_to_quiet_pinned", "p99_to_quiet", "p99_to_busy")
 ROWS = {"slow_reader": (slow_reader, ("rss_growth_kB", "fast_loss_percent")),
-        **{row_id(name): (attacks, METRICS) for name in h2raw.FLOODS}}
+        **{row_id(name): (attacks, METRICS) for name in FLOODS}}

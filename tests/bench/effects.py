@@ -21,7 +21,7 @@ from topology import Topology
 
 LABELS = {scale.SMALL: "small", scale.MEDIUM: "medium", scale.LARGE: "large"}
 PORT = 9300
-EFFECTS, QUICK_EFFECTS = 40, 8
+EFFECTS, QUICK_EFFECTS = 25, 8
 CURVES = {"policy_effect": ("cut_p50_ms", "refused_p50_ms"), "endpoint_connection": ("reached_p50_ms",)}  # over the mesh's size
 VIP = "10.97.0.1"
 SERVICE = f"""---

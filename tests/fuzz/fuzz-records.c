@@ -13,6 +13,7 @@
 #include <openssl/rand.h>
 
 #include "hbone/scratch.h"
+#include "hbone/tunnel.h"
 #include "tests/fuzz/fuzz.h"
 #include "tls/gcm.h"
 

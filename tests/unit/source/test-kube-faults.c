@@ -6,6 +6,8 @@
 #include "tests/unit/fast-clock.h"
 #include "tests/unit/source/kube-fixture.h"
 
+static const char *const policies[] = {"AuthorizationPolicy", NULL};
+
 static void gone_lists_anew_and_drops_what_is_not_there(void **state)
 {
 	struct fixture *f = *state;
@@ -217,6 +219,57 @@ static void a_token_that_has_expired_is_waited_for(void **state)
 	(void)unlink(path);
 }
 
+/* An API server that has policies in one version only, the arg. Return: has it been answered? */
+static bool has_one_version(struct fake_api *a, int fd, const char *method, const char *path,
+			    const char *body)
+{
+	if (str_has_prefix(path, a->arg))
+		return false;
+	fake_answer(fd, 404, "{}");
+	return true;
+}
+
+#define SECURITY "/apis/security.istio.io/"
+#define POLICY(version, of, action)                                                                \
+	"{\"apiVersion\":\"security.istio.io/" version "\",\"kind\":\"AuthorizationPolicy\","      \
+	"\"metadata\":{\"name\":\"p\",\"namespace\":\"demo\",\"resourceVersion\":\"" of            \
+	"\"},\"spec\":{\"rules\":[{}],\"action\":" action "}}"
+
+static void a_kind_is_read_in_an_older_version_where_there_is_no_newer(void **state)
+{
+	struct fixture *f = *state;
+
+	f->api.on_request = has_one_version;
+	f->api.arg = SECURITY "v1beta1/";
+	f->api.pages[0] = LIST("7", POLICY("v1beta1", "3", "\"DENY\""));
+	start(f, policies);
+	UNTIL(f, f->heard.synced == 1 && f->api.n_watches == 1);
+	assert_string_equal(f->heard.text, "put AuthorizationPolicy demo/p\n");
+	assert_true(str_has_prefix(f->api.last_watch, SECURITY "v1beta1/authorizationpolicies?"));
+}
+
+/* Its CustomResourceDefinition was exchanged: nothing stays by the old name, nothing goes. */
+static void a_kind_whose_version_changes_is_read_on_by_its_new_name(void **state)
+{
+	struct fixture *f = *state;
+
+	f->api.on_request = has_one_version;
+	f->api.arg = SECURITY "v1beta1/";
+	f->api.pages[0] = LIST("7", POLICY("v1beta1", "3", "7"));
+	f->api.pages[1] = LIST("9", POLICY("v1", "3", "7"));
+	start(f, policies);
+	UNTIL(f, f->heard.synced == 1 && f->api.n_watches == 1);
+	assert_true(has(f, "error " SECURITY "v1beta1/namespaces/demo/authorizationpolicies/p: "));
+	memset(f->heard.text, 0, sizeof(f->heard.text));
+	f->api.arg = SECURITY "v1/";
+	fake_end(&f->api);
+	UNTIL(f, f->api.n_lists == 2 && f->api.n_watches >= 2);
+	assert_true(has(f, "cleared " SECURITY "v1beta1/namespaces/demo/authorizationpolicies/p\n"
+			   "delete AuthorizationPolicy demo/p invalid\n"
+			   "error " SECURITY "v1/namespaces/demo/authorizationpolicies/p: "));
+	assert_true(has(f, "put AuthorizationPolicy demo/p invalid\n"));
+}
+
 int main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -231,6 +284,8 @@ int main(void)
 		CASE(half_an_hour_without_a_server),
 		CASE(watches_that_are_refused_are_no_storm_of_lists),
 		CASE(a_token_that_has_expired_is_waited_for),
+		CASE(a_kind_is_read_in_an_older_version_where_there_is_no_newer),
+		CASE(a_kind_whose_version_changes_is_read_on_by_its_new_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -163,8 +163,10 @@ static void a_kind_that_is_not_there_is_empty(void **state)
 	start(f, policies);
 	UNTIL(f, f->heard.synced == 1);
 	assert_string_equal(f->heard.text, "");
+	/* nor in an older version */
+	assert_int_equal(f->api.n_lists, 2);
 	assert_true(str_has_prefix(f->api.last_list,
-				   "/apis/security.istio.io/v1/authorizationpolicies?"));
+				   "/apis/security.istio.io/v1beta1/authorizationpolicies?"));
 }
 
 #define POLICY(version, action)                                                                    \

@@ -16,8 +16,9 @@
 #include "source/schema.h"
 #include "source/source_impl.h"
 
-/** struct resource - where a kind lives at the API server. The order is that of delivery: what
- * decides about other objects comes first. */
+/** struct resource - where a kind lives at the API server; Istio's, where it has them in older
+ * versions only, in the newest of those. The order is that of delivery: what decides about other
+ * objects comes first. */
 struct resource {
 	const char *kind, *group_version, *plural;
 };
@@ -40,6 +41,7 @@ static const struct resource resources[] = {
 /** struct entry - one object. */
 struct entry {
 	struct object *object; /* NULL: never had a good state */
+	const char *read_as;   /* group and version of what was heard last */
 	uint64_t version;      /* 0: not a number */
 	uint64_t round;        /* number of the list that named it last */
 	bool is_delivered;     /* the user has @object */
@@ -141,15 +143,24 @@ static void entry_drop(struct kind *kind, struct entry *e)
 	settle_soon(k);
 }
 
-static char *file_of(const struct kind *kind, const char *namespace_, const char *name)
+/* What the API server has the kind as. */
+static const char *read_as(const struct kind *kind)
 {
-	const struct resource *r = kind->resource;
-	const char *prefix = strchr(r->group_version, '/') ? "/apis" : "/api";
+	const char *version = kube_watch_version(kind->watch);
+
+	return version ? version : kind->resource->group_version;
+}
+
+static char *file_of(const struct kind *kind, const char *group_version, const char *namespace_,
+		     const char *name)
+{
+	const char *prefix = strchr(group_version, '/') ? "/apis" : "/api";
+	const char *plural = kind->resource->plural;
 
 	if (!*namespace_)
-		return str_format("%s/%s/%s/%s", prefix, r->group_version, r->plural, name);
-	return str_format("%s/%s/namespaces/%s/%s/%s", prefix, r->group_version, namespace_,
-			  r->plural, name);
+		return str_format("%s/%s/%s/%s", prefix, group_version, plural, name);
+	return str_format("%s/%s/namespaces/%s/%s/%s", prefix, group_version, namespace_, plural,
+			  name);
 }
 
 static int object_make(const struct kind *kind, json_t *body, struct object **ret)
@@ -163,14 +174,13 @@ static int object_make(const struct kind *kind, json_t *body, struct object **re
 	if (!name)
 		return -EINVAL;
 	init.namespace_ = namespace_ ? namespace_ : "";
-	file = file_of(kind, init.namespace_, name);
+	file = file_of(kind, read_as(kind), init.namespace_, name);
 	if (!file)
 		return -ENOMEM;
 	/* lists of built-in kinds leave these out of their items */
 	if (json_object_set_new(body, "kind", json_string(init.kind)) < 0 ||
 	    (!json_object_get(body, "apiVersion") &&
-	     json_object_set_new(body, "apiVersion", json_string(kind->resource->group_version)) <
-		     0))
+	     json_object_set_new(body, "apiVersion", json_string(read_as(kind))) < 0))
 		return -ENOMEM;
 	kube_prune(init.kind, body);
 	init.file = file;
@@ -264,6 +274,31 @@ static int entry_set(struct kind *kind, struct entry *e, struct object *o)
 	return 0;
 }
 
+/* The server has the kind in another version now, and with it its objects other names: what was
+ * heard by the old ones is taken back right before it comes anew. */
+static int entry_rename(struct kind *kind, struct entry *e, const json_t *body)
+{
+	const struct kube *k = kind->kube;
+	const json_t *metadata = json_object_get(body, "metadata");
+	const char *namespace_ = json_string_value(json_object_get(metadata, "namespace"));
+	const char *name = json_string_value(json_object_get(metadata, "name"));
+	const char *before = e->read_as, *now = read_as(kind);
+	_cleanup_(freep) char *file = NULL;
+
+	if (before && !streq(before, now)) {
+		file = file_of(kind, before, namespace_ ? namespace_ : "", name);
+		if (!file)
+			return -ENOMEM;
+		error_clear(kind, e, file);
+		if (e->is_delivered)
+			k->ops->on_delete(k->arg, e->object);
+		e->object = object_unref(e->object);
+		e->is_delivered = false;
+	}
+	e->read_as = now;
+	return 0;
+}
+
 static int on_object(void *arg, json_t *body)
 {
 	_cleanup_(object_unrefp) struct object *o = NULL;
@@ -284,7 +319,9 @@ static int on_object(void *arg, json_t *body)
 	if (!kind->is_listing && version && version <= e->version)
 		return 0;
 	e->version = version;
-	r = object_make(kind, body, &o);
+	r = entry_rename(kind, e, body);
+	if (r == 0)
+		r = object_make(kind, body, &o);
 	if (r == 0)
 		r = entry_set(kind, e, o);
 	return r == -EINVAL ? -EBADMSG : r;
@@ -452,6 +489,7 @@ static int kind_start(struct kube *k, const struct source_kube_config *config, c
 	watch.kind = kind->resource->kind;
 	watch.path = kind->path;
 	watch.selector = selector;
+	watch.versions = is_builtin(kind->resource) ? NULL : kind->schema->api_versions;
 	return kube_watch_new(&watch, &kind->watch);
 }
 

@@ -27,6 +27,8 @@ struct kube_watch {
 	struct loop *loop;
 	struct kube_client *client;
 	char *path, *selector;
+	const char *const *versions; /* NULL: that of the path only */
+	size_t version_at;           /* of them: that is read */
 	const struct kube_watch_ops *ops;
 	void *arg;
 	struct loop_timer again;
@@ -93,6 +95,30 @@ static void start_over(struct kube_watch *w)
 {
 	forget(&w->version);
 	forget(&w->next);
+}
+
+/* An older server may have the kind in an older version only. Return: is there one left to try? */
+static bool version_next(struct kube_watch *w)
+{
+	if (w->versions && w->versions[w->version_at + 1]) {
+		w->version_at++;
+		return true;
+	}
+	w->version_at = 0;
+	return false;
+}
+
+const char *kube_watch_version(const struct kube_watch *w)
+{
+	return w->versions ? w->versions[w->version_at] : NULL;
+}
+
+/* Return: the caller's; NULL: out of memory. */
+static char *path_now(const struct kube_watch *w)
+{
+	const char *version = kube_watch_version(w);
+
+	return version ? str_format("/apis/%s%s", version, strrchr(w->path, '/')) : strdup(w->path);
 }
 
 /* What the server's Status says, else the number. */
@@ -220,6 +246,10 @@ static void on_listed(void *arg, const struct kube_answer *a)
 	}
 	if (a->error == 0 && a->status == 404) {
 		start_over(w);
+		if (version_next(w)) {
+			start(w);
+			return;
+		}
 		w->ops->on_list_begin(w->arg);
 		w->ops->on_list_end(w->arg);
 		works(w);
@@ -305,6 +335,8 @@ static void on_watch_end(void *arg, const struct kube_answer *a)
 	case 0:
 		if (a->status == 410 || a->status == 404)
 			start_over(w);
+		if (a->status == 404)
+			w->version_at = 0;
 		fail(w, a);
 		return;
 	default:
@@ -314,8 +346,9 @@ static void on_watch_end(void *arg, const struct kube_answer *a)
 
 static int list_start(struct kube_watch *w)
 {
+	_cleanup_(freep) char *base = path_now(w);
 	_cleanup_(freep) char *path =
-		str_format("%s?limit=%d%s%s%s%s", w->path, PAGE_OBJECTS, *w->selector ? "&" : "",
+		str_format("%s?limit=%d%s%s%s%s", base, PAGE_OBJECTS, *w->selector ? "&" : "",
 			   w->selector, w->next ? "&continue=" : "", w->next ? w->next : "");
 	const struct kube_request_config config = {
 		.method = "GET",
@@ -329,15 +362,16 @@ static int list_start(struct kube_watch *w)
 
 	kube_list_reset(&w->list);
 	w->has_data = false;
-	return path ? kube_request_new(w->client, &config, &w->request) : -ENOMEM;
+	return base && path ? kube_request_new(w->client, &config, &w->request) : -ENOMEM;
 }
 
 static int watch_start(struct kube_watch *w)
 {
+	_cleanup_(freep) char *base = path_now(w);
 	_cleanup_(freep) char *path =
 		str_format("%s?watch=1&allowWatchBookmarks=true&timeoutSeconds=%d"
 			   "&resourceVersion=%s%s%s",
-			   w->path, WATCH_S, w->version, *w->selector ? "&" : "", w->selector);
+			   base, WATCH_S, w->version, *w->selector ? "&" : "", w->selector);
 	const struct kube_request_config config = {
 		.method = "GET",
 		.path = path,
@@ -349,7 +383,7 @@ static int watch_start(struct kube_watch *w)
 	};
 
 	w->has_data = false;
-	return path ? kube_request_new(w->client, &config, &w->request) : -ENOMEM;
+	return base && path ? kube_request_new(w->client, &config, &w->request) : -ENOMEM;
 }
 
 static void start(struct kube_watch *w)
@@ -377,6 +411,7 @@ int kube_watch_new(const struct kube_watch_config *config, struct kube_watch **r
 	w->list.kind = config->kind;
 	w->ops = config->ops;
 	w->arg = config->arg;
+	w->versions = config->versions;
 	w->is_metadata_only = config->is_metadata_only;
 	w->backoff_us = BACKOFF_MIN_US;
 	w->again.on_timer = on_again;

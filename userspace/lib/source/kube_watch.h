@@ -30,7 +30,10 @@ struct kube_watch_config {
 	struct loop *loop;          /* borrowed */
 	struct kube_client *client; /* borrowed */
 	const char *path;           /* "/api/v1/pods"; copied */
-	const char *selector;       /* "fieldSelector=spec.nodeName%3Dn1", or ""; copied */
+	/* NULL, or NULL-ended, static: "GROUP/VERSION" of what @path, "/apis/GROUP/VERSION/PLURAL",
+	 * may be read as. The first that the server has is taken, and kept while it has it. */
+	const char *const *versions;
+	const char *selector; /* "fieldSelector=spec.nodeName%3Dn1", or ""; copied */
 	/* of objects nothing but metadata is wanted: spec and status stay away where the server
 	 * can leave them out */
 	bool is_metadata_only;
@@ -39,6 +42,8 @@ struct kube_watch_config {
 };
 
 _must_check_ int kube_watch_new(const struct kube_watch_config *config, struct kube_watch **ret);
+/** kube_watch_version() - of its `versions`: that of what is told now. NULL: it has none. */
+const char *kube_watch_version(const struct kube_watch *w);
 /** kube_watch_free() - before its client, not inside a callback. Takes NULL. Return: NULL. */
 struct kube_watch *kube_watch_free(struct kube_watch *w);
 DEFINE_CLEANUP(struct kube_watch *, kube_watch_free);

@@ -304,7 +304,7 @@ void grpc_call_receive(struct grpc_call *c, const uint8_t *data, size_t len)
 	grpc_conn_enter(conn);
 	if (buf_append(&c->rx, data, len) < 0)
 		call_fail(c, GRPC_RESOURCE_EXHAUSTED, "out of memory");
-	if (c->is_held && buf_len(&c->rx) > HELD_MAX)
+	else if (c->is_held && buf_len(&c->rx) > HELD_MAX)
 		call_fail(c, GRPC_RESOURCE_EXHAUSTED, "too much at once");
 	while (!c->is_over && !c->is_held && message_deliver(c))
 		;

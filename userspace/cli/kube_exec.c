@@ -218,6 +218,8 @@ static int head_check(struct session *s, char *head, const char *key)
 	(void)snprintf(line, sizeof(line), "Sec-WebSocket-Accept: %s\r\n", accept);
 	if (!strcasestr(head, line) || !strcasestr(head, ".channel.k8s.io"))
 		return say(s, -EBADMSG, "exec: the API server speaks no protocol that we know");
+	if (!body)
+		return say(s, -ECONNRESET, "exec: the connection ended within the answer's head");
 	return 0;
 }
 

@@ -45,6 +45,7 @@ class FakeApi:
         self.version, self.is_ready, self.nodes, self.rv = ("1", "35", "v1.35.4"), True, ["n1", "n2"], 0
         self.log_text = "a line of a log\n"
         self.lingering = {}  # names of what is deleted only after it was asked for so often
+        self.is_exec_cut = False  # an answer to an exec ends before its head does
         self.on_exec = lambda pod_name, container, command: (1, "", "no such command\n")
         self.lock = threading.RLock()
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("H", (Handler,), {"api": self}))
@@ -242,6 +243,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Connection", "Upgrade")
         self.send_header("Sec-WebSocket-Accept", base64.b64encode(accept.digest()).decode())
         self.send_header("Sec-WebSocket-Protocol", "v5.channel.k8s.io")
+        if self.api.is_exec_cut:
+            self.flush_headers()
+            self.close_connection = True
+            return
         self.end_headers()
         self.wfile.write(struct.pack("!BB", 0x89, 2) + b"hi")  # a ping
         for at in range(0, len(out.encode()), 30000):

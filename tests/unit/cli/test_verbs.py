@@ -205,6 +205,11 @@ def test_ztunnel_config_by_exec(mesh, cli):
     assert "no such node in the cluster" in cli.run("zc", "workload", "--node", "n9", code=1)
 
 
+def test_an_answer_to_an_exec_that_ends_within_its_head(mesh, cli):
+    mesh.is_exec_cut = True
+    assert "ended within the answer's head" in cli.run("zc", "workload", "--node", "n1", code=1)
+
+
 def test_an_error_is_of_the_node_that_is_named(mesh, cli):
     mesh.on_exec = lambda name, *_: (1, "", f"no word from {name}\n")
     for words in (("zc", "workload"), ("explain", "shop/web", "shop/web")):

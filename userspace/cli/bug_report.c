@@ -23,10 +23,11 @@
 #include "progress.h"
 #include "redact.h"
 
-#define LOG_BYTES  (4u << 20) /* the last of each container's log */
-#define ALL_BYTES  (512u << 20)
-#define NAME_BYTES 512
-#define FOLDER     "culvert-bug-report" /* all that is in the archive is below it */
+#define LOG_BYTES     (4u << 20) /* the last of each container's log */
+#define ALL_BYTES     (512u << 20)
+#define COMMAND_BYTES (64u << 20)
+#define NAME_BYTES    512
+#define FOLDER        "culvert-bug-report" /* all that is in the archive is below it */
 
 struct report_options {
 	const char *out;
@@ -271,6 +272,23 @@ static int spawn(const char *const *argv, const char *out)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EIO;
 }
 
+/* take_command() - what one says, as all else without what is secret. @said: a file for it
+ * meanwhile. */
+static void take_command(struct report *p, const char *const *argv, const char *said)
+{
+	_cleanup_(freep) char *name = str_format("culvert_%s.txt", argv[1]);
+	_cleanup_(freep) char *text = NULL;
+	size_t len;
+	int r;
+
+	(void)spawn(argv, said);
+	r = name ? file_read(said, COMMAND_BYTES, &text, &len) : -ENOMEM;
+	if (r < 0)
+		missing(p, argv[1], strerror(-r));
+	else
+		put(p, name, text, len);
+}
+
 /* take_commands() - what somebody who looks for a fault would ask first. Their exit codes say what
  * they found; what they say is kept either way. */
 static void take_commands(struct report *p)
@@ -281,14 +299,14 @@ static void take_commands(struct report *p)
 		{"version", NULL}, {"precheck", NULL}, {"analyze", "-A"}, {"proxy-status", NULL}};
 	char path[NAME_BYTES];
 
+	(void)snprintf(path, sizeof(path), "%s/said", p->top);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
 		const char *argv[KUBE_WORDS_MAX + 4] = {"/proc/self/exe", commands[i].name};
 		size_t n = 2 + kube_words_put(argv + 2);
 
 		argv[n] = commands[i].argument;
 		progress_wait(&p->progress, "culvert %s", commands[i].name);
-		(void)snprintf(path, sizeof(path), "%s/culvert_%s.txt", p->dir, commands[i].name);
-		(void)spawn(argv, path);
+		take_command(p, argv, path);
 	}
 }
 

@@ -24,6 +24,8 @@
 #define STATE_TIMEOUT_US (5 * 1000000ULL)
 /* For the application to take the connection. */
 #define DIAL_TIMEOUT_US (10 * 1000000ULL)
+/* So many of a worker's handshakes make an address pay for the next one itself. */
+#define HANDSHAKES_SHARE 16
 
 /* A tunnel from a peer. Counted: by itself until it closes, and by each of its streams, which
  * borrow the identity. */
@@ -480,20 +482,20 @@ static void on_deadline(struct loop_timer *timer)
 }
 
 /* evict() - the handshake that has lasted longest makes room: who connects and says nothing needs
- * no certificate, and is to keep nobody out who says something. @peer's own first: who connects all
- * the time is to keep out himself. */
+ * no certificate, and is to keep nobody out who says something. Of @peer's own, when it has a share
+ * of the places: who connects all the time is to keep out himself, who begins two tunnels while
+ * others have all places is not. */
 static void evict(struct worker *w, const struct cv_addr *peer)
 {
-	struct server_tunnel *t, *own;
+	struct server_tunnel *t = NULL, *at;
+	unsigned int count = 0;
 
-	t = list_entry(w->handshakes.next, struct server_tunnel, handshake);
-	list_for_each_entry (own, &w->handshakes, handshake) {
-		if (!cv_addr_equal(&own->peer.addr, peer))
-			continue;
-		t = own;
-		break;
+	list_for_each_entry (at, &w->handshakes, handshake) {
+		if (cv_addr_equal(&at->peer.addr, peer) && count++ == 0)
+			t = at;
 	}
-
+	if (count < HANDSHAKES_SHARE)
+		t = list_entry(w->handshakes.next, struct server_tunnel, handshake);
 	handshake_done(t);
 	t->is_evicted = true;
 	if (t->hbone)

@@ -93,6 +93,33 @@ TEST(who_dials_15008_all_the_time_takes_nobodys_place)
 		(void)close(fds[i]);
 }
 
+/* Several tunnels that somebody begins at once are not each other's: the places are another's. */
+TEST(who_dials_15008_all_the_time_does_not_turn_others_on_themselves)
+{
+	enum { DIALS = 2 * WORKERS * WORKER_HANDSHAKES_MAX, HONEST = 4 * WORKERS };
+	struct rig *f = *cmocka_state;
+	static int fds[DIALS];
+	int honest[HONEST];
+
+	assert_true(files_limit_raise(3 * DIALS) >= 3 * DIALS);
+	for (int i = 0; i < DIALS; i++)
+		fds[i] = peer_dial_from(OUTSIDE_ADDR);
+	rig_turn_workers(f);
+	for (int i = 0; i < HONEST; i++)
+		honest[i] = peer_dial();
+	rig_turn_workers(f);
+	for (int i = 0; i < HONEST; i++) {
+		SSL *ssl = peer_ssl(f);
+
+		assert_int_equal(SSL_set_fd(ssl, honest[i]), 1);
+		assert_int_equal(SSL_connect(ssl), 1);
+		SSL_free(ssl);
+		(void)close(honest[i]);
+	}
+	for (int i = 0; i < DIALS; i++)
+		(void)close(fds[i]);
+}
+
 /* Its client would take an end for a failure, and a tunnel that went on would take new streams. */
 TEST(a_handshake_with_a_pod_that_leaves_ends_in_a_goaway)
 {
@@ -292,6 +319,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(who_dials_15008_and_says_nothing_keeps_nobody_out),
 		T(who_dials_15008_all_the_time_takes_nobodys_place),
+		T(who_dials_15008_all_the_time_does_not_turn_others_on_themselves),
 		T(a_handshake_with_a_pod_that_leaves_ends_in_a_goaway),
 		T(who_is_revoked_within_the_handshake_is_not_let_in),
 		T(who_floods_tunnels_with_tiny_frames_and_breaks_them_off_is_not_heard),

@@ -337,6 +337,39 @@ static void a_client_bears_one_head_for_each_answer(void **state)
 	hbone_session_free(sd.s);
 }
 
+/* abandon() - a stream that its application leaves before the answer, of 41 bytes, is here. Return:
+ * of hbone_session_recv(). */
+static int abandon(struct side *sd, uint32_t id)
+{
+	static const struct hbone_connect request = {.authority = "a:1"};
+	static const uint8_t block[41] = "\x88" FIELD "\x24xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+	static uint8_t in[100];
+	struct hbone_stream *st = &sd->streams[0];
+
+	assert_int_equal(hbone_stream_open(sd->s, st, &stream_ops, &request), 0);
+	assert_int_equal(hbone_session_send(sd->s, out, sizeof(out), &out_len), 0);
+	hbone_stream_reset(st, HBONE_CANCEL);
+	assert_int_equal(hbone_session_send(sd->s, out, sizeof(out), &out_len), 0);
+	return hbone_session_recv(sd->s, in, put_frame(in, HEADERS, id, block, sizeof(block)));
+}
+
+/* It can do nothing about it. */
+static void a_server_is_not_blamed_for_answers_that_nobody_waits_for_any_more(void **state)
+{
+	static uint8_t in[100];
+	struct side sd = {0};
+	unsigned int i = 0;
+
+	assert_int_equal(hbone_session_new(false, &session_ops, &sd, &sd.s), 0);
+	assert_int_equal(hbone_session_recv(sd.s, in, put_frame(in, 4, 0, "", 0)), 0);
+	for (uint32_t id = 1; id < 2000; id += 2)
+		assert_int_equal(abandon(&sd, id), 0);
+	/* but for more answers than there were streams */
+	while (hbone_session_recv(sd.s, in, put_frame(in, HEADERS, 1, "\x88", 1)) == 0)
+		assert_in_range(i++, 0, 1000);
+	hbone_session_free(sd.s);
+}
+
 static void a_block_is_as_much_work_as_some_frames(void **state)
 {
 	static uint8_t block[BLOCK];
@@ -367,6 +400,7 @@ int main(void)
 		cmocka_unit_test(requests_that_are_refused_cost_nothing_but_their_calm),
 		cmocka_unit_test(a_burst_of_requests_past_the_limit_is_borne),
 		cmocka_unit_test(a_client_bears_one_head_for_each_answer),
+		cmocka_unit_test(a_server_is_not_blamed_for_answers_that_nobody_waits_for_any_more),
 		cmocka_unit_test(a_block_is_as_much_work_as_some_frames),
 	};
 

@@ -34,6 +34,9 @@
 #define HEADS_MAX (16 * 1024)
 /* What a frame costs beside its bytes. */
 #define HEAD_FRAME 16
+/* Each stream that we open earns so much, an answer with its baggage in the table: of one that is
+ * reset before its answer comes, that is for nothing, and no fault of the server. */
+#define HEADS_OPENED 64
 /* So many bytes are as much work as a frame. */
 #define HEAD_WORTH 32
 /* A request past the limit of streams is a race that honest ends may lose many times: so much of
@@ -80,6 +83,7 @@ void session_calm_opened(struct hbone_session *s)
 {
 	session_earn_calm(s);
 	s->patience = MIN(s->patience + PATIENCE_OPENED, (unsigned int)PATIENCE_MAX);
+	s->heads = MIN(s->heads + HEADS_OPENED, (uint32_t)HEADS_MAX);
 }
 
 bool hbone_session_is_wasteful(const struct hbone_session *s)

@@ -58,12 +58,14 @@ static bool has_domain(const struct settings *s, const char *name)
 	return false;
 }
 
+/* What could not be taken over is tried again with the next snapshot. */
 static void domains_take(struct node *n, char *const *names, size_t count)
 {
 	int r = tls_trust_set_domains(n->trust, (const char *const *)names, count);
 
 	if (r < 0) {
 		(void)log_error_errno(TARGET, r, "trust domain aliases not taken over");
+		n->has_new_domains = true;
 		return;
 	}
 	log_info(TARGET, "trust domain aliases taken over count=%zu", count);
@@ -72,30 +74,37 @@ static void domains_take(struct node *n, char *const *names, size_t count)
 
 /* Policies mean each of the names. Those that go are no longer trusted before the policies stop
  * naming them, those that come are when the policies do: else a peer of such a name would be let in
- * past a DENY that is for it. */
+ * past a DENY that is for it. One that came before may not be trusted yet. */
 static void domains_change(struct node *n, const struct settings *s)
 {
 	const struct settings *old = &n->settings;
 	char *kept[TRUST_DOMAINS_MAX];
+	bool is_less = false;
 	size_t count = 0;
 
-	for (size_t i = 0; i < old->domain_count; i++)
-		if (has_domain(s, old->domains[i]))
+	n->has_new_domains = false;
+	for (size_t i = 0; i < s->domain_count; i++)
+		n->has_new_domains |= !tls_trust_is_domain(n->trust, s->domains[i]);
+	for (size_t i = 0; i < old->domain_count; i++) {
+		if (!has_domain(s, old->domains[i]))
+			is_less = true;
+		else if (tls_trust_is_domain(n->trust, old->domains[i]))
 			kept[count++] = old->domains[i];
-	if (count < old->domain_count)
+	}
+	if (is_less)
 		domains_take(n, kept, count);
-	n->has_new_domains = count < s->domain_count;
 }
 
 static void no_conn(void *arg, const struct conn *c)
 {
 }
 
+/* New ones that the workers have not been asked about wait for the next snapshot. */
 static void on_told(void *main, void *arg)
 {
 	struct node *n = main;
 
-	if (--n->untold == 0)
+	if (--n->untold == 0 && !n->has_new_domains)
 		domains_take(n, n->settings.domains, n->settings.domain_count);
 }
 
@@ -106,10 +115,16 @@ void node_trust_state(struct node *n)
 		return;
 	n->has_new_domains = false;
 	n->untold++; /* this call's own, that it ends with */
-	for (unsigned int i = 0; i < n->config.workers; i++)
-		if (n->workers[i].is_running &&
-		    worker_post_collect(&n->workers[i], no_conn, on_told, NULL) == 0)
+	for (unsigned int i = 0; i < n->config.workers; i++) {
+		if (!n->workers[i].is_running)
+			continue;
+		if (worker_post_collect(&n->workers[i], no_conn, on_told, NULL) == 0)
 			n->untold++;
+		else
+			n->has_new_domains = true;
+	}
+	if (n->has_new_domains)
+		log_error(TARGET, "trust domain aliases not taken over yet: out of memory");
 	on_told(n, NULL);
 }
 

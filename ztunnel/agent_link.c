@@ -17,6 +17,7 @@
 #define MESSAGES_MAX     64 /* per turn */
 #define QUEUE_MAX        4096
 #define HELLO_TIMEOUT_US (5 * 1000000ULL)
+#define NEVER_US         (UINT64_MAX / 2)
 
 /* A message that the agent's socket had no room for. */
 struct queued {
@@ -168,7 +169,8 @@ static int send_message(struct agent_link *l, const void *msg, size_t len)
 }
 
 /* Of what may not be missed: one that was lost leaves the agent with verdicts that do not hold, or
- * with a pod that it waits for. When it is back it asks for all anew. */
+ * with a pod that it waits for. When it is back it asks for all anew. The timer is set at all
+ * times: another time for it needs no memory. */
 static int send_surely(struct agent_link *l, const void *msg, size_t len)
 {
 	int r = send_message(l, msg, len);
@@ -200,7 +202,7 @@ static void on_hello(struct agent_link *l)
 	l->is_connected = true;
 	l->is_told = false;
 	l->retry_us = RETRY_MIN_US;
-	loop_timer_del(&l->timer);
+	(void)loop_timer_set(l->loop, &l->timer, NEVER_US);
 	log_info(TARGET, "connected to agent path=%s", l->path);
 	l->ops->on_connected(l->arg);
 }

@@ -25,6 +25,8 @@ $(BUILD)/tests/unit/ztunnel/test-xds-whole: ALL_LDFLAGS += -Wl,--wrap=state_buil
 $(BUILD)/tests/unit/ztunnel/test-state-memory: ALL_LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 # Memory that ends while the agent is left.
 $(BUILD)/tests/unit/ztunnel/test-node-drain: ALL_LDFLAGS += -Wl,--wrap=calloc
+# Memory that ends while the agent is told.
+$(BUILD)/tests/unit/ztunnel/test-agent-link: ALL_LDFLAGS += -Wl,--wrap=loop_timer_set
 # Memory that ends while workers are asked.
 $(BUILD)/tests/unit/ztunnel/test-node-trust: ALL_LDFLAGS += -Wl,--wrap=worker_post_collect
 # Memory that ends while sockets are handed over.

@@ -18,6 +18,16 @@
 #include "ztunnel/needs.h"
 #include "ztunnel/pod.h"
 
+/* A timer needs memory, but for one that is set to another time. */
+static bool is_out_of_timers;
+
+int __real_loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t delay_us);
+int __wrap_loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t delay_us);
+int __wrap_loop_timer_set(struct loop *l, struct loop_timer *t, uint64_t delay_us)
+{
+	return is_out_of_timers && !t->loop ? -ENOMEM : __real_loop_timer_set(l, t, delay_us);
+}
+
 struct seen {
 	int connected, lost, adds, dels, synced, sockets, nameservers;
 	size_t metrics_len;
@@ -256,6 +266,36 @@ TEST(an_agent_that_hears_nothing_is_left_before_it_misses_something)
 	assert_int_equal(close(f->agent), 0);
 	accept_link(f);
 	assert_true(agent_link_is_connected(f->link));
+	assert_int_equal(f->seen.connected, 2);
+}
+
+TEST(without_memory_an_agent_is_left_before_it_misses_something)
+{
+	struct fixture *f = *cmocka_state;
+
+	is_out_of_timers = true;
+	for (int i = 0; i < 100000 && agent_link_policy(f->link) == 0; i++)
+		continue;
+	is_out_of_timers = false;
+	assert_true(agent_link_is_connected(f->link));
+	turn(f, 1);
+	assert_false(agent_link_is_connected(f->link));
+	assert_int_equal(f->seen.lost, 1);
+	assert_int_equal(close(f->agent), 0);
+	accept_link(f);
+	assert_int_equal(f->seen.connected, 2);
+}
+
+TEST(without_memory_an_agent_that_went_is_looked_for)
+{
+	struct fixture *f = *cmocka_state;
+
+	is_out_of_timers = true;
+	f->agent = close_fd(f->agent);
+	turn(f, 1);
+	is_out_of_timers = false;
+	assert_int_equal(f->seen.lost, 1);
+	accept_link(f);
 	assert_int_equal(f->seen.connected, 2);
 }
 
@@ -503,6 +543,8 @@ int main(void)
 		T(a_page_is_asked_for_and_comes),
 		T(a_slow_agent_gets_everything_in_order),
 		T(an_agent_that_hears_nothing_is_left_before_it_misses_something),
+		T(without_memory_an_agent_is_left_before_it_misses_something),
+		T(without_memory_an_agent_that_went_is_looked_for),
 		T(comes_back_when_the_agent_does),
 		T(rubbish_closes_the_link),
 		T(a_second_hello_closes_the_link),

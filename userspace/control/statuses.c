@@ -20,8 +20,8 @@
 #define TICK_US      50000ULL /* one write each */
 #define REQUEST_US   10000000ULL
 #define SUBJECTS_MAX 100000
-#define WRITES_MAX   5           /* of the same in a row */
-#define WRITES_US    60000000ULL /* and one more after this */
+#define WRITES_MAX   5 /* of the same in a row */
+#define LEAVE_US     60000000ULL
 
 /** struct subject - one resource. */
 struct subject {
@@ -125,20 +125,35 @@ static uint64_t hash_of(const struct condition *c)
 	       c->verdict;
 }
 
+/* A look at all of them, then or earlier. */
+static void round_within(struct statuses *s, uint64_t us)
+{
+	if (!s->is_leader || (s->round.loop && s->round.at_us <= loop_now_us(s->config.loop) + us))
+		return;
+	(void)loop_timer_set(s->config.loop, &s->round, us);
+}
+
 /* Does somebody else write what stands there, too, whenever we do? It is left to them. */
-static bool is_contested(const struct subject *u)
+static bool is_contested(const struct subject *u, uint64_t age_us)
 {
 	return u->n_same >= WRITES_MAX && u->written == hash_of(&u->want) &&
-	       loop_now_us(u->all->config.loop) - u->written_us < WRITES_US;
+	       age_us < u->all->config.leave_us;
 }
 
 static void subject_check(struct subject *u)
 {
-	if (condition_is_same(&u->want, &u->have) || u->request || !list_is_empty(&u->link) ||
-	    is_contested(u))
+	struct statuses *s = u->all;
+	uint64_t age_us = loop_now_us(s->config.loop) - u->written_us;
+
+	if (condition_is_same(&u->want, &u->have) || u->request || !list_is_empty(&u->link))
 		return;
-	list_add_tail(&u->all->queue, &u->link);
-	tick_soon(u->all);
+	if (is_contested(u, age_us)) {
+		/* they may have gone by then, and nothing else says so */
+		round_within(s, s->config.leave_us - age_us);
+		return;
+	}
+	list_add_tail(&s->queue, &u->link);
+	tick_soon(s);
 }
 
 static void written_note(struct subject *u)
@@ -306,8 +321,7 @@ static void on_round(struct loop_timer *t)
 
 void statuses_changed(struct statuses *s)
 {
-	if (s->is_leader && !s->round.loop)
-		(void)loop_timer_set(s->config.loop, &s->round, s->config.pause_us);
+	round_within(s, s->config.pause_us);
 }
 
 static json_t *labels_of(const json_t *body)
@@ -504,6 +518,7 @@ int statuses_new(const struct statuses_config *config, struct statuses **ret)
 		return -ENOMEM;
 	s->config = *config;
 	s->config.pause_us = config->pause_us ? config->pause_us : PAUSE_US;
+	s->config.leave_us = config->leave_us ? config->leave_us : LEAVE_US;
 	s->round.on_timer = on_round;
 	s->tick.on_timer = on_tick;
 	list_init(&s->queue);

@@ -20,6 +20,7 @@ struct statuses_config {
 	struct loop *loop;        /* borrowed */
 	struct kube_client *kube; /* borrowed */
 	uint64_t pause_us;        /* between two looks at all of them; 0: a second */
+	uint64_t leave_us;        /* what others write, too, is left to them so long; 0: a minute */
 	/** for_each_problem() - call @fn for everything that is wrong now. */
 	void (*for_each_problem)(void *arg,
 				 void (*fn)(void *fn_arg, const struct source_error *err),

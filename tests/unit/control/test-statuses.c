@@ -91,21 +91,28 @@ static bool has_workloads(void *arg, const char *namespace_, const json_t *label
 	return ((const struct fixture *)arg)->has_workloads;
 }
 
+static void statuses_start(struct fixture *f, uint64_t leave_us)
+{
+	const struct statuses_config config = {.loop = f->kube.loop,
+					       .kube = f->kube.client,
+					       .for_each_problem = for_each_problem,
+					       .is_selected = is_selected,
+					       .has_workloads = has_workloads,
+					       .pause_us = 10000,
+					       .leave_us = leave_us,
+					       .arg = f};
+
+	assert_int_equal(statuses_new(&config, &f->statuses), 0);
+}
+
 static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct statuses_config config = {.for_each_problem = for_each_problem,
-					 .is_selected = is_selected,
-					 .has_workloads = has_workloads,
-					 .pause_us = 10000,
-					 .arg = f};
 
 	fake_kube_start(&f->kube, on_request, f);
 	f->status = 200;
 	f->has_workloads = true;
-	config.loop = f->kube.loop;
-	config.kube = f->kube.client;
-	assert_int_equal(statuses_new(&config, &f->statuses), 0);
+	statuses_start(f, 0);
 	*state = f;
 	return 0;
 }
@@ -320,11 +327,12 @@ static void test_a_message_without_end_is_cut(void **state)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 /* An istiod that is still there says of a policy what it thinks. */
+static const char other[] = "{\"conditions\":[{\"type\":\"ZtunnelAccepted\",\"status\":"
+			    "\"True\",\"reason\":\"Accepted\",\"message\":\"attached\","
+			    "\"lastTransitionTime\":\"2026-01-01T00:00:00Z\"}]}";
+
 static void test_who_writes_the_same_again_and_again_is_left_alone(void **state)
 {
-	static const char other[] = "{\"conditions\":[{\"type\":\"ZtunnelAccepted\",\"status\":"
-				    "\"True\",\"reason\":\"Accepted\",\"message\":\"attached\","
-				    "\"lastTransitionTime\":\"2026-01-01T00:00:00Z\"}]}";
 	struct fixture *f = *state;
 
 	assert_int_equal(statuses_lead(f->statuses, true), 0);
@@ -339,6 +347,27 @@ static void test_who_writes_the_same_again_and_again_is_left_alone(void **state)
 	wait_verdict(f, V1 "True NoMatchingWorkloads 1: its selector matches no pod of the mesh");
 }
 
+/* Their last word stands there, and no event says that there will be no more. */
+static void test_who_has_gone_is_found_out_without_an_event(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)statuses_free(f->statuses);
+	statuses_start(f, 2000000);
+	assert_int_equal(statuses_lead(f->statuses, true), 0);
+	for (int i = 0; i < 20 && f->n_patches < 5; i++) {
+		put(f, 1, other);
+		run(f, 150);
+	}
+	assert_int_equal(f->n_patches, 5);
+	put(f, 1, other);
+	run(f, 100);
+	assert_int_equal(f->n_patches, 5);
+	for (int i = 0; i < 1000 && f->n_patches < 6; i++)
+		assert_true(loop_run_once(f->kube.loop, 10) >= 0);
+	assert_int_equal(f->n_patches, 6);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -351,6 +380,7 @@ int main(void)
 		TEST(test_a_refused_write_is_tried_again_and_a_deletion_ends_it),
 		TEST(test_a_message_without_end_is_cut),
 		TEST(test_who_writes_the_same_again_and_again_is_left_alone),
+		TEST(test_who_has_gone_is_found_out_without_an_event),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

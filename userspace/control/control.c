@@ -201,9 +201,11 @@ static void on_put(void *arg, struct object *obj)
 	c->is_torn = true;
 	r = discovery_put(c->discovery, obj);
 	kinds_count(c->kinds, obj->kind, r > 0 ? KINDS_ADD : KINDS_UPDATE);
-	/* who is started anew is told of it anew */
-	if (r < 0 && c->is_lossy)
+	/* who is started anew is told of it anew; until then nodes hear nothing of this change */
+	if (r < 0) {
+		c->is_lost = true;
 		loop_stop(c->config.loop, r);
+	}
 	if (c->cluster)
 		cluster_put(c->cluster, obj);
 	if (!is_mesh_config(c, obj))
@@ -301,7 +303,7 @@ static int settle(struct control *c)
 	c->is_lossy = false;
 	if (was_lossy)
 		discovery_again(c->discovery);
-	r = c->is_lossy ? -ENOMEM : model_flush(c->model);
+	r = c->is_lossy || c->is_lost ? -ENOMEM : model_flush(c->model);
 	return r < 0 ? log_error_errno("control", r, "model is behind") : node_config_flush(c);
 }
 

@@ -30,6 +30,7 @@ struct control {
 	uint64_t started_us, first_us; /* when it began to read; when the first object came, or 0 */
 	bool is_torn;                  /* the source is in the middle of a change */
 	bool is_lossy;           /* an object did not get into the model, for want of memory */
+	bool is_lost;            /* nor into what discovery knows: only a new start brings it */
 	bool is_behind;          /* nor all of it out, and nodes are told nothing */
 	struct loop_timer again; /* while is_behind */
 	bool is_config_behind; /* what nodes are told of it; until the source is consistent again */

@@ -3,8 +3,8 @@
 # A clock that the test turns.
 $(BUILD)/tests/unit/control/test-leader: ALL_LDFLAGS += -Wl,--wrap=clock_gettime,--wrap=epoll_wait
 
-# No memory for a resource.
-$(BUILD)/tests/unit/control/test-control: ALL_LDFLAGS += -Wl,--wrap=resources_set
+# No memory for a resource, or for an object.
+$(BUILD)/tests/unit/control/test-control: ALL_LDFLAGS += -Wl,--wrap=resources_set,--wrap=map_at_str
 
 # A control plane that is nothing but ready or not.
 $(BUILD)/tests/unit/control/test-readiness: ALL_LDFLAGS += -Wl,--wrap=control_is_ready

@@ -63,6 +63,17 @@ int __wrap_resources_set(struct resources *s, const char *name, const void *pack
 	return __real_resources_set(s, name, packed, len);
 }
 
+/* There is no memory to remember it. */
+static const char *forgotten;
+
+void **__real_map_at_str(struct map *m, const char *key, const char **ret_key);
+void **__wrap_map_at_str(struct map *m, const char *key, const char **ret_key);
+
+void **__wrap_map_at_str(struct map *m, const char *key, const char **ret_key)
+{
+	return forgotten && streq(key, forgotten) ? NULL : __real_map_at_str(m, key, ret_key);
+}
+
 static int on_resource(void *arg, enum xds_type type, const char *name, const void *packed,
 		       size_t len, char *err, size_t err_size)
 {
@@ -331,6 +342,27 @@ static void without_memory_for_all_of_a_change_nodes_hear_none_of_it(void **stat
 	log_set_level(LOG_ERROR);
 }
 
+/* Its labels say which pods are the mesh's. */
+static void a_namespace_that_is_not_remembered_ends_it_before_nodes_hear_of_its_change(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(freep) char *pod = str_format(POD, "web-5", "n1", "web", "10.244.1.7");
+	_cleanup_(freep) char *text =
+		str_format("apiVersion: v1\nkind: Namespace\nmetadata: {name: late}\n---\n%s", pod);
+	uint64_t end;
+
+	run_until(f, "Kubernetes//Pod/demo/web-1", true);
+	log_set_level(LOG_OFF);
+	forgotten = "Namespace//late";
+	file_write(f, "web-5.yaml", text);
+	end = now_monotonic_us() + 1500000;
+	while (now_monotonic_us() < end)
+		(void)loop_run_once(f->loop, 20);
+	forgotten = NULL;
+	log_set_level(LOG_ERROR);
+	assert_null(map_get_str(f->names, "Kubernetes//Pod/demo/web-5"));
+}
+
 static void signs_for_pods_of_this_node_only(void **state)
 {
 	struct fixture *f = *state;
@@ -458,6 +490,7 @@ int main(void)
 		TEST(mesh_configuration_reaches_the_nodes),
 		TEST(a_restart_removes_nothing),
 		TEST(without_memory_for_all_of_a_change_nodes_hear_none_of_it),
+		TEST(a_namespace_that_is_not_remembered_ends_it_before_nodes_hear_of_its_change),
 		TEST(signs_for_pods_of_this_node_only),
 		TEST(status_tells_all),
 		TEST(metrics_have_istiods_names),

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/str.h"
+#include "http/head.h"
 
 #define HEAD_MAX           8192
 #define BODY_MAX           65536 /* request bodies are read and dropped */
@@ -58,12 +59,6 @@ struct http_server {
 	size_t bodies; /* bytes that are promised to bodies */
 	struct list conns;
 	unsigned int n_conns;
-};
-
-/* The parsed request line, pointing into the connection's input. */
-struct head {
-	struct http_request req;
-	size_t body_len, body_max;
 };
 
 static void conn_detach(struct conn *c)
@@ -224,81 +219,6 @@ static void conn_refuse(struct conn *c, unsigned int status)
 	conn_answer(c);
 }
 
-/* cut() - end the word at @s with a NUL where @sep is. Return: what follows, or NULL. */
-static char *cut(char *s, char sep)
-{
-	char *p = strchr(s, sep);
-
-	if (!p)
-		return NULL;
-	*p = '\0';
-	return p + 1;
-}
-
-static int parse_request_line(char *line, struct http_request *ret)
-{
-	char *target = cut(line, ' ');
-	char *version = target ? cut(target, ' ') : NULL;
-	char *query;
-
-	if (!version || !*line || target[0] != '/')
-		return -EINVAL;
-	if (!streq(version, "HTTP/1.1") && !streq(version, "HTTP/1.0"))
-		return -EINVAL;
-	for (const char *p = target; *p; p++)
-		if ((unsigned char)*p <= 0x20 || (unsigned char)*p >= 0x7f)
-			return -EINVAL;
-	query = cut(target, '?');
-	ret->method = line;
-	ret->path = target;
-	ret->query = query ? query : "";
-	return 0;
-}
-
-/* parse_field() - only what concerns the length matters here. Return: 0 or the status to refuse
- * with. */
-static unsigned int parse_field(char *line, struct head *h)
-{
-	char *value = cut(line, ':');
-	uint64_t n;
-
-	if (!value)
-		return 400;
-	value += strspn(value, " \t");
-	if (strcasecmp(line, "transfer-encoding") == 0)
-		return 501;
-	if (strcasecmp(line, "content-length") != 0)
-		return 0;
-	if (str_parse_u64(value, 0, UINT64_MAX, &n) < 0)
-		return 400;
-	if (n > h->body_max)
-		return 413;
-	h->body_len = (size_t)n;
-	return 0;
-}
-
-/* parse_head() - @s is NUL-terminated and ends before the empty line. Return: 0 or the status to
- * refuse with. */
-static unsigned int parse_head(char *s, struct head *h)
-{
-	char *line = s;
-	char *next;
-	unsigned int status = 0;
-
-	for (; line && status == 0; line = next) {
-		next = strstr(line, "\r\n");
-		if (next) {
-			*next = '\0';
-			next += 2;
-		}
-		if (line != s)
-			status = parse_field(line, h);
-		else if (parse_request_line(line, &h->req) < 0)
-			status = 400;
-	}
-	return status;
-}
-
 static void conn_handle(struct conn *c, struct http_request *req)
 {
 	struct http_server *s = c->server;
@@ -343,7 +263,7 @@ static void conn_body(struct conn *c)
 }
 
 /* conn_want_body() - @copy, which the request points into, is taken. */
-static void conn_want_body(struct conn *c, const struct head *h, char **copy)
+static void conn_want_body(struct conn *c, const struct http_head *h, char **copy)
 {
 	struct http_server *s = c->server;
 	struct conn *old, *tmp;
@@ -372,7 +292,7 @@ static void conn_parse(struct conn *c)
 {
 	_cleanup_(freep) char *copy = NULL;
 	size_t wanted = c->server->config.body_max;
-	struct head h = {.req.body = "", .body_max = wanted ? wanted : BODY_MAX};
+	struct http_head h = {.req.body = "", .body_max = wanted ? wanted : BODY_MAX};
 	size_t len = buf_len(&c->in);
 	const uint8_t *end = memmem(buf_head(&c->in), len, "\r\n\r\n", 4);
 	unsigned int status;
@@ -390,7 +310,7 @@ static void conn_parse(struct conn *c)
 		return;
 	}
 	copy = strndup((const char *)buf_head(&c->in), n);
-	status = copy ? parse_head(copy, &h) : 503;
+	status = copy ? http_head_parse(copy, &h) : 503;
 	if (status > 0) {
 		conn_refuse(c, status);
 		return;

@@ -7,6 +7,8 @@
 
 #include "admission.h"
 
+#define CROWD_US 1000000
+
 #define BODIES_MAX (16u << 20) /* of all requests at a time: the API server tries again */
 
 static void on_request(const struct http_request *req, struct http_response *resp, void *arg)
@@ -51,6 +53,7 @@ int webhook_serve(const struct webhook_config *config, struct http_server **ret)
 		.ssl_new = config->ssl_new,
 		.ssl_arg = config->ssl_arg,
 		.is_crowd_cut = true,
+		.crowd_us = CROWD_US,
 		.body_max = ADMISSION_BODY_MAX,
 		.total_max = BODIES_MAX,
 	};

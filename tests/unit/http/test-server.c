@@ -285,6 +285,37 @@ static void the_oldest_makes_room_where_strangers_reach_it(void **state)
 		(void)close(fds[i]);
 }
 
+/* What they ask for is still on its way when the next one comes. */
+static void many_at_once_are_answered_beside_strangers_that_say_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct http_server_config config = {.loop = f->loop,
+					    .handler = handler,
+					    .arg = f,
+					    .is_crowd_cut = true,
+					    .crowd_us = 500000};
+	int silent[64], fds[200];
+	char text[512];
+
+	f->server = http_server_free(f->server);
+	assert_int_equal(listen_here(f, &config.listen_fd), 0);
+	assert_int_equal(http_server_open(&config, &f->server), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(silent); i++)
+		silent[i] = dial(f);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		fds[i] = dial(f);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		assert_int_equal(loop_run_once(f->loop, 0), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		(void)send(fds[i], "GET /ok HTTP/1.1\r\n\r\n", 20, MSG_NOSIGNAL);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		(void)answer(f, fds[i], text, sizeof(text));
+		assert_non_null(strstr(text, " 200 OK"));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(silent); i++)
+		(void)close(silent[i]);
+}
+
 static void bodies_that_do_not_come_make_room_where_strangers_reach_it(void **state)
 {
 	static const char promise[] = "POST /ok HTTP/1.1\r\nContent-Length: 1000\r\n\r\n",
@@ -349,6 +380,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(many_connections_wait_their_turn, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_oldest_makes_room_where_strangers_reach_it,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			many_at_once_are_answered_beside_strangers_that_say_nothing, setup,
+			teardown),
 		cmocka_unit_test_setup_teardown(
 			bodies_that_do_not_come_make_room_where_strangers_reach_it, setup,
 			teardown),

@@ -40,6 +40,7 @@ struct conn {
 	struct loop_timer timer;
 	SSL *ssl; /* NULL: plain */
 	enum conn_state state;
+	uint64_t since_us; /* when it came, or its answer did */
 	struct buf in;
 	char *head;              /* of a request whose body is read */
 	struct http_request req; /* in @head */
@@ -56,7 +57,8 @@ struct http_server {
 	struct loop *loop;
 	struct loop_fd listener;
 	struct loop_timer accept_pause;
-	size_t bodies; /* bytes that are promised to bodies */
+	struct loop_timer crowd; /* until somebody may go for who waits */
+	size_t bodies;           /* bytes that are promised to bodies */
 	struct list conns;
 	unsigned int n_conns;
 };
@@ -196,6 +198,7 @@ static void conn_answer(struct conn *c)
 	int r;
 
 	c->state = CONN_STATE_WRITE;
+	c->since_us = loop_now_us(c->server->loop);
 	buf_reset(&c->in);
 	r = buf_printf(&c->out,
 		       "HTTP/1.1 %u %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
@@ -411,6 +414,7 @@ static int conn_new(struct http_server *s, int fd)
 		return r;
 	}
 	c->server = s;
+	c->since_us = loop_now_us(s->loop);
 	list_add_tail(&s->conns, &c->link);
 	s->n_conns++;
 	return 0;
@@ -420,17 +424,54 @@ static void on_accept_pause(struct loop_timer *t)
 {
 	struct http_server *s = container_of(t, struct http_server, accept_pause);
 
-	if (s->n_conns < CONNECTIONS_MAX)
+	if (s->config.is_crowd_cut || s->n_conns < CONNECTIONS_MAX)
 		(void)loop_set(&s->listener, EPOLLIN);
+}
+
+static void on_crowd(struct loop_timer *t)
+{
+	struct http_server *s = container_of(t, struct http_server, crowd);
+
+	if (!s->accept_pause.loop)
+		(void)loop_set(&s->listener, EPOLLIN);
+}
+
+/* Who of those that say nothing, or do not take what they asked for, has done so for longest? What
+ * the handler has, or what is sent, ends by itself. */
+static struct conn *idlest(const struct http_server *s)
+{
+	struct conn *found = NULL, *c;
+
+	list_for_each_entry (c, &s->conns, link)
+		if (c->state != CONN_STATE_DEFERRED && c->state != CONN_STATE_LINGER &&
+		    (!found || c->since_us < found->since_us))
+			found = c;
+	return found;
+}
+
+/* Somebody waits, and connections have run out. Whoever ends lets them in; here, who has had time
+ * enough does. */
+static void crowd_cut(struct http_server *s)
+{
+	struct conn *c =
+		s->config.crowd_us > 0 ? idlest(s) : list_entry(s->conns.next, struct conn, link);
+	uint64_t end = c ? c->since_us + s->config.crowd_us : 0;
+
+	if (c && end <= loop_now_us(s->loop)) {
+		conn_close(c);
+		return;
+	}
+	(void)loop_set(&s->listener, 0);
+	if (c)
+		(void)loop_timer_set(s->loop, &s->crowd, end - loop_now_us(s->loop));
 }
 
 static void on_accept(struct loop_fd *w, uint32_t events)
 {
 	struct http_server *s = container_of(w, struct http_server, listener);
 
-	/* They are in the order of their age. */
 	if (s->config.is_crowd_cut && s->n_conns == CONNECTIONS_MAX)
-		conn_close(list_entry(s->conns.next, struct conn, link));
+		crowd_cut(s);
 	while (s->n_conns < CONNECTIONS_MAX) {
 		int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
@@ -460,6 +501,7 @@ int http_server_open(const struct http_server_config *config, struct http_server
 	s->loop = config->loop;
 	list_init(&s->conns);
 	s->accept_pause.on_timer = on_accept_pause;
+	s->crowd.on_timer = on_crowd;
 	s->listener.fd = config->listen_fd;
 	s->listener.on_event = on_accept;
 	r = loop_add(s->loop, &s->listener, EPOLLIN);
@@ -487,6 +529,7 @@ struct http_server *http_server_free(struct http_server *s)
 	list_for_each_entry_safe (c, tmp, &s->conns, link)
 		conn_close(c);
 	loop_timer_del(&s->accept_pause);
+	loop_timer_del(&s->crowd);
 	loop_del(&s->listener);
 	(void)close_fd(s->listener.fd);
 	free(s);

@@ -45,6 +45,9 @@ struct http_server_config {
 	 * bodies, the oldest goes, so that nobody keeps others out by saying nothing. Not with
 	 * answers that take long. */
 	bool is_crowd_cut;
+	/** crowd_us - what a connection may take to ask, or to take its answer, before it goes for
+	 * another: where many honest ones come at once. 0: nothing. */
+	uint64_t crowd_us;
 	size_t body_max;  /* bytes of a body; 0: bodies are read and dropped */
 	size_t total_max; /* bytes of all bodies at a time: beyond, 503 */
 };

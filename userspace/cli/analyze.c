@@ -288,7 +288,7 @@ static int take_cluster(struct analysis *a, struct kube *k, const char *ns)
 							       lists[i][1], inside, gap + 2)
 						  : strdup(lists[i][1]);
 		_cleanup_(json_decrefp) json_t *items = NULL;
-		int r = path && inside ? kube_list(k, path, &items) : -ENOMEM;
+		int r = path && inside ? kube_list_served(k, path, &items) : -ENOMEM;
 		json_t *one;
 		size_t n;
 

@@ -132,7 +132,7 @@ static void take_list(struct report *p, const char *path)
 	int r;
 
 	progress_wait(&p->progress, "%s", path);
-	r = is_list ? kube_list(p->k, path, &v) : kube_get(p->k, path, &v);
+	r = is_list ? kube_list_served(p->k, path, &v) : kube_get(p->k, path, &v);
 	if (r < 0)
 		missing(p, path, kube_why(p->k));
 	else

@@ -346,3 +346,22 @@ int kube_list(struct kube *k, const char *path, json_t **ret)
 	*ret = TAKE_PTR(all);
 	return 0;
 }
+
+int kube_list_served(struct kube *k, const char *path, json_t **ret)
+{
+	static const char *const older[] = {"v1beta1", "v1alpha3", "v1alpha1"};
+	static const char group[] = ".istio.io/", newest[] = "v1/";
+	const char *at = strstr(path, group);
+	int r = kube_list(k, path, ret);
+
+	at = at ? at + strlen(group) : NULL;
+	if (!at || !str_has_prefix(at, newest))
+		return r;
+	for (size_t i = 0; i < ARRAY_SIZE(older) && r == -ENOENT; i++) {
+		_cleanup_(freep) char *other = str_format("%.*s%s/%s", (int)(at - path), path,
+							  older[i], at + strlen(newest));
+
+		r = other ? kube_list(k, other, ret) : -ENOMEM;
+	}
+	return r;
+}

@@ -76,7 +76,7 @@ int without_effect_each(struct kube *k, const char *ns,
 
 		if (ns && streq(kinds[i].kind, "GatewayClass"))
 			continue;
-		r = path ? kube_list(k, path, &items) : -ENOMEM;
+		r = path ? kube_list_served(k, path, &items) : -ENOMEM;
 		json_array_foreach (items, at, one) {
 			const char *message = is_istios ? kinds[i].message : status_message(one);
 

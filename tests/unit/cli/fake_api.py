@@ -45,6 +45,7 @@ class FakeApi:
         self.version, self.is_ready, self.nodes, self.rv = ("1", "35", "v1.35.4"), True, ["n1", "n2"], 0
         self.log_text = "a line of a log\n"
         self.lingering = {}  # names of what is deleted only after it was asked for so often
+        self.not_served = set()  # groups with versions that the server is too old for
         self.is_exec_cut = False  # an answer to an exec ends before its head does
         self.on_exec = lambda pod_name, container, command: (1, "", "no such command\n")
         self.lock = threading.RLock()
@@ -123,6 +124,8 @@ class FakeApi:
     def is_known(self, gv, plural):
         """Kinds of Istio's exist once they are defined."""
         group = gv.split("/")[0]
+        if gv in self.not_served:
+            return False
         return not group.endswith("istio.io") or \
             ("apiextensions.k8s.io/v1", "customresourcedefinitions", "", f"{plural}.{group}") in self.objects
 

@@ -169,3 +169,14 @@ def test_files_on_top_of_a_cluster(shop, cli, tmp_path):
     (tmp_path / "a.yaml").write_text("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n"
                                      "metadata: {name: p, namespace: shop}\nspec: {selector: {matchLabels: {app: web}}}\n")
     assert "✔" in cli.run("analyze", "-n", "shop", "a.yaml")
+
+
+def test_kinds_that_are_there_in_an_older_version_only(shop, cli):
+    istio(shop, "AuthorizationPolicy", "p", {"action": "PERHAPS"})
+    istio(shop, "VirtualService", "v", {"hosts": ["x"]})
+    for key in [k for k in shop.objects if k[0] in ("security.istio.io/v1", "networking.istio.io/v1")]:
+        group, older = key[0].split("/")[0], "v1beta1" if key[1] == "authorizationpolicies" else "v1alpha3"
+        shop.objects[(f"{group}/{older}", *key[1:])] = {**shop.objects.pop(key), "apiVersion": f"{group}/{older}"}
+    shop.not_served = {"security.istio.io/v1", "networking.istio.io/v1", "networking.istio.io/v1beta1"}
+    said = cli.run("analyze", "-n", "shop", code=79)
+    assert "AuthorizationPolicy shop/p" in said and "spec.action" in said and "VirtualService shop/v" in said

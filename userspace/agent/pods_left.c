@@ -312,29 +312,42 @@ static struct netns_sought *earlier_lost(struct pods *p, uint64_t cookie)
 	return e->is_found ? NULL : e;
 }
 
+struct lost {
+	struct netns_sought **all;
+	size_t n;
+};
+
+static int lost_add(struct lost *l, struct netns_sought *e)
+{
+	if (l->n % GROW == 0) {
+		struct netns_sought **more = reallocarray(l->all, l->n + GROW, sizeof(*l->all));
+
+		if (!more)
+			return -ENOMEM;
+		l->all = more;
+	}
+	l->all[l->n++] = e;
+	return 0;
+}
+
 /* There may be hundreds of which nothing is left, and a walk through all processes takes a while.
  */
 static void earlier_look(struct pods *p)
 {
-	_cleanup_(freep) struct netns_sought **lost = NULL;
 	struct datapath *d = p->config.enrolment->datapath;
-	size_t n = 0, room = 0;
+	struct lost lost = {0};
 	uint64_t cookie = 0;
 
 	p->is_blind = false;
 	while (datapath_pod_next(d, &cookie)) {
-		struct netns_sought *e = earlier_lost(p, cookie), **more = lost;
+		struct netns_sought *e = earlier_lost(p, cookie);
 
-		if (e && n == room)
-			more = reallocarray(lost, room += GROW, sizeof(*lost));
-		p->is_blind |= !more && e;
-		if (!more || !e)
-			continue;
-		lost = more;
-		lost[n++] = e;
+		if (e && lost_add(&lost, e) < 0)
+			p->is_blind = true;
 	}
-	if (n > 0 && netns_find_all(p->config.enrolment->home, lost, n) < 0)
+	if (lost.n > 0 && netns_find_all(p->config.enrolment->home, lost.all, lost.n) < 0)
 		p->is_blind = true;
+	free(lost.all);
 }
 
 void pods_stale_sweep(struct pods *p)

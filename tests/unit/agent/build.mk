@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # What is in the files of network namespaces is the test's own.
 $(addprefix $(BUILD)/tests/unit/agent/test-pods-,left sandbox upgrade): ALL_LDFLAGS += -Wl,--wrap=enrolment_refresh,--wrap=enrolment_fits
+# Memory that ends.
+$(BUILD)/tests/unit/agent/test-pods-left: ALL_LDFLAGS += -Wl,--wrap=reallocarray
 # Whose processes run in this container is, too.
 $(BUILD)/tests/unit/agent/test-objects-left: ALL_LDFLAGS += -Wl,--wrap=procs_find,--wrap=procs_any
 # How often all processes are gone through.

@@ -194,6 +194,36 @@ static void what_nothing_is_left_of_is_looked_for_at_once(void **state)
 	assert_int_equal(walks, 1);
 }
 
+/* What was asked for, in order; memory ends for one of them. */
+static size_t asked[8];
+static unsigned int asked_count, asked_in_vain;
+
+void *__real_reallocarray(void *p, size_t n, size_t size);
+void *__wrap_reallocarray(void *p, size_t n, size_t size);
+void *__wrap_reallocarray(void *p, size_t n, size_t size)
+{
+	asked[asked_count++ % ARRAY_SIZE(asked)] = n;
+	return asked_count == asked_in_vain ? NULL : __real_reallocarray(p, n, size);
+}
+
+static void and_without_memory_they_are_kept(void **state)
+{
+	struct fixture *f = *state;
+
+	stale_begin(f);
+	stale_dead = 100;
+	asked_count = 0;
+	asked_in_vain = 2;
+	checks(f, 1);
+	assert_int_equal(stale_dead, 100);
+	/* the next one asks for the same again */
+	assert_int_equal(asked_count, 3);
+	assert_int_equal(asked[2], asked[1]);
+	asked_in_vain = 0;
+	checks(f, 1);
+	assert_int_equal(stale_dead, 0);
+}
+
 static void unless_its_object_is_there_and_not_of_the_mesh(void **state)
 {
 	struct fixture *f = *state;
@@ -332,6 +362,7 @@ int main(void)
 						begin, end),
 		cmocka_unit_test_setup_teardown(what_nothing_is_left_of_is_looked_for_at_once,
 						begin, end),
+		cmocka_unit_test_setup_teardown(and_without_memory_they_are_kept, begin, end),
 		cmocka_unit_test_setup_teardown(unless_its_object_is_there_and_not_of_the_mesh,
 						begin, end),
 		cmocka_unit_test_setup_teardown(its_object_may_come_back_too, begin, end),

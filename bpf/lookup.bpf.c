@@ -78,21 +78,21 @@ static __noinline void lookup_ask(const struct cv_tuple *t)
 }
 
 /* A pod vouches for what it dials at its own addresses, and those change: what it has begun at one
- * that it had given itself must not reach the pod that the address belongs to now. */
-static __always_inline bool vouch_still_holds(const struct cv_tuple *t)
+ * that it had given itself must not reach the pod that the address belongs to now. Who dialled is
+ * not told by the address it came from: it may have given itself that, too. */
+static __always_inline bool vouch_still_holds(const struct cv_vouch *v, const struct cv_tuple *t)
 {
-	__u64 *from;
-
 	if (addr_is_loopback(&t->local)) /* ztunnel's own dial */
 		return true;
-	from = bpf_map_lookup_elem(&cv_locals, &t->local);
-	return !from || pod_owns_addr(*from, &t->remote);
+	return (cfg.host_cookie && v->netns_cookie == (__u32)cfg.host_cookie) ||
+	       pod_owns_addr(v->netns_cookie, &t->remote);
 }
 
 /* For a direct connection, until it is accepted; else by cv_vouched. */
 static __noinline bool lookup_is_vouched(const struct cv_tuple *t)
 {
 	struct cv_direct *d;
+	struct cv_vouch *v;
 	bool is_client;
 
 	if (!t)
@@ -100,7 +100,8 @@ static __noinline bool lookup_is_vouched(const struct cv_tuple *t)
 	d = direct_find(t, &is_client);
 	if (d)
 		return is_client && !(d->flags & CV_DIRECT_ACCEPTED);
-	return bpf_map_lookup_elem(&cv_vouched, t) && vouch_still_holds(t);
+	v = bpf_map_lookup_elem(&cv_vouched, t);
+	return v && vouch_still_holds(v, t);
 }
 
 static __always_inline int lookup_steer(struct bpf_sk_lookup *ctx, const struct cv_tuple *t)

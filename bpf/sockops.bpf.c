@@ -66,7 +66,10 @@ static __always_inline int sockops_remember(struct bpf_sock_ops *ctx, const stru
 static __always_inline int sockops_vouch(const struct cv_tuple *t)
 {
 	struct cv_tuple key = tuple_vouched(t);
-	struct cv_vouch v = {.time_ns = bpf_ktime_get_ns()};
+	struct cv_vouch v = {
+		.time_s = bpf_ktime_get_ns() / 1000000000,
+		.netns_cookie = t->netns_cookie,
+	};
 
 	return bpf_map_update_elem(&cv_vouched, &key, &v, BPF_ANY);
 }

@@ -142,7 +142,7 @@ TEST(guard_lets_exempt_beginnings_out)
 TEST(guard_lets_out_no_dial_of_the_pod_to_itself)
 {
 	struct cv_tuple vouched = tuple_to(0, MESH4);
-	struct cv_vouch v = {.time_ns = 1};
+	struct cv_vouch v = {.time_s = 1, .netns_cookie = (uint32_t)pod.cookie};
 
 	begin();
 	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_vouched), &vouched, &v, BPF_ANY));

@@ -38,7 +38,7 @@ static bool is_vouch_stale(const struct sweep *s, int fd, const struct cv_tuple 
 {
 	struct cv_vouch vouch;
 
-	return bpf_map_lookup_elem(fd, key, &vouch) == 0 && sweep_is_old(vouch.time_ns, now_ns);
+	return bpf_map_lookup_elem(fd, key, &vouch) == 0 && sweep_is_vouch_old(&vouch, now_ns);
 }
 
 static bool is_exempt_stale(const struct sweep *s, int fd, const struct cv_tuple *key,

@@ -68,8 +68,7 @@ struct cv_dest {
 
 /* cv_conns, cv_vouched, cv_rerouted: a connection as its dialler sees it. cv_directs: as either. */
 struct cv_tuple {
-	__u64 netns_cookie; /* cv_conns: of both ends (loopback); cv_vouched: 0, see bpf/README.md
-			     */
+	__u64 netns_cookie; /* cv_conns: of both ends (loopback); cv_vouched: 0, see bpf/README */
 	struct cv_addr local;
 	struct cv_addr remote;
 	__be16 local_port;
@@ -114,13 +113,13 @@ struct cv_conn {
 	__u64 time_ns;            /* bpf_ktime_get_ns(), for the sweep */
 };
 
-/* cv_vouched: struct cv_tuple -> let this SYN through to the application. */
+/* cv_vouched: struct cv_tuple -> let this SYN through. 8 bytes: earlier agents' map is kept. */
 struct cv_vouch {
-	__u64 time_ns;
+	__u32 time_s;       /* bpf_ktime_get_ns() / 10^9, for the sweep */
+	__u32 netns_cookie; /* who dialled; numbered from 1, the upper half is never used */
 };
 
-/* cv_steer (SOCKHASH): struct cv_steer_key -> ztunnel's listener for what arrives at this address.
- */
+/* cv_steer (SOCKHASH): struct cv_steer_key -> ztunnel's listener for what arrives there. */
 enum cv_steer_kind {
 	CV_STEER_PLAIN = 0, /* any port but 15008 */
 	CV_STEER_HBONE = 1, /* port 15008 */
@@ -243,6 +242,7 @@ _Static_assert(sizeof(struct cv_pod_addr_key) == 24, "map key layout");
 _Static_assert(sizeof(struct cv_dest) == 72, "map value layout");
 _Static_assert(sizeof(struct cv_tuple) == 48, "map key layout");
 _Static_assert(sizeof(struct cv_conn) == 32, "map value layout");
+_Static_assert(sizeof(struct cv_vouch) == 8, "map value layout");
 _Static_assert(sizeof(struct cv_steer_key) == 20, "map key layout");
 _Static_assert(sizeof(struct cv_socket) == 48, "map value layout");
 _Static_assert(sizeof(struct cv_passed_key) == 32, "map key layout");

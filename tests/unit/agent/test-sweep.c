@@ -25,6 +25,20 @@ static void entries_are_old_after_180_seconds(void **state)
 	assert_true(sweep_is_old(0, UINT64_MAX));
 }
 
+static void vouches_are_counted_in_seconds(void **state)
+{
+	const uint64_t second = 1000000000;
+	struct cv_vouch v = {.time_s = 1000};
+
+	assert_false(sweep_is_vouch_old(&v, 1180 * second));
+	assert_true(sweep_is_vouch_old(&v, 1180 * second + 1));
+	assert_false(sweep_is_vouch_old(&v, 999 * second));
+	/* the lower half of what was a time in nanoseconds */
+	assert_true(sweep_is_vouch_old(&v, 10 * second));
+	v.time_s = UINT32_MAX;
+	assert_true(sweep_is_vouch_old(&v, 1000 * second));
+}
+
 /* Every second one. */
 static bool is_odd(const struct sweep *s, int fd, const struct cv_tuple *key, uint64_t now_ns)
 {
@@ -104,6 +118,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(entries_are_old_after_180_seconds),
+		cmocka_unit_test(vouches_are_counted_in_seconds),
 		cmocka_unit_test(what_is_removed_does_not_send_the_walk_back),
 		cmocka_unit_test(a_map_that_was_empty_is_left_alone_for_a_while),
 	};

@@ -67,12 +67,11 @@ def processes_of(pid):
 
 
 def set_affinity(cores):
-    """Of this process and everything that it has started, each thread."""
+    """Of this process and everything that it has started."""
     os.sched_setaffinity(0, cores)
     for pid in processes_of(os.getpid()):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            for thread in os.listdir(f"/proc/{pid}/task"):
-                os.sched_setaffinity(int(thread), cores)
+        with contextlib.suppress(FileNotFoundError):
+            contestants.set_affinity(pid, cores)
 
 
 class Stage:

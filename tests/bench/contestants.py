@@ -28,6 +28,13 @@ def has_tunnel(pod):
     return bool(pod.run("ss", "-Htn", "state", "established", "dport", "=", "15008").strip())
 
 
+def set_affinity(pid, cores):
+    """Of each thread of a process."""
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(ProcessLookupError):  # a thread that has just ended
+            os.sched_setaffinity(int(thread), cores)
+
+
 class Contestant:
     """No mesh; the others add their proxies in start()."""
 
@@ -108,9 +115,7 @@ class Contestant:
         """Of this process (its children inherit it: the client), of the server, and of each thread of the proxies."""
         os.sched_setaffinity(0, cores)
         for pid in [self.processes[0].pid, *self.proxy_pids()]:
-            for thread in os.listdir(f"/proc/{pid}/task"):
-                with contextlib.suppress(ProcessLookupError):  # a thread that has just ended
-                    os.sched_setaffinity(int(thread), cores)
+            set_affinity(pid, cores)
 
     def close(self):
         """Stop all and remove the namespaces."""

@@ -190,10 +190,8 @@ static void gets_a_certificate(void **state)
 	assert_string_equal(f->identity->id, ID);
 }
 
-static void waits_for_a_pod_that_is_about_to_appear(void **state)
+static void is_answered_once_the_pod_is_known(struct fixture *f)
 {
-	struct fixture *f = *state;
-
 	ask(f);
 	run_a_while(f);
 	assert_int_equal(f->n_answers, 0);
@@ -201,6 +199,13 @@ static void waits_for_a_pod_that_is_about_to_appear(void **state)
 	ca_service_retry(f->service);
 	run_until_answers(f, 1);
 	assert_int_equal(f->error, 0);
+}
+
+static void waits_for_a_pod_that_is_about_to_appear(void **state)
+{
+	struct fixture *f = *state;
+
+	is_answered_once_the_pod_is_known(f);
 }
 
 static void refuses_an_identity_without_a_pod(void **state)
@@ -358,13 +363,7 @@ static void one_node_does_not_take_all_the_places(void **state)
 	assert_true(greedy.n_answers > 0);
 	assert_int_equal(greedy.error, -EREMOTEIO);
 	f->caller = (struct caller){"istio-system", "ztunnel", "ztunnel-2", "uid-2"};
-	ask(f);
-	run_a_while(f);
-	assert_int_equal(f->n_answers, 0);
-	f->is_known = true;
-	ca_service_retry(f->service);
-	run_until_answers(f, 1);
-	assert_int_equal(f->error, 0);
+	is_answered_once_the_pod_is_known(f);
 	for (size_t i = 0; i < ARRAY_SIZE(clients); i++)
 		(void)ca_client_free(clients[i]);
 	(void)tls_identity_unref(greedy.identity);

@@ -251,6 +251,16 @@ TEST(a_slow_agent_gets_everything_in_order)
 	}
 }
 
+static void is_left_and_found(struct fixture *f)
+{
+	assert_true(agent_link_is_connected(f->link));
+	turn(f, 1);
+	assert_false(agent_link_is_connected(f->link));
+	assert_int_equal(f->seen.lost, 1);
+	assert_int_equal(close(f->agent), 0);
+	accept_link(f);
+}
+
 /* What has not gone might have been that no verdict holds any more: when it comes back all is asked
  * anew. */
 TEST(an_agent_that_hears_nothing_is_left_before_it_misses_something)
@@ -259,12 +269,7 @@ TEST(an_agent_that_hears_nothing_is_left_before_it_misses_something)
 
 	for (int i = 0; i < 100000 && agent_link_policy(f->link) == 0; i++)
 		continue;
-	assert_true(agent_link_is_connected(f->link));
-	turn(f, 1);
-	assert_false(agent_link_is_connected(f->link));
-	assert_int_equal(f->seen.lost, 1);
-	assert_int_equal(close(f->agent), 0);
-	accept_link(f);
+	is_left_and_found(f);
 	assert_true(agent_link_is_connected(f->link));
 	assert_int_equal(f->seen.connected, 2);
 }
@@ -277,12 +282,7 @@ TEST(without_memory_an_agent_is_left_before_it_misses_something)
 	for (int i = 0; i < 100000 && agent_link_policy(f->link) == 0; i++)
 		continue;
 	is_out_of_timers = false;
-	assert_true(agent_link_is_connected(f->link));
-	turn(f, 1);
-	assert_false(agent_link_is_connected(f->link));
-	assert_int_equal(f->seen.lost, 1);
-	assert_int_equal(close(f->agent), 0);
-	accept_link(f);
+	is_left_and_found(f);
 	assert_int_equal(f->seen.connected, 2);
 }
 

@@ -21,6 +21,8 @@
 	"/apis/apps/v1/namespaces/" KUBE_MESH_NAMESPACE "/deployments?labelSelector=app%3Distiod"
 #define TAGS "/api/v1/namespaces/" KUBE_MESH_NAMESPACE "/configmaps/" INSTALL_TAGS
 
+#define DEFINITIONS "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
 #define MINOR_MIN    25 /* of Kubernetes 1: what the manifests need */
 #define KERNEL_MAJOR 5
 #define KERNEL_MINOR 15
@@ -214,20 +216,34 @@ static int permissions(struct kube *k, const json_t *objects, json_t *list)
 	return 0;
 }
 
-/* list_and() - look at what is listed; what may not be listed is not looked at, and said. */
-static int list_and(struct kube *k, const char *path, void (*look)(const json_t *, json_t *),
-		    json_t *list)
+/* What may not be listed is not looked at, and said. @ret: NULL: so, or it is not there. */
+static int list_get(struct kube *k, const char *path, json_t *list, json_t **ret)
 {
 	const struct finding f = {FINDING_INFO, "IST0141", "you", NULL};
-	_cleanup_(json_decrefp) json_t *items = NULL;
-	int r = kube_list(k, path, &items);
+	int r = kube_list(k, path, ret);
 
 	if (r == -EACCES)
 		findings_add(list, &f, "may not list %s: it was not looked at", path);
-	if (r < 0)
-		return r == -EACCES || r == -ENOENT ? 0 : r;
+	return r == -EACCES || r == -ENOENT ? 0 : r;
+}
+
+static int list_and(struct kube *k, const char *path, void (*look)(const json_t *, json_t *),
+		    json_t *list)
+{
+	_cleanup_(json_decrefp) json_t *items = NULL;
+	int r = list_get(k, path, list, &items);
+
 	look(items, list);
-	return 0;
+	return r;
+}
+
+static int definitions(struct kube *k, const json_t *objects, json_t *list)
+{
+	_cleanup_(json_decrefp) json_t *items = NULL;
+	int r = list_get(k, DEFINITIONS, list, &items);
+
+	precheck_definitions(items, objects, list);
+	return r;
 }
 
 /* known_add() - names of the revisions and tags that there are, as keys of @known. */
@@ -293,6 +309,8 @@ int precheck_run(struct kube *k, const json_t *objects, json_t *list)
 	if (r == 0)
 		r = list_and(k, "/apis/apps/v1/daemonsets", precheck_workloads, list);
 	if (r == 0)
+		r = definitions(k, objects, list);
+	if (r == 0)
 		r = revisions_check(k, list);
 	findings_sort(list);
 	return r < 0 ? kube_fail(k, "the cluster") : 0;
@@ -354,7 +372,8 @@ int cli_precheck(int argc, char **argv)
 		.defs = defs,
 		.usage = "culvert precheck [-f FILE]... [--set KEY=VALUE]... [-o short|json|yaml]",
 		.help = "Look whether an installation would go well: the API server's version, "
-			"your permissions, kernels of the nodes, other meshes, labels. Exit code 1 "
+			"your permissions, kernels of the nodes, other meshes, definitions of an "
+			"older Istio, labels. Exit code 1 "
 			"when it would not.",
 	};
 	struct install_words words = {0};

@@ -17,3 +17,5 @@ void precheck_version(const json_t *version, json_t *list);
 void precheck_nodes(const json_t *nodes, json_t *list);
 void precheck_namespaces(const json_t *namespaces, json_t *list);
 void precheck_workloads(const json_t *workloads, json_t *list);
+/* @objects: that are to be applied */
+void precheck_definitions(const json_t *crds, const json_t *objects, json_t *list);

@@ -65,12 +65,12 @@ int without_effect_each(struct kube *k, const char *ns,
 	int r = 0;
 
 	for (size_t i = 0; i < n && (r == 0 || r == -ENOENT); i++) {
-		bool is_istios = strstr(kinds[i].group_version, ".istio.io/") != NULL;
+		bool is_istios = strstr(kinds[i].versions[0], ".istio.io/") != NULL;
 		_cleanup_(json_decrefp) json_t *items = NULL;
 		_cleanup_(freep) char *path =
-			ns ? str_format("/apis/%s/namespaces/%s/%s", kinds[i].group_version, ns,
+			ns ? str_format("/apis/%s/namespaces/%s/%s", kinds[i].versions[0], ns,
 					kinds[i].plural)
-			   : str_format("/apis/%s/%s", kinds[i].group_version, kinds[i].plural);
+			   : str_format("/apis/%s/%s", kinds[i].versions[0], kinds[i].plural);
 		json_t *one;
 		size_t at;
 

@@ -11,14 +11,16 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "source/kube_watch.h"
+#include "source/schema.h"
 
 #define CONFIGURATIONS "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations"
-#define TRY_PATH       "/apis/security.istio.io/v1/namespaces/%s/authorizationpolicies?dryRun=All"
+#define TRY_KIND       "AuthorizationPolicy"
+#define TRY_PATH       "/apis/%s/namespaces/%s/authorizationpolicies?dryRun=All"
 /* DENY without rules: the schema takes it, the webhook does not */
 #define TRY_BODY                                                                                   \
-	"{\"apiVersion\":\"security.istio.io/v1\",\"kind\":\"AuthorizationPolicy\",\"metadata\":"  \
-	"{\"name\":\"culvert-webhook-check\"%s%s%s},\"spec\":{\"action\":\"DENY\"}}"
-#define TRY_LABEL  ",\"labels\":{\"istio.io/rev\":\""
+	"{\"apiVersion\":\"%s\",\"kind\":\"" TRY_KIND "\",\"metadata\":{"                          \
+	"\"name\":\"culvert-webhook-check\"%s},\"spec\":{\"action\":\"DENY\"}}"
+#define TRY_LABELS ",\"labels\":{\"istio.io/rev\":\"%s\"}"
 #define REFUSAL    "configuration is invalid: spec.rules"
 #define REQUEST_US 10000000ULL
 #define RETRY_US   1000000ULL
@@ -29,7 +31,8 @@ struct registration {
 	struct kube_request *request, *try; /* a patch; a wrong object on its way */
 	json_t *webhooks;                   /* as they were seen last; NULL: it is not there */
 	struct loop_timer again;
-	char *name, *try_body;
+	const char *const *try_as; /* NULL-ended: versions still to be tried */
+	char *name, *try_labels;
 	char *bundle; /* base64 of the roots */
 	bool is_leader, is_seen, is_failing;
 };
@@ -120,6 +123,24 @@ static void check(struct registration *r)
 		again_soon(r);
 }
 
+static void try_it(struct registration *r);
+
+static const char *const *try_newest(void)
+{
+	return schema_kind_find(TRY_KIND)->api_versions;
+}
+
+/* An older server may have the kind in an older version only. */
+static void try_next(struct registration *r)
+{
+	if (*++r->try_as) {
+		try_it(r);
+		return;
+	}
+	r->try_as = try_newest();
+	again_soon(r);
+}
+
 static void on_tried(void *arg, const struct kube_answer *a)
 {
 	struct registration *r = arg;
@@ -131,18 +152,22 @@ static void on_tried(void *arg, const struct kube_answer *a)
 		check(r);
 		return;
 	}
-	again_soon(r);
+	if (a->error == 0 && a->status == 404)
+		try_next(r);
+	else
+		again_soon(r);
 }
 
 /* Does the API server ask for this configuration, and do what is said? Nothing is stored by this.
  */
 static void try_it(struct registration *r)
 {
-	_cleanup_(freep) char *path = str_format(TRY_PATH, r->config.namespace_);
+	_cleanup_(freep) char *path = str_format(TRY_PATH, *r->try_as, r->config.namespace_);
+	_cleanup_(freep) char *body = str_format(TRY_BODY, *r->try_as, r->try_labels);
 	const struct kube_request_config config = {
 		.method = "POST",
 		.path = path,
-		.body = r->try_body,
+		.body = body,
 		.timeout_us = REQUEST_US,
 		.on_done = on_tried,
 		.arg = r,
@@ -150,7 +175,7 @@ static void try_it(struct registration *r)
 
 	if (r->is_seen || r->try || !r->webhooks)
 		return;
-	if (!path || kube_request_new(r->config.kube, &config, &r->try) < 0)
+	if (!path || !body || kube_request_new(r->config.kube, &config, &r->try) < 0)
 		again_soon(r);
 }
 
@@ -281,12 +306,10 @@ int registration_new(const struct registration_config *config, struct registrati
 	else
 		r->name = str_format("istio-validator-%s", config->namespace_);
 	/* the object must be one that this configuration is asked about */
-	r->try_body = str_format(TRY_BODY, revision ? TRY_LABEL : "",
-				 revision && !*revision ? "default"
-				 : revision             ? revision
-							: "",
-				 revision ? "\"}" : "");
-	if (!r->name || !r->try_body)
+	r->try_as = try_newest();
+	r->try_labels =
+		revision ? str_format(TRY_LABELS, *revision ? revision : "default") : strdup("");
+	if (!r->name || !r->try_labels)
 		return -ENOMEM;
 	*ret = TAKE_PTR(r);
 	return 0;
@@ -298,7 +321,7 @@ struct registration *registration_free(struct registration *r)
 		return NULL;
 	stop(r);
 	free(r->name);
-	free(r->try_body);
+	free(r->try_labels);
 	free(r->bundle);
 	free(r);
 	return NULL;

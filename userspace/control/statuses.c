@@ -359,7 +359,7 @@ void statuses_delete(struct statuses *s, const struct object *obj)
 		subject_drop(s, obj->file);
 }
 
-/* Of a kind that does nothing yet. */
+/* Of a kind that does nothing yet, in the version that the server has it in. */
 static char *path_of(const struct watched *w, const json_t *body)
 {
 	const json_t *metadata = json_object_get(body, "metadata");
@@ -367,7 +367,7 @@ static char *path_of(const struct watched *w, const json_t *body)
 	const char *name = json_string_value(json_object_get(metadata, "name"));
 
 	return namespace_ && name
-		       ? str_format("/apis/%s/namespaces/%s/%s/%s", w->kind->group_version,
+		       ? str_format("/apis/%s/namespaces/%s/%s/%s", kube_watch_version(w->watch),
 				    namespace_, w->kind->plural, name)
 		       : NULL;
 }
@@ -444,10 +444,11 @@ static const struct kube_watch_ops watch_ops = {
 static int watched_lead(struct watched *w)
 {
 	_cleanup_(freep) char *path =
-		str_format("/apis/%s/%s", w->kind->group_version, w->kind->plural);
+		str_format("/apis/%s/%s", w->kind->versions[0], w->kind->plural);
 	const struct kube_watch_config config = {.loop = w->all->config.loop,
 						 .client = w->all->config.kube,
 						 .path = path,
+						 .versions = w->kind->versions,
 						 .ops = &watch_ops,
 						 .arg = w};
 
@@ -502,7 +503,7 @@ static int watched_fill(struct statuses *s)
 	if (!s->watched)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
-		if (!strstr(kinds[i].group_version, ".istio.io/"))
+		if (!strstr(kinds[i].versions[0], ".istio.io/"))
 			continue;
 		s->watched[s->n_watched++] = (struct watched){.all = s, .kind = &kinds[i]};
 	}

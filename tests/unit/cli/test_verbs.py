@@ -401,6 +401,33 @@ def test_precheck_names_the_cause(api, cli, change, said, code):
         assert said in cli.run(*words, code=code)
 
 
+def definition(kind, *versions, group="security.istio.io"):
+    plural = kind.lower() + "s"
+    return {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": f"{plural}.{group}"},
+            "spec": {"group": group, "names": {"kind": kind, "plural": plural},
+                     "versions": [{"name": v.lstrip("-"), "served": not v.startswith("-")} for v in versions]}}
+
+
+@pytest.mark.parametrize("kind, versions, found", [
+    ("PeerAuthentication", ("v1", "v1beta1"), None),
+    ("PeerAuthentication", ("-v1", "v1beta1", "v1alpha1"), "serves v1beta1, v1alpha1 only, of an older Istio: what is "
+     "there is read as v1beta1, but the API server refuses a PeerAuthentication written as v1; install newer definitions"),
+    ("RequestAuthentication", ("v1beta1",), "is read as v1beta1"),
+    ("PeerAuthentication", ("v1alpha1", "-v1beta1"), "serves v1alpha1, which is not read: no PeerAuthentication has any effect"),
+    ("Gateway", ("v1alpha2",), None),  # of a group that is not Istio's
+])
+def test_precheck_knows_definitions_of_an_older_istio(api, cli, kind, versions, found):
+    api.put(definition(kind, *versions, group="gateway.networking.k8s.io" if kind == "Gateway" else "security.istio.io"))
+    said = cli.run("precheck", "--set", "components.base.enabled=false")
+    assert ("[CUL0007]" in said) is bool(found) and (found or "No issues") in said
+    if found:
+        assert "Warning [CUL0007] (CustomResourceDefinition " in said
+        said = cli.run("precheck")  # which brings its own
+        assert "Info [CUL0007]" in said and "the installation adds v1" in said
+    api.faults = [Fault("GET", "/customresourcedefinitions", 403)]
+    assert "may not list /apis/apiextensions.k8s.io/v1/customresourcedefinitions" in cli.run("precheck")
+
+
 PROFILES = ("default", "demo", "minimal", "production")
 
 

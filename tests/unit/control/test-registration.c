@@ -23,6 +23,8 @@ struct fixture {
 	int n_patches, n_tries, version;
 	bool does_refuse; /* does the webhook work? */
 	bool is_there;
+	bool is_old;  /* the kind is served as v1beta1 only */
+	bool is_away; /* it is not served at all */
 	int watch_fd;
 };
 
@@ -94,6 +96,12 @@ static bool on_request(struct fake_api *a, int fd, const char *method, const cha
 		assert_int_equal(f->label != NULL, strstr(body, "istio.io/rev") != NULL);
 		assert_true(!f->label || strstr(body, f->label));
 		f->n_tries++;
+		if (f->is_away || (f->is_old && !strstr(path, "/v1beta1/"))) {
+			fake_answer(fd, 404, "{}");
+			return true;
+		}
+		assert_int_equal(strstr(path, "/v1beta1/") != NULL,
+				 strstr(body, "\"security.istio.io/v1beta1\"") != NULL);
 		fake_answer(fd, f->does_refuse ? 422 : 201,
 			    f->does_refuse ? "{\"message\":\"admission webhook denied the request: "
 					     "configuration is invalid: spec.rules: required\"}"
@@ -177,6 +185,30 @@ static void test_it_fails_closed_only_once_it_works(void **state)
 	assert_int_equal(f->n_patches, n); /* what is right is left alone */
 }
 
+static void test_an_older_version_is_tried_where_there_is_no_newer(void **state)
+{
+	struct fixture *f = *state;
+
+	f->is_old = true;
+	f->does_refuse = true;
+	assert_int_equal(registration_lead(f->registration, true), 0);
+	UNTIL(&f->kube, streq(f->policy, "Fail"));
+}
+
+/* The definition comes later than we do. */
+static void test_a_kind_that_is_not_there_is_tried_again(void **state)
+{
+	struct fixture *f = *state;
+
+	f->is_away = true;
+	f->does_refuse = true;
+	assert_int_equal(registration_lead(f->registration, true), 0);
+	UNTIL(&f->kube, f->n_tries >= 5);
+	assert_string_equal(f->policy, "Ignore");
+	f->is_away = false;
+	UNTIL(&f->kube, streq(f->policy, "Fail"));
+}
+
 static void test_what_others_change_is_repaired(void **state)
 {
 	struct fixture *f = *state;
@@ -225,6 +257,8 @@ int main(void)
 						set_up_default, tear_down),
 		cmocka_unit_test_setup_teardown(test_it_fails_closed_only_once_it_works,
 						set_up_canary, tear_down),
+		TEST(test_an_older_version_is_tried_where_there_is_no_newer),
+		TEST(test_a_kind_that_is_not_there_is_tried_again),
 		TEST(test_what_others_change_is_repaired),
 		TEST(test_a_follower_writes_nothing),
 		TEST(test_without_configurations_nothing_is_tried),

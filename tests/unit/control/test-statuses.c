@@ -27,6 +27,7 @@ struct fixture {
 	int slow_fd;
 	char path[256], verdict[1400]; /* of the last patch */
 	const char *services;          /* items of VirtualServices */
+	const char *newest;            /* "/v1beta1/": no kind is served in a newer version */
 };
 
 static void patch_read(struct fixture *f, const char *body)
@@ -63,6 +64,10 @@ static bool on_request(struct fake_api *a, int fd, const char *method, const cha
 	}
 	if (strstr(path, "watch=1"))
 		return false;
+	if (f->newest && !strstr(path, f->newest)) {
+		fake_answer(fd, 404, "{}");
+		return true;
+	}
 	f->n_lists++;
 	(void)snprintf(list, sizeof(list),
 		       "{\"metadata\":{\"resourceVersion\":\"1\"},\"items\":[%s]}",
@@ -294,6 +299,22 @@ static void test_kinds_without_effect_say_so(void **state)
 	assert_int_equal(f->n_lists, 9);
 }
 
+/* CustomResourceDefinitions of an Istio that is older than v1. */
+static void test_kinds_without_effect_are_found_in_an_older_version(void **state)
+{
+	struct fixture *f = *state;
+
+	f->newest = "/v1alpha3/";
+	f->services = "{\"metadata\":{\"name\":\"v\",\"namespace\":\"demo\",\"generation\":7}}";
+	assert_int_equal(statuses_lead(f->statuses, true), 0);
+	for (int i = 0; i < 300 && f->n_patches == 0; i++)
+		assert_true(loop_run_once(f->kube.loop, 10) >= 0);
+	assert_string_equal(f->path,
+			    "/apis/networking.istio.io/v1alpha3/namespaces/demo/virtualservices/v"
+			    "/status?fieldManager=culvert-control&force=true");
+	assert_true(str_has_prefix(f->verdict, "networking.istio.io/v1alpha3 Accepted=False "));
+}
+
 static void test_a_refused_write_is_tried_again_and_a_deletion_ends_it(void **state)
 {
 	struct fixture *f = *state;
@@ -377,6 +398,7 @@ int main(void)
 		TEST(test_a_new_generation_is_told),
 		TEST(test_what_never_had_a_good_state_has_a_status_too),
 		TEST(test_kinds_without_effect_say_so),
+		TEST(test_kinds_without_effect_are_found_in_an_older_version),
 		TEST(test_a_refused_write_is_tried_again_and_a_deletion_ends_it),
 		TEST(test_a_message_without_end_is_cut),
 		TEST(test_who_writes_the_same_again_and_again_is_left_alone),

@@ -5,9 +5,6 @@
 
 #include "base/str.h"
 
-#define NETWORKING    "networking.istio.io/v1"
-#define GATEWAY       "gateway.networking.k8s.io/v1"
-#define GATEWAY_ALPHA "gateway.networking.k8s.io/v1alpha2"
 #define GATEWAY_COMES                                                                              \
 	" has no effect in this mesh yet: gateways and waypoints are to come; nothing is started " \
 	"for it and "                                                                              \
@@ -17,36 +14,45 @@
 	"come"
 #define L7_COMES " has no effect yet: this mesh works on layer 4; routing of requests is to come"
 
+static const char *const networking[] = {"networking.istio.io/v1", "networking.istio.io/v1beta1",
+					 "networking.istio.io/v1alpha3", NULL};
+static const char *const filters[] = {"networking.istio.io/v1alpha3", NULL};
+static const char *const proxy_configs[] = {"networking.istio.io/v1beta1", NULL};
+static const char *const security[] = {"security.istio.io/v1", "security.istio.io/v1beta1", NULL};
+static const char *const extensions[] = {"extensions.istio.io/v1alpha1", NULL};
+static const char *const gateway[] = {"gateway.networking.k8s.io/v1", NULL};
+static const char *const gateway_alpha[] = {"gateway.networking.k8s.io/v1alpha2", NULL};
+
 static const struct honoured_kind kinds[] = {
-	{NETWORKING, "virtualservices", "VirtualService", "VirtualService" L7_COMES},
-	{NETWORKING, "destinationrules", "DestinationRule",
+	{networking, "virtualservices", "VirtualService", "VirtualService" L7_COMES},
+	{networking, "destinationrules", "DestinationRule",
 	 "DestinationRule has no effect yet: connections are balanced as the Service says, and are "
 	 "mutual TLS wherever both ends are in the mesh"},
-	{NETWORKING, "gateways", "Gateway",
+	{networking, "gateways", "Gateway",
 	 "Gateway has no effect yet: ingress and egress gateways are to come"},
-	{NETWORKING, "sidecars", "Sidecar",
+	{networking, "sidecars", "Sidecar",
 	 "Sidecar has no effect: there are no sidecars, and a node is told what its pods can use"},
-	{"networking.istio.io/v1alpha3", "envoyfilters", "EnvoyFilter",
+	{filters, "envoyfilters", "EnvoyFilter",
 	 "EnvoyFilter has no effect: there is no Envoy in this mesh"},
-	{"networking.istio.io/v1beta1", "proxyconfigs", "ProxyConfig",
+	{proxy_configs, "proxyconfigs", "ProxyConfig",
 	 "ProxyConfig has no effect: there is no proxy in a pod"},
-	{"security.istio.io/v1", "requestauthentications", "RequestAuthentication",
+	{security, "requestauthentications", "RequestAuthentication",
 	 "RequestAuthentication has no effect yet: tokens of requests are looked at on layer 7, "
 	 "which "
 	 "is to come"},
-	{"extensions.istio.io/v1alpha1", "wasmplugins", "WasmPlugin",
+	{extensions, "wasmplugins", "WasmPlugin",
 	 "WasmPlugin has no effect: there is no Envoy in this mesh"},
-	{"extensions.istio.io/v1alpha1", "trafficextensions", "TrafficExtension",
+	{extensions, "trafficextensions", "TrafficExtension",
 	 "TrafficExtension has no effect: there is no Envoy in this mesh"},
-	{GATEWAY, "gatewayclasses", "GatewayClass", "GatewayClass" GATEWAY_COMES},
-	{GATEWAY, "gateways", "Gateway", "Gateway" GATEWAY_COMES},
-	{GATEWAY, "httproutes", "HTTPRoute", "HTTPRoute" L7_COMES},
-	{GATEWAY, "grpcroutes", "GRPCRoute", "GRPCRoute" L7_COMES},
-	{GATEWAY_ALPHA, "tlsroutes", "TLSRoute", "TLSRoute" L4_ROUTE},
-	{GATEWAY_ALPHA, "tcproutes", "TCPRoute", "TCPRoute" L4_ROUTE},
-	{GATEWAY_ALPHA, "udproutes", "UDPRoute",
+	{gateway, "gatewayclasses", "GatewayClass", "GatewayClass" GATEWAY_COMES},
+	{gateway, "gateways", "Gateway", "Gateway" GATEWAY_COMES},
+	{gateway, "httproutes", "HTTPRoute", "HTTPRoute" L7_COMES},
+	{gateway, "grpcroutes", "GRPCRoute", "GRPCRoute" L7_COMES},
+	{gateway_alpha, "tlsroutes", "TLSRoute", "TLSRoute" L4_ROUTE},
+	{gateway_alpha, "tcproutes", "TCPRoute", "TCPRoute" L4_ROUTE},
+	{gateway_alpha, "udproutes", "UDPRoute",
 	 "UDPRoute has no effect yet: UDP other than DNS is left alone"},
-	{GATEWAY, "backendtlspolicies", "BackendTLSPolicy",
+	{gateway, "backendtlspolicies", "BackendTLSPolicy",
 	 "BackendTLSPolicy has no effect yet: it is for gateways and waypoints, which are to come; "
 	 "between pods of the mesh connections are mutual TLS without it"},
 };
@@ -62,9 +68,8 @@ const char *honoured_not_yet(const char *group, const char *kind)
 	size_t len = strlen(group);
 
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
-		if (streq(kinds[i].kind, kind) &&
-		    strncmp(kinds[i].group_version, group, len) == 0 &&
-		    kinds[i].group_version[len] == '/')
+		if (streq(kinds[i].kind, kind) && strncmp(kinds[i].versions[0], group, len) == 0 &&
+		    kinds[i].versions[0][len] == '/')
 			return kinds[i].message;
 	return NULL;
 }

@@ -24,7 +24,8 @@
 
 /** struct honoured_kind - a kind without effect. */
 struct honoured_kind {
-	const char *group_version, *plural, *kind;
+	const char *const *versions; /* "GROUP/VERSION", the newest first; NULL-ended */
+	const char *plural, *kind;
 	const char *message; /* a sentence that says so, and what is to come */
 };
 

@@ -12,10 +12,10 @@
 #include <sys/stat.h>
 
 #include "adopt.h"
+#include "base/beside.h"
 #include "base/drop.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "beside.h"
 #include "maker_link.h"
 #include "net/unix.h"
 #include "status.h"

@@ -10,10 +10,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/beside.h"
 #include "base/file_watch.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "beside.h"
 #include "cni_conf.h"
 #include "culvert/cni.h"
 

@@ -4,7 +4,6 @@
  * running ones over (by pid file and pidfd) without touching a connection. */
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/beside.h"
 #include "base/cleanup.h"
 #include "base/drop.h"
 #include "base/log.h"
@@ -132,7 +132,6 @@ struct node {
 	const struct node_options *o;
 	struct loop *loop;
 	int lock_fd;
-	char bin_dir[CLI_PATH_MAX];
 	char run_dir[CLI_PATH_MAX];
 	char node_name[CLI_PATH_MAX];
 	char workers[8];
@@ -194,16 +193,20 @@ static int child_watch(struct child *c)
 
 _noreturn_ static void child_exec(const struct child *c)
 {
-	char path[CLI_PATH_MAX * 2];
+	_cleanup_(freep) char *path = NULL;
 	sigset_t none;
+	int r;
 
 	/* The loop blocks signals and Ctrl-C reaches the whole group: neither is for the child. */
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)setpgid(0, 0);
-	(void)snprintf(path, sizeof(path), "%s/%s", c->node->bin_dir, c->name);
-	(void)execv(path, (char *const *)c->argv);
-	(void)log_error_errno("node", -errno, "cannot run path=%s", path);
+	r = beside_path(c->name, &path);
+	if (r == 0) {
+		(void)execv(path, (char *const *)c->argv);
+		r = -errno;
+	}
+	(void)log_error_errno("node", r, "cannot run process=%s", c->name);
 	_exit(127);
 }
 
@@ -423,8 +426,7 @@ static void node_init_children(struct node *n)
 /* node_names() - fill in what was not given. Return: 0 or the exit code, told. */
 static int node_names(struct node *n)
 {
-	char exe[CLI_PATH_MAX];
-	ssize_t len;
+	int len;
 
 	if (n->o->node && str_copy(n->node_name, sizeof(n->node_name), n->o->node) < 0)
 		return cli_fail("node: --node is too long");
@@ -436,13 +438,8 @@ static int node_names(struct node *n)
 		len = snprintf(n->run_dir, sizeof(n->run_dir), "%s", n->o->run_dir);
 	else
 		len = snprintf(n->run_dir, sizeof(n->run_dir), "%s/%s", CLI_RUN_ROOT, n->node_name);
-	if (len >= (ssize_t)sizeof(n->run_dir))
+	if (len >= (int)sizeof(n->run_dir))
 		return cli_fail("node: the run directory's name is too long");
-	len = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
-	if (len <= 0)
-		return cli_fail("node: /proc is not mounted");
-	exe[len] = '\0';
-	(void)str_copy(n->bin_dir, sizeof(n->bin_dir), dirname(exe));
 	return 0;
 }
 
@@ -451,7 +448,6 @@ static int node_names(struct node *n)
 static int node_check(const struct node *n)
 {
 	static const char *const users[] = {CONTROL_USER, ZTUNNEL_USER};
-	char path[CLI_PATH_MAX * 2];
 	struct user u;
 	struct stat st;
 
@@ -467,7 +463,12 @@ static int node_check(const struct node *n)
 				"node: there is no system user \"%s\"; tools/setup makes it",
 				users[i]);
 	for (size_t i = 0; i < CHILD_MAX; i++) {
-		(void)snprintf(path, sizeof(path), "%s/%s", n->bin_dir, n->children[i].name);
+		_cleanup_(freep) char *path = NULL;
+		int r = beside_path(n->children[i].name, &path);
+
+		if (r < 0)
+			return cli_fail("node: cannot tell where this program is: %s",
+					strerror(-r));
 		if (access(path, X_OK) < 0)
 			return cli_fail("node: cannot run %s: %s", path, strerror(errno));
 	}

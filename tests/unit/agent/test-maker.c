@@ -16,8 +16,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/beside.h"
 #include "base/str.h"
-#include "userspace/agent/beside.h"
 #include "userspace/agent/maker_link.h"
 #include "userspace/agent/stock.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "beside.h"
+#include "base/beside.h"
 
 #include <errno.h>
 #include <limits.h>

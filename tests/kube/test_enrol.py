@@ -114,20 +114,33 @@ def test_new_pods_are_in_the_mesh(cluster, apps):
     assert not canary.was_seen()
 
 
+def running(cluster, programs):
+    """(program, number of its node, pid there) of each: what an earlier test has killed may be about to be started again."""
+    def found():
+        all_ = [(p, number, pid) for p in programs for number in (1, 2) for pid in cluster.pids(number, p)]
+        return all_ if {p for p, *_ in all_} == set(programs) else None
+    return eventually(found, what="all programs run")
+
+
 def test_capabilities_are_those_of_the_design(cluster, mesh):
     """As /proc says it, not as the manifest does."""
     agents = {21, 19, 12, 38, 39}
-    want = {"culvert-agent": agents, "culvert-maker": agents, "culvert-ztunnel": set(), "culvert-control": set()}
-    seen = set()
-    for number in (1, 2):
-        for process, caps in want.items():
-            for status in cluster.statuses(number, process):
-                seen.add(process)
-                for field in ("CapEff", "CapPrm", "CapBnd"):
-                    mask = int(re.search(rf"{field}:\s*(\w+)", status).group(1), 16)
-                    have = {bit for bit in range(64) if mask & 1 << bit}
-                    assert have == caps, f"{process} on n{number}: {field}"
-                # the runtime's filter; ztunnel has one of its own besides
-                filters = int(re.search(r"Seccomp_filters:\s*(\d+)", status).group(1))
-                assert filters == (2 if process == "culvert-ztunnel" else 1), f"{process} on n{number}: {filters} filters"
-    assert seen == set(want)
+    want = {"culvert-agent --kube": agents, "culvert-maker": agents, "culvert-ztunnel": set(), "culvert-control": set()}
+    for program, number, pid in running(cluster, want):
+        status = cluster.on_node(number, "cat", f"/proc/{pid}/status").stdout
+        for field in ("CapEff", "CapPrm", "CapBnd"):
+            mask = int(re.search(rf"{field}:\s*(\w+)", status).group(1), 16)
+            have = {bit for bit in range(64) if mask & 1 << bit}
+            assert have == want[program], f"{program} on n{number}: {field}"
+        # the runtime's filter; ztunnel has one of its own besides
+        filters = int(re.search(r"Seccomp_filters:\s*(\d+)", status).group(1))
+        assert filters == (2 if program == "culvert-ztunnel" else 1), f"{program} on n{number}: {filters} filters"
+
+
+def test_each_process_has_the_tokens_that_it_needs(cluster, mesh):
+    """The API server's is for who asks it: what speaks to strangers has none of it."""
+    want = {"culvert-agent --kube": {"istio", "kubernetes.io", "tokens"}, "culvert-ztunnel": {"istio", "tokens"},
+            "culvert-control": {"kubernetes.io"}}
+    for program, number, pid in running(cluster, want):
+        have = cluster.on_node(number, "ls", f"/proc/{pid}/root/var/run/secrets").stdout.split()
+        assert set(have) == want[program], f"{program} on n{number}"

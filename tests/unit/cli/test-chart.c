@@ -162,6 +162,14 @@ static void what_runs_has_no_more_rights_than_it_needs(void **state)
 		 "{\"runAsNonRoot\":true,\"runAsUser\":1337,\"runAsGroup\":1337," LOCKED
 		 "}," SECCOMP "}"},
 		{NODE, POD "containers.2", NULL},
+		/* the API server's token is the agent's alone */
+		{NODE, POD "automountServiceAccountToken", "false"},
+		{NODE, POD "containers.1.volumeMounts",
+		 "[{\"name\":\"run\",\"mountPath\":\"/run/culvert\"},"
+		 "{\"name\":\"istio-token\",\"mountPath\":\"/var/run/secrets/tokens\","
+		 "\"readOnly\":true},"
+		 "{\"name\":\"istio-root\",\"mountPath\":\"/var/run/secrets/istio\","
+		 "\"readOnly\":true}]"},
 		{NODE, "spec.updateStrategy",
 		 "{\"rollingUpdate\":{\"maxSurge\":1,\"maxUnavailable\":0}}"},
 		{CONTROL, POD "hostPID", NULL},

@@ -101,10 +101,6 @@ class Cluster:
         out = self.on_node(number, "pgrep", "-f", f"^/usr/local/bin/{process}").stdout
         return [int(n) for n in out.split()]
 
-    def statuses(self, number, process):
-        """/proc/PID/status of each of them."""
-        return [self.on_node(number, "cat", f"/proc/{pid}/status").stdout for pid in self.pids(number, process)]
-
     def kill(self, number, process):
         for pid in self.pids(number, process):
             self.on_node(number, "kill", "-9", str(pid))

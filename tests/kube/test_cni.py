@@ -60,6 +60,17 @@ def agent_says(cluster, words, pod_name):
     return any(words in line and f"pod={pod_name} " in line for line in done.stdout.splitlines())
 
 
+def hold_netns(cluster, pid):
+    """A process on n2, where its agent sees it, in the network namespace of another one there. Return: its pid there."""
+    said = cluster.on_node(2, "sh", "-c", f"nsenter --net=/proc/{pid}/ns/net sleep 600 >/dev/null 2>&1 & echo $!").stdout
+    holder = int(said)
+
+    def ns_of(one):
+        return cluster.on_node(2, "readlink", f"/proc/{one}/ns/net").stdout
+    eventually(lambda: ns_of(holder) == ns_of(pid), what="it is held")
+    return holder
+
+
 def test_a_pod_deleted_by_force_says_nothing_plain(cluster, web):
     """Its object is gone at once; its process lives on and dials. In the middle of that the agent begins anew, and knows only what
     its maps say. The kubelet is held meanwhile, and a process of ours holds the namespace: neither decides how long it takes."""
@@ -69,23 +80,21 @@ def test_a_pod_deleted_by_force_says_nothing_plain(cluster, web):
         cluster.apply(eager(namespace, "left", "n2", address, canary.word))
         cluster.wait_ready(namespace, "left")
         eventually(lambda: cluster.is_captured(namespace, "left"), what="left is captured")
-        netns = cluster.pod_netns(namespace, "left")
-        with subprocess.Popen(["nsenter", f"--net={netns}", "sleep", "600"]) as holder:
-            try:
-                eventually(lambda: os.stat(f"/proc/{holder.pid}/ns/net").st_ino == os.stat(netns).st_ino, what="it is held")
-                node.signal_daemon(*kubelet, "STOP")
-                cluster.run("delete", "pod", "-n", namespace, "left", "--force", "--grace-period=0")
-                assert cluster.run("get", "pod", "-n", namespace, "left", "--ignore-not-found") == ""
-                time.sleep(2)
-                assert speakers(canary.word), "it ended with its object: nothing is proven"
-                cluster.kill(2, "culvert-agent")
-                node.signal_daemon(*kubelet, "CONT")
-                eventually(lambda: agent_says(cluster, "pod has no object, but processes", f"{namespace}/left"),
-                           what="the new agent has found it")
-                assert f"{namespace}/left" in cluster.captured(2)
-            finally:
-                node.signal_daemon(*kubelet, "CONT")
-                holder.kill()
+        holder = hold_netns(cluster, cluster.on_node(2, "pgrep", "-of", f"^/eager .*{canary.word}").stdout.strip())
+        try:
+            node.signal_daemon(*kubelet, "STOP")
+            cluster.run("delete", "pod", "-n", namespace, "left", "--force", "--grace-period=0")
+            assert cluster.run("get", "pod", "-n", namespace, "left", "--ignore-not-found") == ""
+            time.sleep(2)
+            assert speakers(canary.word), "it ended with its object: nothing is proven"
+            cluster.kill(2, "culvert-agent")
+            node.signal_daemon(*kubelet, "CONT")
+            eventually(lambda: agent_says(cluster, "pod has no object, but processes", f"{namespace}/left"),
+                       what="the new agent has found it")
+            assert f"{namespace}/left" in cluster.captured(2)
+        finally:
+            node.signal_daemon(*kubelet, "CONT")
+            cluster.on_node(2, "kill", str(holder))
         eventually(lambda: agent_says(cluster, "releasing a pod that is gone", f"{namespace}/left"), what="it is let go")
     assert not canary.was_seen(), "plaintext crossed the link"
     assert canary.ports_of(address) <= {"15008"}, "a connection was begun round the mesh"

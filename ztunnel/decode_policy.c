@@ -178,9 +178,9 @@ static int rule_decode(struct arena *a, const Istio__Security__Rule *m, struct p
 	return r;
 }
 
-static int scope_decode(const Istio__Security__Authorization *m, struct policy *p)
+static int scope_decode(Istio__Security__Scope scope, struct policy *p)
 {
-	switch (m->scope) {
+	switch (scope) {
 	case ISTIO__SECURITY__SCOPE__GLOBAL:
 		p->scope = POLICY_GLOBAL;
 		return 0;
@@ -241,7 +241,7 @@ static int policy_decode(struct policy *p, const Istio__Security__Authorization 
 	int r;
 
 	*what = "scope";
-	r = scope_decode(m, p);
+	r = scope_decode(m->scope, p);
 	if (r < 0)
 		return r;
 	*what = "action";
@@ -261,7 +261,19 @@ static int policy_decode(struct policy *p, const Istio__Security__Authorization 
 	return 0;
 }
 
-/* A policy that denies the namespace of @key, until it is decoded. */
+/* Of a policy whose rules cannot be taken apart: what it covers. Where that cannot be read either
+ * it stays the whole mesh: a policy of the root namespace may cover every other one. */
+static void scope_recover(struct policy *p, const void *packed, size_t len)
+{
+	Istio__Security__AuthorizationHead *h =
+		istio__security__authorization_head__unpack(NULL, len, packed);
+
+	if (h && streq(h->namespace_, p->namespace_) && streq(h->name, p->name))
+		(void)scope_decode(h->scope, p);
+	istio__security__authorization_head__free_unpacked(h, NULL);
+}
+
+/* A policy that denies everywhere, until it is decoded. */
 static int policy_new(const char *key, size_t len_packed, struct policy **ret)
 {
 	_cleanup_(policy_unrefp) struct policy *p = calloc(1, sizeof(*p));
@@ -281,11 +293,16 @@ static int policy_new(const char *key, size_t len_packed, struct policy **ret)
 	p->name = arena_str(p->arena, slash ? slash + 1 : "");
 	if (!p->key || !p->namespace_ || !p->name)
 		return -ENOMEM;
-	p->scope = POLICY_NAMESPACE;
+	p->scope = POLICY_GLOBAL;
 	p->action = POLICY_DENY;
 	p->is_broken = true;
 	*ret = TAKE_PTR(p);
 	return 0;
+}
+
+static const char *reach(const struct policy *p)
+{
+	return p->scope == POLICY_GLOBAL ? "in the mesh" : "it covers";
 }
 
 /* NOLINTNEXTLINE(readability-function-size) */
@@ -301,7 +318,10 @@ int decode_policy(const char *name, const void *packed, size_t len, struct polic
 		return r;
 	m = istio__security__authorization__unpack(NULL, len, packed);
 	if (!m) {
-		(void)snprintf(err, err_size, "%s: not an istio.security.Authorization", name);
+		scope_recover(p, packed, len);
+		(void)snprintf(err, err_size,
+			       "%s: not an istio.security.Authorization; everything %s is denied",
+			       name, reach(p));
 		*ret = TAKE_PTR(p);
 		return -EBADMSG;
 	}
@@ -312,9 +332,8 @@ int decode_policy(const char *name, const void *packed, size_t len, struct polic
 	if (r == -ENOMEM)
 		return r;
 	if (r < 0)
-		(void)snprintf(err, err_size,
-			       "%s: %s: not understood; everything it covers is denied", name,
-			       what);
+		(void)snprintf(err, err_size, "%s: %s: not understood; everything %s is denied",
+			       name, what, reach(p));
 	*ret = TAKE_PTR(p);
 	return r;
 }

@@ -354,6 +354,60 @@ static void what_is_not_understood_denies_its_scope(void **state)
 	assert_string_equal(ask(*state, ALICE, "10.0.0.1:80").reason, "policy not understood");
 }
 
+/* A policy whose head can be read and whose rules cannot. */
+static void put_cut(struct state_builder *b, const char *key, Istio__Security__Authorization *m)
+{
+	uint8_t packed[MESH_PACKED_SIZE];
+	size_t len = istio__security__authorization__pack(m, packed);
+	struct policy *p = NULL;
+	char err[256] = "";
+
+	/* a rule that says it is 3 bytes long, none of which is a rule */
+	memcpy(packed + len, "\x2a\x03\xff\xff\xff", 5);
+	assert_int_equal(decode_policy(key, packed, len + 5, &p, err, sizeof(err)), -EBADMSG);
+	assert_true(err[0]);
+	assert_int_equal(state_builder_put_policy(b, p), 0);
+	policy_unref(p);
+}
+
+static void what_cannot_be_unpacked_denies_as_far_as_it_would_reach(void **state)
+{
+	struct simple p;
+
+	simple_init(&p, "p", ISTIO__SECURITY__ACTION__ALLOW);
+	p.auth.namespace_ = "istio-system";
+	p.auth.scope = ISTIO__SECURITY__SCOPE__NAMESPACE;
+	put_cut(*state, "istio-system/p", &p.auth);
+	assert_true(ask(*state, ALICE, "10.0.0.1:80").is_allowed);
+	p.auth.scope = ISTIO__SECURITY__SCOPE__WORKLOAD_SELECTOR;
+	put_cut(*state, "istio-system/p", &p.auth);
+	assert_true(ask(*state, ALICE, "10.0.0.1:80").is_allowed);
+	p.auth.scope = ISTIO__SECURITY__SCOPE__GLOBAL;
+	put_cut(*state, "istio-system/p", &p.auth);
+	assert_false(ask(*state, ALICE, "10.0.0.1:80").is_allowed);
+	assert_string_equal(ask(*state, ALICE, "10.0.0.1:80").policy, "istio-system/p");
+	assert_int_equal(state_builder_del_policy(*state, "istio-system/p"), 0);
+	assert_true(ask(*state, ALICE, "10.0.0.1:80").is_allowed);
+}
+
+/* A policy of a namespace other than the destination's may be the mesh's. */
+static void what_does_not_say_its_scope_denies_the_whole_mesh(void **state)
+{
+	struct simple p;
+
+	simple_init(&p, "p", ISTIO__SECURITY__ACTION__ALLOW);
+	p.auth.namespace_ = "istio-system";
+	p.auth.scope = (Istio__Security__Scope)9;
+	put_cut(*state, "istio-system/p", &p.auth);
+	assert_false(ask(*state, ALICE, "10.0.0.1:80").is_allowed);
+	p.auth.scope = ISTIO__SECURITY__SCOPE__NAMESPACE;
+	put_cut(*state, "istio-system/p", &p.auth);
+	assert_true(ask(*state, ALICE, "10.0.0.1:80").is_allowed);
+	/* which of its two names is true is not known, and so not which namespace */
+	put_cut(*state, "elsewhere/p", &p.auth);
+	assert_false(ask(*state, ALICE, "10.0.0.1:80").is_allowed);
+}
+
 /* Whether it is in an index or, of a workload of another node, looked at by itself. */
 static void what_is_not_understood_denies_what_it_selects(void **state)
 {
@@ -454,6 +508,8 @@ int main(void)
 		T(scopes_reach_as_far_as_they_say),
 		T(a_policy_that_never_came_denies),
 		T(what_is_not_understood_denies_its_scope),
+		T(what_cannot_be_unpacked_denies_as_far_as_it_would_reach),
+		T(what_does_not_say_its_scope_denies_the_whole_mesh),
 		T(what_is_not_understood_denies_what_it_selects),
 		T(each_odd_field_breaks_the_policy),
 	};

@@ -34,6 +34,12 @@ int bootstrap_call(const struct bootstrap *b, const struct kube_request_config *
 	}
 }
 
+static void waiting_log(void)
+{
+	log_error("control", "waiting for a MeshConfig without mistakes: until then neither the "
+			     "trust domain nor what it closes is known");
+}
+
 /** struct telling - each mistake once, as long as the object stays the same. */
 struct telling {
 	void (*on_error)(void *arg, const struct source_error *err);
@@ -64,14 +70,23 @@ static int mesh_config_take(struct telling *t, json_t *body, struct mesh_config 
 	if (r == 0)
 		r = mesh_config_read(o, on_mistake, t, ret);
 	if (r == -EINVAL && !t->is_silent)
-		log_error("control", "waiting for a MeshConfig without mistakes: until then "
-				     "neither the trust domain nor what it closes is known");
+		waiting_log();
 	return r;
 }
 
-int bootstrap_mesh_config(const struct bootstrap *b,
-			  void (*on_error)(void *arg, const struct source_error *err), void *arg,
-			  struct mesh_config *ret)
+static void on_folder_mistake(void *arg, const struct source_error *err)
+{
+	struct telling *t = arg;
+
+	t->on_error(t->arg, err);
+	if (!err->is_warning && !t->is_silent)
+		waiting_log();
+	t->is_silent |= !err->is_warning;
+}
+
+static int cluster_mesh_config(const struct bootstrap *b,
+			       void (*on_error)(void *arg, const struct source_error *err),
+			       void *arg, struct mesh_config *ret)
 {
 	_cleanup_(freep) char *path = str_format("/api/v1/namespaces/%s/configmaps/%s",
 						 b->root_namespace, b->mesh_config);
@@ -91,4 +106,19 @@ int bootstrap_mesh_config(const struct bootstrap *b,
 			return -EINTR;
 	} while (r == -EINVAL);
 	return r;
+}
+
+int bootstrap_mesh_config(const struct bootstrap *b,
+			  void (*on_error)(void *arg, const struct source_error *err), void *arg,
+			  struct mesh_config *ret)
+{
+	struct telling t = {.on_error = on_error, .arg = arg};
+	const struct mesh_config_search search = {.loop = b->loop,
+						  .folder = b->folder,
+						  .root_namespace = b->root_namespace,
+						  .on_error = on_folder_mistake,
+						  .arg = &t};
+
+	return b->kube ? cluster_mesh_config(b, on_error, arg, ret)
+		       : mesh_config_find(&search, ret);
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* bootstrap - what must be known from the API server before a cluster's control plane can serve.
- * Runs the loop until it has its answers; until the API server gives them it asks again. Owner:
- * main, at the start only. */
+/* bootstrap - what must be known before a control plane can serve. Runs the loop until it is; the
+ * API server is asked until it answers, a folder followed. Owner: main, at the start only. */
 #include "base/loop.h"
 #include "base/macros.h"
 #include "source/kube_call.h"
@@ -10,14 +9,15 @@
 
 struct bootstrap {
 	struct loop *loop;        /* borrowed; loop_stop() ends the bootstrap */
-	struct kube_client *kube; /* borrowed */
+	struct kube_client *kube; /* borrowed; NULL: a folder */
+	const char *folder;       /* of manifests, without @kube */
 	const char *root_namespace;
-	const char *mesh_config; /* name of MeshConfig's ConfigMap */
+	const char *mesh_config; /* name of MeshConfig's ConfigMap, in a cluster */
 };
 
 /** bootstrap_mesh_config() - that ConfigMap of the root namespace; one with a mistake is waited
  * out. @on_error: as mesh_config_read(), once for each version of it. Return: 0, also when there is
- * none; -EINTR stopped; -ENOMEM. */
+ * none; -EINTR stopped; -ENOMEM; -errno of the folder. */
 _must_check_ int bootstrap_mesh_config(const struct bootstrap *b,
 				       void (*on_error)(void *arg, const struct source_error *err),
 				       void *arg, struct mesh_config *ret);

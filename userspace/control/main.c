@@ -406,17 +406,14 @@ static int mesh_config_start(struct daemon *d, struct options *o)
 	const char *root = o->root_namespace ? o->root_namespace : "istio-system";
 	const struct bootstrap b = {.loop = d->loop,
 				    .kube = d->kube,
+				    .folder = o->config_dir,
 				    .root_namespace = root,
 				    .mesh_config = d->mesh_name};
-	int r;
+	int r = bootstrap_mesh_config(&b, on_mesh_error, d, &d->mesh);
 
-	if (d->kube)
-		r = bootstrap_mesh_config(&b, on_mesh_error, d, &d->mesh);
-	else
-		r = mesh_config_find(o->config_dir, root, on_mesh_error, d, &d->mesh);
 	if (r == -EINTR)
 		return r;
-	if (r < 0 && r != -EINVAL)
+	if (r < 0)
 		return log_error_errno("control", r, "cannot read the configuration");
 	if (!o->trust_domain)
 		o->trust_domain = d->mesh.trust_domain ? d->mesh.trust_domain : "cluster.local";
@@ -500,7 +497,7 @@ static int daemon_run(struct daemon *d, struct options *o)
 {
 	int r = daemon_start(d, o);
 
-	/* told to stop while it waited for the API server */
+	/* told to stop while it waited for the API server, or for a MeshConfig without mistakes */
 	if (r == -EINTR)
 		return 0;
 	if (r == 0)

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "base/loop.h"
 #include "source/manifest.h"
 
 #define MAP                                                                                        \
@@ -176,36 +177,169 @@ static void what_layer_4_does_not_honour_is_named_and_the_rest_counts(void **sta
 	mesh_config_clear(&x.mesh);
 }
 
+/** struct folder - one with a mesh.yaml in it, and a loop that follows it. */
+struct folder {
+	struct loop *loop;
+	struct loop_timer timer;
+	char dir[64], path[96];
+	const char *const *texts; /* what is written, one at each tick; NULL ends: the loop too */
+	struct reading x;
+};
+
+static void put_text(const struct folder *f, const char *text)
+{
+	FILE *file = fopen(f->path, "w");
+
+	assert_non_null(file);
+	(void)fputs(text, file);
+	(void)fclose(file);
+}
+
+static void on_tick(struct loop_timer *t)
+{
+	struct folder *f = container_of(t, struct folder, timer);
+
+	if (!*f->texts) {
+		loop_stop(f->loop, 0);
+		return;
+	}
+	put_text(f, *f->texts++);
+	assert_int_equal(loop_timer_set(f->loop, t, 200000), 0);
+}
+
+static int set_up(void **state)
+{
+	struct folder *f = calloc(1, sizeof(*f));
+
+	assert_int_equal(loop_new(&f->loop), 0);
+	(void)strcpy(f->dir, "/tmp/test-mesh-config.XXXXXX");
+	assert_non_null(mkdtemp(f->dir));
+	(void)snprintf(f->path, sizeof(f->path), "%s/mesh.yaml", f->dir);
+	f->timer.on_timer = on_tick;
+	*state = f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct folder *f = *state;
+
+	loop_timer_del(&f->timer);
+	(void)loop_free(f->loop);
+	mesh_config_clear(&f->x.mesh);
+	(void)unlink(f->path);
+	(void)rmdir(f->dir);
+	free(f);
+	return 0;
+}
+
+static int find(struct folder *f, const char *namespace_)
+{
+	const struct mesh_config_search search = {.loop = f->loop,
+						  .folder = f->dir,
+						  .root_namespace = namespace_,
+						  .on_error = on_error,
+						  .arg = &f->x};
+
+	return mesh_config_find(&search, &f->x.mesh);
+}
+
 static void it_is_found_in_a_folder(void **state)
 {
-	char dir[] = "/tmp/test-mesh-config.XXXXXX", path[64];
-	struct reading x = {0};
-	FILE *file;
+	struct folder *f = *state;
 
-	assert_non_null(mkdtemp(dir));
-	assert_int_equal(mesh_config_find(dir, "istio-system", on_error, &x, &x.mesh), 0);
-	assert_null(x.mesh.trust_domain);
-	(void)snprintf(path, sizeof(path), "%s/mesh.yaml", dir);
-	file = fopen(path, "w");
-	assert_non_null(file);
-	(void)fputs(MAP "    trustDomain: td.example\n", file);
-	(void)fclose(file);
-	assert_int_equal(mesh_config_find(dir, "istio-system", on_error, &x, &x.mesh), 0);
-	assert_string_equal(x.mesh.trust_domain, "td.example");
-	mesh_config_clear(&x.mesh);
-	assert_int_equal(mesh_config_find(dir, "other", on_error, &x, &x.mesh), 0);
-	assert_null(x.mesh.trust_domain);
-	(void)unlink(path);
-	(void)rmdir(dir);
+	assert_int_equal(find(f, "istio-system"), 0);
+	assert_null(f->x.mesh.trust_domain);
+	put_text(f, MAP "    trustDomain: td.example\n");
+	assert_int_equal(find(f, "istio-system"), 0);
+	assert_string_equal(f->x.mesh.trust_domain, "td.example");
+	mesh_config_clear(&f->x.mesh);
+	assert_int_equal(find(f, "other"), 0);
+	assert_null(f->x.mesh.trust_domain);
+}
+
+/* It would sign for another trust domain, and open what was closed. */
+static void one_with_a_mistake_is_waited_for_until_it_is_mended(void **state)
+{
+	static const char *const texts[] = {
+		MAP "    trustDomain: Td_Example\n",
+		MAP "    trustDomain: td.example\n    accessLogFile: [\n",
+		MAP "    trustDomain: td.example\n",
+		NULL,
+	};
+	struct folder *f = *state;
+
+	put_text(f, MAP "    outboundTrafficPolicy: {mode: REGISTRY_ONY}\n");
+	f->texts = texts;
+	assert_int_equal(loop_timer_set(f->loop, &f->timer, 100000), 0);
+	assert_int_equal(find(f, "istio-system"), 0);
+	assert_null(*f->texts);
+	assert_string_equal(f->x.mesh.trust_domain, "td.example");
+	assert_non_null(strstr(f->x.text, "6: data.mesh.outboundTrafficPolicy.mode: "));
+	assert_non_null(strstr(f->x.text, "6: data.mesh.trustDomain: "));
+}
+
+/* Also where the file cannot be taken apart at all, and so nobody knows what it is. */
+static void a_file_that_may_hold_it_is_waited_for(void **state)
+{
+	static const char *const texts[] = {
+		"kind: ConfigMap\nmetadata: {name: [istio, mesh]}\n",
+		"kind: ConfigMap\nmetadata: {name: istio, namespace: [istio-system, mesh]}\n",
+		MAP "    trustDomain: td.example\n",
+		NULL,
+	};
+	struct folder *f = *state;
+
+	put_text(f, MAP "    trustDomain: td.example\nx: [\n");
+	f->texts = texts;
+	assert_int_equal(loop_timer_set(f->loop, &f->timer, 100000), 0);
+	assert_int_equal(find(f, "istio-system"), 0);
+	assert_null(*f->texts);
+	assert_string_equal(f->x.mesh.trust_domain, "td.example");
+	assert_non_null(strstr(f->x.text, "metadata.name: "));
+	assert_non_null(strstr(f->x.text, "metadata.namespace: "));
+}
+
+static void what_cannot_be_it_keeps_nobody_waiting(void **state)
+{
+	static const char *const texts[] = {
+		"kind: ConfigMap\nmetadata: {name: [a]}\n",
+		"kind: Service\nmetadata: {name: [istio]}\n# ConfigMap mesh\n",
+		"kind: ConfigMap\nmetadata: {name: istio, namespace: other}\nmesh: 1\n",
+	};
+	struct folder *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		put_text(f, texts[i]);
+		assert_int_equal(find(f, "istio-system"), 0);
+		assert_null(f->x.mesh.trust_domain);
+	}
+}
+
+static void who_is_told_to_stop_waits_no_longer(void **state)
+{
+	static const char *const none[] = {NULL};
+	struct folder *f = *state;
+
+	put_text(f, MAP "    trustDomain: Td_Example\n");
+	f->texts = none;
+	assert_int_equal(loop_timer_set(f->loop, &f->timer, 100000), 0);
+	assert_int_equal(find(f, "istio-system"), -EINTR);
+	assert_null(f->x.mesh.trust_domain);
 }
 
 int main(void)
 {
+#define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_used_is_read),
 		cmocka_unit_test(mistakes_are_told_and_change_nothing),
 		cmocka_unit_test(what_layer_4_does_not_honour_is_named_and_the_rest_counts),
-		cmocka_unit_test(it_is_found_in_a_folder),
+		T(it_is_found_in_a_folder),
+		T(one_with_a_mistake_is_waited_for_until_it_is_mended),
+		T(a_file_that_may_hold_it_is_waited_for),
+		T(what_cannot_be_it_keeps_nobody_waiting),
+		T(who_is_told_to_stop_waits_no_longer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

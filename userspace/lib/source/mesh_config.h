@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/cleanup.h"
+#include "base/loop.h"
 #include "source/object.h"
 #include "source/source.h"
 
@@ -31,10 +32,21 @@ struct mesh_config {
 _must_check_ int mesh_config_read(const struct object *map,
 				  void (*on_error)(void *arg, const struct source_error *err),
 				  void *arg, struct mesh_config *ret);
-/** mesh_config_find() - look for it in a folder of manifests, once and without following it. For
- * what must be known before anything else starts. Return: 0, also when there is none; -errno of the
- * folder; -EINVAL. */
-_must_check_ int mesh_config_find(const char *folder, const char *root_namespace,
-				  void (*on_error)(void *arg, const struct source_error *err),
-				  void *arg, struct mesh_config *ret);
+/** struct mesh_config_search - where it is looked for; all borrowed. */
+struct mesh_config_search {
+	struct loop *loop;  /* runs meanwhile; loop_stop() ends the waiting */
+	const char *folder; /* of manifests */
+	const char *root_namespace;
+	/* as of mesh_config_read(), and for each mistake of a file in which it may stand; once */
+	void (*on_error)(void *arg, const struct source_error *err);
+	void *arg;
+};
+
+/**
+ * mesh_config_find() - look for it in a folder; one with a mistake, or that may stand in a file
+ * that cannot be taken apart, is waited for until somebody has mended it. For what must be known
+ * before anything else starts. Return: 0, also when there is none; -errno of the folder; -EINTR
+ * stopped; -ENOMEM.
+ */
+_must_check_ int mesh_config_find(const struct mesh_config_search *search, struct mesh_config *ret);
 void mesh_config_clear(struct mesh_config *c);

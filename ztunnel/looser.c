@@ -18,22 +18,13 @@ static bool has_same_policies(const struct workload *a, const struct workload *b
 	return streq(a->app->namespace_, b->app->namespace_);
 }
 
-static bool has_same_verdicts(const struct workload *a, const struct workload *b)
+bool workload_has_same_verdicts(const struct workload *a, const struct workload *b)
 {
 	if (a->app == b->app)
 		return a->protocol == b->protocol;
 	return has_same_policies(a, b) && streq(a->app->identity, b->app->identity) &&
 	       a->protocol == b->protocol &&
 	       a->app->waypoint.hbone_port == b->app->waypoint.hbone_port;
-}
-
-bool workload_is_judged_anew(const struct workload *old, const struct workload *now,
-			     const char *node)
-{
-	bool was_here = old && streq(old->place->node, node);
-	bool is_here = streq(now->place->node, node);
-
-	return was_here != is_here || (is_here && !has_same_verdicts(old, now));
 }
 
 bool workload_is_looser(const struct workload *old, const struct workload *now)

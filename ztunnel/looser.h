@@ -8,11 +8,8 @@
 struct policy;
 struct workload;
 
-/** workload_is_judged_anew() - do verdicts on @node follow from something that is another now? They
- * are about its own pods: a peer shows who it is, and without a tunnel both ends are here. @old:
- * NULL: none. */
-bool workload_is_judged_anew(const struct workload *old, const struct workload *now,
-			     const char *node);
+/** workload_has_same_verdicts() - follows all that a verdict says of it from what is the same? */
+bool workload_has_same_verdicts(const struct workload *old, const struct workload *now);
 
 /** workload_is_looser() - @now no longer names something that @old names. True also where the same
  * names come in another order: nobody sends that. */

@@ -43,6 +43,7 @@ static void pod_remove(struct node *n, struct node_pod *np)
 
 	(void)map_del(n->pods, &cookie, sizeof(cookie));
 	node_stand_in_drop(n, np);
+	xds_sync_del_pod(n->xds, np->pod->uid);
 	n->pods_stopped += np->pending == 0 && np->error == 0;
 	for (unsigned int i = 0; i < n->config.workers; i++)
 		worker_post_pod_del(&n->workers[i], cookie);
@@ -58,19 +59,22 @@ static void pod_remove(struct node *n, struct node_pod *np)
 static int pod_enter(struct node *n, struct pod *pod, struct node_pod **ret)
 {
 	struct node_pod *np = pod_find(n, pod->netns_cookie);
+	int r = xds_sync_add_pod(n->xds, pod->uid);
 
+	if (r < 0)
+		return r;
 	if (!np) {
-		int r;
-
 		np = calloc(1, sizeof(*np));
-		if (!np)
-			return -ENOMEM;
-		r = map_put(n->pods, &pod->netns_cookie, sizeof(pod->netns_cookie), np);
+		r = np ? map_put(n->pods, &pod->netns_cookie, sizeof(pod->netns_cookie), np)
+		       : -ENOMEM;
 		if (r < 0) {
+			xds_sync_del_pod(n->xds, pod->uid);
 			free(np);
 			return r;
 		}
 	}
+	if (np->pod)
+		xds_sync_del_pod(n->xds, np->pod->uid);
 	(void)pod_unref(np->pod);
 	np->pod = pod_ref(pod);
 	np->pending = n->config.workers;

@@ -133,11 +133,6 @@ static void entry_sweep(struct state_builder *b, struct service_entry *e)
 	entry_free(e);
 }
 
-static bool is_wanted_here(const struct state_builder *b, const struct workload *w)
-{
-	return b->node[0] && streq(w->place->node, b->node);
-}
-
 /* Whether it is found at @addr, the first @count of its addresses counting. */
 static bool has_addr(const struct workload *w, size_t count, const struct cv_addr *addr)
 {
@@ -165,7 +160,7 @@ static int workload_unlink(struct state_builder *b, struct workload *w, const st
 	for (size_t i = 0; i < w->addrs_count && !w->is_host_network; i++) {
 		if (next && has_addr(next, next->addrs_count, &w->addrs[i]))
 			continue;
-		if (several_change(b->t.addrs, &w->addrs[i], sizeof(w->addrs[i]), &c) < 0)
+		if (state_addr_change(b, &w->addrs[i], &c) < 0)
 			r = -ENOMEM;
 	}
 	policy_groups_leave(b->groups, w->policy_group);
@@ -193,7 +188,7 @@ static int workload_link(struct state_builder *b, struct workload *w, const stru
 	}
 	for (size_t i = 0; i < w->addrs_count && !w->is_host_network && r == 0; i++)
 		if (!has_addr(w, i, &w->addrs[i])) /* listed twice it counts once */
-			r = several_change(b->t.addrs, &w->addrs[i], sizeof(w->addrs[i]), &c);
+			r = state_addr_change(b, &w->addrs[i], &c);
 	return r < 0 ? r : host_ports_change(b->t.host_ports, old, w);
 }
 
@@ -203,13 +198,13 @@ int state_builder_put_workload(struct state_builder *b, struct workload *w)
 	int r = 0;
 
 	/* before the old one leaves its group, which this one may be made from */
-	if (is_wanted_here(b, w))
+	if (state_is_here(b, w))
 		r = policy_groups_enter(b->groups, w, old ? old->policy_group : 0,
 					&w->policy_group);
 	if (r < 0)
 		return r;
-	b->policy_generation += workload_is_judged_anew(old, w, b->node);
-	b->is_looser |= old && is_wanted_here(b, w) && workload_is_looser(old, w);
+	b->policy_generation += state_is_judged_anew(b, old, w);
+	b->is_looser |= old && state_is_here(b, w) && workload_is_looser(old, w);
 	if (!old)
 		return workload_link(b, w, NULL);
 	old = workload_ref(old);
@@ -283,7 +278,7 @@ int state_builder_del_address(struct state_builder *b, const char *name)
 	if (w) {
 		w = workload_ref(w);
 		r = workload_unlink(b, w, NULL);
-		b->policy_generation += is_wanted_here(b, w);
+		b->policy_generation += state_is_here(b, w);
 		workload_unref(w);
 		return r;
 	}
@@ -560,6 +555,8 @@ int state_builder_new(const char *node, struct state_builder **ret)
 	if (r == 0)
 		r = map_new(&b->services);
 	if (r == 0)
+		r = map_new(&b->pods);
+	if (r == 0)
 		r = policy_groups_new(b->t.groups, b->t.policies, &b->groups);
 	if (r == 0)
 		r = mesh_nodes_new(b->t.nodes, &b->nodes);
@@ -577,6 +574,7 @@ struct state_builder *state_builder_free(struct state_builder *b)
 		map_for_each (b->services, it)
 			entry_free(it.value);
 	map_free(b->services);
+	map_free(b->pods);
 	policy_groups_free(b->groups);
 	mesh_nodes_free(b->nodes);
 	if (b->t.workloads)

@@ -62,6 +62,12 @@ _must_check_ int state_builder_set_identity(struct state_builder *b, const char 
 _must_check_ int state_builder_set_stand_in(struct state_builder *b, const char *uid,
 					    struct workload *w);
 
+/** state_builder_add_pod(), state_builder_del_pod() - the agent has a pod of this name here,
+ * whatever node the control plane says that it is on; as often as there are pods of that name at a
+ * time. Return: 0; -ENOMEM. */
+_must_check_ int state_builder_add_pod(struct state_builder *b, const char *uid);
+void state_builder_del_pod(struct state_builder *b, const char *uid);
+
 /** state_builder_nodes() - what is changed there is in the next snapshot; borrowed. */
 struct mesh_nodes *state_builder_nodes(struct state_builder *b);
 

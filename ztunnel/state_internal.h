@@ -48,6 +48,7 @@ struct state_builder {
 	struct state_tables t;
 	struct map *services; /* key -> struct service_entry */
 	struct list dirty;
+	struct map *pods; /* uid -> how many pods of this node bear it */
 	struct policy_groups *groups;
 	struct mesh_nodes *nodes;
 	uint64_t generation;
@@ -66,6 +67,21 @@ void state_tables_release(struct state_tables *t);
 /** state_new_aside() - @last with the identities and stand-ins of @now. Return: 0; -ENOMEM. */
 _must_check_ int state_new_aside(const struct state *last, const struct state_tables *now,
 				 struct state **ret);
+
+/** state_is_here() - a workload of this node: its control plane says so, or the agent, which has a
+ * pod of that name. */
+bool state_is_here(const struct state_builder *b, const struct workload *w);
+/** state_is_judged_anew() - do verdicts on this node follow from something that is another now?
+ * They are about its own pods: a peer shows who it is, and without a tunnel both ends are here.
+ * @old: NULL: none. */
+bool state_is_judged_anew(const struct state_builder *b, const struct workload *old,
+			  const struct workload *now);
+/** state_addr_change() - have @edit made to who has @addr. Where it is another workload than before
+ * that is found there, and either is of this node, verdicts are others: a workload that is still
+ * listed somewhere else under a pod's address keeps it from connections without a tunnel. Return:
+ * 0; -ENOMEM. */
+_must_check_ int state_addr_change(struct state_builder *b, const struct cv_addr *addr,
+				   const struct reflist_edit *edit);
 
 /* For tries whose values are one of them or several: see several_of(). */
 extern const struct hamt_ops workloads_hamt_ops;

@@ -2,6 +2,7 @@
 /* state_renew - a builder instead of one in which a change ended in the middle. */
 #include <errno.h>
 
+#include "base/map.h"
 #include "ztunnel/state_internal.h"
 
 static int on_value(void *arg, const void *key, size_t key_len, void *value)
@@ -21,6 +22,8 @@ int state_builder_renew(struct state_builder **io)
 		r = hamt_visit(old->t.stand_ins, on_value, b->t.stand_ins);
 	if (r < 0)
 		return r;
+	map_free(b->pods);
+	b->pods = TAKE_PTR((*io)->pods);
 	b->flags = old->flags;
 	b->generation = old->generation;
 	/* what it will be made of has been another in between */

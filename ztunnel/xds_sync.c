@@ -447,6 +447,16 @@ int xds_sync_set_stand_in(struct xds_sync *x, const char *uid, const void *packe
 	return r;
 }
 
+int xds_sync_add_pod(struct xds_sync *x, const char *uid)
+{
+	return state_builder_add_pod(x->builder, uid);
+}
+
+void xds_sync_del_pod(struct xds_sync *x, const char *uid)
+{
+	state_builder_del_pod(x->builder, uid);
+}
+
 int xds_sync_metrics(void *arg, struct buf *into)
 {
 	const struct xds_sync *x = arg;

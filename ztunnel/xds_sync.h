@@ -58,5 +58,9 @@ int xds_sync_set_identity(struct xds_sync *x, const char *identity, const struct
  * out. Return: 0; as decode_address(). */
 int xds_sync_set_stand_in(struct xds_sync *x, const char *uid, const void *packed, size_t len);
 
+/** xds_sync_add_pod(), xds_sync_del_pod() - see state_builder_add_pod(). Return: 0; -ENOMEM. */
+_must_check_ int xds_sync_add_pod(struct xds_sync *x, const char *uid);
+void xds_sync_del_pod(struct xds_sync *x, const char *uid);
+
 /** xds_sync_metrics() - append istio_xds_* in OpenMetrics text. Return: 0; -ENOMEM. */
 int xds_sync_metrics(void *arg, struct buf *into);

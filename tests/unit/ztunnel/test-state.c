@@ -241,7 +241,7 @@ static void verdicts_are_asked_for_again_only_when_they_may_differ(void **state)
 	m.namespace_ = "demo";
 	mesh_put_workload(b, &w);
 	s[0] = mesh_build(b);
-	w.addrs[0] = "10.0.0.2";
+	w.services[0] = HTTPD;
 	mesh_put_workload(b, &w);
 	s[1] = mesh_build(b);
 	w.policies[0] = "demo/q";
@@ -282,6 +282,83 @@ static void pods_of_other_nodes_change_no_verdict(void **state)
 		assert_int_equal(state_policy_generation(s) != before, steps[i].is_other);
 	}
 	state_unref(s);
+}
+
+static uint64_t generation_after(struct state_builder *b)
+{
+	struct state *s = mesh_build(b);
+	uint64_t n = state_policy_generation(s);
+
+	state_unref(s);
+	return n;
+}
+
+/* Its address was another pod's, whose node has not said yet that it is gone: without a tunnel
+ * nobody gets there until it has. */
+static void who_is_found_at_a_pod_s_address_changes_verdicts(void **state)
+{
+	struct state_builder *b = *state;
+	struct mesh_workload here = {.name = "b", .addrs = {"10.0.0.1"}};
+	struct mesh_workload stale = {.name = "a", .addrs = {"10.0.0.1"}, .node = "n2"};
+	struct mesh_workload later = {.name = "c", .addrs = {"10.0.0.1"}, .node = "n2"};
+	uint64_t before;
+
+	mesh_put_workload(b, &stale);
+	mesh_put_workload(b, &here);
+	before = generation_after(b);
+	/* still the same one that is found */
+	mesh_put_workload(b, &later);
+	mesh_put_workload(b, &stale);
+	assert_int_equal(state_builder_del_address(b, "Kubernetes//Pod/demo/c"), 0);
+	assert_int_equal(generation_after(b), before);
+	assert_int_equal(state_builder_del_address(b, "Kubernetes//Pod/demo/a"), 0);
+	assert_true(generation_after(b) > before);
+	before = generation_after(b);
+	mesh_put_workload(b, &stale);
+	assert_true(generation_after(b) > before);
+	before = generation_after(b);
+	stale.addrs[0] = "10.0.0.9";
+	mesh_put_workload(b, &stale);
+	assert_true(generation_after(b) > before);
+	/* made anew under its name, with another address */
+	before = generation_after(b);
+	here.addrs[0] = "10.0.0.2";
+	mesh_put_workload(b, &here);
+	assert_true(generation_after(b) > before);
+}
+
+/* Which node a workload is on may be missing, or another word for this one: whose pods are here the
+ * agent knows. */
+static void a_pod_of_the_agent_s_is_here_whatever_its_workload_says(void **state)
+{
+	static const char uid[] = "Kubernetes//Pod/demo/a";
+	struct state_builder *b = *state;
+	struct mesh_workload w = {.name = "a", .addrs = {"10.0.0.1"}, .node = "N1.example"};
+	uint64_t before;
+
+	assert_int_equal(state_builder_add_pod(b, uid), 0);
+	assert_int_equal(state_builder_add_pod(b, uid), 0);
+	mesh_put_workload(b, &w);
+	before = generation_after(b);
+	w.policies[0] = "demo/p";
+	mesh_put_workload(b, &w);
+	assert_true(generation_after(b) > before);
+	assert_true(state_builder_is_missing_policies(b));
+	assert_int_equal(state_builder_renew(&b), 0);
+	*state = b;
+	mesh_put_workload(b, &w);
+	state_builder_del_pod(b, uid);
+	before = generation_after(b);
+	w.policies[0] = NULL;
+	mesh_put_workload(b, &w);
+	assert_true(state_builder_is_looser(b));
+	assert_true(generation_after(b) > before);
+	/* the last one: it is another node's now */
+	state_builder_del_pod(b, uid);
+	before = generation_after(b);
+	w.policies[0] = "demo/p";
+	mesh_put_workload(b, &w);
+	assert_int_equal(generation_after(b), before);
 }
 
 /* Random changes, then everything taken away: nothing is left over and nothing leaks (run with
@@ -351,6 +428,8 @@ int main(void)
 		T(missing_policies_of_this_node_are_noticed),
 		T(verdicts_are_asked_for_again_only_when_they_may_differ),
 		T(pods_of_other_nodes_change_no_verdict),
+		T(who_is_found_at_a_pod_s_address_changes_verdicts),
+		T(a_pod_of_the_agent_s_is_here_whatever_its_workload_says),
 		T(random_changes_leave_nothing_behind),
 	};
 

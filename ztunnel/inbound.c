@@ -14,6 +14,7 @@
 #include "ztunnel/authz.h"
 #include "ztunnel/baggage.h"
 #include "ztunnel/conn.h"
+#include "ztunnel/handshakes.h"
 #include "ztunnel/memory.h"
 #include "ztunnel/pod.h"
 #include "ztunnel/relay.h"
@@ -24,14 +25,12 @@
 #define STATE_TIMEOUT_US (5 * 1000000ULL)
 /* For the application to take the connection. */
 #define DIAL_TIMEOUT_US (10 * 1000000ULL)
-/* So many of a worker's handshakes make an address pay for the next one itself. */
-#define HANDSHAKES_SHARE 16
 
 /* A tunnel from a peer. Counted: by itself until it closes, and by each of its streams, which
  * borrow the identity. */
 struct server_tunnel {
-	struct list link;      /* worker->server_tunnels */
-	struct list handshake; /* worker->handshakes, while is_handshaking */
+	struct list link; /* worker->server_tunnels */
+	struct handshake handshake;
 	unsigned int refs;
 	struct worker *worker;
 	struct pod *pod;
@@ -41,7 +40,6 @@ struct server_tunnel {
 	struct loop_timer deadline;
 	struct cv_sockaddr peer;
 	struct cv_sockaddr local;
-	bool is_handshaking;
 	bool is_evicted; /* for another handshake */
 	bool is_leaving; /* no new streams once it is open: its pod has left the mesh */
 	char identity[SPIFFE_ID_SIZE];
@@ -326,15 +324,6 @@ static int on_connect(void *arg, int32_t id, const struct hbone_head *head)
 
 /* The tunnel itself. */
 
-static void handshake_done(struct server_tunnel *t)
-{
-	if (!t->is_handshaking)
-		return;
-	t->is_handshaking = false;
-	t->worker->handshake_count--;
-	list_del(&t->handshake);
-}
-
 static void fail_info(const struct server_tunnel *t, enum conn_flags flags, const char *error)
 {
 	const struct conn_info info = {
@@ -350,7 +339,7 @@ static void fail_info(const struct server_tunnel *t, enum conn_flags flags, cons
 
 static void tunnel_leave(struct server_tunnel *t)
 {
-	handshake_done(t);
+	handshakes_end(&t->worker->handshakes, &t->handshake);
 	loop_timer_del(&t->deadline);
 	state_wait_cancel(&t->state_wait);
 	list_del(&t->link);
@@ -366,7 +355,7 @@ static void on_ready(void *arg)
 	const char *refusal;
 	int error;
 
-	handshake_done(t);
+	handshakes_end(&t->worker->handshakes, &t->handshake);
 	if (hbone_tunnel_peer_identity(t->hbone, t->identity, sizeof(t->identity)) < 0) {
 		hbone_tunnel_close(t->hbone, -EACCES, "the peer shows no identity");
 		return;
@@ -481,22 +470,15 @@ static void on_deadline(struct loop_timer *timer)
 	tunnel_leave(t);
 }
 
-/* evict() - the handshake that has lasted longest makes room: who connects and says nothing needs
- * no certificate, and is to keep nobody out who says something. Of @peer's own, when it has a share
- * of the places: who connects all the time is to keep out himself, who begins two tunnels while
- * others have all places is not. */
-static void evict(struct worker *w, const struct cv_addr *peer)
+static void handshake_begin(struct server_tunnel *new)
 {
-	struct server_tunnel *t = NULL, *at;
-	unsigned int count = 0;
+	struct handshake *gone =
+		handshakes_begin(&new->worker->handshakes, &new->handshake, &new->peer.addr);
+	struct server_tunnel *t;
 
-	list_for_each_entry (at, &w->handshakes, handshake) {
-		if (cv_addr_equal(&at->peer.addr, peer) && count++ == 0)
-			t = at;
-	}
-	if (count < HANDSHAKES_SHARE)
-		t = list_entry(w->handshakes.next, struct server_tunnel, handshake);
-	handshake_done(t);
+	if (!gone)
+		return;
+	t = container_of(gone, struct server_tunnel, handshake);
 	t->is_evicted = true;
 	if (t->hbone)
 		hbone_tunnel_close(t->hbone, -EBUSY, "too many handshakes");
@@ -525,11 +507,7 @@ void inbound_tunnel_start(struct worker *w, struct pod *pod, int fd, const struc
 	t->state_wait.on_state = on_state;
 	t->deadline.on_timer = on_deadline;
 	t->is_leaving = worker_pod_is_leaving(w, pod->netns_cookie);
-	if (w->handshake_count >= WORKER_HANDSHAKES_MAX)
-		evict(w, &peer->addr);
-	t->is_handshaking = true;
-	w->handshake_count++;
-	list_add_tail(&w->handshakes, &t->handshake);
+	handshake_begin(t);
 	list_add_tail(&w->server_tunnels, &t->link);
 	worker_count_tunnel(w, 1);
 	(void)loop_timer_set(w->loop, &t->deadline, STATE_TIMEOUT_US);
@@ -560,7 +538,7 @@ void inbound_on_trust(struct worker *w)
 static void tunnel_drain(struct server_tunnel *t)
 {
 	t->is_leaving = true;
-	if (!t->is_handshaking)
+	if (!t->handshake.is_on)
 		hbone_tunnel_drain(t->hbone);
 }
 

@@ -433,7 +433,7 @@ int worker_prepare(struct worker *w, struct state *state)
 	list_init(&w->conns);
 	list_init(&w->state_waiters);
 	list_init(&w->server_tunnels);
-	list_init(&w->handshakes);
+	handshakes_init(&w->handshakes);
 	list_init(&w->pod_list);
 	random_bytes(&w->random, sizeof(w->random));
 	w->random |= 1;

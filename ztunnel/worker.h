@@ -14,6 +14,7 @@
 #include "base/loop.h"
 #include "culvert/zds.h"
 #include "ztunnel/brief.h"
+#include "ztunnel/handshakes.h"
 #include "ztunnel/help.h"
 #include "ztunnel/inbox.h"
 #include "ztunnel/penalty.h"
@@ -32,10 +33,8 @@ struct telemetry;
 
 /* Connections of one worker, tunnels not counted; more are refused. */
 #define WORKER_CONNS_MAX 100000
-/* Tunnels from peers of one worker, and TLS handshakes under way: of those the oldest makes room.
- */
-#define WORKER_TUNNELS_MAX    20000
-#define WORKER_HANDSHAKES_MAX 1024
+/* Tunnels from peers of one worker. */
+#define WORKER_TUNNELS_MAX 20000
 
 struct worker;
 
@@ -77,17 +76,16 @@ struct worker {
 	struct state *state; /* counted; never NULL once running */
 	struct map *pods;    /* netns cookie -> struct worker_pod */
 	struct pool *pool;
-	struct list conns;          /* struct conn.link */
-	struct list state_waiters;  /* struct state_wait.link */
-	struct list server_tunnels; /* struct server_tunnel.link */
-	struct list handshakes;     /* struct server_tunnel.handshake, the oldest first */
-	struct list pod_list;       /* struct worker_pod.link */
-	struct penalty penalty;     /* peers that flooded */
+	struct list conns;            /* struct conn.link */
+	struct list state_waiters;    /* struct state_wait.link */
+	struct list server_tunnels;   /* struct server_tunnel.link */
+	struct list pod_list;         /* struct worker_pod.link */
+	struct handshakes handshakes; /* with peers */
+	struct penalty penalty;       /* peers that flooded */
 	int reserve_fd; /* given up to refuse a connection when there are no descriptors left */
 	struct brief brief;
 	uint32_t conn_count;
 	uint32_t tunnel_count;
-	uint32_t handshake_count;
 	uint64_t policy_generation; /* that live connections have been checked against */
 	bool is_draining;
 	bool is_settled; /* and nothing is handed over any more */

@@ -55,7 +55,7 @@ static SSL *peer_ssl(struct rig *f)
 
 TEST(who_dials_15008_and_says_nothing_keeps_nobody_out)
 {
-	enum { SILENT = WORKERS * WORKER_HANDSHAKES_MAX + 100 };
+	enum { SILENT = WORKERS * HANDSHAKES_MAX + 100 };
 	struct rig *f = *cmocka_state;
 	static int fds[SILENT];
 	struct pair p;
@@ -74,7 +74,7 @@ TEST(who_dials_15008_and_says_nothing_keeps_nobody_out)
  * who dials fast enough would else have all the places at any time. */
 TEST(who_dials_15008_all_the_time_takes_nobodys_place)
 {
-	enum { DIALS = 2 * WORKERS * WORKER_HANDSHAKES_MAX };
+	enum { DIALS = 2 * WORKERS * HANDSHAKES_MAX };
 	struct rig *f = *cmocka_state;
 	SSL *ssl = peer_ssl(f);
 	static int fds[DIALS];
@@ -96,7 +96,7 @@ TEST(who_dials_15008_all_the_time_takes_nobodys_place)
 /* Several tunnels that somebody begins at once are not each other's: the places are another's. */
 TEST(who_dials_15008_all_the_time_does_not_turn_others_on_themselves)
 {
-	enum { DIALS = 2 * WORKERS * WORKER_HANDSHAKES_MAX, HONEST = 4 * WORKERS };
+	enum { DIALS = 2 * WORKERS * HANDSHAKES_MAX, HONEST = 4 * WORKERS };
 	struct rig *f = *cmocka_state;
 	static int fds[DIALS];
 	int honest[HONEST];
@@ -116,6 +116,39 @@ TEST(who_dials_15008_all_the_time_does_not_turn_others_on_themselves)
 		SSL_free(ssl);
 		(void)close(honest[i]);
 	}
+	for (int i = 0; i < DIALS; i++)
+		(void)close(fds[i]);
+}
+
+/* From so many addresses that none of them has many: still more than who begins one. */
+TEST(who_dials_15008_from_many_addresses_throws_nobody_out)
+{
+	enum { DIALS = 2 * WORKERS * HANDSHAKES_MAX, ADDRESSES = 250 };
+	struct rig *f = *cmocka_state;
+	SSL *ssl = peer_ssl(f);
+	static int fds[DIALS];
+	int honest = peer_dial(), late;
+
+	assert_true(files_limit_raise(3 * DIALS) >= 3 * DIALS);
+	rig_turn_workers(f);
+	for (int i = 0; i < DIALS; i++) {
+		char from[16];
+
+		(void)snprintf(from, sizeof(from), "127.9.0.%d", 1 + i % ADDRESSES);
+		fds[i] = peer_dial_from(from);
+	}
+	rig_turn_workers(f);
+	assert_int_equal(SSL_set_fd(ssl, honest), 1);
+	assert_int_equal(SSL_connect(ssl), 1);
+	SSL_free(ssl);
+	/* nor keeps he anybody out */
+	late = peer_dial();
+	ssl = peer_ssl(f);
+	assert_int_equal(SSL_set_fd(ssl, late), 1);
+	assert_int_equal(SSL_connect(ssl), 1);
+	SSL_free(ssl);
+	(void)close(late);
+	(void)close(honest);
 	for (int i = 0; i < DIALS; i++)
 		(void)close(fds[i]);
 }
@@ -320,6 +353,7 @@ int main(void)
 		T(who_dials_15008_and_says_nothing_keeps_nobody_out),
 		T(who_dials_15008_all_the_time_takes_nobodys_place),
 		T(who_dials_15008_all_the_time_does_not_turn_others_on_themselves),
+		T(who_dials_15008_from_many_addresses_throws_nobody_out),
 		T(a_handshake_with_a_pod_that_leaves_ends_in_a_goaway),
 		T(who_is_revoked_within_the_handshake_is_not_let_in),
 		T(who_floods_tunnels_with_tiny_frames_and_breaks_them_off_is_not_heard),

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/str.h"
+#include "net/shares.h"
 
 #define REVIEW_PATH   "/apis/authentication.k8s.io/v1/tokenreviews"
 #define REVIEW_US     5000000ULL
@@ -36,6 +37,7 @@ struct known {
 /** struct waiting - a call whose token is being looked at. */
 struct waiting {
 	const struct guarded *method;
+	struct share *share; /* of its address */
 	struct list link;
 	struct grpc_call *call;
 	struct grpc_peer peer;
@@ -47,18 +49,56 @@ struct gate {
 	struct gate_config config;
 	struct guarded methods[GATE_METHODS_MAX];
 	size_t n_methods;
-	struct map *known; /* hash -> struct known */
-	struct list waiting;
+	struct map *known;   /* hash -> struct known */
+	struct list waiting; /* the newest last */
+	struct shares *shares;
 	size_t n_waiting;
 	size_t n_strangers[2]; /* of methods other than xDS, of xDS */
 };
 
 static void waiting_free(struct waiting *w)
 {
+	struct gate *g = w->method->gate;
+
 	(void)kube_request_cancel(w->review);
 	list_del(&w->link);
-	w->method->gate->n_waiting--;
+	g->n_waiting--;
+	shares_give_back(g->shares, w->share);
 	free(w);
+}
+
+static struct waiting *newest_of(const struct gate *g, const struct share *share)
+{
+	struct waiting *w = list_entry(g->waiting.prev, struct waiting, link);
+
+	while (w->share != share)
+		w = list_entry(w->link.prev, struct waiting, link);
+	return w;
+}
+
+static void turn_away(struct grpc_call *call)
+{
+	grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "too many calls are waiting");
+}
+
+/* Whoever has most gives way to @addr, the last to come first: tokens that lead nowhere cost
+ * nothing to make, and nobody keeps others out by them. */
+static bool room_make(struct gate *g, const struct cv_addr *addr)
+{
+	const struct share *most;
+	struct grpc_call *call;
+	struct waiting *w;
+
+	if (g->n_waiting < WAITING_MAX)
+		return true;
+	most = shares_most(g->shares);
+	if (!shares_must_yield(most, shares_of(g->shares, addr)))
+		return false;
+	w = newest_of(g, most);
+	call = w->call;
+	waiting_free(w);
+	turn_away(call);
+	return true;
 }
 
 static void refuse(const struct guarded *m, struct grpc_call *call)
@@ -246,12 +286,17 @@ static int wait_for(const struct guarded *m, struct grpc_call *call, const struc
 		    const char *token, const unsigned char *hash)
 {
 	struct gate *g = m->gate;
-	struct waiting *w = g->n_waiting < WAITING_MAX ? calloc(1, sizeof(*w)) : NULL;
+	struct waiting *w = room_make(g, &peer->addr) ? calloc(1, sizeof(*w)) : NULL;
 	int r;
 
 	if (!w)
 		return -ENOBUFS;
 	w->method = m;
+	w->share = shares_take(g->shares, &peer->addr);
+	if (!w->share) {
+		free(w);
+		return -ENOMEM;
+	}
 	w->call = call;
 	w->peer = *peer;
 	memcpy(w->hash, hash, sizeof(w->hash));
@@ -286,7 +331,7 @@ static void on_open(struct grpc_call *call, const struct grpc_peer *peer, void *
 		caller = *known;
 		let_in(m, call, peer, &caller);
 	} else if (wait_for(m, call, peer, header, hash) < 0) {
-		grpc_call_finish(call, GRPC_RESOURCE_EXHAUSTED, "too many calls are waiting");
+		turn_away(call);
 	}
 }
 
@@ -318,6 +363,8 @@ int gate_new(const struct gate_config *config, struct gate **ret)
 	g->config = *config;
 	list_init(&g->waiting);
 	r = map_new(&g->known);
+	if (r == 0)
+		r = shares_new(&g->shares);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(g);
@@ -332,6 +379,7 @@ struct gate *gate_free(struct gate *g)
 		return NULL;
 	list_for_each_entry_safe (w, tmp, &g->waiting, link)
 		waiting_free(w);
+	(void)shares_free(g->shares);
 	if (g->known)
 		known_forget_old(g, 0, true);
 	(void)map_free(g->known);

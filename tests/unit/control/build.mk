@@ -8,3 +8,6 @@ $(BUILD)/tests/unit/control/test-control: ALL_LDFLAGS += -Wl,--wrap=resources_se
 
 # A control plane that is nothing but ready or not.
 $(BUILD)/tests/unit/control/test-readiness: ALL_LDFLAGS += -Wl,--wrap=control_is_ready
+
+# An API server that answers when the test says so.
+$(BUILD)/tests/unit/control/test-gate: ALL_LDFLAGS += -Wl,--wrap=kube_request_new,--wrap=kube_request_cancel

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* gate - who a TokenReview says the caller is; all that is not plainly a service account of our
- * audience is refused. */
+ * audience is refused. Who asks for many at a time does not keep others out. */
 #include "userspace/control/gate.h"
 
 #include <errno.h>
@@ -10,6 +10,14 @@
 #include <string.h>
 
 #include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <sys/socket.h>
+
+#include "base/log.h"
+#include "base/str.h"
+#include "net/addr.h"
+#include "net/tcp.h"
 
 #define REVIEW(authenticated, audience, user, extra)                                               \
 	"{\"status\":{\"authenticated\":" authenticated ",\"audiences\":[" audience                \
@@ -78,12 +86,190 @@ static void refuses_everybody_else(void **state)
 	}
 }
 
+#define CONNECTIONS_MAX 16
+#define CALLS           100 /* of a connection */
+#define REVIEWS_MAX     1024
+
+/* An API server that answers when the test says so: what it was asked last. */
+static struct {
+	void (*on_done)(void *arg, const struct kube_answer *answer);
+	void *arg;
+	size_t n_open;
+} api;
+
+int __wrap_kube_request_new(struct kube_client *c, const struct kube_request_config *config,
+			    struct kube_request **ret);
+struct kube_request *__wrap_kube_request_cancel(struct kube_request *r);
+
+int __wrap_kube_request_new(struct kube_client *c, const struct kube_request_config *config,
+			    struct kube_request **ret)
+{
+	api.on_done = config->on_done;
+	api.arg = config->arg;
+	api.n_open++;
+	*ret = (struct kube_request *)&api;
+	return 0;
+}
+
+struct kube_request *__wrap_kube_request_cancel(struct kube_request *r)
+{
+	api.n_open -= r != NULL;
+	return NULL;
+}
+
+static void api_answer(const char *body)
+{
+	const struct kube_answer a = {.status = 201, .body = body, .len = strlen(body)};
+
+	api.n_open--;
+	api.on_done(api.arg, &a);
+}
+
+struct crowd {
+	struct loop *loop;
+	struct gate *gate;
+	struct grpc_method method;
+	struct grpc_server *server;
+	struct grpc_client *clients[CONNECTIONS_MAX];
+	size_t n_clients, n_let_in, n_turned_away;
+};
+
+static void on_let_in(struct grpc_call *c, const struct grpc_peer *peer, void *arg)
+{
+	((struct crowd *)arg)->n_let_in++;
+	grpc_call_finish(c, GRPC_OK, NULL);
+}
+
+static bool is_xds_allowed(void *arg, const struct caller *caller)
+{
+	return true;
+}
+
+static void on_closed(void *arg, int error)
+{
+}
+
+static void on_message(struct grpc_call *c, void *arg, const void *data, size_t len)
+{
+}
+
+static void on_end(struct grpc_call *c, void *arg, int status, const char *message)
+{
+	((struct crowd *)arg)->n_turned_away += status == GRPC_RESOURCE_EXHAUSTED;
+}
+
+static const struct grpc_call_ops ops = {.on_message = on_message, .on_end = on_end};
+
+static int crowd_set_up(void **state)
+{
+	static struct crowd crowd;
+	struct crowd *c = &crowd;
+	const struct grpc_method inner = {.path = "/a/b", .on_open = on_let_in, .arg = c};
+	struct gate_config gate = {.is_xds_allowed = is_xds_allowed};
+	struct grpc_server_config server = {
+		.listen_fd = -EBADF, .n_methods = 1, .max_connections = CONNECTIONS_MAX};
+
+	memset(c, 0, sizeof(*c));
+	memset(&api, 0, sizeof(api));
+	log_set_level(LOG_OFF);
+	assert_int_equal(loop_new(&c->loop), 0);
+	gate.loop = server.loop = c->loop;
+	assert_int_equal(gate_new(&gate, &c->gate), 0);
+	c->method = gate_method(c->gate, &inner, false);
+	server.methods = &c->method;
+	assert_int_equal(grpc_server_new(&server, &c->server), 0);
+	*state = c;
+	return 0;
+}
+
+static int crowd_tear_down(void **state)
+{
+	struct crowd *c = *state;
+
+	for (size_t i = 0; i < c->n_clients; i++)
+		(void)grpc_client_free(c->clients[i]);
+	(void)grpc_server_free(c->server);
+	(void)gate_free(c->gate);
+	(void)loop_free(c->loop);
+	assert_int_equal(api.n_open, 0);
+	return 0;
+}
+
+static struct grpc_client *connect_from(struct crowd *c, const char *address)
+{
+	struct sockaddr_in at = {0}, from = {.sin_family = AF_INET};
+	socklen_t len = sizeof(at);
+	struct cv_addr any;
+	int listener, fd;
+
+	assert_int_equal(cv_addr_parse("127.0.0.1", &any), 0);
+	assert_int_equal(tcp_listen(&any, 0, &listener), 0);
+	assert_int_equal(getsockname(listener, (struct sockaddr *)&at, &len), 0);
+	assert_int_equal(inet_pton(AF_INET, address, &from.sin_addr), 1);
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&from, sizeof(from)), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(grpc_server_accept(c->server, accept(listener, NULL, NULL)), 0);
+	(void)close_fd(listener);
+	assert_int_equal(grpc_client_new(c->loop, fd, on_closed, c, &c->clients[c->n_clients]), 0);
+	return c->clients[c->n_clients++];
+}
+
+/* As @address, with one token each; by as few connections as there must be. */
+static void ask(struct crowd *c, const char *address, size_t n)
+{
+	struct grpc_client *client = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		_cleanup_(freep) char *token = str_format("Bearer %s %zu", address, i);
+		const struct grpc_metadata metadata[] = {{"authorization", token}};
+		const struct grpc_call_config config = {.path = "/a/b",
+							.metadata = metadata,
+							.n_metadata = 1,
+							.max_message = 1,
+							.ops = &ops,
+							.arg = c};
+		struct grpc_call *call;
+
+		if (i % CALLS == 0)
+			client = connect_from(c, address);
+		assert_int_equal(grpc_client_call(client, &config, &call), 0);
+	}
+	for (int i = 0; i < 50; i++)
+		assert_true(loop_run_once(c->loop, 1) >= 0);
+}
+
+static void one_address_does_not_keep_others_out(void **state)
+{
+	struct crowd *c = *state;
+
+	/* alone it has what there is */
+	ask(c, "127.0.0.2", REVIEWS_MAX + 6);
+	assert_int_equal(api.n_open, REVIEWS_MAX);
+	assert_int_equal(c->n_turned_away, 6);
+	ask(c, "127.0.0.3", 1);
+	assert_int_equal(api.n_open, REVIEWS_MAX);
+	assert_int_equal(c->n_turned_away, 7);
+	api_answer(REVIEW("true", OURS, "system:serviceaccount:a:b", POD));
+	assert_int_equal(c->n_let_in, 1);
+	/* who came first is not turned away for it */
+	ask(c, "127.0.0.4", 3);
+	assert_int_equal(c->n_turned_away, 9);
+	ask(c, "127.0.0.2", 1);
+	assert_int_equal(c->n_turned_away, 10);
+	assert_int_equal(api.n_open, REVIEWS_MAX);
+	api_answer(REVIEW("true", OURS, "system:serviceaccount:a:b", POD));
+	assert_int_equal(c->n_let_in, 2);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_a_pod_bound_token),
 		cmocka_unit_test(a_token_without_a_pod_has_none),
 		cmocka_unit_test(refuses_everybody_else),
+		cmocka_unit_test_setup_teardown(one_address_does_not_keep_others_out, crowd_set_up,
+						crowd_tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/loop.h"
 #include "base/macros.h"
+#include "culvert/abi/addr.h"
 
 enum grpc_status {
 	GRPC_OK = 0,
@@ -125,12 +126,13 @@ void grpc_call_go_on(struct grpc_call *c);
 /** grpc_call_metadata() - server: value of a request header. Return: borrowed; NULL when absent. */
 const char *grpc_call_metadata(const struct grpc_call *c, const char *name);
 
-/** struct grpc_peer - who is at the other end: of a UNIX socket by SO_PEERCRED, else as whoever
- * opened the call found out. */
+/** struct grpc_peer - who is at the other end: of a UNIX socket by SO_PEERCRED, else its address,
+ * and what whoever opened the call found out. */
 struct grpc_peer {
 	uid_t uid;
 	pid_t pid;
-	const void *caller; /* set by a method that stands before another; NULL: not known */
+	struct cv_addr addr; /* all zero: over no network */
+	const void *caller;  /* set by a method that stands before another; NULL: not known */
 };
 
 struct grpc_method {

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "base/str.h"
+#include "net/addr.h"
 #include "net/tcp.h"
 #include "tls/identity.h"
 
@@ -445,11 +446,23 @@ static int session_new(struct grpc_conn *conn)
 	return 0;
 }
 
+static void peer_read(struct grpc_conn *conn)
+{
+	struct sockaddr_storage sa;
+	socklen_t cred_len = sizeof(struct ucred), len = sizeof(sa);
+	struct cv_sockaddr from;
+	struct ucred cred;
+
+	if (getsockopt(conn->w.fd, SOL_SOCKET, SO_PEERCRED, &cred, &cred_len) == 0)
+		conn->peer = (struct grpc_peer){.uid = cred.uid, .pid = cred.pid};
+	if (getpeername(conn->w.fd, (struct sockaddr *)&sa, &len) == 0 &&
+	    cv_sockaddr_from_native((const struct sockaddr *)&sa, len, &from) == 0)
+		conn->peer.addr = from.addr;
+}
+
 int grpc_conn_attach(struct grpc_conn *conn, int fd, SSL *ssl)
 {
-	socklen_t len = sizeof(struct ucred);
 	int flags = fcntl(fd, F_GETFL);
-	struct ucred cred;
 	int r;
 
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
@@ -468,8 +481,7 @@ int grpc_conn_attach(struct grpc_conn *conn, int fd, SSL *ssl)
 		return r;
 	}
 	conn->ssl = ssl;
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0)
-		conn->peer = (struct grpc_peer){.uid = cred.uid, .pid = cred.pid};
+	peer_read(conn);
 	grpc_conn_kick(conn);
 	return 0;
 }

@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "base/files_limit.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "net/tcp.h"
@@ -245,6 +246,34 @@ static void test_strangers_that_say_nothing_keep_no_review_waiting(void **state)
 		(void)close(fds[i]);
 }
 
+/* More than that go on and on, from addresses other than the API server's. */
+static void test_a_flood_from_elsewhere_delays_no_review(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(freep) char *review = review_make(1, "ALLOW");
+	struct sockaddr_in from = {.sin_family = AF_INET};
+	int fds[900];
+	size_t n = 0;
+	uint64_t begun;
+
+	assert_true(files_limit_raise(4096) >= 2000); /* both ends */
+	assert_int_equal(inet_pton(AF_INET, "127.0.0.2", &from.sin_addr), 1);
+	for (size_t i = 0; i < 6; i++) {
+		for (size_t k = 0; k < ARRAY_SIZE(fds) / 6; k++, n++) {
+			fds[n] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+			assert_int_equal(bind(fds[n], (struct sockaddr *)&from, sizeof(from)), 0);
+			assert_int_equal(
+				connect(fds[n], (struct sockaddr *)&f->address, sizeof(f->address)),
+				0);
+		}
+		begun = loop_now_us(f->loop);
+		assert_int_equal(ask(f, "POST", "/validate", review), 200);
+		assert_true(loop_now_us(f->loop) - begun < 900000);
+	}
+	while (n-- > 0)
+		(void)close(fds[n]);
+}
+
 static void test_a_client_without_tls_gets_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -266,6 +295,7 @@ int main(void)
 		TEST(test_what_is_no_review_is_told_so),
 		TEST(test_a_body_over_the_limit_is_refused),
 		TEST(test_strangers_that_say_nothing_keep_no_review_waiting),
+		TEST(test_a_flood_from_elsewhere_delays_no_review),
 		TEST(test_a_client_without_tls_gets_nothing),
 	};
 

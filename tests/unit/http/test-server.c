@@ -2,6 +2,7 @@
 /* server - answers what is asked, refuses what is odd, survives clients that leave. */
 #include "http/server.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>
 #include <setjmp.h>
@@ -16,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "base/files_limit.h"
 #include "net/tcp.h"
 
 #define BIG (3 * 1024 * 1024)
@@ -84,6 +86,17 @@ static int dial(struct fixture *f)
 {
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
+	assert_int_equal(connect(fd, (struct sockaddr *)&f->ss, f->len), 0);
+	return fd;
+}
+
+static int dial_from(struct fixture *f, const char *address)
+{
+	struct sockaddr_in from = {.sin_family = AF_INET};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_int_equal(inet_pton(AF_INET, address, &from.sin_addr), 1);
+	assert_int_equal(bind(fd, (struct sockaddr *)&from, sizeof(from)), 0);
 	assert_int_equal(connect(fd, (struct sockaddr *)&f->ss, f->len), 0);
 	return fd;
 }
@@ -316,6 +329,74 @@ static void many_at_once_are_answered_beside_strangers_that_say_nothing(void **s
 		(void)close(silent[i]);
 }
 
+#define CROWD_US 2000000
+
+/* Those that have come cost who asks from elsewhere a tenth of their time once, however many there
+ * are, and what is asked by many at once is not cut for theirs. */
+static void strangers_of_other_addresses_cost_next_to_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct http_server_config config = {.loop = f->loop,
+					    .handler = handler,
+					    .arg = f,
+					    .is_crowd_cut = true,
+					    .crowd_us = CROWD_US};
+	int silent[400], fds[100];
+	uint64_t begun;
+	char text[512];
+
+	f->server = http_server_free(f->server);
+	assert_int_equal(listen_here(f, &config.listen_fd), 0);
+	assert_int_equal(http_server_open(&config, &f->server), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(silent); i++) {
+		silent[i] = dial_from(f, i % 2 ? "127.0.0.2" : "127.0.0.3");
+		assert_int_equal(loop_run_once(f->loop, 0), 0);
+	}
+	begun = loop_now_us(f->loop);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		fds[i] = dial(f);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		assert_int_equal(loop_run_once(f->loop, 0), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
+		(void)send(fds[i], "GET /ok HTTP/1.1\r\n\r\n", 20, MSG_NOSIGNAL);
+	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+		(void)answer(f, fds[i], text, sizeof(text));
+		assert_non_null(strstr(text, " 200 OK"));
+	}
+	assert_true(loop_now_us(f->loop) - begun < CROWD_US);
+	for (size_t i = 0; i < ARRAY_SIZE(silent); i++)
+		(void)close(silent[i]);
+}
+
+/* More than are kept: whose there are most of them go, not whoever comes last. */
+static void what_waits_is_bounded_by_address(void **state)
+{
+	struct fixture *f = *state;
+	struct http_server_config config = {.loop = f->loop,
+					    .handler = handler,
+					    .arg = f,
+					    .is_crowd_cut = true,
+					    .crowd_us = 100000};
+	int silent[1200], fd;
+	char text[512];
+
+	assert_true(files_limit_raise(4096) >= 2500); /* both ends */
+	f->server = http_server_free(f->server);
+	assert_int_equal(listen_here(f, &config.listen_fd), 0);
+	assert_int_equal(http_server_open(&config, &f->server), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(silent); i++) {
+		silent[i] = dial_from(f, "127.0.0.2");
+		assert_int_equal(loop_run_once(f->loop, 0), 0);
+	}
+	fd = dial(f);
+	assert_int_equal(send(fd, "GET /ok HTTP/1.1\r\n\r\n", 20, 0), 20);
+	(void)answer(f, fd, text, sizeof(text));
+	assert_non_null(strstr(text, " 200 OK"));
+	assert_int_equal(recv(silent[ARRAY_SIZE(silent) - 1], text, 1, MSG_DONTWAIT), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(silent); i++)
+		(void)close(silent[i]);
+}
+
 static void bodies_that_do_not_come_make_room_where_strangers_reach_it(void **state)
 {
 	static const char promise[] = "POST /ok HTTP/1.1\r\nContent-Length: 1000\r\n\r\n",
@@ -383,6 +464,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			many_at_once_are_answered_beside_strangers_that_say_nothing, setup,
 			teardown),
+		cmocka_unit_test_setup_teardown(strangers_of_other_addresses_cost_next_to_nothing,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(what_waits_is_bounded_by_address, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			bodies_that_do_not_come_make_room_where_strangers_reach_it, setup,
 			teardown),

@@ -10,58 +10,17 @@
 
 #include "base/str.h"
 #include "http/head.h"
+#include "http/server_internal.h"
 
 #define HEAD_MAX           8192
 #define BODY_MAX           65536 /* request bodies are read and dropped */
-#define CONNECTIONS_MAX    64
 #define REQUEST_TIMEOUT_US (10ULL * 1000000)
 #define HANDLE_TIMEOUT_US  (60ULL * 1000000)
 #define WRITE_TIMEOUT_US   (30ULL * 1000000)
 #define LINGER_TIMEOUT_US  (1ULL * 1000000)
-#define ACCEPT_PAUSE_US    (100ULL * 1000)
 #define SEND_MAX           (1 << 20) /* at a time */
 #define READ_BYTES         2048
 #define RECORD_MAX         16384 /* bytes of a TLS record, RFC 8446, 5.1 */
-
-enum conn_state {
-	CONN_STATE_HEAD,     /* reading the request's head */
-	CONN_STATE_WANTED,   /* reading a body for the handler */
-	CONN_STATE_BODY,     /* reading a body that nobody wants */
-	CONN_STATE_DEFERRED, /* the handler answers later */
-	CONN_STATE_WRITE,    /* sending the answer */
-	CONN_STATE_LINGER,   /* all sent: waiting for the peer's FIN, so that it surely reads the
-				answer */
-};
-
-struct conn {
-	struct list link;
-	struct http_server *server; /* NULL: orphan, only kept for http_response_finish() */
-	struct loop_fd watch;
-	struct loop_timer timer;
-	SSL *ssl; /* NULL: plain */
-	enum conn_state state;
-	uint64_t since_us; /* when it came, or its answer did */
-	struct buf in;
-	char *head;              /* of a request whose body is read */
-	struct http_request req; /* in @head */
-	size_t body_reserved;
-	struct buf out;
-	size_t body_left;
-	bool is_head_method;
-	bool is_deferred;
-	struct http_response resp;
-};
-
-struct http_server {
-	struct http_server_config config;
-	struct loop *loop;
-	struct loop_fd listener;
-	struct loop_timer accept_pause;
-	struct loop_timer crowd; /* until somebody may go for who waits */
-	size_t bodies;           /* bytes that are promised to bodies */
-	struct list conns;
-	unsigned int n_conns;
-};
 
 static void conn_detach(struct conn *c)
 {
@@ -73,12 +32,14 @@ static void conn_detach(struct conn *c)
 	list_del(&c->link);
 	c->server->n_conns--;
 	c->server->bodies -= c->body_reserved;
-	if (!c->server->accept_pause.loop)
+	if (c->server->crowd)
+		crowd_leave(c->server->crowd, c);
+	else if (!c->server->accept_pause.loop)
 		(void)loop_set(&c->server->listener, EPOLLIN);
 	c->server = NULL;
 }
 
-static void conn_free(struct conn *c)
+void http_conn_free(struct conn *c)
 {
 	buf_reset(&c->in);
 	buf_reset(&c->out);
@@ -120,12 +81,11 @@ static ssize_t conn_send(struct conn *c)
 		      : send(c->watch.fd, buf_head(&c->out), n, MSG_NOSIGNAL);
 }
 
-/* conn_close() - the end; a deferred answer keeps the memory until it is finished. */
-static void conn_close(struct conn *c)
+void http_conn_close(struct conn *c)
 {
 	conn_detach(c);
 	if (c->state != CONN_STATE_DEFERRED)
-		conn_free(c);
+		http_conn_free(c);
 }
 
 static const char *status_text(unsigned int status)
@@ -166,7 +126,7 @@ static void conn_linger(struct conn *c)
 	}
 	if (shutdown(c->watch.fd, SHUT_WR) < 0 || loop_set(&c->watch, EPOLLIN) < 0 ||
 	    loop_timer_set(c->server->loop, &c->timer, LINGER_TIMEOUT_US) < 0)
-		conn_close(c);
+		http_conn_close(c);
 }
 
 static void conn_write(struct conn *c)
@@ -180,11 +140,11 @@ static void conn_write(struct conn *c)
 			return;
 		if (n < 0 && errno == EAGAIN) {
 			if (loop_set(&c->watch, EPOLLOUT) < 0)
-				conn_close(c);
+				http_conn_close(c);
 			return;
 		}
 		if (n < 0) {
-			conn_close(c);
+			http_conn_close(c);
 			return;
 		}
 		buf_consume(&c->out, (size_t)n);
@@ -209,7 +169,7 @@ static void conn_answer(struct conn *c)
 		r = buf_append(&c->out, buf_head(&resp->body), buf_len(&resp->body));
 	buf_reset(&c->resp.body);
 	if (r < 0 || loop_timer_set(c->server->loop, &c->timer, WRITE_TIMEOUT_US) < 0) {
-		conn_close(c);
+		http_conn_close(c);
 		return;
 	}
 	conn_write(c);
@@ -275,7 +235,7 @@ static void conn_want_body(struct conn *c, const struct http_head *h, char **cop
 	list_for_each_entry_safe (old, tmp, &s->conns, link)
 		if (s->config.is_crowd_cut && old->state == CONN_STATE_WANTED &&
 		    s->bodies + h->body_len > s->config.total_max)
-			conn_close(old);
+			http_conn_close(old);
 	if (s->bodies + h->body_len > s->config.total_max) {
 		conn_refuse(c, 503);
 		return;
@@ -340,14 +300,14 @@ static void conn_read(struct conn *c)
 	ssize_t n;
 
 	if (buf_reserve(&c->in, (size_t)room) < 0) {
-		conn_close(c);
+		http_conn_close(c);
 		return;
 	}
 	n = conn_recv(c, buf_tail(&c->in), room);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR || errno == EINPROGRESS))
 		return;
 	if (n <= 0) {
-		conn_close(c);
+		http_conn_close(c);
 		return;
 	}
 	if (c->state == CONN_STATE_LINGER)
@@ -369,14 +329,14 @@ static void on_conn_event(struct loop_fd *w, uint32_t events)
 	if (c->state == CONN_STATE_WRITE)
 		conn_write(c);
 	else if (c->state == CONN_STATE_DEFERRED)
-		conn_close(c); /* only errors are reported here: the client has left */
+		http_conn_close(c); /* only errors are reported here: the client has left */
 	else
 		conn_read(c);
 }
 
 static void on_conn_timer(struct loop_timer *t)
 {
-	conn_close(container_of(t, struct conn, timer));
+	http_conn_close(container_of(t, struct conn, timer));
 }
 
 static int conn_secure(const struct http_server *s, struct conn *c)
@@ -390,30 +350,38 @@ static int conn_secure(const struct http_server *s, struct conn *c)
 	return 0;
 }
 
-static int conn_new(struct http_server *s, int fd)
+struct conn *http_conn_new(struct http_server *s, int fd)
 {
 	struct conn *c = calloc(1, sizeof(*c));
-	int r;
 
 	if (!c)
-		return -ENOMEM;
+		return NULL;
+	c->server = s;
 	c->watch.fd = fd;
 	c->watch.on_event = on_conn_event;
 	c->timer.on_timer = on_conn_timer;
 	c->in.limit = HEAD_MAX + 4096 + RECORD_MAX;
 	c->resp.status = 200;
 	c->resp.content_type = "text/plain; charset=utf-8";
-	r = conn_secure(s, c);
+	return c;
+}
+
+int http_conn_begin(struct conn *c)
+{
+	struct http_server *s = c->server;
+	int r = conn_secure(s, c);
+
 	if (r == 0)
 		r = loop_timer_set(s->loop, &c->timer, REQUEST_TIMEOUT_US);
 	if (r == 0)
 		r = loop_add(s->loop, &c->watch, EPOLLIN);
 	if (r < 0) {
 		loop_timer_del(&c->timer);
-		conn_free(c);
+		(void)close_fd(c->watch.fd);
+		http_conn_free(c);
 		return r;
 	}
-	c->server = s;
+	c->state = CONN_STATE_HEAD;
 	c->since_us = loop_now_us(s->loop);
 	list_add_tail(&s->conns, &c->link);
 	s->n_conns++;
@@ -428,66 +396,43 @@ static void on_accept_pause(struct loop_timer *t)
 		(void)loop_set(&s->listener, EPOLLIN);
 }
 
-static void on_crowd(struct loop_timer *t)
+/* Connections have run out: whoever ends lets others in, or the oldest goes. */
+static void oldest_close(struct http_server *s)
 {
-	struct http_server *s = container_of(t, struct http_server, crowd);
-
-	if (!s->accept_pause.loop)
-		(void)loop_set(&s->listener, EPOLLIN);
+	if (s->config.is_crowd_cut && s->n_conns == CONNECTIONS_MAX)
+		http_conn_close(list_entry(s->conns.next, struct conn, link));
 }
 
-/* Who of those that say nothing, or do not take what they asked for, has done so for longest? What
- * the handler has, or what is sent, ends by itself. */
-static struct conn *idlest(const struct http_server *s)
+/* Return: 0: that was all that may come for now; -EMFILE, -ENFILE, -ENOMEM: not now. */
+static int accept_all(struct http_server *s)
 {
-	struct conn *found = NULL, *c;
+	oldest_close(s);
+	while (s->n_conns < CONNECTIONS_MAX) {
+		int fd = accept4(s->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		struct conn *c = fd < 0 ? NULL : http_conn_new(s, fd);
 
-	list_for_each_entry (c, &s->conns, link)
-		if (c->state != CONN_STATE_DEFERRED && c->state != CONN_STATE_LINGER &&
-		    (!found || c->since_us < found->since_us))
-			found = c;
-	return found;
-}
-
-/* Somebody waits, and connections have run out. Whoever ends lets them in; here, who has had time
- * enough does. */
-static void crowd_cut(struct http_server *s)
-{
-	struct conn *c =
-		s->config.crowd_us > 0 ? idlest(s) : list_entry(s->conns.next, struct conn, link);
-	uint64_t end = c ? c->since_us + s->config.crowd_us : 0;
-
-	if (c && end <= loop_now_us(s->loop)) {
-		conn_close(c);
-		return;
+		if (fd < 0)
+			return -errno;
+		if (!c)
+			(void)close(fd);
+		else
+			(void)http_conn_begin(c);
 	}
-	(void)loop_set(&s->listener, 0);
-	if (c)
-		(void)loop_timer_set(s->loop, &s->crowd, end - loop_now_us(s->loop));
+	if (!s->config.is_crowd_cut)
+		(void)loop_set(&s->listener, 0);
+	return 0;
 }
 
 static void on_accept(struct loop_fd *w, uint32_t events)
 {
 	struct http_server *s = container_of(w, struct http_server, listener);
+	int r = s->crowd ? crowd_accept(s->crowd) : accept_all(s);
 
-	if (s->config.is_crowd_cut && s->n_conns == CONNECTIONS_MAX)
-		crowd_cut(s);
-	while (s->n_conns < CONNECTIONS_MAX) {
-		int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-		if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM)) {
-			/* The queue stays readable: without a pause this would spin. */
-			(void)loop_set(w, 0);
-			(void)loop_timer_set(s->loop, &s->accept_pause, ACCEPT_PAUSE_US);
-			return;
-		}
-		if (fd < 0)
-			return;
-		if (conn_new(s, fd) < 0)
-			(void)close(fd);
-	}
-	if (!s->config.is_crowd_cut)
-		(void)loop_set(w, 0);
+	if (r != -EMFILE && r != -ENFILE && r != -ENOMEM)
+		return;
+	/* The queue stays readable: without a pause this would spin. */
+	(void)loop_set(w, 0);
+	(void)loop_timer_set(s->loop, &s->accept_pause, ACCEPT_PAUSE_US);
 }
 
 int http_server_open(const struct http_server_config *config, struct http_server **ret)
@@ -501,12 +446,15 @@ int http_server_open(const struct http_server_config *config, struct http_server
 	s->loop = config->loop;
 	list_init(&s->conns);
 	s->accept_pause.on_timer = on_accept_pause;
-	s->crowd.on_timer = on_crowd;
 	s->listener.fd = config->listen_fd;
 	s->listener.on_event = on_accept;
-	r = loop_add(s->loop, &s->listener, EPOLLIN);
-	if (r < 0)
+	r = config->crowd_us > 0 ? crowd_new(s) : 0;
+	if (r == 0)
+		r = loop_add(s->loop, &s->listener, EPOLLIN);
+	if (r < 0) {
+		crowd_free(s->crowd);
 		return r;
+	}
 	*ret = TAKE_PTR(s);
 	return 0;
 }
@@ -527,9 +475,9 @@ struct http_server *http_server_free(struct http_server *s)
 	if (!s)
 		return NULL;
 	list_for_each_entry_safe (c, tmp, &s->conns, link)
-		conn_close(c);
+		http_conn_close(c);
+	crowd_free(s->crowd);
 	loop_timer_del(&s->accept_pause);
-	loop_timer_del(&s->crowd);
 	loop_del(&s->listener);
 	(void)close_fd(s->listener.fd);
 	free(s);
@@ -553,7 +501,7 @@ void http_response_finish(struct http_response *resp)
 	struct conn *c = container_of(resp, struct conn, resp);
 
 	if (!c->server)
-		conn_free(c);
+		http_conn_free(c);
 	else
 		conn_answer(c);
 }

@@ -376,7 +376,7 @@ static void what_waits_is_bounded_by_address(void **state)
 					    .handler = handler,
 					    .arg = f,
 					    .is_crowd_cut = true,
-					    .crowd_us = 100000};
+					    .crowd_us = 10000000};
 	int silent[1200], fd;
 	char text[512];
 

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "base/buf.h"
 #include "base/str.h"
 #include "tests/unit/source/heard.h"
 
@@ -133,6 +134,44 @@ static void sees_writes_renames_and_removals(void **state)
 	assert_string_equal(told(f), "put Pod default/b\n");
 	assert_int_equal(unlink(at(f, "z.yaml")), 0);
 	assert_string_equal(told(f), "delete Pod default/b\n");
+}
+
+#define MANY_FILES 20
+#define MANY_PODS  500 /* of each */
+
+/* Many files appear in one moment: whoever shares the loop has his turn in between, and is told of
+ * all of them at once. */
+static void many_files_are_read_in_slices(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(buf_resetp) struct buf text = {0};
+	char hidden[32], name[32];
+	unsigned int before;
+	int n_turns = 0;
+
+	for (int i = 0; i < MANY_PODS; i++)
+		assert_int_equal(buf_append_str(&text, POD("a") "---\n"), 0);
+	assert_int_equal(buf_append(&text, "", 1), 0);
+	for (int i = 0; i < MANY_FILES; i++) {
+		(void)snprintf(hidden, sizeof(hidden), ".%d", i);
+		write_file(f, hidden, (const char *)buf_head(&text));
+	}
+	start(f);
+	(void)told(f);
+	before = f->heard.synced;
+	for (int i = 0; i < MANY_FILES; i++) {
+		(void)snprintf(hidden, sizeof(hidden), ".%d", i);
+		(void)snprintf(name, sizeof(name), "%d.yaml", i);
+		assert_int_equal(rename(at(f, hidden), at(f, name)), 0);
+	}
+	f->heard.text[0] = '\0';
+	for (; n_turns < 10000 && f->heard.synced == before; n_turns++) {
+		assert_true(loop_run_once(f->loop, 20) >= 0);
+		assert_true(f->heard.synced > before || f->heard.text[0] == '\0');
+	}
+	assert_int_equal(f->heard.synced, before + 1);
+	assert_true(n_turns >= 3);
+	assert_non_null(strstr(f->heard.text, "put Pod default/a"));
 }
 
 static void a_file_that_is_being_written_is_left_alone(void **state)
@@ -273,6 +312,7 @@ int main(void)
 		T(reads_what_is_there_in_path_order),
 		T(an_empty_folder_is_synced_too),
 		T(sees_writes_renames_and_removals),
+		T(many_files_are_read_in_slices),
 		T(a_file_that_is_being_written_is_left_alone),
 		T(follows_new_and_vanishing_sub_folders),
 		T(follows_links_as_config_map_mounts_make_them),

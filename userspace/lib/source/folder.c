@@ -20,6 +20,7 @@
 #define FOLDERS_MAX 1000
 #define RETRY_US    (500 * 1000ULL) /* while the folder itself is away */
 #define EVENTS_SIZE (64 * 1024)
+#define SLICE_US    (20 * 1000ULL) /* at a time: whoever shares the loop has his turn */
 /* IN_CREATE is for links and folders: a file that is being written ends with IN_CLOSE_WRITE. */
 #define EVENTS                                                                                     \
 	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE | IN_ATTRIB |        \
@@ -46,6 +47,9 @@ struct folder {
 	struct loop *loop;
 	struct loop_timer timer; /* the first scan, and later ones while something is amiss */
 	struct loop_fd inotify;
+	struct loop_task rest; /* of the events below */
+	_Alignas(struct inotify_event) char events[EVENTS_SIZE];
+	size_t events_at, events_len; /* those that were not looked at yet */
 	char *path;
 	struct store *store;
 	struct map *seen;    /* path -> struct seen */
@@ -317,22 +321,37 @@ static int on_inotify_event(struct folder *f, const struct inotify_event *ev)
 	return load_file(f, path);
 }
 
-/* Read what is queued, at most one buffer a turn. Return: 1 when something was read; 0; -errno. */
-static int drain(struct folder *f)
+/* Return: 1 when there are events; 0; -errno. */
+static int events_read(struct folder *f)
 {
-	_Alignas(struct inotify_event) char buf[EVENTS_SIZE];
-	ssize_t n = read(f->inotify.fd, buf, sizeof(buf));
-	int r = 0;
+	ssize_t n = read(f->inotify.fd, f->events, sizeof(f->events));
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	for (ssize_t at = 0; at < n && r >= 0;) {
-		const struct inotify_event *ev = (const struct inotify_event *)(buf + at);
+	f->events_at = 0;
+	f->events_len = (size_t)n;
+	return 1;
+}
 
-		r = on_inotify_event(f, ev);
-		at += (ssize_t)(sizeof(*ev) + ev->len);
+/* For as long as a turn may take. Return: 1 when none is left; 0; -errno: what is left is lost. */
+static int events_take(struct folder *f)
+{
+	uint64_t end = now_monotonic_us() + SLICE_US;
+
+	while (f->events_at < f->events_len) {
+		const struct inotify_event *ev =
+			(const struct inotify_event *)(f->events + f->events_at);
+		int r = on_inotify_event(f, ev);
+
+		f->events_at += sizeof(*ev) + ev->len;
+		if (r < 0) {
+			f->events_len = 0;
+			return r;
+		}
+		if (now_monotonic_us() >= end)
+			break;
 	}
-	return r < 0 ? r : 1;
+	return f->events_at >= f->events_len;
 }
 
 static void folder_update(struct folder *f)
@@ -348,15 +367,36 @@ static void folder_update(struct folder *f)
 		(void)loop_timer_set(f->loop, &f->timer, RETRY_US);
 }
 
+/* What was read at once is told at once: a file that was renamed is never away in between. */
+static void events_go_on(struct folder *f)
+{
+	int r = events_take(f);
+
+	if (r == 0) {
+		loop_task_queue(f->loop, &f->rest);
+		return;
+	}
+	if (r < 0)
+		f->needs_scan = true;
+	folder_update(f);
+}
+
+static void on_rest(struct loop_task *t)
+{
+	events_go_on(container_of(t, struct folder, rest));
+}
+
 static void on_readable(struct loop_fd *w, uint32_t events)
 {
 	struct folder *f = container_of(w, struct folder, inotify);
-	int r = drain(f);
+	int r = f->rest.is_queued ? 0 : events_read(f);
 
-	if (r < 0)
+	if (r > 0)
+		events_go_on(f);
+	if (r < 0) {
 		f->needs_scan = true;
-	if (r != 0)
 		folder_update(f);
+	}
 }
 
 static void on_timer(struct loop_timer *t)
@@ -372,6 +412,7 @@ static struct source *folder_free(struct source *s)
 	struct folder *f = container_of(s, struct folder, source);
 
 	loop_timer_del(&f->timer);
+	loop_task_del(&f->rest);
 	loop_del(&f->inotify);
 	f->inotify.fd = close_fd(f->inotify.fd);
 	if (f->watches)
@@ -409,6 +450,7 @@ static int folder_open(struct folder *f, const struct source_ops *ops, void *arg
 	r = watch_add(f, f->path);
 	if (r < 0)
 		return r;
+	f->rest.on_task = on_rest;
 	f->inotify.on_event = on_readable;
 	r = loop_add(f->loop, &f->inotify, EPOLLIN);
 	if (r < 0)

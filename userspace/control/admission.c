@@ -14,6 +14,8 @@
 
 #define MESSAGE_MAX   4096
 #define UNPROCESSABLE 422
+#define DRY_RUN       "istio.io/dry-run"
+#define DRY_RUN_FIELD "metadata.annotations[" DRY_RUN "]"
 
 struct verdict {
 	struct buf message; /* empty: it may come in */
@@ -57,12 +59,41 @@ static const char *version_find(const struct schema_kind *kind, const char *api_
 }
 
 /* Finalizers, labels and status of what was stored before us must be free to change. */
-static bool is_spec_as_before(const json_t *request, const json_t *object)
+static bool is_spec_as_before(const json_t *before, const json_t *object)
 {
-	const json_t *before = json_object_get(request, "oldObject");
-
 	return json_is_object(before) &&
 	       json_equal(json_object_get(before, "spec"), json_object_get(object, "spec"));
+}
+
+static json_t *dry_run_of(const json_t *object)
+{
+	const json_t *metadata = json_object_get(object, "metadata");
+
+	return json_object_get(json_object_get(metadata, "annotations"), DRY_RUN);
+}
+
+/* Istio's webhook takes it on policies that allow or deny alone. That it is no word is no reason to
+ * leave a policy out that is there: this is asked of what comes in only. */
+static void dry_run_check(const struct schema_kind *kind, const json_t *object, struct verdict *v)
+{
+	static const char *const words[] = {"true",  "True",  "TRUE", "t", "T", "1", "false",
+					    "False", "FALSE", "f",    "F", "0", NULL};
+	const char *value = json_string_value(dry_run_of(object));
+	const char *action = string_at(json_object_get(object, "spec"), "action");
+	size_t i = 0;
+
+	if (!value)
+		return;
+	if (!streq(kind->kind, "AuthorizationPolicy") ||
+	    (*action && !streq(action, "ALLOW") && !streq(action, "DENY"))) {
+		on_problem(v, DRY_RUN_FIELD,
+			   "only for an AuthorizationPolicy of action ALLOW or DENY");
+		return;
+	}
+	while (words[i] && !streq(words[i], value))
+		i++;
+	if (!words[i])
+		on_problem(v, DRY_RUN_FIELD, "expected \"true\" or \"false\"");
 }
 
 static void object_check(const json_t *request, struct verdict *v)
@@ -71,11 +102,16 @@ static void object_check(const json_t *request, struct verdict *v)
 	const char *group = string_at(gvk, "group"), *name = string_at(gvk, "kind");
 	const struct schema_kind *kind = kind_find(name, group);
 	struct schema_report report = {.on_problem = on_problem, .arg = v};
+	const json_t *before = json_object_get(request, "oldObject");
 	json_t *object = json_object_get(request, "object");
 
 	/* nothing is stored by what has no object: a deletion */
-	if (!json_is_object(object) || is_spec_as_before(request, object) ||
+	if (!json_is_object(object) ||
 	    json_object_get(json_object_get(object, "metadata"), "deletionTimestamp"))
+		return;
+	if (kind && !json_equal(dry_run_of(object), dry_run_of(before)))
+		dry_run_check(kind, object, v);
+	if (is_spec_as_before(before, object))
 		return;
 	v->warning = honoured_not_yet(group, name);
 	if (!kind)

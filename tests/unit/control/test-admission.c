@@ -93,6 +93,46 @@ static void what_is_wrong_is_refused_with_its_field(void **state)
 	}
 }
 
+#define DRY(kind, value)                                                                           \
+	"{\"apiVersion\":\"security.istio.io/v1\",\"kind\":\"" kind "\",\"metadata\":{\"name\":"   \
+	"\"x\",\"namespace\":\"demo\",\"annotations\":{\"istio.io/dry-run\":\"" value "\"}},"      \
+	"\"spec\":"
+#define DRY_POLICY(value, action)                                                                  \
+	DRY("AuthorizationPolicy", value) "{\"action\":\"" action "\",\"rules\":[{}]}}"
+
+static void a_dry_run_is_one_where_istio_says_so(void **state)
+{
+	static const struct {
+		const char *review, *message; /* NULL: it is let in */
+	} table[] = {
+		{REVIEW(SECURITY, ",\"object\":" DRY_POLICY("true", "DENY")), NULL},
+		{REVIEW(SECURITY, ",\"object\":" DRY_POLICY("F", "ALLOW")), NULL},
+		{REVIEW(SECURITY, ",\"object\":" DRY_POLICY("yes", "DENY")),
+		 "metadata.annotations[istio.io/dry-run]: expected \"true\""},
+		{REVIEW(SECURITY, ",\"object\":" DRY_POLICY("true", "AUDIT")), "of action ALLOW"},
+		{REVIEW(GVK("security.istio.io", "PeerAuthentication"),
+			",\"object\":" DRY("PeerAuthentication", "true") "{}}"),
+		 "only for an AuthorizationPolicy"},
+		/* it alone changes; it stands there already */
+		{REVIEW(SECURITY,
+			",\"object\":" DRY_POLICY("yes", "DENY") ",\"oldObject\":" DRY_POLICY(
+				"true", "DENY")),
+		 "expected \"true\""},
+		{REVIEW(SECURITY,
+			",\"object\":" DRY_POLICY("yes", "DENY") ",\"oldObject\":" DRY_POLICY(
+				"yes", "DENY")),
+		 NULL},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		_cleanup_(freep) char *message = refusal(table[i].review, NULL);
+
+		if (!table[i].message ? message != NULL
+				      : !message || !strstr(message, table[i].message))
+			fail_msg("case %zu: %s", i, message ? message : "let in");
+	}
+}
+
 static char *refusal_of(const struct schema_kind *kind, const json_t *object)
 {
 	_cleanup_(freep) char *group = strdup(kind->api_versions[0]), *review = NULL;
@@ -196,6 +236,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_right_is_let_in),
 		cmocka_unit_test(what_is_wrong_is_refused_with_its_field),
+		cmocka_unit_test(a_dry_run_is_one_where_istio_says_so),
 		cmocka_unit_test(each_kind_that_is_read_is_looked_at),
 		cmocka_unit_test(what_was_stored_before_may_change_around_its_spec),
 		cmocka_unit_test(what_does_nothing_yet_is_let_in_with_a_warning),

@@ -67,6 +67,10 @@ static const char *const good[] = {
 	      "  resolution: STATIC\n  endpoints: [{address: 10.0.0.1, ports: {http: 8080}, "
 	      "weight: 5}]\n  exportTo: ['.']\n",
 	ENTRY "  hosts: [a.b]\n  resolution: DNS\n  endpoints: [{address: c.d}]\n",
+	ENTRY "  hosts: [a.b, c.d]\n  resolution: NONE\n  addresses: [10.1.0.0/16]\n  ports: "
+	      "[{number: 1, name: a, protocol: TCP}]\n",
+	ENTRY "  hosts: [a.b, c.d]\n  resolution: DNS\n  addresses: [10.0.0.1]\n  ports: [{number: "
+	      "1, name: a, protocol: HTTPS}]\n",
 	WORKLOAD "{address: 10.0.0.1, labels: {a: b}, serviceAccount: s}\n",
 	META("Namespace"),
 	META("Namespace") "spec: {finalizers: [kubernetes]}\nstatus: {phase: Active}\n",
@@ -135,6 +139,19 @@ static const struct {
 	 "spec.ports[0].protocol", "expected one of HTTP"},
 	{ENTRY "  hosts: [a.b]\n  ports: [{number: 1, name: a}, {number: 1, name: b}]\n",
 	 "spec.ports[1]", "the same number or name as ports[0]"},
+	{ENTRY "  hosts: [a.b]\n  ports: [{number: 1, name: A_b}]\n", "spec.ports[0].name",
+	 "expected a DNS label"},
+	{ENTRY "  hosts: [a.b]\n  addresses: [10.0.0.1, 10.1.0.0/16]\n  resolution: DNS\n",
+	 "spec.addresses[1]", "a CIDR"},
+	{ENTRY
+	 "  hosts: [a.b, c.d]\n  resolution: STATIC\n  ports: [{number: 1, name: a, protocol: "
+	 "HTTP}, {number: 2, name: b, protocol: tcp}]\n",
+	 "spec.ports[1]", "several hosts"},
+	{ENTRY "  hosts: [a.b, c.d]\n  resolution: DNS\n  ports: [{number: 1, name: a}]\n",
+	 "spec.ports[0]", "several hosts"},
+	{ENTRY "  hosts: [a.b]\n  resolution: DNS_ROUND_ROBIN\n  endpoints: [{address: c.d}, "
+	       "{address: e.f}]\n",
+	 "spec.endpoints", "more than one"},
 	{ENTRY "  hosts: [a.b]\n  resolution: static\n", "spec.resolution", "expected one of NONE"},
 	{ENTRY "  hosts: ['*.b']\n  resolution: DNS\n", "spec.hosts", "cannot be resolved"},
 	{ENTRY "  hosts: [a.b]\n  endpoints: [{address: 10.0.0.1}]\n", "spec.endpoints",

@@ -26,14 +26,9 @@
 #define WINDOW_PIECE       64
 /* What a peer may keep for later: more frames than wait in any reader. */
 #define WINDOWS_MAX (4U * 1024 * 1024)
-/* A byte of a header block may cost as much as a hundred of DATA: names and values of no length,
- * Huffman code, references. So many bytes of blocks that lead nowhere there may be until our next
- * PING; whose request is taken, or whose answer, gets back what its header list was worth. Blocks
- * of streams that are closed count, too, which the stack unpacks for the sake of its table and
- * tells nobody of. */
+/* So many bytes of header blocks that lead nowhere (http/blocks.h) there may be until our next
+ * PING; whose request is taken, or whose answer, gets back what its header list was worth. */
 #define HEADS_MAX (16 * 1024)
-/* What a frame costs beside its bytes. */
-#define HEAD_FRAME 16
 /* Each stream that we open earns so much, an answer with its baggage in the table: of one that is
  * reset before its answer comes, that is for nothing, and no fault of the server. */
 #define HEADS_OPENED 64
@@ -52,7 +47,9 @@ void session_calm_renew(struct hbone_session *s)
 {
 	s->calm = CALM_MAX;
 	s->patience = PATIENCE_MAX;
-	s->heads = HEADS_MAX;
+	s->blocks.max = HEADS_MAX;
+	s->blocks.one_max = BLOCK_MAX;
+	http_blocks_renew(&s->blocks);
 }
 
 static void end(struct hbone_session *s)
@@ -83,12 +80,12 @@ void session_calm_opened(struct hbone_session *s)
 {
 	session_earn_calm(s);
 	s->patience = MIN(s->patience + PATIENCE_OPENED, (unsigned int)PATIENCE_MAX);
-	s->heads = MIN(s->heads + HEADS_OPENED, (uint32_t)HEADS_MAX);
+	http_blocks_earn(&s->blocks, HEADS_OPENED);
 }
 
 bool hbone_session_is_wasteful(const struct hbone_session *s)
 {
-	return s && s->heads < HEADS_MAX / 2;
+	return s && s->blocks.left < HEADS_MAX / 2;
 }
 
 bool hbone_session_is_idle(const struct hbone_session *s)
@@ -98,7 +95,7 @@ bool hbone_session_is_idle(const struct hbone_session *s)
 
 static void earn_heads(struct hbone_session *s, size_t n)
 {
-	s->heads = (uint32_t)MIN(s->heads + MIN((size_t)s->block_len, n), (size_t)HEADS_MAX);
+	http_blocks_earn(&s->blocks, MIN((size_t)s->blocks.len, n));
 }
 
 void session_block_served(struct hbone_session *s)
@@ -124,18 +121,17 @@ int session_list_grown(struct hbone_session *s)
 /* begin_block() - or the next piece of one; nothing of it has been unpacked. */
 static void begin_block(struct hbone_session *s, const nghttp2_frame_hd *head)
 {
-	uint32_t cost = (uint32_t)head->length + HEAD_FRAME;
-
-	if (head->type == NGHTTP2_HEADERS)
-		s->block_len = 0;
-	s->block_len += cost;
-	s->frames += cost / HEAD_WORTH;
-	if (s->block_len > BLOCK_MAX)
+	s->frames += (head->length + HTTP_BLOCK_FRAME) / HEAD_WORTH;
+	switch (http_blocks_begin(&s->blocks, head)) {
+	case HTTP_BLOCK_FINE:
+		break;
+	case HTTP_BLOCK_TOO_LONG:
 		refuse_block(s);
-	else if (s->heads < cost)
+		break;
+	case HTTP_BLOCK_TOO_MANY:
 		end(s);
-	else
-		s->heads -= cost;
+		break;
+	}
 }
 
 int session_frame_invalid(nghttp2_session *h2, const nghttp2_frame *frame, int code, void *arg)

@@ -6,6 +6,7 @@
 #include <nghttp2/nghttp2.h>
 
 #include "hbone/session.h"
+#include "http/blocks.h"
 
 #define GATHER_MAX 64
 
@@ -23,8 +24,7 @@ struct hbone_session {
 	unsigned int calm;
 	unsigned int patience; /* with frames that bring nobody anything */
 	uint32_t windows;      /* WINDOW_UPDATEs that may follow from what was sent */
-	uint32_t heads;        /* bytes of header blocks that lead nowhere */
-	uint32_t block_len;    /* of the header block that comes, or came last */
+	struct http_blocks blocks;
 	uint64_t frames;
 	uint64_t repeats;
 	bool is_flooded;

@@ -325,6 +325,8 @@ void grpc_call_go_on(struct grpc_call *c)
 	grpc_conn_enter(conn);
 	c->is_held = false;
 	conn->is_stranger &= c->is_over;
+	if (!c->is_over)
+		grpc_call_served(c);
 	grpc_call_receive(c, (const uint8_t *)"", 0);
 	if (!c->is_over && c->has_held_end)
 		grpc_call_peer_end(c);

@@ -63,6 +63,7 @@ static void on_headers(struct grpc_call *c, bool is_end)
 	const char *status = grpc_call_header(c, ":status");
 	const char *type = grpc_call_header(c, "content-type");
 
+	grpc_call_served(c);
 	if (is_end)
 		return;
 	if (!c->has_response && (!status || !streq(status, "200") || !type ||

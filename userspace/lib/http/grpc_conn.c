@@ -305,6 +305,7 @@ static void on_ping_timer(struct loop_timer *t)
 	} else {
 		conn->is_ping_open = true;
 		conn->is_alive = false;
+		http_blocks_renew(&conn->blocks);
 		(void)nghttp2_submit_ping(conn->session, NGHTTP2_FLAG_NONE, NULL);
 		(void)loop_timer_set(conn->loop, t, PONG_TIMEOUT_US);
 		conn_flush(conn);
@@ -317,6 +318,25 @@ static struct grpc_call *call_of(nghttp2_session *session, int32_t stream_id)
 	struct grpc_call *c = nghttp2_session_get_stream_user_data(session, stream_id);
 
 	return c && !c->is_over ? c : NULL;
+}
+
+void grpc_call_served(struct grpc_call *c)
+{
+	http_blocks_earn(&c->conn->blocks, c->block_len);
+	c->block_len = 0;
+}
+
+/* Before anything of the frame is unpacked. */
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *head, void *user_data)
+{
+	struct grpc_conn *conn = user_data;
+
+	if (head->type != NGHTTP2_HEADERS && head->type != NGHTTP2_CONTINUATION)
+		return 0;
+	if (http_blocks_begin(&conn->blocks, head) == HTTP_BLOCK_FINE)
+		return 0;
+	(void)str_copy(conn->why, sizeof(conn->why), "too many bytes of headers");
+	return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user_data)
@@ -357,8 +377,10 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 	if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
 		return 0;
 	c = call_of(session, frame->hd.stream_id);
-	if (c && frame->hd.type == NGHTTP2_HEADERS)
+	if (c && frame->hd.type == NGHTTP2_HEADERS) {
+		c->block_len = conn->blocks.len;
 		conn->ops->on_headers(c, is_end);
+	}
 	c = is_end ? call_of(session, frame->hd.stream_id) : NULL;
 	if (c)
 		conn->ops->on_peer_end(c);
@@ -410,6 +432,7 @@ static int callbacks_new(nghttp2_session_callbacks **ret)
 {
 	if (nghttp2_session_callbacks_new(ret) != 0)
 		return -ENOMEM;
+	nghttp2_session_callbacks_set_on_begin_frame_callback(*ret, on_begin_frame);
 	nghttp2_session_callbacks_set_on_begin_headers_callback(*ret, on_begin_headers);
 	nghttp2_session_callbacks_set_on_header_callback(*ret, on_header);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(*ret, on_frame_recv);
@@ -512,6 +535,8 @@ int grpc_conn_new(struct loop *loop, bool is_server, const struct grpc_conn_ops 
 	list_init(&conn->link);
 	list_init(&conn->calls);
 	list_init(&conn->graveyard);
+	conn->blocks = (struct http_blocks){.max = GRPC_BLOCKS_MAX, .one_max = GRPC_BLOCK_MAX};
+	http_blocks_renew(&conn->blocks);
 	/* nobody: an address family without credentials */
 	conn->peer = (struct grpc_peer){.uid = (uid_t)-1, .pid = -1};
 	r = session_new(conn);

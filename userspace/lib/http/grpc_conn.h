@@ -7,11 +7,17 @@
 
 #include "base/buf.h"
 #include "base/list.h"
+#include "http/blocks.h"
 #include "http/grpc.h"
 
 #define GRPC_CALLS_MAX    100  /* per connection */
 #define GRPC_METADATA_MAX 32   /* headers kept per call */
 #define GRPC_HEADERS_MAX  8192 /* bytes of them */
+/* Of one block: padding, a priority and heads of frames come on top. */
+#define GRPC_BLOCK_MAX (GRPC_HEADERS_MAX + 512)
+/* Of blocks that lead nowhere, until our next PING: a node that starts makes as many calls as there
+ * may be, with a token in each, before the first is let in. */
+#define GRPC_BLOCKS_MAX (GRPC_CALLS_MAX * 2560)
 
 struct grpc_header {
 	char *name;
@@ -45,6 +51,7 @@ struct grpc_conn {
 	struct list calls;
 	struct list graveyard; /* calls that are over, freed when no callback runs */
 	size_t n_calls;
+	struct http_blocks blocks;
 	struct buf out;     /* what the socket did not take */
 	unsigned int depth; /* callbacks in progress */
 	bool is_server;
@@ -69,6 +76,7 @@ struct grpc_call {
 	struct grpc_header headers[GRPC_METADATA_MAX];
 	size_t n_headers;
 	size_t header_bytes;
+	uint32_t block_len;    /* of the headers' block; 0: it was no waste */
 	bool is_over;          /* gone for the user */
 	bool is_held;          /* server: messages wait in rx */
 	bool has_held_end;     /* and the other side's end behind them */
@@ -115,4 +123,6 @@ void grpc_call_peer_end(struct grpc_call *c);
 _must_check_ int grpc_call_add_header(struct grpc_call *c, const uint8_t *name, size_t name_len,
 				      const uint8_t *value, size_t value_len);
 void grpc_call_clear_headers(struct grpc_call *c);
+/** grpc_call_served() - its headers were no waste: it was let in, or answered. */
+void grpc_call_served(struct grpc_call *c);
 const char *grpc_call_header(const struct grpc_call *c, const char *name);

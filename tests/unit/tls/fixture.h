@@ -12,6 +12,7 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
+#include "tls/channel.h"
 #include "tls/identity.h"
 #include "tls/key.h"
 
@@ -20,7 +21,6 @@
 #define DAY    86400L
 
 DEFINE_CLEANUP(X509 *, X509_free);
-DEFINE_CLEANUP(SSL *, SSL_free);
 
 /* How a certificate is to be made; zero is a good leaf without names. */
 struct recipe {

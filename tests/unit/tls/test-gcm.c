@@ -18,7 +18,6 @@
 #define TAG_LEN 16
 
 DEFINE_CLEANUP(EVP_CIPHER *, EVP_CIPHER_free);
-DEFINE_CLEANUP(SSL_CTX *, SSL_CTX_free);
 
 static struct {
 	struct fixture *fixture;

@@ -17,6 +17,36 @@ DEFINE_CLEANUP(EVP_PKEY *, EVP_PKEY_free);
 static const unsigned char alpn_h2[] = {2, 'h', '2'};
 static const unsigned char alpn_http1[] = {8, 'h', 't', 't', 'p', '/', '1', '.', '1'};
 
+/* Of a handshake, and of what may come after it for as long as a connection lasts: new keys after
+ * each 2^24 records, a ticket. */
+#define MESSAGES_MAX 64
+
+/* How many came, as a pointer. */
+static int messages_index(void)
+{
+	static int index = -1;
+
+	if (index < 0)
+		index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+	return index;
+}
+
+/* on_message() - SSL_read() goes on until there are data for us: a peer that sends new keys on and
+ * on would keep the loop for itself, and each costs far more to take than to send. With nothing to
+ * read from, the connection is at its end. */
+/* NOLINTNEXTLINE(readability-function-size): OpenSSL's signature */
+static void on_message(int is_write, int version, int type, const void *p, size_t n, SSL *ssl,
+		       void *arg)
+{
+	uintptr_t count = (uintptr_t)SSL_get_ex_data(ssl, messages_index()) + 1;
+
+	if (is_write || type != SSL3_RT_HANDSHAKE)
+		return;
+	(void)SSL_set_ex_data(ssl, messages_index(), (void *)count);
+	if (count > MESSAGES_MAX)
+		SSL_set0_rbio(ssl, BIO_new(BIO_s_null()));
+}
+
 static int context_new(const SSL_METHOD *method, SSL_CTX **ret)
 {
 	SSL_CTX *ctx = SSL_CTX_new(method);
@@ -30,6 +60,7 @@ static int context_new(const SSL_METHOD *method, SSL_CTX **ret)
 					 SSL_OP_NO_COMPRESSION | SSL_OP_IGNORE_UNEXPECTED_EOF);
 	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
 				      SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	SSL_CTX_set_msg_callback(ctx, on_message);
 	*ret = ctx;
 	return 0;
 }

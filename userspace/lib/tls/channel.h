@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* channel - TLS between a node and the control plane: the server shows a certificate for a host
- * name, the client shows none (a token says who it is). TLS 1.2 or newer, ALPN h2. */
+ * name, the client shows none (a token says who it is). TLS 1.2 or newer, ALPN h2. A peer that
+ * sends handshake messages on and on is cut off. One thread. */
 #include <openssl/ssl.h>
 #include <stddef.h>
 

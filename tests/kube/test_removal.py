@@ -13,6 +13,8 @@ from kubelab.cluster import Canary, Load, culvert, eventually, manifests, pod, s
 SYSTEM = "istio-system"
 CHART = os.path.join(layout.ROOT, "tools", "deploy", "chart")
 
+FEW = 5  # under way in the moment in which a pod is released, on a machine under load
+
 
 @pytest.fixture
 def apps(bare, namespace):
@@ -46,6 +48,7 @@ def goes(cluster, namespace, remove):
         clean, done = time.time(), len(load.results)
         eventually(lambda: len(load.results) > done + 50, what="requests afterwards")
     assert load.failed(since=clean) == []
+    assert len(load.failed()) <= FEW, load.failed()
     print(f"{len(load.failed())} of {len(load.results)} requests failed while it went")
     assert cluster.restarts(namespace) == uids
     cluster.apply(pod(namespace, "late", "client", "n2"))

@@ -591,6 +591,5 @@ int agent_run(struct agent *a)
 	r = loop_run(a->loop);
 	if (r < 0)
 		return r;
-	return objects_is_released(a->objects) ||
-	       keeper_has_left(a->kube.keeper, objects_is_ending(a->objects));
+	return agent_leave(a);
 }

@@ -33,7 +33,8 @@ struct agent_options {
 	const char *log_level;
 	bool is_log_json;
 	bool is_clean;
-	bool is_asked; /* is the agent that runs here ready? */
+	bool is_asked;   /* is the agent that runs here ready? */
+	bool is_awaited; /* its end */
 };
 
 /**
@@ -47,6 +48,9 @@ DEFINE_CLEANUP(struct agent *, agent_free);
 
 /** agent_ready_ask() - of another process: does an agent run with this folder, and is it ready? */
 bool agent_ready_ask(const char *run_dir);
+/** agent_end_await() - of another process, which needs no rights: wait until the agent of this
+ * folder has ended; not for one that is not ready, or that has retired, and 10 s at most. */
+void agent_end_await(const char *run_dir);
 
 /** agent_run() - serve until SIGTERM or SIGINT. Return: 0; 1: the mesh has been uninstalled, or the
  * DaemonSet is gone: nothing of ours on the node needs to stay; -errno. */

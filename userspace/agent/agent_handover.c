@@ -34,6 +34,7 @@ static void on_asked(void *arg)
 	a->is_retired = true;
 	loop_timer_del(&a->metrics);
 	agent_ready_stop(a, false);
+	agent_ready_retired(a);
 	agent_cni_stop(a);
 	agent_kube_stop(a);
 	a->admin = http_server_free(a->admin);

@@ -58,6 +58,12 @@ struct agent_ready {
 	bool is_synced, is_told;
 };
 
+/** struct agent_leave - the last moments, see agent_leave(). */
+struct agent_leave {
+	struct loop_timer look;
+	unsigned int looks;
+};
+
 struct agent {
 	char *node, *run_dir, *maker_program;
 	int lock_fd;
@@ -82,6 +88,7 @@ struct agent {
 	struct agent_cni cni;
 	struct agent_kube kube;
 	struct agent_ready ready;
+	struct agent_leave leave;
 	struct trim trim;
 
 	struct handover *handover;
@@ -120,13 +127,22 @@ bool agent_retired_waits(struct agent *a);
 /** agent_retired_lost() - a retired agent's ztunnel is gone. */
 void agent_retired_lost(struct agent *a);
 
-/* agent_ready.c; see agent_ready_ask() */
+/* agent_leave.c */
+
+/** agent_leave() - after the loop has ended: is none to come back to this node? If so, pods have
+ * been released, and what other nodes sent by tunnels for a moment more has been served. */
+bool agent_leave(struct agent *a);
+
+/* agent_ready.c; see agent_ready_ask() and agent_end_await() */
 
 /** agent_ready_synced() - the node's pods are known. From now on what is missing besides is looked
  * at. */
 void agent_ready_synced(struct agent *a);
 /** agent_ready_stop() - what was told last stays; @is_end: it is not ready any more. */
 void agent_ready_stop(struct agent *a, bool is_end);
+/** agent_ready_retired() - nobody is to wait for the end of this one: it waits for its ztunnel's.
+ */
+void agent_ready_retired(struct agent *a);
 
 /* agent_kube.c */
 

@@ -11,7 +11,9 @@
 #include "base/log.h"
 #include "base/str.h"
 
-#define LOOK_US (1000 * 1000)
+#define LOOK_US      (1000 * 1000)
+#define END_LOOK_US  (50 * 1000)
+#define END_AWAIT_US (10 * 1000 * 1000) /* longer than a node's pods take to leave the mesh */
 
 static void ready_set(struct agent *a, bool is_ready)
 {
@@ -34,8 +36,17 @@ static void on_look(struct loop_timer *t)
 	(void)loop_timer_set(a->loop, t, LOOK_US);
 }
 
+static char *retired_path(const char *run_dir)
+{
+	return str_format("%s/agent/retired", run_dir);
+}
+
 void agent_ready_synced(struct agent *a)
 {
+	_cleanup_(freep) char *retired = retired_path(a->run_dir);
+
+	if (retired)
+		(void)unlink(retired); /* an earlier one's, in the same folder */
 	a->ready.is_synced = true;
 	a->ready.look.on_timer = on_look;
 	on_look(&a->ready.look);
@@ -47,6 +58,28 @@ void agent_ready_stop(struct agent *a, bool is_end)
 		loop_timer_del(&a->ready.look);
 	if (is_end && a->run_dir)
 		ready_set(a, false);
+}
+
+void agent_ready_retired(struct agent *a)
+{
+	_cleanup_(freep) char *path = retired_path(a->run_dir);
+
+	if (!path || file_write_atomic(path, "", 0, 0644) < 0)
+		log_debug("agent", "cannot say that another has taken over");
+}
+
+void agent_end_await(const char *run_dir)
+{
+	_cleanup_(freep) char *ready = str_format("%s/agent/ready", run_dir);
+	_cleanup_(freep) char *retired = retired_path(run_dir);
+
+	if (!ready || !retired)
+		return;
+	for (unsigned int i = 0; i < END_AWAIT_US / END_LOOK_US; i++) {
+		if (access(ready, F_OK) < 0 || access(retired, F_OK) == 0)
+			return;
+		(void)usleep(END_LOOK_US);
+	}
 }
 
 bool agent_ready_ask(const char *run_dir)

@@ -158,6 +158,12 @@ static const struct option_def options[] = {
 	 .help = "say by the exit code whether the agent of --run-dir is ready: it knows the "
 		 "node's "
 		 "pods, and its CNI plugin is in place; for a probe"},
+	{.name = "await-end",
+	 .type = OPTION_BOOL,
+	 .offset = FIELD(is_awaited),
+	 .help = "wait for the end of the agent of --run-dir, 10 s at most, unless another has "
+		 "taken over; for a hook before ztunnel's end, which so serves until pods have "
+		 "left the mesh"},
 	{.name = "clean",
 	 .type = OPTION_BOOL,
 	 .offset = FIELD(is_clean),
@@ -182,8 +188,8 @@ static const char *options_check(const struct agent_options *o)
 		return "--host-bypass: expected off, established or full";
 	if (!streq(o->local_congestion, "reno") && !streq(o->local_congestion, "own"))
 		return "--local-congestion: expected reno or own";
-	if (o->is_asked)
-		return o->run_dir ? NULL : "--ready: expected --run-dir";
+	if (o->is_asked || o->is_awaited)
+		return o->run_dir ? NULL : "--ready, --await-end: expected --run-dir";
 	if (geteuid() != 0)
 		return "must be started as root (it then gives up all but five capabilities)";
 	if (!o->cni_bin_dir != !o->cni_conf_dir)
@@ -262,6 +268,10 @@ int main(int argc, char **argv)
 	log_set_format_json(o.is_log_json);
 	if (o.is_asked)
 		return agent_ready_ask(o.run_dir) ? EXIT_SUCCESS : EXIT_FAILURE;
+	if (o.is_awaited) {
+		agent_end_await(o.run_dir);
+		return EXIT_SUCCESS;
+	}
 	if (o.is_clean)
 		return clean(&o);
 	return serve(&o);

@@ -314,7 +314,7 @@ static void ending_read(struct objects *o, const struct object *root)
 static void release_read(struct objects *o, const struct object *root)
 {
 	const char *label = object_label(root, RELEASE_LABEL);
-	bool is_released = label && streq(label, RELEASE_VALUE);
+	bool is_released = o->is_leaving || (label && streq(label, RELEASE_VALUE));
 
 	if (is_released == o->is_released)
 		return;
@@ -509,6 +509,14 @@ struct objects *objects_free(struct objects *o)
 bool objects_is_released(const struct objects *o)
 {
 	return o && o->is_released;
+}
+
+void objects_release(struct objects *o)
+{
+	if (!o)
+		return;
+	o->is_leaving = o->is_released = true;
+	namespace_decide(o, NULL);
 }
 
 bool objects_is_ending(const struct objects *o)

@@ -54,6 +54,8 @@ DEFINE_CLEANUP(struct objects *, objects_free);
 /** objects_is_released() - does label culvert.io/mesh=released of Namespace istio-system say that
  * the mesh is being uninstalled? No pod is in the mesh then. Takes NULL. */
 bool objects_is_released(const struct objects *o);
+/** objects_release() - no pod is in the mesh from now on, whatever is said of it. Takes NULL. */
+void objects_release(struct objects *o);
 /** objects_is_ending() - is Namespace istio-system being deleted? Nothing can be made in it from
  * then on, and nobody can take that back; yet while something holds it up, pods stay where they
  * are. Takes NULL. */

@@ -36,6 +36,7 @@ struct objects {
 		char file[128], line[1024];
 	} troubles[2];
 	bool is_released; /* the mesh is being uninstalled: no pod is in it */
+	bool is_leaving;  /* for us it is, whatever is said */
 	bool is_ending;   /* its namespace is being deleted */
 };
 

@@ -98,6 +98,25 @@ static int teardown(void **state)
 	return 0;
 }
 
+/* The agent is about to end for good: nothing that it still hears brings a pod back. */
+static void who_leaves_the_node_has_no_pod_in_the_mesh_whatever_is_said(void **state)
+{
+	struct fixture *f = *state;
+
+	objects_release(NULL);
+	put(f, "a.yaml", POD("a", "n1", ""));
+	put(f, "ns.yaml", NAMESPACE("enabled"));
+	start(f);
+	objects_release(f->objects);
+	assert_true(objects_is_released(f->objects));
+	assert_string_equal(f->told.calls, "+demo/a -demo/a ");
+	put(f, "b.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: istio-system}\n");
+	put(f, "a.yaml", POD("a", "n1", "    a: b\n"));
+	turn(f);
+	assert_true(objects_is_released(f->objects));
+	assert_null(strchr(f->told.calls + 1, '+'));
+}
+
 static void an_annotation_that_cannot_be_understood_is_told_of_its_pod(void **state)
 {
 	struct fixture *f = *state;
@@ -295,6 +314,9 @@ static void what_may_not_be_watched_is_told(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(
+			who_leaves_the_node_has_no_pod_in_the_mesh_whatever_is_said, setup,
+			teardown),
 		cmocka_unit_test_setup_teardown(
 			an_annotation_that_cannot_be_understood_is_told_of_its_pod, setup,
 			teardown),

@@ -122,6 +122,12 @@ def memory_mb(cluster, number, process):
     return rss / 1024, pss / 1024
 
 
+def most_mb(cluster, number, process):
+    """The most that one process of this program has had."""
+    return max(int(re.search(r"VmHWM:\s*(\d+)", cluster.on_node(number, "cat", f"/proc/{pid}/status").stdout).group(1)) / 1024
+               for pid in cluster.pids(number, process))
+
+
 def print_sizes(cluster):
     """Of agent and ztunnel on n1 with its pods, of the control plane."""
     names = [f"idle{i}" for i in range(PODS_ON_NODE)]
@@ -136,6 +142,8 @@ def print_sizes(cluster):
     row(f"ztunnel, {where}: RSS", [ztunnel[0]], "MB", "")
     row("  together", [agent[0] + ztunnel[0]], "MB", "<= 25")
     row("  shared pages once: PSS", [agent[1] + ztunnel[1]], "MB", "")
+    row("agent at most, in the rush of their start", [most_mb(cluster, 1, "culvert-agent --kube")], "MB", "")
+    row("ztunnel at most", [most_mb(cluster, 1, "culvert-ztunnel")], "MB", "")
     row("control plane: RSS", [control[0]], "MB", "<= 20")
 
 

@@ -122,7 +122,7 @@ static const char *verdict_of(const struct conn_end *end)
 {
 	if (!end->error)
 		return "allowed";
-	if (end->flags == CONN_DENY || end->flags == CONN_CERT_REVOKED)
+	if (conn_flags_is_answer(end->flags))
 		return end->was_open ? "cut" : "denied";
 	return end->was_open ? "broken" : "failed";
 }

@@ -40,6 +40,8 @@ struct server_tunnel {
 	struct loop_timer deadline;
 	struct cv_sockaddr peer;
 	struct cv_sockaddr local;
+	int refusal; /* of its peer, when trust changed last; 0: none */
+	const char *refusal_text;
 	bool is_evicted; /* for another handshake */
 	bool is_leaving; /* no new streams once it is open: its pod has left the mesh */
 	char identity[SPIFFE_ID_SIZE];
@@ -399,7 +401,11 @@ static void on_closed(void *arg, enum hbone_stage stage, int error, const char *
 	/* A connection that says nothing at all is a probe, not a failure. */
 	if (stage != HBONE_STAGE_OPEN && !t->is_evicted) {
 		(void)snprintf(line, sizeof(line), "tls handshake error: %s", text);
-		fail_info(t, error == -EKEYREVOKED ? CONN_CERT_REVOKED : CONN_TLS_FAILURE, line);
+		fail_info(t,
+			  error == -EKEYREVOKED || error == -EKEYREJECTED
+				  ? conn_flags_refused(error)
+				  : CONN_TLS_FAILURE,
+			  line);
 	}
 	tunnel_leave(t);
 }
@@ -514,23 +520,29 @@ void inbound_tunnel_start(struct worker *w, struct pod *pod, int fd, const struc
 	tunnel_try(t);
 }
 
+static void cut_if_refused(struct conn *c)
+{
+	const struct server_tunnel *t = container_of(c, struct inbound, conn)->tunnel;
+
+	if (t->refusal)
+		cut(c, conn_flags_refused(t->refusal), t->refusal_text);
+}
+
+/* Each connection is looked at once, however many tunnels end. */
 void inbound_on_trust(struct worker *w)
 {
 	struct server_tunnel *t, *next;
 	struct conn *c, *after;
 
+	list_for_each_entry (t, &w->server_tunnels, link)
+		t->refusal = t->hbone ? hbone_tunnel_refusal(t->hbone, &t->refusal_text) : 0;
+	list_for_each_entry_safe (c, after, &w->conns, link) {
+		if (c->ops == &conn_ops)
+			cut_if_refused(c);
+	}
 	list_for_each_entry_safe (t, next, &w->server_tunnels, link) {
-		const char *text;
-		int error = t->hbone ? hbone_tunnel_refusal(t->hbone, &text) : 0;
-
-		if (error == 0)
-			continue;
-		list_for_each_entry_safe (c, after, &w->conns, link) {
-			if (c->ops == &conn_ops &&
-			    container_of(c, struct inbound, conn)->tunnel == t)
-				cut(c, CONN_CERT_REVOKED, text);
-		}
-		hbone_tunnel_close(t->hbone, error, text);
+		if (t->refusal)
+			hbone_tunnel_close(t->hbone, t->refusal, t->refusal_text);
 	}
 }
 

@@ -145,15 +145,24 @@ bool outbound_try_next(struct outbound *o)
 	return true;
 }
 
-void outbound_cut_session(struct worker *w, const struct hbone_session *s, const char *text)
-{
-	struct conn *c, *next;
+/** struct cut - why what goes through a tunnel is cut. */
+struct cut {
+	enum conn_flags flags;
+	const char *text;
+};
 
-	list_for_each_entry_safe (c, next, &w->conns, link) {
-		if (c->ops == &conn_ops &&
-		    container_of(c, struct outbound, conn)->relay.stream.session == s)
-			conn_fail(c, CONN_CERT_REVOKED, text);
-	}
+static void cut_stream(void *arg, struct hbone_stream *st)
+{
+	const struct cut *cut = arg;
+
+	conn_fail(&of_relay(container_of(st, struct relay, stream))->conn, cut->flags, cut->text);
+}
+
+void outbound_cut_session(struct hbone_session *s, int error, const char *text)
+{
+	struct cut cut = {conn_flags_refused(error), text};
+
+	hbone_session_each_stream(s, cut_stream, &cut);
 }
 
 /* Through a tunnel. */
@@ -293,8 +302,8 @@ static void open_stream(struct outbound *o, struct hbone_session *s)
 
 static enum conn_flags flags_of(enum hbone_stage stage, int error)
 {
-	if (error == -EKEYREVOKED)
-		return CONN_CERT_REVOKED;
+	if (error == -EKEYREVOKED || error == -EKEYREJECTED)
+		return conn_flags_refused(error);
 	if (stage == HBONE_STAGE_TLS)
 		return CONN_TLS_FAILURE;
 	if (stage == HBONE_STAGE_OPEN)

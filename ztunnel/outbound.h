@@ -18,5 +18,5 @@ struct worker;
 void outbound_start(struct worker *w, struct pod *pod, int fd, const struct cv_sockaddr *original);
 
 /** outbound_cut_session() - the server of a tunnel is no longer accepted: cut what goes through it.
- * @text: why; static. */
-void outbound_cut_session(struct worker *w, const struct hbone_session *s, const char *text);
+ * @error, @text: of hbone_tunnel_refusal(). */
+void outbound_cut_session(struct hbone_session *s, int error, const char *text);

@@ -549,7 +549,7 @@ static void close_if_refused(struct tunnel *t)
 	if (error == 0)
 		return;
 	t->is_leaving = true;
-	outbound_cut_session(t->entry->pool->worker, hbone_tunnel_session(t->hbone), text);
+	outbound_cut_session(hbone_tunnel_session(t->hbone), error, text);
 	hbone_tunnel_close(t->hbone, error, text);
 }
 

@@ -44,7 +44,7 @@ static uint64_t code(const struct conn_end *end)
 {
 	if (end->flags == CONN_OK)
 		return 200;
-	return end->flags == CONN_DENY || end->flags == CONN_CERT_REVOKED ? 401 : 503;
+	return conn_flags_is_answer(end->flags) ? 401 : 503;
 }
 
 static bool get_end(const struct conn_info *info, const struct conn_end *end, size_t attribute,

@@ -28,6 +28,7 @@ static const char *const flag_names[CONN_FLAGS_MAX] = {
 	[CONN_NETWORK_POLICY] = "NETWORK_POLICY",
 	[CONN_IDENTITY_ERROR] = "IDENTITY_ERROR",
 	[CONN_CERT_REVOKED] = "CERT_REVOKED",
+	[CONN_TRUST_DOMAIN] = "TRUST_DOMAIN",
 };
 
 /* The labels of a connection. Those of several metrics, where rules make them differ, follow each

@@ -4,6 +4,7 @@
  * sums over the workers from another thread. Series are never freed before the worker's telemetry
  * is, and are bounded: past the limit, what is new is counted by reporter, flags and security
  * alone, with every other label unknown. */
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -35,8 +36,21 @@ enum conn_flags {
 	CONN_NETWORK_POLICY,       /* "NETWORK_POLICY": time-out to 15008 */
 	CONN_IDENTITY_ERROR,       /* "IDENTITY_ERROR": no certificate of our own */
 	CONN_CERT_REVOKED,         /* "CERT_REVOKED": the peer's certificate is on a CRL */
+	CONN_TRUST_DOMAIN,         /* "TRUST_DOMAIN": the peer's is not one of ours any more */
 	CONN_FLAGS_MAX,
 };
+
+/** conn_flags_refused() - of what hbone_tunnel_refusal() says. */
+static inline enum conn_flags conn_flags_refused(int error)
+{
+	return error == -EKEYREVOKED ? CONN_CERT_REVOKED : CONN_TRUST_DOMAIN;
+}
+
+/** conn_flags_is_answer() - a no to who the peer is, not a failure. */
+static inline bool conn_flags_is_answer(enum conn_flags f)
+{
+	return f == CONN_DENY || f == CONN_CERT_REVOKED || f == CONN_TRUST_DOMAIN;
+}
 
 /** struct conn_info - a connection as log and metrics name it. All borrowed during the call; NULL:
  * unknown. */

@@ -36,6 +36,7 @@ static const struct reason ztunnel_reasons[] = {
 	{"", "NETWORK_POLICY", "no answer from port 15008: a NetworkPolicy may block it"},
 	{"", "IDENTITY_ERROR", "no certificate, or no data about the pod, in time"},
 	{"", "CERT_REVOKED", "the peer's certificate is revoked"},
+	{"", "TRUST_DOMAIN", "the peer's trust domain is not accepted any more"},
 };
 
 static void add(json_t *records, const char *node, const char *where, const struct reason *r,

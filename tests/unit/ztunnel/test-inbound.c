@@ -318,6 +318,52 @@ TEST(the_bytes_of_streams_that_take_turns_are_written_together)
 	(void)close(c.fd);
 }
 
+/* Of its own the others go on; and neither certificate is on any list. */
+TEST(a_peer_whose_trust_domain_is_ours_no_more_is_cut_and_told_as_such)
+{
+	static const char opening[] = OPENING CONNECT_OF("\1") CONNECT_OF("\3");
+	const char *const names[] = {"old.example"};
+	struct rig *f = *cmocka_state;
+	const struct tls_identity *own = f->client_id;
+	const struct tls_identity *old =
+		certs_identity(f->root, "spiffe://old.example/ns/demo/sa/client");
+	struct pair p = app_connect_pair(f);
+	struct tls_trust *trust = NULL;
+	struct raw c;
+	int apps[2];
+
+	assert_int_equal(tls_trust_new(&trust), 0);
+	assert_int_equal(tls_trust_use(trust, f->server_id), 0);
+	assert_int_equal(tls_trust_use(trust, old), 0);
+	assert_int_equal(tls_trust_set_domains(trust, names, 1), 0);
+	f->client_id = old;
+	assert_true(raw_open(f, &c, opening, sizeof(opening) - 1));
+	f->client_id = own;
+	for (size_t i = 0; i < ARRAY_SIZE(apps); i++) {
+		apps[i] = app_accept(f, WAIT_MS);
+		assert_true(apps[i] >= 0);
+	}
+	assert_int_equal(tls_trust_set_domains(trust, NULL, 0), 0);
+	for (int i = 0; i < WORKERS; i++)
+		worker_post_trust(&f->workers[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(apps); i++) {
+		assert_int_equal(app_read_end(apps[i]), -ECONNRESET);
+		(void)close(apps[i]);
+	}
+	rig_turn_workers(f);
+	assert_true(rig_metrics_have(f, "response_flags=\"TRUST_DOMAIN\""));
+	assert_false(rig_metrics_have(f, "CERT_REVOKED"));
+	assert_false(rig_metrics_have(f, "istio_crl_policy_rejections_total{"));
+	app_pass(p.client, p.server, "not meant");
+	app_pair_close(&p);
+	SSL_free(c.ssl);
+	(void)close(c.fd);
+	for (int i = 0; i < WORKERS; i++)
+		worker_stop(&f->workers[i]);
+	(void)tls_identity_unref(old);
+	(void)tls_trust_free(trust);
+}
+
 /* Such as a StatefulSet makes, before the control plane has said so: neither is it shown as the one
  * before it, nor do that one's policies let anybody in. */
 TEST(a_pod_made_anew_is_not_taken_for_the_one_before_it)
@@ -358,6 +404,7 @@ int main(void)
 		T(who_is_revoked_within_the_handshake_is_not_let_in),
 		T(who_floods_tunnels_with_tiny_frames_and_breaks_them_off_is_not_heard),
 		T(the_bytes_of_streams_that_take_turns_are_written_together),
+		T(a_peer_whose_trust_domain_is_ours_no_more_is_cut_and_told_as_such),
 		T(a_pod_made_anew_is_not_taken_for_the_one_before_it),
 	};
 

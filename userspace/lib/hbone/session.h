@@ -192,6 +192,9 @@ void hbone_stream_resume(struct hbone_stream *st);
 /** hbone_stream_consume() - @n bytes of on_data have been delivered: reopen the windows. Harmless
  * after the close. */
 void hbone_stream_consume(struct hbone_stream *st, size_t n);
+/** hbone_session_each_stream() - of those that are open. @fn may reset its own. */
+void hbone_session_each_stream(struct hbone_session *s,
+			       void (*fn)(void *arg, struct hbone_stream *st), void *arg);
 /** hbone_stream_reset() - RST_STREAM; no callback follows and @st may be freed. Harmless when not
  * open. */
 void hbone_stream_reset(struct hbone_stream *st, uint32_t code);

@@ -102,6 +102,15 @@ int hbone_stream_respond(struct hbone_stream *st, int status, const char *baggag
 	return 0;
 }
 
+void hbone_session_each_stream(struct hbone_session *s,
+			       void (*fn)(void *arg, struct hbone_stream *st), void *arg)
+{
+	struct hbone_stream *st, *next;
+
+	list_for_each_entry_safe (st, next, &s->streams, _link)
+		fn(arg, st);
+}
+
 int hbone_session_reject(struct hbone_session *s, int32_t id, int status)
 {
 	int r = session_submit_error(s, id, status);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* state_here - which workloads are this node's, and so when verdicts may be others. */
 #include <errno.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "base/map.h"
@@ -21,14 +22,14 @@ bool state_is_judged_anew(const struct state_builder *b, const struct workload *
 	return was_here != is_here || (is_here && !workload_has_same_verdicts(old, now));
 }
 
-/* The values are how many pods there are, as pointers. */
+/* The values are how many pods there are, as numbers. */
 int state_builder_add_pod(struct state_builder *b, const char *uid)
 {
 	void **at = map_at_str(b->pods, uid, NULL);
 
 	if (!at)
 		return -ENOMEM;
-	*at = (char *)*at + 1;
+	*at = (void *)((uintptr_t)*at + 1);
 	return 0;
 }
 
@@ -38,7 +39,7 @@ void state_builder_del_pod(struct state_builder *b, const char *uid)
 
 	if (!at)
 		return;
-	*at = (char *)*at - 1;
+	*at = (void *)((uintptr_t)*at - 1);
 	if (!*at)
 		(void)map_del_str(b->pods, uid);
 }

@@ -1,11 +1,48 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ztunnel/handshakes.h"
 
+#include <stdlib.h>
+
 #include "base/map.h"
 
-void handshakes_init(struct handshakes *h)
+struct handshake_peer {
+	struct cv_addr addr;
+	uint32_t count;
+};
+
+int handshakes_init(struct handshakes *h)
 {
 	list_init(&h->all);
+	h->count = 0;
+	return map_new(&h->peers);
+}
+
+void handshakes_free(struct handshakes *h)
+{
+	h->peers = map_free(h->peers);
+}
+
+static struct handshake_peer *peer_get(struct handshakes *h, const struct cv_addr *addr)
+{
+	struct handshake_peer *p = map_get(h->peers, addr, sizeof(*addr));
+
+	if (p)
+		return p;
+	p = calloc(1, sizeof(*p));
+	if (!p || map_put(h->peers, addr, sizeof(*addr), p) < 0) {
+		free(p);
+		return NULL;
+	}
+	p->addr = *addr;
+	return p;
+}
+
+static void peer_put(struct handshakes *h, struct handshake_peer *p)
+{
+	if (!p || --p->count > 0)
+		return;
+	(void)map_del(h->peers, &p->addr, sizeof(p->addr));
+	free(p);
 }
 
 void handshakes_end(struct handshakes *h, struct handshake *one)
@@ -14,8 +51,14 @@ void handshakes_end(struct handshakes *h, struct handshake *one)
 		return;
 	one->is_on = false;
 	list_del(&one->link);
-	h->of[one->bucket]--;
+	peer_put(h, one->peer);
+	one->peer = NULL;
 	h->count--;
+}
+
+static uint32_t count_of(const struct handshake *one)
+{
+	return one->peer ? one->peer->count : 0;
 }
 
 static struct handshake *victim(const struct handshakes *h)
@@ -23,7 +66,7 @@ static struct handshake *victim(const struct handshakes *h)
 	struct handshake *most = NULL, *at;
 
 	list_for_each_entry (at, &h->all, link)
-		if (!most || h->of[at->bucket] > h->of[most->bucket])
+		if (!most || count_of(at) > count_of(most))
 			most = at;
 	return most;
 }
@@ -33,8 +76,9 @@ struct handshake *handshakes_begin(struct handshakes *h, struct handshake *one,
 {
 	struct handshake *gone;
 
-	one->bucket = (uint16_t)(map_hash(peer, sizeof(*peer)) % HANDSHAKES_BUCKETS);
-	h->of[one->bucket]++;
+	one->peer = peer_get(h, peer);
+	if (one->peer)
+		one->peer->count++;
 	gone = h->count >= HANDSHAKES_MAX ? victim(h) : NULL;
 	if (gone)
 		handshakes_end(h, gone);

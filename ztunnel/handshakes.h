@@ -3,31 +3,36 @@
 /* handshakes - those with peers that are under way, and who makes room when there are too many: the
  * oldest of an address that has most of them, the one that begins counted. Who connects and says
  * nothing needs no certificate; he is neither to keep out nor to throw out who has fewer, from
- * however many addresses he does it. One per worker; no memory of its own. */
+ * however many addresses he does it. One per worker. */
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "base/list.h"
+#include "base/macros.h"
 #include "culvert/abi/addr.h"
 
-#define HANDSHAKES_MAX     1024
-#define HANDSHAKES_BUCKETS 4096 /* of addresses; which of them share one nobody can tell */
+#define HANDSHAKES_MAX 1024
+
+struct handshake_peer; /* opaque */
+struct map;
 
 /** struct handshake - zeroed before first use. */
 struct handshake {
 	struct list link;
-	uint16_t bucket; /* of its address */
+	struct handshake_peer *peer; /* NULL: no memory for it, then he has as good as none */
 	bool is_on;
 };
 
 struct handshakes {
 	struct list all; /* struct handshake.link, the oldest first */
 	uint32_t count;
-	uint16_t of[HANDSHAKES_BUCKETS];
+	struct map *peers; /* struct cv_addr -> struct handshake_peer */
 };
 
-/** handshakes_init() - none; zeroed before. */
-void handshakes_init(struct handshakes *h);
+/** handshakes_init() - none. Return: 0; -ENOMEM. */
+_must_check_ int handshakes_init(struct handshakes *h);
+/** handshakes_free() - when all have ended; zeroed is fine. */
+void handshakes_free(struct handshakes *h);
 /** handshakes_begin() - @one, with @peer. Return: NULL; whom the caller has to end, since there are
  * too many: counted no more. */
 struct handshake *handshakes_begin(struct handshakes *h, struct handshake *one,

@@ -433,7 +433,6 @@ int worker_prepare(struct worker *w, struct state *state)
 	list_init(&w->conns);
 	list_init(&w->state_waiters);
 	list_init(&w->server_tunnels);
-	handshakes_init(&w->handshakes);
 	list_init(&w->pod_list);
 	random_bytes(&w->random, sizeof(w->random));
 	w->random |= 1;
@@ -454,6 +453,8 @@ int worker_prepare(struct worker *w, struct state *state)
 	w->state = state_ref(state);
 	w->policy_generation = state_policy_generation(state);
 	r = map_new(&w->pods);
+	if (r == 0)
+		r = handshakes_init(&w->handshakes);
 	if (r == 0)
 		r = hbone_scratch_new(&w->scratch);
 	if (r == 0)
@@ -496,6 +497,7 @@ void worker_free(struct worker *w)
 	w->scratch = hbone_scratch_free(w->scratch);
 	w->telemetry = telemetry_free(w->telemetry);
 	w->pods = map_free(w->pods);
+	handshakes_free(&w->handshakes);
 	w->state = state_unref(w->state);
 	w->loop = loop_free(w->loop);
 	w->reserve_fd = close_fd(w->reserve_fd);

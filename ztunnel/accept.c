@@ -166,6 +166,13 @@ static void shed(struct worker *w, int listen_fd)
 	w->reserve_fd = eventfd(0, EFD_CLOEXEC);
 }
 
+/* is_banned() - no other worker is woken for one that is not heard, and none begins a handshake. */
+static bool is_banned(struct worker *w, enum accept_kind kind, const struct cv_sockaddr *peer)
+{
+	return kind == ACCEPT_HBONE &&
+	       penalty_is_on(worker_penalty(w), &peer->addr, loop_now_us(w->loop));
+}
+
 /* accept_one() - Return: whether there may be more. */
 static bool accept_one(struct worker *w, const struct accept_watch *a)
 {
@@ -184,7 +191,10 @@ static bool accept_one(struct worker *w, const struct accept_watch *a)
 		(void)relay_close_rst(fd);
 		return true;
 	}
-	share_out(w, a->owner->pod, a->kind, fd, &peer);
+	if (is_banned(w, a->kind, &peer))
+		(void)relay_close_rst(fd);
+	else
+		share_out(w, a->owner->pod, a->kind, fd, &peer);
 	return true;
 }
 

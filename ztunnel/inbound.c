@@ -394,18 +394,14 @@ static void on_closed(void *arg, enum hbone_stage stage, int error, const char *
 	if (error == -EKEYREVOKED)
 		telemetry_crl_rejected(t->worker->telemetry, CONN_INBOUND);
 	if (stage == HBONE_STAGE_OPEN && weight > 0) {
-		penalty_add(&t->worker->penalty, &t->peer.addr, weight,
+		penalty_add(worker_penalty(t->worker), &t->peer.addr, weight,
 			    loop_now_us(t->worker->loop));
 		fail_info(t, CONN_H2_HANDSHAKE_FAILURE, text);
 	}
 	/* A connection that says nothing at all is a probe, not a failure. */
 	if (stage != HBONE_STAGE_OPEN && !t->is_evicted) {
 		(void)snprintf(line, sizeof(line), "tls handshake error: %s", text);
-		fail_info(t,
-			  error == -EKEYREVOKED || error == -EKEYREJECTED
-				  ? conn_flags_refused(error)
-				  : CONN_TLS_FAILURE,
-			  line);
+		fail_info(t, error == -EKEYREVOKED ? CONN_CERT_REVOKED : CONN_TLS_FAILURE, line);
 	}
 	tunnel_leave(t);
 }
@@ -495,11 +491,9 @@ static void handshake_begin(struct server_tunnel *new)
 void inbound_tunnel_start(struct worker *w, struct pod *pod, int fd, const struct cv_sockaddr *peer,
 			  const struct cv_sockaddr *local)
 {
-	struct server_tunnel *t = NULL;
+	struct server_tunnel *t =
+		w->tunnel_count < WORKER_TUNNELS_MAX ? calloc(1, sizeof(*t)) : NULL;
 
-	if (w->tunnel_count < WORKER_TUNNELS_MAX &&
-	    !penalty_is_on(&w->penalty, &peer->addr, loop_now_us(w->loop)))
-		t = calloc(1, sizeof(*t));
 	if (!t) {
 		(void)relay_close_rst(fd);
 		return;

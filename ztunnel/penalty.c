@@ -15,7 +15,7 @@ static size_t find(const struct penalty *p, const struct cv_addr *addr)
 	return i;
 }
 
-void penalty_add(struct penalty *p, const struct cv_addr *addr, uint64_t weight, uint64_t now_us)
+static void add(struct penalty *p, const struct cv_addr *addr, uint64_t weight, uint64_t now_us)
 {
 	size_t i = find(p, addr);
 	uint64_t leaked;
@@ -28,6 +28,8 @@ void penalty_add(struct penalty *p, const struct cv_addr *addr, uint64_t weight,
 		p->peers[i].until_us = 0;
 		p->peers[i].at_us = now_us;
 	}
+	/* another worker's loop may have looked at its clock a moment later */
+	now_us = MAX(now_us, p->peers[i].at_us);
 	leaked = (now_us - p->peers[i].at_us) / PENALTY_LEAK_US;
 	p->peers[i].at_us += leaked * PENALTY_LEAK_US;
 	p->peers[i].level -= MIN(leaked, p->peers[i].level);
@@ -37,9 +39,21 @@ void penalty_add(struct penalty *p, const struct cv_addr *addr, uint64_t weight,
 		p->peers[i].until_us = now_us + p->peers[i].level * PENALTY_US / PENALTY_FLOOD;
 }
 
-bool penalty_is_on(const struct penalty *p, const struct cv_addr *addr, uint64_t now_us)
+void penalty_add(struct penalty *p, const struct cv_addr *addr, uint64_t weight, uint64_t now_us)
 {
-	size_t i = find(p, addr);
+	(void)pthread_mutex_lock(&p->lock);
+	add(p, addr, weight, now_us);
+	(void)pthread_mutex_unlock(&p->lock);
+}
 
-	return i < PENALTY_MAX && p->peers[i].until_us > now_us;
+bool penalty_is_on(struct penalty *p, const struct cv_addr *addr, uint64_t now_us)
+{
+	bool is_on;
+	size_t i;
+
+	(void)pthread_mutex_lock(&p->lock);
+	i = find(p, addr);
+	is_on = i < PENALTY_MAX && p->peers[i].until_us > now_us;
+	(void)pthread_mutex_unlock(&p->lock);
+	return is_on;
 }

@@ -4,8 +4,10 @@
  * amid floods of tiny frames, are not heard for a while: a new handshake costs us as much as them,
  * and what comes after it more. Each offence fills the peer's bucket, which leaks; once it is full,
  * the peer is not heard for a time that grows with what is in it. So a mistake costs nothing, an
- * attacker soon has one tunnel in two seconds, and who stops is heard again. One per worker.
- * Bounded: the oldest entry goes first. */
+ * attacker soon has one tunnel in two seconds, and who stops is heard again. One for all workers:
+ * else who is not heard by one would be by the next. Bounded: the oldest entry goes first. Any
+ * thread. */
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -24,8 +26,9 @@
 #define PENALTY_LEAK_US (100 * 1000ULL)
 #define PENALTY_MAX     32
 
-/** struct penalty - zeroed before first use. */
+/** struct penalty - zeroed before first use, which makes the lock one that nobody has. */
 struct penalty {
+	pthread_mutex_t lock; /* of all below; held for a look at the table */
 	struct {
 		struct cv_addr addr;
 		uint64_t level; /* at @at_us */
@@ -36,7 +39,7 @@ struct penalty {
 };
 
 /** penalty_add() - an offence of @addr's. @weight: PENALTY_*; @now_us: of
- * the loop, never less than before. */
+ * the worker's loop. */
 void penalty_add(struct penalty *p, const struct cv_addr *addr, uint64_t weight, uint64_t now_us);
 /** penalty_is_on() - whether @addr is not heard now. */
-bool penalty_is_on(const struct penalty *p, const struct cv_addr *addr, uint64_t now_us);
+bool penalty_is_on(struct penalty *p, const struct cv_addr *addr, uint64_t now_us);

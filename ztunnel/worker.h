@@ -81,7 +81,7 @@ struct worker {
 	struct list server_tunnels;   /* struct server_tunnel.link */
 	struct list pod_list;         /* struct worker_pod.link */
 	struct handshakes handshakes; /* with peers */
-	struct penalty penalty;       /* peers that flooded */
+	struct penalty penalty;       /* peers that flooded: the first worker's is everybody's */
 	int reserve_fd; /* given up to refuse a connection when there are no descriptors left */
 	struct brief brief;
 	uint32_t conn_count;
@@ -131,6 +131,12 @@ void worker_post_pod_del(struct worker *w, uint64_t netns_cookie);
 /** worker_post_sockets() - from the agent; @fds are taken. Without memory for it nobody is left
  * waiting, see stock_lost(). */
 void worker_post_sockets(struct worker *w, const struct zds_sockets *m, const int *fds);
+/** worker_penalty() - which all workers have in common. */
+static inline struct penalty *worker_penalty(struct worker *w)
+{
+	return &w->all[0].penalty;
+}
+
 /** worker_post_trust() - other revocation lists or trust domains are in force: cut whom they no
  * longer accept. */
 void worker_post_trust(struct worker *w);

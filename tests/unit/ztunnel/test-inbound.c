@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/files_limit.h"
+#include "base/str.h"
 #include "tests/unit/hbone/certs.h"
 #include "tests/unit/ztunnel/apps.h"
 #include "tls/identity.h"
@@ -288,6 +289,28 @@ TEST(who_floods_tunnels_with_tiny_frames_and_breaks_them_off_is_not_heard)
 	assert_in_range(heard, PENALTY_FLOOD / PENALTY_BROKEN_OFF, 999);
 }
 
+/* Who is not heard by the worker that he flooded would else flood the other one. */
+TEST(who_is_not_heard_by_one_worker_is_by_none)
+{
+	struct rig *f = *cmocka_state;
+	struct raw c;
+
+	for (int i = 0; i < PENALTY_FLOOD / PENALTY_BROKEN_OFF; i++) {
+		struct cv_addr peer = mesh_addr(CLIENT_ADDR);
+
+		penalty_add(worker_penalty(&f->workers[i % WORKERS]), &peer, PENALTY_BROKEN_OFF,
+			    now_monotonic_us());
+	}
+	for (int i = 0; i < 2 * WORKERS; i++) {
+		c.fd = peer_dial_from(CLIENT_ADDR);
+		c.ssl = peer_ssl(f);
+		assert_int_equal(SSL_set_fd(c.ssl, c.fd), 1);
+		assert_int_not_equal(SSL_connect(c.ssl), 1);
+		SSL_free(c.ssl);
+		(void)close(c.fd);
+	}
+}
+
 /* A write for each would cost us a hundred times what the frame cost its sender. */
 TEST(the_bytes_of_streams_that_take_turns_are_written_together)
 {
@@ -403,6 +426,7 @@ int main(void)
 		T(a_handshake_with_a_pod_that_leaves_ends_in_a_goaway),
 		T(who_is_revoked_within_the_handshake_is_not_let_in),
 		T(who_floods_tunnels_with_tiny_frames_and_breaks_them_off_is_not_heard),
+		T(who_is_not_heard_by_one_worker_is_by_none),
 		T(the_bytes_of_streams_that_take_turns_are_written_together),
 		T(a_peer_whose_trust_domain_is_ours_no_more_is_cut_and_told_as_such),
 		T(a_pod_made_anew_is_not_taken_for_the_one_before_it),

@@ -83,6 +83,14 @@ static void destroy(struct conn *c)
 	free(in);
 }
 
+/* Not for want of anything of ours: that is not the peer's doing. */
+static void count_refusal(const struct inbound *in)
+{
+	struct worker *w = in->conn.worker;
+
+	refused_add(&w->refused, &in->tunnel->peer.addr, loop_now_us(w->loop));
+}
+
 /* reject() - answer with @status before it was opened. */
 static void reject(struct inbound *in, int status, const char *error)
 {
@@ -149,6 +157,7 @@ static bool answer(struct inbound *in)
 		return false;
 	}
 	in->is_answered = true;
+	refused_earn(&in->conn.worker->refused, &in->tunnel->peer.addr);
 	conn_opened(&in->conn);
 	relay_connected(&in->relay);
 	return true;
@@ -165,6 +174,7 @@ static void on_app_connecting(struct loop_fd *w, uint32_t events)
 	if (events & (EPOLLERR | EPOLLHUP))
 		r = tcp_connect_result(w->fd);
 	if (r < 0) {
+		count_refusal(in);
 		reject_errno(in, r);
 		return;
 	}
@@ -192,6 +202,8 @@ static void on_socket(struct dial_wait *wait, int fd)
 	struct inbound *in = container_of(wait, struct inbound, dial_wait);
 	int r = fd < 0 ? fd : dial_on(in, fd);
 
+	if (fd >= 0 && r < 0)
+		count_refusal(in);
 	if (fd == -ENETDOWN || fd == -ENOENT)
 		refuse(in);
 	else if (r < 0)
@@ -295,6 +307,8 @@ static int on_connect(void *arg, int32_t id, const struct hbone_head *head)
 	struct inbound *in;
 	int status;
 
+	if (refused_is_flood(&t->worker->refused, &t->peer.addr, loop_now_us(t->worker->loop)))
+		return -EDQUOT;
 	if (t->worker->conn_count >= WORKER_CONNS_MAX)
 		return -ENOSPC;
 	in = inbound_new(t, id, head);
@@ -308,12 +322,14 @@ static int on_connect(void *arg, int32_t id, const struct hbone_head *head)
 	in->conn.dst_identity = dst ? in->conn.dst_workload->app->identity : NULL;
 	status = resolve(in, head->authority, dst);
 	if (status != 0) {
+		count_refusal(in);
 		reject(in, status, status == 400 ? "bad CONNECT target" : "unknown CONNECT target");
 		return 0;
 	}
 	conn_note(&in->conn, dst);
 	conn_check(&in->conn, dst, &v);
 	if (!v.is_allowed) {
+		count_refusal(in);
 		(void)hbone_stream_respond(&in->relay.stream, 401, NULL);
 		conn_denied(&in->conn, &v);
 		destroy(&in->conn);

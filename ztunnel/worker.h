@@ -18,6 +18,7 @@
 #include "ztunnel/help.h"
 #include "ztunnel/inbox.h"
 #include "ztunnel/penalty.h"
+#include "ztunnel/refused.h"
 #include "ztunnel/stock.h"
 
 struct admin_dump;
@@ -81,6 +82,7 @@ struct worker {
 	struct list server_tunnels;   /* struct server_tunnel.link */
 	struct list pod_list;         /* struct worker_pod.link */
 	struct handshakes handshakes; /* with peers */
+	struct refused refused;       /* of streams, by peer */
 	struct penalty penalty;       /* peers that flooded: the first worker's is everybody's */
 	int reserve_fd; /* given up to refuse a connection when there are no descriptors left */
 	struct brief brief;

@@ -193,8 +193,12 @@ FLOODS = {
     "Huffman letters": (None, letters),
     "HEADERS of the past": (lambda h: frame(HEADERS, END_HEADERS, 3, h), past),
     "GET": (None, lambda n, h: frame(HEADERS, END_HEADERS | END_STREAM, 1 + 2 * n, b"\x82\x87\x84\x01\x01x")),
+    "refused CONNECT": (None, lambda n, h: frame(HEADERS, END_HEADERS | END_STREAM, 1 + 2 * n, connect_head("nowhere"))),
     "PUSH_PROMISE": (None, lambda n, h: frame(PUSH, END_HEADERS, 1, struct.pack(">I", 2))),
 }
+
+# Those that hear the answers before they go on, so that no more streams are open than may be.
+IN_TURNS = ("refused CONNECT",)
 
 
 def blocks(name, head):
@@ -207,8 +211,8 @@ def blocks(name, head):
 
 
 def flood(name, host, cert, key, authority, seconds):
-    """Again and again, with a new connection whenever the last one was closed or all frames are out. Answers are not read: they
-    pile up."""
+    """Again and again, with a new connection whenever the last one was closed or all frames are out. Answers are not read
+    but by those of IN_TURNS: they pile up."""
     head = connect_head(authority)
     begin, made = FLOODS[name][0], blocks(name, head)
     result = {"frames": 0, "connections": 0, "refused": 0}
@@ -226,6 +230,8 @@ def flood(name, host, cert, key, authority, seconds):
                     break
                 peer.send(block)
                 result["frames"] += 64
+                if name in IN_TURNS:
+                    peer.socket.recv(1 << 16)
         except (OSError, ssl.SSLError):
             result["refused"] += 1
     result["cpu"] = round(time.process_time() - cpu, 2)

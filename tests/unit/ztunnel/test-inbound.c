@@ -18,6 +18,7 @@
 #include "tests/unit/ztunnel/apps.h"
 #include "tls/identity.h"
 #include "tls/trust.h"
+#include "ztunnel/access_log.h"
 
 /* peer_dial_from() - a node that dials the server's 15008. @from: NULL: any address. Return: its
  * socket, connected and silent. */
@@ -311,6 +312,46 @@ TEST(who_is_not_heard_by_one_worker_is_by_none)
 	}
 }
 
+/* ask_for_nothing() - 64 streams to no target, and an answer to one of those before. Return:
+ * whether there was one. */
+static bool ask_for_nothing(struct raw *c, uint32_t *stream)
+{
+	static const uint8_t one[] = "\0\0\x12\1\5\0\0\0\0\x02\x07"
+				     "CONNECT\x01\x07nowhere";
+	enum { SIZE = sizeof(one) - 1, MANY = 64 };
+	uint8_t record[MANY * SIZE], answers[16384];
+
+	for (unsigned int i = 0; i < MANY; i++, *stream += 2) {
+		const uint32_t id = htonl(*stream);
+
+		memcpy(record + i * SIZE, one, SIZE);
+		memcpy(record + i * SIZE + 5, &id, sizeof(id));
+	}
+	return SSL_write(c->ssl, record, sizeof(record)) > 0 &&
+	       SSL_read(c->ssl, answers, sizeof(answers)) > 0;
+}
+
+/* Each costs us several times what it costs him; no application asks so fast for so long. */
+TEST(who_asks_all_the_time_for_what_is_refused_is_cut_and_not_heard)
+{
+	struct rig *f = *cmocka_state;
+	struct raw c;
+	uint32_t stream = 1;
+
+	access_log_set_default(false);
+	assert_true(raw_open(f, &c, OPENING, sizeof(OPENING) - 1));
+	while (stream < 20 * REFUSED_LIMIT && ask_for_nothing(&c, &stream))
+		;
+	assert_in_range(stream / 2, REFUSED_LIMIT, 10 * REFUSED_LIMIT - 1);
+	SSL_free(c.ssl);
+	(void)close(c.fd);
+	rig_turn_workers(f); /* which end it after its client has heard of it */
+	assert_false(raw_open(f, &c, OPENING, sizeof(OPENING) - 1));
+	SSL_free(c.ssl);
+	(void)close(c.fd);
+	access_log_set_default(true);
+}
+
 /* A write for each would cost us a hundred times what the frame cost its sender. */
 TEST(the_bytes_of_streams_that_take_turns_are_written_together)
 {
@@ -427,6 +468,7 @@ int main(void)
 		T(who_is_revoked_within_the_handshake_is_not_let_in),
 		T(who_floods_tunnels_with_tiny_frames_and_breaks_them_off_is_not_heard),
 		T(who_is_not_heard_by_one_worker_is_by_none),
+		T(who_asks_all_the_time_for_what_is_refused_is_cut_and_not_heard),
 		T(the_bytes_of_streams_that_take_turns_are_written_together),
 		T(a_peer_whose_trust_domain_is_ours_no_more_is_cut_and_told_as_such),
 		T(a_pod_made_anew_is_not_taken_for_the_one_before_it),

@@ -52,7 +52,7 @@ void session_calm_renew(struct hbone_session *s)
 	http_blocks_renew(&s->blocks);
 }
 
-static void end(struct hbone_session *s)
+void session_flooded(struct hbone_session *s)
 {
 	s->is_flooded = true;
 	(void)nghttp2_session_terminate_session(s->h2, NGHTTP2_ENHANCE_YOUR_CALM);
@@ -63,7 +63,7 @@ static void lose_calm(struct hbone_session *s, unsigned int n)
 	if (s->calm >= n)
 		s->calm -= n;
 	else
-		end(s);
+		session_flooded(s);
 }
 
 void session_lose_calm(struct hbone_session *s)
@@ -129,7 +129,7 @@ static void begin_block(struct hbone_session *s, const nghttp2_frame_hd *head)
 		refuse_block(s);
 		break;
 	case HTTP_BLOCK_TOO_MANY:
-		end(s);
+		session_flooded(s);
 		break;
 	}
 }
@@ -149,7 +149,7 @@ static void lose_patience(struct hbone_session *s)
 	if (s->patience > 0)
 		s->patience--;
 	else
-		end(s);
+		session_flooded(s);
 }
 
 static void earn_windows(struct hbone_session *s, uint64_t n)

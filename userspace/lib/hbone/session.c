@@ -178,12 +178,17 @@ static void explain_request(struct hbone_session *s, int32_t id)
 
 static void on_request(struct hbone_session *s, int32_t id)
 {
+	int r;
+
 	if (s->head.is_too_big || !s->head.is_connect || s->head.authority[0] == '\0') {
 		explain_request(s, id);
 		return;
 	}
 	session_block_served(s);
-	if (s->ops->on_connect(s->arg, id, &s->head) < 0)
+	r = s->ops->on_connect(s->arg, id, &s->head);
+	if (r == -EDQUOT)
+		session_flooded(s);
+	else if (r < 0)
 		(void)nghttp2_submit_rst_stream(s->h2, NGHTTP2_FLAG_NONE, id, HBONE_REFUSED_STREAM);
 }
 

@@ -81,8 +81,8 @@ struct hbone_stream {
 
 struct hbone_session_ops {
 	/* Server: a well-formed CONNECT. Either hbone_stream_bind() and sooner or later
-	 * hbone_stream_respond(), or hbone_session_reject(). Return: 0; any -errno refuses the
-	 * stream (REFUSED_STREAM). */
+	 * hbone_stream_respond(), or hbone_session_reject(). Return: 0; -EDQUOT: the peer floods,
+	 * and loses the connection; any other -errno refuses the stream (REFUSED_STREAM). */
 	int (*on_connect)(void *arg, int32_t id, const struct hbone_head *head);
 	/* Something waits to be sent: call hbone_session_send() before long. Also called from
 	 * within recv. */

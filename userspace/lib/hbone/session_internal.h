@@ -63,6 +63,8 @@ _must_check_ int session_make_options(nghttp2_option **ret);
 _must_check_ int session_submit_settings(struct hbone_session *s);
 /** session_calm_renew() - a new session, or a while has passed. */
 void session_calm_renew(struct hbone_session *s);
+/** session_flooded() - the peer loses the connection. */
+void session_flooded(struct hbone_session *s);
 /** session_lose_calm() - the peer made us do something for nothing. Sets is_flooded when it was
  * once too often. */
 void session_lose_calm(struct hbone_session *s);

@@ -10,12 +10,15 @@
 #include "bpf/lib/conn.h"
 #include "bpf/lib/exclude.h"
 #include "bpf/lib/frame.h"
+#include "bpf/lib/packet_data.h"
 #include "bpf/lib/packet_drop.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-#define GUARD_PASS       TC_ACT_UNSPEC /* also TCX_NEXT */
-#define GUARD_NOT_DIRECT (-2)          /* no action of tc's */
+#define GUARD_PASS TC_ACT_UNSPEC /* also TCX_NEXT */
+/* No actions of tc's. */
+#define GUARD_NOT_DIRECT (-2)
+#define GUARD_ODD        (-3) /* not known: no plain frame of TCP */
 
 /* IPv6 announces itself before its addresses are known to anyone, DHCP before there is one. */
 static __always_inline bool source_is_own(const struct packet *p)
@@ -55,21 +58,26 @@ static __noinline int guard_syn(const struct cv_pod *pod, const struct packet *p
 	return packet_drop(p, CV_GUARD_PLAINTEXT);
 }
 
-/* The host sees the handshake, where it may filter pods. */
-static __always_inline bool direct_is_short(const struct cv_direct *d, __u8 tcp_flags)
-{
-	__u32 open = CV_DIRECT_SHORT | CV_DIRECT_ESTABLISHED | CV_DIRECT_ACCEPTED;
-
-	if (d->flags & CV_DIRECT_SHORT_SYN)
-		return true;
-	return (d->flags & open) == open && !(tcp_flags & CV_TCP_SYN);
-}
-
+/* Of what the host is not to lead there: cv_guard_in would stop it, where it arrives. */
 static __always_inline int guard_forward(struct __sk_buff *skb, const struct cv_way *to)
 {
 	if (bpf_skb_store_bytes(skb, 0, to->macs, sizeof(to->macs), 0))
-		return GUARD_PASS;
+		return TC_ACT_SHOT;
 	return bpf_redirect_peer(to->ifindex, 0);
+}
+
+/* A beginning, on its way past the host's filters, by a way that others may see: it carries
+ * nothing. What the server answers cannot be made up by who has not seen it. */
+static __always_inline int guard_handshake(struct __sk_buff *skb, const struct packet *p,
+					   struct cv_direct *d)
+{
+	if (packet_has_data(skb, p->l3, p->l4))
+		return packet_drop(p, CV_GUARD_PLAINTEXT);
+	if (p->tuple.netns_cookie == d->dst_cookie && (p->tcp_flags & CV_TCP_ACK)) {
+		d->answer_seq = p->tcp_seq;
+		__sync_fetch_and_or(&d->flags, CV_DIRECT_ANSWERED);
+	}
+	return GUARD_PASS;
 }
 
 /* Of a packet of a direct connection that comes from the link of the end that it says, nothing more
@@ -79,23 +87,39 @@ static __noinline int guard_direct(struct __sk_buff *skb)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	__u32 ifindex = skb->ifindex;
-	struct cv_tuple t = {};
+	struct packet p = {};
+	struct tcp_start *tcp = frame_read(data, end, &p.tuple);
 	struct cv_direct *d;
 	bool is_client;
-	__u8 flags;
 
-	if (!frame_read(data, end, &t, &flags))
-		return GUARD_NOT_DIRECT;
-	d = direct_find(&t, &is_client);
+	if (!tcp)
+		return GUARD_ODD;
+	d = direct_find(&p.tuple, &is_client);
 	if (!d || ifindex != (is_client ? d->to_client.ifindex : d->to_server.ifindex))
 		return GUARD_NOT_DIRECT;
-	if (!direct_is_short(d, flags))
+	if (direct_is_short(d, tcp->flags & CV_TCP_SYN))
+		return guard_forward(skb, is_client ? &d->to_server : &d->to_client);
+	if (!(d->flags & CV_DIRECT_SHORT))
 		return GUARD_PASS;
-	return guard_forward(skb, is_client ? &d->to_server : &d->to_client);
+	p.tuple.netns_cookie = is_client ? d->src_cookie : d->dst_cookie;
+	p.tcp_flags = tcp->flags;
+	p.tcp_seq = tcp->seq;
+	p.l4 = (void *)tcp - data;
+	p.l3 = p.l4 - (addr_is_v4(&p.tuple.local) ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
+	return guard_handshake(skb, &p, d);
+}
+
+/* The short way takes plain frames only, and the host's is none for what is not a SYN. */
+static __always_inline bool is_too_odd(const struct packet *p)
+{
+	bool is_client;
+	struct cv_direct *d = direct_find(&p->tuple, &is_client);
+
+	return d && direct_is_short(d, false);
 }
 
 /* What the pod of this link may not send. */
-static __noinline int guard_packet(const struct cv_pod *pod, const struct packet *p)
+static __noinline int guard_packet(const struct cv_pod *pod, const struct packet *p, bool is_odd)
 {
 	if (!pod || !p)
 		return TC_ACT_SHOT;
@@ -103,7 +127,11 @@ static __noinline int guard_packet(const struct cv_pod *pod, const struct packet
 		return packet_drop(p, CV_GUARD_SOURCE);
 	if (fragment_is_tcp(p))
 		return packet_drop(p, CV_GUARD_FRAGMENT);
-	if (p->proto == CV_PROTO_TCP && (p->tcp_flags & (CV_TCP_SYN | CV_TCP_ACK)) == CV_TCP_SYN)
+	if (p->proto != CV_PROTO_TCP)
+		return GUARD_PASS;
+	if (is_odd && is_too_odd(p))
+		return packet_drop(p, CV_GUARD_MALFORMED);
+	if ((p->tcp_flags & (CV_TCP_SYN | CV_TCP_ACK)) == CV_TCP_SYN)
 		return guard_syn(pod, p);
 	return GUARD_PASS;
 }
@@ -117,7 +145,7 @@ int cv_guard(struct __sk_buff *skb)
 	struct cv_pod *pod;
 	__u64 *cookie;
 
-	if (action != GUARD_NOT_DIRECT)
+	if (action != GUARD_NOT_DIRECT && action != GUARD_ODD)
 		return action;
 	kind = packet_read(skb, &p);
 	cookie = bpf_map_lookup_elem(&cv_links, &ifindex);
@@ -129,5 +157,5 @@ int cv_guard(struct __sk_buff *skb)
 	p.tuple.netns_cookie = *cookie;
 	if (kind == PACKET_BAD)
 		return packet_drop(&p, CV_GUARD_MALFORMED);
-	return guard_packet(pod, &p);
+	return guard_packet(pod, &p, action == GUARD_ODD);
 }

@@ -250,8 +250,7 @@ int cv_reroute(struct __sk_buff *skb)
 		return packet_drop(&p, CV_GUARD_MALFORMED);
 	if ((pod->flags & CV_POD_CAPTURE) && fragment_is_tcp(&p))
 		return packet_drop(&p, CV_GUARD_FRAGMENT);
-	if (kind == PACKET_BAD || p.is_fragment ||
-	    pod_is_self(p.tuple.netns_cookie, &p.tuple.remote))
+	if (kind == PACKET_BAD || p.fragment || pod_is_self(p.tuple.netns_cookie, &p.tuple.remote))
 		return REROUTE_PASS;
 	if (p.proto == CV_PROTO_TCP)
 		return reroute_tcp(skb, pod, &p);
@@ -283,7 +282,7 @@ int cv_reroute_back(struct __sk_buff *skb)
 	struct cv_pod *pod;
 
 	if (!skb_is_answer(skb) || packet_read(skb, &p) != PACKET_IP || p.proto != CV_PROTO_UDP ||
-	    p.is_fragment || bpf_skb_load_bytes(skb, p.l4 + UDP_SOURCE, &source, sizeof(source)))
+	    p.fragment || bpf_skb_load_bytes(skb, p.l4 + UDP_SOURCE, &source, sizeof(source)))
 		return REROUTE_PASS;
 	p.tuple.netns_cookie = skb_netns_cookie(skb);
 	pod = pod_find(p.tuple.netns_cookie);

@@ -128,6 +128,18 @@ static __always_inline void direct_ways(struct cv_direct *d)
 		d->flags |= CV_DIRECT_SHORT_SYN;
 }
 
+/* connect(2) has asked the same: a link may have gone since. */
+static __always_inline bool direct_way_is_safe(const struct cv_direct *d)
+{
+	struct cv_pod *from, *to;
+
+	if (d->flags & (CV_DIRECT_SHORT | CV_DIRECT_SHORT_SYN))
+		return true;
+	from = pod_find(d->src_cookie);
+	to = pod_find(d->dst_cookie);
+	return from && to && !((from->flags | to->flags) & CV_POD_BRIDGED);
+}
+
 static __noinline void on_connect_direct(struct bpf_sock_ops *ctx, const struct cv_socket *st,
 					 const struct cv_tuple *t, __u64 dst)
 {
@@ -144,7 +156,7 @@ static __noinline void on_connect_direct(struct bpf_sock_ops *ctx, const struct 
 	if (tuple_pair(t, &key))
 		d.flags |= CV_DIRECT_TURNED;
 	direct_ways(&d);
-	if (!direct_still_holds(t, dst))
+	if (!direct_still_holds(t, dst) || !direct_way_is_safe(&d))
 		sockops_drop(t, CV_DROP_NOT_DIRECT);
 	else if (bpf_map_update_elem(&cv_directs, &key, &d, BPF_ANY))
 		sockops_drop(t, CV_DROP_MAP_FULL);
@@ -196,7 +208,7 @@ static __always_inline struct cv_sockaddr sockops_shown(const struct cv_conn *c,
 	return c->shown;
 }
 
-/* Once both ends have seen ESTABLISHED the short way is open, where there is one. */
+/* One that goes past the host counts as such once both ends have seen ESTABLISHED. */
 static __always_inline void direct_both(struct cv_direct *d, __u32 flag)
 {
 	__u32 both = CV_DIRECT_ESTABLISHED | CV_DIRECT_ACCEPTED;

@@ -22,9 +22,9 @@ static __always_inline bool uplink_read(struct xdp_md *ctx, struct uplink_syn *s
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct cv_tuple t = {};
-	__u8 flags;
+	struct tcp_start *tcp = frame_read(data, end, &t);
 
-	if (!frame_read(data, end, &t, &flags) || (flags & (CV_TCP_SYN | CV_TCP_ACK)) != CV_TCP_SYN)
+	if (!tcp || (tcp->flags & (CV_TCP_SYN | CV_TCP_ACK)) != CV_TCP_SYN)
 		return false;
 	s->from = (struct cv_sockaddr){.addr = t.local, .port = t.local_port};
 	s->to = (struct cv_sockaddr){.addr = t.remote, .port = t.remote_port};

@@ -35,6 +35,16 @@ static __always_inline struct cv_direct *direct_find(const struct cv_tuple *t, b
 	return d;
 }
 
+/* The host sees the handshake, where it may filter pods: all but the SYNs go past it. Not the ACK
+ * either: the host's conntrack would keep what has been established for days, as it never sees the
+ * end, and what is half open for a minute. */
+static __always_inline bool direct_is_short(const struct cv_direct *d, bool is_syn)
+{
+	if (d->flags & CV_DIRECT_SHORT_SYN)
+		return true;
+	return (d->flags & CV_DIRECT_SHORT) && !is_syn;
+}
+
 /* Key of cv_vouched: sk_lookup cannot know its namespace, so none is in it. The tuples stay apart
  * because one end is an address of the pod's. */
 static __always_inline struct cv_tuple tuple_vouched(const struct cv_tuple *t)

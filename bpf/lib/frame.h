@@ -35,8 +35,9 @@ static __always_inline bool frame_read_v6(const struct ipv6hdr *ip, void *end, s
 	return true;
 }
 
-/* With no VLAN tag or one, no options, no fragments. `t` as the sender sees it, no cookie. */
-static __always_inline bool frame_read(void *data, void *end, struct cv_tuple *t, __u8 *tcp_flags)
+/* With no VLAN tag or one, no options, no fragments. `t` as the sender sees it, no cookie. NULL: it
+ * is otherwise, or not TCP. */
+static __always_inline struct tcp_start *frame_read(void *data, void *end, struct cv_tuple *t)
 {
 	void *ip, *l4 = NULL;
 	struct ethhdr *eth = data;
@@ -47,13 +48,13 @@ static __always_inline bool frame_read(void *data, void *end, struct cv_tuple *t
 
 	ip = eth + 1;
 	if (ip > end)
-		return false;
+		return NULL;
 	proto = eth->h_proto;
 	if (proto_is_vlan(proto)) {
 		vlan = ip;
 		ip = vlan + 1;
 		if (ip > end)
-			return false;
+			return NULL;
 		proto = vlan->proto;
 	}
 	if (proto == bpf_htons(ETH_P_IP))
@@ -62,9 +63,8 @@ static __always_inline bool frame_read(void *data, void *end, struct cv_tuple *t
 		is_tcp = proto == bpf_htons(ETH_P_IPV6) && frame_read_v6(ip, end, t, &l4);
 	tcp = l4;
 	if (!is_tcp || (void *)(tcp + 1) > end)
-		return false;
+		return NULL;
 	t->local_port = tcp->source;
 	t->remote_port = tcp->dest;
-	*tcp_flags = tcp->flags;
-	return true;
+	return tcp;
 }

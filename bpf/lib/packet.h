@@ -27,6 +27,7 @@
 #define CV_VLAN_TAGS   2
 #define CV_VLAN_LEN    4
 #define CV_IP_FRAGMENT 0x3fff /* more fragments, offset */
+#define CV_IP_OFFSET   0x1fff
 
 enum packet_kind {
 	PACKET_OTHER, /* neither IPv4 nor IPv6 */
@@ -36,10 +37,12 @@ enum packet_kind {
 
 struct packet {
 	struct cv_tuple tuple; /* local: source; ports where it is TCP; no cookie */
-	__u32 l4;              /* offset of the transport header */
-	__u8 proto;            /* as far as this packet tells */
+	__u32 l3, l4;          /* offsets of the IP header and of the transport header */
+	__be32 tcp_seq;
+	__u16 fragment; /* 0: it is none */
+	__u16 offset;   /* 0: with the transport header */
+	__u8 proto;     /* as far as this packet tells */
 	__u8 tcp_flags;
-	__u8 is_fragment;
 	__u8 has_options; /* IPv4 */
 };
 
@@ -52,7 +55,8 @@ static __always_inline int packet_read_v4(struct __sk_buff *skb, __u32 off, stru
 	p->tuple.local = addr_from_v4(ip.saddr);
 	p->tuple.remote = addr_from_v4(ip.daddr);
 	p->proto = ip.protocol;
-	p->is_fragment = (ip.frag_off & bpf_htons(CV_IP_FRAGMENT)) != 0;
+	p->fragment = ip.frag_off & bpf_htons(CV_IP_FRAGMENT);
+	p->offset = ip.frag_off & bpf_htons(CV_IP_OFFSET);
 	p->has_options = ip.ihl > 5;
 	p->l4 = off + ip.ihl * 4;
 	return PACKET_IP;
@@ -74,9 +78,9 @@ static __always_inline bool packet_read_fragment(struct packet *p, const struct 
 {
 	p->proto = h->next;
 	p->l4 += 8;
-	if (h->fragment & bpf_htons(CV_EXT_OFFSET | 1))
-		p->is_fragment = true;
-	return !(h->fragment & bpf_htons(CV_EXT_OFFSET));
+	p->fragment |= h->fragment & bpf_htons(CV_EXT_OFFSET | 1);
+	p->offset = h->fragment & bpf_htons(CV_EXT_OFFSET);
+	return !p->offset;
 }
 
 static __always_inline bool proto_is_ext(__u8 proto)
@@ -124,7 +128,7 @@ static __always_inline int packet_read_v6(struct __sk_buff *skb, __u32 off, stru
 /* TCP, or what could turn out to be once it is put together. */
 static __always_inline bool fragment_is_tcp(const struct packet *p)
 {
-	return p->is_fragment && (p->proto == CV_PROTO_TCP || proto_is_ext(p->proto));
+	return p->fragment && (p->proto == CV_PROTO_TCP || proto_is_ext(p->proto));
 }
 
 struct tcp_start {
@@ -138,13 +142,14 @@ static __always_inline int packet_read_tcp(struct __sk_buff *skb, struct packet 
 {
 	struct tcp_start tcp;
 
-	if (p->proto != CV_PROTO_TCP || p->is_fragment)
+	if (p->proto != CV_PROTO_TCP || p->offset)
 		return PACKET_IP;
 	if (bpf_skb_load_bytes(skb, p->l4, &tcp, sizeof(tcp)))
 		return PACKET_BAD;
 	p->tuple.local_port = tcp.source;
 	p->tuple.remote_port = tcp.dest;
 	p->tcp_flags = tcp.flags;
+	p->tcp_seq = tcp.seq;
 	return PACKET_IP;
 }
 
@@ -165,6 +170,7 @@ static __always_inline int packet_read(struct __sk_buff *skb, struct packet *p)
 			return PACKET_BAD;
 	if (proto_is_vlan(proto))
 		return PACKET_BAD;
+	p->l3 = off;
 	if (proto == bpf_htons(ETH_P_IP))
 		kind = packet_read_v4(skb, off, p);
 	else if (proto == bpf_htons(ETH_P_IPV6))

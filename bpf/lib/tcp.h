@@ -8,6 +8,8 @@
 
 struct tcp_sock___cv {
 	bool is_mptcp;
+	__u8 fastopen_connect : 1;
+	void *fastopen_req;
 	__u64 bytes_sent, bytes_retrans, bytes_received;
 } __attribute__((preserve_access_index));
 
@@ -25,4 +27,15 @@ static __always_inline bool tcp_is_mptcp(struct bpf_sock *sk)
 		return false;
 	tp = (void *)bpf_skc_to_tcp_sock(sk);
 	return tp && tp->is_mptcp;
+}
+
+/* Is this connect(2) to send data with its SYN: by MSG_FASTOPEN, or by TCP_FASTOPEN_CONNECT? */
+static __always_inline bool tcp_is_fast_open(struct bpf_sock *sk)
+{
+	struct tcp_sock___cv *tp;
+
+	if (!sk)
+		return false;
+	tp = (void *)bpf_skc_to_tcp_sock(sk);
+	return tp && (tp->fastopen_req || BPF_CORE_READ_BITFIELD(tp, fastopen_connect));
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "frame.h"
 
+#include <bpf/bpf.h>
 #include <linux/if_ether.h>
 #include <netinet/in.h>
 #include <string.h>
@@ -53,6 +54,12 @@ void set_flags(struct frame *f, uint8_t flags)
 	f->bytes[f->len - 7] = flags;
 }
 
+void set_seq(struct frame *f, uint32_t seq)
+{
+	seq = htonl(seq);
+	memcpy(f->bytes + f->len - 16, &seq, sizeof(seq));
+}
+
 void add_vlan(struct frame *f, uint16_t number, uint16_t proto)
 {
 	add16(f, number);
@@ -87,7 +94,7 @@ void add_ipv6(struct frame *f, const char *from, const char *to, uint8_t next)
 {
 	add16(f, 0x6000);
 	add_zero(f, 2);
-	add16(f, 60);
+	add16(f, 20);
 	add8(f, next);
 	add8(f, 64);
 	add_addr(f, from);
@@ -110,4 +117,16 @@ struct frame frame_tcp6(const char *from, const char *to, uint16_t port, uint8_t
 	add_ipv6(&f, from, to, IPPROTO_TCP);
 	add_tcp(&f, port, flags);
 	return f;
+}
+
+int frame_run(const struct bpf_program *prog, const struct frame *f, uint32_t ifindex)
+{
+	struct __sk_buff ctx = {.ifindex = ifindex};
+	uint8_t out[FRAME * 2];
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = f->bytes,
+		    .data_size_in = (uint32_t)(f->len < 64 ? 64 : f->len), .data_out = out,
+		    .data_size_out = sizeof(out), .ctx_in = &ctx, .ctx_size_in = sizeof(ctx));
+
+	CHECK_OK(bpf_prog_test_run_opts(bpf_program__fd(prog), &opts));
+	return (int)opts.retval;
 }

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* frame - packets made by hand, byte by byte, for programs that see packets. */
+#include <bpf/libbpf.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define FRAME 256
 #define SYN   0x02
 #define ACK   0x10
+#define RST   0x04
+#define FIN   0x01
 
 /* A packet under construction. */
 struct frame {
@@ -39,3 +42,7 @@ struct frame frame_tcp4(const struct ipv4 *ip, uint16_t port, uint8_t flags);
 struct frame frame_tcp6(const char *from, const char *to, uint16_t port, uint8_t flags);
 /** set_flags() - others for a frame that ends with a TCP header. */
 void set_flags(struct frame *f, uint8_t flags);
+/** set_seq() - a sequence number for a frame that ends with a TCP header. */
+void set_seq(struct frame *f, uint32_t seq);
+/** frame_run() - what a tc program says of it, on a link with this number. */
+int frame_run(const struct bpf_program *prog, const struct frame *f, uint32_t ifindex);

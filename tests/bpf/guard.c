@@ -22,14 +22,7 @@ static struct frame syn4(const char *to, uint16_t port)
 /* The verdict. */
 static int sent(const struct frame *f)
 {
-	struct __sk_buff ctx = {.ifindex = LOOPBACK};
-	uint8_t out[FRAME * 2];
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = f->bytes,
-		    .data_size_in = (uint32_t)(f->len < 64 ? 64 : f->len), .data_out = out,
-		    .data_size_out = sizeof(out), .ctx_in = &ctx, .ctx_size_in = sizeof(ctx));
-
-	CHECK_OK(bpf_prog_test_run_opts(bpf_program__fd(skel->progs.cv_guard), &opts));
-	return (int)opts.retval;
+	return frame_run(skel->progs.cv_guard, f, LOOPBACK);
 }
 
 static void passes(struct frame f)
@@ -176,11 +169,16 @@ TEST(guard_knows_a_pod_by_its_link_and_leaves_the_others)
 	passes(syn4("10.244.9.9", 80));
 }
 
-/* A direct connection from the pod, whose packets skip the host's stack. */
-static void direct_begin(const char *to)
+static const uint8_t after_syn[] = {ACK, ACK | FIN, ACK | RST, RST, 0, ACK | 0x08};
+
+/* A direct connection of the pod's whose packets skip the host's stack, as its client or (`turned`)
+ * its server. */
+static void direct_begin(const char *to, uint32_t turned)
 {
 	struct cv_direct d = {
-		.flags = CV_DIRECT_SHORT | CV_DIRECT_ESTABLISHED | CV_DIRECT_ACCEPTED,
+		.src_cookie = pod.cookie,
+		.dst_cookie = pod.cookie,
+		.flags = CV_DIRECT_SHORT | turned,
 		.to_client.ifindex = LOOPBACK,
 		.to_server.ifindex = LOOPBACK,
 	};
@@ -188,7 +186,7 @@ static void direct_begin(const char *to)
 
 	if (!cv_tuple_is_first(&t)) {
 		t = cv_tuple_turned(&t);
-		d.flags |= CV_DIRECT_TURNED;
+		d.flags ^= CV_DIRECT_TURNED;
 	}
 	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_directs), &t, &d, BPF_ANY));
 }
@@ -198,7 +196,7 @@ TEST(guard_hands_on_what_a_pod_that_has_left_began)
 	struct frame begun = syn4("10.244.9.9", 80), other = syn4("10.244.9.10", 80);
 
 	begin();
-	direct_begin(MESH4);
+	direct_begin(MESH4, 0);
 	set_flags(&begun, ACK);
 	set_flags(&other, ACK);
 	CHECK_EQ(sent(&begun), TC_ACT_REDIRECT);
@@ -211,6 +209,59 @@ TEST(guard_hands_on_what_a_pod_that_has_left_began)
 	passes(syn4("10.244.9.9", 80));
 }
 
+static struct cv_direct direct_of(const char *to)
+{
+	struct cv_tuple t = tuple_to(0, to);
+	struct cv_tuple key = cv_tuple_is_first(&t) ? t : cv_tuple_turned(&t);
+	struct cv_direct d;
+
+	CHECK_OK(bpf_map_lookup_elem(bpf_map__fd(skel->maps.cv_directs), &key, &d));
+	return d;
+}
+
+/* The host may hand it to anyone who says that he is the server. */
+TEST(guard_sends_nothing_by_the_hosts_way_but_a_handshake_without_data)
+{
+	struct frame f = syn4("10.244.9.9", 80), more = syn4("10.244.9.9", 80);
+
+	begin();
+	direct_begin(MESH4, 0);
+	passes(f);
+	CHECK_EQ(direct_of(MESH4).flags & CV_DIRECT_ANSWERED, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(after_syn); i++) {
+		set_flags(&f, after_syn[i]);
+		CHECK_EQ(sent(&f), TC_ACT_REDIRECT);
+	}
+	add8(&more, 'x');
+	more.bytes[ETH_HLEN + 3]++;
+	drops(more, CV_GUARD_PLAINTEXT);
+}
+
+/* The short way takes plain frames; by the other one it would be seen, and not be let in. */
+TEST(guard_keeps_odd_packets_of_a_short_connection)
+{
+	const struct ipv4 options = {POD4, "10.244.9.9", IPPROTO_TCP, 0, 8},
+			  other = {POD4, "10.244.9.10", IPPROTO_TCP, 0, 8};
+
+	begin();
+	direct_begin(MESH4, 0);
+	drops(frame_tcp4(&options, 80, ACK), CV_GUARD_MALFORMED);
+	passes(frame_tcp4(&other, 80, ACK));
+}
+
+TEST(guard_remembers_what_the_server_has_answered)
+{
+	struct frame f = syn4("10.244.9.9", 80);
+
+	begin();
+	direct_begin(MESH4, CV_DIRECT_TURNED); /* 10.244.9.9:80 is the client */
+	set_flags(&f, SYN | ACK);
+	set_seq(&f, 0x12345678);
+	passes(f);
+	CHECK_EQ(direct_of(MESH4).flags & CV_DIRECT_ANSWERED, CV_DIRECT_ANSWERED);
+	CHECK_EQ(ntohl(direct_of(MESH4).answer_seq), 0x12345678);
+}
+
 /* Its handshake takes the host's way, from the links of its two ends alone. */
 TEST(guard_passes_the_handshake_of_a_direct_connection_from_its_own_link)
 {
@@ -219,10 +270,11 @@ TEST(guard_passes_the_handshake_of_a_direct_connection_from_its_own_link)
 	struct cv_direct d;
 
 	begin();
-	direct_begin(MESH4);
+	direct_begin(MESH4, 0);
 	passes(syn4("10.244.9.9", 80));
 	drops(syn4("10.244.9.10", 80), CV_GUARD_PLAINTEXT);
-	CHECK_OK(bpf_map_lookup_elem(bpf_map__fd(skel->maps.cv_directs), &key, &d));
+	d = direct_of(MESH4);
+	d.src_cookie = 0;
 	d.to_client.ifindex = d.to_server.ifindex = LOOPBACK + 1;
 	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_directs), &key, &d, BPF_ANY));
 	drops(syn4("10.244.9.9", 80), CV_GUARD_PLAINTEXT);

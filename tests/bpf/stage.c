@@ -93,8 +93,8 @@ static int attach(struct culvert_bpf *s)
 		const struct bpf_prog_skeleton *p = &s->skeleton->progs[i];
 
 		if (*p->prog == s->progs.cv_lookup || *p->prog == s->progs.cv_guard ||
-		    *p->prog == s->progs.cv_uplink || *p->prog == s->progs.cv_reroute ||
-		    *p->prog == s->progs.cv_reroute_back)
+		    *p->prog == s->progs.cv_guard_in || *p->prog == s->progs.cv_uplink ||
+		    *p->prog == s->progs.cv_reroute || *p->prog == s->progs.cv_reroute_back)
 			continue;
 		*p->link = bpf_program__attach_cgroup(*p->prog, fd);
 		if (!*p->link)

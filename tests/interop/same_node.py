@@ -85,7 +85,7 @@ def maps(direct, name):
 
 class Direct:
     """Node 1 with the pods `client` and `server`; options: bypass, uplink, outsider (a plain pod on node 2), crl (True:
-    revocation lists are read from `crl`), env (of the node's processes), prepare (called with node 1 before anything runs on it)."""
+    revocation lists are read from `crl`), env (of the node's processes), prepare (called with this before anything runs on node 1)."""
 
     def __init__(self, mode="direct", labels="", **options):
         remove_stale("cd")
@@ -114,7 +114,7 @@ class Direct:
         if options.get("crl"):
             env["CRL_PATH"] = self.crl
         if options.get("prepare"):
-            options["prepare"](self.topology.nodes[0])
+            options["prepare"](self)
         self.node = CulvertNode(self.topology.nodes[0], 1, self.config, "direct", env=env)
         try:
             self.node.wait_captured([self.client.name, self.server.name])

@@ -219,7 +219,7 @@ def is_uplink_guarded(direct):
 def test_an_uplink_that_another_xdp_program_has():
     """It keeps it, in either mode; log and status name it. The agent that starts when it is gone guards the uplink."""
     with Foreign("xdp") as foreign:
-        d = Direct(uplink="uplink", prepare=lambda node: foreign.attach_to_link(node, "uplink"))
+        d = Direct(uplink="uplink", prepare=lambda d: foreign.attach_to_link(d.topology.nodes[0], "uplink"))
         try:
             node = d.topology.nodes[0]
             says = f'uplink="uplink" held_by="foreign id={foreign.id}"'

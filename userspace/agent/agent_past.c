@@ -39,6 +39,8 @@ static enum recall_place place_of(const struct cv_event *ev)
 	case CV_GUARD_FRAGMENT:
 	case CV_GUARD_MALFORMED:
 		return RECALL_LINK;
+	case CV_GUARD_FORGED:
+		return RECALL_ENTRY;
 	case CV_DROP_MAP_FULL:
 	case CV_DROP_NOT_DIRECT:
 		return RECALL_HANDSHAKE;

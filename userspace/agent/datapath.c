@@ -297,6 +297,11 @@ int datapath_guard_fd(const struct datapath *d)
 	return bpf_program__fd(d->skel->progs.cv_guard);
 }
 
+int datapath_guard_in_fd(const struct datapath *d)
+{
+	return bpf_program__fd(d->skel->progs.cv_guard_in);
+}
+
 int datapath_reroute_fd(const struct datapath *d)
 {
 	return bpf_program__fd(d->skel->progs.cv_reroute);

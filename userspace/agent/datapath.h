@@ -92,9 +92,10 @@ const char *datapath_shortfall(const struct datapath *d);
  * there; -EBUSY an agent is running; -errno. The failure has been logged. */
 _must_check_ int datapath_clean(const char *pin_dir);
 
-/** datapath_guard_fd(), datapath_reroute_fd(), _back_fd(), datapath_uplink_fd() - programs for
- * pods' links, for machines inside pods, and for the uplink; borrowed. */
+/** datapath_guard_fd(), _in_fd(), datapath_reroute_fd(), _back_fd(), datapath_uplink_fd() -
+ * programs for pods' links, for machines inside pods, and for the uplink; borrowed. */
 int datapath_guard_fd(const struct datapath *d);
+int datapath_guard_in_fd(const struct datapath *d);
 int datapath_reroute_fd(const struct datapath *d);
 int datapath_reroute_back_fd(const struct datapath *d);
 int datapath_uplink_fd(const struct datapath *d);

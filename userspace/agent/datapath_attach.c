@@ -46,7 +46,8 @@ static int pin_path(const struct attach *a, const char *prefix, const struct bpf
 static bool is_of_cgroup(const struct attach *a, const struct bpf_program *prog)
 {
 	const struct bpf_program *const others[] = {
-		a->skel->progs.cv_lookup, a->skel->progs.cv_guard, a->skel->progs.cv_reroute,
+		a->skel->progs.cv_lookup,       a->skel->progs.cv_guard,
+		a->skel->progs.cv_guard_in,     a->skel->progs.cv_reroute,
 		a->skel->progs.cv_reroute_back, a->skel->progs.cv_uplink};
 
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++)

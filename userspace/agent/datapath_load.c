@@ -76,6 +76,8 @@ static int extent_choose(struct culvert_bpf *skel, enum datapath_extent extent)
 		r = bpf_program__set_autoload(side[i], false);
 	if (r == 0 && extent == DATAPATH_HOOKS)
 		r = bpf_program__set_autoload(skel->progs.cv_guard, false);
+	if (r == 0 && extent == DATAPATH_HOOKS)
+		r = bpf_program__set_autoload(skel->progs.cv_guard_in, false);
 	return r;
 }
 

@@ -24,6 +24,7 @@
 #include "tclink.h"
 
 #define GUARD_PREFIX "guard_"
+#define IN_PREFIX    GUARD_PREFIX "in_"
 #define RETIRED_MAX  512 /* of one look */
 #define PATH_LEN     512
 
@@ -36,18 +37,25 @@ enum guard_bypass guard_bypass_from_string(const char *text)
 	return streq(text, "full") ? GUARD_BYPASS_FULL : GUARD_BYPASS_INVALID;
 }
 
-static void guard_path(const char *pin_dir, uint32_t ifindex, char ret[PATH_LEN])
+static void guard_path(const char *pin_dir, const char *prefix, uint32_t ifindex,
+		       char ret[PATH_LEN])
 {
-	(void)snprintf(ret, PATH_LEN, "%s/" GUARD_PREFIX "%" PRIu32, pin_dir, ifindex);
+	(void)snprintf(ret, PATH_LEN, "%s/%s%" PRIu32, pin_dir, prefix, ifindex);
 }
 
 /* ---- one link ---- */
 
 static int link_guard(struct datapath *d, uint32_t ifindex)
 {
+	const char *pin_dir = datapath_pin_dir(d);
 	char path[PATH_LEN];
+	int r;
 
-	guard_path(datapath_pin_dir(d), ifindex, path);
+	guard_path(pin_dir, IN_PREFIX, ifindex, path);
+	r = tclink_attach(path, datapath_guard_in_fd(d), ifindex, TCLINK_EGRESS);
+	if (r < 0)
+		return r;
+	guard_path(pin_dir, GUARD_PREFIX, ifindex, path);
 	return tclink_attach(path, datapath_guard_fd(d), ifindex, TCLINK_INGRESS);
 }
 
@@ -55,8 +63,10 @@ static void link_release(const char *pin_dir, uint32_t ifindex)
 {
 	char path[PATH_LEN];
 
-	guard_path(pin_dir, ifindex, path);
+	guard_path(pin_dir, GUARD_PREFIX, ifindex, path);
 	tclink_detach(path, ifindex, TCLINK_INGRESS);
+	guard_path(pin_dir, IN_PREFIX, ifindex, path);
+	tclink_detach(path, ifindex, TCLINK_EGRESS);
 }
 
 /* ---- who else is there ---- */
@@ -103,7 +113,7 @@ static bool filters_are_shared(uint32_t ifindex, uint32_t direction)
 static bool link_is_shared(uint32_t ifindex)
 {
 	return tcx_is_shared(ifindex, TCLINK_INGRESS, 1) ||
-	       tcx_is_shared(ifindex, TCLINK_EGRESS, 0) ||
+	       tcx_is_shared(ifindex, TCLINK_EGRESS, 1) ||
 	       filters_are_shared(ifindex, TC_H_MIN_INGRESS) ||
 	       filters_are_shared(ifindex, TC_H_MIN_EGRESS);
 }
@@ -117,27 +127,27 @@ static uint32_t bypass_flags(enum guard_bypass bypass)
 	return bypass == GUARD_BYPASS_ESTABLISHED ? CV_LINK_FORWARD : 0;
 }
 
-/* With several links it is the host's routes that know which. */
-static int pod_link_set(const struct datapath *d, uint64_t cookie, const struct link *links,
-			size_t n, uint32_t flags)
+static int pod_link_set(const struct datapath *d, uint64_t cookie, const struct link *link,
+			uint32_t flags)
 {
 	int fd = datapath_map_fd(d, DATAPATH_POD_LINKS);
-	struct cv_link l = {.way.ifindex = links->ifindex, .flags = flags};
+	struct cv_link l = {.way.ifindex = link->ifindex, .flags = flags};
 
-	if (n > 1 || !flags) {
+	if (!flags) {
 		(void)bpf_map_delete_elem(fd, &cookie);
 		return 0;
 	}
-	memcpy(l.way.macs, links->pod_mac, sizeof(links->pod_mac));
-	memcpy(l.way.macs + sizeof(links->pod_mac), links->host_mac, sizeof(links->host_mac));
+	memcpy(l.way.macs, link->pod_mac, sizeof(link->pod_mac));
+	memcpy(l.way.macs + sizeof(link->pod_mac), link->host_mac, sizeof(link->host_mac));
 	return bpf_map_update_elem(fd, &cookie, &l, BPF_ANY);
 }
 
 int guard_attach(struct datapath *d, const struct guard_pod *pod, enum guard_bypass bypass,
-		 bool *ret_is_shared)
+		 struct guard_links *ret)
 {
+	struct guard_links found = {0};
 	struct link links[LINKS_MAX];
-	bool is_shared = false;
+	uint32_t flags;
 	size_t n = 0;
 	int r = links_find(pod->home, pod->netns_fd, links, &n);
 
@@ -152,11 +162,15 @@ int guard_attach(struct datapath *d, const struct guard_pod *pod, enum guard_byp
 						&links[i].ifindex, &pod->cookie, BPF_ANY);
 		if (r < 0)
 			return r;
-		is_shared = is_shared || link_is_shared(links[i].ifindex);
+		found.is_shared = found.is_shared || link_is_shared(links[i].ifindex);
+		found.is_bridged = found.is_bridged || links[i].is_bridged;
 	}
-	r = pod_link_set(d, pod->cookie, links, n, is_shared ? 0 : bypass_flags(bypass));
+	/* With several links it is the host's routes that know which. */
+	flags = found.is_shared || n > 1 ? 0 : bypass_flags(bypass);
+	found.is_short = flags != 0;
+	r = pod_link_set(d, pod->cookie, links, flags);
 	if (r == 0)
-		*ret_is_shared = is_shared;
+		*ret = found;
 	return r;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* guard - cv_guard on the host's end of pods' links, by tcx where the kernel has it, else by
- * clsact; and what the programs know of those links. Owner: enrolment. Thread: loop only. */
+/* guard - cv_guard and cv_guard_in on the host's end of pods' links, by tcx where the kernel has
+ * it, else by clsact; and what the programs know of those links. Owner: enrolment. Thread: loop
+ * only. */
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -12,7 +13,7 @@
 /** enum guard_bypass - may direct connections skip the host's stack? */
 enum guard_bypass {
 	GUARD_BYPASS_OFF,
-	GUARD_BYPASS_ESTABLISHED, /* once both ends are established: the host's filters decide */
+	GUARD_BYPASS_ESTABLISHED, /* all but their SYNs, by which the host's filters decide */
 	GUARD_BYPASS_FULL,        /* from the first packet on */
 	GUARD_BYPASS_INVALID = -1,
 };
@@ -27,13 +28,20 @@ struct guard_pod {
 	int netns_fd;
 };
 
+/** struct guard_links - what the links of a pod are like. */
+struct guard_links {
+	bool is_shared;  /* something else works in tc on one: its packets take the host's way */
+	bool is_short;   /* its direct connections may skip the host's stack */
+	bool is_bridged; /* one is a port of a switch, where others may stand in for it */
+};
+
 /**
- * guard_attach() - guard every link of a pod with the host; again: with the program of now
- * @ret_is_shared: something else works in tc on a link, so the pod's packets take the host's way.
+ * guard_attach() - guard every link of a pod with the host; again: with the programs of now
+ * @ret: filled on success.
  * Return: 0; -ENODEV there is no link to guard; -errno (then some may be guarded).
  */
 _must_check_ int guard_attach(struct datapath *d, const struct guard_pod *pod,
-			      enum guard_bypass bypass, bool *ret_is_shared);
+			      enum guard_bypass bypass, struct guard_links *ret);
 
 /** guard_retire() - the pod leaves the mesh, or is gone: no new connection skips the host's stack.
  * Its guards are left to guard_sweep(). Harmless when there is nothing. */

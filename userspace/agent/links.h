@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* links - how a pod's network namespace is connected with the host. Thread: loop only. */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,6 +15,7 @@ struct link {
 	uint32_t ifindex;   /* of the host's end */
 	uint8_t pod_mac[6]; /* of the pod's end */
 	uint8_t host_mac[6];
+	bool is_bridged; /* its host's end is a port of a bridge, or of another switch */
 };
 
 /**

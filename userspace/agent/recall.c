@@ -8,12 +8,12 @@
 #include "events.h"
 #include "net/addr.h"
 
-static const char *const places[RECALL_PLACE_MAX] = {"connect", "handshake", "link", "arrival",
-						     "uplink"};
+static const char *const places[RECALL_PLACE_MAX] = {"connect", "handshake", "link",
+						     "arrival", "entry",     "uplink"};
 
 bool recall_is_inbound(const struct recall *r)
 {
-	return r->place == RECALL_ARRIVAL || r->place == RECALL_UPLINK;
+	return r->place == RECALL_ARRIVAL || r->place == RECALL_ENTRY || r->place == RECALL_UPLINK;
 }
 
 /* What annotations leave alone, and the pod itself, are words of their own. */

@@ -15,6 +15,7 @@ enum recall_place {
 	RECALL_HANDSHAKE, /* as it was set up: it is not vouched for */
 	RECALL_LINK,      /* as a packet of the pod's came to the host */
 	RECALL_ARRIVAL,   /* as it came into the pod */
+	RECALL_ENTRY,     /* as a packet for the pod left the host */
 	RECALL_UPLINK,    /* as it came into the node; only one in RECALL_UPLINK_SAMPLE is told */
 	RECALL_PLACE_MAX,
 };

@@ -61,6 +61,7 @@ static const struct word progs[] = {
 	{"cv_sockops", "original destinations, vouching, clean-up"},
 	{"cv_setsockopt", "takes the client's address from ztunnel"},
 	{"cv_guard", "checks what a pod sends as it enters the host"},
+	{"cv_guard_in", "checks what comes to a pod past the kernel's short way"},
 	{"cv_reroute", "takes what a machine in a pod sends to ztunnel"},
 	{"cv_reroute_back", "lets answers to its DNS come from port 53"},
 	{"cv_uplink", "drops plaintext from other nodes that nobody may send"},

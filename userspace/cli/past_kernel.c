@@ -14,6 +14,7 @@ static const char *const fates[][2] = {
 	{"handshake", "was not vouched for by the kernel as it was set up"},
 	{"link", "had a packet dropped by the kernel as it left the pod"},
 	{"arrival", "was turned away by the kernel as it came into the pod"},
+	{"entry", "had a packet dropped by the kernel as it came to the pod"},
 	{"uplink", "was dropped by the kernel as it came into the node"},
 };
 

@@ -55,10 +55,11 @@ enum cv_direct_flags {
 	CV_DIRECT_ESTABLISHED = 1 << 0,   /* the client has seen it */
 	CV_DIRECT_ACCEPTED = 1 << 1,      /* and the server; until then the SYN is vouched for */
 	CV_DIRECT_TURNED = 1 << 2,        /* the client is the key's remote end */
-	CV_DIRECT_SHORT = 1 << 3,         /* its packets skip the host's stack, once both see it */
+	CV_DIRECT_SHORT = 1 << 3,         /* all but its SYNs skip the host's stack */
 	CV_DIRECT_SHORT_SYN = 1 << 4,     /* from the first on: nothing in the host filters pods */
 	CV_DIRECT_CLIENT_CLOSED = 1 << 5, /* what still closes the other takes the same way */
 	CV_DIRECT_SERVER_CLOSED = 1 << 6,
+	CV_DIRECT_ANSWERED = 1 << 7, /* the server's link has seen its SYN-ACK: answer_seq */
 };
 
 /* Where packets to an end go. */
@@ -76,6 +77,8 @@ struct cv_direct {
 	__u64 time_ns; /* of connect */
 	struct cv_sockaddr asked;
 	__u32 flags; /* enum cv_direct_flags */
+	__be32 answer_seq;
+	__u32 zero;
 	struct cv_way to_client;
 	struct cv_way to_server;
 };
@@ -111,6 +114,6 @@ _Static_assert(sizeof(struct cv_frontend) == 392, "map value layout");
 _Static_assert(sizeof(struct cv_verdict_key) == 24, "map key layout");
 _Static_assert(sizeof(struct cv_denied_key) == 32, "map key layout");
 _Static_assert(sizeof(struct cv_verdict) == 16, "map value layout");
-_Static_assert(sizeof(struct cv_direct) == 80, "map value layout");
+_Static_assert(sizeof(struct cv_direct) == 88, "map value layout");
 _Static_assert(sizeof(struct cv_direct_told) == 32, "map value layout");
 _Static_assert(sizeof(struct cv_direct_event) == 128, "event layout");

@@ -6,52 +6,10 @@
 #include "addr.h"
 #include "direct.h"
 #include "guard.h"
+#include "pod.h"
 #include "reasons.h"
 #include "reroute.h"
 #include "rules.h"
-
-/* Listeners of ztunnel in a pod's namespace. [0] of outbound takes IPv4 and IPv6, the others spread
- * IPv6 (which has one loopback address only) over more ephemeral ports. */
-#define CV_OUTBOUND_PORTS 4
-/* IPv6 nameservers are told apart by port: one UDP listener each. [0] also takes IPv4. */
-#define CV_DNS_PORTS  3
-#define CV_NAME_LEN   64
-#define CV_HBONE_PORT 15008
-
-enum cv_pod_flags {
-	CV_POD_ALIVE = 1 << 0,   /* a ztunnel holds this pod's listeners */
-	CV_POD_CAPTURE = 1 << 1, /* outbound connections are captured */
-	CV_POD_DNS = 1 << 2,     /* port 53 is captured */
-	/* cv_workloads and cv_services lack destinations: what is in neither goes to ztunnel, which
-	 * knows them all */
-	CV_POD_UNKNOWN_TO_TUNNEL = 1 << 3,
-	CV_POD_DIRECT = 1 << 4, /* may talk to pods of this node without a tunnel; both ends need it
-				 */
-	/* what the registry does not know is refused: cv_registered, cv_ranges */
-	CV_POD_REGISTRY_ONLY = 1 << 8,
-	CV_POD_OUT_RULES = 1 << 9,   /* cv_outbound_rules has something of this pod's */
-	CV_POD_OUT_LISTED = 1 << 10, /* of outbound connections only what is listed there is
-				      * captured */
-	CV_POD_REROUTE = 1 << 11,    /* cv_reroute is in its namespace, on interfaces of machines */
-};
-
-/* cv_pods: __u64 netns cookie -> an enrolled pod of this node. */
-struct cv_pod {
-	char name[CV_NAME_LEN]; /* "namespace/pod", for people */
-	__u32 flags;            /* enum cv_pod_flags */
-	__u32 zero;
-	struct cv_addr addr4; /* pod's IPv4 address, all zero when it has none */
-	struct cv_addr addr6;
-	__u16 outbound_ports[CV_OUTBOUND_PORTS];
-	__u16 dns_udp_ports[CV_DNS_PORTS];
-	__u16 dns_tcp_port;
-};
-
-/* cv_pod_addrs: every address of an enrolled pod, link-local ones too -> 1. */
-struct cv_pod_addr_key {
-	__u64 netns_cookie;
-	struct cv_addr addr;
-};
 
 enum cv_dest_flags {
 	CV_DEST_MESH = 1 << 0, /* goes through ztunnel */
@@ -237,8 +195,6 @@ struct cv_config {
 			    * reach its pods as they are; 0: none do */
 };
 
-_Static_assert(sizeof(struct cv_pod) == 120, "map value layout");
-_Static_assert(sizeof(struct cv_pod_addr_key) == 24, "map key layout");
 _Static_assert(sizeof(struct cv_dest) == 72, "map value layout");
 _Static_assert(sizeof(struct cv_tuple) == 48, "map key layout");
 _Static_assert(sizeof(struct cv_conn) == 32, "map value layout");

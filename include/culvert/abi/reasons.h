@@ -44,7 +44,9 @@
 	CV_REASON(UPLINK_PLAINTEXT, "uplink_plaintext",                                            \
 		  "plaintext from outside that a policy refuses from anyone")                      \
 	CV_REASON(UPLINK_DENIED, "uplink_denied",                                                  \
-		  "a source outside the mesh that a policy denies by its address")
+		  "a source outside the mesh that a policy denies by its address")                 \
+	CV_REASON(GUARD_FORGED, "guard_forged",                                                    \
+		  "a packet came to a pod as of a connection whose packets come another way")
 
 enum cv_reason {
 #define CV_REASON(name, label, sentence) CV_##name,

@@ -346,6 +346,38 @@ static void of_a_change_that_lets_in_no_other_half_may_come(void **state)
 	assert_int_equal(f->allowed, 1);
 }
 
+/* What it was there to keep out is not known, nor from where. */
+static void a_policy_that_does_not_say_what_it_is_denies(void **state)
+{
+	Google__Protobuf__Any other = GOOGLE__PROTOBUF__ANY__INIT, *bodies[] = {NULL, &other};
+	struct fixture *f = *state;
+	uint8_t packed[256];
+
+	other.type_url = "type.googleapis.com/istio.workload.Address";
+	other.value.data = packed;
+	other.value.len = pack_policy("p", ISTIO__SECURITY__SCOPE__NAMESPACE,
+				      ISTIO__SECURITY__ACTION__ALLOW, packed);
+	log_set_level(LOG_OFF);
+	foreign_start(f);
+	foreign_workload(f, NULL);
+	response_send(f->call, XDS_AUTHORIZATION, NULL, NULL, 0);
+	run_ms(f, 1, 5000);
+	assert_int_equal(f->allowed, 1);
+	for (unsigned int i = 0; i < ARRAY_SIZE(bodies); i++) {
+		response_put(f->call, XDS_AUTHORIZATION, "other/p", bodies[i]);
+		run_ms(f, 2 + 2 * i, 5000);
+		assert_int_equal(f->published, 2 + 2 * i);
+		assert_int_equal(f->allowed, 1 + i);
+		response_remove(f->call, XDS_AUTHORIZATION, "other/p");
+		run_ms(f, 3 + 2 * i, 5000);
+		assert_int_equal(f->allowed, 2 + i);
+	}
+	/* nothing else is taken without a body */
+	response_put(f->call, XDS_ADDRESS, UID_A, NULL);
+	run_ms(f, 6, 100);
+	assert_non_null(workload_a(f));
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -357,6 +389,7 @@ int main(void)
 		T(what_memory_ends_in_is_in_force_when_all_has_come_again),
 		T(of_a_change_that_lets_in_the_other_half_is_waited_for),
 		T(of_a_change_that_lets_in_no_other_half_may_come),
+		T(a_policy_that_does_not_say_what_it_is_denies),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

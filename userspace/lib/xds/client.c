@@ -192,19 +192,23 @@ static int answer(struct xds_client *c, const delta_response *resp, const char *
 	return message_send(c->stream, &req.base);
 }
 
-/* One resource of a response. @err: why it is refused. */
+/* One resource of a response. @err: why it is refused. A policy that does not say what it is stands
+ * for one all the same: its owner hears of it with nothing in it, and denies. */
 static int resource_apply(struct xds_client *c, enum xds_type type, const delta_resource *res,
 			  char *err)
 {
-	const ProtobufCBinaryData *value;
+	static const ProtobufCBinaryData nothing = {.data = (uint8_t *)(uintptr_t) ""};
+	bool has_body = res->resource && xds_type_from_url(res->resource->type_url) == type;
+	const ProtobufCBinaryData *value = has_body ? &res->resource->value : &nothing;
 	int r;
 
-	if (!res->name[0] || !res->resource || xds_type_from_url(res->resource->type_url) != type) {
+	if (!res->name[0] || (!has_body && type != XDS_AUTHORIZATION)) {
 		(void)snprintf(err, ERR_MAX, "no name, no body, or a body of another type");
 		return -EBADMSG;
 	}
-	value = &res->resource->value;
 	r = c->ops->on_resource(c->arg, type, res->name, value->data, value->len, err, ERR_MAX);
+	if (r == 0 && !has_body)
+		r = -EBADMSG;
 	/* a refused one keeps the version that is in force, and so is sent again after a reconnect
 	 */
 	return r < 0 ? r : versions_set(&c->held[type], res->name, res->version);

@@ -18,7 +18,9 @@ struct xds_client; /* opaque */
 struct xds_ops {
 	/**
 	 * on_resource() - a resource is new or changed.
-	 * @packed: the message of @type, packed (unpack with protobuf-c); borrowed for the call.
+	 * @packed: the message of @type, packed (unpack with protobuf-c); borrowed for the call. An
+	 * XDS_AUTHORIZATION without a body, or with one of another type, comes as an empty one,
+	 * for its owner to deny: what it is there to keep out is not known.
 	 * @err:    a sentence for the control plane, on refusal only; "" before the call.
 	 * Return: 0; -ENOMEM: it is sent again over another connection, until then
 	 * xds_client_part() is XDS_PART_MORE; any other -errno refuses this resource (nack): what

@@ -3,6 +3,9 @@
  * which hosts come: who has cached one must never be led to another host. */
 #include "model/vip.h"
 
+#include <errno.h>
+#include <stdlib.h>
+
 #include "tests/unit/model/fixture.h"
 
 #define ENTRY                                                                                      \
@@ -12,6 +15,30 @@
 #define MOVED_SIZE 128
 #define OLD        "2026-01-01T00:00:00Z"
 #define YOUNG      "2026-02-01T00:00:00Z"
+
+/* Allocations that succeed; -1: all do. */
+static long left = -1;
+
+static bool is_over(void)
+{
+	if (left > 0)
+		left--;
+	return left == 0;
+}
+
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_malloc(size_t size)
+{
+	return is_over() ? NULL : __real_malloc(size);
+}
+
+void *__real_calloc(size_t n, size_t size);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_calloc(size_t n, size_t size)
+{
+	return is_over() ? NULL : __real_calloc(n, size);
+}
 
 static const char *host_make(char host[32], int i)
 {
@@ -162,11 +189,40 @@ static void who_came_first_does_not_matter_to_nodes(void **state)
 	assert_int_equal(fixture_teardown((void **)&other), 0);
 }
 
+static void without_memory_for_one_host_the_others_keep_theirs(void **state)
+{
+	struct vip_pool p = {0};
+	char old[32], young[32];
+	struct cidr before[2], a[2];
+	int pair[2] = {0}, r = -ENOMEM;
+
+	pair_find(pair);
+	host_make(old, pair[0]);
+	host_make(young, pair[1]);
+	assert_int_equal(vip_pool_init(&p), 0);
+	assert_int_equal(vip_get(&p, young, YOUNG), 0);
+	assert_int_equal(vip_addrs(&p, young, before), 0);
+	for (long n = 1; r < 0; n++) {
+		assert_int_equal(vip_addrs(&p, young, a), 0);
+		assert_true(is_same(a, before));
+		left = n;
+		r = vip_get(&p, old, OLD);
+		left = -1;
+		assert_true(r == 0 || r == -ENOMEM);
+	}
+	assert_int_equal(vip_addrs(&p, old, a), 0);
+	assert_true(is_same(a, before));
+	assert_int_equal(vip_addrs(&p, young, a), 0);
+	assert_false(is_same(a, before));
+	vip_pool_done(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_host_has_an_address_of_its_own),
 		cmocka_unit_test(the_older_of_two_that_fall_together_has_the_number),
+		cmocka_unit_test(without_memory_for_one_host_the_others_keep_theirs),
 		T(who_came_first_does_not_matter_to_nodes),
 	};
 

@@ -37,29 +37,31 @@ static int number_give(struct vip_pool *p, struct vip *v)
 {
 	uint32_t at = str_hash(v->host) % NUMBER_MAX;
 	struct vip *self = v, *other;
-	int r = 0;
 
-	if (map_count(p->numbers) >= NUMBER_MAX)
+	if (p->numbers_count >= NUMBER_MAX)
 		return -ENOSPC;
-	for (uint32_t i = 0; v && r == 0; i++) {
+	for (uint32_t i = 0; v; i++) {
 		uint16_t n = (uint16_t)((at + i) % NUMBER_MAX + 1);
 
-		other = map_get(p->numbers, &n, sizeof(n));
+		other = p->numbers[n];
 		if (other && !precedes(v, other))
 			continue;
-		r = map_put(p->numbers, &n, sizeof(n), v);
-		v->number = r < 0 ? 0 : n;
+		p->numbers[n] = v;
+		v->number = n;
 		if (v != self && p->on_moved)
 			p->on_moved(p->arg, v->host);
 		v = other;
 	}
-	return r;
+	p->numbers_count++;
+	return 0;
 }
 
 static void number_take(struct vip_pool *p, struct vip *v)
 {
-	if (v->number)
-		(void)map_del(p->numbers, &v->number, sizeof(v->number));
+	if (!v->number)
+		return;
+	p->numbers[v->number] = NULL;
+	p->numbers_count--;
 	v->number = 0;
 }
 
@@ -157,7 +159,10 @@ int vip_pool_init(struct vip_pool *p)
 {
 	int r = map_new(&p->hosts);
 
-	return r < 0 ? r : map_new(&p->numbers);
+	if (r < 0)
+		return r;
+	p->numbers = calloc(NUMBER_MAX + 1, sizeof(struct vip *));
+	return p->numbers ? 0 : -ENOMEM;
 }
 
 void vip_pool_done(struct vip_pool *p)
@@ -166,5 +171,6 @@ void vip_pool_done(struct vip_pool *p)
 		map_for_each (p->hosts, it)
 			free(it.value);
 	p->hosts = map_free(p->hosts);
-	p->numbers = map_free(p->numbers);
+	free(p->numbers);
+	p->numbers = NULL;
 }

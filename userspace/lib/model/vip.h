@@ -3,17 +3,19 @@
 /* vip - automatic addresses of ServiceEntry hosts, from 240.240.0.0/16 and 2001:2::/48: by a hash
  * of the name. Of two hosts that fall together the older has the number, then the first by name, in
  * whatever order they come: else who has cached an address would be led to the other host when the
- * control plane starts again, or another replica answers. A wildcard has 256 of each family, from
- * 241.0.0.0/8 and 2001:2:0:1::/96, for the names that ztunnel is asked for below it. Owner: the
- * model. */
+ * control plane starts again, or another replica answers. When a host goes, those that it has
+ * displaced stay where they are as long as this process lives. A wildcard has 256 of each family,
+ * from 241.0.0.0/8 and 2001:2:0:1::/96, for the names that ztunnel is asked for below it. Owner:
+ * the model. */
 #include <stdint.h>
 
 #include "base/map.h"
 #include "net/cidr.h"
 
 struct vip_pool {
-	struct map *hosts;   /* host -> struct vip */
-	struct map *numbers; /* uint16_t -> struct vip */
+	struct map *hosts;    /* host -> struct vip */
+	struct vip **numbers; /* who has it; NULL: nobody. All at once: giving one cannot fail */
+	size_t numbers_count; /* that somebody has */
 	/** on_moved() - a host has given its number to an older one. NULL: nobody is told. */
 	void (*on_moved)(void *arg, const char *host);
 	void *arg;

@@ -149,7 +149,7 @@ static const char *const parts[] = {
 	      "{hosts: [s.example.com, t.example.com, a.demo.svc.cluster.local], resolution: "
 	      "STATIC, "
 	      "endpoints: [{address: 10.0.0.2}, {address: 192.0.2.5}], ports: [{number: 80, name: "
-	      "h}]}"),
+	      "h, protocol: HTTP}]}"),
 	ENTRY("WorkloadEntry", "w", "{address: 192.0.2.9, labels: {app: b}}"),
 	ENTRY("WorkloadEntry", "x", "{address: 10.0.0.3, labels: {app: b}}"),
 };

@@ -239,18 +239,30 @@ struct checked {
 	bool is_bad;
 };
 
-static void on_problem(void *arg, const char *field, const char *message)
+static void checked_tell(struct checked *c, const char *field, const char *message, bool is_warning)
 {
-	struct checked *c = arg;
 	const struct source_error e = {.file = "",
 				       .kind = c->object->kind,
 				       .namespace_ = c->object->namespace_,
 				       .name = c->object->name,
 				       .field = field,
-				       .message = message};
+				       .message = message,
+				       .is_warning = is_warning};
+
+	tell(c->a, &e);
+}
+
+static void on_problem(void *arg, const char *field, const char *message)
+{
+	struct checked *c = arg;
 
 	c->is_bad = true;
-	tell(c->a, &e);
+	checked_tell(c, field, message, false);
+}
+
+static void on_doubt(void *arg, const char *field, const char *message)
+{
+	checked_tell(arg, field, message, true);
 }
 
 /* Kubernetes' own kinds have been checked by the API server. */
@@ -259,10 +271,12 @@ static bool is_fine(struct analysis *a, const struct object *o)
 	const struct schema_kind *kind = schema_kind_find(o->kind);
 	struct checked c = {.a = a, .object = o};
 	struct schema_report report = {.on_problem = on_problem, .arg = &c};
+	struct schema_report doubts = {.on_problem = on_doubt, .arg = &c};
 
 	if (!kind || !strstr(kind->api_versions[0], "istio.io/"))
 		return true;
-	(void)schema_check(kind, o->body, &report);
+	if (schema_check(kind, o->body, &report) == 0)
+		(void)schema_doubts(kind, o->body, &doubts);
 	return !c.is_bad;
 }
 

@@ -119,7 +119,8 @@ static void object_check(const json_t *request, struct verdict *v)
 	v->subject.kind = kind;
 	v->subject.api_version = version_find(kind, string_at(object, "apiVersion"));
 	kube_prune(kind->kind, object);
-	(void)schema_check(kind, object, &report);
+	if (schema_check(kind, object, &report) == 0)
+		(void)schema_doubts(kind, object, &report);
 }
 
 static json_t *answer_make(const char *uid, struct verdict *v)

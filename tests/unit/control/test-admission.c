@@ -26,6 +26,10 @@
 #define REVIEW(gvk, rest)                                                                          \
 	"{\"apiVersion\":\"admission.k8s.io/v1\",\"kind\":\"AdmissionReview\",\"request\":{"       \
 	"\"uid\":\"u1\"," gvk ",\"operation\":\"CREATE\"" rest "}}"
+#define ENTRY(how, addresses, port)                                                                \
+	"{\"apiVersion\":\"networking.istio.io/v1\",\"kind\":\"ServiceEntry\"," META               \
+	",\"spec\":{\"hosts\":[\"b.c\"],\"resolution\":\"" how "\",\"addresses\":" addresses       \
+	",\"ports\":[{\"number\":1,\"name\":\"" port "\",\"protocol\":\"TLS\"}]}}"
 
 /* What the answer says; NULL: it lets the object in. */
 static char *refusal(const char *review, char **ret_warning)
@@ -55,6 +59,8 @@ static void what_is_right_is_let_in(void **state)
 {
 	static const char *const reviews[] = {
 		REVIEW(SECURITY, ",\"object\":" POLICY("{\"action\":\"DENY\",\"rules\":[{}]}")),
+		REVIEW(GVK("networking.istio.io", "ServiceEntry"),
+		       ",\"object\":" ENTRY("STATIC", "[\"10.1.0.0/16\"]", "HTTP")),
 		/* a deletion has no object */
 		REVIEW(SECURITY, ",\"object\":null,\"oldObject\":" POLICY("{\"action\":7}")),
 		/* a kind that nobody here reads */
@@ -82,6 +88,16 @@ static void what_is_wrong_is_refused_with_its_field(void **state)
 			",\"object\":{\"apiVersion\":\"networking.istio.io/v1beta1\",\"kind\":"
 			"\"ServiceEntry\"," META ",\"spec\":{}}"),
 		 "spec.hosts: required"},
+		/* what could be honoured, and is refused as Istio refuses it */
+		{REVIEW(GVK("networking.istio.io", "ServiceEntry"),
+			",\"object\":" ENTRY("DNS", "[\"10.1.0.0/16\"]", "a")),
+		 "spec.addresses[0]: a CIDR"},
+		{REVIEW(GVK("networking.istio.io", "ServiceEntry"),
+			",\"object\":" ENTRY("DYNAMIC_DNS", "[\"10.1.0.0/16\"]", "a")),
+		 "spec.addresses[0]: a CIDR"},
+		{REVIEW(GVK("networking.istio.io", "ServiceEntry"),
+			",\"object\":" ENTRY("DNS", "[]", "A_b")),
+		 "spec.ports[0].name: expected a DNS label"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {

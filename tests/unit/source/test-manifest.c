@@ -112,6 +112,20 @@ static void a_kind_without_effect_is_worth_a_look_and_no_mistake(void **state)
 	assert_int_equal(s.warnings, 0);
 }
 
+static void what_istio_would_not_let_in_is_honoured_with_a_warning(void **state)
+{
+	struct seen s;
+
+	assert_true(parse("apiVersion: networking.istio.io/v1\nkind: ServiceEntry\n"
+			  "metadata: {name: r}\nspec:\n  hosts: [a.b]\n  resolution: DNS\n"
+			  "  addresses: [10.1.0.0/16]\n",
+			  &s));
+	assert_string_equal(s.items, "ServiceEntry default/r\n");
+	assert_non_null(strstr(s.errors, "f.yaml:7: ServiceEntry default/r: spec.addresses[0]: "
+					 "a CIDR"));
+	assert_int_equal(s.warnings, 1);
+}
+
 static void cannot_be_complete_when_an_object_has_no_name(void **state)
 {
 	static const struct {
@@ -174,6 +188,7 @@ int main(void)
 		cmocka_unit_test(opens_lists_and_keeps_the_lines),
 		cmocka_unit_test(puts_a_duplicate_key_on_the_item_it_is_in),
 		cmocka_unit_test(a_kind_without_effect_is_worth_a_look_and_no_mistake),
+		cmocka_unit_test(what_istio_would_not_let_in_is_honoured_with_a_warning),
 		cmocka_unit_test(cannot_be_complete_when_an_object_has_no_name),
 		cmocka_unit_test(hands_out_broken_security_objects_as_invalid),
 		cmocka_unit_test(stops_when_told_to),

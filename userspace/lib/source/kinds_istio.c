@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kinds_istio - ServiceEntry, WorkloadEntry and WorkloadGroup (networking.istio.io), checked as
  * Istio's webhook does. */
+#include <ctype.h>
 #include <string.h>
 
 #include "base/str.h"
@@ -50,30 +51,14 @@ static bool is_protocol(const char *s)
 	return false;
 }
 
-/* Is it told by each connection which of several hosts is meant? */
-static bool has_host_name(const char *protocol_word)
-{
-	static const char *const bare[] = {"TCP", "UDP", "MONGO", NULL};
-
-	for (size_t i = 0; bare[i]; i++)
-		if (strcasecmp(bare[i], protocol_word) == 0)
-			return false;
-	return *protocol_word != '\0';
-}
-
 static const struct schema protocol = {
 	.type = SCHEMA_STRING,
 	.is_valid = is_protocol,
 	.expected = "one of HTTP, HTTPS, GRPC, GRPC-WEB, HTTP2, HTTP_PROXY, MONGO, TCP, TLS, UDP",
 };
-static const struct schema port_name = {
-	.type = SCHEMA_STRING,
-	.is_valid = word_is_label,
-	.expected = "a DNS label: lower case letters, digits and -, 63 at most",
-};
 static const struct schema_field port_fields[] = {
 	REQUIRED("number", &port_number),
-	REQUIRED("name", &port_name),
+	REQUIRED("name", &word),
 	FIELD("protocol", &protocol),
 	FIELD("targetPort", &port_number),
 	FIELDS_END,
@@ -218,9 +203,6 @@ static void check_endpoints(const json_t *spec, struct schema_report *r)
 		schema_problem(r, "not together with workloadSelector");
 	if (json_array_size(json_object_get(spec, "endpoints")) && (!*how || streq(how, "NONE")))
 		schema_problem(r, "not with resolution NONE, which goes where the client dials");
-	if (json_array_size(json_object_get(spec, "endpoints")) > 1 &&
-	    streq(how, "DNS_ROUND_ROBIN"))
-		schema_problem(r, "more than one with resolution DNS_ROUND_ROBIN");
 	json_array_foreach (json_object_get(spec, "endpoints"), i, one) {
 		size_t at = schema_enter_index(r, i);
 
@@ -266,15 +248,72 @@ static bool is_resolved(const char *how)
 	return streq(how, "DNS") || streq(how, "DNS_ROUND_ROBIN");
 }
 
-static void check_addresses(const json_t *spec, struct schema_report *r)
+static void check_service_entry(const json_t *body, struct schema_report *r)
 {
+	const json_t *spec = json_object_get(body, "spec");
+	const char *how = text_of(spec, "resolution");
+	size_t mark = schema_enter(r, "spec"), inner = schema_enter(r, "hosts");
+
+	if (has_wildcard(spec) && is_resolved(how))
+		schema_problem(r, "a wildcard cannot be resolved: expected resolution NONE, STATIC "
+				  "or DYNAMIC_DNS");
+	schema_leave(r, inner);
+	check_ports(json_object_get(spec, "ports"), r);
+	check_endpoints(spec, r);
+	schema_leave(r, mark);
+}
+/* Is it told by each connection which of several hosts is meant? */
+static bool has_host_name(const char *protocol_word)
+{
+	static const char *const bare[] = {"TCP", "UDP", "MONGO", NULL};
+
+	for (size_t i = 0; bare[i]; i++)
+		if (strcasecmp(bare[i], protocol_word) == 0)
+			return false;
+	return *protocol_word != '\0';
+}
+
+/* A DNS label, in either case. */
+static bool is_port_name(const char *s)
+{
+	char lower[64];
+	size_t n = strlen(s);
+
+	if (n >= sizeof(lower))
+		return false;
+	for (size_t i = 0; i <= n; i++)
+		lower[i] = (char)tolower((unsigned char)s[i]);
+	return word_is_label(lower);
+}
+
+static void doubt_port_names(const json_t *spec, struct schema_report *r)
+{
+	const json_t *one;
+	size_t i, mark = schema_enter(r, "ports");
+
+	json_array_foreach (json_object_get(spec, "ports"), i, one) {
+		size_t at = schema_enter_index(r, i), inner = schema_enter(r, "name");
+
+		if (!is_port_name(text_of(one, "name")))
+			schema_problem(r,
+				       "expected a DNS label: letters, digits and -, 63 at most");
+		schema_leave(r, inner);
+		schema_leave(r, at);
+	}
+	schema_leave(r, mark);
+}
+
+static void doubt_addresses(const json_t *spec, struct schema_report *r)
+{
+	const char *how = text_of(spec, "resolution");
 	const json_t *one;
 	size_t i, mark = schema_enter(r, "addresses");
 
 	json_array_foreach (json_object_get(spec, "addresses"), i, one) {
 		size_t at = schema_enter_index(r, i);
 
-		if (is_resolved(text_of(spec, "resolution")) && strchr(json_string_value(one), '/'))
+		if (*how && !streq(how, "NONE") && !streq(how, "STATIC") &&
+		    strchr(json_string_value(one), '/'))
 			schema_problem(r, "a CIDR, which is for resolution NONE and STATIC only");
 		schema_leave(r, at);
 	}
@@ -283,7 +322,7 @@ static void check_addresses(const json_t *spec, struct schema_report *r)
 
 /* Of several hosts the client's bytes must tell which, unless it is dialled where the client dials.
  */
-static void check_several_hosts(const json_t *spec, struct schema_report *r)
+static void doubt_several_hosts(const json_t *spec, struct schema_report *r)
 {
 	const char *how = text_of(spec, "resolution");
 	const json_t *one;
@@ -300,20 +339,25 @@ static void check_several_hosts(const json_t *spec, struct schema_report *r)
 	schema_leave(r, mark);
 }
 
-static void check_service_entry(const json_t *body, struct schema_report *r)
+static void doubt_endpoints(const json_t *spec, struct schema_report *r)
+{
+	size_t mark = schema_enter(r, "endpoints");
+
+	if (json_array_size(json_object_get(spec, "endpoints")) > 1 &&
+	    streq(text_of(spec, "resolution"), "DNS_ROUND_ROBIN"))
+		schema_problem(r, "more than one with resolution DNS_ROUND_ROBIN");
+	schema_leave(r, mark);
+}
+
+static void doubt_service_entry(const json_t *body, struct schema_report *r)
 {
 	const json_t *spec = json_object_get(body, "spec");
-	const char *how = text_of(spec, "resolution");
-	size_t mark = schema_enter(r, "spec"), inner = schema_enter(r, "hosts");
+	size_t mark = schema_enter(r, "spec");
 
-	if (has_wildcard(spec) && is_resolved(how))
-		schema_problem(r, "a wildcard cannot be resolved: expected resolution NONE, STATIC "
-				  "or DYNAMIC_DNS");
-	schema_leave(r, inner);
-	check_ports(json_object_get(spec, "ports"), r);
-	check_addresses(spec, r);
-	check_several_hosts(spec, r);
-	check_endpoints(spec, r);
+	doubt_port_names(spec, r);
+	doubt_addresses(spec, r);
+	doubt_several_hosts(spec, r);
+	doubt_endpoints(spec, r);
 	schema_leave(r, mark);
 }
 
@@ -335,6 +379,7 @@ const struct schema_kind schema_kinds_istio[] = {
 		.is_namespaced = true,
 		.schema = &service_entry,
 		.check = check_service_entry,
+		.doubt = doubt_service_entry,
 	},
 	{
 		.kind = "WorkloadEntry",

@@ -54,9 +54,8 @@ static int report_unnamed(struct parse *p, const struct object *o, const char *f
 	return report_object(p, o, field, message, false);
 }
 
-static void on_problem(void *arg, const char *field, const char *message)
+static void tell(struct parse *p, const char *field, const char *message, bool is_warning)
 {
-	struct parse *p = arg;
 	struct source_error err = {
 		.file = p->file,
 		.line = object_line(p->object, field),
@@ -65,11 +64,22 @@ static void on_problem(void *arg, const char *field, const char *message)
 		.name = p->object->name,
 		.field = field,
 		.message = message,
+		.is_warning = is_warning,
 	};
 	int r = report(p, &err);
 
 	if (r != 0 && p->error == 0)
 		p->error = r;
+}
+
+static void on_problem(void *arg, const char *field, const char *message)
+{
+	tell(arg, field, message, false);
+}
+
+static void on_doubt(void *arg, const char *field, const char *message)
+{
+	tell(arg, field, message, true);
 }
 
 /** struct slice - part of a document: an object of its own, or an item of a List. */
@@ -159,6 +169,7 @@ static unsigned int check_object(struct parse *p, const struct slice *s,
 				 const struct schema_kind *kind, struct object *o)
 {
 	struct schema_report schema_report = {.on_problem = on_problem, .arg = p};
+	struct schema_report doubts = {.on_problem = on_doubt, .arg = p};
 	struct source_error err = {
 		.file = p->file,
 		.line = s->problem_line,
@@ -176,6 +187,8 @@ static unsigned int check_object(struct parse *p, const struct slice *s,
 	}
 	p->object = o;
 	n += schema_check(kind, o->body, &schema_report);
+	if (schema_report.count == 0)
+		(void)schema_doubts(kind, o->body, &doubts);
 	p->object = NULL;
 	return n;
 }

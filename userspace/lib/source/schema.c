@@ -345,3 +345,13 @@ unsigned int schema_check(const struct schema_kind *kind, const json_t *body,
 		kind->check(body, report);
 	return report->count - before;
 }
+
+unsigned int schema_doubts(const struct schema_kind *kind, const json_t *body,
+			   struct schema_report *report)
+{
+	unsigned int before = report->count;
+
+	if (kind->doubt)
+		kind->doubt(body, report);
+	return report->count - before;
+}

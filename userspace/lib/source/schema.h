@@ -77,6 +77,8 @@ struct schema_kind {
 	const struct schema *schema;
 	/* what tables cannot say, run when the tables found nothing; NULL: nothing */
 	void (*check)(const json_t *body, struct schema_report *report);
+	/* what can be honoured though Istio's webhook refuses it; NULL: nothing */
+	void (*doubt)(const json_t *body, struct schema_report *report);
 };
 
 /** schema_kind_find() - Return: static; NULL when the kind is unknown. */
@@ -88,6 +90,10 @@ const char *schema_kind_names(void);
  * there were. */
 unsigned int schema_check(const struct schema_kind *kind, const json_t *body,
 			  struct schema_report *report);
+/** schema_doubts() - what keeps @body, in which schema_check() found nothing, from coming in, but
+ * is no reason to leave it out once it is there. Return: how many there were. */
+unsigned int schema_doubts(const struct schema_kind *kind, const json_t *body,
+			   struct schema_report *report);
 
 /* For the checks that tables cannot express. */
 /** schema_enter() - go down to a field ("spec"), an element ("[3]") or a key; schema_leave() with

@@ -31,6 +31,7 @@
 struct server_tunnel {
 	struct list link; /* worker->server_tunnels */
 	struct handshake handshake;
+	struct refused_tunnel refused;
 	unsigned int refs;
 	struct worker *worker;
 	struct pod *pod;
@@ -83,12 +84,13 @@ static void destroy(struct conn *c)
 	free(in);
 }
 
-/* Not for want of anything of ours: that is not the peer's doing. */
+/* Not for want of anything of ours, nor before we know the pod: that is not the peer's doing. */
 static void count_refusal(const struct inbound *in)
 {
 	struct worker *w = in->conn.worker;
 
-	refused_add(&w->refused, &in->tunnel->peer.addr, loop_now_us(w->loop));
+	refused_add(&w->refused, &in->tunnel->peer.addr, &in->tunnel->refused,
+		    loop_now_us(w->loop));
 }
 
 /* reject() - answer with @status before it was opened. */
@@ -106,10 +108,13 @@ static void refuse(struct inbound *in)
 	conn_fail(&in->conn, CONN_CONNECT, "the pod is gone");
 }
 
+/* Only the application's own refusal counts: what else a dial fails by is ours. */
 static void reject_errno(struct inbound *in, int error)
 {
 	char text[CONN_TEXT_MAX];
 
+	if (error == -ECONNREFUSED)
+		count_refusal(in);
 	reject(in, 503, conn_errno_text(CONN_DIAL_FAILED, error, text));
 }
 
@@ -157,7 +162,7 @@ static bool answer(struct inbound *in)
 		return false;
 	}
 	in->is_answered = true;
-	refused_earn(&in->conn.worker->refused, &in->tunnel->peer.addr);
+	refused_earn(&in->conn.worker->refused, &in->tunnel->peer.addr, &in->tunnel->refused);
 	conn_opened(&in->conn);
 	relay_connected(&in->relay);
 	return true;
@@ -174,7 +179,6 @@ static void on_app_connecting(struct loop_fd *w, uint32_t events)
 	if (events & (EPOLLERR | EPOLLHUP))
 		r = tcp_connect_result(w->fd);
 	if (r < 0) {
-		count_refusal(in);
 		reject_errno(in, r);
 		return;
 	}
@@ -202,8 +206,6 @@ static void on_socket(struct dial_wait *wait, int fd)
 	struct inbound *in = container_of(wait, struct inbound, dial_wait);
 	int r = fd < 0 ? fd : dial_on(in, fd);
 
-	if (fd >= 0 && r < 0)
-		count_refusal(in);
 	if (fd == -ENETDOWN || fd == -ENOENT)
 		refuse(in);
 	else if (r < 0)
@@ -307,7 +309,8 @@ static int on_connect(void *arg, int32_t id, const struct hbone_head *head)
 	struct inbound *in;
 	int status;
 
-	if (refused_is_flood(&t->worker->refused, &t->peer.addr, loop_now_us(t->worker->loop)))
+	if (refused_is_flood(&t->worker->refused, &t->peer.addr, &t->refused,
+			     loop_now_us(t->worker->loop)))
 		return -EDQUOT;
 	if (t->worker->conn_count >= WORKER_CONNS_MAX)
 		return -ENOSPC;
@@ -322,7 +325,8 @@ static int on_connect(void *arg, int32_t id, const struct hbone_head *head)
 	in->conn.dst_identity = dst ? in->conn.dst_workload->app->identity : NULL;
 	status = resolve(in, head->authority, dst);
 	if (status != 0) {
-		count_refusal(in);
+		if (dst)
+			count_refusal(in);
 		reject(in, status, status == 400 ? "bad CONNECT target" : "unknown CONNECT target");
 		return 0;
 	}

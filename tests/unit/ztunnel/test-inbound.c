@@ -352,6 +352,25 @@ TEST(who_asks_all_the_time_for_what_is_refused_is_cut_and_not_heard)
 	access_log_set_default(true);
 }
 
+/* He did not make the control plane slow. */
+TEST(what_is_refused_since_we_do_not_know_the_pod_is_nobody_s_flood)
+{
+	struct rig *f = *cmocka_state;
+	struct raw c;
+	uint32_t stream = 1;
+
+	access_log_set_default(false);
+	assert_true(raw_open(f, &c, OPENING, sizeof(OPENING) - 1));
+	rig_publish_without_server(f);
+	rig_turn_workers(f);
+	while (stream < 20 * REFUSED_LIMIT && ask_for_nothing(&c, &stream))
+		;
+	assert_true(stream >= 20 * REFUSED_LIMIT);
+	SSL_free(c.ssl);
+	(void)close(c.fd);
+	access_log_set_default(true);
+}
+
 /* A write for each would cost us a hundred times what the frame cost its sender. */
 TEST(the_bytes_of_streams_that_take_turns_are_written_together)
 {
@@ -469,6 +488,7 @@ int main(void)
 		T(who_floods_tunnels_with_tiny_frames_and_breaks_them_off_is_not_heard),
 		T(who_is_not_heard_by_one_worker_is_by_none),
 		T(who_asks_all_the_time_for_what_is_refused_is_cut_and_not_heard),
+		T(what_is_refused_since_we_do_not_know_the_pod_is_nobody_s_flood),
 		T(the_bytes_of_streams_that_take_turns_are_written_together),
 		T(a_peer_whose_trust_domain_is_ours_no_more_is_cut_and_told_as_such),
 		T(a_pod_made_anew_is_not_taken_for_the_one_before_it),

@@ -94,7 +94,10 @@ static void print_control(const json_t *c)
 	_cleanup_(freep) char *text = NULL;
 
 	if (!why)
-		text = str_format("running; objects: %s; clients: %zu; CA root until %s",
+		text = str_format("running%s; objects: %s; clients: %zu; CA root until %s",
+				  json_is_false(json_object_get(c, "synced"))
+					  ? ", tells nodes nothing yet"
+					  : "",
 				  numbers_text(json_object_get(c, "objects"), &objects),
 				  json_array_size(json_object_get(c, "clients")), until);
 	term_wrap("  control  ", "           ", why ? why : text ? text : "running");

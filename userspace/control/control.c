@@ -79,9 +79,7 @@ static int node_config_set(struct control *c)
 
 static void on_model_error(void *arg, const struct source_error *err)
 {
-	struct control *c = arg;
-
-	problems_add(c->problems, PROBLEM_MODEL, err);
+	problems_add(((struct control *)arg)->problems, PROBLEM_MODEL, err);
 }
 
 static void mesh_field_warn(struct control *c, const struct object *obj, const char *field,
@@ -232,16 +230,12 @@ static void on_delete(void *arg, struct object *obj)
 
 static void on_source_error(void *arg, const struct source_error *err)
 {
-	struct control *c = arg;
-
-	problems_add(c->problems, PROBLEM_SOURCE, err);
+	problems_add(((struct control *)arg)->problems, PROBLEM_SOURCE, err);
 }
 
 static void on_source_error_cleared(void *arg, const char *file)
 {
-	struct control *c = arg;
-
-	problems_clear_file(c->problems, file);
+	problems_clear_file(((struct control *)arg)->problems, file);
 }
 
 static int serve(struct control *c)
@@ -333,11 +327,14 @@ static void on_synced(void *arg)
 	ca_service_retry(c->ca_service);
 	if (c->cluster)
 		cluster_settled(c->cluster);
-	if (c->is_synced)
+	/* what was in force stays so while one runs; nodes that have nothing yet must not be let in
+	 * where a policy that nobody can read keeps out */
+	r = c->is_synced ? 1 : problems_await(c->problems);
+	if (r > 0)
 		return;
 	/* not before: a client that comes back would take an empty store for a mass removal */
-	c->is_synced = true;
-	r = serve(c);
+	c->is_synced = r == 0;
+	r = r < 0 ? r : serve(c);
 	if (r < 0) {
 		log_error_errno("control", r, "cannot serve nodes");
 		loop_stop(c->config.loop, r);

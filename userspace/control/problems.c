@@ -16,13 +16,16 @@ struct problem {
 	enum problem_origin origin;
 	unsigned int line;
 	bool is_warning;
-	bool is_cleared; /* until the next settle */
+	bool hides_policy;
+	bool is_waited_for; /* and that was logged */
+	bool is_cleared;    /* until the next settle */
 	char *file, *kind, *namespace_, *name, *field, *message;
 };
 
 struct problems {
 	struct list all;
 	size_t n;
+	bool is_short; /* one that hides a policy was not kept */
 };
 
 static void problem_free(struct problems *p, struct problem *e)
@@ -97,8 +100,10 @@ static struct problem *problem_find(struct problems *p, enum problem_origin orig
 static void problem_keep(struct problems *p, enum problem_origin origin,
 			 const struct source_error *err)
 {
-	struct problem *e = p->n < PROBLEMS_MAX ? calloc(1, sizeof(*e)) : NULL;
+	bool is_kept = p->n < PROBLEMS_MAX || err->hides_policy;
+	struct problem *e = is_kept ? calloc(1, sizeof(*e)) : NULL;
 
+	p->is_short |= !e && err->hides_policy;
 	if (!e)
 		return;
 	list_add_tail(&p->all, &e->link);
@@ -106,14 +111,17 @@ static void problem_keep(struct problems *p, enum problem_origin origin,
 	e->origin = origin;
 	e->line = err->line;
 	e->is_warning = err->is_warning;
+	e->hides_policy = err->hides_policy;
 	e->file = strdup(err->file);
 	e->kind = strdup(err->kind);
 	e->namespace_ = strdup(err->namespace_);
 	e->name = strdup(err->name);
 	e->field = strdup(err->field);
 	e->message = strdup(err->message);
-	if (!e->file || !e->kind || !e->namespace_ || !e->name || !e->field || !e->message)
+	if (!e->file || !e->kind || !e->namespace_ || !e->name || !e->field || !e->message) {
+		p->is_short |= err->hides_policy;
 		problem_free(p, e);
+	}
 }
 
 void problems_add(struct problems *p, enum problem_origin origin, const struct source_error *err)
@@ -171,6 +179,27 @@ void problems_for_each(const struct problems *p,
 		if (!e->is_cleared)
 			fn(arg, &err);
 	}
+}
+
+int problems_await(struct problems *p)
+{
+	struct problem *e;
+	int r = 0;
+
+	if (p->is_short)
+		return -ENOMEM;
+	list_for_each_entry (e, &p->all, link) {
+		if (!e->hides_policy || e->is_cleared)
+			continue;
+		if (!e->is_waited_for)
+			log_error("control",
+				  "waiting for %s to be mended: until then it is not known whom "
+				  "policies in it keep out, and no node is told anything",
+				  e->file);
+		e->is_waited_for = true;
+		r = 1;
+	}
+	return r;
 }
 
 size_t problems_count(const struct problems *p, bool is_warning)

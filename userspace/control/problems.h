@@ -2,7 +2,7 @@
 #pragma once
 /* problems - what is wrong with the configuration now. Each is logged once, when it appears,
  * however often its file is read again. Owner: control. One thread. Bounded: beyond 10,000 they are
- * logged but not kept. */
+ * logged but not kept, those that hide a policy apart: of each file there is one. */
 #include <jansson.h>
 
 #include "base/cleanup.h"
@@ -33,6 +33,9 @@ void problems_settle(struct problems *p);
 /** problems_for_each() - all that hold; borrowed for the call. */
 void problems_for_each(const struct problems *p,
 		       void (*fn)(void *arg, const struct source_error *err), void *arg);
+/** problems_await() - before anybody is served: is there one that hides a policy? Logs, once each,
+ * that it is waited for. Return: 1 yes; 0; -ENOMEM: not known, and never will be. */
+_must_check_ int problems_await(struct problems *p);
 /** problems_count() - of those that hold: the warnings, or all others. */
 size_t problems_count(const struct problems *p, bool is_warning);
 /** problems_to_json() - array of objects; a new reference; NULL on lack of memory. */

@@ -178,7 +178,8 @@ class Node:
 
 def test_proxy_status_of_a_pod_of_this_machine(cli, tmp_path):
     clients = [{"node": "n1", "type": "ztunnel", "id": "zt", "version": "v8", "acked": 1, "nacked": 0, "error": ""}]
-    with contextlib.closing(Node(tmp_path / "run", {"control": {"clients": clients}, "agent": AGENT})):
+    with contextlib.closing(Node(tmp_path / "run", {"control": {"clients": clients, "synced": False}, "agent": AGENT})):
+        assert "running, tells nodes nothing yet" in cli.run("status", "--node", "n1", "--run-dir", f"{tmp_path}/run", code=1)
         for word in ("web", "web.shop", "shop/web", "zt"):
             assert cli.run("ps", word, "--run-dir", f"{tmp_path}/run").splitlines()[1].split()[4] == "v8"
         assert 'no agent of this machine has a pod "web"' in cli.run("ps", "web", "-n", "other", "--run-dir", f"{tmp_path}/run", code=1)

@@ -363,6 +363,74 @@ static void a_namespace_that_is_not_remembered_ends_it_before_nodes_hear_of_its_
 	assert_null(map_get_str(f->names, "Kubernetes//Pod/demo/web-5"));
 }
 
+/* Return: how many problems the status names. */
+static size_t errors_count(const struct fixture *f)
+{
+	_cleanup_(json_decrefp) json_t *status = control_status(f->control);
+
+	return json_array_size(json_object_get(status, "errors"));
+}
+
+static bool has_error(const struct fixture *f, const char *part)
+{
+	_cleanup_(json_decrefp) json_t *status = control_status(f->control);
+	char *text = json_dumps(json_object_get(status, "errors"), 0);
+	bool is_there = strstr(text, part) != NULL;
+
+	free(text);
+	return is_there;
+}
+
+static void run_for(struct fixture *f, uint64_t us)
+{
+	uint64_t end = now_monotonic_us() + us;
+
+	while (now_monotonic_us() < end)
+		(void)loop_run_once(f->loop, 20);
+}
+
+/* Whom it keeps out is not known, nor where. */
+static void nobody_is_served_while_a_policy_may_stand_in_what_cannot_be_read(void **state)
+{
+	static const char *const texts[] = {
+		POLICY "x: [\n",
+		"apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nspec: {}\n",
+	};
+	struct fixture *f = *state;
+
+	log_set_level(LOG_OFF);
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		file_write(f, "policy.yaml", texts[i]);
+		run_for(f, 300000);
+		assert_false(control_is_ready(f->control));
+		assert_null(map_get_str(f->names, "Kubernetes//Pod/demo/web-1"));
+		assert_int_equal(errors_count(f), 1);
+	}
+	file_write(f, "policy.yaml", POLICY);
+	run_until(f, "Kubernetes//Pod/demo/web-1", true);
+	run_until(f, "demo/nobody", true);
+	assert_true(control_is_ready(f->control));
+	assert_int_equal(errors_count(f), 0);
+}
+
+static void while_it_runs_such_a_file_leaves_all_as_it_was_and_is_told(void **state)
+{
+	struct fixture *f = *state;
+
+	log_set_level(LOG_OFF);
+	file_write(f, "policy.yaml", POLICY);
+	run_until(f, "demo/nobody", true);
+	file_write(f, "new.yaml", POLICY "x: [\n");
+	file_write(f, "policy.yaml", POLICY "x: [\n");
+	pod_write(f, "web-2", "n2", "web");
+	run_until(f, "Kubernetes//Pod/demo/web-2", true);
+	run_for(f, 100000);
+	assert_non_null(map_get_str(f->names, "demo/nobody"));
+	assert_int_equal(f->n_removed, 0);
+	assert_int_equal(errors_count(f), 2);
+	assert_true(has_error(f, "new ones are not in force"));
+}
+
 static void signs_for_pods_of_this_node_only(void **state)
 {
 	struct fixture *f = *state;
@@ -455,14 +523,6 @@ static void metrics_have_istiods_names(void **state)
 	assert_true(metric_of(f, "citadel_server_cert_chain_expiry_seconds") > 0);
 }
 
-/* Return: how many problems the status names. */
-static size_t errors_count(const struct fixture *f)
-{
-	_cleanup_(json_decrefp) json_t *status = control_status(f->control);
-
-	return json_array_size(json_object_get(status, "errors"));
-}
-
 static void a_problem_of_no_object_is_named_until_it_is_gone(void **state)
 {
 	static const struct source_error err = {.file = "/etc/x",
@@ -491,6 +551,8 @@ int main(void)
 		TEST(a_restart_removes_nothing),
 		TEST(without_memory_for_all_of_a_change_nodes_hear_none_of_it),
 		TEST(a_namespace_that_is_not_remembered_ends_it_before_nodes_hear_of_its_change),
+		TEST(nobody_is_served_while_a_policy_may_stand_in_what_cannot_be_read),
+		TEST(while_it_runs_such_a_file_leaves_all_as_it_was_and_is_told),
 		TEST(signs_for_pods_of_this_node_only),
 		TEST(status_tells_all),
 		TEST(metrics_have_istiods_names),

@@ -96,12 +96,39 @@ static void source_and_model_do_not_clear_each_other(void **state)
 	assert_int_equal(count(p), 0);
 }
 
+static void what_hides_a_policy_is_waited_for_however_many_there_are(void **state)
+{
+	_cleanup_(problems_freep) struct problems *p = start();
+	struct source_error err = in_file, hiding = in_file;
+
+	log_set_level(LOG_OFF);
+	hiding.file = "b.yaml";
+	hiding.hides_policy = true;
+	for (unsigned int i = 0; i < 10001; i++) {
+		char field[16];
+
+		(void)snprintf(field, sizeof(field), "%u", i);
+		err.field = field;
+		problems_add(p, PROBLEM_SOURCE, &err);
+	}
+	assert_int_equal(problems_await(p), 0);
+	problems_add(p, PROBLEM_SOURCE, &hiding);
+	assert_int_equal(problems_await(p), 1);
+	problems_clear_file(p, "b.yaml");
+	assert_int_equal(problems_await(p), 0);
+	problems_add(p, PROBLEM_SOURCE, &hiding);
+	problems_settle(p);
+	assert_int_equal(problems_await(p), 1);
+	log_set_level(LOG_ERROR);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_problem_that_stays_is_kept_once),
 		cmocka_unit_test(a_problem_that_is_repaired_goes),
 		cmocka_unit_test(source_and_model_do_not_clear_each_other),
+		cmocka_unit_test(what_hides_a_policy_is_waited_for_however_many_there_are),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

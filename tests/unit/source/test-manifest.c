@@ -15,6 +15,7 @@
 struct seen {
 	char items[2048], errors[4096];
 	unsigned int warnings; /* of the errors */
+	unsigned int hiding;   /* likewise: that may hide a policy */
 	int result;
 };
 
@@ -38,6 +39,7 @@ static int on_error(void *arg, const struct source_error *err)
 	(void)source_error_format(err, line, sizeof(line));
 	(void)snprintf(s->errors + n, sizeof(s->errors) - n, "%s\n", line);
 	s->warnings += err->is_warning;
+	s->hiding += err->hides_policy;
 	return 0;
 }
 
@@ -126,6 +128,63 @@ static void what_istio_would_not_let_in_is_honoured_with_a_warning(void **state)
 	assert_int_equal(s.warnings, 1);
 }
 
+#define OF_POLICY "apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n"
+#define OF_PEER   "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n"
+
+static void says_where_a_policy_may_stand_that_nobody_can_read(void **state)
+{
+	static const char *const hiding[] = {
+		OF_POLICY "metadata: {name: p\n",
+		OF_PEER "metadata: {name: p}\nspec: {mtls: {mode: STRICT}}\n---\na: [\n",
+		"- " OF_POLICY,
+		"apiVersion: v1\nkind: List\nitems: {a: {kind: AuthorizationPolicy}}\n",
+		"metadata: {name: p}\nspec: {}\n# AuthorizationPolicy\n",
+		OF_POLICY "spec: {}\n",
+		OF_POLICY "metadata: p\n",
+		OF_PEER "metadata: {name: p, namespace: [a]}\n",
+		OF_PEER "metadata: {name: p, namespace: a}\nmetadata: {name: p, namespace: b}\n",
+		OF_POLICY
+		"metadata: {name: p, namespace: a}\nspec: {selector: {matchLabels: {a: b},"
+		" matchLabels: {a: c}}}\n",
+		"apiVersion: security.istio.io/v1\nkind: AuthorisationPolicy\n"
+		"metadata: {name: p}\n",
+		"\xff\xfe"
+		"[",
+	};
+	static const char *const harmless[] = {
+		OF_POLICY "metadata: {name: p}\nspec: {action: NEVER}\n",
+		OF_POLICY "metadata: {name: p}\n---\nkind: Pod\n",
+		OF_POLICY "metadata: {name: p}\n---\nkind: Secret\n",
+		"kind: Pod\nmetadata: {name: [\n",
+		"metadata: {name: p}\n",
+	};
+	struct seen s;
+
+	for (size_t i = 0; i < ARRAY_SIZE(hiding); i++) {
+		(void)parse(hiding[i], &s);
+		if (s.hiding != 1)
+			fail_msg("%s: %s", hiding[i], s.errors);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(harmless); i++) {
+		(void)parse(harmless[i], &s);
+		if (!*s.errors)
+			fail_msg("%s", harmless[i]);
+		assert_int_equal(s.hiding, 0);
+	}
+}
+
+static void says_so_behind_however_many_errors(void **state)
+{
+	char text[2048] = "";
+	struct seen s;
+
+	for (unsigned int i = 0; i < MANIFEST_ERRORS_MAX + 1; i++)
+		(void)strcat(text, "kind: Pod\n---\n");
+	(void)strcat(text, "- " OF_POLICY "---\n- " OF_POLICY "---\n[");
+	(void)parse(text, &s);
+	assert_int_equal(s.hiding, 1);
+}
+
 static void cannot_be_complete_when_an_object_has_no_name(void **state)
 {
 	static const struct {
@@ -189,6 +248,8 @@ int main(void)
 		cmocka_unit_test(puts_a_duplicate_key_on_the_item_it_is_in),
 		cmocka_unit_test(a_kind_without_effect_is_worth_a_look_and_no_mistake),
 		cmocka_unit_test(what_istio_would_not_let_in_is_honoured_with_a_warning),
+		cmocka_unit_test(says_where_a_policy_may_stand_that_nobody_can_read),
+		cmocka_unit_test(says_so_behind_however_many_errors),
 		cmocka_unit_test(cannot_be_complete_when_an_object_has_no_name),
 		cmocka_unit_test(hands_out_broken_security_objects_as_invalid),
 		cmocka_unit_test(stops_when_told_to),

@@ -147,10 +147,11 @@ static int fail_file(struct folder *f, const char *path, int error)
 	if (error == -ENOMEM)
 		return error;
 	if (error == -EFBIG)
-		(void)snprintf(message, sizeof(message), "larger than %d bytes: not read",
-			       MANIFEST_SIZE_MAX);
+		(void)snprintf(message, sizeof(message),
+			       "larger than %d bytes: not read" MANIFEST_HIDES, MANIFEST_SIZE_MAX);
 	else
-		(void)snprintf(message, sizeof(message), "cannot be read: %s", strerror(-error));
+		(void)snprintf(message, sizeof(message), "cannot be read: %s" MANIFEST_HIDES,
+			       strerror(-error));
 	return store_fail(f->store, path, message);
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/str.h"
 #include "source/honoured.h"
 #include "source/schema.h"
 #include "source/yaml.h"
@@ -16,23 +17,65 @@ struct parse {
 	void *arg;
 	bool is_complete;
 	unsigned int errors;
-	int error; /* of a callback within a report */
+	bool has_policy_words; /* the text has those of a security kind */
+	bool is_hiding;        /* that was reported */
+	int error;             /* of a callback within a report */
 	/* the object being checked, for the lines of its fields */
 	struct object *object;
 };
 
+/* Of each file it is known whether it may hide a policy, whatever else is wrong with it. */
 static int report(struct parse *p, const struct source_error *err)
 {
-	if (p->errors++ >= MANIFEST_ERRORS_MAX)
+	struct source_error told = *err;
+
+	told.hides_policy = err->hides_policy && !p->is_hiding;
+	p->is_hiding |= err->hides_policy;
+	if (p->errors++ >= MANIFEST_ERRORS_MAX && !told.hides_policy)
 		return 0;
-	return p->ops->on_error(p->arg, err);
+	return p->ops->on_error(p->arg, &told);
+}
+
+/* What cannot even be named: what the file held before may still be meant. */
+static int report_lost(struct parse *p, const struct source_error *err)
+{
+	struct source_error hiding = *err;
+	char message[1024];
+
+	p->is_complete = false;
+	if (!err->hides_policy)
+		return report(p, err);
+	(void)snprintf(message, sizeof(message), "%.900s" MANIFEST_HIDES, err->message);
+	hiding.message = message;
+	return report(p, &hiding);
+}
+
+/* In the same letters as a manifest has them, or in two bytes each. */
+static bool has_policy_words(const char *text, size_t len)
+{
+	static const char *const words[] = {"AuthorizationPolicy", "PeerAuthentication", "\xff\xfe",
+					    "\xfe\xff"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (memmem(text, len, words[i], strlen(words[i])))
+			return true;
+	return false;
+}
+
+/* A kind that nobody knows, of the group that has no others than those of security. */
+static bool is_like_policy(const struct object *o)
+{
+	const char *version = object_string(o, "apiVersion");
+
+	return (version && str_has_prefix(version, "security.istio.io/")) ||
+	       has_policy_words(o->kind, strlen(o->kind));
 }
 
 /* What is said of an object that is not checked against a schema. */
 static int report_object(struct parse *p, const struct object *o, const char *field,
 			 const char *message, bool is_warning)
 {
-	struct source_error err = {
+	const struct source_error err = {
 		.file = p->file,
 		.line = object_line(o, field),
 		.kind = o->kind,
@@ -48,10 +91,20 @@ static int report_object(struct parse *p, const struct object *o, const char *fi
 
 /* A problem of a document that is no object of a known kind and name: the document as a whole. */
 static int report_unnamed(struct parse *p, const struct object *o, const char *field,
-			  const char *message)
+			  const char *message, bool hides_policy)
 {
-	p->is_complete = false;
-	return report_object(p, o, field, message, false);
+	const struct source_error err = {
+		.file = p->file,
+		.line = object_line(o, field),
+		.kind = o->kind,
+		.namespace_ = o->namespace_,
+		.name = o->name,
+		.field = field,
+		.message = message,
+		.hides_policy = hides_policy,
+	};
+
+	return report_lost(p, &err);
 }
 
 static void tell(struct parse *p, const char *field, const char *message, bool is_warning)
@@ -130,6 +183,16 @@ static const char *not_yet(const struct object *o)
 	return honoured_not_yet(group, o->kind);
 }
 
+/* Of an object that cannot be named: it has no kind. */
+static int report_nameless(struct parse *p, const struct object *o, const char *field,
+			   const char *message, const struct schema_kind **kind)
+{
+	bool hides_policy = (*kind)->is_security;
+
+	*kind = NULL;
+	return report_unnamed(p, o, field, message, hides_policy);
+}
+
 /* The kind of an object, or NULL after a report that it cannot be used at all. */
 static int kind_of(struct parse *p, const struct object *o, const struct schema_kind **ret)
 {
@@ -140,29 +203,28 @@ static int kind_of(struct parse *p, const struct object *o, const struct schema_
 	if (!*ret && streq(o->kind, "Secret"))
 		return report_unnamed(
 			p, o, "kind",
-			"a Secret does not belong in a folder of manifests; it is not read");
+			"a Secret does not belong in a folder of manifests; it is not read", false);
 	/* No mistake: it is known what the object is, and that it is none that is used. */
 	if (!*ret && not_yet(o))
 		return report_object(p, o, "kind", not_yet(o), true);
 	if (!*ret && !*o->kind)
 		return report_unnamed(p, o, "kind",
-				      "required: expected the kind of the object, a string");
+				      "required: expected the kind of the object, a string",
+				      p->has_policy_words);
 	if (!*ret) {
 		(void)snprintf(message, sizeof(message),
 			       "unknown kind \"%.60s\": expected one of %s", o->kind,
 			       schema_kind_names());
-		return report_unnamed(p, o, "kind", message);
+		return report_unnamed(p, o, "kind", message, is_like_policy(o));
 	}
 	namespace_ = object_value(o, "metadata.namespace");
-	if (namespace_ && !json_is_string(namespace_)) {
-		*ret = NULL;
-		return report_unnamed(p, o, "metadata.namespace", "expected a namespace, a string");
-	}
+	if (namespace_ && !json_is_string(namespace_))
+		return report_nameless(p, o, "metadata.namespace", "expected a namespace, a string",
+				       ret);
 	if (*o->name)
 		return 0;
-	*ret = NULL;
-	return report_unnamed(p, o, "metadata.name",
-			      "required: expected the name of the object, a string");
+	return report_nameless(p, o, "metadata.name",
+			       "required: expected the name of the object, a string", ret);
 }
 
 static unsigned int check_object(struct parse *p, const struct slice *s,
@@ -178,6 +240,8 @@ static unsigned int check_object(struct parse *p, const struct slice *s,
 		.name = o->name,
 		.field = "",
 		.message = s->problem,
+		/* what was left out may have been its namespace, or its selector */
+		.hides_policy = kind->is_security,
 	};
 	unsigned int n = 0;
 
@@ -229,10 +293,10 @@ static int parse_problem(struct parse *p, unsigned int line, const char *field, 
 		.name = "",
 		.field = field,
 		.message = message,
+		.hides_policy = p->has_policy_words,
 	};
 
-	p->is_complete = false;
-	return report(p, &err);
+	return report_lost(p, &err);
 }
 
 static int parse_part(struct parse *p, const struct slice *s)
@@ -313,7 +377,11 @@ static int on_document(void *arg, const struct yaml_document *doc)
 int manifest_parse(const struct manifest_text *in, const struct manifest_ops *ops, void *arg,
 		   bool *ret_is_complete)
 {
-	struct parse p = {.file = in->file, .ops = ops, .arg = arg, .is_complete = true};
+	struct parse p = {.file = in->file,
+			  .ops = ops,
+			  .arg = arg,
+			  .is_complete = true,
+			  .has_policy_words = has_policy_words(in->text, in->len)};
 	struct yaml_problem problem = {0};
 	int r;
 

@@ -9,7 +9,9 @@
 #include "source/source.h"
 
 #define MANIFEST_SIZE_MAX   (8 << 20) /* bytes of a file */
-#define MANIFEST_ERRORS_MAX 64        /* of a file */
+#define MANIFEST_ERRORS_MAX 64        /* of a file; the first that hides a policy comes besides */
+/* Behind the message of what may hide a policy. */
+#define MANIFEST_HIDES "; policies in it stay as they were before, new ones are not in force"
 
 /** struct manifest_item - one object of the file, in the file's order. */
 struct manifest_item {

@@ -90,6 +90,7 @@ static int error_copy(const struct source_error *err, struct error **ret)
 		.field = strdup(err->field),
 		.message = strdup(err->message),
 		.is_warning = err->is_warning,
+		.hides_policy = err->hides_policy,
 	};
 	if (!e->public.file || !e->public.kind || !e->public.namespace_ || !e->public.name ||
 	    !e->public.field || !e->public.message)
@@ -103,7 +104,7 @@ static int file_error_add(struct file *f, const struct source_error *err)
 	struct error *e;
 	int r;
 
-	if (f->errors_count >= MANIFEST_ERRORS_MAX)
+	if (f->errors_count >= MANIFEST_ERRORS_MAX && !err->hides_policy)
 		return 0;
 	r = error_copy(err, &e);
 	if (r < 0)
@@ -363,6 +364,7 @@ int store_fail(struct store *s, const char *file, const char *message)
 		.name = "",
 		.field = "",
 		.message = message,
+		.hides_policy = true,
 	};
 	struct file *f;
 	int r;

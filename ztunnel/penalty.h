@@ -5,8 +5,8 @@
  * and what comes after it more. Each offence fills the peer's bucket, which leaks; once it is full,
  * the peer is not heard for a time that grows with what is in it. So a mistake costs nothing, an
  * attacker soon has one tunnel in two seconds, and who stops is heard again. One for all workers:
- * else who is not heard by one would be by the next. Bounded: the oldest entry goes first. Any
- * thread. */
+ * else who is not heard by one would be by the next. Bounded: who has least in his bucket makes
+ * room, but nobody who is not heard for one who did less. Any thread. */
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,7 +24,7 @@
 #define PENALTY_US_MAX (2 * 1000 * 1000ULL)
 /* In which a bucket loses one. */
 #define PENALTY_LEAK_US (100 * 1000ULL)
-#define PENALTY_MAX     32
+#define PENALTY_MAX     128
 
 /** struct penalty - zeroed before first use, which makes the lock one that nobody has. */
 struct penalty {
@@ -35,7 +35,6 @@ struct penalty {
 		uint64_t at_us;
 		uint64_t until_us;
 	} peers[PENALTY_MAX];
-	size_t next;
 };
 
 /** penalty_add() - an offence of @addr's. @weight: PENALTY_*; @now_us: of

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* penalty - who flooded is not heard for a while; the oldest entry makes room. */
+/* penalty - who flooded is not heard for a while; who did least makes room. */
 #include "ztunnel/penalty.h"
 
 #include <setjmp.h>
@@ -70,20 +70,58 @@ static void some_protocol_errors_are_forgiven(void **state)
 	assert_true(penalty_is_on(&p, &one, now));
 }
 
-static void the_oldest_makes_room(void **state)
+/* Whoever has enough addresses. */
+static void nobody_gets_heard_by_others_mistakes(void **state)
 {
-	struct cv_addr a = addr(1);
+	const struct cv_addr one = addr(255);
 	struct penalty p = {0};
 
-	for (uint8_t i = 1; i <= PENALTY_MAX + 1; i++) {
-		a = addr(i);
-		penalty_add(&p, &a, PENALTY_FLOOD, 0);
+	penalty_add(&p, &one, PENALTY_FLOOD, 1000);
+	for (int k = 0; k < 4; k++)
+		for (uint8_t i = 1; i <= PENALTY_MAX; i++) {
+			struct cv_addr a = addr(i);
+
+			penalty_add(&p, &a, PENALTY_PROTOCOL, 1000);
+		}
+	assert_true(penalty_is_on(&p, &one, 1000));
+}
+
+static void who_floods_has_a_place_among_many(void **state)
+{
+	struct penalty p = {0};
+	uint64_t now = 1000;
+
+	for (int k = 0; k < 3; k++) {
+		const struct cv_addr late = addr(255);
+
+		for (uint8_t i = 1; i <= PENALTY_MAX; i++) {
+			struct cv_addr a = addr(i);
+
+			penalty_add(&p, &a, PENALTY_FLOOD, now);
+			assert_true(penalty_is_on(&p, &a, now));
+		}
+		penalty_add(&p, &late, PENALTY_FLOOD, now);
+		assert_true(penalty_is_on(&p, &late, now));
+		now += PENALTY_LEAK_US * PENALTY_FLOOD * PENALTY_US_MAX / PENALTY_US;
 	}
-	assert_true(penalty_is_on(&p, &a, 0));
-	a = addr(2);
-	assert_true(penalty_is_on(&p, &a, 0));
-	a = addr(1);
-	assert_false(penalty_is_on(&p, &a, 0));
+}
+
+/* What has leaked away takes no place, however little it is that comes. */
+static void an_empty_bucket_makes_room_for_anything(void **state)
+{
+	const struct cv_addr one = addr(255);
+	struct penalty p = {0};
+	uint64_t now = 1000;
+
+	for (uint8_t i = 1; i <= PENALTY_MAX; i++) {
+		struct cv_addr a = addr(i);
+
+		penalty_add(&p, &a, PENALTY_FLOOD, now);
+	}
+	now += PENALTY_LEAK_US * PENALTY_FLOOD;
+	for (int i = 0; i < PENALTY_FLOOD; i++)
+		penalty_add(&p, &one, PENALTY_PROTOCOL, now);
+	assert_true(penalty_is_on(&p, &one, now));
 }
 
 int main(void)
@@ -92,7 +130,9 @@ int main(void)
 		cmocka_unit_test(a_peer_is_not_heard_until_its_time_is_over),
 		cmocka_unit_test(who_floods_again_is_not_heard_for_longer),
 		cmocka_unit_test(some_protocol_errors_are_forgiven),
-		cmocka_unit_test(the_oldest_makes_room),
+		cmocka_unit_test(nobody_gets_heard_by_others_mistakes),
+		cmocka_unit_test(who_floods_has_a_place_among_many),
+		cmocka_unit_test(an_empty_bucket_makes_room_for_anything),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -368,6 +368,98 @@ static void strangers_of_other_addresses_cost_next_to_nothing(void **state)
 		(void)close(silent[i]);
 }
 
+static void crowd_open(struct fixture *f, uint64_t crowd_us)
+{
+	struct http_server_config config = {.loop = f->loop,
+					    .handler = handler,
+					    .arg = f,
+					    .is_crowd_cut = true,
+					    .crowd_us = crowd_us};
+
+	f->server = http_server_free(f->server);
+	assert_int_equal(listen_here(f, &config.listen_fd), 0);
+	assert_int_equal(http_server_open(&config, &f->server), 0);
+}
+
+static void fds_close(const int *fds, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		(void)close(fds[i]);
+}
+
+#define STALL_CROWD_US 200000
+
+/* We do nothing for longer than anybody may; others come. Each has said what it had to say by then:
+ * the first half where no event has told of it yet, the second where some have. */
+static void our_own_stall_is_nobodys_silence(void **state)
+{
+	static const char *const halves[] = {"GET /ok HT", "TP/1.1\r\n\r"};
+	struct fixture *f = *state;
+	int asking[64], others[2][20];
+	char text[512];
+
+	crowd_open(f, STALL_CROWD_US);
+	for (size_t i = 0; i < ARRAY_SIZE(asking); i++)
+		asking[i] = dial(f);
+	turn(f);
+	for (size_t half = 0; half < 2; half++) {
+		(void)usleep(STALL_CROWD_US + 50000);
+		for (size_t i = 0; half == 0 && i < ARRAY_SIZE(others[0]); i++)
+			others[half][i] = dial_from(f, "127.0.0.2");
+		for (size_t i = 0; i < ARRAY_SIZE(asking); i++)
+			assert_int_equal(
+				send(asking[i], halves[half], strlen(halves[half]), MSG_NOSIGNAL),
+				strlen(halves[half]));
+		for (size_t i = 0; half == 1 && i < ARRAY_SIZE(others[0]); i++)
+			others[half][i] = dial_from(f, "127.0.0.2");
+		assert_int_equal(loop_run_once(f->loop, 20), 0);
+		/* the order of events is that of the next time */
+		assert_int_equal(loop_run_once(f->loop, 0), 0);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(asking); i++)
+		(void)send(asking[i], "\n", 1, MSG_NOSIGNAL);
+	for (size_t i = 0; i < ARRAY_SIZE(asking); i++) {
+		(void)answer(f, asking[i], text, sizeof(text));
+		assert_non_null(strstr(text, " 200 OK"));
+	}
+	fds_close(others[0], ARRAY_SIZE(others[0]));
+	fds_close(others[1], ARRAY_SIZE(others[1]));
+}
+
+/* Byte by byte, or with an answer that is not taken away, nobody keeps others out for long. */
+static void saying_little_or_lingering_keeps_nobody_out(void **state)
+{
+	static const char *const words[] = {"G", "x\r\n\r\n"};
+	struct fixture *f = *state;
+	int silent[64], fd;
+	char text[512];
+
+	for (size_t w = 0; w < ARRAY_SIZE(words); w++) {
+		struct pollfd p;
+		uint64_t begun;
+
+		crowd_open(f, STALL_CROWD_US);
+		for (size_t i = 0; i < ARRAY_SIZE(silent); i++) {
+			silent[i] = dial_from(f, "127.0.0.2");
+			(void)send(silent[i], words[w], strlen(words[w]), MSG_NOSIGNAL);
+		}
+		turn(f);
+		begun = loop_now_us(f->loop);
+		fd = dial(f);
+		assert_int_equal(send(fd, "GET /ok HTTP/1.1\r\n\r\n", 20, 0), 20);
+		p = (struct pollfd){.fd = fd, .events = POLLIN};
+		while (poll(&p, 1, 0) == 0) {
+			for (size_t i = 0; w == 0 && i < ARRAY_SIZE(silent); i++)
+				(void)send(silent[i], words[w], 1, MSG_NOSIGNAL);
+			assert_int_equal(loop_run_once(f->loop, 5), 0);
+		}
+		(void)answer(f, fd, text, sizeof(text));
+		assert_non_null(strstr(text, " 200 OK"));
+		assert_true(loop_now_us(f->loop) - begun < STALL_CROWD_US * 2);
+		fds_close(silent, ARRAY_SIZE(silent));
+	}
+}
+
 /* More than are kept: whose there are most of them go, not whoever comes last. */
 static void what_waits_is_bounded_by_address(void **state)
 {
@@ -466,6 +558,9 @@ int main(void)
 			teardown),
 		cmocka_unit_test_setup_teardown(strangers_of_other_addresses_cost_next_to_nothing,
 						setup, teardown),
+		cmocka_unit_test_setup_teardown(our_own_stall_is_nobodys_silence, setup, teardown),
+		cmocka_unit_test_setup_teardown(saying_little_or_lingering_keeps_nobody_out, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(what_waits_is_bounded_by_address, setup, teardown),
 		cmocka_unit_test_setup_teardown(
 			bodies_that_do_not_come_make_room_where_strangers_reach_it, setup,

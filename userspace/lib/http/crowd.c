@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <poll.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -88,49 +89,51 @@ static struct conn *next_waiting(const struct crowd *crowd)
 	return found;
 }
 
-/* Who of those that say nothing, or do not take what they asked for, has done so for longest? What
- * the handler has, or what is sent, ends by itself. @of: NULL: anybody. */
-static struct conn *idlest(const struct crowd *crowd, const struct share *of)
-{
-	struct conn *found = NULL, *c;
-
-	list_for_each_entry (c, &crowd->server->conns, link)
-		if ((!of || c->share == of) && c->state != CONN_STATE_DEFERRED &&
-		    c->state != CONN_STATE_LINGER && (!found || c->since_us < found->since_us))
-			found = c;
-	return found;
-}
-
-/* Who goes for @c, and when? Return: NULL: nobody. */
+/* Who goes for @c, and when? Those that say nothing, or do not take what they asked for; what the
+ * handler has ends by itself. What has its answer is kept for the peer's sake alone, and not for
+ * long. Return: NULL: nobody. */
 static struct conn *who_goes(const struct crowd *crowd, const struct conn *c, uint64_t *ret_us)
 {
 	const struct share *most = shares_most(crowd->begun);
+	bool must_yield = shares_must_yield(most, shares_of(crowd->begun, &c->addr));
 	uint64_t us = crowd->server->config.crowd_us;
-	struct conn *oldest = idlest(crowd, NULL);
-	struct conn *other = shares_must_yield(most, shares_of(crowd->begun, &c->addr))
-				     ? idlest(crowd, most)
-				     : NULL;
+	struct conn *found = NULL, *one;
 
-	if (other && oldest && other->since_us + us / YIELD_PART < oldest->since_us + us) {
-		*ret_us = other->since_us + us / YIELD_PART;
-		return other;
+	list_for_each_entry (one, &crowd->server->conns, link) {
+		bool is_soon =
+			one->state == CONN_STATE_LINGER || (must_yield && one->share == most);
+		uint64_t at = one->since_us + (is_soon ? us / YIELD_PART : us);
+
+		if (one->state == CONN_STATE_DEFERRED || (found && at >= *ret_us))
+			continue;
+		found = one;
+		*ret_us = at;
 	}
-	if (oldest)
-		*ret_us = oldest->since_us + us;
-	return oldest;
+	return found;
+}
+
+/* Is it us whom it waits for? After a turn that took long, what was said meanwhile lies there. */
+static bool is_our_turn(const struct conn *c)
+{
+	struct pollfd p = {.fd = c->watch.fd,
+			   .events = c->state == CONN_STATE_WRITE ? POLLOUT : POLLIN};
+
+	return c->state != CONN_STATE_LINGER && poll(&p, 1, 0) > 0;
 }
 
 static bool slot_make(struct crowd *crowd, const struct conn *c)
 {
 	const struct http_server *s = crowd->server;
-	uint64_t now = loop_now_us(s->loop), at;
+	uint64_t now = loop_now_us(s->loop), at = 0;
 	struct conn *going;
 
 	if (s->n_conns < CONNECTIONS_MAX)
 		return true;
-	going = who_goes(crowd, c, &at);
-	if (!going)
-		return false;
+	do {
+		going = who_goes(crowd, c, &at);
+		if (!going)
+			return false;
+	} while (at <= now && is_our_turn(going) && http_conn_heard(going));
 	if (at > now) {
 		(void)loop_timer_set(s->loop, &crowd->timer, at - now);
 		return false;

@@ -20,6 +20,7 @@
 #define LINGER_TIMEOUT_US  (1ULL * 1000000)
 #define SEND_MAX           (1 << 20) /* at a time */
 #define READ_BYTES         2048
+#define HEARD_MAX          8     /* handshake, head and the beginning of a body */
 #define RECORD_MAX         16384 /* bytes of a TLS record, RFC 8446, 5.1 */
 
 static void conn_detach(struct conn *c)
@@ -117,6 +118,7 @@ static const char *status_text(unsigned int status)
 static void conn_linger(struct conn *c)
 {
 	c->state = CONN_STATE_LINGER;
+	c->since_us = loop_now_us(c->server->loop);
 	buf_reset(&c->out);
 	if (c->ssl) {
 		(void)SSL_shutdown(c->ssl);
@@ -288,6 +290,16 @@ static void conn_parse(struct conn *c)
 	conn_handle(c, &h.req);
 }
 
+/* Byte by byte it would be idle never: there must be a record's worth for each so many times. */
+bool http_conn_heard(struct conn *c)
+{
+	if (c->heard >= HEARD_MAX * (1 + buf_len(&c->in) / RECORD_MAX))
+		return false;
+	c->heard++;
+	c->since_us = loop_now_us(c->server->loop);
+	return true;
+}
+
 /* Over TLS a whole record each time: none of it stays where no event tells of it. */
 static int conn_room(const struct conn *c)
 {
@@ -304,6 +316,8 @@ static void conn_read(struct conn *c)
 		return;
 	}
 	n = conn_recv(c, buf_tail(&c->in), room);
+	if (c->state != CONN_STATE_LINGER)
+		(void)http_conn_heard(c);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR || errno == EINPROGRESS))
 		return;
 	if (n <= 0) {

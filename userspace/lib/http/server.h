@@ -45,9 +45,10 @@ struct http_server_config {
 	 * bodies, the oldest goes, so that nobody keeps others out by saying nothing. Not with
 	 * answers that take long. */
 	bool is_crowd_cut;
-	/** crowd_us - what a connection may take to ask, or to take its answer, before it goes for
-	 * another: where many honest ones come at once. Those whose address has more than that of
-	 * the one that comes may take a tenth. 0: nothing. */
+	/** crowd_us - how long a connection may say nothing while it asks, or not take its answer,
+	 * before it goes for another: where many honest ones come at once. Those whose address has
+	 * more than that of the one that comes may take a tenth, and so may those that have their
+	 * answer. 0: nothing. */
 	uint64_t crowd_us;
 	size_t body_max;  /* bytes of a body; 0: bodies are read and dropped */
 	size_t total_max; /* bytes of all bodies at a time: beyond, 503 */

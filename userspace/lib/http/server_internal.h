@@ -30,7 +30,8 @@ struct conn {
 	struct loop_timer timer;
 	SSL *ssl; /* NULL: plain */
 	enum conn_state state;
-	uint64_t since_us;   /* when it was begun, or its answer was */
+	uint64_t since_us;   /* when it was begun, was heard, or answer or linger was begun */
+	unsigned int heard;  /* how often it said something */
 	struct cv_addr addr; /* in a crowd: whose it is */
 	struct share *share;
 	struct buf in;
@@ -59,6 +60,9 @@ struct http_server {
 struct conn *http_conn_new(struct http_server *s, int fd);
 /** http_conn_begin() - serve it. Return: 0; -errno: it is gone. */
 int http_conn_begin(struct conn *c);
+/** http_conn_heard() - it says something, so it is idle from now on only. Return: false: it has
+ * said so too often for as little as it said. */
+bool http_conn_heard(struct conn *c);
 /** http_conn_close() - the end of one that was begun; a deferred answer keeps the memory until it
  * is finished. */
 void http_conn_close(struct conn *c);

@@ -109,17 +109,32 @@ static __noinline int guard_direct(struct __sk_buff *skb)
 	return guard_handshake(skb, &p, d);
 }
 
-/* The short way takes plain frames only, and the host's is none for what is not a SYN. */
-static __always_inline bool is_too_odd(const struct packet *p)
+/* The node has dialled the pod, and is answered: see vouch_closed(). */
+static __always_inline void guard_answer(const struct packet *p)
+{
+	struct cv_tuple key = cv_tuple_turned(&p->tuple);
+	struct cv_vouch *v;
+
+	key.netns_cookie = 0;
+	v = bpf_map_lookup_elem(&cv_vouched, &key);
+	if (v && vouch_is_hosts(v))
+		__sync_fetch_and_or(&v->time_s, CV_VOUCH_ANSWERED);
+}
+
+/* What no plain frame is of a direct connection, options or a jumbogram, goes the same way. */
+static __always_inline int guard_odd(struct __sk_buff *skb, const struct packet *p)
 {
 	bool is_client;
 	struct cv_direct *d = direct_find(&p->tuple, &is_client);
 
-	return d && direct_is_short(d, false);
+	if (!d || skb->ifindex != (is_client ? d->to_client.ifindex : d->to_server.ifindex) ||
+	    !direct_is_short(d, p->tcp_flags & CV_TCP_SYN))
+		return GUARD_PASS;
+	return guard_forward(skb, is_client ? &d->to_server : &d->to_client);
 }
 
 /* What the pod of this link may not send. */
-static __noinline int guard_packet(const struct cv_pod *pod, const struct packet *p, bool is_odd)
+static __noinline int guard_packet(const struct cv_pod *pod, const struct packet *p)
 {
 	if (!pod || !p)
 		return TC_ACT_SHOT;
@@ -129,10 +144,10 @@ static __noinline int guard_packet(const struct cv_pod *pod, const struct packet
 		return packet_drop(p, CV_GUARD_FRAGMENT);
 	if (p->proto != CV_PROTO_TCP)
 		return GUARD_PASS;
-	if (is_odd && is_too_odd(p))
-		return packet_drop(p, CV_GUARD_MALFORMED);
 	if ((p->tcp_flags & (CV_TCP_SYN | CV_TCP_ACK)) == CV_TCP_SYN)
 		return guard_syn(pod, p);
+	if (p->tcp_flags & CV_TCP_SYN)
+		guard_answer(p);
 	return GUARD_PASS;
 }
 
@@ -145,7 +160,9 @@ int cv_guard(struct __sk_buff *skb)
 	struct cv_pod *pod;
 	__u64 *cookie;
 
-	if (action != GUARD_NOT_DIRECT && action != GUARD_ODD)
+	bool is_odd = action == GUARD_ODD;
+
+	if (action != GUARD_NOT_DIRECT && !is_odd)
 		return action;
 	kind = packet_read(skb, &p);
 	cookie = bpf_map_lookup_elem(&cv_links, &ifindex);
@@ -157,5 +174,7 @@ int cv_guard(struct __sk_buff *skb)
 	p.tuple.netns_cookie = *cookie;
 	if (kind == PACKET_BAD)
 		return packet_drop(&p, CV_GUARD_MALFORMED);
-	return guard_packet(pod, &p, action == GUARD_ODD);
+	action = guard_packet(pod, &p);
+	return is_odd && action == GUARD_PASS && p.proto == CV_PROTO_TCP ? guard_odd(skb, &p)
+									 : action;
 }

@@ -31,21 +31,21 @@ static __always_inline bool direct_may_arrive(struct __sk_buff *skb, const struc
 	if (flags & CV_TCP_RST)
 		return !(d->flags & opened);
 	if (is_to_server)
-		return flags == CV_TCP_SYN;
+		return flags == CV_TCP_SYN && !(d->flags & CV_DIRECT_CLIENT_CLOSED);
 	return flags == (CV_TCP_SYN | CV_TCP_ACK) && (d->flags & CV_DIRECT_ANSWERED) &&
 	       d->answer_seq == p->tcp_seq;
 }
 
-/* The node may dial its pods whatever their policy (the kubelet's probes). What it dials itself has
- * its socket with it here; what another pod sends in its name has not. */
-static __always_inline bool is_forged_dial(const struct __sk_buff *skb, const struct packet *p)
+/* The node may dial its pods whatever their policy (the kubelet's probes). What it sends itself has
+ * come in by no interface; what another pod sends in its name has. */
+static __always_inline bool is_forged_dial(const struct __sk_buff *skb, const struct cv_tuple *t)
 {
 	struct cv_vouch *v;
 
-	if (!(p->tcp_flags & CV_TCP_SYN) || skb->sk)
+	if (!skb->ingress_ifindex)
 		return false;
-	v = bpf_map_lookup_elem(&cv_vouched, &p->tuple);
-	return v && cfg.host_cookie && v->netns_cookie == (__u32)cfg.host_cookie;
+	v = bpf_map_lookup_elem(&cv_vouched, t);
+	return v && vouch_is_hosts(v);
 }
 
 static __always_inline bool is_forged(struct __sk_buff *skb, const struct packet *p)
@@ -54,7 +54,7 @@ static __always_inline bool is_forged(struct __sk_buff *skb, const struct packet
 	struct cv_direct *d = direct_find(&p->tuple, &is_to_server);
 
 	if (!d)
-		return is_forged_dial(skb, p);
+		return is_forged_dial(skb, &p->tuple);
 	return direct_is_short(d, false) && !direct_may_arrive(skb, p, d, is_to_server);
 }
 
@@ -93,8 +93,8 @@ int cv_guard_in(struct __sk_buff *skb)
 	struct tcp_start *tcp = frame_read(data, end, &t);
 	bool is_to_server;
 
-	/* Most packets: of a connection that is under way, and not a direct one. */
-	if (tcp && !(tcp->flags & CV_TCP_SYN) && !direct_find(&t, &is_to_server))
+	/* Most packets: neither a direct connection's nor a dial of the node's. */
+	if (tcp && !direct_find(&t, &is_to_server) && !is_forged_dial(skb, &t))
 		return ARRIVAL_PASS;
 	return arrival_judge(skb);
 }

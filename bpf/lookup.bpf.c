@@ -84,8 +84,9 @@ static __always_inline bool vouch_still_holds(const struct cv_vouch *v, const st
 {
 	if (addr_is_loopback(&t->local)) /* ztunnel's own dial */
 		return true;
-	return (cfg.host_cookie && v->netns_cookie == (__u32)cfg.host_cookie) ||
-	       pod_owns_addr(v->netns_cookie, &t->remote);
+	if (v->time_s & CV_VOUCH_CLOSED)
+		return false;
+	return vouch_is_hosts(v) || pod_owns_addr(v->netns_cookie, &t->remote);
 }
 
 /* For a direct connection, until it is accepted; else by cv_vouched. */
@@ -99,7 +100,7 @@ static __noinline bool lookup_is_vouched(const struct cv_tuple *t)
 		return false;
 	d = direct_find(t, &is_client);
 	if (d)
-		return is_client && !(d->flags & CV_DIRECT_ACCEPTED);
+		return is_client && !(d->flags & (CV_DIRECT_ACCEPTED | CV_DIRECT_CLIENT_CLOSED));
 	v = bpf_map_lookup_elem(&cv_vouched, t);
 	return v && vouch_still_holds(v, t);
 }

@@ -67,7 +67,7 @@ static __always_inline int sockops_vouch(const struct cv_tuple *t)
 {
 	struct cv_tuple key = tuple_vouched(t);
 	struct cv_vouch v = {
-		.time_s = bpf_ktime_get_ns() / 1000000000,
+		.time_s = (bpf_ktime_get_ns() / 1000000000) & CV_VOUCH_TIME,
 		.netns_cookie = t->netns_cookie,
 	};
 
@@ -128,12 +128,12 @@ static __always_inline void direct_ways(struct cv_direct *d)
 		d->flags |= CV_DIRECT_SHORT_SYN;
 }
 
-/* connect(2) has asked the same: a link may have gone since. */
+/* connect(2) has asked the same: a link may have gone since. To itself it takes no link. */
 static __always_inline bool direct_way_is_safe(const struct cv_direct *d)
 {
 	struct cv_pod *from, *to;
 
-	if (d->flags & (CV_DIRECT_SHORT | CV_DIRECT_SHORT_SYN))
+	if ((d->flags & (CV_DIRECT_SHORT | CV_DIRECT_SHORT_SYN)) || d->src_cookie == d->dst_cookie)
 		return true;
 	from = pod_find(d->src_cookie);
 	to = pod_find(d->dst_cookie);
@@ -243,12 +243,38 @@ static __noinline bool on_accept_direct(struct bpf_sock_ops *ctx)
 	return true;
 }
 
+/* The node's own dial is remembered until it closes: cv_guard_in lets nobody break into it. */
+static __always_inline void vouch_accepted(const struct cv_tuple *t)
+{
+	struct cv_tuple key = tuple_vouched(t);
+	struct cv_vouch *v = bpf_map_lookup_elem(&cv_vouched, &key);
+
+	if (v && vouch_is_hosts(v))
+		__sync_fetch_and_or(&v->time_s, CV_VOUCH_ACCEPTED);
+	else if (v)
+		bpf_map_delete_elem(&cv_vouched, &key);
+}
+
+/* What the node dialled, the pod has answered, and nobody has accepted waits for an ACK, which
+ * would be another's now: the entry stays, as long as the pod's kernel waits. */
+static __always_inline void vouch_closed(const struct cv_tuple *t)
+{
+	__u32 waits = CV_VOUCH_ANSWERED | CV_VOUCH_ACCEPTED;
+	struct cv_tuple key = tuple_vouched(t);
+	struct cv_vouch *v = bpf_map_lookup_elem(&cv_vouched, &key);
+
+	if (v && vouch_is_hosts(v) && (v->time_s & waits) == CV_VOUCH_ANSWERED)
+		__sync_fetch_and_or(&v->time_s, CV_VOUCH_CLOSED);
+	else if (v)
+		bpf_map_delete_elem(&cv_vouched, &key);
+}
+
 static __noinline void on_accept_tunnel(struct bpf_sock_ops *ctx, const struct cv_pod *pod,
 					__u64 cookie)
 {
 	struct bpf_sock *sk = ctx->sk;
-	struct cv_tuple t, key;
 	struct cv_socket *st;
+	struct cv_tuple t;
 	struct cv_conn *c;
 	bool is_ztunnel;
 
@@ -256,8 +282,7 @@ static __noinline void on_accept_tunnel(struct bpf_sock_ops *ctx, const struct c
 		return;
 	t = tuple_from_sockops(ctx, cookie);
 	t = cv_tuple_turned(&t);
-	key = tuple_vouched(&t);
-	bpf_map_delete_elem(&cv_vouched, &key);
+	vouch_accepted(&t);
 	is_ztunnel = pod_is_ztunnel_port(pod, ctx->local_port);
 	c = bpf_map_lookup_elem(&cv_conns, &t);
 	if (!c && !is_ztunnel)
@@ -421,8 +446,20 @@ static __always_inline void direct_avoid(const struct cv_tuple *t, const struct 
 		bpf_map_delete_elem(&cv_verdicts, &verdict);
 }
 
-/* The entry goes with the second end, or with a client that was never accepted. Returns false when
- * it is no end of a direct connection. */
+/* With its second end, or with a client that was never accepted; but where the server has answered
+ * by the host's way it waits for an ACK, which would be another's now: cv_guard_in keeps all from
+ * it that comes, as long as it waits. */
+static __always_inline bool direct_is_over(__u32 was)
+{
+	__u32 waits = CV_DIRECT_SHORT | CV_DIRECT_ANSWERED;
+
+	if (was & CV_DIRECT_ACCEPTED)
+		return was & (CV_DIRECT_CLIENT_CLOSED | CV_DIRECT_SERVER_CLOSED);
+	return (was & waits) != waits;
+}
+
+/* Returns false when it is no end of a direct connection. A server's end that closes before one was
+ * accepted is an earlier connection's, whose tuple has been taken again. */
 static __noinline bool on_close_direct(struct bpf_sock_ops *ctx, const struct cv_tuple *t)
 {
 	struct cv_direct *d;
@@ -435,16 +472,19 @@ static __noinline bool on_close_direct(struct bpf_sock_ops *ctx, const struct cv
 	d = direct_find(t, &is_client);
 	if (!d || t->netns_cookie != (is_client ? d->src_cookie : d->dst_cookie))
 		return false;
+	if (!is_client && !(d->flags & CV_DIRECT_ACCEPTED))
+		return true;
 	was = __sync_fetch_and_or(&d->flags,
 				  is_client ? CV_DIRECT_CLIENT_CLOSED : CV_DIRECT_SERVER_CLOSED);
 	if (is_client)
 		direct_tell(ctx, t, d, CV_DIRECT_CLOSE);
 	if (is_client && !(was & CV_DIRECT_ESTABLISHED))
 		direct_avoid(t, d);
-	if ((was & (CV_DIRECT_CLIENT_CLOSED | CV_DIRECT_SERVER_CLOSED)) ||
-	    !(was & CV_DIRECT_ACCEPTED)) {
+	if (direct_is_over(was)) {
 		tuple_pair(t, &key);
 		bpf_map_delete_elem(&cv_directs, &key);
+	} else if (!(was & CV_DIRECT_ACCEPTED)) {
+		d->time_ns = bpf_ktime_get_ns(); /* for the sweep */
 	}
 	return true;
 }
@@ -454,7 +494,6 @@ static __noinline void on_close_other(struct bpf_sock_ops *ctx, const struct cv_
 {
 	struct bpf_sock *sk = ctx->sk;
 	struct cv_socket *st;
-	struct cv_tuple key;
 
 	if (!t || !sk)
 		return;
@@ -463,8 +502,7 @@ static __noinline void on_close_other(struct bpf_sock_ops *ctx, const struct cv_
 		bpf_map_delete_elem(&cv_conns, t);
 	if (st && (st->flags & CV_SOCKET_REDIRECTED))
 		return;
-	key = tuple_vouched(t);
-	bpf_map_delete_elem(&cv_vouched, &key);
+	vouch_closed(t);
 }
 
 /* An end is done: the dialling one, or the accepting one of a direct connection. */

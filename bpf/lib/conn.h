@@ -45,6 +45,12 @@ static __always_inline bool direct_is_short(const struct cv_direct *d, bool is_s
 	return (d->flags & CV_DIRECT_SHORT) && !is_syn;
 }
 
+/* A dial of the node's own processes, which may look after its pods. */
+static __always_inline bool vouch_is_hosts(const struct cv_vouch *v)
+{
+	return cfg.host_cookie && v->netns_cookie == (__u32)cfg.host_cookie;
+}
+
 /* Key of cv_vouched: sk_lookup cannot know its namespace, so none is in it. The tuples stay apart
  * because one end is an address of the pod's. */
 static __always_inline struct cv_tuple tuple_vouched(const struct cv_tuple *t)

@@ -21,7 +21,8 @@ static __always_inline bool direct_is_same_name(const char *a, const char *b)
 /* Cookie of the pod of this node that serves `to`, 0: none may be reached without a tunnel by a pod
  * with these flags. The name tells whether the control plane still means that pod by this address:
  * it may have moved. */
-static __noinline __u64 direct_destination(const struct cv_sockaddr *to, __u32 from_flags)
+static __noinline __u64 direct_destination(const struct cv_sockaddr *to, __u64 from,
+					   __u32 from_flags)
 {
 	struct cv_dest *dest;
 	struct cv_pod *pod;
@@ -36,7 +37,7 @@ static __noinline __u64 direct_destination(const struct cv_sockaddr *to, __u32 f
 	pod = pod_find(*cookie);
 	if (!pod ||
 	    (pod->flags & (CV_POD_DIRECT | CV_POD_CAPTURE)) != (CV_POD_DIRECT | CV_POD_CAPTURE) ||
-	    !cv_pods_are_joined(pod->flags, from_flags))
+	    (*cookie != from && !cv_pods_are_joined(pod->flags, from_flags)))
 		return 0;
 	if (!pod_owns_addr(*cookie, &to->addr) || !direct_is_same_name(dest->name, pod->name) ||
 	    pod_is_ztunnel_port(pod, bpf_ntohs(to->port)))

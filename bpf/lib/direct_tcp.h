@@ -95,7 +95,7 @@ static __always_inline bool direct_resolve(const struct cv_pod *pod, const struc
 					   struct cv_sockaddr *to, __u64 *dst, int *r)
 {
 	*to = a->dst;
-	*dst = direct_destination(to, pod->flags);
+	*dst = direct_destination(to, a->cookie, pod->flags);
 	*r = DIRECT_NOT;
 	if (*dst)
 		return true;
@@ -104,7 +104,7 @@ static __always_inline bool direct_resolve(const struct cv_pod *pod, const struc
 		return false;
 	}
 	if (direct_choose(a, to))
-		*dst = direct_destination(to, pod->flags);
+		*dst = direct_destination(to, a->cookie, pod->flags);
 	return *dst != 0;
 }
 

@@ -119,9 +119,10 @@ struct frame frame_tcp6(const char *from, const char *to, uint16_t port, uint8_t
 	return f;
 }
 
-int frame_run(const struct bpf_program *prog, const struct frame *f, uint32_t ifindex)
+int frame_run(const struct bpf_program *prog, const struct frame *f, uint32_t ifindex,
+	      uint32_t from)
 {
-	struct __sk_buff ctx = {.ifindex = ifindex};
+	struct __sk_buff ctx = {.ifindex = ifindex, .ingress_ifindex = from};
 	uint8_t out[FRAME * 2];
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = f->bytes,
 		    .data_size_in = (uint32_t)(f->len < 64 ? 64 : f->len), .data_out = out,

@@ -44,5 +44,7 @@ struct frame frame_tcp6(const char *from, const char *to, uint16_t port, uint8_t
 void set_flags(struct frame *f, uint8_t flags);
 /** set_seq() - a sequence number for a frame that ends with a TCP header. */
 void set_seq(struct frame *f, uint32_t seq);
-/** frame_run() - what a tc program says of it, on a link with this number. */
-int frame_run(const struct bpf_program *prog, const struct frame *f, uint32_t ifindex);
+/** frame_run() - what a tc program says of it, on the link @ifindex. @from: the one that it has
+ * come into this namespace by, 0: none. */
+int frame_run(const struct bpf_program *prog, const struct frame *f, uint32_t ifindex,
+	      uint32_t from);

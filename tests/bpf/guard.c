@@ -10,6 +10,7 @@
 #include "frame.h"
 #include "harness.h"
 #include "net/addr.h"
+#include "stage.h"
 
 #define LOOPBACK 1 /* any interface will do */
 #define PASS     TC_ACT_UNSPEC
@@ -22,7 +23,7 @@ static struct frame syn4(const char *to, uint16_t port)
 /* The verdict. */
 static int sent(const struct frame *f)
 {
-	return frame_run(skel->progs.cv_guard, f, LOOPBACK);
+	return frame_run(skel->progs.cv_guard, f, LOOPBACK, 0);
 }
 
 static void passes(struct frame f)
@@ -237,16 +238,34 @@ TEST(guard_sends_nothing_by_the_hosts_way_but_a_handshake_without_data)
 	drops(more, CV_GUARD_PLAINTEXT);
 }
 
-/* The short way takes plain frames; by the other one it would be seen, and not be let in. */
-TEST(guard_keeps_odd_packets_of_a_short_connection)
+/* The other way it would be seen, and not be let in. */
+TEST(guard_hands_on_odd_packets_of_a_short_connection_too)
 {
 	const struct ipv4 options = {POD4, "10.244.9.9", IPPROTO_TCP, 0, 8},
 			  other = {POD4, "10.244.9.10", IPPROTO_TCP, 0, 8};
+	struct frame odd;
 
 	begin();
 	direct_begin(MESH4, 0);
-	drops(frame_tcp4(&options, 80, ACK), CV_GUARD_MALFORMED);
 	passes(frame_tcp4(&other, 80, ACK));
+	odd = frame_tcp4(&options, 80, ACK);
+	CHECK_EQ(sent(&odd), TC_ACT_REDIRECT);
+}
+
+/* Until then nobody waits for an ACK of the node's. */
+TEST(guard_remembers_that_the_pod_has_answered_the_node)
+{
+	struct cv_vouch v = {.time_s = 1, .netns_cookie = STAGE_HOST_COOKIE};
+	struct frame f =
+		frame_tcp4(&(struct ipv4){POD4, "10.244.1.1", IPPROTO_TCP, 0, 0}, 50000, SYN | ACK);
+	struct cv_tuple t = tuple_to(0, "10.244.1.1:50000");
+
+	begin();
+	t = cv_tuple_turned(&t);
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_vouched), &t, &v, BPF_ANY));
+	passes(f);
+	CHECK_OK(bpf_map_lookup_elem(bpf_map__fd(skel->maps.cv_vouched), &t, &v));
+	CHECK_EQ(v.time_s, 1 | CV_VOUCH_ANSWERED);
 }
 
 TEST(guard_remembers_what_the_server_has_answered)

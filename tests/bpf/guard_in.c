@@ -9,15 +9,18 @@
 #include "frame.h"
 #include "harness.h"
 #include "net/addr.h"
+#include "stage.h"
 
 #define LOOPBACK 1 /* any interface will do */
 #define PASS     TC_ACT_UNSPEC
 #define SENDER   "10.244.9.9" /* says that it is */
 #define ISN      0x12345678
 
+static uint32_t came_by = LOOPBACK; /* from another pod, or another node */
+
 static void passes(struct frame f)
 {
-	CHECK_EQ(frame_run(skel->progs.cv_guard_in, &f, LOOPBACK), PASS);
+	CHECK_EQ(frame_run(skel->progs.cv_guard_in, &f, LOOPBACK, came_by), PASS);
 }
 
 static void drops(struct frame f, enum cv_reason reason)
@@ -25,7 +28,7 @@ static void drops(struct frame f, enum cv_reason reason)
 	uint64_t before = counted(reason);
 	struct cv_event ev;
 
-	CHECK_EQ(frame_run(skel->progs.cv_guard_in, &f, LOOPBACK), TC_ACT_SHOT);
+	CHECK_EQ(frame_run(skel->progs.cv_guard_in, &f, LOOPBACK, came_by), TC_ACT_SHOT);
 	CHECK_EQ(counted(reason), before + 1);
 	CHECK(event_of(reason, &ev));
 	CHECK_EQ(ev.netns_cookie, pod.cookie);
@@ -113,6 +116,45 @@ TEST(guard_in_takes_the_servers_own_answer_alone)
 	drops(to_pod(ACK), CV_GUARD_FORGED);
 	drops(with_data(to_pod(ACK)), CV_GUARD_FORGED);
 	drops(to_pod(ACK | FIN), CV_GUARD_FORGED);
+}
+
+/* Its server may wait for an ACK that only another could still send. */
+TEST(guard_in_lets_nothing_on_to_a_server_whose_client_has_given_up)
+{
+	to_server(CV_DIRECT_SHORT | CV_DIRECT_ANSWERED | CV_DIRECT_CLIENT_CLOSED);
+	drops(to_pod(SYN), CV_GUARD_FORGED);
+	drops(to_pod(ACK), CV_GUARD_FORGED);
+	drops(with_data(to_pod(ACK)), CV_GUARD_FORGED);
+}
+
+static void host_dials(uint64_t cookie, uint32_t flags)
+{
+	struct cv_vouch v = {.time_s = 1 | flags, .netns_cookie = (uint32_t)cookie};
+	struct cv_tuple t = {.local_port = htons(40000), .remote_port = htons(80)};
+
+	begin();
+	CHECK_OK(cv_addr_parse(SENDER, &t.local));
+	CHECK_OK(cv_addr_parse(POD4, &t.remote));
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_vouched), &t, &v, BPF_ANY));
+}
+
+TEST(guard_in_takes_what_the_node_dials_from_the_node_alone)
+{
+	const uint32_t flags[] = {0, CV_VOUCH_ANSWERED, CV_VOUCH_ANSWERED | CV_VOUCH_ACCEPTED,
+				  CV_VOUCH_ANSWERED | CV_VOUCH_CLOSED};
+
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		host_dials(STAGE_HOST_COOKIE, flags[i]);
+		came_by = 0;
+		passes(to_pod(SYN));
+		passes(with_data(to_pod(ACK)));
+		came_by = LOOPBACK;
+		drops(to_pod(SYN), CV_GUARD_FORGED);
+		drops(to_pod(ACK), CV_GUARD_FORGED);
+		drops(with_data(to_pod(ACK)), CV_GUARD_FORGED);
+	}
+	host_dials(pod.cookie, 0); /* its own, at an address that is another's now */
+	passes(to_pod(SYN));
 }
 
 /* A filter of the host's may refuse it by a reset. */
@@ -214,7 +256,7 @@ TEST(guard_in_survives_random_packets)
 			add8(&f, (uint8_t)(i % 3 ? rand() : rand() % 64));
 		if (i % 5)
 			f.bytes[ETH_HLEN] = i % 2 ? 0x60 : 0x45;
-		verdict = frame_run(skel->progs.cv_guard_in, &f, LOOPBACK);
+		verdict = frame_run(skel->progs.cv_guard_in, &f, LOOPBACK, LOOPBACK);
 		CHECK(verdict == PASS || verdict == TC_ACT_SHOT);
 	}
 }

@@ -112,6 +112,7 @@ int stage_load(bool no_cgroup_helpers, struct culvert_bpf **ret)
 		return -errno;
 	s->rodata->cfg.no_cgroup_helpers = no_cgroup_helpers;
 	s->rodata->cfg.is_uplink_guarded = 1;
+	s->rodata->cfg.host_cookie = STAGE_HOST_COOKIE;
 	bpf_map__set_max_entries(s->maps.cv_conns, TEST_CONNS_MAX);
 	bpf_map__set_max_entries(s->maps.cv_vouched, TEST_CONNS_MAX);
 	bpf_map__set_max_entries(s->maps.cv_directs, TEST_CONNS_MAX);

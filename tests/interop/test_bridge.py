@@ -9,7 +9,7 @@ import threading
 
 import pytest
 from culvert_node import stop, wait_for
-from same_node import PORT, Direct
+from same_node import PORT, VIP, Direct
 
 MEDDLER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "meddler.py")
 GATEWAY = "10.201.79.1"
@@ -133,6 +133,30 @@ def test_who_goes_on_in_the_clients_place_is_not_let_in(direct):
         assert "syn-ack" in meddler.lines
         assert not meddler.data()
     assert forged(direct) > 0
+
+
+def test_who_sends_the_client_away_first_is_not_let_in_either(direct):
+    """The server waits for an ACK, a minute long, when the client has long given up."""
+    wait_for(direct.is_direct, 40, "a direct connection")
+    misled(direct.client, direct.server.ip4, direct.meddler)
+    misled(direct.server, direct.client.ip4, direct.meddler)
+    with between(direct, "reset") as meddler:
+        with pytest.raises(RuntimeError, match="ConnectionRefusedError"):
+            direct.talk(limit=5)
+        wait_for(lambda: forged(direct) >= 2, 10, "its ACK, and what it says")
+        assert "syn-ack" in meddler.lines
+        assert not meddler.data()
+
+
+def test_a_pod_reaches_itself_by_its_service(direct):
+    """No bridge is in the way."""
+    def is_direct():
+        before = direct.counter("direct")
+        assert direct.talk(80, VIP, by=direct.server) == direct.server.ip4
+        return direct.counter("direct") > before
+
+    wait_for(is_direct, 40, "a direct connection")
+    assert is_direct()
 
 
 def test_who_hands_on_the_handshake_sees_nothing_of_what_follows(direct):

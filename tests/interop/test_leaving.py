@@ -75,10 +75,7 @@ def wait_released(direct, *pods):
 
 def guards(direct):
     """Links of pods with guards, by their pins: one for each direction."""
-    pins = [name for name in os.listdir(direct.node.pins) if name.startswith("guard_")]
-    links = {name.rpartition("_")[2] for name in pins}
-    assert set(pins) == {prefix + link for prefix in ("guard_", "guard_in_") for link in links}
-    return links
+    return {name.rpartition("_")[2] for name in os.listdir(direct.node.pins) if name.startswith("guard_")}
 
 
 def leave(direct, pod):

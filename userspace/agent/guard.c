@@ -59,14 +59,21 @@ static int link_guard(struct datapath *d, uint32_t ifindex)
 	return tclink_attach(path, datapath_guard_fd(d), ifindex, TCLINK_INGRESS);
 }
 
+static void link_release_in(const char *pin_dir, uint32_t ifindex)
+{
+	char path[PATH_LEN];
+
+	guard_path(pin_dir, IN_PREFIX, ifindex, path);
+	tclink_detach(path, ifindex, TCLINK_EGRESS);
+}
+
 static void link_release(const char *pin_dir, uint32_t ifindex)
 {
 	char path[PATH_LEN];
 
+	link_release_in(pin_dir, ifindex);
 	guard_path(pin_dir, GUARD_PREFIX, ifindex, path);
 	tclink_detach(path, ifindex, TCLINK_INGRESS);
-	guard_path(pin_dir, IN_PREFIX, ifindex, path);
-	tclink_detach(path, ifindex, TCLINK_EGRESS);
 }
 
 /* ---- who else is there ---- */
@@ -244,14 +251,6 @@ static bool on_direct(void *arg, const struct cv_tuple *key, const struct cv_dir
 	return l->needed < l->count;
 }
 
-/* Its connections may never be seen to end. */
-static bool is_link_gone(uint32_t ifindex)
-{
-	char name[IF_NAMESIZE];
-
-	return !if_indextoname(ifindex, name) && errno == ENXIO;
-}
-
 void guard_sweep(struct datapath *d)
 {
 	struct retired links[RETIRED_MAX];
@@ -261,7 +260,8 @@ void guard_sweep(struct datapath *d)
 	if (n > 0 && directs_each(datapath_map_fd(d, DATAPATH_DIRECTS), on_direct, &look) < 0)
 		return; /* who needs them is not known: they wait */
 	for (size_t i = 0; i < n; i++) {
-		if (links[i].is_needed && !is_link_gone(links[i].ifindex))
+		/* Its connections may never be seen to end. */
+		if (links[i].is_needed && !link_is_gone(links[i].ifindex))
 			continue;
 		(void)bpf_map_delete_elem(datapath_map_fd(d, DATAPATH_LINKS), &links[i].ifindex);
 		link_release(datapath_pin_dir(d), links[i].ifindex);
@@ -278,6 +278,9 @@ void guard_clean(const char *pin_dir)
 	fd = bpf_obj_get(path);
 	if (fd < 0)
 		return;
+	/* While one link's cv_guard is gone another's cv_guard_in would stop what goes between. */
+	map_keys_each (fd, key, next)
+		link_release_in(pin_dir, key);
 	map_keys_each (fd, key, next)
 		link_release(pin_dir, key);
 }

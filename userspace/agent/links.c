@@ -5,6 +5,7 @@
 #include <linux/if_link.h>
 #include <linux/net_namespace.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <string.h>
 
 #include "base/str.h"
@@ -149,6 +150,13 @@ static int on_host_link(void *arg, const struct nlmsghdr *h)
 	memcpy(l->host_mac, mac, sizeof(l->host_mac));
 	l->is_bridged = is_bridged(h);
 	return 0;
+}
+
+bool link_is_gone(uint32_t ifindex)
+{
+	char name[IF_NAMESIZE];
+
+	return !if_indextoname(ifindex, name) && errno == ENXIO;
 }
 
 int links_find(const struct netns_home *home, int netns_fd, struct link ret[LINKS_MAX],

@@ -18,6 +18,9 @@ struct link {
 	bool is_bridged; /* its host's end is a port of a bridge, or of another switch */
 };
 
+/** link_is_gone() - is there surely no interface with this number in the agent's namespace? */
+bool link_is_gone(uint32_t ifindex);
+
 /**
  * links_find() - the links of a pod with the agent's namespace
  * @netns_fd: the pod's.

@@ -52,7 +52,7 @@ static inline bool sweep_is_old(uint64_t time_ns, uint64_t now_ns)
  * left there may name a time to come: it is stale, too. */
 static inline bool sweep_is_vouch_old(const struct cv_vouch *v, uint64_t now_ns)
 {
-	uint64_t time_ns = v->time_s * 1000000000ull;
+	uint64_t time_ns = (v->time_s & CV_VOUCH_TIME) * 1000000000ull;
 
 	return time_ns > now_ns + SWEEP_AFTER_NS || sweep_is_old(time_ns, now_ns);
 }

@@ -71,9 +71,17 @@ struct cv_conn {
 	__u64 time_ns;            /* bpf_ktime_get_ns(), for the sweep */
 };
 
+/* What becomes of a dial of the node's own: the highest bits of time_s. */
+enum cv_vouch_flags {
+	CV_VOUCH_ANSWERED = 1 << 29, /* the pod's link has seen a SYN-ACK */
+	CV_VOUCH_ACCEPTED = 1 << 30,
+	CV_VOUCH_CLOSED = 1u << 31, /* by the node, not accepted: who answers now is another */
+};
+#define CV_VOUCH_TIME (CV_VOUCH_ANSWERED - 1)
+
 /* cv_vouched: struct cv_tuple -> let this SYN through. 8 bytes: earlier agents' map is kept. */
 struct cv_vouch {
-	__u32 time_s;       /* bpf_ktime_get_ns() / 10^9, for the sweep */
+	__u32 time_s;       /* CV_VOUCH_TIME: bpf_ktime_get_ns() / 10^9, for the sweep; flags */
 	__u32 netns_cookie; /* who dialled; numbered from 1, the upper half is never used */
 };
 

@@ -72,6 +72,11 @@ static json_t *dry_run_of(const json_t *object)
 	return json_object_get(json_object_get(metadata, "annotations"), DRY_RUN);
 }
 
+static const char *action_of(const json_t *object)
+{
+	return string_at(json_object_get(object, "spec"), "action");
+}
+
 /* Istio's webhook takes it on policies that allow or deny alone. That it is no word is no reason to
  * leave a policy out that is there: this is asked of what comes in only. */
 static void dry_run_check(const struct schema_kind *kind, const json_t *object, struct verdict *v)
@@ -79,7 +84,7 @@ static void dry_run_check(const struct schema_kind *kind, const json_t *object, 
 	static const char *const words[] = {"true",  "True",  "TRUE", "t", "T", "1", "false",
 					    "False", "FALSE", "f",    "F", "0", NULL};
 	const char *value = json_string_value(dry_run_of(object));
-	const char *action = string_at(json_object_get(object, "spec"), "action");
+	const char *action = action_of(object);
 	size_t i = 0;
 
 	if (!value)
@@ -109,7 +114,8 @@ static void object_check(const json_t *request, struct verdict *v)
 	if (!json_is_object(object) ||
 	    json_object_get(json_object_get(object, "metadata"), "deletionTimestamp"))
 		return;
-	if (kind && !json_equal(dry_run_of(object), dry_run_of(before)))
+	if (kind && (!json_equal(dry_run_of(object), dry_run_of(before)) ||
+		     !streq(action_of(object), action_of(before))))
 		dry_run_check(kind, object, v);
 	if (is_spec_as_before(before, object))
 		return;

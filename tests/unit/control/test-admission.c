@@ -138,6 +138,11 @@ static void a_dry_run_is_one_where_istio_says_so(void **state)
 			",\"object\":" DRY_POLICY("yes", "DENY") ",\"oldObject\":" DRY_POLICY(
 				"yes", "DENY")),
 		 NULL},
+		/* it stays, on what it cannot stand on */
+		{REVIEW(SECURITY,
+			",\"object\":" DRY_POLICY("true", "AUDIT") ",\"oldObject\":" DRY_POLICY(
+				"true", "DENY")),
+		 "of action ALLOW"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {

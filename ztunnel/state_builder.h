@@ -64,7 +64,9 @@ _must_check_ int state_builder_set_stand_in(struct state_builder *b, const char 
 
 /** state_builder_add_pod(), state_builder_del_pod() - the agent has a pod of this name here,
  * whatever node the control plane says that it is on; as often as there are pods of that name at a
- * time. Return: 0; -ENOMEM. */
+ * time. A workload that was put before, and said to be elsewhere, has its policies looked at one by
+ * one until it is put again, and none of them waited for: the verdict is the same. Return: 0;
+ * -ENOMEM. */
 _must_check_ int state_builder_add_pod(struct state_builder *b, const char *uid);
 void state_builder_del_pod(struct state_builder *b, const char *uid);
 

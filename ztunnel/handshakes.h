@@ -13,20 +13,20 @@
 
 #define HANDSHAKES_MAX 1024
 
-struct handshake_peer; /* opaque */
-struct map;
+struct share;
+struct shares;
 
 /** struct handshake - zeroed before first use. */
 struct handshake {
 	struct list link;
-	struct handshake_peer *peer; /* NULL: no memory for it, then he has as good as none */
+	struct share *share; /* the peer's; NULL: no memory for it, then he has as good as none */
 	bool is_on;
 };
 
 struct handshakes {
 	struct list all; /* struct handshake.link, the oldest first */
 	uint32_t count;
-	struct map *peers; /* struct cv_addr -> struct handshake_peer */
+	struct shares *shares; /* each peer's of them */
 };
 
 /** handshakes_init() - none. Return: 0; -ENOMEM. */

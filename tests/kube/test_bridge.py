@@ -43,6 +43,8 @@ def test_who_takes_up_what_the_node_dials_is_not_let_in(cluster, apps, places, h
     ask = ("curl", "-s", "-m", "4", f"http://{web_ip}/")
     eventually(lambda: subprocess.run([*meddler, *ask], check=False).returncode != 0, what="plaintext is refused")
     assert cluster.on_node(1, *ask).stdout.startswith("nginx")
+    # what it hands on it hands on itself
+    subprocess.run([*meddler, "sh", "-c", "echo 0 > /proc/sys/net/ipv4/ip_forward"], check=True)
     misled = ("ip", "neigh", "replace", "nud", "permanent", "lladdr", meddler_mac)
     subprocess.run([*web, *misled, node_ip, "dev", "eth0"], check=True)
     if has_syn:

@@ -80,6 +80,17 @@ static __always_inline int guard_handshake(struct __sk_buff *skb, const struct p
 	return GUARD_PASS;
 }
 
+/* A server that refuses waits for nothing. */
+static __always_inline int guard_lead(struct __sk_buff *skb, const struct packet *p,
+				      struct cv_direct *d, bool is_client)
+{
+	if (!is_client && (p->tcp_flags & CV_TCP_RST) && !(d->flags & CV_DIRECT_ACCEPTED))
+		__sync_fetch_and_and(&d->flags, ~CV_DIRECT_LET_IN);
+	if (direct_is_short(d, p->tcp_flags & CV_TCP_SYN))
+		return guard_forward(skb, is_client ? &d->to_server : &d->to_client);
+	return d->flags & CV_DIRECT_SHORT ? guard_handshake(skb, p, d) : GUARD_PASS;
+}
+
 /* Of a packet of a direct connection that comes from the link of the end that it says, nothing more
  * need be asked: its SYN was vouched for. One look-up, whether it may skip the host's stack or not.
  */
@@ -97,16 +108,12 @@ static __noinline int guard_direct(struct __sk_buff *skb)
 	d = direct_find(&p.tuple, &is_client);
 	if (!d || ifindex != (is_client ? d->to_client.ifindex : d->to_server.ifindex))
 		return GUARD_NOT_DIRECT;
-	if (direct_is_short(d, tcp->flags & CV_TCP_SYN))
-		return guard_forward(skb, is_client ? &d->to_server : &d->to_client);
-	if (!(d->flags & CV_DIRECT_SHORT))
-		return GUARD_PASS;
 	p.tuple.netns_cookie = is_client ? d->src_cookie : d->dst_cookie;
 	p.tcp_flags = tcp->flags;
 	p.tcp_seq = tcp->seq;
 	p.l4 = (void *)tcp - data;
 	p.l3 = p.l4 - (addr_is_v4(&p.tuple.local) ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
-	return guard_handshake(skb, &p, d);
+	return guard_lead(skb, &p, d, is_client);
 }
 
 /* The node has dialled the pod, and is answered: see vouch_closed(). */
@@ -127,10 +134,9 @@ static __always_inline int guard_odd(struct __sk_buff *skb, const struct packet 
 	bool is_client;
 	struct cv_direct *d = direct_find(&p->tuple, &is_client);
 
-	if (!d || skb->ifindex != (is_client ? d->to_client.ifindex : d->to_server.ifindex) ||
-	    !direct_is_short(d, p->tcp_flags & CV_TCP_SYN))
+	if (!d || skb->ifindex != (is_client ? d->to_client.ifindex : d->to_server.ifindex))
 		return GUARD_PASS;
-	return guard_forward(skb, is_client ? &d->to_server : &d->to_client);
+	return guard_lead(skb, p, d, is_client);
 }
 
 /* What the pod of this link may not send. */

@@ -100,7 +100,8 @@ static __noinline bool lookup_is_vouched(const struct cv_tuple *t)
 		return false;
 	d = direct_find(t, &is_client);
 	if (d)
-		return is_client && !(d->flags & (CV_DIRECT_ACCEPTED | CV_DIRECT_CLIENT_CLOSED));
+		return is_client && !(__sync_fetch_and_or(&d->flags, CV_DIRECT_LET_IN) &
+				      (CV_DIRECT_ACCEPTED | CV_DIRECT_CLIENT_CLOSED));
 	v = bpf_map_lookup_elem(&cv_vouched, t);
 	return v && vouch_still_holds(v, t);
 }

@@ -243,29 +243,46 @@ static __noinline bool on_accept_direct(struct bpf_sock_ops *ctx)
 	return true;
 }
 
-/* The node's own dial is remembered until it closes: cv_guard_in lets nobody break into it. */
-static __always_inline void vouch_accepted(const struct cv_tuple *t)
+/* The node's own dial is remembered until both ends close: cv_guard_in lets nobody break into it.
+ */
+static __always_inline void vouch_accepted(struct bpf_sock_ops *ctx, const struct cv_tuple *t)
 {
 	struct cv_tuple key = tuple_vouched(t);
 	struct cv_vouch *v = bpf_map_lookup_elem(&cv_vouched, &key);
 
-	if (v && vouch_is_hosts(v))
+	if (v && vouch_is_hosts(v)) {
 		__sync_fetch_and_or(&v->time_s, CV_VOUCH_ACCEPTED);
-	else if (v)
+		bpf_sock_ops_cb_flags_set(ctx,
+					  ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+	} else if (v) {
+		bpf_map_delete_elem(&cv_vouched, &key);
+	}
+}
+
+/* The pod that has answered, and not accepted, waits for an ACK, and one that has accepted for
+ * more: it would be another's now. The entry stays as long as it waits. */
+static __always_inline void vouch_closed(const struct cv_tuple *t)
+{
+	struct cv_tuple key = tuple_vouched(t);
+	struct cv_vouch *v = bpf_map_lookup_elem(&cv_vouched, &key);
+	__u32 was = 0;
+
+	if (!v)
+		return;
+	if (vouch_is_hosts(v))
+		was = __sync_fetch_and_or(&v->time_s, CV_VOUCH_CLOSED);
+	if (!(was & (CV_VOUCH_ANSWERED | CV_VOUCH_ACCEPTED)) || (was & CV_VOUCH_LEFT))
 		bpf_map_delete_elem(&cv_vouched, &key);
 }
 
-/* What the node dialled, the pod has answered, and nobody has accepted waits for an ACK, which
- * would be another's now: the entry stays, as long as the pod's kernel waits. */
-static __always_inline void vouch_closed(const struct cv_tuple *t)
+/* The pod's end of a dial of the node's. */
+static __always_inline void vouch_left(const struct cv_tuple *t)
 {
-	__u32 waits = CV_VOUCH_ANSWERED | CV_VOUCH_ACCEPTED;
-	struct cv_tuple key = tuple_vouched(t);
+	struct cv_tuple turned = cv_tuple_turned(t), key = tuple_vouched(&turned);
 	struct cv_vouch *v = bpf_map_lookup_elem(&cv_vouched, &key);
 
-	if (v && vouch_is_hosts(v) && (v->time_s & waits) == CV_VOUCH_ANSWERED)
-		__sync_fetch_and_or(&v->time_s, CV_VOUCH_CLOSED);
-	else if (v)
+	if (v && vouch_is_hosts(v) &&
+	    (__sync_fetch_and_or(&v->time_s, CV_VOUCH_LEFT) & CV_VOUCH_CLOSED))
 		bpf_map_delete_elem(&cv_vouched, &key);
 }
 
@@ -282,7 +299,7 @@ static __noinline void on_accept_tunnel(struct bpf_sock_ops *ctx, const struct c
 		return;
 	t = tuple_from_sockops(ctx, cookie);
 	t = cv_tuple_turned(&t);
-	vouch_accepted(&t);
+	vouch_accepted(ctx, &t);
 	is_ztunnel = pod_is_ztunnel_port(pod, ctx->local_port);
 	c = bpf_map_lookup_elem(&cv_conns, &t);
 	if (!c && !is_ztunnel)
@@ -446,16 +463,16 @@ static __always_inline void direct_avoid(const struct cv_tuple *t, const struct 
 		bpf_map_delete_elem(&cv_verdicts, &verdict);
 }
 
-/* With its second end, or with a client that was never accepted; but where the server has answered
- * by the host's way it waits for an ACK, which would be another's now: cv_guard_in keeps all from
- * it that comes, as long as it waits. */
+/* With its second end, or with a client that was never accepted; but a server that the SYN was let
+ * in to, by the host's way, waits for an ACK, which would be another's now: cv_guard_in keeps all
+ * from it that comes, as long as it waits. */
 static __always_inline bool direct_is_over(__u32 was)
 {
-	__u32 waits = CV_DIRECT_SHORT | CV_DIRECT_ANSWERED;
+	__u32 by_host = CV_DIRECT_SHORT | CV_DIRECT_LET_IN;
 
 	if (was & CV_DIRECT_ACCEPTED)
 		return was & (CV_DIRECT_CLIENT_CLOSED | CV_DIRECT_SERVER_CLOSED);
-	return (was & waits) != waits;
+	return (was & (by_host | CV_DIRECT_SHORT_SYN)) != by_host;
 }
 
 /* Returns false when it is no end of a direct connection. A server's end that closes before one was
@@ -502,6 +519,8 @@ static __noinline void on_close_other(struct bpf_sock_ops *ctx, const struct cv_
 		bpf_map_delete_elem(&cv_conns, t);
 	if (st && (st->flags & CV_SOCKET_REDIRECTED))
 		return;
+	if (cfg.host_cookie && t->netns_cookie != cfg.host_cookie && !st)
+		vouch_left(t);
 	vouch_closed(t);
 }
 

@@ -254,7 +254,8 @@ TEST(direct_is_one_entry_until_both_ends_have_closed)
 	d = only_direct();
 	CHECK_EQ(d.src_cookie, pod.cookie);
 	CHECK_EQ(d.dst_cookie, server_cookie);
-	CHECK_EQ(d.flags & ~(uint32_t)CV_DIRECT_TURNED, CV_DIRECT_ESTABLISHED | CV_DIRECT_ACCEPTED);
+	CHECK_EQ(d.flags & ~(uint32_t)CV_DIRECT_TURNED,
+		 CV_DIRECT_LET_IN | CV_DIRECT_ESTABLISHED | CV_DIRECT_ACCEPTED);
 	reset(server);
 	CHECK(is_readable(client, WAIT_MS));
 	close(client);

@@ -121,7 +121,7 @@ TEST(guard_in_takes_the_servers_own_answer_alone)
 /* Its server may wait for an ACK that only another could still send. */
 TEST(guard_in_lets_nothing_on_to_a_server_whose_client_has_given_up)
 {
-	to_server(CV_DIRECT_SHORT | CV_DIRECT_ANSWERED | CV_DIRECT_CLIENT_CLOSED);
+	to_server(CV_DIRECT_SHORT | CV_DIRECT_LET_IN | CV_DIRECT_CLIENT_CLOSED);
 	drops(to_pod(SYN), CV_GUARD_FORGED);
 	drops(to_pod(ACK), CV_GUARD_FORGED);
 	drops(with_data(to_pod(ACK)), CV_GUARD_FORGED);

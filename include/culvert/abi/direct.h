@@ -60,6 +60,7 @@ enum cv_direct_flags {
 	CV_DIRECT_CLIENT_CLOSED = 1 << 5, /* what still closes the other takes the same way */
 	CV_DIRECT_SERVER_CLOSED = 1 << 6,
 	CV_DIRECT_ANSWERED = 1 << 7, /* the server's link has seen its SYN-ACK: answer_seq */
+	CV_DIRECT_LET_IN = 1 << 8, /* its SYN, to the server's socket, which may wait for an ACK */
 };
 
 /* Where packets to an end go. */

@@ -91,13 +91,23 @@ static __always_inline int guard_lead(struct __sk_buff *skb, const struct packet
 	return d->flags & CV_DIRECT_SHORT ? guard_handshake(skb, p, d) : GUARD_PASS;
 }
 
+/* The direct connection that a packet is of, if it comes from the link of the end that it says. */
+static __always_inline struct cv_direct *direct_on_link(const struct __sk_buff *skb,
+							const struct cv_tuple *t, bool *is_client)
+{
+	struct cv_direct *d = direct_find(t, is_client);
+
+	if (!d || skb->ifindex != (*is_client ? d->to_client.ifindex : d->to_server.ifindex))
+		return NULL;
+	return d;
+}
+
 /* Of a packet of a direct connection that comes from the link of the end that it says, nothing more
  * need be asked: its SYN was vouched for. One look-up, whether it may skip the host's stack or not.
  */
 static __noinline int guard_direct(struct __sk_buff *skb)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
-	__u32 ifindex = skb->ifindex;
 	struct packet p = {};
 	struct tcp_start *tcp = frame_read(data, end, &p.tuple);
 	struct cv_direct *d;
@@ -105,8 +115,8 @@ static __noinline int guard_direct(struct __sk_buff *skb)
 
 	if (!tcp)
 		return GUARD_ODD;
-	d = direct_find(&p.tuple, &is_client);
-	if (!d || ifindex != (is_client ? d->to_client.ifindex : d->to_server.ifindex))
+	d = direct_on_link(skb, &p.tuple, &is_client);
+	if (!d)
 		return GUARD_NOT_DIRECT;
 	p.tuple.netns_cookie = is_client ? d->src_cookie : d->dst_cookie;
 	p.tcp_flags = tcp->flags;
@@ -132,11 +142,9 @@ static __always_inline void guard_answer(const struct packet *p)
 static __always_inline int guard_odd(struct __sk_buff *skb, const struct packet *p)
 {
 	bool is_client;
-	struct cv_direct *d = direct_find(&p->tuple, &is_client);
+	struct cv_direct *d = direct_on_link(skb, &p->tuple, &is_client);
 
-	if (!d || skb->ifindex != (is_client ? d->to_client.ifindex : d->to_server.ifindex))
-		return GUARD_PASS;
-	return guard_lead(skb, p, d, is_client);
+	return d ? guard_lead(skb, p, d, is_client) : GUARD_PASS;
 }
 
 /* What the pod of this link may not send. */
@@ -161,12 +169,11 @@ SEC("tc")
 int cv_guard(struct __sk_buff *skb)
 {
 	int kind, action = guard_direct(skb);
+	bool is_odd = action == GUARD_ODD;
 	__u32 ifindex = skb->ifindex;
 	struct packet p = {};
 	struct cv_pod *pod;
 	__u64 *cookie;
-
-	bool is_odd = action == GUARD_ODD;
 
 	if (action != GUARD_NOT_DIRECT && !is_odd)
 		return action;

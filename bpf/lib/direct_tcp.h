@@ -23,8 +23,8 @@ static __always_inline void direct_ask(const struct attempt *a, const struct cv_
 }
 
 /* What a direct connection cannot have: a device, an address that is not the pod's, MPTCP (whose
- * later subflows nobody vouches for), data that travels with the SYN, where that takes
- * the host's way and data does not. */
+ * later subflows nobody vouches for), data that travels with the SYN, where that takes the host's
+ * way and data does not. */
 static __always_inline bool
 direct_is_plain_socket(struct bpf_sock_addr *ctx, const struct cv_pod *pod, const struct attempt *a)
 {

@@ -82,6 +82,8 @@ class Meddler:
 
 def between(direct, mode):
     """A meddler between the client and the server, in both directions."""
+    misled(direct.client, direct.server.ip4, direct.meddler)
+    misled(direct.server, direct.client.ip4, direct.meddler)
     return Meddler(direct.meddler, sys.executable, MEDDLER, mode,
                    *(f"{pod.ip4}={mac(pod)}" for pod in (direct.client, direct.server)), str(PORT))
 
@@ -92,6 +94,7 @@ def fixture_direct():
     d = Direct(prepare=bridge)
     with open(os.path.join(d.config, "strict.yaml"), "w", encoding="utf-8") as f:
         f.write(STRICT)
+    wait_for(d.is_direct, 40, "a direct connection")
     yield d
     d.close()
 
@@ -103,7 +106,6 @@ def forged(direct):
 
 def test_direct_connections_work_on_a_bridge(direct):
     """Past it, but for their handshake."""
-    wait_for(direct.is_direct, 40, "a direct connection")
     assert direct.is_direct()
     assert direct.counter("flow") > 0
     assert forged(direct) == 0
@@ -111,7 +113,6 @@ def test_direct_connections_work_on_a_bridge(direct):
 
 def test_who_answers_in_the_servers_place_gets_nothing(direct):
     """It has the server's address, and the client's SYN."""
-    wait_for(direct.is_direct, 40, "a direct connection")
     direct.meddler.ip("addr", "add", f"{direct.server.ip4}/32", "dev", "lo")
     misled(direct.client, direct.server.ip4, direct.meddler)
     with Meddler(direct.meddler, sys.executable, "-c", IMPOSTOR) as impostor:
@@ -124,9 +125,6 @@ def test_who_answers_in_the_servers_place_gets_nothing(direct):
 
 def test_who_goes_on_in_the_clients_place_is_not_let_in(direct):
     """It has the client's SYN and what the server answers."""
-    wait_for(direct.is_direct, 40, "a direct connection")
-    misled(direct.client, direct.server.ip4, direct.meddler)
-    misled(direct.server, direct.client.ip4, direct.meddler)
     with between(direct, "answer") as meddler:
         with pytest.raises(RuntimeError, match="TimeoutError|timed out"):
             direct.talk(limit=5)
@@ -137,9 +135,6 @@ def test_who_goes_on_in_the_clients_place_is_not_let_in(direct):
 
 def test_who_sends_the_client_away_first_is_not_let_in_either(direct):
     """The server waits for an ACK, a minute long, when the client has long given up."""
-    wait_for(direct.is_direct, 40, "a direct connection")
-    misled(direct.client, direct.server.ip4, direct.meddler)
-    misled(direct.server, direct.client.ip4, direct.meddler)
     with between(direct, "reset") as meddler:
         with pytest.raises(RuntimeError, match="ConnectionRefusedError"):
             direct.talk(limit=5)
@@ -161,9 +156,6 @@ def test_a_pod_reaches_itself_by_its_service(direct):
 
 def test_who_hands_on_the_handshake_sees_nothing_of_what_follows(direct):
     """Between the two, until they are connected."""
-    wait_for(direct.is_direct, 40, "a direct connection")
-    misled(direct.client, direct.server.ip4, direct.meddler)
-    misled(direct.server, direct.client.ip4, direct.meddler)
     with between(direct, "relay") as meddler:
         assert direct.is_direct()
         wait_for(lambda: meddler.lines == ["syn", "syn-ack"], 5, f"the handshake alone: {meddler.lines}")

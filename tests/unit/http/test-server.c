@@ -274,6 +274,37 @@ static void many_connections_wait_their_turn(void **state)
 	assert_int_equal(f->calls, 100);
 }
 
+static void fds_close(const int *fds, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		(void)close(fds[i]);
+}
+
+/* The fixture's server with other settings. */
+static void open_anew(struct fixture *f, struct http_server_config *config)
+{
+	f->server = http_server_free(f->server);
+	assert_int_equal(listen_here(f, &config->listen_fd), 0);
+	assert_int_equal(http_server_open(config, &f->server), 0);
+}
+
+/* Connections that have all come before the first one asks. */
+static void all_are_answered(struct fixture *f, int *fds, size_t n)
+{
+	char text[512];
+
+	for (size_t i = 0; i < n; i++)
+		fds[i] = dial(f);
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(loop_run_once(f->loop, 0), 0);
+	for (size_t i = 0; i < n; i++)
+		(void)send(fds[i], "GET /ok HTTP/1.1\r\n\r\n", 20, MSG_NOSIGNAL);
+	for (size_t i = 0; i < n; i++) {
+		(void)answer(f, fds[i], text, sizeof(text));
+		assert_non_null(strstr(text, " 200 OK"));
+	}
+}
+
 static void the_oldest_makes_room_where_strangers_reach_it(void **state)
 {
 	struct fixture *f = *state;
@@ -282,9 +313,7 @@ static void the_oldest_makes_room_where_strangers_reach_it(void **state)
 	int fds[100];
 	char text[512];
 
-	f->server = http_server_free(f->server);
-	assert_int_equal(listen_here(f, &config.listen_fd), 0);
-	assert_int_equal(http_server_open(&config, &f->server), 0);
+	open_anew(f, &config);
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		fds[i] = dial(f);
 	turn(f);
@@ -308,25 +337,12 @@ static void many_at_once_are_answered_beside_strangers_that_say_nothing(void **s
 					    .is_crowd_cut = true,
 					    .crowd_us = 500000};
 	int silent[64], fds[200];
-	char text[512];
 
-	f->server = http_server_free(f->server);
-	assert_int_equal(listen_here(f, &config.listen_fd), 0);
-	assert_int_equal(http_server_open(&config, &f->server), 0);
+	open_anew(f, &config);
 	for (size_t i = 0; i < ARRAY_SIZE(silent); i++)
 		silent[i] = dial(f);
-	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
-		fds[i] = dial(f);
-	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
-		assert_int_equal(loop_run_once(f->loop, 0), 0);
-	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
-		(void)send(fds[i], "GET /ok HTTP/1.1\r\n\r\n", 20, MSG_NOSIGNAL);
-	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
-		(void)answer(f, fds[i], text, sizeof(text));
-		assert_non_null(strstr(text, " 200 OK"));
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(silent); i++)
-		(void)close(silent[i]);
+	all_are_answered(f, fds, ARRAY_SIZE(fds));
+	fds_close(silent, ARRAY_SIZE(silent));
 }
 
 #define CROWD_US 2000000
@@ -343,29 +359,16 @@ static void strangers_of_other_addresses_cost_next_to_nothing(void **state)
 					    .crowd_us = CROWD_US};
 	int silent[400], fds[100];
 	uint64_t begun;
-	char text[512];
 
-	f->server = http_server_free(f->server);
-	assert_int_equal(listen_here(f, &config.listen_fd), 0);
-	assert_int_equal(http_server_open(&config, &f->server), 0);
+	open_anew(f, &config);
 	for (size_t i = 0; i < ARRAY_SIZE(silent); i++) {
 		silent[i] = dial_from(f, i % 2 ? "127.0.0.2" : "127.0.0.3");
 		assert_int_equal(loop_run_once(f->loop, 0), 0);
 	}
 	begun = loop_now_us(f->loop);
-	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
-		fds[i] = dial(f);
-	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
-		assert_int_equal(loop_run_once(f->loop, 0), 0);
-	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
-		(void)send(fds[i], "GET /ok HTTP/1.1\r\n\r\n", 20, MSG_NOSIGNAL);
-	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
-		(void)answer(f, fds[i], text, sizeof(text));
-		assert_non_null(strstr(text, " 200 OK"));
-	}
+	all_are_answered(f, fds, ARRAY_SIZE(fds));
 	assert_true(loop_now_us(f->loop) - begun < CROWD_US);
-	for (size_t i = 0; i < ARRAY_SIZE(silent); i++)
-		(void)close(silent[i]);
+	fds_close(silent, ARRAY_SIZE(silent));
 }
 
 static void crowd_open(struct fixture *f, uint64_t crowd_us)
@@ -376,15 +379,7 @@ static void crowd_open(struct fixture *f, uint64_t crowd_us)
 					    .is_crowd_cut = true,
 					    .crowd_us = crowd_us};
 
-	f->server = http_server_free(f->server);
-	assert_int_equal(listen_here(f, &config.listen_fd), 0);
-	assert_int_equal(http_server_open(&config, &f->server), 0);
-}
-
-static void fds_close(const int *fds, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		(void)close(fds[i]);
+	open_anew(f, &config);
 }
 
 #define STALL_CROWD_US 200000
@@ -473,9 +468,7 @@ static void what_waits_is_bounded_by_address(void **state)
 	char text[512];
 
 	assert_true(files_limit_raise(4096) >= 2500); /* both ends */
-	f->server = http_server_free(f->server);
-	assert_int_equal(listen_here(f, &config.listen_fd), 0);
-	assert_int_equal(http_server_open(&config, &f->server), 0);
+	open_anew(f, &config);
 	for (size_t i = 0; i < ARRAY_SIZE(silent); i++) {
 		silent[i] = dial_from(f, "127.0.0.2");
 		assert_int_equal(loop_run_once(f->loop, 0), 0);
@@ -485,8 +478,7 @@ static void what_waits_is_bounded_by_address(void **state)
 	(void)answer(f, fd, text, sizeof(text));
 	assert_non_null(strstr(text, " 200 OK"));
 	assert_int_equal(recv(silent[ARRAY_SIZE(silent) - 1], text, 1, MSG_DONTWAIT), 0);
-	for (size_t i = 0; i < ARRAY_SIZE(silent); i++)
-		(void)close(silent[i]);
+	fds_close(silent, ARRAY_SIZE(silent));
 }
 
 static void bodies_that_do_not_come_make_room_where_strangers_reach_it(void **state)
@@ -503,9 +495,7 @@ static void bodies_that_do_not_come_make_room_where_strangers_reach_it(void **st
 	int fds[2], fd;
 	char text[512];
 
-	f->server = http_server_free(f->server);
-	assert_int_equal(listen_here(f, &config.listen_fd), 0);
-	assert_int_equal(http_server_open(&config, &f->server), 0);
+	open_anew(f, &config);
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
 		fds[i] = dial(f);
 		assert_int_equal(send(fds[i], promise, strlen(promise), 0), strlen(promise));

@@ -76,16 +76,18 @@ static const struct option_def defs[] = {
 };
 
 /* What is read of a cluster; those that it does not have are empty. */
-static const char *const lists[][2] = {
-	{"Namespace", "/api/v1/namespaces"},
-	{"Pod", "/api/v1/%spods"},
-	{"Service", "/api/v1/%sservices"},
-	{"AuthorizationPolicy", "/apis/security.istio.io/v1/%sauthorizationpolicies"},
-	{"PeerAuthentication", "/apis/security.istio.io/v1/%speerauthentications"},
-	{"ServiceEntry", "/apis/networking.istio.io/v1/%sserviceentries"},
-	{"WorkloadEntry", "/apis/networking.istio.io/v1/%sworkloadentries"},
-	{"WorkloadGroup", "/apis/networking.istio.io/v1/%sworkloadgroups"},
-	{"Telemetry", "/apis/telemetry.istio.io/v1/%stelemetries"},
+static const struct {
+	const char *kind, *plural;
+} lists[] = {
+	{"Namespace", "namespaces"},
+	{"Pod", "pods"},
+	{"Service", "services"},
+	{"AuthorizationPolicy", "authorizationpolicies"},
+	{"PeerAuthentication", "peerauthentications"},
+	{"ServiceEntry", "serviceentries"},
+	{"WorkloadEntry", "workloadentries"},
+	{"WorkloadGroup", "workloadgroups"},
+	{"Telemetry", "telemetries"},
 };
 
 /* Names are bounded by the API server; those of files that are longer are told apart no further. */
@@ -296,13 +298,10 @@ static int take_cluster_object(struct analysis *a, json_t *body, const char *kin
 static int take_cluster(struct analysis *a, struct kube *k, const char *ns)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
-		_cleanup_(freep) char *inside = ns ? str_format("namespaces/%s/", ns) : strdup("");
-		const char *gap = strstr(lists[i][1], "%s");
-		_cleanup_(freep) char *path = gap ? str_format("%.*s%s%s", (int)(gap - lists[i][1]),
-							       lists[i][1], inside, gap + 2)
-						  : strdup(lists[i][1]);
+		const struct schema_kind *kind = schema_kind_find(lists[i].kind);
 		_cleanup_(json_decrefp) json_t *items = NULL;
-		int r = path && inside ? kube_list_served(k, path, &items) : -ENOMEM;
+		int r = kube_list_served(k, kind->api_versions, kind->is_namespaced ? ns : NULL,
+					 lists[i].plural, &items);
 		json_t *one;
 		size_t n;
 
@@ -310,9 +309,9 @@ static int take_cluster(struct analysis *a, struct kube *k, const char *ns)
 			continue;
 		json_array_foreach (items, n, one)
 			if (r == 0)
-				r = take_cluster_object(a, one, lists[i][0]);
+				r = take_cluster_object(a, one, kind->kind);
 		if (r < 0)
-			return kube_fail(k, lists[i][0]);
+			return kube_fail(k, kind->kind);
 	}
 	return 0;
 }

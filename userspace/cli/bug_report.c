@@ -22,6 +22,7 @@
 #include "kube_pods.h"
 #include "progress.h"
 #include "redact.h"
+#include "source/schema.h"
 
 #define LOG_BYTES     (4u << 20) /* the last of each container's log */
 #define ALL_BYTES     (512u << 20)
@@ -71,12 +72,6 @@ static const char *const lists[] = {
 	"/apis/discovery.k8s.io/v1/endpointslices",
 	"/apis/apps/v1/daemonsets",
 	"/apis/apps/v1/deployments",
-	"/apis/security.istio.io/v1/authorizationpolicies",
-	"/apis/security.istio.io/v1/peerauthentications",
-	"/apis/networking.istio.io/v1/serviceentries",
-	"/apis/networking.istio.io/v1/workloadentries",
-	"/apis/networking.istio.io/v1/workloadgroups",
-	"/apis/telemetry.istio.io/v1/telemetries",
 	"/api/v1/namespaces/istio-system/configmaps",
 	"/apis/networking.k8s.io/v1/networkpolicies",
 	"/apis/coordination.k8s.io/v1/namespaces/istio-system/leases",
@@ -85,6 +80,18 @@ static const char *const lists[] = {
 	"/api/v1/events?fieldSelector=source%3Dculvert-agent",
 	"/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
 	"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
+};
+
+/* Those of Istio's that are read, in whichever version the cluster has them. */
+static const struct {
+	const char *kind, *plural;
+} kinds[] = {
+	{"AuthorizationPolicy", "authorizationpolicies"},
+	{"PeerAuthentication", "peerauthentications"},
+	{"ServiceEntry", "serviceentries"},
+	{"WorkloadEntry", "workloadentries"},
+	{"WorkloadGroup", "workloadgroups"},
+	{"Telemetry", "telemetries"},
 };
 
 static void missing(struct report *p, const char *what, const char *why)
@@ -125,6 +132,14 @@ static void put_json(struct report *p, const char *name, json_t *v)
 		put(p, file, text, strlen(text));
 }
 
+static void put_answer(struct report *p, const char *path, int r, json_t *v)
+{
+	if (r < 0)
+		missing(p, path, kube_why(p->k));
+	else
+		put_json(p, path, v);
+}
+
 static void take_list(struct report *p, const char *path)
 {
 	_cleanup_(json_decrefp) json_t *v = NULL;
@@ -132,11 +147,19 @@ static void take_list(struct report *p, const char *path)
 	int r;
 
 	progress_wait(&p->progress, "%s", path);
-	r = is_list ? kube_list_served(p->k, path, &v) : kube_get(p->k, path, &v);
-	if (r < 0)
-		missing(p, path, kube_why(p->k));
-	else
-		put_json(p, path, v);
+	r = is_list ? kube_list(p->k, path, &v) : kube_get(p->k, path, &v);
+	put_answer(p, path, r, v);
+}
+
+static void take_kind(struct report *p, const char *kind, const char *plural)
+{
+	const char *const *versions = schema_kind_find(kind)->api_versions;
+	_cleanup_(freep) char *path = str_format("/apis/%s/%s", versions[0], plural);
+	_cleanup_(json_decrefp) json_t *v = NULL;
+
+	progress_wait(&p->progress, "%s", plural);
+	if (path)
+		put_answer(p, path, kube_list_served(p->k, versions, NULL, plural, &v), v);
 }
 
 static void take_log(struct report *p, const char *pod, const char *container, bool is_previous)
@@ -322,6 +345,8 @@ static int make(struct report *p, const struct report_options *o)
 	(void)fprintf(p->missing, "culvert %s; what could not be had, and why:\n", cli_build());
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
 		take_list(p, lists[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
+		take_kind(p, kinds[i].kind, kinds[i].plural);
 	take_commands(p);
 	take_all_logs(p, "istiod", ADMIN_NODES_MAX);
 	take_all_logs(p, "ztunnel", (size_t)o->nodes);

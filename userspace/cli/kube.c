@@ -347,21 +347,17 @@ int kube_list(struct kube *k, const char *path, json_t **ret)
 	return 0;
 }
 
-int kube_list_served(struct kube *k, const char *path, json_t **ret)
+int kube_list_served(struct kube *k, const char *const *versions, const char *ns,
+		     const char *plural, json_t **ret)
 {
-	static const char *const older[] = {"v1beta1", "v1alpha3", "v1alpha1"};
-	static const char group[] = ".istio.io/", newest[] = "v1/";
-	const char *at = strstr(path, group);
-	int r = kube_list(k, path, ret);
+	int r = -ENOENT;
 
-	at = at ? at + strlen(group) : NULL;
-	if (!at || !str_has_prefix(at, newest))
-		return r;
-	for (size_t i = 0; i < ARRAY_SIZE(older) && r == -ENOENT; i++) {
-		_cleanup_(freep) char *other = str_format("%.*s%s/%s", (int)(at - path), path,
-							  older[i], at + strlen(newest));
+	for (; *versions && r == -ENOENT; versions++) {
+		_cleanup_(freep) char *path = str_format(
+			"/%s/%s/%s%s%s%s", strchr(*versions, '/') ? "apis" : "api", *versions,
+			ns ? "namespaces/" : "", ns ? ns : "", ns ? "/" : "", plural);
 
-		r = other ? kube_list(k, other, ret) : -ENOMEM;
+		r = path ? kube_list(k, path, ret) : -ENOMEM;
 	}
 	return r;
 }

@@ -67,6 +67,10 @@ _must_check_ int kube_text(struct kube *k, const char *path, struct buf *ret);
 /** kube_list() - all pages of a list. @ret: an array of the items, with kind and apiVersion as the
  * list has them. Return: as kube_do(). */
 _must_check_ int kube_list(struct kube *k, const char *path, json_t **ret);
-/** kube_list_served() - the same; a kind of Istio's, "/apis/GROUP.istio.io/v1/...", in the newest
- * version that the cluster has it in. */
-_must_check_ int kube_list_served(struct kube *k, const char *path, json_t **ret);
+/**
+ * kube_list_served() - the same, in the first version of a kind that the cluster has it in
+ * @versions: as schema_kind and honoured_kind have them: NULL-ended.
+ * @ns: NULL: of all namespaces, or of a kind that is in none.
+ */
+_must_check_ int kube_list_served(struct kube *k, const char *const *versions, const char *ns,
+				  const char *plural, json_t **ret);

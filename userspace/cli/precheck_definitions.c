@@ -22,17 +22,13 @@ static bool is_of(const char *const *versions, const char *group)
 static const char *const *versions_read(const char *group, const char *kind)
 {
 	const struct schema_kind *known = schema_kind_find(kind);
-	size_t n;
-	const struct honoured_kind *none = honoured_none(&n);
+	const struct honoured_kind *none = honoured_find(group, kind);
 
 	if (!str_has_suffix(group, ".istio.io"))
 		return NULL;
 	if (known && is_of(known->api_versions, group))
 		return known->api_versions;
-	for (size_t i = 0; i < n; i++)
-		if (streq(none[i].kind, kind) && is_of(none[i].versions, group))
-			return none[i].versions;
-	return NULL;
+	return none ? none->versions : NULL;
 }
 
 static bool is_served(const json_t *spec, const char *name)

@@ -67,16 +67,12 @@ int without_effect_each(struct kube *k, const char *ns,
 	for (size_t i = 0; i < n && (r == 0 || r == -ENOENT); i++) {
 		bool is_istios = strstr(kinds[i].versions[0], ".istio.io/") != NULL;
 		_cleanup_(json_decrefp) json_t *items = NULL;
-		_cleanup_(freep) char *path =
-			ns ? str_format("/apis/%s/namespaces/%s/%s", kinds[i].versions[0], ns,
-					kinds[i].plural)
-			   : str_format("/apis/%s/%s", kinds[i].versions[0], kinds[i].plural);
 		json_t *one;
 		size_t at;
 
 		if (ns && streq(kinds[i].kind, "GatewayClass"))
 			continue;
-		r = path ? kube_list_served(k, path, &items) : -ENOMEM;
+		r = kube_list_served(k, kinds[i].versions, ns, kinds[i].plural, &items);
 		json_array_foreach (items, at, one) {
 			const char *message = is_istios ? kinds[i].message : status_message(one);
 

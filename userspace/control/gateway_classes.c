@@ -12,7 +12,6 @@
 #include "source/honoured.h"
 #include "writer.h"
 
-#define GROUP      "gateway.networking.k8s.io"
 #define REQUEST_US 10000000ULL
 
 static const struct {
@@ -26,7 +25,7 @@ static const struct {
 struct gateway_classes {
 	struct gateway_classes_config config;
 	struct kube_request *request;
-	char version[16];
+	char version[48];
 	size_t next; /* that is looked at; at the end: nothing goes on */
 	bool is_failing;
 };
@@ -58,7 +57,7 @@ static void on_made(void *arg, const struct kube_answer *a)
 static int make(struct gateway_classes *c)
 {
 	_cleanup_(freep) char *path =
-		str_format("/apis/" GROUP "/%s/gatewayclasses" WRITER_QUERY, c->version);
+		str_format("/apis/%s/gatewayclasses" WRITER_QUERY, c->version);
 	_cleanup_(freep) char *text = NULL;
 	struct kube_request_config config = {.method = "POST",
 					     .path = path,
@@ -67,10 +66,10 @@ static int make(struct gateway_classes *c)
 					     .arg = c};
 	const char *name = classes[c->next].name;
 	json_t *body =
-		json_pack("{s:s+,s:s,s:{s:s,s:{s:s}},s:{s:s,s:s}}", "apiVersion", GROUP "/",
-			  c->version, "kind", "GatewayClass", "metadata", "name", name, "labels",
-			  HONOURED_MAKER_LABEL, HONOURED_MAKER, "spec", "controllerName",
-			  honoured_controller(name), "description", classes[c->next].description);
+		json_pack("{s:s,s:s,s:{s:s,s:{s:s}},s:{s:s,s:s}}", "apiVersion", c->version, "kind",
+			  "GatewayClass", "metadata", "name", name, "labels", HONOURED_MAKER_LABEL,
+			  HONOURED_MAKER, "spec", "controllerName", honoured_controller(name),
+			  "description", classes[c->next].description);
 
 	text = body ? json_dumps(body, JSON_COMPACT) : NULL;
 	json_decref(body);

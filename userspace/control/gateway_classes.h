@@ -27,7 +27,7 @@ DEFINE_CLEANUP(struct gateway_classes *, gateway_classes_free);
 
 /**
  * gateway_classes_make() - one after the other, those that are not there; nothing while it does
- * @version: of the Gateway API, that the API server has the kind in; copied. Does not block. What
+ * @version: "GROUP/VERSION" that the API server has the kind in; copied. Does not block. What
  * fails is logged, and tried again by the next call.
  */
 void gateway_classes_make(struct gateway_classes *c, const char *version);

@@ -8,7 +8,6 @@
 #include "base/str.h"
 #include "source/honoured.h"
 
-#define GROUP  "gateway.networking.k8s.io"
 #define REASON "NotHonoured"
 
 /** struct said - one look at one object. */
@@ -176,7 +175,7 @@ struct parent {
 static struct parent parent_read(const struct said *s, const json_t *ref)
 {
 	return (struct parent){
-		.group = text_at(ref, "group", GROUP),
+		.group = text_at(ref, "group", HONOURED_GATEWAY_API),
 		.kind = text_at(ref, "kind", "Gateway"),
 		.namespace_ = text_at(ref, "namespace", meta(s, "namespace")),
 		.name = text_at(ref, "name", ""),
@@ -203,7 +202,7 @@ static enum whose parent_whose(const struct said *s, const struct parent *p)
 	if ((streq(p->group, "") && streq(p->kind, "Service")) ||
 	    (streq(p->group, "networking.istio.io") && streq(p->kind, "ServiceEntry")))
 		return OURS;
-	if (!streq(p->group, GROUP) || !streq(p->kind, "Gateway"))
+	if (!streq(p->group, HONOURED_GATEWAY_API) || !streq(p->kind, "Gateway"))
 		return UNKNOWN;
 	class_name = s->view->class_of(s->view->arg, p->namespace_, p->name);
 	controller = class_name ? controller_of(s, class_name) : NULL;
@@ -281,7 +280,7 @@ static void parents_add(struct said *s, const struct hangs_on *on, json_t *refs,
 static int say_parents(struct said *s, const struct hangs_on *on, json_t **ret)
 {
 	json_t *refs = json_object_get(json_object_get(s->object, "spec"), on->spec), *all;
-	const char *what = honoured_not_yet(GROUP, text_at(s->object, "kind", ""));
+	const char *what = honoured_not_yet(HONOURED_GATEWAY_API, text_at(s->object, "kind", ""));
 	_cleanup_(freep) char *message = what ? str_format(HONOURED_AS_OF "%s", what) : NULL;
 
 	if (!what)

@@ -13,10 +13,10 @@
 #include "condition.h"
 #include "gateway_classes.h"
 #include "gateway_status.h"
+#include "source/honoured.h"
 #include "source/kube_watch.h"
 #include "writer.h"
 
-#define GROUP       "/apis/gateway.networking.k8s.io"
 #define MERGE       "application/merge-patch+json"
 #define PAUSE_US    10000000ULL
 #define TICK_US     50000ULL /* one write each */
@@ -42,9 +42,6 @@ static const struct {
 	{"BackendTLSPolicy", "backendtlspolicies", GATEWAY_POLICY},
 };
 
-/* The first that is served is taken. */
-static const char *const versions[] = {"v1", "v1beta1", "v1alpha3", "v1alpha2"};
-
 /** struct thing - one object. */
 struct thing {
 	struct watched *of;
@@ -63,7 +60,7 @@ struct thing {
 struct watched {
 	struct gateways *all;
 	size_t kind;
-	const char *version, *found; /* of `versions`; now, and by the look that goes on */
+	const char *version, *found; /* "GROUP/VERSION"; now, and by the look that goes on */
 	struct kube_watch *watch;
 	struct map *things; /* "NAMESPACE/NAME" -> struct thing */
 	bool is_listed;
@@ -76,7 +73,7 @@ struct gateways {
 	struct list queue;
 	struct loop_timer tick, look;
 	struct kube_request *looking;
-	size_t next_version; /* that is looked for */
+	const char *const *next_version; /* that is looked for; of each kind the first is taken */
 	size_t n_written, n_things;
 	bool is_leader, is_failing;
 };
@@ -302,7 +299,7 @@ static char *path_of(const struct watched *w, const json_t *body)
 {
 	const char *namespace_ = meta(body, "namespace");
 
-	return str_format(GROUP "/%s/%s%s%s%s/%s", w->version, *namespace_ ? "namespaces/" : "",
+	return str_format("/apis/%s/%s%s%s%s/%s", w->version, *namespace_ ? "namespaces/" : "",
 			  namespace_, *namespace_ ? "/" : "", kinds[w->kind].plural,
 			  meta(body, "name"));
 }
@@ -446,7 +443,7 @@ static int watched_set(struct watched *w)
 	watched_stop(w);
 	if (!w->found)
 		return 0;
-	path = str_format(GROUP "/%s/%s", w->found, kinds[w->kind].plural);
+	path = str_format("/apis/%s/%s", w->found, kinds[w->kind].plural);
 	if (!path)
 		return -ENOMEM;
 	w->version = w->found;
@@ -474,7 +471,7 @@ static void resources_take(struct gateways *g, const json_t *answer)
 	json_array_foreach (json_object_get(answer, "resources"), n, one)
 		for (size_t i = 0; i < KINDS; i++)
 			if (!g->watched[i].found && streq(text_at(one, "name"), kinds[i].plural))
-				g->watched[i].found = versions[g->next_version];
+				g->watched[i].found = *g->next_version;
 }
 
 static void look_next(struct gateways *g);
@@ -503,11 +500,11 @@ static void look_next(struct gateways *g)
 	struct kube_request_config config = {
 		.method = "GET", .timeout_us = REQUEST_US, .on_done = on_looked, .arg = g};
 
-	if (g->next_version == ARRAY_SIZE(versions)) {
+	if (!*g->next_version) {
 		look_end(g);
 		return;
 	}
-	path = str_format(GROUP "/%s", versions[g->next_version]);
+	path = str_format("/apis/%s", *g->next_version);
 	config.path = path;
 	if (!path || kube_request_new(g->config.kube, &config, &g->looking) < 0)
 		(void)loop_timer_set(g->config.loop, &g->look, g->config.pause_us);
@@ -519,7 +516,7 @@ static void on_look(struct loop_timer *timer)
 
 	for (size_t i = 0; i < KINDS; i++)
 		g->watched[i].found = NULL;
-	g->next_version = 0;
+	g->next_version = honoured_find(HONOURED_GATEWAY_API, kinds[GATEWAYS].kind)->versions;
 	look_next(g);
 }
 

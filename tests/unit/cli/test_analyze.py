@@ -165,6 +165,18 @@ def test_of_the_gateway_api_what_the_control_plane_says(shop, cli):
     assert [f["origin"] for f in cli.json("analyze", "-A") if f["origin"].startswith("GatewayClass")] == ["GatewayClass mine"]
 
 
+@pytest.mark.parametrize("version", ["v1", "v1beta1", "v1alpha3", "v1alpha2"])
+def test_kinds_of_the_gateway_api_in_whichever_version(shop, cli, version):
+    """TLSRoute alone has been in all of them."""
+    group = "gateway.networking.k8s.io"
+    shop.not_served = {f"{group}/{other}" for other in ("v1", "v1beta1", "v1alpha3", "v1alpha2") if other != version}
+    said = [{"type": "Accepted", "status": "False", "reason": "NotHonoured", "message": "no effect yet: because"}]
+    shop.put({"apiVersion": f"{group}/{version}", "kind": "TLSRoute", "metadata": {"name": "r", "namespace": "shop"},
+              "spec": {}, "status": {"parents": [{"conditions": said}]}})
+    for found in (cli.json("analyze", "-n", "shop"), cli.json("analyze", "-A")):
+        assert [(f["origin"], f["message"]) for f in found if f["code"] == "CUL0005"] == [("TLSRoute shop/r", "no effect yet: because")]
+
+
 def test_files_on_top_of_a_cluster(shop, cli, tmp_path):
     (tmp_path / "a.yaml").write_text("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n"
                                      "metadata: {name: p, namespace: shop}\nspec: {selector: {matchLabels: {app: web}}}\n")

@@ -20,8 +20,10 @@ static const char *const filters[] = {"networking.istio.io/v1alpha3", NULL};
 static const char *const proxy_configs[] = {"networking.istio.io/v1beta1", NULL};
 static const char *const security[] = {"security.istio.io/v1", "security.istio.io/v1beta1", NULL};
 static const char *const extensions[] = {"extensions.istio.io/v1alpha1", NULL};
-static const char *const gateway[] = {"gateway.networking.k8s.io/v1", NULL};
-static const char *const gateway_alpha[] = {"gateway.networking.k8s.io/v1alpha2", NULL};
+/* Each kind has come from an alpha to v1 in its own time, and a cluster may have any of them. */
+static const char *const gateway[] = {HONOURED_GATEWAY_API "/v1", HONOURED_GATEWAY_API "/v1beta1",
+				      HONOURED_GATEWAY_API "/v1alpha3",
+				      HONOURED_GATEWAY_API "/v1alpha2", NULL};
 
 static const struct honoured_kind kinds[] = {
 	{networking, "virtualservices", "VirtualService", "VirtualService" L7_COMES},
@@ -48,9 +50,9 @@ static const struct honoured_kind kinds[] = {
 	{gateway, "gateways", "Gateway", "Gateway" GATEWAY_COMES},
 	{gateway, "httproutes", "HTTPRoute", "HTTPRoute" L7_COMES},
 	{gateway, "grpcroutes", "GRPCRoute", "GRPCRoute" L7_COMES},
-	{gateway_alpha, "tlsroutes", "TLSRoute", "TLSRoute" L4_ROUTE},
-	{gateway_alpha, "tcproutes", "TCPRoute", "TCPRoute" L4_ROUTE},
-	{gateway_alpha, "udproutes", "UDPRoute",
+	{gateway, "tlsroutes", "TLSRoute", "TLSRoute" L4_ROUTE},
+	{gateway, "tcproutes", "TCPRoute", "TCPRoute" L4_ROUTE},
+	{gateway, "udproutes", "UDPRoute",
 	 "UDPRoute has no effect yet: UDP other than DNS is left alone"},
 	{gateway, "backendtlspolicies", "BackendTLSPolicy",
 	 "BackendTLSPolicy has no effect yet: it is for gateways and waypoints, which are to come; "
@@ -63,15 +65,22 @@ const struct honoured_kind *honoured_none(size_t *ret_n)
 	return kinds;
 }
 
-const char *honoured_not_yet(const char *group, const char *kind)
+const struct honoured_kind *honoured_find(const char *group, const char *kind)
 {
 	size_t len = strlen(group);
 
 	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++)
 		if (streq(kinds[i].kind, kind) && strncmp(kinds[i].versions[0], group, len) == 0 &&
 		    kinds[i].versions[0][len] == '/')
-			return kinds[i].message;
+			return &kinds[i];
 	return NULL;
+}
+
+const char *honoured_not_yet(const char *group, const char *kind)
+{
+	const struct honoured_kind *k = honoured_find(group, kind);
+
+	return k ? k->message : NULL;
 }
 
 /* Istio's classes, and who they say serves them. */

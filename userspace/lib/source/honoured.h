@@ -10,6 +10,9 @@
 /* in front of what is not honoured, in whole or in part: another version may do it */
 #define HONOURED_AS_OF "as of Culvert " CULVERT_VERSION ": "
 
+/* the group of the Gateway API's kinds, which all have the same `versions` */
+#define HONOURED_GATEWAY_API "gateway.networking.k8s.io"
+
 /* whose entries of a route's status are ours: Istio's own name, which is what its users look for */
 #define HONOURED_CONTROLLER "istio.io/gateway-controller"
 
@@ -31,6 +34,8 @@ struct honoured_kind {
 
 /** honoured_none() - all of them, @ret_n. */
 const struct honoured_kind *honoured_none(size_t *ret_n);
+/** honoured_find() - Return: static; NULL when the kind is not one of them. */
+const struct honoured_kind *honoured_find(const char *group, const char *kind);
 /** honoured_not_yet() - Return: the sentence; NULL when the kind is not one of them. */
 const char *honoured_not_yet(const char *group, const char *kind);
 /** honoured_gateway() - Return: what follows "Gateway" or "GatewayClass" in the sentence about one

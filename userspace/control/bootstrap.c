@@ -88,8 +88,8 @@ static int cluster_mesh_config(const struct bootstrap *b,
 			       void (*on_error)(void *arg, const struct source_error *err),
 			       void *arg, struct mesh_config *ret)
 {
-	_cleanup_(freep) char *path = str_format("/api/v1/namespaces/%s/configmaps/%s",
-						 b->root_namespace, b->mesh_config);
+	_cleanup_(freep) char *path =
+		str_format("/api/v1/namespaces/%s/configmaps/%s", b->namespace_, b->mesh_config);
 	const struct kube_request_config config = {.method = "GET", .path = path};
 	struct telling t = {.on_error = on_error, .arg = arg};
 	int r;
@@ -115,7 +115,7 @@ int bootstrap_mesh_config(const struct bootstrap *b,
 	struct telling t = {.on_error = on_error, .arg = arg};
 	const struct mesh_config_search search = {.loop = b->loop,
 						  .folder = b->folder,
-						  .root_namespace = b->root_namespace,
+						  .namespace_ = b->namespace_,
 						  .on_error = on_folder_mistake,
 						  .arg = &t};
 

@@ -11,12 +11,12 @@ struct bootstrap {
 	struct loop *loop;        /* borrowed; loop_stop() ends the bootstrap */
 	struct kube_client *kube; /* borrowed; NULL: a folder */
 	const char *folder;       /* of manifests, without @kube */
-	const char *root_namespace;
-	const char *mesh_config; /* name of MeshConfig's ConfigMap, in a cluster */
+	const char *namespace_;   /* where the mesh is installed */
+	const char *mesh_config;  /* name of MeshConfig's ConfigMap, in a cluster */
 };
 
-/** bootstrap_mesh_config() - that ConfigMap of the root namespace; one with a mistake is waited
- * out. @on_error: as mesh_config_read(), once for each version of it. Return: 0, also when there is
+/** bootstrap_mesh_config() - that ConfigMap of that namespace; one with a mistake is waited out.
+ * @on_error: as mesh_config_read(), once for each version of it. Return: 0, also when there is
  * none; -EINTR stopped; -ENOMEM; -errno of the folder. */
 _must_check_ int bootstrap_mesh_config(const struct bootstrap *b,
 				       void (*on_error)(void *arg, const struct source_error *err),

@@ -121,7 +121,7 @@ static char *secret_text(const struct bootstrap *b, const char *dir)
 		r = file_to_json(data, dir, names[i]);
 	body = json_pack("{s:s,s:s,s:s,s:{s:s,s:s},s:o}", "apiVersion", "v1", "kind", "Secret",
 			 "type", "istio.io/ca-root", "metadata", "name", SECRET, "namespace",
-			 b->root_namespace, "stringData", data);
+			 b->namespace_, "stringData", data);
 	text = r == 0 && body ? json_dumps(body, JSON_COMPACT) : NULL;
 	json_decref(body);
 	return text;
@@ -130,8 +130,7 @@ static char *secret_text(const struct bootstrap *b, const char *dir)
 /* Make a CA and offer it to all. Return: 0; -EEXIST another was first; -errno. */
 static int ca_make(const struct bootstrap *b, const char *dir, const struct ca_root *root)
 {
-	_cleanup_(freep) char *path =
-		str_format("/api/v1/namespaces/%s/secrets", b->root_namespace);
+	_cleanup_(freep) char *path = str_format("/api/v1/namespaces/%s/secrets", b->namespace_);
 	struct kube_request_config config = {.method = "POST", .path = path};
 	struct ca_material m = {0};
 	struct kube_reply c = {0};
@@ -160,7 +159,7 @@ static int ca_make(const struct bootstrap *b, const char *dir, const struct ca_r
 static int ca_take(const struct bootstrap *b, const char *dir)
 {
 	_cleanup_(freep) char *path =
-		str_format("/api/v1/namespaces/%s/secrets/" SECRET, b->root_namespace);
+		str_format("/api/v1/namespaces/%s/secrets/" SECRET, b->namespace_);
 	const struct kube_request_config config = {.method = "GET", .path = path};
 	struct kube_reply c = {0};
 	int r = path ? bootstrap_call(b, &config, &c) : -ENOMEM;

@@ -150,7 +150,7 @@ static int leader_start(struct cluster *c, const char *lease,
 {
 	const struct leader_config leader = {.loop = c->config.loop,
 					     .kube = c->config.kube,
-					     .namespace_ = c->config.root_namespace,
+					     .namespace_ = c->config.namespace_,
 					     .lease = lease,
 					     .on_change = on_change,
 					     .arg = c};
@@ -161,9 +161,8 @@ static int leader_start(struct cluster *c, const char *lease,
 /* An account may write the webhook of its own revision only: so each revision elects who does. */
 static int registrations_start(struct cluster *c)
 {
-	struct registration_config config = {.loop = c->config.loop,
-					     .kube = c->config.kube,
-					     .namespace_ = c->config.root_namespace};
+	struct registration_config config = {
+		.loop = c->config.loop, .kube = c->config.kube, .namespace_ = c->config.namespace_};
 	int r = registration_new(&config, &c->registration);
 
 	config.revision = c->config.revision;
@@ -229,7 +228,7 @@ static int webhook_start(struct cluster *c)
 int cluster_new(const struct cluster_config *config, struct cluster **ret)
 {
 	_cleanup_(cluster_freep) struct cluster *c = calloc(1, sizeof(*c));
-	const struct serving_names names = {.namespace_ = config->root_namespace,
+	const struct serving_names names = {.namespace_ = config->namespace_,
 					    .cluster_domain = config->cluster_domain,
 					    .revision = config->revision};
 	int r;

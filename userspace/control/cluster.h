@@ -28,11 +28,11 @@ struct cluster_config {
 	struct kube_client *kube; /* borrowed */
 	struct ca *ca;            /* borrowed */
 	const char *more_roots;   /* PEM; borrowed; to be trusted beside those of @ca; NULL: none */
-	const struct problems *problems;             /* borrowed; what statuses tell */
-	const struct discovery *discovery;           /* borrowed; which namespaces are the mesh's */
-	const char *root_namespace, *cluster_domain; /* borrowed */
-	const char *revision;                        /* borrowed; "" the default one */
-	uint16_t webhook_port;                       /* 0: none */
+	const struct problems *problems;         /* borrowed; what statuses tell */
+	const struct discovery *discovery;       /* borrowed; which namespaces are the mesh's */
+	const char *namespace_, *cluster_domain; /* borrowed; where the mesh is installed */
+	const char *revision;                    /* borrowed; "" the default one */
+	uint16_t webhook_port;                   /* 0: none */
 	/** is_xds_allowed() - may it see the whole mesh? */
 	bool (*is_xds_allowed)(void *arg, const struct caller *caller);
 	/** on_leader() - we write, or no longer; NULL: nobody asks. */

@@ -131,7 +131,7 @@ static void mesh_warn(struct control *c, const struct object *obj)
 static bool is_mesh_config(const struct control *c, const struct object *obj)
 {
 	return streq(obj->kind, "ConfigMap") && streq(obj->name, c->config.mesh_config) &&
-	       streq(obj->namespace_, c->config.root_namespace);
+	       streq(obj->namespace_, c->config.namespace_);
 }
 
 /* @obj NULL: it is gone. */
@@ -395,7 +395,7 @@ static bool may_ask(void *arg, const struct caller *caller)
 {
 	const struct control *c = arg;
 
-	return streq(caller->namespace_, c->config.root_namespace) &&
+	return streq(caller->namespace_, c->config.namespace_) &&
 	       streq(caller->account, "ztunnel") && *caller->pod;
 }
 
@@ -436,7 +436,7 @@ static bool is_node_caller(void *arg, const struct caller *caller)
 {
 	const struct control *c = arg;
 
-	return streq(caller->namespace_, c->config.root_namespace);
+	return streq(caller->namespace_, c->config.namespace_);
 }
 
 static bool has_workloads(void *arg, const char *namespace_, const json_t *labels)
@@ -452,7 +452,7 @@ static int cluster_start(struct control *c)
 					      .kube = c->config.kube,
 					      .ca = c->config.ca,
 					      .more_roots = c->config.signer_roots,
-					      .root_namespace = c->config.root_namespace,
+					      .namespace_ = c->config.namespace_,
 					      .revision = c->config.revision,
 					      .cluster_domain = c->config.cluster_domain,
 					      .webhook_port = c->config.webhook_port,
@@ -503,7 +503,7 @@ static int source_start(struct control *c)
 		.loop = c->config.loop,
 		.client = c->config.kube,
 		.kinds = source_kube_kinds(),
-		.config_namespace = c->config.root_namespace,
+		.config_namespace = c->config.namespace_,
 		.config_name = c->config.mesh_config,
 	};
 
@@ -527,7 +527,8 @@ int control_new(const struct control_config *config, struct control **ret)
 	if (r == 0)
 		r = json_pool_new(&c->labels);
 	if (r == 0)
-		r = discovery_new(&discovery_ops, c, config->root_namespace, &c->discovery);
+		r = discovery_new(&discovery_ops, c, config->namespace_, config->root_namespace,
+				  &c->discovery);
 	if (r == 0)
 		r = problems_new(&c->problems);
 	if (r == 0)

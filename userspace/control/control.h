@@ -19,11 +19,13 @@ struct kube_client; /* source/kube_client.h */
 struct control_config {
 	struct loop *loop; /* borrowed */
 	const char *node;  /* "" in a cluster */
-	const char *config_dir, *trust_domain, *cluster_id, *cluster_domain, *root_namespace;
-	const char *revision;     /* with an API server; "" the default one */
-	const char *mesh_config;  /* name of MeshConfig's ConfigMap */
-	struct kube_client *kube; /* borrowed; the API server, where there is no folder */
-	struct ca *ca;            /* borrowed */
+	const char *config_dir, *trust_domain, *cluster_id, *cluster_domain;
+	const char *namespace_; /* where the mesh is installed: its MeshConfig, Leases, ztunnels */
+	const char *root_namespace; /* of mesh-wide policies */
+	const char *revision;       /* with an API server; "" the default one */
+	const char *mesh_config;    /* name of MeshConfig's ConfigMap */
+	struct kube_client *kube;   /* borrowed; the API server, where there is no folder */
+	struct ca *ca;              /* borrowed */
 	struct ca_settings ca_settings;
 	struct csr_signer *signer; /* borrowed; signs for workloads instead of @ca; NULL: none */
 	const char *signer_roots;  /* PEM; borrowed; NULL without @signer */

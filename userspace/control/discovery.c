@@ -15,7 +15,7 @@
 struct discovery {
 	const struct discovery_ops *ops;
 	void *arg;
-	char *always;
+	char *always, *root;
 	json_t *selectors;   /* counted; NULL: all */
 	struct map *objects; /* "kind/namespace/name" -> struct object, counted */
 };
@@ -85,7 +85,8 @@ static bool is_selected(const struct discovery *d, const struct object *ns, cons
 	const json_t *one;
 	size_t i;
 
-	if (json_array_size(d->selectors) == 0 || !*name || streq(name, d->always))
+	if (json_array_size(d->selectors) == 0 || !*name || streq(name, d->always) ||
+	    streq(name, d->root))
 		return true;
 	json_array_foreach (d->selectors, i, one)
 		if (selector_matches(one, ns, name))
@@ -208,7 +209,7 @@ void discovery_select(struct discovery *d, json_t *selectors)
 	json_decref(old);
 }
 
-int discovery_new(const struct discovery_ops *ops, void *arg, const char *always,
+int discovery_new(const struct discovery_ops *ops, void *arg, const char *always, const char *root,
 		  struct discovery **ret)
 {
 	_cleanup_(discovery_freep) struct discovery *d = calloc(1, sizeof(*d));
@@ -219,7 +220,8 @@ int discovery_new(const struct discovery_ops *ops, void *arg, const char *always
 	d->ops = ops;
 	d->arg = arg;
 	d->always = strdup(always);
-	if (!d->always)
+	d->root = strdup(root);
+	if (!d->always || !d->root)
 		return -ENOMEM;
 	r = map_new(&d->objects);
 	if (r < 0)
@@ -238,6 +240,7 @@ struct discovery *discovery_free(struct discovery *d)
 	map_free(d->objects);
 	json_decref(d->selectors);
 	free(d->always);
+	free(d->root);
 	free(d);
 	return NULL;
 }

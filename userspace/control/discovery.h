@@ -19,10 +19,10 @@ struct discovery_ops {
 	void (*on_delete)(void *arg, const struct object *obj);
 };
 
-/** discovery_new() - all is seen. @always: the namespace that always is; copied. Return: 0;
- * -ENOMEM. */
+/** discovery_new() - all is seen. @always, @root: namespaces that always are: where the mesh is
+ * installed, where its policies are; copied. Return: 0; -ENOMEM. */
 _must_check_ int discovery_new(const struct discovery_ops *ops, void *arg, const char *always,
-			       struct discovery **ret);
+			       const char *root, struct discovery **ret);
 struct discovery *discovery_free(struct discovery *d);
 DEFINE_CLEANUP(struct discovery *, discovery_free);
 

@@ -37,7 +37,7 @@
 
 struct options {
 	const char *node, *config_dir, *run_dir, *ca_dir, *user, *allow_user;
-	const char *trust_domain, *cluster_id, *cluster_domain, *root_namespace;
+	const char *trust_domain, *cluster_id, *cluster_domain, *namespace_, *root_namespace;
 	const char *log_level, *log_format;
 	const char *kubeconfig, *revision;
 	struct ca_options ca;
@@ -120,8 +120,10 @@ static const struct option_def option_defs[] = {
 	STRING_OPTION("cluster-id", cluster_id, "Kubernetes", "NAME", "of workloads"),
 	STRING_OPTION("cluster-domain", cluster_domain, "cluster.local", "NAME",
 		      "of Service names"),
+	STRING_OPTION("namespace", namespace_, "istio-system", "NAME",
+		      "where the mesh is installed: MeshConfig, ztunnels, Leases, Secrets"),
 	STRING_OPTION("root-namespace", root_namespace, NULL, "NAME",
-		      "where mesh-wide policies live (default: MeshConfig's, else istio-system)"),
+		      "where mesh-wide policies live (default: MeshConfig's, else --namespace)"),
 	STRING_OPTION("log-level", log_level, "info", "LEVEL", "error, warn, info, debug, trace"),
 	STRING_OPTION("log-format", log_format, "text", "FORMAT", "text or json"),
 	{.name = NULL},
@@ -300,7 +302,7 @@ static int cacerts_follow(struct daemon *d, const struct options *o)
 {
 	const struct cacerts_config config = {.loop = d->loop,
 					      .folder = CA_SECRET_CACERTS,
-					      .namespace_ = o->root_namespace,
+					      .namespace_ = o->namespace_,
 					      .on_change = on_cacerts,
 					      .arg = d};
 	int r = d->ca_dir ? cacerts_new(&config, &d->cacerts) : 0;
@@ -320,7 +322,7 @@ static int ca_secret_start(struct daemon *d, const struct options *o)
 {
 	const struct ca_secret_config config = {.loop = d->loop,
 						.kube = d->kube,
-						.namespace_ = o->root_namespace,
+						.namespace_ = o->namespace_,
 						.dir = d->ca_dir,
 						.root = d->root,
 						.ca = ca_now,
@@ -370,6 +372,7 @@ static int control_start(struct daemon *d, const struct options *o)
 		.trust_domain = o->trust_domain,
 		.cluster_id = o->cluster_id,
 		.cluster_domain = o->cluster_domain,
+		.namespace_ = o->namespace_,
 		.root_namespace = o->root_namespace,
 		.ca = d->ca,
 		.ca_settings = d->settings,
@@ -403,11 +406,10 @@ static void on_mesh_error(void *arg, const struct source_error *err)
 /* The trust domain and the root namespace are needed before objects are followed. */
 static int mesh_config_start(struct daemon *d, struct options *o)
 {
-	const char *root = o->root_namespace ? o->root_namespace : "istio-system";
 	const struct bootstrap b = {.loop = d->loop,
 				    .kube = d->kube,
 				    .folder = o->config_dir,
-				    .root_namespace = root,
+				    .namespace_ = o->namespace_,
 				    .mesh_config = d->mesh_name};
 	int r = bootstrap_mesh_config(&b, on_mesh_error, d, &d->mesh);
 
@@ -419,7 +421,7 @@ static int mesh_config_start(struct daemon *d, struct options *o)
 		o->trust_domain = d->mesh.trust_domain ? d->mesh.trust_domain : "cluster.local";
 	d->root.trust_domain = o->trust_domain;
 	if (!o->root_namespace)
-		o->root_namespace = d->mesh.root_namespace ? d->mesh.root_namespace : root;
+		o->root_namespace = d->mesh.root_namespace ? d->mesh.root_namespace : o->namespace_;
 	return 0;
 }
 
@@ -436,8 +438,7 @@ static int kube_start(struct daemon *d, const struct options *o)
 /* Secret cacerts, where it is mounted, else the CA that the replicas share. */
 static int cluster_ca_start(struct daemon *d, struct options *o)
 {
-	const struct bootstrap b = {
-		.loop = d->loop, .kube = d->kube, .root_namespace = o->root_namespace};
+	const struct bootstrap b = {.loop = d->loop, .kube = d->kube, .namespace_ = o->namespace_};
 	int r;
 
 	if (access(CA_SECRET_CACERTS "/ca-cert.pem", F_OK) == 0) {

@@ -84,7 +84,7 @@ static int read_it(struct fixture *f, const char *const *answers)
 {
 	const struct bootstrap b = {.loop = f->loop,
 				    .kube = f->client,
-				    .root_namespace = "istio-system",
+				    .namespace_ = "istio-system",
 				    .mesh_config = "istio"};
 
 	f->answers = answers;

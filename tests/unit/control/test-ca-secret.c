@@ -121,7 +121,7 @@ static int tear_down(void **state)
 static int fetch(struct fixture *f, const char *dir, const struct ca_root *root)
 {
 	const struct bootstrap b = {
-		.loop = f->kube.loop, .kube = f->kube.client, .root_namespace = "istio-system"};
+		.loop = f->kube.loop, .kube = f->kube.client, .namespace_ = "istio-system"};
 
 	return ca_secret_fetch(&b, dir, root);
 }

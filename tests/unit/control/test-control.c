@@ -19,6 +19,7 @@
 #include "net/unix.h"
 #include "tls/key.h"
 #include "userspace/control/control.h"
+#include "userspace/lib/xds/authorization.pb-c.h"
 #include "userspace/lib/xds/node.pb-c.h"
 #include "xds/ca_client.h"
 #include "xds/client.h"
@@ -44,6 +45,7 @@ struct fixture {
 	int error;
 	char trust_domain[64], access_log[64];
 	int outbound;
+	Istio__Security__Scope scope; /* of the last policy */
 	size_t n_configs;
 };
 
@@ -80,6 +82,14 @@ static int on_resource(void *arg, enum xds_type type, const char *name, const vo
 	struct fixture *f = arg;
 
 	assert_int_equal(map_put_str(f->names, name, (void *)xds_type_url(type)), 0);
+	if (type == XDS_AUTHORIZATION) {
+		Istio__Security__Authorization *z =
+			istio__security__authorization__unpack(NULL, len, packed);
+
+		assert_non_null(z);
+		f->scope = z->scope;
+		istio__security__authorization__free_unpacked(z, NULL);
+	}
 	if (type == XDS_NODE_CONFIG) {
 		Culvert__Node__Config *m = culvert__node__config__unpack(NULL, len, packed);
 
@@ -135,7 +145,7 @@ static void pod_write(const struct fixture *f, const char *name, const char *nod
 	file_write(f, file, text);
 }
 
-static void control_start(struct fixture *f)
+static void control_start(struct fixture *f, const char *root_namespace)
 {
 	_cleanup_(freep) char *path = str_format("%s/xds.sock", f->dir);
 	_cleanup_(freep) char *config_dir = str_format("%s/config", f->dir);
@@ -146,7 +156,8 @@ static void control_start(struct fixture *f)
 		.trust_domain = "cluster.local",
 		.cluster_id = "Kubernetes",
 		.cluster_domain = "cluster.local",
-		.root_namespace = "istio-system",
+		.namespace_ = "istio-system",
+		.root_namespace = root_namespace,
 		.revision = "",
 		.mesh_config = "istio",
 		.ca = f->ca,
@@ -185,7 +196,7 @@ static int setup(void **state)
 	assert_int_equal(ca_new(&m, &f->ca, err, sizeof(err)), 0);
 	file_write(f, "ns.yaml", NAMESPACE);
 	pod_write(f, "web-1", "n1", "web");
-	control_start(f);
+	control_start(f, "istio-system");
 	config.loop = f->loop;
 	config.target.path = path;
 	assert_int_equal(xds_client_new(&config, &f->xds), 0);
@@ -313,16 +324,17 @@ static void a_restart_removes_nothing(void **state)
 	f->control = control_free(f->control);
 	for (int i = 0; i < 10; i++)
 		(void)loop_run_once(f->loop, 5);
-	control_start(f);
+	control_start(f, "istio-system");
 	pod_write(f, "web-3", "n1", "web");
 	run_until(f, "Kubernetes//Pod/demo/web-3", true);
 	assert_int_equal(f->n_removed, 0);
 	assert_non_null(map_get_str(f->names, "Kubernetes//Pod/demo/web-1"));
 }
 
-#define POLICY                                                                                     \
+#define POLICY_IN(namespace_)                                                                      \
 	"---\napiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n"                       \
-	"metadata: {name: nobody, namespace: demo}\nspec: {action: DENY, rules: [{}]}\n"
+	"metadata: {name: nobody, namespace: " namespace_ "}\nspec: {action: DENY, rules: [{}]}\n"
+#define POLICY POLICY_IN("demo")
 
 /* The pod alone would be open to all that its policy keeps out. */
 static void without_memory_for_all_of_a_change_nodes_hear_none_of_it(void **state)
@@ -429,6 +441,32 @@ static void while_it_runs_such_a_file_leaves_all_as_it_was_and_is_told(void **st
 	assert_int_equal(f->n_removed, 0);
 	assert_int_equal(errors_count(f), 2);
 	assert_true(has_error(f, "new ones are not in force"));
+}
+
+/* Where MeshConfig is has nothing to do with where policies are for all. */
+static void another_root_namespace_is_that_of_policies_alone(void **state)
+{
+	struct fixture *f = *state;
+
+	log_set_level(LOG_OFF);
+	f->control = control_free(f->control);
+	control_start(f, "mesh-root");
+	file_write(f, "mesh.yaml",
+		   MESH "    rootNamespace: mesh-root\n"
+			"    outboundTrafficPolicy: {mode: REGISTRY_ONLY}\n");
+	run_until(f, "*", true);
+	run_for(f, 300000);
+	assert_int_equal(f->outbound, CULVERT__NODE__CONFIG__OUTBOUND_TRAFFIC__REGISTRY_ONLY);
+	assert_int_equal(errors_count(f), 0);
+	file_write(f, "policy.yaml", POLICY_IN("istio-system"));
+	run_until(f, "istio-system/nobody", true);
+	assert_int_equal(f->scope, ISTIO__SECURITY__SCOPE__NAMESPACE);
+	file_write(f, "policy.yaml", POLICY_IN("mesh-root"));
+	run_until(f, "mesh-root/nobody", true);
+	assert_int_equal(f->scope, ISTIO__SECURITY__SCOPE__GLOBAL);
+	file_write(f, "mesh.yaml", MESH "    rootNamespace: other\n");
+	run_for(f, 300000);
+	assert_true(has_error(f, "\\\"mesh-root\\\" stays"));
 }
 
 static void signs_for_pods_of_this_node_only(void **state)
@@ -553,6 +591,7 @@ int main(void)
 		TEST(a_namespace_that_is_not_remembered_ends_it_before_nodes_hear_of_its_change),
 		TEST(nobody_is_served_while_a_policy_may_stand_in_what_cannot_be_read),
 		TEST(while_it_runs_such_a_file_leaves_all_as_it_was_and_is_told),
+		TEST(another_root_namespace_is_that_of_policies_alone),
 		TEST(signs_for_pods_of_this_node_only),
 		TEST(status_tells_all),
 		TEST(metrics_have_istiods_names),

@@ -79,7 +79,7 @@ static void choose(struct discovery *d, const char *text)
 static int setup(void **state)
 {
 	calls[0] = '\0';
-	return discovery_new(&ops, NULL, "istio-system", (struct discovery **)state);
+	return discovery_new(&ops, NULL, "istio-system", "root", (struct discovery **)state);
 }
 
 static int teardown(void **state)
@@ -105,8 +105,9 @@ static void selectors_choose_by_labels_of_namespaces(void **state)
 	choose(d, "[{\"matchLabels\": {\"mesh\": \"on\"}}]");
 	put(d, "Pod", "demo", "a", NULL);
 	put(d, "ConfigMap", "istio-system", "istio", NULL);
+	put(d, "AuthorizationPolicy", "root", "b", NULL);
 	put(d, "Node", "", "n1", NULL);
-	assert_calls("+ConfigMap/istio-system/istio +Node//n1 ");
+	assert_calls("+ConfigMap/istio-system/istio +AuthorizationPolicy/root/b +Node//n1 ");
 	put(d, "Namespace", "", "demo", "on");
 	assert_calls("+Namespace//demo +Pod/demo/a ");
 	put(d, "Service", "demo", "b", NULL);

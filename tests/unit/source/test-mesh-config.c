@@ -237,7 +237,7 @@ static int find(struct folder *f, const char *namespace_)
 {
 	const struct mesh_config_search search = {.loop = f->loop,
 						  .folder = f->dir,
-						  .root_namespace = namespace_,
+						  .namespace_ = namespace_,
 						  .on_error = on_error,
 						  .arg = &f->x};
 

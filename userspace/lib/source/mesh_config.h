@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* mesh_config - Istio's MeshConfig: the text under `mesh` in ConfigMap "istio" of the root
- * namespace. No state. */
+/* mesh_config - Istio's MeshConfig: the text under `mesh` in ConfigMap "istio" of the namespace in
+ * which the mesh is installed. No state. */
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -34,9 +34,9 @@ _must_check_ int mesh_config_read(const struct object *map,
 				  void *arg, struct mesh_config *ret);
 /** struct mesh_config_search - where it is looked for; all borrowed. */
 struct mesh_config_search {
-	struct loop *loop;  /* runs meanwhile; loop_stop() ends the waiting */
-	const char *folder; /* of manifests */
-	const char *root_namespace;
+	struct loop *loop;      /* runs meanwhile; loop_stop() ends the waiting */
+	const char *folder;     /* of manifests */
+	const char *namespace_; /* where the mesh is installed */
 	/* as of mesh_config_read(), and for each mistake of a file in which it may stand; once */
 	void (*on_error)(void *arg, const struct source_error *err);
 	void *arg;

@@ -37,7 +37,7 @@ static void map_set(struct finding *f, struct object *obj)
 static bool is_mesh_config(const struct finding *f, const struct object *obj)
 {
 	return streq(obj->kind, "ConfigMap") && streq(obj->name, MESH_CONFIG_NAME) &&
-	       streq(obj->namespace_, f->search->root_namespace);
+	       streq(obj->namespace_, f->search->namespace_);
 }
 
 static void on_put(void *arg, struct object *obj)
@@ -71,7 +71,7 @@ static bool is_about_it(const struct finding *f, const struct source_error *err)
 	if (!*err->kind || !*err->name)
 		return true;
 	return streq(err->name, MESH_CONFIG_NAME) &&
-	       (streq(err->namespace_, f->search->root_namespace) ||
+	       (streq(err->namespace_, f->search->namespace_) ||
 		streq(err->field, "metadata.namespace"));
 }
 

@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "net/addr.h"
 #include "ztunnel/dns_internal.h"
+#include "ztunnel/memory.h"
 #include "ztunnel/state.h"
 
 #define TARGET         "dns"
@@ -80,6 +81,29 @@ int dns_stock_take(struct dns_pod *pod, bool is_tcp, const struct cv_addr *names
 bool dns_stock_has(struct dns_pod *pod, bool is_tcp, const struct cv_addr *nameserver)
 {
 	return stock_of(pod, is_tcp, nameserver)->count > 0;
+}
+
+int dns_hold(struct dns_pod *pod, size_t n)
+{
+	struct dns *d = pod->dns;
+	size_t after = pod->held + n;
+
+	if (after > DNS_POD_BYTES || (after > DNS_SHARE_BYTES && d->held + n > DNS_ALL_BYTES))
+		return -ENOBUFS;
+	pod->held += n;
+	d->held += n;
+	return 0;
+}
+
+int dns_hold_new(struct dns_pod *pod, size_t n)
+{
+	return memory_is_short(loop_now_us(pod->dns->loop)) ? -ENOBUFS : dns_hold(pod, n);
+}
+
+void dns_let_go(struct dns_pod *pod, size_t n)
+{
+	pod->held -= n;
+	pod->dns->held -= n;
 }
 
 int dns_name_at(struct dns *d, uint64_t netns_cookie, const struct cv_addr *addr, char host[256])

@@ -2,7 +2,8 @@
 #pragma once
 /* dns - the resolver that captured port 53 of pods comes to: names of mesh services are answered,
  * all else goes byte for byte to the nameserver that the pod asked. Thread: the main loop. Bounded:
- * queries in flight per pod and in all, TCP clients. */
+ * queries in flight per pod and in all, their bytes (1 MB of a pod, 16 MB and 64 KB of each pod in
+ * all), TCP clients. What comes beyond that, or when memory is short, hears SERVFAIL. */
 #include <stdint.h>
 
 #include "base/cleanup.h"

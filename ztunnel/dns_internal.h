@@ -23,6 +23,11 @@
 #define DNS_ALL_QUERIES 4096
 #define DNS_POD_SHARE   16 /* of a pod, however many the others have */
 #define DNS_POD_TCP     64
+/* Bytes of queries that wait for an answer and of connections' buffers: what a query is made of is
+ * up to the pod, and it may have a nameserver of its own that never answers. */
+#define DNS_POD_BYTES   ((size_t)1024 * 1024)
+#define DNS_ALL_BYTES   ((size_t)16 * 1024 * 1024)
+#define DNS_SHARE_BYTES ((size_t)64 * 1024) /* of a pod, however many the others have */
 #define DNS_TCP_IDLE_US (10 * 1000 * 1000)
 
 /** struct dns_stats - counters beside those of dns_metrics. */
@@ -43,6 +48,7 @@ struct dns {
 	struct map *slots; /* struct cv_nameserver_slot -> struct cv_addr, allocated */
 	struct cv_addr *numbers[CV_MAX_NAMESERVERS + 1]; /* IPv4 nameservers, allocated */
 	size_t queries;                                  /* in flight, all pods */
+	size_t held;                                     /* bytes, all pods */
 	struct dns_stats stats;
 	struct dns_metrics *metrics;
 	struct dns_wildcards *wildcards;
@@ -76,6 +82,7 @@ struct dns_pod {
 	struct list clients; /* TCP */
 	size_t queries_count;
 	size_t clients_count;
+	size_t held;            /* bytes: dns_hold() */
 	char uid[ZDS_UID_SIZE]; /* of its workload */
 	char namespace_[64];
 	char search[512]; /* backs client.search */
@@ -96,6 +103,13 @@ int dns_stock_take(struct dns_pod *pod, bool is_tcp, const struct cv_addr *names
 
 /** dns_stock_has() - is there one to take? Asks for more when not. */
 bool dns_stock_has(struct dns_pod *pod, bool is_tcp, const struct cv_addr *nameserver);
+
+/** dns_hold() - @n bytes more for this pod, until dns_let_go(). Return: 0; -ENOBUFS: over a limit.
+ */
+_must_check_ int dns_hold(struct dns_pod *pod, size_t n);
+/** dns_hold_new() - the same for what is new: not when memory is short, either. */
+_must_check_ int dns_hold_new(struct dns_pod *pod, size_t n);
+void dns_let_go(struct dns_pod *pod, size_t n);
 
 /**
  * dns_try_answer() - answer from the snapshot

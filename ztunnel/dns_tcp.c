@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "net/addr.h"
 #include "ztunnel/dns_internal.h"
+#include "ztunnel/memory.h"
 
 #define LENGTH_PREFIX 2
 #define BUFFER_MAX    (2 * (DNS_MESSAGE_MAX + LENGTH_PREFIX))
@@ -32,6 +33,7 @@ struct tcp_client {
 	struct cv_sockaddr nameserver; /* what the pod dialled */
 	struct list queries;
 	size_t queries_count;
+	size_t held;        /* bytes of it and its buffers that have been counted */
 	unsigned int tries; /* nameservers that the queries of now have been sent to */
 	bool is_up_wanted;  /* waits for a socket */
 	bool is_up_ready;   /* connected */
@@ -43,6 +45,7 @@ static void query_free(struct tcp_client *c, struct tcp_query *q)
 {
 	list_del(&q->link);
 	c->queries_count--;
+	dns_let_go(c->pod, sizeof(*q) + q->len);
 	free(q);
 }
 
@@ -69,6 +72,7 @@ static void client_free(struct tcp_client *c)
 	buf_reset(&c->to_up);
 	list_del(&c->link);
 	c->pod->clients_count--;
+	dns_let_go(c->pod, c->held);
 	free(c);
 }
 
@@ -245,29 +249,50 @@ static int up_next(struct tcp_client *c)
 	return slow_set(c);
 }
 
-static int client_forward(struct tcp_client *c, const uint8_t *packet, size_t len)
+static struct tcp_query *query_new(struct tcp_client *c, const uint8_t *packet, size_t len)
 {
-	struct dns_request request;
+	struct tcp_query *q;
+
+	if (dns_hold_new(c->pod, sizeof(*q) + len) < 0)
+		return NULL;
+	q = malloc(sizeof(*q) + len);
+	if (!q) {
+		dns_let_go(c->pod, sizeof(*q) + len);
+		return NULL;
+	}
+	q->len = len;
+	memcpy(q->packet, packet, len);
+	q->started_us = loop_now_us(c->pod->dns->loop);
+	list_add_tail(&c->queries, &q->link);
+	c->queries_count++;
+	return q;
+}
+
+/* Nobody is asked. */
+static int client_refuse(struct tcp_client *c, const struct dns_request *request)
+{
+	struct dns *d = c->pod->dns;
+
+	d->stats.dropped++;
+	return message_put(&c->to_down, d->answer, dns_fail(d, request));
+}
+
+static int client_forward(struct tcp_client *c, const struct dns_request *request)
+{
 	struct tcp_query *q;
 	int r;
 
 	if (c->queries_count >= QUERIES_MAX)
 		return -ENOSPC;
-	q = malloc(sizeof(*q) + len);
+	q = query_new(c, request->packet, request->len);
 	if (!q)
-		return -ENOMEM;
-	q->len = len;
-	memcpy(q->packet, packet, len);
-	q->started_us = loop_now_us(c->pod->dns->loop);
-	request = dns_request_of(c->pod, q->packet, len, true);
-	dns_metrics_count(c->pod->dns->metrics, &request, DNS_FORWARDED);
-	list_add_tail(&c->queries, &q->link);
-	c->queries_count++;
+		return client_refuse(c, request);
+	dns_metrics_count(c->pod->dns->metrics, request, DNS_FORWARDED);
 	if (c->up.fd < 0 && !c->is_up_wanted) {
 		c->tries = 0;
 		return up_next(c);
 	}
-	r = message_put(&c->to_up, packet, len);
+	r = message_put(&c->to_up, q->packet, q->len);
 	return r == 0 && !c->slow.loop ? slow_set(c) : r;
 }
 
@@ -288,7 +313,7 @@ static int client_serve(struct tcp_client *c)
 		if (r == 0)
 			r = message_put(&c->to_down, d->answer, len);
 		else if (r == -ENOENT)
-			r = client_forward(c, packet, whole - LENGTH_PREFIX);
+			r = client_forward(c, &request);
 		if (r == 0)
 			buf_consume(&c->from_down, whole);
 	}
@@ -337,6 +362,30 @@ static int client_pass_down(struct tcp_client *c)
 	return r;
 }
 
+/* After each event: what is in use now. Return: 0; -ENOBUFS: too much. */
+static int client_count(struct tcp_client *c)
+{
+	struct buf *buffers[] = {&c->from_down, &c->to_down, &c->from_up, &c->to_up};
+	size_t n = sizeof(*c);
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(buffers); i++) {
+		/* what one large message took is not kept for the next */
+		if (buf_len(buffers[i]) == 0 && buffers[i]->cap > READ_SIZE)
+			buf_reset(buffers[i]);
+		n += buffers[i]->cap;
+	}
+	if (n > c->held)
+		r = dns_hold(c->pod, n - c->held);
+	else
+		dns_let_go(c->pod, c->held - n);
+	if (r == 0)
+		c->held = n;
+	else
+		c->pod->dns->stats.dropped++;
+	return r;
+}
+
 /* After each event: write, then see whether it is over. @r < 0 ends it. */
 static void client_finish(struct tcp_client *c, int r)
 {
@@ -346,6 +395,8 @@ static void client_finish(struct tcp_client *c, int r)
 		r = up_next(c);
 	if (r == 0 && c->is_down_eof && !buf_len(&c->to_down) && c->queries_count == 0)
 		r = -ECONNRESET;
+	if (r == 0)
+		r = client_count(c);
 	if (r == 0)
 		r = loop_timer_set(c->pod->dns->loop, &c->idle, DNS_TCP_IDLE_US);
 	if (r < 0)
@@ -453,6 +504,7 @@ void dns_tcp_on_accept(struct loop_fd *w, uint32_t events _unused_)
 		if (fd < 0)
 			return;
 		if (l->pod->clients_count >= DNS_POD_TCP ||
+		    memory_is_short(loop_now_us(l->pod->dns->loop)) ||
 		    cv_sockaddr_from_native((struct sockaddr *)&peer, len, &nameserver) < 0 ||
 		    cv_addr_is_loopback(&nameserver.addr) ||
 		    client_new(l->pod, fd, &nameserver) < 0) {

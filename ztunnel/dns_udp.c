@@ -55,6 +55,7 @@ static void query_free(struct udp_query *q)
 	list_del(&q->link);
 	q->pod->queries_count--;
 	q->pod->dns->queries--;
+	dns_let_go(q->pod, sizeof(*q) + q->len);
 	free(q);
 }
 
@@ -241,23 +242,42 @@ static void on_timer(struct loop_timer *t)
 		query_fail(q);
 }
 
+/* A new query of @len bytes, if there may be one. Return: NULL: none now. */
+static struct udp_query *query_new(struct dns_pod *pod, size_t len)
+{
+	struct udp_query *q;
+
+	if (pod->queries_count >= DNS_POD_SHARE &&
+	    (pod->queries_count >= DNS_POD_QUERIES || pod->dns->queries >= DNS_ALL_QUERIES))
+		return NULL;
+	if (dns_hold_new(pod, sizeof(*q) + len) < 0)
+		return NULL;
+	q = calloc(1, sizeof(*q) + len);
+	if (!q) {
+		dns_let_go(pod, sizeof(*q) + len);
+		return NULL;
+	}
+	q->pod = pod;
+	q->len = len;
+	list_add_tail(&pod->queries, &q->link);
+	pod->queries_count++;
+	pod->dns->queries++;
+	return q;
+}
+
 static void query_start(struct dns_listener *l, const struct path *p, const uint8_t *packet,
 			size_t len)
 {
 	struct dns_pod *pod = l->pod;
 	struct dns *d = pod->dns;
-	struct udp_query *q = NULL;
+	struct udp_query *q = query_new(pod, len);
 	struct dns_request request;
 
-	if (pod->queries_count < DNS_POD_SHARE ||
-	    (pod->queries_count < DNS_POD_QUERIES && d->queries < DNS_ALL_QUERIES))
-		q = calloc(1, sizeof(*q) + len);
 	if (!q) {
 		d->stats.dropped++;
 		answer_failure(l, p, packet, len);
 		return;
 	}
-	q->pod = pod;
 	q->listener = l;
 	for (size_t i = 0; i < DNS_TRIES; i++) {
 		q->tries[i].query = q;
@@ -266,14 +286,10 @@ static void query_start(struct dns_listener *l, const struct path *p, const uint
 	q->tries_max = dns_tries(packet, len);
 	q->started_us = loop_now_us(d->loop);
 	q->path = *p;
-	q->len = len;
 	memcpy(q->packet, packet, len);
 	request = dns_request_of(pod, q->packet, len, false);
 	dns_metrics_count(d->metrics, &request, DNS_FORWARDED);
 	q->timer.on_timer = on_timer;
-	list_add_tail(&pod->queries, &q->link);
-	pod->queries_count++;
-	d->queries++;
 	query_next(q);
 }
 

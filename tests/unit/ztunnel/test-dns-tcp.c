@@ -3,12 +3,16 @@
 #include "ztunnel/dns.h"
 
 #include "tests/unit/ztunnel/dns_fixture.h"
+#include "ztunnel/dns_internal.h"
+
+#define LARGE   60000
+#define N_LARGE 40
 
 /* Without the hook accept shows the client itself: so the client borrows the nameserver's address.
  */
-static int tcp_client(struct fixture *f)
+static int tcp_client_at(struct fixture *f, const char *nameserver)
 {
-	int fd = tcp_socket("10.99.0.1:5300", false);
+	int fd = tcp_socket(nameserver, false);
 	struct sockaddr_in to = {.sin_family = AF_INET,
 				 .sin_port = htons(5353),
 				 .sin_addr.s_addr = inet_addr("10.99.0.1")};
@@ -16,6 +20,11 @@ static int tcp_client(struct fixture *f)
 	assert_true(connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0 || errno == EINPROGRESS);
 	turn(f);
 	return fd;
+}
+
+static int tcp_client(struct fixture *f)
+{
+	return tcp_client_at(f, "10.99.0.1:5300");
 }
 
 static void send_prefixed(int fd, const char *p, size_t len)
@@ -95,6 +104,82 @@ static void a_tcp_client_that_is_gone_is_not_waited_for(void **state)
 	close(server);
 }
 
+/* Read all that is there. Return: bytes. */
+static size_t drain(int fd)
+{
+	static uint8_t bytes[65536];
+	ssize_t n;
+	size_t sum = 0;
+
+	while ((n = recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT)) > 0)
+		sum += (size_t)n;
+	return sum;
+}
+
+/* The pod's own nameserver reads what comes and is silent. */
+static void large_tcp_queries_are_bounded_by_their_bytes(void **state)
+{
+	static uint8_t query[2 + LARGE] = {LARGE >> 8, LARGE & 0xff, 0x12, 0x34, 1, 0, 0, 2};
+	struct fixture *f = *state;
+	int server = tcp_socket("10.99.0.1:5300", true);
+	int client = tcp_client(f), up = -1;
+	size_t sent = 0, forwarded = 0, answered = 0;
+
+	while (sent < N_LARGE * sizeof(query)) {
+		size_t at = sent % sizeof(query);
+		ssize_t n = send(client, query + at, sizeof(query) - at, MSG_NOSIGNAL);
+
+		assert_true(n > 0 || errno == EAGAIN);
+		sent += (size_t)MAX(n, 0);
+		turn(f);
+		if (up < 0)
+			up = accept4(server, NULL, NULL, SOCK_NONBLOCK);
+		forwarded += drain(up);
+		answered += drain(client);
+	}
+	for (int i = 0; i < 20; i++) {
+		turn(f);
+		forwarded += drain(up);
+		answered += drain(client);
+	}
+	/* room is left for the buffers that they come and go through */
+	assert_in_range(forwarded / sizeof(query), 8, DNS_POD_BYTES / LARGE);
+	assert_int_equal(forwarded % sizeof(query), 0);
+	/* no more than the header of a SERVFAIL: nothing in it can be quoted */
+	assert_int_equal(forwarded / sizeof(query) + answered / (2 + DNS_HEADER_LEN), N_LARGE);
+	assert_in_range(f->dns->held, forwarded, DNS_POD_BYTES);
+	close(client);
+	close(up);
+	close(server);
+	dns_pod_del(f->dns, COOKIE);
+	assert_int_equal(f->dns->held, 0);
+}
+
+/* Messages that never become whole. */
+static void so_are_the_buffers_of_tcp_connections(void **state)
+{
+	static const uint8_t part[LARGE] = {0xff, 0xff};
+	struct fixture *f = *state;
+	int clients[20], closed = 0;
+	char at[32];
+	uint8_t got;
+
+	for (size_t i = 0; i < ARRAY_SIZE(clients); i++) {
+		(void)snprintf(at, sizeof(at), "10.99.0.1:%zu", 5400 + i);
+		clients[i] = tcp_client_at(f, at);
+		assert_int_equal(send(clients[i], part, sizeof(part), 0), sizeof(part));
+		turn(f);
+		assert_in_range(f->dns->held, 1, DNS_POD_BYTES);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(clients); i++) {
+		closed += recv(clients[i], &got, 1, 0) == 0 || errno == ECONNRESET;
+		close(clients[i]);
+	}
+	turn(f);
+	assert_in_range(closed, 4, 13);
+	assert_int_equal(f->dns->held, 0);
+}
+
 static void tcp_junk_hangs_up(void **state)
 {
 	struct fixture *f = *state;
@@ -114,6 +199,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(tcp_queries_are_answered_and_forwarded),
 		T(a_tcp_client_that_is_gone_is_not_waited_for),
+		T(large_tcp_queries_are_bounded_by_their_bytes),
+		T(so_are_the_buffers_of_tcp_connections),
 		T(tcp_junk_hangs_up),
 	};
 

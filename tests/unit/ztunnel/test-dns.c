@@ -5,6 +5,9 @@
 #include "base/buf.h"
 #include "tests/unit/ztunnel/dns_fixture.h"
 #include "ztunnel/dns_internal.h"
+#include "ztunnel/memory_limit.h"
+
+#define LARGE 60000
 
 /* Ask nameserver number 5. */
 static void client_put(struct fixture *f, const void *p, size_t len)
@@ -224,6 +227,68 @@ static void other_pods_queries_leave_room_for_some(void **state)
 	buf_reset(&b);
 }
 
+/* Large queries that nobody answers. Return: how many were refused at once. */
+static unsigned int ask_large(struct fixture *f, int count)
+{
+	static uint8_t query[LARGE] = HEAD;
+	unsigned int refused = 0;
+	uint8_t got[512];
+
+	/* two questions: none of ours */
+	query[5] = 2;
+	know_nameserver(f);
+	for (int i = 0; i < count; i++) {
+		client_send(f, query, sizeof(query));
+		if (client_recv(f, got, sizeof(got)) < 0)
+			continue;
+		assert_int_equal(got[3] & 15, DNS_SERVFAIL);
+		refused++;
+	}
+	return refused;
+}
+
+static void large_queries_of_a_pod_are_bounded_by_their_bytes(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int refused = ask_large(f, 30), taken = 30 - refused;
+
+	assert_in_range(taken, DNS_POD_BYTES / LARGE - 1, DNS_POD_BYTES / LARGE);
+	assert_in_range(f->dns->held, taken * LARGE, DNS_POD_BYTES);
+	dns_pod_del(f->dns, COOKIE);
+	assert_int_equal(f->dns->held, 0);
+}
+
+static void so_are_those_of_all_pods_but_for_some_of_each(void **state)
+{
+	struct fixture *f = *state;
+
+	f->dns->held += DNS_ALL_BYTES;
+	assert_int_equal(ask_large(f, 3), 2);
+	f->dns->held -= DNS_ALL_BYTES;
+}
+
+static void when_memory_is_short_queries_are_refused(void **state)
+{
+	static const char *const files[] = {"memory.max", "memory.current", "memory.stat"};
+	char dir[] = "/tmp/culvert-test-dns-XXXXXX", path[128];
+	struct fixture *f = *state;
+
+	assert_non_null(mkdtemp(dir));
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		(void)snprintf(path, sizeof(path), "%s/%s", dir, files[i]);
+		assert_int_equal(file_write_atomic(path, "1\n", 2, 0600), 0);
+	}
+	memory_limit_init(dir);
+	assert_int_equal(ask_large(f, 2), 2);
+	memory_limit_init("/nowhere");
+	assert_int_equal(ask_large(f, 2), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		(void)snprintf(path, sizeof(path), "%s/%s", dir, files[i]);
+		assert_int_equal(unlink(path), 0);
+	}
+	assert_int_equal(rmdir(dir), 0);
+}
+
 static void junk_is_dropped(void **state)
 {
 	struct fixture *f = *state;
@@ -287,6 +352,9 @@ int main(void)
 		T(an_answer_with_another_id_is_not_taken),
 		T(without_sockets_queries_are_bounded),
 		T(other_pods_queries_leave_room_for_some),
+		T(large_queries_of_a_pod_are_bounded_by_their_bytes),
+		T(so_are_those_of_all_pods_but_for_some_of_each),
+		T(when_memory_is_short_queries_are_refused),
 		T(junk_is_dropped),
 		T(unknown_pods_get_their_sockets_closed),
 		T(ipv6_nameservers_outlive_their_pods_return),

@@ -233,6 +233,20 @@ static void flood(void (*open)(struct side *sd), struct repeated x)
 	hbone_session_free(sd.s);
 }
 
+/* By a server that has not acknowledged our SETTINGS, which forbid it. */
+static void a_promise_is_not_unpacked(void **state)
+{
+	static uint8_t in[64];
+	struct side sd;
+	size_t n;
+
+	open_client(&sd);
+	n = put_frame(in, 5, 1, "\0\0\0\2" GET_BLOCK, 4 + GET_LEN);
+	in[4] = 4; /* END_HEADERS */
+	assert_int_equal(hbone_session_recv(sd.s, in, n), -EPROTO);
+	hbone_session_free(sd.s);
+}
+
 static void frames_that_bring_nothing_end_the_connection_when_too_many(void **state)
 {
 	/* PING, SETTINGS, PRIORITY, DATA without bytes, DATA of padding alone, GOAWAY,
@@ -397,6 +411,7 @@ int main(void)
 		cmocka_unit_test(an_error_that_the_stack_answers_itself_is_told),
 		cmocka_unit_test(
 			requests_and_streams_that_lead_nowhere_end_the_connection_when_too_many),
+		cmocka_unit_test(a_promise_is_not_unpacked),
 		cmocka_unit_test(frames_that_bring_nothing_end_the_connection_when_too_many),
 		cmocka_unit_test(a_client_bears_what_each_of_its_streams_brings),
 		cmocka_unit_test(bytes_of_many_small_frames_are_handed_over_in_one_piece),

@@ -194,6 +194,27 @@ static void a_block_without_end_is_not_unpacked(void **state)
 	(void)close(fds[1]);
 }
 
+/* The server it calls promises, and has not acknowledged its SETTINGS, which forbid that. */
+static void a_client_unpacks_no_promise(void **state)
+{
+	static const char promise[] = "\0\0\0\4\0\0\0\0\0"
+				      "\0\0\5\5\4\0\0\0\1\0\0\0\2\x82";
+	struct fixture *f = *state;
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	f->client = grpc_client_free(f->client);
+	assert_int_equal(grpc_client_new(f->loop, fds[0], on_closed, f, &f->client), 0);
+	assert_int_equal(call_large(f, "/serve", 0), 0);
+	for (int i = 0; i < 5; i++)
+		(void)loop_run_once(f->loop, 1);
+	assert_int_equal(send(fds[1], promise, sizeof(promise) - 1, 0), sizeof(promise) - 1);
+	for (int i = 0; i < 100 && !f->is_closed; i++)
+		(void)loop_run_once(f->loop, 1);
+	assert_true(f->is_closed);
+	(void)close(fds[1]);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -201,6 +222,7 @@ int main(void)
 		TEST(who_is_refused_again_and_again_is_cut_off),
 		TEST(calls_that_are_served_may_be_as_many_as_one_likes),
 		TEST(a_block_without_end_is_not_unpacked),
+		TEST(a_client_unpacks_no_promise),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

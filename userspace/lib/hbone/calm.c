@@ -204,5 +204,9 @@ int session_on_begin_frame(nghttp2_session *h2, const nghttp2_frame_hd *head, vo
 		lose_patience(s);
 	if (head->type == NGHTTP2_HEADERS || head->type == NGHTTP2_CONTINUATION)
 		begin_block(s, head);
+	/* Nobody may ever send one. That it is an error nghttp2 only says once the peer has
+	 * acknowledged our SETTINGS, and unpacks it before. */
+	if (head->type == NGHTTP2_PUSH_PROMISE)
+		refuse_block(s);
 	return s->is_flooded || s->is_broken ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }

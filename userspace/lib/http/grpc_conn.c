@@ -330,10 +330,12 @@ void grpc_call_served(struct grpc_call *c)
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *head, void *user_data)
 {
 	struct grpc_conn *conn = user_data;
+	/* nobody may ever send a promise, and nghttp2 unpacks it all the same */
+	bool is_fine = head->type != NGHTTP2_PUSH_PROMISE;
 
-	if (head->type != NGHTTP2_HEADERS && head->type != NGHTTP2_CONTINUATION)
-		return 0;
-	if (http_blocks_begin(&conn->blocks, head) == HTTP_BLOCK_FINE)
+	if (head->type == NGHTTP2_HEADERS || head->type == NGHTTP2_CONTINUATION)
+		is_fine = http_blocks_begin(&conn->blocks, head) == HTTP_BLOCK_FINE;
+	if (is_fine)
 		return 0;
 	(void)str_copy(conn->why, sizeof(conn->why), "too many bytes of headers");
 	return NGHTTP2_ERR_CALLBACK_FAILURE;

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""How fast the mesh follows a cluster, and how big it is there: figures beside what is asked, no verdict.
+"""How fast the mesh follows a cluster, and how big it is there: figures beside the aims, no verdict.
 
 usage: bench.py [--rounds N] [--keep]     (root; starts a cluster of its own and ends it; --keep: takes the one that is there)
 """
@@ -185,8 +185,8 @@ def percentile(values, share):
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
-def row(what, values, unit, asked):
-    print(f"{what:50} {percentile(values, 0.5):8.1f} {percentile(values, 0.99):8.1f} {unit:4} {asked}", flush=True)
+def row(what, values, unit, aim):
+    print(f"{what:50} {percentile(values, 0.5):8.1f} {percentile(values, 0.99):8.1f} {unit:4} {aim}", flush=True)
 
 
 def measure(cluster, rounds):
@@ -199,7 +199,7 @@ def measure(cluster, rounds):
     cluster.wait_ready(NAMESPACE, "web", "other", "client")
     # A new Service's packets are refused, and then lost for a moment, until kube-proxy knows where they go.
     eventually(lambda: cluster.curl(NAMESPACE, "client", f"http://{cluster.service_ip(NAMESPACE, 'web')}"), what="an answer")
-    print(f"{'':50} {'p50':>8} {'p99':>8}      asked for")
+    print(f"{'':50} {'p50':>8} {'p99':>8}      aim")
     got = [label_to_encrypted(cluster) for _ in range(rounds)]
     row("label to first encrypted connection", [ms for ms, _ in got], "ms", "p99 <= 150")
     row("  requests that failed meanwhile", [len(failed) for _, failed in got], "", "0")

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* culvert-maker - the agent's child that makes ztunnel's stock sockets, in ztunnel's cgroup: see
- * ../maker.h. A program of its own, without libraries, so that it costs 0.7 MB and has nothing of
- * the agent's in its memory, such as the token for the API server. */
+ * ../maker.h. A program of its own, without libraries, so that it costs less than 1 MB and has
+ * nothing of the agent's in its memory, such as the token for the API server. */
 #include <errno.h>
 #include <linux/bpf.h>
 #include <poll.h>

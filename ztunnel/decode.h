@@ -39,7 +39,8 @@ _must_check_ int decode_address(struct decode_tables *t, const void *packed, siz
 /**
  * decode_policy() - istio.security.Authorization. What cannot be understood becomes a policy that
  * denies everything in its scope; where that cannot be read, or it calls itself otherwise than
- * @name, in the whole mesh, for it may be the mesh's own. So nothing is let through by mistake.
+ * @name, in the whole mesh, for it may be the mesh's own. So nothing is let through by mistake. One
+ * that can be unpacked and calls itself a dry run stays one.
  * @name: resource name, "namespace/name".
  * @ret:  always set on 0, -EBADMSG and -EINVAL: one reference, the caller's.
  * Return: 0; -EBADMSG, -EINVAL: @ret denies, @err says why; -ENOMEM.

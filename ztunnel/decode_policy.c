@@ -240,6 +240,7 @@ static int policy_decode(struct policy *p, const Istio__Security__Authorization 
 	const Istio__Workload__Extension *audit = audit_of(m);
 	int r;
 
+	p->is_dry_run = m->dry_run; /* whatever else it says: it is in force nowhere */
 	*what = "scope";
 	r = scope_decode(m->scope, p);
 	if (r < 0)
@@ -256,7 +257,6 @@ static int policy_decode(struct policy *p, const Istio__Security__Authorization 
 		p->action = POLICY_AUDIT;
 	else if (m->action == ISTIO__SECURITY__ACTION__ALLOW)
 		p->action = POLICY_ALLOW;
-	p->is_dry_run = m->dry_run;
 	p->is_broken = false;
 	return 0;
 }
@@ -332,8 +332,8 @@ int decode_policy(const char *name, const void *packed, size_t len, struct polic
 	if (r == -ENOMEM)
 		return r;
 	if (r < 0)
-		(void)snprintf(err, err_size, "%s: %s: not understood; everything %s is denied",
-			       name, what, reach(p));
+		(void)snprintf(err, err_size, "%s: %s: not understood; everything %s %s denied",
+			       name, what, reach(p), p->is_dry_run ? "would be" : "is");
 	*ret = TAKE_PTR(p);
 	return r;
 }

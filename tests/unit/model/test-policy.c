@@ -319,6 +319,29 @@ static void what_cannot_be_understood_denies_all_of_its_scope(void **state)
 	assert_string_equal(show(authorization(f, "demo/p")), "ALLOW ns:");
 }
 
+static void a_dry_run_that_cannot_be_understood_stays_one(void **state)
+{
+	static const struct {
+		const char *word;
+		bool is_dry;
+	} words[] = {{"true", true}, {"false", false}, {"yes", false}};
+	struct fixture *f = *state;
+	char yaml[512];
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		(void)drop(f, "AuthorizationPolicy", "demo", "p");
+		(void)snprintf(
+			yaml, sizeof(yaml),
+			POLICY("demo", "p, annotations: {istio.io/dry-run: \"%s\"}", "{rules: 7}"),
+			words[i].word);
+		(void)put_broken(f, yaml);
+		if (authorization(f, "demo/p")->dry_run != words[i].is_dry ||
+		    (strstr(f->text, "were it no dry run") != NULL) != words[i].is_dry)
+			fail_msg("%s: %s", words[i].word, f->text);
+		assert_string_equal(show(authorization(f, "demo/p")), "DENY ns: any");
+	}
+}
+
 static void a_selector_that_matches_nothing_is_told(void **state)
 {
 	struct fixture *f = *state;
@@ -347,6 +370,7 @@ int main(void)
 		T(every_field_of_layer_7_is_told),
 		T(a_dry_run_is_asked_for_in_the_words_that_istio_reads),
 		T(what_cannot_be_understood_denies_all_of_its_scope),
+		T(a_dry_run_that_cannot_be_understood_stays_one),
 		T(a_selector_that_matches_nothing_is_told),
 	};
 

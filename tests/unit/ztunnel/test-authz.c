@@ -451,6 +451,7 @@ static int decode_simple(struct simple *s)
 			  sizeof(err));
 	assert_non_null(p);
 	assert_int_equal(p->is_broken, r < 0);
+	assert_int_equal(p->is_dry_run, s->auth.dry_run);
 	assert_int_equal(p->action, r < 0 ? POLICY_DENY : POLICY_ALLOW);
 	policy_unref(p);
 	return r;
@@ -465,6 +466,8 @@ static void each_odd_field_breaks_the_policy(void **state)
 	simple_init(&s, "p", ISTIO__SECURITY__ACTION__ALLOW);
 	assert_int_equal(decode_simple(&s), 0);
 	s.auth.action = (Istio__Security__Action)2;
+	assert_int_equal(decode_simple(&s), -EINVAL);
+	s.auth.dry_run = true;
 	assert_int_equal(decode_simple(&s), -EINVAL);
 	simple_init(&s, "p", ISTIO__SECURITY__ACTION__ALLOW);
 	s.auth.scope = (Istio__Security__Scope)9;

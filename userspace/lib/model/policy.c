@@ -276,12 +276,12 @@ static int convert(struct conversion *c, Istio__Security__Authorization *z)
 	else
 		z->scope = is_root(c->m, c->p) ? ISTIO__SECURITY__SCOPE__GLOBAL
 					       : ISTIO__SECURITY__SCOPE__NAMESPACE;
+	z->dry_run = is_dry_run(o, &is_word);
 	if (o->is_invalid)
 		return deny_all(z, c->a);
 	c->is_audit = action && streq(action, "AUDIT");
 	c->is_wide = c->is_audit || (action && streq(action, "DENY"));
 	z->action = c->is_wide ? ISTIO__SECURITY__ACTION__DENY : ISTIO__SECURITY__ACTION__ALLOW;
-	z->dry_run = is_dry_run(o, &is_word);
 	return convert_rules(c, z);
 }
 
@@ -318,9 +318,8 @@ static void policy_report(struct model *m, struct policy *p)
 {
 	const struct object *o = p->e.object;
 	const char *action = object_string(o, "spec.action");
-	bool is_word;
+	bool is_word, is_dry = is_dry_run(o, &is_word);
 
-	(void)is_dry_run(o, &is_word);
 	if (is_sent(o) && !o->is_invalid && !is_word)
 		report(m, "metadata.annotations[" DRY_RUN "]", true,
 		       "neither true nor false: the policy is enforced");
@@ -328,7 +327,8 @@ static void policy_report(struct model *m, struct policy *p)
 		report(m, "spec.provider", true, "has no meaning without action CUSTOM");
 	if (o->is_invalid)
 		report(m, "spec", false,
-		       "not understood: it denies everything in its scope until it is");
+		       "not understood: until it is, it %s everything in its scope",
+		       is_dry ? "would deny, were it no dry run," : "denies");
 	else if (!is_sent(o) && action && streq(action, "CUSTOM"))
 		report(m, "spec.action", true,
 		       "%s is not enforced by ztunnels: other policies decide without it", action);

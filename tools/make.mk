@@ -103,7 +103,7 @@ kernels: setup ## Debian's kernels in emulated machines: BPF tests, a small mesh
 
 SOAK_ROUNDS ?= 200
 .PHONY: soak
-soak: ## kill -9 of every process at random, SOAK_ROUNDS=200, and of a cluster's, 100; 15,000 random direct connections (root)
+soak: ## kill -9 of every process at random, SOAK_ROUNDS=200, and of a cluster's, 100; 17,500 random direct connections, each of two ways (root)
 	$(Q)tools/setup kube
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)CULVERT_BIN=$(CURDIR)/$(BUILD)/bin SOAK_ROUNDS=$(SOAK_ROUNDS) /usr/bin/python3 -m pytest -q tests/mesh tests/interop -k soak

@@ -1,29 +1,56 @@
 # SPDX-License-Identifier: Apache-2.0
 """Direct connections are TCP connections: whatever an application does with one (see torture.c), every byte, every end and
-every reset arrive as without a mesh, whichever way the packets take."""
+every reset arrive as without a mesh, whichever way the packets take. So they do by a tunnel, but for urgent bytes. Without a
+mesh they are what torture.c says of itself."""
 import os
 import subprocess
 
 import pytest
 from culvert_node import BIN, stop, wait_for
 from same_node import Direct
+from topology import Topology, remove_stale
 
 TORTURE = os.path.join(BIN, "torture")
 PORT = 9310
 FEW, MANY = 300, 10000
 
 
-@pytest.fixture(name="started")
-def fixture_started():
-    """started(bypass): a node with a torture server in the server's pod."""
+class Unmeshed:
+    """The pods of Direct, and nothing of a mesh."""
+
+    def __init__(self):
+        remove_stale("cd")
+        self.topology = Topology("cd", 79)
+        self.client, self.server = self.topology.pod(1, "c"), self.topology.pod(1, "s")
+
+    def close(self):
+        """Remove them."""
+        self.topology.close()
+
+
+@pytest.fixture(name="served")
+def fixture_served():
+    """served(d): `d` with a torture server in the server's pod; closed at the end."""
     parts = []
 
-    def start(bypass):
-        d = Direct(bypass=bypass)
+    def serve(d):
         parts.append(d)
         d.asked = 0
         d.torture = d.server.popen(TORTURE, "serve", str(PORT), stdout=subprocess.PIPE, text=True)
         assert d.torture.stdout.readline() == "ready\n"
+        return d
+
+    yield serve
+    for d in parts:
+        stop(d.torture)
+        d.close()
+
+
+@pytest.fixture(name="started")
+def fixture_started(served):
+    """started(bypass): a node whose pods talk directly."""
+    def start(bypass):
+        d = served(Direct(bypass=bypass))
 
         def is_direct():
             before = d.counter("direct")
@@ -34,29 +61,31 @@ def fixture_started():
         torture(d, d.server.ip6, 1, 1)  # by its own address the pod is known already
         return d
 
-    yield start
-    for d in parts:
-        stop(d.torture)
-        d.close()
+    return start
 
 
-def torture(d, host, count, seed):
+def torture(d, host, count, seed, *how):
     """This many connections, all as they must be at both ends."""
     d.asked += count
-    out = subprocess.run(d.client.enter(TORTURE, "run", host, str(PORT), str(count), str(seed)), stdout=subprocess.PIPE,
+    out = subprocess.run(d.client.enter(TORTURE, "run", host, str(PORT), str(count), str(seed), *how), stdout=subprocess.PIPE,
                          text=True, check=False, timeout=1500).stdout
     assert out.splitlines()[-1] == f"{count} connections, 0 wrong", out[-3000:]
 
 
-def torture_all(d, count, seed):
-    """Both families, and IPv4 by IPv6's sockets; nothing went through a tunnel, nothing stays."""
-    before = d.counter("direct")
-    torture(d, d.server.ip4, count, seed)
-    torture(d, d.server.ip6, count // 2, seed + 1)
-    torture(d, "::ffff:" + d.server.ip4, count // 4, seed + 2)
-    assert d.counter("direct") == before + count + count // 2 + count // 4
+def torture_both_ends(d, count, seed, *how):
+    """Both families, and IPv4 by IPv6's sockets."""
+    torture(d, d.server.ip4, count, seed, *how)
+    torture(d, d.server.ip6, count // 2, seed + 1, *how)
+    torture(d, "::ffff:" + d.server.ip4, count // 4, seed + 2, *how)
     stop(d.torture)
     assert d.torture.stdout.read() == f"{d.asked} served, 0 wrong\n"  # what the server's end found
+
+
+def torture_all(d, count, seed):
+    """The same; nothing went through a tunnel, nothing stays."""
+    before = d.counter("direct")
+    torture_both_ends(d, count, seed)
+    assert d.counter("direct") == before + count + count // 2 + count // 4
     assert d.counter("guard_plaintext") == d.counter("guard_malformed") == d.counter("guard_fragment") == 0
 
 
@@ -66,6 +95,17 @@ def test_random_connections(started, bypass):
     flows = d.counter("flow")
     torture_all(d, FEW, 5)
     assert (d.counter("flow") > flows) == (bypass != "off")
+
+
+def test_random_connections_without_a_mesh(served):
+    torture_both_ends(served(Unmeshed()), FEW, 5)
+
+
+def test_random_connections_by_a_tunnel(served):
+    d = served(Direct(labels="culvert.io/same-node: encrypt"))
+    torture_both_ends(d, FEW, 5, "proxied")
+    assert d.counter("direct") == 0
+    assert d.counter("tunnel") >= d.asked
 
 
 @pytest.mark.parametrize("bypass", ["established", "full"])

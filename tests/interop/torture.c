@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* torture - connections that do all that an application may do with TCP, at random but the same on
- * both ends: `torture serve PORT`, `torture run HOST PORT COUNT SEED`. Either end follows the plan
- * of the connection and says what was not as it must be: a byte that differs, an end that was not
- * seen, a call that hangs. The last line of `run` is "N connections, N wrong", and that of `serve`,
- * once it was told to end and each connection has ended, "N served, N wrong". */
+ * both ends: `torture serve PORT`, `torture run HOST PORT COUNT SEED [proxied]`, with the last word
+ * where no urgent byte may be. Either end follows the plan of the connection and says what was not
+ * as it must be: a byte that differs, an end that was not seen, a call that hangs. The last line of
+ * `run` is "N connections, N wrong", and that of `serve`, once it was told to end and each
+ * connection has ended, "N served, N wrong". */
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -32,7 +33,8 @@ struct end {
 	struct head head;
 	int fd;
 	bool is_client;
-	atomic_bool has_read; /* all of the peer's bytes */
+	atomic_bool has_read;  /* all of the peer's bytes */
+	atomic_bool was_reset; /* a call has said so; the kernel tells one alone */
 	pthread_mutex_t lock;
 	pthread_cond_t change;
 	char error[160];
@@ -52,6 +54,61 @@ __attribute__((format(printf, 2, 3))) static int wrong(struct end *e, const char
 	return -1;
 }
 
+/* ---- what this end is to do ---- */
+
+static const struct stream *own_stream(const struct end *e)
+{
+	return e->is_client ? &e->plan->up : &e->plan->down;
+}
+
+static const struct stream *peers_stream(const struct end *e)
+{
+	return e->is_client ? &e->plan->down : &e->plan->up;
+}
+
+/* Is the ending the client's one (@is_client) or the server's one of these? */
+static bool is_ending_of(const struct end *e, bool is_client, enum ending clients,
+			 enum ending servers)
+{
+	return e->plan->ending == (is_client ? clients : servers);
+}
+
+static bool is_first(const struct end *e)
+{
+	return e->plan->ending == END_BOTH ||
+	       is_ending_of(e, e->is_client, END_CLIENT_FIRST, END_SERVER_FIRST);
+}
+
+static bool is_resetting(const struct end *e)
+{
+	return is_ending_of(e, e->is_client, END_CLIENT_RESETS, END_SERVER_RESETS);
+}
+
+static bool is_reset(const struct end *e)
+{
+	return is_ending_of(e, !e->is_client, END_CLIENT_RESETS, END_SERVER_RESETS);
+}
+
+static bool is_leaving(const struct end *e)
+{
+	return is_ending_of(e, e->is_client, END_CLIENT_LEAVES, END_SERVER_LEAVES);
+}
+
+static bool is_left(const struct end *e)
+{
+	return is_ending_of(e, !e->is_client, END_CLIENT_LEAVES, END_SERVER_LEAVES);
+}
+
+static bool is_aborting(const struct end *e)
+{
+	return is_ending_of(e, e->is_client, END_CLIENT_ABORTS, END_SERVER_ABORTS);
+}
+
+static bool is_aborted(const struct end *e)
+{
+	return is_ending_of(e, !e->is_client, END_CLIENT_ABORTS, END_SERVER_ABORTS);
+}
+
 /* ---- a stream ---- */
 
 /* How much of the stream there is from here to its urgent byte, or behind it to the end. */
@@ -60,7 +117,17 @@ static uint32_t piece_of(const struct stream *st, uint32_t done)
 	return done < st->urgent ? st->urgent - done : st->total - done;
 }
 
-static int stream_write(struct end *e, const struct stream *st)
+static int zerocopy_end(struct end *e, uint32_t sends)
+{
+	int r = zerocopy_wait(e->fd, sends);
+
+	if (r < 0)
+		(void)wrong(e, "MSG_ZEROCOPY: the kernel does not give the pages back");
+	return r;
+}
+
+/* `limit` bytes of the stream. */
+static int stream_write(struct end *e, const struct stream *st, uint32_t limit)
 {
 	uint32_t state = st->seed ^ 0x5bd1e995u, done = 0, sends = 0;
 	uint8_t *b = bytes_of(st);
@@ -71,12 +138,11 @@ static int stream_write(struct end *e, const struct stream *st)
 	if (st->writing == W_ZEROCOPY &&
 	    setsockopt(e->fd, SOL_SOCKET, SO_ZEROCOPY, &one, sizeof(one)) < 0)
 		(void)wrong(e, "SO_ZEROCOPY: %s", strerror(errno));
-	while (r == 0 && done < st->total) {
+	while (r == 0 && done < limit) {
 		size_t n = 1 + random_below(&state, st->chunk);
 		ssize_t w;
 
-		if (n > piece_of(st, done))
-			n = piece_of(st, done);
+		n = MIN(n, MIN(piece_of(st, done), limit - done));
 		if (done == st->urgent)
 			w = send(e->fd, b + done, 1, MSG_OOB);
 		else
@@ -84,7 +150,7 @@ static int stream_write(struct end *e, const struct stream *st)
 		if (w < 0 && errno == EINTR) /* io_uring leaves a signal of its own behind */
 			continue;
 		if (w < 0 && errno == ENOBUFS) { /* too much is still the kernel's */
-			zerocopy_wait(e->fd, sends);
+			r = zerocopy_end(e, sends);
 			sends = 0;
 			continue;
 		}
@@ -96,7 +162,7 @@ static int stream_write(struct end *e, const struct stream *st)
 		if (st->pause_every && ++writes % (int)st->pause_every == 0 && writes < 500)
 			usleep(1000);
 	}
-	zerocopy_wait(e->fd, sends);
+	(void)zerocopy_end(e, sends);
 	free(b);
 	return r;
 }
@@ -122,7 +188,20 @@ static ssize_t stream_read_some(const struct end *e, const struct stream *st, ui
 	return was;
 }
 
-/* `limit` bytes of the stream, each compared. */
+/* A read has failed, or found an end: as it must be where the peer aborts, and there alone. */
+static int stream_read_ended(struct end *e, const struct stream *st, uint32_t done, ssize_t was)
+{
+	int error = was < 0 ? errno : 0;
+
+	if (!is_aborted(e) || (error && error != ECONNRESET))
+		return wrong(e, "byte %u of %u: %s", done, st->total,
+			     was ? strerror(error) : "end");
+	if (error)
+		atomic_store(&e->was_reset, true);
+	return -ECONNRESET;
+}
+
+/* `limit` bytes of the stream, each compared. Return: 0; -ECONNRESET where an abort came before. */
 static int stream_read(struct end *e, const struct stream *st, uint32_t limit)
 {
 	uint8_t *want = bytes_of(st), *got = malloc(st->chunk + 1u);
@@ -140,8 +219,7 @@ static int stream_read(struct end *e, const struct stream *st, uint32_t limit)
 		if (was < 0 && errno == EINTR)
 			continue;
 		if (was <= 0)
-			r = wrong(e, "byte %u of %u: %s", done, st->total,
-				  was ? strerror(errno) : "end");
+			r = stream_read_ended(e, st, done, was);
 		else if (memcmp(got, want + done, (size_t)was) != 0)
 			r = wrong(e, "byte %u of %u or one after it differs", done, st->total);
 		else
@@ -178,32 +256,6 @@ static int expect_end(struct end *e, int error)
 
 /* ---- one end ---- */
 
-static const struct stream *own_stream(const struct end *e)
-{
-	return e->is_client ? &e->plan->up : &e->plan->down;
-}
-
-static const struct stream *peers_stream(const struct end *e)
-{
-	return e->is_client ? &e->plan->down : &e->plan->up;
-}
-
-static bool is_first(const struct end *e)
-{
-	return e->plan->ending == END_BOTH || (e->is_client ? e->plan->ending == END_CLIENT_FIRST
-							    : e->plan->ending == END_SERVER_FIRST);
-}
-
-static bool is_resetting(const struct end *e)
-{
-	return e->plan->ending == (e->is_client ? END_CLIENT_RESETS : END_SERVER_RESETS);
-}
-
-static bool is_leaving(const struct end *e)
-{
-	return e->plan->ending == END_CLIENT_LEAVES;
-}
-
 static void wait_has_read(struct end *e)
 {
 	pthread_mutex_lock(&e->lock);
@@ -220,23 +272,42 @@ static void tell_has_read(struct end *e)
 	pthread_mutex_unlock(&e->lock);
 }
 
+/* These may have written some of it and lost the error. */
+static bool loses_errors(enum writing how)
+{
+	return how == W_SPLICE || how == W_SENDFILE;
+}
+
+/* How a write ended whose peer may be gone. */
+static void note_write_error(struct end *e, int r)
+{
+	bool is_told = r == -ECONNRESET || (r == -EPIPE && loses_errors(own_stream(e)->writing));
+
+	if (is_told)
+		atomic_store(&e->was_reset, true);
+	else if (r < 0 && r != -EPIPE)
+		(void)wrong(e, "write: %s", strerror(-r));
+}
+
 /* Who is first writes at once and says so with its FIN; the other's FIN comes when it has read all.
- * Of a client that leaves the server must have had everything before it begins. */
+ * Of one that leaves its peer must have had everything before it begins. */
 static void *write_main(void *arg)
 {
 	struct end *e = arg;
+	uint32_t total = own_stream(e)->total;
 	int r;
 
-	if (is_leaving(e) && !e->is_client)
+	if (is_left(e))
 		wait_has_read(e);
-	r = stream_write(e, own_stream(e));
-	if (is_leaving(e)) {
-		if (r < 0 && (e->is_client || (r != -EPIPE && r != -ECONNRESET)))
-			(void)wrong(e, "write: %s", strerror(-r));
+	r = stream_write(e, own_stream(e), is_aborting(e) ? total / 2 : total);
+	if (is_left(e) || is_aborted(e)) {
+		note_write_error(e, r);
 		return NULL;
 	}
 	if (r < 0)
 		(void)wrong(e, "write: %s", strerror(-r));
+	if (is_leaving(e) || is_aborting(e))
+		return NULL;
 	if (!is_first(e))
 		wait_has_read(e);
 	if (!is_resetting(e))
@@ -247,40 +318,55 @@ static void *write_main(void *arg)
 static void read_all(struct end *e)
 {
 	uint32_t total = peers_stream(e)->total;
+	bool is_half = is_leaving(e) || is_aborting(e) || is_aborted(e);
 
-	if (is_leaving(e) && e->is_client)
-		total = total / 2;
-	(void)stream_read(e, peers_stream(e), total);
+	(void)stream_read(e, peers_stream(e), is_half ? total / 2 : total);
 	tell_has_read(e);
 }
 
-/* What follows the last byte, once our own have gone. */
-static void finish(struct end *e)
+static void linger_none(const struct end *e)
 {
 	struct linger linger = {.l_onoff = 1};
-	bool is_reset =
-		e->plan->ending == END_CLIENT_RESETS || e->plan->ending == END_SERVER_RESETS;
+
+	(void)setsockopt(e->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+}
+
+/* Nothing more comes of a peer that has left; of one that aborts a reset, which one call tells. */
+static void expect_gone(struct end *e, pthread_t writer)
+{
 	ssize_t r;
 	char c;
 
-	if (is_leaving(e)) {
-		if (e->is_client)
-			return;
+	(void)low_again(e);
+	do
 		r = recv(e->fd, &c, 1, 0);
-		if (r > 0 || (r < 0 && errno == EAGAIN))
-			(void)wrong(e, "%s after the client left", r > 0 ? "data" : "no end");
+	while (r < 0 && errno == EINTR);
+	if (r > 0 || (r < 0 && errno == EAGAIN))
+		(void)wrong(e, "%s after the peer was gone", r > 0 ? "data" : "no end");
+	if (r < 0 && errno == ECONNRESET)
+		atomic_store(&e->was_reset, true);
+	pthread_join(writer, NULL);
+	if (is_aborted(e) && !atomic_load(&e->was_reset))
+		(void)wrong(e, "wanted a reset, saw an end");
+}
+
+/* What follows the last byte. Who resets has written all of its own before. */
+static void finish(struct end *e, pthread_t writer)
+{
+	if (is_left(e) || is_aborted(e)) {
+		expect_gone(e, writer);
 		return;
 	}
-	if (!is_reset) {
-		(void)expect_end(e, 0);
+	if (is_leaving(e) || is_resetting(e) || is_aborting(e))
+		pthread_join(writer, NULL);
+	if (is_leaving(e))
 		return;
-	}
-	if (is_resetting(e)) {
-		(void)expect_end(e, 0);
-		(void)setsockopt(e->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
-		return;
-	}
-	(void)expect_end(e, ECONNRESET);
+	if (!is_aborting(e))
+		(void)expect_end(e, is_reset(e) ? ECONNRESET : 0);
+	if (is_resetting(e) || is_aborting(e))
+		linger_none(e);
+	else
+		pthread_join(writer, NULL);
 }
 
 static void end_run(struct end *e)
@@ -302,11 +388,7 @@ static void end_run(struct end *e)
 		return;
 	}
 	read_all(e);
-	if (is_resetting(e))
-		pthread_join(writer, NULL);
-	finish(e);
-	if (!is_resetting(e))
-		pthread_join(writer, NULL);
+	finish(e, writer);
 	close(e->fd);
 }
 
@@ -422,11 +504,12 @@ static int serve(const char *port)
 
 static struct addrinfo *server;
 static uint32_t seed, count;
+static bool is_proxied;
 static atomic_uint taken, failed;
 
 static void connection(uint32_t index)
 {
-	struct end e = {.head = {seed, index}, .is_client = true};
+	struct end e = {.head = {seed, index, !is_proxied}, .is_client = true};
 	struct plan plan = plan_of(&e.head);
 
 	e.plan = &plan;
@@ -464,6 +547,7 @@ static int run(char **argv)
 		return 2;
 	count = (uint32_t)strtoul(argv[2], NULL, 10);
 	seed = (uint32_t)strtoul(argv[3], NULL, 10);
+	is_proxied = argv[4];
 	for (int i = 0; i < CLIENTS; i++)
 		if (pthread_create(&threads[i], NULL, client_main, NULL) != 0)
 			return 2;
@@ -479,8 +563,9 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (argc == 3 && strcmp(argv[1], "serve") == 0)
 		return serve(argv[2]);
-	if (argc == 6 && strcmp(argv[1], "run") == 0)
+	if (argc >= 6 && argc <= 7 && strcmp(argv[1], "run") == 0)
 		return run(argv + 2);
-	(void)fprintf(stderr, "usage: torture serve PORT | torture run HOST PORT COUNT SEED\n");
+	(void)fprintf(stderr,
+		      "usage: torture serve PORT | torture run HOST PORT COUNT SEED [proxied]\n");
 	return 2;
 }

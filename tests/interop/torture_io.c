@@ -126,7 +126,7 @@ static uint32_t zerocopy_done(int fd)
 	return done;
 }
 
-void zerocopy_wait(int fd, uint32_t sends)
+int zerocopy_wait(int fd, uint32_t sends)
 {
 	for (int tries = 0; sends > 0 && tries < HANG_S * 1000; tries++) {
 		uint32_t done = zerocopy_done(fd);
@@ -135,6 +135,7 @@ void zerocopy_wait(int fd, uint32_t sends)
 			usleep(1000);
 		sends -= done < sends ? done : sends;
 	}
+	return sends ? -ETIMEDOUT : 0;
 }
 
 /* ---- reading ---- */

@@ -14,5 +14,6 @@ enum reading { R_RECV, R_PEEK, R_WAITALL, R_SPLICE, R_URING, R_POLL, R_LOWAT, R_
 ssize_t write_some(int fd, enum writing how, const uint8_t *b, size_t n);
 ssize_t read_some(int fd, enum reading how, uint8_t *b, size_t n);
 
-/** zerocopy_wait() - until the kernel is done with the pages of @sends calls. */
-void zerocopy_wait(int fd, uint32_t sends);
+/** zerocopy_wait() - until the kernel is done with the pages of @sends calls. Return: 0, or
+ * -ETIMEDOUT where it never says so. */
+int zerocopy_wait(int fd, uint32_t sends);

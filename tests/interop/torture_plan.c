@@ -70,6 +70,19 @@ static void stream_fill(struct stream *st)
 	st->pause_every = 0;
 }
 
+/* Who goes before the end has read something until then, and leaves something unread. Where a reset
+ * comes, nobody can wait for a byte beside the stream. */
+static void plan_cut(struct plan *p)
+{
+	bool is_clients = p->ending == END_CLIENT_LEAVES || p->ending == END_CLIENT_ABORTS;
+	bool is_servers = p->ending == END_SERVER_LEAVES || p->ending == END_SERVER_ABORTS;
+
+	if ((is_clients && p->down.total < 1000) || (is_servers && p->up.total < 1000))
+		p->ending = END_BOTH;
+	if (p->ending == END_CLIENT_ABORTS || p->ending == END_SERVER_ABORTS)
+		p->up.is_apart = p->down.is_apart = false;
+}
+
 struct plan plan_of(const struct head *h)
 {
 	uint32_t s = h->seed * 2654435761u + h->index * 40503u + 1;
@@ -85,8 +98,11 @@ struct plan plan_of(const struct head *h)
 		stream_fill(&p.up);
 		stream_fill(&p.down);
 	}
-	if (p.ending == END_CLIENT_LEAVES && p.down.total < 1000)
-		p.ending = END_BOTH;
+	plan_cut(&p);
+	if (!h->has_urgent) {
+		p.up.urgent = p.up.total;
+		p.down.urgent = p.down.total;
+	}
 	return p;
 }
 

@@ -13,6 +13,9 @@ enum ending {
 	END_CLIENT_RESETS, /* SO_LINGER 0 once everything has been read */
 	END_SERVER_RESETS,
 	END_CLIENT_LEAVES, /* close with unread data */
+	END_SERVER_LEAVES,
+	END_CLIENT_ABORTS, /* SO_LINGER 0 in the midst of both streams */
+	END_SERVER_ABORTS,
 	END_MAX,
 };
 
@@ -32,9 +35,10 @@ struct plan {
 	bool is_nodelay;
 };
 
-/* What the client says first. */
+/* What the client says first. @has_urgent is 0 where a proxy is between them: none knows where in
+ * its stream an urgent byte is. */
 struct head {
-	uint32_t seed, index;
+	uint32_t seed, index, has_urgent;
 };
 
 /** random_below() - the next of the numbers that follow @state, below @n. */

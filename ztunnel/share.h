@@ -31,5 +31,5 @@ DEFINE_CLEANUP(struct share *, share_free);
 struct shared *share_find(const struct share *t, const struct buf *key);
 /** share_add() - @s: counted. Return: 0; -ENOMEM. */
 _must_check_ int share_add(struct share *t, const struct buf *key, struct shared *s);
-/** share_count() - parts in the table. */
+/** share_count() - parts in the table; for tests. */
 size_t share_count(const struct share *t);

@@ -373,11 +373,6 @@ const struct tls_identity *state_tls_identity(const struct state *s, const char 
 	return hamt_get_str(s->t.identities, identity);
 }
 
-uint64_t state_generation(const struct state *s)
-{
-	return s->generation;
-}
-
 uint64_t state_policy_generation(const struct state *s)
 {
 	return s->policy_generation;

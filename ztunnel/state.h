@@ -226,9 +226,6 @@ const struct service *state_service_by_key(const struct state *s, const char *ke
  */
 const struct tls_identity *state_tls_identity(const struct state *s, const char *identity);
 
-/** state_generation() - rises by one with every snapshot. */
-uint64_t state_generation(const struct state *s);
-
 /** state_policy_generation() - changes only when a verdict may have: then live connections want a
  * new check. */
 uint64_t state_policy_generation(const struct state *s);

@@ -521,7 +521,6 @@ int state_builder_build(struct state_builder *b, struct state **ret)
 		return r;
 	}
 	atomic_init(&s->refs, 1);
-	s->generation = ++b->generation;
 	s->policy_generation = b->policy_generation;
 	s->flags = b->flags;
 	b->is_looser = false;
@@ -535,7 +534,6 @@ int state_builder_build_aside(struct state_builder *b, const struct state *last,
 
 	if (r < 0)
 		return r;
-	(*ret)->generation = ++b->generation;
 	(*ret)->flags.is_alone |= b->flags.is_alone;
 	return 0;
 }

@@ -36,7 +36,6 @@ struct state_tables {
 
 struct state {
 	atomic_uint refs;
-	uint64_t generation;
 	uint64_t policy_generation;
 	struct state_flags flags;
 	struct state_tables t;
@@ -51,7 +50,6 @@ struct state_builder {
 	struct map *pods; /* uid -> how many pods of this node bear it */
 	struct policy_groups *groups;
 	struct mesh_nodes *nodes;
-	uint64_t generation;
 	uint64_t policy_generation;
 	struct state_flags flags;
 	bool is_looser; /* since the last snapshot */

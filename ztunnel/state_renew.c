@@ -25,7 +25,6 @@ int state_builder_renew(struct state_builder **io)
 	map_free(b->pods);
 	b->pods = TAKE_PTR((*io)->pods);
 	b->flags = old->flags;
-	b->generation = old->generation;
 	/* what it will be made of has been another in between */
 	b->policy_generation = old->policy_generation + 1;
 	state_builder_free(*io);

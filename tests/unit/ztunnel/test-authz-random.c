@@ -156,8 +156,8 @@ static void *reader(void *arg)
 		memcpy(want, p->want, sizeof(want));
 		is_over = p->is_over;
 		(void)pthread_mutex_unlock(&p->lock);
-		p->seen += state_generation(s) != last;
-		last = state_generation(s);
+		p->seen += state_policy_generation(s) != last;
+		last = state_policy_generation(s);
 		for (int i = 0; i < SAMPLE; i++) {
 			struct ref_answer got = ask(s, &p->conns[i]);
 

@@ -526,11 +526,6 @@ size_t hbone_session_queued(const struct hbone_session *s)
 	return nghttp2_session_get_outbound_queue_size(s->h2);
 }
 
-bool hbone_session_has_output(const struct hbone_session *s)
-{
-	return nghttp2_session_want_write(s->h2) != 0;
-}
-
 uint64_t hbone_session_frames(const struct hbone_session *s)
 {
 	return s->frames;

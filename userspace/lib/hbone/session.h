@@ -133,9 +133,6 @@ bool hbone_session_is_idle(const struct hbone_session *s);
 /** hbone_session_queued() - frames (not DATA) that wait for hbone_session_send(): stop reading when
  * the peer makes too many. */
 size_t hbone_session_queued(const struct hbone_session *s);
-/** hbone_session_has_output() - a call to hbone_session_send() would make bytes (or would ask
- * on_read). */
-bool hbone_session_has_output(const struct hbone_session *s);
 
 /** hbone_session_frames() - that have come, in all; 32 bytes of a header block are one more. */
 uint64_t hbone_session_frames(const struct hbone_session *s);

@@ -105,9 +105,6 @@ _must_check_ int grpc_client_call(struct grpc_client *c, const struct grpc_call_
 /** grpc_call_send() - queue one message; copied. Return: 0; -ENOBUFS more than 256 MiB queued;
  * -EPIPE ended; -ENOMEM. */
 _must_check_ int grpc_call_send(struct grpc_call *c, const void *data, size_t len);
-/** grpc_call_queued() - bytes that were sent with grpc_call_send() and have not left for the
- * socket. */
-size_t grpc_call_queued(const struct grpc_call *c);
 /** grpc_call_half_close() - client: no more messages will follow. */
 void grpc_call_half_close(struct grpc_call *c);
 /** grpc_call_cancel() - give up: the other side sees a reset; @c is gone, no on_end. */

@@ -129,11 +129,6 @@ int grpc_call_send(struct grpc_call *c, const void *data, size_t len)
 	return call_wake(c);
 }
 
-size_t grpc_call_queued(const struct grpc_call *c)
-{
-	return buf_len(&c->tx);
-}
-
 void grpc_call_half_close(struct grpc_call *c)
 {
 	if (c->is_over || c->is_ended)

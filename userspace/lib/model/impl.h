@@ -39,14 +39,13 @@ enum entity_kind {
 	ENTITY_WORKLOAD_GROUP, /* before the entries that look at it */
 	ENTITY_WORKLOAD_ENTRY,
 	ENTITY_TELEMETRY,
-	ENTITY_OTHER, /* only counted */
 	ENTITY_KIND_MAX,
 };
 
 /** struct entity - one object and its place in the model; first member of the kinds below. */
 struct entity {
 	enum entity_kind kind;
-	const char *key; /* the map's: "namespace/name"; of ENTITY_OTHER "kind\nnamespace/name" */
+	const char *key; /* the map's: "namespace/name" */
 	struct object *object;
 	struct list dirty;    /* in model.dirty[kind] */
 	uint64_t report_hash; /* of the messages about it that stand with the user; 0: none */

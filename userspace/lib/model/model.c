@@ -36,27 +36,25 @@ static const size_t kind_sizes[] = {
 	[ENTITY_SLICE] = sizeof(struct slice),
 	[ENTITY_PEER] = sizeof(struct peer),
 	[ENTITY_POLICY] = sizeof(struct policy),
-	[ENTITY_OTHER] = sizeof(struct entity),
 	[ENTITY_SERVICE_ENTRY] = sizeof(struct service_entry),
 	[ENTITY_WORKLOAD_GROUP] = sizeof(struct entity),
 	[ENTITY_WORKLOAD_ENTRY] = sizeof(struct workload_entry),
 	[ENTITY_TELEMETRY] = sizeof(struct telemetry),
 };
 
+/* Return: ENTITY_KIND_MAX: none of ours. */
 static enum entity_kind kind_find(const char *name)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(kind_names); i++)
-		if (streq(kind_names[i], name))
-			return (enum entity_kind)i;
-	return ENTITY_OTHER;
+	size_t i = 0;
+
+	while (i < ARRAY_SIZE(kind_names) && !streq(kind_names[i], name))
+		i++;
+	return (enum entity_kind)i;
 }
 
-static void entity_key(char buf[MODEL_KEY_MAX], enum entity_kind kind, const struct object *o)
+static void entity_key(char buf[MODEL_KEY_MAX], const char *namespace_, const char *name)
 {
-	bool is_other = kind == ENTITY_OTHER;
-
-	(void)str_concat(buf, MODEL_KEY_MAX, is_other ? o->kind : "", is_other ? "\n" : "",
-			 o->namespace_, "/", o->name);
+	(void)str_concat(buf, MODEL_KEY_MAX, namespace_, "/", name);
 }
 
 struct entity *entity_find(const struct model *m, enum entity_kind kind, const char *namespace_,
@@ -64,7 +62,7 @@ struct entity *entity_find(const struct model *m, enum entity_kind kind, const c
 {
 	char key[MODEL_KEY_MAX];
 
-	(void)str_concat(key, sizeof(key), namespace_, "/", name);
+	entity_key(key, namespace_, name);
 	return map_get_str(m->entities[kind], key);
 }
 
@@ -230,7 +228,9 @@ int model_put(struct model *m, struct object *obj)
 	struct entity *e;
 	void **at;
 
-	entity_key(buf, kind, obj);
+	if (kind == ENTITY_KIND_MAX)
+		return 0;
+	entity_key(buf, obj->namespace_, obj->name);
 	at = map_at_str(m->entities[kind], buf, &key);
 	if (!at)
 		return -ENOMEM;
@@ -255,7 +255,9 @@ int model_delete(struct model *m, const struct object *obj)
 	char key[MODEL_KEY_MAX];
 	struct entity *e;
 
-	entity_key(key, kind, obj);
+	if (kind == ENTITY_KIND_MAX)
+		return 0;
+	entity_key(key, obj->namespace_, obj->name);
 	e = map_del_str(m->entities[kind], key);
 	if (!e)
 		return 0;
@@ -317,7 +319,6 @@ int model_flush(struct model *m)
 		ENTITY_WORKLOAD_ENTRY,
 		ENTITY_TELEMETRY,
 		ENTITY_POD,
-		ENTITY_OTHER,
 	};
 	int r;
 
@@ -406,21 +407,6 @@ static bool is_enrolled(void *arg, struct pod *pod)
 bool model_has_workloads(const struct model *m, const char *namespace_, const json_t *match_labels)
 {
 	return selector_pods_scope(m, namespace_, match_labels, is_enrolled, (void *)(uintptr_t)m);
-}
-
-size_t model_count(const struct model *m, const char *kind)
-{
-	enum entity_kind k = kind_find(kind);
-	size_t n = 0;
-
-	if (k != ENTITY_OTHER)
-		return map_count(m->entities[k]);
-	map_for_each (m->entities[k], it) {
-		const struct entity *e = it.value;
-
-		n += streq(e->object->kind, kind);
-	}
-	return n;
 }
 
 /* All of them. */

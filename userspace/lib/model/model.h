@@ -91,6 +91,3 @@ int model_pods_on_node(const struct model *m, const char *node,
 /** model_has_workloads() - is there an enrolled pod that @match_labels of a resource in @namespace_
  * are meant for? In the root namespace: any namespace's. */
 bool model_has_workloads(const struct model *m, const char *namespace_, const json_t *match_labels);
-
-/** model_count() - how many objects of @kind the model holds ("Pod", "Service" ...). */
-size_t model_count(const struct model *m, const char *kind);

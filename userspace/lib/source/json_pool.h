@@ -17,5 +17,6 @@ DEFINE_CLEANUP(struct json_pool *, json_pool_free);
 /** json_pool_get() - @value, or one that is equal to it; not to be changed any more. Return: a
  * reference of its own; NULL for NULL. Without memory for the table it is @value itself. */
 json_t *json_pool_get(struct json_pool *s, json_t *value);
-/** json_pool_count() - how many different values it knows, in use or not yet swept. */
+/** json_pool_count() - how many different values it knows, in use or not yet swept; for
+ * tests. */
 size_t json_pool_count(const struct json_pool *s);

@@ -292,11 +292,6 @@ int kube_client_open(struct loop *loop, const char *kubeconfig, struct kube_clie
 	return 0;
 }
 
-const struct kube_config *kube_client_config(const struct kube_client *c)
-{
-	return c->config;
-}
-
 struct kube_client *kube_client_free(struct kube_client *c)
 {
 	struct kube_request *q, *tmp;

@@ -53,8 +53,6 @@ _must_check_ int kube_client_new(struct loop *loop, const struct kube_config *co
  */
 _must_check_ int kube_client_open(struct loop *loop, const char *kubeconfig,
 				  struct kube_client **ret, char *err, size_t err_size);
-/** kube_client_config() - how it reaches the server; borrowed. */
-const struct kube_config *kube_client_config(const struct kube_client *c);
 /** kube_client_free() - open requests vanish without on_done. Not inside a callback. Takes NULL.
  * Return: NULL. */
 struct kube_client *kube_client_free(struct kube_client *c);

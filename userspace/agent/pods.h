@@ -116,9 +116,15 @@ void pods_flags_changed(struct pods *p);
 void pods_retire(struct pods *p);
 
 /* From zds. */
+/** pods_ztunnel_connected() - each pod is offered to it, with listeners of its own. */
 void pods_ztunnel_connected(struct pods *p);
+/** pods_ztunnel_lost() - what no ztunnel serves any more is refused until another one is there. */
 void pods_ztunnel_lost(struct pods *p);
+/** pods_ack() - ztunnel has taken a pod, and it is captured; @error: an errno, it has not, and the
+ * pod is offered again later. An unknown cookie is fine: the pod has gone meanwhile. */
 void pods_ack(struct pods *p, uint64_t netns_cookie, int error);
+/** pods_need() - ztunnel wants sockets of a pod, borrowed; they, or why there are
+ * none, are sent at once. */
 void pods_need(struct pods *p, const struct zds_sockets *need);
 
 /** pods_name() - "namespace/name" of an enrolled namespace; NULL when unknown. Borrowed. */

@@ -98,6 +98,8 @@ _must_check_ int grpc_conn_attach(struct grpc_conn *conn, int fd, SSL *ssl);
 /** grpc_conn_fail() - there will be no socket: everything ends as if it had been lost. @why: a
  * sentence; "": the error says enough. */
 void grpc_conn_fail(struct grpc_conn *conn, int error, const char *why);
+/** grpc_conn_free() - close it; calls end without a word to their users. In a callback it goes once
+ * that has returned. Takes NULL. */
 void grpc_conn_free(struct grpc_conn *conn);
 /** grpc_conn_enter() and _leave() - around every call into the owner's code; what died meanwhile is
  * freed by the last leave. */
@@ -106,6 +108,8 @@ void grpc_conn_leave(struct grpc_conn *conn);
 /** grpc_conn_kick() - write soon. */
 void grpc_conn_kick(struct grpc_conn *conn);
 
+/** grpc_call_new() - one that has no stream yet. Owner: the connection, which frees it some time
+ * after grpc_call_bury(). Return: 0; -ENOMEM. */
 _must_check_ int grpc_call_new(struct grpc_conn *conn, struct grpc_call **ret);
 /** grpc_call_bury() - the call is over for its user: unlink it; no further events. */
 void grpc_call_bury(struct grpc_call *c);
@@ -120,9 +124,12 @@ ssize_t grpc_call_read(nghttp2_session *session, int32_t stream_id, uint8_t *buf
 void grpc_call_receive(struct grpc_call *c, const uint8_t *data, size_t len);
 /** grpc_call_peer_end() - server: the other side sends no more. */
 void grpc_call_peer_end(struct grpc_call *c);
+/** grpc_call_add_header() - copied. Return: 0; -ENOBUFS: too many, or too long; -ENOMEM. */
 _must_check_ int grpc_call_add_header(struct grpc_call *c, const uint8_t *name, size_t name_len,
 				      const uint8_t *value, size_t value_len);
+/** grpc_call_clear_headers() - forget them: those of the next block come. */
 void grpc_call_clear_headers(struct grpc_call *c);
 /** grpc_call_served() - its headers were no waste: it was let in, or answered. */
 void grpc_call_served(struct grpc_call *c);
+/** grpc_call_header() - Return: its value, borrowed until they are cleared; NULL: there is none. */
 const char *grpc_call_header(const struct grpc_call *c, const char *name);

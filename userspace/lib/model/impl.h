@@ -14,6 +14,7 @@
 #include "model/scratch.h"
 #include "base/index.h"
 #include "model/model.h"
+#include "model/output.h"
 #include "model/selector.h"
 #include "model/vip.h"
 #include "net/addr.h"
@@ -180,32 +181,18 @@ struct model {
 };
 
 /* entities, model.c */
+/** entity_find() - Return: borrowed; NULL: there is none. */
 struct entity *entity_find(const struct model *m, enum entity_kind kind, const char *namespace_,
 			   const char *name);
+/** entity_mark() - the next flush works out its messages anew. */
 void entity_mark(struct model *m, struct entity *e);
-/* Do its labels and its namespace's have it in the mesh? */
+/** pod_is_enrolled() - do its labels and its namespace's have it in the mesh? */
 bool pod_is_enrolled(const struct model *m, const struct object *pod);
 
-/* outputs, output.c */
-_must_check_ int output_set(struct model *m, enum xds_type type, const char *name,
-			    const ProtobufCMessage *msg);
-void output_unset(struct model *m, enum xds_type type, const char *name);
-/* All of a list of struct slice_output, which is empty then. */
-void outputs_unset(struct model *m, struct list *outputs);
-void output_sweep(struct model *m);
-void outputs_free(struct model *m);
-
-/* report.c */
-void report_begin(struct model *m);
-void report(struct model *m, const char *field, bool is_warning, const char *fmt, ...)
-	_printf_(4, 5);
-/* A waypoint that @o asks for. */
-void report_waypoint(struct model *m, const struct object *o);
-void report_commit(struct model *m, struct entity *e);
-void report_clear(struct model *m, struct entity *e);
-
-/* Per kind: out of the indexes, marking what it touched; filed, likewise; messages of a dirty one.
- */
+/* Per kind: _unlink() takes an entity out of the indexes, marking what it touched; _link() files
+ * it, likewise; _flush() sets the outputs of a dirty one and reports what is wrong with it. Return:
+ * 0; -ENOMEM (it may be half done: put the object, or flush, again); of a flush also what
+ * on_resource() returned. */
 void pod_unlink(struct model *m, struct pod *p);
 _must_check_ int pod_link(struct model *m, struct pod *p);
 _must_check_ int pod_flush(struct model *m, struct pod *p);
@@ -221,6 +208,7 @@ _must_check_ int service_entry_flush(struct model *m, struct service_entry *s);
 void workload_entry_unlink(struct model *m, struct workload_entry *w);
 _must_check_ int workload_entry_link(struct model *m, struct workload_entry *w);
 _must_check_ int workload_entry_flush(struct model *m, struct workload_entry *w);
+/** workload_group_change() - a group came, changed or goes: its entries are filed anew. */
 _must_check_ int workload_group_change(struct model *m, const struct entity *group);
 _must_check_ int workload_group_flush(struct model *m, struct entity *group);
 void peer_unlink(struct model *m, struct peer *p);
@@ -231,14 +219,23 @@ _must_check_ int policy_link(struct model *m, struct policy *p);
 _must_check_ int policy_flush(struct model *m, struct policy *p);
 
 /* shared between kinds */
+/** pods_mark_bucket() - entity_mark() of the pods in it; @b: or NULL. */
 void pods_mark_bucket(struct model *m, const struct index_bucket *b);
-/* Short, without a blank: no pod_key(). */
+/** addr_key() - the key of an address in the indexes: short, without a blank, so no pod_key(). */
 void addr_key(char buf[MODEL_KEY_MAX], const struct cv_addr *a);
+/** pod_key() - the key of a pod in m->endpoints_by_target. */
 void pod_key(char buf[MODEL_KEY_MAX], const struct pod *p);
-/* A host of namespace @ns, or an address, has changed hands. */
+/** service_entry_mark() - entity_mark(), also of the pods that it selects; its outputs are unset.
+ */
 void service_entry_mark(struct model *m, struct service_entry *s);
+/** service_entry_mark_host() - those of namespace @ns that have @host: it has changed hands. */
 void service_entry_mark_host(struct model *m, const char *ns, const char *host);
-/* Of whatever namespace: its automatic address is another one. @arg: the model. */
+/** service_entries_mark_moved() - those of any namespace: the automatic address of @host is another
+ * one. @arg: the model. */
 void service_entries_mark_moved(void *arg, const char *host);
+/** service_entries_mark_addr() - what has an endpoint there, WorkloadEntries, too. @key: as
+ * addr_key() makes it. */
 void service_entries_mark_addr(struct model *m, const char *key);
+/** static_strict_flush() - the policy that STRICT becomes where it has no exceptions. Return: as
+ * output_set(). */
 _must_check_ int static_strict_flush(struct model *m);

@@ -36,14 +36,23 @@ struct resources {
 	size_t n_live;
 };
 
+/** resources_init() - @s may be anything; resources_clear() it also after a failure. Return: 0;
+ * -ENOMEM. */
 _must_check_ int resources_init(struct resources *s);
+/** resources_clear() - free all that it holds, not @s. One that is zeroed is fine. */
 void resources_clear(struct resources *s);
+/** resources_set() - the bytes of a resource, copied; those that it has already change nothing.
+ * Return: 0; -ENOMEM (it is as it was). */
 _must_check_ int resources_set(struct resources *s, const char *name, const void *packed,
 			       size_t len);
+/** resources_remove() - the entry stays until resources_forget(). One that is unknown, or removed
+ * already, is fine. */
 void resources_remove(struct resources *s, const char *name);
+/** resources_get() - Return: borrowed, removed ones too; NULL: unknown. */
 struct resource_entry *resources_get(const struct resources *s, const char *name);
-/** resources_after() - the first entry that changed after @seq; NULL when none. */
+/** resources_after() - the first entry that changed after @seq. Return: borrowed; NULL: none. */
 struct resource_entry *resources_after(const struct resources *s, uint64_t seq);
+/** resources_next() - the one that changed after @e. Return: borrowed; NULL: @e is the last. */
 struct resource_entry *resources_next(const struct resources *s, const struct resource_entry *e);
 /** resources_forget() - free removed entries up to and including @seq: everybody has been told. */
 void resources_forget(struct resources *s, uint64_t seq);

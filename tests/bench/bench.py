@@ -98,6 +98,7 @@ SHOWN = {**{name: row.shown for name, row in rows.ROWS.items()},
 # A quick run has the others only when they are named.
 QUICK = ("rss_idle", "rr1", "rr1k", "rr32", "bulk1", "bulk16", "conn1", "conn16", "rr1_half_load", "http1", "http1_half_load",
          "idle_cpu", "rss_10k", "policy_effect", "endpoint_connection", "revocation", "decision")
+QUICK_S, WHOLE_S = 240, 1500  # that a run with all its rows, contestants and rounds may take
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -227,6 +228,7 @@ class Bench:
                 "roles": report.roles(self.role_samples, unit), "curves": self.curves, "missing": self.missing,
                 "strangers": self.strangers, "rounds": self.options.rounds, "seconds": self.options.seconds,
                 "left_out": self.options.left_out, "ended_by": self.ended_by, "took_s": seconds, "took": parts,
+                "limit_s": self.options.limit_s,
                 "machine": f"Linux {platform.release()}, {os.cpu_count()} cores"}
 
 
@@ -253,6 +255,8 @@ def parse():
     parser.add_argument("--rounds", type=int, help="how many (default: 7, quick 5)")
     parser.add_argument("--out", default="build/bench", help="folder of report.json and report.html")
     options = parser.parse_args()
+    is_all = not (options.rows or options.contestants or options.rounds)
+    options.limit_s = (QUICK_S if options.quick else WHOLE_S) if is_all else None
     options.seconds = 0.25 if options.quick else 0.6
     options.rounds = options.rounds or (5 if options.quick else 7)
     named = words(options.rows, list(SHOWN), "row")
@@ -276,7 +280,7 @@ def show(found, out):
         print(line)
     ours = (contestants.Culvert.name, contestants.LocalCulvert.name)
     for verdicts in (report.speed_verdicts(found["rows"]), report.verdicts(found["rows"], ours),
-                     report.flat_verdicts(found["rows"], ours)):
+                     report.flat_verdicts(found["rows"], ours), report.duration_verdicts(found)):
         if verdicts:
             print(verdicts)
     for line in report.notes(found):

@@ -218,8 +218,10 @@ def scale_processes(bench):
         add("ztunnel_load_ms", node.ztunnel_load_ms)
         used = {part: cost.process_seconds(pid[part]) for part in PARTS}
         time.sleep(IDLE_S)
+        idle = {part: (cost.process_seconds(pid[part]) - used[part]) / IDLE_S * 1e6 for part in PARTS}
         for part in PARTS:
-            add(f"{part}_idle_us_per_s", (cost.process_seconds(pid[part]) - used[part]) / IDLE_S * 1e6)
+            add(f"{part}_idle_us_per_s", idle[part])
+        add("idle_us_per_s", sum(idle.values()))
 
 
 ROWS = {
@@ -227,5 +229,6 @@ ROWS = {
     "scale_model": (scale_model, ("control_load_ms", "ztunnel_load_ms", "ztunnel_bytes_per_workload",
                                   *(f"{metric}_{label}" for metric in CHANGE for label in ("small", "large")))),
     "scale_processes": (scale_processes, ("ztunnel_rss_bytes_per_workload", "agent_rss_kB", "control_rss_kB", "control_read_ms",
-                                          "control_load_ms", "ztunnel_load_ms", *(f"{part}_idle_us_per_s" for part in PARTS))),
+                                          "control_load_ms", "ztunnel_load_ms", *(f"{part}_idle_us_per_s" for part in PARTS),
+                                          "idle_us_per_s")),
 }

@@ -42,7 +42,8 @@ def test_an_unsteady_baseline_marks_what_rests_on_it():
     assert "~4 0.50n" in report.table(list(rows().values()), NAMES, {"rr1": ("p50_us",)})
 
 
-NOTED = {"missing": {"envoy": "<not> here"}, "strangers": 0, "left_out": [], "ended_by": None, "took_s": 2.4, "took": []}
+NOTED = {"missing": {"envoy": "<not> here"}, "strangers": 0, "left_out": [], "ended_by": None, "took_s": 2.4, "took": [],
+         "limit_s": None}
 
 
 def test_what_disturbed_and_what_is_missing_is_told():
@@ -66,6 +67,12 @@ def test_where_the_time_went_is_told_without_what_took_none():
     assert report.notes({**NOTED, "took": took})[-1] == "took 2 s: start none 3"
 
 
+def test_a_run_of_everything_has_its_own_limit():
+    assert report.duration_verdicts({**NOTED, "limit_s": 3}).split() == ["ok", "the", "run", "itself", "seconds", "2.4", "of", "at", "most", "3"]
+    assert report.duration_verdicts({**NOTED, "limit_s": 2}).startswith("MISSED")
+    assert report.duration_verdicts(NOTED) == report.duration_verdicts({**NOTED, "limit_s": 2, "ended_by": "SIGINT"}) == ""
+
+
 def options(*argv):
     """What bench.py makes of its command line."""
     sys.argv = ["bench.py", *argv]
@@ -78,6 +85,7 @@ def test_a_quick_run_has_fewer_rows_and_says_which_are_left_out(monkeypatch):
     assert set(quick.rows) == set(bench.QUICK) and sorted(quick.rows + quick.left_out) == sorted(bench.SHOWN)
     assert options("--quick", "--rows", "rr4k").rows == ["rr4k"] and not options().left_out
     assert set(OF_OTHERS) < set(bench.QUICK)
+    assert [given.limit_s for given in (quick, options(), options("--rows", "rr4k"), options("--rounds", "1"))] == [240, 1500, None, None]
 
 
 def test_every_metric_is_explained():
@@ -138,6 +146,16 @@ def test_what_is_to_cost_the_same_however_much_there_is_gets_a_verdict():
     lines = report.flat_verdicts(report.rows(samples, dict.fromkeys(names, "none"), names), names).splitlines()
     assert [line.split()[:5] for line in lines] == [["ok", "decision", "global_us_10000", "culvert-cross", "1.90"],
                                                     ["MISSED", "decision", "selector_us_10000", "culvert-cross", "2.50"]]
+
+
+def test_a_change_is_to_be_felt_as_soon_in_a_large_mesh_by_its_slowest_too():
+    samples = {("policy_effect", "culvert-cross", f"cut_{share}_ms_{size}"): [ms] for share, size, ms in
+               (("p50", "small", 3), ("p50", "large", 4), ("p99", "small", 5), ("p99", "large", 31))}
+    entries = report.rows(samples, {}, ["culvert-cross"])
+    assert [line.split()[:3] for line in report.flat_verdicts(entries, ["culvert-cross"]).splitlines()] == [
+        ["ok", "policy_effect", "cut_p50_ms_large"], ["MISSED", "policy_effect", "cut_p99_ms_large"]]
+    assert [line.split()[:3] for line in report.verdicts(entries, ["culvert-cross"]).splitlines()] == [
+        ["MISSED", "policy_effect", "cut_p99_ms_large"], ["ok", "policy_effect", "cut_p99_ms_small"]]
 
 
 def test_each_ratio_that_is_asked_gets_a_verdict():

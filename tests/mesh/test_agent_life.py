@@ -9,7 +9,7 @@ import time
 
 import pytest
 from agentkit import (
-    ALIVE, BIN, CAPTURE, DIAL_PLAIN, DIR, NAMESPACE, OUTBOUND, PATIENCE_S, PIN_DIR, PLAIN, POD_ADD, POD_DEL, POD_DNS, Pods, SYNCED,
+    ALIVE, BIN, CAPTURE, DIAL_PLAIN, DIR, HBONE, NAMESPACE, OUTBOUND, PATIENCE_S, PIN_DIR, PLAIN, POD_ADD, POD_DEL, POD_DNS, Pods, SYNCED,
     WORKLOAD_A, Ztunnel, addr, connect, in_netns, run, wait)
 
 GRACE_S = 3  # of the agent's pods.c
@@ -21,7 +21,6 @@ def test_unlabelling_cuts_nothing(captured):
     s, _ = a.listeners[OUTBOUND].accept()
     captured.put("ns.yaml", NAMESPACE % ("istio-injection", "disabled"))
     wait(lambda: captured.flags(cookie) == ALIVE, what="capture ends")
-    wait(lambda: not (PIN_DIR / f"lookup_{cookie}").exists(), what="steering ends")
     server = in_netns("c-agent-a", lambda: socket.create_server(("10.251.0.1", 8080)))
     in_netns("c-agent-b", lambda: connect("10.251.0.1", 8080)).close()
     server.accept()[0].close()
@@ -30,12 +29,53 @@ def test_unlabelling_cuts_nothing(captured):
     assert struct.unpack_from("<Q", body)[0] == cookie
     wait(lambda: captured.flags(cookie) is None, what="entry gone")
     wait(lambda: not captured.map("cv_pod_addrs"), what="addresses gone")
+    assert not (PIN_DIR / f"lookup_{cookie}").exists() and not captured.map("cv_inbound_rules")
     a.close()
     s.settimeout(PATIENCE_S)
     c.sendall(b"still here")
     assert s.recv(20) == b"still here"
     s.close()
     c.close()
+
+
+EXCLUSIONS = """    traffic.sidecar.istio.io/excludeInboundPorts: "8080"
+    traffic.sidecar.istio.io/includeInboundPorts: '8081'"""
+
+
+@pytest.mark.parametrize("more", ("", EXCLUSIONS), ids=("plain", "annotated"))
+def test_who_has_not_heard_of_the_release_still_finds_ztunnel(captured, more):
+    """A peer that has no tunnel yet makes one, while in plaintext whoever dials is the application's."""
+    cookie = captured.a.cookie
+    captured.put("a.yaml", Pods.manifest("a", "/run/netns/c-agent-a", "10.251.0.1", more=more))
+    wait(lambda: bool(captured.map("cv_inbound_rules")) == bool(more), what="its rules")
+    captured.put("ns.yaml", NAMESPACE % ("istio-injection", "disabled"))
+    wait(lambda: captured.flags(cookie) == ALIVE, what="capture ends")
+    wait(lambda: [e["key"]["port"] for e in captured.map("cv_inbound_rules")] == [0], what="one rule, for all ports")
+    in_netns("c-agent-b", lambda: connect("10.251.0.1", 15008)).close()
+    captured.a.listeners[HBONE].accept()[0].close()
+    for port in (8080, 8081, 8082):
+        server = in_netns("c-agent-a", lambda p=port: socket.create_server(("10.251.0.1", p)))
+        in_netns("c-agent-b", lambda p=port: connect("10.251.0.1", p)).close()
+        server.accept()[0].close()
+        server.close()
+    assert captured.flags(cookie) == ALIVE, "that took too long: it is released"
+    wait(lambda: captured.flags(cookie) is None, what="entry gone")
+    with pytest.raises(ConnectionRefusedError):
+        in_netns("c-agent-b", lambda: connect("10.251.0.1", 15008))
+
+
+@pytest.mark.parametrize("is_back", (False, True), ids=("it stays out", "its label comes back"))
+def test_an_agent_killed_over_a_release_leaves_no_way_in(captured, is_back):
+    """What let everybody in is no rule of the pod's that comes next, nor of this one."""
+    cookie = captured.a.cookie
+    captured.put("ns.yaml", NAMESPACE % ("istio-injection", "disabled"))
+    wait(lambda: captured.map("cv_inbound_rules"), what="let in")
+    captured.stop(signal.SIGKILL)
+    if is_back:
+        captured.label()
+    captured.start()
+    wait(lambda: not captured.map("cv_inbound_rules"), what="the rule goes")
+    wait(lambda: not (PIN_DIR / f"lookup_{cookie}").exists(), what="steering ends")
 
 
 def test_a_label_that_comes_back_while_draining_captures_again(captured):
@@ -47,6 +87,8 @@ def test_a_label_that_comes_back_while_draining_captures_again(captured):
     pod = captured.z.take_pod()
     assert pod.cookie == cookie
     wait(lambda: captured.pod("a")["state"] == "captured")
+    in_netns("c-agent-b", lambda: connect("10.251.0.1", 8080)).close()
+    pod.listeners[PLAIN].accept()[0].close()
 
 
 def test_capture_outlives_the_agent_and_is_adopted(captured):

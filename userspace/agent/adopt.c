@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "guard.h"
 #include "reroute.h"
+#include "rules.h"
 
 #define GROW 64
 
@@ -30,9 +31,26 @@ static int stale_add(struct stale *s, uint64_t cookie)
 	return 0;
 }
 
+/* Of rules on the way in those at its own addresses, which are the ones in its entry: a pod that
+ * was let go when its agent ended has one that lets all in. */
+static void rules_release(struct datapath *d, uint64_t cookie, const struct cv_pod *entry,
+			  const struct adopt_ops *ops, void *arg)
+{
+	static const struct exclusions none;
+	const struct cv_addr *const theirs[] = {&entry->addr4, &entry->addr6};
+	struct cv_addr addrs[ARRAY_SIZE(theirs)];
+	struct rules_of of = {.netns_cookie = cookie, .addrs = addrs};
+
+	for (size_t i = 0; i < ARRAY_SIZE(theirs); i++)
+		if (!ops->has_addr(arg, theirs[i]))
+			addrs[of.addr_count++] = *theirs[i];
+	rules_keep(d, &of, &none);
+}
+
 /* Its steer entries need no care: they go with ztunnel's listeners, which end when SYNCED does not
  * name the pod. */
-static void stale_release(struct datapath *d, uint64_t cookie)
+static void stale_release(struct datapath *d, uint64_t cookie, const struct adopt_ops *ops,
+			  void *arg)
 {
 	struct cv_pod entry;
 
@@ -44,6 +62,7 @@ static void stale_release(struct datapath *d, uint64_t cookie)
 		reroute_forget(datapath_pin_dir(d), cookie);
 	guard_retire(d, cookie);
 	datapath_lookup_detach(d, cookie);
+	rules_release(d, cookie, &entry, ops, arg);
 	datapath_pod_del(d, cookie);
 }
 
@@ -95,7 +114,7 @@ bool adopt_sweep(struct datapath *d, const struct adopt_ops *ops, void *arg)
 		if (stale_keep(d, stale.cookies[i], ops, arg))
 			is_left = true;
 		else
-			stale_release(d, stale.cookies[i]);
+			stale_release(d, stale.cookies[i], ops, arg);
 	free(stale.cookies);
 	datapath_lookup_sweep(d);
 	return is_left;

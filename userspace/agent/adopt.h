@@ -16,6 +16,8 @@ struct adopt_ops {
 	/* a captured pod that no object is known of, whose processes live: it is not to be let go
 	 * yet */
 	bool (*is_left)(void *arg, uint64_t netns_cookie, const char *name);
+	/* an enrolment of now has this address */
+	bool (*has_addr)(void *arg, const struct cv_addr *addr);
 };
 
 /**

@@ -488,6 +488,34 @@ void enrolment_guard(struct enrolment *e)
 	enrolment_flags_refresh(e);
 }
 
+/* A rule goes by address, and must not open another pod's. */
+static bool may_let_in(const struct enrolment *e)
+{
+	const struct enrolment_others *others = e->ctx->others;
+
+	for (size_t i = 0; others && i < e->addrs.own_count; i++)
+		if (others->have(e->ctx->others_arg, e, &e->addrs.all[i]))
+			return false;
+	return e->addrs.own_count > 0;
+}
+
+/* All but port 15008 passes from now on. Who still takes the pod for one of the mesh dials that:
+ * ztunnel listens at a port of the kernel's choice, which only sk_lookup leads to. At an address
+ * that is not the pod's own ztunnel decides until the listeners go. */
+static void let_in(struct enrolment *e)
+{
+	static const struct exclusions all_in = {.is_in_listed = true};
+	struct rules_of of = rules_of(e);
+	int r = -EADDRINUSE;
+
+	if (may_let_in(e))
+		r = rules_put(e->ctx->datapath, &of, &all_in);
+	if (r == 0)
+		rules_keep(e->ctx->datapath, &of, &all_in);
+	else
+		datapath_lookup_detach(e->ctx->datapath, e->cookie);
+}
+
 void enrolment_uncapture(struct enrolment *e)
 {
 	int r;
@@ -503,7 +531,13 @@ void enrolment_uncapture(struct enrolment *e)
 	r = datapath_pod_set(e->ctx->datapath, e->cookie, &e->entry);
 	if (r < 0)
 		log_error_errno("agent", r, "cannot end the capture pod=%s", e->key);
-	datapath_lookup_detach(e->ctx->datapath, e->cookie);
+	let_in(e);
+}
+
+void enrolment_unsteer(struct enrolment *e)
+{
+	if (!e->is_captured)
+		datapath_lookup_detach(e->ctx->datapath, e->cookie);
 }
 
 int enrolment_recapture(struct enrolment *e, bool has_dns)

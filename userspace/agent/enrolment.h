@@ -140,8 +140,11 @@ void enrolment_see(struct enrolment *e);
 bool enrolment_ztunnel_lost(struct enrolment *e);
 
 /** enrolment_uncapture() - new connections are plain again; those under way still find their names
- * and listeners. */
+ * and listeners, and new tunnels the one at port 15008, until it is closed. */
 void enrolment_uncapture(struct enrolment *e);
+/** enrolment_unsteer() - of a namespace that is not captured, what an agent before this one, which
+ * has not come to close it, left of that. */
+void enrolment_unsteer(struct enrolment *e);
 /** enrolment_recapture() - back from that, before it is closed. Return: 0; -errno. */
 _must_check_ int enrolment_recapture(struct enrolment *e, bool has_dns);
 

@@ -191,8 +191,10 @@ static int pod_take(struct pod *pod, struct enrolment **e)
 {
 	struct enrolment *old = by_cookie(pod->pods, (*e)->cookie);
 
-	if (!old)
+	if (!old) {
+		enrolment_unsteer(*e);
 		return 0;
+	}
 	if (!old->owner) {
 		*e = draining_take_back(pod, old, *e);
 		return 0;

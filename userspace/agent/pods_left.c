@@ -350,9 +350,14 @@ static void earlier_look(struct pods *p)
 	free(lost.all);
 }
 
+static bool has_addr(void *arg, const struct cv_addr *addr)
+{
+	return pods_addr_is_of_another(arg, NULL, addr);
+}
+
 void pods_stale_sweep(struct pods *p)
 {
-	static const struct adopt_ops ops = {is_owned, is_awaited, is_left};
+	static const struct adopt_ops ops = {is_owned, is_awaited, is_left, has_addr};
 
 	if (p->config.is_outside)
 		earlier_look(p);

@@ -121,6 +121,10 @@ void enrolment_uncapture(struct enrolment *e)
 		captured = 0;
 }
 
+void enrolment_unsteer(struct enrolment *e)
+{
+}
+
 bool enrolment_ztunnel_lost(struct enrolment *e)
 {
 	bool had_it = e->is_acked;

@@ -11,14 +11,17 @@
 #include <cmocka.h>
 
 #include "base/log.h"
+#include "net/addr.h"
 #include "userspace/agent/guard.h"
 #include "userspace/agent/reroute.h"
+#include "userspace/agent/rules.h"
 
 #define SERVED (CV_POD_ALIVE | CV_POD_CAPTURE | CV_POD_DIRECT | CV_POD_DNS)
 
 /* cv_pods: the cookie is the place, from 1. */
 static struct cv_pod pods[3];
 static bool is_there[3], is_guarded[3];
+static size_t addrs_without_rules;
 
 bool datapath_pod_next(struct datapath *d, uint64_t *cookie)
 {
@@ -47,6 +50,13 @@ void datapath_pod_del(struct datapath *d, uint64_t cookie)
 	is_there[cookie] = false;
 }
 
+void rules_keep(struct datapath *d, const struct rules_of *of, const struct exclusions *x)
+{
+	assert_int_equal(x->count, 0);
+	assert_false(x->is_in_listed);
+	addrs_without_rules = of->addr_count;
+}
+
 void guard_retire(struct datapath *d, uint64_t cookie)
 {
 	is_guarded[cookie] = false;
@@ -72,6 +82,7 @@ void datapath_lookup_sweep(struct datapath *d)
 struct known {
 	uint64_t owned, left;
 	bool is_awaited;
+	struct cv_addr addr; /* an enrolment's */
 };
 
 static bool is_owned(void *arg, uint64_t cookie)
@@ -90,7 +101,12 @@ static bool is_left(void *arg, uint64_t cookie, const char *name)
 	return ((const struct known *)arg)->left == cookie;
 }
 
-static const struct adopt_ops ops = {is_owned, is_awaited, is_left};
+static bool has_addr(void *arg, const struct cv_addr *addr)
+{
+	return cv_addr_equal(&((const struct known *)arg)->addr, addr);
+}
+
+static const struct adopt_ops ops = {is_owned, is_awaited, is_left, has_addr};
 
 static int begin(void **state)
 {
@@ -133,6 +149,18 @@ static void one_that_was_not_captured_goes(void **state)
 	assert_false(is_there[2]);
 }
 
+/* Another pod may have been given one of its addresses since, and has rules of its own there. */
+static void its_rules_go_where_nobody_else_has_the_address(void **state)
+{
+	struct known k = {.owned = 1};
+
+	assert_int_equal(cv_addr_parse("10.0.0.7", &pods[2].addr4), 0);
+	assert_int_equal(cv_addr_parse("fd00::7", &pods[2].addr6), 0);
+	k.addr = pods[2].addr4;
+	assert_false(adopt_sweep(NULL, &ops, &k));
+	assert_int_equal(addrs_without_rules, 1);
+}
+
 static void one_that_is_awaited_is_touched_by_nobody(void **state)
 {
 	struct known k = {.is_awaited = true};
@@ -148,6 +176,7 @@ int main(void)
 		cmocka_unit_test_setup(one_that_is_left_stays_captured_without_ztunnel, begin),
 		cmocka_unit_test_setup(until_it_has_ended, begin),
 		cmocka_unit_test_setup(one_that_was_not_captured_goes, begin),
+		cmocka_unit_test_setup(its_rules_go_where_nobody_else_has_the_address, begin),
 		cmocka_unit_test_setup(one_that_is_awaited_is_touched_by_nobody, begin),
 	};
 

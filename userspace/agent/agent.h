@@ -48,8 +48,9 @@ DEFINE_CLEANUP(struct agent *, agent_free);
 
 /** agent_ready_ask() - of another process: does an agent run with this folder, and is it ready? */
 bool agent_ready_ask(const char *run_dir);
-/** agent_end_await() - of another process, which needs no rights: wait until the agent of this
- * folder has ended; not for one that is not ready, or that has retired, and 10 s at most. */
+/** agent_end_await() - of another process, which needs no rights but to see the agent's in /proc:
+ * wait until the agent of this folder has ended; not for one that is not ready, or that has
+ * retired or was killed, and 10 s at most. */
 void agent_end_await(const char *run_dir);
 
 /** agent_run() - serve until SIGTERM or SIGINT. Return: 0; 1: the mesh has been uninstalled, or the

@@ -4,7 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent_private.h"
@@ -68,15 +72,40 @@ void agent_ready_retired(struct agent *a)
 		log_debug("agent", "cannot say that another has taken over");
 }
 
+/* "1: FLOCK  ADVISORY  WRITE PID MAJOR:MINOR:INODE 0 EOF" */
+static bool is_lock_of(const char *line, ino_t inode)
+{
+	const char *colon = strrchr(line, ':');
+
+	return strstr(line, " FLOCK ") && colon && strtoull(colon + 1, NULL, 10) == inode;
+}
+
+/* Has nobody the lock, since an agent was killed and has left the file that says ready? Who may
+ * open the lock can take it, so ztunnel, who asks, may not. False on doubt. */
+static bool is_lock_free(const char *path)
+{
+	FILE *locks = fopen("/proc/locks", "re");
+	struct stat st;
+	char line[128];
+	bool is_free = locks && stat(path, &st) == 0;
+
+	while (is_free && fgets(line, sizeof(line), locks))
+		is_free = !is_lock_of(line, st.st_ino);
+	if (locks)
+		(void)fclose(locks);
+	return is_free;
+}
+
 void agent_end_await(const char *run_dir)
 {
 	_cleanup_(freep) char *ready = str_format("%s/agent/ready", run_dir);
+	_cleanup_(freep) char *lock = str_format("%s/agent/lock", run_dir);
 	_cleanup_(freep) char *retired = retired_path(run_dir);
 
-	if (!ready || !retired)
+	if (!ready || !lock || !retired)
 		return;
 	for (unsigned int i = 0; i < END_AWAIT_US / END_LOOK_US; i++) {
-		if (access(ready, F_OK) < 0 || access(retired, F_OK) == 0)
+		if (access(ready, F_OK) < 0 || access(retired, F_OK) == 0 || is_lock_free(lock))
 			return;
 		(void)usleep(END_LOOK_US);
 	}

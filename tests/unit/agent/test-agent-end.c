@@ -3,6 +3,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -21,7 +23,7 @@
 #define LATER_US (200 * 1000)
 
 struct fixture {
-	char dir[40], agent[64], ready[80], retired[80];
+	char dir[40], agent[64], ready[80], retired[80], lock[80];
 };
 
 static int setup(void **state)
@@ -34,6 +36,7 @@ static int setup(void **state)
 	(void)snprintf(f->agent, sizeof(f->agent), "%s/agent", f->dir);
 	(void)snprintf(f->ready, sizeof(f->ready), "%s/ready", f->agent);
 	(void)snprintf(f->retired, sizeof(f->retired), "%s/retired", f->agent);
+	(void)snprintf(f->lock, sizeof(f->lock), "%s/lock", f->agent);
 	*state = f;
 	return mkdir(f->agent, 0755);
 }
@@ -44,6 +47,7 @@ static int teardown(void **state)
 
 	(void)unlink(f->ready);
 	(void)unlink(f->retired);
+	(void)unlink(f->lock);
 	(void)rmdir(f->agent);
 	(void)rmdir(f->dir);
 	free(f);
@@ -77,21 +81,44 @@ static void one_that_waits_for_its_ztunnel_is_not_awaited(void **state)
 	assert_true(await_us(f) < SOON_US);
 }
 
-static void one_that_runs_is_awaited_until_it_ends(void **state)
+/* A process with the lock. Return: its pid. */
+static pid_t agent_start(const struct fixture *f, bool is_killed)
 {
-	const struct fixture *f = *state;
+	int fd = open(f->lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	pid_t pid;
 
 	touch(f->ready);
+	assert_int_equal(flock(fd, LOCK_EX), 0);
 	pid = fork();
 	if (pid == 0) {
 		(void)usleep(LATER_US);
-		_exit(unlink(f->ready) < 0);
+		_exit(is_killed ? 0 : unlink(f->ready) < 0);
 	}
 	assert_true(pid > 0);
+	(void)close(fd);
+	return pid;
+}
+
+static void one_that_runs_is_awaited_until_it_ends(void **state)
+{
+	const struct fixture *f = *state;
+	pid_t pid = agent_start(f, false);
+
 	assert_true(await_us(f) > LATER_US / 2);
 	assert_int_equal(access(f->ready, F_OK), -1);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static void one_that_is_killed_is_awaited_no_longer(void **state)
+{
+	const struct fixture *f = *state;
+	pid_t pid = agent_start(f, true);
+	uint64_t took_us = await_us(f);
+
+	assert_in_range(took_us, LATER_US / 2, LATER_US * 10);
+	assert_int_equal(access(f->ready, F_OK), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_true(await_us(f) < SOON_US);
 }
 
 int main(void)
@@ -102,6 +129,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(one_that_waits_for_its_ztunnel_is_not_awaited,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(one_that_runs_is_awaited_until_it_ends, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(one_that_is_killed_is_awaited_no_longer, setup,
 						teardown),
 	};
 

@@ -244,7 +244,7 @@ def test_the_webhook_is_down(cluster, apps):
     wait_healed(cluster, apps)
 
 
-def test_soak_etcd_is_restored_from_an_older_snapshot(cluster, apps):
+def test_etcd_is_restored_from_an_older_snapshot(cluster, apps):
     """Time goes backwards for whoever watches: resource versions are lower than those it has seen, or, on a busy cluster, soon past
     them, and no watch tells of what was undone."""
     plane.etcd_save()

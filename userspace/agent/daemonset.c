@@ -5,19 +5,13 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/str.h"
 #include "source/object.h"
 
 static const json_t *at(const json_t *o, const char *key)
 {
 	return json_object_get(o, key);
-}
-
-static const char *text(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(at(o, key));
-
-	return s ? s : "";
 }
 
 /* ---- labels ---- */
@@ -50,7 +44,7 @@ static bool is_beyond(const json_t *values, const json_t *is, bool is_greater)
 /* @is: the node's value; NULL: it has none. */
 static bool requirement_matches(const json_t *requirement, const json_t *is)
 {
-	const char *op = text(requirement, "operator");
+	const char *op = json_text(requirement, "operator", "");
 	const json_t *values = at(requirement, "values");
 
 	if (streq(op, "In"))
@@ -74,10 +68,10 @@ static bool term_matches(const json_t *term, const json_t *meta)
 	size_t i;
 
 	json_array_foreach (labels, i, one)
-		if (!requirement_matches(one, at(at(meta, "labels"), text(one, "key"))))
+		if (!requirement_matches(one, at(at(meta, "labels"), json_text(one, "key", ""))))
 			return false;
 	json_array_foreach (fields, i, one)
-		if (streq(text(one, "key"), "metadata.name") &&
+		if (streq(json_text(one, "key", ""), "metadata.name") &&
 		    !requirement_matches(one, at(meta, "name")))
 			return false;
 	return json_array_size(labels) + json_array_size(fields) > 0;
@@ -105,12 +99,14 @@ static bool is_tolerated(const json_t *taint, const json_t *tolerations)
 	size_t i;
 
 	json_array_foreach (tolerations, i, one) {
-		const char *key = text(one, "key"), *effect = text(one, "effect");
-		bool is_equal = streq(text(one, "operator"), "Equal") || !*text(one, "operator");
+		const char *key = json_text(one, "key", ""), *effect = json_text(one, "effect", "");
+		bool is_equal = streq(json_text(one, "operator", ""), "Equal") ||
+				!*json_text(one, "operator", "");
 
 		if ((!*effect || streq(effect, "NoExecute")) &&
-		    (!*key || streq(key, text(taint, "key"))) &&
-		    (!is_equal || streq(text(one, "value"), text(taint, "value"))))
+		    (!*key || streq(key, json_text(taint, "key", ""))) &&
+		    (!is_equal ||
+		     streq(json_text(one, "value", ""), json_text(taint, "value", ""))))
 			return true;
 	}
 	return false;
@@ -122,9 +118,10 @@ static bool taints_let(const json_t *spec, const json_t *node)
 	size_t i;
 
 	json_array_foreach (at(at(node, "spec"), "taints"), i, one)
-		if (streq(text(one, "effect"), "NoExecute") &&
-		    !str_has_prefix(text(one, "key"), "node.kubernetes.io/") &&
-		    !str_has_prefix(text(one, "key"), "node.cloudprovider.kubernetes.io/") &&
+		if (streq(json_text(one, "effect", ""), "NoExecute") &&
+		    !str_has_prefix(json_text(one, "key", ""), "node.kubernetes.io/") &&
+		    !str_has_prefix(json_text(one, "key", ""),
+				    "node.cloudprovider.kubernetes.io/") &&
 		    !is_tolerated(one, at(spec, "tolerations")))
 			return false;
 	return true;

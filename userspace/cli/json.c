@@ -9,13 +9,6 @@
 #include "base/buf.h"
 #include "base/str.h"
 
-const char *json_text(const json_t *o, const char *key, const char *fallback)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : fallback;
-}
-
 json_int_t json_number(const json_t *o, const char *key)
 {
 	return json_integer_value(json_object_get(o, key));

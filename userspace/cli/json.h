@@ -6,11 +6,9 @@
 #include <stdio.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "base/macros.h"
 
-/** json_text() - the string at @key, or @fallback when it is absent or no string. Borrowed from @o.
- */
-const char *json_text(const json_t *o, const char *key, const char *fallback);
 /** json_number() - the integer at @key, or 0. */
 json_int_t json_number(const json_t *o, const char *key);
 /** json_find() - the first object of @array with the string @value at @key. Borrowed; NULL: none.

@@ -7,6 +7,7 @@
 #include <jansson.h>
 
 #include "base/buf.h"
+#include "base/json.h"
 #include "base/str.h"
 #include "source/honoured.h"
 #include "source/kube_prune.h"
@@ -30,13 +31,6 @@ static void on_problem(void *arg, const char *field, const char *message)
 	(void)buf_printf(&v->message, "%s%s%s%s",
 			 buf_len(&v->message) ? "; " : "configuration is invalid: ", field,
 			 *field ? ": " : "", message);
-}
-
-static const char *string_at(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
 }
 
 /* A kind is one of a group: the Gateway API has a Gateway, too. */
@@ -74,7 +68,7 @@ static json_t *dry_run_of(const json_t *object)
 
 static const char *action_of(const json_t *object)
 {
-	return string_at(json_object_get(object, "spec"), "action");
+	return json_text(json_object_get(object, "spec"), "action", "");
 }
 
 /* Istio's webhook takes it on policies that allow or deny alone. That it is no word is no reason to
@@ -104,7 +98,7 @@ static void dry_run_check(const struct schema_kind *kind, const json_t *object, 
 static void object_check(const json_t *request, struct verdict *v)
 {
 	const json_t *gvk = json_object_get(request, "kind");
-	const char *group = string_at(gvk, "group"), *name = string_at(gvk, "kind");
+	const char *group = json_text(gvk, "group", ""), *name = json_text(gvk, "kind", "");
 	const struct schema_kind *kind = kind_find(name, group);
 	struct schema_report report = {.on_problem = on_problem, .arg = v};
 	const json_t *before = json_object_get(request, "oldObject");
@@ -123,7 +117,7 @@ static void object_check(const json_t *request, struct verdict *v)
 	if (!kind)
 		return;
 	v->subject.kind = kind;
-	v->subject.api_version = version_find(kind, string_at(object, "apiVersion"));
+	v->subject.api_version = version_find(kind, json_text(object, "apiVersion", ""));
 	kube_prune(kind->kind, object);
 	if (schema_check(kind, object, &report) == 0)
 		(void)schema_doubts(kind, object, &report);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/str.h"
 
 static const struct {
@@ -22,24 +23,17 @@ const char *condition_type(const char *kind)
 	return streq(kind, "AuthorizationPolicy") ? "ZtunnelAccepted" : "Accepted";
 }
 
-static const char *string_at(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
-
 static void take(const json_t *one, struct condition *ret)
 {
 	struct condition c = {.is_there = true};
 
 	while (c.verdict < ARRAY_SIZE(words) &&
-	       (!streq(string_at(one, "reason"), words[c.verdict].reason) ||
-		!streq(string_at(one, "status"), words[c.verdict].status)))
+	       (!streq(json_text(one, "reason", ""), words[c.verdict].reason) ||
+		!streq(json_text(one, "status", ""), words[c.verdict].status)))
 		c.verdict++;
 	if (c.verdict == ARRAY_SIZE(words) ||
-	    str_copy(c.message, sizeof(c.message), string_at(one, "message")) < 0 ||
-	    str_copy(c.since, sizeof(c.since), string_at(one, "lastTransitionTime")) < 0)
+	    str_copy(c.message, sizeof(c.message), json_text(one, "message", "")) < 0 ||
+	    str_copy(c.since, sizeof(c.since), json_text(one, "lastTransitionTime", "")) < 0)
 		return;
 	c.generation = json_integer_value(json_object_get(one, "observedGeneration"));
 	*ret = c;
@@ -53,7 +47,7 @@ void condition_read(const json_t *object, const char *kind, struct condition *re
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const json_t *one = json_array_get(list, i);
 
-		if (streq(string_at(one, "type"), condition_type(kind)))
+		if (streq(json_text(one, "type", ""), condition_type(kind)))
 			take(one, ret);
 	}
 }

@@ -3,15 +3,14 @@
 
 #include <string.h>
 
+#include "base/json.h"
 #include "base/str.h"
 
 #define DURATION_MAX_S 3600 /* of a Lease that somebody else wrote */
 
 static void text_take(char *dst, size_t size, const json_t *from, const char *key)
 {
-	const char *s = json_string_value(json_object_get(from, key));
-
-	if (str_copy(dst, size, s ? s : "") < 0)
+	if (str_copy(dst, size, json_text(from, key, "")) < 0)
 		dst[0] = '\0';
 }
 

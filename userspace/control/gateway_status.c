@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/json.h"
 #include "base/str.h"
 #include "source/honoured.h"
 
@@ -18,16 +19,9 @@ struct said {
 	bool is_new; /* something of it is not there yet */
 };
 
-static const char *text_at(const json_t *o, const char *key, const char *fallback)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : fallback;
-}
-
 static const char *meta(const struct said *s, const char *key)
 {
-	return text_at(json_object_get(s->object, "metadata"), key, "");
+	return json_text(json_object_get(s->object, "metadata"), key, "");
 }
 
 static json_int_t generation(const struct said *s)
@@ -38,20 +32,20 @@ static json_int_t generation(const struct said *s)
 
 static bool is_said(const struct said *s, const json_t *c)
 {
-	return streq(text_at(c, "status", ""), "False") &&
-	       streq(text_at(c, "reason", ""), REASON) &&
-	       streq(text_at(c, "message", ""), s->message) &&
+	return streq(json_text(c, "status", ""), "False") &&
+	       streq(json_text(c, "reason", ""), REASON) &&
+	       streq(json_text(c, "message", ""), s->message) &&
 	       json_integer_value(json_object_get(c, "observedGeneration")) == generation(s);
 }
 
 /* @before: the condition of that type; NULL: none. */
 static json_t *condition(const struct said *s, const char *type, const json_t *before)
 {
-	bool is_as_before = before && streq(text_at(before, "status", ""), "False");
+	bool is_as_before = before && streq(json_text(before, "status", ""), "False");
 
 	return json_pack("{s:s,s:s,s:s,s:s,s:s,s:I}", "type", type, "status", "False", "reason",
 			 REASON, "message", s->message, "lastTransitionTime",
-			 is_as_before ? text_at(before, "lastTransitionTime", s->now) : s->now,
+			 is_as_before ? json_text(before, "lastTransitionTime", s->now) : s->now,
 			 "observedGeneration", generation(s));
 }
 
@@ -62,7 +56,7 @@ static void conditions_say(struct said *s, json_t *have, const char *type, json_
 	size_t i;
 
 	json_array_foreach (have, i, one)
-		if (streq(text_at(one, "type", ""), type))
+		if (streq(json_text(one, "type", ""), type))
 			before = one;
 	if (before && is_said(s, before)) {
 		(void)json_array_append(ret, before);
@@ -81,7 +75,7 @@ static json_t *conditions(struct said *s, json_t *have, bool is_gateway)
 	if (is_gateway)
 		conditions_say(s, have, "Programmed", ret);
 	json_array_foreach (have, i, one) {
-		const char *type = text_at(one, "type", "");
+		const char *type = json_text(one, "type", "");
 
 		if (!streq(type, "Accepted") && !(is_gateway && streq(type, "Programmed")))
 			(void)json_array_append(ret, one);
@@ -98,11 +92,11 @@ static json_t *status_of(const struct said *s)
 static json_t *listener(struct said *s, const json_t *listener_)
 {
 	json_t *have = json_object_get(status_of(s), "listeners"), *one, *ret = NULL;
-	const char *name = text_at(listener_, "name", "");
+	const char *name = json_text(listener_, "name", "");
 	size_t i;
 
 	json_array_foreach (have, i, one)
-		if (!ret && streq(text_at(one, "name", ""), name))
+		if (!ret && streq(json_text(one, "name", ""), name))
 			ret = json_copy(one);
 	if (!ret)
 		ret = json_pack("{s:s}", "name", name);
@@ -175,11 +169,11 @@ struct parent {
 static struct parent parent_read(const struct said *s, const json_t *ref)
 {
 	return (struct parent){
-		.group = text_at(ref, "group", HONOURED_GATEWAY_API),
-		.kind = text_at(ref, "kind", "Gateway"),
-		.namespace_ = text_at(ref, "namespace", meta(s, "namespace")),
-		.name = text_at(ref, "name", ""),
-		.section = text_at(ref, "sectionName", ""),
+		.group = json_text(ref, "group", HONOURED_GATEWAY_API),
+		.kind = json_text(ref, "kind", "Gateway"),
+		.namespace_ = json_text(ref, "namespace", meta(s, "namespace")),
+		.name = json_text(ref, "name", ""),
+		.section = json_text(ref, "sectionName", ""),
 		.port = json_integer_value(json_object_get(ref, "port")),
 	};
 }
@@ -213,7 +207,7 @@ static enum whose parent_whose(const struct said *s, const struct parent *p)
 
 static bool is_our_entry(const json_t *entry)
 {
-	return streq(text_at(entry, "controllerName", ""), HONOURED_CONTROLLER);
+	return streq(json_text(entry, "controllerName", ""), HONOURED_CONTROLLER);
 }
 
 static json_t *parent_find(const struct said *s, json_t *list, const char *key,
@@ -280,7 +274,7 @@ static void parents_add(struct said *s, const struct hangs_on *on, json_t *refs,
 static int say_parents(struct said *s, const struct hangs_on *on, json_t **ret)
 {
 	json_t *refs = json_object_get(json_object_get(s->object, "spec"), on->spec), *all;
-	const char *what = honoured_not_yet(HONOURED_GATEWAY_API, text_at(s->object, "kind", ""));
+	const char *what = honoured_not_yet(HONOURED_GATEWAY_API, json_text(s->object, "kind", ""));
 	_cleanup_(freep) char *message = what ? str_format(HONOURED_AS_OF "%s", what) : NULL;
 
 	if (!what)
@@ -307,9 +301,10 @@ int gateway_status(const json_t *object, enum gateway_form form, const struct ga
 	*ret = NULL;
 	switch (form) {
 	case GATEWAY_CLASS:
-		return say_conditions(&s, "GatewayClass", text_at(spec, "controllerName", ""), ret);
+		return say_conditions(&s, "GatewayClass", json_text(spec, "controllerName", ""),
+				      ret);
 	case GATEWAY_GATEWAY:
-		class_name = text_at(spec, "gatewayClassName", "");
+		class_name = json_text(spec, "gatewayClassName", "");
 		if (!view->is_selected(view->arg, meta(&s, "namespace")))
 			return 0;
 		return say_conditions(&s, "Gateway", controller_of(&s, class_name), ret);

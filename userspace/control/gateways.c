@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/json.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -78,16 +79,9 @@ struct gateways {
 	bool is_leader, is_failing;
 };
 
-static const char *text_at(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
-
 static const char *meta(const json_t *object, const char *key)
 {
-	return text_at(json_object_get(object, "metadata"), key);
+	return json_text(json_object_get(object, "metadata"), key, "");
 }
 
 static struct thing *thing_find(const struct gateways *g, size_t kind, const char *namespace_,
@@ -100,7 +94,7 @@ static struct thing *thing_find(const struct gateways *g, size_t kind, const cha
 
 static const char *spec_of(const struct thing *t, const char *key)
 {
-	return t ? text_at(json_object_get(t->object, "spec"), key) : NULL;
+	return t ? json_text(json_object_get(t->object, "spec"), key, "") : NULL;
 }
 
 static const char *controller_of(void *arg, const char *class_name)
@@ -470,7 +464,8 @@ static void resources_take(struct gateways *g, const json_t *answer)
 
 	json_array_foreach (json_object_get(answer, "resources"), n, one)
 		for (size_t i = 0; i < KINDS; i++)
-			if (!g->watched[i].found && streq(text_at(one, "name"), kinds[i].plural))
+			if (!g->watched[i].found &&
+			    streq(json_text(one, "name", ""), kinds[i].plural))
 				g->watched[i].found = *g->next_version;
 }
 

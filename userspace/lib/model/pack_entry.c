@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/json.h"
 #include "base/str.h"
 #include "model/pack.h"
 #include "net/cidr.h"
@@ -14,13 +15,6 @@
 
 typedef Istio__Workload__Service service_msg;
 typedef Istio__Workload__Workload workload_msg;
-
-static const char *text_of(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
 
 static Istio__Workload__Port__AppProtocol app_protocol(const char *s)
 {
@@ -46,7 +40,8 @@ static Istio__Workload__Port__AppProtocol app_protocol(const char *s)
  * itself. */
 static uint32_t target_of(const json_t *port, const json_t *entry)
 {
-	const json_t *own = json_object_get(json_object_get(entry, "ports"), text_of(port, "name"));
+	const json_t *own =
+		json_object_get(json_object_get(entry, "ports"), json_text(port, "name", ""));
 
 	if (!own)
 		own = json_object_get(port, "targetPort");
@@ -68,12 +63,12 @@ int pack_entry_ports(const struct service_entry *s, const json_t *entry, struct 
 
 		if (!p)
 			return -ENOMEM;
-		if (strcasecmp(text_of(one, "protocol"), "UDP") == 0)
+		if (strcasecmp(json_text(one, "protocol", ""), "UDP") == 0)
 			continue;
 		istio__workload__port__init(p);
 		p->service_port = (uint32_t)json_integer_value(json_object_get(one, "number"));
 		p->target_port = target_of(one, entry);
-		p->app_protocol = app_protocol(text_of(one, "protocol"));
+		p->app_protocol = app_protocol(json_text(one, "protocol", ""));
 		ret->ports[ret->count++] = p;
 	}
 	return 0;
@@ -237,12 +232,12 @@ static int fill_workload(const struct model *m, const json_t *entry, const struc
 
 	msg->cluster_id = m->cluster_id;
 	msg->workload_type = ISTIO__WORKLOAD__WORKLOAD_TYPE__POD;
-	msg->network = (char *)(uintptr_t)text_of(entry, "network");
-	msg->service_account = (char *)(uintptr_t)text_of(entry, "serviceAccount");
+	msg->network = (char *)(uintptr_t)json_text(entry, "network", "");
+	msg->service_account = (char *)(uintptr_t)json_text(entry, "serviceAccount", "");
 	if (!streq(m->trust_domain, "cluster.local"))
 		msg->trust_domain = m->trust_domain;
 	if (r == 0)
-		r = set_locality(text_of(entry, "locality"), msg, a);
+		r = set_locality(json_text(entry, "locality", ""), msg, a);
 	if (r < 0 || !weight)
 		return r;
 	msg->capacity = scratch_alloc(a, sizeof(*msg->capacity));
@@ -352,7 +347,7 @@ static int emit_endpoints(struct model *m, struct service_entry *s)
 	if (json_array_size(list) == 0 && service_entry_is_named(s) && !service_entry_selector(s))
 		return emit_hosts(m, s);
 	json_array_foreach (list, i, one) {
-		struct place at = {.addr = &addr, .host = text_of(one, "address")};
+		struct place at = {.addr = &addr, .host = json_text(one, "address", "")};
 
 		(void)snprintf(field, sizeof(field), "spec.endpoints[%zu].address", i);
 		if (cv_addr_parse(at.host, &addr) < 0)

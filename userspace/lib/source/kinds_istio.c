@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/str.h"
 #include "net/cidr.h"
 #include "source/schema.h"
@@ -145,17 +146,10 @@ static const struct schema_field workload_group_fields[] = {
 static const struct schema workload_group = {.type = SCHEMA_OBJECT,
 					     .fields = workload_group_fields};
 
-static const char *text_of(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
-
 /* An endpoint's address: an IP, or a name where names are resolved. */
 static void check_entry_address(const json_t *e, bool may_be_name, struct schema_report *r)
 {
-	const char *address = text_of(e, "address");
+	const char *address = json_text(e, "address", "");
 	size_t mark = schema_enter(r, "address");
 
 	if (!*address)
@@ -183,7 +177,7 @@ static void check_entry_ports(const json_t *e, const json_t *list, struct schema
 		size_t i, inner;
 
 		json_array_foreach (list, i, one)
-			is_known |= streq(text_of(one, "name"), name);
+			is_known |= streq(json_text(one, "name", ""), name);
 		inner = schema_enter(r, name);
 		if (!is_known)
 			schema_problem(r, "no port of the ServiceEntry has this name");
@@ -194,7 +188,7 @@ static void check_entry_ports(const json_t *e, const json_t *list, struct schema
 
 static void check_endpoints(const json_t *spec, struct schema_report *r)
 {
-	const char *how = text_of(spec, "resolution");
+	const char *how = json_text(spec, "resolution", "");
 	const json_t *one;
 	size_t i, mark = schema_enter(r, "endpoints");
 
@@ -224,7 +218,7 @@ static void check_ports(const json_t *list, struct schema_report *r)
 			const json_t *a = json_array_get(list, i), *b = json_array_get(list, j);
 			size_t at = schema_enter_index(r, i);
 
-			if (streq(text_of(a, "name"), text_of(b, "name")) ||
+			if (streq(json_text(a, "name", ""), json_text(b, "name", "")) ||
 			    json_equal(json_object_get(a, "number"), json_object_get(b, "number")))
 				schema_problem(r, "the same number or name as ports[%zu]", j);
 			schema_leave(r, at);
@@ -251,7 +245,7 @@ static bool is_resolved(const char *how)
 static void check_service_entry(const json_t *body, struct schema_report *r)
 {
 	const json_t *spec = json_object_get(body, "spec");
-	const char *how = text_of(spec, "resolution");
+	const char *how = json_text(spec, "resolution", "");
 	size_t mark = schema_enter(r, "spec"), inner = schema_enter(r, "hosts");
 
 	if (has_wildcard(spec) && is_resolved(how))
@@ -294,7 +288,7 @@ static void doubt_port_names(const json_t *spec, struct schema_report *r)
 	json_array_foreach (json_object_get(spec, "ports"), i, one) {
 		size_t at = schema_enter_index(r, i), inner = schema_enter(r, "name");
 
-		if (!is_port_name(text_of(one, "name")))
+		if (!is_port_name(json_text(one, "name", "")))
 			schema_problem(r,
 				       "expected a DNS label: letters, digits and -, 63 at most");
 		schema_leave(r, inner);
@@ -305,7 +299,7 @@ static void doubt_port_names(const json_t *spec, struct schema_report *r)
 
 static void doubt_addresses(const json_t *spec, struct schema_report *r)
 {
-	const char *how = text_of(spec, "resolution");
+	const char *how = json_text(spec, "resolution", "");
 	const json_t *one;
 	size_t i, mark = schema_enter(r, "addresses");
 
@@ -324,7 +318,7 @@ static void doubt_addresses(const json_t *spec, struct schema_report *r)
  */
 static void doubt_several_hosts(const json_t *spec, struct schema_report *r)
 {
-	const char *how = text_of(spec, "resolution");
+	const char *how = json_text(spec, "resolution", "");
 	const json_t *one;
 	size_t i, mark = schema_enter(r, "ports");
 
@@ -332,7 +326,7 @@ static void doubt_several_hosts(const json_t *spec, struct schema_report *r)
 		json_array_foreach (json_object_get(spec, "ports"), i, one) {
 			size_t at = schema_enter_index(r, i);
 
-			if (!has_host_name(text_of(one, "protocol")))
+			if (!has_host_name(json_text(one, "protocol", "")))
 				schema_problem(r, "several hosts need ports of HTTP or TLS");
 			schema_leave(r, at);
 		}
@@ -344,7 +338,7 @@ static void doubt_endpoints(const json_t *spec, struct schema_report *r)
 	size_t mark = schema_enter(r, "endpoints");
 
 	if (json_array_size(json_object_get(spec, "endpoints")) > 1 &&
-	    streq(text_of(spec, "resolution"), "DNS_ROUND_ROBIN"))
+	    streq(json_text(spec, "resolution", ""), "DNS_ROUND_ROBIN"))
 		schema_problem(r, "more than one with resolution DNS_ROUND_ROBIN");
 	schema_leave(r, mark);
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "net/addr.h"
 #include "source/object.h"
 
@@ -30,13 +31,6 @@ struct reading {
 	struct pod_host_port host_ports[POD_HOST_PORTS_MAX];
 	size_t n_addrs, n_ports, n_host_ports;
 };
-
-static const char *text_of(const json_t *object, const char *key)
-{
-	const char *s = json_string_value(json_object_get(object, key));
-
-	return s ? s : "";
-}
 
 static void addr_add(struct reading *x, const json_t *text)
 {
@@ -63,7 +57,7 @@ static uint16_t number_of(const json_t *port, const char *key)
 
 static bool is_tcp(const json_t *port)
 {
-	const char *protocol = text_of(port, "protocol");
+	const char *protocol = json_text(port, "protocol", "");
 
 	return !*protocol || streq(protocol, "TCP");
 }
@@ -84,7 +78,7 @@ static void host_ports_add(struct reading *x, const json_t *container)
 	size_t i;
 
 	json_array_foreach (json_object_get(container, "ports"), i, port) {
-		const char *host_ip = text_of(port, "hostIP");
+		const char *host_ip = json_text(port, "hostIP", "");
 
 		if (!is_tcp(port))
 			continue;
@@ -103,7 +97,7 @@ static void all_host_ports_add(struct reading *x, const json_t *spec)
 	json_array_foreach (json_object_get(spec, "containers"), i, container)
 		host_ports_add(x, container);
 	json_array_foreach (json_object_get(spec, "initContainers"), i, container)
-		if (streq(text_of(container, "restartPolicy"), "Always"))
+		if (streq(json_text(container, "restartPolicy", ""), "Always"))
 			host_ports_add(x, container);
 }
 
@@ -114,7 +108,7 @@ static void ports_add(struct reading *x, const json_t *containers)
 
 	json_array_foreach (containers, i, container) {
 		json_array_foreach (json_object_get(container, "ports"), j, port) {
-			const char *name = text_of(port, "name");
+			const char *name = json_text(port, "name", "");
 			uint16_t n = number_of(port, "containerPort");
 
 			if (!*name || !is_tcp(port) || !n || x->n_ports == POD_PORTS_MAX)
@@ -141,21 +135,21 @@ static void metadata_read(struct reading *x, const json_t *metadata)
 {
 	const json_t *owner = controller_of(metadata);
 
-	x->texts[TEXT_UID] = text_of(metadata, "uid");
-	x->texts[TEXT_OWNER_KIND] = text_of(owner, "kind");
-	x->texts[TEXT_OWNER_NAME] = text_of(owner, "name");
+	x->texts[TEXT_UID] = json_text(metadata, "uid", "");
+	x->texts[TEXT_OWNER_KIND] = json_text(owner, "kind", "");
+	x->texts[TEXT_OWNER_NAME] = json_text(owner, "name", "");
 }
 
 static void spec_read(struct reading *x, const json_t *spec)
 {
-	const char *account = text_of(spec, "serviceAccountName");
+	const char *account = json_text(spec, "serviceAccountName", "");
 
 	if (!*account)
-		account = text_of(spec, "serviceAccount");
-	x->texts[TEXT_NODE] = text_of(spec, "nodeName");
+		account = json_text(spec, "serviceAccount", "");
+	x->texts[TEXT_NODE] = json_text(spec, "nodeName", "");
 	x->texts[TEXT_ACCOUNT] = *account ? account : "default";
-	x->texts[TEXT_HOSTNAME] = text_of(spec, "hostname");
-	x->texts[TEXT_SUBDOMAIN] = text_of(spec, "subdomain");
+	x->texts[TEXT_HOSTNAME] = json_text(spec, "hostname", "");
+	x->texts[TEXT_SUBDOMAIN] = json_text(spec, "subdomain", "");
 	ports_add(x, json_object_get(spec, "containers"));
 	ports_add(x, json_object_get(spec, "initContainers"));
 	if (!json_is_true(json_object_get(spec, "hostNetwork")))
@@ -182,7 +176,7 @@ static bool is_ready(const json_t *metadata, const json_t *status)
 	json_array_foreach (json_object_get(status, "conditions"), i, one) {
 		const char *is = json_string_value(json_object_get(one, "status"));
 
-		if (is && streq(text_of(one, "type"), "Ready") && !streq(is, "True"))
+		if (is && streq(json_text(one, "type", ""), "Ready") && !streq(is, "True"))
 			return false;
 	}
 	return true;
@@ -190,7 +184,7 @@ static bool is_ready(const json_t *metadata, const json_t *status)
 
 static bool has_ended(const json_t *status)
 {
-	const char *phase = text_of(status, "phase");
+	const char *phase = json_text(status, "phase", "");
 
 	return streq(phase, "Succeeded") || streq(phase, "Failed");
 }

@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#pragma once
+/* json - small helpers over jansson, which trust the shape of no document. No state. */
+#include <jansson.h>
+
+/** json_text() - Return: the string at @key, borrowed from @o; @fallback when there is none, or @o
+ * is no object. */
+const char *json_text(const json_t *o, const char *key, const char *fallback);

@@ -21,8 +21,7 @@
 
 /* For the pod to be known and to have its certificate. */
 #define STATE_TIMEOUT_US (5 * 1000000ULL)
-/* For a tunnel and the answer to CONNECT: longer than the tunnel's own deadlines, which say more.
- */
+/* For a tunnel and the answer to CONNECT: longer than its own deadlines, which say more. */
 #define CONNECT_TIMEOUT_US (30 * 1000000ULL)
 /* Where another endpoint may be asked: a node that vanished says nothing until its tunnels' PINGs
  * run out. */
@@ -50,6 +49,8 @@ static void attempt_free(struct outbound *o)
 	dial_wait_cancel(&a->dial_wait);
 	pool_wait_cancel(&a->pool_wait);
 	names_cancel(&a->name_wait);
+	for (size_t i = 0; i < a->silent_count; i++)
+		workload_unref(a->silent[i]);
 	free(a);
 }
 
@@ -109,6 +110,8 @@ struct resolve_choice outbound_choice(struct outbound *o)
 		.avoid_count = a->avoid_count,
 		.avoid_named = a->avoid_named,
 		.avoid_named_count = a->avoid_named_count,
+		.silent = a->silent,
+		.silent_count = a->silent_count,
 	};
 }
 
@@ -122,6 +125,17 @@ static uint64_t answer_us(const struct outbound *o)
 static const struct workload *client_of(const struct state *s, const struct pod *p)
 {
 	return state_client(s, p->uid, p->service_account);
+}
+
+/* note_silent() - whom it asks says nothing, and so may all of its node, unless that is ours. */
+static void note_silent(struct outbound *o)
+{
+	struct workload *dst = o->conn.dst_workload;
+	struct attempt *a = o->attempt;
+
+	if (a->has_endpoint && dst && a->silent_count < OUTBOUND_AVOID_MAX &&
+	    !streq(dst->place->node, o->conn.src_workload->place->node))
+		a->silent[a->silent_count++] = workload_ref(dst);
 }
 
 bool outbound_try_next(struct outbound *o)
@@ -327,6 +341,8 @@ static void no_tunnel(struct outbound *o, enum hbone_stage stage, int error, con
 		outbound_retry_after(o, 1);
 		return;
 	}
+	if (error == -ETIMEDOUT)
+		note_silent(o);
 	if ((stage != HBONE_STAGE_TLS || is_starting(stage, error)) && outbound_try_next(o))
 		return;
 	if (is_starting(stage, error) && outbound_may_retry(o)) {
@@ -488,10 +504,13 @@ static void on_timer(struct loop_timer *t)
 		outbound_resolve(o);
 		return;
 	}
-	if (state_wait_is_waiting(&o->attempt->state_wait))
+	if (state_wait_is_waiting(&o->attempt->state_wait)) {
 		conn_fail(&o->conn, CONN_IDENTITY_ERROR,
 			  "no certificate or no data about this pod in time");
-	else if (outbound_try_next(o))
+		return;
+	}
+	note_silent(o);
+	if (outbound_try_next(o))
 		attempt_drop(o);
 	else
 		conn_fail(&o->conn, CONN_CONNECT, CONN_IO_ERROR ": " CONN_TOO_LATE);

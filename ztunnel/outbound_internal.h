@@ -36,6 +36,8 @@ struct attempt {
 	uint32_t refusals;                            /* of the stream by a tunnel */
 	struct cv_sockaddr avoid[OUTBOUND_AVOID_MAX]; /* endpoints that failed it */
 	size_t avoid_count;
+	struct workload *silent[OUTBOUND_AVOID_MAX]; /* of these those that said nothing; counted */
+	size_t silent_count;
 	struct cv_sockaddr endpoint; /* being tried, if has_endpoint */
 	bool has_endpoint;
 	bool has_others;

@@ -72,12 +72,23 @@ static bool is_name_avoided(const struct resolve_choice *c, const struct workloa
 	return false;
 }
 
+/* is_on_silent_node() - it would cost as long as the last one did, to no better end. */
+static bool is_on_silent_node(const struct resolve_choice *c, const struct workload *w)
+{
+	for (size_t i = 0; i < c->silent_count; i++)
+		if (*w->place->node && streq(c->silent[i]->place->node, w->place->node))
+			return true;
+	return false;
+}
+
 static bool endpoint_is_usable(const struct wish *wish, const struct endpoint *e)
 {
 	const struct cv_addr *addr =
 		pick_addr(e->workload, &wish->orig->addr, wish->service->def->families);
 	uint16_t port = pick_port(wish->service, e->link, ntohs(wish->orig->port));
 
+	if (!wish->is_any_node && is_on_silent_node(wish->choice, e->workload))
+		return false;
 	if (pick_is_named(e->workload))
 		return port && !is_name_avoided(wish->choice, e->workload);
 	return addr && port && !pick_is_avoided(wish->choice, addr, port);
@@ -219,7 +230,7 @@ static const struct endpoint *pick_sticky(const struct wish *wish)
 	return found;
 }
 
-const struct endpoint *pick_endpoint(const struct wish *wish)
+static const struct endpoint *pick_usable(const struct wish *wish)
 {
 	const struct service_def *d = wish->service->def;
 	const struct endpoint *e = NULL;
@@ -230,4 +241,13 @@ const struct endpoint *pick_endpoint(const struct wish *wish)
 	    !(wish->node && d->is_external_local))
 		e = pick_fast(wish, wish->choice->random);
 	return e ? e : pick_ranked(wish, wish->choice->random);
+}
+
+const struct endpoint *pick_endpoint(const struct wish *wish)
+{
+	const struct endpoint *e = pick_usable(wish);
+	struct wish any = *wish;
+
+	any.is_any_node = true;
+	return e || wish->choice->silent_count == 0 ? e : pick_usable(&any);
 }

@@ -12,6 +12,7 @@ struct wish {
 	const struct cv_sockaddr *orig;
 	const struct resolve_choice *choice;
 	const char *node; /* asked for by a node port of this one; NULL: otherwise */
+	bool is_any_node; /* those that say nothing, too */
 };
 
 /** pick_endpoint() - Return: NULL: none that is wanted serves this port. */

@@ -50,6 +50,9 @@ struct resolve_choice {
 	/* Endpoints whose names DNS did not resolve; only compared. */
 	const struct workload *const *avoid_named;
 	size_t avoid_named_count;
+	/* Those that said nothing: what is on their nodes comes last. */
+	struct workload *const *silent;
+	size_t silent_count;
 };
 
 /**

@@ -51,6 +51,17 @@ static void make_services(const struct rig *f, struct state_builder *b, bool has
 						     .addrs = {PEER_ADDR},
 						     .services = {PEER_SERVICE_KEY},
 						     .is_tcp = f->is_peer_plain});
+	for (unsigned int i = 1; i <= f->silent; i++) {
+		char name[32], addr[32];
+
+		(void)snprintf(name, sizeof(name), "silent-%u", i);
+		(void)snprintf(addr, sizeof(addr), SILENT_ADDR, i);
+		mesh_put_workload(b, &(struct mesh_workload){.name = name,
+							     .account = "server",
+							     .node = "silent",
+							     .addrs = {addr},
+							     .services = {SERVICE_KEY}});
+	}
 	mesh_put_service(b, &(struct mesh_service){.name = "plain",
 						   .vips = {PLAIN_SERVICE_ADDR},
 						   .ports = {80, APP_PORT}});

@@ -24,6 +24,7 @@
 #define PEER_SERVICE_ADDR "10.96.0.3"
 #define PEER_SERVICE_KEY  "demo/peer.demo.svc.cluster.local"
 #define REFUSING_ADDR     "127.0.0.9"
+#define SILENT_ADDR       "127.0.1.%u" /* from 1 on, `silent` of them */
 #define WAIT_MS           60000
 #define WORKERS           2
 
@@ -46,8 +47,9 @@ struct rig {
 	unsigned int added, drained;
 	uint32_t server_incarnation; /* of what is published next */
 	bool is_agent_dead;
-	bool is_peer_plain; /* in what is published next; and so has_peer_twin */
+	bool is_peer_plain; /* in what is published next; and so has_peer_twin, silent */
 	bool has_peer_twin;
+	unsigned int silent;        /* further endpoints of the first service, all of one node */
 	const char *server_account; /* in what is published next; NULL: its own */
 	const char *peer_san;       /* of the peer's service; NULL: none */
 	bool is_plain_blocking;     /* sockets for plain dials: connect(2) itself fails */

@@ -329,6 +329,34 @@ static void endpoints_that_refused_are_avoided(void **state)
 	assert_false(up.is_chosen);
 }
 
+static void what_is_on_a_silent_node_comes_last(void **state)
+{
+	static const char *const names[] = {"a", "b", "c"}, *const addrs[] = {"10.0.0.2",
+									      "10.0.0.3",
+									      "10.0.0.4"};
+	struct fixture *f = *state;
+	struct cv_sockaddr avoid[2] = {mesh_sockaddr("10.0.0.2:8080"),
+				       mesh_sockaddr("10.0.0.4:8080")};
+	struct workload *silent;
+	struct resolve_choice choice = {.avoid = avoid, .avoid_count = 1, .silent = &silent};
+
+	put_httpd(f, &(struct mesh_service){.ports = {80, 8080}});
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		mesh_put_workload(f->b, &(struct mesh_workload){.name = names[i],
+								.node = i < 2 ? "gone" : "n2",
+								.addrs = {addrs[i]},
+								.services = {HTTPD}});
+	(void)go(f, "10.96.0.1:80", 0);
+	silent = (struct workload *)(uintptr_t)state_workload_by_addr(f->s, &avoid[0].addr);
+	choice.silent_count = 1;
+	for (uint32_t i = 0; i < 16; i++) {
+		choice.random = i << 28;
+		assert_string_equal(go_avoiding(f, &choice).workload->name, "c");
+	}
+	choice.avoid_count = 2;
+	assert_string_equal(go_avoiding(f, &choice).workload->name, "b");
+}
+
 static void failover_leaves_a_zone_whose_endpoints_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -513,6 +541,7 @@ int main(void)
 		T(failover_prefers_near_ones_while_there_are_any),
 		T(a_near_one_without_weight_leaves_it_to_the_far_ones),
 		T(endpoints_that_refused_are_avoided),
+		T(what_is_on_a_silent_node_comes_last),
 		T(failover_leaves_a_zone_whose_endpoints_refused),
 		T(affinity_keeps_a_client_at_one_endpoint),
 		T(affinity_moves_only_the_clients_of_what_is_gone),

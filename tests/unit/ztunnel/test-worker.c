@@ -276,6 +276,37 @@ TEST(another_endpoint_is_asked_when_one_says_nothing)
 	(void)close_fd(silent);
 }
 
+/* More of the service's endpoints are there than may fail a connection. */
+TEST(a_node_that_says_nothing_is_asked_once_for_a_connection)
+{
+	struct rig *f = *cmocka_state;
+	int silent[7];
+	struct pair p[12];
+
+	f->silent = ARRAY_SIZE(silent);
+	rig_publish(f, true, false);
+	rig_turn_workers(f);
+	for (unsigned int i = 0; i < ARRAY_SIZE(silent); i++) {
+		char addr[32];
+
+		(void)snprintf(addr, sizeof(addr), SILENT_ADDR, i + 1);
+		silent[i] = rig_listen(addr, 15008);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++) {
+		p[i].client = app_dial(f, SERVICE_ADDR ":80");
+		app_say(p[i].client, "first words");
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++) {
+		p[i].server = app_accept(f, WAIT_MS);
+		assert_true(p[i].server >= 0);
+		app_expect(p[i].server, "first words");
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++)
+		app_pair_close(&p[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(silent); i++)
+		(void)close_fd(silent[i]);
+}
+
 TEST(next_plain_endpoint_is_tried_when_one_refuses)
 {
 	struct rig *f = *cmocka_state;
@@ -496,6 +527,7 @@ int main(void)
 		T(closed_port_is_refused),
 		T(next_endpoint_is_tried_when_one_refuses),
 		T(another_endpoint_is_asked_when_one_says_nothing),
+		T(a_node_that_says_nothing_is_asked_once_for_a_connection),
 		T(next_plain_endpoint_is_tried_when_one_refuses),
 		T(all_endpoints_refusing_is_refused),
 		T(ztunnel_itself_is_no_destination),

@@ -176,6 +176,8 @@ static void tell(struct analysis *a, const struct source_error *e)
 	(void)snprintf(origin, sizeof(origin), "%s%s%s%s%s", *e->kind ? e->kind : "file",
 		       *e->kind ? " " : "", e->namespace_, *e->namespace_ ? "/" : "", e->name);
 	(void)snprintf(reference, sizeof(reference), "%s:%u", e->file, e->line);
+	(void)str_utf8(origin);
+	(void)str_utf8(reference);
 	findings_add(a->findings, &f, "%s%s%s", e->field, *e->field ? ": " : "", e->message);
 }
 

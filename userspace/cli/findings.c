@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/str.h"
 #include "json.h"
 #include "term.h"
 
@@ -19,7 +20,7 @@ void findings_add(json_t *list, const struct finding *f, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	(void)vsnprintf(message, sizeof(message), fmt, ap);
+	(void)str_vprint(message, sizeof(message), fmt, ap);
 	va_end(ap);
 	(void)json_array_append_new(list,
 				    json_pack("{s:s,s:s,s:s,s:s*,s:s}", "code", f->code, "level",

@@ -65,6 +65,7 @@ void condition_add(struct condition *c, const char *field, const char *message)
 	(void)str_copy(before, sizeof(before), c->message);
 	(void)str_concat(c->message, sizeof(c->message), before, *before ? "; " : "", field,
 			 *field ? ": " : "", message);
+	(void)str_utf8(c->message);
 }
 
 json_t *condition_patch(const struct condition *c, const struct condition *before, const char *kind,

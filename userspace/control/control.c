@@ -111,7 +111,7 @@ static void mesh_field_compare(struct control *c, const struct object *obj, cons
 		       "not in force: it is read when culvert-control starts, if no option says "
 		       "otherwise; \"%.200s\" stays",
 		       running);
-	mesh_field_warn(c, obj, field, text);
+	mesh_field_warn(c, obj, field, str_utf8(text));
 }
 
 static void mesh_warn(struct control *c, const struct object *obj)

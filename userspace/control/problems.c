@@ -7,6 +7,7 @@
 
 #include "base/list.h"
 #include "base/log.h"
+#include "base/str.h"
 
 #define PROBLEMS_MAX 10000
 #define LINE_MAX_LEN 2048
@@ -218,15 +219,18 @@ json_t *problems_to_json(const struct problems *p)
 	struct problem *e;
 
 	list_for_each_entry (e, &p->all, link) {
-		if (e->is_cleared)
+		/* a file's name may be any bytes */
+		_cleanup_(freep) char *file = strdup(e->file);
+
+		if (e->is_cleared || !file)
 			continue;
 		(void)json_array_append_new(
 			array,
-			json_pack("{s:s#,s:i,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "file", e->file,
-				  (int)strlen(e->file), "line", (int)e->line, "kind", e->kind,
-				  "namespace", e->namespace_, "name", e->name, "field", e->field,
-				  "message", e->message, "severity",
-				  e->is_warning ? "warning" : "error", "version", CULVERT_VERSION));
+			json_pack("{s:s,s:i,s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "file", str_utf8(file),
+				  "line", (int)e->line, "kind", e->kind, "namespace", e->namespace_,
+				  "name", e->name, "field", e->field, "message", e->message,
+				  "severity", e->is_warning ? "warning" : "error", "version",
+				  CULVERT_VERSION));
 	}
 	return array;
 }

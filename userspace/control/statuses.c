@@ -246,6 +246,7 @@ static void version_add(struct condition *c)
 
 	(void)str_copy(before, sizeof(before), c->message);
 	(void)str_concat(c->message, sizeof(c->message), HONOURED_AS_OF, before);
+	(void)str_utf8(c->message);
 }
 
 static void want_settle(struct subject *u)

@@ -106,6 +106,12 @@ static void what_is_not_understood_is_named(void **state)
 		{"response.code == 99999999999999999999", "is no whole number"},
 		{"source.address == 'a", "a string does not end"},
 		{"source.address == 'a\\x'", "the escape \"\\x\" is not understood"},
+		/* of a character of two bytes the first is quoted, which is none */
+		{"source.address == 'a\\\xc3\xa9'", "the escape \"\\?\" is not understood"},
+		{"true \xc3\xa9"
+		 "a\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3"
+		 "\xa9",
+		 "\xc3\xa9?\" is not"},
 		{"request.duration > duration('1 day')", "duration() takes a string"},
 		{"request.duration > duration('9999999999999s')", "duration() takes a string"},
 		{"response.code in ['a']", "a list holds another type"},

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """analyze: each message once where it is due and not where it is not; files, thresholds, what is left out."""
 import json
+import os
 import sys
 
 import pytest
@@ -125,6 +126,19 @@ def test_files_without_a_cluster(api, cli, tmp_path):
     assert "No such file" in cli.run("analyze", "--use-kube=false", "none.yaml", code=1)
     cli.run("analyze", "--use-kube=false", code=2)
     assert not api.log
+
+
+@pytest.mark.parametrize("name, text, says", [
+    (b"\xe9.yaml", b"mtls: {mode: STRIKT}", "(PeerAuthentication x/p ?.yaml:4) spec.mtls.mode"),
+    (b"a.yaml", "mtls: {mode: aé}".replace("é", 40 * "é").encode(), 'aééééééééééééééééééééééééééééé?"'),
+    (b"b.yaml", b"mtls: {mode: '\xff'}", "(file b.yaml:1) not YAML: invalid"),
+], ids=["name", "value", "byte"])
+def test_what_is_no_text_is_told_of_all_the_same(cli, tmp_path, name, text, says):
+    """A name or a value that is no UTF-8, or is quoted up to the middle of a character: no JSON takes it."""
+    with open(os.path.join(os.fsencode(tmp_path), name), "wb") as f:
+        f.write(b"apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n"
+                b"metadata: {name: p, namespace: x}\nspec: {" + text + b"}\n")
+    assert says in cli.run("analyze", "--use-kube=false", ".", code=79).replace("./", "")
 
 
 def test_each_kind_that_is_read_is_looked_at_in_files(cli, tmp_path):

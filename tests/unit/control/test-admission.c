@@ -109,6 +109,28 @@ static void what_is_wrong_is_refused_with_its_field(void **state)
 	}
 }
 
+#define E2  "\xc3\xa9\xc3\xa9"
+#define E10 E2 E2 E2 E2 E2
+#define E40 E10 E10 E10 E10
+
+/* What is quoted of it is cut inside a character, which no JSON takes. */
+static void what_is_wrong_is_told_in_whole_characters(void **state)
+{
+	static const char *const reviews[] = {
+		REVIEW(SECURITY, ",\"object\":" POLICY("{\"action\":\"a" E40 "\"}")),
+		REVIEW(SECURITY,
+		       ",\"object\":" POLICY(
+			       "{\"a" E40 E40 E40 E40 E40 E40 E40 E40 E40 E40 E40 E40 E40 "\":1}")),
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(reviews); i++) {
+		_cleanup_(freep) char *message = refusal(reviews[i], NULL);
+
+		assert_non_null(message);
+		assert_non_null(strstr(message, i ? "\xc3\xa9?: unknown field" : "\xc3\xa9?\""));
+	}
+}
+
 #define DRY(kind, value)                                                                           \
 	"{\"apiVersion\":\"security.istio.io/v1\",\"kind\":\"" kind "\",\"metadata\":{\"name\":"   \
 	"\"x\",\"namespace\":\"demo\",\"annotations\":{\"istio.io/dry-run\":\"" value "\"}},"      \
@@ -257,6 +279,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_right_is_let_in),
 		cmocka_unit_test(what_is_wrong_is_refused_with_its_field),
+		cmocka_unit_test(what_is_wrong_is_told_in_whole_characters),
 		cmocka_unit_test(a_dry_run_is_one_where_istio_says_so),
 		cmocka_unit_test(each_kind_that_is_read_is_looked_at),
 		cmocka_unit_test(what_was_stored_before_may_change_around_its_spec),

@@ -74,6 +74,23 @@ static void a_problem_that_is_repaired_goes(void **state)
 	assert_int_equal(count(p), 1);
 }
 
+/* No JSON takes that. */
+static void a_file_whose_name_is_no_utf8_is_told_of(void **state)
+{
+	_cleanup_(problems_freep) struct problems *p = start();
+	struct source_error other = in_file;
+	json_t *json;
+
+	other.file = "\xe9.yaml";
+	problems_add(p, PROBLEM_SOURCE, &other);
+	json = problems_to_json(p);
+	assert_string_equal(json_string_value(json_object_get(json_array_get(json, 0), "file")),
+			    "?.yaml");
+	json_decref(json);
+	problems_clear_file(p, other.file);
+	assert_int_equal(count(p), 0);
+}
+
 static void source_and_model_do_not_clear_each_other(void **state)
 {
 	_cleanup_(problems_freep) struct problems *p = start();
@@ -127,6 +144,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_problem_that_stays_is_kept_once),
 		cmocka_unit_test(a_problem_that_is_repaired_goes),
+		cmocka_unit_test(a_file_whose_name_is_no_utf8_is_told_of),
 		cmocka_unit_test(source_and_model_do_not_clear_each_other),
 		cmocka_unit_test(what_hides_a_policy_is_waited_for_however_many_there_are),
 	};

@@ -345,6 +345,20 @@ static void test_a_message_without_end_is_cut(void **state)
 	assert_int_equal(strlen(c.message), CONDITION_MESSAGE_MAX - 1);
 }
 
+/* Or it would not be written at all, and be tried again for ever. */
+static void test_a_message_is_cut_between_characters(void **state)
+{
+	struct condition c = {.is_there = true}, none = {0};
+	json_t *patch;
+
+	for (int i = 0; i < 1000; i++)
+		condition_add(&c, "", "\xc3\xa9\xc3\xa9");
+	patch = condition_patch(&c, &none, "AuthorizationPolicy", "now");
+	assert_non_null(patch);
+	json_decref(patch);
+	assert_string_equal(c.message + strlen(c.message) - 3, "\xc3\xa9?");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 /* An istiod that is still there says of a policy what it thinks. */
@@ -401,6 +415,7 @@ int main(void)
 		TEST(test_kinds_without_effect_are_found_in_an_older_version),
 		TEST(test_a_refused_write_is_tried_again_and_a_deletion_ends_it),
 		TEST(test_a_message_without_end_is_cut),
+		TEST(test_a_message_is_cut_between_characters),
 		TEST(test_who_writes_the_same_again_and_again_is_left_alone),
 		TEST(test_who_has_gone_is_found_out_without_an_event),
 	};

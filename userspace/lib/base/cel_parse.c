@@ -36,7 +36,7 @@ static uint16_t bad(struct parser *p, const char *fmt, ...)
 		return 0;
 	p->is_bad = true;
 	va_start(ap, fmt);
-	(void)vsnprintf(p->problem->text, sizeof(p->problem->text), fmt, ap);
+	(void)str_vprint(p->problem->text, sizeof(p->problem->text), fmt, ap);
 	va_end(ap);
 	return 0;
 }

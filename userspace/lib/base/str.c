@@ -176,6 +176,12 @@ char *str_utf8(char *s)
 	return s;
 }
 
+char *str_vprint(char *dst, size_t size, const char *fmt, va_list ap)
+{
+	(void)vsnprintf(dst, size, fmt, ap);
+	return str_utf8(dst);
+}
+
 /* read_all() - read until the end, into a growing block: /proc files have no size to ask for. */
 static int read_all(int fd, size_t max, char **buf, size_t *len)
 {

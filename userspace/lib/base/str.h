@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* str - string helpers. No state. */
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -36,6 +37,9 @@ size_t str_concat_list(char *dst, size_t size, const char *const *texts);
 /** str_utf8() - what is no UTF-8 in it, as where a text was cut inside a character, becomes "?": no
  * JSON takes it. Return: @s. */
 char *str_utf8(char *s);
+/** str_vprint() - as vsnprintf(), and str_utf8() of what fits: for words that quote what others
+ * have written. Return: @dst. */
+char *str_vprint(char *dst, size_t size, const char *fmt, va_list ap) _printf_(3, 0);
 /** file_read() - a whole file of at most @max bytes, NUL-terminated, caller frees. @ret_len may be
  * NULL. Return: 0; -errno; -EFBIG. */
 _must_check_ int file_read(const char *path, size_t max, char **ret, size_t *ret_len);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/str.h"
 #include "model/impl.h"
 #include "source/honoured.h"
 
@@ -48,8 +49,9 @@ void report(struct model *m, const char *field, bool is_warning, const char *fmt
 	/* Zeroed, since it is hashed as it lies. */
 	memset(one, 0, sizeof(*one));
 	(void)snprintf(one->field, sizeof(one->field), "%s", field);
+	(void)str_utf8(one->field);
 	va_start(ap, fmt);
-	(void)vsnprintf(one->message, sizeof(one->message), fmt, ap);
+	(void)str_vprint(one->message, sizeof(one->message), fmt, ap);
 	va_end(ap);
 	one->is_warning = is_warning;
 	m->reports_count++;

@@ -46,7 +46,7 @@ static int report_lost(struct parse *p, const struct source_error *err)
 	if (!err->hides_policy)
 		return report(p, err);
 	(void)snprintf(message, sizeof(message), "%.900s" MANIFEST_HIDES, err->message);
-	hiding.message = message;
+	hiding.message = str_utf8(message);
 	return report(p, &hiding);
 }
 
@@ -215,7 +215,7 @@ static int kind_of(struct parse *p, const struct object *o, const struct schema_
 		(void)snprintf(message, sizeof(message),
 			       "unknown kind \"%.60s\": expected one of %s", o->kind,
 			       schema_kind_names());
-		return report_unnamed(p, o, "kind", message, is_like_policy(o));
+		return report_unnamed(p, o, "kind", str_utf8(message), is_like_policy(o));
 	}
 	namespace_ = object_value(o, "metadata.namespace");
 	if (namespace_ && !json_is_string(namespace_))

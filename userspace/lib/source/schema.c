@@ -51,9 +51,10 @@ void schema_problem(struct schema_report *r, const char *fmt, ...)
 	if (r->count++ >= PROBLEMS_MAX)
 		return;
 	va_start(ap, fmt);
-	(void)vsnprintf(message, sizeof(message), fmt, ap);
+	(void)str_vprint(message, sizeof(message), fmt, ap);
 	va_end(ap);
-	r->on_problem(r->arg, r->path, message);
+	/* cut, where it is very long */
+	r->on_problem(r->arg, str_utf8(r->path), message);
 }
 
 static const char *type_expected(const struct schema *s)

@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/map.h"
+#include "base/str.h"
 #include "source/scalar.h"
 
 #define ANCHORS_MAX 1024
@@ -46,7 +47,7 @@ static void note(struct builder *b, unsigned int line, const char *fmt, ...)
 		return;
 	b->doc.bad_line = line;
 	va_start(ap, fmt);
-	(void)vsnprintf(b->doc.problem, sizeof(b->doc.problem), fmt, ap);
+	(void)str_vprint(b->doc.problem, sizeof(b->doc.problem), fmt, ap);
 	va_end(ap);
 }
 

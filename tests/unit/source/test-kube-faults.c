@@ -190,6 +190,47 @@ static void watches_that_are_refused_are_no_storm_of_lists(void **state)
 	assert_false(has(f, "delete"));
 }
 
+/* Each list succeeds, each watch ends after the one event that is the arg. */
+static bool end_watches(struct fake_api *a, int fd, const char *method, const char *path,
+			const char *body)
+{
+	if (strstr(path, "watch=1")) {
+		a->n_watches++;
+		fake_answer(fd, 200, a->arg);
+	} else {
+		a->n_lists++;
+		fake_answer(fd, 200, LIST("7", NS("a", "7")));
+	}
+	return true;
+}
+
+static void watches_that_end_at_once_are_no_storm(void **state)
+{
+	static char *const events[] = {
+		EVENT("ERROR", "{\"kind\":\"Status\",\"code\":410}"),
+		EVENT("ERROR", "{\"kind\":\"Status\",\"code\":500}"),
+		EVENT("BOOKMARK", "{\"metadata\":{\"resourceVersion\":\"8\"}}"),
+	};
+	struct fixture *f = *state;
+	uint64_t until_us;
+
+	synced_with(f, LIST("7", NS("a", "7")));
+	f->api.on_request = end_watches;
+	fake_end(&f->api);
+	for (size_t i = 0; i < ARRAY_SIZE(events); i++) {
+		f->api.arg = events[i];
+		f->api.n_lists = f->api.n_watches = 0;
+		the_clock.is_fast = true;
+		until_us = now_monotonic_us() + REFUSED_US;
+		while (now_monotonic_us() < until_us)
+			assert_true(loop_run_once(f->loop, -1) >= 0);
+		the_clock.is_fast = false;
+		assert_in_range(f->api.n_watches, 2, REFUSED_US / 10000000 + 15);
+		assert_in_range(f->api.n_lists, 0, f->api.n_watches + 1);
+	}
+	assert_false(has(f, "delete"));
+}
+
 static bool refuse_token_one(struct fake_api *a, int fd, const char *method, const char *path,
 			     const char *body)
 {
@@ -283,6 +324,7 @@ int main(void)
 		CASE(a_page_that_is_gone_begins_the_list_anew),
 		CASE(half_an_hour_without_a_server),
 		CASE(watches_that_are_refused_are_no_storm_of_lists),
+		CASE(watches_that_end_at_once_are_no_storm),
 		CASE(a_token_that_has_expired_is_waited_for),
 		CASE(a_kind_is_read_in_an_older_version_where_there_is_no_newer),
 		CASE(a_kind_whose_version_changes_is_read_on_by_its_new_name),

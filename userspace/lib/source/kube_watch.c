@@ -17,6 +17,7 @@
 #define WATCH_SLACK_US 30000000ULL
 #define BACKOFF_MIN_US 100000ULL
 #define BACKOFF_MAX_US 10000000ULL
+#define WORKS_US       5000000ULL /* a watch that lasts so long was none in vain */
 #define ABSENT_US      2000000ULL /* the API server does not know the kind (yet) */
 #define MESSAGE_MAX    512
 
@@ -38,8 +39,9 @@ struct kube_watch {
 	char *version; /* where the next watch begins; NULL: list first */
 	char *next;    /* of a list's next page; NULL: the first */
 	uint64_t backoff_us;
+	uint64_t started_us; /* this watch */
 	bool is_metadata_only;
-	bool has_data; /* of this watch, of this page */
+	bool has_data; /* of this page */
 	int trouble;   /* that was told: -errno or a status; 0: none */
 };
 
@@ -77,12 +79,6 @@ static void trouble_over(struct kube_watch *w)
 		return;
 	w->trouble = 0;
 	w->ops->on_trouble(w->arg, NULL);
-}
-
-static void works(struct kube_watch *w)
-{
-	w->backoff_us = BACKOFF_MIN_US;
-	trouble_over(w);
 }
 
 static void retry(struct kube_watch *w)
@@ -252,7 +248,8 @@ static void on_listed(void *arg, const struct kube_answer *a)
 		}
 		w->ops->on_list_begin(w->arg);
 		w->ops->on_list_end(w->arg);
-		works(w);
+		w->backoff_us = BACKOFF_MIN_US;
+		trouble_over(w);
 		again_after(w, ABSENT_US);
 		return;
 	}
@@ -270,7 +267,8 @@ static void on_listed(void *arg, const struct kube_answer *a)
 		retry(w);
 		return;
 	}
-	/* the back-off stays until the watch works: one that is refused each time lists anew */
+	/* the back-off stays until a watch has lasted: one that is refused each time, or ends at
+	 * once, lists anew */
 	trouble_over(w);
 	start(w);
 }
@@ -285,6 +283,7 @@ static int on_event(void *arg, enum kube_event event, json_t *object)
 										  : -EREMOTEIO;
 	if (event == KUBE_BOOKMARK && is_older(w, object))
 		return -ESTALE;
+	trouble_over(w);
 	/* first: what hears of the object may take it apart. A failure lists anew. */
 	r = version_keep(w, object);
 	if (r == 0 && event == KUBE_DELETED)
@@ -298,8 +297,6 @@ static int on_watch_data(void *arg, const char *data, size_t len)
 {
 	struct kube_watch *w = arg;
 
-	w->has_data = true;
-	works(w);
 	return kube_frames_feed(&w->frames, data, len, on_event, w);
 }
 
@@ -307,8 +304,11 @@ static void on_watch_end(void *arg, const struct kube_answer *a)
 {
 	struct kube_watch *w = arg;
 	bool is_cut = buf_len(&w->frames.line) > 0;
+	bool has_lasted = loop_now_us(w->loop) - w->started_us >= WORKS_US;
 
 	w->request = NULL;
+	if (has_lasted && a->status == 200)
+		w->backoff_us = BACKOFF_MIN_US;
 	/* It may have been restored meanwhile from an older state, and be past where we are by now:
 	 * no watch tells of what was undone, a list does. */
 	if (a->status != 200 && (a->error || a->status >= 500))
@@ -317,7 +317,7 @@ static void on_watch_end(void *arg, const struct kube_answer *a)
 	if (a->error == 0 && a->status == 200) {
 		/* its time was over; a frame that was cut comes again. One that ends at once must
 		 * not make a busy loop. */
-		if (is_cut || !w->has_data)
+		if (is_cut || !has_lasted)
 			retry(w);
 		else
 			start(w);
@@ -382,7 +382,7 @@ static int watch_start(struct kube_watch *w)
 		.arg = w,
 	};
 
-	w->has_data = false;
+	w->started_us = loop_now_us(w->loop);
 	return base && path ? kube_request_new(w->client, &config, &w->request) : -ENOMEM;
 }
 

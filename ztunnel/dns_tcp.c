@@ -331,10 +331,8 @@ static int reply_pass(struct tcp_client *c, const uint8_t *packet, size_t len)
 	size_t own;
 	int r;
 
-	if (len < DNS_HEADER_LEN)
-		return 0;
 	list_for_each_entry (q, &c->queries, link) {
-		if (q->len < DNS_HEADER_LEN || memcmp(q->packet, packet, 2) != 0)
+		if (!dns_is_reply(q->packet, q->len, packet, len))
 			continue;
 		request = dns_request_of(c->pod, q->packet, q->len, true);
 		dns_metrics_took(d->metrics, &request, loop_now_us(d->loop) - q->started_us);

@@ -173,8 +173,7 @@ static void on_upstream(struct loop_fd *w, uint32_t events _unused_)
 		return;
 	}
 	/* not the answer to this question: go on waiting */
-	if ((size_t)n < DNS_HEADER_LEN || q->len < DNS_HEADER_LEN ||
-	    memcmp(d->packet, q->packet, 2) != 0)
+	if (!dns_is_reply(q->packet, q->len, d->packet, (size_t)n))
 		return;
 	request = dns_request_of(q->pod, q->packet, q->len, false);
 	dns_metrics_took(d->metrics, &request, loop_now_us(d->loop) - q->started_us);

@@ -20,6 +20,7 @@
 #define UDP_SIZE_MAX   1232 /* never a fragment */
 #define POINTER        0xc000
 #define QUESTION_AT    DNS_HEADER_LEN
+#define QUESTION_FIXED 4  /* type, class */
 #define RECORD_FIXED   10 /* type, class, ttl, length */
 #define OPT_RECORD_LEN 11
 
@@ -212,6 +213,52 @@ size_t dns_refusal_write(const uint8_t *query, enum dns_rcode rcode, uint8_t *in
 	memcpy(into, query, 2);
 	put16(into + 2, FLAG_QR | FLAG_RA | flags | (unsigned int)rcode);
 	return DNS_HEADER_LEN;
+}
+
+/* The question at @at, whatever its letters. Return: its length; 0: malformed, or compressed. */
+static size_t question_len(const uint8_t *p, size_t len, size_t at)
+{
+	size_t end = at;
+
+	while (end < len && p[end] != 0 && p[end] <= LABEL_MAX)
+		end += 1 + (size_t)p[end];
+	return end < len && p[end] == 0 && len - end > QUESTION_FIXED
+		       ? end + 1 + QUESTION_FIXED - at
+		       : 0;
+}
+
+/* Names are the same in capitals; lengths of labels are below all letters. */
+static bool is_same_question(const uint8_t *a, const uint8_t *b, size_t len)
+{
+	size_t name = len - QUESTION_FIXED;
+
+	for (size_t i = 0; i < name; i++)
+		if (tolower(a[i]) != tolower(b[i]))
+			return false;
+	return memcmp(a + name, b + name, QUESTION_FIXED) == 0;
+}
+
+bool dns_is_reply(const uint8_t *query, size_t query_len, const uint8_t *reply, size_t len)
+{
+	size_t at = QUESTION_AT;
+	unsigned int count;
+
+	if (query_len < DNS_HEADER_LEN || len < DNS_HEADER_LEN || memcmp(query, reply, 2) != 0 ||
+	    !(get16(reply + 2) & FLAG_QR))
+		return false;
+	count = get16(reply + 4);
+	if (count && count != get16(query + 4))
+		return false;
+	for (; count; count--) {
+		size_t n = question_len(query, query_len, at);
+
+		if (n == 0)
+			return true;
+		if (at + n > len || !is_same_question(query + at, reply + at, n))
+			return false;
+		at += n;
+	}
+	return true;
 }
 
 bool dns_is_question(const uint8_t *packet)

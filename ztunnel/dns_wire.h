@@ -65,6 +65,9 @@ size_t dns_answer_write(const uint8_t *query, const struct dns_query *q, const s
 /** dns_refusal_write() - a header that says no to anything that has one, whatever its opcode.
  * @query: at least DNS_HEADER_LEN. Return: DNS_HEADER_LEN. */
 size_t dns_refusal_write(const uint8_t *query, enum dns_rcode rcode, uint8_t *into);
+/** dns_is_reply() - a response of this number, to these questions where it has any: an error may
+ * come without. What @query asks and nobody can read is not compared. Both of any length. */
+bool dns_is_reply(const uint8_t *query, size_t query_len, const uint8_t *reply, size_t len);
 /** dns_has_answer() - a response that there is such a name, with a record of it? @packet: at least
  * DNS_HEADER_LEN. */
 bool dns_has_answer(const uint8_t *packet);

@@ -31,7 +31,7 @@
 #define BELOW                                                                                      \
 	"\x01x\x04"                                                                                \
 	"wild\x03org\x00"
-#define ANSWER "\x81\x80\0\1\0\0\0\0\0\0" /* a header behind its id */
+#define ANSWER "\x81\x80\0\0\0\0\0\0\0\0" /* a header behind its id, without the question */
 #define TYPE_A "\x00\x01\x00\x01"
 
 static const char ask_httpd[] = HEAD HTTPD TYPE_A;

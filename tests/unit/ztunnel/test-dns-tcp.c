@@ -104,6 +104,40 @@ static void a_tcp_client_that_is_gone_is_not_waited_for(void **state)
 	close(server);
 }
 
+/* Each of them gets its own, in whatever order, and below a wildcard the address is its name's. */
+static void two_tcp_queries_of_one_number_are_told_apart(void **state)
+{
+	struct fixture *f = *state;
+	int server = tcp_socket("10.99.0.1:5300", true);
+	int client = tcp_client(f);
+	uint8_t got[512], reply[sizeof(ask_below) - 1];
+	int up;
+
+	send_prefixed(client, ask_elsewhere, sizeof(ask_elsewhere) - 1);
+	send_prefixed(client, ask_below, sizeof(ask_below) - 1);
+	turn(f);
+	up = accept4(server, NULL, NULL, SOCK_NONBLOCK);
+	assert_true(up >= 0);
+	turn(f);
+	memcpy(reply, ask_below, sizeof(reply));
+	memcpy(reply + 2, "\x81\x83", 2); /* there is no such name */
+	send_prefixed(up, (char *)reply, sizeof(reply));
+	turn(f);
+	assert_int_equal(recv(client, got, sizeof(got), 0), 2 + sizeof(reply));
+	assert_memory_equal(got + 2, reply, sizeof(reply));
+	/* it has been answered: this one is nobody's */
+	send_prefixed(up, (char *)reply, sizeof(reply));
+	turn(f);
+	assert_int_equal(recv(client, got, sizeof(got), 0), -1);
+	assert_int_equal(send(up, "\0\14\x12\x34" ANSWER, 14, 0), 14);
+	turn(f);
+	assert_int_equal(recv(client, got, sizeof(got), 0), 14);
+	close(up);
+	close(server);
+	close(client);
+	turn(f);
+}
+
 /* Read all that is there. Return: bytes. */
 static size_t drain(int fd)
 {
@@ -199,6 +233,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(tcp_queries_are_answered_and_forwarded),
 		T(a_tcp_client_that_is_gone_is_not_waited_for),
+		T(two_tcp_queries_of_one_number_are_told_apart),
 		T(large_tcp_queries_are_bounded_by_their_bytes),
 		T(so_are_the_buffers_of_tcp_connections),
 		T(tcp_junk_hangs_up),

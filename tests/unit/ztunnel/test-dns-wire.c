@@ -71,6 +71,37 @@ TEST(sees_whether_a_nameserver_has_found_a_name)
 		assert_int_equal(dns_has_answer((const uint8_t *)cases[i].header), cases[i].has);
 }
 
+TEST(tells_the_answer_to_a_query_from_others)
+{
+	static const struct {
+		const char *bytes;
+		size_t len;
+		bool is_reply;
+	} cases[] = {
+		{"\x12\x34\x81\x80\0\1\0\1\0\0\0\0" NAME "\0\1\0\1whatever", 32, true},
+		{"\x12\x34\x81\x80\0\1\0\0\0\0\0\0\1a\4dEMO\0\0\1\0\1", 24, true},
+		/* FORMERR, as some write it */
+		{"\x12\x34\x81\x81\0\0\0\0\0\0\0\0", 12, true},
+		{"\x12\x35\x81\x80\0\1\0\0\0\0\0\0" NAME "\0\1\0\1", 24, false},
+		{"\x12\x34\x01\x80\0\1\0\0\0\0\0\0" NAME "\0\1\0\1", 24, false},
+		{"\x12\x34\x81\x80\0\2\0\0\0\0\0\0" NAME "\0\1\0\1", 24, false},
+		{"\x12\x34\x81\x80\0\1\0\0\0\0\0\0" NAME "\0\1\0\1", 23, false},
+		{"\x12\x34\x81\x80\0\1\0\0\0\0\0\0" NAME "\0\x1c\0\1", 24, false},
+		{"\x12\x34\x81\x80\0\1\0\0\0\0\0\0\1b\4demo\0\0\1\0\1", 24, false},
+		{"\x12\x34\x81\x80\0\1\0\0\0\0\0", 11, false},
+	};
+	static const char unreadable[] = HEAD "\xc0\x0c\0\1\0\1";
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		if (dns_is_reply((const uint8_t *)plain, sizeof(plain) - 1,
+				 (const uint8_t *)cases[i].bytes,
+				 cases[i].len) != cases[i].is_reply)
+			fail_msg("case %zu", i);
+	assert_true(dns_is_reply((const uint8_t *)unreadable, sizeof(unreadable) - 1,
+				 (const uint8_t *)cases[0].bytes, cases[0].len));
+	assert_false(dns_is_reply((const uint8_t *)plain, 11, (const uint8_t *)cases[2].bytes, 12));
+}
+
 TEST(leaves_odd_messages_alone)
 {
 	static const struct bad cases[] = {
@@ -188,6 +219,7 @@ int main(void)
 		cmocka_unit_test(reads_a_plain_query),
 		cmocka_unit_test(reads_the_size_that_edns_offers_and_bounds_it),
 		cmocka_unit_test(sees_whether_a_nameserver_has_found_a_name),
+		cmocka_unit_test(tells_the_answer_to_a_query_from_others),
 		cmocka_unit_test(leaves_odd_messages_alone),
 		cmocka_unit_test(any_bytes_are_survived),
 		cmocka_unit_test(writes_addresses_and_keeps_the_question),

@@ -56,7 +56,7 @@ static void everything_else_is_forwarded_byte_for_byte(void **state)
 	const char *const asked[] = {ask_elsewhere, ask_txt,
 				     "\x12\x34\x28\0\0\1\0\0\0\0\0\0 update"};
 	const size_t lens[] = {sizeof(ask_elsewhere) - 1, sizeof(ask_txt) - 1, 19};
-	static const char reply[] = "\x12\x34\x81\x80whatever it says\x00\xff";
+	static const char reply[] = "\x12\x34\x81\x80\0\0whatever it says\x00\xff";
 	uint8_t got[512];
 
 	know_nameserver(f);
@@ -167,20 +167,36 @@ static void a_refusing_nameserver_gives_servfail(void **state)
 	f->server = -1;
 }
 
-static void an_answer_with_another_id_is_not_taken(void **state)
+/* Another id; no response; another name; another type. Then in capitals, and it is. */
+static void an_answer_to_something_else_is_not_taken(void **state)
 {
+	static const struct {
+		size_t at;
+		uint8_t flip;
+	} changes[] = {{0, 1}, {2, 0x80}, {14, 1}, {sizeof(ask_elsewhere) - 4, 1}};
 	struct fixture *f = *state;
 	struct sockaddr_in from;
 	socklen_t len = sizeof(from);
-	uint8_t got[512];
+	uint8_t asked[512], got[512];
+	ssize_t n;
 
 	know_nameserver(f);
 	client_send(f, ask_elsewhere, sizeof(ask_elsewhere) - 1);
-	assert_true(recvfrom(f->server, got, sizeof(got), 0, (struct sockaddr *)&from, &len) > 0);
-	got[0] ^= 1;
-	assert_true(sendto(f->server, got, 40, 0, (struct sockaddr *)&from, len) > 0);
+	n = recvfrom(f->server, asked, sizeof(asked), 0, (struct sockaddr *)&from, &len);
+	assert_int_equal(n, sizeof(ask_elsewhere) - 1);
+	asked[2] |= 0x80;
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+		asked[changes[i].at] ^= changes[i].flip;
+		assert_true(sendto(f->server, asked, (size_t)n, 0, (struct sockaddr *)&from, len) >
+			    0);
+		turn(f);
+		assert_int_equal(client_recv(f, got, sizeof(got)), -1);
+		asked[changes[i].at] ^= changes[i].flip;
+	}
+	asked[14] ^= 0x20;
+	assert_true(sendto(f->server, asked, (size_t)n, 0, (struct sockaddr *)&from, len) > 0);
 	turn(f);
-	assert_int_equal(client_recv(f, got, sizeof(got)), -1);
+	assert_int_equal(client_recv(f, got, sizeof(got)), n);
 }
 
 static void without_sockets_queries_are_bounded(void **state)
@@ -349,7 +365,7 @@ int main(void)
 		T(below_a_wildcard_a_name_that_there_is_has_an_address_of_ours),
 		T(a_query_waits_for_its_nameserver_to_be_known),
 		T(a_refusing_nameserver_gives_servfail),
-		T(an_answer_with_another_id_is_not_taken),
+		T(an_answer_to_something_else_is_not_taken),
 		T(without_sockets_queries_are_bounded),
 		T(other_pods_queries_leave_room_for_some),
 		T(large_queries_of_a_pod_are_bounded_by_their_bytes),

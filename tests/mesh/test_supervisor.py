@@ -6,10 +6,10 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
+from labkit.mesh import wait_until
 
 BIN = Path(os.environ.get("CULVERT_BIN", Path(__file__).resolve().parents[2] / "build/bin"))
 NAMES = ("culvert-control", "culvert-agent", "culvert-ztunnel")
@@ -18,16 +18,6 @@ echo "$@" >>"$0.args"
 trap 'exit 0' TERM
 while :; do sleep 0.2; done
 """
-
-
-def wait_for(check, timeout=60):
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        value = check()
-        if value:
-            return value
-        time.sleep(0.02)
-    raise AssertionError("waited too long")
 
 
 def is_alive(pid):
@@ -99,24 +89,24 @@ def node(tmp_path):
 
 def test_a_dead_process_is_started_again(node):
     node.start()
-    pids = wait_for(node.pids)
+    pids = wait_until(node.pids)
     for name, old in zip(NAMES, pids):
         os.killpg(old, signal.SIGKILL)
-        wait_for(lambda: node.pid(name) and node.pid(name) != old)
+        wait_until(lambda: node.pid(name) and node.pid(name) != old)
     assert "signal=KILL" in node.log.read_text(encoding="utf-8")
-    wait_for(lambda: "--ztunnel-user culvert-ztunnel" in node.args("culvert-agent"))
+    wait_until(lambda: "--ztunnel-user culvert-ztunnel" in node.args("culvert-agent"))
 
 
 def test_a_new_supervisor_takes_the_running_ones_over(node):
     first = node.start()
-    pids = wait_for(node.pids)
+    pids = wait_until(node.pids)
     first.kill()
     first.wait()
     second = node.start()
-    wait_for(lambda: node.log.read_text(encoding="utf-8").count("process taken over") == 3)
+    wait_until(lambda: node.log.read_text(encoding="utf-8").count("process taken over") == 3)
     assert node.pids() == pids
     os.killpg(pids[1], signal.SIGKILL)
-    wait_for(lambda: node.pid(NAMES[1]) and node.pid(NAMES[1]) != pids[1])
+    wait_until(lambda: node.pid(NAMES[1]) and node.pid(NAMES[1]) != pids[1])
     second.terminate()
     assert second.wait(60) == 0
     assert not any(is_alive(pid) for pid in pids)
@@ -126,7 +116,7 @@ def test_a_stale_pid_file_is_not_believed(node):
     node.run_dir.mkdir()
     (node.run_dir / "culvert-agent.pid").write_text(f"{os.getpid()} 1\n", encoding="utf-8")
     node.start()
-    assert wait_for(node.pids)[1] != os.getpid()
+    assert wait_until(node.pids)[1] != os.getpid()
 
 
 def test_sigterm_stops_all_and_a_stubborn_one_is_killed(node):
@@ -134,7 +124,7 @@ def test_sigterm_stops_all_and_a_stubborn_one_is_killed(node):
     supervisor = subprocess.Popen(node.command("--config-dir", str(node.folder), "--grace", "1"),
                                   stderr=subprocess.DEVNULL)
     node.supervisors.append(supervisor)
-    pids = wait_for(node.pids)
+    pids = wait_until(node.pids)
     supervisor.terminate()
     assert supervisor.wait(60) == 0
     assert not any(is_alive(pid) for pid in pids)
@@ -151,7 +141,7 @@ def test_a_process_that_cannot_start_ends_the_node(node):
 
 def test_a_second_supervisor_is_refused_in_one_line(node):
     node.start()
-    wait_for(node.pids)
+    wait_until(node.pids)
     done = subprocess.run(node.command("--config-dir", str(node.folder)), capture_output=True, text=True, check=False)
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "already running" in done.stderr
 

@@ -17,6 +17,7 @@
 #include "base/str.h"
 #include "net/unix.h"
 #include "tests/unit/source/fake-api.h"
+#include "tests/unit/turn.h"
 #include "tls/identity.h"
 #include "tls/key.h"
 #include "xds/ca_client.h"
@@ -161,10 +162,7 @@ static int teardown(void **state)
 
 static void run_until_answers(struct fixture *f, size_t n)
 {
-	uint64_t end = now_monotonic_us() + 10000000;
-
-	while (f->n_answers < n && now_monotonic_us() < end)
-		(void)loop_run_once(f->loop, 50);
+	turn_until(f->loop, 10000, f->n_answers >= n);
 	assert_int_equal(f->n_answers, n);
 }
 

@@ -17,6 +17,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "net/unix.h"
+#include "tests/unit/turn.h"
 #include "tls/key.h"
 #include "userspace/control/control.h"
 #include "userspace/lib/xds/authorization.pb-c.h"
@@ -224,10 +225,7 @@ static int teardown(void **state)
 
 static void run_until(struct fixture *f, const char *name, bool is_there)
 {
-	uint64_t end = now_monotonic_us() + 10000000;
-
-	while ((map_get_str(f->names, name) != NULL) != is_there && now_monotonic_us() < end)
-		(void)loop_run_once(f->loop, 20);
+	turn_until(f->loop, 10000, (map_get_str(f->names, name) != NULL) == is_there);
 	assert_true((map_get_str(f->names, name) != NULL) == is_there);
 }
 
@@ -273,10 +271,7 @@ static void a_change_in_the_folder_reaches_the_client(void **state)
 
 static void run_until_configs(struct fixture *f, size_t n)
 {
-	uint64_t end = now_monotonic_us() + 10000000;
-
-	while (f->n_configs < n && now_monotonic_us() < end)
-		(void)loop_run_once(f->loop, 20);
+	turn_until(f->loop, 10000, f->n_configs >= n);
 	assert_int_equal(f->n_configs, n);
 }
 
@@ -516,13 +511,9 @@ static double metric_of(const struct fixture *f, const char *sample)
 
 static void run_until_metric(struct fixture *f, const char *sample, double wanted)
 {
-	uint64_t end = now_monotonic_us() + 10000000;
-	double got = metric_of(f, sample);
+	double got;
 
-	while (got != wanted && now_monotonic_us() < end) {
-		(void)loop_run_once(f->loop, 20);
-		got = metric_of(f, sample);
-	}
+	turn_until(f->loop, 10000, (got = metric_of(f, sample)) == wanted);
 	if (got != wanted)
 		fail_msg("%s: %f, not %f", sample, got, wanted);
 }

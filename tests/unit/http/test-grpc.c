@@ -15,6 +15,7 @@
 
 #include "base/str.h"
 #include "tests/unit/fast-clock.h"
+#include "tests/unit/turn.h"
 
 #define BIG (3 * 1024 * 1024)
 
@@ -199,10 +200,7 @@ static void call(struct fixture *f, const char *path, uint64_t timeout_us, size_
 
 static void run_until(struct fixture *f, const bool *flag)
 {
-	uint64_t end = now_monotonic_us() + 10000000;
-
-	while (!*flag && now_monotonic_us() < end)
-		(void)loop_run_once(f->loop, 100);
+	turn_until(f->loop, 10000, *flag);
 	assert_true(*flag);
 }
 

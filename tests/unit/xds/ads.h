@@ -13,6 +13,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "net/unix.h"
+#include "tests/unit/turn.h"
 #include "xds/client.h"
 #include "xds/server.h"
 
@@ -239,9 +240,6 @@ static inline void look(struct fixture *f)
 /* run_until() - the server has counted @n of them. */
 static inline void run_until(struct fixture *f, const uint64_t *counted, uint64_t n)
 {
-	uint64_t end = now_monotonic_us() + 20000000;
-
-	while (*counted < n && now_monotonic_us() < end)
-		(void)loop_run_once(f->loop, 50);
+	turn_until(f->loop, 20000, *counted >= n);
 	assert_int_equal(*counted, n);
 }

@@ -14,6 +14,7 @@
 #include "http/grpc.h"
 #include "net/unix.h"
 #include "tests/unit/fast-clock.h"
+#include "tests/unit/turn.h"
 #include "tests/unit/ztunnel/mesh.h"
 #include "tls/identity.h"
 #include "userspace/control/ca.h"
@@ -121,10 +122,7 @@ static int teardown(void **state)
 
 static void run_until(struct fixture *f, const unsigned int *what, unsigned int count, int limit_ms)
 {
-	uint64_t end = now_monotonic_us() + (uint64_t)limit_ms * 1000;
-
-	while (*what < count && now_monotonic_us() < end)
-		assert_true(loop_run_once(f->loop, 20) >= 0);
+	turn_until(f->loop, limit_ms, *what >= count);
 }
 
 static void assert_state(struct fixture *f, const char *state, size_t chain)

@@ -233,6 +233,15 @@ static bool is_agreed(const struct job *j)
 	return false;
 }
 
+/* What Istio's profile of that name has besides. */
+static void say_spans(struct job *j)
+{
+	if (streq(profile_of(j), "demo"))
+		progress_note(&j->run.progress,
+			      "Tracing is not installed: ztunnels make no spans, so that nothing "
+			      "is sampled, at 100 %% or less");
+}
+
 static void say_gateways(struct job *j)
 {
 	static const char *const names[] = {"Ingress gateways", "Egress gateways"};
@@ -322,6 +331,7 @@ static int work(struct job *j)
 		return 0;
 	}
 	say_gateways(j);
+	say_spans(j);
 	say_shared(j);
 	return 0;
 }

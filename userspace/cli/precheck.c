@@ -24,6 +24,7 @@
 #define DEFINITIONS "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 #define MINOR_MIN    25 /* of Kubernetes 1: what the manifests need */
+#define MINOR_TESTED 35 /* the newest that tools/kube has */
 #define KERNEL_MAJOR 5
 #define KERNEL_MINOR 15
 
@@ -33,6 +34,13 @@ void precheck_version(const json_t *version, json_t *list)
 	long major = strtol(json_text(version, "major", "0"), NULL, 10);
 	long minor = strtol(json_text(version, "minor", "0"), NULL, 10); /* "31+" */
 
+	if (major > 1 || (major == 1 && minor > MINOR_TESTED)) {
+		f.level = FINDING_INFO;
+		f.code = "CUL0008";
+		findings_add(list, &f,
+			     "Kubernetes %s is newer than what Culvert is tested on, 1.%d",
+			     json_text(version, "gitVersion", "of this version"), MINOR_TESTED);
+	}
 	if (major > 1 || (major == 1 && minor >= MINOR_MIN))
 		return;
 	findings_add(list, &f, "Kubernetes %s is too old: 1.%d or newer is needed",

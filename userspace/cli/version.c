@@ -17,7 +17,7 @@
 #define VERSION_MAX 256
 
 struct version_options {
-	bool is_short, is_local;
+	bool is_short, is_local, is_remote;
 	const char *output;
 };
 
@@ -31,6 +31,11 @@ static const struct option_def version_defs[] = {
 	 .type = OPTION_BOOL,
 	 .offset = offsetof(struct version_options, is_local),
 	 .help = "this program's alone: no cluster is asked"},
+	{.name = "remote",
+	 .type = OPTION_BOOL,
+	 .offset = offsetof(struct version_options, is_remote),
+	 .default_value = "true",
+	 .help = "the cluster's, too; --remote=false is --client"},
 	CLI_OPTION_OUTPUT(offsetof(struct version_options, output)),
 	{0},
 };
@@ -165,7 +170,7 @@ int cli_version(int argc, char **argv)
 {
 	static const struct cli_syntax syntax = {
 		.defs = version_defs,
-		.usage = "culvert version [--short | --client] [-o short|json|yaml]",
+		.usage = "culvert version [--short | --client | --remote] [-o short|json|yaml]",
 		.help = "Print which build of Culvert this is, and which builds the control plane "
 			"and the nodes of the cluster run; without a cluster, the kernel here.",
 	};
@@ -183,7 +188,7 @@ int cli_version(int argc, char **argv)
 		return 0;
 	}
 	all = json_pack("{s:s}", "client", CULVERT_VERSION);
-	r = !o.is_local && kube_is_there() ? ask(all) : 0;
+	r = !o.is_local && o.is_remote && kube_is_there() ? ask(all) : 0;
 	if (!streq(o.output, "short")) {
 		json_print(all, o.output);
 	} else if (json_object_get(all, "dataPlane")) {

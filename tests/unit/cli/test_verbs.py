@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What looks at a cluster: version, precheck, status, proxy-status, ztunnel-config, describe, tag, bug-report, and how it is found."""
+"""What looks at a cluster: version, status, proxy-status, ztunnel-config, describe, tag, bug-report, and how it is found."""
 import base64
 import contextlib
 import functools
@@ -69,6 +69,8 @@ def test_version_counts_what_runs(mesh, cli):
     said = cli.run("version")
     assert "control plane version: v7 (1 replicas)" in said and "data plane version: v7 (2 nodes)" in said
     assert cli.json("version")["dataPlane"] == {"v7": 2}
+    assert cli.run("version", "--remote") == cli.run("version", "--remote=true") == said
+    assert cli.run("version", "--remote=false") == cli.run("version", "--client") != said
 
 
 def test_status_of_a_cluster(mesh, cli):
@@ -376,57 +378,6 @@ def test_a_node_agent_that_is_being_replaced(mesh, cli):
     assert "captured" in cli.run("describe", "pod", "web.shop")
     mesh.delete(("v1", "pods", MESH, "ztunnel-n1"))
     assert "pod ztunnel-before: culvert: not running" in cli.run("zc", "all", "--node", "n1", code=1)
-
-
-@pytest.mark.parametrize("change, said, code", [
-    (lambda a: setattr(a, "version", ("1", "22+", "v1.22.1")), "Error [IST0142] (API server) Kubernetes v1.22.1 is too old", 1),
-    (lambda a: a.named("Node", "n1")["status"]["nodeInfo"].update(kernelVersion="5.4.0-1"), "(Node n1) Linux 5.4.0-1 is too old", 1),
-    (lambda a: a.named("Node", "n1")["status"]["nodeInfo"].update(architecture="arm64"), "needs an image made with make ARCH=arm64", 0),
-    (lambda a: a.named("Node", "n1")["status"]["nodeInfo"].update(architecture="s390x"), "its architecture is s390x", 1),
-    (lambda a: a.named("Node", "n1")["status"]["nodeInfo"].update(operatingSystem="windows"), "runs no Linux", 0),
-    (lambda a: a.put(namespace("x", istio_injection="true")), "label istio-injection=true means nothing: enabled or disabled", 0),
-    (lambda a: a.put({**namespace(MESH), "metadata": {"name": MESH, "labels": {"pod-security.kubernetes.io/enforce": "baseline"}}}),
-     "label it privileged", 1),
-    (lambda a: a.put({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "cilium", "namespace": "kube-system"}}),
-     "socketLB.hostNamespaceOnly=true", 0),
-    (lambda a: a.put({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "istio-cni-node", "namespace": "kube-system"}}),
-     "Istio's CNI plugin is there", 1),
-    (lambda a: a.forbidden.add(("create", "customresourcedefinitions")), "may not create customresourcedefinitions", 1),
-    (lambda a: a.faults.append(Fault("GET", "/api/v1/nodes", 403)), "may not list /api/v1/nodes", 0),
-    (lambda a: a.faults.append(Fault("GET", "/version", 401, "Unauthorized")), "Unauthorized", 1),
-])
-def test_precheck_names_the_cause(api, cli, change, said, code):
-    assert "✔ No issues found" in cli.run("precheck")
-    change(api)
-    for words in (["precheck"], ["x", "precheck"], ["experimental", "precheck"]):
-        assert said in cli.run(*words, code=code)
-
-
-def definition(kind, *versions, group="security.istio.io"):
-    plural = kind.lower() + "s"
-    return {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": f"{plural}.{group}"},
-            "spec": {"group": group, "names": {"kind": kind, "plural": plural},
-                     "versions": [{"name": v.lstrip("-"), "served": not v.startswith("-")} for v in versions]}}
-
-
-@pytest.mark.parametrize("kind, versions, found", [
-    ("PeerAuthentication", ("v1", "v1beta1"), None),
-    ("PeerAuthentication", ("-v1", "v1beta1", "v1alpha1"), "serves v1beta1, v1alpha1 only, of an older Istio: what is "
-     "there is read as v1beta1, but the API server refuses a PeerAuthentication written as v1; install newer definitions"),
-    ("RequestAuthentication", ("v1beta1",), "is read as v1beta1"),
-    ("PeerAuthentication", ("v1alpha1", "-v1beta1"), "serves v1alpha1, which is not read: no PeerAuthentication has any effect"),
-    ("Gateway", ("v1alpha2",), None),  # of a group that is not Istio's
-])
-def test_precheck_knows_definitions_of_an_older_istio(api, cli, kind, versions, found):
-    api.put(definition(kind, *versions, group="gateway.networking.k8s.io" if kind == "Gateway" else "security.istio.io"))
-    said = cli.run("precheck", "--set", "components.base.enabled=false")
-    assert ("[CUL0007]" in said) is bool(found) and (found or "No issues") in said
-    if found:
-        assert "Warning [CUL0007] (CustomResourceDefinition " in said
-        said = cli.run("precheck")  # which brings its own
-        assert "Info [CUL0007]" in said and "the installation adds v1" in said
-    api.faults = [Fault("GET", "/customresourcedefinitions", 403)]
-    assert "may not list /apis/apiextensions.k8s.io/v1/customresourcedefinitions" in cli.run("precheck")
 
 
 PROFILES = ("default", "demo", "minimal", "production")

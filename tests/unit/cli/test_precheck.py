@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""precheck: what a cluster lacks, and who is in the way."""
+import os
+import subprocess
+
+import pytest
+from conftest import ROOT
+from fake_api import MESH, Fault, namespace
+
+BUILD = os.path.join(ROOT, "tools", "kube", "build")
+# minor versions that clusters are built of, newest first
+TESTED = [int(v.split(".")[1]) for v in subprocess.run([BUILD, "--versions"], stdout=subprocess.PIPE, text=True, check=True).stdout.split()]
+
+
+def test_tested_versions_are_documented(api, cli):
+    with open(os.path.join(ROOT, "tools", "deploy", "PLATFORMS.md"), encoding="utf-8") as f:
+        assert f"tested on {', '.join(f'1.{minor}' for minor in TESTED)}" in f.read()
+    for minor in TESTED:
+        api.version = ("1", str(minor), f"v1.{minor}.0")
+        assert "No issues found" in cli.run("precheck")
+
+
+@pytest.mark.parametrize("change, said, code", [
+    (lambda a: setattr(a, "version", ("1", "22+", "v1.22.1")), "Error [IST0142] (API server) Kubernetes v1.22.1 is too old", 1),
+    (lambda a: setattr(a, "version", ("1", f"{TESTED[0] + 1}+", "v1.99.0")),
+     f"Info [CUL0008] (API server) Kubernetes v1.99.0 is newer than what Culvert is tested on, 1.{TESTED[0]}", 0),
+    (lambda a: a.named("Node", "n1")["status"]["nodeInfo"].update(kernelVersion="5.4.0-1"), "(Node n1) Linux 5.4.0-1 is too old", 1),
+    (lambda a: a.named("Node", "n1")["status"]["nodeInfo"].update(architecture="arm64"), "needs an image made with make ARCH=arm64", 0),
+    (lambda a: a.named("Node", "n1")["status"]["nodeInfo"].update(architecture="s390x"), "its architecture is s390x", 1),
+    (lambda a: a.named("Node", "n1")["status"]["nodeInfo"].update(operatingSystem="windows"), "runs no Linux", 0),
+    (lambda a: a.put(namespace("x", istio_injection="true")), "label istio-injection=true means nothing: enabled or disabled", 0),
+    (lambda a: a.put({**namespace(MESH), "metadata": {"name": MESH, "labels": {"pod-security.kubernetes.io/enforce": "baseline"}}}),
+     "label it privileged", 1),
+    (lambda a: a.put({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "cilium", "namespace": "kube-system"}}),
+     "socketLB.hostNamespaceOnly=true", 0),
+    (lambda a: a.put({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "istio-cni-node", "namespace": "kube-system"}}),
+     "Istio's CNI plugin is there", 1),
+    (lambda a: a.forbidden.add(("create", "customresourcedefinitions")), "may not create customresourcedefinitions", 1),
+    (lambda a: a.faults.append(Fault("GET", "/api/v1/nodes", 403)), "may not list /api/v1/nodes", 0),
+    (lambda a: a.faults.append(Fault("GET", "/version", 401, "Unauthorized")), "Unauthorized", 1),
+])
+def test_precheck_names_the_cause(api, cli, change, said, code):
+    assert "✔ No issues found" in cli.run("precheck")
+    change(api)
+    for words in (["precheck"], ["x", "precheck"], ["experimental", "precheck"]):
+        assert said in cli.run(*words, code=code)
+
+
+def definition(kind, *versions, group="security.istio.io"):
+    plural = kind.lower() + "s"
+    return {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": f"{plural}.{group}"},
+            "spec": {"group": group, "names": {"kind": kind, "plural": plural},
+                     "versions": [{"name": v.lstrip("-"), "served": not v.startswith("-")} for v in versions]}}
+
+
+@pytest.mark.parametrize("kind, versions, found", [
+    ("PeerAuthentication", ("v1", "v1beta1"), None),
+    ("PeerAuthentication", ("-v1", "v1beta1", "v1alpha1"), "serves v1beta1, v1alpha1 only, of an older Istio: what is "
+     "there is read as v1beta1, but the API server refuses a PeerAuthentication written as v1; install newer definitions"),
+    ("RequestAuthentication", ("v1beta1",), "is read as v1beta1"),
+    ("PeerAuthentication", ("v1alpha1", "-v1beta1"), "serves v1alpha1, which is not read: no PeerAuthentication has any effect"),
+    ("Gateway", ("v1alpha2",), None),  # of a group that is not Istio's
+])
+def test_precheck_knows_definitions_of_an_older_istio(api, cli, kind, versions, found):
+    api.put(definition(kind, *versions, group="gateway.networking.k8s.io" if kind == "Gateway" else "security.istio.io"))
+    said = cli.run("precheck", "--set", "components.base.enabled=false")
+    assert ("[CUL0007]" in said) is bool(found) and (found or "No issues") in said
+    if found:
+        assert "Warning [CUL0007] (CustomResourceDefinition " in said
+        said = cli.run("precheck")  # which brings its own
+        assert "Info [CUL0007]" in said and "the installation adds v1" in said
+    api.faults = [Fault("GET", "/customresourcedefinitions", 403)]
+    assert "may not list /apis/apiextensions.k8s.io/v1/customresourcedefinitions" in cli.run("precheck")

@@ -125,16 +125,26 @@ def test_another_leads_when_the_leader_goes(cluster, mesh):
         scale(cluster, 1)
 
 
+def known(namespace):
+    """Does the ztunnel of n1 know workloads of this namespace?"""
+    return any(w["namespace"] == namespace for w in json.loads(culvert("zc", "workload", "--node", "n1", "-o", "json")))
+
+
 def test_discovery_selectors_are_live(cluster, mesh_config, apps):
+    eventually(lambda: known(apps), what="without selectors all are of the mesh")
     mesh_config(discoverySelectors=[{"matchLabels": {"team": "mesh"}}])
-    cluster.run("create", "namespace", "outside")
-    cluster.run("create", "namespace", "inside")
+    eventually(lambda: not known(apps), what="who is not selected is known no longer")
+    for name in ("outside", "inside"):
+        cluster.run("create", "namespace", name)
+        eventually(lambda n=name: cluster.run("get", "serviceaccount", "-n", n, "default", check=False), what="the account")
+        cluster.apply(pod(name, "one", "client", "n2"))
+        cluster.wait_ready(name, "one")
     try:
         cluster.run("label", "namespace", "inside", "team=mesh")
-        eventually(lambda: root(cluster, "inside"), what="a selected namespace has the roots")
-        assert root(cluster, "outside") is None
+        eventually(lambda: root(cluster, "inside") and known("inside"), what="a selected namespace has the roots, and its pods are known")
+        assert root(cluster, "outside") is None and not known("outside")
         cluster.run("label", "namespace", "outside", "team=mesh")
-        eventually(lambda: root(cluster, "outside"), what="one that is selected later gets them")
+        eventually(lambda: root(cluster, "outside") and known("outside"), what="one that is selected later gets them, too")
     finally:
         cluster.run("delete", "namespace", "inside", "outside", "--wait=false")
 

@@ -44,6 +44,22 @@ def test_a_label_meshes_running_pods(cluster, apps, label):
     assert canary.was_seen()
 
 
+def test_a_namespace_is_made_with_its_label(cluster, mesh, namespace):
+    """As manifests have it, and its pods in the same breath: they are of the mesh from their first connection on."""
+    made = f"{namespace}-made"
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": made, "labels": {LABEL: "ambient"}}})
+    try:
+        eventually(lambda: cluster.run("get", "serviceaccount", "-n", made, "default", check=False), what="the account")
+        cluster.apply(pod(made, "web", "nginx", "n1"), service(made, "web"), pod(made, "client", "client", "n2"))
+        cluster.wait_ready(made, "web", "client")
+        assert cluster.is_captured(made, "web") and cluster.is_captured(made, "client")
+        with Canary(cluster) as canary:
+            eventually(lambda: cluster.curl(made, "client", f"http://web/{canary.word}"), what="an answer")
+        assert not canary.was_seen()
+    finally:
+        cluster.run("delete", "namespace", made, "--wait=false")
+
+
 def test_the_server_sees_its_client(cluster, apps):
     enrol(cluster, apps, "web", "client")
     ip = cluster.get("pod", "-n", apps, "client")["status"]["podIP"]

@@ -139,7 +139,8 @@ FLAT = (*(("decision", f"{scope}_us_10000", f"{scope}_us_10", 2.0) for scope in 
           for part in ("control_pod", "control_policy", "ztunnel")),
         *((row, f"{what}_{share}_ms_{size}", f"{what}_{share}_ms_small", 2.0)
           for row, what in (("policy_effect", "cut"), ("policy_effect", "refused"), ("endpoint_connection", "reached"))
-          for share in ("p50", "p99") for size in SIZES[1:]))
+          for share in ("p50", "p99") for size in SIZES[1:]),
+        *(("endpoint_effect", f"{share}_ms_10k_pods", f"{share}_ms_1k_pods", 2.0) for share in ("p50", "p99")))
 
 
 # What is asked as a ratio inside the run: row, metric, contestant, which ratio (`added`: what the contestant adds to no mesh, to what

@@ -71,11 +71,10 @@ static bool is_like_policy(const struct object *o)
 	       has_policy_words(o->kind, strlen(o->kind));
 }
 
-/* What is said of an object that is not checked against a schema. */
-static int report_object(struct parse *p, const struct object *o, const char *field,
-			 const char *message, bool is_warning)
+static struct source_error error_of(const struct parse *p, const struct object *o,
+				    const char *field, const char *message)
 {
-	const struct source_error err = {
+	return (struct source_error){
 		.file = p->file,
 		.line = object_line(o, field),
 		.kind = o->kind,
@@ -83,9 +82,15 @@ static int report_object(struct parse *p, const struct object *o, const char *fi
 		.name = o->name,
 		.field = field,
 		.message = message,
-		.is_warning = is_warning,
 	};
+}
 
+static int report_object(struct parse *p, const struct object *o, const char *field,
+			 const char *message, bool is_warning)
+{
+	struct source_error err = error_of(p, o, field, message);
+
+	err.is_warning = is_warning;
 	return report(p, &err);
 }
 
@@ -93,33 +98,15 @@ static int report_object(struct parse *p, const struct object *o, const char *fi
 static int report_unnamed(struct parse *p, const struct object *o, const char *field,
 			  const char *message, bool hides_policy)
 {
-	const struct source_error err = {
-		.file = p->file,
-		.line = object_line(o, field),
-		.kind = o->kind,
-		.namespace_ = o->namespace_,
-		.name = o->name,
-		.field = field,
-		.message = message,
-		.hides_policy = hides_policy,
-	};
+	struct source_error err = error_of(p, o, field, message);
 
+	err.hides_policy = hides_policy;
 	return report_lost(p, &err);
 }
 
 static void tell(struct parse *p, const char *field, const char *message, bool is_warning)
 {
-	struct source_error err = {
-		.file = p->file,
-		.line = object_line(p->object, field),
-		.kind = p->object->kind,
-		.namespace_ = p->object->namespace_,
-		.name = p->object->name,
-		.field = field,
-		.message = message,
-		.is_warning = is_warning,
-	};
-	int r = report(p, &err);
+	int r = report_object(p, p->object, field, message, is_warning);
 
 	if (r != 0 && p->error == 0)
 		p->error = r;

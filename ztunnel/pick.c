@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+#include "base/fnv1a.h"
 #include "base/str.h"
 #include "net/addr.h"
 
@@ -193,13 +194,9 @@ static const struct endpoint *pick_fast(const struct wish *wish, uint32_t random
  * the same on every node and worker, without a table of who went where. */
 static uint64_t affinity_score(const struct cv_addr *client, const char *uid)
 {
-	const uint8_t *p = (const uint8_t *)client;
-	uint64_t h = 0xcbf29ce484222325ULL;
+	uint64_t h = fnv1a(FNV1A_START, client, sizeof(*client));
 
-	for (size_t i = 0; i < sizeof(*client); i++)
-		h = (h ^ p[i]) * 0x100000001b3ULL;
-	for (; *uid; uid++)
-		h = (h ^ (uint8_t)*uid) * 0x100000001b3ULL;
+	h = fnv1a(h, uid, strlen(uid));
 	h = (h ^ (h >> 33)) * 0xff51afd7ed558ccdULL;
 	h = (h ^ (h >> 33)) * 0xc4ceb9fe1a85ec53ULL;
 	return h ^ (h >> 33);

@@ -6,16 +6,15 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/fnv1a.h"
 #include "base/str.h"
 
 #define NAME_MAX_POD 253
 
-static uint64_t fnv1a(const char *s)
+static uint64_t text_hash(const char *s)
 {
-	uint64_t h = 0xcbf29ce484222325u;
+	uint64_t h = fnv1a(FNV1A_START, s, strlen(s));
 
-	for (; *s; s++)
-		h = (h ^ (uint8_t)*s) * 0x100000001b3u;
 	return h ^ (h >> 29);
 }
 
@@ -34,7 +33,7 @@ static uint64_t json_hash(const json_t *j)
 	_cleanup_(freep) char *text =
 		json_dumps(j, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
 
-	return text ? fnv1a(text) : 0;
+	return text ? text_hash(text) : 0;
 }
 
 static json_t *child_object(json_t *o, const char *key)
@@ -91,7 +90,7 @@ static json_t *deployment_pod(const json_t *deployment, const char *template_has
 
 	(void)snprintf(set_name, sizeof(set_name), "%s-%s", name, template_hash);
 	(void)snprintf(pod_name, sizeof(pod_name), "%s-%u", set_name, index);
-	hash_to_name(fnv1a(pod_name), 5, suffix);
+	hash_to_name(text_hash(pod_name), 5, suffix);
 	(void)snprintf(pod_name, sizeof(pod_name), "%s-%s", set_name, suffix);
 	meta = lab_get(template, "metadata") ? json_deep_copy(lab_get(template, "metadata"))
 					     : json_object();

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "culvert/cni.h"
 
 #define VERSION_UNSAID "0.1.0" /* by the specification: a configuration without cniVersion */
@@ -40,14 +41,9 @@ static int fail(struct config *c, enum config_error code, const char *what, cons
 
 /* ---- the text of one value, as it was written ---- */
 
-static bool is_space(char c)
-{
-	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
 static const char *space_skip(const char *p)
 {
-	while (is_space(*p))
+	while (json_is_blank(*p))
 		p++;
 	return p;
 }

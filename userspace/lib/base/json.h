@@ -2,7 +2,14 @@
 #pragma once
 /* json - small helpers over jansson, which trust the shape of no document. No state. */
 #include <jansson.h>
+#include <stdbool.h>
 
 /** json_text() - Return: the string at @key, borrowed from @o; @fallback when there is none, or @o
  * is no object. */
 const char *json_text(const json_t *o, const char *key, const char *fallback);
+
+/** json_is_blank() - may it stand between values? */
+static inline bool json_is_blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}

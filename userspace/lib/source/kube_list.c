@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "source/kube_prune.h"
 
 #define ITEMS_DEPTH 2 /* the list's object, its items */
@@ -38,14 +39,9 @@ static int taken(struct feeding *f)
 	return l->place == KUBE_LIST_ITEM ? keep(&l->item, KUBE_ITEM_MAX, from, f->p) : 0;
 }
 
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\n' || c == '\t' || c == '\r';
-}
-
 static size_t blanks_strip(const char *text, size_t len)
 {
-	while (len > 0 && is_blank(text[len - 1]))
+	while (len > 0 && json_is_blank(text[len - 1]))
 		len--;
 	return len;
 }

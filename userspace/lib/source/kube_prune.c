@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/macros.h"
 
 struct shape;
@@ -175,18 +176,13 @@ static const char *skip_nested(const char *p, const char *end)
 	return end;
 }
 
-static bool is_blank(char c)
-{
-	return c == ' ' || c == '\n' || c == '\t' || c == '\r';
-}
-
 static const char *skip_value(const char *p, const char *end)
 {
 	if (p < end && *p == '"')
 		return skip_string(p, end);
 	if (p < end && (*p == '{' || *p == '['))
 		return skip_nested(p, end);
-	while (p < end && !is_blank(*p) && *p != ',' && *p != ']' && *p != '}')
+	while (p < end && !json_is_blank(*p) && *p != ',' && *p != ']' && *p != '}')
 		p++;
 	return p;
 }
@@ -194,7 +190,7 @@ static const char *skip_value(const char *p, const char *end)
 /* What comes next, blanks aside; 0: the end. */
 static char next_of(struct cut *c)
 {
-	while (c->p < c->end && is_blank(*c->p))
+	while (c->p < c->end && json_is_blank(*c->p))
 		c->p++;
 	return c->p < c->end ? *c->p : '\0';
 }

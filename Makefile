@@ -90,7 +90,8 @@ $(BUILD)/gen-obj/%.o: $(BUILD)/gen/%.c
 
 # BPF: foo.bpf.c -> foo.bpf.o, linked into culvert.bpf.o -> culvert.skel.h; the same bytes for every ARCH and folder.
 BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -Wno-unused-parameter \
-	-Wno-missing-declarations -fdebug-compilation-dir=. -Iinclude -I. -I/usr/include/$(TRIPLE)
+	-Wno-missing-declarations -fdebug-compilation-dir=. -Iinclude -I. -I/usr/include/$(TRIPLE) \
+	$(if $(cross),-idirafter /usr/$(TRIPLE)/include)
 bpf-objs := $(patsubst %.c,$(BUILD)/%.o,$(bpf-srcs))
 $(BUILD)/bpf/%.bpf.o: bpf/%.bpf.c
 	$(call say,BPF,$<)

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/map.h"
 #include "base/str.h"
 #include "net/addr.h"
 #include "ztunnel/state.h"
@@ -35,6 +36,11 @@ static bool is_cluster_name(const char *host, const char *cluster_domain)
 	return str_has_suffix(host, suffix);
 }
 
+static bool is_text(const char *text, const char *s, size_t n)
+{
+	return strlen(text) == n && memcmp(text, s, n) == 0;
+}
+
 /* "web-0.nginx" + ".demo.svc.cluster.local": a pod that names itself below its headless service. */
 static const struct service *find_pod(struct search *x, const char *name)
 {
@@ -42,16 +48,18 @@ static const struct service *find_pod(struct search *x, const char *name)
 	const struct service *v =
 		dot ? state_service_by_hostname(x->state, dot + 1, x->client->namespace_) : NULL;
 	size_t n = dot ? strcspn(dot + 1, ".") : 0;
+	uint32_t hash;
 
-	if (!v || v->def->vips_count || !is_cluster_name(v->def->hostname, x->cluster_domain))
+	if (!v || !v->pod_names || !is_cluster_name(v->def->hostname, x->cluster_domain))
 		return NULL;
 	n += (size_t)(dot + 1 - name);
+	hash = (uint32_t)map_hash(name, n);
 	for (size_t i = 0; i < v->endpoints_count; i++) {
-		const char *own = v->endpoints[i].workload->rare->dns_name;
+		const struct workload *w = v->endpoints[i].workload;
 
-		if (strlen(own) != n || strncmp(own, name, n) != 0)
+		if (v->pod_names[i] != hash || !is_text(w->rare->dns_name, name, n))
 			continue;
-		x->pod = v->endpoints[i].workload;
+		x->pod = w;
 		return v;
 	}
 	return NULL;

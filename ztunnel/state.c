@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/map.h"
 #include "net/cidr.h"
 #include "tls/identity.h"
 #include "ztunnel/arena.h"
@@ -58,11 +59,31 @@ static void service_def_release(struct service_def *d)
 	free(d);
 }
 
+int service_name_pods(struct service *s)
+{
+	size_t first = 0;
+
+	while (first < s->endpoints_count && !*s->endpoints[first].workload->rare->dns_name)
+		first++;
+	if (s->def->vips_count || first == s->endpoints_count)
+		return 0;
+	s->pod_names = calloc(s->endpoints_count, sizeof(s->pod_names[0]));
+	if (!s->pod_names)
+		return -ENOMEM;
+	for (size_t i = first; i < s->endpoints_count; i++) {
+		const char *name = s->endpoints[i].workload->rare->dns_name;
+
+		s->pod_names[i] = (uint32_t)map_hash(name, strlen(name));
+	}
+	return 0;
+}
+
 static void service_release(struct service *s)
 {
 	for (size_t i = 0; i < s->endpoints_count; i++)
 		workload_unref(s->endpoints[i].workload);
 	free(s->endpoints);
+	free(s->pod_names);
 	service_def_unref(s->def);
 	free(s);
 }

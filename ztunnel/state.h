@@ -181,6 +181,8 @@ struct service {
 	struct service_def *def; /* counted */
 	struct endpoint *endpoints;
 	size_t endpoints_count;
+	/* hash of each endpoint's dns_name; NULL where none has one, or where it has addresses */
+	uint32_t *pod_names;
 };
 
 struct workload *workload_ref(struct workload *w);

@@ -476,6 +476,8 @@ static int service_make(const struct service_entry *e, struct service **ret)
 			.weight_end = sum,
 		};
 	}
+	if (service_name_pods(s) < 0)
+		return -ENOMEM;
 	*ret = TAKE_PTR(s);
 	return 0;
 }

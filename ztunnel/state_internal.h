@@ -66,6 +66,9 @@ void state_tables_release(struct state_tables *t);
 _must_check_ int state_new_aside(const struct state *last, const struct state_tables *now,
 				 struct state **ret);
 
+/** service_name_pods() - so that a question about one pod of a headless service compares numbers,
+ * not names. Return: 0; -ENOMEM. */
+_must_check_ int service_name_pods(struct service *s);
 /** state_is_here() - a workload of this node: its control plane says so, or the agent, which has a
  * pod of that name. */
 bool state_is_here(const struct state_builder *b, const struct workload *w);

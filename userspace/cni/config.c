@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/str.h"
 #include "culvert/cni.h"
 
 #define VERSION_UNSAID "0.1.0" /* by the specification: a configuration without cniVersion */
@@ -36,6 +37,7 @@ static int fail(struct config *c, enum config_error code, const char *what, cons
 	c->code = code;
 	(void)snprintf(c->error, sizeof(c->error), "%s%s%.100s%s", what, found ? " \"" : "",
 		       found ? found : "", found ? "\"" : "");
+	(void)str_utf8(c->error);
 	return -EINVAL;
 }
 

@@ -40,6 +40,9 @@ static void the_previous_result_stays_as_it_was_written(void **state)
 	}
 }
 
+#define E5  "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9"
+#define E10 E5 E5
+
 static void what_is_wrong_has_its_code(void **state)
 {
 	static const struct {
@@ -56,6 +59,7 @@ static void what_is_wrong_has_its_code(void **state)
 		{"{}", CONFIG_ERROR_VERSION},
 		{"{\"cniVersion\":\"0.2.0\"}", CONFIG_ERROR_VERSION},
 		{"{\"cniVersion\":\"1.2.0\"}", CONFIG_ERROR_VERSION},
+		{"{\"cniVersion\":\"a" E10 E10 E10 E10 E10 E10 "\"}", CONFIG_ERROR_VERSION},
 		{"{\"cniVersion\":\"1.0.0\",\"agentSocket\":\"a\"}", CONFIG_ERROR_INVALID},
 		{"{\"cniVersion\":\"1.0.0\",\"agentSocket\":1}", CONFIG_ERROR_INVALID},
 		{"{\"cniVersion\":\"1.0.0\",\"exemptNamespaces\":\"a\"}", CONFIG_ERROR_INVALID},
@@ -66,10 +70,16 @@ static void what_is_wrong_has_its_code(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct config c;
+		json_t *text;
 
 		assert_int_equal(config_read(rows[i].text, strlen(rows[i].text), &c), -EINVAL);
 		assert_int_equal(c.code, rows[i].code);
 		assert_true(c.error[0]);
+		/* no JSON takes a character that is cut: there would be no error, but "out of
+		 * memory" */
+		text = json_string(c.error);
+		assert_non_null(text);
+		json_decref(text);
 		config_clear(&c);
 	}
 }

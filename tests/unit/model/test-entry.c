@@ -293,6 +293,20 @@ static void a_group_gives_its_entries_what_they_leave_out(void **state)
 	assert_null(workload_of(f, VM)->capacity);
 }
 
+/* As in Istio, where a field that holds 0 is one that is not there. */
+static void a_weight_of_zero_is_none(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, ENTRY("demo", "api",
+			   "{hosts: [api.example.com], resolution: STATIC, " API_PORT
+			   ", endpoints: [{address: 192.0.2.7, weight: 0}]}"));
+	assert_null(workload_of(f, API_AT)->capacity);
+	(void)put(f, WORKLOAD("demo", "zero", "{address: 192.0.2.8, weight: 0}"));
+	assert_null(
+		workload_of(f, "Kubernetes/networking.istio.io/WorkloadEntry/demo/zero")->capacity);
+}
+
 static void under_registry_only_what_only_a_name_decides_is_resolved_here(void **state)
 {
 	static const char uid[] =
@@ -520,6 +534,7 @@ int main(void)
 		T(names_become_endpoints_for_dns),
 		T(a_workload_entry_may_have_a_name),
 		T(a_group_gives_its_entries_what_they_leave_out),
+		T(a_weight_of_zero_is_none),
 		T(under_registry_only_what_only_a_name_decides_is_resolved_here),
 		T(under_registry_only_a_wildcard_has_a_range_for_the_names_below_it),
 		T(under_registry_only_a_tcp_port_beside_named_ones_stays_open),

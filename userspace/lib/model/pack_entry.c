@@ -227,7 +227,7 @@ static int set_place(const struct place *at, workload_msg *msg, struct scratch *
 static int fill_workload(const struct model *m, const json_t *entry, const struct place *at,
 			 workload_msg *msg, struct scratch *a)
 {
-	const json_t *weight = json_object_get(entry, "weight");
+	json_int_t weight = json_integer_value(json_object_get(entry, "weight"));
 	int r = set_place(at, msg, a);
 
 	msg->cluster_id = m->cluster_id;
@@ -238,13 +238,14 @@ static int fill_workload(const struct model *m, const json_t *entry, const struc
 		msg->trust_domain = m->trust_domain;
 	if (r == 0)
 		r = set_locality(json_text(entry, "locality", ""), msg, a);
-	if (r < 0 || !weight)
+	/* 0 is no weight at all to Istio, as it is on the wire */
+	if (r < 0 || weight == 0)
 		return r;
 	msg->capacity = scratch_alloc(a, sizeof(*msg->capacity));
 	if (!msg->capacity)
 		return -ENOMEM;
 	google__protobuf__uint32_value__init(msg->capacity);
-	msg->capacity->value = (uint32_t)json_integer_value(weight);
+	msg->capacity->value = (uint32_t)weight;
 	return 0;
 }
 

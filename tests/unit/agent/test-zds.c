@@ -112,9 +112,9 @@ static void turn(struct fixture *f)
 		assert_true(loop_run_once(f->loop, 0) >= 0);
 }
 
-static int dial(struct fixture *f, const char *node)
+static int dial_as(struct fixture *f, const char *node, uint32_t version)
 {
-	struct zds_hello hello = {.h = {ZDS_HELLO, sizeof(hello)}, .version = ZDS_VERSION};
+	struct zds_hello hello = {.h = {ZDS_HELLO, sizeof(hello)}, .version = version};
 	int fd = -1;
 
 	if (!f->zds)
@@ -124,6 +124,11 @@ static int dial(struct fixture *f, const char *node)
 	assert_int_equal(seqpacket_send(fd, &hello, sizeof(hello), NULL, 0), 0);
 	turn(f);
 	return fd;
+}
+
+static int dial(struct fixture *f, const char *node)
+{
+	return dial_as(f, node, ZDS_VERSION);
 }
 
 static ssize_t receive(int fd, void *buf, size_t size)
@@ -158,12 +163,19 @@ static void both_sides_say_hello(void **state)
 static void another_node_or_version_is_refused(void **state)
 {
 	struct fixture *f = *state;
-	int fd = dial(f, "n2");
-	char byte;
+	const struct {
+		const char *node;
+		uint32_t version;
+	} others[] = {{"n2", ZDS_VERSION}, {"n1", ZDS_VERSION + 1}, {"n1", ZDS_VERSION - 1}};
 
-	assert_int_equal(f->connected, 0);
-	assert_int_equal(receive(fd, &byte, 1), 0);
-	(void)close(fd);
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		int fd = dial_as(f, others[i].node, others[i].version);
+		char byte;
+
+		assert_int_equal(f->connected, 0);
+		assert_int_equal(receive(fd, &byte, 1), 0);
+		(void)close(fd);
+	}
 }
 
 static void a_newer_one_replaces_the_older(void **state)

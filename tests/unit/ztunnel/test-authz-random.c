@@ -234,6 +234,7 @@ TEST(each_answer_while_policies_change_is_that_of_one_whole_set)
 	print_message("%zu decisions on %zu of %d sets\n", p.checked, p.seen, CHANGES);
 	assert_int_equal(p.wrong, 0);
 	assert_true(p.checked > SAMPLE);
+	assert_true(p.seen > CHANGES / 100);
 	state_unref(p.state);
 	state_builder_free(b);
 }

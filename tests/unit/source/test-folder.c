@@ -106,7 +106,7 @@ static void reads_what_is_there_in_path_order(void **state)
 	assert_non_null(strstr(f->heard.text, "put Pod default/b\n"));
 	assert_non_null(strstr(f->heard.text, "put Pod default/c\n"));
 	assert_non_null(strstr(f->heard.text, "put Pod default/d\n"));
-	assert_null(strstr(f->heard.text, "default/e"));
+	assert_non_null(strstr(f->heard.text, "put Pod default/e\n"));
 	assert_null(strstr(f->heard.text, "error"));
 }
 
@@ -213,6 +213,71 @@ static void follows_new_and_vanishing_sub_folders(void **state)
 	assert_non_null(strstr(f->heard.text, "delete Pod default/b\n"));
 }
 
+static void follows_folders_in_folders_and_reads_none_twice(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(mkdir(at(f, "b"), 0755), 0);
+	assert_int_equal(mkdir(at(f, "b/b"), 0755), 0);
+	write_file(f, "b/b/a.yaml", POD("a"));
+	assert_int_equal(symlink("..", at(f, "b/loop")), 0);
+	assert_int_equal(symlink("b", at(f, "c")), 0);
+	start(f);
+	assert_string_equal(told(f), "put Pod default/a\n");
+	write_file(f, "b/b/b.yaml", POD("b"));
+	assert_string_equal(told(f), "put Pod default/b\n");
+	assert_int_equal(rename(at(f, "b/b"), at(f, "b/.b")), 0);
+	(void)told(f);
+	assert_non_null(strstr(f->heard.text, "delete Pod default/a\n"));
+	assert_non_null(strstr(f->heard.text, "delete Pod default/b\n"));
+}
+
+static void what_is_too_deep_is_told_as_long_as_it_is_there(void **state)
+{
+	struct fixture *f = *state;
+	char path[64] = "d";
+
+	for (int depth = 1; depth <= 11; depth++) {
+		assert_int_equal(mkdir(at(f, path), 0755), 0);
+		(void)strcat(path, "/d");
+	}
+	write_file(f, "d/d/d/d/d/d/d/d/d/d/a.yaml", POD("a"));
+	write_file(f, "d/d/d/d/d/d/d/d/d/d/d/b.yaml", POD("b"));
+	start(f);
+	(void)told(f);
+	assert_non_null(strstr(f->heard.text, "put Pod default/a\n"));
+	assert_null(strstr(f->heard.text, "default/b"));
+	assert_non_null(strstr(f->heard.text, "more than 10 folders deep: not read"));
+	assert_int_equal(rename(at(f, "d/d/d/d/d/d/d/d/d/d/d"), at(f, "e")), 0);
+	(void)told(f);
+	assert_non_null(strstr(f->heard.text, "put Pod default/b\n"));
+	assert_non_null(strstr(f->heard.text, "cleared"));
+}
+
+/* Not even those that were read, when one more comes. */
+static void more_folders_than_are_read_take_nothing_away(void **state)
+{
+	struct fixture *f = *state;
+	char path[64];
+
+	for (int i = 0; i < 1000; i++) {
+		(void)snprintf(path, sizeof(path), "s%04d", i);
+		assert_int_equal(mkdir(at(f, path), 0755), 0);
+	}
+	write_file(f, "s0999/a.yaml", POD("a"));
+	start(f);
+	assert_string_equal(told(f), "put Pod default/a\n");
+	for (int i = 0; i < 3; i++) {
+		(void)snprintf(path, sizeof(path), "%c", "zab"[i]);
+		assert_int_equal(mkdir(at(f, path), 0755), 0);
+		(void)told(f);
+		assert_null(strstr(f->heard.text, "delete"));
+		assert_non_null(strstr(f->heard.text, "more than 1000 folders"));
+	}
+	write_file(f, "s0001/b.yaml", POD("b"));
+	assert_string_equal(told(f), "put Pod default/b\n");
+}
+
 static void follows_links_as_config_map_mounts_make_them(void **state)
 {
 	struct fixture *f = *state;
@@ -315,6 +380,9 @@ int main(void)
 		T(many_files_are_read_in_slices),
 		T(a_file_that_is_being_written_is_left_alone),
 		T(follows_new_and_vanishing_sub_folders),
+		T(follows_folders_in_folders_and_reads_none_twice),
+		T(what_is_too_deep_is_told_as_long_as_it_is_there),
+		T(more_folders_than_are_read_take_nothing_away),
 		T(follows_links_as_config_map_mounts_make_them),
 		T(a_new_link_is_read_at_once),
 		T(a_broken_file_leaves_the_others_alone),

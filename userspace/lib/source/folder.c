@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/map.h"
 #include "base/str.h"
@@ -18,6 +19,7 @@
 
 #define FILES_MAX   20000
 #define FOLDERS_MAX 1000
+#define DEPTH_MAX   10              /* of folders in folders */
 #define RETRY_US    (500 * 1000ULL) /* while the folder itself is away */
 #define EVENTS_SIZE (64 * 1024)
 #define SLICE_US    (20 * 1000ULL) /* at a time: whoever shares the loop has his turn */
@@ -55,6 +57,7 @@ struct folder {
 	struct map *seen;    /* path -> struct seen */
 	struct map *watches; /* wd -> struct watch */
 	uint64_t scan;
+	size_t folders; /* that this scan came across */
 	bool needs_scan;
 	bool is_lost; /* the folder itself could not be read */
 };
@@ -65,7 +68,8 @@ static bool is_manifest_name(const char *name)
 				  str_has_suffix(name, ".json"));
 }
 
-/* Watching a folder again gives the same wd, so that this also refreshes. */
+/* Watching a folder again gives the same wd, so that this also refreshes. Return: 1: this scan has
+ * read it already, by another name; 0; -errno. */
 static int watch_add(struct folder *f, const char *path)
 {
 	int wd = inotify_add_watch(f->inotify.fd, path, EVENTS), r;
@@ -83,6 +87,8 @@ static int watch_add(struct folder *f, const char *path)
 		}
 		w->wd = wd;
 	}
+	if (w->path && w->scan == f->scan && !streq(w->path, path))
+		return 1;
 	w->scan = f->scan;
 	if (w->path && streq(w->path, path))
 		return 0;
@@ -182,7 +188,39 @@ static int load_file(struct folder *f, const char *path)
 	return r < 0 ? fail_file(f, path, r) : store_load(f->store, path, text, len);
 }
 
+/* What is not looked into keeps what it held: that is no order to open the mesh. The error goes
+ * with the folder, which for that is remembered as a file is. */
+static int keep_folder(struct folder *f, const char *path, const char *message)
+{
+	static const struct stat none;
+	size_t n = strlen(path);
+	int r;
+
+	map_for_each (f->seen, it) {
+		struct seen *seen = it.value;
+
+		if (str_has_prefix(it.key, path) && ((const char *)it.key)[n] == '/')
+			seen->scan = f->scan;
+	}
+	r = seen_put(f, path, &none);
+	return r < 0 ? r : store_fail(f->store, path, message);
+}
+
 static int scan_folder(struct folder *f, const char *path, unsigned int depth);
+
+/* Is there room for one more? Of those for which there is none the first is named. */
+static int scan_sub_folder(struct folder *f, const char *path, unsigned int depth)
+{
+	if (depth >= DEPTH_MAX)
+		return keep_folder(f, path, "more than 10 folders deep: not read" MANIFEST_HIDES);
+	if (f->folders++ < FOLDERS_MAX)
+		return scan_folder(f, path, depth + 1);
+	if (f->folders > FOLDERS_MAX + 1)
+		return 0;
+	return keep_folder(f, path,
+			   "more than 1000 folders: this one and those after it are not "
+			   "read" MANIFEST_HIDES);
+}
 
 static int scan_entry(struct folder *f, const char *folder, const char *name, unsigned int depth)
 {
@@ -194,29 +232,23 @@ static int scan_entry(struct folder *f, const char *folder, const char *name, un
 		return 0;
 	if (is_manifest_name(name))
 		return load_file(f, path);
-	if (depth > 0 || stat(path, &st) < 0 || !S_ISDIR(st.st_mode) ||
-	    map_count(f->watches) >= FOLDERS_MAX)
+	if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode))
 		return 0;
-	return scan_folder(f, path, depth + 1);
+	return scan_sub_folder(f, path, depth);
 }
 
-/* What cannot be looked into keeps what it held: that is no order to open the mesh. */
-static int keep_folder(struct folder *f, const char *path, int error)
+static int fail_folder(struct folder *f, const char *path, int error)
 {
-	size_t n = strlen(path);
+	char message[160];
 
 	if (error == -ENOMEM || error == -ENOENT || error == -ENOTDIR)
 		return error == -ENOMEM ? error : 0;
-	map_for_each (f->seen, it) {
-		struct seen *seen = it.value;
-
-		if (str_has_prefix(it.key, path) && ((const char *)it.key)[n] == '/')
-			seen->scan = f->scan;
-	}
-	return fail_file(f, path, error);
+	(void)snprintf(message, sizeof(message), "cannot be read: %s" MANIFEST_HIDES,
+		       strerror(-error));
+	return keep_folder(f, path, message);
 }
 
-/* NOLINTNEXTLINE(misc-no-recursion): two levels, by depth */
+/* NOLINTNEXTLINE(misc-no-recursion): by depth */
 static int scan_folder(struct folder *f, const char *path, unsigned int depth)
 {
 	struct dirent **names = NULL;
@@ -225,10 +257,12 @@ static int scan_folder(struct folder *f, const char *path, unsigned int depth)
 	/* Watch first: what changes while it is read is then told. */
 	r = watch_add(f, path);
 	if (r < 0)
-		return depth > 0 ? keep_folder(f, path, r) : r;
+		return depth > 0 ? fail_folder(f, path, r) : r;
+	if (r > 0)
+		return 0;
 	n = scandir(path, &names, NULL, alphasort);
 	if (n < 0)
-		return depth > 0 ? keep_folder(f, path, -errno) : -errno;
+		return depth > 0 ? fail_folder(f, path, -errno) : -errno;
 	if (depth > 0)
 		r = store_remove(f->store, path); /* its own errors of before */
 	for (int i = 0; i < n; i++) {
@@ -239,6 +273,12 @@ static int scan_folder(struct folder *f, const char *path, unsigned int depth)
 	return r;
 }
 
+/* There is no room for its folder any more. */
+static bool is_left_out(const struct folder *f, const char *path)
+{
+	return f->folders > FOLDERS_MAX && access(path, F_OK) == 0;
+}
+
 /* Files and folders that the scan did not come across are gone. */
 static int sweep(struct folder *f)
 {
@@ -247,7 +287,7 @@ static int sweep(struct folder *f)
 	map_for_each (f->seen, it) {
 		const struct seen *seen = it.value;
 
-		if (seen->scan == f->scan || r < 0)
+		if (seen->scan == f->scan || r < 0 || is_left_out(f, it.key))
 			continue;
 		r = store_remove(f->store, it.key);
 		free(map_del_str(f->seen, it.key));
@@ -268,6 +308,7 @@ static int folder_scan(struct folder *f)
 	int r;
 
 	f->scan++;
+	f->folders = 0;
 	f->needs_scan = false;
 	r = scan_folder(f, f->path, 0);
 	if (r == -ENOMEM)

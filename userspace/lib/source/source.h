@@ -48,9 +48,10 @@ struct source_ops {
 /**
  * source_folder_new() - read a folder of manifests and follow its changes
  * @loop: borrowed, must outlive the source.
- * @dir:  copied. Files *.yaml, *.yml and *.json in it and in its direct sub-folders, not hidden
- * ones, are read, in path order. Of two objects with one name the first in that order counts, the
- * other is an error.
+ * @dir:  copied. Files *.yaml, *.yml and *.json in it and in its sub-folders, ten deep, 1000
+ * of them, not hidden ones, are read, in path order; where there is more, an error says so and
+ * hides policies. Of two objects with one name the first in that order counts, the other is an
+ * error.
  * @ops:  borrowed, must outlive the source; every other member set.
  * Return: 0; -errno of opening @dir or of inotify (ENOENT, ENOTDIR, EACCES, EMFILE); -ENOMEM.
  */

@@ -3,6 +3,7 @@
 every reset arrive as without a mesh, whichever way the packets take. So they do by a tunnel, but for urgent bytes. Without a
 mesh they are what torture.c says of itself."""
 import os
+import re
 import subprocess
 
 import pytest
@@ -64,12 +65,19 @@ def fixture_started(served):
     return start
 
 
+def is_right(said, count, what):
+    """Is this the last line of an end at which nothing was wrong? The kernel drops a packet now and then, a reset for good; one
+    in a hundred connections or more is somebody's fault."""
+    m = re.fullmatch(f"{count} {what}, 0 wrong, ([0-9]+) resets lost", said)
+    return m and int(m[1]) <= 1 + count // 100
+
+
 def torture(d, host, count, seed, *how):
     """This many connections, all as they must be at both ends."""
     d.asked += count
     out = subprocess.run(d.client.enter(TORTURE, "run", host, str(PORT), str(count), str(seed), *how), stdout=subprocess.PIPE,
                          text=True, check=False, timeout=1500).stdout
-    assert out.splitlines()[-1] == f"{count} connections, 0 wrong", out[-3000:]
+    assert is_right(out.splitlines()[-1], count, "connections"), out[-3000:]
 
 
 def torture_both_ends(d, count, seed, *how):
@@ -78,7 +86,8 @@ def torture_both_ends(d, count, seed, *how):
     torture(d, d.server.ip6, count // 2, seed + 1, *how)
     torture(d, "::ffff:" + d.server.ip4, count // 4, seed + 2, *how)
     stop(d.torture)
-    assert d.torture.stdout.read() == f"{d.asked} served, 0 wrong\n"  # what the server's end found
+    said = d.torture.stdout.read()  # what the server's end found
+    assert is_right(said.rstrip("\n"), d.asked, "served"), said[-3000:]
 
 
 def torture_all(d, count, seed):

@@ -8,46 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/unit/scarce-memory.h"
 #include "tests/unit/ztunnel/mesh.h"
 #include "ztunnel/authz.h"
 #include "ztunnel/decode.h"
-
-/* Allocations that succeed; -1: all do. */
-static long left = -1;
-static bool has_failed;
-
-static bool is_over(void)
-{
-	if (left < 0)
-		return false;
-	if (left > 0) {
-		left--;
-		return false;
-	}
-	has_failed = true;
-	return true;
-}
-
-void *__real_malloc(size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_malloc(size_t size)
-{
-	return is_over() ? NULL : __real_malloc(size);
-}
-
-void *__real_calloc(size_t n, size_t size);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_calloc(size_t n, size_t size)
-{
-	return is_over() ? NULL : __real_calloc(n, size);
-}
-
-void *__real_realloc(void *p, size_t size);
-void *__wrap_realloc(void *p, size_t size);
-void *__wrap_realloc(void *p, size_t size)
-{
-	return is_over() ? NULL : __real_realloc(p, size);
-}
 
 /* One change: a policy, a workload, a service, or the end of one. */
 struct step {
@@ -123,9 +87,9 @@ static int put_policy(struct state_builder *b, const struct step *s, long fail_a
 	m.scope = s->scope;
 	m.action = s->action;
 	p = mesh_policy(&m);
-	left = fail_at;
+	the_memory.left = fail_at;
 	r = state_builder_put_policy(b, p);
-	left = -1;
+	the_memory.left = -1;
 	policy_unref(p);
 	return r;
 }
@@ -142,10 +106,10 @@ static int put_address(struct state_builder *b, const struct step *s, long fail_
 
 	assert_int_equal(decode_tables_new("", &t), 0);
 	assert_int_equal(decode_address(t, packed, len, &a, err, sizeof(err)), 0);
-	left = fail_at;
+	the_memory.left = fail_at;
 	r = a.workload ? state_builder_put_workload(b, a.workload)
 		       : state_builder_put_service(b, a.service);
-	left = -1;
+	the_memory.left = -1;
 	workload_unref(a.workload);
 	service_def_unref(a.service);
 	decode_tables_free(t);
@@ -161,10 +125,10 @@ static int make(struct state_builder *b, const struct step *s, long fail_at)
 		return put_policy(b, s, fail_at);
 	if (s->workload.name || s->service.name)
 		return put_address(b, s, fail_at);
-	left = fail_at;
+	the_memory.left = fail_at;
 	r = s->gone ? state_builder_del_address(b, s->gone)
 		    : state_builder_del_policy(b, s->gone_policy);
-	left = -1;
+	the_memory.left = -1;
 	return r;
 }
 
@@ -236,9 +200,9 @@ static bool run(size_t bad, long fail_at, struct answers *into)
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
 		int r;
 
-		has_failed = false;
+		the_memory.has_failed = false;
 		r = make(b, &steps[i], i == bad ? fail_at : -1);
-		was_short |= has_failed;
+		was_short |= the_memory.has_failed;
 		if (r < 0) {
 			assert_int_equal(r, -ENOMEM);
 			r = again(&b, i);

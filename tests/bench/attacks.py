@@ -27,7 +27,8 @@ KEYS = "key updates"
 KEY_UPDATES = os.path.join(os.path.dirname(RAW), "key_updates.py")
 BURN = "busy core"
 FLOODS = (*h2raw.FLOODS, KEYS, BURN)
-BURNING = "import sys, time\nend = time.process_time() + float(sys.argv[1])\nwhile time.process_time() < end: pass\nprint('{\"cpu\": ' + sys.argv[1] + '}')"
+BURNING = "import sys, time\nend = time.process_time() + float(sys.argv[1])\nwhile time.process_time() < end: pass\n" \
+          "print('{\"cpu\": ' + sys.argv[1] + '}')"
 # Round trips of 64 bytes a second on the honest connection, which are due whatever the answers do.
 HONEST_PER_S = 1000
 
@@ -109,8 +110,8 @@ class Stage:
         if name == BURN:
             return self.beside(sys.executable, "-c", BURNING, str(self.seconds))
         argv = (KEY_UPDATES,) if name == KEYS else (RAW, "flood", name)
-        return self.beside(sys.executable, *argv, h.server.ip4, *h.leaf(), f"{h.server.ip4}:{slow.FAST_PORT}",
-                           str(self.seconds))
+        port = slow.SOURCE_PORT if name in h2raw.FROM_A_SOURCE else slow.FAST_PORT
+        return self.beside(sys.executable, *argv, h.server.ip4, *h.leaf(), f"{h.server.ip4}:{port}", str(self.seconds))
 
     def attacks(self, names):
         """{flood: {metric: value}}. A quiet moment before each, in which also what the victim holds against the attacker's

@@ -3,6 +3,7 @@
 
     h2raw.py connect HOST CERT KEY AUTHORITY [HEADER=VALUE ...]   one CONNECT: status, and what the application says
     h2raw.py flood NAME HOST CERT KEY AUTHORITY SECONDS           one of FLOODS for so long
+    h2raw.py hold HOST CERT KEY AUTHORITY TUNNELS SECONDS         streams whose windows stay shut: how many were answered
 """
 import json
 import os
@@ -16,6 +17,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
 WAIT_S = 30  # for an answer
+SHUT = 190  # streams of one connection, below what it may have
 FRAMES_MAX, BYTES_MAX = 1 << 15, 1 << 24  # of a flood, on one connection
 
 
@@ -160,6 +162,12 @@ def after_the_end(kind, payload):
                                  frame(kind, END_HEADERS if kind == HEADERS else 0, 1 + 2 * number, payload or head))
 
 
+def shut_streams(head, size):
+    """As many streams as may be to an application that sends, each with a window of `size`; and room on the connection."""
+    return (frame(SETTINGS, 0, 0, struct.pack(">HI", 4, size)) + frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 0x7FFF0000 - 65535)) +
+            b"".join(frame(HEADERS, END_HEADERS, 1 + 2 * n, head) for n in range(SHUT)))
+
+
 # name: (frames that begin it, frame number n)
 FLOODS = {
     "rapid reset": (None, rapid_reset),
@@ -184,6 +192,9 @@ FLOODS = {
                            lambda n, h: frame(WINDOW_UPDATE, 0, 1, struct.pack(">I", 0))),
     "window past the end": (lambda h: frame(HEADERS, END_HEADERS, 1, h),
                                    lambda n, h: frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 0x7FFFFFFF))),
+    "window byte by byte": (lambda h: shut_streams(h, 1),
+                            lambda n, h: frame(WINDOW_UPDATE, 0, 1 + n % SHUT * 2, struct.pack(">I", 1))),
+    "windows shut": (lambda h: shut_streams(h, 0), lambda n, h: frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 1))),
     "endless streams": (None, lambda n, h: frame(HEADERS, END_HEADERS, 1 + 2 * n, h)),
     "made you reset": (None, lambda n, h: frame(HEADERS, END_HEADERS, 1 + 2 * n, h) +
                        frame(WINDOW_UPDATE, 0, 1 + 2 * n, struct.pack(">I", 0x7FFFFFFF))),
@@ -192,6 +203,7 @@ FLOODS = {
     "small Huffman bomb": (None, small_huffman_bomb),
     "Huffman letters": (None, letters),
     "HEADERS of the past": (lambda h: frame(HEADERS, END_HEADERS, 3, h), past),
+    "empty names": (None, lambda n, h: frame(HEADERS, END_HEADERS, 1 + 2 * n, h + b"\x00\x00\x00" * 200)),
     "GET": (None, lambda n, h: frame(HEADERS, END_HEADERS | END_STREAM, 1 + 2 * n, b"\x82\x87\x84\x01\x01x")),
     "refused CONNECT": (None, lambda n, h: frame(HEADERS, END_HEADERS | END_STREAM, 1 + 2 * n, connect_head("nowhere"))),
     "PUSH_PROMISE": (None, lambda n, h: frame(PUSH, END_HEADERS, 1, struct.pack(">I", 2))),
@@ -199,6 +211,8 @@ FLOODS = {
 
 # Those that hear the answers before they go on, so that no more streams are open than may be.
 IN_TURNS = ("refused CONNECT",)
+# Those whose streams lead to an application that sends without being asked.
+FROM_A_SOURCE = ("window byte by byte", "windows shut")
 
 
 def blocks(name, head):
@@ -238,8 +252,27 @@ def flood(name, host, cert, key, authority, seconds):
     return result
 
 
+def hold(host, cert, key, authority, tunnels, seconds):
+    """So many tunnels with as many streams as may be, of which no byte is taken for so long."""
+    result = {"answered": 0, "bytes": 0}
+    peers = [Peer(host, cert, key) for _ in range(tunnels)]
+    for peer in peers:
+        peer.send(shut_streams(connect_head(authority), 0))
+    for peer in peers:
+        end = time.monotonic() + seconds
+        try:
+            while got := peer.read_frame(max(end - time.monotonic(), 0.1)):
+                result["answered"] += got[0] == HEADERS and status_of(got[3]) == 200
+                result["bytes"] += len(got[3]) if got[0] == DATA else 0
+        except TimeoutError:
+            pass
+    return result
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "connect":
         print(json.dumps(connect(*sys.argv[2:6], [h.split("=", 1) for h in sys.argv[6:]])))
+    elif sys.argv[1] == "hold":
+        print(json.dumps(hold(*sys.argv[2:6], int(sys.argv[6]), float(sys.argv[7]))))
     else:
         print(json.dumps(flood(*sys.argv[2:7], float(sys.argv[7]))))

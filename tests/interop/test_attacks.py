@@ -10,12 +10,14 @@ import time
 
 import h2raw
 import pytest
-from culvert_node import wait_for
+import slow
+from culvert_node import stop, wait_for
 from hostile import PORT, RAW, STREAM, WHO_PORT
 from topology import run
 
 RSS_GROWTH_MAX_KB = 48 * 1024
 FLOOD_S = 1.5
+HELD_TUNNELS = 8
 GOOD = "extendedKeyUsage=serverAuth,clientAuth\nkeyUsage=critical,digitalSignature\nbasicConstraints=critical,CA:FALSE\n"
 
 
@@ -221,11 +223,22 @@ LAWFUL = ("one-byte DATA", "bytes in turns")
 BROKEN_AT_ONCE, BROKEN_PER_S, WORKERS = 16, 10, 2
 
 
+@pytest.fixture(name="source", scope="module")
+def fixture_source(hostile):
+    """The port of an application of the server's that sends without being asked."""
+    processes = slow.serve(hostile.server)
+    yield slow.SOURCE_PORT
+    for process in processes:
+        stop(process)
+
+
 @pytest.mark.parametrize("name", h2raw.FLOODS)
-def test_a_flood_of_frames_is_borne(hostile, name):
+def test_a_flood_of_frames_is_borne(hostile, source, name):
+    port = source if name in h2raw.FROM_A_SOURCE else PORT
+
     def attack():
         argv = hostile.attacker.enter(sys.executable, RAW, "flood", name, hostile.server.ip4, *hostile.leaf(),
-                                      f"{hostile.server.ip4}:{PORT}", str(FLOOD_S))
+                                      f"{hostile.server.ip4}:{port}", str(FLOOD_S))
         done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
@@ -236,6 +249,19 @@ def test_a_flood_of_frames_is_borne(hostile, name):
     assert connections > 0
     if name not in LAWFUL:
         assert connections <= WORKERS * (BROKEN_AT_ONCE + 1 + BROKEN_PER_S * took)
+
+
+def test_windows_that_stay_shut_cost_no_memory(hostile, source):
+    """An application sends to as many streams as may be, of which nobody wants a byte."""
+    wait_for(lambda: hostile.connect(f"{hostile.server.ip4}:{PORT}")["accepted"], 10, "to be heard after the floods")
+
+    def attack():
+        argv = hostile.attacker.enter(sys.executable, RAW, "hold", hostile.server.ip4, *hostile.leaf(),
+                                      f"{hostile.server.ip4}:{source}", str(HELD_TUNNELS), str(2 * FLOOD_S))
+        return json.loads(subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True, timeout=120).stdout)
+
+    result = under_attack(hostile, "windows of 0", attack)
+    assert result["answered"] > HELD_TUNNELS * h2raw.SHUT / 2 and result["bytes"] == 0
 
 
 def test_a_flood_of_key_updates_is_borne(hostile):

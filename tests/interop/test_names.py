@@ -33,6 +33,19 @@ kind: Service
 metadata: {name: web, namespace: demo}
 spec: {clusterIP: 10.96.80.1, selector: {app: web}, ports: [{port: 80, targetPort: 9000}]}
 """
+HEADLESS = """---
+apiVersion: v1
+kind: Service
+metadata: {{name: many, namespace: demo}}
+spec: {{clusterIP: None, ports: [{{port: 80}}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: many-1, namespace: demo, labels: {{kubernetes.io/service-name: many}}}}
+addressType: IPv4
+endpoints: [{endpoints}]
+ports: [{{port: 80}}]
+"""
 
 
 class Mesh(Nodes):
@@ -321,12 +334,16 @@ def test_edns_and_truncation_are_the_clients_and_the_nameservers(mesh, size, is_
 
 
 def test_a_mesh_name_too_long_for_udp_is_cut_and_comes_over_tcp(mesh):
-    endpoints = ", ".join(f"{{address: 192.0.2.{i}}}" for i in range(1, 101))
-    more = f"endpoints: [{endpoints}]"
-    mesh.write(ENTRY.format(name="many", host="many.demo.svc.cluster.local", resolution="STATIC", more=more)
-               .replace("hosts:", "addresses: [192.0.2.1, 192.0.2.2]\n  hosts:"))
-    wait_for(lambda: mesh.short("many.demo.svc.cluster.local", f"@{NS[0]}"), 10, "the name")
-    assert sorted(mesh.short("many.demo.svc.cluster.local", f"@{NS[0]}")) == ["192.0.2.1", "192.0.2.2"]
+    addresses = [f"192.0.2.{i}" for i in range(1, 41)]  # more than 512 bytes hold
+    mesh.write(HEADLESS.format(endpoints=", ".join(f"{{addresses: [{address}]}}" for address in addresses)))
+    name = "many.demo.svc.cluster.local"
+    wait_for(lambda: mesh.short("+tcp", name, f"@{NS[0]}"), 10, "the name")
+    out = mesh.dig("+ignore", "+noedns", name, f"@{NS[0]}")
+    assert " tc" in out.split("flags:")[1].split(";")[0] and "(UDP)" in out
+    out = mesh.dig("+noedns", name, f"@{NS[0]}")  # asks again where it was cut
+    assert "(TCP)" in out
+    assert sorted(mesh.short(name, "+noedns", f"@{NS[0]}")) == sorted(addresses)
+    assert sorted(mesh.short(name, "+bufsize=4096", "+ignore", f"@{NS[0]}")) == sorted(addresses)
 
 
 def getaddrinfo(mesh, *names):

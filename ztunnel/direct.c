@@ -57,6 +57,51 @@ uint32_t direct_judge(const struct state *s, const struct pod *src, const struct
 	return v.is_allowed ? ZDS_VERDICT_ALLOW : ZDS_VERDICT_DENY;
 }
 
+static bool is_allowed(const struct state *s, const struct workload *at,
+		       const struct authz_conn *conn)
+{
+	struct authz_verdict v;
+
+	authz_check(s, at, conn, &v);
+	return v.is_allowed;
+}
+
+/* Not by an ALLOW policy that it does not match: who it was, it has shown. */
+static bool is_refused_outright(const struct state *s, const struct workload *at,
+				const struct authz_conn *conn)
+{
+	struct authz_verdict v;
+
+	authz_check(s, at, conn, &v);
+	return !v.is_allowed && v.policy[0] != '\0';
+}
+
+uint32_t direct_judge_open(const struct state *s, const struct pod *src, const struct pod *dst,
+			   const struct zds_verdict *ask, uint32_t *ret_of_src)
+{
+	const bool has_left = ask->open == ZDS_OPEN_LEFT;
+	const struct workload *from = workload_of(s, src), *at = workload_of(s, dst);
+	struct authz_conn conn = {.src.addr = ask->src, .dst = ask->dst};
+	uint32_t v = has_left ? ZDS_VERDICT_NONE : direct_judge(s, src, dst, &ask->dst);
+
+	*ret_of_src = v == ZDS_VERDICT_NONE;
+	if (v != ZDS_VERDICT_NONE || !s || !state_is_synced(s) || !at ||
+	    !pod_has_addr(dst, &ask->dst.addr))
+		return v;
+	if (has_left)
+		from = state_workload_by_addr(s, &ask->src);
+	else if (!from)
+		return ZDS_VERDICT_NONE;
+	if (is_revoked(s, at) || (from && is_revoked(s, from)))
+		return ZDS_VERDICT_DENY;
+	if (from && from->app->identity[0] != '\0')
+		conn.src_identity = from->app->identity;
+	if (!is_allowed(s, at, &conn))
+		return ZDS_VERDICT_DENY;
+	conn.src_identity = NULL;
+	return has_left && is_refused_outright(s, at, &conn) ? ZDS_VERDICT_DENY : ZDS_VERDICT_ALLOW;
+}
+
 static bool is_noted(const struct state *s, const struct workload *at,
 		     const struct authz_conn *conn)
 {

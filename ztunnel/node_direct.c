@@ -33,6 +33,9 @@ void node_direct_ask(void *arg, const struct zds_verdict *m)
 	if (m->src_cookie == CV_SRC_ANYONE)
 		answer.verdict = direct_judge_plaintext(n->state, pod_of(n, m->dst_cookie), &m->dst,
 							&m->src, &answer.is_of_src);
+	else if (m->open)
+		answer.verdict = direct_judge_open(n->state, pod_of(n, m->src_cookie),
+						   pod_of(n, m->dst_cookie), m, &answer.is_of_src);
 	else
 		answer.verdict = direct_judge(n->state, pod_of(n, m->src_cookie),
 					      pod_of(n, m->dst_cookie), &m->dst);

@@ -128,6 +128,13 @@ enum zds_verdict_kind {
 	ZDS_VERDICT_DENY,
 };
 
+/* What is asked about. */
+enum zds_open {
+	ZDS_OPEN_NOT = 0, /* connections to come */
+	ZDS_OPEN_LIVE,    /* one that is open, from `src` */
+	ZDS_OPEN_LEFT,    /* the same, and its client's pod has left the mesh since */
+};
+
 /* May the pod of one namespace connect to a pod of the same node without a tunnel? */
 struct zds_verdict {
 	struct zds_header h;
@@ -135,10 +142,10 @@ struct zds_verdict {
 	uint64_t dst_cookie;
 	uint64_t generation;    /* the agent's; comes back as it was */
 	struct cv_sockaddr dst; /* the pod's address, application's port */
-	struct cv_addr src;     /* src_cookie CV_SRC_ANYONE: who came */
+	struct cv_addr src;     /* src_cookie CV_SRC_ANYONE: who came; open: the client's address */
 	uint32_t verdict;       /* enum zds_verdict_kind; 0 in ASK */
-	uint32_t is_of_src;     /* it holds for `src` only; 0 in ASK */
-	uint32_t zero;
+	uint32_t is_of_src;     /* it holds for `src` only, open: for what is open now; 0 in ASK */
+	uint32_t open;          /* enum zds_open */
 };
 
 enum zds_direct_what {

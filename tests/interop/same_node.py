@@ -152,6 +152,12 @@ class Direct:
             return self.talk_from(pod, 3) == pod.ip4
         return False
 
+    def works(self, port=PORT):
+        """Does it, for the client?"""
+        with contextlib.suppress(RuntimeError):
+            return self.talk(port, limit=3) == self.client.ip4
+        return False
+
     def is_direct(self, port=PORT):
         """Did one more connection go direct?"""
         before = self.counter("direct")

@@ -11,6 +11,7 @@ import sys
 import pytest
 from culvert_node import stop, wait_for
 from same_node import END, HOLDER, OTHER, PORT, VIP, Direct
+from test_guard import DENY_SOURCE
 
 
 @pytest.fixture(name="direct")
@@ -356,6 +357,23 @@ def test_policy_closes_and_refuses(direct):
         return False
 
     wait_for(works, 15, "the end of the denial")
+
+
+def test_a_policy_of_addresses_closes_too(direct):
+    """Where new connections are to be judged one by one, in the tunnel, those that are open are judged like them."""
+    wait_for(direct.is_direct, 15, "a direct connection")
+    holders = [direct.client.popen(sys.executable, "-c", HOLDER, ip, str(PORT), stdout=subprocess.PIPE, text=True)
+               for ip in (direct.server.ip4, direct.server.ip6)]
+    try:
+        assert [h.stdout.readline() for h in holders] == ["open\n"] * 2
+        with open(os.path.join(direct.config, "deny.yaml"), "w", encoding="utf-8") as f:
+            f.write(DENY_SOURCE % direct.client.ip4)
+        assert holders[0].stdout.readline().strip() in ("ConnectionResetError", "ConnectionAbortedError", "eof")
+        wait_for(lambda: not direct.works(), 15, "the denial")
+        assert len(direct.node.connections()) == 2 and holders[1].poll() is None  # by its other address, at both ends
+    finally:
+        for h in holders:
+            stop(h)
 
 
 def test_explain_tells_the_direct_path(direct):

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Direct connections whose pods leave the mesh in mid-stream, on a host that drops what its conntrack has lost track of, as
-kube-proxy does: the connections live on."""
+kube-proxy does: the connections live on, as long as policy would have it."""
 import json
 import os
 import signal
@@ -9,7 +9,9 @@ import sys
 
 import pytest
 from culvert_node import stop, wait_for
-from same_node import PORT, Direct, maps
+from same_node import OTHER, PORT, Direct, maps
+from test_earlier import Held
+from test_guard import STRICT
 
 SIZE = 8 << 20  # more than any window
 # For each number of bytes on stdin: exchanges so many over every connection, and says so.
@@ -125,3 +127,80 @@ def test_both_at_once(direct, stream):
     direct.topology.nodes[0].ip("link", "del", f"h{direct.client.name}")
     wait_for(lambda: len(guards(direct)) == 1, 15, "the end of the client's guard")
     assert json.loads(maps(direct, "cv_directs")) != []
+
+
+PRINCIPAL = """---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: who, namespace: direct}
+spec: {action: %s, rules: [{from: [{source: {principals: ["cluster.local/ns/direct/sa/%s"]}}]}]}
+"""
+CLOSED = "closed a connection that a policy denies now"
+
+
+@pytest.fixture(name="held")
+def fixture_held(direct):
+    """Connections of the client's, direct, over both families and mapped."""
+    before = direct.counter("direct")
+    held = Held(direct.client, PORT, direct.server.ip4, direct.server.ip6, "::ffff:" + direct.server.ip4)
+    assert held.told() == ["open"]
+    assert direct.counter("direct") == before + 3
+    yield held
+    stop(held.process)
+
+
+def put_policy(direct, text):
+    """One more policy, or another one in its place."""
+    with open(os.path.join(direct.config, "policy.yaml"), "w", encoding="utf-8") as f:
+        f.write(text)
+
+
+def client_leaves(direct):
+    """The client alone, until nothing of it is left in the mesh."""
+    leave(direct, direct.client)
+    wait_released(direct, direct.client)
+
+
+@pytest.mark.parametrize("policy", ["strict", "principal"])
+def test_policy_ends_what_a_client_has_left_behind(direct, held, policy):
+    """It is judged again as the client that it was, and as plaintext from outside, which it is now: by a change that denies neither
+    it goes on, whichever agent is there."""
+    client_leaves(direct)
+    direct.deny(OTHER)
+    wait_for(lambda: not direct.works(OTHER), 15, "the denial")
+    if policy == "strict":
+        agents = direct.node.pids("culvert-agent")
+        os.kill(agents[0], signal.SIGKILL)
+        wait_for(lambda: direct.node.pids("culvert-agent") not in ([], agents), 10, "another agent")
+        direct.node.wait_captured([direct.server.name])
+    assert set(held.states()) == {"open"} and CLOSED not in direct.log()
+    put_policy(direct, STRICT if policy == "strict" else PRINCIPAL % ("DENY", direct.client.account))
+    wait_for(lambda: direct.log().count(CLOSED) == 3, 15, "the end of all three")
+    assert held.states() == ["ConnectionResetError"] * 3
+    assert 'reason="direct, its client has left the mesh"' in direct.log() and f"pod=direct/{direct.server.name}" in direct.log()
+
+
+def test_a_policy_that_lets_the_client_in_by_name_keeps_what_it_has_left_behind(direct, held):
+    """As it would by a tunnel, which shows the certificate that it was opened with; new ones have none."""
+    put_policy(direct, PRINCIPAL % ("ALLOW", direct.client.account))
+    wait_for(lambda: "direct/who" in str(direct.node.explain(direct.client.ip4, f"{direct.server.ip4}:{PORT}")), 15, "the policy")
+    client_leaves(direct)
+    wait_for(lambda: not direct.works(), 15, "the end of its name")
+    assert set(held.states()) == {"open"} and CLOSED not in direct.log()
+    put_policy(direct, PRINCIPAL % ("ALLOW", "another"))
+    wait_for(lambda: direct.log().count(CLOSED) == 3, 15, "the end of all three")
+
+
+def test_strict_ends_what_its_client_leaves_behind(direct, held):
+    """But not what both ends leave behind."""
+    put_policy(direct, STRICT)
+    wait_for(direct.is_direct, 15, "a direct connection under STRICT")
+    direct.edit("istio-injection: enabled", "istio-injection: disabled")
+    wait_released(direct, direct.client, direct.server)
+    assert set(held.states()) == {"open"}
+    direct.edit("istio-injection: disabled", "istio-injection: enabled")
+    direct.node.wait_captured([direct.client.name, direct.server.name])
+    wait_for(direct.is_direct, 15, "a direct connection")
+    assert set(held.states()) == {"open"} and CLOSED not in direct.log()
+    client_leaves(direct)
+    wait_for(lambda: direct.log().count(CLOSED) == 3, 15, "the end of all three")

@@ -133,19 +133,25 @@ static void asked_clear(struct direct *d)
 	}
 }
 
-/* @dst: the address that was asked for. @src: of anyone, who came. */
-static void ask(struct direct *d, const struct cv_verdict_key *key, const struct cv_addr *dst,
-		const struct cv_addr *src)
+/* What is asked of whom, beside the key. */
+struct about {
+	struct cv_addr dst; /* the address that was asked for */
+	struct cv_addr src; /* of anyone, or of an open one: who came */
+	enum zds_open open;
+};
+
+static void ask(struct direct *d, const struct cv_verdict_key *key, const struct about *about)
 {
 	struct zds_verdict q = {.h.type = ZDS_VERDICT_ASK,
 				.src_cookie = key->src_cookie,
 				.dst_cookie = key->dst_cookie,
 				.generation = d->generation,
-				.dst = {.addr = *dst, .port = key->port}};
+				.dst = {.addr = about->dst, .port = key->port},
+				.open = about->open};
 	struct question is = {.key = *key}, *copy;
 
-	if (key->src_cookie == CV_SRC_ANYONE)
-		is.src = q.src = *src;
+	if (key->src_cookie == CV_SRC_ANYONE || about->open)
+		is.src = q.src = about->src;
 	if (map_get(d->asked, &is, sizeof(is)) || map_count(d->asked) >= ASKED_MAX)
 		return;
 	copy = malloc(sizeof(*copy));
@@ -196,41 +202,72 @@ static void connection_close(struct direct *d, const struct cv_tuple *t, const c
 			 pod ? pod : "-", local, remote, why);
 }
 
+/* Its client's namespace may be none of ours any more. What drains is still in the mesh. */
+static bool has_left(const struct direct *d, uint64_t cookie)
+{
+	struct cv_pod pod;
+
+	return datapath_pod_get(d->config.datapath, cookie, &pod) == -ENOENT;
+}
+
+/* One end is enough. */
+static void direct_close(struct direct *d, const struct cv_tuple *t, const struct cv_direct *c)
+{
+	struct cv_tuple turned = cv_tuple_turned(t);
+
+	turned.netns_cookie = c->dst_cookie;
+	if (has_left(d, c->src_cookie))
+		connection_close(d, &turned, "direct, its client has left the mesh");
+	else
+		connection_close(d, t, "direct");
+}
+
 static void connection_check(struct direct *d, const struct cv_tuple *t, const struct cv_direct *c)
 {
 	struct cv_verdict_key key = {
 		.src_cookie = t->netns_cookie, .dst_cookie = c->dst_cookie, .port = t->remote_port};
+	struct about about = {.dst = t->remote, .src = t->local, .open = ZDS_OPEN_LIVE};
 	bool is_allowed;
 
-	if (!verdict_find(d, &key, &is_allowed))
-		ask(d, &key, &t->remote, &t->local);
+	if (has_left(d, c->src_cookie))
+		about.open = ZDS_OPEN_LEFT;
+	if (about.open == ZDS_OPEN_LEFT || !verdict_find(d, &key, &is_allowed))
+		ask(d, &key, &about);
 	else if (!is_allowed)
-		connection_close(d, t, "direct");
+		direct_close(d, t, c);
 }
 
 /* One look at what is open. */
 struct check {
 	struct direct *direct;
-	const struct cv_verdict_key *only; /* connections of this triple; NULL: all */
+	const struct zds_verdict *denied; /* what is to be closed; NULL: look at all */
 };
+
+static bool is_about(const struct zds_verdict *v, const struct cv_tuple *t,
+		     const struct cv_direct *c)
+{
+	return c->src_cookie == v->src_cookie && c->dst_cookie == v->dst_cookie &&
+	       t->remote_port == v->dst.port &&
+	       (!v->is_of_src || cv_addr_equal(&t->local, &v->src));
+}
 
 static bool on_check(void *arg, const struct cv_tuple *key, const struct cv_direct *c)
 {
 	const struct check *k = arg;
-	const struct cv_verdict_key *only = k->only;
 	struct cv_tuple t = directs_tuple(key, c);
 
 	if (c->flags & CV_DIRECT_CLIENT_CLOSED)
 		return true;
-	if (!only || (c->src_cookie == only->src_cookie && c->dst_cookie == only->dst_cookie &&
-		      t.remote_port == only->port))
+	if (!k->denied)
 		connection_check(k->direct, &t, c);
+	else if (is_about(k->denied, &t, c))
+		direct_close(k->direct, &t, c);
 	return true;
 }
 
-static void connections_check(struct direct *d, const struct cv_verdict_key *only)
+static void connections_check(struct direct *d, const struct zds_verdict *denied)
 {
-	struct check k = {.direct = d, .only = only};
+	struct check k = {.direct = d, .denied = denied};
 	int r = directs_each(map_fd(d, DATAPATH_DIRECTS), on_check, &k);
 
 	if (r < 0)
@@ -245,12 +282,13 @@ static void on_earlier(void *arg, const struct cv_tuple *t)
 		.src_cookie = CV_SRC_ANYONE, .dst_cookie = t->netns_cookie, .port = t->local_port};
 	struct cv_denied_key of_src = {
 		.src = t->remote, .dst_cookie = t->netns_cookie, .port = t->local_port};
+	struct about about = {.dst = t->local, .src = t->remote};
 	struct direct *d = arg;
 	bool is_known, is_allowed;
 
 	is_known = verdict_find(d, &key, &is_allowed);
 	if (!is_known && !denied_find(d, &of_src))
-		ask(d, &key, &t->local, &t->remote);
+		ask(d, &key, &about);
 	else if (!is_known || !is_allowed)
 		connection_close(d, t, "plaintext, open since before the pod came into the mesh");
 }
@@ -297,13 +335,12 @@ void direct_verdict(struct direct *d, const struct zds_verdict *v)
 	free(map_del(d->asked, &is, sizeof(is)));
 	if (v->verdict == ZDS_VERDICT_NONE)
 		return;
-	if (v->is_of_src) {
+	if (!v->is_of_src)
+		verdict_keep(d, &key, v->verdict == ZDS_VERDICT_ALLOW);
+	else if (v->src_cookie == CV_SRC_ANYONE)
 		denied_keep(d, v);
-		return;
-	}
-	verdict_keep(d, &key, v->verdict == ZDS_VERDICT_ALLOW);
 	if (v->verdict == ZDS_VERDICT_DENY)
-		connections_check(d, &key);
+		connections_check(d, v);
 }
 
 /* ---- events ---- */
@@ -357,12 +394,13 @@ void direct_event(struct direct *d, const struct cv_direct_event *ev)
 	struct cv_verdict_key key = {.src_cookie = ev->netns_cookie,
 				     .dst_cookie = ev->dst_cookie,
 				     .port = ev->remote.port};
+	struct about about = {.dst = ev->remote.addr, .src = ev->local.addr};
 	bool is_allowed;
 
 	if (ev->reason != CV_VERDICT_MISS)
 		telemetry_add(d, ev);
 	else if (!verdict_find(d, &key, &is_allowed))
-		ask(d, &key, &ev->remote.addr, &ev->local.addr);
+		ask(d, &key, &about);
 }
 
 /* ---- life ---- */

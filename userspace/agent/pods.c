@@ -130,6 +130,7 @@ static void on_drained(struct loop_timer *t)
 	struct pods *p = e->drain_arg;
 
 	enrolment_end(p, e);
+	pods_changed(p); /* what it leaves behind is judged as an outsider's */
 	pods_offer(p);
 }
 

@@ -97,6 +97,33 @@ static void deny(struct fixture *f, const char *principal, bool has_src_ip)
 	mesh_put_policy(f->b, &m);
 }
 
+/* DENY of what shows no identity, as STRICT comes. */
+static void deny_unknown(struct fixture *f)
+{
+	Google__Protobuf__Empty present = GOOGLE__PROTOBUF__EMPTY__INIT;
+	Istio__Security__StringMatch any = ISTIO__SECURITY__STRING_MATCH__INIT, *anys[] = {&any};
+	Istio__Security__Match match = ISTIO__SECURITY__MATCH__INIT, *matches[] = {&match};
+	Istio__Security__Clause clause = ISTIO__SECURITY__CLAUSE__INIT, *clauses[] = {&clause};
+	Istio__Security__Rule rule = ISTIO__SECURITY__RULE__INIT, *rules[] = {&rule};
+	Istio__Security__Authorization m = ISTIO__SECURITY__AUTHORIZATION__INIT;
+
+	any.match_type_case = ISTIO__SECURITY__STRING_MATCH__MATCH_TYPE_PRESENCE;
+	any.presence = &present;
+	match.n_not_principals = 1;
+	match.not_principals = anys;
+	clause.n_matches = 1;
+	clause.matches = matches;
+	rule.n_clauses = 1;
+	rule.clauses = clauses;
+	m.name = "p";
+	m.namespace_ = "demo";
+	m.scope = ISTIO__SECURITY__SCOPE__NAMESPACE;
+	m.action = ISTIO__SECURITY__ACTION__DENY;
+	m.n_rules = 1;
+	m.rules = rules;
+	mesh_put_policy(f->b, &m);
+}
+
 static void policy_decides_by_identity_and_port(void **state)
 {
 	struct fixture *f = *state;
@@ -170,6 +197,55 @@ static void plaintext_is_judged_by_its_source_where_a_policy_looks_at_it(void **
 	assert_int_equal(judge_plaintext_of(f, "10.0.0.2:80", "10.9.9.8", &of_src),
 			 ZDS_VERDICT_ALLOW);
 	assert_int_equal(of_src, 1);
+}
+
+/* Of an open connection; @of_src as direct_judge_open() has it. */
+static uint32_t judge_open(struct fixture *f, enum zds_open open, const char *from, bool of_src)
+{
+	struct zds_verdict ask = {.dst = mesh_sockaddr("10.0.0.2:80"), .open = open};
+	struct state *s = mesh_build(f->b);
+	uint32_t v, is_of_src;
+
+	assert_int_equal(cv_addr_parse(from, &ask.src), 0);
+	v = direct_judge_open(s, open == ZDS_OPEN_LEFT ? NULL : &f->src, &f->dst, &ask, &is_of_src);
+	assert_int_equal(is_of_src, of_src);
+	state_unref(s);
+	return v;
+}
+
+static void what_is_open_is_judged_whatever_new_ones_are_made_by(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(judge_open(f, ZDS_OPEN_LIVE, "10.0.0.1", false), ZDS_VERDICT_ALLOW);
+	deny(f, NULL, true);
+	assert_int_equal(judge_open(f, ZDS_OPEN_LIVE, "10.0.0.1", true), ZDS_VERDICT_ALLOW);
+	assert_int_equal(judge_open(f, ZDS_OPEN_LIVE, "10.9.9.9", true), ZDS_VERDICT_DENY);
+	deny(f, "cluster.local/ns/demo/sa/alice", false);
+	assert_int_equal(judge_open(f, ZDS_OPEN_LIVE, "10.0.0.1", false), ZDS_VERDICT_DENY);
+	mesh_put_workload(f->b, &(struct mesh_workload){.name = "b",
+							.addrs = {"10.0.0.2"},
+							.waypoint = "demo/way.example"});
+	assert_int_equal(judge_open(f, ZDS_OPEN_LIVE, "10.0.0.1", true), ZDS_VERDICT_DENY);
+	f->src.uid[0] = 'X'; /* nobody that is known */
+	assert_int_equal(judge_open(f, ZDS_OPEN_LIVE, "10.0.0.1", true), ZDS_VERDICT_NONE);
+}
+
+/* Who it was and how it comes, now that its pod has left. */
+static void what_a_client_leaves_open_is_judged_as_both(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(judge_open(f, ZDS_OPEN_LEFT, "10.0.0.1", true), ZDS_VERDICT_ALLOW);
+	deny(f, "cluster.local/ns/demo/sa/alice", false);
+	assert_int_equal(judge_open(f, ZDS_OPEN_LEFT, "10.0.0.1", true), ZDS_VERDICT_DENY);
+	assert_int_equal(judge_open(f, ZDS_OPEN_LEFT, "10.0.0.7", true), ZDS_VERDICT_ALLOW);
+	deny(f, NULL, true);
+	assert_int_equal(judge_open(f, ZDS_OPEN_LEFT, "10.0.0.1", true), ZDS_VERDICT_ALLOW);
+	assert_int_equal(judge_open(f, ZDS_OPEN_LEFT, "10.9.9.9", true), ZDS_VERDICT_DENY);
+	deny_unknown(f); /* STRICT */
+	assert_int_equal(judge_open(f, ZDS_OPEN_LEFT, "10.0.0.1", true), ZDS_VERDICT_DENY);
+	assert_int_equal(judge_open(f, ZDS_OPEN_LIVE, "10.0.0.1", false), ZDS_VERDICT_ALLOW);
 }
 
 static void what_is_not_known_is_not_cached(void **state)
@@ -316,6 +392,8 @@ int main(void)
 		with(a_policy_that_looks_at_addresses_is_not_cached),
 		with(plaintext_is_judged_for_anyone_or_not_at_all),
 		with(plaintext_is_judged_by_its_source_where_a_policy_looks_at_it),
+		with(what_is_open_is_judged_whatever_new_ones_are_made_by),
+		with(what_a_client_leaves_open_is_judged_as_both),
 		with(what_is_not_known_is_not_cached),
 		with(a_pod_made_anew_is_not_the_one_before_it),
 		with(ztunnels_own_ports_are_not_for_it),

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* guard - what an enrolled pod sends, as it enters the host. Nothing in plaintext leaves it for the
  * mesh that was not vouched for, whatever the pod did to get round its sockets' hooks; and packets
- * of established direct connections are handed to the other pod without the host's stack. Hook: tc
- * ingress on the host's end of each pod's link. Reads: cv_links, cv_pods, cv_pod_addrs,
- * cv_workloads, cv_services, cv_directs, cv_exempt, cv_outbound_rules. Writes: cv_counters,
- * cv_events. On doubt: drop. What passes is left to the programs behind us. */
+ * of direct connections are handed to the other pod without the host's stack. Hook: tc ingress on
+ * the host's end of each pod's link. Reads: cv_links, cv_pods, cv_pod_addrs, cv_workloads,
+ * cv_services, cv_directs, cv_exempt, cv_outbound_rules. Writes: cv_counters, cv_events. On doubt:
+ * drop. What passes is left to the programs behind us. */
 #include <linux/pkt_cls.h>
 
 #include "bpf/lib/conn.h"
@@ -80,15 +80,17 @@ static __always_inline int guard_handshake(struct __sk_buff *skb, const struct p
 	return GUARD_PASS;
 }
 
-/* A server that refuses waits for nothing. */
+/* The host sees the SYNs, where it may filter pods. Not the ACK: its conntrack would keep what has
+ * been established for days, as it never sees the end, and what is half open for a minute. A server
+ * that refuses waits for nothing. */
 static __always_inline int guard_lead(struct __sk_buff *skb, const struct packet *p,
 				      struct cv_direct *d, bool is_client)
 {
 	if (!is_client && (p->tcp_flags & CV_TCP_RST) && !(d->flags & CV_DIRECT_ACCEPTED))
 		__sync_fetch_and_and(&d->flags, ~CV_DIRECT_LET_IN);
-	if (direct_is_short(d, p->tcp_flags & CV_TCP_SYN))
-		return guard_forward(skb, is_client ? &d->to_server : &d->to_client);
-	return d->flags & CV_DIRECT_SHORT ? guard_handshake(skb, p, d) : GUARD_PASS;
+	if ((p->tcp_flags & CV_TCP_SYN) && !(d->flags & CV_DIRECT_SHORT_SYN))
+		return guard_handshake(skb, p, d);
+	return guard_forward(skb, is_client ? &d->to_server : &d->to_client);
 }
 
 /* The direct connection that a packet is of, if it comes from the link of the end that it says. */
@@ -103,8 +105,7 @@ static __always_inline struct cv_direct *direct_on_link(const struct __sk_buff *
 }
 
 /* Of a packet of a direct connection that comes from the link of the end that it says, nothing more
- * need be asked: its SYN was vouched for. One look-up, whether it may skip the host's stack or not.
- */
+ * need be asked: its SYN was vouched for. */
 static __noinline int guard_direct(struct __sk_buff *skb)
 {
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;

@@ -53,9 +53,7 @@ static __always_inline bool is_forged(struct __sk_buff *skb, const struct packet
 	bool is_to_server;
 	struct cv_direct *d = direct_find(&p->tuple, &is_to_server);
 
-	if (!d)
-		return is_forged_dial(skb, &p->tuple);
-	return direct_is_short(d, false) && !direct_may_arrive(skb, p, d, is_to_server);
+	return d ? !direct_may_arrive(skb, p, d, is_to_server) : is_forged_dial(skb, &p->tuple);
 }
 
 /* In the event the pod's end is the local one. */

@@ -112,32 +112,20 @@ static __always_inline bool direct_still_holds(const struct cv_tuple *t, __u64 d
 	       direct_verdict(t->netns_cookie, dst, t->remote_port) == DIRECT_ALLOWED;
 }
 
-/* Its packets may skip the host's stack where nothing else wants to see them on either link. */
-static __always_inline void direct_ways(struct cv_direct *d)
+/* From link to link, for good, whatever becomes of the links: the host's way may end anywhere once
+ * an end is gone. Of a pod to itself nothing comes to a link. Returns false where there is none. */
+static __always_inline bool direct_ways(struct cv_direct *d)
 {
 	struct cv_link *from = bpf_map_lookup_elem(&cv_pod_links, &d->src_cookie);
 	struct cv_link *to = bpf_map_lookup_elem(&cv_pod_links, &d->dst_cookie);
 
-	if (!from || !to || d->src_cookie == d->dst_cookie)
-		return;
+	if (!from || !to)
+		return false;
 	d->to_client = from->way;
 	d->to_server = to->way;
-	if (from->flags & to->flags & CV_LINK_FORWARD)
-		d->flags |= CV_DIRECT_SHORT;
-	if (from->flags & to->flags & CV_LINK_HANDSHAKE)
+	if ((from->flags & to->flags & CV_LINK_HANDSHAKE) || d->src_cookie == d->dst_cookie)
 		d->flags |= CV_DIRECT_SHORT_SYN;
-}
-
-/* connect(2) has asked the same: a link may have gone since. To itself it takes no link. */
-static __always_inline bool direct_way_is_safe(const struct cv_direct *d)
-{
-	struct cv_pod *from, *to;
-
-	if ((d->flags & (CV_DIRECT_SHORT | CV_DIRECT_SHORT_SYN)) || d->src_cookie == d->dst_cookie)
-		return true;
-	from = pod_find(d->src_cookie);
-	to = pod_find(d->dst_cookie);
-	return from && to && !((from->flags | to->flags) & CV_POD_BRIDGED);
+	return true;
 }
 
 static __noinline void on_connect_direct(struct bpf_sock_ops *ctx, const struct cv_socket *st,
@@ -155,8 +143,7 @@ static __noinline void on_connect_direct(struct bpf_sock_ops *ctx, const struct 
 		d.asked = st->shown;
 	if (tuple_pair(t, &key))
 		d.flags |= CV_DIRECT_TURNED;
-	direct_ways(&d);
-	if (!direct_still_holds(t, dst) || !direct_way_is_safe(&d))
+	if (!direct_still_holds(t, dst) || !direct_ways(&d))
 		sockops_drop(t, CV_DROP_NOT_DIRECT);
 	else if (bpf_map_update_elem(&cv_directs, &key, &d, BPF_ANY))
 		sockops_drop(t, CV_DROP_MAP_FULL);
@@ -208,21 +195,14 @@ static __always_inline struct cv_sockaddr sockops_shown(const struct cv_conn *c,
 	return c->shown;
 }
 
-/* One that goes past the host counts as such once both ends have seen ESTABLISHED. */
+/* It counts once both ends have seen ESTABLISHED. */
 static __always_inline void direct_both(struct cv_direct *d, __u32 flag)
 {
 	__u32 both = CV_DIRECT_ESTABLISHED | CV_DIRECT_ACCEPTED;
 	__u32 was = __sync_fetch_and_or(&d->flags, flag);
 
-	if ((was & CV_DIRECT_SHORT) && (was & both) != both && ((was | flag) & both) == both)
+	if ((was & both) != both && ((was | flag) & both) == both)
 		count(CV_FLOW);
-}
-
-/* What takes the host's way may meet a limit there. */
-static __always_inline void direct_congestion(struct bpf_sock_ops *ctx, const struct cv_direct *d)
-{
-	if (d->flags & (CV_DIRECT_SHORT | CV_DIRECT_SHORT_SYN))
-		congestion_local(ctx);
 }
 
 /* Returns false when it is not a direct connection's server that has accepted. */
@@ -238,7 +218,7 @@ static __noinline bool on_accept_direct(struct bpf_sock_ops *ctx)
 	if (!d || is_client || d->dst_cookie != t.netns_cookie)
 		return false;
 	direct_both(d, CV_DIRECT_ACCEPTED);
-	direct_congestion(ctx, d);
+	congestion_local(ctx);
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 	return true;
 }
@@ -445,7 +425,7 @@ static __noinline void on_established(struct bpf_sock_ops *ctx)
 	if (!d || !is_client || d->src_cookie != t.netns_cookie)
 		return;
 	direct_both(d, CV_DIRECT_ESTABLISHED);
-	direct_congestion(ctx, d);
+	congestion_local(ctx);
 	direct_tell(ctx, &t, d, CV_DIRECT_OPEN);
 }
 
@@ -468,11 +448,9 @@ static __always_inline void direct_avoid(const struct cv_tuple *t, const struct 
  * from it that comes, as long as it waits. */
 static __always_inline bool direct_is_over(__u32 was)
 {
-	__u32 by_host = CV_DIRECT_SHORT | CV_DIRECT_LET_IN;
-
 	if (was & CV_DIRECT_ACCEPTED)
 		return was & (CV_DIRECT_CLIENT_CLOSED | CV_DIRECT_SERVER_CLOSED);
-	return (was & (by_host | CV_DIRECT_SHORT_SYN)) != by_host;
+	return (was & (CV_DIRECT_LET_IN | CV_DIRECT_SHORT_SYN)) != CV_DIRECT_LET_IN;
 }
 
 /* Returns false when it is no end of a direct connection. A server's end that closes before one was

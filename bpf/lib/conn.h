@@ -35,16 +35,6 @@ static __always_inline struct cv_direct *direct_find(const struct cv_tuple *t, b
 	return d;
 }
 
-/* The host sees the handshake, where it may filter pods: all but the SYNs go past it. Not the ACK
- * either: the host's conntrack would keep what has been established for days, as it never sees the
- * end, and what is half open for a minute. */
-static __always_inline bool direct_is_short(const struct cv_direct *d, bool is_syn)
-{
-	if (d->flags & CV_DIRECT_SHORT_SYN)
-		return true;
-	return (d->flags & CV_DIRECT_SHORT) && !is_syn;
-}
-
 /* A dial of the node's own processes, which may look after its pods. */
 static __always_inline bool vouch_is_hosts(const struct cv_vouch *v)
 {

@@ -18,11 +18,9 @@ static __always_inline bool direct_is_same_name(const char *a, const char *b)
 	return !differ;
 }
 
-/* Cookie of the pod of this node that serves `to`, 0: none may be reached without a tunnel by a pod
- * with these flags. The name tells whether the control plane still means that pod by this address:
- * it may have moved. */
-static __noinline __u64 direct_destination(const struct cv_sockaddr *to, __u64 from,
-					   __u32 from_flags)
+/* Cookie of the pod of this node that serves `to`, 0: none may be reached without a tunnel. The
+ * name tells whether the control plane still means that pod by this address: it may have moved. */
+static __noinline __u64 direct_destination(const struct cv_sockaddr *to)
 {
 	struct cv_dest *dest;
 	struct cv_pod *pod;
@@ -36,8 +34,7 @@ static __noinline __u64 direct_destination(const struct cv_sockaddr *to, __u64 f
 		return 0;
 	pod = pod_find(*cookie);
 	if (!pod ||
-	    (pod->flags & (CV_POD_DIRECT | CV_POD_CAPTURE)) != (CV_POD_DIRECT | CV_POD_CAPTURE) ||
-	    (*cookie != from && !cv_pods_are_joined(pod->flags, from_flags)))
+	    (pod->flags & (CV_POD_DIRECT | CV_POD_CAPTURE)) != (CV_POD_DIRECT | CV_POD_CAPTURE))
 		return 0;
 	if (!pod_owns_addr(*cookie, &to->addr) || !direct_is_same_name(dest->name, pod->name) ||
 	    pod_is_ztunnel_port(pod, bpf_ntohs(to->port)))

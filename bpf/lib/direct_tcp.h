@@ -23,15 +23,14 @@ static __always_inline void direct_ask(const struct attempt *a, const struct cv_
 }
 
 /* What a direct connection cannot have: a device, an address that is not the pod's, MPTCP (whose
- * later subflows nobody vouches for), data that travels with the SYN, where that takes the host's
- * way and data does not. */
-static __always_inline bool
-direct_is_plain_socket(struct bpf_sock_addr *ctx, const struct cv_pod *pod, const struct attempt *a)
+ * later subflows nobody vouches for), data that travels with the SYN: that may take the host's way.
+ */
+static __always_inline bool direct_is_plain_socket(struct bpf_sock_addr *ctx,
+						   const struct attempt *a)
 {
 	struct cv_sockaddr local = sock_local(ctx);
 
-	if (!ctx->sk || ctx->sk->bound_dev_if || tcp_is_mptcp(ctx->sk) ||
-	    ((pod->flags & CV_POD_SHORT) && tcp_is_fast_open(ctx->sk)))
+	if (!ctx->sk || ctx->sk->bound_dev_if || tcp_is_mptcp(ctx->sk) || tcp_is_fast_open(ctx->sk))
 		return false;
 	return addr_is_any(&local.addr) || pod_owns_addr(a->cookie, &local.addr);
 }
@@ -91,11 +90,11 @@ static __always_inline int direct_record(struct bpf_sock_addr *ctx, struct attem
 
 /* Where a->dst leads on this node, in `to`: a pod's own address, or a frontend's endpoint. The
  * cookie of that pod, in `dst`. Returns false, with `r`, when it goes another way. */
-static __always_inline bool direct_resolve(const struct cv_pod *pod, const struct attempt *a,
-					   struct cv_sockaddr *to, __u64 *dst, int *r)
+static __always_inline bool direct_resolve(const struct attempt *a, struct cv_sockaddr *to,
+					   __u64 *dst, int *r)
 {
 	*to = a->dst;
-	*dst = direct_destination(to, a->cookie, pod->flags);
+	*dst = direct_destination(to);
 	*r = DIRECT_NOT;
 	if (*dst)
 		return true;
@@ -104,7 +103,7 @@ static __always_inline bool direct_resolve(const struct cv_pod *pod, const struc
 		return false;
 	}
 	if (direct_choose(a, to))
-		*dst = direct_destination(to, a->cookie, pod->flags);
+		*dst = direct_destination(to);
 	return *dst != 0;
 }
 
@@ -118,9 +117,9 @@ static __noinline int direct_tcp(struct bpf_sock_addr *ctx, const struct cv_pod 
 
 	if (!pod || !a || !ctx->sk)
 		return VERDICT_REFUSE;
-	if (!direct_resolve(pod, a, &to, &dst, &r))
+	if (!direct_resolve(a, &to, &dst, &r))
 		return r;
-	if (!direct_is_plain_socket(ctx, pod, a))
+	if (!direct_is_plain_socket(ctx, a))
 		return DIRECT_NOT;
 	switch (direct_verdict(a->cookie, dst, to.port)) {
 	case DIRECT_DENIED:

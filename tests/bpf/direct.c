@@ -3,6 +3,7 @@
  * doubtful goes to ztunnel, and what is denied is refused at connect(2). */
 #include <errno.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -196,6 +197,22 @@ TEST(direct_not_for_mptcp)
 	CHECK_EQ(counted(CV_DIRECT), 0);
 }
 
+/* Its SYN has data. */
+TEST(direct_not_for_fast_open)
+{
+	int fd = tcp(AF_INET), on = 1;
+
+	pair_begin();
+	serve(AF_INET, SERVER4);
+	verdict_set(80, true);
+	shell("echo 5 > /proc/sys/net/ipv4/tcp_fastopen"); /* without a cookie */
+	CHECK_OK(setsockopt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, sizeof(on)));
+	CHECK_OK(connect_to(fd, AF_INET, SERVER4));
+	CHECK_EQ(send(fd, "x", 1, MSG_NOSIGNAL), 1);
+	CHECK_OK(ztunnel_accept(NULL));
+	CHECK_EQ(counted(CV_DIRECT), 0);
+}
+
 TEST(direct_not_from_a_foreign_source_address)
 {
 	int fd = tcp(AF_INET);
@@ -254,8 +271,9 @@ TEST(direct_is_one_entry_until_both_ends_have_closed)
 	d = only_direct();
 	CHECK_EQ(d.src_cookie, pod.cookie);
 	CHECK_EQ(d.dst_cookie, server_cookie);
-	CHECK_EQ(d.flags & ~(uint32_t)CV_DIRECT_TURNED,
-		 CV_DIRECT_LET_IN | CV_DIRECT_ESTABLISHED | CV_DIRECT_ACCEPTED);
+	CHECK_EQ(d.flags & ~(uint32_t)CV_DIRECT_TURNED, CV_DIRECT_SHORT_SYN | CV_DIRECT_LET_IN |
+								CV_DIRECT_ESTABLISHED |
+								CV_DIRECT_ACCEPTED);
 	reset(server);
 	CHECK(is_readable(client, WAIT_MS));
 	close(client);
@@ -265,6 +283,27 @@ TEST(direct_is_one_entry_until_both_ends_have_closed)
 	reset(client);
 	CHECK(is_readable(server, WAIT_MS));
 	check_emptied(skel->maps.cv_directs);
+}
+
+/* The SYNs of both ends go the same way. */
+TEST(direct_handshakes_skip_the_host_where_both_links_say_so)
+{
+	const uint32_t flags[][2] = {{0, 0}, {CV_LINK_HANDSHAKE, 0}, {0, CV_LINK_HANDSHAKE}};
+	int listening, client, server;
+
+	pair_begin();
+	listening = serve(AF_INET, SERVER4);
+	verdict_set(80, true);
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		link_set(pod.cookie, flags[i][0]);
+		link_set(server_cookie, flags[i][1]);
+		client = connected(AF_INET, SERVER4);
+		server = accepted(listening, NULL);
+		CHECK_EQ(only_direct().flags & CV_DIRECT_SHORT_SYN, 0);
+		reset(server);
+		CHECK(is_readable(client, WAIT_MS));
+		close(client);
+	}
 }
 
 TEST(direct_tells_its_beginning_and_its_end_with_the_bytes)
@@ -507,18 +546,14 @@ static void check_congestion(int client, int listening, const char *wanted)
 	CHECK_STR(congestion(accepted(listening, NULL)), wanted);
 }
 
-TEST(direct_past_the_host_begins_with_reno_unless_chosen)
+TEST(direct_begins_with_reno_unless_chosen)
 {
-	struct cv_link l = {.flags = CV_LINK_FORWARD}; /* no guard is attached here */
-	int listening, chosen = tcp(AF_INET), links = bpf_map__fd(skel->maps.cv_pod_links);
+	int listening, chosen = tcp(AF_INET);
 	const char *own = congestion(-1);
 
 	pair_begin();
 	verdict_set(80, true);
 	listening = serve(AF_INET, SERVER4);
-	check_congestion(tcp(AF_INET), listening, own); /* by the host's stack */
-	CHECK_OK(bpf_map_update_elem(links, &pod.cookie, &l, BPF_ANY));
-	CHECK_OK(bpf_map_update_elem(links, &server_cookie, &l, BPF_ANY));
 	check_congestion(tcp(AF_INET), listening, "reno");
 	congestion_choose(chosen, own);
 	congestion_choose(listening, own);

@@ -179,7 +179,7 @@ static void direct_begin(const char *to, uint32_t turned)
 	struct cv_direct d = {
 		.src_cookie = pod.cookie,
 		.dst_cookie = pod.cookie,
-		.flags = CV_DIRECT_SHORT | turned,
+		.flags = turned,
 		.to_client.ifindex = LOOPBACK,
 		.to_server.ifindex = LOOPBACK,
 	};

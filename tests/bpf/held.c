@@ -1,28 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* held - what connect(2) found of a direct connection must hold when its SYN leaves: with Fast Open
- * that is as late as the application likes. */
+/* held - what connect(2) found of a direct connection must hold when its SYN leaves. Here it asks
+ * nobody, as if it had let the connection go long ago. */
+#include <bpf/libbpf.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
 
 #include "net/addr.h"
 #include "pair.h"
+#include "stage.h"
+#include "watch.h"
 
-static int deferred(const char *to)
+static int begin(void)
 {
-	int client = tcp(AF_INET), on = 1;
+	int listening;
 
-	shell("echo 5 > /proc/sys/net/ipv4/tcp_fastopen"); /* without a cookie */
-	CHECK_OK(setsockopt(client, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, sizeof(on)));
-	CHECK_OK(connect_to(client, AF_INET, to));
-	CHECK_EQ(counted(CV_DIRECT), 1);
-	return client;
+	stage_cgroup_leave();
+	CHECK_OK(stage_cgroup("culvert-test-bpf-held"));
+	CHECK_OK(stage_load(false, &skel));
+	stage_pod();
+	watch_start();
+	pair_begin();
+	listening = serve(AF_INET, SERVER4);
+	verdict_set(80, true);
+	CHECK_OK(bpf_link__destroy(skel->links.cv_connect4));
+	skel->links.cv_connect4 = NULL;
+	return listening;
 }
 
 /* The SYN leaves, and nothing vouches for it. */
 static void check_not_direct(int client, int listening)
 {
-	(void)send(client, "x", 1, MSG_NOSIGNAL);
+	CHECK_ERRNO(connect_to(client, AF_INET, SERVER4), ECONNREFUSED);
 	CHECK_EQ(counted(CV_DROP_NOT_DIRECT), 1);
 	CHECK_EQ(map_size(skel->maps.cv_directs), 0);
 	CHECK(!is_pending(listening));
@@ -30,47 +37,48 @@ static void check_not_direct(int client, int listening)
 
 TEST(direct_begins_late_and_is_direct)
 {
-	int listening, client, server;
+	int listening = begin(), client = connected(AF_INET, SERVER4);
 
-	pair_begin();
-	listening = serve(AF_INET, SERVER4);
-	verdict_set(80, true);
-	client = deferred(SERVER4);
-	CHECK_EQ(send(client, "x", 1, MSG_NOSIGNAL), 1);
-	server = accepted(listening, NULL);
-	CHECK(is_readable(server, WAIT_MS));
+	exchange(client, accepted(listening, NULL));
 	CHECK_EQ(map_size(skel->maps.cv_directs), 1);
+	stage_cgroup_leave();
 }
 
 TEST(direct_is_over_when_the_policy_changes_before_the_syn)
 {
-	int listening, client;
+	int listening = begin();
 
-	pair_begin();
-	listening = serve(AF_INET, SERVER4);
-	verdict_set(80, true);
-	client = deferred(SERVER4);
 	generation_set(8);
-	check_not_direct(client, listening);
+	check_not_direct(tcp(AF_INET), listening);
+	stage_cgroup_leave();
+}
+
+TEST(direct_is_over_when_a_link_goes_before_the_syn)
+{
+	const uint64_t *const ends[] = {&pod.cookie, &server_cookie};
+	int listening = begin();
+
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
+		CHECK_OK(bpf_map_delete_elem(bpf_map__fd(skel->maps.cv_pod_links), ends[i]));
+		CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, SERVER4), ECONNREFUSED);
+		CHECK_EQ(counted(CV_DROP_NOT_DIRECT), i + 1);
+		link_set(*ends[i], 0);
+	}
+	CHECK(!is_pending(listening));
+	stage_cgroup_leave();
 }
 
 TEST(direct_is_over_when_another_pod_has_the_address_before_the_syn)
 {
-	struct cv_service_key key = {0};
-	struct cv_frontend f = {.count = 1, .weight = 1, .ends[0].weight_end = 1};
-	struct cv_sockaddr asked;
-	int listening, client;
+	struct cv_socket found = {.flags = CV_SOCKET_SHOWN | CV_SOCKET_DIRECT,
+				  .dst_port = htons(80)};
+	int listening = begin(), client = tcp(AF_INET);
 
-	pair_begin();
-	listening = serve(AF_INET, PEER4 ":8080");
-	CHECK_OK(cv_sockaddr_parse(SERVICE, &asked));
-	CHECK_OK(cv_sockaddr_parse(PEER4 ":8080", &f.ends[0].to));
-	key.addr = asked.addr;
-	key.port = asked.port;
-	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_frontends), &key, &f, BPF_ANY));
-	verdict_set(8080, true);
-	client = deferred(SERVICE);
-	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_locals), &f.ends[0].to.addr,
+	found.dst_cookie = server_cookie;
+	CHECK_OK(cv_sockaddr_parse(SERVICE, &found.shown));
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_sockets), &client, &found, BPF_ANY));
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_locals), &server_pod.addr4,
 				     &pod.cookie, BPF_ANY));
 	check_not_direct(client, listening);
+	stage_cgroup_leave();
 }

@@ -49,6 +49,13 @@ void verdict_set(uint16_t port, bool is_allowed)
 	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_verdicts), &key, &v, BPF_ANY));
 }
 
+void link_set(uint64_t cookie, uint32_t flags)
+{
+	struct cv_link l = {.flags = flags};
+
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_pod_links), &cookie, &l, BPF_ANY));
+}
+
 /* The peer becomes a second enrolled pod; nothing is steered there: what is not vouched for is
  * reset. */
 void pair_begin(void)
@@ -60,6 +67,8 @@ void pair_begin(void)
 	server_address(PEER4, &server_pod.addr4);
 	server_address(PEER6, &server_pod.addr6);
 	server_set(BOTH);
+	link_set(pod.cookie, CV_LINK_HANDSHAKE);
+	link_set(server_cookie, CV_LINK_HANDSHAKE);
 	generation_set(7);
 	pod_flags(BOTH | CV_POD_DNS);
 }

@@ -12,11 +12,14 @@ extern uint64_t server_cookie;   /* of the second pod, once it is one */
 extern struct cv_pod server_pod; /* in force by server_set() */
 
 /** pair_begin() - the peer becomes a second enrolled pod, generation 7 counts; nothing is steered
- * there: what is not vouched for is reset. */
+ * there: what is not vouched for is reset. No guard is attached: packets go as they are routed. */
 void pair_begin(void);
 
 /** server_set() - put server_pod in force, with these flags. */
 void server_set(uint32_t flags);
+
+/** link_set() - the link of that pod is known, with these of enum cv_link_flags. */
+void link_set(uint64_t cookie, uint32_t flags);
 
 /** generation_set() - only verdicts of this generation count. */
 void generation_set(uint64_t g);

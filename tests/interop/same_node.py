@@ -75,12 +75,43 @@ metadata: {name: web, namespace: direct}
 spec: {clusterIP: 10.96.79.1, selector: {app: web}, ports: [{port: 80, targetPort: %d}]}
 """
 VIP = "10.96.79.1"
+OUTSIDE = "172.30.79.2"
+LAST = """
+import socket, sys
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"the last datagram", (sys.argv[1], 9))
+"""
 
 
 def maps(direct, name):
     """A dump of one of the node's maps."""
     return subprocess.run(["bpftool", "-j", "map", "dump", "pinned", os.path.join(direct.node.pins, name)],
                           stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def read(path):
+    """Bytes of a file."""
+    with open(path, "rb") as f:
+        return f.read()
+
+
+@contextlib.contextmanager
+def sniffed(direct, link="any"):
+    """Everything on the node's links, or on one of them; the file's bytes are in the list afterwards."""
+    path, seen = os.path.join(direct.work_dir, "sniffed"), []
+    process = direct.topology.nodes[0].popen("tcpdump", "-U", "-Z", "root", "-i", link, "-w", path, stderr=-1, text=True)
+    try:
+        for line in process.stderr:
+            if "listening on" in line:
+                break
+        yield seen
+        # what came before is in the file once this is
+        direct.topology.nodes[0].run(sys.executable, "-c", LAST, OUTSIDE)
+        wait_for(lambda: b"the last datagram" in read(path), 30, "the end of what was sniffed")
+        seen.append(read(path))
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+        process.stderr.close()
 
 
 class Direct:

@@ -9,9 +9,9 @@ import subprocess
 import sys
 
 import pytest
-from culvert_node import BIN, wait_for
+from culvert_node import BIN, stop, wait_for
 from foreign_bpf import Foreign
-from same_node import CLIENT, PORT, Direct, maps
+from same_node import CLIENT, OUTSIDE, PORT, Direct, maps, sniffed
 
 # A SYN that no hook of a socket has seen.
 RAW_SYN = """
@@ -104,19 +104,93 @@ def tcx_program(node, link, hook):
             os.close(fd)
 
 
-@pytest.mark.parametrize("attach", [clsact_program, functools.partial(tcx_program, hook="tcx_ingress"),
+OTHERS_IN_TC = pytest.mark.parametrize("attach", [clsact_program, functools.partial(tcx_program, hook="tcx_ingress"),
                                     functools.partial(tcx_program, hook="tcx_egress")], ids=["clsact", "tcx-ingress", "tcx-egress"])
+IN_TC = "another program works in tc on the pod's link: it uses tunnels inside the node"
+
+
+def status(direct):
+    """What `culvert status` says, wherever its lines end."""
+    said = subprocess.run([os.path.join(BIN, "culvert"), "status", "--run-dir", direct.node.run_dir], check=False,
+                          stdout=subprocess.PIPE, text=True).stdout
+    return " ".join(said.split())
+
+
+@OTHERS_IN_TC
 def test_beside_another_tc_program(direct, attach):
-    """Another one on a pod's link decides about all of its packets: nothing skips it, and one line says so."""
+    """Another one on a pod's link is to see what the pod sends: tunnels, and log and status say why."""
     wait_for(direct.is_direct, 40, "a direct connection")
     with attach(direct.topology.nodes[0], f"h{direct.server.name}"):
-        wait_for(lambda: "another program works in tc on the pod's link" in direct.log(), 40, "the line in the log")
-        before = direct.counter("flow")
-        assert direct.is_direct()
-        assert direct.counter("flow") == before
-    wait_for(lambda: maps(direct, "cv_pod_links").count('"ifindex"') >= 2, 40, "the short way again")
-    assert direct.is_direct()
-    assert direct.counter("flow") > before
+        wait_for(lambda: IN_TC in direct.log(), 40, "the line in the log")
+        assert not direct.is_direct()
+        assert IN_TC in status(direct)
+    wait_for(direct.is_direct, 40, "a direct connection again")
+    assert IN_TC not in status(direct)
+
+
+# Goes on for as long as it is let.
+STREAM = """
+import socket, sys, threading
+s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 30)
+def read():
+    while s.recv(65536):
+        pass
+threading.Thread(target=read, daemon=True).start()
+print("open", flush=True)
+while True:
+    s.sendall(b"what stays in the node" * 1000)
+"""
+
+
+@contextlib.contextmanager
+def streaming(direct):
+    """A client that sends and sends."""
+    process = direct.client.popen(sys.executable, "-c", STREAM, direct.server.ip4, str(PORT), stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout.readline() == "open\n"
+        yield
+    finally:
+        stop(process)
+
+
+def server_goes(direct):
+    """The server's link goes in mid-stream, and the node has a default route: nothing of the stream takes it."""
+    node = direct.topology.nodes[0]
+    node.ip("route", "add", "default", "via", OUTSIDE)
+    with sniffed(direct, "uplink") as seen:
+        node.ip("link", "del", f"h{direct.server.name}")
+        wait_for(lambda: "backoff:3" in direct.client.run("ss", "-Htin"), 40, "what the client sends again and again")
+    assert b"what stays in the node" not in seen[0]
+
+
+@pytest.mark.parametrize("bypass", ["established", "full", "off"])
+def test_a_server_that_goes_in_mid_stream(bypass):
+    """Its client goes on for a while."""
+    d = Direct(bypass=bypass)
+    with contextlib.closing(d):
+        if bypass == "off":
+            wait_for(lambda: "--host-bypass is off: it uses tunnels inside the node" in status(d), 40, "why")
+            d.talk()
+            assert not d.is_direct()
+        else:
+            wait_for(d.is_direct, 40, "a direct connection")
+        with streaming(d):
+            server_goes(d)
+
+
+@OTHERS_IN_TC
+@pytest.mark.parametrize("is_later", [False, True], ids=["before", "later"])
+def test_a_server_that_goes_beside_another_tc_program(direct, attach, is_later):
+    """Whether that came before the stream or after, on a link that is direct until then."""
+    wait_for(direct.is_direct, 40, "a direct connection")
+    with contextlib.ExitStack() as stack:
+        if is_later:
+            stack.enter_context(streaming(direct))
+        stack.enter_context(attach(direct.topology.nodes[0], f"h{direct.client.name}"))
+        wait_for(lambda: IN_TC in direct.log(), 40, "the line in the log")
+        if not is_later:
+            stack.enter_context(streaming(direct))
+        server_goes(direct)
 
 
 def test_guards_go_with_their_pods(direct):

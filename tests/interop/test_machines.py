@@ -10,11 +10,10 @@ import sys
 import pytest
 import who
 from culvert_node import BIN, stop, wait_for
-from same_node import CLIENT, HOLDER, PORT, VIP, Direct
+from same_node import CLIENT, HOLDER, OUTSIDE, PORT, VIP, Direct, sniffed
 from topology import Namespace, run
 
 MARK = "0x4356000"
-OUTSIDE = "172.30.79.2"
 ANNOTATION = "istio.io/reroute-virtual-interfaces"
 
 # Asks a nameserver that there is none at; who answers it must seem to be that.
@@ -30,12 +29,6 @@ for _ in range(3):
         break
     except TimeoutError:
         pass
-"""
-
-
-LAST = """
-import socket, sys
-socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"the last datagram", (sys.argv[1], 9))
 """
 
 # Says when it is connected, then waits for a line and goes on.
@@ -131,32 +124,6 @@ def left_behind(direct):
     pins = os.listdir(direct.node.pins) if os.path.isdir(direct.node.pins) else []
     return [line for line in seen if MARK in line or "cv_reroute" in line or line.startswith("local ")] + [
         name for name in pins if name.startswith("reroute_")]
-
-
-@contextlib.contextmanager
-def sniffed(direct):
-    """Everything on the node's links; the file's bytes are in the list afterwards."""
-    path, seen = os.path.join(direct.work_dir, "sniffed"), []
-    process = direct.topology.nodes[0].popen("tcpdump", "-U", "-Z", "root", "-i", "any", "-w", path, stderr=-1, text=True)
-    try:
-        for line in process.stderr:
-            if "listening on" in line:
-                break
-        yield seen
-        # what came before is in the file once this is
-        direct.topology.nodes[0].run(sys.executable, "-c", LAST, OUTSIDE)
-        wait_for(lambda: b"the last datagram" in read(path), 30, "the end of what was sniffed")
-        seen.append(read(path))
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
-        process.stderr.close()
-
-
-def read(path):
-    """Bytes of a file."""
-    with open(path, "rb") as f:
-        return f.read()
 
 
 def test_without_the_annotation_the_mesh_is_out_of_reach_and_the_rest_goes(direct):

@@ -98,12 +98,12 @@ def torture_all(d, count, seed):
     assert d.counter("guard_plaintext") == d.counter("guard_malformed") == d.counter("guard_fragment") == 0
 
 
-@pytest.mark.parametrize("bypass", ["established", "full", "off"])
+@pytest.mark.parametrize("bypass", ["established", "full"])
 def test_random_connections(started, bypass):
     d = started(bypass)
     flows = d.counter("flow")
     torture_all(d, FEW, 5)
-    assert (d.counter("flow") > flows) == (bypass != "off")
+    assert d.counter("flow") > flows
 
 
 def test_random_connections_without_a_mesh(served):

@@ -57,8 +57,6 @@ static int entry_adopt(struct enrolment *e)
 	if (!e->is_captured)
 		return 0;
 	e->is_guarded = (old.flags & CV_POD_DIRECT) != 0; /* until looked at */
-	e->links.is_short = (old.flags & CV_POD_SHORT) != 0;
-	e->links.is_bridged = (old.flags & CV_POD_BRIDGED) != 0;
 	datapath_pod_addrs_keep(e->ctx->datapath, e->cookie, e->addrs.all, e->addrs.count);
 	for (size_t i = 0; i < e->addrs.count; i++) {
 		r = datapath_pod_addr_set(e->ctx->datapath, e->cookie, &e->addrs.all[i]);
@@ -316,8 +314,12 @@ static int vouch_begin(struct enrolment *e)
 
 #define EXTRA_FLAGS                                                                                \
 	((uint32_t)(CV_POD_UNKNOWN_TO_TUNNEL | CV_POD_DIRECT | CV_POD_REGISTRY_ONLY |              \
-		    CV_POD_OUT_RULES | CV_POD_OUT_LISTED | CV_POD_REROUTE | CV_POD_SHORT |         \
-		    CV_POD_BRIDGED))
+		    CV_POD_OUT_RULES | CV_POD_OUT_LISTED | CV_POD_REROUTE))
+
+static bool is_direct(const struct enrolment *e)
+{
+	return e->ctx->is_direct && !e->is_encrypt;
+}
 
 static uint32_t flags_extra(const struct enrolment *e)
 {
@@ -325,8 +327,7 @@ static uint32_t flags_extra(const struct enrolment *e)
 	       (e->ctx->is_incomplete || e->is_blind ? CV_POD_UNKNOWN_TO_TUNNEL : 0) |
 	       (e->reroute.is_on ? CV_POD_REROUTE : 0) |
 	       (e->ctx->is_registry_only ? CV_POD_REGISTRY_ONLY : 0) |
-	       (e->links.is_short ? CV_POD_SHORT : 0) | (e->links.is_bridged ? CV_POD_BRIDGED : 0) |
-	       (e->ctx->is_direct && e->is_guarded && !e->is_encrypt ? CV_POD_DIRECT : 0);
+	       (is_direct(e) && e->is_guarded && !e->tunnels ? CV_POD_DIRECT : 0);
 }
 
 static struct guard_pod guard_pod(const struct enrolment *e)
@@ -446,7 +447,7 @@ void enrolment_flags_refresh(struct enrolment *e)
 		log_error_errno("agent", r, "cannot change a pod's flags pod=%s", e->key);
 }
 
-static const char *guard_notice(int r, const struct guard_links *links)
+static const char *guard_notice(const struct enrolment *e, int r)
 {
 	if (r == -ENODEV)
 		return "no guard on the pod's link, which is no veth that ends on the host: what "
@@ -456,14 +457,7 @@ static const char *guard_notice(int r, const struct guard_links *links)
 		return "no guard on the pod's link, which could not be attached: what goes round "
 		       "its sockets' hooks is not stopped, and it uses tunnels inside the node "
 		       "too";
-	if (links->is_bridged && !links->is_short)
-		return "the pod's link is a port of a bridge, where others could stand in for it, "
-		       "and connections may not skip that (another program works in tc there, it "
-		       "is one of several links, or --host-bypass is off): it uses tunnels inside "
-		       "the node too";
-	return links->is_shared ? "another program works in tc on the pod's link: direct "
-				  "connections take the host's way"
-				: NULL;
+	return is_direct(e) ? e->tunnels : NULL;
 }
 
 void enrolment_guard(struct enrolment *e)
@@ -475,10 +469,10 @@ void enrolment_guard(struct enrolment *e)
 	e->is_guard_due = false;
 	if (!datapath_has_guard(e->ctx->datapath))
 		return;
-	r = guard_attach(e->ctx->datapath, &pod, e->ctx->bypass, &e->links);
+	r = guard_attach(e->ctx->datapath, &pod, e->ctx->bypass, &e->tunnels);
 	e->is_guarded = r == 0;
 	was = e->guard_notice;
-	e->guard_notice = guard_notice(r, &e->links);
+	e->guard_notice = guard_notice(e, r);
 	if (e->guard_notice && e->guard_notice != was) {
 		if (r < 0)
 			log_warn_errno("agent", r, "%s pod=%s", e->guard_notice, e->key);

@@ -84,8 +84,8 @@ struct enrolment {
 	bool is_beside_logged;    /* said that another sk_lookup program is there */
 	bool is_guard_due;        /* sealed or captured: the caller guards it soon */
 	bool is_guarded;          /* cv_guard is on its links */
-	struct guard_links links; /* as they were then */
-	const char *guard_notice; /* why it is not, or is not alone; NULL; said in the log */
+	const char *tunnels;      /* it is, but packets may not go from link to link: why */
+	const char *guard_notice; /* what is not as it should be; NULL; said in the log */
 };
 
 /**

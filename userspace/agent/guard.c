@@ -27,6 +27,7 @@
 #define IN_PREFIX    GUARD_PREFIX "in_"
 #define RETIRED_MAX  512 /* of one look */
 #define PATH_LEN     512
+#define USES_TUNNELS ": it uses tunnels inside the node"
 
 enum guard_bypass guard_bypass_from_string(const char *text)
 {
@@ -127,34 +128,24 @@ static bool link_is_shared(uint32_t ifindex)
 
 /* ---- a pod ---- */
 
-static uint32_t bypass_flags(enum guard_bypass bypass)
-{
-	if (bypass == GUARD_BYPASS_FULL)
-		return CV_LINK_FORWARD | CV_LINK_HANDSHAKE;
-	return bypass == GUARD_BYPASS_ESTABLISHED ? CV_LINK_FORWARD : 0;
-}
-
 static int pod_link_set(const struct datapath *d, uint64_t cookie, const struct link *link,
-			uint32_t flags)
+			enum guard_bypass bypass)
 {
 	int fd = datapath_map_fd(d, DATAPATH_POD_LINKS);
-	struct cv_link l = {.way.ifindex = link->ifindex, .flags = flags};
+	struct cv_link l = {.way.ifindex = link->ifindex,
+			    .flags = bypass == GUARD_BYPASS_FULL ? CV_LINK_HANDSHAKE : 0};
 
-	if (!flags) {
-		(void)bpf_map_delete_elem(fd, &cookie);
-		return 0;
-	}
 	memcpy(l.way.macs, link->pod_mac, sizeof(link->pod_mac));
 	memcpy(l.way.macs + sizeof(link->pod_mac), link->host_mac, sizeof(link->host_mac));
 	return bpf_map_update_elem(fd, &cookie, &l, BPF_ANY);
 }
 
 int guard_attach(struct datapath *d, const struct guard_pod *pod, enum guard_bypass bypass,
-		 struct guard_links *ret)
+		 const char **ret_tunnels)
 {
-	struct guard_links found = {0};
 	struct link links[LINKS_MAX];
-	uint32_t flags;
+	const char *tunnels =
+		bypass == GUARD_BYPASS_OFF ? "--host-bypass is off" USES_TUNNELS : NULL;
 	size_t n = 0;
 	int r = links_find(pod->home, pod->netns_fd, links, &n);
 
@@ -169,15 +160,15 @@ int guard_attach(struct datapath *d, const struct guard_pod *pod, enum guard_byp
 						&links[i].ifindex, &pod->cookie, BPF_ANY);
 		if (r < 0)
 			return r;
-		found.is_shared = found.is_shared || link_is_shared(links[i].ifindex);
-		found.is_bridged = found.is_bridged || links[i].is_bridged;
+		if (link_is_shared(links[i].ifindex))
+			tunnels = "another program works in tc on the pod's link" USES_TUNNELS;
 	}
-	/* With several links it is the host's routes that know which. */
-	flags = found.is_shared || n > 1 ? 0 : bypass_flags(bypass);
-	found.is_short = flags != 0;
-	r = pod_link_set(d, pod->cookie, links, flags);
+	if (n > 1)
+		tunnels = "the pod has several links, of which only the host's routes know which "
+			  "to take" USES_TUNNELS;
+	r = pod_link_set(d, pod->cookie, links, bypass);
 	if (r == 0)
-		*ret = found;
+		*ret_tunnels = tunnels;
 	return r;
 }
 
@@ -225,8 +216,6 @@ static size_t retired_need(struct retired *links, size_t n, const struct cv_dire
 {
 	size_t needed = 0;
 
-	if (!(c->flags & (CV_DIRECT_SHORT | CV_DIRECT_SHORT_SYN)))
-		return 0;
 	for (size_t i = 0; i < n; i++)
 		if (!links[i].is_needed && (links[i].ifindex == c->to_client.ifindex ||
 					    links[i].ifindex == c->to_server.ifindex)) {

@@ -10,9 +10,9 @@
 #include "datapath.h"
 #include "netns.h"
 
-/** enum guard_bypass - may direct connections skip the host's stack? */
+/** enum guard_bypass - which packets of direct connections skip the host's stack? */
 enum guard_bypass {
-	GUARD_BYPASS_OFF,
+	GUARD_BYPASS_OFF,         /* none may: there are no direct connections */
 	GUARD_BYPASS_ESTABLISHED, /* all but their SYNs, by which the host's filters decide */
 	GUARD_BYPASS_FULL,        /* from the first packet on */
 	GUARD_BYPASS_INVALID = -1,
@@ -28,20 +28,14 @@ struct guard_pod {
 	int netns_fd;
 };
 
-/** struct guard_links - what the links of a pod are like. */
-struct guard_links {
-	bool is_shared;  /* something else works in tc on one: its packets take the host's way */
-	bool is_short;   /* its direct connections may skip the host's stack */
-	bool is_bridged; /* one is a port of a switch, where others may stand in for it */
-};
-
 /**
  * guard_attach() - guard every link of a pod with the host; again: with the programs of now
- * @ret: filled on success.
+ * @ret_tunnels: set on success: a sentence, why packets may not go from its link to another pod's;
+ * NULL: they may.
  * Return: 0; -ENODEV there is no link to guard; -errno (then some may be guarded).
  */
 _must_check_ int guard_attach(struct datapath *d, const struct guard_pod *pod,
-			      enum guard_bypass bypass, struct guard_links *ret);
+			      enum guard_bypass bypass, const char **ret_tunnels);
 
 /** guard_retire() - the pod leaves the mesh, or is gone: no new connection skips the host's stack.
  * Its guards are left to guard_sweep(). Harmless when there is nothing. */

@@ -48,8 +48,7 @@ static const void *link_attr(const struct nlmsghdr *h, unsigned short type, size
 	return netlink_attr(IFLA_RTA(info), IFLA_PAYLOAD(h), type, size);
 }
 
-/* @type: IFLA_INFO_KIND, or _SLAVE_KIND: of what it is a port of. */
-static bool is_kind(const struct nlmsghdr *h, unsigned short type, const char *name)
+static bool is_veth(const struct nlmsghdr *h)
 {
 	const struct rtattr *info = link_attr(h, IFLA_LINKINFO, sizeof(*info));
 	const char *kind;
@@ -57,15 +56,8 @@ static bool is_kind(const struct nlmsghdr *h, unsigned short type, const char *n
 	if (!info)
 		return false;
 	/* The attribute before its content has the length. */
-	kind = netlink_attr(info, RTA_PAYLOAD(info - 1), type, strlen(name) + 1);
-	return kind && strncmp(kind, name, KIND_MAX) == 0;
-}
-
-/* A VRF has ports, too, but routes between them. */
-static bool is_bridged(const struct nlmsghdr *h)
-{
-	return link_attr(h, IFLA_MASTER, sizeof(uint32_t)) &&
-	       !is_kind(h, IFLA_INFO_SLAVE_KIND, "vrf");
+	kind = netlink_attr(info, RTA_PAYLOAD(info - 1), IFLA_INFO_KIND, sizeof("veth"));
+	return kind && strncmp(kind, "veth", KIND_MAX) == 0;
 }
 
 static int on_pod_link(void *arg, const struct nlmsghdr *h)
@@ -77,7 +69,7 @@ static int on_pod_link(void *arg, const struct nlmsghdr *h)
 	struct end *e;
 
 	if (h->nlmsg_type != RTM_NEWLINK || !peer || !nsid || *nsid != look->home_nsid || !mac ||
-	    !is_kind(h, IFLA_INFO_KIND, "veth"))
+	    !is_veth(h))
 		return 0;
 	if (look->end_count == LINKS_MAX)
 		return -E2BIG;
@@ -148,7 +140,6 @@ static int on_host_link(void *arg, const struct nlmsghdr *h)
 	if (!mac)
 		return -EBADMSG;
 	memcpy(l->host_mac, mac, sizeof(l->host_mac));
-	l->is_bridged = is_bridged(h);
 	return 0;
 }
 

@@ -15,7 +15,6 @@ struct link {
 	uint32_t ifindex;   /* of the host's end */
 	uint8_t pod_mac[6]; /* of the pod's end */
 	uint8_t host_mac[6];
-	bool is_bridged; /* its host's end is a port of a bridge, or of another switch */
 };
 
 /** link_is_gone() - is there surely no interface with this number in the agent's namespace? */

@@ -72,8 +72,9 @@ static const struct option_def options[] = {
 	 .default_value = "established",
 	 .env = "CULVERT_HOST_BYPASS",
 	 .value_name = "MODE",
-	 .help = "packets of direct connections that skip the host's stack: off, established (the "
-		 "host's filters see the handshake), or full (nothing in the host filters pods)"},
+	 .help = "packets of direct connections that skip the host's stack: established (the "
+		 "host's filters see the handshake), full (nothing in the host filters pods), or "
+		 "off (none may, so pods of this node use tunnels)"},
 	{.name = "local-congestion",
 	 .type = OPTION_STRING,
 	 .offset = FIELD(local_congestion),

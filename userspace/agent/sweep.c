@@ -50,8 +50,8 @@ static bool is_exempt_stale(const struct sweep *s, int fd, const struct cv_tuple
 	return bpf_map_lookup_elem(fd, key, &time_ns) == 0 && sweep_is_old(time_ns, now_ns);
 }
 
-/* A server may keep its end for long: what it still says then has to skip the host's stack, where
- * it did before, so the entry goes with the server's link at the earliest. */
+/* A server may keep its end for long, and what it still says then has to skip the host's stack: the
+ * entry goes with the server's link at the earliest. */
 static bool is_direct_stale(const struct sweep *s, int fd, const struct cv_tuple *key,
 			    uint64_t now_ns)
 {
@@ -60,8 +60,7 @@ static bool is_direct_stale(const struct sweep *s, int fd, const struct cv_tuple
 	if (bpf_map_lookup_elem(fd, key, &d) < 0 || !(d.flags & CV_DIRECT_CLIENT_CLOSED) ||
 	    !sweep_is_old(d.time_ns, now_ns))
 		return false;
-	return !(d.flags & CV_DIRECT_ACCEPTED) || !(d.flags & CV_DIRECT_SHORT) ||
-	       link_is_gone(d.to_server.ifindex);
+	return !(d.flags & CV_DIRECT_ACCEPTED) || link_is_gone(d.to_server.ifindex);
 }
 
 static bool is_told_stale(const struct sweep *s, int fd, const struct cv_tuple *key,

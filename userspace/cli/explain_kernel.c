@@ -145,12 +145,8 @@ static __u64 direct_destination(struct look *l, const struct cv_sockaddr *to)
 	if (to->port == htons(CV_HBONE_PORT) || !look_up(l, "cv_locals", &to->addr, &cookie) ||
 	    !find_workload(l, &to->addr, &dest) || !look_up(l, "cv_pods", &cookie, &pod))
 		return 0;
-	return (pod.flags & both) == both &&
-			       (cookie == l->cookie ||
-				cv_pods_are_joined(pod.flags, l->pod.flags)) &&
-			       memcmp(dest.name, pod.name, CV_NAME_LEN) == 0
-		       ? cookie
-		       : 0;
+	return (pod.flags & both) == both && memcmp(dest.name, pod.name, CV_NAME_LEN) == 0 ? cookie
+											   : 0;
 }
 
 /* Return: false: this endpoint is reached through ztunnel only. */

@@ -55,8 +55,7 @@ enum cv_direct_flags {
 	CV_DIRECT_ESTABLISHED = 1 << 0,   /* the client has seen it */
 	CV_DIRECT_ACCEPTED = 1 << 1,      /* and the server; until then the SYN is vouched for */
 	CV_DIRECT_TURNED = 1 << 2,        /* the client is the key's remote end */
-	CV_DIRECT_SHORT = 1 << 3,         /* all but its SYNs skip the host's stack */
-	CV_DIRECT_SHORT_SYN = 1 << 4,     /* from the first on: nothing in the host filters pods */
+	CV_DIRECT_SHORT_SYN = 1 << 4,     /* its SYNs skip the host's stack, too */
 	CV_DIRECT_CLIENT_CLOSED = 1 << 5, /* what still closes the other takes the same way */
 	CV_DIRECT_SERVER_CLOSED = 1 << 6,
 	CV_DIRECT_ANSWERED = 1 << 7, /* the server's link has seen its SYN-ACK: answer_seq */

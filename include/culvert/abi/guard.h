@@ -6,9 +6,7 @@
 /* cv_links: __u32 ifindex of the host's end of a pod's link -> __u64 netns cookie of the pod. */
 
 enum cv_link_flags {
-	CV_LINK_FORWARD = 1 << 0, /* established direct connections may skip the host's stack */
-	CV_LINK_HANDSHAKE =
-		1 << 1, /* from their first packet on: nothing in the host filters pods */
+	CV_LINK_HANDSHAKE = 1 << 1, /* SYNs, too, skip the host's stack: it filters no pods */
 };
 
 /* cv_pod_links: __u64 netns cookie -> the link that its addresses are reached by. */

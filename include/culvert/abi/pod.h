@@ -18,26 +18,16 @@ enum cv_pod_flags {
 	/* cv_workloads and cv_services lack destinations: what is in neither goes to ztunnel, which
 	 * knows them all */
 	CV_POD_UNKNOWN_TO_TUNNEL = 1 << 3,
-	CV_POD_DIRECT = 1 << 4, /* may talk to pods of this node without a tunnel; both ends need it
-				 */
+	/* may talk to pods of this node without a tunnel: its packets may go past the host's stack,
+	 * from link to link; both ends need it */
+	CV_POD_DIRECT = 1 << 4,
 	/* what the registry does not know is refused: cv_registered, cv_ranges */
 	CV_POD_REGISTRY_ONLY = 1 << 8,
 	CV_POD_OUT_RULES = 1 << 9,   /* cv_outbound_rules has something of this pod's */
 	CV_POD_OUT_LISTED = 1 << 10, /* of outbound connections only what is listed there is
 				      * captured */
 	CV_POD_REROUTE = 1 << 11,    /* cv_reroute is in its namespace, on interfaces of machines */
-	CV_POD_SHORT = 1 << 12,      /* its direct connections may skip the host's stack */
-	/* its link is a port of a bridge: what takes the host's way there can be led astray by
-	 * whoever forges ARP, so its direct connections must skip it */
-	CV_POD_BRIDGED = 1 << 13,
 };
-
-/* May two pods, each with CV_POD_DIRECT, have direct connections with each other, by where their
- * packets go? */
-static inline int cv_pods_are_joined(__u32 a_flags, __u32 b_flags)
-{
-	return (a_flags & b_flags & CV_POD_SHORT) || !((a_flags | b_flags) & CV_POD_BRIDGED);
-}
 
 /* cv_pods: __u64 netns cookie -> an enrolled pod of this node. */
 struct cv_pod {

@@ -128,6 +128,34 @@ def test_beside_another_tc_program(direct, attach):
     assert IN_TC not in status(direct)
 
 
+def programs(direct, direction):
+    """Ours on the server's link, as filters."""
+    return direct.topology.nodes[0].run("tc", "filter", "show", "dev", f"h{direct.server.name}", direction)
+
+
+NO_TCX = {"CULVERT_KERNEL_LEVEL": "6.5"}
+
+
+def test_guards_before_tcx():
+    """By clsact, one in each direction."""
+    d = Direct(env=NO_TCX)
+    with contextlib.closing(d):
+        wait_for(d.is_direct, 40, "a direct connection")
+        assert "cv_guard:" in programs(d, "ingress") and "cv_guard_in:" in programs(d, "egress")
+
+
+def test_an_ingress_qdisc_before_tcx():
+    """Has the place of clsact, and room for one of the two guards: the one that holds up what the pod sends."""
+    d = Direct(env=NO_TCX, prepare=lambda d: d.topology.nodes[0].run("tc", "qdisc", "add", "dev", f"h{d.server.name}", "ingress"))
+    with contextlib.closing(d):
+        wait_for(lambda: "the pod's link has an ingress qdisc" in status(d), 40, "why")
+        d.talk()
+        assert not d.is_direct()
+        assert "cv_guard:" in programs(d, "ingress")
+        d.server.run(sys.executable, "-c", RAW_SYN, d.client.ip4, str(PORT))
+        wait_for(lambda: d.counter("guard_plaintext") == 1, 5, "the guard's counter")
+
+
 # Goes on for as long as it is let.
 STREAM = """
 import socket, sys, threading

@@ -46,7 +46,7 @@ static void guard_path(const char *pin_dir, const char *prefix, uint32_t ifindex
 
 /* ---- one link ---- */
 
-static int link_guard(struct datapath *d, uint32_t ifindex)
+static int link_guard(struct datapath *d, uint32_t ifindex, const char **ret_tunnels)
 {
 	const char *pin_dir = datapath_pin_dir(d);
 	char path[PATH_LEN];
@@ -54,7 +54,11 @@ static int link_guard(struct datapath *d, uint32_t ifindex)
 
 	guard_path(pin_dir, IN_PREFIX, ifindex, path);
 	r = tclink_attach(path, datapath_guard_in_fd(d), ifindex, TCLINK_EGRESS);
-	if (r < 0)
+	if (r == -EOPNOTSUPP)
+		*ret_tunnels =
+			"the pod's link has an ingress qdisc, which before Linux 6.6 leaves no "
+			"room for the guard of what arrives" USES_TUNNELS;
+	else if (r < 0)
 		return r;
 	guard_path(pin_dir, GUARD_PREFIX, ifindex, path);
 	return tclink_attach(path, datapath_guard_fd(d), ifindex, TCLINK_INGRESS);
@@ -154,7 +158,7 @@ int guard_attach(struct datapath *d, const struct guard_pod *pod, enum guard_byp
 	if (n == 0)
 		return -ENODEV;
 	for (size_t i = 0; i < n; i++) {
-		r = link_guard(d, links[i].ifindex);
+		r = link_guard(d, links[i].ifindex, &tunnels);
 		if (r == 0)
 			r = bpf_map_update_elem(datapath_map_fd(d, DATAPATH_LINKS),
 						&links[i].ifindex, &pod->cookie, BPF_ANY);

@@ -17,6 +17,7 @@ enum tclink_direction {
 };
 
 /** tclink_attach() - before others' programs; again: replaced. @path: of the pin. Return: 0;
+ * -EOPNOTSUPP there is no tcx, and an ingress qdisc has the place of clsact: nothing for egress;
  * -errno. */
 _must_check_ int tclink_attach(const char *path, int prog_fd, uint32_t ifindex,
 			       enum tclink_direction direction);

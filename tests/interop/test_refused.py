@@ -37,15 +37,39 @@ def test_without_it_pods_use_tunnels(refusing, name, has_guard):
         d.close()
 
 
+def start(pins, tmp_path, **env):
+    """An agent that will not do; what it says."""
+    done = subprocess.run([os.path.join(BIN, "culvert-agent"), "--node", "n1", "--config-dir", tmp_path, "--run-dir", tmp_path / "run",
+                           "--pin-dir", pins], env={**os.environ, **env}, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    return done.stderr
+
+
+def test_maps_of_another_layout(tmp_path):
+    """Stay as they are; the one line says which, how they differ, and what to type."""
+    pins = pin_dir("layout")
+    os.makedirs(pins)
+    try:
+        run("bpftool", "map", "create", os.path.join(pins, "cv_directs"), "type", "hash", "key", "48", "value", "80", "entries", "65536",
+            "name", "cv_directs", "flags", "1")
+        says = start(pins, tmp_path)
+        assert says.count("\n") == 1
+        for words in (f"culvert-agent --clean --pin-dir {pins}\t", "map=cv_directs",
+                      'pinned="type 1, key 48, value 80, entries 65536, flags 1"',
+                      'wanted="type 1, key 48, value 88, entries 65536, flags 1"'):
+            assert words in says
+        assert os.listdir(pins) == ["cv_directs"]
+    finally:
+        run(os.path.join(BIN, "culvert-agent"), "--clean", f"--pin-dir={pins}")
+    assert not os.path.exists(pins)
+
+
 def test_what_nothing_works_without(refusing, tmp_path):
     """Nor does anything of an attempt stay."""
     pins = pin_dir("refused")
     try:
-        done = subprocess.run([os.path.join(BIN, "culvert-agent"), "--node", "n1", "--config-dir", tmp_path, "--run-dir", tmp_path / "run",
-                               "--pin-dir", pins], env={**os.environ, **refusing("cv_connect4")}, check=False, capture_output=True,
-                              text=True, timeout=60)
-        assert done.returncode == 1
-        assert done.stderr.count("\n") == 1 and "cannot load the BPF programs" in done.stderr
+        says = start(pins, tmp_path, **refusing("cv_connect4"))
+        assert says.count("\n") == 1 and "cannot load the BPF programs" in says
         assert os.listdir(pins) == []
     finally:
         run(os.path.join(BIN, "culvert-agent"), "--clean", "--pin-dir", pins)

@@ -115,12 +115,8 @@ static int skel_load(struct datapath *d, const struct datapath_config *config)
 {
 	int r = datapath_load(config, d->pin_dir, &d->skel, &d->extent);
 
-	if (r == -EINVAL && access(d->pin_dir, F_OK) == 0)
-		return log_error_errno("agent", r,
-				       "cannot load the BPF programs; if an older agent with "
-				       "another map layout left "
-				       "pins behind, `culvert-agent --clean` removes them dir=%s",
-				       d->pin_dir);
+	if (r == -EUCLEAN)
+		return r;
 	if (r < 0)
 		return log_error_errno("agent", r, "cannot load the BPF programs");
 	if (datapath_shortfall(d))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "datapath_load.h"
 
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/bpf.h>
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cleanup.h"
 #include "base/log.h"
 #include "features.h"
 
@@ -25,8 +27,34 @@ static int libbpf_print(enum libbpf_print_level level, const char *fmt, va_list 
 	return 0;
 }
 
-/* Every map but the internal ones (.rodata) is pinned by its name; libbpf takes a pinned one over
- * when it has the same layout, and refuses with -EINVAL otherwise. */
+#define LAYOUT       "\"type %u, key %u, value %u, entries %u, flags %u\""
+#define LAYOUT_OF(m) (m).type, (m).key_size, (m).value_size, (m).max_entries, (m).map_flags
+
+/* libbpf takes a pinned map over when it has the same layout; else its -EINVAL is the verifier's,
+ * too. */
+static int layout_check(const struct bpf_map *map, const char *dir, const char *path)
+{
+	_cleanup_(close_fdp) int fd = bpf_obj_get(path);
+	struct bpf_map_info there = {0}, wanted = {.type = bpf_map__type(map),
+						   .key_size = bpf_map__key_size(map),
+						   .value_size = bpf_map__value_size(map),
+						   .max_entries = bpf_map__max_entries(map),
+						   .map_flags = bpf_map__map_flags(map)};
+	uint32_t len = sizeof(there);
+
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &there, &len) < 0 ||
+	    (there.type == wanted.type && there.key_size == wanted.key_size &&
+	     there.value_size == wanted.value_size && there.max_entries == wanted.max_entries &&
+	     there.map_flags == wanted.map_flags))
+		return 0;
+	return log_error_errno("agent", -EUCLEAN,
+			       "an earlier agent has left a map of another layout behind; to begin "
+			       "anew: culvert-agent --clean --pin-dir %s map=%s pinned=" LAYOUT
+			       " wanted=" LAYOUT,
+			       dir, bpf_map__name(map), LAYOUT_OF(there), LAYOUT_OF(wanted));
+}
+
+/* Every map but the internal ones (.rodata) is pinned by its name. */
 static int maps_set_pins(struct culvert_bpf *skel, const char *dir)
 {
 	struct bpf_map *map;
@@ -40,7 +68,9 @@ static int maps_set_pins(struct culvert_bpf *skel, const char *dir)
 		r = snprintf(path, sizeof(path), "%s/%s", dir, bpf_map__name(map));
 		if (r < 0 || r >= (int)sizeof(path))
 			return -ENAMETOOLONG;
-		r = bpf_map__set_pin_path(map, path);
+		r = layout_check(map, dir, path);
+		if (r == 0)
+			r = bpf_map__set_pin_path(map, path);
 		if (r < 0)
 			return r;
 	}
@@ -119,7 +149,7 @@ int datapath_load(const struct datapath_config *config, const char *pin_dir,
 			return 0;
 		}
 		first = first ? first : r;
-		if (r == -ENOMEM) /* no word of the verifier's */
+		if (r == -ENOMEM || r == -EUCLEAN) /* no word of the verifier's */
 			break;
 	}
 	return first;

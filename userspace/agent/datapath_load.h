@@ -21,7 +21,8 @@ enum datapath_extent {
  * @config:     borrowed for the call.
  * @ret:        the caller's, to be destroyed with culvert_bpf__destroy().
  * @ret_extent: what of it is there; programs that are not have no descriptor.
- * Return: 0; -EINVAL also: pinned maps have another layout; -errno of the kernel's refusal.
+ * Return: 0; -EUCLEAN a pinned map has another layout, which is logged; -errno of the kernel's
+ * refusal.
  */
 _must_check_ int datapath_load(const struct datapath_config *config, const char *pin_dir,
 			       struct culvert_bpf **ret, enum datapath_extent *ret_extent);

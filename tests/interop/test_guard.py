@@ -128,6 +128,19 @@ def test_beside_another_tc_program(direct, attach):
     assert IN_TC not in status(direct)
 
 
+def test_a_limited_link(direct):
+    """What skips the host skips the queue of the CNI's bandwidth plugin on the server's link: tunnels, while it is there."""
+    says = "a qdisc on the pod's link limits what it gets"
+    wait_for(direct.is_direct, 40, "a direct connection")
+    limit = ("dev", f"h{direct.server.name}", "root", "tbf", "rate", "1mbit", "burst", "64k", "latency", "50ms")
+    direct.topology.nodes[0].run("tc", "qdisc", "add", *limit)
+    wait_for(lambda: says in status(direct), 40, "why")
+    assert not direct.is_direct()
+    assert direct.log().count(says) == 1
+    direct.topology.nodes[0].run("tc", "qdisc", "del", *limit[:3])
+    wait_for(direct.is_direct, 40, "a direct connection again")
+
+
 def programs(direct, direction):
     """Ours on the server's link, as filters."""
     return direct.topology.nodes[0].run("tc", "filter", "show", "dev", f"h{direct.server.name}", direction)

@@ -166,6 +166,9 @@ int guard_attach(struct datapath *d, const struct guard_pod *pod, enum guard_byp
 			return r;
 		if (link_is_shared(links[i].ifindex))
 			tunnels = "another program works in tc on the pod's link" USES_TUNNELS;
+		if (links[i].is_queued)
+			tunnels = "a qdisc on the pod's link limits what it gets, which direct "
+				  "connections would skip" USES_TUNNELS;
 	}
 	if (n > 1)
 		tunnels = "the pod has several links, of which only the host's routes know which "

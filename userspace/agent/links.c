@@ -12,6 +12,8 @@
 #include "netlink.h"
 
 #define KIND_MAX 16
+#define NO_QUEUE "noqueue" /* what a veth has by itself */
+#define NO_OP    "noop"    /* and while it is down */
 
 /* An interface of the pod's whose other end is the agent's. */
 struct end {
@@ -132,6 +134,14 @@ static int look_in_pod(void *arg)
 	return netlink_call(NETLINK_ROUTE, &q.h, on_pod_link, look);
 }
 
+static bool is_queued(const struct nlmsghdr *h)
+{
+	const char *kind = link_attr(h, IFLA_QDISC, 1);
+
+	return kind && strncmp(kind, NO_QUEUE, KIND_MAX) != 0 &&
+	       strncmp(kind, NO_OP, KIND_MAX) != 0;
+}
+
 static int on_host_link(void *arg, const struct nlmsghdr *h)
 {
 	struct link *l = arg;
@@ -140,6 +150,7 @@ static int on_host_link(void *arg, const struct nlmsghdr *h)
 	if (!mac)
 		return -EBADMSG;
 	memcpy(l->host_mac, mac, sizeof(l->host_mac));
+	l->is_queued = is_queued(h);
 	return 0;
 }
 

@@ -15,6 +15,7 @@ struct link {
 	uint32_t ifindex;   /* of the host's end */
 	uint8_t pod_mac[6]; /* of the pod's end */
 	uint8_t host_mac[6];
+	bool is_queued; /* what goes to the pod waits in a queue: somebody limits it */
 };
 
 /** link_is_gone() - is there surely no interface with this number in the agent's namespace? */

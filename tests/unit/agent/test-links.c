@@ -127,6 +127,28 @@ static void test_many_links_inside_the_pod_hide_none(void **state)
 	assert_int_equal(links[0].ifindex, if_nametoindex("h0"));
 }
 
+static bool is_queued_after(const char *command)
+{
+	struct link links[LINKS_MAX];
+	size_t n = 0;
+
+	shell(command);
+	assert_int_equal(links_find(&home, pod_fd, links, &n), 0);
+	assert_int_equal(n, 1);
+	return links[0].is_queued;
+}
+
+static void test_a_qdisc_that_limits_is_seen(void **state)
+{
+	need_root();
+	assert_false(is_queued_after("true"));
+	assert_false(is_queued_after("ip link set h0 up"));
+	assert_true(
+		is_queued_after("tc qdisc add dev h0 root tbf rate 1mbit burst 32k latency 1s"));
+	assert_true(is_queued_after("tc qdisc replace dev h0 root pfifo"));
+	assert_false(is_queued_after("tc qdisc del dev h0 root; tc qdisc add dev h0 clsact"));
+}
+
 static int fail_at_once(void *arg, const struct nlmsghdr *h)
 {
 	++*(int *)arg;
@@ -175,6 +197,7 @@ int main(void)
 		cmocka_unit_test(test_the_hosts_end_is_found_with_both_addresses),
 		cmocka_unit_test(test_links_to_elsewhere_are_left_out),
 		cmocka_unit_test(test_many_links_inside_the_pod_hide_none),
+		cmocka_unit_test(test_a_qdisc_that_limits_is_seen),
 		cmocka_unit_test(test_the_callbacks_error_ends_the_call),
 		cmocka_unit_test(test_attributes_are_found_by_type_and_size),
 	};

@@ -95,6 +95,14 @@ class Mesh(Nodes):
         """The agent's, of one node."""
         return self.nodes[number - 1].admin("agent", "/status")
 
+    def said(self, number):
+        """The lines of `culvert status` on what is left alone."""
+        out = subprocess.run([f"{BIN}/culvert", "status", "--run-dir", self.nodes[number - 1].run_dir], check=False, stdout=subprocess.PIPE,
+                             text=True).stdout
+        lines = [line.strip() for line in out.splitlines()]
+        head = "Left alone, captured alone or rerouted, as annotations ask"
+        return lines[lines.index(head) + 1:] if head in lines else []
+
     def counted(self, reason, number=1):
         """A counter of the BPF programs of one node."""
         return self.status(number)["counters"][reason]
@@ -148,6 +156,7 @@ def test_a_listed_port_is_captured_beside_the_listed_ranges(mesh):
     wait_for(lambda: mesh.exclusions(mesh.client, 1), 10, "the annotation")
     assert mesh.both() == ["yes", "yes"]
     assert mesh.exclusions(mesh.client, 1) == ["out: port 8080", "out: 192.0.2.0/24", "out: nothing else"]
+    assert f"demo/{mesh.client.name}: out: port 8080; out: 192.0.2.0/24; out: nothing else" in mesh.said(1)
 
 
 @pytest.mark.parametrize("annotation", [
@@ -168,6 +177,8 @@ def test_what_is_excluded_on_the_way_in_reaches_the_application_as_it_comes(mesh
     mesh.write(server=annotation)  # in a tunnel it arrives all the same
     wait_for(lambda: not mesh.exclusions(mesh.client, 1), 10, "the client captured again")
     assert mesh.both() == ["yes", "yes"]
+    assert mesh.said(1) == []
+    assert f"demo/{mesh.server.name}: {'; '.join(mesh.exclusions(mesh.server, 2))}" in mesh.said(2)
 
 
 def test_an_address_that_a_pod_gives_itself_stays_its_owners(mesh):

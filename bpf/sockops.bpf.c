@@ -2,11 +2,12 @@
 /* sockops - what must be known about a connection before its SYN leaves: the peer to be shown, and
  * that it is vouched for. Hook: sockops (CONNECT, ACTIVE_ESTABLISHED, PASSIVE_ESTABLISHED, STATE).
  * Reads: cv_pods, cv_pod_addrs, cv_pod_links, cv_locals, cv_workloads, cv_frontends,
- * cv_generation. Writes: cv_conns, cv_directs, cv_vouched, cv_sockets, cv_verdicts, cv_counters,
- * cv_events. On doubt: no entry, so ztunnel is shown no destination and sk_lookup does not let the
- * SYN through. */
+ * cv_generation, cv_direct_told. Writes: cv_conns, cv_directs, cv_direct_untold, cv_vouched,
+ * cv_sockets, cv_verdicts, cv_counters, cv_events, cv_direct_events. On doubt: no entry, so ztunnel
+ * is shown no destination and sk_lookup does not let the SYN through. */
 #include "bpf/lib/congestion.h"
 #include "bpf/lib/conn.h"
+#include "bpf/lib/direct_tell.h"
 #include "bpf/lib/event.h"
 #include "bpf/lib/pod.h"
 #include "bpf/lib/tcp.h"
@@ -330,69 +331,6 @@ static __noinline void on_accept(struct bpf_sock_ops *ctx)
 		return;
 	if (!on_accept_direct(ctx))
 		on_accept_tunnel(ctx, pod, cookie);
-}
-
-/* Bytes of data that the peer has had, or has given. The kernel's own counters in the context count
- * SYN and FIN too. */
-static __always_inline void direct_bytes(struct bpf_sock_ops *ctx, struct cv_direct_event *ev)
-{
-	struct bpf_sock *sk = ctx->sk;
-	struct tcp_sock___cv *tp;
-	__u64 received;
-
-	if (!sk)
-		return;
-	tp = (void *)bpf_skc_to_tcp_sock(sk);
-	if (!tp)
-		return;
-	ev->sent = tp->bytes_sent - tp->bytes_retrans;
-	received = tp->bytes_received;
-	if (received && (((struct sock_common___cv *)tp)->skc_flags & (1UL << CV_SOCK_DONE)))
-		received--;
-	ev->received = received;
-}
-
-#define WAKE_EVERY_NS (20 * 1000 * 1000)
-#define WAKE_SOON_NS  (1000 * 1000)
-#define WAKE_BYTES    (64 * 1024) /* of unread events */
-
-static __u64 woken_ns;
-
-/* Telemetry can wait a moment: one wake-up of agent and ztunnel per connection would cost more than
- * the connection. The agent looks once more when this time is over. While it is on its way to many
- * events, it is not called again at each of them: a call is an interrupt. */
-static __always_inline __u64 direct_wake(__u64 now_ns)
-{
-	__u64 quiet_ns = now_ns - woken_ns;
-
-	if (quiet_ns < WAKE_SOON_NS ||
-	    (quiet_ns < WAKE_EVERY_NS &&
-	     bpf_ringbuf_query(&cv_events, BPF_RB_AVAIL_DATA) < WAKE_BYTES))
-		return BPF_RB_NO_WAKEUP;
-	woken_ns = now_ns;
-	return BPF_RB_FORCE_WAKEUP;
-}
-
-static __noinline void direct_tell(struct bpf_sock_ops *ctx, const struct cv_tuple *t,
-				   const struct cv_direct *d, __u32 reason)
-{
-	struct cv_direct_event ev = {.reason = reason};
-
-	if (!t || !d)
-		return;
-	ev.time_ns = bpf_ktime_get_ns();
-	ev.netns_cookie = t->netns_cookie;
-	ev.flags = d->flags & (CV_DIRECT_ESTABLISHED | CV_DIRECT_ACCEPTED);
-	ev.local.addr = t->local;
-	ev.local.port = t->local_port;
-	ev.remote.addr = t->remote;
-	ev.remote.port = t->remote_port;
-	ev.asked = d->asked;
-	ev.dst_cookie = d->dst_cookie;
-	ev.connect_ns = d->time_ns;
-	direct_bytes(ctx, &ev);
-	count(reason);
-	bpf_ringbuf_output(&cv_events, &ev, sizeof(ev), direct_wake(ev.time_ns));
 }
 
 /* The dialling end of the ways to ztunnel and from it, within a pod. */

@@ -2,6 +2,7 @@
 #include "ztunnel/direct.h"
 
 #include <arpa/inet.h>
+#include <inttypes.h>
 
 #include "base/log.h"
 #include "net/addr.h"
@@ -132,6 +133,23 @@ uint32_t direct_judge_plaintext(const struct state *s, const struct pod *dst,
 	return v.is_allowed ? ZDS_VERDICT_ALLOW : ZDS_VERDICT_DENY;
 }
 
+/* No line for each: nobody knows when it was, or how long. */
+static void report_untold(struct conn_metrics *series, const struct conn_info *info,
+			  const struct zds_direct *m)
+{
+	conn_metrics_add(&series->opened, m->opened + m->failed);
+	conn_metrics_add(&series->closed, m->closed + m->failed);
+	conn_metrics_add(&series->failed, m->failed);
+	if (info->direction == CONN_OUTBOUND)
+		log_warn("access",
+			 "more connections without a tunnel than could be told of one by one: "
+			 "counted only src.identity=\"%s\" dst.identity=\"%s\" opened=%" PRIu64
+			 " closed=%" PRIu64 " failed=%" PRIu64,
+			 info->src_identity ? info->src_identity : "-",
+			 info->dst_identity ? info->dst_identity : "-", m->opened, m->closed,
+			 m->failed);
+}
+
 static void report(struct telemetry *t, const struct conn_info *info,
 		   const struct direct_news *news)
 {
@@ -151,6 +169,8 @@ static void report(struct telemetry *t, const struct conn_info *info,
 	conn_metrics_add(&series->sent, m->new_received);
 	if (m->what == ZDS_DIRECT_CLOSED)
 		telemetry_conn_close(t, series, info, CONN_OK, NULL);
+	else if (m->what == ZDS_DIRECT_UNTOLD)
+		report_untold(series, info, m);
 }
 
 void direct_report(struct telemetry *t, const struct state *s, const struct direct_news *news)

@@ -153,16 +153,26 @@ enum zds_direct_what {
 	ZDS_DIRECT_CLOSED,
 	ZDS_DIRECT_FAILED,   /* was never established */
 	ZDS_DIRECT_PROGRESS, /* open for some seconds, and has carried more */
+	ZDS_DIRECT_UNTOLD, /* several, of which nothing else is known: no `src`, no bytes of one */
 };
 
 struct zds_direct {
 	struct zds_header h;
 	uint64_t src_cookie;
 	uint64_t dst_cookie;
-	uint64_t opened_us; /* CLOCK_MONOTONIC */
-	uint64_t sent;      /* CLOSED, PROGRESS: client to server, in bytes */
-	uint64_t received;  /* and back */
-	uint64_t new_sent;  /* of these: what has not been told before */
+	union {
+		uint64_t opened_us; /* CLOCK_MONOTONIC */
+		uint64_t opened;    /* UNTOLD: how many */
+	};
+	union {
+		uint64_t sent;   /* CLOSED, PROGRESS: client to server, in bytes */
+		uint64_t closed; /* UNTOLD: how many, failed ones not among them */
+	};
+	union {
+		uint64_t received; /* and back */
+		uint64_t failed;   /* UNTOLD: how many */
+	};
+	uint64_t new_sent; /* in bytes: what has not been told before */
 	uint64_t new_received;
 	struct cv_sockaddr src;
 	struct cv_sockaddr dst;

@@ -59,6 +59,7 @@ void watch_start(void)
 {
 	ring = ring_buffer__new(bpf_map__fd(skel->maps.cv_events), on_event, NULL, NULL);
 	CHECK(ring != NULL);
+	CHECK_OK(ring_buffer__add(ring, bpf_map__fd(skel->maps.cv_direct_events), on_event, NULL));
 	ring_buffer__consume(ring);
 	n_events = n_directs = 0;
 	for (uint32_t r = 0; r < CV_REASON_MAX; r++)

@@ -436,6 +436,7 @@ static int start_events(struct agent *a)
 	struct events_config config = {
 		.loop = a->loop,
 		.ring_fd = datapath_map_fd(a->datapath, DATAPATH_EVENTS),
+		.direct_fd = datapath_map_fd(a->datapath, DATAPATH_DIRECT_EVENTS),
 		.pod_name = on_pod_name,
 		.on_nameserver = on_nameserver,
 		.on_drop = on_drop,

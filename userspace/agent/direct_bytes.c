@@ -14,6 +14,7 @@
 #include "direct.h"
 #include "direct_news.h"
 #include "direct_told.h"
+#include "direct_untold.h"
 #include "directs.h"
 #include "net/addr.h"
 #include "netlink.h"
@@ -159,6 +160,9 @@ static void on_round(struct loop_timer *t)
 				log_debug("agent", "no byte counts cookie=%llu error=%d",
 					  (unsigned long long)l.cookie, r);
 		}
+	if (zds_is_connected(b->config->zds))
+		direct_untold_tell(datapath_map_fd(b->config->datapath, DATAPATH_DIRECT_UNTOLD),
+				   b->news);
 	direct_news_flush(b->news);
 	(void)loop_timer_set(b->config->loop, t, DIRECT_BYTES_ROUND_US);
 }

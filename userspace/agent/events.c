@@ -149,6 +149,9 @@ int events_new(const struct events_config *config, struct events **ret)
 	e->ring = ring_buffer__new(config->ring_fd, on_event, e, NULL);
 	if (!e->ring)
 		return -errno;
+	r = ring_buffer__add(e->ring, config->direct_fd, on_event, e);
+	if (r < 0)
+		return r;
 	e->watch.fd = ring_buffer__epoll_fd(e->ring);
 	e->watch.on_event = on_readable;
 	e->again.on_timer = on_again;

@@ -17,6 +17,7 @@ struct events; /* opaque */
 struct events_config {
 	struct loop *loop; /* borrowed */
 	int ring_fd;       /* cv_events; borrowed */
+	int direct_fd;     /* cv_direct_events; borrowed */
 	/* name of the pod that an event is about, NULL when none; borrowed for the call */
 	const char *(*pod_name)(void *arg, const struct cv_event *ev);
 	void (*on_nameserver)(void *arg, const struct cv_event *ev);

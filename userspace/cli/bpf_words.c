@@ -44,6 +44,8 @@ static const struct word maps[] = {
 	{"cv_generation", "which of the verdicts count"},
 	{"cv_directs", "direct connections that are open"},
 	{"cv_direct_told", "how much of them is in ztunnel's metrics"},
+	{"cv_direct_untold", "how many of them found no room in cv_direct_events"},
+	{"cv_direct_events", "ring buffer to the agent: their beginnings and ends"},
 	{"cv_events", "refusals, for the agent's log"},
 };
 

@@ -93,7 +93,24 @@ struct cv_direct_told {
 	__u64 gone_ns; /* found without its entry in cv_directs; 0: not yet */
 };
 
-/* Also in cv_events, told by its reason: VERDICT_MISS, DIRECT_OPEN, DIRECT_CLOSE. */
+/* cv_direct_untold: beginnings and ends that found no room in cv_direct_events: numbers only. The
+ * agent takes the entries out. */
+struct cv_untold_key {
+	__u64 src_cookie;
+	__u64 dst_cookie;
+	struct cv_sockaddr dst;
+	struct cv_sockaddr asked; /* as in struct cv_direct */
+};
+
+struct cv_untold {
+	__u64 opened;
+	__u64 closed;
+	__u64 failed;   /* was never established */
+	__u64 sent;     /* of those closed, client to server: bytes that cv_direct_told has not */
+	__u64 received; /* and back */
+};
+
+/* cv_direct_events (RINGBUF): DIRECT_OPEN, DIRECT_CLOSE. Also in cv_events: VERDICT_MISS. */
 struct cv_direct_event {
 	__u64 time_ns;
 	__u64 netns_cookie; /* the client's */
@@ -116,4 +133,6 @@ _Static_assert(sizeof(struct cv_denied_key) == 32, "map key layout");
 _Static_assert(sizeof(struct cv_verdict) == 16, "map value layout");
 _Static_assert(sizeof(struct cv_direct) == 88, "map value layout");
 _Static_assert(sizeof(struct cv_direct_told) == 32, "map value layout");
+_Static_assert(sizeof(struct cv_untold_key) == 56, "map key layout");
+_Static_assert(sizeof(struct cv_untold) == 40, "map value layout");
 _Static_assert(sizeof(struct cv_direct_event) == 128, "event layout");

@@ -46,7 +46,9 @@
 	CV_REASON(UPLINK_DENIED, "uplink_denied",                                                  \
 		  "a source outside the mesh that a policy denies by its address")                 \
 	CV_REASON(GUARD_FORGED, "guard_forged",                                                    \
-		  "a packet came to a pod as of a connection whose packets come another way")
+		  "a packet came to a pod as of a connection whose packets come another way")      \
+	CV_REASON(DIRECT_UNTOLD, "direct_untold",                                                  \
+		  "a beginning or end of a direct connection was counted, not told of")
 
 enum cv_reason {
 #define CV_REASON(name, label, sentence) CV_##name,

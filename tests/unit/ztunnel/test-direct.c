@@ -383,6 +383,38 @@ static void it_is_counted_at_both_ends(void **state)
 	assert_non_null(strstr((char *)buf_head(&text), "connections_failed_total"));
 }
 
+static void of_what_was_not_told_there_are_numbers(void **state)
+{
+	struct fixture *f = *state;
+	const struct zds_direct m = {.dst = mesh_sockaddr("10.0.0.2:80"),
+				     .asked = mesh_sockaddr("10.0.0.2:80"),
+				     .opened = 41,
+				     .closed = 40,
+				     .failed = 2,
+				     .new_sent = 300,
+				     .new_received = 500,
+				     .what = ZDS_DIRECT_UNTOLD};
+	struct direct_news news = {.m = &m};
+	_cleanup_(telemetry_freep) struct telemetry *t = NULL;
+	_cleanup_(buf_resetp) struct buf text = {0};
+	struct state *s = mesh_build(f->b);
+	const char *const said[] = {"} 43\n", "} 42\n", "} 2\n", "} 300\n", "} 500\n"};
+
+	news.src = state_workload_by_uid(s, f->src.uid);
+	news.dst = state_workload_by_uid(s, f->dst.uid);
+	assert_int_equal(telemetry_new(&t), 0);
+	direct_report(t, s, &news);
+	state_unref(s);
+	assert_int_equal(telemetry_write(&t, 1, &text), 0);
+	assert_int_equal(buf_append(&text, "", 1), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(said); i++) {
+		const char *first = strstr((char *)buf_head(&text), said[i]);
+
+		assert_non_null(first);
+		assert_non_null(strstr(first + 1, said[i])); /* at the other end, too */
+	}
+}
+
 #define with(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -400,6 +432,7 @@ int main(void)
 		with(a_waypoint_or_no_tunnel_protocol_is_not_for_it),
 		with(what_a_verdict_follows_from_changes_the_generation),
 		with(it_is_counted_at_both_ends),
+		with(of_what_was_not_told_there_are_numbers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,6 +19,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 /* No actions of tc's. */
 #define GUARD_NOT_DIRECT (-2)
 #define GUARD_ODD        (-3) /* not known: no plain frame of TCP */
+#define GUARD_ELSEWHERE  (-4) /* of a direct connection that has begun on other links */
 
 /* IPv6 announces itself before its addresses are known to anyone, DHCP before there is one. */
 static __always_inline bool source_is_own(const struct packet *p)
@@ -93,15 +94,10 @@ static __always_inline int guard_lead(struct __sk_buff *skb, const struct packet
 	return guard_forward(skb, is_client ? &d->to_server : &d->to_client);
 }
 
-/* The direct connection that a packet is of, if it comes from the link of the end that it says. */
-static __always_inline struct cv_direct *direct_on_link(const struct __sk_buff *skb,
-							const struct cv_tuple *t, bool *is_client)
+static __always_inline bool direct_is_of_link(const struct __sk_buff *skb,
+					      const struct cv_direct *d, bool is_client)
 {
-	struct cv_direct *d = direct_find(t, is_client);
-
-	if (!d || skb->ifindex != (*is_client ? d->to_client.ifindex : d->to_server.ifindex))
-		return NULL;
-	return d;
+	return skb->ifindex == (is_client ? d->to_client.ifindex : d->to_server.ifindex);
 }
 
 /* Of a packet of a direct connection that comes from the link of the end that it says, nothing more
@@ -116,9 +112,11 @@ static __noinline int guard_direct(struct __sk_buff *skb)
 
 	if (!tcp)
 		return GUARD_ODD;
-	d = direct_on_link(skb, &p.tuple, &is_client);
+	d = direct_find(&p.tuple, &is_client);
 	if (!d)
 		return GUARD_NOT_DIRECT;
+	if (!direct_is_of_link(skb, d, is_client))
+		return GUARD_ELSEWHERE;
 	p.tuple.netns_cookie = is_client ? d->src_cookie : d->dst_cookie;
 	p.tcp_flags = tcp->flags;
 	p.tcp_seq = tcp->seq;
@@ -143,9 +141,12 @@ static __always_inline void guard_answer(const struct packet *p)
 static __always_inline int guard_odd(struct __sk_buff *skb, const struct packet *p)
 {
 	bool is_client;
-	struct cv_direct *d = direct_on_link(skb, &p->tuple, &is_client);
+	struct cv_direct *d = direct_find(&p->tuple, &is_client);
 
-	return d ? guard_lead(skb, p, d, is_client) : GUARD_PASS;
+	if (!d)
+		return GUARD_PASS;
+	return direct_is_of_link(skb, d, is_client) ? guard_lead(skb, p, d, is_client)
+						    : packet_drop(p, CV_GUARD_PLAINTEXT);
 }
 
 /* What the pod of this link may not send. */
@@ -176,16 +177,20 @@ int cv_guard(struct __sk_buff *skb)
 	struct cv_pod *pod;
 	__u64 *cookie;
 
-	if (action != GUARD_NOT_DIRECT && !is_odd)
+	if (action != GUARD_NOT_DIRECT && action != GUARD_ELSEWHERE && !is_odd)
 		return action;
 	kind = packet_read(skb, &p);
 	cookie = bpf_map_lookup_elem(&cv_links, &ifindex);
 	if (kind == PACKET_OTHER || !cookie)
 		return GUARD_PASS;
+	p.tuple.netns_cookie = *cookie;
+	/* Another link of the same pod's: the host's way, and out of the node where its other end
+	 * is gone. */
+	if (action == GUARD_ELSEWHERE)
+		return packet_drop(&p, CV_GUARD_PLAINTEXT);
 	pod = pod_find(*cookie);
 	if (!pod || !(pod->flags & CV_POD_CAPTURE)) /* has left: we stay for what is above */
 		return GUARD_PASS;
-	p.tuple.netns_cookie = *cookie;
 	if (kind == PACKET_BAD)
 		return packet_drop(&p, CV_GUARD_MALFORMED);
 	action = guard_packet(pod, &p);

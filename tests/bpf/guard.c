@@ -299,6 +299,30 @@ TEST(guard_passes_the_handshake_of_a_direct_connection_from_its_own_link)
 	drops(syn4("10.244.9.9", 80), CV_GUARD_PLAINTEXT);
 }
 
+/* A second link of the pod's, or one made anew: what was led from link to link would take the host's
+ * way. */
+TEST(guard_drops_of_a_direct_connection_what_comes_by_another_link)
+{
+	const struct ipv4 options = {POD4, "10.244.9.9", IPPROTO_TCP, 0, 8};
+	struct cv_tuple t = tuple_to(0, MESH4);
+	struct cv_tuple key = cv_tuple_is_first(&t) ? t : cv_tuple_turned(&t);
+	struct frame f = syn4("10.244.9.9", 80);
+	struct cv_direct d;
+
+	begin();
+	direct_begin(MESH4, 0);
+	d = direct_of(MESH4);
+	d.to_client.ifindex = d.to_server.ifindex = LOOPBACK + 1;
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_directs), &key, &d, BPF_ANY));
+	for (size_t i = 0; i < ARRAY_SIZE(after_syn); i++) {
+		set_flags(&f, after_syn[i]);
+		drops(f, CV_GUARD_PLAINTEXT);
+	}
+	drops(frame_tcp4(&options, 80, ACK), CV_GUARD_PLAINTEXT);
+	pod_flags(0); /* also when it has left */
+	drops(f, CV_GUARD_PLAINTEXT);
+}
+
 TEST(guard_holds_while_ztunnel_is_dead)
 {
 	begin();

@@ -40,6 +40,7 @@ def test_unlabelling_cuts_nothing(captured):
 
 EXCLUSIONS = """    traffic.sidecar.istio.io/excludeInboundPorts: "8080"
     traffic.sidecar.istio.io/includeInboundPorts: '8081'"""
+OUT = """  labels: {istio.io/dataplane-mode: none}"""
 
 
 @pytest.mark.parametrize("more", ("", EXCLUSIONS), ids=("plain", "annotated"))
@@ -147,6 +148,23 @@ def test_a_pod_that_restarts_with_the_same_address_is_another_pod(captured):
     wait(lambda: captured.flags(old) is None, what="the old one's entry gone")
     in_netns("c-agent-b", lambda: connect("10.251.0.1", 8080)).close()
     pod.listeners[PLAIN].accept()[0].close()
+
+
+def test_who_has_the_address_of_one_that_ends_keeps_its_own_rules(captured):
+    """The network gives it away before the old pod is gone for good."""
+    old = captured.a.cookie
+    captured.put("b.yaml", Pods.manifest("b", "/run/netns/c-agent-b", "10.251.0.2", more=OUT))
+    captured.put("a.yaml", Pods.manifest("a", "/run/netns/c-agent-a", "10.251.0.1", more=OUT))
+    wait(lambda: captured.flags(old) == ALIVE, what="the old one leaves")
+    run("ip", "-n", "c-agent-b", "addr", "replace", "10.251.0.1/24", "dev", "eth0")
+    captured.put("b.yaml", Pods.manifest("b", "/run/netns/c-agent-b", "10.251.0.1", more=EXCLUSIONS))
+    captured.z.take_pods_until(lambda: captured.pod("b") and captured.pod("b")["state"] == "captured", "the new one captured")
+    assert captured.flags(old) == ALIVE, "that took too long: the old one is released"
+    rules = sorted(e["key"]["port"] for e in captured.map("cv_inbound_rules"))
+    assert len(rules) > 1
+    wait(lambda: captured.flags(old) is None, what="the old one gone")
+    time.sleep(0.2)
+    assert sorted(e["key"]["port"] for e in captured.map("cv_inbound_rules")) == rules
 
 
 def test_an_address_that_comes_later_is_served(captured):

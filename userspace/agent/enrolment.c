@@ -98,8 +98,13 @@ void enrolment_rules(struct enrolment *e, const struct podspec *spec)
 void enrolment_rules_forget(const struct enrolment *e)
 {
 	static const struct exclusions none;
-	struct rules_of of = rules_of(e);
+	struct cv_addr addrs[ARRAY_SIZE(e->addrs.all)];
+	struct rules_of of = {.netns_cookie = e->cookie, .addrs = addrs};
 
+	/* where another pod is by now, they are that one's */
+	for (size_t i = 0; i < e->addrs.own_count; i++)
+		if (!enrolment_others_have(e, &e->addrs.all[i]))
+			addrs[of.addr_count++] = e->addrs.all[i];
 	rules_keep(e->ctx->datapath, &of, &none);
 }
 
@@ -485,10 +490,8 @@ void enrolment_guard(struct enrolment *e)
 /* A rule goes by address, and must not open another pod's. */
 static bool may_let_in(const struct enrolment *e)
 {
-	const struct enrolment_others *others = e->ctx->others;
-
-	for (size_t i = 0; others && i < e->addrs.own_count; i++)
-		if (others->have(e->ctx->others_arg, e, &e->addrs.all[i]))
+	for (size_t i = 0; i < e->addrs.own_count; i++)
+		if (enrolment_others_have(e, &e->addrs.all[i]))
 			return false;
 	return e->addrs.own_count > 0;
 }

@@ -218,7 +218,7 @@ static bool is_same(const struct enrolment_addrs *a, const struct enrolment_addr
 	return true;
 }
 
-static bool others_have(const struct enrolment *e, const struct cv_addr *a)
+bool enrolment_others_have(const struct enrolment *e, const struct cv_addr *a)
 {
 	const struct enrolment_others *others = e->ctx->others;
 
@@ -250,7 +250,7 @@ int enrolment_refresh(struct enrolment *e, const struct podspec *spec)
 	for (size_t i = 0; i < old.count; i++) {
 		if (enrolment_has_addr(e, &old.all[i]))
 			continue;
-		if (!others_have(e, &old.all[i]))
+		if (!enrolment_others_have(e, &old.all[i]))
 			datapath_steer_del(e->ctx->datapath, &old.all[i]);
 		addr_forget(e, &old.all[i]);
 	}

@@ -31,5 +31,7 @@ void addrs_refused_log(const struct enrolment *e, const char *key,
 
 /** enrolment_entry_init() - name and addresses of its entry. */
 void enrolment_entry_init(struct enrolment *e);
-/** enrolment_rules_forget() - no exclusions, nowhere. */
+/** enrolment_others_have() - has another enrolled pod this address, too? */
+bool enrolment_others_have(const struct enrolment *e, const struct cv_addr *addr);
+/** enrolment_rules_forget() - no exclusions, but for those of who has its address now. */
 void enrolment_rules_forget(const struct enrolment *e);

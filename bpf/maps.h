@@ -218,7 +218,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, CV_REASON_MAX);
+	__uint(max_entries, CV_COUNTERS);
 	__type(key, __u32);
 	__type(value, __u64);
 } cv_counters __weak SEC(".maps");

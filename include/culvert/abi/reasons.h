@@ -56,3 +56,8 @@ enum cv_reason {
 #undef CV_REASON
 		CV_REASON_MAX,
 };
+
+/** CV_COUNTERS - entries of cv_counters: more than there are reasons, so that a new one does not
+ * change the layout of a map that an earlier agent has pinned. */
+#define CV_COUNTERS 64
+_Static_assert(CV_REASON_MAX <= CV_COUNTERS, "each reason has a counter");

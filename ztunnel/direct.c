@@ -134,12 +134,13 @@ uint32_t direct_judge_plaintext(const struct state *s, const struct pod *dst,
 }
 
 /* No line for each: nobody knows when it was, or how long. */
-static void report_untold(struct conn_metrics *series, const struct conn_info *info,
-			  const struct zds_direct *m)
+static void report_untold(struct telemetry *t, struct conn_metrics *series,
+			  const struct conn_info *info, const struct zds_direct *m)
 {
-	conn_metrics_add(&series->opened, m->opened + m->failed);
-	conn_metrics_add(&series->closed, m->closed + m->failed);
-	conn_metrics_add(&series->failed, m->failed);
+	conn_metrics_add(&series->opened, m->opened);
+	conn_metrics_add(&series->closed, m->closed);
+	if (m->failed > 0)
+		telemetry_conns_failed(t, info, CONN_CONNECT, m->failed);
 	if (info->direction == CONN_OUTBOUND)
 		log_warn("access",
 			 "more connections without a tunnel than could be told of one by one: "
@@ -170,7 +171,7 @@ static void report(struct telemetry *t, const struct conn_info *info,
 	if (m->what == ZDS_DIRECT_CLOSED)
 		telemetry_conn_close(t, series, info, CONN_OK, NULL);
 	else if (m->what == ZDS_DIRECT_UNTOLD)
-		report_untold(series, info, m);
+		report_untold(t, series, info, m);
 }
 
 void direct_report(struct telemetry *t, const struct state *s, const struct direct_news *news)

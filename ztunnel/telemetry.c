@@ -371,19 +371,20 @@ void telemetry_conn_close(struct telemetry *t, struct conn_metrics *m, const str
 			    NULL);
 }
 
-static void count_failed(struct telemetry *t, const struct conn_info *info, enum conn_flags flags)
+void telemetry_conns_failed(struct telemetry *t, const struct conn_info *info,
+			    enum conn_flags flags, uint64_t n)
 {
 	struct conn_metrics *m = &series_find(t, info, flags)->m;
 
-	conn_metrics_add(&series_find(t, info, CONN_OK)->m.opened, 1);
-	conn_metrics_add(&m->closed, 1);
-	conn_metrics_add(&m->failed, 1);
+	conn_metrics_add(&series_find(t, info, CONN_OK)->m.opened, n);
+	conn_metrics_add(&m->closed, n);
+	conn_metrics_add(&m->failed, n);
 }
 
 void telemetry_conn_failed(struct telemetry *t, const struct conn_info *info, enum conn_flags flags,
 			   const char *error)
 {
-	count_failed(t, info, flags);
+	telemetry_conns_failed(t, info, flags, 1);
 	access_log_complete(t->history, info, &(struct conn_end){flags, error, now_of(info), false},
 			    NULL);
 }
@@ -400,7 +401,7 @@ void telemetry_conn_denied(struct telemetry *t, const struct conn_info *info, co
 {
 	char error[1024];
 
-	count_failed(t, info, CONN_DENY);
+	telemetry_conns_failed(t, info, CONN_DENY, 1);
 	/* "explicitly denied by: ns/name" in Istio's words */
 	(void)snprintf(error, sizeof(error), "connection closed due to policy rejection: %s%s%s",
 		       reason,

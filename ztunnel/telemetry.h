@@ -122,6 +122,10 @@ struct conn_metrics *telemetry_conn_metrics(struct telemetry *t, const struct co
 void telemetry_conn_close(struct telemetry *t, struct conn_metrics *m, const struct conn_info *info,
 			  enum conn_flags flags, const char *error);
 
+/** telemetry_conns_failed() - @n connections that never worked are counted, without a line. */
+void telemetry_conns_failed(struct telemetry *t, const struct conn_info *info,
+			    enum conn_flags flags, uint64_t n);
+
 /** telemetry_conn_failed() - a connection that never worked: opened, closed and failed count one
  * each, as in Istio's ztunnel, and an error line. */
 void telemetry_conn_failed(struct telemetry *t, const struct conn_info *info, enum conn_flags flags,

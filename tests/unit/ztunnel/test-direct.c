@@ -398,7 +398,7 @@ static void of_what_was_not_told_there_are_numbers(void **state)
 	_cleanup_(telemetry_freep) struct telemetry *t = NULL;
 	_cleanup_(buf_resetp) struct buf text = {0};
 	struct state *s = mesh_build(f->b);
-	const char *const said[] = {"} 43\n", "} 42\n", "} 2\n", "} 300\n", "} 500\n"};
+	const char *const said[] = {"} 43\n", "} 40\n", "} 2\n", "} 300\n", "} 500\n"};
 
 	news.src = state_workload_by_uid(s, f->src.uid);
 	news.dst = state_workload_by_uid(s, f->dst.uid);
@@ -413,6 +413,7 @@ static void of_what_was_not_told_there_are_numbers(void **state)
 		assert_non_null(first);
 		assert_non_null(strstr(first + 1, said[i])); /* at the other end, too */
 	}
+	assert_non_null(strstr((char *)buf_head(&text), "response_flags=\"CONNECT\""));
 }
 
 #define with(test) cmocka_unit_test_setup_teardown(test, setup, teardown)

@@ -299,8 +299,8 @@ TEST(guard_passes_the_handshake_of_a_direct_connection_from_its_own_link)
 	drops(syn4("10.244.9.9", 80), CV_GUARD_PLAINTEXT);
 }
 
-/* A second link of the pod's, or one made anew: what was led from link to link would take the host's
- * way. */
+/* A second link of the pod's, or one made anew: what was led from link to link would take the
+ * host's way. */
 TEST(guard_drops_of_a_direct_connection_what_comes_by_another_link)
 {
 	const struct ipv4 options = {POD4, "10.244.9.9", IPPROTO_TCP, 0, 8};

@@ -8,6 +8,7 @@
 
 #include "base/str.h"
 #include "culvert/abi/maps.h"
+#include "source/honoured.h"
 
 #define TRAFFIC  "traffic.sidecar.istio.io/"
 #define BYPASS   "ambient.istio.io/bypass-inbound-capture"
@@ -250,7 +251,7 @@ static void words_read(struct reading *x)
 	if (exclude_has_port(&x->x, EXCLUDE_IN_EXCLUDE_PORT, CV_HBONE_PORT)) {
 		(void)find(x, lists[4].key, &on);
 		note(x, on, lists[4].key, true,
-		     "15008 is where the mesh comes in: it stays captured");
+		     HONOURED_AS_OF "15008 is where the mesh comes in and stays captured");
 	}
 }
 

@@ -349,7 +349,11 @@ static void of_a_change_that_lets_in_no_other_half_may_come(void **state)
 /* What it was there to keep out is not known, nor from where. */
 static void a_policy_that_does_not_say_what_it_is_denies(void **state)
 {
-	Google__Protobuf__Any other = GOOGLE__PROTOBUF__ANY__INIT, *bodies[] = {NULL, &other};
+	Google__Protobuf__Any other = GOOGLE__PROTOBUF__ANY__INIT;
+	const struct {
+		const char *name;
+		Google__Protobuf__Any *body;
+	} bad[] = {{"other/p", NULL}, {"other/p", &other}, {"", &other}};
 	struct fixture *f = *state;
 	uint8_t packed[256];
 
@@ -363,18 +367,18 @@ static void a_policy_that_does_not_say_what_it_is_denies(void **state)
 	response_send(f->call, XDS_AUTHORIZATION, NULL, NULL, 0);
 	run_ms(f, 1, 5000);
 	assert_int_equal(f->allowed, 1);
-	for (unsigned int i = 0; i < ARRAY_SIZE(bodies); i++) {
-		response_put(f->call, XDS_AUTHORIZATION, "other/p", bodies[i]);
+	for (unsigned int i = 0; i < ARRAY_SIZE(bad); i++) {
+		response_put(f->call, XDS_AUTHORIZATION, bad[i].name, bad[i].body);
 		run_ms(f, 2 + 2 * i, 5000);
 		assert_int_equal(f->published, 2 + 2 * i);
 		assert_int_equal(f->allowed, 1 + i);
-		response_remove(f->call, XDS_AUTHORIZATION, "other/p");
+		response_remove(f->call, XDS_AUTHORIZATION, bad[i].name);
 		run_ms(f, 3 + 2 * i, 5000);
 		assert_int_equal(f->allowed, 2 + i);
 	}
 	/* nothing else is taken without a body */
 	response_put(f->call, XDS_ADDRESS, UID_A, NULL);
-	run_ms(f, 6, 100);
+	run_ms(f, 8, 100);
 	assert_non_null(workload_a(f));
 }
 

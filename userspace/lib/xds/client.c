@@ -202,7 +202,7 @@ static int resource_apply(struct xds_client *c, enum xds_type type, const delta_
 	const ProtobufCBinaryData *value = has_body ? &res->resource->value : &nothing;
 	int r;
 
-	if (!res->name[0] || (!has_body && type != XDS_AUTHORIZATION)) {
+	if (type != XDS_AUTHORIZATION && (!res->name[0] || !has_body)) {
 		(void)snprintf(err, ERR_MAX, "no name, no body, or a body of another type");
 		return -EBADMSG;
 	}

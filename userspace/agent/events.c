@@ -122,7 +122,7 @@ void events_flush(struct events *e)
 		e->config.on_read(e->config.arg);
 }
 
-/* Once more when the programs wake us again: see direct_wake() in bpf/sockops.bpf.c. */
+/* Once more when the programs wake us again: see direct_wake() in bpf/lib/direct_tell.h. */
 static void on_readable(struct loop_fd *w, uint32_t events)
 {
 	struct events *e = container_of(w, struct events, watch);

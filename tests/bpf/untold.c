@@ -31,8 +31,11 @@ TEST(direct_that_nobody_listens_to_is_counted)
 
 	pair_begin();
 	verdict_set(80, true);
-	for (uint32_t i = 0; i < most + 3; i++)
-		CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, SERVER4), ECONNREFUSED);
+	for (uint32_t i = 0; i < most + 3; i++) {
+		client = tcp(AF_INET);
+		CHECK_ERRNO(connect_to(client, AF_INET, SERVER4), ECONNREFUSED);
+		close(client);
+	}
 	CHECK_EQ(counted(CV_DIRECT_CLOSE) - counted(CV_DIRECT_UNTOLD), most);
 	CHECK_EQ(untold().failed, counted(CV_DIRECT_UNTOLD));
 	CHECK_EQ(untold().opened + untold().closed, 0);

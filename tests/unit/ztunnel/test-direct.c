@@ -58,6 +58,27 @@ static uint32_t judge(struct fixture *f, const char *to)
 	return v;
 }
 
+/* A DENY policy of the namespace with this one match. */
+static void deny_put(struct fixture *f, Istio__Security__Match *match)
+{
+	Istio__Security__Match *matches[] = {match};
+	Istio__Security__Clause clause = ISTIO__SECURITY__CLAUSE__INIT, *clauses[] = {&clause};
+	Istio__Security__Rule rule = ISTIO__SECURITY__RULE__INIT, *rules[] = {&rule};
+	Istio__Security__Authorization m = ISTIO__SECURITY__AUTHORIZATION__INIT;
+
+	clause.n_matches = 1;
+	clause.matches = matches;
+	rule.n_clauses = 1;
+	rule.clauses = clauses;
+	m.name = "p";
+	m.namespace_ = "demo";
+	m.scope = ISTIO__SECURITY__SCOPE__NAMESPACE;
+	m.action = ISTIO__SECURITY__ACTION__DENY;
+	m.n_rules = 1;
+	m.rules = rules;
+	mesh_put_policy(f->b, &m);
+}
+
 /* DENY of what comes from @principal, or from @src_ip, or to port 81. */
 static void deny(struct fixture *f, const char *principal, bool has_src_ip)
 {
@@ -65,10 +86,7 @@ static void deny(struct fixture *f, const char *principal, bool has_src_ip)
 	uint32_t ports[] = {81};
 	Istio__Security__Address addr = ISTIO__SECURITY__ADDRESS__INIT, *addrs[] = {&addr};
 	Istio__Security__StringMatch text = ISTIO__SECURITY__STRING_MATCH__INIT, *texts[] = {&text};
-	Istio__Security__Match match = ISTIO__SECURITY__MATCH__INIT, *matches[] = {&match};
-	Istio__Security__Clause clause = ISTIO__SECURITY__CLAUSE__INIT, *clauses[] = {&clause};
-	Istio__Security__Rule rule = ISTIO__SECURITY__RULE__INIT, *rules[] = {&rule};
-	Istio__Security__Authorization m = ISTIO__SECURITY__AUTHORIZATION__INIT;
+	Istio__Security__Match match = ISTIO__SECURITY__MATCH__INIT;
 
 	addr.address = (ProtobufCBinaryData){sizeof(ip), ip};
 	addr.length = 32;
@@ -84,17 +102,7 @@ static void deny(struct fixture *f, const char *principal, bool has_src_ip)
 		match.n_destination_ports = 1;
 		match.destination_ports = ports;
 	}
-	clause.n_matches = 1;
-	clause.matches = matches;
-	rule.n_clauses = 1;
-	rule.clauses = clauses;
-	m.name = "p";
-	m.namespace_ = "demo";
-	m.scope = ISTIO__SECURITY__SCOPE__NAMESPACE;
-	m.action = ISTIO__SECURITY__ACTION__DENY;
-	m.n_rules = 1;
-	m.rules = rules;
-	mesh_put_policy(f->b, &m);
+	deny_put(f, &match);
 }
 
 /* DENY of what shows no identity, as STRICT comes. */
@@ -102,26 +110,13 @@ static void deny_unknown(struct fixture *f)
 {
 	Google__Protobuf__Empty present = GOOGLE__PROTOBUF__EMPTY__INIT;
 	Istio__Security__StringMatch any = ISTIO__SECURITY__STRING_MATCH__INIT, *anys[] = {&any};
-	Istio__Security__Match match = ISTIO__SECURITY__MATCH__INIT, *matches[] = {&match};
-	Istio__Security__Clause clause = ISTIO__SECURITY__CLAUSE__INIT, *clauses[] = {&clause};
-	Istio__Security__Rule rule = ISTIO__SECURITY__RULE__INIT, *rules[] = {&rule};
-	Istio__Security__Authorization m = ISTIO__SECURITY__AUTHORIZATION__INIT;
+	Istio__Security__Match match = ISTIO__SECURITY__MATCH__INIT;
 
 	any.match_type_case = ISTIO__SECURITY__STRING_MATCH__MATCH_TYPE_PRESENCE;
 	any.presence = &present;
 	match.n_not_principals = 1;
 	match.not_principals = anys;
-	clause.n_matches = 1;
-	clause.matches = matches;
-	rule.n_clauses = 1;
-	rule.clauses = clauses;
-	m.name = "p";
-	m.namespace_ = "demo";
-	m.scope = ISTIO__SECURITY__SCOPE__NAMESPACE;
-	m.action = ISTIO__SECURITY__ACTION__DENY;
-	m.n_rules = 1;
-	m.rules = rules;
-	mesh_put_policy(f->b, &m);
+	deny_put(f, &match);
 }
 
 static void policy_decides_by_identity_and_port(void **state)

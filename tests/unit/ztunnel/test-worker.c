@@ -255,6 +255,22 @@ TEST(next_endpoint_is_tried_when_one_refuses)
 	}
 }
 
+/* All at once, whichever endpoint is asked first. */
+static void served_are(struct rig *f, struct pair *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		p[i].client = app_dial(f, SERVICE_ADDR ":80");
+		app_say(p[i].client, "first words");
+	}
+	for (size_t i = 0; i < n; i++) {
+		p[i].server = app_accept(f, WAIT_MS);
+		assert_true(p[i].server >= 0);
+		app_expect(p[i].server, "first words");
+	}
+	for (size_t i = 0; i < n; i++)
+		app_pair_close(&p[i]);
+}
+
 /* A node that vanished: its address takes the connection, and then nothing comes. */
 TEST(another_endpoint_is_asked_when_one_says_nothing)
 {
@@ -262,17 +278,7 @@ TEST(another_endpoint_is_asked_when_one_says_nothing)
 	int silent = rig_listen(REFUSING_ADDR, 15008);
 	struct pair p[6];
 
-	for (size_t i = 0; i < ARRAY_SIZE(p); i++) {
-		p[i].client = app_dial(f, SERVICE_ADDR ":80");
-		app_say(p[i].client, "first words");
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(p); i++) {
-		p[i].server = app_accept(f, WAIT_MS);
-		assert_true(p[i].server >= 0);
-		app_expect(p[i].server, "first words");
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(p); i++)
-		app_pair_close(&p[i]);
+	served_are(f, p, ARRAY_SIZE(p));
 	(void)close_fd(silent);
 }
 
@@ -292,17 +298,7 @@ TEST(a_node_that_says_nothing_is_asked_once_for_a_connection)
 		(void)snprintf(addr, sizeof(addr), SILENT_ADDR, i + 1);
 		silent[i] = rig_listen(addr, 15008);
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(p); i++) {
-		p[i].client = app_dial(f, SERVICE_ADDR ":80");
-		app_say(p[i].client, "first words");
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(p); i++) {
-		p[i].server = app_accept(f, WAIT_MS);
-		assert_true(p[i].server >= 0);
-		app_expect(p[i].server, "first words");
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(p); i++)
-		app_pair_close(&p[i]);
+	served_are(f, p, ARRAY_SIZE(p));
 	for (size_t i = 0; i < ARRAY_SIZE(silent); i++)
 		(void)close_fd(silent[i]);
 }

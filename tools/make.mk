@@ -19,9 +19,9 @@ image: $(PROGS) ## container image and SBOM into build/image, without docker (IM
 		--name $(IMAGE) $(IMAGE_FLAGS) $(BUILD)/image
 
 .PHONY: dist
-dist: $(BUILD)/bin/culvert ## archive of the command line, chart and samples: build/dist/culvert-VERSION-ARCH.tar.gz (ARCH=arm64)
+dist: $(BUILD)/bin/culvert ## archive of the command line, chart and samples, and a script that fetches it, into build/dist (DIST_URL=URL; ARCH=arm64)
 	$(Q)SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) tools/deploy/dist --arch $(ARCH) --bin $(BUILD)/bin --strip $(TRIPLE)-strip \
-		--version '$(VERSION)' $(BUILD)/dist
+		--version '$(VERSION)' --url '$(DIST_URL)' $(BUILD)/dist
 
 .PHONY: test
 test: ## every test, as the CI runs it (root); of test-kube a part

@@ -10,7 +10,7 @@ from kinds import KINDS
 from kubelab import layout
 from kubelab.cluster import culvert, eventually
 from test_control import condition
-from test_kinds import definitions_of, make
+from test_kinds import CRDS, definitions_of, make
 
 # What the webhook looks at; of other kinds Istio's definitions take a wrong value here and there.
 READ = {"AuthorizationPolicy", "PeerAuthentication", "ServiceEntry", "WorkloadEntry", "WorkloadGroup", "Telemetry"}
@@ -31,6 +31,23 @@ def state(cluster, names):
     got = {d["metadata"]["name"]: d for d in cluster.get("crd")["items"]}
     return {name: (got[name]["spec"], got[name]["metadata"]["uid"], got[name]["metadata"].get("labels"),
                    got[name]["metadata"].get("annotations")) for name in names}
+
+
+def looks(path):
+    """Of each definition in a file what kubectl goes by: its names, and per version the columns of `get`."""
+    with open(path, encoding="utf-8") as f:
+        specs = [d["spec"] for d in yaml.safe_load_all(f) if d]
+    age = [{"name": "Age", "jsonPath": ".metadata.creationTimestamp"}]  # what the API server has where none are given
+    return {(spec["group"], spec["names"]["kind"]): (
+        {**spec["names"], "categories": sorted(spec["names"]["categories"])}, spec["scope"],
+        {v["name"]: {c["name"]: c["jsonPath"] for c in v.get("additionalPrinterColumns", age)} for v in spec["versions"]})
+        for spec in specs}
+
+
+def test_ours_have_their_names_and_columns(crds):
+    """`kubectl get vs`, `kubectl get istio-io`, and what these show."""
+    ours = looks(os.path.join(CRDS, "crds.yaml"))
+    assert looks(crds) == ours
 
 
 def create(cluster, row, spec, namespace):

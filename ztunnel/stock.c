@@ -5,13 +5,15 @@
 
 #include "base/cleanup.h"
 
-void stock_init(struct stock *s, int (*need)(void *arg, struct stock *s, uint32_t count), void *arg)
+void stock_init(struct stock *s, int (*need)(void *arg, struct stock *s, uint32_t count), void *arg,
+		struct turns *turns)
 {
 	s->count = 0;
 	s->asked = 0;
 	s->batch = STOCK_BATCH_MIN;
 	s->need = need;
 	s->arg = arg;
+	s->turns = turns;
 	list_init(&s->waiters);
 }
 
@@ -28,12 +30,29 @@ static int refill(struct stock *s)
 	return r;
 }
 
+static void on_turn(struct turn_work *work)
+{
+	struct dial_wait *w = container_of(work, struct dial_wait, work);
+
+	w->on_socket(w, w->fd);
+}
+
+static void wait_turn(struct stock *s, struct dial_wait *w, int fd)
+{
+	w->fd = fd;
+	w->work.on_turn = on_turn;
+	turns_wait(s->turns, &w->work);
+}
+
 static void answer(struct stock *s, int fd)
 {
 	struct dial_wait *w = list_entry(s->waiters.next, struct dial_wait, link);
 
 	list_del(&w->link);
-	w->on_socket(w, fd);
+	if (fd < 0 || turns_take(s->turns))
+		w->on_socket(w, fd);
+	else
+		wait_turn(s, w, fd);
 }
 
 static void refuse_all(struct stock *s, int error)
@@ -77,7 +96,10 @@ int stock_take(struct stock *s, struct dial_wait *w)
 		int fd = s->fds[--s->count];
 
 		(void)refill(s);
-		return fd;
+		if (turns_take(s->turns))
+			return fd;
+		wait_turn(s, w, fd);
+		return -EAGAIN;
 	}
 	s->batch = MIN(s->batch * 2, (uint32_t)STOCK_BATCH_MAX);
 	r = refill(s);
@@ -125,4 +147,6 @@ void dial_wait_cancel(struct dial_wait *w)
 {
 	if (w->link.next)
 		list_del(&w->link);
+	if (turn_work_cancel(&w->work))
+		w->fd = close_fd(w->fd);
 }

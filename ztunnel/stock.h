@@ -2,11 +2,13 @@
 #pragma once
 /* stock - unconnected sockets of one pod, kind and family that the agent made, ready to dial with.
  * One per worker, so that no dial waits for a round trip to the agent while connections come
- * steadily. Thread: the worker's. */
+ * steadily. Who comes in a heap, as the streams that a peer opens at once, gets his in turns: to
+ * connect costs as much as a hundred messages. Thread: the worker's. */
 #include <stdint.h>
 
 #include "base/list.h"
 #include "base/macros.h"
+#include "base/turns.h"
 #include "culvert/zds.h"
 
 #define STOCK_BATCH_MIN 4
@@ -18,6 +20,8 @@
  * calls dial_wait_cancel(). */
 struct dial_wait {
 	struct list link;
+	struct turn_work work; /* while @fd waits for its turn */
+	int fd;
 	/* @fd: the waiter's now, or -errno. */
 	void (*on_socket)(struct dial_wait *w, int fd);
 };
@@ -31,11 +35,14 @@ struct stock {
 	/* Ask the agent. Return: 0; -errno, nobody was asked. */
 	int (*need)(void *arg, struct stock *s, uint32_t count);
 	void *arg;
+	struct turns *turns;
 };
 
-void stock_init(struct stock *s, int (*need)(void *arg, struct stock *s, uint32_t count),
-		void *arg);
-/** stock_close() - close the sockets; waiters get @error. */
+/** stock_init() - none yet. @turns: borrowed, of all stocks of the worker. */
+void stock_init(struct stock *s, int (*need)(void *arg, struct stock *s, uint32_t count), void *arg,
+		struct turns *turns);
+/** stock_close() - close the sockets; waiters get @error, but for those whose turn is all that is
+ * lacking. */
 void stock_close(struct stock *s, int error);
 /** stock_move_waiters() - those who wait at @from wait at @to. */
 void stock_move_waiters(struct stock *to, struct stock *from);
@@ -48,5 +55,6 @@ void stock_give(struct stock *s, const int *fds, uint32_t count, uint32_t error)
 /** stock_lost() - an answer was lost on its way, perhaps this one's: whoever waits gets -ENOMEM,
  * and the next who comes asks anew. What was asked for may come all the same. */
 void stock_lost(struct stock *s);
-/** dial_wait_cancel() - harmless when it does not wait. @w->link must be initialised or zero. */
+/** dial_wait_cancel() - harmless when it does not wait. @w must have been zeroed before first use.
+ */
 void dial_wait_cancel(struct dial_wait *w);

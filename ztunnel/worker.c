@@ -444,6 +444,7 @@ int worker_prepare(struct worker *w, struct state *state)
 	if (r < 0)
 		return r;
 	loop_set_poll(w->loop, w->poll_us);
+	turns_init(&w->dials, w->loop, WORKER_DIALS);
 	help_init(w);
 	inbox_init(&w->inbox, w->loop, w);
 	w->lost.run = run_lost;
@@ -498,6 +499,7 @@ void worker_free(struct worker *w)
 	w->telemetry = telemetry_free(w->telemetry);
 	w->pods = map_free(w->pods);
 	handshakes_free(&w->handshakes);
+	turns_free(&w->dials);
 	w->state = state_unref(w->state);
 	w->loop = loop_free(w->loop);
 	w->reserve_fd = close_fd(w->reserve_fd);

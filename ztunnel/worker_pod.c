@@ -185,7 +185,7 @@ int worker_pod_add(struct worker *w, struct pod *pod, struct listener_set *liste
 	list_init(&wp->link);
 	for (size_t k = 0; k < STOCK_KINDS; k++)
 		for (size_t f = 0; f < STOCK_FAMILIES; f++)
-			stock_init(&wp->stocks[k][f], on_stock_need, wp);
+			stock_init(&wp->stocks[k][f], on_stock_need, wp, &wp->worker->dials);
 	r = start_listening(wp);
 	if (r == 0)
 		r = map_put(w->pods, &pod->netns_cookie, sizeof(pod->netns_cookie), wp);

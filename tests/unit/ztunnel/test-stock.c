@@ -13,6 +13,8 @@ struct asked {
 	int error;
 };
 
+static struct turns turns;
+
 struct waiter {
 	struct dial_wait wait;
 	int got;
@@ -45,6 +47,69 @@ static bool is_open(int fd)
 	return fcntl(fd, F_GETFD) >= 0;
 }
 
+/* Turns that have room for all, but where a test says so. */
+static int setup(void **state)
+{
+	struct loop *l;
+	int r = loop_new(&l);
+
+	if (r == 0)
+		turns_init(&turns, l, 1000);
+	return r;
+}
+
+static int teardown(void **state)
+{
+	turns_free(&turns);
+	(void)loop_free(turns.loop);
+	return 0;
+}
+
+static void turn(void)
+{
+	assert_int_equal(loop_run_once(turns.loop, 0), 0);
+}
+
+/* A heap of dials is nobody else's delay: who comes first is served first, from the stock and from
+ * what the agent gives alike. */
+TEST(in_one_turn_there_are_a_few)
+{
+	struct waiter w[6] = {0};
+	struct asked asked = {0};
+	int fds[6], got;
+	struct stock s;
+
+	turns.max = 2;
+	stock_init(&s, on_need, &asked, &turns);
+	make_fds(fds, 6);
+	stock_give(&s, fds, 3, 0);
+	for (size_t i = 0; i < 6; i++) {
+		w[i].wait.on_socket = on_socket;
+		got = stock_take(&s, &w[i].wait);
+		if (i < 2)
+			w[i].got = got;
+		else
+			assert_int_equal(got, -EAGAIN);
+	}
+	stock_give(&s, fds + 3, 3, 0);
+	assert_int_equal(w[2].got, 0);
+	turn();
+	assert_true(w[2].got > 0 && w[3].got > 0);
+	assert_int_equal(w[4].got, 0);
+	/* one that is gone before its turn leaves no socket behind, and has no turn */
+	got = w[4].wait.fd;
+	dial_wait_cancel(&w[4].wait);
+	dial_wait_cancel(&w[4].wait);
+	assert_false(is_open(got));
+	turn();
+	assert_int_equal(w[4].got, 0);
+	assert_true(w[5].got > 0);
+	for (size_t i = 0; i < 6; i++)
+		if (w[i].got > 0)
+			assert_int_equal(close(w[i].got), 0);
+	stock_close(&s, -ENETDOWN);
+}
+
 TEST(an_empty_stock_asks_once_and_serves_in_order)
 {
 	struct waiter a = {.wait.on_socket = on_socket}, b = a;
@@ -52,7 +117,7 @@ TEST(an_empty_stock_asks_once_and_serves_in_order)
 	int fds[STOCK_BATCH_MAX];
 	struct stock s;
 
-	stock_init(&s, on_need, &asked);
+	stock_init(&s, on_need, &asked, &turns);
 	assert_int_equal(stock_take(&s, &a.wait), -EAGAIN);
 	assert_int_equal(stock_take(&s, &b.wait), -EAGAIN);
 	assert_int_equal(asked.times, 1);
@@ -74,7 +139,7 @@ TEST(batches_grow_with_demand_up_to_the_limit)
 	int fds[STOCK_BATCH_MAX];
 	struct stock s;
 
-	stock_init(&s, on_need, &asked);
+	stock_init(&s, on_need, &asked, &turns);
 	for (size_t i = 0; i < ARRAY_SIZE(w); i++) {
 		w[i].wait.on_socket = on_socket;
 		assert_int_equal(stock_take(&s, &w[i].wait), -EAGAIN);
@@ -99,7 +164,7 @@ TEST(who_gave_up_gets_nothing)
 	struct stock s;
 	int fd;
 
-	stock_init(&s, on_need, &asked);
+	stock_init(&s, on_need, &asked, &turns);
 	assert_int_equal(stock_take(&s, &a.wait), -EAGAIN);
 	assert_int_equal(stock_take(&s, &b.wait), -EAGAIN);
 	dial_wait_cancel(&a.wait);
@@ -119,7 +184,7 @@ TEST(a_socket_that_there_was_no_room_for_fails_who_waits_for_it)
 	int fds[] = {-EBADF, -EBADF};
 	struct stock s;
 
-	stock_init(&s, on_need, &asked);
+	stock_init(&s, on_need, &asked, &turns);
 	assert_int_equal(stock_take(&s, &a.wait), -EAGAIN);
 	assert_int_equal(stock_take(&s, &b.wait), -EAGAIN);
 	make_fds(&fds[1], 1);
@@ -138,7 +203,7 @@ TEST(an_error_fails_those_who_wait_and_the_next_asks_again)
 	struct asked asked = {0};
 	struct stock s;
 
-	stock_init(&s, on_need, &asked);
+	stock_init(&s, on_need, &asked, &turns);
 	assert_int_equal(stock_take(&s, &a.wait), -EAGAIN);
 	stock_give(&s, NULL, 0, ENETDOWN);
 	assert_int_equal(a.got, -ENETDOWN);
@@ -154,7 +219,7 @@ TEST(too_many_sockets_are_closed)
 	int fds[2 * STOCK_BATCH_MAX];
 	struct stock s;
 
-	stock_init(&s, on_need, &asked);
+	stock_init(&s, on_need, &asked, &turns);
 	make_fds(fds, ARRAY_SIZE(fds));
 	stock_give(&s, fds, STOCK_BATCH_MAX, 0);
 	stock_give(&s, fds + STOCK_BATCH_MAX, STOCK_BATCH_MAX, 0);
@@ -171,8 +236,8 @@ TEST(waiters_move_to_the_stock_that_replaces_it)
 	struct stock from, to;
 	int fd;
 
-	stock_init(&from, on_need, &old_asked);
-	stock_init(&to, on_need, &new_asked);
+	stock_init(&from, on_need, &old_asked, &turns);
+	stock_init(&to, on_need, &new_asked, &turns);
 	assert_int_equal(stock_take(&from, &a.wait), -EAGAIN);
 	stock_move_waiters(&to, &from);
 	assert_int_equal(new_asked.times, 1);
@@ -192,7 +257,7 @@ TEST(who_cannot_be_helped_does_not_wait)
 	struct stock s, next;
 	int fd;
 
-	stock_init(&s, on_need, &asked);
+	stock_init(&s, on_need, &asked, &turns);
 	assert_int_equal(stock_take(&s, &a.wait), -ENOMEM);
 	dial_wait_cancel(&a.wait);
 	asked.error = 0;
@@ -203,7 +268,7 @@ TEST(who_cannot_be_helped_does_not_wait)
 	stock_give(&s, &fd, 1, 0); /* not the last one yet */
 	assert_int_equal(a.got, fd);
 	assert_int_equal(b.got, 0);
-	stock_init(&next, on_need, &asked);
+	stock_init(&next, on_need, &asked, &turns);
 	stock_move_waiters(&next, &s);
 	assert_int_equal(b.got, -ENOMEM);
 	(void)close(fd);
@@ -217,7 +282,7 @@ TEST(what_was_lost_is_asked_for_anew)
 	int fds[STOCK_BATCH_MAX];
 	struct stock s;
 
-	stock_init(&s, on_need, &asked);
+	stock_init(&s, on_need, &asked, &turns);
 	stock_lost(&s); /* another's */
 	assert_int_equal(stock_take(&s, &a.wait), -EAGAIN);
 	stock_lost(&s);
@@ -237,15 +302,23 @@ TEST(what_was_lost_is_asked_for_anew)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(an_empty_stock_asks_once_and_serves_in_order),
-		cmocka_unit_test(batches_grow_with_demand_up_to_the_limit),
-		cmocka_unit_test(who_gave_up_gets_nothing),
-		cmocka_unit_test(a_socket_that_there_was_no_room_for_fails_who_waits_for_it),
-		cmocka_unit_test(who_cannot_be_helped_does_not_wait),
-		cmocka_unit_test(what_was_lost_is_asked_for_anew),
-		cmocka_unit_test(an_error_fails_those_who_wait_and_the_next_asks_again),
-		cmocka_unit_test(too_many_sockets_are_closed),
-		cmocka_unit_test(waiters_move_to_the_stock_that_replaces_it),
+		cmocka_unit_test_setup_teardown(in_one_turn_there_are_a_few, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_empty_stock_asks_once_and_serves_in_order, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(batches_grow_with_demand_up_to_the_limit, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(who_gave_up_gets_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			a_socket_that_there_was_no_room_for_fails_who_waits_for_it, setup,
+			teardown),
+		cmocka_unit_test_setup_teardown(who_cannot_be_helped_does_not_wait, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(what_was_lost_is_asked_for_anew, setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			an_error_fails_those_who_wait_and_the_next_asks_again, setup, teardown),
+		cmocka_unit_test_setup_teardown(too_many_sockets_are_closed, setup, teardown),
+		cmocka_unit_test_setup_teardown(waiters_move_to_the_stock_that_replaces_it, setup,
+						teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

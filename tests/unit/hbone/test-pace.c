@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/loop.h"
+#include "hbone/frames.h"
 #include "hbone/tunnel.h"
 #include "tests/unit/hbone/certs.h"
 #include "tls/identity.h"
@@ -31,6 +32,8 @@ struct fixture {
 	struct hbone_tunnel *server;
 	struct hbone_stream stream;
 	size_t received;
+	bool is_ended;
+	bool is_slow; /* the one who takes what is received */
 	bool is_closed;
 	int error;
 	int fd; /* the client's */
@@ -44,12 +47,18 @@ static ssize_t on_read(struct hbone_stream *st, uint8_t *p, size_t n)
 
 static void on_data(struct hbone_stream *st, const struct iovec *iov, int n_iov, size_t len)
 {
-	container_of(st, struct fixture, stream)->received += len;
+	struct fixture *f = container_of(st, struct fixture, stream);
+
+	f->received += len;
+	/* more than a turn has for small frames */
+	if (f->is_slow)
+		(void)usleep(1000);
 	hbone_stream_consume(st, len);
 }
 
 static void on_eof(struct hbone_stream *st)
 {
+	container_of(st, struct fixture, stream)->is_ended = true;
 }
 
 static void on_stream_close(struct hbone_stream *st, uint32_t code)
@@ -231,6 +240,70 @@ static void a_turn_has_few_small_frames(void **state)
 	assert_true(most <= 2 * n / RECORDS);
 }
 
+/* What one read brought is worked off in parts of whole frames where it takes long. */
+static void a_turn_has_a_part_of_what_takes_long(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t most;
+	size_t n;
+
+	(void)turns(f, client_bytes(f), &most);
+	f->is_slow = true;
+	n = client_bytes(f);
+	(void)turns(f, n, &most);
+	/* the turn that reads begins with the rest, too */
+	assert_true(most <= 2 * (512 / SMALL + 1));
+	assert_int_equal(f->received, 2 * n);
+}
+
+/* client_messages() - two records of DATA frames of 100 bytes, the last of which may end the
+ * stream. Return: how many bytes of data. */
+static size_t client_messages(struct fixture *f, bool is_end)
+{
+	uint8_t record[2][150 * 109] = {{0, 0, 100, 0, 0, 0, 0, 0, 1}};
+
+	for (size_t at = 109; at < sizeof(record); at += 109)
+		memcpy(&record[0][0] + at, record[0], 9);
+	record[1][149 * 109 + 4] = is_end;
+	for (int i = 0; i < 2; i++)
+		client_write(f, record[i], sizeof(record[i]));
+	return (size_t)2 * 150 * 100;
+}
+
+static void what_came_before_a_goodbye_is_worked_off_first(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t most;
+	size_t n = client_messages(f, false);
+
+	(void)turns(f, 300, &most);
+	f->is_slow = true;
+	n += client_messages(f, true);
+	(void)SSL_shutdown(f->ssl);
+	(void)close(f->fd);
+	f->fd = -1;
+	for (int i = 0; i < TURNS && !f->is_closed; i++)
+		assert_int_equal(loop_run_once(f->loop, 5), 0);
+	assert_int_equal(f->received, n);
+	assert_true(f->is_ended);
+}
+
+static void a_tunnel_may_be_closed_amid_what_it_has_read(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t before, most;
+
+	(void)turns(f, client_bytes(f), &most);
+	f->is_slow = true;
+	(void)client_bytes(f);
+	for (before = frames(f); frames(f) == before;)
+		assert_int_equal(loop_run_once(f->loop, 5), 0);
+	hbone_tunnel_close(f->server, -ECANCELED, "enough");
+	assert_int_equal(loop_run_once(f->loop, 5), 0);
+	assert_true(f->is_closed);
+	assert_int_equal(f->error, -ECANCELED);
+}
+
 static void a_turn_has_many_bytes_of_large_frames(void **state)
 {
 	struct fixture *f = *state;
@@ -369,6 +442,27 @@ static void some_blocks_for_nothing_are_no_flood(void **state)
 	assert_int_equal(end_after(f, 6, true), 0);
 }
 
+static void frames_end_where_they_end(void **state)
+{
+	/* a preface and two frames, of 2 bytes and of none */
+	static const uint8_t all[FRAMES_PREFACE + 11 + 9] = {[FRAMES_PREFACE + 2] = 2};
+	struct frames f = {.left = FRAMES_PREFACE};
+
+	assert_int_equal(frames_part(&f, all, sizeof(all), 1), FRAMES_PREFACE);
+	assert_int_equal(frames_part(&f, all + FRAMES_PREFACE, 20, 1), 11);
+	assert_int_equal(frames_part(&f, all + FRAMES_PREFACE + 11, 9, 9), 9);
+	/* in any pieces */
+	for (size_t piece = 1; piece < sizeof(all); piece++) {
+		size_t at = 0, end = FRAMES_PREFACE + 11;
+
+		f = (struct frames){.left = FRAMES_PREFACE};
+		while (at < end)
+			at += frames_part(&f, all + at, MIN(piece, end - at), sizeof(all));
+		assert_int_equal(f.left, 0);
+		assert_int_equal(frames_part(&f, all + at, 9, 1), 9);
+	}
+}
+
 /* What one connection has read, and when. */
 struct reads {
 	struct pace pace;
@@ -449,6 +543,9 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(a_turn_has_few_small_frames),
+		T(a_turn_has_a_part_of_what_takes_long),
+		T(what_came_before_a_goodbye_is_worked_off_first),
+		T(a_tunnel_may_be_closed_amid_what_it_has_read),
 		T(a_turn_has_many_bytes_of_large_frames),
 		T(what_was_large_may_become_small),
 		T(a_peer_that_floods_is_told_apart),
@@ -458,6 +555,7 @@ int main(void)
 		T(who_breaks_off_before_its_blocks_are_a_flood_is_told_apart),
 		T(a_goodbye_amid_blocks_for_nothing_is_no_better),
 		T(some_blocks_for_nothing_are_no_flood),
+		cmocka_unit_test(frames_end_where_they_end),
 		cmocka_unit_test(the_rest_grows_while_all_that_comes_is_tiny),
 		cmocka_unit_test(tiny_frames_of_many_reads_have_a_rest),
 		cmocka_unit_test(small_messages_of_many_streams_have_no_rest),

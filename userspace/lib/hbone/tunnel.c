@@ -1,17 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "hbone/tunnel.h"
-
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#include "base/buf.h"
-#include "base/loop.h"
 #include "base/reserve.h"
-#include "hbone/pace.h"
-#include "hbone/scratch.h"
+#include "hbone/tunnel_internal.h"
 #include "net/tcp.h"
 #include "tls/identity.h"
 
@@ -21,56 +16,10 @@
 #define ROUNDS_MAX 4
 /* An answer that nobody waits for goes along with what comes within this time. */
 #define LATER_US (10 * 1000ULL)
-/* Reads of one PING interval that make a tunnel busy: it keeps OpenSSL's two buffers of 17 KB,
- * which others take and give back with each record, at a tenth of a record's price. To open all the
- * streams that fit into it does not make a tunnel busy. */
-#define BUSY_READS 512
 /* Control frames that may wait for a peer that does not read before we stop reading from it. */
 #define QUEUED_MAX 1000
-#define TEXT_MAX   256
 
-enum tunnel_state {
-	TUNNEL_CONNECTING,
-	TUNNEL_HANDSHAKE,
-	TUNNEL_OPEN,
-	TUNNEL_CLOSING,
-};
-
-struct hbone_tunnel {
-	struct loop *loop;
-	struct hbone_scratch *scratch;
-	struct loop_fd watch;
-	struct loop_timer timer;
-	struct loop_timer later; /* something is queued that nobody waits for */
-	struct loop_timer rest;  /* nothing is read: pace.h */
-	struct loop_task flush;
-	struct loop_task step; /* of the handshake */
-	struct loop_task close;
-	struct scratch_tls tls;
-	struct hbone_session *session;
-	const struct hbone_tunnel_ops *ops;
-	void *arg;
-	enum tunnel_state state;
-	enum hbone_stage stage;
-	bool is_server;
-	bool is_draining;    /* shutdown notice sent, GOAWAY due at the timer */
-	bool is_goaway_sent; /* ours */
-	bool is_peer_closed; /* close_notify or FIN */
-	bool is_abandoned;
-	int error;
-	uint64_t ping_interval_us;
-	uint64_t pong_timeout_us;
-	uint64_t ping_us; /* when the PING that is pending was sent */
-	uint64_t recv_us; /* when the peer was last heard of */
-	struct pace pace;
-	unsigned int reads; /* in this PING interval, up to BUSY_READS */
-	struct buf unsent;
-	char text[TEXT_MAX];
-};
-
-/* tunnel_fail() - the first reason wins; the work is done at the end of the turn, under no callback
- * of ours. */
-static void tunnel_fail(struct hbone_tunnel *t, int error, const char *text)
+void tunnel_fail(struct hbone_tunnel *t, int error, const char *text)
 {
 	if (t->state == TUNNEL_CLOSING)
 		return;
@@ -86,23 +35,24 @@ static void tunnel_fail(struct hbone_tunnel *t, int error, const char *text)
 		hbone_session_lost(t->session, HBONE_NO_MEMORY);
 	}
 	text = error == -EDQUOT ? "the peer floods" : text;
-	(void)snprintf(t->text, sizeof(t->text), "%.*s", TEXT_MAX - 1, text);
+	(void)snprintf(t->text, sizeof(t->text), "%.*s", TUNNEL_TEXT_MAX - 1, text);
 	loop_timer_del(&t->timer);
 	loop_timer_del(&t->later);
 	loop_timer_del(&t->rest);
 	loop_task_del(&t->flush);
 	loop_task_del(&t->step);
+	loop_task_del(&t->more);
 	(void)loop_set(&t->watch, 0);
 	loop_task_queue(t->loop, &t->close);
 }
 
-static void arm(struct hbone_tunnel *t)
+void tunnel_arm(struct hbone_tunnel *t)
 {
 	uint32_t events = 0;
 
 	if (t->state == TUNNEL_CLOSING)
 		return;
-	if (!t->is_peer_closed && !t->rest.loop &&
+	if (!t->is_peer_closed && !t->rest.loop && buf_len(&t->held) == 0 &&
 	    (!t->session || buf_len(&t->unsent) == 0 ||
 	     hbone_session_queued(t->session) < QUEUED_MAX))
 		events |= EPOLLIN;
@@ -111,16 +61,12 @@ static void arm(struct hbone_tunnel *t)
 	(void)loop_set(&t->watch, events);
 }
 
-/* cipher_flush() - records made by the last calls into OpenSSL go to the socket, what it does not
- * take is kept. */
-static int cipher_flush(struct hbone_tunnel *t)
+int tunnel_flush_cipher(struct hbone_tunnel *t)
 {
 	return scratch_send(t->scratch, t->watch.fd, &t->unsent);
 }
 
-/* flush_round() - fill the buffer from the streams, encrypt it, write it. Return: 1 wrote
- * something; 0 nothing left; -errno. */
-static int flush_round(struct hbone_tunnel *t)
+int tunnel_flush_round(struct hbone_tunnel *t)
 {
 	size_t n = 0;
 	int r, sent;
@@ -129,7 +75,7 @@ static int flush_round(struct hbone_tunnel *t)
 	if (r == 0 && n > 0)
 		r = scratch_encrypt(t->scratch, &t->tls, t->scratch->plain_out, n);
 	/* After a failure, too: another tunnel would send what is left here. */
-	sent = cipher_flush(t);
+	sent = tunnel_flush_cipher(t);
 	if (r == 0)
 		r = sent;
 	return r < 0 ? r : n > 0;
@@ -164,7 +110,7 @@ static void on_flush(struct loop_task *task)
 	}
 	scratch_forget_errors();
 	for (int i = 0; i < ROUNDS_MAX && r == 1 && buf_len(&t->unsent) == 0; i++)
-		r = flush_round(t);
+		r = tunnel_flush_round(t);
 	if (r < 0) {
 		tunnel_fail(t, r, "write failed");
 		return;
@@ -178,7 +124,7 @@ static void on_flush(struct loop_task *task)
 		if (r == 1)
 			loop_task_queue(t->loop, &t->flush);
 	}
-	arm(t);
+	tunnel_arm(t);
 }
 
 static void on_later(struct loop_timer *timer)
@@ -188,7 +134,7 @@ static void on_later(struct loop_timer *timer)
 
 static void on_rested(struct loop_timer *timer)
 {
-	arm(container_of(timer, struct hbone_tunnel, rest));
+	tunnel_arm(container_of(timer, struct hbone_tunnel, rest));
 }
 
 static void on_session_goaway(void *arg)
@@ -241,9 +187,9 @@ static void tunnel_open(struct hbone_tunnel *t)
 		t->ops->on_ready(t->arg);
 }
 
-static void handshake(struct hbone_tunnel *t)
+void tunnel_handshake(struct hbone_tunnel *t)
 {
-	char text[TEXT_MAX];
+	char text[TUNNEL_TEXT_MAX];
 	int r, err;
 
 	/* It takes the most of all that is new. */
@@ -258,115 +204,29 @@ static void handshake(struct hbone_tunnel *t)
 
 		(void)tls_error_text(t->tls.ssl, text, sizeof(text));
 		/* The alert says to the peer what we do not like. */
-		(void)cipher_flush(t);
+		(void)tunnel_flush_cipher(t);
 		tunnel_fail(t, is_revoked ? -EKEYREVOKED : -EPROTO, text);
 		return;
 	}
-	if (cipher_flush(t) < 0) {
+	if (tunnel_flush_cipher(t) < 0) {
 		tunnel_fail(t, -EIO, "write failed in the handshake");
 		return;
 	}
 	if (r == 1)
 		tunnel_open(t);
-	arm(t);
-}
-
-/* rest() - count what was read, and read nothing for a while where it was too many tiny frames. */
-static void rest(struct hbone_tunnel *t)
-{
-	const struct pace_heard all = {.bytes = t->pace.last.bytes + t->scratch->cipher_in_len,
-				       .frames = hbone_session_frames(t->session),
-				       .repeats = hbone_session_repeats(t->session)};
-	uint32_t rest_us = pace_heard(&t->pace, &all, loop_now_us(t->loop));
-
-	if (rest_us > 0 && t->state == TUNNEL_OPEN)
-		(void)loop_timer_set(t->loop, &t->rest, rest_us);
-}
-
-/* take_input() - everything in the shared buffer goes through OpenSSL to the session; nothing may
- * stay behind. */
-static void take_input(struct hbone_tunnel *t)
-{
-	int more = 1;
-
-	while (more == 1 && t->state == TUNNEL_OPEN) {
-		size_t len = 0;
-		int r;
-
-		more = scratch_decrypt(t->scratch, &t->tls, &len, &t->is_peer_closed);
-		r = len > 0 ? hbone_session_recv(t->session, t->scratch->plain_in, len) : 0;
-		if (r < 0) {
-			/* GOAWAY with the reason is queued: try to get it out. */
-			(void)flush_round(t);
-			tunnel_fail(t, r, "HTTP/2 protocol error");
-			return;
-		}
-	}
-	rest(t);
-	if (cipher_flush(t) < 0 || more < 0) {
-		char text[TEXT_MAX];
-
-		(void)tls_error_text(t->tls.ssl, text, sizeof(text));
-		tunnel_fail(t, more < 0 ? more : -EPROTO, text[0] != '\0' ? text : "TLS error");
-	}
-}
-
-static void on_peer_closed(struct hbone_tunnel *t)
-{
-	bool is_idle = t->session && hbone_session_is_idle(t->session);
-
-	tunnel_fail(t, is_idle ? 0 : -ECONNRESET, is_idle ? "" : "the peer closed the connection");
-}
-
-static void busy_count(struct hbone_tunnel *t)
-{
-	if (t->reads < BUSY_READS && ++t->reads == BUSY_READS && reserve_is_whole())
-		(void)SSL_clear_mode(t->tls.ssl, SSL_MODE_RELEASE_BUFFERS);
+	tunnel_arm(t);
 }
 
 /* busy_tick() - a PING interval is over. OpenSSL gives its buffers back with the next record that
  * passes through it, which none may for long; what it has of one that is not all here stays. */
 static void busy_tick(struct hbone_tunnel *t)
 {
-	if (t->reads < BUSY_READS) {
+	if (t->reads < TUNNEL_BUSY_READS) {
 		(void)SSL_set_mode(t->tls.ssl, SSL_MODE_RELEASE_BUFFERS);
 		if (!t->tls.is_mid)
 			(void)SSL_free_buffers(t->tls.ssl);
 	}
 	t->reads = t->tls.messages = 0;
-}
-
-static void on_readable(struct hbone_tunnel *t)
-{
-	struct hbone_scratch *s = t->scratch;
-	size_t room = pace_room(&t->pace, SCRATCH_READ_MAX);
-	ssize_t n = recv(t->watch.fd, s->cipher_in, room, MSG_DONTWAIT);
-
-	if (n < 0) {
-		if (errno != EAGAIN && errno != EINTR)
-			tunnel_fail(t, -errno, strerror(errno));
-		return;
-	}
-	if (n == 0) {
-		on_peer_closed(t);
-		return;
-	}
-	s->cipher_in_len = (size_t)n;
-	s->cipher_in_pos = 0;
-	t->recv_us = loop_now_us(t->loop);
-	busy_count(t);
-	scratch_forget_errors();
-	if (t->state == TUNNEL_HANDSHAKE)
-		handshake(t);
-	if (t->state == TUNNEL_OPEN)
-		take_input(t);
-	/* Nothing of ours may be left for another tunnel to read. */
-	s->cipher_in_len = s->cipher_in_pos = 0;
-	if (t->is_peer_closed)
-		on_peer_closed(t);
-	else if (t->session && t->state == TUNNEL_OPEN && hbone_session_is_done(t->session))
-		loop_task_queue(t->loop, &t->flush);
-	arm(t);
 }
 
 /* on_step() - a step of a handshake costs as much as a hundred messages: one per turn of the loop,
@@ -383,7 +243,7 @@ static void on_step(struct loop_task *task)
 		return;
 	}
 	t->scratch->step_turn = turn;
-	on_readable(t);
+	tunnel_read(t);
 }
 
 static void on_connected(struct hbone_tunnel *t)
@@ -398,7 +258,7 @@ static void on_connected(struct hbone_tunnel *t)
 	t->stage = HBONE_STAGE_TLS;
 	(void)loop_timer_set(t->loop, &t->timer, HBONE_HANDSHAKE_TIMEOUT_US);
 	scratch_forget_errors();
-	handshake(t);
+	tunnel_handshake(t);
 }
 
 static void on_event(struct loop_fd *w, uint32_t events)
@@ -416,16 +276,18 @@ static void on_event(struct loop_fd *w, uint32_t events)
 			tunnel_fail(t, r, strerror(-r));
 		else if (t->session && buf_len(&t->unsent) == 0)
 			loop_task_queue(t->loop, &t->flush);
-		arm(t);
+		tunnel_arm(t);
 	}
 	if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		return;
 	if (t->state == TUNNEL_HANDSHAKE)
 		loop_task_queue(t->loop, &t->step);
+	else if (buf_len(&t->held) > 0)
+		return;        /* first what has come already */
 	else if (t->rest.loop) /* epoll says it whatever we watch for: nobody is there any more */
 		tunnel_fail(t, -ECONNRESET, "");
 	else if (t->state == TUNNEL_OPEN)
-		on_readable(t);
+		tunnel_read(t);
 }
 
 static void ping_tick(struct hbone_tunnel *t)
@@ -437,7 +299,7 @@ static void ping_tick(struct hbone_tunnel *t)
 		/* Any byte proves that the peer lives; a PONG may wait behind much data. */
 		if (now - MAX(t->ping_us, t->recv_us) >= t->pong_timeout_us) {
 			(void)hbone_session_goaway(t->session, HBONE_NO_ERROR);
-			(void)flush_round(t);
+			(void)tunnel_flush_round(t);
 			hbone_session_lost(t->session, HBONE_PEER_SILENT);
 			tunnel_fail(t, -ETIMEDOUT, "the peer answers no PING");
 			return;
@@ -479,7 +341,7 @@ static void say_goodbye(struct hbone_tunnel *t)
 		return;
 	scratch_forget_errors();
 	(void)SSL_shutdown(t->tls.ssl);
-	(void)cipher_flush(t);
+	(void)tunnel_flush_cipher(t);
 }
 
 static void on_close(struct loop_task *task)
@@ -491,6 +353,7 @@ static void on_close(struct loop_task *task)
 	loop_timer_del(&t->timer);
 	loop_task_del(&t->flush);
 	loop_del(&t->watch);
+	buf_reset(&t->held);
 	SSL_free(t->tls.ssl);
 	(void)close_fd(t->watch.fd);
 	if (!t->is_abandoned)
@@ -511,6 +374,7 @@ int hbone_tunnel_new(const struct hbone_tunnel_config *config, struct hbone_tunn
 	t->loop = config->loop;
 	t->scratch = config->scratch;
 	t->is_server = config->is_server;
+	t->frames.left = config->is_server ? FRAMES_PREFACE : 0;
 	t->ops = config->ops;
 	t->arg = config->arg;
 	t->ping_interval_us =
@@ -525,6 +389,7 @@ int hbone_tunnel_new(const struct hbone_tunnel_config *config, struct hbone_tunn
 	t->rest.on_timer = on_rested;
 	t->flush.on_task = on_flush;
 	t->step.on_task = on_step;
+	t->more.on_task = tunnel_more;
 	t->close.on_task = on_close;
 	t->state = t->is_server ? TUNNEL_HANDSHAKE : TUNNEL_CONNECTING;
 	t->stage = t->is_server ? HBONE_STAGE_TLS : HBONE_STAGE_CONNECT;

@@ -12,8 +12,16 @@
 #define BLOCK      (256 * 1024)
 #define MAX_EVENTS 256
 
-/* What the server's ports answer, from PORT on. */
-enum service { SERVICE_ECHO, SERVICE_SINK, SERVICE_BYTE, SERVICE_HTTP, SERVICE_COUNT };
+/* What the server's ports answer, from PORT on; SERVICE_SOURCE sends unasked, as long as it is
+ * taken. */
+enum service {
+	SERVICE_ECHO,
+	SERVICE_SINK,
+	SERVICE_BYTE,
+	SERVICE_HTTP,
+	SERVICE_SOURCE,
+	SERVICE_COUNT
+};
 
 struct client {
 	int epoll_fd;

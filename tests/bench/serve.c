@@ -10,6 +10,8 @@
 
 #include "tests/bench/loadgen.h"
 
+#define SOURCE_PIECE 65536
+
 struct conn {
 	int fd;
 	bool is_listening;
@@ -24,6 +26,12 @@ static const char http_answer[] =
 	"Content-Length: 45\r\n\r\n"
 	"0123456789012345678901234567890123456789abcd\n";
 
+static void conn_close(struct conn *c)
+{
+	close(c->fd);
+	free(c);
+}
+
 static void conn_add(int epoll_fd, int fd, enum service service, bool is_listening)
 {
 	struct conn *c = calloc(1, sizeof(*c));
@@ -33,7 +41,8 @@ static void conn_add(int epoll_fd, int fd, enum service service, bool is_listeni
 		die("calloc");
 	*c = (struct conn){.fd = fd, .service = service, .is_listening = is_listening};
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	watch(epoll_fd, fd, c, EPOLLIN, EPOLL_CTL_ADD);
+	watch(epoll_fd, fd, c, service == SERVICE_SOURCE && !is_listening ? EPOLLOUT : EPOLLIN,
+	      EPOLL_CTL_ADD);
 }
 
 static void listen_on(int epoll_fd, uint16_t port, enum service service)
@@ -100,8 +109,14 @@ static void on_data(struct conn *c)
 	} else if (n == 0 && c->service == SERVICE_SINK) {
 		(void)write_all(c->fd, &c->bytes, sizeof(c->bytes));
 	}
-	close(c->fd);
-	free(c);
+	conn_close(c);
+}
+
+/* A piece at a time, so that nobody else waits for long. */
+static void on_room(struct conn *c)
+{
+	if (send(c->fd, block, SOURCE_PIECE, MSG_NOSIGNAL) < 0 && errno != EAGAIN)
+		conn_close(c);
 }
 
 void serve(uint16_t port)
@@ -121,6 +136,8 @@ void serve(uint16_t port)
 
 			if (c->is_listening)
 				on_connection(epoll_fd, c);
+			else if (c->service == SERVICE_SOURCE)
+				on_room(c);
 			else
 				on_data(c);
 		}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 test-progs += tests/bench/loadgen
-loadgen-objs := $(patsubst %.c,$(BUILD)/obj/%.o,tests/bench/client.c tests/bench/openloop.c tests/bench/serve.c)
+loadgen-objs := $(patsubst %.c,$(BUILD)/obj/%.o,tests/bench/client.c tests/bench/openloop.c tests/bench/serve.c tests/bench/stolen.c)
 $(BUILD)/bin/loadgen: $(loadgen-objs)
 LIBS-loadgen := $(loadgen-objs)
 

@@ -30,6 +30,13 @@ static inline void histogram_add(struct histogram *h, uint64_t ns)
 	h->count++;
 }
 
+static inline void histogram_merge(struct histogram *to, const struct histogram *from)
+{
+	for (unsigned int i = 0; i < HISTOGRAM_SIZE; i++)
+		to->bucket[i] += from->bucket[i];
+	to->count += from->count;
+}
+
 /** histogram_at() - the value in ns below which @share (0..1) of all values lie; 0 when empty. */
 static inline double histogram_at(const struct histogram *h, double share)
 {

@@ -159,7 +159,7 @@ static int report(const struct client *cl, double took)
 	for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)
 		printf(", \"%s\": %.1f", shown[i].name,
 		       histogram_at(&cl->latency, shown[i].share) / 1e3);
-	printf("}\n");
+	printf(", \"left_out\": %.3f}\n", cl->left_out);
 	return 0;
 }
 

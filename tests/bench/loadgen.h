@@ -36,6 +36,7 @@ struct client {
 	uint64_t failed;
 	uint64_t unanswered; /* open loop: were due, had no answer when the time was over */
 	struct histogram latency;
+	double left_out; /* open loop: share of the latencies that stolen.h leaves out */
 };
 
 /** block - BLOCK bytes that are sent and received; nobody looks at them. */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "tests/bench/loadgen.h"
+#include "tests/bench/stolen.h"
 
 struct conn {
 	int fd;
@@ -24,6 +25,7 @@ struct schedule {
 	struct conn *conns;
 	uint64_t step_ns; /* between two requests of one connection */
 	int timer_fd;
+	struct stolen *stolen;
 };
 
 static void send_due(struct schedule *s, uint64_t now)
@@ -43,7 +45,7 @@ static void on_answer(struct schedule *s, struct conn *c)
 {
 	if (!answer_read(s->cl, c->fd, &c->answer))
 		return;
-	histogram_add(&s->cl->latency, now_ns() - c->due_ns);
+	stolen_add(s->stolen, c->due_ns, now_ns() - c->due_ns);
 	s->cl->done++;
 	c->due_ns += s->step_ns;
 	c->is_busy = false;
@@ -54,7 +56,7 @@ static void count_unanswered(const struct schedule *s)
 {
 	for (unsigned int i = 0; i < s->cl->conns; i++)
 		for (uint64_t due = s->conns[i].due_ns; due < s->cl->until_ns; due += s->step_ns) {
-			histogram_add(&s->cl->latency, s->cl->until_ns - due);
+			stolen_add(s->stolen, due, s->cl->until_ns - due);
 			s->cl->unanswered++;
 		}
 }
@@ -97,12 +99,14 @@ double open_loop(struct client *cl, double seconds)
 		die("open loop");
 	s.step_ns = (uint64_t)(1e9 * cl->conns / cl->rate);
 	cl->until_ns = begin + (uint64_t)(seconds * 1e9);
+	s.stolen = stolen_new(begin, seconds);
 	connect_all(&s, begin);
 	watch(cl->epoll_fd, s.timer_fd, NULL, EPOLLIN, EPOLL_CTL_ADD);
 	while (now_ns() < cl->until_ns) {
 		uint64_t ticks;
 		int n;
 
+		stolen_look(s.stolen, now_ns());
 		send_due(&s, now_ns());
 		timer_arm(&s);
 		n = epoll_wait(cl->epoll_fd, ev, MAX_EVENTS, 100);
@@ -113,6 +117,7 @@ double open_loop(struct client *cl, double seconds)
 				die("timer");
 	}
 	count_unanswered(&s);
+	cl->left_out = stolen_free(s.stolen, &cl->latency);
 	close(s.timer_fd);
 	for (unsigned int i = 0; i < cl->conns; i++)
 		close(s.conns[i].fd);

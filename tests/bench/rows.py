@@ -77,7 +77,7 @@ def measure(contestant, row, seconds, spare, rate=None):
         per = {role: s / done * 1e6 for role, s in used.items()}
         metrics = {name: result[name] for name in ("p50_us", "p99_us", "per_s")}
         metrics["cpu_us_per_op"] = per["machine"]
-    metrics.update({name: result[name] for name in ("failed", "unanswered") if result[name]})
+    metrics.update({name: result[name] for name in ("failed", "unanswered", "left_out") if result.get(name)})
     if steal > STEAL_SHARE:
         metrics["steal_percent"] = steal * 100
     return metrics, per

@@ -2,8 +2,8 @@
 /* capture - send outbound connections of enrolled pods to ztunnel. Hooks: cgroup/connect4,
  * cgroup/connect6, which also see TCP Fast Open, MPTCP subflows, io_uring and connected UDP. Reads:
  * cv_pods, cv_pod_addrs, cv_workloads, cv_services, cv_ranges, cv_registered, cv_outbound_rules,
- * cv_locals, cv_verdicts, cv_generation. Writes: cv_sockets, cv_nameserver*, cv_passed,
- * cv_counters, cv_events. On doubt: refuse. */
+ * cv_frontends, cv_locals, cv_verdicts, cv_generation. Writes: cv_sockets, cv_nameserver*,
+ * cv_passed, cv_counters, cv_events. On doubt: refuse. */
 #include "bpf/lib/direct_tcp.h"
 #include "bpf/lib/exclude.h"
 #include "bpf/lib/kind.h"
@@ -51,7 +51,7 @@ static __always_inline int capture_tcp(struct bpf_sock_addr *ctx, const struct c
 	}
 	if (outbound_is_excluded(pod, a->cookie, &a->dst))
 		return passed(pod, a, CV_EXCLUDED);
-	if (!is_tunnel_only && (pod->flags & CV_POD_DIRECT))
+	if (!is_tunnel_only)
 		r = direct_tcp(ctx, pod, a);
 	else if (dest_is_mesh(&a->dst))
 		r = DIRECT_NOT;

@@ -103,6 +103,14 @@ static __always_inline __u64 direct_meant(struct bpf_sock_ops *ctx, const struct
 	return dst && direct_is_unrecorded(ctx, pod, t, *dst) ? *dst : 0;
 }
 
+/* A verdict says nothing of that: connections by a tunnel have one, too. */
+static __always_inline bool direct_is_wanted_by(__u64 cookie)
+{
+	struct cv_pod *pod = pod_find(cookie);
+
+	return pod && (pod->flags & CV_POD_DIRECT);
+}
+
 /* What connect(2) found must hold still: the policy, the pods, the tuple. On doubt no entry: the
  * SYN then lands on ztunnel's plaintext listener. */
 static __always_inline bool direct_still_holds(const struct cv_tuple *t, __u64 dst)
@@ -110,6 +118,7 @@ static __always_inline bool direct_still_holds(const struct cv_tuple *t, __u64 d
 	__u64 *now = bpf_map_lookup_elem(&cv_locals, &t->remote);
 
 	return now && *now == dst && pod_owns_addr(t->netns_cookie, &t->local) &&
+	       direct_is_wanted_by(t->netns_cookie) && direct_is_wanted_by(dst) &&
 	       direct_verdict(t->netns_cookie, dst, t->remote_port) == DIRECT_ALLOWED;
 }
 

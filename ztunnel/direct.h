@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* direct - connections between two pods of this node that go without a tunnel: what policy says of
- * them, and their metrics and log lines. Thread: the main loop. */
+/* direct - connections between two pods of this node: what policy says of them, before they are
+ * made and, of those without a tunnel, while they are open; metrics and log lines of these. Thread:
+ * the main loop. */
 #include <stdint.h>
 
 #include "culvert/zds.h"
@@ -12,7 +13,7 @@ struct telemetry;
 struct workload;
 
 /**
- * direct_judge() - may @src connect to @dst without a tunnel?
+ * direct_judge() - may @src connect to @dst? A denial holds for tunnels, too.
  * @s, @src, @dst: NULL while unknown.
  * @to: the address and port of @dst.
  * Return: enum zds_verdict_kind. NONE where anything but the L4 policy has a say (a waypoint, a

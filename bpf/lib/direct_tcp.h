@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 #pragma once
-/* direct_tcp - connect(2) of an enrolled pod: may it go without a tunnel? See lib/direct.h. */
+/* direct_tcp - connect(2) of an enrolled pod to one of this node: may it go at all, and without a
+ * tunnel? See lib/direct.h. */
 #include "bpf/lib/direct.h"
 #include "bpf/lib/drop.h"
 #include "bpf/lib/tcp.h"
@@ -8,14 +9,13 @@
 #define DIRECT_NOT     (-1) /* to the mesh: try the tunnel */
 #define DIRECT_NO_MESH (-2) /* to anywhere else */
 
-static __always_inline void direct_ask(const struct attempt *a, const struct cv_sockaddr *to,
-				       __u64 dst_cookie)
+static __always_inline void direct_ask(const struct attempt *a, const struct destination *d)
 {
 	struct cv_direct_event ev = {
 		.reason = CV_VERDICT_MISS,
 		.netns_cookie = a->cookie,
-		.dst_cookie = dst_cookie,
-		.remote = *to,
+		.dst_cookie = d->cookie,
+		.remote = d->to,
 		.asked = a->dst,
 	};
 
@@ -35,14 +35,20 @@ static __always_inline bool direct_is_plain_socket(struct bpf_sock_addr *ctx,
 	return addr_is_any(&local.addr) || pod_owns_addr(a->cookie, &local.addr);
 }
 
+/* By a frontend, and not the pod's own address that the application has asked for. */
+static __always_inline bool direct_is_chosen(const struct attempt *a, const struct cv_sockaddr *to)
+{
+	return a->dst.port != to->port || a->dst.addr.w[0] != to->addr.w[0] ||
+	       a->dst.addr.w[1] != to->addr.w[1] || a->dst.addr.w[2] != to->addr.w[2] ||
+	       a->dst.addr.w[3] != to->addr.w[3];
+}
+
 /* What cv_sockops cannot find out for itself: what the application has asked for, and what was not
  * direct but excluded. Else a record, whose memory costs more than all the rest, says nothing. */
 static __always_inline bool direct_needs_record(const struct cv_pod *pod, const struct attempt *a,
 						const struct cv_sockaddr *to)
 {
-	return (pod->flags & CV_POD_OUT_RULES) || a->dst.port != to->port ||
-	       a->dst.addr.w[0] != to->addr.w[0] || a->dst.addr.w[1] != to->addr.w[1] ||
-	       a->dst.addr.w[2] != to->addr.w[2] || a->dst.addr.w[3] != to->addr.w[3];
+	return (pod->flags & CV_POD_OUT_RULES) || direct_is_chosen(a, to);
 }
 
 /* Endpoint of the frontend that a->dst is, by weight. Returns false when it is none that the
@@ -69,9 +75,28 @@ static __noinline bool direct_choose(const struct attempt *a, struct cv_sockaddr
 	return false;
 }
 
+/* Is every endpoint of the frontend that a->dst is known to be denied? */
+static __noinline bool direct_all_denied(const struct attempt *a)
+{
+	struct cv_service_key key = {};
+	struct cv_frontend *f;
+
+	if (!a)
+		return false;
+	key.addr = a->dst.addr;
+	key.port = a->dst.port;
+	f = bpf_map_lookup_elem(&cv_frontends, &key);
+	if (!f)
+		return false;
+	for (__u32 i = 0; i < CV_FRONTEND_ENDS && i < f->count; i++)
+		if (!direct_is_denied_at(a->cookie, &f->ends[i].to))
+			return false;
+	return true;
+}
+
 /* A record of what the application asked for, and a->dst becomes the endpoint. */
 static __always_inline int direct_record(struct bpf_sock_addr *ctx, struct attempt *a,
-					 const struct cv_sockaddr *to, __u64 dst)
+					 const struct destination *d)
 {
 	struct cv_socket *st = NULL;
 
@@ -81,57 +106,60 @@ static __always_inline int direct_record(struct bpf_sock_addr *ctx, struct attem
 		return drop(ctx, a, CV_DROP_STORAGE);
 	st->flags = CV_SOCKET_DIRECT | CV_SOCKET_SHOWN;
 	st->shown = a->dst;
-	st->dst_port = to->port;
-	st->dst_cookie = dst;
-	a->dst = *to;
+	st->dst_port = d->to.port;
+	st->dst_cookie = d->cookie;
+	a->dst = d->to;
 	count(CV_DIRECT);
 	return VERDICT_REWRITE;
 }
 
-/* Where a->dst leads on this node, in `to`: a pod's own address, or a frontend's endpoint. The
- * cookie of that pod, in `dst`. Returns false, with `r`, when it goes another way. */
-static __always_inline bool direct_resolve(const struct attempt *a, struct cv_sockaddr *to,
-					   __u64 *dst, int *r)
+/* Where a->dst leads on this node: a pod's own address, or a frontend's endpoint. Returns false,
+ * with `r`, when it leads elsewhere. */
+static __always_inline bool direct_resolve(const struct attempt *a, struct destination *d, int *r)
 {
-	*to = a->dst;
-	*dst = direct_destination(to);
+	d->to = a->dst;
 	*r = DIRECT_NOT;
-	if (*dst)
+	if (destination_find(d))
 		return true;
 	if (!dest_is_mesh(&a->dst)) {
 		*r = DIRECT_NO_MESH;
 		return false;
 	}
-	if (direct_choose(a, to))
-		*dst = direct_destination(to);
-	return *dst != 0;
+	return direct_choose(a, &d->to) && destination_find(d);
 }
 
-/* DIRECT_NOT, DIRECT_NO_MESH, or the verdict: VERDICT_ALLOW, _REWRITE, or refused by policy. */
+static __always_inline bool direct_is_wanted(struct bpf_sock_addr *ctx, const struct cv_pod *pod,
+					     const struct attempt *a, const struct destination *d)
+{
+	return (pod->flags & d->flags & CV_POD_DIRECT) && direct_is_plain_socket(ctx, a);
+}
+
+/* DIRECT_NOT, DIRECT_NO_MESH, or the verdict: VERDICT_ALLOW, _REWRITE, or refused by policy. In a
+ * tunnel ztunnel would choose the endpoint anew, so there one that is denied says nothing yet. */
 static __noinline int direct_tcp(struct bpf_sock_addr *ctx, const struct cv_pod *pod,
 				 struct attempt *a)
 {
-	struct cv_sockaddr to = {};
-	__u64 dst;
+	struct destination d = {};
+	bool is_direct;
 	int r;
 
 	if (!pod || !a || !ctx->sk)
 		return VERDICT_REFUSE;
-	if (!direct_resolve(a, &to, &dst, &r))
+	if (!direct_resolve(a, &d, &r))
 		return r;
-	if (!direct_is_plain_socket(ctx, a))
-		return DIRECT_NOT;
-	switch (direct_verdict(a->cookie, dst, to.port)) {
-	case DIRECT_DENIED:
-		return drop(ctx, a, CV_DROP_POLICY);
-	case DIRECT_ALLOWED:
-		break;
-	default:
-		direct_ask(a, &to, dst);
+	r = direct_verdict(a->cookie, d.cookie, d.to.port);
+	if (r == DIRECT_UNKNOWN) {
+		direct_ask(a, &d);
 		return DIRECT_NOT;
 	}
-	if (direct_needs_record(pod, a, &to))
-		return direct_record(ctx, a, &to, dst);
+	is_direct = direct_is_wanted(ctx, pod, a, &d);
+	if (r == DIRECT_DENIED &&
+	    (is_direct || !direct_is_chosen(a, &d.to) || direct_all_denied(a)))
+		return drop(ctx, a, CV_DROP_POLICY);
+	if (r == DIRECT_DENIED || !is_direct)
+		return DIRECT_NOT;
+	if (direct_needs_record(pod, a, &d.to))
+		return direct_record(ctx, a, &d);
 	count(CV_DIRECT);
 	return VERDICT_ALLOW;
 }

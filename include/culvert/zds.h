@@ -135,7 +135,7 @@ enum zds_open {
 	ZDS_OPEN_LEFT,    /* the same, and its client's pod has left the mesh since */
 };
 
-/* May the pod of one namespace connect to a pod of the same node without a tunnel? */
+/* May the pod of one namespace connect to a pod of the same node? */
 struct zds_verdict {
 	struct zds_header h;
 	uint64_t src_cookie;

@@ -82,3 +82,13 @@ TEST(direct_is_over_when_another_pod_has_the_address_before_the_syn)
 	check_not_direct(client, listening);
 	stage_cgroup_leave();
 }
+
+/* Connections by a tunnel have a verdict, too. */
+TEST(direct_is_over_when_an_end_wants_a_tunnel_before_the_syn)
+{
+	int listening = begin();
+
+	server_set(CV_POD_ALIVE | CV_POD_CAPTURE);
+	check_not_direct(tcp(AF_INET), listening);
+	stage_cgroup_leave();
+}

@@ -2,6 +2,7 @@
 #include "pair.h"
 
 #include <netinet/in.h>
+#include <unistd.h>
 
 #include "net/addr.h"
 
@@ -81,4 +82,38 @@ int serve(int family, const char *on)
 	fd = listener(family, on);
 	enter_pod();
 	return fd;
+}
+
+void frontend_set(const char *frontend, uint32_t count, const char *const ends[])
+{
+	struct cv_frontend f = {.count = count, .weight = count};
+	struct cv_service_key key = {0};
+	struct cv_sockaddr sa;
+
+	CHECK_OK(cv_sockaddr_parse(frontend, &sa));
+	key.addr = sa.addr;
+	key.port = sa.port;
+	for (uint32_t i = 0; i < count; i++) {
+		CHECK_OK(cv_sockaddr_parse(ends[i], &f.ends[i].to));
+		f.ends[i].weight_end = i + 1;
+	}
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_frontends), &key, &f, BPF_ANY));
+}
+
+void frontend_one(const char *frontend, const char *end)
+{
+	frontend_set(frontend, 1, &end);
+}
+
+void check_tunnelled(int family, const char *to)
+{
+	const char *shown;
+	int client = connected(family, to), z = ztunnel_accept(&shown);
+
+	CHECK_STR(shown, to);
+	exchange(client, z);
+	close(client);
+	close(z);
+	CHECK_EQ(counted(CV_DIRECT), 0);
+	CHECK_EQ(map_size(skel->maps.cv_directs), 0);
 }

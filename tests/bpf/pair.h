@@ -29,3 +29,12 @@ void verdict_set(uint16_t port, bool is_allowed);
 
 /** serve() - a listening socket in the second pod. */
 int serve(int family, const char *on);
+
+/** frontend_set() - of a service with these endpoints, of one weight. */
+void frontend_set(const char *frontend, uint32_t count, const char *const ends[]);
+
+/** frontend_one() - of a service with one endpoint. */
+void frontend_one(const char *frontend, const char *end);
+
+/** check_tunnelled() - a connection of the pod's comes to ztunnel. */
+void check_tunnelled(int family, const char *to);

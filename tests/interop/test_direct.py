@@ -464,14 +464,51 @@ def test_without_the_mesh_processes(direct):
 
 
 def test_label_encrypt():
-    """culvert.io/same-node: encrypt opts a namespace out."""
+    """culvert.io/same-node: encrypt opts a namespace out: all that is known of its pods is what is denied."""
     d = Direct(labels="culvert.io/same-node: encrypt")
     try:
         for _ in range(4):
             assert not d.is_direct()
-        assert d.counter("verdict_miss") == 0
+        wait_for(lambda: not misses(d), 15, "the verdict")
     finally:
         d.close()
+
+
+def misses(direct, port=PORT):
+    """How many questions one more connection is, by a tunnel."""
+    before = direct.counter("verdict_miss")
+    assert not direct.is_direct(port)
+    return direct.counter("verdict_miss") - before
+
+
+@pytest.mark.parametrize("options", [{"labels": "culvert.io/same-node: encrypt"}, {"mode": "encrypt"}, {"bypass": "off"}],
+                         ids=["label", "option", "bypass"])
+def test_a_known_denial_is_refused_by_connect_where_pods_use_tunnels(options):
+    """The first connection asks, through ztunnel, the next ones are refused as direct ones are, by service too; others of the pair go
+    on by tunnel, and all of them when the policy ends."""
+    d = Direct(**options)
+
+    def refused(*to):
+        try:
+            d.talk(*to, limit=5)
+        except RuntimeError as e:
+            return "ConnectionRefusedError" in str(e)
+        return False
+
+    with contextlib.closing(d):
+        wait_for(lambda: not misses(d), 15, "the verdict")
+        d.deny(PORT)
+        for to in ((PORT, d.server.ip4), (80, VIP)):
+            wait_for(lambda to=to: refused(*to), 15, "ECONNREFUSED")
+            assert d.node.explain(d.client.ip4, f"{to[1]}:{to[0]}")["kernel"]["path"] == "policy"
+        before = d.counter("policy"), d.counter("tunnel")
+        assert refused(PORT) and refused(80, VIP)
+        assert (d.counter("policy"), d.counter("tunnel")) == (before[0] + 2, before[1])
+        wait_for(lambda: d.log().count("reason=policy") >= 2, 5, "the lines in the log")
+        assert not d.is_direct(OTHER)
+        os.unlink(os.path.join(d.config, "deny.yaml"))
+        wait_for(d.works, 15, "the end of the denial")
+        assert not d.is_direct()
 
 
 def test_label_comes_later(direct):

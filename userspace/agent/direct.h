@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* direct - connections between pods of this node without a tunnel: asks ztunnel for the verdicts
- * that the programs miss, keeps cv_verdicts, closes what a new policy denies (and plaintext
- * from before the mesh that STRICT refuses), hands ztunnel what
- * telemetry needs. Owner: agent. Thread: loop only. */
+/* direct - connections between pods of this node: asks ztunnel for the verdicts that the programs
+ * miss, keeps cv_verdicts; of those without a tunnel, closes what a new policy denies (and
+ * plaintext from before the mesh that STRICT refuses), hands ztunnel what telemetry needs. Owner:
+ * agent. Thread: loop only. */
 #include <stdbool.h>
 
 #include "base/cleanup.h"

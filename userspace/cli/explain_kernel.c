@@ -25,9 +25,10 @@ struct look {
 	int error;
 };
 
-/* What is known of the endpoints that a connection could go to without a tunnel. */
+/* What is known of the endpoints on this node that a connection could go to. */
 struct verdicts {
 	int allowed, denied, unknown;
+	int tunnelled; /* of these: an end wants a tunnel */
 };
 
 /* look_up() - is there an entry? @value as large as the map's. */
@@ -133,11 +134,10 @@ static bool is_registered(struct look *l)
 	return look_up(l, "cv_registered", &key, &value);
 }
 
-/* Both ends want it, and node and control plane agree on whose address it is. Return: the cookie
- * of the pod that serves @to; 0: only through ztunnel. */
-static __u64 direct_destination(struct look *l, const struct cv_sockaddr *to)
+/* Node and control plane agree on whose address it is. Return: the cookie of the pod that serves
+ * @to; 0: none of this node's. */
+static __u64 destination_find(struct look *l, const struct cv_sockaddr *to, __u32 *ret_flags)
 {
-	const __u32 both = CV_POD_DIRECT | CV_POD_CAPTURE;
 	struct cv_dest dest;
 	struct cv_pod pod;
 	__u64 cookie;
@@ -145,21 +145,24 @@ static __u64 direct_destination(struct look *l, const struct cv_sockaddr *to)
 	if (to->port == htons(CV_HBONE_PORT) || !look_up(l, "cv_locals", &to->addr, &cookie) ||
 	    !find_workload(l, &to->addr, &dest) || !look_up(l, "cv_pods", &cookie, &pod))
 		return 0;
-	return (pod.flags & both) == both && memcmp(dest.name, pod.name, CV_NAME_LEN) == 0 ? cookie
-											   : 0;
+	*ret_flags = pod.flags;
+	return (pod.flags & CV_POD_CAPTURE) && memcmp(dest.name, pod.name, CV_NAME_LEN) == 0
+		       ? cookie
+		       : 0;
 }
 
-/* Return: false: this endpoint is reached through ztunnel only. */
+/* Return: false: no pod of this node. */
 static bool judge(struct look *l, const struct cv_sockaddr *to, struct verdicts *v)
 {
 	struct cv_verdict_key key = {.src_cookie = l->cookie, .port = to->port};
 	struct cv_verdict verdict;
 	__u64 generation = 0;
-	__u32 zero = 0;
+	__u32 zero = 0, flags = 0;
 
-	key.dst_cookie = direct_destination(l, to);
+	key.dst_cookie = destination_find(l, to, &flags);
 	if (!key.dst_cookie)
 		return false;
+	v->tunnelled += !(l->pod.flags & flags & CV_POD_DIRECT);
 	(void)look_up(l, "cv_generation", &zero, &generation);
 	if (!look_up(l, "cv_verdicts", &key, &verdict) || verdict.generation != generation)
 		v->unknown++;
@@ -176,8 +179,6 @@ static bool judge_all(struct look *l, bool is_workload, struct verdicts *v)
 	struct cv_service_key key = {.addr = l->to.addr, .port = l->to.port};
 	struct cv_frontend f;
 
-	if (!(l->pod.flags & CV_POD_DIRECT))
-		return false;
 	if (is_workload)
 		return judge(l, &l->to, v);
 	if (!look_up(l, "cv_frontends", &key, &f))
@@ -192,13 +193,13 @@ static bool judge_all(struct look *l, bool is_workload, struct verdicts *v)
 static json_t *mesh_path(struct look *l, bool is_workload, const char *name)
 {
 	struct verdicts v = {0};
-	bool is_direct = judge_all(l, is_workload, &v);
+	bool is_here = judge_all(l, is_workload, &v), is_direct = is_here && !v.tunnelled;
 	const char *path = "tunnel";
 	json_t *o;
 
 	if (is_direct && v.allowed && !v.denied && !v.unknown)
 		path = "direct";
-	else if (is_direct && v.denied && !v.allowed && !v.unknown)
+	else if (is_here && v.denied && !v.allowed && !v.unknown)
 		path = "policy";
 	else if (!(l->pod.flags & CV_POD_ALIVE))
 		path = "ztunnel_dead";

@@ -23,7 +23,8 @@ struct cv_frontend {
 /* cv_locals: struct cv_addr -> __u64 netns cookie of the enrolled pod of this node whose own it is.
  */
 
-/* cv_verdicts: what ztunnel says of the L4 policy. A namespace cookie stands for the source's
+/* cv_verdicts: what ztunnel says of the L4 policy, also where an end wants a tunnel. A namespace
+ * cookie stands for the source's
  * identity and for the destination workload: the kernel proves it, and it is never reused. */
 #define CV_SRC_ANYONE 0 /* as src_cookie: whoever comes in plaintext */
 

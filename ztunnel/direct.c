@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "net/addr.h"
 #include "tls/identity.h"
+#include "tls/spiffe.h"
 #include "ztunnel/authz.h"
 #include "ztunnel/pod.h"
 #include "ztunnel/state.h"
@@ -28,14 +29,14 @@ static bool is_candidate(const struct state *s, const struct workload *src,
 }
 
 /* No certificate is shown here; who may not show his in a tunnel may not do without one either. */
-static bool is_revoked(const struct state *s, const struct workload *w)
+static bool is_revoked(const struct state *s, const char *identity)
 {
-	const struct tls_identity *t = state_tls_identity(s, w->app->identity);
+	const struct tls_identity *t = state_tls_identity(s, identity);
 
 	if (!t || !tls_identity_is_revoked(t))
 		return false;
 	log_info("access", "connections without a tunnel refused, certificate revoked identity=%s",
-		 w->app->identity);
+		 identity);
 	return true;
 }
 
@@ -50,7 +51,7 @@ uint32_t direct_judge(const struct state *s, const struct pod *src, const struct
 	if (!s || !state_is_synced(s) || !src || !dst || !pod_has_addr(dst, &to->addr) ||
 	    pod_is_own_port(dst, ntohs(to->port)) || !is_candidate(s, from, at, to))
 		return ZDS_VERDICT_NONE;
-	if (is_revoked(s, from) || is_revoked(s, at))
+	if (is_revoked(s, from->app->identity) || is_revoked(s, at->app->identity))
 		return ZDS_VERDICT_DENY;
 	conn.src_identity = from->app->identity;
 	conn.src.addr = src->addrs[0];
@@ -77,26 +78,45 @@ static bool is_refused_outright(const struct state *s, const struct workload *at
 	return !v.is_allowed && v.policy[0] != '\0';
 }
 
+static const char *identity_of(const struct workload *w)
+{
+	return w && w->app->identity[0] != '\0' ? w->app->identity : NULL;
+}
+
+/* Whose connection it is, for @at. Of a pod that is captured and of no workload (its object has
+ * gone, and it has not) the agent knows the account. Return: borrowed, or @id; NULL: nobody that
+ * could be named. */
+static const char *opened_by(const struct state *s, const struct pod *src,
+			     const struct workload *at, const struct zds_verdict *ask,
+			     char id[SPIFFE_ID_SIZE])
+{
+	const struct workload *from = workload_of(s, src);
+
+	if (ask->open == ZDS_OPEN_LEFT)
+		return identity_of(state_workload_by_addr(s, &ask->src));
+	if (from ||
+	    spiffe_format(at->app->trust_domain, src->namespace_, src->service_account, id) < 0)
+		return identity_of(from);
+	return id;
+}
+
 uint32_t direct_judge_open(const struct state *s, const struct pod *src, const struct pod *dst,
 			   const struct zds_verdict *ask, uint32_t *ret_of_src)
 {
 	const bool has_left = ask->open == ZDS_OPEN_LEFT;
-	const struct workload *from = workload_of(s, src), *at = workload_of(s, dst);
+	const struct workload *at = workload_of(s, dst);
 	struct authz_conn conn = {.src.addr = ask->src, .dst = ask->dst};
 	uint32_t v = has_left ? ZDS_VERDICT_NONE : direct_judge(s, src, dst, &ask->dst);
+	char id[SPIFFE_ID_SIZE];
 
 	*ret_of_src = v == ZDS_VERDICT_NONE;
-	if (v != ZDS_VERDICT_NONE || !s || !state_is_synced(s) || !at ||
+	if (v != ZDS_VERDICT_NONE || !s || !state_is_synced(s) || !at || (!src && !has_left) ||
 	    !pod_has_addr(dst, &ask->dst.addr))
 		return v;
-	if (has_left)
-		from = state_workload_by_addr(s, &ask->src);
-	else if (!from)
-		return ZDS_VERDICT_NONE;
-	if (is_revoked(s, at) || (from && is_revoked(s, from)))
+	conn.src_identity = opened_by(s, src, at, ask, id);
+	if (is_revoked(s, at->app->identity) ||
+	    (conn.src_identity && is_revoked(s, conn.src_identity)))
 		return ZDS_VERDICT_DENY;
-	if (from && from->app->identity[0] != '\0')
-		conn.src_identity = from->app->identity;
 	if (!is_allowed(s, at, &conn))
 		return ZDS_VERDICT_DENY;
 	conn.src_identity = NULL;

@@ -28,9 +28,10 @@ uint32_t direct_judge(const struct state *s, const struct pod *src, const struct
  * @ask: of it, `dst`, `src` and `open`.
  * @ret_of_src: 1 when the answer says nothing of connections to come. Always set.
  * As a tunnelled one it is judged with the identity that it was opened with, whatever else has a
- * say of new ones by now. Where its pod has left the mesh it is plaintext from outside, too: what
- * refuses that outright (STRICT) ends it.
- * Return: enum zds_verdict_kind. NONE: it is not known who they are.
+ * say of new ones by now: of a pod that no workload is known of, the one of its account. Where its
+ * pod has left the mesh it is plaintext from outside, too: what refuses that outright (STRICT) ends
+ * it.
+ * Return: enum zds_verdict_kind. NONE: nothing is known of @src or of @dst's policies.
  */
 uint32_t direct_judge_open(const struct state *s, const struct pod *src, const struct pod *dst,
 			   const struct zds_verdict *ask, uint32_t *ret_of_src);

@@ -222,8 +222,31 @@ static void what_is_open_is_judged_whatever_new_ones_are_made_by(void **state)
 							.addrs = {"10.0.0.2"},
 							.waypoint = "demo/way.example"});
 	assert_int_equal(judge_open(f, ZDS_OPEN_LIVE, "10.0.0.1", true), ZDS_VERDICT_DENY);
-	f->src.uid[0] = 'X'; /* nobody that is known */
-	assert_int_equal(judge_open(f, ZDS_OPEN_LIVE, "10.0.0.1", true), ZDS_VERDICT_NONE);
+}
+
+/* Its object has gone, or has not come: it is still who it was. */
+static void what_a_pod_without_a_workload_has_open_is_judged_by_its_account(void **state)
+{
+	struct fixture *f = *state;
+	struct zds_verdict ask = {.dst = mesh_sockaddr("10.0.0.2:80"), .open = ZDS_OPEN_LIVE};
+	struct state *s;
+	uint32_t of_src;
+
+	f->src.uid[0] = 'X';
+	(void)snprintf(f->src.namespace_, sizeof(f->src.namespace_), "demo");
+	(void)snprintf(f->src.service_account, sizeof(f->src.service_account), "alice");
+	assert_int_equal(judge_open(f, ZDS_OPEN_LIVE, "10.0.0.2", true), ZDS_VERDICT_ALLOW);
+	deny(f, "cluster.local/ns/demo/sa/alice", false);
+	assert_int_equal(judge_open(f, ZDS_OPEN_LIVE, "10.0.0.2", true), ZDS_VERDICT_DENY);
+	(void)snprintf(f->src.service_account, sizeof(f->src.service_account), "bob");
+	assert_int_equal(judge_open(f, ZDS_OPEN_LIVE, "10.0.0.1", true), ZDS_VERDICT_ALLOW);
+	deny_unknown(f);
+	assert_int_equal(judge_open(f, ZDS_OPEN_LIVE, "10.0.0.1", true), ZDS_VERDICT_ALLOW);
+	f->src.service_account[0] = '\0'; /* an agent that could not say */
+	assert_int_equal(judge_open(f, ZDS_OPEN_LIVE, "10.0.0.1", true), ZDS_VERDICT_DENY);
+	s = mesh_build(f->b);
+	assert_int_equal(direct_judge_open(s, NULL, &f->dst, &ask, &of_src), ZDS_VERDICT_NONE);
+	state_unref(s);
 }
 
 /* Who it was and how it comes, now that its pod has left. */
@@ -421,6 +444,7 @@ int main(void)
 		with(plaintext_is_judged_for_anyone_or_not_at_all),
 		with(plaintext_is_judged_by_its_source_where_a_policy_looks_at_it),
 		with(what_is_open_is_judged_whatever_new_ones_are_made_by),
+		with(what_a_pod_without_a_workload_has_open_is_judged_by_its_account),
 		with(what_a_client_leaves_open_is_judged_as_both),
 		with(what_is_not_known_is_not_cached),
 		with(a_pod_made_anew_is_not_the_one_before_it),

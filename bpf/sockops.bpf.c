@@ -111,14 +111,25 @@ static __always_inline bool direct_is_wanted_by(__u64 cookie)
 	return pod && (pod->flags & CV_POD_DIRECT);
 }
 
+/* One that the mesh knows the pod by, or else one that it has given itself. */
+static __always_inline bool direct_has_source(const struct cv_tuple *t, struct cv_direct *d)
+{
+	__u64 *owner = bpf_map_lookup_elem(&cv_locals, &t->local);
+
+	if (owner && *owner == t->netns_cookie)
+		return true;
+	d->flags |= CV_DIRECT_SELF_GIVEN;
+	return pod_owns_addr(t->netns_cookie, &t->local);
+}
+
 /* What connect(2) found must hold still: the policy, the pods, the tuple. On doubt no entry: the
  * SYN then lands on ztunnel's plaintext listener. */
 static __always_inline bool direct_still_holds(const struct cv_tuple *t, __u64 dst)
 {
 	__u64 *now = bpf_map_lookup_elem(&cv_locals, &t->remote);
 
-	return now && *now == dst && pod_owns_addr(t->netns_cookie, &t->local) &&
-	       direct_is_wanted_by(t->netns_cookie) && direct_is_wanted_by(dst) &&
+	return now && *now == dst && direct_is_wanted_by(t->netns_cookie) &&
+	       direct_is_wanted_by(dst) &&
 	       direct_verdict(t->netns_cookie, dst, t->remote_port) == DIRECT_ALLOWED;
 }
 
@@ -153,7 +164,7 @@ static __noinline void on_connect_direct(struct bpf_sock_ops *ctx, const struct 
 		d.asked = st->shown;
 	if (tuple_pair(t, &key))
 		d.flags |= CV_DIRECT_TURNED;
-	if (!direct_still_holds(t, dst) || !direct_ways(&d))
+	if (!direct_has_source(t, &d) || !direct_still_holds(t, dst) || !direct_ways(&d))
 		sockops_drop(t, CV_DROP_NOT_DIRECT);
 	else if (bpf_map_update_elem(&cv_directs, &key, &d, BPF_ANY))
 		sockops_drop(t, CV_DROP_MAP_FULL);

@@ -92,6 +92,8 @@ static const char *opened_by(const struct state *s, const struct pod *src,
 {
 	const struct workload *from = workload_of(s, src);
 
+	if (ask->open == ZDS_OPEN_LEFT_NAMELESS)
+		return NULL;
 	if (ask->open == ZDS_OPEN_LEFT)
 		return identity_of(state_workload_by_addr(s, &ask->src));
 	if (from ||
@@ -103,7 +105,7 @@ static const char *opened_by(const struct state *s, const struct pod *src,
 uint32_t direct_judge_open(const struct state *s, const struct pod *src, const struct pod *dst,
 			   const struct zds_verdict *ask, uint32_t *ret_of_src)
 {
-	const bool has_left = ask->open == ZDS_OPEN_LEFT;
+	const bool has_left = ask->open != ZDS_OPEN_LIVE;
 	const struct workload *at = workload_of(s, dst);
 	struct authz_conn conn = {.src.addr = ask->src, .dst = ask->dst};
 	uint32_t v = has_left ? ZDS_VERDICT_NONE : direct_judge(s, src, dst, &ask->dst);

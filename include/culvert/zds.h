@@ -130,9 +130,11 @@ enum zds_verdict_kind {
 
 /* What is asked about. */
 enum zds_open {
-	ZDS_OPEN_NOT = 0, /* connections to come */
-	ZDS_OPEN_LIVE,    /* one that is open, from `src` */
-	ZDS_OPEN_LEFT,    /* the same, and its client's pod has left the mesh since */
+	ZDS_OPEN_NOT = 0,       /* connections to come */
+	ZDS_OPEN_LIVE,          /* one that is open, from `src` */
+	ZDS_OPEN_LEFT,          /* the same, and its client's pod has left the mesh since */
+	ZDS_OPEN_LEFT_NAMELESS, /* and `src` was an address that the pod had given itself: it says
+				   nothing of who that was */
 };
 
 /* May the pod of one namespace connect to a pod of the same node? */

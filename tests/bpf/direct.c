@@ -213,15 +213,6 @@ TEST(direct_not_from_a_foreign_source_address)
 	CHECK_EQ(counted(CV_DIRECT), 0);
 }
 
-TEST(what_is_not_vouched_for_does_not_reach_the_application)
-{
-	pair_begin();
-	serve(AF_INET, SERVER4);
-	pod_remove(); /* a plain host now */
-	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, SERVER4), ECONNREFUSED);
-	CHECK_EQ(counted(CV_VOUCHED), 0);
-}
-
 /* The only entry of cv_directs. */
 static struct cv_direct only_direct(void)
 {
@@ -234,6 +225,33 @@ static struct cv_direct only_direct(void)
 	CHECK(cv_tuple_is_first(&key));
 	CHECK_OK(bpf_map_lookup_elem(fd, &key, &d));
 	return d;
+}
+
+/* Seen by the agent: the pod may send from it. */
+TEST(direct_from_an_address_that_the_pod_gave_itself_says_so)
+{
+	struct cv_pod_addr_key key = {.netns_cookie = pod.cookie};
+	uint32_t one = 1;
+	int fd = tcp(AF_INET);
+
+	pair_begin();
+	serve(AF_INET, SERVER4);
+	verdict_set(80, true);
+	shell("ip addr add 10.244.1.77/32 dev eth0");
+	CHECK_OK(cv_addr_parse("10.244.1.77", &key.addr));
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_pod_addrs), &key, &one, BPF_ANY));
+	bind_to(fd, AF_INET, "10.244.1.77:0");
+	CHECK_OK(connect_to(fd, AF_INET, SERVER4));
+	CHECK(only_direct().flags & CV_DIRECT_SELF_GIVEN);
+}
+
+TEST(what_is_not_vouched_for_does_not_reach_the_application)
+{
+	pair_begin();
+	serve(AF_INET, SERVER4);
+	pod_remove(); /* a plain host now */
+	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, SERVER4), ECONNREFUSED);
+	CHECK_EQ(counted(CV_VOUCHED), 0);
 }
 
 static void reset(int fd)

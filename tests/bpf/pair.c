@@ -32,6 +32,12 @@ static void server_address(const char *address, struct cv_addr *ret)
 	*ret = key.addr;
 }
 
+static void own_set(const struct cv_addr *addr)
+{
+	CHECK_OK(
+		bpf_map_update_elem(bpf_map__fd(skel->maps.cv_locals), addr, &pod.cookie, BPF_ANY));
+}
+
 void generation_set(uint64_t g)
 {
 	uint32_t zero = 0;
@@ -68,6 +74,8 @@ void pair_begin(void)
 	server_address(PEER4, &server_pod.addr4);
 	server_address(PEER6, &server_pod.addr6);
 	server_set(BOTH);
+	own_set(&pod.value.addr4);
+	own_set(&pod.value.addr6);
 	link_set(pod.cookie, CV_LINK_HANDSHAKE);
 	link_set(server_cookie, CV_LINK_HANDSHAKE);
 	generation_set(7);

@@ -230,8 +230,9 @@ static void connection_check(struct direct *d, const struct cv_tuple *t, const s
 	bool is_allowed;
 
 	if (has_left(d, c->src_cookie))
-		about.open = ZDS_OPEN_LEFT;
-	if (about.open == ZDS_OPEN_LEFT || !verdict_find(d, &key, &is_allowed))
+		about.open =
+			c->flags & CV_DIRECT_SELF_GIVEN ? ZDS_OPEN_LEFT_NAMELESS : ZDS_OPEN_LEFT;
+	if (about.open != ZDS_OPEN_LIVE || !verdict_find(d, &key, &is_allowed))
 		ask(d, &key, &about);
 	else if (!is_allowed)
 		direct_close(d, t, c);

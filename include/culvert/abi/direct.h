@@ -61,6 +61,7 @@ enum cv_direct_flags {
 	CV_DIRECT_SERVER_CLOSED = 1 << 6,
 	CV_DIRECT_ANSWERED = 1 << 7, /* the server's link has seen its SYN-ACK: answer_seq */
 	CV_DIRECT_LET_IN = 1 << 8, /* its SYN, to the server's socket, which may wait for an ACK */
+	CV_DIRECT_SELF_GIVEN = 1 << 9, /* the client's address is none that the mesh knows it by */
 };
 
 /* Where packets to an end go. */

@@ -202,7 +202,7 @@ static uint32_t judge_open(struct fixture *f, enum zds_open open, const char *fr
 	uint32_t v, is_of_src;
 
 	assert_int_equal(cv_addr_parse(from, &ask.src), 0);
-	v = direct_judge_open(s, open == ZDS_OPEN_LEFT ? NULL : &f->src, &f->dst, &ask, &is_of_src);
+	v = direct_judge_open(s, open == ZDS_OPEN_LIVE ? &f->src : NULL, &f->dst, &ask, &is_of_src);
 	assert_int_equal(is_of_src, of_src);
 	state_unref(s);
 	return v;
@@ -257,10 +257,13 @@ static void what_a_client_leaves_open_is_judged_as_both(void **state)
 	assert_int_equal(judge_open(f, ZDS_OPEN_LEFT, "10.0.0.1", true), ZDS_VERDICT_ALLOW);
 	deny(f, "cluster.local/ns/demo/sa/alice", false);
 	assert_int_equal(judge_open(f, ZDS_OPEN_LEFT, "10.0.0.1", true), ZDS_VERDICT_DENY);
+	assert_int_equal(judge_open(f, ZDS_OPEN_LEFT_NAMELESS, "10.0.0.1", true),
+			 ZDS_VERDICT_ALLOW);
 	assert_int_equal(judge_open(f, ZDS_OPEN_LEFT, "10.0.0.7", true), ZDS_VERDICT_ALLOW);
 	deny(f, NULL, true);
 	assert_int_equal(judge_open(f, ZDS_OPEN_LEFT, "10.0.0.1", true), ZDS_VERDICT_ALLOW);
 	assert_int_equal(judge_open(f, ZDS_OPEN_LEFT, "10.9.9.9", true), ZDS_VERDICT_DENY);
+	assert_int_equal(judge_open(f, ZDS_OPEN_LEFT_NAMELESS, "10.9.9.9", true), ZDS_VERDICT_DENY);
 	deny_unknown(f); /* STRICT */
 	assert_int_equal(judge_open(f, ZDS_OPEN_LEFT, "10.0.0.1", true), ZDS_VERDICT_DENY);
 	assert_int_equal(judge_open(f, ZDS_OPEN_LIVE, "10.0.0.1", false), ZDS_VERDICT_ALLOW);

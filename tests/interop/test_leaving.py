@@ -191,6 +191,23 @@ def test_a_policy_that_lets_the_client_in_by_name_keeps_what_it_has_left_behind(
     wait_for(lambda: direct.log().count(CLOSED) == 3, 15, "the end of all three")
 
 
+def test_policy_has_no_say_at_an_excluded_port_once_the_client_has_left(direct, held):
+    """Where plaintext from outside is let in past every policy, and so is this; until the annotation goes."""
+    annotated = "labels: {app: web}, namespace: direct, annotations: {"
+    excluded = f'traffic.sidecar.istio.io/excludeInboundPorts: "{PORT}", '
+    direct.edit(annotated, annotated + excluded)
+    put_policy(direct, STRICT)
+    wait_for(lambda: json.loads(maps(direct, "cv_inbound_rules")) != [], 15, "the annotation")
+    client_leaves(direct)
+    wait_for(lambda: not direct.works(OTHER), 15, "STRICT")
+    assert direct.works()
+    assert set(held.states()) == {"open"} and CLOSED not in direct.log()
+    direct.edit(excluded, "")
+    wait_for(lambda: not direct.works(), 15, "the end of the annotation")
+    put_policy(direct, STRICT + PRINCIPAL % ("DENY", "another"))
+    wait_for(lambda: direct.log().count(CLOSED) == 3, 15, "the end of all three")
+
+
 def test_strict_ends_what_its_client_leaves_behind(direct, held):
     """But not what both ends leave behind."""
     put_policy(direct, STRICT)

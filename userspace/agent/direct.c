@@ -18,6 +18,7 @@
 #include "earlier.h"
 #include "map_keys.h"
 #include "pods.h"
+#include "rules.h"
 #include "sockdestroy.h"
 #include "zds.h"
 
@@ -222,6 +223,15 @@ static void direct_close(struct direct *d, const struct cv_tuple *t, const struc
 		connection_close(d, t, "direct");
 }
 
+/* To the application as it comes: by an annotation that asks for no policy. */
+static bool is_excluded(const struct direct *d, const struct cv_tuple *t)
+{
+	const struct cv_sockaddr at = {.addr = t->remote, .port = t->remote_port};
+	enum cv_inbound_rule rule;
+
+	return rules_inbound(d->config.datapath, &at, &rule) && rule == CV_IN_EXCLUDE;
+}
+
 static void connection_check(struct direct *d, const struct cv_tuple *t, const struct cv_direct *c)
 {
 	struct cv_verdict_key key = {
@@ -232,6 +242,8 @@ static void connection_check(struct direct *d, const struct cv_tuple *t, const s
 	if (has_left(d, c->src_cookie))
 		about.open =
 			c->flags & CV_DIRECT_SELF_GIVEN ? ZDS_OPEN_LEFT_NAMELESS : ZDS_OPEN_LEFT;
+	if (about.open != ZDS_OPEN_LIVE && is_excluded(d, t))
+		return;
 	if (about.open != ZDS_OPEN_LIVE || !verdict_find(d, &key, &is_allowed))
 		ask(d, &key, &about);
 	else if (!is_allowed)

@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "net/addr.h"
 #include "pods.h"
+#include "rules.h"
 #include "sockdump.h"
 
 #define OPEN                                                                                       \
@@ -81,25 +82,15 @@ static bool is_own(const struct pods_info *pod, const struct cv_addr *addr)
 	return false;
 }
 
-static bool rule_find(const struct look *l, const struct cv_addr *addr, __be16 port, uint32_t *ret)
-{
-	const struct cv_service_key key = {.addr = *addr, .port = port};
-
-	return bpf_map_lookup_elem(
-		       datapath_map_fd(l->earlier->config.datapath, DATAPATH_INBOUND_RULES), &key,
-		       ret) == 0;
-}
-
-/* Left alone by annotation, see inbound_is_excluded() of the programs. Such a pod may get new ones
- * at any time. */
+/* Left alone by annotation. Such a pod may get new ones at any time. */
 static bool is_excluded(struct look *l, const struct cv_tuple *t)
 {
-	uint32_t rule;
+	const struct cv_sockaddr at = {.addr = t->local, .port = t->local_port};
+	enum cv_inbound_rule rule;
 
-	if (!rule_find(l, &t->local, 0, &rule))
+	if (!rules_inbound(l->earlier->config.datapath, &at, &rule))
 		return false;
 	l->has_any = true;
-	(void)rule_find(l, &t->local, t->local_port, &rule);
 	return rule == CV_IN_EXCLUDE;
 }
 

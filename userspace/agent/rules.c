@@ -158,6 +158,21 @@ void rules_keep(struct datapath *d, const struct rules_of *of, const struct excl
 	inbound_keep(d, of, x);
 }
 
+bool rules_inbound(const struct datapath *d, const struct cv_sockaddr *at,
+		   enum cv_inbound_rule *ret)
+{
+	struct cv_service_key key = {.addr = at->addr};
+	int fd = datapath_map_fd(d, DATAPATH_INBOUND_RULES);
+	uint32_t rule;
+
+	if (bpf_map_lookup_elem(fd, &key, &rule) < 0)
+		return false;
+	key.port = at->port;
+	(void)bpf_map_lookup_elem(fd, &key, &rule);
+	*ret = rule;
+	return true;
+}
+
 uint32_t rules_flags(const struct exclusions *x)
 {
 	uint32_t flags = x->is_out_listed ? CV_POD_OUT_RULES | CV_POD_OUT_LISTED : 0;

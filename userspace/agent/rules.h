@@ -2,6 +2,7 @@
 #pragma once
 /* rules - a pod's exclusions in cv_outbound_rules and cv_inbound_rules. Owner: enrolment. Thread:
  * loop only. */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,5 +22,9 @@ _must_check_ int rules_put(struct datapath *d, const struct rules_of *of,
 			   const struct exclusions *x);
 /** rules_keep() - take out all rules of this pod but these. */
 void rules_keep(struct datapath *d, const struct rules_of *of, const struct exclusions *x);
+/** rules_inbound() - what they say of a port of an address, see inbound_is_excluded() of the
+ * programs. Return: false: nothing, of none of its ports: captured. @ret is then untouched. */
+bool rules_inbound(const struct datapath *d, const struct cv_sockaddr *at,
+		   enum cv_inbound_rule *ret);
 /** rules_flags() - what the pod's entry has to say of them: enum cv_pod_flags. */
 uint32_t rules_flags(const struct exclusions *x);

@@ -363,8 +363,9 @@ void direct_flush(struct direct *d)
 	direct_news_flush(&d->news);
 }
 
-/* Most connections are over before the first round comes by. */
-static struct direct_amount untold(const struct direct *d, const struct cv_direct_event *ev)
+/* Of a connection that has ended. Most have before the first round comes by. */
+static struct direct_amount bytes_uncounted(const struct direct *d,
+					    const struct cv_direct_event *ev)
 {
 	const struct direct_amount all = {.sent = ev->sent, .received = ev->received};
 	const struct cv_tuple t = {.local = ev->local.addr,
@@ -395,7 +396,7 @@ static void telemetry_add(struct direct *d, const struct cv_direct_event *ev)
 		m.what = ZDS_DIRECT_OPENED;
 	} else {
 		m.what = ev->flags & CV_DIRECT_ESTABLISHED ? ZDS_DIRECT_CLOSED : ZDS_DIRECT_FAILED;
-		new = untold(d, ev);
+		new = bytes_uncounted(d, ev);
 		m.new_sent = new.sent;
 		m.new_received = new.received;
 	}

@@ -125,3 +125,17 @@ void check_tunnelled(int family, const char *to)
 	CHECK_EQ(counted(CV_DIRECT), 0);
 	CHECK_EQ(map_size(skel->maps.cv_directs), 0);
 }
+
+void talk_to_the_end(int client, int server)
+{
+	char buf[RECEIVED] = {0};
+
+	CHECK_EQ(send(client, buf, SENT, 0), SENT);
+	CHECK_EQ(recv(server, buf, SENT, MSG_WAITALL), SENT);
+	CHECK_EQ(send(server, buf, RECEIVED, 0), RECEIVED);
+	CHECK_EQ(recv(client, buf, RECEIVED, MSG_WAITALL), RECEIVED);
+	close(server);
+	CHECK_EQ(recv(client, buf, 1, 0), 0);
+	close(client); /* it is over with the last acknowledgement */
+	check_emptied(skel->maps.cv_directs);
+}

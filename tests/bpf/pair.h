@@ -36,5 +36,11 @@ void frontend_set(const char *frontend, uint32_t count, const char *const ends[]
 /** frontend_one() - of a service with one endpoint. */
 void frontend_one(const char *frontend, const char *end);
 
+/** talk_to_the_end() - a direct connection that is open carries these bytes, either way, and is
+ * closed by its server first; then it is in no map. */
+#define SENT     3000
+#define RECEIVED 5000
+void talk_to_the_end(int client, int server);
+
 /** check_tunnelled() - a connection of the pod's comes to ztunnel. */
 void check_tunnelled(int family, const char *to);

@@ -213,6 +213,7 @@ def test_a_server_that_goes_in_mid_stream(bypass):
             wait_for(lambda: "--host-bypass is off: it uses tunnels inside the node" in status(d), 40, "why")
             d.talk()
             assert not d.is_direct()
+            assert d.log().count("--host-bypass is off") == 1  # of both pods
         else:
             wait_for(d.is_direct, 40, "a direct connection")
         with streaming(d):

@@ -307,6 +307,8 @@ static int start_kernel_side(struct agent *a, const struct agent_options *o)
 		.home = &a->home,
 		.marker = {.mark = on_mark, .arg = a},
 	};
+	if (a->enrolment.is_direct && a->enrolment.bypass == GUARD_BYPASS_OFF)
+		log_warn("agent", "--host-bypass is off: pods use tunnels inside the node");
 	r = beside_path(MAKER_PROGRAM, &a->maker_program);
 	if (r < 0)
 		return log_error_errno("agent", r, "cannot learn the own program's path");

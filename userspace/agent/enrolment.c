@@ -465,6 +465,14 @@ static const char *guard_notice(const struct enrolment *e, int r)
 	return is_direct(e) ? e->tunnels : NULL;
 }
 
+static void guard_notice_log(const struct enrolment *e, int r)
+{
+	if (r < 0)
+		log_warn_errno("agent", r, "%s pod=%s", e->guard_notice, e->key);
+	else if (e->ctx->bypass != GUARD_BYPASS_OFF) /* which is said once, of all pods */
+		log_warn("agent", "%s pod=%s", e->guard_notice, e->key);
+}
+
 void enrolment_guard(struct enrolment *e)
 {
 	struct guard_pod pod = guard_pod(e);
@@ -478,12 +486,8 @@ void enrolment_guard(struct enrolment *e)
 	e->is_guarded = r == 0;
 	was = e->guard_notice;
 	e->guard_notice = guard_notice(e, r);
-	if (e->guard_notice && e->guard_notice != was) {
-		if (r < 0)
-			log_warn_errno("agent", r, "%s pod=%s", e->guard_notice, e->key);
-		else
-			log_warn("agent", "%s pod=%s", e->guard_notice, e->key);
-	}
+	if (e->guard_notice && e->guard_notice != was)
+		guard_notice_log(e, r);
 	enrolment_flags_refresh(e);
 }
 

@@ -247,13 +247,19 @@ def test_the_webhook_is_down(cluster, apps):
 def test_etcd_is_restored_from_an_older_snapshot(cluster, apps):
     """Time goes backwards for whoever watches: resource versions are lower than those it has seen, or, on a busy cluster, soon past
     them, and no watch tells of what was undone."""
+    def half_gone():
+        return cluster.run("get", "namespace", f"{apps}-gone", "--ignore-not-found", "-o", "name")
+    cluster.run("create", "namespace", f"{apps}-gone")
+    cluster.run("delete", "namespace", f"{apps}-gone", "--wait=false")
     plane.etcd_save()
     cluster.run("label", "namespace", apps, "istio.io/dataplane-mode-")
     eventually(lambda: not cluster.is_captured(apps, "client") and not cluster.is_captured(apps, "web1"), what="released")
     for i in range(20):
         cluster.run("annotate", "namespace", apps, f"culvert.test/{i}=x")
-    plane.etcd_restore()
+    eventually(lambda: not half_gone(), what="a namespace that was to go is gone")
+    plane.etcd_restore(cluster.nodes)
     wait_healed(cluster, apps, 2 * HEAL_S)
+    eventually(lambda: not half_gone(), what="it is gone once more")
     with Canary(cluster) as canary:
         assert answers(cluster, apps, canary.word)
     assert not canary.was_seen()

@@ -8,7 +8,7 @@ import signal
 import ssl
 import urllib.request
 
-from . import layout, pki
+from . import layout, node, pki
 from .run import end, recorded, start, wait
 
 COREFILE = """.:53 {{
@@ -127,15 +127,18 @@ def etcd_save():
         shutil.copytree(ETCD_DATA, ETCD_SAVED)
 
 
-def etcd_restore():
-    """Go back to that; the API server is started again with it."""
-    end("apiserver")
-    end("etcd")
+def etcd_restore(nodes):
+    """Go back to that. All of Kubernetes is started again, as etcd's manual wants it: no watch tells its parts what was undone, so
+    that kube-proxy would lead nobody to the API server that took itself out of Service `kubernetes` when it ended, and a namespace
+    that is back half deleted would stay so. The mesh is left as it is."""
+    for name in NAMES:
+        end(name)
     shutil.rmtree(ETCD_DATA)
     shutil.copytree(ETCD_SAVED, ETCD_DATA)
-    start_etcd()
-    start_api(bin_dir_of_cluster())
-    wait(lambda: is_ok(f"{layout.api_url()}/readyz"), 180, "the API server is ready again (see its log)")
+    start_all(bin_dir_of_cluster())
+    for one in nodes:
+        for name in ("kubelet", "kube-proxy"):
+            node.signal_daemon(one, name, "KILL")
 
 
 NAMES = ("coredns", "scheduler", "controller-manager", "apiserver", "etcd")

@@ -9,6 +9,16 @@ from kubelab.cluster import Canary, culvert, eventually, pod
 
 SYSTEM = "istio-system"
 POLICY = "security.istio.io/v1"
+# Of each kind that is read one that its definition takes and the webhook does not, and what is said of it.
+WRONG = (
+    (POLICY, "AuthorizationPolicy", {"action": "DENY", "selector": {"matchLabels": {"app": "web"}}}, "spec.rules: required"),
+    (POLICY, "PeerAuthentication", {"portLevelMtls": {"80": {"mode": "STRICT"}}}, "spec.portLevelMtls: needs a selector"),
+    ("networking.istio.io/v1", "ServiceEntry", {"hosts": ["*.example"], "resolution": "DNS"}, "spec.hosts: a wildcard cannot be resolved"),
+    ("networking.istio.io/v1", "WorkloadEntry", {"address": "unix:///run/x"}, "spec.address: a UNIX socket"),
+    ("networking.istio.io/v1", "WorkloadGroup", {"template": {"labels": {"app": "no such value!"}}}, "spec.template.labels"),
+    ("telemetry.istio.io/v1", "Telemetry", {"metrics": [{"overrides": [{"tagOverrides": {"x": {"operation": "UPSERT"}}}]}]},
+     "spec.metrics[0].overrides[0].tagOverrides.x: value: required"),
+)
 
 
 def said(cluster, *args, text=None):
@@ -181,28 +191,32 @@ def test_statuses_say_what_is_made_of_each_resource(cluster, mesh, apps):
     assert cluster.get("authorizationpolicy", "-n", apps, "good")["metadata"]["resourceVersion"] == before, "written without need"
 
 
+def has_status(cluster, namespace, kind, says):
+    found = condition(cluster, namespace, kind.lower(), "wrong", "ZtunnelAccepted" if kind == "AuthorizationPolicy" else "Accepted")
+    return found[:2] == ("False", "Invalid") and says in found[2]
+
+
 def test_what_came_in_past_the_webhook_is_named(cluster, mesh, apps):
-    """Stored while there was neither a control plane nor a webhook, wrong as only they know it: a status and `analyze` say so, what it
-    selects is denied to all, and what stands beside it is in force."""
-    def wrong():
-        return condition(cluster, apps, "authorizationpolicy", "wrong", "ZtunnelAccepted")
+    """Stored while there was neither a control plane nor a webhook, wrong as only they know it: a status and `analyze` say so of
+    each, what a wrong policy selects is denied to all, and what stands beside it is in force."""
     scale(cluster, 0)
     try:
         cluster.run("delete", "validatingwebhookconfiguration", "istio-validator-istio-system", "istiod-default-validator")
         cluster.apply(
-            thing(POLICY, "AuthorizationPolicy", apps, "wrong", {"action": "DENY", "selector": {"matchLabels": {"app": "web"}}}),
+            *(thing(version, kind, apps, "wrong", spec) for version, kind, spec, _ in WRONG),
             thing(POLICY, "AuthorizationPolicy", apps, "right", {"action": "DENY", "rules": [{"to": [{"operation": {"ports": ["9"]}}]}]}),
             pod(apps, "other", "nginx", "n1"))
     finally:
         cluster.install()
         scale(cluster, 1)
-    eventually(lambda: wrong()[:2] == ("False", "Invalid"), what="the status says it")
-    assert "spec.rules: required" in wrong()[2]
+    for _, kind, _, says in WRONG:
+        eventually(lambda k=kind, s=says: has_status(cluster, apps, k, s), what=f"the status of a wrong {kind}")
     eventually(lambda: condition(cluster, apps, "authorizationpolicy", "right", "ZtunnelAccepted")[:2] == ("True", "Accepted"),
                what="the other one is in force")
     found = [f for f in json.loads(culvert("analyze", "-n", apps, "-o", "json", code=79)) if f["level"] == "Error"]
-    assert [(f["code"], f["origin"]) for f in found] == [("IST0106", f"AuthorizationPolicy {apps}/wrong")]
-    assert found[0]["message"].startswith("spec.rules: required")
+    assert {(f["code"], f["origin"]) for f in found} == {("IST0106", f"{kind} {apps}/wrong") for _, kind, _, _ in WRONG}
+    for _, kind, _, says in WRONG:
+        assert any(f["message"].startswith(says) for f in found if f["origin"].startswith(kind)), (kind, found)
     eventually(lambda: not cluster.curl(apps, "client", "http://web"), what="what it selects is denied")
     other = cluster.get("pod", "-n", apps, "other")["status"]["podIP"]
     eventually(lambda: cluster.curl(apps, "client", f"http://{other}"), what="an answer of what it does not select")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """culvert-cni on a real cluster: pods are captured before their first instruction, whatever happens to the agent."""
+import contextlib
 import json
 import os
 import subprocess
@@ -138,21 +139,30 @@ def test_a_static_pod_stays_in_the_mesh(cluster, web):
     assert canary.ports_of(address) <= {"15008"}, "a connection was begun round the mesh"
 
 
-def test_the_agent_is_killed_while_pods_are_made(cluster, web):
-    namespace, address = web
-    names = [f"eager{i}" for i in range(3)]
+@contextlib.contextmanager
+def agent_killed(cluster, every_s):
+    """On n2, again and again."""
     done = threading.Event()
 
     def kill():
-        while not done.wait(0.7):
+        while not done.wait(every_s):
             cluster.kill(2, "culvert-agent")
     killer = threading.Thread(target=kill)
-    with Canary(cluster) as canary:
-        killer.start()
-        cluster.apply(*(eager(namespace, n, "n2", address, canary.word) for n in names))
-        time.sleep(4)
+    killer.start()
+    try:
+        yield
+    finally:
         done.set()
         killer.join()
+
+
+def test_the_agent_is_killed_while_pods_are_made(cluster, web):
+    namespace, address = web
+    names = [f"eager{i}" for i in range(3)]
+    with Canary(cluster) as canary:
+        with agent_killed(cluster, 0.7):
+            cluster.apply(*(eager(namespace, n, "n2", address, canary.word) for n in names))
+            time.sleep(4)
         cluster.wait_ready(namespace, *names)
         for name in names:
             eventually(lambda n=name: cluster.is_captured(namespace, n), what=f"{name} is captured")
@@ -160,6 +170,18 @@ def test_the_agent_is_killed_while_pods_are_made(cluster, web):
     assert not canary.was_seen(), "plaintext crossed the link"
     assert canary.ports_of(address) <= {"15008"}, "a connection was begun round the mesh"
     cluster.wait_mesh()
+
+
+def test_a_pod_is_refused_no_longer_than_the_agent_is_away(cluster, web):
+    """It is killed before it can answer. Once it stays, the kubelet's next try is the last one."""
+    namespace, address = web
+    with agent_killed(cluster, 0.05):
+        cluster.apply(pod(namespace, "held", "client", "n2"))
+        eventually(lambda: cluster.refusals(namespace, "held"), what="it is refused")
+    cluster.wait_ready(namespace, "held")
+    assert not cluster.refused_in_vain(namespace, "held")
+    eventually(lambda: cluster.is_captured(namespace, "held"), what="it is captured")
+    eventually(lambda: cluster.curl(namespace, "held", f"http://{address}"), what="an answer")
 
 
 def test_a_pod_without_ztunnel_starts_and_is_refused(cluster, web):

@@ -123,6 +123,7 @@ def starts_meanwhile(cluster, namespace, at):
     cluster.apply(pod(namespace, "late", "nginx", at))
     cluster.wait_ready(namespace, "late")
     eventually(lambda: cluster.is_captured(namespace, "late"), HEAL_S, "the new pod is captured")
+    assert not cluster.refused_in_vain(namespace, "late")
     cluster.run("delete", "pod", "-n", namespace, "late")
 
 

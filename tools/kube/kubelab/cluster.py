@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests and the demo do with a cluster that runs: kubectl, commands on nodes, captures of the link."""
+import datetime
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import uuid
 from . import images, layout, node
 
 READY_S = 180
+TOLD_S = 5  # from a refusal to its Event, with what the runtime takes down in between
 CONFLIST = "/etc/cni/net.d/10-culvert-kube.conflist"  # of a node's network
 NOT_YET = ("failed calling webhook", 'serviceaccount "default" not found')
 DIALER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "dialer.py")
@@ -96,6 +98,24 @@ class Cluster:
         _, out = self.exec(namespace, name, "cat", "/tmp/probes")
         return out.count("\n")
 
+    def ready_since(self, namespace, name):
+        """In seconds since the epoch; 0 while it is not."""
+        conditions = self.get("pod", "-n", namespace, name)["status"]["conditions"]
+        return max((seconds(c["lastTransitionTime"]) for c in conditions if c["type"] == "Ready" and c["status"] == "True"), default=0)
+
+    def refusals(self, namespace, name):
+        """When our CNI plugin let this pod not start: the last time of each sort of refusal."""
+        uid = self.get("pod", "-n", namespace, name)["metadata"]["uid"]
+        events = self.get("events", "-n", namespace, "--field-selector", f"involvedObject.uid={uid},reason=FailedCreatePodSandBox")
+        return [seconds(e["lastTimestamp"]) for e in events["items"] if "culvert-cni" in e["message"]]
+
+    def refused_in_vain(self, namespace, name):
+        """A pod that runs, and was held meanwhile: seconds after all of its node's mesh was there at which it was refused all the
+        same. Then the kubelet's next try was to be the last one."""
+        number = int(self.get("pod", "-n", namespace, name)["spec"]["nodeName"][1:])
+        since = eventually(lambda: self.ready_since("istio-system", self.node_pod(number)), READY_S, "the node's mesh is ready")
+        return [when - since for when in self.refusals(namespace, name) if when > since + TOLD_S]
+
     def pids(self, number, process):
         """Of a program, a regular expression, in containers of a node, as the node numbers them."""
         out = self.on_node(number, "pgrep", "-f", f"^/usr/local/bin/{process}").stdout
@@ -158,6 +178,11 @@ class Cluster:
     def wait_ready(self, namespace, *pods):
         self.run("wait", "-n", namespace, "--for=condition=Ready", f"--timeout={READY_S}s",
                  *(f"pod/{p}" for p in pods), timeout=READY_S + 30)
+
+
+def seconds(text):
+    """Of a time as the API server writes it."""
+    return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
 def manifests():

@@ -23,8 +23,7 @@
 #define STATE_TIMEOUT_US (5 * 1000000ULL)
 /* For a tunnel and the answer to CONNECT: longer than its own deadlines, which say more. */
 #define CONNECT_TIMEOUT_US (30 * 1000000ULL)
-/* Where another endpoint may be asked: a node that vanished says nothing until its tunnels' PINGs
- * run out. */
+/* Where another endpoint may be asked: a vanished node says nothing until its PINGs run out. */
 #define FAILOVER_US (3 * 1000000ULL)
 /* How long a peer that refuses may be asked again. */
 #define RETRY_FOR_US (2 * 1000000ULL)
@@ -134,6 +133,7 @@ static void note_silent(struct outbound *o)
 	struct attempt *a = o->attempt;
 
 	if (a->has_endpoint && dst && a->silent_count < OUTBOUND_AVOID_MAX &&
+	    !dial_wait_is_on(&a->dial_wait) &&
 	    !streq(dst->place->node, o->conn.src_workload->place->node))
 		a->silent[a->silent_count++] = workload_ref(dst);
 }
@@ -516,8 +516,8 @@ static void on_timer(struct loop_timer *t)
 		conn_fail(&o->conn, CONN_CONNECT, CONN_IO_ERROR ": " CONN_TOO_LATE);
 }
 
-/* on_app_event() - once a stream or a retry may come: the relay's own; a reset before that ends it
- * here. */
+/* on_app_event() - once a stream or a retry may come the relay's own; a reset before ends it here.
+ */
 static void on_app_event(struct loop_fd *w, uint32_t events)
 {
 	struct outbound *o = container_of(w, struct outbound, relay.app);

@@ -58,3 +58,5 @@ void stock_lost(struct stock *s);
 /** dial_wait_cancel() - harmless when it does not wait. @w must have been zeroed before first use.
  */
 void dial_wait_cancel(struct dial_wait *w);
+/** dial_wait_is_on() - does it wait? @w as for dial_wait_cancel(). */
+bool dial_wait_is_on(const struct dial_wait *w);

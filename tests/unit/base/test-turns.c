@@ -73,6 +73,24 @@ static void a_turn_does_a_few_in_order(void **state)
 	turns_free(&t);
 }
 
+static void where_many_wait_a_turn_does_more(void **state)
+{
+	struct job jobs[4 * TURNS_SHARE];
+	struct turns t;
+
+	turns_init(&t, *state, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(jobs); i++) {
+		jobs[i] = job('x');
+		turns_wait(&t, &jobs[i].work);
+	}
+	for (size_t i = ARRAY_SIZE(jobs) - 2; i > 3 * TURNS_SHARE; i--)
+		assert_true(turn_work_cancel(&jobs[i].work));
+	assert_int_equal(t.count, 3 * TURNS_SHARE + 2);
+	turn(*state, "xxx");
+	turns_free(&t);
+	assert_int_equal(t.count, 0);
+}
+
 static void one_that_is_taken_back_is_not_done(void **state)
 {
 	struct job a = job('a'), b = job('b');
@@ -121,9 +139,8 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(a_turn_does_a_few_in_order),
-		T(one_that_is_taken_back_is_not_done),
-		T(one_that_comes_again_goes_last),
+		T(a_turn_does_a_few_in_order),         T(where_many_wait_a_turn_does_more),
+		T(one_that_is_taken_back_is_not_done), T(one_that_comes_again_goes_last),
 		T(what_waits_at_the_end_is_forgotten),
 	};
 

@@ -6,7 +6,7 @@ static void run_first(struct turns *t)
 	struct turn_work *w = list_entry(t->waiting.next, struct turn_work, link);
 
 	t->done++;
-	list_del(&w->link);
+	(void)turn_work_cancel(w);
 	w->on_turn(w);
 }
 
@@ -18,7 +18,7 @@ static bool has_room(struct turns *t)
 		t->turn = turn;
 		t->done = 0;
 	}
-	return t->done < t->max;
+	return t->done < MAX(t->max, t->count / TURNS_SHARE);
 }
 
 static void on_task(struct loop_task *task)
@@ -43,7 +43,7 @@ void turns_free(struct turns *t)
 		return;
 	loop_task_del(&t->task);
 	while (!list_is_empty(&t->waiting))
-		list_del(t->waiting.next);
+		(void)turn_work_cancel(list_entry(t->waiting.next, struct turn_work, link));
 }
 
 bool turns_take(struct turns *t)
@@ -57,6 +57,8 @@ bool turns_take(struct turns *t)
 void turns_wait(struct turns *t, struct turn_work *w)
 {
 	list_add_tail(&t->waiting, &w->link);
+	w->turns = t;
+	t->count++;
 	loop_task_queue(t->loop, &t->task);
 }
 
@@ -65,5 +67,6 @@ bool turn_work_cancel(struct turn_work *w)
 	if (!w->link.next || list_is_empty(&w->link))
 		return false;
 	list_del(&w->link);
+	w->turns->count--;
 	return true;
 }

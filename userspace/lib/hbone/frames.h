@@ -40,3 +40,13 @@ static inline size_t frames_part(struct frames *f, const uint8_t *p, size_t n, s
 	}
 	return at;
 }
+
+/** frames_count() - of the @n bytes at @p, which come next: those that begin or go on in them. */
+static inline size_t frames_count(struct frames f, const uint8_t *p, size_t n)
+{
+	size_t count = 0;
+
+	for (size_t at = 0; at < n; count++)
+		at += frames_part(&f, p + at, n - at, 1);
+	return count;
+}

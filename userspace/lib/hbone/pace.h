@@ -23,8 +23,6 @@
 #define PACE_SPAN_US 10000U
 /* Bytes of a frame, its head among them, below which it has hardly any. */
 #define PACE_TINY 16
-/* Below which frames are small: what they cost is their number. */
-#define PACE_SMALL 256
 /* The first rest, and the longest. */
 #define PACE_REST_US     1000U
 #define PACE_REST_US_MAX 8000U
@@ -43,19 +41,12 @@ struct pace {
 	struct pace_heard begin; /* of the span */
 	uint64_t since_us;       /* when it began, or will when a rest is over */
 	uint32_t rest_us;        /* after the last many frames; 0: they were not tiny */
-	bool is_small;           /* the frames of the last read that had any, on average */
 };
 
 /** pace_room() - bytes that may be read now, at most @max. */
 static inline size_t pace_room(const struct pace *p, size_t max)
 {
 	return MIN(MAX(p->room, (size_t)PACE_READ_MIN), max);
-}
-
-/** pace_is_small() - are frames, as far as we know? */
-static inline bool pace_is_small(const struct pace *p)
-{
-	return p->is_small;
 }
 
 /** pace_is_tiny() - of all since @begin. */
@@ -93,8 +84,6 @@ static inline uint32_t pace_heard(struct pace *p, const struct pace_heard *all, 
 	uint32_t rest_us = pace_rest(p, all, now_us);
 
 	p->last = *all;
-	if (few > 0)
-		p->is_small = n < few * PACE_SMALL;
 	if (few > PACE_MANY)
 		p->room = PACE_READ_MIN;
 	else if (few <= PACE_FEW && n >= MAX(p->room, (size_t)PACE_READ_MIN))

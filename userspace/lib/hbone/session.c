@@ -12,12 +12,10 @@
 #define FRAME_HEAD_LEN 9
 /* Less than this is not worth a frame of its own: the rest waits for the next buffer. */
 #define READ_ROOM_MIN 4096
-/* To move so many bytes costs less than a piece of their own in what is handed over. */
-#define MOVE_MAX 256
 
 #define NOT_CONNECT_WORDS "This is HBONE: nothing but CONNECT to an address and port is served.\n"
 
-static struct hbone_stream *stream_by_id(struct hbone_session *s, int32_t id)
+struct hbone_stream *session_stream(struct hbone_session *s, int32_t id)
 {
 	return nghttp2_session_get_stream_user_data(s->h2, id);
 }
@@ -60,62 +58,6 @@ void session_unlink(struct hbone_session *s, struct hbone_stream *st)
 	st->session = NULL;
 	list_del(&st->_link);
 	s->stream_count--;
-}
-
-/* gather_flush() - hand the bytes collected for one stream over. */
-static void gather_flush(struct hbone_session *s)
-{
-	struct hbone_stream *st = s->gather;
-
-	s->gather = NULL;
-	if (st)
-		st->ops->on_data(st, s->iov, s->n_iov, s->gather_len);
-}
-
-/* gather_add() - a frame's bytes. Few are moved to behind the last ones, over the heads between
- * them, which have been read: a piece for each byte would cost more than the byte. */
-static void gather_add(struct hbone_session *s, uint8_t *p, size_t n)
-{
-	struct iovec *last = s->n_iov > 0 ? &s->iov[s->n_iov - 1] : NULL;
-
-	if (last && n <= MOVE_MAX) {
-		memmove((uint8_t *)last->iov_base + last->iov_len, p, n);
-		last->iov_len += n;
-	} else {
-		s->iov[s->n_iov++] = (struct iovec){.iov_base = p, .iov_len = n};
-	}
-	s->gather_len += n;
-}
-
-static int on_data_chunk(nghttp2_session *h2, uint8_t flags, int32_t id, const uint8_t *p, size_t n,
-			 void *arg)
-{
-	struct hbone_session *s = arg;
-	struct hbone_stream *st = stream_by_id(s, id);
-
-	if (!st) {
-		(void)nghttp2_session_consume(h2, id, n);
-		return 0;
-	}
-	if (s->gather != st || s->n_iov == GATHER_MAX) {
-		gather_flush(s);
-		/* The flush may have ended the very stream. */
-		st = stream_by_id(s, id);
-		if (!st) {
-			(void)nghttp2_session_consume(h2, id, n);
-			return 0;
-		}
-		s->gather = st;
-		s->gather_len = 0;
-		s->n_iov = 0;
-	}
-	if (s->is_server && !st->is_talking)
-		session_heard(s, st);
-	gather_add(s, (uint8_t *)(uintptr_t)p, n);
-	s->repeats += st->heard_in == s->recv_nr;
-	st->heard_in = s->recv_nr;
-	st->unconsumed += (uint32_t)n;
-	return 0;
 }
 
 static int on_begin_headers(nghttp2_session *h2, const nghttp2_frame *frame, void *arg)
@@ -200,7 +142,7 @@ static void on_headers(struct hbone_session *s, const nghttp2_frame *frame)
 		on_request(s, frame->hd.stream_id);
 		return;
 	}
-	st = stream_by_id(s, frame->hd.stream_id);
+	st = session_stream(s, frame->hd.stream_id);
 	/* No final status: an interim answer, or trailers. */
 	if (!st || s->head.status < 200)
 		return;
@@ -210,18 +152,18 @@ static void on_headers(struct hbone_session *s, const nghttp2_frame *frame)
 
 static void on_end_stream(struct hbone_session *s, int32_t id)
 {
-	struct hbone_stream *st = stream_by_id(s, id);
+	struct hbone_stream *st = session_stream(s, id);
 
 	if (st && s->gather == st)
-		gather_flush(s);
-	st = stream_by_id(s, id);
+		session_gather_flush(s);
+	st = session_stream(s, id);
 	if (st)
 		st->ops->on_eof(st);
 }
 
 static void on_reset(struct hbone_session *s, int32_t id)
 {
-	const struct hbone_stream *st = stream_by_id(s, id);
+	const struct hbone_stream *st = session_stream(s, id);
 
 	if (s->is_server && st && !st->is_answered)
 		session_lose_calm(s);
@@ -276,7 +218,7 @@ static int on_frame_send(nghttp2_session *h2, const nghttp2_frame *frame, void *
 	if (frame->hd.type == NGHTTP2_GOAWAY && frame->goaway.error_code != NGHTTP2_NO_ERROR)
 		s->is_broken = true;
 	if (s->is_server && is_answer && frame->hd.flags & NGHTTP2_FLAG_END_STREAM &&
-	    !stream_by_id(s, id) && nghttp2_session_get_stream_remote_close(h2, id) == 0)
+	    !session_stream(s, id) && nghttp2_session_get_stream_remote_close(h2, id) == 0)
 		(void)nghttp2_submit_rst_stream(h2, NGHTTP2_FLAG_NONE, id, HBONE_NO_ERROR);
 	return 0;
 }
@@ -294,13 +236,13 @@ static int on_frame_not_send(nghttp2_session *h2, const nghttp2_frame *frame, in
 static int on_stream_close(nghttp2_session *h2, int32_t id, uint32_t code, void *arg)
 {
 	struct hbone_session *s = arg;
-	struct hbone_stream *st = stream_by_id(s, id);
+	struct hbone_stream *st = session_stream(s, id);
 
 	if (!st)
 		return 0;
 	if (s->gather == st)
-		gather_flush(s);
-	st = stream_by_id(s, id);
+		session_gather_flush(s);
+	st = session_stream(s, id);
 	if (!st)
 		return 0;
 	(void)nghttp2_session_set_stream_user_data(h2, id, NULL);
@@ -342,7 +284,7 @@ ssize_t session_read_data(nghttp2_session *h2, int32_t id, uint8_t *p, size_t n,
 			  nghttp2_data_source *source, void *arg)
 {
 	struct hbone_session *s = arg;
-	struct hbone_stream *st = stream_by_id(s, id);
+	struct hbone_stream *st = session_stream(s, id);
 	ssize_t r;
 
 	if (!st)
@@ -389,7 +331,7 @@ static int make_callbacks(nghttp2_session_callbacks **ret)
 	nghttp2_session_callbacks_set_on_frame_send_callback(c, on_frame_send);
 	nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(c, session_frame_invalid);
 	nghttp2_session_callbacks_set_on_frame_not_send_callback(c, on_frame_not_send);
-	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_data_chunk);
+	session_hear_data(c);
 	nghttp2_session_callbacks_set_on_stream_close_callback(c, on_stream_close);
 	nghttp2_session_callbacks_set_send_callback(c, on_send);
 	nghttp2_session_callbacks_set_send_data_callback(c, on_send_data);
@@ -432,7 +374,8 @@ int hbone_session_new(bool is_server, const struct hbone_session_ops *ops, void 
 	s->arg = arg;
 	s->is_server = is_server;
 	session_calm_renew(s);
-	s->recv_nr = 1;
+	s->recv_nr = s->read_nr = 1;
+	s->frames_at.left = is_server ? FRAMES_PREFACE : 0;
 	s->lost_code = HBONE_INTERNAL_ERROR;
 	list_init(&s->streams);
 	r = h2_new(s);
@@ -465,29 +408,6 @@ struct hbone_session *hbone_session_free(struct hbone_session *s)
 	nghttp2_session_del(s->h2);
 	free(s);
 	return NULL;
-}
-
-int hbone_session_recv(struct hbone_session *s, uint8_t *p, size_t n)
-{
-	ssize_t r;
-
-	s->is_receiving = true;
-	r = nghttp2_session_mem_recv(s->h2, p, n);
-	gather_flush(s);
-	s->is_receiving = false;
-	if (s->waiting > 0)
-		s->ops->on_output(s->arg);
-	else
-		session_notify(s);
-	s->waiting = 0;
-	s->is_window_changed = false;
-	s->recv_nr++;
-	if (r == NGHTTP2_ERR_NOMEM)
-		return -ENOMEM;
-	/* more answers to PING and SETTINGS than it takes from us */
-	if (s->is_flooded || r == NGHTTP2_ERR_FLOODED)
-		return -EDQUOT;
-	return r < 0 || (size_t)r != n ? -EPROTO : 0;
 }
 
 int hbone_session_send(struct hbone_session *s, uint8_t *p, size_t cap, size_t *ret_n)

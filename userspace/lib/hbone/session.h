@@ -75,7 +75,7 @@ struct hbone_stream {
 	bool is_answered;   /* server: 200 has been said */
 	bool is_talking;    /* server: DATA has come */
 	uint32_t answered_in; /* server: hbone_session.recv_nr when it was answered within recv */
-	uint32_t heard_in;    /* hbone_session.recv_nr when DATA came last */
+	uint32_t heard_in;    /* hbone_session.read_nr when DATA came last */
 	struct list _link;    /* in the session's list */
 };
 
@@ -113,6 +113,12 @@ DEFINE_CLEANUP(struct hbone_session *, hbone_session_free);
  * -EPROTO: connection error, send what is queued, then close; -EDQUOT: the same, for a peer that
  * floods; -ENOMEM. */
 _must_check_ int hbone_session_recv(struct hbone_session *s, uint8_t *p, size_t n);
+/* What hbone_session_recv_some() leaves at most. */
+#define HBONE_LEFT_MAX (32 * 1024)
+/** hbone_session_recv_some() - as hbone_session_recv(), but where frames are small, 128 bytes on
+ * average, only as many as take 100 us: the rest is to be given again, and then perhaps more.
+ * Return: how many bytes were taken, whole frames; as hbone_session_recv(). */
+_must_check_ ssize_t hbone_session_recv_some(struct hbone_session *s, uint8_t *p, size_t n);
 /**
  * hbone_session_send() - fill @p with what is due; calls on_read.
  * @cap:   room, at least HBONE_SEND_MIN.
@@ -136,7 +142,7 @@ size_t hbone_session_queued(const struct hbone_session *s);
 
 /** hbone_session_frames() - that have come, in all; 32 bytes of a header block are one more. */
 uint64_t hbone_session_frames(const struct hbone_session *s);
-/** hbone_session_repeats() - of them DATA of streams that had some in the same recv already. */
+/** hbone_session_repeats() - of them DATA of streams that had some in the same read already. */
 uint64_t hbone_session_repeats(const struct hbone_session *s);
 /** hbone_session_stream_count() - streams that are open now. */
 uint32_t hbone_session_stream_count(const struct hbone_session *s);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* session_internal - what session.c and stream.c share. */
+/* session_internal - what session.c, session_recv.c and stream.c share. */
 #include <string.h>
 
 #include <nghttp2/nghttp2.h>
 
+#include "hbone/frames.h"
 #include "hbone/session.h"
 #include "http/blocks.h"
 
@@ -31,11 +32,13 @@ struct hbone_session {
 	bool is_broken;     /* the peer has been told of its error, by GOAWAY */
 	uint32_t lost_code; /* what streams are told when the session goes */
 	bool is_receiving;
-	bool is_window_changed; /* by the peer, in the recv that runs */
-	uint32_t recv_nr;       /* of the recv that runs or comes next, from 1 */
-	uint32_t waiting;       /* answers of this recv whose stream has said nothing yet */
-	uint32_t lazy;          /* queued answers that nobody waits for */
-	uint8_t *out;           /* buffer of the send that runs */
+	bool is_window_changed;  /* by the peer, in the recv that runs */
+	uint32_t recv_nr;        /* of the recv that runs or comes next, from 1 */
+	uint32_t read_nr;        /* of what was read at once, of which a recv may take a part */
+	struct frames frames_at; /* where what comes next is */
+	uint32_t waiting;        /* answers of this recv whose stream has said nothing yet */
+	uint32_t lazy;           /* queued answers that nobody waits for */
+	uint8_t *out;            /* buffer of the send that runs */
 	size_t out_cap;
 	size_t out_len;
 	struct hbone_stream *gather; /* whose bytes iov holds; NULL: none */
@@ -45,6 +48,12 @@ struct hbone_session {
 	struct hbone_head head; /* being received; only one at a time on a connection */
 };
 
+/** session_stream() - NULL: not one of ours any more. */
+struct hbone_stream *session_stream(struct hbone_session *s, int32_t id);
+/** session_gather_flush() - hand the bytes collected for one stream over. */
+void session_gather_flush(struct hbone_session *s);
+/** session_hear_data() - the callback for DATA. */
+void session_hear_data(nghttp2_session_callbacks *c);
 /** session_notify() - tell the owner when there is something to send. */
 void session_notify(struct hbone_session *s);
 void session_link(struct hbone_session *s, struct hbone_stream *st,

@@ -93,7 +93,8 @@ static void on_session_output_later(void *arg)
 {
 	struct hbone_tunnel *t = arg;
 
-	if (!t->later.loop && loop_timer_set(t->loop, &t->later, LATER_US) < 0)
+	if (t->state == TUNNEL_OPEN && !t->later.loop &&
+	    loop_timer_set(t->loop, &t->later, LATER_US) < 0)
 		on_session_output(t);
 }
 
@@ -351,6 +352,7 @@ static void on_close(struct loop_task *task)
 	t->session = hbone_session_free(t->session);
 	say_goodbye(t);
 	loop_timer_del(&t->timer);
+	loop_timer_del(&t->later);
 	loop_task_del(&t->flush);
 	loop_del(&t->watch);
 	buf_reset(&t->held);
@@ -374,7 +376,6 @@ int hbone_tunnel_new(const struct hbone_tunnel_config *config, struct hbone_tunn
 	t->loop = config->loop;
 	t->scratch = config->scratch;
 	t->is_server = config->is_server;
-	t->frames.left = config->is_server ? FRAMES_PREFACE : 0;
 	t->ops = config->ops;
 	t->arg = config->arg;
 	t->ping_interval_us =

@@ -3,16 +3,10 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "base/reserve.h"
 #include "hbone/tunnel_internal.h"
 #include "tls/identity.h"
-
-/* So long small frames are worked off at a time. Those that are left are held until the next turn
- * of the loop, and the others of the loop come between. The clock is looked at after PART bytes. */
-#define TURN_NS (100 * 1000ULL)
-#define PART    512
 
 /* rest() - once all that was read is worked off, count it, and read nothing for a while where it
  * was too many tiny frames. */
@@ -32,35 +26,6 @@ static void rest(struct hbone_tunnel *t)
 		(void)loop_timer_set(t->loop, &t->rest, rest_us);
 }
 
-static uint64_t clock_ns(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
-}
-
-/* work_off() - @p goes to the session, all of it or, where frames are small, as much as a turn has
- * time for. Return: how much; -errno. */
-static ssize_t work_off(struct hbone_tunnel *t, uint8_t *p, size_t n)
-{
-	bool is_whole = !pace_is_small(&t->pace) || !reserve_is_whole();
-	uint64_t end = is_whole ? 0 : clock_ns() + TURN_NS;
-	size_t at = 0;
-
-	while (at < n && t->state == TUNNEL_OPEN) {
-		size_t k = frames_part(&t->frames, p + at, n - at, is_whole ? n - at : PART);
-		int r = hbone_session_recv(t->session, p + at, k);
-
-		if (r < 0)
-			return r;
-		at += k;
-		if (!is_whole && clock_ns() >= end)
-			break;
-	}
-	return (ssize_t)at;
-}
-
 static void input_failed(struct hbone_tunnel *t, int error)
 {
 	/* GOAWAY with the reason is queued: try to get it out. */
@@ -72,13 +37,17 @@ static void input_failed(struct hbone_tunnel *t, int error)
 static bool take_plain(struct hbone_tunnel *t, size_t n)
 {
 	uint8_t *p = t->scratch->plain_in;
-	ssize_t done = buf_len(&t->held) == 0 ? work_off(t, p, n) : 0;
+	bool is_first = buf_len(&t->held) == 0;
+	ssize_t done = is_first ? hbone_session_recv_some(t->session, p, n) : 0;
+	int r = done < 0 ? (int)done : 0;
 
-	if (done >= 0 && (size_t)done < n && t->state == TUNNEL_OPEN)
-		done = buf_append(&t->held, p + done, n - (size_t)done);
-	if (done < 0)
-		input_failed(t, (int)done);
-	return done >= 0;
+	if (r == 0 && (size_t)done < n && t->state == TUNNEL_OPEN)
+		r = buf_append(&t->held, p + done, n - (size_t)done);
+	if (r == -ENOMEM && is_first && done >= 0)
+		r = hbone_session_recv(t->session, p + done, n - (size_t)done);
+	if (r < 0)
+		input_failed(t, r);
+	return r == 0;
 }
 
 /* take_input() - everything in the shared buffer goes through OpenSSL to the session; nothing may
@@ -135,7 +104,7 @@ void tunnel_more(struct loop_task *task)
 	ssize_t n;
 
 	scratch_forget_errors();
-	n = work_off(t, buf_head(&t->held), buf_len(&t->held));
+	n = hbone_session_recv_some(t->session, buf_head(&t->held), buf_len(&t->held));
 	if (n < 0) {
 		input_failed(t, (int)n);
 		return;

@@ -6,7 +6,6 @@
 
 #include "base/buf.h"
 #include "base/loop.h"
-#include "hbone/frames.h"
 #include "hbone/pace.h"
 #include "hbone/scratch.h"
 #include "hbone/tunnel.h"
@@ -53,9 +52,8 @@ struct hbone_tunnel {
 	uint64_t recv_us; /* when the peer was last heard of */
 	struct pace pace;
 	unsigned int reads; /* in this PING interval, up to TUNNEL_BUSY_READS */
-	struct frames frames;
-	size_t read;     /* bytes that pace has not heard of */
-	struct buf held; /* plain text that waits for the next turn; nothing is read meanwhile */
+	size_t read;        /* bytes that pace has not heard of */
+	struct buf held;    /* plain text that waits for the next turn; nothing is read meanwhile */
 	struct buf unsent;
 	char text[TUNNEL_TEXT_MAX];
 };

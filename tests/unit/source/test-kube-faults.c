@@ -36,12 +36,12 @@ static void a_server_restored_from_an_older_state_is_believed(void **state)
 /* The server does not answer until @f has tried in vain. */
 static void be_away(struct fixture *f)
 {
-	size_t watches = f->api.n_watches;
+	size_t lists = f->api.n_lists;
 
-	f->api.watch_status = 503;
+	f->api.list_status = 503;
 	fake_cut(&f->api);
-	UNTIL(f, f->api.n_watches == watches + 1);
-	f->api.watch_status = 200;
+	UNTIL(f, f->api.n_lists == lists + 1);
+	f->api.list_status = 200;
 }
 
 static void a_server_that_comes_back_with_an_older_state_is_listed_anew(void **state)
@@ -49,9 +49,9 @@ static void a_server_that_comes_back_with_an_older_state_is_listed_anew(void **s
 	struct fixture *f = *state;
 
 	synced_with(f, LIST("700", NS_LABEL("a", "600", "newer") "," NS("b", "650")));
-	f->api.pages[1] = LIST("20", NS_LABEL("a", "10", "older"));
+	f->api.pages[2] = LIST("20", NS_LABEL("a", "10", "older"));
 	be_away(f);
-	UNTIL(f, f->api.n_watches == 3);
+	UNTIL(f, f->api.n_watches == 2);
 	assert_non_null(strstr(f->api.last_watch, "resourceVersion=20"));
 	assert_true(has(f, "delete Namespace /b"));
 	memset(f->heard.text, 0, sizeof(f->heard.text));
@@ -65,10 +65,10 @@ static void a_server_that_is_past_what_was_seen_is_listed_anew(void **state)
 	struct fixture *f = *state;
 
 	synced_with(f, LIST("700", NS_LABEL("a", "600", "newer") "," NS("b", "650")));
-	f->api.pages[1] = LIST("900", NS_LABEL("a", "10", "older"));
+	f->api.pages[2] = LIST("900", NS_LABEL("a", "10", "older"));
 	be_away(f);
-	UNTIL(f, f->api.n_watches == 3);
-	assert_int_equal(f->api.n_lists, 2);
+	UNTIL(f, f->api.n_watches == 2);
+	assert_int_equal(f->api.n_lists, 3);
 	assert_non_null(strstr(f->api.last_watch, "resourceVersion=900"));
 	assert_int_equal(count_of(f->heard.text, "put Namespace /a\n"), 2);
 	assert_true(has(f, "delete Namespace /b"));
@@ -92,7 +92,7 @@ static void gone_as_an_answer_lists_anew(void **state)
 	f->api.pages[1] = LIST("90", NS("c", "80"));
 	synced_with(f, LIST("7", NS("a", "3")));
 	f->api.watch_status = 410;
-	fake_cut(&f->api);
+	fake_end(&f->api);
 	UNTIL(f, f->api.n_watches == 2);
 	f->api.watch_status = 200;
 	UNTIL(f, f->api.n_watches == 3);

@@ -310,8 +310,9 @@ static void on_watch_end(void *arg, const struct kube_answer *a)
 	if (has_lasted && a->status == 200)
 		w->backoff_us = BACKOFF_MIN_US;
 	/* It may have been restored meanwhile from an older state, and be past where we are by now:
-	 * no watch tells of what was undone, a list does. */
-	if (a->status != 200 && (a->error || a->status >= 500))
+	 * no watch tells of what was undone, a list does. A stream that was cut is no better: the
+	 * next one may have waited for the server to come back. */
+	if (a->error || a->status >= 500)
 		start_over(w);
 	kube_frames_reset(&w->frames);
 	if (a->error == 0 && a->status == 200) {
@@ -329,7 +330,6 @@ static void on_watch_end(void *arg, const struct kube_answer *a)
 	case -EMSGSIZE:
 	case -EREMOTEIO:
 	case -ENOMEM:
-		start_over(w);
 		retry(w);
 		return;
 	case 0:

@@ -82,8 +82,8 @@ static void a_change_of_bookkeeping_is_none(void **state)
 	assert_string_equal(f->heard.text, "put Namespace /a\nput Namespace /z\n");
 }
 
-/* Whoever is there when it is open again may have been restored from an older state, and be past where
- * it was cut. */
+/* Whoever is there when it is open again may have been restored from an older state, and be past
+ * where it was cut. */
 static void a_cut_watch_is_listed_anew(void **state)
 {
 	struct fixture *f = *state;

@@ -13,9 +13,11 @@
 /* What is known of one service: itself, and who serves it. */
 struct group {
 	const struct resource *service; /* NULL: not there (yet) */
-	size_t others_healthy;          /* endpoints that only ztunnel can reach, */
-	size_t others;                  /* the unhealthy ones too */
-	const struct resource **here;   /* pods of this node */
+	struct {
+		size_t healthy;       /* endpoints that only ztunnel can reach, */
+		size_t all;           /* the unhealthy ones too */
+	} others, others_near;        /* anywhere; on this node */
+	const struct resource **here; /* pods of this node */
 	size_t here_count;
 	bool is_lost; /* memory did not suffice: nothing is known for sure any more */
 };
@@ -58,7 +60,7 @@ static void group_drop_if_empty(struct frontends *f, const char *key)
 {
 	struct group *g = group_find(f, key);
 
-	if (!g || g->service || g->others || g->here_count || g->is_lost)
+	if (!g || g->service || g->others.all || g->here_count || g->is_lost)
 		return;
 	(void)map_del_str(f->groups, key);
 	group_free(g);
@@ -71,6 +73,20 @@ static bool is_here(const struct frontends *f, const struct resource *w)
 	return w->is_hbone && !w->has_waypoint && w->addr_count > 0 && streq(w->node, f->node);
 }
 
+/* others_count() - @by: 1 or -1. */
+static void others_count(const struct frontends *f, struct group *g, const struct resource *w,
+			 int by)
+{
+	size_t n = (size_t)by;
+
+	g->others.all += n;
+	g->others.healthy += w->is_healthy ? n : 0;
+	if (!streq(w->node, f->node))
+		return;
+	g->others_near.all += n;
+	g->others_near.healthy += w->is_healthy ? n : 0;
+}
+
 static void group_join(const struct frontends *f, struct group *g, const struct resource *w)
 {
 	const struct resource **here;
@@ -78,8 +94,7 @@ static void group_join(const struct frontends *f, struct group *g, const struct 
 	if (w->capacity == 0)
 		return;
 	if (!is_here(f, w)) {
-		g->others++;
-		g->others_healthy += w->is_healthy;
+		others_count(f, g, w, 1);
 		return;
 	}
 	here = realloc(g->here, (g->here_count + 1) * sizeof(struct resource *));
@@ -96,8 +111,7 @@ static void group_leave(const struct frontends *f, struct group *g, const struct
 	if (w->capacity == 0)
 		return;
 	if (!is_here(f, w)) {
-		g->others--;
-		g->others_healthy -= w->is_healthy;
+		others_count(f, g, w, -1);
 		return;
 	}
 	for (size_t i = 0; i < g->here_count; i++) {
@@ -152,8 +166,9 @@ static bool group_is_fit(const struct group *g)
 	if (!s || g->is_lost || s->has_waypoint || s->is_passthrough || s->is_namespace_only)
 		return false;
 	if (s->is_node_first)
-		return g->here_count > 0;
-	return (s->is_allow_unhealthy ? g->others : g->others_healthy) == 0;
+		return g->here_count > 0 &&
+		       (s->is_allow_unhealthy ? g->others_near.all : g->others_near.healthy) == 0;
+	return (s->is_allow_unhealthy ? g->others.all : g->others.healthy) == 0;
 }
 
 /* Return: false when an endpoint could not be taken in, and so none is. */

@@ -216,6 +216,28 @@ static void test_the_node_first_ignores_the_others(void **state)
 	assert_int_equal(shown.count, 1);
 }
 
+/* One of this node that is in no mesh is as near: a choice without it would never reach it. */
+static void test_the_node_first_counts_all_of_the_node(void **state)
+{
+	struct resource s = service();
+	struct end a, b;
+
+	s.is_node_first = true;
+	end_init(&a, 1, "n1");
+	end_init(&b, 2, "n1");
+	b.r.is_hbone = false;
+	put(*state, "demo/web", &s);
+	put(*state, "a", &a.r);
+	assert_true(is_shown);
+	put(*state, "b", &b.r);
+	assert_false(is_shown);
+	frontends_replace(*state, "b", &b.r, NULL);
+	b.r.is_healthy = false;
+	put(*state, "b", &b.r);
+	assert_true(is_shown);
+	assert_int_equal(shown.count, 1);
+}
+
 static void test_what_only_ztunnel_can_do_is_not_shown(void **state)
 {
 	struct resource waypoint = service(), passthrough = service(), hidden = service(),
@@ -314,6 +336,7 @@ int main(void)
 		TEST(test_a_draining_endpoint_goes),
 		TEST(test_weights_add_up),
 		TEST(test_the_node_first_ignores_the_others),
+		TEST(test_the_node_first_counts_all_of_the_node),
 		TEST(test_what_only_ztunnel_can_do_is_not_shown),
 		TEST(test_affinity_needs_a_single_endpoint),
 		TEST(test_a_vip_of_two_services_is_left_to_ztunnel),

@@ -92,10 +92,10 @@ static const char *opened_by(const struct state *s, const struct pod *src,
 {
 	const struct workload *from = workload_of(s, src);
 
-	if (ask->open == ZDS_OPEN_LEFT_NAMELESS)
-		return NULL;
 	if (ask->open == ZDS_OPEN_LEFT)
 		return identity_of(state_workload_by_addr(s, &ask->src));
+	if (ask->open != ZDS_OPEN_LIVE || !src)
+		return NULL;
 	if (from ||
 	    spiffe_format(at->app->trust_domain, src->namespace_, src->service_account, id) < 0)
 		return identity_of(from);

@@ -34,6 +34,7 @@
 struct question {
 	struct cv_verdict_key key;
 	struct cv_addr src;
+	uint64_t open; /* enum zds_open */
 };
 
 struct direct {
@@ -149,7 +150,7 @@ static void ask(struct direct *d, const struct cv_verdict_key *key, const struct
 				.generation = d->generation,
 				.dst = {.addr = about->dst, .port = key->port},
 				.open = about->open};
-	struct question is = {.key = *key}, *copy;
+	struct question is = {.key = *key, .open = about->open}, *copy;
 
 	if (key->src_cookie == CV_SRC_ANYONE || about->open)
 		is.src = q.src = about->src;
@@ -259,6 +260,10 @@ struct check {
 static bool is_about(const struct zds_verdict *v, const struct cv_tuple *t,
 		     const struct cv_direct *c)
 {
+	bool is_nameless = c->flags & CV_DIRECT_SELF_GIVEN;
+
+	if (v->open >= ZDS_OPEN_LEFT && is_nameless != (v->open == ZDS_OPEN_LEFT_NAMELESS))
+		return false;
 	return c->src_cookie == v->src_cookie && c->dst_cookie == v->dst_cookie &&
 	       t->remote_port == v->dst.port &&
 	       (!v->is_of_src || cv_addr_equal(&t->local, &v->src));
@@ -340,7 +345,7 @@ void direct_verdict(struct direct *d, const struct zds_verdict *v)
 {
 	struct cv_verdict_key key = {
 		.src_cookie = v->src_cookie, .dst_cookie = v->dst_cookie, .port = v->dst.port};
-	struct question is = {.key = key, .src = v->src};
+	struct question is = {.key = key, .src = v->src, .open = v->open};
 
 	/* Asked before something changed: the answer may be about what was. */
 	if (v->generation != d->generation)

@@ -551,6 +551,9 @@ int enrolment_recapture(struct enrolment *e, bool has_dns)
 	enrolment_guard(e);
 	e->entry.flags &= ~EXTRA_FLAGS;
 	e->entry.flags |= CV_POD_CAPTURE | (has_dns ? CV_POD_DNS : 0) | flags_extra(e);
+	/* Before anything goes direct: it would be taken for from an address that is not the pod's
+	 * own. */
+	locals_put(e);
 	r = datapath_pod_set(e->ctx->datapath, e->cookie, &e->entry);
 	if (r < 0)
 		return r;

@@ -32,6 +32,8 @@ struct fixture {
 	struct hbone_tunnel *server;
 	struct hbone_stream stream;
 	struct hbone_stream other;
+	struct hbone_stream *more; /* of the ids from 5 on */
+	size_t n_more;
 	size_t received;
 	bool is_ended;
 	bool is_silent; /* CONNECTs have no answer yet */
@@ -69,8 +71,11 @@ static void on_eof(struct hbone_stream *st)
 	container_of(st, struct fixture, stream)->is_ended = true;
 }
 
+static unsigned int closed; /* streams, in this test */
+
 static void on_stream_close(struct hbone_stream *st, uint32_t code)
 {
+	closed++;
 }
 
 static const struct hbone_stream_ops stream_ops = {NULL, on_read, on_data, on_eof, on_stream_close};
@@ -86,6 +91,9 @@ static int on_connect(void *arg, int32_t id, const struct hbone_head *head)
 {
 	struct fixture *f = arg;
 	struct hbone_stream *st = id == 1 ? &f->stream : &f->other;
+
+	if (id >= 5)
+		st = &f->more[f->n_more++];
 
 	assert_int_equal(hbone_stream_bind(hbone_tunnel_session(f->server), st,
 					   id == 1 ? &stream_ops : &other_ops, id),
@@ -167,6 +175,7 @@ static int setup(void **state)
 	struct fixture *f = calloc(1, sizeof(*f));
 	int large = 4 * 1024 * 1024, fds[2];
 
+	closed = 0;
 	assert_non_null(f);
 	f->client_id = certs_identity(root, CLIENT);
 	f->server_id = certs_identity(root, SERVER);
@@ -366,6 +375,36 @@ static void a_tunnel_may_be_closed_amid_what_it_has_read(void **state)
 }
 
 /* What is answered after the tunnel has failed, in the same turn, has nobody to go to. */
+/* Nobody else has to wait until all streams of a tunnel that ends are closed. */
+static void a_turn_closes_a_few_streams(void **state)
+{
+	enum { STREAMS = 9 };
+	struct hbone_stream *many = calloc(STREAMS, sizeof(*many));
+	struct fixture *f = *state;
+	uint8_t head[] = "\0\0\x0e\1\4\0\0\0\3\x02\x07"
+			 "CONNECT\x01\x03"
+			 "a:1";
+
+	assert_non_null(many);
+	f->more = many;
+	for (int i = 0; i < STREAMS; i++) {
+		head[8] = (uint8_t)(5 + 2 * i);
+		client_write(f, head, sizeof(head) - 1);
+	}
+	for (int i = 0; i < TURNS && f->n_more < STREAMS; i++)
+		assert_int_equal(loop_run_once(f->loop, 5), 0);
+	assert_int_equal(f->n_more, STREAMS);
+	hbone_tunnel_close(f->server, -ECANCELED, "enough");
+	assert_int_equal(loop_run_once(f->loop, 5), 0);
+	assert_int_equal(closed, 4);
+	assert_false(f->is_closed);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(loop_run_once(f->loop, 5), 0);
+	assert_true(f->is_closed);
+	assert_int_equal(closed, STREAMS + 1);
+	free(many);
+}
+
 static void an_answer_to_a_tunnel_that_is_closing_goes_nowhere(void **state)
 {
 	struct fixture *f = *state;
@@ -527,6 +566,7 @@ int main(void)
 		T(what_came_before_a_goodbye_is_worked_off_first),
 		T(parts_of_a_read_are_one_read_to_pace),
 		T(a_tunnel_may_be_closed_amid_what_it_has_read),
+		T(a_turn_closes_a_few_streams),
 		T(an_answer_to_a_tunnel_that_is_closing_goes_nowhere),
 		T(a_turn_has_many_bytes_of_large_frames),
 		T(what_was_large_may_become_small),

@@ -2,11 +2,11 @@
 /* calm - how much a peer may make us do for nothing before it loses the connection. */
 #include "hbone/session_internal.h"
 
-/* Streams that a client may reset before they were answered, requests that are no CONNECT, streams
- * past the limit, frames that are wrong for their stream. Each stream that is answered earns one
- * back; what the others made us do was for nothing. What is left is whole again with each PING of
- * ours: clients that give up waiting for an application that hangs, some seconds for each of the
- * streams that a tunnel has, are slower than that. */
+/* Streams that a client may reset before it can have seen their answer, requests that are no
+ * CONNECT, streams past the limit, frames that are wrong for their stream. Each stream that is
+ * answered earns one back; what the others made us do was for nothing. What is left is whole again
+ * with each PING of ours: clients that give up waiting for an application that hangs, some seconds
+ * for each of the streams that a tunnel has, are slower than that. */
 #define CALM_MAX 500
 /* A frame that is wrong for its stream counts so often: no race of two honest ends makes one, and
  * what its stream earned by its answer does not pay for it. */

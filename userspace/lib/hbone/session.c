@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,6 +43,7 @@ void session_link(struct hbone_session *s, struct hbone_stream *st,
 	st->is_talking = false;
 	st->answered_in = 0;
 	st->heard_in = 0;
+	st->opened_in = s->read_nr;
 	list_add_tail(&s->streams, &st->_link);
 	s->stream_count++;
 }
@@ -161,11 +163,17 @@ static void on_end_stream(struct hbone_session *s, int32_t id)
 		st->ops->on_eof(st);
 }
 
+/* on_reset() - of a stream whose request and end came in one read nobody can have seen the answer,
+ * and it earned nothing. */
 static void on_reset(struct hbone_session *s, int32_t id)
 {
 	const struct hbone_stream *st = session_stream(s, id);
+	bool is_unseen = st && (!st->is_answered || st->opened_in == s->read_nr);
 
-	if (s->is_server && st && !st->is_answered)
+	if (!s->is_server || !is_unseen)
+		return;
+	session_lose_calm(s);
+	if (st->is_answered)
 		session_lose_calm(s);
 }
 
@@ -394,17 +402,24 @@ void hbone_session_lost(struct hbone_session *s, uint32_t code)
 		s->lost_code = code;
 }
 
-struct hbone_session *hbone_session_free(struct hbone_session *s)
+bool hbone_session_close_some(struct hbone_session *s, unsigned int n)
 {
-	if (!s)
-		return NULL;
-	while (!list_is_empty(&s->streams)) {
+	for (; n > 0 && !list_is_empty(&s->streams); n--) {
 		struct hbone_stream *st = list_entry(s->streams.next, struct hbone_stream, _link);
 
 		(void)nghttp2_session_set_stream_user_data(s->h2, st->id, NULL);
 		session_unlink(s, st);
 		st->ops->on_close(st, s->lost_code);
 	}
+	return !list_is_empty(&s->streams);
+}
+
+struct hbone_session *hbone_session_free(struct hbone_session *s)
+{
+	if (!s)
+		return NULL;
+	while (hbone_session_close_some(s, UINT_MAX))
+		;
 	nghttp2_session_del(s->h2);
 	free(s);
 	return NULL;

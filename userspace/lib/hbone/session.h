@@ -76,6 +76,7 @@ struct hbone_stream {
 	bool is_talking;    /* server: DATA has come */
 	uint32_t answered_in; /* server: hbone_session.recv_nr when it was answered within recv */
 	uint32_t heard_in;    /* hbone_session.read_nr when DATA came last */
+	uint32_t opened_in;   /* and when it began */
 	struct list _link;    /* in the session's list */
 };
 
@@ -104,6 +105,9 @@ _must_check_ int hbone_session_new(bool is_server, const struct hbone_session_op
 				   struct hbone_session **ret);
 /** hbone_session_lost() - what streams will be told when the session is freed. @s: or NULL. */
 void hbone_session_lost(struct hbone_session *s, uint32_t code);
+/** hbone_session_close_some() - of a session that is lost: close @n streams, as
+ * hbone_session_free(). Return: there are more. */
+bool hbone_session_close_some(struct hbone_session *s, unsigned int n);
 /** hbone_session_free() - closes every stream first (on_close with HBONE_INTERNAL_ERROR, or
  * what hbone_session_lost() said). Takes NULL. Return: NULL. */
 struct hbone_session *hbone_session_free(struct hbone_session *s);

@@ -14,6 +14,9 @@
 #define UNSENT_MAX (SCRATCH_CIPHER_MAX + 1024 * 1024)
 /* Buffers filled and written per turn, so that one busy tunnel does not starve the loop. */
 #define ROUNDS_MAX 4
+/* Streams of a tunnel from a peer that end with it in one turn: an application's connection takes
+ * as long to close as some messages, and a peer may have 200 of them in each of many tunnels. */
+#define CLOSES_MAX 4
 /* An answer that nobody waits for goes along with what comes within this time. */
 #define LATER_US (10 * 1000ULL)
 /* Control frames that may wait for a peer that does not read before we stop reading from it. */
@@ -349,6 +352,11 @@ static void on_close(struct loop_task *task)
 {
 	struct hbone_tunnel *t = container_of(task, struct hbone_tunnel, close);
 
+	if (t->is_server && t->session && !t->is_abandoned &&
+	    hbone_session_close_some(t->session, CLOSES_MAX)) {
+		loop_task_queue(t->loop, &t->close);
+		return;
+	}
 	t->session = hbone_session_free(t->session);
 	say_goodbye(t);
 	loop_timer_del(&t->timer);

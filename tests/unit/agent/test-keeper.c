@@ -222,7 +222,7 @@ static void nor_is_a_watch_that_is_cut(void **state)
 
 	f->kube.api.watch_status = f->kube.api.list_status = 403;
 	fake_cut(&f->kube.api);
-	UNTIL(&f->kube, f->kube.api.n_watches > 1);
+	UNTIL(&f->kube, f->kube.api.n_lists > 1);
 	assert_false(has_left_refused(f));
 }
 

@@ -100,9 +100,8 @@ static bool is_small(const struct hbone_session *s, const uint8_t *p, size_t n)
 }
 
 /* feed_parts() - Return: how much of @p is worked off; -errno. */
-static ssize_t feed_parts(struct hbone_session *s, const uint8_t *p, size_t n)
+static ssize_t feed_parts(struct hbone_session *s, const uint8_t *p, size_t n, bool is_whole)
 {
-	bool is_whole = n <= PART || !is_small(s, p, n) || !reserve_is_whole();
 	uint64_t end = is_whole ? 0 : clock_ns() + TIME_NS;
 	size_t at = 0;
 
@@ -119,12 +118,12 @@ static ssize_t feed_parts(struct hbone_session *s, const uint8_t *p, size_t n)
 	return (ssize_t)at;
 }
 
-ssize_t hbone_session_recv_some(struct hbone_session *s, uint8_t *p, size_t n)
+static ssize_t hear(struct hbone_session *s, uint8_t *p, size_t n, bool is_whole)
 {
 	ssize_t r;
 
 	s->is_receiving = true;
-	r = feed_parts(s, p, n);
+	r = feed_parts(s, p, n, is_whole);
 	session_gather_flush(s);
 	s->is_receiving = false;
 	if (s->waiting > 0)
@@ -141,14 +140,14 @@ ssize_t hbone_session_recv_some(struct hbone_session *s, uint8_t *p, size_t n)
 	return r;
 }
 
+ssize_t hbone_session_recv_some(struct hbone_session *s, uint8_t *p, size_t n)
+{
+	return hear(s, p, n, n <= PART || !is_small(s, p, n) || !reserve_is_whole());
+}
+
 int hbone_session_recv(struct hbone_session *s, uint8_t *p, size_t n)
 {
-	for (size_t at = 0; at < n;) {
-		ssize_t r = hbone_session_recv_some(s, p + at, n - at);
+	ssize_t r = hear(s, p, n, true);
 
-		if (r < 0)
-			return (int)r;
-		at += (size_t)r;
-	}
-	return 0;
+	return r < 0 ? (int)r : 0;
 }

@@ -2,9 +2,9 @@
 /* What a session hears: frames, in parts where they are small, and the DATA of one stream together.
  */
 #include <errno.h>
-#include <time.h>
 
 #include "base/reserve.h"
+#include "base/str.h"
 #include "hbone/session_internal.h"
 
 /* To move so many bytes costs less than a piece of their own in what is handed over. */
@@ -12,7 +12,7 @@
 /* Bytes of a frame, on average, below which what frames cost is their number. They are worked off
  * for so long at a time; the clock is looked at after PART bytes. */
 #define SMALL   128
-#define TIME_NS (100 * 1000ULL)
+#define TIME_US 100
 #define PART    128
 
 void session_gather_flush(struct hbone_session *s)
@@ -75,14 +75,6 @@ void session_hear_data(nghttp2_session_callbacks *c)
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_data_chunk);
 }
 
-static uint64_t clock_ns(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
-}
-
 static int feed(struct hbone_session *s, const uint8_t *p, size_t n)
 {
 	ssize_t r = nghttp2_session_mem_recv(s->h2, p, n);
@@ -102,7 +94,7 @@ static bool is_small(const struct hbone_session *s, const uint8_t *p, size_t n)
 /* feed_parts() - Return: how much of @p is worked off; -errno. */
 static ssize_t feed_parts(struct hbone_session *s, const uint8_t *p, size_t n, bool is_whole)
 {
-	uint64_t end = is_whole ? 0 : clock_ns() + TIME_NS;
+	uint64_t end = is_whole ? 0 : now_monotonic_us() + TIME_US;
 	size_t at = 0;
 
 	while (at < n) {
@@ -112,7 +104,7 @@ static ssize_t feed_parts(struct hbone_session *s, const uint8_t *p, size_t n, b
 		if (r < 0)
 			return r;
 		at += k;
-		if (!is_whole && n - at <= HBONE_LEFT_MAX && clock_ns() >= end)
+		if (!is_whole && n - at <= HBONE_LEFT_MAX && now_monotonic_us() >= end)
 			break;
 	}
 	return (ssize_t)at;

@@ -151,12 +151,7 @@ void dial_wait_cancel(struct dial_wait *w)
 		w->fd = close_fd(w->fd);
 }
 
-static bool is_in_list(const struct list *l)
-{
-	return l->next && !list_is_empty(l);
-}
-
 bool dial_wait_is_on(const struct dial_wait *w)
 {
-	return is_in_list(&w->link) || is_in_list(&w->work.link);
+	return list_is_in(&w->link) || list_is_in(&w->work.link);
 }

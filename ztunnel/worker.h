@@ -113,7 +113,7 @@ void state_wait_cancel(struct state_wait *wait);
 
 static inline bool state_wait_is_waiting(const struct state_wait *wait)
 {
-	return wait->link.next && !list_is_empty(&wait->link);
+	return list_is_in(&wait->link);
 }
 
 /** worker_prepare() - make what it needs. @w zeroed but for index, count, poll_us, all, main_inbox,

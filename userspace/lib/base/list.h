@@ -42,6 +42,12 @@ static inline void list_add(struct list *head, struct list *n)
 	list_add_tail(head->next, n);
 }
 
+/** list_is_in() - is @n in a list? False of one that is zeroed or was taken out. */
+static inline bool list_is_in(const struct list *n)
+{
+	return n->next && !list_is_empty(n);
+}
+
 /** list_del() - take @n out and leave it an empty list, so that a second list_del() is harmless. */
 static inline void list_del(struct list *n)
 {

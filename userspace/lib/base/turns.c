@@ -64,7 +64,7 @@ void turns_wait(struct turns *t, struct turn_work *w)
 
 bool turn_work_cancel(struct turn_work *w)
 {
-	if (!w->link.next || list_is_empty(&w->link))
+	if (!list_is_in(&w->link))
 		return false;
 	list_del(&w->link);
 	w->turns->count--;

@@ -208,7 +208,7 @@ static void changes_send(struct parent *p)
 	static const enum xds_type order[] = {XDS_AUTHORIZATION, XDS_ADDRESS};
 
 	for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
-		const struct resources *store = &p->stores[order[i]];
+		struct resources *store = &p->stores[order[i]];
 		const struct resource_entry *e = resources_after(store, p->sent_seq[order[i]]);
 
 		for (; e; e = resources_next(store, e))

@@ -4,6 +4,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -101,6 +102,34 @@ static void a_removed_one_may_come_back(void **state)
 	resources_clear(&s);
 }
 
+/* Whoever goes through all of it in parts, others between them, and what it stands at goes. */
+static void each_place_is_found_from_any_other(void **state)
+{
+	struct resources s;
+	char name[8];
+
+	assert_int_equal(resources_init(&s), 0);
+	for (int i = 1; i <= 64; i++) {
+		(void)snprintf(name, sizeof(name), "%d", i);
+		set(&s, name, "1");
+	}
+	for (uint64_t from = 0; from < 64; from++)
+		for (uint64_t seq = 0; seq < 64; seq++) {
+			assert_int_equal(resources_after(&s, from)->seq, from + 1);
+			assert_int_equal(resources_after(&s, seq)->seq, seq + 1);
+		}
+	assert_int_equal(resources_after(&s, 31)->seq, 32);
+	set(&s, "32", "2");
+	assert_int_equal(resources_after(&s, 31)->seq, 33);
+	assert_string_equal(resources_after(&s, 64)->name, "32");
+	resources_remove(&s, "40");
+	assert_int_equal(resources_after(&s, 65)->seq, 66);
+	resources_forget(&s, 66);
+	assert_int_equal(resources_after(&s, 39)->seq, 41);
+	assert_null(resources_after(&s, 66));
+	resources_clear(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -109,6 +138,7 @@ int main(void)
 		cmocka_unit_test(walks_in_order_of_change),
 		cmocka_unit_test(remembers_removals_until_told),
 		cmocka_unit_test(a_removed_one_may_come_back),
+		cmocka_unit_test(each_place_is_found_from_any_other),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,6 +21,8 @@ int resources_init(struct resources *s)
 
 static void entry_free(struct resources *s, struct resource_entry *e)
 {
+	if (s->near == e)
+		s->near = NULL;
 	list_del(&e->link);
 	list_del(&e->removed_link);
 	(void)map_del_str(s->by_name, e->name);
@@ -138,19 +140,36 @@ struct resource_entry *resources_get(const struct resources *s, const char *name
 	return map_get_str(s->by_name, name);
 }
 
-struct resource_entry *resources_after(const struct resources *s, uint64_t seq)
+static bool is_after(const struct list *l, uint64_t seq)
 {
-	struct resource_entry *first = NULL;
+	return list_entry(l, struct resource_entry, link)->seq > seq;
+}
 
-	/* from the newest: what a client lacks is mostly little */
-	for (struct list *l = s->entries.prev; l != &s->entries; l = l->prev) {
-		struct resource_entry *e = list_entry(l, struct resource_entry, link);
+/* Where to look from: a client mostly lacks what is newest, or all, which goes to it in parts. */
+static struct list *look_from(struct resources *s, uint64_t seq)
+{
+	const struct resource_entry *near = s->near;
+	uint64_t far = s->seq - MIN(seq, s->seq);
 
-		if (e->seq <= seq)
-			break;
-		first = e;
-	}
-	return first;
+	if (seq == 0)
+		return &s->entries;
+	if (near && MAX(near->seq, seq) - MIN(near->seq, seq) < far)
+		return &s->near->link;
+	return s->entries.prev;
+}
+
+struct resource_entry *resources_after(struct resources *s, uint64_t seq)
+{
+	struct list *l = look_from(s, seq);
+
+	while (l != &s->entries && is_after(l, seq))
+		l = l->prev;
+	while (l->next != &s->entries && !is_after(l->next, seq))
+		l = l->next;
+	if (l->next == &s->entries)
+		return NULL;
+	s->near = list_entry(l->next, struct resource_entry, link);
+	return s->near;
 }
 
 struct resource_entry *resources_next(const struct resources *s, const struct resource_entry *e)

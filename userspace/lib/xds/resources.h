@@ -32,7 +32,8 @@ struct resources {
 	EVP_MD_CTX *digest; /* of one version after the other */
 	struct map *by_name;
 	struct list entries, removed;
-	uint64_t seq; /* of the last change */
+	struct resource_entry *near; /* what resources_after() found last; NULL: nothing, or gone */
+	uint64_t seq;                /* of the last change */
 	size_t n_live;
 };
 
@@ -50,8 +51,9 @@ _must_check_ int resources_set(struct resources *s, const char *name, const void
 void resources_remove(struct resources *s, const char *name);
 /** resources_get() - Return: borrowed, removed ones too; NULL: unknown. */
 struct resource_entry *resources_get(const struct resources *s, const char *name);
-/** resources_after() - the first entry that changed after @seq. Return: borrowed; NULL: none. */
-struct resource_entry *resources_after(const struct resources *s, uint64_t seq);
+/** resources_after() - the first entry that changed after @seq: quick for what is new, and for who
+ * goes through all of it in parts. Return: borrowed; NULL: none. */
+struct resource_entry *resources_after(struct resources *s, uint64_t seq);
 /** resources_next() - the one that changed after @e. Return: borrowed; NULL: @e is the last. */
 struct resource_entry *resources_next(const struct resources *s, const struct resource_entry *e);
 /** resources_forget() - free removed entries up to and including @seq: everybody has been told. */

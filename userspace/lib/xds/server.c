@@ -133,7 +133,7 @@ static void sub_note_change(struct stream *st, enum xds_type type)
 
 static int sub_push(struct stream *st, enum xds_type type)
 {
-	const struct resources *store = &st->server->stores[type];
+	struct resources *store = &st->server->stores[type];
 	const struct sub_source from = {type, store, &st->server->index, st->node_name};
 	struct batch *b = st->server->batch;
 	struct sub *sub = &st->subs[type];

@@ -67,7 +67,7 @@ static int add_wanted(struct batch *b, struct sub *sub, const struct resource_en
 }
 
 /* What changed and the client wants, then what it is owed an answer to. */
-static int fill_wanted(struct batch *b, struct sub *sub, const struct resources *store,
+static int fill_wanted(struct batch *b, struct sub *sub, struct resources *store,
 		       const struct address_index *ix)
 {
 	struct resource_entry *e;
@@ -98,7 +98,7 @@ static int fill_wanted(struct batch *b, struct sub *sub, const struct resources 
 
 int sub_fill(struct sub *sub, struct batch *b, const struct sub_source *from)
 {
-	const struct resources *store = from->store;
+	struct resources *store = from->store;
 	struct resource_entry *e;
 	int r = 0;
 

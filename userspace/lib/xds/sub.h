@@ -39,7 +39,7 @@ bool sub_is_behind(const struct sub *sub, const struct resources *store);
 /** struct sub_source - where it is filled from. All borrowed. */
 struct sub_source {
 	enum xds_type type;
-	const struct resources *store;     /* of this type */
+	struct resources *store;           /* of this type */
 	const struct address_index *index; /* for a client that asks by name */
 	const char *node;                  /* the client's */
 };

@@ -11,7 +11,6 @@
 #include "base/map.h"
 
 #define MIN_SLOTS 16
-#define DIGITS    "0123456789abcdef"
 
 /* Linear probing. The fingerprint is also where a slot is at home: a table of 2^32 slots would be
  * the largest. */
@@ -63,11 +62,21 @@ static int room_make(struct versions *v)
 	return 0;
 }
 
+/* Return: 16 digits as a number; 0: it is something else. */
 static uint64_t version_parse(const char *text)
 {
-	if (strlen(text) != VERSION_TEXT_SIZE - 1 || strspn(text, DIGITS) != VERSION_TEXT_SIZE - 1)
-		return 0;
-	return strtoull(text, NULL, 16);
+	uint64_t value = 0;
+	size_t n;
+
+	for (n = 0; n < VERSION_TEXT_SIZE && text[n]; n++) {
+		if (text[n] >= '0' && text[n] <= '9')
+			value = value << 4 | (uint64_t)(text[n] - '0');
+		else if (text[n] >= 'a' && text[n] <= 'f')
+			value = value << 4 | (uint64_t)(text[n] - 'a' + 10);
+		else
+			return 0;
+	}
+	return n == VERSION_TEXT_SIZE - 1 ? value : 0;
 }
 
 int versions_set(struct versions *v, const char *name, const char *version)

@@ -47,10 +47,16 @@ void state_builder_del_pod(struct state_builder *b, const char *uid)
 int state_addr_change(struct state_builder *b, const struct cv_addr *addr,
 		      const struct reflist_edit *edit)
 {
-	struct workload *old = several_at(hamt_get(b->t.addrs, addr, sizeof(*addr)), 0);
+	void *there = hamt_get(b->t.addrs, addr, sizeof(*addr));
+	struct workload *old = several_at(there, 0);
 	const struct workload *now;
 	int r;
 
+	/* most come to an address that nobody has */
+	if (!there && edit->added) {
+		b->policy_generation += state_is_here(b, edit->added);
+		return hamt_put(b->t.addrs, addr, sizeof(*addr), edit->added);
+	}
 	if (old)
 		old = workload_ref(old);
 	r = several_change(b->t.addrs, addr, sizeof(*addr), edit);

@@ -9,6 +9,7 @@
 #include "userspace/lib/xds/node.pb-c.h"
 #include "userspace/lib/xds/workload.pb-c.h"
 #include "xds/types.h"
+#include "xds/unpack.h"
 #include "ztunnel/arena.h"
 #include "ztunnel/decode_internal.h"
 #include "ztunnel/node_port.h"
@@ -18,6 +19,8 @@
 #define V4_MAPPED_BITS 96
 #define ROUNDING       32 /* of arrays of several kinds in one arena */
 #define KEY_MAX        (64u * 1024 * 1024)
+/* Small enough for malloc()'s quickest lists; an address takes one or two. */
+#define UNPACK_BLOCK 1000
 
 int decode_fail(struct decoder *d, const char *field, const char *what)
 {
@@ -102,6 +105,11 @@ const ProtobufCBinaryData *decode_extension(size_t n, Istio__Workload__Extension
 	return NULL;
 }
 
+int decode_unread(struct decoder *d, const char *what)
+{
+	return d->unpack->is_short ? -ENOMEM : decode_fail(d, "extensions", what);
+}
+
 static int decode_node_ports(struct decoder *d, const Culvert__Node__Service *x,
 			     struct service_def *s)
 {
@@ -132,17 +140,14 @@ static int decode_service_extension(struct decoder *d, const Istio__Workload__Se
 
 	if (!bytes)
 		return 0;
-	x = culvert__node__service__unpack(NULL, bytes->len, bytes->data);
+	x = culvert__node__service__unpack(&d->unpack->memory, bytes->len, bytes->data);
 	if (!x)
-		return decode_fail(d, "extensions", "not a culvert.node.Service");
+		return decode_unread(d, "not a culvert.node.Service");
 	s->is_sticky = x->affinity_seconds > 0;
 	s->is_open = x->is_open;
 	s->visible_to_count = x->n_visible_to;
 	r = decode_texts(d, x->n_visible_to, x->visible_to, &s->visible_to);
-	if (r == 0)
-		r = decode_node_ports(d, x, s);
-	culvert__node__service__free_unpacked(x, NULL);
-	return r;
+	return r == 0 ? decode_node_ports(d, x, s) : r;
 }
 
 static int decode_vips(struct decoder *d, const Istio__Workload__Service *m, struct service_def *s)
@@ -317,11 +322,16 @@ struct decode_tables *decode_tables_free(struct decode_tables *t)
 int decode_address(struct decode_tables *t, const void *packed, size_t len,
 		   struct decoded_address *ret, char *err, size_t err_size)
 {
-	struct decoder d = {.tables = t, .err = err, .err_size = err_size};
+	_cleanup_(unpack_resetp) struct unpack unpack;
+	struct decoder d = {.tables = t, .unpack = &unpack, .err = err, .err_size = err_size};
 	struct decoded_address out = {0};
-	Istio__Workload__Address *m = istio__workload__address__unpack(NULL, len, packed);
+	Istio__Workload__Address *m;
 	int r;
 
+	unpack_init(&unpack, UNPACK_BLOCK);
+	m = istio__workload__address__unpack(&unpack.memory, len, packed);
+	if (!m && unpack.is_short)
+		return -ENOMEM;
 	if (!m) {
 		(void)snprintf(err, err_size, "not an istio.workload.Address");
 		return -EBADMSG;
@@ -337,7 +347,6 @@ int decode_address(struct decode_tables *t, const void *packed, size_t len,
 		r = decode_fail(&d, "type", "expected a workload or a service");
 		break;
 	}
-	istio__workload__address__free_unpacked(m, NULL);
 	if (r < 0)
 		return r;
 	*ret = out;

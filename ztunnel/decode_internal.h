@@ -12,6 +12,7 @@ struct arena;
 struct gateway_ref;
 struct service_port;
 struct share;
+struct unpack;
 
 struct decode_tables {
 	struct share *apps;   /* struct workload_app */
@@ -24,6 +25,7 @@ struct decode_tables {
 struct decoder {
 	struct decode_tables *tables;
 	struct arena *arena;
+	struct unpack *unpack; /* of the message that is decoded */
 	char *err;
 	size_t err_size;
 	bool is_full;
@@ -42,5 +44,8 @@ int decode_gateway(struct decoder *d, const Istio__Workload__GatewayAddress *g,
 /** decode_extension() - our own additions; what is another's is not ours to read. NULL: none. */
 const ProtobufCBinaryData *decode_extension(size_t n, Istio__Workload__Extension *const *list,
 					    const char *name);
+/** decode_unread() - an extension that could not be unpacked. Return: as decode_fail(); -ENOMEM:
+ * for want of memory. */
+int decode_unread(struct decoder *d, const char *what);
 /** decode_workload() - decode_workload.c. @ret: one reference. */
 int decode_workload(struct decoder *d, const Istio__Workload__Workload *m, struct workload **ret);

@@ -9,6 +9,7 @@
 #include "net/addr.h"
 #include "tls/spiffe.h"
 #include "xds/types.h"
+#include "xds/unpack.h"
 #include "ztunnel/arena.h"
 #include "ztunnel/decode_internal.h"
 #include "ztunnel/node_port.h"
@@ -519,8 +520,8 @@ static int own_read(struct decoder *d, const workload_message *m)
 
 	if (!bytes)
 		return 0;
-	d->own = culvert__node__workload__unpack(NULL, bytes->len, bytes->data);
-	return d->own ? 0 : decode_fail(d, "extensions", "not a culvert.node.Workload");
+	d->own = culvert__node__workload__unpack(&d->unpack->memory, bytes->len, bytes->data);
+	return d->own ? 0 : decode_unread(d, "not a culvert.node.Workload");
 }
 
 int decode_workload(struct decoder *d, const workload_message *m, struct workload **ret)
@@ -537,7 +538,6 @@ int decode_workload(struct decoder *d, const workload_message *m, struct workloa
 		r = own_fill(d, m, w);
 	if (r == 0)
 		r = parts_get(d, m, w);
-	culvert__node__workload__free_unpacked(d->own, NULL);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(w);

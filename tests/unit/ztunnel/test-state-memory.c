@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* state_builder - a change that failed for want of memory, at whichever allocation, and is made
- * with a new builder: nothing of the first time is left over. */
+ * with a new builder: nothing of the first time is left over. And its decoding, which says so. */
 #include "ztunnel/state_builder.h"
 
 #include <errno.h>
@@ -228,9 +228,38 @@ TEST(a_change_that_failed_can_be_made_again)
 	}
 }
 
+/* Or it would be refused for good as one that cannot be read. */
+TEST(for_want_of_memory_no_address_is_taken_for_a_wrong_one)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+		uint8_t packed[MESH_PACKED_SIZE];
+		struct decoded_address a = {0};
+		struct decode_tables *t = NULL;
+		char err[256];
+		size_t len;
+		int r = -ENOMEM;
+
+		if (!steps[i].workload.name && !steps[i].service.name)
+			continue;
+		len = steps[i].workload.name ? mesh_pack_workload(&steps[i].workload, packed)
+					     : mesh_pack_service(&steps[i].service, packed);
+		for (long k = 0; r == -ENOMEM; k++) {
+			assert_int_equal(decode_tables_new("", &t), 0);
+			the_memory.left = k;
+			r = decode_address(t, packed, len, &a, err, sizeof(err));
+			the_memory.left = -1;
+			decode_tables_free(t);
+		}
+		assert_int_equal(r, 0);
+		workload_unref(a.workload);
+		service_def_unref(a.service);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(for_want_of_memory_no_address_is_taken_for_a_wrong_one),
 		cmocka_unit_test(a_change_that_failed_can_be_made_again),
 	};
 

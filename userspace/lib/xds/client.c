@@ -11,10 +11,12 @@
 #include "userspace/lib/xds/discovery.pb-c.h"
 #include "xds/message.h"
 #include "xds/metadata.h"
+#include "xds/unpack.h"
 #include "xds/versions.h"
 
 #define DELTA_PATH     "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 #define MESSAGE_MAX    (200u * 1024 * 1024) /* as Istio's ztunnel */
+#define RESPONSE_BLOCK (64u * 1024)         /* of memory, for what is in a response */
 #define BACKOFF_MIN_US 10000ULL
 /* nobody listens on a local socket: trying is cheap, and it may be there any moment */
 #define BACKOFF_LOCAL_US 1000000ULL
@@ -47,12 +49,6 @@ struct xds_client {
 	enum xds_part part;        /* of the last response */
 	char failure[FAILURE_MAX]; /* told; "": none since it was connected last */
 };
-
-static void response_free(delta_response *m)
-{
-	envoy__service__discovery__v3__delta_discovery_response__free_unpacked(m, NULL);
-}
-DEFINE_CLEANUP(delta_response *, response_free);
 
 static void connection_drop(struct xds_client *c)
 {
@@ -269,12 +265,15 @@ static void begin_anew(struct xds_client *c)
 
 static void on_message(struct grpc_call *call, void *arg, const void *data, size_t len)
 {
-	_cleanup_(response_freep) delta_response *resp = NULL;
+	_cleanup_(unpack_resetp) struct unpack unpack;
 	struct xds_client *c = arg;
 	char detail[DETAIL_MAX] = "";
+	delta_response *resp;
 	enum xds_type type;
 
-	resp = envoy__service__discovery__v3__delta_discovery_response__unpack(NULL, len, data);
+	unpack_init(&unpack, RESPONSE_BLOCK);
+	resp = envoy__service__discovery__v3__delta_discovery_response__unpack(&unpack.memory, len,
+									       data);
 	if (!resp) {
 		connection_drop(c);
 		return;

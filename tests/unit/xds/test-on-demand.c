@@ -430,6 +430,44 @@ static void a_client_that_answers_nothing_holds_up_nobody(void **state)
 	assert_int_equal(f->b.n_responses, 2);
 }
 
+/* Of a mesh that is sent in parts: but no third one. */
+static void the_next_part_goes_while_one_is_taken_in(void **state)
+{
+	struct fixture *f = *state;
+	delta_request all = ENVOY__SERVICE__DISCOVERY__V3__DELTA_DISCOVERY_REQUEST__INIT;
+	delta_request ack = ENVOY__SERVICE__DISCOVERY__V3__DELTA_DISCOVERY_REQUEST__INIT;
+	char name[32], nonce[24];
+
+	for (int i = 0; i < 5 * 1024; i++) {
+		(void)snprintf(name, sizeof(name), "w-%d", i);
+		assert_int_equal(xds_server_set(f->xds, XDS_ADDRESS, name, "x", 1), 0);
+	}
+	xds_server_flush(f->xds);
+	f->a.is_deaf = true;
+	send_request(&f->a, &all);
+	turn(f);
+	assert_int_equal(f->a.n_responses, 2);
+	/* acknowledged in the order in which they came */
+	ack.response_nonce = f->a.nonce;
+	send_request(&f->a, &ack);
+	turn(f);
+	assert_int_equal(f->a.n_responses, 2);
+	(void)snprintf(nonce, sizeof(nonce), "%llu", strtoull(f->a.nonce, NULL, 10) - 1);
+	ack.response_nonce = nonce;
+	send_request(&f->a, &ack);
+	turn(f);
+	assert_int_equal(f->a.n_responses, 3);
+	f->a.is_deaf = false;
+	(void)snprintf(nonce, sizeof(nonce), "%llu", strtoull(f->a.nonce, NULL, 10) - 1);
+	for (int i = 0; i < 2; i++) {
+		ack.response_nonce = i == 0 ? nonce : f->a.nonce;
+		send_request(&f->a, &ack);
+	}
+	turn(f);
+	assert_int_equal(f->a.n_responses, 5);
+	assert_int_equal(f->a.n_resources, 5 * 1024);
+}
+
 /* What it was sent lies in this process until it is taken. */
 static void who_never_answers_is_cut_off(void **state)
 {
@@ -482,6 +520,7 @@ int main(void)
 		CASE(who_comes_back_is_sent_the_difference),
 		CASE(a_service_of_many_workloads_comes_in_parts),
 		CASE(a_client_that_answers_nothing_holds_up_nobody),
+		CASE(the_next_part_goes_while_one_is_taken_in),
 		CASE(who_never_answers_is_cut_off),
 		CASE(who_asks_without_end_and_takes_no_answer_is_cut_off),
 	};

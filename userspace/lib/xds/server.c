@@ -97,9 +97,8 @@ static int batch_send(struct batch *b, struct stream *st, enum xds_type type)
 	char nonce[24];
 	int r;
 
-	sub->nonce = ++st->server->last_nonce;
 	sub->is_first = false;
-	(void)snprintf(nonce, sizeof(nonce), "%llu", (unsigned long long)sub->nonce);
+	(void)snprintf(nonce, sizeof(nonce), "%llu", (unsigned long long)++st->server->last_nonce);
 	st->is_torn = !stream_is_whole(st);
 	resp.type_url = (char *)xds_type_url(type);
 	resp.nonce = nonce;
@@ -112,9 +111,12 @@ static int batch_send(struct batch *b, struct stream *st, enum xds_type type)
 	r = message_send(st->call, &resp.base);
 	if (r < 0)
 		return r;
-	sub->is_in_flight = true;
-	sub->in_flight_count = b->n_resources + b->n_removed;
-	sub->in_flight_us = sub_is_up_to_date(sub, &st->server->stores[type]) ? sub->behind_us : 0;
+	sub->in_flight[sub->n_in_flight++] = (struct sub_response){
+		.nonce = st->server->last_nonce,
+		.seq = sub->sent_seq,
+		.count = b->n_resources + b->n_removed,
+		.behind_us = sub_is_up_to_date(sub, &st->server->stores[type]) ? sub->behind_us : 0,
+	};
 	st->server->stats.pushes[type]++;
 	if (!st->ack_timer.loop)
 		(void)loop_timer_set(st->server->loop, &st->ack_timer, ACK_TIMEOUT_US);
@@ -156,41 +158,63 @@ static int sub_push(struct stream *st, enum xds_type type)
 static bool stream_is_in_flight(const struct stream *st)
 {
 	for (int type = 0; type < XDS_TYPE_MAX; type++)
-		if (st->subs[type].is_in_flight)
+		if (st->subs[type].n_in_flight)
 			return true;
 	return false;
 }
 
-/* closing_type() - of what says that the rest was nothing: one that waits for no ack, for each type
- * waits for that of its last response alone. There is one: what was behind and sent nothing. */
+/* may_send() - of each type: all is acknowledged, or it is in the midst of a change. */
+static bool may_send(const struct stream *st)
+{
+	unsigned int max = st->is_torn ? SUB_IN_FLIGHT_MAX : 1;
+
+	for (int type = 0; type < XDS_TYPE_MAX; type++)
+		if (st->subs[type].n_in_flight >= max)
+			return false;
+	return true;
+}
+
+/* closing_type() - of what says that the rest was nothing: one that may still wait for an ack.
+ * There is one: what was behind and sent nothing. */
 static enum xds_type closing_type(const struct stream *st)
 {
 	for (int type = 0; type < XDS_TYPE_MAX; type++)
-		if (st->subs[type].is_open && !st->subs[type].is_in_flight)
+		if (st->subs[type].is_open && st->subs[type].n_in_flight < SUB_IN_FLIGHT_MAX)
 			return (enum xds_type)type;
 	return XDS_TYPE_INVALID;
 }
 
-/* All types together, once all of the last round is acknowledged: if each went when it could, a
- * client to which they go in turns would never have all that belongs together. Return: 0; -errno:
- * the stream is beyond repair. */
-static int stream_push(struct stream *st)
+/* All types together. Return: as stream_push(). */
+static int round_push(struct stream *st)
 {
 	enum xds_type closing;
 	int r = 0;
 
-	if (!st->server->is_ready)
-		return 0;
-	for (int type = 0; type < XDS_TYPE_MAX; type++)
-		sub_note_change(st, (enum xds_type)type);
-	if (stream_is_in_flight(st))
-		return 0;
 	for (int type = 0; r == 0 && type < XDS_TYPE_MAX; type++)
 		r = sub_push(st, (enum xds_type)type);
 	/* the rest was nothing that it is sent: it is told so */
 	closing = st->is_torn ? closing_type(st) : XDS_TYPE_INVALID;
 	if (r == 0 && closing != XDS_TYPE_INVALID && stream_is_whole(st))
 		r = batch_send(st->server->batch, st, closing);
+	return r;
+}
+
+/* A change goes once all of the last one is acknowledged: if each type went when it could, a client
+ * to which they go in turns would never have all that belongs together. Return: 0; -errno: the
+ * stream is beyond repair. */
+static int stream_push(struct stream *st)
+{
+	int r = 0;
+
+	if (!st->server->is_ready)
+		return 0;
+	for (int type = 0; type < XDS_TYPE_MAX; type++)
+		sub_note_change(st, (enum xds_type)type);
+	if (may_send(st))
+		r = round_push(st);
+	/* while the client takes in the first part the next one is already on its way */
+	if (r == 0 && st->is_torn && may_send(st))
+		r = round_push(st);
 	return r;
 }
 
@@ -227,22 +251,24 @@ static void node_read(struct stream *st, const Envoy__Service__Discovery__V3__No
 static void ack_read(struct stream *st, struct sub *sub, const delta_request *req)
 {
 	const size_t type = (size_t)(sub - st->subs);
+	const struct sub_response done = sub->in_flight[0];
 	uint64_t nonce;
 
-	if (!sub->is_in_flight || str_parse_u64(req->response_nonce, 1, UINT64_MAX, &nonce) < 0 ||
-	    nonce != sub->nonce)
+	if (!sub->n_in_flight || str_parse_u64(req->response_nonce, 1, UINT64_MAX, &nonce) < 0 ||
+	    nonce != done.nonce)
 		return;
-	sub->is_in_flight = false;
+	sub->n_in_flight--;
+	memmove(sub->in_flight, sub->in_flight + 1, sub->n_in_flight * sizeof(done));
 	if (req->error_detail) {
 		st->nacked++;
 		st->server->stats.rejects[type]++;
-		refusal_note(&st->refusals[type], sub->sent_seq, req->error_detail->message);
+		refusal_note(&st->refusals[type], done.seq, req->error_detail->message);
 	} else {
-		st->acked += sub->in_flight_count;
+		st->acked += done.count;
 		refusal_review(&st->refusals[type], &st->server->stores[type]);
-		if (sub->in_flight_us)
+		if (done.behind_us)
 			push_stats_converged(&st->server->stats,
-					     now_monotonic_us() - sub->in_flight_us);
+					     now_monotonic_us() - done.behind_us);
 	}
 	ack_timer_update(st);
 }

@@ -2,7 +2,7 @@
 #pragma once
 /* server - delta ADS server over a store of packed resources. Owner: the control plane; thread: its
  * loop. A client is sent what it lacks and then what changes; one response per type is on its way
- * at a time, so a slow client costs one response. */
+ * at a time, two where more follows on the first, so a slow client costs no more than these. */
 #include <stddef.h>
 #include <stdint.h>
 

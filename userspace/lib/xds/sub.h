@@ -13,17 +13,27 @@
 #include "xds/types.h"
 #include "xds/wanted.h"
 
+/* Responses of a type that wait for their acks: one, but two where more is to follow on the first,
+ * so that a client which takes in a whole mesh need not wait for us after each part. */
+#define SUB_IN_FLIGHT_MAX 2
+
+/** struct sub_response - one that is on its way. */
+struct sub_response {
+	uint64_t nonce;
+	uint64_t seq; /* changes up to here are in it, or in those before it */
+	size_t count;
+	uint64_t behind_us; /* sub.behind_us, of one that is the last of a change */
+};
+
 struct sub {
 	bool is_open;
 	bool is_first; /* the first response is sent even when it is empty: it means "in sync" */
-	bool is_in_flight; /* one response waits for its ack */
-	uint64_t sent_seq; /* changes up to here were sent */
-	uint64_t open_seq; /* the last change when it was opened */
-	uint64_t nonce;
-	size_t in_flight_count;
+	struct sub_response in_flight[SUB_IN_FLIGHT_MAX]; /* the oldest first */
+	unsigned int n_in_flight;
+	uint64_t sent_seq;  /* changes up to here were sent */
+	uint64_t open_seq;  /* the last change when it was opened */
 	uint64_t behind_us; /* when the first change came that it was not sent; 0: none, or new */
-	uint64_t in_flight_us; /* the same of a response that is the last of them */
-	struct map *held;      /* name -> the client's version; until its first round is through */
+	struct map *held;   /* name -> the client's version; until its first round is through */
 	struct wanted *wanted; /* NULL: everything */
 };
 

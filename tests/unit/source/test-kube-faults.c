@@ -6,6 +6,8 @@
 #include "tests/unit/fast-clock.h"
 #include "tests/unit/source/kube-fixture.h"
 
+#define SECURITY "/apis/security.istio.io/"
+
 static const char *const policies[] = {"AuthorizationPolicy", NULL};
 
 static void gone_lists_anew_and_drops_what_is_not_there(void **state)
@@ -260,6 +262,42 @@ static void a_token_that_has_expired_is_waited_for(void **state)
 	(void)unlink(path);
 }
 
+/* It passes lists on, but answers for a server that it does not reach; the arg is what it says. */
+static bool gateway(struct fake_api *a, int fd, const char *method, const char *path,
+		    const char *body)
+{
+	if (!a->arg)
+		return false;
+	a->n_lists += streq(path, "/apis") ? 0 : 1;
+	fake_answer(fd, 404, a->arg);
+	return true;
+}
+
+static void not_found_takes_nothing_away_unless_an_api_server_says_so(void **state)
+{
+	static const char *const kinds[] = {"Namespace", "AuthorizationPolicy", NULL};
+	static char *const says[] = {"404 page not found\n",
+				     "{\"kind\":\"Status\",\"code\":404,\"reason\":\"NotFound\"}"};
+	struct fixture *f = *state;
+
+	f->api.pages[0] = LIST("7", NS("a", "3"));
+	f->api.pages[1] = LIST("7", NS("a", "3"));
+	f->api.on_request = gateway;
+	start(f, kinds);
+	UNTIL(f, f->heard.synced == 1 && f->api.n_watches == 2);
+	for (size_t i = 0; i < ARRAY_SIZE(says); i++) {
+		size_t lists = f->api.n_lists;
+
+		f->api.arg = says[i];
+		for (size_t n = 0; n < f->api.n_conns; n++)
+			(void)shutdown(f->api.conns[n].w.fd, SHUT_RDWR);
+		UNTIL(f, f->api.n_lists > lists + 8);
+	}
+	assert_false(has(f, "delete"));
+	assert_true(has(f, "error /api/v1/namespaces: Namespace : the API server answers 404"));
+	assert_true(has(f, "error " SECURITY "v1/authorizationpolicies"));
+}
+
 /* An API server that has policies in one version only, the arg. Return: has it been answered? */
 static bool has_one_version(struct fake_api *a, int fd, const char *method, const char *path,
 			    const char *body)
@@ -270,7 +308,6 @@ static bool has_one_version(struct fake_api *a, int fd, const char *method, cons
 	return true;
 }
 
-#define SECURITY "/apis/security.istio.io/"
 #define POLICY(version, of, action)                                                                \
 	"{\"apiVersion\":\"security.istio.io/" version "\",\"kind\":\"AuthorizationPolicy\","      \
 	"\"metadata\":{\"name\":\"p\",\"namespace\":\"demo\",\"resourceVersion\":\"" of            \
@@ -326,6 +363,7 @@ int main(void)
 		CASE(watches_that_are_refused_are_no_storm_of_lists),
 		CASE(watches_that_end_at_once_are_no_storm),
 		CASE(a_token_that_has_expired_is_waited_for),
+		CASE(not_found_takes_nothing_away_unless_an_api_server_says_so),
 		CASE(a_kind_is_read_in_an_older_version_where_there_is_no_newer),
 		CASE(a_kind_whose_version_changes_is_read_on_by_its_new_name),
 	};

@@ -19,6 +19,7 @@
 #define BACKOFF_MAX_US 10000000ULL
 #define WORKS_US       5000000ULL /* a watch that lasts so long was none in vain */
 #define ABSENT_US      2000000ULL /* the API server does not know the kind (yet) */
+#define GROUPS_US      10000000ULL
 #define MESSAGE_MAX    512
 
 /* Of what kind an answer is to be; a server that cannot make one gives whole objects. */
@@ -41,8 +42,9 @@ struct kube_watch {
 	uint64_t backoff_us;
 	uint64_t started_us; /* this watch */
 	bool is_metadata_only;
-	bool has_data; /* of this page */
-	int trouble;   /* that was told: -errno or a status; 0: none */
+	bool has_data;   /* of this page */
+	bool is_vouched; /* who says that there is no such kind is an API server */
+	int trouble;     /* that was told: -errno or a status; 0: none */
 };
 
 static void start(struct kube_watch *w);
@@ -144,6 +146,7 @@ static void fail(struct kube_watch *w, const struct kube_answer *a)
 {
 	char text[MESSAGE_MAX];
 
+	w->is_vouched = false;
 	answer_text(w, a, text);
 	trouble(w, a->error ? a->error : a->status, text);
 	retry(w);
@@ -228,6 +231,66 @@ static int list_error(const struct kube_answer *a)
 	}
 }
 
+/* It lists the groups of its kinds, or says that we may not see them. */
+static bool is_api_server(const struct kube_answer *a)
+{
+	json_t *body = a->error ? NULL : json_loadb(a->body, a->len, 0, NULL);
+	const char *kind = json_string_value(json_object_get(body, "kind"));
+	bool is_one = kind && ((a->status == 200 && streq(kind, "APIGroupList")) ||
+			       (a->status == 403 && streq(kind, "Status")));
+
+	json_decref(body);
+	return is_one;
+}
+
+/* Its word counts if it still says so. */
+static void on_groups(void *arg, const struct kube_answer *a)
+{
+	struct kube_watch *w = arg;
+	const struct kube_answer not_found = {.status = 404, .message = "", .body = ""};
+
+	w->request = NULL;
+	w->is_vouched = is_api_server(a);
+	if (w->is_vouched)
+		start(w);
+	else
+		fail(w, a->error ? a : &not_found);
+}
+
+static int groups_ask(struct kube_watch *w)
+{
+	const struct kube_request_config config = {
+		.method = "GET",
+		.path = "/apis",
+		.timeout_us = GROUPS_US,
+		.on_done = on_groups,
+		.arg = w,
+	};
+
+	return kube_request_new(w->client, &config, &w->request);
+}
+
+/* What stands before an API server says 404, too, while it has none to ask, in the same words; then
+ * all that is known would go at once. Kubernetes' own kinds are always there. */
+static void on_not_found(struct kube_watch *w, const struct kube_answer *a)
+{
+	start_over(w);
+	if (version_next(w)) {
+		start(w);
+		return;
+	}
+	if (!w->is_vouched) {
+		if (!w->versions || groups_ask(w) < 0)
+			fail(w, a);
+		return;
+	}
+	w->ops->on_list_begin(w->arg);
+	w->ops->on_list_end(w->arg);
+	w->backoff_us = BACKOFF_MIN_US;
+	trouble_over(w);
+	again_after(w, ABSENT_US);
+}
+
 static void on_listed(void *arg, const struct kube_answer *a)
 {
 	struct kube_watch *w = arg;
@@ -241,18 +304,10 @@ static void on_listed(void *arg, const struct kube_answer *a)
 		return;
 	}
 	if (a->error == 0 && a->status == 404) {
-		start_over(w);
-		if (version_next(w)) {
-			start(w);
-			return;
-		}
-		w->ops->on_list_begin(w->arg);
-		w->ops->on_list_end(w->arg);
-		w->backoff_us = BACKOFF_MIN_US;
-		trouble_over(w);
-		again_after(w, ABSENT_US);
+		on_not_found(w, a);
 		return;
 	}
+	w->is_vouched = false;
 	if (r == 0 && (a->error || a->status != 200)) {
 		forget(&w->next);
 		fail(w, a);

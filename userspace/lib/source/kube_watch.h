@@ -31,7 +31,8 @@ struct kube_watch_config {
 	struct kube_client *client; /* borrowed */
 	const char *path;           /* "/api/v1/pods"; copied */
 	/* NULL, or NULL-ended, static: "GROUP/VERSION" of what @path, "/apis/GROUP/VERSION/PLURAL",
-	 * may be read as. The first that the server has is taken, and kept while it has it. */
+	 * may be read as. The first that the server has is taken, and kept while it has it. One
+	 * that it has none of is empty; NULL: that it has none is trouble. */
 	const char *const *versions;
 	const char *selector; /* "fieldSelector=spec.nodeName%3Dn1", or ""; copied */
 	/* of objects nothing but metadata is wanted: spec and status stay away where the server

@@ -70,9 +70,10 @@ struct source_kube_config {
 
 /**
  * source_kube_new() - list and watch an API server
- * Kinds that the server does not know count as empty until it does; Istio's are read in the newest
- * version that it has of those that we read. An object's `file` is its path at the API server; what
- * is wrong with a whole kind is reported under the kind's path.
+ * Kinds of Istio's that the server does not know count as empty until it does; they are read in the
+ * newest version that it has of those that we read. A 404 for one of Kubernetes' own is trouble. An
+ * object's `file` is its path at the API server; what is wrong with a whole kind is reported under
+ * the kind's path.
  * @ops: borrowed, must outlive the source; every other member set.
  * Return: 0; -EINVAL an unknown kind; -ENOMEM.
  */

@@ -11,6 +11,8 @@
 #include "model/enrol.h"
 
 #define TIMEOUT_US  (2ULL * 1000 * 1000)
+#define PATIENCE_US (10ULL * 1000 * 1000) /* less than a plugin is let wait */
+#define AGAIN_US    (500ULL * 1000)
 #define ANSWERS_MAX 1024
 
 /* The last question about one namespace. */
@@ -18,7 +20,7 @@ struct answer {
 	struct cni_fresh *owner;
 	struct kube_request *request; /* NULL: answered */
 	uint64_t asked_us;
-	bool is_inside;
+	enum cni_fresh_says says; /* LATER: the API server did not say */
 };
 
 struct cni_fresh {
@@ -29,17 +31,31 @@ struct cni_fresh {
 	struct map *answers; /* namespace -> struct answer */
 };
 
-static bool is_inside(const struct kube_answer *a)
+/* The API server's own word, not that of something before it. */
+static bool is_gone(const struct kube_answer *a)
+{
+	json_t *status = a->status == 404 ? json_loadb(a->body, a->len, 0, NULL) : NULL;
+	const char *reason = json_string_value(json_object_get(status, "reason"));
+	bool is_yes = reason && streq(reason, "NotFound");
+
+	json_decref(status);
+	return is_yes;
+}
+
+static enum cni_fresh_says answer_read(const struct kube_answer *a)
 {
 	struct object *ns = NULL;
-	bool is_yes;
+	enum cni_fresh_says says;
 
-	if (a->error || a->status != 200 ||
-	    object_new_json(json_loadb(a->body, a->len, 0, NULL), &ns) < 0)
-		return false;
-	is_yes = enrol_namespace_is_yes(ns);
+	if (a->error)
+		return CNI_FRESH_LATER;
+	if (is_gone(a))
+		return CNI_FRESH_OUTSIDE;
+	if (a->status != 200 || object_new_json(json_loadb(a->body, a->len, 0, NULL), &ns) < 0)
+		return CNI_FRESH_LATER;
+	says = enrol_namespace_is_yes(ns) ? CNI_FRESH_INSIDE : CNI_FRESH_OUTSIDE;
 	object_unref(ns);
-	return is_yes;
+	return says;
 }
 
 static void on_done(void *arg, const struct kube_answer *a)
@@ -47,7 +63,7 @@ static void on_done(void *arg, const struct kube_answer *a)
 	struct answer *one = arg;
 
 	one->request = NULL;
-	one->is_inside = is_inside(a);
+	one->says = answer_read(a);
 	one->owner->on_answer(one->owner->arg);
 }
 
@@ -96,12 +112,18 @@ static int question_put(struct cni_fresh *f, struct answer *one, const char *nam
 enum cni_fresh_says cni_fresh_ask(struct cni_fresh *f, const char *namespace_, uint64_t since_us)
 {
 	struct answer *one = answer_get(f, namespace_);
+	uint64_t now_us = loop_now_us(f->loop);
 
 	if (!one || one->request)
 		return CNI_FRESH_LATER;
-	if (one->asked_us && one->asked_us >= since_us)
-		return one->is_inside ? CNI_FRESH_INSIDE : CNI_FRESH_OUTSIDE;
-	return question_put(f, one, namespace_) == 0 ? CNI_FRESH_LATER : CNI_FRESH_OUTSIDE;
+	if (one->asked_us && one->asked_us >= since_us && one->says != CNI_FRESH_LATER)
+		return one->says;
+	if (now_us - since_us >= PATIENCE_US)
+		return CNI_FRESH_OUTSIDE;
+	/* one that cannot be put now can be later */
+	if (!one->asked_us || one->asked_us < since_us || now_us - one->asked_us >= AGAIN_US)
+		(void)question_put(f, one, namespace_);
+	return CNI_FRESH_LATER;
 }
 
 int cni_fresh_new(struct loop *loop, struct kube_client *client, void (*on_answer)(void *arg),

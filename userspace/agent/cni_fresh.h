@@ -12,13 +12,13 @@
 struct cni_fresh; /* opaque */
 
 enum cni_fresh_says {
-	CNI_FRESH_LATER,   /* the API server has been asked: on_answer() comes */
-	CNI_FRESH_OUTSIDE, /* or it does not answer: then nobody has changed anything there either
-			    */
+	CNI_FRESH_LATER,   /* the API server has been asked, or cannot say: ask again in a moment */
+	CNI_FRESH_OUTSIDE, /* or it has not said for 10 s: pods start without it, too */
 	CNI_FRESH_INSIDE,
 };
 
-/** cni_fresh_new() - @client: borrowed, must outlive it. Return: 0; -ENOMEM. */
+/** cni_fresh_new() - @on_answer: it has been answered, or not been. @client: borrowed, must outlive
+ * it. Return: 0; -ENOMEM. */
 _must_check_ int cni_fresh_new(struct loop *loop, struct kube_client *client,
 			       void (*on_answer)(void *arg), void *arg, struct cni_fresh **ret);
 /** cni_fresh_free() - takes NULL. Return: NULL. */

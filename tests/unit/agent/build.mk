@@ -8,6 +8,6 @@ $(BUILD)/tests/unit/agent/test-objects-left: ALL_LDFLAGS += -Wl,--wrap=procs_fin
 # How often all processes are gone through.
 $(BUILD)/tests/unit/agent/test-netns-find: ALL_LDFLAGS += -Wl,--wrap=opendir
 # A clock that the test turns.
-$(BUILD)/tests/unit/agent/test-kube-write: ALL_LDFLAGS += -Wl,--wrap=clock_gettime,--wrap=epoll_wait
+$(addprefix $(BUILD)/tests/unit/agent/test-,cni-fresh kube-write): ALL_LDFLAGS += -Wl,--wrap=clock_gettime,--wrap=epoll_wait
 # The program that the agent starts.
 $(BUILD)/tests/unit/agent/test-maker: $(BUILD)/bin/culvert-maker

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cni_fresh - an answer counts only when it was asked for late enough; a server that is away tells
- * nothing new. */
+/* cni_fresh - an answer counts only when it was asked for late enough; a server that does not say
+ * is asked again, for a while. */
 #include "userspace/agent/cni_fresh.h"
 
 #include <setjmp.h>
@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/str.h"
+#include "tests/unit/fast-clock.h"
 #include "tests/unit/source/fake-kube.h"
 
 #define NAMESPACE(labels)                                                                          \
@@ -90,18 +91,57 @@ static void labels_of_now_decide(void **state)
 	assert_int_equal(f->asked, 2);
 }
 
-static void without_an_answer_nothing_is_new(void **state)
+static void a_namespace_that_is_gone_is_outside(void **state)
+{
+	struct fixture *f = *state;
+
+	f->status = 404;
+	f->body = "{\"kind\":\"Status\",\"reason\":\"NotFound\"}";
+	assert_int_equal(ask(f), CNI_FRESH_OUTSIDE);
+}
+
+/* As the plugin's server does. */
+static enum cni_fresh_says ask_until(struct fixture *f, uint64_t since_us, uint64_t until_us)
+{
+	enum cni_fresh_says says = CNI_FRESH_LATER;
+
+	the_clock.is_fast = true;
+	while (says == CNI_FRESH_LATER && loop_now_us(f->kube.loop) < until_us) {
+		(void)loop_run_once(f->kube.loop, 400);
+		says = cni_fresh_ask(f->fresh, "demo", since_us);
+	}
+	the_clock.is_fast = false;
+	return says;
+}
+
+static void who_does_not_say_is_asked_again_for_a_while(void **state)
 {
 	static const struct {
 		int status;
 		const char *body;
-	} rows[] = {{403, "{}"}, {404, "{}"}, {500, ""}, {200, ""}, {200, "{"}, {200, "[]"}};
+	} rows[] = {{403, "{}"}, {404, "{}"}, {404, "404 page not found"},
+		    {500, ""},   {200, ""},   {200, "{"},
+		    {200, "[]"}, {503, "{}"}};
 	struct fixture *f = *state;
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		uint64_t since_us;
+
 		f->status = rows[i].status;
 		f->body = rows[i].body;
-		assert_int_equal(ask(f), CNI_FRESH_OUTSIDE);
+		f->asked = 0;
+		assert_int_equal(ask(f), CNI_FRESH_LATER);
+		f->status = 200;
+		f->body = NAMESPACE("\"istio-injection\":\"enabled\"");
+		since_us = loop_now_us(f->kube.loop);
+		assert_int_equal(ask_until(f, since_us, since_us + 2000000), CNI_FRESH_INSIDE);
+		f->status = rows[i].status;
+		f->body = rows[i].body;
+		since_us = loop_now_us(f->kube.loop) + 1;
+		f->asked = 0;
+		assert_int_equal(ask_until(f, since_us, since_us + 9000000), CNI_FRESH_LATER);
+		assert_in_range(f->asked, 5, 20);
+		assert_int_equal(ask_until(f, since_us, since_us + 12000000), CNI_FRESH_OUTSIDE);
 	}
 }
 
@@ -109,7 +149,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(labels_of_now_decide, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(without_an_answer_nothing_is_new, set_up,
+		cmocka_unit_test_setup_teardown(a_namespace_that_is_gone_is_outside, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(who_does_not_say_is_asked_again_for_a_while, set_up,
 						tear_down),
 	};
 

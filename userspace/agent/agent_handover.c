@@ -41,6 +41,8 @@ static void on_asked(void *arg)
 	a->sweep = sweep_free(a->sweep);
 	a->events = events_free(a->events);
 	a->objects = objects_free(a->objects);
+	/* no policy of now reaches them until the other one has a ztunnel */
+	direct_void(a->direct);
 	a->direct = direct_free(a->direct);
 	pods_retire(a->pods);
 	a->mesh = mesh_free(a->mesh);

@@ -10,8 +10,7 @@
 #include "ztunnel/policy.h"
 #include "ztunnel/state.h"
 
-#define CIDR_FULL 128
-#define KEY_MAX   512
+#define KEY_MAX 512
 
 static void set_text(json_t *o, const char *key, const char *value)
 {

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "net/addr.h"
+#include "net/cidr.h"
 #include "userspace/lib/xds/node.pb-c.h"
 #include "userspace/lib/xds/workload.pb-c.h"
 #include "xds/types.h"
@@ -16,9 +16,8 @@
 #include "ztunnel/share.h"
 #include "ztunnel/state.h"
 
-#define V4_MAPPED_BITS 96
-#define ROUNDING       32 /* of arrays of several kinds in one arena */
-#define KEY_MAX        (64u * 1024 * 1024)
+#define ROUNDING 32 /* of arrays of several kinds in one arena */
+#define KEY_MAX  (64u * 1024 * 1024)
 /* Small enough for malloc()'s quickest lists; an address takes one or two. */
 #define UNPACK_BLOCK 1000
 
@@ -171,7 +170,7 @@ static int decode_vips(struct decoder *d, const Istio__Workload__Service *m, str
 						   "longer than the address");
 			len = a->length;
 		}
-		v->len = (uint8_t)(len + (a->address.len == 4 ? V4_MAPPED_BITS : 0));
+		v->len = (uint8_t)(len + (a->address.len == 4 ? CIDR_V4 : 0));
 		s->vips_count++;
 	}
 	s->vips = vips;

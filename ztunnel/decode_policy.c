@@ -3,14 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "net/addr.h"
+#include "net/cidr.h"
 #include "userspace/lib/xds/authorization.pb-c.h"
 #include "xds/types.h"
 #include "ztunnel/arena.h"
 #include "ztunnel/decode.h"
 #include "ztunnel/policy.h"
-
-#define V4_MAPPED_BITS 96
 
 static int text_match_decode(struct arena *a, const Istio__Security__StringMatch *m,
 			     struct text_match *ret)
@@ -73,7 +71,7 @@ static int cidrs_decode(struct arena *a, size_t n, Istio__Security__Address *con
 		if (cv_addr_from_bytes(from[i]->address.data, len, &items[i].addr) < 0 ||
 		    from[i]->length > 8 * len)
 			return -EINVAL;
-		items[i].len = (uint8_t)(from[i]->length + (len == 4 ? V4_MAPPED_BITS : 0));
+		items[i].len = (uint8_t)(from[i]->length + (len == 4 ? CIDR_V4 : 0));
 	}
 	*ret = (struct cidr_matches){items, n};
 	return 0;

@@ -7,12 +7,10 @@
 #include <string.h>
 
 #include "base/str.h"
-#include "net/addr.h"
+#include "net/cidr.h"
 #include "userspace/lib/xds/node.pb-c.h"
 #include "userspace/lib/xds/workload.pb-c.h"
 #include "xds/types.h"
-
-#define V4_PREFIX 96
 
 struct resource *resource_free(struct resource *r)
 {
@@ -237,7 +235,7 @@ static int service_addr(const Istio__Workload__NetworkAddress *a, struct resourc
 	if (cv_addr_from_bytes(a->address.data, a->address.len, &c->addr) < 0 ||
 	    a->length > a->address.len * 8)
 		return -EBADMSG;
-	c->len = (uint8_t)(a->length + (a->address.len == 4 ? V4_PREFIX : 0));
+	c->len = (uint8_t)(a->length + (a->address.len == 4 ? CIDR_V4 : 0));
 	r->range_count++;
 	return 0;
 }

@@ -8,8 +8,6 @@
 
 #include "base/str.h"
 
-#define V4_PREFIX 96
-
 int cidr_parse(const char *s, struct cidr *ret)
 {
 	char buf[CIDR_STRLEN];
@@ -26,7 +24,7 @@ int cidr_parse(const char *s, struct cidr *ret)
 	if (cv_addr_parse(buf, &c.addr) < 0)
 		return -EINVAL;
 	/* How it was written decides: "::ffff:0:0/96" counts its length as IPv6. */
-	base = strchr(buf, ':') ? 0 : V4_PREFIX;
+	base = strchr(buf, ':') ? 0 : CIDR_V4;
 	len = 128 - base;
 	if (slash && str_parse_u64(slash + 1, 0, 128 - base, &len) < 0)
 		return -EINVAL;
@@ -39,7 +37,7 @@ bool cidr_contains(const struct cidr *c, const struct cv_addr *a)
 {
 	unsigned int left = c->len;
 
-	if (cv_addr_is_v4(a) && c->len < V4_PREFIX)
+	if (cv_addr_is_v4(a) && c->len < CIDR_V4)
 		return false;
 	for (int i = 0; i < 4 && left > 0; i++) {
 		unsigned int n = MIN(left, 32U);
@@ -67,9 +65,9 @@ struct cidr cidr_mask(const struct cidr *c)
 const char *cidr_format(const struct cidr *c, char buf[CIDR_STRLEN])
 {
 	char addr[CV_ADDR_STRLEN];
-	bool is_v4 = cv_addr_is_v4(&c->addr) && c->len >= V4_PREFIX;
+	bool is_v4 = cv_addr_is_v4(&c->addr) && c->len >= CIDR_V4;
 
 	(void)snprintf(buf, CIDR_STRLEN, "%s/%d", cv_addr_format(&c->addr, addr),
-		       is_v4 ? c->len - V4_PREFIX : c->len);
+		       is_v4 ? c->len - CIDR_V4 : c->len);
 	return buf;
 }

@@ -8,6 +8,8 @@
 #include "net/addr.h"
 
 #define CIDR_STRLEN (CV_ADDR_STRLEN + 4)
+#define CIDR_FULL   128 /* one address */
+#define CIDR_V4     96  /* every one of IPv4 */
 
 struct cidr {
 	struct cv_addr addr;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* capture - send outbound connections of enrolled pods to ztunnel. Hooks: cgroup/connect4,
  * cgroup/connect6, which also see TCP Fast Open, MPTCP subflows, io_uring and connected UDP. Reads:
- * cv_pods, cv_pod_addrs, cv_workloads, cv_services, cv_ranges, cv_registered, cv_outbound_rules,
- * cv_frontends, cv_locals, cv_verdicts, cv_generation. Writes: cv_sockets, cv_nameserver*,
- * cv_passed, cv_counters, cv_events. On doubt: refuse. */
+ * cv_pods, cv_pod_addrs, cv_workloads, cv_services, cv_ranges, cv_fresh_until, cv_registered,
+ * cv_outbound_rules, cv_frontends, cv_locals, cv_verdicts, cv_generation. Writes: cv_sockets,
+ * cv_nameserver*, cv_passed, cv_counters, cv_events. On doubt: refuse. */
 #include "bpf/lib/direct_tcp.h"
 #include "bpf/lib/exclude.h"
 #include "bpf/lib/kind.h"
@@ -17,12 +17,9 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 static __noinline int capture_other(struct bpf_sock_addr *ctx, const struct cv_pod *pod,
 				    struct attempt *a)
 {
-	struct cv_dest *range;
-
 	if (!pod || !a)
 		return VERDICT_REFUSE;
-	range = dest_range(&a->dst);
-	if ((range && (range->flags & CV_DEST_MESH)) || (pod->flags & CV_POD_UNKNOWN_TO_TUNNEL))
+	if (dest_is_for_ztunnel(pod, &a->dst))
 		return redirect_tcp(ctx, pod, a, 0);
 	if ((pod->flags & CV_POD_REGISTRY_ONLY) && !dest_is_registered(&a->dst))
 		return drop(ctx, a, CV_DROP_REGISTRY_ONLY);

@@ -48,6 +48,13 @@ struct {
 } cv_services __weak SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} cv_fresh_until __weak SEC(".maps");
+
+struct {
 	CV_HASH(131072);
 	__type(key, struct cv_service_key);
 	__type(value, struct cv_dest);

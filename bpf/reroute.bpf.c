@@ -44,7 +44,6 @@ static __always_inline int reroute_refuse(struct __sk_buff *skb, const struct pa
 static __noinline int reroute_way(const struct cv_pod *pod, const struct packet *p)
 {
 	struct cv_sockaddr to = {};
-	struct cv_dest *range;
 
 	if (!pod || !p)
 		return WAY_REFUSE;
@@ -56,8 +55,7 @@ static __noinline int reroute_way(const struct cv_pod *pod, const struct packet 
 		return WAY_TUNNEL;
 	if ((pod->flags & CV_POD_DNS) && to.port == bpf_htons(DNS_PORT))
 		return WAY_DNS;
-	range = dest_range(&to);
-	if ((range && (range->flags & CV_DEST_MESH)) || (pod->flags & CV_POD_UNKNOWN_TO_TUNNEL))
+	if (dest_is_for_ztunnel(pod, &to))
 		return WAY_TUNNEL;
 	if ((pod->flags & CV_POD_REGISTRY_ONLY) && !dest_is_registered(&to))
 		return WAY_REFUSE;

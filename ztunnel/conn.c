@@ -113,6 +113,33 @@ void conn_fail_errno(struct conn *c, const char *what, int error)
 	conn_fail(c, CONN_CONNECT, conn_errno_text(what, error, text));
 }
 
+/* What ztunnels answer. */
+static const char *reason_of(int status)
+{
+	static const struct {
+		int status;
+		const char *reason;
+	} known[] = {{400, " Bad Request"},
+		     {401, " Unauthorized"},
+		     {403, " Forbidden"},
+		     {404, " Not Found"},
+		     {500, " Internal Server Error"},
+		     {502, " Bad Gateway"},
+		     {503, " Service Unavailable"},
+		     {504, " Gateway Timeout"}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (known[i].status == status)
+			return known[i].reason;
+	return "";
+}
+
+const char *conn_status_text(int status, char into[CONN_TEXT_MAX])
+{
+	(void)snprintf(into, CONN_TEXT_MAX, "http status: %d%s", status, reason_of(status));
+	return into;
+}
+
 const char *conn_end_text(int error, uint32_t code)
 {
 	if (code == HBONE_PEER_SILENT)

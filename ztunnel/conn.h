@@ -76,6 +76,10 @@ void conn_fail(struct conn *c, enum conn_flags flags, const char *error);
 const char *conn_errno_text(const char *what, int error, char into[CONN_TEXT_MAX]);
 /** conn_fail_errno() - conn_fail() with CONN_CONNECT and that text. */
 void conn_fail_errno(struct conn *c, const char *what, int error);
+/** conn_status_text() - "http status: 503 Service Unavailable", of a CONNECT's answer. Return:
+ * @into.
+ */
+const char *conn_status_text(int status, char into[CONN_TEXT_MAX]);
 /** conn_end_text() - of a tunnel's stream that ended. Return: NULL: well. */
 const char *conn_end_text(int error, uint32_t code);
 /** conn_fail_early() - it was never known what it is connected with: "connection failed". */

@@ -6,14 +6,14 @@
 #include <string.h>
 
 #include "base/map.h"
-#include "net/addr.h"
+#include "net/cidr.h"
 #include "userspace/lib/xds/node.pb-c.h"
 #include "ztunnel/node_port.h"
 #include "ztunnel/reflist.h"
 #include "ztunnel/state.h"
 
 struct mesh_nodes {
-	struct hamt *table;
+	struct hamt *table, *ranges;
 	struct map *by_name; /* struct mesh_node, counted */
 };
 
@@ -29,8 +29,10 @@ static void node_unref(void *p)
 {
 	struct mesh_node *n = p;
 
-	if (atomic_fetch_sub_explicit(&n->refs, 1, memory_order_acq_rel) == 1)
+	if (atomic_fetch_sub_explicit(&n->refs, 1, memory_order_acq_rel) == 1) {
+		free(n->ranges);
 		free(n);
+	}
 }
 
 static const struct hamt_ops node_ops = {.ref = node_ref, .unref = node_unref};
@@ -69,30 +71,59 @@ static int table_change(struct mesh_nodes *n, const struct mesh_node *gone, stru
 
 	for (size_t i = 0; gone && i < gone->addrs_count && r == 0; i++)
 		r = several_change(n->table, &gone->addrs[i], sizeof(gone->addrs[i]), &out);
+	for (size_t i = 0; gone && i < gone->ranges_count && r == 0; i++)
+		r = several_change(n->ranges, &gone->ranges[i], sizeof(gone->ranges[i]), &out);
 	for (size_t i = 0; added && i < added->addrs_count && r == 0; i++)
 		r = several_change(n->table, &added->addrs[i], sizeof(added->addrs[i]), &in);
+	for (size_t i = 0; added && i < added->ranges_count && r == 0; i++)
+		r = several_change(n->ranges, &added->ranges[i], sizeof(added->ranges[i]), &in);
 	return r;
+}
+
+static int ranges_read(struct mesh_node *n, const Culvert__Node__Node *m)
+{
+	n->ranges = calloc(m->n_pod_ranges + 1, sizeof(*n->ranges));
+	if (!n->ranges)
+		return -ENOMEM;
+	for (; n->ranges_count < m->n_pod_ranges; n->ranges_count++) {
+		struct cidr *c = &n->ranges[n->ranges_count];
+
+		if (cidr_parse(m->pod_ranges[n->ranges_count], c) < 0)
+			return -EBADMSG;
+		*c = cidr_mask(c);
+	}
+	return 0;
+}
+
+static int addrs_read(struct mesh_node *n, const Culvert__Node__Node *m)
+{
+	for (; n->addrs_count < m->n_addresses; n->addrs_count++) {
+		const ProtobufCBinaryData *a = &m->addresses[n->addrs_count];
+
+		if (cv_addr_from_bytes(a->data, a->len, &n->addrs[n->addrs_count]) < 0)
+			return -EBADMSG;
+	}
+	return 0;
 }
 
 static int node_new(const char *name, const Culvert__Node__Node *m, struct mesh_node **ret)
 {
 	size_t bytes = m->n_addresses * sizeof(struct cv_addr), len = strlen(name) + 1;
 	struct mesh_node *n = calloc(1, sizeof(*n) + bytes + len);
+	int r;
 
 	if (!n)
 		return -ENOMEM;
 	atomic_init(&n->refs, 1);
 	n->name = memcpy((char *)n->addrs + bytes, name, len);
-	for (; n->addrs_count < m->n_addresses; n->addrs_count++) {
-		const ProtobufCBinaryData *a = &m->addresses[n->addrs_count];
-
-		if (cv_addr_from_bytes(a->data, a->len, &n->addrs[n->addrs_count]) < 0) {
-			free(n);
-			return -EBADMSG;
-		}
-	}
-	*ret = n;
-	return 0;
+	r = addrs_read(n, m);
+	if (r == 0)
+		r = ranges_read(n, m);
+	if (r < 0)
+		node_unref(n);
+	else
+		*ret = n;
+	return r;
 }
 
 int mesh_nodes_put(struct mesh_nodes *n, const char *name, const void *packed, size_t len)
@@ -153,13 +184,28 @@ int node_ports_change(struct hamt *table, const struct service_def *d,
 	return r;
 }
 
-int mesh_nodes_new(struct hamt *table, struct mesh_nodes **ret)
+bool mesh_nodes_has_pods(const struct hamt *ranges, const struct cv_addr *addr)
+{
+	struct cidr key = {.len = CIDR_FULL};
+
+	/* also where there are none: nobody asks but while something is wrong */
+	do {
+		key.addr = *addr;
+		key = cidr_mask(&key);
+		if (hamt_get(ranges, &key, sizeof(key)))
+			return true;
+	} while (key.len-- > (cv_addr_is_v4(addr) ? CIDR_V4 : 0));
+	return false;
+}
+
+int mesh_nodes_new(struct hamt *table, struct hamt *ranges, struct mesh_nodes **ret)
 {
 	struct mesh_nodes *n = calloc(1, sizeof(*n));
 
 	if (!n)
 		return -ENOMEM;
 	n->table = table;
+	n->ranges = ranges;
 	if (map_new(&n->by_name) < 0) {
 		free(n);
 		return -ENOMEM;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* mesh_nodes - the nodes of the cluster and the node ports of its services: at an address of any
- * node such a port is the service. For state_builder. Thread: the main loop; a struct mesh_node:
- * any. */
+/* mesh_nodes - the nodes of the cluster, what addresses their pods have, and the node ports of its
+ * services: at an address of any node such a port is the service. For state_builder. Thread: the
+ * main loop; a struct mesh_node: any. */
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/cleanup.h"
@@ -12,6 +13,7 @@
 #include "culvert/abi/addr.h"
 
 struct mesh_nodes; /* opaque */
+struct cidr;
 struct reflist_edit;
 struct service_def;
 
@@ -19,15 +21,19 @@ struct service_def;
 struct mesh_node {
 	atomic_uint refs;
 	const char *name;
+	struct cidr *ranges; /* its pods' */
+	size_t ranges_count;
 	size_t addrs_count;
 	struct cv_addr addrs[];
 };
 /* For a trie whose values are one of them or several: see several_of(). */
 extern const struct hamt_ops mesh_nodes_hamt_ops;
 
-/** mesh_nodes_new() - @table: struct cv_addr -> struct mesh_node, kept current; borrowed. Return:
- * 0; -ENOMEM. */
-_must_check_ int mesh_nodes_new(struct hamt *table, struct mesh_nodes **ret);
+/** mesh_nodes_new() - keep these tables current; borrowed.
+ * @table:  struct cv_addr -> struct mesh_node.
+ * @ranges: struct cidr of pods, masked -> struct mesh_node.
+ * Return: 0; -ENOMEM. */
+_must_check_ int mesh_nodes_new(struct hamt *table, struct hamt *ranges, struct mesh_nodes **ret);
 struct mesh_nodes *mesh_nodes_free(struct mesh_nodes *n);
 DEFINE_CLEANUP(struct mesh_nodes *, mesh_nodes_free);
 
@@ -43,6 +49,10 @@ int mesh_nodes_del(struct mesh_nodes *n, const char *name);
 /** mesh_nodes_for_each() - as state_builder_for_each_address(). */
 int mesh_nodes_for_each(const struct mesh_nodes *n, int (*fn)(void *arg, const char *name),
 			void *arg);
+
+/** mesh_nodes_has_pods() - is @addr one that a node gives its pods? @ranges: as a snapshot has it.
+ * Any thread. */
+bool mesh_nodes_has_pods(const struct hamt *ranges, const struct cv_addr *addr);
 
 /** node_ports_change() - @edit of @d to what is at its node ports in @table: uint16_t -> one or
  * several of struct service_def. Return: 0; -ENOMEM. */

@@ -14,6 +14,10 @@ struct service;
 struct state;
 struct workload;
 
+/** state_is_in_doubt() - may a pod that nobody has told of have @addr, which is no workload's: one
+ * of a node's pods, and the control plane is away? */
+bool state_is_in_doubt(const struct state *s, const struct cv_addr *addr);
+
 /** struct node_port - of a service_def: a port of every node's, host order. */
 struct node_port {
 	uint16_t node_port;

@@ -30,7 +30,6 @@
 #define RETRIES_MAX  64
 /* Tunnels that may refuse its stream. */
 #define REFUSALS_MAX 4
-#define TEXT_MAX     160
 
 static struct outbound *of_relay(struct relay *r)
 {
@@ -200,31 +199,10 @@ static void on_relay_done(struct relay *r, int error, uint32_t code)
 		conn_fail(&o->conn, CONN_OK, conn_end_text(error, code));
 }
 
-/* What ztunnels answer. */
-static const char *reason_of(int status)
-{
-	static const struct {
-		int status;
-		const char *reason;
-	} known[] = {{400, " Bad Request"},
-		     {401, " Unauthorized"},
-		     {403, " Forbidden"},
-		     {404, " Not Found"},
-		     {500, " Internal Server Error"},
-		     {502, " Bad Gateway"},
-		     {503, " Service Unavailable"},
-		     {504, " Gateway Timeout"}};
-
-	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
-		if (known[i].status == status)
-			return known[i].reason;
-	return "";
-}
-
 static void on_relay_response(struct relay *r, const struct hbone_head *head)
 {
 	struct outbound *o = of_relay(r);
-	char text[TEXT_MAX];
+	char text[CONN_TEXT_MAX];
 
 	if (!o->attempt)
 		return;
@@ -239,9 +217,8 @@ static void on_relay_response(struct relay *r, const struct hbone_head *head)
 		relay_rewind(r);
 		return;
 	}
-	(void)snprintf(text, sizeof(text), "http status: %d%s", head->status,
-		       reason_of(head->status));
-	conn_fail(&o->conn, head->status == 401 ? CONN_DENY : CONN_CONNECT, text);
+	conn_fail(&o->conn, head->status == 401 ? CONN_DENY : CONN_CONNECT,
+		  conn_status_text(head->status, text));
 }
 
 /* on_relay_unanswered() - a stream that was refused, mostly because a GOAWAY was on its way, has
@@ -424,12 +401,14 @@ static void wait_for_state(struct outbound *o)
 		(void)loop_timer_set(o->conn.worker->loop, &o->conn.timer, STATE_TIMEOUT_US);
 }
 
-static bool needs_state(const struct outbound *o, const struct workload *src,
-			const struct upstream *u, const struct tls_identity *identity)
+/* What it is to wait for; NULL: nothing. */
+static const char *lacks(const struct outbound *o, const struct workload *src,
+			 const struct upstream *u, const struct tls_identity *identity)
 {
-	if (!src || !state_is_synced(o->conn.worker->state))
-		return true;
-	return u->kind == UPSTREAM_HBONE && !identity;
+	if (!src || !state_is_synced(o->conn.worker->state) ||
+	    (u->kind == UPSTREAM_HBONE && !identity))
+		return "no certificate or no data about this pod in time";
+	return u->is_in_doubt ? u->error : NULL;
 }
 
 void outbound_resolve(struct outbound *o)
@@ -453,7 +432,8 @@ void outbound_resolve(struct outbound *o)
 	conn_set_src(&o->conn, src);
 	if (src)
 		identity = state_tls_identity(w->state, src->app->identity);
-	if (needs_state(o, src, &u, identity)) {
+	a->lacks = lacks(o, src, &u, identity);
+	if (a->lacks) {
 		wait_for_state(o);
 		return;
 	}
@@ -505,8 +485,7 @@ static void on_timer(struct loop_timer *t)
 		return;
 	}
 	if (state_wait_is_waiting(&o->attempt->state_wait)) {
-		conn_fail(&o->conn, CONN_IDENTITY_ERROR,
-			  "no certificate or no data about this pod in time");
+		conn_fail(&o->conn, CONN_IDENTITY_ERROR, o->attempt->lacks);
 		return;
 	}
 	note_silent(o);

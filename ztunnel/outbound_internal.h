@@ -42,6 +42,7 @@ struct attempt {
 	bool has_endpoint;
 	bool has_others;
 	bool is_waiting_retry;
+	const char *lacks; /* what it waits for, as the log has it */
 };
 
 struct outbound {

@@ -210,7 +210,8 @@ static void resolve_workload(const struct state *s, const struct wish *wish,
 		set_workload(up, w, &wish->orig->addr, ntohs(wish->orig->port));
 }
 
-/* At an address that no workload has. */
+/* At an address that no workload has. What is there may have come after the control plane was heard
+ * last, and expect a tunnel. */
 static void resolve_frontend(const struct state *s, const struct wish *wish, struct upstream *up)
 {
 	struct wish there = *wish;
@@ -224,6 +225,15 @@ static void resolve_frontend(const struct state *s, const struct wish *wish, str
 		resolve_workload(s, &there, f.workload, up);
 	else if (f.service)
 		resolve_service(s, &there, up);
+	if (up->kind != UPSTREAM_PASSTHROUGH)
+		return;
+	up->is_in_doubt = !f.service && state_is_in_doubt(s, &wish->orig->addr);
+	if (up->is_in_doubt)
+		refuse(up,
+		       "the control plane is away, and has not told of a pod with this address: it "
+		       "may be of the mesh");
+	else if (!is_registered(s, wish->src, wish->orig, up->service))
+		refuse(up, "not in the registry, and outboundTrafficPolicy is REGISTRY_ONLY");
 }
 
 void resolve_outbound_again(const struct state *s, const struct workload *src,
@@ -243,14 +253,10 @@ void resolve_outbound_again(const struct state *s, const struct workload *src,
 		return;
 	}
 	w = state_workload_by_addr(s, &orig->addr);
-	if (!w) {
+	if (w)
+		resolve_workload(s, &wish, w, ret);
+	else
 		resolve_frontend(s, &wish, ret);
-		if (ret->kind == UPSTREAM_PASSTHROUGH && !is_registered(s, src, orig, ret->service))
-			refuse(ret, "not in the registry, and outboundTrafficPolicy is "
-				    "REGISTRY_ONLY");
-		return;
-	}
-	resolve_workload(s, &wish, w, ret);
 }
 
 static const struct workload_service *service_link(const struct workload *w, const char *key)

@@ -40,6 +40,7 @@ struct upstream {
 	bool is_chosen;              /* among the endpoints of a service */
 	bool has_others;             /* the service has more than this one */
 	const char *error;           /* REFUSE: static text for the log */
+	bool is_in_doubt;            /* REFUSE: another snapshot may know better */
 };
 
 /** struct resolve_choice - how to choose among equal endpoints. */

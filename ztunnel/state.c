@@ -12,8 +12,6 @@
 #include "ztunnel/node_port.h"
 #include "ztunnel/state_internal.h"
 
-#define CIDR_FULL 128
-
 /* Reference counting of a counted, arena-owning struct, and its face towards the trie. @id: the
  * field that it is found by. */
 #define DEFINE_COUNTED(type, release, id)                                                          \
@@ -143,7 +141,7 @@ int state_tables_init(struct state_tables *t)
 		{&policy_set_hamt_ops, &t->ns_policies},  {&identity_hamt_ops, &t->identities},
 		{&policy_group_hamt_ops, &t->groups},     {&workload_hamt_ops, &t->stand_ins},
 		{&service_defs_hamt_ops, &t->node_ports}, {&mesh_nodes_hamt_ops, &t->nodes},
-		{&workloads_hamt_ops, &t->host_ports},
+		{&mesh_nodes_hamt_ops, &t->pod_ranges},   {&workloads_hamt_ops, &t->host_ports},
 	};
 
 	memset(t, 0, sizeof(*t));
@@ -168,7 +166,7 @@ int state_tables_publish(const struct state_tables *t, struct state_tables *ret)
 		{t->ns_policies, &ret->ns_policies}, {t->identities, &ret->identities},
 		{t->groups, &ret->groups},           {t->stand_ins, &ret->stand_ins},
 		{t->node_ports, &ret->node_ports},   {t->nodes, &ret->nodes},
-		{t->host_ports, &ret->host_ports},
+		{t->host_ports, &ret->host_ports},   {t->pod_ranges, &ret->pod_ranges},
 	};
 
 	memset(ret, 0, sizeof(*ret));
@@ -197,6 +195,7 @@ void state_tables_release(struct state_tables *t)
 	hamt_free(t->stand_ins);
 	hamt_free(t->node_ports);
 	hamt_free(t->nodes);
+	hamt_free(t->pod_ranges);
 	hamt_free(t->host_ports);
 	policy_set_unref(t->global_policies);
 	reflist_unref(t->cidr_vips);
@@ -402,6 +401,11 @@ uint64_t state_policy_generation(const struct state *s)
 bool state_is_alone(const struct state *s)
 {
 	return s->flags.is_alone;
+}
+
+bool state_is_in_doubt(const struct state *s, const struct cv_addr *addr)
+{
+	return s->flags.is_alone && mesh_nodes_has_pods(s->t.pod_ranges, addr);
 }
 
 /* Not of a pod that was made anew under its name, and the control plane has not said so yet. */

@@ -6,11 +6,10 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "net/cidr.h"
 #include "ztunnel/looser.h"
 #include "ztunnel/node_port.h"
 #include "ztunnel/state_internal.h"
-
-#define CIDR_FULL 128
 
 /* A service and who serves it. Without a definition: endpoints that came before their service
  * ("staged"). */
@@ -559,7 +558,7 @@ int state_builder_new(const char *node, struct state_builder **ret)
 	if (r == 0)
 		r = policy_groups_new(b->t.groups, b->t.policies, &b->groups);
 	if (r == 0)
-		r = mesh_nodes_new(b->t.nodes, &b->nodes);
+		r = mesh_nodes_new(b->t.nodes, b->t.pod_ranges, &b->nodes);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(b);

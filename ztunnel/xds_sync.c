@@ -312,6 +312,8 @@ static void on_update_done(void *arg, enum xds_type type)
 	if (!is_everything_here(x) || xds_client_part(x->client) == XDS_PART_MORE)
 		return;
 	x->is_renewed = false;
+	/* what has changed meanwhile is here */
+	state_builder_flags(x->builder)->is_alone = false;
 	if (x->is_synced)
 		return;
 	x->is_synced = true;
@@ -331,8 +333,8 @@ static void on_connection(void *arg, bool is_connected)
 	else
 		x->terminations++;
 	loop_timer_del(&x->hold);
-	if (x->is_synced && state_builder_flags(x->builder)->is_alone == is_connected) {
-		state_builder_flags(x->builder)->is_alone = !is_connected;
+	if (x->is_synced && !is_connected && !state_builder_flags(x->builder)->is_alone) {
+		state_builder_flags(x->builder)->is_alone = true;
 		x->has_aside = true;
 		loop_task_queue(x->loop, &x->publish);
 	}

@@ -64,6 +64,36 @@ static __always_inline struct cv_dest *dest_range(const struct cv_sockaddr *dst)
 	return bpf_map_lookup_elem(&cv_ranges, &key);
 }
 
+/* Within what nodes give their pods addresses from. */
+static __always_inline bool dest_is_of_pods(const struct cv_addr *addr)
+{
+	const struct cv_sockaddr any_port = {.addr = *addr};
+	struct cv_dest *d = dest_range(&any_port);
+
+	return d && (d->flags & CV_DEST_NODE);
+}
+
+/* Does the agent run, and does its control plane tell it what there is? */
+static __always_inline bool dests_are_fresh(void)
+{
+	__u32 zero = 0;
+	__u64 *until = bpf_map_lookup_elem(&cv_fresh_until, &zero);
+
+	return until && bpf_ktime_get_ns() < *until;
+}
+
+/* What neither cv_workloads nor cv_services has: is it ztunnel's all the same? An address of pods
+ * may belong to one of the mesh that nobody has told us of. */
+static __always_inline bool dest_is_for_ztunnel(const struct cv_pod *pod,
+						const struct cv_sockaddr *dst)
+{
+	struct cv_dest *range = dest_range(dst);
+
+	if ((range && (range->flags & CV_DEST_MESH)) || (pod->flags & CV_POD_UNKNOWN_TO_TUNNEL))
+		return true;
+	return !dests_are_fresh() && dest_is_of_pods(&dst->addr);
+}
+
 /* Not a mesh destination, but one that the registry names. */
 static __always_inline bool dest_is_registered(const struct cv_sockaddr *dst)
 {

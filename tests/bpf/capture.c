@@ -7,8 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/str.h"
 #include "harness.h"
 #include "net/addr.h"
+#include "stage.h"
 
 #define ALIVE_NO_DNS (CV_POD_ALIVE | CV_POD_CAPTURE)
 
@@ -64,13 +66,6 @@ TEST(a_mesh_service_goes_to_ztunnel_other_ports_of_its_address_do_not)
 	exchange(client, server);
 	CHECK_EQ(counted(CV_TUNNEL), 1);
 	CHECK_EQ(counted(CV_PASSTHROUGH), 1);
-}
-
-static void dest_put(const struct bpf_map *map, const void *key, uint32_t flags)
-{
-	struct cv_dest dest = {.flags = flags, .name = "test/node"};
-
-	CHECK_OK(bpf_map_update_elem(bpf_map__fd(map), key, &dest, BPF_ANY));
 }
 
 static void check_passthrough(int family, const char *host, const char *pod_address)
@@ -169,6 +164,62 @@ TEST(while_the_maps_lack_destinations_what_they_do_not_know_goes_to_ztunnel)
 TEST(while_the_maps_lack_destinations_and_ztunnel_is_dead_the_unknown_is_refused)
 {
 	pod_flags(CV_POD_CAPTURE | CV_POD_UNKNOWN_TO_TUNNEL);
+	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, PEER4 ":8080"), ECONNREFUSED);
+	check_dropped(CV_DROP_ZTUNNEL_DEAD, PEER4 ":8080");
+}
+
+static void fresh_for(int64_t seconds)
+{
+	uint64_t until_ns = now_monotonic_us() * 1000 + (uint64_t)(seconds * 1000000000);
+	uint32_t zero = 0;
+
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_fresh_until), &zero, &until_ns,
+				     BPF_ANY));
+}
+
+static void pods_ranges_put(void)
+{
+	range_put(PEER4 "/32", 0, CV_DEST_NODE);
+	range_put(PEER6 "/64", 0, CV_DEST_NODE);
+}
+
+TEST(while_nobody_tells_of_new_pods_what_may_be_one_goes_to_ztunnel)
+{
+	pods_ranges_put();
+	fresh_for(-1);
+	check_tunnelled(connected(AF_INET, PEER4 ":8080"), PEER4 ":8080", POD4);
+	check_tunnelled(connected(AF_INET6, PEER4 ":8080"), PEER4 ":8080", POD4);
+	check_tunnelled(connected(AF_INET6, "[" PEER6 "]:8080"), "[" PEER6 "]:8080", POD6);
+	CHECK_EQ(counted(CV_PASSTHROUGH), 0);
+}
+
+TEST(while_somebody_tells_of_new_pods_an_unknown_address_of_pods_passes)
+{
+	pods_ranges_put();
+	fresh_for(600);
+	check_passthrough(AF_INET, PEER4 ":8080", POD4);
+}
+
+TEST(while_somebody_tells_of_new_pods_an_unknown_ipv6_address_of_pods_passes)
+{
+	pods_ranges_put();
+	fresh_for(600);
+	check_passthrough(AF_INET6, "[" PEER6 "]:8080", POD6);
+}
+
+TEST(while_nobody_tells_of_new_pods_other_addresses_pass)
+{
+	range_put(POD4 "/32", 0, CV_DEST_NODE);
+	range_put(PEER4 "/32", 0, 0);
+	fresh_for(-1);
+	check_passthrough(AF_INET, PEER4 ":8080", POD4);
+}
+
+TEST(while_nobody_tells_of_new_pods_and_ztunnel_is_dead_what_may_be_one_is_refused)
+{
+	range_put("0.0.0.0/0", 0, CV_DEST_NODE);
+	fresh_for(-1);
+	pod_flags(CV_POD_CAPTURE);
 	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, PEER4 ":8080"), ECONNREFUSED);
 	check_dropped(CV_DROP_ZTUNNEL_DEAD, PEER4 ":8080");
 }

@@ -57,25 +57,6 @@ static void rule_port(enum cv_outbound_kind kind, uint32_t port)
 	rule_put(&key);
 }
 
-static void dest_put(const struct bpf_map *map, const void *key, uint32_t flags)
-{
-	struct cv_dest dest = {.flags = flags, .name = "test/range"};
-
-	CHECK_OK(bpf_map_update_elem(bpf_map__fd(map), key, &dest, BPF_ANY));
-}
-
-static void range_put(const char *range, uint16_t port, uint32_t flags)
-{
-	struct cv_range_key key = {.port = htons(port)};
-	struct cidr c;
-
-	CHECK_OK(cidr_parse(range, &c));
-	key.prefix_len = CV_RANGE_PREFIX + c.len;
-	key.is_v4 = cv_addr_is_v4(&c.addr);
-	key.addr = c.addr;
-	dest_put(skel->maps.cv_ranges, &key, flags);
-}
-
 static void inbound_put(const char *addr, uint16_t port, uint32_t rule)
 {
 	struct cv_service_key key = {.port = htons(port)};

@@ -14,7 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/macros.h"
-#include "net/addr.h"
+#include "net/cidr.h"
 
 static char cgroup_root[256], cgroup_dir[300];
 
@@ -271,13 +271,36 @@ static void mesh_destinations(void)
 		bpf_map_update_elem(bpf_map__fd(skel->maps.cv_services), &service, &dest, BPF_ANY));
 }
 
+void dest_put(const struct bpf_map *map, const void *key, uint32_t flags)
+{
+	struct cv_dest dest = {.flags = flags, .name = "test/range"};
+
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(map), key, &dest, BPF_ANY));
+}
+
+void range_put(const char *range, uint16_t port, uint32_t flags)
+{
+	struct cv_range_key key = {.port = htons(port)};
+	struct cidr c;
+
+	CHECK_OK(cidr_parse(range, &c));
+	key.prefix_len = CV_RANGE_PREFIX + c.len;
+	key.is_v4 = cv_addr_is_v4(&c.addr);
+	key.addr = c.addr;
+	dest_put(skel->maps.cv_ranges, &key, flags);
+}
+
 /* These go by address, and every test's pod has the same ones. */
 static void earlier_rules_forget(void)
 {
 	const struct bpf_map *const maps[] = {skel->maps.cv_inbound_rules, skel->maps.cv_registered,
 					      skel->maps.cv_ranges};
 	char key[sizeof(struct cv_range_key)];
+	uint64_t never = 0;
+	uint32_t zero = 0;
 
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_fresh_until), &zero, &never,
+				     BPF_ANY));
 	for (size_t i = 0; i < ARRAY_SIZE(maps); i++)
 		while (bpf_map_get_next_key(bpf_map__fd(maps[i]), NULL, key) == 0)
 			CHECK_OK(bpf_map_delete_elem(bpf_map__fd(maps[i]), key));

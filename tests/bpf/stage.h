@@ -18,3 +18,8 @@ int stage_load(bool no_cgroup_helpers, struct culvert_bpf **ret);
 /** stage_pod() - fill `pod`: namespaces, links, listeners, map entries. Leaves the process in the
  * pod. */
 void stage_pod(void);
+
+/** dest_put() - an entry "test/range" of a map of struct cv_dest. */
+void dest_put(const struct bpf_map *map, const void *key, uint32_t flags);
+/** range_put() - in cv_ranges, until the test ends. @range: as cidr_parse(). @port: host order. */
+void range_put(const char *range, uint16_t port, uint32_t flags);

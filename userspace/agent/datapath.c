@@ -47,6 +47,7 @@ static const char *const map_names[DATAPATH_MAP_MAX] = {
 	[DATAPATH_SERVICES] = "cv_services",
 	[DATAPATH_FRONTENDS] = "cv_frontends",
 	[DATAPATH_RANGES] = "cv_ranges",
+	[DATAPATH_FRESH_UNTIL] = "cv_fresh_until",
 	[DATAPATH_REGISTERED] = "cv_registered",
 	[DATAPATH_OUTBOUND_RULES] = "cv_outbound_rules",
 	[DATAPATH_INBOUND_RULES] = "cv_inbound_rules",

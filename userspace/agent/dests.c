@@ -10,11 +10,9 @@
 
 #include "base/map.h"
 #include "frontends.h"
-#include "net/addr.h"
+#include "net/cidr.h"
 #include "resource.h"
 #include "userspace/lib/xds/node.pb-c.h"
-
-#define V4_PREFIX 96
 
 /* How many resources want an entry. Two workloads may share an address for a while (IP reuse), two
  * services a VIP or a range. */
@@ -34,6 +32,8 @@ struct members {
 
 struct node {
 	char label[CV_NAME_LEN];
+	struct cidr *ranges; /* its pods' */
+	size_t range_count;
 	size_t count;
 	struct cv_addr addrs[];
 };
@@ -165,7 +165,7 @@ static void change_range(const struct showing *x, const struct cidr *c, uint16_t
 /* Every address of both families. */
 static void change_open_port(const struct showing *x, uint16_t port)
 {
-	struct cidr all4 = {.len = V4_PREFIX}, all6 = {0};
+	struct cidr all4 = {.len = CIDR_V4}, all6 = {0};
 
 	all4.addr.w[2] = htonl(0xffff);
 	change_range(x, &all4, port);
@@ -362,12 +362,35 @@ static void node_change(struct dests *d, const struct node *n, bool is_shown)
 
 	for (size_t i = 0; i < n->count; i++)
 		entry_change(&x, DESTS_WORKLOADS, &n->addrs[i]);
+	for (size_t i = 0; i < n->range_count; i++)
+		change_range(&x, &n->ranges[i], 0);
+}
+
+static struct node *node_free(struct node *n)
+{
+	if (n)
+		free(n->ranges);
+	free(n);
+	return NULL;
+}
+DEFINE_CLEANUP(struct node *, node_free);
+
+static int ranges_read(const Culvert__Node__Node *msg, struct node *n)
+{
+	n->ranges = calloc(msg->n_pod_ranges + 1, sizeof(*n->ranges));
+	if (!n->ranges)
+		return -ENOMEM;
+	for (; n->range_count < msg->n_pod_ranges; n->range_count++)
+		if (cidr_parse(msg->pod_ranges[n->range_count], &n->ranges[n->range_count]) < 0)
+			return -EBADMSG;
+	return 0;
 }
 
 static int node_read(const Culvert__Node__Node *msg, struct node **ret)
 {
-	_cleanup_(freep) struct node *n =
+	_cleanup_(node_freep) struct node *n =
 		calloc(1, sizeof(*n) + msg->n_addresses * sizeof(n->addrs[0]));
+	int r;
 
 	if (!n)
 		return -ENOMEM;
@@ -376,6 +399,9 @@ static int node_read(const Culvert__Node__Node *msg, struct node **ret)
 		if (cv_addr_from_bytes(msg->addresses[n->count].data, msg->addresses[n->count].len,
 				       &n->addrs[n->count]) < 0)
 			return -EBADMSG;
+	r = ranges_read(msg, n);
+	if (r < 0)
+		return r;
 	*ret = TAKE_PTR(n);
 	return 0;
 }
@@ -393,19 +419,19 @@ int dests_put_node(struct dests *d, const char *name, const void *packed, size_t
 	if (r == 0)
 		r = map_put_str(d->nodes, name, n);
 	if (r < 0) {
-		free(n);
+		node_free(n);
 		return r;
 	}
 	node_change(d, n, true);
 	if (old)
 		node_change(d, old, false);
-	free(old);
+	node_free(old);
 	return 0;
 }
 
 void dests_remove_node(struct dests *d, const char *name)
 {
-	_cleanup_(freep) struct node *n = map_del_str(d->nodes, name);
+	_cleanup_(node_freep) struct node *n = map_del_str(d->nodes, name);
 
 	if (n)
 		node_change(d, n, false);
@@ -500,7 +526,7 @@ struct dests *dests_free(struct dests *d)
 	map_free(d->members);
 	if (d->nodes)
 		map_for_each (d->nodes, it)
-			free(it.value);
+			node_free(it.value);
 	map_free(d->nodes);
 	frontends_free(d->frontends);
 	free(d);

@@ -33,7 +33,16 @@ struct mesh {
 	bool is_registry_only;
 	struct mesh_map maps[DESTS_MAP_MAX];
 	bool is_told, is_incomplete; /* as last told to on_incomplete() */
+	unsigned int caught_up;      /* types, since the stream is open */
+	struct loop_timer fresh;
 };
+
+/* cv_fresh_until: while the control plane tells us what there is. An agent that has died, or hangs,
+ * does not write, and the time runs out. */
+#define FRESH_FOR_US   (3 * 1000000ULL)
+#define FRESH_AGAIN_US (1 * 1000000ULL)
+/* nodes come before the configuration, from a control plane that has them to tell */
+#define ALL_TYPES (1u << XDS_ADDRESS | 1u << XDS_NODE_CONFIG)
 
 static const enum datapath_map places[DESTS_MAP_MAX] = {
 	[DESTS_WORKLOADS] = DATAPATH_WORKLOADS,
@@ -144,6 +153,39 @@ static void sweep_frontends(const struct mesh *m)
 			(void)bpf_map_delete_elem(fd, &key);
 }
 
+static void fresh_write(const struct mesh *m, uint64_t until_us)
+{
+	int fd = datapath_map_fd(m->config.datapath, DATAPATH_FRESH_UNTIL);
+	__u64 until_ns = until_us * 1000;
+	__u32 zero = 0;
+
+	(void)bpf_map_update_elem(fd, &zero, &until_ns, BPF_ANY);
+}
+
+static void on_fresh(struct loop_timer *t)
+{
+	struct mesh *m = container_of(t, struct mesh, fresh);
+
+	fresh_write(m, now_monotonic_us() + FRESH_FOR_US);
+	(void)loop_timer_set(m->config.loop, t, FRESH_AGAIN_US);
+}
+
+/* What came while we were not connected is here once each type has come whole. */
+static void fresh_note(struct mesh *m, enum xds_type type)
+{
+	m->caught_up |= 1u << type;
+	if ((m->caught_up & ALL_TYPES) == ALL_TYPES && !m->fresh.at_us &&
+	    xds_client_part(m->xds) != XDS_PART_MORE)
+		on_fresh(&m->fresh);
+}
+
+static void fresh_end(struct mesh *m)
+{
+	m->caught_up = 0;
+	loop_timer_del(&m->fresh);
+	fresh_write(m, 0);
+}
+
 /* Filled before a pod refuses what is not there, emptied after. Not told before everything is
  * known: what an earlier agent left holds until then. */
 static void registry_tell(struct mesh *m)
@@ -211,14 +253,12 @@ static int for_each_held(void *arg, enum xds_type type, int (*fn)(void *arg, con
 
 static void on_update_done(void *arg, enum xds_type type)
 {
-	/* nodes come before the configuration, from a control plane that has them to tell */
-	const unsigned int all = 1u << XDS_ADDRESS | 1u << XDS_NODE_CONFIG;
 	struct mesh *m = arg;
 	bool is_first;
 
 	m->synced_types |= 1u << type;
-	is_first = !m->is_synced && (m->synced_types & all) == all;
-	m->is_synced = (m->synced_types & all) == all;
+	is_first = !m->is_synced && (m->synced_types & ALL_TYPES) == ALL_TYPES;
+	m->is_synced = (m->synced_types & ALL_TYPES) == ALL_TYPES;
 	if (type == XDS_NODE_CONFIG || is_first)
 		registry_tell(m);
 	for (int i = 0; i < DESTS_MAP_MAX; i++) {
@@ -231,6 +271,7 @@ static void on_update_done(void *arg, enum xds_type type)
 		sweep_frontends(m);
 	if (is_first)
 		m->config.on_synced(m->config.arg);
+	fresh_note(m, type);
 }
 
 static void on_state(void *arg, bool is_connected)
@@ -240,6 +281,7 @@ static void on_state(void *arg, bool is_connected)
 	if (is_connected == m->was_connected)
 		return;
 	m->was_connected = is_connected;
+	fresh_end(m);
 	if (is_connected)
 		log_info("agent", "connected to the control plane");
 	else
@@ -301,6 +343,8 @@ int mesh_new(const struct mesh_config *config, struct mesh **ret)
 	if (!m || !id)
 		return -ENOMEM;
 	m->config = *config;
+	m->fresh.on_timer = on_fresh;
+	fresh_write(m, 0);
 	r = maps_new(m);
 	if (r == 0)
 		r = dests_new(&dests, &m->dests);
@@ -317,6 +361,7 @@ struct mesh *mesh_free(struct mesh *m)
 	if (!m)
 		return NULL;
 	xds_client_free(m->xds);
+	loop_timer_del(&m->fresh);
 	dests_free(m->dests);
 	for (int i = 0; i < DESTS_MAP_MAX; i++)
 		destmap_free(m->maps[i].destmap);

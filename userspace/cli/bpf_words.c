@@ -41,6 +41,7 @@ static const struct word maps[] = {
 	{"cv_locals", "which pod of this node it belongs to"},
 	{"cv_verdicts", "verdicts for direct connections"},
 	{"cv_denied", "sources outside the mesh that a policy denies by address"},
+	{"cv_fresh_until", "until when what is known of destinations counts as current"},
 	{"cv_generation", "which of the verdicts count"},
 	{"cv_directs", "direct connections that are open"},
 	{"cv_direct_told", "how much of them is in ztunnel's metrics"},

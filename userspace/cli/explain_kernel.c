@@ -110,16 +110,33 @@ static bool find_service(struct look *l, struct cv_dest *ret)
 	return look_up(l, "cv_services", &key, ret) && ret->flags & CV_DEST_MESH;
 }
 
-static bool find_range(struct look *l, struct cv_dest *ret)
+static bool find_range_at(struct look *l, __be16 port, struct cv_dest *ret)
 {
 	struct cv_range_key key = {
 		.prefix_len = CV_RANGE_PREFIX + ADDR_BITS,
-		.port = l->to.port,
+		.port = port,
 		.is_v4 = cv_addr_is_v4(&l->to.addr),
 		.addr = l->to.addr,
 	};
 
 	return look_up(l, "cv_ranges", &key, ret);
+}
+
+static bool find_range(struct look *l, struct cv_dest *ret)
+{
+	return find_range_at(l, l->to.port, ret);
+}
+
+/* Of no pod that is known, but of a pod's kind, while nobody tells of new ones. */
+static bool is_in_doubt(struct look *l)
+{
+	__u64 fresh_until = 0;
+	struct cv_dest range;
+	__u32 zero = 0;
+
+	return look_up(l, "cv_fresh_until", &zero, &fresh_until) &&
+	       fresh_until < now_monotonic_us() * 1000 && find_range_at(l, 0, &range) &&
+	       range.flags & CV_DEST_NODE;
 }
 
 static bool is_registered(struct look *l)
@@ -216,9 +233,9 @@ static json_t *other_path(struct look *l)
 	bool is_dns = l->pod.flags & CV_POD_DNS && l->to.port == htons(DNS_PORT);
 	struct cv_dest range;
 	bool is_range = find_range(l, &range) && range.flags & CV_DEST_MESH;
+	bool is_asked = l->pod.flags & CV_POD_UNKNOWN_TO_TUNNEL || is_in_doubt(l);
 
-	if ((is_dns || is_range || l->pod.flags & CV_POD_UNKNOWN_TO_TUNNEL) &&
-	    !(l->pod.flags & CV_POD_ALIVE))
+	if ((is_dns || is_range || is_asked) && !(l->pod.flags & CV_POD_ALIVE))
 		return path_of("ztunnel_dead", "");
 	if (is_dns)
 		return path_of("dns", "");
@@ -226,7 +243,7 @@ static json_t *other_path(struct look *l)
 		range.name[sizeof(range.name) - 1] = '\0';
 		return path_of("tunnel", range.name);
 	}
-	if (l->pod.flags & CV_POD_UNKNOWN_TO_TUNNEL)
+	if (is_asked)
 		return path_of("tunnel", "");
 	if (l->pod.flags & CV_POD_REGISTRY_ONLY && !is_registered(l))
 		return path_of("registry_only", "");

@@ -13,7 +13,8 @@
 
 enum cv_dest_flags {
 	CV_DEST_MESH = 1 << 0, /* goes through ztunnel */
-	CV_DEST_NODE = 1 << 1, /* cv_workloads: a node; cv_services has node ports at :: */
+	CV_DEST_NODE = 1 << 1, /* cv_workloads: a node; cv_services has node ports at ::. cv_ranges,
+				* at port 0: what a node gives its pods addresses from */
 };
 
 /* cv_workloads: struct cv_addr -> a workload by its IP.  cv_services: struct cv_service_key -> a

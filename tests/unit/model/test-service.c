@@ -263,6 +263,29 @@ static void nodes_are_told_with_their_addresses(void **state)
 	assert_string_equal(drop(f, "Node", "", "n1"), "-n1\n");
 }
 
+static void nodes_are_told_with_what_their_pods_addresses_are_of(void **state)
+{
+	struct fixture *f = *state;
+	const Culvert__Node__Node *n;
+
+	assert_string_equal(put(f, "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\nspec: "
+				   "{podCIDR: 10.9.0.0/24, podCIDRs: [10.1.0.0/24, what, 7, "
+				   "'fd00:1::/64']}\n"),
+			    "+n1\n");
+	n = fixture_get(f, XDS_NODE, "n1", &culvert__node__node__descriptor);
+	assert_int_equal(n->n_addresses, 0);
+	assert_int_equal(n->n_pod_ranges, 2);
+	assert_string_equal(n->pod_ranges[0], "10.1.0.0/24");
+	assert_string_equal(n->pod_ranges[1], "fd00:1::/64");
+	assert_string_equal(put(f, "apiVersion: v1\nkind: Node\nmetadata: {name: n1}\nspec: "
+				   "{podCIDR: 10.9.0.0/24}\n"),
+			    "+n1\n");
+	n = fixture_get(f, XDS_NODE, "n1", &culvert__node__node__descriptor);
+	assert_int_equal(n->n_pod_ranges, 1);
+	assert_string_equal(n->pod_ranges[0], "10.9.0.0/24");
+	assert_string_equal(put(f, NODE("")), "-n1\n");
+}
+
 static void names_of_single_pods_are_kept(void **state)
 {
 	struct fixture *f = *state;
@@ -503,6 +526,7 @@ int main(void)
 		T(node_ports_travel_in_the_extension),
 		T(node_ports_of_a_service_for_some_namespaces),
 		T(nodes_are_told_with_their_addresses),
+		T(nodes_are_told_with_what_their_pods_addresses_are_of),
 		T(names_of_single_pods_are_kept),
 		T(a_manual_endpoint_has_its_place_and_name),
 		T(a_selector_makes_endpoints_of_pods),

@@ -321,11 +321,18 @@ void mesh_put_node(struct state_builder *b, const char *name, const char *const 
 	Culvert__Node__Node m = CULVERT__NODE__NODE__INIT;
 	uint8_t bytes[MESH_LIST_MAX][16], packed[MESH_PACKED_SIZE];
 	ProtobufCBinaryData addrs[MESH_LIST_MAX];
+	char *ranges[MESH_LIST_MAX];
 
 	m.name = (char *)name;
 	m.addresses = addrs;
-	for (; ips[m.n_addresses]; m.n_addresses++)
-		addrs[m.n_addresses] = bytes_of(ips[m.n_addresses], bytes[m.n_addresses]);
+	m.pod_ranges = ranges;
+	for (size_t i = 0; ips[i]; i++) {
+		if (strchr(ips[i], '/'))
+			ranges[m.n_pod_ranges++] = (char *)(uintptr_t)ips[i];
+		else
+			addrs[m.n_addresses] = bytes_of(ips[i], bytes[m.n_addresses]);
+		m.n_addresses += !strchr(ips[i], '/');
+	}
 	assert_int_equal(mesh_nodes_put(state_builder_nodes(b), name, packed,
 					culvert__node__node__pack(&m, packed)),
 			 0);

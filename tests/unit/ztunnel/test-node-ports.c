@@ -326,6 +326,45 @@ static void a_host_port_is_registered(void **state)
 	assert_int_equal(go(f, "172.18.0.2:30081", ANY).kind, UPSTREAM_REFUSE);
 }
 
+/* What may be there that nobody has told of? */
+static bool is_in_doubt(struct fixture *f, const char *to)
+{
+	struct upstream up = go(f, to, ANY);
+
+	assert_int_equal(up.kind, up.is_in_doubt ? UPSTREAM_REFUSE : UPSTREAM_PASSTHROUGH);
+	return up.is_in_doubt;
+}
+
+static void without_a_control_plane_an_unknown_address_of_pods_is_in_doubt(void **state)
+{
+	struct fixture *f = *state;
+
+	mesh_put_node(f->b, "n1", IPS("172.18.0.1", "10.1.0.0/16", "fd10:1::/64"));
+	mesh_put_node(f->b, "n2", IPS("10.2.0.77/24", "10.1.0.0/16", "10.3.0.9/32"));
+	mesh_put_workload(f->b, &(struct mesh_workload){
+					.name = "plain", .is_tcp = true, .addrs = {"10.2.0.5"}});
+	assert_false(is_in_doubt(f, "10.1.2.3:80"));
+	state_builder_flags(f->b)->is_alone = true;
+	assert_true(is_in_doubt(f, "10.1.2.3:80"));
+	assert_true(is_in_doubt(f, "[::ffff:10.1.2.3]:80"));
+	assert_true(is_in_doubt(f, "10.2.0.1:443"));
+	assert_true(is_in_doubt(f, "10.3.0.9:443"));
+	assert_true(is_in_doubt(f, "[fd10:1::9]:80"));
+	assert_false(is_in_doubt(f, "10.3.0.8:443"));
+	assert_false(is_in_doubt(f, "10.2.1.1:443"));
+	assert_false(is_in_doubt(f, "[fd10:2::9]:80"));
+	assert_false(is_in_doubt(f, "172.18.0.1:80"));
+	/* known, and not of the mesh */
+	assert_int_equal(go(f, "10.2.0.5:80", ANY).kind, UPSTREAM_TCP);
+	/* of two nodes that say so one goes */
+	assert_int_equal(mesh_nodes_del(state_builder_nodes(f->b), "n1"), 0);
+	assert_true(is_in_doubt(f, "10.1.2.3:80"));
+	assert_false(is_in_doubt(f, "[fd10:1::9]:80"));
+	mesh_put_node(f->b, "n2", IPS("172.18.0.2"));
+	assert_false(is_in_doubt(f, "10.1.2.3:80"));
+	assert_false(is_in_doubt(f, "10.2.0.1:80"));
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -344,6 +383,7 @@ int main(void)
 		T(a_service_there_comes_before_a_host_port),
 		T(a_waypoint_is_told_the_pods_own_address),
 		T(a_host_port_is_registered),
+		T(without_a_control_plane_an_unknown_address_of_pods_is_in_doubt),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

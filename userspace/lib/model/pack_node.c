@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pack_node - a Node as culvert.node.Node: where the node ports of Services are, and the hostPorts
- * of its pods. */
+/* pack_node - a Node as culvert.node.Node: where the node ports of Services are, the hostPorts of
+ * its pods, and what addresses pods have there. */
 #include <errno.h>
 #include <string.h>
 
 #include "base/str.h"
 #include "model/pack.h"
+#include "net/cidr.h"
 #include "userspace/lib/xds/node.pb-c.h"
 
 /* Hostname, InternalDNS and ExternalDNS are no addresses. */
@@ -18,13 +19,37 @@ static bool is_ip(const json_t *one, struct cv_addr *ret)
 	       cv_addr_parse(text, ret) == 0 && !cv_addr_is_any(ret) && !cv_addr_is_loopback(ret);
 }
 
-static int node_fill(const struct object *node, Culvert__Node__Node *msg, struct scratch *a)
+static void range_add(const json_t *one, Culvert__Node__Node *msg)
+{
+	const char *text = json_string_value(one);
+	struct cidr c;
+
+	if (text && cidr_parse(text, &c) == 0)
+		msg->pod_ranges[msg->n_pod_ranges++] = (char *)(uintptr_t)text;
+}
+
+/* Of an old Node, or one that somebody wrote, the single one. */
+static int ranges_fill(const struct object *node, Culvert__Node__Node *msg, struct scratch *a)
+{
+	const json_t *list = object_value(node, "spec.podCIDRs"), *one;
+	size_t i;
+
+	msg->pod_ranges = scratch_alloc(a, (json_array_size(list) + 1) * sizeof(*msg->pod_ranges));
+	if (!msg->pod_ranges)
+		return -ENOMEM;
+	json_array_foreach (list, i, one)
+		range_add(one, msg);
+	if (!msg->n_pod_ranges)
+		range_add(object_value(node, "spec.podCIDR"), msg);
+	return 0;
+}
+
+static int addresses_fill(const struct object *node, Culvert__Node__Node *msg, struct scratch *a)
 {
 	const json_t *list = object_value(node, "status.addresses"), *one;
 	struct cv_addr addr;
 	size_t i;
 
-	msg->name = (char *)(uintptr_t)node->name;
 	msg->addresses = scratch_alloc(a, (json_array_size(list) + 1) * sizeof(*msg->addresses));
 	if (!msg->addresses)
 		return -ENOMEM;
@@ -106,7 +131,12 @@ int pack_node(struct model *m, const struct object *node)
 {
 	_cleanup_(scratch_resetp) struct scratch a = {0};
 	Culvert__Node__Node msg = CULVERT__NODE__NODE__INIT;
-	int r = node_fill(node, &msg, &a);
+	int r = addresses_fill(node, &msg, &a);
 
-	return r == 0 && msg.n_addresses ? output_set(m, XDS_NODE, node->name, &msg.base) : r;
+	if (r == 0)
+		r = ranges_fill(node, &msg, &a);
+	if (r < 0 || !(msg.n_addresses + msg.n_pod_ranges))
+		return r;
+	msg.name = (char *)(uintptr_t)node->name;
+	return output_set(m, XDS_NODE, node->name, &msg.base);
 }

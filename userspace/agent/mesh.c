@@ -65,6 +65,9 @@ static void incomplete_tell(struct mesh *m)
 
 	for (int i = 0; i < DESTS_MAP_MAX; i++)
 		is_incomplete |= !destmap_is_complete(m->maps[i].destmap);
+	/* before all is known, that nothing was left out says nothing: earlier pods' word stays */
+	if (!m->is_synced && !is_incomplete)
+		return;
 	if (m->is_told && is_incomplete == m->is_incomplete)
 		return;
 	m->is_told = true;

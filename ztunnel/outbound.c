@@ -110,6 +110,7 @@ struct resolve_choice outbound_choice(struct outbound *o)
 		.avoid_named_count = a->avoid_named_count,
 		.silent = a->silent,
 		.silent_count = a->silent_count,
+		.was_mesh = a->was_mesh,
 	};
 }
 
@@ -424,6 +425,7 @@ void outbound_resolve(struct outbound *o)
 	a->endpoint = u.endpoint;
 	a->has_endpoint = u.is_chosen;
 	a->has_others = u.has_others;
+	a->was_mesh |= u.kind == UPSTREAM_HBONE;
 	o->conn.is_mtls = false;
 	o->conn.has_hbone = false;
 	o->conn.is_plain = false;

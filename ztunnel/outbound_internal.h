@@ -43,6 +43,7 @@ struct attempt {
 	bool has_others;
 	bool is_waiting_retry;
 	const char *lacks; /* what it waits for, as the log has it */
+	bool was_mesh;     /* was meant for a tunnel */
 };
 
 struct outbound {

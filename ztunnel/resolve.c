@@ -232,6 +232,8 @@ static void resolve_frontend(const struct state *s, const struct wish *wish, str
 		refuse(up,
 		       "the control plane is away, and has not told of a pod with this address: it "
 		       "may be of the mesh");
+	else if (wish->choice->was_mesh)
+		refuse(up, "the destination has gone");
 	else if (!is_registered(s, wish->src, wish->orig, up->service))
 		refuse(up, "not in the registry, and outboundTrafficPolicy is REGISTRY_ONLY");
 }

@@ -46,11 +46,12 @@ static void make_services(const struct rig *f, struct state_builder *b, bool has
 						   .vips = {PEER_SERVICE_ADDR},
 						   .ports = {80, APP_PORT},
 						   .san = f->peer_san});
-	mesh_put_workload(b, &(struct mesh_workload){.name = "peer",
-						     .account = "server",
-						     .addrs = {PEER_ADDR},
-						     .services = {PEER_SERVICE_KEY},
-						     .is_tcp = f->is_peer_plain});
+	if (!f->is_peer_gone)
+		mesh_put_workload(b, &(struct mesh_workload){.name = "peer",
+							     .account = "server",
+							     .addrs = {PEER_ADDR},
+							     .services = {PEER_SERVICE_KEY},
+							     .is_tcp = f->is_peer_plain});
 	for (unsigned int i = 1; i <= f->silent; i++) {
 		char name[32], addr[32];
 

@@ -49,6 +49,7 @@ struct rig {
 	bool is_agent_dead;
 	bool is_peer_plain; /* in what is published next; and so has_peer_twin, silent */
 	bool has_peer_twin;
+	bool is_peer_gone;
 	unsigned int silent;        /* further endpoints of the first service, all of one node */
 	const char *server_account; /* in what is published next; NULL: its own */
 	const char *peer_san;       /* of the peer's service; NULL: none */

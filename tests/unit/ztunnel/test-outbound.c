@@ -363,6 +363,27 @@ TEST(what_was_said_to_a_pod_that_leaves_the_mesh_arrives)
 	}
 }
 
+/* Its pod is deleted while nobody answers there: who has its address then has not been asked for.
+ */
+TEST(what_was_said_to_a_pod_that_is_gone_is_said_to_nobody)
+{
+	struct rig *f = *cmocka_state;
+	int l = rig_listen(PEER_ADDR, APP_PORT), app = f->app, fd;
+
+	rig_publish(f, true, false);
+	fd = app_dial(f, PEER_TEXT);
+	app_say(fd, "first words");
+	f->app = l;
+	assert_true(app_accept(f, 200) < 0);
+	f->is_peer_gone = true;
+	rig_publish(f, true, false);
+	assert_true(app_accept(f, 500) < 0);
+	f->app = app;
+	assert_int_equal(app_read_end(fd), -ECONNRESET);
+	(void)close(fd);
+	(void)close(l);
+}
+
 /* The programs refuse in connect(2) itself what they know to be in the mesh; here a blocking one to
  * where nobody listens does. */
 TEST(a_plain_dial_that_the_kernel_refuses_is_resolved_again)
@@ -516,6 +537,7 @@ int main(void)
 		T(a_name_of_a_service_that_is_no_identity_is_in_nobodys_way),
 		T(what_a_lone_endpoint_refused_is_said_to_one_of_two),
 		T(what_was_said_to_a_pod_that_leaves_the_mesh_arrives),
+		T(what_was_said_to_a_pod_that_is_gone_is_said_to_nobody),
 		T(a_peer_that_refuses_every_stream_is_given_up),
 		T(a_plain_dial_that_the_kernel_refuses_is_resolved_again),
 		T(a_stream_reset_without_an_error_is_no_end),

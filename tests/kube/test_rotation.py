@@ -26,8 +26,8 @@ def cacerts(cluster, ca, *roots):
                    "stringData": {"ca-cert.pem": cert, "ca-key.pem": key, "cert-chain.pem": cert, "root-cert.pem": "".join(roots)}})
 
 
-def self_made_roots(cluster, *roots):
-    cluster.run("patch", "secret", "-n", SYSTEM, "istio-ca-secret", "--type=merge", "-p",
+def trust(cluster, secret, *roots):
+    cluster.run("patch", "secret", "-n", SYSTEM, secret, "--type=merge", "-p",
                 json.dumps({"stringData": {"root-cert.pem": "".join(roots)}}))
 
 
@@ -62,14 +62,22 @@ def signed_by(cluster, ca, folder):
 
 
 @pytest.fixture
-def back(cluster, mesh):
-    """Afterwards the self-made CA signs again."""
+def back(cluster, mesh, tmp_path):
+    """Afterwards the self-made CA signs again. Step by step, too: what does not trust the control plane hears nothing of it until the
+    kubelet brings the new file."""
     old = cluster.get("configmap", "-n", SYSTEM, "istio-ca-root-cert")["data"]["root-cert.pem"]
     yield old
+    both = old + cluster.get("configmap", "-n", SYSTEM, "istio-ca-root-cert")["data"]["root-cert.pem"]
+    if cluster.get("secrets", "-n", SYSTEM, "--field-selector=metadata.name=cacerts")["items"]:
+        trust(cluster, "cacerts", both)
+        eventually(lambda: have_roots(cluster, both), what="the self-made root is trusted, too")
+    trust(cluster, "istio-ca-secret", both)
     cluster.run("delete", "secret", "-n", SYSTEM, "cacerts", "--ignore-not-found")
-    self_made_roots(cluster, old)
     cluster.run("rollout", "restart", "-n", SYSTEM, "deployment/istiod")
     cluster.wait_mesh()
+    eventually(lambda: signed_by(cluster, (old,), tmp_path), what="the self-made CA signs")
+    trust(cluster, "istio-ca-secret", old)
+    eventually(lambda: have_roots(cluster, old), what="nothing else is trusted")
 
 
 def test_no_request_fails_while_the_ca_is_replaced(cluster, apps, back, tmp_path):
@@ -77,7 +85,7 @@ def test_no_request_fails_while_the_ca_is_replaced(cluster, apps, back, tmp_path
     with Load(cluster, apps, "client", cluster.service_ip(apps, "web")) as load:
         eventually(lambda: len(load.results) > 20, what="requests run")
         # whom to trust first, everywhere; then who signs
-        self_made_roots(cluster, back, first[0])
+        trust(cluster, "istio-ca-secret", back, first[0])
         eventually(lambda: have_roots(cluster, back, first[0]), what="both roots are trusted on both nodes")
         cacerts(cluster, first, back, first[0])
         cluster.run("rollout", "restart", "-n", SYSTEM, "deployment/istiod")

@@ -34,7 +34,7 @@ static const uint8_t junk[] = {0x0a, 0xff, 0xff, 0xff, 0x7f};
 static const char *const letters = "wsrk";
 
 /* "+w", "+s", "+r" for a range, "+k" for what is only known; "+R" for a range of the mesh, "+n" for
- * a node, "+p" for a range of its pods. */
+ * a node. */
 static void entry_note(char sign, enum dests_map map, const void *key, const struct cv_dest *dest)
 {
 	const struct cv_service_key *service = key;
@@ -45,8 +45,6 @@ static void entry_note(char sign, enum dests_map map, const void *key, const str
 		text[1] = 'R';
 	if (map == DESTS_WORKLOADS && dest && dest->flags == CV_DEST_NODE)
 		text[1] = 'n';
-	if (map == DESTS_RANGES && dest && dest->flags == CV_DEST_NODE)
-		text[1] = 'p';
 	if (map == DESTS_WORKLOADS)
 		note(text, key, 0, dest ? dest->name : NULL);
 	else if (map == DESTS_RANGES)
@@ -336,35 +334,6 @@ static int put_node(struct dests *d, const char *name, const char *ip)
 	return dests_put_node(d, name, packed, culvert__node__node__pack(&m, packed));
 }
 
-static int put_pods_of(struct dests *d, const char *name, const char *range, const char *other)
-{
-	Culvert__Node__Node m = CULVERT__NODE__NODE__INIT;
-	char *ranges[] = {(char *)(uintptr_t)range, (char *)(uintptr_t)other};
-	uint8_t packed[256];
-
-	m.name = (char *)(uintptr_t)name;
-	m.n_pod_ranges = other ? 2 : 1;
-	m.pod_ranges = ranges;
-	return dests_put_node(d, name, packed, culvert__node__node__pack(&m, packed));
-}
-
-static void what_pods_have_their_addresses_of_is_at_no_port(void **state)
-{
-	struct dests *d = *state;
-
-	assert_int_equal(put_pods_of(d, "n1", "10.244.1.9/24", "fd00:1::/64"), 0);
-	assert_calls("+p10.244.1.0:0=node/n1 +pfd00:1:::0=node/n1 ");
-	assert_int_equal(put_pods_of(d, "n1", "10.244.1.0/33", NULL), -EBADMSG);
-	assert_int_equal(put_pods_of(d, "n2", "10.244.1.0/24", NULL), 0);
-	assert_calls("+p10.244.1.0:0=node/n2 ");
-	assert_int_equal(put_pods_of(d, "n1", "10.244.2.0/24", NULL), 0);
-	assert_calls("+p10.244.2.0:0=node/n1 -rfd00:1:::0 ");
-	dests_remove_node(d, "n1");
-	assert_calls("-r10.244.2.0:0 ");
-	dests_remove_node(d, "n2");
-	assert_calls("-r10.244.1.0:0 ");
-}
-
 /* The list of extensions with this one; until the next call. */
 static Istio__Workload__Extension **extension_of(const char *name, const ProtobufCMessage *m)
 {
@@ -616,7 +585,6 @@ int main(void)
 		T(a_service_needs_one_endpoint_in_the_mesh),
 		T(a_service_entry_is_always_ours_unless_it_passes_through),
 		T(endpoints_may_come_before_their_service),
-		T(what_pods_have_their_addresses_of_is_at_no_port),
 		T(a_range_of_ours_is_a_destination_of_the_mesh),
 		T(the_registry_is_told_while_it_is_wanted),
 		T(an_address_of_the_host_is_known_at_its_ports),

@@ -28,12 +28,13 @@ struct fixture {
 	bool has_ended, is_held;
 	int status;
 	char why[512];
-	size_t len;
+	size_t len, n_taken;
 	struct grpc_call *held;
 };
 
 static void on_message(struct grpc_call *c, void *arg, const void *data, size_t len)
 {
+	((struct fixture *)arg)->n_taken++;
 	assert_int_equal(grpc_call_send(c, data, len), 0);
 }
 
@@ -144,6 +145,38 @@ static void carries_more_than_fits_the_sockets(void **state)
 	finish(f);
 	assert_int_equal(f->status, GRPC_OK);
 	assert_int_equal(f->len, BIG);
+}
+
+/* TLS has all of them when the first is read, and the socket has nothing more to tell. */
+static void takes_all_of_many_records_that_came_at_once(void **state)
+{
+	struct fixture *f = *state;
+	struct grpc_call_config config = {
+		.path = "/a.B/C", .max_message = BIG, .ops = &client_ops, .arg = f};
+	struct grpc_call *c;
+	struct loop *own;
+
+	assert_int_equal(loop_new(&own), 0);
+	assert_int_equal(dial(own, &f->remote.target, NULL, NULL, &f->client), 0);
+	assert_int_equal(grpc_client_call(f->client, &config, &c), 0);
+	for (int turn = 0; f->n_taken == 0; turn++) {
+		assert_in_range(turn, 0, 5000);
+		if (turn == 0)
+			assert_int_equal(grpc_call_send(c, "a", 1), 0);
+		(void)loop_run_once(own, 1);
+		(void)loop_run_once(f->remote.loop, 1);
+	}
+	for (int i = 0; i < 64; i++) {
+		assert_int_equal(grpc_call_send(c, "b", 1), 0);
+		(void)loop_run_once(own, 0);
+	}
+	for (int turn = 0; f->n_taken < 65; turn++) {
+		assert_in_range(turn, 0, 200);
+		(void)loop_run_once(f->remote.loop, 10);
+	}
+	(void)grpc_client_free(f->client);
+	f->client = NULL;
+	(void)loop_free(own);
 }
 
 static void holds_a_call_until_told(void **state)
@@ -274,6 +307,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(carries_a_call, setup, teardown),
 		cmocka_unit_test_setup_teardown(carries_more_than_fits_the_sockets, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(takes_all_of_many_records_that_came_at_once, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(holds_a_call_until_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(refuses_a_server_of_another_name, setup, teardown),

@@ -16,6 +16,7 @@
 #include "tls/identity.h"
 
 #define READ_BYTES      (64 * 1024)
+#define READS_MAX       8
 #define STREAM_WINDOW   (1024 * 1024)
 #define CONN_WINDOW     (4 * 1024 * 1024)
 #define PING_US         (30 * 1000000ULL)
@@ -58,6 +59,7 @@ static void conn_free_now(struct grpc_conn *conn)
 	list_for_each_entry_safe (c, tmp, &conn->calls, link)
 		grpc_call_bury(c);
 	loop_task_del(&conn->flush_task);
+	loop_task_del(&conn->read_task);
 	loop_timer_del(&conn->ping_timer);
 	loop_del(&conn->w);
 	SSL_free(conn->ssl);
@@ -251,6 +253,17 @@ void grpc_conn_kick(struct grpc_conn *conn)
 		loop_task_queue(conn->loop, &conn->flush_task);
 }
 
+/* is_more_likely() - after a read of @n bytes. Once the peer is known TLS takes from the socket
+ * what is there, and not the head of a record first: a message costs one system call instead of
+ * three. */
+static bool is_more_likely(struct grpc_conn *conn, size_t n)
+{
+	if (!conn->ssl)
+		return n == READ_BYTES;
+	SSL_set_read_ahead(conn->ssl, 1);
+	return n == SSL3_RT_MAX_PLAIN_LENGTH || SSL_has_pending(conn->ssl);
+}
+
 /* Return: 1 more may be there; 0 nothing now; -errno; -ECONNRESET end of file. */
 static int conn_read(struct grpc_conn *conn)
 {
@@ -264,7 +277,38 @@ static int conn_read(struct grpc_conn *conn)
 	used = nghttp2_session_mem_recv(conn->session, data, (size_t)n);
 	if (used < 0)
 		return used == NGHTTP2_ERR_NOMEM ? -ENOMEM : -EPROTO;
-	return conn->ssl || (size_t)n == sizeof(data);
+	return is_more_likely(conn, (size_t)n);
+}
+
+/* A few rounds only: other watches have their turn. Return: as conn_read(). */
+static int conn_read_some(struct grpc_conn *conn)
+{
+	int r = 1;
+
+	for (int i = 0; i < READS_MAX && r > 0 && !conn->is_freed && !conn->is_dead; i++)
+		r = conn_read(conn);
+	/* the socket does not tell of what it has no more */
+	if (r > 0 && conn->ssl && !conn->is_freed && !conn->is_dead)
+		loop_task_queue(conn->loop, &conn->read_task);
+	return r;
+}
+
+static void conn_go_on(struct grpc_conn *conn, int r)
+{
+	if (r < 0)
+		conn_die(conn, r == -ECONNRESET ? 0 : r);
+	else
+		conn_flush(conn);
+}
+
+static void on_read_task(struct loop_task *t)
+{
+	struct grpc_conn *conn = container_of(t, struct grpc_conn, read_task);
+
+	grpc_conn_enter(conn);
+	if (!conn->is_freed && !conn->is_dead)
+		conn_go_on(conn, conn_read_some(conn));
+	grpc_conn_leave(conn);
 }
 
 static void on_conn_event(struct loop_fd *w, uint32_t events)
@@ -278,17 +322,9 @@ static void on_conn_event(struct loop_fd *w, uint32_t events)
 	/* With TLS it is TCP, and the first event may be about the connect. */
 	if (events & EPOLLERR && conn->ssl)
 		r = tcp_connect_result(w->fd);
-	r = r < 0 ? r : 1;
-	/* a few rounds only: other watches have their turn */
-	for (int i = 0; i < 8 && r > 0 && (events & (EPOLLIN | EPOLLHUP | EPOLLERR)); i++) {
-		r = conn_read(conn);
-		if (conn->is_freed || conn->is_dead)
-			break;
-	}
-	if (r < 0)
-		conn_die(conn, r == -ECONNRESET ? 0 : r);
-	else
-		conn_flush(conn);
+	if (r == 0 && events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+		r = conn_read_some(conn);
+	conn_go_on(conn, r);
 	grpc_conn_leave(conn);
 }
 
@@ -533,6 +569,7 @@ int grpc_conn_new(struct loop *loop, bool is_server, const struct grpc_conn_ops 
 	conn->w.fd = -EBADF;
 	conn->w.on_event = on_conn_event;
 	conn->flush_task.on_task = on_flush_task;
+	conn->read_task.on_task = on_read_task;
 	conn->ping_timer.on_timer = on_ping_timer;
 	list_init(&conn->link);
 	list_init(&conn->calls);

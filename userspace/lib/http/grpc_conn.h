@@ -40,6 +40,7 @@ struct grpc_conn {
 	struct loop *loop;
 	struct loop_fd w;
 	struct loop_task flush_task;
+	struct loop_task read_task; /* TLS has taken more from the socket than was read */
 	struct loop_timer ping_timer;
 	nghttp2_session *session;
 	SSL *ssl;      /* owned; NULL: plain */

@@ -55,10 +55,20 @@ static inline void heard_synced(void *arg)
 	((struct heard *)arg)->synced++;
 }
 
+static inline void heard_stale(void *arg, const char *kind, uint64_t since_us)
+{
+	struct heard *h = arg;
+	char line[128];
+
+	(void)snprintf(line, sizeof(line), "%s, synced %u", kind ? kind : "no longer", h->synced);
+	heard_add(h, "stale", line);
+}
+
 static const struct source_ops heard_ops = {
 	.on_put = heard_put,
 	.on_delete = heard_delete,
 	.on_error = heard_error,
 	.on_error_cleared = heard_cleared,
 	.on_synced = heard_synced,
+	.on_stale = heard_stale,
 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kube - a source that lists and watches an API server: one kube_watch per kind, and what each
  * object was last. A list replaces what is known; within a watch only newer versions count, so that
- * repeated and reordered events do no harm. */
+ * repeated and reordered events do no harm. While a kind is cut off, changes of others are no
+ * consistent state; when that lasts, the user hears of it. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -16,11 +17,15 @@
 #include "source/schema.h"
 #include "source/source_impl.h"
 
+/* How long others wait for a kind that is cut off. */
+#define CUT_US 10000000ULL
+
 /** struct resource - where a kind lives at the API server; Istio's, where it has them in older
  * versions only, in the newest of those. The order is that of delivery: what decides about other
  * objects comes first. */
 struct resource {
 	const char *kind, *group_version, *plural;
+	bool is_aside; /* nothing else depends on it: nobody waits for it */
 };
 
 static const struct resource resources[] = {
@@ -33,7 +38,7 @@ static const struct resource resources[] = {
 	{"ServiceEntry", "networking.istio.io/v1", "serviceentries"},
 	{"WorkloadEntry", "networking.istio.io/v1", "workloadentries"},
 	{"WorkloadGroup", "networking.istio.io/v1", "workloadgroups"},
-	{"Telemetry", "telemetry.istio.io/v1", "telemetries"},
+	{"Telemetry", "telemetry.istio.io/v1", "telemetries", .is_aside = true},
 	{"Pod", "v1", "pods"},
 	{"EndpointSlice", "discovery.k8s.io/v1", "endpointslices"},
 };
@@ -58,6 +63,7 @@ struct kind {
 	char *path;          /* "/api/v1/pods" */
 	uint64_t round;
 	bool is_listing, is_listed;
+	uint64_t cut_us; /* since when its changes are not heard of; 0: they are */
 };
 
 struct kube {
@@ -66,9 +72,11 @@ struct kube {
 	void *arg;
 	struct loop *loop;
 	struct loop_task settle;
+	struct loop_timer cut; /* until the first that is cut off has been so for long */
 	struct kind *kinds;
 	size_t n_kinds;
 	bool is_synced;
+	bool is_stale; /* told */
 };
 
 /** struct check - who hears of an object's mistakes. */
@@ -77,18 +85,13 @@ struct check {
 	const struct object *object;
 };
 
-static const char *const *kind_names(void)
+const char *const *source_kube_kinds(void)
 {
 	static const char *names[ARRAY_SIZE(resources) + 1];
 
 	for (size_t i = 0; i < ARRAY_SIZE(resources); i++)
 		names[i] = resources[i].kind;
 	return names;
-}
-
-const char *const *source_kube_kinds(void)
-{
-	return kind_names();
 }
 
 static const struct resource *resource_find(const char *kind)
@@ -404,20 +407,90 @@ static void on_trouble(void *arg, const char *message)
 	loop_task_queue(k->loop, &((struct kube *)k)->settle);
 }
 
+/* Return: the one that has been cut off for longest; NULL: none is. */
+static const struct kind *kind_cut(const struct kube *k)
+{
+	const struct kind *first = NULL;
+
+	for (size_t i = 0; i < k->n_kinds; i++) {
+		const struct kind *kind = &k->kinds[i];
+
+		if (kind->cut_us && !kind->resource->is_aside &&
+		    (!first || kind->cut_us < first->cut_us))
+			first = kind;
+	}
+	return first;
+}
+
+static bool has_lasted(const struct kind *kind)
+{
+	return loop_now_us(kind->kube->loop) - kind->cut_us >= CUT_US;
+}
+
+static void cut_await(struct kube *k)
+{
+	const struct kind *kind = kind_cut(k);
+
+	loop_timer_del(&k->cut);
+	if (kind && !has_lasted(kind))
+		(void)loop_timer_set(k->loop, &k->cut,
+				     kind->cut_us + CUT_US - loop_now_us(k->loop));
+}
+
+static void on_cut(struct loop_timer *t)
+{
+	struct kube *k = container_of(t, struct kube, cut);
+
+	settle_soon(k);
+}
+
+/* Before the first state nothing is held: all kinds are waited for. */
+static void on_current(void *arg, bool is_current)
+{
+	struct kind *kind = arg;
+	struct kube *k = kind->kube;
+
+	if (!k->is_synced || is_current == !kind->cut_us)
+		return;
+	kind->cut_us = is_current ? 0 : loop_now_us(k->loop);
+	cut_await(k);
+	if (is_current)
+		settle_soon(k);
+}
+
+static void stale_tell(struct kube *k, const struct kind *kind)
+{
+	if (k->is_stale == !!kind)
+		return;
+	k->is_stale = !!kind;
+	if (k->ops->on_stale)
+		k->ops->on_stale(k->arg, kind ? kind->resource->kind : NULL,
+				 kind ? kind->cut_us : 0);
+}
+
 static const struct kube_watch_ops watch_ops = {
 	.on_list_begin = on_list_begin,
 	.on_object = on_object,
 	.on_deleted = on_deleted,
 	.on_list_end = on_list_end,
 	.on_trouble = on_trouble,
+	.on_current = on_current,
 };
 
 static void on_settle(struct loop_task *t)
 {
 	struct kube *k = container_of(t, struct kube, settle);
+	const struct kind *kind = kind_cut(k);
 
-	if (k->is_synced)
-		k->ops->on_synced(k->arg);
+	if (!k->is_synced || (kind && !has_lasted(kind)))
+		return;
+	/* a user that nobody hears any more may know half of a change; before it is heard again it
+	 * knows all */
+	if (kind)
+		stale_tell(k, kind);
+	k->ops->on_synced(k->arg);
+	if (!kind)
+		stale_tell(k, NULL);
 }
 
 static struct source *kube_free(struct source *s)
@@ -425,6 +498,7 @@ static struct source *kube_free(struct source *s)
 	struct kube *k = container_of(s, struct kube, source);
 
 	loop_task_del(&k->settle);
+	loop_timer_del(&k->cut);
 	for (size_t i = 0; k->kinds && i < k->n_kinds; i++) {
 		struct kind *kind = &k->kinds[i];
 
@@ -509,6 +583,7 @@ int source_kube_new(const struct source_kube_config *config, const struct source
 	k->ops = ops;
 	k->arg = arg;
 	k->settle.on_task = on_settle;
+	k->cut.on_timer = on_cut;
 	while (config->kinds[n])
 		n++;
 	k->kinds = calloc(n + 1, sizeof(*k->kinds));

@@ -2,6 +2,8 @@
 #include "source/kube_client.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +18,10 @@
 #define CONNECT_MS      5000L
 #define KEEPALIVE_S     15L
 #define KEEPALIVE_PROBE 5L
-#define ERROR_BODY_MAX  (64u * 1024)
+/* What was sent and is not acknowledged by then goes nowhere: the kernel alone would try for a
+ * quarter of an hour, and all requests share the connection. */
+#define UNACKED_MS     30000
+#define ERROR_BODY_MAX (64u * 1024)
 
 struct kube_client {
 	struct loop *loop;
@@ -43,6 +48,7 @@ struct kube_request {
 	CURL *easy;
 	struct curl_slist *headers, *route;
 	struct buf body;
+	void (*on_begin)(void *arg);
 	int (*on_data)(void *arg, const char *data, size_t len);
 	void (*on_done)(void *arg, const struct kube_answer *answer);
 	void *arg;
@@ -328,6 +334,24 @@ static size_t on_write(char *data, size_t size, size_t n, void *arg)
 	return q->error || q->is_cancelled ? 0 : len;
 }
 
+/* Each line of the head, an empty one at its end. */
+static size_t on_header(char *line, size_t size, size_t n, void *arg)
+{
+	struct kube_request *q = arg;
+	long status = 0;
+
+	(void)curl_easy_getinfo(q->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (q->on_begin && !q->is_cancelled && status / 100 == 2 && size * n > 0 && *line == '\r')
+		q->on_begin(q->arg);
+	return size * n;
+}
+
+static int on_socket(void *arg, curl_socket_t fd, curlsocktype purpose)
+{
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &(int){UNACKED_MS}, sizeof(int));
+	return CURL_SOCKOPT_OK;
+}
+
 static int header_add(struct kube_request *q, const char *line)
 {
 	struct curl_slist *more = line ? curl_slist_append(q->headers, line) : NULL;
@@ -394,6 +418,9 @@ static void options_set(struct kube_request *q, const struct kube_request_config
 	(void)curl_easy_setopt(e, CURLOPT_HTTPHEADER, q->headers);
 	(void)curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_write);
 	(void)curl_easy_setopt(e, CURLOPT_WRITEDATA, q);
+	(void)curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+	(void)curl_easy_setopt(e, CURLOPT_HEADERDATA, q);
+	(void)curl_easy_setopt(e, CURLOPT_SOCKOPTFUNCTION, on_socket);
 	(void)curl_easy_setopt(e, CURLOPT_PRIVATE, q);
 	(void)curl_easy_setopt(e, CURLOPT_ERRORBUFFER, q->curl_error);
 	(void)curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
@@ -420,6 +447,7 @@ int kube_request_new(struct kube_client *c, const struct kube_request_config *co
 	if (!q)
 		return -ENOMEM;
 	q->client = c;
+	q->on_begin = config->on_begin;
 	q->on_data = config->on_data;
 	q->on_done = config->on_done;
 	q->arg = config->arg;

@@ -32,6 +32,8 @@ struct kube_request_config {
 	const char *accept;       /* what the answer may be; NULL: JSON */
 	const char *body;         /* NULL: none */
 	uint64_t timeout_us;      /* for all of it; 0: none */
+	/** on_begin() - an answer of status 2xx begins; NULL: nobody asks. */
+	void (*on_begin)(void *arg);
 	/**
 	 * on_data() - part of an answer of status 2xx, as it comes; NULL: the whole body is
 	 * gathered. Return: 0; -errno ends the request with that error.

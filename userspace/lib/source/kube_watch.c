@@ -15,6 +15,9 @@
 #define LIST_US        60000000ULL
 #define WATCH_S        300 /* then the server ends it, and it begins anew from where it was */
 #define WATCH_SLACK_US 30000000ULL
+/* A server that is well writes a bookmark about once a minute. One that does not, because nothing
+ * has ever changed, is asked for a list, which is empty or short. */
+#define SILENCE_US     90000000ULL
 #define BACKOFF_MIN_US 100000ULL
 #define BACKOFF_MAX_US 10000000ULL
 #define WORKS_US       5000000ULL /* a watch that lasts so long was none in vain */
@@ -34,6 +37,7 @@ struct kube_watch {
 	const struct kube_watch_ops *ops;
 	void *arg;
 	struct loop_timer again;
+	struct loop_timer silence; /* while a watch is on */
 	struct kube_request *request;
 	struct kube_frames frames;
 	struct kube_list list;
@@ -41,6 +45,7 @@ struct kube_watch {
 	char *next;    /* of a list's next page; NULL: the first */
 	uint64_t backoff_us;
 	uint64_t started_us; /* this watch */
+	uint64_t heard_us;   /* and the last of it */
 	bool is_metadata_only;
 	bool has_data;   /* of this page */
 	bool is_vouched; /* who says that there is no such kind is an API server */
@@ -83,8 +88,15 @@ static void trouble_over(struct kube_watch *w)
 	w->ops->on_trouble(w->arg, NULL);
 }
 
+static void current_is(const struct kube_watch *w, bool is_current)
+{
+	if (w->ops->on_current)
+		w->ops->on_current(w->arg, is_current);
+}
+
 static void retry(struct kube_watch *w)
 {
+	current_is(w, false);
 	again_after(w, w->backoff_us);
 	w->backoff_us = MIN(w->backoff_us * 2, BACKOFF_MAX_US);
 }
@@ -288,6 +300,7 @@ static void on_not_found(struct kube_watch *w, const struct kube_answer *a)
 	w->ops->on_list_end(w->arg);
 	w->backoff_us = BACKOFF_MIN_US;
 	trouble_over(w);
+	current_is(w, true);
 	again_after(w, ABSENT_US);
 }
 
@@ -352,7 +365,38 @@ static int on_watch_data(void *arg, const char *data, size_t len)
 {
 	struct kube_watch *w = arg;
 
+	w->heard_us = loop_now_us(w->loop);
 	return kube_frames_feed(&w->frames, data, len, on_event, w);
+}
+
+static void on_watch_begin(void *arg)
+{
+	struct kube_watch *w = arg;
+
+	w->heard_us = loop_now_us(w->loop);
+	current_is(w, true);
+}
+
+static void silence_set(struct kube_watch *w, uint64_t delay_us)
+{
+	(void)loop_timer_set(w->loop, &w->silence, delay_us);
+}
+
+/* Its connection may live on while nobody is behind it. */
+static void on_silence(struct loop_timer *t)
+{
+	struct kube_watch *w = container_of(t, struct kube_watch, silence);
+	uint64_t quiet_us = loop_now_us(w->loop) - w->heard_us;
+
+	if (quiet_us < SILENCE_US) {
+		silence_set(w, SILENCE_US - quiet_us);
+		return;
+	}
+	w->request = kube_request_cancel(w->request);
+	kube_frames_reset(&w->frames);
+	start_over(w);
+	current_is(w, false);
+	start(w);
 }
 
 static void on_watch_end(void *arg, const struct kube_answer *a)
@@ -362,6 +406,8 @@ static void on_watch_end(void *arg, const struct kube_answer *a)
 	bool has_lasted = loop_now_us(w->loop) - w->started_us >= WORKS_US;
 
 	w->request = NULL;
+	loop_timer_del(&w->silence);
+	current_is(w, false);
 	if (has_lasted && a->status == 200)
 		w->backoff_us = BACKOFF_MIN_US;
 	/* It may have been restored meanwhile from an older state, and be past where we are by now:
@@ -432,12 +478,14 @@ static int watch_start(struct kube_watch *w)
 		.path = path,
 		.accept = w->is_metadata_only ? METADATA("PartialObjectMetadata") : NULL,
 		.timeout_us = WATCH_S * 1000000ULL + WATCH_SLACK_US,
+		.on_begin = on_watch_begin,
 		.on_data = on_watch_data,
 		.on_done = on_watch_end,
 		.arg = w,
 	};
 
-	w->started_us = loop_now_us(w->loop);
+	w->started_us = w->heard_us = loop_now_us(w->loop);
+	silence_set(w, SILENCE_US);
 	return base && path ? kube_request_new(w->client, &config, &w->request) : -ENOMEM;
 }
 
@@ -470,6 +518,7 @@ int kube_watch_new(const struct kube_watch_config *config, struct kube_watch **r
 	w->is_metadata_only = config->is_metadata_only;
 	w->backoff_us = BACKOFF_MIN_US;
 	w->again.on_timer = on_again;
+	w->silence.on_timer = on_silence;
 	w->path = strdup(config->path);
 	w->selector = strdup(config->selector ? config->selector : "");
 	if (!w->path || !w->selector)
@@ -486,6 +535,7 @@ struct kube_watch *kube_watch_free(struct kube_watch *w)
 	if (!w)
 		return NULL;
 	loop_timer_del(&w->again);
+	loop_timer_del(&w->silence);
 	w->request = kube_request_cancel(w->request);
 	kube_frames_reset(&w->frames);
 	kube_list_reset(&w->list);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* kube_watch - one kind of an API server, listed and then watched for ever: pages, resource
- * versions, bookmarks, 410 Gone, cuts. Says what is there, not what it means. Owner: kube.c. */
+ * versions, bookmarks, 410 Gone, cuts, silence. Says what is there, not what it means. Owner:
+ * kube.c. */
 #include <stdbool.h>
 
 #include <jansson.h>
@@ -23,6 +24,9 @@ struct kube_watch_ops {
 	/* Once, and again when the trouble is another one. @message: a sentence; NULL: it works
 	 * again. What is known stays. */
 	void (*on_trouble)(void *arg, const char *message);
+	/* NULL, or: changes are heard of as they come (a watch is open, or the server has no such
+	 * kind), or no longer. May say the same again. */
+	void (*on_current)(void *arg, bool is_current);
 };
 
 struct kube_watch_config {

@@ -35,8 +35,14 @@ struct source_ops {
 	void (*on_error)(void *arg, const struct source_error *err);
 	/* forget all errors reported for @file; those that remain are reported again right after */
 	void (*on_error_cleared)(void *arg, const char *file);
-	/* a consistent point: after the first scan, and again after each later batch of changes */
+	/* a consistent point: after the first scan, and again after each later batch of changes.
+	 * While a kind of an API server's is cut off and not listed anew it is waited for, ten
+	 * seconds at most. */
 	void (*on_synced)(void *arg);
+	/* NULL, or: since @since_us (monotonic) changes of @kind have not been heard of, for longer
+	 * than is waited for them; consistent points that come now lack them. @kind NULL: that is
+	 * over, all was listed anew and on_synced() has come. A folder says neither. */
+	void (*on_stale)(void *arg, const char *kind, uint64_t since_us);
 	/* NULL, or: one was read, is in order and will be kept; to object_reduce() it. Return: 0;
 	 * -ENOMEM. */
 	int (*on_read)(void *arg, struct object *obj);

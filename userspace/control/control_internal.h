@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* control_internal - what control.c keeps, for those beside it that tell of it: status.c and
- * metrics.c, which change nothing. */
+ * metrics.c, which change nothing, and mesh_doubts.c. */
 #include "control.h"
 #include "discovery.h"
 #include "kinds.h"

@@ -193,6 +193,13 @@ static void on_source_error_cleared(void *arg, const char *file)
 	problems_clear_file(((struct control *)arg)->problems, file);
 }
 
+static void on_stale(void *arg, const char *kind, uint64_t since_us)
+{
+	struct control *c = arg;
+
+	stale_set(&c->stale, c->xds, c->problems, kind, since_us);
+}
+
 static int serve(struct control *c)
 {
 	struct grpc_server_config config = {
@@ -314,6 +321,7 @@ static const struct source_ops source_ops = {
 	.on_error = on_source_error,
 	.on_error_cleared = on_source_error_cleared,
 	.on_synced = on_synced,
+	.on_stale = on_stale,
 };
 
 static int on_resource(void *arg, enum xds_type type, const char *name, const void *packed,
@@ -499,9 +507,11 @@ int control_new(const struct control_config *config, struct control **ret)
 	return 0;
 }
 
-bool control_is_ready(const struct control *c)
+const char *control_unready(const struct control *c)
 {
-	return c->grpc != NULL;
+	if (!c->grpc)
+		return "the mesh is not known yet";
+	return *c->stale.text ? c->stale.text : NULL;
 }
 
 void control_release(struct control *c)

@@ -45,8 +45,9 @@ _must_check_ int control_new(const struct control_config *config, struct control
 struct control *control_free(struct control *c);
 DEFINE_CLEANUP(struct control *, control_free);
 
-/** control_is_ready() - is the mesh known, and are nodes served? */
-bool control_is_ready(const struct control *c);
+/** control_unready() - why nodes are told nothing: the mesh is not known yet, or changes are no
+ * longer heard of. NULL: they are. Borrowed until the loop's next turn. */
+const char *control_unready(const struct control *c);
 
 /** control_release() - before the end, outside the loop's callbacks: what we hold for others is
  * given back. A second at most. */

@@ -9,6 +9,7 @@
 #include "problems.h"
 #include "source/json_pool.h"
 #include "source/mesh_config.h"
+#include "stale.h"
 #include "xds/server.h"
 
 #define CONTROL_METHODS 2
@@ -35,4 +36,5 @@ struct control {
 	struct loop_timer again; /* while is_behind */
 	bool is_config_behind; /* what nodes are told of it; until the source is consistent again */
 	bool is_synced;
+	struct stale stale;
 };

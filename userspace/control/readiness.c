@@ -9,9 +9,18 @@
 #include "control.h"
 #include "net/tcp.h"
 
+/* @why: it is not; NULL: it is. */
+static void answer_ready(struct http_response *resp, const char *why)
+{
+	http_response_text(resp, why ? 503 : 200, why ? why : "ready");
+	if (buf_append_str(&resp->body, "\n") < 0)
+		resp->status = 500;
+}
+
 static void on_request(const struct http_request *req, struct http_response *resp, void *arg)
 {
 	struct control *const *control = arg;
+	const char *why = *control ? control_unready(*control) : "the mesh is not known yet";
 
 	if (!streq(req->method, "GET"))
 		http_response_text(resp, 405, "only GET\n");
@@ -19,10 +28,8 @@ static void on_request(const struct http_request *req, struct http_response *res
 		http_response_text(resp, 200, "live\n");
 	else if (!streq(req->path, "/ready"))
 		http_response_text(resp, 404, "there are /ready and /live\n");
-	else if (*control && control_is_ready(*control))
-		http_response_text(resp, 200, "ready\n");
 	else
-		http_response_text(resp, 503, "the mesh is not known yet\n");
+		answer_ready(resp, why);
 }
 
 int readiness_serve(struct loop *loop, uint16_t port, struct control *const *control,

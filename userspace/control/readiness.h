@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* readiness - what the kubelet asks on a port of its own, as of istiod: GET /ready, 200 once the
- * mesh is known and served, 503 before; GET /live, 200 as long as the event loop turns. Owner:
- * main. Thread: its loop. */
+/* readiness - what the kubelet asks on a port of its own, as of istiod: GET /ready, 200 while
+ * the mesh is known and served, else 503 and why not; GET /live, 200 as long as the event loop
+ * turns. Owner: main. Thread: its loop. */
 #include <stdint.h>
 
 #include "base/loop.h"

@@ -17,14 +17,14 @@
 
 /* Stands for the control plane. */
 struct control {
-	bool is_ready;
+	const char *why_not;
 };
 
-bool __wrap_control_is_ready(const struct control *c);
+const char *__wrap_control_unready(const struct control *c);
 
-bool __wrap_control_is_ready(const struct control *c)
+const char *__wrap_control_unready(const struct control *c)
 {
-	return c->is_ready;
+	return c->why_not;
 }
 
 struct fixture {
@@ -56,13 +56,14 @@ static int teardown(void **state)
 static void is_alive_before_it_is_ready(void **state)
 {
 	struct fixture *f = *state;
-	struct control control = {false};
+	struct control control = {"changes of kind Pod are not heard of"};
 
 	assert_int_equal(probe_ask(&f->probe, GET("/live")), 200);
 	assert_int_equal(probe_ask(&f->probe, GET("/ready")), 503);
 	f->control = &control;
 	assert_int_equal(probe_ask(&f->probe, GET("/ready")), 503);
-	control.is_ready = true;
+	assert_non_null(strstr(f->probe.text, "changes of kind Pod are not heard of\n"));
+	control.why_not = NULL;
 	assert_int_equal(probe_ask(&f->probe, GET("/ready")), 200);
 	assert_int_equal(probe_ask(&f->probe, GET("/live")), 200);
 }

@@ -286,6 +286,37 @@ static void a_new_server_sends_the_difference(void **state)
 	assert_true(f->is_connected);
 }
 
+static void a_server_that_is_shut_takes_nothing_away(void **state)
+{
+	struct fixture *f = *state;
+
+	set(f, XDS_ADDRESS, "kept", "1");
+	set(f, XDS_AUTHORIZATION, "ns/deny", "1");
+	xds_server_flush(f->xds);
+	run_until_done(f, XDS_AUTHORIZATION, 1);
+	xds_server_shut(f->xds, "nothing is heard of");
+	turn_until(f->loop, 10000, !f->is_connected);
+	assert_false(f->is_connected);
+	xds_server_remove(f->xds, XDS_ADDRESS, "kept");
+	xds_server_remove(f->xds, XDS_AUTHORIZATION, "ns/deny");
+	set(f, XDS_ADDRESS, "half", "1");
+	xds_server_flush(f->xds);
+	run_a_while(f, 80);
+	assert_false(f->is_connected);
+	assert_non_null(strstr(f->failure, "nothing is heard of"));
+	assert_int_equal(f->n_removed, 0);
+	assert_null(held(f, XDS_ADDRESS, "half"));
+	set(f, XDS_ADDRESS, "kept", "1");
+	set(f, XDS_AUTHORIZATION, "ns/deny", "2");
+	xds_server_remove(f->xds, XDS_ADDRESS, "half");
+	xds_server_flush(f->xds);
+	xds_server_shut(f->xds, NULL);
+	run_until_done(f, XDS_AUTHORIZATION, 2);
+	assert_int_equal(f->n_removed, 0);
+	assert_string_equal(held(f, XDS_AUTHORIZATION, "ns/deny"), "2");
+	assert_string_equal(held(f, XDS_ADDRESS, "kept"), "1");
+}
+
 static void a_whole_mesh_goes_in_batches(void **state)
 {
 	struct fixture *f = *state;
@@ -388,6 +419,7 @@ int main(void)
 		TEST(a_refused_change_comes_again_with_the_next_server),
 		TEST(what_there_was_no_memory_for_comes_again),
 		TEST(a_new_server_sends_the_difference),
+		TEST(a_server_that_is_shut_takes_nothing_away),
 		TEST(a_whole_mesh_goes_in_batches),
 		TEST(what_goes_during_the_first_round_is_taken_back),
 		TEST(changes_in_flight_are_merged),

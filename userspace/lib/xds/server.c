@@ -61,6 +61,7 @@ struct xds_server {
 	uint64_t changed_us; /* when the first change came since the last push; 0: none */
 	struct push_stats stats;
 	bool is_ready;
+	const char *shut; /* why no stream is taken; NULL: they are */
 };
 
 static void request_free(delta_request *m)
@@ -381,8 +382,13 @@ static const struct grpc_call_ops stream_ops = {
 static void on_open(struct grpc_call *c, const struct grpc_peer *peer, void *arg)
 {
 	struct xds_server *s = arg;
-	struct stream *st = s->n_streams < STREAMS_MAX ? calloc(1, sizeof(*st)) : NULL;
+	struct stream *st;
 
+	if (s->shut) {
+		grpc_call_finish(c, GRPC_UNAVAILABLE, s->shut);
+		return;
+	}
+	st = s->n_streams < STREAMS_MAX ? calloc(1, sizeof(*st)) : NULL;
 	if (!st) {
 		grpc_call_finish(c, GRPC_RESOURCE_EXHAUSTED, "too many streams");
 		return;
@@ -517,6 +523,16 @@ void xds_server_hold(struct xds_server *s)
 {
 	loop_timer_del(&s->later);
 	s->is_ready = false;
+}
+
+void xds_server_shut(struct xds_server *s, const char *why)
+{
+	struct stream *st, *tmp;
+
+	s->shut = why;
+	list_for_each_entry_safe (st, tmp, &s->streams, link)
+		if (why)
+			stream_fail(st, GRPC_UNAVAILABLE, why);
 }
 
 size_t xds_server_count(const struct xds_server *s, enum xds_type type)

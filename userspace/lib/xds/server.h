@@ -37,6 +37,9 @@ void xds_server_flush(struct xds_server *s);
 /** xds_server_hold() - what is set and removed now is not all of a change: nobody is sent anything
  * until the next flush. */
 void xds_server_hold(struct xds_server *s);
+/** xds_server_shut() - what is known may be old: all streams end and none is taken, clients keep
+ * what they have. @why: borrowed, a sentence for them; NULL: no longer. */
+void xds_server_shut(struct xds_server *s, const char *why);
 /** xds_server_count() - resources in the store. */
 size_t xds_server_count(const struct xds_server *s, enum xds_type type);
 

@@ -296,6 +296,44 @@ static void host_ports_are_told_at_the_nodes_addresses(void **state)
 	assert_string_equal(host_ports(f), "");
 }
 
+/* A CNI leads there when it makes the pod's network, the kubelet tells the address later. */
+static void host_ports_are_told_before_their_pod_has_an_address(void **state)
+{
+#define EARLY(more, status)                                                                        \
+	POD("demo", "p", "{app: web" more "}",                                                     \
+	    "{nodeName: n1, containers: [{name: c, ports: [{containerPort: 80, hostPort: "         \
+	    "8080}]}]}",                                                                           \
+	    status)
+	struct fixture *f = *state;
+	const Istio__Workload__Workload *w;
+
+	(void)put(f, NODE("n1", NODE_4 ", " NODE_6));
+	(void)put(f, SERVICE("demo", "web",
+			     "{clusterIP: 10.96.0.1, selector: {app: web}, ports: [{port: 80}]}"));
+	/* outside the mesh it is nothing to anybody, and without a node or hostPort, too */
+	(void)put(f, EARLY("", "{}"));
+	assert_null(workload(f, "demo/p"));
+	(void)put(f, NS("demo", "{istio.io/dataplane-mode: ambient}"));
+	(void)put(f, POD("demo", "q", "{}", "{nodeName: n1}", "{}"));
+	assert_null(workload(f, "demo/q"));
+	w = workload(f, "demo/p");
+	assert_non_null(w);
+	assert_int_equal(w->tunnel_protocol, ISTIO__WORKLOAD__TUNNEL_PROTOCOL__HBONE);
+	assert_int_equal(w->n_addresses, 0);
+	assert_int_equal(w->n_services, 0);
+	assert_string_equal(host_ports(f), "172.18.0.1:8080>80 fd18::1:8080>80 ");
+	(void)put(f, EARLY("", "{podIP: 10.0.0.1}"));
+	assert_string_equal(host_ports(f), "172.18.0.1:8080>80 ");
+	assert_int_equal(workload(f, "demo/p")->n_services, 1);
+	(void)put(f, EARLY(", istio.io/dataplane-mode: none", "{}"));
+	assert_null(workload(f, "demo/p"));
+	(void)put(f, EARLY("", "{}"));
+	assert_non_null(workload(f, "demo/p"));
+	(void)put(f, NS("demo", "{}"));
+	assert_null(workload(f, "demo/p"));
+#undef EARLY
+}
+
 static void what_a_cni_maps_to_a_pod(void **state)
 {
 	static const struct {
@@ -344,6 +382,7 @@ int main(void)
 		T(a_label_on_the_namespace_enrols_its_pods_alone),
 		T(a_change_of_the_node_reaches_its_pods),
 		T(host_ports_are_told_at_the_nodes_addresses),
+		T(host_ports_are_told_before_their_pod_has_an_address),
 		T(what_a_cni_maps_to_a_pod),
 	};
 

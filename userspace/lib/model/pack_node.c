@@ -70,7 +70,8 @@ static bool is_same_family(const struct cv_addr *a, const struct cv_addr *b)
 	return cv_addr_is_v4(a) == cv_addr_is_v4(b);
 }
 
-/* Whether the CNI leads @port at @addr to the pod: within a family, and hostIP may name one. */
+/* Whether the CNI leads @port at @addr to the pod: within a family, and hostIP may name one. Of a
+ * pod whose addresses are not known yet it may be either. */
 static bool is_mapped(const struct pod_facts *pod, const struct pod_host_port *port,
 		      const struct cv_addr *addr)
 {
@@ -80,7 +81,7 @@ static bool is_mapped(const struct pod_facts *pod, const struct pod_host_port *p
 	for (size_t i = 0; i < pod->addrs_count; i++)
 		if (is_same_family(&pod->addrs[i], addr))
 			return true;
-	return false;
+	return pod->addrs_count == 0;
 }
 
 static int host_port_add(Culvert__Node__Workload *x, const struct pod_host_port *port,

@@ -414,9 +414,8 @@ static int pod_fill(struct model *m, const struct pod *p, workload_msg *msg, str
 	if (r < 0)
 		return r;
 	r = pack_addresses(msg, f->addrs, f->addrs_count, a);
-	if (r < 0)
-		return r;
-	r = add_services(m, p, alike, msg, a);
+	if (r == 0 && f->addrs_count) /* else it serves none yet */
+		r = add_services(m, p, alike, msg, a);
 	return r < 0 ? r : a->error;
 }
 
@@ -435,6 +434,14 @@ workload_msg *pack_workload_new(struct scratch *a, const ProtobufCMessage **ret)
 	return msg;
 }
 
+/* A CNI leads hostPorts to a pod from its start on, the kubelet tells its addresses a second or two
+ * later: at its node's addresses they are the mesh's before it has one of its own. */
+static bool is_told(const struct pod *p, const workload_msg *msg)
+{
+	return p->facts->addrs_count ||
+	       msg->tunnel_protocol == ISTIO__WORKLOAD__TUNNEL_PROTOCOL__HBONE;
+}
+
 int pod_flush(struct model *m, struct pod *p)
 {
 	_cleanup_(scratch_resetp) struct scratch a = {0};
@@ -442,13 +449,19 @@ int pod_flush(struct model *m, struct pod *p)
 	workload_msg *msg;
 	int r;
 
-	if (!p->facts || p->facts->has_ended || p->facts->addrs_count == 0)
+	if (!p->facts || p->facts->has_ended ||
+	    (p->facts->addrs_count == 0 && (p->facts->host_ports_count == 0 || !*p->facts->node)))
 		return 0;
 	msg = pack_workload_new(&a, &packed);
 	if (!msg)
 		return -ENOMEM;
 	r = pod_fill(m, p, msg, &a);
-	return r < 0 ? r : output_set(m, XDS_ADDRESS, msg->uid, packed);
+	if (r < 0)
+		return r;
+	if (is_told(p, msg))
+		return output_set(m, XDS_ADDRESS, msg->uid, packed);
+	output_unset(m, XDS_ADDRESS, msg->uid);
+	return 0;
 }
 
 /* What a slice says of one endpoint besides its addresses. */

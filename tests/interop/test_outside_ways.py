@@ -4,6 +4,7 @@ addresses are the Service, and so is a NodePort at an address that a Node says i
 address of a host both are the host's affair."""
 import contextlib
 import os
+import time
 
 import pytest
 from culvert_node import wait_for
@@ -88,6 +89,21 @@ def test_node_ports_are_the_service_where_the_node_is_known(direct):
     direct.edit("ports: [{", f"ports: [{{nodePort: {NODE_PORT}, ")
     for address in addresses:
         wait_for(lambda a=address: is_client(direct, a), 15, "the node port is the Service")
+
+
+def test_a_node_port_that_is_gone_is_refused_for_a_while(direct):
+    """kube-proxy, which hears of it later, still leads to a pod of the mesh: in plaintext, which PERMISSIVE would take."""
+    address = kube_proxy(direct)[0]
+    tell_of_node(direct, [address])
+    direct.edit("ports: [{", f"ports: [{{nodePort: {NODE_PORT}, ")
+    wait_for(lambda: is_client(direct, address), 15, "the node port is the Service")
+    direct.edit(f"nodePort: {NODE_PORT}, ", "")
+    end = time.monotonic() + 8
+    wait_for(lambda: not is_client(direct, address), 5, "the end of the node port")
+    while time.monotonic() < end:
+        assert seen_at(direct, address) == ""
+        time.sleep(0.2)
+    wait_for(lambda: seen_at(direct, address), 15, "the way without the mesh")
 
 
 def test_a_host_port_is_its_pod_while_that_is_in_the_mesh(direct):

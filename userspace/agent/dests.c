@@ -9,18 +9,11 @@
 #include <string.h>
 
 #include "base/map.h"
+#include "entries.h"
 #include "frontends.h"
 #include "net/cidr.h"
 #include "resource.h"
 #include "userspace/lib/xds/node.pb-c.h"
-
-/* How many resources want an entry. Two workloads may share an address for a while (IP reuse), two
- * services a VIP or a range. */
-struct entry {
-	unsigned int users;
-	unsigned int mesh_users; /* of them: those that make it a mesh destination */
-	unsigned int node_users; /* of them: nodes; where there are services only, none */
-};
 
 /* The endpoints of a service that are known. */
 struct members {
@@ -39,13 +32,11 @@ struct node {
 };
 
 struct dests {
-	const struct dests_ops *ops;
-	void *arg;
 	bool is_registry;
-	struct map *resources;              /* name -> struct resource */
-	struct map *members;                /* "namespace/hostname" -> struct members */
-	struct map *nodes;                  /* name -> struct node */
-	struct map *entries[DESTS_MAP_MAX]; /* key -> struct entry */
+	struct map *resources; /* name -> struct resource */
+	struct map *members;   /* "namespace/hostname" -> struct members */
+	struct map *nodes;     /* name -> struct node */
+	struct entries *entries;
 	struct frontends *frontends;
 };
 
@@ -61,21 +52,6 @@ size_t dests_key_len(enum dests_map map)
 	return lens[map];
 }
 
-/* Lack of memory: NULL, the entry is then written but not counted, and goes with its first user, as
- * any daemon out of memory may. */
-static struct entry *entry_get(struct map *m, const void *key, size_t len)
-{
-	struct entry *e = map_get(m, key, len);
-
-	if (e)
-		return e;
-	e = calloc(1, sizeof(*e));
-	if (e && map_put(m, key, len, e) == 0)
-		return e;
-	free(e);
-	return NULL;
-}
-
 /** struct showing - what one resource gives or takes back. */
 struct showing {
 	struct dests *d;
@@ -85,61 +61,23 @@ struct showing {
 	bool is_shown;
 };
 
-static void entry_tell(const struct showing *x, enum dests_map map, const void *key, __u32 flags)
+static enum entries_claim claim_of(const struct showing *x)
 {
-	struct cv_dest dest = {.flags = flags};
-
-	memcpy(dest.name, x->label, sizeof(dest.name));
-	x->d->ops->on_entry(x->d->arg, map, key, &dest);
-}
-
-/* To a workload of the mesh it does not matter that a node has its address. */
-static __u32 flags_of(unsigned int mesh_users, unsigned int node_users)
-{
-	if (mesh_users)
-		return CV_DEST_MESH;
-	return node_users ? CV_DEST_NODE : 0;
-}
-
-static void entry_show(const struct showing *x, enum dests_map map, const void *key)
-{
-	struct entry *e = entry_get(x->d->entries[map], key, dests_key_len(map));
-
-	if (e) {
-		e->users++;
-		e->mesh_users += x->is_mesh;
-		e->node_users += !x->r;
-	}
-	if (!e || x->r || !e->mesh_users)
-		entry_tell(x, map, key,
-			   e ? flags_of(e->mesh_users, e->node_users)
-			     : flags_of(x->is_mesh, !x->r));
-}
-
-static void entry_hide(const struct showing *x, enum dests_map map, const void *key)
-{
-	size_t len = dests_key_len(map);
-	struct entry *e = map_get(x->d->entries[map], key, len);
-
-	if (!e)
-		return;
-	e->mesh_users -= x->is_mesh;
-	e->node_users -= !x->r;
-	if (--e->users == 0) {
-		(void)map_del(x->d->entries[map], key, len);
-		free(e);
-		x->d->ops->on_gone(x->d->arg, map, key);
-	} else if (x->is_mesh && e->mesh_users == 0) {
-		entry_tell(x, map, key, flags_of(e->mesh_users, e->node_users));
-	}
+	if (!x->r)
+		return ENTRIES_NODE;
+	if (!x->is_mesh)
+		return ENTRIES_PLAIN;
+	return x->r->is_service && x->r->is_ours ? ENTRIES_OURS : ENTRIES_MESH;
 }
 
 static void entry_change(const struct showing *x, enum dests_map map, const void *key)
 {
+	const struct entries_key k = {map, key, x->label};
+
 	if (x->is_shown)
-		entry_show(x, map, key);
+		entries_add(x->d->entries, &k, claim_of(x));
 	else
-		entry_hide(x, map, key);
+		entries_drop(x->d->entries, &k, claim_of(x));
 }
 
 static void change_port(const struct showing *x, enum dests_map map, const struct cv_addr *addr,
@@ -175,18 +113,33 @@ static void change_open_port(const struct showing *x, uint16_t port)
 /* CV_DEST_NODE */
 static const struct cv_addr any_node;
 
+static void ports_change(const struct showing *x, enum dests_map map)
+{
+	const struct resource *r = x->r;
+
+	for (size_t j = 0; j < r->port_count; j++)
+		for (size_t i = 0; i < r->addr_count; i++)
+			change_port(x, map, &r->addrs[i], r->ports[j].port);
+}
+
+static void ranges_change(const struct showing *x)
+{
+	const struct resource *r = x->r;
+
+	for (size_t j = 0; j < r->port_count; j++)
+		for (size_t i = 0; i < r->range_count; i++)
+			change_range(x, &r->ranges[i], r->ports[j].port);
+}
+
+/* One outside the mesh has no entry there: but nothing that had it lingers. */
 static void service_change(const struct showing *x)
 {
 	const struct resource *r = x->r;
-	enum dests_map map = x->is_mesh ? DESTS_SERVICES : DESTS_REGISTERED;
 
-	for (size_t j = 0; j < r->port_count; j++) {
-		for (size_t i = 0; i < r->addr_count; i++)
-			change_port(x, map, &r->addrs[i], r->ports[j].port);
-		for (size_t i = 0; i < r->range_count; i++)
-			change_range(x, &r->ranges[i], r->ports[j].port);
-	}
-	for (size_t j = 0; j < r->node_port_count && x->is_mesh; j++)
+	ports_change(x, DESTS_SERVICES);
+	if (x->is_mesh)
+		ranges_change(x);
+	for (size_t j = 0; j < r->node_port_count; j++)
 		change_port(x, DESTS_SERVICES, &any_node, r->node_ports[j]);
 }
 
@@ -205,20 +158,30 @@ static void host_change(const struct showing *x)
 		}
 }
 
+/* As service_change(). */
 static void workload_change(const struct showing *x)
 {
 	const struct resource *r = x->r;
 
-	for (size_t i = 0; i < r->addr_count; i++) {
-		if (x->is_mesh)
-			entry_change(x, DESTS_WORKLOADS, &r->addrs[i]);
-		else
-			change_port(x, DESTS_REGISTERED, &r->addrs[i], 0);
-	}
-	for (size_t i = 0; i < r->host_port_count && x->is_mesh; i++)
+	for (size_t i = 0; i < r->addr_count; i++)
+		entry_change(x, DESTS_WORKLOADS, &r->addrs[i]);
+	for (size_t i = 0; i < r->host_port_count; i++)
 		change_port(x, DESTS_SERVICES, &r->host_ports[i].addr, r->host_ports[i].port);
-	if (!x->is_mesh)
-		host_change(x);
+}
+
+/* What is outside the mesh, as the registry has it. */
+static void known_change(const struct showing *x)
+{
+	const struct resource *r = x->r;
+
+	if (r->is_service) {
+		ports_change(x, DESTS_REGISTERED);
+		ranges_change(x);
+		return;
+	}
+	for (size_t i = 0; i < r->addr_count; i++)
+		change_port(x, DESTS_REGISTERED, &r->addrs[i], 0);
+	host_change(x);
 }
 
 /* Known, and nothing of the mesh, also of a service that is. */
@@ -226,21 +189,29 @@ static void open_ports_change(struct dests *d, const struct resource *r, bool is
 {
 	const struct showing x = {d, r, r->label, false, is_shown};
 
-	for (size_t i = 0; i < r->open_port_count && d->is_registry; i++)
+	for (size_t i = 0; i < r->open_port_count; i++)
 		change_open_port(&x, r->open_ports[i]);
+}
+
+static void registry_change(struct dests *d, const struct resource *r, bool is_mesh, bool is_shown)
+{
+	const struct showing x = {d, r, r->label, is_mesh, is_shown};
+
+	if (!is_mesh)
+		known_change(&x);
+	open_ports_change(d, r, is_shown);
 }
 
 static void resource_change(struct dests *d, const struct resource *r, bool is_mesh, bool is_shown)
 {
 	const struct showing x = {d, r, r->label, is_mesh, is_shown};
 
-	if (is_mesh || d->is_registry) {
-		if (r->is_service)
-			service_change(&x);
-		else
-			workload_change(&x);
-	}
-	open_ports_change(d, r, is_shown);
+	if (r->is_service)
+		service_change(&x);
+	else
+		workload_change(&x);
+	if (d->is_registry)
+		registry_change(d, r, is_mesh, is_shown);
 }
 
 static struct members *members_get(struct dests *d, const char *service)
@@ -463,18 +434,24 @@ void dests_registry(struct dests *d, bool is_wanted)
 {
 	if (d->is_registry == is_wanted)
 		return;
-	d->is_registry = true; /* of both ways it is the condition */
 	map_for_each (d->resources, it)
-		if (resource_is_mesh(d, it.key, it.value))
-			open_ports_change(d, it.value, is_wanted);
-		else
-			resource_change(d, it.value, false, is_wanted);
+		registry_change(d, it.value, resource_is_mesh(d, it.key, it.value), is_wanted);
 	d->is_registry = is_wanted;
 }
 
 bool dests_has(const struct dests *d, enum dests_map map, const void *key)
 {
-	return map_get(d->entries[map], key, dests_key_len(map)) != NULL;
+	return entries_has(d->entries, map, key);
+}
+
+uint64_t dests_next_end(const struct dests *d)
+{
+	return entries_next_end(d->entries);
+}
+
+void dests_end(struct dests *d, uint64_t now_us, size_t limit)
+{
+	entries_end(d->entries, now_us, limit);
 }
 
 bool dests_has_frontend(const struct dests *d, const struct cv_service_key *key)
@@ -489,15 +466,13 @@ int dests_new(const struct dests_config *config, struct dests **ret)
 
 	if (!d)
 		return -ENOMEM;
-	d->ops = config->ops;
-	d->arg = config->arg;
 	r = map_new(&d->resources);
 	if (r == 0)
 		r = map_new(&d->members);
 	if (r == 0)
 		r = map_new(&d->nodes);
-	for (int i = 0; i < DESTS_MAP_MAX && r == 0; i++)
-		r = map_new(&d->entries[i]);
+	if (r == 0)
+		r = entries_new(config->ops, config->arg, &d->entries);
 	if (r == 0)
 		r = frontends_new(config->node, config->frontends_ops, config->arg, &d->frontends);
 	if (r < 0)
@@ -513,12 +488,7 @@ struct dests *dests_free(struct dests *d)
 	if (d->resources)
 		map_for_each (d->resources, it)
 			resource_free(it.value);
-	for (int i = 0; i < DESTS_MAP_MAX; i++) {
-		if (d->entries[i])
-			map_for_each (d->entries[i], it)
-				free(it.value);
-		map_free(d->entries[i]);
-	}
+	entries_free(d->entries);
 	map_free(d->resources);
 	if (d->members)
 		map_for_each (d->members, it)

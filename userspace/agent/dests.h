@@ -4,11 +4,12 @@
  * destination when an HBONE workload of any node has it; a service frontend when at least one of
  * its endpoints speaks HBONE, or when only ztunnel balances it; so are its node ports, at the
  * addresses of every node, and the hostPorts of an HBONE workload; a range without a port is one
- * that a node's pods have their addresses from. What else the registry knows gets entries of its
- * own while that is asked for (REGISTRY_ONLY). Owner: agent. Thread: loop only.
- */
+ * that a node's pods have their addresses from. What has gone stays for a while, see entries.h.
+ * What else the registry knows gets entries of its own while that is asked for (REGISTRY_ONLY).
+ * Owner: agent. Thread: loop only. */
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/cleanup.h"
 #include "base/macros.h"
@@ -79,6 +80,12 @@ int dests_for_each_name(const struct dests *d, int (*fn)(void *arg, const char *
  * or takes all of them back at once. */
 void dests_registry(struct dests *d, bool is_wanted);
 
-/** dests_has(), dests_has_frontend() - is there an entry for this key? */
+/** dests_next_end() - when the first entry that lingers (see entries.h) is to go, CLOCK_MONOTONIC;
+ * 0: none lingers. */
+uint64_t dests_next_end(const struct dests *d);
+/** dests_end() - take out up to @limit of what has lingered by @now_us. */
+void dests_end(struct dests *d, uint64_t now_us, size_t limit);
+
+/** dests_has(), dests_has_frontend() - is there an entry for this key? What lingers is there. */
 bool dests_has(const struct dests *d, enum dests_map map, const void *key);
 bool dests_has_frontend(const struct dests *d, const struct cv_service_key *key);

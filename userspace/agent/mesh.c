@@ -14,6 +14,9 @@
 #include "userspace/lib/xds/node.pb-c.h"
 #include "xds/client.h"
 
+/* Of what has lingered, in one turn of the loop: a millisecond's or two. */
+#define END_AT_ONCE 1000
+
 struct mesh;
 
 /* One of the maps, and which datapath map it is. */
@@ -28,6 +31,7 @@ struct mesh {
 	struct mesh_config config;
 	struct dests *dests;
 	struct xds_client *xds;
+	struct loop_timer lingering;
 	unsigned int synced_types;
 	bool is_synced, was_connected;
 	bool is_registry_only;
@@ -254,6 +258,24 @@ static int for_each_held(void *arg, enum xds_type type, int (*fn)(void *arg, con
 	return type == XDS_ADDRESS ? dests_for_each_name(m->dests, fn, fn_arg) : 0;
 }
 
+static void lingering_wait(struct mesh *m)
+{
+	uint64_t end_us = dests_next_end(m->dests), now_us = now_monotonic_us();
+
+	if (end_us)
+		(void)loop_timer_set(m->config.loop, &m->lingering,
+				     end_us > now_us ? end_us - now_us : 0);
+}
+
+static void on_lingering(struct loop_timer *t)
+{
+	struct mesh *m = container_of(t, struct mesh, lingering);
+
+	dests_end(m->dests, now_monotonic_us(), END_AT_ONCE);
+	incomplete_tell(m); /* there is room for what was missing */
+	lingering_wait(m);
+}
+
 static void on_update_done(void *arg, enum xds_type type)
 {
 	struct mesh *m = arg;
@@ -270,6 +292,7 @@ static void on_update_done(void *arg, enum xds_type type)
 		destmap_retry(m->maps[i].destmap);
 	}
 	incomplete_tell(m);
+	lingering_wait(m);
 	if (is_first)
 		sweep_frontends(m);
 	if (is_first)
@@ -347,6 +370,7 @@ int mesh_new(const struct mesh_config *config, struct mesh **ret)
 		return -ENOMEM;
 	m->config = *config;
 	m->fresh.on_timer = on_fresh;
+	m->lingering.on_timer = on_lingering;
 	fresh_write(m, 0);
 	r = maps_new(m);
 	if (r == 0)
@@ -363,6 +387,7 @@ struct mesh *mesh_free(struct mesh *m)
 {
 	if (!m)
 		return NULL;
+	loop_timer_del(&m->lingering);
 	xds_client_free(m->xds);
 	loop_timer_del(&m->fresh);
 	dests_free(m->dests);

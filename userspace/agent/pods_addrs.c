@@ -18,14 +18,15 @@ static bool spec_has(const struct podspec *spec, const struct cv_addr *addr)
 }
 
 /* The map, rather than what fills it: an earlier agent's is there from the start. A node is no
- * workload. */
+ * workload, and who is gone owns nothing. */
 static bool mesh_owns(const struct pods *p, const char *key, const struct cv_addr *addr,
 		      char ret_name[CV_NAME_LEN])
 {
 	int fd = datapath_map_fd(p->config.enrolment->datapath, DATAPATH_WORKLOADS);
 	struct cv_dest dest;
 
-	if (bpf_map_lookup_elem(fd, addr, &dest) < 0 || (dest.flags & CV_DEST_NODE) ||
+	if (bpf_map_lookup_elem(fd, addr, &dest) < 0 ||
+	    (dest.flags & (CV_DEST_NODE | CV_DEST_GONE)) ||
 	    strncmp(dest.name, key, CV_NAME_LEN - 1) == 0)
 		return false;
 	(void)str_copy(ret_name, CV_NAME_LEN, dest.name);

@@ -78,6 +78,8 @@ static bool add_for_kernel(json_t *list, const json_t *answer, const json_t *rou
 
 	if (streq(path, "self"))
 		add(list, "nothing: what a pod sends to its own address never leaves it");
+	else if (streq(path, "gone"))
+		add(list, "time: ten seconds after its end it is an address as any other");
 	else if (streq(path, "ztunnel_dead"))
 		add(list, "a ztunnel that serves the pod: culvert status says what is missing");
 	else if (streq(path, "dns"))

@@ -265,6 +265,8 @@ static json_t *path_find(struct look *l)
 	if (!is_workload && !find_service(l, &dest))
 		return other_path(l);
 	dest.name[sizeof(dest.name) - 1] = '\0';
+	if (dest.flags & CV_DEST_GONE && l->pod.flags & CV_POD_ALIVE)
+		return path_of("gone", dest.name);
 	return mesh_path(l, is_workload, dest.name);
 }
 

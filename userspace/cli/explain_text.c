@@ -208,6 +208,12 @@ static char *say_kernel(const json_t *answer, const struct ends *e, const json_t
 		return str_format("%s is refused at connect(2) to %s: no ztunnel serves the pod "
 				  "now, and plaintext is never let out.",
 				  e->from, e->to);
+	if (streq(path, "gone"))
+		return str_format(
+			"%s is refused by ztunnel at %s, for ten seconds from its end: it "
+			"was a destination of the mesh, and what may still lead there "
+			"would do so in plaintext.",
+			e->from, e->to);
 	if (streq(path, "dns"))
 		return str_format("%s is connected to ztunnel's resolver when it asks %s: names "
 				  "of the mesh are answered there, others by that nameserver.",
@@ -241,7 +247,7 @@ static const char *verdict_of(const json_t *answer, const unsigned int count[], 
 {
 	const char *path = kernel_path(answer);
 
-	if (streq(path, "ztunnel_dead") || streq(path, "registry_only"))
+	if (streq(path, "ztunnel_dead") || streq(path, "registry_only") || streq(path, "gone"))
 		return "refused";
 	if (streq(path, "policy"))
 		return "denied";

@@ -15,7 +15,11 @@ enum cv_dest_flags {
 	CV_DEST_MESH = 1 << 0, /* goes through ztunnel */
 	CV_DEST_NODE = 1 << 1, /* cv_workloads: a node; cv_services has node ports at ::. cv_ranges,
 				* at port 0: what a node gives its pods addresses from */
+	CV_DEST_GONE = 1 << 2, /* MESH, and there no more: what the agent keeps for 10 s */
 };
+
+/* Before the name of what is gone, which is then no pod's. */
+#define CV_DEST_GONE_NAME "gone: "
 
 /* cv_workloads: struct cv_addr -> a workload by its IP.  cv_services: struct cv_service_key -> a
  * service frontend. */

@@ -1,192 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* dests - Address resources become entries, by delta and without a gap. */
-#include "userspace/agent/dests.h"
-
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include <arpa/inet.h>
-#include <stdio.h>
-
-#include "net/cidr.h"
-#include "userspace/lib/xds/node.pb-c.h"
-#include "userspace/lib/xds/workload.pb-c.h"
-#include "xds/types.h"
-
-/* Every call in order, as text: "+w10.0.0.1=demo/a -s10.96.0.1:80". */
-static char calls[4096];
-
-static void note(const char *sign, const struct cv_addr *addr, unsigned int port, const char *name)
-{
-	char text[CV_ADDR_STRLEN], one[160];
-
-	(void)snprintf(one, sizeof(one), "%s%s:%u%s%s ", sign, cv_addr_format(addr, text), port,
-		       name ? "=" : "", name ? name : "");
-	(void)strncat(calls, one, sizeof(calls) - strlen(calls) - 1);
-}
-
-static const uint8_t junk[] = {0x0a, 0xff, 0xff, 0xff, 0x7f};
-static const char *const letters = "wsrk";
-
-/* "+w", "+s", "+r" for a range, "+k" for what is only known; "+R" for a range of the mesh, "+n" for
- * a node. */
-static void entry_note(char sign, enum dests_map map, const void *key, const struct cv_dest *dest)
-{
-	const struct cv_service_key *service = key;
-	const struct cv_range_key *range = key;
-	char text[4] = {sign, letters[map]};
-
-	if (map == DESTS_RANGES && dest && dest->flags == CV_DEST_MESH)
-		text[1] = 'R';
-	if (map == DESTS_WORKLOADS && dest && dest->flags == CV_DEST_NODE)
-		text[1] = 'n';
-	if (map == DESTS_WORKLOADS)
-		note(text, key, 0, dest ? dest->name : NULL);
-	else if (map == DESTS_RANGES)
-		note(text, &range->addr, ntohs(range->port), dest ? dest->name : NULL);
-	else
-		note(text, &service->addr, ntohs(service->port), dest ? dest->name : NULL);
-}
-
-static void on_entry(void *arg, enum dests_map map, const void *key, const struct cv_dest *dest)
-{
-	if (map == DESTS_WORKLOADS)
-		assert_true(dest->flags == CV_DEST_MESH || dest->flags == CV_DEST_NODE);
-	else if (map != DESTS_RANGES)
-		assert_int_equal(dest->flags, map == DESTS_REGISTERED ? 0 : CV_DEST_MESH);
-	entry_note('+', map, key, dest);
-}
-
-static void on_gone(void *arg, enum dests_map map, const void *key)
-{
-	entry_note('-', map, key, NULL);
-}
-
-static void on_frontend(void *arg, const struct cv_service_key *key,
-			const struct cv_frontend *frontend)
-{
-}
-
-static void on_frontend_gone(void *arg, const struct cv_service_key *key)
-{
-}
-
-static const struct dests_ops ops = {on_entry, on_gone};
-static const struct frontends_ops frontends_ops = {on_frontend, on_frontend_gone};
-static const struct dests_config config = {
-	.node = "n1", .ops = &ops, .frontends_ops = &frontends_ops};
-
-static int put(struct dests *d, const char *name, Istio__Workload__Address *a)
-{
-	uint8_t packed[2048];
-
-	return dests_put(d, name, packed, istio__workload__address__pack(a, packed));
-}
-
-/* One workload with one address and at most one service, which it serves at port 8080. */
-static int put_workload_of(struct dests *d, const char *name, const char *ip, const char *service,
-			   const Istio__Workload__Workload *like)
-{
-	Istio__Workload__Port port = ISTIO__WORKLOAD__PORT__INIT, *ports = &port;
-	Istio__Workload__PortList port_list = ISTIO__WORKLOAD__PORT_LIST__INIT;
-	Istio__Workload__Workload w = *like;
-	Istio__Workload__Address a = ISTIO__WORKLOAD__ADDRESS__INIT;
-	Istio__Workload__WorkloadService s = ISTIO__WORKLOAD__WORKLOAD_SERVICE__INIT, *list = &s;
-	ProtobufCBinaryData data;
-	struct cv_addr addr;
-	uint8_t bytes[16];
-
-	assert_int_equal(cv_addr_parse(ip, &addr), 0);
-	data.len = cv_addr_bytes(&addr, bytes);
-	data.data = bytes;
-	w.namespace_ = (char *)"demo";
-	w.name = (char *)name;
-	w.n_addresses = 1;
-	w.addresses = &data;
-	port.service_port = 80;
-	port.target_port = 8080;
-	port_list.n_ports = 1;
-	port_list.ports = &ports;
-	s.value = &port_list;
-	s.key = (char *)service;
-	w.n_services = service ? 1 : 0;
-	w.services = &list;
-	a.type_case = ISTIO__WORKLOAD__ADDRESS__TYPE_WORKLOAD;
-	a.workload = &w;
-	return put(d, name, &a);
-}
-
-static int put_workload(struct dests *d, const char *name, const char *ip, bool is_hbone,
-			const char *service)
-{
-	Istio__Workload__Workload w = ISTIO__WORKLOAD__WORKLOAD__INIT;
-
-	w.tunnel_protocol = is_hbone; /* NONE, HBONE */
-	return put_workload_of(d, name, ip, service, &w);
-}
-
-/* @vip may be a range, or NULL. */
-static int put_service_of(struct dests *d, const char *name, const char *vip, uint32_t port,
-			  Istio__Workload__Service *like)
-{
-	Istio__Workload__Service s = *like;
-	Istio__Workload__Address a = ISTIO__WORKLOAD__ADDRESS__INIT;
-	Istio__Workload__NetworkAddress na = ISTIO__WORKLOAD__NETWORK_ADDRESS__INIT, *nas = &na;
-	Istio__Workload__Port p = ISTIO__WORKLOAD__PORT__INIT, *ports = &p;
-	struct cidr c = {0};
-	uint8_t bytes[16];
-
-	if (vip)
-		assert_int_equal(cidr_parse(vip, &c), 0);
-	na.address.len = cv_addr_bytes(&c.addr, bytes);
-	na.address.data = bytes;
-	if (c.len < 128) {
-		na.prefix_case = ISTIO__WORKLOAD__NETWORK_ADDRESS__PREFIX_LENGTH;
-		na.length = c.len - (na.address.len == 4 ? 96 : 0);
-	}
-	p.service_port = port;
-	p.app_protocol = ISTIO__WORKLOAD__PORT__APP_PROTOCOL__TCP;
-	s.namespace_ = (char *)"demo";
-	s.name = (char *)"web";
-	s.n_addresses = vip ? 1 : 0;
-	s.n_ports = 1;
-	s.addresses = &nas;
-	s.ports = &ports;
-	a.type_case = ISTIO__WORKLOAD__ADDRESS__TYPE_SERVICE;
-	a.service = &s;
-	return put(d, name, &a);
-}
-
-static int put_service(struct dests *d, const char *name, const char *vip, uint32_t port)
-{
-	Istio__Workload__Service s = ISTIO__WORKLOAD__SERVICE__INIT;
-
-	s.canonical = true;
-	return put_service_of(d, name, vip, port, &s);
-}
-
-static int setup(void **state)
-{
-	calls[0] = '\0';
-	return dests_new(&config, (struct dests **)state);
-}
-
-static int teardown(void **state)
-{
-	dests_free(*state);
-	return 0;
-}
-
-#define assert_calls(expected)                                                                     \
-	do {                                                                                       \
-		assert_string_equal(calls, (expected));                                            \
-		calls[0] = '\0';                                                                   \
-	} while (0)
+#include "tests/unit/agent/dests-fixture.h"
 
 static void workloads_outside_the_mesh_are_no_destinations(void **state)
 {
@@ -214,7 +28,7 @@ static void a_changed_workload_is_never_missing(void **state)
 	assert_int_equal(put_workload(d, "a", "fd00::1", true, NULL), 0);
 	assert_calls("+wfd00::1:0=demo/a +wfd00::1:0=demo/a ");
 	assert_int_equal(put_workload(d, "a", "fd00::2", true, NULL), 0);
-	assert_calls("+wfd00::2:0=demo/a -wfd00::1:0 ");
+	assert_calls("+wfd00::2:0=demo/a ~wfd00::1:0 ");
 }
 
 static void a_shared_address_stays_until_its_last_user_goes(void **state)
@@ -227,7 +41,7 @@ static void a_shared_address_stays_until_its_last_user_goes(void **state)
 	dests_remove(d, "old");
 	assert_calls("");
 	dests_remove(d, "new");
-	assert_calls("-w10.0.0.1:0 ");
+	assert_calls("~w10.0.0.1:0 ");
 }
 
 static void a_service_needs_one_endpoint_in_the_mesh(void **state)
@@ -241,7 +55,7 @@ static void a_service_needs_one_endpoint_in_the_mesh(void **state)
 	assert_calls("+w10.0.0.2:0=demo/b +s10.96.0.1:80=demo/web ");
 	assert_int_equal(put_workload(d, "a", "10.0.0.1", true, "demo/web"), 0);
 	dests_remove(d, "b");
-	assert_calls("+w10.0.0.1:0=demo/a -w10.0.0.2:0 ");
+	assert_calls("+w10.0.0.1:0=demo/a ~w10.0.0.2:0 ");
 	assert_int_equal(put_workload(d, "a", "10.0.0.1", false, "demo/web"), 0);
 	assert_calls("-w10.0.0.1:0 -s10.96.0.1:80 ");
 }
@@ -255,10 +69,10 @@ static void a_service_that_lost_its_last_endpoint_stays_in_the_mesh(void **state
 	assert_int_equal(put_workload(d, "a", "10.0.0.1", true, "demo/web"), 0);
 	assert_calls("+w10.0.0.1:0=demo/a +s10.96.0.1:80=demo/web ");
 	dests_remove(d, "a");
-	assert_calls("-w10.0.0.1:0 ");
+	assert_calls("~w10.0.0.1:0 ");
 	/* changed, it is still one */
 	assert_int_equal(put_service(d, "demo/web", "10.96.0.2", 80), 0);
-	assert_calls("+s10.96.0.2:80=demo/web -s10.96.0.1:80 ");
+	assert_calls("+s10.96.0.2:80=demo/web ~s10.96.0.1:80 ");
 	assert_int_equal(put_workload(d, "b", "10.0.0.2", true, "demo/web"), 0);
 	assert_int_equal(put_workload(d, "b", "10.0.0.2", true, "demo/other"), 0);
 	assert_calls("+w10.0.0.2:0=demo/b +w10.0.0.2:0=demo/b ");
@@ -279,7 +93,7 @@ static void a_new_service_is_not_what_its_namesake_was(void **state)
 	assert_int_equal(put_workload(d, "a", "10.0.0.1", true, "demo/web"), 0);
 	dests_remove(d, "a");
 	dests_remove(d, "demo/web");
-	assert_calls("+w10.0.0.1:0=demo/a +s10.96.0.1:80=demo/web -w10.0.0.1:0 -s10.96.0.1:80 ");
+	assert_calls("+w10.0.0.1:0=demo/a +s10.96.0.1:80=demo/web ~w10.0.0.1:0 ~s10.96.0.1:80 ");
 	assert_int_equal(put_service(d, "demo/web", "10.96.0.3", 80), 0);
 	assert_calls("");
 }
@@ -296,7 +110,7 @@ static void a_service_entry_is_always_ours_unless_it_passes_through(void **state
 	assert_int_equal(put_workload(d, "a", "10.0.0.1", true, "demo/api"), 0);
 	assert_calls("+w10.0.0.1:0=demo/a ");
 	dests_remove(d, "a");
-	assert_calls("-w10.0.0.1:0 ");
+	assert_calls("~w10.0.0.1:0 ");
 	lb.mode = ISTIO__WORKLOAD__LOAD_BALANCING__MODE__PASSTHROUGH;
 	s.load_balancing = &lb;
 	assert_int_equal(put_service_of(d, "demo/api", "240.240.0.1", 443, &s), 0);
@@ -314,9 +128,9 @@ static void endpoints_may_come_before_their_service(void **state)
 	assert_int_equal(put_service(d, "demo/web", "10.96.0.1", 80), 0);
 	assert_calls("+s10.96.0.1:80=demo/web ");
 	assert_int_equal(put_service(d, "demo/web", "10.96.0.1", 81), 0);
-	assert_calls("+s10.96.0.1:81=demo/web -s10.96.0.1:80 ");
+	assert_calls("+s10.96.0.1:81=demo/web ~s10.96.0.1:80 ");
 	dests_remove(d, "demo/web");
-	assert_calls("-s10.96.0.1:81 ");
+	assert_calls("~s10.96.0.1:81 ");
 }
 
 static int put_node(struct dests *d, const char *name, const char *ip)
@@ -334,34 +148,15 @@ static int put_node(struct dests *d, const char *name, const char *ip)
 	return dests_put_node(d, name, packed, culvert__node__node__pack(&m, packed));
 }
 
-/* The list of extensions with this one; until the next call. */
-static Istio__Workload__Extension **extension_of(const char *name, const ProtobufCMessage *m)
+static void a_node_may_have_the_address_of_a_pod_that_is_gone(void **state)
 {
-	static Istio__Workload__Extension e, *list = &e;
-	static Google__Protobuf__Any any;
-	static uint8_t packed[64];
+	struct dests *d = *state;
 
-	istio__workload__extension__init(&e);
-	google__protobuf__any__init(&any);
-	any.value = (ProtobufCBinaryData){protobuf_c_message_pack(m, packed), packed};
-	e.name = (char *)(uintptr_t)name;
-	e.config = &any;
-	return &list;
-}
-
-static int put_service_at(struct dests *d, const char *name, uint32_t node_port)
-{
-	Istio__Workload__Service s = ISTIO__WORKLOAD__SERVICE__INIT;
-	Culvert__Node__Service x = CULVERT__NODE__SERVICE__INIT;
-	Culvert__Node__NodePort p = CULVERT__NODE__NODE_PORT__INIT, *ports = &p;
-
-	p.node_port = node_port;
-	x.n_node_ports = 1;
-	x.node_ports = &ports;
-	s.canonical = true;
-	s.n_extensions = 1;
-	s.extensions = extension_of(XDS_EXTENSION_SERVICE, &x.base);
-	return put_service_of(d, name, "10.96.0.1", 80, &s);
+	assert_int_equal(put_workload(d, "a", "10.0.0.1", true, NULL), 0);
+	dests_remove(d, "a");
+	assert_int_equal(put_node(d, "n1", "10.0.0.1"), 0);
+	dests_end(d, UINT64_MAX, SIZE_MAX);
+	assert_calls("+w10.0.0.1:0=demo/a ~w10.0.0.1:0 +n10.0.0.1:0=node/n1 ");
 }
 
 static void node_ports_are_at_no_address_and_nodes_beside_workloads(void **state)
@@ -375,7 +170,7 @@ static void node_ports_are_at_no_address_and_nodes_beside_workloads(void **state
 	assert_int_equal(put_workload(d, "a", "10.0.0.1", true, "demo/web"), 0);
 	assert_calls("+w10.0.0.1:0=demo/a +s10.96.0.1:80=demo/web +s:::30080=demo/web ");
 	assert_int_equal(put_service_at(d, "demo/web", 30081), 0);
-	assert_calls("+s10.96.0.1:80=demo/web +s:::30081=demo/web -s:::30080 ");
+	assert_calls("+s10.96.0.1:80=demo/web +s:::30081=demo/web ~s:::30080 ");
 	assert_int_equal(put_service_at(d, "demo/web", 65536), -EBADMSG);
 	assert_int_equal(put_service_at(d, "demo/web", 0), -EBADMSG);
 	assert_int_equal(put_node(d, "n1", "172.18.0.2"), 0);
@@ -399,24 +194,6 @@ static void node_ports_are_at_no_address_and_nodes_beside_workloads(void **state
 	assert_calls("-w10.0.0.1:0 -s10.96.0.1:80 -s:::30081 ");
 }
 
-/* At 172.18.0.1 of its node. */
-static int put_host_port(struct dests *d, const char *name, const char *ip, bool is_hbone,
-			 uint32_t host_port)
-{
-	Istio__Workload__Workload w = ISTIO__WORKLOAD__WORKLOAD__INIT;
-	Culvert__Node__Workload x = CULVERT__NODE__WORKLOAD__INIT;
-	Culvert__Node__HostPort p = CULVERT__NODE__HOST_PORT__INIT, *ports = &p;
-
-	p.address = (ProtobufCBinaryData){4, (uint8_t *)"\xac\x12\x00\x01"};
-	p.host_port = host_port;
-	x.n_host_ports = 1;
-	x.host_ports = &ports;
-	w.n_extensions = 1;
-	w.extensions = extension_of(XDS_EXTENSION_WORKLOAD, &x.base);
-	w.tunnel_protocol = is_hbone;
-	return put_workload_of(d, name, ip, NULL, &w);
-}
-
 static void a_host_port_is_there_while_its_pod_is_in_the_mesh(void **state)
 {
 	struct dests *d = *state;
@@ -426,13 +203,13 @@ static void a_host_port_is_there_while_its_pod_is_in_the_mesh(void **state)
 	assert_int_equal(put_host_port(d, "a", "10.0.0.1", true, 8080), 0);
 	assert_calls("+w10.0.0.1:0=demo/a +s172.18.0.1:8080=demo/a ");
 	assert_int_equal(put_host_port(d, "a", "10.0.0.1", true, 8081), 0);
-	assert_calls("+w10.0.0.1:0=demo/a +s172.18.0.1:8081=demo/a -s172.18.0.1:8080 ");
+	assert_calls("+w10.0.0.1:0=demo/a +s172.18.0.1:8081=demo/a ~s172.18.0.1:8080 ");
 	assert_int_equal(put_host_port(d, "a", "10.0.0.1", true, 0), -EBADMSG);
 	assert_int_equal(put_host_port(d, "a", "10.0.0.1", true, 65536), -EBADMSG);
 	/* the pod after it, before the first is gone */
 	assert_int_equal(put_host_port(d, "b", "10.0.0.2", true, 8081), 0);
 	dests_remove(d, "a");
-	assert_calls("+w10.0.0.2:0=demo/b +s172.18.0.1:8081=demo/b -w10.0.0.1:0 ");
+	assert_calls("+w10.0.0.2:0=demo/b +s172.18.0.1:8081=demo/b ~w10.0.0.1:0 ");
 	dests_registry(d, true);
 	assert_int_equal(put_host_port(d, "b", "10.0.0.2", false, 8081), 0);
 	assert_calls("+k10.0.0.2:0=demo/b -w10.0.0.2:0 -s172.18.0.1:8081 ");
@@ -591,6 +368,7 @@ int main(void)
 		T(an_open_port_of_a_service_of_ours_is_known_and_not_captured),
 		T(a_service_that_passes_through_is_only_known),
 		T(a_range_that_two_have_is_the_meshs_while_one_is),
+		T(a_node_may_have_the_address_of_a_pod_that_is_gone),
 		T(node_ports_are_at_no_address_and_nodes_beside_workloads),
 		T(a_host_port_is_there_while_its_pod_is_in_the_mesh),
 		T(what_is_wrong_leaves_the_old_one_in_force),

@@ -461,6 +461,8 @@ static void explain_has_a_sentence_for_each_outcome(void **state)
 		{"policy", "{}", ROUTE("tunnel", NO), "denied", "DENY policy demo/d matches",
 		 "the policy"},
 		{"policy", "{}", ROUTE("tunnel", YES), "denied", "last asked", "the policy"},
+		{"gone", "{}", ROUTE("passthrough", "null"), "refused", "was a destination",
+		 "ten seconds"},
 		{"registry_only", "{}", ROUTE("passthrough", "null"), "refused", "ServiceEntry",
 		 "ALLOW_ANY"},
 		{"excluded", "{}", ROUTE("plain", YES), "allowed", "excludes it, and is let in",

@@ -237,9 +237,9 @@ static void members_forget(struct dests *d, const char *service)
 
 static bool service_is_mesh(const struct resource *s, const struct members *m)
 {
-	if (s->is_ours || !m)
-		return s->is_ours;
-	return m->hbone > 0 || (m->is_mesh && !s->is_passthrough);
+	if (s->is_ours || s->selects_mesh)
+		return true;
+	return m && (m->hbone > 0 || (m->is_mesh && !s->is_passthrough));
 }
 
 static bool resource_is_mesh(const struct dests *d, const char *name, const struct resource *r)

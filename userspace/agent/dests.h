@@ -2,11 +2,11 @@
 #pragma once
 /* dests - destinations: Address resources in, entries of maps out, by delta. An address is a mesh
  * destination when an HBONE workload of any node has it; a service frontend when at least one of
- * its endpoints speaks HBONE, or when only ztunnel balances it; so are its node ports, at the
- * addresses of every node, and the hostPorts of an HBONE workload; a range without a port is one
- * that a node's pods have their addresses from. What has gone stays for a while, see entries.h.
- * What else the registry knows gets entries of its own while that is asked for (REGISTRY_ONLY).
- * Owner: agent. Thread: loop only. */
+ * its endpoints speaks HBONE, or pods that it selects will, or when only ztunnel balances it; so
+ * are its node ports, at the addresses of every node, and the hostPorts of an HBONE workload; a
+ * range without a port is one that a node's pods have their addresses from. What has gone stays for
+ * a while, see entries.h. What else the registry knows gets entries of its own while that is asked
+ * for (REGISTRY_ONLY). Owner: agent. Thread: loop only. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

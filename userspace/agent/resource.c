@@ -208,6 +208,7 @@ static int service_extension(const Istio__Workload__Service *s, struct resource 
 			return -EBADMSG;
 		r->is_sticky = x->affinity_seconds > 0;
 		r->is_open = x->is_open;
+		r->selects_mesh = x->selects_mesh;
 		error = node_ports_read(x, r);
 		culvert__node__service__free_unpacked(x, NULL);
 		if (error < 0)

@@ -60,6 +60,7 @@ struct resource {
 	bool is_passthrough;     /* the application's address is the endpoint's */
 	bool is_open;            /* of any host besides, at its TCP ports */
 	bool is_sticky;          /* a client keeps its endpoint */
+	bool selects_mesh;       /* of its pods some are enrolled: ready or not */
 	bool is_namespace_only;  /* not everyone sees it */
 	bool is_allow_unhealthy; /* unhealthy endpoints count too */
 	bool is_node_first;      /* endpoints of the client's node beat all others */

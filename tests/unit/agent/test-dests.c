@@ -60,6 +60,35 @@ static void a_service_needs_one_endpoint_in_the_mesh(void **state)
 	assert_calls("-w10.0.0.1:0 -s10.96.0.1:80 ");
 }
 
+static int put_selecting(struct dests *d, bool selects_mesh)
+{
+	Istio__Workload__Service s = ISTIO__WORKLOAD__SERVICE__INIT;
+	Culvert__Node__Service x = CULVERT__NODE__SERVICE__INIT;
+
+	x.selects_mesh = selects_mesh;
+	s.canonical = true;
+	s.n_extensions = 1;
+	s.extensions = extension_of(XDS_EXTENSION_SERVICE, &x.base);
+	return put_service_of(d, "demo/web", "10.96.0.1", 80, &s);
+}
+
+/* Whoever balances besides us may hear of the first endpoint before we do. */
+static void a_service_whose_pods_are_enrolled_needs_no_endpoint(void **state)
+{
+	struct dests *d = *state;
+
+	assert_int_equal(put_selecting(d, false), 0);
+	assert_calls("");
+	assert_int_equal(put_selecting(d, true), 0);
+	assert_calls("+s10.96.0.1:80=demo/web ");
+	assert_int_equal(put_workload(d, "a", "10.0.0.1", false, "demo/web"), 0);
+	dests_remove(d, "a");
+	assert_calls("");
+	/* it is still there: nothing lingers */
+	assert_int_equal(put_selecting(d, false), 0);
+	assert_calls("-s10.96.0.1:80 ");
+}
+
 /* kube-proxy hears of it later than we do: until then its way would be one in plaintext. */
 static void a_service_that_lost_its_last_endpoint_stays_in_the_mesh(void **state)
 {
@@ -360,6 +389,7 @@ int main(void)
 		T(a_service_that_lost_its_last_endpoint_stays_in_the_mesh),
 		T(a_new_service_is_not_what_its_namesake_was),
 		T(a_service_needs_one_endpoint_in_the_mesh),
+		T(a_service_whose_pods_are_enrolled_needs_no_endpoint),
 		T(a_service_entry_is_always_ours_unless_it_passes_through),
 		T(endpoints_may_come_before_their_service),
 		T(a_range_of_ours_is_a_destination_of_the_mesh),

@@ -504,6 +504,50 @@ static void a_selector_that_matches_nothing_is_told(void **state)
 	assert_non_null(strstr(drop(f, "Service", "demo", "web"), "cleared Service demo/web\n"));
 }
 
+static bool selects_mesh(struct fixture *f)
+{
+	const Istio__Workload__Service *s = service(f, WEB);
+	Culvert__Node__Service *x;
+	bool is_told;
+
+	if (s->n_extensions == 0)
+		return false;
+	x = culvert__node__service__unpack(NULL, s->extensions[0]->config->value.len,
+					   s->extensions[0]->config->value.data);
+	assert_non_null(x);
+	is_told = x->selects_mesh;
+	culvert__node__service__free_unpacked(x, NULL);
+	return is_told;
+}
+
+/* Ready or not, and before the kubelet has told their addresses. */
+static void a_service_says_that_it_selects_enrolled_pods(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, WEB_SERVICE WEB_POD("outside", "10.0.0.1"));
+	assert_false(selects_mesh(f));
+	(void)put(f, POD("demo", "p", "{app: web, istio.io/dataplane-mode: ambient}", "{}",
+			 "{phase: Pending}"));
+	assert_true(selects_mesh(f));
+	(void)put(f, POD("demo", "p", "{app: web, istio.io/dataplane-mode: ambient}", "{}",
+			 "{phase: Succeeded}"));
+	assert_false(selects_mesh(f));
+	(void)put(f, NS("demo", "{istio.io/dataplane-mode: ambient}"));
+	assert_true(selects_mesh(f));
+	(void)drop(f, "Pod", "demo", "outside");
+	assert_false(selects_mesh(f));
+	(void)put(f, POD("demo", "host", "{app: web}", "{hostNetwork: true}", "{}"));
+	assert_false(selects_mesh(f));
+	(void)put(f, WEB_POD("outside", "10.0.0.1"));
+	assert_true(selects_mesh(f));
+	(void)put(f, NS("demo", "{}"));
+	assert_false(selects_mesh(f));
+	(void)put(f, NS("demo", "{istio.io/dataplane-mode: ambient}"));
+	(void)put(f, SERVICE("demo", "web", "{clusterIP: 10.96.0.1, ports: [{port: 80}]}"));
+	assert_false(selects_mesh(f));
+}
+
 static void a_service_hidden_from_others(void **state)
 {
 	struct fixture *f = *state;
@@ -538,6 +582,7 @@ int main(void)
 		T(an_address_that_a_pod_has_is_that_pod),
 		T(a_selector_that_matches_nothing_is_told),
 		T(a_service_hidden_from_others),
+		T(a_service_says_that_it_selects_enrolled_pods),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -63,7 +63,7 @@ struct pod {
 struct service {
 	struct entity e;
 	const json_t *selector; /* the object's; NULL: none */
-	struct index_link in_selector;
+	struct index_link in_selector, in_namespace;
 };
 
 /** struct endpoint - one address of an EndpointSlice, or the pod that it names. */
@@ -158,19 +158,20 @@ struct model {
 	struct scratch alike_memory;
 	struct report reports[REPORTS_MAX];
 	size_t reports_count;
-	struct index pods_by_namespace; /* "ns" */
-	struct index pods_by_node;      /* "node" */
-	struct index pods_by_addr;      /* addr_key() */
-	struct index pods_by_label;     /* "ns\nkey\nvalue" */
-	struct index services_by_label; /* the same, by one pair of the selector */
-	struct index policies_by_label; /* the same; "ns\n" for an empty selector; but not */
-	struct index root_policies;     /* those of the root namespace: mostly there are none */
-	struct index peers_by_label;    /* the same */
-	struct index peers_wide;        /* "ns": without selector; "ns\n": with */
-	struct index slices_by_service; /* "ns/service" */
-	struct index slices_by_node;    /* "node", of endpoints that are no pods */
-	struct index entries_by_host;   /* "ns/host" of ServiceEntries */
-	struct index entries_by_label;  /* as services_by_label, by workloadSelector */
+	struct index pods_by_namespace;     /* "ns" */
+	struct index pods_by_node;          /* "node" */
+	struct index pods_by_addr;          /* addr_key() */
+	struct index pods_by_label;         /* "ns\nkey\nvalue" */
+	struct index services_by_label;     /* the same, by one pair of the selector */
+	struct index services_by_namespace; /* "ns" */
+	struct index policies_by_label;     /* the same; "ns\n" for an empty selector; but not */
+	struct index root_policies;         /* those of the root namespace: mostly there are none */
+	struct index peers_by_label;        /* the same */
+	struct index peers_wide;            /* "ns": without selector; "ns\n": with */
+	struct index slices_by_service;     /* "ns/service" */
+	struct index slices_by_node;        /* "node", of endpoints that are no pods */
+	struct index entries_by_host;       /* "ns/host" of ServiceEntries */
+	struct index entries_by_label;      /* as services_by_label, by workloadSelector */
 	/* addr_key() of their endpoints and of WorkloadEntries: owner is a struct entity */
 	struct index entries_by_addr;
 	struct index workload_entries; /* "ns" */

@@ -77,6 +77,16 @@ static void pods_mark_of(struct model *m, const struct index *ix, const char *ke
 	pods_mark_bucket(m, index_find(ix, key));
 }
 
+/* Its labels enrol its pods, and Services say whether they select such. */
+static void namespace_mark(struct model *m, const char *ns)
+{
+	const struct index_link *l;
+
+	pods_mark_of(m, &m->pods_by_namespace, ns);
+	index_for_each(l, index_find(&m->services_by_namespace, ns))
+		entity_mark(m, &((struct service *)l->owner)->e);
+}
+
 /* Locality comes from nodes. */
 static void node_mark(struct model *m, const char *node)
 {
@@ -92,7 +102,7 @@ static void entity_unlink(struct model *m, struct entity *e)
 {
 	switch (e->kind) {
 	case ENTITY_NAMESPACE:
-		pods_mark_of(m, &m->pods_by_namespace, e->object->name);
+		namespace_mark(m, e->object->name);
 		break;
 	case ENTITY_NODE:
 		node_mark(m, e->object->name);
@@ -136,7 +146,7 @@ static int entity_link(struct model *m, struct entity *e)
 	entity_mark(m, e);
 	switch (e->kind) {
 	case ENTITY_NAMESPACE:
-		pods_mark_of(m, &m->pods_by_namespace, e->object->name);
+		namespace_mark(m, e->object->name);
 		return 0;
 	case ENTITY_NODE:
 		node_mark(m, e->object->name);
@@ -415,9 +425,10 @@ bool model_has_workloads(const struct model *m, const char *namespace_, const js
 		&(m)->pods_by_namespace, &(m)->pods_by_node, &(m)->pods_by_addr,                   \
 			&(m)->pods_by_label, &(m)->services_by_label, &(m)->policies_by_label,     \
 			&(m)->root_policies, &(m)->peers_by_label, &(m)->peers_wide,               \
-			&(m)->slices_by_service, &(m)->slices_by_node, &(m)->entries_by_host,      \
-			&(m)->entries_by_label, &(m)->entries_by_addr, &(m)->workload_entries,     \
-			&(m)->telemetries, &(m)->endpoints_by_target,                              \
+			&(m)->services_by_namespace, &(m)->slices_by_service,                      \
+			&(m)->slices_by_node, &(m)->entries_by_host, &(m)->entries_by_label,       \
+			&(m)->entries_by_addr, &(m)->workload_entries, &(m)->telemetries,          \
+			&(m)->endpoints_by_target,                                                 \
 	}
 
 static void indexes_each(struct model *m, void (*fn)(struct index *ix))

@@ -197,8 +197,43 @@ static int set_node_ports(Culvert__Node__Service *x, const struct object *o, str
 	return 0;
 }
 
-static int set_extension(service_msg *msg, const struct object *o, struct scratch *a)
+/** struct look - at the pods that a Service selects. */
+struct look {
+	const struct model *m;
+	const json_t *outside; /* labels with which a pod is outside the mesh: mostly the next has
+				* them, too */
+};
+
+static bool is_of_mesh(void *arg, struct pod *p)
 {
+	const struct object *o = p->e.object;
+	struct look *x = arg;
+
+	if (p->facts->has_ended || p->facts->is_host_network ||
+	    (!o->annotations && o->labels == x->outside))
+		return false;
+	if (pod_is_enrolled(x->m, o))
+		return true;
+	if (!o->annotations)
+		x->outside = o->labels;
+	return false;
+}
+
+/* Whoever balances besides us hears of an endpoint that becomes ready when we do, and would lead
+ * there in plaintext: so its pods count from when they are known, ready or not. Not those of
+ * somebody's own slices, which are endpoints as soon as we hear of them. */
+static bool selects_mesh(const struct model *m, const struct service *s)
+{
+	struct look x = {.m = m};
+
+	return json_object_size(s->selector) > 0 &&
+	       selector_pods(m, s->e.object->namespace_, s->selector, is_of_mesh, &x);
+}
+
+static int set_extension(const struct model *m, const struct service *s, service_msg *msg,
+			 struct scratch *a)
+{
+	const struct object *o = s->e.object;
 	Culvert__Node__Service x = CULVERT__NODE__SERVICE__INIT;
 	int r = set_node_ports(&x, o, a);
 
@@ -206,7 +241,8 @@ static int set_extension(service_msg *msg, const struct object *o, struct scratc
 		return r;
 	x.affinity_seconds = affinity_of(o);
 	x.is_external_local &= x.n_node_ports > 0;
-	if (!x.affinity_seconds && !x.n_node_ports)
+	x.selects_mesh = selects_mesh(m, s);
+	if (!x.affinity_seconds && !x.n_node_ports && !x.selects_mesh)
 		return 0;
 	return pack_extension(XDS_EXTENSION_SERVICE, &x.base, a, &msg->extensions,
 			      &msg->n_extensions);
@@ -314,7 +350,7 @@ static int service_fill(const struct model *m, const struct service *s, service_
 	r = set_load_balancing(msg, o, a);
 	if (r < 0)
 		return r;
-	r = set_extension(msg, o, a);
+	r = set_extension(m, s, msg, a);
 	if (r == 0)
 		r = annotation_visibility(o, msg, a);
 	if (r < 0)

@@ -93,6 +93,7 @@ void service_unlink(struct model *m, struct service *s)
 
 	service_workloads_mark(m, s);
 	index_del(&m->services_by_label, &s->in_selector);
+	index_del(&m->services_by_namespace, &s->in_namespace);
 	service_resource_name(m, &s->e, name, sizeof(name));
 	output_unset(m, XDS_ADDRESS, name);
 	service_entry_mark_host(m, s->e.object->namespace_, strchr(name, '/') + 1);
@@ -105,6 +106,9 @@ int service_link(struct model *m, struct service *s)
 	int r;
 
 	s->selector = object_value(o, "spec.selector");
+	r = index_add(&m->services_by_namespace, o->namespace_, s, &s->in_namespace);
+	if (r < 0)
+		return r;
 	if (json_object_size(s->selector) > 0 && !service_is_external(o)) {
 		r = selector_file(&m->services_by_label, o->namespace_, s->selector, s,
 				  &s->in_selector);

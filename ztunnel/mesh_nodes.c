@@ -86,11 +86,11 @@ static int ranges_read(struct mesh_node *n, const Culvert__Node__Node *m)
 	if (!n->ranges)
 		return -ENOMEM;
 	for (; n->ranges_count < m->n_pod_ranges; n->ranges_count++) {
-		struct cidr *c = &n->ranges[n->ranges_count];
+		struct cidr c;
 
-		if (cidr_parse(m->pod_ranges[n->ranges_count], c) < 0)
+		if (cidr_parse(m->pod_ranges[n->ranges_count], &c) < 0)
 			return -EBADMSG;
-		*c = cidr_mask(c);
+		n->ranges[n->ranges_count] = (struct pod_range){cidr_mask(&c).addr, c.len};
 	}
 	return 0;
 }
@@ -186,15 +186,15 @@ int node_ports_change(struct hamt *table, const struct service_def *d,
 
 bool mesh_nodes_has_pods(const struct hamt *ranges, const struct cv_addr *addr)
 {
-	struct cidr key = {.len = CIDR_FULL};
+	struct cidr c = {.addr = *addr, .len = CIDR_FULL};
 
 	/* also where there are none: nobody asks but while something is wrong */
 	do {
-		key.addr = *addr;
-		key = cidr_mask(&key);
+		const struct pod_range key = {cidr_mask(&c).addr, c.len};
+
 		if (hamt_get(ranges, &key, sizeof(key)))
 			return true;
-	} while (key.len-- > (cv_addr_is_v4(addr) ? CIDR_V4 : 0));
+	} while (c.len-- > (cv_addr_is_v4(addr) ? CIDR_V4 : 0));
 	return false;
 }
 

@@ -13,15 +13,20 @@
 #include "culvert/abi/addr.h"
 
 struct mesh_nodes; /* opaque */
-struct cidr;
 struct reflist_edit;
 struct service_def;
+
+/** struct pod_range - a key, so without padding. */
+struct pod_range {
+	struct cv_addr addr; /* masked */
+	uint32_t len;        /* as struct cidr's */
+};
 
 /** struct mesh_node - as a snapshot has it. Immutable, counted. */
 struct mesh_node {
 	atomic_uint refs;
 	const char *name;
-	struct cidr *ranges; /* its pods' */
+	struct pod_range *ranges; /* its pods' */
 	size_t ranges_count;
 	size_t addrs_count;
 	struct cv_addr addrs[];
@@ -31,7 +36,7 @@ extern const struct hamt_ops mesh_nodes_hamt_ops;
 
 /** mesh_nodes_new() - keep these tables current; borrowed.
  * @table:  struct cv_addr -> struct mesh_node.
- * @ranges: struct cidr of pods, masked -> struct mesh_node.
+ * @ranges: struct pod_range -> struct mesh_node.
  * Return: 0; -ENOMEM. */
 _must_check_ int mesh_nodes_new(struct hamt *table, struct hamt *ranges, struct mesh_nodes **ret);
 struct mesh_nodes *mesh_nodes_free(struct mesh_nodes *n);

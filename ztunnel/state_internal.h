@@ -23,7 +23,7 @@ struct state_tables {
 		*vips; /* struct cv_addr -> one or several of struct service_def, canonical first */
 	struct hamt *node_ports;  /* uint16_t -> the same */
 	struct hamt *nodes;       /* struct cv_addr -> one or several of struct mesh_node */
-	struct hamt *pod_ranges;  /* struct cidr -> the same */
+	struct hamt *pod_ranges;  /* struct pod_range -> the same */
 	struct hamt *host_ports;  /* struct cv_sockaddr -> one or several of struct workload */
 	struct hamt *hostnames;   /* host name -> one or several of struct service_def */
 	struct hamt *policies;    /* "ns/name" -> struct policy */

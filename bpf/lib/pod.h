@@ -83,7 +83,9 @@ static __always_inline bool dests_are_fresh(void)
 }
 
 /* What neither cv_workloads nor cv_services has: is it ztunnel's all the same? An address of pods
- * may belong to one of the mesh that nobody has told us of. */
+ * may belong to one of the mesh that nobody has told us of; those outside it are in cv_workloads,
+ * too.
+ */
 static __always_inline bool dest_is_for_ztunnel(const struct cv_pod *pod,
 						const struct cv_sockaddr *dst)
 {
@@ -91,7 +93,8 @@ static __always_inline bool dest_is_for_ztunnel(const struct cv_pod *pod,
 
 	if ((range && (range->flags & CV_DEST_MESH)) || (pod->flags & CV_POD_UNKNOWN_TO_TUNNEL))
 		return true;
-	return !dests_are_fresh() && dest_is_of_pods(&dst->addr);
+	return !dests_are_fresh() && !bpf_map_lookup_elem(&cv_workloads, &dst->addr) &&
+	       dest_is_of_pods(&dst->addr);
 }
 
 /* Not a mesh destination, but one that the registry names. */

@@ -215,6 +215,18 @@ TEST(while_nobody_tells_of_new_pods_other_addresses_pass)
 	check_passthrough(AF_INET, PEER4 ":8080", POD4);
 }
 
+TEST(while_nobody_tells_of_new_pods_one_that_is_known_to_be_outside_passes)
+{
+	struct cv_addr addr;
+
+	CHECK_OK(cv_addr_parse(PEER4, &addr));
+	dest_put(skel->maps.cv_workloads, &addr, 0);
+	pods_ranges_put();
+	fresh_for(-1);
+	check_passthrough(AF_INET, PEER4 ":8080", POD4);
+	CHECK_OK(bpf_map_delete_elem(bpf_map__fd(skel->maps.cv_workloads), &addr));
+}
+
 TEST(while_nobody_tells_of_new_pods_and_ztunnel_is_dead_what_may_be_one_is_refused)
 {
 	range_put("0.0.0.0/0", 0, CV_DEST_NODE);

@@ -54,6 +54,17 @@ class Alone(Pair):
         wait_for(lambda: f"pod=alone/{pod.name} netns_cookie" in self.log(number), 30, f"capture of {pod.name}")
         return pod
 
+    def outside(self):
+        """A pod of node 2 that is not in the mesh, known as such; made once."""
+        found = next((pod for pod in self.pods if pod.account == "outside"), None)
+        if not found:
+            found = self.pod(2, "o", "outside")
+            found.labels = "istio.io/dataplane-mode: none"
+            self.processes.append(who.start(found, "o", PORT))
+            self.write(POLICY)
+            wait_for(lambda: self.knows(1, found), 30, "node 1 to hear of the pod outside")
+        return found
+
     def late(self):
         """The new pod of node 1 that may dial."""
         return next(pod for pod in self.pods if pod.account == "known" and pod is not self.client)
@@ -73,6 +84,7 @@ def fixture_alone():
 @pytest.fixture(name="without_control")
 def fixture_without_control(alone):
     """Node 1 has no control plane."""
+    alone.outside()
     wait_for(lambda: all(alone.knows(1, pod) for pod in alone.pods), 60, "node 1 to have one")
     supervisor, control = alone.nodes[0].process.pid, alone.pid(1, "culvert-control")
     before = alone.log(1).count("connection lost")
@@ -115,6 +127,7 @@ def test_a_pod_of_another_node_that_nobody_told_of_is_not_dialled_in_plaintext(w
     wait_for(lambda: "has not told of a pod with this address" in alone.log(1), 30, "the reason in the log")
     # what is known goes on
     assert alone.ask(client) == "s"
+    assert alone.ask(client, alone.outside()) == "o"
 
 
 def test_a_node_without_an_agent_asks_ztunnel_about_pods_that_are_new(alone):
@@ -126,6 +139,7 @@ def test_a_node_without_an_agent_asks_ztunnel_about_pods_that_are_new(alone):
         os.kill(agent, signal.SIGKILL)
         late = alone.new_pod("late2", "server", 2, "app: server")
         wait_for(lambda: alone.knows(1, late), 30, "node 1's ztunnel to hear of it")
+        assert alone.ask(client, alone.outside()) == "o"
         wait_for(lambda: alone.ask(client, late) == "n", 30, "it to be asked by an identity that its policy lets in")
     finally:
         os.kill(supervisor, signal.SIGCONT)

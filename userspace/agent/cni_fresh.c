@@ -36,7 +36,9 @@ static bool is_gone(const struct kube_answer *a)
 {
 	json_t *status = a->status == 404 ? json_loadb(a->body, a->len, 0, NULL) : NULL;
 	const char *reason = json_string_value(json_object_get(status, "reason"));
-	bool is_yes = reason && streq(reason, "NotFound");
+	const json_t *details = json_object_get(status, "details");
+	const char *kind = json_string_value(json_object_get(details, "kind"));
+	bool is_yes = reason && streq(reason, "NotFound") && kind && streq(kind, "namespaces");
 
 	json_decref(status);
 	return is_yes;

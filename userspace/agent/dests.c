@@ -454,6 +454,11 @@ void dests_end(struct dests *d, uint64_t now_us, size_t limit)
 	entries_end(d->entries, now_us, limit);
 }
 
+bool dests_is_mesh(const struct dests *d, const struct cv_addr *addr)
+{
+	return entries_is_mesh(d->entries, DESTS_WORKLOADS, addr);
+}
+
 bool dests_has_frontend(const struct dests *d, const struct cv_service_key *key)
 {
 	return frontends_has(d->frontends, key);

@@ -88,4 +88,6 @@ void dests_end(struct dests *d, uint64_t now_us, size_t limit);
 
 /** dests_has(), dests_has_frontend() - is there an entry for this key? What lingers is there. */
 bool dests_has(const struct dests *d, enum dests_map map, const void *key);
+/** dests_is_mesh() - has a workload of the mesh this address? */
+bool dests_is_mesh(const struct dests *d, const struct cv_addr *addr);
 bool dests_has_frontend(const struct dests *d, const struct cv_service_key *key);

@@ -38,7 +38,13 @@ struct entries {
 
 static bool is_plain_written(enum dests_map map)
 {
-	return map == DESTS_RANGES || map == DESTS_REGISTERED;
+	return map != DESTS_SERVICES;
+}
+
+/* Where kube-proxy, or a node, knows another way. */
+static bool has_way_around(enum dests_map map)
+{
+	return map == DESTS_WORKLOADS || map == DESTS_SERVICES;
 }
 
 /* To a workload of the mesh it does not matter that a node has its address. */
@@ -118,6 +124,14 @@ static void count(struct entry *e, enum entries_claim claim, int by)
 		e->mesh_users += (unsigned int)by;
 }
 
+/* It changes nothing, and the entry keeps the name of who does. */
+static bool is_weaker(enum entries_claim claim, const struct entry *e)
+{
+	if (claim == ENTRIES_NODE)
+		return e->mesh_users;
+	return claim == ENTRIES_PLAIN && e->mesh_users + e->node_users;
+}
+
 void entries_add(struct entries *s, const struct entries_key *k, enum entries_claim claim)
 {
 	struct entry *e = entry_get(s->maps[k->map], k->key, dests_key_len(k->map));
@@ -130,7 +144,7 @@ void entries_add(struct entries *s, const struct entries_key *k, enum entries_cl
 		count(e, claim, 1);
 	if (is_silent && has_lingered)
 		s->ops->on_gone(s->arg, k->map, k->key);
-	if (!is_silent && (!e || claim != ENTRIES_NODE || !e->mesh_users))
+	if (!is_silent && (!e || !is_weaker(claim, e)))
 		tell(s, k, e ? flags_of(k->map, e) : flags_alone(claim));
 }
 
@@ -138,7 +152,7 @@ void entries_add(struct entries *s, const struct entries_key *k, enum entries_cl
 static void end_of_last(struct entries *s, const struct entries_key *k, struct entry *e,
 			enum entries_claim claim)
 {
-	bool may_linger = claim == ENTRIES_MESH && !is_plain_written(k->map);
+	bool may_linger = claim == ENTRIES_MESH && has_way_around(k->map);
 
 	if (may_linger && lingering_begin(s, k, e) == 0) {
 		tell(s, k, CV_DEST_MESH | CV_DEST_GONE);
@@ -163,8 +177,12 @@ void entries_drop(struct entries *s, const struct entries_key *k, enum entries_c
 		end_of_last(s, k, e, claim);
 	else if (before != after && after == NO_ENTRY)
 		s->ops->on_gone(s->arg, k->map, k->key);
-	else if (before != after)
-		tell(s, k, after);
+	else if (before != after) {
+		/* whose it is now nobody has kept */
+		const struct entries_key now = {k->map, k->key, after ? k->label : ""};
+
+		tell(s, &now, after);
+	}
 }
 
 bool entries_has(const struct entries *s, enum dests_map map, const void *key)
@@ -172,6 +190,13 @@ bool entries_has(const struct entries *s, enum dests_map map, const void *key)
 	const struct entry *e = map_get(s->maps[map], key, dests_key_len(map));
 
 	return e && (e->lingering || flags_of(map, e) != NO_ENTRY);
+}
+
+bool entries_is_mesh(const struct entries *s, enum dests_map map, const void *key)
+{
+	const struct entry *e = map_get(s->maps[map], key, dests_key_len(map));
+
+	return e && e->mesh_users;
 }
 
 static struct lingering *first_of(const struct entries *s)

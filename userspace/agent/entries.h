@@ -21,7 +21,8 @@ enum entries_claim {
 	ENTRIES_MESH, /* a destination of the mesh */
 	ENTRIES_OURS, /* the same, and no way but ours leads there: it does not linger */
 	ENTRIES_NODE, /* a node */
-	/* outside the mesh: known in DESTS_RANGES and DESTS_REGISTERED, no entry in the others */
+	/* outside the mesh: known, so that nobody takes it for one that was not told of; no entry
+	 * in DESTS_SERVICES */
 	ENTRIES_PLAIN,
 };
 
@@ -46,6 +47,9 @@ void entries_drop(struct entries *s, const struct entries_key *k, enum entries_c
 
 /** entries_has() - is it in the map? What lingers is. */
 bool entries_has(const struct entries *s, enum dests_map map, const void *key);
+
+/** entries_is_mesh() - does somebody want it as a mesh destination? */
+bool entries_is_mesh(const struct entries *s, enum dests_map map, const void *key);
 
 /** entries_next_end() - when the first that lingers is to go, CLOCK_MONOTONIC; 0: none lingers. */
 uint64_t entries_next_end(const struct entries *s);

@@ -17,8 +17,8 @@ static bool spec_has(const struct podspec *spec, const struct cv_addr *addr)
 	return false;
 }
 
-/* The map, rather than what fills it: an earlier agent's is there from the start. A node is no
- * workload, and who is gone owns nothing. */
+/* The map, rather than what fills it: an earlier agent's is there from the start. Nodes and
+ * what is outside the mesh do not count, and who is gone owns nothing. */
 static bool mesh_owns(const struct pods *p, const char *key, const struct cv_addr *addr,
 		      char ret_name[CV_NAME_LEN])
 {
@@ -26,7 +26,7 @@ static bool mesh_owns(const struct pods *p, const char *key, const struct cv_add
 	struct cv_dest dest;
 
 	if (bpf_map_lookup_elem(fd, addr, &dest) < 0 ||
-	    (dest.flags & (CV_DEST_NODE | CV_DEST_GONE)) ||
+	    (dest.flags & (CV_DEST_MESH | CV_DEST_GONE)) != CV_DEST_MESH ||
 	    strncmp(dest.name, key, CV_NAME_LEN - 1) == 0)
 		return false;
 	(void)str_copy(ret_name, CV_NAME_LEN, dest.name);

@@ -45,8 +45,7 @@ static enum pods_state pod_state(const struct pod *pod)
 		return PODS_ERROR;
 	if (!e->is_acked || !(e->entry.flags & CV_POD_ALIVE))
 		return PODS_PENDING;
-	if (pod->pods->is_dests_told &&
-	    !dests_has(pod->pods->config.dests, DESTS_WORKLOADS, &e->addrs.all[0]))
+	if (pod->pods->is_dests_told && !dests_is_mesh(pod->pods->config.dests, &e->addrs.all[0]))
 		return PODS_PENDING;
 	return PODS_CAPTURED;
 }

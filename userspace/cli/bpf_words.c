@@ -16,7 +16,7 @@ struct word {
 static const struct word maps[] = {
 	{"cv_pods", "enrolled pods by netns cookie"},
 	{"cv_pod_addrs", "every address of enrolled pods"},
-	{"cv_workloads", "addresses that go to ztunnel"},
+	{"cv_workloads", "addresses of pods: what goes to ztunnel, and what does not"},
 	{"cv_services", "services that go to ztunnel"},
 	{"cv_frontends", "services whose endpoints are all pods of this node"},
 	{"cv_registered", "known, outside the mesh"},

@@ -134,7 +134,8 @@ static bool is_in_doubt(struct look *l)
 	struct cv_dest range;
 	__u32 zero = 0;
 
-	return look_up(l, "cv_fresh_until", &zero, &fresh_until) &&
+	return !look_up(l, "cv_workloads", &l->to.addr, &range) &&
+	       look_up(l, "cv_fresh_until", &zero, &fresh_until) &&
 	       fresh_until < now_monotonic_us() * 1000 && find_range_at(l, 0, &range) &&
 	       range.flags & CV_DEST_NODE;
 }

@@ -11,6 +11,7 @@
 #include "reroute.h"
 #include "rules.h"
 
+/* None: known, and outside the mesh. */
 enum cv_dest_flags {
 	CV_DEST_MESH = 1 << 0, /* goes through ztunnel */
 	CV_DEST_NODE = 1 << 1, /* cv_workloads: a node; cv_services has node ports at ::. cv_ranges,

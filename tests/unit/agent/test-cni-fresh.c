@@ -96,7 +96,8 @@ static void a_namespace_that_is_gone_is_outside(void **state)
 	struct fixture *f = *state;
 
 	f->status = 404;
-	f->body = "{\"kind\":\"Status\",\"reason\":\"NotFound\"}";
+	f->body = "{\"kind\":\"Status\",\"reason\":\"NotFound\",\"details\":{\"kind\":"
+		  "\"namespaces\"}}";
 	assert_int_equal(ask(f), CNI_FRESH_OUTSIDE);
 }
 

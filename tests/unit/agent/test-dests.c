@@ -9,15 +9,15 @@ static void workloads_outside_the_mesh_are_no_destinations(void **state)
 
 	assert_int_equal(cv_addr_parse("10.0.0.1", &addr), 0);
 	assert_int_equal(put_workload(d, "a", "10.0.0.1", false, NULL), 0);
-	assert_calls("");
+	assert_calls("+o10.0.0.1:0=demo/a ");
 	assert_int_equal(put_workload(d, "a", "10.0.0.1", true, NULL), 0);
 	assert_calls("+w10.0.0.1:0=demo/a ");
 	assert_true(dests_has(d, DESTS_WORKLOADS, &addr));
 	assert_int_equal(put_workload(d, "a", "10.0.0.1", false, NULL), 0);
+	assert_calls("+o10.0.0.1:0= ");
+	dests_remove(d, "a");
+	dests_remove(d, "a");
 	assert_calls("-w10.0.0.1:0 ");
-	dests_remove(d, "a");
-	dests_remove(d, "a");
-	assert_calls("");
 }
 
 static void a_changed_workload_is_never_missing(void **state)
@@ -50,14 +50,14 @@ static void a_service_needs_one_endpoint_in_the_mesh(void **state)
 
 	assert_int_equal(put_service(d, "demo/web", "10.96.0.1", 80), 0);
 	assert_int_equal(put_workload(d, "a", "10.0.0.1", false, "demo/web"), 0);
-	assert_calls("");
+	assert_calls("+o10.0.0.1:0=demo/a ");
 	assert_int_equal(put_workload(d, "b", "10.0.0.2", true, "demo/web"), 0);
 	assert_calls("+w10.0.0.2:0=demo/b +s10.96.0.1:80=demo/web ");
 	assert_int_equal(put_workload(d, "a", "10.0.0.1", true, "demo/web"), 0);
 	dests_remove(d, "b");
 	assert_calls("+w10.0.0.1:0=demo/a ~w10.0.0.2:0 ");
 	assert_int_equal(put_workload(d, "a", "10.0.0.1", false, "demo/web"), 0);
-	assert_calls("-w10.0.0.1:0 -s10.96.0.1:80 ");
+	assert_calls("+o10.0.0.1:0= -s10.96.0.1:80 ");
 }
 
 static int put_selecting(struct dests *d, bool selects_mesh)
@@ -83,7 +83,7 @@ static void a_service_whose_pods_are_enrolled_needs_no_endpoint(void **state)
 	assert_calls("+s10.96.0.1:80=demo/web ");
 	assert_int_equal(put_workload(d, "a", "10.0.0.1", false, "demo/web"), 0);
 	dests_remove(d, "a");
-	assert_calls("");
+	assert_calls("+o10.0.0.1:0=demo/a -w10.0.0.1:0 ");
 	/* it is still there: nothing lingers */
 	assert_int_equal(put_selecting(d, false), 0);
 	assert_calls("-s10.96.0.1:80 ");
@@ -107,9 +107,9 @@ static void a_service_that_lost_its_last_endpoint_stays_in_the_mesh(void **state
 	assert_calls("+w10.0.0.2:0=demo/b +w10.0.0.2:0=demo/b ");
 	/* an endpoint outside the mesh, and no other */
 	assert_int_equal(put_workload(d, "c", "10.0.0.3", false, "demo/web"), 0);
-	assert_calls("-s10.96.0.2:80 ");
+	assert_calls("+o10.0.0.3:0=demo/c -s10.96.0.2:80 ");
 	dests_remove(d, "c");
-	assert_calls("");
+	assert_calls("-w10.0.0.3:0 ");
 	dests_remove(d, "demo/web");
 	assert_calls("");
 }
@@ -220,7 +220,7 @@ static void node_ports_are_at_no_address_and_nodes_beside_workloads(void **state
 	assert_calls("-w172.18.0.2:0 ");
 	/* outside the mesh: as a service's own address */
 	assert_int_equal(put_workload(d, "a", "10.0.0.1", false, "demo/web"), 0);
-	assert_calls("-w10.0.0.1:0 -s10.96.0.1:80 -s:::30081 ");
+	assert_calls("+o10.0.0.1:0= -s10.96.0.1:80 -s:::30081 ");
 }
 
 static void a_host_port_is_there_while_its_pod_is_in_the_mesh(void **state)
@@ -228,7 +228,7 @@ static void a_host_port_is_there_while_its_pod_is_in_the_mesh(void **state)
 	struct dests *d = *state;
 
 	assert_int_equal(put_host_port(d, "a", "10.0.0.1", false, 8080), 0);
-	assert_calls("");
+	assert_calls("+o10.0.0.1:0=demo/a ");
 	assert_int_equal(put_host_port(d, "a", "10.0.0.1", true, 8080), 0);
 	assert_calls("+w10.0.0.1:0=demo/a +s172.18.0.1:8080=demo/a ");
 	assert_int_equal(put_host_port(d, "a", "10.0.0.1", true, 8081), 0);
@@ -241,7 +241,7 @@ static void a_host_port_is_there_while_its_pod_is_in_the_mesh(void **state)
 	assert_calls("+w10.0.0.2:0=demo/b +s172.18.0.1:8081=demo/b ~w10.0.0.1:0 ");
 	dests_registry(d, true);
 	assert_int_equal(put_host_port(d, "b", "10.0.0.2", false, 8081), 0);
-	assert_calls("+k10.0.0.2:0=demo/b -w10.0.0.2:0 -s172.18.0.1:8081 ");
+	assert_calls("+k10.0.0.2:0=demo/b +o10.0.0.2:0= -s172.18.0.1:8081 ");
 }
 
 static void what_is_wrong_leaves_the_old_one_in_force(void **state)
@@ -287,7 +287,7 @@ static void the_registry_is_told_while_it_is_wanted(void **state)
 
 	assert_int_equal(put_workload(d, "a", "10.0.0.1", false, "demo/web"), 0);
 	assert_int_equal(put_service(d, "demo/web", "10.96.0.1", 80), 0);
-	assert_calls("");
+	assert_calls("+o10.0.0.1:0=demo/a ");
 	dests_registry(d, true);
 	assert_non_null(strstr(calls, "+k10.0.0.1:0=demo/a "));
 	assert_non_null(strstr(calls, "+k10.96.0.1:80=demo/web "));
@@ -296,14 +296,14 @@ static void the_registry_is_told_while_it_is_wanted(void **state)
 	assert_int_equal(put_workload(d, "a", "10.0.0.1", true, "demo/web"), 0);
 	assert_calls("+w10.0.0.1:0=demo/a +s10.96.0.1:80=demo/web -k10.96.0.1:80 -k10.0.0.1:0 ");
 	assert_int_equal(put_workload(d, "a", "10.0.0.1", false, "demo/web"), 0);
-	assert_calls("+k10.0.0.1:0=demo/a -w10.0.0.1:0 +k10.96.0.1:80=demo/web -s10.96.0.1:80 ");
+	assert_calls("+k10.0.0.1:0=demo/a +o10.0.0.1:0= +k10.96.0.1:80=demo/web -s10.96.0.1:80 ");
 	dests_registry(d, false);
 	assert_non_null(strstr(calls, "-k10.0.0.1:0 "));
 	assert_non_null(strstr(calls, "-k10.96.0.1:80 "));
 	calls[0] = '\0';
 	dests_remove(d, "a");
 	dests_remove(d, "demo/web");
-	assert_calls("");
+	assert_calls("-w10.0.0.1:0 ");
 }
 
 /* A node's address is not one pod's: only its services' ports are known. */
@@ -372,9 +372,9 @@ static void a_range_that_two_have_is_the_meshs_while_one_is(void **state)
 	lb.mode = ISTIO__WORKLOAD__LOAD_BALANCING__MODE__PASSTHROUGH;
 	s.load_balancing = &lb;
 	assert_int_equal(put_service_of(d, "demo/api", "192.0.2.0/24", 443, &s), 0);
-	assert_calls("+R192.0.2.0:443=demo/web +R192.0.2.0:443=demo/web ");
+	assert_calls("+R192.0.2.0:443=demo/web ");
 	dests_remove(d, "demo/ours");
-	assert_calls("+r192.0.2.0:443=demo/web ");
+	assert_calls("+r192.0.2.0:443= ");
 	dests_remove(d, "demo/api");
 	assert_calls("-r192.0.2.0:443 ");
 }

@@ -74,10 +74,12 @@ static void what_is_anothers_outside_the_mesh_is_so_at_once(void **state)
 			dests_remove(d, "a");
 			dests_remove(d, "demo/web");
 		}
-		assert_calls("-w10.0.0.1:0 -s172.18.0.1:8080 -s10.96.0.1:80 -s:::30080 ");
+		assert_calls(
+			i ? "+o10.0.0.1:0= -s172.18.0.1:8080 -s10.96.0.1:80 -s:::30080 "
+			  : "+o10.0.0.1:0=demo/c -s172.18.0.1:8080 -s10.96.0.1:80 -s:::30080 ");
 		dests_remove(d, "c");
 		dests_remove(d, "demo/other");
-		assert_calls("");
+		assert_calls("-w10.0.0.1:0 ");
 		dests_remove(d, "b");
 		end_all(d);
 		assert_calls("~w10.0.0.2:0 -w10.0.0.2:0 ");

@@ -74,6 +74,7 @@ int bpf_map_lookup_elem(int fd, const void *key, void *value)
 	if (!mesh_name || !cv_addr_equal(key, &mesh_addr))
 		return -ENOENT;
 	memset(dest, 0, sizeof(*dest));
+	dest->flags = CV_DEST_MESH;
 	(void)str_copy(dest->name, sizeof(dest->name), mesh_name);
 	return 0;
 }

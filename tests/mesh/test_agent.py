@@ -90,7 +90,8 @@ def test_passthrough_stays_outside(captured):
     with socket.socket() as server:
         in_netns("c-agent-b", lambda: None)
         server = in_netns("c-agent-b", lambda: socket.create_server(("10.251.0.2", 4000)))
-    captured.tell("remove Kubernetes//Pod/demo/b")
+    server.settimeout(PATIENCE_S)
+    captured.tell("workload Kubernetes//Pod/demo/b demo b none 10.251.0.2")
     wait(lambda: not any(e["value"]["name"] == "demo/b" for e in captured.map("cv_workloads")))
     c = in_netns("c-agent-a", lambda: connect("10.251.0.2", 4000))
     s, peer = server.accept()

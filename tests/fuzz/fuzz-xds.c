@@ -43,10 +43,11 @@ static void fuzz_settings(const uint8_t *data, size_t size)
 static void fuzz_node(const uint8_t *data, size_t size)
 {
 	static struct mesh_nodes *nodes;
-	static struct hamt *table;
+	static struct hamt *table, *ranges;
 
 	if ((table || hamt_new_versioned(&mesh_nodes_hamt_ops, &table) == 0) &&
-	    (nodes || mesh_nodes_new(table, &nodes) == 0))
+	    (ranges || hamt_new_versioned(&mesh_nodes_hamt_ops, &ranges) == 0) &&
+	    (nodes || mesh_nodes_new(table, ranges, &nodes) == 0))
 		(void)!mesh_nodes_put(nodes, "n1", data, size);
 }
 

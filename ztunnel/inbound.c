@@ -374,19 +374,13 @@ static void tunnel_leave(struct server_tunnel *t)
 static void on_ready(void *arg)
 {
 	struct server_tunnel *t = arg;
-	const char *refusal;
-	int error;
 
 	handshakes_end(&t->worker->handshakes, &t->handshake);
 	if (hbone_tunnel_peer_identity(t->hbone, t->identity, sizeof(t->identity)) < 0) {
 		hbone_tunnel_close(t->hbone, -EACCES, "the peer shows no identity");
 		return;
 	}
-	/* It may have waited since its certificate was looked at, until it was revoked. */
-	error = hbone_tunnel_refusal(t->hbone, &refusal);
-	if (error < 0)
-		hbone_tunnel_close(t->hbone, error, refusal);
-	else if (t->worker->is_draining || t->is_leaving)
+	if (t->worker->is_draining || t->is_leaving)
 		hbone_tunnel_drain(t->hbone);
 }
 

@@ -16,6 +16,7 @@
 #include "base/loop.h"
 #include "tests/unit/hbone/certs.h"
 #include "tests/unit/ztunnel/apps.h"
+#include "tls/identity.h"
 #include "tls/trust.h"
 #include "ztunnel/pod.h"
 
@@ -200,6 +201,68 @@ TEST(tunnels_of_a_revoked_peer_are_cut_refused_and_counted)
 	free(list);
 }
 
+/* flight_of() - what @ssl, a server on buffers, answers to who has dialled @fd. Return: its length.
+ */
+static size_t flight_of(SSL *ssl, int fd, uint8_t *flight, size_t size)
+{
+	BIO *in = SSL_get_rbio(ssl), *out = SSL_get_wbio(ssl);
+	int n;
+
+	do {
+		ssize_t k = recv(fd, flight, size, 0);
+
+		assert_true(k > 0);
+		assert_int_equal(BIO_write(in, flight, (int)k), k);
+		assert_int_equal(SSL_do_handshake(ssl), -1);
+		n = BIO_read(out, flight, (int)size);
+	} while (n <= 0);
+	return (size_t)n;
+}
+
+/* Its certificate was good when it was looked at; whoever has stolen its key waits with the end of
+ * the handshake. */
+TEST(a_peer_that_is_revoked_within_the_handshake_hears_nothing)
+{
+	struct rig *f = *cmocka_state;
+	char *list = certs_revoke(f->root, f->server_id);
+	int listener = rig_listen(PEER_ADDR, CV_HBONE_PORT), app, fd;
+	SSL *ssl = SSL_new(f->server_id->server_ctx);
+	struct pollfd poll_listener = {.fd = listener, .events = POLLIN};
+	struct tls_trust *trust = NULL;
+	static uint8_t buf[65536];
+	size_t len, revoked;
+
+	assert_int_equal(tls_trust_new(&trust), 0);
+	assert_int_equal(tls_trust_use(trust, f->client_id), 0);
+	SSL_set_accept_state(ssl);
+	SSL_set_bio(ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+	app = app_dial(f, PEER_ADDR ":8080");
+	app_say(app, "secret");
+	for (int i = 0; i < WAIT_MS / 10 && poll(&poll_listener, 1, 0) == 0; i++)
+		assert_int_equal(loop_run_once(f->loop, 10), 0);
+	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	assert_true(fd >= 0);
+	len = flight_of(ssl, fd, buf, sizeof(buf));
+	assert_int_equal(send(fd, buf, len - 1, MSG_NOSIGNAL), len - 1);
+	rig_turn_workers(f);
+	assert_int_equal(tls_trust_load_crl(trust, list, strlen(list), &revoked), 0);
+	for (int i = 0; i < WORKERS; i++)
+		worker_post_trust(&f->workers[i]);
+	rig_turn_workers(f);
+	assert_int_equal(send(fd, buf + len - 1, 1, MSG_NOSIGNAL), 1);
+	app_expect_refused(f, app, WAIT_MS);
+	rig_turn_workers(f);
+	assert_true(rig_metrics_have(
+		f, "\nistio_crl_policy_rejections_total{reporter=\"source\"} 1\n"));
+	(void)close(fd);
+	(void)close(listener);
+	SSL_free(ssl);
+	for (int i = 0; i < WORKERS; i++)
+		worker_stop(&f->workers[i]);
+	(void)tls_trust_free(trust);
+	free(list);
+}
+
 TEST(a_peer_that_never_comes_is_given_up)
 {
 	struct rig *f = *cmocka_state;
@@ -231,6 +294,7 @@ int main(void)
 		T(a_peer_that_comes_back_is_reached_by_who_has_a_tunnel_still),
 		T(tunnels_of_a_pod_that_left_end_with_what_is_open_in_them),
 		T(tunnels_of_a_revoked_peer_are_cut_refused_and_counted),
+		T(a_peer_that_is_revoked_within_the_handshake_hears_nothing),
 		T(a_peer_that_never_comes_is_given_up),
 		T(without_an_agent_a_dial_ends_in_time),
 	};

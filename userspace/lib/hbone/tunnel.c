@@ -170,8 +170,15 @@ static void tunnel_open(struct hbone_tunnel *t)
 {
 	const unsigned char *alpn;
 	unsigned int alpn_len;
+	const char *refusal;
 	int r;
 
+	/* The certificate was looked at earlier: it may have been revoked since. */
+	r = tls_peer_refusal(t->tls.ssl, &refusal);
+	if (r < 0) {
+		tunnel_fail(t, r, refusal);
+		return;
+	}
 	SSL_get0_alpn_selected(t->tls.ssl, &alpn, &alpn_len);
 	if (alpn_len != 2 || memcmp(alpn, "h2", 2) != 0) {
 		tunnel_fail(t, -EPROTO, "the peer did not choose h2");

@@ -38,7 +38,8 @@ enum hbone_stage {
 struct hbone_tunnel_ops {
 	/* Server: see struct hbone_session_ops. */
 	int (*on_connect)(void *arg, int32_t id, const struct hbone_head *head);
-	/* Handshake done, the peer is verified; client: streams may be opened. */
+	/* Handshake done, the peer is verified, and not refused by now; client: streams may be
+	 * opened. */
 	void (*on_ready)(void *arg);
 	/* No new streams from now on; may be NULL. */
 	void (*on_goaway)(void *arg);

@@ -304,6 +304,34 @@ int anchors_visit(enum policy_class class, const struct policy_rule *rule,
 	return r;
 }
 
+static int not_fields_visit(enum policy_class class, const struct policy_match *m, anchor_fn fn,
+			    void *arg)
+{
+	int r = texts_visit(class, &m->not_principals, ANCHOR_PRINCIPAL, fn, arg);
+
+	if (r == 0)
+		r = texts_visit(class, &m->not_namespaces, ANCHOR_NAMESPACE, fn, arg);
+	if (r == 0)
+		r = accounts_visit(class, &m->not_accounts, fn, arg);
+	if (r == 0)
+		r = cidrs_visit(class, &m->not_src_ips, ANCHOR_SRC, fn, arg);
+	if (r == 0)
+		r = cidrs_visit(class, &m->not_dst_ips, ANCHOR_DST, fn, arg);
+	return r ? r : ports_visit(class, &m->not_dst_ports, fn, arg);
+}
+
+int anchors_against_visit(enum policy_class class, const struct policy_rule *rule, anchor_fn fn,
+			  void *arg)
+{
+	int r = 0;
+
+	/* with several matches in a clause no one thing is against all of them */
+	for (size_t i = 0; i < rule->count && r == 0; i++)
+		if (rule->clauses[i].count == 1)
+			r = not_fields_visit(class, &rule->clauses[i].matches[0], fn, arg);
+	return r;
+}
+
 /* A walk over what a connection has. */
 struct walk {
 	enum policy_class class;
@@ -351,7 +379,8 @@ static int walk_addr(const struct walk *w, const struct cv_addr *addr, enum anch
 	struct anchor a;
 	int r = 0;
 
-	for (size_t bits = 0; bits <= ADDR_BITS && r == 0; bits++) {
+	/* an IPv4 address is in no IPv6 prefix, as cidr_contains() has it */
+	for (size_t bits = cv_addr_is_v4(addr) ? CIDR_V4 : 0; bits <= ADDR_BITS && r == 0; bits++) {
 		if (!is_length_used(w->lengths, kind, bits))
 			continue;
 		anchor_begin(&a, w->class, kind, bits);

@@ -62,6 +62,10 @@ void anchor_choose(enum policy_class class, const struct policy_rule *rule,
 /** anchors_visit() - the anchors of a rule that chose @at. */
 int anchors_visit(enum policy_class class, const struct policy_rule *rule,
 		  const struct anchor_choice *at, anchor_fn fn, void *arg);
+/** anchors_against_visit() - what no connection has that the rule matches: what its not-fields
+ * name, but for those that hold for a part of the rule alone. */
+int anchors_against_visit(enum policy_class class, const struct policy_rule *rule, anchor_fn fn,
+			  void *arg);
 /** anchors_of_subject() - all that a connection has, ANCHOR_NONE last. */
 int anchors_of_subject(enum policy_class class, const struct policy_subject *s,
 		       const struct anchor_lengths *lengths, anchor_fn fn, void *arg);

@@ -8,19 +8,24 @@
 #include "ztunnel/policy_anchor.h"
 #include "ztunnel/policy_match.h"
 #include "ztunnel/reflist.h"
+#include "ztunnel/slots.h"
 
 /* A rule where it is filed. Immutable, counted. */
 struct filed_rule {
 	atomic_uint refs;
 	struct policy *policy; /* counted */
 	const struct policy_rule *rule;
+	uint32_t slot; /* its number in the set */
 	struct anchor_choice at;
 };
 
 struct policy_set {
 	atomic_uint refs;
-	struct hamt *buckets; /* anchor -> reflist of struct filed_rule */
+	struct hamt *buckets; /* anchor -> slots of rules that are filed there */
+	struct hamt *against; /* anchor -> slots of rules that match nothing that has it */
+	struct hamt *rules;   /* slot -> struct filed_rule */
 	struct hamt *members; /* policy key -> reflist of struct filed_rule */
+	struct slots *used;   /* NULL: none */
 	size_t counts[POLICY_CLASSES];
 	size_t by_more; /* policies that are not policy_is_by_identity() */
 	/* Lengths that are in use; those of removed rules stay, which costs a look-up and no more.
@@ -46,7 +51,16 @@ static void filed_rule_unref(void *value)
 	free(f);
 }
 
-static const struct hamt_ops filed_rule_ops = {.ref = filed_rule_ref, .unref = filed_rule_unref};
+static const void *filed_rule_key(const void *value, size_t *ret_len)
+{
+	const struct filed_rule *f = value;
+
+	*ret_len = sizeof(f->slot);
+	return &f->slot;
+}
+
+static const struct hamt_ops filed_rule_ops = {
+	.ref = filed_rule_ref, .unref = filed_rule_unref, .key = filed_rule_key};
 
 struct policy_set *policy_set_ref(struct policy_set *s)
 {
@@ -59,7 +73,10 @@ struct policy_set *policy_set_unref(struct policy_set *s)
 	if (!s || atomic_fetch_sub_explicit(&s->refs, 1, memory_order_acq_rel) != 1)
 		return NULL;
 	hamt_free(s->buckets);
+	hamt_free(s->against);
+	hamt_free(s->rules);
 	hamt_free(s->members);
+	slots_unref(s->used);
 	free(s);
 	return NULL;
 }
@@ -76,6 +93,11 @@ static void set_unref_value(void *s)
 
 const struct hamt_ops policy_set_hamt_ops = {.ref = set_ref_value, .unref = set_unref_value};
 
+static int trie_copy(const struct hamt *old, const struct hamt_ops *ops, struct hamt **ret)
+{
+	return old ? hamt_clone(old, ret) : hamt_new(ops, ret);
+}
+
 static int set_copy(const struct policy_set *old, struct policy_set **ret)
 {
 	_cleanup_(policy_set_unrefp) struct policy_set *s = calloc(1, sizeof(*s));
@@ -88,64 +110,77 @@ static int set_copy(const struct policy_set *old, struct policy_set **ret)
 		memcpy(s->counts, old->counts, sizeof(s->counts));
 		s->lengths = old->lengths;
 		s->by_more = old->by_more;
+		s->used = old->used ? slots_ref(old->used) : NULL;
 	}
-	r = old ? hamt_clone(old->buckets, &s->buckets) : hamt_new(&reflist_hamt_ops, &s->buckets);
+	r = trie_copy(old ? old->buckets : NULL, &slots_hamt_ops, &s->buckets);
 	if (r == 0)
-		r = old ? hamt_clone(old->members, &s->members)
-			: hamt_new(&reflist_hamt_ops, &s->members);
+		r = trie_copy(old ? old->against : NULL, &slots_hamt_ops, &s->against);
+	if (r == 0)
+		r = trie_copy(old ? old->rules : NULL, &filed_rule_ops, &s->rules);
+	if (r == 0)
+		r = trie_copy(old ? old->members : NULL, &reflist_hamt_ops, &s->members);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(s);
 	return 0;
 }
 
-static int no_order(const void *a, const void *b)
-{
-	return 0;
-}
-
 /* What is done under each anchor of a rule. */
-struct bucket_edit {
+struct anchor_edit {
 	struct policy_set *set;
-	struct reflist_edit edit;
+	struct hamt *table;
+	uint32_t slot;
+	bool is_in;
 };
 
 static int on_anchor(void *arg, const struct anchor *anchor)
 {
-	_cleanup_(reflist_unrefp) struct reflist *l = NULL;
-	struct bucket_edit *e = arg;
-	struct hamt *buckets = e->set->buckets;
-	int r = reflist_change(hamt_get(buckets, anchor->key, anchor->len), &e->edit, &l);
+	_cleanup_(slots_unrefp) struct slots *l = NULL;
+	struct anchor_edit *e = arg;
+	int r = slots_change(hamt_get(e->table, anchor->key, anchor->len), e->slot, e->is_in, &l);
 
 	if (r < 0)
 		return r;
 	if (l) {
 		anchor_lengths_add(&e->set->lengths, anchor);
-		return hamt_put(buckets, anchor->key, anchor->len, l);
+		return hamt_put(e->table, anchor->key, anchor->len, l);
 	}
-	r = hamt_del(buckets, anchor->key, anchor->len);
+	r = hamt_del(e->table, anchor->key, anchor->len);
 	return r == -ENOENT ? 0 : r;
 }
 
 static int on_anchor_count(void *arg, const struct anchor *anchor, size_t *ret_count)
 {
 	const struct policy_set *s = arg;
-	const struct reflist *l = hamt_get(s->buckets, anchor->key, anchor->len);
+	const struct slots *l = hamt_get(s->buckets, anchor->key, anchor->len);
 
 	*ret_count = l ? l->count : 0;
 	return 0;
 }
 
-static int rule_file(struct policy_set *s, struct filed_rule *f, bool is_gone)
+static int slot_change(struct policy_set *s, struct filed_rule *f, bool is_in)
 {
-	/* naming it as gone too keeps it single under an anchor that it has twice */
-	struct bucket_edit e = {.set = s,
-				.edit = {.ops = &filed_rule_ops,
-					 .gone = f,
-					 .added = is_gone ? NULL : f,
-					 .compare = no_order}};
+	struct slots *used = NULL;
+	int r = slots_change(s->used, f->slot, is_in, &used);
 
-	return anchors_visit(policy_class_of(f->policy), f->rule, &f->at, on_anchor, &e);
+	if (r < 0)
+		return r;
+	slots_unref(s->used);
+	s->used = used;
+	return is_in ? hamt_put(s->rules, &f->slot, sizeof(f->slot), f)
+		     : hamt_del(s->rules, &f->slot, sizeof(f->slot));
+}
+
+static int rule_file(struct policy_set *s, struct filed_rule *f, bool is_in)
+{
+	struct anchor_edit e = {.set = s, .table = s->buckets, .slot = f->slot, .is_in = is_in};
+	enum policy_class class = policy_class_of(f->policy);
+	int r = slot_change(s, f, is_in);
+
+	if (r == 0)
+		r = anchors_visit(class, f->rule, &f->at, on_anchor, &e);
+	e.table = s->against;
+	return r ? r : anchors_against_visit(class, f->rule, on_anchor, &e);
 }
 
 static int filed_rule_new(struct policy_set *s, struct policy *p, const struct policy_rule *rule,
@@ -162,6 +197,7 @@ static int filed_rule_new(struct policy_set *s, struct policy *p, const struct p
 	atomic_init(&f->refs, 1);
 	f->policy = policy_ref(p);
 	f->rule = rule;
+	f->slot = slots_first_free(s->used);
 	anchor_choose(policy_class_of(p), rule, on_anchor_count, s, &f->at);
 	*ret = f;
 	return 0;
@@ -184,7 +220,7 @@ static int rules_file(struct policy_set *s, struct policy *p, struct reflist *in
 		if (r < 0)
 			return r;
 		into->items[into->count++] = f;
-		r = rule_file(s, f, false);
+		r = rule_file(s, f, true);
 		if (r < 0)
 			return r;
 	}
@@ -220,7 +256,7 @@ static int set_del(struct policy_set *s, const struct policy *p)
 	if (!l)
 		return 0;
 	for (size_t i = 0; i < l->count; i++) {
-		int r = rule_file(s, l->items[i], true);
+		int r = rule_file(s, l->items[i], false);
 
 		if (r < 0)
 			return r;
@@ -265,16 +301,48 @@ bool policy_set_is_by_identity(const struct policy_set *s)
 struct search {
 	const struct policy_set *set;
 	const struct policy_subject *subject;
+	enum policy_class class;
 	const struct policy *found;
+	/* Rules that what the connection has is against: some of them, they are but spared. */
+	const struct slots *against[SLOTS_BUT_MAX];
+	size_t against_count;
+	bool has_against;
 };
+
+static int on_own_against(void *arg, const struct anchor *anchor)
+{
+	struct search *s = arg;
+	const struct slots *l = hamt_get(s->set->against, anchor->key, anchor->len);
+
+	if (l)
+		s->against[s->against_count++] = l;
+	return s->against_count == ARRAY_SIZE(s->against);
+}
+
+/* Asked for when more than one rule is at hand, which is seldom. */
+static void search_against(struct search *s)
+{
+	if (s->has_against)
+		return;
+	s->has_against = true;
+	if (hamt_count(s->set->against) > 0)
+		(void)anchors_of_subject(s->class, s->subject, &s->set->lengths, on_own_against, s);
+}
 
 static int on_own_anchor(void *arg, const struct anchor *anchor)
 {
 	struct search *s = arg;
-	const struct reflist *l = hamt_get(s->set->buckets, anchor->key, anchor->len);
+	struct slots_walk w = {.of = hamt_get(s->set->buckets, anchor->key, anchor->len)};
+	uint32_t slot;
 
-	for (size_t i = 0; l && i < l->count; i++) {
-		const struct filed_rule *f = l->items[i];
+	if (!w.of)
+		return 0;
+	if (w.of->count > 1)
+		search_against(s);
+	w.but = s->against;
+	w.but_count = s->against_count;
+	while (slots_next(&w, &slot)) {
+		const struct filed_rule *f = hamt_get(s->set->rules, &slot, sizeof(slot));
 
 		if (!policy_rule_is_match(f->rule, s->subject))
 			continue;
@@ -287,7 +355,7 @@ static int on_own_anchor(void *arg, const struct anchor *anchor)
 const struct policy *policy_set_find(const struct policy_set *s, enum policy_class class,
 				     const struct policy_subject *subject)
 {
-	struct search search = {.set = s, .subject = subject};
+	struct search search = {.set = s, .subject = subject, .class = class};
 
 	if (policy_set_count(s, class) > 0)
 		(void)anchors_of_subject(class, subject, &s->lengths, on_own_anchor, &search);

@@ -7,8 +7,14 @@
  * Each rule is filed under one thing that a connection must have for the rule to match: a
  * principal, a namespace, an account, a port, an address prefix, ... (an "anchor"), and of those
  * that it names under the one where fewest others are. A decision looks at the rules under the
- * connection's own properties only. Rules that name nothing but what must not be (not-fields) have
- * no anchor and are looked at every time. */
+ * connection's own properties only. Rules that name nothing but what must not be (not-fields) are
+ * filed under one anchor that every connection has.
+ *
+ * What must not be is filed the other way round: under each such thing the rules that it is
+ * against. Rules are numbered, and both are sets of numbers (slots.h): of those under an anchor the
+ * ones that something of the connection's is against are taken out 64 at a time, and what is left
+ * is looked at one by one. That most often matches; what does not are rules with a second thing to
+ * be met, and those with several sources of which each but not all must not be. */
 #include <stdbool.h>
 #include <stddef.h>
 

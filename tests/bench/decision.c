@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* decision - what it costs to decide on a connection, and to add a policy, with 10 to 10,000
- * policies of each scope. Prints a JSON line per scope and size. */
+ * policies of each scope, once of fields and once of not-fields alone. Prints a JSON line per scope
+ * and size. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,11 @@
 typedef Istio__Security__Scope scope_type;
 
 static const char *const scope_words[] = {"global", "namespace", "selector"};
+
+enum shape {
+	NAMED, /* each names a port, an address, a principal or the end of one */
+	NOT, /* each is against a thing of its own and one that the connection has: none matches */
+};
 
 static double now_us(void)
 {
@@ -48,21 +54,77 @@ static const char *name_of(unsigned int number)
 	return name;
 }
 
-/* Each names a port, an address, a principal or the end of one. */
-static void policy_put(struct state_builder *b, scope_type scope, unsigned int number)
+/* What a rule's fields point to. */
+struct fields {
+	uint32_t ports[2];
+	uint8_t bytes[2][4];
+	char text[64];
+	Istio__Security__Address cidrs[2], *cidr_list[2];
+	Istio__Security__StringMatch texts[2], *text_list[2];
+};
+
+static void fields_init(struct fields *f, unsigned int number)
+{
+	static const char alice[] = "cluster.local/ns/demo/sa/alice";
+
+	*f = (struct fields){.ports = {1000 + number % 60000, 80},
+			     .bytes = {{10, 77, (uint8_t)(number >> 8), (uint8_t)number}, {10, 0}}};
+	(void)snprintf(f->text, sizeof(f->text), "cluster.local/ns/n%u/sa/s%u", number % 97,
+		       number);
+	for (size_t i = 0; i < 2; i++) {
+		istio__security__address__init(&f->cidrs[i]);
+		f->cidrs[i].address = (ProtobufCBinaryData){4, f->bytes[i]};
+		f->cidrs[i].length = i ? 16 : 32;
+		f->cidr_list[i] = &f->cidrs[i];
+		istio__security__string_match__init(&f->texts[i]);
+		f->texts[i].match_type_case =
+			number % 5 == 4 ? ISTIO__SECURITY__STRING_MATCH__MATCH_TYPE_SUFFIX
+					: ISTIO__SECURITY__STRING_MATCH__MATCH_TYPE_EXACT;
+		f->texts[i].exact = i ? (char *)alice : f->text;
+		f->text_list[i] = &f->texts[i];
+	}
+}
+
+static void match_named(Istio__Security__Match *m, struct fields *f, unsigned int number)
+{
+	if (number % 5 == 0) {
+		m->n_source_ips = 1;
+		m->source_ips = f->cidr_list;
+	} else if (number % 5 == 1) {
+		m->n_destination_ports = 1;
+		m->destination_ports = f->ports;
+	} else {
+		m->n_principals = 1;
+		m->principals = f->text_list;
+	}
+}
+
+static void match_not(Istio__Security__Match *m, struct fields *f, unsigned int number)
+{
+	if (number % 5 == 0) {
+		m->n_not_source_ips = 2;
+		m->not_source_ips = f->cidr_list;
+	} else if (number % 5 == 1) {
+		m->n_not_destination_ports = 2;
+		m->not_destination_ports = f->ports;
+	} else {
+		m->n_not_principals = 2;
+		m->not_principals = f->text_list;
+	}
+}
+
+static void policy_put(struct state_builder *b, scope_type scope, enum shape shape,
+		       unsigned int number)
 {
 	Istio__Security__Authorization a = ISTIO__SECURITY__AUTHORIZATION__INIT;
 	Istio__Security__Rule rule = ISTIO__SECURITY__RULE__INIT, *rules[] = {&rule};
 	Istio__Security__Clause clause = ISTIO__SECURITY__CLAUSE__INIT, *clauses[] = {&clause};
 	Istio__Security__Match m = ISTIO__SECURITY__MATCH__INIT, *matches[] = {&m};
-	Istio__Security__StringMatch t = ISTIO__SECURITY__STRING_MATCH__INIT, *list[] = {&t};
-	Istio__Security__Address c = ISTIO__SECURITY__ADDRESS__INIT, *cidrs[] = {&c};
-	uint8_t bytes[4] = {10, 77, (uint8_t)(number >> 8), (uint8_t)number}, packed[1024];
-	uint32_t port = 1000 + number % 60000;
-	char text[64], err[256] = "";
 	struct policy *p = NULL;
+	uint8_t packed[1024];
+	struct fields f;
+	char err[256] = "";
 
-	(void)snprintf(text, sizeof(text), "cluster.local/ns/n%u/sa/s%u", number % 97, number);
 	a.name = strchr(name_of(number), '/') + 1;
 	a.namespace_ = "demo";
 	a.scope = scope;
@@ -71,21 +133,11 @@ static void policy_put(struct state_builder *b, scope_type scope, unsigned int n
 	a.rules = rules;
 	rule.clauses = clauses;
 	clause.matches = matches;
-	t.match_type_case = number % 5 == 4 ? ISTIO__SECURITY__STRING_MATCH__MATCH_TYPE_SUFFIX
-					    : ISTIO__SECURITY__STRING_MATCH__MATCH_TYPE_EXACT;
-	t.exact = text;
-	c.address = (ProtobufCBinaryData){4, bytes};
-	c.length = 32;
-	if (number % 5 == 0) {
-		m.n_source_ips = 1;
-		m.source_ips = cidrs;
-	} else if (number % 5 == 1) {
-		m.n_destination_ports = 1;
-		m.destination_ports = &port;
-	} else {
-		m.n_principals = 1;
-		m.principals = list;
-	}
+	fields_init(&f, number);
+	if (shape == NOT)
+		match_not(&m, &f, number);
+	else
+		match_named(&m, &f, number);
 	check(decode_policy(name_of(number), packed,
 			    istio__security__authorization__pack(&a, packed), &p, err, sizeof(err)),
 	      "decode");
@@ -137,7 +189,7 @@ static double decide_us(const struct state *s)
 	return (now_us() - begin) / LOOPS;
 }
 
-static void scope_run(scope_type scope)
+static void scope_run(scope_type scope, enum shape shape)
 {
 	struct decode_tables *tables = NULL;
 	struct state_builder *b = NULL;
@@ -151,14 +203,14 @@ static void scope_run(scope_type scope)
 		struct state *s = NULL;
 
 		while (n < size)
-			policy_put(b, scope, n++);
+			policy_put(b, scope, shape, n++);
 		if (scope == ISTIO__SECURITY__SCOPE__WORKLOAD_SELECTOR || size == 10)
 			workload_put(b, tables,
 				     scope == ISTIO__SECURITY__SCOPE__WORKLOAD_SELECTOR ? size : 0);
 		begin = (now_us() - begin) / (size - before);
 		check(state_builder_build(b, &s), "build");
-		printf("{\"scope\":\"%s\",\"policies\":%u,\"add_us\":%.2f,\"decide_us\":%.3f}\n",
-		       scope_words[scope], size, begin, decide_us(s));
+		printf("{\"scope\":\"%s%s\",\"policies\":%u,\"add_us\":%.2f,\"decide_us\":%.3f}\n",
+		       scope_words[scope], shape == NOT ? "_not" : "", size, begin, decide_us(s));
 		state_unref(s);
 	}
 	state_builder_free(b);
@@ -167,8 +219,10 @@ static void scope_run(scope_type scope)
 
 int main(void)
 {
-	scope_run(ISTIO__SECURITY__SCOPE__GLOBAL);
-	scope_run(ISTIO__SECURITY__SCOPE__NAMESPACE);
-	scope_run(ISTIO__SECURITY__SCOPE__WORKLOAD_SELECTOR);
+	for (enum shape shape = NAMED; shape <= NOT; shape++) {
+		scope_run(ISTIO__SECURITY__SCOPE__GLOBAL, shape);
+		scope_run(ISTIO__SECURITY__SCOPE__NAMESPACE, shape);
+		scope_run(ISTIO__SECURITY__SCOPE__WORKLOAD_SELECTOR, shape);
+	}
 	return 0;
 }

@@ -134,7 +134,9 @@ LIMITS = (("slow_reader", "fast_loss_percent", 5), ("slow_reader", "rss_growth_k
 
 # What is to cost the same however much there is: row, metric with much, metric with little, how many times that it may be. Twice: what
 # one of so many needs is seldom in a cache, and a tree has a level more; a cost that grows with the number would be 1,000 times.
+# Rules of not-fields alone are bits of which all are looked at.
 FLAT = (*(("decision", f"{scope}_us_10000", f"{scope}_us_10", 2.0) for scope in ("global", "namespace", "selector")),
+        *(("decision", f"{scope}_not_us_10000", f"{scope}_not_us_10", 3.0) for scope in ("global", "namespace", "selector")),
         *(("scale_model", f"{part}_change_warm_us_large", f"{part}_change_warm_us_small", 2.0)
           for part in ("control_pod", "control_policy", "ztunnel")),
         *((row, f"{what}_{share}_ms_{size}", f"{what}_{share}_ms_small", 2.0)

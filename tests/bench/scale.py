@@ -225,7 +225,8 @@ def scale_processes(bench):
 
 
 ROWS = {
-    "decision": (decision, tuple(f"{scope}_us_{n}" for scope in ("global", "namespace", "selector") for n in (10, 10_000))),
+    "decision": (decision, tuple(f"{scope}{shape}_us_{n}" for scope in ("global", "namespace", "selector") for shape in ("", "_not")
+                                for n in (10, 10_000))),
     "scale_model": (scale_model, ("control_load_ms", "ztunnel_load_ms", "ztunnel_bytes_per_workload",
                                   *(f"{metric}_{label}" for metric in CHANGE for label in ("small", "large")))),
     "scale_processes": (scale_processes, ("ztunnel_rss_bytes_per_workload", "agent_rss_kB", "control_rss_kB", "control_read_ms",

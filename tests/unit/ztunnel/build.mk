@@ -12,9 +12,11 @@ $(addprefix $(BUILD)/tests/unit/ztunnel/test-,accept help inbound outbound pool 
 
 # reference.c, random_policy.c: a second evaluator of L4 policy and what it is compared on.
 ztunnel-random := $(addprefix $(BUILD)/obj/tests/unit/ztunnel/,random_policy.o reference.o)
-$(addprefix $(BUILD)/tests/unit/ztunnel/test-authz-,random yaml): $(ztunnel-random)
-$(addprefix $(BUILD)/tests/unit/ztunnel/test-authz-,random yaml): ALL_LDFLAGS += $(ztunnel-random)
+$(addprefix $(BUILD)/tests/unit/ztunnel/test-,authz-random authz-yaml policy-set): $(ztunnel-random)
+$(addprefix $(BUILD)/tests/unit/ztunnel/test-,authz-random authz-yaml policy-set): ALL_LDFLAGS += $(ztunnel-random)
 
+# How many rules a decision looks at.
+$(BUILD)/tests/unit/ztunnel/test-policy-set: ALL_LDFLAGS += -Wl,--wrap=policy_rule_is_match
 # A clock that the test sets.
 $(BUILD)/tests/unit/ztunnel/test-certs: ALL_LDFLAGS += -Wl,--wrap=now_realtime_us,--wrap=clock_gettime,--wrap=epoll_wait
 

@@ -260,7 +260,7 @@ static void handle_ready(struct admin *a, struct http_response *resp)
 static void handle_metrics(struct admin *a, struct http_response *resp)
 {
 	struct buf *b = &resp->body;
-	int r = telemetry_write(a->workers, a->workers_count, b);
+	int r = telemetry_write(a->workers, a->workers_count, now_monotonic_us(), b);
 
 	if (r == 0)
 		r = process_metrics_write(&a->process, b);

@@ -88,8 +88,9 @@ void conn_end(struct conn *c, enum conn_flags flags, const char *error)
 	struct conn_info info;
 
 	fill_info(c, &info);
-	if (c->is_opened)
-		telemetry_conn_close(c->worker->telemetry, c->metrics, &info, flags, error);
+	if (c->metrics)
+		telemetry_conn_close(c->worker->telemetry, TAKE_PTR(c->metrics), &info, flags,
+				     error);
 	else
 		telemetry_conn_failed(c->worker->telemetry, &info, flags, error);
 }

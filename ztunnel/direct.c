@@ -156,11 +156,11 @@ uint32_t direct_judge_plaintext(const struct state *s, const struct pod *dst,
 }
 
 /* No line for each: nobody knows when it was, or how long. */
-static void report_untold(struct telemetry *t, struct conn_metrics *series,
-			  const struct conn_info *info, const struct zds_direct *m)
+static void report_untold(struct telemetry *t, const struct conn_info *info,
+			  const struct zds_direct *m)
 {
-	conn_metrics_add(&series->opened, m->opened);
-	conn_metrics_add(&series->closed, m->closed);
+	telemetry_told_opened(t, info, m->opened);
+	telemetry_told_closed(t, info, m->closed);
 	if (m->failed > 0)
 		telemetry_conns_failed(t, info, CONN_CONNECT, m->failed);
 	if (info->direction == CONN_OUTBOUND)
@@ -180,20 +180,20 @@ static void report(struct telemetry *t, const struct conn_info *info,
 	struct conn_metrics *series;
 
 	if (m->what == ZDS_DIRECT_OPENED) {
-		(void)telemetry_conn_open(t, info);
+		telemetry_told_open(t, info);
 		return;
 	}
 	if (m->what == ZDS_DIRECT_FAILED) {
 		telemetry_conn_failed(t, info, CONN_CONNECT, "the connection was not established");
 		return;
 	}
-	series = telemetry_conn_metrics(t, info);
+	series = telemetry_told_metrics(t, info);
 	conn_metrics_add(&series->received, m->new_sent);
 	conn_metrics_add(&series->sent, m->new_received);
 	if (m->what == ZDS_DIRECT_CLOSED)
-		telemetry_conn_close(t, series, info, CONN_OK, NULL);
+		telemetry_told_close(t, info);
 	else if (m->what == ZDS_DIRECT_UNTOLD)
-		report_untold(t, series, info, m);
+		report_untold(t, info, m);
 }
 
 void direct_report(struct telemetry *t, const struct state *s, const struct direct_news *news)

@@ -186,6 +186,80 @@ static struct series *series_known(const struct telemetry *t, const struct label
 	return map_get_str(t->by_labels, series_key(l, key));
 }
 
+/* The key that it was put under; its text has a NUL where labels had a line feed. */
+static void series_forget(struct telemetry *t, const struct series *s)
+{
+	char key[LABELS_MAX + 16];
+	int n = snprintf(key, sizeof(key), "%u ", s->hidden);
+	size_t len = (n > 0 ? (size_t)n : 0) + s->len;
+
+	memcpy(key + len - s->len, s->text, s->len);
+	for (size_t i = len - s->len; i < len; i++)
+		if (key[i] == '\0')
+			key[i] = '\n';
+	(void)map_del(t->by_labels, key, len);
+}
+
+/* Given back, and nothing has been counted since. */
+static bool series_is_free(const struct series *s)
+{
+	if (!s->shown.is_given_back || atomic_load_explicit(&s->held, memory_order_relaxed) > 0 ||
+	    atomic_load_explicit(&s->told, memory_order_relaxed) > 0)
+		return false;
+	for (size_t i = 0; i < METRICS; i++)
+		if (series_counter(s, i) != s->shown.base[i])
+			return false;
+	return true;
+}
+
+/* Those among the chain are taken out; a scrape is kept away. */
+static void series_sweep(struct telemetry *t)
+{
+	struct series *kept = NULL, *last = NULL;
+
+	for (struct series *s = atomic_load_explicit(&t->all, memory_order_relaxed), *next; s;
+	     s = next) {
+		next = s->next;
+		if (series_is_free(s)) {
+			series_forget(t, s);
+			free(s);
+			t->count--;
+			continue;
+		}
+		if (last)
+			last->next = s;
+		else
+			kept = s;
+		last = s;
+	}
+	if (last)
+		last->next = NULL;
+	atomic_store_explicit(&t->all, kept, memory_order_relaxed);
+}
+
+static void slot_clear(struct cache_slot *c)
+{
+	workload_unref(c->src);
+	workload_unref(c->dst);
+	service_unref(c->service);
+	free(c->src_identity);
+	free(c->dst_identity);
+	memset(c, 0, sizeof(*c));
+}
+
+/* Free what a scrape has given back. While one runs, not now: the worker does not wait. */
+static void series_make_room(struct telemetry *t)
+{
+	if (!atomic_load_explicit(&t->has_given_back, memory_order_relaxed) ||
+	    pthread_mutex_trylock(&t->lock) != 0)
+		return;
+	for (size_t i = 0; i < CACHE_SLOTS; i++)
+		slot_clear(&t->cache[i]);
+	series_sweep(t);
+	atomic_store_explicit(&t->has_given_back, false, memory_order_relaxed);
+	(void)pthread_mutex_unlock(&t->lock);
+}
+
 static struct series *series_new(struct telemetry *t, const struct labels *l)
 {
 	char key[LABELS_MAX + 16];
@@ -195,6 +269,7 @@ static struct series *series_new(struct telemetry *t, const struct labels *l)
 	if (!s)
 		return NULL;
 	s->hidden = hidden_of(l);
+	s->len = l->len;
 	at = memcpy(s->text, l->text, l->len + 1);
 	for (size_t i = 0; i < METRICS; i++) {
 		char *end = strchr(at, '\n');
@@ -240,6 +315,8 @@ static struct series *series_get(struct telemetry *t, const struct conn_info *in
 	labels_make(&l, info, flags);
 	if (!l.is_cut)
 		s = series_known(t, &l);
+	if (!s && t->count >= SERIES_MAX)
+		series_make_room(t);
 	if (!s && !l.is_cut && t->count < SERIES_MAX)
 		s = series_new(t, &l);
 	*ret_is_folded = !s;
@@ -249,16 +326,6 @@ static struct series *series_get(struct telemetry *t, const struct conn_info *in
 static bool is_same_text(const char *a, const char *b)
 {
 	return a == b || (a && b && streq(a, b));
-}
-
-static void slot_clear(struct cache_slot *c)
-{
-	workload_unref(c->src);
-	workload_unref(c->dst);
-	service_unref(c->service);
-	free(c->src_identity);
-	free(c->dst_identity);
-	memset(c, 0, sizeof(*c));
 }
 
 static void slot_fill(struct cache_slot *c, const struct conn_info *info, uint32_t kind,
@@ -312,6 +379,7 @@ int telemetry_new(struct telemetry **ret)
 
 	if (!t)
 		return -ENOMEM;
+	(void)pthread_mutex_init(&t->lock, NULL); /* with the default attributes it does not fail */
 	r = map_new(&t->by_labels);
 	if (r < 0)
 		return r;
@@ -322,6 +390,7 @@ int telemetry_new(struct telemetry **ret)
 	t->last_resort = series_new(t, &l);
 	if (!t->last_resort)
 		return -ENOMEM;
+	t->last_resort->held = 1;
 	*ret = TAKE_PTR(t);
 	return 0;
 }
@@ -338,6 +407,7 @@ struct telemetry *telemetry_free(struct telemetry *t)
 	}
 	map_free(t->by_labels);
 	t->history = history_free(t->history);
+	(void)pthread_mutex_destroy(&t->lock);
 	free(t);
 	return NULL;
 }
@@ -347,26 +417,68 @@ static uint64_t now_of(const struct conn_info *info)
 	return info->now_us ? info->now_us : now_monotonic_us();
 }
 
+/* The worker's own alone; a scrape reads it. What was counted before is seen by who sees it go. */
+static void count_change(atomic_uint *count, unsigned int to)
+{
+	atomic_store_explicit(count, to, memory_order_release);
+}
+
 struct conn_metrics *telemetry_conn_open(struct telemetry *t, const struct conn_info *info)
 {
 	struct series *s = series_find(t, info, CONN_OK);
 
 	conn_metrics_add(&s->m.opened, 1);
+	count_change(&s->held, atomic_load_explicit(&s->held, memory_order_relaxed) + 1);
 	access_log_opened(info);
 	return &s->m;
 }
 
-struct conn_metrics *telemetry_conn_metrics(struct telemetry *t, const struct conn_info *info)
+struct conn_metrics *telemetry_told_metrics(struct telemetry *t, const struct conn_info *info)
 {
 	return &series_find(t, info, CONN_OK)->m;
+}
+
+void telemetry_told_opened(struct telemetry *t, const struct conn_info *info, uint64_t n)
+{
+	struct series *s = series_find(t, info, CONN_OK);
+
+	conn_metrics_add(&s->m.opened, n);
+	count_change(&s->told,
+		     atomic_load_explicit(&s->told, memory_order_relaxed) + (unsigned int)n);
+}
+
+void telemetry_told_closed(struct telemetry *t, const struct conn_info *info, uint64_t n)
+{
+	struct series *s = series_find(t, info, CONN_OK);
+	unsigned int open = atomic_load_explicit(&s->told, memory_order_relaxed);
+
+	/* an end may be told under other labels than the beginning: its pod has been labelled */
+	conn_metrics_add(&s->m.closed, n);
+	count_change(&s->told, open > n ? open - (unsigned int)n : 0);
+}
+
+void telemetry_told_open(struct telemetry *t, const struct conn_info *info)
+{
+	telemetry_told_opened(t, info, 1);
+	access_log_opened(info);
+}
+
+void telemetry_told_close(struct telemetry *t, const struct conn_info *info)
+{
+	telemetry_told_closed(t, info, 1);
+	access_log_complete(t->history, info, &(struct conn_end){CONN_OK, NULL, now_of(info), true},
+			    NULL);
 }
 
 void telemetry_conn_close(struct telemetry *t, struct conn_metrics *m, const struct conn_info *info,
 			  enum conn_flags flags, const char *error)
 {
+	struct series *s = container_of(m, struct series, m);
+
 	if (flags != CONN_OK)
 		m = &series_find(t, info, flags)->m;
 	conn_metrics_add(&m->closed, 1);
+	count_change(&s->held, atomic_load_explicit(&s->held, memory_order_relaxed) - 1);
 	access_log_complete(t->history, info, &(struct conn_end){flags, error, now_of(info), true},
 			    NULL);
 }
@@ -376,9 +488,10 @@ void telemetry_conns_failed(struct telemetry *t, const struct conn_info *info,
 {
 	struct conn_metrics *m = &series_find(t, info, flags)->m;
 
-	conn_metrics_add(&series_find(t, info, CONN_OK)->m.opened, n);
+	/* before the other is looked for: what has been counted in is not given back meanwhile */
 	conn_metrics_add(&m->closed, n);
 	conn_metrics_add(&m->failed, n);
+	conn_metrics_add(&series_find(t, info, CONN_OK)->m.opened, n);
 }
 
 void telemetry_conn_failed(struct telemetry *t, const struct conn_info *info, enum conn_flags flags,

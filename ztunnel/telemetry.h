@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* telemetry - TCP metrics of one worker. Its thread alone writes, without locks; telemetry_write()
- * sums over the workers from another thread. Series are never freed before the worker's telemetry
- * is, and are bounded: past the limit, what is new is counted by reporter, flags and security
- * alone, with every other label unknown. */
+ * sums over the workers from another thread. Series are bounded: past the limit, what is new is
+ * counted by reporter, flags and security alone, with every other label unknown.
+ *
+ * What nobody has used for TELEMETRY_IDLE_US is given back when a worker has TELEMETRY_CROWDED
+ * series or more: it is in no scrape any more, and begins at 0 when it comes again, which is to who
+ * scrapes what a restart is. One set of labels is given back in all workers by one scrape, else
+ * their sum would fall to what the others have. The worker frees such series when it needs room. */
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -13,6 +17,9 @@
 #include "base/cleanup.h"
 #include "base/macros.h"
 #include "culvert/abi/addr.h"
+
+#define TELEMETRY_IDLE_US (30 * 60 * 1000000ULL)
+#define TELEMETRY_CROWDED 4096
 
 struct buf;
 struct history;
@@ -105,17 +112,25 @@ DEFINE_CLEANUP(struct telemetry *, telemetry_free);
 
 /**
  * telemetry_conn_open() - count an opened connection
- * Return: its series, never NULL, valid as long as @t.
+ * Return: its series, never NULL, valid until telemetry_conn_close().
  */
 struct conn_metrics *telemetry_conn_open(struct telemetry *t, const struct conn_info *info);
 
-/** telemetry_conn_metrics() - the series of such a connection, without counting one: for a
- * connection that is told of by its events. */
-struct conn_metrics *telemetry_conn_metrics(struct telemetry *t, const struct conn_info *info);
+/** telemetry_told_metrics() - the series of a connection that is told of by its events, which holds
+ * none. Return: never NULL, valid until the next call. */
+struct conn_metrics *telemetry_told_metrics(struct telemetry *t, const struct conn_info *info);
+
+/** telemetry_told_opened(), telemetry_told_closed() - @n of them, without a line. */
+void telemetry_told_opened(struct telemetry *t, const struct conn_info *info, uint64_t n);
+void telemetry_told_closed(struct telemetry *t, const struct conn_info *info, uint64_t n);
+
+/** telemetry_told_open(), telemetry_told_close() - one of them, with its line. */
+void telemetry_told_open(struct telemetry *t, const struct conn_info *info);
+void telemetry_told_close(struct telemetry *t, const struct conn_info *info);
 
 /**
  * telemetry_conn_close() - count the end of it and write the access log line
- * @m:     from telemetry_conn_open().
+ * @m:     from telemetry_conn_open(), not to be used any more.
  * @flags: CONN_OK, or why it failed.
  * @error: text for the log; NULL when it ended well.
  */
@@ -151,6 +166,7 @@ void telemetry_count_socket(struct telemetry *t, enum conn_direction direction, 
  * certificate is on a revocation list. */
 void telemetry_crl_rejected(struct telemetry *t, enum conn_direction direction);
 
-/** telemetry_write() - append the sums over @workers as OpenMetrics text. Any one thread at a time.
- * Return: 0; -ENOMEM. */
-int telemetry_write(struct telemetry *const *workers, size_t workers_count, struct buf *into);
+/** telemetry_write() - append the sums over @workers as OpenMetrics text, and give back what is
+ * idle at @now_us of CLOCK_MONOTONIC. Any one thread at a time. Return: 0; -ENOMEM. */
+int telemetry_write(struct telemetry *const *workers, size_t workers_count, uint64_t now_us,
+		    struct buf *into);

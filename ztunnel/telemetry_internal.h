@@ -1,19 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* telemetry - what telemetry.c counts and telemetry_write.c sums: private to the two. */
+#include <pthread.h>
+
 #include "ztunnel/telemetry.h"
 
 struct map;
+struct sums;
 
 #define METRICS     5
 #define CACHE_SLOTS 512 /* a power of two */
 
-/* One set of labels. Never freed while the worker lives, so that a scrape may walk the chain
- * without a lock. */
+/* What a scrape knows of a series; nobody else writes it. */
+struct series_shown {
+	uint64_t last[METRICS]; /* counted at the last scrape, by family */
+	uint64_t base[METRICS]; /* counted when it was given back: what is shown is above that */
+	uint64_t used_us;       /* when a scrape last saw it in use */
+	struct sums *sums;      /* during a scrape */
+	bool is_given_back;
+};
+
+/* One set of labels. The worker frees some under its lock alone, so that a scrape that has it may
+ * walk the chain. */
 struct series {
-	struct conn_metrics m;       /* first: handed out */
-	struct series *next;         /* written before the series is published */
-	uint32_t hidden;             /* enum signal_metric: families that do not show it */
+	struct conn_metrics m; /* first: handed out */
+	struct series *next;   /* written before the series is published */
+	uint32_t hidden;       /* enum signal_metric: families that do not show it */
+	atomic_uint held;      /* by open connections: they are to be counted here */
+	atomic_uint told;      /* open ones that are told of by their events */
+	struct series_shown shown;
+	size_t len;                  /* of text */
 	const char *labels[METRICS]; /* in text; mostly one for all */
 	char text[];
 };
@@ -30,10 +46,24 @@ struct cache_slot {
 	char *dst_identity;
 };
 
+extern const size_t series_offsets[METRICS];
+
+/** series_counter() - of a family, by its number. */
+static inline uint64_t series_counter(const struct series *s, size_t family)
+{
+	const _Atomic uint64_t *v = (const void *)((const char *)&s->m + series_offsets[family]);
+
+	return atomic_load_explicit(v, memory_order_relaxed);
+}
+
 struct telemetry {
+	/* Held by a scrape, and by the worker, which does not wait for it, while it frees series.
+	 */
+	pthread_mutex_t lock;
 	_Atomic(struct series *) all; /* newest first */
 	struct map *by_labels;
-	size_t count;
+	atomic_size_t count;
+	atomic_bool has_given_back; /* there are series to free */
 	struct series *last_resort; /* no memory for another */
 	_Atomic uint64_t folded;
 	atomic_int sockets[2]; /* by direction, as the next */

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/buf.h"
 #include "base/map.h"
@@ -14,27 +15,32 @@
 struct sums {
 	const char *labels;
 	uint64_t values[METRICS];
+	uint64_t used_us; /* the last of all series that are in it */
 };
 
 static const struct {
 	const char *name;
 	const char *help;
-	size_t offset;
 	enum signal_metric bit;
-} families[] = {
+} families[METRICS] = {
 	{"istio_tcp_connections_opened", "The total number of TCP connections opened",
-	 offsetof(struct conn_metrics, opened), SIGNAL_OPENED},
+	 SIGNAL_OPENED},
 	{"istio_tcp_connections_closed", "The total number of TCP connections closed",
-	 offsetof(struct conn_metrics, closed), SIGNAL_CLOSED},
+	 SIGNAL_CLOSED},
 	{"istio_tcp_sent_bytes",
-	 "The size of total bytes sent during response in case of a TCP connection",
-	 offsetof(struct conn_metrics, sent), SIGNAL_SENT},
+	 "The size of total bytes sent during response in case of a TCP connection", SIGNAL_SENT},
 	{"istio_tcp_received_bytes",
 	 "The size of total bytes received during request in case of a TCP connection",
-	 offsetof(struct conn_metrics, received), SIGNAL_RECEIVED},
+	 SIGNAL_RECEIVED},
 	{"istio_tcp_connections_failed",
-	 "The total number of TCP connections that failed to establish (unstable)",
-	 offsetof(struct conn_metrics, failed), SIGNAL_FAILED},
+	 "The total number of TCP connections that failed to establish (unstable)", SIGNAL_FAILED},
+};
+
+/* As the families. */
+const size_t series_offsets[METRICS] = {
+	offsetof(struct conn_metrics, opened), offsetof(struct conn_metrics, closed),
+	offsetof(struct conn_metrics, sent),   offsetof(struct conn_metrics, received),
+	offsetof(struct conn_metrics, failed),
 };
 
 /* Return: NULL when out of memory. */
@@ -55,32 +61,81 @@ static struct sums *sums_of(struct map *all, const char *labels)
 	return s;
 }
 
-static int sums_add(struct map *all, struct series *s)
+/* What one series is at the time of a scrape. */
+static bool series_is_used(struct series *s)
 {
-	struct sums *into = NULL;
+	/* first these: who sees the last one go sees all that it has counted */
+	bool is_used = atomic_load_explicit(&s->held, memory_order_acquire) > 0 ||
+		       atomic_load_explicit(&s->told, memory_order_acquire) > 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
-		_Atomic uint64_t *v = (void *)((char *)&s->m + families[i].offset);
+		uint64_t n = series_counter(s, i);
 
+		is_used = is_used || n != s->shown.last[i];
+		s->shown.last[i] = n;
+	}
+	return is_used;
+}
+
+static int sums_add(struct map *all, struct series *s, uint64_t now_us)
+{
+	bool is_used = series_is_used(s) || s->shown.used_us == 0;
+	bool is_in_one = s->labels[METRICS - 1] == s->labels[0];
+	struct sums *into = NULL;
+
+	if (is_used) {
+		s->shown.used_us = now_us;
+		s->shown.is_given_back = false;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
 		if (i == 0 || s->labels[i] != s->labels[i - 1])
 			into = sums_of(all, s->labels[i]);
 		if (!into)
 			return -ENOMEM;
+		/* one that is in several sums is not given back, nor what shares a sum with it */
+		into->used_us = MAX(into->used_us, is_in_one ? s->shown.used_us : now_us);
+		s->shown.sums = into;
 		if (s->hidden & families[i].bit)
 			continue;
-		into->values[i] += atomic_load_explicit(v, memory_order_relaxed);
+		into->values[i] += s->shown.last[i] - s->shown.base[i];
 	}
 	return 0;
 }
 
-static int sums_collect(struct map *all, struct telemetry *t)
+static int sums_collect(struct map *all, struct telemetry *t, uint64_t now_us)
 {
 	struct series *s = atomic_load_explicit(&t->all, memory_order_acquire);
 	int r = 0;
 
 	for (; s && r == 0; s = s->next)
-		r = sums_add(all, s);
+		r = sums_add(all, s, now_us);
 	return r;
+}
+
+/* What the scrape at hand shows for the last time. Those that came since it began have no sum. */
+static void idle_give_back(struct telemetry *t, uint64_t now_us)
+{
+	struct series *s = atomic_load_explicit(&t->all, memory_order_acquire);
+
+	for (; s; s = s->next) {
+		const struct sums *sums = s->shown.sums;
+
+		s->shown.sums = NULL;
+		if (!sums || now_us - sums->used_us < TELEMETRY_IDLE_US)
+			continue;
+		memcpy(s->shown.base, s->shown.last, sizeof(s->shown.base));
+		s->shown.is_given_back = true;
+		atomic_store_explicit(&t->has_given_back, true, memory_order_relaxed);
+	}
+}
+
+static bool is_crowded(struct telemetry *const *workers, size_t workers_count)
+{
+	for (size_t i = 0; i < workers_count; i++)
+		if (atomic_load_explicit(&workers[i]->count, memory_order_relaxed) >=
+		    TELEMETRY_CROWDED)
+			return true;
+	return false;
 }
 
 static int sums_write(const struct map *all, size_t family, struct buf *into)
@@ -148,21 +203,38 @@ static int crl_rejected_write(struct telemetry *const *workers, size_t workers_c
 	return r;
 }
 
-int telemetry_write(struct telemetry *const *workers, size_t workers_count, struct buf *into)
+static int all_write(struct telemetry *const *workers, size_t workers_count, uint64_t now_us,
+		     struct buf *into)
 {
 	_cleanup_(map_freep) struct map *all = NULL;
 	int r = map_new(&all);
 
 	for (size_t i = 0; i < workers_count && r == 0; i++)
-		r = sums_collect(all, workers[i]);
+		r = sums_collect(all, workers[i], now_us);
 	for (size_t i = 0; i < ARRAY_SIZE(families) && r == 0; i++)
 		r = sums_write(all, i, into);
+	if (r == 0 && is_crowded(workers, workers_count))
+		for (size_t i = 0; i < workers_count; i++)
+			idle_give_back(workers[i], now_us);
+	if (all)
+		map_for_each (all, it)
+			free(it.value);
+	return r;
+}
+
+int telemetry_write(struct telemetry *const *workers, size_t workers_count, uint64_t now_us,
+		    struct buf *into)
+{
+	int r;
+
+	for (size_t i = 0; i < workers_count; i++)
+		(void)pthread_mutex_lock(&workers[i]->lock);
+	r = all_write(workers, workers_count, now_us, into);
+	for (size_t i = 0; i < workers_count; i++)
+		(void)pthread_mutex_unlock(&workers[i]->lock);
 	if (r == 0)
 		r = sockets_write(workers, workers_count, into);
 	if (r == 0)
 		r = crl_rejected_write(workers, workers_count, into);
-	if (all)
-		map_for_each (all, it)
-			free(it.value);
 	return r;
 }

@@ -266,7 +266,7 @@ bool rig_metrics_have(struct rig *f, const char *text)
 
 	for (int i = 0; i < WORKERS; i++)
 		all[i] = f->workers[i].telemetry;
-	assert_int_equal(telemetry_write(all, WORKERS, &b), 0);
+	assert_int_equal(telemetry_write(all, WORKERS, 1, &b), 0);
 	assert_int_equal(buf_append(&b, "", 1), 0);
 	has = strstr((const char *)buf_head(&b), text);
 	buf_reset(&b);

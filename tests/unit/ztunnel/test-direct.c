@@ -390,7 +390,7 @@ static void it_is_counted_at_both_ends(void **state)
 	news.src = NULL;
 	direct_report(t, s, &news);
 	state_unref(s);
-	assert_int_equal(telemetry_write(&t, 1, &text), 0);
+	assert_int_equal(telemetry_write(&t, 1, 1, &text), 0);
 	assert_int_equal(buf_append(&text, "", 1), 0);
 	for (int i = 0; i < 2; i++) {
 		char want[64];
@@ -426,7 +426,7 @@ static void of_what_was_not_told_there_are_numbers(void **state)
 	assert_int_equal(telemetry_new(&t), 0);
 	direct_report(t, s, &news);
 	state_unref(s);
-	assert_int_equal(telemetry_write(&t, 1, &text), 0);
+	assert_int_equal(telemetry_write(&t, 1, 1, &text), 0);
 	assert_int_equal(buf_append(&text, "", 1), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(said); i++) {
 		const char *first = strstr((char *)buf_head(&text), said[i]);

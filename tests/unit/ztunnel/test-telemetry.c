@@ -23,6 +23,7 @@ struct fixture {
 	struct telemetry *second;
 	struct state *s;
 	struct conn_info info;
+	uint64_t now_us;
 	char text[16 << 20];
 };
 
@@ -70,7 +71,7 @@ static const char *scrape(struct fixture *f)
 	struct telemetry *const all[] = {f->t, f->second};
 	struct buf b = {0};
 
-	assert_int_equal(telemetry_write(all, 2, &b), 0);
+	assert_int_equal(telemetry_write(all, 2, f->now_us, &b), 0);
 	assert_true(buf_len(&b) < sizeof(f->text));
 	memcpy(f->text, buf_head(&b), buf_len(&b));
 	f->text[buf_len(&b)] = '\0';
@@ -229,6 +230,112 @@ static void hostile_label_values_are_escaped_and_series_bounded(void **state)
 	assert_int_equal(value_of(f->text, "istio_tcp_connections_closed_total", "TLS_FAILURE"), 1);
 	assert_int_equal(value_of(f->text, "istio_tcp_connections_opened_total", "\"destination\""),
 			 1);
+}
+
+/* As many connections, one set of labels each, opened and closed; @from: the first one's number. */
+static void crowd(struct telemetry *t, const struct conn_info *like, int from, int n)
+{
+	struct conn_info info = *like;
+	char id[64];
+
+	for (int i = from; i < from + n; i++) {
+		(void)snprintf(id, sizeof(id), "spiffe://td/ns/a/sa/%d", i);
+		info.src_identity = id;
+		telemetry_conn_close(t, telemetry_conn_open(t, &info), &info, CONN_OK, NULL);
+	}
+}
+
+static unsigned long opened_by(struct fixture *f, const char *account)
+{
+	char label[96];
+
+	(void)snprintf(label, sizeof(label), "source_principal=\"spiffe://td/ns/a/sa/%s\"",
+		       account);
+	return value_of(f->text, "istio_tcp_connections_opened_total", label);
+}
+
+static void series_that_are_long_idle_make_room_for_new_ones(void **state)
+{
+	struct fixture *f = *state;
+
+	f->now_us = 1;
+	crowd(f->t, &f->info, 0, 9000);
+	(void)scrape(f);
+	assert_int_equal(opened_by(f, "9"), 1);
+	f->now_us += TELEMETRY_IDLE_US - 1;
+	(void)scrape(f);
+	crowd(f->t, &f->info, 9000, 1);
+	(void)scrape(f);
+	assert_int_equal(opened_by(f, "9000"), 0); /* folded: nothing is idle for long enough */
+	f->now_us += TELEMETRY_IDLE_US;
+	(void)scrape(f);
+	crowd(f->t, &f->info, 9001, 4000);
+	(void)scrape(f);
+	assert_int_equal(opened_by(f, "9001"), 1);
+	assert_int_equal(opened_by(f, "13000"), 1);
+	assert_int_equal(opened_by(f, "9"), 0);
+	/* one that comes again begins at 0, and is counted as ever */
+	crowd(f->t, &f->info, 9, 1);
+	(void)scrape(f);
+	assert_int_equal(opened_by(f, "9"), 1);
+	crowd(f->t, &f->info, 9, 1);
+	(void)scrape(f);
+	assert_int_equal(opened_by(f, "9"), 2);
+}
+
+static void a_sum_does_not_fall_to_what_one_worker_has(void **state)
+{
+	struct fixture *f = *state;
+
+	f->now_us = 1;
+	crowd(f->t, &f->info, 0, 9000);
+	for (int i = 0; i < 3; i++)
+		crowd(f->second, &f->info, 7, 1);
+	for (int i = 0; i < 4; i++) {
+		(void)scrape(f);
+		f->now_us += TELEMETRY_IDLE_US;
+		crowd(f->second, &f->info, 7, 1);
+		crowd(f->t, &f->info, 9000 + i, 1);
+	}
+	(void)scrape(f);
+	assert_int_equal(opened_by(f, "8"), 0);
+	assert_int_equal(opened_by(f, "7"), 1 + 3 + 4);
+}
+
+static void an_open_connection_keeps_its_series(void **state)
+{
+	struct conn_metrics *open[2];
+	struct fixture *f = *state;
+	struct conn_info told = f->info, last = f->info;
+
+	f->now_us = 1;
+	open[0] = telemetry_conn_open(f->t, &f->info);
+	last.src_identity = "spiffe://td/ns/a/sa/same";
+	open[1] = telemetry_conn_open(f->t, &last);
+	told.src_identity = "spiffe://td/ns/a/sa/told";
+	telemetry_told_open(f->t, &told);
+	crowd(f->t, &f->info, 0, 9000);
+	for (int i = 0; i < 3; i++) {
+		(void)scrape(f);
+		f->now_us += TELEMETRY_IDLE_US;
+		crowd(f->t, &f->info, 9000 + i, 1);
+	}
+	conn_metrics_add(&open[0]->sent, 5);
+	conn_metrics_add(&open[1]->sent, 6);
+	telemetry_conn_close(f->t, open[0], &f->info, CONN_OK, NULL);
+	telemetry_conn_close(f->t, open[1], &last, CONN_CONNECT, "reset");
+	telemetry_told_close(f->t, &told);
+	(void)scrape(f);
+	assert_int_equal(opened_by(f, "same"), 1);
+	assert_int_equal(opened_by(f, "told"), 1);
+	assert_int_equal(opened_by(f, "8"), 0);
+	/* and gives it back afterwards */
+	f->now_us += TELEMETRY_IDLE_US;
+	crowd(f->t, &f->info, 20000, 5000);
+	(void)scrape(f);
+	(void)scrape(f);
+	assert_int_equal(opened_by(f, "told"), 0);
+	assert_int_equal(opened_by(f, "same"), 0);
 }
 
 /* A state whose client has these rules; f->info is its connection. */
@@ -419,7 +526,7 @@ static void a_scrape_may_run_beside_the_worker(void **state)
 		struct telemetry *const all[] = {f->t};
 		struct buf b = {0};
 
-		assert_int_equal(telemetry_write(all, 1, &b), 0);
+		assert_int_equal(telemetry_write(all, 1, 1, &b), 0);
 		buf_reset(&b);
 	}
 	assert_int_equal(pthread_join(thread, NULL), 0);
@@ -437,6 +544,9 @@ int main(void)
 		T(sockets_are_a_gauge_by_reporter),
 		T(one_series_is_shared_whether_cached_or_not),
 		T(hostile_label_values_are_escaped_and_series_bounded),
+		T(series_that_are_long_idle_make_room_for_new_ones),
+		T(a_sum_does_not_fall_to_what_one_worker_has),
+		T(an_open_connection_keeps_its_series),
 		T(a_scrape_may_run_beside_the_worker),
 		T(rules_hide_metrics_and_change_labels),
 		T(equal_labels_with_other_things_hidden_are_one_sample),

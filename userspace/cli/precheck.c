@@ -21,6 +21,7 @@
 	"/apis/apps/v1/namespaces/" KUBE_MESH_NAMESPACE "/deployments?labelSelector=app%3Distiod"
 #define TAGS "/api/v1/namespaces/" KUBE_MESH_NAMESPACE "/configmaps/" INSTALL_TAGS
 
+#define PODS_SOME   "/api/v1/pods?limit=500"
 #define DEFINITIONS "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 #define MINOR_MIN    25 /* of Kubernetes 1: what the manifests need */
@@ -254,6 +255,18 @@ static int definitions(struct kube *k, const json_t *objects, json_t *list)
 	return r;
 }
 
+/* Are the addresses that pods have known? Some pods tell as much as all. */
+static int ranges(struct kube *k, const json_t *objects, json_t *list)
+{
+	_cleanup_(json_decrefp) json_t *nodes = NULL, *pods = NULL;
+	int r = kube_list(k, "/api/v1/nodes", &nodes);
+
+	if (r == 0)
+		r = kube_get(k, PODS_SOME, &pods);
+	precheck_ranges(nodes, json_object_get(pods, "items"), objects, list);
+	return r == -EACCES || r == -ENOENT ? 0 : r;
+}
+
 /* known_add() - names of the revisions and tags that there are, as keys of @known. */
 static int known_add(struct kube *k, json_t *known)
 {
@@ -318,6 +331,8 @@ int precheck_run(struct kube *k, const json_t *objects, json_t *list)
 		r = list_and(k, "/apis/apps/v1/daemonsets", precheck_workloads, list);
 	if (r == 0)
 		r = definitions(k, objects, list);
+	if (r == 0)
+		r = ranges(k, objects, list);
 	if (r == 0)
 		r = revisions_check(k, list);
 	findings_sort(list);

@@ -19,3 +19,5 @@ void precheck_namespaces(const json_t *namespaces, json_t *list);
 void precheck_workloads(const json_t *workloads, json_t *list);
 /* @objects: that are to be applied */
 void precheck_definitions(const json_t *crds, const json_t *objects, json_t *list);
+/* @pods: some of them. */
+void precheck_ranges(const json_t *nodes, const json_t *pods, const json_t *objects, json_t *list);

@@ -170,6 +170,17 @@ static void ask_nodes(const char *only, json_t *rows, json_t *all)
 	}
 }
 
+/* add_doubts() - what is worth a look of the mesh as a whole, of no object. */
+static void add_doubts(const json_t *errors, json_t *notices)
+{
+	const json_t *e;
+	size_t i;
+
+	json_array_foreach (errors, i, e)
+		if (streq(json_text(e, "severity", ""), "warning") && !*json_text(e, "kind", ""))
+			(void)notice_of(notices, "control plane", json_text(e, "message", ""));
+}
+
 /* Each replica sees all objects: the first that answers has all their mistakes. */
 static void ask_control(json_t *all, json_t *problems)
 {
@@ -184,6 +195,7 @@ static void ask_control(json_t *all, json_t *problems)
 			continue;
 		}
 		add_errors("control plane", json_object_get(status, "errors"), problems);
+		add_doubts(json_object_get(status, "errors"), json_object_get(all, "notices"));
 		(void)json_object_set(all, "ca", json_object_get(status, "ca"));
 		(void)json_object_set(all, "objects", json_object_get(status, "objects"));
 		return;
@@ -323,7 +335,7 @@ static void print_notices(const json_t *notices)
 	size_t i;
 
 	if (json_array_size(notices) > 0)
-		puts("\nWorth a look at pods");
+		puts("\nWorth a look");
 	json_array_foreach (notices, i, n) {
 		const json_t *pods = json_object_get(n, "pods");
 		const char *first = json_string_value(json_array_get(pods, 0));

@@ -152,6 +152,7 @@ static void on_put(void *arg, struct object *obj)
 		c->first_us = now_monotonic_us();
 	xds_server_note_change(c->xds);
 	c->is_torn = true;
+	pod_ranges_put(c->pod_ranges, obj);
 	r = discovery_put(c->discovery, obj);
 	kinds_count(c->kinds, obj->kind, r > 0 ? KINDS_ADD : KINDS_UPDATE);
 	/* who is started anew is told of it anew; until then nodes hear nothing of this change */
@@ -173,6 +174,7 @@ static void on_delete(void *arg, struct object *obj)
 
 	xds_server_note_change(c->xds);
 	c->is_torn = true;
+	pod_ranges_delete(c->pod_ranges, obj);
 	if (discovery_delete(c->discovery, obj))
 		kinds_count(c->kinds, obj->kind, KINDS_DELETE);
 	if (c->cluster)
@@ -284,6 +286,7 @@ static void on_synced(void *arg)
 		return;
 	}
 	c->is_behind = false;
+	pod_ranges_settle(c->pod_ranges);
 	problems_settle(c->problems);
 	xds_server_flush(c->xds);
 	ca_service_retry(c->ca_service);
@@ -452,6 +455,8 @@ static int services_start(struct control *c)
 	if (r == 0)
 		r = node_config_set(c);
 	if (r == 0)
+		r = pod_ranges_tell(c->pod_ranges, c->xds);
+	if (r == 0)
 		r = ca_service_new(&ca_config, &c->ca_service);
 	if (r < 0)
 		return r;
@@ -495,6 +500,9 @@ int control_new(const struct control_config *config, struct control **ret)
 	if (r == 0)
 		r = problems_new(&c->problems);
 	if (r == 0)
+		r = pod_ranges_new(config->pod_ranges, config->kube ? c->problems : NULL,
+				   &c->pod_ranges);
+	if (r == 0)
 		r = services_start(c);
 	if (r == 0)
 		r = model_start(c);
@@ -531,6 +539,7 @@ struct control *control_free(struct control *c)
 	(void)ca_service_free(c->ca_service);
 	(void)xds_server_free(c->xds);
 	(void)model_free(c->model);
+	(void)pod_ranges_free(c->pod_ranges);
 	(void)problems_free(c->problems);
 	(void)kinds_free(c->kinds);
 	(void)discovery_free(c->discovery);

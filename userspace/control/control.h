@@ -24,6 +24,7 @@ struct control_config {
 	const char *root_namespace; /* of mesh-wide policies */
 	const char *revision;       /* with an API server; "" the default one */
 	const char *mesh_config;    /* name of MeshConfig's ConfigMap */
+	const char *pod_ranges;     /* what addresses pods have; NULL: as Nodes say */
 	struct kube_client *kube;   /* borrowed; the API server, where there is no folder */
 	struct ca *ca;              /* borrowed */
 	struct ca_settings ca_settings;

@@ -6,6 +6,7 @@
 #include "discovery.h"
 #include "kinds.h"
 #include "model/model.h"
+#include "pod_ranges.h"
 #include "problems.h"
 #include "source/json_pool.h"
 #include "source/mesh_config.h"
@@ -26,6 +27,7 @@ struct control {
 	struct cluster *cluster; /* with an API server only */
 	struct kinds *kinds;
 	struct discovery *discovery;
+	struct pod_ranges *pod_ranges;
 	struct json_pool *labels; /* one copy of what many pods have */
 	struct mesh_config mesh;
 	uint64_t started_us, first_us; /* when it began to read; when the first object came, or 0 */

@@ -23,6 +23,7 @@
 #include "csr_signer.h"
 #include "metrics.h"
 #include "net/unix.h"
+#include "pod_ranges.h"
 #include "readiness.h"
 #include "source/kube_client.h"
 #include "source/mesh_config.h"
@@ -39,7 +40,7 @@ struct options {
 	const char *node, *config_dir, *run_dir, *ca_dir, *user, *allow_user;
 	const char *trust_domain, *cluster_id, *cluster_domain, *namespace_, *root_namespace;
 	const char *log_level, *log_format;
-	const char *kubeconfig, *revision;
+	const char *kubeconfig, *revision, *pod_ranges;
 	struct ca_options ca;
 	const char *external_ca, *k8s_signer;
 	uint64_t xds_port, webhook_port, ready_port, metrics_port;
@@ -83,10 +84,8 @@ static const struct option_def option_defs[] = {
 		   "with --kubernetes: which of several control planes this is"),
 	PORT_OPTION("xds-port", xds_port, "15012", 1, NULL,
 		    "with --kubernetes: where nodes connect"),
-	PORT_OPTION(
-		"webhook-port", webhook_port, "15017", 0, NULL,
-		"with --kubernetes: where the API server asks whether an object may come in; 0: "
-		"nowhere"),
+	PORT_OPTION("webhook-port", webhook_port, "15017", 0, NULL,
+		    "with --kubernetes: where the API server asks of objects; 0: nowhere"),
 	PORT_OPTION("ready-port", ready_port, "8080", 0, NULL,
 		    "with --kubernetes: where the kubelet asks for /ready and /live; 0: nowhere"),
 	PORT_OPTION("metrics-port", metrics_port, "0", 0, "CULVERT_CONTROL_METRICS_PORT",
@@ -124,6 +123,8 @@ static const struct option_def option_defs[] = {
 		      "where the mesh is installed: MeshConfig, ztunnels, Leases, Secrets"),
 	STRING_OPTION("root-namespace", root_namespace, NULL, "NAME",
 		      "where mesh-wide policies live (default: MeshConfig's, else --namespace)"),
+	ENV_OPTION("pod-ranges", pod_ranges, NULL, "CULVERT_POD_RANGES", "RANGES",
+		   "what addresses pods have, where Nodes' spec.podCIDRs do not say it"),
 	STRING_OPTION("log-level", log_level, "info", "LEVEL", "error, warn, info, debug, trace"),
 	STRING_OPTION("log-format", log_format, "text", "FORMAT", "text or json"),
 	{.name = NULL},
@@ -367,6 +368,7 @@ static int control_start(struct daemon *d, const struct options *o)
 		.kube = d->kube,
 		.revision = o->revision,
 		.mesh_config = d->mesh_name,
+		.pod_ranges = o->pod_ranges,
 		.xds_port = (uint16_t)o->xds_port,
 		.webhook_port = (uint16_t)o->webhook_port,
 		.trust_domain = o->trust_domain,
@@ -571,6 +573,8 @@ static int options_read(struct daemon *d, struct options *o, int argc, char **ar
 		       *o->revision ? "-" : "", o->revision);
 	if (r == 0)
 		r = options_check(o, rest < argc ? argv[rest] : NULL, err, sizeof(err));
+	if (r == 0)
+		r = pod_ranges_check(o->pod_ranges, err, sizeof(err));
 	if (r == 0)
 		r = ca_options_read(&o->ca, &d->settings, &d->root, err, sizeof(err));
 	if (r < 0)

@@ -54,7 +54,7 @@ class FakeApi:
         self.url = f"http://127.0.0.1:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True, kwargs={"poll_interval": 0.02}).start()
         for name in self.nodes:
-            self.put({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name},
+            self.put({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {"podCIDRs": ["10.0.0.0/24", "fd00::/64"]},
                       "status": {"nodeInfo": {"kernelVersion": "6.12.1", "architecture": "amd64", "operatingSystem": "linux"}}})
 
     def close(self):

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 from conftest import ROOT
-from fake_api import MESH, Fault, namespace
+from fake_api import MESH, Fault, namespace, pod
 
 BUILD = os.path.join(ROOT, "tools", "kube", "build")
 # minor versions that clusters are built of, newest first
@@ -44,6 +44,25 @@ def test_precheck_names_the_cause(api, cli, change, said, code):
     change(api)
     for words in (["precheck"], ["x", "precheck"], ["experimental", "precheck"]):
         assert said in cli.run(*words, code=code)
+
+
+def test_precheck_knows_addresses_that_nobody_names(api, cli):
+    """A new pod with such an address would be taken for one outside the mesh while a node is alone."""
+    for name in ("n1", "n2"):
+        del api.named("Node", name)["spec"]
+    assert "Warning [CUL0009] (Nodes) no Node has spec.podCIDRs, and values.pilot.podRanges is not set" in cli.run("precheck")
+    assert "No issues" in cli.run("precheck", "--set", "values.pilot.podRanges=10.0.0.0/24")
+    api.put(pod("shop", "web"))
+    api.put({**pod("shop", "host"), "spec": {"hostNetwork": True}, "status": {"podIP": "192.168.0.1"}})
+    api.put({**pod("shop", "new"), "status": {}})
+    said = cli.run("precheck", "--set", "values.pilot.podRanges=10.1.0.0/16,fd00::/8")
+    assert "1 of 1 pods looked at have an address, as shop/web has 10.0.0.1, that is in no Node's spec.podCIDRs" in said
+    assert "No issues" in cli.run("precheck", "--set", "values.pilot.podRanges=fd00::/8 10.0.0.0/24")
+    api.named("Node", "n2")["spec"] = {"podCIDR": "10.0.0.0/16"}
+    assert "No issues" in cli.run("precheck")
+    assert "podRanges" in cli.run("precheck", "--set", "values.pilot.podRanges=10.0.0.0", code=1)
+    api.faults = [Fault("GET", "/api/v1/pods", 403)]
+    assert "No issues" in cli.run("precheck")
 
 
 def definition(kind, *versions, group="security.istio.io"):

@@ -108,6 +108,15 @@ def test_status_says_at_which_pods_to_look(mesh, cli, monkeypatch):
     assert f"n1: shop/a and 1 more: {bare}" in said and f"n2: {other['message']}" in said
 
 
+def test_status_says_what_the_mesh_as_a_whole_lacks(mesh, cli, monkeypatch):
+    lacks = {"kind": "", "namespace": "", "name": "", "field": "", "severity": "warning",
+             "message": "no Node says what addresses its pods have"}
+    monkeypatch.setitem(CONTROL, "errors", [lacks, {**lacks, "kind": "ServiceEntry", "name": "x", "message": "of an object"}])
+    got = cli.json("status", code=1)
+    assert got["notices"] == [{"node": "control plane", "message": lacks["message"], "pods": []}]
+    assert f"control plane: {lacks['message']}" in cli.run("status", code=1)
+
+
 def test_status_tells_of_what_an_earlier_agent_left(mesh, cli, monkeypatch):
     why = "captured by an earlier agent; its object is gone, its processes are not: captured until they end"
     kept = {"namespace": "shop", "name": "web", "state": "pending", "error": why, "kept": True}

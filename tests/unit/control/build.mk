@@ -11,3 +11,6 @@ $(BUILD)/tests/unit/control/test-readiness: ALL_LDFLAGS += -Wl,--wrap=control_un
 
 # An API server that answers when the test says so.
 $(BUILD)/tests/unit/control/test-gate: ALL_LDFLAGS += -Wl,--wrap=kube_request_new,--wrap=kube_request_cancel
+
+# What nodes are told.
+$(BUILD)/tests/unit/control/test-pod-ranges: ALL_LDFLAGS += -Wl,--wrap=xds_server_set

@@ -20,6 +20,8 @@ static bool has_same_policies(const struct workload *a, const struct workload *b
 
 bool workload_has_same_verdicts(const struct workload *a, const struct workload *b)
 {
+	if (a->incarnation != b->incarnation)
+		return false;
 	if (a->app == b->app)
 		return a->protocol == b->protocol;
 	return has_same_policies(a, b) && streq(a->app->identity, b->app->identity) &&

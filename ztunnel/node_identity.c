@@ -100,7 +100,9 @@ static void stand_in_try(struct node *n, struct node_pod *np)
 
 void node_pod_want(struct node *n, struct node_pod *np)
 {
-	const struct workload *w = n->state ? pod_workload(n->state, np->pod) : NULL;
+	const struct pod *p = np->pod;
+	const struct workload *w =
+		n->state ? state_pod(n->state, p->uid, p->service_account, 0) : NULL;
 	char *old = np->identity;
 	int r;
 

@@ -51,6 +51,7 @@ int pod_new(const struct zds_pod_add *m, const int *fds, struct pod **ret)
 	atomic_init(&p->refs, 1);
 	p->netns_cookie = m->netns_cookie;
 	p->flags = m->flags;
+	p->incarnation = m->incarnation;
 	p->addr_count = m->addr_count;
 	memcpy(p->addrs, m->addrs, sizeof(p->addrs));
 	memcpy(p->uid, m->uid, sizeof(p->uid));
@@ -121,7 +122,7 @@ struct listener_set *listener_set_unref(struct listener_set *l)
 
 const struct workload *pod_workload(const struct state *s, const struct pod *p)
 {
-	return state_pod(s, p->uid, p->service_account);
+	return state_pod(s, p->uid, p->service_account, p->incarnation);
 }
 
 bool pod_has_addr(const struct pod *p, const struct cv_addr *a)

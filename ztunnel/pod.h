@@ -25,7 +25,8 @@ struct listener_set {
 struct pod {
 	atomic_uint refs;
 	uint64_t netns_cookie;
-	uint32_t flags; /* enum cv_pod_flags */
+	uint32_t flags;       /* enum cv_pod_flags */
+	uint32_t incarnation; /* 0: not known */
 	uint32_t addr_count;
 	struct cv_addr addrs[ZDS_MAX_ADDRS];
 	uint16_t own_ports[ZDS_LISTENERS]; /* host order; what ztunnel itself listens on there */

@@ -414,14 +414,17 @@ static const struct workload *of_account(const struct workload *w, const char *a
 	return w && *account && !streq(w->app->service_account, account) ? NULL : w;
 }
 
-const struct workload *state_pod(const struct state *s, const char *uid, const char *account)
+const struct workload *state_pod(const struct state *s, const char *uid, const char *account,
+				 uint32_t incarnation)
 {
-	return of_account(hamt_get_str(s->t.workloads, uid), account);
+	const struct workload *w = of_account(hamt_get_str(s->t.workloads, uid), account);
+
+	return w && incarnation && w->incarnation && w->incarnation != incarnation ? NULL : w;
 }
 
 const struct workload *state_client(const struct state *s, const char *uid, const char *account)
 {
-	const struct workload *w = state_pod(s, uid, account);
+	const struct workload *w = state_pod(s, uid, account, 0);
 
 	return w || !s->flags.is_alone ? w : of_account(hamt_get_str(s->t.stand_ins, uid), account);
 }

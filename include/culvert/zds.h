@@ -9,7 +9,7 @@
 
 #include "culvert/abi/maps.h"
 
-#define ZDS_VERSION     5
+#define ZDS_VERSION     6
 #define ZDS_MAX_MESSAGE 65536
 #define ZDS_MAX_FDS     64
 #define ZDS_MAX_ADDRS   8
@@ -94,7 +94,7 @@ struct zds_pod_add {
 	char search[512]; /* domains, NUL-separated */
 	/* of the pod's resolv.conf, else of the node's, in their order */
 	uint32_t nameserver_count;
-	uint32_t zero2;
+	uint32_t incarnation; /* as culvert.node.Workload's; 0: not known */
 	struct cv_addr nameservers[ZDS_NAMESERVERS];
 };
 

@@ -254,6 +254,7 @@ static void pod_add_fill(const struct enrolment *e, const struct podspec *spec,
 	memcpy(m->outbound_ports, e->listeners.outbound_ports, sizeof(m->outbound_ports));
 	memcpy(m->dns_udp_ports, e->listeners.dns_udp_ports, sizeof(m->dns_udp_ports));
 	m->dns_tcp_port = e->listeners.dns_tcp_port;
+	m->incarnation = spec->incarnation;
 	resolv_conf_fill(spec, m);
 }
 

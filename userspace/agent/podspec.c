@@ -10,6 +10,7 @@
 
 #include "base/str.h"
 #include "net/addr.h"
+#include "source/pod_facts.h"
 
 #define ANNOTATION_NETNS  "culvert.io/netns"
 #define ANNOTATION_PID    "culvert.io/pid"
@@ -136,8 +137,10 @@ static int ips_read(struct podspec *s, const struct object *pod, char *err, size
 static int names_read(struct podspec *s, const struct object *pod)
 {
 	const char *account = object_string(pod, "spec.serviceAccountName");
+	const char *uid = object_string(pod, "metadata.uid");
 
 	s->has_dns = true;
+	s->incarnation = pod_incarnation(uid ? uid : "");
 	s->namespace_ = strdup(pod->namespace_);
 	s->name = strdup(pod->name);
 	s->key = str_format("%s/%s", pod->namespace_, pod->name);
@@ -234,6 +237,7 @@ bool podspec_is_same(const struct podspec *a, const struct podspec *b)
 {
 	return streq(a->key, b->key) && streq(a->service_account, b->service_account) &&
 	       streq(a->netns, b->netns) && is_same_text(a->resolv_conf, b->resolv_conf) &&
-	       a->has_dns == b->has_dns && a->is_encrypt == b->is_encrypt &&
-	       a->ip_count == b->ip_count && memcmp(a->ips, b->ips, sizeof(a->ips)) == 0;
+	       a->incarnation == b->incarnation && a->has_dns == b->has_dns &&
+	       a->is_encrypt == b->is_encrypt && a->ip_count == b->ip_count &&
+	       memcmp(a->ips, b->ips, sizeof(a->ips)) == 0;
 }

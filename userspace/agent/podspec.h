@@ -22,9 +22,10 @@ struct podspec {
 	char *resolv_conf; /* path, NULL: none known */
 	struct cv_addr ips[POD_MAX_IPS];
 	size_t ip_count;
-	bool is_encrypt;   /* its namespace demands a tunnel on this node too; set by objects */
-	bool has_dns;      /* port 53 is captured */
-	bool is_unstarted; /* none of its processes runs yet */
+	uint32_t incarnation; /* pod_incarnation() */
+	bool is_encrypt;      /* its namespace demands a tunnel on this node too; set by objects */
+	bool has_dns;         /* port 53 is captured */
+	bool is_unstarted;    /* none of its processes runs yet */
 	struct exclusions exclusions; /* set by podspec_exclude() */
 };
 

@@ -71,6 +71,37 @@ static void a_netns_path_beats_a_pid(void **state)
 	podspec_free(t);
 }
 
+static struct podspec *of_uid(json_t *uid)
+{
+	struct podspec *s = NULL;
+	struct object *o = NULL;
+
+	assert_int_equal(
+		object_new_json(json_pack("{s:s, s:{s:s, s:s, s:o*}}", "kind", "Pod", "metadata",
+					  "namespace", "demo", "name", "web", "uid", uid),
+				&o),
+		0);
+	assert_int_equal(podspec_new_sandbox(o, 3, &s), 0);
+	object_unref(o);
+	return s;
+}
+
+/* As the control plane tells ztunnel of it: by model. */
+static void one_made_anew_under_its_name_is_another(void **state)
+{
+	struct podspec *none = of_uid(NULL), *a = of_uid(json_string("a")),
+		       *b = of_uid(json_string("b"));
+
+	assert_int_equal(none->incarnation, 0);
+	assert_int_equal(a->incarnation, 0xe40c292c);
+	assert_int_not_equal(b->incarnation, a->incarnation);
+	assert_true(podspec_is_same(a, a));
+	assert_false(podspec_is_same(a, b));
+	podspec_free(none);
+	podspec_free(a);
+	podspec_free(b);
+}
+
 static const struct {
 	const char *annotations, *status, *field;
 } bad[] = {
@@ -122,6 +153,7 @@ int main(void)
 		cmocka_unit_test(a_netns_path_beats_a_pid),
 		cmocka_unit_test(what_is_wrong_is_named),
 		cmocka_unit_test(addresses_are_bounded),
+		cmocka_unit_test(one_made_anew_under_its_name_is_another),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

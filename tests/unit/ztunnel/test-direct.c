@@ -309,6 +309,34 @@ static void a_pod_made_anew_is_not_the_one_before_it(void **state)
 	}
 }
 
+/* One that was made anew under its name may have other labels. */
+static void a_pod_is_judged_by_its_own_policies_not_by_those_of_the_one_before(void **state)
+{
+	struct fixture *f = *state;
+	struct mesh_workload b = {.name = "b", .addrs = {"10.0.0.2"}, .incarnation = 7};
+	const struct cv_sockaddr to = mesh_sockaddr("10.0.0.2:80");
+	uint32_t of_src;
+	struct state *s;
+
+	mesh_put_workload(f->b, &b);
+	assert_int_equal(judge(f, "10.0.0.2:80"), ZDS_VERDICT_ALLOW);
+	f->dst.incarnation = 7;
+	assert_int_equal(judge(f, "10.0.0.2:80"), ZDS_VERDICT_ALLOW);
+	f->dst.incarnation = 8;
+	assert_int_equal(judge(f, "10.0.0.2:80"), ZDS_VERDICT_NONE);
+	s = mesh_build(f->b);
+	assert_int_equal(direct_judge_plaintext(s, &f->dst, &to, &(struct cv_addr){0}, &of_src),
+			 ZDS_VERDICT_NONE);
+	state_unref(s);
+	/* until that is told; or by who does not tell it, as istiod */
+	b.incarnation = 8;
+	mesh_put_workload(f->b, &b);
+	assert_int_equal(judge(f, "10.0.0.2:80"), ZDS_VERDICT_ALLOW);
+	b.incarnation = 0;
+	mesh_put_workload(f->b, &b);
+	assert_int_equal(judge(f, "10.0.0.2:80"), ZDS_VERDICT_ALLOW);
+}
+
 static void ztunnels_own_ports_are_not_for_it(void **state)
 {
 	struct fixture *f = *state;
@@ -451,6 +479,7 @@ int main(void)
 		with(what_a_client_leaves_open_is_judged_as_both),
 		with(what_is_not_known_is_not_cached),
 		with(a_pod_made_anew_is_not_the_one_before_it),
+		with(a_pod_is_judged_by_its_own_policies_not_by_those_of_the_one_before),
 		with(ztunnels_own_ports_are_not_for_it),
 		with(a_waypoint_or_no_tunnel_protocol_is_not_for_it),
 		with(what_a_verdict_follows_from_changes_the_generation),

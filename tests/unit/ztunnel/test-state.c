@@ -234,7 +234,7 @@ static void verdicts_are_asked_for_again_only_when_they_may_differ(void **state)
 	struct state_builder *b = *state;
 	struct mesh_workload w = {.name = "a", .addrs = {"10.0.0.1"}};
 	Istio__Security__Authorization m = ISTIO__SECURITY__AUTHORIZATION__INIT;
-	struct state *s[4];
+	struct state *s[5];
 
 	m.name = "p";
 	m.namespace_ = "demo";
@@ -249,9 +249,13 @@ static void verdicts_are_asked_for_again_only_when_they_may_differ(void **state)
 	mesh_put_policy(b, &m);
 	s[3] = mesh_build(b);
 	assert_int_equal(state_policy_generation(s[0]), state_policy_generation(s[1]));
+	w.incarnation = 2;
+	mesh_put_workload(b, &w);
+	s[4] = mesh_build(b);
+	assert_true(state_policy_generation(s[4]) > state_policy_generation(s[3]));
 	assert_true(state_policy_generation(s[2]) > state_policy_generation(s[1]));
 	assert_true(state_policy_generation(s[3]) > state_policy_generation(s[2]));
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 5; i++)
 		state_unref(s[i]);
 }
 

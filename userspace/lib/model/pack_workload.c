@@ -339,14 +339,6 @@ static void set_dns_name(const char *hostname, const char *subdomain, Culvert__N
 	x->subdomain = (char *)(uintptr_t)subdomain;
 }
 
-/* The same after a restart of the control plane. */
-static uint32_t pod_incarnation(const struct pod_facts *pod)
-{
-	uint32_t hash = *pod->uid ? str_hash(pod->uid) : 0;
-
-	return *pod->uid && !hash ? 1 : hash;
-}
-
 static int set_extension(const Culvert__Node__Workload *x, workload_msg *msg, struct scratch *a)
 {
 	if (!*x->hostname && !x->client && !x->server && !x->incarnation && !x->n_host_ports)
@@ -405,7 +397,7 @@ static int pod_fill(struct model *m, const struct pod *p, workload_msg *msg, str
 	if (r < 0)
 		return r;
 	set_dns_name(f->hostname, f->subdomain, &extension);
-	extension.incarnation = pod_incarnation(f);
+	extension.incarnation = pod_incarnation(f->uid);
 	r = pod_telemetry(m, p, &extension, a);
 	if (r == 0)
 		r = pack_host_ports(m, f, &extension, a);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/str.h"
 #include "net/addr.h"
 #include "source/object.h"
 
@@ -295,6 +296,13 @@ bool pod_facts_is_equal(const struct pod_facts *a, const struct pod_facts *b)
 	       a->host_ports_count == b->host_ports_count && a->ports_count == b->ports_count &&
 	       a->is_host_network == b->is_host_network && a->is_ready == b->is_ready &&
 	       a->has_ended == b->has_ended && memcmp(a + 1, b + 1, a->size) == 0;
+}
+
+uint32_t pod_incarnation(const char *uid)
+{
+	uint32_t hash = *uid ? str_hash(uid) : 0;
+
+	return *uid && !hash ? 1 : hash;
 }
 
 uint16_t pod_facts_port(const struct pod_facts *f, const char *name)

@@ -53,5 +53,8 @@ DEFINE_CLEANUP(struct pod_facts *, pod_facts_free);
 
 /** pod_facts_is_equal() - do both say the same? */
 bool pod_facts_is_equal(const struct pod_facts *a, const struct pod_facts *b);
+/** pod_incarnation() - @uid: metadata.uid as a number, the same in every process. 0: there is none.
+ */
+uint32_t pod_incarnation(const char *uid);
 /** pod_facts_port() - the port of that name; 0: none. */
 uint16_t pod_facts_port(const struct pod_facts *f, const char *name);

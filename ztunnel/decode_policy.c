@@ -6,9 +6,12 @@
 #include "net/cidr.h"
 #include "userspace/lib/xds/authorization.pb-c.h"
 #include "xds/types.h"
+#include "xds/unpack.h"
 #include "ztunnel/arena.h"
 #include "ztunnel/decode.h"
 #include "ztunnel/policy.h"
+
+#define UNPACK_BLOCK 1000
 
 static int text_match_decode(struct arena *a, const Istio__Security__StringMatch *m,
 			     struct text_match *ret)
@@ -215,25 +218,23 @@ static const Istio__Workload__Extension *audit_of(const Istio__Security__Authori
 	return NULL;
 }
 
-static int audit_decode(struct policy *p, const Istio__Workload__Extension *e)
+static int audit_decode(struct policy *p, const Istio__Workload__Extension *e,
+			struct unpack *unpack)
 {
-	Istio__Security__Authorization *m;
-	int r;
+	const Istio__Security__Authorization *m;
 
 	if (!e->config)
 		return -EINVAL;
-	m = istio__security__authorization__unpack(NULL, e->config->value.len,
+	m = istio__security__authorization__unpack(&unpack->memory, e->config->value.len,
 						   e->config->value.data);
 	if (!m)
-		return -EINVAL;
-	r = rules_decode(p, m->n_rules, m->rules);
-	istio__security__authorization__free_unpacked(m, NULL);
-	return r;
+		return unpack->is_short ? -ENOMEM : -EINVAL;
+	return rules_decode(p, m->n_rules, m->rules);
 }
 
 /* Fill @p, which starts as one that denies. @what: the field that was not understood. */
 static int policy_decode(struct policy *p, const Istio__Security__Authorization *m,
-			 const char **what)
+			 struct unpack *unpack, const char **what)
 {
 	const Istio__Workload__Extension *audit = audit_of(m);
 	int r;
@@ -248,7 +249,7 @@ static int policy_decode(struct policy *p, const Istio__Security__Authorization 
 	    m->action != ISTIO__SECURITY__ACTION__DENY)
 		return -EINVAL;
 	*what = "rules";
-	r = audit ? audit_decode(p, audit) : rules_decode(p, m->n_rules, m->rules);
+	r = audit ? audit_decode(p, audit, unpack) : rules_decode(p, m->n_rules, m->rules);
 	if (r < 0)
 		return r;
 	if (audit)
@@ -261,14 +262,13 @@ static int policy_decode(struct policy *p, const Istio__Security__Authorization 
 
 /* Of a policy whose rules cannot be taken apart: what it covers. Where that cannot be read either
  * it stays the whole mesh: a policy of the root namespace may cover every other one. */
-static void scope_recover(struct policy *p, const void *packed, size_t len)
+static void scope_recover(struct policy *p, struct unpack *unpack, const void *packed, size_t len)
 {
-	Istio__Security__AuthorizationHead *h =
-		istio__security__authorization_head__unpack(NULL, len, packed);
+	const Istio__Security__AuthorizationHead *h =
+		istio__security__authorization_head__unpack(&unpack->memory, len, packed);
 
 	if (h && streq(h->namespace_, p->namespace_) && streq(h->name, p->name))
 		(void)scope_decode(h->scope, p);
-	istio__security__authorization_head__free_unpacked(h, NULL);
 }
 
 /* A policy that denies everywhere, until it is decoded. */
@@ -308,15 +308,20 @@ int decode_policy(const char *name, const void *packed, size_t len, struct polic
 		  size_t err_size)
 {
 	_cleanup_(policy_unrefp) struct policy *p = NULL;
-	Istio__Security__Authorization *m;
+	_cleanup_(unpack_resetp) struct unpack unpack;
+	const Istio__Security__Authorization *m;
 	const char *what = "name";
 	int r = policy_new(name, len, &p);
 
+	unpack_init(&unpack, UNPACK_BLOCK);
 	if (r < 0)
 		return r;
-	m = istio__security__authorization__unpack(NULL, len, packed);
+	m = istio__security__authorization__unpack(&unpack.memory, len, packed);
+	if (!m && !unpack.is_short)
+		scope_recover(p, &unpack, packed, len);
+	if (unpack.is_short)
+		return -ENOMEM;
 	if (!m) {
-		scope_recover(p, packed, len);
 		(void)snprintf(err, err_size,
 			       "%s: not an istio.security.Authorization; everything %s is denied",
 			       name, reach(p));
@@ -325,8 +330,7 @@ int decode_policy(const char *name, const void *packed, size_t len, struct polic
 	}
 	r = streq(m->namespace_, p->namespace_) && streq(m->name, p->name) ? 0 : -EINVAL;
 	if (r == 0)
-		r = policy_decode(p, m, &what);
-	istio__security__authorization__free_unpacked(m, NULL);
+		r = policy_decode(p, m, &unpack, &what);
 	if (r == -ENOMEM)
 		return r;
 	if (r < 0)

@@ -7,7 +7,7 @@
 
 #include "base/map.h"
 #include "net/cidr.h"
-#include "userspace/lib/xds/node.pb-c.h"
+#include "xds/node.h"
 #include "ztunnel/node_port.h"
 #include "ztunnel/reflist.h"
 #include "ztunnel/state.h"
@@ -30,7 +30,7 @@ static void node_unref(void *p)
 	struct mesh_node *n = p;
 
 	if (atomic_fetch_sub_explicit(&n->refs, 1, memory_order_acq_rel) == 1) {
-		free(n->ranges);
+		xds_node_free(n->is);
 		free(n);
 	}
 }
@@ -60,6 +60,23 @@ static int compare_nodes(const void *a, const void *b)
 	return strcmp(((const struct mesh_node *)a)->name, ((const struct mesh_node *)b)->name);
 }
 
+/* @edit of all that @node has. */
+static int node_edit(struct mesh_nodes *n, const struct mesh_node *node,
+		     const struct reflist_edit *edit)
+{
+	const struct xds_node *is = node->is;
+	int r = 0;
+
+	for (size_t i = 0; i < is->addrs_count && r == 0; i++)
+		r = several_change(n->table, &is->addrs[i], sizeof(is->addrs[i]), edit);
+	for (size_t i = 0; i < is->ranges_count && r == 0; i++) {
+		const struct pod_range key = {is->ranges[i].addr, is->ranges[i].len};
+
+		r = several_change(n->ranges, &key, sizeof(key), edit);
+	}
+	return r;
+}
+
 /* @added takes the place of @gone; either may be NULL. */
 static int table_change(struct mesh_nodes *n, const struct mesh_node *gone, struct mesh_node *added)
 {
@@ -67,58 +84,22 @@ static int table_change(struct mesh_nodes *n, const struct mesh_node *gone, stru
 	const struct reflist_edit in = {
 		.ops = &node_ops, .gone = added, .added = added, .compare = compare_nodes};
 	const struct reflist_edit out = {.ops = &node_ops, .gone = gone, .compare = compare_nodes};
-	int r = 0;
+	int r = gone ? node_edit(n, gone, &out) : 0;
 
-	for (size_t i = 0; gone && i < gone->addrs_count && r == 0; i++)
-		r = several_change(n->table, &gone->addrs[i], sizeof(gone->addrs[i]), &out);
-	for (size_t i = 0; gone && i < gone->ranges_count && r == 0; i++)
-		r = several_change(n->ranges, &gone->ranges[i], sizeof(gone->ranges[i]), &out);
-	for (size_t i = 0; added && i < added->addrs_count && r == 0; i++)
-		r = several_change(n->table, &added->addrs[i], sizeof(added->addrs[i]), &in);
-	for (size_t i = 0; added && i < added->ranges_count && r == 0; i++)
-		r = several_change(n->ranges, &added->ranges[i], sizeof(added->ranges[i]), &in);
-	return r;
+	return r == 0 && added ? node_edit(n, added, &in) : r;
 }
 
-static int ranges_read(struct mesh_node *n, const Culvert__Node__Node *m)
+static int node_new(const char *name, const void *packed, size_t len, struct mesh_node **ret)
 {
-	n->ranges = calloc(m->n_pod_ranges + 1, sizeof(*n->ranges));
-	if (!n->ranges)
-		return -ENOMEM;
-	for (; n->ranges_count < m->n_pod_ranges; n->ranges_count++) {
-		struct cidr c;
-
-		if (cidr_parse(m->pod_ranges[n->ranges_count], &c) < 0)
-			return -EBADMSG;
-		n->ranges[n->ranges_count] = (struct pod_range){cidr_mask(&c).addr, c.len};
-	}
-	return 0;
-}
-
-static int addrs_read(struct mesh_node *n, const Culvert__Node__Node *m)
-{
-	for (; n->addrs_count < m->n_addresses; n->addrs_count++) {
-		const ProtobufCBinaryData *a = &m->addresses[n->addrs_count];
-
-		if (cv_addr_from_bytes(a->data, a->len, &n->addrs[n->addrs_count]) < 0)
-			return -EBADMSG;
-	}
-	return 0;
-}
-
-static int node_new(const char *name, const Culvert__Node__Node *m, struct mesh_node **ret)
-{
-	size_t bytes = m->n_addresses * sizeof(struct cv_addr), len = strlen(name) + 1;
-	struct mesh_node *n = calloc(1, sizeof(*n) + bytes + len);
+	size_t size = strlen(name) + 1;
+	struct mesh_node *n = calloc(1, sizeof(*n) + size);
 	int r;
 
 	if (!n)
 		return -ENOMEM;
 	atomic_init(&n->refs, 1);
-	n->name = memcpy((char *)n->addrs + bytes, name, len);
-	r = addrs_read(n, m);
-	if (r == 0)
-		r = ranges_read(n, m);
+	memcpy(n->name, name, size);
+	r = xds_node_read(packed, len, &n->is);
 	if (r < 0)
 		node_unref(n);
 	else
@@ -128,14 +109,9 @@ static int node_new(const char *name, const Culvert__Node__Node *m, struct mesh_
 
 int mesh_nodes_put(struct mesh_nodes *n, const char *name, const void *packed, size_t len)
 {
-	Culvert__Node__Node *m = culvert__node__node__unpack(NULL, len, packed);
 	struct mesh_node *old = map_get_str(n->by_name, name), *node = NULL;
-	int r;
+	int r = node_new(name, packed, len, &node);
 
-	if (!m)
-		return -EBADMSG;
-	r = node_new(name, m, &node);
-	culvert__node__node__free_unpacked(m, NULL);
 	if (r < 0)
 		return r;
 	r = map_put_str(n->by_name, name, node);

@@ -15,6 +15,7 @@
 struct mesh_nodes; /* opaque */
 struct reflist_edit;
 struct service_def;
+struct xds_node; /* xds/node.h */
 
 /** struct pod_range - a key, so without padding. */
 struct pod_range {
@@ -25,11 +26,8 @@ struct pod_range {
 /** struct mesh_node - as a snapshot has it. Immutable, counted. */
 struct mesh_node {
 	atomic_uint refs;
-	const char *name;
-	struct pod_range *ranges; /* its pods' */
-	size_t ranges_count;
-	size_t addrs_count;
-	struct cv_addr addrs[];
+	struct xds_node *is;
+	char name[];
 };
 /* For a trie whose values are one of them or several: see several_of(). */
 extern const struct hamt_ops mesh_nodes_hamt_ops;

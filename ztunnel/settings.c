@@ -9,6 +9,9 @@
 #include "tls/spiffe.h"
 #include "tls/trust.h"
 #include "userspace/lib/xds/node.pb-c.h"
+#include "xds/unpack.h"
+
+#define UNPACK_BLOCK 1000
 
 static bool is_trust_domain(const char *name)
 {
@@ -44,12 +47,15 @@ int settings_decode(const void *packed, size_t len, struct settings *ret, char *
 		    size_t err_size)
 {
 	_cleanup_(settings_clearp) struct settings s = {0};
-	Culvert__Node__Config *m = culvert__node__config__unpack(NULL, len, packed);
+	_cleanup_(unpack_resetp) struct unpack unpack;
+	const Culvert__Node__Config *m;
 	int r;
 
+	unpack_init(&unpack, UNPACK_BLOCK);
+	m = culvert__node__config__unpack(&unpack.memory, len, packed);
 	if (!m) {
 		(void)snprintf(err, err_size, "not a culvert.node.Config");
-		return -EBADMSG;
+		return unpack_error(&unpack);
 	}
 	r = domains_copy(m, &s, err, err_size);
 	if (r == 0) {
@@ -61,7 +67,6 @@ int settings_decode(const void *packed, size_t len, struct settings *ret, char *
 		s.trust_bundle = strdup(m->trust_bundle);
 		r = s.trust_bundle ? 0 : -ENOMEM;
 	}
-	culvert__node__config__free_unpacked(m, NULL);
 	if (r < 0)
 		return r;
 	*ret = s;

@@ -13,7 +13,7 @@
 #include "frontends.h"
 #include "net/cidr.h"
 #include "resource.h"
-#include "userspace/lib/xds/node.pb-c.h"
+#include "xds/node.h"
 
 /* The endpoints of a service that are known. */
 struct members {
@@ -25,10 +25,7 @@ struct members {
 
 struct node {
 	char label[CV_NAME_LEN];
-	struct cidr *ranges; /* its pods' */
-	size_t range_count;
-	size_t count;
-	struct cv_addr addrs[];
+	struct xds_node *is;
 };
 
 struct dests {
@@ -331,72 +328,37 @@ static void node_change(struct dests *d, const struct node *n, bool is_shown)
 {
 	const struct showing x = {d, NULL, n->label, false, is_shown};
 
-	for (size_t i = 0; i < n->count; i++)
-		entry_change(&x, DESTS_WORKLOADS, &n->addrs[i]);
-	for (size_t i = 0; i < n->range_count; i++)
-		change_range(&x, &n->ranges[i], 0);
+	for (size_t i = 0; i < n->is->addrs_count; i++)
+		entry_change(&x, DESTS_WORKLOADS, &n->is->addrs[i]);
+	for (size_t i = 0; i < n->is->ranges_count; i++)
+		change_range(&x, &n->is->ranges[i], 0);
 }
 
 static struct node *node_free(struct node *n)
 {
 	if (n)
-		free(n->ranges);
+		xds_node_free(n->is);
 	free(n);
 	return NULL;
 }
 DEFINE_CLEANUP(struct node *, node_free);
 
-static int ranges_read(const Culvert__Node__Node *msg, struct node *n)
-{
-	n->ranges = calloc(msg->n_pod_ranges + 1, sizeof(*n->ranges));
-	if (!n->ranges)
-		return -ENOMEM;
-	for (; n->range_count < msg->n_pod_ranges; n->range_count++)
-		if (cidr_parse(msg->pod_ranges[n->range_count], &n->ranges[n->range_count]) < 0)
-			return -EBADMSG;
-	return 0;
-}
-
-static int node_read(const Culvert__Node__Node *msg, struct node **ret)
-{
-	_cleanup_(node_freep) struct node *n =
-		calloc(1, sizeof(*n) + msg->n_addresses * sizeof(n->addrs[0]));
-	int r;
-
-	if (!n)
-		return -ENOMEM;
-	(void)snprintf(n->label, sizeof(n->label), "node/%s", msg->name);
-	for (; n->count < msg->n_addresses; n->count++)
-		if (cv_addr_from_bytes(msg->addresses[n->count].data, msg->addresses[n->count].len,
-				       &n->addrs[n->count]) < 0)
-			return -EBADMSG;
-	r = ranges_read(msg, n);
-	if (r < 0)
-		return r;
-	*ret = TAKE_PTR(n);
-	return 0;
-}
-
 int dests_put_node(struct dests *d, const char *name, const void *packed, size_t len)
 {
-	Culvert__Node__Node *msg = culvert__node__node__unpack(NULL, len, packed);
-	struct node *old = map_get_str(d->nodes, name), *n = NULL;
-	int r;
+	_cleanup_(node_freep) struct node *n = calloc(1, sizeof(*n));
+	struct node *old = map_get_str(d->nodes, name);
+	int r = n ? xds_node_read(packed, len, &n->is) : -ENOMEM;
 
-	if (!msg)
-		return -EBADMSG;
-	r = node_read(msg, &n);
-	culvert__node__node__free_unpacked(msg, NULL);
 	if (r == 0)
 		r = map_put_str(d->nodes, name, n);
-	if (r < 0) {
-		node_free(n);
+	if (r < 0)
 		return r;
-	}
+	(void)snprintf(n->label, sizeof(n->label), "node/%s", name);
 	node_change(d, n, true);
 	if (old)
 		node_change(d, old, false);
 	node_free(old);
+	(void)TAKE_PTR(n);
 	return 0;
 }
 

@@ -13,9 +13,12 @@
 #include "map_keys.h"
 #include "userspace/lib/xds/node.pb-c.h"
 #include "xds/client.h"
+#include "xds/unpack.h"
 
 /* Of what has lingered, in one turn of the loop: a millisecond's or two. */
 #define END_AT_ONCE 1000
+
+#define UNPACK_BLOCK 1000
 
 struct mesh;
 
@@ -207,14 +210,16 @@ static void registry_tell(struct mesh *m)
 
 static int put_config(struct mesh *m, const void *packed, size_t len)
 {
-	Culvert__Node__Config *c = culvert__node__config__unpack(NULL, len, packed);
+	_cleanup_(unpack_resetp) struct unpack unpack;
+	const Culvert__Node__Config *c;
 
+	unpack_init(&unpack, UNPACK_BLOCK);
+	c = culvert__node__config__unpack(&unpack.memory, len, packed);
 	if (!c)
-		return -EBADMSG;
+		return unpack_error(&unpack);
 	/* a word that is newer than we are refuses more, not less */
 	m->is_registry_only =
 		c->outbound_traffic != CULVERT__NODE__CONFIG__OUTBOUND_TRAFFIC__ALLOW_ANY;
-	culvert__node__config__free_unpacked(c, NULL);
 	return 0;
 }
 

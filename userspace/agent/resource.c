@@ -11,6 +11,10 @@
 #include "userspace/lib/xds/node.pb-c.h"
 #include "userspace/lib/xds/workload.pb-c.h"
 #include "xds/types.h"
+#include "xds/unpack.h"
+
+/* Small enough for malloc()'s quickest lists; an address takes one or two. */
+#define UNPACK_BLOCK 1000
 
 struct resource *resource_free(struct resource *r)
 {
@@ -125,28 +129,29 @@ static int host_ports_read(const Culvert__Node__Workload *x, struct resource *r)
 	return 0;
 }
 
-static int workload_extension(const Istio__Workload__Workload *w, struct resource *r)
+static int workload_extension(const Istio__Workload__Workload *w, struct unpack *unpack,
+			      struct resource *r)
 {
 	int error = 0;
 
 	for (size_t i = 0; i < w->n_extensions && error == 0; i++) {
 		const Istio__Workload__Extension *e = w->extensions[i];
-		Culvert__Node__Workload *x;
+		const Culvert__Node__Workload *x;
 
 		if (!e->config || !streq(e->name, XDS_EXTENSION_WORKLOAD) || r->host_ports)
 			continue;
-		x = culvert__node__workload__unpack(NULL, e->config->value.len,
+		x = culvert__node__workload__unpack(&unpack->memory, e->config->value.len,
 						    e->config->value.data);
 		if (!x)
-			return -EBADMSG;
+			return unpack_error(unpack);
 		if (x->n_host_ports)
 			error = host_ports_read(x, r);
-		culvert__node__workload__free_unpacked(x, NULL);
 	}
 	return error;
 }
 
-static int workload_read(const Istio__Workload__Workload *w, struct resource *r)
+static int workload_read(const Istio__Workload__Workload *w, struct unpack *unpack,
+			 struct resource *r)
 {
 	int e;
 
@@ -160,7 +165,7 @@ static int workload_read(const Istio__Workload__Workload *w, struct resource *r)
 		return -ENOMEM;
 	e = workload_addrs(w, r);
 	if (e == 0)
-		e = workload_extension(w, r);
+		e = workload_extension(w, unpack, r);
 	return e < 0 ? e : workload_services(w, r);
 }
 
@@ -193,24 +198,24 @@ static int node_ports_read(const Culvert__Node__Service *x, struct resource *r)
 	return 0;
 }
 
-static int service_extension(const Istio__Workload__Service *s, struct resource *r)
+static int service_extension(const Istio__Workload__Service *s, struct unpack *unpack,
+			     struct resource *r)
 {
 	for (size_t i = 0; i < s->n_extensions; i++) {
 		const Istio__Workload__Extension *e = s->extensions[i];
-		Culvert__Node__Service *x;
-		int error = 0;
+		const Culvert__Node__Service *x;
+		int error;
 
 		if (!e->config || !streq(e->name, XDS_EXTENSION_SERVICE) || r->node_ports)
 			continue;
-		x = culvert__node__service__unpack(NULL, e->config->value.len,
+		x = culvert__node__service__unpack(&unpack->memory, e->config->value.len,
 						   e->config->value.data);
 		if (!x)
-			return -EBADMSG;
+			return unpack_error(unpack);
 		r->is_sticky = x->affinity_seconds > 0;
 		r->is_open = x->is_open;
 		r->selects_mesh = x->selects_mesh;
 		error = node_ports_read(x, r);
-		culvert__node__service__free_unpacked(x, NULL);
 		if (error < 0)
 			return error;
 	}
@@ -269,7 +274,8 @@ static int service_open_ports(const Istio__Workload__Service *s, struct resource
 	return 0;
 }
 
-static int service_read(const Istio__Workload__Service *s, struct resource *r)
+static int service_read(const Istio__Workload__Service *s, struct unpack *unpack,
+			struct resource *r)
 {
 	int e;
 
@@ -280,7 +286,7 @@ static int service_read(const Istio__Workload__Service *s, struct resource *r)
 	label_set(r, s->namespace_, s->name);
 	load_balancing_read(s->load_balancing, r);
 	r->is_ours = !s->canonical && !r->is_passthrough;
-	e = service_extension(s, r);
+	e = service_extension(s, unpack, r);
 	if (e == 0)
 		e = service_addrs(s, r);
 	if (e == 0)
@@ -291,19 +297,20 @@ static int service_read(const Istio__Workload__Service *s, struct resource *r)
 int resource_read(const void *packed, size_t len, struct resource **ret)
 {
 	_cleanup_(resource_freep) struct resource *r = calloc(1, sizeof(*r));
-	Istio__Workload__Address *a;
+	_cleanup_(unpack_resetp) struct unpack unpack;
+	const Istio__Workload__Address *a;
 	int e = -EBADMSG;
 
+	unpack_init(&unpack, UNPACK_BLOCK);
 	if (!r)
 		return -ENOMEM;
-	a = istio__workload__address__unpack(NULL, len, packed);
+	a = istio__workload__address__unpack(&unpack.memory, len, packed);
 	if (!a)
-		return -EBADMSG;
+		return unpack_error(&unpack);
 	if (a->type_case == ISTIO__WORKLOAD__ADDRESS__TYPE_WORKLOAD)
-		e = workload_read(a->workload, r);
+		e = workload_read(a->workload, &unpack, r);
 	else if (a->type_case == ISTIO__WORKLOAD__ADDRESS__TYPE_SERVICE)
-		e = service_read(a->service, r);
-	istio__workload__address__free_unpacked(a, NULL);
+		e = service_read(a->service, &unpack, r);
 	if (e < 0)
 		return e;
 	*ret = TAKE_PTR(r);

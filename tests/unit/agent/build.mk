@@ -11,3 +11,4 @@ $(BUILD)/tests/unit/agent/test-netns-find: ALL_LDFLAGS += -Wl,--wrap=opendir
 $(addprefix $(BUILD)/tests/unit/agent/test-,cni-fresh kube-write): ALL_LDFLAGS += -Wl,--wrap=clock_gettime,--wrap=epoll_wait
 # The program that the agent starts.
 $(BUILD)/tests/unit/agent/test-maker: $(BUILD)/bin/culvert-maker
+$(BUILD)/tests/unit/agent/test-dests-memory: ALL_LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc

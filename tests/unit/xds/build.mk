@@ -2,3 +2,6 @@
 
 # A clock that the test turns.
 $(BUILD)/tests/unit/xds/test-on-demand: ALL_LDFLAGS += -Wl,--wrap=clock_gettime,--wrap=epoll_wait
+
+# Memory that ends.
+$(BUILD)/tests/unit/xds/test-node: ALL_LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc

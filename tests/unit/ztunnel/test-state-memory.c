@@ -10,8 +10,12 @@
 
 #include "tests/unit/scarce-memory.h"
 #include "tests/unit/ztunnel/mesh.h"
+#include "userspace/lib/xds/node.pb-c.h"
+#include "xds/types.h"
 #include "ztunnel/authz.h"
 #include "ztunnel/decode.h"
+#include "ztunnel/policy.h"
+#include "ztunnel/settings.h"
 
 /* One change: a policy, a workload, a service, or the end of one. */
 struct step {
@@ -256,10 +260,83 @@ TEST(for_want_of_memory_no_address_is_taken_for_a_wrong_one)
 	}
 }
 
+/* One that cannot be read denies all that it may cover. */
+TEST(for_want_of_memory_no_policy_is_taken_for_a_wrong_one)
+{
+	Istio__Security__Authorization m = ISTIO__SECURITY__AUTHORIZATION__INIT;
+	Istio__Security__Authorization audited = ISTIO__SECURITY__AUTHORIZATION__INIT;
+	Istio__Security__Rule rule = ISTIO__SECURITY__RULE__INIT, *rules[] = {&rule};
+	Google__Protobuf__Any any = GOOGLE__PROTOBUF__ANY__INIT;
+	Istio__Workload__Extension e = ISTIO__WORKLOAD__EXTENSION__INIT, *extensions[] = {&e};
+	uint8_t packed[MESH_PACKED_SIZE], inner[MESH_PACKED_SIZE];
+	struct policy *p = NULL;
+	char err[256];
+	int r = -ENOMEM;
+	size_t len;
+
+	audited.n_rules = 1;
+	audited.rules = rules;
+	any.value =
+		(ProtobufCBinaryData){istio__security__authorization__pack(&audited, inner), inner};
+	e.name = (char *)(uintptr_t)XDS_AUDIT_EXTENSION;
+	e.config = &any;
+	m.name = (char *)(uintptr_t) "p";
+	m.namespace_ = (char *)(uintptr_t) "demo";
+	m.scope = NAMESPACE;
+	m.n_extensions = 1;
+	m.extensions = extensions;
+	len = istio__security__authorization__pack(&m, packed);
+	for (long k = 0; r == -ENOMEM; k++) {
+		the_memory.left = k;
+		r = decode_policy("demo/p", packed, len, &p, err, sizeof(err));
+		the_memory.left = -1;
+		assert_true(r == 0 || !p);
+	}
+	assert_int_equal(r, 0);
+	assert_int_equal(p->action, POLICY_AUDIT);
+	policy_unref(p);
+	/* and of one that cannot be read, what it covers */
+	r = -ENOMEM;
+	p = NULL;
+	memcpy(packed + len, "\x2a\x03\xff\xff\xff", 5); /* a rule that is none */
+	len += 5;
+	for (long k = 0; r == -ENOMEM; k++) {
+		the_memory.left = k;
+		r = decode_policy("demo/p", packed, len, &p, err, sizeof(err));
+		the_memory.left = -1;
+		assert_true(r == -ENOMEM || (r == -EBADMSG && p->scope == POLICY_NAMESPACE));
+	}
+	policy_unref(p);
+}
+
+TEST(for_want_of_memory_no_setting_is_taken_for_a_wrong_one)
+{
+	Culvert__Node__Config m = CULVERT__NODE__CONFIG__INIT;
+	char *alias[] = {(char *)(uintptr_t) "old.example"};
+	uint8_t packed[MESH_PACKED_SIZE];
+	struct settings s = {0};
+	char err[256];
+	int r = -ENOMEM;
+	size_t len;
+
+	m.n_trust_domain_aliases = 1;
+	m.trust_domain_aliases = alias;
+	len = culvert__node__config__pack(&m, packed);
+	for (long k = 0; r == -ENOMEM; k++) {
+		the_memory.left = k;
+		r = settings_decode(packed, len, &s, err, sizeof(err));
+		the_memory.left = -1;
+	}
+	assert_int_equal(r, 0);
+	settings_clear(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(for_want_of_memory_no_address_is_taken_for_a_wrong_one),
+		cmocka_unit_test(for_want_of_memory_no_policy_is_taken_for_a_wrong_one),
+		cmocka_unit_test(for_want_of_memory_no_setting_is_taken_for_a_wrong_one),
 		cmocka_unit_test(a_change_that_failed_can_be_made_again),
 	};
 

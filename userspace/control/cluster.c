@@ -140,6 +140,7 @@ static int gate_start(struct cluster *c)
 	const struct gate_config gate = {.loop = c->config.loop,
 					 .kube = c->config.kube,
 					 .is_xds_allowed = c->config.is_xds_allowed,
+					 .xds_shut = c->config.xds_shut,
 					 .arg = c->config.arg};
 
 	return gate_new(&gate, &c->gate);

@@ -35,6 +35,8 @@ struct cluster_config {
 	uint16_t webhook_port;                   /* 0: none */
 	/** is_xds_allowed() - may it see the whole mesh? */
 	bool (*is_xds_allowed)(void *arg, const struct caller *caller);
+	/** xds_shut() - as gate's. */
+	const char *(*xds_shut)(void *arg);
 	/** on_leader() - we write, or no longer; NULL: nobody asks. */
 	void (*on_leader)(void *leader_arg, bool is_leader);
 	void *leader_arg;

@@ -195,11 +195,13 @@ static void on_source_error_cleared(void *arg, const char *file)
 	problems_clear_file(((struct control *)arg)->problems, file);
 }
 
-static void on_stale(void *arg, const char *kind, uint64_t since_us)
+static void on_stale(void *arg, const char *kind, uint64_t since_us, bool is_refused)
 {
 	struct control *c = arg;
 
-	stale_set(&c->stale, c->xds, c->problems, kind, since_us);
+	const struct stale_kind of = {kind, since_us, is_refused};
+
+	stale_set(&c->stale, c->xds, c->problems, kind ? &of : NULL);
 }
 
 static int serve(struct control *c)
@@ -405,6 +407,11 @@ static bool is_node_caller(void *arg, const struct caller *caller)
 	return streq(caller->namespace_, c->config.namespace_);
 }
 
+static const char *xds_shut(void *arg)
+{
+	return control_stale(arg);
+}
+
 static bool has_workloads(void *arg, const char *namespace_, const json_t *labels)
 {
 	const struct control *c = arg;
@@ -423,6 +430,7 @@ static int cluster_start(struct control *c)
 					      .cluster_domain = c->config.cluster_domain,
 					      .webhook_port = c->config.webhook_port,
 					      .is_xds_allowed = is_node_caller,
+					      .xds_shut = xds_shut,
 					      .discovery = c->discovery,
 					      .has_workloads = has_workloads,
 					      .on_leader = c->config.on_leader,
@@ -515,11 +523,16 @@ int control_new(const struct control_config *config, struct control **ret)
 	return 0;
 }
 
+const char *control_stale(const struct control *c)
+{
+	return *c->stale.text ? c->stale.text : NULL;
+}
+
 const char *control_unready(const struct control *c)
 {
 	if (!c->grpc)
 		return "the mesh is not known yet";
-	return *c->stale.text ? c->stale.text : NULL;
+	return c->stale.is_refused ? NULL : control_stale(c);
 }
 
 void control_release(struct control *c)

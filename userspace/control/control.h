@@ -46,8 +46,12 @@ _must_check_ int control_new(const struct control_config *config, struct control
 struct control *control_free(struct control *c);
 DEFINE_CLEANUP(struct control *, control_free);
 
-/** control_unready() - why nodes are told nothing: the mesh is not known yet, or changes are no
+/** control_stale() - why nodes are told nothing though the mesh was known: changes of a kind are no
  * longer heard of. NULL: they are. Borrowed until the loop's next turn. */
+const char *control_stale(const struct control *c);
+/** control_unready() - why nodes had better ask another replica: the mesh is not known yet, or as
+ * control_stale(), but not where the API server refuses a kind: others it would refuse, too, while
+ * certificates and the webhook want no more than what is known. NULL: they need not. Borrowed. */
 const char *control_unready(const struct control *c);
 
 /** control_release() - before the end, outside the loop's callbacks: what we hold for others is

@@ -244,7 +244,8 @@ static void on_reviewed(void *arg, const struct kube_answer *a)
 			 : a->error   ? a->message
 				      : "the API server reviews no tokens (RBAC?)");
 		if (r == -EAGAIN)
-			grpc_call_finish(call, GRPC_UNAVAILABLE, "authentication failure");
+			grpc_call_finish(call, GRPC_UNAVAILABLE,
+					 "the API server does not say whose token it is");
 		else
 			refuse(m, call);
 		return;
@@ -318,8 +319,13 @@ static void on_open(struct grpc_call *call, const struct grpc_peer *peer, void *
 	const char *header = grpc_call_metadata(call, "authorization");
 	const struct caller *known;
 	unsigned char hash[SHA256_DIGEST_LENGTH];
+	const char *shut = m->is_xds ? m->gate->config.xds_shut(m->gate->config.arg) : NULL;
 	struct caller caller;
 
+	if (shut) {
+		grpc_call_finish(call, GRPC_UNAVAILABLE, shut);
+		return;
+	}
 	if (!header || !str_has_prefix(header, BEARER)) {
 		refuse(m, call);
 		return;

@@ -27,6 +27,9 @@ struct gate_config {
 	struct kube_client *kube; /* borrowed */
 	/** is_xds_allowed() - may it see the whole mesh? */
 	bool (*is_xds_allowed)(void *arg, const struct caller *caller);
+	/** xds_shut() - why nobody sees it just now; NULL: they do. Asked first: whether a token is
+	 * good matters to nobody then. */
+	const char *(*xds_shut)(void *arg);
 	void *arg;
 };
 

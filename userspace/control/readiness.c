@@ -9,10 +9,10 @@
 #include "control.h"
 #include "net/tcp.h"
 
-/* @why: it is not; NULL: it is. */
-static void answer_ready(struct http_response *resp, const char *why)
+/* @why: it is not; NULL: it is, and @but: not for all. */
+static void answer_ready(struct http_response *resp, const char *why, const char *but)
 {
-	http_response_text(resp, why ? 503 : 200, why ? why : "ready");
+	http_response_text(resp, why ? 503 : 200, why ? why : but ? but : "ready");
 	if (buf_append_str(&resp->body, "\n") < 0)
 		resp->status = 500;
 }
@@ -29,7 +29,7 @@ static void on_request(const struct http_request *req, struct http_response *res
 	else if (!streq(req->path, "/ready"))
 		http_response_text(resp, 404, "there are /ready and /live\n");
 	else
-		answer_ready(resp, why);
+		answer_ready(resp, why, *control ? control_stale(*control) : NULL);
 }
 
 int readiness_serve(struct loop *loop, uint16_t port, struct control *const *control,

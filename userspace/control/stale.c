@@ -34,17 +34,19 @@ static void problem_set(struct problems *problems, const char *text)
 	problems_set(problems, &err, *text);
 }
 
-void stale_set(struct stale *s, struct xds_server *xds, struct problems *problems, const char *kind,
-	       uint64_t since_us)
+void stale_set(struct stale *s, struct xds_server *xds, struct problems *problems,
+	       const struct stale_kind *kind)
 {
 	char since[32];
 
 	s->text[0] = '\0';
+	s->is_refused = kind && kind->is_refused;
 	if (kind)
 		(void)snprintf(s->text, sizeof(s->text),
-			       "changes of kind %s have not been heard of since %s: nodes are told "
-			       "nothing until they are, and keep what they have",
-			       kind, time_text(since_us, since, sizeof(since)));
+			       "changes of kind %s have not been heard of since %s%s: nodes are "
+			       "told nothing until they are, and keep what they have",
+			       kind->name, time_text(kind->since_us, since, sizeof(since)),
+			       kind->is_refused ? ", the API server refuses them (RBAC)" : "");
 	else
 		log_info("control", "all is heard of again, nodes are told of it");
 	problem_set(problems, s->text);

@@ -4,6 +4,7 @@
  * knows may be half of a change, or older than what they have of another replica. They count as
  * alone and keep what they have. Certificates are signed all the same. Owner: control. Thread: its
  * loop. */
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "problems.h"
@@ -11,9 +12,17 @@
 
 /** struct stale - all zero: it hears of all. */
 struct stale {
-	char text[192]; /* a sentence; "": it is not */
+	char text[256];  /* a sentence; "": it is not */
+	bool is_refused; /* by the API server, and so it is to every replica */
 };
 
-/** stale_set() - as a source's on_stale() says. @s must outlive @xds. */
-void stale_set(struct stale *s, struct xds_server *xds, struct problems *problems, const char *kind,
-	       uint64_t since_us);
+/** struct stale_kind - as a source's on_stale() says. */
+struct stale_kind {
+	const char *name;
+	uint64_t since_us;
+	bool is_refused;
+};
+
+/** stale_set() - @kind: NULL: it hears of all again. @s must outlive @xds. */
+void stale_set(struct stale *s, struct xds_server *xds, struct problems *problems,
+	       const struct stale_kind *kind);

@@ -7,7 +7,7 @@ $(addprefix $(BUILD)/tests/unit/control/test-,leader stale): ALL_LDFLAGS += -Wl,
 $(BUILD)/tests/unit/control/test-control: ALL_LDFLAGS += -Wl,--wrap=resources_set,--wrap=map_at_str
 
 # A control plane that is nothing but ready or not.
-$(BUILD)/tests/unit/control/test-readiness: ALL_LDFLAGS += -Wl,--wrap=control_unready
+$(BUILD)/tests/unit/control/test-readiness: ALL_LDFLAGS += -Wl,--wrap=control_unready,--wrap=control_stale
 
 # An API server that answers when the test says so.
 $(BUILD)/tests/unit/control/test-gate: ALL_LDFLAGS += -Wl,--wrap=kube_request_new,--wrap=kube_request_cancel

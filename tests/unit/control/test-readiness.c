@@ -17,7 +17,7 @@
 
 /* Stands for the control plane. */
 struct control {
-	const char *why_not;
+	const char *why_not, *but;
 };
 
 const char *__wrap_control_unready(const struct control *c);
@@ -25,6 +25,13 @@ const char *__wrap_control_unready(const struct control *c);
 const char *__wrap_control_unready(const struct control *c)
 {
 	return c->why_not;
+}
+
+const char *__wrap_control_stale(const struct control *c);
+
+const char *__wrap_control_stale(const struct control *c)
+{
+	return c->but;
 }
 
 struct fixture {
@@ -56,7 +63,7 @@ static int teardown(void **state)
 static void is_alive_before_it_is_ready(void **state)
 {
 	struct fixture *f = *state;
-	struct control control = {"changes of kind Pod are not heard of"};
+	struct control control = {.why_not = "changes of kind Pod are not heard of"};
 
 	assert_int_equal(probe_ask(&f->probe, GET("/live")), 200);
 	assert_int_equal(probe_ask(&f->probe, GET("/ready")), 503);
@@ -65,7 +72,11 @@ static void is_alive_before_it_is_ready(void **state)
 	assert_non_null(strstr(f->probe.text, "changes of kind Pod are not heard of\n"));
 	control.why_not = NULL;
 	assert_int_equal(probe_ask(&f->probe, GET("/ready")), 200);
+	assert_non_null(strstr(f->probe.text, "ready\n"));
 	assert_int_equal(probe_ask(&f->probe, GET("/live")), 200);
+	control.but = "changes of kind Pod are refused";
+	assert_int_equal(probe_ask(&f->probe, GET("/ready")), 200);
+	assert_non_null(strstr(f->probe.text, "changes of kind Pod are refused\n"));
 }
 
 static void tells_nothing_else(void **state)

@@ -17,7 +17,7 @@ struct fixture {
 	struct control *control;
 	char dir[64];
 	int pods_fd; /* the newest watch of Pods */
-	bool is_refused;
+	int refusal; /* the status that lists and watches of Pods are answered with; 0: none */
 };
 
 static bool on_request(struct fake_api *a, int fd, const char *method, const char *path,
@@ -26,8 +26,8 @@ static bool on_request(struct fake_api *a, int fd, const char *method, const cha
 	struct fixture *f = a->arg;
 	bool is_pods = str_has_prefix(path, "/api/v1/pods?");
 
-	if (is_pods && f->is_refused) {
-		fake_answer(fd, 429, "{}");
+	if (is_pods && f->refusal) {
+		fake_answer(fd, f->refusal, "{}");
 	} else if (strstr(path, "watch=1")) {
 		f->pods_fd = is_pods ? fd : f->pods_fd;
 		fake_write(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
@@ -108,7 +108,7 @@ static void says_which_kind_is_not_heard_of_until_it_has_caught_up(void **state)
 
 	UNTIL(&f->kube, !control_unready(f->control) && f->pods_fd > 0);
 	wait_for(f, SECOND_US);
-	f->is_refused = true;
+	f->refusal = 429;
 	(void)shutdown(f->pods_fd, SHUT_RDWR);
 	wait_for(f, 8 * SECOND_US);
 	assert_null(control_unready(f->control));
@@ -116,10 +116,33 @@ static void says_which_kind_is_not_heard_of_until_it_has_caught_up(void **state)
 	assert_non_null(strstr(control_unready(f->control),
 			       "changes of kind Pod have not been heard of since 20"));
 	assert_int_equal(count_problems(f, "changes of kind Pod"), 1);
-	f->is_refused = false;
+	f->refusal = 0;
 	wait_for(f, 15 * SECOND_US);
 	assert_null(control_unready(f->control));
 	assert_int_equal(count_problems(f, "changes of kind Pod"), 0);
+}
+
+/* Another replica would hear no more: that this one left the Service would take certificates and
+ * the webhook with it, too. */
+static void stays_ready_where_the_api_server_refuses_a_kind(void **state)
+{
+	struct fixture *f = *state;
+
+	UNTIL(&f->kube, !control_unready(f->control) && f->pods_fd > 0);
+	wait_for(f, SECOND_US);
+	assert_null(control_stale(f->control));
+	f->refusal = 403;
+	(void)shutdown(f->pods_fd, SHUT_RDWR);
+	wait_for(f, 12 * SECOND_US);
+	assert_null(control_unready(f->control));
+	assert_non_null(strstr(control_stale(f->control), "the API server refuses them (RBAC)"));
+	assert_int_equal(count_problems(f, "the API server refuses them (RBAC)"), 1);
+	f->refusal = 429;
+	wait_for(f, 15 * SECOND_US);
+	assert_null(strstr(control_unready(f->control), "refuses"));
+	f->refusal = 0;
+	wait_for(f, 15 * SECOND_US);
+	assert_null(control_stale(f->control));
 }
 
 int main(void)
@@ -127,6 +150,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
 			says_which_kind_is_not_heard_of_until_it_has_caught_up, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(stays_ready_where_the_api_server_refuses_a_kind,
+						set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

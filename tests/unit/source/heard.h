@@ -55,12 +55,13 @@ static inline void heard_synced(void *arg)
 	((struct heard *)arg)->synced++;
 }
 
-static inline void heard_stale(void *arg, const char *kind, uint64_t since_us)
+static inline void heard_stale(void *arg, const char *kind, uint64_t since_us, bool is_refused)
 {
 	struct heard *h = arg;
 	char line[128];
 
-	(void)snprintf(line, sizeof(line), "%s, synced %u", kind ? kind : "no longer", h->synced);
+	(void)snprintf(line, sizeof(line), "%s%s, synced %u", kind ? kind : "no longer",
+		       is_refused ? " (refused)" : "", h->synced);
 	heard_add(h, "stale", line);
 }
 

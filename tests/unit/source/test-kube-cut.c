@@ -119,7 +119,7 @@ static void a_kind_that_is_cut_for_long_is_said_once(void **state)
 	assert_false(has(f, "stale"));
 	assert_int_equal(f->heard.synced, 0);
 	wait_for(f, 2 * SECOND_US);
-	assert_true(has(f, "stale Namespace, synced 0\n"));
+	assert_true(has(f, "stale Namespace (refused), synced 0\n"));
 	assert_int_equal(f->heard.synced, 1);
 	/* what comes now is not held */
 	t.others.list =
@@ -150,6 +150,31 @@ static void a_kind_that_can_only_be_listed_is_cut(void **state)
 	assert_true(t.namespaces.n_lists == 2 && t.namespaces.n_watches > 3);
 	assert_true(has(f, "stale Namespace"));
 	assert_int_equal(count_of(f->heard.text, "stale"), 1);
+}
+
+/* What is refused to us is to others of our account: not so what is cut off. */
+static void it_is_refused_only_where_nothing_else_is_wrong(void **state)
+{
+	struct fixture *f = *state;
+	struct two t = {0};
+
+	begin(f, &t, pair);
+	t.namespaces.is_refused = t.others.is_hung = true;
+	cut(&t.namespaces);
+	cut(&t.others);
+	wait_for(f, 12 * SECOND_US);
+	assert_true(has(f, "stale Namespace, synced 0\n") || has(f, "stale Service, synced 0\n"));
+	t.others.is_hung = false;
+	for (size_t i = 0; i < f->api.n_conns; i++)
+		if (f->api.conns[i].w.loop)
+			(void)shutdown(f->api.conns[i].w.fd, SHUT_RDWR);
+	wait_for(f, 60 * SECOND_US);
+	assert_true(has(f, "stale Namespace (refused)"));
+	assert_int_equal(count_of(f->heard.text, "stale"), 2);
+	t.namespaces.is_refused = false;
+	wait_for(f, 15 * SECOND_US);
+	assert_int_equal(count_of(f->heard.text, "stale"), 3);
+	assert_true(has(f, "stale no longer"));
 }
 
 static void nobody_waits_for_what_nothing_depends_on(void **state)
@@ -230,6 +255,7 @@ int main(void)
 		CASE(others_wait_for_a_kind_that_is_cut),
 		CASE(a_kind_that_is_cut_for_long_is_said_once),
 		CASE(a_kind_that_can_only_be_listed_is_cut),
+		CASE(it_is_refused_only_where_nothing_else_is_wrong),
 		CASE(nobody_waits_for_what_nothing_depends_on),
 		CASE(a_watch_whose_time_is_over_keeps_nobody_waiting),
 		CASE(bookmarks_keep_a_watch_open),

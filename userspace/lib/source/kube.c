@@ -12,36 +12,13 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "source/kube_prune.h"
+#include "source/kube_resource.h"
 #include "source/kube_watch.h"
-#include "source/mesh_config.h"
 #include "source/schema.h"
 #include "source/source_impl.h"
 
 /* How long others wait for a kind that is cut off. */
 #define CUT_US 10000000ULL
-
-/** struct resource - where a kind lives at the API server; Istio's, where it has them in older
- * versions only, in the newest of those. The order is that of delivery: what decides about other
- * objects comes first. */
-struct resource {
-	const char *kind, *group_version, *plural;
-	bool is_aside; /* nothing else depends on it: nobody waits for it */
-};
-
-static const struct resource resources[] = {
-	{"Namespace", "v1", "namespaces"},
-	{"Node", "v1", "nodes"},
-	{"ConfigMap", "v1", "configmaps"},
-	{"AuthorizationPolicy", "security.istio.io/v1", "authorizationpolicies"},
-	{"PeerAuthentication", "security.istio.io/v1", "peerauthentications"},
-	{"Service", "v1", "services"},
-	{"ServiceEntry", "networking.istio.io/v1", "serviceentries"},
-	{"WorkloadEntry", "networking.istio.io/v1", "workloadentries"},
-	{"WorkloadGroup", "networking.istio.io/v1", "workloadgroups"},
-	{"Telemetry", "telemetry.istio.io/v1", "telemetries", .is_aside = true},
-	{"Pod", "v1", "pods"},
-	{"EndpointSlice", "discovery.k8s.io/v1", "endpointslices"},
-};
 
 /** struct entry - one object. */
 struct entry {
@@ -56,7 +33,7 @@ struct entry {
 /** struct kind - one kind under watch. */
 struct kind {
 	struct kube *kube;
-	const struct resource *resource;
+	const struct kube_resource *resource;
 	const struct schema_kind *schema;
 	struct kube_watch *watch;
 	struct map *entries; /* "namespace/name" -> struct entry */
@@ -76,7 +53,7 @@ struct kube {
 	struct kind *kinds;
 	size_t n_kinds;
 	bool is_synced;
-	bool is_stale; /* told */
+	bool is_stale, is_refused; /* told */
 };
 
 /** struct check - who hears of an object's mistakes. */
@@ -84,31 +61,6 @@ struct check {
 	struct kind *kind;
 	const struct object *object;
 };
-
-const char *const *source_kube_kinds(void)
-{
-	static const char *names[ARRAY_SIZE(resources) + 1];
-
-	for (size_t i = 0; i < ARRAY_SIZE(resources); i++)
-		names[i] = resources[i].kind;
-	return names;
-}
-
-static const struct resource *resource_find(const char *kind)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(resources); i++)
-		if (streq(resources[i].kind, kind))
-			return &resources[i];
-	return NULL;
-}
-
-/* Kubernetes' own kinds are checked by the API server, and grow new fields with its versions. */
-static bool is_builtin(const struct resource *r)
-{
-	const char *slash = strchr(r->group_version, '/');
-
-	return !slash || str_has_suffix(r->group_version, ".k8s.io/v1");
-}
 
 static void settle_soon(struct kube *k)
 {
@@ -213,7 +165,7 @@ static bool object_check(struct kind *kind, struct entry *e, struct object *o)
 	struct check check = {.kind = kind, .object = o};
 	struct schema_report report = {.on_problem = on_problem, .arg = &check};
 
-	if (is_builtin(kind->resource))
+	if (kube_resource_is_builtin(kind->resource))
 		return true;
 	error_clear(kind, e, o->file);
 	if (schema_check(kind->schema, o->body, &report) == 0)
@@ -458,14 +410,30 @@ static void on_current(void *arg, bool is_current)
 		settle_soon(k);
 }
 
+/* Of those that are cut off: may we have none of them? */
+static bool is_refused(const struct kube *k)
+{
+	for (size_t i = 0; i < k->n_kinds; i++) {
+		const struct kind *kind = &k->kinds[i];
+
+		if (kind->cut_us && !kind->resource->is_aside &&
+		    !kube_watch_is_refused(kind->watch))
+			return false;
+	}
+	return true;
+}
+
 static void stale_tell(struct kube *k, const struct kind *kind)
 {
-	if (k->is_stale == !!kind)
+	bool refused = kind && is_refused(k);
+
+	if (k->is_stale == !!kind && k->is_refused == refused)
 		return;
 	k->is_stale = !!kind;
+	k->is_refused = refused;
 	if (k->ops->on_stale)
 		k->ops->on_stale(k->arg, kind ? kind->resource->kind : NULL,
-				 kind ? kind->cut_us : 0);
+				 kind ? kind->cut_us : 0, refused);
 }
 
 static const struct kube_watch_ops watch_ops = {
@@ -518,25 +486,6 @@ static struct source *kube_free(struct source *s)
 
 static const struct source_impl_ops kube_ops = {.free = kube_free};
 
-static char *selector_of(const struct source_kube_config *config, const struct resource *r)
-{
-	if (streq(r->kind, "Pod") && config->node)
-		return str_format("fieldSelector=spec.nodeName%%3D%s", config->node);
-	if (streq(r->kind, "ConfigMap"))
-		return str_format("fieldSelector=metadata.name%%3D%s",
-				  config->config_name ? config->config_name : MESH_CONFIG_NAME);
-	return strdup("");
-}
-
-static char *path_of(const struct source_kube_config *config, const struct resource *r)
-{
-	const char *prefix = strchr(r->group_version, '/') ? "/apis" : "/api";
-
-	if (streq(r->kind, "ConfigMap") && config->config_namespace)
-		return str_format("/api/v1/namespaces/%s/configmaps", config->config_namespace);
-	return str_format("%s/%s/%s", prefix, r->group_version, r->plural);
-}
-
 static int kind_start(struct kube *k, const struct source_kube_config *config, const char *name)
 {
 	struct kind *kind = &k->kinds[k->n_kinds];
@@ -549,21 +498,22 @@ static int kind_start(struct kube *k, const struct source_kube_config *config, c
 	};
 	int r;
 
-	kind->resource = resource_find(name);
+	kind->resource = kube_resource_find(name);
 	kind->schema = schema_kind_find(name);
 	if (!kind->resource || !kind->schema)
 		return -EINVAL;
 	k->n_kinds++;
 	kind->kube = k;
-	kind->path = path_of(config, kind->resource);
-	selector = selector_of(config, kind->resource);
+	kind->path = kube_resource_path(config, kind->resource);
+	selector = kube_resource_selector(config, kind->resource);
 	r = kind->path && selector ? map_new(&kind->entries) : -ENOMEM;
 	if (r < 0)
 		return r;
 	watch.kind = kind->resource->kind;
 	watch.path = kind->path;
 	watch.selector = selector;
-	watch.versions = is_builtin(kind->resource) ? NULL : kind->schema->api_versions;
+	watch.versions =
+		kube_resource_is_builtin(kind->resource) ? NULL : kind->schema->api_versions;
 	return kube_watch_new(&watch, &kind->watch);
 }
 

@@ -49,6 +49,7 @@ struct kube_watch {
 	bool is_metadata_only;
 	bool has_data;   /* of this page */
 	bool is_vouched; /* who says that there is no such kind is an API server */
+	bool is_refused; /* since a watch was open last, and nothing else stood in the way since */
 	int trouble;     /* that was told: -errno or a status; 0: none */
 };
 
@@ -123,6 +124,11 @@ const char *kube_watch_version(const struct kube_watch *w)
 	return w->versions ? w->versions[w->version_at] : NULL;
 }
 
+bool kube_watch_is_refused(const struct kube_watch *w)
+{
+	return w->is_refused;
+}
+
 /* Return: the caller's; NULL: out of memory. */
 static char *path_now(const struct kube_watch *w)
 {
@@ -159,6 +165,7 @@ static void fail(struct kube_watch *w, const struct kube_answer *a)
 	char text[MESSAGE_MAX];
 
 	w->is_vouched = false;
+	w->is_refused = !a->error && a->status == 403;
 	answer_text(w, a, text);
 	trouble(w, a->error ? a->error : a->status, text);
 	retry(w);
@@ -374,6 +381,7 @@ static void on_watch_begin(void *arg)
 	struct kube_watch *w = arg;
 
 	w->heard_us = loop_now_us(w->loop);
+	w->is_refused = false;
 	current_is(w, true);
 }
 

@@ -49,6 +49,8 @@ struct kube_watch_config {
 _must_check_ int kube_watch_new(const struct kube_watch_config *config, struct kube_watch **ret);
 /** kube_watch_version() - of its `versions`: that of what is told now. NULL: it has none. */
 const char *kube_watch_version(const struct kube_watch *w);
+/** kube_watch_is_refused() - is nothing heard because the API server says that we may not (403)? */
+bool kube_watch_is_refused(const struct kube_watch *w);
 /** kube_watch_free() - before its client, not inside a callback. Takes NULL. Return: NULL. */
 struct kube_watch *kube_watch_free(struct kube_watch *w);
 DEFINE_CLEANUP(struct kube_watch *, kube_watch_free);

@@ -41,8 +41,10 @@ struct source_ops {
 	void (*on_synced)(void *arg);
 	/* NULL, or: since @since_us (monotonic) changes of @kind have not been heard of, for longer
 	 * than is waited for them; consistent points that come now lack them. @kind NULL: that is
-	 * over, all was listed anew and on_synced() has come. A folder says neither. */
-	void (*on_stale)(void *arg, const char *kind, uint64_t since_us);
+	 * over, all was listed anew and on_synced() has come. A folder says neither. @is_refused:
+	 * of no kind for another reason than that we have not the right to (403), as have not
+	 * others of our account; said again when that becomes another. */
+	void (*on_stale)(void *arg, const char *kind, uint64_t since_us, bool is_refused);
 	/* NULL, or: one was read, is in order and will be kept; to object_reduce() it. Return: 0;
 	 * -ENOMEM. */
 	int (*on_read)(void *arg, struct object *obj);

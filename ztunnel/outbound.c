@@ -110,7 +110,7 @@ struct resolve_choice outbound_choice(struct outbound *o)
 		.avoid_named_count = a->avoid_named_count,
 		.silent = a->silent,
 		.silent_count = a->silent_count,
-		.was_mesh = a->was_mesh,
+		.meant = a->was_mesh ? o->conn.dst_workload : NULL,
 	};
 }
 
@@ -436,6 +436,9 @@ void outbound_resolve(struct outbound *o)
 		identity = state_tls_identity(w->state, src->app->identity);
 	a->lacks = lacks(o, src, &u, identity);
 	if (a->lacks) {
+		/* nobody else is meant, however long that takes */
+		if (u.kind == UPSTREAM_HBONE)
+			conn_set_dst(&o->conn, u.workload);
 		wait_for_state(o);
 		return;
 	}

@@ -16,6 +16,7 @@
 #define HOSTNAME_MAX       253
 #define OUTBOUND_PORT      15001
 #define INBOUND_PORT       15006
+#define GONE               "the destination has gone"
 
 static void refuse(struct upstream *up, const char *error)
 {
@@ -232,10 +233,16 @@ static void resolve_frontend(const struct state *s, const struct wish *wish, str
 		refuse(up,
 		       "the control plane is away, and has not told of a pod with this address: it "
 		       "may be of the mesh");
-	else if (wish->choice->was_mesh)
-		refuse(up, "the destination has gone");
+	else if (wish->choice->meant)
+		refuse(up, GONE);
 	else if (!is_registered(s, wish->src, wish->orig, up->service))
 		refuse(up, "not in the registry, and outboundTrafficPolicy is REGISTRY_ONLY");
+}
+
+/* Is @w another pod than it was meant for, which had the address before? */
+static bool is_another(const struct workload *w, const struct workload *meant)
+{
+	return meant && (!streq(w->uid, meant->uid) || w->incarnation != meant->incarnation);
 }
 
 void resolve_outbound_again(const struct state *s, const struct workload *src,
@@ -259,6 +266,8 @@ void resolve_outbound_again(const struct state *s, const struct workload *src,
 		resolve_workload(s, &wish, w, ret);
 	else
 		resolve_frontend(s, &wish, ret);
+	if (w && ret->kind == UPSTREAM_TCP && is_another(w, choice->meant))
+		refuse(ret, GONE);
 }
 
 static const struct workload_service *service_link(const struct workload *w, const char *key)

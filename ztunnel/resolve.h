@@ -54,9 +54,10 @@ struct resolve_choice {
 	/* Those that said nothing: what is on their nodes comes last. */
 	struct workload *const *silent;
 	size_t silent_count;
-	/* It was meant for a tunnel: what is asked for by then is not taken for something outside
-	 * the mesh because nobody knows it any more. */
-	bool was_mesh;
+	/* It was meant for a tunnel, to this one (borrowed; NULL: it was not): what is asked for by
+	 * then is not taken for something outside the mesh because nobody knows it any more, or
+	 * because another has its address. */
+	const struct workload *meant;
 };
 
 /**

@@ -52,6 +52,9 @@ static void make_services(const struct rig *f, struct state_builder *b, bool has
 							     .addrs = {PEER_ADDR},
 							     .services = {PEER_SERVICE_KEY},
 							     .is_tcp = f->is_peer_plain});
+	if (f->has_peer_heir)
+		mesh_put_workload(b, &(struct mesh_workload){
+					     .name = "heir", .addrs = {PEER_ADDR}, .is_tcp = true});
 	for (unsigned int i = 1; i <= f->silent; i++) {
 		char name[32], addr[32];
 

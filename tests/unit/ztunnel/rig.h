@@ -50,6 +50,7 @@ struct rig {
 	bool is_peer_plain; /* in what is published next; and so has_peer_twin, silent */
 	bool has_peer_twin;
 	bool is_peer_gone;
+	bool has_peer_heir;         /* one outside the mesh that has its address then */
 	unsigned int silent;        /* further endpoints of the first service, all of one node */
 	const char *server_account; /* in what is published next; NULL: its own */
 	const char *peer_san;       /* of the peer's service; NULL: none */

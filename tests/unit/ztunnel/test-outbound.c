@@ -363,25 +363,29 @@ TEST(what_was_said_to_a_pod_that_leaves_the_mesh_arrives)
 	}
 }
 
-/* Its pod is deleted while nobody answers there: who has its address then has not been asked for.
- */
+/* Its pod is deleted while nobody answers there: who has its address then has not been asked for,
+ * known or not. */
 TEST(what_was_said_to_a_pod_that_is_gone_is_said_to_nobody)
 {
-	struct rig *f = *cmocka_state;
-	int l = rig_listen(PEER_ADDR, APP_PORT), app = f->app, fd;
+	for (int has_heir = 0; has_heir < 2; has_heir++) {
+		struct rig *f = *cmocka_state;
+		int l = rig_listen(PEER_ADDR, APP_PORT), app = f->app, fd;
 
-	rig_publish(f, true, false);
-	fd = app_dial(f, PEER_TEXT);
-	app_say(fd, "first words");
-	f->app = l;
-	assert_true(app_accept(f, 200) < 0);
-	f->is_peer_gone = true;
-	rig_publish(f, true, false);
-	assert_true(app_accept(f, 500) < 0);
-	f->app = app;
-	assert_int_equal(app_read_end(fd), -ECONNRESET);
-	(void)close(fd);
-	(void)close(l);
+		f->is_peer_gone = f->has_peer_heir = false;
+		rig_publish(f, true, false);
+		fd = app_dial(f, PEER_TEXT);
+		app_say(fd, "first words");
+		f->app = l;
+		assert_true(app_accept(f, 200) < 0);
+		f->is_peer_gone = true;
+		f->has_peer_heir = has_heir;
+		rig_publish(f, true, false);
+		assert_true(app_accept(f, 500) < 0);
+		f->app = app;
+		assert_int_equal(app_read_end(fd), -ECONNRESET);
+		(void)close(fd);
+		(void)close(l);
+	}
 }
 
 /* The programs refuse in connect(2) itself what they know to be in the mesh; here a blocking one to

@@ -20,6 +20,13 @@
 
 #define UNPACK_BLOCK 1000
 
+/* cv_fresh_until: while the control plane tells us what there is. An agent that has died, or hangs,
+ * does not write, and the time runs out. */
+#define FRESH_FOR_US   (3 * 1000000ULL)
+#define FRESH_AGAIN_US (1 * 1000000ULL)
+/* nodes come before the configuration, from a control plane that has them to tell */
+#define ALL_TYPES (1u << XDS_ADDRESS | 1u << XDS_NODE_CONFIG)
+
 struct mesh;
 
 /* One of the maps, and which datapath map it is. */
@@ -35,21 +42,14 @@ struct mesh {
 	struct dests *dests;
 	struct xds_client *xds;
 	struct loop_timer lingering;
-	unsigned int synced_types;
-	bool is_synced, was_connected;
+	unsigned int came_whole; /* types, since the stream is open */
+	bool is_synced;          /* both did on one stream, once */
+	bool was_connected;
 	bool is_registry_only;
 	struct mesh_map maps[DESTS_MAP_MAX];
 	bool is_told, is_incomplete; /* as last told to on_incomplete() */
-	unsigned int caught_up;      /* types, since the stream is open */
 	struct loop_timer fresh;
 };
-
-/* cv_fresh_until: while the control plane tells us what there is. An agent that has died, or hangs,
- * does not write, and the time runs out. */
-#define FRESH_FOR_US   (3 * 1000000ULL)
-#define FRESH_AGAIN_US (1 * 1000000ULL)
-/* nodes come before the configuration, from a control plane that has them to tell */
-#define ALL_TYPES (1u << XDS_ADDRESS | 1u << XDS_NODE_CONFIG)
 
 static const enum datapath_map places[DESTS_MAP_MAX] = {
 	[DESTS_WORKLOADS] = DATAPATH_WORKLOADS,
@@ -180,18 +180,21 @@ static void on_fresh(struct loop_timer *t)
 	(void)loop_timer_set(m->config.loop, t, FRESH_AGAIN_US);
 }
 
-/* What came while we were not connected is here once each type has come whole. */
-static void fresh_note(struct mesh *m, enum xds_type type)
+static bool has_all(const struct mesh *m)
 {
-	m->caught_up |= 1u << type;
-	if ((m->caught_up & ALL_TYPES) == ALL_TYPES && !m->fresh.at_us &&
-	    xds_client_part(m->xds) != XDS_PART_MORE)
+	return (m->came_whole & ALL_TYPES) == ALL_TYPES;
+}
+
+/* What came while we were not connected is here once each type has come whole. */
+static void fresh_note(struct mesh *m)
+{
+	if (has_all(m) && !m->fresh.at_us && xds_client_part(m->xds) != XDS_PART_MORE)
 		on_fresh(&m->fresh);
 }
 
 static void fresh_end(struct mesh *m)
 {
-	m->caught_up = 0;
+	m->came_whole = 0;
 	loop_timer_del(&m->fresh);
 	fresh_write(m, 0);
 }
@@ -286,9 +289,9 @@ static void on_update_done(void *arg, enum xds_type type)
 	struct mesh *m = arg;
 	bool is_first;
 
-	m->synced_types |= 1u << type;
-	is_first = !m->is_synced && (m->synced_types & ALL_TYPES) == ALL_TYPES;
-	m->is_synced = (m->synced_types & ALL_TYPES) == ALL_TYPES;
+	m->came_whole |= 1u << type;
+	is_first = !m->is_synced && has_all(m);
+	m->is_synced |= is_first;
 	if (type == XDS_NODE_CONFIG || is_first)
 		registry_tell(m);
 	for (int i = 0; i < DESTS_MAP_MAX; i++) {
@@ -302,7 +305,7 @@ static void on_update_done(void *arg, enum xds_type type)
 		sweep_frontends(m);
 	if (is_first)
 		m->config.on_synced(m->config.arg);
-	fresh_note(m, type);
+	fresh_note(m);
 }
 
 static void on_state(void *arg, bool is_connected)

@@ -12,3 +12,6 @@ $(addprefix $(BUILD)/tests/unit/agent/test-,cni-fresh kube-write): ALL_LDFLAGS +
 # The program that the agent starts.
 $(BUILD)/tests/unit/agent/test-maker: $(BUILD)/bin/culvert-maker
 $(BUILD)/tests/unit/agent/test-dests-memory: ALL_LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+# A kernel and a control plane that are the test's.
+$(BUILD)/tests/unit/agent/test-mesh: ALL_LDFLAGS += -Wl,--wrap=xds_client_new,--wrap=xds_client_free,--wrap=xds_client_part \
+	-Wl,--wrap=datapath_map_fd,--wrap=bpf_map_update_elem,--wrap=bpf_map_delete_elem,--wrap=bpf_map_get_next_key

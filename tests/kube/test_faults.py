@@ -3,14 +3,18 @@
 is away: nothing in plaintext, and afterwards all is as if nothing had been.
 
 CULVERT_FAULT_ROUNDS: how many kills; `make soak` takes more."""
+import contextlib
 import json
 import os
 import random
+import re
+import signal
+import subprocess
 import time
 
 import pytest
-from kubelab import node, plane
-from kubelab.cluster import Canary, Load, eventually, pod, service
+from kubelab import layout, node, plane
+from kubelab.cluster import Canary, Load, eventually, pids_of, pod, service
 
 ROUNDS = int(os.environ.get("CULVERT_FAULT_ROUNDS", "10"))
 SEED = int(os.environ.get("CULVERT_FAULT_SEED", "0")) or random.randrange(1, 1 << 32)
@@ -18,6 +22,7 @@ VICTIMS = ("culvert-agent", "culvert-ztunnel", "culvert-control", "containerd", 
 PODS = {"web1": "n1", "web2": "n2", "client": "n2", "peer": "n1"}
 POLICY = "not-port-9"
 HEAL_S = 180
+CUT_S = 10  # of silence, after which a control plane says that it is cut off
 SYSTEM = "istio-system"
 
 
@@ -153,6 +158,83 @@ def test_the_api_server_is_away(cluster, apps):
         with plane.paused("apiserver"):
             eventually(lambda: len(load.results) > 300, what="requests without an API server")
     assert load.failed() == []
+    cluster.run("label", "namespace", apps, "istio.io/dataplane-mode-")
+    eventually(lambda: not cluster.is_captured(apps, "client"), what="the label's end is heard of")
+
+
+def control_address(cluster):
+    """Of the one that is not about to end."""
+    address, = (p["status"]["podIP"] for p in cluster.get("pods", "-n", SYSTEM, "-l", "app=istiod")["items"]
+                if not p["metadata"].get("deletionTimestamp"))
+    return address
+
+
+def control_says(address, port, path):
+    """What a control plane's pod says to somebody who needs no API server to ask it. Return: (status, text)."""
+    done = subprocess.run(["curl", "-s", "-m", "5", "-w", "\n%{http_code}", f"http://{layout.in_url(address)}:{port}{path}"],
+                          stdout=subprocess.PIPE, text=True, check=False)
+    text, status = done.stdout.rsplit("\n", 1)
+    return int(status), text
+
+
+def streams(address):
+    """How many nodes it serves: clients of either sort."""
+    return {kind: int(n) for kind, n in re.findall(r'^pilot_xds\{type="(\w+)"\} (\d+)', control_says(address, 15014, "/metrics")[1], re.M)}
+
+
+def sandbox_of(uid):
+    """The process that holds a pod's namespaces, and which one of the network it is; None while there is none."""
+    for pid in pids_of(uid):
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", encoding="ascii") as f:
+            if f.read() == "pause\n":
+                return pid, os.readlink(f"/proc/{pid}/ns/net")
+    return None
+
+
+def asks(pid, url):
+    """From a pod's network, with nobody but its node's help. Return: the body, "" without one."""
+    return subprocess.run(["nsenter", f"--net=/proc/{pid}/ns/net", "curl", "-sf", "-m", "20", url], stdout=subprocess.PIPE,
+                          text=True, check=False).stdout
+
+
+def starts_again(uid, url):
+    """A pod's sandbox is made anew, a start for which the kubelet has nothing to ask; and the new one has an answer."""
+    before = sandbox_of(uid)
+    os.kill(before[0], signal.SIGKILL)
+    after = eventually(lambda: (s := sandbox_of(uid)) and s[1] != before[1] and s, what="another sandbox")
+    eventually(lambda: asks(after[0], url), what="an answer for the pod that starts again")
+
+
+def test_the_api_server_is_away_for_longer_than_a_control_plane_believes_in(cluster, apps):
+    """It says that it is not ready and ends the streams; nodes go on with what they have, and a pod of theirs starts again in the
+    mesh. Afterwards all is as it was, and what is changed then is heard of."""
+    cluster.apply(pod(apps, "again", "client", "n2"))
+    cluster.wait_ready(apps, "again")
+    eventually(lambda: cluster.is_captured(apps, "again"), what="again is captured")
+    uid = cluster.get("pod", "-n", apps, "again")["metadata"]["uid"]
+    address = cluster.get("pod", "-n", apps, "web1")["status"]["podIP"]
+    control = control_address(cluster)
+    assert control_says(control, 8080, "/ready")[0] == 200
+    eventually(lambda: streams(control) == {"ztunnel": 2, "agent": 2}, what="it serves all nodes")
+    with Canary(cluster) as canary, \
+            Load(cluster, apps, "client", cluster.service_ip(apps, "web1"), path=f"/{canary.word}") as load:
+        eventually(lambda: len(load.results) > 20, what="requests")
+        with plane.without_api():
+            began = time.monotonic()
+            said = eventually(lambda: (s := control_says(control, 8080, "/ready"))[0] == 503 and s[1], 3 * CUT_S, "it is not ready")
+            assert time.monotonic() - began > CUT_S - 2 and "have not been heard of since" in said
+            eventually(lambda: not any(streams(control).values()), what="it serves no node")
+            starts_again(uid, f"http://{layout.in_url(address)}/{canary.word}")
+            assert f"{apps}/again" in cluster.captured(2)
+            done = len(load.results)
+            eventually(lambda: len(load.results) > done + 200, what="requests that nobody's control plane looks after")
+        eventually(lambda: control_says(control, 8080, "/ready")[0] == 200, HEAL_S, "it is ready")
+        eventually(lambda: streams(control) == {"ztunnel": 2, "agent": 2}, HEAL_S, "the nodes are back")
+        cluster.wait_ready(apps, "again")
+        cluster.run("delete", "pod", "-n", apps, "again")
+        wait_healed(cluster, apps)
+    assert load.failed() == []
+    assert not canary.was_seen(), "plaintext crossed the link"
     cluster.run("label", "namespace", apps, "istio.io/dataplane-mode-")
     eventually(lambda: not cluster.is_captured(apps, "client"), what="the label's end is heard of")
 

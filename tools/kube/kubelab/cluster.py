@@ -66,15 +66,9 @@ class Cluster:
 
     def pod_netns(self, namespace, name):
         """Path of a running pod's network namespace, as the host has it."""
-        uid = self.get("pod", "-n", namespace, name)["metadata"]["uid"]
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                with open(f"/proc/{pid}/cgroup", encoding="ascii") as f:
-                    if f"pod{uid}" in f.read():
-                        return f"/proc/{pid}/ns/net"
-            except OSError:
-                pass
-        raise AssertionError(f"no process of {namespace}/{name}")
+        pids = pids_of(self.get("pod", "-n", namespace, name)["metadata"]["uid"])
+        assert pids, f"no process of {namespace}/{name}"
+        return f"/proc/{pids[0]}/ns/net"
 
     def service_ip(self, namespace, name):
         return self.get("service", "-n", namespace, name)["spec"]["clusterIP"]
@@ -178,6 +172,19 @@ class Cluster:
     def wait_ready(self, namespace, *pods):
         self.run("wait", "-n", namespace, "--for=condition=Ready", f"--timeout={READY_S}s",
                  *(f"pod/{p}" for p in pods), timeout=READY_S + 30)
+
+
+def pids_of(uid):
+    """The processes of a pod, as the host numbers them."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cgroup", encoding="ascii") as f:
+                if f"pod{uid}" in f.read():
+                    found.append(int(pid))
+        except OSError:
+            pass
+    return found
 
 
 def seconds(text):

@@ -69,16 +69,22 @@ def start_api(bin_dir, flags=()):
         "--audit-log-path", layout.AUDIT_LOG, "--event-ttl", "1h", "--profiling=false", *flags])
 
 
-def start_rest(bin_dir):
+COMMON = ("--leader-elect=false", "--bind-address", "127.0.0.1", "--profiling=false")
+
+
+def start_controllers(bin_dir):
     p = pki.path
-    common = ["--leader-elect=false", "--bind-address", "127.0.0.1", "--profiling=false"]
     start("controller-manager", [
-        f"{bin_dir}/kube-controller-manager", "--kubeconfig", f"{layout.STATE}/controller-manager.conf", *common,
+        f"{bin_dir}/kube-controller-manager", "--kubeconfig", f"{layout.STATE}/controller-manager.conf", *COMMON,
         "--service-account-private-key-file", p("sa.key"), "--root-ca-file", p("ca.crt"),
         "--cluster-signing-cert-file", p("ca.crt"), "--cluster-signing-key-file", p("ca.key"),
         "--use-service-account-credentials=true", "--cluster-cidr", ",".join(s.cluster_cidr for s in layout.stacks()),
         "--allocate-node-cidrs=false", "--node-monitor-grace-period", "20s"])
-    start("scheduler", [f"{bin_dir}/kube-scheduler", "--kubeconfig", f"{layout.STATE}/scheduler.conf", *common])
+
+
+def start_rest(bin_dir):
+    start_controllers(bin_dir)
+    start("scheduler", [f"{bin_dir}/kube-scheduler", "--kubeconfig", f"{layout.STATE}/scheduler.conf", *COMMON])
     conf = f"{layout.STATE}/Corefile"
     with open(conf, "w", encoding="ascii") as f:
         f.write(COREFILE.format(ip=layout.host_ip(), url_ip=layout.in_url(layout.host_ip()), domain=layout.DOMAIN, conf=layout.ADMIN_CONF))
@@ -111,13 +117,16 @@ def bin_dir_of_cluster():
 
 @contextlib.contextmanager
 def without_api():
-    """No API server for a while: its connections are cut at once, new ones are refused."""
+    """No API server for a while: its connections are cut at once, new ones are refused. The controller manager ends, as one that
+    cannot renew its Lease: it would take the silence for that of the nodes, and say that no pod is ready."""
     end("apiserver", deadline_s=0)
+    end("controller-manager", deadline_s=0)
     try:
         yield
     finally:
         start_api(bin_dir_of_cluster())
         wait(lambda: is_ok(f"{layout.api_url()}/readyz"), 180, "the API server is ready again (see its log)")
+        start_controllers(bin_dir_of_cluster())
 
 
 def etcd_save():

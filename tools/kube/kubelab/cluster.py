@@ -280,7 +280,8 @@ class Canary:
     def __exit__(self, *_):
         self._catch_up()
         self.proc.terminate()
-        self.proc.communicate()
+        found = re.findall(r"(\d+) packets? dropped by kernel", self.proc.communicate()[1])
+        self.dropped = int(found[-1]) if found else -1
         with open(self.file, "rb") as f:
             self.bytes = f.read()
         syn = "tcp[13] & 18 == 2 or (ip6 and ip6[6] == 6 and ip6[53] & 18 == 2)"
@@ -305,6 +306,7 @@ class Canary:
 
     def was_seen(self):
         assert self.filled >= 2, "no request and answer crossed the link at all: the capture proves nothing"
+        assert self.dropped == 0, f"{self.dropped} packets were not looked at (-1: nobody knows): the capture proves nothing"
         if self.seen:
             print("in plaintext:", *self.seen[:10], f"({len(self.seen)} packets)", sep="\n  ")
         return self.word.encode() in self.bytes

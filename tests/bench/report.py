@@ -118,8 +118,8 @@ def scaling_lines(entries):
 SIZES = ("small", "medium", "large")
 # What has a limit: the row's name or how names of such rows begin, the metric, the most that it may be.
 LIMITS = (("slow_reader", "fast_loss_percent", 5), ("slow_reader", "rss_growth_kB", 1024), ("attack_", "cpu_per_attacker", 1),
-          ("attack_", "p99_to_quiet_pinned", 1.5), ("revocation", "cut_p99_ms", 100),
-          *((row, f"{what}_p99_ms_{size}", 30) for row, parts in (("policy_effect", ("cut", "refused")),
+          ("attack_", "p99_to_quiet_pinned", 1.5), ("revocation", "cut_max_ms", 100),
+          *((row, f"{what}_max_ms_{size}", 30) for row, parts in (("policy_effect", ("cut", "refused")),
                                                                   ("endpoint_connection", ("reached", "left")))
             for what in parts for size in SIZES),
           ("scale_processes", "ztunnel_rss_bytes_per_workload", 600), ("scale_processes", "control_load_ms", 1000),
@@ -141,7 +141,7 @@ FLAT = (*(("decision", f"{scope}_us_10000", f"{scope}_us_10", 2.0) for scope in 
           for part in ("control_pod", "control_policy", "ztunnel")),
         *((row, f"{what}_{share}_ms_{size}", f"{what}_{share}_ms_small", 2.0)
           for row, what in (("policy_effect", "cut"), ("policy_effect", "refused"), ("endpoint_connection", "reached"))
-          for share in ("p50", "p99") for size in SIZES[1:]),
+          for share in ("p50", "max") for size in SIZES[1:]),
         *(("endpoint_effect", f"{share}_ms_10k_pods", f"{share}_ms_1k_pods", 2.0) for share in ("p50", "p99")))
 
 

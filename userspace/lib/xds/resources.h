@@ -56,5 +56,10 @@ struct resource_entry *resources_get(const struct resources *s, const char *name
 struct resource_entry *resources_after(struct resources *s, uint64_t seq);
 /** resources_next() - the one that changed after @e. Return: borrowed; NULL: @e is the last. */
 struct resource_entry *resources_next(const struct resources *s, const struct resource_entry *e);
+/** resources_has_removed() - is there any that resources_forget() may free? */
+static inline bool resources_has_removed(const struct resources *s)
+{
+	return !list_is_empty(&s->removed);
+}
 /** resources_forget() - free removed entries up to and including @seq: everybody has been told. */
 void resources_forget(struct resources *s, uint64_t seq);

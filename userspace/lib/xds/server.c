@@ -16,6 +16,7 @@
 #include "xds/metadata.h"
 #include "xds/refusal.h"
 #include "xds/resources.h"
+#include "xds/rounds.h"
 #include "xds/sub.h"
 #include "xds/wanted.h"
 
@@ -25,11 +26,6 @@
 #define ACK_TIMEOUT_US 60000000ULL
 #define NODE_MAX       256
 #define VERSION_MAX    64
-/* Pushes to many clients are that far apart, for each of them: a burst of changes is then one push.
- * What comes alone is never late. A push and its acknowledgements take 35 us for each: nearer to
- * that a processor has no time left, and the queue is what a change waits for. */
-#define PACE_US     60
-#define PACE_MAX_US 60000
 
 typedef Envoy__Service__Discovery__V3__DeltaDiscoveryRequest delta_request;
 typedef Envoy__Service__Discovery__V3__DeltaDiscoveryResponse delta_response;
@@ -53,12 +49,12 @@ struct xds_server {
 	struct address_index index; /* of the addresses, from when the first client asks by name */
 	bool is_indexed;
 	struct batch *batch; /* in the making; empty between pushes */
-	struct loop_timer later;
-	uint64_t last_push_us;
-	struct list streams;
+	struct rounds rounds;
+	struct list streams; /* whose turn is longest ago first */
 	size_t n_streams;
 	uint64_t last_nonce;
-	uint64_t changed_us; /* when the first change came since the last push; 0: none */
+	uint64_t changed_us; /* when the first change came since the last flush; 0: none */
+	uint64_t flushed_us; /* the same of what streams are not marked with yet */
 	struct push_stats stats;
 	bool is_ready;
 	const char *shut; /* why no stream is taken; NULL: they are */
@@ -132,7 +128,7 @@ static void sub_note_change(struct stream *st, enum xds_type type)
 
 	if (sub->is_open && !sub->is_first && !sub->behind_us &&
 	    !sub_is_up_to_date(sub, &st->server->stores[type]))
-		sub->behind_us = st->server->changed_us;
+		sub->behind_us = st->server->flushed_us;
 }
 
 static int sub_push(struct stream *st, enum xds_type type)
@@ -406,29 +402,42 @@ static void removed_forget(struct xds_server *s, enum xds_type type)
 	uint64_t told = s->stores[type].seq;
 	struct stream *st;
 
+	if (!resources_has_removed(&s->stores[type]))
+		return;
 	list_for_each_entry (st, &s->streams, link)
 		if (st->subs[type].is_open)
 			told = MIN(told, st->subs[type].sent_seq);
 	resources_forget(&s->stores[type], told);
 }
 
-static void push_all(struct xds_server *s)
+static void note_changes(struct xds_server *s)
 {
-	struct stream *st, *tmp;
+	struct stream *st;
 
-	s->last_push_us = now_monotonic_us();
-	list_for_each_entry_safe (st, tmp, &s->streams, link) {
+	if (!s->flushed_us)
+		return;
+	list_for_each_entry (st, &s->streams, link)
+		for (int type = 0; type < XDS_TYPE_MAX; type++)
+			sub_note_change(st, (enum xds_type)type);
+	s->flushed_us = 0;
+}
+
+/* One that fails is no reason for another to have its turn twice, and no harm. */
+static void on_turn(void *arg, size_t n)
+{
+	struct xds_server *s = arg;
+
+	note_changes(s);
+	for (; n > 0 && !list_is_empty(&s->streams); n--) {
+		struct stream *st = list_entry(s->streams.next, struct stream, link);
+
+		list_del(&st->link);
+		list_add_tail(&s->streams, &st->link);
 		if (stream_push(st) < 0)
 			stream_fail(st, GRPC_RESOURCE_EXHAUSTED, "out of memory");
 	}
 	for (int type = 0; type < XDS_TYPE_MAX; type++)
 		removed_forget(s, (enum xds_type)type);
-	s->changed_us = 0;
-}
-
-static void on_later(struct loop_timer *t)
-{
-	push_all(container_of(t, struct xds_server, later));
 }
 
 int xds_server_new(struct loop *loop, struct xds_server **ret)
@@ -439,7 +448,7 @@ int xds_server_new(struct loop *loop, struct xds_server **ret)
 	if (!s)
 		return -ENOMEM;
 	s->loop = loop;
-	s->later.on_timer = on_later;
+	rounds_init(&s->rounds, loop, on_turn, s);
 	list_init(&s->streams);
 	s->batch = batch_new();
 	if (!s->batch)
@@ -459,7 +468,7 @@ struct xds_server *xds_server_free(struct xds_server *s)
 
 	if (!s)
 		return NULL;
-	loop_timer_del(&s->later);
+	rounds_stop(&s->rounds);
 	list_for_each_entry_safe (st, tmp, &s->streams, link)
 		stream_free(st);
 	batch_free(s->batch);
@@ -508,20 +517,17 @@ void xds_server_note_change(struct xds_server *s)
 
 void xds_server_flush(struct xds_server *s)
 {
-	uint64_t pace = MIN((uint64_t)s->n_streams * PACE_US, (uint64_t)PACE_MAX_US);
-	uint64_t since = now_monotonic_us() - s->last_push_us;
-
 	xds_server_note_change(s);
+	if (!s->flushed_us)
+		s->flushed_us = s->changed_us;
+	s->changed_us = 0;
 	s->is_ready = true;
-	if (s->later.loop)
-		return;
-	if (since >= pace || loop_timer_set(s->loop, &s->later, pace - since) < 0)
-		push_all(s);
+	rounds_ask(&s->rounds, s->n_streams);
 }
 
 void xds_server_hold(struct xds_server *s)
 {
-	loop_timer_del(&s->later);
+	rounds_stop(&s->rounds);
 	s->is_ready = false;
 }
 

@@ -16,10 +16,10 @@
 #include "direct_told.h"
 #include "directs.h"
 #include "earlier.h"
-#include "map_keys.h"
 #include "pods.h"
 #include "rules.h"
 #include "sockdestroy.h"
+#include "verdicts.h"
 #include "zds.h"
 
 #define RECHECK_US (1000 * 1000)
@@ -39,7 +39,7 @@ struct question {
 
 struct direct {
 	struct direct_config config;
-	uint64_t generation; /* as in cv_generation */
+	struct verdicts verdicts;
 	struct direct_bytes *bytes;
 	struct earlier *earlier;
 	struct map *asked; /* struct question -> itself: no answer yet */
@@ -72,39 +72,11 @@ static int map_fd(const struct direct *d, enum datapath_map map)
 
 /* ---- verdicts ---- */
 
-static bool verdict_find(const struct direct *d, const struct cv_verdict_key *key,
-			 bool *ret_allowed)
+/* Full is full, also where it was others' verdicts that went. */
+static void verdict_keep(struct direct *d, const struct cv_verdict_key *key,
+			 enum zds_verdict_kind kind)
 {
-	struct cv_verdict v;
-
-	if (bpf_map_lookup_elem(map_fd(d, DATAPATH_VERDICTS), key, &v) < 0 ||
-	    v.generation != d->generation)
-		return false;
-	*ret_allowed = v.is_allowed;
-	return true;
-}
-
-/* Old ones only take room: the programs look at the generation. */
-static void verdicts_clear(const struct direct *d)
-{
-	int fd = map_fd(d, DATAPATH_VERDICTS);
-	struct cv_verdict_key key, next;
-	bool is_allowed;
-
-	map_keys_each (fd, key, next)
-		if (!verdict_find(d, &key, &is_allowed))
-			(void)bpf_map_delete_elem(fd, &key);
-}
-
-static void verdict_keep(struct direct *d, const struct cv_verdict_key *key, bool is_allowed)
-{
-	struct cv_verdict v = {.generation = d->generation, .is_allowed = is_allowed};
-	int fd = map_fd(d, DATAPATH_VERDICTS);
-
-	if (bpf_map_update_elem(fd, key, &v, BPF_ANY) == 0)
-		return;
-	verdicts_clear(d);
-	if (bpf_map_update_elem(fd, key, &v, BPF_ANY) < 0)
+	if (verdicts_keep(&d->verdicts, key, kind, now_monotonic_us()) != 0)
 		datapath_no_room(d->config.datapath, DATAPATH_VERDICTS);
 }
 
@@ -113,7 +85,7 @@ static bool denied_find(const struct direct *d, const struct cv_denied_key *key)
 	uint64_t generation;
 
 	return bpf_map_lookup_elem(map_fd(d, DATAPATH_DENIED), key, &generation) == 0 &&
-	       generation == d->generation;
+	       generation == d->verdicts.generation;
 }
 
 /* Of one source's address: only a denial is worth its room. */
@@ -123,7 +95,7 @@ static void denied_keep(struct direct *d, const struct zds_verdict *v)
 		.src = v->src, .dst_cookie = v->dst_cookie, .port = v->dst.port};
 
 	if (v->verdict == ZDS_VERDICT_DENY)
-		(void)bpf_map_update_elem(map_fd(d, DATAPATH_DENIED), &key, &d->generation,
+		(void)bpf_map_update_elem(map_fd(d, DATAPATH_DENIED), &key, &d->verdicts.generation,
 					  BPF_ANY);
 }
 
@@ -147,7 +119,7 @@ static void ask(struct direct *d, const struct cv_verdict_key *key, const struct
 	struct zds_verdict q = {.h.type = ZDS_VERDICT_ASK,
 				.src_cookie = key->src_cookie,
 				.dst_cookie = key->dst_cookie,
-				.generation = d->generation,
+				.generation = d->verdicts.generation,
 				.dst = {.addr = about->dst, .port = key->port},
 				.open = about->open};
 	struct question is = {.key = *key, .open = about->open}, *copy;
@@ -238,16 +210,18 @@ static void connection_check(struct direct *d, const struct cv_tuple *t, const s
 	struct cv_verdict_key key = {
 		.src_cookie = t->netns_cookie, .dst_cookie = c->dst_cookie, .port = t->remote_port};
 	struct about about = {.dst = t->remote, .src = t->local, .open = ZDS_OPEN_LIVE};
-	bool is_allowed;
+	enum zds_verdict_kind kind = ZDS_VERDICT_NONE;
 
 	if (has_left(d, c->src_cookie))
 		about.open =
 			c->flags & CV_DIRECT_SELF_GIVEN ? ZDS_OPEN_LEFT_NAMELESS : ZDS_OPEN_LEFT;
 	if (about.open != ZDS_OPEN_LIVE && is_excluded(d, t))
 		return;
-	if (about.open != ZDS_OPEN_LIVE || !verdict_find(d, &key, &is_allowed))
+	if (about.open == ZDS_OPEN_LIVE)
+		kind = verdicts_find(&d->verdicts, &key);
+	if (kind == ZDS_VERDICT_NONE)
 		ask(d, &key, &about);
-	else if (!is_allowed)
+	else if (kind == ZDS_VERDICT_DENY)
 		direct_close(d, t, c);
 }
 
@@ -302,12 +276,13 @@ static void on_earlier(void *arg, const struct cv_tuple *t)
 		.src = t->remote, .dst_cookie = t->netns_cookie, .port = t->local_port};
 	struct about about = {.dst = t->local, .src = t->remote};
 	struct direct *d = arg;
-	bool is_known, is_allowed;
+	enum zds_verdict_kind kind = verdicts_find(&d->verdicts, &key);
 
-	is_known = verdict_find(d, &key, &is_allowed);
-	if (!is_known && !denied_find(d, &of_src))
+	if (kind == ZDS_VERDICT_NONE && denied_find(d, &of_src))
+		kind = ZDS_VERDICT_DENY;
+	if (kind == ZDS_VERDICT_NONE)
 		ask(d, &key, &about);
-	else if (!is_known || !is_allowed)
+	else if (kind == ZDS_VERDICT_DENY)
 		connection_close(d, t, "plaintext, open since before the pod came into the mesh");
 }
 
@@ -331,8 +306,9 @@ void direct_void(struct direct *d)
 
 	if (!d)
 		return;
-	d->generation++;
-	r = bpf_map_update_elem(map_fd(d, DATAPATH_GENERATION), &zero, &d->generation, BPF_ANY);
+	d->verdicts.generation++;
+	r = bpf_map_update_elem(map_fd(d, DATAPATH_GENERATION), &zero, &d->verdicts.generation,
+				BPF_ANY);
 	if (r < 0)
 		log_error_errno("agent", r, "cannot void the cached verdicts");
 	asked_clear(d);
@@ -348,13 +324,13 @@ void direct_verdict(struct direct *d, const struct zds_verdict *v)
 	struct question is = {.key = key, .src = v->src, .open = v->open};
 
 	/* Asked before something changed: the answer may be about what was. */
-	if (v->generation != d->generation)
+	if (v->generation != d->verdicts.generation)
 		return;
 	free(map_del(d->asked, &is, sizeof(is)));
 	if (v->verdict == ZDS_VERDICT_NONE)
 		return;
 	if (!v->is_of_src)
-		verdict_keep(d, &key, v->verdict == ZDS_VERDICT_ALLOW);
+		verdict_keep(d, &key, (enum zds_verdict_kind)v->verdict);
 	else if (v->src_cookie == CV_SRC_ANYONE)
 		denied_keep(d, v);
 	if (v->verdict == ZDS_VERDICT_DENY)
@@ -414,11 +390,10 @@ void direct_event(struct direct *d, const struct cv_direct_event *ev)
 				     .dst_cookie = ev->dst_cookie,
 				     .port = ev->remote.port};
 	struct about about = {.dst = ev->remote.addr, .src = ev->local.addr};
-	bool is_allowed;
 
 	if (ev->reason != CV_VERDICT_MISS)
 		telemetry_add(d, ev);
-	else if (!verdict_find(d, &key, &is_allowed))
+	else if (verdicts_find(&d->verdicts, &key) == ZDS_VERDICT_NONE)
 		ask(d, &key, &about);
 }
 
@@ -446,7 +421,8 @@ int direct_new(const struct direct_config *config, struct direct **ret)
 		r = earlier_new(&earlier, &d->earlier);
 	if (r < 0)
 		return r;
-	r = bpf_map_lookup_elem(map_fd(d, DATAPATH_GENERATION), &zero, &d->generation);
+	d->verdicts.fd = map_fd(d, DATAPATH_VERDICTS);
+	r = bpf_map_lookup_elem(map_fd(d, DATAPATH_GENERATION), &zero, &d->verdicts.generation);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(d);

@@ -5,15 +5,16 @@
 
 #include "base/cleanup.h"
 
+static void on_turn(struct turn_work *work);
+
 void stock_init(struct stock *s, int (*need)(void *arg, struct stock *s, uint32_t count), void *arg,
 		struct turns *turns)
 {
-	s->count = 0;
-	s->asked = 0;
-	s->batch = STOCK_BATCH_MIN;
-	s->need = need;
-	s->arg = arg;
-	s->turns = turns;
+	*s = (struct stock){.batch = STOCK_BATCH_MIN,
+			    .need = need,
+			    .arg = arg,
+			    .turns = turns,
+			    .work.on_turn = on_turn};
 	list_init(&s->waiters);
 }
 
@@ -30,90 +31,135 @@ static int refill(struct stock *s)
 	return r;
 }
 
-static void on_turn(struct turn_work *work)
+static void wait_begin(struct stock *s, struct dial_wait *w)
 {
-	struct dial_wait *w = container_of(work, struct dial_wait, work);
-
-	w->on_socket(w, w->fd);
+	list_add_tail(&s->waiters, &w->link);
+	w->stock = s;
+	s->waiting++;
 }
 
-static void wait_turn(struct stock *s, struct dial_wait *w, int fd)
+static void wait_end(struct dial_wait *w)
 {
-	w->fd = fd;
-	w->work.on_turn = on_turn;
-	turns_wait(s->turns, &w->work);
+	list_del(&w->link);
+	w->stock->waiting--;
+	w->stock = NULL;
 }
 
+/* Who came first gets it. */
 static void answer(struct stock *s, int fd)
 {
 	struct dial_wait *w = list_entry(s->waiters.next, struct dial_wait, link);
 
-	list_del(&w->link);
-	if (fd < 0 || turns_take(s->turns))
-		w->on_socket(w, fd);
-	else
-		wait_turn(s, w, fd);
+	wait_end(w);
+	w->on_socket(w, fd);
 }
 
-static void refuse_all(struct stock *s, int error)
+static bool has_work(const struct stock *s)
 {
-	while (!list_is_empty(&s->waiters))
-		answer(s, error);
+	return s->waiting > 0 && s->count > 0;
 }
 
-/* Whoever waits, waits for what was asked for. */
+static void serve_one(struct stock *s)
+{
+	answer(s, s->fds[--s->count]);
+}
+
+/* Those for whom there is no socket at hand. */
+static void refuse_rest(struct stock *s, int error)
+{
+	while (s->waiting > s->count) {
+		struct dial_wait *w = list_entry(s->waiters.prev, struct dial_wait, link);
+
+		wait_end(w);
+		w->on_socket(w, error);
+	}
+}
+
+/* Whoever waits, waits for what was asked for, or for a turn. */
 static void refill_for_waiters(struct stock *s)
 {
-	int r = list_is_empty(&s->waiters) ? 0 : refill(s);
+	int r = s->waiting > 0 ? refill(s) : 0;
 
 	if (r < 0)
-		refuse_all(s, r);
+		refuse_rest(s, r);
+}
+
+static void turn_wait(struct stock *s)
+{
+	if (has_work(s) && !list_is_in(&s->work.link))
+		turns_wait(s->turns, &s->work);
+}
+
+static void on_turn(struct turn_work *work)
+{
+	struct stock *s = container_of(work, struct stock, work);
+	uint32_t n = MIN(MAX(s->waiting / STOCK_TURN_SHARE, 1U), (uint32_t)STOCK_TURN_MAX);
+
+	int r;
+
+	for (; n > 0 && has_work(s); n--)
+		serve_one(s);
+	r = refill(s);
+	if (r < 0)
+		refuse_rest(s, r);
+	turn_wait(s);
 }
 
 void stock_close(struct stock *s, int error)
 {
+	while (has_work(s))
+		serve_one(s);
 	while (s->count > 0)
 		(void)close_fd(s->fds[--s->count]);
-	refuse_all(s, error);
+	refuse_rest(s, error);
+	(void)turn_work_cancel(&s->work);
 }
 
 void stock_move_waiters(struct stock *to, struct stock *from)
 {
-	while (!list_is_empty(&from->waiters)) {
-		struct list *l = from->waiters.next;
+	while (from->waiting > 0) {
+		struct dial_wait *w = list_entry(from->waiters.next, struct dial_wait, link);
 
-		list_del(l);
-		list_add_tail(&to->waiters, l);
+		wait_end(w);
+		wait_begin(to, w);
 	}
 	refill_for_waiters(to);
+	turn_wait(to);
 }
 
 int stock_take(struct stock *s, struct dial_wait *w)
 {
+	bool is_empty = s->count == 0;
 	int r;
 
-	if (s->count > 0) {
-		int fd = s->fds[--s->count];
-
-		(void)refill(s);
-		if (turns_take(s->turns))
-			return fd;
-		wait_turn(s, w, fd);
+	if (is_empty)
+		s->batch = MIN(s->batch * 2, (uint32_t)STOCK_BATCH_MAX);
+	if (has_work(s) || is_empty || !turns_take(s->turns)) {
+		r = refill(s);
+		if (r < 0 && is_empty)
+			return r;
+		wait_begin(s, w);
+		turn_wait(s);
 		return -EAGAIN;
 	}
-	s->batch = MIN(s->batch * 2, (uint32_t)STOCK_BATCH_MAX);
-	r = refill(s);
-	if (r < 0)
-		return r;
-	list_add_tail(&s->waiters, &w->link);
-	return -EAGAIN;
+	r = s->fds[--s->count];
+	(void)refill(s);
+	return r;
 }
 
 /* give_up() - one less to dial with. */
 static void give_up(struct stock *s)
 {
-	if (!list_is_empty(&s->waiters))
+	if (s->waiting > s->count)
 		answer(s, -EMFILE);
+}
+
+static void take_in(struct stock *s, int fd)
+{
+	if (s->count < STOCK_BATCH_MAX)
+		s->fds[s->count++] = fd;
+	else
+		(void)close_fd(fd);
 }
 
 void stock_give(struct stock *s, const int *fds, uint32_t count, uint32_t error)
@@ -122,19 +168,19 @@ void stock_give(struct stock *s, const int *fds, uint32_t count, uint32_t error)
 	if (error != 0)
 		s->asked = 0;
 	for (uint32_t i = 0; i < count; i++) {
-		if (fds[i] < 0)
+		if (fds[i] < 0) {
 			give_up(s);
-		else if (!list_is_empty(&s->waiters))
-			answer(s, fds[i]);
-		else if (s->count < STOCK_BATCH_MAX)
-			s->fds[s->count++] = fds[i];
-		else
-			(void)close_fd(fds[i]);
+			continue;
+		}
+		take_in(s, fds[i]);
+		if (has_work(s) && turns_take(s->turns))
+			serve_one(s);
 	}
 	if (error != 0)
-		refuse_all(s, -(int)error);
+		refuse_rest(s, -(int)error);
 	else
 		refill_for_waiters(s);
+	turn_wait(s);
 }
 
 void stock_lost(struct stock *s)
@@ -145,13 +191,11 @@ void stock_lost(struct stock *s)
 
 void dial_wait_cancel(struct dial_wait *w)
 {
-	if (w->link.next)
-		list_del(&w->link);
-	if (turn_work_cancel(&w->work))
-		w->fd = close_fd(w->fd);
+	if (w->stock)
+		wait_end(w);
 }
 
 bool dial_wait_is_on(const struct dial_wait *w)
 {
-	return list_is_in(&w->link) || list_is_in(&w->work.link);
+	return w->stock != NULL;
 }

@@ -7,8 +7,9 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* MPTCP sockets have no record (their subflow has), so the map answers for them; and for a child
- * for whose record there was no memory. */
+/* MPTCP sockets have no record (their subflow has), so the map answers for them; and for an
+ * application's child for whose record there was no memory. ztunnel's own would be told the
+ * destination at every call, also where it asks for the client: it is shown none. */
 static __always_inline bool names_from_map(struct bpf_sock_addr *ctx, struct attempt *a)
 {
 	struct cv_sockaddr local = sock_local(ctx);
@@ -28,6 +29,10 @@ static __always_inline bool names_from_map(struct bpf_sock_addr *ctx, struct att
 	if (ctx->protocol == CV_IPPROTO_TCP && !pod_find(a->cookie))
 		return false;
 	c = bpf_map_lookup_elem(&cv_conns, &reversed);
+	if (c && (c->flags & CV_CONN_TO_ZTUNNEL)) {
+		a->dst = (struct cv_sockaddr){};
+		return true;
+	}
 	if (!c) {
 		c = bpf_map_lookup_elem(&cv_conns, &t);
 		if (!c || !(c->flags & CV_CONN_TO_ZTUNNEL))

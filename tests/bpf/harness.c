@@ -396,12 +396,27 @@ void check_emptied(const struct bpf_map *map)
 	CHECK_EQ(map_size(map), 0);
 }
 
+/* Of tests before this one there may be some. */
 void map_fill(const struct bpf_map *map)
 {
-	struct cv_tuple key = {.netns_cookie = 1};
-	char value[64] = {0};
+	char key[64], value[128] = {0};
+	uint32_t n, size = bpf_map__key_size(map);
 
-	for (key.zero = 1;; key.zero++)
-		if (bpf_map_update_elem(bpf_map__fd(map), &key, value, BPF_ANY) < 0)
+	CHECK(size >= sizeof(n) && size <= sizeof(key) &&
+	      bpf_map__value_size(map) <= sizeof(value));
+	memset(key, 0xfe, sizeof(key));
+	for (n = 0; n <= bpf_map__max_entries(map); n++) {
+		memcpy(key + size - sizeof(n), &n, sizeof(n));
+		if (bpf_map_update_elem(bpf_map__fd(map), key, value, BPF_ANY) < 0)
 			return;
+	}
+	test_fail(__FILE__, __LINE__, "%s: is never full", bpf_map__name(map));
+}
+
+void map_empty(const struct bpf_map *map)
+{
+	char key[64];
+
+	while (bpf_map_get_next_key(bpf_map__fd(map), NULL, key) == 0)
+		CHECK_OK(bpf_map_delete_elem(bpf_map__fd(map), key));
 }

@@ -155,5 +155,6 @@ void check_dropped(enum cv_reason reason, const char *remote);
 unsigned map_size(const struct bpf_map *map);
 /** check_emptied() - the map's last entry goes, where the other end's packets take it away. */
 void check_emptied(const struct bpf_map *map);
-/** map_fill() - with entries of a foreign namespace, up to its limit. */
+/** map_fill() - with entries of nobody's, up to its limit. map_empty() - all out. */
 void map_fill(const struct bpf_map *map);
+void map_empty(const struct bpf_map *map);

@@ -101,6 +101,27 @@ TEST(uplink_drops_a_source_that_is_denied_by_its_address)
 	CHECK_EQ(arrives4(80, SYN), XDP_PASS);
 }
 
+/* Many others have come since. */
+TEST(uplink_forgets_a_denied_source_that_stays_quiet)
+{
+	struct cv_denied_key key = {.dst_cookie = pod.cookie, .port = htons(80)}, others = {0};
+	int fd = bpf_map__fd(skel->maps.cv_denied);
+	uint64_t generation = 9;
+
+	local(POD4);
+	verdict_of_anyone(81, true);
+	CHECK_OK(cv_addr_parse("192.0.2.7", &key.src));
+	CHECK_OK(bpf_map_update_elem(fd, &key, &generation, BPF_ANY));
+	for (uint32_t n = 0; n < 3 * bpf_map__max_entries(skel->maps.cv_denied); n++) {
+		others.src.w[3] = n;
+		CHECK_OK(bpf_map_update_elem(fd, &others, &generation, BPF_ANY));
+	}
+	CHECK_EQ(arrives4(80, SYN), XDP_PASS);
+	CHECK_OK(bpf_map_update_elem(fd, &key, &generation, BPF_ANY));
+	CHECK_EQ(arrives4(80, SYN), XDP_DROP);
+	CHECK_OK(bpf_map_delete_elem(fd, &key));
+}
+
 TEST(uplink_leaves_what_the_pod_may_take)
 {
 	struct cv_service_key key = {0};

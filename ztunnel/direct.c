@@ -24,8 +24,13 @@ static bool is_candidate(const struct state *s, const struct workload *src,
 			 const struct workload *dst, const struct cv_sockaddr *to)
 {
 	return src && dst && src->app->identity[0] != '\0' && src->protocol == WORKLOAD_HBONE &&
-	       dst->protocol == WORKLOAD_HBONE && !dst->app->waypoint.hbone_port &&
-	       state_workload_by_addr(s, &to->addr) == dst && authz_is_by_identity(s, dst);
+	       dst->protocol == WORKLOAD_HBONE && state_workload_by_addr(s, &to->addr) == dst;
+}
+
+/* What else has a say changes with the policies' generation alone. */
+static bool is_for_policy_alone(const struct state *s, const struct workload *dst)
+{
+	return !dst->app->waypoint.hbone_port && authz_is_by_identity(s, dst);
 }
 
 /* No certificate is shown here; who may not show his in a tunnel may not do without one either. */
@@ -51,6 +56,8 @@ uint32_t direct_judge(const struct state *s, const struct pod *src, const struct
 	if (!s || !state_is_synced(s) || !src || !dst || !pod_has_addr(dst, &to->addr) ||
 	    pod_is_own_port(dst, ntohs(to->port)) || !is_candidate(s, from, at, to))
 		return ZDS_VERDICT_NONE;
+	if (!is_for_policy_alone(s, at))
+		return ZDS_VERDICT_ZTUNNELS;
 	if (is_revoked(s, from->app->identity) || is_revoked(s, at->app->identity))
 		return ZDS_VERDICT_DENY;
 	conn.src_identity = from->app->identity;
@@ -111,6 +118,8 @@ uint32_t direct_judge_open(const struct state *s, const struct pod *src, const s
 	uint32_t v = has_left ? ZDS_VERDICT_NONE : direct_judge(s, src, dst, &ask->dst);
 	char id[SPIFFE_ID_SIZE];
 
+	if (v == ZDS_VERDICT_ZTUNNELS) /* but this one ztunnel does not have */
+		v = ZDS_VERDICT_NONE;
 	*ret_of_src = v == ZDS_VERDICT_NONE;
 	if (v != ZDS_VERDICT_NONE || !s || !state_is_synced(s) || !at || (!src && !has_left) ||
 	    !pod_has_addr(dst, &ask->dst.addr))

@@ -16,8 +16,8 @@ struct workload;
  * direct_judge() - may @src connect to @dst? A denial holds for tunnels, too.
  * @s, @src, @dst: NULL while unknown.
  * @to: the address and port of @dst.
- * Return: enum zds_verdict_kind. NONE where anything but the L4 policy has a say (a waypoint, a
- * policy that looks at addresses), or is not known yet.
+ * Return: enum zds_verdict_kind. ZTUNNELS where anything but the L4 policy has a say (a waypoint, a
+ * policy that looks at addresses); NONE where not all is known yet.
  */
 uint32_t direct_judge(const struct state *s, const struct pod *src, const struct pod *dst,
 		      const struct cv_sockaddr *to);

@@ -152,6 +152,8 @@ static __noinline int direct_tcp(struct bpf_sock_addr *ctx, const struct cv_pod 
 		direct_ask(a, &d);
 		return DIRECT_NOT;
 	}
+	if (r == DIRECT_ZTUNNELS)
+		return DIRECT_NOT;
 	is_direct = direct_is_wanted(ctx, pod, a, &d);
 	if (r == DIRECT_DENIED &&
 	    (is_direct || !direct_is_chosen(a, &d.to) || direct_all_denied(a)))

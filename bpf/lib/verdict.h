@@ -8,6 +8,7 @@ enum direct_verdict {
 	DIRECT_UNKNOWN,
 	DIRECT_ALLOWED,
 	DIRECT_DENIED,
+	DIRECT_ZTUNNELS, /* asked anew it would say the same */
 };
 
 /* Asks ztunnel, through the agent. A full ring loses the question: the next connection asks. */
@@ -29,5 +30,7 @@ static __noinline int direct_verdict(__u64 src, __u64 dst, __be16 port)
 	v = bpf_map_lookup_elem(&cv_verdicts, &key);
 	if (!v || v->generation != direct_generation())
 		return DIRECT_UNKNOWN;
+	if (v->is_ztunnels)
+		return DIRECT_ZTUNNELS;
 	return v->is_allowed ? DIRECT_ALLOWED : DIRECT_DENIED;
 }

@@ -123,9 +123,11 @@ struct zds_nameserver {
 };
 
 enum zds_verdict_kind {
-	ZDS_VERDICT_NONE = 0, /* not for the cache: such connections keep going through ztunnel */
+	ZDS_VERDICT_NONE = 0, /* not known yet: the next connection asks again */
 	ZDS_VERDICT_ALLOW,
 	ZDS_VERDICT_DENY,
+	ZDS_VERDICT_ZTUNNELS, /* to be cached, too: more than the L4 policy has a say, so such
+				 connections keep going through ztunnel */
 };
 
 /* What is asked about. */

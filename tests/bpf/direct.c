@@ -72,6 +72,24 @@ TEST(direct_without_a_verdict_goes_to_ztunnel_and_asks)
 	CHECK_EQ(counted(CV_VERDICT_MISS), 2);
 }
 
+TEST(where_ztunnel_has_each_connection_it_is_not_asked_again)
+{
+	pair_begin();
+	serve(AF_INET, SERVER4);
+	frontend_one(SERVICE, SERVER4);
+	verdict_ztunnels(80);
+	check_tunnelled(AF_INET, SERVER4);
+	check_tunnelled(AF_INET, SERVICE);
+	CHECK_EQ(counted(CV_VERDICT_MISS), 0);
+	generation_set(8);
+	check_tunnelled(AF_INET, SERVER4);
+	CHECK_EQ(counted(CV_VERDICT_MISS), 1);
+	pod_flags(CV_POD_CAPTURE | CV_POD_DIRECT);
+	verdict_ztunnels(80);
+	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, SERVER4), ECONNREFUSED);
+	check_dropped(CV_DROP_ZTUNNEL_DEAD, SERVER4);
+}
+
 TEST(direct_verdicts_end_with_their_generation)
 {
 	pair_begin();

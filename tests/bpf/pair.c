@@ -47,13 +47,23 @@ void generation_set(uint64_t g)
 				     BPF_ANY));
 }
 
-void verdict_set(uint16_t port, bool is_allowed)
+static void verdict_put(uint16_t port, struct cv_verdict v)
 {
 	struct cv_verdict_key key = {
 		.src_cookie = pod.cookie, .dst_cookie = server_cookie, .port = htons(port)};
-	struct cv_verdict v = {.generation = generation, .is_allowed = is_allowed};
 
+	v.generation = generation;
 	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_verdicts), &key, &v, BPF_ANY));
+}
+
+void verdict_set(uint16_t port, bool is_allowed)
+{
+	verdict_put(port, (struct cv_verdict){.is_allowed = is_allowed});
+}
+
+void verdict_ztunnels(uint16_t port)
+{
+	verdict_put(port, (struct cv_verdict){.is_ztunnels = true});
 }
 
 void link_set(uint64_t cookie, uint32_t flags)

@@ -27,6 +27,9 @@ void generation_set(uint64_t g);
 /** verdict_set() - of now, about the pod's connections to this port (host order) of the server. */
 void verdict_set(uint16_t port, bool is_allowed);
 
+/** verdict_ztunnels() - of now: ztunnel has each one. */
+void verdict_ztunnels(uint16_t port);
+
 /** serve() - a listening socket in the second pod. */
 int serve(int family, const char *on);
 

@@ -219,7 +219,7 @@ static void connection_check(struct direct *d, const struct cv_tuple *t, const s
 		return;
 	if (about.open == ZDS_OPEN_LIVE)
 		kind = verdicts_find(&d->verdicts, &key);
-	if (kind == ZDS_VERDICT_NONE)
+	if (kind == ZDS_VERDICT_NONE || kind == ZDS_VERDICT_ZTUNNELS)
 		ask(d, &key, &about);
 	else if (kind == ZDS_VERDICT_DENY)
 		direct_close(d, t, c);

@@ -15,6 +15,8 @@ enum zds_verdict_kind verdicts_find(const struct verdicts *v, const struct cv_ve
 
 	if (bpf_map_lookup_elem(v->fd, key, &found) < 0 || found.generation != v->generation)
 		return ZDS_VERDICT_NONE;
+	if (found.is_ztunnels)
+		return ZDS_VERDICT_ZTUNNELS;
 	return found.is_allowed ? ZDS_VERDICT_ALLOW : ZDS_VERDICT_DENY;
 }
 
@@ -22,7 +24,8 @@ static int write_one(const struct verdicts *v, const struct cv_verdict_key *key,
 		     enum zds_verdict_kind kind)
 {
 	const struct cv_verdict value = {.generation = v->generation,
-					 .is_allowed = kind == ZDS_VERDICT_ALLOW};
+					 .is_allowed = kind == ZDS_VERDICT_ALLOW,
+					 .is_ztunnels = kind == ZDS_VERDICT_ZTUNNELS};
 
 	return bpf_map_update_elem(v->fd, key, &value, BPF_ANY);
 }

@@ -184,6 +184,8 @@ static bool judge(struct look *l, const struct cv_sockaddr *to, struct verdicts 
 	(void)look_up(l, "cv_generation", &zero, &generation);
 	if (!look_up(l, "cv_verdicts", &key, &verdict) || verdict.generation != generation)
 		v->unknown++;
+	else if (verdict.is_ztunnels)
+		v->unknown++;
 	else if (verdict.is_allowed)
 		v->allowed++;
 	else

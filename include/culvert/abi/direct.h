@@ -38,7 +38,7 @@ struct cv_verdict_key {
 struct cv_verdict {
 	__u64 generation; /* counts while it is cv_generation's */
 	__u32 is_allowed;
-	__u32 zero;
+	__u32 is_ztunnels; /* neither: more than the L4 policy has a say, so ztunnel has each one */
 };
 
 /* cv_denied (LRU): a source outside the mesh that a policy denies by its address, once it has tried

@@ -67,10 +67,13 @@ static void what_is_kept_is_found_in_its_generation(void **state)
 	_cleanup_(close_fdp) int fd = map_make();
 	struct verdicts v = {.fd = fd, .generation = 7};
 	struct cv_verdict_key allowed = key_of(1, 80), denied = key_of(1, 81);
+	struct cv_verdict_key ztunnels = key_of(1, 82);
 
 	assert_int_equal(verdicts_keep(&v, &allowed, ZDS_VERDICT_ALLOW, NOW), 0);
 	assert_int_equal(verdicts_keep(&v, &denied, ZDS_VERDICT_DENY, NOW), 0);
+	assert_int_equal(verdicts_keep(&v, &ztunnels, ZDS_VERDICT_ZTUNNELS, NOW), 0);
 	assert_int_equal(verdicts_find(&v, &allowed), ZDS_VERDICT_ALLOW);
+	assert_int_equal(verdicts_find(&v, &ztunnels), ZDS_VERDICT_ZTUNNELS);
 	assert_int_equal(verdicts_find(&v, &denied), ZDS_VERDICT_DENY);
 	v.generation++;
 	assert_int_equal(verdicts_find(&v, &allowed), ZDS_VERDICT_NONE);

@@ -131,12 +131,12 @@ static void policy_decides_by_identity_and_port(void **state)
 	assert_int_equal(judge(f, "10.0.0.2:80"), ZDS_VERDICT_DENY);
 }
 
-static void a_policy_that_looks_at_addresses_is_not_cached(void **state)
+static void where_a_policy_looks_at_addresses_ztunnel_has_each_connection(void **state)
 {
 	struct fixture *f = *state;
 
 	deny(f, NULL, true);
-	assert_int_equal(judge(f, "10.0.0.2:80"), ZDS_VERDICT_NONE);
+	assert_int_equal(judge(f, "10.0.0.2:80"), ZDS_VERDICT_ZTUNNELS);
 }
 
 /* Of a source, or of anyone: *@of_src says which the answer is about. */
@@ -352,7 +352,7 @@ static void a_waypoint_or_no_tunnel_protocol_is_not_for_it(void **state)
 	mesh_put_workload(f->b, &(struct mesh_workload){.name = "b",
 							.addrs = {"10.0.0.2"},
 							.waypoint = "demo/way.example"});
-	assert_int_equal(judge(f, "10.0.0.2:80"), ZDS_VERDICT_NONE);
+	assert_int_equal(judge(f, "10.0.0.2:80"), ZDS_VERDICT_ZTUNNELS);
 	mesh_put_workload(
 		f->b, &(struct mesh_workload){.name = "b", .addrs = {"10.0.0.2"}, .is_tcp = true});
 	assert_int_equal(judge(f, "10.0.0.2:80"), ZDS_VERDICT_NONE);
@@ -471,7 +471,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		with(policy_decides_by_identity_and_port),
-		with(a_policy_that_looks_at_addresses_is_not_cached),
+		with(where_a_policy_looks_at_addresses_ztunnel_has_each_connection),
 		with(plaintext_is_judged_for_anyone_or_not_at_all),
 		with(plaintext_is_judged_by_its_source_where_a_policy_looks_at_it),
 		with(what_is_open_is_judged_whatever_new_ones_are_made_by),

@@ -102,3 +102,30 @@ def test_a_machine_that_has_stopped_is_ended(kernels, tmp_path, monkeypatch, cap
         kernels.attend(machine, kernels.Watch("6.12", tmp_path / "log"))
         assert machine.returncode == -9
     assert "kernels: stopped, " in capsys.readouterr().out
+
+
+def booted(kernels, monkeypatch, log_path, *said):
+    """What boot_again() makes of machines that say `said`, one after the other."""
+    left = list(said)
+
+    def boot(*_):
+        log_path.write_text(left[0], encoding="utf-8")
+        return left.pop(0)
+    monkeypatch.setattr(kernels, "boot", boot)
+    return kernels.boot_again("6.1", None, "off", str(log_path)), left
+
+
+HUNG = "@result load ok\nKernel panic - not syncing: softlockup: hung tasks\n"
+
+
+def test_a_machine_that_hung_is_booted_once_more(kernels, tmp_path, monkeypatch, capsys):
+    lines, left = booted(kernels, monkeypatch, tmp_path / "log", HUNG, "@result load ok\n@result bpf ok\n")
+    assert lines == [["result", "load", "ok"], ["result", "bpf", "ok"]] and not left
+    assert (tmp_path / "log.hung").read_text(encoding="utf-8") == HUNG
+    assert "a processor hung" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("said", [(HUNG, HUNG, "@result bpf ok\n"), ("@result load ok\nKernel panic\n", "@result bpf ok\n")])
+def test_a_machine_that_hangs_again_or_ends_otherwise_is_not(kernels, tmp_path, monkeypatch, said):
+    lines, left = booted(kernels, monkeypatch, tmp_path / "log", *said)
+    assert lines == [["result", "load", "ok"]] and len(left) == 1

@@ -49,13 +49,27 @@ size_t dests_key_len(enum dests_map map)
 	return lens[map];
 }
 
+enum showing_what {
+	SHOW,
+	HIDE,
+	HOLD, /* memory for it, so that it is shown whole or not at all */
+	RELEASE,
+};
+
+/** struct holding - how far that got. */
+struct holding {
+	size_t n; /* entries that are held; RELEASE: still to be released */
+	bool is_short;
+};
+
 /** struct showing - what one resource gives or takes back. */
 struct showing {
 	struct dests *d;
 	const struct resource *r; /* NULL: a node */
 	const char *label;
 	bool is_mesh; /* as a mesh destination; else as merely registered, or a node's */
-	bool is_shown;
+	enum showing_what what;
+	struct holding *holding; /* with HOLD and RELEASE */
 };
 
 static enum entries_claim claim_of(const struct showing *x)
@@ -71,10 +85,24 @@ static void entry_change(const struct showing *x, enum dests_map map, const void
 {
 	const struct entries_key k = {map, key, x->label};
 
-	if (x->is_shown)
+	switch (x->what) {
+	case SHOW:
 		entries_add(x->d->entries, &k, claim_of(x));
-	else
+		break;
+	case HIDE:
 		entries_drop(x->d->entries, &k, claim_of(x));
+		break;
+	case HOLD:
+		if (!x->holding->is_short)
+			x->holding->is_short = entries_hold(x->d->entries, map, key) < 0;
+		x->holding->n += !x->holding->is_short;
+		break;
+	case RELEASE:
+		if (x->holding->n > 0)
+			entries_release(x->d->entries, map, key);
+		x->holding->n -= x->holding->n > 0;
+		break;
+	}
 }
 
 static void change_port(const struct showing *x, enum dests_map map, const struct cv_addr *addr,
@@ -182,33 +210,40 @@ static void known_change(const struct showing *x)
 }
 
 /* Known, and nothing of the mesh, also of a service that is. */
-static void open_ports_change(struct dests *d, const struct resource *r, bool is_shown)
+static void open_ports_change(struct dests *d, const struct resource *r, enum showing_what what)
 {
-	const struct showing x = {d, r, r->label, false, is_shown};
+	const struct showing x = {d, r, r->label, false, what, NULL};
 
 	for (size_t i = 0; i < r->open_port_count; i++)
 		change_open_port(&x, r->open_ports[i]);
 }
 
-static void registry_change(struct dests *d, const struct resource *r, bool is_mesh, bool is_shown)
+static void registry_change(struct dests *d, const struct resource *r, bool is_mesh,
+			    enum showing_what what)
 {
-	const struct showing x = {d, r, r->label, is_mesh, is_shown};
+	const struct showing x = {d, r, r->label, is_mesh, what, NULL};
 
 	if (!is_mesh)
 		known_change(&x);
-	open_ports_change(d, r, is_shown);
+	open_ports_change(d, r, what);
 }
 
-static void resource_change(struct dests *d, const struct resource *r, bool is_mesh, bool is_shown)
+static void entries_change(const struct showing *x)
 {
-	const struct showing x = {d, r, r->label, is_mesh, is_shown};
-
-	if (r->is_service)
-		service_change(&x);
+	if (x->r->is_service)
+		service_change(x);
 	else
-		workload_change(&x);
+		workload_change(x);
+}
+
+static void resource_change(struct dests *d, const struct resource *r, bool is_mesh,
+			    enum showing_what what)
+{
+	const struct showing x = {d, r, r->label, is_mesh, what, NULL};
+
+	entries_change(&x);
 	if (d->is_registry)
-		registry_change(d, r, is_mesh, is_shown);
+		registry_change(d, r, is_mesh, what);
 }
 
 static struct members *members_get(struct dests *d, const char *service)
@@ -263,8 +298,8 @@ static void members_change(struct dests *d, const char *service, bool is_hbone, 
 	is_mesh = s && s->is_service && service_is_mesh(s, m);
 	if (is_mesh != was_mesh) {
 		/* shown as one before it is hidden as the other: no moment without an entry */
-		resource_change(d, s, is_mesh, true);
-		resource_change(d, s, was_mesh, false);
+		resource_change(d, s, is_mesh, SHOW);
+		resource_change(d, s, was_mesh, HIDE);
 	}
 	if (!s || !m->is_mesh)
 		members_forget(d, service);
@@ -278,14 +313,39 @@ static void services_count(struct dests *d, const struct resource *r, int by)
 
 static void resource_show(struct dests *d, const char *name, const struct resource *r)
 {
-	resource_change(d, r, resource_is_mesh(d, name, r), true);
+	resource_change(d, r, resource_is_mesh(d, name, r), SHOW);
 	services_count(d, r, 1);
 }
 
 static void resource_hide(struct dests *d, const char *name, const struct resource *r)
 {
-	resource_change(d, r, resource_is_mesh(d, name, r), false);
+	resource_change(d, r, resource_is_mesh(d, name, r), HIDE);
 	services_count(d, r, -1);
+}
+
+static void release(struct dests *d, const struct resource *r, size_t n)
+{
+	struct holding holding = {.n = n};
+	const struct showing x = {d, r, r->label, true, RELEASE, &holding};
+
+	entries_change(&x);
+}
+
+/* Memory for all that the mesh may come to have of it, and of its services. */
+static int hold(struct dests *d, const struct resource *r)
+{
+	struct holding holding = {0};
+	const struct showing x = {d, r, r->label, true, HOLD, &holding};
+
+	entries_change(&x);
+	for (size_t i = 0; i < r->service_count && !holding.is_short; i++)
+		holding.is_short = !members_get(d, r->services[i].key);
+	if (!holding.is_short)
+		return 0;
+	release(d, r, holding.n);
+	for (size_t i = 0; i < r->service_count; i++)
+		members_forget(d, r->services[i].key);
+	return -ENOMEM;
 }
 
 int dests_put(struct dests *d, const char *name, const void *packed, size_t len)
@@ -299,12 +359,19 @@ int dests_put(struct dests *d, const char *name, const void *packed, size_t len)
 		return e;
 	/* The new one is shown before the old one is hidden, so that an entry that both want is
 	 * never missing: a gap would let a connection pass in plaintext. */
-	e = map_put_str(d->resources, name, r);
+	e = hold(d, r);
 	if (e < 0)
 		return e;
+	e = map_put_str(d->resources, name, r);
+	if (e < 0) {
+		release(d, r, SIZE_MAX);
+		return e;
+	}
 	resource_show(d, name, r);
-	if (old)
+	if (old) {
 		resource_hide(d, name, old);
+		release(d, old, SIZE_MAX);
+	}
 	frontends_replace(d->frontends, name, old, r);
 	resource_free(old);
 	(void)TAKE_PTR(r);
@@ -318,15 +385,17 @@ void dests_remove(struct dests *d, const char *name)
 	if (!r)
 		return;
 	resource_hide(d, name, r);
+	release(d, r, SIZE_MAX);
 	if (r->is_service)
 		members_forget(d, name);
 	frontends_replace(d->frontends, name, r, NULL);
 	resource_free(r);
 }
 
-static void node_change(struct dests *d, const struct node *n, bool is_shown)
+static void node_change(struct dests *d, const struct node *n, enum showing_what what,
+			struct holding *holding)
 {
-	const struct showing x = {d, NULL, n->label, false, is_shown};
+	const struct showing x = {d, NULL, n->label, false, what, holding};
 
 	for (size_t i = 0; i < n->is->addrs_count; i++)
 		entry_change(&x, DESTS_WORKLOADS, &n->is->addrs[i]);
@@ -347,16 +416,23 @@ int dests_put_node(struct dests *d, const char *name, const void *packed, size_t
 {
 	_cleanup_(node_freep) struct node *n = calloc(1, sizeof(*n));
 	struct node *old = map_get_str(d->nodes, name);
+	struct holding holding = {0}, all = {.n = SIZE_MAX};
 	int r = n ? xds_node_read(packed, len, &n->is) : -ENOMEM;
 
-	if (r == 0)
-		r = map_put_str(d->nodes, name, n);
 	if (r < 0)
 		return r;
 	(void)snprintf(n->label, sizeof(n->label), "node/%s", name);
-	node_change(d, n, true);
-	if (old)
-		node_change(d, old, false);
+	node_change(d, n, HOLD, &holding);
+	r = holding.is_short ? -ENOMEM : map_put_str(d->nodes, name, n);
+	if (r < 0) {
+		node_change(d, n, RELEASE, &holding);
+		return r;
+	}
+	node_change(d, n, SHOW, NULL);
+	if (old) {
+		node_change(d, old, HIDE, NULL);
+		node_change(d, old, RELEASE, &all);
+	}
 	node_free(old);
 	(void)TAKE_PTR(n);
 	return 0;
@@ -365,9 +441,12 @@ int dests_put_node(struct dests *d, const char *name, const void *packed, size_t
 void dests_remove_node(struct dests *d, const char *name)
 {
 	_cleanup_(node_freep) struct node *n = map_del_str(d->nodes, name);
+	struct holding all = {.n = SIZE_MAX};
 
-	if (n)
-		node_change(d, n, false);
+	if (!n)
+		return;
+	node_change(d, n, HIDE, NULL);
+	node_change(d, n, RELEASE, &all);
 }
 
 static int names_each(const struct map *m, int (*fn)(void *arg, const char *name), void *arg)
@@ -397,7 +476,8 @@ void dests_registry(struct dests *d, bool is_wanted)
 	if (d->is_registry == is_wanted)
 		return;
 	map_for_each (d->resources, it)
-		registry_change(d, it.value, resource_is_mesh(d, it.key, it.value), is_wanted);
+		registry_change(d, it.value, resource_is_mesh(d, it.key, it.value),
+				is_wanted ? SHOW : HIDE);
 	d->is_registry = is_wanted;
 }
 

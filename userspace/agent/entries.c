@@ -23,6 +23,7 @@ struct lingering {
 /* How many resources want an entry. Two workloads may share an address for a while (IP reuse), two
  * services a VIP or a range. */
 struct entry {
+	unsigned int holders; /* who may come to want it */
 	unsigned int users;
 	unsigned int mesh_users;     /* of them: those that make it a mesh destination */
 	unsigned int node_users;     /* of them: nodes */
@@ -39,6 +40,11 @@ struct entries {
 static bool is_plain_written(enum dests_map map)
 {
 	return map != DESTS_SERVICES;
+}
+
+static bool is_written(enum dests_map map, enum entries_claim claim)
+{
+	return claim != ENTRIES_PLAIN || is_plain_written(map);
 }
 
 /* Where kube-proxy, or a node, knows another way. */
@@ -110,9 +116,32 @@ static struct entry *entry_get(struct map *m, const void *key, size_t len)
 	return NULL;
 }
 
-static void entry_delete(struct entries *s, enum dests_map map, const void *key)
+/* Unless somebody may want it yet. */
+static void entry_forget(struct entries *s, enum dests_map map, const void *key)
 {
-	free(map_del(s->maps[map], key, dests_key_len(map)));
+	const struct entry *e = map_get(s->maps[map], key, dests_key_len(map));
+
+	if (e && !e->holders && !e->users && !e->lingering)
+		free(map_del(s->maps[map], key, dests_key_len(map)));
+}
+
+int entries_hold(struct entries *s, enum dests_map map, const void *key)
+{
+	struct entry *e = entry_get(s->maps[map], key, dests_key_len(map));
+
+	if (!e)
+		return -ENOMEM;
+	e->holders++;
+	return 0;
+}
+
+void entries_release(struct entries *s, enum dests_map map, const void *key)
+{
+	struct entry *e = map_get(s->maps[map], key, dests_key_len(map));
+
+	if (e && e->holders)
+		e->holders--;
+	entry_forget(s, map, key);
 }
 
 static void count(struct entry *e, enum entries_claim claim, int by)
@@ -135,7 +164,7 @@ static bool is_weaker(enum entries_claim claim, const struct entry *e)
 void entries_add(struct entries *s, const struct entries_key *k, enum entries_claim claim)
 {
 	struct entry *e = entry_get(s->maps[k->map], k->key, dests_key_len(k->map));
-	bool is_silent = claim == ENTRIES_PLAIN && !is_plain_written(k->map);
+	bool is_silent = !is_written(k->map, claim);
 	bool has_lingered = e && e->lingering;
 
 	if (has_lingered)
@@ -158,8 +187,8 @@ static void end_of_last(struct entries *s, const struct entries_key *k, struct e
 		tell(s, k, CV_DEST_MESH | CV_DEST_GONE);
 		return;
 	}
-	entry_delete(s, k->map, k->key);
-	if (claim != ENTRIES_PLAIN || is_plain_written(k->map))
+	entry_forget(s, k->map, k->key);
+	if (is_written(k->map, claim))
 		s->ops->on_gone(s->arg, k->map, k->key);
 }
 
@@ -168,6 +197,8 @@ void entries_drop(struct entries *s, const struct entries_key *k, enum entries_c
 	struct entry *e = map_get(s->maps[k->map], k->key, dests_key_len(k->map));
 	__u32 before, after;
 
+	if (!e && is_written(k->map, claim))
+		s->ops->on_gone(s->arg, k->map, k->key); /* and not counted */
 	if (!e || e->users == 0)
 		return;
 	before = flags_of(k->map, e);
@@ -216,12 +247,15 @@ void entries_end(struct entries *s, uint64_t now_us, size_t limit)
 {
 	for (; limit > 0; limit--) {
 		struct lingering *l = first_of(s);
+		struct entry *e;
 
 		if (!l || l->end_us > now_us)
 			return;
+		e = map_get(s->maps[l->map], l->key, dests_key_len(l->map));
 		list_del(&l->link);
+		e->lingering = NULL;
 		s->ops->on_gone(s->arg, l->map, l->key);
-		entry_delete(s, l->map, l->key);
+		entry_forget(s, l->map, l->key);
 		free(l);
 	}
 }

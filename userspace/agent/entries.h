@@ -39,8 +39,12 @@ _must_check_ int entries_new(const struct dests_ops *ops, void *arg, struct entr
 struct entries *entries_free(struct entries *s);
 DEFINE_CLEANUP(struct entries *, entries_free);
 
-/** entries_add() - one more wants it. Out of memory the entry is written but not counted, and goes
- * with its first user. */
+/** entries_hold() - who may come to want it has memory for that. Return: 0; -ENOMEM. */
+_must_check_ int entries_hold(struct entries *s, enum dests_map map, const void *key);
+/** entries_release() - no more; after the last entries_drop(). */
+void entries_release(struct entries *s, enum dests_map map, const void *key);
+/** entries_add() - one more wants it. Out of memory, where nobody holds it, the entry is written
+ * but not counted, and goes with its first user. */
 void entries_add(struct entries *s, const struct entries_key *k, enum entries_claim claim);
 /** entries_drop() - one of those, as the same @claim, wants it no more. */
 void entries_drop(struct entries *s, const struct entries_key *k, enum entries_claim claim);

@@ -67,6 +67,15 @@ static size_t pack_service(uint8_t packed[512])
 	return istio__workload__address__pack(&a, packed);
 }
 
+static size_t count_of(char sign)
+{
+	size_t n = 0;
+
+	for (const char *p = calls; *p; p++)
+		n += *p == sign;
+	return n;
+}
+
 /* Put once for each allocation that it takes, until there is enough memory. */
 static void put_in_the_end(size_t (*pack)(uint8_t packed[512]),
 			   int (*put_one)(struct dests *d, const char *name, const void *packed,
@@ -83,6 +92,14 @@ static void put_in_the_end(size_t (*pack)(uint8_t packed[512]),
 		the_memory.left = k;
 		r = put_one(d, "demo", packed, len);
 		the_memory.left = -1;
+		/* whole or not at all: what was shown and not counted would never go */
+		assert_true(r == 0 || !calls[0]);
+		dests_remove(d, "demo");
+		dests_remove_node(d, "demo");
+		dests_end(d, UINT64_MAX, 100);
+		assert_int_equal(count_of('+'), count_of('-'));
+		assert_true(r < 0 || count_of('+') > 0);
+		calls[0] = '\0';
 		dests_free(d);
 	}
 	assert_int_equal(r, 0);

@@ -15,6 +15,7 @@
 
 struct control;     /* opaque */
 struct kube_client; /* source/kube_client.h */
+struct mesh_config; /* source/mesh_config.h */
 
 struct control_config {
 	struct loop *loop; /* borrowed */
@@ -24,9 +25,11 @@ struct control_config {
 	const char *root_namespace; /* of mesh-wide policies */
 	const char *revision;       /* with an API server; "" the default one */
 	const char *mesh_config;    /* name of MeshConfig's ConfigMap */
-	const char *pod_ranges;     /* what addresses pods have; NULL: as Nodes say */
-	struct kube_client *kube;   /* borrowed; the API server, where there is no folder */
-	struct ca *ca;              /* borrowed */
+	/* what the mesh configuration said when the daemon started; borrowed; NULL: nothing */
+	const struct mesh_config *mesh_at_start;
+	const char *pod_ranges;   /* what addresses pods have; NULL: as Nodes say */
+	struct kube_client *kube; /* borrowed; the API server, where there is no folder */
+	struct ca *ca;            /* borrowed */
 	struct ca_settings ca_settings;
 	struct csr_signer *signer; /* borrowed; signs for workloads instead of @ca; NULL: none */
 	const char *signer_roots;  /* PEM; borrowed; NULL without @signer */

@@ -368,6 +368,7 @@ static int control_start(struct daemon *d, const struct options *o)
 		.kube = d->kube,
 		.revision = o->revision,
 		.mesh_config = d->mesh_name,
+		.mesh_at_start = &d->mesh,
 		.pod_ranges = o->pod_ranges,
 		.xds_port = (uint16_t)o->xds_port,
 		.webhook_port = (uint16_t)o->webhook_port,

@@ -17,6 +17,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "net/unix.h"
+#include "source/mesh_config.h"
 #include "tests/unit/turn.h"
 #include "tls/key.h"
 #include "userspace/control/control.h"
@@ -148,6 +149,7 @@ static void pod_write(const struct fixture *f, const char *name, const char *nod
 
 static void control_start(struct fixture *f, const char *root_namespace)
 {
+	static const struct mesh_config at_start = {.root_namespace = "mesh-root"};
 	_cleanup_(freep) char *path = str_format("%s/xds.sock", f->dir);
 	_cleanup_(freep) char *config_dir = str_format("%s/config", f->dir);
 	struct control_config config = {
@@ -161,6 +163,7 @@ static void control_start(struct fixture *f, const char *root_namespace)
 		.root_namespace = root_namespace,
 		.revision = "",
 		.mesh_config = "istio",
+		.mesh_at_start = &at_start,
 		.ca = f->ca,
 	};
 
@@ -459,6 +462,12 @@ static void another_root_namespace_is_that_of_policies_alone(void **state)
 	run_until(f, "mesh-root/nobody", true);
 	assert_int_equal(f->scope, ISTIO__SECURITY__SCOPE__GLOBAL);
 	file_write(f, "mesh.yaml", MESH "    rootNamespace: other\n");
+	run_for(f, 300000);
+	assert_true(has_error(f, "\\\"mesh-root\\\" stays"));
+	file_write(f, "mesh.yaml", MESH "    rootNamespace: mesh-root\n");
+	run_for(f, 300000);
+	assert_int_equal(errors_count(f), 0);
+	file_write(f, "mesh.yaml", MESH);
 	run_for(f, 300000);
 	assert_true(has_error(f, "\\\"mesh-root\\\" stays"));
 }

@@ -15,6 +15,7 @@ import time
 import pytest
 from kubelab import layout, node, plane
 from kubelab.cluster import Canary, Load, eventually, pids_of, pod, service
+from stranger import expired
 
 ROUNDS = int(os.environ.get("CULVERT_FAULT_ROUNDS", "10"))
 SEED = int(os.environ.get("CULVERT_FAULT_SEED", "0")) or random.randrange(1, 1 << 32)
@@ -237,6 +238,47 @@ def test_the_api_server_is_away_for_longer_than_a_control_plane_believes_in(clus
     assert not canary.was_seen(), "plaintext crossed the link"
     cluster.run("label", "namespace", apps, "istio.io/dataplane-mode-")
     eventually(lambda: not cluster.is_captured(apps, "client"), what="the label's end is heard of")
+
+
+def token_file(cluster, number):
+    """Of the mesh's pod on a node, as the kubelet keeps it there."""
+    uid = cluster.get("pod", "-n", SYSTEM, cluster.node_pod(number))["metadata"]["uid"]
+    return f"{cluster.nodes[number - 1].data}/kubelet/pods/{uid}/volumes/kubernetes.io~projected/istio-token/..data/istio-token"
+
+
+def mesh_containers(cluster, number):
+    return {c["containerID"] for c in cluster.get("pod", "-n", SYSTEM, cluster.node_pod(number))["status"]["containerStatuses"]}
+
+
+def test_a_nodes_token_expires(cluster, apps):
+    """Its kubelet does not renew it for a while, and the control plane that it had goes: the next one lets the node's streams in no
+    more. The node goes on with what it has, and is served again when the kubelet has put a good token there; nobody starts anew."""
+    control_pod, = (p["metadata"]["name"] for p in cluster.get("pods", "-n", SYSTEM, "-l", "app=istiod")["items"]
+                    if not p["metadata"].get("deletionTimestamp"))
+    at, _ = cluster.control_of(control_pod)
+    number, client, web = (2, "client", "web1") if at == 1 else (1, "peer", "web2")
+    address, path, kubelet = control_address(cluster), token_file(cluster, number), (cluster.nodes[number - 1], "kubelet")
+    good = cluster.on_node(number, "cat", path).stdout
+    bad, containers = expired(good), mesh_containers(cluster, number)
+    with Load(cluster, apps, client, cluster.service_ip(apps, web)) as load:
+        eventually(lambda: len(load.results) > 20, what="requests")
+        node.signal_daemon(*kubelet, "STOP")
+        try:
+            cluster.on_node(number, "sh", "-c", f"cat > {path}", input=bad)
+            cluster.kill(at, "culvert-control")
+            eventually(lambda: "its token is not valid" in cluster.run("logs", "-n", SYSTEM, control_pod, check=False),
+                       what="the node's token is refused")
+            eventually(lambda: streams(address) == {"ztunnel": 1, "agent": 1}, what="the other node is served")
+            assert cluster.on_node(number, "cat", path).stdout == bad
+        finally:
+            node.signal_daemon(*kubelet, "CONT")
+        eventually(lambda: cluster.on_node(number, "cat", token_file(cluster, number)).stdout == good, HEAL_S, "the kubelet renews it")
+        eventually(lambda: streams(address) == {"ztunnel": 2, "agent": 2}, what="both nodes are served")
+        wait_healed(cluster, apps)
+    assert load.failed() == []
+    assert mesh_containers(cluster, number) == containers, "started anew: nothing is proven"
+    cluster.run("label", "namespace", apps, "istio.io/dataplane-mode-")
+    eventually(lambda: not cluster.is_captured(apps, client), what="the label's end is heard of")
 
 
 def test_the_api_server_is_cut_off_and_the_mesh_is_killed_meanwhile(cluster, apps):

@@ -14,7 +14,7 @@ import time
 
 import pytest
 from kubelab import layout, node, plane
-from kubelab.cluster import Canary, Load, eventually, pids_of, pod, service
+from kubelab.cluster import Canary, Load, eager, eventually, pids_of, pod, service
 from stranger import expired
 
 ROUNDS = int(os.environ.get("CULVERT_FAULT_ROUNDS", "10"))
@@ -124,13 +124,21 @@ def wait_healed(cluster, namespace, seconds=HEAL_S):
         raise AssertionError(f"{e}: {last}") from e
 
 
-def starts_meanwhile(cluster, namespace, at):
-    """A pod that is made while something is away is held for no longer than that, and is in the mesh when it is Ready."""
-    cluster.apply(pod(namespace, "late", "nginx", at))
-    cluster.wait_ready(namespace, "late")
-    eventually(lambda: cluster.is_captured(namespace, "late"), HEAL_S, "the new pod is captured")
-    assert not cluster.refused_in_vain(namespace, "late")
-    cluster.run("delete", "pod", "-n", namespace, "late")
+def starts_meanwhile(cluster, namespace, number, word):
+    """Pods that are made while something is away are held for no longer than that, and are in the mesh when they are Ready. One
+    speaks over the link from its first instruction on, the other is asked over it, and neither is heard there."""
+    web, asker = ("web2", "client") if number == 1 else ("web1", "peer")  # on the other node
+    address = cluster.get("pod", "-n", namespace, web)["status"]["podIP"]
+    names = ("late", "eager")
+    cluster.apply(pod(namespace, "late", "nginx", f"n{number}"), eager(namespace, "eager", f"n{number}", address, word))
+    cluster.wait_ready(namespace, *names)
+    for name in names:
+        eventually(lambda n=name: cluster.is_captured(namespace, n), HEAL_S, f"{name}, which is new, is captured")
+        assert not cluster.refused_in_vain(namespace, name)
+    late = cluster.get("pod", "-n", namespace, "late")["status"]["podIP"]
+    eventually(lambda: cluster.curl(namespace, asker, f"http://{late}/{word}"), HEAL_S, "an answer of the new pod")
+    eventually(lambda: cluster.curl(namespace, "eager", f"http://{address}/{word}"), HEAL_S, "an answer for the new pod")
+    cluster.run("delete", "pod", "-n", namespace, *names)
 
 
 def test_kills_in_random_order(cluster, apps):
@@ -145,7 +153,7 @@ def test_kills_in_random_order(cluster, apps):
             number = dice.choice((1, 2))
             print(f"{time.time():.3f} kill {victim} on n{number}")
             kill(cluster, number, victim)
-            starts_meanwhile(cluster, apps, f"n{number}")
+            starts_meanwhile(cluster, apps, number, canary.word)
             eventually(lambda: answers(cluster, apps, canary.word), HEAL_S, f"answers after {victim} was killed")
         wait_healed(cluster, apps)
     assert not canary.was_seen(), "plaintext crossed the link"

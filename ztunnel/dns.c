@@ -407,6 +407,8 @@ int dns_pod_add(struct dns *d, uint64_t netns_cookie, const struct zds_pod_add *
 	if (pod->client.is_assumed)
 		search_assume(pod);
 	search_split(pod);
+	pod->addrs_count = MIN((size_t)add->addr_count, (size_t)ZDS_MAX_ADDRS);
+	memcpy(pod->addrs, add->addrs, sizeof(pod->addrs));
 	pod->nameservers_count = MIN((size_t)add->nameserver_count, (size_t)ZDS_NAMESERVERS);
 	memcpy(pod->nameservers, add->nameservers, sizeof(pod->nameservers));
 	for (size_t i = 0; i < CV_DNS_PORTS; i++)
@@ -537,7 +539,8 @@ int dns_metrics(void *arg, struct buf *into)
 		 "Total number of names below a wildcard host that no address was left for",
 		 d->stats.wildcard_full},
 		{"culvert_dns_dropped",
-		 "Total number of DNS messages dropped: malformed, or over a limit",
+		 "Total number of DNS messages dropped: malformed, from outside the pod, or over a "
+		 "limit",
 		 d->stats.dropped},
 	};
 	int r = dns_metrics_write(d->metrics, into);

@@ -33,7 +33,7 @@
 /** struct dns_stats - counters beside those of dns_metrics. */
 struct dns_stats {
 	uint64_t answered;
-	uint64_t dropped;       /* malformed, or over a limit */
+	uint64_t dropped;       /* malformed, from outside the pod, or over a limit */
 	uint64_t own;           /* asked for the mesh itself, see dns_resolve.c */
 	uint64_t own_failures;  /* refused, or not answered in time */
 	uint64_t wildcard_full; /* a name below a wildcard, and no address left for it */
@@ -87,6 +87,8 @@ struct dns_pod {
 	char namespace_[64];
 	char search[512]; /* backs client.search */
 	struct dns_client client;
+	struct cv_addr addrs[ZDS_MAX_ADDRS]; /* its own */
+	size_t addrs_count;
 	struct cv_addr nameservers[ZDS_NAMESERVERS]; /* of its resolv.conf */
 	size_t nameservers_count;
 	struct dns_resolver *resolver; /* names that the mesh asks for itself; NULL: none yet */

@@ -504,6 +504,7 @@ void dns_tcp_on_accept(struct loop_fd *w, uint32_t events _unused_)
 		if (l->pod->clients_count >= DNS_POD_TCP ||
 		    memory_is_short(loop_now_us(l->pod->dns->loop)) ||
 		    cv_sockaddr_from_native((struct sockaddr *)&peer, len, &nameserver) < 0 ||
+		    nameserver.port == 0 || /* from outside */
 		    cv_addr_is_loopback(&nameserver.addr) ||
 		    client_new(l->pod, fd, &nameserver) < 0) {
 			l->pod->dns->stats.dropped++;

@@ -14,6 +14,7 @@ struct path {
 	socklen_t client_len;
 	struct cv_addr local;
 	bool has_local;
+	bool is_to_many; /* multicast, broadcast */
 };
 
 /* One nameserver that has been asked. */
@@ -68,13 +69,16 @@ static void path_read_control(struct msghdr *m, struct path *p)
 			memcpy(&info, CMSG_DATA(c), sizeof(info));
 			p->local = cv_addr_from_v6(&info.ipi6_addr);
 			p->has_local = true;
-		} else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO &&
-			   !p->has_local) {
+			if (IN6_IS_ADDR_MULTICAST(&info.ipi6_addr))
+				p->is_to_many = true;
+		} else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
 			struct in_pktinfo info;
 
 			memcpy(&info, CMSG_DATA(c), sizeof(info));
 			p->local = cv_addr_from_v4(info.ipi_addr.s_addr);
 			p->has_local = true;
+			if (info.ipi_addr.s_addr != info.ipi_spec_dst.s_addr)
+				p->is_to_many = true;
 		}
 	}
 }
@@ -292,6 +296,20 @@ static void query_start(struct dns_listener *l, const struct path *p, const uint
 	query_next(q);
 }
 
+/* The pod's own questions come to loopback, those of a machine in it to its nameserver's address.
+ * To the pod's address, its link or a group only somebody outside can have sent, who may neither
+ * use the pod's nameservers nor take the room of its questions. */
+static bool is_from_within(const struct dns_pod *pod, const struct path *p)
+{
+	if (!p->has_local || p->is_to_many)
+		return false;
+	for (size_t i = 0; i < pod->addrs_count; i++)
+		if (cv_addr_equal(&pod->addrs[i], &p->local))
+			return false;
+	/* of IPv4 some nameservers have such addresses */
+	return cv_addr_is_v4(&p->local) || !cv_addr_is_link_local(&p->local);
+}
+
 /* One datagram. Return: false when there is no more. */
 static bool serve_one(struct dns_listener *l)
 {
@@ -316,9 +334,13 @@ static bool serve_one(struct dns_listener *l)
 		return errno == EINTR;
 	p.client_len = m.msg_namelen;
 	path_read_control(&m, &p);
+	if (!is_from_within(l->pod, &p)) {
+		d->stats.dropped++;
+		return true;
+	}
 	request = dns_request_of(l->pod, d->packet, (size_t)n, false);
 	dns_metrics_count(d->metrics, &request, DNS_ASKED);
-	r = p.has_local ? dns_try_answer(l->pod, &request, &len) : -EBADMSG;
+	r = dns_try_answer(l->pod, &request, &len);
 	if (r == 0)
 		reply(l->w.fd, &p, d->answer, len);
 	else if (r == -ENOENT)

@@ -50,6 +50,27 @@ def test_ztunnels_listeners_cannot_be_reached_from_outside(cluster):
     cluster.say_secret(cluster.alice, cluster.bob.ip4)
 
 
+ASK_OUTSIDE = r"""
+import socket, sys
+name = "bob.demo.svc.cluster.local"
+q = b"\x12\x34\1\0\0\1\0\0\0\0\0\0" + b"".join(bytes([len(x)]) + x.encode() for x in name.split(".")) + b"\0\0\1\0\1"
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for port in sys.argv[2:]:
+    for _ in range(10):
+        s.sendto(q, (sys.argv[1], int(port)))
+"""
+
+
+def test_ztunnels_dns_hears_nobody_from_outside(cluster, eventually):
+    """Its UDP sockets are in the pod's namespace, at every address: who finds the port may not use the pod's nameservers."""
+    ztunnel = cluster.mesh["n2"]
+    ports = {q for p in agent_pods(cluster, "n2") for q in p["dns_udp_ports"]}
+    asked, dropped = ztunnel.metric("istio_dns_requests_total"), ztunnel.metric("culvert_dns_dropped_total")
+    cluster.outsider.run("/usr/bin/python3", "-c", ASK_OUTSIDE, cluster.bob.ip4, *map(str, ports))
+    eventually(lambda: ztunnel.metric("culvert_dns_dropped_total") >= dropped + 30, what="what comes from outside to be dropped")
+    assert ztunnel.metric("istio_dns_requests_total") == asked
+
+
 def agent_pods(cluster, node):
     """Values of cv_pods."""
     import json

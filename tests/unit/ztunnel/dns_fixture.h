@@ -19,8 +19,10 @@
 #include "tests/unit/ztunnel/mesh.h"
 #include "ztunnel/dns.h"
 
-#define COOKIE 42
-#define HEAD   "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"
+#define COOKIE       42
+#define POD_ADDR     "10.99.0.1"
+#define MACHINE_ASKS "10.99.7.1" /* as if by cv_reroute */
+#define HEAD         "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"
 #define HTTPD                                                                                      \
 	"\x05httpd\x04"                                                                            \
 	"demo\x03svc\x07"                                                                          \
@@ -171,7 +173,8 @@ static inline int setup(void **state)
 {
 	static struct fixture f;
 	struct dns_config config = {.need_sockets = need_sockets, .arg = &f};
-	struct zds_pod_add pod = {.namespace_ = "demo"};
+	struct zds_pod_add pod = {
+		.namespace_ = "demo", .addr_count = 1, .addrs = {mesh_addr(POD_ADDR)}};
 	int udp[CV_DNS_PORTS];
 	struct state *s = world();
 
@@ -240,6 +243,7 @@ static inline int own_namespace(void **state _unused_)
 		exit(0);
 	}
 	set_address("lo", "127.0.0.1");
-	set_address("lo:1", "10.99.0.1");
+	set_address("lo:1", POD_ADDR);
+	set_address("lo:2", MACHINE_ASKS);
 	return 0;
 }

@@ -50,6 +50,66 @@ static void names_of_the_mesh_are_answered_at_once(void **state)
 	assert_int_equal(f->asked, 0);
 }
 
+static int listener_dropped(struct fixture *f)
+{
+	struct buf b = {0};
+	const char *found;
+	int n;
+
+	assert_int_equal(dns_metrics(f->dns, &b), 0);
+	assert_int_equal(buf_append(&b, "", 1), 0);
+	found = strstr((char *)buf_head(&b), "\nculvert_dns_dropped_total ");
+	assert_non_null(found);
+	n = atoi(strchr(found + 1, ' '));
+	buf_reset(&b);
+	return n;
+}
+
+/* Ask at @addr, without the hooks that lead the pod's own questions elsewhere. Return: bytes of
+ * what the client hears; -1 nothing. */
+static ssize_t ask_at(struct fixture *f, const char *addr, const void *p, size_t len)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port_of(f->listen_udp))};
+	int on = 1, fd = udp_socket(AF_INET);
+	uint8_t got[512];
+	ssize_t n;
+
+	assert_int_equal(inet_pton(AF_INET, addr, &to.sin_addr), 1);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_BROADCAST, &on, sizeof(on)), 0);
+	assert_int_equal(sendto(fd, p, len, 0, (struct sockaddr *)&to, sizeof(to)), len);
+	turn(f);
+	n = recv(fd, got, sizeof(got), 0);
+	close(fd);
+	return n;
+}
+
+static void who_asks_at_the_pods_address_is_not_heard(void **state)
+{
+	static const char *const outside[] = {POD_ADDR, "10.255.255.255"};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(outside); i++) {
+		assert_int_equal(ask_at(f, outside[i], ask_httpd, sizeof(ask_httpd) - 1), -1);
+		assert_int_equal(ask_at(f, outside[i], ask_elsewhere, sizeof(ask_elsewhere) - 1),
+				 -1);
+	}
+	assert_int_equal(listener_dropped(f), 2 * ARRAY_SIZE(outside));
+	assert_int_equal(f->asked, 0);
+}
+
+static void a_machine_in_the_pod_asks_at_its_nameservers_address(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(ask_at(f, MACHINE_ASKS, ask_httpd, sizeof(ask_httpd) - 1),
+			 sizeof(ask_httpd) - 1 + 16);
+	/* its nameserver refuses */
+	assert_int_equal(ask_at(f, MACHINE_ASKS, ask_elsewhere, sizeof(ask_elsewhere) - 1),
+			 sizeof(ask_elsewhere) - 1);
+	assert_int_not_equal(f->asked, 0);
+	assert_int_equal(listener_dropped(f), 0);
+}
+
 static void everything_else_is_forwarded_byte_for_byte(void **state)
 {
 	struct fixture *f = *state;
@@ -360,6 +420,8 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(names_of_the_mesh_are_answered_at_once),
+		T(who_asks_at_the_pods_address_is_not_heard),
+		T(a_machine_in_the_pod_asks_at_its_nameservers_address),
 		T(everything_else_is_forwarded_byte_for_byte),
 		T(below_a_wildcard_a_nameservers_no_is_passed_on),
 		T(below_a_wildcard_a_name_that_there_is_has_an_address_of_ours),

@@ -82,8 +82,9 @@ int cv_getpeername4(struct bpf_sock_addr *ctx)
 {
 	struct attempt a = attempt_from_v4(ctx);
 
-	/* An IPv6 client cannot be shown to an IPv4 socket. */
-	if (names_peer(ctx, &a) && addr_is_v4(&a.dst.addr))
+	/* An IPv6 client cannot be shown to an IPv4 socket, but that there is no destination can:
+	 * ztunnel must not take the peer for one. */
+	if (names_peer(ctx, &a) && (addr_is_v4(&a.dst.addr) || !a.dst.port))
 		sock_addr_store_v4(ctx, &a.dst);
 	return 1;
 }

@@ -250,6 +250,22 @@ TEST(a_redirect_listener_is_shown_nothing_when_the_origin_is_unknown)
 	close(client);
 }
 
+/* Of a kernel without IPv6. */
+TEST(an_ipv4_redirect_listener_is_shown_nothing_either)
+{
+	int listening = listener(AF_INET, "0.0.0.0:0"), client;
+	const char *shown;
+
+	set_kind(listening, CV_SOCKET_LISTEN);
+	pod.value.outbound_ports[0] = own_port(listening);
+	pod_flags(CV_POD_ALIVE);
+	client = connected(AF_INET, text("127.0.0.1", pod.value.outbound_ports[0]));
+	CHECK_OK(accepted(listening, &shown));
+	CHECK_STR(shown, "0.0.0.0:0");
+	CHECK_EQ(counted(CV_DROP_NO_ORIGIN), 1);
+	close(client);
+}
+
 TEST(a_full_connection_map_shows_ztunnel_no_origin)
 {
 	const char *shown;

@@ -61,6 +61,56 @@ static int open_and_reset(uint32_t count)
 	return raw_answered(buf, OPENING_LEN + put_given_up(buf + OPENING_LEN, 0, count), 0);
 }
 
+static struct {
+	struct hbone_stream streams[HBONE_SERVER_STREAMS_MAX];
+	size_t len; /* of what they were handed */
+} asleep;
+
+static void on_data_asleep(struct hbone_stream *st, const struct iovec *iov, int n_iov, size_t len)
+{
+	asleep.len += len;
+}
+
+static const struct hbone_stream_ops asleep_ops = {on_response, on_read, on_data_asleep, on_eof,
+						   on_close};
+
+static int on_connect_asleep(void *arg, int32_t id, const struct hbone_head *head)
+{
+	struct side *sd = arg;
+	struct hbone_stream *st = &asleep.streams[sd->n_streams++];
+
+	assert_int_equal(hbone_stream_bind(sd->s, st, &asleep_ops, id), 0);
+	return hbone_stream_respond(st, 200, NULL);
+}
+
+/* Each has its whole window, so that however many sleep the next one is heard. */
+static void readers_that_sleep_leave_the_others_their_windows(void **state)
+{
+	static const struct hbone_session_ops ops = {on_connect_asleep, on_output, NULL};
+	static const uint8_t ack[] = {0, 0, 0, 4, 1, 0, 0, 0, 0};
+	static uint8_t in[9 + HBONE_FRAME_MAX], out[HBONE_FRAME_MAX], zeros[HBONE_FRAME_MAX];
+	struct side sd = {0};
+	size_t n, len;
+
+	memcpy(in, OPENING, OPENING_LEN);
+	assert_int_equal(hbone_session_new(true, &ops, &sd, &sd.s), 0);
+	assert_int_equal(hbone_session_recv(sd.s, in, OPENING_LEN), 0);
+	assert_int_equal(hbone_session_send(sd.s, out, sizeof(out), &len), 0);
+	memcpy(in, ack, sizeof(ack));
+	assert_int_equal(hbone_session_recv(sd.s, in, sizeof(ack)), 0);
+	for (uint32_t id = 1; id <= 2 * HBONE_SERVER_STREAMS_MAX; id += 2) {
+		n = put_frame(in, 1, id, CONNECT_BLOCK, CONNECT_LEN);
+		assert_int_equal(hbone_session_recv(sd.s, in, n), 0);
+		for (size_t i = 0; i < HBONE_STREAM_WINDOW / HBONE_FRAME_MAX; i++) {
+			n = put_frame(in, 0, id, zeros, sizeof(zeros));
+			assert_int_equal(hbone_session_recv(sd.s, in, n), 0);
+		}
+	}
+	assert_int_equal(hbone_session_fault(sd.s), 0);
+	assert_int_equal(asleep.len, (size_t)HBONE_SERVER_STREAMS_MAX * HBONE_STREAM_WINDOW);
+	hbone_session_free(sd.s);
+}
+
 static void streams_reset_before_their_answer_end_the_connection_when_too_many(void **state)
 {
 	assert_int_equal(open_and_reset(400), 0);
@@ -404,6 +454,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hostile_bytes_end_the_connection),
 		cmocka_unit_test(a_request_that_is_no_connect_is_told_so),
+		cmocka_unit_test(readers_that_sleep_leave_the_others_their_windows),
 		cmocka_unit_test(
 			streams_reset_before_their_answer_end_the_connection_when_too_many),
 		cmocka_unit_test(streams_given_up_between_pings_are_no_flood),

@@ -21,12 +21,11 @@
 #include "base/list.h"
 #include "hbone/head.h"
 
-#define HBONE_STREAM_WINDOW (512 * 1024)
-/* Room for every stream's whole window: a few readers that sleep never block the others of the
- * tunnel. */
-#define HBONE_CONNECTION_WINDOW  (64 * 1024 * 1024)
+#define HBONE_STREAM_WINDOW      (512 * 1024)
 #define HBONE_FRAME_MAX          (256 * 1024)
 #define HBONE_SERVER_STREAMS_MAX 200
+/* Room for every stream's whole window: readers that sleep never block the others of the tunnel. */
+#define HBONE_CONNECTION_WINDOW (HBONE_SERVER_STREAMS_MAX * HBONE_STREAM_WINDOW)
 /* What a server may be assumed to take before its SETTINGS say so; after that it is what they say,
  * at most as many as our own servers take. */
 #define HBONE_CLIENT_STREAMS_MAX 100

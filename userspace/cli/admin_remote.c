@@ -11,17 +11,22 @@
 #include "cli.h"
 #include "json.h"
 #include "kube_exec.h"
+#include "kube_forward.h"
 #include "kube_kinds.h"
 #include "kube_pods.h"
 
-#define PODS       "/api/v1/namespaces/" KUBE_MESH_NAMESPACE "/pods?labelSelector="
-#define STATUS_MIN 100
-#define STATUS_MAX 999
+#define PODS "/api/v1/namespaces/" KUBE_MESH_NAMESPACE "/pods?labelSelector="
+/* Istio's: ztunnel's admin, istiod's ControlZ */
+#define ZTUNNEL_PORT 15000
+#define CONTROL_PORT 9876
+#define STATUS_MIN   100
+#define STATUS_MAX   999
+#define FORWARD_WHY  400
 
 static struct kube *opened;
 static json_t *node_pods;    /* asked for once: a tool that comes and goes */
 static bool is_out_of_reach; /* which was said: once is enough */
-static char why[512];
+static char why[1024];
 
 const char *admin_remote_why(void)
 {
@@ -128,6 +133,13 @@ static const char *container_of_part(const char *part)
 	return streq(part, "control") ? "discovery" : part;
 }
 
+/* port_of_part() - on loopback inside the pod. 0: none: the agent is in the node's network, where
+ * others are who may not ask it. */
+static uint16_t port_of_part(const char *part)
+{
+	return streq(part, "ztunnel") ? ZTUNNEL_PORT : streq(part, "control") ? CONTROL_PORT : 0;
+}
+
 const char *admin_remote_line(const struct buf *said, char *into, size_t size)
 {
 	/* nothing ends it with a NUL */
@@ -188,15 +200,75 @@ static int status_take(struct buf *body)
 	return (int)status;
 }
 
-int admin_remote_request(const struct admin_node *n, const char *part, const char *method,
-			 const char *target, struct buf *body)
+/* ask_by_exec() - where its port cannot be asked. */
+static int ask_by_exec(const struct admin_node *n, const char *part,
+		       const struct kube_forward *what, struct buf *body)
 {
-	const char *const command[] = {ADMIN_REMOTE_PROGRAM, "__admin", part, method, target, NULL};
+	const char *const command[] = {ADMIN_REMOTE_PROGRAM, "__admin",    part,
+				       what->method,         what->target, NULL};
 	int r = admin_remote_run(n, part, command, body);
 
 	if (r == 0)
 		return status_take(body);
 	return r > 0 ? -ECONNREFUSED : r == -ECONNREFUSED ? -EIO : r;
+}
+
+/* is_refused() - exec may do: what else is wrong is wrong with both. */
+static bool is_refused(int error)
+{
+	return error == -EACCES || error == -EBADMSG || error == -EPIPE;
+}
+
+/* ask_by_forward() - what may not be done at one pod is not tried at the next. Return: as
+ * kube_forward(), with @err. */
+static int ask_by_forward(const struct kube_forward *what, struct buf *body, char err[FORWARD_WHY])
+{
+	static char refusal[FORWARD_WHY];
+	struct kube *k = admin_remote_kube();
+	int r;
+
+	(void)snprintf(err, FORWARD_WHY, "%s", refusal);
+	if (!k || refusal[0])
+		return k ? -EACCES : -ECONNREFUSED;
+	r = kube_forward(k, what, body, err, FORWARD_WHY);
+	if (r == -EACCES)
+		(void)snprintf(refusal, sizeof(refusal), "%s", err);
+	return r;
+}
+
+int admin_remote_request(const struct admin_node *n, const char *part, const char *method,
+			 const char *target, struct buf *body)
+{
+	static bool is_told;
+	const struct kube_forward what = {
+		.namespace_ = KUBE_MESH_NAMESPACE,
+		.pod = n->pod,
+		.port = port_of_part(part),
+		.method = method,
+		.target = target,
+	};
+	char err[FORWARD_WHY];
+	size_t said;
+	int r;
+
+	if (what.port == 0)
+		return ask_by_exec(n, part, &what, body);
+	r = ask_by_forward(&what, body, err);
+	if (r > 0)
+		return r;
+	buf_reset(body);
+	if (!is_refused(r)) {
+		(void)snprintf(why, sizeof(why), "pod %s: %s", n->pod, err);
+		return r == -ECONNREFUSED ? -EIO : r;
+	}
+	r = ask_by_exec(n, part, &what, body);
+	if (r > 0 && !is_told)
+		(void)fprintf(stderr, "culvert: pod %s: %s; exec is used instead\n", n->pod, err);
+	is_told = is_told || r > 0;
+	said = strlen(why);
+	if (r < 0)
+		(void)snprintf(why + said, sizeof(why) - said, " (%s)", err);
+	return r;
 }
 
 int cli_admin(int argc, char **argv)

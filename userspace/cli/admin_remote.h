@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* admin_remote - the daemons of a cluster's nodes: their admin sockets are reached by a command in
- * their pods (kube_exec), since nothing of them listens on a network. Whoever may create pods/exec
- * in istio-system may ask; nobody else. Blocking, one thread. */
+/* admin_remote - the daemons of a cluster's nodes: what ztunnel and the control plane serve on
+ * loopback inside their pods is reached by port-forward (kube_forward); the agent, and all where
+ * that is refused, by a command in the pod (kube_exec). Nothing of them listens on a network: who
+ * may create neither pods/portforward nor pods/exec in istio-system learns nothing. Blocking, one
+ * thread. */
 #include "admin.h"
 #include "kube.h"
 

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* kube_exec - a command in a container, by the API server's exec: a WebSocket that carries its
- * streams (v4 or v5.channel.k8s.io), which every version since 1.4 speaks, unlike SPDY, which newer
- * ones drop. Blocking. */
+/* kube_exec - a command in a container, by the API server's exec (kube_stream). Blocking. */
 #include <stdint.h>
 
 #include "base/buf.h"

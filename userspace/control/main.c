@@ -43,7 +43,7 @@ struct options {
 	const char *kubeconfig, *revision, *pod_ranges;
 	struct ca_options ca;
 	const char *external_ca, *k8s_signer;
-	uint64_t xds_port, webhook_port, ready_port, metrics_port;
+	uint64_t xds_port, webhook_port, ready_port, metrics_port, admin_port;
 	bool is_kubernetes;
 };
 
@@ -90,6 +90,8 @@ static const struct option_def option_defs[] = {
 		    "with --kubernetes: where the kubelet asks for /ready and /live; 0: nowhere"),
 	PORT_OPTION("metrics-port", metrics_port, "0", 0, "CULVERT_CONTROL_METRICS_PORT",
 		    "where Prometheus asks for /metrics (istiod's: 15014); 0: nowhere"),
+	PORT_OPTION("admin-port", admin_port, "0", 0, NULL,
+		    "/status on 127.0.0.1, too (ControlZ's: 9876); 0: on the socket only"),
 	STRING_OPTION("run-dir", run_dir, NULL, "DIR", "sockets (default: /run/culvert/NAME)"),
 	STRING_OPTION("ca-dir", ca_dir, "/var/lib/culvert/ca", "DIR",
 		      "ca-cert.pem, ca-key.pem, root-cert.pem, cert-chain.pem; made if missing"),
@@ -143,7 +145,7 @@ struct daemon {
 	struct ca_watch *ca_watch;   /* NULL: a change is taken over at the next start */
 	struct cacerts *cacerts;     /* NULL: it is used, or cannot come */
 	struct control *control;
-	struct http_server *admin, *readiness;
+	struct http_server *admin[2], *readiness;
 	struct metrics *metrics;
 	struct mesh_config mesh; /* as it was at the start */
 	char mesh_name[128];     /* of its ConfigMap */
@@ -391,9 +393,9 @@ static int control_start(struct daemon *d, const struct options *o)
 	if (r < 0)
 		return log_error_errno("control", r, "cannot read the configuration");
 	d->xds_fd = -EBADF;
-	r = status_serve(d->loop, d->admin_fd, d->control, &d->admin);
+	r = status_serve(d->loop, d->admin_fd, (uint16_t)o->admin_port, d->control, d->admin);
 	if (r < 0)
-		return log_error_errno("control", r, "cannot serve admin.sock");
+		return log_error_errno("control", r, "cannot serve the status");
 	d->admin_fd = -EBADF;
 	return 0;
 }
@@ -513,7 +515,8 @@ static int daemon_run(struct daemon *d, struct options *o)
 
 static void daemon_clear(struct daemon *d)
 {
-	(void)http_server_free(d->admin);
+	(void)http_server_free(d->admin[0]);
+	(void)http_server_free(d->admin[1]);
 	(void)http_server_free(d->readiness);
 	(void)metrics_free(d->metrics);
 	(void)ca_secret_free(d->ca_secret);

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "status.h"
 
+#include <arpa/inet.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "base/cleanup.h"
 #include "base/str.h"
 #include "cluster.h"
 #include "control_internal.h"
+#include "net/tcp.h"
 
 static void client_add(void *arg, const struct xds_server_client *client)
 {
@@ -81,8 +85,24 @@ static void on_request(const struct http_request *req, struct http_response *res
 		http_response_text(resp, 404, "there is only /status\n");
 }
 
-int status_serve(struct loop *loop, int listen_fd, struct control *control,
-		 struct http_server **ret)
+static int serve_port(struct loop *loop, uint16_t port, struct control *control,
+		      struct http_server **ret)
 {
-	return http_server_new(loop, listen_fd, on_request, control, ret);
+	const struct cv_addr loopback = cv_addr_from_v4(htonl(INADDR_LOOPBACK));
+	_cleanup_(close_fdp) int fd = -EBADF;
+	int r = tcp_listen(&loopback, port, &fd);
+
+	if (r == 0)
+		r = http_server_new(loop, fd, on_request, control, ret);
+	if (r == 0)
+		(void)TAKE_FD(fd);
+	return r;
+}
+
+int status_serve(struct loop *loop, int listen_fd, uint16_t port, struct control *control,
+		 struct http_server *ret[2])
+{
+	int r = port > 0 ? serve_port(loop, port, control, &ret[1]) : 0;
+
+	return r < 0 ? r : http_server_new(loop, listen_fd, on_request, control, &ret[0]);
 }

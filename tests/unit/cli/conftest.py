@@ -10,10 +10,22 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-from fake_api import FakeApi  # noqa: E402
+from fake_api import MESH, FakeApi, namespace, pod  # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 BIN = os.environ.get("CULVERT_BIN", f"{ROOT}/build/bin")
+OURS = {"culvert.io/installed": "default"}
+AGENT = {"node": "n1", "ztunnel": "connected", "pods": [
+    {"namespace": "shop", "name": "web", "state": "captured", "error": ""},
+    {"namespace": "shop", "name": "slow", "state": "pending", "error": "waiting for ztunnel"}], "errors": []}
+CONTROL = {"errors": [{"kind": "PeerAuthentication", "namespace": "shop", "name": "p", "field": "spec.mtls.mode",
+                       "message": "expected STRICT", "severity": "error"}],
+           "ca": {"root_not_after": "2036-01-01T00:00:00Z"}, "objects": {"Pod": 3},
+           "clients": [{"node": "n1", "type": "ztunnel", "id": "zt1", "version": "v7", "acked": 4, "nacked": 0, "error": ""},
+                       {"node": "n2", "type": "agent", "id": "agent~n2", "acked": 1, "nacked": 2, "error": "bad address"}]}
+DUMP = {"workloads": [{"namespace": "shop", "name": "web", "workloadIps": ["10.0.0.1"], "node": "n1", "protocol": "HBONE"}],
+        "services": [], "policies": [], "certificates": [], "workloadState": {}}
+POLICIES = {"workload": {}, "policies": [{"key": "shop/deny-all", "action": "deny", "scope": "workload", "rules": []}]}
 
 
 def without_lab():
@@ -55,9 +67,9 @@ class Cli:
         return said.decode()
 
     def run(self, *args, code=0, text=None, program="culvert", **env):
-        """Return: stdout, with stderr at its end."""
+        """Return: stdout, with stderr at its end; `code`: how it must end, None: that is not looked at."""
         done = self._done(args, program, env, input=text or "", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert done.returncode == code, f"{args} ended with {done.returncode}: {done.stdout}{done.stderr}"
+        assert code in (None, done.returncode), f"{args} ended with {done.returncode}: {done.stdout}{done.stderr}"
         return done.stdout + done.stderr
 
     def json(self, *args, **kw):
@@ -74,3 +86,28 @@ def api():
 @pytest.fixture
 def cli(api, tmp_path):
     return Cli(api, tmp_path)
+
+
+@pytest.fixture
+def mesh(api):
+    """A mesh of two nodes, and a pod in it."""
+    def on_exec(_pod, container, command):
+        if command[1:] == ["version", "--short"]:
+            return 0, "v7\n", ""
+        if command[1:] == ["bpf", "maps"]:
+            return 0, "cv_services\n", ""
+        assert command[:2] == ["/usr/local/bin/culvert", "__admin"] and command[3] == "GET", command
+        answers = {("control", "/status"): CONTROL, ("agent", "/status"): AGENT, ("ztunnel", "/config_dump"): DUMP,
+                   ("ztunnel", "/explain/policies"): POLICIES, ("agent", "/past"): {},
+                   ("ztunnel", "/connections"): [], ("ztunnel", "/connections/ended"): {}}
+        assert container == {"control": "discovery"}.get(command[2], command[2])
+        return 0, "200\n" + json.dumps(answers[(command[2], command[4].split("?")[0])]), ""
+    api.on_exec = on_exec
+    api.put(namespace(MESH))
+    api.put({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "istiod", "namespace": MESH, "labels": OURS}})
+    api.put({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "ztunnel", "namespace": MESH, "labels": OURS}})
+    api.put(namespace("shop", istio_injection="enabled"))
+    api.put(pod("shop", "web", labels={"app": "web"}))
+    api.put({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"},
+             "spec": {"selector": {"app": "web"}, "clusterIP": "10.96.0.9", "ports": [{"name": "http", "port": 80}]}})
+    return api

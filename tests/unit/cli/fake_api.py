@@ -46,8 +46,10 @@ class FakeApi:
         self.log_text = "a line of a log\n"
         self.lingering = {}  # names of what is deleted only after it was asked for so often
         self.not_served = set()  # groups with versions that the server is too old for
-        self.is_exec_cut = False  # an answer to an exec ends before its head does
+        self.is_stream_cut = False  # an answer to an exec or a port-forward ends before its head does
         self.on_exec = lambda pod_name, container, command: (1, "", "no such command\n")
+        self.on_forward = self.forward_as_exec
+        self.forwarded = []  # pod, port and the first line of each request
         self.lock = threading.RLock()
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("H", (Handler,), {"api": self}))
         self.server.daemon_threads = True
@@ -56,6 +58,14 @@ class FakeApi:
         for name in self.nodes:
             self.put({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {"podCIDRs": ["10.0.0.0/24", "fd00::/64"]},
                       "status": {"nodeInfo": {"kernelVersion": "6.12.1", "architecture": "amd64", "operatingSystem": "linux"}}})
+
+    def forward_as_exec(self, pod_name, port, method, target):
+        """What a daemon answers on its port: as on its socket; None: it does not listen."""
+        part = {15000: "ztunnel", 9876: "control"}[port]
+        code, out, _ = self.on_exec(pod_name, {"control": "discovery"}.get(part, part),
+                                    ["/usr/local/bin/culvert", "__admin", part, method, target])
+        status, _, body = out.partition("\n")
+        return (int(status), body) if code == 0 and status.isdigit() else None
 
     def close(self):
         self.server.shutdown()
@@ -178,13 +188,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if url.path.endswith("/selfsubjectaccessreviews"):
             a = json.loads(text)["spec"]["resourceAttributes"]
             return self.answer(201, {"status": {"allowed": (a["verb"], a["resource"]) not in api.forbidden}})
-        m = re.fullmatch(r"/(?:api/(v1)|apis/([^/]+/[^/]+))(?:/namespaces/([^/]+))?/([^/]+)(?:/([^/]+))?(?:/(log|exec))?", url.path)
+        m = re.fullmatch(r"/(?:api/(v1)|apis/([^/]+/[^/]+))(?:/namespaces/([^/]+))?/([^/]+)(?:/([^/]+))?(?:/(log|exec|portforward))?",
+                         url.path)
         if url.path.startswith("/api/v1/namespaces") and url.path.count("/") <= 4:  # a namespace itself
             return self.objects_of("v1", "namespaces", "", url.path.split("/")[4] if url.path.count("/") == 4 else None, query, text)
         if not m:
             return self.refuse(404, "no such path")
         if m.group(6) == "exec":
             return self.exec(m.group(5), url.query)
+        if m.group(6) == "portforward":
+            return self.portforward(m.group(5), int(query["ports"]))
         if m.group(6) == "log":
             return self.answer(200, self.api.log_text)
         return self.objects_of(m.group(1) or m.group(2), m.group(4), m.group(3) or "", m.group(5), query, text)
@@ -237,20 +250,36 @@ class Handler(http.server.BaseHTTPRequestHandler):
             struct.pack("!BBQ", 0x82, 127, n)
         self.wfile.write(head + data)
 
-    def exec(self, pod_name, query):
-        words = urllib.parse.parse_qs(query)
-        code, out, err = self.api.on_exec(pod_name, words["container"][0], words["command"])
+    def upgrade(self, protocol):
+        """To a WebSocket. Return: whether that was all of the head."""
         accept = hashlib.sha1((self.headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode())
         self.send_response(101)
         self.send_header("Upgrade", "websocket")
         self.send_header("Connection", "Upgrade")
         self.send_header("Sec-WebSocket-Accept", base64.b64encode(accept.digest()).decode())
-        self.send_header("Sec-WebSocket-Protocol", "v5.channel.k8s.io")
-        if self.api.is_exec_cut:
+        self.send_header("Sec-WebSocket-Protocol", protocol)
+        self.close_connection = True
+        if self.api.is_stream_cut:
             self.flush_headers()
-            self.close_connection = True
-            return
+            return False
         self.end_headers()
+        self.wfile.flush()
+        return True
+
+    def end(self):
+        """Closed before all that the client says has been read, TCP would reset, and take with it what is still to be sent."""
+        self.wfile.flush()
+        self.connection.shutdown(socket.SHUT_WR)
+        self.connection.settimeout(60)
+        with contextlib.suppress(OSError):
+            while self.connection.recv(4096):
+                pass
+
+    def exec(self, pod_name, query):
+        words = urllib.parse.parse_qs(query)
+        code, out, err = self.api.on_exec(pod_name, words["container"][0], words["command"])
+        if not self.upgrade("v5.channel.k8s.io"):
+            return
         self.wfile.write(struct.pack("!BB", 0x89, 2) + b"hi")  # a ping
         for at in range(0, len(out.encode()), 30000):
             self.frame(b"\x01" + out.encode()[at:at + 30000])
@@ -259,11 +288,45 @@ class Handler(http.server.BaseHTTPRequestHandler):
             {"status": "Failure", "reason": "NonZeroExitCode", "message": "exit",
              "details": {"causes": [{"reason": "ExitCode", "message": str(code)}]}}
         self.frame(b"\x03" + json.dumps(status).encode())
-        self.close_connection = True
-        # closed before the client's answer to the ping has been read, TCP would reset, and take with it what is still to be sent
+        self.end()
+
+    def read_frame(self):
+        """Return: the channel and what is in a frame of the client's, which must be short and masked."""
+        head = self.rfile.read(2)
+        assert head[0] == 0x82 and 0x80 < head[1] < 0x80 + 126, head
+        mask, data = self.rfile.read(4), self.rfile.read(head[1] - 0x80)
+        data = bytes(b ^ mask[i % 4] for i, b in enumerate(data))
+        return data[0], data[1:]
+
+    def portforward(self, pod_name, port):
+        """As a kubelet: two channels, each begins with the port's number; the connection stays until the client leaves."""
+        assert "v4.channel.k8s.io" in self.headers["Sec-WebSocket-Protocol"]
+        if not self.upgrade("v4.channel.k8s.io"):
+            return
+        for channel in b"\x00", b"\x01":
+            self.frame(channel + struct.pack("<H", port))
         self.wfile.flush()
-        self.connection.shutdown(socket.SHUT_WR)
+        text = b""
+        while not text.endswith(b"\r\n\r\n"):
+            channel, data = self.read_frame()
+            assert channel == 0
+            text += data
+        method, target, _ = text.decode().split(None, 2)
+        self.api.forwarded.append((pod_name, port, f"{method} {target}"))
+        answer = self.api.on_forward(pod_name, port, method, target)
+        if answer is None:
+            self.frame(b"\x01" + f"error forwarding port {port} to pod {pod_name}: connect: connection refused".encode())
+        elif isinstance(answer, bytes):
+            self.frame(b"\x00" + answer)
+        else:
+            body = answer[1].encode()
+            text = f"HTTP/1.1 {answer[0]} x\r\nContent-Type: x/y\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+            for at in range(0, len(text + body), 30000):
+                self.frame(b"\x00" + (text + body)[at:at + 30000])
+        if answer is None or isinstance(answer, bytes):
+            self.end()
+            return
+        self.wfile.flush()
         self.connection.settimeout(60)
         with contextlib.suppress(OSError):
-            while self.connection.recv(4096):
-                pass
+            assert not self.connection.recv(1), "who has its answer says no more"

@@ -17,46 +17,8 @@ import threading
 
 import pytest
 import yaml
-from conftest import BIN, Cli
+from conftest import AGENT, BIN, CONTROL, DUMP, Cli
 from fake_api import MESH, Fault, namespace, pod
-
-OURS = {"culvert.io/installed": "default"}
-AGENT = {"node": "n1", "ztunnel": "connected", "pods": [
-    {"namespace": "shop", "name": "web", "state": "captured", "error": ""},
-    {"namespace": "shop", "name": "slow", "state": "pending", "error": "waiting for ztunnel"}], "errors": []}
-CONTROL = {"errors": [{"kind": "PeerAuthentication", "namespace": "shop", "name": "p", "field": "spec.mtls.mode",
-                       "message": "expected STRICT", "severity": "error"}],
-           "ca": {"root_not_after": "2036-01-01T00:00:00Z"}, "objects": {"Pod": 3},
-           "clients": [{"node": "n1", "type": "ztunnel", "id": "zt1", "version": "v7", "acked": 4, "nacked": 0, "error": ""},
-                       {"node": "n2", "type": "agent", "id": "agent~n2", "acked": 1, "nacked": 2, "error": "bad address"}]}
-DUMP = {"workloads": [{"namespace": "shop", "name": "web", "workloadIps": ["10.0.0.1"], "node": "n1", "protocol": "HBONE"}],
-        "services": [], "policies": [], "certificates": [], "workloadState": {}}
-POLICIES = {"workload": {}, "policies": [{"key": "shop/deny-all", "action": "deny", "scope": "workload", "rules": []}]}
-
-
-@pytest.fixture
-def mesh(api):
-    """A mesh of two nodes, and a pod in it."""
-    def on_exec(_pod, container, command):
-        if command[1:] == ["version", "--short"]:
-            return 0, "v7\n", ""
-        if command[1:] == ["bpf", "maps"]:
-            return 0, "cv_services\n", ""
-        assert command[:2] == ["/usr/local/bin/culvert", "__admin"] and command[3] == "GET", command
-        answers = {("control", "/status"): CONTROL, ("agent", "/status"): AGENT, ("ztunnel", "/config_dump"): DUMP,
-                   ("ztunnel", "/explain/policies"): POLICIES, ("agent", "/past"): {},
-                   ("ztunnel", "/connections"): [], ("ztunnel", "/connections/ended"): {}}
-        assert container == {"control": "discovery"}.get(command[2], command[2])
-        return 0, "200\n" + json.dumps(answers[(command[2], command[4].split("?")[0])]), ""
-    api.on_exec = on_exec
-    api.put(namespace(MESH))
-    api.put({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "istiod", "namespace": MESH, "labels": OURS}})
-    api.put({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "ztunnel", "namespace": MESH, "labels": OURS}})
-    api.put(namespace("shop", istio_injection="enabled"))
-    api.put(pod("shop", "web", labels={"app": "web"}))
-    api.put({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "shop"},
-             "spec": {"selector": {"app": "web"}, "clusterIP": "10.96.0.9", "ports": [{"name": "http", "port": 80}]}})
-    return api
 
 
 def test_version_before_and_after(api, cli):
@@ -208,7 +170,7 @@ def test_proxy_status_of_a_control_plane_that_is_half_down(mesh, cli):
     assert "NAME" not in said and "istiod-n1" in said and "istiod-x" in said
 
 
-def test_ztunnel_config_by_exec(mesh, cli):
+def test_ztunnel_config(mesh, cli):
     said = cli.run("ztunnel-config", "workload", "--node", "n1")
     assert said.splitlines()[1].split() == ["shop", "web", "10.0.0.1", "n1", "None", "HBONE"]
     assert "there are several nodes; choose one: --node n1, --node n2" in cli.run("zc", "certificate", code=1)
@@ -217,16 +179,11 @@ def test_ztunnel_config_by_exec(mesh, cli):
     assert "no such node in the cluster" in cli.run("zc", "workload", "--node", "n9", code=1)
 
 
-def test_an_answer_to_an_exec_that_ends_within_its_head(mesh, cli):
-    mesh.is_exec_cut = True
-    assert "ended within the answer's head" in cli.run("zc", "workload", "--node", "n1", code=1)
-
-
 def test_an_error_is_of_the_node_that_is_named(mesh, cli):
     mesh.on_exec = lambda name, *_: (1, "", f"no word from {name}\n")
     for words in (("zc", "workload"), ("explain", "shop/web", "shop/web")):
         said = cli.run(*words, code=1)
-        assert said == "culvert: ztunnel of node n2: pod ztunnel-n2: no word from ztunnel-n2\n"
+        assert said.startswith("culvert: ztunnel of node n2: pod ztunnel-n2: no word from ztunnel-n2 (port-forward: ")
 
 
 def test_a_cluster_without_the_mesh_and_none_at_all_are_told_apart(api, cli):
@@ -249,19 +206,8 @@ def test_ztunnel_config_has_istioctls_words(mesh, cli, tmp_path):
     assert cli.run("zc", "workload", "-f", tmp_path / "none", code=1).count("none") == 1
 
 
-def test_who_may_not_exec_is_told(mesh, cli):
-    mesh.faults = [Fault("GET", "/exec", 403, 'User "dev" cannot create resource "pods/exec"')]
-    assert 'cannot create resource "pods/exec"' in cli.run("zc", "all", "--node", "n1", code=1)
-    assert 'cannot create resource "pods/exec"' in cli.run("zc", "workload", code=1)
-    mesh.faults = []
-    mesh.on_exec = lambda *_: (1, "", "culvert: ztunnel: not running\n")
-    assert "pod ztunnel-n1: culvert: ztunnel: not running" in cli.run("zc", "all", "--node", "n1", code=1)
-    mesh.on_exec = lambda *_: (0, "no status line", "")
-    cli.run("zc", "all", "--node", "n1", code=1)
-
-
 def test_a_server_whose_certificate_has_another_name(mesh, cli, tmp_path):
-    """As through an SSH tunnel: it is verified as tls-server-name says, requests and commands in pods alike."""
+    """As through an SSH tunnel: it is verified as tls-server-name says, requests and connections to pods alike."""
     key, cert = f"{tmp_path}/key.pem", f"{tmp_path}/cert.pem"
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key,
                     "-out", cert, "-subj", "/CN=k", "-addext", "subjectAltName=DNS:kubernetes"], check=True, capture_output=True)
@@ -282,12 +228,6 @@ def test_a_server_whose_certificate_has_another_name(mesh, cli, tmp_path):
     assert "other" in cli.run("zc", "all", "--node", "n1", code=1)
     use(**{"tls-server-name": "kubernetes"})
     assert "HBONE" in cli.run("zc", "all", "--node", "n1")
-
-
-def test_large_answers_come_whole(mesh, cli):
-    many = [{"namespace": "shop", "name": f"web-{i}", "workloadIps": ["10.0.0.1"], "protocol": "TCP"} for i in range(20000)]
-    mesh.on_exec = lambda *_: (0, "200\n" + json.dumps({**DUMP, "workloads": many}), "")
-    assert len(cli.json("zc", "workload", "--node", "n1")) == 20000
 
 
 def test_describe_names_what_nobody_heeds(mesh, cli):
@@ -335,7 +275,7 @@ def test_describe_does_not_take_silence_for_no_policy(mesh, cli, answer, why):
         said = cli.run("describe", *what)
         assert f"Policies: not known: {why}" in said and "everybody may connect" not in said
     said = cli.json("describe", "pod", "web.shop")
-    assert said["policies"] is None and said["policiesError"] == why
+    assert said["policies"] is None and said["policiesError"].startswith(why)
 
 
 ROUTE = {"kind": "plain", "share": 1, "target": "10.0.0.2:80", "workload": {"namespace": "shop", "name": "db", "node": "n2"},

@@ -26,6 +26,7 @@
 #define GUARD_PREFIX "guard_"
 #define IN_PREFIX    GUARD_PREFIX "in_"
 #define RETIRED_MAX  512 /* of one look */
+#define GONE_AT_ONCE 16  /* of one look: it asks the kernel for each */
 #define PATH_LEN     512
 #define USES_TUNNELS ": it uses tunnels inside the node"
 
@@ -247,20 +248,45 @@ static bool on_direct(void *arg, const struct cv_tuple *key, const struct cv_dir
 	return l->needed < l->count;
 }
 
-void guard_sweep(struct datapath *d)
+static void link_forget(struct datapath *d, uint32_t ifindex)
+{
+	(void)bpf_map_delete_elem(datapath_map_fd(d, DATAPATH_LINKS), &ifindex);
+	link_release(datapath_pin_dir(d), ifindex);
+}
+
+/* Of a pod that stays, and may get others: no list of its links would be kept whole. */
+static void gone_sweep(struct datapath *d, uint32_t *at)
+{
+	int fd = datapath_map_fd(d, DATAPATH_LINKS);
+
+	for (int i = 0; i < GONE_AT_ONCE; i++) {
+		uint32_t next;
+
+		if (bpf_map_get_next_key(fd, *at ? at : NULL, &next) < 0) {
+			*at = 0;
+			return;
+		}
+		if (link_is_gone(next))
+			link_forget(d, next);
+		else
+			*at = next;
+	}
+}
+
+void guard_sweep(struct datapath *d, uint32_t *at)
 {
 	struct retired links[RETIRED_MAX];
 	size_t n = retired_find(d, links, ARRAY_SIZE(links));
 	struct retired_look look = {.links = links, .count = n};
 
+	gone_sweep(d, at);
 	if (n > 0 && directs_each(datapath_map_fd(d, DATAPATH_DIRECTS), on_direct, &look) < 0)
 		return; /* who needs them is not known: they wait */
 	for (size_t i = 0; i < n; i++) {
 		/* Its connections may never be seen to end. */
 		if (links[i].is_needed && !link_is_gone(links[i].ifindex))
 			continue;
-		(void)bpf_map_delete_elem(datapath_map_fd(d, DATAPATH_LINKS), &links[i].ifindex);
-		link_release(datapath_pin_dir(d), links[i].ifindex);
+		link_forget(d, links[i].ifindex);
 	}
 }
 

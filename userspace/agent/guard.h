@@ -42,13 +42,14 @@ _must_check_ int guard_attach(struct datapath *d, const struct guard_pod *pod,
 void guard_retire(struct datapath *d, uint64_t cookie);
 
 /**
- * guard_sweep() - detach the guards of pods that are not captured (any more), once no direct
- * connection needs them
+ * guard_sweep() - forget links that are gone, a few at a time; detach the guards of pods that are
+ * not captured (any more), once no direct connection needs them
+ * @at: where the last look at links ended; 0 before the first.
  * Until then they only hand on what had the short way before: the host's conntrack has not seen
  * those connections go on, and where its rules drop what is invalid to it they would hang. All of
  * it is told from the maps, so it does not matter which agent began.
  */
-void guard_sweep(struct datapath *d);
+void guard_sweep(struct datapath *d, uint32_t *at);
 
 /** guard_exempt() - let the connections pass that the pod is opening now: they began before it was
  * enrolled. Return: 0; -errno. */

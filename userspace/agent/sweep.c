@@ -18,6 +18,7 @@ struct sweep {
 	struct datapath *datapath;
 	struct loop_timer timer;
 	struct sweep_cursor conns, vouched, exempt, directs, told;
+	uint32_t link; /* as guard_sweep() wants it */
 };
 
 /* An MPTCP connection's entry lives as long as the connection: it ends with its client's close, or
@@ -111,7 +112,7 @@ static void on_sweep(struct loop_timer *t)
 	walk(s, DATAPATH_EXEMPT, &s->exempt, is_exempt_stale);
 	walk(s, DATAPATH_DIRECTS, &s->directs, is_direct_stale);
 	walk(s, DATAPATH_DIRECT_TOLD, &s->told, is_told_stale);
-	guard_sweep(s->datapath);
+	guard_sweep(s->datapath, &s->link);
 	passed_sweep(datapath_map_fd(s->datapath, DATAPATH_PASSED));
 	(void)loop_timer_set(s->loop, t, SWEEP_EVERY_US);
 }

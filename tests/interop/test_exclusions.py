@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What annotations take out of the capture, and what REGISTRY_ONLY refuses, with real sockets across two nodes."""
 import contextlib
-import ctypes
 import json
 import os
 import struct
@@ -10,10 +9,10 @@ import subprocess
 import pytest
 import who
 from culvert_node import BIN, Nodes, started, wait_for, write_config
+from full_map import full
 from topology import Topology, remove_stale
 
 PORT, OUTSIDE_PORT = 8080, 9000
-CV_DEST_SIZE = 72
 STRICT = """---
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
@@ -234,49 +233,19 @@ def test_a_wrong_value_is_named_with_its_line_and_the_pod_stays_captured(mesh):
     assert mesh.counted("excluded") == before
 
 
-def bpf(command, *words):
-    """bpf(2) with an attribute of 64-bit words. Return: its result, -errno when it failed."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    attr = (ctypes.c_uint64 * 16)(*words)
-    r = libc.syscall(321, command, ctypes.byref(attr), ctypes.sizeof(attr))
-    return r if r >= 0 else -ctypes.get_errno()
-
-
-@contextlib.contextmanager
-def full(node, name, key_of, key_size, value):
-    """A map of a node's that has no room: key_of(i, key) fills in keys of nobody's."""
-    path = ctypes.create_string_buffer(f"{node.pins}/{name}".encode())
-    fd = bpf(7, ctypes.addressof(path))  # BPF_OBJ_GET
-    assert fd >= 0, os.strerror(-fd)
-    key, value, filled = ctypes.create_string_buffer(key_size), ctypes.create_string_buffer(value, len(value)), 0
-    try:
-        while True:
-            key_of(filled, key)
-            if bpf(2, fd, ctypes.addressof(key), ctypes.addressof(value), 0) < 0:
-                break
-            filled += 1
-        assert filled > 60000
-        yield
-    finally:
-        for i in range(filled):
-            key_of(i, key)
-            bpf(3, fd, ctypes.addressof(key))
-        os.close(fd)
-
-
-def test_without_room_for_its_rules_a_pod_is_captured_whole_and_others_go_on(mesh):
-    def another_pods(i, key):
-        struct.pack_into("<IHHQ12xI", key, 0, 224, 0, 0, 1, i)
-
-    with full(mesh.nodes[0], "cv_outbound_rules", another_pods, 32, struct.pack("<I", 1)):
-        mesh.write(client='traffic.sidecar.istio.io/excludeOutboundPorts: "8080"')
+@pytest.mark.parametrize("name, head, way, rule", [
+    ("cv_outbound_rules", struct.pack("<IHHQ", 224, 0, 0, 1), "Outbound", "out: not port 8080"),
+    ("cv_inbound_rules", b"", "Inbound", "in: not port 8080")], ids=["out", "in"])
+def test_without_room_for_its_rules_a_pod_is_captured_whole_and_others_go_on(mesh, name, head, way, rule):
+    with full(f"{mesh.nodes[0].pins}/{name}", head):
+        mesh.write(client=f'traffic.sidecar.istio.io/exclude{way}Ports: "8080"')
         wait_for(lambda: mesh.exclusions(mesh.client, 1), 10, "the annotation")
         assert "not in force: no room" in mesh.exclusions(mesh.client, 1)[-1]
         before = mesh.counted("excluded")
         assert mesh.both() == ["yes", "yes"]
         assert mesh.counted("excluded") == before
-    wait_for(lambda: mesh.exclusions(mesh.client, 1) == ["out: not port 8080"], 15, "room again")
-    assert mesh.both() == ["closed", "closed"]
+    wait_for(lambda: mesh.exclusions(mesh.client, 1) == [rule], 15, "room again")
+    assert mesh.both() == (["closed", "closed"] if way == "Outbound" else ["yes", "yes"])
 
 
 def refused_by_registry(mesh):
@@ -310,12 +279,9 @@ def test_a_service_entry_registers_its_addresses(mesh, addresses, protocol, want
 
 def test_with_a_full_map_ztunnel_answers_for_the_registry(mesh):
     """What finds no room there makes every unknown destination ask ztunnel, which knows all: slower, never another answer."""
-    def nobodys(i, key):
-        struct.pack_into("<8xIIHH", key, 0, 0xffff0000, i, 1, 0)
-
     mesh.write(STRICT + REGISTRY_ONLY)
     wait_for(lambda: refused_by_registry(mesh), 10, "REGISTRY_ONLY")
-    with full(mesh.nodes[0], "cv_registered", nobodys, 20, b"\0" * CV_DEST_SIZE):
+    with full(f"{mesh.nodes[0].pins}/cv_registered"):
         tunnelled = mesh.counted("tunnel")
         mesh.write(STRICT + REGISTRY_ONLY + ENTRY.format(addresses="172.30.79.2", port=OUTSIDE_PORT, protocol="TCP"))
         wait_for(lambda: mesh.ask(mesh.outside, OUTSIDE_PORT) == "yes", 10, "the entry")

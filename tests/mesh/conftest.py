@@ -11,6 +11,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools" / "lab"))
+sys.path.append(str(ROOT / "tests" / "interop"))
 
 from agentkit import agent, captured  # noqa: E402,F401  (fixtures)
 from labkit.lab import CULVERT, LAB_DIR, Lab, config_map  # noqa: E402

@@ -2,7 +2,6 @@
 """culvert-agent alone: a pod is captured, and what the kernel then does with its connections."""
 
 import contextlib
-import json
 import os
 import pathlib
 import socket
@@ -187,26 +186,6 @@ def test_drop_events_and_metrics_name_the_reason(captured):
         text = z.expect(METRICS)[1].decode()
     assert 'culvert_bpf_events_total{reason="ztunnel_dead"} 1\n' in text
     assert 'culvert_agent_pods{state="captured"}' in text and "# EOF" not in text
-
-
-def test_a_full_map_of_pods_costs_the_short_way_alone_and_is_counted(agent, tmp_path):
-    path = PIN_DIR / "cv_locals"
-    room = json.loads(output("bpftool", "-j", "map", "show", "pinned", path))["max_entries"]
-    (tmp_path / "batch").write_text("".join(
-        f"map update pinned {path} key hex fe {'00 ' * 11}{i.to_bytes(4, 'big').hex(' ')} value hex {'01 ' * 8}\n" for i in range(room)))
-    run("bpftool", "batch", "file", tmp_path / "batch")
-    z = Ztunnel()
-    z.expect(SYNCED)
-    agent.label()
-    pod = z.take_pod()
-    wait(lambda: agent.pod("a")["state"] == "captured")
-    text = ""
-    while 'culvert_agent_map_full_total{map="cv_locals"} 1\n' not in text:
-        text = z.expect(METRICS)[1].decode()
-    c = in_netns("c-agent-a", lambda: connect("10.251.0.2", 80))
-    pod.listeners[OUTBOUND].accept()[0].close()
-    c.close()
-    z.close()
 
 
 def test_nameservers_are_announced(captured):

@@ -51,6 +51,12 @@ static void pod_fail(struct pod *pod, const char *what)
 	pod->is_error_logged = true;
 }
 
+/* What the kernel calls an argument list that is too long is a map that is full. */
+static const char *why(int r)
+{
+	return r == -E2BIG ? "no room in a BPF map" : strerror(-r);
+}
+
 static void pod_retry_in(struct pod *pod, uint64_t delay_us)
 {
 	(void)loop_timer_set(pod->pods->config.loop, &pod->retry, delay_us);
@@ -64,7 +70,7 @@ static void offer_one(struct pods *p, struct enrolment *e)
 
 	r = enrolment_offer(e, e->owner->spec, &m);
 	if (r < 0) {
-		(void)snprintf(text, sizeof(text), "cannot offer it to ztunnel: %s", strerror(-r));
+		(void)snprintf(text, sizeof(text), "cannot offer it to ztunnel: %s", why(r));
 		pod_fail(e->owner, text);
 		pod_retry_in(e->owner, RETRY_MAX_US);
 		return;
@@ -236,7 +242,7 @@ static int pod_seal(struct pod *pod, struct enrolment *e)
 		pods_guard_sealed(pod->pods);
 		return 0;
 	}
-	(void)snprintf(pod->error, sizeof(pod->error), "cannot capture it: %s", strerror(-r));
+	(void)snprintf(pod->error, sizeof(pod->error), "cannot capture it: %s", why(r));
 	enrolment_close(e);
 	return r;
 }
@@ -432,7 +438,7 @@ void pods_ack(struct pods *p, uint64_t netns_cookie, int error)
 		e->is_offered = false;
 		(void)snprintf(text, sizeof(text), "%s: %s",
 			       error ? "ztunnel did not take the pod" : "cannot write the maps",
-			       strerror(-r));
+			       why(r));
 		pod_fail(e->owner, text);
 		pod_retry_in(e->owner, REFUSED_RETRY_US);
 	}

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""culvert-agent alone, where a map of the kernel's has no room: a pod is not in the mesh by half, a destination goes by ztunnel, and
+what is lost is named or counted. In time all is as it would have been."""
+import select
+import socket
+import struct
+
+import pytest
+from agentkit import (
+    ALIVE, CAPTURE, METRICS, OUTBOUND, PIN_DIR, PLAIN, SYNCED, WORKLOAD_A, Ztunnel, connect, in_netns, wait)
+from full_map import full
+
+UNKNOWN_TO_TUNNEL = 8
+OUTBOUNDS = 4
+
+
+@pytest.fixture(name="waiting")
+def fixture_waiting(agent):
+    """Pod a without its label, and a ztunnel."""
+    agent.z = Ztunnel()
+    agent.z.expect(SYNCED)
+    yield agent
+    agent.z.close()
+
+
+def is_captured(agent):
+    """With another offer to ztunnel, where there has to be one."""
+    return agent.pod("a")["state"] == "captured"
+
+
+def reached(agent, host, port):
+    """A connection of pod a's comes to ztunnel."""
+    pod = next(iter(agent.z.pods.values()))
+    with in_netns("c-agent-a", lambda: connect(host, port)):
+        outbound = pod.listeners[OUTBOUND:OUTBOUND + OUTBOUNDS]
+        for listener in select.select(outbound, [], [], 10)[0]:
+            listener.accept()[0].close()
+            return True
+    return False
+
+
+@pytest.mark.parametrize("name", ["cv_pods", "cv_pod_addrs", "cv_steer"])
+def test_a_pod_that_finds_no_room_is_not_in_the_mesh_by_half(waiting, name):
+    with in_netns("c-agent-b", lambda: socket.create_server(("10.251.0.2", 4000))) as server, \
+            socket.socket() as any_socket:
+        any_socket.bind(("127.0.0.1", 0))
+        any_socket.listen()
+        with full(PIN_DIR / name, value=struct.pack("<Q", any_socket.fileno()) if name == "cv_steer" else None) as empty:
+            waiting.label()
+            if name == "cv_steer":  # after ztunnel's word alone
+                waiting.z.take_pod()
+            wait(lambda: (waiting.pod("a") or {}).get("error"), what="the error")
+            pod = waiting.pod("a")
+            assert pod["state"] == "error" and "no room in a BPF map" in pod["error"]
+            assert not any(e["value"]["flags"] & (ALIVE | CAPTURE) for e in waiting.map("cv_pods") if e["value"]["name"] == "demo/a")
+            assert not list(PIN_DIR.glob("lookup_*"))
+            with in_netns("c-agent-a", lambda: connect("10.251.0.2", 4000)) as c:  # as any pod outside the mesh
+                s, peer = server.accept()
+                assert peer == c.getsockname()
+                s.close()
+            empty()
+            waiting.z.take_pods_until(lambda: is_captured(waiting), "the capture once there is room")
+    assert waiting.pod("a").get("error", "") == ""
+    assert reached(waiting, "10.251.0.2", 80)
+
+
+@pytest.mark.parametrize("name, told, to", [
+    ("cv_workloads", "workload Kubernetes//Pod/demo/c demo c hbone 10.251.0.3", ("10.251.0.3", 80)),
+    ("cv_services", "service demo/new.demo.svc.cluster.local demo new 10.96.7.8 80", ("10.96.7.8", 80))])
+def test_a_destination_that_finds_no_room_goes_to_ztunnel(captured, name, told, to):
+    cookie = captured.a.cookie
+    member = WORKLOAD_A + ",demo/new.demo.svc.cluster.local"  # an endpoint, so that the service is a destination
+    with full(PIN_DIR / name) as empty:
+        captured.tell(member, told)
+        wait(lambda: captured.flags(cookie) & UNKNOWN_TO_TUNNEL, what="the flag")
+        assert reached(captured, *to)
+        assert reached(captured, "10.251.0.99", 80)  # unknown: ztunnel's to know
+        with open(captured.log.name, encoding="utf-8") as f:
+            assert f"map={name}" in f.read()
+        empty()
+        captured.tell(WORKLOAD_A)  # any change
+        captured.tell(member, told)
+        wait(lambda: not captured.flags(cookie) & UNKNOWN_TO_TUNNEL, what="the end of the flag")
+    assert reached(captured, *to)
+
+
+def test_a_pod_whose_address_finds_no_room_uses_tunnels_and_is_counted(waiting):
+    with full(PIN_DIR / "cv_locals"):
+        waiting.label()
+        waiting.z.take_pod()
+        wait(lambda: is_captured(waiting))
+        text = ""
+        while 'culvert_agent_map_full_total{map="cv_locals"} 1\n' not in text:
+            text = waiting.z.expect(METRICS)[1].decode()
+        assert reached(waiting, "10.251.0.2", 80)
+        with in_netns("c-agent-b", lambda: connect("10.251.0.1", 8080)):
+            next(iter(waiting.z.pods.values())).listeners[PLAIN].accept()[0].close()

@@ -364,9 +364,7 @@ static int start_mesh(struct agent *a, const struct agent_options *o)
 	if (!path)
 		return -ENOMEM;
 	r = mesh_new(&config, &a->mesh);
-	if (r < 0)
-		return log_error_errno("agent", r, "cannot start the control plane's client");
-	return 0;
+	return r < 0 ? log_error_errno("agent", r, "cannot start the control plane's client") : 0;
 }
 
 static int start_pods(struct agent *a, const struct agent_options *o)
@@ -393,7 +391,9 @@ static int start_pods(struct agent *a, const struct agent_options *o)
 
 	a->enrolment.is_incomplete = adopt_has_flag(a->datapath, CV_POD_UNKNOWN_TO_TUNNEL);
 	a->enrolment.is_registry_only = adopt_has_flag(a->datapath, CV_POD_REGISTRY_ONLY);
-	r = pods_new(&config, &a->pods);
+	r = guard_thread_new(a->loop, a->datapath, &a->enrolment.guards);
+	if (r == 0)
+		r = pods_new(&config, &a->pods);
 	if (r < 0)
 		return r;
 	a->enrolment.others = &pods_others;
@@ -571,6 +571,7 @@ struct agent *agent_free(struct agent *a)
 	objects_free(a->objects);
 	direct_free(a->direct);
 	pods_free(a->pods);
+	a->enrolment.guards = guard_thread_free(a->enrolment.guards);
 	mesh_free(a->mesh);
 	zds_free(a->zds);
 	stock_ztunnel_lost(&a->stock);

@@ -45,6 +45,7 @@ static void on_asked(void *arg)
 	direct_void(a->direct);
 	a->direct = direct_free(a->direct);
 	pods_retire(a->pods);
+	a->enrolment.guards = guard_thread_free(a->enrolment.guards);
 	a->mesh = mesh_free(a->mesh);
 	a->watch.on_timer = on_watch;
 	(void)loop_timer_set(a->loop, &a->watch, WATCH_US);

@@ -196,6 +196,7 @@ struct enrolment *enrolment_forget(struct enrolment *e)
 {
 	if (!e)
 		return NULL;
+	guard_thread_cancel(e->ctx->guards, e);
 	loop_timer_del(&e->timer);
 	list_del(&e->link);
 	listeners_close(&e->listeners);
@@ -204,13 +205,21 @@ struct enrolment *enrolment_forget(struct enrolment *e)
 	return NULL;
 }
 
+/* In this order: what is under way is retired by whoever does it. */
+static void guard_end(struct enrolment *e)
+{
+	guard_thread_cancel(e->ctx->guards, e);
+	guard_retire(e->ctx->datapath, e->cookie);
+	e->is_guarding = e->is_guarded = false;
+}
+
 struct enrolment *enrolment_close(struct enrolment *e)
 {
 	if (!e)
 		return NULL;
 	locals_del(e);
 	enrolment_reroute_end(e);
-	guard_retire(e->ctx->datapath, e->cookie);
+	guard_end(e);
 	datapath_lookup_detach(e->ctx->datapath, e->cookie);
 	datapath_pod_del(e->ctx->datapath, e->cookie);
 	enrolment_rules_forget(e);
@@ -379,8 +388,10 @@ int enrolment_seal(struct enrolment *e, bool has_dns, bool is_blind)
 		r = datapath_lookup_attach(e->ctx->datapath, e->cookie, e->netns_fd);
 	if (r < 0)
 		return r;
-	e->is_guard_due = true;
-	return capture_put(e, &entry, CV_POD_CAPTURE, has_dns);
+	r = capture_put(e, &entry, CV_POD_CAPTURE, has_dns);
+	if (r == 0)
+		enrolment_guard(e);
+	return r;
 }
 
 void enrolment_see(struct enrolment *e)
@@ -403,11 +414,12 @@ int enrolment_capture(struct enrolment *e, bool has_dns)
 	if (r == 0 && !e->is_captured)
 		(void)guard_exempt(e->ctx->datapath, &pod);
 	/* There is one already: it is quick, and direct connections go on. */
-	e->is_guard_due = !e->is_adopted && !e->is_guarded;
-	if (r == 0 && !e->is_guard_due)
+	if (r == 0 && e->is_guarded)
 		enrolment_guard(e);
 	if (r == 0)
 		r = capture_begin(e, has_dns);
+	if (r == 0 && !e->is_guarded)
+		enrolment_guard(e);
 	listeners_close(&e->listeners);
 	return r;
 }
@@ -474,22 +486,37 @@ static void guard_notice_log(const struct enrolment *e, int r)
 		log_warn("agent", "%s pod=%s", e->guard_notice, e->key);
 }
 
-void enrolment_guard(struct enrolment *e)
+static void on_guarded(void *arg, int r, const char *tunnels)
 {
-	struct guard_pod pod = guard_pod(e);
-	const char *was;
-	int r;
+	struct enrolment *e = arg;
+	const char *was = e->guard_notice;
 
-	e->is_guard_due = false;
-	if (!datapath_has_guard(e->ctx->datapath))
-		return;
-	r = guard_attach(e->ctx->datapath, &pod, e->ctx->bypass, &e->tunnels);
+	e->is_guarding = false;
 	e->is_guarded = r == 0;
-	was = e->guard_notice;
+	if (r == 0)
+		e->tunnels = tunnels;
 	e->guard_notice = guard_notice(e, r);
 	if (e->guard_notice && e->guard_notice != was)
 		guard_notice_log(e, r);
 	enrolment_flags_refresh(e);
+}
+
+void enrolment_guard(struct enrolment *e)
+{
+	const struct guard_thread_want want = {
+		.pod = guard_pod(e), .bypass = e->ctx->bypass, .on_done = on_guarded, .arg = e};
+	const char *tunnels = NULL;
+	int r;
+
+	if (!datapath_has_guard(e->ctx->datapath) || e->is_guarding)
+		return;
+	/* to look at one that is there is quick */
+	if (!e->is_guarded && e->ctx->guards && guard_thread_attach(e->ctx->guards, &want) == 0) {
+		e->is_guarding = true;
+		return;
+	}
+	r = guard_attach(e->ctx->datapath, &want.pod, e->ctx->bypass, &tunnels);
+	on_guarded(e, r, tunnels);
 }
 
 /* A rule goes by address, and must not open another pod's. */
@@ -526,8 +553,7 @@ void enrolment_uncapture(struct enrolment *e)
 		return;
 	e->is_captured = false;
 	locals_del(e);
-	guard_retire(e->ctx->datapath, e->cookie);
-	e->is_guarded = false;
+	guard_end(e);
 	e->guard_notice = NULL;
 	e->entry.flags &= ~(unsigned int)(CV_POD_CAPTURE | CV_POD_DNS);
 	r = datapath_pod_set(e->ctx->datapath, e->cookie, &e->entry);

@@ -14,6 +14,7 @@
 #include "culvert/zds.h"
 #include "datapath.h"
 #include "guard.h"
+#include "guard_thread.h"
 #include "netns.h"
 #include "podspec.h"
 #include "reroute.h"
@@ -36,6 +37,7 @@ struct enrolment_context {
 	struct datapath *datapath;
 	struct netns_home *home;
 	struct sockets_marker marker;
+	struct guard_thread *guards;           /* NULL: guards are attached at once */
 	const struct enrolment_others *others; /* NULL: nothing is known */
 	void *others_arg;
 	bool is_direct; /* pods of this node may talk without a tunnel: CV_POD_DIRECT */
@@ -82,7 +84,7 @@ struct enrolment {
 	bool is_acked;            /* and taken */
 	bool is_adopted;          /* found captured at start */
 	bool is_beside_logged;    /* said that another sk_lookup program is there */
-	bool is_guard_due;        /* sealed or captured: the caller guards it soon */
+	bool is_guarding;         /* asked for, and not told of yet */
 	bool is_guarded;          /* cv_guard is on its links */
 	const char *tunnels;      /* it is, but packets may not go from link to link: why */
 	const char *guard_notice; /* what is not as it should be; NULL; said in the log */
@@ -116,8 +118,8 @@ _must_check_ int enrolment_offer(struct enrolment *e, const struct podspec *spec
 				 struct zds_pod_add *ret);
 
 /** enrolment_capture() - ztunnel has taken the listeners: vouching, steer entries, sk_lookup,
- * capture, in this order. Lets go of the listeners. Where links have no guard yet that is left to
- * the caller, see enrolment_seal(). Return: 0; -errno (then nothing new is captured). */
+ * capture, in this order. Lets go of the listeners. Links that have no guard yet get theirs soon.
+ * Return: 0; -errno (then nothing new is captured). */
 _must_check_ int enrolment_capture(struct enrolment *e, bool has_dns);
 
 /**
@@ -125,7 +127,7 @@ _must_check_ int enrolment_capture(struct enrolment *e, bool has_dns);
  * go to it is refused, and what comes in finds nobody
  * @is_blind: the mesh's destinations are not known, so every destination counts as one; ends with
  * enrolment_see(), or with enrolment_capture().
- * The guard is left to the caller, for a moment later: attaching it takes the kernel up to 50 ms.
+ * Its links' guards come soon.
  * Return: 0; -errno (close it then).
  */
 _must_check_ int enrolment_seal(struct enrolment *e, bool has_dns, bool is_blind);
@@ -162,8 +164,8 @@ void enrolment_reroute(struct enrolment *e, const struct podspec *spec, bool is_
 /** enrolment_reroute_end() - nothing of that stays. */
 void enrolment_reroute_end(struct enrolment *e);
 
-/** enrolment_guard() - guard its links, or look again who else is there. Without a guard the pod
- * does not talk directly. What is not as it should be is logged once, and in guard_notice. */
+/** enrolment_guard() - guard its links soon, or look again who else is there. Without a guard the
+ * pod does not talk directly. What is not as it should be is logged once, and in guard_notice. */
 void enrolment_guard(struct enrolment *e);
 
 /** enrolment_has_addr() - is it one of the addresses? */

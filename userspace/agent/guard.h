@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* guard - cv_guard and cv_guard_in on the host's end of pods' links, by tcx where the kernel has
- * it, else by clsact; and what the programs know of those links. Owner: enrolment. Thread: loop
- * only. */
+ * it, else by clsact; and what the programs know of those links. Owner: enrolment. Thread: loop;
+ * guard_attach() and guard_retire() also guard_thread's. */
 #include <stdbool.h>
 #include <stdint.h>
 

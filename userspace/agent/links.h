@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* links - how a pod's network namespace is connected with the host. Thread: loop only. */
+/* links - how a pod's network namespace is connected with the host. Thread: any. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

@@ -238,10 +238,8 @@ static int pod_seal(struct pod *pod, struct enrolment *e)
 {
 	int r = enrolment_seal(e, pod->spec->has_dns, !pod->pods->is_dests_synced);
 
-	if (r == 0) {
-		pods_guard_sealed(pod->pods);
+	if (r == 0)
 		return 0;
-	}
 	(void)snprintf(pod->error, sizeof(pod->error), "cannot capture it: %s", why(r));
 	enrolment_close(e);
 	return r;
@@ -430,7 +428,6 @@ void pods_ack(struct pods *p, uint64_t netns_cookie, int error)
 		enrolment_reroute(e, e->owner->spec, false);
 		e->owner->error[0] = '\0';
 		e->owner->is_error_logged = false;
-		pods_guard_captured(p, e);
 		captured_log(e);
 		pods_changed(p);
 	} else {
@@ -524,7 +521,6 @@ int pods_new(const struct pods_config *config, struct pods **ret)
 	list_init(&p->enrolments);
 	list_init(&p->draining);
 	p->grace.on_timer = on_grace;
-	p->guard.on_timer = pods_on_guard;
 	r = map_new(&p->by_key);
 	if (r == 0)
 		r = map_new(&p->by_cookie);
@@ -546,7 +542,6 @@ struct pods *pods_free(struct pods *p)
 		return NULL;
 	pods_check_stop(p);
 	loop_timer_del(&p->grace);
-	loop_timer_del(&p->guard);
 	if (p->by_key)
 		map_for_each (p->by_key, it)
 			pod_free(it.value);

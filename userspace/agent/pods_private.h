@@ -26,11 +26,10 @@ struct pods {
 	struct map *earlier;    /* netns cookie -> struct netns_sought, owned; see pods_left.c */
 	struct list enrolments; /* of all in by_key; those not checked in this second first */
 	struct list draining;   /* owned */
-	struct loop_timer check, slice, grace, guard;
+	struct loop_timer check, slice, grace;
 	unsigned int checks, check_phase;
 	size_t slice_size;
-	unsigned int guard_waits; /* how often others went before a guard */
-	size_t in_flight;         /* offers that ztunnel has not answered */
+	size_t in_flight; /* offers that ztunnel has not answered */
 	bool is_synced, has_stale;
 	bool is_blind; /* not all namespaces of the node could be looked at for the last sweep */
 	bool is_dests_synced; /* something is known of the mesh */
@@ -72,11 +71,6 @@ void pods_left_free(struct pods *p);
 /** pods_left_replace() - the namespace of one that has left is a wanted pod's (its object is back):
  * @e is freed, the kernel keeps what it has. */
 void pods_left_replace(struct pods *p, struct enrolment *e);
-/** pods_guard_sealed() - a pod's link has no guard yet, and a runtime waits for the pod: soon. */
-void pods_guard_sealed(struct pods *p);
-/** pods_guard_captured() - the same of a pod that has just been captured: now, or soon. */
-void pods_guard_captured(struct pods *p, struct enrolment *e);
-void pods_on_guard(struct loop_timer *t);
 /** pods_check_start() - look after pods from now on. Return: 0; -ENOMEM. */
 _must_check_ int pods_check_start(struct pods *p);
 void pods_check_stop(struct pods *p);

@@ -19,6 +19,7 @@
 #define PATIENCE_US 8000000ULL
 #define REQUEST_US  5000000ULL
 #define TTL_MIN_S   600 /* Kubernetes takes no less */
+#define ROOTS_MAX   (1024 * 1024)
 #define PEM_BEGIN   "-----BEGIN CERTIFICATE-----"
 
 struct csr_signer {
@@ -318,6 +319,22 @@ int csr_signer_new(const struct csr_signer_config *config, struct csr_signer **r
 		return -ENOMEM;
 	*ret = TAKE_PTR(s);
 	return 0;
+}
+
+int csr_signer_open(struct loop *loop, struct kube_client *kube, const char *signer,
+		    char **ret_roots, struct csr_signer **ret)
+{
+	struct csr_signer_config config = {.loop = loop, .kube = kube, .signer = signer};
+	int r = file_read(CSR_SIGNER_CACERTS, ROOTS_MAX, ret_roots, NULL);
+
+	if (r < 0)
+		return log_error_errno(
+			"ca", r,
+			"--external-ca needs the root of %s: file=" CSR_SIGNER_CACERTS
+			" (Secret external-ca-cert)",
+			signer);
+	config.roots_pem = *ret_roots;
+	return csr_signer_new(&config, ret);
 }
 
 struct csr_signer *csr_signer_free(struct csr_signer *s)

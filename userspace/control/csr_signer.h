@@ -43,6 +43,11 @@ struct csr_wanted {
 };
 
 _must_check_ int csr_signer_new(const struct csr_signer_config *config, struct csr_signer **ret);
+/** csr_signer_open() - the one of option --external-ca: csr_signer_new() with the root from
+ * CSR_SIGNER_CACERTS. @signer: its name. @ret_roots: PEM, the caller's. Return: 0; -errno, logged:
+ * no such file, or -ENOMEM. Blocks: reads the file. */
+_must_check_ int csr_signer_open(struct loop *loop, struct kube_client *kube, const char *signer,
+				 char **ret_roots, struct csr_signer **ret);
 /** csr_signer_free() - open requests end without their callback. Takes NULL. Return: NULL. */
 struct csr_signer *csr_signer_free(struct csr_signer *s);
 DEFINE_CLEANUP(struct csr_signer *, csr_signer_free);

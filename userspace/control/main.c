@@ -33,7 +33,6 @@
 #define FILES_WANTED        65536 /* a connection for each node of the cluster */
 #define PATH_BYTES          108   /* of sun_path */
 #define EXTERNAL_KUBERNETES "ISTIOD_RA_KUBERNETES_API" /* Istio's word */
-#define ROOTS_MAX           (1024 * 1024)
 #define REFUSED_LOG_US      10000000ULL
 
 struct options {
@@ -344,21 +343,9 @@ static void on_leader(void *arg, bool is_leader)
 
 static int signer_start(struct daemon *d, const struct options *o)
 {
-	struct csr_signer_config config = {
-		.loop = d->loop, .kube = d->kube, .signer = o->k8s_signer};
-	int r;
-
 	if (!o->external_ca || !*o->external_ca)
 		return 0;
-	r = file_read(CSR_SIGNER_CACERTS, ROOTS_MAX, &d->signer_roots, NULL);
-	if (r < 0)
-		return log_error_errno(
-			"ca", r,
-			"--external-ca needs the root of %s: file=" CSR_SIGNER_CACERTS
-			" (Secret external-ca-cert)",
-			o->k8s_signer);
-	config.roots_pem = d->signer_roots;
-	return csr_signer_new(&config, &d->signer);
+	return csr_signer_open(d->loop, d->kube, o->k8s_signer, &d->signer_roots, &d->signer);
 }
 
 static int control_start(struct daemon *d, const struct options *o)

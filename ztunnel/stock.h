@@ -3,9 +3,7 @@
 /* stock - unconnected sockets of one pod, kind and family that the agent made, ready to dial with.
  * One per worker, so that no dial waits for a round trip to the agent while connections come
  * steadily. Who comes in a heap, as the streams that a peer opens at once, gets his in turns: to
- * connect costs as much as a hundred messages. The stocks of a worker have their turns one after
- * the other, a few dials in each, so that no pod's heap is another's delay. Thread: the worker's.
- */
+ * connect costs as much as a hundred messages. Thread: the worker's. */
 #include <stdint.h>
 
 #include "base/list.h"
@@ -17,15 +15,13 @@
 #define STOCK_BATCH_MAX ZDS_MAX_FDS
 #define STOCK_KINDS     3 /* DIAL_APP, DIAL_HBONE, DIAL_PLAIN */
 #define STOCK_FAMILIES  2
-/* Of those that wait, the part that has a stock's turn; at most so many. */
-#define STOCK_TURN_SHARE 128
-#define STOCK_TURN_MAX   16
 
 /** struct dial_wait - somebody who waits for a socket; embedded. The owner has the deadline and
  * calls dial_wait_cancel(). */
 struct dial_wait {
 	struct list link;
-	struct stock *stock; /* while it waits */
+	struct turn_work work; /* while @fd waits for its turn */
+	int fd;
 	/* @fd: the waiter's now, or -errno. */
 	void (*on_socket)(struct dial_wait *w, int fd);
 };
@@ -33,11 +29,9 @@ struct dial_wait {
 struct stock {
 	int fds[STOCK_BATCH_MAX];
 	uint32_t count;
-	uint32_t asked;      /* under way from the agent */
-	uint32_t batch;      /* how many to ask for: grows while demand outruns it */
-	struct list waiters; /* for a socket, or for the stock's turn */
-	uint32_t waiting;    /* how many */
-	struct turn_work work;
+	uint32_t asked; /* under way from the agent */
+	uint32_t batch; /* how many to ask for: grows while demand outruns it */
+	struct list waiters;
 	/* Ask the agent. Return: 0; -errno, nobody was asked. */
 	int (*need)(void *arg, struct stock *s, uint32_t count);
 	void *arg;
@@ -47,7 +41,8 @@ struct stock {
 /** stock_init() - none yet. @turns: borrowed, of all stocks of the worker. */
 void stock_init(struct stock *s, int (*need)(void *arg, struct stock *s, uint32_t count), void *arg,
 		struct turns *turns);
-/** stock_close() - waiters get what sockets there are, then @error; the rest is closed. */
+/** stock_close() - close the sockets; waiters get @error, but for those whose turn is all that is
+ * lacking. */
 void stock_close(struct stock *s, int error);
 /** stock_move_waiters() - those who wait at @from wait at @to. */
 void stock_move_waiters(struct stock *to, struct stock *from);

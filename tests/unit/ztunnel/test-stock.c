@@ -96,78 +96,18 @@ TEST(in_one_turn_there_are_a_few)
 	turn();
 	assert_true(w[2].got > 0 && w[3].got > 0);
 	assert_int_equal(w[4].got, 0);
-	/* one that is gone before its turn leaves its socket to the next, and has no turn */
+	/* one that is gone before its turn leaves no socket behind, and has no turn */
+	got = w[4].wait.fd;
 	dial_wait_cancel(&w[4].wait);
 	dial_wait_cancel(&w[4].wait);
+	assert_false(is_open(got));
 	turn();
 	assert_int_equal(w[4].got, 0);
 	assert_true(w[5].got > 0);
-	assert_int_equal(s.count, 1);
 	for (size_t i = 0; i < 6; i++)
 		if (w[i].got > 0)
 			assert_int_equal(close(w[i].got), 0);
 	stock_close(&s, -ENETDOWN);
-}
-
-/* Each pod has a stock of its own. */
-TEST(the_heap_of_one_pod_is_not_the_delay_of_another)
-{
-	struct waiter heap[STOCK_BATCH_MAX] = {0}, other = {.wait.on_socket = on_socket};
-	struct asked asked = {0};
-	struct stock s, others;
-	int fds[STOCK_BATCH_MAX], turned = 0, served = 0;
-
-	turns.max = 2;
-	stock_init(&s, on_need, &asked, &turns);
-	stock_init(&others, on_need, &asked, &turns);
-	for (size_t i = 0; i < ARRAY_SIZE(heap); i++) {
-		heap[i].wait.on_socket = on_socket;
-		assert_int_equal(stock_take(&s, &heap[i].wait), -EAGAIN);
-	}
-	make_fds(fds, ARRAY_SIZE(fds));
-	stock_give(&s, fds, ARRAY_SIZE(fds), 0);
-	assert_int_equal(stock_take(&others, &other.wait), -EAGAIN);
-	make_fds(fds, 1);
-	stock_give(&others, fds, 1, 0);
-	for (; other.got == 0 && turned < 100; turned++)
-		turn();
-	assert_true(turned <= 2);
-	for (size_t i = 0; i < ARRAY_SIZE(heap); i++)
-		served += heap[i].got > 0;
-	assert_true(served < 10);
-	stock_close(&s, -ENETDOWN);
-	for (size_t i = 0; i < ARRAY_SIZE(heap); i++)
-		assert_int_equal(close(heap[i].got), 0);
-	assert_int_equal(close(other.got), 0);
-	stock_close(&others, -ENETDOWN);
-}
-
-/* So that turns that are long keep nobody waiting for ever. */
-TEST(of_many_more_have_their_turn)
-{
-	static struct waiter w[4 * STOCK_TURN_SHARE];
-	struct asked asked = {0};
-	int fds[STOCK_BATCH_MAX], served = 0;
-	struct stock s;
-
-	turns.max = 1;
-	stock_init(&s, on_need, &asked, &turns);
-	for (size_t i = 0; i < ARRAY_SIZE(w); i++) {
-		w[i].wait.on_socket = on_socket;
-		assert_int_equal(stock_take(&s, &w[i].wait), -EAGAIN);
-	}
-	make_fds(fds, ARRAY_SIZE(fds));
-	stock_give(&s, fds, ARRAY_SIZE(fds), 0); /* one at once, in this turn */
-	turn();
-	for (size_t i = 0; i < ARRAY_SIZE(w); i++)
-		served += w[i].got > 0;
-	assert_true(served >= 4 && served <= 5);
-	stock_close(&s, -ENETDOWN);
-	for (size_t i = 0; i < ARRAY_SIZE(w); i++)
-		if (w[i].got > 0)
-			assert_int_equal(close(w[i].got), 0);
-		else
-			assert_int_equal(w[i].got, -ENETDOWN);
 }
 
 TEST(an_empty_stock_asks_once_and_serves_in_order)
@@ -363,9 +303,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(in_one_turn_there_are_a_few, setup, teardown),
-		cmocka_unit_test_setup_teardown(the_heap_of_one_pod_is_not_the_delay_of_another,
-						setup, teardown),
-		cmocka_unit_test_setup_teardown(of_many_more_have_their_turn, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_empty_stock_asks_once_and_serves_in_order, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(batches_grow_with_demand_up_to_the_limit, setup,

@@ -223,7 +223,7 @@ int zds_check(const void *msg, size_t len, size_t fd_count)
 		return -EBADMSG;
 	if (h.type == ZDS_VERDICT) {
 		memcpy(&verdict, msg, sizeof(verdict));
-		return verdict.verdict > ZDS_VERDICT_DENY ? -EBADMSG : 0;
+		return verdict.verdict > ZDS_VERDICT_ZTUNNELS ? -EBADMSG : 0;
 	}
 	if (h.type != ZDS_NEED)
 		return 0;

@@ -316,7 +316,7 @@ static void verdicts_and_policy_changes_arrive(void **state)
 {
 	struct fixture *f = *state;
 	struct zds_verdict v = {
-		.h = {ZDS_VERDICT, sizeof(v)}, .src_cookie = 7, .verdict = ZDS_VERDICT_DENY};
+		.h = {ZDS_VERDICT, sizeof(v)}, .src_cookie = 7, .verdict = ZDS_VERDICT_ZTUNNELS};
 	struct zds_header policy = {ZDS_POLICY, sizeof(policy)};
 	int fd = dial(f, "n1");
 
@@ -326,7 +326,7 @@ static void verdicts_and_policy_changes_arrive(void **state)
 	assert_int_equal(f->verdicts, 1);
 	assert_int_equal(f->cookie, 7);
 	assert_int_equal(f->policies, 1);
-	v.verdict = ZDS_VERDICT_DENY + 1;
+	v.verdict = ZDS_VERDICT_ZTUNNELS + 1;
 	assert_int_equal(zds_check(&v, sizeof(v), 0), -EBADMSG);
 	assert_int_equal(seqpacket_send(fd, &v, sizeof(v), NULL, 0), 0);
 	turn(f);

@@ -418,6 +418,9 @@ def test_a_policy_of_addresses_closes_too(direct):
         assert holders[0].stdout.readline().strip() in ("ConnectionResetError", "ConnectionAbortedError", "eof")
         wait_for(lambda: not direct.works(), 15, "the denial")
         assert len(direct.node.connections()) == 2 and holders[1].poll() is None  # by its other address, at both ends
+        for _ in range(3):  # each is asked about anew, or known to be ztunnel's
+            assert direct.talk(PORT, direct.server.ip6) == direct.client.ip6
+        assert "dropping a ztunnel connection" not in direct.log()
     finally:
         for h in holders:
             stop(h)

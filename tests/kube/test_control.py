@@ -5,6 +5,7 @@ import re
 import subprocess
 
 import pytest
+from kubelab import layout
 from kubelab.cluster import Canary, culvert, eventually, pod
 
 SYSTEM = "istio-system"
@@ -295,3 +296,19 @@ def test_pods_start_while_no_control_plane_is_up(cluster, apps):
     finally:
         scale(cluster, 1)
     eventually(lambda: cluster.curl(apps, "late", "http://web"), what="an answer for the new pod as ever")
+
+
+def test_a_pod_that_a_node_was_not_told_of_is_not_asked_in_plaintext(cluster, apps):
+    """No control plane says that there is a new server; its address is one of pods, so it may be one of the mesh."""
+    with Canary(cluster) as canary:
+        assert cluster.curl(apps, "client", f"http://web/{canary.word}"), "something crosses the link"
+        scale(cluster, 0)
+        try:
+            cluster.apply(pod(apps, "fresh", "nginx", "n1"))
+            cluster.wait_ready(apps, "fresh")
+            address = cluster.get("pod", "-n", apps, "fresh")["status"]["podIP"]
+            assert not cluster.curl(apps, "client", f"http://{layout.in_url(address)}/{canary.word}"), "it is refused"
+        finally:
+            scale(cluster, 1)
+        eventually(lambda: cluster.curl(apps, "client", f"http://{layout.in_url(address)}/{canary.word}"), what="an answer of the new pod")
+    assert not canary.was_seen(), "plaintext crossed the link"

@@ -9,7 +9,7 @@
 
 #include "culvert/abi/maps.h"
 
-#define ZDS_VERSION     6
+#define ZDS_VERSION     7
 #define ZDS_MAX_MESSAGE 65536
 #define ZDS_MAX_FDS     64
 #define ZDS_MAX_ADDRS   8

@@ -16,13 +16,11 @@ struct maker; /* opaque */
 
 /**
  * maker_new() - start the child
- * @program: path of culvert-maker. One that cannot be started is logged; maker_dial() finds the
- * child gone then.
+ * @program: path of culvert-maker; borrowed. One that cannot be started maker_dial() finds gone.
  * @home:    the agent's own namespace; borrowed for the call.
  * @mark_fd: descriptor of cv_sockets; borrowed for the call.
  * @ztunnel: whose cgroup to join (cgroup v2; version 1 does not charge sockets by default). Where
- * that fails the child stays in the agent's, and the failure is logged. Return: 0; -errno of
- * socketpair(2), fork(2).
+ * that fails the child stays in the agent's. Return: 0; -errno of socketpair(2), fork(2).
  */
 _must_check_ int maker_new(const char *program, const struct netns_home *home, int mark_fd,
 			   pid_t ztunnel, struct maker **ret);
@@ -33,6 +31,7 @@ DEFINE_CLEANUP(struct maker *, maker_free);
 /**
  * maker_dial() - as sockets_dial(), in the namespace of @netns_fd
  * @what: kind, family and count.
+ * Logs what the child could not do when it began.
  * Return: 0; -errno of the sockets; -EPIPE the child is of no use any more: free it.
  */
 _must_check_ int maker_dial(struct maker *m, int netns_fd, const struct zds_sockets *what,

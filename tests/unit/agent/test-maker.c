@@ -11,17 +11,21 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/beside.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "userspace/agent/maker_link.h"
 #include "userspace/agent/stock.h"
 
 #define PATIENCE_MS 10000
+#define FORKS       300
 
 static void the_cgroup_is_the_line_without_a_controller(void **state)
 {
@@ -139,6 +143,85 @@ static void one_that_is_missing_is_gone(void **state)
 	maker_free(m);
 }
 
+/* stderr and who else writes there: to have the log's locks held most of the time. */
+struct noise {
+	pthread_t thread;
+	atomic_bool is_ending;
+	int err;
+};
+
+static void *log_on_and_on(void *arg)
+{
+	struct noise *n = arg;
+
+	while (!atomic_load(&n->is_ending))
+		log_warn("agent", "what another thread of the agent's has to say");
+	return NULL;
+}
+
+static void noise_begin(struct noise *n, int null)
+{
+	*n = (struct noise){.err = dup(STDERR_FILENO)};
+	assert_true(dup2(null, STDERR_FILENO) >= 0);
+	assert_int_equal(pthread_create(&n->thread, NULL, log_on_and_on, n), 0);
+}
+
+static void noise_end(struct noise *n)
+{
+	atomic_store(&n->is_ending, true);
+	(void)pthread_join(n->thread, NULL);
+	(void)dup2(n->err, STDERR_FILENO);
+	(void)close(n->err);
+}
+
+static void a_child_waits_for_no_lock_of_other_threads(void **state)
+{
+	struct fixture *f = *state;
+	struct noise noise;
+	uint64_t begun_us;
+
+	noise_begin(&noise, f->null);
+	begun_us = now_monotonic_us();
+	for (int i = 0; i < FORKS && now_monotonic_us() - begun_us < PATIENCE_MS * 1000; i++) {
+		struct maker *m = NULL;
+
+		assert_int_equal(maker_new("/nowhere/x", &f->home, f->null, getpid(), &m), 0);
+		assert_int_equal(maker_dial(m, f->netns, &f->what, f->fds), -EPIPE);
+		maker_free(m);
+	}
+	noise_end(&noise);
+	assert_true(now_monotonic_us() - begun_us < PATIENCE_MS * 1000);
+}
+
+static int stderr_to_file(char *path)
+{
+	int fd = mkstemp(path), was = dup(STDERR_FILENO);
+
+	assert_true(fd >= 0 && dup2(fd, STDERR_FILENO) >= 0);
+	(void)close(fd);
+	return was;
+}
+
+static void why_it_did_not_start_is_told(void **state)
+{
+	struct fixture *f = *state;
+	char path[] = "/tmp/test-maker.XXXXXX";
+	int was = stderr_to_file(path);
+	struct maker *m = NULL;
+	char *said = NULL;
+
+	assert_int_equal(maker_new("/nowhere/x", &f->home, f->null, getpid(), &m), 0);
+	(void)waitid(P_PID, (id_t)maker_pid(m), NULL, WEXITED | WNOWAIT);
+	assert_int_equal(maker_dial(m, f->netns, &f->what, f->fds), -EPIPE);
+	maker_free(m);
+	(void)dup2(was, STDERR_FILENO);
+	(void)close(was);
+	assert_int_equal(file_read(path, 4096, &said, NULL), 0);
+	(void)unlink(path);
+	assert_non_null(strstr(said, "cannot start /nowhere/x: No such file or directory"));
+	free(said);
+}
+
 static void the_agent_makes_them_when_the_child_is_gone(void **state)
 {
 	struct fixture *f = *state;
@@ -195,6 +278,8 @@ int main(void)
 		with_child(a_dead_child_is_noticed),
 		with_child(it_is_a_program_of_its_own),
 		with_child(one_that_is_missing_is_gone),
+		with_child(a_child_waits_for_no_lock_of_other_threads),
+		with_child(why_it_did_not_start_is_told),
 		with_child(the_agent_makes_them_when_the_child_is_gone),
 		with_child(a_new_child_takes_the_place_of_one_that_is_gone),
 	};

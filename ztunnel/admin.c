@@ -183,13 +183,18 @@ int admin_dump_pod(struct admin_dump *d, const struct admin_pod *pod)
 static int add_details(json_t *o, const struct admin_conn *conn)
 {
 	const struct workload *p = conn->peer;
+	char target[CV_SOCKADDR_STRLEN];
 	json_t *more = json_pack(
-		"{s:b, s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "open", conn->is_open, "peerName",
-		p ? p->name : "", "peerNamespace", p ? p->app->namespace_ : "", "service",
-		conn->service ? conn->service->def->key : "", "peerIdentity",
-		conn->peer_identity ? conn->peer_identity : "", "openedUs",
-		(json_int_t)conn->opened_us, "bytesToServer", (json_int_t)conn->bytes_to_server,
-		"bytesToClient", (json_int_t)conn->bytes_to_client);
+		"{s:b, s:s, s:s, s:s, s:s, s:b, s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "open",
+		conn->is_open, "peerName", p ? p->name : "", "peerNamespace",
+		p ? p->app->namespace_ : "", "peerUid", p ? p->uid : "", "peerNode",
+		p ? p->place->node : "", "peerIsEnrolled", p && p->protocol == WORKLOAD_HBONE,
+		"service", conn->service ? conn->service->def->key : "", "peerIdentity",
+		conn->peer_identity ? conn->peer_identity : "", "clientIdentity",
+		conn->client_identity ? conn->client_identity : "", "target",
+		cv_sockaddr_format(&conn->target, target), "openedUs", (json_int_t)conn->opened_us,
+		"bytesToServer", (json_int_t)conn->bytes_to_server, "bytesToClient",
+		(json_int_t)conn->bytes_to_client);
 	int r = json_object_update(o, more);
 
 	json_decref(more);

@@ -42,6 +42,8 @@ struct admin_conn {
 	const struct workload *peer;   /* the other end, NULL: unknown */
 	const struct service *service; /* that was asked for, NULL: none */
 	const char *peer_identity;     /* proven by TLS, NULL: none */
+	const char *client_identity;   /* what the client has shown, likewise: policy goes by it */
+	struct cv_sockaddr target;     /* the pod's address and port that policy looks at */
 	uint64_t opened_us;            /* CLOCK_MONOTONIC */
 	uint64_t bytes_to_server;
 	uint64_t bytes_to_client;

@@ -14,13 +14,14 @@
 /* What one worker lists; the bytes are struct row, one after the other. */
 #define ROWS_MAX (64 * 1024 * 1024)
 
-/* It crosses threads: the row holds references and a copy of the identity. */
+/* It crosses threads: the row holds references and copies of identities. */
 struct row {
 	struct pod *pod;
 	struct admin_conn conn;
 	struct workload *peer;
 	struct service *service;
 	char *identity;
+	char *client_identity;
 };
 
 struct job {
@@ -43,9 +44,11 @@ static void row_hold(struct row *row, const struct conn *c)
 	row->peer = peer ? workload_ref(peer) : NULL;
 	row->service = c->service ? service_ref(c->service) : NULL;
 	row->identity = c->is_mtls && identity ? strdup(identity) : NULL;
+	row->client_identity = c->is_mtls && c->src_identity ? strdup(c->src_identity) : NULL;
 	row->conn.peer = row->peer;
 	row->conn.service = row->service;
 	row->conn.peer_identity = row->identity;
+	row->conn.client_identity = row->client_identity;
 }
 
 static void row_release(struct row *row)
@@ -54,6 +57,7 @@ static void row_release(struct row *row)
 	(void)workload_unref(row->peer);
 	(void)service_unref(row->service);
 	free(row->identity);
+	free(row->client_identity);
 }
 
 /* on_conn() - in the worker's thread. */
@@ -69,6 +73,7 @@ static void on_conn(void *arg, const struct conn *c)
 							? c->hbone_addr
 							: c->original_dst,
 				.actual_dst = c->dst,
+				.target = c->has_hbone ? c->hbone_addr : c->dst,
 				.protocol = c->has_hbone ? "HBONE" : "TCP",
 				.is_open = c->is_opened,
 				.opened_us = c->opened_us,

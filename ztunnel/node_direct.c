@@ -104,10 +104,12 @@ static void list_one(const struct node *n, struct admin_dump *d, const struct zd
 	struct admin_conn conn = {.src = m->src,
 				  .original_dst = m->asked,
 				  .actual_dst = m->dst,
+				  .target = m->dst,
 				  .protocol = "DIRECT",
 				  .is_open = true,
 				  .peer = to,
 				  .peer_identity = to ? to->app->identity : NULL,
+				  .client_identity = from ? from->app->identity : NULL,
 				  .opened_us = m->opened_us,
 				  .bytes_to_server = m->sent,
 				  .bytes_to_client = m->received};

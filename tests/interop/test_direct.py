@@ -2,6 +2,7 @@
 """Two pods of one node with --same-node=direct: plain TCP inside the kernel, with the mesh's identity, policy and
 telemetry, and without its processes once a verdict is known."""
 import contextlib
+import json
 import os
 import re
 import signal
@@ -9,7 +10,7 @@ import subprocess
 import sys
 
 import pytest
-from culvert_node import stop, wait_for
+from culvert_node import BIN, stop, wait_for
 from same_node import END, HOLDER, OTHER, PORT, VIP, Direct
 from test_guard import DENY_SOURCE
 
@@ -66,6 +67,30 @@ def test_telemetry(direct):
     wait_for(lambda: {c["direction"] for c in past()} == {"inbound", "outbound"}, 10, "both ends to be remembered")
     said = past()
     assert "was allowed and went directly inside the node" in said[-1]["sentence"] and said[-1]["dstIdentity"]
+
+
+def test_an_open_one_says_why(direct):
+    """Of both ends, who vouches for whom and by which policy; the first of all has taken the tunnel to ask."""
+    wait_for(direct.is_direct, 15, "a direct connection")
+    holder = direct.client.popen(sys.executable, "-c", HOLDER, direct.server.ip4, str(PORT), stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "open\n"
+        seen = []
+
+        def listed():
+            out = subprocess.check_output([os.path.join(BIN, "culvert"), "connections", "--why", "-o", "json", "--run-dir",
+                                           direct.node.run_dir], timeout=60)
+            seen[:] = [c for c in json.loads(out) if c["protocol"] == "DIRECT"]
+            return len(seen) == 2
+
+        wait_for(listed, 15, "both ends")
+        asked = direct.node.explain(direct.client.ip4, f"{direct.server.ip4}:{PORT}")
+        assert asked["kernel"]["path"] == "direct"
+        for c in seen:
+            assert (c["verdict"], c["why"]) == ("allowed", asked["sentence"])
+            assert "directly inside the node, vouched for by the kernel as spiffe://" in c["why"]
+    finally:
+        stop(holder)
 
 
 def series(direct):

@@ -214,6 +214,35 @@ def test_connections_have_rates(mesh):
     mesh.culvert("connections", "--sort", "colour", code=2)
 
 
+def test_an_open_connection_says_why(mesh):
+    """Of both ends, one true sentence, which is explain's; a policy of later is in it as soon as it holds."""
+    holders = [mesh.run_in(mesh.client, sys.executable, "-c", HOLD, host, str(port), "600")
+               for host, port in (("10.97.88.1", 80), (mesh.server.ip6, OPEN))]
+    client, server = f"words/{mesh.client.name}", f"words/{mesh.server.name}"
+
+    def said(node):
+        return mesh.json("connections", "--why", "--sort", "age", node=node)
+
+    for node, direction in ((0, "outbound"), (1, "inbound")):
+        wait_for(lambda at=node: sum(c["open"] for c in mesh.json("connections", node=at)) == 2, 10, f"two {direction}")
+        for c in said(node):
+            assert (c["direction"], c["verdict"], c["policy"], c["evaluatedBy"]) == (direction, "allowed", "words/known", "n2"), c
+            assert c["clientIdentity"] == "spiffe://cluster.local/ns/words/sa/client" and c["why"].count(". ") == 0
+            assert c["target"] in (f"{mesh.server.ip4}:{OPEN}", f"[{mesh.server.ip6}]:{OPEN}")
+            asked = "web.words:80" if "10.97.88.1:80" in c["why"] else c["target"]
+            if direction == "outbound":
+                assert c["why"] == mesh.explain(client, asked)["sentence"]
+            else:
+                assert c["why"].startswith(f"{client} reaches {server} (") and "mutual TLS" in c["why"], c["why"]
+    text = mesh.culvert("connections", "--why", "--pod", mesh.client.name)
+    assert text.count("is let in") == 2 and "culvert explain --past" in " ".join(text.split()) and fits(text)
+    assert "--why" in mesh.culvert("connections", "--why", "--by", "pod", code=2)
+    for holder in holders:
+        assert holder.poll() is None
+        stop(holder)
+    wait_for(lambda: mesh.json("connections") == [], 10, "the connections to go")
+
+
 def test_the_past_is_explained(mesh):
     """Allowed, denied, refused by the application, denied in plaintext: each found, with one sentence."""
     client, server = f"words/{mesh.client.name}", mesh.server.name

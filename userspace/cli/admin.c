@@ -110,6 +110,25 @@ size_t admin_find_nodes(const char *node, const char *run_dir, struct admin_node
 	return n < 0 ? 0 : (size_t)n;
 }
 
+bool admin_find_beside(const struct admin_node *n, const char *name, struct admin_node *ret)
+{
+	const char *slash = strrchr(n->run_dir, '/');
+	struct admin_node found = {0};
+	int len;
+
+	if (n->pod[0])
+		return *name && admin_find_nodes(name, NULL, ret, 1) == 1;
+	if (!slash || *name == '\0' || strchr(name, '/') ||
+	    str_copy(found.name, sizeof(found.name), name) < 0)
+		return false;
+	len = snprintf(found.run_dir, sizeof(found.run_dir), "%.*s/%s", (int)(slash - n->run_dir),
+		       n->run_dir, name);
+	if (len >= (int)sizeof(found.run_dir) || access(found.run_dir, F_OK) < 0)
+		return false;
+	*ret = found;
+	return true;
+}
+
 int admin_none(void)
 {
 	if (kube_is_asked() || kube_is_there())

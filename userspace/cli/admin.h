@@ -35,6 +35,10 @@ bool admin_is_remote(const char *node, const char *run_dir);
  * the cluster. */
 size_t admin_find_nodes(const char *node, const char *run_dir, struct admin_node *ret, size_t max);
 
+/** admin_find_beside() - the node called @name, where @n is: in the folder beside it, or in the
+ * same cluster. Return: true when it is there. */
+bool admin_find_beside(const struct admin_node *n, const char *name, struct admin_node *ret);
+
 /** admin_none() - tell that there are no nodes. Return: 1, the exit code. */
 int admin_none(void);
 

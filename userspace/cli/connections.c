@@ -17,6 +17,7 @@
 
 struct connections_options {
 	const char *node, *run_dir, *output, *sort, *by;
+	bool is_why;
 	struct connections_filter filter;
 	struct term_rounds rounds;
 };
@@ -59,6 +60,10 @@ static const struct option_def connections_defs[] = {
 	 .default_value = "rate",
 	 .value_name = "KEY",
 	 .help = "rate, bytes, sent, received, age, pod or peer"},
+	{.name = "why",
+	 .type = OPTION_BOOL,
+	 .offset = FIELD(is_why),
+	 .help = "of each, in a sentence: by which way, and why it is let in"},
 	TERM_OPTION_WATCH(FIELD(rounds)),
 	TERM_OPTION_COUNT(FIELD(rounds)),
 	TERM_OPTION_INTERVAL(FIELD(rounds)),
@@ -68,7 +73,7 @@ static const struct option_def connections_defs[] = {
 
 struct asked {
 	const struct connections_options *options;
-	const struct admin_node *nodes;
+	struct admin_node *nodes; /* ADMIN_NODES_MAX of them */
 	size_t count;
 	json_t *before; /* of the last round */
 };
@@ -116,9 +121,12 @@ static int show(struct asked *a)
 	}
 	if (!records || connections_sort(records, o->sort) < 0)
 		return cli_fail("out of memory");
+	if (o->is_why && connections_why(records, a->nodes, a->count) < 0)
+		return cli_fail("out of memory");
 	if (!streq(o->output, "short"))
 		json_print(records, o->output);
-	else if (connections_print(records, o->by) < 0)
+	else if ((o->is_why ? connections_print_why(records) : connections_print(records, o->by)) <
+		 0)
 		return cli_fail("out of memory");
 	return 0;
 }
@@ -145,6 +153,8 @@ static int check_options(const struct connections_options *o)
 				o->sort);
 	if (!is_one_of(o->by, groups))
 		return cli_fail("--by %s: not one of connection, pod, service", o->by);
+	if (o->is_why && !streq(o->by, "connection"))
+		return cli_fail("--why: of connections, not of pods or services");
 	if (o->filter.direction && !is_one_of(o->filter.direction, directions))
 		return cli_fail("--direction %s: neither inbound nor outbound",
 				o->filter.direction);
@@ -163,7 +173,9 @@ int cli_connections(int argc, char **argv)
 			"TCP (plaintext through ztunnel) or DIRECT (inside the node; its bytes "
 			"come "
 			"every 5 seconds). What is no business of the mesh (passthrough) is not "
-			"among them.",
+			"among them. With --why a sentence each: who comes to whom, by which way, "
+			"as whom, and what the policies of now say of it, asked of the ztunnel "
+			"that decides.",
 	};
 	_cleanup_(freep) struct admin_node *found = calloc(ADMIN_NODES_MAX, sizeof(*found));
 	struct connections_options o = {0};

@@ -80,14 +80,18 @@ static int read_one(struct reader *r, const json_t *c, const char *direction)
 	key = str_format("%s|%s|%s|%s|%s|%lld", r->node, r->uid, direction, json_text(c, "src", ""),
 			 json_text(c, "originalDst", ""), (long long)opened);
 	record = json_pack(
-		"{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:f, s:I, s:I}",
+		"{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, "
+		"s:s, s:b, s:b, s:f, s:I, s:I}",
 		"node", r->node, "namespace", json_text(r->info, "namespace", ""), "pod",
 		json_text(r->info, "name", r->uid), "direction", direction, "peer",
 		json_text(c, "peerName", ""), "peerNamespace", json_text(c, "peerNamespace", ""),
 		"peerIdentity", json_text(c, "peerIdentity", ""), "service",
 		json_text(c, "service", ""), "src", json_text(c, "src", ""), "dst",
 		json_text(c, "actualDst", ""), "originalDst", json_text(c, "originalDst", ""),
-		"protocol", json_text(c, "protocol", ""), "open",
+		"protocol", json_text(c, "protocol", ""), "uid", r->uid, "clientIdentity",
+		json_text(c, "clientIdentity", ""), "target", json_text(c, "target", ""), "peerUid",
+		json_text(c, "peerUid", ""), "peerNode", json_text(c, "peerNode", ""),
+		"peerIsEnrolled", json_is_true(json_object_get(c, "peerIsEnrolled")), "open",
 		json_is_true(json_object_get(c, "open")), "ageSeconds",
 		(double)(r->now_us - opened) / 1e6, "bytesSent",
 		json_number(c, is_inbound ? "bytesToClient" : "bytesToServer"), "bytesReceived",

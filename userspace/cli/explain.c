@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "admin.h"
 #include "base/cleanup.h"
@@ -41,26 +40,6 @@ static const struct option_def explain_defs[] = {
 	CLI_OPTION_OUTPUT(offsetof(struct explain_options, output)),
 	{0},
 };
-
-/* beside() - the node called @name, in the folder that @n is in. Return: true when it is there. */
-static bool beside(const struct admin_node *n, const char *name, struct admin_node *ret)
-{
-	const char *slash = strrchr(n->run_dir, '/');
-	struct admin_node found = {0};
-	int len;
-
-	if (n->pod[0])
-		return *name && admin_find_nodes(name, NULL, ret, 1) == 1;
-	if (!slash || *name == '\0' || strchr(name, '/') ||
-	    str_copy(found.name, sizeof(found.name), name) < 0)
-		return false;
-	len = snprintf(found.run_dir, sizeof(found.run_dir), "%.*s/%s", (int)(slash - n->run_dir),
-		       n->run_dir, name);
-	if (len >= (int)sizeof(found.run_dir) || access(found.run_dir, F_OK) < 0)
-		return false;
-	*ret = found;
-	return true;
-}
 
 /* ask() - /explain of one node. Return: 0; -errno; the exit code, told, when it has no answer. */
 static int ask(const struct admin_node *n, const char *target, json_t **ret)
@@ -97,7 +76,8 @@ static int ask_source(const struct admin_node *nodes, size_t count, const char *
 	if (r > 0)
 		return r;
 	*ret_node = nodes[i];
-	if (beside(&nodes[i], json_text(json_object_get(*ret, "from"), "node", ""), &home) &&
+	if (admin_find_beside(&nodes[i], json_text(json_object_get(*ret, "from"), "node", ""),
+			      &home) &&
 	    !streq(home.name, nodes[i].name) && ask(&home, target, &better) == 0) {
 		json_decref(*ret);
 		*ret = better;
@@ -130,7 +110,7 @@ static bool leave_to_application(const struct admin_node *asked, json_t *answer,
 	if (!streq(json_text(route, "kind", ""), "plain"))
 		return false;
 	if ((streq(json_text(w, "node", ""), n.name) ||
-	     beside(asked, json_text(w, "node", ""), &n)) &&
+	     admin_find_beside(asked, json_text(w, "node", ""), &n)) &&
 	    admin_get_json(&n, "agent", "/status", &status) == 0)
 		r = explain_node_excludes(&n, json_text(status, "pin_dir", ""),
 					  json_text(route, "target", ""));
@@ -183,7 +163,7 @@ static int ask_destination(const struct admin_node *asked, json_t *answer, json_
 			    identity ? identity : "");
 	if (!uid || !identity || !dst || !target)
 		return -ENOMEM;
-	if (!beside(asked, json_text(w, "node", ""), &home))
+	if (!admin_find_beside(asked, json_text(w, "node", ""), &home))
 		home = *asked;
 	if (!json_object_get(json_object_get(route, "inbound"), "status") &&
 	    (is_changed || !streq(home.name, asked->name)) &&
@@ -204,7 +184,7 @@ static int add_kernel(const struct admin_node *asked, json_t *answer)
 	json_t *kernel = NULL;
 
 	if ((streq(json_text(from, "node", ""), n.name) ||
-	     beside(asked, json_text(from, "node", ""), &n)) &&
+	     admin_find_beside(asked, json_text(from, "node", ""), &n)) &&
 	    admin_get_json(&n, "agent", "/status", &status) == 0)
 		pod = json_find_named(json_object_get(status, "pods"),
 				      json_text(from, "namespace", ""),

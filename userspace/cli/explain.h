@@ -19,6 +19,10 @@
  */
 _must_check_ int explain_conclude(json_t *answer);
 
+/** explain_unjudged() - the sentence for an answer with one route of which nobody could say what
+ * the policies make of it, for the reason @why. Caller frees. NULL: no memory. */
+char *explain_unjudged(const json_t *answer, const char *why);
+
 /** explain_changes() - what would change an answer, a sentence each. New reference; NULL: no
  * memory. */
 json_t *explain_changes(const json_t *answer);

@@ -331,6 +331,17 @@ int explain_conclude(json_t *answer)
 	return 0;
 }
 
+char *explain_unjudged(const json_t *answer, const char *why)
+{
+	char way[WORDS_MAX];
+	struct ends e;
+
+	ends_of(answer, &e);
+	say_way(answer, json_array_get(json_object_get(answer, "routes"), 0), way, sizeof(way));
+	return str_format("%s reaches %s %s, and what the policies say of it now is not known: %s.",
+			  e.from, e.to, way, why);
+}
+
 /* The picture. */
 
 static const char *outcome_word(const json_t *answer, const json_t *route)

@@ -54,6 +54,8 @@ static void collect(void *arg, struct admin_dump *d)
 				  .protocol = "HBONE",
 				  .is_open = true,
 				  .peer_identity = "spiffe://x",
+				  .client_identity = "spiffe://x",
+				  .target = mesh_sockaddr("10.0.0.1:80"),
 				  .opened_us = 3,
 				  .bytes_to_server = 7};
 
@@ -245,6 +247,9 @@ static void connections_have_bytes_and_ages(void **state)
 	assert_int_equal(json_integer_value(json_object_get(c, "bytesToServer")), 7);
 	assert_int_equal(json_integer_value(json_object_get(c, "openedUs")), 3);
 	assert_string_equal(json_string_value(json_object_get(c, "peerIdentity")), "spiffe://x");
+	assert_string_equal(json_string_value(json_object_get(c, "clientIdentity")), "spiffe://x");
+	assert_string_equal(json_string_value(json_object_get(c, "target")), "10.0.0.1:80");
+	assert_string_equal(json_string_value(json_object_get(c, "peerUid")), "");
 	assert_true(json_is_true(json_object_get(c, "open")));
 	/* nobody has told of those inside the node */
 	assert_true(json_is_false(json_object_get(v, "directListed")));

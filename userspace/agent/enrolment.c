@@ -205,21 +205,13 @@ struct enrolment *enrolment_forget(struct enrolment *e)
 	return NULL;
 }
 
-/* In this order: what is under way is retired by whoever does it. */
-static void guard_end(struct enrolment *e)
-{
-	guard_thread_cancel(e->ctx->guards, e);
-	guard_retire(e->ctx->datapath, e->cookie);
-	e->is_guarding = e->is_guarded = false;
-}
-
 struct enrolment *enrolment_close(struct enrolment *e)
 {
 	if (!e)
 		return NULL;
 	locals_del(e);
 	enrolment_reroute_end(e);
-	guard_end(e);
+	enrolment_guard_end(e);
 	datapath_lookup_detach(e->ctx->datapath, e->cookie);
 	datapath_pod_del(e->ctx->datapath, e->cookie);
 	enrolment_rules_forget(e);
@@ -331,24 +323,13 @@ static int vouch_begin(struct enrolment *e)
 	((uint32_t)(CV_POD_UNKNOWN_TO_TUNNEL | CV_POD_DIRECT | CV_POD_REGISTRY_ONLY |              \
 		    CV_POD_OUT_RULES | CV_POD_OUT_LISTED | CV_POD_REROUTE))
 
-static bool is_direct(const struct enrolment *e)
-{
-	return e->ctx->is_direct && !e->is_encrypt;
-}
-
 static uint32_t flags_extra(const struct enrolment *e)
 {
 	return e->rules_flags |
 	       (e->ctx->is_incomplete || e->is_blind ? CV_POD_UNKNOWN_TO_TUNNEL : 0) |
 	       (e->reroute.is_on ? CV_POD_REROUTE : 0) |
 	       (e->ctx->is_registry_only ? CV_POD_REGISTRY_ONLY : 0) |
-	       (is_direct(e) && e->is_guarded && !e->tunnels ? CV_POD_DIRECT : 0);
-}
-
-static struct guard_pod guard_pod(const struct enrolment *e)
-{
-	return (struct guard_pod){
-		.home = e->ctx->home, .cookie = e->cookie, .netns_fd = e->netns_fd};
+	       (enrolment_is_direct(e) && e->is_guarded && !e->tunnels ? CV_POD_DIRECT : 0);
 }
 
 static int capture_put(struct enrolment *e, struct cv_pod *entry, uint32_t flags, bool has_dns)
@@ -402,7 +383,6 @@ void enrolment_see(struct enrolment *e)
 
 int enrolment_capture(struct enrolment *e, bool has_dns)
 {
-	struct guard_pod pod = guard_pod(e);
 	int r;
 
 	r = vouch_begin(e);
@@ -412,7 +392,7 @@ int enrolment_capture(struct enrolment *e, bool has_dns)
 		r = datapath_lookup_attach(e->ctx->datapath, e->cookie, e->netns_fd);
 	/* Without, a connection attempt under way may miss its second try. */
 	if (r == 0 && !e->is_captured)
-		(void)guard_exempt(e->ctx->datapath, &pod);
+		enrolment_exempt(e);
 	/* There is one already: it is quick, and direct connections go on. */
 	if (r == 0 && e->is_guarded)
 		enrolment_guard(e);
@@ -465,60 +445,6 @@ void enrolment_flags_refresh(struct enrolment *e)
 		log_error_errno("agent", r, "cannot change a pod's flags pod=%s", e->key);
 }
 
-static const char *guard_notice(const struct enrolment *e, int r)
-{
-	if (r == -ENODEV)
-		return "no guard on the pod's link, which is no veth that ends on the host: what "
-		       "goes round its sockets' hooks is not stopped, and it uses tunnels inside "
-		       "the node too";
-	if (r < 0)
-		return "no guard on the pod's link, which could not be attached: what goes round "
-		       "its sockets' hooks is not stopped, and it uses tunnels inside the node "
-		       "too";
-	return is_direct(e) ? e->tunnels : NULL;
-}
-
-static void guard_notice_log(const struct enrolment *e, int r)
-{
-	if (r < 0)
-		log_warn_errno("agent", r, "%s pod=%s", e->guard_notice, e->key);
-	else if (e->ctx->bypass != GUARD_BYPASS_OFF) /* which is said once, of all pods */
-		log_warn("agent", "%s pod=%s", e->guard_notice, e->key);
-}
-
-static void on_guarded(void *arg, int r, const char *tunnels)
-{
-	struct enrolment *e = arg;
-	const char *was = e->guard_notice;
-
-	e->is_guarding = false;
-	e->is_guarded = r == 0;
-	if (r == 0)
-		e->tunnels = tunnels;
-	e->guard_notice = guard_notice(e, r);
-	if (e->guard_notice && e->guard_notice != was)
-		guard_notice_log(e, r);
-	enrolment_flags_refresh(e);
-}
-
-void enrolment_guard(struct enrolment *e)
-{
-	const struct guard_thread_want want = {
-		.pod = guard_pod(e), .bypass = e->ctx->bypass, .on_done = on_guarded, .arg = e};
-	const char *tunnels = NULL;
-	int r;
-
-	if (!datapath_has_guard(e->ctx->datapath) || e->is_guarding)
-		return;
-	/* to look at one that is there is quick */
-	if (!e->is_guarded && e->ctx->guards && guard_thread_attach(e->ctx->guards, &want) == 0) {
-		e->is_guarding = true;
-		return;
-	}
-	r = guard_attach(e->ctx->datapath, &want.pod, e->ctx->bypass, &tunnels);
-	on_guarded(e, r, tunnels);
-}
-
 /* A rule goes by address, and must not open another pod's. */
 static bool may_let_in(const struct enrolment *e)
 {
@@ -553,8 +479,7 @@ void enrolment_uncapture(struct enrolment *e)
 		return;
 	e->is_captured = false;
 	locals_del(e);
-	guard_end(e);
-	e->guard_notice = NULL;
+	enrolment_guard_end(e);
 	e->entry.flags &= ~(unsigned int)(CV_POD_CAPTURE | CV_POD_DNS);
 	r = datapath_pod_set(e->ctx->datapath, e->cookie, &e->entry);
 	if (r < 0)

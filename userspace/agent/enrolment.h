@@ -167,6 +167,16 @@ void enrolment_reroute_end(struct enrolment *e);
 /** enrolment_guard() - guard its links soon, or look again who else is there. Without a guard the
  * pod does not talk directly. What is not as it should be is logged once, and in guard_notice. */
 void enrolment_guard(struct enrolment *e);
+/** enrolment_guard_end() - it needs none any more; its links are left to guard_sweep(). */
+void enrolment_guard_end(struct enrolment *e);
+/** enrolment_exempt() - as guard_exempt(); without it one or the other may miss its second try. */
+void enrolment_exempt(const struct enrolment *e);
+
+/** enrolment_is_direct() - may it talk without a tunnel, as far as that is anybody's wish? */
+static inline bool enrolment_is_direct(const struct enrolment *e)
+{
+	return e->ctx->is_direct && !e->is_encrypt;
+}
 
 /** enrolment_has_addr() - is it one of the addresses? */
 bool enrolment_has_addr(const struct enrolment *e, const struct cv_addr *addr);

@@ -69,6 +69,8 @@ void enrolment_guard(struct enrolment *e)
 		e->is_guarding = true;
 		return;
 	}
+	if (guard_thread_is_at(e->ctx->guards, e->cookie))
+		return; /* the pod's next check asks again */
 	r = guard_attach(e->ctx->datapath, &want.pod, e->ctx->bypass, &tunnels);
 	on_guarded(e, r, tunnels);
 }

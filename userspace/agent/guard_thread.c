@@ -177,6 +177,18 @@ int guard_thread_attach(struct guard_thread *t, const struct guard_thread_want *
 	return 0;
 }
 
+bool guard_thread_is_at(struct guard_thread *t, uint64_t cookie)
+{
+	bool is_at;
+
+	if (!t)
+		return false;
+	lock(t);
+	is_at = t->running && t->running->want.pod.cookie == cookie;
+	unlock(t);
+	return is_at;
+}
+
 void guard_thread_cancel(struct guard_thread *t, const void *arg)
 {
 	struct job *j, *tmp;

@@ -26,6 +26,10 @@ _must_check_ int guard_thread_new(struct loop *loop, struct datapath *d, struct 
 /** guard_thread_attach() - soon, after what was asked for before. Return: 0; -errno: never. */
 _must_check_ int guard_thread_attach(struct guard_thread *t, const struct guard_thread_want *want);
 
+/** guard_thread_is_at() - is a guard of this pod's under way, if only one that was cancelled? What
+ * its caller attaches meanwhile would be retired with it. @t: NULL: none is. */
+bool guard_thread_is_at(struct guard_thread *t, uint64_t cookie);
+
 /** guard_thread_cancel() - @arg is told nothing any more. A guard that is under way is attached all
  * the same, and retired at once. @t: NULL: there is nothing. */
 void guard_thread_cancel(struct guard_thread *t, const void *arg);

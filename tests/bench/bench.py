@@ -229,7 +229,7 @@ class Bench:
                 "strangers": self.strangers, "rounds": self.options.rounds, "seconds": self.options.seconds,
                 "left_out": self.options.left_out, "ended_by": self.ended_by, "took_s": seconds, "took": parts,
                 "limit_s": self.options.limit_s,
-                "machine": f"Linux {platform.release()}, {os.cpu_count()} cores"}
+                "machine": f"Linux {platform.release()}, {os.cpu_count()} cores, TCP {contestants.CONGESTION}"}
 
 
 def progress(said):

@@ -18,6 +18,9 @@ LOADGEN = os.path.join(BIN, "loadgen")
 PLAIN_ZTUNNEL = os.path.join(ROOT, "build", "bench", "culvert-ztunnel-plain")
 PORT = 9100
 OFFSETS = range(4)  # the server's ports: echo, sink, a byte per connection, HTTP
+# Of every contestant, pods and proxies alike. Were it the machine's, such as BBR, which puts a timer between any two packets, then
+# those that leave it where nothing can be lost would be told from the others by that alone. Every namespace may have this one.
+CONGESTION = "reno"
 QUIET = {"RUST_LOG": "warn"}  # the same log level for every proxy
 # In a quick run, of those that nothing is promised against: what they are slow at and what they take shows in these, too.
 OF_OTHERS = ("rss_idle", "idle_cpu", "rr1", "rr32", "bulk16", "conn16", "http1", "http1_half_load")
@@ -62,6 +65,8 @@ class Contestant:
         """The two pods and the server in one of them."""
         self.client = self.topology.pod(1, "c")
         self.server = self.topology.pod(self.server_node, "s")
+        for part in self.topology.parts:
+            part.sysctl("net.ipv4.tcp_congestion_control", CONGESTION)
         self.client.sysctl("net.ipv4.ip_local_port_range", "1024 65000")  # TIME_WAIT must not run out of ports
         self.client.sysctl("net.ipv4.tcp_tw_reuse", 1)
         for pod, account in ((self.client, "client"), (self.server, "server")):

@@ -11,13 +11,14 @@ import pytest
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "bench"))
 import bench
 import clock
+import contestants
 import cost
 import curves
 import leftovers
 import page
+import peers
 import report
 import rows as rows_of_bench
-from contestants import OF_OTHERS
 
 NAMES = ["none", "none-local", "culvert-local", "ztunnel"]
 BASELINES = {"none": "none", "none-local": "none-local", "culvert-local": "none-local", "ztunnel": "none"}
@@ -84,7 +85,7 @@ def test_a_quick_run_has_fewer_rows_and_says_which_are_left_out(monkeypatch):
     quick = options("--quick")
     assert set(quick.rows) == set(bench.QUICK) and sorted(quick.rows + quick.left_out) == sorted(bench.SHOWN)
     assert options("--quick", "--rows", "rr4k").rows == ["rr4k"] and not options().left_out
-    assert set(OF_OTHERS) < set(bench.QUICK)
+    assert set(contestants.OF_OTHERS) < set(bench.QUICK)
     assert [given.limit_s for given in (quick, options(), options("--rows", "rr4k"), options("--rounds", "1"))] == [240, 1500, None, None]
 
 
@@ -167,6 +168,25 @@ def test_each_ratio_that_is_asked_gets_a_verdict():
     assert [(line[0], line[1], line[3], float(line[4])) for line in lines] == [
         ("ok", "rr1", "culvert-local", 0.9), ("MISSED", "rr32", "culvert-local", 0.9),
         ("ok", "rr1", "culvert-cross", 0.75), ("MISSED", "rr32", "culvert-cross", 0.83)]
+
+
+def test_what_was_not_measured_is_no_figure_that_was_kept():
+    samples = {("rr32", name, "per_s"): [value] for name, value in (("none", 10), ("none-local", 10), ("culvert-local", 12),
+                                                                    ("culvert-cross", 25))}
+    bases = {"culvert-local": "none-local", "culvert-cross": "none"}
+    lines = [line.split() for line in report.speed_verdicts(report.rows(samples, bases, ["none", "none-local", *bases])).splitlines()]
+    assert [(line[0], line[1], line[3], line[4]) for line in lines] == [
+        ("ok", "rr32", "culvert-local", "1.20"), ("UNKNOWN", "rr32", "culvert-cross", "?")]
+
+
+def test_the_report_has_the_rows_contestants_and_metrics_that_others_read():
+    assert set("rr1 rr1k rr32 bulk1 bulk16 conn1 conn16 rr1_half_load http1".split()) <= set(rows_of_bench.ROWS)
+    assert {"rss_idle", "rss_10k", "idle_cpu", "policy_effect"} <= set(bench.SHOWN)
+    shown = {metric for metrics in bench.SHOWN.values() for metric in metrics}
+    assert {"p50_us", "p50_us_pinned", "p99_us", "p99_us_pinned", "per_s", "GBps", "cpu_s_per_GB", "cpu_us_per_op", "rss_kB"} <= shown
+    names = {c.name for c in [contestants.Contestant, contestants.LocalCulvert, contestants.Culvert, contestants.PlainCulvert]}
+    assert names == {"none", "culvert-local", "culvert-cross", "culvert-plain"}
+    assert {c.name for c in (peers.Ztunnel, peers.Haproxy, peers.Envoy)} == {"ztunnel", "haproxy", "envoy"}
 
 
 def test_each_ratio_that_is_asked_is_measured():

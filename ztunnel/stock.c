@@ -5,16 +5,18 @@
 
 #include "base/cleanup.h"
 
+static void on_turn(struct turn_work *work);
+
 void stock_init(struct stock *s, int (*need)(void *arg, struct stock *s, uint32_t count), void *arg,
 		struct turns *turns)
 {
-	s->count = 0;
-	s->asked = 0;
-	s->batch = STOCK_BATCH_MIN;
-	s->need = need;
-	s->arg = arg;
-	s->turns = turns;
+	*s = (struct stock){.batch = STOCK_BATCH_MIN,
+			    .need = need,
+			    .arg = arg,
+			    .turns = turns,
+			    .work.on_turn = on_turn};
 	list_init(&s->waiters);
+	list_init(&s->ready);
 }
 
 static int refill(struct stock *s)
@@ -30,29 +32,77 @@ static int refill(struct stock *s)
 	return r;
 }
 
-static void on_turn(struct turn_work *work)
+static void turn_wait(struct stock *s)
 {
-	struct dial_wait *w = container_of(work, struct dial_wait, work);
-
-	w->on_socket(w, w->fd);
+	if (s->ready_count > 0 && !list_is_in(&s->work.link))
+		turns_wait(s->turns, &s->work);
 }
 
-static void wait_turn(struct stock *s, struct dial_wait *w, int fd)
+static void ready_add(struct stock *s, struct dial_wait *w, int fd)
 {
+	w->stock = s;
 	w->fd = fd;
-	w->work.on_turn = on_turn;
-	turns_wait(s->turns, &w->work);
+	w->has_fd = true;
+	list_add_tail(&s->ready, &w->link);
+	s->ready_count++;
+	turn_wait(s);
+}
+
+/* Return: its socket. */
+static int ready_del(struct dial_wait *w)
+{
+	list_del(&w->link);
+	w->stock->ready_count--;
+	w->stock = NULL;
+	w->has_fd = false;
+	return w->fd;
+}
+
+static void serve_first(struct stock *s)
+{
+	struct dial_wait *w = list_entry(s->ready.next, struct dial_wait, link);
+	int fd = ready_del(w);
+
+	w->on_socket(w, fd);
+}
+
+static void on_turn(struct turn_work *work)
+{
+	struct stock *s = container_of(work, struct stock, work);
+	uint32_t n = MIN(MAX(s->ready_count / STOCK_TURN_SHARE, 1U), (uint32_t)STOCK_TURN_MAX);
+
+	for (; n > 0 && s->ready_count > 0; n--)
+		serve_first(s);
+	turn_wait(s);
+}
+
+/* may_dial() - now, and before nobody who came earlier. */
+static bool may_dial(struct stock *s)
+{
+	return s->ready_count == 0 && turns_take(s->turns);
+}
+
+static void waiter_add(struct stock *s, struct dial_wait *w)
+{
+	w->stock = s;
+	list_add_tail(&s->waiters, &w->link);
+}
+
+static void waiter_del(struct dial_wait *w)
+{
+	list_del(&w->link);
+	w->stock = NULL;
 }
 
 static void answer(struct stock *s, int fd)
 {
 	struct dial_wait *w = list_entry(s->waiters.next, struct dial_wait, link);
 
-	list_del(&w->link);
-	if (fd < 0 || turns_take(s->turns))
+	waiter_del(w);
+	if (fd < 0 || may_dial(s))
 		w->on_socket(w, fd);
 	else
-		wait_turn(s, w, fd);
+		ready_add(s, w, fd);
 }
 
 static void refuse_all(struct stock *s, int error)
@@ -74,16 +124,24 @@ void stock_close(struct stock *s, int error)
 {
 	while (s->count > 0)
 		(void)close_fd(s->fds[--s->count]);
+	while (s->ready_count > 0)
+		serve_first(s);
 	refuse_all(s, error);
+	(void)turn_work_cancel(&s->work);
 }
 
 void stock_move_waiters(struct stock *to, struct stock *from)
 {
-	while (!list_is_empty(&from->waiters)) {
-		struct list *l = from->waiters.next;
+	while (from->ready_count > 0) {
+		struct dial_wait *w = list_entry(from->ready.next, struct dial_wait, link);
 
-		list_del(l);
-		list_add_tail(&to->waiters, l);
+		ready_add(to, w, ready_del(w));
+	}
+	while (!list_is_empty(&from->waiters)) {
+		struct dial_wait *w = list_entry(from->waiters.next, struct dial_wait, link);
+
+		waiter_del(w);
+		waiter_add(to, w);
 	}
 	refill_for_waiters(to);
 }
@@ -96,16 +154,16 @@ int stock_take(struct stock *s, struct dial_wait *w)
 		int fd = s->fds[--s->count];
 
 		(void)refill(s);
-		if (turns_take(s->turns))
+		if (may_dial(s))
 			return fd;
-		wait_turn(s, w, fd);
+		ready_add(s, w, fd);
 		return -EAGAIN;
 	}
 	s->batch = MIN(s->batch * 2, (uint32_t)STOCK_BATCH_MAX);
 	r = refill(s);
 	if (r < 0)
 		return r;
-	list_add_tail(&s->waiters, &w->link);
+	waiter_add(s, w);
 	return -EAGAIN;
 }
 
@@ -145,13 +203,13 @@ void stock_lost(struct stock *s)
 
 void dial_wait_cancel(struct dial_wait *w)
 {
-	if (w->link.next)
-		list_del(&w->link);
-	if (turn_work_cancel(&w->work))
-		w->fd = close_fd(w->fd);
+	if (w->has_fd)
+		w->fd = close_fd(ready_del(w));
+	else if (w->stock)
+		waiter_del(w);
 }
 
 bool dial_wait_is_on(const struct dial_wait *w)
 {
-	return list_is_in(&w->link) || list_is_in(&w->work.link);
+	return w->stock != NULL;
 }

@@ -3,7 +3,10 @@
 /* stock - unconnected sockets of one pod, kind and family that the agent made, ready to dial with.
  * One per worker, so that no dial waits for a round trip to the agent while connections come
  * steadily. Who comes in a heap, as the streams that a peer opens at once, gets his in turns: to
- * connect costs as much as a hundred messages. Thread: the worker's. */
+ * connect costs as much as a hundred messages. The stocks of a worker have their turns one after
+ * the other, so that no pod's heap is another's delay. Who waits for a turn has his socket already:
+ * the agent may have gone, or serve a newer ztunnel, before it comes. Thread: the worker's. */
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/list.h"
@@ -15,12 +18,16 @@
 #define STOCK_BATCH_MAX ZDS_MAX_FDS
 #define STOCK_KINDS     3 /* DIAL_APP, DIAL_HBONE, DIAL_PLAIN */
 #define STOCK_FAMILIES  2
+/* Of those that wait for a stock's turn the part that has it; at most so many. */
+#define STOCK_TURN_SHARE 128
+#define STOCK_TURN_MAX   16
 
 /** struct dial_wait - somebody who waits for a socket; embedded. The owner has the deadline and
  * calls dial_wait_cancel(). */
 struct dial_wait {
-	struct list link;
-	struct turn_work work; /* while @fd waits for its turn */
+	struct list link;    /* stock->waiters, or stock->ready */
+	struct stock *stock; /* while it waits */
+	bool has_fd;         /* and for its turn alone */
 	int fd;
 	/* @fd: the waiter's now, or -errno. */
 	void (*on_socket)(struct dial_wait *w, int fd);
@@ -29,9 +36,12 @@ struct dial_wait {
 struct stock {
 	int fds[STOCK_BATCH_MAX];
 	uint32_t count;
-	uint32_t asked; /* under way from the agent */
-	uint32_t batch; /* how many to ask for: grows while demand outruns it */
-	struct list waiters;
+	uint32_t asked;      /* under way from the agent */
+	uint32_t batch;      /* how many to ask for: grows while demand outruns it */
+	struct list waiters; /* for a socket */
+	struct list ready;   /* with a socket, for the stock's turn */
+	uint32_t ready_count;
+	struct turn_work work;
 	/* Ask the agent. Return: 0; -errno, nobody was asked. */
 	int (*need)(void *arg, struct stock *s, uint32_t count);
 	void *arg;
@@ -42,7 +52,7 @@ struct stock {
 void stock_init(struct stock *s, int (*need)(void *arg, struct stock *s, uint32_t count), void *arg,
 		struct turns *turns);
 /** stock_close() - close the sockets; waiters get @error, but for those whose turn is all that is
- * lacking. */
+ * lacking: they have it now. */
 void stock_close(struct stock *s, int error);
 /** stock_move_waiters() - those who wait at @from wait at @to. */
 void stock_move_waiters(struct stock *to, struct stock *from);

@@ -34,7 +34,8 @@ struct telemetry;
 
 /* Connections of one worker, tunnels not counted; more are refused. */
 #define WORKER_CONNS_MAX 100000
-/* Sockets that are dialled with in one turn of the loop; the others wait for the next. */
+/* Stocks that have their turn in one of the loop, each of which dials one or some (stock.h); a
+ * stock that is alone has all of them. */
 #define WORKER_DIALS 4
 /* Tunnels from peers of one worker. */
 #define WORKER_TUNNELS_MAX 20000
@@ -83,7 +84,7 @@ struct worker {
 	struct list state_waiters;    /* struct state_wait.link */
 	struct list server_tunnels;   /* struct server_tunnel.link */
 	struct list pod_list;         /* struct worker_pod.link */
-	struct turns dials;           /* of all stocks */
+	struct turns dials;           /* the stocks that have some */
 	struct handshakes handshakes; /* with peers */
 	struct refused refused;       /* of streams, by peer */
 	struct penalty penalty;       /* peers that flooded: the first worker's is everybody's */

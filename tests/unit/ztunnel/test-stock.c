@@ -110,6 +110,123 @@ TEST(in_one_turn_there_are_a_few)
 	stock_close(&s, -ENETDOWN);
 }
 
+/* one_heap() - @n wait for a turn of @s, each with a socket, one of them has had it. */
+static void one_heap(struct stock *s, struct waiter *w, size_t n)
+{
+	int fds[STOCK_BATCH_MAX];
+
+	for (size_t i = 0; i < n; i++) {
+		w[i] = (struct waiter){.wait.on_socket = on_socket};
+		assert_int_equal(stock_take(s, &w[i].wait), -EAGAIN);
+	}
+	for (size_t i = 0; i < n; i += ARRAY_SIZE(fds)) {
+		make_fds(fds, ARRAY_SIZE(fds));
+		stock_give(s, fds, ARRAY_SIZE(fds), 0);
+	}
+	assert_true(w[0].got > 0 && w[1].got == 0);
+}
+
+/* close_all() - of what they got. Return: how many had something. */
+static size_t close_all(const struct waiter *w, size_t n)
+{
+	size_t served = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (w[i].got > 0) {
+			assert_int_equal(close(w[i].got), 0);
+			served++;
+		}
+	return served;
+}
+
+static size_t count_served(const struct waiter *w, size_t n)
+{
+	size_t served = 0;
+
+	for (size_t i = 0; i < n; i++)
+		served += w[i].got > 0;
+	return served;
+}
+
+/* Each pod has a stock of its own. */
+TEST(the_heap_of_one_pod_is_not_the_delay_of_another)
+{
+	struct waiter heap[STOCK_BATCH_MAX], other = {.wait.on_socket = on_socket};
+	struct asked asked = {0};
+	struct stock s, others;
+	int fd, turned = 0;
+
+	turns.max = 1;
+	stock_init(&s, on_need, &asked, &turns);
+	stock_init(&others, on_need, &asked, &turns);
+	one_heap(&s, heap, ARRAY_SIZE(heap));
+	assert_int_equal(stock_take(&others, &other.wait), -EAGAIN);
+	make_fds(&fd, 1);
+	stock_give(&others, &fd, 1, 0);
+	for (; other.got == 0 && turned < 100; turned++)
+		turn();
+	assert_in_range(turned, 1, 2);
+	assert_true(count_served(heap, ARRAY_SIZE(heap)) < 5);
+	stock_close(&s, -ENETDOWN);
+	assert_int_equal(close_all(heap, ARRAY_SIZE(heap)), ARRAY_SIZE(heap));
+	assert_int_equal(close(other.got), 0);
+	stock_close(&others, -ENETDOWN);
+}
+
+/* So that turns that are long keep nobody waiting for ever. */
+TEST(of_many_more_have_their_turn)
+{
+	static struct waiter w[4 * STOCK_TURN_SHARE];
+	struct asked asked = {0};
+	struct stock s;
+
+	turns.max = 1;
+	stock_init(&s, on_need, &asked, &turns);
+	one_heap(&s, w, ARRAY_SIZE(w));
+	turn();
+	assert_in_range(count_served(w, ARRAY_SIZE(w)), 4, 5);
+	stock_close(&s, -ENETDOWN);
+	assert_int_equal(close_all(w, ARRAY_SIZE(w)), ARRAY_SIZE(w));
+}
+
+/* A ztunnel that ends serves whom it has accepted: its agent listens to the next one by then. */
+TEST(who_waits_for_a_turn_needs_nothing_of_the_agent)
+{
+	static struct waiter w[2 * STOCK_BATCH_MAX];
+	struct asked asked = {0};
+	struct stock s;
+
+	turns.max = 1;
+	stock_init(&s, on_need, &asked, &turns);
+	one_heap(&s, w, ARRAY_SIZE(w));
+	asked.error = -ENETDOWN;
+	stock_give(&s, NULL, 0, ENETDOWN);
+	for (size_t i = 0; i < ARRAY_SIZE(w); i++)
+		turn();
+	assert_int_equal(close_all(w, ARRAY_SIZE(w)), ARRAY_SIZE(w));
+	stock_close(&s, -ENETDOWN);
+}
+
+/* The agent has made the pod's sockets anew. */
+TEST(who_waits_for_a_turn_keeps_his_socket_in_another_stock)
+{
+	struct waiter w[4];
+	struct asked asked = {0};
+	struct stock s, next;
+
+	turns.max = 1;
+	stock_init(&s, on_need, &asked, &turns);
+	stock_init(&next, on_need, &asked, &turns);
+	one_heap(&s, w, ARRAY_SIZE(w));
+	stock_move_waiters(&next, &s);
+	stock_close(&s, -ENETDOWN);
+	assert_int_equal(w[1].got, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(w); i++)
+		turn();
+	assert_int_equal(close_all(w, ARRAY_SIZE(w)), ARRAY_SIZE(w));
+	stock_close(&next, -ENETDOWN);
+}
+
 TEST(an_empty_stock_asks_once_and_serves_in_order)
 {
 	struct waiter a = {.wait.on_socket = on_socket}, b = a;
@@ -303,6 +420,13 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(in_one_turn_there_are_a_few, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_heap_of_one_pod_is_not_the_delay_of_another,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(of_many_more_have_their_turn, setup, teardown),
+		cmocka_unit_test_setup_teardown(who_waits_for_a_turn_needs_nothing_of_the_agent,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(
+			who_waits_for_a_turn_keeps_his_socket_in_another_stock, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_empty_stock_asks_once_and_serves_in_order, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(batches_grow_with_demand_up_to_the_limit, setup,

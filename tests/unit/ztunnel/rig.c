@@ -160,6 +160,12 @@ static void on_need(void *arg, unsigned int worker, const struct zds_sockets *ne
 
 	if (f->is_agent_dead)
 		return;
+	if (f->is_agent_slow) {
+		assert_true(f->late_count < ARRAY_SIZE(f->late));
+		f->late_workers[f->late_count] = worker;
+		f->late[f->late_count++] = *need;
+		return;
+	}
 	f->plain_asked += m.kind == CV_SOCKET_DIAL_PLAIN;
 	for (uint32_t i = 0; i < m.count; i++) {
 		fds[i] = socket(m.family == ZDS_INET ? AF_INET : AF_INET6,
@@ -171,6 +177,14 @@ static void on_need(void *arg, unsigned int worker, const struct zds_sockets *ne
 		assert_true(fds[i] >= 0);
 	}
 	worker_post_sockets(&f->workers[worker], &m, fds);
+}
+
+void rig_give_late(struct rig *f)
+{
+	f->is_agent_slow = false;
+	for (unsigned int i = 0; i < f->late_count; i++)
+		on_need(f, f->late_workers[i], &f->late[i]);
+	f->late_count = 0;
 }
 
 static void on_drained(void *arg)

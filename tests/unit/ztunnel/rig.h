@@ -47,6 +47,9 @@ struct rig {
 	unsigned int added, drained;
 	uint32_t server_incarnation; /* of what is published next */
 	bool is_agent_dead;
+	bool is_agent_slow;         /* gives nothing before rig_give_late() */
+	struct zds_sockets late[8]; /* that it was asked for meanwhile */
+	unsigned int late_workers[8], late_count;
 	bool is_peer_plain; /* in what is published next; and so has_peer_twin, silent */
 	bool has_peer_twin;
 	bool is_peer_gone;
@@ -72,6 +75,8 @@ void rig_publish(struct rig *f, bool has_certs, bool deny);
 void rig_publish_without_server(struct rig *f);
 /** rig_add_server() - serve the server's pod again after a release, with new listeners. */
 void rig_add_server(struct rig *f);
+/** rig_give_late() - the agent is slow no more. */
+void rig_give_late(struct rig *f);
 /** rig_turn_until() - run the main thread's loop until *@n is at least @want. */
 void rig_turn_until(struct rig *f, const unsigned int *n, unsigned int want);
 /** rig_turn_workers() - until each has worked off the messages and bytes that are there now. */

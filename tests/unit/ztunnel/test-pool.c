@@ -263,6 +263,25 @@ TEST(a_peer_that_is_revoked_within_the_handshake_hears_nothing)
 	free(list);
 }
 
+/* Its address may be another pod's by now. */
+TEST(a_peer_that_goes_while_a_dial_waits_for_a_socket_is_not_dialled)
+{
+	struct rig *f = *cmocka_state;
+	int listener = rig_listen(PEER_ADDR, CV_HBONE_PORT), app;
+	struct pollfd poll_listener = {.fd = listener, .events = POLLIN};
+
+	f->is_agent_slow = true;
+	app = app_dial(f, PEER_ADDR ":8080");
+	rig_turn_until(f, &f->late_count, 1);
+	f->is_peer_gone = true;
+	rig_publish(f, true, false);
+	rig_turn_workers(f);
+	rig_give_late(f);
+	app_expect_refused(f, app, WAIT_MS);
+	assert_int_equal(poll(&poll_listener, 1, 0), 0);
+	(void)close(listener);
+}
+
 TEST(a_peer_that_never_comes_is_given_up)
 {
 	struct rig *f = *cmocka_state;
@@ -295,6 +314,7 @@ int main(void)
 		T(tunnels_of_a_pod_that_left_end_with_what_is_open_in_them),
 		T(tunnels_of_a_revoked_peer_are_cut_refused_and_counted),
 		T(a_peer_that_is_revoked_within_the_handshake_hears_nothing),
+		T(a_peer_that_goes_while_a_dial_waits_for_a_socket_is_not_dialled),
 		T(a_peer_that_never_comes_is_given_up),
 		T(without_an_agent_a_dial_ends_in_time),
 	};

@@ -9,11 +9,11 @@ from kubelab import node
 from kubelab.cluster import Canary, Load, eager, eventually, pod, service
 
 
-def deployment(namespace, name, replicas, **spec):
+def deployment(namespace, name, replicas, goodbye=("sleep", "3"), **spec):
     """nginx that says goodbye in time: no new connection comes once everybody has heard that it ends."""
     container = {"name": "main", "image": "culvert.test/nginx:1", "imagePullPolicy": "Never",
                  "readinessProbe": {"httpGet": {"path": "/healthz", "port": 80}, "periodSeconds": 1},
-                 "lifecycle": {"preStop": {"exec": {"command": ["sleep", "3"]}}}}
+                 "lifecycle": {"preStop": {"exec": {"command": [*goodbye]}}}}
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": namespace},
             "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}},
                      "strategy": {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
@@ -40,7 +40,11 @@ def restart(cluster, namespace, what):
     cluster.run("rollout", "status", "-n", namespace, what, "--timeout=240s", timeout=260)
 
 
-def test_an_application_restarts_without_a_failed_request(cluster, apps):
+@pytest.mark.parametrize("goodbye", [("sleep", "3"), ("/usr/sbin/nginx", "-c", "/etc/nginx.conf", "-s", "quit")], ids=["in-time", "at-once"])
+def test_an_application_restarts_without_a_failed_request(cluster, apps, goodbye):
+    """At once: it listens no more from the moment that it is told to end, while clients are still sent to it; they try another."""
+    cluster.apply(deployment(apps, "web", 2, goodbye))
+    cluster.run("rollout", "status", "-n", apps, "deployment/web", "--timeout=180s", timeout=200)
     with Load(cluster, apps, "client", cluster.service_ip(apps, "web")) as load:
         eventually(lambda: len(load.results) > 20, what="requests")
         restart(cluster, apps, "deployment/web")
@@ -48,7 +52,6 @@ def test_an_application_restarts_without_a_failed_request(cluster, apps):
         done = len(load.results)
         eventually(lambda: len(load.results) > done + 50, what="requests after it")
     assert load.failed() == []
-
 
 
 @pytest.mark.quick

@@ -57,6 +57,7 @@ static int entry_adopt(struct enrolment *e)
 	if (!e->is_captured)
 		return 0;
 	e->is_guarded = (old.flags & CV_POD_DIRECT) != 0; /* until looked at */
+	e->was_guarded = (old.flags & CV_POD_CAPTURE) != 0;
 	datapath_pod_addrs_keep(e->ctx->datapath, e->cookie, e->addrs.all, e->addrs.count);
 	for (size_t i = 0; i < e->addrs.count; i++) {
 		r = datapath_pod_addr_set(e->ctx->datapath, e->cookie, &e->addrs.all[i]);
@@ -393,12 +394,9 @@ int enrolment_capture(struct enrolment *e, bool has_dns)
 	/* Without, a connection attempt under way may miss its second try. */
 	if (r == 0 && !e->is_captured)
 		enrolment_exempt(e);
-	/* There is one already: it is quick, and direct connections go on. */
-	if (r == 0 && e->is_guarded)
-		enrolment_guard(e);
 	if (r == 0)
 		r = capture_begin(e, has_dns);
-	if (r == 0 && !e->is_guarded)
+	if (r == 0)
 		enrolment_guard(e);
 	listeners_close(&e->listeners);
 	return r;

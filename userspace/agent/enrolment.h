@@ -86,8 +86,9 @@ struct enrolment {
 	bool is_beside_logged;    /* said that another sk_lookup program is there */
 	bool is_guarding;         /* asked for, and not told of yet */
 	bool is_guarded;          /* cv_guard is on its links */
+	bool was_guarded;         /* it has been, and may be there still */
 	const char *tunnels;      /* it is, but packets may not go from link to link: why */
-	const char *guard_notice; /* what is not as it should be; NULL; said in the log */
+	const char *guard_notice; /* what is not as it should be, or not yet; NULL */
 };
 
 /**
@@ -165,7 +166,8 @@ void enrolment_reroute(struct enrolment *e, const struct podspec *spec, bool is_
 void enrolment_reroute_end(struct enrolment *e);
 
 /** enrolment_guard() - guard its links soon, or look again who else is there. Without a guard the
- * pod does not talk directly. What is not as it should be is logged once, and in guard_notice. */
+ * pod does not talk directly. What is not as it should be is logged once, and in guard_notice, as
+ * is that it waits for its first. */
 void enrolment_guard(struct enrolment *e);
 /** enrolment_guard_end() - it needs none any more; its links are left to guard_sweep(). */
 void enrolment_guard_end(struct enrolment *e);

@@ -6,6 +6,8 @@
 
 #include "base/log.h"
 
+static const char waits[] = "its guard waits for its turn";
+
 static struct guard_pod guard_pod(const struct enrolment *e)
 {
 	return (struct guard_pod){
@@ -32,6 +34,14 @@ static const char *guard_notice(const struct enrolment *e, int r)
 	return enrolment_is_direct(e) ? e->tunnels : NULL;
 }
 
+/* What is not as it should be stays said until it is known to be otherwise. */
+static void guard_wait(struct enrolment *e)
+{
+	e->is_guarding = true;
+	if (!e->is_guarded && !e->guard_notice)
+		e->guard_notice = waits;
+}
+
 static void guard_notice_log(const struct enrolment *e, int r)
 {
 	if (r < 0)
@@ -47,8 +57,10 @@ static void on_guarded(void *arg, int r, const char *tunnels)
 
 	e->is_guarding = false;
 	e->is_guarded = r == 0;
-	if (r == 0)
+	if (r == 0) {
+		e->was_guarded = true;
 		e->tunnels = tunnels;
+	}
 	e->guard_notice = guard_notice(e, r);
 	if (e->guard_notice && e->guard_notice != was)
 		guard_notice_log(e, r);
@@ -57,16 +69,18 @@ static void on_guarded(void *arg, int r, const char *tunnels)
 
 void enrolment_guard(struct enrolment *e)
 {
-	const struct guard_thread_want want = {
-		.pod = guard_pod(e), .bypass = e->ctx->bypass, .on_done = on_guarded, .arg = e};
+	const struct guard_thread_want want = {.pod = guard_pod(e),
+					       .bypass = e->ctx->bypass,
+					       .on_done = on_guarded,
+					       .arg = e,
+					       .is_first = e->is_guarded || e->was_guarded};
 	const char *tunnels = NULL;
 	int r;
 
 	if (!datapath_has_guard(e->ctx->datapath) || e->is_guarding)
 		return;
-	/* to look at one that is there is quick */
-	if (!e->is_guarded && e->ctx->guards && guard_thread_attach(e->ctx->guards, &want) == 0) {
-		e->is_guarding = true;
+	if (e->ctx->guards && guard_thread_attach(e->ctx->guards, &want) == 0) {
+		guard_wait(e);
 		return;
 	}
 	if (guard_thread_is_at(e->ctx->guards, e->cookie))

@@ -154,6 +154,21 @@ int guard_thread_new(struct loop *loop, struct datapath *d, struct guard_thread 
 	return 0;
 }
 
+/* Locked. */
+static void job_queue(struct guard_thread *t, struct job *j)
+{
+	struct list *before = &t->waiting;
+	struct job *other;
+
+	if (j->want.is_first)
+		list_for_each_entry (other, &t->waiting, link)
+			if (!other->want.is_first) {
+				before = &other->link;
+				break;
+			}
+	list_add_tail(before, &j->link);
+}
+
 int guard_thread_attach(struct guard_thread *t, const struct guard_thread_want *want)
 {
 	_cleanup_(job_freep) struct job *j = calloc(1, sizeof(*j));
@@ -171,7 +186,7 @@ int guard_thread_attach(struct guard_thread *t, const struct guard_thread_want *
 	if (r < 0)
 		return r;
 	lock(t);
-	list_add_tail(&t->waiting, &TAKE_PTR(j)->link);
+	job_queue(t, TAKE_PTR(j));
 	(void)pthread_cond_signal(&t->more);
 	unlock(t);
 	return 0;

@@ -17,13 +17,16 @@ struct guard_thread_want {
 	/* From the loop. @r: as of guard_attach(). @tunnels: as of that; on success only. */
 	void (*on_done)(void *arg, int r, const char *tunnels);
 	void *arg; /* also what guard_thread_cancel() goes by */
+	/* It has a guard, or had: mostly quick. Before those that come for the first time. */
+	bool is_first;
 };
 
 /** guard_thread_new() - takes the loop's wake-up. The thread starts with the first that it is to
  * do, and with the rights that its caller has then. Return: 0; -ENOMEM. */
 _must_check_ int guard_thread_new(struct loop *loop, struct datapath *d, struct guard_thread **ret);
 
-/** guard_thread_attach() - soon, after what was asked for before. Return: 0; -errno: never. */
+/** guard_thread_attach() - soon, after what was asked for before, but for is_first. Return: 0;
+ * -errno: never. */
 _must_check_ int guard_thread_attach(struct guard_thread *t, const struct guard_thread_want *want);
 
 /** guard_thread_is_at() - is a guard of this pod's under way, if only one that was cancelled? What

@@ -22,7 +22,8 @@
 static sem_t begun, may_end;
 static pthread_t loops;
 static int attached, result;
-static bool is_there; /* what cv_pod_links has of the one pod */
+static uint64_t order[8]; /* cookies */
+static bool is_there;     /* what cv_pod_links has of the one pod */
 
 bool datapath_has_guard(const struct datapath *d)
 {
@@ -36,7 +37,7 @@ int guard_attach(struct datapath *d, const struct guard_pod *pod, enum guard_byp
 		(void)sem_post(&begun);
 		(void)sem_wait(&may_end);
 	}
-	attached++;
+	order[attached++] = pod->cookie;
 	is_there = result == 0;
 	*ret_tunnels = NULL;
 	return result;
@@ -152,6 +153,76 @@ static void with_the_thread_it_is_told_of(void **state)
 	assert_int_equal(attached, 1);
 }
 
+static void who_waits_says_so(void **state)
+{
+	struct fixture *f = *state;
+
+	enrolment_guard(&f->e);
+	assert_string_equal(f->e.guard_notice, "its guard waits for its turn");
+	end_all();
+	turn_until_done(f);
+	assert_null(f->e.guard_notice);
+	/* To look at it again is nothing to be told of. */
+	enrolment_guard(&f->e);
+	assert_true(f->e.is_guarding);
+	assert_null(f->e.guard_notice);
+	turn_until_done(f);
+	enrolment_guard_end(&f->e);
+	enrolment_guard(&f->e);
+	assert_non_null(f->e.guard_notice);
+	enrolment_guard_end(&f->e);
+	assert_null(f->e.guard_notice);
+}
+
+static void what_is_wrong_stays_said_while_it_is_tried_again(void **state)
+{
+	struct fixture *f = *state;
+	const char *said;
+
+	result = -ENODEV;
+	end_all();
+	enrolment_guard(&f->e);
+	turn_until_done(f);
+	said = f->e.guard_notice;
+	assert_non_null(strstr(said, "which is no veth"));
+	enrolment_guard(&f->e);
+	assert_true(f->e.is_guarding);
+	assert_ptr_equal(f->e.guard_notice, said);
+	turn_until_done(f);
+	result = 0;
+	enrolment_guard(&f->e);
+	turn_until_done(f);
+	assert_null(f->e.guard_notice);
+}
+
+/* Others have come meanwhile that never had one. */
+static void who_comes_back_does_not_wait_for_those_that_are_new(void **state)
+{
+	struct fixture *f = *state;
+	struct enrolment others[3];
+
+	end_all();
+	enrolment_guard(&f->e);
+	turn_until_done(f);
+	enrolment_guard_end(&f->e);
+	while (sem_trywait(&may_end) == 0)
+		;
+	(void)sem_wait(&begun);
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		others[i] = (struct enrolment){.ctx = &f->ctx, .cookie = 11 + i};
+		others[i].netns_fd = f->e.netns_fd;
+		enrolment_guard(&others[i]);
+	}
+	(void)sem_wait(&begun); /* the first of them */
+	enrolment_guard(&f->e);
+	end_all();
+	turn_until_done(f);
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		enrolment_guard_end(&others[i]);
+	assert_int_equal(order[1], 11);
+	assert_int_equal(order[2], 7);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -160,6 +231,9 @@ int main(void)
 		TEST(what_is_attached_here_is_undone_by_nobody),
 		TEST(without_the_thread_it_is_attached_here),
 		TEST(with_the_thread_it_is_told_of),
+		TEST(who_waits_says_so),
+		TEST(what_is_wrong_stays_said_while_it_is_tried_again),
+		TEST(who_comes_back_does_not_wait_for_those_that_are_new),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -153,6 +153,32 @@ static void pods_come_one_after_the_other(void **state)
 		assert_int_equal(attached[i], i + 1);
 }
 
+static void who_had_one_comes_before_who_is_new(void **state)
+{
+	const struct fixture *f = *state;
+	static const struct {
+		uint64_t cookie;
+		bool is_first;
+	} asked[] = {{1, false}, {2, false}, {3, true}, {4, false}, {5, true}};
+	static const uint64_t order[] = {1, 3, 5, 2, 4};
+	struct waiting all[ARRAY_SIZE(asked)] = {0};
+
+	for (size_t i = 0; i < ARRAY_SIZE(asked); i++) {
+		struct guard_thread_want want = {.pod.cookie = asked[i].cookie,
+						 .arg = &all[i],
+						 .is_first = asked[i].is_first};
+
+		ask_with(f, &want);
+		if (i == 0)
+			(void)sem_wait(&begun);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(asked); i++)
+		(void)sem_post(&may_end);
+	for (size_t i = 0; i < ARRAY_SIZE(asked); i++)
+		turn_until_told(f, &all[i]);
+	assert_memory_equal(attached, order, sizeof(order));
+}
+
 static void who_leaves_before_its_turn_gets_none(void **state)
 {
 	const struct fixture *f = *state;
@@ -234,6 +260,7 @@ int main(void)
 		TEST(the_loop_goes_on_while_the_kernel_is_at_it),
 		TEST(what_went_wrong_is_told),
 		TEST(pods_come_one_after_the_other),
+		TEST(who_had_one_comes_before_who_is_new),
 		TEST(who_leaves_before_its_turn_gets_none),
 		TEST(who_leaves_meanwhile_has_none),
 		TEST(who_leaves_before_it_is_told_is_not),

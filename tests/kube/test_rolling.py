@@ -40,7 +40,8 @@ def restart(cluster, namespace, what):
     cluster.run("rollout", "status", "-n", namespace, what, "--timeout=240s", timeout=260)
 
 
-@pytest.mark.parametrize("goodbye", [("sleep", "3"), ("/usr/sbin/nginx", "-c", "/etc/nginx.conf", "-s", "quit")], ids=["in-time", "at-once"])
+@pytest.mark.parametrize("goodbye", [("sleep", "3"), ("/usr/sbin/nginx", "-c", "/etc/nginx.conf", "-s", "quit")],
+                         ids=["in-time", "at-once"])
 def test_an_application_restarts_without_a_failed_request(cluster, apps, goodbye):
     """At once: it listens no more from the moment that it is told to end, while clients are still sent to it; they try another."""
     cluster.apply(deployment(apps, "web", 2, goodbye))

@@ -228,6 +228,10 @@ class CulvertNode:
                         found.append(int(pid))
         return found
 
+    def guards_uplink(self):
+        """Is our XDP program pinned there?"""
+        return any(name.startswith("guard_uplink_") for name in os.listdir(self.pins))
+
     def maps_kb(self):
         """Kernel memory of the BPF maps that this node has pinned."""
         total = 0

@@ -327,11 +327,6 @@ def restart_agent(direct):
     wait_for(lambda: direct.node.pids("culvert-agent") not in ([], [pid]), 40, "the next agent")
 
 
-def is_uplink_guarded(direct):
-    """Is our program pinned there?"""
-    return any(name.startswith("guard_uplink_") for name in os.listdir(direct.node.pins))
-
-
 def test_an_uplink_that_another_xdp_program_has():
     """It keeps it, in either mode; log and status name it. The agent that starts when it is gone guards the uplink."""
     with Foreign("xdp") as foreign:
@@ -349,9 +344,9 @@ def test_an_uplink_that_another_xdp_program_has():
             restart_agent(d)
             wait_for(lambda: errors(d, says) and d.log().count(says) == 2, 40, "the line again")
             assert f'"id":{foreign.id}' in node.run("ip", "-j", "link", "show", "uplink")
-            assert not is_uplink_guarded(d)
+            assert not d.node.guards_uplink()
             node.run("bpftool", "net", "detach", "xdpgeneric", "dev", "uplink")
             restart_agent(d)
-            wait_for(lambda: errors(d, says) == [] and is_uplink_guarded(d), 40, "the guard")
+            wait_for(lambda: errors(d, says) == [] and d.node.guards_uplink(), 40, "the guard")
         finally:
             d.close()

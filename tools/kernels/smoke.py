@@ -41,7 +41,7 @@ class Mesh:
             pod.namespace, pod.account = "smoke", pod.name
         self.config = os.path.join(work_dir, "config")
         write_config(self.config, self.pods)
-        env = {"CULVERT_SAME_NODE": "direct", **({"CULVERT_KERNEL_LEVEL": level} if level else {})}
+        env = {"CULVERT_SAME_NODE": "direct", "CULVERT_UPLINK": "uplink", **({"CULVERT_KERNEL_LEVEL": level} if level else {})}
         self.servers = [pod.popen(f"{BIN}/loadgen", "serve", str(PORT), stdout=subprocess.DEVNULL)
                         for pod in (self.near, self.far)]
         self.nodes = [CulvertNode(namespace, number, self.config, "smoke", env=env)
@@ -110,6 +110,7 @@ def main(level):
             print("mesh: tunnelled", flush=True)
             wait_for(lambda: mesh.counts("direct", mesh.near), PATIENCE, "a connection inside the node")
             print("mesh: direct", flush=True)
+            assert all(node.guards_uplink() for node in mesh.nodes), "no XDP program stays at the uplink"
             for hours in (STEP_H, -STEP_H):
                 mesh.set_clock(hours)
                 wait_for(mesh.are_certificates_good, PATIENCE, "certificates that are good by the new time")

@@ -210,11 +210,16 @@ struct {
 } cv_passed __weak SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 16384);
+	CV_HASH(16384);
 	__type(key, struct cv_tuple);
 	__type(value, __u32);
-} cv_rerouted __weak SEC(".maps");
+} cv_given __weak SEC(".maps");
+
+struct {
+	CV_HASH(4096);
+	__type(key, __u64);
+	__type(value, struct cv_given_pod);
+} cv_given_pods __weak SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -4,9 +4,9 @@
  * they asked for, and its questions to nameservers at ztunnel's resolver. Hook: tc ingress and
  * egress of the machine's interface, in the pod's namespace. Reads: cv_pods, cv_pod_addrs,
  * cv_workloads, cv_services, cv_ranges, cv_registered, cv_outbound_rules, cv_steer, cv_sockets.
- * Reads and writes: cv_rerouted. Writes: cv_asking, cv_counters, cv_events. On doubt: refuse a
- * beginning, and what goes on with one that ztunnel was given; what belongs to neither is forwarded
- * as without us, past the guard on the pod's link. */
+ * Reads and writes: cv_given, cv_given_pods. Writes: cv_asking, cv_counters, cv_events. On doubt:
+ * refuse a beginning, and what goes on with one that ztunnel was given; what belongs to neither is
+ * forwarded as without us, past the guard on the pod's link. */
 #include "bpf/lib/exclude.h"
 #include "bpf/lib/netns.h"
 #include "bpf/lib/packet_drop.h"
@@ -80,23 +80,67 @@ static __always_inline struct bpf_sock *socket_find(struct __sk_buff *skb, const
 	return bpf_skc_lookup_tcp(skb, &t, sizeof(t.ipv6), BPF_F_CURRENT_NETNS, 0);
 }
 
+static __always_inline struct cv_given_pod *given_pod(const struct packet *p)
+{
+	return bpf_map_lookup_elem(&cv_given_pods, &p->tuple.netns_cookie);
+}
+
+static __always_inline struct cv_given_pod *given_pod_make(const struct packet *p)
+{
+	struct cv_given_pod none = {}, *g = given_pod(p);
+
+	if (g)
+		return g;
+	(void)bpf_map_update_elem(&cv_given_pods, &p->tuple.netns_cookie, &none, BPF_NOEXIST);
+	return given_pod(p);
+}
+
 /* Where a connection that ztunnel was given goes on once no socket has it: plaintext that is meant
- * for a tunnel must not take the pod's routes. 0: it was not given. */
-static __always_inline __u32 reroute_given(const struct packet *p)
+ * for a tunnel must not take the pod's routes. WAY_ALONE: it was not given. */
+static __noinline __u32 reroute_given(const struct cv_pod *pod, const struct packet *p)
 {
-	__u32 *way = bpf_map_lookup_elem(&cv_rerouted, &p->tuple);
+	__u32 *given = bpf_map_lookup_elem(&cv_given, &p->tuple);
+	struct cv_given_pod *g;
+	__u32 way;
 
-	return way ? *way : 0;
+	if (given)
+		return *given;
+	g = given_pod(p);
+	if (!g || !g->is_beyond)
+		return WAY_ALONE;
+	way = reroute_way(pod, p);
+	return way == WAY_REFUSE ? WAY_ALONE : way; /* nor was such a one */
 }
 
-static __always_inline bool reroute_remember(const struct packet *p, __u32 way)
+/* What finds no room is counted the first time: from then on nobody looks for any. Returns false
+ * when that cannot be remembered either. */
+static __noinline bool reroute_remember(const struct packet *p, __u32 way)
 {
-	return !bpf_map_update_elem(&cv_rerouted, &p->tuple, &way, BPF_ANY);
+	struct cv_given_pod *g = given_pod_make(p);
+
+	if (!g)
+		return false;
+	if (g->is_beyond)
+		return true;
+	if (g->count < CV_GIVEN_OF_POD &&
+	    !bpf_map_update_elem(&cv_given, &p->tuple, &way, BPF_ANY)) {
+		__sync_fetch_and_add(&g->count, 1);
+		return true;
+	}
+	g->is_beyond = 1;
+	count(CV_DROP_MAP_FULL);
+	return true;
 }
 
-static __always_inline void reroute_forget(const struct packet *p)
+static __noinline void reroute_forget(const struct packet *p)
 {
-	(void)bpf_map_delete_elem(&cv_rerouted, &p->tuple);
+	struct cv_given_pod *g;
+
+	if (bpf_map_delete_elem(&cv_given, &p->tuple))
+		return;
+	g = given_pod(p);
+	if (g && g->count)
+		__sync_fetch_and_add(&g->count, -1);
 }
 
 /* State of the socket that the packet belongs to, if only of one that is coming or going; 0: none.
@@ -203,7 +247,7 @@ static __always_inline int reroute_tcp(struct __sk_buff *skb, const struct cv_po
 		return reroute_local(skb);
 	}
 	if (!(p->tcp_flags & CV_TCP_SYN)) {
-		way = reroute_given(p);
+		way = reroute_given(pod, p);
 		return way ? reroute_give(skb, pod, p, way) : REROUTE_PASS;
 	}
 	reroute_forget(p); /* an earlier one */

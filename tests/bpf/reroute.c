@@ -17,14 +17,15 @@
 #include "net/addr.h"
 #include "question.h"
 
-#define MACHINE4 "10.0.2.2"
-#define MACHINE6 "fd10:0:2::2"
-#define PLAIN4   PEER4 ":7000"
-#define NS4      "10.96.0.53:53"
-#define NS6      "[fd00:96::53]:53"
-#define CAPTURED ((uint32_t)(CV_POD_ALIVE | CV_POD_CAPTURE | CV_POD_DNS | CV_POD_REROUTE))
-#define LOCAL    "fwmark 0x43560001"
-#define REFUSED  "fwmark 0x43560002"
+#define MACHINE4   "10.0.2.2"
+#define MACHINE4_B "10.0.2.3"
+#define MACHINE6   "fd10:0:2::2"
+#define PLAIN4     PEER4 ":7000"
+#define NS4        "10.96.0.53:53"
+#define NS6        "[fd00:96::53]:53"
+#define CAPTURED   ((uint32_t)(CV_POD_ALIVE | CV_POD_CAPTURE | CV_POD_DNS | CV_POD_REROUTE))
+#define LOCAL      "fwmark 0x43560001"
+#define REFUSED    "fwmark 0x43560002"
 
 static int machine;
 
@@ -265,31 +266,117 @@ TEST(a_machine_may_use_a_port_again)
 }
 
 /* Only a reset of ztunnel's can reach the machine: the peer has no way back to it. */
-TEST(what_a_machine_sends_of_a_tunnelled_connection_is_not_forwarded_once_its_socket_is_gone)
+static void begin_without_way_back(void)
 {
-	int client, child, on = 1;
-	char byte;
-
 	begin(true);
 	enter_peer();
 	shell("ip route del 10.0.2.0/24");
 	enter_machine();
-	client = connected(AF_INET, MESH4);
-	child = ztunnel_accept(NULL);
-	exchange(client, child);
-	CHECK_OK(setsockopt(child, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)));
-	close_fd(child); /* tells nobody */
+}
+
+static void close_quietly(int fd)
+{
+	int on = 1;
+
+	CHECK_OK(setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)));
+	close_fd(fd);
+}
+
+/* ztunnel died, and @client has not heard of it. */
+static void check_not_forwarded(int client, int child)
+{
+	uint64_t refused = counted(CV_DROP_ZTUNNEL_DEAD);
+	char byte;
+
+	close_quietly(child);
 	pod_flags(CAPTURED & ~(uint32_t)CV_POD_ALIVE);
 	CHECK_OK(send(client, "x", 1, 0));
-	for (int ms = 0; counted(CV_DROP_ZTUNNEL_DEAD) == 0; ms += 10) {
+	for (int ms = 0; counted(CV_DROP_ZTUNNEL_DEAD) == refused; ms += 10) {
 		CHECK(ms < WAIT_MS);
 		CHECK(!is_readable(client, 10));
 	}
 	CHECK(!is_readable(client, 100));
 	pod_flags(CAPTURED); /* another ztunnel, which does not know it */
 	CHECK_ERRNO(recv(client, &byte, 1, 0), ECONNRESET);
+	close_fd(client);
+}
+
+TEST(what_a_machine_sends_of_a_tunnelled_connection_is_not_forwarded_once_its_socket_is_gone)
+{
+	int client, child;
+
+	begin_without_way_back();
+	client = connected(AF_INET, MESH4);
+	child = ztunnel_accept(NULL);
+	exchange(client, child);
+	check_not_forwarded(client, child);
 	CHECK_EQ(counted(CV_TUNNEL), 1);
 	CHECK_EQ(counted(CV_DROP_NO_STEER), 0);
+}
+
+/* Beginnings from an address at which nobody resets what is answered. */
+static void flood(uint32_t beginnings)
+{
+	enter_pod();
+	shell("ip neigh add " MACHINE4_B " lladdr 02:00:00:00:02:99 nud permanent dev vif0");
+	enter_machine();
+	shell("ip addr add " MACHINE4_B "/24 dev eth0");
+	for (uint32_t i = 0; i < beginnings; i++) {
+		int fd = tcp(AF_INET);
+
+		set_nonblock(fd);
+		bind_to(fd, AF_INET, text(MACHINE4_B, (uint16_t)(1024 + i)));
+		CHECK_ERRNO(connect_to(fd, AF_INET, MESH4_B), EINPROGRESS);
+		close_quietly(fd);
+	}
+}
+
+TEST(a_machines_flood_makes_nothing_of_what_ztunnel_was_given_plaintext)
+{
+	unsigned before = map_size(skel->maps.cv_given);
+	int client, child;
+
+	begin_without_way_back();
+	client = connected(AF_INET, MESH4);
+	child = ztunnel_accept(NULL);
+	exchange(client, child);
+	flood(bpf_map__max_entries(skel->maps.cv_given) + 1000);
+	CHECK_EQ(counted(CV_DROP_MAP_FULL), 1);
+	CHECK(map_size(skel->maps.cv_given) < before + CV_GIVEN_OF_POD + 1);
+	check_not_forwarded(client, child);
+}
+
+/* Of the others nothing goes for it, and of what is not remembered nothing is forwarded. */
+TEST(without_room_for_its_connections_a_machine_is_tunnelled_and_nothing_is_forwarded)
+{
+	int before, before_child, client, child;
+
+	begin_without_way_back();
+	before = connected(AF_INET, MESH4);
+	before_child = ztunnel_accept(NULL);
+	map_fill(skel->maps.cv_given);
+	client = connected(AF_INET, MESH4);
+	child = ztunnel_accept(NULL);
+	exchange(client, child);
+	check_not_forwarded(client, child);
+	client = connected(AF_INET, MESH4_B);
+	child = ztunnel_accept(NULL);
+	CHECK_EQ(counted(CV_DROP_MAP_FULL), 1);
+	exchange(client, child);
+	check_not_forwarded(client, child);
+	check_not_forwarded(before, before_child);
+	map_empty(skel->maps.cv_given);
+}
+
+TEST(without_room_for_its_pod_a_machine_is_refused)
+{
+	begin(true);
+	map_fill(skel->maps.cv_given_pods);
+	check_refused(AF_INET, MESH4, CV_DROP_MAP_FULL);
+	check_refused(AF_INET6, MESH6, CV_DROP_MAP_FULL);
+	check_forwarded(peer_listener(PLAIN4), PLAIN4);
+	map_empty(skel->maps.cv_given_pods);
+	check_tunnelled(AF_INET, MESH4, POD4);
 }
 
 /* Before the pod was in the mesh, or from outside. */
@@ -310,17 +397,17 @@ TEST(a_machine_keeps_what_ztunnel_was_not_given)
 
 TEST(what_a_machine_has_ended_is_forgotten)
 {
-	unsigned before = map_size(skel->maps.cv_rerouted);
+	unsigned before = map_size(skel->maps.cv_given);
 	int client, child;
 	char byte;
 
 	begin(true);
 	client = connected(AF_INET, MESH4);
 	child = ztunnel_accept(NULL);
-	CHECK_EQ(map_size(skel->maps.cv_rerouted), before + 1);
+	CHECK_EQ(map_size(skel->maps.cv_given), before + 1);
 	close_fd(client);
 	CHECK_EQ(recv(child, &byte, 1, 0), 0);
-	CHECK_EQ(map_size(skel->maps.cv_rerouted), before);
+	CHECK_EQ(map_size(skel->maps.cv_given), before);
 }
 
 TEST(a_machine_reaches_the_mesh_by_syn_cookies)

@@ -2,12 +2,13 @@
 """culvert-agent alone, where a map of the kernel's has no room: a pod is not in the mesh by half, a destination goes by ztunnel, and
 what is lost is named or counted. In time all is as it would have been."""
 import select
+import signal
 import socket
 import struct
 
 import pytest
 from agentkit import (
-    ALIVE, CAPTURE, METRICS, OUTBOUND, PIN_DIR, PLAIN, SYNCED, WORKLOAD_A, Ztunnel, connect, in_netns, wait)
+    ALIVE, CAPTURE, METRICS, OUTBOUND, PIN_DIR, PLAIN, SYNCED, WORKLOAD_A, Ztunnel, connect, in_netns, run, wait)
 from full_map import full
 
 UNKNOWN_TO_TUNNEL = 8
@@ -95,3 +96,28 @@ def test_a_pod_whose_address_finds_no_room_uses_tunnels_and_is_counted(waiting):
         assert reached(waiting, "10.251.0.2", 80)
         with in_netns("c-agent-b", lambda: connect("10.251.0.1", 8080)):
             next(iter(waiting.z.pods.values())).listeners[PLAIN].accept()[0].close()
+
+
+def give(cookie, is_beyond):
+    """A machine in this pod has a connection that ztunnel was given."""
+    for name, key, value in (("cv_given", struct.pack("<Q", cookie).ljust(48, b"\1"), struct.pack("<I", 1)),
+                             ("cv_given_pods", struct.pack("<Q", cookie), struct.pack("<II", 1, is_beyond))):
+        run("bpftool", "map", "update", "pinned", PIN_DIR / name, "key", *map(str, key), "value", *map(str, value))
+
+
+def given(agent, name="cv_given"):
+    """Whose."""
+    return {struct.unpack("<Q", bytes(int(x, 16) for x in e["key"][:8]))[0] for e in agent.raw_map(name)}
+
+
+def test_room_for_what_machines_have_open_comes_back(captured):
+    """From pods that are gone, and from one of which any connection counts as given."""
+    cookie, nobody = captured.a.cookie, 1 << 40
+    captured.stop(signal.SIGKILL)
+    give(nobody, False)
+    give(cookie, False)
+    captured.start()
+    wait(lambda: given(captured) == given(captured, "cv_given_pods") == {cookie}, what="the pod that is gone is out")
+    give(cookie, True)
+    wait(lambda: not given(captured), what="its entries go")
+    assert given(captured, "cv_given_pods") == {cookie}

@@ -9,6 +9,7 @@
 #include "direct_told.h"
 #include "guard.h"
 #include "links.h"
+#include "map_keys.h"
 #include "passed.h"
 
 #define SWEEP_EVERY_US (1000 * 1000)
@@ -17,7 +18,7 @@ struct sweep {
 	struct loop *loop;
 	struct datapath *datapath;
 	struct loop_timer timer;
-	struct sweep_cursor conns, vouched, exempt, directs, told;
+	struct sweep_cursor conns, vouched, exempt, given, directs, told;
 	uint32_t link; /* as guard_sweep() wants it */
 };
 
@@ -49,6 +50,31 @@ static bool is_exempt_stale(const struct sweep *s, int fd, const struct cv_tuple
 	uint64_t time_ns;
 
 	return bpf_map_lookup_elem(fd, key, &time_ns) == 0 && sweep_is_old(time_ns, now_ns);
+}
+
+/* Of a pod that has more than there is room for none need be known: any may be one. */
+static bool is_given_stale(const struct sweep *s, int fd, const struct cv_tuple *key,
+			   uint64_t now_ns)
+{
+	struct cv_given_pod g;
+	struct cv_pod pod;
+
+	if (datapath_pod_get(s->datapath, key->netns_cookie, &pod) < 0)
+		return true;
+	return bpf_map_lookup_elem(datapath_map_fd(s->datapath, DATAPATH_GIVEN_PODS),
+				   &key->netns_cookie, &g) == 0 &&
+	       g.is_beyond;
+}
+
+static void given_pods_sweep(const struct sweep *s)
+{
+	int fd = datapath_map_fd(s->datapath, DATAPATH_GIVEN_PODS);
+	uint64_t cookie, next;
+	struct cv_pod pod;
+
+	map_keys_each (fd, cookie, next)
+		if (datapath_pod_get(s->datapath, cookie, &pod) < 0)
+			(void)bpf_map_delete_elem(fd, &cookie);
 }
 
 /* A server may keep its end for long, and what it still says then has to skip the host's stack: the
@@ -110,6 +136,8 @@ static void on_sweep(struct loop_timer *t)
 	walk(s, DATAPATH_CONNS, &s->conns, is_conn_stale);
 	walk(s, DATAPATH_VOUCHED, &s->vouched, is_vouch_stale);
 	walk(s, DATAPATH_EXEMPT, &s->exempt, is_exempt_stale);
+	walk(s, DATAPATH_GIVEN, &s->given, is_given_stale);
+	given_pods_sweep(s);
 	walk(s, DATAPATH_DIRECTS, &s->directs, is_direct_stale);
 	walk(s, DATAPATH_DIRECT_TOLD, &s->told, is_told_stale);
 	guard_sweep(s->datapath, &s->link);

@@ -30,7 +30,7 @@ struct cv_dest {
 	char name[CV_NAME_LEN]; /* "namespace/name", for people */
 };
 
-/* cv_conns, cv_vouched, cv_rerouted: a connection as its dialler sees it. cv_directs: as either. */
+/* cv_conns, cv_vouched, cv_given: a connection as its dialler sees it. cv_directs: as either. */
 struct cv_tuple {
 	__u64 netns_cookie; /* cv_conns: of both ends (loopback); cv_vouched: 0, see bpf/README */
 	struct cv_addr local;

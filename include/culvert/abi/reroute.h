@@ -6,3 +6,12 @@
 
 #define CV_REROUTE_MARK_LOCAL  0x43560001 /* to this host, whatever the address */
 #define CV_REROUTE_MARK_REFUSE 0x43560002 /* to nobody: the sender is told */
+
+/* So many connections of one pod's cv_given remembers: none takes the others' room. */
+#define CV_GIVEN_OF_POD 2048
+
+/* cv_given_pods: __u64 netns cookie -> what cv_given has of a pod. */
+struct cv_given_pod {
+	__u32 count;     /* about so many */
+	__u32 is_beyond; /* not all that ztunnel was given: any of the mesh may have been */
+};

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A kernel whose verifier refuses a BPF program: what is left works, one line says what is not, nothing is attached by half."""
+import glob
 import os
+import re
 import subprocess
 
 import pytest
@@ -9,6 +11,10 @@ from same_node import Direct, maps
 from topology import run
 
 SAYS = "this kernel refuses a BPF program"
+TUNNELS = ("cv_reroute", "cv_reroute_back", "cv_uplink")
+GUARDS = ("cv_guard", "cv_guard_in")
+HOOKS = ("cv_connect4", "cv_connect6", "cv_getpeername4", "cv_getpeername6", "cv_getsockname4", "cv_getsockname6", "cv_sendmsg4",
+         "cv_sendmsg6", "cv_recvmsg4", "cv_recvmsg6", "cv_setsockopt", "cv_sockops", "cv_lookup")
 
 
 @pytest.fixture(name="refusing", scope="module")
@@ -19,7 +25,15 @@ def fixture_refusing(tmp_path_factory):
     return lambda *names: {"LD_PRELOAD": str(library), "CULVERT_TEST_REFUSE": f" {' '.join(names)} "}
 
 
-@pytest.mark.parametrize("name,has_guard", [("cv_reroute", True), ("cv_guard", False)])
+def test_every_program_is_one_of_these():
+    there = set()
+    for path in glob.glob(os.path.join(os.path.dirname(__file__), "../../bpf/*.bpf.c")):
+        with open(path, encoding="utf-8") as f:
+            there.update(re.findall(r'^SEC\("[^"]+"\)\nint (\w+)\(', f.read(), re.MULTILINE))
+    assert there == {*TUNNELS, *GUARDS, *HOOKS}
+
+
+@pytest.mark.parametrize("name,has_guard", [*((name, True) for name in TUNNELS), *((name, False) for name in GUARDS)])
 def test_without_it_pods_use_tunnels(refusing, name, has_guard):
     d = Direct(uplink="uplink", env=refusing(name))
     try:
@@ -64,11 +78,12 @@ def test_maps_of_another_layout(tmp_path):
     assert not os.path.exists(pins)
 
 
-def test_what_nothing_works_without(refusing, tmp_path):
+@pytest.mark.parametrize("name", HOOKS)
+def test_what_nothing_works_without(refusing, tmp_path, name):
     """Nor does anything of an attempt stay."""
     pins = pin_dir("refused")
     try:
-        says = start(pins, tmp_path, **refusing("cv_connect4"))
+        says = start(pins, tmp_path, **refusing(name))
         assert says.count("\n") == 1 and "cannot load the BPF programs" in says
         assert os.listdir(pins) == []
     finally:

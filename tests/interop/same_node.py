@@ -189,10 +189,10 @@ class Direct:
             return self.talk(port, limit=3) == self.client.ip4
         return False
 
-    def is_direct(self, port=PORT):
+    def is_direct(self, port=PORT, host=None):
         """Did one more connection go direct?"""
         before = self.counter("direct")
-        assert self.talk(port) == self.client.ip4
+        assert self.talk(port, host) == (self.client.ip6 if host == self.server.ip6 else self.client.ip4)
         return self.counter("direct") > before
 
     def deny(self, port):

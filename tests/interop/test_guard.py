@@ -46,25 +46,34 @@ def test_foreign_source_does_not_leave_the_pod(direct):
     wait_for(lambda: direct.counter("guard_source") > 0 or "other addresses" in direct.log(), 40, "the guard's counter")
 
 
-def host_rule(direct, verb):
+def address(pod, family):
+    return pod.ip4 if family == "ip" else pod.ip6
+
+
+def host_rule(direct, verb, family="ip"):
     """A rule of the host's that drops what the client sends to the server."""
     node = direct.topology.nodes[0]
     if verb == "add":
+        source, to = address(direct.client, family), address(direct.server, family)
         node.run("nft", "add table inet t; add chain inet t f { type filter hook forward priority 0; }; "
-                 f"add rule inet t f ip saddr {direct.client.ip4} ip daddr {direct.server.ip4} drop")
+                 f"add rule inet t f {family} saddr {source} {family} daddr {to} drop")
     else:
         node.run("nft", "delete table inet t")
 
 
-def test_host_rules_keep_deciding(direct):
+@pytest.mark.parametrize("family,other", [("ip", "ip6"), ("ip6", "ip")])
+def test_host_rules_keep_deciding(direct, family, other):
     """A NetworkPolicy that the host's netfilter enforces for one pair holds for its direct connections too."""
-    wait_for(direct.is_direct, 40, "a direct connection")
-    host_rule(direct, "add")
-    with pytest.raises(RuntimeError, match="TimeoutError|timed out"):
-        direct.talk(limit=5)
-    assert direct.talk(host=direct.server.ip6) == direct.client.ip6
-    host_rule(direct, "delete")
-    assert direct.is_direct()
+    to = address(direct.server, family)
+    wait_for(lambda: direct.is_direct(host=to), 40, "a direct connection")
+    host_rule(direct, "add", family)
+    try:
+        with pytest.raises(RuntimeError, match="TimeoutError|timed out"):
+            direct.talk(host=to, limit=5)
+        assert direct.talk(host=address(direct.server, other)) == address(direct.client, other)
+    finally:
+        host_rule(direct, "delete")
+    assert direct.is_direct(host=to)
     assert direct.counter("flow") > 0
 
 

@@ -110,7 +110,7 @@ class Bench:
         self.standing, self.samples, self.role_samples, self.curves = [], {}, {}, []
         self.stack, self.stage = contextlib.ExitStack(), None  # of attacks.py
         self.strangers, self.clock, self.ended_by = 0, clock.Clock(), None
-        self.spare = rows.Spare(15 if options.quick else 60)
+        self.spare = rows.Spare(15 if options.quick else 30)
 
     def at(self, part, said=""):
         """What the run is busy with from now on."""

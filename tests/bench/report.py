@@ -14,16 +14,25 @@ def spread(values):
     return (max(values) - min(values)) / median if median else 0.0
 
 
+def ratio(values, base):
+    """Of one contestant's rounds to another's: the median of the rounds' own ratios, because the ground moves from round to round by more
+    than what is to be seen; of the medians where one of them lacks a round."""
+    if not base:
+        return None
+    if len(values) == len(base) and all(base):
+        return round(statistics.median(v / b for v, b in zip(values, base)), 3)
+    median = statistics.median(base)
+    return round(statistics.median(values) / median, 3) if median else None
+
+
 def rows(samples, baselines, order):
     """`samples`: {(row, contestant, metric): values}; `baselines`: {contestant: its no mesh}; `order`: contestants."""
     found = []
-    medians = {key: statistics.median(values) for key, values in samples.items()}
     for (row, name, metric), values in samples.items():
-        entry = {"id": row, "contestant": name, "metric": metric, "median": round(medians[row, name, metric], 3),
+        entry = {"id": row, "contestant": name, "metric": metric, "median": round(statistics.median(values), 3),
                  "min": round(min(values), 3), "max": round(max(values), 3), "rounds": len(values)}
         for label, other in (("none", baselines.get(name, "none")), ("ztunnel", "ztunnel")):
-            base = medians.get((row, other, metric))
-            entry[f"ratio_to_{label}"] = round(medians[row, name, metric] / base, 3) if base else None
+            entry[f"ratio_to_{label}"] = ratio(values, samples.get((row, other, metric)))
         ground = samples.get((row, baselines.get(name, "none"), metric))
         entry["baseline_spread"] = round(spread(ground), 3) if ground else None
         entry["is_unsteady"] = bool(ground and spread(ground) > UNSTEADY)

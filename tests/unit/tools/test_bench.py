@@ -33,8 +33,20 @@ def rows():
 
 def test_ratios_are_against_the_contestants_own_baseline():
     assert rows()["culvert-local"]["ratio_to_none"] == 0.5
-    assert rows()["culvert-local"]["ratio_to_ztunnel"] == pytest.approx(4 / 41, abs=0.001)
+    assert rows()["culvert-local"]["ratio_to_ztunnel"] == pytest.approx(4 / 40, abs=0.001)
     assert rows()["ztunnel"]["ratio_to_none"] == pytest.approx(41 / 10.5, abs=0.001)
+
+
+def test_a_round_is_compared_with_itself():
+    """Ground that halves from one round to the next says nothing of what stands on it."""
+    assert report.ratio([5, 10, 20], [10, 20, 40]) == report.ratio([5, 20, 10], [10, 40, 20]) == 0.5
+    assert report.ratio([6, 1, 1], [10, 10, 20]) == 0.1
+
+
+def test_without_its_round_a_figure_is_compared_with_the_median():
+    assert report.ratio([4, 6], [10, 8, 12]) == 0.5
+    assert report.ratio([4], [0]) is None
+    assert report.ratio([4], None) is None
 
 
 def test_an_unsteady_baseline_marks_what_rests_on_it():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 test-progs += tests/interop/torture
-torture-objs := $(patsubst %.c,$(BUILD)/obj/%.o,tests/interop/torture_io.c tests/interop/torture_plan.c)
+torture-objs := $(patsubst %,$(BUILD)/obj/tests/interop/torture_%.o,end io plan wait)
 $(BUILD)/bin/torture: $(torture-objs)
 LIBS-torture := $(torture-objs) -luring

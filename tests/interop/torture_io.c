@@ -5,6 +5,7 @@
 #include <liburing.h>
 #include <linux/errqueue.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -15,42 +16,62 @@
 
 #define PIPE_MAX 65536
 
-/* Where io_uring is not allowed, that is said rather than something else tested. */
-static int uring_begin(struct io_uring *ring)
-{
-	int r = io_uring_queue_init(2, ring, 0);
+/* This thread's, from its first use to io_close(). */
+static _Thread_local struct io_uring ring;
+static _Thread_local bool has_ring;
 
+/* The next request of the ring. NULL with errno: where io_uring is not allowed, that is said rather
+ * than something else tested. */
+static struct io_uring_sqe *uring_begin(void)
+{
+	int r = has_ring ? 0 : io_uring_queue_init(2, &ring, 0);
+
+	has_ring = r == 0;
 	errno = -r;
-	return r;
+	return r == 0 ? io_uring_get_sqe(&ring) : NULL;
 }
 
-/* What was prepared is done, the ring goes. Return: as the system call of the kind would. */
-static ssize_t uring_end(struct io_uring *ring)
+/* What was prepared is done. Return: as the system call of the kind would. */
+static ssize_t uring_end(void)
 {
+	struct __kernel_timespec limit = {.tv_sec = HANG_S};
 	struct io_uring_cqe *cqe;
-	ssize_t r;
+	int r;
 
-	(void)io_uring_submit(ring);
-	r = io_uring_wait_cqe(ring, &cqe);
-	if (r == 0)
-		r = cqe->res;
-	io_uring_queue_exit(ring);
+	(void)io_uring_submit(&ring);
+	do
+		r = io_uring_wait_cqe_timeout(&ring, &cqe, &limit);
+	while (r == -EINTR);
+	if (r < 0) {
+		io_close(); /* and with it what is still asked for */
+		errno = -r;
+		return -1;
+	}
+	r = cqe->res;
+	io_uring_cqe_seen(&ring, cqe);
 	if (r >= 0)
 		return r;
-	errno = (int)-r;
+	errno = -r;
 	return -1;
+}
+
+void io_close(void)
+{
+	if (has_ring)
+		io_uring_queue_exit(&ring);
+	has_ring = false;
 }
 
 /* ---- writing ---- */
 
 static ssize_t write_uring(int fd, const uint8_t *b, size_t n)
 {
-	struct io_uring ring;
+	struct io_uring_sqe *sqe = uring_begin();
 
-	if (uring_begin(&ring) < 0)
+	if (!sqe)
 		return -1;
-	io_uring_prep_send(io_uring_get_sqe(&ring), fd, b, n, MSG_NOSIGNAL);
-	return uring_end(&ring);
+	io_uring_prep_send(sqe, fd, b, n, MSG_NOSIGNAL);
+	return uring_end();
 }
 
 static ssize_t write_splice(int fd, const uint8_t *b, size_t n)
@@ -142,12 +163,12 @@ int zerocopy_wait(int fd, uint32_t sends)
 
 static ssize_t read_uring(int fd, uint8_t *b, size_t n)
 {
-	struct io_uring ring;
+	struct io_uring_sqe *sqe = uring_begin();
 
-	if (uring_begin(&ring) < 0)
+	if (!sqe)
 		return -1;
-	io_uring_prep_recv(io_uring_get_sqe(&ring), fd, b, n, 0);
-	return uring_end(&ring);
+	io_uring_prep_recv(sqe, fd, b, n, 0);
+	return uring_end();
 }
 
 static ssize_t read_splice(int fd, uint8_t *b, size_t n)
@@ -198,7 +219,8 @@ static ssize_t read_poll(int fd, uint8_t *b, size_t n)
 
 ssize_t read_some(int fd, enum reading how, uint8_t *b, size_t n)
 {
-	int low = n > 5000 ? 5000 : 1;
+	/* recv(2) that has taken less of what there is than that waits for as much again */
+	int low = n >= 10000 ? 5000 : 1;
 
 	switch (how) {
 	case R_PEEK:

@@ -98,6 +98,8 @@ struct plan plan_of(const struct head *h)
 		stream_fill(&p.up);
 		stream_fill(&p.down);
 	}
+	p.client_waits = (enum waiting)random_below(&s, WAIT_MAX);
+	p.server_waits = (enum waiting)random_below(&s, WAIT_MAX);
 	plan_cut(&p);
 	if (!h->has_urgent) {
 		p.up.urgent = p.up.total;

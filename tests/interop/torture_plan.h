@@ -31,6 +31,7 @@ struct stream {
 
 struct plan {
 	struct stream up, down; /* client to server, and back */
+	enum waiting client_waits, server_waits;
 	enum ending ending;
 	bool is_nodelay;
 };

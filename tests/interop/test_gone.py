@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 import who
-from culvert_node import started, wait_for
+from culvert_node import SLOW, started, wait_for
 from pair import Pair
 from topology import Pod
 
@@ -59,6 +59,8 @@ sys.stdin.read()
 """
 LETTERS = "abcdefghijklmnopqrstu"
 PING_S = 30  # 10 s until a PING, 20 s for its answer
+FAILOVER_S = 3  # that a server may say nothing before another one is asked; 30 where there is none
+NOISE_S = 10 * SLOW  # more than a busy machine adds to either, and less than what it would take without
 
 
 class Gone(Pair):
@@ -103,14 +105,25 @@ def test_a_node_that_falls_silent_costs_one_ping_and_meanwhile_others_answer(gon
     open_one = gone.run_in(gone.client, sys.executable, "-c", TALK, gone.a.ip4, str(PORT), stdout=subprocess.PIPE,
                            stderr=subprocess.PIPE, text=True)
     assert open_one.stdout.readline() == "answered\n"
+
+    def b_answers():
+        """Each is answered, in the time that one silent server costs."""
+        begin = time.monotonic()
+        assert who.letters(gone.client, VIP, 80) == "b"
+        assert time.monotonic() - begin < FAILOVER_S + NOISE_S
+
     gone.silence("-I")
+    silent_since = time.monotonic()
     try:
-        # their tunnel is open and says nothing: each asks b when a has been silent for a while
-        assert who.letters(gone.client, VIP, 80, 5) == "b" * 5
-        open_one.communicate(timeout=2 * PING_S)  # one PING, not an hour: nobody waits for TCP to give up
+        for _ in range(5):  # their tunnel is open and says nothing: each asks b when a has been silent for a while
+            b_answers()
+        open_one.communicate(timeout=60 * SLOW)
         assert open_one.returncode == 1
+        # one PING, not two nor an hour: nobody waits for TCP to give up
+        assert time.monotonic() - silent_since < PING_S + NOISE_S
         wait_for(lambda: "has answered no PING" in gone.log(1), 10, "the reason in the log")
-        assert who.letters(gone.client, VIP, 80, 2) == "b" * 2  # with a new tunnel, which does not come about
+        for _ in range(2):  # with a new tunnel, which does not come about
+            b_answers()
     finally:
         gone.silence("-D")
     wait_for(lambda: set(who.letters(gone.client, VIP, 80, 10)) == {"a", "b"}, 20, "the node to be back")

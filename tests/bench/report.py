@@ -155,7 +155,8 @@ FLAT = (*(("decision", f"{scope}_us_10000", f"{scope}_us_10", 2.0) for scope in 
 
 
 # What is asked as a ratio inside the run: row, metric, contestant, which ratio (`added`: what the contestant adds to no mesh, to what
-# ztunnel adds), True: at least, the bound.
+# ztunnel adds; `scaling`: what all cores are to a busy pair that has one otherwise, to what they are to no mesh), True: at least, the
+# bound. Scaling: not less than no mesh's by more than rounds may differ.
 SPEED = (("rr1", "p50_us_pinned", "culvert-local", "none", False, 0.92), ("rr4k", "p50_us_pinned", "culvert-local", "none", False, 0.95),
          ("rr32", "per_s", "culvert-local", "none", True, 1.15), ("bulk1", "GBps", "culvert-local", "none", True, 1.0),
          ("bulk16", "GBps", "culvert-local", "none", True, 1.05), ("bulk1", "cpu_s_per_GB", "culvert-local", "none", False, 0.95),
@@ -166,12 +167,18 @@ SPEED = (("rr1", "p50_us_pinned", "culvert-local", "none", False, 0.92), ("rr4k"
          ("rr32", "per_s", "culvert-cross", "ztunnel", True, 2), ("bulk1", "GBps", "culvert-cross", "ztunnel", True, 1.2),
          ("bulk16", "GBps", "culvert-cross", "ztunnel", True, 1.6), ("bulk1", "cpu_s_per_GB", "culvert-cross", "ztunnel", False, 0.72),
          ("conn16", "per_s", "culvert-cross", "ztunnel", True, 3), ("conn16", "cpu_us_per_op", "culvert-cross", "ztunnel", False, 0.35),
-         ("rr1_half_load", "p99_us", "culvert-cross", "ztunnel", False, 1.0))
+         ("rr1_half_load", "p99_us", "culvert-cross", "ztunnel", False, 1.0),
+         *((name, row.scaled, "culvert-cross", "scaling", True, 1 - UNSTEADY) for name, row in ROWS.items() if row.scaled))
+OF = {"none": "no mesh", "added": "what ztunnel adds", "scaling": "what more cores are to no mesh"}
 
 
 def speed_ratio(found, row, metric, name, other):
     """One of SPEED. `found`: {(row, metric, contestant): entry}. None where something was not measured."""
     entry = found.get((row, metric, name))
+    if entry and other == "scaling":
+        alone = found[row, f"{metric}_pinned", name]
+        is_known = not (entry["is_unsteady"] or alone["is_unsteady"]) and entry["ratio_to_none"] and alone["ratio_to_none"]
+        return entry["ratio_to_none"] / alone["ratio_to_none"] if is_known else None
     if not entry or other != "added":
         return entry and entry[f"ratio_to_{other}"]
     peer, ground = found.get((row, metric, "ztunnel")), found.get((row, metric, "none"))
@@ -186,7 +193,7 @@ def speed_verdicts(entries):
     found = by_cell(entries)
     lines = []
     for row, metric, name, other, is_least, bound in SPEED:
-        if (row, metric, name) not in found:
+        if (row, metric, name) not in found or (other == "scaling" and (row, f"{metric}_pinned", name) not in found):
             continue
         ratio = speed_ratio(found, row, metric, name, other)
         if ratio is None:
@@ -194,8 +201,8 @@ def speed_verdicts(entries):
         else:
             word, value = "ok" if (ratio >= bound if is_least else ratio <= bound) else "MISSED", f"{ratio:.2f}"
             mark = "~" if found[row, metric, name]["is_unsteady"] else ""
-        of = "what ztunnel adds" if other == "added" else "no mesh" if other == "none" else other
-        lines.append(f"{word:<7}{mark:<1}{row:<14}{metric:<15}{name:<15}{value:>6} of {of}, at {'least' if is_least else 'most'} {bound}")
+        said = f"{value:>6} of {OF.get(other, other)}, at {'least' if is_least else 'most'} {bound}"
+        lines.append(f"{word:<7}{mark:<1}{row:<14}{metric:<15}{name:<15}{said}")
     return "\n".join(lines)
 
 

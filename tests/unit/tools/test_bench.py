@@ -202,8 +202,19 @@ def test_the_report_has_the_rows_contestants_and_metrics_that_others_read():
 
 
 def test_each_ratio_that_is_asked_is_measured():
-    for row, metric, *_ in report.SPEED:
+    for row, metric, name, other, *_ in report.SPEED:
         assert row in rows_of_bench.ROWS and (rows_of_bench.ROWS[row].is_pinned or not metric.endswith("_pinned"))
+        assert other != "scaling" or (rows_of_bench.ROWS[row].scaled == metric and name in rows_of_bench.SCALED)
+
+
+@pytest.mark.parametrize("alone,none,said", [([100], [300], ("ok", "0.95")), ([110], [300], ("MISSED", "0.86")),
+                                             ([100], [300, 340], ("UNKNOWN", "?"))])
+def test_what_more_cores_are_to_a_busy_pair_is_judged_by_what_they_are_to_no_mesh(alone, none, said):
+    samples = {("rr32", "culvert-cross", "per_s"): [190] * len(none), ("rr32", "none", "per_s"): none,
+               ("rr32", "culvert-cross", "per_s_pinned"): alone, ("rr32", "none", "per_s_pinned"): [150]}
+    names = ["none", "culvert-cross"]
+    lines = report.speed_verdicts(report.rows(samples, dict.fromkeys(names, "none"), names)).splitlines()
+    assert [tuple(line.split()[i] for i in (0, 4)) for line in lines if "more cores" in line] == [said]
 
 
 class Stolen:

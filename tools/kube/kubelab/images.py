@@ -188,12 +188,12 @@ def base_images():
     ]
 
 
-def culvert_images():
-    """Ours, from the build folder."""
-    programs = [(p, "/usr/local/bin/" + os.path.basename(p)) for p in sorted(glob.glob(f"{BIN}/culvert*"))]
+def culvert_images(folder=BIN, tag="1"):
+    """Ours, from a build folder."""
+    programs = [(p, "/usr/local/bin/" + os.path.basename(p)) for p in sorted(glob.glob(f"{folder}/culvert*"))]
     if not programs:
-        raise RuntimeError(f"nothing built in {BIN}: run make")
-    return [Image("culvert.test/culvert:1", ["/usr/local/bin/culvert"], [*programs, *SHELL], None, shell_links(),
+        raise RuntimeError(f"nothing built in {folder}: run make")
+    return [Image(f"culvert.test/culvert:{tag}", ["/usr/local/bin/culvert"], [*programs, *SHELL], None, shell_links(),
                   ["/tmp", "/run", "/run/culvert"])]
 
 

@@ -249,6 +249,22 @@ ssize_t grpc_call_read(nghttp2_session *session, int32_t stream_id, uint8_t *buf
 	return (ssize_t)n;
 }
 
+/* nghttp2's signature. Whoever was answered before all was heard of it need not say the rest (RFC
+ * 9113, 8.1); the stream would stay open until it has, and nothing makes it. */
+int grpc_call_sent(nghttp2_session *session, const nghttp2_frame *frame, void *user_data)
+{
+	const struct grpc_conn *conn = user_data;
+	int32_t id = frame->hd.stream_id;
+
+	if (!conn->is_server || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM) ||
+	    (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) ||
+	    nghttp2_session_get_stream_remote_close(session, id) != 0)
+		return 0;
+	return nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR) == 0
+		       ? 0
+		       : NGHTTP2_ERR_CALLBACK_FAILURE;
+}
+
 /* Give up on a call whose peer breaks the rules. */
 static void call_fail(struct grpc_call *c, enum grpc_status status, const char *message)
 {

@@ -475,6 +475,7 @@ static int callbacks_new(nghttp2_session_callbacks **ret)
 	nghttp2_session_callbacks_set_on_header_callback(*ret, on_header);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(*ret, on_frame_recv);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(*ret, on_data_chunk);
+	nghttp2_session_callbacks_set_on_frame_send_callback(*ret, grpc_call_sent);
 	nghttp2_session_callbacks_set_on_stream_close_callback(*ret, on_stream_close);
 	return 0;
 }

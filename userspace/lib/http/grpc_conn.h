@@ -121,6 +121,9 @@ void grpc_call_reset(struct grpc_call *c, uint32_t code);
 /** grpc_call_read() - nghttp2's data source: what grpc_call_send() queued, then trailers. */
 ssize_t grpc_call_read(nghttp2_session *session, int32_t stream_id, uint8_t *buf, size_t len,
 		       uint32_t *data_flags, nghttp2_data_source *source, void *user_data);
+/** grpc_call_sent() - of nghttp2, after each frame: a stream that is answered needs to say no more.
+ */
+int grpc_call_sent(nghttp2_session *session, const nghttp2_frame *frame, void *user_data);
 /** grpc_call_receive() - bytes of DATA frames; delivers whole messages. */
 void grpc_call_receive(struct grpc_call *c, const uint8_t *data, size_t len);
 /** grpc_call_peer_end() - server: the other side sends no more. */

@@ -313,6 +313,15 @@ static int wait_for(const struct guarded *m, struct grpc_call *call, const struc
 	return 0;
 }
 
+/* Return: what stands behind "Bearer "; NULL: nothing does. The API server does not say of an empty
+ * token whose it is, and that would be no answer about the caller. */
+static const char *token_of(const char *header)
+{
+	const char *token = str_has_prefix(header, BEARER) ? header + strlen(BEARER) : "";
+
+	return token[strspn(token, " ")] ? token : NULL;
+}
+
 static void on_open(struct grpc_call *call, const struct grpc_peer *peer, void *arg)
 {
 	const struct guarded *m = arg;
@@ -326,11 +335,11 @@ static void on_open(struct grpc_call *call, const struct grpc_peer *peer, void *
 		grpc_call_finish(call, GRPC_UNAVAILABLE, shut);
 		return;
 	}
-	if (!header || !str_has_prefix(header, BEARER)) {
+	header = header ? token_of(header) : NULL;
+	if (!header) {
 		refuse(m, call);
 		return;
 	}
-	header += strlen(BEARER);
 	(void)SHA256((const unsigned char *)header, strlen(header), hash);
 	known = known_find(m->gate, hash);
 	if (known) {

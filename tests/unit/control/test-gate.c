@@ -235,6 +235,26 @@ static struct grpc_client *connect_from(struct crowd *c, const char *address)
 	return c->clients[c->n_clients++];
 }
 
+static void turn(struct crowd *c)
+{
+	for (int i = 0; i < 50; i++)
+		assert_true(loop_run_once(c->loop, 1) >= 0);
+}
+
+static void ask_with(struct crowd *c, struct grpc_client *client, const char *header)
+{
+	const struct grpc_metadata metadata[] = {{"authorization", header}};
+	const struct grpc_call_config config = {.path = c->path,
+						.metadata = metadata,
+						.n_metadata = 1,
+						.max_message = 1,
+						.ops = &ops,
+						.arg = c};
+	struct grpc_call *call;
+
+	assert_int_equal(grpc_client_call(client, &config, &call), 0);
+}
+
 /* As @address, with one token each; by as few connections as there must be. */
 static void ask(struct crowd *c, const char *address, size_t n)
 {
@@ -242,21 +262,12 @@ static void ask(struct crowd *c, const char *address, size_t n)
 
 	for (size_t i = 0; i < n; i++) {
 		_cleanup_(freep) char *token = str_format("Bearer %s %zu", address, i);
-		const struct grpc_metadata metadata[] = {{"authorization", token}};
-		const struct grpc_call_config config = {.path = c->path,
-							.metadata = metadata,
-							.n_metadata = 1,
-							.max_message = 1,
-							.ops = &ops,
-							.arg = c};
-		struct grpc_call *call;
 
 		if (i % CALLS == 0)
 			client = connect_from(c, address);
-		assert_int_equal(grpc_client_call(client, &config, &call), 0);
+		ask_with(c, client, token);
 	}
-	for (int i = 0; i < 50; i++)
-		assert_true(loop_run_once(c->loop, 1) >= 0);
+	turn(c);
 }
 
 static void one_address_does_not_keep_others_out(void **state)
@@ -309,11 +320,26 @@ static void why_no_stream_is_taken_comes_first(void **state)
 	/* a token that nobody looked at is no bad one */
 	api.n_open--;
 	api.on_done(api.arg, &lost);
-	for (int i = 0; i < 50; i++)
-		assert_true(loop_run_once(c->loop, 1) >= 0);
+	turn(c);
 	(void)snprintf(expected, sizeof(expected),
 		       "%d the API server does not say whose token it is", GRPC_UNAVAILABLE);
 	assert_string_equal(c->said, expected);
+}
+
+static void an_empty_token_is_refused_as_none_is(void **state)
+{
+	static const char *const none[] = {"Bearer ", "Bearer", "", "Basic x", "Bearer  "};
+	struct crowd *c = *state;
+	struct grpc_client *client = connect_from(c, "127.0.0.2");
+
+	for (size_t i = 0; i < ARRAY_SIZE(none); i++) {
+		c->said[0] = '\0';
+		ask_with(c, client, none[i]);
+		turn(c);
+		assert_string_equal(c->said, "16 authentication failure");
+		assert_int_equal(api.n_open, 0);
+		assert_int_equal(gate_strangers(c->gate, false), i + 1);
+	}
 }
 
 int main(void)
@@ -323,6 +349,8 @@ int main(void)
 		cmocka_unit_test(a_token_without_a_pod_has_none),
 		cmocka_unit_test(refuses_everybody_else),
 		cmocka_unit_test_setup_teardown(one_address_does_not_keep_others_out, crowd_set_up,
+						crowd_tear_down),
+		cmocka_unit_test_setup_teardown(an_empty_token_is_refused_as_none_is, crowd_set_up,
 						crowd_tear_down),
 		cmocka_unit_test_setup_teardown(why_no_stream_is_taken_comes_first, crowd_set_up,
 						crowd_tear_down),

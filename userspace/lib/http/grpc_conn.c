@@ -496,6 +496,8 @@ static int session_new(struct grpc_conn *conn)
 		return -ENOMEM;
 	nghttp2_option_set_max_outbound_ack(option, 100);
 	nghttp2_option_set_no_closed_streams(option, 1);
+	/* what ends in a space is ours to refuse, with a status: "Bearer " without a token */
+	nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(option, 1);
 	r = conn->is_server ? nghttp2_session_server_new2(&conn->session, callbacks, conn, option)
 			    : nghttp2_session_client_new2(&conn->session, callbacks, conn, option);
 	/* ENABLE_PUSH is the client's to send */

@@ -2,6 +2,7 @@
 #include "gate.h"
 
 #include <errno.h>
+#include <openssl/evp.h>
 #include <openssl/sha.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,9 +17,11 @@
 
 #define REVIEW_PATH   "/apis/authentication.k8s.io/v1/tokenreviews"
 #define REVIEW_US     5000000ULL
-#define KNOWN_US      60000000ULL /* how long an answer holds: a pod may go meanwhile */
+#define KNOWN_US      60000000ULL /* how long an answer holds at most: a pod may go meanwhile */
 #define KNOWN_MAX     8192
 #define WAITING_MAX   1024
+#define CLAIMS_MAX    65536
+#define EXP_MAX       1e12 /* seconds: all that is later fits no clock of ours */
 #define BEARER        "Bearer "
 #define ACCOUNT_START "system:serviceaccount:"
 
@@ -32,6 +35,7 @@ struct guarded {
 struct known {
 	struct caller caller;
 	uint64_t until_us;
+	uint64_t ends_us; /* the token itself, of now_realtime_us() */
 };
 
 /** struct waiting - a call whose token is being looked at. */
@@ -42,6 +46,7 @@ struct waiting {
 	struct grpc_call *call;
 	struct grpc_peer peer;
 	struct kube_request *review;
+	uint64_t ends_us; /* as of struct known */
 	unsigned char hash[SHA256_DIGEST_LENGTH];
 };
 
@@ -134,8 +139,9 @@ static void known_forget_old(struct gate *g, uint64_t now, bool is_all)
 	}
 }
 
-static void known_add(struct gate *g, const unsigned char *hash, const struct caller *caller)
+static void known_add(struct gate *g, const struct waiting *w, const struct caller *caller)
 {
+	const unsigned char *hash = w->hash;
 	uint64_t now = loop_now_us(g->config.loop);
 	struct known *k;
 
@@ -147,7 +153,7 @@ static void known_add(struct gate *g, const unsigned char *hash, const struct ca
 	k = calloc(1, sizeof(*k));
 	if (!k)
 		return;
-	*k = (struct known){.caller = *caller, .until_us = now + KNOWN_US};
+	*k = (struct known){.caller = *caller, .until_us = now + KNOWN_US, .ends_us = w->ends_us};
 	if (map_put(g->known, hash, SHA256_DIGEST_LENGTH, k) < 0)
 		free(k);
 }
@@ -156,7 +162,41 @@ static const struct caller *known_find(const struct gate *g, const unsigned char
 {
 	const struct known *k = map_get(g->known, hash, SHA256_DIGEST_LENGTH);
 
-	return k && k->until_us > loop_now_us(g->config.loop) ? &k->caller : NULL;
+	if (!k || k->until_us <= loop_now_us(g->config.loop) || k->ends_us <= now_realtime_us())
+		return NULL;
+	return &k->caller;
+}
+
+/* The middle of "HEAD.CLAIMS.SIGNATURE", base64 for URLs and without padding. Return: a new
+ * reference; NULL: it is no such thing. */
+static json_t *claims_read(const char *token)
+{
+	const char *claims = strchr(token, '.'), *end = claims ? strchr(claims + 1, '.') : NULL;
+	size_t len = end ? (size_t)(end - claims - 1) : 0, whole = (len + 3) / 4 * 4;
+	_cleanup_(freep) char *text = len > 0 && len <= CLAIMS_MAX ? malloc(2 * whole) : NULL;
+	int n;
+
+	if (!text)
+		return NULL;
+	for (size_t i = 0; i < whole; i++)
+		text[i] = i >= len               ? 'A'
+			  : claims[i + 1] == '-' ? '+'
+			  : claims[i + 1] == '_' ? '/'
+						 : claims[i + 1];
+	n = EVP_DecodeBlock((unsigned char *)text + whole, (const unsigned char *)text, (int)whole);
+	n -= (int)(whole - len);
+	return n > 0 ? json_loadb(text + whole, (size_t)n, 0, NULL) : NULL;
+}
+
+/* token_ends_us() - when a token says that it ends; to be believed once its signature was found to
+ * be good. UINT64_MAX: it does not say. */
+static uint64_t token_ends_us(const char *token)
+{
+	json_t *claims = claims_read(token);
+	double exp = json_number_value(json_object_get(claims, "exp"));
+
+	json_decref(claims);
+	return exp > 0 && exp < EXP_MAX ? (uint64_t)exp * 1000000 : UINT64_MAX;
 }
 
 static int copy(const json_t *v, char *dst, size_t size)
@@ -236,7 +276,7 @@ static void on_reviewed(void *arg, const struct kube_answer *a)
 
 	w->review = NULL;
 	if (r == 0)
-		known_add(g, w->hash, &caller);
+		known_add(g, w, &caller);
 	waiting_free(w);
 	if (r < 0) {
 		log_warn("control", "call refused path=%s because=\"%s\"", m->inner.path,
@@ -300,6 +340,7 @@ static int wait_for(const struct guarded *m, struct grpc_call *call, const struc
 	}
 	w->call = call;
 	w->peer = *peer;
+	w->ends_us = token_ends_us(token);
 	memcpy(w->hash, hash, sizeof(w->hash));
 	list_add_tail(&g->waiting, &w->link);
 	g->n_waiting++;

@@ -10,7 +10,7 @@ $(BUILD)/tests/unit/control/test-control: ALL_LDFLAGS += -Wl,--wrap=resources_se
 $(BUILD)/tests/unit/control/test-readiness: ALL_LDFLAGS += -Wl,--wrap=control_unready,--wrap=control_stale
 
 # An API server that answers when the test says so.
-$(BUILD)/tests/unit/control/test-gate: ALL_LDFLAGS += -Wl,--wrap=kube_request_new,--wrap=kube_request_cancel
+$(BUILD)/tests/unit/control/test-gate: ALL_LDFLAGS += -Wl,--wrap=kube_request_new,--wrap=kube_request_cancel,--wrap=now_realtime_us
 
 # What nodes are told.
 $(BUILD)/tests/unit/control/test-pod-ranges: ALL_LDFLAGS += -Wl,--wrap=xds_server_set

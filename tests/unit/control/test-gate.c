@@ -235,6 +235,16 @@ static struct grpc_client *connect_from(struct crowd *c, const char *address)
 	return c->clients[c->n_clients++];
 }
 
+/* What the gate's clock says. */
+static uint64_t wall_us = 1000000ULL * 1000000;
+
+uint64_t __wrap_now_realtime_us(void);
+
+uint64_t __wrap_now_realtime_us(void)
+{
+	return wall_us;
+}
+
 static void turn(struct crowd *c)
 {
 	for (int i = 0; i < 50; i++)
@@ -326,6 +336,59 @@ static void why_no_stream_is_taken_comes_first(void **state)
 	assert_string_equal(c->said, expected);
 }
 
+/* "exp": 1000010, and what base64 for URLs writes in its own way */
+#define DATED "Bearer e30.eyJleHAiOiAxMDAwMDEwLCAieCI6ICI_Pz8-Pj5-fn4ifQ.c2ln"
+
+/* An answer is kept for a minute, but not past the end that the token itself names. */
+static void a_token_is_not_known_past_its_end(void **state)
+{
+	static const char *const endless[] = {"Bearer e30.e30.c2ln", "Bearer e30.eyJ.c2ln",
+					      "Bearer .", "Bearer ..", "Bearer a.b"};
+	struct crowd *c = *state;
+	struct grpc_client *client = connect_from(c, "127.0.0.2");
+
+	for (size_t i = 0; i < 2; i++) {
+		ask_with(c, client, DATED);
+		turn(c);
+		assert_int_equal(api.n_open, i == 0);
+		if (i == 0)
+			api_answer(REVIEW("true", OURS, "system:serviceaccount:a:b", POD));
+		assert_string_equal(c->let_in, DATED);
+		wall_us += 9999999;
+	}
+	wall_us = 1000010ULL * 1000000;
+	c->let_in[0] = '\0';
+	ask_with(c, client, DATED);
+	turn(c);
+	assert_int_equal(api.n_open, 1);
+	assert_string_equal(c->let_in, "");
+	api_answer(REVIEW("false", OURS, "", ""));
+	turn(c);
+	assert_string_equal(c->said, "16 authentication failure");
+	/* one that names none, or nothing that can be read, is kept as long as any */
+	for (size_t i = 0; i < ARRAY_SIZE(endless); i++) {
+		ask_with(c, client, endless[i]);
+		turn(c);
+		assert_int_equal(api.n_open, 1);
+		api_answer(REVIEW("true", OURS, "system:serviceaccount:a:b", POD));
+		c->let_in[0] = '\0';
+		ask_with(c, client, endless[i]);
+		turn(c);
+		assert_string_equal(c->let_in, endless[i]);
+	}
+}
+
+/* A server that is slow to review keeps nobody in a row behind others: nodes that come all at once
+ * are all asked about at once. */
+static void a_hundred_nodes_are_reviewed_at_once(void **state)
+{
+	struct crowd *c = *state;
+
+	ask(c, "127.0.0.2", 100);
+	assert_int_equal(api.n_open, 100);
+	assert_int_equal(c->n_turned_away, 0);
+}
+
 static void an_empty_token_is_refused_as_none_is(void **state)
 {
 	static const char *const none[] = {"Bearer ", "Bearer", "", "Basic x", "Bearer  "};
@@ -349,6 +412,10 @@ int main(void)
 		cmocka_unit_test(a_token_without_a_pod_has_none),
 		cmocka_unit_test(refuses_everybody_else),
 		cmocka_unit_test_setup_teardown(one_address_does_not_keep_others_out, crowd_set_up,
+						crowd_tear_down),
+		cmocka_unit_test_setup_teardown(a_token_is_not_known_past_its_end, crowd_set_up,
+						crowd_tear_down),
+		cmocka_unit_test_setup_teardown(a_hundred_nodes_are_reviewed_at_once, crowd_set_up,
 						crowd_tear_down),
 		cmocka_unit_test_setup_teardown(an_empty_token_is_refused_as_none_is, crowd_set_up,
 						crowd_tear_down),

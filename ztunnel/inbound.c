@@ -431,6 +431,8 @@ static int tunnel_accept(struct server_tunnel *t, const struct tls_identity *ide
 	struct hbone_tunnel_config config = {
 		.loop = t->worker->loop,
 		.scratch = t->worker->scratch,
+		.desk = t->worker->desk,
+		.share = t->pod->netns_cookie * 2,
 		.fd = t->fd,
 		.is_server = true,
 		.ops = &tunnel_ops,

@@ -89,6 +89,8 @@ static int tunnel_connect(struct tunnel *t, int fd)
 	struct hbone_tunnel_config config = {
 		.loop = w->loop,
 		.scratch = w->scratch,
+		.desk = w->desk,
+		.share = t->pod->netns_cookie * 2 + 1, /* not with those that dial the pod */
 		.fd = fd,
 		.ssl = t->ssl,
 		.ops = &tunnel_ops,

@@ -12,6 +12,7 @@
 #include "base/map.h"
 #include "base/reserve.h"
 #include "base/str.h"
+#include "hbone/handshaker.h"
 #include "hbone/tunnel.h"
 #include "net/addr.h"
 #include "ztunnel/conn.h"
@@ -426,6 +427,16 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
+/* prepare_handshakes() - beside the loop: the first worker of a few has the thread for all of them.
+ */
+static int prepare_handshakes(struct worker *w)
+{
+	struct worker *first = &w->all[w->index - w->index % WORKERS_PER_HANDSHAKER];
+	int r = first == w ? hbone_handshaker_new(&w->handshaker) : 0;
+
+	return r < 0 ? r : hbone_desk_new(first->handshaker, w->loop, &w->desk);
+}
+
 int worker_prepare(struct worker *w, struct state *state)
 {
 	int r;
@@ -458,6 +469,8 @@ int worker_prepare(struct worker *w, struct state *state)
 		r = handshakes_init(&w->handshakes);
 	if (r == 0)
 		r = hbone_scratch_new(&w->scratch);
+	if (r == 0)
+		r = prepare_handshakes(w);
 	if (r == 0)
 		r = telemetry_new(&w->telemetry);
 	if (r == 0)
@@ -495,6 +508,8 @@ void worker_free(struct worker *w)
 	if (!w->loop)
 		return;
 	w->pool = pool_free(w->pool);
+	w->desk = hbone_desk_free(w->desk);
+	w->handshaker = hbone_handshaker_free(w->handshaker);
 	w->scratch = hbone_scratch_free(w->scratch);
 	w->telemetry = telemetry_free(w->telemetry);
 	w->pods = map_free(w->pods);

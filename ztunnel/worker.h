@@ -23,6 +23,8 @@
 
 struct admin_dump;
 struct conn;
+struct hbone_desk;
+struct hbone_handshaker;
 struct hbone_scratch;
 struct listener_set;
 struct map;
@@ -37,6 +39,8 @@ struct telemetry;
 /* Stocks that have their turn in one of the loop, each of which dials one or some (stock.h); a
  * stock that is alone has all of them. */
 #define WORKER_DIALS 4
+/* Workers whose handshakes one thread makes. */
+#define WORKERS_PER_HANDSHAKER 4
 /* Tunnels from peers of one worker. */
 #define WORKER_TUNNELS_MAX 20000
 
@@ -75,6 +79,8 @@ struct worker {
 	struct help help;
 	const struct worker_ops *ops;
 	struct hbone_scratch *scratch;
+	struct hbone_handshaker *handshaker; /* and of the next few; NULL: an earlier one's */
+	struct hbone_desk *desk;             /* with it */
 	uint8_t *splice_scratch;
 	struct telemetry *telemetry;
 	struct state *state; /* counted; never NULL once running */

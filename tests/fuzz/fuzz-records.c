@@ -367,7 +367,7 @@ static void side_make(struct side *s, bool is_server)
 	check(s->fast.ssl && s->plain && s->in && s->out);
 	check(SSL_set_ciphersuites(s->fast.ssl, suite->name) == 1 &&
 	      SSL_set_ciphersuites(s->plain, suite->name) == 1);
-	check(scratch_attach(scratch, s->fast.ssl) == 0);
+	check(scratch_attach(scratch, &s->fast) == 0);
 	BIO_set_mem_eof_return(s->in, -1);
 	SSL_set_bio(s->plain, s->in, s->out);
 	if (is_server) {

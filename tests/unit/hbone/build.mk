@@ -10,3 +10,5 @@ $(BUILD)/tests/unit/hbone/test-scratch: $(hbone-certs)
 $(BUILD)/tests/unit/hbone/test-scratch: ALL_LDFLAGS += $(hbone-certs) -Wl,--wrap=SSL_write_ex,--wrap=SSL_read_ex
 $(BUILD)/tests/unit/hbone/test-tunnel-memory: $(hbone-certs)
 $(BUILD)/tests/unit/hbone/test-tunnel-memory: ALL_LDFLAGS += $(hbone-certs) -Wl,--wrap=buf_append,--wrap=malloc
+$(BUILD)/tests/unit/hbone/test-handshaker: $(hbone-certs)
+$(BUILD)/tests/unit/hbone/test-handshaker: ALL_LDFLAGS += $(hbone-certs) -Wl,--wrap=SSL_do_handshake

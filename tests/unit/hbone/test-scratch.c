@@ -151,7 +151,7 @@ static void end_make(struct end *e, SSL_CTX *ctx)
 	assert_int_equal(hbone_scratch_new(&e->s), 0);
 	e->tls.ssl = SSL_new(ctx);
 	assert_non_null(e->tls.ssl);
-	assert_int_equal(scratch_attach(e->s, e->tls.ssl), 0);
+	assert_int_equal(scratch_attach(e->s, &e->tls), 0);
 }
 
 static void end_free(struct end *e)

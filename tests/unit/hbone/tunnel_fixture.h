@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/loop.h"
+#include "hbone/handshaker.h"
 #include "hbone/scratch.h"
 #include "tests/unit/hbone/certs.h"
 #include "tls/identity.h"
@@ -41,6 +42,9 @@ struct side {
 struct fixture {
 	struct loop *loop;
 	struct hbone_scratch *scratch;
+	struct hbone_handshaker *handshaker; /* NULL, as the next: in the loop */
+	struct hbone_desk *desk;
+	uint64_t share; /* of the next tunnel */
 	const struct tls_identity *client_id, *server_id, *stranger_id;
 	struct side client, server;
 	int client_fd; /* of the tunnel: borrowed */
@@ -139,6 +143,8 @@ static void start_side(struct fixture *f, struct side *s, int fd, SSL *ssl, bool
 {
 	const struct hbone_tunnel_config c = {.loop = f->loop,
 					      .scratch = f->scratch,
+					      .desk = f->desk,
+					      .share = f->share,
 					      .fd = fd,
 					      .ssl = ssl,
 					      .is_server = is_server,
@@ -221,6 +227,8 @@ static int teardown(void **state)
 		hbone_tunnel_abandon(f->server.t);
 	for (int i = 0; i < 3; i++)
 		(void)loop_run_once(f->loop, 0);
+	hbone_desk_free(f->desk);
+	hbone_handshaker_free(f->handshaker);
 	hbone_scratch_free(f->scratch);
 	loop_free(f->loop);
 	(void)tls_identity_unref(f->client_id);

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "hbone/handshake.h"
 #include "hbone/tunnel.h"
 
 int hbone_scratch_new(struct hbone_scratch **ret)
@@ -17,6 +18,7 @@ int hbone_scratch_new(struct hbone_scratch **ret)
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return -ENOMEM;
+	handshake_steps_init(&s->steps);
 	s->plain_out = malloc(SCRATCH_WRITE_MAX + 1); /* for what tls_records_seal() puts there */
 	s->plain_in = malloc(SCRATCH_PLAIN_MAX);
 	s->cipher_out = malloc(SCRATCH_CIPHER_MAX);
@@ -31,6 +33,7 @@ struct hbone_scratch *hbone_scratch_free(struct hbone_scratch *s)
 {
 	if (!s)
 		return NULL;
+	loop_task_del(&s->steps.task);
 	free(s->plain_out);
 	free(s->plain_in);
 	free(s->cipher_out);
@@ -114,15 +117,13 @@ int scratch_handshake(struct scratch_tls *tls)
 {
 	int r;
 
-	SSL_set_msg_callback(tls->ssl, on_message);
-	SSL_set_msg_callback_arg(tls->ssl, tls);
 	tls_records_bind(&tls->records);
 	r = SSL_do_handshake(tls->ssl);
 	tls_records_bind(NULL);
 	return r;
 }
 
-int scratch_attach(struct hbone_scratch *s, SSL *ssl)
+int scratch_attach(struct hbone_scratch *s, struct scratch_tls *tls)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	BIO *bio;
@@ -133,8 +134,39 @@ int scratch_attach(struct hbone_scratch *s, SSL *ssl)
 		return -ENOMEM;
 	BIO_set_data(bio, s);
 	BIO_set_init(bio, 1);
-	SSL_set_bio(ssl, bio, bio);
+	SSL_set_bio(tls->ssl, bio, bio);
+	SSL_set_msg_callback(tls->ssl, on_message);
+	SSL_set_msg_callback_arg(tls->ssl, tls);
 	return 0;
+}
+
+int scratch_tls_new(struct hbone_scratch *s, SSL *ssl, struct scratch_tls **ret)
+{
+	struct scratch_tls *tls = calloc(1, sizeof(*tls));
+	int r;
+
+	if (!tls)
+		return -ENOMEM;
+	tls->ssl = ssl;
+	r = scratch_attach(s, tls);
+	if (r < 0)
+		free(tls);
+	else
+		*ret = tls;
+	return r;
+}
+
+void scratch_tls_free(struct scratch_tls *tls)
+{
+	if (!tls)
+		return;
+	SSL_free(tls->ssl);
+	free(tls);
+}
+
+void scratch_use(struct hbone_scratch *s, struct scratch_tls *tls)
+{
+	BIO_set_data(SSL_get_rbio(tls->ssl), s);
 }
 
 void scratch_forget_errors(void)

@@ -9,6 +9,8 @@
 #include <openssl/ssl.h>
 
 #include "base/buf.h"
+#include "base/list.h"
+#include "base/loop.h"
 #include "base/macros.h"
 #include "tls/records.h"
 
@@ -21,6 +23,16 @@
 /* A record may complete that began in an earlier read. */
 #define SCRATCH_PLAIN_MAX (SCRATCH_READ_MAX + 32 * 1024)
 
+/* Handshakes that wait for a step, of which a turn of the loop has one. Each has a place by its
+ * share; the places take turns, and in each they go in the order in which they came. */
+#define HANDSHAKE_SHARES 64
+struct handshake_steps {
+	struct list shares[HANDSHAKE_SHARES]; /* struct tunnel_handshake.turn */
+	uint64_t waiting;                     /* bits: where some may wait */
+	unsigned int next;
+	struct loop_task task;
+};
+
 struct hbone_scratch {
 	uint8_t *plain_out; /* frames, before encryption */
 	uint8_t *plain_in;
@@ -30,7 +42,7 @@ struct hbone_scratch {
 	size_t cipher_out_len;
 	size_t cipher_in_len;
 	size_t cipher_in_pos;
-	uint64_t step_turn; /* the turn of the loop that has had its handshake */
+	struct handshake_steps steps;
 };
 
 /* After so many records, 256 GB in full ones, comes a new key: AES-GCM is good for 2^24.5 (RFC
@@ -42,7 +54,7 @@ struct hbone_scratch {
  * forgets them; no peer has more. */
 #define SCRATCH_MESSAGES_MAX 100
 
-/* A tunnel's TLS. */
+/* A tunnel's TLS. It stays where it is: OpenSSL and the ciphers know its address. */
 struct scratch_tls {
 	SSL *ssl;
 	unsigned int messages; /* see above */
@@ -53,8 +65,15 @@ struct scratch_tls {
 	bool is_mid;
 };
 
-/** scratch_attach() - let @ssl read from cipher_in and write to cipher_out. Return: 0; -ENOMEM. */
-_must_check_ int scratch_attach(struct hbone_scratch *s, SSL *ssl);
+/** scratch_attach() - let tls->ssl read from cipher_in and write to cipher_out. Return: 0;
+ * -ENOMEM. */
+_must_check_ int scratch_attach(struct hbone_scratch *s, struct scratch_tls *tls);
+/** scratch_tls_new() - and attach it. @ssl is taken on success. Return: 0; -ENOMEM. */
+_must_check_ int scratch_tls_new(struct hbone_scratch *s, SSL *ssl, struct scratch_tls **ret);
+/** scratch_tls_free() - and its SSL. Takes NULL. */
+void scratch_tls_free(struct scratch_tls *tls);
+/** scratch_use() - from now on those of @s: it has come to another thread. */
+void scratch_use(struct hbone_scratch *s, struct scratch_tls *tls);
 /** scratch_handshake() - SSL_do_handshake(). Return: what it says. */
 int scratch_handshake(struct scratch_tls *tls);
 /** scratch_encrypt() - @n bytes of plain text become records in cipher_out. @p: plain_out, or of

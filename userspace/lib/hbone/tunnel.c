@@ -5,7 +5,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "base/reserve.h"
 #include "hbone/tunnel_internal.h"
 #include "net/tcp.h"
 #include "tls/identity.h"
@@ -43,9 +42,9 @@ void tunnel_fail(struct hbone_tunnel *t, int error, const char *text)
 	loop_timer_del(&t->later);
 	loop_timer_del(&t->rest);
 	loop_task_del(&t->flush);
-	loop_task_del(&t->step);
 	loop_task_del(&t->more);
-	(void)loop_set(&t->watch, 0);
+	if (t->watch.loop)
+		(void)loop_set(&t->watch, 0);
 	loop_task_queue(t->loop, &t->close);
 }
 
@@ -76,7 +75,7 @@ int tunnel_flush_round(struct hbone_tunnel *t)
 
 	r = hbone_session_send(t->session, t->scratch->plain_out, SCRATCH_WRITE_MAX, &n);
 	if (r == 0 && n > 0)
-		r = scratch_encrypt(t->scratch, &t->tls, t->scratch->plain_out, n);
+		r = scratch_encrypt(t->scratch, t->tls, t->scratch->plain_out, n);
 	/* After a failure, too: another tunnel would send what is left here. */
 	sent = tunnel_flush_cipher(t);
 	if (r == 0)
@@ -174,12 +173,12 @@ static void tunnel_open(struct hbone_tunnel *t)
 	int r;
 
 	/* The certificate was looked at earlier: it may have been revoked since. */
-	r = tls_peer_refusal(t->tls.ssl, &refusal);
+	r = tls_peer_refusal(t->tls->ssl, &refusal);
 	if (r < 0) {
 		tunnel_fail(t, r, refusal);
 		return;
 	}
-	SSL_get0_alpn_selected(t->tls.ssl, &alpn, &alpn_len);
+	SSL_get0_alpn_selected(t->tls->ssl, &alpn, &alpn_len);
 	if (alpn_len != 2 || memcmp(alpn, "h2", 2) != 0) {
 		tunnel_fail(t, -EPROTO, "the peer did not choose h2");
 		return;
@@ -198,34 +197,65 @@ static void tunnel_open(struct hbone_tunnel *t)
 		t->ops->on_ready(t->arg);
 }
 
-void tunnel_handshake(struct hbone_tunnel *t)
+/* shake() - the handshake begins, and has socket and TLS from now on. Return: 0; -errno. */
+static int shake(struct hbone_tunnel *t)
 {
-	char text[TUNNEL_TEXT_MAX];
-	int r, err;
+	const struct handshake_config config = {
+		.tunnel = t,
+		.desk = t->desk,
+		.loop = t->loop,
+		.scratch = t->scratch,
+		.tls = t->tls,
+		.fd = t->watch.fd,
+		.share = t->share,
+	};
+	int r = handshake_new(&config, &t->handshake);
 
-	/* It takes the most of all that is new. */
-	if (!reserve_is_whole()) {
-		tunnel_fail(t, -ENOMEM, "");
-		return;
-	}
-	r = scratch_handshake(&t->tls);
-	err = SSL_get_error(t->tls.ssl, r);
-	if (r != 1 && err != SSL_ERROR_WANT_READ && err != SSL_ERROR_WANT_WRITE) {
-		bool is_revoked = SSL_get_verify_result(t->tls.ssl) == X509_V_ERR_CERT_REVOKED;
+	if (r < 0)
+		return r;
+	t->tls = NULL;
+	t->watch.fd = -EBADF;
+	return 0;
+}
 
-		(void)tls_error_text(t->tls.ssl, text, sizeof(text));
-		/* The alert says to the peer what we do not like. */
-		(void)tunnel_flush_cipher(t);
-		tunnel_fail(t, is_revoked ? -EKEYREVOKED : -EPROTO, text);
+/* take_over() - socket and TLS are the tunnel's again. Return: 0; -errno. */
+static int take_over(struct hbone_tunnel *t, struct tunnel_handshake *h)
+{
+	size_t limit = t->unsent.limit;
+
+	t->tls = TAKE_PTR(h->tls);
+	t->watch.fd = h->watch.fd;
+	h->watch.fd = -EBADF;
+	t->unsent = h->unsent;
+	t->unsent.limit = limit;
+	h->unsent = (struct buf){0};
+	scratch_use(t->scratch, t->tls);
+	return loop_add(t->loop, &t->watch, EPOLLIN);
+}
+
+static void shaken(struct hbone_tunnel *t, struct tunnel_handshake *h)
+{
+	int r = h->error;
+
+	if (r == 0)
+		r = take_over(t, h);
+	if (r < 0) {
+		tunnel_fail(t, r, h->error < 0 ? h->text : strerror(-r));
 		return;
 	}
-	if (tunnel_flush_cipher(t) < 0) {
-		tunnel_fail(t, -EIO, "write failed in the handshake");
-		return;
-	}
-	if (r == 1)
-		tunnel_open(t);
+	tunnel_open(t);
 	tunnel_arm(t);
+	if (t->state == TUNNEL_OPEN && buf_len(&h->behind) > 0)
+		tunnel_read_behind(t, &h->behind);
+}
+
+void tunnel_shaken(struct hbone_tunnel *t, struct tunnel_handshake *h)
+{
+	if (t->state != TUNNEL_HANDSHAKE)
+		return; /* goes with the tunnel, in this turn */
+	t->handshake = NULL;
+	shaken(t, h);
+	handshake_release(h);
 }
 
 /* busy_tick() - a PING interval is over. OpenSSL gives its buffers back with the next record that
@@ -233,28 +263,11 @@ void tunnel_handshake(struct hbone_tunnel *t)
 static void busy_tick(struct hbone_tunnel *t)
 {
 	if (t->reads < TUNNEL_BUSY_READS) {
-		(void)SSL_set_mode(t->tls.ssl, SSL_MODE_RELEASE_BUFFERS);
-		if (!t->tls.is_mid)
-			(void)SSL_free_buffers(t->tls.ssl);
+		(void)SSL_set_mode(t->tls->ssl, SSL_MODE_RELEASE_BUFFERS);
+		if (!t->tls->is_mid)
+			(void)SSL_free_buffers(t->tls->ssl);
 	}
-	t->reads = t->tls.messages = 0;
-}
-
-/* on_step() - a step of a handshake costs as much as a hundred messages: one per turn of the loop,
- * when what came for open tunnels has been looked at. The others wait, unwatched, for the next
- * turns. */
-static void on_step(struct loop_task *task)
-{
-	struct hbone_tunnel *t = container_of(task, struct hbone_tunnel, step);
-	uint64_t turn = loop_turn(t->loop);
-
-	if (t->scratch->step_turn == turn) {
-		(void)loop_set(&t->watch, 0);
-		loop_task_queue(t->loop, &t->step);
-		return;
-	}
-	t->scratch->step_turn = turn;
-	tunnel_read(t);
+	t->reads = t->tls->messages = 0;
 }
 
 static void on_connected(struct hbone_tunnel *t)
@@ -268,8 +281,10 @@ static void on_connected(struct hbone_tunnel *t)
 	t->state = TUNNEL_HANDSHAKE;
 	t->stage = HBONE_STAGE_TLS;
 	(void)loop_timer_set(t->loop, &t->timer, HBONE_HANDSHAKE_TIMEOUT_US);
-	scratch_forget_errors();
-	tunnel_handshake(t);
+	loop_del(&t->watch);
+	r = shake(t);
+	if (r < 0)
+		tunnel_fail(t, r, strerror(-r));
 }
 
 static void on_event(struct loop_fd *w, uint32_t events)
@@ -291,9 +306,7 @@ static void on_event(struct loop_fd *w, uint32_t events)
 	}
 	if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		return;
-	if (t->state == TUNNEL_HANDSHAKE)
-		loop_task_queue(t->loop, &t->step);
-	else if (buf_len(&t->held) > 0)
+	if (buf_len(&t->held) > 0)
 		return;        /* first what has come already */
 	else if (t->rest.loop) /* epoll says it whatever we watch for: nobody is there any more */
 		tunnel_fail(t, -ECONNRESET, "");
@@ -351,7 +364,7 @@ static void say_goodbye(struct hbone_tunnel *t)
 	if (t->stage != HBONE_STAGE_OPEN || t->error != 0 || buf_len(&t->unsent) > 0)
 		return;
 	scratch_forget_errors();
-	(void)SSL_shutdown(t->tls.ssl);
+	(void)SSL_shutdown(t->tls->ssl);
 	(void)tunnel_flush_cipher(t);
 }
 
@@ -371,13 +384,35 @@ static void on_close(struct loop_task *task)
 	loop_task_del(&t->flush);
 	loop_del(&t->watch);
 	buf_reset(&t->held);
-	SSL_free(t->tls.ssl);
+	t->handshake = handshake_free(t->handshake);
+	scratch_tls_free(t->tls);
 	(void)close_fd(t->watch.fd);
 	if (!t->is_abandoned)
 		t->ops->on_closed(t->arg, t->stage, t->error, t->text);
 	scratch_drop_kept(t->scratch, &t->unsent);
 	t->scratch->cipher_out_len = 0;
 	free(t);
+}
+
+/* begin() - Return: 0; -errno: @ssl and the socket are the caller's. */
+static int begin(struct hbone_tunnel *t, SSL *ssl)
+{
+	int r = scratch_tls_new(t->scratch, ssl, &t->tls);
+
+	if (r < 0)
+		return r;
+	if (t->is_server)
+		SSL_set_accept_state(ssl);
+	else
+		SSL_set_connect_state(ssl);
+	r = loop_timer_set(t->loop, &t->timer, HBONE_CONNECT_TIMEOUT_US);
+	if (r == 0)
+		r = t->is_server ? shake(t) : loop_add(t->loop, &t->watch, EPOLLOUT);
+	if (r < 0) {
+		loop_timer_del(&t->timer);
+		free(t->tls);
+	}
+	return r;
 }
 
 int hbone_tunnel_new(const struct hbone_tunnel_config *config, struct hbone_tunnel **ret)
@@ -390,6 +425,8 @@ int hbone_tunnel_new(const struct hbone_tunnel_config *config, struct hbone_tunn
 		return -ENOMEM;
 	t->loop = config->loop;
 	t->scratch = config->scratch;
+	t->desk = config->desk;
+	t->share = config->share;
 	t->is_server = config->is_server;
 	t->ops = config->ops;
 	t->arg = config->arg;
@@ -404,29 +441,13 @@ int hbone_tunnel_new(const struct hbone_tunnel_config *config, struct hbone_tunn
 	t->later.on_timer = on_later;
 	t->rest.on_timer = on_rested;
 	t->flush.on_task = on_flush;
-	t->step.on_task = on_step;
 	t->more.on_task = tunnel_more;
 	t->close.on_task = on_close;
 	t->state = t->is_server ? TUNNEL_HANDSHAKE : TUNNEL_CONNECTING;
 	t->stage = t->is_server ? HBONE_STAGE_TLS : HBONE_STAGE_CONNECT;
-	r = loop_timer_set(t->loop, &t->timer, HBONE_CONNECT_TIMEOUT_US);
+	r = begin(t, config->ssl);
 	if (r < 0)
 		return r;
-	r = loop_add(t->loop, &t->watch, t->is_server ? EPOLLIN : EPOLLOUT);
-	if (r == 0) {
-		r = scratch_attach(t->scratch, config->ssl);
-		if (r < 0)
-			loop_del(&t->watch);
-	}
-	if (r < 0) {
-		loop_timer_del(&t->timer);
-		return r;
-	}
-	t->tls.ssl = config->ssl;
-	if (t->is_server)
-		SSL_set_accept_state(t->tls.ssl);
-	else
-		SSL_set_connect_state(t->tls.ssl);
 	*ret = TAKE_PTR(t);
 	return 0;
 }
@@ -443,12 +464,12 @@ bool hbone_tunnel_is_blocked(const struct hbone_tunnel *t)
 
 int hbone_tunnel_peer_identity(struct hbone_tunnel *t, char *ret, size_t size)
 {
-	return tls_peer_identity(t->tls.ssl, ret, size);
+	return tls_peer_identity(t->tls->ssl, ret, size);
 }
 
 int hbone_tunnel_refusal(const struct hbone_tunnel *t, const char **ret_text)
 {
-	return t->state == TUNNEL_OPEN ? tls_peer_refusal(t->tls.ssl, ret_text) : 0;
+	return t->state == TUNNEL_OPEN ? tls_peer_refusal(t->tls->ssl, ret_text) : 0;
 }
 
 void hbone_tunnel_drain(struct hbone_tunnel *t)

@@ -19,6 +19,7 @@
 /* From the notice to the GOAWAY that names the last stream: a CONNECT on its way still gets in. */
 #define HBONE_NOTICE_US (1 * 1000000ULL)
 
+struct hbone_desk;    /* opaque: handshaker.h */
 struct hbone_scratch; /* opaque: the buffers that all tunnels of a thread share */
 struct hbone_tunnel;  /* opaque */
 struct loop;
@@ -52,8 +53,12 @@ struct hbone_tunnel_ops {
 struct hbone_tunnel_config {
 	struct loop *loop;             /* borrowed */
 	struct hbone_scratch *scratch; /* borrowed */
-	int fd;                        /* taken on success; client: connect(2) has been called */
-	SSL *ssl;                      /* taken on success; not yet attached to anything */
+	/* Borrowed: whose thread makes the handshake; NULL: the loop, a step in a turn. */
+	struct hbone_desk *desk;
+	/* Whose handshake it is: each share has its turn, however many others have. */
+	uint64_t share;
+	int fd;   /* taken on success; client: connect(2) has been called */
+	SSL *ssl; /* taken on success; not yet attached to anything */
 	bool is_server;
 	const struct hbone_tunnel_ops *ops; /* borrowed */
 	void *arg;

@@ -60,7 +60,7 @@ static void take_input(struct hbone_tunnel *t)
 	while (more == 1 && t->state == TUNNEL_OPEN) {
 		size_t len = 0;
 
-		more = scratch_decrypt(t->scratch, &t->tls, &len, &t->is_peer_closed);
+		more = scratch_decrypt(t->scratch, t->tls, &len, &t->is_peer_closed);
 		if (len > 0 && !take_plain(t, len))
 			return;
 	}
@@ -68,7 +68,7 @@ static void take_input(struct hbone_tunnel *t)
 	if (tunnel_flush_cipher(t) < 0 || more < 0) {
 		char text[TUNNEL_TEXT_MAX];
 
-		(void)tls_error_text(t->tls.ssl, text, sizeof(text));
+		(void)tls_error_text(t->tls->ssl, text, sizeof(text));
 		tunnel_fail(t, more < 0 ? more : -EPROTO, text[0] != '\0' ? text : "TLS error");
 	}
 }
@@ -83,7 +83,7 @@ static void on_peer_closed(struct hbone_tunnel *t)
 static void busy_count(struct hbone_tunnel *t)
 {
 	if (t->reads < TUNNEL_BUSY_READS && ++t->reads == TUNNEL_BUSY_READS && reserve_is_whole())
-		(void)SSL_clear_mode(t->tls.ssl, SSL_MODE_RELEASE_BUFFERS);
+		(void)SSL_clear_mode(t->tls->ssl, SSL_MODE_RELEASE_BUFFERS);
 }
 
 /* taken() - what has come is worked off, or the rest of it is held. */
@@ -116,6 +116,26 @@ void tunnel_more(struct loop_task *task)
 	taken(t);
 }
 
+/* take() - what is in cipher_in. */
+static void take(struct hbone_tunnel *t)
+{
+	scratch_forget_errors();
+	take_input(t);
+	/* Nothing of ours may be left for another tunnel to read. */
+	t->scratch->cipher_in_len = t->scratch->cipher_in_pos = 0;
+	taken(t);
+}
+
+void tunnel_read_behind(struct hbone_tunnel *t, const struct buf *behind)
+{
+	struct hbone_scratch *s = t->scratch;
+
+	s->cipher_in_len = buf_len(behind);
+	s->cipher_in_pos = 0;
+	memcpy(s->cipher_in, buf_head(behind), s->cipher_in_len);
+	take(t);
+}
+
 void tunnel_read(struct hbone_tunnel *t)
 {
 	struct hbone_scratch *s = t->scratch;
@@ -135,12 +155,5 @@ void tunnel_read(struct hbone_tunnel *t)
 	s->cipher_in_pos = 0;
 	t->recv_us = loop_now_us(t->loop);
 	busy_count(t);
-	scratch_forget_errors();
-	if (t->state == TUNNEL_HANDSHAKE)
-		tunnel_handshake(t);
-	if (t->state == TUNNEL_OPEN)
-		take_input(t);
-	/* Nothing of ours may be left for another tunnel to read. */
-	s->cipher_in_len = s->cipher_in_pos = 0;
-	taken(t);
+	take(t);
 }

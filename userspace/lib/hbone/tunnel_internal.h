@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/loop.h"
+#include "hbone/handshake.h"
 #include "hbone/pace.h"
 #include "hbone/scratch.h"
 #include "hbone/tunnel.h"
@@ -14,7 +15,7 @@
  * which others take and give back with each record, at a tenth of a record's price. To open all the
  * streams that fit into it does not make a tunnel busy. */
 #define TUNNEL_BUSY_READS 512
-#define TUNNEL_TEXT_MAX   256
+#define TUNNEL_TEXT_MAX   HANDSHAKE_TEXT_MAX
 
 enum tunnel_state {
 	TUNNEL_CONNECTING,
@@ -31,10 +32,13 @@ struct hbone_tunnel {
 	struct loop_timer later; /* something is queued that nobody waits for */
 	struct loop_timer rest;  /* nothing is read: pace.h */
 	struct loop_task flush;
-	struct loop_task step; /* of the handshake */
 	struct loop_task more; /* of what is held */
 	struct loop_task close;
-	struct scratch_tls tls;
+	/* Socket and TLS are the handshake's while there is one. */
+	struct tunnel_handshake *handshake;
+	struct hbone_desk *desk; /* where it is made; NULL: in the loop */
+	uint64_t share;
+	struct scratch_tls *tls;
 	struct hbone_session *session;
 	const struct hbone_tunnel_ops *ops;
 	void *arg;
@@ -69,9 +73,9 @@ int tunnel_flush_cipher(struct hbone_tunnel *t);
 /** tunnel_flush_round() - fill the buffer from the streams, encrypt it, write it. Return: 1 wrote
  * something; 0 nothing left; -errno. */
 int tunnel_flush_round(struct hbone_tunnel *t);
-/** tunnel_handshake() - a step of it. */
-void tunnel_handshake(struct hbone_tunnel *t);
 /** tunnel_read() - the socket has something: one read, and what fits into a turn of it. */
 void tunnel_read(struct hbone_tunnel *t);
+/** tunnel_read_behind() - what has come behind the handshake. */
+void tunnel_read_behind(struct hbone_tunnel *t, const struct buf *behind);
 /** tunnel_more() - the next part of what is held; the task's. */
 void tunnel_more(struct loop_task *task);

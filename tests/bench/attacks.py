@@ -10,6 +10,7 @@ included. `BURN` is no flood: its attacker only keeps its core busy, and what th
 """
 import contextlib
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -21,6 +22,7 @@ import h2raw
 import slow
 from hostile import RAW, Hostile
 from leftovers import NAMESPACES, TAG
+from rows import has_percentiles
 from topology import run
 
 KEYS = "key updates"
@@ -93,7 +95,7 @@ class Stage:
             f"echo {mask:x} > /sys/class/net/uplink/queues/rx-0/rps_cpus")
 
     def beside(self, *argv):
-        """Run a command of the attacker's beside the honest client. Return: (its output, ztunnel's CPU, honest p99)."""
+        """Run a command of the attacker's beside the honest client. Return: (its output, ztunnel's CPU, honest p99 or None)."""
         h = self.hostile
         pid = h.ztunnel()
         before = cpu_s(pid)
@@ -102,7 +104,7 @@ class Stage:
         honest = json.loads(h.friend.run(slow.LOADGEN, "open", h.server.ip4, str(slow.FAST_PORT), "1", "64",
                                          str(self.seconds), str(HONEST_PER_S)))
         out = attack.communicate()[0] if attack else ""
-        return out, cpu_s(pid) - before, honest["p99_us"]
+        return out, cpu_s(pid) - before, honest["p99_us"] if has_percentiles(honest) else None
 
     def attack(self, name):
         """One flood. Return: as beside()."""
@@ -124,8 +126,11 @@ class Stage:
                 out, cpu, p99 = self.attack(name)
                 theirs = max(json.loads(out)["cpu"], 0.01)
                 found[name] = {"cpu_per_attacker": max(cpu - quiet_cpu, 0) / theirs, "p99_to_quiet_pinned": p99}
+        usual = statistics.median([q for q in quiets if q] or [math.inf])
         for metrics in found.values():
-            metrics["p99_to_quiet_pinned"] /= statistics.median(quiets)
+            p99 = metrics.pop("p99_to_quiet_pinned")
+            if p99 and usual < math.inf:
+                metrics["p99_to_quiet_pinned"] = p99 / usual
         return found
 
 

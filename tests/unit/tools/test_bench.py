@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the benchmark makes of its samples."""
+import json
 import os
 import signal
 import subprocess
@@ -41,6 +42,36 @@ def test_a_round_is_compared_with_itself():
     """Ground that halves from one round to the next says nothing of what stands on it."""
     assert report.ratio([5, 10, 20], [10, 20, 40]) == report.ratio([5, 20, 10], [10, 40, 20]) == 0.5
     assert report.ratio([6, 1, 1], [10, 10, 20]) == 0.1
+
+
+class Loaded:
+    """A contestant whose load generator says these, one after the other."""
+
+    def __init__(self, *said):
+        self.said = list(said)
+
+    def load(self, *_):
+        return json.dumps(self.said.pop(0))
+
+
+@pytest.fixture(name="no_meter")
+def fixture_no_meter(monkeypatch):
+    monkeypatch.setattr(rows_of_bench, "Meter", lambda _: types.SimpleNamespace(read=lambda: {"machine": 1}, steal=0))
+
+
+OPEN = rows_of_bench.Row("open", 0, (1, 64), ())
+EMPTY = {"done": 9, "per_s": 9, "p50_us": 0.0, "p99_us": 0.0, "left_out": 1.0}
+WHOLE = {"done": 9, "per_s": 9, "p50_us": 7.0, "p99_us": 8.0, "left_out": 0.1}
+
+
+def test_an_open_loop_that_the_host_left_nothing_of_is_run_again(no_meter):
+    metrics, _ = rows_of_bench.measure(Loaded(EMPTY, WHOLE), OPEN, 1, rows_of_bench.Spare(), 9)
+    assert metrics["p99_us"] == 8.0
+
+
+def test_an_open_loop_that_nothing_is_left_of_has_no_percentiles(no_meter):
+    metrics, _ = rows_of_bench.measure(Loaded(EMPTY), OPEN, 1, rows_of_bench.Spare(0), 9)
+    assert "p99_us" not in metrics and "p50_us" not in metrics and metrics["per_s"] == 9
 
 
 def test_without_its_round_a_figure_is_compared_with_the_median():

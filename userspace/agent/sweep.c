@@ -52,18 +52,13 @@ static bool is_exempt_stale(const struct sweep *s, int fd, const struct cv_tuple
 	return bpf_map_lookup_elem(fd, key, &time_ns) == 0 && sweep_is_old(time_ns, now_ns);
 }
 
-/* Of a pod that has more than there is room for none need be known: any may be one. */
+/* A marked pod's stay, too: what is no destination of the mesh's any more is known by them alone. */
 static bool is_given_stale(const struct sweep *s, int fd, const struct cv_tuple *key,
 			   uint64_t now_ns)
 {
-	struct cv_given_pod g;
 	struct cv_pod pod;
 
-	if (datapath_pod_get(s->datapath, key->netns_cookie, &pod) < 0)
-		return true;
-	return bpf_map_lookup_elem(datapath_map_fd(s->datapath, DATAPATH_GIVEN_PODS),
-				   &key->netns_cookie, &g) == 0 &&
-	       g.is_beyond;
+	return datapath_pod_get(s->datapath, key->netns_cookie, &pod) < 0;
 }
 
 static void given_pods_sweep(const struct sweep *s)

@@ -52,7 +52,8 @@ static bool is_exempt_stale(const struct sweep *s, int fd, const struct cv_tuple
 	return bpf_map_lookup_elem(fd, key, &time_ns) == 0 && sweep_is_old(time_ns, now_ns);
 }
 
-/* A marked pod's stay, too: what is no destination of the mesh's any more is known by them alone. */
+/* A marked pod's stay, too: what is no destination of the mesh's any more is known by them alone.
+ */
 static bool is_given_stale(const struct sweep *s, int fd, const struct cv_tuple *key,
 			   uint64_t now_ns)
 {

@@ -211,6 +211,9 @@ static int answer_read(const struct maker *m, unsigned int count, int *ret)
 	size_t n = 0;
 	ssize_t len = seqpacket_recv(m->fd, &said, sizeof(said), fds, ARRAY_SIZE(fds), &n);
 
+	/* It ended with our request unread: we hear of that once, and before what it said. */
+	if (len == -ECONNRESET)
+		len = seqpacket_recv(m->fd, &said, sizeof(said), fds, ARRAY_SIZE(fds), &n);
 	if (len == sizeof(said)) {
 		trouble_log(m, &said);
 		return 1;

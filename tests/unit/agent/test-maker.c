@@ -202,16 +202,17 @@ static int stderr_to_file(char *path)
 	return was;
 }
 
-static void why_it_did_not_start_is_told(void **state)
+/* ask_one_that_cannot_start() - after it has ended, or whenever that will be. */
+static void ask_one_that_cannot_start(struct fixture *f, bool is_late)
 {
-	struct fixture *f = *state;
 	char path[] = "/tmp/test-maker.XXXXXX";
 	int was = stderr_to_file(path);
 	struct maker *m = NULL;
 	char *said = NULL;
 
 	assert_int_equal(maker_new("/nowhere/x", &f->home, f->null, getpid(), &m), 0);
-	(void)waitid(P_PID, (id_t)maker_pid(m), NULL, WEXITED | WNOWAIT);
+	if (is_late)
+		(void)waitid(P_PID, (id_t)maker_pid(m), NULL, WEXITED | WNOWAIT);
 	assert_int_equal(maker_dial(m, f->netns, &f->what, f->fds), -EPIPE);
 	maker_free(m);
 	(void)dup2(was, STDERR_FILENO);
@@ -220,6 +221,13 @@ static void why_it_did_not_start_is_told(void **state)
 	(void)unlink(path);
 	assert_non_null(strstr(said, "cannot start /nowhere/x: No such file or directory"));
 	free(said);
+}
+
+static void why_it_did_not_start_is_told(void **state)
+{
+	ask_one_that_cannot_start(*state, true);
+	for (int i = 0; i < 50; i++)
+		ask_one_that_cannot_start(*state, false);
 }
 
 static void the_agent_makes_them_when_the_child_is_gone(void **state)

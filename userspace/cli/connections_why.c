@@ -211,6 +211,13 @@ int connections_conclude(json_t *record, json_t *inbound, const char *by)
 	return 0;
 }
 
+static const char *color_of(const char *verdict)
+{
+	if (streq(verdict, "allowed"))
+		return term_color(TERM_GREEN);
+	return term_color(streq(verdict, "denied") ? TERM_RED : TERM_BOLD);
+}
+
 static int print_one(const json_t *c)
 {
 	const char *verdict = json_text(c, "verdict", "?");
@@ -224,8 +231,7 @@ static int print_one(const json_t *c)
 			  json_text(c, "src", ""), json_text(c, "target", ""));
 	if (!head)
 		return -ENOMEM;
-	printf("%s%s%s\n", term_color(streq(verdict, "denied") ? TERM_RED : TERM_GREEN), verdict,
-	       term_color(TERM_NO_COLOR));
+	printf("%s%s%s\n", color_of(verdict), verdict, term_color(TERM_NO_COLOR));
 	term_wrap("  ", "  ", head);
 	term_wrap("  ", "  ", json_text(c, "why", ""));
 	return 0;

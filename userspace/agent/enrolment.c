@@ -197,7 +197,7 @@ struct enrolment *enrolment_forget(struct enrolment *e)
 {
 	if (!e)
 		return NULL;
-	guard_thread_cancel(e->ctx->guards, e);
+	guard_thread_mute(e->ctx->guards, e);
 	loop_timer_del(&e->timer);
 	list_del(&e->link);
 	listeners_close(&e->listeners);

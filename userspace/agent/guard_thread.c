@@ -14,7 +14,8 @@
 struct job {
 	struct list link; /* in waiting or done; in neither while it is under way */
 	struct guard_thread_want want;
-	bool is_cancelled;
+	bool is_muted;  /* nobody is told */
+	bool is_undone; /* what is under way, as soon as it is done */
 	int r;
 	const char *tunnels;
 };
@@ -74,7 +75,7 @@ static void job_finish(struct guard_thread *t, struct job *j)
 	lock(t);
 	t->running = NULL;
 	/* here, before the next one: that may be the same pod's, which is back */
-	if (j->is_cancelled)
+	if (j->is_undone)
 		guard_retire(t->datapath, j->want.pod.cookie);
 	list_add_tail(&t->done, &j->link);
 	unlock(t);
@@ -113,7 +114,7 @@ static void on_wake(void *arg)
 	struct job *j;
 
 	while ((j = done_take(t))) {
-		if (!j->is_cancelled)
+		if (!j->is_muted)
 			j->want.on_done(j->want.arg, j->r, j->tunnels);
 		job_free(j);
 	}
@@ -204,7 +205,7 @@ bool guard_thread_is_at(struct guard_thread *t, uint64_t cookie)
 	return is_at;
 }
 
-void guard_thread_cancel(struct guard_thread *t, const void *arg)
+static void mute(struct guard_thread *t, const void *arg, bool is_undone)
 {
 	struct job *j, *tmp;
 
@@ -216,10 +217,22 @@ void guard_thread_cancel(struct guard_thread *t, const void *arg)
 			job_free(j);
 	list_for_each_entry (j, &t->done, link)
 		if (j->want.arg == arg)
-			j->is_cancelled = true;
-	if (t->running && t->running->want.arg == arg)
-		t->running->is_cancelled = true;
+			j->is_muted = true;
+	if (t->running && t->running->want.arg == arg) {
+		t->running->is_muted = true;
+		t->running->is_undone |= is_undone;
+	}
 	unlock(t);
+}
+
+void guard_thread_cancel(struct guard_thread *t, const void *arg)
+{
+	mute(t, arg, true);
+}
+
+void guard_thread_mute(struct guard_thread *t, const void *arg)
+{
+	mute(t, arg, false);
 }
 
 static void jobs_free(struct list *jobs)

@@ -37,6 +37,10 @@ bool guard_thread_is_at(struct guard_thread *t, uint64_t cookie);
  * the same, and retired at once. @t: NULL: there is nothing. */
 void guard_thread_cancel(struct guard_thread *t, const void *arg);
 
+/** guard_thread_mute() - @arg is told nothing any more, and what is under way stays: the pod may be
+ * another's, or a later agent's. @t: NULL: there is nothing. */
+void guard_thread_mute(struct guard_thread *t, const void *arg);
+
 /** guard_thread_free() - blocks until what is under way is done; nobody is told. Takes NULL.
  * Return: NULL. */
 struct guard_thread *guard_thread_free(struct guard_thread *t);

@@ -219,6 +219,24 @@ static void who_leaves_meanwhile_has_none(void **state)
 	assert_int_equal(n_retired, 1);
 }
 
+/* As at the end of an agent, whose pods stay as they are. */
+static void what_is_left_alone_keeps_its_guard(void **state)
+{
+	const struct fixture *f = *state;
+	struct waiting gone = {0}, last = {0};
+
+	ask(f, 7, &gone);
+	(void)sem_wait(&begun);
+	guard_thread_mute(f->thread, &gone);
+	ask(f, 6, &last);
+	(void)sem_post(&may_end);
+	(void)sem_post(&may_end);
+	turn_until_told(f, &last);
+	assert_int_equal(gone.told, 0);
+	assert_int_equal(n_attached, 2);
+	assert_int_equal(n_retired, 0);
+}
+
 static void who_leaves_before_it_is_told_is_not(void **state)
 {
 	const struct fixture *f = *state;
@@ -263,6 +281,7 @@ int main(void)
 		TEST(who_had_one_comes_before_who_is_new),
 		TEST(who_leaves_before_its_turn_gets_none),
 		TEST(who_leaves_meanwhile_has_none),
+		TEST(what_is_left_alone_keeps_its_guard),
 		TEST(who_leaves_before_it_is_told_is_not),
 		TEST(the_end_waits_for_what_is_under_way),
 	};

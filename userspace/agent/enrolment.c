@@ -324,13 +324,21 @@ static int vouch_begin(struct enrolment *e)
 	((uint32_t)(CV_POD_UNKNOWN_TO_TUNNEL | CV_POD_DIRECT | CV_POD_REGISTRY_ONLY |              \
 		    CV_POD_OUT_RULES | CV_POD_OUT_LISTED | CV_POD_REROUTE))
 
+/* A guard of before, which the thread has still to look at, may let more skip the host than may
+ * now. */
+static bool may_be_direct(const struct enrolment *e)
+{
+	return e->ctx->bypass != GUARD_BYPASS_OFF && enrolment_is_direct(e) && e->is_guarded &&
+	       !e->tunnels;
+}
+
 static uint32_t flags_extra(const struct enrolment *e)
 {
 	return e->rules_flags |
 	       (e->ctx->is_incomplete || e->is_blind ? CV_POD_UNKNOWN_TO_TUNNEL : 0) |
 	       (e->reroute.is_on ? CV_POD_REROUTE : 0) |
 	       (e->ctx->is_registry_only ? CV_POD_REGISTRY_ONLY : 0) |
-	       (enrolment_is_direct(e) && e->is_guarded && !e->tunnels ? CV_POD_DIRECT : 0);
+	       (may_be_direct(e) ? CV_POD_DIRECT : 0);
 }
 
 static int capture_put(struct enrolment *e, struct cv_pod *entry, uint32_t flags, bool has_dns)

@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import pwd
+import re
 import select
 import signal
 import socket
@@ -32,7 +33,7 @@ DIR = pathlib.Path("/run/culvert-agent-test")
 PIN_DIR = pathlib.Path("/sys/fs/bpf/culvert") / NODE
 
 # include/culvert/zds.h
-ZDS_VERSION = 7
+ZDS_VERSION = int(re.search(r"^#define ZDS_VERSION\s+(\d+)$", (ROOT / "include/culvert/zds.h").read_text(), re.MULTILINE)[1])
 HELLO, POD_ADD, POD_DEL, POD_ACK, SYNCED, NEED, SOCKETS, NAMESERVER, METRICS = range(1, 10)
 DIAL_APP, DIAL_HBONE, DIAL_PLAIN, DNS = range(2, 6)
 OUTBOUND, PLAIN, HBONE, DNS_TCP, DNS_UDP, LISTENERS = 0, 4, 5, 6, 7, 10

@@ -9,6 +9,8 @@
 #define LIMIT_WANTED 1048576
 /* Room for a few whole messages of the agent; a quarter where the limit is very low. */
 #define RESERVE_MAX 512
+/* 256 KB of the kernel's memory. */
+#define ROOM 32768
 
 static int scarce_from = INT_MAX;
 
@@ -18,6 +20,7 @@ void descriptors_init(void)
 
 	if (limit > 0 && limit < INT_MAX)
 		scarce_from = (int)(limit - MIN(limit / 4, (uint64_t)RESERVE_MAX));
+	files_table_grow(ROOM);
 }
 
 bool descriptors_are_scarce(int fd)

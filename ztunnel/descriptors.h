@@ -6,7 +6,8 @@
  */
 #include <stdbool.h>
 
-/** descriptors_init() - raise the limit as far as we may; once, before threads start. */
+/** descriptors_init() - raise the limit as far as we may, and have room for as many as a busy node
+ * needs, so that no thread waits for the kernel to make it; once, before threads start. */
 void descriptors_init(void);
 /** descriptors_are_scarce() - only the reserve is left, as @fd shows, which was just made: close
  * it and refuse what it is for (EMFILE). Never true before descriptors_init(). */

@@ -18,6 +18,7 @@
 
 /* Each pod costs a dozen descriptors for a moment and one for good. */
 #define NOFILE_WANTED 65536
+#define NOFILE_ROOM   4096
 #define NODE_MAX      63 /* RFC 1123 label, and the field in zds HELLO */
 
 #define FIELD(f) offsetof(struct agent_options, f)
@@ -227,6 +228,7 @@ static int serve(const struct agent_options *o)
 	int r;
 
 	(void)files_limit_raise(NOFILE_WANTED);
+	files_table_grow(NOFILE_ROOM);
 	if (agent_new(o, &a) < 0)
 		return EXIT_FAILURE;
 	r = agent_run(a);

@@ -5,3 +5,6 @@ $(BUILD)/tests/unit/base/test-clock-watch: ALL_LDFLAGS += -Wl,--wrap=timerfd_cre
 
 # How much memory there is.
 $(BUILD)/tests/unit/base/test-reserve: ALL_LDFLAGS += -Wl,--wrap=malloc
+
+# Whether it lets others have the processor.
+$(BUILD)/tests/unit/base/test-loop: ALL_LDFLAGS += -Wl,--wrap=sched_yield

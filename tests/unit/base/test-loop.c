@@ -242,6 +242,40 @@ static void tasks_run_once_per_turn(void **state)
 	assert_int_equal(task_runs, 2);
 }
 
+static int yields;
+
+/* Of the linker's --wrap. */
+int __wrap_sched_yield(void);
+int __wrap_sched_yield(void)
+{
+	yields++;
+	return 0;
+}
+
+struct yielder {
+	struct loop_task task;
+	struct loop *loop;
+};
+
+static void on_task_yield(struct loop_task *t)
+{
+	loop_yield(container_of(t, struct yielder, task)->loop);
+}
+
+/* Once for each time that it was asked for, and after the turn. */
+static void a_loop_yields_before_its_next_turn(void **state)
+{
+	struct yielder y = {.task.on_task = on_task_yield, .loop = *state};
+
+	yields = 0;
+	loop_task_queue(y.loop, &y.task);
+	assert_int_equal(loop_run_once(y.loop, 0), 0);
+	assert_int_equal(yields, 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(loop_run_once(y.loop, 0), 0);
+	assert_int_equal(yields, 1);
+}
+
 static void *wake(void *arg)
 {
 	loop_wake(arg);
@@ -343,6 +377,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_timer_set_to_now_waits_for_the_next_turn, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(tasks_run_once_per_turn, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_loop_yields_before_its_next_turn, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(a_polling_loop_misses_nothing_and_sleeps_when_idle,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(another_thread_wakes_the_loop, setup, teardown),

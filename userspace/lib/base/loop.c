@@ -66,6 +66,7 @@ struct loop {
 	void *turn_arg;
 	bool is_brisk; /* the last event came alone and within poll_us */
 	bool is_in_turn;
+	bool is_yielding; /* before the next turn */
 	bool is_stopped;
 	int result;
 };
@@ -428,6 +429,11 @@ void loop_wake(struct loop *l)
 		return;
 }
 
+void loop_yield(struct loop *l)
+{
+	l->is_yielding = true;
+}
+
 void loop_set_turn(struct loop *l, void (*fn)(void *arg), void *arg)
 {
 	l->on_turn = fn;
@@ -542,6 +548,9 @@ int loop_run_once(struct loop *l, int timeout_ms)
 	uint64_t begin = now_monotonic_us();
 	int n, wait = wait_ms(l, begin, timeout_ms);
 
+	if (l->is_yielding)
+		(void)sched_yield();
+	l->is_yielding = false;
 	if (l->poll_us > 0 && wait != 0)
 		n = wait_polling(l, events, begin, wait);
 	else

@@ -86,15 +86,18 @@ static void busy_count(struct hbone_tunnel *t)
 		(void)SSL_clear_mode(t->tls->ssl, SSL_MODE_RELEASE_BUFFERS);
 }
 
-/* taken() - what has come is worked off, or the rest of it is held. */
+/* taken() - what has come is worked off, or the rest of it is held: that of a flood would else keep
+ * who waits for this processor waiting, for as long as the kernel lets us. */
 static void taken(struct hbone_tunnel *t)
 {
-	if (buf_len(&t->held) > 0 && t->state == TUNNEL_OPEN)
+	if (buf_len(&t->held) > 0 && t->state == TUNNEL_OPEN) {
 		loop_task_queue(t->loop, &t->more);
-	else if (t->is_peer_closed)
+		loop_yield(t->loop);
+	} else if (t->is_peer_closed) {
 		on_peer_closed(t);
-	else if (t->session && t->state == TUNNEL_OPEN && hbone_session_is_done(t->session))
+	} else if (t->session && t->state == TUNNEL_OPEN && hbone_session_is_done(t->session)) {
 		loop_task_queue(t->loop, &t->flush);
+	}
 	tunnel_arm(t);
 }
 

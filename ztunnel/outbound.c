@@ -83,6 +83,13 @@ void outbound_retry_after(struct outbound *o, uint64_t delay_us)
 	(void)loop_timer_set(o->conn.worker->loop, &o->conn.timer, delay_us);
 }
 
+void outbound_retry_later(struct outbound *o)
+{
+	uint64_t delay_us = OUTBOUND_RETRY_MIN_US << MIN(o->attempt->retries, 5U);
+
+	outbound_retry_after(o, MIN(delay_us, OUTBOUND_RETRY_US));
+}
+
 /* is_whole() - everything that the application has said can still be said to somebody else. */
 static bool is_whole(const struct outbound *o)
 {
@@ -325,7 +332,7 @@ static void no_tunnel(struct outbound *o, enum hbone_stage stage, int error, con
 		return;
 	if (is_starting(stage, error) && outbound_may_retry(o)) {
 		o->attempt->avoid_count = 0;
-		outbound_retry_after(o, OUTBOUND_RETRY_US);
+		outbound_retry_later(o);
 		return;
 	}
 	if (stage == HBONE_STAGE_CONNECT && error == -ETIMEDOUT)

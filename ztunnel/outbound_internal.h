@@ -11,9 +11,10 @@
 
 /* Endpoints of one service that may fail a connection before it is given up. */
 #define OUTBOUND_AVOID_MAX 4
-/* The peer node may be enrolling the pod this very moment: its 15008 is refused for a little while.
- */
-#define OUTBOUND_RETRY_US (50 * 1000ULL)
+/* The peer node may be enrolling the pod this very moment: its 15008 is refused for a little while,
+ * mostly some milliseconds. */
+#define OUTBOUND_RETRY_MIN_US (2 * 1000ULL)
+#define OUTBOUND_RETRY_US     (50 * 1000ULL)
 
 struct plain; /* opaque */
 
@@ -61,7 +62,11 @@ bool outbound_try_next(struct outbound *o);
 /** outbound_may_retry() - the same endpoint may be asked again: nothing is lost yet, and it is not
  * too late. */
 bool outbound_may_retry(const struct outbound *o);
+/** outbound_retry_after() - look again where it goes, then. */
 void outbound_retry_after(struct outbound *o, uint64_t delay_us);
+/** outbound_retry_later() - the same where who refused may be about to serve: soon at first, then
+ * twice as late each time, up to OUTBOUND_RETRY_US. */
+void outbound_retry_later(struct outbound *o);
 /** outbound_choice() - among endpoints, without those that failed it. */
 struct resolve_choice outbound_choice(struct outbound *o);
 /** outbound_resolve() - choose, anew, and dial. May end and free it. */

@@ -119,7 +119,7 @@ static void on_plain_socket(struct dial_wait *wait, int fd)
 	/* connect(2) itself refuses: the agent knows by now that the mesh has this destination, our
 	 * snapshot is about to */
 	if (r == -ECONNREFUSED && outbound_may_retry(o))
-		outbound_retry_after(o, OUTBOUND_RETRY_US);
+		outbound_retry_later(o);
 	else
 		conn_fail_errno(&o->conn, CONN_IO_ERROR, r);
 }

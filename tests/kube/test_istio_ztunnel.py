@@ -16,6 +16,13 @@ HOST = "istiod.istio-system.svc"
 ANCHOR = "ztunnel-of-istio"  # the pod on n2 that Istio's ztunnel's token is bound to
 
 
+def allow(namespace, app, account):
+    """A policy that lets one account of the namespace in, and nobody else."""
+    return {"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": {"name": "allow", "namespace": namespace},
+            "spec": {"selector": {"matchLabels": {"app": app}}, "action": "ALLOW",
+                     "rules": [{"from": [{"source": {"principals": [f"cluster.local/ns/{namespace}/sa/{account}"]}}]}]}}
+
+
 class KubePod:
     """A pod's network namespace, as istio_ztunnel.Ztunnel wants it."""
 
@@ -101,5 +108,9 @@ def test_both_ztunnels_in_one_mesh(cluster, folder, namespace, on_demand):
                                   what=f"an answer for {client} from {server}")
             assert body.startswith(f"nginx {server}\n"), body
             assert not canary.was_seen(), f"{client} to {server} in plaintext"
+        for account, is_let_in in (("another", False), ("default", True)):
+            cluster.apply(allow(namespace, "theirs-web", account))
+            eventually(lambda let_in=is_let_in: bool(cluster.curl(namespace, "ours-client", "http://theirs-web")) == let_in,
+                       what=f"Istio's ztunnel goes by a policy for {account}")
     finally:
         theirs.close()

@@ -13,6 +13,7 @@
 #include "userspace/lib/xds/node.pb-c.h"
 #include "xds/types.h"
 #include "ztunnel/arena.h"
+#include "ztunnel/policy.h"
 #include "ztunnel/share.h"
 
 typedef Istio__Workload__Address address_pb;
@@ -357,6 +358,34 @@ static int free_tables(void **state)
 	return 0;
 }
 
+/* STRICT, byte for byte as istiod sends it: DENY whoever has no identity. */
+static void a_policy_of_istiod_is_understood(void **state)
+{
+	static const char packed[] = "\x0a\x1d"
+				     "istio_converted_static_strict\x12\x0c"
+				     "istio-system\x18\x02\x20\x01\x2a\x08\x0a\x06\x12\x04"
+				     "\x22\x02\x22";
+	_cleanup_(policy_unrefp) struct policy *p = NULL;
+	const struct policy_match *m;
+	char err[256] = "";
+
+	/* the last byte is the one that ends the text */
+	assert_int_equal(decode_policy("istio-system/istio_converted_static_strict", packed,
+				       sizeof(packed), &p, err, sizeof(err)),
+			 0);
+	assert_string_equal(err, "");
+	assert_false(p->is_broken);
+	assert_int_equal(p->scope, POLICY_WORKLOAD);
+	assert_int_equal(p->action, POLICY_DENY);
+	assert_int_equal(p->count, 1);
+	assert_int_equal(p->rules[0].count, 1);
+	assert_int_equal(p->rules[0].clauses[0].count, 1);
+	m = &p->rules[0].clauses[0].matches[0];
+	assert_int_equal(m->not_principals.count, 1);
+	assert_int_equal(m->not_principals.items[0].kind, TEXT_PRESENT);
+	assert_int_equal(m->principals.count, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -369,6 +398,7 @@ int main(void)
 		cmocka_unit_test(what_workloads_have_in_common_is_held_once_and_nothing_else),
 		cmocka_unit_test(what_is_shared_by_nobody_is_swept),
 		cmocka_unit_test(any_bytes_are_survived),
+		cmocka_unit_test(a_policy_of_istiod_is_understood),
 	};
 
 	return cmocka_run_group_tests(tests, make_tables, free_tables);

@@ -13,6 +13,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "tls/identity.h"
+#include "xds/client_id.h"
 #include "ztunnel/access_log.h"
 #include "ztunnel/admin.h"
 #include "ztunnel/agent_link.h"
@@ -404,9 +405,7 @@ static int make_control(struct node *n)
 
 	if (r < 0)
 		return r;
-	(void)snprintf(id, sizeof(id),
-		       "ztunnel~127.0.0.1~ztunnel-%s.istio-system~istio-system.svc.cluster.local",
-		       n->config.name);
+	(void)snprintf(id, sizeof(id), CLIENT_ID_ZTUNNEL_FORMAT, n->config.name);
 	r = dns_new(&dns, &n->dns);
 	if (r == 0)
 		r = xds_sync_new(&xds, &xds_ops, n, &n->xds);

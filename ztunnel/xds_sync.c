@@ -55,10 +55,14 @@ struct xds_sync {
 	uint64_t terminations;
 };
 
+/* A control plane of ours has a configuration for every node, too, and is asked for it once it has
+ * shown that it is ours: without it REGISTRY_ONLY would not hold for a moment. */
 static bool is_everything_here(const struct xds_sync *x)
 {
-	const unsigned int all = 1u << XDS_ADDRESS | 1u << XDS_AUTHORIZATION;
+	unsigned int all = XDS_ISTIO_TYPES;
 
+	if (x->client && xds_client_part(x->client) != XDS_PART_UNSAID)
+		all |= 1u << XDS_NODE_CONFIG;
 	return (x->synced_types & all) == all;
 }
 

@@ -13,6 +13,7 @@
 #include "map_keys.h"
 #include "userspace/lib/xds/node.pb-c.h"
 #include "xds/client.h"
+#include "xds/client_id.h"
 #include "xds/unpack.h"
 
 /* Of what has lingered, in one turn of the loop: a millisecond's or two. */
@@ -24,8 +25,6 @@
  * does not write, and the time runs out. */
 #define FRESH_FOR_US   (3 * 1000000ULL)
 #define FRESH_AGAIN_US (1 * 1000000ULL)
-/* nodes come before the configuration, from a control plane that has them to tell */
-#define ALL_TYPES (1u << XDS_ADDRESS | 1u << XDS_NODE_CONFIG)
 
 struct mesh;
 
@@ -46,6 +45,7 @@ struct mesh {
 	bool is_synced;          /* both did on one stream, once */
 	bool was_connected;
 	bool is_registry_only;
+	bool is_foreign; /* the control plane that told us all is not ours */
 	struct mesh_map maps[DESTS_MAP_MAX];
 	bool is_told, is_incomplete; /* as last told to on_incomplete() */
 	struct loop_timer fresh;
@@ -65,10 +65,12 @@ static const char *const names[DESTS_MAP_MAX] = {
 	[DESTS_REGISTERED] = "cv_registered",
 };
 
-/* Whether every destination has its place. What has none must not pass in plaintext. */
+/* Whether every destination has its place. What has none must not pass in plaintext. Nor what a
+ * control plane that is not ours has not told us of: it does not say what addresses pods have, and
+ * so any address may be that of a pod that ztunnel knows before we do. */
 static void incomplete_tell(struct mesh *m)
 {
-	bool is_incomplete = false;
+	bool is_incomplete = m->is_foreign;
 
 	for (int i = 0; i < DESTS_MAP_MAX; i++)
 		is_incomplete |= !destmap_is_complete(m->maps[i].destmap);
@@ -180,9 +182,27 @@ static void on_fresh(struct loop_timer *t)
 	(void)loop_timer_set(m->config.loop, t, FRESH_AGAIN_US);
 }
 
+/* Nodes come before the configuration, from a control plane that has them to tell. One that is not
+ * ours has neither, and sends all addresses in one response. */
 static bool has_all(const struct mesh *m)
 {
-	return (m->came_whole & ALL_TYPES) == ALL_TYPES;
+	unsigned int all = 1u << XDS_ADDRESS;
+
+	if (xds_client_part(m->xds) != XDS_PART_UNSAID)
+		all |= 1u << XDS_NODE_CONFIG;
+	return (m->came_whole & all) == all;
+}
+
+static void foreign_note(struct mesh *m)
+{
+	bool is_foreign = xds_client_part(m->xds) == XDS_PART_UNSAID;
+
+	if (!has_all(m) || m->is_foreign == is_foreign)
+		return;
+	m->is_foreign = is_foreign;
+	if (is_foreign)
+		log_info("agent", "the control plane is not Culvert's: what no address is known "
+				  "of goes to ztunnel, and Istio's defaults hold");
 }
 
 /* What came while we were not connected is here once each type has come whole. */
@@ -292,6 +312,7 @@ static void on_update_done(void *arg, enum xds_type type)
 	m->came_whole |= 1u << type;
 	is_first = !m->is_synced && has_all(m);
 	m->is_synced |= is_first;
+	foreign_note(m);
 	if (type == XDS_NODE_CONFIG || is_first)
 		registry_tell(m);
 	for (int i = 0; i < DESTS_MAP_MAX; i++) {
@@ -355,7 +376,7 @@ static int maps_new(struct mesh *m)
 int mesh_new(const struct mesh_config *config, struct mesh **ret)
 {
 	_cleanup_(mesh_freep) struct mesh *m = calloc(1, sizeof(*m));
-	_cleanup_(freep) char *id = str_format("agent~%s", config->node);
+	_cleanup_(freep) char *id = str_format(CLIENT_ID_AGENT_FORMAT, config->node);
 	struct xds_client_config xds = {
 		.loop = config->loop,
 		.target = config->target,

@@ -15,6 +15,7 @@
 #include "gate.h"
 #include "http/server.h"
 #include "net/tcp.h"
+#include "xds/client_id.h"
 
 #define CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
 #define CONVERGENCE  "pilot_proxy_convergence_time"
@@ -95,7 +96,7 @@ static void client_count(void *arg, const struct xds_server_client *client)
 {
 	size_t *n = arg;
 
-	n[str_has_prefix(client->node_id, "agent~")]++;
+	n[client_id_is_agent(client->node_id)]++;
 }
 
 static int xds_write(struct control *c, struct buf *into)

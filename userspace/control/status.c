@@ -12,10 +12,11 @@
 #include "cluster.h"
 #include "control_internal.h"
 #include "net/tcp.h"
+#include "xds/client_id.h"
 
 static void client_add(void *arg, const struct xds_server_client *client)
 {
-	bool is_agent = str_has_prefix(client->node_id, "agent~");
+	bool is_agent = client_id_is_agent(client->node_id);
 
 	(void)json_array_append_new(
 		arg, json_pack("{s:s,s:s,s:s,s:s,s:I,s:I,s:s}", "node", client->node_name, "type",

@@ -15,6 +15,7 @@
 #include "userspace/lib/xds/node.pb-c.h"
 #include "userspace/lib/xds/workload.pb-c.h"
 #include "xds/client.h"
+#include "xds/client_id.h"
 
 /* What stands for the client and the kernel. */
 static struct {
@@ -24,6 +25,7 @@ static struct {
 	bool is_full; /* the maps of destinations */
 	__u64 fresh_until;
 	char said[256]; /* by the mesh */
+	char id[128];
 } the;
 
 int __wrap_xds_client_new(const struct xds_client_config *config, struct xds_client **ret);
@@ -38,6 +40,7 @@ int __wrap_xds_client_new(const struct xds_client_config *config, struct xds_cli
 {
 	the.ops = config->ops;
 	the.arg = config->arg;
+	(void)snprintf(the.id, sizeof(the.id), "%s", config->node_id);
 	*ret = NULL;
 	return 0;
 }
@@ -215,6 +218,38 @@ static void halves_of_two_streams_are_no_whole(void **state)
 	assert_said("");
 }
 
+/* It has no configuration for nodes, and does not say what addresses pods have. */
+static void of_istio_s_control_plane_addresses_are_all(void **state)
+{
+	the.part = XDS_PART_UNSAID;
+	connected(true);
+	came(XDS_ADDRESS);
+	assert_said("incomplete synced ");
+	assert_true(the.fresh_until > 0);
+	connected(false);
+	assert_int_equal(the.fresh_until, 0);
+	assert_said("");
+	/* ours in its place, which has told the addresses alone */
+	connected(true);
+	the.part = XDS_PART_MORE;
+	came(XDS_ADDRESS);
+	assert_said("");
+	assert_int_equal(the.fresh_until, 0);
+	the.part = XDS_PART_WHOLE;
+	came(XDS_NODE_CONFIG);
+	assert_said("complete ");
+	assert_true(the.fresh_until > 0);
+}
+
+static void the_agent_has_an_id_that_istiod_takes(void **state)
+{
+	assert_string_equal(the.id, "ztunnel~127.0.0.1~culvert-agent-n1.istio-system~"
+				    "istio-system.svc.cluster.local");
+	assert_true(client_id_is_agent(the.id));
+	assert_true(client_id_is_agent("agent~n1"));
+	assert_false(client_id_is_agent("ztunnel~127.0.0.1~ztunnel-n1.istio-system~x"));
+}
+
 int main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -222,6 +257,8 @@ int main(void)
 		CASE(the_first_part_is_not_taken_for_all_of_it),
 		CASE(what_has_no_room_is_said_at_once),
 		CASE(halves_of_two_streams_are_no_whole),
+		CASE(of_istio_s_control_plane_addresses_are_all),
+		CASE(the_agent_has_an_id_that_istiod_takes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

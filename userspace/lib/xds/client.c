@@ -37,6 +37,7 @@ struct xds_client {
 	struct dial_target target;
 	char *node_id, *node_name, *version;
 	unsigned int types;
+	unsigned int asked; /* of them, over this stream */
 	const struct xds_ops *ops;
 	void *arg;
 	struct grpc_client *grpc;
@@ -173,6 +174,19 @@ static int subscribe(struct xds_client *c, enum xds_type type)
 	return message_send(c->stream, &req.base);
 }
 
+/* Those of @types that have not been asked for over this stream. */
+static int types_ask(struct xds_client *c, unsigned int types)
+{
+	int r = 0;
+
+	types &= c->types & ~c->asked;
+	c->asked |= types;
+	for (int type = 0; r == 0 && type < XDS_TYPE_MAX; type++)
+		if (types & 1u << type)
+			r = subscribe(c, (enum xds_type)type);
+	return r;
+}
+
 static int answer(struct xds_client *c, const delta_response *resp, const char *detail)
 {
 	delta_request req = ENVOY__SERVICE__DISCOVERY__V3__DELTA_DISCOVERY_REQUEST__INIT;
@@ -285,6 +299,11 @@ static void on_message(struct grpc_call *call, void *arg, const void *data, size
 		if (c->ops->on_state)
 			c->ops->on_state(c->arg, true);
 	}
+	/* before the answer, which lets it go on: so the rest comes as one change */
+	if (part_of(resp) != XDS_PART_UNSAID && types_ask(c, c->types) < 0) {
+		connection_drop(c);
+		return;
+	}
 	type = xds_type_from_url(resp->type_url);
 	if (type == XDS_TYPE_INVALID || !(c->types & 1u << type))
 		(void)snprintf(detail, sizeof(detail), "type was not asked for");
@@ -341,9 +360,9 @@ static int stream_open(struct xds_client *c, char *ret_why)
 	config.metadata = credentials.metadata;
 	config.n_metadata = credentials.n;
 	r = grpc_client_call(c->grpc, &config, &c->stream);
-	for (int type = 0; r == 0 && type < XDS_TYPE_MAX; type++)
-		if (c->types & 1u << type)
-			r = subscribe(c, (enum xds_type)type);
+	c->asked = 0;
+	if (r == 0)
+		r = types_ask(c, XDS_ISTIO_TYPES);
 	if (r < 0)
 		(void)snprintf(ret_why, FAILURE_MAX, "cannot ask: %s", strerror(-r));
 	return r;

@@ -53,12 +53,12 @@ struct xds_ops {
 struct xds_client_config {
 	struct loop *loop;         /* borrowed */
 	struct dial_target target; /* the control plane; copied */
-	const char
-		*node_id; /* "ztunnel~10.0.0.1~pod.ns~ns.svc.cluster.local", "agent~..."; copied */
+	const char *node_id;       /* see client_id.h; copied */
 	const char *node_name;     /* metadata NODE_NAME; copied */
 	const char *version;       /* ISTIO_VERSION, the build (istiod takes what is no version of
 				      Istio's for its newest); NULL: not said; copied */
-	unsigned int types;        /* bit set: 1u << XDS_ADDRESS | ... */
+	unsigned int types;        /* bit set: 1u << XDS_ADDRESS | ...; of them those that are not
+				      XDS_ISTIO_TYPES are asked of a control plane of ours alone */
 	const struct xds_ops *ops; /* borrowed, lives as long as the client */
 	void *arg;
 };

@@ -25,6 +25,7 @@
 #define STREAMS_MAX    16384               /* connections are limited by who serves them */
 #define ACK_TIMEOUT_US 60000000ULL
 #define NODE_MAX       256
+#define ID_MAX         (NODE_MAX + 128) /* its name and what is around it */
 #define VERSION_MAX    64
 
 typedef Envoy__Service__Discovery__V3__DeltaDiscoveryRequest delta_request;
@@ -36,7 +37,7 @@ struct stream {
 	struct list link;
 	struct grpc_call *call;
 	struct loop_timer ack_timer;
-	char node_id[NODE_MAX], node_name[NODE_MAX], version[VERSION_MAX];
+	char node_id[ID_MAX], node_name[NODE_MAX], version[VERSION_MAX];
 	uint64_t acked, nacked;
 	struct sub subs[XDS_TYPE_MAX];
 	bool is_torn;                           /* more was to follow on the last response */

@@ -13,6 +13,10 @@ enum xds_type {
 	XDS_TYPE_INVALID = -1,
 };
 
+/* What any control plane of Istio's protocol knows. The others are ours, and one that says nothing
+ * of parts is not asked for them: it is not ours, and may end the stream over it. */
+#define XDS_ISTIO_TYPES (1u << XDS_ADDRESS | 1u << XDS_AUTHORIZATION)
+
 /** enum xds_part - what one response is of a change, which may take several, of several types. */
 enum xds_part {
 	XDS_PART_UNSAID, /* by a control plane that is not ours */

@@ -145,6 +145,10 @@ static int plan(struct job *j)
 		r = install_plan_objects(&j->plan, &j->objects, err);
 	if (r < 0)
 		return cli_fail("%s", err);
+	if (!json_is_true(json_object_get(json_object_get(j->plan.values, "pilot"), "enabled")))
+		return cli_fail("pilot.enabled=false: what somebody else's control plane is there "
+				"for is not ours to install and upgrade; \"culvert manifest "
+				"generate\" and Helm take it");
 	has_nodes = json_is_true(
 		json_object_get(json_object_get(j->plan.values, "ztunnel"), "enabled"));
 	if (!has_nodes && streq(j->revisions.nodes, j->revision))

@@ -2,13 +2,16 @@
 #include "ztunnel/direct.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <inttypes.h>
 
 #include "base/log.h"
+#include "hbone/session.h"
 #include "net/addr.h"
 #include "tls/identity.h"
 #include "tls/spiffe.h"
 #include "ztunnel/authz.h"
+#include "ztunnel/conn.h"
 #include "ztunnel/pod.h"
 #include "ztunnel/state.h"
 #include "ztunnel/telemetry.h"
@@ -200,7 +203,9 @@ static void report(struct telemetry *t, const struct conn_info *info,
 	conn_metrics_add(&series->received, m->new_sent);
 	conn_metrics_add(&series->sent, m->new_received);
 	if (m->what == ZDS_DIRECT_CLOSED)
-		telemetry_told_close(t, info);
+		telemetry_told_close(t, info, NULL);
+	else if (m->what == ZDS_DIRECT_RESET)
+		telemetry_told_close(t, info, conn_end_text(-ECONNRESET, HBONE_NO_ERROR));
 	else if (m->what == ZDS_DIRECT_UNTOLD)
 		report_untold(t, info, m);
 }

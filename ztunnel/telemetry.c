@@ -463,11 +463,11 @@ void telemetry_told_open(struct telemetry *t, const struct conn_info *info)
 	access_log_opened(info);
 }
 
-void telemetry_told_close(struct telemetry *t, const struct conn_info *info)
+void telemetry_told_close(struct telemetry *t, const struct conn_info *info, const char *error)
 {
 	telemetry_told_closed(t, info, 1);
-	access_log_complete(t->history, info, &(struct conn_end){CONN_OK, NULL, now_of(info), true},
-			    NULL);
+	access_log_complete(t->history, info,
+			    &(struct conn_end){CONN_OK, error, now_of(info), true}, NULL);
 }
 
 void telemetry_conn_close(struct telemetry *t, struct conn_metrics *m, const struct conn_info *info,

@@ -25,6 +25,26 @@ static __always_inline void direct_bytes(struct bpf_sock_ops *ctx, struct cv_dir
 	ev->received = received;
 }
 
+/* From the state that the client's socket was in before CLOSE. A reset that came has left an error
+ * before that; one that the client sends itself (SO_LINGER 0, bytes that it has not read, or that
+ * came after its close) leaves none yet: it comes from a state that nothing but an abort leaves for
+ * CLOSE. What its server does once the client has closed, and that was acknowledged, is not seen:
+ * the end has been told. */
+static __always_inline bool direct_is_reset(struct bpf_sock_ops *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct sock___cv *s;
+
+	switch (ctx->args[0]) {
+	case BPF_TCP_ESTABLISHED:
+	case BPF_TCP_CLOSE_WAIT:
+	case BPF_TCP_FIN_WAIT1:
+		return true;
+	}
+	s = sk ? (void *)bpf_skc_to_tcp_sock(sk) : NULL;
+	return s && s->sk_err;
+}
+
 #define WAKE_EVERY_NS (20 * 1000 * 1000)
 #define WAKE_SOON_NS  (1000 * 1000)
 #define WAKE_BYTES    (64 * 1024) /* of unread events */
@@ -119,6 +139,8 @@ static __noinline void direct_tell(struct bpf_sock_ops *ctx, const struct cv_tup
 	ev.asked = d->asked;
 	ev.dst_cookie = d->dst_cookie;
 	ev.connect_ns = d->time_ns;
+	if (reason == CV_DIRECT_CLOSE && (ev.flags & CV_DIRECT_ESTABLISHED) && direct_is_reset(ctx))
+		ev.flags |= CV_DIRECT_RESET;
 	direct_bytes(ctx, &ev);
 	count(reason);
 	if (bpf_ringbuf_output(&cv_direct_events, &ev, sizeof(ev), direct_wake(ev.time_ns)))

@@ -17,6 +17,10 @@ struct sock_common___cv {
 	unsigned long skc_flags;
 } __attribute__((preserve_access_index));
 
+struct sock___cv {
+	int sk_err;
+} __attribute__((preserve_access_index));
+
 #define CV_SOCK_DONE 1 /* bit of skc_flags: the peer's FIN has come */
 
 static __always_inline bool tcp_is_mptcp(struct bpf_sock *sk)

@@ -272,14 +272,6 @@ TEST(what_is_not_vouched_for_does_not_reach_the_application)
 	CHECK_EQ(counted(CV_VOUCHED), 0);
 }
 
-static void reset(int fd)
-{
-	struct linger linger = {.l_onoff = 1};
-
-	CHECK_OK(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)));
-	close(fd);
-}
-
 TEST(direct_is_one_entry_until_both_ends_have_closed)
 {
 	int listening, client, server;

@@ -149,3 +149,11 @@ void talk_to_the_end(int client, int server)
 	close(client); /* it is over with the last acknowledgement */
 	check_emptied(skel->maps.cv_directs);
 }
+
+void reset(int fd)
+{
+	struct linger linger = {.l_onoff = 1};
+
+	CHECK_OK(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)));
+	close(fd);
+}

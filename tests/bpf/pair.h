@@ -45,5 +45,8 @@ void frontend_one(const char *frontend, const char *end);
 #define RECEIVED 5000
 void talk_to_the_end(int client, int server);
 
+/** reset() - close it, the peer gets an RST. */
+void reset(int fd);
+
 /** check_tunnelled() - a connection of the pod's comes to ztunnel. */
 void check_tunnelled(int family, const char *to);

@@ -376,7 +376,7 @@ static void telemetry_add(struct direct *d, const struct cv_direct_event *ev)
 	if (ev->reason == CV_DIRECT_OPEN) {
 		m.what = ZDS_DIRECT_OPENED;
 	} else {
-		m.what = ev->flags & CV_DIRECT_ESTABLISHED ? ZDS_DIRECT_CLOSED : ZDS_DIRECT_FAILED;
+		m.what = direct_news_end(ev);
 		new = bytes_uncounted(d, ev);
 		m.new_sent = new.sent;
 		m.new_received = new.received;

@@ -4,6 +4,13 @@
 #include "base/macros.h"
 #include "zds.h"
 
+enum zds_direct_what direct_news_end(const struct cv_direct_event *ev)
+{
+	if (!(ev->flags & CV_DIRECT_ESTABLISHED))
+		return ZDS_DIRECT_FAILED;
+	return ev->flags & CV_DIRECT_RESET ? ZDS_DIRECT_RESET : ZDS_DIRECT_CLOSED;
+}
+
 void direct_news_flush(struct direct_news *n)
 {
 	size_t len = n->count * sizeof(n->items[0]);

@@ -62,6 +62,7 @@ enum cv_direct_flags {
 	CV_DIRECT_ANSWERED = 1 << 7, /* the server's link has seen its SYN-ACK: answer_seq */
 	CV_DIRECT_LET_IN = 1 << 8, /* its SYN, to the server's socket, which may wait for an ACK */
 	CV_DIRECT_SELF_GIVEN = 1 << 9, /* the client's address is none that the mesh knows it by */
+	CV_DIRECT_RESET = 1 << 10,     /* of an event: an established one ended by a reset */
 };
 
 /* Where packets to an end go. */
@@ -117,7 +118,7 @@ struct cv_direct_event {
 	__u64 time_ns;
 	__u64 netns_cookie; /* the client's */
 	__u32 reason;
-	__u32 flags;               /* ESTABLISHED, ACCEPTED */
+	__u32 flags;               /* ESTABLISHED, ACCEPTED, RESET */
 	struct cv_sockaddr local;  /* the client's; MISS: of anyone, who came; else nothing */
 	struct cv_sockaddr remote; /* the endpoint */
 	struct cv_sockaddr asked;  /* what the application asked for */

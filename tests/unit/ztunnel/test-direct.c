@@ -5,9 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <jansson.h>
+
 #include "base/buf.h"
 #include "tests/unit/ztunnel/mesh.h"
 #include "ztunnel/authz.h"
+#include "ztunnel/history.h"
 #include "ztunnel/pod.h"
 #include "ztunnel/telemetry.h"
 
@@ -432,6 +435,60 @@ static void it_is_counted_at_both_ends(void **state)
 	assert_non_null(strstr((char *)buf_head(&text), "connections_failed_total"));
 }
 
+/* Of both ends' last connections. */
+static const char *last_error(const struct telemetry *t, size_t back)
+{
+	json_t *list = json_array();
+	static char text[64];
+	uint64_t since = 0;
+	const char *error;
+
+	assert_int_equal(history_to_json(telemetry_history(t), list, &since), 0);
+	assert_true(json_array_size(list) > back);
+	error = json_string_value(
+		json_object_get(json_array_get(list, json_array_size(list) - 1 - back), "error"));
+	(void)snprintf(text, sizeof(text), "%s", error ? error : "");
+	json_decref(list);
+	return text;
+}
+
+/* As of a tunnelled one: an error in the log, no other labels. */
+static void an_end_by_a_reset_is_told(void **state)
+{
+	struct fixture *f = *state;
+	struct zds_direct m = {.src = mesh_sockaddr("10.0.0.1:5000"),
+			       .dst = mesh_sockaddr("10.0.0.2:80"),
+			       .asked = mesh_sockaddr("10.0.0.2:80"),
+			       .new_sent = 300,
+			       .new_received = 500};
+	struct direct_news news = {.m = &m};
+	_cleanup_(telemetry_freep) struct telemetry *t = NULL;
+	_cleanup_(buf_resetp) struct buf text = {0};
+	struct state *s = mesh_build(f->b);
+
+	news.src = state_workload_by_uid(s, f->src.uid);
+	news.dst = state_workload_by_uid(s, f->dst.uid);
+	assert_int_equal(telemetry_new(&t), 0);
+	m.what = ZDS_DIRECT_OPENED;
+	direct_report(t, s, &news);
+	direct_report(t, s, &news);
+	m.what = ZDS_DIRECT_RESET;
+	direct_report(t, s, &news);
+	for (size_t back = 0; back < 2; back++)
+		assert_string_equal(last_error(t, back), "connection reset");
+	m.what = ZDS_DIRECT_CLOSED;
+	direct_report(t, s, &news);
+	for (size_t back = 0; back < 2; back++)
+		assert_string_equal(last_error(t, back), "");
+	state_unref(s);
+	assert_int_equal(telemetry_write(&t, 1, 1, &text), 0);
+	assert_int_equal(buf_append(&text, "", 1), 0);
+	for (const char *said[] = {"} 2\n", "} 600\n", "} 1000\n", NULL}, **p = said; *p; p++)
+		assert_non_null(strstr((char *)buf_head(&text), *p));
+	assert_null(strstr((char *)buf_head(&text), "istio_tcp_connections_failed_total{"));
+	assert_null(strstr((char *)buf_head(&text), "response_flags=\"CONNECT\""));
+}
+
 static void of_what_was_not_told_there_are_numbers(void **state)
 {
 	struct fixture *f = *state;
@@ -484,6 +541,7 @@ int main(void)
 		with(a_waypoint_or_no_tunnel_protocol_is_not_for_it),
 		with(what_a_verdict_follows_from_changes_the_generation),
 		with(it_is_counted_at_both_ends),
+		with(an_end_by_a_reset_is_told),
 		with(of_what_was_not_told_there_are_numbers),
 	};
 

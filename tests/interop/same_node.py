@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two pods of one node that may talk directly: what test_direct.py, test_guard.py and test_streams.py stand on."""
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -86,6 +87,27 @@ def maps(direct, name):
     """A dump of one of the node's maps."""
     return subprocess.run(["bpftool", "-j", "map", "dump", "pinned", os.path.join(direct.node.pins, name)],
                           stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def ifindex(direct, name):
+    """Of an interface of the node's."""
+    return json.loads(direct.topology.nodes[0].ip("-j", "link", "show", name))[0]["ifindex"]
+
+
+def guards(direct):
+    """Ifindexes of the links that have their guards: what the agent enters last."""
+    return {entry["formatted"]["key"] for entry in json.loads(maps(direct, "cv_links"))}
+
+
+def eth0(direct):
+    """The host's ends of both pods' first links."""
+    return [f"h{pod.name}" for pod in (direct.client, direct.server)]
+
+
+def wait_guarded(direct):
+    """Until both pods' first links have their guards: those come after a pod is captured, in a thread of their own."""
+    links = {ifindex(direct, name) for name in eth0(direct)}
+    wait_for(lambda: links <= guards(direct), 40, "the guards")
 
 
 def read(path):

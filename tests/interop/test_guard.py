@@ -11,7 +11,7 @@ import sys
 import pytest
 from culvert_node import BIN, stop, wait_for
 from foreign_bpf import Foreign
-from same_node import CLIENT, OUTSIDE, PORT, Direct, maps, sniffed
+from same_node import CLIENT, OUTSIDE, PORT, Direct, maps, sniffed, wait_guarded
 
 # A SYN that no hook of a socket has seen.
 RAW_SYN = """
@@ -31,6 +31,7 @@ def fixture_direct():
 
 def test_raw_plaintext_does_not_leave_the_pod(direct):
     """A pod with NET_RAW gets round its sockets' hooks, not past its link."""
+    wait_guarded(direct)
     direct.client.run(sys.executable, "-c", RAW_SYN, direct.server.ip4, str(PORT))
     wait_for(lambda: direct.counter("guard_plaintext") == 1, 5, "the guard's counter")
     wait_for(lambda: f"reason=guard_plaintext pod=direct/{direct.client.name}" in direct.log(), 5, "the event in the log")
@@ -40,6 +41,7 @@ def test_raw_plaintext_does_not_leave_the_pod(direct):
 
 def test_foreign_source_does_not_leave_the_pod(direct):
     """What a pod calls itself is checked where it cannot reach."""
+    wait_guarded(direct)
     direct.client.ip("addr", "add", "10.250.0.1/32", "dev", "lo")
     direct.client.run("sh", "-c", "ping -c1 -W1 -I 10.250.0.1 192.0.2.9 || true")
     # the agent may have learnt the address before the packet left
@@ -171,6 +173,7 @@ def test_an_ingress_qdisc_before_tcx():
     d = Direct(env=NO_TCX, prepare=lambda d: d.topology.nodes[0].run("tc", "qdisc", "add", "dev", f"h{d.server.name}", "ingress"))
     with contextlib.closing(d):
         wait_for(lambda: "the pod's link has an ingress qdisc" in status(d), 40, "why")
+        wait_guarded(d)
         d.talk()
         assert not d.is_direct()
         assert "cv_guard:" in programs(d, "ingress")

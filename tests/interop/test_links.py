@@ -10,7 +10,7 @@ import sys
 
 import pytest
 from culvert_node import stop, wait_for
-from same_node import OUTSIDE, PORT, Direct, maps, sniffed
+from same_node import OUTSIDE, PORT, Direct, eth0, guards, ifindex, maps, sniffed
 from test_guard import RAW_SYN, status
 
 NET1 = {"c": "10.201.179.2", "s": "10.201.179.3"}
@@ -35,14 +35,9 @@ def link_add(direct, pod):
     pod.ip("link", "set", "net1", "up")
 
 
-def ifindex(direct, name):
-    """Of an interface of the node's."""
-    return json.loads(direct.topology.nodes[0].ip("-j", "link", "show", name))[0]["ifindex"]
-
-
 def guarded(direct):
     """Links with guards, by the map and by the pins: they say the same."""
-    in_map = {e["formatted"]["key"] for e in json.loads(maps(direct, "cv_links"))}
+    in_map = guards(direct)
     pins = {int(name.rpartition("_")[2]) for name in os.listdir(direct.node.pins) if name.startswith("guard_")}
     assert in_map == pins
     return in_map
@@ -62,11 +57,6 @@ def fixture_direct():
     wait_for(d.is_direct, 40, "a direct connection")
     yield d
     d.close()
-
-
-def eth0(direct):
-    """The host's ends of both."""
-    return [f"h{pod.name}" for pod in (direct.client, direct.server)]
 
 
 def raw_syn(direct, pod, to, source=None):

@@ -10,7 +10,7 @@ import sys
 import pytest
 import who
 from culvert_node import BIN, stop, wait_for
-from same_node import CLIENT, HOLDER, OUTSIDE, PORT, VIP, Direct, sniffed
+from same_node import CLIENT, HOLDER, OUTSIDE, PORT, VIP, Direct, sniffed, wait_guarded
 from topology import Namespace, run
 
 MARK = "0x4356000"
@@ -95,6 +95,7 @@ class Machine(Namespace):
 def fixture_direct():
     """A node with the pods `client`, which has a machine inside, and `server`."""
     d = Direct()
+    wait_guarded(d)
     d.machine = Machine(d.client, "k6t-eth0", 2)
     d.topology.parts.append(d.machine)
     d.others.append(who.start(d.topology.nodes[1], "out", 9100))

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* lookup - an inbound connection of an enrolled pod goes to the application when it is vouched for
- * or annotations leave its port alone, else to ztunnel. Hook: sk_lookup, one link per pod
- * namespace. Reads: cv_asking, cv_vouched, cv_directs, cv_inbound_rules, cv_steer, cv_locals,
- * cv_pod_addrs, cv_verdicts, cv_generation. Writes: cv_counters, cv_events. On doubt: drop. Deletes
- * nothing: with SYN cookies the same connection is looked up again. */
+ * or annotations leave its port or its source alone, else to ztunnel. Hook: sk_lookup, one link per
+ * pod namespace. Reads: cv_asking, cv_vouched, cv_directs, cv_inbound_rules, cv_inbound_ranges,
+ * cv_steer, cv_locals, cv_pod_addrs, cv_verdicts, cv_generation. Writes: cv_counters, cv_events. On
+ * doubt: drop. Deletes nothing: with SYN cookies the same connection is looked up again. */
 #include "bpf/lib/conn.h"
 #include "bpf/lib/event.h"
 #include "bpf/lib/exclude.h"
@@ -106,6 +106,12 @@ static __noinline bool lookup_is_vouched(const struct cv_tuple *t)
 	return v && vouch_still_holds(v, t);
 }
 
+/* Inlined, what comes after it would be walked by the verifier for each of its ways. */
+static __noinline bool lookup_is_excluded(const struct cv_tuple *t)
+{
+	return t && inbound_is_excluded(&t->remote, t->remote_port, &t->local);
+}
+
 static __always_inline int lookup_steer(struct bpf_sk_lookup *ctx, const struct cv_tuple *t)
 {
 	struct cv_steer_key key = {
@@ -149,7 +155,7 @@ int cv_lookup(struct bpf_sk_lookup *ctx)
 	 * application's socket that is gone. */
 	if (addr_is_loopback(&t.local))
 		return SK_DROP;
-	if (ctx->local_port != CV_HBONE_PORT && inbound_is_excluded(&t.remote, t.remote_port)) {
+	if (ctx->local_port != CV_HBONE_PORT && lookup_is_excluded(&t)) {
 		count(CV_EXCLUDED);
 		return SK_PASS;
 	}

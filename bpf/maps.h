@@ -18,10 +18,17 @@ const volatile struct cv_config cfg __weak = {
 const volatile __u32 is_tunnel_only __weak = 0;
 
 /* What is not there costs nothing. */
-#define CV_HASH(most)                                                                              \
-	__uint(type, BPF_MAP_TYPE_HASH);                                                           \
+#define CV_SPARSE(kind, most)                                                                      \
+	__uint(type, BPF_MAP_TYPE_##kind);                                                         \
 	__uint(map_flags, BPF_F_NO_PREALLOC);                                                      \
 	__uint(max_entries, most)
+#define CV_HASH(most) CV_SPARSE(HASH, most)
+#define CV_TRIE(most) CV_SPARSE(LPM_TRIE, most)
+
+#define CV_ONE(kind)                                                                               \
+	__uint(type, BPF_MAP_TYPE_##kind);                                                         \
+	__uint(max_entries, 1);                                                                    \
+	__type(key, __u32)
 
 struct {
 	CV_HASH(4096);
@@ -48,9 +55,7 @@ struct {
 } cv_services __weak SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
+	CV_ONE(ARRAY);
 	__type(value, __u64);
 } cv_fresh_until __weak SEC(".maps");
 
@@ -61,17 +66,13 @@ struct {
 } cv_registered __weak SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 16384);
+	CV_TRIE(16384);
 	__type(key, struct cv_range_key);
 	__type(value, struct cv_dest);
 } cv_ranges __weak SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 65536);
+	CV_TRIE(65536);
 	__type(key, struct cv_outbound_key);
 	__type(value, __u32);
 } cv_outbound_rules __weak SEC(".maps");
@@ -81,6 +82,12 @@ struct {
 	__type(key, struct cv_service_key);
 	__type(value, __u32);
 } cv_inbound_rules __weak SEC(".maps");
+
+struct {
+	CV_TRIE(65536);
+	__type(key, struct cv_inbound_range_key);
+	__type(value, __u32);
+} cv_inbound_ranges __weak SEC(".maps");
 
 struct {
 	CV_HASH(16384);
@@ -120,9 +127,7 @@ struct {
 } cv_denied __weak SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
+	CV_ONE(ARRAY);
 	__type(value, __u64);
 } cv_generation __weak SEC(".maps");
 
@@ -197,9 +202,7 @@ struct {
 } cv_nameserver_slots __weak SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
+	CV_ONE(ARRAY);
 	__type(value, __u32);
 } cv_nameserver_last __weak SEC(".maps");
 
@@ -222,9 +225,7 @@ struct {
 } cv_given_pods __weak SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
+	CV_ONE(PERCPU_ARRAY);
 	__type(value, __u32);
 } cv_asking __weak SEC(".maps");
 

@@ -2,8 +2,9 @@
 /* uplink - plaintext that policy refuses from anyone does not cost the node an skb. Hook: XDP on
  * the interface that other nodes are reached by, where the operator names it; never on pods' links,
  * which would lose their segmentation offload. Reads: cv_locals, cv_pods, cv_inbound_rules,
- * cv_verdicts, cv_denied, cv_generation. Writes: cv_counters, cv_events. On doubt: pass. It saves
- * work only: whatever passes is decided on in the pod, by cv_lookup and ztunnel. */
+ * cv_inbound_ranges, cv_verdicts, cv_denied, cv_generation. Writes: cv_counters, cv_events. On
+ * doubt: pass. It saves work only: whatever passes is decided on in the pod, by cv_lookup and
+ * ztunnel. */
 #include "bpf/lib/event.h"
 #include "bpf/lib/exclude.h"
 #include "bpf/lib/frame.h"
@@ -40,7 +41,8 @@ static __always_inline __u64 uplink_pod(const struct uplink_syn *s)
 	if (!cookie || s->to.port == bpf_htons(CV_HBONE_PORT))
 		return 0;
 	pod = pod_find(*cookie);
-	if (!pod || !(pod->flags & CV_POD_CAPTURE) || inbound_is_excluded(&s->to.addr, s->to.port))
+	if (!pod || !(pod->flags & CV_POD_CAPTURE) ||
+	    inbound_is_excluded(&s->to.addr, s->to.port, &s->from.addr))
 		return 0;
 	return *cookie;
 }

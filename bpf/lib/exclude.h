@@ -45,8 +45,21 @@ static __always_inline bool outbound_is_excluded(const struct cv_pod *pod, __u64
 	       !outbound_has_range(cookie, CV_OUT_INCLUDE_RANGE, &dst->addr);
 }
 
+static __always_inline bool inbound_has_range(const struct cv_addr *local,
+					      const struct cv_addr *source)
+{
+	struct cv_inbound_range_key key = {
+		.prefix_len = CV_INBOUND_RANGE_PREFIX + CV_ADDR_BITS,
+		.local = *local,
+		.source = *source,
+	};
+
+	return bpf_map_lookup_elem(&cv_inbound_ranges, &key) != NULL;
+}
+
 /* By address: sk_lookup cannot learn its namespace. `port` in network byte order. */
-static __always_inline bool inbound_is_excluded(const struct cv_addr *local, __be16 port)
+static __always_inline bool inbound_is_excluded(const struct cv_addr *local, __be16 port,
+						const struct cv_addr *source)
 {
 	struct cv_service_key key = {.addr = *local};
 	__u32 *others = bpf_map_lookup_elem(&cv_inbound_rules, &key), *rule;
@@ -55,5 +68,7 @@ static __always_inline bool inbound_is_excluded(const struct cv_addr *local, __b
 		return false;
 	key.port = port;
 	rule = bpf_map_lookup_elem(&cv_inbound_rules, &key);
-	return (rule ? *rule : *others) == CV_IN_EXCLUDE;
+	if ((rule ? *rule : *others) & CV_IN_EXCLUDE)
+		return true;
+	return (*others & CV_IN_RANGES) && inbound_has_range(local, source);
 }

@@ -57,15 +57,6 @@ static void rule_port(enum cv_outbound_kind kind, uint32_t port)
 	rule_put(&key);
 }
 
-static void inbound_put(const char *addr, uint16_t port, uint32_t rule)
-{
-	struct cv_service_key key = {.port = htons(port)};
-
-	CHECK_OK(cv_addr_parse(addr, &key.addr));
-	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_inbound_rules), &key, &rule,
-				     BPF_ANY));
-}
-
 /* Reaches the peer itself, which stands in for a mesh destination. */
 static void check_left_alone(int family, const char *to)
 {
@@ -237,6 +228,73 @@ TEST(hbone_is_never_excluded)
 	inbound_put(POD4, 0, CV_IN_EXCLUDE);
 	inbound_put(POD4, CV_HBONE_PORT, CV_IN_EXCLUDE);
 	check_inbound(AF_INET, POD4 ":15008", pod.hbone);
+}
+
+/* The peer, which comes, is PEER4 and PEER6. */
+TEST(an_excluded_source_goes_to_the_application_at_every_port)
+{
+	int application = listener(AF_INET6, "[::]:80"), other = listener(AF_INET6, "[::]:81");
+
+	steer_all();
+	inbound_range_put(POD4, PEER4 "/31");
+	inbound_put(POD4, 0, CV_IN_CAPTURE | CV_IN_RANGES);
+	check_inbound(AF_INET, POD4 ":80", application);
+	check_inbound(AF_INET6, POD4 ":81", other); /* mapped */
+	CHECK_EQ(counted(CV_EXCLUDED), 2);
+	/* the rule is of that address */
+	check_inbound(AF_INET6, "[" POD6 "]:80", pod.plain);
+	inbound_range_put(POD6, PEER6);
+	inbound_put(POD6, 0, CV_IN_CAPTURE | CV_IN_RANGES);
+	check_inbound(AF_INET6, "[" POD6 "]:80", application);
+	CHECK_EQ(counted(CV_EXCLUDED), 3);
+}
+
+TEST(a_source_just_outside_of_a_range_stays_captured)
+{
+	steer_all();
+	inbound_range_put(POD4, "10.244.1.2/31");
+	inbound_range_put(POD4, "fd00::/8"); /* IPv4 is in none of IPv6's */
+	inbound_put(POD4, 0, CV_IN_CAPTURE | CV_IN_RANGES);
+	check_inbound(AF_INET, POD4 ":80", pod.plain);
+	inbound_range_put(POD6, "fd00:10:244:1::2/127");
+	inbound_put(POD6, 0, CV_IN_CAPTURE | CV_IN_RANGES);
+	check_inbound(AF_INET6, "[" POD6 "]:80", pod.plain);
+	CHECK_EQ(counted(CV_EXCLUDED), 0);
+}
+
+TEST(a_range_of_sources_counts_only_where_the_rule_of_all_ports_says_so)
+{
+	steer_all();
+	inbound_range_put(POD4, "0.0.0.0/0");
+	check_inbound(AF_INET, POD4 ":80", pod.plain);
+	inbound_put(POD4, 0, CV_IN_CAPTURE);
+	check_inbound(AF_INET, POD4 ":80", pod.plain);
+	CHECK_EQ(counted(CV_EXCLUDED), 0);
+}
+
+TEST(an_excluded_source_wins_over_a_list_of_ports)
+{
+	int application = listener(AF_INET6, "[::]:80"), other = listener(AF_INET6, "[::]:81");
+
+	steer_all();
+	inbound_put(POD4, 0, CV_IN_EXCLUDE | CV_IN_RANGES);
+	inbound_put(POD4, 80, CV_IN_CAPTURE);
+	check_inbound(AF_INET, POD4 ":80", pod.plain);
+	inbound_range_put(POD4, PEER4);
+	check_inbound(AF_INET, POD4 ":80", application);
+	check_inbound(AF_INET, POD4 ":81", other);
+}
+
+TEST(hbone_is_captured_from_an_excluded_source)
+{
+	steer_all();
+	inbound_range_put(POD4, "0.0.0.0/0");
+	inbound_put(POD4, 0, CV_IN_CAPTURE | CV_IN_RANGES);
+	inbound_range_put(POD6, "::/0");
+	inbound_put(POD6, 0, CV_IN_CAPTURE | CV_IN_RANGES);
+	check_inbound(AF_INET, POD4 ":15008", pod.hbone);
+	check_inbound(AF_INET6, "[" POD6 "]:15008", pod.hbone);
+	CHECK_EQ(counted(CV_EXCLUDED), 0);
 }
 
 TEST(a_range_of_frontends_is_captured_at_its_port)

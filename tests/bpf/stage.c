@@ -290,12 +290,36 @@ void range_put(const char *range, uint16_t port, uint32_t flags)
 	dest_put(skel->maps.cv_ranges, &key, flags);
 }
 
+void inbound_put(const char *addr, uint16_t port, uint32_t rule)
+{
+	struct cv_service_key key = {.port = htons(port)};
+
+	CHECK_OK(cv_addr_parse(addr, &key.addr));
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_inbound_rules), &key, &rule,
+				     BPF_ANY));
+}
+
+void inbound_range_put(const char *addr, const char *range)
+{
+	struct cv_inbound_range_key key = {0};
+	uint32_t one = 1;
+	struct cidr c;
+
+	CHECK_OK(cidr_parse(range, &c));
+	CHECK_OK(cv_addr_parse(addr, &key.local));
+	key.prefix_len = CV_INBOUND_RANGE_PREFIX + c.len;
+	key.source = c.addr;
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_inbound_ranges), &key, &one,
+				     BPF_ANY));
+}
+
 /* These go by address, and every test's pod has the same ones. */
 static void earlier_rules_forget(void)
 {
-	const struct bpf_map *const maps[] = {skel->maps.cv_inbound_rules, skel->maps.cv_registered,
-					      skel->maps.cv_ranges};
-	char key[sizeof(struct cv_range_key)];
+	const struct bpf_map *const maps[] = {skel->maps.cv_inbound_rules,
+					      skel->maps.cv_inbound_ranges,
+					      skel->maps.cv_registered, skel->maps.cv_ranges};
+	char key[sizeof(struct cv_inbound_range_key)]; /* the longest of theirs */
 	uint64_t never = 0;
 	uint32_t zero = 0;
 

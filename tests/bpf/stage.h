@@ -21,5 +21,9 @@ void stage_pod(void);
 
 /** dest_put() - an entry "test/range" of a map of struct cv_dest. */
 void dest_put(const struct bpf_map *map, const void *key, uint32_t flags);
+/** inbound_put() - of a port of an address, until the test ends. @port: host order; 0: all others.
+ * inbound_range_put() - of a range of sources, in cv_inbound_ranges alone. */
+void inbound_put(const char *addr, uint16_t port, uint32_t rule);
+void inbound_range_put(const char *addr, const char *range);
 /** range_put() - in cv_ranges, until the test ends. @range: as cidr_parse(). @port: host order. */
 void range_put(const char *range, uint16_t port, uint32_t flags);

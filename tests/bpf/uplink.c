@@ -7,6 +7,7 @@
 #include "frame.h"
 #include "harness.h"
 #include "net/addr.h"
+#include "stage.h"
 
 static void verdict_of_anyone(uint16_t port, bool is_allowed)
 {
@@ -124,9 +125,6 @@ TEST(uplink_forgets_a_denied_source_that_stays_quiet)
 
 TEST(uplink_leaves_what_the_pod_may_take)
 {
-	struct cv_service_key key = {0};
-	uint32_t exclude = CV_IN_EXCLUDE;
-
 	local(POD4);
 	verdict_of_anyone(CV_HBONE_PORT, false);
 	CHECK_EQ(arrives4(CV_HBONE_PORT, SYN), XDP_PASS);
@@ -135,10 +133,28 @@ TEST(uplink_leaves_what_the_pod_may_take)
 	CHECK_EQ(arrives4(80, SYN), XDP_PASS);
 	pod_flags(CV_POD_ALIVE | CV_POD_CAPTURE);
 	CHECK_EQ(arrives4(80, SYN), XDP_DROP);
-	CHECK_OK(cv_addr_parse(POD4, &key.addr));
-	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_inbound_rules), &key, &exclude,
-				     BPF_ANY));
+	inbound_put(POD4, 0, CV_IN_EXCLUDE);
 	CHECK_EQ(arrives4(80, SYN), XDP_PASS);
+}
+
+TEST(uplink_leaves_what_comes_from_an_excluded_source)
+{
+	struct frame v6 = frame_tcp6("2001:db8::7", POD6, 80, SYN);
+
+	local(POD4);
+	local(POD6);
+	verdict_of_anyone(80, false);
+	inbound_put(POD4, 0, CV_IN_CAPTURE | CV_IN_RANGES);
+	inbound_put(POD6, 0, CV_IN_CAPTURE | CV_IN_RANGES);
+	inbound_range_put(POD4, "192.0.2.6");
+	inbound_range_put(POD6, "2001:db8::8/125");
+	CHECK_EQ(arrives4(80, SYN), XDP_DROP);
+	CHECK_EQ(arrives(&v6), XDP_DROP);
+	inbound_range_put(POD4, "192.0.2.6/31");
+	inbound_range_put(POD6, "2001:db8::/125");
+	CHECK_EQ(arrives4(80, SYN), XDP_PASS);
+	CHECK_EQ(arrives(&v6), XDP_PASS);
+	CHECK_EQ(counted(CV_UPLINK_PLAINTEXT), 2);
 }
 
 TEST(uplink_passes_what_it_does_not_read)

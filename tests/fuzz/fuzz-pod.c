@@ -19,6 +19,7 @@ static const char *const keys[] = {
 	"ambient.istio.io/bypass-inbound-capture",
 	"ambient.istio.io/dns-capture",
 	"istio.io/reroute-virtual-interfaces",
+	"culvert.io/excludeInboundIPRanges",
 };
 
 static void on_note(void *arg, const struct object *on, const char *annotation, const char *message,

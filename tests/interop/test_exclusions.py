@@ -19,6 +19,12 @@ kind: PeerAuthentication
 metadata: {name: default, namespace: demo}
 spec: {mtls: {mode: STRICT}}
 """
+DENY_CLIENTS = """---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: clients, namespace: demo}
+spec: {action: DENY, rules: [{from: [{source: {principals: ["cluster.local/ns/demo/sa/default"]}}]}]}
+"""
 REGISTRY_ONLY = """---
 apiVersion: v1
 kind: ConfigMap
@@ -78,6 +84,10 @@ class Mesh(Nodes):
         """The server's answers over IPv4 and IPv6."""
         return [self.ask(), self.ask(self.server.ip6)]
 
+    def both_from_outside(self):
+        """The same for the first node itself, which is in no mesh and comes from its address at the switch."""
+        return [who.ask(self.topology.nodes[0], host, PORT)[0] for host in (self.server.ip4, self.server.ip6)]
+
     def explain(self, host, port):
         """The path and the verdict that `culvert explain` gives the client's connection."""
         answer = self.nodes[0].explain(self.client.ip4, f"{host}:{port}")
@@ -85,9 +95,9 @@ class Mesh(Nodes):
         assert answer["notAsked"] == []
         return answer["kernel"]["path"], answer["verdict"]
 
-    def kernel(self, who, to, number=1):
+    def kernel(self, who, to, number=1, source=()):
         """What explain reads of a node's maps from afar."""
-        argv = [f"{BIN}/culvert", "__kernel", self.status(number)["pin_dir"], who, to]
+        argv = [f"{BIN}/culvert", "__kernel", self.status(number)["pin_dir"], who, to, *source]
         return json.loads(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)
 
     def status(self, number=1):
@@ -180,6 +190,50 @@ def test_what_is_excluded_on_the_way_in_reaches_the_application_as_it_comes(mesh
     assert f"demo/{mesh.server.name}: {'; '.join(mesh.exclusions(mesh.server, 2))}" in mesh.said(2)
 
 
+def ranges(text):
+    """The annotation."""
+    return f'culvert.io/excludeInboundIPRanges: "{text}"'
+
+
+def test_who_comes_from_an_excluded_range_reaches_the_application_as_it_comes(mesh):
+    """While the annotation has the range, and from nowhere just beside it; a pod of the mesh arrives by its tunnel all the same."""
+    outside, target = "172.30.79.1", f"{mesh.server.ip4}:{PORT}"
+    assert mesh.both_from_outside() == ["closed", "closed"]
+    mesh.write(server=ranges("172.30.79.0/31, fd00:30:79::/64"))
+    wait_for(lambda: mesh.both_from_outside() == ["yes", "yes"], 10, "the application")
+    assert mesh.exclusions(mesh.server, 2) == ["in: not from 172.30.79.0/31", "in: not from fd00:30:79::/64"]
+    assert f"demo/{mesh.server.name}: in: not from 172.30.79.0/31; in: not from fd00:30:79::/64" in mesh.said(2)
+    assert mesh.said(1) == []
+    before = mesh.counted("excluded", 2)
+    assert mesh.both_from_outside() == ["yes", "yes"] == mesh.both()
+    assert mesh.counted("excluded", 2) == before + 2
+    for of, source, is_excluded in (("none", (), False), ("it", (outside,), True), ("another", ("172.30.79.2",), False)):
+        assert mesh.kernel("in", target, 2, source) is is_excluded, of
+    answer = mesh.nodes[1].explain(outside, target)
+    assert (answer["verdict"], answer["notAsked"]) == ("outside", []) and "leaves it to the application" in answer["sentence"]
+    mesh.write(server=ranges("172.30.79.2/31,fd00:30:79::2/127"))
+    wait_for(lambda: mesh.both_from_outside() == ["closed", "closed"], 10, "the annotation")
+    assert mesh.exclusions(mesh.server, 2) == ["in: not from 172.30.79.2/31", "in: not from fd00:30:79::2/127"]
+    assert mesh.nodes[1].explain(outside, target)["verdict"] == "denied"
+    mesh.write(server=ranges("172.30.79.1"))
+    wait_for(lambda: mesh.both_from_outside() == ["yes", "closed"], 10, "IPv4 alone")
+    mesh.write()
+    wait_for(lambda: mesh.both_from_outside() == ["closed", "closed"], 10, "captured again")
+
+
+def test_a_range_of_everybody_leaves_policy_for_who_has_an_identity(mesh):
+    """The client has an address in it, too: what it sends by tunnel is judged, in plaintext it is the application's."""
+    everybody = ranges("0.0.0.0/0,::/0")
+    mesh.write(STRICT + DENY_CLIENTS, namespace=everybody)
+    wait_for(lambda: mesh.both_from_outside() == ["yes", "yes"], 10, "the annotation")
+    wait_for(lambda: mesh.both() == ["closed", "closed"], 10, "the policy")
+    assert mesh.explain(mesh.server.ip4, PORT) == ("tunnel", "denied")
+    assert mesh.exclusions(mesh.neighbour, 2) == ["in: not from 0.0.0.0/0", "in: not from ::/0"]
+    mesh.write(STRICT + DENY_CLIENTS, namespace=everybody, client='traffic.sidecar.istio.io/excludeOutboundPorts: "8080"')
+    wait_for(lambda: mesh.both() == ["yes", "yes"], 10, "the client's plaintext")
+    assert mesh.explain(mesh.server.ip4, PORT) == ("excluded", "outside")
+
+
 def test_an_address_that_a_pod_gives_itself_stays_its_owners(mesh):
     """The neighbour, which lets plaintext in, takes the server's addresses: before the server comes, and while it is there."""
     theirs, other = (mesh.server.ip4, mesh.server.ip6), "10.250.0.7"
@@ -233,19 +287,22 @@ def test_a_wrong_value_is_named_with_its_line_and_the_pod_stays_captured(mesh):
     assert mesh.counted("excluded") == before
 
 
-@pytest.mark.parametrize("name, head, way, rule", [
-    ("cv_outbound_rules", struct.pack("<IHHQ", 224, 0, 0, 1), "Outbound", "out: not port 8080"),
-    ("cv_inbound_rules", b"", "Inbound", "in: not port 8080")], ids=["out", "in"])
-def test_without_room_for_its_rules_a_pod_is_captured_whole_and_others_go_on(mesh, name, head, way, rule):
+@pytest.mark.parametrize("name, head, annotation, rule", [
+    ("cv_outbound_rules", struct.pack("<IHHQ", 224, 0, 0, 1), 'traffic.sidecar.istio.io/excludeOutboundPorts: "8080"',
+     "out: not port 8080"),
+    ("cv_inbound_rules", b"", 'traffic.sidecar.istio.io/excludeInboundPorts: "8080"', "in: not port 8080"),
+    ("cv_inbound_ranges", struct.pack("<I", 256), ranges("192.0.2.0/24"), "in: not from 192.0.2.0/24")],
+    ids=["out", "in", "in, by source"])
+def test_without_room_for_its_rules_a_pod_is_captured_whole_and_others_go_on(mesh, name, head, annotation, rule):
     with full(f"{mesh.nodes[0].pins}/{name}", head):
-        mesh.write(client=f'traffic.sidecar.istio.io/exclude{way}Ports: "8080"')
+        mesh.write(client=annotation)
         wait_for(lambda: mesh.exclusions(mesh.client, 1), 10, "the annotation")
         assert "not in force: no room" in mesh.exclusions(mesh.client, 1)[-1]
         before = mesh.counted("excluded")
         assert mesh.both() == ["yes", "yes"]
         assert mesh.counted("excluded") == before
     wait_for(lambda: mesh.exclusions(mesh.client, 1) == [rule], 15, "room again")
-    assert mesh.both() == (["closed", "closed"] if way == "Outbound" else ["yes", "yes"])
+    assert mesh.both() == (["closed", "closed"] if rule.startswith("out") else ["yes", "yes"])
 
 
 def refused_by_registry(mesh):

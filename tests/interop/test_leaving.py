@@ -191,16 +191,18 @@ def test_a_policy_that_lets_the_client_in_by_name_keeps_what_it_has_left_behind(
     wait_for(lambda: direct.log().count(CLOSED) == 3, 15, "the end of all three")
 
 
-def test_policy_has_no_say_at_an_excluded_port_once_the_client_has_left(direct, held):
+@pytest.mark.parametrize("what", ["port", "client"])
+def test_policy_has_no_say_where_an_annotation_excludes_once_the_client_has_left(direct, held, what):
     """Where plaintext from outside is let in past every policy, and so is this; until the annotation goes."""
     annotated = "labels: {app: web}, namespace: direct, annotations: {"
-    excluded = f'traffic.sidecar.istio.io/excludeInboundPorts: "{PORT}", '
+    excluded = (f'traffic.sidecar.istio.io/excludeInboundPorts: "{PORT}", ' if what == "port" else
+                f'culvert.io/excludeInboundIPRanges: "{direct.client.ip4},{direct.client.ip6}", ')
     direct.edit(annotated, annotated + excluded)
     put_policy(direct, STRICT)
     wait_for(lambda: json.loads(maps(direct, "cv_inbound_rules")) != [], 15, "the annotation")
     client_leaves(direct)
-    wait_for(lambda: not direct.works(OTHER), 15, "STRICT")
-    assert direct.works()
+    wait_for(lambda: direct.node.explain("192.0.2.9", f"{direct.server.ip4}:{OTHER}")["verdict"] == "denied", 15, "STRICT")
+    assert direct.works() and direct.works(OTHER) is (what == "client")
     assert set(held.states()) == {"open"} and CLOSED not in direct.log()
     direct.edit(excluded, "")
     wait_for(lambda: not direct.works(), 15, "the end of the annotation")

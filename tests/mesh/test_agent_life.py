@@ -39,6 +39,7 @@ def test_unlabelling_cuts_nothing(captured):
 
 
 EXCLUSIONS = """    traffic.sidecar.istio.io/excludeInboundPorts: "8080"
+    culvert.io/excludeInboundIPRanges: 192.0.2.0/24
     traffic.sidecar.istio.io/includeInboundPorts: '8081'"""
 OUT = """  labels: {istio.io/dataplane-mode: none}"""
 
@@ -52,6 +53,7 @@ def test_who_has_not_heard_of_the_release_still_finds_ztunnel(captured, more):
     captured.put("ns.yaml", NAMESPACE % ("istio-injection", "disabled"))
     wait(lambda: captured.flags(cookie) == ALIVE, what="capture ends")
     wait(lambda: [e["key"]["port"] for e in captured.map("cv_inbound_rules")] == [0], what="one rule, for all ports")
+    wait(lambda: not captured.map("cv_inbound_ranges"), what="no sources beside it")
     in_netns("c-agent-b", lambda: connect("10.251.0.1", 15008)).close()
     captured.a.listeners[HBONE].accept()[0].close()
     for port in (8080, 8081, 8082):
@@ -161,10 +163,11 @@ def test_who_has_the_address_of_one_that_ends_keeps_its_own_rules(captured):
     captured.z.take_pods_until(lambda: captured.pod("b") and captured.pod("b")["state"] == "captured", "the new one captured")
     assert captured.flags(old) == ALIVE, "that took too long: the old one is released"
     rules = sorted(e["key"]["port"] for e in captured.map("cv_inbound_rules"))
-    assert len(rules) > 1
+    assert len(rules) > 1 and len(captured.map("cv_inbound_ranges")) == 1
     wait(lambda: captured.flags(old) is None, what="the old one gone")
     time.sleep(0.2)
     assert sorted(e["key"]["port"] for e in captured.map("cv_inbound_rules")) == rules
+    assert len(captured.map("cv_inbound_ranges")) == 1
 
 
 def test_an_address_that_comes_later_is_served(captured):

@@ -51,6 +51,7 @@ static const char *const map_names[DATAPATH_MAP_MAX] = {
 	[DATAPATH_REGISTERED] = "cv_registered",
 	[DATAPATH_OUTBOUND_RULES] = "cv_outbound_rules",
 	[DATAPATH_INBOUND_RULES] = "cv_inbound_rules",
+	[DATAPATH_INBOUND_RANGES] = "cv_inbound_ranges",
 	[DATAPATH_CONNS] = "cv_conns",
 	[DATAPATH_VOUCHED] = "cv_vouched",
 	[DATAPATH_STEER] = "cv_steer",

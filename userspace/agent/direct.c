@@ -200,9 +200,8 @@ static void direct_close(struct direct *d, const struct cv_tuple *t, const struc
 static bool is_excluded(const struct direct *d, const struct cv_tuple *t)
 {
 	const struct cv_sockaddr at = {.addr = t->remote, .port = t->remote_port};
-	enum cv_inbound_rule rule;
 
-	return rules_inbound(d->config.datapath, &at, &rule) && rule == CV_IN_EXCLUDE;
+	return rules_leave_alone(d->config.datapath, &at, &t->local);
 }
 
 static void connection_check(struct direct *d, const struct cv_tuple *t, const struct cv_direct *c)

@@ -82,16 +82,12 @@ static bool is_own(const struct pods_info *pod, const struct cv_addr *addr)
 	return false;
 }
 
-/* Left alone by annotation. Such a pod may get new ones at any time. */
-static bool is_excluded(struct look *l, const struct cv_tuple *t)
+/* By annotation. */
+static bool is_excluded(const struct look *l, const struct cv_tuple *t)
 {
 	const struct cv_sockaddr at = {.addr = t->local, .port = t->local_port};
-	enum cv_inbound_rule rule;
 
-	if (!rules_inbound(l->earlier->config.datapath, &at, &rule))
-		return false;
-	l->has_any = true;
-	return rule == CV_IN_EXCLUDE;
+	return rules_leave_alone(l->earlier->config.datapath, &at, &t->remote);
 }
 
 static bool is_direct(const struct look *l, const struct cv_tuple *t)

@@ -88,7 +88,8 @@ void enrolment_rules(struct enrolment *e, const struct podspec *spec)
 				e->key);
 	e->rules_error = NULL;
 	if (r < 0) {
-		e->rules_error = "not in force: no room in cv_outbound_rules or cv_inbound_rules";
+		e->rules_error = "not in force: no room in cv_outbound_rules, cv_inbound_rules or "
+				 "cv_inbound_ranges";
 		x = &none;
 	}
 	e->rules_flags = rules_flags(x);

@@ -40,11 +40,14 @@ static const struct list_kind lists[] = {
 	{TRAFFIC "includeOutboundIPRanges", EXCLUDE_OUT_INCLUDE_RANGE, true},
 	{TRAFFIC "excludeInboundPorts", EXCLUDE_IN_EXCLUDE_PORT, false},
 	{TRAFFIC "includeInboundPorts", EXCLUDE_IN_INCLUDE_PORT, true},
+	/* Istio has none of this kind */
+	{"culvert.io/excludeInboundIPRanges", EXCLUDE_IN_EXCLUDE_RANGE, false},
 };
 
 static bool is_range(enum exclude_kind kind)
 {
-	return kind == EXCLUDE_OUT_EXCLUDE_RANGE || kind == EXCLUDE_OUT_INCLUDE_RANGE;
+	return kind == EXCLUDE_OUT_EXCLUDE_RANGE || kind == EXCLUDE_OUT_INCLUDE_RANGE ||
+	       kind == EXCLUDE_IN_EXCLUDE_RANGE;
 }
 
 static const char *find(const struct reading *x, const char *key, const struct object **ret_on)
@@ -303,6 +306,14 @@ bool exclude_has_port(const struct exclusions *x, enum exclude_kind kind, uint16
 	return exclude_has(x, &rule);
 }
 
+bool exclude_has_inbound(const struct exclusions *x)
+{
+	for (size_t i = 0; i < x->count; i++)
+		if (x->rules[i].kind >= EXCLUDE_IN_EXCLUDE_PORT)
+			return true;
+	return x->is_in_listed;
+}
+
 bool exclude_is_same(const struct exclusions *a, const struct exclusions *b)
 {
 	if (a->count != b->count || a->is_out_listed != b->is_out_listed ||
@@ -328,6 +339,7 @@ void exclude_for_each(const struct exclusions *x, void (*fn)(void *arg, const ch
 		[EXCLUDE_OUT_INCLUDE_PORT] = "out: port %s",
 		[EXCLUDE_IN_EXCLUDE_PORT] = "in: not port %s",
 		[EXCLUDE_IN_INCLUDE_PORT] = "in: port %s",
+		[EXCLUDE_IN_EXCLUDE_RANGE] = "in: not from %s",
 	};
 	char item[CIDR_STRLEN], line[CIDR_STRLEN + 32];
 

@@ -20,8 +20,9 @@ enum exclude_kind {
 	EXCLUDE_OUT_INCLUDE_RANGE,
 	EXCLUDE_OUT_EXCLUDE_PORT,
 	EXCLUDE_OUT_INCLUDE_PORT,
-	EXCLUDE_IN_EXCLUDE_PORT,
+	EXCLUDE_IN_EXCLUDE_PORT, /* from here on about connections into the pod */
 	EXCLUDE_IN_INCLUDE_PORT,
+	EXCLUDE_IN_EXCLUDE_RANGE, /* of sources */
 };
 
 struct exclude_rule {
@@ -64,6 +65,8 @@ bool exclude_is_same(const struct exclusions *a, const struct exclusions *b);
 bool exclude_has(const struct exclusions *x, const struct exclude_rule *rule);
 /** exclude_has_port() - is there a rule of this kind about @port? */
 bool exclude_has_port(const struct exclusions *x, enum exclude_kind kind, uint16_t port);
+/** exclude_has_inbound() - is there anything about connections into the pod? */
+bool exclude_has_inbound(const struct exclusions *x);
 
 /** exclude_for_each() - what is in force but for `reroute`, a line for people each: "out: not port
  * 3306". */

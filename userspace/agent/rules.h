@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* rules - a pod's exclusions in cv_outbound_rules and cv_inbound_rules. Owner: enrolment. Thread:
- * loop only. */
+/* rules - a pod's exclusions in cv_outbound_rules, cv_inbound_rules and cv_inbound_ranges. Owner:
+ * enrolment. Thread: loop only. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,9 +22,9 @@ _must_check_ int rules_put(struct datapath *d, const struct rules_of *of,
 			   const struct exclusions *x);
 /** rules_keep() - take out all rules of this pod but these. */
 void rules_keep(struct datapath *d, const struct rules_of *of, const struct exclusions *x);
-/** rules_inbound() - what they say of a port of an address, see inbound_is_excluded() of the
- * programs. Return: false: nothing, of none of its ports: captured. @ret is then untouched. */
-bool rules_inbound(const struct datapath *d, const struct cv_sockaddr *at,
-		   enum cv_inbound_rule *ret);
+/** rules_leave_alone() - is what comes from an address to a port of another the application's, see
+ * inbound_is_excluded() of the programs? */
+bool rules_leave_alone(const struct datapath *d, const struct cv_sockaddr *at,
+		       const struct cv_addr *source);
 /** rules_flags() - what the pod's entry has to say of them: enum cv_pod_flags. */
 uint32_t rules_flags(const struct exclusions *x);

@@ -219,6 +219,7 @@ static const struct annotation {
 	{"traffic.sidecar.istio.io/includeOutboundPorts", " Pod Namespace Deployment "},
 	{"traffic.sidecar.istio.io/excludeInboundPorts", " Pod Namespace Deployment "},
 	{"traffic.sidecar.istio.io/includeInboundPorts", " Pod Namespace Deployment "},
+	{"culvert.io/excludeInboundIPRanges", " Pod Namespace Deployment "},
 	{"ambient.istio.io/bypass-inbound-capture", " Pod Namespace Deployment "},
 	{"ambient.istio.io/dns-capture", " Pod Namespace Deployment "},
 	{"ambient.istio.io/redirection", " Pod "},

@@ -23,6 +23,7 @@ static const struct word maps[] = {
 	{"cv_ranges", "ranges that services have"},
 	{"cv_outbound_rules", "annotations: not captured, out"},
 	{"cv_inbound_rules", "annotations: not captured, in"},
+	{"cv_inbound_ranges", "annotations: not captured, in, by source"},
 	{"cv_conns", "whom to show as peer at accept"},
 	{"cv_vouched", "let through to the application"},
 	{"cv_links", "pods' links that are guarded, by the interface on the host"},

@@ -98,8 +98,8 @@ static void note(json_t *answer, const char *what)
 	(void)json_array_append_new(list, json_string(what));
 }
 
-/* leave_to_application() - what comes in plaintext to a port that the pod's annotations exclude
- * meets no policy. Return: it is so, and said in @route. */
+/* leave_to_application() - what comes in plaintext to a port, or from an address, that the pod's
+ * annotations exclude meets no policy. Return: it is so, and said in @route. */
 static bool leave_to_application(const struct admin_node *asked, json_t *answer, json_t *route)
 {
 	const json_t *w = json_object_get(route, "workload");
@@ -112,10 +112,11 @@ static bool leave_to_application(const struct admin_node *asked, json_t *answer,
 	if ((streq(json_text(w, "node", ""), n.name) ||
 	     admin_find_beside(asked, json_text(w, "node", ""), &n)) &&
 	    admin_get_json(&n, "agent", "/status", &status) == 0)
-		r = explain_node_excludes(&n, json_text(status, "pin_dir", ""),
-					  json_text(route, "target", ""));
+		r = explain_node_excludes(
+			&n, json_text(status, "pin_dir", ""), json_text(route, "target", ""),
+			json_text(json_object_get(answer, "from"), "address", NULL));
 	if (r < 0)
-		note(answer, "whether an annotation of the endpoint's pod leaves the port to the "
+		note(answer, "whether an annotation of the endpoint's pod leaves it to the "
 			     "application");
 	if (r <= 0)
 		return false;

@@ -45,9 +45,10 @@ _must_check_ int explain_print(const json_t *answer);
 json_t *explain_kernel(const char *pins, uint64_t cookie, const char *to);
 
 /** explain_inbound_is_excluded() - does an annotation leave plaintext to this port of a pod to the
- * application? @pins: folder, on the pod's node. @target: "IP:port". Return: 1, 0; -errno: the maps
- * cannot be read. */
-_must_check_ int explain_inbound_is_excluded(const char *pins, const char *target);
+ * application? @pins: folder, on the pod's node. @target: "IP:port". @source: the "IP" that dials;
+ * NULL: not known, and in no range. Return: 1, 0; -errno: the maps cannot be read. */
+_must_check_ int explain_inbound_is_excluded(const char *pins, const char *target,
+					     const char *source);
 
 /** explain_node_kernel() - explain_kernel() at node @n, of this machine or of a cluster. Blocking.
  */
@@ -56,4 +57,4 @@ json_t *explain_node_kernel(const struct admin_node *n, const char *pins, uint64
 
 /** explain_node_excludes() - explain_inbound_is_excluded() at node @n, likewise. */
 _must_check_ int explain_node_excludes(const struct admin_node *n, const char *pins,
-				       const char *target);
+				       const char *target, const char *source);

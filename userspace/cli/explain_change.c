@@ -109,8 +109,8 @@ static void add_for_route(json_t *list, const json_t *answer, const json_t *rout
 	else if (json_is_true(json_object_get(route, "isWaypoint")))
 		add(list, "the policies of the waypoint");
 	else if (json_is_true(json_object_get(route, "isExcluded")))
-		add(list, "the annotation of the endpoint's pod without its port: culvert status "
-			  "shows what it says");
+		add(list, "the annotation of the endpoint's pod without its port, or without the "
+			  "source's range: culvert status shows what it says");
 	else
 		add_label(list, json_object_get(route, "workload"));
 	if (json_is_false(json_object_get(from, "isEnrolled")))

@@ -273,21 +273,37 @@ static json_t *path_find(struct look *l)
 	return mesh_path(l, is_workload, dest.name);
 }
 
-int explain_inbound_is_excluded(const char *pins, const char *target)
+static bool has_inbound_range(struct look *l, const struct cv_addr *source)
+{
+	struct cv_inbound_range_key key = {
+		.prefix_len = CV_INBOUND_RANGE_PREFIX + ADDR_BITS,
+		.local = l->to.addr,
+		.source = *source,
+	};
+	__u32 value;
+
+	return look_up(l, "cv_inbound_ranges", &key, &value);
+}
+
+int explain_inbound_is_excluded(const char *pins, const char *target, const char *source)
 {
 	struct look l = {.pins = pins};
 	struct cv_service_key key = {0};
+	struct cv_addr from;
 	__u32 others, rule;
+	bool is_excluded;
 
-	if (cv_sockaddr_parse(target, &l.to) < 0)
+	if (cv_sockaddr_parse(target, &l.to) < 0 || (source && cv_addr_parse(source, &from) < 0))
 		return -EINVAL;
 	key.addr = l.to.addr;
 	if (!look_up(&l, "cv_inbound_rules", &key, &others))
 		return l.error;
 	key.port = l.to.port;
-	if (look_up(&l, "cv_inbound_rules", &key, &rule))
-		others = rule;
-	return l.error < 0 ? l.error : others == CV_IN_EXCLUDE;
+	if (!look_up(&l, "cv_inbound_rules", &key, &rule))
+		rule = others;
+	is_excluded = rule & CV_IN_EXCLUDE ||
+		      (source && others & CV_IN_RANGES && has_inbound_range(&l, &from));
+	return l.error < 0 ? l.error : is_excluded;
 }
 
 json_t *explain_kernel(const char *pins, uint64_t cookie, const char *to)

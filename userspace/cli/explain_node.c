@@ -16,12 +16,13 @@
 
 #define INBOUND "in"
 
-/* read_there() - `culvert __kernel` at a node of a cluster. @who: a cookie, or INBOUND. NULL: no
- * usable answer. New reference. */
+/* read_there() - `culvert __kernel` at a node of a cluster. @who: a cookie, or INBOUND. @source: of
+ * the latter; NULL. NULL: no usable answer. New reference. */
 static json_t *read_there(const struct admin_node *n, const char *pins, const char *who,
-			  const char *address)
+			  const char *address, const char *source)
 {
-	const char *const command[] = {ADMIN_REMOTE_PROGRAM, "__kernel", pins, who, address, NULL};
+	const char *const command[] = {
+		ADMIN_REMOTE_PROGRAM, "__kernel", pins, who, address, source, NULL};
 	_cleanup_(buf_resetp) struct buf out = {0};
 
 	if (admin_remote_run(n, "agent", command, &out) != 0)
@@ -37,20 +38,21 @@ json_t *explain_node_kernel(const struct admin_node *n, const char *pins, uint64
 
 	if (!n->pod[0])
 		return explain_kernel(pins, cookie, to);
-	kernel = who ? read_there(n, pins, who, to) : NULL;
+	kernel = who ? read_there(n, pins, who, to, NULL) : NULL;
 	if (json_is_object(kernel))
 		return kernel;
 	json_decref(kernel);
 	return json_null();
 }
 
-int explain_node_excludes(const struct admin_node *n, const char *pins, const char *target)
+int explain_node_excludes(const struct admin_node *n, const char *pins, const char *target,
+			  const char *source)
 {
 	_cleanup_(json_decrefp) json_t *answer = NULL;
 
 	if (!n->pod[0])
-		return explain_inbound_is_excluded(pins, target);
-	answer = read_there(n, pins, INBOUND, target);
+		return explain_inbound_is_excluded(pins, target, source);
+	answer = read_there(n, pins, INBOUND, target, source);
 	return json_is_boolean(answer) ? json_is_true(answer) : -EIO;
 }
 
@@ -60,12 +62,13 @@ int cli_kernel(int argc, char **argv)
 	uint64_t cookie;
 	int r;
 
-	if (argc != 4)
+	if (argc < 4)
 		return 2;
-	if (streq(argv[2], INBOUND)) {
-		r = explain_inbound_is_excluded(argv[1], argv[3]);
+	/* culvert of a release before asks without a source */
+	if (streq(argv[2], INBOUND) && argc <= 5) {
+		r = explain_inbound_is_excluded(argv[1], argv[3], argv[4]);
 		answer = r < 0 ? json_null() : json_boolean(r);
-	} else if (str_parse_u64(argv[2], 0, UINT64_MAX, &cookie) == 0) {
+	} else if (argc == 4 && str_parse_u64(argv[2], 0, UINT64_MAX, &cookie) == 0) {
 		answer = explain_kernel(argv[1], cookie, argv[3]);
 	} else {
 		return 2;

@@ -162,8 +162,8 @@ static char *say_route(const json_t *answer, const json_t *route, const struct e
 	return str_format(
 		"%s reaches %s in plaintext as it would without the mesh: %s.", e->from, e->to,
 		json_is_true(json_object_get(route, "isExcluded"))
-			? "an annotation excludes the endpoint's port, so no policy and no TLS "
-			  "applies"
+			? "an annotation of the endpoint's pod leaves it to the application, so "
+			  "no policy and no TLS applies"
 			: "the endpoint is not enrolled, so no policy and no TLS applies");
 }
 

@@ -47,9 +47,21 @@ struct cv_outbound_key {
  * -> __u32 enum cv_inbound_rule. No entry at all: captured. Port 15008 always is. */
 enum cv_inbound_rule {
 	CV_IN_CAPTURE = 0,
-	CV_IN_EXCLUDE = 1, /* left to the application as it comes */
+	CV_IN_EXCLUDE = 1 << 0, /* left to the application as it comes */
+	/* port 0 only: so is, at every port, what comes from a range in cv_inbound_ranges */
+	CV_IN_RANGES = 1 << 1,
 };
+
+/* cv_inbound_ranges (LPM_TRIE) -> 1: a range of sources, of the family of `local`. */
+struct cv_inbound_range_key {
+	__u32 prefix_len;     /* CV_INBOUND_RANGE_PREFIX and the bits of `source` */
+	struct cv_addr local; /* an address of the pod's */
+	struct cv_addr source;
+};
+
+#define CV_INBOUND_RANGE_PREFIX 128
 
 _Static_assert(sizeof(struct cv_service_key) == 20, "map key layout");
 _Static_assert(sizeof(struct cv_range_key) == 24, "map key layout");
 _Static_assert(sizeof(struct cv_outbound_key) == 32, "map key layout");
+_Static_assert(sizeof(struct cv_inbound_range_key) == 36, "map key layout");

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #define TRAFFIC "traffic.sidecar.istio.io/"
+#define RANGES  "culvert.io/excludeInboundIPRanges"
 
 /* Lines of exclude_for_each() and notes ("!" or "?", key, message), one per line. */
 static char said[8192];
@@ -99,6 +100,8 @@ static void each_annotation_has_its_rules(void **state)
 	      "in: port 80\nin: port 8080\nin: nothing else but 15008\n");
 	check((const char *[]){TRAFFIC "includeInboundPorts", "", NULL}, NULL,
 	      "in: nothing else but 15008\n");
+	check((const char *[]){RANGES, "10.1.2.3/8, fd00::1/64,192.0.2.7", NULL}, NULL,
+	      "in: not from 10.0.0.0/8\nin: not from fd00::/64\nin: not from 192.0.2.7/32\n");
 	check((const char *[]){"ambient.istio.io/bypass-inbound-capture", "true", NULL}, NULL,
 	      "in: nothing else but 15008\n");
 	check((const char *[]){"ambient.istio.io/dns-capture", "false", NULL}, NULL, "dns: no\n");
@@ -115,14 +118,14 @@ static void a_star_lists_nothing(void **state)
 
 static void a_pods_own_annotation_counts_before_its_namespaces(void **state)
 {
-	const char *const ns[] = {TRAFFIC "excludeOutboundPorts", "3306",
-				  TRAFFIC "excludeInboundPorts", "9090", NULL};
+	static const char out[] = TRAFFIC "excludeOutboundPorts";
+	static const char in[] = TRAFFIC "excludeInboundPorts";
+	const char *const ns[] = {out, "3306", in, "9090", RANGES, "10.0.0.0/8", NULL};
 
-	check(NULL, ns, "out: not port 3306\nin: not port 9090\n");
-	check((const char *[]){TRAFFIC "excludeOutboundPorts", "", NULL}, ns,
-	      "in: not port 9090\n");
-	check((const char *[]){TRAFFIC "excludeOutboundPorts", "6379", NULL}, ns,
-	      "out: not port 6379\nin: not port 9090\n");
+	check(NULL, ns, "out: not port 3306\nin: not port 9090\nin: not from 10.0.0.0/8\n");
+	check((const char *[]){out, "", RANGES, "", NULL}, ns, "in: not port 9090\n");
+	check((const char *[]){out, "6379", RANGES, "fd00::/8", NULL}, ns,
+	      "out: not port 6379\nin: not port 9090\nin: not from fd00::/8\n");
 }
 
 static void a_wrong_value_is_named_and_counts_as_absent(void **state)
@@ -137,6 +140,9 @@ static void a_wrong_value_is_named_and_counts_as_absent(void **state)
 		{TRAFFIC "excludeOutboundIPRanges", "example.com"},
 		{TRAFFIC "includeOutboundIPRanges", "10.0.0.0/8,*"},
 		{TRAFFIC "includeInboundPorts", "80,http"},
+		{RANGES, "*"},
+		{RANGES, "10.0.0.0/8,fd00::/129"},
+		{RANGES, "8080"},
 		{"ambient.istio.io/bypass-inbound-capture", "yes"},
 		{"ambient.istio.io/dns-capture", "no"},
 	};
@@ -197,6 +203,32 @@ static void interfaces_are_names_of_interfaces(void **state)
 	assert_non_null(strstr(said, "more than 8 interfaces"));
 }
 
+static void what_is_about_the_way_in_is_known_as_that(void **state)
+{
+	static const struct {
+		const char *key, *value;
+		bool is_inbound;
+	} cases[] = {
+		{TRAFFIC "excludeInboundPorts", "80", true},
+		{TRAFFIC "includeInboundPorts", "80", true},
+		{"ambient.istio.io/bypass-inbound-capture", "true", true},
+		{RANGES, "10.0.0.0/8", true},
+		{TRAFFIC "excludeOutboundPorts", "80", false},
+		{TRAFFIC "includeOutboundPorts", "80", false},
+		{TRAFFIC "excludeOutboundIPRanges", "10.0.0.0/8", false},
+		{TRAFFIC "includeOutboundIPRanges", "10.0.0.0/8", false},
+		{"ambient.istio.io/dns-capture", "false", false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct exclusions x =
+			read_both((const char *[]){cases[i].key, cases[i].value, NULL}, NULL);
+
+		assert_int_equal(exclude_has_inbound(&x), cases[i].is_inbound);
+		exclude_clear(&x);
+	}
+}
+
 static void what_is_not_honoured_says_so(void **state)
 {
 	struct exclusions x;
@@ -228,12 +260,19 @@ static void the_same_in_another_order_is_the_same(void **state)
 		read_both((const char *[]){TRAFFIC "excludeOutboundPorts", "2,1", NULL}, NULL);
 	struct exclusions c =
 		read_both((const char *[]){TRAFFIC "excludeInboundPorts", "2,1", NULL}, NULL);
+	struct exclusions d = read_both((const char *[]){RANGES, "10.0.0.0/8", NULL}, NULL);
+	struct exclusions e = read_both(
+		(const char *[]){TRAFFIC "excludeOutboundIPRanges", "10.0.0.0/8", NULL}, NULL);
 
 	assert_true(exclude_is_same(&a, &b));
 	assert_false(exclude_is_same(&a, &c));
+	assert_true(exclude_is_same(&d, &d));
+	assert_false(exclude_is_same(&d, &e));
 	exclude_clear(&a);
 	exclude_clear(&b);
 	exclude_clear(&c);
+	exclude_clear(&d);
+	exclude_clear(&e);
 }
 
 int main(void)
@@ -246,6 +285,7 @@ int main(void)
 		cmocka_unit_test(a_wrong_value_is_named_and_counts_as_absent),
 		cmocka_unit_test(a_namespaces_wrong_value_names_the_namespace),
 		cmocka_unit_test(interfaces_are_names_of_interfaces),
+		cmocka_unit_test(what_is_about_the_way_in_is_known_as_that),
 		cmocka_unit_test(what_is_not_honoured_says_so),
 		cmocka_unit_test(a_list_has_a_limit),
 		cmocka_unit_test(the_same_in_another_order_is_the_same),

@@ -441,7 +441,7 @@ static void explain_has_a_sentence_for_each_outcome(void **state)
 		{"tunnel", "{}", ROUTE("plain", "null"), "outside", "not enrolled",
 		 "dataplane-mode=ambient on pod demo/b"},
 		{"", "null", "{\"kind\":\"plain\",\"inbound\":null,\"isExcluded\":true}", "outside",
-		 "an annotation excludes the endpoint's port",
+		 "an annotation of the endpoint's pod leaves it to the application",
 		 "the annotation of the endpoint's pod"},
 		{"tunnel", "{}", ELSEWHERE, "outside", "not enrolled",
 		 "a WorkloadEntry with a tunnel"},

@@ -285,13 +285,13 @@ ROUTE = {"kind": "plain", "share": 1, "target": "10.0.0.2:80", "workload": {"nam
 def test_explain_asks_the_kernels_of_the_nodes(mesh, cli):
     """Their maps are read where they are, by the same program in the agent's container."""
     answers, kernel, excluded = mesh.on_exec, {}, (0, "true", "")
-    explained = {"from": {"namespace": "shop", "name": "web", "node": "n1", "isEnrolled": True}, "to": {"address": "10.0.0.2:80"},
-                 "routes": [ROUTE]}
+    explained = {"from": {"namespace": "shop", "name": "web", "node": "n1", "address": "10.0.0.1", "isEnrolled": True},
+                 "to": {"address": "10.0.0.2:80"}, "routes": [ROUTE]}
 
     def on_exec(name, container, command):
         if command[1:2] == ["__kernel"]:
             assert (container, command[2], command[4]) == ("agent", "/pins", "10.0.0.2:80")
-            assert (name, command[3]) in (("ztunnel-n1", "77"), ("ztunnel-n2", "in"))
+            assert (name, command[3], *command[5:]) in (("ztunnel-n1", "77"), ("ztunnel-n2", "in", "10.0.0.1"))
             return excluded if command[3] == "in" else (0, json.dumps(kernel), "")
         if command[4].startswith("/explain"):
             return 0, "200\n" + json.dumps(ROUTE["inbound"] if "inbound" in command[4] else explained), ""
@@ -305,7 +305,7 @@ def test_explain_asks_the_kernels_of_the_nodes(mesh, cli):
     assert said["verdict"] == "refused" and "outboundTrafficPolicy is REGISTRY_ONLY" in said["sentence"] and said["notAsked"] == []
     kernel.update(path="tunnel")
     said = cli.json("explain", "shop/web", "10.0.0.2:80")
-    assert said["verdict"] == "outside" and "an annotation excludes the endpoint's port" in said["sentence"] and said["notAsked"] == []
+    assert said["verdict"] == "outside" and "of the endpoint's pod leaves it to the" in said["sentence"] and said["notAsked"] == []
     excluded = (0, "false", "")
     said = cli.json("explain", "shop/web", "10.0.0.2:80")
     assert said["verdict"] == "denied" and "the DENY policy shop/p matches." in said["sentence"] and said["notAsked"] == []
@@ -313,7 +313,7 @@ def test_explain_asks_the_kernels_of_the_nodes(mesh, cli):
     for odd in (2, "", "unknown command"), (1, "", "the maps in /pins cannot be read"), (0, "[", ""), (0, "7", ""):
         mesh.on_exec = lambda *what, odd=odd: odd if what[2][1] == "__kernel" else on_exec(*what)
         said = " ".join(cli.run("explain", "shop/web", "10.0.0.2:80").split())
-        assert "Not asked: the kernel of the source's node" in said and "leaves the port to the application." in said
+        assert "Not asked: the kernel of the source's node" in said and "leaves it to the application." in said
 
 
 def test_a_node_agent_that_is_being_replaced(mesh, cli):

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from culvert_node import stop, wait_for
@@ -102,6 +103,41 @@ def test_strict_closes_what_was_open_before(parts):
     assert mapped.states() == ["ConnectionResetError"]
     assert there.states() == ["open"]  # what the pod itself had dialled
     assert f"pod=direct/{d.server.name}" in d.log()
-    assert 'reason="plaintext, open since before the pod came into the mesh"' in d.log()
+    assert 'reason="plaintext, open since before it was captured"' in d.log()
     wait_for(d.is_direct, 15, "a direct connection under STRICT")
     assert not d.works_from(d.outsider)
+
+
+def test_strict_spares_who_comes_from_an_excluded_range(parts):
+    d, held = parts
+    d.edit("labels: {app: web}, namespace: direct, annotations: {",
+           f'labels: {{app: web}}, namespace: direct, annotations: {{culvert.io/excludeInboundIPRanges: "{d.outsider.ip4}", ')
+    before, beside = Held(d.outsider, PORT, d.server.ip4), Held(d.outsider, PORT, d.server.ip6)
+    held += [before, beside]
+    assert before.told() == beside.told() == ["open"]
+    d.edit("istio-injection: disabled", "istio-injection: enabled")
+    d.node.wait_captured([d.client.name, d.server.name])
+    with open(os.path.join(d.config, "strict.yaml"), "w", encoding="utf-8") as f:
+        f.write(STRICT)
+    wait_for(lambda: "closed a connection that a policy denies now" in d.log(), 20, "the end of the one from elsewhere")
+    assert beside.states() == ["ConnectionResetError"]
+    assert before.states() == ["open"]
+    assert d.works_from(d.outsider)
+
+
+@pytest.mark.parametrize("annotation", ['traffic.sidecar.istio.io/excludeInboundPorts: "%d"' % PORT,
+                                        'culvert.io/excludeInboundIPRanges: "0.0.0.0/0"'], ids=["port", "range"])
+def test_strict_closes_what_an_annotation_had_let_in_once_it_goes(parts, annotation):
+    d, held = parts
+    plain = "labels: {app: web}, namespace: direct, annotations: {"
+    d.edit(plain, f"{plain}{annotation}, ")
+    with open(os.path.join(d.config, "strict.yaml"), "w", encoding="utf-8") as f:
+        f.write(STRICT)
+    d.edit("istio-injection: disabled", "istio-injection: enabled")
+    d.node.wait_captured([d.client.name, d.server.name])
+    time.sleep(5)  # nothing is open, and the agent has looked for it as often as it does
+    held.append(Held(d.outsider, PORT, d.server.ip4))
+    assert held[0].told() == ["open"]
+    d.edit(f"{annotation}, ", "")
+    wait_for(lambda: "closed a connection that a policy denies now" in d.log(), 20, "the end of what it had let in")
+    assert held[0].states() == ["ConnectionResetError"]

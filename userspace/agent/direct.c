@@ -282,7 +282,7 @@ static void on_earlier(void *arg, const struct cv_tuple *t)
 	if (kind == ZDS_VERDICT_NONE)
 		ask(d, &key, &about);
 	else if (kind == ZDS_VERDICT_DENY)
-		connection_close(d, t, "plaintext, open since before the pod came into the mesh");
+		connection_close(d, t, "plaintext, open since before it was captured");
 }
 
 static void on_recheck(struct loop_timer *t)

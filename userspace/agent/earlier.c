@@ -128,9 +128,11 @@ static int look(void *arg)
 	return r < 0 ? r : sockdump_tcp(OPEN, 0, on_open, l);
 }
 
-/* NULL: no memory, or it need not be looked at. */
-static struct looked *looked_of(struct earlier *e, uint64_t cookie)
+/* A pod with annotations about what comes in may get new ones at any time, and these outlive the
+ * annotation. NULL: no memory, or it need not be looked at. */
+static struct looked *looked_of(struct earlier *e, const struct pods_info *pod)
 {
+	uint64_t cookie = pod->netns_cookie;
 	struct looked *seen = map_get(e->looked, &cookie, sizeof(cookie));
 
 	if (!seen) {
@@ -144,6 +146,8 @@ static struct looked *looked_of(struct earlier *e, uint64_t cookie)
 		}
 	}
 	seen->walk = e->walk;
+	if (exclude_has_inbound(pod->exclusions))
+		seen->empty = 0;
 	return seen->empty < LOOKS ? seen : NULL;
 }
 
@@ -163,7 +167,7 @@ static void on_pod(void *arg, const struct pods_info *pod)
 
 	if (pod->state != PODS_CAPTURED || fd < 0)
 		return;
-	seen = looked_of(w->earlier, pod->netns_cookie);
+	seen = looked_of(w->earlier, pod);
 	l = seen ? calloc(1, sizeof(*l)) : NULL;
 	if (!l)
 		return;

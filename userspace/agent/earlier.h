@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* earlier - plaintext connections into a pod that are older than its being in the mesh: they go to
- * the application, and stay as they are until a policy refuses plaintext from anyone. Once captured
- * a pod gets no new ones, so a pod that has none is looked at no more. Owner: direct. Thread: loop
- * only. */
+ * the application, and stay as they are until a policy refuses plaintext from anyone; and what an
+ * annotation had let in that is gone. Once captured a pod gets no others, so one that has none, and
+ * no such annotation, is looked at no more. Owner: direct. Thread: loop only. */
 #include <stdbool.h>
 
 #include "base/cleanup.h"

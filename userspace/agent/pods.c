@@ -337,9 +337,9 @@ static void pod_change(struct pod *pod, struct podspec *spec)
 	e->is_encrypt = spec->is_encrypt;
 	enrolment_rules(e, spec);
 	enrolment_reroute(e, spec, false);
+	pods_changed(pod->pods); /* what an annotation had let in is judged, too */
 	if (is_same)
 		return;
-	pods_changed(pod->pods);
 	if (!netns_file_is_same(spec->netns, &e->file)) {
 		pod_release(pod, false);
 		return;

@@ -119,13 +119,28 @@ HUNG = "@result load ok\nKernel panic - not syncing: softlockup: hung tasks\n"
 
 
 def test_a_machine_that_hung_is_booted_once_more(kernels, tmp_path, monkeypatch, capsys):
-    lines, left = booted(kernels, monkeypatch, tmp_path / "log", HUNG, "@result load ok\n@result bpf ok\n")
-    assert lines == [["result", "load", "ok"], ["result", "bpf", "ok"]] and not left
+    last = "@result load ok\n@result bpf ok\n"
+    assert booted(kernels, monkeypatch, tmp_path / "log", HUNG, last) == (last, [])
     assert (tmp_path / "log.hung").read_text(encoding="utf-8") == HUNG
     assert "a processor hung" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("said", [(HUNG, HUNG, "@result bpf ok\n"), ("@result load ok\nKernel panic\n", "@result bpf ok\n")])
 def test_a_machine_that_hangs_again_or_ends_otherwise_is_not(kernels, tmp_path, monkeypatch, said):
-    lines, left = booted(kernels, monkeypatch, tmp_path / "log", *said)
-    assert lines == [["result", "load", "ok"]] and len(left) == 1
+    assert booted(kernels, monkeypatch, tmp_path / "log", *said) == (said[-2], [said[-1]])
+
+
+def test_a_test_without_a_result_has_failed(kernels):
+    said = "@begin bpf\r\n1/1 one\r\n@result bpf ok 3\r\n@begin mesh\r\nKernel panic\r\n"
+    assert kernels.told(said, ["bpf", "mesh"], None, "6.1") == ({"bpf": True, "mesh": False}, [])
+
+
+def test_what_failed_is_shown_with_what_it_printed(kernels):
+    said = ["@begin bpf", "1/2 good", "  noise", "2/2 bad", "  bad.c:7: map_size: 1, 0", "@alive", "  FAILED bad", "1 passed, 1 failed",
+            "@result bpf FAILED 3", "@begin mesh", "mesh: two nodes", "AssertionError: no answer", "@result mesh FAILED 9", "@done"]
+    assert kernels.failures("\r\n".join(said)) == [*said[3:5], *said[6:9], *said[10:13]]
+
+
+def test_a_machines_last_words_are_shown(kernels):
+    assert kernels.failures("@begin bpf\n1/2 good\n2/2 bad\nKernel panic\n") == ["2/2 bad", "Kernel panic"]
+    assert not kernels.failures("@begin bpf\n1/1 good\n@result bpf ok 3\n@done\n")

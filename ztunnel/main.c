@@ -16,6 +16,7 @@
 #include "base/option.h"
 #include "base/reserve.h"
 #include "base/str.h"
+#include "base/timeslice.h"
 #include "base/trim.h"
 #include "tls/gcm.h"
 #include "xds/dial_options.h"
@@ -198,6 +199,7 @@ int main(int argc, char **argv)
 		c.run_dir = run_dir;
 	(void)signal(SIGPIPE, SIG_IGN);
 	descriptors_init();
+	timeslice_shorten();
 	if (become_user(&c) < 0)
 		return EXIT_FAILURE;
 	memory_protect(); /* the node's keys: in a core file they would be on a disk */

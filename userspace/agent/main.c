@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/option.h"
 #include "base/str.h"
+#include "base/timeslice.h"
 #include "cni_install.h"
 #include "datapath.h"
 #include "guard.h"
@@ -229,6 +230,7 @@ static int serve(const struct agent_options *o)
 
 	(void)files_limit_raise(NOFILE_WANTED);
 	files_table_grow(NOFILE_ROOM);
+	timeslice_shorten();
 	if (agent_new(o, &a) < 0)
 		return EXIT_FAILURE;
 	r = agent_run(a);

@@ -13,6 +13,7 @@
 #include "base/loop.h"
 #include "base/option.h"
 #include "base/str.h"
+#include "base/timeslice.h"
 #include "bootstrap.h"
 #include "ca.h"
 #include "ca_options.h"
@@ -584,6 +585,7 @@ int main(int argc, char **argv)
 	log_set_level(log_level_from_string(o.log_level));
 	log_set_format_json(streq(o.log_format, "json"));
 	(void)signal(SIGPIPE, SIG_IGN);
+	timeslice_shorten();
 	r = daemon_run(&d, &o);
 	daemon_clear(&d);
 	return r < 0 ? 1 : 0;

@@ -7,4 +7,4 @@ $(BUILD)/tests/unit/base/test-clock-watch: ALL_LDFLAGS += -Wl,--wrap=timerfd_cre
 $(BUILD)/tests/unit/base/test-reserve: ALL_LDFLAGS += -Wl,--wrap=malloc
 
 # Whether it lets others have the processor.
-$(BUILD)/tests/unit/base/test-loop: ALL_LDFLAGS += -Wl,--wrap=sched_yield
+$(BUILD)/tests/unit/base/test-loop: ALL_LDFLAGS += -Wl,--wrap=sched_yield,--wrap=clock_gettime

@@ -14,9 +14,13 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "base/macros.h"
+#include "base/str.h"
 
 struct pair {
 	struct loop_fd watch;
@@ -252,28 +256,75 @@ int __wrap_sched_yield(void)
 	return 0;
 }
 
+/* 0: the clock is the machine's. */
+static uint64_t frozen_us;
+
+int __real_clock_gettime(clockid_t id, struct timespec *ret);
+int __wrap_clock_gettime(clockid_t id, struct timespec *ret);
+int __wrap_clock_gettime(clockid_t id, struct timespec *ret)
+{
+	if (frozen_us == 0)
+		return __real_clock_gettime(id, ret);
+	ret->tv_sec = (time_t)(frozen_us / 1000000);
+	ret->tv_nsec = (long)(frozen_us % 1000000) * 1000;
+	return 0;
+}
+
 struct yielder {
 	struct loop_task task;
 	struct loop *loop;
 };
+
+static void on_task_300_us(struct loop_task *t)
+{
+	frozen_us += 300;
+}
+
+/* clock_freeze() - and the loop has just let others run. */
+static void clock_freeze(struct loop *l)
+{
+	struct loop_task rest = {.on_task = on_task_300_us};
+
+	frozen_us = now_monotonic_us() + 1000000;
+	loop_task_queue(l, &rest);
+	assert_int_equal(loop_run_once(l, 0), 0);
+	yields = 0;
+}
 
 static void on_task_yield(struct loop_task *t)
 {
 	loop_yield(container_of(t, struct yielder, task)->loop);
 }
 
-/* Once for each time that it was asked for, and after the turn. */
-static void a_loop_yields_before_its_next_turn(void **state)
+/* Once for each time that it was asked for. */
+static void a_loop_yields_when_it_is_asked_to(void **state)
 {
 	struct yielder y = {.task.on_task = on_task_yield, .loop = *state};
 
-	yields = 0;
+	clock_freeze(y.loop);
 	loop_task_queue(y.loop, &y.task);
-	assert_int_equal(loop_run_once(y.loop, 0), 0);
-	assert_int_equal(yields, 0);
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(loop_run_once(y.loop, 0), 0);
 	assert_int_equal(yields, 1);
+	frozen_us = 0;
+}
+
+static void a_busy_loop_lets_others_run_in_the_midst_of_a_turn(void **state)
+{
+	struct loop_task tasks[5] = {0};
+	struct loop *l = *state;
+
+	clock_freeze(l);
+	for (size_t i = 0; i < ARRAY_SIZE(tasks); i++) {
+		tasks[i].on_task = on_task_300_us;
+		loop_task_queue(l, &tasks[i]);
+	}
+	assert_int_equal(loop_run_once(l, 0), 0);
+	assert_int_equal(yields, 2); /* after the second and the fourth */
+	loop_task_queue(l, &tasks[0]);
+	assert_int_equal(loop_run_once(l, 0), 0);
+	assert_int_equal(yields, 3);
+	frozen_us = 0;
 }
 
 static void *wake(void *arg)
@@ -377,8 +428,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_timer_set_to_now_waits_for_the_next_turn, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(tasks_run_once_per_turn, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_loop_yields_before_its_next_turn, setup,
-						teardown),
+		cmocka_unit_test_setup_teardown(a_busy_loop_lets_others_run_in_the_midst_of_a_turn,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(a_busy_loop_lets_others_run_in_the_midst_of_a_turn,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(a_loop_yields_when_it_is_asked_to, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_polling_loop_misses_nothing_and_sleeps_when_idle,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(another_thread_wakes_the_loop, setup, teardown),

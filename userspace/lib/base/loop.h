@@ -81,8 +81,8 @@ void loop_wake(struct loop *l);
  * before sleeping; only while events come nearly that fast. 0: never. */
 void loop_set_poll(struct loop *l, uint64_t poll_us);
 
-/** loop_yield() - before the next turn whoever else waits for this processor has it: what is left
- * to do is nobody's hurry. From within a turn. */
+/** loop_yield() - after this event or task whoever else waits for this processor has it, as after
+ * 400 us of work in any case: what is left to do is nobody's hurry. From within a turn. */
 void loop_yield(struct loop *l);
 /** loop_set_turn() - what runs after each turn. */
 void loop_set_turn(struct loop *l, void (*fn)(void *arg), void *arg);

@@ -14,13 +14,18 @@ static void client_closes(int client, int server)
 	close(server);
 }
 
+static void server_closes(int client, int server)
+{
+	close(server);
+	CHECK(is_readable(client, WAIT_MS));
+	close(client);
+}
+
 static void client_says_all_first(int client, int server)
 {
 	CHECK_OK(shutdown(client, SHUT_WR));
 	CHECK(is_readable(server, WAIT_MS));
-	close(server);
-	CHECK(is_readable(client, WAIT_MS));
-	close(client);
+	server_closes(client, server);
 }
 
 static void client_resets(int client, int server)
@@ -48,9 +53,7 @@ static void server_leaves_bytes_unread(int client, int server)
 {
 	CHECK_EQ(write(client, "x", 1), 1);
 	CHECK(is_readable(server, WAIT_MS));
-	close(server);
-	CHECK(is_readable(client, WAIT_MS));
-	close(client);
+	server_closes(client, server);
 }
 
 static void client_resets_after_the_servers_fin(int client, int server)

@@ -390,49 +390,78 @@ static void what_a_verdict_follows_from_changes_the_generation(void **state)
 	assert_int_not_equal(generation(f), g);
 }
 
+/* A connection between the fixture's pods, and what is told of it. */
+struct told {
+	struct zds_direct m;
+	struct direct_news news;
+	struct state *state;
+	struct telemetry *telemetry;
+	struct buf text;
+};
+
+static void told_begin(struct told *k, const struct fixture *f)
+{
+	*k = (struct told){.m = {.src = mesh_sockaddr("10.0.0.1:5000"),
+				 .dst = mesh_sockaddr("10.0.0.2:80"),
+				 .asked = mesh_sockaddr("10.0.0.2:80")},
+			   .news = {.m = &k->m},
+			   .state = mesh_build(f->b)};
+	k->news.src = state_workload_by_uid(k->state, f->src.uid);
+	k->news.dst = state_workload_by_uid(k->state, f->dst.uid);
+	assert_non_null(k->news.src);
+	assert_non_null(k->news.dst);
+	assert_int_equal(telemetry_new(&k->telemetry), 0);
+}
+
+static void tell(struct told *k, enum zds_direct_what what)
+{
+	k->m.what = what;
+	direct_report(k->telemetry, k->state, &k->news);
+}
+
+/* told_metrics() - once, until told_end(). */
+static const char *told_metrics(struct told *k)
+{
+	assert_int_equal(telemetry_write(&k->telemetry, 1, 1, &k->text), 0);
+	assert_int_equal(buf_append(&k->text, "", 1), 0);
+	return (const char *)buf_head(&k->text);
+}
+
+static void told_end(struct told *k)
+{
+	state_unref(k->state);
+	telemetry_freep(&k->telemetry);
+	buf_resetp(&k->text);
+}
+
 static void it_is_counted_at_both_ends(void **state)
 {
-	struct fixture *f = *state;
-	struct zds_direct m = {.src = mesh_sockaddr("10.0.0.1:5000"),
-			       .dst = mesh_sockaddr("10.0.0.2:80"),
-			       .asked = mesh_sockaddr("10.0.0.2:80"),
-			       .sent = 300,
-			       .received = 500};
-	struct direct_news news = {.m = &m};
-	_cleanup_(telemetry_freep) struct telemetry *t = NULL;
-	_cleanup_(buf_resetp) struct buf text = {0};
-	struct state *s = mesh_build(f->b);
+	const char *metrics;
+	struct told k;
 
-	news.src = state_workload_by_uid(s, f->src.uid);
-	news.dst = state_workload_by_uid(s, f->dst.uid);
-	assert_non_null(news.src);
-	assert_non_null(news.dst);
-	assert_int_equal(telemetry_new(&t), 0);
-	m.what = ZDS_DIRECT_OPENED;
-	direct_report(t, s, &news);
-	m.what = ZDS_DIRECT_PROGRESS;
-	m.new_sent = 100;
-	direct_report(t, s, &news);
-	m.what = ZDS_DIRECT_CLOSED;
-	m.new_sent = 200;
-	m.new_received = 500;
-	direct_report(t, s, &news);
-	m.what = ZDS_DIRECT_FAILED;
-	news.src = NULL;
-	direct_report(t, s, &news);
-	state_unref(s);
-	assert_int_equal(telemetry_write(&t, 1, 1, &text), 0);
-	assert_int_equal(buf_append(&text, "", 1), 0);
+	told_begin(&k, *state);
+	k.m.sent = 300;
+	k.m.received = 500;
+	tell(&k, ZDS_DIRECT_OPENED);
+	k.m.new_sent = 100;
+	tell(&k, ZDS_DIRECT_PROGRESS);
+	k.m.new_sent = 200;
+	k.m.new_received = 500;
+	tell(&k, ZDS_DIRECT_CLOSED);
+	k.news.src = NULL;
+	tell(&k, ZDS_DIRECT_FAILED);
+	metrics = told_metrics(&k);
 	for (int i = 0; i < 2; i++) {
 		char want[64];
 
 		(void)snprintf(want, sizeof(want), "connections_opened_total{reporter=\"%s\"",
 			       i ? "source" : "destination");
-		assert_non_null(strstr((char *)buf_head(&text), want));
+		assert_non_null(strstr(metrics, want));
 	}
-	assert_non_null(strstr((char *)buf_head(&text), "} 300\n"));
-	assert_non_null(strstr((char *)buf_head(&text), "} 500\n"));
-	assert_non_null(strstr((char *)buf_head(&text), "connections_failed_total"));
+	assert_non_null(strstr(metrics, "} 300\n"));
+	assert_non_null(strstr(metrics, "} 500\n"));
+	assert_non_null(strstr(metrics, "connections_failed_total"));
+	told_end(&k);
 }
 
 /* Of both ends' last connections. */
@@ -455,38 +484,26 @@ static const char *last_error(const struct telemetry *t, size_t back)
 /* As of a tunnelled one: an error in the log, no other labels. */
 static void an_end_by_a_reset_is_told(void **state)
 {
-	struct fixture *f = *state;
-	struct zds_direct m = {.src = mesh_sockaddr("10.0.0.1:5000"),
-			       .dst = mesh_sockaddr("10.0.0.2:80"),
-			       .asked = mesh_sockaddr("10.0.0.2:80"),
-			       .new_sent = 300,
-			       .new_received = 500};
-	struct direct_news news = {.m = &m};
-	_cleanup_(telemetry_freep) struct telemetry *t = NULL;
-	_cleanup_(buf_resetp) struct buf text = {0};
-	struct state *s = mesh_build(f->b);
+	const char *metrics;
+	struct told k;
 
-	news.src = state_workload_by_uid(s, f->src.uid);
-	news.dst = state_workload_by_uid(s, f->dst.uid);
-	assert_int_equal(telemetry_new(&t), 0);
-	m.what = ZDS_DIRECT_OPENED;
-	direct_report(t, s, &news);
-	direct_report(t, s, &news);
-	m.what = ZDS_DIRECT_RESET;
-	direct_report(t, s, &news);
+	told_begin(&k, *state);
+	k.m.new_sent = 300;
+	k.m.new_received = 500;
+	tell(&k, ZDS_DIRECT_OPENED);
+	tell(&k, ZDS_DIRECT_OPENED);
+	tell(&k, ZDS_DIRECT_RESET);
 	for (size_t back = 0; back < 2; back++)
-		assert_string_equal(last_error(t, back), "connection reset");
-	m.what = ZDS_DIRECT_CLOSED;
-	direct_report(t, s, &news);
+		assert_string_equal(last_error(k.telemetry, back), "connection reset");
+	tell(&k, ZDS_DIRECT_CLOSED);
 	for (size_t back = 0; back < 2; back++)
-		assert_string_equal(last_error(t, back), "");
-	state_unref(s);
-	assert_int_equal(telemetry_write(&t, 1, 1, &text), 0);
-	assert_int_equal(buf_append(&text, "", 1), 0);
+		assert_string_equal(last_error(k.telemetry, back), "");
+	metrics = told_metrics(&k);
 	for (const char *said[] = {"} 2\n", "} 600\n", "} 1000\n", NULL}, **p = said; *p; p++)
-		assert_non_null(strstr((char *)buf_head(&text), *p));
-	assert_null(strstr((char *)buf_head(&text), "istio_tcp_connections_failed_total{"));
-	assert_null(strstr((char *)buf_head(&text), "response_flags=\"CONNECT\""));
+		assert_non_null(strstr(metrics, *p));
+	assert_null(strstr(metrics, "istio_tcp_connections_failed_total{"));
+	assert_null(strstr(metrics, "response_flags=\"CONNECT\""));
+	told_end(&k);
 }
 
 static void of_what_was_not_told_there_are_numbers(void **state)

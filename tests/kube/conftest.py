@@ -28,6 +28,27 @@ def tool(name):
                           check=True, timeout=3000).stdout
 
 
+def of_istio(what):
+    """What tools/kube/build has of Istio's. Return: the file."""
+    done = subprocess.run([os.path.join(ROOT, "tools", "kube", "build"), what], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, check=False, timeout=3000)
+    if done.returncode != 0:
+        pytest.skip(f"{what}: {done.stderr[-200:]}")
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def crds():
+    """Istio's own definitions, a file."""
+    return of_istio("--istio-crds")
+
+
+@pytest.fixture(scope="session")
+def istiod_program():
+    """Istio's own control plane."""
+    return of_istio("--istiod")
+
+
 @pytest.fixture(scope="session")
 def cluster():
     mode = os.environ.get("CULVERT_KUBE_PROXY_MODE", "")

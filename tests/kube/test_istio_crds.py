@@ -2,28 +2,15 @@
 """A cluster that has Istio's own definitions, as the Go module istio.io/api has them: they are used as they are, and stay."""
 import json
 import os
-import subprocess
 
-import pytest
 import yaml
 from kinds import KINDS
-from kubelab import layout
 from kubelab.cluster import culvert, eventually
 from test_control import condition
 from test_kinds import CRDS, definitions_of, make
 
 # What the webhook looks at; of other kinds Istio's definitions take a wrong value here and there.
 READ = {"AuthorizationPolicy", "PeerAuthentication", "ServiceEntry", "WorkloadEntry", "WorkloadGroup", "Telemetry"}
-
-
-@pytest.fixture(scope="module")
-def crds():
-    """Istio's file."""
-    done = subprocess.run([os.path.join(layout.ROOT, "tools", "kube", "build"), "--istio-crds"], stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, check=False, timeout=600)
-    if done.returncode != 0:
-        pytest.skip(f"Istio's definitions cannot be had: {done.stderr[-200:]}")
-    return done.stdout.strip()
 
 
 def state(cluster, names):

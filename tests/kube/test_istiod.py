@@ -2,7 +2,6 @@
 """Istio's own control plane, unmodified, with our agents and ztunnels: no control plane of ours is there."""
 import os
 import signal
-import subprocess
 
 import pytest
 from kubelab import layout, run
@@ -39,15 +38,6 @@ class Istiod:
             return f.read()
 
 
-def cached(what):
-    """By tools/kube/build. Return: the file."""
-    done = subprocess.run([os.path.join(layout.ROOT, "tools", "kube", "build"), what], stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True, check=False, timeout=3000)
-    if done.returncode != 0:
-        pytest.skip(f"{what}: {done.stderr[-200:]}")
-    return done.stdout.strip()
-
-
 def service_of_istio():
     """Service istiod, without pods: the process is beside the cluster."""
     ip, name = layout.host_ip(), {"name": "istiod", "namespace": "istio-system"}
@@ -59,11 +49,10 @@ def service_of_istio():
 
 
 @pytest.fixture(scope="module")
-def istiod(bare, tmp_path_factory):
+def istiod(bare, istiod_program, crds, tmp_path_factory):
     """With the nodes' part of ours, as a user would install it, and Istio's own definitions."""
-    binary, crds = cached("--istiod"), cached("--istio-crds")
     nodes = culvert("manifest", "generate", "--set", "values.pilot.enabled=false", "--set", "components.base.enabled=false")
-    process = Istiod(binary, str(tmp_path_factory.mktemp("istiod")))
+    process = Istiod(istiod_program, str(tmp_path_factory.mktemp("istiod")))
     bare.run("apply", "--server-side", "-f", crds)
     bare.run("apply", "--server-side", "-f", "-", text=nodes)
     bare.apply(*service_of_istio())

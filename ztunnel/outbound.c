@@ -49,6 +49,7 @@ static void attempt_free(struct outbound *o)
 	names_cancel(&a->name_wait);
 	for (size_t i = 0; i < a->silent_count; i++)
 		workload_unref(a->silent[i]);
+	(void)workload_unref(a->meant);
 	free(a);
 }
 
@@ -117,7 +118,7 @@ struct resolve_choice outbound_choice(struct outbound *o)
 		.avoid_named_count = a->avoid_named_count,
 		.silent = a->silent,
 		.silent_count = a->silent_count,
-		.meant = a->was_mesh ? o->conn.dst_workload : NULL,
+		.meant = a->meant,
 	};
 }
 
@@ -128,9 +129,11 @@ static uint64_t answer_us(const struct outbound *o)
 								  : CONNECT_TIMEOUT_US;
 }
 
-static const struct workload *client_of(const struct state *s, const struct pod *p)
+const struct workload *outbound_client(const struct outbound *o)
 {
-	return state_client(s, p->uid, p->service_account);
+	const struct pod *p = o->conn.pod;
+
+	return state_client(o->conn.worker->state, p->uid, p->service_account);
 }
 
 /* note_silent() - whom it asks says nothing, and so may all of its node, unless that is ours. */
@@ -158,7 +161,7 @@ bool outbound_try_next(struct outbound *o)
 	a->avoid[a->avoid_count] = a->endpoint;
 	choice = outbound_choice(o);
 	choice.avoid_count++;
-	resolve_outbound_again(s, client_of(s, o->conn.pod), &o->conn.original_dst, &choice, &u);
+	resolve_outbound_again(s, outbound_client(o), &o->conn.original_dst, &choice, &u);
 	if (!u.is_chosen)
 		return false;
 	a->avoid_count++;
@@ -419,58 +422,72 @@ static const char *lacks(const struct outbound *o, const struct workload *src,
 	return u->is_in_doubt ? u->error : NULL;
 }
 
-void outbound_resolve(struct outbound *o)
+/* Nobody else is meant from now on, however long that takes and whoever has the address by then. */
+static void mean(struct outbound *o, const struct workload *w)
+{
+	struct attempt *a = o->attempt;
+
+	conn_set_dst(&o->conn, w);
+	(void)workload_unref(a->meant);
+	a->meant = w ? workload_ref(o->conn.dst_workload) : NULL;
+}
+
+void outbound_follow(struct outbound *o, struct upstream *u)
 {
 	struct worker *w = o->conn.worker;
 	struct attempt *a = o->attempt;
-	const struct workload *src = client_of(w->state, o->conn.pod);
-	const struct tls_identity *identity = NULL;
-	const struct resolve_choice choice = outbound_choice(o);
-	struct upstream u;
+	const struct workload *src = outbound_client(o);
+	const struct tls_identity *identity =
+		src ? state_tls_identity(w->state, src->app->identity) : NULL;
 
-	resolve_outbound_again(w->state, src, &o->conn.original_dst, &choice, &u);
-	a->endpoint = u.endpoint;
-	a->has_endpoint = u.is_chosen;
-	a->has_others = u.has_others;
-	a->was_mesh |= u.kind == UPSTREAM_HBONE;
+	a->endpoint = u->endpoint;
+	a->has_endpoint = u->is_chosen;
+	a->has_others = u->has_others;
 	o->conn.is_mtls = false;
 	o->conn.has_hbone = false;
 	o->conn.is_plain = false;
 	o->conn.src_identity = NULL;
 	o->conn.dst_identity = NULL;
 	conn_set_src(&o->conn, src);
-	if (src)
-		identity = state_tls_identity(w->state, src->app->identity);
-	a->lacks = lacks(o, src, &u, identity);
+	if (u->kind == UPSTREAM_HBONE)
+		mean(o, u->workload);
+	a->lacks = lacks(o, src, u, identity);
 	if (a->lacks) {
-		/* nobody else is meant, however long that takes */
-		if (u.kind == UPSTREAM_HBONE)
-			conn_set_dst(&o->conn, u.workload);
 		wait_for_state(o);
 		return;
 	}
 	loop_timer_del(&o->conn.timer);
-	conn_set_dst(&o->conn, u.workload);
-	conn_set_service(&o->conn, u.service);
-	switch (u.kind) {
+	conn_set_dst(&o->conn, u->workload);
+	conn_set_service(&o->conn, u->service);
+	switch (u->kind) {
 	case UPSTREAM_HBONE:
-		start_tunnel(o, &u, identity);
+		start_tunnel(o, u, identity);
 		break;
 	case UPSTREAM_TCP:
 	case UPSTREAM_PASSTHROUGH:
 		(void)loop_timer_set(w->loop, &o->conn.timer, answer_us(o));
-		outbound_dial(o, &u);
+		outbound_dial(o, u);
 		break;
 	case UPSTREAM_NAMED:
 		(void)loop_timer_set(w->loop, &o->conn.timer, CONNECT_TIMEOUT_US);
-		outbound_dial_named(o, &u);
+		outbound_dial_named(o, u);
 		break;
 	case UPSTREAM_REFUSE:
 		if (a->name_error)
-			u.error = names_error(a->name_error);
-		refused(o, u.error ? u.error : "refused");
+			u->error = names_error(a->name_error);
+		refused(o, u->error ? u->error : "refused");
 		break;
 	}
+}
+
+void outbound_resolve(struct outbound *o)
+{
+	const struct resolve_choice choice = outbound_choice(o);
+	struct upstream u;
+
+	resolve_outbound_again(o->conn.worker->state, outbound_client(o), &o->conn.original_dst,
+			       &choice, &u);
+	outbound_follow(o, &u);
 }
 
 /* Let go of what says nothing. */

@@ -43,8 +43,8 @@ struct attempt {
 	bool has_endpoint;
 	bool has_others;
 	bool is_waiting_retry;
-	const char *lacks; /* what it waits for, as the log has it */
-	bool was_mesh;     /* was meant for a tunnel */
+	const char *lacks;      /* what it waits for, as the log has it */
+	struct workload *meant; /* for whom it was when a tunnel was to take it; counted */
 };
 
 struct outbound {
@@ -72,10 +72,15 @@ struct resolve_choice outbound_choice(struct outbound *o);
 /** outbound_resolve() - choose, anew, and dial. May end and free it. */
 void outbound_resolve(struct outbound *o);
 
+/** outbound_client() - the pod that dials, as the worker's state has it now; NULL: it does not. */
+const struct workload *outbound_client(const struct outbound *o);
+/** outbound_follow() - dial what was chosen in the worker's state. May end and free it. */
+void outbound_follow(struct outbound *o, struct upstream *u);
+
 /** outbound_dial() - connect in plaintext to u->dial; the timer is set. */
 void outbound_dial(struct outbound *o, const struct upstream *u);
 /** outbound_dial_stop() - let go of all that outbound_dial() began. */
 void outbound_dial_stop(struct outbound *o);
 
-/** outbound_dial_named() - as outbound_dial() once DNS has told the address; @u: UPSTREAM_NAMED. */
+/** outbound_dial_named() - outbound_follow() once DNS has told the address; @u: UPSTREAM_NAMED. */
 void outbound_dial_named(struct outbound *o, const struct upstream *u);

@@ -27,10 +27,13 @@ static void on_names(struct name_wait *wait, int error, const struct cv_addr *ad
 	struct attempt *a = container_of(wait, struct attempt, name_wait);
 	struct outbound *o = a->owner;
 	const struct resolve_choice choice = outbound_choice(o);
+	const struct resolve_addrs of_name = {addrs, count};
+	const struct workload *src = outbound_client(o);
 	struct upstream u = {
 		.kind = UPSTREAM_NAMED,
 		.workload = o->conn.dst_workload,
 		.service = o->conn.service,
+		.is_chosen = true,
 		.target = {.addr = o->conn.original_dst.addr, .port = a->named_port},
 		.dial = {.port = a->named_port},
 	};
@@ -39,15 +42,10 @@ static void on_names(struct name_wait *wait, int error, const struct cv_addr *ad
 		no_name(o, error);
 		return;
 	}
-	resolve_named(&u, addrs, count, &choice);
-	if (u.kind == UPSTREAM_REFUSE) {
-		conn_fail(&o->conn, CONN_CONNECT, u.error);
-		return;
-	}
-	a->endpoint = u.endpoint;
-	a->has_endpoint = true;
-	a->has_others = u.has_others;
-	outbound_dial(o, &u);
+	if (src)
+		resolve_named(o->conn.worker->state, src, &of_name, &choice, &u);
+	/* else it waits for its pod to be known again */
+	outbound_follow(o, &u);
 }
 
 void outbound_dial_named(struct outbound *o, const struct upstream *u)

@@ -24,6 +24,14 @@ static void refuse(struct upstream *up, const char *error)
 	up->error = error;
 }
 
+static bool has_addr(const struct workload *w, const struct cv_addr *addr)
+{
+	for (size_t i = 0; i < w->addrs_count; i++)
+		if (cv_addr_equal(&w->addrs[i], addr))
+			return true;
+	return false;
+}
+
 static void set_workload(struct upstream *up, const struct workload *w, const struct cv_addr *addr,
 			 uint16_t port)
 {
@@ -77,33 +85,6 @@ static void set_named(struct upstream *up, const struct workload *w, uint16_t po
 	up->has_others = true;
 }
 
-void resolve_named(struct upstream *up, const struct cv_addr *addrs, size_t count,
-		   const struct resolve_choice *choice)
-{
-	bool is_v4 = cv_addr_is_v4(&up->target.addr);
-	size_t at = up->workload->is_first_address || !count ? 0 : choice->random % count;
-	const struct cv_addr *same = NULL, *other = NULL;
-
-	for (size_t i = 0; i < count && !same; i++) {
-		const struct cv_addr *a = &addrs[(at + i) % count];
-
-		if (pick_is_avoided(choice, a, ntohs(up->dial.port)))
-			continue;
-		if (cv_addr_is_v4(a) == is_v4)
-			same = a;
-		else
-			other = other ? other : a;
-	}
-	if (!same && !other) {
-		refuse(up, "no address of the endpoint's name could be reached");
-		return;
-	}
-	up->kind = UPSTREAM_TCP;
-	up->target.addr = up->dial.addr = *(same ? same : other);
-	up->endpoint = up->target;
-	up->has_others = up->service->endpoints_count > 1 || count > 1;
-}
-
 static void resolve_waypoint(const struct state *s, const struct workload *src,
 			     const struct gateway_ref *ref, const struct resolve_choice *choice,
 			     struct upstream *up)
@@ -143,10 +124,32 @@ static bool is_waypoint_itself(const struct workload *src, const struct gateway_
 	for (size_t i = 0; ref->key && i < src->app->services_count; i++)
 		if (streq(src->app->services[i].key, ref->key))
 			return true;
-	for (size_t i = 0; !ref->key && i < src->addrs_count; i++)
-		if (cv_addr_equal(&src->addrs[i], &ref->addr))
-			return true;
-	return false;
+	return !ref->key && has_addr(src, &ref->addr);
+}
+
+/* @w: an endpoint. One without a tunnel may be no more than an address, of Istio's control plane or
+ * of DNS: a pod of the mesh that has it expects its own. */
+static void set_endpoint(const struct state *s, const struct resolve_choice *choice,
+			 const struct workload *w, const struct cv_sockaddr *at,
+			 struct upstream *up)
+{
+	const struct workload *there = state_workload_by_addr(s, &at->addr);
+
+	if (w->protocol != WORKLOAD_HBONE && there && there->protocol == WORKLOAD_HBONE)
+		w = there;
+	set_workload(up, w, &at->addr, ntohs(at->port));
+	if (up->kind == UPSTREAM_TCP && choice->meant && has_addr(choice->meant, &at->addr))
+		refuse(up, GONE);
+}
+
+/* What is there may have come after the control plane was heard last, and expect a tunnel. */
+static void refuse_in_doubt(const struct state *s, struct upstream *up)
+{
+	up->is_in_doubt = state_is_in_doubt(s, &up->dial.addr);
+	if (up->is_in_doubt)
+		refuse(up,
+		       "the control plane is away, and has not told of a pod with this address: it "
+		       "may be of the mesh");
 }
 
 static void resolve_service(const struct state *s, const struct wish *wish, struct upstream *up)
@@ -154,6 +157,7 @@ static void resolve_service(const struct state *s, const struct wish *wish, stru
 	const struct service_def *d = wish->service->def;
 	const struct cv_sockaddr *orig = wish->orig;
 	const struct endpoint *e;
+	struct cv_sockaddr at;
 
 	if (d->waypoint.hbone_port && !is_waypoint_itself(wish->src, &d->waypoint)) {
 		if (wish->node && d->vips_count) /* what it knows the service by */
@@ -174,9 +178,84 @@ static void resolve_service(const struct state *s, const struct wish *wish, stru
 		set_named(up, e->workload, pick_port(up->service, e->link, ntohs(orig->port)));
 		return;
 	}
-	set_workload(up, e->workload, pick_addr(e->workload, &orig->addr, d->families),
-		     pick_port(up->service, e->link, ntohs(orig->port)));
-	set_chosen(up, up->service, &up->target);
+	at = (struct cv_sockaddr){
+		.addr = *pick_addr(e->workload, &orig->addr, d->families),
+		.port = htons(pick_port(up->service, e->link, ntohs(orig->port))),
+	};
+	set_endpoint(s, wish->choice, e->workload, &at, up);
+	set_chosen(up, up->service, &at);
+}
+
+/* The address of the family that was asked for; another one; NULL: all have failed. */
+static const struct cv_addr *pick_of_name(const struct upstream *up,
+					  const struct resolve_addrs *of_name,
+					  const struct resolve_choice *choice)
+{
+	bool is_v4 = cv_addr_is_v4(&up->target.addr);
+	bool is_first = up->workload->is_first_address || !of_name->count;
+	size_t at = is_first ? 0 : choice->random % of_name->count;
+	const struct cv_addr *other = NULL;
+
+	for (size_t i = 0; i < of_name->count; i++) {
+		const struct cv_addr *a = &of_name->addrs[(at + i) % of_name->count];
+
+		if (pick_is_avoided(choice, a, ntohs(up->dial.port)))
+			continue;
+		if (cv_addr_is_v4(a) == is_v4)
+			return a;
+		other = other ? other : a;
+	}
+	return other;
+}
+
+/* What has the address for its own: a range that holds it is a way for who dials it, the names that
+ * lead there have their own. */
+static const struct service *frontend_at(const struct state *s, const struct workload *src,
+					 const struct cv_sockaddr *at)
+{
+	const struct service *v = state_service_by_vip(s, &at->addr, src->app->namespace_);
+
+	return service_has_port(v, ntohs(at->port)) ? v : NULL;
+}
+
+/* The name is a service's. Return: false where that has names itself, the very one that was asked
+ * for maybe: then the address is what they lead to. */
+static bool resolve_alias(const struct state *s, const struct wish *wish, struct upstream *up)
+{
+	struct upstream there = *up;
+
+	there.service = wish->service;
+	resolve_service(s, wish, &there);
+	if (there.kind == UPSTREAM_NAMED)
+		return false;
+	there.has_others |= up->has_others;
+	*up = there;
+	return true;
+}
+
+void resolve_named(const struct state *s, const struct workload *src,
+		   const struct resolve_addrs *of_name, const struct resolve_choice *choice,
+		   struct upstream *up)
+{
+	const struct cv_addr *addr = pick_of_name(up, of_name, choice);
+	struct cv_sockaddr at = {.port = up->dial.port};
+	struct wish wish = {.src = src, .orig = &at, .choice = choice};
+	bool is_known;
+
+	if (!addr) {
+		refuse(up, "no address of the endpoint's name could be reached");
+		return;
+	}
+	at.addr = *addr;
+	up->endpoint = up->target = up->dial = at;
+	up->has_others = up->service->endpoints_count > 1 || of_name->count > 1;
+	is_known = state_workload_by_addr(s, addr);
+	wish.service = is_known ? NULL : frontend_at(s, src, &at);
+	if (wish.service && resolve_alias(s, &wish, up))
+		return;
+	set_endpoint(s, choice, up->workload, &at, up);
+	if (up->kind == UPSTREAM_TCP && !is_known && !wish.service)
+		refuse_in_doubt(s, up);
 }
 
 void resolve_outbound(const struct state *s, const struct workload *src,
@@ -211,8 +290,7 @@ static void resolve_workload(const struct state *s, const struct wish *wish,
 		set_workload(up, w, &wish->orig->addr, ntohs(wish->orig->port));
 }
 
-/* At an address that no workload has. What is there may have come after the control plane was heard
- * last, and expect a tunnel. */
+/* At an address that no workload has. */
 static void resolve_frontend(const struct state *s, const struct wish *wish, struct upstream *up)
 {
 	struct wish there = *wish;
@@ -228,12 +306,11 @@ static void resolve_frontend(const struct state *s, const struct wish *wish, str
 		resolve_service(s, &there, up);
 	if (up->kind != UPSTREAM_PASSTHROUGH)
 		return;
-	up->is_in_doubt = !f.service && state_is_in_doubt(s, &wish->orig->addr);
+	if (!f.service)
+		refuse_in_doubt(s, up);
 	if (up->is_in_doubt)
-		refuse(up,
-		       "the control plane is away, and has not told of a pod with this address: it "
-		       "may be of the mesh");
-	else if (wish->choice->meant)
+		return;
+	if (wish->choice->meant)
 		refuse(up, GONE);
 	else if (!is_registered(s, wish->src, wish->orig, up->service))
 		refuse(up, "not in the registry, and outboundTrafficPolicy is REGISTRY_ONLY");
@@ -262,6 +339,9 @@ void resolve_outbound_again(const struct state *s, const struct workload *src,
 		return;
 	}
 	w = state_workload_by_addr(s, &orig->addr);
+	/* Istio's control plane has an entry's endpoint at its address, which the entry may have */
+	if (w && w->protocol != WORKLOAD_HBONE && frontend_at(s, src, orig))
+		w = NULL;
 	if (w)
 		resolve_workload(s, &wish, w, ret);
 	else

@@ -60,13 +60,21 @@ struct resolve_choice {
 	const struct workload *meant;
 };
 
+/** struct resolve_addrs - of a name, in the order of DNS's answer; borrowed for the call. */
+struct resolve_addrs {
+	const struct cv_addr *addrs;
+	size_t count;
+};
+
 /**
  * resolve_named() - choose among the addresses of a name
- * @up: UPSTREAM_NAMED; becomes UPSTREAM_TCP, or UPSTREAM_REFUSE when all addresses have failed.
- * @addrs: in the order of the answer.
+ * @src: the pod that dials.
+ * @up: UPSTREAM_NAMED; becomes UPSTREAM_TCP, or what a pod or a service of the mesh at the address
+ *      takes, or UPSTREAM_REFUSE, as when all addresses have failed.
  */
-void resolve_named(struct upstream *up, const struct cv_addr *addrs, size_t count,
-		   const struct resolve_choice *choice);
+void resolve_named(const struct state *s, const struct workload *src,
+		   const struct resolve_addrs *of_name, const struct resolve_choice *choice,
+		   struct upstream *up);
 
 /**
  * resolve_outbound() - choose the upstream of a captured connection

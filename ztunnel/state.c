@@ -318,15 +318,22 @@ static const struct service_def *cidr_pick(const struct reflist *l, const struct
 	return best;
 }
 
-const struct service *state_service_by_addr(const struct state *s, const struct cv_addr *addr,
-					    const char *client_namespace)
+const struct service *state_service_by_vip(const struct state *s, const struct cv_addr *addr,
+					   const char *client_namespace)
 {
 	const struct service_def *d =
 		defs_pick(hamt_get(s->t.vips, addr, sizeof(*addr)), client_namespace);
 
-	if (!d)
-		d = cidr_pick(s->t.cidr_vips, addr, client_namespace);
 	return d ? state_service_by_key(s, d->key) : NULL;
+}
+
+const struct service *state_service_by_addr(const struct state *s, const struct cv_addr *addr,
+					    const char *client_namespace)
+{
+	const struct service *v = state_service_by_vip(s, addr, client_namespace);
+	const struct service_def *d = v ? NULL : cidr_pick(s->t.cidr_vips, addr, client_namespace);
+
+	return d ? state_service_by_key(s, d->key) : v;
 }
 
 bool service_has_port(const struct service *service, uint16_t port)

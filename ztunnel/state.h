@@ -208,6 +208,11 @@ const struct workload *state_workload_by_uid(const struct state *s, const char *
  * Return: borrowed; NULL. */
 const struct workload *state_workload_by_addr(const struct state *s, const struct cv_addr *addr);
 
+/** state_service_by_vip() - as state_service_by_addr(), of an address of its own: no range counts.
+ */
+const struct service *state_service_by_vip(const struct state *s, const struct cv_addr *addr,
+					   const char *client_namespace);
+
 /**
  * state_service_by_addr() - the service of a frontend address
  * @client_namespace: breaks ties and hides namespace-only services of others; "" for nobody.

@@ -59,10 +59,13 @@ class Mesh(Nodes):
         self.client = self.topology.pod(1, "c")
         self.client.namespace, self.client.account = "demo", "default"
         self.client.resolv_conf = self.path("resolv.conf")
+        self.server = self.topology.pod(1, "s")
+        self.server.namespace, self.server.account, self.server.labels = "demo", "server", "app: web"
         self.outside = self.topology.nodes[1]
         for address in [*NS, *HOSTS.values()]:
             self.outside.ip("addr", "add", f"{address}/{'64' if ':' in address else '24'}", "dev", "uplink", "nodad")
         self.processes = {name: who.start(self.outside, name, PORT, address) for name, address in HOSTS.items()}
+        self.processes["S"] = who.start(self.server, "S", PORT)
         self.zones = {}
         for address in NS:
             self.zone(address, {})
@@ -103,7 +106,7 @@ class Mesh(Nodes):
         """One node is enough: the other end is outside."""
         self.write()
         self.nodes.append(CulvertNode(self.topology.nodes[0], 1, self.config, "names"))
-        self.nodes[0].wait_captured([self.client.name])
+        self.nodes[0].wait_captured([self.client.name, self.server.name])
 
     def ask(self, host, count=1):
         """Who answered, a letter per connection."""
@@ -122,9 +125,9 @@ class Mesh(Nodes):
         return self.client.run("unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/resolv.conf && exec "$@"',
                                self.path("resolv.conf"), *argv)
 
-    def entry(self, host, resolution="DNS", more="", name="entry"):
+    def entry(self, host, resolution="DNS", more="", beside=()):
         """A ServiceEntry in force. Return: its address."""
-        self.write(ENTRY.format(name=name, host=host, resolution=resolution, more=more))
+        self.write(ENTRY.format(name="entry", host=host, resolution=resolution, more=more), *beside)
         wait_for(lambda: self.short(host, f"@{NS[0]}")[:1] and self.short(host, f"@{NS[0]}")[0].startswith("240.240."), 10, host)
         return self.short(host, f"@{NS[0]}")[0]
 
@@ -187,6 +190,28 @@ def test_no_address_is_used_past_its_ttl(mesh):
     before = len(mesh.asked(NS[0], "short.example.com", "A"))
     assert mesh.ask(address, 3) == "CCC"
     assert len(mesh.asked(NS[0], "short.example.com", "A")) == before + 3
+
+
+BEHIND = """---
+apiVersion: v1
+kind: Service
+metadata: {name: behind, namespace: demo}
+spec: {clusterIP: 10.96.80.2, selector: {app: web}, ports: [{port: 9000}]}
+---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: demo}
+spec: {mtls: {mode: STRICT}}
+"""
+
+
+def test_a_name_of_the_mesh_is_reached_by_its_tunnel(mesh):
+    """An alias of a pod, or of a Service with pods, that are enrolled: they take no plaintext, and none is sent."""
+    for host, behind, service in (("pod.example.com", mesh.server.ip4, "pod.example.com"),
+                                  ("service.example.com", "10.96.80.2", "behind.demo.svc.cluster.local")):
+        mesh.zone(NS[0], {f"{host} A": {"data": [behind]}})
+        assert mesh.ask(mesh.entry(host, beside=[BEHIND]), 10) == "S" * 10
+        assert f'dst.addr={mesh.server.ip4}:15008 dst.hbone_addr={mesh.server.ip4}:9000 dst.service="{service}"' in mesh.log()
 
 
 def test_a_name_that_dns_does_not_know_is_refused_with_that_reason_and_others_go_on(mesh):
@@ -259,7 +284,7 @@ def restart(mesh):
     os.rename(os.path.join(mesh.config, "mesh.yaml"), mesh.path("away"))
     wait_for(lambda: mesh.nodes[0].admin("agent", "/status")["pods"] == [], 10, "release")
     os.rename(mesh.path("away"), os.path.join(mesh.config, "mesh.yaml"))
-    mesh.nodes[0].wait_captured([mesh.client.name])
+    mesh.nodes[0].wait_captured([mesh.client.name, mesh.server.name])
 
 
 @pytest.mark.parametrize("how,asked,proto", [

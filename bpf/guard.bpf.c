@@ -53,8 +53,8 @@ static __noinline int guard_syn(const struct cv_pod *pod, const struct packet *p
 	to.port = p->tuple.remote_port;
 	if (p->has_options) /* source routes: where it goes is not where it says */
 		return packet_drop(p, CV_GUARD_MALFORMED);
-	if (to.port == bpf_htons(CV_HBONE_PORT) || !dest_is_mesh(&to) || syn_is_vouched(p) ||
-	    outbound_is_excluded(pod, p->tuple.netns_cookie, &to))
+	if (to.port == bpf_htons(CV_HBONE_PORT) || !dest_takes_no_plaintext(&to) ||
+	    syn_is_vouched(p) || outbound_is_excluded(pod, p->tuple.netns_cookie, &to))
 		return GUARD_PASS;
 	return packet_drop(p, CV_GUARD_PLAINTEXT);
 }

@@ -45,12 +45,12 @@ static __noinline int kind_check(struct bpf_sock_addr *ctx, const struct attempt
 		is_allowed = is_tcp && a->dst.port == bpf_htons(CV_HBONE_PORT);
 		break;
 	case CV_SOCKET_DIAL_PLAIN:
-		is_allowed =
-			is_tcp && !dest_is_mesh(&a->dst) && !pod_is_self(a->cookie, &a->dst.addr);
+		is_allowed = is_tcp && !dest_takes_no_plaintext(&a->dst) &&
+			     !pod_is_self(a->cookie, &a->dst.addr);
 		break;
 	case CV_SOCKET_DNS:
-		is_allowed =
-			a->dst.port == bpf_htons(CV_DNS_PORT) && !(is_tcp && dest_is_mesh(&a->dst));
+		is_allowed = a->dst.port == bpf_htons(CV_DNS_PORT) &&
+			     !(is_tcp && dest_takes_no_plaintext(&a->dst));
 		break;
 	}
 	return is_allowed ? VERDICT_ALLOW : drop(ctx, a, CV_DROP_KIND);

@@ -117,17 +117,29 @@ static __always_inline bool dest_is_node_port(__be16 port)
 	return d && (d->flags & CV_DEST_MESH);
 }
 
-/* An endpoint outside the mesh may lie in a range of frontends: for ztunnel's own sockets only
- * exact entries count. */
-static __always_inline bool dest_is_mesh(const struct cv_sockaddr *dst)
+/* A service with one of the flags `but` does not count. */
+static __always_inline bool dest_is_mesh_but(const struct cv_sockaddr *dst, __u32 but)
 {
 	struct cv_service_key key = {.addr = dst->addr, .port = dst->port};
 	struct cv_dest *d = bpf_map_lookup_elem(&cv_services, &key);
 
-	if (d && (d->flags & CV_DEST_MESH))
+	if (d && (d->flags & (CV_DEST_MESH | but)) == CV_DEST_MESH)
 		return true;
 	d = bpf_map_lookup_elem(&cv_workloads, &dst->addr);
 	if (!d || (d->flags & CV_DEST_MESH))
 		return d;
 	return (d->flags & CV_DEST_NODE) && dest_is_node_port(dst->port);
+}
+
+/* For what an application dials. */
+static __always_inline bool dest_is_mesh(const struct cv_sockaddr *dst)
+{
+	return dest_is_mesh_but(dst, 0);
+}
+
+/* For what goes out as it is, ztunnel's own. An endpoint outside the mesh may lie in a range of
+ * frontends, and have the address of its entry: only exact ones count, and no entry's. */
+static __always_inline bool dest_takes_no_plaintext(const struct cv_sockaddr *dst)
+{
+	return dest_is_mesh_but(dst, CV_DEST_OURS);
 }

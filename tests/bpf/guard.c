@@ -78,6 +78,20 @@ TEST(guard_lets_no_plaintext_syn_out_to_the_mesh)
 	passes(syn4("10.244.9.9", CV_HBONE_PORT));
 }
 
+TEST(guard_lets_ztunnel_out_to_an_entrys_address)
+{
+	struct cv_dest dest = {.flags = CV_DEST_MESH | CV_DEST_OURS, .name = "demo/api"};
+	struct cv_service_key key = {.port = htons(443)};
+
+	begin();
+	CHECK_OK(cv_addr_parse("192.0.2.7", &key.addr));
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_services), &key, &dest, BPF_ANY));
+	passes(syn4("192.0.2.7", 443));
+	dest.flags = CV_DEST_MESH;
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_services), &key, &dest, BPF_ANY));
+	drops(syn4("192.0.2.7", 443), CV_GUARD_PLAINTEXT);
+}
+
 TEST(guard_knows_node_ports)
 {
 	struct cv_dest node = {.flags = CV_DEST_NODE, .name = "node/n2"};

@@ -7,6 +7,8 @@
 
 #include "base/macros.h"
 #include "harness.h"
+#include "net/addr.h"
+#include "stage.h"
 
 struct refusal {
 	enum cv_socket_kind kind;
@@ -85,6 +87,39 @@ TEST(a_socket_of_each_kind_reaches_what_it_may_dial)
 	CHECK_OK(connect_to(kind_tcp(AF_INET, CV_SOCKET_DNS), AF_INET, PEER4 ":53"));
 	CHECK_EQ(counted(CV_DROP_KIND), 0);
 	CHECK_EQ(counted(CV_TUNNEL) + counted(CV_DNS), 0);
+}
+
+/* A ServiceEntry's address may be that of its endpoint, which is outside the mesh. */
+TEST(plaintext_may_go_to_an_entrys_address_unless_a_pod_of_the_mesh_has_it)
+{
+	struct cv_service_key key = {.port = htons(8080)};
+	int host;
+
+	enter_peer();
+	host = listener(AF_INET6, "[::]:8080");
+	enter_pod();
+	CHECK_OK(cv_addr_parse(PEER4, &key.addr));
+	dest_put(skel->maps.cv_services, &key, CV_DEST_MESH);
+	CHECK_ERRNO(connect_to(kind_tcp(AF_INET, CV_SOCKET_DIAL_PLAIN), AF_INET, PEER4 ":8080"),
+		    ECONNREFUSED);
+	dest_put(skel->maps.cv_services, &key, CV_DEST_MESH | CV_DEST_OURS);
+	CHECK_OK(connect_to(kind_tcp(AF_INET, CV_SOCKET_DIAL_PLAIN), AF_INET, PEER4 ":8080"));
+	CHECK_OK(accepted(host, NULL));
+	dest_put(skel->maps.cv_workloads, &key.addr, CV_DEST_MESH);
+	CHECK_ERRNO(connect_to(kind_tcp(AF_INET, CV_SOCKET_DIAL_PLAIN), AF_INET, PEER4 ":8080"),
+		    ECONNREFUSED);
+}
+
+/* What the application dials is ztunnel's all the same. */
+TEST(an_entrys_address_is_captured)
+{
+	struct cv_service_key key = {.port = htons(8080)};
+
+	CHECK_OK(cv_addr_parse(PEER4, &key.addr));
+	dest_put(skel->maps.cv_services, &key, CV_DEST_MESH | CV_DEST_OURS);
+	CHECK_OK(connected(AF_INET, PEER4 ":8080"));
+	CHECK_OK(ztunnel_accept(NULL));
+	CHECK_EQ(counted(CV_TUNNEL), 1);
 }
 
 /* The agent may have taken the pod out while ztunnel still holds its stock. */

@@ -440,6 +440,18 @@ def test_a_range_leads_to_the_entrys_endpoints(mesh):
     wait_for(lambda: "10.99.0.0" not in str(mesh.nodes[0].admin("ztunnel", "/config_dump")), 10, "the entry gone")
 
 
+@pytest.mark.parametrize("resolution,more", [("STATIC", f"endpoints: [{{address: {HOSTS['A']}}}]"), ("DNS", "")])
+def test_an_entrys_address_may_be_its_endpoints(mesh, resolution, more):
+    """As for a database outside the mesh. Its other ports are nobody's business."""
+    mesh.zone(NS[0], {"own.example.com A": a("A")})
+    entry = ENTRY.format(name="own", host="own.example.com", resolution=resolution,
+                         more=f"addresses: [{HOSTS['A']}/32]\n  {more}").replace("number: 80", f"number: {PORT}")
+    mesh.write(entry)
+    wait_for(lambda: "own.example.com" in str(mesh.nodes[0].admin("ztunnel", "/config_dump")), 10, "the entry")
+    assert who.letters(mesh.client, HOSTS["A"], PORT, 5) == "A" * 5
+    assert f'dst.addr={HOSTS["A"]}:{PORT} dst.service="own.example.com"' in mesh.log()
+
+
 @pytest.mark.parametrize("to,wanted", [("[demo]", True), ("['.']", True), ("['*']", True), ("[other]", False), ("['~']", False),
                                        ("[other, demo]", True)])
 def test_who_sees_an_entry(mesh, to, wanted):

@@ -26,7 +26,8 @@ struct entry {
 	unsigned int holders; /* who may come to want it */
 	unsigned int users;
 	unsigned int mesh_users;     /* of them: those that make it a mesh destination */
-	unsigned int node_users;     /* of them: nodes */
+	unsigned int ours_users;     /* of these: no way but ours leads there */
+	unsigned int node_users;     /* of @users: nodes */
 	struct lingering *lingering; /* NULL: somebody wants it */
 };
 
@@ -53,21 +54,27 @@ static bool has_way_around(enum dests_map map)
 	return map == DESTS_WORKLOADS || map == DESTS_SERVICES;
 }
 
+/* A range is none to what goes out in plaintext, whoever has it. */
+static __u32 mesh_flags(enum dests_map map, bool is_ours)
+{
+	return is_ours && map == DESTS_SERVICES ? CV_DEST_MESH | CV_DEST_OURS : CV_DEST_MESH;
+}
+
 /* To a workload of the mesh it does not matter that a node has its address. */
 static __u32 flags_of(enum dests_map map, const struct entry *e)
 {
 	if (e->mesh_users)
-		return CV_DEST_MESH;
+		return mesh_flags(map, e->ours_users == e->mesh_users);
 	if (e->node_users)
 		return CV_DEST_NODE;
 	return e->users && is_plain_written(map) ? 0 : NO_ENTRY;
 }
 
-static __u32 flags_alone(enum entries_claim claim)
+static __u32 flags_alone(enum dests_map map, enum entries_claim claim)
 {
 	if (claim == ENTRIES_NODE)
 		return CV_DEST_NODE;
-	return claim == ENTRIES_PLAIN ? 0 : CV_DEST_MESH;
+	return claim == ENTRIES_PLAIN ? 0 : mesh_flags(map, claim == ENTRIES_OURS);
 }
 
 static void tell(const struct entries *s, const struct entries_key *k, __u32 flags)
@@ -151,6 +158,8 @@ static void count(struct entry *e, enum entries_claim claim, int by)
 		e->node_users += (unsigned int)by;
 	else if (claim != ENTRIES_PLAIN)
 		e->mesh_users += (unsigned int)by;
+	if (claim == ENTRIES_OURS)
+		e->ours_users += (unsigned int)by;
 }
 
 /* It changes nothing, and the entry keeps the name of who does. */
@@ -158,6 +167,8 @@ static bool is_weaker(enum entries_claim claim, const struct entry *e)
 {
 	if (claim == ENTRIES_NODE)
 		return e->mesh_users;
+	if (claim == ENTRIES_OURS)
+		return e->ours_users < e->mesh_users;
 	return claim == ENTRIES_PLAIN && e->mesh_users + e->node_users;
 }
 
@@ -174,7 +185,7 @@ void entries_add(struct entries *s, const struct entries_key *k, enum entries_cl
 	if (is_silent && has_lingered)
 		s->ops->on_gone(s->arg, k->map, k->key);
 	if (!is_silent && (!e || !is_weaker(claim, e)))
-		tell(s, k, e ? flags_of(k->map, e) : flags_alone(claim));
+		tell(s, k, e ? flags_of(k->map, e) : flags_alone(k->map, claim));
 }
 
 /* Nobody wants it any more, and this is what its last user made of it. */

@@ -17,6 +17,9 @@ enum cv_dest_flags {
 	CV_DEST_NODE = 1 << 1, /* cv_workloads: a node; cv_services has node ports at ::. cv_ranges,
 				* at port 0: what a node gives its pods addresses from */
 	CV_DEST_GONE = 1 << 2, /* MESH, and there no more: what the agent keeps for 10 s */
+	CV_DEST_OURS =
+		1 << 3, /* cv_services: MESH, and what has the address itself is outside the
+			 * mesh, maybe one of the endpoints: no pod, nothing of kube-proxy's */
 };
 
 /* Before the name of what is gone, which is then no pod's. */

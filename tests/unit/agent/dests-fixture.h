@@ -37,7 +37,7 @@ static const uint8_t junk[] = {0x0a, 0xff, 0xff, 0xff, 0x7f};
 static const char *const letters = "wsrk";
 
 /* "+w", "+s", "+r" for a range, "+k" for what is only known; "+R" for a range of the mesh, "+n" for
- * a node, "+o" for a workload outside the mesh. */
+ * a node, "+o" for a workload outside the mesh, "+e" for a service that is an entry's alone. */
 static inline void entry_note(char sign, enum dests_map map, const void *key,
 			      const struct cv_dest *dest)
 {
@@ -51,6 +51,8 @@ static inline void entry_note(char sign, enum dests_map map, const void *key,
 		text[1] = 'n';
 	if (map == DESTS_WORKLOADS && dest && !dest->flags)
 		text[1] = 'o';
+	if (map == DESTS_SERVICES && dest && dest->flags & CV_DEST_OURS)
+		text[1] = 'e';
 	if (map == DESTS_WORKLOADS)
 		note(text, key, 0, dest ? dest->name : NULL);
 	else if (map == DESTS_RANGES)
@@ -71,7 +73,8 @@ static inline void on_entry(void *arg, enum dests_map map, const void *key,
 	if (map == DESTS_WORKLOADS)
 		assert_false(dest->flags & ~(__u32)(CV_DEST_MESH | CV_DEST_NODE));
 	else if (map != DESTS_RANGES)
-		assert_int_equal(dest->flags, map == DESTS_REGISTERED ? 0 : CV_DEST_MESH);
+		assert_int_equal(dest->flags & ~(__u32)CV_DEST_OURS,
+				 map == DESTS_REGISTERED ? 0 : CV_DEST_MESH);
 	entry_note('+', map, key, dest);
 }
 

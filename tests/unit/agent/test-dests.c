@@ -135,7 +135,7 @@ static void a_service_entry_is_always_ours_unless_it_passes_through(void **state
 	Istio__Workload__LoadBalancing lb = ISTIO__WORKLOAD__LOAD_BALANCING__INIT;
 
 	assert_int_equal(put_service_of(d, "demo/api", "240.240.0.1", 443, &s), 0);
-	assert_calls("+s240.240.0.1:443=demo/web ");
+	assert_calls("+e240.240.0.1:443=demo/web ");
 	assert_int_equal(put_workload(d, "a", "10.0.0.1", true, "demo/api"), 0);
 	assert_calls("+w10.0.0.1:0=demo/a ");
 	dests_remove(d, "a");
@@ -144,6 +144,25 @@ static void a_service_entry_is_always_ours_unless_it_passes_through(void **state
 	s.load_balancing = &lb;
 	assert_int_equal(put_service_of(d, "demo/api", "240.240.0.1", 443, &s), 0);
 	assert_calls("-s240.240.0.1:443 ");
+	dests_remove(d, "demo/api");
+	assert_calls("");
+}
+
+/* The way of a Service's is kube-proxy's, too: in plaintext nobody goes there. */
+static void an_address_that_a_service_has_is_not_an_entrys_alone(void **state)
+{
+	struct dests *d = *state;
+	Istio__Workload__Service s = ISTIO__WORKLOAD__SERVICE__INIT;
+
+	assert_int_equal(put_service(d, "demo/web", "10.96.0.1", 80), 0);
+	assert_int_equal(put_workload(d, "a", "10.0.0.1", true, "demo/web"), 0);
+	assert_calls("+w10.0.0.1:0=demo/a +s10.96.0.1:80=demo/web ");
+	assert_int_equal(put_service_of(d, "demo/api", "10.96.0.1", 80, &s), 0);
+	assert_calls("");
+	dests_remove(d, "demo/web");
+	assert_calls("+e10.96.0.1:80=demo/web ");
+	assert_int_equal(put_service(d, "demo/web", "10.96.0.1", 80), 0);
+	assert_calls("+s10.96.0.1:80=demo/web ");
 	dests_remove(d, "demo/api");
 	assert_calls("");
 }
@@ -391,6 +410,7 @@ int main(void)
 		T(a_service_needs_one_endpoint_in_the_mesh),
 		T(a_service_whose_pods_are_enrolled_needs_no_endpoint),
 		T(a_service_entry_is_always_ours_unless_it_passes_through),
+		T(an_address_that_a_service_has_is_not_an_entrys_alone),
 		T(endpoints_may_come_before_their_service),
 		T(a_range_of_ours_is_a_destination_of_the_mesh),
 		T(the_registry_is_told_while_it_is_wanted),

@@ -13,6 +13,7 @@
 #include "ztunnel/authz.h"
 #include "ztunnel/conn.h"
 #include "ztunnel/pod.h"
+#include "ztunnel/resolve.h"
 #include "ztunnel/state.h"
 #include "ztunnel/telemetry.h"
 
@@ -238,6 +239,7 @@ void direct_report(struct telemetry *t, const struct state *s, const struct dire
 		info.dst_identity = info.dst_workload->app->identity;
 	report(t, &info, news);
 	info.direction = CONN_INBOUND;
-	info.service = NULL; /* as in a tunnel, which says the pod, not what it was chosen by */
+	info.service = resolve_served(s, info.dst_workload, ntohs(m->dst.port),
+				      info.service ? info.service->def->hostname : NULL);
 	report(t, &info, news);
 }

@@ -131,6 +131,8 @@ static void fill_texts(struct record *r, const struct conn_info *info, const cha
 		       const char *policy)
 {
 	const struct workload *src = info->src_workload, *dst = info->dst_workload;
+	/* the receiving end can but guess what was dialled, which is good enough to count */
+	const struct service *asked = info->direction == CONN_OUTBOUND ? info->service : NULL;
 	const char *const values[TEXT_MAX] = {
 		[TEXT_ERROR] = error,
 		[TEXT_POLICY] = policy,
@@ -138,7 +140,7 @@ static void fill_texts(struct record *r, const struct conn_info *info, const cha
 		[TEXT_SRC_NAMESPACE] = src ? src->app->namespace_ : NULL,
 		[TEXT_DST_NAME] = dst ? dst->name : NULL,
 		[TEXT_DST_NAMESPACE] = dst ? dst->app->namespace_ : NULL,
-		[TEXT_SERVICE] = info->service ? info->service->def->key : NULL,
+		[TEXT_SERVICE] = asked ? asked->def->key : NULL,
 		[TEXT_SRC_IDENTITY] = info->is_mtls ? info->src_identity : NULL,
 		[TEXT_DST_IDENTITY] = info->is_mtls ? info->dst_identity : NULL,
 	};

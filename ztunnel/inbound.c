@@ -284,9 +284,20 @@ static struct inbound *inbound_new(struct server_tunnel *t, int32_t id,
 	return in;
 }
 
-static int resolve(struct inbound *in, const char *authority, const struct workload *dst)
+static const struct service *served(const struct inbound *in, const struct hbone_head *head,
+				    const struct workload *dst)
+{
+	char host[HBONE_FORWARDED_MAX];
+	int r = hbone_forwarded_get(head->forwarded, "host", host, sizeof(host));
+
+	return resolve_served(in->conn.worker->state, dst, ntohs(in->target.port),
+			      r < 0 ? NULL : host);
+}
+
+static int resolve(struct inbound *in, const struct hbone_head *head, const struct workload *dst)
 {
 	const struct service *service = NULL;
+	const char *authority = head->authority;
 	int status;
 
 	/* For the log, when nothing better comes of it. */
@@ -296,7 +307,7 @@ static int resolve(struct inbound *in, const char *authority, const struct workl
 				 &in->target, &service);
 	if (status != 0)
 		return status;
-	conn_set_service(&in->conn, service);
+	conn_set_service(&in->conn, service ? service : served(in, head, dst));
 	in->conn.hbone_addr = in->target;
 	return pod_is_own_port(in->conn.pod, ntohs(in->target.port)) ? 503 : 0;
 }
@@ -323,7 +334,7 @@ static int on_connect(void *arg, int32_t id, const struct hbone_head *head)
 		return 0;
 	}
 	in->conn.dst_identity = dst ? in->conn.dst_workload->app->identity : NULL;
-	status = resolve(in, head->authority, dst);
+	status = resolve(in, head, dst);
 	if (status != 0) {
 		if (dst)
 			count_refusal(in);

@@ -14,6 +14,7 @@
 #include "ztunnel/conn.h"
 #include "ztunnel/pod.h"
 #include "ztunnel/relay.h"
+#include "ztunnel/resolve.h"
 #include "ztunnel/splice.h"
 #include "ztunnel/state.h"
 
@@ -145,6 +146,7 @@ static void decide(struct plaintext *p)
 	loop_timer_del(&p->conn.timer);
 	conn_set_dst(&p->conn, dst);
 	conn_set_src(&p->conn, state_workload_by_addr(s, &p->conn.src.addr));
+	conn_set_service(&p->conn, resolve_served(s, dst, ntohs(p->conn.dst.port), NULL));
 	if (pod_is_own_port(p->conn.pod, ntohs(p->conn.dst.port))) {
 		conn_fail(&p->conn, CONN_CONNECT, "the destination is ztunnel itself");
 		return;

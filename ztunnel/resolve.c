@@ -442,3 +442,30 @@ int resolve_inbound(const struct state *s, const struct workload *dst, const cha
 	*ret_service = v;
 	return 0;
 }
+
+static bool leads_to(const struct service *v, const struct workload_service *link, uint16_t port)
+{
+	for (size_t i = 0; i < v->def->ports_count; i++)
+		if (pick_port(v, link, v->def->ports[i].service_port) == port)
+			return true;
+	return false;
+}
+
+const struct service *resolve_served(const struct state *s, const struct workload *dst,
+				     uint16_t port, const char *host)
+{
+	const struct service *first = NULL;
+
+	for (size_t i = 0; dst && i < dst->app->services_count; i++) {
+		const struct workload_service *link = &dst->app->services[i];
+		const struct service *v = state_service_by_key(s, link->key);
+
+		if (!v)
+			continue;
+		if (host && streq(v->def->hostname, host))
+			return v;
+		if (!first && leads_to(v, link, port))
+			first = v;
+	}
+	return first;
+}

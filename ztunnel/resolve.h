@@ -92,6 +92,17 @@ void resolve_outbound_again(const struct state *s, const struct workload *src,
 			    struct upstream *ret);
 
 /**
+ * resolve_served() - which service of a pod's somebody is after, for telemetry alone
+ * @dst:  the pod; NULL: none.
+ * @port: of its, host order.
+ * @host: what the client says it dialled, NUL-terminated, bytes from the peer; NULL: nothing. Only
+ *        a service of the pod's counts; else it is the first that leads to @port.
+ * Return: borrowed; NULL: none.
+ */
+const struct service *resolve_served(const struct state *s, const struct workload *dst,
+				     uint16_t port, const char *host);
+
+/**
  * resolve_inbound() - where a CONNECT that arrived on 15008 is delivered
  * @dst:       the local workload that the tunnel belongs to; NULL gives 503.
  * @authority: "ip:port", "[ip6]:port" or "host:port", NUL-terminated, bytes from the peer.

@@ -158,7 +158,8 @@ static json_t *client_of(const json_t *c)
 
 static json_t *answer_of(const json_t *c, json_t *inbound, const char *by)
 {
-	const char *service = json_text(c, "service", "");
+	/* the receiving end can but guess what was dialled */
+	const char *service = is_inbound(c) ? "" : json_text(c, "service", "");
 	const char *decider =
 		is_inbound(c) ? json_text(c, "node", "") : json_text(c, "peerNode", "");
 	json_t *answer =

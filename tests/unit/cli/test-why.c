@@ -49,12 +49,12 @@ static void an_open_connection_has_a_sentence(void **state)
 		 "demo/a reaches web.shop (10.9.0.1:80) through a mutual TLS tunnel as spiffe://c, "
 		 "and is let in because the ALLOW policy demo/p matches."},
 		{"inbound", "HBONE", "true", "b", YES, "n1", "allowed", "demo/p",
-		 "shop/b reaches web.shop (10.9.0.1:80) through a mutual TLS tunnel as "},
+		 "shop/b reaches demo/a (10.9.0.1:80) through a mutual TLS tunnel as "},
 		{"outbound", "DIRECT", "true", "b", BARE, "n2", "allowed", "",
 		 "directly inside the node, vouched for by the kernel as spiffe://c, and is let "
 		 "in because no ALLOW policy applies and no DENY policy matches."},
 		{"inbound", "TCP", "true", "", YES, "n1", "allowed", "demo/p",
-		 "10.0.0.1:4000 reaches web.shop (10.9.0.1:80) in plaintext, without an identity"},
+		 "10.0.0.1:4000 reaches demo/a (10.9.0.1:80) in plaintext, without an identity"},
 		{"outbound", "TCP", "true", "", NULL, "", "outside", "",
 		 "in plaintext as it would without the mesh: the endpoint is not enrolled"},
 		{"outbound", "HBONE", "true", "b", NO, "n2", "denied", "demo/d",

@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/files_limit.h"
 #include "base/str.h"
 #include "tests/unit/hbone/certs.h"
@@ -19,6 +20,7 @@
 #include "tls/identity.h"
 #include "tls/trust.h"
 #include "ztunnel/access_log.h"
+#include "ztunnel/telemetry.h"
 
 /* peer_dial_from() - a node that dials the server's 15008. @from: NULL: any address. Return: its
  * socket, connected and silent, or reset. */
@@ -55,6 +57,39 @@ static SSL *peer_ssl(struct rig *f)
 	assert_int_equal(tls_expect_identities(ssl, &expected, 1), 0);
 	SSL_set_connect_state(ssl);
 	return ssl;
+}
+
+/* destination_services() - how often connections_opened_total of @reporter names the service of the
+ * server, not of the endpoint that may have been tried before it. */
+static unsigned int destination_services(struct rig *f, const char *reporter)
+{
+	struct telemetry *all[WORKERS];
+	unsigned int n = 0;
+	struct buf text = {0};
+
+	for (int i = 0; i < WORKERS; i++)
+		all[i] = f->workers[i].telemetry;
+	assert_int_equal(telemetry_write(all, WORKERS, 1, &text), 0);
+	assert_int_equal(buf_append(&text, "", 1), 0);
+	for (char *line = strtok((char *)buf_head(&text), "\n"); line; line = strtok(NULL, "\n"))
+		n += strstr(line, "connections_opened_total{") && strstr(line, reporter) &&
+		     strstr(line, "destination_workload=\"server\"") &&
+		     strstr(line, "destination_service=\"web.demo.svc.cluster.local\"");
+	buf_reset(&text);
+	return n;
+}
+
+TEST(both_ends_name_the_service_that_was_dialled)
+{
+	struct rig *f = *cmocka_state;
+	struct pair p = {.client = app_dial(f, SERVICE_ADDR ":80")};
+
+	p.server = app_accept(f, WAIT_MS);
+	app_pass(p.client, p.server, "hello");
+	app_pass(p.server, p.client, "hello");
+	assert_int_equal(destination_services(f, "reporter=\"source\""), 1);
+	assert_int_equal(destination_services(f, "reporter=\"destination\""), 1);
+	app_pair_close(&p);
 }
 
 TEST(who_dials_15008_and_says_nothing_keeps_nobody_out)
@@ -486,6 +521,7 @@ TEST(a_pod_made_anew_is_not_taken_for_the_one_before_it)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		T(both_ends_name_the_service_that_was_dialled),
 		T(who_dials_15008_and_says_nothing_keeps_nobody_out),
 		T(who_dials_15008_all_the_time_takes_nobodys_place),
 		T(who_dials_15008_all_the_time_does_not_turn_others_on_themselves),

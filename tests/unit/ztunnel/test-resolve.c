@@ -521,6 +521,37 @@ static void inbound_authorities(void **state)
 	assert_int_equal(resolve_inbound(f->s, NULL, "10.0.0.2:80", &tunnel, &at, &v), 503);
 }
 
+/* Istio's rule: what the client says, if the pod serves it; else the first that leads to the port.
+ */
+static void what_arrives_is_for_a_service_of_the_pods(void **state)
+{
+	struct fixture *f = *state;
+	const struct workload *w;
+
+	put_httpd(f, &(struct mesh_service){.ports = {80, 8080}});
+	mesh_put_service(f->b, &(struct mesh_service){
+				       .name = "admin", .vips = {"10.96.0.3"}, .ports = {80}});
+	mesh_put_workload(f->b, &(struct mesh_workload){.name = "web",
+							.addrs = {"10.0.0.2"},
+							.services = {HTTPD, "demo/admin.demo.svc."
+									    "cluster.local"},
+							.ports = {80, 8080}});
+	mesh_put_workload(f->b, &(struct mesh_workload){.name = "alone", .addrs = {"10.0.0.3"}});
+	f->s = mesh_build(f->b);
+	w = state_workload_by_uid(f->s, "Kubernetes//Pod/demo/web");
+	assert_string_equal(resolve_served(f->s, w, 8080, NULL)->def->hostname,
+			    "httpd.demo.svc.cluster.local");
+	assert_string_equal(
+		resolve_served(f->s, w, 8080, "admin.demo.svc.cluster.local")->def->hostname,
+		"admin.demo.svc.cluster.local");
+	assert_string_equal(resolve_served(f->s, w, 8080, "other.demo.svc")->def->hostname,
+			    "httpd.demo.svc.cluster.local");
+	assert_null(resolve_served(f->s, w, 9090, NULL));
+	assert_null(resolve_served(f->s, state_workload_by_uid(f->s, "Kubernetes//Pod/demo/alone"),
+				   8080, "httpd.demo.svc.cluster.local"));
+	assert_null(resolve_served(f->s, NULL, 8080, NULL));
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -548,6 +579,7 @@ int main(void)
 		T(a_service_with_a_waypoint_goes_there_with_its_own_authority),
 		T(the_waypoint_itself_goes_straight),
 		T(inbound_authorities),
+		T(what_arrives_is_for_a_service_of_the_pods),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -41,11 +41,15 @@ const json_t *service_entry_selector(const struct service_entry *s)
 	return object_value(s->e.object, "spec.workloadSelector.labels");
 }
 
+static const char *since_of(const struct service_entry *s)
+{
+	return object_string(s->e.object, "metadata.creationTimestamp");
+}
+
 /* The older one has a host that two claim; then the first by name. */
 static bool precedes(const struct service_entry *a, const struct service_entry *b)
 {
-	const char *x = object_string(a->e.object, "metadata.creationTimestamp");
-	const char *y = object_string(b->e.object, "metadata.creationTimestamp");
+	const char *x = since_of(a), *y = since_of(b);
 	int order = x && y ? strcmp(x, y) : 0;
 
 	return order ? order < 0 : strcmp(a->e.key, b->e.key) < 0;
@@ -154,7 +158,7 @@ void service_entry_unlink(struct model *m, struct service_entry *s)
 
 		index_del(&m->entries_by_host, &s->hosts[i].link);
 		if (s->hosts[i].has_vip)
-			vip_put(&m->vips, host);
+			vip_put(&m->vips, host, since_of(s));
 		service_entry_mark_host(m, s->e.object->namespace_, host);
 	}
 	for (size_t i = 0; i < s->targets_count; i++)
@@ -198,8 +202,7 @@ static int hosts_link(struct model *m, struct service_entry *s)
 		s->hosts_count++;
 		if (!wants_vip(s, host))
 			continue;
-		r = vip_get(&m->vips, host,
-			    object_string(s->e.object, "metadata.creationTimestamp"));
+		r = vip_get(&m->vips, host, since_of(s));
 		s->hosts[i].has_vip = r == 0;
 		if (r == -ENOMEM)
 			return r;

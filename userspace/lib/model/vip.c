@@ -17,116 +17,207 @@
 #define SINCE_SIZE 32
 #define UNKNOWN    "~" /* behind every time */
 
-struct vip {
-	unsigned int users;
-	uint16_t number; /* 0: none */
+/** struct vip_user - an entry that has the host. */
+struct vip_user {
+	struct vip_user *next;
 	char since[SINCE_SIZE];
+};
+
+struct vip {
+	struct vip_user *users; /* the oldest first, whose age is the host's */
+	uint16_t number;        /* 0: not yet */
 	char host[];
 };
 
 static bool precedes(const struct vip *a, const struct vip *b)
 {
-	int order = strcmp(a->since, b->since);
+	int order = strcmp(a->users->since, b->users->since);
 
 	return order ? order < 0 : strcmp(a->host, b->host) < 0;
 }
 
-/* number_give() - from where its hash leads, the first that nobody older has; whoever has it looks
- * for another behind it. So each has the number that it would have had they come by age. */
-static int number_give(struct vip_pool *p, struct vip *v)
+/* ---- numbers ----
+ * From where its hash leads, a host has the first number that nobody older has: what each has
+ * depends on who is there alone, and not on who came or went when. */
+
+static uint16_t number_home(const struct vip *v)
 {
-	uint32_t at = str_hash(v->host) % NUMBER_MAX;
+	return (uint16_t)(str_hash(v->host) % NUMBER_MAX + 1);
+}
+
+static uint16_t number_next(uint16_t n)
+{
+	return (uint16_t)(n % NUMBER_MAX + 1);
+}
+
+/* How many steps lead from the one to the other. */
+static uint32_t number_steps(uint16_t from, uint16_t to)
+{
+	return (NUMBER_MAX + to - from) % NUMBER_MAX;
+}
+
+static void moved_tell(const struct vip_pool *p, const struct vip *v)
+{
+	if (p->on_moved)
+		p->on_moved(p->arg, v->host);
+}
+
+/* Whoever is younger than who comes looks for another number behind it. One must be free. */
+static void number_give(struct vip_pool *p, struct vip *v)
+{
 	struct vip *self = v, *other;
 
-	if (p->numbers_count >= NUMBER_MAX)
-		return -ENOSPC;
-	for (uint32_t i = 0; v; i++) {
-		uint16_t n = (uint16_t)((at + i) % NUMBER_MAX + 1);
-
+	for (uint16_t n = number_home(v); v; n = number_next(n)) {
 		other = p->numbers[n];
 		if (other && !precedes(v, other))
 			continue;
 		p->numbers[n] = v;
 		v->number = n;
-		if (v != self && p->on_moved)
-			p->on_moved(p->arg, v->host);
+		if (v != self)
+			moved_tell(p, v);
 		v = other;
 	}
 	p->numbers_count++;
-	return 0;
 }
 
+/* The oldest of those who looked at a number that is free now, and went on. NULL: nobody did. */
+static struct vip *heir_find(const struct vip_pool *p, uint16_t freed)
+{
+	struct vip *v, *oldest = NULL;
+
+	for (uint16_t n = number_next(freed); (v = p->numbers[n]); n = number_next(n))
+		if (number_steps(number_home(v), n) >= number_steps(freed, n) &&
+		    (!oldest || precedes(v, oldest)))
+			oldest = v;
+	return oldest;
+}
+
+/* A hole would be kept by nobody but this process: its heir has the number, another the heir's. */
 static void number_take(struct vip_pool *p, struct vip *v)
 {
-	if (!v->number)
-		return;
-	p->numbers[v->number] = NULL;
-	p->numbers_count--;
+	uint16_t freed = v->number;
+
 	v->number = 0;
+	p->numbers[freed] = NULL;
+	p->numbers_count--;
+	while ((v = heir_find(p, freed))) {
+		uint16_t left = v->number;
+
+		p->numbers[left] = NULL;
+		p->numbers[freed] = v;
+		v->number = freed;
+		moved_tell(p, v);
+		freed = left;
+	}
 }
 
-/* Another entry of the host is older than those before. */
-static int since_set(struct vip_pool *p, struct vip *v, const char *since)
+/* The host's age is another one. */
+static void number_renew(struct vip_pool *p, struct vip *v)
 {
 	uint16_t before = v->number;
-	int r;
 
-	if (strcmp(since, v->since) >= 0 || str_copy(v->since, sizeof(v->since), since) < 0)
-		return 0;
 	number_take(p, v);
-	r = number_give(p, v);
-	if (r == 0 && v->number != before && p->on_moved)
-		p->on_moved(p->arg, v->host);
-	return r;
+	number_give(p, v);
+	if (v->number != before)
+		moved_tell(p, v);
 }
 
-static int vip_add(struct vip_pool *p, const char *host, const char *since)
+/* ---- users ---- */
+
+static void since_copy(char ret[SINCE_SIZE], const char *since)
+{
+	if (!since || str_copy(ret, SINCE_SIZE, since) < 0)
+		(void)str_copy(ret, SINCE_SIZE, UNKNOWN);
+}
+
+/* Return: whether it is the oldest now. */
+static bool user_add(struct vip *v, struct vip_user *u)
+{
+	struct vip_user **at = &v->users;
+
+	while (*at && strcmp((*at)->since, u->since) <= 0)
+		at = &(*at)->next;
+	u->next = *at;
+	*at = u;
+	return v->users == u;
+}
+
+/* Return: whether the oldest has gone, and no other is as old. */
+static bool user_remove(struct vip *v, const char *since)
+{
+	struct vip_user **at = &v->users, *u;
+	char age[SINCE_SIZE];
+
+	since_copy(age, since);
+	while (*at && strcmp((*at)->since, age) != 0)
+		at = &(*at)->next;
+	u = *at;
+	if (!u)
+		return false;
+	*at = u->next;
+	free(u);
+	return at == &v->users && (!v->users || strcmp(v->users->since, age) != 0);
+}
+
+static void vip_drop(struct vip_pool *p, struct vip *v)
+{
+	(void)map_del_str(p->hosts, v->host);
+	number_take(p, v);
+	free(v);
+}
+
+static int vip_make(struct vip_pool *p, const char *host, struct vip **ret)
 {
 	size_t size = strlen(host) + 1;
-	struct vip *v = calloc(1, sizeof(*v) + size);
+	struct vip *v;
 	int r;
 
+	if (p->numbers_count >= NUMBER_MAX)
+		return -ENOSPC;
+	v = calloc(1, sizeof(*v) + size);
 	if (!v)
 		return -ENOMEM;
-	v->users = 1;
 	memcpy(v->host, host, size);
-	if (str_copy(v->since, sizeof(v->since), since) < 0)
-		(void)str_copy(v->since, sizeof(v->since), UNKNOWN);
 	r = map_put_str(p->hosts, host, v);
-	if (r < 0) {
-		free(v);
-		return r;
-	}
-	r = number_give(p, v);
 	if (r < 0)
-		vip_put(p, host);
+		free(v);
+	else
+		*ret = v;
 	return r;
 }
 
 int vip_get(struct vip_pool *p, const char *host, const char *since)
 {
+	_cleanup_(freep) struct vip_user *u = calloc(1, sizeof(*u));
 	struct vip *v = map_get_str(p->hosts, host);
-	int r;
+	bool is_oldest;
+	int r = 0;
 
-	if (!since)
-		since = UNKNOWN;
+	if (!u)
+		return -ENOMEM;
+	since_copy(u->since, since);
 	if (!v)
-		return vip_add(p, host, since);
-	r = since_set(p, v, since);
-	if (r == 0)
-		v->users++;
-	return r;
+		r = vip_make(p, host, &v);
+	if (r < 0)
+		return r;
+	is_oldest = user_add(v, TAKE_PTR(u));
+	if (!v->number)
+		number_give(p, v);
+	else if (is_oldest)
+		number_renew(p, v);
+	return 0;
 }
 
-void vip_put(struct vip_pool *p, const char *host)
+void vip_put(struct vip_pool *p, const char *host, const char *since)
 {
 	struct vip *v = map_get_str(p->hosts, host);
 
-	if (!v || --v->users > 0)
+	if (!v || !user_remove(v, since))
 		return;
-	(void)map_del_str(p->hosts, host);
-	number_take(p, v);
-	free(v);
+	if (v->users)
+		number_renew(p, v);
+	else
+		vip_drop(p, v);
 }
 
 int vip_addrs(const struct vip_pool *p, const char *host, struct cidr ret[2])
@@ -136,7 +227,7 @@ int vip_addrs(const struct vip_pool *p, const char *host, struct cidr ret[2])
 	size_t at = 2; /* of the number in the one */
 	bool is_wildcard = host[0] == '*';
 
-	if (!v || !v->number)
+	if (!v)
 		return -ENOENT;
 	if (is_wildcard) {
 		v4[0] = 241;
@@ -165,11 +256,20 @@ int vip_pool_init(struct vip_pool *p)
 	return p->numbers ? 0 : -ENOMEM;
 }
 
+static void vip_free(struct vip *v)
+{
+	for (struct vip_user *u = v->users, *next; u; u = next) {
+		next = u->next;
+		free(u);
+	}
+	free(v);
+}
+
 void vip_pool_done(struct vip_pool *p)
 {
 	if (p->hosts)
 		map_for_each (p->hosts, it)
-			free(it.value);
+			vip_free(it.value);
 	p->hosts = map_free(p->hosts);
 	free(p->numbers);
 	p->numbers = NULL;

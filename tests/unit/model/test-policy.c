@@ -50,7 +50,7 @@ static const struct {
 	{"{rules: [{from: [{source: {namespaces: [a]}}], when: [{key: 'request.headers[x]', "
 	 "values: [y]}]}]}",
 	 "ALLOW ns:"},
-	/* ... and in a DENY leaves the rest, which denies more */
+	/* ... and in a DENY leaves the rest */
 	{"{action: DENY, rules: [{from: [{source: {namespaces: [a]}}], to: [{operation: {methods: "
 	 "[GET]}}]}]}",
 	 "DENY ns: ns=a"},
@@ -240,6 +240,57 @@ static void layer_7_is_told_with_its_line(void **state)
 	assert_string_equal(f->text, "+demo/p\ncleared AuthorizationPolicy demo/p\n");
 }
 
+#define NOTHING "denies nothing"
+#define LESS    "denies less than it says"
+#define MORE    "denies more than it says"
+#define WITHOUT ": layer 7 is seen by waypoints only: without one the rule "
+#define PATHS   "spec.rules[0].to[0].operation.paths" WITHOUT
+
+static void what_is_left_of_a_rule_with_layer_7_is_told(void **state)
+{
+	static const struct {
+		const char *spec, *told[2];
+	} rules[] = {
+		{"{rules: [{to: [{operation: {paths: [/x]}}]}]}", {PATHS "allows nothing"}},
+		{"{action: DENY, rules: [{to: [{operation: {paths: [/x]}}]}]}", {PATHS NOTHING}},
+		{"{action: DENY, rules: [{to: [{operation: {paths: [/x]}}], when: [{key: "
+		 "'request.headers[x]', values: [y]}]}]}",
+		 {PATHS NOTHING, "spec.rules[0].when[0].key" WITHOUT NOTHING}},
+		{"{action: DENY, rules: [{to: [{operation: {paths: [/x], ports: ['80']}}]}]}",
+		 {PATHS MORE}},
+		{"{action: DENY, rules: [{to: [{operation: {paths: [/x]}}], from: [{source: "
+		 "{namespaces: [a]}}]}]}",
+		 {PATHS MORE}},
+		{"{action: DENY, rules: [{to: [{operation: {paths: [/x]}}, {operation: {ports: "
+		 "['80']}}], from: [{source: {namespaces: [a]}}]}]}",
+		 {PATHS MORE}},
+		{"{action: DENY, rules: [{to: [{operation: {paths: [/x]}}, {operation: {ports: "
+		 "['80']}}]}]}",
+		 {PATHS LESS}},
+		{"{action: DENY, rules: [{to: [{operation: {paths: [/x]}}, {operation: {ports: "
+		 "['80'], methods: [GET]}}]}]}",
+		 {PATHS LESS, "spec.rules[0].to[1].operation.methods" WITHOUT MORE}},
+		/* who asks is left out altogether, what is asked for in part */
+		{"{action: DENY, rules: [{to: [{operation: {paths: [/x]}}, {operation: {ports: "
+		 "['80']}}], from: [{source: {requestPrincipals: ['*']}}]}]}",
+		 {PATHS LESS, "spec.rules[0].from[0].source.requestPrincipals" WITHOUT MORE}},
+		{"{action: AUDIT, rules: [{to: [{operation: {paths: [/x]}}]}]}",
+		 {PATHS "logs nothing"}},
+	};
+	struct fixture *f = *state;
+	char yaml[512];
+
+	for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
+		(void)drop(f, "AuthorizationPolicy", "demo", "p");
+		(void)snprintf(yaml, sizeof(yaml), POLICY("demo", "p", "%s"), rules[i].spec);
+		(void)put(f, yaml);
+		for (size_t j = 0; j < 2 && rules[i].told[j]; j++)
+			if (!strstr(f->text, rules[i].told[j]))
+				fail_msg("case %zu: wanted \"%s\", got \"%s\"", i, rules[i].told[j],
+					 f->text);
+	}
+}
+
 static void every_field_of_layer_7_is_told(void **state)
 {
 	struct fixture *f = *state;
@@ -367,6 +418,7 @@ int main(void)
 		T(workloads_name_the_policies_that_select_them),
 		T(what_ztunnels_do_not_know_is_not_sent_but_told),
 		T(layer_7_is_told_with_its_line),
+		T(what_is_left_of_a_rule_with_layer_7_is_told),
 		T(every_field_of_layer_7_is_told),
 		T(a_dry_run_is_asked_for_in_the_words_that_istio_reads),
 		T(what_cannot_be_understood_denies_all_of_its_scope),

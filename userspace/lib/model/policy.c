@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* policy - AuthorizationPolicies: which workloads they are for, and what
- * istio.security.Authorization they become. What a ztunnel cannot see (layer 7) never opens
- * anything: an ALLOW rule with it is left out, a DENY rule denies more. */
+ * istio.security.Authorization they become. What a ztunnel cannot see (layer 7) allows nothing: an
+ * ALLOW rule with it is left out. A DENY rule is what is left without it, and so denies more, or
+ * less where that was an alternative of its own, or nothing. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,15 +15,23 @@
 
 #define DRY_RUN "istio.io/dry-run"
 
+/** struct l7_field - something of layer 7 that a rule names. */
+struct l7_field {
+	struct l7_field *next;
+	const char *path;
+	bool is_from;  /* of two alternatives in from, else in to */
+	bool is_alone; /* its alternative has nothing of layer 4 */
+};
+
 /** struct conversion - one policy on its way. */
 struct conversion {
 	struct model *m;
 	struct policy *p;
 	struct scratch *a;
 	bool is_audit;
-	bool is_wide; /* DENY, AUDIT: what cannot be seen is left out, the rule matches more */
+	bool is_wide; /* DENY, AUDIT: what cannot be seen is left out, the rest of the rule stays */
 	size_t rule_index;
-	bool has_l7; /* the rule at hand names something of layer 7 */
+	struct l7_field *l7, **l7_end; /* of the rule at hand */
 };
 
 static bool is_root(const struct model *m, const struct policy *p)
@@ -89,18 +98,33 @@ int policy_link(struct model *m, struct policy *p)
 	return 0;
 }
 
-static void report_l7(struct conversion *c, const char *list, size_t i, const char *member,
-		      const char *field)
+/* What to tell of it depends on what becomes of the rule. Return: NULL on lack of memory. */
+static struct l7_field *l7_note(struct conversion *c, const char *list, size_t i,
+				const char *member, const char *field)
 {
-	char path[256];
+	struct l7_field *f = scratch_alloc(c->a, sizeof(*f));
 
-	c->has_l7 = true;
-	(void)snprintf(path, sizeof(path), "spec.rules[%zu].%s[%zu]%s%s", c->rule_index, list, i,
-		       member, field);
-	report(c->m, path, true, "layer 7 is seen by waypoints only: %s",
-	       c->is_audit  ? "left out, the rule logs more than it says"
-	       : c->is_wide ? "left out, the rule denies more than it says"
-			    : "the rule allows nothing");
+	if (!f)
+		return NULL;
+	f->path = scratch_format(c->a, "spec.rules[%zu].%s[%zu]%s%s", c->rule_index, list, i,
+				 member, field);
+	*c->l7_end = f;
+	c->l7_end = &f->next;
+	return f->path ? f : NULL;
+}
+
+/* @is_none: nothing is left of the rule. @is_cut: of to, of from: alternatives are left, and those
+ * of layer 7 alone are not among them. */
+static void l7_report(const struct conversion *c, bool is_none, const bool is_cut[2])
+{
+	const char *does = c->is_audit ? "logs" : c->is_wide ? "denies" : "allows";
+
+	for (const struct l7_field *f = c->l7; f; f = f->next)
+		report(c->m, f->path, true,
+		       "layer 7 is seen by waypoints only: without one the rule %s %s", does,
+		       is_none                             ? "nothing"
+		       : f->is_alone && is_cut[f->is_from] ? "less than it says"
+							   : "more than it says");
 }
 
 /* One alternative of from or to. *@ret: NULL when nothing of layer 4 is in it. */
@@ -112,15 +136,23 @@ static int convert_member(struct conversion *c, const char *list, size_t i, cons
 	const json_t *body = json_object_get(one, member);
 	const char *l7;
 	size_t at = 0;
+	bool is_alone;
 
-	while ((l7 = match_l7_field(body, &at)) != NULL)
-		report_l7(c, list, i, is_from ? ".source." : ".operation.", l7);
 	*ret = is_from ? match_from_source(body, c->p->e.object->namespace_, c->a)
 		       : match_from_operation(body, c->a);
 	if (!*ret)
 		return -ENOMEM;
-	if (!match_has_any(*ret))
+	is_alone = !match_has_any(*ret);
+	if (is_alone)
 		*ret = NULL;
+	while ((l7 = match_l7_field(body, &at)) != NULL) {
+		struct l7_field *f = l7_note(c, list, i, is_from ? ".source." : ".operation.", l7);
+
+		if (!f)
+			return -ENOMEM;
+		f->is_from = is_from;
+		f->is_alone = is_alone;
+	}
 	return 0;
 }
 
@@ -161,7 +193,8 @@ static int convert_when(struct conversion *c, const json_t *rule, Istio__Securit
 		Istio__Security__Match *match;
 
 		if (!match_condition_is_l4(one)) {
-			report_l7(c, "when", i, ".", "key");
+			if (!l7_note(c, "when", i, ".", "key"))
+				return -ENOMEM;
 			continue;
 		}
 		match = match_from_condition(one, c->p->e.object->namespace_, c->a);
@@ -171,9 +204,9 @@ static int convert_when(struct conversion *c, const json_t *rule, Istio__Securit
 }
 
 /* A clause with an alternative that could be anything says nothing where others remain; alone, what
- * it does say is kept. */
+ * it does say is kept: *@ret_is_cut. */
 static void add_clauses(Istio__Security__Rule *rule, Istio__Security__Clause *const clauses[2],
-			const bool is_open[2])
+			const bool is_open[2], bool ret_is_cut[2])
 {
 	size_t before = rule->n_clauses;
 
@@ -182,9 +215,11 @@ static void add_clauses(Istio__Security__Rule *rule, Istio__Security__Clause *co
 			rule->clauses[rule->n_clauses++] = clauses[i];
 	if (rule->n_clauses > before || before > 0)
 		return;
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 2; i++) {
+		ret_is_cut[i] = clauses[i];
 		if (clauses[i])
 			rule->clauses[rule->n_clauses++] = clauses[i];
+	}
 }
 
 /* *@ret: NULL when the rule is left out. */
@@ -193,13 +228,13 @@ static int convert_rule(struct conversion *c, const json_t *json, Istio__Securit
 	Istio__Security__Rule *rule =
 		rule_new(json_array_size(json_object_get(json, "when")) + 2, c->a);
 	Istio__Security__Clause *clauses[2];
-	bool is_open[2];
+	bool is_open[2], is_cut[2] = {false, false}, is_none;
 	int r;
 
 	if (!rule)
 		return -ENOMEM;
-	c->has_l7 = false;
-	*ret = NULL;
+	c->l7 = NULL;
+	c->l7_end = &c->l7;
 	r = convert_when(c, json, rule);
 	if (r < 0)
 		return r;
@@ -209,13 +244,11 @@ static int convert_rule(struct conversion *c, const json_t *json, Istio__Securit
 	r = convert_list(c, json, "from", &clauses[1], &is_open[1]);
 	if (r < 0)
 		return r;
-	if (c->has_l7 && !c->is_wide)
-		return 0;
-	add_clauses(rule, clauses, is_open);
+	add_clauses(rule, clauses, is_open, is_cut);
 	/* Nothing but layer 7: what it denies is a waypoint's to see, not everything. */
-	if (c->has_l7 && rule->n_clauses == 0)
-		return 0;
-	*ret = rule;
+	is_none = c->l7 && (!c->is_wide || rule->n_clauses == 0);
+	l7_report(c, is_none, is_cut);
+	*ret = is_none ? NULL : rule;
 	return 0;
 }
 

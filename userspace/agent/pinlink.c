@@ -14,8 +14,19 @@ int pin_replace(int fd, const char *path)
 	return bpf_obj_pin(fd, path);
 }
 
-/* Give the pinned link at @path a new program. Return: 1 done; 0 no usable link is there; -errno.
- */
+/* Does an update that failed so tell that there is nothing to lose? What the link was attached to
+ * is gone, or it was detached (-ENOLINK, of each kind); it is for programs of another type, of
+ * another hook then, or no link at all (-EINVAL); or it is an interface's, and the driver has no
+ * use for the new program (-EOPNOTSUPP, or -EINVAL). All else, a security module's word or want of
+ * memory, says nothing of a link that is at work. */
+static bool is_spent(int r)
+{
+	return r == -ENOLINK || r == -EINVAL || r == -EOPNOTSUPP;
+}
+
+/* Give the pinned link at @path a new program. Return: 1 done; 0 no usable link is there; -errno:
+ * it runs what it ran. Were it taken away then, connections would pass by until another is there,
+ * or for good if that is refused too. */
 static int link_adopt(const char *path, int prog_fd)
 {
 	_cleanup_(close_fdp) int fd = -EBADF;
@@ -25,13 +36,11 @@ static int link_adopt(const char *path, int prog_fd)
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : fd;
 	r = bpf_link_update(fd, prog_fd, NULL);
-	if (r < 0) {
-		/* What it was attached to is gone (-ENOLINK), or it is a link of another kind. */
-		if (unlink(path) < 0)
-			return -errno;
-		return 0;
-	}
-	return 1;
+	if (r == 0)
+		return 1;
+	if (!is_spent(r))
+		return r;
+	return unlink(path) < 0 ? -errno : 0;
 }
 
 int pinlink_make(const char *path, int prog_fd, int target, enum bpf_attach_type type,

@@ -17,7 +17,7 @@ _must_check_ int pin_replace(int fd, const char *path);
  * is made and pinned
  * @target: descriptor, or ifindex where @type is about interfaces.
  * @flags:  of the new link.
- * Return: 0; -errno.
+ * Return: 0; -errno: a link that is pinned there and at work goes on with the program that it has.
  */
 _must_check_ int pinlink_make(const char *path, int prog_fd, int target, enum bpf_attach_type type,
 			      uint32_t flags);

@@ -9,6 +9,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "model/enrol.h"
+#include "source/kube_json.h"
 
 #define TIMEOUT_US  (2ULL * 1000 * 1000)
 #define PATIENCE_US (10ULL * 1000 * 1000) /* less than a plugin is let wait */
@@ -34,7 +35,7 @@ struct cni_fresh {
 /* The API server's own word, not that of something before it. */
 static bool is_gone(const struct kube_answer *a)
 {
-	json_t *status = a->status == 404 ? json_loadb(a->body, a->len, 0, NULL) : NULL;
+	json_t *status = a->status == 404 ? kube_json_load(a->body, a->len) : NULL;
 	const char *reason = json_string_value(json_object_get(status, "reason"));
 	const json_t *details = json_object_get(status, "details");
 	const char *kind = json_string_value(json_object_get(details, "kind"));
@@ -53,7 +54,7 @@ static enum cni_fresh_says answer_read(const struct kube_answer *a)
 		return CNI_FRESH_LATER;
 	if (is_gone(a))
 		return CNI_FRESH_OUTSIDE;
-	if (a->status != 200 || object_new_json(json_loadb(a->body, a->len, 0, NULL), &ns) < 0)
+	if (a->status != 200 || object_new_json(kube_json_load(a->body, a->len), &ns) < 0)
 		return CNI_FRESH_LATER;
 	says = enrol_namespace_is_yes(ns) ? CNI_FRESH_INSIDE : CNI_FRESH_OUTSIDE;
 	object_unref(ns);

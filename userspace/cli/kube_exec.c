@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "json.h"
 #include "kube_stream.h"
+#include "source/kube_json.h"
 
 enum channel { CHANNEL_OUT = 1, CHANNEL_ERR = 2, CHANNEL_STATUS = 3 };
 
@@ -29,7 +30,7 @@ static int on_data(void *arg, uint8_t channel, const uint8_t *data, size_t len)
 	if (channel == CHANNEL_ERR)
 		return buf_append(&s->result->err, data, len);
 	if (channel == CHANNEL_STATUS && !s->status)
-		s->status = json_loadb((const char *)data, len, 0, NULL);
+		s->status = kube_json_load((const char *)data, len);
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "source/honoured.h"
+#include "source/kube_json.h"
 #include "source/kube_prune.h"
 #include "source/schema.h"
 
@@ -163,7 +164,7 @@ static int review(const json_t *request, struct admission_subject *ret_subject, 
 int admission_review(const char *body, size_t len, struct admission_subject *ret_subject,
 		     char **ret)
 {
-	json_t *root = len <= ADMISSION_BODY_MAX ? json_loadb(body, len, 0, NULL) : NULL;
+	json_t *root = len <= ADMISSION_BODY_MAX ? kube_json_load(body, len) : NULL;
 	char *text = NULL;
 	int r = review(json_object_get(root, "request"), ret_subject, &text);
 

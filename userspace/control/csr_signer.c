@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "ca.h"
+#include "source/kube_json.h"
 
 #define REQUESTS    "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 #define LOOK_US     100000ULL
@@ -153,7 +154,7 @@ static void on_seen(void *arg, const struct kube_answer *a)
 		refused(q, "the certificate request is gone", a);
 		return;
 	}
-	body = json_loadb(a->body, a->len, 0, NULL);
+	body = kube_json_load(a->body, a->len);
 	status = json_object_get(body, "status");
 	base64 = json_string_value(json_object_get(status, "certificate"));
 	refusal = refusal_of(status);
@@ -235,7 +236,7 @@ static void on_made(void *arg, const struct kube_answer *a)
 		refused(q, "the certificate request may not be made", a);
 		return;
 	}
-	body = json_loadb(a->body, a->len, 0, NULL);
+	body = kube_json_load(a->body, a->len);
 	name = json_string_value(json_object_get(json_object_get(body, "metadata"), "name"));
 	if (!name || str_copy(q->name, sizeof(q->name), name) < 0)
 		finish(q, -EBADMSG, "the API server's answer has no name");

@@ -14,6 +14,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "net/shares.h"
+#include "source/kube_json.h"
 
 #define REVIEW_PATH   "/apis/authentication.k8s.io/v1/tokenreviews"
 #define REVIEW_US     5000000ULL
@@ -185,7 +186,7 @@ static json_t *claims_read(const char *token)
 						 : claims[i + 1];
 	n = EVP_DecodeBlock((unsigned char *)text + whole, (const unsigned char *)text, (int)whole);
 	n -= (int)(whole - len);
-	return n > 0 ? json_loadb(text + whole, (size_t)n, 0, NULL) : NULL;
+	return n > 0 ? kube_json_load(text + whole, (size_t)n) : NULL;
 }
 
 /* token_ends_us() - when a token says that it ends; to be believed once its signature was found to
@@ -256,7 +257,7 @@ static int status_read(const json_t *status, struct caller *ret)
 
 int gate_caller_read(const char *body, size_t len, struct caller *ret)
 {
-	json_t *answer = json_loadb(body, len, 0, NULL);
+	json_t *answer = kube_json_load(body, len);
 	int r = status_read(json_object_get(answer, "status"), ret);
 
 	json_decref(answer);

@@ -15,6 +15,7 @@
 #include "gateway_classes.h"
 #include "gateway_status.h"
 #include "source/honoured.h"
+#include "source/kube_json.h"
 #include "source/kube_watch.h"
 #include "writer.h"
 
@@ -482,7 +483,7 @@ static void on_looked(void *arg, const struct kube_answer *a)
 		(void)loop_timer_set(g->config.loop, &g->look, g->config.pause_us);
 		return;
 	}
-	answer = a->status == 200 ? json_loadb(a->body, a->len, 0, NULL) : NULL;
+	answer = a->status == 200 ? kube_json_load(a->body, a->len) : NULL;
 	resources_take(g, answer);
 	json_decref(answer);
 	g->next_version++;

@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "election.h"
 #include "source/kube_call.h"
+#include "source/kube_json.h"
 
 #define REQUEST_US 5000000ULL
 #define RELEASE_US 1000000ULL
@@ -112,7 +113,7 @@ static void on_written(void *arg, const struct kube_answer *a)
 
 	l->request = NULL;
 	if (a->error == 0 && a->status / 100 == 2) {
-		lease = json_loadb(a->body, a->len, 0, NULL);
+		lease = kube_json_load(a->body, a->len);
 		election_won(&l->election, lease, l->sent_us);
 		json_decref(lease);
 		l->is_troubled = false;
@@ -164,7 +165,7 @@ static void on_seen(void *arg, const struct kube_answer *a)
 	if (a->error || (a->status != 200 && a->status != 404)) {
 		trouble(l, a);
 	} else {
-		lease = a->status == 200 ? json_loadb(a->body, a->len, 0, NULL) : NULL;
+		lease = a->status == 200 ? kube_json_load(a->body, a->len) : NULL;
 		action = election_see(&l->election, lease, now_us());
 		json_decref(lease);
 		told(l);

@@ -67,6 +67,9 @@ static void what_is_right_is_let_in(void **state)
 		REVIEW(GVK("networking.istio.io", "Unheard"), ",\"object\":{\"spec\":{\"x\":1}}"),
 		/* of another group: not Istio's Gateway, nor our kind of that name */
 		REVIEW(GVK("example.com", "AuthorizationPolicy"), ",\"object\":{\"spec\":7}"),
+		/* a NUL where nobody reads is valid JSON */
+		REVIEW(GVK("networking.istio.io", "Unheard"),
+		       ",\"object\":{\"spec\":{\"\\u0000\":\"\\u0000\"}}"),
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(reviews); i++)
@@ -84,6 +87,9 @@ static void what_is_wrong_is_refused_with_its_field(void **state)
 		 "configuration is invalid: spec.action: expected one of"},
 		{REVIEW(SECURITY, ",\"object\":" POLICY("{\"rulez\":[]}")),
 		 "configuration is invalid: spec.rulez: unknown field"},
+		{REVIEW(SECURITY,
+			",\"object\":" POLICY("{\"action\":\"DENY\\u0000\",\"rules\":[{}]}")),
+		 "configuration is invalid: spec.action: the string has a NUL character"},
 		{REVIEW(GVK("networking.istio.io", "ServiceEntry"),
 			",\"object\":{\"apiVersion\":\"networking.istio.io/v1beta1\",\"kind\":"
 			"\"ServiceEntry\"," META ",\"spec\":{}}"),

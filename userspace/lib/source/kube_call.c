@@ -7,6 +7,7 @@
 
 #include "base/macros.h"
 #include "base/str.h"
+#include "source/kube_json.h"
 
 #define CALL_US 10000000ULL
 #define DONE    1
@@ -43,7 +44,7 @@ static void on_done(void *arg, const struct kube_answer *a)
 	if (a->error) {
 		(void)snprintf(c->reply->message, sizeof(c->reply->message), "%s", a->message);
 	} else {
-		c->reply->body = json_loadb(a->body, a->len, 0, NULL);
+		c->reply->body = kube_json_load(a->body, a->len);
 		if (!kube_reply_is_ok(c->reply))
 			refusal_read(c->reply);
 	}

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "source/kube_json.h"
+
 typedef int (*event_fn)(void *arg, enum kube_event event, json_t *object);
 
 static const char *const event_names[KUBE_EVENT_MAX] = {
@@ -26,7 +28,7 @@ static int line_read(const char *line, size_t len, event_fn on_event, void *arg)
 	json_t *body, *object;
 	int r = -EBADMSG;
 
-	body = json_loadb(line, len, 0, NULL);
+	body = kube_json_load(line, len);
 	event = event_of(json_string_value(json_object_get(body, "type")));
 	object = json_object_get(body, "object");
 	if (event != KUBE_EVENT_MAX && json_is_object(object))

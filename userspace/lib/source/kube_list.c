@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "source/kube_json.h"
 #include "source/kube_prune.h"
 
 #define ITEMS_DEPTH 2 /* the list's object, its items */
@@ -63,7 +64,7 @@ static int item_read(const struct feeding *f, const char *text, size_t len)
 {
 	size_t pruned_len;
 	_cleanup_(freep) char *pruned = kube_prune_text(f->list->kind, text, len, &pruned_len);
-	json_t *item = pruned ? json_loadb(pruned, pruned_len, 0, NULL) : NULL;
+	json_t *item = pruned ? kube_json_load(pruned, pruned_len) : NULL;
 	int r = 0;
 
 	if (!item)
@@ -176,7 +177,7 @@ json_t *kube_list_end(const struct kube_list *l)
 	const json_t *items;
 
 	if (buf_len(&l->rest) > 0)
-		page = json_loadb((const char *)buf_head(&l->rest), buf_len(&l->rest), 0, NULL);
+		page = kube_json_load((const char *)buf_head(&l->rest), buf_len(&l->rest));
 	items = json_object_get(page, "items");
 	/* an empty list may be null */
 	if (json_is_object(json_object_get(page, "metadata")) &&

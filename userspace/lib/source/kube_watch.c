@@ -9,6 +9,7 @@
 
 #include "base/str.h"
 #include "source/kube_frames.h"
+#include "source/kube_json.h"
 #include "source/kube_list.h"
 
 #define PAGE_OBJECTS   500
@@ -140,7 +141,7 @@ static char *path_now(const struct kube_watch *w)
 /* What the server's Status says, else the number. */
 static void answer_text(const struct kube_watch *w, const struct kube_answer *a, char *buf)
 {
-	json_t *status = a->error ? NULL : json_loadb(a->body, a->len, 0, NULL);
+	json_t *status = a->error ? NULL : kube_json_load(a->body, a->len);
 	const char *text = json_string_value(json_object_get(status, "message"));
 
 	if (a->error)
@@ -253,7 +254,7 @@ static int list_error(const struct kube_answer *a)
 /* It lists the groups of its kinds, or says that we may not see them. */
 static bool is_api_server(const struct kube_answer *a)
 {
-	json_t *body = a->error ? NULL : json_loadb(a->body, a->len, 0, NULL);
+	json_t *body = a->error ? NULL : kube_json_load(a->body, a->len);
 	const char *kind = json_string_value(json_object_get(body, "kind"));
 	bool is_one = kind && ((a->status == 200 && streq(kind, "APIGroupList")) ||
 			       (a->status == 403 && streq(kind, "Status")));

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "source/kube_json.h"
 
 /* One object cannot flood the log. */
 #define PROBLEMS_MAX 16
@@ -121,10 +122,21 @@ static void problem_words(const struct schema *s, const json_t *v, struct schema
 	schema_problem(r, "expected one of %s, got %s", list, value_describe(v, got, sizeof(got)));
 }
 
+/* Whatever the schema takes besides. Return: was there one, and is it reported? */
+static bool nul_report(const char *text, const char *what, struct schema_report *r)
+{
+	if (!text || !strstr(text, KUBE_JSON_NUL))
+		return false;
+	schema_problem(r, "%s has a NUL character", what);
+	return true;
+}
+
 static void walk_string(const struct schema *s, const json_t *v, struct schema_report *r)
 {
 	const char *text = json_string_value(v);
 
+	if (nul_report(text, "the string", r))
+		return;
 	if (!text || (s->is_nonempty && !*text) || (s->is_valid && !s->is_valid(text))) {
 		problem_expected(r, type_expected(s), v);
 		return;
@@ -240,7 +252,7 @@ static void walk_map(const struct schema *s, const json_t *v, struct schema_repo
 	json_object_foreach ((json_t *)v, key, child) {
 		size_t mark = schema_enter(r, key);
 
-		if (s->is_key && !s->is_key(key))
+		if (!nul_report(key, "the key", r) && s->is_key && !s->is_key(key))
 			schema_problem(r, "expected %s as key", s->key_expected);
 		if (json_is_null(child) && s->item)
 			problem_expected(r, type_expected(s->item), child);

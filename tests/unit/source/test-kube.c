@@ -200,6 +200,36 @@ static void a_policy_of_the_wrong_shape_denies_or_keeps_what_was_good(void **sta
 	assert_false(has(f, "delete"));
 }
 
+#define ENTRY(version, how)                                                                        \
+	"{\"apiVersion\":\"networking.istio.io/v1\",\"kind\":\"ServiceEntry\",\"metadata\":{"      \
+	"\"name\":\"e\",\"namespace\":\"demo\",\"resourceVersion\":\"" version                     \
+	"\"},\"spec\":{\"hosts\":[\"a.b\"],\"resolution\":\"" how                                  \
+	"\",\"ports\":[{\"number\":443,\"name\":\"tls\",\"protocol\":\"TLS\"}]}}"
+#define ENTRY_FILE "/apis/networking.istio.io/v1/namespaces/demo/serviceentries/e"
+
+/* Not only with one that was good before: the next of its name would have it as its status. */
+static void an_error_goes_with_its_object(void **state)
+{
+	static const char *const entries[] = {"ServiceEntry", NULL};
+	struct fixture *f = *state;
+
+	f->api.pages[0] = LIST("7", ENTRY("3", "NONSENSE"));
+	f->api.pages[1] = LIST("12", "");
+	start(f, entries);
+	UNTIL(f, f->heard.synced == 1 && f->api.n_watches == 1);
+	fake_push(&f->api, EVENT("DELETED", ENTRY("8", "NONSENSE")));
+	fake_push(&f->api, EVENT("ADDED", ENTRY("9", "NONSENSE")));
+	UNTIL(f, count_of(f->heard.text, "error " ENTRY_FILE) == 2);
+	assert_int_equal(count_of(f->heard.text, "cleared " ENTRY_FILE "\n"), 1);
+	/* or a list does not name it any more */
+	fake_push(&f->api, EVENT("ERROR", "{\"kind\":\"Status\",\"code\":410}"));
+	UNTIL(f, f->api.n_watches == 2);
+	assert_int_equal(count_of(f->heard.text, "cleared " ENTRY_FILE "\n"), 2);
+	fake_push(&f->api, EVENT("ADDED", ENTRY("13", "DNS")));
+	UNTIL(f, has(f, "put ServiceEntry demo/e\n"));
+	assert_int_equal(count_of(f->heard.text, "error " ENTRY_FILE), 2);
+}
+
 /* A list of both: the bad one is named with its place, the good one is there. */
 static void sample_is_read(void *arg, const struct kind_sample *s)
 {
@@ -461,6 +491,7 @@ int main(void)
 		CASE(trouble_is_told_once_and_cleared),
 		CASE(a_kind_that_is_not_there_is_empty),
 		CASE(a_policy_of_the_wrong_shape_denies_or_keeps_what_was_good),
+		CASE(an_error_goes_with_its_object),
 		cmocka_unit_test(one_of_the_wrong_shape_is_named_and_others_are_unaffected),
 		CASE(the_token_is_read_anew),
 		CASE(a_pod_is_kept_without_what_nobody_reads),

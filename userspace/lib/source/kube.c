@@ -22,12 +22,12 @@
 
 /** struct entry - one object. */
 struct entry {
-	struct object *object; /* NULL: never had a good state */
-	const char *read_as;   /* group and version of what was heard last */
-	uint64_t version;      /* 0: not a number */
-	uint64_t round;        /* number of the list that named it last */
-	bool is_delivered;     /* the user has @object */
-	bool is_reported;      /* an error of it stands with the user */
+	struct object *object;  /* NULL: never had a good state */
+	struct object *refused; /* errors of it stand with the user; NULL: none do */
+	const char *read_as;    /* group and version of what was heard last */
+	uint64_t version;       /* 0: not a number */
+	uint64_t round;         /* number of the list that named it last */
+	bool is_delivered;      /* the user has @object */
 };
 
 /** struct kind - one kind under watch. */
@@ -76,24 +76,24 @@ static void entry_deliver(struct kube *k, struct entry *e)
 	k->ops->on_put(k->arg, e->object);
 }
 
-static void error_clear(struct kind *kind, struct entry *e, const char *file)
+static void error_clear(const struct kind *kind, struct entry *e)
 {
-	if (!e->is_reported)
+	const struct kube *k = kind->kube;
+
+	if (!e->refused)
 		return;
-	e->is_reported = false;
-	kind->kube->ops->on_error_cleared(kind->kube->arg, file);
+	k->ops->on_error_cleared(k->arg, e->refused->file);
+	e->refused = object_unref(e->refused);
 }
 
 static void entry_drop(struct kind *kind, struct entry *e)
 {
 	struct kube *k = kind->kube;
 
-	if (e->object) {
-		error_clear(kind, e, e->object->file);
-		if (e->is_delivered)
-			k->ops->on_delete(k->arg, e->object);
-		(void)object_unref(e->object);
-	}
+	error_clear(kind, e);
+	if (e->is_delivered)
+		k->ops->on_delete(k->arg, e->object);
+	(void)object_unref(e->object);
 	free(e);
 	settle_soon(k);
 }
@@ -106,9 +106,9 @@ static const char *read_as(const struct kind *kind)
 	return version ? version : kind->resource->group_version;
 }
 
-static char *file_of(const struct kind *kind, const char *group_version, const char *namespace_,
-		     const char *name)
+static char *file_of(const struct kind *kind, const char *namespace_, const char *name)
 {
+	const char *group_version = read_as(kind);
 	const char *prefix = strchr(group_version, '/') ? "/apis" : "/api";
 	const char *plural = kind->resource->plural;
 
@@ -129,7 +129,7 @@ static int object_make(const struct kind *kind, json_t *body, struct object **re
 	if (!name)
 		return -EINVAL;
 	init.namespace_ = namespace_ ? namespace_ : "";
-	file = file_of(kind, read_as(kind), init.namespace_, name);
+	file = file_of(kind, init.namespace_, name);
 	if (!file)
 		return -ENOMEM;
 	/* lists of built-in kinds leave these out of their items */
@@ -167,10 +167,10 @@ static bool object_check(struct kind *kind, struct entry *e, struct object *o)
 
 	if (kube_resource_is_builtin(kind->resource))
 		return true;
-	error_clear(kind, e, o->file);
+	error_clear(kind, e);
 	if (schema_check(kind->schema, o->body, &report) == 0)
 		return true;
-	e->is_reported = true;
+	e->refused = object_ref(o);
 	o->is_invalid = true;
 	/* what was good before stays; what never was denies, where it is about security */
 	return kind->schema->is_security && (!e->object || e->object->is_invalid);
@@ -231,27 +231,19 @@ static int entry_set(struct kind *kind, struct entry *e, struct object *o)
 
 /* The server has the kind in another version now, and with it its objects other names: what was
  * heard by the old ones is taken back right before it comes anew. */
-static int entry_rename(struct kind *kind, struct entry *e, const json_t *body)
+static void entry_rename(const struct kind *kind, struct entry *e)
 {
 	const struct kube *k = kind->kube;
-	const json_t *metadata = json_object_get(body, "metadata");
-	const char *namespace_ = json_string_value(json_object_get(metadata, "namespace"));
-	const char *name = json_string_value(json_object_get(metadata, "name"));
 	const char *before = e->read_as, *now = read_as(kind);
-	_cleanup_(freep) char *file = NULL;
 
 	if (before && !streq(before, now)) {
-		file = file_of(kind, before, namespace_ ? namespace_ : "", name);
-		if (!file)
-			return -ENOMEM;
-		error_clear(kind, e, file);
+		error_clear(kind, e);
 		if (e->is_delivered)
 			k->ops->on_delete(k->arg, e->object);
 		e->object = object_unref(e->object);
 		e->is_delivered = false;
 	}
 	e->read_as = now;
-	return 0;
 }
 
 static int on_object(void *arg, json_t *body)
@@ -274,9 +266,8 @@ static int on_object(void *arg, json_t *body)
 	if (!kind->is_listing && version && version <= e->version)
 		return 0;
 	e->version = version;
-	r = entry_rename(kind, e, body);
-	if (r == 0)
-		r = object_make(kind, body, &o);
+	entry_rename(kind, e);
+	r = object_make(kind, body, &o);
 	if (r == 0)
 		r = entry_set(kind, e, o);
 	return r == -EINVAL ? -EBADMSG : r;
@@ -473,8 +464,11 @@ static struct source *kube_free(struct source *s)
 		(void)kube_watch_free(kind->watch);
 		if (kind->entries)
 			map_for_each (kind->entries, it) {
-				(void)object_unref(((struct entry *)it.value)->object);
-				free(it.value);
+				struct entry *e = it.value;
+
+				(void)object_unref(e->object);
+				(void)object_unref(e->refused);
+				free(e);
 			}
 		(void)map_free(kind->entries);
 		free(kind->path);

@@ -45,20 +45,30 @@ void *decode_array(struct decoder *d, size_t n, size_t size)
 	return p;
 }
 
+static bool is_port(uint32_t n)
+{
+	return n >= 1 && n <= UINT16_MAX;
+}
+
 int decode_ports(struct decoder *d, size_t n, Istio__Workload__Port *const *from,
-		 const struct service_port **ret)
+		 const struct service_port **ret, size_t *ret_count)
 {
 	struct service_port *ports = decode_array(d, n, sizeof(*ports));
+	size_t count = 0;
 
 	if (!ports)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
-		if (from[i]->service_port > UINT16_MAX || from[i]->target_port > UINT16_MAX)
-			return decode_fail(d, "ports", "expected 0..65535");
-		ports[i].service_port = (uint16_t)from[i]->service_port;
-		ports[i].target_port = (uint16_t)from[i]->target_port;
+		uint32_t port = from[i]->service_port, target = from[i]->target_port;
+
+		if (is_port(port))
+			ports[count++] = (struct service_port){
+				.service_port = (uint16_t)port,
+				.target_port = is_port(target) ? (uint16_t)target : 0,
+			};
 	}
 	*ret = ports;
+	*ret_count = count;
 	return 0;
 }
 
@@ -119,12 +129,11 @@ static int decode_node_ports(struct decoder *d, const Culvert__Node__Service *x,
 	for (size_t i = 0; i < x->n_node_ports; i++) {
 		const Culvert__Node__NodePort *p = x->node_ports[i];
 
-		if (p->node_port > UINT16_MAX || p->service_port > UINT16_MAX)
-			return decode_fail(d, "node_ports", "expected 0..65535");
-		ports[i] = (struct node_port){(uint16_t)p->node_port, (uint16_t)p->service_port};
+		if (is_port(p->node_port) && is_port(p->service_port))
+			ports[s->node_ports_count++] = (struct node_port){
+				(uint16_t)p->node_port, (uint16_t)p->service_port};
 	}
 	s->node_ports = ports;
-	s->node_ports_count = x->n_node_ports;
 	s->is_external_local = x->is_external_local;
 	return 0;
 }
@@ -216,7 +225,8 @@ static int decode_open_ports(struct decoder *d, const Istio__Workload__Service *
 	if (!ports)
 		return -ENOMEM;
 	for (size_t i = 0; i < m->n_ports; i++)
-		if (m->ports[i]->app_protocol == ISTIO__WORKLOAD__PORT__APP_PROTOCOL__TCP)
+		if (m->ports[i]->app_protocol == ISTIO__WORKLOAD__PORT__APP_PROTOCOL__TCP &&
+		    is_port(m->ports[i]->service_port))
 			ports[s->open_ports_count++] = (uint16_t)m->ports[i]->service_port;
 	s->open_ports = ports;
 	return 0;
@@ -241,10 +251,9 @@ static int decode_service(struct decoder *d, const Istio__Workload__Service *m,
 	/* a value that we do not know hides more, not less */
 	s->is_namespace_only = m->visibility != ISTIO__WORKLOAD__VISIBILITY__PUBLIC;
 	s->families = (enum service_families)m->ip_families;
-	s->ports_count = m->n_ports;
 	r = decode_vips(d, m, s);
 	if (r == 0)
-		r = decode_ports(d, m->n_ports, m->ports, &s->ports);
+		r = decode_ports(d, m->n_ports, m->ports, &s->ports, &s->ports_count);
 	if (r == 0)
 		r = decode_gateway(d, m->waypoint, &s->waypoint);
 	if (r == 0)

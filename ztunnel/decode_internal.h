@@ -37,8 +37,10 @@ int decode_fail(struct decoder *d, const char *field, const char *what);
 const char *decode_text(struct decoder *d, const char *s);
 void *decode_array(struct decoder *d, size_t n, size_t size);
 int decode_texts(struct decoder *d, size_t n, char *const *from, const char *const **ret);
+/** decode_ports() - without those whose number is none of a port. They are no reason to refuse all
+ * of a workload: who is not known has no policies, and no tunnel. Return: 0; -ENOMEM. */
 int decode_ports(struct decoder *d, size_t n, Istio__Workload__Port *const *from,
-		 const struct service_port **ret);
+		 const struct service_port **ret, size_t *ret_count);
 int decode_gateway(struct decoder *d, const Istio__Workload__GatewayAddress *g,
 		   struct gateway_ref *ret);
 /** decode_extension() - our own additions; what is another's is not ours to read. NULL: none. */

@@ -164,9 +164,9 @@ static int decode_services(struct decoder *d, const workload_message *m, struct 
 		if (!strchr(s->key, '/'))
 			return decode_fail(d, "services", "expected keys \"namespace/hostname\"");
 		services[i].key = decode_text(d, s->key);
-		services[i].ports_count = s->value ? s->value->n_ports : 0;
-		r = decode_ports(d, services[i].ports_count, s->value ? s->value->ports : NULL,
-				 &services[i].ports);
+		r = decode_ports(d, s->value ? s->value->n_ports : 0,
+				 s->value ? s->value->ports : NULL, &services[i].ports,
+				 &services[i].ports_count);
 		if (r < 0)
 			return r;
 	}

@@ -67,22 +67,32 @@ static int workload_addrs(const Istio__Workload__Workload *w, struct resource *r
 	return 0;
 }
 
+static bool is_port(uint32_t n)
+{
+	return n >= 1 && n <= UINT16_MAX;
+}
+
+/* A number that is none of a port is left out. It is no reason to know nothing of a workload or a
+ * service: what is not known is dialled in plaintext. */
 static int ports_read(size_t n, Istio__Workload__Port *const *list, struct port_map **ret,
 		      size_t *ret_n)
 {
 	_cleanup_(freep) struct port_map *ports = calloc(n + 1, sizeof(*ports));
+	size_t count = 0;
 
 	if (!ports)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
 		uint32_t port = list[i]->service_port, target = list[i]->target_port;
 
-		if (port < 1 || port > UINT16_MAX || target > UINT16_MAX)
-			return -EBADMSG;
-		ports[i] = (struct port_map){.port = (uint16_t)port, .target = (uint16_t)target};
+		if (is_port(port))
+			ports[count++] = (struct port_map){
+				.port = (uint16_t)port,
+				.target = is_port(target) ? (uint16_t)target : 0,
+			};
 	}
 	*ret = TAKE_PTR(ports);
-	*ret_n = n;
+	*ret_n = count;
 	return 0;
 }
 
@@ -119,12 +129,12 @@ static int host_ports_read(const Culvert__Node__Workload *x, struct resource *r)
 		return -ENOMEM;
 	for (size_t i = 0; i < x->n_host_ports; i++) {
 		const Culvert__Node__HostPort *p = x->host_ports[i];
-		struct host_port *to = &r->host_ports[r->host_port_count++];
+		struct host_port *to = &r->host_ports[r->host_port_count];
 
-		if (p->host_port < 1 || p->host_port > UINT16_MAX ||
-		    cv_addr_from_bytes(p->address.data, p->address.len, &to->addr) < 0)
+		if (cv_addr_from_bytes(p->address.data, p->address.len, &to->addr) < 0)
 			return -EBADMSG;
 		to->port = (uint16_t)p->host_port;
+		r->host_port_count += is_port(p->host_port);
 	}
 	return 0;
 }
@@ -191,9 +201,8 @@ static int node_ports_read(const Culvert__Node__Service *x, struct resource *r)
 	for (size_t i = 0; i < x->n_node_ports; i++) {
 		uint32_t port = x->node_ports[i]->node_port;
 
-		if (port < 1 || port > UINT16_MAX)
-			return -EBADMSG;
-		r->node_ports[r->node_port_count++] = (uint16_t)port;
+		if (is_port(port))
+			r->node_ports[r->node_port_count++] = (uint16_t)port;
 	}
 	return 0;
 }
@@ -269,7 +278,8 @@ static int service_open_ports(const Istio__Workload__Service *s, struct resource
 	if (!r->open_ports)
 		return -ENOMEM;
 	for (size_t i = 0; i < s->n_ports && is_open; i++)
-		if (s->ports[i]->app_protocol == ISTIO__WORKLOAD__PORT__APP_PROTOCOL__TCP)
+		if (s->ports[i]->app_protocol == ISTIO__WORKLOAD__PORT__APP_PROTOCOL__TCP &&
+		    is_port(s->ports[i]->service_port))
 			r->open_ports[r->open_port_count++] = (uint16_t)s->ports[i]->service_port;
 	return 0;
 }

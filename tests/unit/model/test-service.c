@@ -1,29 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* service, ports, pack_service - VIPs, ports and presets; endpoints by selector or by slices; only
  * what changed. */
-#include "tests/unit/model/fixture.h"
+#include "tests/unit/model/ports.h"
 #include "userspace/lib/xds/node.pb-c.h"
 
 #define WEB "demo/web.demo.svc.cluster.local"
-
-/* "80>8080 443>8443" of the service @key on a workload; NULL when it does not serve it. */
-static const char *ports_of(const Istio__Workload__Workload *w, const char *key)
-{
-	static char text[256];
-
-	text[0] = '\0';
-	for (size_t i = 0; i < w->n_services; i++) {
-		const Istio__Workload__PortList *list = w->services[i]->value;
-
-		if (strcmp(w->services[i]->key, key) != 0)
-			continue;
-		for (size_t j = 0; j < list->n_ports; j++)
-			(void)sprintf(text + strlen(text), "%s%u>%u", j ? " " : "",
-				      list->ports[j]->service_port, list->ports[j]->target_port);
-		return text;
-	}
-	return NULL;
-}
 
 static void carries_what_istio_would_send(void **state)
 {

@@ -104,8 +104,6 @@ TEST(bad_workloads_are_refused_and_the_field_is_named)
 	Istio__Workload__GatewayAddress gateway = ISTIO__WORKLOAD__GATEWAY_ADDRESS__INIT;
 	Istio__Workload__WorkloadService service = ISTIO__WORKLOAD__WORKLOAD_SERVICE__INIT,
 					 *services[] = {&service};
-	Istio__Workload__PortList list = ISTIO__WORKLOAD__PORT_LIST__INIT;
-	Istio__Workload__Port port = ISTIO__WORKLOAD__PORT__INIT, *ports[] = {&port};
 	ProtobufCBinaryData addr = {5, (uint8_t *)"12345"};
 	workload_pb m = good_workload();
 
@@ -137,12 +135,91 @@ TEST(bad_workloads_are_refused_and_the_field_is_named)
 	m.services = services;
 	service.key = "no slash";
 	assert_workload_refused(&m, "services");
+}
+
+/* 80 at 8080, 81 at what is no port, and one that is none. */
+static void bad_ports_fill(Istio__Workload__Port *ports, Istio__Workload__Port **list, uint32_t bad)
+{
+	for (size_t i = 0; i < 3; i++) {
+		istio__workload__port__init(&ports[i]);
+		ports[i].app_protocol = ISTIO__WORKLOAD__PORT__APP_PROTOCOL__TCP;
+		list[i] = &ports[i];
+	}
+	ports[0].service_port = bad;
+	ports[0].target_port = 1;
+	ports[1].service_port = 80;
+	ports[1].target_port = 8080;
+	ports[2].service_port = 81;
+	ports[2].target_port = bad;
+}
+
+static void assert_good_ports(const struct service_port *ports, size_t n)
+{
+	assert_int_equal(n, 2);
+	assert_int_equal(ports[0].service_port, 80);
+	assert_int_equal(ports[0].target_port, 8080);
+	assert_int_equal(ports[1].service_port, 81);
+	assert_int_equal(ports[1].target_port, 0);
+}
+
+static const uint32_t bad_ports[] = {0, 65536, 65616, UINT32_MAX};
+
+/* Who is refused has no policies. */
+TEST(a_port_that_is_none_is_no_reason_to_refuse_a_workload)
+{
+	Istio__Workload__WorkloadService service = ISTIO__WORKLOAD__WORKLOAD_SERVICE__INIT,
+					 *services[] = {&service};
+	Istio__Workload__PortList list = ISTIO__WORKLOAD__PORT_LIST__INIT;
+	Istio__Workload__Port ports[3], *pointers[3];
+	workload_pb m = good_workload();
+	address_pb a = ISTIO__WORKLOAD__ADDRESS__INIT;
+	char err[256] = "";
+
+	a.type_case = ISTIO__WORKLOAD__ADDRESS__TYPE_WORKLOAD;
+	a.workload = &m;
+	m.n_services = 1;
+	m.services = services;
 	service.key = "a/b";
 	service.value = &list;
-	list.n_ports = 1;
-	list.ports = ports;
-	port.target_port = 65536;
-	assert_workload_refused(&m, "ports");
+	list.n_ports = 3;
+	list.ports = pointers;
+	for (size_t i = 0; i < ARRAY_SIZE(bad_ports); i++) {
+		struct decoded_address out = {0};
+
+		bad_ports_fill(ports, pointers, bad_ports[i]);
+		assert_int_equal(decode(&a, &out, err, sizeof(err)), 0);
+		assert_good_ports(out.workload->app->services[0].ports,
+				  out.workload->app->services[0].ports_count);
+		workload_unref(out.workload);
+	}
+}
+
+TEST(a_port_that_is_none_is_no_reason_to_refuse_a_service)
+{
+	Istio__Workload__LoadBalancing lb = ISTIO__WORKLOAD__LOAD_BALANCING__INIT;
+	Istio__Workload__Port ports[3], *pointers[3];
+	service_pb m = ISTIO__WORKLOAD__SERVICE__INIT;
+	address_pb a = ISTIO__WORKLOAD__ADDRESS__INIT;
+	char err[256] = "";
+
+	a.type_case = ISTIO__WORKLOAD__ADDRESS__TYPE_SERVICE;
+	a.service = &m;
+	m.namespace_ = "demo";
+	m.hostname = "web";
+	m.n_ports = 3;
+	m.ports = pointers;
+	lb.mode = ISTIO__WORKLOAD__LOAD_BALANCING__MODE__PASSTHROUGH;
+	m.load_balancing = &lb;
+	for (size_t i = 0; i < ARRAY_SIZE(bad_ports); i++) {
+		struct decoded_address out = {0};
+
+		bad_ports_fill(ports, pointers, bad_ports[i]);
+		assert_int_equal(decode(&a, &out, err, sizeof(err)), 0);
+		assert_good_ports(out.service->ports, out.service->ports_count);
+		/* nor is it another's, of any host */
+		assert_int_equal(out.service->open_ports_count, 2);
+		service_def_unref(out.service);
+	}
 }
 
 TEST(bad_host_ports_are_refused)
@@ -391,6 +468,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(empty_fields_get_istios_defaults),
 		cmocka_unit_test(bad_workloads_are_refused_and_the_field_is_named),
+		cmocka_unit_test(a_port_that_is_none_is_no_reason_to_refuse_a_workload),
+		cmocka_unit_test(a_port_that_is_none_is_no_reason_to_refuse_a_service),
 		cmocka_unit_test(bad_host_ports_are_refused),
 		cmocka_unit_test(bad_services_are_refused),
 		cmocka_unit_test(an_address_of_neither_kind_is_refused),

@@ -7,3 +7,10 @@ const char *json_text(const json_t *o, const char *key, const char *fallback)
 
 	return s ? s : fallback;
 }
+
+uint16_t json_port(const json_t *o, const char *key)
+{
+	json_int_t n = json_integer_value(json_object_get(o, key));
+
+	return n < 1 || n > UINT16_MAX ? 0 : (uint16_t)n;
+}

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/str.h"
 #include "model/pack.h"
 #include "userspace/lib/xds/node.pb-c.h"
@@ -181,7 +182,7 @@ static int set_node_ports(Culvert__Node__Service *x, const struct object *o, str
 	if (!x->node_ports)
 		return -ENOMEM;
 	json_array_foreach (ports, i, port) {
-		json_int_t number = json_integer_value(json_object_get(port, "nodePort"));
+		uint16_t number = json_port(port, "nodePort");
 		Culvert__Node__NodePort *p;
 
 		if (!number || !service_port_is_tcp(port))
@@ -190,8 +191,8 @@ static int set_node_ports(Culvert__Node__Service *x, const struct object *o, str
 		if (!p)
 			return -ENOMEM;
 		culvert__node__node_port__init(p);
-		p->node_port = (uint32_t)number;
-		p->service_port = (uint32_t)json_integer_value(json_object_get(port, "port"));
+		p->node_port = number;
+		p->service_port = json_port(port, "port");
 		x->node_ports[x->n_node_ports++] = p;
 	}
 	return 0;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/str.h"
 #include "model/pack.h"
 #include "userspace/lib/xds/workload.pb-c.h"
@@ -52,32 +53,39 @@ static int list_init_for(struct scratch *a, const json_t *ports, struct port_lis
 	return ret->ports ? 0 : -ENOMEM;
 }
 
+/* Not among the list's ports. */
+#define NOWHERE UINT32_MAX
+
+/* Of TCP alone, and never a number that is none of a port: an EndpointSlice's may be any, and who
+ * is told of one may refuse all of the workload. */
 static int list_add_port(struct scratch *a, struct port_list *list, const json_t *service_port,
 			 uint32_t target)
 {
-	Istio__Workload__Port *p = scratch_alloc(a, sizeof(*p));
+	uint16_t number = json_port(service_port, "port");
+	Istio__Workload__Port *p;
 
+	if (target == NOWHERE || !number || !service_port_is_tcp(service_port))
+		return 0;
+	p = scratch_alloc(a, sizeof(*p));
 	if (!p)
 		return -ENOMEM;
 	istio__workload__port__init(p);
-	p->service_port = (uint32_t)json_integer_value(json_object_get(service_port, "port"));
+	p->service_port = number;
 	p->target_port = target;
 	p->app_protocol = app_protocol(service_port);
 	list->ports[list->count++] = p;
 	return 0;
 }
 
-/* Where a service port leads: its number, or 0 when it is a name (@pod NULL) or a name that the pod
- * does not have. */
+/* Where a service port leads: its number, or 0 when it is none, or a name (@pod NULL), or a name
+ * that the pod does not have. */
 static uint32_t target_of(const json_t *service_port, const struct pod_facts *pod)
 {
 	const json_t *target = json_object_get(service_port, "targetPort");
 	const char *name = json_string_value(target);
 
-	if (json_is_integer(target))
-		return (uint32_t)json_integer_value(target);
 	if (!name)
-		return (uint32_t)json_integer_value(json_object_get(service_port, "port"));
+		return json_port(service_port, json_is_integer(target) ? "targetPort" : "port");
 	return pod ? pod_facts_port(pod, name) : 0;
 }
 
@@ -92,9 +100,6 @@ bool service_has_named_targets(const struct object *service)
 	return false;
 }
 
-/* Not among the list's ports. */
-#define NOWHERE UINT32_MAX
-
 /* Where a port leads, 0: where a name says, which differs by pod; or NOWHERE. */
 typedef uint32_t where_fn(const json_t *service_port, const void *at);
 
@@ -108,10 +113,8 @@ static int list_fill(struct port_list *list, const struct object *service, where
 
 	r = list_init_for(a, ports, list);
 	json_array_foreach (ports, i, port) {
-		uint32_t target = service_port_is_tcp(port) ? where(port, at) : NOWHERE;
-
-		if (r == 0 && target != NOWHERE)
-			r = list_add_port(a, list, port, target);
+		if (r == 0)
+			r = list_add_port(a, list, port, where(port, at));
 	}
 	return r;
 }
@@ -141,7 +144,7 @@ static uint32_t in_slice(const json_t *service_port, const void *at)
 
 		if (target == 0 && service_port_is_tcp(port) &&
 		    streq(name ? name : "", wanted ? wanted : ""))
-			target = (uint32_t)json_integer_value(json_object_get(port, "port"));
+			target = json_port(port, "port");
 	}
 	return target ? target : NOWHERE;
 }
@@ -173,12 +176,10 @@ int pack_named_ports(const struct object *service, const json_t *named, struct s
 	r = list_init_for(a, ports, ret);
 	json_array_foreach (ports, i, port) {
 		const char *name = json_string_value(json_object_get(port, "targetPort"));
-		uint32_t target = target_of(port, NULL);
+		uint32_t target = name ? json_port(named, name) : target_of(port, NULL);
 
-		if (name)
-			target = (uint32_t)json_integer_value(json_object_get(named, name));
-		if (r == 0 && service_port_is_tcp(port) && target)
-			r = list_add_port(a, ret, port, target);
+		if (r == 0)
+			r = list_add_port(a, ret, port, target ? target : NOWHERE);
 	}
 	return r;
 }

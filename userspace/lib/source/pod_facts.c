@@ -48,14 +48,6 @@ static void addr_add(struct reading *x, const json_t *text)
 	x->addrs[x->n_addrs++] = a;
 }
 
-/* 1..65535; else 0. */
-static uint16_t number_of(const json_t *port, const char *key)
-{
-	json_int_t n = json_integer_value(json_object_get(port, key));
-
-	return n < 1 || n > UINT16_MAX ? 0 : (uint16_t)n;
-}
-
 static bool is_tcp(const json_t *port)
 {
 	const char *protocol = json_text(port, "protocol", "");
@@ -65,8 +57,8 @@ static bool is_tcp(const json_t *port)
 
 static void host_port_add(struct reading *x, const json_t *port, const char *host_ip)
 {
-	struct pod_host_port p = {.host_port = number_of(port, "hostPort"),
-				  .port = number_of(port, "containerPort")};
+	struct pod_host_port p = {.host_port = json_port(port, "hostPort"),
+				  .port = json_port(port, "containerPort")};
 
 	if (p.host_port && p.port && x->n_host_ports < POD_HOST_PORTS_MAX &&
 	    cv_addr_parse(host_ip, &p.host_ip) == 0)
@@ -110,7 +102,7 @@ static void ports_add(struct reading *x, const json_t *containers)
 	json_array_foreach (containers, i, container) {
 		json_array_foreach (json_object_get(container, "ports"), j, port) {
 			const char *name = json_text(port, "name", "");
-			uint16_t n = number_of(port, "containerPort");
+			uint16_t n = json_port(port, "containerPort");
 
 			if (!*name || !is_tcp(port) || !n || x->n_ports == POD_PORTS_MAX)
 				continue;

@@ -62,6 +62,51 @@ static void a_key_with_a_nul_is_no_other_key(void **state)
 	json_decref(o);
 }
 
+static void an_integer_may_be_larger_than_ours(void **state)
+{
+	static const char text[] = "{\"a\":100000000000000000000,\"b\":\"\\u0000\"}";
+	json_t *o = kube_json_load(text, strlen(text));
+
+	assert_true(json_is_real(json_object_get(o, "a")));
+	assert_string_equal(json_string_value(json_object_get(o, "b")), KUBE_JSON_NUL);
+	json_decref(o);
+}
+
+/* @levels of lists and objects, each beside a string and a number. Return: the caller's. */
+static char *nested(size_t levels)
+{
+	static const char open[] = "{\"]\\\"\":1,\"x\":[", close[] = "]}";
+	char *text = malloc(levels * (sizeof(open) + sizeof(close)) + 1), *at = text;
+
+	for (size_t i = 0; i < levels; i++)
+		at = stpcpy(at, open);
+	for (size_t i = 0; i < levels; i++)
+		at = stpcpy(at, close);
+	return text;
+}
+
+static void an_object_may_be_deeper_than_a_tree(void **state)
+{
+	char *text = nested(5000);
+	json_t *o = kube_json_load(text, strlen(text)), *at = o;
+	unsigned int n = 0;
+
+	for (; json_is_object(at); at = json_array_get(json_object_get(at, "x"), 0))
+		n++;
+	assert_in_range(n, 30, 40);
+	json_decref(o);
+	free(text);
+	/* what can be read is */
+	text = nested(500);
+	o = kube_json_load(text, strlen(text));
+	n = 0;
+	for (at = o; json_is_object(at); at = json_array_get(json_object_get(at, "x"), 0))
+		n++;
+	assert_int_equal(n, 500);
+	json_decref(o);
+	free(text);
+}
+
 static void what_is_no_json_is_none(void **state)
 {
 	static const char *const rows[] = {"",
@@ -158,6 +203,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nothing_is_lost_of_a_string_with_a_nul),
 		cmocka_unit_test(a_key_with_a_nul_is_no_other_key),
+		cmocka_unit_test(an_integer_may_be_larger_than_ours),
+		cmocka_unit_test(an_object_may_be_deeper_than_a_tree),
 		cmocka_unit_test(what_is_no_json_is_none),
 		CASE(a_nul_in_one_object_keeps_no_list_away),
 		CASE(a_nul_in_one_object_cuts_no_watch),

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* kube_json - what an API server says, as a tree. No state. Its text may hold NUL characters: they
- * are valid in JSON, and Kubernetes looks at few strings, such as an annotation's value, at all.
- * One of them is no reason to refuse a list of a whole kind, and all that reads a tree takes
- * strings to end at a NUL; so a tree never has one. */
+/* kube_json - what an API server says, as a tree. No state. Whatever somebody may write into one
+ * object is no reason to refuse a list of a whole kind. A string may hold NUL characters, which are
+ * valid in JSON, and Kubernetes looks at few strings, such as an annotation's value, at all; but
+ * all that reads a tree takes strings to end at a NUL, so a tree never has one. A field that may
+ * hold anything may hold integers beyond 64 bits: all of its object are reals then; and more levels
+ * than are ever read: below 64 all is empty then. */
 #include <stddef.h>
 
 #include <jansson.h>

@@ -8,6 +8,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "net/addr.h"
+#include "ztunnel/dns_wildcard.h"
 #include "ztunnel/state.h"
 
 #define VIP_HOST_LEN 128
@@ -147,6 +148,23 @@ static const struct service *find_stripped(struct search *x, const char *name,
 	return v;
 }
 
+/* Has it an address, not ranges alone? */
+static bool has_vip(const struct service *v)
+{
+	for (size_t i = 0; i < v->def->vips_count; i++)
+		if (v->def->vips[i].len == VIP_HOST_LEN)
+			return true;
+	return false;
+}
+
+/* Where in its ranges a host is, its nameserver knows; but some wildcards' ranges are ours to give
+ * to the names below, and in the cluster's domain nobody knows better. */
+static bool is_answered(const struct search *x, const struct service *v)
+{
+	return has_vip(v) || dns_wildcard_has(v) ||
+	       is_cluster_name(v->def->hostname, x->cluster_domain);
+}
+
 int dns_lookup(const struct state *s, const struct dns_client *client, const char *cluster_domain,
 	       const char *name, struct dns_match *ret)
 {
@@ -162,7 +180,8 @@ int dns_lookup(const struct state *s, const struct dns_client *client, const cha
 		v = find_stripped(&x, name, found);
 		is_stripped = true;
 	}
-	if (!v)
+	/* not before: a wildcard is not to answer for a host that has an entry of its own */
+	if (!v || !is_answered(&x, v))
 		return -ENOENT;
 	ret->service = v;
 	ret->pod = x.pod;
@@ -211,7 +230,7 @@ size_t dns_addrs(const struct dns_match *m, enum dns_type type, struct cv_addr i
 		if (v->def->vips[i].len == VIP_HOST_LEN &&
 		    cv_addr_is_v4(&v->def->vips[i].addr) == is_v4)
 			into[n++] = v->def->vips[i].addr;
-	if (v->def->vips_count == 0)
+	if (!has_vip(v))
 		for (size_t i = 0; i < v->endpoints_count && n < DNS_ADDRS_MAX; i++)
 			n += add_first(v->endpoints[i].workload, is_v4, &into[n]);
 	shuffle(into, n);

@@ -32,7 +32,7 @@ struct dns_match {
 	char cname[DNS_NAME_SIZE];  /* set when a search domain was stripped, else "" */
 };
 
-/** dns_lookup() - Return: 0; -ENOENT not a name of the mesh. */
+/** dns_lookup() - Return: 0; -ENOENT not a name of the mesh, or of a host that has ranges alone. */
 _must_check_ int dns_lookup(const struct state *s, const struct dns_client *client,
 			    const char *cluster_domain, const char *name, struct dns_match *ret);
 

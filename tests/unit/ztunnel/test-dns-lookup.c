@@ -36,6 +36,20 @@ static struct state *world(void)
 	mesh_put_service(b, &(struct mesh_service){.name = "wild",
 						   .hostname = "*.example.org",
 						   .vips = {"240.240.0.1"}});
+	mesh_put_service(b, &(struct mesh_service){.name = "range",
+						   .hostname = "db.corp.example",
+						   .vips = {"10.1.0.0"},
+						   .vip_bits = 16});
+	mesh_put_service(b, &(struct mesh_service){.name = "ranges",
+						   .hostname = "*.intra.example",
+						   .vips = {"10.1.0.0"},
+						   .vip_bits = 16});
+	mesh_put_service(b, &(struct mesh_service){.name = "own",
+						   .hostname = "own.example.org",
+						   .vips = {"10.1.0.0"},
+						   .vip_bits = 16});
+	mesh_put_service(
+		b, &(struct mesh_service){.name = "inside", .vips = {"10.1.0.0"}, .vip_bits = 16});
 	mesh_put_service(b, &(struct mesh_service){.name = "secret",
 						   .namespace_ = "data",
 						   .vips = {"10.96.0.3"},
@@ -43,7 +57,8 @@ static struct state *world(void)
 	mesh_put_workload(
 		b, &(struct mesh_workload){.name = "h0",
 					   .addrs = {"10.0.0.5", "fd00::5"},
-					   .services = {"demo/headless.demo.svc.cluster.local"}});
+					   .services = {"demo/headless.demo.svc.cluster.local",
+							"demo/inside.demo.svc.cluster.local"}});
 	mesh_put_workload(
 		b, &(struct mesh_workload){.name = "web-0",
 					   .addrs = {"10.0.0.6"},
@@ -79,6 +94,12 @@ TEST(names_are_found_as_written_and_as_lengthened)
 		{"web-0.httpd", NULL, NULL},
 		{"web.headless", NULL, NULL},
 		{"api.example.com", NULL, NULL}, /* no address of its own: DNS knows better */
+		/* where in its ranges it is, too */
+		{"db.corp.example", NULL, NULL},
+		{"db.corp.example.demo.svc.cluster.local", NULL, NULL},
+		{"a.intra.example", NULL, NULL},
+		{"own.example.org", NULL, NULL}, /* no matter what the wildcard has */
+		{"inside.demo.svc.cluster.local", "inside", ""},
 		{"a.example.org", "wild", ""},
 		{"a.b.example.org", "wild", ""},
 		{"example.org", NULL, NULL},
@@ -221,6 +242,8 @@ TEST(addresses_are_of_the_family_asked_for)
 	want = mesh_addr("fd00::5");
 	assert_memory_equal(&addrs[0], &want, sizeof(want));
 	assert_int_equal(dns_addrs(&m, DNS_TYPE_A, addrs), 2);
+	assert_int_equal(dns_lookup(s, &client, "cluster.local", "inside", &m), 0);
+	assert_int_equal(dns_addrs(&m, DNS_TYPE_A, addrs), 1);
 	assert_int_equal(dns_lookup(s, &client, "cluster.local", "web-0.headless", &m), 0);
 	assert_int_equal(dns_addrs(&m, DNS_TYPE_A, addrs), 1);
 	want = mesh_addr("10.0.0.6");

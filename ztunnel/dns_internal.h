@@ -76,7 +76,8 @@ struct dns_pod {
 	uint64_t netns_cookie;
 	struct dns_listener udp[CV_DNS_PORTS];
 	struct dns_listener tcp;
-	struct dns_stock udp_stock[2]; /* by enum zds_family */
+	struct loop_timer accept_pause; /* of tcp */
+	struct dns_stock udp_stock[2];  /* by enum zds_family */
 	struct dns_stock tcp_stock[2];
 	struct list queries;
 	struct list clients; /* TCP */

@@ -5,13 +5,16 @@
 
 #include "base/buf.h"
 #include "net/addr.h"
+#include "ztunnel/descriptors.h"
 #include "ztunnel/dns_internal.h"
 #include "ztunnel/memory.h"
 
-#define LENGTH_PREFIX 2
-#define BUFFER_MAX    (2 * (DNS_MESSAGE_MAX + LENGTH_PREFIX))
-#define READ_SIZE     4096
-#define QUERIES_MAX   64 /* of one connection, forwarded and not answered */
+#define LENGTH_PREFIX   2
+#define BUFFER_MAX      (2 * (DNS_MESSAGE_MAX + LENGTH_PREFIX))
+#define READ_SIZE       4096
+#define QUERIES_MAX     64 /* of one connection, forwarded and not answered */
+#define ACCEPT_MAX      16 /* connections of one wake-up: the loop has others to serve */
+#define ACCEPT_PAUSE_US (100 * 1000)
 
 /* A query that has been forwarded. */
 struct tcp_query {
@@ -487,31 +490,53 @@ static int client_new(struct dns_pod *pod, int fd, const struct cv_sockaddr *nam
 	return r;
 }
 
+static void on_accept_pause(struct loop_timer *t)
+{
+	(void)loop_set(&container_of(t, struct dns_pod, accept_pause)->tcp.w, EPOLLIN);
+}
+
+/* Out of descriptors: the connection stays in the queue and would wake us for ever. */
+static void accept_pause(struct dns_pod *pod, int error)
+{
+	if (error == EAGAIN || error == ECONNABORTED || error == EINTR)
+		return;
+	pod->accept_pause.on_timer = on_accept_pause;
+	if (loop_timer_set(pod->dns->loop, &pod->accept_pause, ACCEPT_PAUSE_US) == 0)
+		(void)loop_set(&pod->tcp.w, 0);
+}
+
+/* One connection. Return: false when there is no more, or none can be taken now. */
+static bool accept_one(struct dns_listener *l)
+{
+	struct dns_pod *pod = l->pod;
+	struct cv_sockaddr nameserver;
+	struct sockaddr_storage peer;
+	socklen_t len = sizeof(peer);
+	/* by the cgroup hook, accept names what the pod dialled */
+	_cleanup_(close_fdp) int fd =
+		accept4(l->w.fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	if (fd < 0) {
+		accept_pause(pod, errno);
+		return false;
+	}
+	if (pod->clients_count >= DNS_POD_TCP || descriptors_are_scarce(fd) ||
+	    memory_is_short(loop_now_us(pod->dns->loop)) ||
+	    cv_sockaddr_from_native((struct sockaddr *)&peer, len, &nameserver) < 0 ||
+	    nameserver.port == 0 || /* from outside */
+	    cv_addr_is_loopback(&nameserver.addr) || client_new(pod, fd, &nameserver) < 0)
+		pod->dns->stats.dropped++;
+	else
+		(void)TAKE_FD(fd);
+	return true;
+}
+
 void dns_tcp_on_accept(struct loop_fd *w, uint32_t events _unused_)
 {
 	struct dns_listener *l = container_of(w, struct dns_listener, w);
-	struct sockaddr_storage peer;
-	struct cv_sockaddr nameserver;
 
-	for (;;) {
-		socklen_t len = sizeof(peer);
-		/* by the cgroup hook, accept names what the pod dialled */
-		_cleanup_(close_fdp) int fd = accept4(w->fd, (struct sockaddr *)&peer, &len,
-						      SOCK_NONBLOCK | SOCK_CLOEXEC);
-
-		if (fd < 0)
-			return;
-		if (l->pod->clients_count >= DNS_POD_TCP ||
-		    memory_is_short(loop_now_us(l->pod->dns->loop)) ||
-		    cv_sockaddr_from_native((struct sockaddr *)&peer, len, &nameserver) < 0 ||
-		    nameserver.port == 0 || /* from outside */
-		    cv_addr_is_loopback(&nameserver.addr) ||
-		    client_new(l->pod, fd, &nameserver) < 0) {
-			l->pod->dns->stats.dropped++;
-			continue;
-		}
-		(void)TAKE_FD(fd);
-	}
+	for (int i = 0; i < ACCEPT_MAX && accept_one(l); i++)
+		continue;
 }
 
 void dns_tcp_retry(struct dns_pod *pod)

@@ -35,3 +35,5 @@ $(BUILD)/tests/unit/ztunnel/test-node-trust: ALL_LDFLAGS += -Wl,--wrap=worker_po
 $(BUILD)/tests/unit/ztunnel/test-worker-stock: ALL_LDFLAGS += -Wl,--wrap=calloc,--wrap=worker_post_sockets,--wrap=worker_post_state
 # Who does not ask the other worker for help.
 $(BUILD)/tests/unit/ztunnel/test-relay: ALL_LDFLAGS += -Wl,--wrap=help_init
+# Descriptors that are all but used up.
+$(BUILD)/tests/unit/ztunnel/test-dns-tcp: ALL_LDFLAGS += -Wl,--wrap=descriptors_are_scarce

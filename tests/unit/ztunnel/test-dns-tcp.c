@@ -2,15 +2,28 @@
 /* dns - over TCP: answered, forwarded, and what a client does in between. */
 #include "ztunnel/dns.h"
 
+#include <sys/resource.h>
+
+#include "base/map.h"
 #include "tests/unit/ztunnel/dns_fixture.h"
+#include "ztunnel/descriptors.h"
 #include "ztunnel/dns_internal.h"
 
 #define LARGE   60000
 #define N_LARGE 40
+#define N_AGAIN 40
+
+static bool is_scarce;
+
+bool __wrap_descriptors_are_scarce(int fd);
+bool __wrap_descriptors_are_scarce(int fd)
+{
+	return fd >= 0 && is_scarce;
+}
 
 /* Without the hook accept shows the client itself: so the client borrows the nameserver's address.
  */
-static int tcp_client_at(struct fixture *f, const char *nameserver)
+static int tcp_client_start(const char *nameserver)
 {
 	int fd = tcp_socket(nameserver, false);
 	struct sockaddr_in to = {.sin_family = AF_INET,
@@ -18,6 +31,13 @@ static int tcp_client_at(struct fixture *f, const char *nameserver)
 				 .sin_addr.s_addr = inet_addr("10.99.0.1")};
 
 	assert_true(connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0 || errno == EINPROGRESS);
+	return fd;
+}
+
+static int tcp_client_at(struct fixture *f, const char *nameserver)
+{
+	int fd = tcp_client_start(nameserver);
+
 	turn(f);
 	return fd;
 }
@@ -226,6 +246,76 @@ static void tcp_junk_hangs_up(void **state)
 	close(client);
 }
 
+static struct dns_pod *pod_of(struct fixture *f)
+{
+	uint64_t cookie = COOKIE;
+
+	return map_get(f->dns->pods, &cookie, sizeof(cookie));
+}
+
+/* Others have something to do in this loop. */
+static void a_pod_that_dials_all_the_time_takes_turns(void **state)
+{
+	struct fixture *f = *state;
+	struct dns_pod *pod = pod_of(f);
+	int clients[N_AGAIN];
+	char at[32];
+
+	assert_int_equal(listen(pod->tcp.w.fd, N_AGAIN), 0);
+	for (int i = 0; i < N_AGAIN; i++) {
+		(void)snprintf(at, sizeof(at), "10.99.0.1:%d", 5500 + i);
+		clients[i] = tcp_client_start(at);
+	}
+	assert_int_equal(loop_run_once(f->loop, 0), 0);
+	assert_in_range(pod->clients_count, 1, N_AGAIN / 2);
+	turn(f);
+	assert_int_equal(pod->clients_count, N_AGAIN);
+	for (int i = 0; i < N_AGAIN; i++)
+		close(clients[i]);
+	turn(f);
+}
+
+static void the_last_descriptors_are_the_agents(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t got;
+	int client;
+
+	is_scarce = true;
+	client = tcp_client(f);
+	is_scarce = false;
+	assert_int_equal(recv(client, &got, 1, 0), 0);
+	assert_int_equal(f->dns->stats.dropped, 1);
+	close(client);
+}
+
+/* The listener stays readable. */
+static void without_descriptors_the_loop_does_not_spin(void **state)
+{
+	struct fixture *f = *state;
+	int client = tcp_client_start("10.99.0.1:5600"), next = dup(client);
+	struct dns_pod *pod = pod_of(f);
+	struct rlimit usual, low;
+	uint64_t before;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &usual), 0);
+	low = (struct rlimit){(rlim_t)next, usual.rlim_max};
+	close(next);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	turn(f);
+	before = loop_waited_us(f->loop);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(loop_run_once(f->loop, 10), 0);
+	assert_true(loop_waited_us(f->loop) - before >= 20 * 1000);
+	assert_int_equal(pod->clients_count, 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &usual), 0);
+	for (int i = 0; i < 100 && pod->clients_count == 0; i++)
+		assert_int_equal(loop_run_once(f->loop, 100), 0);
+	assert_int_equal(pod->clients_count, 1);
+	close(client);
+	turn(f);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -237,6 +327,9 @@ int main(void)
 		T(large_tcp_queries_are_bounded_by_their_bytes),
 		T(so_are_the_buffers_of_tcp_connections),
 		T(tcp_junk_hangs_up),
+		T(a_pod_that_dials_all_the_time_takes_turns),
+		T(the_last_descriptors_are_the_agents),
+		T(without_descriptors_the_loop_does_not_spin),
 	};
 
 	return cmocka_run_group_tests(tests, own_namespace, NULL);

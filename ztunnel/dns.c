@@ -20,20 +20,31 @@
 #define DEFAULT_DOMAIN "cluster.local"
 #define NUMBER_MASK    0x003fffff /* of 127.64.0.0/10 */
 #define LOOPBACK_BASE  0x7f400000
-#define ASK_AGAIN_US   (1000 * 1000)
 #define SLOTS_MAX      16384
-
-static void stock_drop(struct dns_stock *s)
-{
-	while (s->count)
-		close_fd(s->fds[--s->count]);
-}
+#define LEAVE_US       (5 * 1000 * 1000) /* a query is answered, or has failed, before */
 
 static void pod_retry(struct dns_pod *pod)
 {
 	dns_udp_retry(pod);
 	dns_tcp_retry(pod);
 	dns_resolver_retry(pod);
+}
+
+/* @heir: NULL: any. */
+static void leaving_retry(struct dns *d, const struct dns_pod *heir)
+{
+	struct dns_pod *pod;
+
+	list_for_each_entry (pod, &d->leaving, link)
+		if (!heir || dns_pod_heir(pod) == heir)
+			pod_retry(pod);
+}
+
+struct dns_pod *dns_pod_heir(const struct dns_pod *pod)
+{
+	return pod->is_leaving
+		       ? map_get(pod->dns->pods, &pod->netns_cookie, sizeof(pod->netns_cookie))
+		       : NULL;
 }
 
 const struct cv_addr *dns_nameserver_of(const struct dns_pod *pod, const struct cv_addr *local,
@@ -51,36 +62,6 @@ const struct cv_addr *dns_nameserver_of(const struct dns_pod *pod, const struct 
 	    (v4 & NUMBER_MASK) > CV_MAX_NAMESERVERS)
 		return NULL;
 	return pod->dns->numbers[v4 & NUMBER_MASK];
-}
-
-/* Filled up in time: before the last one is taken. */
-static struct dns_stock *stock_of(struct dns_pod *pod, bool is_tcp,
-				  const struct cv_addr *nameserver)
-{
-	uint32_t family = cv_addr_is_v4(nameserver) ? ZDS_INET : ZDS_INET6;
-	struct dns_stock *s = is_tcp ? &pod->tcp_stock[family] : &pod->udp_stock[family];
-	struct dns *d = pod->dns;
-	uint64_t now = loop_now_us(d->loop);
-
-	if (s->count <= 1 && (!s->asked_us || now - s->asked_us > ASK_AGAIN_US)) {
-		s->asked_us = now ? now : 1;
-		d->config.need_sockets(d->config.arg, pod->netns_cookie,
-				       is_tcp ? CV_SOCKET_DIAL_PLAIN : CV_SOCKET_DNS, family,
-				       is_tcp ? 2 : DNS_BATCH);
-	}
-	return s;
-}
-
-int dns_stock_take(struct dns_pod *pod, bool is_tcp, const struct cv_addr *nameserver)
-{
-	struct dns_stock *s = stock_of(pod, is_tcp, nameserver);
-
-	return s->count ? s->fds[--s->count] : -EAGAIN;
-}
-
-bool dns_stock_has(struct dns_pod *pod, bool is_tcp, const struct cv_addr *nameserver)
-{
-	return stock_of(pod, is_tcp, nameserver)->count > 0;
 }
 
 int dns_hold(struct dns_pod *pod, size_t n)
@@ -254,6 +235,7 @@ int dns_new(const struct dns_config *config, struct dns **ret)
 	if (!d)
 		return -ENOMEM;
 	d->loop = config->loop;
+	list_init(&d->leaving);
 	d->config = *config;
 	r = str_copy(d->cluster_domain, sizeof(d->cluster_domain),
 		     config->cluster_domain ? config->cluster_domain : DEFAULT_DOMAIN);
@@ -275,8 +257,10 @@ int dns_new(const struct dns_config *config, struct dns **ret)
 
 static void pod_free(struct dns_pod *pod)
 {
-	dns_udp_drop_all(pod);
-	dns_tcp_drop_all(pod);
+	loop_timer_del(&pod->leave);
+	list_del(&pod->link);
+	dns_udp_fail_all(pod);
+	dns_tcp_fail_all(pod);
 	pod->resolver = dns_resolver_free(pod->resolver);
 	for (size_t i = 0; i < CV_DNS_PORTS; i++) {
 		loop_del(&pod->udp[i].w);
@@ -286,16 +270,38 @@ static void pod_free(struct dns_pod *pod)
 	loop_del(&pod->tcp.w);
 	close_fd(pod->tcp.w.fd);
 	for (size_t i = 0; i < ARRAY_SIZE(pod->udp_stock); i++) {
-		stock_drop(&pod->udp_stock[i]);
-		stock_drop(&pod->tcp_stock[i]);
+		dns_stock_drop(&pod->udp_stock[i]);
+		dns_stock_drop(&pod->tcp_stock[i]);
 	}
 	free(pod);
 }
 
+static void on_leave(struct loop_timer *t)
+{
+	pod_free(container_of(t, struct dns_pod, leave));
+}
+
+static void pod_leave(struct dns_pod *pod)
+{
+	struct dns *d = pod->dns;
+
+	pod->is_leaving = true;
+	pod->leave.on_timer = on_leave;
+	list_add_tail(&d->leaving, &pod->link);
+	/* who waits for sockets now waits for its heir's, or in vain */
+	pod_retry(pod);
+	if (loop_timer_set(d->loop, &pod->leave, LEAVE_US) < 0)
+		pod_free(pod);
+}
+
 struct dns *dns_free(struct dns *d)
 {
+	struct dns_pod *pod, *tmp;
+
 	if (!d)
 		return NULL;
+	list_for_each_entry_safe (pod, tmp, &d->leaving, link)
+		pod_free(pod);
 	if (d->pods)
 		map_for_each (d->pods, it)
 			pod_free(it.value);
@@ -388,16 +394,17 @@ static void close_all(const int *udp_fds, int tcp_fd)
 int dns_pod_add(struct dns *d, uint64_t netns_cookie, const struct zds_pod_add *add,
 		const int *udp_fds, int tcp_fd)
 {
-	struct dns_pod *pod;
-	int r = map_get(d->pods, &netns_cookie, sizeof(netns_cookie)) ? -EEXIST : 0;
+	struct dns_pod *old = map_get(d->pods, &netns_cookie, sizeof(netns_cookie));
+	struct dns_pod *pod = calloc(1, sizeof(*pod));
+	int r;
 
-	pod = r == 0 ? calloc(1, sizeof(*pod)) : NULL;
 	if (!pod) {
 		close_all(udp_fds, tcp_fd);
-		return r < 0 ? r : -ENOMEM;
+		return -ENOMEM;
 	}
 	pod->dns = d;
 	pod->netns_cookie = netns_cookie;
+	list_init(&pod->link);
 	list_init(&pod->queries);
 	list_init(&pod->clients);
 	memcpy(pod->uid, add->uid, sizeof(pod->uid) - 1);
@@ -418,6 +425,8 @@ int dns_pod_add(struct dns *d, uint64_t netns_cookie, const struct zds_pod_add *
 	r = pod_start(pod);
 	if (r < 0)
 		pod_free(pod);
+	else if (old)
+		pod_leave(old);
 	return r;
 }
 
@@ -429,6 +438,19 @@ void dns_pod_del(struct dns *d, uint64_t netns_cookie)
 	 * nameservers */
 	if (pod)
 		pod_free(pod);
+}
+
+void dns_pod_leave(struct dns *d, uint64_t netns_cookie)
+{
+	struct dns_pod *pod = map_del(d->pods, &netns_cookie, sizeof(netns_cookie));
+
+	if (pod)
+		pod_leave(pod);
+}
+
+bool dns_is_idle(const struct dns *d)
+{
+	return d->queries == 0 && d->tcp_queries == 0;
 }
 
 /* Cookies are never used twice, so slots of pods that are gone only take room. */
@@ -497,6 +519,7 @@ void dns_nameserver(struct dns *d, const struct zds_nameserver *ns)
 	}
 	map_for_each (d->pods, it)
 		pod_retry(it.value);
+	leaving_retry(d, NULL);
 }
 
 /* NOLINTNEXTLINE(readability-function-size) */
@@ -520,6 +543,7 @@ void dns_sockets_give(struct dns *d, uint64_t netns_cookie, uint32_t kind, uint3
 	if (count)
 		s->asked_us = 0;
 	pod_retry(pod);
+	leaving_retry(d, pod);
 }
 
 int dns_metrics(void *arg, struct buf *into)

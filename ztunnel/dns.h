@@ -4,6 +4,7 @@
  * all else goes byte for byte to the nameserver that the pod asked. Thread: the main loop. Bounded:
  * queries in flight per pod and in all, their bytes (1 MB of a pod, 16 MB and 64 KB of each pod in
  * all), TCP clients. What comes beyond that, or when memory is short, hears SERVFAIL. */
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/cleanup.h"
@@ -39,15 +40,21 @@ DEFINE_CLEANUP(struct dns *, dns_free);
 void dns_set_state(struct dns *d, struct state *s);
 
 /**
- * dns_pod_add() - serve a pod
+ * dns_pod_add() - serve a pod; where this cookie is served already, at these listeners instead:
+ * those of before are left as by dns_pod_leave()
  * @udp_fds: its CV_DNS_PORTS UDP listeners; @tcp_fd: its TCP listener. Taken, on failure too.
- * Return: 0; -EEXIST this cookie is served already; -ENOMEM; -errno of epoll_ctl.
+ * Return: 0; -ENOMEM; -errno of epoll_ctl.
  */
 _must_check_ int dns_pod_add(struct dns *d, uint64_t netns_cookie, const struct zds_pod_add *pod,
 			     const int *udp_fds, int tcp_fd);
 
-/** dns_pod_del() - stop serving; queries in flight are dropped. Unknown cookies are ignored. */
+/** dns_pod_del() - stop serving; queries in flight hear SERVFAIL. Unknown cookies are ignored. */
 void dns_pod_del(struct dns *d, uint64_t netns_cookie);
+/** dns_pod_leave() - the same 5 s later: until then what is in flight is answered, and what still
+ * comes, as far as there are sockets for it. Unknown cookies are ignored. */
+void dns_pod_leave(struct dns *d, uint64_t netns_cookie);
+/** dns_is_idle() - is no query of any pod in flight? */
+bool dns_is_idle(const struct dns *d);
 
 /** dns_nameserver() - what a number (IPv4) or a pod's slot (IPv6) stands for. */
 void dns_nameserver(struct dns *d, const struct zds_nameserver *ns);

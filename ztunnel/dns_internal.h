@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* dns_internal - the inside of the resolver, shared by dns, dns_udp and dns_tcp alone. */
+/* dns_internal - the inside of the resolver, shared by dns.c and the dns_*.c alone. */
 #include <netinet/in.h>
 #include <stdbool.h>
 
@@ -44,10 +44,12 @@ struct dns {
 	struct dns_config config;
 	char cluster_domain[DNS_NAME_SIZE];
 	struct state *state;
-	struct map *pods;  /* netns cookie -> struct dns_pod */
-	struct map *slots; /* struct cv_nameserver_slot -> struct cv_addr, allocated */
+	struct map *pods;    /* netns cookie -> struct dns_pod */
+	struct list leaving; /* struct dns_pod, no more in pods */
+	struct map *slots;   /* struct cv_nameserver_slot -> struct cv_addr, allocated */
 	struct cv_addr *numbers[CV_MAX_NAMESERVERS + 1]; /* IPv4 nameservers, allocated */
 	size_t queries;                                  /* in flight, all pods */
+	size_t tcp_queries;                              /* likewise */
 	size_t held;                                     /* bytes, all pods */
 	struct dns_stats stats;
 	struct dns_metrics *metrics;
@@ -73,6 +75,9 @@ struct dns_listener {
 
 struct dns_pod {
 	struct dns *dns;
+	struct list link; /* in dns->leaving */
+	struct loop_timer leave;
+	bool is_leaving;
 	uint64_t netns_cookie;
 	struct dns_listener udp[CV_DNS_PORTS];
 	struct dns_listener tcp;
@@ -100,12 +105,17 @@ struct dns_pod {
 const struct cv_addr *dns_nameserver_of(const struct dns_pod *pod, const struct cv_addr *local,
 					uint32_t slot);
 
+/** dns_pod_heir() - who has come in the place of a pod that leaves. Return: borrowed; NULL. */
+struct dns_pod *dns_pod_heir(const struct dns_pod *pod);
+
 /** dns_stock_take() - Return: a descriptor, the caller's; -EAGAIN: asked for, try again from
- * dns_pod_retry(). */
+ * dns_pod_retry(); -ENETDOWN: none will come. */
 int dns_stock_take(struct dns_pod *pod, bool is_tcp, const struct cv_addr *nameserver);
 
 /** dns_stock_has() - is there one to take? Asks for more when not. */
 bool dns_stock_has(struct dns_pod *pod, bool is_tcp, const struct cv_addr *nameserver);
+/** dns_stock_drop() - close them. */
+void dns_stock_drop(struct dns_stock *s);
 
 /** dns_hold() - @n bytes more for this pod, until dns_let_go(). Return: 0; -ENOBUFS: over a limit.
  */
@@ -153,8 +163,8 @@ struct dns_resolver *dns_resolver_free(struct dns_resolver *r);
 /* dns_udp.c */
 void dns_udp_on_event(struct loop_fd *w, uint32_t events);
 void dns_udp_retry(struct dns_pod *pod); /* sockets or a nameserver have come */
-void dns_udp_drop_all(struct dns_pod *pod);
+void dns_udp_fail_all(struct dns_pod *pod);
 /* dns_tcp.c */
 void dns_tcp_on_accept(struct loop_fd *w, uint32_t events);
 void dns_tcp_retry(struct dns_pod *pod);
-void dns_tcp_drop_all(struct dns_pod *pod);
+void dns_tcp_fail_all(struct dns_pod *pod);

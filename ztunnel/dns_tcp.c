@@ -48,6 +48,7 @@ static void query_free(struct tcp_client *c, struct tcp_query *q)
 {
 	list_del(&q->link);
 	c->queries_count--;
+	c->pod->dns->tcp_queries--;
 	dns_let_go(c->pod, sizeof(*q) + q->len);
 	free(q);
 }
@@ -268,6 +269,7 @@ static struct tcp_query *query_new(struct tcp_client *c, const uint8_t *packet, 
 	q->started_us = loop_now_us(c->pod->dns->loop);
 	list_add_tail(&c->queries, &q->link);
 	c->queries_count++;
+	c->pod->dns->tcp_queries++;
 	return q;
 }
 
@@ -548,10 +550,13 @@ void dns_tcp_retry(struct dns_pod *pod)
 			client_finish(c, up_connect(c) < 0 ? up_next(c) : 0);
 }
 
-void dns_tcp_drop_all(struct dns_pod *pod)
+void dns_tcp_fail_all(struct dns_pod *pod)
 {
 	struct tcp_client *c, *tmp;
 
-	list_for_each_entry_safe (c, tmp, &pod->clients, link)
+	list_for_each_entry_safe (c, tmp, &pod->clients, link) {
+		if (queries_fail(c) == 0)
+			(void)flush(&c->down, &c->to_down);
 		client_free(c);
+	}
 }

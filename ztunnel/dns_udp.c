@@ -123,6 +123,19 @@ static void reply(int fd, const struct path *p, const void *packet, size_t len)
 	ssize_t sent _unused_ = sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+/* Whether a client hears a listener that has been replaced, or the one in its place, depends on
+ * where the agent leads the pod by now, and on whether the client's socket is connected: so both
+ * say it. */
+static void answer(const struct dns_listener *l, const struct path *p, const void *packet,
+		   size_t len)
+{
+	const struct dns_pod *heir = dns_pod_heir(l->pod);
+
+	reply(l->w.fd, p, packet, len);
+	if (heir)
+		reply(heir->udp[l->slot].w.fd, p, packet, len);
+}
+
 static void answer_failure(const struct dns_listener *l, const struct path *p,
 			   const uint8_t *packet, size_t packet_len)
 {
@@ -130,7 +143,7 @@ static void answer_failure(const struct dns_listener *l, const struct path *p,
 	size_t len = dns_fail(l->pod->dns, &request);
 
 	if (len)
-		reply(l->w.fd, p, l->pod->dns->answer, len);
+		answer(l, p, l->pod->dns->answer, len);
 }
 
 static void query_fail(struct udp_query *q)
@@ -182,7 +195,7 @@ static void on_upstream(struct loop_fd *w, uint32_t events _unused_)
 	request = dns_request_of(q->pod, q->packet, q->len, false);
 	dns_metrics_took(d->metrics, &request, loop_now_us(d->loop) - q->started_us);
 	len = dns_substitute(q->pod, &request, d->packet);
-	reply(q->listener->w.fd, &q->path, len ? d->answer : d->packet, len ? len : (size_t)n);
+	answer(q->listener, &q->path, len ? d->answer : d->packet, len ? len : (size_t)n);
 	query_free(q);
 }
 
@@ -342,7 +355,7 @@ static bool serve_one(struct dns_listener *l)
 	dns_metrics_count(d->metrics, &request, DNS_ASKED);
 	r = dns_try_answer(l->pod, &request, &len);
 	if (r == 0)
-		reply(l->w.fd, &p, d->answer, len);
+		answer(l, &p, d->answer, len);
 	else if (r == -ENOENT)
 		query_start(l, &p, d->packet, (size_t)n);
 	else
@@ -368,10 +381,10 @@ void dns_udp_retry(struct dns_pod *pod)
 			try_start(q);
 }
 
-void dns_udp_drop_all(struct dns_pod *pod)
+void dns_udp_fail_all(struct dns_pod *pod)
 {
 	struct udp_query *q, *tmp;
 
 	list_for_each_entry_safe (q, tmp, &pod->queries, link)
-		query_free(q);
+		query_fail(q);
 }

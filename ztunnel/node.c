@@ -102,7 +102,6 @@ static int pod_add(struct node *n, const struct zds_pod_add *m, const int *fds, 
 	if (!listeners)
 		return -ENOMEM;
 	*ret_taken = true;
-	dns_pod_del(n->dns, m->netns_cookie);
 	r = dns_pod_add(n->dns, m->netns_cookie, m, &fds[ZDS_LISTEN_DNS_UDP],
 			fds[ZDS_LISTEN_DNS_TCP]);
 	for (unsigned int i = 0; r == 0 && i < n->config.workers; i++)
@@ -335,7 +334,7 @@ static void on_worker_drained(void *arg)
 	struct node *n = arg;
 
 	if (++n->drained == n->config.workers)
-		loop_stop(n->loop, 0);
+		node_drain_done(n);
 }
 
 static const struct worker_ops worker_ops = {

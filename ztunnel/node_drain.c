@@ -14,6 +14,9 @@
 /* As long as a connection waits for a socket. An agent that answers takes a few milliseconds, where
  * it and the workers get the processor; one that is gone is told of by its socket. */
 #define LEAVE_US (10 * 1000 * 1000ULL)
+/* For what pods have asked: the nameserver that helps out a silent one is asked after 1.5 s. */
+#define ANSWER_US (2 * 1000 * 1000ULL)
+#define LOOK_US   (10 * 1000)
 
 static void on_drain_timer(struct loop_timer *t)
 {
@@ -89,6 +92,22 @@ void node_drain_lost(struct node *n)
 	leave_soon(n);
 }
 
+static void on_look(struct loop_timer *t)
+{
+	struct node *n = container_of(t, struct node, answer_timer);
+
+	if (dns_is_idle(n->dns) || loop_now_us(n->loop) >= n->answer_until_us ||
+	    loop_timer_set(n->loop, t, LOOK_US) < 0)
+		loop_stop(n->loop, 0);
+}
+
+void node_drain_done(struct node *n)
+{
+	n->answer_until_us = loop_now_us(n->loop) + ANSWER_US;
+	n->answer_timer.on_timer = on_look;
+	on_look(&n->answer_timer);
+}
+
 void node_drain(struct node *n)
 {
 	uint64_t us = n->settings.has_drain ? n->settings.drain_us : n->config.drain_us;
@@ -99,8 +118,9 @@ void node_drain(struct node *n)
 	log_info(TARGET, "draining workers=%u deadline_ms=%zu", n->config.workers, us / 1000);
 	for (unsigned int i = 0; i < n->config.workers; i++)
 		worker_post_drain(&n->workers[i]);
+	/* until the agent is left the pods are led here, and to no other ztunnel's listeners */
 	map_for_each (n->pods, it) {
-		dns_pod_del(n->dns, ((struct node_pod *)it.value)->pod->netns_cookie);
+		dns_pod_leave(n->dns, ((struct node_pod *)it.value)->pod->netns_cookie);
 	}
 	admin_set_ready(n->admin, ADMIN_TASK_PROXY, false);
 	n->drain_timer.on_timer = on_drain_timer;

@@ -48,7 +48,8 @@ struct node {
 	struct settings settings;
 	bool has_new_domains; /* trusted once all workers have the next snapshot */
 	unsigned int untold;  /* workers that have not come to it */
-	struct loop_timer drain_timer, leave_timer;
+	struct loop_timer drain_timer, leave_timer, answer_timer;
+	uint64_t answer_until_us; /* at the end: what is in flight of the pods' DNS */
 	struct trim trim;
 	unsigned int drained;
 	unsigned int rounds;         /* workers that have not been round yet, see node_drain.c */
@@ -79,6 +80,8 @@ void node_drain(struct node *n);
 void node_drain_answered(struct node *n);
 /** node_drain_lost() - in a drain: the agent is gone, and is not looked for. */
 void node_drain_lost(struct node *n);
+/** node_drain_done() - in a drain: the last connection is over. */
+void node_drain_done(struct node *n);
 /** node_needs_refuse() - who waits for sockets hears @error, a -errno. */
 void node_needs_refuse(struct node *n, int error);
 

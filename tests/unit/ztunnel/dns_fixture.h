@@ -5,24 +5,20 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <net/if.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/loop.h"
-#include "base/str.h"
 #include "net/addr.h"
+#include "tests/unit/ztunnel/dns_namespace.h"
 #include "tests/unit/ztunnel/mesh.h"
 #include "ztunnel/dns.h"
+#include "ztunnel/dns_internal.h"
 
-#define COOKIE       42
-#define POD_ADDR     "10.99.0.1"
-#define MACHINE_ASKS "10.99.7.1" /* as if by cv_reroute */
-#define HEAD         "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"
+#define COOKIE 42
+#define HEAD   "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"
 #define HTTPD                                                                                      \
 	"\x05httpd\x04"                                                                            \
 	"demo\x03svc\x07"                                                                          \
@@ -169,13 +165,23 @@ static inline struct state *world(void)
 	return s;
 }
 
+/* The pod, at listeners of its own; once more: as a new agent has made them. */
+static inline void serve(struct fixture *f, int tcp_fd)
+{
+	struct zds_pod_add pod = {
+		.namespace_ = "demo", .addr_count = 1, .addrs = {mesh_addr(POD_ADDR)}};
+	int udp[CV_DNS_PORTS];
+
+	for (int i = 0; i < CV_DNS_PORTS; i++)
+		udp[i] = dns_listener();
+	f->listen_udp = udp[0];
+	assert_int_equal(dns_pod_add(f->dns, COOKIE, &pod, udp, tcp_fd), 0);
+}
+
 static inline int setup(void **state)
 {
 	static struct fixture f;
 	struct dns_config config = {.need_sockets = need_sockets, .arg = &f};
-	struct zds_pod_add pod = {
-		.namespace_ = "demo", .addr_count = 1, .addrs = {mesh_addr(POD_ADDR)}};
-	int udp[CV_DNS_PORTS];
 	struct state *s = world();
 
 	memset(&f, 0, sizeof(f));
@@ -184,11 +190,7 @@ static inline int setup(void **state)
 	assert_int_equal(dns_new(&config, &f.dns), 0);
 	dns_set_state(f.dns, s);
 	state_unref(s);
-	for (int i = 0; i < CV_DNS_PORTS; i++)
-		udp[i] = dns_listener();
-	f.listen_udp = udp[0];
-	assert_int_equal(dns_pod_add(f.dns, COOKIE, &pod, udp, tcp_socket("10.99.0.1:5353", true)),
-			 0);
+	serve(&f, tcp_socket("10.99.0.1:5353", true));
 	f.client = udp_socket(AF_INET);
 	f.server = udp_socket(AF_INET);
 	bind_to(f.server, "127.0.0.53:53", AF_INET);
@@ -221,29 +223,13 @@ static inline void turn(struct fixture *f)
 		assert_true(loop_run_once(f->loop, 1) >= 0);
 }
 
-static inline void set_address(const char *name, const char *addr)
+/* The last moment of a pod that leaves. */
+static inline void leave(struct fixture *f)
 {
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct ifreq r = {0};
-	struct sockaddr_in *in = (struct sockaddr_in *)&r.ifr_addr;
+	struct dns_pod *pod = list_entry(f->dns->leaving.next, struct dns_pod, link);
 
-	(void)str_copy(r.ifr_name, sizeof(r.ifr_name), name);
-	in->sin_family = AF_INET;
-	in->sin_addr.s_addr = inet_addr(addr);
-	assert_int_equal(ioctl(fd, SIOCSIFADDR, &r), 0);
-	r.ifr_flags = IFF_UP;
-	assert_int_equal(ioctl(fd, SIOCSIFFLAGS, &r), 0);
-	close(fd);
-}
-
-static inline int own_namespace(void **state _unused_)
-{
-	if (unshare(CLONE_NEWNET) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0) {
-		print_message("skipped: no network namespace of our own: %s\n", strerror(errno));
-		exit(0);
-	}
-	set_address("lo", "127.0.0.1");
-	set_address("lo:1", POD_ADDR);
-	set_address("lo:2", MACHINE_ASKS);
-	return 0;
+	assert_false(list_is_empty(&f->dns->leaving));
+	assert_int_equal(loop_timer_set(f->loop, &pod->leave, 0), 0);
+	turn(f);
+	assert_true(list_is_empty(&f->dns->leaving));
 }

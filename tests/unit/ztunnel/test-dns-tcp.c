@@ -246,6 +246,38 @@ static void tcp_junk_hangs_up(void **state)
 	close(client);
 }
 
+static void tcp_queries_in_flight_outlive_their_listener(void **state)
+{
+	struct fixture *f = *state;
+	int server = tcp_socket("10.99.0.1:5300", true);
+	int client = tcp_client(f);
+	uint8_t got[512];
+	int up;
+
+	send_prefixed(client, ask_elsewhere, sizeof(ask_elsewhere) - 1);
+	turn(f);
+	up = accept(server, NULL, NULL);
+	assert_true(up >= 0);
+	assert_false(dns_is_idle(f->dns));
+	serve(f, tcp_socket(NULL, true));
+	turn(f);
+	assert_int_equal(send(up, "\0\14\x12\x34" ANSWER, 14, 0), 14);
+	turn(f);
+	assert_int_equal(recv(client, got, sizeof(got), 0), 14);
+	assert_true(dns_is_idle(f->dns));
+	/* and at its end */
+	send_prefixed(client, ask_elsewhere, sizeof(ask_elsewhere) - 1);
+	turn(f);
+	leave(f);
+	assert_int_equal(recv(client, got, sizeof(got), 0), 2 + sizeof(ask_elsewhere) - 1);
+	assert_int_equal(got[2 + 3] & 15, DNS_SERVFAIL);
+	assert_int_equal(recv(client, got, sizeof(got), 0), 0);
+	close(up);
+	close(server);
+	close(client);
+	turn(f);
+}
+
 static struct dns_pod *pod_of(struct fixture *f)
 {
 	uint64_t cookie = COOKIE;
@@ -327,6 +359,7 @@ int main(void)
 		T(large_tcp_queries_are_bounded_by_their_bytes),
 		T(so_are_the_buffers_of_tcp_connections),
 		T(tcp_junk_hangs_up),
+		T(tcp_queries_in_flight_outlive_their_listener),
 		T(a_pod_that_dials_all_the_time_takes_turns),
 		T(the_last_descriptors_are_the_agents),
 		T(without_descriptors_the_loop_does_not_spin),

@@ -387,6 +387,121 @@ static void unknown_pods_get_their_sockets_closed(void **state)
 	assert_int_equal(fcntl(f->listen_udp, F_GETFD), -1);
 }
 
+/* Forward a query. Return: length of what the nameserver got. */
+static size_t ask_server(struct fixture *f, uint8_t got[512], struct sockaddr_in *from)
+{
+	socklen_t len = sizeof(*from);
+
+	client_send(f, ask_elsewhere, sizeof(ask_elsewhere) - 1);
+	assert_int_equal(recvfrom(f->server, got, 512, 0, (struct sockaddr *)from, &len),
+			 sizeof(ask_elsewhere) - 1);
+	got[2] |= 0x80;
+	return sizeof(ask_elsewhere) - 1;
+}
+
+static void answer_by_server(struct fixture *f, const uint8_t *reply, size_t len,
+			     const struct sockaddr_in *to)
+{
+	assert_int_equal(sendto(f->server, reply, len, 0, (struct sockaddr *)to, sizeof(*to)), len);
+	turn(f);
+}
+
+/* By the old one as well as by the new one, where the pod is led meanwhile. */
+static void what_is_in_flight_is_answered_when_the_agent_makes_new_listeners(void **state)
+{
+	struct fixture *f = *state;
+	int old = f->listen_udp, ports[2] = {port_of(old)};
+	struct sockaddr_in asker, from = {0};
+	socklen_t from_len = sizeof(from);
+	uint8_t asked[512], got[512];
+	size_t len;
+
+	know_nameserver(f);
+	len = ask_server(f, asked, &asker);
+	serve(f, tcp_socket(NULL, true));
+	ports[1] = port_of(f->listen_udp);
+	answer_by_server(f, asked, len, &asker);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(recvfrom(f->client, got, sizeof(got), 0, (struct sockaddr *)&from,
+					  &from_len),
+				 len);
+		assert_memory_equal(got, asked, len);
+		assert_int_equal(ntohs(from.sin_port), ports[i]);
+	}
+	leave(f);
+	assert_int_equal(fcntl(old, F_GETFD), -1);
+	(void)ask_server(f, asked, &asker);
+}
+
+static void who_waits_for_sockets_has_those_of_the_next_agent(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t got[512];
+
+	know_nameserver(f);
+	f->is_dry = true;
+	client_send(f, ask_elsewhere, sizeof(ask_elsewhere) - 1);
+	f->is_dry = false;
+	serve(f, tcp_socket(NULL, true));
+	turn(f);
+	assert_int_equal(recv(f->server, got, sizeof(got), 0), sizeof(ask_elsewhere) - 1);
+}
+
+static void what_is_in_flight_in_a_drain_is_answered(void **state)
+{
+	struct sockaddr_in asker;
+	struct fixture *f = *state;
+	uint8_t asked[512], got[512];
+	size_t len;
+
+	know_nameserver(f);
+	assert_true(dns_is_idle(f->dns));
+	len = ask_server(f, asked, &asker);
+	assert_false(dns_is_idle(f->dns));
+	dns_pod_leave(f->dns, COOKIE);
+	answer_by_server(f, asked, len, &asker);
+	assert_int_equal(client_recv(f, got, sizeof(got)), len);
+	assert_memory_equal(got, asked, len);
+	assert_true(dns_is_idle(f->dns));
+	/* what comes a moment later, too */
+	client_send(f, ask_httpd, sizeof(ask_httpd) - 1);
+	assert_int_equal(client_recv(f, got, sizeof(got)), sizeof(ask_httpd) - 1 + 16);
+	leave(f);
+}
+
+static void who_waits_for_sockets_in_a_drain_hears_that_there_are_none(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t got[512];
+	unsigned int asked;
+
+	know_nameserver(f);
+	f->is_dry = true;
+	client_send(f, ask_elsewhere, sizeof(ask_elsewhere) - 1);
+	asked = f->asked;
+	dns_pod_leave(f->dns, COOKIE);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(client_recv(f, got, sizeof(got)), sizeof(ask_elsewhere) - 1);
+		assert_int_equal(got[3] & 15, DNS_SERVFAIL);
+		client_send(f, ask_elsewhere, sizeof(ask_elsewhere) - 1);
+	}
+	/* that would keep the agent from being left */
+	assert_int_equal(f->asked, asked);
+}
+
+static void what_is_in_flight_at_the_end_hears_so(void **state)
+{
+	struct fixture *f = *state;
+	struct sockaddr_in asker;
+	uint8_t got[512];
+
+	know_nameserver(f);
+	(void)ask_server(f, got, &asker);
+	dns_pod_del(f->dns, COOKIE);
+	assert_int_equal(client_recv(f, got, sizeof(got)), sizeof(ask_elsewhere) - 1);
+	assert_int_equal(got[3] & 15, DNS_SERVFAIL);
+}
+
 /* An IPv6 nameserver is known by the listener that it comes to, and is told before the pod when an
  * agent is new. */
 static void ipv6_nameservers_outlive_their_pods_return(void **state)
@@ -435,6 +550,11 @@ int main(void)
 		T(when_memory_is_short_queries_are_refused),
 		T(junk_is_dropped),
 		T(unknown_pods_get_their_sockets_closed),
+		T(what_is_in_flight_is_answered_when_the_agent_makes_new_listeners),
+		T(who_waits_for_sockets_has_those_of_the_next_agent),
+		T(what_is_in_flight_in_a_drain_is_answered),
+		T(who_waits_for_sockets_in_a_drain_hears_that_there_are_none),
+		T(what_is_in_flight_at_the_end_hears_so),
 		T(ipv6_nameservers_outlive_their_pods_return),
 	};
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,10 +18,16 @@
 
 #include "net/seqpacket.h"
 #include "ztunnel/agent_link.h"
+#include "ztunnel/dns.h"
+#include "ztunnel/dns_wire.h"
 #include "ztunnel/node.h"
 
-#define STEP_US 2000
-#define SLOW_US (2 * 1000 * 1000ULL)
+#define STEP_US    2000
+#define SLOW_US    (2 * 1000 * 1000ULL)
+#define WAIT_US    (1000 * 1000ULL)
+#define NAMESERVER 0x7f400005 /* number 5 */
+
+static const char query[] = "\x12\x34\x01\0\0\1\0\0\0\0\0\0\3www\6debian\3org\0\0\1\0\1";
 
 /* What an agent does, all in the node's loop. */
 struct fixture {
@@ -36,6 +43,7 @@ struct fixture {
 	bool is_handed_over; /* what comes to the worker when it drains; nothing waits before */
 	struct message handed, asked;
 	int acks, needs;
+	int client; /* of the pod's DNS */
 };
 
 static _Thread_local bool is_out;
@@ -68,6 +76,29 @@ static void offer_pod(struct fixture *f)
 	assert_int_equal(seqpacket_send(f->agent, &m, sizeof(m), fds, ZDS_LISTENERS), 0);
 	for (int i = 0; i < ZDS_LISTENERS; i++)
 		assert_int_equal(close(fds[i]), 0);
+}
+
+/* Served, with one DNS listener that is real. */
+static void offer_dns_pod(struct fixture *f)
+{
+	struct zds_pod_add m = {
+		.h = {ZDS_POD_ADD, sizeof(m)}, .netns_cookie = 7, .uid = "u", .addr_count = 1};
+	struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(NAMESERVER)};
+	int null = open("/dev/null", O_RDONLY | O_CLOEXEC), on = 1;
+	int dns = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	socklen_t len = sizeof(at);
+	int fds[ZDS_LISTENERS];
+
+	assert_int_equal(setsockopt(dns, IPPROTO_IP, IP_PKTINFO, &on, sizeof(on)), 0);
+	assert_int_equal(bind(dns, (struct sockaddr *)&at, sizeof(at)), 0);
+	assert_int_equal(getsockname(dns, (struct sockaddr *)&at, &len), 0);
+	for (int i = 0; i < ZDS_LISTENERS; i++)
+		fds[i] = i == ZDS_LISTEN_DNS_UDP ? dns : null;
+	assert_int_equal(seqpacket_send(f->agent, &m, sizeof(m), fds, ZDS_LISTENERS), 0);
+	assert_int_equal(close(null), 0);
+	assert_int_equal(close(dns), 0);
+	f->client = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(f->client, (struct sockaddr *)&at, sizeof(at)), 0);
 }
 
 static const struct zds_sockets need = {.h = {ZDS_SOCKETS, sizeof(need)},
@@ -159,6 +190,28 @@ static void on_step(struct loop_timer *t)
 	assert_int_equal(loop_timer_set(f->n->loop, t, STEP_US), 0);
 }
 
+/* The pod asks, and then the drain begins. */
+static void on_dns_step(struct loop_timer *t)
+{
+	struct fixture *f = container_of(t, struct fixture, step);
+
+	assert_int_equal(loop_timer_set(f->n->loop, t, STEP_US), 0);
+	if (!agent_link_is_connected(f->n->agent)) {
+		greet(f);
+	} else if (f->client < 0) {
+		offer_dns_pod(f);
+	} else if (f->acks == 0) {
+		look(f);
+		if (f->acks > 0)
+			assert_int_equal(send(f->client, query, sizeof(query) - 1, 0),
+					 sizeof(query) - 1);
+	} else if (!dns_is_idle(f->n->dns)) {
+		f->slow_until_us = loop_now_us(f->n->loop) + WAIT_US;
+		loop_timer_del(t);
+		node_drain(f->n);
+	}
+}
+
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
@@ -175,7 +228,7 @@ static int setup(void **state)
 	assert_int_equal(mkdir(f->agent_dir, 0700), 0);
 	assert_int_equal(mkdir(f->ztunnel_dir, 0700), 0);
 	assert_int_equal(seqpacket_listen(f->path, 0600, &f->listener), 0);
-	f->agent = -EBADF;
+	f->agent = f->client = -EBADF;
 	c.run_dir = f->dir;
 	assert_int_equal(node_new(&c, err, sizeof(err), &f->n), 0);
 	f->step.on_timer = on_step;
@@ -191,6 +244,7 @@ static int teardown(void **state)
 	loop_timer_del(&f->step);
 	node_free(f->n);
 	(void)close_fd(f->agent);
+	(void)close_fd(f->client);
 	(void)close_fd(f->listener);
 	(void)unlink(f->path);
 	(void)unlink(f->admin_path);
@@ -239,6 +293,21 @@ static void the_agent_is_not_left_before_what_is_handed_over_has_asked(void **st
 	assert_int_equal(f->needs, 1);
 }
 
+/* Its nameserver is silent: no answer, but the end of the wait, so that it asks again at once. */
+static void what_a_pod_has_asked_is_waited_for(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t got[sizeof(query)];
+
+	f->step.on_timer = on_dns_step;
+	assert_int_equal(node_run(f->n), 0);
+	assert_true(loop_now_us(f->n->loop) >= f->slow_until_us);
+	loop_timer_del(&f->step);
+	f->n = node_free(f->n);
+	assert_int_equal(recv(f->client, got, sizeof(got), 0), sizeof(query) - 1);
+	assert_int_equal(got[3] & 15, DNS_SERVFAIL);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -247,6 +316,7 @@ int main(void)
 		TEST(the_agent_is_not_left_while_it_speaks),
 		TEST(an_agent_that_takes_its_time_is_not_left),
 		TEST(the_agent_is_not_left_before_what_is_handed_over_has_asked),
+		TEST(what_a_pod_has_asked_is_waited_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -284,30 +284,24 @@ static struct inbound *inbound_new(struct server_tunnel *t, int32_t id,
 	return in;
 }
 
-static const struct service *served(const struct inbound *in, const struct hbone_head *head,
-				    const struct workload *dst)
-{
-	char host[HBONE_FORWARDED_MAX];
-	int r = hbone_forwarded_get(head->forwarded, "host", host, sizeof(host));
-
-	return resolve_served(in->conn.worker->state, dst, ntohs(in->target.port),
-			      r < 0 ? NULL : host);
-}
-
 static int resolve(struct inbound *in, const struct hbone_head *head, const struct workload *dst)
 {
 	const struct service *service = NULL;
-	const char *authority = head->authority;
-	int status;
+	char host[HBONE_FORWARDED_MAX];
+	int status, r;
 
 	/* For the log, when nothing better comes of it. */
-	if (cv_sockaddr_parse(authority, &in->conn.hbone_addr) < 0)
+	if (cv_sockaddr_parse(head->authority, &in->conn.hbone_addr) < 0)
 		memset(&in->conn.hbone_addr, 0, sizeof(in->conn.hbone_addr));
-	status = resolve_inbound(in->conn.worker->state, dst, authority, &in->tunnel->local.addr,
-				 &in->target, &service);
+	status = resolve_inbound(in->conn.worker->state, dst, head->authority,
+				 &in->tunnel->local.addr, &in->target, &service);
 	if (status != 0)
 		return status;
-	conn_set_service(&in->conn, service ? service : served(in, head, dst));
+	r = hbone_forwarded_get(head->forwarded, "host", host, sizeof(host));
+	if (!service)
+		service = resolve_served(in->conn.worker->state, dst, ntohs(in->target.port),
+					 r < 0 ? NULL : host);
+	conn_set_service(&in->conn, service);
 	in->conn.hbone_addr = in->target;
 	return pod_is_own_port(in->conn.pod, ntohs(in->target.port)) ? 503 : 0;
 }

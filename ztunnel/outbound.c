@@ -12,7 +12,6 @@
 #include "net/addr.h"
 #include "net/tcp.h"
 #include "tls/identity.h"
-#include "ztunnel/baggage.h"
 #include "ztunnel/outbound_internal.h"
 #include "ztunnel/pod.h"
 #include "ztunnel/resolve.h"
@@ -254,48 +253,12 @@ static const struct relay_ops relay_ops = {
 	.on_done = on_relay_done,
 };
 
-/* The head's text, for as long as the CONNECT is being submitted. */
-struct head_text {
-	char authority[CV_SOCKADDR_STRLEN];
-	char forwarded[HBONE_FORWARDED_MAX];
-	char traceparent[HBONE_TRACEPARENT_LEN + 1];
-	char baggage[HBONE_BAGGAGE_MAX];
-};
-
-static void format_trace(struct worker *w, char into[HBONE_TRACEPARENT_LEN + 1])
-{
-	const uint64_t trace[] = {worker_random(w), worker_random(w)}, span = worker_random(w);
-	char trace_hex[2 * sizeof(trace) + 1], span_hex[2 * sizeof(span) + 1];
-
-	str_hex(trace, sizeof(trace), trace_hex);
-	str_hex(&span, sizeof(span), span_hex);
-	(void)str_concat(into, HBONE_TRACEPARENT_LEN + 1, "00-", trace_hex, "-", span_hex, "-00");
-}
-
-static void format_head(struct outbound *o, struct head_text *text)
-{
-	char src[CV_SOCKADDR_STRLEN];
-	const struct service *s = o->conn.service;
-
-	(void)cv_sockaddr_format(&o->conn.hbone_addr, text->authority);
-	(void)str_concat(text->forwarded, sizeof(text->forwarded), "for=\"",
-			 cv_sockaddr_format(&o->conn.src, src), "\"", s ? ";host=" : "",
-			 s ? s->def->hostname : "");
-	format_trace(o->conn.worker, text->traceparent);
-	baggage_format(o->conn.src_workload, text->baggage, sizeof(text->baggage));
-}
-
 static void open_stream(struct outbound *o, struct hbone_session *s)
 {
-	struct head_text text;
-	const struct hbone_connect c = {
-		.authority = text.authority,
-		.forwarded = text.forwarded,
-		.traceparent = text.traceparent,
-		.baggage = text.baggage,
-	};
+	struct outbound_head text;
+	struct hbone_connect c;
 
-	format_head(o, &text);
+	outbound_head(o, &text, &c);
 	o->relay.is_held = o->attempt->has_endpoint && o->attempt->has_others;
 	relay_keep(&o->relay);
 	if (hbone_stream_open(s, &o->relay.stream, &relay_stream_ops, &c) < 0)

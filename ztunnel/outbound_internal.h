@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* outbound_internal - the inside of a captured connection, shared by outbound (choosing, tunnels),
- * outbound_named and outbound_plain. */
+ * outbound_head, outbound_named and outbound_plain. */
+#include "hbone/head.h"
+#include "net/addr.h"
 #include "ztunnel/conn.h"
 #include "ztunnel/names.h"
 #include "ztunnel/pool.h"
@@ -76,6 +78,16 @@ void outbound_resolve(struct outbound *o);
 const struct workload *outbound_client(const struct outbound *o);
 /** outbound_follow() - dial what was chosen in the worker's state. May end and free it. */
 void outbound_follow(struct outbound *o, struct upstream *u);
+
+/** struct outbound_head - a CONNECT's text, for as long as it is being submitted. */
+struct outbound_head {
+	char authority[CV_SOCKADDR_STRLEN];
+	char forwarded[HBONE_FORWARDED_MAX];
+	char traceparent[HBONE_TRACEPARENT_LEN + 1];
+	char baggage[HBONE_BAGGAGE_MAX];
+};
+/** outbound_head() - @ret: of @text. */
+void outbound_head(struct outbound *o, struct outbound_head *text, struct hbone_connect *ret);
 
 /** outbound_dial() - connect in plaintext to u->dial; the timer is set. */
 void outbound_dial(struct outbound *o, const struct upstream *u);

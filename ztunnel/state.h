@@ -208,18 +208,15 @@ const struct workload *state_workload_by_uid(const struct state *s, const char *
  * Return: borrowed; NULL. */
 const struct workload *state_workload_by_addr(const struct state *s, const struct cv_addr *addr);
 
-/** state_service_by_vip() - as state_service_by_addr(), of an address of its own: no range counts.
- */
-const struct service *state_service_by_vip(const struct state *s, const struct cv_addr *addr,
-					   const char *client_namespace);
-
 /**
- * state_service_by_addr() - the service of a frontend address
+ * state_service_by_addr() - the service of a frontend address; _vip(): no range counts
  * @client_namespace: breaks ties and hides namespace-only services of others; "" for nobody.
  * Return: borrowed; NULL.
  */
 const struct service *state_service_by_addr(const struct state *s, const struct cv_addr *addr,
 					    const char *client_namespace);
+const struct service *state_service_by_vip(const struct state *s, const struct cv_addr *addr,
+					   const char *client_namespace);
 
 /** state_service_by_hostname() - the same by host name (lower case, no final dot). */
 const struct service *state_service_by_hostname(const struct state *s, const char *hostname,

@@ -33,7 +33,6 @@ static inline void note(const char *sign, const struct cv_addr *addr, unsigned i
 	(void)strncat(calls, one, sizeof(calls) - strlen(calls) - 1);
 }
 
-static const uint8_t junk[] = {0x0a, 0xff, 0xff, 0xff, 0x7f};
 static const char *const letters = "wsrk";
 
 /* "+w", "+s", "+r" for a range, "+k" for what is only known; "+R" for a range of the mesh, "+n" for
@@ -47,10 +46,8 @@ static inline void entry_note(char sign, enum dests_map map, const void *key,
 
 	if (map == DESTS_RANGES && dest && dest->flags == CV_DEST_MESH)
 		text[1] = 'R';
-	if (map == DESTS_WORKLOADS && dest && dest->flags == CV_DEST_NODE)
-		text[1] = 'n';
-	if (map == DESTS_WORKLOADS && dest && !dest->flags)
-		text[1] = 'o';
+	if (map == DESTS_WORKLOADS && dest && dest->flags != CV_DEST_MESH)
+		text[1] = dest->flags ? 'n' : 'o';
 	if (map == DESTS_SERVICES && dest && dest->flags & CV_DEST_OURS)
 		text[1] = 'e';
 	if (map == DESTS_WORKLOADS)

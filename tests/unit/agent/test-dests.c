@@ -2,6 +2,8 @@
 /* dests - Address resources become entries, by delta and without a gap. */
 #include "tests/unit/agent/dests-fixture.h"
 
+static const uint8_t junk[] = {0x0a, 0xff, 0xff, 0xff, 0x7f};
+
 static void workloads_outside_the_mesh_are_no_destinations(void **state)
 {
 	struct dests *d = *state;

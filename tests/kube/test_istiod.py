@@ -145,6 +145,17 @@ def test_a_host_outside_has_a_name(cluster, istiod, apps):
     eventually(lambda: "pilot_xds" in cluster.curl(apps, "client", f"http://{host}/metrics"), what="an answer of the host")
 
 
+def test_an_entrys_endpoint_may_be_a_pod(cluster, istiod, apps):
+    """istiod gives it as an endpoint of its own, without a tunnel, at the pod's address."""
+    host, ip = f"alias.{apps}.test", cluster.get("pod", "-n", apps, "web")["status"]["podIP"]
+    cluster.apply({"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": {"name": "alias", "namespace": apps},
+                   "spec": {"hosts": [host], "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}], "resolution": "STATIC",
+                            "endpoints": [{"address": ip}]}})
+    with Canary(cluster) as canary:
+        eventually(lambda: cluster.curl(apps, "client", f"http://{host}/{canary.word}"), what="an answer of the pod")
+    assert not canary.was_seen(), "plaintext crossed the link"
+
+
 def test_pods_leave_the_mesh(cluster, istiod, apps):
     cluster.run("label", "namespace", apps, "istio.io/dataplane-mode-")
     eventually(lambda: not cluster.is_captured(apps, "client") and not cluster.is_captured(apps, "web"), what="both are released")

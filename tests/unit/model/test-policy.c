@@ -50,6 +50,20 @@ static const struct {
 	{"{rules: [{from: [{source: {namespaces: [a]}}], when: [{key: 'request.headers[x]', "
 	 "values: [y]}]}]}",
 	 "ALLOW ns:"},
+	/* ... nor does a trust domain, which ztunnels have no condition for ... */
+	{"{rules: [{from: [{source: {trustDomains: [partner.example]}}]}, {from: [{source: "
+	 "{namespaces: [demo]}}]}]}",
+	 "ALLOW ns: ns=demo"},
+	{"{rules: [{from: [{source: {namespaces: [a], notTrustDomains: ['*.example']}}, {source: "
+	 "{namespaces: [b]}}]}]}",
+	 "ALLOW ns:"},
+	{"{action: DENY, rules: [{from: [{source: {namespaces: [a], notTrustDomains: [b]}}]}]}",
+	 "DENY ns: ns=a"},
+	{"{action: DENY, rules: [{from: [{source: {trustDomains: [partner.example]}}]}]}",
+	 "DENY ns:"},
+	{"{action: DENY, rules: [{from: [{source: {trustDomains: [a]}}], to: [{operation: {ports: "
+	 "['80']}}]}]}",
+	 "DENY ns: port=80"},
 	/* ... and in a DENY leaves the rest */
 	{"{action: DENY, rules: [{from: [{source: {namespaces: [a]}}], to: [{operation: {methods: "
 	 "[GET]}}]}]}",
@@ -244,9 +258,12 @@ static void layer_7_is_told_with_its_line(void **state)
 #define LESS    "denies less than it says"
 #define MORE    "denies more than it says"
 #define WITHOUT ": layer 7 is seen by waypoints only: without one the rule "
-#define PATHS   "spec.rules[0].to[0].operation.paths" WITHOUT
+#define DOMAINS                                                                                    \
+	"spec.rules[0].from[0].source.trustDomains: ztunnels match principals (\"<trust "          \
+	"domain>/*\"), not trustDomains: the rule "
+#define PATHS "spec.rules[0].to[0].operation.paths" WITHOUT
 
-static void what_is_left_of_a_rule_with_layer_7_is_told(void **state)
+static void what_is_left_of_a_rule_that_is_seen_in_part_is_told(void **state)
 {
 	static const struct {
 		const char *spec, *told[2];
@@ -276,6 +293,17 @@ static void what_is_left_of_a_rule_with_layer_7_is_told(void **state)
 		 {PATHS LESS, "spec.rules[0].from[0].source.requestPrincipals" WITHOUT MORE}},
 		{"{action: AUDIT, rules: [{to: [{operation: {paths: [/x]}}]}]}",
 		 {PATHS "logs nothing"}},
+		{"{rules: [{from: [{source: {trustDomains: [a], requestPrincipals: ['*']}}]}]}",
+		 {DOMAINS "allows nothing",
+		  "spec.rules[0].from[0].source.requestPrincipals" WITHOUT "allows nothing"}},
+		{"{action: DENY, rules: [{from: [{source: {trustDomains: [a]}}]}]}",
+		 {DOMAINS NOTHING}},
+		{"{action: DENY, rules: [{from: [{source: {trustDomains: [a], namespaces: "
+		 "[b]}}]}]}",
+		 {DOMAINS MORE}},
+		{"{action: DENY, rules: [{from: [{source: {trustDomains: [a]}}, {source: "
+		 "{namespaces: [b]}}]}]}",
+		 {DOMAINS LESS}},
 	};
 	struct fixture *f = *state;
 	char yaml[512];
@@ -418,7 +446,7 @@ int main(void)
 		T(workloads_name_the_policies_that_select_them),
 		T(what_ztunnels_do_not_know_is_not_sent_but_told),
 		T(layer_7_is_told_with_its_line),
-		T(what_is_left_of_a_rule_with_layer_7_is_told),
+		T(what_is_left_of_a_rule_that_is_seen_in_part_is_told),
 		T(every_field_of_layer_7_is_told),
 		T(a_dry_run_is_asked_for_in_the_words_that_istio_reads),
 		T(what_cannot_be_understood_denies_all_of_its_scope),

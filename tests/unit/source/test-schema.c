@@ -131,6 +131,8 @@ static const char *const good[] = {
 	"[a]}]\n",
 	POLICY "spec: {action: CUSTOM, provider: {name: p}, rules: [{}]}\n",
 	POLICY "spec: {rules: [{from: [{source: {serviceAccounts: [a, ns/b]}}]}]}\n",
+	POLICY
+	"spec: {rules: [{from: [{source: {trustDomains: [a.b], notTrustDomains: ['*.c']}}]}]}\n",
 };
 
 static void what_is_right_passes(void **state)
@@ -295,6 +297,8 @@ static const struct mistake bad[] = {
 	 "spec.rules[0].from[0].source.principals", "expected a list"},
 	{POLICY "spec: {rules: [{from: [{source: {principals: ['']}}]}]}\n",
 	 "spec.rules[0].from[0].source.principals[0]", "not empty"},
+	{POLICY "spec: {rules: [{from: [{source: {trustDomains: ['']}}]}]}\n",
+	 "spec.rules[0].from[0].source.trustDomains[0]", "not empty"},
 	{POLICY "spec: {rules: [{from: [{source: {ipBlocks: [10.0.0.0/40]}}]}]}\n",
 	 "spec.rules[0].from[0].source.ipBlocks[0]", "IP address or CIDR"},
 	{POLICY "spec: {rules: [{from: [{source: {serviceAccounts: [a], namespaces: [b]}}]}]}\n",

@@ -237,19 +237,32 @@ Istio__Security__Match *match_from_condition(const json_t *when, const char *ns,
 	return m;
 }
 
-const char *match_l7_field(const json_t *o, size_t *at)
+/* Whose trust domain it is could be said as a principal's beginning, but not beside `principals`,
+ * and the suffixes that Istio allows cannot. */
+#define TRUST_DOMAIN "ztunnels match principals (\"<trust domain>/*\"), not trustDomains:"
+
+const struct match_unseen *match_unseen(const json_t *o, size_t *at)
 {
-	static const char *const fields[] = {
-		"hosts",          "notHosts",          "methods",           "notMethods",
-		"paths",          "notPaths",          "requestPrincipals", "notRequestPrincipals",
-		"remoteIpBlocks", "notRemoteIpBlocks",
+	static const struct match_unseen fields[] = {
+		{"hosts", MATCH_LAYER_7},
+		{"notHosts", MATCH_LAYER_7},
+		{"methods", MATCH_LAYER_7},
+		{"notMethods", MATCH_LAYER_7},
+		{"paths", MATCH_LAYER_7},
+		{"notPaths", MATCH_LAYER_7},
+		{"requestPrincipals", MATCH_LAYER_7},
+		{"notRequestPrincipals", MATCH_LAYER_7},
+		{"remoteIpBlocks", MATCH_LAYER_7},
+		{"notRemoteIpBlocks", MATCH_LAYER_7},
+		{"trustDomains", TRUST_DOMAIN},
+		{"notTrustDomains", TRUST_DOMAIN},
 	};
 
 	while (*at < ARRAY_SIZE(fields)) {
-		const char *field = fields[(*at)++];
+		const struct match_unseen *u = &fields[(*at)++];
 
-		if (json_array_size(get(o, field)) > 0)
-			return field;
+		if (json_array_size(get(o, u->field)) > 0)
+			return u;
 	}
 	return NULL;
 }

@@ -8,6 +8,14 @@
 #include "model/impl.h"
 #include "userspace/lib/xds/authorization.pb-c.h"
 
+#define MATCH_LAYER_7 "layer 7 is seen by waypoints only: without one"
+
+/** struct match_unseen - a field that ztunnels have no condition for. */
+struct match_unseen {
+	const char *field;
+	const char *why; /* begins a sentence that goes on with what becomes of the rule */
+};
+
 /** match_new() - an empty match: it is skipped by who reads it, so fill it. Return: NULL on lack of
  * memory. */
 Istio__Security__Match *match_new(struct scratch *a);
@@ -19,9 +27,9 @@ Istio__Security__Match *match_from_source(const json_t *source, const char *ns, 
 Istio__Security__Match *match_from_operation(const json_t *operation, struct scratch *a);
 /** match_from_condition() - one entry of `when`. Return: NULL also when its key is of layer 7. */
 Istio__Security__Match *match_from_condition(const json_t *when, const char *ns, struct scratch *a);
-/** match_l7_field() - the fields of layer 7 in a source or operation, one after the other. @at: 0
- * at first, moved on. Return: static name; NULL: no more. */
-const char *match_l7_field(const json_t *source_or_operation, size_t *at);
+/** match_unseen() - what ztunnels have no condition for in a source or operation, one after the
+ * other. @at: 0 at first, moved on. Return: static; NULL: no more. */
+const struct match_unseen *match_unseen(const json_t *source_or_operation, size_t *at);
 bool match_condition_is_l4(const json_t *when);
 /** match_no_identity() - the match that plaintext meets: not_principals presence. */
 Istio__Security__Match *match_no_identity(struct scratch *a);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* policy - AuthorizationPolicies: which workloads they are for, and what
- * istio.security.Authorization they become. What a ztunnel cannot see (layer 7) allows nothing: an
- * ALLOW rule with it is left out. A DENY rule is what is left without it, and so denies more, or
- * less where that was an alternative of its own, or nothing. */
+ * istio.security.Authorization they become. What a ztunnel cannot see (layer 7) or has no condition
+ * for (trustDomains) allows nothing: an ALLOW rule with it is left out. A DENY rule is what is left
+ * without it, and so denies more, or less where that was an alternative of its own, or nothing. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,12 +15,13 @@
 
 #define DRY_RUN "istio.io/dry-run"
 
-/** struct l7_field - something of layer 7 that a rule names. */
-struct l7_field {
-	struct l7_field *next;
+/** struct unseen - something that a rule names and ztunnels have no condition for. */
+struct unseen {
+	struct unseen *next;
 	const char *path;
+	const char *why;
 	bool is_from;  /* of two alternatives in from, else in to */
-	bool is_alone; /* its alternative has nothing of layer 4 */
+	bool is_alone; /* its alternative has nothing that they can see */
 };
 
 /** struct conversion - one policy on its way. */
@@ -31,7 +32,7 @@ struct conversion {
 	bool is_audit;
 	bool is_wide; /* DENY, AUDIT: what cannot be seen is left out, the rest of the rule stays */
 	size_t rule_index;
-	struct l7_field *l7, **l7_end; /* of the rule at hand */
+	struct unseen *unseen, **unseen_end; /* of the rule at hand */
 };
 
 static bool is_root(const struct model *m, const struct policy *p)
@@ -99,42 +100,41 @@ int policy_link(struct model *m, struct policy *p)
 }
 
 /* What to tell of it depends on what becomes of the rule. Return: NULL on lack of memory. */
-static struct l7_field *l7_note(struct conversion *c, const char *list, size_t i,
-				const char *member, const char *field)
+static struct unseen *unseen_note(struct conversion *c, const char *list, size_t i,
+				  const char *member, const char *field)
 {
-	struct l7_field *f = scratch_alloc(c->a, sizeof(*f));
+	struct unseen *f = scratch_alloc(c->a, sizeof(*f));
 
 	if (!f)
 		return NULL;
 	f->path = scratch_format(c->a, "spec.rules[%zu].%s[%zu]%s%s", c->rule_index, list, i,
 				 member, field);
-	*c->l7_end = f;
-	c->l7_end = &f->next;
+	*c->unseen_end = f;
+	c->unseen_end = &f->next;
 	return f->path ? f : NULL;
 }
 
 /* @is_none: nothing is left of the rule. @is_cut: of to, of from: alternatives are left, and those
- * of layer 7 alone are not among them. */
-static void l7_report(const struct conversion *c, bool is_none, const bool is_cut[2])
+ * of which nothing is seen are not among them. */
+static void unseen_report(const struct conversion *c, bool is_none, const bool is_cut[2])
 {
 	const char *does = c->is_audit ? "logs" : c->is_wide ? "denies" : "allows";
 
-	for (const struct l7_field *f = c->l7; f; f = f->next)
-		report(c->m, f->path, true,
-		       "layer 7 is seen by waypoints only: without one the rule %s %s", does,
+	for (const struct unseen *f = c->unseen; f; f = f->next)
+		report(c->m, f->path, true, "%s the rule %s %s", f->why, does,
 		       is_none                             ? "nothing"
 		       : f->is_alone && is_cut[f->is_from] ? "less than it says"
 							   : "more than it says");
 }
 
-/* One alternative of from or to. *@ret: NULL when nothing of layer 4 is in it. */
+/* One alternative of from or to. *@ret: NULL when nothing is in it that ztunnels see. */
 static int convert_member(struct conversion *c, const char *list, size_t i, const json_t *one,
 			  Istio__Security__Match **ret)
 {
 	bool is_from = streq(list, "from");
 	const char *member = is_from ? "source" : "operation";
 	const json_t *body = json_object_get(one, member);
-	const char *l7;
+	const struct match_unseen *u;
 	size_t at = 0;
 	bool is_alone;
 
@@ -145,11 +145,13 @@ static int convert_member(struct conversion *c, const char *list, size_t i, cons
 	is_alone = !match_has_any(*ret);
 	if (is_alone)
 		*ret = NULL;
-	while ((l7 = match_l7_field(body, &at)) != NULL) {
-		struct l7_field *f = l7_note(c, list, i, is_from ? ".source." : ".operation.", l7);
+	while ((u = match_unseen(body, &at)) != NULL) {
+		struct unseen *f =
+			unseen_note(c, list, i, is_from ? ".source." : ".operation.", u->field);
 
 		if (!f)
 			return -ENOMEM;
+		f->why = u->why;
 		f->is_from = is_from;
 		f->is_alone = is_alone;
 	}
@@ -158,8 +160,8 @@ static int convert_member(struct conversion *c, const char *list, size_t i, cons
 
 /**
  * convert_list() - from or to as a clause
- * @ret: NULL when there is no such list, or nothing of layer 4 is left in it.
- * @ret_is_open: some alternative was of layer 7 alone: with it the whole clause could be true.
+ * @ret: NULL when there is no such list, or nothing that ztunnels see is left in it.
+ * @ret_is_open: of some alternative nothing is seen: with it the whole clause could be true.
  */
 static int convert_list(struct conversion *c, const json_t *rule, const char *list,
 			Istio__Security__Clause **ret, bool *ret_is_open)
@@ -193,8 +195,11 @@ static int convert_when(struct conversion *c, const json_t *rule, Istio__Securit
 		Istio__Security__Match *match;
 
 		if (!match_condition_is_l4(one)) {
-			if (!l7_note(c, "when", i, ".", "key"))
+			struct unseen *f = unseen_note(c, "when", i, ".", "key");
+
+			if (!f)
 				return -ENOMEM;
+			f->why = MATCH_LAYER_7;
 			continue;
 		}
 		match = match_from_condition(one, c->p->e.object->namespace_, c->a);
@@ -233,8 +238,8 @@ static int convert_rule(struct conversion *c, const json_t *json, Istio__Securit
 
 	if (!rule)
 		return -ENOMEM;
-	c->l7 = NULL;
-	c->l7_end = &c->l7;
+	c->unseen = NULL;
+	c->unseen_end = &c->unseen;
 	r = convert_when(c, json, rule);
 	if (r < 0)
 		return r;
@@ -245,9 +250,9 @@ static int convert_rule(struct conversion *c, const json_t *json, Istio__Securit
 	if (r < 0)
 		return r;
 	add_clauses(rule, clauses, is_open, is_cut);
-	/* Nothing but layer 7: what it denies is a waypoint's to see, not everything. */
-	is_none = c->l7 && (!c->is_wide || rule->n_clauses == 0);
-	l7_report(c, is_none, is_cut);
+	/* Nothing is seen of what it is about: that is not everything. */
+	is_none = c->unseen && (!c->is_wide || rule->n_clauses == 0);
+	unseen_report(c, is_none, is_cut);
 	*ret = is_none ? NULL : rule;
 	return 0;
 }

@@ -73,6 +73,8 @@ static const struct schema_field source_fields[] = {
 	FIELD("notRemoteIpBlocks", &blocks),
 	FIELD("serviceAccounts", &words),
 	FIELD("notServiceAccounts", &words),
+	FIELD("trustDomains", &words),
+	FIELD("notTrustDomains", &words),
 	FIELDS_END,
 };
 static const struct schema source = {.type = SCHEMA_OBJECT, .fields = source_fields};

@@ -41,6 +41,15 @@ static const struct {
 	{"{rules: [{when: [{key: source.serviceAccount, values: [a/b]}]}]}", "ALLOW ns: sa=a/b"},
 	{"{selector: {matchLabels: {app: a}}, rules: [{}]}", "ALLOW selector: any"},
 	{"{selector: {}, rules: [{}]}", "ALLOW selector: any"},
+	/* an empty list says nothing, neither nobody nor everybody */
+	{"{rules: [{from: [{source: {namespaces: [demo], ipBlocks: [], notPrincipals: []}}]}]}",
+	 "ALLOW ns: ns=demo"},
+	{"{rules: [{to: [{operation: {ports: ['80'], notPorts: [], methods: []}}], from: [{source: "
+	 "{notIpBlocks: [10.0.0.0/8], ipBlocks: [], trustDomains: []}}]}]}",
+	 "ALLOW ns: port=80 & !src=10.0.0.0/8"},
+	{"{rules: [{when: [{key: source.namespace, values: [], notValues: [a]}, {key: "
+	 "destination.port, values: ['80'], notValues: []}]}]}",
+	 "ALLOW ns: !ns=a & port=80"},
 	/* layer 7 opens nothing ... */
 	{"{rules: [{to: [{operation: {methods: [GET]}}]}]}", "ALLOW ns:"},
 	{"{rules: [{to: [{operation: {methods: [GET], ports: ['80']}}]}]}", "ALLOW ns:"},

@@ -132,6 +132,11 @@ static const char *const good[] = {
 	POLICY "spec: {action: CUSTOM, provider: {name: p}, rules: [{}]}\n",
 	POLICY "spec: {rules: [{from: [{source: {serviceAccounts: [a, ns/b]}}]}]}\n",
 	POLICY
+	"spec: {rules: [{from: [{source: {namespaces: [a], ipBlocks: [], serviceAccounts: []}}], "
+	"to: [{operation: {ports: [], notPorts: ['80']}}], "
+	"when: [{key: source.ip, values: [], notValues: [10.0.0.1]}]}]}\n",
+	POLICY "spec: {rules: [{from: [{source: {serviceAccounts: [a], namespaces: []}}]}]}\n",
+	POLICY
 	"spec: {rules: [{from: [{source: {trustDomains: [a.b], notTrustDomains: ['*.c']}}]}]}\n",
 };
 
@@ -291,6 +296,13 @@ static const struct mistake bad[] = {
 	{POLICY "spec: {rules: [{from: []}]}\n", "spec.rules[0].from", "at least one"},
 	{POLICY "spec: {rules: [{from: [{source: {}}]}]}\n", "spec.rules[0].from[0].source",
 	 "at least one field"},
+	{POLICY "spec: {rules: [{from: [{source: {principals: [], notIpBlocks: []}}]}]}\n",
+	 "spec.rules[0].from[0].source", "at least one field"},
+	{POLICY "spec: {rules: [{to: []}]}\n", "spec.rules[0].to", "at least one"},
+	{POLICY "spec: {rules: [{to: [{operation: {ports: [], methods: null}}]}]}\n",
+	 "spec.rules[0].to[0].operation", "at least one field"},
+	{POLICY "spec: {rules: [{when: [{key: source.ip, values: [], notValues: []}]}]}\n",
+	 "spec.rules[0].when[0].values", "required"},
 	{POLICY "spec: {rules: [{from: [{principals: [a]}]}]}\n",
 	 "spec.rules[0].from[0].principals", "unknown field"},
 	{POLICY "spec: {rules: [{from: [{source: {principals: a}}]}]}\n",

@@ -84,14 +84,15 @@ static bool list_hits(const json_t *list, const char *field, const struct spec *
 	return false;
 }
 
-/* A source or an operation: its fields are ANDed. */
+/* A source or an operation: its fields are ANDed, one without values is as if it were not there. */
 static bool member_hits(json_t *member, const struct spec *p, const struct ref_conn *c)
 {
 	const char *field;
 	json_t *list;
 
 	json_object_foreach (member, field, list)
-		if (list_hits(list, field, p, c) == (strncmp(field, "not", 3) == 0))
+		if (json_array_size(list) > 0 &&
+		    list_hits(list, field, p, c) == (strncmp(field, "not", 3) == 0))
 			return false;
 	return true;
 }
@@ -117,7 +118,7 @@ static bool when_hits(const json_t *when, const struct spec *p, const struct ref
 		const char *key = json_string_value(json_object_get(one, "key"));
 		const json_t *yes = json_object_get(one, "values");
 
-		if ((yes && !list_hits(yes, key, p, c)) ||
+		if ((json_array_size(yes) > 0 && !list_hits(yes, key, p, c)) ||
 		    list_hits(json_object_get(one, "notValues"), key, p, c))
 			return false;
 	}
@@ -210,8 +211,8 @@ static json_t *random_list(const char *const *values)
 	return list;
 }
 
-/* Of the fields from @first on: one, or another beside it. Service accounts go with neither
- * principals nor namespaces: Istio refuses that. */
+/* Of the fields from @first on: one, or another beside it, or an empty one. Service accounts go
+ * with neither principals nor namespaces: Istio refuses that. */
 static json_t *random_member(size_t first, size_t n)
 {
 	json_t *member = json_object();
@@ -224,6 +225,10 @@ static json_t *random_member(size_t first, size_t n)
 		(void)json_object_del(member, json_object_size(member) == 2 ? fields[at].yes : "");
 	if (at < 3 && random_next(2))
 		(void)json_object_set_new(member, fields[2].no, random_list(blocks));
+	if (random_next(4) == 0 && !json_object_get(member, fields[at].no))
+		(void)json_object_set_new(member, fields[at].no, json_array());
+	if (random_next(4) == 0 && !json_object_get(member, fields[at].yes))
+		(void)json_object_set_new(member, fields[at].yes, json_array());
 	return member;
 }
 
@@ -243,11 +248,13 @@ static json_t *random_rule(void)
 					  json_pack("[{s:o}]", "operation", random_member(4, 1)));
 	if (random_next(3) == 0) {
 		size_t at = random_next(ARRAY_SIZE(keys));
+		uint32_t is_not = random_next(2);
 
 		(void)json_object_set_new(rule, "when",
-					  json_pack("[{s:s,s:o}]", "key", keys[at].key,
-						    random_next(2) ? "values" : "notValues",
-						    random_list(keys[at].values)));
+					  json_pack("[{s:s,s:o,s:o}]", "key", keys[at].key,
+						    is_not ? "notValues" : "values",
+						    random_list(keys[at].values),
+						    is_not ? "values" : "notValues", json_array()));
 	}
 	return rule;
 }

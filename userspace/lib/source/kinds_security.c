@@ -46,19 +46,20 @@ static const struct schema word = {
 	.is_nonempty = true,
 	.expected = "a string that is not empty",
 };
-static const struct schema words = {.type = SCHEMA_LIST, .item = &word, .is_nonempty = true};
+/* An empty list says nothing, as Istio has it: templates write one beside full ones. */
+static const struct schema words = {.type = SCHEMA_LIST, .item = &word};
 static const struct schema block = {
 	.type = SCHEMA_STRING,
 	.is_valid = word_is_ip_or_cidr,
 	.expected = "a string with an IP address or CIDR",
 };
-static const struct schema blocks = {.type = SCHEMA_LIST, .item = &block, .is_nonempty = true};
+static const struct schema blocks = {.type = SCHEMA_LIST, .item = &block};
 static const struct schema port = {
 	.type = SCHEMA_STRING,
 	.is_valid = word_is_port,
 	.expected = "a string with a port number from 1 to 65535",
 };
-static const struct schema ports = {.type = SCHEMA_LIST, .item = &port, .is_nonempty = true};
+static const struct schema ports = {.type = SCHEMA_LIST, .item = &port};
 
 static const struct schema_field source_fields[] = {
 	FIELD("principals", &words),
@@ -149,16 +150,21 @@ static void check_peer_authentication(const json_t *body, struct schema_report *
 	schema_leave(r, mark);
 }
 
-/* Has any field of the mapping a value? "principals:" alone is none. */
-static bool is_all_null(const json_t *v)
+/* "principals:" alone is no value, nor is "principals: []". */
+static bool has_value(const json_t *v)
+{
+	return v && !json_is_null(v) && !(json_is_array(v) && json_array_size(v) == 0);
+}
+
+static bool has_any_value(const json_t *object)
 {
 	const char *key;
 	json_t *child;
 
-	json_object_foreach ((json_t *)v, key, child)
-		if (!json_is_null(child))
-			return false;
-	return true;
+	json_object_foreach ((json_t *)object, key, child)
+		if (has_value(child))
+			return true;
+	return false;
 }
 
 static void check_members(const json_t *list, const char *member, struct schema_report *r)
@@ -169,7 +175,7 @@ static void check_members(const json_t *list, const char *member, struct schema_
 	json_array_foreach (list, i, one) {
 		size_t mark = schema_enter_index(r, i);
 
-		if (is_all_null(json_object_get(one, member)))
+		if (!has_any_value(json_object_get(one, member)))
 			problem_at(r, member, "expected at least one field in it");
 		schema_leave(r, mark);
 	}
@@ -184,12 +190,14 @@ static void check_service_accounts(const json_t *froms_json, struct schema_repor
 		const json_t *s = json_object_get(one, "source");
 		size_t mark;
 
-		if (!json_object_get(s, "serviceAccounts") &&
-		    !json_object_get(s, "notServiceAccounts"))
+		if (!has_value(json_object_get(s, "serviceAccounts")) &&
+		    !has_value(json_object_get(s, "notServiceAccounts")))
 			continue;
 		mark = schema_enter_index(r, i);
-		if (json_object_get(s, "principals") || json_object_get(s, "notPrincipals") ||
-		    json_object_get(s, "namespaces") || json_object_get(s, "notNamespaces"))
+		if (has_value(json_object_get(s, "principals")) ||
+		    has_value(json_object_get(s, "notPrincipals")) ||
+		    has_value(json_object_get(s, "namespaces")) ||
+		    has_value(json_object_get(s, "notNamespaces")))
 			problem_at(r, "source",
 				   "serviceAccounts cannot stand beside principals or namespaces");
 		schema_leave(r, mark);

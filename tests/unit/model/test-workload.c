@@ -144,6 +144,54 @@ static void knows_jobs_and_cron_jobs(void **state)
 	}
 }
 
+/* One series of metrics for what is one workload to its owner, whatever each rollout is called. */
+static void is_named_after_what_its_owner_belongs_to(void **state)
+{
+	static const struct {
+		const char *labels, *owner, *name;
+		Istio__Workload__WorkloadType type;
+	} cases[] = {
+		{"rollouts-pod-template-hash: 6c5", "{kind: ReplicaSet, name: ro-6c5}", "ro",
+		 ISTIO__WORKLOAD__WORKLOAD_TYPE__POD},
+		{"rollouts-pod-template-hash: 6c5", "{kind: ReplicaSet, name: ro-77}", "ro-77",
+		 ISTIO__WORKLOAD__WORKLOAD_TYPE__POD},
+		{"rollouts-pod-template-hash: 6c5, pod-template-hash: a1",
+		 "{kind: ReplicaSet, name: ro-a1}", "ro",
+		 ISTIO__WORKLOAD__WORKLOAD_TYPE__DEPLOYMENT},
+		{"deploymentconfig: dc", "{kind: ReplicationController, name: dc-1}", "dc",
+		 ISTIO__WORKLOAD__WORKLOAD_TYPE__POD},
+		{"tier: dc", "{kind: ReplicationController, name: dc-1}", "dc-1",
+		 ISTIO__WORKLOAD__WORKLOAD_TYPE__POD},
+		{"deploymentconfig: dc", "{kind: StatefulSet, name: db}", "db",
+		 ISTIO__WORKLOAD__WORKLOAD_TYPE__POD},
+		/* the label names it, the owner says what it is */
+		{"service.istio.io/workload-name: mine, pod-template-hash: a1",
+		 "{kind: ReplicaSet, name: web-a1}", "mine",
+		 ISTIO__WORKLOAD__WORKLOAD_TYPE__DEPLOYMENT},
+		{"service.istio.io/workload-name: mine", "{kind: Job, name: back-up-28123456}",
+		 "mine", ISTIO__WORKLOAD__WORKLOAD_TYPE__CRONJOB},
+		{"service.istio.io/workload-name: ''", "{kind: StatefulSet, name: db}", "db",
+		 ISTIO__WORKLOAD__WORKLOAD_TYPE__POD},
+	};
+	struct fixture *f = *state;
+	char yaml[512];
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const Istio__Workload__Workload *w;
+
+		(void)snprintf(yaml, sizeof(yaml),
+			       "apiVersion: v1\nkind: Pod\nmetadata: {name: p, labels: {%s}, "
+			       "ownerReferences: [%s]}\nstatus: {podIP: 10.0.0.1}\n",
+			       cases[i].labels, cases[i].owner);
+		(void)put(f, yaml);
+		w = workload(f, "default/p");
+		if (!streq(w->workload_name, cases[i].name) || w->workload_type != cases[i].type)
+			fail_msg("case %zu: %s, %d", i, w->workload_name, w->workload_type);
+		/* nothing else names it */
+		assert_string_equal(w->canonical_name, cases[i].name);
+	}
+}
+
 static void readiness_comes_from_the_conditions(void **state)
 {
 	static const struct {
@@ -375,6 +423,7 @@ int main(void)
 		T(a_pod_of_the_same_name_and_address_is_told_from_the_one_before),
 		T(fills_in_what_a_bare_pod_lacks),
 		T(knows_jobs_and_cron_jobs),
+		T(is_named_after_what_its_owner_belongs_to),
 		T(readiness_comes_from_the_conditions),
 		T(pods_without_address_or_past_their_end_are_not_sent),
 		T(host_network_pods_say_so),

@@ -91,6 +91,9 @@ int pack_serves(struct Istio__Workload__Workload *msg, const char *key,
 		const struct port_list *ports, struct scratch *a);
 /** pack_sort_services() - by key: equal workloads are to be equal bytes. */
 void pack_sort_services(struct Istio__Workload__Workload *msg);
+/** pack_workload_name() - by Istio's label, borrowed from @labels. Return: NULL when there is none.
+ */
+const char *pack_workload_name(const json_t *labels);
 /** pack_canonical_names() - by Istio's labels; without them its workload_name, which is set before,
  * and "latest". Borrowed from @labels. */
 void pack_canonical_names(const json_t *labels, struct Istio__Workload__Workload *msg);

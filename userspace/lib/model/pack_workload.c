@@ -234,30 +234,61 @@ static size_t cron_job_length(const char *job)
 	return n >= 8 && n <= 10 && dash[1 + n] == '\0' ? (size_t)(dash - job) : 0;
 }
 
+/* "<name>-<hash of its template>" is how a Deployment or Rollout names its ReplicaSets. Return: the
+ * length of <name>; 0. */
+static size_t template_owner_length(const char *set, const char *hash)
+{
+	size_t n = strlen(set), hash_len = hash ? strlen(hash) : 0;
+
+	if (hash_len == 0 || n <= hash_len + 1 || !str_has_suffix(set, hash) ||
+	    set[n - hash_len - 1] != '-')
+		return 0;
+	return n - hash_len - 1;
+}
+
+/* Argo's Rollouts have no type of their own, as from Istio. */
+static void replica_set_owner(const struct pod *p, workload_msg *msg, struct scratch *a)
+{
+	const struct object *o = p->e.object;
+	const char *set = p->facts->owner_name;
+	size_t n = template_owner_length(set, object_label(o, "pod-template-hash"));
+
+	if (n)
+		msg->workload_type = ISTIO__WORKLOAD__WORKLOAD_TYPE__DEPLOYMENT;
+	else
+		n = template_owner_length(set, object_label(o, "rollouts-pod-template-hash"));
+	if (n)
+		msg->workload_name = scratch_format(a, "%.*s", (int)n, set);
+}
+
+static void job_owner(const struct pod *p, workload_msg *msg, struct scratch *a)
+{
+	const char *job = p->facts->owner_name;
+	size_t n = cron_job_length(job);
+
+	msg->workload_type =
+		n ? ISTIO__WORKLOAD__WORKLOAD_TYPE__CRONJOB : ISTIO__WORKLOAD__WORKLOAD_TYPE__JOB;
+	if (n)
+		msg->workload_name = scratch_format(a, "%.*s", (int)n, job);
+}
+
 static void workload_owner(const struct pod *p, workload_msg *msg, struct scratch *a)
 {
 	const char *kind = p->facts->owner_kind, *name = p->facts->owner_name;
-	const char *hash = object_label(p->e.object, "pod-template-hash");
-	size_t n = strlen(name), hash_len = hash ? strlen(hash) : 0;
+	const char *config = object_label(p->e.object, "deploymentconfig");
 
 	msg->workload_type = ISTIO__WORKLOAD__WORKLOAD_TYPE__POD;
 	msg->workload_name = (char *)(*name ? name : p->e.object->name);
-	if (!*kind || !*name)
+	if (!*name)
 		return;
 	if (streq(kind, "Deployment"))
 		msg->workload_type = ISTIO__WORKLOAD__WORKLOAD_TYPE__DEPLOYMENT;
-	if (streq(kind, "ReplicaSet") && hash && n > hash_len + 1 && str_has_suffix(name, hash) &&
-	    name[n - hash_len - 1] == '-') {
-		msg->workload_type = ISTIO__WORKLOAD__WORKLOAD_TYPE__DEPLOYMENT;
-		msg->workload_name = scratch_format(a, "%.*s", (int)(n - hash_len - 1), name);
-	}
-	if (!streq(kind, "Job"))
-		return;
-	msg->workload_type = ISTIO__WORKLOAD__WORKLOAD_TYPE__JOB;
-	if (cron_job_length(name)) {
-		msg->workload_type = ISTIO__WORKLOAD__WORKLOAD_TYPE__CRONJOB;
-		msg->workload_name = scratch_format(a, "%.*s", (int)cron_job_length(name), name);
-	}
+	else if (streq(kind, "ReplicaSet"))
+		replica_set_owner(p, msg, a);
+	else if (streq(kind, "ReplicationController") && config && *config) /* OpenShift's */
+		msg->workload_name = (char *)(uintptr_t)config;
+	else if (streq(kind, "Job"))
+		job_owner(p, msg, a);
 }
 
 static const char *first_label(const json_t *labels, const char *const *keys, size_t n)
@@ -269,6 +300,13 @@ static const char *first_label(const json_t *labels, const char *const *keys, si
 			return s;
 	}
 	return NULL;
+}
+
+const char *pack_workload_name(const json_t *labels)
+{
+	static const char *const names[] = {"service.istio.io/workload-name"};
+
+	return first_label(labels, names, ARRAY_SIZE(names));
 }
 
 const char *pack_canonical_name(const json_t *labels)
@@ -374,6 +412,7 @@ static int pod_fill(struct model *m, const struct pod *p, workload_msg *msg, str
 	Culvert__Node__Workload extension = CULVERT__NODE__WORKLOAD__INIT;
 	const struct pod_facts *f = p->facts;
 	const struct object *o = p->e.object;
+	const char *own_name;
 	int r;
 
 	if (!alike)
@@ -392,6 +431,9 @@ static int pod_fill(struct model *m, const struct pod *p, workload_msg *msg, str
 		msg->status = ISTIO__WORKLOAD__WORKLOAD_STATUS__UNHEALTHY;
 	tunnel_of(m, p, alike, msg);
 	workload_owner(p, msg, a);
+	own_name = pack_workload_name(o->labels);
+	if (own_name)
+		msg->workload_name = (char *)(uintptr_t)own_name;
 	set_alike(alike, msg);
 	r = set_locality(m, f->node, msg, a);
 	if (r < 0)

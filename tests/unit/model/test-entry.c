@@ -466,19 +466,6 @@ static void what_is_honoured_in_part_says_so(void **state)
 	}
 }
 
-static void a_workload_entrys_labels_name_it(void **state)
-{
-	struct fixture *f = *state;
-
-	(void)put(f,
-		  WORKLOAD("demo", "vm", "{address: 192.0.2.7, labels: {app: shop, version: v2}}"));
-	assert_string_equal(workload_of(f, VM)->canonical_name, "shop");
-	assert_string_equal(workload_of(f, VM)->canonical_revision, "v2");
-	(void)put(f, WORKLOAD("demo", "vm", "{address: 192.0.2.7}"));
-	assert_string_equal(workload_of(f, VM)->canonical_name, "vm");
-	assert_string_equal(workload_of(f, VM)->canonical_revision, "latest");
-}
-
 static void a_host_belongs_to_one(void **state)
 {
 	struct fixture *f = *state;
@@ -540,7 +527,6 @@ int main(void)
 		T(under_registry_only_a_tcp_port_beside_named_ones_stays_open),
 		T(under_registry_only_what_stays_refused_is_told),
 		T(what_is_honoured_in_part_says_so),
-		T(a_workload_entrys_labels_name_it),
 		T(a_host_belongs_to_one),
 		T(a_pod_is_never_reached_under_another_name),
 	};

@@ -303,8 +303,9 @@ static int emit_endpoint(struct model *m, struct service_entry *s, const json_t 
 		return -ENOMEM;
 	msg->uid = scratch_format(&a, "%s/networking.istio.io/ServiceEntry/%s/%s", m->cluster_id,
 				  s->e.key, at->addr ? cv_addr_format(at->addr, text) : at->host);
-	msg->name = msg->workload_name = msg->canonical_name = (char *)(uintptr_t)o->name;
+	msg->name = msg->workload_name = (char *)(uintptr_t)o->name;
 	msg->namespace_ = (char *)(uintptr_t)o->namespace_;
+	pack_canonical_names(o->labels, msg);
 	/* Nobody answers for this address: it is no identity and no policy's subject. */
 	msg->network_mode = ISTIO__WORKLOAD__NETWORK_MODE__HOST_NETWORK;
 	r = fill_workload(m, entry, at, msg, &a);

@@ -35,6 +35,26 @@ static void a_workload_entrys_labels_name_it(void **state)
 	assert_string_equal(workload_of(f, VM)->canonical_revision, "latest");
 }
 
+static void a_workload_entry_is_named_by_its_group_or_label(void **state)
+{
+	static const char *const cases[][2] = {
+		{WORKLOAD(", labels: {service.istio.io/workload-name: mine}", ""), "mine"},
+		{WORKLOAD(", annotations: {istio.io/autoRegistrationGroup: vms}", ""), "vms"},
+		{WORKLOAD(", annotations: {istio.io/autoRegistrationGroup: vms}, "
+			  "labels: {service.istio.io/workload-name: mine}",
+			  ""),
+		 "vms"},
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		(void)put(f, cases[i][0]);
+		assert_string_equal(workload_of(f, VM)->name, "vm");
+		assert_string_equal(workload_of(f, VM)->workload_name, cases[i][1]);
+		assert_string_equal(workload_of(f, VM)->canonical_name, cases[i][1]);
+	}
+}
+
 static void an_entrys_labels_name_its_endpoints(void **state)
 {
 	static const struct {
@@ -63,6 +83,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(a_workload_entrys_labels_name_it),
+		T(a_workload_entry_is_named_by_its_group_or_label),
 		T(an_entrys_labels_name_its_endpoints),
 	};
 

@@ -10,8 +10,6 @@
 #include "model/pack.h"
 #include "net/cidr.h"
 
-#define GROUP_ANNOTATION "istio.io/autoRegistrationGroup"
-
 static const char *resolution_of(const struct object *o)
 {
 	const char *s = object_string(o, "spec.resolution");

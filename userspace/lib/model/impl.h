@@ -24,6 +24,7 @@
 #define STATIC_STRICT      "istio_converted_static_strict"
 #define CONVERTED_PEER     "converted_peer_authentication_"
 #define SERVICE_NAME_LABEL "kubernetes.io/service-name"
+#define GROUP_ANNOTATION   "istio.io/autoRegistrationGroup" /* of a WorkloadEntry */
 /* The host name of a Service, "name.ns.svc.domain", as texts for *_concat(). With "ns/" before it,
  * the name of its resource. */
 #define SERVICE_HOST(m, ns, name) (name), ".", (ns), ".svc.", (m)->cluster_domain

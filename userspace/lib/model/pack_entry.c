@@ -426,6 +426,18 @@ static void on_selecting_service(void *arg, void *owner)
 		g->r = key ? pack_serves(g->x.msg, key, &ports, g->x.a) : -ENOMEM;
 }
 
+/* What machines have registered is called by its addresses: the group says what it is. */
+static const char *entry_workload_name(const struct workload_entry *w)
+{
+	const struct object *o = w->e.object;
+	const char *group = object_annotation(o, GROUP_ANNOTATION);
+	const char *label = pack_workload_name(w->labels);
+
+	if (group && *group)
+		return group;
+	return label ? label : o->name;
+}
+
 int pack_workload_entry(struct model *m, struct workload_entry *w, const struct cv_addr *addr)
 {
 	_cleanup_(scratch_resetp) struct scratch a = {0};
@@ -441,7 +453,8 @@ int pack_workload_entry(struct model *m, struct workload_entry *w, const struct 
 	g.x.msg = msg;
 	msg->uid = scratch_format(&a, "%s/networking.istio.io/WorkloadEntry/%s", m->cluster_id,
 				  w->e.key);
-	msg->name = msg->workload_name = (char *)(uintptr_t)o->name;
+	msg->name = (char *)(uintptr_t)o->name;
+	msg->workload_name = (char *)(uintptr_t)entry_workload_name(w);
 	msg->namespace_ = (char *)(uintptr_t)o->namespace_;
 	pack_canonical_names(w->labels, msg);
 	msg->native_tunnel = addr && tunnel && streq(tunnel, "http");

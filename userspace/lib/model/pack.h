@@ -66,6 +66,10 @@ int pack_workload_entry(struct model *m, struct workload_entry *w, const struct 
  * else the targetPort; @entry: NULL: no endpoint. Return: 0; -ENOMEM. */
 int pack_entry_ports(const struct service_entry *s, const json_t *entry, struct scratch *a,
 		     struct port_list *ret);
+/** pack_entry_pod_ports() - the same at a pod, whose own are those of its containers. Return: 0;
+ * -ENOMEM. */
+int pack_entry_pod_ports(const struct service_entry *s, const struct pod_facts *pod,
+			 struct scratch *a, struct port_list *ret);
 
 /* pack_service.c */
 struct Istio__Workload__Service;
@@ -117,7 +121,8 @@ bool service_port_is_tcp(const json_t *port);
 bool service_has_named_targets(const struct object *service);
 /** pack_service_ports(), _pod_, _slice_, _named_ - a Service's TCP ports, and where they lead: from
  * anywhere; at a pod; at the addresses of an EndpointSlice; at a WorkloadEntry, @named: its port
- * numbers by name. One that leads nowhere is left out. Return: 0; -ENOMEM. */
+ * numbers by the targetPort's name or, where that is a number, by the port's. One that leads
+ * nowhere is left out. Return: 0; -ENOMEM. */
 int pack_service_ports(const struct object *service, struct scratch *a, struct port_list *ret);
 int pack_pod_ports(const struct object *service, const struct pod_facts *pod, struct scratch *a,
 		   struct port_list *ret);

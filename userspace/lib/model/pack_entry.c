@@ -38,18 +38,22 @@ static Istio__Workload__Port__AppProtocol app_protocol(const char *s)
 
 /* The endpoint's own number for a port of that name, else the entry's targetPort, else the number
  * itself. */
-static uint32_t target_of(const json_t *port, const json_t *entry)
+static uint32_t target_of(const json_t *port, const json_t *entry, const struct pod_facts *pod)
 {
-	const json_t *own =
-		json_object_get(json_object_get(entry, "ports"), json_text(port, "name", ""));
+	const char *name = json_text(port, "name", "");
+	const json_t *own = json_object_get(json_object_get(entry, "ports"), name);
+	uint16_t of_pod = pod && *name ? pod_facts_port(pod, name) : 0;
 
+	if (of_pod)
+		return of_pod;
 	if (!own)
 		own = json_object_get(port, "targetPort");
 	return (uint32_t)json_integer_value(own ? own : json_object_get(port, "number"));
 }
 
-int pack_entry_ports(const struct service_entry *s, const json_t *entry, struct scratch *a,
-		     struct port_list *ret)
+/* One of @entry and @pod is NULL, or both are. */
+static int ports_fill(const struct service_entry *s, const json_t *entry,
+		      const struct pod_facts *pod, struct scratch *a, struct port_list *ret)
 {
 	const json_t *ports = object_value(s->e.object, "spec.ports"), *one;
 	size_t i;
@@ -67,11 +71,23 @@ int pack_entry_ports(const struct service_entry *s, const json_t *entry, struct 
 			continue;
 		istio__workload__port__init(p);
 		p->service_port = (uint32_t)json_integer_value(json_object_get(one, "number"));
-		p->target_port = target_of(one, entry);
+		p->target_port = target_of(one, entry, pod);
 		p->app_protocol = app_protocol(json_text(one, "protocol", ""));
 		ret->ports[ret->count++] = p;
 	}
 	return 0;
+}
+
+int pack_entry_ports(const struct service_entry *s, const json_t *entry, struct scratch *a,
+		     struct port_list *ret)
+{
+	return ports_fill(s, entry, NULL, a, ret);
+}
+
+int pack_entry_pod_ports(const struct service_entry *s, const struct pod_facts *pod,
+			 struct scratch *a, struct port_list *ret)
+{
+	return ports_fill(s, NULL, pod, a, ret);
 }
 
 static int add_address(service_msg *msg, const struct cidr *c, struct scratch *a)

@@ -143,7 +143,7 @@ static void gather_entry(struct gather *g, const struct service_entry *s)
 
 	if (g->r < 0)
 		return;
-	g->r = pack_entry_ports(s, NULL, g->a, &ports);
+	g->r = pack_entry_pod_ports(s, g->pod->facts, g->a, &ports);
 	json_array_foreach (object_value(o, "spec.hosts"), i, one) {
 		const char *host = json_string_value(one), *key;
 

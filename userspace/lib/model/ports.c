@@ -166,20 +166,21 @@ int pack_slice_ports(const struct object *service, const struct object *slice, s
 	return list_fill(ret, service, in_slice, slice, a);
 }
 
+/* A target that is a name has to be among the entry's own; else the entry may have its own number
+ * for a port that is called as the Service's. */
+static uint32_t in_entry(const json_t *service_port, const void *at)
+{
+	const char *target = json_string_value(json_object_get(service_port, "targetPort"));
+	const char *name = json_string_value(json_object_get(service_port, "name"));
+	uint32_t own = target || name ? json_port(at, target ? target : name) : 0;
+
+	if (!own && !target)
+		own = target_of(service_port, NULL);
+	return own ? own : NOWHERE;
+}
+
 int pack_named_ports(const struct object *service, const json_t *named, struct scratch *a,
 		     struct port_list *ret)
 {
-	const json_t *ports = object_value(service, "spec.ports"), *port;
-	size_t i;
-	int r;
-
-	r = list_init_for(a, ports, ret);
-	json_array_foreach (ports, i, port) {
-		const char *name = json_string_value(json_object_get(port, "targetPort"));
-		uint32_t target = name ? json_port(named, name) : target_of(port, NULL);
-
-		if (r == 0)
-			r = list_add_port(a, ret, port, target ? target : NOWHERE);
-	}
-	return r;
+	return list_fill(ret, service, in_entry, named, a);
 }

@@ -138,8 +138,24 @@ static int decode_node_ports(struct decoder *d, const Culvert__Node__Service *x,
 	return 0;
 }
 
+/* @vips: those of the service, which has them already. */
+static void mark_external(const Culvert__Node__Service *x, struct service_vip *vips, size_t n)
+{
+	struct cv_addr a;
+
+	for (size_t i = 0; i < x->n_external_addresses; i++) {
+		const ProtobufCBinaryData *bytes = &x->external_addresses[i];
+
+		if (cv_addr_from_bytes(bytes->data, bytes->len, &a) < 0)
+			continue;
+		for (size_t j = 0; j < n; j++)
+			vips[j].is_external |= vips[j].len == CIDR_FULL &&
+					       memcmp(&vips[j].addr, &a, sizeof(a)) == 0;
+	}
+}
+
 static int decode_service_extension(struct decoder *d, const Istio__Workload__Service *m,
-				    struct service_def *s)
+				    struct service_vip *vips, struct service_def *s)
 {
 	const ProtobufCBinaryData *bytes =
 		decode_extension(m->n_extensions, m->extensions, XDS_EXTENSION_SERVICE);
@@ -153,12 +169,14 @@ static int decode_service_extension(struct decoder *d, const Istio__Workload__Se
 		return decode_unread(d, "not a culvert.node.Service");
 	s->is_sticky = x->affinity_seconds > 0;
 	s->is_open = x->is_open;
+	mark_external(x, vips, s->vips_count);
 	s->visible_to_count = x->n_visible_to;
 	r = decode_texts(d, x->n_visible_to, x->visible_to, &s->visible_to);
 	return r == 0 ? decode_node_ports(d, x, s) : r;
 }
 
-static int decode_vips(struct decoder *d, const Istio__Workload__Service *m, struct service_def *s)
+static int decode_vips(struct decoder *d, const Istio__Workload__Service *m, struct service_def *s,
+		       struct service_vip **ret)
 {
 	struct service_vip *vips = decode_array(d, m->n_addresses, sizeof(*vips));
 
@@ -182,7 +200,7 @@ static int decode_vips(struct decoder *d, const Istio__Workload__Service *m, str
 		v->len = (uint8_t)(len + (a->address.len == 4 ? CIDR_V4 : 0));
 		s->vips_count++;
 	}
-	s->vips = vips;
+	s->vips = *ret = vips;
 	return 0;
 }
 
@@ -235,6 +253,7 @@ static int decode_open_ports(struct decoder *d, const Istio__Workload__Service *
 static int decode_service(struct decoder *d, const Istio__Workload__Service *m,
 			  struct service_def *s)
 {
+	struct service_vip *vips = NULL;
 	int r;
 
 	if (!m->namespace_[0] || !m->hostname[0])
@@ -251,7 +270,7 @@ static int decode_service(struct decoder *d, const Istio__Workload__Service *m,
 	/* a value that we do not know hides more, not less */
 	s->is_namespace_only = m->visibility != ISTIO__WORKLOAD__VISIBILITY__PUBLIC;
 	s->families = (enum service_families)m->ip_families;
-	r = decode_vips(d, m, s);
+	r = decode_vips(d, m, s, &vips);
 	if (r == 0)
 		r = decode_ports(d, m->n_ports, m->ports, &s->ports, &s->ports_count);
 	if (r == 0)
@@ -259,7 +278,7 @@ static int decode_service(struct decoder *d, const Istio__Workload__Service *m,
 	if (r == 0)
 		r = decode_lb(d, m->load_balancing, s);
 	if (r == 0)
-		r = decode_service_extension(d, m, s);
+		r = decode_service_extension(d, m, vips, s);
 	if (r == 0)
 		r = decode_open_ports(d, m, s);
 	s->sans_count = m->n_subject_alt_names;

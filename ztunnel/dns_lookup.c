@@ -148,11 +148,18 @@ static const struct service *find_stripped(struct search *x, const char *name,
 	return v;
 }
 
-/* Has it an address, not ranges alone? */
+/* A load balancer's and other external addresses are for those who know them, as in the cluster's
+ * own DNS: kube-proxy may treat the Service differently there. */
+static bool is_told(const struct service_vip *vip)
+{
+	return vip->len == VIP_HOST_LEN && !vip->is_external;
+}
+
+/* Has it an address to tell, not ranges alone? */
 static bool has_vip(const struct service *v)
 {
 	for (size_t i = 0; i < v->def->vips_count; i++)
-		if (v->def->vips[i].len == VIP_HOST_LEN)
+		if (is_told(&v->def->vips[i]))
 			return true;
 	return false;
 }
@@ -227,8 +234,7 @@ size_t dns_addrs(const struct dns_match *m, enum dns_type type, struct cv_addr i
 		return add_first(m->pod, is_v4, into);
 
 	for (size_t i = 0; i < v->def->vips_count && n < DNS_ADDRS_MAX; i++)
-		if (v->def->vips[i].len == VIP_HOST_LEN &&
-		    cv_addr_is_v4(&v->def->vips[i].addr) == is_v4)
+		if (is_told(&v->def->vips[i]) && cv_addr_is_v4(&v->def->vips[i].addr) == is_v4)
 			into[n++] = v->def->vips[i].addr;
 	if (!has_vip(v))
 		for (size_t i = 0; i < v->endpoints_count && n < DNS_ADDRS_MAX; i++)

@@ -186,12 +186,20 @@ static int split_port(const char *text, char host[EXPLAIN_NAME_MAX], uint16_t *r
 	return 0;
 }
 
+/* Of those that its name leads to. */
 static const struct cv_addr *pick_vip(const struct service_def *d, bool is_v4)
 {
-	for (size_t i = 0; i < d->vips_count; i++)
+	const struct cv_addr *first = NULL;
+
+	for (size_t i = 0; i < d->vips_count; i++) {
+		if (d->vips[i].is_external)
+			continue;
 		if (cv_addr_is_v4(&d->vips[i].addr) == is_v4)
 			return &d->vips[i].addr;
-	return d->vips_count > 0 ? &d->vips[0].addr : NULL;
+		if (!first)
+			first = &d->vips[i].addr;
+	}
+	return first;
 }
 
 static const struct cv_addr *pick_addr(const struct workload *w, bool is_v4)

@@ -132,6 +132,7 @@ enum service_families {
 struct service_vip {
 	struct cv_addr addr;
 	uint8_t len;
+	bool is_external; /* not its cluster's: its name does not lead there */
 };
 
 /** struct service_def - a service as the control plane sent it, without its endpoints. */
@@ -156,8 +157,7 @@ struct service_def {
 	enum service_lb_mode lb_mode;
 	const uint8_t *lb_scopes; /* enum service_scope, most important first */
 	size_t lb_scopes_count;
-	bool is_allow_unhealthy;
-	bool is_canonical;
+	bool is_allow_unhealthy, is_canonical;
 	bool is_namespace_only; /* hidden from other namespaces, but from visible_to, if any; then
 				   from its own too, unless it is there */
 	const char *const *visible_to;

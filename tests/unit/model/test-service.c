@@ -46,6 +46,39 @@ static void carries_what_istio_would_send(void **state)
 	assert_int_equal(s->visibility, ISTIO__WORKLOAD__VISIBILITY__PUBLIC);
 }
 
+static Culvert__Node__Service *extension_of(const Istio__Workload__Service *s)
+{
+	Culvert__Node__Service *x;
+
+	assert_int_equal(s->n_extensions, 1);
+	x = culvert__node__service__unpack(NULL, s->extensions[0]->config->value.len,
+					   s->extensions[0]->config->value.data);
+	assert_non_null(x);
+	return x;
+}
+
+static void external_addresses_are_told_from_the_clusters(void **state)
+{
+	struct fixture *f = *state;
+	Culvert__Node__Service *x;
+
+	(void)put(f, "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: demo}\nspec: "
+		     "{type: LoadBalancer, clusterIP: 10.96.0.1, externalIPs: [192.0.2.1, "
+		     "10.96.0.1], ports: [{port: 80}]}\nstatus: {loadBalancer: {ingress: [{ip: "
+		     "'2001:db8::1'}, {ip: 192.0.2.1}]}}\n");
+	/* among its addresses, for those who do not know the mark */
+	assert_int_equal(service(f, WEB)->n_addresses, 3);
+	x = extension_of(service(f, WEB));
+	assert_int_equal(x->n_external_addresses, 2);
+	assert_int_equal(x->external_addresses[0].len, 4);
+	assert_memory_equal(x->external_addresses[0].data, "\xc0\x00\x02\x01", 4);
+	assert_int_equal(x->external_addresses[1].len, 16);
+	culvert__node__service__free_unpacked(x, NULL);
+	(void)put(f, "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: demo}\nspec: "
+		     "{clusterIP: 10.96.0.1, ports: [{port: 80}]}\n");
+	assert_int_equal(service(f, WEB)->n_extensions, 0);
+}
+
 static void headless_and_external_services(void **state)
 {
 	struct fixture *f = *state;
@@ -182,10 +215,7 @@ static void node_ports_travel_in_the_extension(void **state)
 			     "{name: a, port: 80, nodePort: 30080}, {name: b, port: 81}, "
 			     "{name: c, port: 53, nodePort: 30053, protocol: UDP}]}"));
 	s = service(f, WEB);
-	assert_int_equal(s->n_extensions, 1);
-	x = culvert__node__service__unpack(NULL, s->extensions[0]->config->value.len,
-					   s->extensions[0]->config->value.data);
-	assert_non_null(x);
+	x = extension_of(s);
 	assert_int_equal(x->n_node_ports, 1);
 	assert_int_equal(x->node_ports[0]->node_port, 30080);
 	assert_int_equal(x->node_ports[0]->service_port, 80);
@@ -207,10 +237,7 @@ static void node_ports_of_a_service_for_some_namespaces(void **state)
 		     "annotations: {networking.istio.io/exportTo: 'a,b'}}\n"
 		     "spec: {ports: [{port: 80, nodePort: 30080}]}\n");
 	s = service(f, WEB);
-	assert_int_equal(s->n_extensions, 1);
-	x = culvert__node__service__unpack(NULL, s->extensions[0]->config->value.len,
-					   s->extensions[0]->config->value.data);
-	assert_non_null(x);
+	x = extension_of(s);
 	assert_int_equal(x->n_node_ports, 1);
 	assert_int_equal(x->n_visible_to, 2);
 	culvert__node__service__free_unpacked(x, NULL);
@@ -493,9 +520,7 @@ static bool selects_mesh(struct fixture *f)
 
 	if (s->n_extensions == 0)
 		return false;
-	x = culvert__node__service__unpack(NULL, s->extensions[0]->config->value.len,
-					   s->extensions[0]->config->value.data);
-	assert_non_null(x);
+	x = extension_of(s);
 	is_told = x->selects_mesh;
 	culvert__node__service__free_unpacked(x, NULL);
 	return is_told;
@@ -543,6 +568,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(carries_what_istio_would_send),
+		T(external_addresses_are_told_from_the_clusters),
 		T(headless_and_external_services),
 		T(presets_of_load_balancing),
 		T(a_waypoint_that_is_asked_for_is_told_not_to_be_there),

@@ -54,6 +54,16 @@ static struct state *world(void)
 						   .namespace_ = "data",
 						   .vips = {"10.96.0.3"},
 						   .is_namespace_only = true});
+	mesh_put_service(b, &(struct mesh_service){.name = "lb",
+						   .vips = {"10.96.0.4", "198.51.100.1", "fd99::1"},
+						   .external = {"198.51.100.1", "fd99::1"}});
+	mesh_put_service(b, &(struct mesh_service){.name = "lb-headless",
+						   .vips = {"198.51.100.2"},
+						   .external = {"198.51.100.2"}});
+	mesh_put_workload(b, &(struct mesh_workload){
+				     .name = "l0",
+				     .addrs = {"10.0.0.7"},
+				     .services = {"demo/lb-headless.demo.svc.cluster.local"}});
 	mesh_put_workload(
 		b, &(struct mesh_workload){.name = "h0",
 					   .addrs = {"10.0.0.5", "fd00::5"},
@@ -252,6 +262,28 @@ TEST(addresses_are_of_the_family_asked_for)
 	state_unref(s);
 }
 
+/* As of the cluster's own DNS; they are the Service's nevertheless. */
+TEST(names_do_not_lead_to_external_addresses)
+{
+	struct cv_addr addrs[DNS_ADDRS_MAX], at = mesh_addr("198.51.100.1");
+	struct cv_addr cluster = mesh_addr("10.96.0.4"), pod = mesh_addr("10.0.0.7");
+	struct state *s = world();
+	const struct service *v;
+	struct dns_match m;
+
+	assert_int_equal(dns_lookup(s, &client, "cluster.local", "lb", &m), 0);
+	assert_int_equal(dns_addrs(&m, DNS_TYPE_A, addrs), 1);
+	assert_memory_equal(&addrs[0], &cluster, sizeof(cluster));
+	assert_int_equal(dns_addrs(&m, DNS_TYPE_AAAA, addrs), 0);
+	assert_int_equal(dns_lookup(s, &client, "cluster.local", "lb-headless", &m), 0);
+	assert_int_equal(dns_addrs(&m, DNS_TYPE_A, addrs), 1);
+	assert_memory_equal(&addrs[0], &pod, sizeof(pod));
+	v = state_service_by_addr(s, &at, "demo");
+	assert_non_null(v);
+	assert_string_equal(v->def->name, "lb");
+	state_unref(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -261,6 +293,7 @@ int main(void)
 		cmocka_unit_test(a_domain_that_is_not_the_clusters_is_not_answered_for),
 		cmocka_unit_test(the_longest_names_are_survived),
 		cmocka_unit_test(addresses_are_of_the_family_asked_for),
+		cmocka_unit_test(names_do_not_lead_to_external_addresses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -46,7 +46,9 @@ static int add_vip(service_msg *msg, const json_t *text, struct scratch *a)
 	return 0;
 }
 
-static int add_vips(service_msg *msg, const struct object *o, struct scratch *a)
+/* @ret_cluster: how many of them are the cluster's; these come first. */
+static int add_vips(service_msg *msg, const struct object *o, struct scratch *a,
+		    size_t *ret_cluster)
 {
 	const json_t *ips = object_value(o, "spec.clusterIPs"),
 		     *external = object_value(o, "spec.externalIPs");
@@ -61,6 +63,7 @@ static int add_vips(service_msg *msg, const struct object *o, struct scratch *a)
 	r = add_vip(msg, object_value(o, "spec.clusterIP"), a);
 	json_array_foreach (ips, i, one)
 		r = r < 0 ? r : add_vip(msg, one, a);
+	*ret_cluster = msg->n_addresses;
 	json_array_foreach (external, i, one)
 		r = r < 0 ? r : add_vip(msg, one, a);
 	json_array_foreach (ingress, i, one) {
@@ -231,19 +234,38 @@ static bool selects_mesh(const struct model *m, const struct service *s)
 	       selector_pods(m, s->e.object->namespace_, s->selector, is_of_mesh, &x);
 }
 
+/* Where kube-proxy leads to the Service as well, but no nameserver of the cluster. Old agents and
+ * ztunnels have to know them, too: what they do not take for the mesh's goes out in plaintext. So
+ * they stand among the addresses, and are only marked. */
+static int set_external_addresses(Culvert__Node__Service *x, const service_msg *msg,
+				  size_t cluster_count, struct scratch *a)
+{
+	size_t n = msg->n_addresses - cluster_count;
+
+	x->external_addresses = scratch_alloc(a, n * sizeof(*x->external_addresses) + 1);
+	if (!x->external_addresses)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++)
+		x->external_addresses[i] = msg->addresses[cluster_count + i]->address;
+	x->n_external_addresses = n;
+	return 0;
+}
+
 static int set_extension(const struct model *m, const struct service *s, service_msg *msg,
-			 struct scratch *a)
+			 size_t cluster_count, struct scratch *a)
 {
 	const struct object *o = s->e.object;
 	Culvert__Node__Service x = CULVERT__NODE__SERVICE__INIT;
 	int r = set_node_ports(&x, o, a);
 
+	if (r == 0)
+		r = set_external_addresses(&x, msg, cluster_count, a);
 	if (r < 0)
 		return r;
 	x.affinity_seconds = affinity_of(o);
 	x.is_external_local &= x.n_node_ports > 0;
 	x.selects_mesh = selects_mesh(m, s);
-	if (!x.affinity_seconds && !x.n_node_ports && !x.selects_mesh)
+	if (!x.affinity_seconds && !x.n_node_ports && !x.selects_mesh && !x.n_external_addresses)
 		return 0;
 	return pack_extension(XDS_EXTENSION_SERVICE, &x.base, a, &msg->extensions,
 			      &msg->n_extensions);
@@ -338,6 +360,7 @@ static int service_fill(const struct model *m, const struct service *s, service_
 {
 	const struct object *o = s->e.object;
 	struct port_list ports;
+	size_t cluster_count = 0;
 	int r;
 
 	msg->name = (char *)o->name;
@@ -345,13 +368,13 @@ static int service_fill(const struct model *m, const struct service *s, service_
 	msg->hostname = scratch_concat(a, SERVICE_HOST(m, o->namespace_, o->name));
 	msg->canonical = true;
 	msg->ip_families = ip_families(o);
-	r = add_vips(msg, o, a);
+	r = add_vips(msg, o, a, &cluster_count);
 	if (r < 0)
 		return r;
 	r = set_load_balancing(msg, o, a);
 	if (r < 0)
 		return r;
-	r = set_extension(m, s, msg, a);
+	r = set_extension(m, s, msg, cluster_count, a);
 	if (r == 0)
 		r = annotation_visibility(o, msg, a);
 	if (r < 0)

@@ -102,6 +102,7 @@ static int do_service(struct feed *f, char **words, size_t n)
 	Istio__Workload__NetworkAddress vip = ISTIO__WORKLOAD__NETWORK_ADDRESS__INIT;
 	Istio__Workload__NetworkAddress *vips = &vip;
 	Istio__Workload__Port port = ISTIO__WORKLOAD__PORT__INIT, *ports = &port;
+	char host[256];
 	uint8_t bytes[16];
 	uint64_t number;
 
@@ -111,6 +112,8 @@ static int do_service(struct feed *f, char **words, size_t n)
 	s.namespace_ = words[2];
 	s.name = words[3];
 	s.canonical = 1; /* a Kubernetes Service */
+	(void)snprintf(host, sizeof(host), "%s.%s.svc.cluster.local", s.name, s.namespace_);
+	s.hostname = host;
 	s.n_addresses = 1;
 	s.addresses = &vips;
 	port.service_port = (uint32_t)number;

@@ -284,6 +284,26 @@ static int service_open_ports(const Istio__Workload__Service *s, struct resource
 	return 0;
 }
 
+/* "<name>.<namespace>.svc.<cluster domain>" */
+static bool is_service_host(const Istio__Workload__Service *s)
+{
+	size_t name = strlen(s->name), namespace_ = strlen(s->namespace_);
+	const char *rest = s->hostname;
+
+	if (!str_has_prefix(rest, s->name) || rest[name] != '.')
+		return false;
+	rest += name + 1;
+	return str_has_prefix(rest, s->namespace_) && str_has_prefix(rest + namespace_, ".svc.");
+}
+
+/* Canonical is a Service of Kubernetes and, from istiod since 1.29, the oldest ServiceEntry of a
+ * host. Of a host that is called as a Service's who cannot tell takes it for one: to an address
+ * that kube-proxy may know nothing goes in plaintext. */
+static bool is_kubernetes(const Istio__Workload__Service *s)
+{
+	return s->canonical && is_service_host(s);
+}
+
 static int service_read(const Istio__Workload__Service *s, struct unpack *unpack,
 			struct resource *r)
 {
@@ -295,7 +315,7 @@ static int service_read(const Istio__Workload__Service *s, struct unpack *unpack
 	r->families = families_of(s);
 	label_set(r, s->namespace_, s->name);
 	load_balancing_read(s->load_balancing, r);
-	r->is_ours = !s->canonical && !r->is_passthrough;
+	r->is_ours = !is_kubernetes(s) && !r->is_passthrough;
 	e = service_extension(s, unpack, r);
 	if (e == 0)
 		e = service_addrs(s, r);

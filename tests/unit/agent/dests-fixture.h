@@ -154,10 +154,8 @@ static inline int put_service_of(struct dests *d, const char *name, const char *
 	struct cidr c = {0};
 	uint8_t bytes[16];
 
-	if (vip)
-		assert_int_equal(cidr_parse(vip, &c), 0);
-	na.address.len = cv_addr_bytes(&c.addr, bytes);
-	na.address.data = bytes;
+	assert_true(!vip || cidr_parse(vip, &c) == 0);
+	na.address = (ProtobufCBinaryData){cv_addr_bytes(&c.addr, bytes), bytes};
 	if (c.len < 128) {
 		na.prefix_case = ISTIO__WORKLOAD__NETWORK_ADDRESS__PREFIX_LENGTH;
 		na.length = c.len - (na.address.len == 4 ? 96 : 0);
@@ -166,6 +164,8 @@ static inline int put_service_of(struct dests *d, const char *name, const char *
 	p.app_protocol = ISTIO__WORKLOAD__PORT__APP_PROTOCOL__TCP;
 	s.namespace_ = (char *)"demo";
 	s.name = (char *)"web";
+	if (!*s.hostname)
+		s.hostname = (char *)"web.demo.svc.cluster.local";
 	s.n_addresses = vip ? 1 : 0;
 	s.n_ports = 1;
 	s.addresses = &nas;

@@ -150,6 +150,34 @@ static void a_service_entry_is_always_ours_unless_it_passes_through(void **state
 	assert_calls("");
 }
 
+/* As istiod has it of the oldest one of each host. */
+static void a_service_entry_is_ours_also_where_it_is_canonical(void **state)
+{
+	static const char *const others[] = {
+		"api.example.com",
+		"web.demo.svc",
+		"web.demo.example.com",
+		"web.other.svc.cluster.local",
+		"webs.demo.svc.cluster.local",
+		"*.demo.svc.cluster.local",
+		"web",
+	};
+	struct dests *d = *state;
+	Istio__Workload__Service s = ISTIO__WORKLOAD__SERVICE__INIT;
+
+	s.canonical = true;
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		s.hostname = (char *)(uintptr_t)others[i];
+		assert_int_equal(put_service_of(d, "demo/api", "240.240.0.1", 443, &s), 0);
+		assert_calls("+e240.240.0.1:443=demo/web ");
+		dests_remove(d, "demo/api");
+		assert_calls("-s240.240.0.1:443 ");
+	}
+	s.hostname = (char *)(uintptr_t) "web.demo.svc.corp.example";
+	assert_int_equal(put_service_of(d, "demo/api", "10.96.0.1", 443, &s), 0);
+	assert_calls("");
+}
+
 /* The way of a Service's is kube-proxy's, too: in plaintext nobody goes there. */
 static void an_address_that_a_service_has_is_not_an_entrys_alone(void **state)
 {
@@ -456,6 +484,7 @@ int main(void)
 		T(a_service_needs_one_endpoint_in_the_mesh),
 		T(a_service_whose_pods_are_enrolled_needs_no_endpoint),
 		T(a_service_entry_is_always_ours_unless_it_passes_through),
+		T(a_service_entry_is_ours_also_where_it_is_canonical),
 		T(an_address_that_a_service_has_is_not_an_entrys_alone),
 		T(endpoints_may_come_before_their_service),
 		T(a_range_of_ours_is_a_destination_of_the_mesh),

@@ -169,6 +169,7 @@ static int decode_service_extension(struct decoder *d, const Istio__Workload__Se
 		return decode_unread(d, "not a culvert.node.Service");
 	s->is_sticky = x->affinity_seconds > 0;
 	s->is_open = x->is_open;
+	s->is_canonical |= x->is_first;
 	mark_external(x, vips, s->vips_count);
 	s->visible_to_count = x->n_visible_to;
 	r = decode_texts(d, x->n_visible_to, x->visible_to, &s->visible_to);

@@ -252,7 +252,7 @@ size_t mesh_pack_service(const struct mesh_service *s, uint8_t into[MESH_PACKED_
 	m.canonical = s->is_canonical;
 	m.visibility = s->is_namespace_only ? ISTIO__WORKLOAD__VISIBILITY__NAMESPACE
 					    : ISTIO__WORKLOAD__VISIBILITY__PUBLIC;
-	if (s->is_sticky || s->is_open || s->node_port || s->external[0]) {
+	if (s->is_sticky || s->is_open || s->node_port || s->external[0] || s->is_first) {
 		Culvert__Node__Service x = CULVERT__NODE__SERVICE__INIT;
 		Culvert__Node__NodePort np = CULVERT__NODE__NODE_PORT__INIT, *list = &np;
 
@@ -263,6 +263,7 @@ size_t mesh_pack_service(const struct mesh_service *s, uint8_t into[MESH_PACKED_
 		x.is_external_local = s->is_external_local;
 		x.affinity_seconds = s->is_sticky ? 10800 : 0;
 		x.is_open = s->is_open;
+		x.is_first = s->is_first;
 		x.n_external_addresses = list_len(s->external);
 		for (size_t i = 0; i < x.n_external_addresses; i++)
 			p.addrs[i] = bytes_of(s->external[i], p.host_bytes[i]);

@@ -62,6 +62,7 @@ struct mesh_service {
 	Istio__Workload__LoadBalancing__Mode mode;
 	Istio__Workload__LoadBalancing__Scope scopes[2];
 	bool is_canonical;
+	bool is_first; /* a ServiceEntry, for who has none of its own */
 	bool is_namespace_only;
 	bool is_sticky;
 	bool is_tcp;  /* its port says so */

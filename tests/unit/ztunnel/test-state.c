@@ -168,6 +168,29 @@ static void shared_vips_prefer_own_namespace_then_canonical(void **state)
 	state_unref(s);
 }
 
+static void of_the_entries_of_a_host_the_first_is_for_the_other_namespaces(void **state)
+{
+	static const char host[] = "api.example.com";
+	struct state_builder *b = *state;
+	struct state *s;
+
+	mesh_put_service(b, &(struct mesh_service){.name = "new",
+						   .namespace_ = "a",
+						   .hostname = host,
+						   .vips = {"240.240.0.1"}});
+	mesh_put_service(b, &(struct mesh_service){.name = "old",
+						   .namespace_ = "b",
+						   .hostname = host,
+						   .vips = {"240.240.0.1"},
+						   .is_first = true});
+	s = mesh_build(b);
+	assert_string_equal(by_vip(s, "240.240.0.1", "a")->def->name, "new");
+	assert_string_equal(by_vip(s, "240.240.0.1", "other")->def->name, "old");
+	assert_string_equal(state_service_by_hostname(s, host, "a")->def->name, "new");
+	assert_string_equal(state_service_by_hostname(s, host, "other")->def->name, "old");
+	state_unref(s);
+}
+
 static void namespace_only_services_are_hidden(void **state)
 {
 	struct state_builder *b = *state;
@@ -426,6 +449,7 @@ int main(void)
 		T(endpoints_may_come_before_their_service),
 		T(unhealthy_endpoints_are_left_out),
 		T(shared_vips_prefer_own_namespace_then_canonical),
+		T(of_the_entries_of_a_host_the_first_is_for_the_other_namespaces),
 		T(namespace_only_services_are_hidden),
 		T(the_longest_cidr_wins),
 		T(missing_policies_of_this_node_are_noticed),

@@ -89,6 +89,48 @@ const struct entity *service_entry_rival(const struct model *m, const struct ser
 	return first == s ? NULL : &first->e;
 }
 
+/* Is it a Service's of any namespace? */
+static bool host_is_a_service(const struct model *m, const char *host)
+{
+	size_t name = strcspn(host, "."), n;
+	char ns[64];
+
+	if (!host[name])
+		return false;
+	n = strcspn(host + name + 1, ".");
+	if (n >= sizeof(ns))
+		return false;
+	memcpy(ns, host + name + 1, n);
+	ns[n] = '\0';
+	return host_is_service(m, ns, host);
+}
+
+const struct service_entry *service_entry_first(struct model *m, const char *host)
+{
+	const struct service_entry *first = NULL;
+	const struct index_bucket *b;
+	const struct index_link *l;
+	char key[MODEL_KEY_MAX];
+
+	(void)snprintf(key, sizeof(key), "/%s", host);
+	b = index_find(&m->entries_by_host, key);
+	if (!b || host_is_a_service(m, host))
+		return NULL;
+	/* all that have a host are mostly flushed one after the other */
+	if (m->first.bucket == b)
+		return m->first.entry;
+	index_for_each(l, b)
+	{
+		const struct service_entry *s = l->owner;
+
+		if ((!first || precedes(s, first)) && !service_entry_rival(m, s, host))
+			first = s;
+	}
+	m->first.bucket = b;
+	m->first.entry = first;
+	return first;
+}
+
 static void selected_mark(struct model *m, const struct service_entry *s)
 {
 	const struct object *o = s->e.object;
@@ -115,8 +157,18 @@ void service_entry_mark_host(struct model *m, const char *ns, const char *host)
 	const struct index_link *l;
 	char key[MODEL_KEY_MAX];
 
+	m->first.bucket = NULL;
 	(void)snprintf(key, sizeof(key), "%s/%s", ns, host);
 	index_for_each(l, index_find(&m->entries_by_host, key)) service_entry_mark(m, l->owner);
+	(void)snprintf(key, sizeof(key), "/%s", host);
+	index_for_each(l, index_find(&m->entries_by_host, key))
+	{
+		struct service_entry *s = l->owner;
+
+		/* there may be one in each of many namespaces, all of which come at once */
+		if (list_is_empty(&s->e.dirty))
+			service_entry_mark(m, s);
+	}
 }
 
 void service_entries_mark_moved(void *arg, const char *host)
@@ -155,6 +207,7 @@ void service_entry_unlink(struct model *m, struct service_entry *s)
 			json_array_get(object_value(s->e.object, "spec.hosts"), i));
 
 		index_del(&m->entries_by_host, &s->hosts[i].link);
+		index_del(&m->entries_by_host, &s->hosts[i].in_mesh);
 		if (s->hosts[i].has_vip)
 			vip_put(&m->vips, host, since_of(s));
 		service_entry_mark_host(m, s->e.object->namespace_, host);
@@ -179,10 +232,23 @@ static bool wants_vip(const struct service_entry *s, const char *host)
 	       !(label && streq(label, "false"));
 }
 
+static int host_file(struct model *m, struct service_entry *s, const char *host,
+		     struct entry_host *h)
+{
+	char key[MODEL_KEY_MAX];
+	int r;
+
+	(void)snprintf(key, sizeof(key), "%s/%s", s->e.object->namespace_, host);
+	r = index_add(&m->entries_by_host, key, s, &h->link);
+	if (r < 0 || !export_is_public(object_value(s->e.object, "spec.exportTo")))
+		return r;
+	(void)snprintf(key, sizeof(key), "/%s", host);
+	return index_add(&m->entries_by_host, key, s, &h->in_mesh);
+}
+
 static int hosts_link(struct model *m, struct service_entry *s)
 {
 	const json_t *hosts = object_value(s->e.object, "spec.hosts"), *one;
-	char key[MODEL_KEY_MAX];
 	size_t i;
 	int r = 0;
 
@@ -193,11 +259,10 @@ static int hosts_link(struct model *m, struct service_entry *s)
 		const char *host = json_string_value(one);
 
 		service_entry_mark_host(m, s->e.object->namespace_, host);
-		(void)snprintf(key, sizeof(key), "%s/%s", s->e.object->namespace_, host);
-		r = index_add(&m->entries_by_host, key, s, &s->hosts[i].link);
+		s->hosts_count++;
+		r = host_file(m, s, host, &s->hosts[i]);
 		if (r < 0)
 			return r;
-		s->hosts_count++;
 		if (!wants_vip(s, host))
 			continue;
 		r = vip_get(&m->vips, host, since_of(s));

@@ -92,7 +92,7 @@ struct slice {
 
 /** struct entry_host - one of spec.hosts. */
 struct entry_host {
-	struct index_link link;
+	struct index_link link, in_mesh; /* in_mesh: of an entry that every namespace sees */
 	bool has_vip;
 };
 
@@ -171,8 +171,13 @@ struct model {
 	struct index peers_wide;            /* "ns": without selector; "ns\n": with */
 	struct index slices_by_service;     /* "ns/service" */
 	struct index slices_by_node;        /* "node", of endpoints that are no pods */
-	struct index entries_by_host;       /* "ns/host" of ServiceEntries */
-	struct index entries_by_label;      /* as services_by_label, by workloadSelector */
+	/* of ServiceEntries: "ns/host", and "/host" of those that everybody sees */
+	struct index entries_by_host;
+	struct {
+		const struct index_bucket *bucket; /* NULL: unknown */
+		const struct service_entry *entry;
+	} first; /* service_entry_first() of one host, while no host changes hands */
+	struct index entries_by_label; /* as services_by_label, by workloadSelector */
 	/* addr_key() of their endpoints and of WorkloadEntries: owner is a struct entity */
 	struct index entries_by_addr;
 	struct index workload_entries; /* "ns" */
@@ -230,7 +235,8 @@ void pod_key(char buf[MODEL_KEY_MAX], const struct pod *p);
 /** service_entry_mark() - entity_mark(), also of the pods that it selects; its outputs are unset.
  */
 void service_entry_mark(struct model *m, struct service_entry *s);
-/** service_entry_mark_host() - those of namespace @ns that have @host: it has changed hands. */
+/** service_entry_mark_host() - who has @host in namespace @ns, and the public ones anywhere: it has
+ * changed hands. */
 void service_entry_mark_host(struct model *m, const char *ns, const char *host);
 /** service_entries_mark_moved() - those of any namespace: the automatic address of @host is another
  * one. @arg: the model. */

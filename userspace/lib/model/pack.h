@@ -49,6 +49,9 @@ const json_t *service_entry_selector(const struct service_entry *s);
  * namespace. Return: borrowed; NULL: nobody. */
 const struct entity *service_entry_rival(const struct model *m, const struct service_entry *s,
 					 const char *host);
+/** service_entry_first() - who has a host for the namespaces that have none of their own: the
+ * oldest that all of them see, as in Istio. Return: borrowed; NULL: a Service, or nobody. */
+const struct service_entry *service_entry_first(struct model *m, const char *host);
 /** entry_is_pods() - is it a pod's address? That is reached as itself or not at all: else an
  * enrolled one would be reached in plaintext. The reason is reported for @field. */
 bool entry_is_pods(struct model *m, const char *field, const struct cv_addr *addr);
@@ -77,6 +80,8 @@ struct Istio__Workload__Service;
  * everybody. Return: 0; -ENOMEM. */
 int pack_visibility(const json_t *export_to, struct Istio__Workload__Service *msg,
 		    struct scratch *a);
+/** export_is_public() - does everybody see it? */
+bool export_is_public(const json_t *export_to);
 /** export_is_nowhere() - does nobody see it? */
 bool export_is_nowhere(const json_t *export_to);
 

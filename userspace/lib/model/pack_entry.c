@@ -157,14 +157,17 @@ static int set_passthrough(const struct service_entry *s, service_msg *msg, stru
 	return 0;
 }
 
-/* Its names have addresses of ours; its TCP ports are open to any other address nevertheless. */
-static int set_open(const struct service_entry *s, service_msg *msg, struct scratch *a)
+/* Open: its names have addresses of ours; its TCP ports are open to any other address
+ * nevertheless. */
+static int set_extension(struct model *m, const struct service_entry *s, service_msg *msg,
+			 struct scratch *a)
 {
 	Culvert__Node__Service x = CULVERT__NODE__SERVICE__INIT;
 
-	if (!s->is_named_instead)
+	x.is_open = s->is_named_instead;
+	x.is_first = service_entry_first(m, msg->hostname) == s;
+	if (!x.is_open && !x.is_first)
 		return 0;
-	x.is_open = true;
 	return pack_extension(XDS_EXTENSION_SERVICE, &x.base, a, &msg->extensions,
 			      &msg->n_extensions);
 }
@@ -183,7 +186,7 @@ static int emit_service(struct model *m, struct service_entry *s, size_t i)
 	msg.namespace_ = (char *)(uintptr_t)o->namespace_;
 	msg.hostname = (char *)(uintptr_t)json_string_value(
 		json_array_get(object_value(o, "spec.hosts"), i));
-	r = set_open(s, &msg, &a);
+	r = set_extension(m, s, &msg, &a);
 	if (r == 0)
 		r = pack_visibility(object_value(o, "spec.exportTo"), &msg, &a);
 	if (r == 0)
@@ -380,6 +383,19 @@ static int emit_endpoints(struct model *m, struct service_entry *s)
 	return 0;
 }
 
+/* Whoever means it for all namespaces would wait in vain for those that have it from elsewhere. */
+static void report_first(struct model *m, const struct service_entry *s, const char *host,
+			 const char *field)
+{
+	const struct service_entry *first = service_entry_first(m, host);
+
+	if (first && first != s && export_is_public(object_value(s->e.object, "spec.exportTo")))
+		report(m, field, true,
+		       "%.100s is this one's in its own namespace alone: namespaces without one "
+		       "of their own go by ServiceEntry %.200s, the oldest",
+		       host, first->e.key);
+}
+
 int pack_service_entry(struct model *m, struct service_entry *s)
 {
 	const struct object *o = s->e.object;
@@ -390,16 +406,16 @@ int pack_service_entry(struct model *m, struct service_entry *s)
 		const char *host =
 			json_string_value(json_array_get(object_value(o, "spec.hosts"), i));
 		const struct entity *rival = service_entry_rival(m, s, host);
+		char field[64];
 		int r;
 
+		(void)snprintf(field, sizeof(field), "spec.hosts[%zu]", i);
 		if (rival) {
-			char field[64];
-
-			(void)snprintf(field, sizeof(field), "spec.hosts[%zu]", i);
 			report(m, field, true, "%.100s is %s %.200s's already", host,
 			       rival->object->kind, rival->key);
 			continue;
 		}
+		report_first(m, s, host, field);
 		r = emit_service(m, s, i);
 		if (r < 0)
 			return r;

@@ -282,6 +282,11 @@ static bool is_exported_to(const json_t *export_to, const char *word)
 	return false;
 }
 
+bool export_is_public(const json_t *export_to)
+{
+	return json_array_size(export_to) == 0 || is_exported_to(export_to, "*");
+}
+
 bool export_is_nowhere(const json_t *export_to)
 {
 	return json_array_size(export_to) == 1 && is_exported_to(export_to, "~");
@@ -313,7 +318,7 @@ int pack_visibility(const json_t *export_to, service_msg *msg, struct scratch *a
 	size_t i, n = 0;
 	const json_t *one;
 
-	if (json_array_size(export_to) == 0 || is_exported_to(export_to, "*"))
+	if (export_is_public(export_to))
 		return 0;
 	msg->visibility = ISTIO__WORKLOAD__VISIBILITY__NAMESPACE;
 	list = scratch_alloc(a, json_array_size(export_to) * sizeof(*list));

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* entry, pack_entry - of the ServiceEntries of several namespaces that have one host, which one the
+ * other namespaces go by. */
+#include "tests/unit/model/fixture.h"
+#include "userspace/lib/xds/node.pb-c.h"
+
+#define HOST "api.example.com"
+/* Of the year @since, with more in its spec. */
+#define ENTRY(ns, name, since, more)                                                               \
+	"apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: " name           \
+	", namespace: " ns ", creationTimestamp: '" since                                          \
+	"-01-01T00:00:00Z'}\nspec: {hosts: [" HOST "], resolution: STATIC, ports: [{number: 443, " \
+	"name: tls}], endpoints: [{address: 192.0.2.1}]" more "}\n---\n"
+#define PRIVATE ", exportTo: ['.']"
+
+static bool is_first(struct fixture *f, const char *key)
+{
+	const Istio__Workload__Service *s = service(f, key);
+	const ProtobufCBinaryData *v;
+	Culvert__Node__Service *x;
+	bool first;
+
+	assert_non_null(s);
+	/* agents of before take what is canonical for a Service, which kube-proxy knows */
+	assert_false(s->canonical);
+	if (s->n_extensions == 0)
+		return false;
+	v = &s->extensions[0]->config->value;
+	x = culvert__node__service__unpack(NULL, v->len, v->data);
+	assert_non_null(x);
+	first = x->is_first;
+	culvert__node__service__free_unpacked(x, NULL);
+	return first;
+}
+
+static void the_oldest_of_the_mesh_has_the_host(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_null(strstr(put(f, ENTRY("alpha", "new", "2025", "")), "warning"));
+	assert_true(is_first(f, "alpha/" HOST));
+	assert_string_equal(
+		put(f, ENTRY("zeta", "old", "2024", "")),
+		"+zeta/" HOST "\n+Kubernetes/networking.istio.io/ServiceEntry/zeta/old/192.0.2.1\n"
+		"+alpha/" HOST "\n"
+		"warning f.yaml:4: ServiceEntry alpha/new: spec.hosts[0]: " HOST
+		" is this one's in its own namespace alone: namespaces without one of their own go "
+		"by ServiceEntry zeta/old, the oldest\n");
+	assert_true(is_first(f, "zeta/" HOST));
+	assert_false(is_first(f, "alpha/" HOST));
+	/* of as old ones the first by name */
+	(void)put(f, ENTRY("beta", "old", "2024", ""));
+	assert_true(is_first(f, "beta/" HOST));
+	assert_false(is_first(f, "zeta/" HOST));
+	(void)drop(f, "ServiceEntry", "beta", "old");
+	assert_true(is_first(f, "zeta/" HOST));
+	assert_non_null(strstr(drop(f, "ServiceEntry", "zeta", "old"), "cleared"));
+	assert_true(is_first(f, "alpha/" HOST));
+}
+
+static void who_is_not_for_everybody_has_it_at_home(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, ENTRY("alpha", "new", "2025", ""));
+	assert_null(strstr(put(f, ENTRY("zeta", "old", "2024", PRIVATE)), "warning"));
+	assert_true(is_first(f, "alpha/" HOST));
+	assert_false(is_first(f, "zeta/" HOST));
+	(void)put(f, ENTRY("zeta", "old", "2024", ""));
+	assert_true(is_first(f, "zeta/" HOST));
+	/* in its own namespace an older one has the host, and nobody else sees that */
+	(void)put(f, ENTRY("zeta", "older", "2023", PRIVATE));
+	assert_true(is_first(f, "alpha/" HOST));
+	(void)drop(f, "ServiceEntry", "zeta", "older");
+	assert_true(is_first(f, "zeta/" HOST));
+	assert_false(is_first(f, "alpha/" HOST));
+}
+
+#undef HOST
+#define HOST "web.demo.svc.cluster.local"
+
+static void a_service_comes_before_all_entries(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, ENTRY("other", "web", "2024", ""));
+	assert_true(is_first(f, "other/" HOST));
+	(void)put(f, SERVICE("demo", "web", "{clusterIP: 10.96.0.1, ports: [{port: 80}]}"));
+	assert_false(is_first(f, "other/" HOST));
+	assert_true(service(f, "demo/" HOST)->canonical);
+	(void)drop(f, "Service", "demo", "web");
+	assert_true(is_first(f, "other/" HOST));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(the_oldest_of_the_mesh_has_the_host),
+		T(who_is_not_for_everybody_has_it_at_home),
+		T(a_service_comes_before_all_entries),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

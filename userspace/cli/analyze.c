@@ -19,6 +19,7 @@
 #include "model/model.h"
 #include "source/json_pool.h"
 #include "source/manifest.h"
+#include "source/mesh_config.h"
 #include "source/schema.h"
 #include "without_effect.h"
 
@@ -226,12 +227,40 @@ static int model_says(struct analysis *a)
 	return r < 0 ? r : model_flush(m);
 }
 
+/* Is it one that a control plane reads, of whichever revision? */
+static bool is_mesh_config(const struct object *o)
+{
+	size_t n = strlen(MESH_CONFIG_NAME);
+
+	return streq(o->kind, "ConfigMap") && streq(o->namespace_, KUBE_MESH_NAMESPACE) &&
+	       str_has_prefix(o->name, MESH_CONFIG_NAME) &&
+	       (o->name[n] == '\0' || o->name[n] == '-');
+}
+
+/* What the control plane says when it reads the mesh's configuration: it may wait for ever. */
+static int mesh_config_says(struct analysis *a)
+{
+	int r = 0;
+
+	for (size_t i = 0; i < a->count && r != -ENOMEM; i++) {
+		struct mesh_config mesh = {0};
+
+		if (!is_mesh_config(a->objects[i]))
+			continue;
+		r = mesh_config_read(a->objects[i], on_error, a, &mesh);
+		mesh_config_clear(&mesh);
+	}
+	return r == -ENOMEM ? r : 0;
+}
+
 int analysis_run(struct analysis *a)
 {
 	int r;
 
 	analysis_checks(a);
-	r = model_says(a);
+	r = mesh_config_says(a);
+	if (r == 0)
+		r = model_says(a);
 	findings_sort(a->findings);
 	return r;
 }

@@ -128,6 +128,22 @@ def test_files_without_a_cluster(api, cli, tmp_path):
     assert not api.log
 
 
+def mesh_config(text, name="istio"):
+    return f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: {MESH}}}\ndata:\n  mesh: |\n    {text}\n"
+
+
+def test_files_with_the_mesh_s_configuration(cli, tmp_path):
+    """What the control plane says when it reads it, before it waits for ever."""
+    (tmp_path / "a.yaml").write_text(mesh_config("outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}"))
+    said = cli.run("analyze", "--use-kube=false", "a.yaml")
+    assert f"Warning [IST0133] (ConfigMap {MESH}/istio a.yaml:6) data.mesh.outboundTrafficPolicy.mode: as ALLOW_ANY" in said
+    (tmp_path / "b.yaml").write_text(mesh_config("outboundTrafficPolicy: {mode: ANY}", "istio-canary"))
+    said = cli.run("analyze", "--use-kube=false", "b.yaml", code=79)
+    assert f"Error [IST0106] (ConfigMap {MESH}/istio-canary b.yaml:6) data.mesh.outboundTrafficPolicy.mode: expected one of" in said
+    (tmp_path / "c.yaml").write_text(mesh_config("outboundTrafficPolicy: {mode: ANY}", "istiod"))
+    assert "No validation issues" in cli.run("analyze", "--use-kube=false", "c.yaml")
+
+
 @pytest.mark.parametrize("name, text, says", [
     (b"\xe9.yaml", b"mtls: {mode: STRIKT}", "(PeerAuthentication x/p ?.yaml:4) spec.mtls.mode"),
     (b"a.yaml", "mtls: {mode: aé}".replace("é", 40 * "é").encode(), 'aééééééééééééééééééééééééééééé?"'),

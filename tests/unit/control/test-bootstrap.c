@@ -102,6 +102,20 @@ static void what_is_right_is_taken(void **state)
 	assert_int_equal(f->n_errors, 0);
 }
 
+static void what_is_for_sidecars_is_no_reason_to_wait(void **state)
+{
+	static const char *const answers[] = {
+		MAP("1", "trustDomain: a\\noutboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}"),
+		NULL};
+	struct fixture *f = *state;
+
+	assert_int_equal(read_it(f, answers), 0);
+	assert_int_equal(f->n_requests, 1);
+	assert_string_equal(f->mesh.trust_domain, "a");
+	assert_false(f->mesh.is_registry_only);
+	assert_int_equal(f->n_errors, 1);
+}
+
 static void none_is_istios_defaults(void **state)
 {
 	static const char *const answers[] = {NULL, NULL};
@@ -151,6 +165,7 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(what_is_right_is_taken),
+		TEST(what_is_for_sidecars_is_no_reason_to_wait),
 		TEST(none_is_istios_defaults),
 		TEST(a_mistake_is_told_once_and_waited_out),
 		TEST(who_is_told_to_stop_waits_no_longer),

@@ -101,11 +101,11 @@ static void mistakes_are_told_and_change_nothing(void **state)
 		 "8: data.mesh.outboundTrafficPolicy.mode: expected one of ALLOW_ANY"},
 		{"    outboundTrafficPolicy: {mod: ALLOW_ANY}\n",
 		 "6: data.mesh.outboundTrafficPolicy.mod: unknown field"},
-		{"    defaultConfig: {terminationDrainDuration: 5}\n",
-		 "6: data.mesh.defaultConfig.terminationDrainDuration: expected a"},
-		{"    defaultConfig: {terminationDrainDuration: 5 s}\n", "expected a duration"},
-		{"    defaultConfig: {terminationDrainDuration: 25h}\n", "expected a duration"},
-		{"    defaultConfig: {terminationDrainDuration: -5s}\n", "expected a duration"},
+		/* which may be stricter than what it would be taken for */
+		{"    outboundTrafficPolicy: {mode: REGISTRY_ONLY_DYNAMIC_DNS}\n",
+		 "6: data.mesh.outboundTrafficPolicy.mode: expected one of"},
+		{"    outboundTrafficPolicy: {mode: null, egress: {}}\n",
+		 "6: data.mesh.outboundTrafficPolicy.egress: unknown field"},
 		{"    trustDomainAliases: a\n", "6: data.mesh.trustDomainAliases: expected a list"},
 		{"    discoverySelectors: [{matchExpressions: [{key: a, operator: Is}]}]\n",
 		 "6: data.mesh.discoverySelectors[0].matchExpressions[0].operator: expected one "
@@ -155,6 +155,22 @@ static void what_layer_4_does_not_honour_is_named_and_the_rest_counts(void **sta
 		{"    defaultConfig: {tracing: {}}\n", "no spans"},
 		{"    defaultConfig: {proxyMetadata: {ISTIO_META_DNS_CAPTURE: \"false\"}}\n",
 		 "ambient.istio.io/dns-capture"},
+		/* what a later version may say besides */
+		{"    outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}\n",
+		 "7: data.mesh.outboundTrafficPolicy.mode: as ALLOW_ANY: "},
+		{"    outboundTrafficPolicy:\n      mode: ALLOW_ANY\n      tls: {mode: SIMPLE}\n",
+		 "9: data.mesh.outboundTrafficPolicy.tls: not honoured: "},
+		{"    outboundTrafficPolicy: {mode: REGISTRY_ONLY, egressProxy: {host: a}}\n",
+		 "7: data.mesh.outboundTrafficPolicy.egressProxy: unknown field, left out: "},
+		{"    outboundTrafficPolicy: {}\n", ""},
+		/* what opens and closes nothing */
+		{"    defaultConfig: {terminationDrainDuration: 5}\n",
+		 "7: data.mesh.defaultConfig.terminationDrainDuration: left out: expected a"},
+		{"    defaultConfig: {terminationDrainDuration: 5 s}\n", "expected a duration"},
+		{"    defaultConfig: {terminationDrainDuration: 25h}\n", "expected a duration"},
+		{"    defaultConfig: {terminationDrainDuration: -5s}\n", "expected a duration"},
+		{"    defaultConfig: {proxyMetadata: a}\n", "left out: expected a mapping"},
+		{"    defaultConfig: []\n", "7: data.mesh.defaultConfig: left out: expected a"},
 		/* what is done anyway, and what an installation of Istio always has */
 		{"    accessLogEncoding: TEXT\n", ""},
 		{"    defaultConfig: {holdApplicationUntilProxyStarts: false}\n", ""},
@@ -173,6 +189,9 @@ static void what_layer_4_does_not_honour_is_named_and_the_rest_counts(void **sta
 			fail_msg("%zu: %s", i, x.text);
 		assert_int_equal(x.r, 0);
 		assert_string_equal(x.mesh.trust_domain, "good");
+		assert_int_equal(x.mesh.is_registry_only,
+				 strstr(cases[i].text, "REGISTRY_ONLY") != NULL);
+		assert_false(x.mesh.has_drain);
 	}
 	mesh_config_clear(&x.mesh);
 }

@@ -202,6 +202,7 @@ void service_entry_unlink(struct model *m, struct service_entry *s)
 	outputs_unset(m, &s->outputs);
 	selected_mark(m, s);
 	index_del(&m->entries_by_label, &s->in_selector);
+	index_del(&m->entries_by_namespace, &s->in_namespace);
 	for (size_t i = 0; i < s->hosts_count; i++) {
 		const char *host = json_string_value(
 			json_array_get(object_value(s->e.object, "spec.hosts"), i));
@@ -331,7 +332,9 @@ int service_entry_link(struct model *m, struct service_entry *s)
 	s->is_named_instead = false;
 	s->is_named_instead =
 		m->is_registry_only && !service_entry_is_balanced(s) && is_only_name(s->e.object);
-	r = hosts_link(m, s);
+	r = index_add(&m->entries_by_namespace, s->e.object->namespace_, s, &s->in_namespace);
+	if (r == 0)
+		r = hosts_link(m, s);
 	if (r == 0 && service_entry_is_balanced(s))
 		r = targets_link(m, s);
 	if (r == 0 && service_entry_is_balanced(s) && json_object_size(selector) > 0)

@@ -98,7 +98,7 @@ struct entry_host {
 
 struct service_entry {
 	struct entity e;
-	struct index_link in_selector;
+	struct index_link in_selector, in_namespace;
 	struct entry_host *hosts; /* owned */
 	size_t hosts_count;
 	struct index_link *targets; /* owned; addresses of its endpoints */
@@ -177,7 +177,8 @@ struct model {
 		const struct index_bucket *bucket; /* NULL: unknown */
 		const struct service_entry *entry;
 	} first; /* service_entry_first() of one host, while no host changes hands */
-	struct index entries_by_label; /* as services_by_label, by workloadSelector */
+	struct index entries_by_namespace; /* "ns" */
+	struct index entries_by_label;     /* as services_by_label, by workloadSelector */
 	/* addr_key() of their endpoints and of WorkloadEntries: owner is a struct entity */
 	struct index entries_by_addr;
 	struct index workload_entries; /* "ns" */

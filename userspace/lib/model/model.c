@@ -77,7 +77,8 @@ static void pods_mark_of(struct model *m, const struct index *ix, const char *ke
 	pods_mark_bucket(m, index_find(ix, key));
 }
 
-/* Its labels enrol its pods, and Services say whether they select such. */
+/* Its labels enrol its pods, and Services say whether they select such; an annotation says how near
+ * the endpoints of its Services and ServiceEntries are to be. */
 static void namespace_mark(struct model *m, const char *ns)
 {
 	const struct index_link *l;
@@ -85,6 +86,7 @@ static void namespace_mark(struct model *m, const char *ns)
 	pods_mark_of(m, &m->pods_by_namespace, ns);
 	index_for_each(l, index_find(&m->services_by_namespace, ns))
 		entity_mark(m, &((struct service *)l->owner)->e);
+	index_for_each(l, index_find(&m->entries_by_namespace, ns)) service_entry_mark(m, l->owner);
 }
 
 /* Locality comes from nodes. */
@@ -427,8 +429,8 @@ bool model_has_workloads(const struct model *m, const char *namespace_, const js
 			&(m)->root_policies, &(m)->peers_by_label, &(m)->peers_wide,               \
 			&(m)->services_by_namespace, &(m)->slices_by_service,                      \
 			&(m)->slices_by_node, &(m)->entries_by_host, &(m)->entries_by_label,       \
-			&(m)->entries_by_addr, &(m)->workload_entries, &(m)->telemetries,          \
-			&(m)->endpoints_by_target,                                                 \
+			&(m)->entries_by_addr, &(m)->entries_by_namespace, &(m)->workload_entries, \
+			&(m)->telemetries, &(m)->endpoints_by_target,                              \
 	}
 
 static void indexes_each(struct model *m, void (*fn)(struct index *ix))

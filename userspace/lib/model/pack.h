@@ -85,6 +85,14 @@ bool export_is_public(const json_t *export_to);
 /** export_is_nowhere() - does nobody see it? */
 bool export_is_nowhere(const json_t *export_to);
 
+/* distribution.c */
+struct Istio__Workload__LoadBalancing;
+/** pack_distribution() - which endpoints of a Service or ServiceEntry are preferred, into @lb: by
+ * its internalTrafficPolicy, trafficDistribution, annotation, or its namespace's. Untouched where
+ * nobody says anything. */
+void pack_distribution(const struct model *m, const struct object *o,
+		       struct Istio__Workload__LoadBalancing *lb);
+
 /* pack_workload.c: a workload in the making, and its services */
 struct Istio__Workload__Workload;
 /** pack_workload_new() - an empty one. @ret: the Address around it, set only on success. Return: in

@@ -145,15 +145,20 @@ static int set_sans(const struct object *o, service_msg *msg, struct scratch *a)
 }
 
 /* What is not balanced goes where it was going. */
-static int set_passthrough(const struct service_entry *s, service_msg *msg, struct scratch *a)
+static int set_load_balancing(const struct model *m, const struct service_entry *s,
+			      service_msg *msg, struct scratch *a)
 {
-	if (service_entry_is_balanced(s))
-		return 0;
-	msg->load_balancing = scratch_alloc(a, sizeof(*msg->load_balancing));
-	if (!msg->load_balancing)
+	Istio__Workload__LoadBalancing *lb = scratch_alloc(a, sizeof(*lb));
+
+	if (!lb)
 		return -ENOMEM;
-	istio__workload__load_balancing__init(msg->load_balancing);
-	msg->load_balancing->mode = ISTIO__WORKLOAD__LOAD_BALANCING__MODE__PASSTHROUGH;
+	istio__workload__load_balancing__init(lb);
+	if (service_entry_is_balanced(s))
+		pack_distribution(m, s->e.object, lb);
+	else
+		lb->mode = ISTIO__WORKLOAD__LOAD_BALANCING__MODE__PASSTHROUGH;
+	if (lb->mode != ISTIO__WORKLOAD__LOAD_BALANCING__MODE__UNSPECIFIED_MODE)
+		msg->load_balancing = lb;
 	return 0;
 }
 
@@ -194,7 +199,7 @@ static int emit_service(struct model *m, struct service_entry *s, size_t i)
 	if (r == 0)
 		r = set_sans(o, &msg, &a);
 	if (r == 0)
-		r = set_passthrough(s, &msg, &a);
+		r = set_load_balancing(m, s, &msg, &a);
 	if (r == 0)
 		r = pack_entry_ports(s, NULL, &a, &ports);
 	if (r < 0)

@@ -88,50 +88,15 @@ static Istio__Workload__IPFamilies ip_families(const struct object *o)
 				    : ISTIO__WORKLOAD__IPFAMILIES__IPV6_ONLY;
 }
 
-static const char *traffic_distribution(const struct object *o)
-{
-	const char *s = object_string(o, "spec.trafficDistribution");
-
-	return s ? s : object_annotation(o, "networking.istio.io/traffic-distribution");
-}
-
-static void prefer(load_balancing_msg *lb, Istio__Workload__LoadBalancing__Mode mode,
-		   const Istio__Workload__LoadBalancing__Scope *scopes, size_t n)
-{
-	lb->mode = mode;
-	lb->routing_preference = (Istio__Workload__LoadBalancing__Scope *)scopes;
-	lb->n_routing_preference = n;
-}
-
-/* Istio's presets; the tables are constant and only read. */
-static void routing_preference(load_balancing_msg *lb, const struct object *o)
-{
-	static const Istio__Workload__LoadBalancing__Scope near[] = {
-		ISTIO__WORKLOAD__LOAD_BALANCING__SCOPE__NETWORK,
-		ISTIO__WORKLOAD__LOAD_BALANCING__SCOPE__REGION,
-		ISTIO__WORKLOAD__LOAD_BALANCING__SCOPE__ZONE,
-		ISTIO__WORKLOAD__LOAD_BALANCING__SCOPE__SUBZONE,
-		ISTIO__WORKLOAD__LOAD_BALANCING__SCOPE__NODE,
-	};
-	const char *local = object_string(o, "spec.internalTrafficPolicy");
-	const char *how = traffic_distribution(o);
-
-	if (local && streq(local, "Local"))
-		prefer(lb, ISTIO__WORKLOAD__LOAD_BALANCING__MODE__STRICT, &near[4], 1);
-	else if (how && (streq(how, "PreferClose") || streq(how, "PreferSameZone")))
-		prefer(lb, ISTIO__WORKLOAD__LOAD_BALANCING__MODE__FAILOVER, near, 3);
-	else if (how && streq(how, "PreferSameNode"))
-		prefer(lb, ISTIO__WORKLOAD__LOAD_BALANCING__MODE__FAILOVER, near, 5);
-}
-
-static int set_load_balancing(service_msg *msg, const struct object *o, struct scratch *a)
+static int set_load_balancing(const struct model *m, const struct object *o, service_msg *msg,
+			      struct scratch *a)
 {
 	load_balancing_msg *lb = scratch_alloc(a, sizeof(*lb));
 
 	if (!lb)
 		return -ENOMEM;
 	istio__workload__load_balancing__init(lb);
-	routing_preference(lb, o);
+	pack_distribution(m, o, lb);
 	if (json_is_true(object_value(o, "spec.publishNotReadyAddresses")))
 		lb->health_policy = ISTIO__WORKLOAD__LOAD_BALANCING__HEALTH_POLICY__ALLOW_ALL;
 	if (lb->mode != ISTIO__WORKLOAD__LOAD_BALANCING__MODE__UNSPECIFIED_MODE ||
@@ -376,7 +341,7 @@ static int service_fill(const struct model *m, const struct service *s, service_
 	r = add_vips(msg, o, a, &cluster_count);
 	if (r < 0)
 		return r;
-	r = set_load_balancing(msg, o, a);
+	r = set_load_balancing(m, o, msg, a);
 	if (r < 0)
 		return r;
 	r = set_extension(m, s, msg, cluster_count, a);

@@ -104,6 +104,7 @@ static void mesh_config_set(struct control *c, const struct object *obj)
 	c->is_config_behind |= r == 0;
 	if (r == 0)
 		r = model_set_registry_only(c->model, c->mesh.is_registry_only);
+	model_set_entry_visibility(c->model, c->mesh.entry_visibility);
 	discovery_select(c->discovery, c->mesh.discovery_selectors);
 	if (c->cluster)
 		cluster_check_namespaces(c->cluster);

@@ -7,10 +7,9 @@
 
 #include "base/map.h"
 #include "base/str.h"
+#include "source/namespace_selector.h"
 
-/* Kubernetes gives every namespace this label. */
-#define NAME_LABEL "kubernetes.io/metadata.name"
-#define KEY_MAX    1024
+#define KEY_MAX 1024
 
 struct discovery {
 	const struct discovery_ops *ops;
@@ -19,65 +18,6 @@ struct discovery {
 	json_t *selectors;   /* counted; NULL: all */
 	struct map *objects; /* "kind/namespace/name" -> struct object, counted */
 };
-
-static const char *label_of(const struct object *ns, const char *name, const char *key)
-{
-	const char *value = ns ? object_label(ns, key) : NULL;
-
-	return !value && streq(key, NAME_LABEL) ? name : value;
-}
-
-/* As labels_match(), and every Namespace has a label of its name. */
-static bool pairs_match(const json_t *wanted, const struct object *ns, const char *name)
-{
-	const char *key;
-	json_t *value;
-
-	json_object_foreach ((json_t *)wanted, key, value) {
-		const char *mine = label_of(ns, name, key);
-
-		if (!mine || !streq(mine, json_string_value(value)))
-			return false;
-	}
-	return true;
-}
-
-static bool is_one_of(const json_t *values, const char *mine)
-{
-	const json_t *one;
-	size_t i;
-
-	json_array_foreach (values, i, one)
-		if (mine && streq(json_string_value(one), mine))
-			return true;
-	return false;
-}
-
-static bool expression_matches(const json_t *e, const struct object *ns, const char *name)
-{
-	const char *how = json_string_value(json_object_get(e, "operator"));
-	const char *mine = label_of(ns, name, json_string_value(json_object_get(e, "key")));
-	const json_t *values = json_object_get(e, "values");
-
-	if (streq(how, "Exists"))
-		return mine;
-	if (streq(how, "DoesNotExist"))
-		return !mine;
-	return is_one_of(values, mine) == streq(how, "In");
-}
-
-static bool selector_matches(const json_t *s, const struct object *ns, const char *name)
-{
-	const json_t *one;
-	size_t i;
-
-	if (!pairs_match(json_object_get(s, "matchLabels"), ns, name))
-		return false;
-	json_array_foreach (json_object_get(s, "matchExpressions"), i, one)
-		if (!expression_matches(one, ns, name))
-			return false;
-	return true;
-}
 
 /* @ns: the Namespace object; NULL: there is none. */
 static bool is_selected(const struct discovery *d, const struct object *ns, const char *name)
@@ -89,7 +29,7 @@ static bool is_selected(const struct discovery *d, const struct object *ns, cons
 	    streq(name, d->root))
 		return true;
 	json_array_foreach (d->selectors, i, one)
-		if (selector_matches(one, ns, name))
+		if (namespace_selector_matches(one, ns, name))
 			return true;
 	return false;
 }

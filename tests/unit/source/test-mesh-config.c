@@ -71,6 +71,9 @@ static void what_is_used_is_read(void **state)
 			      "    outboundTrafficPolicy: {mode: REGISTRY_ONLY}\n"
 			      "    discoverySelectors:\n    - matchLabels: {mesh: enabled}\n"
 			      "    - matchExpressions: [{key: x, operator: In, values: [y]}]\n"
+			      "    serviceEntryVisibility: {defaultVisibility: NAMESPACE, "
+			      "applyToSidecars: true, policies: [{visibility: PUBLIC, "
+			      "matchingRules: [{namespaceSelector: {matchLabels: {a: b}}}]}]}\n"
 			      "    enableTracing: true\n    defaultConfig: "
 			      "{terminationDrainDuration: 1m1.5s}\n"),
 		"");
@@ -83,9 +86,11 @@ static void what_is_used_is_read(void **state)
 	assert_true(x.mesh.has_drain);
 	assert_int_equal(x.mesh.drain_ms, 61500);
 	assert_int_equal(json_array_size(x.mesh.discovery_selectors), 2);
+	assert_int_equal(json_object_size(x.mesh.entry_visibility), 3);
 	/* nothing said, nothing set */
 	assert_string_equal(read_text(&x, MAP "    enableTracing: true\n"), "");
 	assert_null(x.mesh.trust_domain);
+	assert_null(x.mesh.entry_visibility);
 	assert_false(x.mesh.is_registry_only);
 	assert_false(x.mesh.has_drain);
 	mesh_config_clear(&x.mesh);
@@ -112,6 +117,16 @@ static void mistakes_are_told_and_change_nothing(void **state)
 		 "of"},
 		{"    discoverySelectors: [{labels: {a: b}}]\n",
 		 "6: data.mesh.discoverySelectors[0].labels: unknown field"},
+		/* one that is not known may be stricter; a rule that is not read, the only one */
+		{"    serviceEntryVisibility: {defaultVisibility: SECRET}\n",
+		 "6: data.mesh.serviceEntryVisibility.defaultVisibility: expected one of"},
+		{"    serviceEntryVisibility: {default: NONE}\n",
+		 "6: data.mesh.serviceEntryVisibility.default: unknown field"},
+		{"    serviceEntryVisibility: {policies: [{visibility: PUBLIC, rules: []}]}\n",
+		 "6: data.mesh.serviceEntryVisibility.policies[0].rules: unknown field"},
+		{"    serviceEntryVisibility: {policies: [{matchingRules: [{hostnames: []}]}]}\n",
+		 "6: data.mesh.serviceEntryVisibility.policies[0].matchingRules[0].hostnames: "
+		 "unknown"},
 		{"    rootNamespace: [a]\n", "6: data.mesh.rootNamespace: expected a namespace"},
 		{"    - a\n", "6: data.mesh: expected a mapping"},
 		{"    a: b\n    c: {\n", "data.mesh: "},

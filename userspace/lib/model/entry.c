@@ -437,6 +437,10 @@ static void service_entry_report(struct model *m, const struct service_entry *s)
 		       "looked at in tunnels alone, and none leads there: TLS of the applications "
 		       "is theirs");
 
+	if (service_entry_is_locked(m, s))
+		report(m, "metadata.namespace", true,
+		       "seen by nobody: serviceEntryVisibility of MeshConfig is NONE for this "
+		       "namespace");
 	if (streq(resolution_of(o), "DYNAMIC_DNS"))
 		report(m, "spec.resolution", true,
 		       "DYNAMIC_DNS is not honoured in " CULVERT_VERSION

@@ -150,7 +150,8 @@ struct model {
 	char *cluster_id, *trust_domain, *root_namespace, *cluster_domain;
 	char **aliases; /* of the trust domain */
 	size_t alias_count;
-	bool is_registry_only; /* see model_set_registry_only() */
+	bool is_registry_only;    /* see model_set_registry_only() */
+	json_t *entry_visibility; /* counted; NULL: see model_set_entry_visibility() */
 	struct map *entities[ENTITY_KIND_MAX];
 	struct list dirty[ENTITY_KIND_MAX];
 	struct map *outputs[XDS_TYPE_MAX];

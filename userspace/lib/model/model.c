@@ -77,8 +77,8 @@ static void pods_mark_of(struct model *m, const struct index *ix, const char *ke
 	pods_mark_bucket(m, index_find(ix, key));
 }
 
-/* Its labels enrol its pods, and Services say whether they select such; an annotation says how near
- * the endpoints of its Services and ServiceEntries are to be. */
+/* Its labels enrol its pods, Services say whether they select such, and who may see its
+ * ServiceEntries goes by them; an annotation says how near the endpoints of both are to be. */
 static void namespace_mark(struct model *m, const char *ns)
 {
 	const struct index_link *l;
@@ -549,6 +549,7 @@ struct model *model_free(struct model *m)
 	m->alikes = map_free(m->alikes);
 	vip_pool_done(&m->vips);
 	domains_free(m);
+	json_decref(m->entry_visibility);
 	free(m->cluster_id);
 	free(m->trust_domain);
 	free(m->root_namespace);

@@ -62,6 +62,9 @@ _must_check_ int model_delete(struct model *m, const struct object *obj);
 /** model_set_registry_only() - outboundTrafficPolicy: ServiceEntries that only a name could tell
  * are resolved here then. Return: 0; -ENOMEM: call it again. */
 _must_check_ int model_set_registry_only(struct model *m, bool is_registry_only);
+/** model_set_entry_visibility() - MeshConfig's serviceEntryVisibility, as mesh_config.h has it;
+ * NULL: none. Comes out with the next model_flush(). @rules: counted. */
+void model_set_entry_visibility(struct model *m, const json_t *rules);
 /** model_flush() - work out what changed and emit only that. Call at each consistent point
  * (source's on_synced). Return: 0; -ENOMEM: what was not emitted comes with the next flush. */
 _must_check_ int model_flush(struct model *m);

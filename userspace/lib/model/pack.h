@@ -85,6 +85,16 @@ bool export_is_public(const json_t *export_to);
 /** export_is_nowhere() - does nobody see it? */
 bool export_is_nowhere(const json_t *export_to);
 
+/* visibility.c */
+/** service_entry_is_hidden() - does nobody see it, by its exportTo and MeshConfig's
+ * serviceEntryVisibility? */
+bool service_entry_is_hidden(const struct model *m, const struct service_entry *s);
+/** service_entry_is_locked() - is that so whatever it says itself: NONE? */
+bool service_entry_is_locked(const struct model *m, const struct service_entry *s);
+/** service_entry_pack_visibility() - who sees one that is not hidden. Return: 0; -ENOMEM. */
+int service_entry_pack_visibility(const struct model *m, const struct service_entry *s,
+				  struct Istio__Workload__Service *msg, struct scratch *a);
+
 /* distribution.c */
 struct Istio__Workload__LoadBalancing;
 /** pack_distribution() - which endpoints of a Service or ServiceEntry are preferred, into @lb: by

@@ -193,7 +193,7 @@ static int emit_service(struct model *m, struct service_entry *s, size_t i)
 		json_array_get(object_value(o, "spec.hosts"), i));
 	r = set_extension(m, s, &msg, &a);
 	if (r == 0)
-		r = pack_visibility(object_value(o, "spec.exportTo"), &msg, &a);
+		r = service_entry_pack_visibility(m, s, &msg, &a);
 	if (r == 0)
 		r = set_addresses(m, s, i, &msg, &a);
 	if (r == 0)
@@ -288,8 +288,11 @@ static int serve_hosts(const struct serving *x, const struct service_entry *s, c
 	struct port_list ports = {0};
 	const json_t *one;
 	size_t i;
-	int r = pack_entry_ports(s, entry, x->a, &ports);
+	int r;
 
+	if (service_entry_is_hidden(x->m, s))
+		return 0;
+	r = pack_entry_ports(s, entry, x->a, &ports);
 	json_array_foreach (object_value(o, "spec.hosts"), i, one) {
 		const char *host = json_string_value(one), *key;
 
@@ -405,7 +408,7 @@ int pack_service_entry(struct model *m, struct service_entry *s)
 {
 	const struct object *o = s->e.object;
 
-	if (export_is_nowhere(object_value(o, "spec.exportTo")))
+	if (service_entry_is_hidden(m, s))
 		return 0;
 	for (size_t i = 0; i < s->hosts_count; i++) {
 		const char *host =

@@ -141,7 +141,7 @@ static void gather_entry(struct gather *g, const struct service_entry *s)
 	const json_t *one;
 	size_t i;
 
-	if (g->r < 0)
+	if (g->r < 0 || service_entry_is_hidden(g->m, s))
 		return;
 	g->r = pack_entry_pod_ports(s, g->pod->facts, g->a, &ports);
 	json_array_foreach (object_value(o, "spec.hosts"), i, one) {

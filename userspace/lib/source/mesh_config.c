@@ -52,6 +52,28 @@ static const struct schema_field selector_fields[] = {
 static const struct schema selector = {.type = SCHEMA_OBJECT, .fields = selector_fields};
 static const struct schema selectors = {.type = SCHEMA_LIST, .item = &selector};
 
+/* An unknown word may be stricter than those that are known, and an unknown field a policy's only
+ * rule: without it the policy would be for all. */
+static const char *const visibility_words[] = {
+	"PUBLIC", "NAMESPACE", "NONE", "UNSPECIFIED", "VISIBILITY_UNSPECIFIED", NULL};
+static const struct schema visibility = {.type = SCHEMA_STRING, .words = visibility_words};
+static const struct schema_field rule_fields[] = {FIELD("namespaceSelector", &selector),
+						  FIELDS_END};
+static const struct schema rule = {.type = SCHEMA_OBJECT, .fields = rule_fields};
+static const struct schema rules = {.type = SCHEMA_LIST, .item = &rule};
+static const struct schema_field lock_fields[] = {FIELD("visibility", &visibility),
+						  FIELD("matchingRules", &rules), FIELDS_END};
+static const struct schema lock = {.type = SCHEMA_OBJECT, .fields = lock_fields};
+static const struct schema locks = {.type = SCHEMA_LIST, .item = &lock};
+static const struct schema_field entry_visibility_fields[] = {
+	FIELD("defaultVisibility", &visibility),
+	FIELD("policies", &locks),
+	FIELD("applyToSidecars", &schema_bool),
+	FIELDS_END,
+};
+static const struct schema entry_visibility = {.type = SCHEMA_OBJECT,
+					       .fields = entry_visibility_fields};
+
 static bool is_duration(const char *s)
 {
 	uint64_t ms;
@@ -74,10 +96,15 @@ static const struct schema_field default_fields[] = {
 static const struct schema default_config = {
 	.type = SCHEMA_OBJECT, .fields = default_fields, .is_open = true};
 static const struct schema_field fields[] = {
-	FIELD("discoverySelectors", &selectors), FIELD("trustDomain", &domain),
-	FIELD("trustDomainAliases", &domains),   FIELD("rootNamespace", &label),
-	FIELD("accessLogFile", &schema_string),  FIELD(POLICY, &policy),
-	FIELD(DEFAULT_CONFIG, &default_config),  FIELDS_END,
+	FIELD("discoverySelectors", &selectors),
+	FIELD("trustDomain", &domain),
+	FIELD("trustDomainAliases", &domains),
+	FIELD("rootNamespace", &label),
+	FIELD("accessLogFile", &schema_string),
+	FIELD(POLICY, &policy),
+	FIELD(DEFAULT_CONFIG, &default_config),
+	FIELD("serviceEntryVisibility", &entry_visibility),
+	FIELDS_END,
 };
 /* Most of MeshConfig is for Envoy. */
 static const struct schema mesh_config = {.type = SCHEMA_OBJECT, .fields = fields, .is_open = true};
@@ -256,6 +283,7 @@ static int take(const struct object *o, struct mesh_config *ret)
 	}
 	c.trust_domain_aliases = json_incref(object_value(o, "trustDomainAliases"));
 	c.discovery_selectors = json_incref(object_value(o, "discoverySelectors"));
+	c.entry_visibility = json_incref(object_value(o, "serviceEntryVisibility"));
 	c.has_drain = drain && str_parse_duration(drain, DURATION_MAX_MS, &c.drain_ms) == 0;
 	c.is_registry_only = outbound && streq(outbound, "REGISTRY_ONLY");
 	*ret = c;
@@ -333,5 +361,6 @@ void mesh_config_clear(struct mesh_config *c)
 	free(c->access_log_file);
 	json_decref(c->trust_domain_aliases);
 	json_decref(c->discovery_selectors);
+	json_decref(c->entry_visibility);
 	*c = (struct mesh_config){0};
 }

@@ -17,6 +17,7 @@ struct mesh_config {
 	char *trust_domain, *root_namespace, *access_log_file;
 	json_t *trust_domain_aliases; /* list of strings */
 	json_t *discovery_selectors;  /* list of label selectors */
+	json_t *entry_visibility;     /* serviceEntryVisibility, checked */
 	bool is_registry_only;        /* outboundTrafficPolicy.mode */
 	bool has_drain;
 	uint64_t drain_ms; /* defaultConfig.terminationDrainDuration */

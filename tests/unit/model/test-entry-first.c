@@ -92,10 +92,32 @@ static void a_service_comes_before_all_entries(void **state)
 	assert_true(is_first(f, "other/" HOST));
 }
 
+/* As its namespace's labels and MeshConfig change, without a word from the entries. */
+static void who_may_not_leave_home_has_it_for_nobody_else(void **state)
+{
+	struct fixture *f = *state;
+	json_t *rules =
+		json_pack("{s:[{s:s, s:[{s:{s:{s:s}}}]}]}", "policies", "visibility", "NAMESPACE",
+			  "matchingRules", "namespaceSelector", "matchLabels", "trusted", "no");
+
+	(void)put(f, NS("zeta", "{trusted: 'no'}") ENTRY("zeta", "old", "2024", "")
+			     ENTRY("alpha", "new", "2025", ""));
+	assert_true(is_first(f, "zeta/" HOST));
+	model_set_entry_visibility(f->model, rules);
+	json_decref(rules);
+	assert_int_equal(model_flush(f->model), 0);
+	assert_false(is_first(f, "zeta/" HOST));
+	assert_true(is_first(f, "alpha/" HOST));
+	(void)put(f, NS("zeta", "{}"));
+	assert_true(is_first(f, "zeta/" HOST));
+	assert_false(is_first(f, "alpha/" HOST));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(the_oldest_of_the_mesh_has_the_host),
+		T(who_may_not_leave_home_has_it_for_nobody_else),
 		T(who_is_not_for_everybody_has_it_at_home),
 		T(a_service_comes_before_all_entries),
 	};

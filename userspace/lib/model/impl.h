@@ -237,9 +237,6 @@ void pod_key(char buf[MODEL_KEY_MAX], const struct pod *p);
 /** service_entry_mark() - entity_mark(), also of the pods that it selects; its outputs are unset.
  */
 void service_entry_mark(struct model *m, struct service_entry *s);
-/** service_entry_mark_host() - who has @host in namespace @ns, and the public ones anywhere: it has
- * changed hands. */
-void service_entry_mark_host(struct model *m, const char *ns, const char *host);
 /** service_entries_mark_moved() - those of any namespace: the automatic address of @host is another
  * one. @arg: the model. */
 void service_entries_mark_moved(void *arg, const char *host);

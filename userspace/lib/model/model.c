@@ -86,7 +86,8 @@ static void namespace_mark(struct model *m, const char *ns)
 	pods_mark_of(m, &m->pods_by_namespace, ns);
 	index_for_each(l, index_find(&m->services_by_namespace, ns))
 		entity_mark(m, &((struct service *)l->owner)->e);
-	index_for_each(l, index_find(&m->entries_by_namespace, ns)) service_entry_mark(m, l->owner);
+	index_for_each(l, index_find(&m->entries_by_namespace, ns))
+		service_entry_mark_hosts(m, l->owner);
 }
 
 /* Locality comes from nodes. */

@@ -49,6 +49,13 @@ const json_t *service_entry_selector(const struct service_entry *s);
  * namespace. Return: borrowed; NULL: nobody. */
 const struct entity *service_entry_rival(const struct model *m, const struct service_entry *s,
 					 const char *host);
+/** service_entry_mark_host() - who has @host in namespace @ns, and the public ones anywhere: it has
+ * changed hands. */
+void service_entry_mark_host(struct model *m, const char *ns, const char *host);
+/** service_entry_mark_hosts() - the same of each of its hosts. */
+void service_entry_mark_hosts(struct model *m, struct service_entry *s);
+/** service_entry_since() - its creationTimestamp. Return: borrowed; NULL: none. */
+const char *service_entry_since(const struct service_entry *s);
 /** service_entry_first() - who has a host for the namespaces that have none of their own: the
  * oldest that all of them see, as in Istio. Return: borrowed; NULL: a Service, or nobody. */
 const struct service_entry *service_entry_first(struct model *m, const char *host);
@@ -91,6 +98,8 @@ bool export_is_nowhere(const json_t *export_to);
 bool service_entry_is_hidden(const struct model *m, const struct service_entry *s);
 /** service_entry_is_locked() - is that so whatever it says itself: NONE? */
 bool service_entry_is_locked(const struct model *m, const struct service_entry *s);
+/** service_entry_is_public() - does everybody see it? */
+bool service_entry_is_public(const struct model *m, const struct service_entry *s);
 /** service_entry_pack_visibility() - who sees one that is not hidden. Return: 0; -ENOMEM. */
 int service_entry_pack_visibility(const struct model *m, const struct service_entry *s,
 				  struct Istio__Workload__Service *msg, struct scratch *a);

@@ -397,7 +397,7 @@ static void report_first(struct model *m, const struct service_entry *s, const c
 {
 	const struct service_entry *first = service_entry_first(m, host);
 
-	if (first && first != s && export_is_public(object_value(s->e.object, "spec.exportTo")))
+	if (first && first != s && service_entry_is_public(m, s))
 		report(m, field, true,
 		       "%.100s is this one's in its own namespace alone: namespaces without one "
 		       "of their own go by ServiceEntry %.200s, the oldest",

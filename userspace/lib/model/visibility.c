@@ -52,6 +52,15 @@ bool service_entry_is_locked(const struct model *m, const struct service_entry *
 	return streq(word_for(m, s->e.object->namespace_), "NONE");
 }
 
+bool service_entry_is_public(const struct model *m, const struct service_entry *s)
+{
+	const struct object *o = s->e.object;
+	const char *word = word_for(m, o->namespace_);
+
+	return export_is_public(object_value(o, "spec.exportTo")) && !streq(word, "NONE") &&
+	       !streq(word, "NAMESPACE");
+}
+
 static bool is_exported_home(const json_t *export_to, const char *home)
 {
 	const json_t *one;
@@ -94,6 +103,7 @@ void model_set_entry_visibility(struct model *m, const json_t *rules)
 		return;
 	json_decref(m->entry_visibility);
 	m->entry_visibility = json_incref((json_t *)(uintptr_t)rules);
+	m->first.bucket = NULL;
 	map_for_each (m->entities[ENTITY_SERVICE_ENTRY], it)
 		service_entry_mark(m, it.value);
 }

@@ -15,19 +15,14 @@
 #include "json.h"
 #include "kube_kinds.h"
 #include "revisions.h"
-#include "source/honoured.h"
 #include "source/schema.h"
+#include "uninstall_purge.h"
 
 #define US_PER_S  1000000u
 #define RELEASE_S 20 /* after which an agent that says nothing is not waited for */
 #define NAMESPACE "/api/v1/namespaces/" KUBE_MESH_NAMESPACE
 #define LEASES    "/apis/coordination.k8s.io/v1/namespaces/" KUBE_MESH_NAMESPACE "/leases"
 #define LEASE     "culvert-leader"
-#define CLASSES                                                                                    \
-	"/apis/gateway.networking.k8s.io/v1/gatewayclasses?labelSelector=" HONOURED_MAKER_LABEL    \
-	"%3D" HONOURED_MAKER
-#define CA_SECRET  NAMESPACE "/secrets/istio-ca-secret"
-#define ROOT_CERTS "/api/v1/configmaps?fieldSelector=metadata.name%3Distio-ca-root-cert"
 
 struct uninstall_options {
 	struct install_choices choices;
@@ -283,29 +278,6 @@ static int remove_workloads(struct job *j)
 	return r;
 }
 
-static int delete_all(struct job *j, const char *path, const char *prefix)
-{
-	_cleanup_(json_decrefp) json_t *some = NULL;
-	int r = kube_list(j->run.kube, path, &some);
-	const json_t *one;
-	size_t i;
-
-	if (r < 0)
-		return r == -ENOENT ? 0 : kube_fail(j->run.kube, path);
-	json_array_foreach (some, i, one)
-		if (str_has_prefix(kube_name(one), prefix) && install_delete(&j->run, one) < 0)
-			return kube_fail(j->run.kube, kube_name(one));
-	return 0;
-}
-
-/* By its own name: there may be copies beside it that somebody keeps. */
-static int delete_one(struct job *j, const char *path)
-{
-	int r = kube_do(j->run.kube, &(struct kube_ask){.method = "DELETE", .path = path}, NULL);
-
-	return r < 0 && r != -ENOENT ? kube_fail(j->run.kube, path) : 0;
-}
-
 /* A definition takes all objects of its kind with it: one that is in use stays. */
 static int remove_definition(struct job *j, const json_t *crd)
 {
@@ -386,20 +358,14 @@ static int remove_kept(struct job *j)
 						" stays: others have pods or services in it");
 		return 0;
 	}
-	r = delete_one(j, NAMESPACE);
+	r = uninstall_delete(&j->run, NAMESPACE);
 	return r != 0 ? r : gone_wait(j, NAMESPACE, false, "namespace " KUBE_MESH_NAMESPACE);
 }
 
 static int purge(struct job *j)
 {
-	int r = delete_all(j, ROOT_CERTS, "istio-ca-root-cert");
+	int r = uninstall_purge_made(&j->run);
 
-	if (r == 0)
-		r = delete_all(j, CLASSES, "istio");
-	if (r == 0)
-		r = delete_one(j, CA_SECRET);
-	if (r == 0)
-		r = delete_all(j, LEASES, LEASE);
 	if (r == 0)
 		r = remove_kept(j);
 	if (r == 0)
@@ -407,7 +373,7 @@ static int purge(struct job *j)
 	return r;
 }
 
-static int work(struct job *j)
+static int remove_objects(struct job *j)
 {
 	int r = remove_rank(j, KUBE_RANK_WEBHOOK);
 
@@ -419,6 +385,14 @@ static int work(struct job *j)
 		r = remove_rank(j, (enum kube_rank)rank);
 	if (r == 0)
 		progress_done(&j->run.progress, "Services, roles and accounts removed");
+	return r;
+}
+
+/* Where no objects are left, pods that are there are somebody else's, and not waited for. */
+static int work(struct job *j)
+{
+	int r = json_array_size(j->objects) > 0 ? remove_objects(j) : 0;
+
 	if (r == 0)
 		r = install_release(&j->run, false);
 	if (r == 0 && j->options.is_purge)
@@ -451,7 +425,7 @@ static int work_one(struct job *j)
 		r = remove_rank(j, (enum kube_rank)rank);
 	if (r != 0)
 		return cli_fail("not complete; the same command goes on from here");
-	r = delete_one(j, lease);
+	r = uninstall_delete(&j->run, lease);
 	if (r != 0)
 		return r;
 	progress_done(&j->run.progress, "Services, roles and accounts removed");
@@ -540,6 +514,16 @@ static int choose(struct job *j)
 	return j->is_one ? check_shared(j) : 0;
 }
 
+/* has_work() - an uninstallation before, or Helm's, has left the keys: --purge is asked for them.
+ */
+static bool has_work(struct job *j)
+{
+	if (json_array_size(j->objects) > 0)
+		return true;
+	return j->options.is_purge &&
+	       (json_array_size(j->kept) > 0 || uninstall_purge_is_due(&j->run));
+}
+
 static int run(struct job *j)
 {
 	int r = choose(j);
@@ -548,8 +532,7 @@ static int run(struct job *j)
 		r = collect(j);
 	if (r != 0)
 		return r;
-	if (json_array_size(j->objects) == 0 &&
-	    !(j->options.is_purge && json_array_size(j->kept) > 0)) {
+	if (!has_work(j)) {
 		puts("Nothing of Culvert is installed.");
 		return 0;
 	}

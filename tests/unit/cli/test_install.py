@@ -262,6 +262,46 @@ def test_purge_that_may_not_delete_the_key_says_so(api, cli):
     assert "istio-ca-secret" in said and "forbidden" in said and "Keys, certificates" not in said
 
 
+def put_what_a_control_plane_makes(api):
+    api.put({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "istio-ca-secret", "namespace": MESH}})
+    api.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "istio-ca-root-cert", "namespace": "shop"}})
+    api.put({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "culvert-leader", "namespace": MESH}})
+    api.put({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass",
+             "metadata": {"name": "istio", "labels": {"app.kubernetes.io/managed-by": "culvert-control"}}})
+
+
+@pytest.mark.parametrize("last", ["Secret istio-ca-secret", "ConfigMap istio-ca-root-cert", "Lease culvert-leader", "GatewayClass istio"])
+def test_purge_finds_what_an_uninstall_or_helm_left(api, cli, last):
+    """Nothing of it has a label of an installation; not all of it need be there."""
+    api.put(namespace(MESH))
+    put_what_a_control_plane_makes(api)
+    for key, o in list(api.objects.items()):
+        if o["kind"] in ("Secret", "ConfigMap", "Lease", "GatewayClass") and f"{o['kind']} {o['metadata']['name']}" != last:
+            api.delete(key)
+    assert "Nothing of Culvert is installed" in cli.run("uninstall", "-y") and last in api.titles()
+    cli.run("uninstall", "--purge", "--dry-run")
+    assert last in api.titles()
+    assert "Keys, certificates and definitions removed" in cli.run("uninstall", "--purge", "-y")
+    assert last not in api.titles()
+    assert "Nothing of Culvert is installed" in cli.run("uninstall", "--purge", "-y")
+
+
+def test_purge_goes_on_from_a_plain_uninstall_where_the_definitions_are_others(api, cli):
+    api.put(namespace(MESH))
+    cli.run("install", "--set", "components.base.enabled=false", "-y")
+    put_what_a_control_plane_makes(api)
+    api.on_exec = agent({"pods": []})
+    assert '"culvert uninstall --purge" removes them, too' in cli.run("uninstall", "-y")
+    cli.run("uninstall", "--purge", "-y")
+    assert not {"Secret istio-ca-secret", "ConfigMap istio-ca-root-cert", "Lease culvert-leader", "GatewayClass istio"} & api.titles()
+
+
+def test_purge_does_not_take_what_it_was_not_told_of_for_absent(api, cli):
+    api.put(namespace(MESH))
+    api.faults = [Fault(method, "/secrets/", 403, "the key is forbidden") for method in ("GET", "DELETE")]
+    assert "the key is forbidden" in cli.run("uninstall", "--purge", "-y", code=1)
+
+
 def test_an_agent_that_cannot_be_asked_is_named(api, cli):
     cli.run("install", "-y")
     api.nodes.pop()
@@ -289,8 +329,13 @@ def test_istios_own_is_not_removed(api, cli):
         name = MESH if kind == "Namespace" else "istiod"
         api.put({"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": "" if kind == "Namespace" else MESH},
                  "spec": spec})
+    for name in ("istio-ca-secret", "istio-ca-root-cert"):
+        api.put({"apiVersion": "v1", "kind": "Secret" if "secret" in name else "ConfigMap", "metadata": {"name": name, "namespace": MESH}})
     assert "Nothing of Culvert is installed" in cli.run("uninstall", "--purge", "-y")
     assert api.named("Deployment", "istiod") and api.named("Service", "istiod")
+    api.put({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "culvert-leader", "namespace": MESH}})
+    assert "Istio's own control plane is there, whose they are" in cli.run("uninstall", "--purge", "-y")
+    assert api.named("Secret", "istio-ca-secret") and api.named("ConfigMap", "istio-ca-root-cert")
 
 
 def test_an_installation_takes_an_unfinished_removal_back(api, cli):

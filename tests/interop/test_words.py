@@ -90,17 +90,22 @@ class Mesh(Nodes):
         """Both nodes."""
         self.start_both(self.config, "words", [self.client, self.server])
 
-    def culvert(self, *argv, node=0, code=0):
-        """Output of one word, which must end with this code."""
+    def ended(self, *argv, node=0, code=0):
+        """One word, which must end with this code."""
         done = subprocess.run([os.path.join(BIN, "culvert"), *argv, "--run-dir", self.nodes[node].run_dir],
                               capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == code, (argv, done.returncode, done.stdout, done.stderr)
         assert "\033" not in done.stdout  # colours are for terminals
+        return done
+
+    def culvert(self, *argv, node=0, code=0):
+        """What it says, of an error if that is its code."""
+        done = self.ended(*argv, node=node, code=code)
         return done.stdout if code == 0 else done.stderr
 
     def json(self, *argv, **kwargs):
-        """The same with -o json, parsed."""
-        return json.loads(self.culvert(*argv, "-o", "json", **kwargs))
+        """Its output with -o json, parsed."""
+        return json.loads(self.ended(*argv, "-o", "json", **kwargs).stdout)
 
     def explain(self, source, to):
         """The answer of explain, asked of node 1."""
@@ -382,7 +387,7 @@ def test_explain_knows_a_dead_ztunnel(mesh):
         assert (answer["verdict"], answer["kernel"]["path"]) == ("refused", "ztunnel_dead"), answer["sentence"]
         assert not connects(mesh.client, mesh.server.ip4, OPEN)
         assert "is not running" in mesh.culvert("connections", code=1)
-        assert any(d["reason"] == "ztunnel_dead" for d in mesh.json("drops"))
+        assert any(d["reason"] == "ztunnel_dead" for d in mesh.json("drops", code=1))
         refused, = mesh.json("explain", "--past", f"words/{mesh.client.name}", f"{mesh.server.name}:{OPEN}")["connections"]
         assert (refused["by"], refused["verdict"], refused["reason"]) == ("kernel", "refused", "ztunnel_dead")
         assert (refused["src"], refused["asked"]) == (f"{mesh.client.ip4}:0", f"{mesh.server.ip4}:{OPEN}")

@@ -37,8 +37,28 @@ static const struct option_def drops_defs[] = {
 	{0},
 };
 
-/* ask() - one node. Return: true when somebody answered. */
-static bool ask(const struct admin_node *n, bool is_all, json_t *records)
+/** struct sample - what all nodes said at one moment. */
+struct sample {
+	json_t *records;
+	json_t *silent; /* who did not answer: "agent of node n1" */
+	bool is_answered;
+};
+
+static void sample_reset(struct sample *s)
+{
+	json_decref(s->records);
+	json_decref(s->silent);
+	*s = (struct sample){0};
+}
+
+static void note_silent(struct sample *s, const struct admin_node *n, const char *part, int error)
+{
+	(void)admin_fail(n, part, error);
+	(void)json_array_append_new(s->silent, json_sprintf("%s of node %s", part, n->name));
+}
+
+/* ask() - one node. */
+static void ask(const struct admin_node *n, bool is_all, struct sample *s)
 {
 	_cleanup_(json_decrefp) json_t *status = NULL;
 	_cleanup_(buf_resetp) struct buf metrics = {0};
@@ -46,61 +66,72 @@ static bool ask(const struct admin_node *n, bool is_all, json_t *records)
 	int ztunnel = admin_request(n, "ztunnel", "GET", "/metrics", &metrics);
 
 	if (agent == 0)
-		drops_add_kernel(records, json_text(status, "node", n->name),
+		drops_add_kernel(s->records, json_text(status, "node", n->name),
 				 json_object_get(status, "counters"), is_all);
 	else
-		(void)admin_fail(n, "agent", agent);
+		note_silent(s, n, "agent", agent);
 	if (ztunnel == 200 && buf_append(&metrics, "", 1) == 0)
-		drops_add_ztunnel(records, json_text(status, "node", n->name),
+		drops_add_ztunnel(s->records, json_text(status, "node", n->name),
 				  (const char *)buf_head(&metrics));
 	else
-		(void)admin_fail(n, "ztunnel", ztunnel);
-	return agent == 0 || ztunnel == 200;
+		note_silent(s, n, "ztunnel", ztunnel);
+	s->is_answered = s->is_answered || agent == 0 || ztunnel == 200;
 }
 
-/* sample() - every node. Return: new reference; NULL when nobody answered. */
-static json_t *sample(const struct admin_node *nodes, size_t count, bool is_all)
+/* sample_take() - of every node. Return: 0; 1 when nobody answered, said on stderr. */
+static int sample_take(const struct admin_node *nodes, size_t count, bool is_all,
+		       struct sample *ret)
 {
-	_cleanup_(json_decrefp) json_t *records = json_array();
-	bool is_answered = false;
+	struct sample s = {.records = json_array(), .silent = json_array()};
 
 	for (size_t i = 0; i < count; i++)
-		is_answered = ask(&nodes[i], is_all, records) || is_answered;
-	return is_answered ? TAKE_PTR(records) : NULL;
+		ask(&nodes[i], is_all, &s);
+	if (!s.is_answered) {
+		sample_reset(&s);
+		return 1;
+	}
+	*ret = s;
+	return 0;
 }
 
-static int show(const json_t *records, const char *output)
+/* show() - Return: 0; 1 also when somebody did not answer, who may have refused something. */
+static int show(const struct sample *s, const char *output)
 {
+	_cleanup_(freep) char *silent = json_join(s->silent, ", ");
+	bool is_whole = json_array_size(s->silent) == 0;
+
 	if (!streq(output, "short"))
-		json_print(records, output);
-	else if (json_array_size(records) == 0)
-		puts("nothing was refused");
-	else if (drops_print(records) < 0)
+		json_print(s->records, output);
+	else if (json_array_size(s->records) > 0 && drops_print(s->records) < 0)
 		return cli_fail("out of memory");
-	return 0;
+	else if (json_array_size(s->records) == 0 && is_whole)
+		puts("nothing was refused");
+	else if (json_array_size(s->records) == 0)
+		printf("nothing was refused by those that answered; not asked: %s\n",
+		       silent ? silent : "");
+	return is_whole ? 0 : 1;
 }
 
 static int run(const struct admin_node *nodes, size_t count, struct drops_options *o)
 {
-	json_t *before = sample(nodes, count, o->is_all);
-	int r = before ? 0 : 1;
+	struct sample before = {0};
+	int r = sample_take(nodes, count, o->is_all, &before), shown = 0;
 
-	if (before)
+	if (r == 0)
 		(void)sleep((unsigned int)o->rounds.interval);
 	while (r == 0 && term_next(&o->rounds)) {
-		json_t *now = sample(nodes, count, o->is_all);
+		struct sample now = {0};
 
-		if (!now) {
-			r = 1;
+		r = sample_take(nodes, count, o->is_all, &now);
+		if (r != 0)
 			break;
-		}
-		drops_set_rates(now, before, (double)o->rounds.interval);
-		json_decref(before);
+		drops_set_rates(now.records, before.records, (double)o->rounds.interval);
+		sample_reset(&before);
 		before = now;
-		r = show(now, o->output);
+		shown = show(&now, o->output) > 0 ? 1 : shown;
 	}
-	json_decref(before);
-	return r;
+	sample_reset(&before);
+	return r != 0 ? r : shown;
 }
 
 int cli_drops(int argc, char **argv)
@@ -110,8 +141,8 @@ int cli_drops(int argc, char **argv)
 		.usage = "culvert drops [-w] [--all] [--node NAME] [-o short|json|yaml]",
 		.help = "Show what was refused and why: by the BPF programs (where: kernel) and by "
 			"ztunnel, counted since each of them started. The lines of single drops "
-			"are "
-			"in the logs of the agent and of ztunnel.",
+			"are in the logs of the agent and of ztunnel. Exit code 1 when an agent or "
+			"a ztunnel does not answer.",
 	};
 	_cleanup_(freep) struct admin_node *found = calloc(ADMIN_NODES_MAX, sizeof(*found));
 	struct drops_options o = {0};

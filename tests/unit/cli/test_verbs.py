@@ -170,6 +170,28 @@ def test_proxy_status_of_a_control_plane_that_is_half_down(mesh, cli):
     assert "NAME" not in said and "istiod-n1" in said and "istiod-x" in said
 
 
+def test_drops_of_who_does_not_answer_are_not_none(mesh, cli, monkeypatch):
+    """One answer is not that of all: a node that was not asked may have refused something."""
+    answer, silent = mesh.on_exec, {("ztunnel-n1", "ztunnel"), ("ztunnel-n2", "agent"), ("ztunnel-n2", "ztunnel")}
+
+    def on_exec(name, container, command):
+        if (name, container) in silent:
+            return 1, "", f"culvert: {container}: not running\n"
+        return (0, "200\n# EOF\n", "") if command[4] == "/metrics" else answer(name, container, command)
+    mesh.on_exec = on_exec
+    assert "nothing was refused by those that answered; not asked: ztunnel of node n1, agent of node n2, ztunnel of node n2\n" in \
+        cli.run("drops", code=1)
+    assert cli.run("drops", "-o", "json", code=1).startswith("[]\n")
+    monkeypatch.setitem(AGENT, "counters", {"map_full": 3})
+    said = cli.run("drops", code=1)
+    assert "map_full" in said and "nothing was refused" not in said and "ztunnel-n1: culvert: ztunnel: not running" in said
+    monkeypatch.delitem(AGENT, "counters")
+    silent.clear()
+    assert cli.run("drops") == "nothing was refused\n" and cli.json("drops") == []
+    silent.update((f"ztunnel-{node}", part) for node in ("n1", "n2") for part in ("agent", "ztunnel"))
+    assert "nothing was refused" not in cli.run("drops", code=1)
+
+
 def test_ztunnel_config(mesh, cli):
     said = cli.run("ztunnel-config", "workload", "--node", "n1")
     assert said.splitlines()[1].split() == ["shop", "web", "10.0.0.1", "n1", "None", "HBONE"]

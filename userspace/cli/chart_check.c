@@ -241,24 +241,13 @@ static json_t *step_into(json_t *parent, const char *key, json_t *v)
 	return child;
 }
 
-/* read_value() - text where the schema wants text and nothing else, YAML otherwise. */
-static int read_value(const char *path, const char *text, const json_t *schema, json_t **ret,
-		      char *err)
+static int read_yaml(const char *path, const char *text, json_t **ret, char *err)
 {
-	bool is_text = json_object_get(schema, "type") && has_type(schema, "string") &&
-		       !json_is_array(json_object_get(schema, "type"));
-	_cleanup_(freep) char *wrapped = NULL;
+	/* a document cannot be a word alone */
+	_cleanup_(freep) char *wrapped = str_format("- %s\n", text);
 	_cleanup_(json_decrefp) json_t *list = NULL;
-	int r;
+	int r = wrapped ? chart_yaml(path, wrapped, NULL, &list, err) : -ENOMEM;
 
-	if (is_text || !*text) { /* nothing is empty text, as Helm has it, not null */
-		*ret = json_string(text);
-		if (!*ret)
-			(void)snprintf(err, CHART_ERROR_MAX, "%s: not UTF-8", path);
-		return *ret ? 0 : -EINVAL;
-	}
-	wrapped = str_format("- %s\n", text); /* a document cannot be a word alone */
-	r = wrapped ? chart_yaml(path, wrapped, NULL, &list, err) : -ENOMEM;
 	if (r == 0 && json_array_size(list) != 1) {
 		(void)snprintf(err, CHART_ERROR_MAX, "%s: expected one value", path);
 		r = -EINVAL;
@@ -266,6 +255,44 @@ static int read_value(const char *path, const char *text, const json_t *schema, 
 	if (r == 0)
 		*ret = json_incref(json_array_get(list, 0));
 	return r;
+}
+
+/* read_list() - "{a,b}" as istioctl's and Helm's --set have a list, where YAML has a map of keys
+ * without values. Return: new reference; NULL: it is something else. */
+static json_t *read_list(const char *path, const char *text)
+{
+	_cleanup_(freep) char *inside = str_format("[%s", text + (*text == '{'));
+	_cleanup_(json_decrefp) json_t *list = NULL;
+	size_t n = strlen(text), i;
+	char err[CHART_ERROR_MAX];
+	const json_t *one;
+
+	if (n < 3 || *text != '{' || text[n - 1] != '}' || !inside)
+		return NULL;
+	inside[n - 1] = ']';
+	if (read_yaml(path, inside, &list, err) < 0)
+		return NULL;
+	json_array_foreach (list, i, one) /* a map, which has "key: value" */
+		if (json_is_object(one))
+			return NULL;
+	return TAKE_PTR(list);
+}
+
+/* read_value() - text where the schema wants text and nothing else, YAML otherwise. */
+static int read_value(const char *path, const char *text, const json_t *schema, json_t **ret,
+		      char *err)
+{
+	bool is_text = json_object_get(schema, "type") && has_type(schema, "string") &&
+		       !json_is_array(json_object_get(schema, "type"));
+
+	if (is_text || !*text) { /* nothing is empty text, as Helm has it, not null */
+		*ret = json_string(text);
+		if (!*ret)
+			(void)snprintf(err, CHART_ERROR_MAX, "%s: not UTF-8", path);
+		return *ret ? 0 : -EINVAL;
+	}
+	*ret = read_list(path, text);
+	return *ret ? 0 : read_yaml(path, text, ret, err);
 }
 
 /* A path on its way: what is left of it, and of it all for messages. */

@@ -10,6 +10,7 @@
 #include "chart.h"
 #include "cli.h"
 #include "install_ca.h"
+#include "install_mesh.h"
 #include "install_words.h"
 #include "json.h"
 #include "kube_kinds.h"
@@ -54,6 +55,7 @@ void install_say_missing(const struct install_plan *p, FILE *f)
 		(void)fputs("culvert: gateways were asked for: they come in a later release and "
 			    "are NOT installed by this one\n",
 			    f);
+	install_mesh_say_unknown(json_object_get(p->values, "meshConfig"), f);
 }
 
 static void job_reset(struct job *j)

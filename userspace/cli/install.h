@@ -75,7 +75,8 @@ struct install_run {
 /** install_run_choose() - take over what was said; the revision is the caller's. */
 void install_run_choose(struct install_run *run, const struct install_choices *choices);
 
-/** install_say_missing() - a line for each component that was asked for and is not to be had. */
+/** install_say_missing() - a line for each component that was asked for and is not to be had, and
+ * for each key that no MeshConfig has. */
 void install_say_missing(const struct install_plan *p, FILE *f);
 
 /** struct install_count - what became of objects. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "install_mesh.h"
 #include "json.h"
 
 #define FILE_MAX_BYTES (1U << 20)
@@ -203,6 +204,12 @@ static int apply(json_t *values, const json_t *spec, char *err)
 	return r < 0 ? r : name_default(values, err);
 }
 
+/* has_control() - without a control plane no MeshConfig is made of the values. */
+static bool has_control(const json_t *values)
+{
+	return json_is_true(json_object_get(json_object_get(values, "pilot"), "enabled"));
+}
+
 int install_spec_plan(const struct install_spec *s, struct install_plan *ret,
 		      char err[CHART_ERROR_MAX])
 {
@@ -222,6 +229,8 @@ int install_spec_plan(const struct install_spec *s, struct install_plan *ret,
 		r = apply(values, s->spec, err);
 	if (r == 0) /* again, for hub and its kin */
 		r = chart_check(values_schema(s), values, NULL, err);
+	if (r == 0 && has_control(values))
+		r = install_mesh_check(json_object_get(values, "meshConfig"), err);
 	if (r < 0)
 		return r;
 	*ret = (struct install_plan){

@@ -39,7 +39,8 @@ struct install_plan {
 };
 
 /** install_spec_plan() - the profile's values with all else over them. Return: 0; -ENOENT no such
- * profile, -EINVAL; @err set; -ENOMEM. */
+ * profile, -EINVAL, also for a MeshConfig that the control plane would refuse; @err set; -ENOMEM.
+ */
 _must_check_ int install_spec_plan(const struct install_spec *s, struct install_plan *ret,
 				   char err[CHART_ERROR_MAX]);
 

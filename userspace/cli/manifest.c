@@ -29,10 +29,11 @@ static int generate(const struct install_words *given)
 
 	if (r == 0)
 		r = install_plan_text(&p, &out, err);
+	if (r == 0)
+		install_say_missing(&p, stderr);
 	json_decref(p.values);
 	if (r < 0)
 		return cli_fail("manifest generate: %s", err);
-	install_say_missing(&p, stderr);
 	return fwrite(buf_head(&out), 1, buf_len(&out), stdout) == buf_len(&out) &&
 			       fflush(stdout) == 0
 		       ? 0

@@ -367,8 +367,14 @@ static int check(const struct install_words *words, const char *output)
 	_cleanup_(kube_closep) struct kube *k = NULL;
 	_cleanup_(json_decrefp) json_t *list = json_array(), *objects = NULL;
 	char err[CHART_ERROR_MAX] = "out of memory";
-	int r = install_words_objects(words, &objects, err);
+	struct install_plan plan = {0};
+	int r = install_words_plan(words, NULL, &plan, NULL, err);
 
+	if (r == 0)
+		r = install_plan_objects(&plan, &objects, err);
+	if (r == 0)
+		install_say_missing(&plan, stderr);
+	json_decref(plan.values);
 	if (r < 0)
 		return cli_fail("precheck: %s", err);
 	r = kube_open(&k);

@@ -183,6 +183,43 @@ def test_an_operator_file_and_the_old_spelling(api, cli, tmp_path):
     assert "op.yaml:3" in cli.run("install", "-f", "op.yaml", "-y", code=1)
 
 
+@pytest.mark.parametrize("word, said", [
+    ("outboundTrafficPolicy.mode=REGISTRY_ONLYY", "meshConfig.outboundTrafficPolicy.mode: "),
+    ("outboundTrafficPolicy.mod=REGISTRY_ONLY", "meshConfig.outboundTrafficPolicy.mod: unknown field"),
+    ("trustDomain=Corp_X", "meshConfig.trustDomain: expected a trust domain"),
+    ("trustDomainAliases=old.example", "meshConfig.trustDomainAliases: "),
+    ("trustDomainAliases={a: b}", "meshConfig.trustDomainAliases: "),
+])
+def test_a_mesh_config_that_the_control_plane_refuses_is_refused_before(api, cli, word, said):
+    for words in (("install", "-y"), ("precheck",), ("manifest", "generate")):
+        assert said in cli.run(*words, "--set", f"meshConfig.{word}", code=1)
+    assert not api.named("ConfigMap", "istio")
+    cli.run("install", "-y")
+    assert said in cli.run("upgrade", "-y", "--set", f"meshConfig.{word}", code=1)
+    assert not api.named("ConfigMap", "istio")
+
+
+def test_a_mesh_config_is_not_looked_at_where_the_control_plane_is_anothers(cli):
+    said = cli.run("manifest", "generate", "--set", "values.pilot.enabled=false", "--set", "meshConfig.trustDomain=Corp_X")
+    assert "kind: DaemonSet" in said and "Corp_X" not in said
+
+
+def test_a_list_is_written_as_for_istioctl_and_helm(api, cli):
+    cli.run("install", "-y", "--set", "meshConfig.trustDomainAliases={old.example,older.example}",
+            "--set", "meshConfig.discoverySelectors=[{matchLabels: {a: b}}]", "--set", "meshConfig.outboundTrafficPolicy={mode: ALLOW_ANY}")
+    assert json.loads(api.named("ConfigMap", "istio")["data"]["mesh"]) == {
+        "trustDomainAliases": ["old.example", "older.example"], "discoverySelectors": [{"matchLabels": {"a": "b"}}],
+        "outboundTrafficPolicy": {"mode": "ALLOW_ANY"}}
+
+
+def test_a_key_that_no_mesh_config_has_is_told(api, cli):
+    for words in (("install", "-y"), ("upgrade", "-y"), ("precheck",), ("manifest", "generate")):
+        said = cli.run(*words, "--set", "meshConfig.outboundTrafficPolcy.mode=REGISTRY_ONLY", "--set", "meshConfig.enableTracing=true")
+        assert "meshConfig.outboundTrafficPolcy: no field of MeshConfig that is known: it has no effect" in said
+        assert '; is "outboundTrafficPolicy" meant?' in said
+        assert "meshConfig.enableTracing" not in said
+
+
 def test_istio_itself_is_not_overwritten(api, cli):
     api.put(namespace(MESH))
     api.put({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "istiod", "namespace": MESH},

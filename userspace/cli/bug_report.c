@@ -390,9 +390,9 @@ int cli_bug_report(int argc, char **argv)
 		.defs = defs,
 		.usage = "culvert bug-report [--output-file FILE] [--nodes N]",
 		.help = "Gather what explains a fault into one archive: objects of the cluster, "
-			"logs and state of the mesh. Keys, tokens, Secrets and environment "
-			"variables are "
-			"left out. What cannot be had is named in MISSING.txt.",
+			"logs and state of the mesh. Keys, tokens, passwords by their names, "
+			"Secrets, environment variables and the commands of applications are left "
+			"out. What cannot be had is named in MISSING.txt.",
 	};
 	struct report p = {.top = "/tmp/" FOLDER "-XXXXXX"};
 	const char *const clean[] = {"rm", "-rf", p.top, NULL};

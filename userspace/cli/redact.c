@@ -11,6 +11,8 @@
 #include "base/macros.h"
 #include "base/str.h"
 #include "json.h"
+#include "kube.h"
+#include "kube_kinds.h"
 #include "redact_pairs.h"
 
 #define DEPTH_MAX    64
@@ -84,7 +86,40 @@ static bool is_variable(const json_t *v)
 	       json_is_string(json_object_get(v, "value"));
 }
 
-static void walk(json_t *v, int depth);
+/** struct place - where walk() is. */
+struct place {
+	int depth;
+	bool is_mesh; /* in an object of the mesh's own */
+};
+
+/* below() - the place of what is in @v. A template has no namespace: it is as what holds it. */
+static struct place below(const json_t *v, struct place at)
+{
+	const char *ns = json_text(json_object_get(v, "metadata"), "namespace", NULL);
+	const char *app = kube_meta(v, "labels", "app");
+
+	at.depth++;
+	if (ns)
+		at.is_mesh = streq(ns, KUBE_MESH_NAMESPACE) && app &&
+			     (streq(app, "istiod") || streq(app, "ztunnel"));
+	return at;
+}
+
+/* command_hide() - of a container, a probe or a hook: which of an application's words is a password
+ * ("-a x") is known to that application alone. Return: is it one? */
+static bool command_hide(const char *key, json_t *words)
+{
+	json_t *child;
+	size_t i;
+
+	if (!json_is_array(words) || !(streq(key, "command") || streq(key, "args")))
+		return false;
+	json_array_foreach (words, i, child)
+		(void)json_array_set_new(words, i, json_string(REDACT_HIDDEN));
+	return true;
+}
+
+static void walk(json_t *v, struct place at);
 
 /* text_of() - NULL: @text is as it was. */
 static json_t *text_of(const char *s)
@@ -97,7 +132,7 @@ static json_t *text_of(const char *s)
 /* inner() - what a text holds: JSON (a MeshConfig, an annotation that holds a copy of the object),
  * else names with values. NULL: it stays as it is; else the caller's to drop. */
 /* NOLINTNEXTLINE(misc-no-recursion): as walk() */
-static json_t *inner(const json_t *v, int depth)
+static json_t *inner(const json_t *v, struct place at)
 {
 	_cleanup_(json_decrefp) json_t *tree = NULL;
 	_cleanup_(freep) char *text = NULL;
@@ -106,46 +141,56 @@ static json_t *inner(const json_t *v, int depth)
 	tree = s && (*s == '{' || *s == '[') ? json_loads(s, 0, NULL) : NULL;
 	if (!tree)
 		return text_of(s);
-	walk(tree, depth);
+	at.is_mesh = false; /* until the copy of an object says so itself */
+	walk(tree, at);
 	text = json_dumps(tree, JSON_COMPACT);
 	return json_string(text ? text : REDACT_HIDDEN);
 }
 
-/* NOLINTNEXTLINE(misc-no-recursion): bounded by DEPTH_MAX */
-static void walk(json_t *v, int depth)
+/* child_walk() - @key: NULL: of an array. Return: what takes its place; NULL: it stays there. */
+/* NOLINTNEXTLINE(misc-no-recursion): as walk() */
+static json_t *child_walk(const char *key, json_t *child, struct place at)
 {
-	json_t *child, *text;
+	json_t *text;
+
+	if (is_secret_text(child) || (key && json_is_string(child) && redact_is_secret(key)))
+		return json_string(REDACT_HIDDEN);
+	text = inner(child, at);
+	if (!text && !(key && !at.is_mesh && command_hide(key, child)))
+		walk(child, at);
+	return text;
+}
+
+/* NOLINTNEXTLINE(misc-no-recursion): bounded by DEPTH_MAX */
+static void walk(json_t *v, struct place at)
+{
+	struct place in = below(v, at);
+	json_t *child, *other;
 	const char *key;
 	size_t i;
 	void *tmp;
 
-	if (depth > DEPTH_MAX)
+	if (at.depth > DEPTH_MAX)
 		return;
 	if (is_variable(v))
 		(void)json_object_set_new(v, "value", json_string(REDACT_HIDDEN));
 	(void)json_object_del(v, "managedFields");
 	words_walk(v);
 	json_object_foreach_safe (v, tmp, key, child) {
-		if (is_secret_text(child) || (json_is_string(child) && redact_is_secret(key)))
-			(void)json_object_set_new(v, key, json_string(REDACT_HIDDEN));
-		else if ((text = inner(child, depth + 1)))
-			(void)json_object_set_new(v, key, text);
-		else
-			walk(child, depth + 1);
+		other = child_walk(key, child, in);
+		if (other)
+			(void)json_object_set_new(v, key, other);
 	}
 	json_array_foreach (v, i, child) {
-		if (is_secret_text(child))
-			(void)json_array_set_new(v, i, json_string(REDACT_HIDDEN));
-		else if ((text = inner(child, depth + 1)))
-			(void)json_array_set_new(v, i, text);
-		else
-			walk(child, depth + 1);
+		other = child_walk(NULL, child, in);
+		if (other)
+			(void)json_array_set_new(v, i, other);
 	}
 }
 
 void redact_json(json_t *v)
 {
-	walk(v, 0);
+	walk(v, (struct place){0});
 }
 
 static size_t token_len(const char *s, size_t n)

@@ -405,6 +405,10 @@ def report(cli, path):
         return {os.path.basename(m.name): tar.extractfile(m).read().decode() for m in tar.getmembers() if m.isfile()}
 
 
+def pods(files):
+    return {p["metadata"]["name"]: p["spec"] for p in json.loads(files["api_v1_pods.json"])}
+
+
 def test_a_bug_report_has_no_secrets(mesh, cli, tmp_path):
     mesh.put({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": MESH}, "data": {"k": "c2VjcmV0LXZhbHVl"}})
     mesh.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": MESH, "annotations": {
@@ -414,13 +418,12 @@ def test_a_bug_report_has_no_secrets(mesh, cli, tmp_path):
                  "app.yaml": "db:\n  user: kept-user\n  password: canary-yaml\n  key: |\n    kept-block\n"
                              "  apiToken: |\n    canary-1\n    canary-2\n",
                  "app.properties": "db.user=kept-name\ndb.password=canary prop\n"}})
-    mesh.named("Pod", "web")["spec"]["containers"][0].update(
-        env=[{"name": "DB", "value": "canary-env"}],
+    mesh.named("Pod", "web")["spec"]["containers"][0]["env"] = [{"name": "DB", "value": "canary-env"}]
+    mesh.named("Pod", "ztunnel-n1")["spec"]["containers"][0].update(
         args=["--db-password=canary-a", "--api-token", "canary-b", "--token-file=/kept", "DB_PASSWORD=canary-c", "stays",
               "--api-key=canary-d", "--db=postgres://u:canary-e@h/d", "--password=/canary", "sh", "-c",
-              'export PASSWORD="canary f"; exec app --token canary-g --mode=kept'])
-    mesh.named("Pod", "web")["spec"]["containers"][0]["command"] = [
-        "curl", "-H", "Authorization: Basic Y2FuYXJ5OmNhbmFyeQ==", "-H", 'authorization:"canary-h"', "https://kept"]
+              'export PASSWORD="canary f"; exec app --token canary-g --mode=kept'],
+        command=["curl", "-H", "Authorization: Basic Y2FuYXJ5OmNhbmFyeQ==", "-H", 'authorization:"canary-h"', "https://kept"])
     mesh.log_text = f"a line\nProxy-Authorization: Basic Y2FuYXJ5\nauthorization=canary kept\n" \
                     f"Authorization: Bearer canary-0123456789abcdef\n{KEY}\nhttps://canary-0123456789@h/ {JWT} the last\n"
     answer = mesh.on_exec  # proxy-status shows what a node refused
@@ -433,7 +436,7 @@ def test_a_bug_report_has_no_secrets(mesh, cli, tmp_path):
         assert canary not in text
     log = files["log_ztunnel-n1_main.txt"]
     assert log.startswith("a line\n") and log.endswith(" the last\n") and len(log) == len(mesh.log_text)
-    words = next(p for p in json.loads(files["api_v1_pods.json"]) if p["metadata"]["name"] == "web")["spec"]["containers"][0]["args"]
+    words = pods(files)["ztunnel-n1"]["containers"][0]["args"]
     left = "<left out>"
     assert words == [f"--db-password={left}", "--api-token", left, "--token-file=/kept", f"DB_PASSWORD={left}", "stays",
                      f"--api-key={left}", "--db=postgres://u:xxxxxxxx@h/d", f"--password={left}", "sh", "-c",
@@ -443,6 +446,37 @@ def test_a_bug_report_has_no_secrets(mesh, cli, tmp_path):
     assert all(word in kept for word in ("as it is", "kept-user", "kept-block", "kept-name"))
     assert os.stat(tmp_path / "r.tgz").st_mode & 0o077 == 0
     assert "File exists" in cli.run("bug-report", "--output-file", "r.tgz", code=1)
+
+
+def run_with(canary, **more):
+    """A container that is started with a password which nothing but the program knows for one."""
+    words = {"command": ["sh", "-c", canary]}
+    return {"name": "c", "image": "kept", "command": ["redis-cli", "-a", canary], "args": ["ping", canary],
+            "livenessProbe": {"exec": words, "periodSeconds": 7}, "lifecycle": {"preStop": {"exec": words}}, **more}
+
+
+def test_a_bug_report_has_no_commands_of_applications(mesh, cli):
+    """Of the mesh's own they stay: they are what a fault may come from."""
+    spec = {f"{kind}ontainers": [run_with("canary")] for kind in ("c", "initC", "ephemeralC")}
+    mesh.named("Pod", "web")["spec"].update(spec)
+    mesh.put(pod(MESH, "other", labels={"app": "redis"}))
+    mesh.named("Pod", "other")["spec"].update(spec)
+    mesh.put(pod("shop", "ztunnel", labels={"app": "ztunnel"}))
+    mesh.named("Pod", "ztunnel")["spec"].update(spec)
+    mesh.named("Pod", "web")["metadata"]["annotations"] = {"copy": json.dumps({"spec": spec})}
+    own = {"spec": {"template": {"metadata": {"labels": {"app": "istiod"}}, "spec": {"containers": [run_with("stays")]}}}}
+    mesh.named("Deployment", "istiod").update(own)
+    mesh.named("Deployment", "istiod")["metadata"]["labels"]["app"] = "istiod"
+    mesh.put({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "app", "namespace": "shop"},
+              "spec": {"template": {"metadata": {"labels": {"app": "istiod"}}, "spec": spec}}})
+    cli.run("bug-report", "--output-file", "r.tgz")
+    files = report(cli, "r.tgz")
+    assert [name for name, text in files.items() if "canary" in text] == []
+    container, left = pods(files)["web"]["ephemeralContainers"][0], "<left out>"
+    assert container["command"] == [left] * 3 and container["args"] == [left] * 2 and container["image"] == "kept"
+    assert container["livenessProbe"] == {"exec": {"command": [left] * 3}, "periodSeconds": 7}
+    kept = next(d for d in json.loads(files["apis_apps_v1_deployments.json"]) if d["metadata"]["name"] == "istiod")
+    assert kept["spec"] == own["spec"]
 
 
 def test_a_bug_report_has_what_explains_a_fault(mesh, cli):

@@ -22,6 +22,7 @@
 #include "kube_pods.h"
 #include "progress.h"
 #include "redact.h"
+#include "redact_pairs.h"
 #include "source/schema.h"
 
 #define LOG_BYTES     (4u << 20) /* the last of each container's log */
@@ -121,6 +122,24 @@ static void put(struct report *p, const char *name, void *data, size_t len)
 	p->bytes += len;
 }
 
+/* put_text() - likewise what is no JSON: a log, a table. */
+static void put_text(struct report *p, const char *name, const void *data, size_t len)
+{
+	_cleanup_(freep) char *text = malloc(len + 1);
+	_cleanup_(freep) char *without = NULL;
+
+	if (!text) {
+		missing(p, name, strerror(ENOMEM));
+		return;
+	}
+	memcpy(text, data, len);
+	text[len] = '\0';
+	for (char *c = memchr(text, '\0', len); c; c = memchr(c, '\0', len - (size_t)(c - text)))
+		*c = ' '; /* what is behind it is to be looked through, too */
+	without = redact_pairs(text);
+	put(p, name, without ? without : text, strlen(without ? without : text));
+}
+
 static void put_json(struct report *p, const char *name, json_t *v)
 {
 	_cleanup_(freep) char *text = NULL;
@@ -174,7 +193,7 @@ static void take_log(struct report *p, const char *pod, const char *container, b
 	int r = path && name ? kube_text(p->k, path, &text) : -ENOMEM;
 
 	if (r == 0)
-		put(p, name, buf_head(&text), buf_len(&text));
+		put_text(p, name, buf_head(&text), buf_len(&text));
 	else
 		missing(p, name ? name : "log", kube_why(p->k));
 }
@@ -247,7 +266,7 @@ static void take_maps(struct report *p, const struct admin_node *n)
 	if (admin_remote_run(n, "agent", command, &text) != 0)
 		missing(p, name, admin_remote_why());
 	else
-		put(p, name, buf_head(&text), buf_len(&text));
+		put_text(p, name, buf_head(&text), buf_len(&text));
 }
 
 static void take_state(struct report *p, const struct admin_node *n)
@@ -309,7 +328,7 @@ static void take_command(struct report *p, const char *const *argv, const char *
 	if (r < 0)
 		missing(p, argv[1], strerror(-r));
 	else
-		put(p, name, text, len);
+		put_text(p, name, text, len);
 }
 
 /* take_commands() - what somebody who looks for a fault would ask first. Their exit codes say what

@@ -22,6 +22,27 @@ struct pair {
 	bool is_inline;           /* of "{a: b, c: d}" */
 };
 
+static bool has_end(const char *name, const char *end)
+{
+	size_t len = strlen(name), n = strlen(end);
+
+	return len >= n && strcasecmp(name + len - n, end) == 0;
+}
+
+/* is_auth() - "auth" as a word of its own: many names that end in it are of no secret. */
+static bool is_auth(const char *name)
+{
+	size_t before = strlen(name) - strlen("auth");
+
+	return has_end(name, "auth") && (before == 0 || !isalnum((unsigned char)name[before - 1]));
+}
+
+/* is_directive() - of Redis, whose files have nothing between a name and its value. */
+static bool is_directive(const char *name)
+{
+	return strcasecmp(name, "requirepass") == 0 || strcasecmp(name, "masterauth") == 0;
+}
+
 bool redact_is_secret(const char *name)
 {
 	static const char *const parts[] = {
@@ -37,20 +58,17 @@ bool redact_is_secret(const char *name)
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++)
 		if (strcasestr(name, parts[i]))
 			return true;
-	return streq(name, "kubectl.kubernetes.io/last-applied-configuration");
+	return has_end(name, "pass") || has_end(name, "pwd") || has_end(name, "masterauth") ||
+	       is_auth(name) || streq(name, "kubectl.kubernetes.io/last-applied-configuration");
 }
 
 bool redact_is_path(const char *name)
 {
 	static const char *const ends[] = {"file", "path", "dir"};
-	size_t len = strlen(name);
 
-	for (size_t i = 0; i < ARRAY_SIZE(ends); i++) {
-		size_t n = strlen(ends[i]);
-
-		if (len >= n && strcasecmp(name + len - n, ends[i]) == 0)
+	for (size_t i = 0; i < ARRAY_SIZE(ends); i++)
+		if (has_end(name, ends[i]))
 			return true;
-	}
 	return false;
 }
 
@@ -159,6 +177,8 @@ static bool is_worth(const struct pair *p, const char *name)
 
 	if (p->to <= p->from || (*value == '/' && redact_is_path(name)))
 		return false;
+	if (is_auth(name) && strchr("{[\n", *p->from)) /* settings; its secrets have names, too */
+		return false;
 	for (size_t i = 0; i < ARRAY_SIZE(plain); i++)
 		if (is_word(p->from, p->to, plain[i]))
 			return false;
@@ -181,7 +201,7 @@ static void colon_value(const char *text, struct pair *p)
 static bool value_find(const char *text, const char *name, struct pair *p)
 {
 	const char *s = p->after + strspn(p->after, " \t");
-	bool is_option = *name == '-';
+	bool is_option = *name == '-' || (is_directive(name) && *s != '=' && *s != ':');
 	bool is_equal = *s == '=' || (*s == ':' && s[1] == '=');
 	bool is_spaced;
 

@@ -50,6 +50,20 @@ static void what_is_secret_goes_and_the_rest_stays(void **state)
 		{"run\n  --password=x \\\n  --mode=m",
 		 "run\n  --password=" HIDDEN " \\\n  --mode=m"},
 		{"GET /?access_token=x&y=z", "GET /?access_token=" HIDDEN "&y=z"},
+		/* shorter names */
+		{"db:\n  pass: x\n  user: u\n", "db:\n  pass: " HIDDEN "\n  user: u\n"},
+		{"run --pwd=x --auth=y --db-pass z m",
+		 "run --pwd=" HIDDEN " --auth=" HIDDEN " --db-pass " HIDDEN " m"},
+		{"export DB_PASS=x REDIS_AUTH=y; run",
+		 "export DB_PASS=" HIDDEN " REDIS_AUTH=" HIDDEN "; run"},
+		{"auth: x\nb: c", "auth: " HIDDEN "\nb: c"},
+		{"auth:\n  user: u\n  pass: x\nb: c", "auth:\n  user: u\n  pass: " HIDDEN "\nb: c"},
+		/* Redis's own */
+		{"port 1\nrequirepass x\nmasterauth \"-x y\"\nsave 1\n",
+		 "port 1\nrequirepass " HIDDEN "\nmasterauth " HIDDEN "\nsave 1\n"},
+		{"redis-server --requirepass x --port 1",
+		 "redis-server --requirepass " HIDDEN " --port 1"},
+		{"requirepass: x y\nb: c", "requirepass: " HIDDEN "\nb: c"},
 		/* nothing is between them */
 		{"export A_TOKEN= B_SECRET=x", "export A_TOKEN= B_SECRET=" HIDDEN},
 	};
@@ -75,6 +89,8 @@ static void what_is_not_secret_is_left_alone(void **state)
 		"tokenPath: /var/run/token",
 		"automountServiceAccountToken: false",
 		"secretName: cacerts",
+		"auth: {}\nauthor: a\noauth: a\nauthority: a\npasses: 1\npassthrough: a",
+		"what did pass and what has auth",
 		"imagePullSecrets: []",
 		"password:",
 		"--password",

@@ -479,6 +479,23 @@ def test_a_bug_report_has_no_commands_of_applications(mesh, cli):
     assert kept["spec"] == own["spec"]
 
 
+def test_a_bug_report_knows_passwords_by_short_names(mesh, cli):
+    mesh.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": MESH},
+              "data": {"redis.conf": "port 6379\nrequirepass canary\nmasterauth canary\n", "a.yaml": "db:\n  pass: canary\n  user: kept\n",
+                       "DB_PASS": "canary", "auth": "canary", "a.env": "DB_PWD=canary\nHOST=here\n"}})
+    mesh.named("Pod", "ztunnel-n1")["spec"]["containers"][0]["args"] = [
+        "--requirepass", "canary", "--pass=canary", "--db-pass", "canary", "DB_PASS=canary", "--pwd=canary", "--auth=canary", "stays"]
+    mesh.log_text = "a line DB_PASS=canary\0 auth=canary, db.pwd = 'canary' {\"pass\":\"canary\"} redis --requirepass canary the last\n"
+    cli.run("bug-report", "--output-file", "r.tgz")
+    files = report(cli, "r.tgz")
+    assert [name for name, text in files.items() if "canary" in text] == []
+    config = files["api_v1_namespaces_istio-system_configmaps.json"]
+    assert "port 6379" in config and "user: kept" in config and "HOST=here" in config
+    log = files["log_ztunnel-n1_main.txt"]
+    assert log.startswith("a line DB_PASS=<left out>") and log.endswith(" the last\n")
+    assert pods(files)["ztunnel-n1"]["containers"][0]["args"][-1] == "stays"
+
+
 def test_a_bug_report_has_what_explains_a_fault(mesh, cli):
     said = cli.run("bug-report")
     name = re.search(r"Done: (culvert-bug-report-\d{8}T\d{6}Z\.tar\.gz), \d+ KiB", said).group(1)

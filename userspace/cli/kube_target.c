@@ -7,7 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/str.h"
-#include "cli.h"
+#include "json.h"
 
 int kube_target_read(const char *word, const char *ns, const char *fallback,
 		     struct kube_target *ret)
@@ -46,4 +46,15 @@ int kube_target_fail(const struct kube *k, const struct kube_target *t, const ch
 	if (error == -ENOENT)
 		return cli_fail("%s: %s in namespace %s", command, kube_why(k), t->namespace_);
 	return cli_fail("%s: %s", command, kube_why(k));
+}
+
+int kube_target_node(const json_t *pod, const struct kube_target *t, const char *command,
+		     char ret[CLI_PATH_MAX])
+{
+	const char *node = json_text(json_object_get(pod, "spec"), "nodeName", "");
+
+	if (str_copy(ret, CLI_PATH_MAX, node) == 0 && *ret)
+		return 0;
+	return cli_fail("%s: pod %s in namespace %s is on no node yet", command, t->name,
+			t->namespace_);
 }

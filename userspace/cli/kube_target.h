@@ -4,6 +4,7 @@
 #include <jansson.h>
 
 #include "base/option.h"
+#include "cli.h"
 #include "kube.h"
 
 /** KUBE_OPTION_NAMESPACE() - row of an option table: that of what is named, a string at @at of the
@@ -32,3 +33,7 @@ _must_check_ int kube_target_get(struct kube *k, const char *plural, const struc
  * server does not say. @error: of kube_target_get(). Return: 1, the exit code. */
 int kube_target_fail(const struct kube *k, const struct kube_target *t, const char *command,
 		     int error);
+/** kube_target_node() - the node of such a @pod; tells @command's user when it has none yet.
+ * Return: 0; 1, the exit code. */
+_must_check_ int kube_target_node(const json_t *pod, const struct kube_target *t,
+				  const char *command, char ret[CLI_PATH_MAX]);

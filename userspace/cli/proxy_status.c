@@ -159,12 +159,7 @@ static int node_of_pod(const struct proxy_options *o, char ret[CLI_PATH_MAX])
 	r = kube_target_get(k, "pods", &t, &pod);
 	if (r < 0)
 		return kube_target_fail(k, &t, "proxy-status", r);
-	if (str_copy(ret, CLI_PATH_MAX, json_text(json_object_get(pod, "spec"), "nodeName", "")) <
-		    0 ||
-	    !*ret)
-		return cli_fail("proxy-status: pod %s in namespace %s is on no node yet", t.name,
-				t.namespace_);
-	return 0;
+	return kube_target_node(pod, &t, "proxy-status", ret);
 }
 
 static bool is_named(const json_t *client, const char *name)

@@ -6,22 +6,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "admin.h"
+#include "admin_remote.h"
 #include "base/cleanup.h"
 #include "base/macros.h"
 #include "base/str.h"
 #include "cli.h"
 #include "json.h"
+#include "kube_kinds.h"
+#include "kube_target.h"
 
 #define DUMP_MAX    (256UL * 1024 * 1024)
 #define NODES_TRIED 8
 
-/* istioctl has a word for each table. */
+/* istioctl has a word for each table, and -n for the pod. */
 #define ISTIOCTL_NAMESPACE(word)                                                                   \
 	{                                                                                          \
 		.name = (word), .type = OPTION_STRING,                                             \
 		.offset = offsetof(struct zc_options, namespace_), .value_name = "NS",             \
-		.help = "the same"                                                                 \
+		.help = "the same, beside ZTUNNEL, too"                                            \
 	}
 
 static const struct option_def zc_defs[] = {
@@ -38,9 +40,10 @@ static const struct option_def zc_defs[] = {
 	{.name = "namespace",
 	 .short_name = 'n',
 	 .type = OPTION_STRING,
-	 .offset = offsetof(struct zc_options, namespace_),
+	 .offset = offsetof(struct zc_options, option_n),
 	 .value_name = "NS",
-	 .help = "only what is in this Kubernetes namespace (tables)"},
+	 .help = "only what is in this Kubernetes namespace (tables); with ZTUNNEL that of the "
+		 "pod (default: " KUBE_MESH_NAMESPACE ")"},
 	ISTIOCTL_NAMESPACE("workload-namespace"),
 	ISTIOCTL_NAMESPACE("service-namespace"),
 	ISTIOCTL_NAMESPACE("policy-namespace"),
@@ -134,8 +137,10 @@ static const struct zc_view *find_view(const char *name)
 
 static void print_help(void)
 {
-	puts("Usage: culvert ztunnel-config WHAT [--node NAME | -f FILE] [-o short|json|yaml]\n\n"
-	     "Show what a node's ztunnel knows. WHAT is one of:");
+	puts("Usage: culvert ztunnel-config WHAT [ZTUNNEL | --node NAME | -f FILE] "
+	     "[-o short|json|yaml]\n\n"
+	     "Show what a node's ztunnel knows; ZTUNNEL is its pod in a cluster, NAME[.NS].\n"
+	     "WHAT is one of:");
 	for (const struct zc_view *v = views; v->name; v++)
 		printf("  %-12s %-5s %s\n", v->name, v->aliases[0] ? v->aliases[0] : "", v->help);
 	puts("  log                show the log level; --level debug changes it, --reset takes it "
@@ -248,17 +253,70 @@ static int check_options(const struct zc_options *o)
 		return 1;
 	if (o->direction && !streq(o->direction, "inbound") && !streq(o->direction, "outbound"))
 		return cli_fail("--direction %s: neither inbound nor outbound", o->direction);
+	if (o->pod && (o->node || o->run_dir || o->file))
+		return cli_fail("ztunnel-config: a pod is not to be given together with --node, "
+				"--run-dir or --file");
 	return 0;
+}
+
+/* without_type() - istioctl takes "pod/NAME", too: a namespace of that name is not meant. */
+static const char *without_type(const char *word)
+{
+	static const char *const types[] = {"pod/", "pods/", "po/"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if (str_has_prefix(word, types[i]))
+			return word + strlen(types[i]);
+	return word;
+}
+
+static bool is_ztunnel(const json_t *pod, const struct kube_target *t)
+{
+	const char *app = kube_meta(pod, "labels", "app");
+
+	return streq(t->namespace_, KUBE_MESH_NAMESPACE) && app && streq(app, "ztunnel");
+}
+
+/* node_of_pod() - of the ztunnel that the argument names. Return: 0; 1, told. */
+static int node_of_pod(const struct zc_options *o, char ret[CLI_PATH_MAX])
+{
+	_cleanup_(json_decrefp) json_t *pod = NULL;
+	struct kube_target t;
+	struct kube *k;
+	int r;
+
+	if (kube_is_there() && !admin_is_remote(NULL, NULL))
+		return cli_fail("ztunnel-config: %s: there are nodes on this machine, which come "
+				"first: --node names one, --kubeconfig or --context the cluster",
+				o->pod);
+	k = admin_remote_kube();
+	if (!k)
+		return 1;
+	if (kube_target_read(without_type(o->pod), o->option_n, KUBE_MESH_NAMESPACE, &t) < 0)
+		return cli_fail("ztunnel-config: %s: the name is too long", o->pod);
+	r = kube_target_get(k, "pods", &t, &pod);
+	if (r < 0)
+		return kube_target_fail(k, &t, "ztunnel-config", r);
+	if (kube_target_node(pod, &t, "ztunnel-config", ret) > 0)
+		return 1;
+	return is_ztunnel(pod, &t)
+		       ? 0
+		       : cli_fail("ztunnel-config: pod %s in namespace %s is no ztunnel; "
+				  "--node %s names that of its node",
+				  t.name, t.namespace_, ret);
 }
 
 int cli_ztunnel_config(int argc, char **argv)
 {
 	static const struct cli_syntax syntax = {
 		.defs = zc_defs,
-		.usage = "culvert ztunnel-config WHAT [--node NAME | -f FILE] [-o short|json|yaml]",
+		.usage = "culvert ztunnel-config WHAT [ZTUNNEL | --node NAME | -f FILE] "
+			 "[-o short|json|yaml]",
 		.help = "WHAT: workload (w), service (svc), policy, certificate, connections, all, "
-			"log.",
+			"log. ZTUNNEL: the pod whose word it is, [pod/]NAME[.NS] or NS/NAME.",
+		.max_rest = 1,
 	};
+	char node[CLI_PATH_MAX];
 	const struct zc_view *view;
 	struct zc_options o = {0};
 	int r;
@@ -276,7 +334,14 @@ int cli_ztunnel_config(int argc, char **argv)
 	r = cli_parse(&syntax, &o, argc - 1, argv + 1);
 	if (r <= 0)
 		return r < 0 ? 2 : 0;
+	o.pod = r < argc - 1 ? argv[r + 1] : NULL;
 	if (check_options(&o) > 0)
 		return 2;
+	if (o.pod && node_of_pod(&o, node) > 0)
+		return 1;
+	if (o.pod)
+		o.node = node;
+	else if (!o.namespace_)
+		o.namespace_ = o.option_n;
 	return view ? zc_show(view, &o) : zc_log(&o);
 }

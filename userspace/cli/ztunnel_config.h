@@ -13,7 +13,9 @@ struct zc_options {
 	const char *run_dir;
 	const char *file;
 	const char *output;
-	const char *namespace_;
+	const char *namespace_; /* only what is in it; NULL: all */
+	const char *option_n;   /* the same; with @pod that of the pod */
+	const char *pod;        /* the argument; NULL: none */
 	const char *direction;
 	bool is_raw;
 	const char *level;

@@ -201,6 +201,34 @@ def test_ztunnel_config(mesh, cli):
     assert "no such node in the cluster" in cli.run("zc", "workload", "--node", "n9", code=1)
 
 
+def test_ztunnel_config_of_a_pod(mesh, cli):
+    """As Istio's documents have it: the pod of a ztunnel says which node is meant."""
+    for word in ("certificates", "workloads", "services", "connections", "policies", "all"):
+        want = cli.run("zc", word, "--node", "n2")
+        mesh.forwarded.clear()
+        assert cli.run("ztunnel-config", word, "ztunnel-n2.istio-system") == want, word
+        assert [name for name, _, _ in mesh.forwarded] == ["ztunnel-n2"]
+    for words in (["ztunnel-n2"], ["pod/ztunnel-n2.istio-system"], ["istio-system/ztunnel-n2"], ["ztunnel-n2", "-n", MESH]):
+        assert "web" in cli.run("zc", "workload", *words), words
+        assert mesh.forwarded.pop()[0] == "ztunnel-n2"
+    assert "web" not in cli.run("zc", "workload", "ztunnel-n2", "-n", MESH, "--workload-namespace", "elsewhere")
+    answer = mesh.on_exec
+    mesh.on_exec = lambda *words: (0, "200\nok\n", "") if "/logging" in words[2][4] else answer(*words)
+    assert cli.run("zc", "log", "ztunnel-n1.istio-system", "--level=info") == "ok\n"
+    assert mesh.forwarded.pop() == ("ztunnel-n1", 15000, "POST /logging?level=info")
+
+
+def test_ztunnel_config_of_a_pod_that_it_cannot_be(mesh, cli):
+    assert "pod web in namespace shop is no ztunnel; --node n1 names that of its node" in cli.run("zc", "workload", "web.shop", code=1)
+    assert "in namespace istio-system" in cli.run("zc", "workload", "ztunnel-x", code=1)
+    assert "in namespace shop" in cli.run("zc", "workload", "ztunnel-n1", "-n", "shop", code=1)
+    for option in (("--node", "n1"), ("-f", "x"), ("--run-dir", "x")):
+        assert "not to be given together" in cli.run("zc", "workload", "ztunnel-n1", *option, code=2)
+    assert "unexpected argument" in cli.run("zc", "workload", "ztunnel-n1", "ztunnel-n2", code=2)
+    del mesh.named("Pod", "ztunnel-n1")["spec"]["nodeName"]
+    assert "is on no node yet" in cli.run("zc", "workload", "ztunnel-n1", code=1) and mesh.forwarded == []
+
+
 def test_an_error_is_of_the_node_that_is_named(mesh, cli):
     mesh.on_exec = lambda name, *_: (1, "", f"no word from {name}\n")
     for words in (("zc", "workload"), ("explain", "shop/web", "shop/web")):

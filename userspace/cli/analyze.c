@@ -174,8 +174,9 @@ static void tell(struct analysis *a, const struct source_error *e)
 
 	if (a->only && *where && !streq(a->only, where))
 		return;
-	(void)snprintf(origin, sizeof(origin), "%s%s%s%s%s", *e->kind ? e->kind : "file",
-		       *e->kind ? " " : "", e->namespace_, *e->namespace_ ? "/" : "", e->name);
+	analysis_origin(
+		origin, sizeof(origin),
+		&(struct analysis_name){*e->kind ? e->kind : "file", e->namespace_, e->name});
 	(void)snprintf(reference, sizeof(reference), "%s:%u", e->file, e->line);
 	(void)str_utf8(origin);
 	(void)str_utf8(reference);
@@ -358,6 +359,12 @@ static void on_without_effect(void *arg, const char *kind, const json_t *object,
 	findings_add(((struct analysis *)arg)->findings, &f, "%s", message);
 }
 
+/* What makes Pods is known, also where the mesh does not read its kind. */
+static int on_object(void *arg, const struct object *o)
+{
+	return analysis_add_template(arg, o);
+}
+
 static int on_item(void *arg, const struct manifest_item *item)
 {
 	return item->object ? analysis_add(arg, item->object) : 0;
@@ -369,7 +376,8 @@ static int on_file_error(void *arg, const struct source_error *e)
 	return 0;
 }
 
-static const struct manifest_ops manifest_ops = {.on_item = on_item, .on_error = on_file_error};
+static const struct manifest_ops manifest_ops = {
+	.on_object = on_object, .on_item = on_item, .on_error = on_file_error};
 
 static int take_file(struct analysis *a, const char *path)
 {

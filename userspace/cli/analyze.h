@@ -23,11 +23,24 @@ struct analysis {
 /** analysis_add() - take a reference; one of that kind, namespace and name is replaced. Return: 0;
  * -ENOMEM. */
 _must_check_ int analysis_add(struct analysis *a, struct object *o);
+/**
+ * analysis_add_template() - add the Pod that @owner, of a file, would make, as "KIND/NAME": no Pod
+ * can be called so, and nothing hides another. Line numbers are those of the template.
+ * Return: 1; 0: it is of no kind that makes Pods; -ENOMEM.
+ */
+_must_check_ int analysis_add_template(struct analysis *a, const struct object *owner);
 /** analysis_run() - all checks. Return: 0; -ENOMEM. */
 _must_check_ int analysis_run(struct analysis *a);
 /** analysis_reset() - free what is in it. */
 void analysis_reset(struct analysis *a);
 
+/** struct analysis_name - of an object; borrowed. */
+struct analysis_name {
+	const char *kind, *namespace_, *name; /* the last two: "": none */
+};
+
+/** analysis_origin() - "Kind namespace/name" as users know it: a template's Pod is its owner. */
+void analysis_origin(char *ret, size_t size, const struct analysis_name *n);
 /** analysis_checks() - those that look at objects one by one. */
 void analysis_checks(struct analysis *a);
 /** analysis_find() - Return: borrowed; NULL: there is none. */

@@ -21,8 +21,8 @@ struct subject {
 static const struct finding *about(struct subject *s, const struct object *o,
 				   enum finding_level level, const char *code, const char *field)
 {
-	(void)snprintf(s->origin, sizeof(s->origin), "%s %s%s%s", o->kind, o->namespace_,
-		       *o->namespace_ ? "/" : "", o->name);
+	analysis_origin(s->origin, sizeof(s->origin),
+			&(struct analysis_name){o->kind, o->namespace_, o->name});
 	(void)snprintf(s->reference, sizeof(s->reference), "%s:%u", o->file, object_line(o, field));
 	s->finding =
 		(struct finding){level, code, s->origin, *o->file && o->line ? s->reference : NULL};
@@ -38,8 +38,7 @@ static bool is_system(const char *ns)
 static bool has_pods(const struct analysis *a, const char *ns)
 {
 	for (size_t i = 0; i < a->count; i++)
-		if (streq(a->objects[i]->namespace_, ns) &&
-		    (streq(a->objects[i]->kind, "Pod") || streq(a->objects[i]->kind, "Deployment")))
+		if (streq(a->objects[i]->namespace_, ns) && streq(a->objects[i]->kind, "Pod"))
 			return true;
 	return false;
 }

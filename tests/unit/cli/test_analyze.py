@@ -222,3 +222,69 @@ def test_kinds_that_are_there_in_an_older_version_only(shop, cli):
     shop.not_served = {"security.istio.io/v1", "networking.istio.io/v1", "networking.istio.io/v1beta1"}
     said = cli.run("analyze", "-n", "shop", code=79)
     assert "AuthorizationPolicy shop/p" in said and "spec.action" in said and "VirtualService shop/v" in said
+
+
+TEMPLATES = {"Deployment": "apps/v1", "StatefulSet": "apps/v1", "DaemonSet": "apps/v1", "ReplicaSet": "apps/v1",
+             "ReplicationController": "v1", "Job": "batch/v1", "CronJob": "batch/v1"}
+
+
+def maker(kind, labels, **spec):
+    """What makes pods, with its template where that kind has it."""
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "i"}], **spec}}
+    spec = {"selector": {"matchLabels": {"app": "web"}}, "template": template} if kind != "CronJob" else \
+        {"schedule": "* * * * *", "jobTemplate": {"spec": {"template": template}}}
+    return {"apiVersion": TEMPLATES[kind], "kind": kind, "metadata": {"name": "web", "namespace": "shop"}, "spec": spec}
+
+
+def write(path, *objects):
+    path.write_text("---\n".join(json.dumps(o, indent=1) + "\n" for o in objects))
+
+
+@pytest.mark.parametrize("kind", TEMPLATES)
+def test_what_makes_pods_answers_to_selectors_as_they_would(shop, cli, tmp_path, kind):
+    """A file has no pods yet: a Service and a policy beside it are right all the same, and wrong where its labels are others."""
+    del shop.objects[("v1", "pods", "shop", "web")]
+    selected = [{"apiVersion": "security.istio.io/v1", "kind": one, "metadata": {"name": "p", "namespace": ns},
+                 "spec": {"selector": {"matchLabels": {"app": "web"}}}}
+                for one, ns in (("AuthorizationPolicy", "shop"), ("PeerAuthentication", "shop"), ("AuthorizationPolicy", MESH))]
+    for labels in ({"app": "web"}, {"app": "other"}):
+        write(tmp_path / "a.yaml", maker(kind, labels), service({"name": "http", "port": 80}), *selected)
+        origins = [] if labels["app"] == "web" else sorted(
+            ["Service shop/web"] + [f"{o['kind']} {o['metadata']['namespace']}/p" for o in selected])
+        found = cli.json("analyze", "--use-kube=false", "a.yaml")
+        assert sorted(f["origin"] for f in found) == origins and {f["code"] for f in found} <= {"IST0133"}, found
+        found = [f for f in cli.json("analyze", "-A", "a.yaml") if f["code"] == "IST0127"]
+        assert sorted(f["origin"] for f in found) == origins[:-1], found
+
+
+@pytest.mark.parametrize("kind", TEMPLATES)
+def test_a_template_is_looked_at_as_its_pods_are(cli, tmp_path, kind):
+    """Named by who makes them, as nobody has seen them yet, with the line of the field."""
+    one = maker(kind, {"istio.io/dataplane-mode": "ambiemt"}, hostNetwork=True)
+    template = one["spec"].get("template") or one["spec"]["jobTemplate"]["spec"]["template"]
+    template["metadata"]["annotations"] = {"traffic.sidecar.istio.io/excludeOutbondPorts": "1", "networking.istio.io/exportTo": "."}
+    write(tmp_path / "a.yaml", namespace("shop", istio_injection="enabled"), one)
+    lines = (tmp_path / "a.yaml").read_text().split("\n")
+    found = cli.json("analyze", "--use-kube=false", "a.yaml")
+    assert {f["origin"] for f in found} == {f"{kind} shop/web"}
+    places = {f["code"]: lines[int(f["reference"].removeprefix("a.yaml:")) - 1] for f in found}
+    assert sorted(places) == ["CUL0002", "IST0103", "IST0107", "IST0108"]
+    assert "hostNetwork" in places["IST0103"] and "Outbond" in places["IST0108"] and "exportTo" in places["IST0107"]
+
+
+def test_templates_beside_pods_and_each_other_hide_none(cli, tmp_path):
+    """Several of one name, one that `kubectl create` names, what is no template, and another group's kind."""
+    generated = maker("Job", {"app": "job"})
+    generated["metadata"] = {"generateName": "j-"}
+    odd = {**maker("StatefulSet", {}), "spec": {"template": [1]}}
+    write(tmp_path / "a.yaml", pod("shop", "web", labels={"app": "pod"}), maker("Deployment", {"app": "deployment"}),
+          maker("DaemonSet", {"app": "daemon"}), generated, odd, {**maker("Job", {}), "apiVersion": "batch.volcano.sh/v1alpha1"},
+          *({"apiVersion": "v1", "kind": "Service", "metadata": {"name": app, "namespace": ns},
+             "spec": {"selector": {"app": app}, "ports": [{"name": "http", "port": 80}]}}
+            for app, ns in (("pod", "shop"), ("deployment", "shop"), ("daemon", "shop"), ("job", "default"), ("none", "shop"))))
+    found = cli.json("analyze", "--use-kube=false", "a.yaml")
+    assert [(f["code"], f["origin"]) for f in found] == [("IST0133", "Service shop/none"), ("CUL0005", "Job web")]
+
+
+def test_our_own_samples_get_no_warning(cli):
+    assert "No validation issues" in cli.run("analyze", "--use-kube=false", "--output-threshold", "Warning", f"{ROOT}/tools/samples/demo")

@@ -51,7 +51,7 @@ static int on_manifest_error(void *arg, const struct source_error *err)
 
 static const char *read_text(struct reading *x, const char *yaml)
 {
-	static const struct manifest_ops ops = {on_item, on_manifest_error};
+	static const struct manifest_ops ops = {.on_item = on_item, .on_error = on_manifest_error};
 	const struct manifest_text in = {.file = "f.yaml", .text = yaml, .len = strlen(yaml)};
 	bool is_complete;
 

@@ -98,11 +98,30 @@ static void tells_the_line_of_a_field_or_of_what_is_there(void **state)
 	assert_int_equal(object_line(o, "status.phase"), 1);
 }
 
+static void copies_the_lines_of_a_part(void **state)
+{
+	static const unsigned int lines[] = {1,  2,  3,  4,  5,  6,  7,  8, 9,
+					     10, 11, 12, 12, 13, 13, 14, 15};
+	_cleanup_(object_unrefp) struct object *o = make(lines, ARRAY_SIZE(lines));
+	unsigned int *part;
+	size_t n;
+
+	assert_int_equal(object_lines(o, "spec.ports", &part, &n), 0);
+	assert_int_equal(n, 6);
+	assert_memory_equal(part, lines + 10, 6 * sizeof(*part));
+	free(part);
+}
+
 static void falls_back_to_the_line_of_the_object(void **state)
 {
 	_cleanup_(object_unrefp) struct object *o = make(NULL, 0);
+	unsigned int *part;
+	size_t n;
 
 	assert_int_equal(object_line(o, "spec.flag"), 3);
+	assert_int_equal(object_lines(o, "spec", &part, &n), 0);
+	assert_null(part);
+	assert_int_equal(n, 0);
 }
 
 static void refuses_what_is_no_object(void **state)
@@ -314,6 +333,7 @@ int main(void)
 		cmocka_unit_test(finds_values_by_path),
 		cmocka_unit_test(finds_nothing_where_nothing_is),
 		cmocka_unit_test(tells_the_line_of_a_field_or_of_what_is_there),
+		cmocka_unit_test(copies_the_lines_of_a_part),
 		cmocka_unit_test(falls_back_to_the_line_of_the_object),
 		cmocka_unit_test(refuses_what_is_no_object),
 		cmocka_unit_test(lives_until_its_last_reference),

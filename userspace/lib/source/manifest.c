@@ -256,6 +256,9 @@ static int parse_object(struct parse *p, const struct slice *s)
 	r = object_of(p, s, kind, &o);
 	if (r < 0)
 		return r;
+	r = p->ops->on_object ? p->ops->on_object(p->arg, o) : 0;
+	if (r < 0 || (r > 0 && !kind))
+		return r < 0 ? r : 0;
 	r = kind_of(p, o, &kind);
 	if (r != 0 || !kind)
 		return r;

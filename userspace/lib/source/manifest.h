@@ -24,6 +24,10 @@ struct manifest_item {
 struct manifest_ops {
 	int (*on_item)(void *arg, const struct manifest_item *item);
 	int (*on_error)(void *arg, const struct source_error *err);
+	/* Each object before anything is said of it, of whichever kind and however wrong; NULL:
+	 * not wanted. Return: 1: a kind that has no schema is known all the same, which is no
+	 * error; 0; what ends the reading. */
+	int (*on_object)(void *arg, const struct object *o);
 };
 
 /** struct manifest_text - what to read; borrowed. */

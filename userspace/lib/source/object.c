@@ -134,7 +134,9 @@ bool labels_match(const json_t *wanted, const json_t *labels)
 	return true;
 }
 
-unsigned int object_line(const struct object *o, const char *path)
+/* node_at() - where the deepest part of @path that exists stands in the pre-order of the body.
+ * @ret: that part. */
+static size_t node_at(const struct object *o, const char *path, const json_t **ret)
 {
 	const json_t *v = o->body;
 	size_t at = 0;
@@ -150,7 +152,35 @@ unsigned int object_line(const struct object *o, const char *path)
 		at += child_offset(v, child, &step);
 		v = child;
 	}
+	*ret = v;
+	return at;
+}
+
+unsigned int object_line(const struct object *o, const char *path)
+{
+	const json_t *v;
+	size_t at = node_at(o, path, &v);
+
 	return at < o->_lines_count ? o->_lines[at] : o->line;
+}
+
+int object_lines(const struct object *o, const char *path, unsigned int **ret, size_t *ret_count)
+{
+	const json_t *v;
+	size_t at = node_at(o, path, &v), n = object_node_count(v);
+	unsigned int *lines;
+
+	*ret = NULL;
+	*ret_count = 0;
+	if (at + n > o->_lines_count)
+		return 0;
+	lines = malloc(n * sizeof(*lines));
+	if (!lines)
+		return -ENOMEM;
+	memcpy(lines, o->_lines + at, n * sizeof(*lines));
+	*ret = lines;
+	*ret_count = n;
+	return 0;
 }
 
 /* The texts stand behind the struct. Return: where the next one goes. */

@@ -101,6 +101,12 @@ bool labels_match(const json_t *wanted, const json_t *labels);
  */
 unsigned int object_line(const struct object *o, const char *path);
 
+/** object_lines() - a copy of the lines of the value at a path and all within it, for an object
+ * made of it. @ret: the caller's to free; NULL with a count of 0 when they are unknown. Return: 0;
+ * -ENOMEM. */
+_must_check_ int object_lines(const struct object *o, const char *path, unsigned int **ret,
+			      size_t *ret_count);
+
 /** object_is_older() - of several that say something about one thing the oldest counts: by
  * creationTimestamp, those without one last, then by place in the folder. */
 bool object_is_older(const struct object *a, const struct object *b);

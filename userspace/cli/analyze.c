@@ -29,7 +29,8 @@
 #define KEY_MAX    1024
 
 struct analyze_options {
-	const char *namespace_, *output, *failure, *shown, *suppress;
+	const char *namespace_, *output, *failure, *shown;
+	struct option_list suppressed;
 	bool is_all, is_kube;
 };
 
@@ -67,11 +68,12 @@ static const struct option_def defs[] = {
 	 .help = "from which on something is shown"},
 	{.name = "suppress",
 	 .short_name = 'S',
-	 .type = OPTION_STRING,
-	 .offset = AT(suppress),
-	 .value_name = "CODE=ORIGIN",
-	 .help = "leave out, as \"IST0102=Namespace default\"; several with commas; * at the end "
-		 "stands for anything"},
+	 .type = OPTION_LIST,
+	 .offset = AT(suppressed),
+	 .value_name = "CODE=OBJECT",
+	 .help = "leave out, as \"IST0102=Namespace default\", \"IST0107=Pod *.shop\" or "
+		 "\"IST0107=Pod shop/*\"; * stands for anything; may be given again, or several "
+		 "with commas"},
 	CLI_OPTION_OUTPUT(AT(output)),
 	{0},
 };
@@ -423,31 +425,6 @@ static int take_path(struct analysis *a, const char *path)
 	return take_file(a, path);
 }
 
-/* is_suppressed() - "CODE=ORIGIN,..." */
-static bool is_suppressed(const char *list, const json_t *f)
-{
-	_cleanup_(freep) char *copy = strdup(list ? list : "");
-	char *rest = copy, *one;
-
-	while ((one = strsep(&rest, ","))) {
-		char *origin = strchr(one, '=');
-		size_t n;
-
-		if (!origin)
-			continue;
-		*origin++ = '\0';
-		n = strlen(origin);
-		if (n > 0 && origin[n - 1] == '*')
-			n--;
-		else
-			n++;
-		if (streq(one, json_text(f, "code", "")) &&
-		    strncmp(origin, json_text(f, "origin", ""), n) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* filter() - only what is to be shown stays. */
 static void filter(json_t *findings, const struct analyze_options *o)
 {
@@ -455,7 +432,7 @@ static void filter(json_t *findings, const struct analyze_options *o)
 		const json_t *f = json_array_get(findings, i);
 
 		if (findings_level(json_text(f, "level", "")) < findings_level(o->shown) ||
-		    is_suppressed(o->suppress, f))
+		    suppress_is_meant(&o->suppressed, f))
 			(void)json_array_remove(findings, i);
 	}
 }
@@ -555,5 +532,7 @@ int cli_analyze(int argc, char **argv)
 		(void)cli_fail("analyze: --use-kube=false, and no file\nUsage: %s", syntax.usage);
 		return 2;
 	}
+	if (suppress_check(&o.suppressed) < 0)
+		return 2;
 	return work(&o, argv + r, argc - r);
 }

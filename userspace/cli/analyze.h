@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "base/macros.h"
+#include "base/option.h"
 #include "source/object.h"
 
 /** struct analysis - what is looked at, and what was found. Zero it before use. */
@@ -46,3 +47,10 @@ void analysis_checks(struct analysis *a);
 /** analysis_find() - Return: borrowed; NULL: there is none. */
 const struct object *analysis_find(const struct analysis *a, const char *kind, const char *ns,
 				   const char *name);
+
+/** suppress_check() - is each value "CODE=OBJECT", or several with commas? Return: 0; -EINVAL, said
+ * on stderr. */
+_must_check_ int suppress_check(const struct option_list *values);
+/** suppress_is_meant() - does one of the values name @finding? Its object as "Kind namespace/name"
+ * or, as istioctl has it, "Kind name.namespace"; with wildcards as fnmatch(3). */
+bool suppress_is_meant(const struct option_list *values, const json_t *finding);

@@ -17,6 +17,7 @@ struct options {
 	uint64_t workers;
 	bool is_verbose;
 	const char *from_env;
+	struct option_list tags;
 };
 
 static const struct option_def defs[] = {
@@ -44,6 +45,11 @@ static const struct option_def defs[] = {
 	 .default_value = "default",
 	 .env = "CULVERT_TEST_FROM_ENV",
 	 .help = "h"},
+	{.name = "tag",
+	 .short_name = 't',
+	 .type = OPTION_LIST,
+	 .offset = offsetof(struct options, tags),
+	 .help = "h"},
 	{0},
 };
 
@@ -59,6 +65,26 @@ static int parse(const char *line, struct options *o, int *rest, char err[128])
 	for (char *p = strtok_r(copy, " ", &save); p && argc < 15; p = strtok_r(NULL, " ", &save))
 		argv[argc++] = p;
 	return option_parse(defs, o, argc, argv, rest, err, 128);
+}
+
+static void a_list_keeps_each_value(void **state)
+{
+	struct options o;
+	char err[128], *many[2 * OPTION_LIST_MAX + 3] = {"prog"};
+	int rest;
+
+	assert_int_equal(parse("--tag a -t b --tag=a rest", &o, &rest, err), 0);
+	assert_int_equal(o.tags.count, 3);
+	assert_string_equal(o.tags.values[0], "a");
+	assert_string_equal(o.tags.values[1], "b");
+	assert_string_equal(o.tags.values[2], "a");
+	assert_int_equal(parse("", &o, &rest, err), 0);
+	assert_int_equal(o.tags.count, 0);
+	for (size_t i = 1; i < ARRAY_SIZE(many); i++)
+		many[i] = i % 2 ? "-t" : "x";
+	assert_int_equal(option_parse(defs, &o, ARRAY_SIZE(many) - 2, many, &rest, err, 128), 0);
+	assert_int_equal(option_parse(defs, &o, ARRAY_SIZE(many), many, &rest, err, 128), -EINVAL);
+	assert_string_equal(err, "-t: given more than 64 times");
 }
 
 static void all_spellings_work(void **state)
@@ -146,6 +172,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_spellings_work),
+		cmocka_unit_test(a_list_keeps_each_value),
 		cmocka_unit_test(defaults_then_environment_then_arguments),
 		cmocka_unit_test(mistakes_are_named),
 		cmocka_unit_test(help_is_asked_for),

@@ -111,6 +111,24 @@ def test_thresholds_and_suppression(shop, cli):
     cli.run("analyze", "--failure-threshold", "Bad", code=2)
 
 
+def test_each_suppression_counts_in_istioctl_s_words_and_ours(shop, cli):
+    label(shop)
+    shop.put(service({"name": "foo", "port": 80}))
+    shop.named("Pod", "web")["metadata"]["annotations"] = {"networking.istio.io/exportTo": "."}
+    namespace_, pod_, service_ = "IST0102=Namespace shop", "IST0107=Pod *.shop", "IST0118=Service web.shop"
+    assert "✔" in cli.run("analyze", "-k", "--all-namespaces", "--suppress", namespace_, "--suppress", pod_, "-S", service_)
+    assert "✔" in cli.run("analyze", "-A", "--suppress", f"{namespace_},{pod_}", "--suppress=IST0118=Service shop/w*b")
+
+    def left(*values):
+        return {f["code"] for f in cli.json("analyze", "-A", *(word for value in values for word in ("--suppress", value)))}
+    assert left() == {"IST0102", "IST0107", "IST0118"}
+    assert left(pod_, namespace_) == {"IST0118"}
+    for other in ("IST0107=Pod *.other", "IST0107=Service *.shop", "IST0107=Pod web", "IST0107=Pod shop.web", "IST0108=Pod *.shop"):
+        assert left(other, namespace_, service_) == {"IST0107"}, other
+    for bad in ("IST0102", "", f"{namespace_},IST0107"):
+        assert f"--suppress {bad}: expected CODE=OBJECT" in cli.run("analyze", "-A", "--suppress", pod_, "--suppress", bad, code=2)
+
+
 def test_files_without_a_cluster(api, cli, tmp_path):
     (tmp_path / "a.yaml").write_text("apiVersion: v1\nkind: Namespace\nmetadata: {name: x}\n---\n"
                                      "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n"

@@ -44,6 +44,15 @@ static int parse_bool(const char *value, bool *ret)
 	return 0;
 }
 
+static int list_add(const struct parser *p, struct option_list *list, const char *name,
+		    const char *value)
+{
+	if (list->count == OPTION_LIST_MAX)
+		return fail(p, "%s: given more than %d times", name, OPTION_LIST_MAX);
+	list->values[list->count++] = value;
+	return 0;
+}
+
 /* option_set() - @name is where the value came from, for the message: "--workers",
  * "$CULVERT_WORKERS". */
 static int option_set(const struct parser *p, const struct option_def *d, const char *name,
@@ -60,6 +69,8 @@ static int option_set(const struct parser *p, const struct option_def *d, const 
 		if (parse_bool(value, field) < 0)
 			return fail(p, "%s: \"%s\" is neither true nor false", name, value);
 		return 0;
+	case OPTION_LIST:
+		return list_add(p, field, name, value);
 	case OPTION_U64:
 		r = str_parse_u64(value, d->min, d->max, field);
 		break;
@@ -79,6 +90,8 @@ static void option_clear(const struct parser *p, const struct option_def *d)
 		*(const char **)field = NULL;
 	else if (d->type == OPTION_U64)
 		*(uint64_t *)field = 0;
+	else if (d->type == OPTION_LIST)
+		((struct option_list *)field)->count = 0;
 	else
 		*(bool *)field = false;
 }

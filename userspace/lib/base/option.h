@@ -12,6 +12,16 @@ enum option_type {
 	OPTION_STRING, /* const char *, points into argv, the environment or the default */
 	OPTION_U64,    /* uint64_t in [min, max] */
 	OPTION_BOOL,   /* bool; "--name" or "--name=true|false" */
+	OPTION_LIST,   /* struct option_list; may be given again */
+};
+
+#define OPTION_LIST_MAX 64
+
+/** struct option_list - the values of an OPTION_LIST in the order of the words; as an
+ * OPTION_STRING they are borrowed. */
+struct option_list {
+	const char *values[OPTION_LIST_MAX];
+	size_t count;
 };
 
 struct option_def {

@@ -153,6 +153,7 @@ void analysis_reset(struct analysis *a)
 	free(a->objects);
 	(void)map_free(a->places);
 	json_decref(a->findings);
+	json_decref(a->unwanted);
 	memset(a, 0, sizeof(*a));
 }
 
@@ -325,6 +326,7 @@ static int take_cluster_object(struct analysis *a, json_t *body, const char *kin
 	r = object_new_json(json_incref(body), &o);
 	if (r < 0)
 		return r == -EINVAL ? 0 : r;
+	suppress_note(a, &(struct analysis_name){o->kind, o->namespace_, o->name}, o->body);
 	return is_fine(a, o) ? analysis_add(a, o) : 0;
 }
 
@@ -358,12 +360,15 @@ static void on_without_effect(void *arg, const char *kind, const json_t *object,
 	const struct finding f = {
 		.level = FINDING_WARNING, .code = "CUL0005", .origin = origin ? origin : kind};
 
+	suppress_note(arg, &(struct analysis_name){kind, kube_ns(object), kube_name(object)},
+		      object);
 	findings_add(((struct analysis *)arg)->findings, &f, "%s", message);
 }
 
 /* What makes Pods is known, also where the mesh does not read its kind. */
 static int on_object(void *arg, const struct object *o)
 {
+	suppress_note(arg, &(struct analysis_name){o->kind, o->namespace_, o->name}, o->body);
 	return analysis_add_template(arg, o);
 }
 
@@ -426,13 +431,15 @@ static int take_path(struct analysis *a, const char *path)
 }
 
 /* filter() - only what is to be shown stays. */
-static void filter(json_t *findings, const struct analyze_options *o)
+static void filter(const struct analysis *a, const struct analyze_options *o)
 {
+	json_t *findings = a->findings;
+
 	for (size_t i = json_array_size(findings); i-- > 0;) {
 		const json_t *f = json_array_get(findings, i);
 
 		if (findings_level(json_text(f, "level", "")) < findings_level(o->shown) ||
-		    suppress_is_meant(&o->suppressed, f))
+		    suppress_is_meant(&o->suppressed, f) || suppress_is_noted(a, f))
 			(void)json_array_remove(findings, i);
 	}
 }
@@ -496,7 +503,7 @@ static int work(const struct analyze_options *o, char **files, int n)
 	if (r == 0 && analysis_run(&a) < 0)
 		r = cli_fail("out of memory");
 	if (r == 0) {
-		filter(a.findings, o);
+		filter(&a, o);
 		r = show(&a, o);
 	}
 	analysis_reset(&a);

@@ -16,6 +16,7 @@ struct analysis {
 	size_t count;
 	struct map *places; /* "kind/namespace/name" -> 1 + index */
 	json_t *findings;   /* a list of findings.h */
+	json_t *unwanted;   /* origin -> codes, what objects themselves say; NULL: none does */
 	const char *only;   /* what is said of other namespaces' objects is left out; NULL: nothing
 			     */
 	bool has_cluster;   /* objects are all that there are: references can be followed */
@@ -48,6 +49,11 @@ void analysis_checks(struct analysis *a);
 const struct object *analysis_find(const struct analysis *a, const char *kind, const char *ns,
 				   const char *name);
 
+/** suppress_note() - heed galley.istio.io/analyze-suppress of an object, in place of what one of
+ * that name said before. Lack of memory leaves it out. */
+void suppress_note(struct analysis *a, const struct analysis_name *name, const json_t *body);
+/** suppress_is_noted() - has the object of @finding said so? */
+bool suppress_is_noted(const struct analysis *a, const json_t *finding);
 /** suppress_check() - is each value "CODE=OBJECT", or several with commas? Return: 0; -EINVAL, said
  * on stderr. */
 _must_check_ int suppress_check(const struct option_list *values);

@@ -9,6 +9,10 @@
 #include "base/str.h"
 #include "cli.h"
 #include "json.h"
+#include "kube_kinds.h"
+
+#define ANNOTATION "galley.istio.io/analyze-suppress" /* of Istio: codes with commas, or * */
+#define ORIGIN_MAX 600
 
 /* with_dot() - "Kind name.namespace" of "Kind namespace/name". Return: NULL: it is in none, or no
  * memory. */
@@ -69,4 +73,31 @@ int suppress_check(const struct option_list *values)
 		}
 	}
 	return 0;
+}
+
+void suppress_note(struct analysis *a, const struct analysis_name *name, const json_t *body)
+{
+	const char *codes = kube_meta(body, "annotations", ANNOTATION);
+	char origin[ORIGIN_MAX];
+
+	analysis_origin(origin, sizeof(origin), name);
+	(void)str_utf8(origin);
+	if (!a->unwanted)
+		a->unwanted = json_object();
+	if (codes)
+		(void)json_object_set_new(a->unwanted, origin, json_string(codes));
+	else
+		(void)json_object_del(a->unwanted, origin);
+}
+
+bool suppress_is_noted(const struct analysis *a, const json_t *finding)
+{
+	const char *codes = json_text(a->unwanted, json_text(finding, "origin", ""), "");
+	_cleanup_(freep) char *copy = strdup(codes);
+	char *rest = copy, *one;
+
+	while ((one = strsep(&rest, ",")))
+		if (streq(one, "*") || streq(one, json_text(finding, "code", "")))
+			return true;
+	return false;
 }

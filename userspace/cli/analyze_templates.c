@@ -66,8 +66,11 @@ int analysis_add_template(struct analysis *a, const struct object *owner)
 	if (!m)
 		return 0;
 	r = pod_new(owner, m, &pod);
-	if (r == 0)
+	if (r == 0) {
+		suppress_note(a, &(struct analysis_name){pod->kind, pod->namespace_, pod->name},
+			      owner->body);
 		r = analysis_add(a, pod);
+	}
 	return r < 0 && r != -EINVAL ? r : 1;
 }
 

@@ -129,6 +129,31 @@ def test_each_suppression_counts_in_istioctl_s_words_and_ours(shop, cli):
         assert f"--suppress {bad}: expected CODE=OBJECT" in cli.run("analyze", "-A", "--suppress", pod_, "--suppress", bad, code=2)
 
 
+def test_an_object_may_say_itself_what_is_not_to_be_said_of_it(shop, cli, tmp_path):
+    """In a cluster and in files, with the codes of Istio's annotation; a file's counts instead of the cluster's."""
+    def found(*args):
+        return [(f["code"], f["origin"]) for f in cli.json("analyze", *args, code=None)]
+    key = "galley.istio.io/analyze-suppress"
+    web, entry, route = shop.named("Pod", "web"), *(
+        {"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": {"name": "x", "namespace": "shop"}, "spec": {"hosts": hosts}}
+        for kind, hosts in (("ServiceEntry", "bad"), ("VirtualService", ["x"])))
+    istio(shop, "VirtualService", "v", {"hosts": ["web"]}, annotations={key: "CUL0005"})
+    for codes, left in (("IST0001", True), ("IST0107", False), ("IST0001,IST0107", False), ("IST01*", True), ("*", False)):
+        web["metadata"]["annotations"] = {key: codes, "networking.istio.io/exportTo": "."}
+        assert found("-A") == left * [("IST0107", "Pod shop/web")], codes
+    odd = maker("StatefulSet", {"istio.io/dataplane-mode": "ambiemt"})
+    write(tmp_path / "a.yaml", odd, entry, route)
+    assert [code for code, _ in found("--use-kube=false", "a.yaml")] == ["IST0106", "CUL0002", "CUL0005"]
+    for one, codes in ((odd, "CUL0002"), (entry, "IST0106"), (route, "*")):
+        one["metadata"]["annotations"] = {key: codes}
+    write(tmp_path / "a.yaml", odd, entry, route)
+    assert found("--use-kube=false", "a.yaml") == []
+    one = pod("shop", "web")
+    one["metadata"]["annotations"] = {"networking.istio.io/exportTo": "."}
+    write(tmp_path / "pod.yaml", one)
+    assert found("-A", "pod.yaml") == [("IST0107", "Pod shop/web")]
+
+
 def test_files_without_a_cluster(api, cli, tmp_path):
     (tmp_path / "a.yaml").write_text("apiVersion: v1\nkind: Namespace\nmetadata: {name: x}\n---\n"
                                      "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n"

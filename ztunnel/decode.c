@@ -45,11 +45,6 @@ void *decode_array(struct decoder *d, size_t n, size_t size)
 	return p;
 }
 
-static bool is_port(uint32_t n)
-{
-	return n >= 1 && n <= UINT16_MAX;
-}
-
 int decode_ports(struct decoder *d, size_t n, Istio__Workload__Port *const *from,
 		 const struct service_port **ret, size_t *ret_count)
 {
@@ -61,10 +56,10 @@ int decode_ports(struct decoder *d, size_t n, Istio__Workload__Port *const *from
 	for (size_t i = 0; i < n; i++) {
 		uint32_t port = from[i]->service_port, target = from[i]->target_port;
 
-		if (is_port(port))
+		if (cv_port_is_valid(port))
 			ports[count++] = (struct service_port){
 				.service_port = (uint16_t)port,
-				.target_port = is_port(target) ? (uint16_t)target : 0,
+				.target_port = cv_port_is_valid(target) ? (uint16_t)target : 0,
 			};
 	}
 	*ret = ports;
@@ -77,7 +72,7 @@ int decode_gateway(struct decoder *d, const Istio__Workload__GatewayAddress *g,
 {
 	if (!g)
 		return 0;
-	if (g->hbone_mtls_port == 0 || g->hbone_mtls_port > UINT16_MAX)
+	if (!cv_port_is_valid(g->hbone_mtls_port))
 		return decode_fail(d, "waypoint.hbone_mtls_port", "expected 1..65535");
 	ret->hbone_port = (uint16_t)g->hbone_mtls_port;
 	switch (g->destination_case) {
@@ -129,7 +124,7 @@ static int decode_node_ports(struct decoder *d, const Culvert__Node__Service *x,
 	for (size_t i = 0; i < x->n_node_ports; i++) {
 		const Culvert__Node__NodePort *p = x->node_ports[i];
 
-		if (is_port(p->node_port) && is_port(p->service_port))
+		if (cv_port_is_valid(p->node_port) && cv_port_is_valid(p->service_port))
 			ports[s->node_ports_count++] = (struct node_port){
 				(uint16_t)p->node_port, (uint16_t)p->service_port};
 	}
@@ -245,7 +240,7 @@ static int decode_open_ports(struct decoder *d, const Istio__Workload__Service *
 		return -ENOMEM;
 	for (size_t i = 0; i < m->n_ports; i++)
 		if (m->ports[i]->app_protocol == ISTIO__WORKLOAD__PORT__APP_PROTOCOL__TCP &&
-		    is_port(m->ports[i]->service_port))
+		    cv_port_is_valid(m->ports[i]->service_port))
 			ports[s->open_ports_count++] = (uint16_t)m->ports[i]->service_port;
 	s->open_ports = ports;
 	return 0;

@@ -339,8 +339,7 @@ static size_t host_ports_size(const struct decoder *d)
 static int decode_host_port(struct decoder *d, const Culvert__Node__HostPort *p,
 			    struct host_port *ret)
 {
-	if (p->host_port < 1 || p->host_port > UINT16_MAX || p->target_port < 1 ||
-	    p->target_port > UINT16_MAX)
+	if (!cv_port_is_valid(p->host_port) || !cv_port_is_valid(p->target_port))
 		return decode_fail(d, "host_ports", "expected ports 1..65535");
 	if (cv_addr_from_bytes(p->address.data, p->address.len, &ret->at.addr) < 0)
 		return decode_fail(d, "host_ports.address", "expected 4 or 16 bytes");

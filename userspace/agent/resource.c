@@ -67,11 +67,6 @@ static int workload_addrs(const Istio__Workload__Workload *w, struct resource *r
 	return 0;
 }
 
-static bool is_port(uint32_t n)
-{
-	return n >= 1 && n <= UINT16_MAX;
-}
-
 /* A number that is none of a port is left out. It is no reason to know nothing of a workload or a
  * service: what is not known is dialled in plaintext. */
 static int ports_read(size_t n, Istio__Workload__Port *const *list, struct port_map **ret,
@@ -85,10 +80,10 @@ static int ports_read(size_t n, Istio__Workload__Port *const *list, struct port_
 	for (size_t i = 0; i < n; i++) {
 		uint32_t port = list[i]->service_port, target = list[i]->target_port;
 
-		if (is_port(port))
+		if (cv_port_is_valid(port))
 			ports[count++] = (struct port_map){
 				.port = (uint16_t)port,
-				.target = is_port(target) ? (uint16_t)target : 0,
+				.target = cv_port_is_valid(target) ? (uint16_t)target : 0,
 			};
 	}
 	*ret = TAKE_PTR(ports);
@@ -134,7 +129,7 @@ static int host_ports_read(const Culvert__Node__Workload *x, struct resource *r)
 		if (cv_addr_from_bytes(p->address.data, p->address.len, &to->addr) < 0)
 			return -EBADMSG;
 		to->port = (uint16_t)p->host_port;
-		r->host_port_count += is_port(p->host_port);
+		r->host_port_count += cv_port_is_valid(p->host_port);
 	}
 	return 0;
 }
@@ -201,7 +196,7 @@ static int node_ports_read(const Culvert__Node__Service *x, struct resource *r)
 	for (size_t i = 0; i < x->n_node_ports; i++) {
 		uint32_t port = x->node_ports[i]->node_port;
 
-		if (is_port(port))
+		if (cv_port_is_valid(port))
 			r->node_ports[r->node_port_count++] = (uint16_t)port;
 	}
 	return 0;
@@ -279,7 +274,7 @@ static int service_open_ports(const Istio__Workload__Service *s, struct resource
 		return -ENOMEM;
 	for (size_t i = 0; i < s->n_ports && is_open; i++)
 		if (s->ports[i]->app_protocol == ISTIO__WORKLOAD__PORT__APP_PROTOCOL__TCP &&
-		    is_port(s->ports[i]->service_port))
+		    cv_port_is_valid(s->ports[i]->service_port))
 			r->open_ports[r->open_port_count++] = (uint16_t)s->ports[i]->service_port;
 	return 0;
 }

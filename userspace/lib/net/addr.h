@@ -52,3 +52,9 @@ _must_check_ int cv_sockaddr_from_native(const struct sockaddr *sa, socklen_t le
  */
 _must_check_ int cv_sockaddr_to_native(const struct cv_sockaddr *sa, int family,
 				       struct sockaddr_storage *ret, socklen_t *ret_len);
+
+/** cv_port_is_valid() - is it a port's number, 1 to 65535? */
+static inline bool cv_port_is_valid(uint32_t n)
+{
+	return n >= 1 && n <= UINT16_MAX;
+}

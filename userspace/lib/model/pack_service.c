@@ -236,7 +236,7 @@ static int set_extension(const struct model *m, const struct service *s, service
 			      &msg->n_extensions);
 }
 
-static bool is_exported_to(const json_t *export_to, const char *word)
+bool export_has(const json_t *export_to, const char *word)
 {
 	const json_t *one;
 	size_t i;
@@ -249,12 +249,12 @@ static bool is_exported_to(const json_t *export_to, const char *word)
 
 bool export_is_public(const json_t *export_to)
 {
-	return json_array_size(export_to) == 0 || is_exported_to(export_to, "*");
+	return json_array_size(export_to) == 0 || export_has(export_to, "*");
 }
 
 bool export_is_nowhere(const json_t *export_to)
 {
-	return json_array_size(export_to) == 1 && is_exported_to(export_to, "~");
+	return json_array_size(export_to) == 1 && export_has(export_to, "~");
 }
 
 /* The extension of a message that may have one already. */

@@ -63,16 +63,8 @@ bool service_entry_is_public(const struct model *m, const struct service_entry *
 
 static bool is_exported_home(const json_t *export_to, const char *home)
 {
-	const json_t *one;
-	size_t i;
-
-	json_array_foreach (export_to, i, one) {
-		const char *to = json_string_value(one);
-
-		if (streq(to, "*") || streq(to, ".") || streq(to, home))
-			return true;
-	}
-	return json_array_size(export_to) == 0;
+	return export_is_public(export_to) || export_has(export_to, ".") ||
+	       export_has(export_to, home);
 }
 
 bool service_entry_is_hidden(const struct model *m, const struct service_entry *s)

@@ -77,8 +77,23 @@ static void pods_mark_of(struct model *m, const struct index *ix, const char *ke
 	pods_mark_bucket(m, index_find(ix, key));
 }
 
-/* Its labels enrol its pods, Services say whether they select such, and who may see its
- * ServiceEntries goes by them; an annotation says how near the endpoints of both are to be. */
+/* Who may see its ServiceEntries goes by its labels where there are such rules, and with that who
+ * has their hosts elsewhere; an annotation says how near their endpoints are to be. */
+static void namespace_mark_entries(struct model *m, const char *ns)
+{
+	const struct index_link *l;
+
+	index_for_each(l, index_find(&m->entries_by_namespace, ns))
+	{
+		if (m->entry_visibility)
+			service_entry_mark_hosts(m, l->owner);
+		else
+			service_entry_mark(m, l->owner);
+	}
+}
+
+/* Its labels enrol its pods, and Services say whether they select such; the annotation is about
+ * their endpoints as well. */
 static void namespace_mark(struct model *m, const char *ns)
 {
 	const struct index_link *l;
@@ -86,8 +101,7 @@ static void namespace_mark(struct model *m, const char *ns)
 	pods_mark_of(m, &m->pods_by_namespace, ns);
 	index_for_each(l, index_find(&m->services_by_namespace, ns))
 		entity_mark(m, &((struct service *)l->owner)->e);
-	index_for_each(l, index_find(&m->entries_by_namespace, ns))
-		service_entry_mark_hosts(m, l->owner);
+	namespace_mark_entries(m, ns);
 }
 
 /* Locality comes from nodes. */

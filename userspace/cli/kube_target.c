@@ -48,6 +48,17 @@ int kube_target_fail(const struct kube *k, const struct kube_target *t, const ch
 	return cli_fail("%s: %s", command, kube_why(k));
 }
 
+int kube_target_pod(struct kube *k, const struct kube_target_ask *ask, struct kube_target *t,
+		    json_t **ret)
+{
+	int r;
+
+	if (kube_target_read(ask->word, ask->ns, ask->fallback, t) < 0)
+		return cli_fail("%s: %s: the name is too long", ask->command, ask->word);
+	r = kube_target_get(k, "pods", t, ret);
+	return r < 0 ? kube_target_fail(k, t, ask->command, r) : 0;
+}
+
 int kube_target_node(const json_t *pod, const struct kube_target *t, const char *command,
 		     char ret[CLI_PATH_MAX])
 {

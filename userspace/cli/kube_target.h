@@ -33,6 +33,14 @@ _must_check_ int kube_target_get(struct kube *k, const char *plural, const struc
  * server does not say. @error: of kube_target_get(). Return: 1, the exit code. */
 int kube_target_fail(const struct kube *k, const struct kube_target *t, const char *command,
 		     int error);
+/** struct kube_target_ask - what a command line says of a pod: as kube_target_read(). */
+struct kube_target_ask {
+	const char *command; /* for messages */
+	const char *word, *ns, *fallback;
+};
+/** kube_target_pod() - read and get a pod; tells the user why not. Return: 0; 1, the exit code. */
+_must_check_ int kube_target_pod(struct kube *k, const struct kube_target_ask *ask,
+				 struct kube_target *t, json_t **ret);
 /** kube_target_node() - the node of such a @pod; tells @command's user when it has none yet.
  * Return: 0; 1, the exit code. */
 _must_check_ int kube_target_node(const json_t *pod, const struct kube_target *t,

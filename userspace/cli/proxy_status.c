@@ -149,16 +149,14 @@ static int node_of_pod(const struct proxy_options *o, char ret[CLI_PATH_MAX])
 {
 	_cleanup_(json_decrefp) json_t *pod = NULL;
 	struct kube *k = admin_remote_kube();
+	struct kube_target_ask ask = {"proxy-status", o->pod, o->namespace_, NULL};
 	struct kube_target t;
-	int r;
 
 	if (!k)
 		return 1;
-	if (kube_target_read(o->pod, o->namespace_, kube_namespace(k), &t) < 0)
-		return cli_fail("proxy-status: %s: the name is too long", o->pod);
-	r = kube_target_get(k, "pods", &t, &pod);
-	if (r < 0)
-		return kube_target_fail(k, &t, "proxy-status", r);
+	ask.fallback = kube_namespace(k);
+	if (kube_target_pod(k, &ask, &t, &pod) > 0)
+		return 1;
 	return kube_target_node(pod, &t, "proxy-status", ret);
 }
 

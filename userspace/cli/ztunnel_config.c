@@ -280,24 +280,19 @@ static bool is_ztunnel(const json_t *pod, const struct kube_target *t)
 /* node_of_pod() - of the ztunnel that the argument names. Return: 0; 1, told. */
 static int node_of_pod(const struct zc_options *o, char ret[CLI_PATH_MAX])
 {
+	const struct kube_target_ask ask = {"ztunnel-config", without_type(o->pod), o->option_n,
+					    KUBE_MESH_NAMESPACE};
 	_cleanup_(json_decrefp) json_t *pod = NULL;
 	struct kube_target t;
 	struct kube *k;
-	int r;
 
 	if (kube_is_there() && !admin_is_remote(NULL, NULL))
 		return cli_fail("ztunnel-config: %s: there are nodes on this machine, which come "
 				"first: --node names one, --kubeconfig or --context the cluster",
 				o->pod);
 	k = admin_remote_kube();
-	if (!k)
-		return 1;
-	if (kube_target_read(without_type(o->pod), o->option_n, KUBE_MESH_NAMESPACE, &t) < 0)
-		return cli_fail("ztunnel-config: %s: the name is too long", o->pod);
-	r = kube_target_get(k, "pods", &t, &pod);
-	if (r < 0)
-		return kube_target_fail(k, &t, "ztunnel-config", r);
-	if (kube_target_node(pod, &t, "ztunnel-config", ret) > 0)
+	if (!k || kube_target_pod(k, &ask, &t, &pod) > 0 ||
+	    kube_target_node(pod, &t, ask.command, ret) > 0)
 		return 1;
 	return is_ztunnel(pod, &t)
 		       ? 0

@@ -21,8 +21,6 @@
 #define US_PER_S  1000000u
 #define RELEASE_S 20 /* after which an agent that says nothing is not waited for */
 #define NAMESPACE "/api/v1/namespaces/" KUBE_MESH_NAMESPACE
-#define LEASES    "/apis/coordination.k8s.io/v1/namespaces/" KUBE_MESH_NAMESPACE "/leases"
-#define LEASE     "culvert-leader"
 
 struct uninstall_options {
 	struct install_choices choices;
@@ -411,7 +409,8 @@ static int work_one(struct job *j)
 {
 	_cleanup_(freep) char *pods = str_format(
 		NAMESPACE "/pods?labelSelector=app%%3Distiod,istio.io/rev%%3D%s", j->revision);
-	_cleanup_(freep) char *lease = str_format(LEASES "/" LEASE "-%s", j->revision);
+	_cleanup_(freep) char *lease =
+		str_format(UNINSTALL_LEASES "/" UNINSTALL_LEASE "-%s", j->revision);
 	int r = pods && lease ? remove_rank(j, KUBE_RANK_WEBHOOK) : cli_fail("out of memory");
 
 	if (r == 0)

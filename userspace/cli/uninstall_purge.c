@@ -24,8 +24,7 @@ static const struct {
 	{"/api/v1/configmaps?fieldSelector=metadata.name%3Distio-ca-root-cert",
 	 "istio-ca-root-cert", true},
 	{CLASSES, "istio", false},
-	{"/apis/coordination.k8s.io/v1/namespaces/" KUBE_MESH_NAMESPACE "/leases", "culvert-leader",
-	 false},
+	{UNINSTALL_LEASES, UNINSTALL_LEASE, false},
 };
 
 /* has_istio() - a revision of Istio's has a name of its own, and the same CA. */

@@ -6,6 +6,11 @@
 #include <stdbool.h>
 
 #include "install.h"
+#include "kube.h"
+
+/* Where the leaders of control planes have their Leases, and how these names begin. */
+#define UNINSTALL_LEASES "/apis/coordination.k8s.io/v1/namespaces/" KUBE_MESH_NAMESPACE "/leases"
+#define UNINSTALL_LEASE  "culvert-leader"
 
 /** uninstall_purge_is_due() - is any of it there? What the API server does not tell may be there:
  * removing it says why that cannot be. */

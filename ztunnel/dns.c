@@ -266,7 +266,7 @@ static void pod_free(struct dns_pod *pod)
 		loop_del(&pod->udp[i].w);
 		close_fd(pod->udp[i].w.fd);
 	}
-	loop_timer_del(&pod->accept_pause);
+	accept_pause_end(&pod->accept_pause);
 	loop_del(&pod->tcp.w);
 	close_fd(pod->tcp.w.fd);
 	for (size_t i = 0; i < ARRAY_SIZE(pod->udp_stock); i++) {

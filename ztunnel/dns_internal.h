@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 
+#include "base/accept_pause.h"
 #include "base/list.h"
 #include "base/loop.h"
 #include "ztunnel/dns.h"
@@ -81,8 +82,8 @@ struct dns_pod {
 	uint64_t netns_cookie;
 	struct dns_listener udp[CV_DNS_PORTS];
 	struct dns_listener tcp;
-	struct loop_timer accept_pause; /* of tcp */
-	struct dns_stock udp_stock[2];  /* by enum zds_family */
+	struct accept_pause accept_pause; /* of tcp */
+	struct dns_stock udp_stock[2];    /* by enum zds_family */
 	struct dns_stock tcp_stock[2];
 	struct list queries;
 	struct list clients; /* TCP */

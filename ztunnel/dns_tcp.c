@@ -9,12 +9,11 @@
 #include "ztunnel/dns_internal.h"
 #include "ztunnel/memory.h"
 
-#define LENGTH_PREFIX   2
-#define BUFFER_MAX      (2 * (DNS_MESSAGE_MAX + LENGTH_PREFIX))
-#define READ_SIZE       4096
-#define QUERIES_MAX     64 /* of one connection, forwarded and not answered */
-#define ACCEPT_MAX      16 /* connections of one wake-up: the loop has others to serve */
-#define ACCEPT_PAUSE_US (100 * 1000)
+#define LENGTH_PREFIX 2
+#define BUFFER_MAX    (2 * (DNS_MESSAGE_MAX + LENGTH_PREFIX))
+#define READ_SIZE     4096
+#define QUERIES_MAX   64 /* of one connection, forwarded and not answered */
+#define ACCEPT_MAX    16 /* connections of one wake-up: the loop has others to serve */
 
 /* A query that has been forwarded. */
 struct tcp_query {
@@ -492,21 +491,6 @@ static int client_new(struct dns_pod *pod, int fd, const struct cv_sockaddr *nam
 	return r;
 }
 
-static void on_accept_pause(struct loop_timer *t)
-{
-	(void)loop_set(&container_of(t, struct dns_pod, accept_pause)->tcp.w, EPOLLIN);
-}
-
-/* Out of descriptors: the connection stays in the queue and would wake us for ever. */
-static void accept_pause(struct dns_pod *pod, int error)
-{
-	if (error == EAGAIN || error == ECONNABORTED || error == EINTR)
-		return;
-	pod->accept_pause.on_timer = on_accept_pause;
-	if (loop_timer_set(pod->dns->loop, &pod->accept_pause, ACCEPT_PAUSE_US) == 0)
-		(void)loop_set(&pod->tcp.w, 0);
-}
-
 /* One connection. Return: false when there is no more, or none can be taken now. */
 static bool accept_one(struct dns_listener *l)
 {
@@ -519,7 +503,7 @@ static bool accept_one(struct dns_listener *l)
 		accept4(l->w.fd, (struct sockaddr *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	if (fd < 0) {
-		accept_pause(pod, errno);
+		accept_pause_begin(&pod->accept_pause, pod->dns->loop, &l->w, errno);
 		return false;
 	}
 	if (pod->clients_count >= DNS_POD_TCP || descriptors_are_scarce(fd) ||

@@ -4,16 +4,16 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/accept_pause.h"
 #include "base/str.h"
 #include "http/grpc_conn.h"
 
-#define ACCEPT_BATCH    16
-#define ACCEPT_PAUSE_US 100000ULL
+#define ACCEPT_BATCH 16
 
 struct grpc_server {
 	struct grpc_server_config config;
 	struct loop_fd w;
-	struct loop_timer accept_pause;
+	struct accept_pause accept_pause;
 	struct list conns;
 	size_t n_conns;
 };
@@ -138,20 +138,6 @@ int grpc_server_accept(struct grpc_server *s, int fd)
 	return 0;
 }
 
-/* Out of descriptors: the connection stays in the queue and would wake us for ever. */
-static void accept_pause(struct grpc_server *s, int error)
-{
-	if (error == EAGAIN || error == ECONNABORTED || error == EINTR)
-		return;
-	if (loop_timer_set(s->config.loop, &s->accept_pause, ACCEPT_PAUSE_US) == 0)
-		(void)loop_set(&s->w, 0);
-}
-
-static void on_accept_pause_over(struct loop_timer *t)
-{
-	(void)loop_set(&container_of(t, struct grpc_server, accept_pause)->w, EPOLLIN);
-}
-
 static void on_listen_event(struct loop_fd *w, uint32_t events)
 {
 	struct grpc_server *s = container_of(w, struct grpc_server, w);
@@ -160,7 +146,7 @@ static void on_listen_event(struct loop_fd *w, uint32_t events)
 		int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd < 0) {
-			accept_pause(s, errno);
+			accept_pause_begin(&s->accept_pause, s->config.loop, w, errno);
 			return;
 		}
 		if (grpc_server_accept(s, fd) < 0)
@@ -179,7 +165,6 @@ int grpc_server_new(const struct grpc_server_config *config, struct grpc_server 
 	list_init(&s->conns);
 	s->w.fd = config->listen_fd;
 	s->w.on_event = on_listen_event;
-	s->accept_pause.on_timer = on_accept_pause_over;
 	if (s->w.fd >= 0) {
 		r = loop_add(config->loop, &s->w, EPOLLIN);
 		if (r < 0)
@@ -195,7 +180,7 @@ struct grpc_server *grpc_server_free(struct grpc_server *s)
 
 	if (!s)
 		return NULL;
-	loop_timer_del(&s->accept_pause);
+	accept_pause_end(&s->accept_pause);
 	loop_del(&s->w);
 	(void)close_fd(s->w.fd);
 	list_for_each_entry_safe (conn, tmp, &s->conns, link)

@@ -27,23 +27,26 @@ static const struct {
 	{UNINSTALL_LEASES, UNINSTALL_LEASE, false},
 };
 
-/* has_istio() - a revision of Istio's has a name of its own, and the same CA. */
-static bool has_istio(struct install_run *run)
+/* find_istio() - a revision of Istio's has a name of its own, and the same CA. Return: 0; -errno:
+ * it cannot be seen whether there is one. */
+static int find_istio(struct install_run *run, bool *ret)
 {
+	int r;
 	_cleanup_(json_decrefp) json_t *some = NULL;
 	const json_t *one;
 	size_t i;
 
-	if (kube_list(run->kube, DEPLOYMENTS, &some) < 0)
-		return false;
+	*ret = false;
+	r = kube_list(run->kube, DEPLOYMENTS, &some);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
 	json_array_foreach (some, i, one) {
 		const char *app = kube_meta(one, "labels", "app");
 		bool is_istiod = streq(kube_name(one), "istiod") || (app && streq(app, "istiod"));
 
-		if (is_istiod && !revision_is_ours(one))
-			return true;
+		*ret = *ret || (is_istiod && !revision_is_ours(one));
 	}
-	return false;
+	return 0;
 }
 
 static bool has_any(struct install_run *run, const char *path, const char *prefix)
@@ -61,8 +64,10 @@ static bool has_any(struct install_run *run, const char *path, const char *prefi
 
 bool uninstall_purge_is_due(struct install_run *run)
 {
-	bool is_istios = has_istio(run);
+	bool is_istios;
 
+	if (find_istio(run, &is_istios) < 0)
+		return true;
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
 		if (!(is_istios && lists[i].is_istios_too) &&
 		    has_any(run, lists[i].path, lists[i].prefix))
@@ -87,9 +92,11 @@ static int delete_all(struct install_run *run, const char *path, const char *pre
 
 int uninstall_purge_made(struct install_run *run)
 {
-	bool is_istios = has_istio(run);
-	int r = 0;
+	bool is_istios;
+	int r = find_istio(run, &is_istios);
 
+	if (r < 0)
+		return kube_fail(run->kube, DEPLOYMENTS);
 	for (size_t i = 0; i < ARRAY_SIZE(lists) && r == 0; i++)
 		if (!(is_istios && lists[i].is_istios_too))
 			r = delete_all(run, lists[i].path, lists[i].prefix);

@@ -339,6 +339,15 @@ def test_purge_does_not_take_what_it_was_not_told_of_for_absent(api, cli):
     assert "the key is forbidden" in cli.run("uninstall", "--purge", "-y", code=1)
 
 
+def test_purge_that_cannot_see_whose_the_key_is_leaves_it(api, cli):
+    """It may be that of Istio's own control plane, of which nothing is seen."""
+    api.put(namespace(MESH))
+    put_what_a_control_plane_makes(api)
+    api.faults = [Fault("GET", f"/namespaces/{MESH}/deployments", 403, "the deployments are forbidden")]
+    assert "the deployments are forbidden" in cli.run("uninstall", "--purge", "-y", code=1)
+    assert api.named("Secret", "istio-ca-secret") and api.named("ConfigMap", "istio-ca-root-cert")
+
+
 def test_an_agent_that_cannot_be_asked_is_named(api, cli):
     cli.run("install", "-y")
     api.nodes.pop()

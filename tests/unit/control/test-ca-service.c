@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "net/unix.h"
+#include "tests/unit/control/ca-dir.h"
 #include "tests/unit/source/fake-api.h"
 #include "tests/unit/turn.h"
 #include "tls/identity.h"
@@ -117,17 +118,12 @@ static void server_stop(struct fixture *f)
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct ca_material m = {0};
-	char err[512];
 
 	assert_non_null(f);
 	log_set_level(LOG_ERROR);
-	(void)snprintf(f->dir, sizeof(f->dir), "/tmp/culvert-unit-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
+	f->ca = ca_dir_make(f->dir);
 	(void)snprintf(f->path, sizeof(f->path), "%s/xds.sock", f->dir);
 	assert_int_equal(loop_new(&f->loop), 0);
-	assert_int_equal(ca_files_load(f->dir, "cluster.local", &m, err, sizeof(err)), 0);
-	assert_int_equal(ca_new(&m, &f->ca, err, sizeof(err)), 0);
 	assert_int_equal(tls_key_new(&f->key), 0);
 	assert_int_equal(tls_csr_new(f->key, ID, &f->csr), 0);
 	server_start(f);

@@ -18,9 +18,9 @@
 #include "base/str.h"
 #include "net/unix.h"
 #include "source/mesh_config.h"
+#include "tests/unit/control/ca-dir.h"
 #include "tests/unit/turn.h"
 #include "tls/key.h"
-#include "userspace/control/control.h"
 #include "userspace/lib/xds/authorization.pb-c.h"
 #include "userspace/lib/xds/node.pb-c.h"
 #include "xds/ca_client.h"
@@ -152,21 +152,14 @@ static void control_start(struct fixture *f, const char *root_namespace)
 	static const struct mesh_config at_start = {.root_namespace = "mesh-root"};
 	_cleanup_(freep) char *path = str_format("%s/xds.sock", f->dir);
 	_cleanup_(freep) char *config_dir = str_format("%s/config", f->dir);
-	struct control_config config = {
-		.loop = f->loop,
-		.node = "n1",
-		.config_dir = config_dir,
-		.trust_domain = "cluster.local",
-		.cluster_id = "Kubernetes",
-		.cluster_domain = "cluster.local",
-		.namespace_ = "istio-system",
-		.root_namespace = root_namespace,
-		.revision = "",
-		.mesh_config = "istio",
-		.mesh_at_start = &at_start,
-		.ca = f->ca,
-	};
+	struct control_config config = control_config_of_test();
 
+	config.loop = f->loop;
+	config.node = "n1";
+	config.config_dir = config_dir;
+	config.root_namespace = root_namespace;
+	config.mesh_at_start = &at_start;
+	config.ca = f->ca;
 	assert_int_equal(unix_stream_listen(path, 0600, &config.xds_fd), 0);
 	assert_int_equal(control_new(&config, &f->control), 0);
 }
@@ -184,20 +177,15 @@ static int setup(void **state)
 	};
 	_cleanup_(freep) char *path = NULL;
 	_cleanup_(freep) char *config_dir = NULL;
-	struct ca_material m = {0};
-	char err[512];
 
 	assert_non_null(f);
 	log_set_level(LOG_ERROR);
-	(void)snprintf(f->dir, sizeof(f->dir), "/tmp/culvert-unit-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
+	f->ca = ca_dir_make(f->dir);
 	path = str_format("%s/xds.sock", f->dir);
 	config_dir = str_format("%s/config", f->dir);
 	assert_int_equal(mkdir_p(config_dir, 0755), 0);
 	assert_int_equal(map_new(&f->names), 0);
 	assert_int_equal(loop_new(&f->loop), 0);
-	assert_int_equal(ca_files_load(f->dir, "cluster.local", &m, err, sizeof(err)), 0);
-	assert_int_equal(ca_new(&m, &f->ca, err, sizeof(err)), 0);
 	file_write(f, "ns.yaml", NAMESPACE);
 	pod_write(f, "web-1", "n1", "web");
 	control_start(f, "istio-system");
@@ -213,7 +201,6 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
-	_cleanup_(freep) char *command = str_format("rm -rf -- %s", f->dir);
 
 	(void)xds_client_free(f->xds);
 	(void)ca_client_free(f->ca_client);
@@ -221,7 +208,7 @@ static int teardown(void **state)
 	(void)ca_free(f->ca);
 	(void)loop_free(f->loop);
 	(void)map_free(f->names);
-	assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c): its own folder */
+	ca_dir_remove(f->dir);
 	free(f);
 	return 0;
 }

@@ -13,8 +13,8 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "tests/unit/control/ca-dir.h"
 #include "tests/unit/turn.h"
-#include "userspace/control/control.h"
 
 #define MESH                                                                                       \
 	"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\n"      \
@@ -42,32 +42,18 @@ static void text_write(const char *path, const char *text)
 static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct control_config config = {
-		.node = "n1",
-		.trust_domain = "cluster.local",
-		.cluster_id = "Kubernetes",
-		.cluster_domain = "cluster.local",
-		.namespace_ = "istio-system",
-		.root_namespace = "istio-system",
-		.revision = "",
-		.mesh_config = "istio",
-		.xds_fd = -EBADF,
-	};
+	struct control_config config = control_config_of_test();
 	_cleanup_(freep) char *config_dir = NULL;
-	struct ca_material m = {0};
-	char err[512];
 
 	assert_non_null(f);
 	log_set_level(LOG_ERROR);
-	(void)snprintf(f->dir, sizeof(f->dir), "/tmp/culvert-unit-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
+	f->ca = ca_dir_make(f->dir);
+	config.node = "n1";
 	config.config_dir = config_dir = str_format("%s/config", f->dir);
 	(void)snprintf(f->mesh, sizeof(f->mesh), "%s/mesh.yaml", config_dir);
 	(void)snprintf(f->entry, sizeof(f->entry), "%s/entry.yaml", config_dir);
 	assert_int_equal(mkdir_p(config_dir, 0755), 0);
 	assert_int_equal(loop_new(&f->loop), 0);
-	assert_int_equal(ca_files_load(f->dir, "cluster.local", &m, err, sizeof(err)), 0);
-	assert_int_equal(ca_new(&m, &f->ca, err, sizeof(err)), 0);
 	config.loop = f->loop;
 	config.ca = f->ca;
 	text_write(f->entry, ENTRY);
@@ -79,12 +65,11 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	struct fixture *f = *state;
-	_cleanup_(freep) char *command = str_format("rm -rf -- %s", f->dir);
 
 	(void)control_free(f->control);
 	(void)ca_free(f->ca);
 	(void)loop_free(f->loop);
-	assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c): its own folder */
+	ca_dir_remove(f->dir);
 	free(f);
 	return 0;
 }

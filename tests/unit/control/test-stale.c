@@ -6,7 +6,7 @@
 
 #include "tests/unit/fast-clock.h"
 #include "tests/unit/source/fake-kube.h"
-#include "userspace/control/control.h"
+#include "tests/unit/control/ca-dir.h"
 
 #define SECOND_US 1000000ULL
 #define EMPTY     "{\"metadata\":{\"resourceVersion\":\"7\"},\"items\":[]}"
@@ -40,26 +40,11 @@ static bool on_request(struct fake_api *a, int fd, const char *method, const cha
 static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct control_config config = {
-		.node = "",
-		.trust_domain = "cluster.local",
-		.cluster_id = "Kubernetes",
-		.cluster_domain = "cluster.local",
-		.namespace_ = "istio-system",
-		.root_namespace = "istio-system",
-		.revision = "",
-		.mesh_config = "istio",
-		.xds_fd = -EBADF,
-	};
-	struct ca_material m = {0};
-	char err[512];
+	struct control_config config = control_config_of_test();
 
 	assert_non_null(f);
 	fake_kube_start(&f->kube, on_request, f);
-	(void)snprintf(f->dir, sizeof(f->dir), "/tmp/culvert-unit-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	assert_int_equal(ca_files_load(f->dir, "cluster.local", &m, err, sizeof(err)), 0);
-	assert_int_equal(ca_new(&m, &f->ca, err, sizeof(err)), 0);
+	f->ca = ca_dir_make(f->dir);
 	config.loop = f->kube.loop;
 	config.kube = f->kube.client;
 	config.ca = f->ca;
@@ -71,12 +56,11 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	struct fixture *f = *state;
-	_cleanup_(freep) char *command = str_format("rm -rf -- %s", f->dir);
 
 	(void)control_free(f->control);
 	(void)ca_free(f->ca);
 	fake_kube_stop(&f->kube);
-	assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c): its own folder */
+	ca_dir_remove(f->dir);
 	free(f);
 	return 0;
 }

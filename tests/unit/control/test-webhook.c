@@ -21,6 +21,7 @@
 #include "base/str.h"
 #include "net/tcp.h"
 #include "source/kube_call.h"
+#include "tests/unit/control/ca-dir.h"
 #include "userspace/control/admission.h"
 #include "userspace/control/serving.h"
 
@@ -41,17 +42,12 @@ static int set_up(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 	socklen_t len = sizeof(f->address);
-	struct ca_material m = {0};
 	struct cv_addr lo = {0};
-	char err[512];
 	struct webhook_config webhook = {.ssl_new = serving_ssl_new_http1, .seen = &f->seen};
 
 	log_set_level(LOG_ERROR);
 	assert_int_equal(loop_new(&f->loop), 0);
-	(void)snprintf(f->dir, sizeof(f->dir), "/tmp/culvert-unit-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	assert_int_equal(ca_files_load(f->dir, "cluster.local", &m, err, sizeof(err)), 0);
-	assert_int_equal(ca_new(&m, &f->ca, err, sizeof(err)), 0);
+	f->ca = ca_dir_make(f->dir);
 	assert_int_equal(serving_new(f->loop,
 				     &(struct serving_names){"istio-system", "cluster.local", ""},
 				     &f->serving),
@@ -74,7 +70,6 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	struct fixture *f = *state;
-	_cleanup_(freep) char *command = str_format("rm -rf -- %s", f->dir);
 
 	kube_reply_clear(&f->reply);
 	(void)kube_client_free(f->client);
@@ -83,7 +78,7 @@ static int tear_down(void **state)
 	(void)serving_free(f->serving);
 	(void)ca_free(f->ca);
 	(void)loop_free(f->loop);
-	assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c): its own folder */
+	ca_dir_remove(f->dir);
 	free(f);
 	return 0;
 }

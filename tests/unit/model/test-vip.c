@@ -65,6 +65,15 @@ static void pair_find(int ret[2])
 	assert_true(ret[1] > 0);
 }
 
+static void pair_make(char one[32], char two[32])
+{
+	int pair[2] = {0};
+
+	pair_find(pair);
+	(void)host_make(one, pair[0]);
+	(void)host_make(two, pair[1]);
+}
+
 static void each_host_has_an_address_of_its_own(void **state)
 {
 	struct vip_pool p = {0};
@@ -110,11 +119,8 @@ static void the_older_of_two_that_fall_together_has_the_number(void **state)
 	char old[32], young[32], moved[MOVED_SIZE] = "";
 	struct cidr first[2], second[2], again[2];
 	struct cv_addr home;
-	int pair[2] = {0};
 
-	pair_find(pair);
-	host_make(old, pair[0]);
-	host_make(young, pair[1]);
+	pair_make(old, young);
 	assert_int_equal(vip_pool_init(&p), 0);
 	p.on_moved = on_moved;
 	p.arg = moved;
@@ -283,11 +289,8 @@ static void who_takes_the_place_of_a_host_that_is_gone_is_told(void **state)
 	struct vip_pool p = {0};
 	char old[32], young[32], moved[MOVED_SIZE] = "";
 	struct cidr home[2], a[2];
-	int pair[2] = {0};
 
-	pair_find(pair);
-	host_make(old, pair[0]);
-	host_make(young, pair[1]);
+	pair_make(old, young);
 	assert_int_equal(vip_pool_init(&p), 0);
 	assert_int_equal(vip_get(&p, old, OLD), 0);
 	assert_int_equal(vip_get(&p, young, YOUNG), 0);
@@ -309,11 +312,8 @@ static void a_host_is_as_old_as_the_oldest_entry_that_it_still_has(void **state)
 	struct vip_pool p = {0};
 	char one[32], two[32];
 	struct cidr home[2], a[2];
-	int pair[2] = {0};
 
-	pair_find(pair);
-	host_make(one, pair[0]);
-	host_make(two, pair[1]);
+	pair_make(one, two);
 	assert_int_equal(vip_pool_init(&p), 0);
 	assert_int_equal(vip_get(&p, one, OLD), 0);
 	assert_int_equal(vip_addrs(&p, one, home), 0);
@@ -353,11 +353,9 @@ static void without_memory_for_one_host_the_others_keep_theirs(void **state)
 	struct vip_pool p = {0};
 	char old[32], young[32];
 	struct cidr before[2], a[2];
-	int pair[2] = {0}, r = -ENOMEM;
+	int r = -ENOMEM;
 
-	pair_find(pair);
-	host_make(old, pair[0]);
-	host_make(young, pair[1]);
+	pair_make(old, young);
 	assert_int_equal(vip_pool_init(&p), 0);
 	assert_int_equal(vip_get(&p, young, YOUNG), 0);
 	assert_int_equal(vip_addrs(&p, young, before), 0);

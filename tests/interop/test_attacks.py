@@ -231,6 +231,11 @@ def under_attack(hostile, what, attack):
     return result
 
 
+def wait_until_heard(hostile):
+    """Who flooded may be shut out for 2 s (ztunnel/penalty.h), longer than a flood here."""
+    wait_for(lambda: hostile.connect(f"{hostile.server.ip4}:{PORT}")["accepted"], 10, "to be heard after the flood before")
+
+
 # Frames that an application may cause.
 LAWFUL = ("one-byte DATA", "bytes in turns")
 # Tunnels that a peer gets who breaks HTTP/2 on each, per worker: at once, and then a second (ztunnel/penalty.h).
@@ -248,6 +253,7 @@ def fixture_source(hostile):
 
 @pytest.mark.parametrize("name", h2raw.FLOODS)
 def test_a_flood_of_frames_is_borne(hostile, source, name):
+    wait_until_heard(hostile)
     port = source if name in h2raw.FROM_A_SOURCE else PORT
 
     def attack():
@@ -267,7 +273,7 @@ def test_a_flood_of_frames_is_borne(hostile, source, name):
 
 def test_windows_that_stay_shut_cost_no_memory(hostile, source):
     """An application sends to as many streams as may be, of which nobody wants a byte."""
-    wait_for(lambda: hostile.connect(f"{hostile.server.ip4}:{PORT}")["accepted"], 10, "to be heard after the floods")
+    wait_until_heard(hostile)
 
     def attack():
         argv = hostile.attacker.enter(sys.executable, RAW, "hold", hostile.server.ip4, *hostile.leaf(),
@@ -296,5 +302,5 @@ def test_a_flood_of_key_updates_is_borne(hostile):
             process.kill()
             return {"key updates": process.stderr.read().count(b"KEYUPDATE"), "asked for": sent}
 
-    wait_for(lambda: hostile.connect(f"{hostile.server.ip4}:{PORT}")["accepted"], 10, "to be heard after the floods")
+    wait_until_heard(hostile)
     assert under_attack(hostile, "key updates", attack)["key updates"] > 0

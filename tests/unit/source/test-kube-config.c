@@ -59,6 +59,23 @@ static void another_context_is_read_when_asked_for(void **state)
 	assert_string_equal(json_string_value(json_object_get(c.exec, "command")), "aws");
 }
 
+/* `kubectl config` leaves such behind. */
+static void an_empty_field_is_not_set(void **state)
+{
+	_cleanup_(kube_config_clear) struct kube_config c = {0};
+	char err[KUBE_CONFIG_ERROR_MAX];
+
+	assert_int_equal(parse("current-context: a\n"
+			       "contexts: [{name: a, context: {cluster: c, user: u}}]\n"
+			       "clusters: [{name: c, cluster: {server: 'https://h:1', "
+			       "proxy-url: ''}}]\n"
+			       "users: [{name: u, user: {username: '', password: '', "
+			       "auth-provider: null, exec: null, token: t}}]\n",
+			       NULL, &c, err),
+			 0);
+	assert_string_equal(c.token, "t");
+}
+
 /* One without a slash is looked for in PATH. */
 static void a_plugin_with_a_relative_path_is_beside_the_file(void **state)
 {
@@ -119,6 +136,9 @@ static const struct {
 	 "clusters: [{name: c, cluster: {server: 'https://x'}}]\n"
 	 "users: [{name: u, user: {auth-provider: {name: gcp}}}]",
 	 "auth-provider: expected a token"},
+	{"current-context: a\ncontexts: [{name: a, context: {cluster: c}}]\n"
+	 "clusters: [{name: c, cluster: {server: 'https://x', proxy-url: 'socks5://y'}}]",
+	 "cluster.proxy-url: expected none"},
 	{"current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\n"
 	 "clusters: [{name: c, cluster: {server: 'https://x'}}]\n"
 	 "users: [{name: u, user: {exec: {args: [x]}}}]",
@@ -162,6 +182,7 @@ static void several_files_are_one(void **state)
 
 	assert_non_null(mkdtemp(dir));
 	write_file(dir, "one",
+		   "current-context: ''\n"
 		   "contexts: [{name: a, context: {cluster: c, user: u}}]\n"
 		   "users: [{name: u, user: {token: first}}]\n");
 	write_file(dir, "two", TWO);
@@ -186,6 +207,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_current_context_is_read),
 		cmocka_unit_test(another_context_is_read_when_asked_for),
+		cmocka_unit_test(an_empty_field_is_not_set),
 		cmocka_unit_test(a_plugin_with_a_relative_path_is_beside_the_file),
 		cmocka_unit_test(a_context_that_is_not_there_is_named),
 		cmocka_unit_test(every_mistake_is_named),

@@ -91,6 +91,15 @@ static int fail(struct load *l, const char *field, const char *expected)
 	return -EINVAL;
 }
 
+/* is_set() - as client-go sees it: what is null or "" is not. */
+static bool is_set(const json_t *object, const char *key)
+{
+	const json_t *value = json_object_get(object, key);
+
+	return value && !json_is_null(value) &&
+	       !(json_is_string(value) && json_string_length(value) == 0);
+}
+
 /* The element of a named list ("clusters") that has this name. */
 static json_t *named(const json_t *body, const char *list, const char *name)
 {
@@ -136,7 +145,7 @@ static int on_document(void *arg, const struct yaml_document *doc)
 		r = list_merge(l, doc->body, "contexts");
 	if (r == 0)
 		r = list_merge(l, doc->body, "users");
-	if (r == 0 && !json_object_get(l->body, key) && json_object_get(doc->body, key))
+	if (r == 0 && !is_set(l->body, key) && is_set(doc->body, key))
 		r = json_object_set(l->body, key, json_object_get(doc->body, key)) < 0 ? -ENOMEM
 										       : 0;
 	return r < 0 ? r : 1; /* the first document is all of a kubeconfig */
@@ -194,7 +203,7 @@ static int read_cluster(struct load *l, const json_t *cluster)
 	if (json_is_true(json_object_get(cluster, "insecure-skip-tls-verify")))
 		return fail(l, "cluster.insecure-skip-tls-verify",
 			    "a server whose certificate is verified");
-	if (json_object_get(cluster, "proxy-url"))
+	if (is_set(cluster, "proxy-url"))
 		return fail(l, "cluster.proxy-url", "none: proxies are not supported");
 	r = copy_string(cluster, "server", &c->server);
 	if (r == 0 && (!c->server || !str_has_prefix(c->server, "http")))
@@ -238,7 +247,7 @@ static int read_user(struct load *l, const json_t *user)
 	int r;
 
 	for (size_t i = 0; i < ARRAY_SIZE(unsupported); i++)
-		if (json_object_get(user, unsupported[i]))
+		if (is_set(user, unsupported[i]))
 			return fail(l, unsupported[i],
 				    "a token or a client certificate: this is not supported");
 	r = copy_path(l, user, "client-certificate", &c->cert_file);
@@ -252,7 +261,7 @@ static int read_user(struct load *l, const json_t *user)
 		r = copy_path(l, user, "tokenFile", &c->token_file);
 	if (r == 0)
 		r = copy_string(user, "token", &c->token);
-	if (r == 0 && json_object_get(user, "exec"))
+	if (r == 0 && is_set(user, "exec"))
 		r = read_exec(l, json_object_get(user, "exec"));
 	return r;
 }

@@ -105,19 +105,6 @@ int cli_check_output(const char *command, const char *output)
 	return 2;
 }
 
-/* takes_value() - is the argument after @arg its value? */
-static bool takes_value(const struct option_def *defs, const char *arg)
-{
-	for (; defs->name; defs++) {
-		bool is_it = arg[1] == '-' ? streq(arg + 2, defs->name)
-					   : arg[1] == defs->short_name && arg[2] == '\0';
-
-		if (is_it)
-			return defs->type != OPTION_BOOL;
-	}
-	return false;
-}
-
 /* options_first() - people write options after arguments, too. Stable; stops at "--". */
 static void options_first(const struct option_def *defs, int argc, char **argv)
 {
@@ -126,7 +113,7 @@ static void options_first(const struct option_def *defs, int argc, char **argv)
 	for (int i = 1; i < argc && !streq(argv[i], "--"); i++) {
 		int n = argv[i][0] == '-' && argv[i][1] ? 1 : 0;
 
-		if (n > 0 && i + 1 < argc && takes_value(defs, argv[i]))
+		if (n > 0 && i + 1 < argc && option_takes_next(defs, argv[i]))
 			n = 2;
 		for (int k = 0; k < n; k++) {
 			char *moved = argv[i + k];

@@ -20,14 +20,16 @@ static int value_of(const char *name, char letter, char **argv, int i, const cha
 {
 	const char *arg = argv[i];
 	size_t n = strlen(name);
-	bool is_long = arg[0] == '-' && arg[1] == '-' && strncmp(arg + 2, name, n) == 0;
+	bool is_long = str_has_prefix(arg, "--") && str_has_prefix(arg + 2, name);
+	bool is_short = arg[0] == '-' && arg[1] == letter;
+	const char *rest = arg + 2 + (is_long ? n : 0);
 
-	if (is_long && arg[2 + n] == '=') {
-		*ret = arg + 2 + n + 1;
+	if (!is_short && !(is_long && (!*rest || *rest == '=')))
+		return 0;
+	if (*rest) {
+		*ret = rest + (*rest == '=');
 		return 1;
 	}
-	if (!(is_long && !arg[2 + n]) && !(arg[0] == '-' && arg[1] == letter && !arg[2]))
-		return 0;
 	*ret = argv[i + 1];
 	return *ret ? 2 : -EINVAL;
 }

@@ -102,10 +102,32 @@ static void all_spellings_work(void **state)
 	assert_string_equal(o.name, "b");
 	assert_false(o.is_verbose);
 	assert_int_equal(rest, 4);
+	assert_int_equal(parse("-v=false -n=c", &o, &rest, err), 0);
+	assert_string_equal(o.name, "c");
+	assert_false(o.is_verbose);
+	assert_int_equal(parse("-vnshop rest", &o, &rest, err), 0);
+	assert_string_equal(o.name, "shop");
+	assert_true(o.is_verbose);
+	assert_int_equal(rest, 2);
+	assert_int_equal(parse("-vn shop rest", &o, &rest, err), 0);
+	assert_string_equal(o.name, "shop");
+	assert_int_equal(rest, 3);
 	assert_int_equal(parse("-v -- --name", &o, &rest, err), 0);
 	assert_int_equal(rest, 3);
 	assert_int_equal(parse("- x", &o, &rest, err), 0);
 	assert_int_equal(rest, 1);
+}
+
+static void who_takes_the_next_argument_is_known(void **state)
+{
+	static const char *const with[] = {"--name", "--workers", "-n", "-vn", "-vvt"};
+	static const char *const without[] = {
+		"--name=x", "--verbose", "-v", "-nx", "-n=", "-v=false", "-xn", "-", "--", "n"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(with); i++)
+		assert_true(option_takes_next(defs, with[i]));
+	for (size_t i = 0; i < ARRAY_SIZE(without); i++)
+		assert_false(option_takes_next(defs, without[i]));
 }
 
 static void defaults_then_environment_then_arguments(void **state)
@@ -139,7 +161,9 @@ static void mistakes_are_named(void **state)
 		{"--nam x", "unknown option --nam (--help lists them)"},
 		{"--name2=x", "unknown option --name2=x (--help lists them)"},
 		{"-x", "unknown option -x (--help lists them)"},
-		{"-vn", "unknown option -vn (--help lists them)"},
+		{"-vx", "unknown option -vx (--help lists them)"},
+		{"-vn", "-n: needs a value"},
+		{"-v=maybe", "-v: \"maybe\" is neither true nor false"},
 		{"--verbose=maybe", "--verbose: \"maybe\" is neither true nor false"},
 	};
 	struct options o;
@@ -173,6 +197,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(all_spellings_work),
 		cmocka_unit_test(a_list_keeps_each_value),
+		cmocka_unit_test(who_takes_the_next_argument_is_known),
 		cmocka_unit_test(defaults_then_environment_then_arguments),
 		cmocka_unit_test(mistakes_are_named),
 		cmocka_unit_test(help_is_asked_for),

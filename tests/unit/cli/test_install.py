@@ -137,7 +137,7 @@ def test_an_upgrade_keeps_what_was_asked_for_and_prunes(api, cli):
     api.put({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
              "metadata": {"name": "of-a-version-before", "labels": {INSTALLED: "default"}}})
     api.put({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "of-others"}})
-    said = cli.run("upgrade", "-y", "--set", "values.pilot.logLevel=debug")
+    said = cli.run("upgrade", "-y", "-svalues.pilot.logLevel=debug")
     assert "1 objects of the version before removed" in said
     assert not api.named("ClusterRole", "of-a-version-before") and api.named("ClusterRole", "of-others")
     spec = json.loads(api.named("ConfigMap", "culvert-install")["data"]["spec"])

@@ -19,6 +19,8 @@
 struct parser {
 	const struct option_def *defs;
 	void *into;
+	char **argv;
+	int argc, at; /* the argument that is looked at */
 	char *err;
 	size_t err_size;
 };
@@ -134,73 +136,108 @@ static const struct option_def *find_short(const struct option_def *defs, char c
 	return NULL;
 }
 
-/* find() - the option that @arg names; @ret_value is what follows "=", or NULL. */
-static const struct option_def *find(const struct option_def *defs, const char *arg,
-				     const char **ret_value)
+/* take_next() - the next argument, as the value of what is called @name. */
+static int take_next(struct parser *p, const struct option_def *d, const char *name)
 {
-	const char *equals;
-	size_t n;
-
-	*ret_value = NULL;
-	if (arg[1] != '-')
-		return arg[1] && !arg[2] ? find_short(defs, arg[1]) : NULL;
-	arg += 2;
-	equals = strchr(arg, '=');
-	n = equals ? (size_t)(equals - arg) : strlen(arg);
-	if (equals)
-		*ret_value = equals + 1;
-	return find_long(defs, arg, n);
+	if (p->at + 1 >= p->argc)
+		return fail(p, "%s: needs a value", name);
+	return option_set(p, d, name, p->argv[++p->at]);
 }
 
-/* parse_one() - the option at argv[*i]; moves *i on to the value when that is an argument of its
- * own. */
-static int parse_one(const struct parser *p, int argc, char **argv, int *i)
+static int unknown(const struct parser *p, const char *arg)
 {
-	const char *arg = argv[*i];
-	const struct option_def *d;
-	const char *value;
+	return fail(p, "unknown option %s (--help lists them)", arg);
+}
 
-	d = find(p->defs, arg, &value);
-	if (!d && (streq(arg, "--help") || streq(arg, "-h")))
-		return -ECANCELED;
-	if (!d)
-		return fail(p, "unknown option %s (--help lists them)", arg);
-	if (!value && d->type == OPTION_BOOL)
-		value = "true";
-	if (!value) {
-		if (*i + 1 >= argc)
-			return fail(p, "%s: needs a value", arg);
-		value = argv[++*i];
-	}
-	/* Name the option as it was typed, without "=value". */
+/* parse_long() - "--name" or "--name=value". */
+static int parse_long(struct parser *p)
+{
+	const char *arg = p->argv[p->at];
+	size_t n = strcspn(arg, "=");
+	const struct option_def *d = find_long(p->defs, arg + 2, n - 2);
 	char name[OPTION_NAME_MAX];
 
-	(void)snprintf(name, sizeof(name), "%.*s", (int)strcspn(arg, "="), arg);
-	return option_set(p, d, name, value);
+	if (!d && streq(arg, "--help"))
+		return -ECANCELED;
+	if (!d)
+		return unknown(p, arg);
+	/* Name the option as it was typed, without "=value". */
+	(void)snprintf(name, sizeof(name), "%.*s", (int)n, arg);
+	if (arg[n])
+		return option_set(p, d, name, arg + n + 1);
+	if (d->type == OPTION_BOOL)
+		return option_set(p, d, name, "true");
+	return take_next(p, d, name);
+}
+
+/* parse_short() - letters: flags, and at the end one with a value, which may follow at once. */
+static int parse_short(struct parser *p)
+{
+	const char *arg = p->argv[p->at];
+
+	for (const char *at = arg + 1; *at; at++) {
+		const struct option_def *d = find_short(p->defs, *at);
+		const char name[] = {'-', *at, '\0'};
+		int r;
+
+		if (!d && *at == 'h')
+			return -ECANCELED;
+		if (!d)
+			return unknown(p, arg);
+		if (at[1] == '=')
+			return option_set(p, d, name, at + 2);
+		if (d->type != OPTION_BOOL)
+			return at[1] ? option_set(p, d, name, at + 1) : take_next(p, d, name);
+		r = option_set(p, d, name, "true");
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+bool option_takes_next(const struct option_def *defs, const char *arg)
+{
+	const struct option_def *d;
+
+	if (arg[0] != '-')
+		return false;
+	if (arg[1] == '-') {
+		d = find_long(defs, arg + 2, strlen(arg + 2));
+		return d && d->type != OPTION_BOOL;
+	}
+	for (arg++; *arg && (d = find_short(defs, *arg)) && arg[1] != '='; arg++)
+		if (d->type != OPTION_BOOL)
+			return !arg[1];
+	return false;
 }
 
 /* NOLINTNEXTLINE(readability-function-size) */
 int option_parse(const struct option_def *defs, void *into, int argc, char **argv, int *ret_rest,
 		 char *err, size_t err_size)
 {
-	struct parser p = {.defs = defs, .into = into, .err = err, .err_size = err_size};
-	int i, r;
+	struct parser p = {.defs = defs,
+			   .into = into,
+			   .argv = argv,
+			   .argc = argc,
+			   .at = 1,
+			   .err = err,
+			   .err_size = err_size};
+	int r = set_defaults(&p);
 
-	r = set_defaults(&p);
-	if (r < 0)
-		return r;
-	for (i = 1; i < argc; i++) {
-		if (streq(argv[i], "--")) {
-			i++;
+	for (; r == 0 && p.at < argc; p.at++) {
+		const char *arg = argv[p.at];
+
+		if (streq(arg, "--")) {
+			p.at++;
 			break;
 		}
-		if (argv[i][0] != '-' || !argv[i][1])
+		if (arg[0] != '-' || !arg[1])
 			break;
-		r = parse_one(&p, argc, argv, &i);
-		if (r < 0)
-			return r;
+		r = arg[1] == '-' ? parse_long(&p) : parse_short(&p);
 	}
-	*ret_rest = i;
+	if (r < 0)
+		return r;
+	*ret_rest = p.at;
 	return 0;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 /* option - one table drives parsing, --help and the environment. "--name VALUE", "--name=VALUE",
- * "-n VALUE"; flags take none. */
+ * "-n VALUE", "-nVALUE", "-n=VALUE"; flags take none but "=true" or "=false", and "-abn VALUE" is
+ * "-a -b -n VALUE": as kubectl's and istioctl's (pflag). */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -49,6 +50,9 @@ struct option_def {
  */
 _must_check_ int option_parse(const struct option_def *defs, void *into, int argc, char **argv,
 			      int *ret_rest, char *err, size_t err_size);
+
+/** option_takes_next() - is the argument after @arg, an option, its value? */
+bool option_takes_next(const struct option_def *defs, const char *arg);
 
 /** option_help() - print "usage", the sentence and the table to stdout, fits 100 columns. */
 void option_help(const struct option_def *defs, const char *usage, const char *what);

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "analyze.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/map.h"
@@ -18,7 +16,6 @@
 #include "kube_kinds.h"
 #include "model/model.h"
 #include "source/json_pool.h"
-#include "source/manifest.h"
 #include "source/mesh_config.h"
 #include "source/schema.h"
 #include "without_effect.h"
@@ -31,7 +28,7 @@
 struct analyze_options {
 	const char *namespace_, *output, *failure, *shown;
 	struct option_list suppressed;
-	bool is_all, is_kube;
+	bool is_all, is_kube, is_recursive;
 };
 
 #define AT(f) offsetof(struct analyze_options, f)
@@ -54,6 +51,11 @@ static const struct option_def defs[] = {
 	 .offset = AT(is_kube),
 	 .default_value = "true",
 	 .help = "--use-kube=false: the files alone"},
+	{.name = "recursive",
+	 .short_name = 'R',
+	 .type = OPTION_BOOL,
+	 .offset = AT(is_recursive),
+	 .help = "the folders in folders, too"},
 	{.name = "failure-threshold",
 	 .type = OPTION_STRING,
 	 .offset = AT(failure),
@@ -157,8 +159,7 @@ void analysis_reset(struct analysis *a)
 	memset(a, 0, sizeof(*a));
 }
 
-/* tell() - what the mesh itself says of an object. */
-static void tell(struct analysis *a, const struct source_error *e)
+void analysis_tell(struct analysis *a, const struct source_error *e)
 {
 	bool is_known = !*e->kind || schema_kind_find(e->kind);
 	const char *where = streq(e->kind, "Namespace") ? e->name : e->namespace_;
@@ -188,7 +189,7 @@ static void tell(struct analysis *a, const struct source_error *e)
 
 static void on_error(void *arg, const struct source_error *e)
 {
-	tell(arg, e);
+	analysis_tell(arg, e);
 }
 
 static void on_cleared(void *arg, const char *kind, const char *namespace_, const char *name)
@@ -286,7 +287,7 @@ static void checked_tell(struct checked *c, const char *field, const char *messa
 				       .message = message,
 				       .is_warning = is_warning};
 
-	tell(c->a, &e);
+	analysis_tell(c->a, &e);
 }
 
 static void on_problem(void *arg, const char *field, const char *message)
@@ -365,71 +366,6 @@ static void on_without_effect(void *arg, const char *kind, const json_t *object,
 	findings_add(((struct analysis *)arg)->findings, &f, "%s", message);
 }
 
-/* What makes Pods is known, also where the mesh does not read its kind. */
-static int on_object(void *arg, const struct object *o)
-{
-	suppress_note(arg, &(struct analysis_name){o->kind, o->namespace_, o->name}, o->body);
-	return analysis_add_template(arg, o);
-}
-
-static int on_item(void *arg, const struct manifest_item *item)
-{
-	return item->object ? analysis_add(arg, item->object) : 0;
-}
-
-static int on_file_error(void *arg, const struct source_error *e)
-{
-	tell(arg, e);
-	return 0;
-}
-
-static const struct manifest_ops manifest_ops = {
-	.on_object = on_object, .on_item = on_item, .on_error = on_file_error};
-
-static int take_file(struct analysis *a, const char *path)
-{
-	_cleanup_(freep) char *text = NULL;
-	struct manifest_text in = {.file = path};
-	bool is_complete;
-	int r = file_read(path, MANIFEST_SIZE_MAX, &text, &in.len);
-
-	if (r < 0)
-		return cli_fail("analyze: %s: %s", path, strerror(-r));
-	in.text = text;
-	r = manifest_parse(&in, &manifest_ops, a, &is_complete);
-	return r < 0 ? cli_fail("analyze: %s: %s", path, strerror(-r)) : 0;
-}
-
-static int take_folder(struct analysis *a, const char *path)
-{
-	struct dirent **names = NULL;
-	int n = scandir(path, &names, NULL, alphasort), r = 0;
-
-	if (n < 0)
-		return cli_fail("analyze: %s: %s", path, strerror(errno));
-	for (int i = 0; i < n; i++) {
-		const char *name = names[i]->d_name;
-		_cleanup_(freep) char *file = str_format("%s/%s", path, name);
-
-		if (r == 0 && file && name[0] != '.' &&
-		    (str_has_suffix(name, ".yaml") || str_has_suffix(name, ".yml") ||
-		     str_has_suffix(name, ".json")))
-			r = take_file(a, file);
-		free(names[i]);
-	}
-	free(names);
-	return r;
-}
-
-static int take_path(struct analysis *a, const char *path)
-{
-	struct stat st;
-
-	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-		return take_folder(a, path);
-	return take_file(a, path);
-}
-
 /* filter() - only what is to be shown stays. */
 static void filter(const struct analysis *a, const struct analyze_options *o)
 {
@@ -465,6 +401,18 @@ static int show(const struct analysis *a, const struct analyze_options *o)
 	return findings_count(a->findings, findings_level(o->failure)) > 0 ? EXIT_FOUND : 0;
 }
 
+/* check_namespace() - one that is not there has no mistakes, and its name is one. */
+static int check_namespace(struct kube *k, const char *ns)
+{
+	_cleanup_(freep) char *path = str_format("/api/v1/namespaces/%s", ns);
+	_cleanup_(json_decrefp) json_t *found = NULL;
+	int r = path ? kube_get(k, path, &found) : -ENOMEM;
+
+	if (r == -ENOENT)
+		return cli_fail("analyze: namespace \"%s\" not found (-A: all of them)", ns);
+	return r < 0 ? kube_fail(k, "analyze") : 0;
+}
+
 /* @ret: the cluster, whose namespace a->only may be. */
 static int gather(struct analysis *a, const struct analyze_options *o, char **files, int n,
 		  struct kube **ret)
@@ -481,6 +429,9 @@ static int gather(struct analysis *a, const struct analyze_options *o, char **fi
 		a->has_cluster = true;
 		if (!o->is_all)
 			a->only = o->namespace_ ? o->namespace_ : kube_namespace(k);
+		r = a->only ? check_namespace(k, a->only) : 0;
+		if (r != 0)
+			return r;
 		is_mesh = a->only && streq(a->only, KUBE_MESH_NAMESPACE);
 		/* what the mesh's own namespace says is about the pods of all */
 		r = take_cluster(a, k, is_mesh ? NULL : a->only);
@@ -490,7 +441,7 @@ static int gather(struct analysis *a, const struct analyze_options *o, char **fi
 			r = kube_fail(k, "analyze");
 	}
 	for (int i = 0; i < n && r == 0; i++)
-		r = take_path(a, files[i]);
+		r = analysis_take_path(a, files[i], o->is_recursive);
 	return r;
 }
 
@@ -515,7 +466,8 @@ int cli_analyze(int argc, char **argv)
 	static const struct cli_syntax syntax = {
 		.defs = defs,
 		.usage = "culvert analyze [-A | -n NS] [--use-kube=false] [FILE]...",
-		.help = "Look for mistakes in the objects of the cluster, and in files as if they "
+		.help = "Look for mistakes in the objects of the cluster, and in files (- is "
+			"stdin) as if they "
 			"were applied: labels that enrol nobody, selectors that nothing answers "
 			"to, "
 			"fields that are wrong or without effect. Exit code 79 when there is one "

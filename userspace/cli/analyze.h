@@ -9,6 +9,7 @@
 #include "base/macros.h"
 #include "base/option.h"
 #include "source/object.h"
+#include "source/source.h"
 
 /** struct analysis - what is looked at, and what was found. Zero it before use. */
 struct analysis {
@@ -31,6 +32,15 @@ _must_check_ int analysis_add(struct analysis *a, struct object *o);
  * Return: 1; 0: it is of no kind that makes Pods; -ENOMEM.
  */
 _must_check_ int analysis_add_template(struct analysis *a, const struct object *owner);
+/**
+ * analysis_take_path() - add the objects of a file, of a folder's .yaml, .yml and .json files, or
+ * of stdin ("-").
+ * @is_recursive: those of the folders in it, too; none whose name begins with a dot.
+ * Return: 0; 1, said on stderr.
+ */
+_must_check_ int analysis_take_path(struct analysis *a, const char *path, bool is_recursive);
+/** analysis_tell() - add what the mesh itself says of an object. */
+void analysis_tell(struct analysis *a, const struct source_error *e);
 /** analysis_run() - all checks. Return: 0; -ENOMEM. */
 _must_check_ int analysis_run(struct analysis *a);
 /** analysis_reset() - free what is in it. */

@@ -32,6 +32,7 @@ def shop(api):
     api.put(namespace(MESH))
     api.put(namespace("shop", istio_injection="enabled"))
     api.put(pod("shop", "web", labels={"app": "web"}))
+    api.put(namespace("other", istio_injection="enabled"))
     return api
 
 
@@ -76,7 +77,11 @@ def test_each_message_where_it_is_due(shop, cli, code):
     change(shop)
     found = [f for f in cli.json("analyze", "-A", code=79 if level == "Error" else 0) if f["code"] == code]
     assert len(found) == 1 and found[0]["level"] == level and text in found[0]["message"], found
-    assert not any(f["code"] == code for f in cli.json("analyze", "-n", "default")), "it is another namespace's"
+    assert not any(f["code"] == code for f in cli.json("analyze", "-n", "other")), "it is another namespace's"
+
+
+def test_a_namespace_that_is_not_there_is_told(shop, cli):
+    assert 'analyze: namespace "shopp" not found' in cli.run("analyze", "-nshopp", code=1)
 
 
 def test_an_opt_out_is_no_mistake(shop, cli):
@@ -168,6 +173,12 @@ def test_files_without_a_cluster(api, cli, tmp_path):
     assert "Info [CUL0005]" in cli.run("analyze", "--use-kube=false", "c.yaml")
     assert "No such file" in cli.run("analyze", "--use-kube=false", "none.yaml", code=1)
     cli.run("analyze", "--use-kube=false", code=2)
+    text = (tmp_path / "a.yaml").read_text()
+    assert said.replace("a.yaml", "stdin") == cli.run("analyze", "-k=false", "-", text=text, code=79)
+    os.makedirs(tmp_path / "top" / "deep")
+    os.rename(tmp_path / "a.yaml", tmp_path / "top" / "deep" / "a.yaml")
+    assert "✔" in cli.run("analyze", "-k=false", "top")
+    assert said.replace("a.yaml", "top/deep/a.yaml") == cli.run("analyze", "-k=false", "-R", "top", code=79)
     assert not api.log
 
 
@@ -230,7 +241,7 @@ def test_of_the_gateway_api_what_the_control_plane_says(shop, cli):
     assert [(f["code"], f["origin"], f["message"]) for f in found] == [
         ("CUL0005", f"{kind} shop/{name}", "no effect yet: because")
         for kind, name in (("BackendTLSPolicy", "p"), ("Gateway", "ours"), ("HTTPRoute", "r"))]
-    assert cli.json("analyze", "-n", "default") == []
+    assert cli.json("analyze", "-n", "other") == []
     # a class that the control plane has made is nobody's mistake, one that a user has written may be
     for name, labels in (("istio", {"app.kubernetes.io/managed-by": "culvert-control"}), ("mine", {})):
         shop.put({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass", "metadata": {"name": name, "labels": labels},

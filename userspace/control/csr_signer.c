@@ -17,6 +17,7 @@
 
 #define REQUESTS    "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 #define LOOK_US     100000ULL
+#define LOOK_MAX_US 1000000ULL
 #define PATIENCE_US 8000000ULL
 #define REQUEST_US  5000000ULL
 #define TTL_MIN_S   600 /* Kubernetes takes no less */
@@ -35,7 +36,8 @@ struct csr_request {
 	struct csr_wanted wanted;
 	struct kube_request *request;
 	struct loop_timer again, patience;
-	char name[256]; /* as the API server made it; "" before */
+	uint64_t look_us; /* until the next look */
+	char name[256];   /* as the API server made it; "" before */
 };
 
 static void on_gone(void *arg, const struct kube_answer *a)
@@ -142,6 +144,20 @@ static const char *refusal_of(const json_t *status)
 	return NULL;
 }
 
+/* Later each time: a signer that is slow or away must not make the API server busy, which would
+ * then have no time for us. */
+static void look_later(struct csr_request *q)
+{
+	(void)loop_timer_set(q->signer->config.loop, &q->again, q->look_us);
+	q->look_us = MIN(q->look_us * 2, LOOK_MAX_US);
+}
+
+/* An API server that has no time just now: what it was asked about lives on. */
+static bool is_passing(const struct kube_answer *a)
+{
+	return a->error || a->status == 429 || a->status >= 500;
+}
+
 static void on_seen(void *arg, const struct kube_answer *a)
 {
 	struct csr_request *q = arg;
@@ -150,8 +166,12 @@ static void on_seen(void *arg, const struct kube_answer *a)
 	const char *base64, *refusal;
 
 	q->request = NULL;
-	if (a->error || a->status != 200) {
-		refused(q, "the certificate request is gone", a);
+	if (is_passing(a)) {
+		look_later(q);
+		return;
+	}
+	if (a->status != 200) {
+		refused(q, "the certificate request is gone, or may not be looked at", a);
 		return;
 	}
 	body = kube_json_load(a->body, a->len);
@@ -163,7 +183,7 @@ static void on_seen(void *arg, const struct kube_answer *a)
 	else if (refusal)
 		finish(q, -EACCES, refusal);
 	else
-		(void)loop_timer_set(q->signer->config.loop, &q->again, q->signer->config.look_us);
+		look_later(q);
 	json_decref(body);
 }
 
@@ -278,6 +298,7 @@ int csr_signer_sign(struct csr_signer *s, const struct csr_wanted *wanted, struc
 		return -ENOMEM;
 	q->signer = s;
 	q->wanted = *wanted;
+	q->look_us = s->config.look_us;
 	q->again.on_timer = on_again;
 	q->patience.on_timer = on_patience;
 	list_add_tail(&s->requests, &q->link);

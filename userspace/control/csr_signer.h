@@ -21,7 +21,7 @@ struct csr_signer_config {
 	struct kube_client *kube; /* borrowed */
 	const char *signer;       /* "example.com/mesh"; copied */
 	const char *roots_pem;    /* whom its certificates chain to; copied */
-	uint64_t look_us;         /* between two looks at a request; 0: 100 ms */
+	uint64_t look_us;         /* to the first look at a request, then longer; 0: 100 ms */
 	uint64_t patience_us;     /* for all of one; 0: 8 s, less than a node waits */
 };
 

@@ -31,7 +31,7 @@ struct fixture {
 	struct fake_kube kube;
 	struct csr_signer *signer;
 	struct csr_request *request;
-	int make_status, n_looks, looks_before, n_deleted;
+	int make_status, n_looks, looks_before, look_status, n_deleted;
 	bool is_approved;
 	const char *status; /* of the request, once it was looked at often enough */
 	int n_answers, error;
@@ -77,7 +77,10 @@ static bool on_request(struct fake_api *a, int fd, const char *method, const cha
 		fake_answer(fd, 200, "{}");
 	} else {
 		assert_true(f->is_approved);
-		fake_answer(fd, 200, f->n_looks++ < f->looks_before ? "{}" : f->status);
+		if (f->n_looks++ < f->looks_before)
+			fake_answer(fd, f->look_status, "{}");
+		else
+			fake_answer(fd, 200, f->status);
 	}
 	return true;
 }
@@ -92,6 +95,7 @@ static int set_up(void **state)
 
 	fake_kube_start(&f->kube, on_request, f);
 	f->make_status = 201;
+	f->look_status = 200;
 	config.loop = f->kube.loop;
 	config.kube = f->kube.client;
 	assert_int_equal(csr_signer_new(&config, &f->signer), 0);
@@ -164,6 +168,44 @@ static void test_a_certificate_comes_with_its_chain_and_roots(void **state)
 	assert_string_equal(f->chain, ONE "|" TWO "|" ROOTS "|");
 	assert_string_equal(f->expiration, "600"); /* less is not taken */
 	assert_int_equal(f->n_deleted, 1);
+}
+
+/* The API server has no time for a look, and then has. */
+static void test_a_look_that_fails_is_no_end(void **state)
+{
+	static const int statuses[] = {429, 500, 503};
+	struct fixture *f = *state;
+	_cleanup_(freep) char *status = signed_status(ONE);
+
+	f->status = status;
+	f->looks_before = 2;
+	for (size_t i = 0; i < ARRAY_SIZE(statuses); i++) {
+		f->look_status = statuses[i];
+		f->n_answers = f->n_looks = 0;
+		sign(f, 3600);
+		run(f);
+		assert_int_equal(f->error, 0);
+	}
+	/* but that it is not there any more is one */
+	f->look_status = 404;
+	f->n_answers = f->n_looks = 0;
+	sign(f, 3600);
+	run(f);
+	assert_int_equal(f->error, -EREMOTEIO);
+	assert_non_null(strstr(f->message, "is gone"));
+	assert_int_equal(f->n_looks, 1);
+}
+
+static void test_a_signer_that_is_away_is_looked_for_less_and_less(void **state)
+{
+	struct fixture *f = *state;
+
+	f->status = "{}";
+	sign(f, 3600);
+	run(f);
+	assert_int_equal(f->error, -ETIMEDOUT);
+	/* at 0, 10, 30, 70, 150 and 310 of 500 ms */
+	assert_in_range(f->n_looks, 2, 6);
 }
 
 static void test_what_goes_wrong_is_told(void **state)
@@ -241,6 +283,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_a_certificate_comes_with_its_chain_and_roots),
+		TEST(test_a_look_that_fails_is_no_end),
+		TEST(test_a_signer_that_is_away_is_looked_for_less_and_less),
 		TEST(test_what_goes_wrong_is_told),
 		TEST(test_a_cancelled_one_is_taken_away_without_a_word),
 		TEST(test_only_requests_for_exactly_the_identity_are_handed_on),

@@ -16,7 +16,7 @@
 #define CREATE_PATH "/istio.v1.auth.IstioCertificateService/CreateCertificate"
 #define REQUEST_MAX (64 * 1024)
 #define WAITING_MAX 256
-#define OF_ONE_MAX  64 /* that wait for the pods of one node */
+#define OF_ONE_MAX  64 /* that wait of one node's, and of all who ask for themselves */
 #define WAIT_US     2000000ULL
 
 typedef Istio__V1__Auth__IstioCertificateRequest certificate_request;
@@ -159,17 +159,23 @@ static bool is_known(const struct pending *p)
 	return config->is_known(config->arg, p->has_caller ? &p->caller : NULL, p->spiffe);
 }
 
-/* How many of this one's node wait for a pod: a node that asks for what it does not run must not
- * take the places of others. */
-static size_t waiting_with(const struct pending *p)
+/* Does it ask for itself, as any pod may? */
+static bool is_own(const struct pending *p)
+{
+	return p->spiffe == p->own;
+}
+
+/* How many are before and with this one, of its node or of those who ask for themselves: for a pod
+ * or for somebody else's CA. Nobody must take the places of others. */
+static bool is_crowded(const struct pending *p)
 {
 	const struct pending *other;
 	size_t n = 0;
 
 	list_for_each_entry (other, &p->service->pendings, link)
-		n += other->request && !other->elsewhere && other->has_caller &&
-		     streq(other->caller.pod_uid, p->caller.pod_uid);
-	return n;
+		n += other->request && other->has_caller && is_own(other) == is_own(p) &&
+		     (is_own(p) || streq(other->caller.pod_uid, p->caller.pod_uid));
+	return p->has_caller && n > OF_ONE_MAX;
 }
 
 static bool may_ask(const struct pending *p)
@@ -185,7 +191,11 @@ static void sign_own(struct pending *p)
 	(void)snprintf(p->own, sizeof(p->own), "spiffe://%s/ns/%s/sa/%s",
 		       p->service->config.trust_domain, p->caller.namespace_, p->caller.account);
 	p->spiffe = p->own;
-	sign(p);
+	if (is_crowded(p))
+		refuse(p, GRPC_RESOURCE_EXHAUSTED,
+		       "too many who ask for themselves are waiting for the signer");
+	else
+		sign(p);
 }
 
 static void on_message(struct grpc_call *c, void *arg, const void *data, size_t len)
@@ -193,6 +203,7 @@ static void on_message(struct grpc_call *c, void *arg, const void *data, size_t 
 	struct pending *p = arg;
 	struct spiffe_id id;
 	const char *spiffe;
+	bool must_wait;
 
 	if (p->request) {
 		refuse(p, GRPC_INVALID_ARGUMENT, "more than one message");
@@ -210,12 +221,13 @@ static void on_message(struct grpc_call *c, void *arg, const void *data, size_t 
 		return;
 	}
 	p->spiffe = spiffe;
+	must_wait = !is_known(p);
 	if (!may_ask(p))
 		refuse(p, GRPC_PERMISSION_DENIED, "it may ask for its own identity only");
-	else if (is_known(p))
-		sign(p);
-	else if (p->has_caller && waiting_with(p) > OF_ONE_MAX)
+	else if ((must_wait || p->service->config.signer) && is_crowded(p))
 		refuse(p, GRPC_RESOURCE_EXHAUSTED, "too many of this node's requests are waiting");
+	else if (!must_wait)
+		sign(p);
 }
 
 static void on_end(struct grpc_call *c, void *arg, int status, const char *message)

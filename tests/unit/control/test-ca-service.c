@@ -21,7 +21,9 @@
 #include "tests/unit/turn.h"
 #include "tls/identity.h"
 #include "tls/key.h"
+#include "userspace/lib/xds/ca.pb-c.h"
 #include "xds/ca_client.h"
+#include "xds/message.h"
 
 #define ID          "spiffe://cluster.local/ns/demo/sa/web"
 #define CREATE_PATH "/istio.v1.auth.IstioCertificateService/CreateCertificate"
@@ -94,6 +96,7 @@ static void server_start(struct fixture *f)
 		.signer = f->signer,
 		.is_known = is_known,
 		.may_ask = may_ask,
+		.trust_domain = "cluster.local",
 		.arg = f,
 	};
 	struct grpc_server_config config = {.loop = f->loop,
@@ -436,6 +439,96 @@ static void somebody_elses_signer_gets_only_the_names_that_are_meant(void **stat
 	fake_stop(&api);
 }
 
+/** struct silent_signer - somebody else's CA behind an API server that takes connections and never
+ * answers. */
+struct silent_signer {
+	int fd;
+	char url[64];
+	struct kube_config config;
+	struct kube_client *kube;
+};
+
+static void silent_signer_start(struct fixture *f, struct silent_signer *s)
+{
+	struct csr_signer_config config = {
+		.loop = f->loop, .signer = "example.com/mesh", .roots_pem = ""};
+	struct sockaddr_in sa = {0};
+	socklen_t len = sizeof(sa);
+	struct cv_addr addr;
+
+	assert_int_equal(cv_addr_parse("127.0.0.1", &addr), 0);
+	assert_int_equal(tcp_listen(&addr, 0, &s->fd), 0);
+	assert_int_equal(getsockname(s->fd, (struct sockaddr *)&sa, &len), 0);
+	(void)snprintf(s->url, sizeof(s->url), "http://127.0.0.1:%d", ntohs(sa.sin_port));
+	s->config.server = s->url;
+	assert_int_equal(kube_client_new(f->loop, &s->config, &s->kube), 0);
+	config.kube = s->kube;
+	server_stop(f);
+	assert_int_equal(csr_signer_new(&config, &f->signer), 0);
+	server_start(f);
+}
+
+static void silent_signer_stop(struct fixture *f, struct silent_signer *s)
+{
+	server_stop(f);
+	f->signer = csr_signer_free(f->signer);
+	server_start(f);
+	(void)kube_client_free(s->kube);
+	(void)close(s->fd);
+}
+
+/* A request that names nobody: for whose token it is. */
+static void ask_for_oneself(struct fixture *f, struct grpc_client *client)
+{
+	static const struct grpc_call_ops ops = {.on_end = on_refused};
+	const struct grpc_call_config config = {
+		.path = CREATE_PATH, .max_message = 1024, .ops = &ops};
+	Istio__V1__Auth__IstioCertificateRequest m =
+		ISTIO__V1__AUTH__ISTIO_CERTIFICATE_REQUEST__INIT;
+	struct grpc_call *call;
+
+	assert_int_equal(tls_csr_new(f->key, ID, &m.csr), 0);
+	assert_int_equal(grpc_client_call(client, &config, &call), 0);
+	assert_int_equal(message_send(call, &m.base), 0);
+	free(m.csr);
+}
+
+/* Any pod may ask for itself, and there are as many pods as somebody makes. */
+static void pods_that_ask_for_themselves_keep_no_node_out(void **state)
+{
+	struct fixture *f = *state;
+	struct grpc_client *clients[4];
+	struct silent_signer silent = {0};
+	struct ca_service_counts n;
+
+	silent_signer_start(f, &silent);
+	f->must_not_ask = true;
+	for (size_t i = 0; i < ARRAY_SIZE(clients); i++) {
+		int fds[2];
+
+		f->caller = (struct caller){"demo", "web", "web", ""};
+		(void)snprintf(f->caller.pod_uid, sizeof(f->caller.pod_uid), "uid-%zu", i);
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+		assert_int_equal(grpc_server_accept(f->grpc, fds[0]), 0);
+		assert_int_equal(grpc_client_new(f->loop, fds[1], NULL, NULL, &clients[i]), 0);
+		for (int j = 0; j < 80; j++)
+			ask_for_oneself(f, clients[i]);
+		run_a_while(f);
+	}
+	f->caller = (struct caller){"istio-system", "ztunnel", "ztunnel-1", "uid-z"};
+	f->must_not_ask = false;
+	f->is_known = true;
+	ask(f);
+	run_a_while(f);
+	n = ca_service_counts(f->service);
+	assert_int_equal(f->n_answers, 0); /* it waits for the signer, as it must */
+	assert_int_equal(n.asked, 321);
+	assert_int_equal(n.failed, 320 - 64);
+	for (size_t i = 0; i < ARRAY_SIZE(clients); i++)
+		(void)grpc_client_free(clients[i]);
+	silent_signer_stop(f, &silent);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -454,6 +547,7 @@ int main(void)
 		TEST(who_may_not_ask_for_others_hears_so_at_once),
 		TEST(nobody_gets_a_longer_life_than_was_set),
 		TEST(somebody_elses_signer_gets_only_the_names_that_are_meant),
+		TEST(pods_that_ask_for_themselves_keep_no_node_out),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

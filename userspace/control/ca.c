@@ -87,13 +87,8 @@ static bool is_chained(const struct ca_material *m, STACK_OF(X509) * roots)
 	_cleanup_(X509_STORE_freep) X509_STORE *store = X509_STORE_new();
 	_cleanup_(X509_STORE_CTX_freep) X509_STORE_CTX *ctx = X509_STORE_CTX_new();
 
-	if (!store || !ctx)
-		return false;
-	for (int i = 0; i < sk_X509_num(roots); i++)
-		if (!X509_STORE_add_cert(store, sk_X509_value(roots, i)))
-			return false;
-	tls_store_tell_roots_apart(store);
-	return X509_STORE_CTX_init(ctx, store, m->cert, m->chain) && X509_verify_cert(ctx) == 1;
+	return store && ctx && tls_store_trust(store, roots) == 0 &&
+	       X509_STORE_CTX_init(ctx, store, m->cert, m->chain) && X509_verify_cert(ctx) == 1;
 }
 
 int ca_new(struct ca_material *m, struct ca **ret, char *err, size_t err_size)

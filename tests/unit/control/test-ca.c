@@ -251,22 +251,30 @@ static void refuses_bad_requests(void **state)
 	assert_int_equal(chain.n, 0);
 }
 
-/* Istio's `cacerts`: an intermediate signs, the chain file ends with the root, RSA keys. */
-static void hands_out_the_intermediate_of_cacerts(void **state)
+/* What scripts below have in common: a root, and how what it signs is to be. */
+#define SCRIPT                                                                                     \
+	"cd %s && exec >/dev/null 2>&1 && "                                                        \
+	"openssl req -x509 -newkey rsa:2048 -nodes -keyout root.key -out root-cert.pem "           \
+	"-days 9 -subj /CN=r "                                                                     \
+	"-addext basicConstraints=critical,CA:TRUE && "                                            \
+	"openssl req -newkey rsa:2048 -nodes -keyout ca-key.pem -out i.csr -subj /CN=i && "        \
+	"printf 'basicConstraints=critical,CA:TRUE\\nkeyUsage=keyCertSign\\n' > x && "             \
+	"openssl x509 -req -in i.csr -CA root-cert.pem -CAkey root.key -CAcreateserial "           \
+	"-days 8 "                                                                                 \
+	"-extfile x -out ca-cert.pem && "
+#define CLEAR " && rm -f root.key i.csr x *.srl"
+
+/* With the folder that @script makes. */
+static void script_run(const struct fixture *f, const char *script)
 {
-	static const char script[] =
-		"cd %s && exec >/dev/null 2>&1 && "
-		"openssl req -x509 -newkey rsa:2048 -nodes -keyout root.key -out root-cert.pem "
-		"-days 9 -subj /CN=r "
-		"-addext basicConstraints=critical,CA:TRUE && "
-		"openssl req -newkey rsa:2048 -nodes -keyout ca-key.pem -out i.csr -subj /CN=i && "
-		"printf 'basicConstraints=critical,CA:TRUE\\nkeyUsage=keyCertSign\\n' > x && "
-		"openssl x509 -req -in i.csr -CA root-cert.pem -CAkey root.key -CAcreateserial "
-		"-days 8 "
-		"-extfile x -out ca-cert.pem && cat ca-cert.pem root-cert.pem > cert-chain.pem && "
-		"rm -f root.key i.csr x *.srl";
-	struct fixture *f = *state;
-	_cleanup_(freep) char *command = str_format(script, f->dir);
+	_cleanup_(freep) char *command = str_format(SCRIPT "%s" CLEAR, f->dir, script);
+
+	assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c): a fixed script, in a test */
+}
+
+/* Whom a node would accept. */
+static void signs_for_nodes(const struct fixture *f, size_t chain_strings)
+{
 	_cleanup_(ca_freep) struct ca *ca = NULL;
 	_cleanup_(EVP_PKEY_freep) EVP_PKEY *key = NULL;
 	_cleanup_(tls_identity_unrefp) const struct tls_identity *id = NULL;
@@ -274,15 +282,41 @@ static void hands_out_the_intermediate_of_cacerts(void **state)
 	struct ca_chain chain = {0};
 	char err[512] = "";
 
-	assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c): a fixed script, in a test */
-	assert_int_equal(load(f, &ca, err), 0);
+	if (load(f, &ca, err) < 0)
+		fail_msg("%s", err);
 	assert_int_equal(tls_key_new(&key), 0);
 	assert_int_equal(tls_csr_new(key, ID, &csr), 0);
 	assert_int_equal(ca_sign(ca, csr, ID, 0, &chain), 0);
-	assert_int_equal(chain.n, 3);
+	assert_int_equal(chain.n, chain_strings);
 	assert_int_equal(tls_identity_new(ID, key, (const char *const *)chain.pem, chain.n, &id),
 			 0);
 	ca_chain_clear(&chain);
+}
+
+/* Istio's `cacerts`: an intermediate signs, the chain file ends with the root, RSA keys. */
+static void hands_out_the_intermediate_of_cacerts(void **state)
+{
+	struct fixture *f = *state;
+
+	script_run(f, "cat ca-cert.pem root-cert.pem > cert-chain.pem");
+	signs_for_nodes(f, 3);
+}
+
+/* A company's own root is not handed out: what it has signed is what all are to trust. */
+static void a_root_of_cacerts_may_be_an_intermediate(void **state)
+{
+	struct fixture *f = *state;
+
+	/* the signer itself */
+	script_run(f, "cp ca-cert.pem root-cert.pem && cp ca-cert.pem cert-chain.pem");
+	signs_for_nodes(f, 3);
+	/* one above it */
+	script_run(f, "openssl req -newkey rsa:2048 -nodes -keyout j.key -out j.csr -subj /CN=j && "
+		      "openssl x509 -req -in j.csr -CA ca-cert.pem -CAkey ca-key.pem -days 7 "
+		      "-CAcreateserial -extfile x -out j.pem && mv ca-cert.pem root-cert.pem && "
+		      "mv j.pem ca-cert.pem && mv j.key ca-key.pem && rm j.csr && "
+		      "cat ca-cert.pem root-cert.pem > cert-chain.pem");
+	signs_for_nodes(f, 4);
 }
 
 int main(void)
@@ -295,6 +329,7 @@ int main(void)
 		TEST(signs_a_workload),
 		TEST(refuses_bad_requests),
 		TEST(hands_out_the_intermediate_of_cacerts),
+		TEST(a_root_of_cacerts_may_be_an_intermediate),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,7 +29,8 @@ static char *key_pem_of(EVP_PKEY *key)
 	return text;
 }
 
-static SSL_CTX *server_new(void)
+/* @issuer, @issuer_key: NULL: it signs itself. */
+static SSL_CTX *server_new(X509 *issuer, EVP_PKEY *issuer_key)
 {
 	_cleanup_(EVP_PKEY_freep) EVP_PKEY *key = NULL;
 	_cleanup_(X509_freep) X509 *cert = NULL;
@@ -37,7 +38,9 @@ static SSL_CTX *server_new(void)
 	SSL_CTX *ctx;
 
 	assert_int_equal(tls_key_new(&key), 0);
-	cert = certify(key, &(struct recipe){.san = "DNS:istiod", .issuer_key = key});
+	cert = certify(
+		key,
+		&(struct recipe){.san = "DNS:istiod", .issuer = issuer, .issuer_key = issuer_key});
 	chain = pem_of(cert);
 	key_pem = key_pem_of(key);
 	assert_int_equal(tls_channel_server(chain, key_pem, &ctx), 0);
@@ -48,7 +51,7 @@ static int set_up(void **state)
 {
 	static const unsigned char h2[] = {2, 'h', '2'};
 	struct ends *e = calloc(1, sizeof(*e));
-	SSL_CTX *ctx = server_new(), *other = SSL_CTX_new(TLS_client_method());
+	SSL_CTX *ctx = server_new(NULL, NULL), *other = SSL_CTX_new(TLS_client_method());
 	char c;
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, e->fds),
@@ -116,12 +119,42 @@ static void new_keys_now_and_then_do_no_harm(void **state)
 	assert_int_equal(c, 'x');
 }
 
+/* What stands in the file is trusted, whoever has signed it. */
+static void a_root_may_be_an_intermediate(void **state)
+{
+	_cleanup_(EVP_PKEY_freep) EVP_PKEY *top = NULL, *key = NULL;
+	_cleanup_(X509_freep) X509 *root = NULL, *below = NULL;
+	_cleanup_(SSL_CTX_freep) SSL_CTX *ctx = NULL;
+	_cleanup_(SSL_freep) SSL *client = NULL, *server = NULL;
+	_cleanup_(freep) char *pem = NULL;
+	char file[] = "/tmp/culvert-unit-XXXXXX", err[256];
+	int fd = mkstemp(file);
+
+	assert_true(fd >= 0);
+	assert_int_equal(tls_key_new(&top), 0);
+	assert_int_equal(tls_key_new(&key), 0);
+	root = certify(top, &(struct recipe){.basic = "critical,CA:TRUE"});
+	below = certify(
+		key,
+		&(struct recipe){.basic = "critical,CA:TRUE", .issuer = root, .issuer_key = top});
+	pem = pem_of(below);
+	assert_int_equal(write(fd, pem, strlen(pem)), (ssize_t)strlen(pem));
+	(void)close(fd);
+	ctx = server_new(below, key);
+	server = SSL_new(ctx);
+	SSL_set_accept_state(server);
+	assert_int_equal(tls_channel_client(file, "istiod", &client, err, sizeof(err)), 0);
+	(void)unlink(file);
+	assert_int_equal(handshake(client, server), 3);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(new_keys_without_end_end_the_connection),
 		TEST(new_keys_now_and_then_do_no_harm),
+		cmocka_unit_test(a_root_may_be_an_intermediate),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -44,6 +44,29 @@ static void both_ends_know_each_other(void **state)
 	assert_memory_equal(alpn, "h2", 2);
 }
 
+/* A company's root may stay in its safe: what it hands out as root is what that one has signed. */
+static void an_intermediate_is_trusted_as_a_root_is(void **state)
+{
+	struct fixture *f = *state, below = {.leaf_key = f->leaf_key};
+	const struct recipe how = {
+		.basic = "critical,CA:TRUE", .issuer = f->root, .issuer_key = f->root_key};
+	const struct tls_identity *client, *server;
+
+	assert_int_equal(tls_key_new(&below.root_key), 0);
+	below.root = certify(below.root_key, &how);
+	below.root_pem = pem_of(below.root);
+	client = identity_of(&below, CLIENT);
+	server = identity_of(&below, SERVER);
+	assert_int_equal(shake(client->client_ctx, server->server_ctx, SERVER), 3);
+	/* that it has the root's word is no reason to trust others of the root's */
+	assert_int_equal(shake(client->client_ctx, f->server->server_ctx, SERVER) & 1, 0);
+	(void)tls_identity_unref(client);
+	(void)tls_identity_unref(server);
+	EVP_PKEY_free(below.root_key);
+	X509_free(below.root);
+	free(below.root_pem);
+}
+
 static void tells_its_dates_and_serial(void **state)
 {
 	struct fixture *f = *state;
@@ -331,6 +354,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(both_ends_know_each_other),
+		cmocka_unit_test(an_intermediate_is_trusted_as_a_root_is),
 		cmocka_unit_test(tells_its_dates_and_serial),
 		cmocka_unit_test(a_client_refuses_who_it_did_not_expect),
 		cmocka_unit_test(a_server_refuses_another_trust_domain),

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "net/addr.h"
+#include "tls/verify.h"
 
 DEFINE_CLEANUP(BIO *, BIO_free_all);
 DEFINE_CLEANUP(X509 *, X509_free);
@@ -74,6 +75,8 @@ static int roots_load(SSL_CTX *ctx, const char *root_file, char *err, size_t err
 	errno = 0;
 	if (!SSL_CTX_load_verify_locations(ctx, root_file, NULL))
 		r = errno ? -errno : -EBADMSG;
+	if (r == 0)
+		r = tls_store_trust_intermediates(SSL_CTX_get_cert_store(ctx));
 	if (r < 0)
 		(void)snprintf(err, err_size, "%s: %s", root_file,
 			       r == -EBADMSG ? "no certificate in PEM" : strerror(-r));

@@ -99,21 +99,15 @@ static int on_alpn_select(SSL *ssl, const unsigned char **out, unsigned char *ou
 
 static int context_use(SSL_CTX *ctx, EVP_PKEY *key, STACK_OF(X509) * chain, STACK_OF(X509) * roots)
 {
-	X509_STORE *store = SSL_CTX_get_cert_store(ctx);
-
 	if (!SSL_CTX_use_certificate(ctx, sk_X509_value(chain, 0)) ||
 	    !SSL_CTX_use_PrivateKey(ctx, key) || !SSL_CTX_check_private_key(ctx))
 		return -EBADMSG;
 	for (int i = 1; i < sk_X509_num(chain); i++)
 		if (!SSL_CTX_add1_chain_cert(ctx, sk_X509_value(chain, i)))
 			return -ENOMEM;
-	for (int i = 0; i < sk_X509_num(roots); i++)
-		if (!X509_STORE_add_cert(store, sk_X509_value(roots, i)))
-			return -ENOMEM;
-	tls_store_tell_roots_apart(store);
 	/* the chain is what we were given: OpenSSL would add the root to it otherwise */
 	SSL_CTX_set_mode(ctx, SSL_MODE_NO_AUTO_CHAIN);
-	return 0;
+	return tls_store_trust(SSL_CTX_get_cert_store(ctx), roots);
 }
 
 static int context_new(const struct tls_identity *id, EVP_PKEY *key, STACK_OF(X509) * chain,

@@ -106,9 +106,18 @@ static int issuer_get(X509 **ret, X509_STORE_CTX *ctx, X509 *cert)
 	return 0;
 }
 
-void tls_store_tell_roots_apart(X509_STORE *store)
+int tls_store_trust_intermediates(X509_STORE *store)
 {
+	return X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN) ? 0 : -ENOMEM;
+}
+
+int tls_store_trust(X509_STORE *store, STACK_OF(X509) * roots)
+{
+	for (int i = 0; i < sk_X509_num(roots); i++)
+		if (!X509_STORE_add_cert(store, sk_X509_value(roots, i)))
+			return -ENOMEM;
 	X509_STORE_set_get_issuer(store, issuer_get);
+	return tls_store_trust_intermediates(store);
 }
 
 static bool is_cheap(X509_STORE_CTX *store_ctx)

@@ -27,9 +27,14 @@ _must_check_ int tls_certificate_spiffe(const X509 *cert, char ret[SPIFFE_ID_SIZ
  * borrowed; "" when none. */
 const char *tls_verify_unexpected(const SSL *ssl);
 
-/** tls_store_tell_roots_apart() - of several roots with one name take the one that signed, not the
- * first: CAs are renewed under the name that they had. */
-void tls_store_tell_roots_apart(X509_STORE *store);
+/** tls_store_trust() - chains may end at any of @roots, also at one that another has signed. Of
+ * several with one name the one that signed is taken, not the first: CAs are renewed under the name
+ * that they had. Return: 0; -ENOMEM. */
+_must_check_ int tls_store_trust(X509_STORE *store, STACK_OF(X509) * roots);
+/** tls_store_trust_intermediates() - what is in @store is trusted as a root is, also where another
+ * has signed it, as Istio does: what a company hands out as its root may be an intermediate.
+ * Return: 0; -ENOMEM. */
+_must_check_ int tls_store_trust_intermediates(X509_STORE *store);
 
 /** tls_verify_setup() - install the verification on a context. @trust_domain: copied. Return: 0;
  * -ENOMEM. */

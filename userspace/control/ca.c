@@ -20,6 +20,7 @@
 #define BACKDATE_S   120
 #define RSA_BITS_MIN 2048
 #define RSA_BITS_MAX 4096
+#define AUTH_LEVEL   2 /* of the contexts of nodes: keys and digests as long as theirs must be */
 
 DEFINE_CLEANUP(BIO *, BIO_free_all);
 DEFINE_CLEANUP(EVP_MD_CTX *, EVP_MD_CTX_free);
@@ -91,6 +92,123 @@ static bool is_chained(const struct ca_material *m, STACK_OF(X509) * roots)
 	       X509_STORE_CTX_init(ctx, store, m->cert, m->chain) && X509_verify_cert(ctx) == 1;
 }
 
+static int extensions_add(X509 *cert, X509 *issuer, const char *san)
+{
+	if (ca_extension_add(cert, issuer, NID_basic_constraints, "critical,CA:FALSE") < 0 ||
+	    ca_extension_add(cert, issuer, NID_key_usage,
+			     "critical,digitalSignature,keyEncipherment") < 0 ||
+	    ca_extension_add(cert, issuer, NID_ext_key_usage, "serverAuth,clientAuth") < 0 ||
+	    ca_extension_add(cert, issuer, NID_authority_key_identifier, "keyid") < 0 ||
+	    (san && ca_extension_add(cert, issuer, NID_subject_alt_name, san) < 0))
+		return -EIO;
+	return 0;
+}
+
+static int serial_set(X509 *cert)
+{
+	unsigned char serial[16];
+	BIGNUM *bn;
+	int r;
+
+	random_bytes(serial, sizeof(serial));
+	serial[0] = (serial[0] & 0x3f) | 0x40;
+	bn = BN_bin2bn(serial, sizeof(serial), NULL);
+	r = bn && BN_to_ASN1_INTEGER(bn, X509_get_serialNumber(cert)) ? 0 : -EIO;
+	BN_free(bn);
+	return r;
+}
+
+/* From two minutes ago, so that clocks may differ; never longer than the CA's own certificate. */
+static int validity_set(X509 *cert, const X509 *issuer, int64_t ttl_s)
+{
+	const ASN1_TIME *limit = X509_get0_notAfter(issuer);
+	long ttl = ttl_s <= 0 ? CA_TTL_S : (long)ttl_s;
+
+	if (X509_cmp_current_time(limit) <= 0)
+		return -EKEYEXPIRED;
+	if (!X509_gmtime_adj(X509_getm_notBefore(cert), -BACKDATE_S) ||
+	    !X509_gmtime_adj(X509_getm_notAfter(cert), ttl))
+		return -EIO;
+	if (ASN1_TIME_compare(X509_get0_notAfter(cert), limit) > 0 &&
+	    !X509_set1_notAfter(cert, limit))
+		return -EIO;
+	return 0;
+}
+
+static const EVP_MD *digest_for(EVP_PKEY *key)
+{
+	int base = EVP_PKEY_base_id(key);
+
+	return base == EVP_PKEY_ED25519 || base == EVP_PKEY_ED448 ? NULL : EVP_sha256();
+}
+
+/* @san: in OpenSSL's little language; NULL: no name. */
+static int leaf_make(const struct ca_material *m, EVP_PKEY *key, const char *san, int64_t ttl_s,
+		     X509 **ret)
+{
+	_cleanup_(X509_freep) X509 *cert = X509_new();
+	int r;
+
+	if (!cert || !X509_set_version(cert, X509_VERSION_3) || !X509_set_pubkey(cert, key) ||
+	    !X509_set_issuer_name(cert, X509_get_subject_name(m->cert)))
+		return -ENOMEM;
+	r = serial_set(cert);
+	if (r == 0)
+		r = validity_set(cert, m->cert, ttl_s);
+	if (r == 0)
+		r = extensions_add(cert, m->cert, san);
+	if (r < 0)
+		return r;
+	if (X509_sign(cert, m->key, digest_for(m->key)) <= 0)
+		return -EIO;
+	*ret = TAKE_PTR(cert);
+	return 0;
+}
+
+/* As nodes do with what a peer shows them. Return: an X509_V_ code. */
+static int leaf_verify(const struct ca_material *m, X509 *leaf, int purpose)
+{
+	_cleanup_(X509_STORE_freep) X509_STORE *store = X509_STORE_new();
+	_cleanup_(X509_STORE_CTX_freep) X509_STORE_CTX *ctx = X509_STORE_CTX_new();
+	STACK_OF(X509) *between = sk_X509_dup(m->chain);
+	int code = X509_V_ERR_OUT_OF_MEM;
+
+	if (store && ctx && between && sk_X509_push(between, m->cert) &&
+	    tls_store_trust(store, m->roots) == 0 &&
+	    X509_STORE_CTX_init(ctx, store, leaf, between)) {
+		(void)X509_STORE_CTX_set_purpose(ctx, purpose);
+		X509_VERIFY_PARAM_set_auth_level(X509_STORE_CTX_get0_param(ctx), AUTH_LEVEL);
+		code = X509_verify_cert(ctx) == 1 ? X509_V_OK : X509_STORE_CTX_get_error(ctx);
+	}
+	sk_X509_free(between);
+	return code;
+}
+
+/* Would nodes take what it signs? A chain may be whole and allow no more below the signer, or allow
+ * it other things than servers and clients. Without a name, which the chain may limit as well: what
+ * names there will be is not known here. */
+static int trial(const struct ca_material *m, char *err, size_t err_size)
+{
+	_cleanup_(EVP_PKEY_freep) EVP_PKEY *key = NULL;
+	_cleanup_(X509_freep) X509 *leaf = NULL;
+	int r = tls_key_new(&key), code;
+
+	if (r == 0)
+		r = leaf_make(m, key, NULL, 0, &leaf);
+	if (r < 0) {
+		(void)snprintf(err, err_size, "ca-key.pem does not sign: %s", strerror(-r));
+		return r;
+	}
+	code = leaf_verify(m, leaf, X509_PURPOSE_SSL_SERVER);
+	if (code == X509_V_OK)
+		code = leaf_verify(m, leaf, X509_PURPOSE_SSL_CLIENT);
+	if (code == X509_V_OK)
+		return 0;
+	(void)snprintf(err, err_size, "nobody would accept what ca-cert.pem signs: %s",
+		       X509_verify_cert_error_string(code));
+	return -EINVAL;
+}
+
 int ca_new(struct ca_material *m, struct ca **ret, char *err, size_t err_size)
 {
 	struct ca *ca;
@@ -102,7 +220,8 @@ int ca_new(struct ca_material *m, struct ca **ret, char *err, size_t err_size)
 	}
 	if (X509_check_ca(m->cert) != 1) {
 		(void)snprintf(err, err_size,
-			       "ca-cert.pem may not sign: basicConstraints CA is not set");
+			       "ca-cert.pem may not sign: basicConstraints CA, or keyUsage "
+			       "keyCertSign, is not set");
 		return -EINVAL;
 	}
 	if (!is_chained(m, m->roots)) {
@@ -110,7 +229,10 @@ int ca_new(struct ca_material *m, struct ca **ret, char *err, size_t err_size)
 			       "ca-cert.pem does not chain to root-cert.pem, or has expired");
 		return -EINVAL;
 	}
+	r = trial(m, err, err_size);
 	ERR_clear_error();
+	if (r < 0)
+		return r;
 	ca = calloc(1, sizeof(*ca));
 	r = ca ? certs_to_pem(m->roots, &ca->roots_pem) : -ENOMEM;
 	if (r < 0) {
@@ -216,78 +338,6 @@ int ca_extension_add(X509 *cert, X509 *issuer, int nid, const char *value)
 	return r;
 }
 
-static int extensions_add(X509 *cert, X509 *issuer, const char *san)
-{
-	if (ca_extension_add(cert, issuer, NID_basic_constraints, "critical,CA:FALSE") < 0 ||
-	    ca_extension_add(cert, issuer, NID_key_usage,
-			     "critical,digitalSignature,keyEncipherment") < 0 ||
-	    ca_extension_add(cert, issuer, NID_ext_key_usage, "serverAuth,clientAuth") < 0 ||
-	    ca_extension_add(cert, issuer, NID_authority_key_identifier, "keyid") < 0 ||
-	    ca_extension_add(cert, issuer, NID_subject_alt_name, san) < 0)
-		return -EIO;
-	return 0;
-}
-
-static int serial_set(X509 *cert)
-{
-	unsigned char serial[16];
-	BIGNUM *bn;
-	int r;
-
-	random_bytes(serial, sizeof(serial));
-	serial[0] = (serial[0] & 0x3f) | 0x40;
-	bn = BN_bin2bn(serial, sizeof(serial), NULL);
-	r = bn && BN_to_ASN1_INTEGER(bn, X509_get_serialNumber(cert)) ? 0 : -EIO;
-	BN_free(bn);
-	return r;
-}
-
-/* From two minutes ago, so that clocks may differ; never longer than the CA's own certificate. */
-static int validity_set(X509 *cert, const X509 *issuer, int64_t ttl_s)
-{
-	const ASN1_TIME *limit = X509_get0_notAfter(issuer);
-	long ttl = ttl_s <= 0 ? CA_TTL_S : (long)ttl_s;
-
-	if (X509_cmp_current_time(limit) <= 0)
-		return -EKEYEXPIRED;
-	if (!X509_gmtime_adj(X509_getm_notBefore(cert), -BACKDATE_S) ||
-	    !X509_gmtime_adj(X509_getm_notAfter(cert), ttl))
-		return -EIO;
-	if (ASN1_TIME_compare(X509_get0_notAfter(cert), limit) > 0 &&
-	    !X509_set1_notAfter(cert, limit))
-		return -EIO;
-	return 0;
-}
-
-static const EVP_MD *digest_for(EVP_PKEY *key)
-{
-	int base = EVP_PKEY_base_id(key);
-
-	return base == EVP_PKEY_ED25519 || base == EVP_PKEY_ED448 ? NULL : EVP_sha256();
-}
-
-/* @san: in OpenSSL's little language. */
-static int leaf_make(struct ca *ca, EVP_PKEY *key, const char *san, int64_t ttl_s, X509 **ret)
-{
-	_cleanup_(X509_freep) X509 *cert = X509_new();
-	int r;
-
-	if (!cert || !X509_set_version(cert, X509_VERSION_3) || !X509_set_pubkey(cert, key) ||
-	    !X509_set_issuer_name(cert, X509_get_subject_name(ca->m.cert)))
-		return -ENOMEM;
-	r = serial_set(cert);
-	if (r == 0)
-		r = validity_set(cert, ca->m.cert, ttl_s);
-	if (r == 0)
-		r = extensions_add(cert, ca->m.cert, san);
-	if (r < 0)
-		return r;
-	if (X509_sign(cert, ca->m.key, digest_for(ca->m.key)) <= 0)
-		return -EIO;
-	*ret = TAKE_PTR(cert);
-	return 0;
-}
-
 static int chain_make(struct ca *ca, X509 *leaf, struct ca_chain *chain)
 {
 	int r = chain_push(chain, leaf);
@@ -311,7 +361,7 @@ static int leaf_chain(struct ca *ca, EVP_PKEY *key, const char *san, int64_t ttl
 {
 	_cleanup_(X509_freep) X509 *leaf = NULL;
 	_cleanup_(chain_clearp) struct ca_chain chain = {0};
-	int r = leaf_make(ca, key, san, ttl_s, &leaf);
+	int r = leaf_make(&ca->m, key, san, ttl_s, &leaf);
 
 	if (r == 0)
 		r = chain_make(ca, leaf, &chain);

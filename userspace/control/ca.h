@@ -74,7 +74,7 @@ _must_check_ int ca_files_reload(const char *dir, const struct ca *now, struct c
 				 char *err, size_t err_size);
 
 /** ca_new() - @m is taken on success. Return: 0; -EINVAL key, certificate and roots do not belong
- * together, @err says how. */
+ * together, or nodes would not accept what they sign, @err says how; -ENOMEM; -EIO. */
 _must_check_ int ca_new(struct ca_material *m, struct ca **ret, char *err, size_t err_size);
 struct ca *ca_free(struct ca *ca);
 DEFINE_CLEANUP(struct ca *, ca_free);

@@ -319,6 +319,45 @@ static void a_root_of_cacerts_may_be_an_intermediate(void **state)
 	signs_for_nodes(f, 4);
 }
 
+/* The chain holds, and peers would refuse each leaf below it. */
+static void refuses_a_signer_whose_certificates_nobody_takes(void **state)
+{
+#define ROOT(bits, more)                                                                           \
+	"openssl req -x509 -newkey rsa:" bits " -nodes -keyout root.key -out root-cert.pem "       \
+	"-days 9 -subj /CN=r " more " && "
+#define CA_TRUE(more) "-addext basicConstraints=critical,CA:TRUE" more
+#define SIGN(more)                                                                                 \
+	"openssl x509 -req -in i.csr -CA root-cert.pem -CAkey root.key -days 8 "                   \
+	"-CAcreateserial -extfile x -out ca-cert.pem " more " && cp ca-cert.pem cert-chain.pem"
+	static const struct {
+		const char *script, *message;
+	} table[] = {
+		/* nothing below what the root signs */
+		{ROOT("2048", CA_TRUE(",pathlen:0")) SIGN(""), "path length"},
+		{"echo extendedKeyUsage=codeSigning >> x && " SIGN(""), "purpose"},
+		{"echo extendedKeyUsage=clientAuth >> x && " SIGN(""), "purpose"},
+		{SIGN("-sha1"), "digest"},
+		{ROOT("1024", CA_TRUE("")) SIGN(""), "key too"},
+	};
+	struct fixture *f = *state;
+	_cleanup_(ca_freep) struct ca *ca = NULL;
+	char err[512];
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		script_run(f, table[i].script);
+		assert_int_equal(load(f, &ca, err), -EINVAL);
+		if (!strstr(err, "nobody would accept") || !strstr(err, table[i].message))
+			fail_msg("%zu: %s", i, err);
+	}
+	/* names may be limited: to which, is not known here */
+	script_run(f, "echo 'nameConstraints=critical,permitted;URI:.corp.example' >> x && "
+		      "echo extendedKeyUsage=serverAuth,clientAuth >> x && " SIGN(""));
+	assert_int_equal(load(f, &ca, err), 0);
+#undef ROOT
+#undef CA_TRUE
+#undef SIGN
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -330,6 +369,7 @@ int main(void)
 		TEST(refuses_bad_requests),
 		TEST(hands_out_the_intermediate_of_cacerts),
 		TEST(a_root_of_cacerts_may_be_an_intermediate),
+		TEST(refuses_a_signer_whose_certificates_nobody_takes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -42,8 +42,9 @@ struct ca_root {
 _must_check_ int ca_files_load_or_make(const char *dir, const struct ca_root *root,
 				       struct ca_material *ret, char *err, size_t err_size);
 /**
- * ca_root_renew() - a root that signs itself, again, with the same key and name: whoever trusts the
- * one before trusts what it signs
+ * ca_root_renew() - a root that signs itself, again, with the same key, name and key identifier,
+ * whoever made it (Istio's Secret is taken over as it is): whoever trusts the one before trusts
+ * what it signs
  * @ret_pem: free with free(). Return: 0; -EALREADY more than a fifth of its life is left, or it is
  * no root; -EIO; -ENOMEM.
  */

@@ -132,10 +132,31 @@ static int cert_write(const char *dir, const char *name, X509 *cert)
 	return bio_write_file(bio, dir, name, 0644);
 }
 
-static int root_fill(X509 *cert, EVP_PKEY *key, const struct ca_root *root)
+static bool name_set(X509 *cert, const struct ca_root *root)
+{
+	X509_NAME *name = X509_get_subject_name(cert);
+
+	return X509_NAME_add_entry_by_txt(name, "O", MBSTRING_UTF8,
+					  (const unsigned char *)root->trust_domain, -1, -1, 0) &&
+	       X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8,
+					  (const unsigned char *)"Culvert root", -1, -1, 0);
+}
+
+/* By which certificates below it name their issuer: it stays what it was, however whoever made it
+ * came by it. @before: NULL: none. */
+static int key_id_set(X509 *cert, const X509 *before)
+{
+	int at = before ? X509_get_ext_by_NID(before, NID_subject_key_identifier, -1) : -1;
+
+	if (at < 0)
+		return ca_extension_add(cert, cert, NID_subject_key_identifier, "hash");
+	return X509_add_ext(cert, X509_get_ext(before, at), -1) ? 0 : -EIO;
+}
+
+/* @before: NULL, or what it takes the place of, of the same key, under the same name. */
+static int root_fill(X509 *cert, EVP_PKEY *key, const struct ca_root *root, const X509 *before)
 {
 	long ttl = root->ttl_s > 0 ? (long)root->ttl_s : ROOT_SECONDS;
-	X509_NAME *name = X509_get_subject_name(cert);
 	unsigned char serial[16];
 	BIGNUM *bn;
 	int r;
@@ -148,15 +169,13 @@ static int root_fill(X509 *cert, EVP_PKEY *key, const struct ca_root *root)
 	if (r < 0 || !X509_set_version(cert, X509_VERSION_3) ||
 	    !X509_gmtime_adj(X509_getm_notBefore(cert), -BACKDATE_S) ||
 	    !X509_gmtime_adj(X509_getm_notAfter(cert), ttl) || !X509_set_pubkey(cert, key) ||
-	    !X509_NAME_add_entry_by_txt(name, "O", MBSTRING_UTF8,
-					(const unsigned char *)root->trust_domain, -1, -1, 0) ||
-	    !X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8,
-					(const unsigned char *)"Culvert root", -1, -1, 0) ||
-	    !X509_set_issuer_name(cert, name))
+	    !(before ? X509_set_subject_name(cert, X509_get_subject_name(before))
+		     : name_set(cert, root)) ||
+	    !X509_set_issuer_name(cert, X509_get_subject_name(cert)))
 		return -EIO;
 	if (ca_extension_add(cert, cert, NID_basic_constraints, "critical,CA:TRUE") < 0 ||
 	    ca_extension_add(cert, cert, NID_key_usage, "critical,keyCertSign,cRLSign") < 0 ||
-	    ca_extension_add(cert, cert, NID_subject_key_identifier, "hash") < 0)
+	    key_id_set(cert, before) < 0)
 		return -EIO;
 	return X509_sign(cert, key, EVP_sha256()) > 0 ? 0 : -EIO;
 }
@@ -189,7 +208,7 @@ static int files_make(const char *dir, const struct ca_root *root)
 	}
 	if (r < 0)
 		return r;
-	r = cert ? root_fill(cert, key, root) : -ENOMEM;
+	r = cert ? root_fill(cert, key, root, NULL) : -ENOMEM;
 	ERR_clear_error();
 	if (r == 0)
 		r = cert_write(dir, "root-cert.pem", cert);
@@ -360,10 +379,7 @@ int ca_root_renew(const struct ca_material *m, const struct ca_root *root, char 
 		return -EALREADY;
 	cert = X509_new();
 	bio = BIO_new(BIO_s_mem());
-	r = cert && bio ? root_fill(cert, m->key, root) : -ENOMEM;
-	if (r == 0 &&
-	    X509_NAME_cmp(X509_get_subject_name(cert), X509_get_subject_name(m->cert)) != 0)
-		r = -EALREADY; /* not one that we made */
+	r = cert && bio ? root_fill(cert, m->key, root, m->cert) : -ENOMEM;
 	ERR_clear_error();
 	if (r < 0)
 		return r;

@@ -358,6 +358,73 @@ static void refuses_a_signer_whose_certificates_nobody_takes(void **state)
 #undef SIGN
 }
 
+static void add(X509 *cert, int nid, const char *value)
+{
+	assert_int_equal(ca_extension_add(cert, cert, nid, value), 0);
+}
+
+/* Not as we make them: of another name, of RSA, with an identifier of its key that is no hash that
+ * we know, and of ten days that are left. */
+static X509 *root_of_istiod(EVP_PKEY *key)
+{
+	X509 *cert = X509_new();
+	X509_NAME *name = X509_get_subject_name(cert);
+
+	assert_int_equal(X509_set_version(cert, X509_VERSION_3), 1);
+	assert_int_equal(ASN1_INTEGER_set(X509_get_serialNumber(cert), 7), 1);
+	assert_non_null(X509_gmtime_adj(X509_getm_notBefore(cert), -90L * 86400));
+	assert_non_null(X509_gmtime_adj(X509_getm_notAfter(cert), 10L * 86400));
+	assert_int_equal(X509_NAME_add_entry_by_txt(name, "O", MBSTRING_UTF8,
+						    (const unsigned char *)"cluster.local", -1, -1,
+						    0),
+			 1);
+	assert_int_equal(X509_set_issuer_name(cert, name), 1);
+	assert_int_equal(X509_set_pubkey(cert, key), 1);
+	add(cert, NID_basic_constraints, "critical,CA:TRUE");
+	add(cert, NID_key_usage, "critical,keyCertSign");
+	add(cert, NID_subject_key_identifier, "010203");
+	assert_true(X509_sign(cert, key, EVP_sha256()) > 0);
+	return cert;
+}
+
+/* Who took over Istio's Secret, or has changed the trust domain since, has such a root. */
+static void renews_a_root_that_it_did_not_make(void **state)
+{
+	static const struct ca_root wanted = {.trust_domain = "elsewhere.example"};
+	_cleanup_(EVP_PKEY_freep) EVP_PKEY *root_key = EVP_RSA_gen(2048), *key = NULL;
+	_cleanup_(ca_freep) struct ca *ca = NULL;
+	_cleanup_(tls_identity_unrefp) const struct tls_identity *id = NULL;
+	_cleanup_(freep) char *pem = NULL, *old = NULL, *csr = NULL;
+	struct ca_material m = {.key = root_key, .cert = root_of_istiod(root_key)};
+	struct ca_chain chain = {0};
+	char err[512] = "";
+
+	assert_int_equal(EVP_PKEY_up_ref(root_key), 1);
+	m.chain = sk_X509_new_null();
+	m.roots = sk_X509_new_null();
+	assert_int_equal(X509_up_ref(m.cert), 1);
+	assert_int_equal(sk_X509_push(m.roots, m.cert), 1);
+	assert_int_equal(ca_new(&m, &ca, err, sizeof(err)), 0);
+	assert_int_equal(ca_roots_pem(ca, &old), 0);
+	assert_int_equal(ca_root_renew(ca_material_of(ca), &wanted, &pem), 0);
+	ca = ca_free(ca);
+	assert_int_equal(EVP_PKEY_up_ref(root_key), 1);
+	m = (struct ca_material){.key = root_key,
+				 .cert = cert_of(pem),
+				 .chain = sk_X509_new_null(),
+				 .roots = sk_X509_new_null()};
+	assert_int_equal(sk_X509_push(m.roots, cert_of(pem)), 1);
+	assert_int_equal(ca_new(&m, &ca, err, sizeof(err)), 0);
+	assert_true(ca_not_after(ca) > time(NULL) + 9L * 365 * 86400);
+	/* who has the old one alone takes what the new one signs */
+	assert_int_equal(tls_key_new(&key), 0);
+	assert_int_equal(tls_csr_new(key, ID, &csr), 0);
+	assert_int_equal(ca_sign(ca, csr, ID, 0, &chain), 0);
+	assert_int_equal(
+		tls_identity_new(ID, key, (const char *const[]){chain.pem[0], old}, 2, &id), 0);
+	ca_chain_clear(&chain);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -370,6 +437,7 @@ int main(void)
 		TEST(hands_out_the_intermediate_of_cacerts),
 		TEST(a_root_of_cacerts_may_be_an_intermediate),
 		TEST(refuses_a_signer_whose_certificates_nobody_takes),
+		cmocka_unit_test(renews_a_root_that_it_did_not_make),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

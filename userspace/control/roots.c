@@ -18,7 +18,8 @@
 #define MAP_NAME "istio-ca-root-cert"
 #define SELECTOR "fieldSelector=metadata.name%3D" MAP_NAME
 #define WRITE_US 10000000ULL
-#define AGAIN_US 1000000ULL /* after a failure, and between two writes to one namespace */
+#define AGAIN_US 1000000ULL  /* between two writes to one namespace */
+#define LATER_US 60000000ULL /* at most, after failures in a row */
 #define AT_ONCE  16
 
 /** struct place - one namespace. */
@@ -27,6 +28,7 @@ struct place {
 	struct list link; /* in the queue while it is to be written */
 	struct kube_request *request;
 	uint64_t written_us; /* when it was last written; 0: never */
+	uint64_t pause_us;   /* until it is written again; longer with each failure */
 	char *name;
 	bool is_going;   /* being deleted: it takes nothing any more */
 	bool is_right;   /* the ConfigMap is as it should be */
@@ -95,6 +97,9 @@ static void failed(struct place *p, const struct kube_answer *a)
 			 "ConfigMap " MAP_NAME " not written namespace=%s status=%d: %.200s",
 			 p->name, a->status, a->error ? a->message : a->body);
 	r->is_failing = true;
+	/* a quota that is full for days, say, in many namespaces: each try is work for the API
+	 * server */
+	p->pause_us = MIN(p->pause_us * 2, LATER_US);
 	list_add_tail(&r->queue, &p->link);
 	if (!r->again.loop)
 		(void)loop_timer_set(r->config.loop, &r->again, AGAIN_US);
@@ -110,6 +115,7 @@ static void on_written(void *arg, const struct kube_answer *a)
 	r->n_open--;
 	if (a->error == 0 && a->status / 100 == 2) {
 		p->is_right = !p->is_touched;
+		p->pause_us = AGAIN_US;
 		r->is_failing = false;
 		place_check(p);
 	} else if (a->error != 0 || a->status != 404) {
@@ -147,7 +153,7 @@ static int write_one(struct place *p)
 /* Two who write against each other must not do so as fast as they can. */
 static bool is_too_soon(const struct place *p)
 {
-	return p->written_us && loop_now_us(p->roots->config.loop) - p->written_us < AGAIN_US;
+	return p->written_us && loop_now_us(p->roots->config.loop) - p->written_us < p->pause_us;
 }
 
 static void queue_run(struct roots *r)
@@ -282,6 +288,7 @@ int roots_set_text(struct roots *r, const char *pem)
 		place_drop(p);
 		p->is_right = false;
 		p->written_us = 0;
+		p->pause_us = AGAIN_US;
 		place_check(p);
 	}
 	return 0;
@@ -294,6 +301,7 @@ static struct place *place_new(struct roots *r, const char *name)
 	if (!p)
 		return NULL;
 	p->roots = r;
+	p->pause_us = AGAIN_US;
 	list_init(&p->link);
 	p->name = strdup(name);
 	if (!p->name || map_put_str(r->places, name, p) < 0) {

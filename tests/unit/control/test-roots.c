@@ -222,6 +222,27 @@ static void test_a_refused_write_is_tried_again(void **state)
 	assert_int_equal(roots_count(f->roots), 1);
 }
 
+static void test_what_goes_on_being_refused_is_tried_less_and_less(void **state)
+{
+	struct fixture *f = *state;
+
+	lead(f);
+	f->status = 403;
+	namespace_put(f, "full", false);
+	run(f, 3500);
+	assert_string_equal(f->written, "full full "); /* at once and after two seconds */
+	f->written[0] = '\0';
+	/* others are not kept waiting, nor is it for what is new */
+	f->status = 201;
+	namespace_put(f, "new", false);
+	run(f, 50);
+	assert_string_equal(f->written, "new ");
+	f->written[0] = '\0';
+	assert_int_equal(roots_set_text(f->roots, "ROOT2"), 0);
+	run(f, 50);
+	assert_non_null(strstr(f->written, "full "));
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -234,6 +255,7 @@ int main(void)
 		TEST(test_namespaces_outside_the_mesh_are_left_alone),
 		TEST(test_who_no_longer_leads_writes_no_more),
 		TEST(test_a_refused_write_is_tried_again),
+		TEST(test_what_goes_on_being_refused_is_tried_less_and_less),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,7 +35,8 @@ struct subject {
 	struct condition sent; /* on its way */
 	uint64_t written;      /* hash of what was written last; 0: nothing yet */
 	uint64_t written_us;
-	unsigned int n_same; /* times in a row that this was */
+	unsigned int n_same;           /* times in a row that this was */
+	uint64_t refused_us, pause_us; /* when a write was, and for how long none is tried since */
 	struct kube_request *request;
 	bool is_there; /* else only what is wrong with it is known */
 	bool is_named; /* by a problem, in this round */
@@ -133,27 +134,46 @@ static void round_within(struct statuses *s, uint64_t us)
 	(void)loop_timer_set(s->config.loop, &s->round, us);
 }
 
-/* Does somebody else write what stands there, too, whenever we do? It is left to them. */
-static bool is_contested(const struct subject *u, uint64_t age_us)
+/* Left to somebody else who writes what stands there, too, whenever we do, or because it was
+ * refused: for so long from now on. */
+static uint64_t rest_us(const struct subject *u)
 {
-	return u->n_same >= WRITES_MAX && u->written == hash_of(&u->want) &&
-	       age_us < u->all->config.leave_us;
+	const struct statuses_config *config = &u->all->config;
+	uint64_t now = loop_now_us(config->loop);
+	uint64_t written = now - u->written_us, refused = now - u->refused_us;
+
+	if (u->n_same >= WRITES_MAX && u->written == hash_of(&u->want) &&
+	    written < config->leave_us)
+		return config->leave_us - written;
+	return refused < u->pause_us ? u->pause_us - refused : 0;
 }
 
 static void subject_check(struct subject *u)
 {
 	struct statuses *s = u->all;
-	uint64_t age_us = loop_now_us(s->config.loop) - u->written_us;
+	uint64_t rest;
 
 	if (condition_is_same(&u->want, &u->have) || u->request || !list_is_empty(&u->link))
 		return;
-	if (is_contested(u, age_us)) {
-		/* they may have gone by then, and nothing else says so */
-		round_within(s, s->config.leave_us - age_us);
+	rest = rest_us(u);
+	if (rest) {
+		/* nothing else says when it is over */
+		round_within(s, rest);
 		return;
 	}
 	list_add_tail(&s->queue, &u->link);
 	tick_soon(s);
+}
+
+/* An object that its definition's schema takes no more, say, whose status can be written by nobody:
+ * it is tried less and less. */
+static void refused_note(struct subject *u)
+{
+	const struct statuses_config *config = &u->all->config;
+
+	u->refused_us = loop_now_us(config->loop);
+	u->pause_us = u->pause_us ? MIN(u->pause_us * 2, config->leave_us) : config->pause_us;
+	round_within(u->all, u->pause_us);
 }
 
 static void written_note(struct subject *u)
@@ -178,6 +198,7 @@ static void on_written(void *arg, const struct kube_answer *a)
 	u->request = NULL;
 	if (a->error == 0 && a->status / 100 == 2) {
 		u->have = u->sent;
+		u->pause_us = 0;
 		written_note(u);
 		s->n_written++;
 		s->is_failing = false;
@@ -187,7 +208,7 @@ static void on_written(void *arg, const struct kube_answer *a)
 			log_warn("control", "status not written resource=%s status=%d: %.200s",
 				 u->path, a->status, a->error ? a->message : a->body);
 		s->is_failing = true;
-		statuses_changed(s);
+		refused_note(u);
 	}
 }
 
@@ -335,9 +356,13 @@ static json_t *labels_of(const json_t *body)
 
 static void subject_take(struct subject *u, const json_t *body)
 {
-	u->is_there = true;
-	u->generation = json_integer_value(
+	int64_t generation = json_integer_value(
 		json_object_get(json_object_get(body, "metadata"), "generation"));
+
+	u->is_there = true;
+	if (generation != u->generation)
+		u->pause_us = 0;
+	u->generation = generation;
 	condition_read(body, u->kind, &u->have);
 	json_decref(u->labels);
 	u->labels = json_incref(labels_of(body));

@@ -20,7 +20,9 @@ struct statuses_config {
 	struct loop *loop;        /* borrowed */
 	struct kube_client *kube; /* borrowed */
 	uint64_t pause_us;        /* between two looks at all of them; 0: a second */
-	uint64_t leave_us;        /* what others write, too, is left to them so long; 0: a minute */
+	/* what others write, too, is left to them so long, and at most what is refused again and
+	 * again; 0: a minute */
+	uint64_t leave_us;
 	/** for_each_problem() - call @fn for everything that is wrong now. */
 	void (*for_each_problem)(void *arg,
 				 void (*fn)(void *fn_arg, const struct source_error *err),

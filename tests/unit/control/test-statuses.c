@@ -336,6 +336,26 @@ static void test_a_refused_write_is_tried_again_and_a_deletion_ends_it(void **st
 	(void)object_unref(o);
 }
 
+static void test_what_goes_on_being_refused_is_tried_less_and_less(void **state)
+{
+	struct fixture *f = *state;
+
+	f->status = 422;
+	assert_int_equal(statuses_lead(f->statuses, true), 0);
+	for (int i = 0; i < 20; i++) {
+		put(f, 1, NULL); /* others' changes are no reason */
+		run(f, 100);
+	}
+	/* after 10, 20, 40 ms, ... and what there is between two writes */
+	assert_in_range(f->n_patches, 2, 8);
+	/* who mends it is answered */
+	f->status = 200;
+	f->verdict[0] = '\0';
+	put(f, 2, NULL);
+	run(f, 200);
+	assert_true(str_has_prefix(f->verdict, V1 "True Accepted 2"));
+}
+
 static void test_a_message_without_end_is_cut(void **state)
 {
 	struct condition c = {.is_there = true};
@@ -414,6 +434,7 @@ int main(void)
 		TEST(test_kinds_without_effect_say_so),
 		TEST(test_kinds_without_effect_are_found_in_an_older_version),
 		TEST(test_a_refused_write_is_tried_again_and_a_deletion_ends_it),
+		TEST(test_what_goes_on_being_refused_is_tried_less_and_less),
 		TEST(test_a_message_without_end_is_cut),
 		TEST(test_a_message_is_cut_between_characters),
 		TEST(test_who_writes_the_same_again_and_again_is_left_alone),

@@ -88,7 +88,8 @@ static void refuses_everybody_else(void **state)
 }
 
 #define CONNECTIONS_MAX 16
-#define CALLS           100 /* of a connection */
+#define MUCH            (8u << 20) /* that a node says at once */
+#define CALLS           100        /* of a connection */
 #define REVIEWS_MAX     1024
 
 /* An API server that answers when the test says so: what it was asked last. */
@@ -134,17 +135,28 @@ struct crowd {
 	struct grpc_server *server;
 	struct grpc_client *clients[CONNECTIONS_MAX];
 	size_t n_clients, n_turned_away;
+	bool stays;      /* who is let in is listened to */
+	size_t n_heard;  /* bytes of the last message then */
 	char let_in[64]; /* the last one's token */
 	char said[64];   /* to the last one that was not */
 };
 
+static void on_heard(struct grpc_call *c, void *arg, const void *data, size_t len)
+{
+	((struct crowd *)arg)->n_heard = len;
+}
+
 static void on_let_in(struct grpc_call *c, const struct grpc_peer *peer, void *arg)
 {
+	static const struct grpc_call_ops listening = {.on_message = on_heard};
 	struct crowd *crowd = arg;
 
 	(void)snprintf(crowd->let_in, sizeof(crowd->let_in), "%s",
 		       grpc_call_metadata(c, "authorization"));
-	grpc_call_finish(c, GRPC_OK, NULL);
+	if (crowd->stays)
+		grpc_call_set_ops(c, &listening, crowd);
+	else
+		grpc_call_finish(c, GRPC_OK, NULL);
 }
 
 static bool is_xds_allowed(void *arg, const struct caller *caller)
@@ -180,7 +192,8 @@ static int crowd_set_up(void **state)
 {
 	static struct crowd crowd;
 	struct crowd *c = &crowd;
-	struct grpc_method inner = {.path = "/a/b", .on_open = on_let_in, .arg = c};
+	struct grpc_method inner = {
+		.path = "/a/b", .max_message = MUCH, .on_open = on_let_in, .arg = c};
 	struct gate_config gate = {
 		.is_xds_allowed = is_xds_allowed, .xds_shut = xds_shut, .arg = c};
 	struct grpc_server_config server = {
@@ -251,7 +264,7 @@ static void turn(struct crowd *c)
 		assert_true(loop_run_once(c->loop, 1) >= 0);
 }
 
-static void ask_with(struct crowd *c, struct grpc_client *client, const char *header)
+static struct grpc_call *ask_with(struct crowd *c, struct grpc_client *client, const char *header)
 {
 	const struct grpc_metadata metadata[] = {{"authorization", header}};
 	const struct grpc_call_config config = {.path = c->path,
@@ -263,6 +276,7 @@ static void ask_with(struct crowd *c, struct grpc_client *client, const char *he
 	struct grpc_call *call;
 
 	assert_int_equal(grpc_client_call(client, &config, &call), 0);
+	return call;
 }
 
 /* As @address, with one token each; by as few connections as there must be. */
@@ -275,7 +289,7 @@ static void ask(struct crowd *c, const char *address, size_t n)
 
 		if (i % CALLS == 0)
 			client = connect_from(c, address);
-		ask_with(c, client, token);
+		(void)ask_with(c, client, token);
 	}
 	turn(c);
 }
@@ -348,7 +362,7 @@ static void a_token_is_not_known_past_its_end(void **state)
 	struct grpc_client *client = connect_from(c, "127.0.0.2");
 
 	for (size_t i = 0; i < 2; i++) {
-		ask_with(c, client, DATED);
+		(void)ask_with(c, client, DATED);
 		turn(c);
 		assert_int_equal(api.n_open, i == 0);
 		if (i == 0)
@@ -358,7 +372,7 @@ static void a_token_is_not_known_past_its_end(void **state)
 	}
 	wall_us = 1000010ULL * 1000000;
 	c->let_in[0] = '\0';
-	ask_with(c, client, DATED);
+	(void)ask_with(c, client, DATED);
 	turn(c);
 	assert_int_equal(api.n_open, 1);
 	assert_string_equal(c->let_in, "");
@@ -367,12 +381,12 @@ static void a_token_is_not_known_past_its_end(void **state)
 	assert_string_equal(c->said, "16 authentication failure");
 	/* one that names none, or nothing that can be read, is kept as long as any */
 	for (size_t i = 0; i < ARRAY_SIZE(endless); i++) {
-		ask_with(c, client, endless[i]);
+		(void)ask_with(c, client, endless[i]);
 		turn(c);
 		assert_int_equal(api.n_open, 1);
 		api_answer(REVIEW("true", OURS, "system:serviceaccount:a:b", POD));
 		c->let_in[0] = '\0';
-		ask_with(c, client, endless[i]);
+		(void)ask_with(c, client, endless[i]);
 		turn(c);
 		assert_string_equal(c->let_in, endless[i]);
 	}
@@ -389,6 +403,35 @@ static void a_hundred_nodes_are_reviewed_at_once(void **state)
 	assert_int_equal(c->n_turned_away, 0);
 }
 
+/* A node that comes back names all that it holds, of a large mesh megabytes, long before the API
+ * server has said whose its token is. */
+static void who_has_much_to_say_is_heard_once_it_is_let_in(void **state)
+{
+	static const size_t sizes[] = {1000, 65536, 200000, 1500000, MUCH};
+	struct crowd *c = *state;
+	char *message = calloc(1, MUCH);
+
+	c->stays = true;
+	c->path = "/a/x";
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		_cleanup_(freep) char *token = str_format("Bearer %zu", i);
+		struct grpc_call *call = ask_with(c, connect_from(c, "127.0.0.2"), token);
+
+		assert_int_equal(grpc_call_send(call, message, sizes[i]), 0);
+		turn(c);
+		turn(c);
+		assert_string_equal(c->said, "");
+		assert_int_equal(api.n_open, 1);
+		assert_int_equal(c->n_heard, 0);
+		api_answer(REVIEW("true", OURS, "system:serviceaccount:a:b", POD));
+		for (int n = 0; n < 1000 && c->n_heard == 0; n++)
+			assert_true(loop_run_once(c->loop, 10) >= 0);
+		assert_int_equal(c->n_heard, sizes[i]);
+		c->n_heard = 0;
+	}
+	free(message);
+}
+
 static void an_empty_token_is_refused_as_none_is(void **state)
 {
 	static const char *const none[] = {"Bearer ", "Bearer", "", "Basic x", "Bearer  "};
@@ -397,7 +440,7 @@ static void an_empty_token_is_refused_as_none_is(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(none); i++) {
 		c->said[0] = '\0';
-		ask_with(c, client, none[i]);
+		(void)ask_with(c, client, none[i]);
 		turn(c);
 		assert_string_equal(c->said, "16 authentication failure");
 		assert_int_equal(api.n_open, 0);
@@ -417,6 +460,8 @@ int main(void)
 						crowd_tear_down),
 		cmocka_unit_test_setup_teardown(a_hundred_nodes_are_reviewed_at_once, crowd_set_up,
 						crowd_tear_down),
+		cmocka_unit_test_setup_teardown(who_has_much_to_say_is_heard_once_it_is_let_in,
+						crowd_set_up, crowd_tear_down),
 		cmocka_unit_test_setup_teardown(an_empty_token_is_refused_as_none_is, crowd_set_up,
 						crowd_tear_down),
 		cmocka_unit_test_setup_teardown(why_no_stream_is_taken_comes_first, crowd_set_up,

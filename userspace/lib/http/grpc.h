@@ -115,8 +115,8 @@ void grpc_call_finish(struct grpc_call *c, enum grpc_status status, const char *
 
 /** grpc_call_set_ops() - server, in on_open: who gets the call's events. */
 void grpc_call_set_ops(struct grpc_call *c, const struct grpc_call_ops *ops, void *arg);
-/** grpc_call_hold() - server, in on_open: keep messages back, 64 KiB of them, until
- * grpc_call_go_on(). on_end comes all the same. */
+/** grpc_call_hold() - server, in on_open: keep messages back until grpc_call_go_on(), and let the
+ * other side send no more than 64 KiB of them. on_end comes all the same. */
 void grpc_call_hold(struct grpc_call *c);
 /** grpc_call_go_on() - deliver what was kept back; the call may be over when this returns. */
 void grpc_call_go_on(struct grpc_call *c);

@@ -7,7 +7,6 @@
 
 #include "http/grpc_conn.h"
 
-#define HELD_MAX        (64 * 1024)
 #define PREFIX_BYTES    5 /* gRPC's length-prefixed message: flag, length in network order */
 #define QUEUE_BYTES_MAX (256u * 1024 * 1024)
 #define PERCENT_MAX     1024
@@ -315,8 +314,6 @@ void grpc_call_receive(struct grpc_call *c, const uint8_t *data, size_t len)
 	grpc_conn_enter(conn);
 	if (buf_append(&c->rx, data, len) < 0)
 		call_fail(c, GRPC_RESOURCE_EXHAUSTED, "out of memory");
-	else if (c->is_held && buf_len(&c->rx) > HELD_MAX)
-		call_fail(c, GRPC_RESOURCE_EXHAUSTED, "too much at once");
 	while (!c->is_over && !c->is_held && message_deliver(c))
 		;
 	if (!c->is_over && buf_len(&c->rx) == 0)
@@ -329,6 +326,18 @@ void grpc_call_hold(struct grpc_call *c)
 	c->is_held = true;
 }
 
+void grpc_call_open_window(struct grpc_call *c)
+{
+	nghttp2_session *session = c->conn->session;
+
+	/* out of memory: it goes on in the window that there is, or its deadline ends it */
+	(void)nghttp2_session_consume_stream(session, c->stream_id, c->held_bytes);
+	(void)nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, c->stream_id,
+						    GRPC_STREAM_WINDOW);
+	c->held_bytes = 0;
+	grpc_conn_kick(c->conn);
+}
+
 void grpc_call_go_on(struct grpc_call *c)
 {
 	struct grpc_conn *conn = c->conn;
@@ -336,8 +345,10 @@ void grpc_call_go_on(struct grpc_call *c)
 	grpc_conn_enter(conn);
 	c->is_held = false;
 	conn->is_stranger &= c->is_over;
-	if (!c->is_over)
+	if (!c->is_over) {
 		grpc_call_served(c);
+		grpc_call_open_window(c);
+	}
 	grpc_call_receive(c, (const uint8_t *)"", 0);
 	if (!c->is_over && c->has_held_end)
 		grpc_call_peer_end(c);

@@ -17,7 +17,6 @@
 
 #define READ_BYTES      (64 * 1024)
 #define READS_MAX       8
-#define STREAM_WINDOW   (1024 * 1024)
 #define CONN_WINDOW     (4 * 1024 * 1024)
 #define PING_US         (30 * 1000000ULL)
 #define PONG_TIMEOUT_US (10 * 1000000ULL)
@@ -428,11 +427,19 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t stream_id,
 			 const uint8_t *data, size_t len, void *user_data)
 {
+	const struct grpc_conn *conn = user_data;
 	struct grpc_call *c = call_of(session, stream_id);
 
 	if (c)
 		grpc_call_receive(c, data, len);
-	return 0;
+	/* a call that is held may say no more than its window lets it; others go on */
+	if (!conn->is_server)
+		return 0;
+	if (c && !c->is_over && c->is_held) {
+		c->held_bytes += (uint32_t)len;
+		return nghttp2_session_consume_connection(session, len);
+	}
+	return nghttp2_session_consume(session, stream_id, len);
 }
 
 /* What a reset means to the user: gRPC over HTTP/2, "Errors". */
@@ -484,10 +491,12 @@ static int session_new(struct grpc_conn *conn)
 {
 	_cleanup_(nghttp2_session_callbacks_delp) nghttp2_session_callbacks *callbacks = NULL;
 	_cleanup_(nghttp2_option_delp) nghttp2_option *option = NULL;
+	/* the last two are the client's to send: ENABLE_PUSH always is, and a server opens the
+	 * window of a call when that is let in */
 	nghttp2_settings_entry settings[] = {
 		{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, GRPC_CALLS_MAX},
-		{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW},
 		{NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, GRPC_HEADERS_MAX},
+		{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, GRPC_STREAM_WINDOW},
 		{NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
 	};
 	int r = callbacks_new(&callbacks);
@@ -498,12 +507,12 @@ static int session_new(struct grpc_conn *conn)
 	nghttp2_option_set_no_closed_streams(option, 1);
 	/* what ends in a space is ours to refuse, with a status: "Bearer " without a token */
 	nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(option, 1);
+	nghttp2_option_set_no_auto_window_update(option, conn->is_server);
 	r = conn->is_server ? nghttp2_session_server_new2(&conn->session, callbacks, conn, option)
 			    : nghttp2_session_client_new2(&conn->session, callbacks, conn, option);
-	/* ENABLE_PUSH is the client's to send */
 	if (r != 0 ||
 	    nghttp2_submit_settings(conn->session, NGHTTP2_FLAG_NONE, settings,
-				    ARRAY_SIZE(settings) - (conn->is_server ? 1 : 0)) != 0 ||
+				    ARRAY_SIZE(settings) - (conn->is_server ? 2 : 0)) != 0 ||
 	    nghttp2_session_set_local_window_size(conn->session, NGHTTP2_FLAG_NONE, 0,
 						  CONN_WINDOW) != 0)
 		return -ENOMEM;

@@ -19,6 +19,8 @@
  * may be, with a token in each, before the first is let in. */
 #define GRPC_BLOCKS_MAX (GRPC_CALLS_MAX * 2560)
 
+#define GRPC_STREAM_WINDOW (1024 * 1024)
+
 struct grpc_header {
 	char *name;
 	char *value;
@@ -79,6 +81,7 @@ struct grpc_call {
 	size_t header_bytes;
 	uint32_t block_len;    /* of the headers' block; 0: it was no waste */
 	bool is_over;          /* gone for the user */
+	uint32_t held_bytes;   /* that came while it was held */
 	bool is_held;          /* server: messages wait in rx */
 	bool has_held_end;     /* and the other side's end behind them */
 	bool is_ended;         /* we send no more messages */
@@ -133,6 +136,8 @@ _must_check_ int grpc_call_add_header(struct grpc_call *c, const uint8_t *name, 
 				      const uint8_t *value, size_t value_len);
 /** grpc_call_clear_headers() - forget them: those of the next block come. */
 void grpc_call_clear_headers(struct grpc_call *c);
+/** grpc_call_open_window() - server: the other side may say what it likes, as it was let in. */
+void grpc_call_open_window(struct grpc_call *c);
 /** grpc_call_served() - its headers were no waste: it was let in, or answered. */
 void grpc_call_served(struct grpc_call *c);
 /** grpc_call_header() - Return: its value, borrowed until they are cleared; NULL: there is none. */

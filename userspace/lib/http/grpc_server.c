@@ -47,8 +47,11 @@ static void on_headers(struct grpc_call *c, bool is_end)
 	c->max_message = m->max_message;
 	m->on_open(c, &c->conn->peer, m->arg);
 	c->conn->is_stranger &= c->is_over || c->is_held;
-	if (!c->is_over && !c->is_held)
-		grpc_call_served(c);
+	if (c->is_over || c->is_held)
+		return;
+	grpc_call_served(c);
+	if (!is_end)
+		grpc_call_open_window(c);
 }
 
 static void conn_drop(struct grpc_server *s, struct grpc_conn *conn)

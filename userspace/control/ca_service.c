@@ -8,6 +8,7 @@
 
 #include "base/list.h"
 #include "base/log.h"
+#include "base/str.h"
 #include "tls/spiffe.h"
 #include "userspace/lib/xds/ca.pb-c.h"
 #include "xds/message.h"
@@ -18,6 +19,8 @@
 #define WAITING_MAX 256
 #define OF_ONE_MAX  64 /* that wait of one node's, and of all who ask for themselves */
 #define WAIT_US     2000000ULL
+#define READY_MAX   16384    /* that are to be signed */
+#define TURN_US     20000ULL /* of signing, before others have their turn */
 
 typedef Istio__V1__Auth__IstioCertificateRequest certificate_request;
 
@@ -29,6 +32,7 @@ struct pending {
 	certificate_request *request;  /* NULL until it has arrived */
 	const char *spiffe;            /* in @request, or @own */
 	struct csr_request *elsewhere; /* another signs it just now */
+	bool is_ready;                 /* it waits for its turn to be signed */
 	struct caller caller;
 	bool has_caller; /* else it is on the node's own socket */
 	char own[SPIFFE_ID_SIZE];
@@ -38,6 +42,9 @@ struct ca_service {
 	struct ca_service_config config;
 	struct list pendings;
 	size_t n_pendings;
+	struct list ready; /* the rest, which wait for nothing but us */
+	size_t n_ready;
+	struct loop_task sign_task;
 	struct ca_service_counts counts;
 };
 
@@ -46,7 +53,8 @@ static void pending_free(struct pending *p)
 	loop_timer_del(&p->give_up);
 	p->elsewhere = csr_request_cancel(p->elsewhere);
 	list_del(&p->link);
-	p->service->n_pendings--;
+	p->service->n_pendings -= !p->is_ready;
+	p->service->n_ready -= p->is_ready;
 	if (p->request)
 		istio__v1__auth__istio_certificate_request__free_unpacked(p->request, NULL);
 	free(p);
@@ -123,15 +131,11 @@ static void sign_elsewhere(struct pending *p)
 		refuse(p, GRPC_RESOURCE_EXHAUSTED, strerror(-r));
 }
 
-static void sign(struct pending *p)
+static void sign_now(struct pending *p)
 {
 	struct ca_chain chain = {0};
 	int r;
 
-	if (p->service->config.signer) {
-		sign_elsewhere(p);
-		return;
-	}
 	r = ca_sign(p->service->config.ca, p->request->csr, p->spiffe, ttl_of(p), &chain);
 	if (r < 0) {
 		refuse(p, r == -EBADMSG ? GRPC_INVALID_ARGUMENT : GRPC_INTERNAL,
@@ -142,6 +146,41 @@ static void sign(struct pending *p)
 	}
 	answer(p, chain.pem, chain.n);
 	ca_chain_clear(&chain);
+}
+
+/* A signature of a long RSA key takes milliseconds, and all nodes ask for all that they have when
+ * the root changes: Lease, probes and pushes do not wait for them all, and who has given up
+ * meanwhile costs nothing. */
+static void on_sign_task(struct loop_task *t)
+{
+	struct ca_service *s = container_of(t, struct ca_service, sign_task);
+	uint64_t end = now_monotonic_us() + TURN_US;
+
+	while (!list_is_empty(&s->ready) && now_monotonic_us() < end)
+		sign_now(list_entry(s->ready.next, struct pending, link));
+	if (!list_is_empty(&s->ready))
+		loop_task_queue(s->config.loop, &s->sign_task);
+}
+
+static void sign(struct pending *p)
+{
+	struct ca_service *s = p->service;
+
+	if (s->config.signer) {
+		sign_elsewhere(p);
+		return;
+	}
+	if (s->n_ready >= READY_MAX) {
+		refuse(p, GRPC_RESOURCE_EXHAUSTED, "too many certificates are to be signed");
+		return;
+	}
+	loop_timer_del(&p->give_up);
+	list_del(&p->link);
+	list_add_tail(&s->ready, &p->link);
+	p->is_ready = true;
+	s->n_pendings--;
+	s->n_ready++;
+	loop_task_queue(s->config.loop, &s->sign_task);
 }
 
 static void on_give_up(struct loop_timer *t)
@@ -165,17 +204,25 @@ static bool is_own(const struct pending *p)
 	return p->spiffe == p->own;
 }
 
-/* How many are before and with this one, of its node or of those who ask for themselves: for a pod
- * or for somebody else's CA. Nobody must take the places of others. */
-static bool is_crowded(const struct pending *p)
+static size_t alike_in(const struct list *list, const struct pending *p)
 {
 	const struct pending *other;
 	size_t n = 0;
 
-	list_for_each_entry (other, &p->service->pendings, link)
+	list_for_each_entry (other, list, link)
 		n += other->request && other->has_caller && is_own(other) == is_own(p) &&
 		     (is_own(p) || streq(other->caller.pod_uid, p->caller.pod_uid));
-	return p->has_caller && n > OF_ONE_MAX;
+	return n;
+}
+
+/* How many are before and with this one, of its node or of those who ask for themselves: for a pod,
+ * for somebody else's CA, or to be signed. Nobody must take the places of others. */
+static bool is_crowded(const struct pending *p)
+{
+	const struct ca_service *s = p->service;
+
+	return p->has_caller &&
+	       alike_in(&s->pendings, p) + (is_own(p) ? alike_in(&s->ready, p) : 0) > OF_ONE_MAX;
 }
 
 static bool may_ask(const struct pending *p)
@@ -285,7 +332,9 @@ int ca_service_new(const struct ca_service_config *config, struct ca_service **r
 	if (!s)
 		return -ENOMEM;
 	s->config = *config;
+	s->sign_task.on_task = on_sign_task;
 	list_init(&s->pendings);
+	list_init(&s->ready);
 	*ret = s;
 	return 0;
 }
@@ -296,7 +345,10 @@ struct ca_service *ca_service_free(struct ca_service *s)
 
 	if (!s)
 		return NULL;
+	loop_task_del(&s->sign_task);
 	list_for_each_entry_safe (p, tmp, &s->pendings, link)
+		pending_free(p);
+	list_for_each_entry_safe (p, tmp, &s->ready, link)
 		pending_free(p);
 	free(s);
 	return NULL;

@@ -3,7 +3,7 @@
 /* ca_service - CreateCertificate. Signs only for identities that some pod on this node has. The
  * node's agent may tell ztunnel of a pod a moment before the folder's change arrives here, so an
  * identity that is not known yet is waited for, briefly. A caller that names no identity asks for
- * its own. Owner: control. Thread: its loop. */
+ * its own. Many are signed over several turns of the loop. Owner: control. Thread: its loop. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

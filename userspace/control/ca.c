@@ -454,6 +454,26 @@ int ca_roots_pem(const struct ca *ca, char **ret)
 	return *ret ? 0 : -ENOMEM;
 }
 
+int ca_roots_lasting_pem(const struct ca *ca, char **ret, bool *ret_is_all)
+{
+	STACK_OF(X509) *roots = ca->m.roots, *lasting = sk_X509_new_null();
+	int r = lasting ? 0 : -ENOMEM;
+
+	for (int i = 0; i < sk_X509_num(roots) && r == 0; i++) {
+		X509 *root = sk_X509_value(roots, i);
+
+		if (X509_cmp_current_time(X509_get0_notAfter(root)) > 0 &&
+		    !sk_X509_push(lasting, root))
+			r = -ENOMEM;
+	}
+	if (r == 0) {
+		*ret_is_all = sk_X509_num(lasting) == sk_X509_num(roots);
+		r = certs_to_pem(lasting, ret);
+	}
+	sk_X509_free(lasting);
+	return r;
+}
+
 int ca_sign_server(struct ca *ca, EVP_PKEY *key, const char *const *names, size_t n,
 		   struct ca_chain *ret)
 {

@@ -114,6 +114,8 @@ _must_check_ int ca_sign_server(struct ca *ca, EVP_PKEY *key, const char *const 
 _must_check_ int ca_extension_add(X509 *cert, X509 *issuer, int nid, const char *value);
 /** ca_roots_pem() - the roots, one after the other; free with free(). Return: 0; -ENOMEM. */
 _must_check_ int ca_roots_pem(const struct ca *ca, char **ret);
+/** ca_roots_lasting_pem() - the same, of those that have not ended. @ret_is_all: none has. */
+_must_check_ int ca_roots_lasting_pem(const struct ca *ca, char **ret, bool *ret_is_all);
 /** ca_material_of() - what it was made from; borrowed. */
 const struct ca_material *ca_material_of(const struct ca *ca);
 #define CA_VERSION_SIZE 33

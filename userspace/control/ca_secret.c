@@ -25,6 +25,7 @@ struct ca_secret {
 	struct kube_watch *watch;
 	struct kube_request *request;
 	struct loop_timer check;
+	const char *doing; /* by @request, once it is done */
 	char *dir, *path;
 };
 
@@ -224,17 +225,17 @@ static void on_renewed(void *arg, const struct kube_answer *a)
 
 	s->request = NULL;
 	if (a->error || a->status / 100 != 2)
-		log_warn("ca", "the root is not renewed in Secret " SECRET " status=%d: %.200s",
-			 a->status, a->error ? a->message : a->body);
+		log_warn("ca", "Secret " SECRET " not written, so not: %s status=%d: %.200s",
+			 s->doing, a->status, a->error ? a->message : a->body);
 	else
-		log_info("ca", "the root was renewed, with the same key");
+		log_info("ca", "%s", s->doing);
 }
 
-/* The old root stays beside the new one as long as it is good. */
-static char *renewal_text(const char *cert, const char *old)
+/* @cert: a new one; NULL: there are only fewer roots. */
+static char *renewal_text(const char *cert, const char *lasting)
 {
-	_cleanup_(freep) char *roots = str_format("%s%s", cert, old);
-	json_t *body = roots ? json_pack("{s:{s:s,s:s,s:s}}", "stringData", "ca-cert.pem", cert,
+	_cleanup_(freep) char *roots = str_format("%s%s", cert ? cert : "", lasting);
+	json_t *body = roots ? json_pack("{s:{s:s*,s:s*,s:s}}", "stringData", "ca-cert.pem", cert,
 					 "cert-chain.pem", cert, "root-cert.pem", roots)
 			     : NULL;
 	char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
@@ -243,28 +244,41 @@ static char *renewal_text(const char *cert, const char *old)
 	return text;
 }
 
-static int renew(struct ca_secret *s)
+static int secret_patch(struct ca_secret *s, const char *text)
 {
 	_cleanup_(freep) char *path = str_format("%s/" SECRET, s->path);
+	const struct kube_request_config config = {.method = "PATCH",
+						   .path = path,
+						   .content_type = "application/merge-patch+json",
+						   .body = text,
+						   .timeout_us = REQUEST_US,
+						   .on_done = on_renewed,
+						   .arg = s};
+
+	return path && text ? kube_request_new(s->config.kube, &config, &s->request) : -ENOMEM;
+}
+
+/* The old root stays beside the new one as long as it is good, and no longer: who asks when a root
+ * ends would hear of it for ever. */
+static int renew(struct ca_secret *s)
+{
 	_cleanup_(freep) char *cert = NULL;
-	_cleanup_(freep) char *old = NULL;
+	_cleanup_(freep) char *lasting = NULL;
 	_cleanup_(freep) char *text = NULL;
 	const struct ca *ca = s->config.ca(s->config.arg);
-	struct kube_request_config config = {.method = "PATCH",
-					     .path = path,
-					     .content_type = "application/merge-patch+json",
-					     .timeout_us = REQUEST_US,
-					     .on_done = on_renewed,
-					     .arg = s};
 	int r = ca_root_renew(ca_material_of(ca), &s->config.root, &cert);
+	bool is_all = true;
 
-	if (r == 0)
-		r = ca_roots_pem(ca, &old);
+	if (r == 0 || r == -EALREADY)
+		r = ca_roots_lasting_pem(ca, &lasting, &is_all);
 	if (r < 0)
 		return r;
-	text = renewal_text(cert, old);
-	config.body = text;
-	return path && text ? kube_request_new(s->config.kube, &config, &s->request) : -ENOMEM;
+	if (!cert && (is_all || !*lasting))
+		return -EALREADY;
+	s->doing = cert ? "the root was renewed, with the same key"
+			: "roots that have ended were taken off";
+	text = renewal_text(cert, lasting);
+	return secret_patch(s, text);
 }
 
 static void on_check(struct loop_timer *t)

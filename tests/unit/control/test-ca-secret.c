@@ -14,6 +14,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
 
 #include "tests/unit/control/ca-dir.h"
 #include "tests/unit/source/fake-kube.h"
@@ -280,6 +281,65 @@ static void test_the_leader_renews_a_root_in_the_last_fifth_of_its_life(void **s
 	assert_int_equal(f->n_patches, 1); /* young again */
 }
 
+/* PEM of one that has signed itself, until a day ago. */
+static char *ended_root(void)
+{
+	_cleanup_(EVP_PKEY_freep) EVP_PKEY *key = NULL;
+	_cleanup_(X509_freep) X509 *cert = X509_new();
+	BIO *bio = BIO_new(BIO_s_mem());
+	char pem[4096] = "";
+
+	assert_int_equal(tls_key_new(&key), 0);
+	assert_int_equal(ASN1_INTEGER_set(X509_get_serialNumber(cert), 7), 1);
+	assert_non_null(X509_gmtime_adj(X509_getm_notBefore(cert), -9L * 86400));
+	assert_non_null(X509_gmtime_adj(X509_getm_notAfter(cert), -86400L));
+	assert_int_equal(X509_set_pubkey(cert, key), 1);
+	assert_true(X509_sign(cert, key, EVP_sha256()) > 0);
+	assert_true(PEM_write_bio_X509(bio, cert));
+	assert_true(BIO_read(bio, pem, sizeof(pem) - 1) > 0);
+	BIO_free(bio);
+	return strdup(pem);
+}
+
+static int roots_of(const struct fixture *f)
+{
+	return sk_X509_num(ca_material_of(f->ca)->roots);
+}
+
+static void test_the_leader_takes_off_roots_that_have_ended(void **state)
+{
+	struct fixture *f = *state;
+	_cleanup_(freep) char *ended = ended_root();
+	_cleanup_(freep) char *roots = NULL;
+	json_t *patch;
+
+	assert_int_equal(fetch(f, f->one, &usual), 0);
+	f->ca = load(f->one);
+	assert_int_equal(ca_roots_pem(f->ca, &roots), 0);
+	patch = json_pack("{s:{s:s++}}", "stringData", "root-cert.pem", roots, ended, roots);
+	take(f, patch);
+	json_decref(patch);
+	assert_int_equal(fetch(f, f->two, &usual), 0);
+	(void)ca_free(f->ca);
+	f->ca = load(f->two);
+	assert_int_equal(roots_of(f), 3);
+	follow(f);
+	ca_secret_lead(f->follower, true);
+	for (int i = 0; i < 1000 && f->n_patches == 0; i++)
+		assert_true(loop_run_once(f->kube.loop, 10) >= 0);
+	assert_int_equal(f->n_patches, 1);
+	ca_secret_lead(f->follower, false);
+	assert_int_equal(fetch(f, f->two, &usual), 0);
+	(void)ca_free(f->ca);
+	f->ca = load(f->two);
+	assert_int_equal(roots_of(f), 2);
+	assert_true(ca_root_not_after(f->ca) > time(NULL));
+	ca_secret_lead(f->follower, true);
+	for (int i = 0; i < 20; i++)
+		assert_true(loop_run_once(f->kube.loop, 10) >= 0);
+	assert_int_equal(f->n_patches, 1); /* nothing is left to do */
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -290,6 +350,7 @@ int main(void)
 		TEST(test_a_change_of_the_secret_reaches_the_files),
 		TEST(test_a_chain_that_is_empty_now_leaves_no_file),
 		TEST(test_the_leader_renews_a_root_in_the_last_fifth_of_its_life),
+		TEST(test_the_leader_takes_off_roots_that_have_ended),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

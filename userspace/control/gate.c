@@ -39,16 +39,25 @@ struct known {
 	uint64_t ends_us; /* the token itself, of now_realtime_us() */
 };
 
+/** struct review - a token that is being looked at, for all calls that have come with it: a node
+ * that starts makes many at once. */
+struct review {
+	struct gate *gate;
+	struct list calls; /* empty: it goes, unless it is being answered */
+	struct kube_request *request;
+	uint64_t ends_us; /* as of struct known */
+	unsigned char hash[SHA256_DIGEST_LENGTH];
+};
+
 /** struct waiting - a call whose token is being looked at. */
 struct waiting {
 	const struct guarded *method;
 	struct share *share; /* of its address */
+	struct review *review;
 	struct list link;
+	struct list mates; /* in review->calls */
 	struct grpc_call *call;
 	struct grpc_peer peer;
-	struct kube_request *review;
-	uint64_t ends_us; /* as of struct known */
-	unsigned char hash[SHA256_DIGEST_LENGTH];
 };
 
 struct gate {
@@ -56,17 +65,28 @@ struct gate {
 	struct guarded methods[GATE_METHODS_MAX];
 	size_t n_methods;
 	struct map *known;   /* hash -> struct known */
+	struct map *reviews; /* hash -> struct review */
 	struct list waiting; /* the newest last */
 	struct shares *shares;
 	size_t n_waiting;
 	size_t n_strangers[2]; /* of methods other than xDS, of xDS */
 };
 
+static void review_free(struct review *v)
+{
+	(void)kube_request_cancel(v->request);
+	(void)map_del(v->gate->reviews, v->hash, sizeof(v->hash));
+	free(v);
+}
+
 static void waiting_free(struct waiting *w)
 {
 	struct gate *g = w->method->gate;
+	struct review *v = w->review;
 
-	(void)kube_request_cancel(w->review);
+	list_del(&w->mates);
+	if (v && v->request && list_is_empty(&v->calls))
+		review_free(v);
 	list_del(&w->link);
 	g->n_waiting--;
 	shares_give_back(g->shares, w->share);
@@ -140,9 +160,9 @@ static void known_forget_old(struct gate *g, uint64_t now, bool is_all)
 	}
 }
 
-static void known_add(struct gate *g, const struct waiting *w, const struct caller *caller)
+static void known_add(struct gate *g, const struct review *v, const struct caller *caller)
 {
-	const unsigned char *hash = w->hash;
+	const unsigned char *hash = v->hash;
 	uint64_t now = loop_now_us(g->config.loop);
 	struct known *k;
 
@@ -154,7 +174,7 @@ static void known_add(struct gate *g, const struct waiting *w, const struct call
 	k = calloc(1, sizeof(*k));
 	if (!k)
 		return;
-	*k = (struct known){.caller = *caller, .until_us = now + KNOWN_US, .ends_us = w->ends_us};
+	*k = (struct known){.caller = *caller, .until_us = now + KNOWN_US, .ends_us = v->ends_us};
 	if (map_put(g->known, hash, SHA256_DIGEST_LENGTH, k) < 0)
 		free(k);
 }
@@ -264,20 +284,14 @@ int gate_caller_read(const char *body, size_t len, struct caller *ret)
 	return r;
 }
 
-static void on_reviewed(void *arg, const struct kube_answer *a)
+/* @r: 0: @caller's it is; -EACCES nobody's; -EAGAIN not known, @a says why. */
+static void call_answer(struct waiting *w, int r, const struct caller *caller,
+			const struct kube_answer *a)
 {
-	struct waiting *w = arg;
-	struct gate *g = w->method->gate;
 	const struct guarded *m = w->method;
 	struct grpc_call *call = w->call;
 	struct grpc_peer peer = w->peer;
-	struct caller caller;
-	int r = a->error || a->status / 100 != 2 ? -EAGAIN
-						 : gate_caller_read(a->body, a->len, &caller);
 
-	w->review = NULL;
-	if (r == 0)
-		known_add(g, w, &caller);
 	waiting_free(w);
 	if (r < 0) {
 		log_warn("control", "call refused path=%s because=\"%s\"", m->inner.path,
@@ -291,8 +305,25 @@ static void on_reviewed(void *arg, const struct kube_answer *a)
 			refuse(m, call);
 		return;
 	}
-	let_in(m, call, &peer, &caller);
+	let_in(m, call, &peer, caller);
 	grpc_call_go_on(call);
+}
+
+static void on_reviewed(void *arg, const struct kube_answer *a)
+{
+	struct review *v = arg;
+	struct caller caller;
+	int r = a->error || a->status / 100 != 2 ? -EAGAIN
+						 : gate_caller_read(a->body, a->len, &caller);
+
+	v->request = NULL;
+	if (r == 0)
+		known_add(v->gate, v, &caller);
+	/* who comes meanwhile asks anew */
+	(void)map_del(v->gate->reviews, v->hash, sizeof(v->hash));
+	while (!list_is_empty(&v->calls))
+		call_answer(list_entry(v->calls.next, struct waiting, mates), r, &caller, a);
+	free(v);
 }
 
 static void on_end(struct grpc_call *c, void *arg, int status, const char *message)
@@ -302,7 +333,7 @@ static void on_end(struct grpc_call *c, void *arg, int status, const char *messa
 
 static const struct grpc_call_ops waiting_ops = {.on_end = on_end};
 
-static int review_start(struct waiting *w, const char *token)
+static int review_start(struct review *v, const char *token)
 {
 	json_t *body = json_pack("{s:s,s:s,s:{s:s,s:[s]}}", "apiVersion",
 				 "authentication.k8s.io/v1", "kind", "TokenReview", "spec", "token",
@@ -314,14 +345,34 @@ static int review_start(struct waiting *w, const char *token)
 		.body = text,
 		.timeout_us = REVIEW_US,
 		.on_done = on_reviewed,
-		.arg = w,
+		.arg = v,
 	};
-	int r = text ? kube_request_new(w->method->gate->config.kube, &config, &w->review)
-		     : -ENOMEM;
+	int r = text ? kube_request_new(v->gate->config.kube, &config, &v->request) : -ENOMEM;
 
 	json_decref(body);
 	free(text);
 	return r;
+}
+
+/* The one that goes on, or a new one. Return: NULL: none can be had. */
+static struct review *review_of(struct gate *g, const char *token, const unsigned char *hash)
+{
+	struct review *v = map_get(g->reviews, hash, SHA256_DIGEST_LENGTH);
+
+	if (v)
+		return v;
+	v = calloc(1, sizeof(*v));
+	if (!v)
+		return NULL;
+	v->gate = g;
+	v->ends_us = token_ends_us(token);
+	list_init(&v->calls);
+	memcpy(v->hash, hash, sizeof(v->hash));
+	if (map_put(g->reviews, hash, SHA256_DIGEST_LENGTH, v) < 0 || review_start(v, token) < 0) {
+		review_free(v);
+		return NULL;
+	}
+	return v;
 }
 
 static int wait_for(const struct guarded *m, struct grpc_call *call, const struct grpc_peer *peer,
@@ -329,7 +380,6 @@ static int wait_for(const struct guarded *m, struct grpc_call *call, const struc
 {
 	struct gate *g = m->gate;
 	struct waiting *w = room_make(g, &peer->addr) ? calloc(1, sizeof(*w)) : NULL;
-	int r;
 
 	if (!w)
 		return -ENOBUFS;
@@ -341,15 +391,15 @@ static int wait_for(const struct guarded *m, struct grpc_call *call, const struc
 	}
 	w->call = call;
 	w->peer = *peer;
-	w->ends_us = token_ends_us(token);
-	memcpy(w->hash, hash, sizeof(w->hash));
+	list_init(&w->mates);
 	list_add_tail(&g->waiting, &w->link);
 	g->n_waiting++;
-	r = review_start(w, token);
-	if (r < 0) {
+	w->review = review_of(g, token, hash);
+	if (!w->review) {
 		waiting_free(w);
-		return r;
+		return -ENOMEM;
 	}
+	list_add_tail(&w->review->calls, &w->mates);
 	grpc_call_hold(call);
 	grpc_call_set_ops(call, &waiting_ops, w);
 	return 0;
@@ -421,6 +471,8 @@ int gate_new(const struct gate_config *config, struct gate **ret)
 	list_init(&g->waiting);
 	r = map_new(&g->known);
 	if (r == 0)
+		r = map_new(&g->reviews);
+	if (r == 0)
 		r = shares_new(&g->shares);
 	if (r < 0)
 		return r;
@@ -440,6 +492,7 @@ struct gate *gate_free(struct gate *g)
 	if (g->known)
 		known_forget_old(g, 0, true);
 	(void)map_free(g->known);
+	(void)map_free(g->reviews);
 	free(g);
 	return NULL;
 }

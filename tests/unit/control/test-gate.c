@@ -134,7 +134,7 @@ struct crowd {
 	const char *path, *shut;
 	struct grpc_server *server;
 	struct grpc_client *clients[CONNECTIONS_MAX];
-	size_t n_clients, n_turned_away;
+	size_t n_clients, n_let_in, n_turned_away;
 	bool stays;      /* who is let in is listened to */
 	size_t n_heard;  /* bytes of the last message then */
 	char let_in[64]; /* the last one's token */
@@ -151,6 +151,7 @@ static void on_let_in(struct grpc_call *c, const struct grpc_peer *peer, void *a
 	static const struct grpc_call_ops listening = {.on_message = on_heard};
 	struct crowd *crowd = arg;
 
+	crowd->n_let_in++;
 	(void)snprintf(crowd->let_in, sizeof(crowd->let_in), "%s",
 		       grpc_call_metadata(c, "authorization"));
 	if (crowd->stays)
@@ -403,6 +404,40 @@ static void a_hundred_nodes_are_reviewed_at_once(void **state)
 	assert_int_equal(c->n_turned_away, 0);
 }
 
+/* A ztunnel that starts asks for dozens of certificates at once, all with its one token. */
+static void calls_with_one_token_are_asked_about_once(void **state)
+{
+	struct crowd *c = *state;
+	struct grpc_client *client = connect_from(c, "127.0.0.2");
+	struct grpc_call *first = ask_with(c, client, "Bearer mine");
+
+	for (int i = 0; i < 20; i++)
+		(void)ask_with(c, i % 2 ? client : connect_from(c, "127.0.0.3"), "Bearer mine");
+	turn(c);
+	assert_int_equal(api.n_open, 1);
+	/* who gives up does not take it from the others */
+	grpc_call_cancel(first);
+	turn(c);
+	assert_int_equal(api.n_open, 1);
+	api_answer(REVIEW("true", OURS, "system:serviceaccount:a:b", POD));
+	turn(c);
+	assert_int_equal(c->n_let_in, 20);
+	/* of one that is no good all hear */
+	(void)ask_with(c, client, "Bearer bad");
+	(void)ask_with(c, client, "Bearer bad");
+	turn(c);
+	assert_int_equal(api.n_open, 1);
+	api_answer(REVIEW("false", OURS, "", ""));
+	assert_int_equal(gate_strangers(c->gate, false), 2);
+	/* and when all have gone nobody asks any more */
+	first = ask_with(c, client, "Bearer late");
+	turn(c);
+	assert_int_equal(api.n_open, 1);
+	grpc_call_cancel(first);
+	turn(c);
+	assert_int_equal(api.n_open, 0);
+}
+
 /* A node that comes back names all that it holds, of a large mesh megabytes, long before the API
  * server has said whose its token is. */
 static void who_has_much_to_say_is_heard_once_it_is_let_in(void **state)
@@ -460,6 +495,8 @@ int main(void)
 						crowd_tear_down),
 		cmocka_unit_test_setup_teardown(a_hundred_nodes_are_reviewed_at_once, crowd_set_up,
 						crowd_tear_down),
+		cmocka_unit_test_setup_teardown(calls_with_one_token_are_asked_about_once,
+						crowd_set_up, crowd_tear_down),
 		cmocka_unit_test_setup_teardown(who_has_much_to_say_is_heard_once_it_is_let_in,
 						crowd_set_up, crowd_tear_down),
 		cmocka_unit_test_setup_teardown(an_empty_token_is_refused_as_none_is, crowd_set_up,

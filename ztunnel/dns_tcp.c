@@ -7,13 +7,11 @@
 #include "net/addr.h"
 #include "ztunnel/descriptors.h"
 #include "ztunnel/dns_internal.h"
+#include "ztunnel/dns_stream.h"
 #include "ztunnel/memory.h"
 
-#define LENGTH_PREFIX 2
-#define BUFFER_MAX    (2 * (DNS_MESSAGE_MAX + LENGTH_PREFIX))
-#define READ_SIZE     4096
-#define QUERIES_MAX   64 /* of one connection, forwarded and not answered */
-#define ACCEPT_MAX    16 /* connections of one wake-up: the loop has others to serve */
+#define QUERIES_MAX 64 /* of one connection, forwarded and not answered */
+#define ACCEPT_MAX  16 /* connections of one wake-up: the loop has others to serve */
 
 /* A query that has been forwarded. */
 struct tcp_query {
@@ -84,59 +82,6 @@ static void on_idle(struct loop_timer *t)
 	client_free(container_of(t, struct tcp_client, idle));
 }
 
-/* The next whole message at the head of @b. Return: its length; 0 when there is none yet. */
-static size_t message_next(const struct buf *b)
-{
-	size_t len;
-
-	if (buf_len(b) < LENGTH_PREFIX)
-		return 0;
-	len = (size_t)buf_head(b)[0] << 8 | buf_head(b)[1];
-	return buf_len(b) >= LENGTH_PREFIX + len ? LENGTH_PREFIX + len : 0;
-}
-
-static int message_put(struct buf *b, const uint8_t *p, size_t len)
-{
-	uint8_t prefix[LENGTH_PREFIX] = {(uint8_t)(len >> 8), (uint8_t)len};
-	int r = buf_append(b, prefix, sizeof(prefix));
-
-	return r < 0 ? r : buf_append(b, p, len);
-}
-
-/* Write what there is. Return: 0; -errno. */
-static int flush(struct loop_fd *w, struct buf *b)
-{
-	while (buf_len(b)) {
-		ssize_t n = send(w->fd, buf_head(b), buf_len(b), MSG_DONTWAIT | MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EAGAIN)
-			return 0;
-		if (n < 0)
-			return -errno;
-		buf_consume(b, (size_t)n);
-	}
-	return 0;
-}
-
-/* Read what there is, as far as @b has room. Return: 0; 1 at the end; -errno. */
-static int fill(int fd, struct buf *b)
-{
-	while (buf_len(b) < BUFFER_MAX) {
-		ssize_t n;
-		int r = buf_reserve(b, READ_SIZE);
-
-		if (r < 0)
-			return r;
-		n = recv(fd, buf_tail(b), READ_SIZE, MSG_DONTWAIT);
-		if (n == 0)
-			return 1;
-		if (n < 0)
-			return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-		buf_produce(b, (size_t)n);
-	}
-	return 0;
-}
-
 static void client_arm(struct tcp_client *c)
 {
 	uint32_t down = (c->is_down_eof || buf_len(&c->to_down) > DNS_MESSAGE_MAX ? 0 : EPOLLIN) |
@@ -194,7 +139,7 @@ static int queries_fail(struct tcp_client *c)
 		size_t len = dns_fail(c->pod->dns, &request);
 
 		if (r == 0 && len)
-			r = message_put(&c->to_down, c->pod->dns->answer, len);
+			r = dns_stream_put(&c->to_down, c->pod->dns->answer, len);
 		query_free(c, q);
 	}
 	loop_timer_del(&c->slow);
@@ -208,7 +153,7 @@ static int queries_send(struct tcp_client *c)
 
 	list_for_each_entry (q, &c->queries, link)
 		if (r == 0)
-			r = message_put(&c->to_up, q->packet, q->len);
+			r = dns_stream_put(&c->to_up, q->packet, q->len);
 	return r;
 }
 
@@ -278,7 +223,7 @@ static int client_refuse(struct tcp_client *c, const struct dns_request *request
 	struct dns *d = c->pod->dns;
 
 	d->stats.dropped++;
-	return message_put(&c->to_down, d->answer, dns_fail(d, request));
+	return dns_stream_put(&c->to_down, d->answer, dns_fail(d, request));
 }
 
 static int client_forward(struct tcp_client *c, const struct dns_request *request)
@@ -296,7 +241,7 @@ static int client_forward(struct tcp_client *c, const struct dns_request *reques
 		c->tries = 0;
 		return up_next(c);
 	}
-	r = message_put(&c->to_up, q->packet, q->len);
+	r = dns_stream_put(&c->to_up, q->packet, q->len);
 	return r == 0 && !c->slow.loop ? slow_set(c) : r;
 }
 
@@ -308,14 +253,14 @@ static int client_serve(struct tcp_client *c)
 	size_t whole, len;
 	int r = 0;
 
-	while (r == 0 && (whole = message_next(&c->from_down))) {
-		const uint8_t *packet = buf_head(&c->from_down) + LENGTH_PREFIX;
+	while (r == 0 && (whole = dns_stream_next(&c->from_down))) {
+		const uint8_t *packet = buf_head(&c->from_down) + DNS_STREAM_PREFIX;
 
-		request = dns_request_of(c->pod, packet, whole - LENGTH_PREFIX, true);
+		request = dns_request_of(c->pod, packet, whole - DNS_STREAM_PREFIX, true);
 		dns_metrics_count(d->metrics, &request, DNS_ASKED);
 		r = dns_try_answer(c->pod, &request, &len);
 		if (r == 0)
-			r = message_put(&c->to_down, d->answer, len);
+			r = dns_stream_put(&c->to_down, d->answer, len);
 		else if (r == -ENOENT)
 			r = client_forward(c, &request);
 		if (r == 0)
@@ -344,7 +289,7 @@ static int reply_pass(struct tcp_client *c, const uint8_t *packet, size_t len)
 		query_free(c, q);
 		/* who answers is not dead */
 		loop_timer_del(&c->slow);
-		r = message_put(&c->to_down, own ? d->answer : packet, own ? own : len);
+		r = dns_stream_put(&c->to_down, own ? d->answer : packet, own ? own : len);
 		return r == 0 && c->queries_count ? slow_set(c) : r;
 	}
 	return 0;
@@ -357,8 +302,9 @@ static int client_pass_down(struct tcp_client *c)
 	size_t whole;
 	int r = 0;
 
-	while (r == 0 && (whole = message_next(&c->from_up))) {
-		r = reply_pass(c, buf_head(&c->from_up) + LENGTH_PREFIX, whole - LENGTH_PREFIX);
+	while (r == 0 && (whole = dns_stream_next(&c->from_up))) {
+		r = reply_pass(c, buf_head(&c->from_up) + DNS_STREAM_PREFIX,
+			       whole - DNS_STREAM_PREFIX);
 		buf_consume(&c->from_up, whole);
 	}
 	return r;
@@ -373,7 +319,7 @@ static int client_count(struct tcp_client *c)
 
 	for (size_t i = 0; i < ARRAY_SIZE(buffers); i++) {
 		/* what one large message took is not kept for the next */
-		if (buf_len(buffers[i]) == 0 && buffers[i]->cap > READ_SIZE)
+		if (buf_len(buffers[i]) == 0 && buffers[i]->cap > DNS_STREAM_READ_SIZE)
 			buf_reset(buffers[i]);
 		n += buffers[i]->cap;
 	}
@@ -392,8 +338,8 @@ static int client_count(struct tcp_client *c)
 static void client_finish(struct tcp_client *c, int r)
 {
 	if (r == 0)
-		r = flush(&c->down, &c->to_down);
-	if (r == 0 && c->is_up_ready && flush(&c->up, &c->to_up) < 0)
+		r = dns_stream_flush(c->down.fd, &c->to_down);
+	if (r == 0 && c->is_up_ready && dns_stream_flush(c->up.fd, &c->to_up) < 0)
 		r = up_next(c);
 	if (r == 0 && c->is_down_eof && !buf_len(&c->to_down) && c->queries_count == 0)
 		r = -ECONNRESET;
@@ -422,7 +368,7 @@ static void on_up(struct loop_fd *w, uint32_t events)
 	if (events & (EPOLLOUT | EPOLLIN) && !(events & EPOLLERR))
 		c->is_up_ready = true;
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
-		r = fill(w->fd, &c->from_up);
+		r = dns_stream_fill(w->fd, &c->from_up);
 		if (client_pass_down(c) < 0) {
 			client_finish(c, -ENOBUFS);
 			return;
@@ -453,7 +399,7 @@ static void on_down(struct loop_fd *w, uint32_t events)
 		return;
 	}
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
-		r = fill(w->fd, &c->from_down);
+		r = dns_stream_fill(w->fd, &c->from_down);
 		if (r == 1)
 			c->is_down_eof = true;
 		if (r >= 0)
@@ -477,8 +423,8 @@ static int client_new(struct dns_pod *pod, int fd, const struct cv_sockaddr *nam
 	c->idle.on_timer = on_idle;
 	c->slow.on_timer = on_slow;
 	list_init(&c->queries);
-	c->from_down.limit = c->from_up.limit = 2 * BUFFER_MAX;
-	c->to_down.limit = c->to_up.limit = 2 * BUFFER_MAX;
+	c->from_down.limit = c->from_up.limit = 2 * DNS_STREAM_BUFFER_MAX;
+	c->to_down.limit = c->to_up.limit = 2 * DNS_STREAM_BUFFER_MAX;
 	list_add_tail(&pod->clients, &c->link);
 	pod->clients_count++;
 	r = loop_add(pod->dns->loop, &c->down, EPOLLIN);
@@ -540,7 +486,7 @@ void dns_tcp_fail_all(struct dns_pod *pod)
 
 	list_for_each_entry_safe (c, tmp, &pod->clients, link) {
 		if (queries_fail(c) == 0)
-			(void)flush(&c->down, &c->to_down);
+			(void)dns_stream_flush(c->down.fd, &c->to_down);
 		client_free(c);
 	}
 }

@@ -224,7 +224,9 @@ const struct cv_addr *dns_server(const struct dns_pod *pod, const struct cv_addr
 
 unsigned int dns_tries(const uint8_t *packet, size_t len)
 {
-	return len >= DNS_HEADER_LEN && dns_is_question(packet) ? DNS_TRIES : 1;
+	return len >= DNS_HEADER_LEN && dns_is_question(packet) && !dns_is_transfer(packet, len)
+		       ? DNS_TRIES
+		       : 1;
 }
 
 int dns_new(const struct dns_config *config, struct dns **ret)

@@ -155,7 +155,8 @@ size_t dns_fail(struct dns *d, const struct dns_request *r);
  */
 const struct cv_addr *dns_server(const struct dns_pod *pod, const struct cv_addr *asked,
 				 unsigned int nth);
-/** dns_tries() - how often a query may be sent: one that changes something, once. */
+/** dns_tries() - how often a query may be sent: one that changes something, or asks for a zone,
+ * once. */
 unsigned int dns_tries(const uint8_t *packet, size_t len);
 
 /* dns_resolve.c */

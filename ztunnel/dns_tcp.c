@@ -15,8 +15,9 @@
 
 /* A query that has been forwarded. */
 struct tcp_query {
-	struct list link; /* in client->queries, in order */
+	struct list link; /* in client->queries, in order; has_begun: in ->transfers */
 	uint64_t started_us;
+	bool has_begun; /* a transfer of which something has come */
 	size_t len;
 	uint8_t packet[];
 };
@@ -33,6 +34,8 @@ struct tcp_client {
 	struct cv_sockaddr nameserver; /* what the pod dialled */
 	struct list queries;
 	size_t queries_count;
+	struct list transfers;
+	size_t transfers_count;
 	size_t held;        /* bytes of it and its buffers that have been counted */
 	unsigned int tries; /* nameservers that the queries of now have been sent to */
 	bool is_up_wanted;  /* waits for a socket */
@@ -41,11 +44,20 @@ struct tcp_client {
 	struct buf from_down, to_down, from_up, to_up;
 };
 
-static void query_free(struct tcp_client *c, struct tcp_query *q)
+static void query_unlink(struct tcp_client *c, struct tcp_query *q)
 {
 	list_del(&q->link);
+	if (q->has_begun) {
+		c->transfers_count--;
+		return;
+	}
 	c->queries_count--;
 	c->pod->dns->tcp_queries--;
+}
+
+static void query_free(struct tcp_client *c, struct tcp_query *q)
+{
+	query_unlink(c, q);
 	dns_let_go(c->pod, sizeof(*q) + q->len);
 	free(q);
 }
@@ -56,6 +68,20 @@ static void queries_free(struct tcp_client *c)
 
 	list_for_each_entry_safe (q, tmp, &c->queries, link)
 		query_free(c, q);
+	list_for_each_entry_safe (q, tmp, &c->transfers, link)
+		query_free(c, q);
+}
+
+/* transfer_begin() - a zone comes in as many messages as it takes, and which is the last one only
+ * who asked can tell. Of too many the first is over, or as good as that. */
+static void transfer_begin(struct tcp_client *c, struct tcp_query *q)
+{
+	if (c->transfers_count == QUERIES_MAX)
+		query_free(c, list_entry(c->transfers.next, struct tcp_query, link));
+	query_unlink(c, q);
+	q->has_begun = true;
+	list_add_tail(&c->transfers, &q->link);
+	c->transfers_count++;
 }
 
 static void client_free(struct tcp_client *c)
@@ -96,8 +122,11 @@ static void client_arm(struct tcp_client *c)
 
 static void on_up(struct loop_fd *w, uint32_t events);
 
+/* up_close() - who waits for the rest of a transfer is to see that it ends here. */
 static void up_close(struct tcp_client *c)
 {
+	if (c->transfers_count > 0)
+		c->is_down_eof = true;
 	loop_del(&c->up);
 	c->up.fd = close_fd(c->up.fd);
 	c->is_up_ready = false;
@@ -209,6 +238,7 @@ static struct tcp_query *query_new(struct tcp_client *c, const uint8_t *packet, 
 		return NULL;
 	}
 	q->len = len;
+	q->has_begun = false;
 	memcpy(q->packet, packet, len);
 	q->started_us = loop_now_us(c->pod->dns->loop);
 	list_add_tail(&c->queries, &q->link);
@@ -271,28 +301,48 @@ static int client_serve(struct tcp_client *c)
 	return r;
 }
 
+/* Return: NULL: none of @queries. */
+static struct tcp_query *query_of(const struct list *queries, const uint8_t *reply, size_t len)
+{
+	struct tcp_query *q;
+
+	list_for_each_entry (q, queries, link)
+		if (dns_is_reply(q->packet, q->len, reply, len))
+			return q;
+	return NULL;
+}
+
+/* query_answered() - Return: length in dns->answer of what is said instead; 0: the reply. */
+static size_t query_answered(struct tcp_client *c, struct tcp_query *q, const uint8_t *reply)
+{
+	const struct dns_request request = dns_request_of(c->pod, q->packet, q->len, true);
+	struct dns *d = c->pod->dns;
+	size_t own;
+
+	dns_metrics_took(d->metrics, &request, loop_now_us(d->loop) - q->started_us);
+	own = dns_substitute(c->pod, &request, reply);
+	if (dns_is_transfer(q->packet, q->len) && dns_has_answer(reply))
+		transfer_begin(c, q);
+	else
+		query_free(c, q);
+	return own;
+}
+
 /* A reply, when somebody has asked for it, and still waits. Return: 0; -errno. */
 static int reply_pass(struct tcp_client *c, const uint8_t *packet, size_t len)
 {
-	struct dns *d = c->pod->dns;
-	struct dns_request request;
-	struct tcp_query *q;
-	size_t own;
+	struct tcp_query *q = query_of(&c->queries, packet, len);
+	size_t own = 0;
 	int r;
 
-	list_for_each_entry (q, &c->queries, link) {
-		if (!dns_is_reply(q->packet, q->len, packet, len))
-			continue;
-		request = dns_request_of(c->pod, q->packet, q->len, true);
-		dns_metrics_took(d->metrics, &request, loop_now_us(d->loop) - q->started_us);
-		own = dns_substitute(c->pod, &request, packet);
-		query_free(c, q);
-		/* who answers is not dead */
-		loop_timer_del(&c->slow);
-		r = dns_stream_put(&c->to_down, own ? d->answer : packet, own ? own : len);
-		return r == 0 && c->queries_count ? slow_set(c) : r;
-	}
-	return 0;
+	if (q)
+		own = query_answered(c, q, packet);
+	else if (!query_of(&c->transfers, packet, len))
+		return 0;
+	/* who answers is not dead */
+	loop_timer_del(&c->slow);
+	r = dns_stream_put(&c->to_down, own ? c->pod->dns->answer : packet, own ? own : len);
+	return r == 0 && c->queries_count ? slow_set(c) : r;
 }
 
 /* Whole messages only go down, so that an answer of ours never lands inside one of the
@@ -334,6 +384,18 @@ static int client_count(struct tcp_client *c)
 	return r;
 }
 
+/* Nobody asks or waits; of a transfer there may be more. */
+static bool is_ending(const struct tcp_client *c)
+{
+	return c->is_down_eof && !buf_len(&c->to_down) && c->queries_count == 0;
+}
+
+/* idle_us() - a pod that has closed its end has mostly had all of its transfer. */
+static uint64_t idle_us(const struct tcp_client *c)
+{
+	return is_ending(c) ? DNS_TRY_US : DNS_TCP_IDLE_US;
+}
+
 /* After each event: write, then see whether it is over. @r < 0 ends it. */
 static void client_finish(struct tcp_client *c, int r)
 {
@@ -341,12 +403,12 @@ static void client_finish(struct tcp_client *c, int r)
 		r = dns_stream_flush(c->down.fd, &c->to_down);
 	if (r == 0 && c->is_up_ready && dns_stream_flush(c->up.fd, &c->to_up) < 0)
 		r = up_next(c);
-	if (r == 0 && c->is_down_eof && !buf_len(&c->to_down) && c->queries_count == 0)
+	if (r == 0 && is_ending(c) && (c->transfers_count == 0 || c->up.fd < 0))
 		r = -ECONNRESET;
 	if (r == 0)
 		r = client_count(c);
 	if (r == 0)
-		r = loop_timer_set(c->pod->dns->loop, &c->idle, DNS_TCP_IDLE_US);
+		r = loop_timer_set(c->pod->dns->loop, &c->idle, idle_us(c));
 	if (r < 0)
 		client_free(c);
 	else
@@ -423,6 +485,7 @@ static int client_new(struct dns_pod *pod, int fd, const struct cv_sockaddr *nam
 	c->idle.on_timer = on_idle;
 	c->slow.on_timer = on_slow;
 	list_init(&c->queries);
+	list_init(&c->transfers);
 	c->from_down.limit = c->from_up.limit = 2 * DNS_STREAM_BUFFER_MAX;
 	c->to_down.limit = c->to_up.limit = 2 * DNS_STREAM_BUFFER_MAX;
 	list_add_tail(&pod->clients, &c->link);

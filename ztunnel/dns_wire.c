@@ -266,6 +266,14 @@ bool dns_is_question(const uint8_t *packet)
 	return !(get16(packet + 2) & OPCODE_MASK);
 }
 
+bool dns_is_transfer(const uint8_t *packet, size_t len)
+{
+	size_t n = len > DNS_HEADER_LEN ? question_len(packet, len, QUESTION_AT) : 0;
+	unsigned int type = n > 0 ? get16(packet + QUESTION_AT + n - QUESTION_FIXED) : 0;
+
+	return type == DNS_TYPE_AXFR || type == DNS_TYPE_IXFR;
+}
+
 bool dns_has_answer(const uint8_t *packet)
 {
 	unsigned int flags = get16(packet + 2);

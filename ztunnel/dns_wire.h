@@ -19,6 +19,8 @@ enum dns_type {
 	DNS_TYPE_CNAME = 5,
 	DNS_TYPE_AAAA = 28,
 	DNS_TYPE_OPT = 41,
+	DNS_TYPE_IXFR = 251,
+	DNS_TYPE_AXFR = 252,
 };
 
 enum dns_rcode {
@@ -74,3 +76,6 @@ bool dns_has_answer(const uint8_t *packet);
 /** dns_is_question() - is its opcode QUERY, which changes nothing? @packet: at least
  * DNS_HEADER_LEN. */
 bool dns_is_question(const uint8_t *packet);
+/** dns_is_transfer() - does it ask for a zone (AXFR, IXFR), whose answer is many messages, and
+ * which nobody has but whom it asks? @packet: of any length. */
+bool dns_is_transfer(const uint8_t *packet, size_t len);

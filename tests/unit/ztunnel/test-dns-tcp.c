@@ -158,6 +158,131 @@ static void two_tcp_queries_of_one_number_are_told_apart(void **state)
 	turn(f);
 }
 
+static struct dns_pod *pod_of(struct fixture *f)
+{
+	uint64_t cookie = COOKIE;
+
+	return map_get(f->dns->pods, &cookie, sizeof(cookie));
+}
+
+static const char ask_zone[] = HEAD ELSEWHERE "\x00\xfc\x00\x01";
+
+/* A client that asks for a zone. Return: whom its nameserver accepts. */
+static int transfer_start(struct fixture *f, int server, int *ret_client)
+{
+	uint8_t got[512];
+	int up;
+
+	*ret_client = tcp_client(f);
+	send_prefixed(*ret_client, ask_zone, sizeof(ask_zone) - 1);
+	turn(f);
+	up = accept4(server, NULL, NULL, SOCK_NONBLOCK);
+	assert_true(up >= 0);
+	turn(f);
+	assert_int_equal(recv(up, got, sizeof(got), 0), 2 + sizeof(ask_zone) - 1);
+	return up;
+}
+
+/* One message of it: 15 bytes with its length. */
+static void transfer_send(struct fixture *f, int up, int what)
+{
+	char message[] = "\x12\x34\x84\0\0\0\0\1\0\0\0\0?";
+
+	message[12] = (char)what;
+	send_prefixed(up, message, 13);
+	turn(f);
+}
+
+static void transfer_expect(int client, int what)
+{
+	uint8_t got[512];
+
+	assert_int_equal(recv(client, got, sizeof(got), 0), 15);
+	assert_int_equal(got[14], what);
+}
+
+/* RFC 5936, section 2.2: "an AXFR response [...] will consist of one or more DNS messages". */
+static void a_zone_comes_in_as_many_messages_as_it_takes(void **state)
+{
+	struct fixture *f = *state;
+	int server = tcp_socket("10.99.0.1:5300", true), client;
+	int up = transfer_start(f, server, &client);
+	uint8_t got[512];
+
+	for (int what = 'a'; what < 'd'; what++) {
+		transfer_send(f, up, what);
+		transfer_expect(client, what);
+	}
+	/* nobody is asked again for what has come, and who has had it may ask for more */
+	assert_int_equal(f->dns->tcp_queries, 0);
+	send_prefixed(client, ask_below, sizeof(ask_below) - 1);
+	turn(f);
+	assert_int_equal(recv(up, got, sizeof(got), 0), 2 + sizeof(ask_below) - 1);
+	transfer_send(f, up, 'd');
+	assert_int_equal(f->dns->tcp_queries, 0);
+	close(up);
+	close(server);
+	close(client);
+	turn(f);
+}
+
+static void a_transfer_that_breaks_off_ends_the_connection(void **state)
+{
+	struct fixture *f = *state;
+	int server = tcp_socket("10.99.0.1:5300", true), client;
+	int up = transfer_start(f, server, &client);
+	uint8_t got[512];
+
+	transfer_send(f, up, 'a');
+	close(up);
+	turn(f);
+	transfer_expect(client, 'a');
+	assert_int_equal(recv(client, got, sizeof(got), 0), 0);
+	close(server);
+	close(client);
+	turn(f);
+}
+
+/* It may have closed one way, or both: the kernel does not say. */
+static void a_client_that_says_no_more_gets_the_rest_of_its_zone(void **state)
+{
+	struct fixture *f = *state;
+	int server = tcp_socket("10.99.0.1:5300", true), client;
+	int up = transfer_start(f, server, &client);
+	uint8_t got[512];
+
+	transfer_send(f, up, 'a');
+	assert_int_equal(shutdown(client, SHUT_WR), 0);
+	turn(f);
+	transfer_send(f, up, 'b');
+	assert_int_equal(recv(client, got, sizeof(got), 0), 30);
+	for (int i = 0; i < 100 && pod_of(f)->clients_count > 0; i++)
+		assert_int_equal(loop_run_once(f->loop, 100), 0);
+	assert_int_equal(pod_of(f)->clients_count, 0);
+	close(up);
+	close(server);
+	close(client);
+	turn(f);
+}
+
+static void a_zone_that_is_refused_is_answered_once(void **state)
+{
+	struct fixture *f = *state;
+	int server = tcp_socket("10.99.0.1:5300", true), client;
+	int up = transfer_start(f, server, &client);
+	uint8_t got[512];
+
+	for (int i = 0; i < 2; i++) {
+		send_prefixed(up, "\x12\x34\x84\x05\0\0\0\0\0\0\0\0", 12);
+		turn(f);
+	}
+	assert_int_equal(recv(client, got, sizeof(got), 0), 14);
+	close(up);
+	close(server);
+	close(client);
+	turn(f);
+}
+
 /* Read all that is there. Return: bytes. */
 static size_t drain(int fd)
 {
@@ -278,13 +403,6 @@ static void tcp_queries_in_flight_outlive_their_listener(void **state)
 	turn(f);
 }
 
-static struct dns_pod *pod_of(struct fixture *f)
-{
-	uint64_t cookie = COOKIE;
-
-	return map_get(f->dns->pods, &cookie, sizeof(cookie));
-}
-
 /* Others have something to do in this loop. */
 static void a_pod_that_dials_all_the_time_takes_turns(void **state)
 {
@@ -356,6 +474,10 @@ int main(void)
 		T(tcp_queries_are_answered_and_forwarded),
 		T(a_tcp_client_that_is_gone_is_not_waited_for),
 		T(two_tcp_queries_of_one_number_are_told_apart),
+		T(a_zone_comes_in_as_many_messages_as_it_takes),
+		T(a_transfer_that_breaks_off_ends_the_connection),
+		T(a_client_that_says_no_more_gets_the_rest_of_its_zone),
+		T(a_zone_that_is_refused_is_answered_once),
 		T(large_tcp_queries_are_bounded_by_their_bytes),
 		T(so_are_the_buffers_of_tcp_connections),
 		T(tcp_junk_hangs_up),

@@ -102,6 +102,18 @@ TEST(tells_the_answer_to_a_query_from_others)
 	assert_false(dns_is_reply((const uint8_t *)plain, 11, (const uint8_t *)cases[2].bytes, 12));
 }
 
+TEST(knows_who_asks_for_a_zone)
+{
+	static const char axfr[] = HEAD NAME "\x00\xfc\x00\x01";
+	static const char ixfr[] = HEAD NAME "\x00\xfb\x00\x01" EDNS;
+
+	assert_true(dns_is_transfer((const uint8_t *)axfr, sizeof(axfr) - 1));
+	assert_true(dns_is_transfer((const uint8_t *)ixfr, sizeof(ixfr) - 1));
+	assert_false(dns_is_transfer((const uint8_t *)plain, sizeof(plain) - 1));
+	for (size_t len = 0; len < sizeof(axfr) - 1; len++)
+		assert_false(dns_is_transfer((const uint8_t *)axfr, len));
+}
+
 TEST(leaves_odd_messages_alone)
 {
 	static const struct bad cases[] = {
@@ -220,6 +232,7 @@ int main(void)
 		cmocka_unit_test(reads_the_size_that_edns_offers_and_bounds_it),
 		cmocka_unit_test(sees_whether_a_nameserver_has_found_a_name),
 		cmocka_unit_test(tells_the_answer_to_a_query_from_others),
+		cmocka_unit_test(knows_who_asks_for_a_zone),
 		cmocka_unit_test(leaves_odd_messages_alone),
 		cmocka_unit_test(any_bytes_are_survived),
 		cmocka_unit_test(writes_addresses_and_keeps_the_question),

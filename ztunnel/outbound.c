@@ -466,6 +466,17 @@ static void attempt_drop(struct outbound *o)
 	relay_rewind(&o->relay);
 }
 
+/* may_go_on() - nobody else is left to ask: who is being asked has as long as a lone endpoint.
+ * Return: false: it has had that. */
+static bool may_go_on(struct outbound *o)
+{
+	uint64_t had_us = answer_us(o);
+
+	o->attempt->has_others = false;
+	return had_us < CONNECT_TIMEOUT_US && loop_timer_set(o->conn.worker->loop, &o->conn.timer,
+							     CONNECT_TIMEOUT_US - had_us) == 0;
+}
+
 static void on_timer(struct loop_timer *t)
 {
 	struct outbound *o = container_of(t, struct outbound, conn.timer);
@@ -483,7 +494,7 @@ static void on_timer(struct loop_timer *t)
 	note_silent(o);
 	if (outbound_try_next(o))
 		attempt_drop(o);
-	else
+	else if (!may_go_on(o))
 		conn_fail(&o->conn, CONN_CONNECT, CONN_IO_ERROR ": " CONN_TOO_LATE);
 }
 

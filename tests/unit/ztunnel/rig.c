@@ -41,7 +41,8 @@ static void make_services(const struct rig *f, struct state_builder *b, bool has
 			   .name = "refusing",
 			   .account = "server",
 			   .addrs = {REFUSING_ADDR},
-			   .services = {SERVICE_KEY, f->has_peer_twin ? PEER_SERVICE_KEY : NULL}});
+			   .services = {SERVICE_KEY, f->has_peer_twin ? PEER_SERVICE_KEY : NULL},
+			   .is_weightless = f->is_twin_weightless});
 	mesh_put_service(b, &(struct mesh_service){.name = "peer",
 						   .vips = {PEER_SERVICE_ADDR},
 						   .ports = {80, APP_PORT},

@@ -52,6 +52,7 @@ struct rig {
 	unsigned int late_workers[8], late_count;
 	bool is_peer_plain; /* in what is published next; and so has_peer_twin, silent */
 	bool has_peer_twin;
+	bool is_twin_weightless; /* nobody is sent to it */
 	bool is_peer_gone;
 	bool has_peer_heir;         /* one outside the mesh that has its address then */
 	unsigned int silent;        /* further endpoints of the first service, all of one node */

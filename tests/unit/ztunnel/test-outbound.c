@@ -15,6 +15,7 @@
 
 #include "base/buf.h"
 #include "base/loop.h"
+#include "base/str.h"
 #include "hbone/tunnel.h"
 #include "net/addr.h"
 #include "tests/unit/ztunnel/apps.h"
@@ -37,6 +38,7 @@ struct peer_node {
 	struct hbone_scratch *scratch;
 	struct peer peers[PEERS];
 	unsigned int count, refusing; /* the first so many tunnels refuse */
+	bool is_slow;                 /* the test answers */
 	bool is_changing;             /* whoever is refused finds another mesh */
 };
 
@@ -88,7 +90,7 @@ static int on_connect(void *arg, int32_t id, const struct hbone_head *head)
 		return -ESHUTDOWN;
 	}
 	assert_int_equal(hbone_stream_bind(s, &e->st, &stream_ops, id), 0);
-	return hbone_stream_respond(&e->st, 200, NULL);
+	return e->node->is_slow ? 0 : hbone_stream_respond(&e->st, 200, NULL);
 }
 
 static void on_closed(void *arg, enum hbone_stage stage, int error, const char *text)
@@ -326,6 +328,30 @@ TEST(what_a_lone_endpoint_refused_is_said_to_one_of_two)
 	}
 }
 
+/* An application that takes its time, and nobody who could be asked in its place. */
+TEST(the_last_endpoint_may_take_as_long_as_a_lone_one)
+{
+	struct rig *f = *cmocka_state;
+	uint64_t end = now_monotonic_us() + 4 * 1000 * 1000;
+	struct peer_node n;
+	int fd;
+
+	f->has_peer_twin = f->is_twin_weightless = true;
+	rig_publish(f, true, false);
+	rig_turn_workers(f);
+	node_start(&n, f, 0);
+	n.is_slow = true;
+	fd = app_dial(f, PEER_SERVICE_ADDR ":80");
+	app_say(fd, "first words");
+	while (now_monotonic_us() < end)
+		assert_int_equal(loop_run_once(f->loop, 10), 0);
+	assert_non_null(n.peers[0].st.session);
+	assert_int_equal(hbone_stream_respond(&n.peers[0].st, 200, NULL), 0);
+	hear_text(f, fd, "first words");
+	(void)close(fd);
+	node_stop(&n);
+}
+
 /* Its pod leaves the mesh: what has been read for the tunnel goes the plain way, with its end. */
 TEST(what_was_said_to_a_pod_that_leaves_the_mesh_arrives)
 {
@@ -540,6 +566,7 @@ int main(void)
 		T(a_half_closed_connection_is_refused_and_taken_whole),
 		T(a_name_of_a_service_that_is_no_identity_is_in_nobodys_way),
 		T(what_a_lone_endpoint_refused_is_said_to_one_of_two),
+		T(the_last_endpoint_may_take_as_long_as_a_lone_one),
 		T(what_was_said_to_a_pod_that_leaves_the_mesh_arrives),
 		T(what_was_said_to_a_pod_that_is_gone_is_said_to_nobody),
 		T(a_peer_that_refuses_every_stream_is_given_up),

@@ -113,7 +113,7 @@ struct dns_pod *dns_pod_heir(const struct dns_pod *pod);
  * dns_pod_retry(); -ENETDOWN: none will come. */
 int dns_stock_take(struct dns_pod *pod, bool is_tcp, const struct cv_addr *nameserver);
 
-/** dns_stock_has() - is there one to take? Asks for more when not. */
+/** dns_stock_has() - is there one to take, or will none come? Asks for more when not. */
 bool dns_stock_has(struct dns_pod *pod, bool is_tcp, const struct cv_addr *nameserver);
 /** dns_stock_drop() - close them. */
 void dns_stock_drop(struct dns_stock *s);

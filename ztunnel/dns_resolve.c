@@ -244,13 +244,18 @@ static void on_deadline(struct loop_timer *t)
 }
 
 /* For any of its nameservers: to one whose family the pod cannot have c-ares goes in vain, and then
- * to the next. */
+ * to the next. For TCP, too: an answer that UDP has cut c-ares asks for again at once, and gives up
+ * where it gets no socket. */
 static bool has_sockets(struct dns_resolver *r)
 {
 	bool has_any = false;
 
-	for (size_t i = 0; i < r->pod->nameservers_count; i++)
-		has_any |= dns_stock_has(r->pod, false, &r->pod->nameservers[i]);
+	for (size_t i = 0; i < r->pod->nameservers_count; i++) {
+		bool has_udp = dns_stock_has(r->pod, false, &r->pod->nameservers[i]);
+		bool has_tcp = dns_stock_has(r->pod, true, &r->pod->nameservers[i]);
+
+		has_any |= has_udp && has_tcp;
+	}
 	return has_any;
 }
 

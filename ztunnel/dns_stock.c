@@ -58,5 +58,5 @@ int dns_stock_take(struct dns_pod *pod, bool is_tcp, const struct cv_addr *names
 
 bool dns_stock_has(struct dns_pod *pod, bool is_tcp, const struct cv_addr *nameserver)
 {
-	return stock_of(pod, is_tcp, nameserver)->count > 0;
+	return stock_of(pod, is_tcp, nameserver)->count > 0 || !may_ask(pod);
 }

@@ -103,30 +103,32 @@ static inline int tcp_socket(const char *at, bool is_listening)
 	return fd;
 }
 
-/* The agent's answer comes in a later turn, as the real one's does. */
-static struct {
+/* The agent's answer comes in a later turn, as the real one's does: of UDP, of TCP. */
+static struct later {
 	struct loop_task task;
 	struct fixture *f;
 	uint32_t kind;
 	uint32_t family;
 	uint32_t count;
-} later;
+} later[2];
 
-static inline void on_later(struct loop_task *t _unused_)
+static inline void on_later(struct loop_task *t)
 {
+	const struct later *l = container_of(t, struct later, task);
 	int fds[8];
 
-	for (uint32_t i = 0; i < later.count; i++) {
-		fds[i] = later.kind == CV_SOCKET_DNS
-				 ? udp_socket(later.family == ZDS_INET ? AF_INET : AF_INET6)
+	for (uint32_t i = 0; i < l->count; i++) {
+		fds[i] = l->kind == CV_SOCKET_DNS
+				 ? udp_socket(l->family == ZDS_INET ? AF_INET : AF_INET6)
 				 : tcp_socket(NULL, false);
 	}
-	dns_sockets_give(later.f->dns, COOKIE, later.kind, later.family, fds, later.count);
+	dns_sockets_give(l->f->dns, COOKIE, l->kind, l->family, fds, l->count);
 }
 
 static inline void need_sockets(void *arg, uint64_t cookie, uint32_t kind, uint32_t family,
 				uint32_t count)
 {
+	struct later *l = &later[kind != CV_SOCKET_DNS];
 	struct fixture *f = arg;
 
 	assert_int_equal(cookie, COOKIE);
@@ -134,12 +136,12 @@ static inline void need_sockets(void *arg, uint64_t cookie, uint32_t kind, uint3
 	f->asked++;
 	if (f->is_dry)
 		return;
-	later.f = f;
-	later.kind = kind;
-	later.family = family;
-	later.count = count;
-	later.task.on_task = on_later;
-	loop_task_queue(f->loop, &later.task);
+	l->f = f;
+	l->kind = kind;
+	l->family = family;
+	l->count = count;
+	l->task.on_task = on_later;
+	loop_task_queue(f->loop, &l->task);
 }
 
 static inline struct state *world(void)
@@ -202,7 +204,8 @@ static inline int teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	loop_task_del(&later.task);
+	for (size_t i = 0; i < ARRAY_SIZE(later); i++)
+		loop_task_del(&later[i].task);
 	dns_free(f->dns);
 	loop_free(f->loop);
 	close(f->client);

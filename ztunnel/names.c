@@ -7,6 +7,7 @@
 
 #include "base/str.h"
 #include "ztunnel/dns.h"
+#include "ztunnel/resolve.h"
 #include "ztunnel/worker.h"
 
 #define ADDRS_MAX 64
@@ -118,6 +119,8 @@ const char *names_error(int error)
 		       "with a zone, like fe80::1%eth0, can be)";
 	case -ENOSPC:
 		return "too many names of endpoints are being resolved for this pod";
+	case -EHOSTUNREACH:
+		return RESOLVE_NO_ADDRESS;
 	case -EADDRNOTAVAIL:
 		return "this pod has not asked of late for the name below the wildcard whose "
 		       "address this is";

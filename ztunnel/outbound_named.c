@@ -2,24 +2,25 @@
 /* outbound_named - an endpoint that its ServiceEntry gives by name: ask, choose, dial. */
 #include "ztunnel/outbound_internal.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "ztunnel/pod.h"
 #include "ztunnel/state.h"
 
-/* no_name() - another endpoint of the service, if there is one left. */
-static void no_name(struct outbound *o, int error)
+/* try_another() - endpoint of the service, since this name leads nowhere. May end and free @o.
+ * Return: false: there is none left. */
+static bool try_another(struct outbound *o, int error)
 {
 	struct attempt *a = o->attempt;
 
+	if (!o->conn.service || o->conn.service->endpoints_count <= 1 ||
+	    a->avoid_named_count == OUTBOUND_AVOID_MAX)
+		return false;
 	a->name_error = error;
-	if (o->conn.service && o->conn.service->endpoints_count > 1 &&
-	    a->avoid_named_count < OUTBOUND_AVOID_MAX) {
-		a->avoid_named[a->avoid_named_count++] = o->conn.dst_workload;
-		outbound_resolve(o);
-		return;
-	}
-	conn_fail(&o->conn, CONN_CONNECT, names_error(error));
+	a->avoid_named[a->avoid_named_count++] = o->conn.dst_workload;
+	outbound_resolve(o);
+	return true;
 }
 
 static void on_names(struct name_wait *wait, int error, const struct cv_addr *addrs, size_t count)
@@ -39,12 +40,15 @@ static void on_names(struct name_wait *wait, int error, const struct cv_addr *ad
 	};
 
 	if (error) {
-		no_name(o, error);
+		if (!try_another(o, error))
+			conn_fail(&o->conn, CONN_CONNECT, names_error(error));
 		return;
 	}
 	if (src)
 		resolve_named(o->conn.worker->state, src, &of_name, &choice, &u);
-	/* else it waits for its pod to be known again */
+	/* all its addresses have failed; else it waits for its pod to be known again */
+	if (u.kind == UPSTREAM_REFUSE && !u.is_in_doubt && try_another(o, -EHOSTUNREACH))
+		return;
 	outbound_follow(o, &u);
 }
 

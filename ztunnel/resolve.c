@@ -208,6 +208,17 @@ static const struct cv_addr *pick_of_name(const struct upstream *up,
 	return other;
 }
 
+/* Is there anything to try when @addr fails: of the same name, or of one that has not failed? */
+static bool has_others(const struct upstream *up, const struct resolve_addrs *of_name,
+		       const struct resolve_choice *choice, const struct cv_addr *addr)
+{
+	for (size_t i = 0; i < of_name->count; i++)
+		if (!cv_addr_equal(&of_name->addrs[i], addr) &&
+		    !pick_is_avoided(choice, &of_name->addrs[i], ntohs(up->dial.port)))
+			return true;
+	return up->service->endpoints_count > choice->avoid_named_count + 1;
+}
+
 /* What has the address for its own: a range that holds it is a way for who dials it, the names that
  * lead there have their own. */
 static const struct service *frontend_at(const struct state *s, const struct workload *src,
@@ -243,12 +254,12 @@ void resolve_named(const struct state *s, const struct workload *src,
 	bool is_known;
 
 	if (!addr) {
-		refuse(up, "no address of the endpoint's name could be reached");
+		refuse(up, RESOLVE_NO_ADDRESS);
 		return;
 	}
 	at.addr = *addr;
 	up->endpoint = up->target = up->dial = at;
-	up->has_others = up->service->endpoints_count > 1 || of_name->count > 1;
+	up->has_others = has_others(up, of_name, choice, addr);
 	is_known = state_workload_by_addr(s, addr);
 	wish.service = is_known ? NULL : frontend_at(s, src, &at);
 	if (wish.service && resolve_alias(s, &wish, up))

@@ -14,6 +14,7 @@ struct state;
 struct workload;
 
 #define RESOLVE_NO_UPSTREAM "no healthy upstream"
+#define RESOLVE_NO_ADDRESS  "no address of the endpoint's name could be reached"
 
 enum upstream_kind {
 	UPSTREAM_PASSTHROUGH, /* not in the mesh: as it is to the original destination (DIAL_PLAIN)
@@ -48,7 +49,8 @@ struct resolve_choice {
 	uint32_t random;
 	const struct cv_sockaddr *avoid; /* `endpoint`s that refused; borrowed for the call */
 	size_t avoid_count;
-	/* Endpoints whose names DNS did not resolve; only compared. */
+	/* Endpoints whose names DNS did not resolve, or where no address could be reached; only
+	 * compared. */
 	const struct workload *const *avoid_named;
 	size_t avoid_named_count;
 	/* Those that said nothing: what is on their nodes comes last. */

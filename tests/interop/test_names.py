@@ -178,6 +178,17 @@ def test_the_next_address_is_tried_when_one_refuses(mesh):
     mesh.processes["A"] = who.start(mesh.outside, "A", PORT, HOSTS["A"])
 
 
+def test_the_next_name_is_tried_when_all_addresses_of_one_refuse(mesh):
+    stop(mesh.processes["C"])
+    mesh.zone(NS[0], {"refuses.example.com A": a("C"), "refuses-too.example.com A": a("C"), "takes.example.com A": a("A")})
+    address = mesh.entry("either.example.com", more="endpoints: [{address: refuses.example.com}, {address: takes.example.com}]")
+    assert mesh.ask(address, 40) == "A" * 40
+    address = mesh.entry("neither.example.com", more="endpoints: [{address: refuses.example.com}, {address: refuses-too.example.com}]")
+    assert mesh.ask(address) == "-"
+    assert "no address of the endpoint's name could be reached" in mesh.log()
+    mesh.processes["C"] = who.start(mesh.outside, "C", PORT, HOSTS["C"])
+
+
 def test_no_address_is_used_past_its_ttl(mesh):
     mesh.zone(NS[0], {"short.example.com A": a("A", ttl=1)})
     address = mesh.entry("short.example.com")

@@ -57,6 +57,7 @@ static void named_endpoints_wait_for_dns(void **state)
 	up = go(f, "10.96.0.1:80", 0);
 	name(f, addrs, 2, &choice, &up);
 	assert_at(&up.dial, "[2001:db8::1]:9000");
+	assert_false(up.has_others);
 	up = go(f, "10.96.0.1:80", 0);
 	name(f, addrs, 1, &choice, &up);
 	assert_int_equal(up.kind, UPSTREAM_REFUSE);
@@ -101,6 +102,30 @@ static void a_name_that_dns_did_not_know_is_avoided(void **state)
 		assert_int_equal(up.kind, UPSTREAM_NAMED);
 		assert_ptr_not_equal(up.workload, first);
 	}
+}
+
+/* Where it is the last one that is asked, it has more time. */
+static void a_lone_address_of_the_last_name_has_no_others(void **state)
+{
+	struct cv_addr addr = mesh_addr("192.0.2.1");
+	struct resolve_choice choice = {0};
+	struct fixture *f = *state;
+	const struct workload *first;
+	struct upstream up;
+
+	put_httpd(f, &(struct mesh_service){0});
+	put_named(f, "db", "db.example.com", false);
+	put_named(f, "eu", "eu.example.com", false);
+	up = go(f, "10.96.0.1:80", 0);
+	first = up.workload;
+	name(f, &addr, 1, &choice, &up);
+	assert_true(up.has_others);
+	choice.avoid_named = &first;
+	choice.avoid_named_count = 1;
+	up = go(f, "10.96.0.1:80", UINT32_MAX);
+	assert_ptr_not_equal(up.workload, first);
+	name(f, &addr, 1, &choice, &up);
+	assert_false(up.has_others);
 }
 
 #define WEB "demo/web.demo.svc.cluster.local"
@@ -275,6 +300,7 @@ int main(void)
 		T(named_endpoints_wait_for_dns),
 		T(only_the_first_address_where_that_is_asked),
 		T(a_name_that_dns_did_not_know_is_avoided),
+		T(a_lone_address_of_the_last_name_has_no_others),
 		T(a_name_that_leads_to_a_pod_takes_its_tunnel),
 		T(a_name_that_leads_to_a_service_gets_one_of_its_endpoints),
 		T(a_name_that_leads_into_a_range_is_dialled_there),

@@ -239,11 +239,7 @@ int dns_new(const struct dns_config *config, struct dns **ret)
 	d->loop = config->loop;
 	list_init(&d->leaving);
 	d->config = *config;
-	r = str_copy(d->cluster_domain, sizeof(d->cluster_domain),
-		     config->cluster_domain ? config->cluster_domain : DEFAULT_DOMAIN);
-	d->config.cluster_domain = NULL;
-	if (r < 0)
-		return -EINVAL;
+	dns_set_cluster_domain(d, NULL);
 	r = map_new(&d->pods);
 	if (r == 0)
 		r = map_new(&d->slots);
@@ -334,9 +330,11 @@ static void search_assume(struct dns_pod *pod)
 {
 	const char *domain = pod->dns->cluster_domain;
 	size_t size = sizeof(pod->search);
-	int n = snprintf(pod->search, size, "%s.svc.%s%csvc.%s%c%s", pod->namespace_, domain, '\0',
-			 domain, '\0', domain);
+	int n;
 
+	memset(pod->search, 0, size);
+	n = snprintf(pod->search, size, "%s.svc.%s%csvc.%s%c%s", pod->namespace_, domain, '\0',
+		     domain, '\0', domain);
 	/* cut in the middle of a domain it would be another one */
 	if (n < 0 || (size_t)n + 1 >= size)
 		memset(pod->search, 0, size);
@@ -347,6 +345,7 @@ static void search_split(struct dns_pod *pod)
 	const char *end = pod->search + sizeof(pod->search);
 	char *s = pod->search;
 
+	pod->client.search_count = 0;
 	while (s < end && *s && pod->client.search_count < DNS_SEARCH_MAX) {
 		size_t len = strnlen(s, (size_t)(end - s));
 
@@ -358,6 +357,23 @@ static void search_split(struct dns_pod *pod)
 		if (len < DNS_NAME_SIZE)
 			pod->client.search[pod->client.search_count++] = s;
 		s += len + 1;
+	}
+}
+
+void dns_set_cluster_domain(struct dns *d, const char *domain)
+{
+	if (!domain || !*domain ||
+	    str_copy(d->cluster_domain, sizeof(d->cluster_domain), domain) < 0)
+		(void)str_copy(d->cluster_domain, sizeof(d->cluster_domain), DEFAULT_DOMAIN);
+	if (!d->pods)
+		return;
+	map_for_each (d->pods, it) {
+		struct dns_pod *pod = it.value;
+
+		if (!pod->client.is_assumed)
+			continue;
+		search_assume(pod);
+		search_split(pod);
 	}
 }
 

@@ -18,8 +18,7 @@ struct loop;
 struct state;
 
 struct dns_config {
-	struct loop *loop;          /* borrowed */
-	const char *cluster_domain; /* NULL: "cluster.local"; copied */
+	struct loop *loop; /* borrowed */
 	/**
 	 * need_sockets() - ask the agent for unconnected sockets of this pod (ZDS_NEED); they come
 	 * by dns_sockets_give()
@@ -36,6 +35,9 @@ _must_check_ int dns_new(const struct dns_config *config, struct dns **ret);
 struct dns *dns_free(struct dns *d);
 DEFINE_CLEANUP(struct dns *, dns_free);
 
+/** dns_set_cluster_domain() - what Services' names end with. @domain: NULL, "", or none that a name
+ * can end with: "cluster.local", as before the first call; copied. */
+void dns_set_cluster_domain(struct dns *d, const char *domain);
 /** dns_set_state() - answer from this snapshot from now on; counted. */
 void dns_set_state(struct dns *d, struct state *s);
 

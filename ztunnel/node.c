@@ -317,6 +317,7 @@ static void on_xds_synced(void *arg)
 static void on_settings(void *arg, struct settings *s)
 {
 	access_log_set_default(!s->is_access_log_off);
+	dns_set_cluster_domain(((struct node *)arg)->dns, s->cluster_domain);
 	node_trust_settings(arg, s);
 }
 

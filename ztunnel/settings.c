@@ -65,7 +65,8 @@ int settings_decode(const void *packed, size_t len, struct settings *ret, char *
 		s.is_registry_only =
 			m->outbound_traffic != CULVERT__NODE__CONFIG__OUTBOUND_TRAFFIC__ALLOW_ANY;
 		s.trust_bundle = strdup(m->trust_bundle);
-		r = s.trust_bundle ? 0 : -ENOMEM;
+		s.cluster_domain = strdup(m->cluster_domain);
+		r = s.trust_bundle && s.cluster_domain ? 0 : -ENOMEM;
 	}
 	if (r < 0)
 		return r;
@@ -80,5 +81,6 @@ void settings_clear(struct settings *s)
 		free(s->domains[i]);
 	free(s->domains);
 	free(s->trust_bundle);
+	free(s->cluster_domain);
 	*s = (struct settings){0};
 }

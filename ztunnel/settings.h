@@ -15,7 +15,8 @@
 struct settings {
 	char **domains; /* further names of our trust domain */
 	size_t domain_count;
-	char *trust_bundle; /* another text: other roots or another signer */
+	char *trust_bundle;   /* another text: other roots or another signer */
+	char *cluster_domain; /* of Services' names; NULL, "": not said */
 	bool is_access_log_off;
 	bool is_registry_only; /* outboundTrafficPolicy */
 	bool has_drain;

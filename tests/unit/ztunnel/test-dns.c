@@ -50,6 +50,42 @@ static void names_of_the_mesh_are_answered_at_once(void **state)
 	assert_int_equal(f->asked, 0);
 }
 
+#define DB                                                                                         \
+	"\x02"                                                                                     \
+	"db\x04"                                                                                   \
+	"demo\x03svc\x04"                                                                          \
+	"corp\x05local\x00"
+
+/* A service without an address of its own is ours to answer for in the cluster's domain alone. */
+static void the_clusters_domain_is_the_control_planes_to_say(void **state)
+{
+	static const char ask[] = HEAD DB TYPE_A, short_name[] = HEAD "\x02"
+								      "db\x00" TYPE_A;
+	struct state_builder *b = NULL;
+	struct fixture *f = *state;
+	struct state *s;
+	uint8_t got[512];
+
+	assert_int_equal(state_builder_new("n1", &b), 0);
+	mesh_put_service(
+		b, &(struct mesh_service){.name = "db", .hostname = "db.demo.svc.corp.local"});
+	mesh_put_workload(b, &(struct mesh_workload){.name = "db-0",
+						     .addrs = {"10.0.0.9"},
+						     .services = {"demo/db.demo.svc.corp.local"}});
+	s = mesh_build(b);
+	state_builder_free(b);
+	dns_set_state(f->dns, s);
+	state_unref(s);
+	client_send(f, ask, sizeof(ask) - 1);
+	assert_int_equal(client_recv(f, got, sizeof(got)), -1);
+	dns_set_cluster_domain(f->dns, "corp.local");
+	client_send(f, ask, sizeof(ask) - 1);
+	assert_int_equal(client_recv(f, got, sizeof(got)), sizeof(ask) - 1 + 16);
+	/* and of a pod whose search list is not known */
+	client_send(f, short_name, sizeof(short_name) - 1);
+	assert_int_equal(client_recv(f, got, sizeof(got)), sizeof(short_name) - 1 + 16);
+}
+
 static int listener_dropped(struct fixture *f)
 {
 	struct buf b = {0};
@@ -535,6 +571,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(names_of_the_mesh_are_answered_at_once),
+		T(the_clusters_domain_is_the_control_planes_to_say),
 		T(who_asks_at_the_pods_address_is_not_heard),
 		T(a_machine_in_the_pod_asks_at_its_nameservers_address),
 		T(everything_else_is_forwarded_byte_for_byte),

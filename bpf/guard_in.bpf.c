@@ -3,12 +3,14 @@
  * bridge that way is whoever's who forges ARP, and everywhere a host without a reverse-path filter
  * takes forged addresses: what says that it belongs to a connection that the mesh vouches for is
  * let through only where it can do no harm. Hook: tc egress on the host's end of each pod's link.
- * Reads: cv_links, cv_pods, cv_directs, cv_vouched. Writes: cv_counters, cv_events. On doubt: drop.
- * What passes is left to the programs behind us. */
+ * And what the node dials by a Service is vouched for here, where it has the pod's address. Reads:
+ * cv_links, cv_locals, cv_pods, cv_directs. Reads and writes: cv_vouched. Writes: cv_counters,
+ * cv_events. On doubt: drop. What passes is left to the programs behind us. */
 #include <linux/pkt_cls.h>
 
 #include "bpf/lib/conn.h"
 #include "bpf/lib/frame.h"
+#include "bpf/lib/netns.h"
 #include "bpf/lib/packet_data.h"
 #include "bpf/lib/packet_drop.h"
 #include "bpf/lib/pod.h"
@@ -46,6 +48,22 @@ static __always_inline bool is_forged_dial(const struct __sk_buff *skb, const st
 		return false;
 	v = bpf_map_lookup_elem(&cv_vouched, t);
 	return v && vouch_is_hosts(v);
+}
+
+/* What cv_sockops has seen the node dial is a Service's address, which kube-proxy's rules have made
+ * the pod's since. No socket but the node's own is the packet's: those of what it leads on for
+ * others are theirs, or none. */
+static __noinline int dial_vouch(struct __sk_buff *skb, const struct cv_tuple *t)
+{
+	struct cv_vouch v = {.netns_cookie = (__u32)cfg.host_cookie};
+
+	if (!t || !cfg.host_cookie || skb_sender_cookie(skb) != cfg.host_cookie ||
+	    t->remote_port == bpf_htons(CV_HBONE_PORT))
+		return 0;
+	if (!bpf_map_lookup_elem(&cv_locals, &t->remote))
+		return 0;
+	v.time_s = vouch_now() | CV_VOUCH_LED;
+	return bpf_map_update_elem(&cv_vouched, t, &v, BPF_NOEXIST);
 }
 
 static __always_inline bool is_forged(struct __sk_buff *skb, const struct packet *p)
@@ -89,10 +107,13 @@ int cv_guard_in(struct __sk_buff *skb)
 	void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
 	struct cv_tuple t = {};
 	struct tcp_start *tcp = frame_read(data, end, &t);
-	bool is_to_server;
+	bool is_to_server, is_syn;
 
 	/* Most packets: neither a direct connection's nor a dial of the node's. */
-	if (tcp && !direct_find(&t, &is_to_server) && !is_forged_dial(skb, &t))
-		return ARRIVAL_PASS;
-	return arrival_judge(skb);
+	if (!tcp || direct_find(&t, &is_to_server) || is_forged_dial(skb, &t))
+		return arrival_judge(skb);
+	is_syn = (tcp->flags & (CV_TCP_SYN | CV_TCP_ACK)) == CV_TCP_SYN;
+	if (is_syn && !skb->ingress_ifindex)
+		(void)dial_vouch(skb, &t);
+	return ARRIVAL_PASS;
 }

@@ -68,7 +68,7 @@ static __always_inline int sockops_vouch(const struct cv_tuple *t)
 {
 	struct cv_tuple key = tuple_vouched(t);
 	struct cv_vouch v = {
-		.time_s = (bpf_ktime_get_ns() / 1000000000) & CV_VOUCH_TIME,
+		.time_s = vouch_now(),
 		.netns_cookie = t->netns_cookie,
 	};
 
@@ -276,14 +276,14 @@ static __always_inline void vouch_closed(const struct cv_tuple *t)
 		bpf_map_delete_elem(&cv_vouched, &key);
 }
 
-/* The pod's end of a dial of the node's. */
+/* The pod's end of a dial of the node's. Of one that was led there the node's end is not known. */
 static __always_inline void vouch_left(const struct cv_tuple *t)
 {
 	struct cv_tuple turned = cv_tuple_turned(t), key = tuple_vouched(&turned);
 	struct cv_vouch *v = bpf_map_lookup_elem(&cv_vouched, &key);
 
 	if (v && vouch_is_hosts(v) &&
-	    (__sync_fetch_and_or(&v->time_s, CV_VOUCH_LEFT) & CV_VOUCH_CLOSED))
+	    (__sync_fetch_and_or(&v->time_s, CV_VOUCH_LEFT) & (CV_VOUCH_CLOSED | CV_VOUCH_LED)))
 		bpf_map_delete_elem(&cv_vouched, &key);
 }
 

@@ -41,6 +41,11 @@ static __always_inline bool vouch_is_hosts(const struct cv_vouch *v)
 	return cfg.host_cookie && v->netns_cookie == (__u32)cfg.host_cookie;
 }
 
+static __always_inline __u32 vouch_now(void)
+{
+	return (bpf_ktime_get_ns() / 1000000000) & CV_VOUCH_TIME;
+}
+
 /* Key of cv_vouched: sk_lookup cannot know its namespace, so none is in it. The tuples stay apart
  * because one end is an address of the pod's. */
 static __always_inline struct cv_tuple tuple_vouched(const struct cv_tuple *t)

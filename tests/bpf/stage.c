@@ -103,20 +103,25 @@ static int attach(struct culvert_bpf *s)
 	return 0;
 }
 
-int stage_load(bool no_cgroup_helpers, struct culvert_bpf **ret)
+static struct culvert_bpf *open_skel(bool no_cgroup_helpers, uint64_t host_cookie)
 {
 	struct culvert_bpf *s = culvert_bpf__open();
-	int r;
 
 	if (!s)
-		return -errno;
+		return NULL;
 	s->rodata->cfg.no_cgroup_helpers = no_cgroup_helpers;
 	s->rodata->cfg.is_uplink_guarded = 1;
-	s->rodata->cfg.host_cookie = STAGE_HOST_COOKIE;
+	s->rodata->cfg.host_cookie = host_cookie;
 	bpf_map__set_max_entries(s->maps.cv_conns, TEST_CONNS_MAX);
 	bpf_map__set_max_entries(s->maps.cv_vouched, TEST_CONNS_MAX);
 	bpf_map__set_max_entries(s->maps.cv_directs, TEST_CONNS_MAX);
-	r = culvert_bpf__load(s);
+	return s;
+}
+
+static int load(struct culvert_bpf *s, struct culvert_bpf **ret)
+{
+	int r = culvert_bpf__load(s);
+
 	if (!r)
 		r = attach(s);
 	if (r < 0) {
@@ -125,6 +130,35 @@ int stage_load(bool no_cgroup_helpers, struct culvert_bpf **ret)
 	}
 	*ret = s;
 	return 0;
+}
+
+int stage_load(bool no_cgroup_helpers, struct culvert_bpf **ret)
+{
+	struct culvert_bpf *s = open_skel(no_cgroup_helpers, STAGE_HOST_COOKIE);
+
+	return s ? load(s, ret) : -errno;
+}
+
+int stage_load_for(uint64_t host_cookie)
+{
+	struct culvert_bpf *s = open_skel(skel->rodata->cfg.no_cgroup_helpers, host_cookie);
+	struct bpf_map *map;
+	int r = s ? 0 : -errno;
+
+	if (!s)
+		return r;
+	bpf_object__for_each_map(map, s->obj)
+	{
+		const char *name = bpf_map__name(map);
+
+		if (r == 0 && !bpf_map__is_internal(map))
+			r = bpf_map__reuse_fd(map,
+					      bpf_object__find_map_fd_by_name(skel->obj, name));
+	}
+	if (r == 0)
+		return load(s, &skel);
+	culvert_bpf__destroy(s);
+	return r;
 }
 
 static int open_netns(void)

@@ -15,6 +15,9 @@ int stage_cgroup_open(void);
 
 /** stage_load() - load the programs and attach them to that cgroup. Return: 0; -errno. */
 int stage_load(bool no_cgroup_helpers, struct culvert_bpf **ret);
+/** stage_load_for() - `skel` anew, with the maps that it has, attached to the cgroup of now: the
+ * namespace of this cookie is the node's own. Return: 0; -errno. */
+int stage_load_for(uint64_t host_cookie);
 /** stage_pod() - fill `pod`: namespaces, links, listeners, map entries. Leaves the process in the
  * pod. */
 void stage_pod(void);

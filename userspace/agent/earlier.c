@@ -151,11 +151,23 @@ static struct looked *looked_of(struct earlier *e, const struct pods_info *pod)
 	return seen->empty < LOOKS ? seen : NULL;
 }
 
+/* By a Service its socket names another end than the pod's. */
+static bool is_led_by_host(const struct earlier *e, const struct cv_tuple *turned)
+{
+	struct cv_tuple key = *turned;
+	struct cv_vouch v;
+
+	key.netns_cookie = 0;
+	return bpf_map_lookup_elem(datapath_map_fd(e->config.datapath, DATAPATH_VOUCHED), &key,
+				   &v) == 0 &&
+	       v.netns_cookie == (uint32_t)e->config.home->cookie;
+}
+
 static bool is_of_host(const struct earlier *e, const struct cv_tuple *t)
 {
 	struct cv_tuple turned = cv_tuple_turned(t);
 
-	return e->config.is_host_vouched && sockdump_has(&turned);
+	return e->config.is_host_vouched && (is_led_by_host(e, &turned) || sockdump_has(&turned));
 }
 
 static void on_pod(void *arg, const struct pods_info *pod)

@@ -36,12 +36,25 @@ static bool is_conn_stale(const struct sweep *s, int fd, const struct cv_tuple *
 	       datapath_pod_get(s->datapath, key->netns_cookie, &pod) < 0;
 }
 
+/* Nothing but its entry tells that a connection by a Service is the node's: it stays as long as the
+ * pod's end, whose close takes it out. */
+static bool is_vouch_held(const struct sweep *s, const struct cv_tuple *key,
+			  const struct cv_vouch *vouch)
+{
+	uint64_t cookie;
+
+	return sweep_is_vouch_led(vouch) &&
+	       bpf_map_lookup_elem(datapath_map_fd(s->datapath, DATAPATH_LOCALS), &key->remote,
+				   &cookie) == 0;
+}
+
 static bool is_vouch_stale(const struct sweep *s, int fd, const struct cv_tuple *key,
 			   uint64_t now_ns)
 {
 	struct cv_vouch vouch;
 
-	return bpf_map_lookup_elem(fd, key, &vouch) == 0 && sweep_is_vouch_old(&vouch, now_ns);
+	return bpf_map_lookup_elem(fd, key, &vouch) == 0 && sweep_is_vouch_old(&vouch, now_ns) &&
+	       !is_vouch_held(s, key, &vouch);
 }
 
 static bool is_exempt_stale(const struct sweep *s, int fd, const struct cv_tuple *key,

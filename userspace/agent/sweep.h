@@ -56,3 +56,11 @@ static inline bool sweep_is_vouch_old(const struct cv_vouch *v, uint64_t now_ns)
 
 	return time_ns > now_ns + SWEEP_AFTER_NS || sweep_is_old(time_ns, now_ns);
 }
+
+/** sweep_is_vouch_led() - is it of a connection by a Service that the pod has accepted? */
+static inline bool sweep_is_vouch_led(const struct cv_vouch *v)
+{
+	const uint32_t both = CV_VOUCH_LED | CV_VOUCH_ACCEPTED;
+
+	return (v->time_s & both) == both;
+}

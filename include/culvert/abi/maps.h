@@ -82,12 +82,13 @@ struct cv_conn {
 
 /* What becomes of a dial of the node's own: the highest bits of time_s. */
 enum cv_vouch_flags {
+	CV_VOUCH_LED = 1 << 27, /* by the node's rules: its socket's end is named otherwise */
 	CV_VOUCH_ANSWERED = 1 << 28, /* the pod's link has seen a SYN-ACK */
 	CV_VOUCH_ACCEPTED = 1 << 29,
 	CV_VOUCH_LEFT = 1 << 30,    /* the pod's end has closed */
 	CV_VOUCH_CLOSED = 1u << 31, /* the node's has: who says something now is another */
 };
-#define CV_VOUCH_TIME (CV_VOUCH_ANSWERED - 1)
+#define CV_VOUCH_TIME (CV_VOUCH_LED - 1)
 
 /* cv_vouched: struct cv_tuple -> let this SYN through. 8 bytes: earlier agents' map is kept. */
 struct cv_vouch {

@@ -39,6 +39,18 @@ static void vouches_are_counted_in_seconds(void **state)
 	assert_true(sweep_is_vouch_old(&v, 1000 * second));
 }
 
+static void a_vouch_is_held_once_the_pod_has_accepted_what_was_led_there(void **state)
+{
+	struct cv_vouch v = {.time_s = 1000 | CV_VOUCH_LED};
+
+	assert_false(sweep_is_vouch_led(&v));
+	v.time_s |= CV_VOUCH_ACCEPTED;
+	assert_true(sweep_is_vouch_led(&v));
+	assert_false(sweep_is_vouch_old(&v, 1180ull * 1000000000));
+	v.time_s &= ~(uint32_t)CV_VOUCH_LED;
+	assert_false(sweep_is_vouch_led(&v));
+}
+
 /* Every second one. */
 static bool is_odd(const struct sweep *s, int fd, const struct cv_tuple *key, uint64_t now_ns)
 {
@@ -119,6 +131,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(entries_are_old_after_180_seconds),
 		cmocka_unit_test(vouches_are_counted_in_seconds),
+		cmocka_unit_test(a_vouch_is_held_once_the_pod_has_accepted_what_was_led_there),
 		cmocka_unit_test(what_is_removed_does_not_send_the_walk_back),
 		cmocka_unit_test(a_map_that_was_empty_is_left_alone_for_a_while),
 	};

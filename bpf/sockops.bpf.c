@@ -244,12 +244,21 @@ static __noinline bool on_accept_direct(struct bpf_sock_ops *ctx)
 	return true;
 }
 
+/* The vouch that an accepting end tells, as its dialler does. No namespace is in the key, and a pod
+ * that gives itself the addresses of both ends dials and accepts the same tuple on its own. */
+static __always_inline struct cv_vouch *vouch_of_own(const struct cv_tuple *key, __u64 cookie)
+{
+	struct cv_vouch *v = bpf_map_lookup_elem(&cv_vouched, key);
+
+	return v && pod_owns_addr(cookie, &key->remote) ? v : NULL;
+}
+
 /* The node's own dial is remembered until both ends close: cv_guard_in lets nobody break into it.
  */
 static __always_inline void vouch_accepted(struct bpf_sock_ops *ctx, const struct cv_tuple *t)
 {
 	struct cv_tuple key = tuple_vouched(t);
-	struct cv_vouch *v = bpf_map_lookup_elem(&cv_vouched, &key);
+	struct cv_vouch *v = vouch_of_own(&key, t->netns_cookie);
 
 	if (v && vouch_is_hosts(v)) {
 		__sync_fetch_and_or(&v->time_s, CV_VOUCH_ACCEPTED);
@@ -280,7 +289,7 @@ static __always_inline void vouch_closed(const struct cv_tuple *t)
 static __always_inline void vouch_left(const struct cv_tuple *t)
 {
 	struct cv_tuple turned = cv_tuple_turned(t), key = tuple_vouched(&turned);
-	struct cv_vouch *v = bpf_map_lookup_elem(&cv_vouched, &key);
+	struct cv_vouch *v = vouch_of_own(&key, t->netns_cookie);
 
 	if (v && vouch_is_hosts(v) &&
 	    (__sync_fetch_and_or(&v->time_s, CV_VOUCH_LEFT) & (CV_VOUCH_CLOSED | CV_VOUCH_LED)))

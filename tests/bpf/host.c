@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/macros.h"
-#include "harness.h"
+#include "pair.h"
 #include "stage.h"
 
 #define FRONTEND4 "10.97.0.1:443"
@@ -118,6 +118,45 @@ TEST(what_the_node_dials_by_a_service_and_masquerades_reaches_the_application)
 	shell("ip addr add 10.244.1.77/24 dev eth0");
 	frontend_begin("add rule inet node post ip daddr " POD4 " snat ip to 10.244.1.77");
 	check_reached(app, AF_INET, FRONTEND4);
+	stage_cgroup_leave();
+}
+
+/* A namespace of the process's own, of another enrolled pod; nothing is steered there. */
+static void enter_other(void)
+{
+	struct cv_pod other = {.name = "test/other", .flags = CV_POD_ALIVE | CV_POD_CAPTURE};
+	uint64_t cookie;
+
+	CHECK_OK(unshare(CLONE_NEWNET));
+	cookie = own_cookie();
+	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_pods), &cookie, &other, BPF_ANY));
+}
+
+/* Nobody hears of it, but the same programs see it. */
+TEST(what_another_pod_plays_with_the_nodes_and_this_pods_addresses_is_no_end_of_the_nodes)
+{
+	int app = begin(), client = tcp(AF_INET), server, own_app, own_client, own_server;
+	struct cv_vouch before = {0}, v = {0};
+	struct cv_tuple key;
+
+	bind_to(client, AF_INET, PEER4 ":7300");
+	CHECK_OK(connect_to(client, AF_INET, POD4 ":80"));
+	server = accepted(app, NULL);
+	CHECK_OK(bpf_map_get_next_key(bpf_map__fd(skel->maps.cv_vouched), NULL, &key));
+	CHECK_OK(bpf_map_lookup_elem(bpf_map__fd(skel->maps.cv_vouched), &key, &before));
+	enter_other();
+	shell("ip link set lo up; ip addr add " PEER4 "/32 dev lo; ip addr add " POD4 "/32 dev lo");
+	own_app = listener(AF_INET, "0.0.0.0:80");
+	own_client = tcp(AF_INET);
+	bind_to(own_client, AF_INET, PEER4 ":7300");
+	CHECK_OK(connect_to(own_client, AF_INET, POD4 ":80"));
+	own_server = accepted(own_app, NULL);
+	reset(own_client);
+	CHECK(is_readable(own_server, WAIT_MS));
+	close(own_server);
+	CHECK_OK(bpf_map_lookup_elem(bpf_map__fd(skel->maps.cv_vouched), &key, &v));
+	CHECK_EQ(v.time_s, before.time_s);
+	exchange(client, server);
 	stage_cgroup_leave();
 }
 

@@ -11,6 +11,7 @@
 const volatile struct cv_config cfg __weak = {
 	.loopback_base = 0x7f400000,
 	.loopback_mask = 0x003fffff,
+	.share = CV_SHARE_OF_POD,
 };
 
 /* 1: the kernel's verifier takes the programs only without the code of direct connections, which it
@@ -24,6 +25,11 @@ const volatile __u32 is_tunnel_only __weak = 0;
 	__uint(max_entries, most)
 #define CV_HASH(most) CV_SPARSE(HASH, most)
 #define CV_TRIE(most) CV_SPARSE(LPM_TRIE, most)
+
+#define CV_TUPLES(most, of)                                                                        \
+	CV_HASH(most);                                                                             \
+	__type(key, struct cv_tuple);                                                              \
+	__type(value, of)
 
 #define CV_ONE(kind)                                                                               \
 	__uint(type, BPF_MAP_TYPE_##kind);                                                         \
@@ -96,16 +102,18 @@ struct {
 } cv_frontends __weak SEC(".maps");
 
 struct {
-	CV_HASH(65536);
-	__type(key, struct cv_tuple);
-	__type(value, struct cv_conn);
+	CV_TUPLES(65536, struct cv_conn);
 } cv_conns __weak SEC(".maps");
 
 struct {
-	CV_HASH(65536);
-	__type(key, struct cv_tuple);
-	__type(value, struct cv_vouch);
+	CV_TUPLES(65536, struct cv_vouch);
 } cv_vouched __weak SEC(".maps");
+
+struct {
+	CV_HASH(4096);
+	__type(key, __u64);
+	__type(value, struct cv_share);
+} cv_shares __weak SEC(".maps");
 
 struct {
 	CV_HASH(32768);
@@ -132,15 +140,11 @@ struct {
 } cv_generation __weak SEC(".maps");
 
 struct {
-	CV_HASH(65536);
-	__type(key, struct cv_tuple);
-	__type(value, struct cv_direct);
+	CV_TUPLES(65536, struct cv_direct);
 } cv_directs __weak SEC(".maps");
 
 struct {
-	CV_HASH(65536);
-	__type(key, struct cv_tuple);
-	__type(value, struct cv_direct_told);
+	CV_TUPLES(65536, struct cv_direct_told);
 } cv_direct_told __weak SEC(".maps");
 
 struct {
@@ -162,9 +166,7 @@ struct {
 } cv_pod_links __weak SEC(".maps");
 
 struct {
-	CV_HASH(16384);
-	__type(key, struct cv_tuple);
-	__type(value, __u64);
+	CV_TUPLES(16384, __u64);
 } cv_exempt __weak SEC(".maps");
 
 struct {
@@ -213,9 +215,7 @@ struct {
 } cv_passed __weak SEC(".maps");
 
 struct {
-	CV_HASH(16384);
-	__type(key, struct cv_tuple);
-	__type(value, __u32);
+	CV_TUPLES(16384, __u32);
 } cv_given __weak SEC(".maps");
 
 struct {

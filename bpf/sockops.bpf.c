@@ -3,13 +3,14 @@
  * that it is vouched for. Hook: sockops (CONNECT, ACTIVE_ESTABLISHED, PASSIVE_ESTABLISHED, STATE).
  * Reads: cv_pods, cv_pod_addrs, cv_pod_links, cv_locals, cv_workloads, cv_frontends,
  * cv_generation, cv_direct_told. Writes: cv_conns, cv_directs, cv_direct_untold, cv_vouched,
- * cv_sockets, cv_verdicts, cv_counters, cv_events, cv_direct_events. On doubt: no entry, so ztunnel
- * is shown no destination and sk_lookup does not let the SYN through. */
+ * cv_shares, cv_sockets, cv_verdicts, cv_counters, cv_events, cv_direct_events. On doubt: no entry,
+ * so ztunnel is shown no destination and sk_lookup does not let the SYN through. */
 #include "bpf/lib/congestion.h"
 #include "bpf/lib/conn.h"
 #include "bpf/lib/direct_tell.h"
 #include "bpf/lib/event.h"
 #include "bpf/lib/pod.h"
+#include "bpf/lib/share_entry.h"
 #include "bpf/lib/tcp.h"
 #include "bpf/lib/verdict.h"
 
@@ -61,9 +62,10 @@ static __always_inline int sockops_remember(struct bpf_sock_ops *ctx, const stru
 		c.flags |= CV_CONN_TO_ZTUNNEL;
 	if (tcp_is_mptcp(ctx->sk))
 		c.flags |= CV_CONN_MPTCP;
-	return bpf_map_update_elem(&cv_conns, t, &c, BPF_ANY);
+	return conn_put(t, &c);
 }
 
+/* The node's own are beyond all shares. */
 static __always_inline int sockops_vouch(const struct cv_tuple *t)
 {
 	struct cv_tuple key = tuple_vouched(t);
@@ -72,7 +74,14 @@ static __always_inline int sockops_vouch(const struct cv_tuple *t)
 		.netns_cookie = t->netns_cookie,
 	};
 
-	return bpf_map_update_elem(&cv_vouched, &key, &v, BPF_ANY);
+	if (vouch_is_hosts(&v))
+		return vouch_put(&key, &v);
+	if (!share_take(t->netns_cookie, CV_SHARE_VOUCHED))
+		return -1;
+	if (!vouch_put(&key, &v))
+		return 0;
+	share_give(t->netns_cookie, CV_SHARE_VOUCHED);
+	return -1;
 }
 
 /* Without a record: is it a connection to another pod of this node that connect(2) let go there?
@@ -166,7 +175,7 @@ static __noinline void on_connect_direct(struct bpf_sock_ops *ctx, const struct 
 		d.flags |= CV_DIRECT_TURNED;
 	if (!direct_has_source(t, &d) || !direct_still_holds(t, dst) || !direct_ways(&d))
 		sockops_drop(t, CV_DROP_NOT_DIRECT);
-	else if (bpf_map_update_elem(&cv_directs, &key, &d, BPF_ANY))
+	else if (direct_put(&key, &d))
 		sockops_drop(t, CV_DROP_MAP_FULL);
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
@@ -265,7 +274,7 @@ static __always_inline void vouch_accepted(struct bpf_sock_ops *ctx, const struc
 		bpf_sock_ops_cb_flags_set(ctx,
 					  ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 	} else if (v) {
-		bpf_map_delete_elem(&cv_vouched, &key);
+		vouch_forget(&key, v);
 	}
 }
 
@@ -282,7 +291,7 @@ static __always_inline void vouch_closed(const struct cv_tuple *t)
 	if (vouch_is_hosts(v))
 		was = __sync_fetch_and_or(&v->time_s, CV_VOUCH_CLOSED);
 	if (!(was & (CV_VOUCH_ANSWERED | CV_VOUCH_ACCEPTED)) || (was & CV_VOUCH_LEFT))
-		bpf_map_delete_elem(&cv_vouched, &key);
+		vouch_forget(&key, v);
 }
 
 /* The pod's end of a dial of the node's. Of one that was led there the node's end is not known. */
@@ -293,7 +302,7 @@ static __always_inline void vouch_left(const struct cv_tuple *t)
 
 	if (v && vouch_is_hosts(v) &&
 	    (__sync_fetch_and_or(&v->time_s, CV_VOUCH_LEFT) & (CV_VOUCH_CLOSED | CV_VOUCH_LED)))
-		bpf_map_delete_elem(&cv_vouched, &key);
+		vouch_forget(&key, v);
 }
 
 static __noinline void on_accept_tunnel(struct bpf_sock_ops *ctx, const struct cv_pod *pod,
@@ -326,7 +335,7 @@ static __noinline void on_accept_tunnel(struct bpf_sock_ops *ctx, const struct c
 	if (!st->shown.port)
 		sockops_drop(&t, CV_DROP_NO_ORIGIN);
 	if (c && !(c->flags & CV_CONN_MPTCP))
-		bpf_map_delete_elem(&cv_conns, &t);
+		conn_forget(&t);
 }
 
 /* A machine inside the pod is connected at the address that it asked for, by cv_reroute: nobody but
@@ -444,7 +453,7 @@ static __noinline bool on_close_direct(struct bpf_sock_ops *ctx, const struct cv
 		direct_avoid(t, d);
 	if (direct_is_over(was)) {
 		tuple_pair(t, &key);
-		bpf_map_delete_elem(&cv_directs, &key);
+		direct_forget(&key, d->src_cookie);
 	} else if (!(was & CV_DIRECT_ACCEPTED)) {
 		d->time_ns = bpf_ktime_get_ns(); /* for the sweep */
 	}
@@ -461,7 +470,7 @@ static __noinline void on_close_other(struct bpf_sock_ops *ctx, const struct cv_
 		return;
 	st = bpf_sk_storage_get(&cv_sockets, sk, NULL, 0);
 	if (st && (st->flags & CV_SOCKET_SHOWN))
-		bpf_map_delete_elem(&cv_conns, t);
+		conn_forget(t);
 	if (st && (st->flags & CV_SOCKET_REDIRECTED))
 		return;
 	if (cfg.host_cookie && t->netns_cookie != cfg.host_cookie && !st)

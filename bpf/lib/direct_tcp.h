@@ -4,6 +4,7 @@
  * tunnel? See lib/direct.h. */
 #include "bpf/lib/direct.h"
 #include "bpf/lib/drop.h"
+#include "bpf/lib/share.h"
 #include "bpf/lib/tcp.h"
 
 #define DIRECT_NOT     (-1) /* to the mesh: try the tunnel */
@@ -128,10 +129,12 @@ static __always_inline bool direct_resolve(const struct attempt *a, struct desti
 	return direct_choose(a, &d->to) && destination_find(d);
 }
 
+/* A pod that has its share of what is remembered of direct connections has tunnels beside. */
 static __always_inline bool direct_is_wanted(struct bpf_sock_addr *ctx, const struct cv_pod *pod,
 					     const struct attempt *a, const struct destination *d)
 {
-	return (pod->flags & d->flags & CV_POD_DIRECT) && direct_is_plain_socket(ctx, a);
+	return (pod->flags & d->flags & CV_POD_DIRECT) && direct_is_plain_socket(ctx, a) &&
+	       share_is_left(a->cookie, CV_SHARE_DIRECTS);
 }
 
 /* DIRECT_NOT, DIRECT_NO_MESH, or the verdict: VERDICT_ALLOW, _REWRITE, or refused by policy. In a

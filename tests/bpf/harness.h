@@ -33,6 +33,7 @@
 
 /* Small, so that a full map can be tried. */
 #define TEST_CONNS_MAX 64
+#define TEST_SHARE     48 /* of one pod */
 
 struct pod {
 	uint64_t cookie;

@@ -48,7 +48,7 @@ static void maps_clear(void)
 		skel->maps.cv_steer,     skel->maps.cv_nameservers, skel->maps.cv_nameserver_slots,
 		skel->maps.cv_workloads, skel->maps.cv_locals,      skel->maps.cv_verdicts,
 		skel->maps.cv_directs,   skel->maps.cv_pod_addrs,   skel->maps.cv_passed,
-		skel->maps.cv_services};
+		skel->maps.cv_services,  skel->maps.cv_shares};
 	uint32_t zero = 0;
 	char key[64];
 

@@ -105,6 +105,18 @@ def give(cookie, is_beyond):
         run("bpftool", "map", "update", "pinned", PIN_DIR / name, "key", *map(str, key), "value", *map(str, value))
 
 
+@pytest.mark.parametrize("of", range(3))
+def test_the_account_of_a_pods_share_is_put_right(captured, of):
+    """Of entries that went otherwise than by the programs it would stay too high, and a pod that is gone has none."""
+    cookie, nobody = captured.a.cookie, 1 << 40
+    counts = [16384 if i == of else 3 for i in range(3)]  # CV_SHARE_OF_POD, all that it may have
+    for one in (cookie, nobody):
+        run("bpftool", "map", "update", "pinned", PIN_DIR / "cv_shares", "key", *map(str, struct.pack("<Q", one)),
+            "value", *map(str, struct.pack("<4I", *counts, 0)))
+    counts[of] = 0
+    wait(lambda: [(e["key"], e["value"]["count"]) for e in captured.map("cv_shares")] == [(cookie, counts)], what="the account")
+
+
 def given(agent, name="cv_given"):
     """Whose."""
     return {struct.unpack("<Q", bytes(int(x, 16) for x in e["key"][:8]))[0] for e in agent.raw_map(name)}

@@ -54,6 +54,7 @@ static const char *const map_names[DATAPATH_MAP_MAX] = {
 	[DATAPATH_INBOUND_RANGES] = "cv_inbound_ranges",
 	[DATAPATH_CONNS] = "cv_conns",
 	[DATAPATH_VOUCHED] = "cv_vouched",
+	[DATAPATH_SHARES] = "cv_shares",
 	[DATAPATH_STEER] = "cv_steer",
 	[DATAPATH_SOCKETS] = "cv_sockets",
 	[DATAPATH_NAMESERVERS] = "cv_nameservers",

@@ -11,6 +11,7 @@
 #include "links.h"
 #include "map_keys.h"
 #include "passed.h"
+#include "shares.h"
 
 #define SWEEP_EVERY_US (1000 * 1000)
 
@@ -20,6 +21,7 @@ struct sweep {
 	struct loop_timer timer;
 	struct sweep_cursor conns, vouched, exempt, given, directs, told;
 	uint32_t link; /* as guard_sweep() wants it */
+	uint64_t shares_again_ns;
 };
 
 /* An MPTCP connection's entry lives as long as the connection: it ends with its client's close, or
@@ -149,6 +151,7 @@ static void on_sweep(struct loop_timer *t)
 	given_pods_sweep(s);
 	walk(s, DATAPATH_DIRECTS, &s->directs, is_direct_stale);
 	walk(s, DATAPATH_DIRECT_TOLD, &s->told, is_told_stale);
+	shares_sweep(s->datapath, &s->shares_again_ns);
 	guard_sweep(s->datapath, &s->link);
 	passed_sweep(datapath_map_fd(s->datapath, DATAPATH_PASSED));
 	(void)loop_timer_set(s->loop, t, SWEEP_EVERY_US);

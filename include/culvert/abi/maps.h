@@ -82,7 +82,7 @@ struct cv_conn {
 
 /* What becomes of a dial of the node's own: the highest bits of time_s. */
 enum cv_vouch_flags {
-	CV_VOUCH_LED = 1 << 27, /* by the node's rules: its socket's end is named otherwise */
+	CV_VOUCH_LED = 1 << 27,      /* by the node's rules: its socket's end is named otherwise */
 	CV_VOUCH_ANSWERED = 1 << 28, /* the pod's link has seen a SYN-ACK */
 	CV_VOUCH_ACCEPTED = 1 << 29,
 	CV_VOUCH_LEFT = 1 << 30,    /* the pod's end has closed */
@@ -209,7 +209,7 @@ struct cv_config {
 	__u32 is_uplink_guarded; /* cv_uplink is attached: plaintext arrivals are asked about */
 	__u32 is_congestion_own; /* 1: also what stays on this node paces itself as its namespace
 				  * wants it, see bpf/lib/congestion.h */
-	__u32 reserved;
+	__u32 share;             /* CV_SHARE_OF_POD */
 	__u64 host_cookie; /* netns cookie of the node, whose own processes (the kubelet's probes)
 			    * reach its pods as they are; 0: none do */
 };

@@ -47,5 +47,17 @@ struct cv_pod_addr_key {
 	struct cv_addr addr;
 };
 
+/* Maps that every pod's connections are written to, and so many entries of each may be one pod's:
+ * none takes the others' room. */
+enum cv_share_of { CV_SHARE_CONNS, CV_SHARE_VOUCHED, CV_SHARE_DIRECTS, CV_SHARES };
+#define CV_SHARE_OF_POD 16384
+
+/* cv_shares: __u64 netns cookie of who dialled -> how many it has, about. */
+struct cv_share {
+	__u32 count[CV_SHARES]; /* by enum cv_share_of */
+	__u32 zero;
+};
+
+_Static_assert(sizeof(struct cv_share) == 16, "map value layout");
 _Static_assert(sizeof(struct cv_pod) == 120, "map value layout");
 _Static_assert(sizeof(struct cv_pod_addr_key) == 24, "map key layout");

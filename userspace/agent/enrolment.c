@@ -462,8 +462,8 @@ static bool may_let_in(const struct enrolment *e)
 }
 
 /* All but port 15008 passes from now on. Who still takes the pod for one of the mesh dials that:
- * ztunnel listens at a port of the kernel's choice, which only sk_lookup leads to. At an address
- * that is not the pod's own ztunnel decides until the listeners go. */
+ * ztunnel listens at another port, which only sk_lookup leads to. At an address that is not the
+ * pod's own ztunnel decides until the listeners go. */
 static void let_in(struct enrolment *e)
 {
 	static const struct exclusions all_in = {.is_in_listed = true};

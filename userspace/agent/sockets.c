@@ -25,23 +25,38 @@ void listeners_close(struct listeners *l)
 		l->fds[i] = close_fd(l->fds[i]);
 }
 
-/* Wildcard, a port of the kernel's choice: any fixed one may be the application's. */
+/* A port is at the same place in both. */
+union wildcard {
+	struct sockaddr any;
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+};
+_Static_assert(offsetof(struct sockaddr_in, sin_port) == offsetof(struct sockaddr_in6, sin6_port),
+	       "one place");
+
+/* One of ours that is free, else of the kernel's choice: any fixed one may be the application's.
+ * What the kernel chooses is from a range in which applications listen, too, at ports that they
+ * cannot do without; one that finds its own taken would not start in this pod any more. */
 static int bind_wildcard(int fd, int family, uint16_t *ret_port)
 {
-	union {
-		struct sockaddr any;
-		struct sockaddr_in v4;
-		struct sockaddr_in6 v6;
-	} sa;
-	socklen_t len = family == AF_INET6 ? sizeof(sa.v6) : sizeof(sa.v4);
+	socklen_t len =
+		family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+	union wildcard sa;
+	int r = -1;
 
 	memset(&sa, 0, sizeof(sa));
 	sa.any.sa_family = (sa_family_t)family;
-	if (bind(fd, &sa.any, len) < 0)
+	for (uint16_t port = SOCKETS_PORT_FIRST; r < 0 && port <= SOCKETS_PORT_LAST; port++) {
+		sa.v4.sin_port = htons(port);
+		r = bind(fd, &sa.any, len);
+	}
+	if (r < 0) {
+		sa.v4.sin_port = 0;
+		r = bind(fd, &sa.any, len);
+	}
+	if (r < 0 || getsockname(fd, &sa.any, &len) < 0)
 		return -errno;
-	if (getsockname(fd, &sa.any, &len) < 0)
-		return -errno;
-	*ret_port = ntohs(family == AF_INET6 ? sa.v6.sin6_port : sa.v4.sin_port);
+	*ret_port = ntohs(sa.v4.sin_port);
 	return 0;
 }
 

@@ -17,6 +17,11 @@ struct sockets_marker {
 	void *arg;
 };
 
+/* Where listeners are, of those that Istio has for itself in a pod; any other where an application
+ * has all of these. */
+#define SOCKETS_PORT_FIRST 15040
+#define SOCKETS_PORT_LAST  15079
+
 /** struct listeners - what one pod's ztunnel listens on, in the order of enum zds_listener. */
 struct listeners {
 	int fds[ZDS_LISTENERS]; /* owned; -EBADF when closed */

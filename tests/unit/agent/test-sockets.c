@@ -73,6 +73,60 @@ static void listeners_listen_on_ports_of_their_own(void **state)
 	assert_int_equal(open_fds(), before);
 }
 
+/* Return: a socket that is bound there as an application's; -errno. */
+static int bound(int type, uint16_t port)
+{
+	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(port)};
+	int fd = socket(AF_INET, type, 0), r;
+
+	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0)
+		return fd;
+	r = -errno;
+	(void)close(fd);
+	return r;
+}
+
+/* gRPC's 50051 and others lie where the kernel chooses. */
+static void listeners_leave_the_kernels_ports_to_applications(void **state)
+{
+	struct marks marks = {0};
+	struct sockets_marker marker = {on_mark, &marks};
+	struct listeners l;
+	int taken = bound(SOCK_STREAM, SOCKETS_PORT_FIRST);
+
+	listeners_init(&l);
+	assert_int_equal(listeners_open(&marker, &l), 0);
+	for (int i = 0; i < CV_OUTBOUND_PORTS; i++)
+		assert_in_range(l.outbound_ports[i], SOCKETS_PORT_FIRST, SOCKETS_PORT_LAST);
+	for (int i = 0; i < CV_DNS_PORTS; i++)
+		assert_in_range(l.dns_udp_ports[i], SOCKETS_PORT_FIRST, SOCKETS_PORT_LAST);
+	assert_in_range(l.dns_tcp_port, SOCKETS_PORT_FIRST, SOCKETS_PORT_LAST);
+	if (taken >= 0)
+		assert_int_not_equal(l.outbound_ports[0], SOCKETS_PORT_FIRST);
+	listeners_close(&l);
+	(void)close(taken);
+}
+
+static void where_all_are_taken_listeners_have_any_port(void **state)
+{
+	struct marks marks = {0};
+	struct sockets_marker marker = {on_mark, &marks};
+	int taken[SOCKETS_PORT_LAST - SOCKETS_PORT_FIRST + 1];
+	struct listeners l;
+
+	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
+		taken[i] = bound(SOCK_STREAM, (uint16_t)(SOCKETS_PORT_FIRST + i));
+	listeners_init(&l);
+	assert_int_equal(listeners_open(&marker, &l), 0);
+	for (int i = 0; i < CV_OUTBOUND_PORTS; i++)
+		assert_not_in_range(l.outbound_ports[i], SOCKETS_PORT_FIRST, SOCKETS_PORT_LAST);
+	assert_int_not_equal(l.dns_tcp_port, 0);
+	listeners_close(&l);
+	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
+		if (taken[i] >= 0)
+			(void)close(taken[i]);
+}
+
 static void a_failed_mark_leaves_nothing_open(void **state)
 {
 	int before = open_fds();
@@ -133,6 +187,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(listeners_listen_on_ports_of_their_own),
+		cmocka_unit_test(listeners_leave_the_kernels_ports_to_applications),
+		cmocka_unit_test(where_all_are_taken_listeners_have_any_port),
 		cmocka_unit_test(a_failed_mark_leaves_nothing_open),
 		cmocka_unit_test(dial_sockets_have_their_kind_and_family),
 		cmocka_unit_test(what_makes_no_sense_is_refused),

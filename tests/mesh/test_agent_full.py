@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """culvert-agent alone, where a map of the kernel's has no room: a pod is not in the mesh by half, a destination goes by ztunnel, and
 what is lost is named or counted. In time all is as it would have been."""
+import ctypes
+import os
 import select
 import signal
 import socket
 import struct
+import time
 
 import pytest
 from agentkit import (
     ALIVE, CAPTURE, METRICS, OUTBOUND, PIN_DIR, PLAIN, SYNCED, WORKLOAD_A, Ztunnel, connect, in_netns, run, wait)
-from full_map import full
+from full_map import UPDATE, Filling, bpf, full
 
 UNKNOWN_TO_TUNNEL = 8
 OUTBOUNDS = 4
@@ -131,3 +134,45 @@ def test_room_for_what_machines_have_open_comes_back(captured, is_beyond):
     give(cookie, is_beyond)
     captured.start()
     wait(lambda: given(captured) == given(captured, "cv_given_pods") == {cookie}, what="the pod that is gone is out")
+
+
+MANY = 20000  # more than userspace/agent/direct.c asks about in all its looks together, where each asks about ASKED_MAX
+VERDICT_ASK, VERDICT, POLICY = range(10, 13)
+ESTABLISHED, ACCEPTED, ALLOW = 1, 2, 1
+
+
+def directs_put(cookie, count):
+    """Open direct connections of this pod, each to another port: the last four bytes of a key are no part of it."""
+    value = struct.pack("<3Q20x3I32x", cookie, cookie, 0, ESTABLISHED | ACCEPTED, 0, 0)
+    filling = Filling(PIN_DIR / "cv_directs", b"", value)
+    key, attributes = filling.key, struct.pack("<IIQQ", filling.fd, 0, ctypes.addressof(filling.key), ctypes.addressof(filling.value))
+    for port in range(1, count + 1):
+        struct.pack_into(">8x16s16sHH4x", key, 0, bytes(15) + b"\1", bytes(15) + b"\2", 7, port)
+        assert bpf(UPDATE, attributes) == 0
+    os.close(filling.fd)
+
+
+def judge(z, asked, until):
+    """Answer what the agent asks, until it has asked about so many."""
+    while len(asked) < until:
+        kind, body, _ = z.recv()
+        if kind == VERDICT_ASK:
+            asked.add(body[40:44])
+            z.send(VERDICT, body[:60] + struct.pack("<I", ALLOW) + body[64:])
+
+
+def test_every_direct_connection_is_judged_anew_however_many_there_are(captured):
+    """What finds no room among the questions is asked later: a policy that has changed ends what it denies."""
+    directs_put(captured.a.cookie, MANY)
+    captured.z.send(POLICY, b"")
+    judge(captured.z, set(), MANY)
+
+
+def test_a_ztunnel_that_is_slow_to_answer_is_not_dropped(captured):
+    """The questions that it has not answered count, whatever has changed since: a ztunnel is not sent more than it has room for."""
+    directs_put(captured.a.cookie, MANY)
+    for _ in range(4):
+        captured.z.send(POLICY, b"")
+        time.sleep(1.5)
+    judge(captured.z, set(), MANY)
+    assert captured.flags(captured.a.cookie) & ALIVE

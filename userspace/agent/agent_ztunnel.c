@@ -53,7 +53,7 @@ static void on_ztunnel_connected(void *arg)
 		return;
 	nameservers_send(&a->nameservers);
 	pods_ztunnel_connected(a->pods);
-	direct_void(a->direct);
+	direct_ztunnel_connected(a->direct);
 	metrics_send(a);
 }
 

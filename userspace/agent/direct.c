@@ -27,8 +27,10 @@
  * look finds it. And what is plaintext and older than its pod is asked about in one, closed in the
  * next. */
 #define RECHECK_AGAIN 3
-/* Questions without an answer; what is beyond asks again with its next connection. */
-#define ASKED_MAX 4096
+/* Questions without an answer, and half of what may wait for ztunnel: who fills that is dropped.
+ * What is beyond asks again with its next connection, and what is open with the next look; it has
+ * half of these for itself. */
+#define ASKED_MAX 2048
 
 /* What ztunnel is asked. */
 struct question {
@@ -42,7 +44,10 @@ struct direct {
 	struct verdicts verdicts;
 	struct direct_bytes *bytes;
 	struct earlier *earlier;
-	struct map *asked; /* struct question -> itself: no answer yet */
+	struct map *asked;       /* struct question -> itself: no answer yet */
+	unsigned int unanswered; /* by this ztunnel, also of what is forgotten here */
+	bool is_short;           /* this look had more to ask about */
+	uint32_t check_at;       /* where the next one goes on in cv_directs */
 	struct loop_timer timer;
 	unsigned int rechecks; /* to be done */
 	struct direct_news news;
@@ -126,14 +131,22 @@ static void ask(struct direct *d, const struct cv_verdict_key *key, const struct
 
 	if (key->src_cookie == CV_SRC_ANYONE || about->open)
 		is.src = q.src = about->src;
-	if (map_get(d->asked, &is, sizeof(is)) || map_count(d->asked) >= ASKED_MAX)
+	if (map_get(d->asked, &is, sizeof(is)))
 		return;
+	if (d->unanswered >= (about->open ? ASKED_MAX : ASKED_MAX / 2)) {
+		d->is_short = true;
+		return;
+	}
 	copy = malloc(sizeof(*copy));
 	if (!copy)
 		return;
 	*copy = is;
-	if (zds_send(d->config.zds, &q.h, sizeof(q), NULL, 0) < 0 ||
-	    map_put(d->asked, &is, sizeof(is), copy) < 0)
+	if (zds_send(d->config.zds, &q.h, sizeof(q), NULL, 0) < 0) {
+		free(copy);
+		return;
+	}
+	d->unanswered++;
+	if (map_put(d->asked, &is, sizeof(is), copy) < 0)
 		free(copy);
 }
 
@@ -256,11 +269,29 @@ static bool on_check(void *arg, const struct cv_tuple *key, const struct cv_dire
 	return true;
 }
 
-static void connections_check(struct direct *d, const struct zds_verdict *denied)
+static void connections_close(struct direct *d, const struct zds_verdict *denied)
 {
 	struct check k = {.direct = d, .denied = denied};
 	int r = directs_each(map_fd(d, DATAPATH_DIRECTS), on_check, &k);
 
+	if (r < 0)
+		log_error_errno("agent", r, "cannot look at the direct connections");
+}
+
+/* A page at a time, and one that had more to ask about once more, so that all have their turn:
+ * answers about one source are kept nowhere. */
+static void connections_check(struct direct *d)
+{
+	struct check k = {.direct = d};
+	uint32_t next;
+	int r;
+
+	d->is_short = false;
+	do {
+		r = directs_page(map_fd(d, DATAPATH_DIRECTS), d->check_at, on_check, &k, &next);
+		if (r == 0 && !d->is_short)
+			d->check_at = next;
+	} while (r == 0 && !d->is_short && d->check_at != 0);
 	if (r < 0)
 		log_error_errno("agent", r, "cannot look at the direct connections");
 }
@@ -290,9 +321,9 @@ static void on_recheck(struct loop_timer *t)
 	struct direct *d = container_of(t, struct direct, timer);
 
 	asked_clear(d); /* of a ztunnel that does not answer */
-	connections_check(d, NULL);
+	connections_check(d);
 	earlier_walk(d->earlier, on_earlier, d);
-	if (zds_is_connected(d->config.zds))
+	if (zds_is_connected(d->config.zds) && !d->is_short)
 		d->rechecks--;
 	if (d->rechecks > 0)
 		(void)loop_timer_set(d->config.loop, t, RECHECK_US);
@@ -311,7 +342,8 @@ void direct_void(struct direct *d)
 	if (r < 0)
 		log_error_errno("agent", r, "cannot void the cached verdicts");
 	asked_clear(d);
-	connections_check(d, NULL);
+	d->check_at = 0;
+	connections_check(d);
 	d->rechecks = RECHECK_AGAIN;
 	(void)loop_timer_set(d->config.loop, &d->timer, RECHECK_US);
 }
@@ -322,6 +354,7 @@ void direct_verdict(struct direct *d, const struct zds_verdict *v)
 		.src_cookie = v->src_cookie, .dst_cookie = v->dst_cookie, .port = v->dst.port};
 	struct question is = {.key = key, .src = v->src, .open = v->open};
 
+	d->unanswered -= d->unanswered > 0;
 	/* Asked before something changed: the answer may be about what was. */
 	if (v->generation != d->verdicts.generation)
 		return;
@@ -333,7 +366,14 @@ void direct_verdict(struct direct *d, const struct zds_verdict *v)
 	else if (v->src_cookie == CV_SRC_ANYONE)
 		denied_keep(d, v);
 	if (v->verdict == ZDS_VERDICT_DENY)
-		connections_check(d, v);
+		connections_close(d, v);
+}
+
+void direct_ztunnel_connected(struct direct *d)
+{
+	if (d)
+		d->unanswered = 0;
+	direct_void(d);
 }
 
 /* ---- events ---- */

@@ -41,6 +41,8 @@ DEFINE_CLEANUP(struct direct *, direct_free);
 /** direct_void() - a policy or a pod has changed: what is cached does not hold any more; live
  * connections are looked at anew. Harmless with NULL. */
 void direct_void(struct direct *d);
+/** direct_ztunnel_connected() - the same, and no answer of an earlier one comes any more. */
+void direct_ztunnel_connected(struct direct *d);
 /** direct_event() - VERDICT_MISS, DIRECT_OPEN, DIRECT_CLOSE from the programs. */
 void direct_event(struct direct *d, const struct cv_direct_event *ev);
 /** direct_flush() - the events at hand have all been told: hand on what there is for telemetry. */

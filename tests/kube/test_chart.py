@@ -31,6 +31,10 @@ LEAST = {"ztunnel.enabled=false": 10, "pilot.enabled=false": 6}
     ["ztunnel.revision=canary"],
     ["revision=default"],
     ["pilot.enabled=false", "ztunnel.revision=canary"],
+    ["pilot.resources.requests.cpu=1", "agent.resources.limits.memory=1Ti",
+     "pilot.env.CITADEL_SELF_SIGNED_CA_RSA_KEY_SIZE=4096"],
+    ["pilot.resources.requests.memory=1073741824", "agent.resources.requests=null", "pilot.tolerations=null",
+     "ztunnel.resources.requests.cpu=null"],
 ])
 def test_helm_and_manifest_generate_agree(helm, profile, sets):
     ours = [word for s in sets for word in ("--set", f"values.{s}")]
@@ -40,6 +44,31 @@ def test_helm_and_manifest_generate_agree(helm, profile, sets):
                        "-f", f"{CHART}/profiles/{profile}.yaml", "--set", "global.createNamespace=true", *theirs)
     assert generated == rendered
     assert len(generated) > next((least for without, least in LEAST.items() if without in sets), 15)
+
+
+FILE = """
+pilot:
+  env: {CITADEL_SELF_SIGNED_CA_RSA_KEY_SIZE: 4096}
+  resources: {requests: {cpu: 1, memory: 1073741824}}
+agent:
+  resources: {requests: {cpu: null, ephemeral-storage: 2Gi}, limits: {memory: 1Ti}}
+ztunnel:
+  nodeSelector: null
+  resources: {limits: {cpu: 0.1}}
+"""
+
+
+def test_helm_and_manifest_generate_read_a_file_alike(helm, tmp_path):
+    path = tmp_path / "values.yaml"
+    path.write_text(FILE, encoding="ascii")
+    generated = objects(f"{images.BIN}/culvert", "manifest", "generate", "-f", path)
+    assert generated == objects(helm, "template", "culvert", CHART, "-n", "istio-system", "--include-crds", "-f", path,
+                                "--set", "global.createNamespace=true")
+
+
+def test_helm_takes_limits_away_that_there_are_none_of(helm):
+    subprocess.run([helm, "template", "culvert", CHART, "--set", "ztunnel.resources.limits=null"], check=True,
+                   stdout=subprocess.DEVNULL, timeout=300)
 
 
 def test_helm_refuses_what_the_schema_does_not_have(helm):

@@ -38,7 +38,8 @@ const struct chart_profile *chart_profiles(void);
  */
 _must_check_ int chart_values(const char *profile, json_t **ret, char err[CHART_ERROR_MAX]);
 
-/** chart_schema() - values.schema.json; the caller's to drop. NULL: out of memory. */
+/** chart_schema() - values.schema.json, each "$ref" resolved; the caller's to drop. NULL: out of
+ * memory. */
 json_t *chart_schema(void);
 
 /** chart_merge() - put what @over says over @base: objects key by key, all else whole. Return: 0;

@@ -131,11 +131,11 @@ static int check_scalar(const struct check *c, const json_t *schema, const char 
 	const json_t *min = json_object_get(schema, "minimum");
 	const json_t *max = json_object_get(schema, "maximum");
 	_cleanup_(freep) char *expected = NULL;
-	json_int_t n = json_integer_value(v);
+	double n = json_number_value(v);
 	size_t i;
 
-	if (json_is_integer(v) && min && max &&
-	    (n < json_integer_value(min) || n > json_integer_value(max))) {
+	if (json_is_number(v) && min && max &&
+	    (n < json_number_value(min) || n > json_number_value(max))) {
 		expected = str_format("%lld to %lld", (long long)json_integer_value(min),
 				      (long long)json_integer_value(max));
 		return fail(c, path, "expected ", expected ? expected : "less");

@@ -2,6 +2,7 @@
 /* chart_render - the part of Go's template language that the chart keeps to. */
 #include <errno.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,9 +10,11 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "chart.h"
+#include "json.h"
 
 #define NESTING_MAX 8
 #define ACTION_MAX  256
+#define REAL_DIGITS 15
 #define SPACE       " \t\r\n"
 #define NAMED       " | default \"default\" | ne \"default\""
 
@@ -90,9 +93,31 @@ static const json_t *lookup(const struct render *r, char *path)
 	return v;
 }
 
+/* to_json() - 0.1 as Go has it, not as 0.10000000000000001. */
 static char *to_json(const json_t *v)
 {
-	return json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT | JSON_SORT_KEYS);
+	return json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT | JSON_SORT_KEYS |
+				     JSON_REAL_PRECISION(REAL_DIGITS));
+}
+
+/* without_nulls() - a map without the keys that are null: with null, Helm's users take away what
+ * the chart has there. Return: new reference; all else as it is. */
+/* NOLINTNEXTLINE(misc-no-recursion): as deep as YAML_DEPTH_MAX */
+static json_t *without_nulls(const json_t *v)
+{
+	json_t *copy, *child;
+	const char *key;
+
+	if (!json_is_object(v))
+		return json_incref((json_t *)(uintptr_t)v);
+	copy = json_object();
+	json_object_foreach ((json_t *)(uintptr_t)v, key, child)
+		if (!json_is_null(child) &&
+		    json_object_set_new(copy, key, without_nulls(child)) < 0) {
+			json_decref(copy);
+			return NULL;
+		}
+	return copy;
 }
 
 /* to_text() - as Go prints it; what Go would print in a way of its own needs toJson. */
@@ -109,6 +134,7 @@ static char *to_text(const struct render *r, const json_t *v)
 /* print_value() - ".Values.a.b | toJson | toJson" */
 static int print_value(const struct render *r, char *action)
 {
+	_cleanup_(json_decrefp) json_t *whole = NULL;
 	_cleanup_(freep) char *text = NULL;
 	char *save = NULL, *path = strtok_r(action, SPACE, &save);
 	const json_t *v = lookup(r, path);
@@ -123,7 +149,8 @@ static int print_value(const struct render *r, char *action)
 			return fail(r, "expected | toJson", word);
 		filters++;
 	}
-	text = filters > 0 ? to_json(v) : to_text(r, v);
+	whole = without_nulls(v);
+	text = filters > 0 ? to_json(whole) : to_text(r, v);
 	for (; filters > 1 && text; filters--) {
 		json_t *again = json_string(text);
 		char *longer = again ? to_json(again) : NULL;

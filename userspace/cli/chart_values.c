@@ -10,6 +10,8 @@
 #include "json.h"
 #include "source/yaml.h"
 
+#define DEFINITIONS "#/definitions/"
+
 static const struct chart_profile profiles[] = {
 	{"default", "the chart's own values"},
 	{"demo", "small requests, each connection in the log, for trying"},
@@ -31,9 +33,30 @@ const struct chart_profile *chart_profiles(void)
 	return profiles;
 }
 
+/* resolve() - put each definition where "#/definitions/NAME" stands for it. */
+/* NOLINTNEXTLINE(misc-no-recursion): as deep as the chart's own schema */
+static void resolve(json_t *schema, const json_t *definitions)
+{
+	const char *key;
+	json_t *child;
+
+	json_object_foreach (schema, key, child) {
+		const char *ref = json_text(child, "$ref", "");
+
+		if (str_has_prefix(ref, DEFINITIONS)) {
+			child = json_object_get(definitions, ref + strlen(DEFINITIONS));
+			(void)json_object_set(schema, key, child);
+		}
+		resolve(child, definitions);
+	}
+}
+
 json_t *chart_schema(void)
 {
-	return json_loads(chart_file("values.schema.json"), 0, NULL);
+	json_t *schema = json_loads(chart_file("values.schema.json"), 0, NULL);
+
+	resolve(schema, json_object_get(schema, "definitions"));
+	return schema;
 }
 
 int chart_merge(json_t *base, const json_t *over)

@@ -327,6 +327,47 @@ static void no_value_is_empty_text_as_helm_has_it(void **state)
 		"{\"accessLogFile\":\"\"}");
 }
 
+/* As Helm's users write them: a number without quotes, each suffix, null for no such thing. */
+static void quantities_are_what_kubernetes_takes(void **state)
+{
+	static const struct {
+		const char *set, *requests;
+	} rows[] = {
+		{"requests.cpu=1", "{\"cpu\":1,\"memory\":\"32Mi\"}"},
+		{"requests.cpu=0.1", "{\"cpu\":0.1,\"memory\":\"32Mi\"}"},
+		{"requests.memory=1Ti", "{\"cpu\":\"10m\",\"memory\":\"1Ti\"}"},
+		{"requests.memory=1073741824", "{\"cpu\":\"10m\",\"memory\":1073741824}"},
+		{"requests.ephemeral-storage=1e9",
+		 "{\"cpu\":\"10m\",\"ephemeral-storage\":1000000000.0,\"memory\":\"32Mi\"}"},
+		{"requests.cpu=null", "{\"memory\":\"32Mi\"}"},
+		{"limits=null", "{\"cpu\":\"10m\",\"memory\":\"32Mi\"}"},
+		{"requests=null", NULL},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+		_cleanup_(freep) char *set = str_format("values.pilot.resources.%s", rows[i].set);
+		_cleanup_(json_decrefp) json_t *o = objects_of((const char *[]){set, NULL});
+		const json_t *requests =
+			value_at(o, CONTROL, POD "containers.0.resources.requests");
+		_cleanup_(freep) char *text =
+			requests ? json_dumps(requests, JSON_SORT_KEYS | JSON_COMPACT |
+								JSON_REAL_PRECISION(15))
+				 : NULL;
+
+		if (!text != !rows[i].requests || (text && !streq(text, rows[i].requests)))
+			fail_msg("%s: made %s", rows[i].set, text ? text : "none");
+	}
+}
+
+static void null_takes_lists_away(void **state)
+{
+	_cleanup_(json_decrefp) json_t *o = objects_of((const char *[]){
+		"values.pilot.tolerations=null", "values.ztunnel.nodeSelector=null", NULL});
+
+	assert_true(json_is_null(value_at(o, CONTROL, POD "tolerations")));
+	assert_null(value_at(o, NODE, POD "nodeSelector"));
+}
+
 static bool has_cni(const char *const *sets)
 {
 	char err[CHART_ERROR_MAX];
@@ -378,6 +419,11 @@ static void a_mistake_is_named(void **state)
 		{"nonsense=1", "known are profile, hub"},
 		{"values.pilot.replicaCount=0", "pilot.replicaCount: expected 1 to 100"},
 		{"values.pilot.replicaCount=two", "is of type string, expected \"integer\""},
+		{"values.pilot.resources.limits.cpu=-0.5", "limits.cpu: expected 0 to"},
+		{"values.pilot.resources.limits.memory=-1", "limits.memory: expected 0 to"},
+		{"values.pilot.resources.limits.memory=1GiB", "limits.memory: does not match"},
+		{"values.pilot.resources.limits.cpu=true", "is of type boolean, expected"},
+		{"values.pilot.resources.limits.memroy=1", "is \"memory\" meant?"},
 		{"values.agent.sameNode=off", "expected one of [\"direct\", \"encrypt\"]"},
 		{"values.global.tag=a\"\nb", "global.tag: does not match"},
 		{"values.defaultRevision=canary", "expected one of [\"\", \"default\"]"},
@@ -535,6 +581,8 @@ int main(void)
 		cmocka_unit_test(a_second_control_plane_shares_no_object_with_the_first),
 		cmocka_unit_test(helms_revision_default_has_no_name_either),
 		cmocka_unit_test(no_value_is_empty_text_as_helm_has_it),
+		cmocka_unit_test(quantities_are_what_kubernetes_takes),
+		cmocka_unit_test(null_takes_lists_away),
 		cmocka_unit_test(cni_is_a_component_and_a_value),
 		cmocka_unit_test(gateways_and_crds_are_told_apart),
 		cmocka_unit_test(a_mistake_is_named),

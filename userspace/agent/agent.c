@@ -415,6 +415,7 @@ static int start_objects(struct agent *a, const struct agent_options *o)
 		.config_dir = o->config_dir,
 		.kubeconfig = o->kubeconfig,
 		.node = a->node,
+		.enrolment = &a->enrolment,
 		.on_pod = on_pod,
 		.on_pod_gone = on_pod_gone,
 		.on_pod_left = on_pod_left,

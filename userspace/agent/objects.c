@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "enrolment.h"
 #include "model/enrol.h"
 #include "source/json_pool.h"
 
@@ -108,6 +109,12 @@ static bool is_encrypt(const struct object *ns)
 	return mode && !streq(mode, "direct");
 }
 
+static void look_again(struct objects *o, struct known_pod *k)
+{
+	k->is_waiting = true;
+	(void)loop_timer_set(o->config.loop, &o->again, AGAIN_US);
+}
+
 /* A pod of a cluster is known by its processes. Return: whether it has any; if not, it is looked at
  * again. */
 static bool pid_find(struct objects *o, struct known_pod *k, pid_t *ret)
@@ -120,8 +127,7 @@ static bool pid_find(struct objects *o, struct known_pod *k, pid_t *ret)
 	*ret = procs_find(o->procs, uid, loop_now_us(o->config.loop));
 	if (*ret)
 		return true;
-	k->is_waiting = true;
-	(void)loop_timer_set(o->config.loop, &o->again, AGAIN_US);
+	look_again(o, k);
 	return false;
 }
 
@@ -138,14 +144,27 @@ static int spec_make(struct objects *o, struct known_pod *k, struct podspec **re
 		     size_t err_size)
 {
 	bool is_new = k->sandbox_fd >= 0;
+	struct podspec *spec;
 	pid_t pid = 0;
+	int r;
 
 	if (o->procs && !pid_find(o, k, &pid) && !is_new)
 		return -EAGAIN;
 	/* one of an earlier sandbox may still be about */
 	if (is_new && (!pid || !is_sandbox_of(k, pid)))
 		return podspec_new_sandbox(k->object, k->sandbox_fd, ret);
-	return podspec_new(k->object, pid, ret, err, err_size);
+	r = podspec_new(k->object, pid, &spec, err, err_size);
+	if (r < 0)
+		return r;
+	/* its status may still be of the earlier one: the kubelet says what is in this one once it
+	 * is ready, for which it waits for us */
+	if (is_new && !enrolment_fits(o->config.enrolment, spec, spec->netns)) {
+		podspec_free(spec);
+		look_again(o, k);
+		return podspec_new_sandbox(k->object, k->sandbox_fd, ret);
+	}
+	*ret = spec;
+	return 0;
 }
 
 void objects_decide(struct objects *o, const char *key, struct known_pod *k)

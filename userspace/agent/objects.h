@@ -12,12 +12,15 @@
 #include "source/source.h"
 
 struct objects; /* opaque */
+struct enrolment_context;
 
 struct objects_config {
 	struct loop *loop;      /* borrowed */
 	const char *config_dir; /* borrowed for the call; NULL: an API server */
 	const char *kubeconfig; /* borrowed for the call; as kube_client_open() */
 	const char *node;       /* only pods with this spec.nodeName; copied */
+	/* to look into pods' namespaces; borrowed; NULL with a folder */
+	const struct enrolment_context *enrolment;
 	void (*on_pod)(void *arg,
 		       struct podspec *spec); /* in the mesh, new or changed; @spec is given away */
 	void (*on_pod_gone)(void *arg, const char *key); /* not, or no longer; may be unknown */

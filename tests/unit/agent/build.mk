@@ -3,8 +3,8 @@
 $(addprefix $(BUILD)/tests/unit/agent/test-pods-,left sandbox upgrade): ALL_LDFLAGS += -Wl,--wrap=enrolment_refresh,--wrap=enrolment_fits
 # Memory that ends.
 $(BUILD)/tests/unit/agent/test-pods-left: ALL_LDFLAGS += -Wl,--wrap=reallocarray
-# Whose processes run in this container is, too.
-$(BUILD)/tests/unit/agent/test-objects-left: ALL_LDFLAGS += -Wl,--wrap=procs_find,--wrap=procs_any
+# Whose processes run in this container is, too, and which addresses it has.
+$(BUILD)/tests/unit/agent/test-objects-left: ALL_LDFLAGS += -Wl,--wrap=procs_find,--wrap=procs_any,--wrap=enrolment_fits
 # How often all processes are gone through.
 $(BUILD)/tests/unit/agent/test-netns-find: ALL_LDFLAGS += -Wl,--wrap=opendir
 # A clock that the test turns.

@@ -49,6 +49,7 @@ struct fixture {
 	int netns_fd;
 	struct told told;
 	bool is_left;
+	bool is_unstarted; /* the last pod that was told of */
 	char path[40];
 };
 
@@ -142,6 +143,24 @@ bool __wrap_procs_any(struct procs *p, const char *uid, uint64_t now_us,
 	return streq(uid, process_of) && (fn(arg, oldest) || fn(arg, getpid()));
 }
 
+/* Has the namespace the addresses that the pod's status says? */
+static bool does_fit = true;
+
+bool __wrap_enrolment_fits(const struct enrolment_context *ctx, const struct podspec *spec,
+			   const char *netns);
+
+bool __wrap_enrolment_fits(const struct enrolment_context *ctx, const struct podspec *spec,
+			   const char *netns)
+{
+	return does_fit;
+}
+
+static void on_pod_put(void *arg, struct podspec *spec)
+{
+	container_of(arg, struct fixture, told)->is_unstarted = spec->is_unstarted;
+	on_pod(arg, spec);
+}
+
 static int begin(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
@@ -166,6 +185,7 @@ static int begin(void **state)
 	config = told_config(f->loop, &f->told);
 	config.on_pod_left = on_pod_left;
 	config.is_left = is_left;
+	config.on_pod = on_pod_put;
 	config.kubeconfig = f->path;
 	if (f->netns_fd < 0 || objects_new(&config, &f->objects) < 0)
 		return -1;
@@ -404,6 +424,25 @@ static void the_end_of_its_namespace_is_known_and_releases_nothing(void **state)
 	UNTIL(f, !objects_is_ending(f->objects));
 }
 
+/* Its process is there before the network is, or its status is late: where the earlier sandbox was
+ * says nothing of this one, and would keep it from its start. */
+static void a_sandbox_made_anew_is_not_where_its_status_still_says(void **state)
+{
+	struct fixture *f = *state;
+
+	push(f, true, EVENT("MODIFIED", POD("8", UID_A, ",\"status\":{\"podIP\":\"192.0.2.1\"}")));
+	assert_calls(f, "+demo/a ");
+	process_of = UID_A;
+	does_fit = false;
+	sandbox_add(f, UID_A, "c2");
+	assert_calls(f, "+demo/a ");
+	assert_true(f->is_unstarted);
+	does_fit = true;
+	assert_calls(f, "+demo/a ");
+	assert_false(f->is_unstarted);
+	process_of = "";
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -429,6 +468,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(so_does_the_end_of_the_mesh, begin, end),
 		cmocka_unit_test_setup_teardown(
 			the_end_of_its_namespace_is_known_and_releases_nothing, begin, end),
+		cmocka_unit_test_setup_teardown(
+			a_sandbox_made_anew_is_not_where_its_status_still_says, begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -433,6 +433,9 @@ const char *objects_trouble(const struct objects *o)
 	for (size_t i = 0; o && i < ARRAY_SIZE(o->troubles); i++)
 		if (*o->troubles[i].line)
 			return o->troubles[i].line;
+	if (o && o->is_released && !o->is_leaving)
+		return "no pod is in the mesh: label " RELEASE_LABEL "=" RELEASE_VALUE
+		       " of Namespace " ROOT_NAMESPACE " says that it is being uninstalled";
 	return NULL;
 }
 

@@ -113,8 +113,9 @@ bool objects_is_enrolled(const struct objects *o, const char *key);
  * line each; malloc'ed; NULL: out of memory. */
 char *objects_outside(const struct objects *o);
 
-/** objects_trouble() - why Pods or Namespaces of the API server are not heard of, one line,
- * borrowed until the loop's next turn; NULL: they are, or @o is. What was known stays in force. */
+/** objects_trouble() - why Pods or Namespaces of the API server are not heard of, what was known
+ * stays in force; or that a label keeps all pods out of the mesh. One line, borrowed until the
+ * loop's next turn; NULL: neither, or @o is. */
 const char *objects_trouble(const struct objects *o);
 
 /** objects_for_each_error() - what is wrong with this node's pods, one line each. */

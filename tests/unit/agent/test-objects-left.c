@@ -401,9 +401,14 @@ static void so_does_the_end_of_the_mesh(void **state)
 	push(f, true, EVENT("DELETED", POD("8", UID_A, "")));
 	assert_calls(f, "?demo/a =" LEFT " ");
 	assert_false(is_outside(f));
+	assert_null(objects_trouble(f->objects));
 	push(f, false, EVENT("ADDED", RELEASED("9")));
 	assert_calls(f, "-" LEFT " ");
 	assert_true(is_outside(f));
+	/* an uninstallation that was broken off leaves the label, and every pod in plaintext */
+	assert_non_null(strstr(objects_trouble(f->objects), "culvert.io/mesh=released"));
+	push(f, false, EVENT("MODIFIED", REMAINING("10")));
+	UNTIL(f, !objects_trouble(f->objects));
 }
 
 /* Something may hold it up for long, while its agents and ztunnels serve. */

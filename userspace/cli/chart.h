@@ -82,8 +82,9 @@ _must_check_ int chart_yaml(const char *name, const char *text, const json_t *sc
 
 /**
  * chart_render() - a template with @values, into @out. Go's template language, of it only: the
- * actions `.Values.a.b`, the same `| toJson` once or more, `if .Values.a.b`, `else`, `end`, and
- * `{{-`, which eats the space before it.
+ * actions `.Values.a.b`, the same `| toJson` once or more, `if .Values.a.b`, `else`, `end`, `range
+ * .Values.a.b`, where `.` is the element, `if kindIs "string" .`, and `{{-`, which eats the space
+ * before it.
  * Return: 0; -EINVAL with @err naming @name and the line; -ENOMEM.
  */
 _must_check_ int chart_render(const char *name, const char *text, const json_t *values,

@@ -16,19 +16,29 @@
 #define ACTION_MAX  256
 #define REAL_DIGITS 15
 #define SPACE       " \t\r\n"
+#define IS_TEXT     "kindIs \"string\" "
 #define NAMED       " | default \"default\" | ne \"default\""
 
-/* One text on its way. Of each open `if`: is its present branch written, was its condition true? */
+/* An open `if`, or `range`, which is written while there are elements. */
+struct block {
+	bool is_written; /* its present branch */
+	bool was_true;
+	bool has_else;
+	const char *body;   /* of a range; NULL: it is an `if` */
+	const json_t *list; /* its elements */
+	size_t index;       /* of the present one */
+};
+
+/* One text on its way. */
 struct render {
 	const char *name;
 	const char *text;
-	const char *at; /* of the present action, for the line */
+	const char *at;   /* the present action, for the line */
+	const char *from; /* what follows it */
 	const json_t *values;
 	struct buf *out;
 	char *err;
-	bool is_written[NESTING_MAX];
-	bool was_true[NESTING_MAX];
-	bool has_else[NESTING_MAX];
+	struct block blocks[NESTING_MAX];
 	unsigned int depth;
 };
 
@@ -46,7 +56,7 @@ static int fail(const struct render *r, const char *what, const char *detail)
 static bool is_written(const struct render *r)
 {
 	for (unsigned int i = 0; i < r->depth; i++)
-		if (!r->is_written[i])
+		if (!r->blocks[i].is_written)
 			return false;
 	return true;
 }
@@ -74,12 +84,27 @@ static bool is_true(const json_t *v)
 	return false;
 }
 
-/* lookup() - ".Values.a.b", which is cut up. NULL, told: no such thing. */
+/* element() - ".": of the innermost range; null in one without any. NULL, told: there is none. */
+static const json_t *element(const struct render *r)
+{
+	for (unsigned int i = r->depth; i > 0; i--) {
+		const struct block *b = &r->blocks[i - 1];
+
+		if (b->body)
+			return b->was_true ? json_array_get(b->list, b->index) : json_null();
+	}
+	(void)fail(r, "outside of a range", ".");
+	return NULL;
+}
+
+/* lookup() - ".", or ".Values.a.b", which is cut up. NULL, told: no such thing. */
 static const json_t *lookup(const struct render *r, char *path)
 {
 	const json_t *v = r->values;
 	char *save = NULL;
 
+	if (streq(path, "."))
+		return element(r);
 	if (!str_has_prefix(path, ".Values.")) {
 		(void)fail(r, "expected .Values.NAME", path);
 		return NULL;
@@ -149,6 +174,8 @@ static int print_value(const struct render *r, char *action)
 			return fail(r, "expected | toJson", word);
 		filters++;
 	}
+	if (!is_written(r))
+		return 0;
 	whole = without_nulls(v);
 	text = filters > 0 ? to_json(whole) : to_text(r, v);
 	for (; filters > 1 && text; filters--) {
@@ -161,35 +188,66 @@ static int print_value(const struct render *r, char *action)
 	}
 	if (!text)
 		return -EINVAL;
-	return is_written(r) ? buf_append_str(r->out, text) : 0;
+	return buf_append_str(r->out, text);
+}
+
+static int open_block(struct render *r, struct block block)
+{
+	if (r->depth == NESTING_MAX)
+		return fail(r, "if inside if, too deep", "");
+	block.is_written = block.was_true;
+	r->blocks[r->depth++] = block;
+	return 0;
 }
 
 /* open_if() - ".Values.a.b", or that with NAMED: then it is true of what is neither empty nor
- * "default". */
+ * "default"; or a path after IS_TEXT: true of text. */
 static int open_if(struct render *r, char *path)
 {
 	char *named = strstr(path, NAMED);
-	bool is_named = named && streq(named, NAMED);
+	bool is_named = named && streq(named, NAMED), is_about_text = str_has_prefix(path, IS_TEXT);
 	const json_t *v;
 
 	if (is_named)
 		*named = '\0';
-	v = lookup(r, path);
+	v = lookup(r, path + (is_about_text ? strlen(IS_TEXT) : 0));
 	if (!v)
 		return -EINVAL;
+	if (is_about_text)
+		return open_block(r, (struct block){.was_true = json_is_string(v)});
 	if (is_named && !json_is_string(v))
 		return fail(r, "expected a text", path);
-	if (r->depth == NESTING_MAX)
-		return fail(r, "if inside if, too deep", "");
-	r->was_true[r->depth] = is_true(v) && !(is_named && streq(json_string_value(v), "default"));
-	r->has_else[r->depth] = false;
-	r->is_written[r->depth] = r->was_true[r->depth];
-	r->depth++;
-	return 0;
+	return open_block(r, (struct block){.was_true = is_true(v) &&
+							!(is_named &&
+							  streq(json_string_value(v), "default"))});
+}
+
+static int open_range(struct render *r, char *path)
+{
+	const json_t *list = lookup(r, path);
+
+	if (!list)
+		return -EINVAL;
+	if (!json_is_array(list) && !json_is_null(list))
+		return fail(r, "expected a list", path);
+	return open_block(r,
+			  (struct block){.was_true = is_true(list), .body = r->from, .list = list});
+}
+
+/* end_block() - go on behind it, or once more through it with the next element. */
+static void end_block(struct render *r)
+{
+	struct block *b = &r->blocks[r->depth - 1];
+
+	if (b->body && b->was_true && ++b->index < json_array_size(b->list))
+		r->from = b->body;
+	else
+		r->depth--;
 }
 
 static int run_action(struct render *r, char *action)
 {
+	struct block *b = r->depth > 0 ? &r->blocks[r->depth - 1] : NULL;
 	size_t n;
 
 	action += strspn(action, SPACE);
@@ -197,13 +255,15 @@ static int run_action(struct render *r, char *action)
 		action[n - 1] = '\0';
 	if (str_has_prefix(action, "if "))
 		return open_if(r, action + strlen("if "));
-	if (streq(action, "else") && r->depth > 0 && !r->has_else[r->depth - 1]) {
-		r->has_else[r->depth - 1] = true;
-		r->is_written[r->depth - 1] = !r->was_true[r->depth - 1];
+	if (str_has_prefix(action, "range "))
+		return open_range(r, action + strlen("range "));
+	if (streq(action, "else") && b && !b->has_else && !b->body) {
+		b->has_else = true;
+		b->is_written = !b->was_true;
 		return 0;
 	}
-	if (streq(action, "end") && r->depth > 0) {
-		r->depth--;
+	if (streq(action, "end") && b) {
+		end_block(r);
 		return 0;
 	}
 	if (*action != '.')
@@ -224,29 +284,29 @@ int chart_render(const char *name, const char *text, const json_t *values, struc
 {
 	struct render r = {.name = name, .text = text, .values = values, .out = out, .err = err};
 	char action[ACTION_MAX];
-	const char *from = text;
 	int e;
 
-	for (const char *at = strstr(from, "{{"); at; at = strstr(from, "{{")) {
+	r.from = text;
+	for (const char *at = strstr(text, "{{"); at; at = strstr(r.from, "{{")) {
 		bool is_trimmed = at[2] == '-';
 		const char *end = strstr(at, "}}");
 		const char *inside = at + 2 + is_trimmed;
 
 		r.at = at;
-		e = print_text(&r, from, (size_t)(at - from), is_trimmed);
+		e = print_text(&r, r.from, (size_t)(at - r.from), is_trimmed);
 		if (e < 0)
 			return e;
 		if (!end || end < inside || (size_t)(end - inside) >= sizeof(action))
 			return fail(&r, "an action without end", "");
 		memcpy(action, inside, (size_t)(end - inside));
 		action[end - inside] = '\0';
+		r.from = end + 2;
 		e = run_action(&r, action);
 		if (e < 0)
 			return e;
-		from = end + 2;
 	}
-	r.at = from;
+	r.at = r.from;
 	if (r.depth > 0)
 		return fail(&r, "an if without end", "");
-	return print_text(&r, from, strlen(from), false);
+	return print_text(&r, r.from, strlen(r.from), false);
 }

@@ -13,6 +13,7 @@
 #include "source/json_pool.h"
 
 #define AGAIN_US       200000ULL
+#define AGAIN_MAX_US   5000000ULL /* each time all processes of the node are gone through */
 #define ROOT_NAMESPACE "istio-system"
 #define RELEASE_LABEL  "culvert.io/mesh"
 #define RELEASE_VALUE  "released"
@@ -109,10 +110,21 @@ static bool is_encrypt(const struct object *ns)
 	return mode && !streq(mode, "direct");
 }
 
+static void again_arm(struct objects *o, const struct known_pod *k)
+{
+	if (!o->again.at_us || o->again.at_us > k->again_us)
+		(void)loop_timer_set(o->config.loop, &o->again,
+				     k->again_us - loop_now_us(o->config.loop));
+}
+
+/* Soon, and less often the longer it takes: its sandbox may have ended, and its object may be there
+ * for hours yet. */
 static void look_again(struct objects *o, struct known_pod *k)
 {
 	k->is_waiting = true;
-	(void)loop_timer_set(o->config.loop, &o->again, AGAIN_US);
+	k->wait_us = k->wait_us ? MIN(2 * k->wait_us, AGAIN_MAX_US) : AGAIN_US;
+	k->again_us = loop_now_us(o->config.loop) + k->wait_us;
+	again_arm(o, k);
 }
 
 /* A pod of a cluster is known by its processes. Return: whether it has any; if not, it is looked at
@@ -163,6 +175,7 @@ static int spec_make(struct objects *o, struct known_pod *k, struct podspec **re
 		look_again(o, k);
 		return podspec_new_sandbox(k->object, k->sandbox_fd, ret);
 	}
+	k->wait_us = 0;
 	*ret = spec;
 	return 0;
 }
@@ -215,12 +228,17 @@ void objects_decide(struct objects *o, const char *key, struct known_pod *k)
 static void on_again(struct loop_timer *t)
 {
 	struct objects *o = container_of(t, struct objects, again);
+	uint64_t now_us = loop_now_us(o->config.loop);
 
 	map_for_each (o->pods, it) {
 		struct known_pod *k = it.value;
 
-		if (k->is_waiting)
+		if (k->is_waiting && k->again_us > now_us) {
+			again_arm(o, k);
+		} else if (k->is_waiting) {
+			k->is_waiting = false;
 			objects_decide(o, it.key, k);
+		}
 	}
 }
 
@@ -283,6 +301,7 @@ static int pod_put(struct objects *o, const char *key, struct object *obj)
 	}
 	object_unref(k->object);
 	k->object = object_ref(obj);
+	k->wait_us = 0;
 	objects_decide(o, key, k);
 	changed(o);
 	return 0;

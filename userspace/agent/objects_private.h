@@ -9,10 +9,12 @@
 /* A Pod of this node, and what is wrong with it. */
 struct known_pod {
 	struct object *object;
-	bool is_wanted;   /* its labels ask for the mesh */
-	bool is_enrolled; /* on_pod() was the last call */
-	bool is_waiting;  /* for a process */
-	int sandbox_fd;   /* its namespace, until a process of it is known; -EBADF */
+	bool is_wanted;    /* its labels ask for the mesh */
+	bool is_enrolled;  /* on_pod() was the last call */
+	bool is_waiting;   /* for a process */
+	uint64_t again_us; /* when it is looked for again */
+	uint64_t wait_us;  /* after how long; 0: something has been heard of the pod since */
+	int sandbox_fd;    /* its namespace, until a process of it is known; -EBADF */
 	char *sandbox;   /* container ID of its last sandbox; NULL: it was made before this agent */
 	char error[512]; /* "" when fine */
 	json_t *notes;   /* what is wrong with its annotations: [line, is it a warning?] pairs */

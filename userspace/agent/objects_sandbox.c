@@ -63,6 +63,7 @@ int objects_sandbox_add(struct objects *o, const struct objects_sandbox *sandbox
 		(void)str_copy(why, why_size, strerror(-r));
 		return r;
 	}
+	k->wait_us = 0;
 	objects_decide(o, sandbox->key, k);
 	(void)str_copy(why, why_size, k->error);
 	return k->error[0] ? -EINVAL : k->is_enrolled;

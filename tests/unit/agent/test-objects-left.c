@@ -35,6 +35,7 @@
 	"{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\","                    \
 	"\"namespace\":\"demo\",\"uid\":\"" uid "\",\"resourceVersion\":\"" version "\"},"         \
 	"\"spec\":{\"nodeName\":\"n1\"}" more "}"
+#define IP(ip)              ",\"status\":{\"podIP\":\"" ip "\"}"
 #define LIST(item)          "{\"metadata\":{\"resourceVersion\":\"7\"},\"items\":[" item "]}"
 #define EVENT(type, object) "{\"type\":\"" type "\",\"object\":" object "}\n"
 #define UID_A               "11111111-1111-1111-1111-111111111111"
@@ -126,9 +127,11 @@ pid_t __wrap_procs_find(struct procs *p, const char *uid, uint64_t now_us);
 
 /* It is in the test's own network namespace, or in another: nobody's. */
 static pid_t oldest;
+static unsigned int asked;
 
 pid_t __wrap_procs_find(struct procs *p, const char *uid, uint64_t now_us)
 {
+	asked++;
 	if (!streq(uid, process_of))
 		return 0;
 	return oldest ? oldest : getpid();
@@ -435,7 +438,7 @@ static void a_sandbox_made_anew_is_not_where_its_status_still_says(void **state)
 {
 	struct fixture *f = *state;
 
-	push(f, true, EVENT("MODIFIED", POD("8", UID_A, ",\"status\":{\"podIP\":\"192.0.2.1\"}")));
+	push(f, true, EVENT("MODIFIED", POD("8", UID_A, IP("192.0.2.1"))));
 	assert_calls(f, "+demo/a ");
 	process_of = UID_A;
 	does_fit = false;
@@ -446,6 +449,29 @@ static void a_sandbox_made_anew_is_not_where_its_status_still_says(void **state)
 	assert_calls(f, "+demo/a ");
 	assert_false(f->is_unstarted);
 	process_of = "";
+}
+
+static unsigned int asked_in(struct fixture *f, uint64_t us)
+{
+	uint64_t until_us = now_monotonic_us() + us;
+
+	asked = 0;
+	while (now_monotonic_us() < until_us)
+		assert_true(loop_run_once(f->loop, 10) >= 0);
+	return asked;
+}
+
+/* Each time all processes of the node are gone through. */
+static void for_a_process_that_does_not_come_is_looked_less_and_less_often(void **state)
+{
+	struct fixture *f = *state;
+
+	push(f, true, EVENT("MODIFIED", POD("8", UID_A, IP("192.0.2.1"))));
+	assert_calls(f, "+demo/a ");
+	assert_in_range(asked_in(f, 2500000), 2, 5);
+	/* something has happened to it */
+	push(f, true, EVENT("MODIFIED", POD("9", UID_A, IP("192.0.2.2"))));
+	assert_in_range(asked_in(f, 1000000), 2, 4);
 }
 
 int main(void)
@@ -475,6 +501,8 @@ int main(void)
 			the_end_of_its_namespace_is_known_and_releases_nothing, begin, end),
 		cmocka_unit_test_setup_teardown(
 			a_sandbox_made_anew_is_not_where_its_status_still_says, begin, end),
+		cmocka_unit_test_setup_teardown(
+			for_a_process_that_does_not_come_is_looked_less_and_less_often, begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -103,7 +103,8 @@ void kube_events_warn(struct kube_events *e, const struct object *pod, const cha
 	struct kube_write_request q = {
 		.method = "POST", .content_type = "application/json", .right = "create events"};
 
-	if (!e || !pod)
+	/* what is missing of a pod that goes has gone, as it should */
+	if (!e || !pod || object_string(pod, "metadata.deletionTimestamp"))
 		return;
 	what = str_format("%s/%s %s %s", pod->namespace_, pod->name, reason, message);
 	if (!what || !is_new(e, what) || !is_within_rate(e))

@@ -17,7 +17,7 @@ _must_check_ int kube_events_new(struct loop *loop, struct kube_write *write, co
 struct kube_events *kube_events_free(struct kube_events *e);
 DEFINE_CLEANUP(struct kube_events *, kube_events_free);
 
-/** kube_events_warn() - something is wrong with a pod. @reason: one word in camel case; static.
- * Takes a NULL @e or @pod. */
+/** kube_events_warn() - something is wrong with a pod, unless that is being deleted. @reason: one
+ * word in camel case; static. Takes a NULL @e or @pod. */
 void kube_events_warn(struct kube_events *e, const struct object *pod, const char *reason,
 		      const char *message);

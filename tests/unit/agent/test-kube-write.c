@@ -224,6 +224,24 @@ static void events_are_told_once_and_are_few(void **state)
 	kube_events_warn(f->events, NULL, "MeshPodInvalid", "of nobody");
 }
 
+/* Its namespace goes before its object, and the runtime does not always say which it was. */
+static void nothing_is_wrong_with_a_pod_that_is_deleted(void **state)
+{
+	struct fixture *f = *state;
+	struct object *going;
+
+	assert_int_equal(object_new_json(json_pack("{s:s, s:{s:s, s:s, s:s}}", "kind", "Pod",
+						   "metadata", "namespace", "demo", "name", "going",
+						   "deletionTimestamp", "2026-01-01T00:00:00Z"),
+					 &going),
+			 0);
+	kube_events_warn(f->events, going, "MeshEnrolmentFailed", "cannot enter its namespace");
+	kube_events_warn(f->events, f->pod, "MeshEnrolmentFailed", "of another");
+	turn_until(f, &f->asked, 1);
+	assert_non_null(strstr(f->body, "of another"));
+	(void)object_unref(going);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -236,6 +254,8 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(few_are_under_way_at_a_time, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_event_says_whose_and_what, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(nothing_is_wrong_with_a_pod_that_is_deleted, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(events_are_told_once_and_are_few, set_up,
 						tear_down),
 	};

@@ -362,8 +362,10 @@ static void quantities_are_what_kubernetes_takes(void **state)
 static void null_takes_lists_away(void **state)
 {
 	_cleanup_(json_decrefp) json_t *o = objects_of((const char *[]){
-		"values.pilot.tolerations=null", "values.ztunnel.nodeSelector=null", NULL});
+		"values.pilot.tolerations=null", "values.ztunnel.nodeSelector=null",
+		"values.global.imagePullSecrets=null", "values.agent.seLinuxOptions=null", NULL});
 
+	assert_int_equal(json_array_size(value_at(o, NODE, POD "imagePullSecrets")), 0);
 	assert_true(json_is_null(value_at(o, CONTROL, POD "tolerations")));
 	assert_null(value_at(o, NODE, POD "nodeSelector"));
 }

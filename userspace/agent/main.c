@@ -134,7 +134,8 @@ static const struct option_def options[] = {
 	 .offset = FIELD(cni_exempt),
 	 .default_value = "istio-system,kube-system",
 	 .value_name = "LIST",
-	 .help = "pods of these namespaces start even when the agent cannot be asked"},
+	 .help = "pods of these namespaces start even when the agent cannot be asked; those of "
+		 "istio-system and kube-system do in any case"},
 	{.name = "cni-away-grace",
 	 .type = OPTION_U64,
 	 .offset = FIELD(cni_grace_s),

@@ -186,11 +186,19 @@ void config_clear(struct config *c)
 	c->root = NULL;
 }
 
+/* The agent's own pod, which nobody else could let start; and one that is never in the mesh. */
+static bool is_always_exempt(const char *namespace_)
+{
+	return streq(namespace_, "istio-system") || streq(namespace_, "kube-system");
+}
+
 bool config_is_exempt(const struct config *c, const char *namespace_)
 {
 	const json_t *one;
 	size_t i;
 
+	if (is_always_exempt(namespace_))
+		return true;
 	json_array_foreach (c->exempt, i, one) {
 		const char *name = json_string_value(one);
 

@@ -25,7 +25,7 @@ struct config {
 	json_t *root;         /* owned */
 	const char *version;  /* cniVersion; in @root */
 	const char *socket;   /* of the agent; in @root, or the default */
-	const json_t *exempt; /* namespaces that never wait for the agent; NULL: none */
+	const json_t *exempt; /* more namespaces that never wait for the agent; NULL: none */
 	unsigned int grace_s; /* how long the others wait for an agent that is away; 0: for ever */
 	const char *prev;     /* prevResult as it was written, in the text given; NULL: none */
 	size_t prev_len;
@@ -43,7 +43,8 @@ _must_check_ int config_read(const char *text, size_t len, struct config *ret);
 /** config_clear() - free what it has. */
 void config_clear(struct config *c);
 
-/** config_is_exempt() - may pods of this namespace start without the agent? */
+/** config_is_exempt() - may pods of this namespace start without the agent? Those of istio-system
+ * and kube-system always may. */
 bool config_is_exempt(const struct config *c, const char *namespace_);
 
 /** config_versions() - the versions of CNI that are spoken, oldest first, NULL-ended; static. */

@@ -96,6 +96,8 @@ static void our_own_words_are_read(void **state)
 	assert_int_equal(c.grace_s, 7);
 	assert_true(config_is_exempt(&c, "x") && config_is_exempt(&c, "y"));
 	assert_false(config_is_exempt(&c, "z") || config_is_exempt(&c, ""));
+	/* a list without them would keep the agent's own pod from its start, and all others */
+	assert_true(config_is_exempt(&c, "istio-system") && config_is_exempt(&c, "kube-system"));
 	assert_true(config_version_reaches(&c, "0.4.0") && config_version_reaches(&c, "1.0.0"));
 	assert_false(config_version_reaches(&c, "1.1.0"));
 	config_clear(&c);

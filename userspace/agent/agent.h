@@ -27,9 +27,10 @@ struct agent_options {
 	const char *daemonset;        /* "namespace/name"; NULL: none keeps the agent running */
 	const char *cni_bin_dir;      /* NULL, as the next: culvert-cni is not installed */
 	const char *cni_conf_dir;
-	const char *cni_run_dir; /* of the socket that culvert-cni asks at; NULL: none */
-	const char *cni_exempt;  /* "a,b": namespaces whose pods do not wait for the agent */
-	uint64_t cni_grace_s;    /* how long the others do; 0: for ever */
+	/* of the socket that culvert-cni asks at; NULL: none, and it is taken out of these */
+	const char *cni_run_dir;
+	const char *cni_exempt; /* "a,b": namespaces whose pods do not wait for the agent */
+	uint64_t cni_grace_s;   /* how long the others do; 0: for ever */
 	const char *log_level;
 	bool is_log_json;
 	bool is_clean;

@@ -191,12 +191,29 @@ void agent_cni_synced(struct agent *a)
 	agent_cni_changed(a);
 }
 
+/* Nobody answers a plugin that an agent with other options has left: no pod would start. */
+static void left_remove(const struct agent_options *o)
+{
+	const struct cni_dirs dirs = {.bin = o->cni_bin_dir, .conf = o->cni_conf_dir};
+	int r = dirs.bin ? cni_uninstall(&dirs) : 0;
+
+	if (r < 0 && r != -ENOENT)
+		log_warn_errno("cni", r,
+			       "cannot take away what an agent before this one may have left; "
+			       "where it is, pods do not start dir=%s",
+			       dirs.conf);
+}
+
 int agent_cni_start(struct agent *a, const struct agent_options *o)
 {
 	struct cni_server_config config = {
 		.loop = a->loop, .dir = o->cni_run_dir, .on_request = on_request, .arg = a};
 	int r;
 
+	if (!o->cni_run_dir) {
+		left_remove(o);
+		return 0;
+	}
 	a->cni = (struct agent_cni){
 		.dirs = {.bin = o->cni_bin_dir, .conf = o->cni_conf_dir},
 		.run_dir = o->cni_run_dir,
@@ -204,8 +221,6 @@ int agent_cni_start(struct agent *a, const struct agent_options *o)
 		.grace_s = o->cni_grace_s,
 	};
 	a->cni.outside.on_timer = on_outside;
-	if (!o->cni_run_dir)
-		return 0;
 	r = cni_server_new(&config, &a->cni.server);
 	if (r < 0)
 		return log_error_errno("cni", r, "cannot listen for culvert-cni dir=%s",

@@ -156,7 +156,8 @@ void agent_kube_warn(struct agent *a, const char *key, const char *reason, const
 
 /* agent_cni.c */
 
-/** agent_cni_start() - listen for culvert-cni, if the options say so. Return: 0; -errno, logged. */
+/** agent_cni_start() - listen for culvert-cni, if the options say so; else take it away. Return: 0;
+ * -errno, logged. */
 _must_check_ int agent_cni_start(struct agent *a, const struct agent_options *o);
 /** agent_cni_synced() - the node's pods are known: the plugin can be answered from now on. */
 void agent_cni_synced(struct agent *a);

@@ -123,7 +123,8 @@ static const struct option_def options[] = {
 	 .type = OPTION_STRING,
 	 .offset = FIELD(cni_bin_dir),
 	 .value_name = "DIR",
-	 .help = "put culvert-cni into this folder of the node"},
+	 .help = "put culvert-cni into this folder of the node; without --cni-run-dir: take away "
+		 "what is there of it"},
 	{.name = "cni-conf-dir",
 	 .type = OPTION_STRING,
 	 .offset = FIELD(cni_conf_dir),
@@ -200,8 +201,6 @@ static const char *options_check(const struct agent_options *o)
 		return "--cni-bin-dir and --cni-conf-dir go together";
 	if (o->is_clean)
 		return NULL;
-	if (o->cni_bin_dir && !o->cni_run_dir)
-		return "--cni-bin-dir: expected --cni-run-dir, too";
 	if (!o->node || o->node[0] == '\0' || strlen(o->node) > NODE_MAX)
 		return "--node: expected a node name of 1 to 63 characters";
 	if (strchr(o->node, '/'))

@@ -248,6 +248,19 @@ static void words_of_the_user_reach_the_containers(void **state)
 		"true");
 }
 
+/* It may have been there before; nothing of the node is mounted for that. */
+static void without_the_plugin_the_agent_takes_it_away(void **state)
+{
+	_cleanup_(json_decrefp) json_t *o =
+		objects_of((const char *[]){"values.cni.enabled=false", NULL});
+	_cleanup_(freep) char *command =
+		json_join(json_object_get(container(o, NODE, 0), "command"), " ");
+
+	assert_non_null(strstr(command, " --cni-bin-dir=/proc/1/root/opt/cni/bin "
+					"--cni-conf-dir=/proc/1/root/etc/cni/net.d"));
+	assert_null(strstr(command, "--cni-run-dir"));
+}
+
 /* names_of() - "Kind/name" of all, sorted. */
 static char *names_of(json_t *objects)
 {
@@ -543,6 +556,7 @@ int main(void)
 		cmocka_unit_test(null_takes_lists_away),
 		cmocka_unit_test(secrets_are_named_or_are_objects),
 		cmocka_unit_test(cni_is_a_component_and_a_value),
+		cmocka_unit_test(without_the_plugin_the_agent_takes_it_away),
 		cmocka_unit_test(gateways_and_crds_are_told_apart),
 		cmocka_unit_test(a_mistake_is_named),
 		cmocka_unit_test(files_are_operators_or_values),

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/accept_pause.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -32,6 +33,7 @@ struct cni_server {
 	struct cni_server_config config;
 	char *path;
 	struct loop_fd listener;
+	struct accept_pause pause;
 	struct list conns;
 	unsigned int n_conns;
 	struct loop_task recheck;
@@ -203,8 +205,10 @@ static void on_accept(struct loop_fd *w, uint32_t events)
 	uid_t uid;
 	int r;
 
-	if (fd < 0)
+	if (fd < 0) {
+		accept_pause_begin(&s->pause, s->config.loop, w, errno);
 		return;
+	}
 	r = peer_cred(fd, &uid, NULL);
 	if (r < 0 || uid != 0) {
 		log_warn("cni", "refused a connection uid=%u", r < 0 ? 0 : uid);
@@ -267,6 +271,7 @@ struct cni_server *cni_server_free(struct cni_server *s)
 	loop_task_del(&s->recheck);
 	list_for_each_entry_safe (c, tmp, &s->conns, link)
 		conn_free(c);
+	accept_pause_end(&s->pause);
 	loop_del(&s->listener);
 	if (s->listener.fd >= 0)
 		(void)unlink(s->path);

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/accept_pause.h"
 #include "base/log.h"
 #include "net/seqpacket.h"
 #include "net/unix.h"
@@ -17,7 +18,9 @@
 #define PAUSE_MS  200
 
 struct handover {
+	struct loop *loop;
 	struct loop_fd watch; /* owns its descriptor */
+	struct accept_pause pause;
 	char *path;
 	void (*on_asked)(void *arg);
 	void *arg;
@@ -27,6 +30,7 @@ static void stop_listening(struct handover *h)
 {
 	if (h->watch.fd < 0)
 		return;
+	accept_pause_end(&h->pause);
 	loop_del(&h->watch);
 	(void)unlink(h->path);
 	h->watch.fd = close_fd(h->watch.fd);
@@ -39,8 +43,10 @@ static void on_connection(struct loop_fd *w, uint32_t events)
 	uid_t uid;
 	pid_t pid;
 
-	if (fd < 0)
+	if (fd < 0) {
+		accept_pause_begin(&h->pause, h->loop, w, errno);
 		return;
+	}
 	if (peer_cred(fd, &uid, &pid) < 0 || uid != 0) {
 		log_warn("agent", "refused a connection to the handover socket");
 		return;
@@ -59,6 +65,7 @@ int handover_listen(struct loop *loop, const char *path, void (*on_asked)(void *
 
 	if (!h)
 		return -ENOMEM;
+	h->loop = loop;
 	h->watch.fd = -EBADF;
 	h->watch.on_event = on_connection;
 	h->on_asked = on_asked;

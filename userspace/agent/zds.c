@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/accept_pause.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -48,6 +49,7 @@ struct zds {
 	const struct zds_ops *ops;
 	void *arg;
 	struct loop_fd listener;
+	struct accept_pause pause;
 	struct list conns;
 	struct conn *active;    /* has said HELLO */
 	struct conn *candidate; /* has not yet */
@@ -408,8 +410,10 @@ static void on_accept(struct loop_fd *w, uint32_t events)
 	pid_t pid;
 	int r;
 
-	if (fd < 0)
+	if (fd < 0) {
+		accept_pause_begin(&z->pause, z->loop, w, errno);
 		return;
+	}
 	r = peer_cred(fd, &uid, &pid);
 	if (r < 0 || (uid != 0 && uid != z->uid)) {
 		log_warn("agent", "refused a connection to the zds socket uid=%u", r < 0 ? 0 : uid);
@@ -466,6 +470,7 @@ struct zds *zds_free(struct zds *z)
 		return NULL;
 	list_for_each_entry_safe (c, tmp, &z->conns, link)
 		conn_free(c);
+	accept_pause_end(&z->pause);
 	loop_del(&z->listener);
 	if (z->listener.fd >= 0)
 		(void)unlink(z->path);

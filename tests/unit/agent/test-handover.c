@@ -16,6 +16,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "net/unix.h"
+#include "tests/unit/agent/no-fds.h"
+
 #define NOBODY 65534
 
 struct fixture {
@@ -139,9 +142,26 @@ static void two_may_not_listen(void **state)
 	assert_null(second);
 }
 
+static void without_descriptors_the_loop_does_not_spin(void **state)
+{
+	struct fixture *f = *state;
+	int fd = -1;
+
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(unix_stream_connect(f->path, &fd), 0);
+	assert_in_range(turns_without_fds(f->loop), 1, 100);
+	for (int i = 0; i < 300 && !f->asked; i++)
+		assert_true(loop_run_once(f->loop, 10) >= 0);
+	assert_int_equal(f->asked, 1);
+	(void)close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(without_descriptors_the_loop_does_not_spin, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(the_asker_comes_back_after_the_other_has_let_go,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(a_second_asker_finds_nobody, setup, teardown),

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "net/seqpacket.h"
+#include "tests/unit/agent/no-fds.h"
 
 struct fixture {
 	struct loop *loop;
@@ -369,9 +370,29 @@ static void malformed_messages_are_recognised(void **state)
 /* The socket's owner is set with CAP_CHOWN. */
 #define as_root(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
+static void without_descriptors_the_loop_does_not_spin(void **state)
+{
+	struct fixture *f = *state;
+	struct zds_hello hello = {.h = {ZDS_HELLO, sizeof(hello)}, .version = ZDS_VERSION};
+	int fd = -1;
+
+	if (!f->zds)
+		skip();
+	(void)snprintf(hello.node, sizeof(hello.node), "n1");
+	assert_int_equal(seqpacket_connect(f->path, &fd), 0);
+	assert_int_equal(seqpacket_send(fd, &hello, sizeof(hello), NULL, 0), 0);
+	assert_in_range(turns_without_fds(f->loop), 1, 100);
+	for (int i = 0; i < 300 && !f->connected; i++)
+		assert_true(loop_run_once(f->loop, 10) >= 0);
+	assert_int_equal(f->connected, 1);
+	(void)close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(without_descriptors_the_loop_does_not_spin, setup,
+						teardown),
 		cmocka_unit_test(malformed_messages_are_recognised),
 		as_root(verdicts_and_policy_changes_arrive),
 		as_root(both_sides_say_hello),

@@ -228,6 +228,17 @@ int agent_cni_start(struct agent *a, const struct agent_options *o)
 	return 0;
 }
 
+/* Before anything that takes time: who kills us over it must not leave a plugin that nobody
+ * answers.
+ */
+void agent_cni_leave(struct agent *a)
+{
+	a->cni.install = cni_install_free(a->cni.install);
+	if (a->cni.dirs.bin)
+		(void)cni_uninstall(&a->cni.dirs);
+	a->cni.dirs = (struct cni_dirs){0};
+}
+
 void agent_cni_stop(struct agent *a)
 {
 	if (a->loop)

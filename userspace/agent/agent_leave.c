@@ -23,6 +23,7 @@ bool agent_leave(struct agent *a)
 	if (!keeper_has_left(a->kube.keeper, objects_is_ending(a->objects)))
 		return false;
 	objects_release(a->objects);
+	agent_cni_leave(a);
 	a->leave.look.on_timer = on_look;
 	if (loop_timer_set(a->loop, &a->leave.look, LOOK_US) == 0)
 		(void)loop_run(a->loop);

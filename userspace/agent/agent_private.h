@@ -163,6 +163,8 @@ _must_check_ int agent_cni_start(struct agent *a, const struct agent_options *o)
 void agent_cni_synced(struct agent *a);
 /** agent_cni_changed() - a pod or namespace, or how a pod is held, is another now. */
 void agent_cni_changed(struct agent *a);
+/** agent_cni_leave() - no agent comes after this one: take the plugin away, and answer it still. */
+void agent_cni_leave(struct agent *a);
 /** agent_cni_stop() - the plugin stays where it is. */
 void agent_cni_stop(struct agent *a);
 /** agent_cni_error() - why a pod that starts is not captured before its first byte; NULL: it is,

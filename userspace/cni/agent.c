@@ -19,6 +19,8 @@
 #define TRY_NS      (100 * 1000 * 1000)
 #define OUTSIDE_MAX (4u << 20)
 
+static const struct timespec pause_of_try = {.tv_nsec = TRY_NS};
+
 static int answer_wait(int fd, struct cni_reply *ret)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};
@@ -70,20 +72,44 @@ static int agent_connect(const char *socket, int *ret)
 /* An agent that is being replaced is back before the runtime would be. */
 static int agent_reach(const char *socket, unsigned int tries, int *ret)
 {
-	const struct timespec pause = {.tv_nsec = TRY_NS};
 	int r = agent_connect(socket, ret);
 
 	for (unsigned int i = 1; i < tries && r == -ENOTCONN; i++) {
-		(void)nanosleep(&pause, NULL);
+		(void)nanosleep(&pause_of_try, NULL);
 		r = agent_connect(socket, ret);
 	}
 	return r;
 }
 
+struct question {
+	const char *socket;
+	const struct cni_request *request;
+	int netns_fd;            /* < 0: none */
+	struct cni_reply *reply; /* NULL: none is awaited */
+};
+
+/* @ret_was_there: somebody has heard it. */
+static int question_put(const struct question *q, bool *ret_was_there)
+{
+	_cleanup_(close_fdp) int fd = -EBADF;
+	int r;
+
+	r = agent_reach(q->socket, q->request->verb == CNI_ADD ? ADD_TRIES : 1, &fd);
+	*ret_was_there = r == 0;
+	if (r < 0)
+		return r;
+	r = seqpacket_send(fd, q->request, sizeof(*q->request), &q->netns_fd, q->netns_fd >= 0);
+	if (r < 0)
+		return is_away(r) ? -ENOTCONN : r;
+	return q->reply ? answer_wait(fd, q->reply) : 0;
+}
+
 int agent_ask(void *arg, const char *socket, const struct cni_request *request, const char *netns,
 	      struct cni_reply *ret)
 {
-	_cleanup_(close_fdp) int fd = -EBADF, ns = -EBADF;
+	_cleanup_(close_fdp) int ns = -EBADF;
+	struct question q = {.socket = socket, .request = request, .reply = ret};
+	bool was_there;
 	int r;
 
 	if (netns) {
@@ -91,13 +117,14 @@ int agent_ask(void *arg, const char *socket, const struct cni_request *request, 
 		if (ns < 0)
 			return -errno;
 	}
-	r = agent_reach(socket, request->verb == CNI_ADD ? ADD_TRIES : 1, &fd);
-	if (r < 0)
-		return r;
-	r = seqpacket_send(fd, request, sizeof(*request), &ns, netns ? 1 : 0);
-	if (r < 0)
-		return is_away(r) ? -ENOTCONN : r;
-	return ret ? answer_wait(fd, ret) : 0;
+	q.netns_fd = ns;
+	r = question_put(&q, &was_there);
+	/* there may be another by now. Once: the question may be what it has ended of */
+	if (r == -ENOTCONN && was_there && request->verb == CNI_ADD) {
+		(void)nanosleep(&pause_of_try, NULL); /* its listener ends, too */
+		r = question_put(&q, &was_there);
+	}
+	return r;
 }
 
 /* ---- away ---- */

@@ -3,12 +3,17 @@
 #include "userspace/cni/agent.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -52,6 +57,57 @@ static void nobody_at_the_socket_is_away(void **state)
 
 	assert_int_equal(agent_ask(NULL, path_socket, &request, NULL, &reply), -ENOTCONN);
 	assert_int_equal(agent_ask(NULL, path_socket, &request, "/nowhere", &reply), -ENOENT);
+}
+
+/* An agent that takes @count questions and ends over each, and then one that answers. */
+static void agents_run(unsigned int count)
+{
+	struct cni_reply reply = {.protocol = CNI_PROTOCOL, .verdict = CNI_CAPTURED};
+	struct cni_request request;
+	int fd = -EBADF, client;
+	size_t n = 0;
+
+	for (unsigned int i = 0; i <= count; i++) {
+		if (seqpacket_listen(path_socket, 0600, &fd) < 0 ||
+		    fcntl(fd, F_SETFL, 0) < 0) /* accept4() is to wait */
+			_exit(EXIT_FAILURE);
+		client = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+		(void)!seqpacket_recv(client, &request, sizeof(request), NULL, 0, &n);
+		if (i == count)
+			(void)!seqpacket_send(client, &reply, sizeof(reply), NULL, 0);
+		(void)close(client);
+		(void)close(fd);
+		(void)unlink(path_socket);
+	}
+	_exit(EXIT_SUCCESS);
+}
+
+static int ask_of_agents(enum cni_verb verb, unsigned int count)
+{
+	struct cni_request request = {.protocol = CNI_PROTOCOL, .verb = verb};
+	struct cni_reply reply;
+	pid_t pid = fork();
+	int r;
+
+	if (pid == 0)
+		agents_run(count);
+	while (access(path_socket, F_OK) < 0)
+		(void)usleep(1000);
+	(void)usleep(20000); /* from bind(2) to listen(2) */
+	r = agent_ask(NULL, path_socket, &request, NULL, &reply);
+	(void)kill(pid, SIGKILL);
+	(void)waitpid(pid, NULL, 0);
+	return r;
+}
+
+/* It was replaced, and the pod's start need not fail over that. */
+static void who_ends_over_the_question_has_another_after_it(void **state)
+{
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(ask_of_agents(CNI_ADD, 1), 0);
+	assert_int_equal(ask_of_agents(CNI_ADD, 2), -ENOTCONN);
+	assert_int_equal(ask_of_agents(CNI_DEL, 1), -ENOTCONN);
 }
 
 /* Whose word lets a pod start without capture is root's alone. */
@@ -107,6 +163,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(nobody_at_the_socket_is_away, folder_make,
 						folder_remove),
+		cmocka_unit_test_setup_teardown(who_ends_over_the_question_has_another_after_it,
+						folder_make, folder_remove),
 		cmocka_unit_test_setup_teardown(another_users_socket_is_not_asked, folder_make,
 						folder_remove),
 		cmocka_unit_test_setup_teardown(

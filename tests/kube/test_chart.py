@@ -33,7 +33,7 @@ LEAST = {"ztunnel.enabled=false": 10, "pilot.enabled=false": 6}
     ["pilot.enabled=false", "ztunnel.revision=canary"],
     ["pilot.resources.requests.cpu=1", "agent.resources.limits.memory=1Ti",
      "pilot.env.CITADEL_SELF_SIGNED_CA_RSA_KEY_SIZE=4096"],
-    ["global.imagePullSecrets={a,b}", "cni.enabled=false"],
+    ["global.imagePullSecrets={a,b}", "cni.enabled=false", "global.proxy.clusterDomain=corp.local"],
     ["global.imagePullSecrets[0].name=a"],
     ["pilot.resources.requests.memory=1073741824", "agent.resources.requests=null", "pilot.tolerations=null",
      "ztunnel.resources.requests.cpu=null"],

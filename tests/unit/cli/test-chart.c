@@ -248,6 +248,18 @@ static void words_of_the_user_reach_the_containers(void **state)
 		"true");
 }
 
+/* The control plane tells it to the nodes. */
+static void the_cluster_s_domain_is_where_istio_has_it(void **state)
+{
+	_cleanup_(json_decrefp) json_t *o =
+		objects_of((const char *[]){"values.global.proxy.clusterDomain=corp.local", NULL});
+	_cleanup_(freep) char *command =
+		json_join(json_object_get(container(o, "Deployment/istiod", 0), "command"), " ");
+
+	assert_non_null(strstr(command, " --cluster-domain=corp.local "));
+	assert_null(strstr(command, "cluster.local"));
+}
+
 /* It may have been there before; nothing of the node is mounted for that. */
 static void without_the_plugin_the_agent_takes_it_away(void **state)
 {
@@ -556,6 +568,7 @@ int main(void)
 		cmocka_unit_test(null_takes_lists_away),
 		cmocka_unit_test(secrets_are_named_or_are_objects),
 		cmocka_unit_test(cni_is_a_component_and_a_value),
+		cmocka_unit_test(the_cluster_s_domain_is_where_istio_has_it),
 		cmocka_unit_test(without_the_plugin_the_agent_takes_it_away),
 		cmocka_unit_test(gateways_and_crds_are_told_apart),
 		cmocka_unit_test(a_mistake_is_named),

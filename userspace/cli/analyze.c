@@ -401,18 +401,6 @@ static int show(const struct analysis *a, const struct analyze_options *o)
 	return findings_count(a->findings, findings_level(o->failure)) > 0 ? EXIT_FOUND : 0;
 }
 
-/* check_namespace() - one that is not there has no mistakes, and its name is one. */
-static int check_namespace(struct kube *k, const char *ns)
-{
-	_cleanup_(freep) char *path = str_format("/api/v1/namespaces/%s", ns);
-	_cleanup_(json_decrefp) json_t *found = NULL;
-	int r = path ? kube_get(k, path, &found) : -ENOMEM;
-
-	if (r == -ENOENT)
-		return cli_fail("analyze: namespace \"%s\" not found (-A: all of them)", ns);
-	return r < 0 ? kube_fail(k, "analyze") : 0;
-}
-
 /* @ret: the cluster, whose namespace a->only may be. */
 static int gather(struct analysis *a, const struct analyze_options *o, char **files, int n,
 		  struct kube **ret)
@@ -429,12 +417,13 @@ static int gather(struct analysis *a, const struct analyze_options *o, char **fi
 		a->has_cluster = true;
 		if (!o->is_all)
 			a->only = o->namespace_ ? o->namespace_ : kube_namespace(k);
-		r = a->only ? check_namespace(k, a->only) : 0;
-		if (r != 0)
-			return r;
 		is_mesh = a->only && streq(a->only, KUBE_MESH_NAMESPACE);
 		/* what the mesh's own namespace says is about the pods of all */
 		r = take_cluster(a, k, is_mesh ? NULL : a->only);
+		/* one that is not there has no mistakes, and its name is one */
+		if (r == 0 && a->only && !analysis_find(a, "Namespace", "", a->only))
+			r = cli_fail("analyze: namespace \"%s\" not found (-A: all of them)",
+				     a->only);
 		if (r == 0 && a->only && !is_mesh)
 			r = take_cluster(a, k, KUBE_MESH_NAMESPACE);
 		if (r == 0 && without_effect_each(k, a->only, on_without_effect, a) < 0)

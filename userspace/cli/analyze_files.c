@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "analyze.h"
 #include "base/cleanup.h"
@@ -35,25 +34,18 @@ static int on_error(void *arg, const struct source_error *e)
 static const struct manifest_ops manifest_ops = {
 	.on_object = on_object, .on_item = on_item, .on_error = on_error};
 
-static int take_text(struct analysis *a, const struct manifest_text *text)
-{
-	bool is_complete;
-	int r = manifest_parse(text, &manifest_ops, a, &is_complete);
-
-	return r < 0 ? cli_fail("analyze: %s: %s", text->file, strerror(-r)) : 0;
-}
-
 /* take_file() - @name: what it is called in findings. */
 static int take_file(struct analysis *a, const char *path, const char *name)
 {
 	_cleanup_(freep) char *text = NULL;
 	struct manifest_text in = {.file = name};
+	bool is_complete;
 	int r = file_read(path, MANIFEST_SIZE_MAX, &text, &in.len);
 
-	if (r < 0)
-		return cli_fail("analyze: %s: %s", name, strerror(-r));
 	in.text = text;
-	return take_text(a, &in);
+	if (r == 0)
+		r = manifest_parse(&in, &manifest_ops, a, &is_complete);
+	return r < 0 ? cli_fail("analyze: %s: %s", name, strerror(-r)) : 0;
 }
 
 static bool is_folder(const char *path)
@@ -69,6 +61,21 @@ static bool is_manifest(const char *name)
 	       str_has_suffix(name, ".json");
 }
 
+static int take_folder(struct analysis *a, const char *path, bool is_recursive);
+
+/* take_entry() - of the folder @path. */
+static int take_entry(struct analysis *a, const char *path, const char *name, bool is_recursive)
+{
+	_cleanup_(freep) char *file = name[0] != '.' ? str_format("%s/%s", path, name) : NULL;
+
+	if (!file)
+		return 0;
+	if (is_folder(file))
+		return is_recursive ? take_folder(a, file, true) : 0;
+	return is_manifest(name) ? take_file(a, file, file) : 0;
+}
+
+/* NOLINTNEXTLINE(misc-no-recursion): as deep as the folders */
 static int take_folder(struct analysis *a, const char *path, bool is_recursive)
 {
 	struct dirent **names = NULL;
@@ -77,15 +84,8 @@ static int take_folder(struct analysis *a, const char *path, bool is_recursive)
 	if (n < 0)
 		return cli_fail("analyze: %s: %s", path, strerror(errno));
 	for (int i = 0; i < n; i++) {
-		const char *name = names[i]->d_name;
-		_cleanup_(freep) char *file = str_format("%s/%s", path, name);
-
-		if (r != 0 || !file || name[0] == '.')
-			;
-		else if (is_folder(file))
-			r = is_recursive ? take_folder(a, file, true) : 0;
-		else if (is_manifest(name))
-			r = take_file(a, file, file);
+		if (r == 0)
+			r = take_entry(a, path, names[i]->d_name, is_recursive);
 		free(names[i]);
 	}
 	free(names);

@@ -82,14 +82,27 @@ static int chain_push(struct ca_chain *chain, X509 *cert)
 	return r;
 }
 
-/* Does the certificate that we sign with chain to the roots that we hand out? */
-static bool is_chained(const struct ca_material *m, STACK_OF(X509) * roots)
+/* Does @cert chain to one of @roots? @purpose: of OpenSSL's, as nodes ask for it of what a peer
+ * shows them; 0: any, with any key. Return: an X509_V_ code. */
+static int chain_verify(X509 *cert, STACK_OF(X509) * between, STACK_OF(X509) * roots, int purpose)
 {
 	_cleanup_(X509_STORE_freep) X509_STORE *store = X509_STORE_new();
 	_cleanup_(X509_STORE_CTX_freep) X509_STORE_CTX *ctx = X509_STORE_CTX_new();
 
-	return store && ctx && tls_store_trust(store, roots) == 0 &&
-	       X509_STORE_CTX_init(ctx, store, m->cert, m->chain) && X509_verify_cert(ctx) == 1;
+	if (!store || !ctx || tls_store_trust(store, roots) < 0 ||
+	    !X509_STORE_CTX_init(ctx, store, cert, between))
+		return X509_V_ERR_OUT_OF_MEM;
+	if (purpose) {
+		(void)X509_STORE_CTX_set_purpose(ctx, purpose);
+		X509_VERIFY_PARAM_set_auth_level(X509_STORE_CTX_get0_param(ctx), AUTH_LEVEL);
+	}
+	return X509_verify_cert(ctx) == 1 ? X509_V_OK : X509_STORE_CTX_get_error(ctx);
+}
+
+/* Does the certificate that we sign with chain to the roots that we hand out? */
+static bool is_chained(const struct ca_material *m, STACK_OF(X509) * roots)
+{
+	return chain_verify(m->cert, m->chain, roots, 0) == X509_V_OK;
 }
 
 static int extensions_add(X509 *cert, X509 *issuer, const char *san)
@@ -165,21 +178,14 @@ static int leaf_make(const struct ca_material *m, EVP_PKEY *key, const char *san
 	return 0;
 }
 
-/* As nodes do with what a peer shows them. Return: an X509_V_ code. */
+/* Return: an X509_V_ code. */
 static int leaf_verify(const struct ca_material *m, X509 *leaf, int purpose)
 {
-	_cleanup_(X509_STORE_freep) X509_STORE *store = X509_STORE_new();
-	_cleanup_(X509_STORE_CTX_freep) X509_STORE_CTX *ctx = X509_STORE_CTX_new();
 	STACK_OF(X509) *between = sk_X509_dup(m->chain);
 	int code = X509_V_ERR_OUT_OF_MEM;
 
-	if (store && ctx && between && sk_X509_push(between, m->cert) &&
-	    tls_store_trust(store, m->roots) == 0 &&
-	    X509_STORE_CTX_init(ctx, store, leaf, between)) {
-		(void)X509_STORE_CTX_set_purpose(ctx, purpose);
-		X509_VERIFY_PARAM_set_auth_level(X509_STORE_CTX_get0_param(ctx), AUTH_LEVEL);
-		code = X509_verify_cert(ctx) == 1 ? X509_V_OK : X509_STORE_CTX_get_error(ctx);
-	}
+	if (between && sk_X509_push(between, m->cert))
+		code = chain_verify(leaf, between, m->roots, purpose);
 	sk_X509_free(between);
 	return code;
 }

@@ -363,6 +363,16 @@ void enter_pod(void)
 	CHECK_OK(setns(pod.netns, CLONE_NEWNET));
 }
 
+int enter_new(void)
+{
+	int fd;
+
+	CHECK_OK(unshare(CLONE_NEWNET));
+	fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	CHECK_OK(fd);
+	return fd;
+}
+
 void shell(const char *format, ...)
 {
 	char command[512];

@@ -138,6 +138,8 @@ void steer_all(void);
 /** enter_peer(), enter_pod() - the process's network namespace. */
 void enter_peer(void);
 void enter_pod(void);
+/** enter_new() - likewise one that is made for it. Return: its descriptor. */
+int enter_new(void);
 /** own_cookie() - netns cookie of that namespace. */
 uint64_t own_cookie(void);
 /** shell() - run a command that must succeed, in the current namespace. */

@@ -127,7 +127,7 @@ static void enter_other(void)
 	struct cv_pod other = {.name = "test/other", .flags = CV_POD_ALIVE | CV_POD_CAPTURE};
 	uint64_t cookie;
 
-	CHECK_OK(unshare(CLONE_NEWNET));
+	(void)enter_new();
 	cookie = own_cookie();
 	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_pods), &cookie, &other, BPF_ANY));
 }
@@ -186,9 +186,7 @@ TEST(what_the_node_leads_on_by_a_service_is_steered)
 	      "add chain inet node pre { type nat hook prerouting priority -100; }\n"
 	      "add rule inet node pre ip daddr 10.97.0.1 tcp dport 443 dnat ip to " POD4 ":80\n"
 	      "END");
-	CHECK_OK(unshare(CLONE_NEWNET));
-	netns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	CHECK_OK(netns);
+	netns = enter_new();
 	shell("ip -batch - <<'END'\n"
 	      "link add eth0 type veth peer name other netns /proc/%d/fd/%d\n"
 	      "addr add 10.98.0.2/24 dev eth0\n"

@@ -62,9 +62,7 @@ static void listed(const char *name)
 /* A namespace behind vif0 of the pod. Leaves the process in the machine. */
 static void begin(bool is_listed)
 {
-	CHECK_OK(unshare(CLONE_NEWNET));
-	machine = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	CHECK_OK(machine);
+	machine = enter_new();
 	shell("ip -batch - <<'END'\n"
 	      "link set lo up\n"
 	      "link add eth0 address 02:00:00:00:02:02 type veth peer name vif0 "

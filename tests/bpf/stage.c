@@ -162,22 +162,12 @@ int stage_load_for(uint64_t host_cookie)
 	return r;
 }
 
-static int open_netns(void)
-{
-	int fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-
-	CHECK_OK(fd);
-	return fd;
-}
-
 /* The namespaces die with the test's process. Neighbours are permanent: no test waits for their
  * discovery. */
 static void stage_netns(void)
 {
-	CHECK_OK(unshare(CLONE_NEWNET));
-	pod.peer_netns = open_netns();
-	CHECK_OK(unshare(CLONE_NEWNET));
-	pod.netns = open_netns();
+	pod.peer_netns = enter_new();
+	pod.netns = enter_new();
 	shell("ip -batch - <<'END'\n"
 	      "link set lo up\n"
 	      "link add eth0 address 02:00:00:00:00:02 type veth peer name eth0 "

@@ -194,6 +194,17 @@ static void follow(struct fixture *f)
 	assert_int_equal(ca_secret_new(&config, &f->follower), 0);
 }
 
+/* It leads until it has changed the Secret; what is there then is fetched into f->two. */
+static void lead_until_patched(struct fixture *f)
+{
+	ca_secret_lead(f->follower, true);
+	for (int i = 0; i < 1000 && f->n_patches == 0; i++)
+		assert_true(loop_run_once(f->kube.loop, 10) >= 0);
+	assert_int_equal(f->n_patches, 1);
+	ca_secret_lead(f->follower, false);
+	assert_int_equal(fetch(f, f->two, &usual), 0);
+}
+
 static void test_a_change_of_the_secret_reaches_the_files(void **state)
 {
 	_cleanup_(freep) char *path = NULL;
@@ -253,12 +264,7 @@ static void test_the_leader_renews_a_root_in_the_last_fifth_of_its_life(void **s
 	for (int i = 0; i < 10; i++)
 		assert_true(loop_run_once(f->kube.loop, 10) >= 0);
 	assert_int_equal(f->n_patches, 0); /* another leads */
-	ca_secret_lead(f->follower, true);
-	for (int i = 0; i < 1000 && f->n_patches == 0; i++)
-		assert_true(loop_run_once(f->kube.loop, 10) >= 0);
-	assert_int_equal(f->n_patches, 1);
-	ca_secret_lead(f->follower, false);
-	assert_int_equal(fetch(f, f->two, &usual), 0);
+	lead_until_patched(f);
 	next = load(f->two);
 	/* who has only the old root trusts what the new one signs, and the other way round */
 	assert_true(ca_is_trusted_by(next, f->ca));
@@ -324,12 +330,7 @@ static void test_the_leader_takes_off_roots_that_have_ended(void **state)
 	f->ca = load(f->two);
 	assert_int_equal(roots_of(f), 3);
 	follow(f);
-	ca_secret_lead(f->follower, true);
-	for (int i = 0; i < 1000 && f->n_patches == 0; i++)
-		assert_true(loop_run_once(f->kube.loop, 10) >= 0);
-	assert_int_equal(f->n_patches, 1);
-	ca_secret_lead(f->follower, false);
-	assert_int_equal(fetch(f, f->two, &usual), 0);
+	lead_until_patched(f);
 	(void)ca_free(f->ca);
 	f->ca = load(f->two);
 	assert_int_equal(roots_of(f), 2);

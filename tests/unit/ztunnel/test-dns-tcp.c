@@ -167,20 +167,32 @@ static struct dns_pod *pod_of(struct fixture *f)
 
 static const char ask_zone[] = HEAD ELSEWHERE "\x00\xfc\x00\x01";
 
-/* A client that asks for a zone. Return: whom its nameserver accepts. */
-static int transfer_start(struct fixture *f, int server, int *ret_client)
-{
-	uint8_t got[512];
-	int up;
+/* A client that asks for a zone, and its nameserver. */
+struct transfer {
+	int server, up, client;
+};
 
-	*ret_client = tcp_client(f);
-	send_prefixed(*ret_client, ask_zone, sizeof(ask_zone) - 1);
+static struct transfer transfer_start(struct fixture *f)
+{
+	struct transfer t = {.server = tcp_socket("10.99.0.1:5300", true)};
+	uint8_t got[512];
+
+	t.client = tcp_client(f);
+	send_prefixed(t.client, ask_zone, sizeof(ask_zone) - 1);
 	turn(f);
-	up = accept4(server, NULL, NULL, SOCK_NONBLOCK);
-	assert_true(up >= 0);
+	t.up = accept4(t.server, NULL, NULL, SOCK_NONBLOCK);
+	assert_true(t.up >= 0);
 	turn(f);
-	assert_int_equal(recv(up, got, sizeof(got), 0), 2 + sizeof(ask_zone) - 1);
-	return up;
+	assert_int_equal(recv(t.up, got, sizeof(got), 0), 2 + sizeof(ask_zone) - 1);
+	return t;
+}
+
+static void transfer_end(struct fixture *f, const struct transfer *t)
+{
+	(void)close_fd(t->up);
+	close(t->server);
+	close(t->client);
+	turn(f);
 }
 
 /* One message of it: 15 bytes with its length. */
@@ -205,82 +217,67 @@ static void transfer_expect(int client, int what)
 static void a_zone_comes_in_as_many_messages_as_it_takes(void **state)
 {
 	struct fixture *f = *state;
-	int server = tcp_socket("10.99.0.1:5300", true), client;
-	int up = transfer_start(f, server, &client);
+	struct transfer t = transfer_start(f);
 	uint8_t got[512];
 
 	for (int what = 'a'; what < 'd'; what++) {
-		transfer_send(f, up, what);
-		transfer_expect(client, what);
+		transfer_send(f, t.up, what);
+		transfer_expect(t.client, what);
 	}
 	/* nobody is asked again for what has come, and who has had it may ask for more */
 	assert_int_equal(f->dns->tcp_queries, 0);
-	send_prefixed(client, ask_below, sizeof(ask_below) - 1);
+	send_prefixed(t.client, ask_below, sizeof(ask_below) - 1);
 	turn(f);
-	assert_int_equal(recv(up, got, sizeof(got), 0), 2 + sizeof(ask_below) - 1);
-	transfer_send(f, up, 'd');
+	assert_int_equal(recv(t.up, got, sizeof(got), 0), 2 + sizeof(ask_below) - 1);
+	transfer_send(f, t.up, 'd');
 	assert_int_equal(f->dns->tcp_queries, 0);
-	close(up);
-	close(server);
-	close(client);
-	turn(f);
+	transfer_end(f, &t);
 }
 
 static void a_transfer_that_breaks_off_ends_the_connection(void **state)
 {
 	struct fixture *f = *state;
-	int server = tcp_socket("10.99.0.1:5300", true), client;
-	int up = transfer_start(f, server, &client);
+	struct transfer t = transfer_start(f);
 	uint8_t got[512];
 
-	transfer_send(f, up, 'a');
-	close(up);
+	transfer_send(f, t.up, 'a');
+	t.up = close_fd(t.up);
 	turn(f);
-	transfer_expect(client, 'a');
-	assert_int_equal(recv(client, got, sizeof(got), 0), 0);
-	close(server);
-	close(client);
-	turn(f);
+	transfer_expect(t.client, 'a');
+	assert_int_equal(recv(t.client, got, sizeof(got), 0), 0);
+	transfer_end(f, &t);
 }
 
 /* It may have closed one way, or both: the kernel does not say. */
 static void a_client_that_says_no_more_gets_the_rest_of_its_zone(void **state)
 {
 	struct fixture *f = *state;
-	int server = tcp_socket("10.99.0.1:5300", true), client;
-	int up = transfer_start(f, server, &client);
+	struct transfer t = transfer_start(f);
 	uint8_t got[512];
 
-	transfer_send(f, up, 'a');
-	assert_int_equal(shutdown(client, SHUT_WR), 0);
+	transfer_send(f, t.up, 'a');
+	assert_int_equal(shutdown(t.client, SHUT_WR), 0);
 	turn(f);
-	transfer_send(f, up, 'b');
-	assert_int_equal(recv(client, got, sizeof(got), 0), 30);
+	transfer_send(f, t.up, 'b');
+	assert_int_equal(recv(t.client, got, sizeof(got), 0), 30);
 	for (int i = 0; i < 100 && pod_of(f)->clients_count > 0; i++)
 		assert_int_equal(loop_run_once(f->loop, 100), 0);
 	assert_int_equal(pod_of(f)->clients_count, 0);
-	close(up);
-	close(server);
-	close(client);
-	turn(f);
+	transfer_end(f, &t);
 }
 
 static void a_zone_that_is_refused_is_answered_once(void **state)
 {
 	struct fixture *f = *state;
-	int server = tcp_socket("10.99.0.1:5300", true), client;
-	int up = transfer_start(f, server, &client);
+	struct transfer t = transfer_start(f);
 	uint8_t got[512];
 
 	for (int i = 0; i < 2; i++) {
-		send_prefixed(up, "\x12\x34\x84\x05\0\0\0\0\0\0\0\0", 12);
+		send_prefixed(t.up, "\x12\x34\x84\x05\0\0\0\0\0\0\0\0", 12);
 		turn(f);
 	}
-	assert_int_equal(recv(client, got, sizeof(got), 0), 14);
-	close(up);
-	close(server);
-	close(client);
-	turn(f);
+	assert_int_equal(recv(t.client, got, sizeof(got), 0), 14);
+	transfer_end(f, &t);
 }
 
 /* Read all that is there. Return: bytes. */

@@ -79,19 +79,23 @@ static void only_the_first_address_where_that_is_asked(void **state)
 	}
 }
 
+/* Return: the endpoint that the lowest random number leads to, of two with names. */
+static const struct workload *put_two(struct fixture *f)
+{
+	put_httpd(f, &(struct mesh_service){0});
+	put_named(f, "db", "db.example.com", false);
+	put_named(f, "eu", "eu.example.com", false);
+	return go(f, "10.96.0.1:80", 0).workload;
+}
+
 static void a_name_that_dns_did_not_know_is_avoided(void **state)
 {
 	struct cv_sockaddr orig = mesh_sockaddr("10.96.0.1:80");
 	struct fixture *f = *state;
-	const struct workload *first;
 	struct resolve_choice choice = {0};
+	const struct workload *first = put_two(f);
 	struct upstream up;
 
-	put_httpd(f, &(struct mesh_service){0});
-	put_named(f, "db", "db.example.com", false);
-	put_named(f, "eu", "eu.example.com", false);
-	up = go(f, "10.96.0.1:80", 0);
-	first = up.workload;
 	choice.avoid_named = &first;
 	choice.avoid_named_count = 1;
 	for (uint32_t i = 0; i < 8; i++) {
@@ -110,14 +114,9 @@ static void a_lone_address_of_the_last_name_has_no_others(void **state)
 	struct cv_addr addr = mesh_addr("192.0.2.1");
 	struct resolve_choice choice = {0};
 	struct fixture *f = *state;
-	const struct workload *first;
-	struct upstream up;
+	const struct workload *first = put_two(f);
+	struct upstream up = go(f, "10.96.0.1:80", 0);
 
-	put_httpd(f, &(struct mesh_service){0});
-	put_named(f, "db", "db.example.com", false);
-	put_named(f, "eu", "eu.example.com", false);
-	up = go(f, "10.96.0.1:80", 0);
-	first = up.workload;
 	name(f, &addr, 1, &choice, &up);
 	assert_true(up.has_others);
 	choice.avoid_named = &first;

@@ -35,6 +35,7 @@ LEAST = {"ztunnel.enabled=false": 10, "pilot.enabled=false": 6}
      "pilot.env.CITADEL_SELF_SIGNED_CA_RSA_KEY_SIZE=4096"],
     ["global.imagePullSecrets={a,b}", "cni.enabled=false", "global.proxy.clusterDomain=corp.local"],
     ["global.imagePullSecrets[0].name=a"],
+    ["pilot.taint.enabled=true", "pilot.tolerations[0].key=a", "pilot.tolerations[0].operator=Exists"],
     ["pilot.resources.requests.memory=1073741824", "agent.resources.requests=null", "pilot.tolerations=null",
      "ztunnel.resources.requests.cpu=null"],
 ])

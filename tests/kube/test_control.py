@@ -136,6 +136,31 @@ def test_another_leads_when_the_leader_goes(cluster, mesh):
         scale(cluster, 1)
 
 
+def test_a_node_that_joins_with_the_taint_takes_pods_once_the_mesh_is_ready_on_it(cluster, mesh, namespace):
+    """If that is wanted: before, the taint is somebody else's."""
+    taint = "cni.istio.io/not-ready"
+    client = pod(namespace, "client", "client", "n2")
+    del client["spec"]["nodeName"]
+    client["spec"]["nodeSelector"] = {"kubernetes.io/hostname": "n2"}
+
+    def taints():
+        return [t["key"] for t in cluster.get("node", "n2")["spec"].get("taints", [])]
+    cluster.run("label", "namespace", namespace, "istio.io/dataplane-mode=ambient")
+    cluster.run("taint", "node", "n2", f"{taint}=true:NoSchedule", "culvert.test/other=:PreferNoSchedule")
+    try:
+        cluster.apply(client)
+        eventually(lambda: any(c["reason"] == "Unschedulable" for c in cluster.get("pod", "-n", namespace, "client")["status"].get(
+            "conditions", [])), what="the pod waits")
+        assert taint in taints()
+        cluster.install("values.pilot.taint.enabled=true")
+        eventually(lambda: taints() == ["culvert.test/other"], what="the taint is gone, the other one is not")
+        cluster.wait_ready(namespace, "client")
+        assert cluster.is_captured(namespace, "client")
+    finally:
+        cluster.run("taint", "node", "n2", f"{taint}-", "culvert.test/other-", check=False)
+        cluster.install()
+
+
 def known(namespace):
     """Does the ztunnel of n1 know workloads of this namespace?"""
     return any(w["namespace"] == namespace for w in json.loads(culvert("zc", "workload", "--node", "n1", "-o", "json")))

@@ -15,6 +15,7 @@
 #include "roots.h"
 #include "serving.h"
 #include "statuses.h"
+#include "untaint.h"
 #include "webhook.h"
 
 struct cluster {
@@ -29,6 +30,7 @@ struct cluster {
 	struct registration *revision_registration; /* of those of ours */
 	struct statuses *statuses;
 	struct gateways *gateways;
+	struct untaint *untaint;     /* NULL: taints are somebody else's */
 	struct http_server *webhook; /* NULL: none */
 	struct validations validations;
 };
@@ -66,6 +68,8 @@ static void on_leader(void *arg, bool is_leader)
 		r = gateways_lead(c->gateways, is_leader);
 	if (r < 0)
 		log_error_errno("control", r, "what a leader writes is not written");
+	if (c->untaint)
+		untaint_lead(c->untaint, is_leader);
 	if (c->config.on_leader)
 		c->config.on_leader(c->config.leader_arg, is_leader);
 }
@@ -106,6 +110,8 @@ void cluster_put(struct cluster *c, struct object *obj)
 	statuses_put(c->statuses, obj);
 	if (streq(obj->kind, "Namespace"))
 		roots_put_namespace(c->roots, obj);
+	if (c->untaint)
+		untaint_put(c->untaint, obj);
 }
 
 void cluster_delete(struct cluster *c, const struct object *obj)
@@ -113,6 +119,8 @@ void cluster_delete(struct cluster *c, const struct object *obj)
 	statuses_delete(c->statuses, obj);
 	if (streq(obj->kind, "Namespace"))
 		roots_delete_namespace(c->roots, obj->name);
+	if (c->untaint)
+		untaint_delete(c->untaint, obj);
 }
 
 void cluster_settled(struct cluster *c)
@@ -194,6 +202,10 @@ static int writers_start(struct cluster *c)
 						 .kube = c->config.kube,
 						 .is_selected = is_selected,
 						 .arg = c};
+	const struct untaint_config untaint = {.loop = c->config.loop,
+					       .kube = c->config.kube,
+					       .namespace_ = c->config.namespace_,
+					       .key = c->config.untaint_key};
 	int r = roots_new(&roots, &c->roots);
 
 	if (r == 0)
@@ -202,6 +214,8 @@ static int writers_start(struct cluster *c)
 		r = statuses_new(&statuses, &c->statuses);
 	if (r == 0)
 		r = gateways_new(&gateways, &c->gateways);
+	if (r == 0 && untaint.key)
+		r = untaint_new(&untaint, &c->untaint);
 	return r < 0 ? r : leader_start(c, LEADER_LEASE, on_leader, &c->leader);
 }
 
@@ -265,6 +279,7 @@ struct cluster *cluster_free(struct cluster *c)
 	(void)leader_free(c->leader);
 	(void)leader_free(c->revision_leader);
 	(void)http_server_free(c->webhook);
+	(void)untaint_free(c->untaint);
 	(void)gateways_free(c->gateways);
 	(void)statuses_free(c->statuses);
 	(void)registration_free(c->registration);
@@ -292,11 +307,12 @@ json_t *cluster_status(const struct cluster *c)
 	json_int_t statuses = (json_int_t)statuses_count(c->statuses);
 
 	statuses += (json_int_t)gateways_count(c->gateways);
-	return json_pack("{s:s,s:b,s:s,s:I,s:b,s:b,s:I}", "revision",
+	return json_pack("{s:s,s:b,s:s,s:I,s:b,s:b,s:I,s:I}", "revision",
 			 *c->config.revision ? c->config.revision : "default", "is_leader",
 			 leader_is_leader(c->leader), "leader", leader_holder(c->leader),
 			 "namespaces_with_roots", (json_int_t)roots_count(c->roots),
 			 "is_webhook_seen", registration_is_seen(c->registration),
 			 "is_revision_webhook_seen", registration_is_seen(c->revision_registration),
-			 "statuses_written", statuses);
+			 "statuses_written", statuses, "nodes_with_taint",
+			 (json_int_t)(c->untaint ? untaint_count(c->untaint) : 0));
 }

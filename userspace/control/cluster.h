@@ -32,6 +32,7 @@ struct cluster_config {
 	const struct discovery *discovery;       /* borrowed; which namespaces are the mesh's */
 	const char *namespace_, *cluster_domain; /* borrowed; where the mesh is installed */
 	const char *revision;                    /* borrowed; "" the default one */
+	const char *untaint_key;                 /* borrowed; as untaint's; NULL: not our matter */
 	uint16_t webhook_port;                   /* 0: none */
 	/** is_xds_allowed() - may it see the whole mesh? */
 	bool (*is_xds_allowed)(void *arg, const struct caller *caller);

@@ -429,6 +429,7 @@ static int cluster_start(struct control *c)
 					      .namespace_ = c->config.namespace_,
 					      .revision = c->config.revision,
 					      .cluster_domain = c->config.cluster_domain,
+					      .untaint_key = c->config.untaint_key,
 					      .webhook_port = c->config.webhook_port,
 					      .is_xds_allowed = is_node_caller,
 					      .xds_shut = xds_shut,

@@ -27,6 +27,7 @@ struct control_config {
 	const char *mesh_config;    /* name of MeshConfig's ConfigMap */
 	/* what the mesh configuration said when the daemon started; borrowed; NULL: nothing */
 	const struct mesh_config *mesh_at_start;
+	const char *untaint_key;  /* in a cluster: as untaint's; NULL: none */
 	const char *pod_ranges;   /* what addresses pods have; NULL: as Nodes say */
 	struct kube_client *kube; /* borrowed; the API server, where there is no folder */
 	struct ca *ca;            /* borrowed */

@@ -40,11 +40,11 @@ struct options {
 	const char *node, *config_dir, *run_dir, *ca_dir, *user, *allow_user;
 	const char *trust_domain, *cluster_id, *cluster_domain, *namespace_, *root_namespace;
 	const char *log_level, *log_format;
-	const char *kubeconfig, *revision, *pod_ranges;
+	const char *kubeconfig, *revision, *pod_ranges, *untaint_key;
 	struct ca_options ca;
 	const char *external_ca, *k8s_signer;
 	uint64_t xds_port, webhook_port, ready_port, metrics_port, admin_port;
-	bool is_kubernetes;
+	bool is_kubernetes, is_untainting;
 };
 
 #define STRING_OPTION(long_name, field, value, name_of_value, text)                                \
@@ -127,6 +127,13 @@ static const struct option_def option_defs[] = {
 		      "where mesh-wide policies live (default: MeshConfig's, else --namespace)"),
 	ENV_OPTION("pod-ranges", pod_ranges, NULL, "CULVERT_POD_RANGES", "RANGES",
 		   "what addresses pods have, where Nodes' spec.podCIDRs do not say it"),
+	{.name = "untaint",
+	 .type = OPTION_BOOL,
+	 .offset = offsetof(struct options, is_untainting),
+	 .env = "PILOT_ENABLE_NODE_UNTAINT_CONTROLLERS",
+	 .help = "with --kubernetes: take a taint from Nodes on which the mesh is ready"},
+	ENV_OPTION("untaint-key", untaint_key, "cni.istio.io/not-ready",
+		   "PILOT_NODE_UNTAINT_CONTROLLERS_TAINT_NAME", "KEY", "which one"),
 	STRING_OPTION("log-level", log_level, "info", "LEVEL", "error, warn, info, debug, trace"),
 	STRING_OPTION("log-format", log_format, "text", "FORMAT", "text or json"),
 	{.name = NULL},
@@ -359,6 +366,7 @@ static int control_start(struct daemon *d, const struct options *o)
 		.revision = o->revision,
 		.mesh_config = d->mesh_name,
 		.mesh_at_start = &d->mesh,
+		.untaint_key = o->is_untainting ? o->untaint_key : NULL,
 		.pod_ranges = o->pod_ranges,
 		.xds_port = (uint16_t)o->xds_port,
 		.webhook_port = (uint16_t)o->webhook_port,

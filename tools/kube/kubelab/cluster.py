@@ -155,9 +155,9 @@ class Cluster:
         """Of a node's network, in their order."""
         return [p["type"] for p in json.loads(self.on_node(number, "cat", CONFLIST).stdout)["plugins"]]
 
-    def install(self):
-        """As a user would, and wait for it."""
-        self.run("apply", "--server-side", "--force-conflicts", "-f", "-", text=manifests())
+    def install(self, *sets):
+        """As a user would, and wait for it. `sets`: values that are not the defaults, as "values.pilot.replicaCount=2"."""
+        self.run("apply", "--server-side", "--force-conflicts", "-f", "-", text=manifests(*sets))
         self.wait_mesh()
 
     def delete_manifests(self):
@@ -192,9 +192,10 @@ def seconds(text):
     return datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
-def manifests():
+def manifests(*sets):
     """Of the mesh, as users get them."""
-    return subprocess.run([f"{images.BIN}/culvert", "manifest", "generate"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    words = [word for one in sets for word in ("--set", one)]
+    return subprocess.run([f"{images.BIN}/culvert", "manifest", "generate", *words], stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def culvert(*words, code=0):

@@ -67,7 +67,7 @@ static const struct shape pod_endpoint = KEEP(K("conditions"), K("targetRef"));
 static const struct shape any = DROP({"metadata", &metadata});
 static const struct shape pod =
 	DROP({"metadata", &metadata}, {"spec", &pod_spec}, {"status", &pod_status});
-static const struct shape node_spec = KEEP(K("podCIDR"), K("podCIDRs"));
+static const struct shape node_spec = KEEP(K("podCIDR"), K("podCIDRs"), K("taints"));
 static const struct shape node =
 	DROP({"metadata", &metadata}, {"spec", &node_spec}, {"status", &node_status});
 static const struct shape slice = DROP({"metadata", &metadata}, {"endpoints", &endpoint});

@@ -159,20 +159,16 @@ static void status_read(struct reading *x, const json_t *status)
 		addr_add(x, json_object_get(one, "ip"));
 }
 
-static bool is_ready(const json_t *metadata, const json_t *status)
+/* What its kubelet says. Return: NULL: nothing yet. */
+static const char *ready_read(const json_t *status)
 {
-	const json_t *deleted = json_object_get(metadata, "deletionTimestamp"), *one;
+	const json_t *one;
 	size_t i;
 
-	if (deleted && !json_is_null(deleted))
-		return false;
-	json_array_foreach (json_object_get(status, "conditions"), i, one) {
-		const char *is = json_string_value(json_object_get(one, "status"));
-
-		if (is && streq(json_text(one, "type", ""), "Ready") && !streq(is, "True"))
-			return false;
-	}
-	return true;
+	json_array_foreach (json_object_get(status, "conditions"), i, one)
+		if (streq(json_text(one, "type", ""), "Ready"))
+			return json_string_value(json_object_get(one, "status"));
+	return NULL;
 }
 
 static bool has_ended(const json_t *status)
@@ -258,6 +254,9 @@ int pod_facts_read(const struct object *pod, struct pod_facts **ret)
 	const json_t *metadata = json_object_get(pod->body, "metadata");
 	const json_t *spec = json_object_get(pod->body, "spec");
 	const json_t *status = json_object_get(pod->body, "status");
+	const json_t *deleted = json_object_get(metadata, "deletionTimestamp");
+	bool is_going = deleted && !json_is_null(deleted);
+	const char *ready = ready_read(status);
 	struct reading x;
 	struct pod_facts *f;
 	int r;
@@ -270,7 +269,8 @@ int pod_facts_read(const struct object *pod, struct pod_facts **ret)
 	if (r < 0)
 		return r;
 	f->is_host_network = json_is_true(json_object_get(spec, "hostNetwork"));
-	f->is_ready = is_ready(metadata, status);
+	f->is_ready = !is_going && (!ready || streq(ready, "True"));
+	f->is_said_ready = !is_going && ready && streq(ready, "True");
 	f->has_ended = has_ended(status);
 	*ret = f;
 	return 0;
@@ -282,12 +282,17 @@ struct pod_facts *pod_facts_free(struct pod_facts *f)
 	return NULL;
 }
 
+static bool is_state_equal(const struct pod_facts *a, const struct pod_facts *b)
+{
+	return a->is_host_network == b->is_host_network && a->is_ready == b->is_ready &&
+	       a->is_said_ready == b->is_said_ready && a->has_ended == b->has_ended;
+}
+
 bool pod_facts_is_equal(const struct pod_facts *a, const struct pod_facts *b)
 {
 	return a->size == b->size && a->addrs_count == b->addrs_count &&
 	       a->host_ports_count == b->host_ports_count && a->ports_count == b->ports_count &&
-	       a->is_host_network == b->is_host_network && a->is_ready == b->is_ready &&
-	       a->has_ended == b->has_ended && memcmp(a + 1, b + 1, a->size) == 0;
+	       is_state_equal(a, b) && memcmp(a + 1, b + 1, a->size) == 0;
 }
 
 uint32_t pod_incarnation(const char *uid)

@@ -42,7 +42,8 @@ struct pod_facts {
 	uint32_t size; /* of all that follows this struct */
 	uint16_t addrs_count, host_ports_count, ports_count;
 	bool is_host_network, is_ready;
-	bool has_ended; /* Succeeded or Failed */
+	bool is_said_ready; /* its kubelet says so; @is_ready is also who says nothing of it */
+	bool has_ended;     /* Succeeded or Failed */
 };
 
 /** pod_facts_read() - from the tree of a Pod of any shape. Return: 0; -ENOMEM. */

@@ -48,13 +48,15 @@ static inline bool sweep_is_old(uint64_t time_ns, uint64_t now_ns)
 	return now_ns > time_ns && now_ns - time_ns > SWEEP_AFTER_NS;
 }
 
-/** sweep_is_vouch_old() - the same of an entry of cv_vouched. One that an agent before this one has
- * left there may name a time to come: it is stale, too. */
+/** sweep_is_vouch_old() - the same of an entry of cv_vouched, whose seconds begin anew after four
+ * years. One that an agent before this one has left there may name a time to come: it is stale,
+ * too. */
 static inline bool sweep_is_vouch_old(const struct cv_vouch *v, uint64_t now_ns)
 {
-	uint64_t time_ns = (v->time_s & CV_VOUCH_TIME) * 1000000000ull;
+	const uint32_t after_s = SWEEP_AFTER_NS / 1000000000;
+	uint32_t age_s = ((uint32_t)(now_ns / 1000000000) - v->time_s) & CV_VOUCH_TIME;
 
-	return time_ns > now_ns + SWEEP_AFTER_NS || sweep_is_old(time_ns, now_ns);
+	return age_s > after_s && age_s < CV_VOUCH_TIME + 1 - after_s;
 }
 
 /** sweep_is_vouch_led() - is it of a connection by a Service that the pod has accepted? */

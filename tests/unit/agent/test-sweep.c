@@ -31,12 +31,26 @@ static void vouches_are_counted_in_seconds(void **state)
 	struct cv_vouch v = {.time_s = 1000};
 
 	assert_false(sweep_is_vouch_old(&v, 1180 * second));
-	assert_true(sweep_is_vouch_old(&v, 1180 * second + 1));
+	assert_true(sweep_is_vouch_old(&v, 1181 * second));
 	assert_false(sweep_is_vouch_old(&v, 999 * second));
 	/* the lower half of what was a time in nanoseconds */
 	assert_true(sweep_is_vouch_old(&v, 10 * second));
 	v.time_s = UINT32_MAX;
 	assert_true(sweep_is_vouch_old(&v, 1000 * second));
+}
+
+static void a_vouch_of_a_node_that_is_up_for_years_is_no_older(void **state)
+{
+	const uint64_t second = 1000000000, years = CV_VOUCH_TIME + 1ull;
+	struct cv_vouch v = {.time_s = 10 | CV_VOUCH_LED};
+
+	assert_false(sweep_is_vouch_old(&v, (years + 10) * second));
+	assert_false(sweep_is_vouch_old(&v, (3 * years + 190) * second));
+	assert_true(sweep_is_vouch_old(&v, (years + 191) * second));
+	/* begun before the seconds did anew */
+	v.time_s = CV_VOUCH_TIME - 9;
+	assert_false(sweep_is_vouch_old(&v, (years + 170) * second));
+	assert_true(sweep_is_vouch_old(&v, (years + 171) * second));
 }
 
 static void a_vouch_is_held_once_the_pod_has_accepted_what_was_led_there(void **state)
@@ -131,6 +145,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(entries_are_old_after_180_seconds),
 		cmocka_unit_test(vouches_are_counted_in_seconds),
+		cmocka_unit_test(a_vouch_of_a_node_that_is_up_for_years_is_no_older),
 		cmocka_unit_test(a_vouch_is_held_once_the_pod_has_accepted_what_was_led_there),
 		cmocka_unit_test(what_is_removed_does_not_send_the_walk_back),
 		cmocka_unit_test(a_map_that_was_empty_is_left_alone_for_a_while),

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Somebody at the control plane's port 15012 with a token and a wish: gRPC by curl, which takes no part in what it is told."""
+"""Somebody at the control plane's port 15012 with a token and a wish: gRPC over python3-h2, which shows what came of a request that was
+refused before all of it was sent; of that curl shows nothing now and then."""
 import base64
-import contextlib
 import json
-import os
 import re
+import socket
+import ssl
 import subprocess
-import tempfile
 import time
 
-from kubelab import layout, pki
+import h2.config
+import h2.connection
+import h2.events
+from kubelab import pki
 
 HOST = "istiod.istio-system.svc"
 PORT = 15012
@@ -19,7 +22,6 @@ ADDRESS = "type.googleapis.com/istio.workload.Address"
 AUDIENCE = "istio-ca"
 OK, INVALID, DENIED, UNAUTHENTICATED = 0, 3, 7, 16  # of gRPC
 ANSWER_S = 8  # a request for an identity that no pod has is kept for two
-TRIES = 5
 LEEWAY_S = 60  # of the API server, after the end of a token
 
 
@@ -69,10 +71,15 @@ def identity_of(certificate):
 class Answer:
     """Status of gRPC, its message, and what came before it."""
 
-    def __init__(self, head, body):
-        self.status = next((int(n) for n in re.findall(r"^grpc-status: (\d+)", head, re.MULTILINE)), None)
-        self.message = "".join(re.findall(r"^grpc-message: (.*?)\r?$", head, re.MULTILINE))
-        self.body = body
+    def __init__(self):
+        self.status, self.message, self.body = None, "", b""
+
+    def add_headers(self, headers):
+        """The first or the last ones."""
+        head = dict(headers)
+        if "grpc-status" in head:
+            self.status = int(head["grpc-status"])
+        self.message = head.get("grpc-message", self.message)
 
     def identities(self):
         """Of the certificate that came; None when nothing did."""
@@ -83,48 +90,76 @@ class Answer:
         return f"status {self.status} \"{self.message}\", {len(self.body)} bytes"
 
 
+class Call:
+    """One request over a connection of its own."""
+
+    def __init__(self, sock, headers, message, is_last):
+        self.sock, self.answer, self.is_over = sock, Answer(), False
+        self.http = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
+        self.http.initiate_connection()
+        self.stream = self.http.get_next_available_stream_id()
+        self.http.send_headers(self.stream, headers)
+        self.http.send_data(self.stream, message, end_stream=is_last)
+        self.flush()
+
+    def flush(self):
+        self.sock.sendall(self.http.data_to_send())
+
+    def end(self):
+        """Nothing more comes of us."""
+        if not self.is_over:
+            self.http.end_stream(self.stream)
+            self.flush()
+
+    def take(self, event):
+        """What the server says."""
+        if isinstance(event, (h2.events.ResponseReceived, h2.events.TrailersReceived)):
+            self.answer.add_headers(event.headers)
+        elif isinstance(event, h2.events.DataReceived):
+            self.answer.body += event.data
+            self.http.acknowledge_received_data(event.flow_controlled_length, self.stream)
+        elif isinstance(event, (h2.events.StreamEnded, h2.events.StreamReset, h2.events.ConnectionTerminated)):
+            self.is_over = True
+
+    def listen(self, seconds):
+        """Until all is said, or for so long."""
+        deadline = time.monotonic() + seconds
+        while not self.is_over and (left := deadline - time.monotonic()) > 0:
+            self.sock.settimeout(left)
+            try:
+                data = self.sock.recv(65536)
+            except TimeoutError:
+                return
+            self.is_over = not data
+            for event in self.http.receive_data(data):
+                self.take(event)
+            if not self.is_over:
+                self.flush()
+
+
 class Stranger:
     """Whoever reaches the port. address: of the control plane's pod."""
 
     def __init__(self, cluster, address):
         self.address = address
-        self.root = cluster.get("configmap", "-n", "istio-system", "istio-ca-root-cert")["data"]["root-cert.pem"]
+        root = cluster.get("configmap", "-n", "istio-system", "istio-ca-root-cert")["data"]["root-cert.pem"]
+        self.tls = ssl.create_default_context(cadata=root)
+        self.tls.set_alpn_protocols(["h2"])
 
     def call(self, path, message, token, open_s=0):
-        """token: None for a call that has none. open_s: how long more might come of us. A curl that is refused before it has said
-        all may wait for what does not come, and show nothing of what did: then it is asked again."""
-        for _ in range(TRIES):
-            answer = self._call(path, message, token, open_s)
-            if answer.status is not None or answer.body:
-                break
-        return answer
-
-    def _call(self, path, message, token, open_s):
-        with tempfile.TemporaryDirectory() as folder:
-            head, body, root = (os.path.join(folder, name) for name in ("head", "body", "root"))
-            with open(root, "w", encoding="ascii") as f:
-                f.write(self.root)
-            bearer = [] if token is None else ["-H", f"authorization: Bearer {token}"]
-            with subprocess.Popen(
-                    ["curl", "-sS", "--http2", "--cacert", root, "--resolve", f"{HOST}:{PORT}:{layout.in_url(self.address)}",
-                     "-m", str(open_s + ANSWER_S), "-X", "POST", *bearer,
-                     *(("-T", ".") if open_s else ("--data-binary", "@-")), "-H", "content-type: application/grpc",
-                     "-H", "te: trailers", "-H", "expect:", "-D", head, "-o", body, f"https://{HOST}:{PORT}{path}"],
-                    stdin=subprocess.PIPE, stderr=subprocess.PIPE) as curl:
-                with contextlib.suppress(BrokenPipeError):
-                    curl.stdin.write(framed(message))
-                    curl.stdin.flush()
-                time.sleep(open_s)
-                said = curl.communicate(timeout=open_s + ANSWER_S + 5)[1]
-            assert os.path.exists(head), f"nobody answered: {said.decode()}"
-            return Answer(*(self._read(name, mode) for name, mode in ((head, "r"), (body, "rb"))))
-
-    @staticmethod
-    def _read(path, mode):
-        if not os.path.exists(path):
-            return b""
-        with open(path, mode) as f:  # pylint: disable=unspecified-encoding
-            return f.read()
+        """token: None for a call that has none. open_s: how long more might come of us."""
+        headers = [(":method", "POST"), (":scheme", "https"), (":authority", f"{HOST}:{PORT}"), (":path", path),
+                   ("content-type", "application/grpc"), ("te", "trailers")]
+        if token is not None:
+            headers.append(("authorization", f"Bearer {token}"))
+        with socket.create_connection((self.address, PORT), timeout=ANSWER_S) as plain, \
+                self.tls.wrap_socket(plain, server_hostname=HOST) as sock:
+            call = Call(sock, headers, framed(message), is_last=not open_s)
+            if open_s:
+                call.listen(open_s)
+                call.end()
+            call.listen(ANSWER_S)
+            return call.answer
 
     def certificate(self, token, identity=None):
         return self.call(CREATE, certificate_request(identity), token)

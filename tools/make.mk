@@ -26,7 +26,7 @@ dist: $(BUILD)/bin/culvert ## archive of the command line, chart and samples, an
 .PHONY: test
 test: ## every test, as the CI runs it (root); of test-kube a part
 	$(Q)tools/setup kube
-	$(Q)tools/run-tests build style+tools unit bpf interop kernel+mesh kube-quick+fuzz san
+	$(Q)tools/run-tests build style+tools unit bpf interop kernel+mesh,unit-san kube-quick+fuzz mesh-san
 
 .PHONY: test-unit
 test-unit: ## unit tests (SAN=1: under ASan and UBSan)

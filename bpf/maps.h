@@ -12,6 +12,7 @@ const volatile struct cv_config cfg __weak = {
 	.loopback_base = 0x7f400000,
 	.loopback_mask = 0x003fffff,
 	.share = CV_SHARE_OF_POD,
+	.shared_most = CV_SHARED_MOST,
 };
 
 /* 1: the kernel's verifier takes the programs only without the code of direct connections, which it
@@ -102,11 +103,11 @@ struct {
 } cv_frontends __weak SEC(".maps");
 
 struct {
-	CV_TUPLES(65536, struct cv_conn);
+	CV_TUPLES(CV_SHARED_MOST, struct cv_conn);
 } cv_conns __weak SEC(".maps");
 
 struct {
-	CV_TUPLES(65536, struct cv_vouch);
+	CV_TUPLES(CV_SHARED_MOST, struct cv_vouch);
 } cv_vouched __weak SEC(".maps");
 
 struct {
@@ -140,7 +141,7 @@ struct {
 } cv_generation __weak SEC(".maps");
 
 struct {
-	CV_TUPLES(65536, struct cv_direct);
+	CV_TUPLES(CV_SHARED_MOST, struct cv_direct);
 } cv_directs __weak SEC(".maps");
 
 struct {

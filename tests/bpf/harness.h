@@ -32,7 +32,7 @@
 #define WAIT_MS (30000 * slowness())
 
 /* Small, so that a full map can be tried. */
-#define TEST_CONNS_MAX 64
+#define TEST_CONNS_MAX 128
 #define TEST_SHARE     48 /* of one pod */
 
 struct pod {

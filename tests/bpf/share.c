@@ -96,6 +96,37 @@ TEST(what_a_pod_has_of_direct_connections_is_bounded_and_it_uses_tunnels_beside)
 	CHECK_EQ(counted(CV_DIRECT), TEST_SHARE + 1);
 }
 
+/* However many there are that take what they can, together, there is room for one that does not. */
+TEST(the_fuller_a_map_the_less_of_it_is_one_pods)
+{
+	const __u64 all = CV_SHARE_OF_ALL;
+	struct cv_share s = {.count[CV_SHARE_DIRECTS] = TEST_CONNS_MAX - 8};
+	int client[4], server[4], listening, z, beside, shares;
+
+	pair_begin();
+	verdict_set(80, true);
+	listening = serve(AF_INET, SERVER4);
+	shares = bpf_map__fd(skel->maps.cv_shares);
+	CHECK_OK(bpf_map_update_elem(shares, &all, &s, BPF_ANY));
+	for (int i = 0; i < 4; i++) {
+		client[i] = connected(AF_INET, SERVER4);
+		server[i] = accepted(listening, NULL);
+	}
+	check_has(CV_SHARE_DIRECTS, skel->maps.cv_directs, 4);
+	CHECK_EQ(counted(CV_TUNNEL), 0);
+	beside = connected(AF_INET, SERVER4);
+	z = ztunnel_accept(NULL);
+	exchange(beside, z);
+	CHECK_EQ(counted(CV_TUNNEL), 1);
+	for (int i = 0; i < 4; i++) {
+		close(client[i]);
+		close(server[i]);
+	}
+	check_emptied(skel->maps.cv_directs);
+	CHECK_OK(bpf_map_lookup_elem(shares, &all, &s));
+	CHECK_EQ(s.count[CV_SHARE_DIRECTS], TEST_CONNS_MAX - 8);
+}
+
 /* Where entries are older than their account, as after an upgrade, and two go at once. */
 TEST(an_account_below_zero_keeps_nobody_out)
 {

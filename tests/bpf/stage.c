@@ -113,6 +113,7 @@ static struct culvert_bpf *open_skel(bool no_cgroup_helpers, uint64_t host_cooki
 	s->rodata->cfg.is_uplink_guarded = 1;
 	s->rodata->cfg.host_cookie = host_cookie;
 	s->rodata->cfg.share = TEST_SHARE;
+	s->rodata->cfg.shared_most = TEST_CONNS_MAX;
 	bpf_map__set_max_entries(s->maps.cv_conns, TEST_CONNS_MAX);
 	bpf_map__set_max_entries(s->maps.cv_vouched, TEST_CONNS_MAX);
 	bpf_map__set_max_entries(s->maps.cv_directs, TEST_CONNS_MAX);

@@ -110,14 +110,15 @@ def give(cookie, is_beyond):
 
 @pytest.mark.parametrize("of", range(3))
 def test_the_account_of_a_pods_share_is_put_right(captured, of):
-    """Of entries that went otherwise than by the programs it would stay too high, and a pod that is gone has none."""
-    cookie, nobody = captured.a.cookie, 1 << 40
-    counts = [16384 if i == of else 3 for i in range(3)]  # CV_SHARE_OF_POD, all that it may have
-    for one in (cookie, nobody):
+    """Of entries that went otherwise than by the programs it would stay too high, as would that of all, which keeps pods from their
+    shares; and a pod that is gone has none."""
+    cookie, nobody, everybody = captured.a.cookie, 1 << 40, 0
+    for one, most in ((cookie, 16384), (nobody, 16384), (everybody, 65536)):
         run("bpftool", "map", "update", "pinned", PIN_DIR / "cv_shares", "key", *map(str, struct.pack("<Q", one)),
-            "value", *map(str, struct.pack("<4I", *counts, 0)))
-    counts[of] = 0
-    wait(lambda: [(e["key"], e["value"]["count"]) for e in captured.map("cv_shares")] == [(cookie, counts)], what="the account")
+            "value", *map(str, struct.pack("<4I", *(most if i == of else 3 for i in range(3)), 0)))
+    counts = [0 if i == of else 3 for i in range(3)]
+    wait(lambda: {e["key"]: e["value"]["count"] for e in captured.map("cv_shares")} == {cookie: counts, everybody: counts},
+         what="the accounts")
 
 
 def given(agent, name="cv_given"):

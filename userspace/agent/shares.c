@@ -9,7 +9,6 @@
 #include "base/str.h"
 #include "map_keys.h"
 
-#define SUSPECT (CV_SHARE_OF_POD / 2)
 #define AT_ONCE 32
 #define SLACK   64 /* what may come and go while it is counted */
 
@@ -56,7 +55,7 @@ static const struct shared maps[CV_SHARES] = {
 static void suspects_count(struct suspects *s, uint64_t owner)
 {
 	for (size_t i = 0; i < s->n; i++)
-		if (s->cookies[i] == owner)
+		if (s->cookies[i] == owner || s->cookies[i] == CV_SHARE_OF_ALL)
 			s->counts[i]++;
 }
 
@@ -86,18 +85,37 @@ static void account_mend(int fd, uint64_t cookie, enum cv_share_of of, uint32_t 
 	(void)bpf_map_update_elem(fd, &cookie, &share, BPF_EXIST);
 }
 
-static void suspects_find(int fd, enum cv_share_of of, struct suspects *ret)
+/* Half of what a pod may have: more of it had better not be there without reason. */
+static uint32_t suspect_from(uint32_t all)
+{
+	return MIN(CV_SHARED_MOST - MIN(all, CV_SHARED_MOST), CV_SHARE_OF_POD) / 2;
+}
+
+static uint32_t share_count(int fd, uint64_t cookie, enum cv_share_of of)
 {
 	struct cv_share share;
+
+	return bpf_map_lookup_elem(fd, &cookie, &share) == 0 ? share.count[of] : 0;
+}
+
+static void suspect_add(struct suspects *s, uint64_t cookie)
+{
+	s->cookies[s->n] = cookie;
+	s->counts[s->n++] = 0;
+}
+
+static void suspects_find(int fd, enum cv_share_of of, struct suspects *ret)
+{
+	uint32_t all = share_count(fd, CV_SHARE_OF_ALL, of);
 	uint64_t key, next;
 
 	ret->n = 0;
+	if (all > CV_SHARED_MOST - CV_SHARE_OF_POD) /* a pod's share is less for it */
+		suspect_add(ret, CV_SHARE_OF_ALL);
 	map_keys_each (fd, key, next)
-		if (ret->n < AT_ONCE && bpf_map_lookup_elem(fd, &key, &share) == 0 &&
-		    share.count[of] > SUSPECT) {
-			ret->cookies[ret->n] = key;
-			ret->counts[ret->n++] = 0;
-		}
+		if (ret->n < AT_ONCE && key != CV_SHARE_OF_ALL &&
+		    share_count(fd, key, of) > suspect_from(all))
+			suspect_add(ret, key);
 }
 
 static void gone_forget(struct datapath *d, int fd)
@@ -106,7 +124,7 @@ static void gone_forget(struct datapath *d, int fd)
 	struct cv_pod pod;
 
 	map_keys_each (fd, key, next)
-		if (datapath_pod_get(d, key, &pod) < 0)
+		if (key != CV_SHARE_OF_ALL && datapath_pod_get(d, key, &pod) < 0)
 			(void)bpf_map_delete_elem(fd, &key);
 }
 

@@ -27,7 +27,7 @@ static const struct word maps[] = {
 	{"cv_conns", "whom to show as peer at accept"},
 	{"cv_vouched", "let through to the application"},
 	{"cv_shares",
-	 "how much of cv_conns, cv_vouched and cv_directs is a pod's, by netns cookie"},
+	 "how much of cv_conns, cv_vouched and cv_directs is a pod's, by netns cookie; 0: all"},
 	{"cv_links", "pods' links that are guarded, by the interface on the host"},
 	{"cv_pod_links", "where packets for a pod of this node go"},
 	{"cv_given", "connections of machines in pods that ztunnel has"},

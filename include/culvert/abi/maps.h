@@ -210,6 +210,7 @@ struct cv_config {
 	__u32 is_congestion_own; /* 1: also what stays on this node paces itself as its namespace
 				  * wants it, see bpf/lib/congestion.h */
 	__u32 share;             /* CV_SHARE_OF_POD */
+	__u32 shared_most;       /* CV_SHARED_MOST */
 	__u64 host_cookie; /* netns cookie of the node, whose own processes (the kubelet's probes)
 			    * reach its pods as they are; 0: none do */
 };

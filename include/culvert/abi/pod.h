@@ -47,10 +47,13 @@ struct cv_pod_addr_key {
 	struct cv_addr addr;
 };
 
-/* Maps that every pod's connections are written to, and so many entries of each may be one pod's:
- * none takes the others' room. */
+/* Maps that every pod's connections are written to. So many entries of each may be one pod's, and
+ * no more than are left: the fuller a map, the less of it may be one's, so that it is never full,
+ * however many pods take what they can. */
 enum cv_share_of { CV_SHARE_CONNS, CV_SHARE_VOUCHED, CV_SHARE_DIRECTS, CV_SHARES };
+#define CV_SHARED_MOST  65536 /* entries of such a map */
 #define CV_SHARE_OF_POD 16384
+#define CV_SHARE_OF_ALL 0ull /* the key of what all have together */
 
 /* cv_shares: __u64 netns cookie of who dialled -> how many it has, about. */
 struct cv_share {

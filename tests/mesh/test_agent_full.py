@@ -3,6 +3,7 @@
 what is lost is named or counted. In time all is as it would have been."""
 import ctypes
 import os
+import re
 import select
 import signal
 import socket
@@ -43,6 +44,12 @@ def reached(agent, host, port):
     return False
 
 
+def wait_counted(agent, name):
+    """Until the agent's metrics have it that this map has no room."""
+    while not re.search(rf'^culvert_agent_map_full_total{{map="{name}"}} [1-9]', agent.z.expect(METRICS)[1].decode(), re.MULTILINE):
+        pass
+
+
 @pytest.mark.parametrize("name", ["cv_pods", "cv_pod_addrs", "cv_steer"])
 def test_a_pod_that_finds_no_room_is_not_in_the_mesh_by_half(waiting, name):
     with in_netns("c-agent-b", lambda: socket.create_server(("10.251.0.2", 4000))) as server, \
@@ -56,6 +63,7 @@ def test_a_pod_that_finds_no_room_is_not_in_the_mesh_by_half(waiting, name):
             wait(lambda: (waiting.pod("a") or {}).get("error"), what="the error")
             pod = waiting.pod("a")
             assert pod["state"] == "error" and "no room in a BPF map" in pod["error"]
+            wait_counted(waiting, name)
             assert not any(e["value"]["flags"] & (ALIVE | CAPTURE) for e in waiting.map("cv_pods") if e["value"]["name"] == "demo/a")
             assert not list(PIN_DIR.glob("lookup_*"))
             with in_netns("c-agent-a", lambda: connect("10.251.0.2", 4000)) as c:  # as any pod outside the mesh
@@ -81,6 +89,7 @@ def test_a_destination_that_finds_no_room_goes_to_ztunnel(captured, name, told, 
         assert reached(captured, "10.251.0.99", 80)  # unknown: ztunnel's to know
         with open(captured.log.name, encoding="utf-8") as f:
             assert f"map={name}" in f.read()
+        wait_counted(captured, name)
         empty()
         captured.tell(WORKLOAD_A)  # any change
         captured.tell(member, told)
@@ -93,9 +102,7 @@ def test_a_pod_whose_address_finds_no_room_uses_tunnels_and_is_counted(waiting):
         waiting.label()
         waiting.z.take_pod()
         wait(lambda: is_captured(waiting))
-        text = ""
-        while 'culvert_agent_map_full_total{map="cv_locals"} 1\n' not in text:
-            text = waiting.z.expect(METRICS)[1].decode()
+        wait_counted(waiting, "cv_locals")
         assert reached(waiting, "10.251.0.2", 80)
         with in_netns("c-agent-b", lambda: connect("10.251.0.1", 8080)):
             next(iter(waiting.z.pods.values())).listeners[PLAIN].accept()[0].close()

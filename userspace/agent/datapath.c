@@ -328,8 +328,19 @@ const char *datapath_map_name(enum datapath_map map)
 void datapath_no_room(struct datapath *d, enum datapath_map map)
 {
 	if (d->no_room[map]++ == 0)
-		log_warn("agent", "no room in a map: what is not in it uses the tunnel map=%s",
-			 map_names[map]);
+		log_warn("agent", "no room in a map: map=%s", map_names[map]);
+}
+
+int datapath_put(struct datapath *d, enum datapath_map map, const void *key, const void *value)
+{
+	int r = bpf_map_update_elem(d->map_fds[map], key, value, BPF_ANY);
+
+	/* of a trie */
+	if (r == -ENOSPC)
+		r = -E2BIG;
+	if (r == -E2BIG)
+		datapath_no_room(d, map);
+	return r;
 }
 
 const uint64_t *datapath_no_room_counts(const struct datapath *d)
@@ -344,7 +355,7 @@ int datapath_map_fd(const struct datapath *d, enum datapath_map map)
 
 int datapath_pod_set(struct datapath *d, uint64_t cookie, const struct cv_pod *pod)
 {
-	return bpf_map_update_elem(d->map_fds[DATAPATH_PODS], &cookie, pod, BPF_ANY);
+	return datapath_put(d, DATAPATH_PODS, &cookie, pod);
 }
 
 int datapath_pod_get(struct datapath *d, uint64_t cookie, struct cv_pod *ret)
@@ -402,7 +413,7 @@ int datapath_pod_addr_set(struct datapath *d, uint64_t cookie, const struct cv_a
 	struct cv_pod_addr_key key = {.netns_cookie = cookie, .addr = *addr};
 	uint32_t one = 1;
 
-	return bpf_map_update_elem(d->map_fds[DATAPATH_POD_ADDRS], &key, &one, BPF_ANY);
+	return datapath_put(d, DATAPATH_POD_ADDRS, &key, &one);
 }
 
 void datapath_pod_addr_del(struct datapath *d, uint64_t cookie, const struct cv_addr *addr)
@@ -414,8 +425,7 @@ void datapath_pod_addr_del(struct datapath *d, uint64_t cookie, const struct cv_
 
 void datapath_local_set(struct datapath *d, uint64_t cookie, const struct cv_addr *addr)
 {
-	if (bpf_map_update_elem(d->map_fds[DATAPATH_LOCALS], addr, &cookie, BPF_ANY) < 0)
-		datapath_no_room(d, DATAPATH_LOCALS);
+	(void)datapath_put(d, DATAPATH_LOCALS, addr, &cookie);
 }
 
 void datapath_local_del(struct datapath *d, uint64_t cookie, const struct cv_addr *addr)
@@ -432,7 +442,7 @@ int datapath_steer_set(struct datapath *d, const struct cv_addr *addr, enum cv_s
 	struct cv_steer_key key = {.local = *addr, .kind = kind};
 	uint64_t value = (uint64_t)fd;
 
-	return bpf_map_update_elem(d->map_fds[DATAPATH_STEER], &key, &value, BPF_ANY);
+	return datapath_put(d, DATAPATH_STEER, &key, &value);
 }
 
 bool datapath_steer_has(const struct datapath *d, const struct cv_addr *addr)

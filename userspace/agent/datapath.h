@@ -113,9 +113,13 @@ int datapath_map_fd(const struct datapath *d, enum datapath_map map);
 /** datapath_map_name() - as it is pinned. */
 const char *datapath_map_name(enum datapath_map map);
 
-/** datapath_no_room() - an entry was not written whose lack costs its connections the short way and
- * nothing else: counted, and said the first time. datapath_no_room_counts() - by map, as many as
- * DATAPATH_MAP_MAX; borrowed. */
+/** datapath_put() - make or replace an entry. Return: 0; -E2BIG there is no room for it, which is
+ * counted, and said the first time; -errno. */
+int datapath_put(struct datapath *d, enum datapath_map map, const void *key, const void *value);
+
+/** datapath_no_room() - count an entry that was not written for lack of room. What that costs
+ * stands in bpf/README. datapath_no_room_counts() - by map, as many as DATAPATH_MAP_MAX; borrowed.
+ */
 void datapath_no_room(struct datapath *d, enum datapath_map map);
 const uint64_t *datapath_no_room_counts(const struct datapath *d);
 

@@ -133,16 +133,15 @@ static bool link_is_shared(uint32_t ifindex)
 
 /* ---- a pod ---- */
 
-static int pod_link_set(const struct datapath *d, uint64_t cookie, const struct link *link,
+static int pod_link_set(struct datapath *d, uint64_t cookie, const struct link *link,
 			enum guard_bypass bypass)
 {
-	int fd = datapath_map_fd(d, DATAPATH_POD_LINKS);
 	struct cv_link l = {.way.ifindex = link->ifindex,
 			    .flags = bypass == GUARD_BYPASS_FULL ? CV_LINK_HANDSHAKE : 0};
 
 	memcpy(l.way.macs, link->pod_mac, sizeof(link->pod_mac));
 	memcpy(l.way.macs + sizeof(link->pod_mac), link->host_mac, sizeof(link->host_mac));
-	return bpf_map_update_elem(fd, &cookie, &l, BPF_ANY);
+	return datapath_put(d, DATAPATH_POD_LINKS, &cookie, &l);
 }
 
 int guard_attach(struct datapath *d, const struct guard_pod *pod, enum guard_bypass bypass,
@@ -161,8 +160,7 @@ int guard_attach(struct datapath *d, const struct guard_pod *pod, enum guard_byp
 	for (size_t i = 0; i < n; i++) {
 		r = link_guard(d, links[i].ifindex, &tunnels);
 		if (r == 0)
-			r = bpf_map_update_elem(datapath_map_fd(d, DATAPATH_LINKS),
-						&links[i].ifindex, &pod->cookie, BPF_ANY);
+			r = datapath_put(d, DATAPATH_LINKS, &links[i].ifindex, &pod->cookie);
 		if (r < 0)
 			return r;
 		if (link_is_shared(links[i].ifindex))
@@ -310,7 +308,7 @@ void guard_clean(const char *pin_dir)
 /* ---- what was begun before ---- */
 
 struct exempt {
-	int fd;
+	struct datapath *datapath;
 	uint64_t cookie;
 };
 
@@ -322,7 +320,7 @@ static int on_socket(void *arg, const struct cv_tuple *t, const struct nlmsghdr 
 
 	(void)h;
 	key.netns_cookie = x->cookie;
-	return bpf_map_update_elem(x->fd, &key, &now_ns, BPF_ANY);
+	return datapath_put(x->datapath, DATAPATH_EXEMPT, &key, &now_ns);
 }
 
 static int look_at_sockets(void *arg)
@@ -332,7 +330,7 @@ static int look_at_sockets(void *arg)
 
 int guard_exempt(struct datapath *d, const struct guard_pod *pod)
 {
-	struct exempt x = {.fd = datapath_map_fd(d, DATAPATH_EXEMPT), .cookie = pod->cookie};
+	struct exempt x = {.datapath = d, .cookie = pod->cookie};
 
 	return netns_call(pod->home, pod->netns_fd, look_at_sockets, &x);
 }

@@ -114,10 +114,8 @@ static void on_frontend(void *arg, const struct cv_service_key *key,
 	const struct mesh *m = arg;
 	int fd = datapath_map_fd(m->config.datapath, DATAPATH_FRONTENDS);
 
-	if (bpf_map_update_elem(fd, key, frontend, BPF_ANY) == 0)
-		return;
-	(void)bpf_map_delete_elem(fd, key); /* rather none than an old one */
-	datapath_no_room(m->config.datapath, DATAPATH_FRONTENDS);
+	if (datapath_put(m->config.datapath, DATAPATH_FRONTENDS, key, frontend) < 0)
+		(void)bpf_map_delete_elem(fd, key); /* rather none than an old one */
 }
 
 static void on_frontend_gone(void *arg, const struct cv_service_key *key)
@@ -136,7 +134,9 @@ static int map_fd(const struct mesh_map *map)
 
 static int entry_write(void *arg, const void *key, const struct cv_dest *dest)
 {
-	return bpf_map_update_elem(map_fd(arg), key, dest, BPF_ANY);
+	const struct mesh_map *map = arg;
+
+	return datapath_put(map->mesh->config.datapath, map->where, key, dest);
 }
 
 static void entry_erase(void *arg, const void *key)

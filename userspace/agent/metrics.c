@@ -6,18 +6,26 @@
 #include "base/macros.h"
 #include "events.h"
 
-/* Maps that may lack entries without any connection being refused; of the others map_full tells. */
-static const enum datapath_map spared[] = {DATAPATH_FRONTENDS, DATAPATH_LOCALS, DATAPATH_VERDICTS};
+/* Those that the agent writes; of what the programs write map_full tells. */
+static const enum datapath_map written[] = {
+	DATAPATH_PODS,           DATAPATH_POD_ADDRS,      DATAPATH_WORKLOADS,
+	DATAPATH_SERVICES,       DATAPATH_FRONTENDS,      DATAPATH_RANGES,
+	DATAPATH_REGISTERED,     DATAPATH_OUTBOUND_RULES, DATAPATH_INBOUND_RULES,
+	DATAPATH_INBOUND_RANGES, DATAPATH_STEER,          DATAPATH_LOCALS,
+	DATAPATH_VERDICTS,       DATAPATH_LINKS,          DATAPATH_POD_LINKS,
+	DATAPATH_EXEMPT,
+};
 
 static int no_room_format(struct buf *b, const uint64_t no_room[DATAPATH_MAP_MAX])
 {
-	int r = buf_append_str(b, "# HELP culvert_agent_map_full Entries that found no room in a "
-				  "BPF map; their connections use the tunnel.\n"
-				  "# TYPE culvert_agent_map_full counter\n");
+	int r = buf_append_str(b,
+			       "# HELP culvert_agent_map_full Tries to write an entry that found "
+			       "no room in a BPF map.\n"
+			       "# TYPE culvert_agent_map_full counter\n");
 
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(spared); i++)
+	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(written); i++)
 		r = buf_printf(b, "culvert_agent_map_full_total{map=\"%s\"} %" PRIu64 "\n",
-			       datapath_map_name(spared[i]), no_room[spared[i]]);
+			       datapath_map_name(written[i]), no_room[written[i]]);
 	return r;
 }
 

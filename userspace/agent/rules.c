@@ -59,8 +59,7 @@ static int outbound_put(struct datapath *d, uint64_t cookie, const struct exclud
 	struct cv_outbound_key key = outbound_key(cookie, rule);
 	uint32_t one = 1;
 
-	return bpf_map_update_elem(datapath_map_fd(d, DATAPATH_OUTBOUND_RULES), &key, &one,
-				   BPF_ANY);
+	return datapath_put(d, DATAPATH_OUTBOUND_RULES, &key, &one);
 }
 
 static struct exclude_rule range_rule(const struct cv_inbound_range_key *key)
@@ -98,16 +97,14 @@ static int range_put(struct datapath *d, const struct cv_addr *addr, const struc
 	};
 	uint32_t one = 1;
 
-	return bpf_map_update_elem(datapath_map_fd(d, DATAPATH_INBOUND_RANGES), &key, &one,
-				   BPF_ANY);
+	return datapath_put(d, DATAPATH_INBOUND_RANGES, &key, &one);
 }
 
 static int inbound_put(struct datapath *d, const struct cv_addr *addr, uint16_t port, uint32_t rule)
 {
 	struct cv_service_key key = {.addr = *addr, .port = htons(port)};
 
-	return bpf_map_update_elem(datapath_map_fd(d, DATAPATH_INBOUND_RULES), &key, &rule,
-				   BPF_ANY);
+	return datapath_put(d, DATAPATH_INBOUND_RULES, &key, &rule);
 }
 
 /* Exclusions win over what is listed. */

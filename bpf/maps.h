@@ -50,7 +50,7 @@ struct {
 } cv_pod_addrs __weak SEC(".maps");
 
 struct {
-	CV_HASH(131072);
+	CV_HASH(262144); /* 100,000 workloads of both families, and what is outside the mesh */
 	__type(key, struct cv_addr);
 	__type(value, struct cv_dest);
 } cv_workloads __weak SEC(".maps");

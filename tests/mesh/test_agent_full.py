@@ -2,6 +2,7 @@
 """culvert-agent alone, where a map of the kernel's has no room: a pod is not in the mesh by half, a destination goes by ztunnel, and
 what is lost is named or counted. In time all is as it would have been."""
 import ctypes
+import json
 import os
 import re
 import select
@@ -12,7 +13,7 @@ import time
 
 import pytest
 from agentkit import (
-    ALIVE, CAPTURE, METRICS, OUTBOUND, PIN_DIR, PLAIN, SYNCED, WORKLOAD_A, Ztunnel, connect, in_netns, run, wait)
+    ALIVE, CAPTURE, METRICS, OUTBOUND, PIN_DIR, PLAIN, SYNCED, WORKLOAD_A, Ztunnel, connect, in_netns, output, run, wait)
 from full_map import UPDATE, Filling, bpf, full
 
 UNKNOWN_TO_TUNNEL = 8
@@ -184,3 +185,13 @@ def test_a_ztunnel_that_is_slow_to_answer_is_not_dropped(captured):
         time.sleep(1.5)
     judge(captured.z, set(), MANY)
     assert captured.flags(captured.a.cookie) & ALIVE
+
+
+def test_a_map_that_an_earlier_agent_made_smaller_is_taken_over(agent):
+    """The agent of another release must not wait for the node to boot."""
+    pin = PIN_DIR / "cv_registered"
+    agent.stop(signal.SIGKILL)
+    pin.unlink()
+    run("bpftool", "map", "create", pin, "type", "hash", "key", "20", "value", "72", "entries", "64", "name", pin.name, "flags", "1")
+    agent.start()
+    assert json.loads(output("bpftool", "-j", "map", "show", "pinned", pin))["max_entries"] == 64

@@ -31,8 +31,8 @@ static int libbpf_print(enum libbpf_print_level level, const char *fmt, va_list 
 #define LAYOUT_OF(m) (m).type, (m).key_size, (m).value_size, (m).max_entries, (m).map_flags
 
 /* libbpf takes a pinned map over when it has the same layout; else its -EINVAL is the verifier's,
- * too. */
-static int layout_check(const struct bpf_map *map, const char *dir, const char *path)
+ * too. A hash that an earlier agent made smaller, or larger, stays so until the node boots. */
+static int layout_check(struct bpf_map *map, const char *dir, const char *path)
 {
 	_cleanup_(close_fdp) int fd = bpf_obj_get(path);
 	struct bpf_map_info there = {0}, wanted = {.type = bpf_map__type(map),
@@ -42,11 +42,12 @@ static int layout_check(const struct bpf_map *map, const char *dir, const char *
 						   .map_flags = bpf_map__map_flags(map)};
 	uint32_t len = sizeof(there);
 
-	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &there, &len) < 0 ||
-	    (there.type == wanted.type && there.key_size == wanted.key_size &&
-	     there.value_size == wanted.value_size && there.max_entries == wanted.max_entries &&
-	     there.map_flags == wanted.map_flags))
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &there, &len) < 0)
 		return 0;
+	if (there.type == wanted.type && there.key_size == wanted.key_size &&
+	    there.value_size == wanted.value_size && there.map_flags == wanted.map_flags &&
+	    (there.max_entries == wanted.max_entries || there.type == BPF_MAP_TYPE_HASH))
+		return bpf_map__set_max_entries(map, there.max_entries);
 	return log_error_errno("agent", -EUCLEAN,
 			       "an earlier agent has left a map of another layout behind; to begin "
 			       "anew: culvert-agent --clean --pin-dir %s map=%s pinned=" LAYOUT

@@ -405,18 +405,14 @@ static __noinline void on_established(struct bpf_sock_ops *ctx)
 	direct_tell(ctx, &t, d, CV_DIRECT_OPEN);
 }
 
-/* An endpoint that refused, one of several: the next connection asks ztunnel, which tries another
- * at once. While there is no ztunnel the cached verdicts are all there is. */
-static __always_inline void direct_avoid(const struct cv_tuple *t, const struct cv_direct *d)
+/* An endpoint that refused, one of several. */
+static __always_inline void direct_avoid(const struct cv_direct *d)
 {
-	struct cv_verdict_key verdict = {
-		.src_cookie = t->netns_cookie, .dst_cookie = d->dst_cookie, .port = t->remote_port};
 	struct cv_service_key key = {.addr = d->asked.addr, .port = d->asked.port};
 	struct cv_frontend *f = bpf_map_lookup_elem(&cv_frontends, &key);
-	struct cv_pod *pod = pod_find(t->netns_cookie);
 
-	if (f && f->count > 1 && pod && (pod->flags & CV_POD_ALIVE))
-		bpf_map_delete_elem(&cv_verdicts, &verdict);
+	if (f && f->count > 1)
+		f->refused_s = frontend_now();
 }
 
 /* With its second end, or with a client that was never accepted; but a server that the SYN was let
@@ -450,7 +446,7 @@ static __noinline bool on_close_direct(struct bpf_sock_ops *ctx, const struct cv
 	if (is_client)
 		direct_tell(ctx, t, d, CV_DIRECT_CLOSE);
 	if (is_client && !(was & CV_DIRECT_ESTABLISHED))
-		direct_avoid(t, d);
+		direct_avoid(d);
 	if (direct_is_over(was)) {
 		tuple_pair(t, &key);
 		direct_forget(&key, d->src_cookie);

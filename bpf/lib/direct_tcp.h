@@ -52,6 +52,21 @@ static __always_inline bool direct_needs_record(const struct cv_pod *pod, const 
 	return (pod->flags & CV_POD_OUT_RULES) || direct_is_chosen(a, to);
 }
 
+/* Without a ztunnel the cached verdicts are all there is. */
+static __always_inline bool frontend_rests(struct cv_frontend *f, __u64 cookie)
+{
+	struct cv_pod *pod;
+
+	if (!f->refused_s)
+		return false;
+	if ((__u16)(frontend_now() - f->refused_s) >= CV_FRONTEND_REST_S) {
+		f->refused_s = 0;
+		return false;
+	}
+	pod = pod_find(cookie);
+	return pod && (pod->flags & CV_POD_ALIVE);
+}
+
 /* Endpoint of the frontend that a->dst is, by weight. Returns false when it is none that the
  * programs may choose for. */
 static __noinline bool direct_choose(const struct attempt *a, struct cv_sockaddr *to)
@@ -65,7 +80,7 @@ static __noinline bool direct_choose(const struct attempt *a, struct cv_sockaddr
 	key.addr = a->dst.addr;
 	key.port = a->dst.port;
 	f = bpf_map_lookup_elem(&cv_frontends, &key);
-	if (!f)
+	if (!f || frontend_rests(f, a->cookie))
 		return false;
 	at = ((__u64)bpf_get_prandom_u32() * f->weight) >> 32;
 	for (__u32 i = 0; i < CV_FRONTEND_ENDS && i < f->count; i++)

@@ -64,6 +64,14 @@ static __always_inline struct cv_dest *dest_range(const struct cv_sockaddr *dst)
 	return bpf_map_lookup_elem(&cv_ranges, &key);
 }
 
+/* As cv_frontend.refused_s. */
+static __always_inline __u16 frontend_now(void)
+{
+	__u16 now = (__u16)(bpf_ktime_get_ns() / 1000000000);
+
+	return now ? now : 1;
+}
+
 /* Within what nodes give their pods addresses from. */
 static __always_inline bool dest_is_of_pods(const struct cv_addr *addr)
 {

@@ -508,7 +508,25 @@ TEST(direct_by_a_frontend_reaches_every_endpoint)
 	CHECK_EQ(counted(CV_TUNNEL), 0);
 }
 
-TEST(direct_by_a_frontend_asks_again_when_one_of_several_endpoints_refuses)
+/* The stamp of a frontend, as if the refusal were so long ago. */
+static void frontend_age(const char *frontend, unsigned int age_s)
+{
+	struct cv_service_key key = {0};
+	struct cv_sockaddr sa;
+	struct cv_frontend f;
+	int fd = bpf_map__fd(skel->maps.cv_frontends);
+
+	CHECK_OK(cv_sockaddr_parse(frontend, &sa));
+	key.addr = sa.addr;
+	key.port = sa.port;
+	CHECK_OK(bpf_map_lookup_elem(fd, &key, &f));
+	CHECK(f.refused_s != 0);
+	f.refused_s = (uint16_t)(f.refused_s - age_s);
+	CHECK_OK(bpf_map_update_elem(fd, &key, &f, BPF_ANY));
+}
+
+/* Which tries another at once: the application is refused once in a while, not once in so many. */
+TEST(direct_leaves_a_frontend_to_ztunnel_for_a_while_when_one_of_several_endpoints_refuses)
 {
 	const char *const ends[] = {PEER4 ":8080", PEER4 ":8080"};
 
@@ -516,9 +534,19 @@ TEST(direct_by_a_frontend_asks_again_when_one_of_several_endpoints_refuses)
 	frontend_set(SERVICE, 2, ends);
 	verdict_set(8080, true);
 	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, SERVICE), ECONNREFUSED);
+	for (int i = 0; i < 3; i++) {
+		CHECK_OK(connect_to(tcp(AF_INET), AF_INET, SERVICE));
+		CHECK_OK(ztunnel_accept(NULL));
+	}
+	/* none of these says anything of the endpoint */
+	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, PEER4 ":8080"), ECONNREFUSED);
+	pod_flags(pod.value.flags & ~(uint32_t)CV_POD_ALIVE); /* there is nobody to choose */
+	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, SERVICE), ECONNREFUSED);
+	pod_flags(pod.value.flags | CV_POD_ALIVE);
+	frontend_age(SERVICE, CV_FRONTEND_REST_S - 5);
 	CHECK_OK(connect_to(tcp(AF_INET), AF_INET, SERVICE));
-	CHECK_OK(ztunnel_accept(NULL));
-	verdict_set(8080, true);
+	frontend_age(SERVICE, 6);
+	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, SERVICE), ECONNREFUSED);
 	frontend_one(SERVICE, PEER4 ":8080"); /* the only one: it has answered */
 	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, SERVICE), ECONNREFUSED);
 	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, SERVICE), ECONNREFUSED);

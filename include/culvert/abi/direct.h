@@ -15,10 +15,15 @@ struct cv_frontend_end {
 /* cv_frontends: struct cv_service_key -> the endpoints of a frontend whose endpoints are all pods
  * of this node. */
 struct cv_frontend {
-	__u32 count;  /* 1..CV_FRONTEND_ENDS */
+	__u16 count; /* 1..CV_FRONTEND_ENDS */
+	/* The last bits of the second (bpf_ktime_get_ns()) in which one of several refused, the
+	 * programs' own: for a while ztunnel chooses, which tries another at once. 0: none has. */
+	__u16 refused_s;
 	__u32 weight; /* the last weight_end */
 	struct cv_frontend_end ends[CV_FRONTEND_ENDS];
 };
+
+#define CV_FRONTEND_REST_S 30
 
 /* cv_locals: struct cv_addr -> __u64 netns cookie of the enrolled pod of this node whose own it is.
  */

@@ -108,6 +108,7 @@ class Bench:
     def __init__(self, options, work_dir, missing):
         self.options, self.work_dir, self.missing = options, work_dir, missing
         self.standing, self.samples, self.role_samples, self.curves = [], {}, {}, []
+        self.by_size = {}  # of effects.py, for the curves: {(row, contestant, metric): {the mesh's size: what each round took}}
         self.stack, self.stage = contextlib.ExitStack(), None  # of attacks.py
         self.strangers, self.clock, self.ended_by = 0, clock.Clock(), None
         self.spare = rows.Spare(15 if options.quick else 30)

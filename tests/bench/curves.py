@@ -10,10 +10,18 @@ from rows import Row, measure
 MESSAGE_SIZES = (64, 1024, 4096, 16384, 65536, 262144)
 CONNECTIONS = (100, 1000, 3000, 10000)
 IDLE_S = 1.5  # what opening them took is over by then, for every contestant alike
+FLAT_SHARE = 0.25  # of a: what grows by no more from the smallest size to the largest is flat
 
 
-def fit(xs, ys):
-    """(a, b, k) with the least sum of squared relative errors; k in steps of 0.02 up to 2, a not below 0."""
+def noise(values):
+    """How far rounds of the same lie apart: between their quartiles, because one that was disturbed says nothing of the others."""
+    low, _, high = statistics.quantiles(values, n=4) if len(values) > 1 else (0, 0, 0)
+    return high - low
+
+
+def fit(xs, ys, rounds_differ=0):
+    """(a, b, k) with the least sum of squared relative errors; k in steps of 0.02 up to 2, a not below 0. (a, 0, 0) where nothing grows, or
+    no more than the rounds of one size differ or FLAT_SHARE of a: the k that suits the noise of a few points best may be any."""
     best = None
     for step in range(1, 101):
         k = step / 50
@@ -21,7 +29,10 @@ def fit(xs, ys):
         error = sum(((a + b * x ** k) / y - 1) ** 2 for x, y in zip(xs, ys) if y)
         if best is None or error < best[0]:
             best = error, (a, b, k)
-    return best[1]
+    a, b, k = best[1]
+    if b * (max(xs) ** k - min(xs) ** k) > max(rounds_differ, FLAT_SHARE * a):
+        return a, b, k
+    return *line([1] * len(xs), ys), 0
 
 
 def line(us, ys):
@@ -38,13 +49,19 @@ def line(us, ys):
     return a, b
 
 
-def curve(name, contestant, metric, points):
-    """One entry of the report's `curves`."""
+def curve(name, contestant, metric, points, rounds_differ=0):
+    """One entry of the report's `curves`; `rounds_differ`: by how much those of a size do, where there are some."""
     entry = {"id": name, "contestant": contestant, "metric": metric, "points": [[x, round(y, 3)] for x, y in points]}
     if len(points) > 2:
-        a, b, k = fit([x for x, _ in points], [y for _, y in points])
+        a, b, k = fit([x for x, _ in points], [y for _, y in points], rounds_differ)
         entry.update(a=float(f"{a:.4g}"), b=float(f"{b:.4g}"), exponent=k)
     return entry
+
+
+def curve_of_rounds(name, contestant, metric, rounds):
+    """The same of {size: values}: what is usual in their middle, and what their rounds differ by."""
+    return curve(name, contestant, metric, [(size, statistics.median(values)) for size, values in rounds.items()],
+                 statistics.median(map(noise, rounds.values())))
 
 
 def over_message_size(standing, rounds, seconds, spare, progress):
@@ -57,8 +74,7 @@ def over_message_size(standing, rounds, seconds, spare, progress):
                 with c.pinned():
                     metrics, _ = measure(c, Row("rr", 0, (1, size), ()), seconds, spare)
                 found.setdefault((c.name, size), []).append(metrics["p50_us"])
-    return [curve("rr1_size", c.name, "p50_us_pinned", [(size, statistics.median(found[c.name, size])) for size in MESSAGE_SIZES])
-            for c in standing]
+    return [curve_of_rounds("rr1_size", c.name, "p50_us_pinned", {size: found[c.name, size] for size in MESSAGE_SIZES}) for c in standing]
 
 
 def memory_with(contestant, connections):

@@ -4,6 +4,7 @@ What each change is timed to is seen by a pod, from outside."""
 import contextlib
 import json
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -183,32 +184,29 @@ def timed(field, probe, word, change, restore):
     return found
 
 
-def percentile(values, share):
-    """Of a short list, the higher neighbour."""
-    return sorted(values)[min(int(len(values) * share), len(values) - 1)]
-
-
-def note(bench, row, contestant, found, names, label=""):
+def note(bench, row, contestant, found, names, size=None):
     """The middle and the slowest of what timed() found: of so few a p99 would be no other."""
+    label = f"_{LABELS[size]}" if size else ""
     for index, what in enumerate(names):
         values = [max(one[index], 0) for one in found]
-        bench.add(row, contestant, f"{what}_p50_ms{label}", percentile(values, 0.5))
+        bench.add(row, contestant, f"{what}_p50_ms{label}", statistics.median(values))
         bench.add(row, contestant, f"{what}_max_ms{label}", max(values))
+        bench.by_size.setdefault((row, contestant.name, f"{what}_p50_ms"), {})[size] = values
 
 
-def policies(bench, field, contestant, probe, label):
+def policies(bench, field, contestant, probe):
     """A policy that denies the client, and its end."""
     path = os.path.join(field.config, "deny.yaml")
     deny = scale.POLICY.format(name="deny", namespace="bench", selector="", action="action: DENY, ",
                                principal="cluster.local/ns/bench/sa/client")
     found = timed(field, probe, lambda: "go", lambda: put_file(path, deny), lambda: os.unlink(path))
-    note(bench, "policy_effect", contestant, found, ("cut", "refused"), label)
+    note(bench, "policy_effect", contestant, found, ("cut", "refused"), field.size)
 
 
-def endpoints(bench, field, contestant, probe, label):
+def endpoints(bench, field, contestant, probe):
     """One pod stops being the service's endpoint and another begins, in one change."""
     found = timed(field, probe, lambda: "ab"[(field.turns + 1) % 2], field.turn, lambda: None)
-    note(bench, "endpoint_connection", contestant, found, ("reached", "left"), label)
+    note(bench, "endpoint_connection", contestant, found, ("reached", "left"), field.size)
     failed = sum(one[2] for one in found)
     if failed:
         bench.add("endpoint_connection", contestant, "failed", failed)
@@ -227,15 +225,15 @@ def revocations(bench, field, contestant, probe, node):
 
 def measure(bench, field, contestant):
     """All that is wanted of a mesh."""
-    rows, label = bench.options.rows, f"_{LABELS[field.size]}"
+    rows = bench.options.rows
     far = field.probe(field.client, CUT, field.server.ip4)
     near = field.probe(field.beside, CUT, field.server.ip4) if field.nodes else None
     if "policy_effect" in rows:
-        policies(bench, field, contestant, far, label)
+        policies(bench, field, contestant, far)
         if near:
-            policies(bench, field, contestants.LocalCulvert, near, label)
+            policies(bench, field, contestants.LocalCulvert, near)
     if "endpoint_connection" in rows:
-        endpoints(bench, field, contestant, field.probe(field.client, TURN, VIP), label)
+        endpoints(bench, field, contestant, field.probe(field.client, TURN, VIP))
     if near and field.size == scale.SMALL and "revocation" in rows:
         revocations(bench, field, contestant, far, field.nodes[0])
         revocations(bench, field, contestants.LocalCulvert, near, field.nodes[1])
@@ -243,12 +241,9 @@ def measure(bench, field, contestant):
 
 def fit(bench):
     """The exponents over the mesh's size."""
-    for row, metrics in CURVES.items():
-        for name in (contestants.Culvert.name, contestants.LocalCulvert.name, peers.Ztunnel.name):
-            for metric in metrics:
-                points = [(size, bench.median(row, name, f"{metric}_{LABELS[size]}")) for size in scale.sizes(bench)]
-                if all(at for _, at in points):
-                    bench.curves.append(curves.curve(row, name, metric, points))
+    for (row, name, metric), rounds in bench.by_size.items():
+        if metric in CURVES.get(row, ()):
+            bench.curves.append(curves.curve_of_rounds(row, name, metric, rounds))
 
 
 def effects(bench):

@@ -106,10 +106,17 @@ def wrapped(start, words):
     return textwrap.fill(start + bound, 160, break_on_hyphens=False).replace(chr(160), " ")
 
 
+def formula(curve):
+    """What has been fitted: a constant where nothing grows."""
+    if "exponent" not in curve:
+        return ""
+    return f"  = {curve['a']:g}" + (f" + {curve['b']:g} * size^{curve['exponent']:g}" if curve["exponent"] else "")
+
+
 def curve_lines(curves):
     """The fitted exponents, a line per curve."""
-    return [f"{c['id']:<28}{c['metric']:<21}{c['contestant']:<16}" + " ".join(f"{x}:{y:g}" for x, y in c["points"])
-            + (f"  = {c['a']:g} + {c['b']:g} * size^{c['exponent']:g}" if "exponent" in c else "") for c in curves]
+    return [f"{c['id']:<28}{c['metric']:<21}{c['contestant']:<16}" + " ".join(f"{x}:{y:g}" for x, y in c["points"]) + formula(c)
+            for c in curves]
 
 
 def scaling_lines(entries):

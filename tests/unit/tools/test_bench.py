@@ -160,9 +160,24 @@ def test_the_exponent_is_found(a, b, k):
     assert found[2] == pytest.approx(k, abs=0.021)
 
 
-def test_a_flat_curve_grows_with_nothing():
-    _, b, _ = curves.fit([1, 10, 100], [7, 7, 7])
-    assert b == pytest.approx(0, abs=1e-6)
+MESHES = [100, 10_000, 100_000]
+
+
+@pytest.mark.parametrize("ys,rounds_differ,k", [
+    ([7, 7, 7], 0, 0), ([3.759, 3.141, 3.28], 0, 0), ([2.252, 1.911, 2.547], 0, 0),  # nothing grows; it falls; by less than a quarter
+    ([2.2, 1.9, 3.2], 0, 2), ([2.2, 1.9, 3.2], 1.5, 0), ([2, 2.01, 20], 1.5, 2)])
+def test_what_grows_by_less_than_its_rounds_differ_or_a_quarter_is_flat(ys, rounds_differ, k):
+    a, b, exponent = curves.fit(MESHES, ys, rounds_differ)
+    assert (exponent, bool(b)) == (k, k > 0) and a > 0
+
+
+def test_rounds_say_by_how_much_a_size_differs():
+    """Not by one that was disturbed."""
+    assert curves.noise([7]) == 0 and curves.noise([1, 2, 2, 2, 2, 2, 90]) == 0 < curves.noise([1, 2, 3, 4])
+    entry = curves.curve_of_rounds("policy_effect", "culvert-cross", "cut_p50_ms",
+                                   {size: [ms - 0.8, ms, ms + 0.8] for size, ms in zip(MESHES, (2.2, 1.9, 3.2))})
+    assert entry["exponent"] == 0 and entry["points"][2] == [100_000, 3.2]
+    assert report.curve_lines([entry])[0].endswith(f"100000:3.2  = {entry['a']:g}")
 
 
 def test_the_page_holds_everything_and_asks_for_nothing():

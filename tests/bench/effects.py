@@ -142,6 +142,10 @@ class Field:
         """Names of the pods there."""
         return [pod.name for pod in self.pods if pod.node is namespace]
 
+    def directs(self):
+        """Direct connections on node 2 until now."""
+        return self.nodes[1].admin("agent", "/status")["counters"].get("direct", 0)
+
 
 @contextlib.contextmanager
 def culvert_pair(field):
@@ -234,6 +238,11 @@ def measure(bench, field, contestant):
             policies(bench, field, contestants.LocalCulvert, near)
     if "endpoint_connection" in rows:
         endpoints(bench, field, contestant, field.probe(field.client, TURN, VIP))
+        if near:
+            before = field.directs()
+            endpoints(bench, field, contestants.LocalCulvert, field.probe(field.beside, TURN, VIP))
+            if field.directs() < before + field.rounds:
+                raise RuntimeError("connections to a service's endpoint on their own node are not direct")
     if near and field.size == scale.SMALL and "revocation" in rows:
         revocations(bench, field, contestant, far, field.nodes[0])
         revocations(bench, field, contestants.LocalCulvert, near, field.nodes[1])

@@ -15,6 +15,7 @@ import clock
 import contestants
 import cost
 import curves
+import effects
 import leftovers
 import page
 import peers
@@ -130,6 +131,51 @@ def test_a_quick_run_has_fewer_rows_and_says_which_are_left_out(monkeypatch):
     assert options("--quick", "--rows", "rr4k").rows == ["rr4k"] and not options().left_out
     assert set(contestants.OF_OTHERS) < set(bench.QUICK)
     assert [given.limit_s for given in (quick, options(), options("--rows", "rr4k"), options("--rounds", "1"))] == [240, 1500, None, None]
+
+
+class Meshes:
+    """What effects.py measures in: changes are felt at once, on node 2 by direct connections or not."""
+
+    size, rounds, turn, client, beside = effects.scale.SMALL, 3, None, "client", "beside"
+    server = types.SimpleNamespace(ip4="10.202.60.2")
+
+    def __init__(self, is_direct=True):
+        self.nodes, self.asked, self.is_direct = ["n1", "n2"], [], is_direct
+
+    def probe(self, pod, program, _address):
+        self.asked.append((pod, program))
+        return program
+
+    def directs(self):
+        return len(self.asked) * self.rounds if self.is_direct else 0
+
+
+@pytest.fixture(name="endpoint_run")
+def fixture_endpoint_run(monkeypatch):
+    monkeypatch.setattr(effects, "timed", lambda *_: [(4.0, 1.0, 0), (5.0, 2.0, 0), (9.0, 3.0, 1)])
+    return bench.Bench(types.SimpleNamespace(quick=False, rows=["endpoint_connection"]), "", {})
+
+
+def test_a_turn_of_endpoints_is_felt_by_tunnelled_and_by_direct_connections(endpoint_run):
+    field = Meshes()
+    effects.measure(endpoint_run, field, contestants.Culvert)
+    assert [pod for pod, program in field.asked if program == effects.TURN] == ["client", "beside"]
+    for name in ("culvert-cross", "culvert-local"):
+        found = [endpoint_run.median("endpoint_connection", name, metric) for metric in
+                 ("reached_p50_ms_small", "reached_max_ms_small", "left_max_ms_small", "failed")]
+        assert found == [5, 9, 3, 1], name
+
+
+def test_what_is_called_direct_has_to_be(endpoint_run):
+    with pytest.raises(RuntimeError, match="not direct"):
+        effects.measure(endpoint_run, Meshes(is_direct=False), contestants.Culvert)
+
+
+def test_istios_ztunnel_has_no_direct_connections(endpoint_run):
+    field = Meshes()
+    field.nodes = []
+    effects.measure(endpoint_run, field, peers.Ztunnel)
+    assert {name for _, name, _ in endpoint_run.samples} == {"ztunnel"}
 
 
 def test_every_metric_is_explained():

@@ -3,7 +3,7 @@
 import html
 import math
 
-from report import notes
+from report import mark, notes
 
 COLOURS = {"none": "#8a8f98", "none-local": "#b3b8c0", "culvert-local": "#0b6e4f", "culvert-bypass": "#2f8a6c",
            "culvert-cross": "#1f9d73", "culvert-plain": "#8fd3b6", "culvert-shortcut": "#064d37", "ztunnel": "#3b6fd4",
@@ -47,10 +47,9 @@ def bars(entries):
         parts.append(f'<line x1="{LABEL + e["min"] * scale:.1f}" x2="{LABEL + e["max"] * scale:.1f}" y1="{middle}" y2="{middle}" '
                      'stroke="#000" stroke-opacity=".55"/>')
         said = f"{e['median']:,.4g}"
-        if e["ratio_to_none"]:
-            said += f"  {e['ratio_to_none']:.2f}x none"
-        if e["ratio_to_ztunnel"]:
-            said += f"  {e['ratio_to_ztunnel']:.2f}x ztunnel"
+        for other in ("none", "ztunnel"):
+            if e[f"ratio_to_{other}"]:
+                said += f"  {mark(e[f'is_unsteady_to_{other}'])}{e[f'ratio_to_{other}']:.2f}x {other}"
         parts.append(text(LABEL + e["max"] * scale + 6, y + 13, said))
     return svg(len(entries) * (BAR + GAP), parts)
 
@@ -114,8 +113,8 @@ def page(report):
             "server and proxies on one core.</p>"]
     for (row, metric), entries in groups(report["rows"], lambda e: (e["id"], e["metric"])).items():
         better = "higher is better" if metric.startswith(HIGHER_IS_BETTER) else "lower is better"
-        mark = " &mdash; <b>unsteady baseline</b>" if any(e["is_unsteady"] for e in entries) else ""
-        said.append(f"<h2>{html.escape(row)} {html.escape(metric)} <span class=note>{better}{mark}</span></h2>{bars(entries)}")
+        unsteady = " &mdash; <b>unsteady baseline</b>" if any(e["is_unsteady"] for e in entries) else ""
+        said.append(f"<h2>{html.escape(row)} {html.escape(metric)} <span class=note>{better}{unsteady}</span></h2>{bars(entries)}")
     said.append(f"<h1>CPU by role</h1><p class=note>{legend()}. rest: interrupts, TCP in softirq and whatever else ran.</p>")
     for row, entries in groups(report["roles"], lambda e: e["id"]).items():
         said.append(f"<h2>{html.escape(row)} <span class=note>{html.escape(entries[0]['unit'])}</span></h2>{role_bars(entries)}")

@@ -5,7 +5,7 @@ import textwrap
 
 from rows import ROWS, SCALED
 
-UNSTEADY = 0.10  # spread of the baseline over its median, from which on a result is marked
+UNSTEADY = 0.10  # spread of rounds over their median, from which on what rests on them is marked
 
 
 def spread(values):
@@ -14,15 +14,31 @@ def spread(values):
     return (max(values) - min(values)) / median if median else 0.0
 
 
-def ratio(values, base):
-    """Of one contestant's rounds to another's: the median of the rounds' own ratios, because the ground moves from round to round by more
-    than what is to be seen; of the medians where one of them lacks a round."""
-    if not base:
+def is_unsteady(*sides):
+    """Do the rounds of one of these differ by more than a comparison bears?"""
+    return any(spread(values) > UNSTEADY for values in sides if values)
+
+
+def each_ratio(values, base):
+    """Of one contestant's rounds to another's, round by round, because the ground moves from round to round by more than what is to be
+    seen; of the medians where one of them lacks a round. None without the other."""
+    if not values or not base or not statistics.median(base):
         return None
     if len(values) == len(base) and all(base):
-        return round(statistics.median(v / b for v, b in zip(values, base)), 3)
-    median = statistics.median(base)
-    return round(statistics.median(values) / median, 3) if median else None
+        return [v / b for v, b in zip(values, base)]
+    return [statistics.median(values) / statistics.median(base)]
+
+
+def ratio(values, base):
+    """The median of these ratios, None without."""
+    found = each_ratio(values, base)
+    return round(statistics.median(found), 3) if found else None
+
+
+def scaling(values, alone, ground, ground_alone):
+    """What all cores are to a busy pair that has one otherwise (`alone`), to what they are to no mesh."""
+    return {"ratio_to_scaling": ratio(each_ratio(values, alone), each_ratio(ground, ground_alone)),
+            "is_unsteady_to_scaling": is_unsteady(values, alone, ground, ground_alone)}
 
 
 def rows(samples, baselines, order):
@@ -30,12 +46,17 @@ def rows(samples, baselines, order):
     found = []
     for (row, name, metric), values in samples.items():
         entry = {"id": row, "contestant": name, "metric": metric, "median": round(statistics.median(values), 3),
-                 "min": round(min(values), 3), "max": round(max(values), 3), "rounds": len(values)}
-        for label, other in (("none", baselines.get(name, "none")), ("ztunnel", "ztunnel")):
-            entry[f"ratio_to_{label}"] = ratio(values, samples.get((row, other, metric)))
-        ground = samples.get((row, baselines.get(name, "none"), metric))
+                 "min": round(min(values), 3), "max": round(max(values), 3), "rounds": len(values), "spread": round(spread(values), 3)}
+        none = baselines.get(name, "none")
+        ground = samples.get((row, none, metric))
+        for label, other in (("none", ground), ("ztunnel", samples.get((row, "ztunnel", metric)))):
+            entry[f"ratio_to_{label}"] = ratio(values, other)
+            entry[f"is_unsteady_to_{label}"] = is_unsteady(values, other)
+        alone, ground_alone = (samples.get((row, who, f"{metric}_pinned")) for who in (name, none))
+        if alone and row in ROWS and ROWS[row].scaled == metric:
+            entry.update(scaling(values, alone, ground, ground_alone))
         entry["baseline_spread"] = round(spread(ground), 3) if ground else None
-        entry["is_unsteady"] = bool(ground and spread(ground) > UNSTEADY)
+        entry["is_unsteady"] = is_unsteady(ground)
         found.append(entry)
     return sorted(found, key=lambda e: (e["id"], e["metric"], order.index(e["contestant"])))
 
@@ -52,16 +73,21 @@ def figure(value):
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
+def mark(is_doubtful):
+    """What stands before a figure, a ratio or the words of a verdict."""
+    return "~" if is_doubtful else ""
+
+
 def ratios(entry):
-    """The ratios of a table's cell."""
-    found = [(entry[f"ratio_to_{other}"], other[0]) for other in ("none", "ztunnel")
+    """The ratios of a table's cell; `~` when either side was unsteady."""
+    found = [(entry[f"ratio_to_{other}"], mark(entry[f"is_unsteady_to_{other}"]), other[0]) for other in ("none", "ztunnel")
              if entry[f"ratio_to_{other}"] and not entry["contestant"].startswith(other)]
-    return "".join(f" {ratio:.{2 if ratio < 10 else 0}f}{letter}" for ratio, letter in found)
+    return "".join(f" {doubt}{ratio:.{2 if ratio < 10 else 0}f}{letter}" for ratio, doubt, letter in found)
 
 
 def cell(entry):
     """A figure with its ratios; `~` when the baseline was unsteady."""
-    return f"{'~' if entry['is_unsteady'] else ''}{figure(entry['median'])}{ratios(entry)}" if entry else "-"
+    return f"{mark(entry['is_unsteady'])}{figure(entry['median'])}{ratios(entry)}" if entry else "-"
 
 
 def by_cell(entries):
@@ -77,7 +103,7 @@ def table(entries, names, shown):
         if any((row, metric, name) in found for name in names):
             lines.append(f"{row:<28}{metric:<21}" + "".join(f"{cell(found.get((row, metric, n))):>22}" for n in names))
     lines.append("0.50n: half of what no mesh has in the same run; 0.50z: half of what ztunnel has; "
-                 "~: the rounds of no mesh differ by more than 10 %")
+                 "~: the rounds of no mesh differ by more than 10 %, before a ratio: those of either side")
     return "\n".join(lines)
 
 
@@ -181,13 +207,9 @@ OF = {"none": "no mesh", "added": "what ztunnel adds", "scaling": "what more cor
 
 def speed_ratio(found, row, metric, name, other):
     """One of SPEED. `found`: {(row, metric, contestant): entry}. None where something was not measured."""
-    entry = found.get((row, metric, name))
-    if entry and other == "scaling":
-        alone = found[row, f"{metric}_pinned", name]
-        is_known = not (entry["is_unsteady"] or alone["is_unsteady"]) and entry["ratio_to_none"] and alone["ratio_to_none"]
-        return entry["ratio_to_none"] / alone["ratio_to_none"] if is_known else None
-    if not entry or other != "added":
-        return entry and entry[f"ratio_to_{other}"]
+    entry = found[row, metric, name]
+    if other != "added":
+        return entry[f"ratio_to_{other}"]
     peer, ground = found.get((row, metric, "ztunnel")), found.get((row, metric, "none"))
     if not peer or not ground or peer["median"] <= ground["median"]:
         return None
@@ -195,45 +217,63 @@ def speed_ratio(found, row, metric, name, other):
 
 
 def speed_verdicts(entries):
-    """A line for each of SPEED that ours was measured for; `~` where the ground moved, which makes either word a guess. Where what it is
-    compared with was missing (Istio's ztunnel is no part of this tree) the line says so: a bound is not kept by leaving out."""
+    """A line for each of SPEED that ours was measured for; `~` where one of the compared moved, which makes either word a guess. Where what
+    it is compared with was missing (Istio's ztunnel is no part of this tree) the line says so: a bound is not kept by leaving out."""
     found = by_cell(entries)
     lines = []
     for row, metric, name, other, is_least, bound in SPEED:
-        if (row, metric, name) not in found or (other == "scaling" and (row, f"{metric}_pinned", name) not in found):
+        entry = found.get((row, metric, name))
+        if not entry or (other == "scaling" and "ratio_to_scaling" not in entry):
             continue
         ratio = speed_ratio(found, row, metric, name, other)
         if ratio is None:
-            word, mark, value = "UNKNOWN", "", "?"
+            word, doubt, value = "UNKNOWN", "", "?"
         else:
             word, value = "ok" if (ratio >= bound if is_least else ratio <= bound) else "MISSED", f"{ratio:.2f}"
-            mark = "~" if found[row, metric, name]["is_unsteady"] else ""
+            doubt = mark(any(entry[f"is_unsteady_to_{side}"] for side in (("none", "ztunnel") if other == "added" else (other,))))
         said = f"{value:>6} of {OF.get(other, other)}, at {'least' if is_least else 'most'} {bound}"
-        lines.append(f"{word:<7}{mark:<1}{row:<14}{metric:<15}{name:<15}{said}")
+        lines.append(f"{word:<7}{doubt:<1}{row:<14}{metric:<15}{name:<15}{said}")
     return "\n".join(lines)
 
 
-def verdict(is_kept, row, metric, name, said):
-    """One line."""
-    return f"{'ok    ' if is_kept else 'MISSED'} {row:<28}{metric:<36}{name:<15}{said}"
+def is_unsteady_run(entries):
+    """Did the rounds of no mesh differ by too much in most of what has some? Then so did the ground under what has none of its own."""
+    grounds = [e["baseline_spread"] for e in entries if e["baseline_spread"] is not None]
+    return bool(grounds) and statistics.median(grounds) > UNSTEADY
+
+
+def is_doubtful(is_run_unsteady, *entries):
+    """Do the rounds of one of these differ, or the run's, which nothing but memory is untouched by?"""
+    is_of_memory = any(unit in entries[0]["metric"] for unit in ("kB", "bytes"))
+    return (is_run_unsteady and not is_of_memory) or any(e["spread"] > UNSTEADY for e in entries)
+
+
+def verdict(is_kept, doubt, row, metric, name, said):
+    """One line; `doubt`: its mark."""
+    return f"{'ok' if is_kept else 'MISSED':<7}{doubt:<1}{row:<28}{metric:<36}{name:<15}{said}"
 
 
 def verdicts(entries, names):
     """A line for each limit of these contestants' rows."""
+    is_run_unsteady = is_unsteady_run(entries)
     return "\n".join(
-        verdict(e["median"] <= most, e["id"], metric, e["contestant"], f"{figure(e['median']):>8} of at most {figure(most)}")
+        verdict(e["median"] <= most, mark(is_doubtful(is_run_unsteady, e)), e["id"], metric, e["contestant"],
+                f"{figure(e['median']):>8} of at most {figure(most)}")
         for e in entries for row, metric, most in LIMITS
         if e["contestant"] in names and e["metric"] == metric and (e["id"] == row or (row[-1] == "_" and e["id"].startswith(row))))
 
 
 def flat_verdicts(entries, names):
     """A line for each of FLAT that was measured."""
-    found = by_cell(entries)
-    pairs = [(row, much, little, name, most) for row, much, little, most in FLAT for name in names
-             if (row, much, name) in found and found.get((row, little, name), {"median": 0})["median"]]
-    times = [found[row, much, name]["median"] / found[row, little, name]["median"] for row, much, little, name, _ in pairs]
-    return "\n".join(verdict(ratio <= most, row, much, name, f"{ratio:>8.2f} times {little}, at most {most}")
-                     for ratio, (row, much, little, name, most) in zip(times, pairs))
+    found, is_run_unsteady, lines = by_cell(entries), is_unsteady_run(entries), []
+    for row, much, little, most in FLAT:
+        for name in names:
+            large, small = found.get((row, much, name)), found.get((row, little, name))
+            if large and small and small["median"]:
+                times = large["median"] / small["median"]
+                lines.append(verdict(times <= most, mark(is_doubtful(is_run_unsteady, large, small)), row, much, name,
+                                     f"{times:>8.2f} times {little}, at most {most}"))
+    return "\n".join(lines)
 
 
 def duration_verdicts(found):
@@ -241,4 +281,4 @@ def duration_verdicts(found):
     if not found["limit_s"] or found["ended_by"]:
         return ""
     said = f"{figure(found['took_s']):>8} of at most {figure(found['limit_s'])}"
-    return verdict(found["took_s"] <= found["limit_s"], "the run itself", "seconds", "", said)
+    return verdict(found["took_s"] <= found["limit_s"], "", "the run itself", "seconds", "", said)

@@ -84,7 +84,37 @@ def test_without_its_round_a_figure_is_compared_with_the_median():
 def test_an_unsteady_baseline_marks_what_rests_on_it():
     assert not rows()["ztunnel"]["is_unsteady"]
     assert rows()["culvert-local"]["is_unsteady"]
-    assert "~4 0.50n" in report.table(list(rows().values()), NAMES, {"rr1": ("p50_us",)})
+    assert "~4 ~0.50n ~0.10z" in report.table(list(rows().values()), NAMES, {"rr1": ("p50_us",)})
+    assert "~0.50x none" in page.bars([rows()["culvert-local"]])
+
+
+@pytest.mark.parametrize("moved", ["none", "none-local", "culvert-local", "culvert-cross", "ztunnel"])
+def test_an_unsteady_side_marks_its_ratios_and_no_other(moved):
+    """Of no mesh, of ours, and of what ours is compared with."""
+    medians = {"none": 10, "none-local": 10, "ztunnel": 30, "culvert-local": 9, "culvert-cross": 25}
+    samples = {("rr1", name, "p50_us_pinned"): [value, value * (1.2 if name == moved else 1)] for name, value in medians.items()}
+    samples.update({("rr32", name, "per_s"): values for (_, name, _), values in samples.items()})
+    bases = {**dict.fromkeys(medians, "none"), "culvert-local": "none-local"}
+    entries = report.rows(samples, bases, list(medians))
+    marked = {(line[8:].split()[0], line[8:].split()[2]) for line in report.speed_verdicts(entries).splitlines() if line[7] == "~"}
+    beside = {"rr1", "rr32"}
+    assert marked == {"none": {("rr1", "culvert-cross")}, "ztunnel": {(row, "culvert-cross") for row in beside},
+                      "none-local": {(row, "culvert-local") for row in beside},
+                      "culvert-local": {(row, "culvert-local") for row in beside},
+                      "culvert-cross": {(row, "culvert-cross") for row in beside}}[moved]
+
+
+@pytest.mark.parametrize("ground,own,marked", [
+    ([10, 10.5], [60, 61], set()), ([10, 10.5], [60, 90], {"label_to_encrypted"}),
+    ([10, 12], [60, 61], {"label_to_encrypted", "decision", "policy_effect"})])
+def test_an_unsteady_run_marks_what_has_a_limit_or_is_to_cost_the_same(ground, own, marked):
+    """But memory, which no moving ground changes."""
+    samples = {("rr1", "none", "p50_us"): ground, ("label_to_encrypted", "culvert-cross", "ms"): own,
+               ("rss_idle", "culvert-cross", "rss_kB"): [3000], ("policy_effect", "culvert-cross", "cut_max_ms_small"): [4],
+               ("decision", "culvert-cross", "global_us_10"): [2], ("decision", "culvert-cross", "global_us_10000"): [2.5]}
+    entries = report.rows(samples, {}, ["none", "culvert-cross"])
+    lines = [line for words in (report.verdicts, report.flat_verdicts) for line in words(entries, ["culvert-cross"]).splitlines()]
+    assert len(lines) == 4 and {line[8:].split()[0] for line in lines if line[7] == "~"} == marked
 
 
 NOTED = {"missing": {"envoy": "<not> here"}, "strangers": 0, "left_out": [], "ended_by": None, "took_s": 2.4, "took": [],
@@ -299,14 +329,16 @@ def test_each_ratio_that_is_asked_is_measured():
         assert other != "scaling" or (rows_of_bench.ROWS[row].scaled == metric and name in rows_of_bench.SCALED)
 
 
-@pytest.mark.parametrize("alone,none,said", [([100], [300], ("ok", "0.95")), ([110], [300], ("MISSED", "0.86")),
-                                             ([100], [300, 340], ("UNKNOWN", "?"))])
+@pytest.mark.parametrize("alone,none,said", [([100, 200], [300, 600], ("ok", "~rr32", "0.95")),
+                                             ([110, 220], [300, 600], ("MISSED", "~rr32", "0.86")),
+                                             ([100], [300, 600], ("ok", "~rr32", "1.43")), ([100, 200], [], ("UNKNOWN", "rr32", "?"))])
 def test_what_more_cores_are_to_a_busy_pair_is_judged_by_what_they_are_to_no_mesh(alone, none, said):
-    samples = {("rr32", "culvert-cross", "per_s"): [190] * len(none), ("rr32", "none", "per_s"): none,
-               ("rr32", "culvert-cross", "per_s_pinned"): alone, ("rr32", "none", "per_s_pinned"): [150]}
+    """Round by round, of ground that moves; of the medians where a round is missing."""
+    samples = {("rr32", "culvert-cross", "per_s"): [190, 380], ("rr32", "culvert-cross", "per_s_pinned"): alone}
+    samples.update({("rr32", "none", metric): values for metric, values in (("per_s", none), ("per_s_pinned", [150, 300])) if none})
     names = ["none", "culvert-cross"]
     lines = report.speed_verdicts(report.rows(samples, dict.fromkeys(names, "none"), names)).splitlines()
-    assert [tuple(line.split()[i] for i in (0, 4)) for line in lines if "more cores" in line] == [said]
+    assert [tuple(line.split()[i] for i in (0, 1, 4)) for line in lines if "more cores" in line] == [said]
 
 
 class Stolen:

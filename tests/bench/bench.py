@@ -46,12 +46,13 @@ def rss_10k(bench):
     numbers = curves.CONNECTIONS[-1:] if bench.options.quick else curves.CONNECTIONS
     for c in [c for c in bench.taking_part("rss_10k") if c.rss_kb() is not None]:
         try:
-            curve, maps = curves.over_connections(c, numbers, progress)
+            curve, growth, maps = curves.over_connections(c, numbers, progress)
         except RuntimeError as e:
             bench.missing[f"{c.name} rss_10k"] = f"{e} (open files are limited to {resource.getrlimit(resource.RLIMIT_NOFILE)[1]})"
             continue
         bench.curves.append(curve)
         bench.add("rss_10k", c, "rss_kB", curve["points"][-1][1])
+        bench.add("rss_10k", c, "growth_kB", growth)
         if maps is not None:
             bench.add("rss_10k", c, "maps_kB", maps)
 
@@ -90,7 +91,7 @@ def label_to_encrypted(bench):
 # What is measured once per run. id: (function of a Bench, metrics of the table). The first while all contestants stand,
 # before the rounds and after them; ALONE when they are gone.
 BEFORE = {"rss_idle": (rss_idle, ("rss_kB", "maps_kB"))}
-AFTER = {"idle_cpu": (idle_cpu, ("cpu_us_per_s",)), "rss_10k": (rss_10k, ("rss_kB", "maps_kB")), "rr1_size": (size_curves, ())}
+AFTER = {"idle_cpu": (idle_cpu, ("cpu_us_per_s",)), "rss_10k": (rss_10k, ("rss_kB", "growth_kB", "maps_kB")), "rr1_size": (size_curves, ())}
 ALONE = {"start_100_pods": (start_100_pods, ("ms", "agent_ms")), "label_to_encrypted": (label_to_encrypted, ("ms",)),
          **attacks.ROWS, **scale.ROWS, **effects.ROWS, **control_scale.ROWS}
 SHOWN = {**{name: row.shown for name, row in rows.ROWS.items()},

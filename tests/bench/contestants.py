@@ -9,6 +9,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "interop"))
+import cost
 from cgroup import Cgroup
 from culvert_node import BIN, ROOT, CulvertNode, stop, wait_for, write_config
 from leftovers import NAMESPACES, TAG
@@ -96,10 +97,11 @@ class Contestant:
     def rss_kb(self):
         """Resident memory of the client side's proxy, None without one."""
         pids = self.proxy_pids()
-        if not pids:
-            return None
-        with open(f"/proc/{pids[0]}/status", encoding="ascii") as f:
-            return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
+        return cost.memory_kb(pids[0]) if pids else None
+
+    def anonymous_kb(self):
+        """What of that is no file's: heap, stacks and what relocations have changed. The code's share comes and goes."""
+        return cost.memory_kb(self.proxy_pids()[0], "Anonymous:", "smaps_rollup")
 
     def load(self, mode, offset, *args, **kwargs):
         """Run the load generator in the client pod."""

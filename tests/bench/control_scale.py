@@ -33,13 +33,6 @@ contexts: [{{name: c, context: {{cluster: c, user: u}}}}]
 """
 
 
-def memory_kb(pid):
-    """Resident memory of a process: (now, at most)."""
-    with open(f"/proc/{pid}/status", encoding="ascii") as f:
-        lines = dict(line.split(":", 1) for line in f if line.startswith(("VmRSS", "VmHWM")))
-    return tuple(int(lines[name].split()[0]) for name in ("VmRSS", "VmHWM"))
-
-
 class Cluster:
     """A network namespace with an API server and a control plane."""
 
@@ -131,7 +124,7 @@ def control_cluster(bench):
     for label, pods in (("near_empty", NEAR_EMPTY), ("10k_pods", LARGE)):
         with contextlib.closing(Cluster(bench.work_dir, pods)) as cluster:
             time.sleep(2)
-            now, most = memory_kb(cluster.control.pid)
+            now, most = (cost.memory_kb(cluster.control.pid, key) for key in ("VmRSS", "VmHWM"))
             bench.add("control_cluster", contestants.Culvert, f"start_ms_{label}", cluster.start_ms)
             bench.add("control_cluster", contestants.Culvert, f"rss_kB_{label}", now)
             bench.add("control_cluster", contestants.Culvert, f"rss_max_kB_{label}", most)
@@ -161,7 +154,7 @@ def xds_clients(bench):
             bench.add("xds_clients", contestants.Culvert, f"cpu_us_per_change{label}", seconds * 1e6 / changes)
             bench.add("xds_clients", contestants.Culvert, f"cpu_us_per_change_and_client{label}", seconds * 1e6 / changes / n)
             bench.add("xds_clients", contestants.Culvert, f"wire_bytes_per_change_and_client{label}", sent / changes / n)
-        bench.add("xds_clients", contestants.Culvert, "control_rss_kB", memory_kb(cluster.control.pid)[0])
+        bench.add("xds_clients", contestants.Culvert, "control_rss_kB", cost.memory_kb(cluster.control.pid))
 
 
 ROWS = {

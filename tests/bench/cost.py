@@ -33,6 +33,12 @@ def process_seconds(pid):
     return total / 1e9
 
 
+def memory_kb(pid, key="VmRSS", file="status"):
+    """What a file of /proc says of a process's memory."""
+    with open(f"/proc/{pid}/{file}", encoding="ascii") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith(key))
+
+
 def children_seconds():
     """CPU time of this process's children that have ended: the load generator."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)

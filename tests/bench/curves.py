@@ -78,26 +78,28 @@ def over_message_size(standing, rounds, seconds, spare, progress):
 
 
 def memory_with(contestant, connections):
-    """Memory of the client side's proxy with so many idle connections held open; they are closed again. Return: (resident kB, kB of
-    its node's BPF maps or None)."""
+    """Memory of the client side's proxy with so many idle connections held open; they are closed again. Return: (resident kB, by how
+    many kB the process's own grew, kB of its node's BPF maps or None)."""
     host, port = contestant.target(0)
+    before = contestant.anonymous_kb()
     holder = contestant.client.popen(*contestant.cgroup.within(LOADGEN, "idle", host, str(port), str(connections)),
                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         if "ready" not in holder.stdout.readline():
             raise RuntimeError(f"{contestant.name}: could not hold {connections} connections")
         time.sleep(IDLE_S)
-        return contestant.rss_kb(), contestant.maps_kb()
+        return contestant.rss_kb(), contestant.anonymous_kb() - before, contestant.maps_kb()
     finally:
         holder.stdin.close()
         holder.wait()
 
 
 def over_connections(contestant, numbers, progress):
-    """Resident memory over these numbers of idle connections. Return: (curve, kB of BPF maps with the most of them or None)."""
-    points, maps = [(0, contestant.rss_kb())], None
+    """Resident memory over these numbers of idle connections. Return: (curve, by how many kB the process's own grew with the last of
+    them, kB of BPF maps then or None)."""
+    points = [(0, contestant.rss_kb())]
     for connections in numbers:
         progress(f"{connections} idle connections {contestant.name}")
-        rss, maps = memory_with(contestant, connections)
+        rss, growth, maps = memory_with(contestant, connections)
         points.append((connections, rss))
-    return curve("rss_connections", contestant.name, "rss_kB", points), maps
+    return curve("rss_connections", contestant.name, "rss_kB", points), growth, maps

@@ -84,12 +84,6 @@ def scale_model(bench):
         bench.add("scale_model", contestants.Culvert, metric, found[metric])
 
 
-def rss_kb(pid):
-    """Resident memory of a process."""
-    with open(f"/proc/{pid}/status", encoding="ascii") as f:
-        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
-
-
 def status(run_dir, part):
     """What a node's daemon says of itself; None while it does not answer."""
     try:
@@ -206,13 +200,13 @@ def scale_processes(bench):
 
     pods = sizes(bench)[-1]
     with contextlib.closing(LoneNode(bench.work_dir, 0)) as empty:
-        before = rss_kb(empty.ztunnel.pid)
+        before = cost.memory_kb(empty.ztunnel.pid)
     with contextlib.closing(LoneNode(bench.work_dir, pods)) as node:
         time.sleep(3)
         pid = node.pids()
-        add("ztunnel_rss_bytes_per_workload", (rss_kb(pid["ztunnel"]) - before) * 1024 / pods)
+        add("ztunnel_rss_bytes_per_workload", (cost.memory_kb(pid["ztunnel"]) - before) * 1024 / pods)
         for part in ("agent", "control"):
-            add(f"{part}_rss_kB", rss_kb(pid[part]))
+            add(f"{part}_rss_kB", cost.memory_kb(pid[part]))
         for key in ("read_ms", "load_ms"):
             add(f"control_{key}", node.control_ms(key))
         add("ztunnel_load_ms", node.ztunnel_load_ms)

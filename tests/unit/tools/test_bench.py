@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the benchmark makes of its samples."""
+import io
 import json
 import os
 import signal
@@ -271,6 +272,53 @@ def test_what_has_a_limit_gets_a_verdict():
     names = ["culvert-cross", "ztunnel"]
     lines = report.verdicts(report.rows(samples, dict.fromkeys(names, "none"), names), ["culvert-cross"]).splitlines()
     assert [line.split()[:2] for line in lines] == [["MISSED", "attack_x"], ["ok", "slow_reader"]]
+
+
+def test_direct_connections_have_a_limit_of_their_own():
+    samples = {("rss_10k", name, metric): [value] for name, metric, value in (
+        ("culvert-cross", "rss_kB", 17000), ("culvert-cross", "growth_kB", 11000), ("culvert-local", "rss_kB", 8200),
+        ("culvert-local", "growth_kB", 257))}
+    names = ["culvert-cross", "culvert-local"]
+    lines = report.verdicts(report.rows(samples, {}, names), names).splitlines()
+    assert [tuple(line.split()[:4]) for line in lines] == [
+        ("MISSED", "rss_10k", "growth_kB", "culvert-local"), ("ok", "rss_10k", "rss_kB", "culvert-cross"),
+        ("MISSED", "rss_10k", "rss_kB", "culvert-local")]
+
+
+class Idle:
+    """A proxy that idle connections make grow, and whose code is mapped in between."""
+
+    name, cgroup = "culvert-local", types.SimpleNamespace(within=lambda *argv: argv)
+    target = staticmethod(lambda _: ("10.0.0.1", 9100))
+    maps_kb = staticmethod(lambda: 7)
+
+    def __init__(self):
+        self.client, self.held = self, 0
+
+    def popen(self, *argv, **_):
+        self.held = int(argv[-1])
+        return types.SimpleNamespace(stdout=io.StringIO("ready"), stdin=io.StringIO(), wait=self.leave)
+
+    def leave(self):
+        self.held = 0
+
+    def anonymous_kb(self):
+        return 2000 + self.held / 100
+
+    def rss_kb(self):
+        return self.anonymous_kb() + (600 if self.held else 0)
+
+
+def test_what_connections_make_a_proxy_grow_by_is_counted_without_its_code(monkeypatch):
+    monkeypatch.setattr(curves, "IDLE_S", 0)
+    curve, growth, maps = curves.over_connections(Idle(), (100, 10_000), lambda _: None)
+    assert (curve["points"], growth, maps) == ([[0, 2000], [100, 2601], [10_000, 2700]], 100, 7)
+
+
+def test_a_processs_own_memory_is_told_from_all_that_is_resident():
+    own, resident = cost.memory_kb(os.getpid(), "Anonymous:", "smaps_rollup"), cost.memory_kb(os.getpid())
+    kept = bytearray(os.urandom(8 << 20))
+    assert 0 < own < resident and cost.memory_kb(os.getpid(), "Anonymous:", "smaps_rollup") - own > len(kept) / 1024 / 2
 
 
 def test_what_is_to_cost_the_same_however_much_there_is_gets_a_verdict():

@@ -85,6 +85,15 @@ def wanted_services(cluster, namespace):
              (f"Kubernetes//Pod/{namespace}/{s['metadata']['name']}",)) for s in cluster.get("services", "-n", namespace)["items"]}
 
 
+def wanted_destinations(cluster, namespace, pods):
+    """What the kernel's maps are to have: an entry for each address of a pod, for each port at each address of a Service."""
+    found = {"cv_workloads": {f"{namespace}/{name}": len(p["status"].get("podIPs", [])) for name, p in pods.items()}, "cv_services": {}}
+    for s in cluster.get("services", "-n", namespace)["items"]:
+        name = f"{namespace}/{s['metadata']['name']}"
+        found["cv_services"][name] = len(s["spec"]["clusterIPs"]) * len(s["spec"]["ports"])
+    return found
+
+
 def differences(cluster, namespace):
     """Return: what is not as the API server has it; [] when all is."""
     got = cluster.get("pods", "-A")["items"]
@@ -96,6 +105,10 @@ def differences(cluster, namespace):
         have = {name for name in cluster.captured(number) if name.startswith(namespace + "/")}
         if want != have:
             wrong.append(f"n{number} captures {have}, not {want}")
+        for name, want in wanted_destinations(cluster, namespace, ours).items():
+            have = {k: n for k, n in cluster.destinations(number, name).items() if k.startswith(namespace + "/")}
+            if want != have:
+                wrong.append(f"n{number}, {name} has {have}, not {want}")
     wanted = {workloads: {(namespace, name, tuple(one["ip"] for one in p["status"].get("podIPs", [])), PODS[name], "HBONE")
                           for name, p in ours.items()},
               services: wanted_services(cluster, namespace), policies: {(namespace, POLICY, "Deny")}}

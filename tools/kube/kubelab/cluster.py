@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests and the demo do with a cluster that runs: kubectl, commands on nodes, captures of the link."""
+import collections
 import datetime
 import json
 import os
@@ -134,13 +135,20 @@ class Cluster:
                          "--field-selector", f"spec.nodeName=n{number}")["items"]
         return items[0]["metadata"]["name"]
 
+    def kernel(self, number, name):
+        """The values of one of the mesh's maps on a node; [] where no agent has been there yet."""
+        done = self.on_node(number, "bpftool", "-j", "map", "dump", "pinned", f"/sys/fs/bpf/culvert/{name}")
+        if done.returncode != 0:
+            return []
+        return [e["formatted"]["value"] for e in json.loads(done.stdout) if "formatted" in e]  # or it has just gone
+
     def captured(self, number):
         """Which pods of a node are in the mesh, as the kernel has it: "namespace/name"."""
-        done = self.on_node(number, "bpftool", "-j", "map", "dump", "pinned", "/sys/fs/bpf/culvert/cv_pods")
-        if done.returncode != 0:
-            return set()  # no agent has been there yet
-        pods = [e["formatted"]["value"] for e in json.loads(done.stdout) if "formatted" in e]  # or it has just gone
-        return {p["name"] for p in pods if p["flags"] & 2}
+        return {p["name"] for p in self.kernel(number, "cv_pods") if p["flags"] & 2}
+
+    def destinations(self, number, name):
+        """How many entries this map of destinations has of each that is in the mesh: {"namespace/name": n}."""
+        return collections.Counter(d["name"] for d in self.kernel(number, name) if d["flags"] & 1)
 
     def is_captured(self, namespace, name):
         number = int(self.get("pod", "-n", namespace, name)["spec"]["nodeName"][1:])

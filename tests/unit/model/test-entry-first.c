@@ -76,6 +76,22 @@ static void who_is_not_for_everybody_has_it_at_home(void **state)
 	assert_false(is_first(f, "alpha/" HOST));
 }
 
+/* A manifest without creationTimestamp beside others that were exported from a cluster. */
+static void one_of_unknown_age_comes_last(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, ENTRY("alpha", "c", "2024", "") ENTRY("alpha", "a", "2025", ""));
+	(void)put(f, "apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: b, "
+		     "namespace: alpha}\nspec: {hosts: [" HOST "], resolution: STATIC}\n---\n");
+	assert_non_null(service(f, "alpha/" HOST));
+	assert_string_equal(service(f, "alpha/" HOST)->name, "c");
+	(void)drop(f, "ServiceEntry", "alpha", "c");
+	assert_string_equal(service(f, "alpha/" HOST)->name, "a");
+	(void)drop(f, "ServiceEntry", "alpha", "a");
+	assert_string_equal(service(f, "alpha/" HOST)->name, "b");
+}
+
 #undef HOST
 #define HOST "web.demo.svc.cluster.local"
 
@@ -117,6 +133,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(the_oldest_of_the_mesh_has_the_host),
+		T(one_of_unknown_age_comes_last),
 		T(who_may_not_leave_home_has_it_for_nobody_else),
 		T(who_is_not_for_everybody_has_it_at_home),
 		T(a_service_comes_before_all_entries),

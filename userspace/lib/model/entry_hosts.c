@@ -12,11 +12,11 @@ const char *service_entry_since(const struct service_entry *s)
 	return object_string(s->e.object, "metadata.creationTimestamp");
 }
 
-/* The older one has a host that two claim; then the first by name. */
+/* The older one has a host that two claim, one of unknown age last; then the first by name. */
 static bool precedes(const struct service_entry *a, const struct service_entry *b)
 {
 	const char *x = service_entry_since(a), *y = service_entry_since(b);
-	int order = x && y ? strcmp(x, y) : 0;
+	int order = strcmp(x ? x : "~", y ? y : "~");
 
 	return order ? order < 0 : strcmp(a->e.key, b->e.key) < 0;
 }

@@ -342,19 +342,22 @@ static void service_entry_report(struct model *m, const struct service_entry *s)
 
 bool entry_is_pods(struct model *m, const char *field, const struct cv_addr *addr)
 {
-	const struct index_bucket *b;
 	const struct index_link *l;
+	const char *name = NULL; /* for a moment two may have it: the same at each replica */
 	char key[MODEL_KEY_MAX];
 
 	addr_key(key, addr);
-	b = index_find(&m->pods_by_addr, key);
-	index_for_each(l, b)
+	index_for_each(l, index_find(&m->pods_by_addr, key))
 	{
-		report(m, field, true, "left out: it is pod %s's; name it by workloadSelector",
-		       ((const struct pod *)l->owner)->e.key);
-		return true;
+		const struct pod *p = l->owner;
+
+		if (!name || strcmp(p->e.key, name) < 0)
+			name = p->e.key;
 	}
-	return false;
+	if (name)
+		report(m, field, true, "left out: it is pod %s's; name it by workloadSelector",
+		       name);
+	return name;
 }
 
 int service_entry_output(struct model *m, struct service_entry *s, const char *name,

@@ -121,6 +121,8 @@ static const char *const good[] = {
 	PEER "spec: {mtls: {mode: STRICT}}\n",
 	PEER "spec: {selector: {matchLabels: {app: a}}, portLevelMtls: {8080: {mode: DISABLE}}}\n",
 	POLICY "spec: {}\n",
+	"apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n"
+	"metadata: {name: x, annotations: {Example.COM/Owner: a}}\n",
 	POLICY "spec:\n",
 	POLICY "spec: {action: DENY, rules: [{}]}\n",
 	POLICY

@@ -22,7 +22,7 @@ const struct schema schema_labels = {
 static const struct schema annotations = {
 	.type = SCHEMA_MAP,
 	.item = &schema_string,
-	.is_key = word_is_label_key,
+	.is_key = word_is_annotation_key,
 	.key_expected = "an annotation key ([prefix/]name)",
 };
 static const struct schema name = {

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* kinds_istio - ServiceEntry, WorkloadEntry and WorkloadGroup (networking.istio.io), checked as
  * Istio's webhook does. */
-#include <ctype.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -267,19 +266,6 @@ static bool has_host_name(const char *protocol_word)
 	return *protocol_word != '\0';
 }
 
-/* A DNS label, in either case. */
-static bool is_port_name(const char *s)
-{
-	char lower[64];
-	size_t n = strlen(s);
-
-	if (n >= sizeof(lower))
-		return false;
-	for (size_t i = 0; i <= n; i++)
-		lower[i] = (char)tolower((unsigned char)s[i]);
-	return word_is_label(lower);
-}
-
 static void doubt_port_names(const json_t *spec, struct schema_report *r)
 {
 	const json_t *one;
@@ -288,7 +274,7 @@ static void doubt_port_names(const json_t *spec, struct schema_report *r)
 	json_array_foreach (json_object_get(spec, "ports"), i, one) {
 		size_t at = schema_enter_index(r, i), inner = schema_enter(r, "name");
 
-		if (!is_port_name(json_text(one, "name", "")))
+		if (!word_is_in_lower(json_text(one, "name", ""), word_is_label))
 			schema_problem(r,
 				       "expected a DNS label: letters, digits and -, 63 at most");
 		schema_leave(r, inner);

@@ -107,11 +107,15 @@ void schema_problem(struct schema_report *r, const char *fmt, ...) _printf_(2, 3
 void schema_walk(const struct schema *s, const json_t *v, struct schema_report *r);
 
 /* Words of Kubernetes (RFC 1123, RFC 1035) and addresses, for is_valid. */
-bool word_is_label(const char *s);       /* [a-z0-9-], 63 */
-bool word_is_subdomain(const char *s);   /* labels and dots, 253: a DNS name */
-bool word_is_name(const char *s);        /* the same, but that no label is limited: an object's */
-bool word_is_port_name(const char *s);   /* [a-z0-9-], 15, one letter */
-bool word_is_label_key(const char *s);   /* prefix/name */
+bool word_is_label(const char *s);     /* [a-z0-9-], 63 */
+bool word_is_subdomain(const char *s); /* labels and dots, 253: a DNS name */
+bool word_is_name(const char *s);      /* the same, but that no label is limited: an object's */
+bool word_is_port_name(const char *s); /* [a-z0-9-], 15, one letter */
+bool word_is_label_key(const char *s); /* prefix/name */
+/* the same, the prefix in either case: Kubernetes looks at it in lower case */
+bool word_is_annotation_key(const char *s);
+/* is @s what @is says, its letters made small? */
+bool word_is_in_lower(const char *s, bool (*is)(const char *s));
 bool word_is_label_value(const char *s); /* may be empty */
 bool word_is_ip(const char *s);
 bool word_is_ip_or_cidr(const char *s);

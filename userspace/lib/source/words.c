@@ -100,6 +100,23 @@ bool word_is_label_key(const char *s)
 	return word_is_name(prefix) && is_qualified(slash + 1, strlen(slash + 1));
 }
 
+bool word_is_in_lower(const char *s, bool (*is)(const char *s))
+{
+	char lower[SUBDOMAIN_MAX + LABEL_MAX + 2];
+	size_t n = strlen(s);
+
+	if (n >= sizeof(lower))
+		return false;
+	for (size_t i = 0; i <= n; i++)
+		lower[i] = (char)tolower((unsigned char)s[i]);
+	return is(lower);
+}
+
+bool word_is_annotation_key(const char *s)
+{
+	return word_is_in_lower(s, word_is_label_key);
+}
+
 bool word_is_label_value(const char *s)
 {
 	return !*s || is_qualified(s, strlen(s));

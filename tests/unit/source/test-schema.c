@@ -93,6 +93,8 @@ static const char *const good[] = {
 	ENTRY "  hosts: [a.b, c.d]\n  resolution: DNS\n  addresses: [10.0.0.1]\n  ports: [{number: "
 	      "1, name: a, protocol: HTTPS}]\n",
 	ENTRY "  hosts: [a.b]\n  ports: [{number: 1, name: HTTP}, {number: 2, name: tls-2}]\n",
+	ENTRY "  hosts: [a.b]\n  ports: [{number: 1, name: a, protocol: MySQL}, {number: 2, name: "
+	      "b, protocol: REDIS}, {number: 3, name: c, protocol: ''}]\n",
 	WORKLOAD "{address: 10.0.0.1, labels: {a: b}, serviceAccount: s}\n",
 	META("Namespace"),
 	META("Namespace") "spec: {finalizers: [kubernetes]}\nstatus: {phase: Active}\n",
@@ -366,6 +368,9 @@ static const struct mistake doubtful[] = {
 	 "HTTP}, {number: 2, name: b, protocol: tcp}]\n",
 	 "spec.ports[1]", "several hosts"},
 	{ENTRY "  hosts: [a.b, c.d]\n  resolution: DNS\n  ports: [{number: 1, name: a}]\n",
+	 "spec.ports[0]", "several hosts"},
+	{ENTRY "  hosts: [a.b, c.d]\n  resolution: DNS\n  ports: [{number: 1, name: a, protocol: "
+	       "MySQL}]\n",
 	 "spec.ports[0]", "several hosts"},
 	{ENTRY "  hosts: [a.b]\n  resolution: DNS_ROUND_ROBIN\n  endpoints: [{address: c.d}, "
 	       "{address: e.f}]\n",

@@ -39,12 +39,15 @@ static const struct schema block = {
 };
 static const struct schema blocks = {.type = SCHEMA_LIST, .item = &block};
 static const struct schema port_number = {.type = SCHEMA_INT, .min = 1, .max = 65535};
-static const char *const protocols[] = {"HTTP",  "HTTPS", "GRPC", "GRPC-WEB", "HTTP2", "HTTP_PROXY",
-					"MONGO", "TCP",   "TLS",  "UDP",      NULL};
+static const char *const protocols[] = {"HTTP",       "HTTPS", "GRPC",  "GRPC-WEB", "HTTP2",
+					"HTTP_PROXY", "MONGO", "MYSQL", "REDIS",    "TCP",
+					"TLS",        "UDP",   NULL};
 
-/* Istio takes the words in any case. */
+/* Istio takes the words in any case, and an empty one for none. */
 static bool is_protocol(const char *s)
 {
+	if (!*s)
+		return true;
 	for (size_t i = 0; protocols[i]; i++)
 		if (strcasecmp(protocols[i], s) == 0)
 			return true;
@@ -54,7 +57,8 @@ static bool is_protocol(const char *s)
 static const struct schema protocol = {
 	.type = SCHEMA_STRING,
 	.is_valid = is_protocol,
-	.expected = "one of HTTP, HTTPS, GRPC, GRPC-WEB, HTTP2, HTTP_PROXY, MONGO, TCP, TLS, UDP",
+	.expected = "one of HTTP, HTTPS, GRPC, GRPC-WEB, HTTP2, HTTP_PROXY, MONGO, MYSQL, REDIS, "
+		    "TCP, TLS, UDP",
 };
 static const struct schema_field port_fields[] = {
 	REQUIRED("number", &port_number),
@@ -258,7 +262,7 @@ static void check_service_entry(const json_t *body, struct schema_report *r)
 /* Is it told by each connection which of several hosts is meant? */
 static bool has_host_name(const char *protocol_word)
 {
-	static const char *const bare[] = {"TCP", "UDP", "MONGO", NULL};
+	static const char *const bare[] = {"TCP", "UDP", "MONGO", "MYSQL", "REDIS", NULL};
 
 	for (size_t i = 0; bare[i]; i++)
 		if (strcasecmp(bare[i], protocol_word) == 0)

@@ -108,6 +108,16 @@ static void addresses_are_given_only_where_they_are_needed(void **state)
 	assert_null(service(f, API));
 	assert_int_equal(service(f, "demo/*.example.com")->n_addresses, 0);
 	(void)put(f, ENTRY("demo", "api",
+			   "{hosts: ['*.example.com'], resolution: DNS, " API_PORT
+			   ", addresses: [198.51.100.1], endpoints: [{address: db.example.org}]}"));
+	assert_int_equal(service(f, "demo/*.example.com")->n_addresses, 1);
+	assert_string_equal(
+		workload_of(f,
+			    "Kubernetes/networking.istio.io/ServiceEntry/demo/api/db.example.org")
+			->services[0]
+			->key,
+		"demo/*.example.com");
+	(void)put(f, ENTRY("demo", "api",
 			   "{hosts: [api.example.com], addresses: [198.51.100.1, 198.18.0.0/15, "
 			   "'2001:db8::/32'], " API_PORT "}"));
 	s = service(f, API);

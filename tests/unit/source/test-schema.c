@@ -95,6 +95,8 @@ static const char *const good[] = {
 	ENTRY "  hosts: [a.b]\n  ports: [{number: 1, name: HTTP}, {number: 2, name: tls-2}]\n",
 	ENTRY "  hosts: [a.b]\n  ports: [{number: 1, name: a, protocol: MySQL}, {number: 2, name: "
 	      "b, protocol: REDIS}, {number: 3, name: c, protocol: ''}]\n",
+	ENTRY "  hosts: ['*.b']\n  addresses: [10.0.0.1]\n  resolution: DNS\n  endpoints: "
+	      "[{address: c.d}]\n",
 	WORKLOAD "{address: 10.0.0.1, labels: {a: b}, serviceAccount: s}\n",
 	META("Namespace"),
 	META("Namespace") "spec: {finalizers: [kubernetes]}\nstatus: {phase: Active}\n",

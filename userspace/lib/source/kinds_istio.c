@@ -251,9 +251,11 @@ static void check_service_entry(const json_t *body, struct schema_report *r)
 	const char *how = json_text(spec, "resolution", "");
 	size_t mark = schema_enter(r, "spec"), inner = schema_enter(r, "hosts");
 
-	if (has_wildcard(spec) && is_resolved(how))
-		schema_problem(r, "a wildcard cannot be resolved: expected resolution NONE, STATIC "
-				  "or DYNAMIC_DNS");
+	if (has_wildcard(spec) && is_resolved(how) &&
+	    json_array_size(json_object_get(spec, "endpoints")) == 0)
+		schema_problem(r,
+			       "a wildcard cannot be resolved: expected endpoints, or resolution "
+			       "NONE, STATIC or DYNAMIC_DNS");
 	schema_leave(r, inner);
 	check_ports(json_object_get(spec, "ports"), r);
 	check_endpoints(spec, r);

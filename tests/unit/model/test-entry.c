@@ -457,6 +457,12 @@ static const struct {
 	 "spec.ports[1].protocol: UDP other than DNS is left alone"},
 	{WORKLOAD("demo", "vm", "{address: 192.0.2.7, network: n2}"),
 	 "spec.network: no gateway leads to another network yet"},
+	{ENTRY("demo", "api",
+	       "{hosts: [api.example.com], resolution: STATIC, endpoints: [{network: n2}]}"),
+	 "spec.endpoints[0].network: no gateway leads to another network yet: left out, it has no "
+	 "address"},
+	{WORKLOAD("demo", "vm", "{network: n2}"),
+	 "spec.network: no gateway leads to another network yet: left out, it has no address"},
 	{WORKLOAD("demo", "vm", "{address: 192.0.2.7, labels: {a: b}, serviceAccount: a}"), ""},
 	{"apiVersion: networking.istio.io/v1\nkind: WorkloadGroup\n"
 	 "metadata: {name: g, namespace: demo}\n"

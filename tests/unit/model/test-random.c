@@ -161,7 +161,8 @@ static void add_policy(void)
 
 static void add_endpoints_of_entry(void)
 {
-	add(", 'endpoints': [{'address': '%s', 'labels': {}}, {'address': '%s'}]",
+	add(", 'endpoints': [{'address': '%s', 'labels': {}}, {'address': '%s'}, {'network': "
+	    "'n2'}]",
 	    ONE_OF("10.0.0.1", "10.0.0.3", "10.9.0.1", "h3.com"), addr());
 }
 
@@ -185,7 +186,10 @@ static void add_service_entry(void)
 static void add_workload_entry(void)
 {
 	add("'spec': {'labels': %s", labels());
-	add(", 'address': '%s'", ONE_OF("10.0.0.1", "10.0.0.2", "10.9.0.2", "h4.com"));
+	if (chance(5))
+		add(", 'address': '%s'", ONE_OF("10.0.0.1", "10.0.0.2", "10.9.0.2", "h4.com"));
+	else
+		add(", 'network': 'n2'");
 	if (chance(2))
 		add(", 'ports': {'web': 8081}");
 	add("}");

@@ -97,6 +97,9 @@ static const char *const good[] = {
 	      "b, protocol: REDIS}, {number: 3, name: c, protocol: ''}]\n",
 	ENTRY "  hosts: ['*.b']\n  addresses: [10.0.0.1]\n  resolution: DNS\n  endpoints: "
 	      "[{address: c.d}]\n",
+	ENTRY "  hosts: [a.b]\n  resolution: STATIC\n  endpoints: [{address: 10.0.0.1}, {network: "
+	      "n2}]\n",
+	WORKLOAD "{network: n2}\n",
 	WORKLOAD "{address: 10.0.0.1, labels: {a: b}, serviceAccount: s}\n",
 	META("Namespace"),
 	META("Namespace") "spec: {finalizers: [kubernetes]}\nstatus: {phase: Active}\n",
@@ -192,6 +195,8 @@ static const struct mistake bad[] = {
 	{ENTRY "  hosts: [a.b]\n  resolution: STATIC\n  workloadSelector: {labels: {a: b}}\n  "
 	       "endpoints: [{address: 10.0.0.1}]\n",
 	 "spec.endpoints", "not together with workloadSelector"},
+	{ENTRY "  hosts: [a.b]\n  resolution: DNS\n  endpoints: [{network: n2}]\n",
+	 "spec.endpoints[0].address", "required"},
 	{WORKLOAD "{labels: {a: b}}\n", "spec.address", "required"},
 	{WORKLOAD "{address: A_B}\n", "spec.address", "expected an IP address or a DNS name"},
 	{"apiVersion: v2\nkind: Pod\nmetadata: {name: x}\n", "apiVersion",

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/json.h"
 #include "base/str.h"
 #include "model/pack.h"
 #include "net/cidr.h"
@@ -175,7 +176,7 @@ static int targets_link(struct model *m, struct service_entry *s)
 	if (!s->targets)
 		return -ENOMEM;
 	json_array_foreach (list, i, one) {
-		if (cv_addr_parse(json_string_value(json_object_get(one, "address")), &a) < 0)
+		if (cv_addr_parse(json_text(one, "address", ""), &a) < 0)
 			continue;
 		addr_key(key, &a);
 		r = index_add(&m->entries_by_addr, key, &s->e, &s->targets[s->targets_count]);
@@ -266,8 +267,9 @@ static void place_report(struct model *m, const json_t *entry, const char *where
 
 	(void)snprintf(field, sizeof(field), "%s.network", where);
 	if (json_string_length(json_object_get(entry, "network")))
-		report(m, field, true,
-		       "no gateway leads to another network yet: the address is dialled as it is");
+		report(m, field, true, "no gateway leads to another network yet: %s",
+		       json_object_get(entry, "address") ? "the address is dialled as it is"
+							 : "left out, it has no address");
 }
 
 static void endpoints_report(struct model *m, const struct object *o)
@@ -429,6 +431,7 @@ static int workload_entry_merge(struct model *m, struct workload_entry *w)
 int workload_entry_link(struct model *m, struct workload_entry *w)
 {
 	const struct object *o = w->e.object;
+	const char *address = object_string(o, "spec.address");
 	char key[MODEL_KEY_MAX];
 	struct cv_addr a;
 	int r;
@@ -437,7 +440,7 @@ int workload_entry_link(struct model *m, struct workload_entry *w)
 	if (r < 0)
 		return r;
 	r = index_add(&m->workload_entries, o->namespace_, w, &w->in_namespace);
-	if (r < 0 || cv_addr_parse(object_string(o, "spec.address"), &a) < 0)
+	if (r < 0 || !address || cv_addr_parse(address, &a) < 0)
 		return r;
 	addr_key(key, &a);
 	return index_add(&m->entries_by_addr, key, &w->e, &w->in_addr);

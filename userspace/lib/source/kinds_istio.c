@@ -167,6 +167,13 @@ static void check_entry_address(const json_t *e, bool may_be_name, struct schema
 	schema_leave(r, mark);
 }
 
+/* Of another network its gateway knows the address. */
+static void check_entry_place(const json_t *e, bool may_be_name, struct schema_report *r)
+{
+	if (json_object_get(e, "address") || !*json_text(e, "network", ""))
+		check_entry_address(e, may_be_name, r);
+}
+
 /* The names of an endpoint's ports are the service's. */
 static void check_entry_ports(const json_t *e, const json_t *list, struct schema_report *r)
 {
@@ -203,7 +210,10 @@ static void check_endpoints(const json_t *spec, struct schema_report *r)
 	json_array_foreach (json_object_get(spec, "endpoints"), i, one) {
 		size_t at = schema_enter_index(r, i);
 
-		check_entry_address(one, !streq(how, "STATIC"), r);
+		if (streq(how, "STATIC"))
+			check_entry_place(one, false, r);
+		else
+			check_entry_address(one, true, r);
 		check_entry_ports(one, json_object_get(spec, "ports"), r);
 		schema_leave(r, at);
 	}
@@ -351,7 +361,7 @@ static void check_workload_entry(const json_t *body, struct schema_report *r)
 {
 	size_t mark = schema_enter(r, "spec");
 
-	check_entry_address(json_object_get(body, "spec"), true, r);
+	check_entry_place(json_object_get(body, "spec"), true, r);
 	schema_leave(r, mark);
 }
 

@@ -230,6 +230,25 @@ static void an_error_goes_with_its_object(void **state)
 	assert_int_equal(count_of(f->heard.text, "error " ENTRY_FILE), 2);
 }
 
+/* Who writes its status hears of it at once, not with the next change of anything. */
+static void a_mistake_is_an_end_of_a_change_and_so_is_its_mending(void **state)
+{
+	static const char *const entries[] = {"ServiceEntry", NULL};
+	struct fixture *f = *state;
+
+	f->api.pages[0] = LIST("7", ENTRY("3", "DNS"));
+	start(f, entries);
+	UNTIL(f, f->heard.synced == 1 && f->api.n_watches == 1);
+	fake_push(&f->api, EVENT("MODIFIED", ENTRY("8", "NONSENSE")));
+	UNTIL(f, f->heard.synced == 2);
+	assert_true(has(f, "error " ENTRY_FILE));
+	/* as it was before: nothing is put */
+	fake_push(&f->api, EVENT("MODIFIED", ENTRY("9", "DNS")));
+	UNTIL(f, f->heard.synced == 3);
+	assert_true(has(f, "cleared " ENTRY_FILE "\n"));
+	assert_int_equal(count_of(f->heard.text, "put "), 1);
+}
+
 /* A list of both: the bad one is named with its place, the good one is there. */
 static void sample_is_read(void *arg, const struct kind_sample *s)
 {
@@ -492,6 +511,7 @@ int main(void)
 		CASE(a_kind_that_is_not_there_is_empty),
 		CASE(a_policy_of_the_wrong_shape_denies_or_keeps_what_was_good),
 		CASE(an_error_goes_with_its_object),
+		CASE(a_mistake_is_an_end_of_a_change_and_so_is_its_mending),
 		cmocka_unit_test(one_of_the_wrong_shape_is_named_and_others_are_unaffected),
 		CASE(the_token_is_read_anew),
 		CASE(a_pod_is_kept_without_what_nobody_reads),

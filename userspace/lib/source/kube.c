@@ -76,14 +76,17 @@ static void entry_deliver(struct kube *k, struct entry *e)
 	k->ops->on_put(k->arg, e->object);
 }
 
+/* What is wrong and what is no more are news of their own: mostly no object is handed out with
+ * them. */
 static void error_clear(const struct kind *kind, struct entry *e)
 {
-	const struct kube *k = kind->kube;
+	struct kube *k = kind->kube;
 
 	if (!e->refused)
 		return;
 	k->ops->on_error_cleared(k->arg, e->refused->file);
 	e->refused = object_unref(e->refused);
+	settle_soon(k);
 }
 
 static void entry_drop(struct kind *kind, struct entry *e)
@@ -171,6 +174,7 @@ static bool object_check(struct kind *kind, struct entry *e, struct object *o)
 	if (schema_check(kind->schema, o->body, &report) == 0)
 		return true;
 	e->refused = object_ref(o);
+	settle_soon(kind->kube);
 	o->is_invalid = true;
 	/* what was good before stays; what never was denies, where it is about security */
 	return kind->schema->is_security && (!e->object || e->object->is_invalid);

@@ -263,14 +263,14 @@ static void layer_7_is_told_with_its_line(void **state)
 	assert_string_equal(f->text, "+demo/p\ncleared AuthorizationPolicy demo/p\n");
 }
 
-#define NOTHING "denies nothing"
-#define LESS    "denies less than it says"
-#define MORE    "denies more than it says"
-#define WITHOUT ": layer 7 is seen by waypoints only: without one the rule "
-#define DOMAINS                                                                                    \
-	"spec.rules[0].from[0].source.trustDomains: ztunnels match principals (\"<trust "          \
-	"domain>/*\"), not trustDomains: the rule "
-#define PATHS "spec.rules[0].to[0].operation.paths" WITHOUT
+#define NOTHING    "denies nothing"
+#define LESS       "denies less than it says"
+#define MORE       "denies more than it says"
+#define WITHOUT    ": layer 7 is seen by waypoints only: without one the rule "
+#define PRINCIPALS ": ztunnels match principals (\"<trust domain>/*\"), not trustDomains: the rule "
+#define DOMAINS    "spec.rules[0].from[0].source.trustDomains" PRINCIPALS
+#define DOMAIN     "spec.rules[0].when[0].key" PRINCIPALS
+#define PATHS      "spec.rules[0].to[0].operation.paths" WITHOUT
 
 static void what_is_left_of_a_rule_that_is_seen_in_part_is_told(void **state)
 {
@@ -313,6 +313,11 @@ static void what_is_left_of_a_rule_that_is_seen_in_part_is_told(void **state)
 		{"{action: DENY, rules: [{from: [{source: {trustDomains: [a]}}, {source: "
 		 "{namespaces: [b]}}]}]}",
 		 {DOMAINS LESS}},
+		{"{rules: [{when: [{key: source.trustDomain, values: [a]}]}]}",
+		 {DOMAIN "allows nothing"}},
+		{"{action: DENY, rules: [{when: [{key: source.trustDomain, values: [a]}], to: "
+		 "[{operation: {ports: ['80']}}]}]}",
+		 {DOMAIN MORE}},
 	};
 	struct fixture *f = *state;
 	char yaml[512];

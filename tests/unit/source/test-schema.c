@@ -138,6 +138,7 @@ static const char *const good[] = {
 	"    to: [{operation: {ports: ['80'], methods: [GET]}}]\n"
 	"    when: [{key: source.ip, values: [10.0.0.1]}, {key: 'request.headers[x]', notValues: "
 	"[a]}]\n",
+	POLICY "spec: {rules: [{when: [{key: source.trustDomain, values: [a.b]}]}]}\n",
 	POLICY "spec: {action: CUSTOM, provider: {name: p}, rules: [{}]}\n",
 	POLICY "spec: {rules: [{from: [{source: {serviceAccounts: [a, ns/b]}}]}]}\n",
 	POLICY

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/json.h"
 #include "base/str.h"
 #include "net/cidr.h"
 
@@ -189,19 +190,24 @@ Istio__Security__Match *match_from_operation(const json_t *operation, struct scr
 	return m;
 }
 
+#define LAYER_7 "layer 7 is seen by waypoints only: without one"
+/* Whose trust domain it is could be said as a principal's beginning, but not beside `principals`,
+ * and the suffixes that Istio allows cannot. */
+#define TRUST_DOMAIN "ztunnels match principals (\"<trust domain>/*\"), not trustDomains:"
+
 static const char *const l4_keys[] = {
 	"source.ip",      "source.namespace", "source.principal", "source.serviceAccount",
 	"destination.ip", "destination.port",
 };
 
-bool match_condition_is_l4(const json_t *when)
+const char *match_condition_unseen(const json_t *when)
 {
-	const char *key = json_string_value(get(when, "key"));
+	const char *key = json_text(when, "key", "");
 
-	for (size_t i = 0; key && i < ARRAY_SIZE(l4_keys); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(l4_keys); i++)
 		if (streq(l4_keys[i], key))
-			return true;
-	return false;
+			return NULL;
+	return streq(key, "source.trustDomain") ? TRUST_DOMAIN : LAYER_7;
 }
 
 Istio__Security__Match *match_from_condition(const json_t *when, const char *ns, struct scratch *a)
@@ -210,7 +216,7 @@ Istio__Security__Match *match_from_condition(const json_t *when, const char *ns,
 	const char *key = json_string_value(get(when, "key"));
 	Istio__Security__Match *m;
 
-	if (!match_condition_is_l4(when))
+	if (match_condition_unseen(when))
 		return NULL;
 	m = match_new(a);
 	if (!m)
@@ -237,23 +243,19 @@ Istio__Security__Match *match_from_condition(const json_t *when, const char *ns,
 	return m;
 }
 
-/* Whose trust domain it is could be said as a principal's beginning, but not beside `principals`,
- * and the suffixes that Istio allows cannot. */
-#define TRUST_DOMAIN "ztunnels match principals (\"<trust domain>/*\"), not trustDomains:"
-
 const struct match_unseen *match_unseen(const json_t *o, size_t *at)
 {
 	static const struct match_unseen fields[] = {
-		{"hosts", MATCH_LAYER_7},
-		{"notHosts", MATCH_LAYER_7},
-		{"methods", MATCH_LAYER_7},
-		{"notMethods", MATCH_LAYER_7},
-		{"paths", MATCH_LAYER_7},
-		{"notPaths", MATCH_LAYER_7},
-		{"requestPrincipals", MATCH_LAYER_7},
-		{"notRequestPrincipals", MATCH_LAYER_7},
-		{"remoteIpBlocks", MATCH_LAYER_7},
-		{"notRemoteIpBlocks", MATCH_LAYER_7},
+		{"hosts", LAYER_7},
+		{"notHosts", LAYER_7},
+		{"methods", LAYER_7},
+		{"notMethods", LAYER_7},
+		{"paths", LAYER_7},
+		{"notPaths", LAYER_7},
+		{"requestPrincipals", LAYER_7},
+		{"notRequestPrincipals", LAYER_7},
+		{"remoteIpBlocks", LAYER_7},
+		{"notRemoteIpBlocks", LAYER_7},
 		{"trustDomains", TRUST_DOMAIN},
 		{"notTrustDomains", TRUST_DOMAIN},
 	};

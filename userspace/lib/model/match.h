@@ -8,8 +8,6 @@
 #include "model/impl.h"
 #include "userspace/lib/xds/authorization.pb-c.h"
 
-#define MATCH_LAYER_7 "layer 7 is seen by waypoints only: without one"
-
 /** struct match_unseen - a field that ztunnels have no condition for. */
 struct match_unseen {
 	const char *field;
@@ -25,12 +23,15 @@ bool match_has_any(const Istio__Security__Match *match);
  * account names without one. */
 Istio__Security__Match *match_from_source(const json_t *source, const char *ns, struct scratch *a);
 Istio__Security__Match *match_from_operation(const json_t *operation, struct scratch *a);
-/** match_from_condition() - one entry of `when`. Return: NULL also when its key is of layer 7. */
+/** match_from_condition() - one entry of `when`. Return: NULL also where ztunnels have no condition
+ * for it. */
 Istio__Security__Match *match_from_condition(const json_t *when, const char *ns, struct scratch *a);
 /** match_unseen() - what ztunnels have no condition for in a source or operation, one after the
  * other. @at: 0 at first, moved on. Return: static; NULL: no more. */
 const struct match_unseen *match_unseen(const json_t *source_or_operation, size_t *at);
-bool match_condition_is_l4(const json_t *when);
+/** match_condition_unseen() - why ztunnels have no condition for one entry of `when`, as above.
+ * Return: static; NULL: they have one. */
+const char *match_condition_unseen(const json_t *when);
 /** match_no_identity() - the match that plaintext meets: not_principals presence. */
 Istio__Security__Match *match_no_identity(struct scratch *a);
 

@@ -192,14 +192,15 @@ static int convert_when(struct conversion *c, const json_t *rule, Istio__Securit
 	size_t i;
 
 	json_array_foreach (json_object_get(rule, "when"), i, one) {
+		const char *why = match_condition_unseen(one);
 		Istio__Security__Match *match;
 
-		if (!match_condition_is_l4(one)) {
+		if (why) {
 			struct unseen *f = unseen_note(c, "when", i, ".", "key");
 
 			if (!f)
 				return -ENOMEM;
-			f->why = MATCH_LAYER_7;
+			f->why = why;
 			continue;
 		}
 		match = match_from_condition(one, c->p->e.object->namespace_, c->a);

@@ -207,8 +207,11 @@ static void check_service_accounts(const json_t *froms_json, struct schema_repor
 static bool is_condition_key(const char *key)
 {
 	static const char *const known[] = {
-		"source.ip",      "source.namespace", "source.principal", "source.serviceAccount",
-		"destination.ip", "destination.port", "remote.ip",        "connection.sni",
+		"source.ip",          "source.namespace",
+		"source.principal",   "source.serviceAccount",
+		"source.trustDomain", "destination.ip",
+		"destination.port",   "remote.ip",
+		"connection.sni",
 	};
 	static const char *const prefixes[] = {"request.", "experimental."};
 

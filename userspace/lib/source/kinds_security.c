@@ -61,6 +61,25 @@ static const struct schema port = {
 };
 static const struct schema ports = {.type = SCHEMA_LIST, .item = &port};
 
+#define ACCOUNT_MAX 320
+
+/* An asterisk would stand for itself, which no account is called: what is meant to keep out
+ * everybody of a namespace would keep out nobody. */
+static bool is_account(const char *s)
+{
+	const char *slash = strchr(s, '/');
+
+	return *s && strlen(s) <= ACCOUNT_MAX && !strchr(s, '*') &&
+	       (!slash || (slash > s && slash[1] && !strchr(slash + 1, '/')));
+}
+
+static const struct schema account = {
+	.type = SCHEMA_STRING,
+	.is_valid = is_account,
+	.expected = "a string with a service account, NAME or NAMESPACE/NAME, no wildcard",
+};
+static const struct schema accounts = {.type = SCHEMA_LIST, .item = &account};
+
 static const struct schema_field source_fields[] = {
 	FIELD("principals", &words),
 	FIELD("notPrincipals", &words),
@@ -72,8 +91,8 @@ static const struct schema_field source_fields[] = {
 	FIELD("notIpBlocks", &blocks),
 	FIELD("remoteIpBlocks", &blocks),
 	FIELD("notRemoteIpBlocks", &blocks),
-	FIELD("serviceAccounts", &words),
-	FIELD("notServiceAccounts", &words),
+	FIELD("serviceAccounts", &accounts),
+	FIELD("notServiceAccounts", &accounts),
 	FIELD("trustDomains", &words),
 	FIELD("notTrustDomains", &words),
 	FIELDS_END,
@@ -249,6 +268,8 @@ static void check_condition(const json_t *when, struct schema_report *r)
 		s = &blocks;
 	else if (streq(key, "destination.port"))
 		s = &ports;
+	else if (streq(key, "source.serviceAccount"))
+		s = &accounts;
 	if (!s)
 		return;
 	check_values(values, "values", s, r);

@@ -139,6 +139,9 @@ static const char *const good[] = {
 	"    when: [{key: source.ip, values: [10.0.0.1]}, {key: 'request.headers[x]', notValues: "
 	"[a]}]\n",
 	POLICY "spec: {rules: [{when: [{key: source.trustDomain, values: [a.b]}]}]}\n",
+	POLICY "spec: {rules: [{when: [{key: 'request.auth.claims[a][b]', values: [x]}, {key: "
+	       "request.auth.audiences, values: [x]}, {key: 'experimental.envoy.filters.a.b[c]', "
+	       "values: [x]}, {key: connection.sni, values: [x]}]}]}\n",
 	POLICY "spec: {action: CUSTOM, provider: {name: p}, rules: [{}]}\n",
 	POLICY "spec: {rules: [{from: [{source: {serviceAccounts: [a, ns/b]}}]}]}\n",
 	POLICY
@@ -391,6 +394,20 @@ static const struct mistake doubtful[] = {
 	{ENTRY "  hosts: [a.b]\n  resolution: DNS_ROUND_ROBIN\n  endpoints: [{address: c.d}, "
 	       "{address: e.f}]\n",
 	 "spec.endpoints", "more than one"},
+	{POLICY "spec: {provider: {name: p}, rules: [{}]}\n", "spec.provider",
+	 "only with action CUSTOM"},
+	{POLICY "spec: {action: CUSTOM, provider: {name: p}}\n", "spec.rules", "required"},
+	{POLICY "spec: {rules: [{}, {when: [{key: source.ip, values: [10.0.0.1]}, {key: "
+		"'request.header[x]', values: [y]}]}]}\n",
+	 "spec.rules[1].when[1].key", "no attribute"},
+	{POLICY "spec: {rules: [{when: [{key: request.headers, values: [y]}]}]}\n",
+	 "spec.rules[0].when[0].key", "no attribute"},
+	{POLICY "spec: {rules: [{when: [{key: 'request.headers[]', values: [y]}]}]}\n",
+	 "spec.rules[0].when[0].key", "no attribute"},
+	{POLICY "spec: {rules: [{when: [{key: request.auth.principals, values: [y]}]}]}\n",
+	 "spec.rules[0].when[0].key", "no attribute"},
+	{POLICY "spec: {rules: [{when: [{key: 'experimental.x[y]', values: [y]}]}]}\n",
+	 "spec.rules[0].when[0].key", "no attribute"},
 };
 
 static void what_is_doubtful_is_told_apart(void **state)

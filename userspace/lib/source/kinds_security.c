@@ -3,6 +3,7 @@
  * Istio's webhook does. */
 #include <string.h>
 
+#include "base/json.h"
 #include "base/str.h"
 #include "source/schema.h"
 
@@ -338,6 +339,71 @@ static void check_authorization_policy(const json_t *body, struct schema_report 
 	schema_leave(r, mark);
 }
 
+/* "a[b]" */
+static bool has_member(const char *key)
+{
+	const char *open = strchr(key, '[');
+
+	return open && open > key && open[1] && open[1] != ']' && key[strlen(key) - 1] == ']';
+}
+
+/* Of the attributes of layer 7, of which is_condition_key() takes any. */
+static bool is_istio_key(const char *key)
+{
+	static const char *const known[] = {"request.auth.principal", "request.auth.audiences",
+					    "request.auth.presenter"};
+	static const char *const members[] = {"request.headers", "request.auth.claims",
+					      "request.experimental.inline.headers",
+					      "experimental.envoy.filters."};
+
+	if (!str_has_prefix(key, "request.") && !str_has_prefix(key, "experimental."))
+		return true;
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (streq(key, known[i]))
+			return true;
+	for (size_t i = 0; i < ARRAY_SIZE(members); i++)
+		if (str_has_prefix(key, members[i]))
+			return has_member(key);
+	return false;
+}
+
+static void doubt_conditions(const json_t *list, struct schema_report *r)
+{
+	const json_t *one;
+	size_t i, mark = schema_enter(r, "when");
+
+	json_array_foreach (list, i, one) {
+		size_t at = schema_enter_index(r, i);
+
+		if (!is_istio_key(json_text(one, "key", "")))
+			problem_at(r, "key", "no attribute of requests");
+		schema_leave(r, at);
+	}
+	schema_leave(r, mark);
+}
+
+static void doubt_authorization_policy(const json_t *body, struct schema_report *r)
+{
+	const json_t *spec = json_object_get(body, "spec");
+	const json_t *rules_json = json_object_get(spec, "rules"), *one;
+	bool is_custom = streq(json_text(spec, "action", ""), "CUSTOM");
+	size_t i, mark = schema_enter(r, "spec"), inner;
+
+	if (json_is_object(json_object_get(spec, "provider")) && !is_custom)
+		problem_at(r, "provider", "only with action CUSTOM");
+	if (is_custom && json_array_size(rules_json) == 0)
+		problem_at(r, "rules", "required: CUSTOM without rules asks about nothing");
+	inner = schema_enter(r, "rules");
+	json_array_foreach (rules_json, i, one) {
+		size_t at = schema_enter_index(r, i);
+
+		doubt_conditions(json_object_get(one, "when"), r);
+		schema_leave(r, at);
+	}
+	schema_leave(r, inner);
+	schema_leave(r, mark);
+}
+
 static const char *const security_v1[] = {"security.istio.io/v1", "security.istio.io/v1beta1",
 					  NULL};
 
@@ -357,6 +423,7 @@ const struct schema_kind schema_kinds_security[] = {
 		.is_security = true,
 		.schema = &authorization_policy,
 		.check = check_authorization_policy,
+		.doubt = doubt_authorization_policy,
 	},
 	{0},
 };

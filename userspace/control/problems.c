@@ -16,6 +16,7 @@ struct problem {
 	struct list link;
 	enum problem_origin origin;
 	unsigned int line;
+	int64_t generation;
 	bool is_warning;
 	bool hides_policy;
 	bool is_waited_for; /* and that was logged */
@@ -111,6 +112,7 @@ static void problem_keep(struct problems *p, enum problem_origin origin,
 	p->n++;
 	e->origin = origin;
 	e->line = err->line;
+	e->generation = err->generation;
 	e->is_warning = err->is_warning;
 	e->hides_policy = err->hides_policy;
 	e->file = strdup(err->file);
@@ -133,6 +135,7 @@ void problems_add(struct problems *p, enum problem_origin origin, const struct s
 	if (known) {
 		known->is_cleared = false;
 		known->line = err->line;
+		known->generation = err->generation;
 		return;
 	}
 	problem_keep(p, origin, err);
@@ -175,6 +178,7 @@ void problems_for_each(const struct problems *p,
 			.field = e->field,
 			.message = e->message,
 			.is_warning = e->is_warning,
+			.generation = e->generation,
 		};
 
 		if (!e->is_cleared)

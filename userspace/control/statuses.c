@@ -305,6 +305,9 @@ static void on_problem(void *arg, const struct source_error *err)
 		return;
 	u->is_named = true;
 	u->want.is_there = true;
+	/* what is refused is not put: the one before is what is known of it */
+	if (err->generation)
+		u->want.generation = err->generation;
 	u->want.verdict =
 		err->is_warning ? MAX(u->want.verdict, CONDITION_UNSUPPORTED) : CONDITION_INVALID;
 	condition_add(&u->want, err->field, err->message);

@@ -41,16 +41,23 @@ static struct problems *start(void)
 	return p;
 }
 
+static void generation_read(void *arg, const struct source_error *err)
+{
+	*(int64_t *)arg = err->generation;
+}
+
 static void a_problem_that_stays_is_kept_once(void **state)
 {
 	_cleanup_(problems_freep) struct problems *p = start();
 	struct source_error moved = in_file;
+	int64_t generation = 0;
 	json_t *json;
 
 	problems_add(p, PROBLEM_SOURCE, &in_file);
 	problems_clear_file(p, "a.yaml");
 	assert_int_equal(count(p), 0);
 	moved.line = 9;
+	moved.generation = 2;
 	problems_add(p, PROBLEM_SOURCE, &moved);
 	problems_settle(p);
 	json = problems_to_json(p);
@@ -59,6 +66,8 @@ static void a_problem_that_stays_is_kept_once(void **state)
 	assert_string_equal(json_string_value(json_object_get(json_array_get(json, 0), "severity")),
 			    "error");
 	json_decref(json);
+	problems_for_each(p, generation_read, &generation);
+	assert_int_equal(generation, 2);
 }
 
 static void a_problem_that_is_repaired_goes(void **state)

@@ -271,10 +271,11 @@ static void test_what_never_had_a_good_state_has_a_status_too(void **state)
 	struct fixture *f = *state;
 
 	problem_add(f, POLICY, "spec.action", "expected one of", false);
+	f->problems[0].generation = 7;
 	problem_add(f, "/api/v1/namespaces/demo/services/p", "spec", "not ours", false);
 	problem_add(f, "config/file.yaml", "spec", "not ours", false);
 	assert_int_equal(statuses_lead(f->statuses, true), 0);
-	wait_verdict(f, V1 "False Invalid 0: spec.action: expected one of");
+	wait_verdict(f, V1 "False Invalid 7: spec.action: expected one of");
 	run(f, 200);
 	assert_int_equal(f->n_patches, 1);
 }

@@ -9,6 +9,7 @@
 struct heard {
 	char text[8192];
 	unsigned int synced;
+	int64_t generation; /* of the last error */
 };
 
 static inline void heard_add(struct heard *h, const char *what, const char *rest)
@@ -39,10 +40,12 @@ static inline void heard_delete(void *arg, struct object *o)
 
 static inline void heard_error(void *arg, const struct source_error *err)
 {
+	struct heard *h = arg;
 	char line[1024];
 
 	(void)source_error_format(err, line, sizeof(line));
-	heard_add(arg, "error", line);
+	heard_add(h, "error", line);
+	h->generation = err->generation;
 }
 
 static inline void heard_cleared(void *arg, const char *file)

@@ -200,12 +200,14 @@ static void a_policy_of_the_wrong_shape_denies_or_keeps_what_was_good(void **sta
 	assert_false(has(f, "delete"));
 }
 
-#define ENTRY(version, how)                                                                        \
+#define ENTRY_OF(version, generation, how)                                                         \
 	"{\"apiVersion\":\"networking.istio.io/v1\",\"kind\":\"ServiceEntry\",\"metadata\":{"      \
-	"\"name\":\"e\",\"namespace\":\"demo\",\"resourceVersion\":\"" version                     \
+	"\"name\":\"e\",\"namespace\":\"demo\",\"generation\":" generation                         \
+	",\"resourceVersion\":\"" version                                                          \
 	"\"},\"spec\":{\"hosts\":[\"a.b\"],\"resolution\":\"" how                                  \
 	"\",\"ports\":[{\"number\":443,\"name\":\"tls\",\"protocol\":\"TLS\"}]}}"
-#define ENTRY_FILE "/apis/networking.istio.io/v1/namespaces/demo/serviceentries/e"
+#define ENTRY(version, how) ENTRY_OF(version, "1", how)
+#define ENTRY_FILE          "/apis/networking.istio.io/v1/namespaces/demo/serviceentries/e"
 
 /* Not only with one that was good before: the next of its name would have it as its status. */
 static void an_error_goes_with_its_object(void **state)
@@ -239,9 +241,10 @@ static void a_mistake_is_an_end_of_a_change_and_so_is_its_mending(void **state)
 	f->api.pages[0] = LIST("7", ENTRY("3", "DNS"));
 	start(f, entries);
 	UNTIL(f, f->heard.synced == 1 && f->api.n_watches == 1);
-	fake_push(&f->api, EVENT("MODIFIED", ENTRY("8", "NONSENSE")));
+	fake_push(&f->api, EVENT("MODIFIED", ENTRY_OF("8", "2", "NONSENSE")));
 	UNTIL(f, f->heard.synced == 2);
 	assert_true(has(f, "error " ENTRY_FILE));
+	assert_int_equal(f->heard.generation, 2);
 	/* as it was before: nothing is put */
 	fake_push(&f->api, EVENT("MODIFIED", ENTRY("9", "DNS")));
 	UNTIL(f, f->heard.synced == 3);

@@ -151,6 +151,7 @@ static void on_problem(void *arg, const char *field, const char *message)
 	const struct check *c = arg;
 	const struct kube *k = c->kind->kube;
 	const struct source_error err = {
+		.generation = json_integer_value(object_value(c->object, "metadata.generation")),
 		.file = c->object->file,
 		.kind = c->object->kind,
 		.namespace_ = c->object->namespace_,

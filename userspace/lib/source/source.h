@@ -20,6 +20,7 @@ struct source_error {
 	const char *field;   /* "spec.ports[0].port"; "" when it is the object or file as a whole */
 	const char *message; /* what was expected, without file and field */
 	bool is_warning;     /* the object is used all the same */
+	int64_t generation;  /* of the object that it is about; 0: unknown */
 	/* in what could not be read an AuthorizationPolicy or PeerAuthentication may stand, or one
 	 * does, and it is not known where it holds; said once of each file */
 	bool hides_policy;

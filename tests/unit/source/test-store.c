@@ -180,6 +180,36 @@ static void a_security_object_that_was_never_good_is_told_as_invalid(void **stat
 	assert_string_equal(told(f), "delete AuthorizationPolicy default/p\ncleared a.yaml\n");
 }
 
+/* Its file was given another name, or it moved into another file, while that had a mistake. */
+static void a_policy_stays_while_it_may_stand_in_what_cannot_be_read(void **state)
+{
+	static const char stays[] = "error b.yaml: AuthorizationPolicy default/p: stays in force";
+	struct fixture *f = *state;
+
+	load(f, "a.yaml", POLICY("{rules: []}") "---\n" POD("x"));
+	(void)told(f);
+	assert_int_equal(store_remove(f->store, "a.yaml"), 0);
+	load(f, "b.yaml", POLICY("{rules: [}"));
+	assert_non_null(strstr(told(f), stays));
+	assert_non_null(strstr(f->heard.text, "delete Pod default/x\n"));
+	assert_null(strstr(f->heard.text, "delete AuthorizationPolicy"));
+	/* whatever else happens */
+	load(f, "c.yaml", POD("y"));
+	assert_non_null(strstr(told(f), stays));
+	assert_null(strstr(f->heard.text, "delete"));
+	load(f, "b.yaml", POLICY("{rules: [{}]}"));
+	assert_string_equal(told(f), "put AuthorizationPolicy default/p\ncleared b.yaml\n");
+	/* another takes it over, or none does */
+	load(f, "d.yaml", POLICY("{rules: [}"));
+	assert_int_equal(store_remove(f->store, "b.yaml"), 0);
+	assert_null(strstr(told(f), "delete"));
+	assert_int_equal(store_fail(f->store, "e.yaml", "cannot be read"), 0);
+	load(f, "d.yaml", POD("z"));
+	assert_null(strstr(told(f), "delete"));
+	assert_int_equal(store_remove(f->store, "e.yaml"), 0);
+	assert_string_equal(told(f), "delete AuthorizationPolicy default/p\ncleared e.yaml\n");
+}
+
 static void an_object_that_was_never_good_is_not_told(void **state)
 {
 	struct fixture *f = *state;
@@ -206,6 +236,7 @@ int main(void)
 		T(broken_text_deletes_nothing),
 		T(broken_text_leaves_the_documents_before_it_usable),
 		T(a_security_object_that_was_never_good_is_told_as_invalid),
+		T(a_policy_stays_while_it_may_stand_in_what_cannot_be_read),
 		T(an_object_that_was_never_good_is_not_told),
 	};
 

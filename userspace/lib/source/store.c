@@ -10,6 +10,7 @@
 #include "base/map.h"
 #include "base/str.h"
 #include "source/manifest.h"
+#include "source/schema.h"
 
 struct file {
 	char *path;
@@ -18,6 +19,7 @@ struct file {
 	size_t errors_count;
 	bool was_reported; /* its errors stand with the user */
 	bool is_gone;
+	bool hides_policy; /* one of them says so */
 	struct list dirty; /* in store.dirty_files when its errors are to be told again */
 };
 
@@ -34,6 +36,7 @@ struct claim {
 struct slot {
 	const char *key;          /* the map's */
 	bool is_early;            /* it decides about other objects */
+	bool is_security;         /* not taken away while it may stand in what cannot be read */
 	struct list claims;       /* by path and position: the first counts */
 	struct object *delivered; /* owned; NULL: the user knows of none */
 	struct list dirty;
@@ -49,6 +52,8 @@ struct store {
 	void *arg;
 	struct map *files, *slots;
 	struct list dirty_files, dirty_slots;
+	struct list held_slots; /* dirty ones that are not taken away yet, because of @hiding */
+	struct file *hiding;    /* the first that hides a policy; NULL: none does */
 };
 
 /** struct load - one reading of a file. */
@@ -111,6 +116,7 @@ static int file_error_add(struct file *f, const struct source_error *err)
 		return r;
 	list_add_tail(&f->errors, &e->link);
 	f->errors_count++;
+	f->hides_policy |= err->hides_policy;
 	return 0;
 }
 
@@ -123,6 +129,7 @@ static void file_errors_clear(struct file *f)
 		(void)error_free(e);
 	}
 	f->errors_count = 0;
+	f->hides_policy = false;
 }
 
 static void file_mark(struct store *s, struct file *f)
@@ -170,6 +177,7 @@ static int slot_get(struct store *s, const struct manifest_item *item, struct sl
 {
 	_cleanup_(freep) char *key =
 		str_format("%s\n%s\n%s", item->kind, item->namespace_, item->name);
+	const struct schema_kind *kind = schema_kind_find(item->kind);
 	struct slot *slot;
 	const char *mine;
 	void **at;
@@ -188,6 +196,7 @@ static int slot_get(struct store *s, const struct manifest_item *item, struct sl
 		list_init(&slot->dirty);
 		slot->key = mine;
 		slot->is_early = streq(item->kind, "Namespace") || streq(item->kind, "Node");
+		slot->is_security = kind && kind->is_security;
 	}
 	*ret = slot;
 	return 0;
@@ -402,13 +411,23 @@ static struct slot *slot_free(struct slot *slot)
 	return NULL;
 }
 
+/* A policy that has moved into a file with a mistake, or whose file was given another name while it
+ * had one, would be gone until that is mended. */
+static bool slot_is_held(const struct store *s, const struct slot *slot)
+{
+	return s->hiding && slot->is_security && slot->delivered && !slot_first(slot);
+}
+
 static void slot_publish(struct store *s, struct slot *slot)
 {
 	const struct claim *first = slot_first(slot);
 	struct object *old = slot->delivered;
 
 	list_del(&slot->dirty);
-	if (first && (!old || !object_is_same(old, first->object))) {
+	if (slot_is_held(s, slot)) {
+		list_add_tail(&s->held_slots, &slot->dirty);
+		file_mark(s, s->hiding);
+	} else if (first && (!old || !object_is_same(old, first->object))) {
 		slot->delivered = object_ref(first->object);
 		s->ops->on_put(s->arg, first->object);
 		(void)object_unref(old);
@@ -440,6 +459,27 @@ static void report_duplicate(struct store *s, const struct claim *c)
 	s->ops->on_error(s->arg, &err);
 }
 
+static void report_held(const struct store *s, const struct file *f)
+{
+	const struct slot *slot;
+	struct source_error err = {
+		.file = f->path,
+		.field = "",
+		.message = "stays in force, though its own file has it no more: it may be meant to "
+			   "be in this one",
+		.is_warning = true,
+	};
+
+	list_for_each_entry (slot, &s->held_slots, dirty) {
+		const struct object *o = slot->delivered;
+
+		err.kind = o->kind;
+		err.namespace_ = o->namespace_;
+		err.name = o->name;
+		s->ops->on_error(s->arg, &err);
+	}
+}
+
 static void file_publish(struct store *s, struct file *f)
 {
 	const struct error *e;
@@ -457,6 +497,8 @@ static void file_publish(struct store *s, struct file *f)
 		report_duplicate(s, c);
 		has_errors = true;
 	}
+	if (f == s->hiding)
+		report_held(s, f);
 	f->was_reported = has_errors;
 	if (f->is_gone) {
 		(void)map_del_str(s->files, f->path);
@@ -464,11 +506,26 @@ static void file_publish(struct store *s, struct file *f)
 	}
 }
 
+static struct file *file_hiding(const struct store *s)
+{
+	struct file *first = NULL;
+
+	map_for_each (s->files, it) {
+		struct file *f = it.value;
+
+		if (f->hides_policy && (!first || strcmp(f->path, first->path) < 0))
+			first = f;
+	}
+	return first;
+}
+
 int store_publish(struct store *s)
 {
 	/* Removals first: an address or name that moves to a new object is then free. */
 	struct slot *slot, *tmp;
 
+	s->hiding = file_hiding(s);
+	list_move_all(&s->held_slots, &s->dirty_slots);
 	list_for_each_entry_safe (slot, tmp, &s->dirty_slots, dirty)
 		if (!slot_first(slot))
 			slot_publish(s, slot);
@@ -497,6 +554,7 @@ int store_new(const struct source_ops *ops, void *arg, struct store **ret)
 	s->arg = arg;
 	list_init(&s->dirty_files);
 	list_init(&s->dirty_slots);
+	list_init(&s->held_slots);
 	r = map_new(&s->files);
 	if (r < 0)
 		return r;

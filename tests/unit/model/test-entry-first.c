@@ -108,6 +108,20 @@ static void a_service_comes_before_all_entries(void **state)
 	assert_true(is_first(f, "other/" HOST));
 }
 
+/* It is not sent: nobody would have the host. */
+static void a_service_that_is_a_name_of_dns_has_no_host(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)put(f, SERVICE("demo", "web", "{type: ExternalName, externalName: web.example.com}"));
+	assert_null(strstr(put(f, ENTRY("demo", "web", "2024", "")), "warning"));
+	assert_true(is_first(f, "demo/" HOST));
+	(void)put(f, SERVICE("demo", "web", "{clusterIP: 10.96.0.1, ports: [{port: 80}]}"));
+	assert_true(service(f, "demo/" HOST)->canonical);
+	(void)put(f, SERVICE("demo", "web", "{type: ExternalName, externalName: web.example.com}"));
+	assert_true(is_first(f, "demo/" HOST));
+}
+
 /* As its namespace's labels and MeshConfig change, without a word from the entries. */
 static void who_may_not_leave_home_has_it_for_nobody_else(void **state)
 {
@@ -137,6 +151,7 @@ int main(void)
 		T(who_may_not_leave_home_has_it_for_nobody_else),
 		T(who_is_not_for_everybody_has_it_at_home),
 		T(a_service_comes_before_all_entries),
+		T(a_service_that_is_a_name_of_dns_has_no_host),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,9 +21,10 @@ static bool precedes(const struct service_entry *a, const struct service_entry *
 	return order ? order < 0 : strcmp(a->e.key, b->e.key) < 0;
 }
 
-/* Is it a Service's own? */
+/* Is it a Service's own? That of type ExternalName is none of ours. */
 static bool host_is_service(const struct model *m, const char *ns, const char *host)
 {
+	const struct entity *service;
 	char name[64], full[MODEL_KEY_MAX];
 	size_t n = strcspn(host, ".");
 
@@ -32,7 +33,8 @@ static bool host_is_service(const struct model *m, const char *ns, const char *h
 	memcpy(name, host, n);
 	name[n] = '\0';
 	(void)str_concat(full, sizeof(full), SERVICE_HOST(m, ns, name));
-	return streq(full, host) && entity_find(m, ENTITY_SERVICE, ns, name);
+	service = streq(full, host) ? entity_find(m, ENTITY_SERVICE, ns, name) : NULL;
+	return service && !service_is_external(service->object);
 }
 
 const struct entity *service_entry_rival(const struct model *m, const struct service_entry *s,

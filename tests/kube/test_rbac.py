@@ -11,8 +11,8 @@ from kubelab.cluster import eventually, pod, service
 
 SYSTEM = "istio-system"
 ACCOUNTS = ("istiod", "ztunnel")
-GATEWAY_API = ("GatewayClass", "Gateway.gateway.networking.k8s.io", "HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute",
-               "BackendTLSPolicy")
+GATEWAY_API = ("GatewayClass", "Gateway.gateway.networking.k8s.io", "ListenerSet", "HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute",
+               "UDPRoute", "BackendTLSPolicy")
 # the self-made root is renewed in the last fifth of its ten years: tests/unit/control/test-ca-secret.c
 RARE = {("secrets", "patch")}
 UNREADABLE = {"traffic.sidecar.istio.io/excludeOutboundPorts": "none"}

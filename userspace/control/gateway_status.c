@@ -66,18 +66,18 @@ static void conditions_say(struct said *s, json_t *have, const char *type, json_
 	(void)json_array_append_new(ret, condition(s, type, before));
 }
 
-static json_t *conditions(struct said *s, json_t *have, bool is_gateway)
+static json_t *conditions(struct said *s, json_t *have, bool has_listeners)
 {
 	json_t *ret = json_array(), *one;
 	size_t i;
 
 	conditions_say(s, have, "Accepted", ret);
-	if (is_gateway)
+	if (has_listeners)
 		conditions_say(s, have, "Programmed", ret);
 	json_array_foreach (have, i, one) {
 		const char *type = json_text(one, "type", "");
 
-		if (!streq(type, "Accepted") && !(is_gateway && streq(type, "Programmed")))
+		if (!streq(type, "Accepted") && !(has_listeners && streq(type, "Programmed")))
 			(void)json_array_append(ret, one);
 	}
 	return ret;
@@ -126,7 +126,7 @@ static int say_conditions(struct said *s, const char *kind, const char *controll
 	const char *rest = controller ? honoured_gateway(controller) : NULL;
 	_cleanup_(freep) char *message =
 		rest ? str_format(HONOURED_AS_OF "%s%s", kind, rest) : NULL;
-	bool is_gateway = streq(kind, "Gateway");
+	bool has_listeners = !streq(kind, "GatewayClass");
 	json_t *all, *each;
 
 	if (!rest)
@@ -134,8 +134,8 @@ static int say_conditions(struct said *s, const char *kind, const char *controll
 	if (!message)
 		return -ENOMEM;
 	s->message = message;
-	all = conditions(s, json_object_get(status_of(s), "conditions"), is_gateway);
-	each = is_gateway ? listeners(s) : NULL;
+	all = conditions(s, json_object_get(status_of(s), "conditions"), has_listeners);
+	each = has_listeners ? listeners(s) : NULL;
 	if (s->is_new)
 		*ret = json_pack("{s:O,s:O*}", "conditions", all, "listeners", each);
 	json_decref(all);
@@ -166,12 +166,13 @@ struct parent {
 	json_int_t port;
 };
 
-static struct parent parent_read(const struct said *s, const json_t *ref)
+/* @here: the namespace of what names it. */
+static struct parent parent_read(const json_t *ref, const char *here)
 {
 	return (struct parent){
 		.group = json_text(ref, "group", HONOURED_GATEWAY_API),
 		.kind = json_text(ref, "kind", "Gateway"),
-		.namespace_ = json_text(ref, "namespace", meta(s, "namespace")),
+		.namespace_ = json_text(ref, "namespace", here),
 		.name = json_text(ref, "name", ""),
 		.section = json_text(ref, "sectionName", ""),
 		.port = json_integer_value(json_object_get(ref, "port")),
@@ -187,19 +188,41 @@ static bool parent_is_same(const struct parent *a, const struct parent *b)
 
 enum whose { OURS, ANOTHERS, UNKNOWN };
 
+/* Who serves the Gateway that is named; NULL: it is none, or nobody knows. */
+static const char *gateway_controller(const struct said *s, const struct parent *p)
+{
+	const char *class_name = NULL;
+
+	if (streq(p->group, HONOURED_GATEWAY_API) && streq(p->kind, "Gateway"))
+		class_name = s->view->class_of(s->view->arg, p->namespace_, p->name);
+	return class_name ? controller_of(s, class_name) : NULL;
+}
+
+/* The same, of a ListenerSet's Gateway, too. */
+static const char *parent_controller(const struct said *s, const struct parent *p)
+{
+	struct parent up;
+	const json_t *ref;
+
+	if (!streq(p->group, HONOURED_GATEWAY_API) || !streq(p->kind, "ListenerSet"))
+		return gateway_controller(s, p);
+	ref = s->view->parent_of(s->view->arg, p->namespace_, p->name);
+	if (!ref)
+		return NULL;
+	up = parent_read(ref, p->namespace_);
+	return gateway_controller(s, &up);
+}
+
 static enum whose parent_whose(const struct said *s, const struct parent *p)
 {
-	const char *class_name, *controller;
+	const char *controller;
 
 	if (!s->view->is_selected(s->view->arg, p->namespace_))
 		return UNKNOWN;
 	if ((streq(p->group, "") && streq(p->kind, "Service")) ||
 	    (streq(p->group, "networking.istio.io") && streq(p->kind, "ServiceEntry")))
 		return OURS;
-	if (!streq(p->group, HONOURED_GATEWAY_API) || !streq(p->kind, "Gateway"))
-		return UNKNOWN;
-	class_name = s->view->class_of(s->view->arg, p->namespace_, p->name);
-	controller = class_name ? controller_of(s, class_name) : NULL;
+	controller = parent_controller(s, p);
 	if (controller)
 		return honoured_gateway(controller) ? OURS : ANOTHERS;
 	return UNKNOWN;
@@ -217,7 +240,8 @@ static json_t *parent_find(const struct said *s, json_t *list, const char *key,
 	size_t i;
 
 	json_array_foreach (list, i, one) {
-		struct parent p = parent_read(s, key ? json_object_get(one, key) : one);
+		struct parent p =
+			parent_read(key ? json_object_get(one, key) : one, meta(s, "namespace"));
 
 		if ((!key || is_our_entry(one)) && parent_is_same(&p, wanted))
 			return one;
@@ -234,7 +258,8 @@ static void parents_keep(struct said *s, const struct hangs_on *on, json_t *refs
 	size_t i;
 
 	json_array_foreach (have, i, one) {
-		struct parent p = parent_read(s, json_object_get(one, on->entry));
+		struct parent p =
+			parent_read(json_object_get(one, on->entry), meta(s, "namespace"));
 		enum whose whose = parent_whose(s, &p);
 
 		if (!is_our_entry(one)) {
@@ -259,7 +284,7 @@ static void parents_add(struct said *s, const struct hangs_on *on, json_t *refs,
 	size_t i;
 
 	json_array_foreach (refs, i, ref) {
-		struct parent p = parent_read(s, ref);
+		struct parent p = parent_read(ref, meta(s, "namespace"));
 
 		if (parent_whose(s, &p) != OURS || parent_find(s, ret, on->entry, &p) ||
 		    json_array_size(ret) >= on->max)
@@ -291,6 +316,17 @@ static int say_parents(struct said *s, const struct hangs_on *on, json_t **ret)
 	return s->is_new && !*ret ? -ENOMEM : 0;
 }
 
+/* What it adds to a Gateway is served by whoever serves that. */
+static int say_listeners(struct said *s, const json_t *spec, json_t **ret)
+{
+	struct parent p = parent_read(json_object_get(spec, "parentRef"), meta(s, "namespace"));
+
+	if (!s->view->is_selected(s->view->arg, meta(s, "namespace")) ||
+	    !s->view->is_selected(s->view->arg, p.namespace_))
+		return 0;
+	return say_conditions(s, "ListenerSet", gateway_controller(s, &p), ret);
+}
+
 int gateway_status(const json_t *object, enum gateway_form form, const struct gateway_view *view,
 		   const char *now, json_t **ret)
 {
@@ -308,6 +344,8 @@ int gateway_status(const json_t *object, enum gateway_form form, const struct ga
 		if (!view->is_selected(view->arg, meta(&s, "namespace")))
 			return 0;
 		return say_conditions(&s, "Gateway", controller_of(&s, class_name), ret);
+	case GATEWAY_LISTENERS:
+		return say_listeners(&s, spec, ret);
 	case GATEWAY_POLICY:
 		return say_parents(&s, &by_targets, ret);
 	case GATEWAY_ROUTE:

@@ -28,7 +28,7 @@
 #define WRITES      5           /* of one object in a row */
 #define REFILL_US   60000000ULL /* and one more after this */
 
-enum { CLASSES, GATEWAYS, KINDS = 8 };
+enum { CLASSES, GATEWAYS, SETS, KINDS = 9 };
 
 static const struct {
 	const char *kind, *plural;
@@ -36,6 +36,7 @@ static const struct {
 } kinds[KINDS] = {
 	[CLASSES] = {"GatewayClass", "gatewayclasses", GATEWAY_CLASS},
 	[GATEWAYS] = {"Gateway", "gateways", GATEWAY_GATEWAY},
+	[SETS] = {"ListenerSet", "listenersets", GATEWAY_LISTENERS},
 	{"HTTPRoute", "httproutes", GATEWAY_ROUTE},
 	{"GRPCRoute", "grpcroutes", GATEWAY_ROUTE},
 	{"TLSRoute", "tlsroutes", GATEWAY_ROUTE},
@@ -113,6 +114,13 @@ static const char *class_of(void *arg, const char *namespace_, const char *name)
 	return spec_of(thing_find(arg, GATEWAYS, namespace_, name), "gatewayClassName");
 }
 
+static const json_t *parent_of(void *arg, const char *namespace_, const char *name)
+{
+	const struct thing *t = thing_find(arg, SETS, namespace_, name);
+
+	return t ? json_object_get(json_object_get(t->object, "spec"), "parentRef") : NULL;
+}
+
 static bool is_selected(void *arg, const char *namespace_)
 {
 	const struct gateways *g = arg;
@@ -120,11 +128,14 @@ static bool is_selected(void *arg, const char *namespace_)
 	return g->config.is_selected(g->config.arg, namespace_);
 }
 
-/* Whose a Gateway is, is known when all classes are, and whose a route, when all Gateways are. */
+/* Whose a Gateway is, is known when all classes are, and whose a route, when all Gateways and
+ * ListenerSets are. */
 static bool is_ready(const struct gateways *g)
 {
-	return (!g->watched[CLASSES].watch || g->watched[CLASSES].is_listed) &&
-	       (!g->watched[GATEWAYS].watch || g->watched[GATEWAYS].is_listed);
+	for (size_t i = 0; i <= SETS; i++)
+		if (g->watched[i].watch && !g->watched[i].is_listed)
+			return false;
+	return true;
 }
 
 static void tick_soon(struct gateways *g)
@@ -237,6 +248,7 @@ static bool thing_look(struct thing *t)
 	struct gateways *g = t->of->all;
 	const struct gateway_view view = {.controller_of = controller_of,
 					  .class_of = class_of,
+					  .parent_of = parent_of,
 					  .is_selected = is_selected,
 					  .arg = g};
 	json_t *status = NULL;
@@ -275,7 +287,7 @@ static json_t *reduce(const struct watched *w, json_t *body)
 {
 	const json_t *spec = json_object_get(body, "spec");
 	static const char *const keys[] = {"controllerName", "gatewayClassName", "listeners",
-					   "parentRefs", "targetRefs"};
+					   "parentRef",      "parentRefs",       "targetRefs"};
 	json_t *kept = json_object();
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
@@ -339,7 +351,7 @@ static int on_object(void *arg, json_t *body)
 		return -ENOMEM;
 	}
 	/* what hangs on it may be ours now, or not any more */
-	is_other = w->kind <= GATEWAYS &&
+	is_other = w->kind <= SETS &&
 		   !json_equal(json_object_get(t->object, "spec"), json_object_get(object, "spec"));
 	json_decref(t->object);
 	t->object = object;
@@ -393,7 +405,7 @@ static void on_list_end(void *arg)
 
 	things_drop(w, true);
 	w->is_listed = true;
-	if (w->kind <= GATEWAYS)
+	if (w->kind <= SETS)
 		all_queue(w->all);
 	classes_make(w->all);
 	tick_soon(w->all);

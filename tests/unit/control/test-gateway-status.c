@@ -29,13 +29,31 @@ static const char *class_of(void *arg, const char *namespace_, const char *name)
 	return streq(name, "theirs") ? "cilium" : NULL;
 }
 
+static const json_t *parent_of(void *arg, const char *namespace_, const char *name)
+{
+	static json_t *ours, *theirs;
+
+	assert_string_equal(namespace_, "demo");
+	if (!ours) {
+		ours = json_pack("{s:s}", "name", "waypoint");
+		theirs = json_pack("{s:s,s:s}", "name", "theirs", "namespace", "demo");
+	}
+	if (streq(name, "more"))
+		return ours;
+	return streq(name, "theirs") ? theirs : NULL;
+}
+
 static bool is_selected(void *arg, const char *namespace_)
 {
 	return !streq(namespace_, "outside");
 }
 
 static const struct gateway_view view = {
-	.controller_of = controller_of, .class_of = class_of, .is_selected = is_selected};
+	.controller_of = controller_of,
+	.class_of = class_of,
+	.parent_of = parent_of,
+	.is_selected = is_selected,
+};
 
 /* @object: JSON with ' for ". Return: the status to write; NULL: none. */
 static json_t *say(enum gateway_form form, const char *object)
@@ -269,6 +287,44 @@ static void test_each_listener_is_told_and_none_that_is_gone(void **state)
 	json_decref(again);
 }
 
+#define SET(parent)                                                                                \
+	"{'kind':'ListenerSet'," DEMO ",'spec':{'parentRef':" parent                               \
+	",'listeners':[{'name':'http','port':80,'protocol':'HTTP'}]},'status':{'conditions':["     \
+	"{'type':'Accepted','status':'Unknown','reason':'Pending'}]}}"
+
+static void test_a_listener_set_is_whose_its_gateway_is(void **state)
+{
+	json_t *s = say(GATEWAY_LISTENERS, SET("{'name':'waypoint'}"));
+	const json_t *list = json_object_get(s, "listeners");
+
+	assert_int_equal(json_array_size(json_object_get(s, "conditions")), 2);
+	assert_says(json_object_get(s, "conditions"), 0, "Accepted", "ListenerSet has no effect");
+	assert_says(json_object_get(s, "conditions"), 1, "Programmed", "waypoints are to come");
+	assert_int_equal(json_array_size(list), 1);
+	assert_says(json_object_get(json_array_get(list, 0), "conditions"), 0, "Accepted",
+		    "ListenerSet");
+	json_decref(s);
+	assert_nothing(GATEWAY_LISTENERS, SET("{'name':'theirs'}"));
+	assert_nothing(GATEWAY_LISTENERS, SET("{'name':'nobody'}"));
+	assert_nothing(GATEWAY_LISTENERS, SET("{'name':'waypoint','namespace':'outside'}"));
+	assert_nothing(GATEWAY_LISTENERS, SET("{'group':'','kind':'Service','name':'waypoint'}"));
+}
+
+static void test_a_route_may_hang_on_a_listener_set(void **state)
+{
+	static const char set[] = "'group':'gateway.networking.k8s.io','kind':'ListenerSet'";
+	char object[1024];
+	json_t *s;
+
+	(void)snprintf(object, sizeof(object),
+		       ROUTE("{%s,'name':'theirs'},{%s,'name':'nobody'},{%s,'name':'more'}", ""),
+		       set, set, set);
+	s = say(GATEWAY_ROUTE, object);
+	assert_int_equal(parents(s), 1);
+	assert_string_equal(parent_name(s, 0), "more");
+	json_decref(s);
+}
+
 #define POLICY(targets, ancestors)                                                                 \
 	"{'kind':'BackendTLSPolicy'," DEMO ",'spec':{'targetRefs':[" targets                       \
 	"]},'status':{'ancestors':[" ancestors "]}}"
@@ -310,6 +366,8 @@ int main(void)
 		cmocka_unit_test(test_each_parent_of_ours_has_an_entry_and_others_are_left),
 		cmocka_unit_test(test_our_entries_go_with_their_parents),
 		cmocka_unit_test(test_each_listener_is_told_and_none_that_is_gone),
+		cmocka_unit_test(test_a_listener_set_is_whose_its_gateway_is),
+		cmocka_unit_test(test_a_route_may_hang_on_a_listener_set),
 		cmocka_unit_test(test_a_policy_is_told_by_its_targets),
 	};
 

@@ -3,6 +3,7 @@
 import importlib.machinery
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 
@@ -39,6 +40,38 @@ def test_a_kind_is_made_with_all_its_versions_and_one_schema(tmp_path):
     assert spec["properties"]["ports"]["additionalProperties"]["maximum"] == 65535
     assert spec["properties"]["mode"]["enum"] == ["A", "B"]
     assert spec["properties"]["list"]["items"]["properties"] == {"on": {"type": "boolean"}}
+
+
+def test_versions_may_be_deprecated_and_have_specs_of_their_own(tmp_path):
+    t = table(tmp_path, "release v1.2.3 standard\nkind x.k8s.io Thing things - v1,v1alpha1~,v1alpha2~\n  spec Thing v1alpha1:Old\n"
+              "Thing = hosts!:[h]1..4\nOld = hosts:[h]0..2\n")
+    made = yaml.safe_load(generate.definition(t, t.kinds[0]))
+    t.check_used()
+    assert made["metadata"]["annotations"]["gateway.networking.k8s.io/bundle-version"] == "v1.2.3"
+    assert made["metadata"]["annotations"]["gateway.networking.k8s.io/channel"] == "standard"
+    versions = made["spec"]["versions"]
+    assert [(v["name"], v["served"], v["storage"], v.get("deprecated", False)) for v in versions] == [
+        ("v1", True, True, False), ("v1alpha1", True, False, True), ("v1alpha2", True, False, True)]
+    newest, old, same = (v["schema"]["openAPIV3Schema"]["properties"]["spec"] for v in versions)
+    assert newest == same
+    hosts = newest["properties"]["hosts"]
+    assert newest["required"] == ["hosts"] and (hosts["minItems"], hosts["maxItems"]) == (1, 4)
+    assert "required" not in old and "minItems" not in old["properties"]["hosts"]
+    assert [bool(re.search(hosts["items"]["pattern"], host)) for host in ("a.example", "*.a.example", "*", "a.*", "A")] == [True, True, False, False, False]
+
+
+# The newest release's, and what clusters may have stored in one before, which the API server takes no definition without.
+GATEWAY_API = {
+    "GatewayClass": {"v1", "v1beta1"}, "Gateway": {"v1", "v1beta1"}, "ListenerSet": {"v1"}, "HTTPRoute": {"v1", "v1beta1"},
+    "GRPCRoute": {"v1"}, "ReferenceGrant": {"v1", "v1beta1"}, "BackendTLSPolicy": {"v1", "v1alpha3"},
+    "TLSRoute": {"v1", "v1alpha2", "v1alpha3"}, "TCPRoute": {"v1", "v1alpha2"}, "UDPRoute": {"v1", "v1alpha2"}}
+
+
+def test_the_gateway_api_has_its_newest_versions_and_keeps_those_before():
+    t = generate.Table(os.path.join(os.path.dirname(GENERATE), "gateway-api.txt"))
+    assert {kind["kind"]: set(kind["versions"]) for kind in t.kinds} == GATEWAY_API
+    stored = {kind["kind"]: kind["versions"][0] for kind in t.kinds}
+    assert stored == {**dict.fromkeys(GATEWAY_API, "v1"), "ReferenceGrant": "v1beta1"}  # as the project's own definitions store it
 
 
 @pytest.mark.parametrize("text, line", [

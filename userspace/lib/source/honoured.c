@@ -48,6 +48,7 @@ static const struct honoured_kind kinds[] = {
 	 "TrafficExtension has no effect: there is no Envoy in this mesh"},
 	{gateway, "gatewayclasses", "GatewayClass", "GatewayClass" GATEWAY_COMES},
 	{gateway, "gateways", "Gateway", "Gateway" GATEWAY_COMES},
+	{gateway, "listenersets", "ListenerSet", "ListenerSet" GATEWAY_COMES},
 	{gateway, "httproutes", "HTTPRoute", "HTTPRoute" L7_COMES},
 	{gateway, "grpcroutes", "GRPCRoute", "GRPCRoute" L7_COMES},
 	{gateway, "tlsroutes", "TLSRoute", "TLSRoute" L4_ROUTE},

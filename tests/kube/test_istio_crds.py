@@ -37,6 +37,33 @@ def test_ours_have_their_names_and_columns(crds):
     assert looks(crds) == ours
 
 
+def fields(schema, path=""):
+    """The path of each value that a schema knows, and which words it may be."""
+    yield path, tuple(sorted(map(str, schema.get("enum", ()))))
+    for name, one in schema.get("properties", {}).items():
+        yield from fields(one, f"{path}.{name}")
+    for inner in ("items", "additionalProperties"):
+        if isinstance(schema.get(inner), dict):
+            yield from fields(schema[inner], path + "[]")
+
+
+def known(path):
+    """What the definitions in a file know of specs."""
+    with open(path, encoding="utf-8") as f:
+        for spec in (d["spec"] for d in yaml.safe_load_all(f) if d):
+            top = spec["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+            yield from ((spec["names"]["kind"] + where, words) for where, words in fields(top))
+
+
+def test_ours_know_what_theirs_know(crds):
+    """A field that ours had not would be lost, and a word refused."""
+    ours = dict(known(os.path.join(CRDS, "crds.yaml")))
+    anything = {"EnvoyFilter.configPatches[].match", "TrafficExtension.wasm", "TrafficExtension.lua"}
+    missing = [(where, words) for where, words in known(crds) if not any(where.startswith(a + ".") for a in anything)
+               and (where not in ours or not set(words) <= set(ours[where] or words))]
+    assert not missing
+
+
 def create(cluster, row, spec, namespace):
     """A dry run. Return: what became of the spec; None when it was refused."""
     key, group, version, plural, is_namespaced = row

@@ -49,6 +49,7 @@ ALL_LDFLAGS = -pie -Wl,-z,relro,-z,now,--as-needed $(SANFLAGS) $(LDFLAGS)
 
 # Filled by the build.mk files.
 lib-srcs :=
+lib-made :=
 agent-srcs :=
 maker-srcs :=
 ztunnel-srcs :=
@@ -121,7 +122,7 @@ $(BUILD)/gen/version: FORCE
 .PHONY: FORCE
 FORCE:
 
-lib-objs := $(call obj,$(lib-srcs)) $(patsubst $(BUILD)/gen/%.c,$(BUILD)/gen-obj/%.o,$(proto-c))
+lib-objs := $(call obj,$(lib-srcs)) $(patsubst $(BUILD)/gen/%.c,$(BUILD)/gen-obj/%.o,$(proto-c) $(lib-made))
 $(BUILD)/libculvert.a: $(lib-objs) $(lists)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)

@@ -161,17 +161,17 @@ void analysis_reset(struct analysis *a)
 
 void analysis_tell(struct analysis *a, const struct source_error *e)
 {
-	bool is_known = !*e->kind || schema_kind_find(e->kind);
+	bool is_unread = without_effect_is(e->kind);
+	bool is_known = !*e->kind || is_unread || schema_kind_find(e->kind);
 	const char *where = streq(e->kind, "Namespace") ? e->name : e->namespace_;
 	char origin[600], reference[600];
 	const struct finding f = {
-		.level = without_effect_is(e->kind) ? FINDING_WARNING
-			 : !is_known                ? FINDING_INFO
-			 : e->is_warning            ? FINDING_WARNING
-						    : FINDING_ERROR,
-		.code = !is_known       ? "CUL0005"
-			: e->is_warning ? "IST0133"
-					: "IST0106",
+		.level = !is_known       ? FINDING_INFO
+			 : e->is_warning ? FINDING_WARNING
+					 : FINDING_ERROR,
+		.code = !is_known || (is_unread && e->is_warning) ? "CUL0005"
+			: e->is_warning                           ? "IST0133"
+								  : "IST0106",
 		.origin = origin,
 		.reference = *e->file && e->line ? reference : NULL,
 	};
@@ -306,13 +306,15 @@ static void on_doubt(void *arg, const char *field, const char *message)
 /* Kubernetes' own kinds have been checked by the API server. */
 static bool is_fine(struct analysis *a, const struct object *o)
 {
-	const struct schema_kind *kind = schema_kind_find(o->kind);
+	const struct schema_kind *kind =
+		schema_kind_of(json_text(o->body, "apiVersion", ""), o->kind);
 	struct checked c = {.a = a, .object = o};
 	struct schema_report report = {.on_problem = on_problem, .arg = &c};
 	struct schema_report doubts = {.on_problem = on_doubt, .arg = &c};
 
 	if (!kind || !strstr(kind->api_versions[0], "istio.io/"))
 		return true;
+	report.is_lenient = kind->is_unread;
 	if (schema_check(kind, o->body, &report) == 0)
 		(void)schema_doubts(kind, o->body, &doubts);
 	return !c.is_bad;
@@ -360,9 +362,12 @@ static void on_without_effect(void *arg, const char *kind, const json_t *object,
 						   *kube_ns(object) ? "/" : "", kube_name(object));
 	const struct finding f = {
 		.level = FINDING_WARNING, .code = "CUL0005", .origin = origin ? origin : kind};
+	_cleanup_(object_unrefp) struct object *o = NULL;
 
 	suppress_note(arg, &(struct analysis_name){kind, kube_ns(object), kube_name(object)},
 		      object);
+	if (object_new_json(json_copy((json_t *)(uintptr_t)object), &o) == 0)
+		(void)is_fine(arg, o);
 	findings_add(((struct analysis *)arg)->findings, &f, "%s", message);
 }
 

@@ -14,6 +14,7 @@
 #include "source/honoured.h"
 #include "source/kube_call.h"
 #include "source/kube_watch.h"
+#include "source/schema.h"
 #include "writer.h"
 
 #define PAUSE_US     1000000ULL
@@ -38,8 +39,9 @@ struct subject {
 	unsigned int n_same;           /* times in a row that this was */
 	uint64_t refused_us, pause_us; /* when a write was, and for how long none is tried since */
 	struct kube_request *request;
-	bool is_there; /* else only what is wrong with it is known */
-	bool is_named; /* by a problem, in this round */
+	bool is_there;  /* else only what is wrong with it is known */
+	bool is_named;  /* by a problem, in this round */
+	bool is_unread; /* of a kind that does nothing yet: @want is as its watch has set it */
 };
 
 /** struct watched - a kind that does nothing yet. */
@@ -316,7 +318,7 @@ static void on_problem(void *arg, const struct source_error *err)
 static void want_begin(struct subject *u)
 {
 	u->is_named = false;
-	if (u->want.verdict == CONDITION_NOT_YET)
+	if (u->is_unread)
 		return;
 	u->want = (struct condition){.is_there = u->is_there, .generation = u->generation};
 }
@@ -338,7 +340,7 @@ static void on_round(struct loop_timer *t)
 			subject_free(u);
 			continue;
 		}
-		if (u->want.verdict != CONDITION_NOT_YET)
+		if (!u->is_unread)
 			want_settle(u);
 		subject_check(u);
 	}
@@ -401,6 +403,28 @@ static char *path_of(const struct watched *w, const json_t *body)
 		       : NULL;
 }
 
+static void on_mistake(void *arg, const char *field, const char *message)
+{
+	struct subject *u = arg;
+
+	u->want.verdict = CONDITION_INVALID;
+	condition_add(&u->want, field, message);
+}
+
+/* What is wrong with it comes first, and makes it as invalid as one of any other kind. */
+static void unread_settle(struct subject *u, const struct honoured_kind *kind, const json_t *body)
+{
+	struct schema_report report = {.on_problem = on_mistake, .arg = u, .is_lenient = true};
+
+	u->is_unread = true;
+	u->want = (struct condition){
+		.is_there = true, .verdict = CONDITION_NOT_YET, .generation = u->generation};
+	(void)schema_check(schema_kind_of(kind->versions[0], kind->kind), body, &report);
+	condition_add(&u->want, "", kind->message);
+	if (u->want.verdict == CONDITION_NOT_YET)
+		version_add(&u->want);
+}
+
 static int on_object(void *arg, json_t *body)
 {
 	const json_t *metadata = json_object_get(body, "metadata");
@@ -416,10 +440,7 @@ static int on_object(void *arg, json_t *body)
 	if (!u)
 		return -ENOMEM;
 	subject_take(u, body);
-	u->want = (struct condition){
-		.is_there = true, .verdict = CONDITION_NOT_YET, .generation = u->generation};
-	condition_add(&u->want, "", w->kind->message);
-	version_add(&u->want);
+	unread_settle(u, w->kind, body);
 	subject_check(u);
 	return 0;
 }

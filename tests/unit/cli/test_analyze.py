@@ -167,7 +167,7 @@ def test_files_without_a_cluster(api, cli, tmp_path):
     assert "Error [IST0106] (PeerAuthentication x/p a.yaml:8) spec.mtls.mode" in said
     assert said == cli.run("analyze", "--use-kube=false", ".", code=79).replace("./a.yaml", "a.yaml")
     (tmp_path / "b.yaml").write_text("apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: v}\n")
-    assert "Warning [CUL0005] (VirtualService v b.yaml:2) kind: VirtualService has no effect yet" in cli.run(
+    assert "Warning [CUL0005] (VirtualService default/v b.yaml:2) kind: VirtualService has no effect yet" in cli.run(
         "analyze", "--use-kube=false", "b.yaml")
     (tmp_path / "c.yaml").write_text("apiVersion: apps/v2\nkind: Unheard\nmetadata: {name: v}\n")
     assert "Info [CUL0005]" in cli.run("analyze", "--use-kube=false", "c.yaml")
@@ -211,19 +211,53 @@ def test_what_is_no_text_is_told_of_all_the_same(cli, tmp_path, name, text, says
     assert says in cli.run("analyze", "--use-kube=false", ".", code=79).replace("./", "")
 
 
-def test_each_kind_that_is_read_is_looked_at_in_files(cli, tmp_path):
+ISTIOS = {"AuthorizationPolicy": "security.istio.io/v1", "PeerAuthentication": "security.istio.io/v1",
+          "RequestAuthentication": "security.istio.io/v1", "Telemetry": "telemetry.istio.io/v1",
+          **dict.fromkeys(("ServiceEntry", "WorkloadEntry", "WorkloadGroup", "VirtualService", "DestinationRule", "Gateway", "Sidecar"),
+                          "networking.istio.io/v1"),
+          "EnvoyFilter": "networking.istio.io/v1alpha3", "ProxyConfig": "networking.istio.io/v1beta1",
+          **dict.fromkeys(("WasmPlugin", "TrafficExtension"), "extensions.istio.io/v1alpha1")}
+
+
+def test_each_kind_is_looked_at_in_files(cli, tmp_path):
     """The bad one is named with its place; the good one beside it, and those of other kinds, are let be."""
-    read = {"AuthorizationPolicy": "security", "PeerAuthentication": "security", "ServiceEntry": "networking",
-            "WorkloadEntry": "networking", "WorkloadGroup": "networking", "Telemetry": "telemetry"}
-    for kind, group in read.items():
-        objects = [{"apiVersion": f"{group}.istio.io/v1", "kind": kind, "metadata": {"name": name, "namespace": "x"}, "spec": spec}
-                   for name, spec in zip(("good", "bad"), KINDS[kind])]
+    for kind, version in ISTIOS.items():
+        specs = KINDS.get(kind) or KINDS[f"{kind}.{version.split('/')[0]}"]
+        objects = [{"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": "x"}, "spec": spec}
+                   for name, spec in zip(("good", "bad"), specs)]
         (tmp_path / f"{kind}.yaml").write_text("---\n".join(f"{json.dumps(o)}\n" for o in objects))
     found = [f for f in cli.json("analyze", "--use-kube=false", ".", code=79) if f["level"] == "Error"]
     named = {f["origin"]: f for f in reversed(found)}  # by what is said of it first: a policy denies besides
-    assert sorted(named) == [f"{kind} x/bad" for kind in sorted(read)]
+    assert sorted(named) == [f"{kind} x/bad" for kind in sorted(ISTIOS)]
     assert all(f["code"] == "IST0106" and f["message"].startswith("spec.") and f["reference"] == f"./{origin.split()[0]}.yaml:3"
                for origin, f in named.items()), found
+
+
+WRONG = [("VirtualService", {"hosts": 5}, "spec.hosts: expected a list, got the number 5"),
+         ("DestinationRule", {"host": "web", "trafficPolicy": {"tls": {"mode": "SOMETIMES"}}},
+          'spec.trafficPolicy.tls.mode: expected one of DISABLE, SIMPLE, MUTUAL, ISTIO_MUTUAL, got "SOMETIMES"'),
+         ("RequestAuthentication", {"jwtRules": 7}, "spec.jwtRules: expected a list, got the number 7"),
+         ("Gateway", {"servers": [{"port": {"number": 80, "name": "a", "protocol": "TCP"}, "hosts": ["*"], "tsl": {}}]},
+          "spec.servers[0].tsl: unknown field")]
+
+
+@pytest.mark.parametrize("kind, spec, says", WRONG)
+def test_what_has_no_effect_is_told_of_its_mistakes_too(cli, tmp_path, kind, spec, says):
+    write(tmp_path / "a.yaml", {"apiVersion": ISTIOS[kind], "kind": kind, "metadata": {"name": "a", "namespace": "x"}, "spec": spec})
+    found = cli.json("analyze", "--use-kube=false", "a.yaml", code=79)
+    assert [(f["level"], f["code"]) for f in found] == [("Error", "IST0106"), ("Warning", "CUL0005")]
+    assert {f["origin"] for f in found} == {f"{kind} x/a"}
+    assert found[0]["message"] == says and "has no effect" in found[1]["message"]
+
+
+def test_what_has_no_effect_is_told_of_its_mistakes_in_a_cluster_too(shop, cli):
+    """As an old object may be; a field that its definitions know and we do not is none."""
+    istio(shop, "VirtualService", "bad", {"hosts": 5})
+    istio(shop, "VirtualService", "good", {"hosts": ["a"], "news": {}})
+    found = cli.json("analyze", "-n", "shop", code=79)
+    assert [(f["code"], f["origin"]) for f in found] == [("IST0106", "VirtualService shop/bad"), ("CUL0005", "VirtualService shop/bad"),
+                                                         ("CUL0005", "VirtualService shop/good")]
+    assert found[0]["message"] == "spec.hosts: expected a list, got the number 5"
 
 
 def test_of_the_gateway_api_what_the_control_plane_says(shop, cli):

@@ -208,12 +208,27 @@ static void sample_is_judged(void *arg, const struct kind_sample *s)
 	++*(unsigned int *)arg;
 }
 
-static void each_kind_that_is_read_is_looked_at(void **state)
+static void each_kind_is_looked_at(void **state)
 {
 	unsigned int n = 0;
 
-	kinds_for_each(sample_is_judged, &n);
+	kinds_for_each(kinds_read, sample_is_judged, &n);
 	assert_int_equal(n, 6);
+	kinds_for_each(kinds_unread, sample_is_judged, &n);
+	assert_int_equal(n, 15);
+}
+
+/* Whoever has installed newer definitions than ours may use what they have. */
+static void of_what_does_nothing_newer_fields_and_versions_are_let_in(void **state)
+{
+	assert_null(refusal(REVIEW(GVK("networking.istio.io", "VirtualService"),
+				   ",\"object\":{\"apiVersion\":\"networking.istio.io/v2\","
+				   "\"spec\":{\"hosts\":[\"a\"],\"news\":{\"x\":7}}}"),
+			    NULL));
+	/* what Istio's own definitions take and ours do not */
+	assert_null(refusal(REVIEW(GVK("networking.istio.io", "VirtualService"),
+				   ",\"object\":{\"spec\":{\"tcp\":[{\"match\":[{\"port\":0}]}]}}"),
+			    NULL));
 }
 
 static void what_was_stored_before_may_change_around_its_spec(void **state)
@@ -287,7 +302,8 @@ int main(void)
 		cmocka_unit_test(what_is_wrong_is_refused_with_its_field),
 		cmocka_unit_test(what_is_wrong_is_told_in_whole_characters),
 		cmocka_unit_test(a_dry_run_is_one_where_istio_says_so),
-		cmocka_unit_test(each_kind_that_is_read_is_looked_at),
+		cmocka_unit_test(each_kind_is_looked_at),
+		cmocka_unit_test(of_what_does_nothing_newer_fields_and_versions_are_let_in),
 		cmocka_unit_test(what_was_stored_before_may_change_around_its_spec),
 		cmocka_unit_test(what_does_nothing_yet_is_let_in_with_a_warning),
 		cmocka_unit_test(odd_bytes_are_no_review),

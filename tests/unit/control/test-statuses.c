@@ -300,6 +300,37 @@ static void test_kinds_without_effect_say_so(void **state)
 	assert_int_equal(f->n_lists, 9);
 }
 
+static void test_kinds_without_effect_say_what_is_wrong_with_them(void **state)
+{
+	static const char *const before[] = {
+		"",
+		"{\"metadata\":{\"name\":\"w\",\"namespace\":\"demo\"},\"spec\":{\"hosts\":"
+		"[\"a\"],\"news\":1}}, ",
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(before); i++) {
+		_cleanup_(freep) char *list = str_format(
+			"%s{\"metadata\":{\"name\":\"v\",\"namespace\":\"demo\",\"generation\":7},"
+			"\"spec\":{\"hosts\":5,\"http\":[{\"timeout\":\"soon\"}]}}",
+			before[i]);
+
+		f->services = list;
+		f->n_patches = 0;
+		assert_int_equal(statuses_lead(f->statuses, true), 0);
+		for (int n = 0; n < 1000 && f->n_patches <= (int)i; n++)
+			assert_true(loop_run_once(f->kube.loop, 10) >= 0);
+		assert_non_null(strstr(f->path, "/virtualservices/v/status?"));
+		assert_non_null(strstr(
+			f->verdict, "/v1 Accepted=False Invalid 7: spec.hosts: expected a list, "
+				    "got the number 5; spec.http[0].timeout: expected a duration"));
+		assert_non_null(strstr(f->verdict, "VirtualService has no effect yet: "));
+		run(f, 100);
+		assert_int_equal(f->n_patches, i + 1);
+		assert_int_equal(statuses_lead(f->statuses, false), 0);
+	}
+}
+
 /* CustomResourceDefinitions of an Istio that is older than v1. */
 static void test_kinds_without_effect_are_found_in_an_older_version(void **state)
 {
@@ -433,6 +464,7 @@ int main(void)
 		TEST(test_a_new_generation_is_told),
 		TEST(test_what_never_had_a_good_state_has_a_status_too),
 		TEST(test_kinds_without_effect_say_so),
+		TEST(test_kinds_without_effect_say_what_is_wrong_with_them),
 		TEST(test_kinds_without_effect_are_found_in_an_older_version),
 		TEST(test_a_refused_write_is_tried_again_and_a_deletion_ends_it),
 		TEST(test_what_goes_on_being_refused_is_tried_less_and_less),

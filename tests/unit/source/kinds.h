@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* kinds - of each of Istio's kinds that the source reads a good object and a bad one, out of
- * tests/kube/kinds.yaml, which is tried on real API servers. For tests. */
+/* kinds - of each of Istio's kinds a good object and a bad one, out of tests/kube/kinds.yaml, which
+ * is tried on real API servers. For tests. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -33,26 +33,33 @@ static inline json_t *kind_object(const struct schema_kind *k, const char *name,
 static inline int kinds_on_document(void *arg, const struct yaml_document *doc)
 {
 	struct kind_sample *s = arg;
+	const char *kind = json_string_value(json_object_get(doc->body, "kind"));
+	const char *group = s->kind->api_versions[0];
+	_cleanup_(freep) char *whole =
+		str_format("%s.%.*s", s->kind->kind, (int)strcspn(group, "/"), group);
 
-	if (!streq(json_string_value(json_object_get(doc->body, "kind")), s->kind->kind))
+	if (!streq(kind, s->kind->kind) && !streq(kind, whole))
 		return 0;
 	s->good = kind_object(s->kind, "good", json_object_get(doc->body, "good"));
 	s->bad = kind_object(s->kind, "bad", json_object_get(doc->body, "bad"));
 	return 0;
 }
 
-/* Calls @fn for each kind, with what is @arg's. */
-static inline void kinds_for_each(void (*fn)(void *arg, const struct kind_sample *s), void *arg)
+static const struct schema_kind *const kinds_read[] = {schema_kinds_security, schema_kinds_istio,
+						       schema_kinds_telemetry, NULL};
+static const struct schema_kind *const kinds_unread[] = {schema_kinds_unread, NULL};
+
+/* Calls @fn for each kind of @tables, NULL-ended, with what is @arg's. */
+static inline void kinds_for_each(const struct schema_kind *const *tables,
+				  void (*fn)(void *arg, const struct kind_sample *s), void *arg)
 {
-	static const struct schema_kind *const tables[] = {
-		schema_kinds_security, schema_kinds_istio, schema_kinds_telemetry};
 	_cleanup_(freep) char *text = NULL;
 	struct yaml_problem problem = {0};
 	size_t len;
 
 	assert_int_equal(file_read(KINDS_FILE, 1 << 20, &text, &len), 0);
-	for (size_t i = 0; i < ARRAY_SIZE(tables); i++)
-		for (const struct schema_kind *k = tables[i]; k->kind; k++) {
+	for (; *tables; tables++)
+		for (const struct schema_kind *k = *tables; k->kind; k++) {
 			struct kind_sample s = {.kind = k};
 
 			assert_int_equal(yaml_parse(text, len, kinds_on_document, &s, &problem), 0);

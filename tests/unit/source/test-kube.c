@@ -281,7 +281,7 @@ static void one_of_the_wrong_shape_is_named_and_others_are_unaffected(void **sta
 {
 	unsigned int n = 0;
 
-	kinds_for_each(sample_is_read, &n);
+	kinds_for_each(kinds_read, sample_is_read, &n);
 	assert_int_equal(n, 6);
 }
 

@@ -96,6 +96,25 @@ static void puts_a_duplicate_key_on_the_item_it_is_in(void **state)
 	assert_string_equal(s.errors, "f.yaml:11: Pod default/q: duplicate key \"spec\"\n");
 }
 
+static void a_kind_without_effect_may_be_of_the_wrong_shape(void **state)
+{
+	struct seen s;
+
+	assert_true(parse("apiVersion: networking.istio.io/v1\nkind: VirtualService\n"
+			  "metadata: {name: v, namespace: demo}\nspec:\n  hosts: 5\n---\n"
+			  "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n",
+			  &s));
+	assert_string_equal(s.items, "Pod default/p\n");
+	assert_non_null(strstr(s.errors, "f.yaml:5: VirtualService demo/v: spec.hosts: expected a "
+					 "list, got the number 5\n"));
+	assert_int_equal(s.warnings, 1);
+	/* a kind of that name, of another group */
+	assert_true(parse("apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\n"
+			  "metadata: {name: g}\nspec: {listeners: 7}\n",
+			  &s));
+	assert_null(strstr(s.errors, "spec"));
+}
+
 static void a_kind_without_effect_is_worth_a_look_and_no_mistake(void **state)
 {
 	struct seen s;
@@ -105,8 +124,8 @@ static void a_kind_without_effect_is_worth_a_look_and_no_mistake(void **state)
 			  "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n",
 			  &s));
 	assert_string_equal(s.items, "Pod default/p\n");
-	assert_non_null(strstr(s.errors, "f.yaml:2: DestinationRule r: kind: DestinationRule has "
-					 "no effect yet"));
+	assert_non_null(strstr(s.errors, "f.yaml:2: DestinationRule default/r: kind: "
+					 "DestinationRule has no effect yet"));
 	assert_int_equal(s.warnings, 1);
 	assert_false(parse("apiVersion: example.com/v1\nkind: DestinationRule\n"
 			   "metadata: {name: r}\n",
@@ -246,6 +265,7 @@ int main(void)
 		cmocka_unit_test(names_each_object),
 		cmocka_unit_test(opens_lists_and_keeps_the_lines),
 		cmocka_unit_test(puts_a_duplicate_key_on_the_item_it_is_in),
+		cmocka_unit_test(a_kind_without_effect_may_be_of_the_wrong_shape),
 		cmocka_unit_test(a_kind_without_effect_is_worth_a_look_and_no_mistake),
 		cmocka_unit_test(what_istio_would_not_let_in_is_honoured_with_a_warning),
 		cmocka_unit_test(says_where_a_policy_may_stand_that_nobody_can_read),

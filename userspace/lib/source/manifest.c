@@ -244,21 +244,41 @@ static unsigned int check_object(struct parse *p, const struct slice *s,
 	return n;
 }
 
+/* A kind that does nothing yet, and of which it is known what it may hold; NULL: another. */
+static const struct schema_kind *unread_kind(const json_t *body)
+{
+	const char *version = json_string_value(json_object_get(body, "apiVersion"));
+	const char *name = json_string_value(json_object_get(body, "kind"));
+	const struct schema_kind *kind = version && name ? schema_kind_of(version, name) : NULL;
+
+	return kind && kind->is_unread ? kind : NULL;
+}
+
+static int report_unread(struct parse *p, const struct slice *s, const struct schema_kind *kind,
+			 struct object *o)
+{
+	(void)check_object(p, s, kind, o);
+	return p->error ? p->error : report_object(p, o, "kind", not_yet(o), true);
+}
+
 static int parse_object(struct parse *p, const struct slice *s)
 {
 	_cleanup_(object_unrefp) struct object *o = NULL;
 	struct manifest_item item;
 	const char *name = json_string_value(json_object_get(s->body, "kind"));
 	const struct schema_kind *kind = name ? schema_kind_find(name) : NULL;
+	const struct schema_kind *unread = kind ? NULL : unread_kind(s->body);
 	unsigned int problems;
 	int r;
 
-	r = object_of(p, s, kind, &o);
+	r = object_of(p, s, unread ? unread : kind, &o);
 	if (r < 0)
 		return r;
 	r = p->ops->on_object ? p->ops->on_object(p->arg, o) : 0;
 	if (r < 0 || (r > 0 && !kind))
 		return r < 0 ? r : 0;
+	if (unread)
+		return report_unread(p, s, unread, o);
 	r = kind_of(p, o, &kind);
 	if (r != 0 || !kind)
 		return r;

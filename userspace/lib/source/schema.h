@@ -16,6 +16,7 @@ enum schema_type {
 	SCHEMA_STRING,
 	SCHEMA_BOOL,
 	SCHEMA_INT,
+	SCHEMA_NUMBER,   /* with or without a fraction */
 	SCHEMA_PORT_REF, /* a port number or a port's name */
 	SCHEMA_OBJECT,
 	SCHEMA_LIST,
@@ -63,6 +64,9 @@ struct schema_field {
 struct schema_report {
 	void (*on_problem)(void *arg, const char *field, const char *message);
 	void *arg;
+	/* versions and fields that no table has are accepted: an API server that has it knows them
+	 */
+	bool is_lenient;
 	unsigned int count; /* of problems so far */
 	char path[SCHEMA_PATH_MAX];
 	size_t len;
@@ -74,6 +78,7 @@ struct schema_kind {
 	const char *const *api_versions; /* NULL-ended, the first is the usual one */
 	bool is_namespaced;
 	bool is_security; /* deny when it cannot be understood */
+	bool is_unread;   /* nothing is done with it: it is only checked */
 	const struct schema *schema;
 	/* what tables cannot say, run when the tables found nothing; NULL: nothing */
 	void (*check)(const json_t *body, struct schema_report *report);
@@ -81,8 +86,13 @@ struct schema_kind {
 	void (*doubt)(const json_t *body, struct schema_report *report);
 };
 
-/** schema_kind_find() - Return: static; NULL when the kind is unknown. */
+/** schema_kind_find() - of the kinds that are read. Return: static; NULL when the kind is unknown.
+ */
 const struct schema_kind *schema_kind_find(const char *kind);
+/** schema_kind_of() - of all kinds, those that nothing is done with included: a kind is one of a
+ * group, the Gateway API has a Gateway, too. @group: with or without a version. Return: static;
+ * NULL when the kind is unknown. */
+const struct schema_kind *schema_kind_of(const char *group, const char *kind);
 /** schema_kind_names() - "Namespace, Pod, ..." for messages; static. */
 const char *schema_kind_names(void);
 
@@ -119,10 +129,12 @@ bool word_is_in_lower(const char *s, bool (*is)(const char *s));
 bool word_is_label_value(const char *s); /* may be empty */
 bool word_is_ip(const char *s);
 bool word_is_ip_or_cidr(const char *s);
-bool word_is_port(const char *s); /* "80" */
+bool word_is_port(const char *s);     /* "80" */
+bool word_is_duration(const char *s); /* as Go reads one: "1h30m", "-1.5s", "0" */
 
 /* The tables, one file per group. Each ends with a kind without name. */
 extern const struct schema schema_metadata, schema_metadata_dns, schema_metadata_template,
 	schema_any, schema_string, schema_bool, schema_labels;
 extern const struct schema_kind schema_kinds_core[], schema_kinds_network[],
-	schema_kinds_security[], schema_kinds_istio[], schema_kinds_telemetry[];
+	schema_kinds_security[], schema_kinds_istio[], schema_kinds_telemetry[],
+	schema_kinds_unread[]; /* the last is made: tools/deploy/crds/generate */

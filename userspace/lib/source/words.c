@@ -142,3 +142,42 @@ bool word_is_port(const char *s)
 
 	return str_parse_u64(s, 1, 65535, &v) == 0;
 }
+
+/* Behind the digits that @s begins with, and a fraction; @ret: were there any? */
+static const char *skip_decimal(const char *s, bool *ret)
+{
+	size_t whole = strspn(s, "0123456789"), part = 0;
+
+	s += whole;
+	if (*s == '.') {
+		part = strspn(s + 1, "0123456789");
+		s += 1 + part;
+	}
+	*ret = whole + part > 0;
+	return s;
+}
+
+/* Behind a unit of time, of which "ms" begins with "m"; NULL: there is none. */
+static const char *skip_unit(const char *s)
+{
+	static const char *const units[] = {"ns", "us", "\u00b5s", "\u03bcs", "ms", "s", "m", "h"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++)
+		if (str_has_prefix(s, units[i]))
+			return s + strlen(units[i]);
+	return NULL;
+}
+
+bool word_is_duration(const char *s)
+{
+	bool has_digits = true;
+
+	s += *s == '-' || *s == '+';
+	if (streq(s, "0"))
+		return true;
+	do {
+		s = skip_decimal(s, &has_digits);
+		s = has_digits ? skip_unit(s) : NULL;
+	} while (s && *s);
+	return s != NULL;
+}

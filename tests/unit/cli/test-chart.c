@@ -179,7 +179,8 @@ static void what_runs_has_no_more_rights_than_it_needs(void **state)
 		{CONTROL, POD "containers.0.securityContext", "{" LOCKED "}," SECCOMP "}"},
 		{CONTROL, POD "containers.1", NULL},
 		{CONTROL, POD "tolerations",
-		 "[{\"key\":\"CriticalAddonsOnly\",\"operator\":\"Exists\"}]"},
+		 "[{\"key\":\"cni.istio.io/not-ready\",\"operator\":\"Exists\"},"
+		 "{\"key\":\"CriticalAddonsOnly\",\"operator\":\"Exists\"}]"},
 		{"PodDisruptionBudget/istiod", "spec.minAvailable", "1"},
 		/* as istiod's but for 15010, where anybody could read the mesh */
 		{"Service/istiod", "spec.ports",
@@ -391,7 +392,7 @@ static void null_takes_lists_away(void **state)
 		"values.global.imagePullSecrets=null", "values.agent.seLinuxOptions=null", NULL});
 
 	assert_int_equal(json_array_size(value_at(o, NODE, POD "imagePullSecrets")), 0);
-	assert_true(json_is_null(value_at(o, CONTROL, POD "tolerations")));
+	assert_int_equal(json_array_size(value_at(o, CONTROL, POD "tolerations")), 1);
 	assert_null(value_at(o, NODE, POD "nodeSelector"));
 }
 

@@ -14,10 +14,9 @@
 #define FAILED_METRIC "istio_tcp_connections_failed_total{"
 #define FLAGS_LABEL   "response_flags=\""
 #define FLAG_MAX      64
-#define DROP_PREFIX   "DROP_"
 
 struct reason {
-	const char *name; /* of the enum: a drop begins with DROP_ */
+	const char *name; /* of the enum: tells a drop from a path */
 	const char *label;
 	const char *meaning;
 };
@@ -59,7 +58,12 @@ static const struct reason *find(const struct reason *list, size_t n, const char
 /* is_drop() - a reason that this tool is too old to know is shown, too. */
 static bool is_drop(const struct reason *r)
 {
-	return !r || str_has_prefix(r->name, DROP_PREFIX) || streq(r->name, "NAMESERVER_FULL");
+	static const char *const prefixes[] = {"DROP_", "GUARD_", "UPLINK_", "NAMESERVER_FULL"};
+
+	for (size_t i = 0; r && i < ARRAY_SIZE(prefixes); i++)
+		if (str_has_prefix(r->name, prefixes[i]))
+			return true;
+	return !r;
 }
 
 void drops_add_kernel(json_t *records, const char *node, const json_t *counters, bool is_all)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* bpf words, connections, drops, explain, term, table_fit - what is said for good, odd and hostile
+/* bpf words, connections, explain, term, table_fit - what is said for good, odd and hostile
  * answers. */
 #include <dirent.h>
 #include <setjmp.h>
@@ -354,44 +354,6 @@ static void connections_are_sorted(void **state)
 	assert_int_equal(connections_sort(list, "colour"), -22);
 }
 
-static void drops_are_told_apart_from_paths(void **state)
-{
-	_cleanup_(json_decrefp) json_t *counters =
-		parse("{\"tunnel\":5,\"no_steer\":2,\"map_full\":0,\"of_tomorrow\":1}");
-	_cleanup_(json_decrefp) json_t *drops = json_array(), *all = json_array();
-	_cleanup_(json_decrefp) json_t *later = json_array();
-
-	drops_add_kernel(drops, "n1", counters, false);
-	assert_int_equal(json_array_size(drops), 2);
-	assert_string_equal(json_text(json_array_get(drops, 0), "reason", ""), "no_steer");
-	assert_string_equal(json_text(json_array_get(drops, 1), "reason", ""), "of_tomorrow");
-	drops_add_kernel(all, "n1", counters, true);
-	assert_int_equal(json_array_size(all), 3);
-	(void)json_object_set_new(counters, "no_steer", json_integer(12));
-	drops_add_kernel(later, "n1", counters, false);
-	drops_set_rates(later, drops, 2);
-	assert_float_equal(
-		json_number_value(json_object_get(json_array_get(later, 0), "perSecond")), 5, 0.01);
-}
-
-static void ztunnels_refusals_are_summed_by_flag(void **state)
-{
-	_cleanup_(json_decrefp) json_t *drops = json_array();
-
-	drops_add_ztunnel(
-		drops, "n1",
-		"# HELP x\nistio_tcp_connections_failed_total{a=\"b\",response_flags=\"DENY\"} 3\n"
-		"istio_tcp_connections_failed_total{a=\"c\",response_flags=\"DENY\"} 4\n"
-		"istio_tcp_connections_failed_total{response_flags=\"-\"} 9\n"
-		"istio_tcp_connections_failed_total{response_flags=\"\n"
-		"istio_tcp_connections_failed_total{}\n"
-		"istio_tcp_connections_opened_total{response_flags=\"DENY\"} 100\n"
-		"istio_tcp_connections_failed_total{response_flags=\"CONNECT\"} 1");
-	assert_int_equal(json_array_size(drops), 2);
-	assert_int_equal(json_number(json_array_get(drops, 0), "count"), 7);
-	assert_int_equal(json_number(json_array_get(drops, 1), "count"), 1);
-}
-
 #define POD(ns, name)                                                                              \
 	"\"name\":\"" name "\",\"namespace\":\"" ns "\",\"uid\":\"c//Pod/" ns "/" name "\""
 #define ROUTE(kind, inbound)                                                                       \
@@ -587,8 +549,6 @@ int main(void)
 		cmocka_unit_test(what_the_kernel_did_is_told_in_one_sentence),
 		cmocka_unit_test(both_memories_are_told_in_one_order),
 		cmocka_unit_test(what_is_no_end_is_refused),
-		cmocka_unit_test(drops_are_told_apart_from_paths),
-		cmocka_unit_test(ztunnels_refusals_are_summed_by_flag),
 		cmocka_unit_test(explain_has_a_sentence_for_each_outcome),
 		cmocka_unit_test(explain_leaves_an_outsider_to_the_network),
 		cmocka_unit_test(odd_answers_do_not_crash),

@@ -31,6 +31,11 @@ static const char *const flag_names[CONN_FLAGS_MAX] = {
 	[CONN_TRUST_DOMAIN] = "TRUST_DOMAIN",
 };
 
+const char *conn_flags_name(enum conn_flags flags)
+{
+	return flag_names[flags];
+}
+
 /* The labels of a connection. Those of several metrics, where rules make them differ, follow each
  * other with a line feed between: no label has one. */
 struct labels {
@@ -488,6 +493,7 @@ void telemetry_conns_failed(struct telemetry *t, const struct conn_info *info,
 {
 	struct conn_metrics *m = &series_find(t, info, flags)->m;
 
+	conn_metrics_add(&t->failed[info->direction][flags], n);
 	/* before the other is looked for: what has been counted in is not given back meanwhile */
 	conn_metrics_add(&m->closed, n);
 	conn_metrics_add(&m->failed, n);
@@ -505,6 +511,7 @@ void telemetry_conn_failed(struct telemetry *t, const struct conn_info *info, en
 void telemetry_conn_early(struct telemetry *t, const struct conn_info *info, enum conn_flags flags,
 			  const char *error)
 {
+	conn_metrics_add(&t->failed[info->direction][flags], 1);
 	conn_metrics_add(&series_find(t, info, flags)->m.failed, 1);
 	access_log_failed(t->history, info, &(struct conn_end){flags, error, now_of(info), false});
 }

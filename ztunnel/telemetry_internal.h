@@ -48,6 +48,9 @@ struct cache_slot {
 
 extern const size_t series_offsets[METRICS];
 
+/** conn_flags_name() - the label's value. */
+const char *conn_flags_name(enum conn_flags flags);
+
 /** series_counter() - of a family, by its number. */
 static inline uint64_t series_counter(const struct series *s, size_t family)
 {
@@ -68,6 +71,7 @@ struct telemetry {
 	_Atomic uint64_t folded;
 	atomic_int sockets[2]; /* by direction, as the next */
 	_Atomic uint64_t crl_rejected[2];
+	_Atomic uint64_t failed[2][CONN_FLAGS_MAX]; /* whatever rules hide */
 	struct history *history;
 	struct cache_slot cache[CACHE_SLOTS];
 };

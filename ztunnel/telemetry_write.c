@@ -179,11 +179,38 @@ static int sockets_write(struct telemetry *const *workers, size_t workers_count,
 			  open[CONN_OUTBOUND], open[CONN_INBOUND], folded);
 }
 
+static const char *const reporters[] = {
+	[CONN_INBOUND] = "destination",
+	[CONN_OUTBOUND] = "source",
+};
+
+/* Neither a Telemetry resource nor idleness takes anything from these. */
+static int failed_write(struct telemetry *const *workers, size_t workers_count, struct buf *into)
+{
+	int r = buf_append_str(into, "# HELP culvert_connections_failed Connections that failed to "
+				     "establish, also where Telemetry resources hide them.\n"
+				     "# TYPE culvert_connections_failed counter\n");
+
+	for (size_t k = 0; k < 2 * CONN_FLAGS_MAX && r == 0; k++) {
+		size_t d = k / CONN_FLAGS_MAX, flags = k % CONN_FLAGS_MAX;
+		uint64_t n = 0;
+
+		for (size_t i = 0; i < workers_count; i++)
+			n += atomic_load_explicit(&workers[i]->failed[d][flags],
+						  memory_order_relaxed);
+		if (n > 0)
+			r = buf_printf(into,
+				       "culvert_connections_failed_total{reporter=\"%s\","
+				       "response_flags=\"%s\"} %" PRIu64 "\n",
+				       reporters[d], conn_flags_name((enum conn_flags)flags), n);
+	}
+	return r;
+}
+
 /* A sample for a direction in which it has happened, as Istio's ztunnel has it. */
 static int crl_rejected_write(struct telemetry *const *workers, size_t workers_count,
 			      struct buf *into)
 {
-	static const char *const reporters[] = {"destination", "source"}; /* by direction */
 	int r = buf_append_str(into, "# HELP istio_crl_policy_rejections The total number of "
 				     "connections rejected due to CRL certificate revocation "
 				     "(unstable).\n# TYPE istio_crl_policy_rejections counter\n");
@@ -234,6 +261,8 @@ int telemetry_write(struct telemetry *const *workers, size_t workers_count, uint
 		(void)pthread_mutex_unlock(&workers[i]->lock);
 	if (r == 0)
 		r = sockets_write(workers, workers_count, into);
+	if (r == 0)
+		r = failed_write(workers, workers_count, into);
 	if (r == 0)
 		r = crl_rejected_write(workers, workers_count, into);
 	return r;

@@ -10,7 +10,7 @@
  * too. Reasons that were never counted are left out. */
 void drops_add_kernel(json_t *records, const char *node, const json_t *counters, bool is_all);
 
-/** drops_add_ztunnel() - from the text of ztunnel's /metrics: refused connections by
+/** drops_add_ztunnel() - from the text of ztunnel's /metrics: refused connections by direction and
  * response_flags. */
 void drops_add_ztunnel(json_t *records, const char *node, const char *metrics);
 

@@ -11,9 +11,11 @@
 #include "json.h"
 #include "table.h"
 
-#define FAILED_METRIC "istio_tcp_connections_failed_total{"
-#define FLAGS_LABEL   "response_flags=\""
-#define FLAG_MAX      64
+/* Not Istio's of that name: Telemetry resources can switch that off, and rename its labels. */
+#define FAILED_METRIC  "culvert_connections_failed_total{"
+#define REPORTER_LABEL "reporter=\""
+#define FLAGS_LABEL    "response_flags=\""
+#define LABEL_MAX      64
 
 struct reason {
 	const char *name; /* of the enum: tells a drop from a path */
@@ -38,13 +40,15 @@ static const struct reason ztunnel_reasons[] = {
 	{"", "TRUST_DOMAIN", "the peer's trust domain is not accepted any more"},
 };
 
-static void add(json_t *records, const char *node, const char *where, const struct reason *r,
+/* @direction: "" where the kernel did it. */
+static void add(json_t *records, const char *node, const char *direction, const struct reason *r,
 		json_int_t count)
 {
 	(void)json_array_append_new(records,
-				    json_pack("{s:s, s:s, s:s, s:I, s:f, s:s}", "node", node,
-					      "where", where, "reason", r->label, "count", count,
-					      "perSecond", 0.0, "meaning", r->meaning));
+				    json_pack("{s:s, s:s, s:s, s:s, s:I, s:f, s:s}", "node", node,
+					      "where", *direction ? "ztunnel" : "kernel",
+					      "direction", direction, "reason", r->label, "count",
+					      count, "perSecond", 0.0, "meaning", r->meaning));
 }
 
 static const struct reason *find(const struct reason *list, size_t n, const char *label)
@@ -76,64 +80,55 @@ void drops_add_kernel(json_t *records, const char *node, const json_t *counters,
 		const struct reason unknown = {"", label, "(this culvert does not know it)"};
 
 		if (json_integer_value(v) > 0 && (is_all || is_drop(r)))
-			add(records, node, "kernel", r ? r : &unknown, json_integer_value(v));
+			add(records, node, "", r ? r : &unknown, json_integer_value(v));
 	}
 }
 
-/* flag_of() - the label's value of one line of metrics. Return: false when it has none. */
-static bool flag_of(const char *line, const char *end, char flag[FLAG_MAX])
+/* label_of() - its value in one line of metrics; @label: with what stands before that. Return:
+ * false when it has none. */
+static bool label_of(const char *line, const char *end, const char *label, char value[LABEL_MAX])
 {
-	const char *at = memmem(line, (size_t)(end - line), FLAGS_LABEL, strlen(FLAGS_LABEL));
+	const char *at = memmem(line, (size_t)(end - line), label, strlen(label));
 	size_t n;
 
 	if (!at)
 		return false;
-	at += strlen(FLAGS_LABEL);
+	at += strlen(label);
 	n = strcspn(at, "\"\n");
-	if (n == 0 || n >= FLAG_MAX)
+	if (n == 0 || n >= LABEL_MAX)
 		return false;
-	memcpy(flag, at, n);
-	flag[n] = '\0';
+	memcpy(value, at, n);
+	value[n] = '\0';
 	return true;
 }
 
-static json_t *sum_flags(const char *metrics)
+static void add_failed(json_t *records, const char *node, const char *line, const char *end)
 {
-	json_t *sums = json_object();
-	const char *line = metrics;
+	const char *value = memrchr(line, ' ', (size_t)(end - line));
+	char flag[LABEL_MAX], reporter[LABEL_MAX];
+	const struct reason unknown = {"", flag, "(this culvert does not know it)"}, *r;
+	json_int_t count = value ? strtoll(value, NULL, 10) : 0;
 
-	while (line && *line) {
-		const char *end = strchrnul(line, '\n');
-		const char *value = memrchr(line, ' ', (size_t)(end - line));
-		char flag[FLAG_MAX];
-
-		if (value && str_has_prefix(line, FAILED_METRIC) && flag_of(line, end, flag))
-			(void)json_object_set_new(
-				sums, flag,
-				json_integer(json_number(sums, flag) + strtoll(value, NULL, 10)));
-		line = *end ? end + 1 : end;
-	}
-	return sums;
+	if (count <= 0 || !label_of(line, end, FLAGS_LABEL, flag) || streq(flag, "-") ||
+	    !label_of(line, end, REPORTER_LABEL, reporter))
+		return;
+	r = find(ztunnel_reasons, ARRAY_SIZE(ztunnel_reasons), flag);
+	add(records, node, streq(reporter, "source") ? "outbound" : "inbound", r ? r : &unknown,
+	    count);
 }
 
 void drops_add_ztunnel(json_t *records, const char *node, const char *metrics)
 {
-	_cleanup_(json_decrefp) json_t *sums = sum_flags(metrics);
-	const char *flag;
-	const json_t *v;
-
-	json_object_foreach (sums, flag, v) {
-		const struct reason *r = find(ztunnel_reasons, ARRAY_SIZE(ztunnel_reasons), flag);
-		const struct reason unknown = {"", flag, "(this culvert does not know it)"};
-
-		if (!streq(flag, "-") && json_integer_value(v) > 0)
-			add(records, node, "ztunnel", r ? r : &unknown, json_integer_value(v));
+	for (const char *line = metrics, *end; *line; line = *end ? end + 1 : end) {
+		end = strchrnul(line, '\n');
+		if (str_has_prefix(line, FAILED_METRIC))
+			add_failed(records, node, line, end);
 	}
 }
 
 static json_int_t count_before(const json_t *before, const json_t *record)
 {
-	static const char *const keys[] = {"node", "where", "reason"};
+	static const char *const keys[] = {"node", "where", "direction", "reason"};
 	const json_t *v;
 	size_t i;
 
@@ -167,8 +162,8 @@ void drops_set_rates(json_t *now, const json_t *before, double seconds)
 
 int drops_print(const json_t *records)
 {
-	static const char *const headers[] = {"NODE",  "WHERE",   "REASON", "COUNT",
-					      "PER S", "MEANING", NULL};
+	static const char *const headers[] = {"NODE",  "WHERE", "DIR",     "REASON",
+					      "COUNT", "PER S", "MEANING", NULL};
 	_cleanup_(table_freep) struct table *t = NULL;
 	const json_t *v;
 	size_t i;
@@ -176,9 +171,13 @@ int drops_print(const json_t *records)
 	if (table_new(headers, &t) < 0)
 		return -ENOMEM;
 	json_array_foreach (records, i, v) {
+		const char *direction = json_text(v, "direction", "");
 		char count[32], rate[32];
 		const char *cells[] = {json_text(v, "node", ""),
 				       json_text(v, "where", ""),
+				       !*direction                    ? "-"
+				       : streq(direction, "outbound") ? "out"
+								      : "in",
 				       json_text(v, "reason", ""),
 				       count,
 				       rate,

@@ -61,22 +61,38 @@ static void a_packet_that_was_stopped_is_a_drop(void **state)
 	}
 }
 
-static void ztunnels_refusals_are_summed_by_flag(void **state)
+/* One that is denied inside a node is told by either end, and is not two of one kind. */
+static void ztunnels_refusals_are_told_by_direction_and_flag(void **state)
 {
-	_cleanup_(json_decrefp) json_t *drops = json_array();
+#define FAILED "culvert_connections_failed_total"
+	static const struct {
+		const char *direction, *reason;
+		long count;
+	} expected[] = {{"inbound", "DENY", 3}, {"outbound", "DENY", 4}, {"outbound", "NEW", 1}};
+	_cleanup_(json_decrefp) json_t *drops = json_array(), *later = json_array();
 
-	drops_add_ztunnel(
-		drops, "n1",
-		"# HELP x\nistio_tcp_connections_failed_total{a=\"b\",response_flags=\"DENY\"} 3\n"
-		"istio_tcp_connections_failed_total{a=\"c\",response_flags=\"DENY\"} 4\n"
-		"istio_tcp_connections_failed_total{response_flags=\"-\"} 9\n"
-		"istio_tcp_connections_failed_total{response_flags=\"\n"
-		"istio_tcp_connections_failed_total{}\n"
-		"istio_tcp_connections_opened_total{response_flags=\"DENY\"} 100\n"
-		"istio_tcp_connections_failed_total{response_flags=\"CONNECT\"} 1");
-	assert_int_equal(json_array_size(drops), 2);
-	assert_int_equal(json_number(json_array_get(drops, 0), "count"), 7);
-	assert_int_equal(json_number(json_array_get(drops, 1), "count"), 1);
+	drops_add_ztunnel(drops, "n1",
+			  "# HELP x\n" FAILED
+			  "{reporter=\"destination\",response_flags=\"DENY\"} 3\n" FAILED
+			  "{reporter=\"source\",response_flags=\"DENY\"} 4\n" FAILED
+			  "{reporter=\"source\",response_flags=\"-\"} 9\n" FAILED
+			  "{reporter=\"source\",response_flags=\"\n" FAILED "{}\n" FAILED
+			  "{response_flags=\"DENY\"} 5\n"
+			  "istio_tcp_connections_failed_total{reporter=\"source\","
+			  "response_flags=\"DENY\"} 100\n" FAILED
+			  "{reporter=\"source\",response_flags=\"NEW\"} 1");
+	assert_int_equal(json_array_size(drops), ARRAY_SIZE(expected));
+	for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
+		const json_t *d = json_array_get(drops, i);
+
+		assert_string_equal(json_text(d, "direction", ""), expected[i].direction);
+		assert_string_equal(json_text(d, "reason", ""), expected[i].reason);
+		assert_int_equal(json_number(d, "count"), expected[i].count);
+	}
+	drops_add_ztunnel(later, "n1", FAILED "{reporter=\"source\",response_flags=\"DENY\"} 6");
+	drops_set_rates(later, drops, 2);
+	assert_float_equal(
+		json_number_value(json_object_get(json_array_get(later, 0), "perSecond")), 1, 0.01);
 }
 
 int main(void)
@@ -84,7 +100,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(drops_are_told_apart_from_paths),
 		cmocka_unit_test(a_packet_that_was_stopped_is_a_drop),
-		cmocka_unit_test(ztunnels_refusals_are_summed_by_flag),
+		cmocka_unit_test(ztunnels_refusals_are_told_by_direction_and_flag),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

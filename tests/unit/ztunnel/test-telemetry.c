@@ -409,6 +409,32 @@ static void rules_hide_metrics_and_change_labels(void **state)
 	state_unref(s);
 }
 
+/* What `culvert drops` reads. */
+static void failures_are_counted_whatever_rules_hide(void **state)
+{
+	struct fixture *f = *state;
+	struct tagged t;
+	struct state *s;
+
+	tagged_init(&t);
+	tagged_add(&t, "response_flags")->is_removed = true;
+	t.rules.metrics_off = SIGNAL_ALL;
+	s = ruled(f, &t.rules);
+	telemetry_conn_denied(f->t, &f->info, "demo/deny", "explicitly denied");
+	telemetry_conn_early(f->second, &f->info, CONN_DENY, "early");
+	f->info.direction = CONN_INBOUND;
+	telemetry_conns_failed(f->t, &f->info, CONN_CONNECT, 3);
+	(void)scrape(f);
+	assert_null(strstr(f->text, "istio_tcp_connections_failed_total{reporter=\"source\""));
+	assert_int_equal(value_of(f->text, "culvert_connections_failed_total",
+				  "reporter=\"source\",response_flags=\"DENY\""),
+			 2);
+	assert_int_equal(value_of(f->text, "culvert_connections_failed_total",
+				  "reporter=\"destination\",response_flags=\"CONNECT\""),
+			 3);
+	state_unref(s);
+}
+
 static void a_rule_may_be_of_one_metric_and_samples_stay_unique(void **state)
 {
 	struct fixture *f = *state;
@@ -550,6 +576,7 @@ int main(void)
 		T(a_scrape_may_run_beside_the_worker),
 		T(rules_hide_metrics_and_change_labels),
 		T(equal_labels_with_other_things_hidden_are_one_sample),
+		T(failures_are_counted_whatever_rules_hide),
 		T(a_rule_may_be_of_one_metric_and_samples_stay_unique),
 		T(a_label_may_be_an_expression),
 		T(rules_with_labels_that_prometheus_refuses_are_refused),

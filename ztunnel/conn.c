@@ -246,14 +246,11 @@ void conn_note(const struct conn *c, const struct workload *dst)
 		access_log_note(&info, "audit", notes.audit_policy);
 }
 
-/* cut_denied() - an open connection that a new policy denies. */
-static void cut_denied(struct conn *c, const struct authz_verdict *v)
+const char *conn_cut_text(const struct authz_verdict *v, char into[CONN_CUT_MAX])
 {
-	char text[sizeof(v->policy) + 128];
-
-	(void)snprintf(text, sizeof(text), "connection closed due to policy change: %s%s%s",
+	(void)snprintf(into, CONN_CUT_MAX, "connection closed due to policy change: %s%s%s",
 		       v->reason, v->policy[0] ? ": " : "", v->policy);
-	c->ops->cut(c, CONN_DENY, text);
+	return into;
 }
 
 void conn_recheck_all(struct worker *w)
@@ -263,6 +260,7 @@ void conn_recheck_all(struct worker *w)
 	list_for_each_entry_safe (c, next, &w->conns, link) {
 		const struct workload *dst;
 		struct authz_verdict v;
+		char text[CONN_CUT_MAX];
 
 		if (!c->is_checked)
 			continue;
@@ -273,7 +271,7 @@ void conn_recheck_all(struct worker *w)
 			continue;
 		conn_check(c, dst, &v);
 		if (!v.is_allowed)
-			cut_denied(c, &v);
+			c->ops->cut(c, CONN_DENY, conn_cut_text(&v, text));
 	}
 }
 

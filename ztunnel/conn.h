@@ -96,6 +96,10 @@ void conn_set_service(struct conn *c, const struct service *s);
 void conn_check(struct conn *c, const struct workload *dst, struct authz_verdict *ret);
 /** conn_note() - inbound, once: log what policies under trial and AUDIT policies say of it. */
 void conn_note(const struct conn *c, const struct workload *dst);
+#define CONN_CUT_MAX (sizeof(((struct authz_verdict *)0)->policy) + 128)
+/** conn_cut_text() - of an open one that is denied now: "connection closed due to policy change: ".
+ * Return: @into. */
+const char *conn_cut_text(const struct authz_verdict *v, char into[CONN_CUT_MAX]);
 /** conn_recheck_all() - after a policy change: cut what is denied now. */
 void conn_recheck_all(struct worker *w);
 

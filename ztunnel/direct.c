@@ -37,12 +37,17 @@ static bool is_for_policy_alone(const struct state *s, const struct workload *ds
 	return !dst->app->waypoint.hbone_port && authz_is_by_identity(s, dst);
 }
 
-/* No certificate is shown here; who may not show his in a tunnel may not do without one either. */
-static bool is_revoked(const struct state *s, const char *identity)
+static bool has_revoked(const struct state *s, const char *identity)
 {
 	const struct tls_identity *t = state_tls_identity(s, identity);
 
-	if (!t || !tls_identity_is_revoked(t))
+	return t && tls_identity_is_revoked(t);
+}
+
+/* No certificate is shown here; who may not show his in a tunnel may not do without one either. */
+static bool is_revoked(const struct state *s, const char *identity)
+{
+	if (!has_revoked(s, identity))
 		return false;
 	log_info("access", "connections without a tunnel refused, certificate revoked identity=%s",
 		 identity);
@@ -186,7 +191,33 @@ static void report_untold(struct telemetry *t, const struct conn_info *info,
 			 m->failed);
 }
 
-static void report(struct telemetry *t, const struct conn_info *info,
+/* As a tunnel's ends say it: who revokes its peer's certificate, whose policy denies it, and who
+ * sees no more than a reset. The policy may be another by now. */
+static void report_cut(struct telemetry *t, const struct state *s, const struct conn_info *info)
+{
+	const bool is_in = info->direction == CONN_INBOUND;
+	const char *peer = is_in ? info->src_identity : info->dst_identity;
+	const struct authz_conn conn = {
+		.src_identity = info->src_identity, .src = info->src, .dst = info->dst};
+	struct authz_verdict v = {.is_allowed = true};
+	char text[CONN_CUT_MAX];
+
+	if (s && peer && has_revoked(s, peer)) {
+		telemetry_told_close(t, info, CONN_CERT_REVOKED, TLS_PEER_REVOKED);
+		return;
+	}
+	if (!is_in) {
+		telemetry_told_close(t, info, CONN_OK, conn_end_text(-ECONNRESET, HBONE_NO_ERROR));
+		return;
+	}
+	if (s && info->dst_workload)
+		authz_check(s, info->dst_workload, &conn, &v);
+	if (v.is_allowed)
+		v = (struct authz_verdict){.reason = "denied at that moment"};
+	telemetry_told_close(t, info, CONN_DENY, conn_cut_text(&v, text));
+}
+
+static void report(struct telemetry *t, const struct state *s, const struct conn_info *info,
 		   const struct direct_news *news)
 {
 	const struct zds_direct *m = news->m;
@@ -204,9 +235,11 @@ static void report(struct telemetry *t, const struct conn_info *info,
 	conn_metrics_add(&series->received, m->new_sent);
 	conn_metrics_add(&series->sent, m->new_received);
 	if (m->what == ZDS_DIRECT_CLOSED)
-		telemetry_told_close(t, info, NULL);
+		telemetry_told_close(t, info, CONN_OK, NULL);
 	else if (m->what == ZDS_DIRECT_RESET)
-		telemetry_told_close(t, info, conn_end_text(-ECONNRESET, HBONE_NO_ERROR));
+		telemetry_told_close(t, info, CONN_OK, conn_end_text(-ECONNRESET, HBONE_NO_ERROR));
+	else if (m->what == ZDS_DIRECT_CUT)
+		report_cut(t, s, info);
 	else if (m->what == ZDS_DIRECT_UNTOLD)
 		report_untold(t, info, m);
 }
@@ -237,9 +270,9 @@ void direct_report(struct telemetry *t, const struct state *s, const struct dire
 	}
 	if (info.dst_workload)
 		info.dst_identity = info.dst_workload->app->identity;
-	report(t, &info, news);
+	report(t, s, &info, news);
 	info.direction = CONN_INBOUND;
 	info.service = resolve_served(s, info.dst_workload, ntohs(m->dst.port),
 				      info.service ? info.service->def->hostname : NULL);
-	report(t, &info, news);
+	report(t, s, &info, news);
 }

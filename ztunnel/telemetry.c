@@ -452,14 +452,22 @@ void telemetry_told_opened(struct telemetry *t, const struct conn_info *info, ui
 		     atomic_load_explicit(&s->told, memory_order_relaxed) + (unsigned int)n);
 }
 
+static void told_closed(struct telemetry *t, const struct conn_info *info, enum conn_flags flags,
+			uint64_t n)
+{
+	unsigned int open;
+	struct series *s;
+
+	conn_metrics_add(&series_find(t, info, flags)->m.closed, n);
+	/* an end may be told under other labels than the beginning: its pod has been labelled */
+	s = series_find(t, info, CONN_OK);
+	open = atomic_load_explicit(&s->told, memory_order_relaxed);
+	count_change(&s->told, open > n ? open - (unsigned int)n : 0);
+}
+
 void telemetry_told_closed(struct telemetry *t, const struct conn_info *info, uint64_t n)
 {
-	struct series *s = series_find(t, info, CONN_OK);
-	unsigned int open = atomic_load_explicit(&s->told, memory_order_relaxed);
-
-	/* an end may be told under other labels than the beginning: its pod has been labelled */
-	conn_metrics_add(&s->m.closed, n);
-	count_change(&s->told, open > n ? open - (unsigned int)n : 0);
+	told_closed(t, info, CONN_OK, n);
 }
 
 void telemetry_told_open(struct telemetry *t, const struct conn_info *info)
@@ -468,11 +476,12 @@ void telemetry_told_open(struct telemetry *t, const struct conn_info *info)
 	access_log_opened(info);
 }
 
-void telemetry_told_close(struct telemetry *t, const struct conn_info *info, const char *error)
+void telemetry_told_close(struct telemetry *t, const struct conn_info *info, enum conn_flags flags,
+			  const char *error)
 {
-	telemetry_told_closed(t, info, 1);
-	access_log_complete(t->history, info,
-			    &(struct conn_end){CONN_OK, error, now_of(info), true}, NULL);
+	told_closed(t, info, flags, 1);
+	access_log_complete(t->history, info, &(struct conn_end){flags, error, now_of(info), true},
+			    NULL);
 }
 
 void telemetry_conn_close(struct telemetry *t, struct conn_metrics *m, const struct conn_info *info,

@@ -124,10 +124,11 @@ struct conn_metrics *telemetry_told_metrics(struct telemetry *t, const struct co
 void telemetry_told_opened(struct telemetry *t, const struct conn_info *info, uint64_t n);
 void telemetry_told_closed(struct telemetry *t, const struct conn_info *info, uint64_t n);
 
-/** telemetry_told_open(), telemetry_told_close() - one of them, with its line; @error as
+/** telemetry_told_open(), telemetry_told_close() - one of them, with its line; @flags and @error as
  * telemetry_conn_close()'s. A reset is in no label, as those of tunnels are not. */
 void telemetry_told_open(struct telemetry *t, const struct conn_info *info);
-void telemetry_told_close(struct telemetry *t, const struct conn_info *info, const char *error);
+void telemetry_told_close(struct telemetry *t, const struct conn_info *info, enum conn_flags flags,
+			  const char *error);
 
 /**
  * telemetry_conn_close() - count the end of it and write the access log line

@@ -9,7 +9,7 @@
 
 #include "culvert/abi/maps.h"
 
-#define ZDS_VERSION     8
+#define ZDS_VERSION     9
 #define ZDS_MAX_MESSAGE 65536
 #define ZDS_MAX_FDS     64
 #define ZDS_MAX_ADDRS   8
@@ -159,6 +159,7 @@ enum zds_direct_what {
 	ZDS_DIRECT_PROGRESS, /* open for some seconds, and has carried more */
 	ZDS_DIRECT_UNTOLD, /* several, of which nothing else is known: no `src`, no bytes of one */
 	ZDS_DIRECT_RESET,  /* CLOSED, by a reset, whichever end's */
+	ZDS_DIRECT_CUT,    /* CLOSED, by the agent, because it is denied now */
 };
 
 struct zds_direct {
@@ -170,7 +171,7 @@ struct zds_direct {
 		uint64_t opened;    /* UNTOLD: how many */
 	};
 	union {
-		uint64_t sent;   /* CLOSED, RESET, PROGRESS: client to server, in bytes */
+		uint64_t sent;   /* CLOSED, RESET, CUT, PROGRESS: client to server, in bytes */
 		uint64_t closed; /* UNTOLD: how many, failed ones not among them */
 	};
 	union {

@@ -410,6 +410,9 @@ def test_policy_closes_and_refuses(direct):
         assert holder.stdout.readline() == "open\n"
         direct.deny(PORT)
         assert holder.stdout.readline().strip() in ("ConnectionResetError", "ConnectionAbortedError", "eof")
+        said = "connection closed due to policy change: explicitly denied: direct/deny-port"
+        wait_for(lambda: said in direct.log(), 10, "a line that says why, as of a tunnelled one")
+        assert {(c["direction"], c["verdict"]) for c in direct.node.past() if c["error"]} == {("outbound", "broken"), ("inbound", "cut")}
     finally:
         stop(holder)
 

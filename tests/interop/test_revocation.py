@@ -151,6 +151,7 @@ def test_a_revoked_certificate_ends_connections_without_a_tunnel():
         assert holder.stdout.readline().strip() in ("ConnectionResetError", "ConnectionAbortedError", "eof")
         wait_for(lambda: not d.works_from(d.client), 10, "a refusal")
         wait_for(lambda: "connections without a tunnel refused, certificate revoked" in d.log(), 5, "a line that says so")
+        wait_for(lambda: 'error="closed: the peer\'s certificate has been revoked"' in d.log(), 5, "the line of its end")
         write_crl(f"{d.node.base}/ca", d.crl, [])
         wait_for(lambda: d.works_from(d.client), 15, "the end of it")
         stop(holder)

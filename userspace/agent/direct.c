@@ -31,6 +31,8 @@
  * What is beyond asks again with its next connection, and what is open with the next look; it has
  * half of these for itself. */
 #define ASKED_MAX 2048
+/* Closed here, and their ends not told of yet. What is beyond is told of as any reset. */
+#define CUTS_MAX 4096
 
 /* What ztunnel is asked. */
 struct question {
@@ -44,6 +46,7 @@ struct direct {
 	struct verdicts verdicts;
 	struct direct_bytes *bytes;
 	struct earlier *earlier;
+	struct map *cuts;        /* struct direct_told_key -> this: see CUTS_MAX */
 	struct map *asked;       /* struct question -> itself: no answer yet */
 	unsigned int unanswered; /* by this ztunnel, also of what is forgotten here */
 	bool is_short;           /* this look had more to ask about */
@@ -163,8 +166,9 @@ static int doom(void *arg)
 	return sockdestroy_tcp(&c->local, &c->remote);
 }
 
-/* @t: as the end in the namespace of its cookie sees it. */
-static void connection_close(struct direct *d, const struct cv_tuple *t, const char *why)
+/* @t: as the end in the namespace of its cookie sees it. Return: whether it was open, and is not
+ * now. */
+static bool connection_close(struct direct *d, const struct cv_tuple *t, const char *why)
 {
 	struct doomed c = {.local = {.addr = t->local, .port = t->local_port},
 			   .remote = {.addr = t->remote, .port = t->remote_port}};
@@ -174,7 +178,7 @@ static void connection_close(struct direct *d, const struct cv_tuple *t, const c
 
 	r = fd < 0 ? fd : netns_call(d->config.home, fd, doom, &c);
 	if (r == -ENOENT)
-		return; /* it has ended by itself */
+		return false; /* it has ended by itself */
 	(void)cv_sockaddr_format(&c.local, local);
 	(void)cv_sockaddr_format(&c.remote, remote);
 	if (r < 0)
@@ -187,6 +191,7 @@ static void connection_close(struct direct *d, const struct cv_tuple *t, const c
 			 "closed a connection that a policy denies now pod=%s local=%s remote=%s "
 			 "reason=\"%s\"",
 			 pod ? pod : "-", local, remote, why);
+	return r == 0;
 }
 
 /* Its client's namespace may be none of ours any more. What drains is still in the mesh. */
@@ -197,16 +202,29 @@ static bool has_left(const struct direct *d, uint64_t cookie)
 	return datapath_pod_get(d->config.datapath, cookie, &pod) == -ENOENT;
 }
 
+static struct direct_told_key key_of(const struct cv_tuple *t, uint64_t time_ns)
+{
+	struct direct_told_key k = {.key = cv_tuple_is_first(t) ? *t : cv_tuple_turned(t),
+				    .time_ns = time_ns};
+
+	k.key.netns_cookie = 0;
+	return k;
+}
+
 /* One end is enough. */
 static void direct_close(struct direct *d, const struct cv_tuple *t, const struct cv_direct *c)
 {
+	const struct direct_told_key k = key_of(t, c->time_ns);
 	struct cv_tuple turned = cv_tuple_turned(t);
+	bool is_closed;
 
 	turned.netns_cookie = c->dst_cookie;
 	if (has_left(d, c->src_cookie))
-		connection_close(d, &turned, "direct, its client has left the mesh");
+		is_closed = connection_close(d, &turned, "direct, its client has left the mesh");
 	else
-		connection_close(d, t, "direct");
+		is_closed = connection_close(d, t, "direct");
+	if (is_closed && map_count(d->cuts) < CUTS_MAX && map_put(d->cuts, &k, sizeof(k), d) < 0)
+		log_debug("agent", "out of memory: that it was cut is not told");
 }
 
 /* To the application as it comes: by an annotation that asks for no policy. */
@@ -313,7 +331,7 @@ static void on_earlier(void *arg, const struct cv_tuple *t)
 	if (kind == ZDS_VERDICT_NONE)
 		ask(d, &key, &about);
 	else if (kind == ZDS_VERDICT_DENY)
-		connection_close(d, t, "plaintext, open since before it was captured");
+		(void)connection_close(d, t, "plaintext, open since before it was captured");
 }
 
 static void on_recheck(struct loop_timer *t)
@@ -321,6 +339,8 @@ static void on_recheck(struct loop_timer *t)
 	struct direct *d = container_of(t, struct direct, timer);
 
 	asked_clear(d); /* of a ztunnel that does not answer */
+	if (d->rechecks == 1)
+		map_clear(d->cuts); /* of which no end has come in all this time */
 	connections_check(d);
 	earlier_walk(d->earlier, on_earlier, d);
 	if (zds_is_connected(d->config.zds) && !d->is_short)
@@ -385,24 +405,32 @@ void direct_flush(struct direct *d)
 
 /* Of a connection that has ended. Most have before the first round comes by. */
 static struct direct_amount bytes_uncounted(const struct direct *d,
-					    const struct cv_direct_event *ev)
+					    const struct cv_direct_event *ev,
+					    const struct direct_told_key *k)
 {
 	const struct direct_amount all = {.sent = ev->sent, .received = ev->received};
+
+	if (ev->time_ns - ev->connect_ns < DIRECT_BYTES_ROUND_US * 1000)
+		return all;
+	return direct_told_end(map_fd(d, DATAPATH_DIRECT_TOLD), k, &all);
+}
+
+static void end_fill(struct direct *d, const struct cv_direct_event *ev, struct zds_direct *m)
+{
 	const struct cv_tuple t = {.local = ev->local.addr,
 				   .remote = ev->remote.addr,
 				   .local_port = ev->local.port,
 				   .remote_port = ev->remote.port};
-	const struct direct_told_key k = {.key = cv_tuple_is_first(&t) ? t : cv_tuple_turned(&t),
-					  .time_ns = ev->connect_ns};
+	const struct direct_told_key k = key_of(&t, ev->connect_ns);
+	struct direct_amount new = bytes_uncounted(d, ev, &k);
 
-	if (ev->time_ns - ev->connect_ns < DIRECT_BYTES_ROUND_US * 1000)
-		return all;
-	return direct_told_end(map_fd(d, DATAPATH_DIRECT_TOLD), &k, &all);
+	m->what = direct_news_end(ev, map_del(d->cuts, &k, sizeof(k)));
+	m->new_sent = new.sent;
+	m->new_received = new.received;
 }
 
 static void telemetry_add(struct direct *d, const struct cv_direct_event *ev)
 {
-	struct direct_amount new;
 	struct zds_direct m = {.src_cookie = ev->netns_cookie,
 			       .dst_cookie = ev->dst_cookie,
 			       .opened_us = ev->connect_ns / 1000,
@@ -412,14 +440,10 @@ static void telemetry_add(struct direct *d, const struct cv_direct_event *ev)
 			       .dst = ev->remote,
 			       .asked = ev->asked};
 
-	if (ev->reason == CV_DIRECT_OPEN) {
+	if (ev->reason == CV_DIRECT_OPEN)
 		m.what = ZDS_DIRECT_OPENED;
-	} else {
-		m.what = direct_news_end(ev);
-		new = bytes_uncounted(d, ev);
-		m.new_sent = new.sent;
-		m.new_received = new.received;
-	}
+	else
+		end_fill(d, ev, &m);
 	direct_news_add(&d->news, &m);
 }
 
@@ -455,6 +479,8 @@ int direct_new(const struct direct_config *config, struct direct **ret)
 	d->timer.on_timer = on_recheck;
 	r = map_new(&d->asked);
 	if (r == 0)
+		r = map_new(&d->cuts);
+	if (r == 0)
 		r = direct_bytes_new(&d->config, &d->news, &d->bytes);
 	if (r == 0)
 		r = earlier_new(&earlier, &d->earlier);
@@ -478,6 +504,7 @@ struct direct *direct_free(struct direct *d)
 	if (d->asked)
 		asked_clear(d);
 	map_free(d->asked);
+	map_free(d->cuts);
 	free(d);
 	return NULL;
 }

@@ -4,10 +4,12 @@
 #include "base/macros.h"
 #include "zds.h"
 
-enum zds_direct_what direct_news_end(const struct cv_direct_event *ev)
+enum zds_direct_what direct_news_end(const struct cv_direct_event *ev, bool is_cut)
 {
 	if (!(ev->flags & CV_DIRECT_ESTABLISHED))
 		return ZDS_DIRECT_FAILED;
+	if (is_cut)
+		return ZDS_DIRECT_CUT;
 	return ev->flags & CV_DIRECT_RESET ? ZDS_DIRECT_RESET : ZDS_DIRECT_CLOSED;
 }
 

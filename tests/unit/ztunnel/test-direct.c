@@ -468,7 +468,7 @@ static void it_is_counted_at_both_ends(void **state)
 static const char *last_error(const struct telemetry *t, size_t back)
 {
 	json_t *list = json_array();
-	static char text[64];
+	static char text[128];
 	uint64_t since = 0;
 	const char *error;
 
@@ -503,6 +503,33 @@ static void an_end_by_a_reset_is_told(void **state)
 		assert_non_null(strstr(metrics, *p));
 	assert_null(strstr(metrics, "istio_tcp_connections_failed_total{"));
 	assert_null(strstr(metrics, "response_flags=\"CONNECT\""));
+	told_end(&k);
+}
+
+/* As of a tunnelled one: why it is stands where the policy is, and the client sees a reset. */
+static void an_end_by_a_denial_names_the_policy(void **state)
+{
+	const char *metrics;
+	struct told k;
+
+	deny(*state, NULL, false); /* port 81 */
+	told_begin(&k, *state);
+	k.m.dst = mesh_sockaddr("10.0.0.2:81");
+	tell(&k, ZDS_DIRECT_OPENED);
+	tell(&k, ZDS_DIRECT_CUT);
+	assert_string_equal(last_error(k.telemetry, 1), "connection reset");
+	assert_string_equal(last_error(k.telemetry, 0),
+			    "connection closed due to policy change: explicitly denied: demo/p");
+	k.m.dst = mesh_sockaddr("10.0.0.2:80"); /* not denied any more */
+	tell(&k, ZDS_DIRECT_OPENED);
+	tell(&k, ZDS_DIRECT_CUT);
+	assert_string_equal(last_error(k.telemetry, 0),
+			    "connection closed due to policy change: denied at that moment");
+	metrics = told_metrics(&k);
+	metrics = strstr(metrics, "istio_tcp_connections_closed_total{");
+	assert_non_null(metrics);
+	assert_non_null(strstr(metrics, "response_flags=\"DENY\""));
+	assert_null(strstr(metrics, "istio_tcp_connections_failed_total{"));
 	told_end(&k);
 }
 
@@ -559,6 +586,7 @@ int main(void)
 		with(what_a_verdict_follows_from_changes_the_generation),
 		with(it_is_counted_at_both_ends),
 		with(an_end_by_a_reset_is_told),
+		with(an_end_by_a_denial_names_the_policy),
 		with(of_what_was_not_told_there_are_numbers),
 	};
 

@@ -324,7 +324,7 @@ static void an_open_connection_keeps_its_series(void **state)
 	conn_metrics_add(&open[1]->sent, 6);
 	telemetry_conn_close(f->t, open[0], &f->info, CONN_OK, NULL);
 	telemetry_conn_close(f->t, open[1], &last, CONN_CONNECT, "reset");
-	telemetry_told_close(f->t, &told, NULL);
+	telemetry_told_close(f->t, &told, CONN_OK, NULL);
 	(void)scrape(f);
 	assert_int_equal(opened_by(f, "same"), 1);
 	assert_int_equal(opened_by(f, "told"), 1);

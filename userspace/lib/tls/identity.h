@@ -62,6 +62,7 @@ _must_check_ int tls_expect_identities(SSL *ssl, const char *const *ids, size_t 
  */
 _must_check_ int tls_peer_identity(const SSL *ssl, char *ret, size_t size);
 
+#define TLS_PEER_REVOKED "closed: the peer's certificate has been revoked"
 /**
  * tls_peer_refusal() - would the peer of this open connection still be let in? See trust.h.
  * @ret_text: why not; static, set only then.

@@ -207,7 +207,7 @@ int tls_peer_refusal(const SSL *ssl, const char **ret_text)
 	if (code == X509_V_OK)
 		return 0;
 	if (code == X509_V_ERR_CERT_REVOKED) {
-		*ret_text = "closed: the peer's certificate has been revoked";
+		*ret_text = TLS_PEER_REVOKED;
 		return -EKEYREVOKED;
 	}
 	*ret_text = "closed: the peer's trust domain is no longer accepted";

@@ -85,6 +85,7 @@ static int set_logging(const struct config *c)
 		log_error(TARGET, "--log-level: %s", err);
 		return r;
 	}
+	log_open();
 	log_set_format_json(streq(c->log_format, "json"));
 	return 0;
 }

@@ -526,6 +526,7 @@ int cli_node(int argc, char **argv)
 	r = cli_parse(&syntax, &o, argc, argv);
 	if (r <= 0)
 		return r < 0 ? 2 : 0;
+	log_open(); /* for the daemons, too: they may not open it themselves */
 	r = node_names(&n);
 	if (r > 0)
 		return r;

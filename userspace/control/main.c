@@ -591,6 +591,7 @@ int main(int argc, char **argv)
 	if (r < 0)
 		return r == -ECANCELED ? 0 : 1;
 	log_set_level(log_level_from_string(o.log_level));
+	log_open();
 	log_set_format_json(streq(o.log_format, "json"));
 	(void)signal(SIGPIPE, SIG_IGN);
 	timeslice_shorten();

@@ -3,12 +3,14 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
+
+#include "base/log_output.h"
 
 #define LOG_LINE_MAX 8192
 
@@ -216,7 +218,8 @@ static void line_put_time(struct line *l)
 	line_puts(l, buf);
 }
 
-static void write_line(enum log_level level, const char *target, const char *message)
+/* Return: false: it is lost. */
+static bool line_write(enum log_level level, const char *target, const char *message)
 {
 	struct line l; /* not zeroed: 8 KiB for a line of a few hundred bytes */
 	bool is_json = atomic_load_explicit(&is_json_format, memory_order_relaxed);
@@ -237,8 +240,29 @@ static void write_line(enum log_level level, const char *target, const char *mes
 	if (is_json)
 		l.text[l.len++] = '}';
 	l.text[l.len++] = '\n';
-	if (write(STDERR_FILENO, l.text, l.len) < 0)
-		return;
+	return log_output_write(l.text, l.len);
+}
+
+/* Return: false: there is no room for that either. */
+static bool tell_lost(void)
+{
+	uint64_t n = log_output_take_lost();
+	char message[96];
+
+	if (n == 0)
+		return true;
+	(void)snprintf(message, sizeof(message),
+		       "lines are lost, for nobody read them in time count=%" PRIu64, n);
+	if (line_write(LOG_WARN, "log", message))
+		return true;
+	log_output_lose(n);
+	return false;
+}
+
+static void write_line(enum log_level level, const char *target, const char *message)
+{
+	if (!tell_lost() || !line_write(level, target, message))
+		log_output_lose(1);
 }
 
 void log_set_format_json(bool is_json)

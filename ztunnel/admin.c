@@ -27,6 +27,7 @@
 
 #define SOCKET_MODE       0600
 #define COLLECT_MAX_US    (2 * 1000 * 1000)
+#define STEP_US           1000 /* of a config_dump, between two looks at all else */
 #define AGENT_METRICS_MAX 65536
 #define METRICS_TYPE      "application/openmetrics-text; version=1.0.0; charset=utf-8"
 #define SERVERS           4
@@ -58,6 +59,8 @@ struct admin_dump {
 	struct http_response *resp; /* NULL: answered already, the collector was late */
 	struct loop_timer timer;
 	struct loop_task done;
+	struct loop_task step;
+	struct config_dump *config; /* that is being written */
 	json_t *pods;
 	unsigned int pending; /* admin_dump_done() to come */
 	bool is_detailed;     /* /connections: with bytes, peers and ages */
@@ -95,37 +98,69 @@ static void connections_send(struct admin_dump *d)
 	json_decref(all);
 }
 
-static void config_send(struct admin_dump *d)
+/* What is not in the snapshot. */
+static json_t *config_rest(const struct admin_dump *d)
 {
-	struct admin *a = d->admin;
-	json_t *all = state_to_json(xds_sync_state(a->config.xds));
+	const struct admin *a = d->admin;
 
-	if (all) {
-		(void)json_object_set_new(
-			all, "staticConfig",
-			json_pack("{s:[], s:[], s:[]}", "workloads", "services", "policies"));
-		(void)json_object_set_new(all, "version",
-					  json_pack("{s:s}", "version", CULVERT_VERSION));
-		(void)json_object_set_new(all, "config",
-					  json_pack("{s:s, s:i}", "localNode", a->node,
-						    "numWorkerThreads", (int)a->config.workers));
-		(void)json_object_set_new(all, "certificates",
-					  a->config.certs ? certs_to_json(a->config.certs)
-							  : json_array());
-		(void)json_object_set(all, "workloadState", d->pods);
+	return json_pack("{s:{}, s:{s:[], s:[], s:[]}, s:{s:s}, s:{s:s, s:i}, s:o, s:O}",
+			 "stagedServices", "staticConfig", "workloads", "services", "policies",
+			 "version", "version", CULVERT_VERSION, "config", "localNode", a->node,
+			 "numWorkerThreads", (int)a->config.workers, "certificates",
+			 a->config.certs ? certs_to_json(a->config.certs) : json_array(),
+			 "workloadState", d->pods);
+}
+
+static void dump_finish(struct admin_dump *d)
+{
+	http_response_finish(d->resp);
+	d->resp = NULL;
+}
+
+static void on_step(struct loop_task *t)
+{
+	struct admin_dump *d = container_of(t, struct admin_dump, step);
+	int r = config_dump_step(d->config, STEP_US, &d->resp->body);
+
+	if (r > 0) {
+		loop_task_queue(d->admin->config.loop, t);
+		return;
 	}
-	answer_json(d->resp, all);
-	json_decref(all);
+	d->config = config_dump_free(d->config);
+	if (r == 0) {
+		d->resp->content_type = "application/json";
+	} else {
+		buf_reset(&d->resp->body);
+		http_response_text(d->resp, 500, "out of memory\n");
+	}
+	dump_finish(d);
+	admin_dump_done(d);
+}
+
+static void config_begin(struct admin_dump *d)
+{
+	json_t *rest = config_rest(d);
+	int r = rest ? config_dump_new(xds_sync_state(d->admin->config.xds), rest, &d->config)
+		     : -ENOMEM;
+
+	json_decref(rest);
+	if (r < 0) {
+		http_response_text(d->resp, 500, "out of memory\n");
+		dump_finish(d);
+		return;
+	}
+	admin_dump_hold(d);
+	loop_task_queue(d->admin->config.loop, &d->step);
 }
 
 static void dump_send(struct admin_dump *d)
 {
-	if (d->is_detailed)
-		connections_send(d);
-	else
-		config_send(d);
-	http_response_finish(d->resp);
-	d->resp = NULL;
+	if (!d->is_detailed) {
+		config_begin(d);
+		return;
+	}
+	connections_send(d);
+	dump_finish(d);
 }
 
 static void on_collect_timeout(struct loop_timer *t)
@@ -144,6 +179,8 @@ static void on_done(struct loop_task *t)
 	loop_timer_del(&d->timer);
 	if (d->resp)
 		dump_send(d);
+	if (d->config)
+		return; /* it is held until that is written */
 	json_decref(d->pods);
 	free(d);
 }
@@ -163,6 +200,7 @@ static void dump_start(struct admin *a, struct http_response *resp, bool is_deta
 	d->pods = json_object();
 	d->timer.on_timer = on_collect_timeout;
 	d->done.on_task = on_done;
+	d->step.on_task = on_step;
 	http_response_defer(resp);
 	if (!a->config.collect || loop_timer_set(a->config.loop, &d->timer, COLLECT_MAX_US) < 0)
 		admin_dump_done(d);
@@ -230,7 +268,7 @@ void admin_dump_hold(struct admin_dump *d)
 
 void admin_dump_more(struct admin_dump *d)
 {
-	if (d->resp)
+	if (d->resp && !d->config)
 		(void)loop_timer_set(d->admin->config.loop, &d->timer, COLLECT_MAX_US);
 }
 

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ztunnel/config_dump.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
+#include "base/str.h"
 #include "net/addr.h"
 #include "net/cidr.h"
 #include "ztunnel/node_port.h"
@@ -312,37 +316,142 @@ json_t *policy_to_json(const struct policy *p)
 	return o;
 }
 
+/* In their order in the text. */
+enum kind {
+	KIND_WORKLOADS,
+	KIND_SERVICES,
+	KIND_POLICIES,
+	KINDS,
+};
+
+struct config_dump {
+	struct state *state;
+	json_t *rest;
+	struct buf objects[KINDS]; /* pointers into the snapshot */
+	size_t kind, next;         /* what is written next */
+};
+
 static int add_workload(void *list, const struct workload *w)
 {
-	return json_array_append_new(list, workload_to_json(w));
+	return buf_append(list, &w, sizeof(w));
 }
 
 static int add_service(void *list, const struct service *v)
 {
-	return json_array_append_new(list, service_to_json(v));
+	return buf_append(list, &v, sizeof(v));
 }
 
 static int add_policy(void *list, const struct policy *p)
 {
-	return json_array_append_new(list, policy_to_json(p));
+	return buf_append(list, &p, sizeof(p));
 }
 
-json_t *state_to_json(const struct state *s)
+int config_dump_new(struct state *s, json_t *rest, struct config_dump **ret)
 {
-	json_t *workloads = json_array();
-	json_t *services = json_array();
-	json_t *policies = json_array();
-	int r = state_visit_workloads(s, add_workload, workloads);
+	_cleanup_(config_dump_freep) struct config_dump *d = calloc(1, sizeof(*d));
+	int r;
 
+	if (!d)
+		return -ENOMEM;
+	d->state = state_ref(s);
+	d->rest = json_incref(rest);
+	r = state_visit_workloads(s, add_workload, &d->objects[KIND_WORKLOADS]);
 	if (r == 0)
-		r = state_visit_services(s, add_service, services);
+		r = state_visit_services(s, add_service, &d->objects[KIND_SERVICES]);
 	if (r == 0)
-		r = state_visit_policies(s, add_policy, policies);
-	if (r == 0)
-		return json_pack("{s:o, s:o, s:o, s:{}}", "workloads", workloads, "services",
-				 services, "policies", policies, "stagedServices");
-	json_decref(workloads);
-	json_decref(services);
-	json_decref(policies);
+		r = state_visit_policies(s, add_policy, &d->objects[KIND_POLICIES]);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(d);
+	return 0;
+}
+
+struct config_dump *config_dump_free(struct config_dump *d)
+{
+	if (!d)
+		return NULL;
+	state_unref(d->state);
+	json_decref(d->rest);
+	for (size_t i = 0; i < KINDS; i++)
+		buf_reset(&d->objects[i]);
+	free(d);
 	return NULL;
+}
+
+static int value_write(const json_t *value, struct buf *into)
+{
+	char *text =
+		value ? json_dumps(value, JSON_INDENT(2) | JSON_PRESERVE_ORDER | JSON_ENCODE_ANY)
+		      : NULL;
+	int r = text ? buf_append_str(into, text) : -ENOMEM;
+
+	free(text);
+	return r;
+}
+
+static json_t *object_to_json(const struct config_dump *d)
+{
+	const void *o;
+
+	memcpy(&o, buf_head(&d->objects[d->kind]) + d->next * sizeof(o), sizeof(o));
+	switch ((enum kind)d->kind) {
+	case KIND_WORKLOADS:
+		return workload_to_json(o);
+	case KIND_SERVICES:
+		return service_to_json(o);
+	default:
+		return policy_to_json(o);
+	}
+}
+
+/* The next object, with what stands before and behind it in the text. */
+static int object_write(struct config_dump *d, struct buf *into)
+{
+	static const char *const names[KINDS] = {"workloads", "services", "policies"};
+	size_t count = buf_len(&d->objects[d->kind]) / sizeof(void *);
+	int r = 0;
+
+	if (d->next == 0)
+		r = buf_printf(into, "%s\"%s\": [", d->kind ? ",\n" : "{\n", names[d->kind]);
+	if (r == 0 && d->next < count) {
+		json_t *o = object_to_json(d);
+
+		r = buf_append_str(into, d->next ? ",\n" : "\n");
+		if (r == 0)
+			r = value_write(o, into);
+		json_decref(o);
+	}
+	if (++d->next < count || r < 0)
+		return r;
+	d->next = 0;
+	d->kind++;
+	return buf_append_str(into, "]");
+}
+
+static int rest_write(const struct config_dump *d, struct buf *into)
+{
+	const char *key;
+	json_t *value;
+	int r = 0;
+
+	json_object_foreach (d->rest, key, value) {
+		if (r == 0)
+			r = buf_printf(into, ",\n\"%s\": ", key);
+		if (r == 0)
+			r = value_write(value, into);
+	}
+	return r == 0 ? buf_append_str(into, "\n}\n") : r;
+}
+
+int config_dump_step(struct config_dump *d, uint64_t for_us, struct buf *into)
+{
+	uint64_t until_us = now_monotonic_us() + for_us;
+	int r = 0;
+
+	while (r == 0 && d->kind < KINDS) {
+		r = object_write(d, into);
+		if (r == 0 && now_monotonic_us() >= until_us)
+			return 1;
+	}
+	return r == 0 ? rest_write(d, into) : r;
 }

@@ -378,11 +378,66 @@ static void an_occupied_port_is_named(void **state)
 	close(fd);
 }
 
+/* dump() - all of it, which took @ret_steps steps. */
+static json_t *dump(struct state *s, unsigned int *ret_steps)
+{
+	_cleanup_(config_dump_freep) struct config_dump *d = NULL;
+	_cleanup_(buf_resetp) struct buf text = {0};
+	json_t *rest = json_pack("{s:{}}", "rest"), *all;
+	int r;
+
+	assert_int_equal(config_dump_new(s, rest, &d), 0);
+	json_decref(rest);
+	*ret_steps = 0;
+	do {
+		r = config_dump_step(d, 0, &text);
+		++*ret_steps;
+	} while (r > 0);
+	assert_int_equal(r, 0);
+	all = json_loadb((const char *)buf_head(&text), buf_len(&text), 0, NULL);
+	assert_non_null(all);
+	assert_int_equal(json_object_size(all), 4);
+	assert_true(json_is_object(json_object_get(all, "rest")));
+	return all;
+}
+
+/* Beside the DNS of the node's pods, on the same thread. */
+TEST(a_dump_of_many_objects_is_written_one_by_one)
+{
+	struct state_builder *b = NULL;
+	char name[16], addr[16];
+	unsigned int steps;
+	struct state *s;
+	json_t *all;
+
+	assert_int_equal(state_builder_new("n1", &b), 0);
+	s = mesh_build(b);
+	all = dump(s, &steps);
+	assert_int_equal(json_array_size(json_object_get(all, "policies")), 0);
+	json_decref(all);
+	state_unref(s);
+	for (int i = 0; i < 100; i++) {
+		(void)snprintf(name, sizeof(name), "p%d", i);
+		(void)snprintf(addr, sizeof(addr), "10.0.0.%d", i);
+		mesh_put_workload(b, &(struct mesh_workload){.name = name, .addrs = {addr}});
+	}
+	mesh_put_service(b, &(struct mesh_service){.name = "httpd"});
+	s = mesh_build(b);
+	all = dump(s, &steps);
+	assert_true(steps > 100);
+	assert_int_equal(json_array_size(json_object_get(all, "workloads")), 100);
+	assert_int_equal(json_array_size(json_object_get(all, "services")), 1);
+	json_decref(all);
+	state_unref(s);
+	state_builder_free(b);
+}
+
 TEST(objects_look_as_istioctl_expects)
 {
 	struct state_builder *b = NULL;
-	struct state *s;
 	json_t *all, *w, *v;
+	unsigned int steps;
+	struct state *s;
 
 	assert_int_equal(state_builder_new("n1", &b), 0);
 	mesh_put_workload(b,
@@ -395,7 +450,7 @@ TEST(objects_look_as_istioctl_expects)
 	mesh_put_service(b, &(struct mesh_service){
 				    .name = "httpd", .vips = {"10.96.0.1"}, .ports = {80, 8080}});
 	s = mesh_build(b);
-	all = state_to_json(s);
+	all = dump(s, &steps);
 	w = json_array_get(json_object_get(all, "workloads"), 0);
 	v = json_array_get(json_object_get(all, "services"), 0);
 	assert_string_equal(json_string_value(json_object_get(w, "protocol")), "HBONE");
@@ -433,6 +488,7 @@ int main(void)
 		T(unknown_paths_are_not_found),
 		T(silence_keeps_no_probe_from_the_ready_port),
 		T(an_occupied_port_is_named),
+		cmocka_unit_test(a_dump_of_many_objects_is_written_one_by_one),
 		cmocka_unit_test(objects_look_as_istioctl_expects),
 	};
 

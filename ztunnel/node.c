@@ -263,6 +263,8 @@ static void on_agent_lost(void *arg)
 		((struct node_pod *)it.value)->is_stale = true;
 	}
 	admin_set_ready(n->admin, ADMIN_TASK_PODS, false);
+	/* what it said last of its pods is not so for ever */
+	admin_set_agent_metrics(n->admin, "", 0);
 }
 
 static void on_nameserver(void *arg, const struct zds_nameserver *m)

@@ -311,3 +311,16 @@ def test_a_filter_of_the_access_log_is_evaluated_and_a_label_may_be_of_one_metri
     problems = scraped.nodes[0].admin("control", "/status")["errors"]
     assert any("request.method has no meaning here" in p["message"] for p in problems), problems
     scraped.manifest("telemetry", "")
+
+
+def test_what_an_agent_said_goes_with_it(scraped):
+    """Its pods are no longer counted as captured by one that is not there; what the kernel has counted comes back with the next."""
+    def counted():
+        return [int(n) for n in re.findall(r'^culvert_bpf_events_total\{reason="tunnel"\} (\d+)$', scraped.metrics(), re.M)]
+
+    before, = counted()
+    agent, = scraped.nodes[0].pids("culvert-agent")
+    os.kill(agent, signal.SIGKILL)
+    wait_for(lambda: "culvert_agent_pods{" not in scraped.metrics() and not counted(), 10, "the end of what it said")
+    wait_for(lambda: 'culvert_agent_pods{state="captured"} 1' in scraped.metrics(), 30, "the next one's word")
+    assert counted()[0] >= before

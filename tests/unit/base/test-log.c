@@ -141,6 +141,61 @@ static void huge_lines_are_cut_and_still_lines(void **state)
 	assert_ptr_equal(strchr(text, '\n'), text + len - 1);
 }
 
+static json_t *json_of(const char *message)
+{
+	const char *line;
+	json_t *v;
+
+	log_info("t", "%s", message);
+	line = captured();
+	assert_true(strlen(line) <= 8192);
+	assert_int_equal(line[strlen(line) - 1], '\n');
+	v = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
+	if (!v)
+		fail_msg("no JSON: %.200s ... %s", line, line + strlen(line) - 40);
+	return v;
+}
+
+static void json_has_text_as_it_was(void **state)
+{
+	static const char *const values[] = {"M\xc3\xbcnchen", "\xe5\x8c\x97\xe4\xba\xac",
+					     "\xf0\x9f\x9a\x87"};
+	char message[64];
+
+	log_set_format_json(true);
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+		json_t *v;
+
+		(void)snprintf(message, sizeof(message), "said zone=\"%s\"", values[i]);
+		v = json_of(message);
+		assert_string_equal(json_string_value(json_object_get(v, "zone")), values[i]);
+		json_decref(v);
+	}
+	json_decref(json_of("said zone=\"\xc3\" other=\xff\xfe\xed\xa0\x80 \xc3"));
+}
+
+/* Wherever the room ends: in a key, in an escape, in a character of several bytes. */
+static void a_line_of_json_that_is_cut_parses(void **state)
+{
+	static const char *const pieces[] = {"\x01", "\\\"", "\xc3\xbc", "\xff", "x"};
+	char message[4096];
+
+	log_set_format_json(true);
+	for (size_t i = 0; i < ARRAY_SIZE(pieces) * 40; i++) {
+		const char *piece = pieces[i % ARRAY_SIZE(pieces)];
+		size_t at = (size_t)snprintf(message, sizeof(message), "m a=\"");
+
+		/* six bytes of one each: some lines are cut here, some in what follows */
+		for (size_t n = 0; n < 1300 + i; n++)
+			at += (size_t)snprintf(message + at, sizeof(message) - at, "\x02");
+		for (size_t n = 0; n < i / 2; n++)
+			at += (size_t)snprintf(message + at, sizeof(message) - at, "%s", piece);
+		(void)snprintf(message + at, sizeof(message) - at, "\" key=%zu b.c=\"%s\" rest %s",
+			       i, piece, piece);
+		json_decref(json_of(message));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -154,6 +209,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(json_lines_parse_and_have_fields, capture_start,
 						capture_end),
 		cmocka_unit_test_setup_teardown(huge_lines_are_cut_and_still_lines, capture_start,
+						capture_end),
+		cmocka_unit_test_setup_teardown(json_has_text_as_it_was, capture_start,
+						capture_end),
+		cmocka_unit_test_setup_teardown(a_line_of_json_that_is_cut_parses, capture_start,
 						capture_end),
 	};
 

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "base/log_output.h"
+#include "base/str.h"
 
 #define LOG_LINE_MAX 8192
 
@@ -21,24 +22,39 @@ static const char *const level_names[LOG_LEVEL_MAX] = {
 
 static atomic_bool is_json_format;
 
-/* One line under construction. What doesn't fit is left out; room for the end of line is always
- * kept. */
+/* One line under construction. What doesn't fit is left out, and so is all behind it; room for the
+ * end of a JSON string and of the line is always kept. */
 struct line {
 	char text[LOG_LINE_MAX];
 	size_t len;
+	bool is_full;
 };
-
-static void line_putc(struct line *l, char c)
-{
-	if (l->len < sizeof(l->text) - 8)
-		l->text[l->len++] = c;
-}
 
 static void line_put(struct line *l, const char *s, size_t n)
 {
-	n = MIN(n, sizeof(l->text) - 8 - l->len);
+	/* the end of a string may stand behind the limit */
+	size_t limit = sizeof(l->text) - 8;
+	size_t room = l->is_full || l->len > limit ? 0 : limit - l->len;
+
+	l->is_full = l->is_full || n > room;
+	n = MIN(n, room);
 	memcpy(l->text + l->len, s, n);
 	l->len += n;
+}
+
+/* line_put_whole() - or nothing of it. */
+static void line_put_whole(struct line *l, const char *s, size_t n)
+{
+	size_t len = l->len;
+
+	line_put(l, s, n);
+	if (l->is_full)
+		l->len = len;
+}
+
+static void line_putc(struct line *l, char c)
+{
+	line_put(l, &c, 1);
 }
 
 static void line_puts(struct line *l, const char *s)
@@ -53,11 +69,10 @@ static bool is_control(char c)
 
 static void line_put_escaped(struct line *l, const char *prefix, unsigned char c)
 {
-	static const char hex[] = "0123456789abcdef";
+	char text[8];
 
-	line_puts(l, prefix);
-	line_putc(l, hex[c >> 4]);
-	line_putc(l, hex[c & 15]);
+	(void)snprintf(text, sizeof(text), "%s%02x", prefix, c);
+	line_put_whole(l, text, strlen(text));
 }
 
 /* line_put_text() - control bytes become \xNN: what strangers send must not be able to forge a
@@ -79,36 +94,53 @@ static void line_put_text(struct line *l, const char *s, size_t n)
 	}
 }
 
-static void line_put_json_byte(struct line *l, unsigned char c)
+/* plain_len() - how many of the @n bytes mean themselves in JSON: most do, and are copied at once.
+ */
+static size_t plain_len(const char *s, size_t n)
 {
-	if (c == '"' || c == '\\') {
-		line_putc(l, '\\');
-		line_putc(l, (char)c);
-	} else if (c >= 0x20 && c < 0x7f) {
-		line_putc(l, (char)c);
-	} else {
-		line_put_escaped(l, "\\u00", c);
+	size_t i = 0;
+
+	while (i < n && s[i] >= ' ' && s[i] <= '~' && s[i] != '"' && s[i] != '\\')
+		i++;
+	return i;
+}
+
+/* line_put_json_char() - what the @n bytes at @s begin with: a character of UTF-8, or a byte that
+ * is none. Return: how many bytes that was. */
+static size_t line_put_json_char(struct line *l, const char *s, size_t n)
+{
+	size_t len = str_utf8_len(s);
+
+	if (len == 0 || len > n || is_control(*s)) {
+		line_put_escaped(l, "\\u00", (unsigned char)*s);
+		return 1;
 	}
+	if (*s == '"' || *s == '\\')
+		line_put_whole(l, *s == '"' ? "\\\"" : "\\\\", 2);
+	else
+		line_put_whole(l, s, len);
+	return len;
 }
 
-static void line_put_json(struct line *l, const char *s, size_t n)
+/* line_put_json() - a string, which ends where the room does. @is_quoted: in it \" and \\ stand for
+ * the second byte. Return: false: there was room for none of it. */
+static bool line_put_json(struct line *l, const char *s, size_t n, bool is_quoted)
 {
 	line_putc(l, '"');
-	for (size_t i = 0; i < n; i++)
-		line_put_json_byte(l, (unsigned char)s[i]);
-	line_putc(l, '"');
-}
+	if (l->is_full)
+		return false;
+	for (size_t i = 0; i < n;) {
+		size_t plain = plain_len(s + i, n - i);
 
-/* line_put_unquoted() - the inside of a quoted value: \" and \\ stand for the second byte. */
-static void line_put_unquoted(struct line *l, const char *s, size_t n)
-{
-	line_putc(l, '"');
-	for (size_t i = 0; i < n; i++) {
-		if (s[i] == '\\' && i + 1 < n)
+		line_put(l, s + i, plain);
+		i += plain;
+		if (is_quoted && i + 1 < n && s[i] == '\\')
 			i++;
-		line_put_json_byte(l, (unsigned char)s[i]);
+		if (i < n)
+			i += line_put_json_char(l, s + i, n - i);
 	}
-	line_putc(l, '"');
+	l->text[l->len++] = '"';
+	return true;
 }
 
 /* key_len() - length of the key when @s starts with key=, else 0. */
@@ -161,23 +193,38 @@ static bool is_number(const char *s, size_t n)
 	return n > 0 && n <= 15 && strspn(s, "0123456789") >= n && (*s != '0' || n == 1);
 }
 
-/* line_put_pair() - one key=value as a JSON member. Return: where the next word starts. */
+/* line_put_value() - Return: false: there was no room for it. */
+static bool line_put_value(struct line *l, const char *v, size_t n)
+{
+	if (n >= 2 && *v == '"' && v[n - 1] == '"')
+		return line_put_json(l, v + 1, n - 2, true);
+	if (!is_number(v, n))
+		return line_put_json(l, v, n, false);
+	line_put_whole(l, v, n);
+	return !l->is_full;
+}
+
+/* line_put_member() - with as much of the value as there is room for, or nothing. */
+static void line_put_member(struct line *l, const char *key, size_t key_len, const char *v,
+			    size_t n)
+{
+	size_t start = l->len;
+
+	line_putc(l, ',');
+	(void)line_put_json(l, key, key_len, false);
+	line_putc(l, ':');
+	if (l->is_full || !line_put_value(l, v, n))
+		l->len = start;
+}
+
+/* line_put_pair() - one key=value. Return: where the next word starts. */
 static const char *line_put_pair(struct line *l, const char *s)
 {
 	size_t k = key_len(s);
 	const char *v = s + k + 1;
 	size_t n = value_len(v);
 
-	line_putc(l, ',');
-	line_put_json(l, s, k);
-	line_putc(l, ':');
-	if (n >= 2 && *v == '"' && v[n - 1] == '"')
-		line_put_unquoted(l, v + 1, n - 2);
-	else if (is_number(v, n))
-		for (size_t i = 0; i < n; i++)
-			line_putc(l, v[i]);
-	else
-		line_put_json(l, v, n);
+	line_put_member(l, s, k, v, n);
 	return v + n;
 }
 
@@ -189,7 +236,7 @@ static void line_put_json_body(struct line *l, const char *s)
 	size_t shown = n > 0 && s[n] ? n - 1 : n;
 
 	line_puts(l, ",\"message\":");
-	line_put_json(l, s, shown);
+	(void)line_put_json(l, s, shown, false);
 	s += n;
 	while (*s) {
 		if (*s == ' ') {
@@ -197,8 +244,7 @@ static void line_put_json_body(struct line *l, const char *s)
 		} else if (key_len(s) > 0) {
 			s = line_put_pair(l, s);
 		} else {
-			line_puts(l, ",\"detail\":");
-			line_put_json(l, s, strlen(s));
+			line_put_member(l, "detail", strlen("detail"), s, strlen(s));
 			return;
 		}
 	}
@@ -225,6 +271,7 @@ static bool line_write(enum log_level level, const char *target, const char *mes
 	bool is_json = atomic_load_explicit(&is_json_format, memory_order_relaxed);
 
 	l.len = 0;
+	l.is_full = false;
 	line_puts(&l, is_json ? "{\"time\":\"" : "");
 	line_put_time(&l);
 	line_puts(&l, is_json ? "\",\"level\":\"" : "\t");
@@ -236,7 +283,7 @@ static bool line_write(enum log_level level, const char *target, const char *mes
 		line_put_json_body(&l, message);
 	else
 		line_put_text_body(&l, message);
-	/* The room that line_putc() keeps free. */
+	/* The room that line_put() keeps free. */
 	if (is_json)
 		l.text[l.len++] = '}';
 	l.text[l.len++] = '\n';

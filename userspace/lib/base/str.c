@@ -148,10 +148,9 @@ size_t str_concat_list(char *dst, size_t size, const char *const *texts)
 	return at;
 }
 
-/* Of the character that begins there, neither a surrogate nor longer than it need be. Return: how
- * many bytes; 0: none does. */
-static size_t utf8_len(const uint8_t *s)
+size_t str_utf8_len(const char *text)
 {
+	const uint8_t *s = (const uint8_t *)text;
 	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
 	size_t n = *s < 0x80 ? 1 : *s >> 5 == 6 ? 2 : *s >> 4 == 14 ? 3 : *s >> 3 == 30 ? 4 : 0;
 	uint32_t c = n > 1 ? *s & (0x7fU >> n) : *s;
@@ -168,8 +167,8 @@ char *str_utf8(char *s)
 {
 	size_t n;
 
-	for (uint8_t *at = (uint8_t *)s; *at; at += MAX(n, (size_t)1)) {
-		n = utf8_len(at);
+	for (char *at = s; *at; at += MAX(n, (size_t)1)) {
+		n = str_utf8_len(at);
 		if (n == 0)
 			*at = '?';
 	}

@@ -34,6 +34,9 @@ void str_hex(const void *p, size_t n, char *dst);
 #define str_concat(dst, size, ...)                                                                 \
 	str_concat_list((dst), (size), (const char *const[]){__VA_ARGS__, NULL})
 size_t str_concat_list(char *dst, size_t size, const char *const *texts);
+/** str_utf8_len() - of the character that begins there, neither a surrogate nor longer than it need
+ * be. Return: how many bytes; 0: none does. */
+size_t str_utf8_len(const char *text);
 /** str_utf8() - what is no UTF-8 in it, as where a text was cut inside a character, becomes "?": no
  * JSON takes it. Return: @s. */
 char *str_utf8(char *s);

@@ -45,9 +45,26 @@ def test_what_is_not_there_is_named(said):
     assert (out, code) == ("bpf/README.md: Maps: there is no cv_dreams\n", 1)
 
 
-def test_another_limit_is_named(said):
-    out, code = said(lambda text: text.replace("-> generation of the verdicts that count | 1 |", "-> that | 2 |"))
-    assert (out, code) == ("bpf/README.md: Maps: cv_generation holds 1, not 2\n", 1)
+@pytest.mark.parametrize("name,limit", [("cv_generation", "1"), ("cv_pods", "4096"), ("cv_ranges", "16384"), ("cv_conns", "65536"),
+                                        ("cv_direct_told", "65536"), ("cv_nameservers", "4096"), ("cv_counters", "64"),
+                                        ("cv_events", "256 KiB"), ("cv_direct_events", "1 MiB")])
+def test_another_limit_is_named(said, name, limit):
+    out, code = said(lambda text: text.replace(lines_of(text, f"| {name} |"), f"| {name} | key -> value | 2 | full |\n"))
+    assert (out, code) == (f"bpf/README.md: Maps: {name} holds {limit}, not 2\n", 1)
+
+
+@pytest.mark.parametrize("name,since,before", [("cv_uplink", "5.8", "5.7"),  # the ring buffer
+                                               ("cv_lookup", "5.12", "5.11"),  # an atomic that says what was there
+                                               ("cv_sockops", "5.14", "5.13"),  # a helper that came later there
+                                               ("cv_connect4, cv_connect6", "5.12", "5.8")])  # in functions that they call
+def test_a_kernel_that_is_too_old_is_named(said, name, since, before):
+    out, code = said(lambda text: text.replace(lines_of(text, f"| {name} |"), f"| {name} | hook | what | {before} |\n"))
+    assert (out, code) == ("".join(f"bpf/README.md: Programs: {n} needs {since}, not {before}\n" for n in name.split(", ")), 1)
+
+
+def test_an_object_that_is_not_built_is_named(said, monkeypatch):
+    monkeypatch.setattr(check, "OBJECT", "build/bpf/none.o")
+    assert said(lambda text: text) == ("build/bpf/none.o is missing: make gen\n", 1)
 
 
 def test_an_empty_cell_is_named(said):

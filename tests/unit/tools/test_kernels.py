@@ -17,8 +17,9 @@ FILE = """\
 # comment
 program                6.1     6.12
 cv_one                1000     2000
-cv_two                 100        -
-  up to 300: it reads two headers now
+cv_two                 100      100
+  up to 6.1=300 6.12=110: it reads two headers now
+  grown: and one before
 """
 
 
@@ -39,22 +40,47 @@ def figures_after(path, kernel, measured):
 
 
 def test_within_a_tenth_nothing_changes(path):
-    complaints, found = figures_after(path, "6.1", {"cv_one": 1100, "cv_two": 95})
+    complaints, found = figures_after(path, "6.1", {"cv_one": 1100})
     assert not complaints
-    assert found["cv_one"] == {"6.1": 1000, "6.12": 2000} and found["cv_two"] == {"6.1": 100}
+    assert found["cv_one"] == {"6.1": 1000, "6.12": 2000}
 
 
 def test_growth_is_a_complaint_and_is_not_written(path):
-    complaints, found = figures_after(path, "6.1", {"cv_one": 1101, "cv_two": 100})
+    complaints, found = figures_after(path, "6.1", {"cv_one": 1101})
     assert len(complaints) == 1 and "cv_one on 6.1: 1000 -> 1101" in complaints[0]
     assert found["cv_one"]["6.1"] == 1000
 
 
-def test_a_reason_covers_growth_up_to_its_number(path):
-    complaints, found = figures_after(path, "6.1", {"cv_one": 1000, "cv_two": 300})
-    assert not complaints and found["cv_two"]["6.1"] == 300
-    complaints, _ = figures_after(path, "6.1", {"cv_one": 1000, "cv_two": 331})
-    assert "cv_two" in complaints[0]
+def lines_after(path, kernel, measured):
+    """(complaints, what then stands below cv_two)."""
+    complaints, _ = figures_after(path, kernel, measured)
+    with open(path, encoding="utf-8") as f:
+        return complaints, f.read().partition("cv_two")[2].splitlines()[1:]
+
+
+def test_a_reason_covers_growth_up_to_its_number_on_its_kernel(path):
+    complaints, found = figures_after(path, "6.1", {"cv_two": 300})
+    assert not complaints and found["cv_two"] == {"6.1": 300, "6.12": 100}
+    assert "cv_two on 6.12: 100 -> 300" in figures_after(path, "6.12", {"cv_two": 300})[0][0]
+
+
+def test_a_figure_above_the_reason_is_a_complaint(path):
+    assert "cv_two on 6.1: 100 -> 301" in figures_after(path, "6.1", {"cv_two": 301})[0][0]
+
+
+def test_a_reason_is_for_one_growth(path):
+    assert lines_after(path, "6.1", {"cv_two": 290}) == (
+        [], ["  up to 6.12=110: it reads two headers now", "  grown: and one before"])
+    assert lines_after(path, "6.12", {"cv_two": 100}) == ([], ["  grown: it reads two headers now", "  grown: and one before"])
+    assert "cv_two on 6.1: 290 -> 320" in figures_after(path, "6.1", {"cv_two": 320})[0][0]
+
+
+@pytest.mark.parametrize("figure", [95, 120, 272, 50])
+def test_a_reason_for_more_than_a_tenth_above_the_figure_is_a_complaint(path, figure):
+    complaints, lines = lines_after(path, "6.1", {"cv_two": figure})
+    assert complaints == [f"cv_two on 6.1: {figure} instructions, and bpf/verifier.txt has a reason for 300: "
+                          f"say 6.1={figure} there, or nothing"]
+    assert lines[0] == "  up to 6.1=300 6.12=110: it reads two headers now"
 
 
 def test_what_shrinks_is_written(path):
@@ -63,7 +89,7 @@ def test_what_shrinks_is_written(path):
 
 
 def test_new_programs_get_figures_and_gone_ones_lose_theirs(path):
-    complaints, found = figures_after(path, "6.1", {"cv_two": 100, "cv_new": 7})
+    complaints, found = figures_after(path, "6.1", {"cv_two": 300, "cv_new": 7})
     assert not complaints
     assert found["cv_new"] == {"6.1": 7} and found["cv_one"] == {"6.12": 2000}
 
@@ -71,7 +97,16 @@ def test_new_programs_get_figures_and_gone_ones_lose_theirs(path):
 def test_a_broken_line_is_named(path):
     with open(path, "a", encoding="utf-8") as f:
         f.write("cv_three many\n")
-    with pytest.raises(RuntimeError, match=r"verifier.txt:6: expected"):
+    with pytest.raises(RuntimeError, match=r"verifier.txt:7: expected"):
+        Figures(KERNELS, path)
+
+
+@pytest.mark.parametrize("line,what", [("  up to 300: it is old", "expected"), ("  up to 6.11=300: it is none", "none of 6.1 6.12"),
+                                       ("  up to 6.1=300:", "expected")])
+def test_a_broken_reason_is_named(path, line, what):
+    with open(path, "a", encoding="utf-8") as f:
+        f.write(line + "\n")
+    with pytest.raises(RuntimeError, match=f"verifier.txt:7: .*{what}"):
         Figures(KERNELS, path)
 
 

@@ -141,6 +141,21 @@ int stage_load(bool no_cgroup_helpers, struct culvert_bpf **ret)
 	return s ? load(s, ret) : -errno;
 }
 
+int stage_load_extent(bool no_cgroup_helpers, enum datapath_extent extent, struct culvert_bpf **ret)
+{
+	struct culvert_bpf *s = open_skel(no_cgroup_helpers, STAGE_HOST_COOKIE);
+	int r = s ? datapath_extent_choose(s, extent) : -errno;
+
+	if (r == 0)
+		r = culvert_bpf__load(s);
+	if (r < 0) {
+		culvert_bpf__destroy(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
 int stage_load_for(uint64_t host_cookie)
 {
 	struct culvert_bpf *s = open_skel(skel->rodata->cfg.no_cgroup_helpers, host_cookie);

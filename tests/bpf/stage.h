@@ -2,6 +2,7 @@
 #pragma once
 /* stage - what a run and each test need around them: cgroup, namespaces, the enrolled pod. */
 #include "harness.h"
+#include "userspace/agent/datapath_load.h"
 
 /** stage_cgroup() - make a child cgroup of the cgroup2 root for this run and move there. Return: 0;
  * -errno. */
@@ -15,6 +16,10 @@ int stage_cgroup_open(void);
 
 /** stage_load() - load the programs and attach them to that cgroup. Return: 0; -errno. */
 int stage_load(bool no_cgroup_helpers, struct culvert_bpf **ret);
+/** stage_load_extent() - load so much of the programs as the agent would, attach nothing. Return:
+ * 0; -errno. */
+int stage_load_extent(bool no_cgroup_helpers, enum datapath_extent extent,
+		      struct culvert_bpf **ret);
 /** stage_load_for() - `skel` anew, with the maps that it has, attached to the cgroup of now: the
  * namespace of this cookie is the node's own. Return: 0; -errno. */
 int stage_load_for(uint64_t host_cookie);

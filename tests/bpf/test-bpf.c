@@ -2,7 +2,8 @@
 /* test-bpf - runs the tests of this folder, each in a process of its own. Arguments: parts of test
  * names. Each has a line with its number, and how long it took where that is long. Last line: "N
  * passed, N failed, N skipped". Exit code: 1 when one failed or the programs do not load.
- * test-bpf --instructions: no tests; for each program, how many instructions the verifier walked.
+ * test-bpf --instructions: no tests; for each program, how many instructions the verifier walked,
+ * and for NAME.tunnel, the form without the code of direct connections.
  */
 #include <errno.h>
 #include <signal.h>
@@ -137,19 +138,39 @@ static void signals_catch(void)
 		(void)sigaction(signals[i], &sa, NULL);
 }
 
+/* 0 where it is not loaded. */
+static uint32_t instructions(const struct culvert_bpf *s, int program)
+{
+	struct bpf_prog_info info = {0};
+	uint32_t len = sizeof(info);
+	int fd = bpf_program__fd(*s->skeleton->progs[program].prog);
+
+	return fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &len) == 0 ? info.verified_insns : 0;
+}
+
+/* Of the whole object, and of what the agent tries where that is refused: programs that are then
+ * others by their names with `.tunnel`. */
 static int print_instructions(void)
 {
-	for (int i = 0; i < skel->skeleton->prog_cnt; i++) {
-		const struct bpf_prog_skeleton *p = &skel->skeleton->progs[i];
-		struct bpf_prog_info info = {0};
-		uint32_t len = sizeof(info);
+	struct culvert_bpf *tunnels = NULL;
+	int r = stage_load_extent(is_old_kernel(), DATAPATH_TUNNELS, &tunnels);
 
-		if (!bpf_program__autoload(*p->prog))
-			continue;
-		if (bpf_obj_get_info_by_fd(bpf_program__fd(*p->prog), &info, &len) < 0)
-			return 1;
-		printf("%s %u\n", p->name, info.verified_insns);
+	if (r < 0) {
+		fprintf(stderr, "test-bpf: programs for tunnels alone do not load: %s\n",
+			strerror(-r));
+		return 1;
 	}
+	for (int i = 0; i < skel->skeleton->prog_cnt; i++) {
+		const char *name = skel->skeleton->progs[i].name;
+		uint32_t whole = instructions(skel, i), tunnel = instructions(tunnels, i);
+
+		if (!whole)
+			return 1;
+		printf("%s %u\n", name, whole);
+		if (tunnel && tunnel != whole)
+			printf("%s.tunnel %u\n", name, tunnel);
+	}
+	culvert_bpf__destroy(tunnels);
 	return 0;
 }
 

@@ -92,8 +92,7 @@ static bool has_cgroup_helpers(void)
 	return true;
 }
 
-/* What is dead by a constant of rodata the verifier does not walk. */
-static int extent_choose(struct culvert_bpf *skel, enum datapath_extent extent)
+int datapath_extent_choose(struct culvert_bpf *skel, enum datapath_extent extent)
 {
 	struct bpf_program *const side[] = {skel->progs.cv_uplink, skel->progs.cv_reroute,
 					    skel->progs.cv_reroute_back};
@@ -124,7 +123,7 @@ static int load_extent(const struct datapath_config *config, const char *pin_dir
 	skel->rodata->cfg.is_congestion_own = config->is_congestion_own;
 	skel->rodata->cfg.no_cgroup_helpers = !has_cgroup_helpers();
 	skel->rodata->cfg.host_cookie = config->host_cookie;
-	r = extent_choose(skel, extent);
+	r = datapath_extent_choose(skel, extent);
 	if (r == 0)
 		r = maps_set_pins(skel, pin_dir);
 	if (r == 0)

@@ -15,6 +15,14 @@ enum datapath_extent {
 };
 
 /**
+ * datapath_extent_choose() - before it is loaded, leave out of the object what @extent has not
+ * What is dead by a constant of rodata the verifier does not walk.
+ * @skel: borrowed, opened; changed.
+ * Return: 0; -errno of libbpf's.
+ */
+_must_check_ int datapath_extent_choose(struct culvert_bpf *skel, enum datapath_extent extent);
+
+/**
  * datapath_load() - load the object, its maps pinned in, or taken over from, @pin_dir
  * Attaches nothing. What the kernel refuses is tried again as the next lesser extent; where the
  * least is refused too, nothing is left behind.

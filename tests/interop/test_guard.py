@@ -19,6 +19,24 @@ import socket, struct, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
 s.sendto(struct.pack("!HHIIBBHHH", 40000, int(sys.argv[2]), 1, 0, 0x50, 2, 1000, 0, 0), (sys.argv[1], 0))
 """
+TTL_PORT = 9302
+TTL_SERVER = f"""
+import socket
+s = socket.create_server(("0.0.0.0", {TTL_PORT}))
+s.setsockopt(socket.IPPROTO_IP, 12, 1)  # IP_RECVTTL
+while True:
+    conn, _ = s.accept()
+    with conn:
+        conn.recv(1)
+        options = conn.getsockopt(socket.IPPROTO_IP, 9, 256)  # IP_PKTOPTIONS: one header, of 16 bytes, and the TTL
+        conn.sendall(b"%d" % int.from_bytes(options[16:20], "little"))
+"""
+TTL_CLIENT = """
+import socket, sys
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), 30) as s:
+    s.sendall(b"x")
+    print(s.recv(100).decode())
+"""
 
 
 @pytest.fixture(name="direct")
@@ -46,6 +64,19 @@ def test_foreign_source_does_not_leave_the_pod(direct):
     direct.client.run("sh", "-c", "ping -c1 -W1 -I 10.250.0.1 192.0.2.9 || true")
     # the agent may have learnt the address before the packet left
     wait_for(lambda: direct.counter("guard_source") > 0 or "other addresses" in direct.log(), 40, "the guard's counter")
+
+
+def test_no_router_counts_the_ttl_down(direct):
+    """An application that asks sees 64, in a tunnel and without; past the mesh the node makes it 63."""
+    direct.others.append(direct.server.popen(sys.executable, "-c", TTL_SERVER))
+    wait_for(lambda: direct.server.run("ss", "-Hltn", "sport", "=", f":{TTL_PORT}"), 10, "the server")
+
+    def is_direct():
+        before = direct.counter("direct")
+        assert direct.client.run(sys.executable, "-c", TTL_CLIENT, direct.server.ip4, str(TTL_PORT)).strip() == "64"
+        return direct.counter("direct") > before
+
+    wait_for(is_direct, 15, "a direct connection")
 
 
 def address(pod, family):

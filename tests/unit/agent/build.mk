@@ -14,6 +14,6 @@ $(BUILD)/tests/unit/agent/test-maker: $(BUILD)/bin/culvert-maker
 $(BUILD)/tests/unit/agent/test-dests-memory: ALL_LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 # A kernel and a control plane that are the test's.
 $(BUILD)/tests/unit/agent/test-mesh: ALL_LDFLAGS += -Wl,--wrap=xds_client_new,--wrap=xds_client_free,--wrap=xds_client_part \
-	-Wl,--wrap=datapath_map_fd,--wrap=bpf_map_update_elem,--wrap=bpf_map_delete_elem,--wrap=bpf_map_get_next_key
+	-Wl,--wrap=datapath_map_fd,--wrap=datapath_put,--wrap=bpf_map_update_elem,--wrap=bpf_map_delete_elem,--wrap=bpf_map_get_next_key
 # A kernel that refuses.
 $(BUILD)/tests/unit/agent/test-pinlink: ALL_LDFLAGS += -Wl,--wrap=bpf_obj_get,--wrap=bpf_link_update,--wrap=bpf_link_create,--wrap=bpf_obj_pin

@@ -32,6 +32,8 @@ int __wrap_xds_client_new(const struct xds_client_config *config, struct xds_cli
 struct xds_client *__wrap_xds_client_free(struct xds_client *c);
 enum xds_part __wrap_xds_client_part(const struct xds_client *c);
 int __wrap_datapath_map_fd(const struct datapath *d, enum datapath_map map);
+int __wrap_datapath_put(struct datapath *d, enum datapath_map map, const void *key,
+			const void *value);
 int __wrap_bpf_map_update_elem(int fd, const void *key, const void *value, __u64 flags);
 int __wrap_bpf_map_delete_elem(int fd, const void *key);
 int __wrap_bpf_map_get_next_key(int fd, const void *key, void *next);
@@ -60,11 +62,17 @@ int __wrap_datapath_map_fd(const struct datapath *d, enum datapath_map map)
 	return (int)map;
 }
 
+int __wrap_datapath_put(struct datapath *d, enum datapath_map map, const void *key,
+			const void *value)
+{
+	return map == DATAPATH_WORKLOADS && the.is_full ? -E2BIG : 0;
+}
+
 int __wrap_bpf_map_update_elem(int fd, const void *key, const void *value, __u64 flags)
 {
 	if (fd == DATAPATH_FRESH_UNTIL)
 		memcpy(&the.fresh_until, value, sizeof(the.fresh_until));
-	return fd == DATAPATH_WORKLOADS && the.is_full ? -E2BIG : 0;
+	return 0;
 }
 
 int __wrap_bpf_map_delete_elem(int fd, const void *key)

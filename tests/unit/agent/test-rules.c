@@ -28,6 +28,13 @@ int datapath_map_fd(const struct datapath *d, enum datapath_map map)
 	return map == DATAPATH_INBOUND_RULES ? inbound_fd : ranges_fd;
 }
 
+int datapath_put(struct datapath *d, enum datapath_map map, const void *key, const void *value)
+{
+	int r = bpf_map_update_elem(datapath_map_fd(d, map), key, value, BPF_ANY);
+
+	return r == -ENOSPC ? -E2BIG : r;
+}
+
 /* As in bpf/maps.h, but small. */
 static int map_make(enum bpf_map_type type, uint32_t key_size)
 {

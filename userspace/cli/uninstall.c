@@ -65,43 +65,65 @@ static bool has(const json_t *list, const json_t *object)
 	return false;
 }
 
-/* is_istios() - Istio's own go by the same names, and are not ours to remove. */
-static bool is_istios(const struct job *j, const json_t *planned)
+/* look() - @object as it is there, the caller's to drop. Return: 0; -ENOENT; else -errno, said on
+ * stderr: what cannot be seen is not taken for absent. */
+static int look(struct job *j, const json_t *object, json_t **ret)
 {
-	const json_t *one;
-	size_t i;
+	_cleanup_(freep) char *path = kube_path_of(object);
+	_cleanup_(freep) char *title = kube_title(object);
+	int r = path && title ? kube_get(j->run.kube, path, ret) : -ENOMEM;
 
-	json_array_foreach (planned, i, one) {
-		_cleanup_(freep) char *path = kube_path_of(one);
-		_cleanup_(json_decrefp) json_t *there = NULL;
-		enum kube_rank rank = kube_kind_of(one)->rank;
-
-		if ((rank == KUBE_RANK_CONTROL || rank == KUBE_RANK_NODE) && path &&
-		    kube_get(j->run.kube, path, &there) == 0 && !revision_is_ours(there))
-			return true;
-	}
-	return false;
+	if (r == -ENOMEM)
+		(void)cli_fail("out of memory");
+	else if (r < 0 && r != -ENOENT)
+		(void)cli_fail("uninstall: it cannot be seen whether %s is there: %s", title,
+			       kube_why(j->run.kube));
+	return r;
 }
 
-/* add_unlabelled() - what kubectl or Helm applied has no label: it is known by its name. */
-static int add_unlabelled(struct job *j, const json_t *planned)
+/* is_istios() - Istio's own go by the same names, and are not ours to remove. Return: 1; 0; -errno.
+ */
+static int is_istios(struct job *j, const json_t *planned)
 {
 	const json_t *one;
 	size_t i;
 
-	if (is_istios(j, planned))
-		return 0;
 	json_array_foreach (planned, i, one) {
-		_cleanup_(freep) char *path = kube_path_of(one);
+		_cleanup_(json_decrefp) json_t *there = NULL;
+		enum kube_rank rank = kube_kind_of(one)->rank;
+		int r;
+
+		if (rank != KUBE_RANK_CONTROL && rank != KUBE_RANK_NODE)
+			continue;
+		r = look(j, one, &there);
+		if (r < 0 && r != -ENOENT)
+			return r;
+		if (r == 0 && !revision_is_ours(there))
+			return 1;
+	}
+	return 0;
+}
+
+/* add_unlabelled() - what kubectl or Helm applied has no label, and there may be kinds that are not
+ * to be listed: it is known by its name. Return: 0; 1, said on stderr. */
+static int add_unlabelled(struct job *j, const json_t *planned)
+{
+	int r = is_istios(j, planned);
+	const json_t *one;
+	size_t i;
+
+	if (r != 0)
+		return r < 0;
+	json_array_foreach (planned, i, one) {
 		_cleanup_(json_decrefp) json_t *there = NULL;
 
 		if (kube_kind_of(one)->is_kept || has(j->objects, one))
 			continue;
-		if (!path)
-			return -ENOMEM;
-		if (kube_get(j->run.kube, path, &there) == 0 &&
-		    json_array_append(j->objects, there) < 0)
-			return -ENOMEM;
+		r = look(j, one, &there);
+		if (r < 0 && r != -ENOENT)
+			return 1;
+		if (r == 0 && json_array_append(j->objects, there) < 0)
+			return cli_fail("out of memory");
 	}
 	return 0;
 }
@@ -118,9 +140,7 @@ static int add_planned(struct job *j, const char *revision)
 	if (r < 0)
 		return 1;
 	r = install_words_objects(&words, &planned, err);
-	if (r == 0)
-		r = add_unlabelled(j, planned);
-	return r < 0 ? cli_fail("uninstall: %s", err) : 0;
+	return r < 0 ? cli_fail("uninstall: %s", err) : add_unlabelled(j, planned);
 }
 
 static int collect(struct job *j)

@@ -369,6 +369,32 @@ def test_what_kubectl_applied_is_found_too(api, cli):
     assert not api.named("DaemonSet", "ztunnel") and not api.named("ClusterRole", "culvert-istiod")
 
 
+@pytest.mark.parametrize("kind, part", [("ClusterRole", "/clusterroles"), ("ClusterRoleBinding", "/clusterrolebindings")])
+def test_what_may_not_be_seen_is_not_said_to_be_removed(api, cli, kind, part):
+    cli.run("install", "-y")
+    api.on_exec = agent({"pods": []})
+    before = api.titles()
+    api.faults = [Fault(method, part, 403, "it is forbidden") for method in ("GET", "DELETE")]
+    said = cli.run("uninstall", "-y", code=1)
+    assert f"it cannot be seen whether {kind} culvert-" in said and "it is forbidden" in said and "complete" not in said
+    assert api.titles() == before
+    # by name is enough
+    api.faults = [Fault("GET", f"{part}?", 403, "it is forbidden")]
+    cli.run("uninstall", "-y")
+    assert not any(title.startswith(kind + " ") for title in api.titles())
+
+
+def test_istios_own_is_not_removed_while_it_cannot_be_seen_whose_it_is(api, cli):
+    template = {"spec": {"containers": [{"command": ["/usr/local/bin/pilot-discovery"]}]}}
+    api.put(namespace(MESH))
+    api.put({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "istiod", "namespace": MESH}})
+    api.put({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "istiod", "namespace": MESH},
+             "spec": {"template": template}})
+    api.faults = [Fault("GET", "/deployments/istiod", 503, "it is busy")]
+    assert "whether Deployment istio-system/istiod is there: it is busy" in cli.run("uninstall", "-y", code=1)
+    assert api.named("Service", "istiod")
+
+
 def test_istios_own_is_not_removed(api, cli):
     template = {"spec": {"containers": [{"command": ["/usr/local/bin/pilot-discovery"]}]}}
     for version, kind, spec in (("v1", "Namespace", {}), ("v1", "Service", {}), ("apps/v1", "Deployment", {"template": template})):

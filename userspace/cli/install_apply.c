@@ -99,18 +99,14 @@ static void webhooks_keep(const json_t *before, json_t *object)
 		}
 }
 
-/* send() - apply it; a failure that may pass is tried again. */
-static int send(struct install_run *run, const json_t *object, const char *path, json_t **ret)
+/* ask() - about @object; a failure that may pass is tried again. */
+static int ask(struct install_run *run, const struct kube_ask *call, const json_t *object,
+	       json_t **ret)
 {
-	_cleanup_(freep) char *target =
-		str_format("%s?fieldManager=" KUBE_FIELD_MANAGER "&force=%s%s", path,
-			   run->is_forced ? "true" : "false", run->is_dry ? "&dryRun=All" : "");
-	const struct kube_ask call = {
-		.method = "PATCH", .path = target, .content_type = KUBE_APPLY, .body = object};
 	int r = -ENOMEM;
 
-	for (int i = 0; target && i < TRIES; i++) {
-		r = kube_do(run->kube, &call, ret);
+	for (int i = 0; call->path && i < TRIES; i++) {
+		r = kube_do(run->kube, call, ret);
 		if (!is_transient(r))
 			break;
 		progress_wait(&run->progress, "%s %s: trying again: %s",
@@ -119,6 +115,18 @@ static int send(struct install_run *run, const json_t *object, const char *path,
 		install_sleep(run);
 	}
 	return r;
+}
+
+/* send() - apply it. */
+static int send(struct install_run *run, const json_t *object, const char *path, json_t **ret)
+{
+	_cleanup_(freep) char *target =
+		str_format("%s?fieldManager=" KUBE_FIELD_MANAGER "&force=%s%s", path,
+			   run->is_forced ? "true" : "false", run->is_dry ? "&dryRun=All" : "");
+	const struct kube_ask call = {
+		.method = "PATCH", .path = target, .content_type = KUBE_APPLY, .body = object};
+
+	return ask(run, &call, object, ret);
 }
 
 static void tell(const struct install_run *run, const json_t *object, const char *what)
@@ -190,9 +198,10 @@ static int apply_one(struct install_run *run, json_t *object, struct install_cou
 	_cleanup_(freep) char *path = kube_path_of(object);
 	_cleanup_(json_decrefp) json_t *before = NULL, *after = NULL;
 	json_t *own = NULL;
-	int r = path ? kube_get(run->kube, path, &before) : -EINVAL;
+	int r = path ? ask(run, &(struct kube_ask){.path = path}, object, &before) : -EINVAL;
 
-	if (r < 0 && r != -ENOENT && !is_transient(r))
+	/* what is there and not seen may be somebody else's */
+	if (r < 0 && r != -ENOENT)
 		return r;
 	if (before && kube_kind_of(object)->is_kept &&
 	    !kube_meta(before, "labels", INSTALL_LABEL)) {
@@ -313,15 +322,9 @@ int install_delete(struct install_run *run, const json_t *object)
 	_cleanup_(freep) char *target = path ? str_format("%s?propagationPolicy=Background%s", path,
 							  run->is_dry ? "&dryRun=All" : "")
 					     : NULL;
-	int r = -ENOMEM;
+	const struct kube_ask call = {.method = "DELETE", .path = target};
+	int r = ask(run, &call, object, NULL);
 
-	for (int i = 0; target && i < TRIES; i++) {
-		r = kube_do(run->kube, &(struct kube_ask){.method = "DELETE", .path = target},
-			    NULL);
-		if (!is_transient(r))
-			break;
-		install_sleep(run);
-	}
 	return r == -ENOENT ? 0 : r;
 }
 

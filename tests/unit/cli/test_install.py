@@ -131,6 +131,18 @@ def test_definitions_of_others_stay_as_they_are(api, cli):
     assert api.named("CustomResourceDefinition", name)["spec"]["theirs"]
 
 
+@pytest.mark.parametrize("times, code", [(1, 0), (10**9, 1)])
+def test_definitions_that_are_not_seen_at_once_are_not_taken_over(api, cli, times, code):
+    name = "authorizationpolicies.security.istio.io"
+    api.put({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": name},
+             "spec": {"group": "security.istio.io", "theirs": True}})
+    api.faults = [Fault("GET", f"/customresourcedefinitions/{name}", 503, "it is busy", times)]
+    said = cli.run("install", "-y", code=code)
+    assert f"CustomResourceDefinition {name}: trying again: it is busy" in said
+    assert code == 0 or f"CustomResourceDefinition {name}: it is busy" in said
+    assert api.named("CustomResourceDefinition", name)["spec"]["theirs"] and not api.calls("PATCH", name)
+
+
 def test_an_upgrade_keeps_what_was_asked_for_and_prunes(api, cli):
     assert "nothing is installed" in cli.run("upgrade", "-y", code=1)
     cli.run("install", "--set", "profile=demo", "--set", "values.pilot.replicaCount=1", "-y")

@@ -120,6 +120,7 @@ static int config_open(struct kube_config *ret, char *err, size_t err_size)
 
 	if (paths) {
 		r = kube_config_load(paths, words.context, ret, err, err_size);
+		ret->has_environment = true;
 		return r == 0 && ret->exec ? kube_plugin_run(ret, err, err_size) : r;
 	}
 	if (words.context) {
@@ -128,6 +129,7 @@ static int config_open(struct kube_config *ret, char *err, size_t err_size)
 		return -ENOENT;
 	}
 	r = kube_config_in_cluster(KUBE_ACCOUNT_DIR, ret, err, err_size);
+	ret->has_environment = true;
 	if (r == -ENOENT)
 		(void)snprintf(err, err_size,
 			       "no cluster: neither --kubeconfig, nor $KUBECONFIG, nor "

@@ -147,10 +147,11 @@ static int dial(struct kube_stream *s, const struct kube_config *config)
 		return -ENOMEM;
 	(void)curl_easy_setopt(s->curl, CURLOPT_CONNECT_ONLY, 1L);
 	(void)curl_easy_setopt(s->curl, CURLOPT_NOSIGNAL, 1L);
-	(void)curl_easy_setopt(s->curl, CURLOPT_PROXY, "");
+	(void)curl_easy_setopt(s->curl, CURLOPT_HTTPPROXYTUNNEL, 1L);
 	(void)curl_easy_setopt(s->curl, CURLOPT_SSL_ENABLE_ALPN, 0L);
 	(void)curl_easy_setopt(s->curl, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
 	(void)curl_easy_setopt(s->curl, CURLOPT_ERRORBUFFER, problem);
+	kube_curl_proxy(s->curl, config);
 	kube_curl_trust(s->curl, config);
 	code = curl_easy_perform(s->curl);
 	(void)curl_easy_setopt(s->curl, CURLOPT_ERRORBUFFER, NULL);

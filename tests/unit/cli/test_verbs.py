@@ -10,8 +10,6 @@ import os
 import re
 import shutil
 import socketserver
-import ssl
-import subprocess
 import tarfile
 import threading
 
@@ -254,30 +252,6 @@ def test_ztunnel_config_has_istioctls_words(mesh, cli, tmp_path):
         assert len(cli.run("zc", "workload", "-f", saved, option, "elsewhere").splitlines()) == 1
     assert '"bogus" is unknown' in cli.run("zc", "bogus", "-f", saved, code=2)
     assert cli.run("zc", "workload", "-f", tmp_path / "none", code=1).count("none") == 1
-
-
-def test_a_server_whose_certificate_has_another_name(mesh, cli, tmp_path):
-    """As through an SSH tunnel: it is verified as tls-server-name says, requests and connections to pods alike."""
-    key, cert = f"{tmp_path}/key.pem", f"{tmp_path}/cert.pem"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key,
-                    "-out", cert, "-subj", "/CN=k", "-addext", "subjectAltName=DNS:kubernetes"], check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
-    mesh.server.socket = context.wrap_socket(mesh.server.socket, server_side=True)
-    server = mesh.url.replace("http", "https")
-
-    def use(**cluster):
-        with open(cli.config, "w", encoding="ascii") as f:
-            json.dump({"current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
-                       "users": [{"name": "c", "user": {}}],
-                       "clusters": [{"name": "c", "cluster": {"server": server, "certificate-authority": cert, **cluster}}]}, f)
-
-    use()
-    assert "127.0.0.1" in cli.run("zc", "all", "--node", "n1", code=1)
-    use(**{"tls-server-name": "other"})
-    assert "other" in cli.run("zc", "all", "--node", "n1", code=1)
-    use(**{"tls-server-name": "kubernetes"})
-    assert "HBONE" in cli.run("zc", "all", "--node", "n1")
 
 
 def test_describe_names_what_nobody_heeds(mesh, cli):
@@ -551,34 +525,6 @@ def test_a_bug_report_of_what_does_not_run(mesh, cli):
     assert "log_ztunnel-n1_ztunnel.txt" not in files and "MISSING.txt in it names them" in said
     assert "ztunnel-n1: container agent: CrashLoopBackOff: back-off" in files["MISSING.txt"]
     assert 'cannot list resource "networkpolicies"' in files["MISSING.txt"]
-
-
-def test_which_cluster(api, cli, tmp_path):
-    Cli.write(tmp_path / "other", "http://127.0.0.1:1", name="o")
-    for words in (["--kubeconfig", "other"], ["--kubeconfig=other"]):
-        assert "http://127.0.0.1:1: " in cli.run(*words, "status", code=1)
-        assert "http://127.0.0.1:1: " in cli.run("status", *words, code=1)
-    assert "http://127.0.0.1:1: " in cli.run("status", "--context", "o", code=1, KUBECONFIG=f"{cli.config}:{tmp_path}/other")
-    assert "there is no context x" in cli.run("status", "--context", "x", code=1)
-    assert "No such file" in cli.run("status", "--kubeconfig", "none", code=1)
-    assert "a value is missing" in cli.run("status", "--kubeconfig", code=2)
-    os.makedirs(tmp_path / ".kube")
-    os.rename(cli.config, tmp_path / ".kube" / "config")
-    assert "not installed in this cluster" in cli.run("status", code=1, KUBECONFIG="")
-    assert "no cluster: neither" in cli.run("install", "-y", code=1, KUBECONFIG="", HOME="/nonexistent")
-
-
-def test_credentials_from_a_program(api, cli, tmp_path):
-    program = tmp_path / "give"
-    program.write_text("#!/bin/sh\n[ \"$WHO\" = me ] && [ -n \"$KUBERNETES_EXEC_INFO\" ] && "
-                       "echo '{\"status\":{\"token\":\"from-program\"}}'\n")
-    program.chmod(0o755)
-    Cli.write(cli.config, api.url, exec={"command": str(program), "env": [{"name": "WHO", "value": "me"}]})
-    cli.run("precheck")
-    Cli.write(cli.config, api.url, exec={"command": str(program)})
-    assert f"the kubeconfig's program {program} failed" in cli.run("precheck", code=1)
-    Cli.write(cli.config, api.url, exec={"command": "/none", "installHint": "install it"})
-    assert "/none is not there: install it" in cli.run("precheck", code=1)
 
 
 def test_it_answers_as_istioctl(mesh, cli, tmp_path):

@@ -76,6 +76,37 @@ static void an_empty_field_is_not_set(void **state)
 	assert_string_equal(c.token, "t");
 }
 
+static void a_proxy_and_a_certificate_that_is_not_looked_at_are_read(void **state)
+{
+#define CLUSTER(more)                                                                              \
+	"current-context: a\ncontexts: [{name: a, context: {cluster: c}}]\n"                       \
+	"clusters: [{name: c, cluster: {server: 'https://h', " more "}}]\n"
+	static const struct {
+		const char *text, *proxy;
+		bool is_insecure;
+	} cases[] = {
+		{CLUSTER(""), NULL, false},
+		{CLUSTER("insecure-skip-tls-verify: true"), NULL, true},
+		{CLUSTER("insecure-skip-tls-verify: false, certificate-authority: x"), NULL, false},
+		{CLUSTER("proxy-url: 'http://u:p@proxy:3128'"), "http://u:p@proxy:3128", false},
+		{CLUSTER("proxy-url: 'https://proxy'"), "https://proxy", false},
+		/* it is the proxy that knows the server's name */
+		{CLUSTER("proxy-url: 'socks5://[::1]:1080'"), "socks5h://[::1]:1080", false},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_(kube_config_clear) struct kube_config c = {0};
+		char err[KUBE_CONFIG_ERROR_MAX];
+
+		assert_int_equal(parse(cases[i].text, NULL, &c, err), 0);
+		assert_int_equal(c.is_insecure, cases[i].is_insecure);
+		if (cases[i].proxy)
+			assert_string_equal(c.proxy_url, cases[i].proxy);
+		else
+			assert_null(c.proxy_url);
+	}
+}
+
 /* One without a slash is looked for in PATH. */
 static void a_plugin_with_a_relative_path_is_beside_the_file(void **state)
 {
@@ -130,15 +161,16 @@ static const struct {
 	 "clusters: [{name: c, cluster: {server: 'https://x', certificate-authority-data: '%'}}]",
 	 "certificate-authority-data: expected base64"},
 	{"current-context: a\ncontexts: [{name: a, context: {cluster: c}}]\n"
-	 "clusters: [{name: c, cluster: {server: 'https://x', insecure-skip-tls-verify: true}}]",
-	 "insecure-skip-tls-verify"},
+	 "clusters: [{name: c, cluster: {server: 'https://x', insecure-skip-tls-verify: true, "
+	 "certificate-authority: ca.crt}}]",
+	 "insecure-skip-tls-verify: expected no certificate-authority beside it"},
 	{"current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\n"
 	 "clusters: [{name: c, cluster: {server: 'https://x'}}]\n"
 	 "users: [{name: u, user: {auth-provider: {name: gcp}}}]",
 	 "auth-provider: expected a token"},
 	{"current-context: a\ncontexts: [{name: a, context: {cluster: c}}]\n"
-	 "clusters: [{name: c, cluster: {server: 'https://x', proxy-url: 'socks5://y'}}]",
-	 "cluster.proxy-url: expected none"},
+	 "clusters: [{name: c, cluster: {server: 'https://x', proxy-url: 'socks4://y'}}]",
+	 "cluster.proxy-url: expected http://, https:// or socks5://"},
 	{"current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\n"
 	 "clusters: [{name: c, cluster: {server: 'https://x'}}]\n"
 	 "users: [{name: u, user: {exec: {args: [x]}}}]",
@@ -208,6 +240,7 @@ int main(void)
 		cmocka_unit_test(the_current_context_is_read),
 		cmocka_unit_test(another_context_is_read_when_asked_for),
 		cmocka_unit_test(an_empty_field_is_not_set),
+		cmocka_unit_test(a_proxy_and_a_certificate_that_is_not_looked_at_are_read),
 		cmocka_unit_test(a_plugin_with_a_relative_path_is_beside_the_file),
 		cmocka_unit_test(a_context_that_is_not_there_is_named),
 		cmocka_unit_test(every_mistake_is_named),

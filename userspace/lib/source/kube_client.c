@@ -424,7 +424,6 @@ static void options_set(struct kube_request *q, const struct kube_request_config
 	(void)curl_easy_setopt(e, CURLOPT_PRIVATE, q);
 	(void)curl_easy_setopt(e, CURLOPT_ERRORBUFFER, q->curl_error);
 	(void)curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-	(void)curl_easy_setopt(e, CURLOPT_PROXY, "");
 	(void)curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
 	(void)curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)(config->timeout_us / 1000));
 	(void)curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
@@ -432,6 +431,7 @@ static void options_set(struct kube_request *q, const struct kube_request_config
 	(void)curl_easy_setopt(e, CURLOPT_TCP_KEEPINTVL, KEEPALIVE_PROBE);
 	(void)curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
 	(void)curl_easy_setopt(e, CURLOPT_PIPEWAIT, 1L);
+	kube_curl_proxy(e, q->client->config);
 	kube_curl_trust(e, q->client->config);
 }
 

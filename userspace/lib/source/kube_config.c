@@ -39,6 +39,7 @@ void kube_config_clear(struct kube_config *c)
 		explicit_bzero(c->key_pem, strlen(c->key_pem));
 	free(c->key_pem);
 	free(c->tls_server_name);
+	free(c->proxy_url);
 	free(c->namespace_);
 	free(c->context);
 	json_decref(c->exec);
@@ -195,17 +196,32 @@ static int copy_base64(struct load *l, const json_t *from, const char *key, char
 	return 0;
 }
 
+/* The proxy is to look names up, as client-go's: those of a network that only it is in. */
+static int read_proxy(struct load *l, const json_t *cluster)
+{
+	static const char *const schemes[][2] = {{"http://", "http://"},
+						 {"https://", "https://"},
+						 {"socks5://", "socks5h://"},
+						 {"socks5h://", "socks5h://"}};
+	const char *url = json_string_value(json_object_get(cluster, "proxy-url"));
+
+	if (!is_set(cluster, "proxy-url"))
+		return 0;
+	for (size_t i = 0; url && i < ARRAY_SIZE(schemes); i++)
+		if (str_has_prefix(url, schemes[i][0])) {
+			l->config.proxy_url =
+				str_format("%s%s", schemes[i][1], url + strlen(schemes[i][0]));
+			return l->config.proxy_url ? 0 : -ENOMEM;
+		}
+	return fail(l, "cluster.proxy-url",
+		    "http://, https:// or socks5:// and where the proxy is");
+}
+
 static int read_cluster(struct load *l, const json_t *cluster)
 {
 	struct kube_config *c = &l->config;
-	int r;
+	int r = copy_string(cluster, "server", &c->server);
 
-	if (json_is_true(json_object_get(cluster, "insecure-skip-tls-verify")))
-		return fail(l, "cluster.insecure-skip-tls-verify",
-			    "a server whose certificate is verified");
-	if (is_set(cluster, "proxy-url"))
-		return fail(l, "cluster.proxy-url", "none: proxies are not supported");
-	r = copy_string(cluster, "server", &c->server);
 	if (r == 0 && (!c->server || !str_has_prefix(c->server, "http")))
 		return fail(l, "cluster.server", "the URL of an API server");
 	if (r == 0)
@@ -215,7 +231,13 @@ static int read_cluster(struct load *l, const json_t *cluster)
 	if (r == 0)
 		r = copy_string(cluster, "tls-server-name", &c->tls_server_name);
 	if (r == 0)
+		r = read_proxy(l, cluster);
+	if (r == 0)
 		strip_end(c->server, "/");
+	c->is_insecure = json_is_true(json_object_get(cluster, "insecure-skip-tls-verify"));
+	if (r == 0 && c->is_insecure && (c->ca_file || c->ca_pem))
+		return fail(l, "cluster.insecure-skip-tls-verify",
+			    "no certificate-authority beside it");
 	return r;
 }
 

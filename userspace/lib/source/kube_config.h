@@ -23,8 +23,13 @@ struct kube_config {
 	char *cert_file, *key_file; /* client certificate */
 	char *cert_pem, *key_pem;
 	char *tls_server_name; /* name in the server's certificate, when not that of @server */
-	char *namespace_;      /* our own, of the service account; of the context */
-	char *context;         /* its name, of a kubeconfig */
+	bool is_insecure;      /* its certificate is not looked at: a kubeconfig may say so */
+	char *proxy_url;       /* as libcurl has it, of a kubeconfig */
+	/* without a @proxy_url $HTTPS_PROXY and its like count, as for kubectl: for who types, who
+	 * has this set, not for daemons */
+	bool has_environment;
+	char *namespace_; /* our own, of the service account; of the context */
+	char *context;    /* its name, of a kubeconfig */
 	json_t *exec; /* a program that gives the credentials, as a kubeconfig has it: whoever may
 			 run programs runs it and fills in the rest */
 };
@@ -46,7 +51,7 @@ _must_check_ int kube_config_in_cluster(const char *dir, struct kube_config *ret
  * the first. One alone must be there, of several those that are.
  * @context: NULL or "": the current one.
  * @err: a sentence that names file and field, on failure. Not supported, and said so:
- * auth-provider, user names with passwords, proxies, insecure-skip-tls-verify.
+ * auth-provider, user names with passwords.
  * Return: 0; -errno of reading it; -EINVAL; -ENOMEM.
  */
 _must_check_ int kube_config_load(const char *paths, const char *context, struct kube_config *ret,

@@ -2,6 +2,7 @@
 #include "source/kube_curl.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,11 +44,14 @@ void kube_curl_trust(CURL *easy, const struct kube_config *config)
 {
 	struct curl_blob blob;
 
-	if (config->ca_file) {
-		(void)curl_easy_setopt(easy, CURLOPT_CAINFO, config->ca_file);
-	} else if (config->ca_pem) {
+	if (config->is_insecure) {
+		(void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
+		(void)curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
+	} else if (config->ca_pem) { /* which client-go takes before a file, too */
 		blob = blob_of(config->ca_pem);
 		(void)curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &blob);
+	} else if (config->ca_file) {
+		(void)curl_easy_setopt(easy, CURLOPT_CAINFO, config->ca_file);
 	}
 	if (config->cert_file)
 		(void)curl_easy_setopt(easy, CURLOPT_SSLCERT, config->cert_file);
@@ -69,6 +73,28 @@ int kube_curl_host(const struct kube_config *config, const char **ret)
 
 	*ret = host ? host + strlen("://") : config->server;
 	return (int)strcspn(*ret, "/");
+}
+
+/* Whoever has a proxy for all has none for this machine: as Go's clients see it. */
+static bool is_here(const struct kube_config *config)
+{
+	static const char name[] = "localhost";
+	const char *host;
+
+	(void)kube_curl_host(config, &host);
+	if (str_has_prefix(host, name))
+		return strchr(":/", host[strlen(name)]) != NULL;
+	return str_has_prefix(host, "127.") || str_has_prefix(host, "[::1]");
+}
+
+void kube_curl_proxy(CURL *easy, const struct kube_config *config)
+{
+	if (config->proxy_url) {
+		(void)curl_easy_setopt(easy, CURLOPT_PROXY, config->proxy_url);
+		(void)curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
+	} else if (!config->has_environment || is_here(config)) {
+		(void)curl_easy_setopt(easy, CURLOPT_PROXY, "");
+	}
 }
 
 /* The URL has the name that is to be in the certificate; the connection goes to the server. */

@@ -10,6 +10,9 @@
 /** kube_curl_trust() - whom @easy trusts, and the certificate that it shows. */
 void kube_curl_trust(CURL *easy, const struct kube_config *config);
 
+/** kube_curl_proxy() - by whom @easy goes, if by anybody. */
+void kube_curl_proxy(CURL *easy, const struct kube_config *config);
+
 /**
  * kube_curl_token() - "Authorization: Bearer ..."
  * @ret: the caller's to wipe and free; NULL: there is no token.

@@ -44,7 +44,8 @@ static const struct option_def defs[] = {
 	 .type = OPTION_STRING,
 	 .offset = AT(namespace_),
 	 .value_name = "NS",
-	 .help = "look at this one (default: that of the context)"},
+	 .help = "look at this one (default: that of the context); objects in files that name none "
+		 "are in it"},
 	{.name = "use-kube",
 	 .short_name = 'k',
 	 .type = OPTION_BOOL,
@@ -371,18 +372,25 @@ static void on_without_effect(void *arg, const char *kind, const json_t *object,
 	findings_add(((struct analysis *)arg)->findings, &f, "%s", message);
 }
 
-/* filter() - only what is to be shown stays. */
-static void filter(const struct analysis *a, const struct analyze_options *o)
+/* suppress() - what nobody wants to hear of goes. */
+static void suppress(const struct analysis *a, const struct analyze_options *o)
 {
 	json_t *findings = a->findings;
 
 	for (size_t i = json_array_size(findings); i-- > 0;) {
 		const json_t *f = json_array_get(findings, i);
 
-		if (findings_level(json_text(f, "level", "")) < findings_level(o->shown) ||
-		    suppress_is_meant(&o->suppressed, f) || suppress_is_noted(a, f))
+		if (suppress_is_meant(&o->suppressed, f) || suppress_is_noted(a, f))
 			(void)json_array_remove(findings, i);
 	}
+}
+
+/* leave() - only what is to be shown stays. */
+static void leave(json_t *findings, enum finding_level shown)
+{
+	for (size_t i = json_array_size(findings); i-- > 0;)
+		if (findings_level(json_text(json_array_get(findings, i), "level", "")) < shown)
+			(void)json_array_remove(findings, i);
 }
 
 static void print_where(const struct analysis *a, const struct analyze_options *o)
@@ -395,15 +403,25 @@ static void print_where(const struct analysis *a, const struct analyze_options *
 		printf("✔ No validation issues found when analyzing namespace: %s.\n", a->only);
 }
 
+/* show() - what is not shown counts all the same, as istioctl has it. */
 static int show(const struct analysis *a, const struct analyze_options *o)
 {
+	size_t failures = findings_count(a->findings, findings_level(o->failure));
+	bool is_none;
+
+	leave(a->findings, findings_level(o->shown));
+	is_none = json_array_size(a->findings) == 0;
 	if (!streq(o->output, "short"))
 		json_print(a->findings, o->output);
-	else if (json_array_size(a->findings) == 0)
+	else if (is_none && failures == 0)
 		print_where(a, o);
 	else
 		findings_print(a->findings);
-	return findings_count(a->findings, findings_level(o->failure)) > 0 ? EXIT_FOUND : 0;
+	if (is_none && failures > 0)
+		(void)cli_fail("analyze: %zu of --failure-threshold, which --output-threshold "
+			       "does not show",
+			       failures);
+	return failures > 0 ? EXIT_FOUND : 0;
 }
 
 /* @ret: the cluster, whose namespace a->only may be. */
@@ -434,6 +452,7 @@ static int gather(struct analysis *a, const struct analyze_options *o, char **fi
 		if (r == 0 && without_effect_each(k, a->only, on_without_effect, a) < 0)
 			r = kube_fail(k, "analyze");
 	}
+	a->file_namespace = a->only ? a->only : o->namespace_;
 	for (int i = 0; i < n && r == 0; i++)
 		r = analysis_take_path(a, files[i], o->is_recursive);
 	return r;
@@ -448,7 +467,7 @@ static int work(const struct analyze_options *o, char **files, int n)
 	if (r == 0 && analysis_run(&a) < 0)
 		r = cli_fail("out of memory");
 	if (r == 0) {
-		filter(&a, o);
+		suppress(&a, o);
 		r = show(&a, o);
 	}
 	analysis_reset(&a);

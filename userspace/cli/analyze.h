@@ -20,7 +20,8 @@ struct analysis {
 	json_t *unwanted;   /* origin -> codes, what objects themselves say; NULL: none does */
 	const char *only;   /* what is said of other namespaces' objects is left out; NULL: nothing
 			     */
-	bool has_cluster;   /* objects are all that there are: references can be followed */
+	const char *file_namespace; /* of objects in files that name none; NULL: "default" */
+	bool has_cluster;           /* objects are all that there are: references can be followed */
 };
 
 /** analysis_add() - take a reference; one of that kind, namespace and name is replaced. Return: 0;

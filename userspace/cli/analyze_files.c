@@ -38,7 +38,7 @@ static const struct manifest_ops manifest_ops = {
 static int take_file(struct analysis *a, const char *path, const char *name)
 {
 	_cleanup_(freep) char *text = NULL;
-	struct manifest_text in = {.file = name};
+	struct manifest_text in = {.file = name, .namespace_ = a->file_namespace};
 	bool is_complete;
 	int r = file_read(path, MANIFEST_SIZE_MAX, &text, &in.len);
 

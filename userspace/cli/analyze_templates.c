@@ -37,13 +37,14 @@ static const struct maker *maker_find(const struct object *o)
 
 /* The tree is the template's own, so that its lines fit; metadata.name of a Pod nobody reads in it.
  */
-static int pod_new(const struct object *owner, const struct maker *m, struct object **ret)
+static int pod_new(const struct object *owner, const struct maker *m, const char *fallback,
+		   struct object **ret)
 {
 	const char *ns = kube_ns(owner->body), *name = kube_name(owner->body);
 	json_t *template = object_value(owner, m->path);
 	_cleanup_(freep) char *full = NULL;
 	struct object_init init = {.kind = "Pod",
-				   .namespace_ = *ns ? ns : "default",
+				   .namespace_ = *ns ? ns : fallback,
 				   .file = owner->file,
 				   .line = object_line(owner, m->path)};
 
@@ -65,7 +66,7 @@ int analysis_add_template(struct analysis *a, const struct object *owner)
 
 	if (!m)
 		return 0;
-	r = pod_new(owner, m, &pod);
+	r = pod_new(owner, m, a->file_namespace ? a->file_namespace : "default", &pod);
 	if (r == 0) {
 		suppress_note(a, &(struct analysis_name){pod->kind, pod->namespace_, pod->name},
 			      owner->body);

@@ -114,6 +114,11 @@ def test_thresholds_and_suppression(shop, cli):
     assert "✔" in cli.run("analyze", "-n", "shop", "--suppress", "IST0102=Namespace sh*")
     assert "IST0102" in cli.run("analyze", "-n", "shop", "--suppress", "IST0102=Namespace s")
     cli.run("analyze", "--failure-threshold", "Bad", code=2)
+    # what is not shown is there all the same
+    hidden = ("analyze", "-n", "shop", "--failure-threshold", "Info", "--output-threshold", "Error")
+    said = cli.run(*hidden, code=79)
+    assert "1 of --failure-threshold, which --output-threshold does not show" in said and "✔" not in said
+    assert cli.run(*hidden, "--suppress", "IST0102=Namespace shop").startswith("✔")
 
 
 def test_each_suppression_counts_in_istioctl_s_words_and_ours(shop, cli):
@@ -299,6 +304,22 @@ def test_files_on_top_of_a_cluster(shop, cli, tmp_path):
     (tmp_path / "a.yaml").write_text("apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\n"
                                      "metadata: {name: p, namespace: shop}\nspec: {selector: {matchLabels: {app: web}}}\n")
     assert "✔" in cli.run("analyze", "-n", "shop", "a.yaml")
+
+
+def test_objects_of_files_that_name_no_namespace_are_in_the_one_that_is_looked_at(shop, cli, tmp_path):
+    """As kubectl would put them there. Taken for those of another one, nothing would be said of them."""
+    bad, none = ({"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": {"name": name}, "spec": spec}
+                 for name, spec in (("bad", {"action": "PERHAPS"}), ("none", {"selector": {"matchLabels": {"app": "job"}}})))
+    made = maker("Job", {"app": "web", "istio.io/dataplane-mode": "ambiemt"})
+    del made["metadata"]["namespace"]
+    write(tmp_path / "a.yaml", bad, none, made)
+
+    def found(*args):
+        return sorted({(f["code"], f["origin"]) for f in cli.json("analyze", *args, "a.yaml", code=79) if f["code"] != "IST0133"})
+    for ns, words in (("shop", ("-n", "shop")), ("shop", ("-n", "shop", "--use-kube=false")), ("default", ("--use-kube=false",)),
+                      ("default", ("-A",))):
+        unselected = [] if "--use-kube=false" in words else [("IST0127", f"AuthorizationPolicy {ns}/none")]
+        assert found(*words) == [("CUL0002", f"Job {ns}/web"), ("IST0106", f"AuthorizationPolicy {ns}/bad"), *unselected], words
 
 
 def test_kinds_that_are_there_in_an_older_version_only(shop, cli):

@@ -12,7 +12,7 @@
 #include "source/yaml.h"
 
 struct parse {
-	const char *file;
+	const char *file, *namespace_;
 	const struct manifest_ops *ops;
 	void *arg;
 	bool is_complete;
@@ -143,7 +143,7 @@ static int object_of(const struct parse *p, const struct slice *s, const struct 
 		.kind = kind_name ? kind_name : "",
 		.name = name ? name : "",
 		.namespace_ = kind && kind->is_namespaced
-				      ? (namespace_ && *namespace_ ? namespace_ : "default")
+				      ? (namespace_ && *namespace_ ? namespace_ : p->namespace_)
 				      : "",
 		.file = p->file,
 		.line = s->line,
@@ -388,6 +388,7 @@ int manifest_parse(const struct manifest_text *in, const struct manifest_ops *op
 		   bool *ret_is_complete)
 {
 	struct parse p = {.file = in->file,
+			  .namespace_ = in->namespace_ ? in->namespace_ : "default",
 			  .ops = ops,
 			  .arg = arg,
 			  .is_complete = true,

@@ -32,7 +32,8 @@ struct manifest_ops {
 
 /** struct manifest_text - what to read; borrowed. */
 struct manifest_text {
-	const char *file; /* its path, for messages and for the objects */
+	const char *file;       /* its path, for messages and for the objects */
+	const char *namespace_; /* of objects that name none; NULL: "default" */
 	const char *text;
 	size_t len;
 };

@@ -15,6 +15,7 @@
 #include "kube_enrol.h"
 #include "kube_kinds.h"
 #include "kube_pods.h"
+#include "status_owners.h"
 #include "table.h"
 #include "term.h"
 
@@ -22,14 +23,6 @@
 	"/api/v1/namespaces/" KUBE_MESH_NAMESPACE "/pods?labelSelector=app%20in%20(istiod,"        \
 	"ztunnel)"
 #define NUMBER_MAX 24
-
-static void problem(json_t *problems, const char *where, const char *what)
-{
-	_cleanup_(freep) char *text = str_format("%s: %s", where, what);
-
-	if (text)
-		(void)json_array_append_new(problems, json_string(text));
-}
 
 /* pod_row() - {pod, node, ready, image, restarts, why}; the caller's to drop. */
 static json_t *pod_row(const json_t *pod, json_t *problems)
@@ -44,7 +37,7 @@ static json_t *pod_row(const json_t *pod, json_t *problems)
 	json_array_foreach (containers, i, one)
 		restarts += json_number(one, "restartCount");
 	if (*kube_pod_why(pod, why))
-		problem(problems, kube_name(pod), why);
+		status_problem(problems, kube_name(pod), why);
 	return json_pack("{s:s,s:s,s:b,s:s,s:I,s:s}", "pod", kube_name(pod), "node",
 			 json_text(json_object_get(pod, "spec"), "nodeName", ""), "ready",
 			 kube_pod_is_ready(pod), "image", kube_pod_image(pod), "restarts", restarts,
@@ -72,7 +65,7 @@ static void add_pod_state(const json_t *pod, json_t *namespaces, json_t *problem
 
 	(void)json_object_set_new(row, state, json_integer(json_number(row, state) + 1));
 	if (*error && !streq(state, "captured") && name)
-		problem(problems, name, error);
+		status_problem(problems, name, error);
 }
 
 static void add_errors(const char *where, const json_t *errors, json_t *problems)
@@ -85,7 +78,7 @@ static void add_errors(const char *where, const json_t *errors, json_t *problems
 		const char *field = json_text(e, "field", "");
 
 		if (json_is_string(e)) {
-			problem(problems, where, json_string_value(e));
+			status_problem(problems, where, json_string_value(e));
 			continue;
 		}
 		if (!streq(json_text(e, "severity", "error"), "error"))
@@ -144,7 +137,7 @@ static void add_node(const struct admin_node *n, json_t *row, json_t *all)
 	size_t i;
 
 	if (admin_get_json(n, "agent", "/status", &status) < 0) {
-		problem(problems, n->name, admin_remote_why());
+		status_problem(problems, n->name, admin_remote_why());
 		return;
 	}
 	pods = json_object_get(status, "pods");
@@ -191,7 +184,7 @@ static void ask_control(json_t *all, json_t *problems)
 		_cleanup_(json_decrefp) json_t *status = NULL;
 
 		if (admin_get_json(&nodes[i], "control", "/status", &status) < 0) {
-			problem(problems, nodes[i].name, admin_remote_why());
+			status_problem(problems, nodes[i].name, admin_remote_why());
 			continue;
 		}
 		add_errors("control plane", json_object_get(status, "errors"), problems);
@@ -238,8 +231,12 @@ static int gather(const char *node, json_t **ret)
 	r = kube_list(k, PODS, &pods);
 	if (r == 0)
 		r = add_namespaces(k, namespaces);
+	if (r == 0)
+		r = status_owners(k, pods, node, all);
 	if (r < 0)
 		return kube_fail(k, "status");
+	if (r == 0)
+		return cli_fail("Culvert is not installed in this cluster: \"culvert install\"");
 	json_array_foreach (pods, i, pod) {
 		const char *app = kube_meta(pod, "labels", "app");
 		const char *at = json_text(json_object_get(pod, "spec"), "nodeName", "");
@@ -357,9 +354,6 @@ int status_cluster_print(const json_t *all)
 	const json_t *problems = json_object_get(all, "problems"), *p;
 	size_t i;
 
-	if (json_array_size(json_object_get(all, "controlPlane")) == 0 &&
-	    json_array_size(json_object_get(all, "nodes")) == 0)
-		return cli_fail("Culvert is not installed in this cluster: \"culvert install\"");
 	print_control(all);
 	if (print_nodes(json_object_get(all, "nodes")) < 0 ||
 	    print_namespaces(json_object_get(all, "namespaces")) < 0)

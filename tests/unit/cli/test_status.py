@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""status: what is not there, and so can say nothing of itself."""
+import pytest
+from conftest import AGENT, CONTROL
+from fake_api import MESH, Fault
+
+
+@pytest.fixture
+def well(mesh, monkeypatch):
+    """A mesh in which nothing is wrong."""
+    monkeypatch.setitem(AGENT, "pods", [])
+    monkeypatch.setitem(CONTROL, "errors", [])
+    for kind, name in (("Deployment", "istiod"), ("DaemonSet", "ztunnel")):
+        owner = mesh.named(kind, name)
+        owner["metadata"]["labels"] = {**owner["metadata"]["labels"], "app": name}
+        owner["spec"] = {"selector": {"matchLabels": {"app": name}}}
+    return mesh
+
+
+def lose(api, name):
+    api.delete(("v1", "pods", MESH, name))
+
+
+def test_a_mesh_that_is_well(well, cli):
+    said = cli.json("status")
+    assert said["problems"] == [] and said["notices"] == []
+
+
+def test_a_control_plane_without_pods_is_a_problem(well, cli):
+    lose(well, "istiod-n1")
+    what = f"Deployment {MESH}/istiod: 0 of 1 pods have been made"
+    assert cli.json("status", code=1)["problems"] == [what] and what in cli.run("status", code=1)
+    deployment = well.named("Deployment", "istiod")
+    deployment["status"]["conditions"] = [{"type": "ReplicaFailure", "status": "True", "message": "violates PodSecurity"}]
+    assert cli.json("status", code=1)["problems"] == [f"{what}: violates PodSecurity"]
+    deployment["spec"]["replicas"] = 0
+    assert cli.json("status", code=1)["problems"] == [f"Deployment {MESH}/istiod: it is to have no pods"]
+    well.delete(("apps/v1", "deployments", MESH, "istiod"))
+    assert cli.json("status", code=1)["problems"] == ["istiod: there is none"]
+
+
+def test_nodes_without_ztunnel_are_named(well, cli):
+    lose(well, "ztunnel-n2")
+    said = cli.json("status", code=1)
+    assert said["problems"] == [f"DaemonSet {MESH}/ztunnel: 1 of 2 pods have been made"]
+    outside = "no pod of it on n2: what runs there is outside the mesh"
+    assert [n["message"] for n in said["notices"]] == [outside] and f"ztunnel: {outside}" in cli.run("status", code=1)
+    assert cli.json("status", "--node", "n2", code=1)["problems"][1:] == ["n2: no pod of ztunnel is there"]
+    # as a nodeSelector may have it
+    well.named("DaemonSet", "ztunnel")["status"]["desiredNumberScheduled"] = 1
+    assert cli.json("status")["problems"] == [] and len(cli.json("status")["notices"]) == 1
+    for i in range(3, 10):
+        well.put({"apiVersion": "v1", "kind": "Node", "metadata": {"name": f"n{i}"},
+                  "status": {"nodeInfo": {"operatingSystem": "windows" if i == 3 else "linux"}}})
+    assert "no pod of it on n2, n4, n5, n6, n7 and 2 more" in cli.json("status")["notices"][0]["message"]
+
+
+def test_a_mesh_without_any_pod_is_not_one_that_is_not_installed(well, cli):
+    for name in ("istiod-n1", "ztunnel-n1", "ztunnel-n2"):
+        lose(well, name)
+    said = cli.run("status", code=1)
+    assert "not installed" not in said and "istiod: 0 of 1 pods" in said and "ztunnel: 0 of 2 pods" in said
+    for kind in ("deployments/istiod", "daemonsets/ztunnel"):
+        well.delete(("apps/v1", kind.split("/")[0], MESH, kind.split("/")[1]))
+    for words in (("status",), ("status", "-o", "json"), ("status", "--node", "n1")):
+        assert "not installed in this cluster" in cli.run(*words, code=1)
+
+
+def test_what_may_not_be_listed_is_not_looked_at(well, cli):
+    well.faults = [Fault("GET", part, 403, "it is forbidden") for part in ("/deployments", "/daemonsets", "/api/v1/nodes")]
+    assert cli.json("status")["problems"] == []
+    lose(well, "istiod-n1")
+    assert cli.json("status", code=1)["problems"] == ["istiod: there is none"]

@@ -26,9 +26,9 @@
 #define KEY_MAX    1024
 
 struct analyze_options {
-	const char *namespace_, *output, *failure, *shown;
+	const char *namespace_, *output, *failure, *shown, *no_matter;
 	struct option_list suppressed;
-	bool is_all, is_kube, is_recursive;
+	bool is_all, is_kube, is_recursive, is_tolerant, is_verbose, is_colored;
 };
 
 #define AT(f) offsetof(struct analyze_options, f)
@@ -77,6 +77,31 @@ static const struct option_def defs[] = {
 	 .help = "leave out, as \"IST0102=Namespace default\", \"IST0107=Pod *.shop\" or "
 		 "\"IST0107=Pod shop/*\"; * stands for anything; may be given again, or several "
 		 "with commas"},
+	{.name = "ignore-unknown",
+	 .type = OPTION_BOOL,
+	 .offset = AT(is_tolerant),
+	 .help = "say nothing of documents that are no YAML, no object, or of no kind that is "
+		 "read"},
+	{.name = "color",
+	 .type = OPTION_BOOL,
+	 .offset = AT(is_colored),
+	 .default_value = "true",
+	 .help = "--color=false: none, not even on a terminal"},
+	{.name = "verbose",
+	 .short_name = 'v',
+	 .type = OPTION_BOOL,
+	 .offset = AT(is_verbose),
+	 .help = "say on stderr how many objects were looked at"},
+	{.name = "timeout",
+	 .type = OPTION_STRING,
+	 .offset = AT(no_matter),
+	 .value_name = "DURATION",
+	 .help = "istioctl's; each request here has 15 s"},
+	{.name = "revision",
+	 .type = OPTION_STRING,
+	 .offset = AT(no_matter),
+	 .value_name = "NAME",
+	 .help = "istioctl's; each revision heeds all objects"},
 	CLI_OPTION_OUTPUT(AT(output)),
 	{0},
 };
@@ -178,6 +203,8 @@ void analysis_tell(struct analysis *a, const struct source_error *e)
 	};
 
 	if (a->only && *where && !streq(a->only, where))
+		return;
+	if (a->is_tolerant && (!*e->kind || (!is_known && !without_effect_is(e->kind))))
 		return;
 	analysis_origin(
 		origin, sizeof(origin),
@@ -460,12 +487,14 @@ static int gather(struct analysis *a, const struct analyze_options *o, char **fi
 
 static int work(const struct analyze_options *o, char **files, int n)
 {
-	struct analysis a = {.findings = json_array()};
+	struct analysis a = {.findings = json_array(), .is_tolerant = o->is_tolerant};
 	_cleanup_(kube_closep) struct kube *k = NULL;
 	int r = gather(&a, o, files, n, &k);
 
 	if (r == 0 && analysis_run(&a) < 0)
 		r = cli_fail("out of memory");
+	if (r == 0 && o->is_verbose)
+		(void)fprintf(stderr, "culvert: analyze: %zu objects were looked at\n", a.count);
 	if (r == 0) {
 		suppress(&a, o);
 		r = show(&a, o);
@@ -493,7 +522,7 @@ int cli_analyze(int argc, char **argv)
 
 	if (r <= 0)
 		return r < 0 ? 2 : 0;
-	if (cli_check_output("analyze", o.output) > 0)
+	if (cli_check_output("analyze", &o.output) > 0)
 		return 2;
 	if (findings_level(o.failure) == FINDING_LEVELS ||
 	    findings_level(o.shown) == FINDING_LEVELS) {
@@ -506,5 +535,7 @@ int cli_analyze(int argc, char **argv)
 	}
 	if (suppress_check(&o.suppressed) < 0)
 		return 2;
+	if (!o.is_colored)
+		(void)setenv("NO_COLOR", "1", 1);
 	return work(&o, argv + r, argc - r);
 }

@@ -21,6 +21,7 @@ struct analysis {
 	const char *only;   /* what is said of other namespaces' objects is left out; NULL: nothing
 			     */
 	const char *file_namespace; /* of objects in files that name none; NULL: "default" */
+	bool is_tolerant;           /* of documents that nobody reads */
 	bool has_cluster;           /* objects are all that there are: references can be followed */
 };
 

@@ -310,7 +310,7 @@ int cli_bpf(int argc, char **argv)
 	r = cli_parse(&syntax, &o, argc - 1, argv + 1);
 	if (r <= 0)
 		return r < 0 ? 2 : 0;
-	if (cli_check_output("bpf", o.output) > 0)
+	if (cli_check_output("bpf", &o.output) > 0)
 		return 2;
 	all = json_array();
 	r = o.pin_dir ? show(o.pin_dir, is_maps, &o, all) : show_nodes(&o, is_maps, all);

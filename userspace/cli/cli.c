@@ -97,11 +97,14 @@ int cli_fail(const char *fmt, ...)
 	return 1;
 }
 
-int cli_check_output(const char *command, const char *output)
+int cli_check_output(const char *command, const char **output)
 {
-	if (streq(output, "short") || streq(output, "json") || streq(output, "yaml"))
+	/* which istioctl calls it by in some of its words */
+	if (streq(*output, "table") || streq(*output, "log"))
+		*output = "short";
+	if (streq(*output, "short") || streq(*output, "json") || streq(*output, "yaml"))
 		return 0;
-	(void)cli_fail("%s: -o %s: not one of short, json, yaml", command, output);
+	(void)cli_fail("%s: -o %s: not one of short, json, yaml", command, *output);
 	return 2;
 }
 

@@ -94,8 +94,9 @@ void cli_print_commands(const struct cli_command *table);
 /** cli_fail() - "culvert: ..." on stderr. Return: 1, the exit code. */
 int cli_fail(const char *fmt, ...) _printf_(1, 2);
 
-/** cli_check_output() - is this a format? Tells when not. Return: 0; 2, the exit code. */
-_must_check_ int cli_check_output(const char *command, const char *output);
+/** cli_check_output() - is this a format? Tells when not. "table" and "log" become "short". Return:
+ * 0; 2, the exit code. */
+_must_check_ int cli_check_output(const char *command, const char **output);
 
 /** struct cli_syntax - what a subcommand takes. */
 struct cli_syntax {

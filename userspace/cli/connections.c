@@ -139,14 +139,14 @@ static bool is_one_of(const char *s, const char *const *list)
 	return false;
 }
 
-static int check_options(const struct connections_options *o)
+static int check_options(struct connections_options *o)
 {
 	static const char *const groups[] = {"connection", "pod", "service", NULL};
 	static const char *const directions[] = {"inbound", "outbound", NULL};
 
 	_cleanup_(json_decrefp) json_t *none = json_array();
 
-	if (cli_check_output("connections", o->output) > 0)
+	if (cli_check_output("connections", &o->output) > 0)
 		return 1;
 	if (connections_sort(none, o->sort) == -EINVAL)
 		return cli_fail("--sort %s: not one of rate, bytes, sent, received, age, pod, peer",

@@ -389,7 +389,7 @@ int cli_describe(int argc, char **argv)
 
 	if (r <= 0)
 		return r < 0 ? 2 : 0;
-	if (cli_check_output("describe", o.output) > 0)
+	if (cli_check_output("describe", &o.output) > 0)
 		return 2;
 	what = r < argc ? argv[r] : "";
 	if (argc - r != 2 || (!streq(what, "pod") && !streq(what, "po") &&

@@ -152,7 +152,7 @@ int cli_drops(int argc, char **argv)
 	r = cli_parse(&syntax, &o, argc, argv);
 	if (r <= 0)
 		return r < 0 ? 2 : 0;
-	if (cli_check_output("drops", o.output) > 0)
+	if (cli_check_output("drops", &o.output) > 0)
 		return 2;
 	if (!found)
 		return cli_fail("out of memory");

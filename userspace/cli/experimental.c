@@ -139,7 +139,7 @@ static int cli_authz(int argc, char **argv)
 	r = cli_parse(&syntax, &o, argc - 1, argv + 1);
 	if (r <= 0)
 		return r < 0 ? 2 : 0;
-	if (cli_check_output("x authz check", o.output) > 0)
+	if (cli_check_output("x authz check", &o.output) > 0)
 		return 2;
 	if (r == argc - 1) {
 		(void)cli_fail("x authz check: which pod?\nUsage: %s", syntax.usage);

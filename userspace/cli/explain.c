@@ -275,7 +275,7 @@ int cli_explain(int argc, char **argv)
 	r = cli_parse(&syntax, &o, argc, argv);
 	if (r <= 0)
 		return r < 0 ? 2 : 0;
-	if (cli_check_output("explain", o.output) > 0)
+	if (cli_check_output("explain", &o.output) > 0)
 		return 2;
 	if (o.is_past)
 		return past_ask(o.node, o.run_dir, o.output, o.last,

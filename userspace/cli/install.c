@@ -19,11 +19,21 @@
 
 struct install_options {
 	struct install_choices choices;
-	bool is_forced;
+	bool is_forced, is_verified;
 };
 
 static const struct option_def defs[] = {
 	INSTALL_OPTIONS,
+	/* first, since it has no default */
+	{.name = "readiness-timeout",
+	 .type = OPTION_STRING,
+	 .offset = offsetof(struct install_options, choices.timeout),
+	 .value_name = "DURATION",
+	 .help = "istioctl's word for --timeout"},
+	{.name = "verify",
+	 .type = OPTION_BOOL,
+	 .offset = offsetof(struct install_options, is_verified),
+	 .help = "istioctl's; each component is waited for in any case"},
 	INSTALL_CHOICES(
 		struct install_options, choices, "as --set revision=NAME",
 		"say what would be made, changed and removed; the API server checks it all, and "
@@ -374,7 +384,8 @@ static int start(const struct cli_syntax *syntax, bool is_upgrade, int argc, cha
 		return r < 0 ? 2 : 0;
 	if (install_words_add_revision(&j.words, j.options.choices.revision) < 0)
 		return 2;
-	install_run_choose(&j.run, &j.options.choices);
+	if (install_run_choose(&j.run, &j.options.choices) != 0)
+		return 2;
 	j.run.is_forced = j.options.is_forced;
 	r = run(&j);
 	job_reset(&j);

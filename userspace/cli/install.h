@@ -31,7 +31,7 @@
 struct install_choices {
 	const char *revision; /* NULL: not said */
 	bool is_yes, is_dry;
-	uint64_t timeout_s;
+	const char *timeout; /* seconds, or with units */
 };
 
 /** INSTALL_CHOICES - their rows of an option table. @parent: the struct of the table's offsets,
@@ -54,9 +54,9 @@ struct install_choices {
 		 .offset = offsetof(parent, member.is_dry),                                        \
 		 .help = (dry_help)},                                                              \
 	{                                                                                          \
-		.name = "timeout", .type = OPTION_U64,                                             \
-		.offset = offsetof(parent, member.timeout_s), .default_value = (timeout_default),  \
-		.min = 1, .max = 86400, .value_name = "SECONDS", .help = (timeout_help)            \
+		.name = "timeout", .type = OPTION_STRING,                                          \
+		.offset = offsetof(parent, member.timeout), .default_value = (timeout_default),    \
+		.value_name = "SECONDS", .help = (timeout_help ", in seconds, or as 5m30s")        \
 	}
 
 /** struct install_run - one of them under way. */
@@ -72,8 +72,9 @@ struct install_run {
 	bool has_late, is_late;
 };
 
-/** install_run_choose() - take over what was said; the revision is the caller's. */
-void install_run_choose(struct install_run *run, const struct install_choices *choices);
+/** install_run_choose() - take over what was said; the revision is the caller's. Return: 0; 2, the
+ * exit code, said on stderr. */
+_must_check_ int install_run_choose(struct install_run *run, const struct install_choices *choices);
 
 /** install_say_missing() - a line for each component that was asked for and is not to be had, and
  * for each key that no MeshConfig has. */

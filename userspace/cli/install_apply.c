@@ -16,11 +16,14 @@
 #include "source/kube_call.h"
 #include "source/object.h"
 
-#define TRIES      4
-#define POLL_US    500000u
-#define NS_PER_US  1000
-#define US_PER_S   1000000u
-#define RECORD_KEY "spec"
+#define TRIES         4
+#define POLL_US       500000u
+#define NS_PER_US     1000
+#define US_PER_S      1000000u
+#define US_PER_MS     1000u
+#define MS_PER_S      1000u
+#define TIMEOUT_MAX_S 86400u
+#define RECORD_KEY    "spec"
 
 void install_sleep(const struct install_run *run)
 {
@@ -367,10 +370,20 @@ int install_prune(struct install_run *run, const json_t *objects, const struct r
 	return 0;
 }
 
-void install_run_choose(struct install_run *run, const struct install_choices *choices)
+int install_run_choose(struct install_run *run, const struct install_choices *choices)
 {
+	uint64_t ms;
+
 	run->is_dry = choices->is_dry;
-	run->timeout_us = choices->timeout_s * US_PER_S;
+	if (str_parse_u64(choices->timeout, 1, TIMEOUT_MAX_S, &ms) == 0)
+		ms *= MS_PER_S;
+	else if (str_parse_duration(choices->timeout, TIMEOUT_MAX_S * MS_PER_S, &ms) < 0 || ms == 0)
+		return (void)cli_fail("--timeout %s: expected seconds, as 300, or 5m30s; a day at "
+				      "most",
+				      choices->timeout),
+		       2;
+	run->timeout_us = ms * US_PER_MS;
+	return 0;
 }
 
 int install_release(struct install_run *run, bool is_released)

@@ -28,8 +28,15 @@ struct kube {
 };
 
 static struct {
-	const char *kubeconfig, *context;
+	const char *kubeconfig, *context, *namespace_, *log;
 } words;
+
+static const struct {
+	const char *name;
+	const char **value;
+} names[] = {{"--kubeconfig", &words.kubeconfig}, {"-c", &words.kubeconfig},
+	     {"--context", &words.context},       {"--istioNamespace", &words.namespace_},
+	     {"-i", &words.namespace_},           {"--vklog", &words.log}};
 
 bool kube_is_asked(void)
 {
@@ -60,10 +67,10 @@ int kube_words_take(int *argc, char **argv)
 	int kept = 1, i = 1;
 
 	while (i < *argc && !streq(argv[i], "--")) {
-		int n = word_take("--kubeconfig", *argc, argv, i, &words.kubeconfig);
+		int n = 0;
 
-		if (n == 0)
-			n = word_take("--context", *argc, argv, i, &words.context);
+		for (size_t k = 0; k < ARRAY_SIZE(names) && n == 0; k++)
+			n = word_take(names[k].name, *argc, argv, i, names[k].value);
 		if (n < 0)
 			return n;
 		if (n == 0)
@@ -74,7 +81,11 @@ int kube_words_take(int *argc, char **argv)
 		argv[kept++] = argv[i++];
 	*argc = kept;
 	argv[kept] = NULL;
-	return 0;
+	if (!words.namespace_ || streq(words.namespace_, KUBE_MESH_NAMESPACE))
+		return 0;
+	(void)cli_fail("--istioNamespace %s: the mesh is in " KUBE_MESH_NAMESPACE ", always",
+		       words.namespace_);
+	return -EINVAL;
 }
 
 size_t kube_words_put(const char **argv)

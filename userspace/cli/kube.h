@@ -17,8 +17,10 @@
 
 struct kube; /* opaque */
 
-/** kube_words_take() - take --kubeconfig FILE and --context NAME, which every command has, out of
- * the words up to "--". Return: 0; -EINVAL one of them has no value, said on stderr. */
+/** kube_words_take() - take --kubeconfig (-c) FILE and --context NAME, which every command has, out
+ * of the words up to "--"; as istioctl has them, too, --istioNamespace (-i), which can say nothing
+ * else than where the mesh is, and --vklog, which says nothing here.
+ * Return: 0; -EINVAL one of them has no value, or another one, said on stderr. */
 _must_check_ int kube_words_take(int *argc, char **argv);
 /** kube_words_put() - the same words for another run of this program. Return: how many,
  * KUBE_WORDS_MAX at most; borrowed. */

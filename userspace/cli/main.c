@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* culvert - the command line tool. Each subcommand is one file; this is the table of them. */
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/str.h"
 #include "cli.h"
 #include "kube.h"
 
@@ -102,9 +104,25 @@ static void print_help(void)
 	     "  culvert ztunnel-config workload       who speaks HBONE, who plain TCP\n"
 	     "  culvert explain demo/web web:80       would it be let in, and why\n"
 	     "  culvert explain --past demo/web       what became of its last connections\n\n"
-	     "--kubeconfig FILE and --context NAME, with any command, say which cluster is meant.\n"
+	     "--kubeconfig FILE (-c) and --context NAME, with any command, say which cluster is "
+	     "meant.\n"
 	     "\"culvert COMMAND --help\" tells more. Called as istioctl, it answers the same "
 	     "words.");
+}
+
+/* namespace_last() - istioctl takes -n NS before a command, too: what it is of comes first. */
+static void namespace_last(int argc, char **argv)
+{
+	static const char name[] = "--namespace";
+	char *moved[] = {argv[1], argc > 2 ? argv[2] : NULL};
+	bool is_one = argc > 1 &&
+		      (str_has_prefix(argv[1], "-n=") || str_has_prefix(argv[1], "--namespace="));
+	int n = is_one ? 1 : argc > 3 && (streq(argv[1], "-n") || streq(argv[1], name)) ? 2 : 0;
+
+	if (n == 0)
+		return;
+	memmove(&argv[1], &argv[1 + n], (size_t)(argc - 1 - n) * sizeof(*argv));
+	memcpy(&argv[argc - n], moved, (size_t)n * sizeof(*argv));
 }
 
 int main(int argc, char **argv)
@@ -118,6 +136,7 @@ int main(int argc, char **argv)
 		print_help();
 		return 2;
 	}
+	namespace_last(argc, argv);
 	if (argc > 2 && streq(argv[1], "help")) {
 		/* "culvert help install" */
 		argv[1] = argv[2];

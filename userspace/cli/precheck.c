@@ -429,7 +429,7 @@ int cli_precheck(int argc, char **argv)
 	r = cli_parse(&syntax, &o, argc, argv);
 	if (r <= 0)
 		return r < 0 ? 2 : 0;
-	if (cli_check_output("precheck", o.output) > 0)
+	if (cli_check_output("precheck", &o.output) > 0)
 		return 2;
 	return check(&words, o.output);
 }

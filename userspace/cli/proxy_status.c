@@ -227,7 +227,7 @@ int cli_proxy_status(int argc, char **argv)
 		return r < 0 ? 2 : 0;
 	if (!found || !all)
 		return cli_fail("out of memory");
-	if (cli_check_output("proxy-status", o.output) > 0)
+	if (cli_check_output("proxy-status", &o.output) > 0)
 		return 2;
 	o.pod = r < argc ? argv[r] : NULL;
 	if (o.pod && o.node) {

@@ -319,7 +319,7 @@ int cli_status(int argc, char **argv)
 		return r < 0 ? 2 : 0;
 	if (!found || !nodes)
 		return cli_fail("out of memory");
-	if (cli_check_output("status", o.output) > 0)
+	if (cli_check_output("status", &o.output) > 0)
 		return 2;
 	if (admin_is_remote(o.node, o.run_dir))
 		return status_cluster(o.node, o.output);

@@ -314,7 +314,7 @@ int cli_tag(int argc, char **argv)
 
 	if (r <= 0)
 		return r < 0 ? 2 : 0;
-	if (cli_check_output("tag", o.output) > 0)
+	if (cli_check_output("tag", &o.output) > 0)
 		return 2;
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
 		if (r < argc && streq(argv[r], verbs[i].name) &&

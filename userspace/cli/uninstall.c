@@ -577,11 +577,12 @@ int cli_uninstall(int argc, char **argv)
 
 	if (r <= 0)
 		return r < 0 ? 2 : 0;
+	if (install_run_choose(&j.run, &j.options.choices) != 0)
+		return 2;
 	j.run.kube = admin_remote_kube();
 	if (!j.run.kube)
 		return 1;
 	j.run.revision = "default";
-	install_run_choose(&j.run, &j.options.choices);
 	r = run(&j);
 	json_decref(j.objects);
 	json_decref(j.kept);

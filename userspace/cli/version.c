@@ -181,7 +181,7 @@ int cli_version(int argc, char **argv)
 	r = cli_parse(&syntax, &o, argc, argv);
 	if (r <= 0)
 		return r < 0 ? 2 : 0;
-	if (cli_check_output("version", o.output) > 0)
+	if (cli_check_output("version", &o.output) > 0)
 		return 2;
 	if (o.is_short) {
 		puts(CULVERT_VERSION);

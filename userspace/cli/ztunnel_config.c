@@ -247,9 +247,9 @@ static int zc_log(const struct zc_options *o)
 	return r == 200 ? 0 : 1;
 }
 
-static int check_options(const struct zc_options *o)
+static int check_options(struct zc_options *o)
 {
-	if (cli_check_output("ztunnel-config", o->output) > 0)
+	if (cli_check_output("ztunnel-config", &o->output) > 0)
 		return 1;
 	if (o->direction && !streq(o->direction, "inbound") && !streq(o->direction, "outbound"))
 		return cli_fail("--direction %s: neither inbound nor outbound", o->direction);

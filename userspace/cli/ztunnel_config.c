@@ -42,11 +42,21 @@ static const struct option_def zc_defs[] = {
 	 .type = OPTION_STRING,
 	 .offset = offsetof(struct zc_options, option_n),
 	 .value_name = "NS",
-	 .help = "only what is in this Kubernetes namespace (tables); with ZTUNNEL that of the "
+	 .help = "only what is in this Kubernetes namespace; with ZTUNNEL that of the "
 		 "pod (default: " KUBE_MESH_NAMESPACE ")"},
 	ISTIOCTL_NAMESPACE("workload-namespace"),
 	ISTIOCTL_NAMESPACE("service-namespace"),
 	ISTIOCTL_NAMESPACE("policy-namespace"),
+	{.name = "workload-node",
+	 .type = OPTION_STRING,
+	 .offset = offsetof(struct zc_options, workload_node),
+	 .value_name = "NAME",
+	 .help = "workload: only what is on this node, whoever is asked"},
+	{.name = "address",
+	 .type = OPTION_STRING,
+	 .offset = offsetof(struct zc_options, address),
+	 .value_name = "IP",
+	 .help = "workload: only what has this address"},
 	{.name = "direction",
 	 .type = OPTION_STRING,
 	 .offset = offsetof(struct zc_options, direction),
@@ -60,7 +70,8 @@ static const struct option_def zc_defs[] = {
 	 .type = OPTION_STRING,
 	 .offset = offsetof(struct zc_options, level),
 	 .value_name = "LEVEL",
-	 .help = "log: error, warn, info, debug, trace, or scope=level"},
+	 .help = "log: error, warn, info, debug, trace or off, or scope:level; several with "
+		 "commas"},
 	{.name = "reset",
 	 .short_name = 'r',
 	 .type = OPTION_BOOL,
@@ -143,8 +154,8 @@ static void print_help(void)
 	     "WHAT is one of:");
 	for (const struct zc_view *v = views; v->name; v++)
 		printf("  %-12s %-5s %s\n", v->name, v->aliases[0] ? v->aliases[0] : "", v->help);
-	puts("  log                show the log level; --level debug changes it, --reset takes it "
-	     "back\n\n"
+	puts("  log                show the log level of every ztunnel, or of one; --level debug "
+	     "changes it,\n                     --reset takes it back\n\n"
 	     "Is a pod in the mesh? \"culvert zc workload\" shows HBONE beside it.\n"
 	     "Was a connection denied? \"culvert zc policy\", and ztunnel's log names the policy.\n"
 	     "\"culvert ztunnel-config WHAT --help\" lists the options.");
@@ -216,6 +227,7 @@ static int zc_show(const struct zc_view *view, const struct zc_options *o)
 		return cli_fail("the config dump is not an object");
 	if (streq(o->output, "short"))
 		return view->print(dump, o) < 0 ? cli_fail("out of memory") : 0;
+	zc_narrow(dump, o);
 	part = view->key ? json_object_get(dump, view->key) : dump;
 	if (!part)
 		return cli_fail("the config dump has no \"%s\"", view->key);
@@ -223,32 +235,86 @@ static int zc_show(const struct zc_view *view, const struct zc_options *o)
 	return 0;
 }
 
-/* zc_log() - read or change the log level. */
-static int zc_log(const struct zc_options *o)
+/* level_of() - istioctl's words for levels in ztunnel's: "access:warning,critical" is
+ * "access=warn,error"; caller frees. NULL: out of memory. */
+static char *level_of(const char *words)
+{
+	_cleanup_(buf_resetp) struct buf out = {0};
+	_cleanup_(freep) char *copy = strdup(words);
+	char *rest = copy, *one;
+	int r = copy ? 0 : -ENOMEM;
+
+	while (r == 0 && (one = strsep(&rest, ","))) {
+		/* "ztunnel::access" is one name */
+		char *colon = strrchr(one, ':'), *level = strrchr(one, '=');
+
+		if (colon && colon > one && colon[-1] != ':')
+			*(level = colon) = '=';
+		level = level ? level + 1 : one;
+		r = buf_printf(&out, "%s%.*s%s", buf_len(&out) > 0 ? "," : "", (int)(level - one),
+			       one,
+			       streq(level, "warning")    ? "warn"
+			       : streq(level, "critical") ? "error"
+							  : level);
+	}
+	if (r == 0)
+		r = buf_append(&out, "", 1);
+	return r == 0 ? (char *)TAKE_PTR(out.data) : NULL;
+}
+
+/* log_target() - what is asked for; caller frees. NULL: out of memory. */
+static char *log_target(const struct zc_options *o)
+{
+	_cleanup_(freep) char *level = NULL, *value = NULL;
+
+	if (o->is_reset || !o->level)
+		return str_format("/logging%s", o->is_reset ? "?reset" : "");
+	level = level_of(o->level);
+	value = level ? admin_escape(level) : NULL;
+	return value ? str_format("/logging?level=%s", value) : NULL;
+}
+
+/* log_one() - @is_one: of all that are asked. Return: 0; 1, said on stderr. */
+static int log_one(const struct admin_node *n, const struct zc_options *o, const char *target,
+		   bool is_one)
 {
 	_cleanup_(buf_resetp) struct buf body = {0};
-	_cleanup_(freep) char *target = NULL;
-	struct admin_node node;
-	int r;
+	int r = admin_request(n, "ztunnel", o->is_reset || o->level ? "POST" : "GET", target,
+			      &body);
 
-	r = admin_find_one(o->node, o->run_dir, &node);
-	if (r > 0)
-		return r;
-	target = o->is_reset ? str_format("/logging?reset")
-		 : o->level  ? str_format("/logging?level=%s", o->level)
-			     : str_format("/logging");
-	if (!target)
-		return cli_fail("out of memory");
-	r = admin_request(&node, "ztunnel", o->is_reset || o->level ? "POST" : "GET", target,
-			  &body);
 	if (r < 0)
-		return admin_fail(&node, "ztunnel", r);
+		return admin_fail(n, "ztunnel", r);
+	if (!is_one && n->pod[0])
+		(void)fprintf(r == 200 ? stdout : stderr, "%s." KUBE_MESH_NAMESPACE ":\n", n->pod);
+	else if (!is_one)
+		(void)fprintf(r == 200 ? stdout : stderr, "%s:\n", n->name);
 	(void)fwrite(buf_head(&body), 1, buf_len(&body), r == 200 ? stdout : stderr);
 	return r == 200 ? 0 : 1;
 }
 
+/* zc_log() - read or change the log level: of all, as istioctl, where none is named. */
+static int zc_log(const struct zc_options *o)
+{
+	_cleanup_(freep) struct admin_node *nodes = calloc(ADMIN_NODES_MAX, sizeof(*nodes));
+	_cleanup_(freep) char *target = log_target(o);
+	size_t n;
+	int r = 0;
+
+	if (!nodes || !target)
+		return cli_fail("out of memory");
+	n = admin_find_nodes(o->node, o->run_dir, nodes, ADMIN_NODES_MAX);
+	if (n == 0)
+		return admin_none();
+	for (size_t i = 0; i < n; i++)
+		r |= log_one(&nodes[i], o, target, n == 1);
+	return r;
+}
+
 static int check_options(struct zc_options *o)
 {
+	if (o->level && o->is_reset)
+		return cli_fail(
+			"ztunnel-config log: --level and --reset are not to be given together");
 	if (cli_check_output("ztunnel-config", &o->output) > 0)
 		return 1;
 	if (o->direction && !streq(o->direction, "inbound") && !streq(o->direction, "outbound"))
@@ -257,6 +323,12 @@ static int check_options(struct zc_options *o)
 		return cli_fail("ztunnel-config: a pod is not to be given together with --node, "
 				"--run-dir or --file");
 	return 0;
+}
+
+/* is_any() - istioctl takes the name of the DaemonSet, too: whichever of its pods. */
+static bool is_any(const char *word)
+{
+	return streq(word, "daemonset/ztunnel") || streq(word, "ds/ztunnel");
 }
 
 /* without_type() - istioctl takes "pod/NAME", too: a namespace of that name is not meant. */
@@ -321,7 +393,7 @@ int cli_ztunnel_config(int argc, char **argv)
 		return argc < 2 ? 2 : 0;
 	}
 	view = find_view(argv[1]);
-	if (!view && !streq(argv[1], "log")) {
+	if (!view && !streq(argv[1], "log") && !streq(argv[1], "o")) {
 		(void)cli_fail("ztunnel-config: \"%s\" is unknown; --help lists what can be shown",
 			       argv[1]);
 		return 2;
@@ -329,7 +401,7 @@ int cli_ztunnel_config(int argc, char **argv)
 	r = cli_parse(&syntax, &o, argc - 1, argv + 1);
 	if (r <= 0)
 		return r < 0 ? 2 : 0;
-	o.pod = r < argc - 1 ? argv[r + 1] : NULL;
+	o.pod = r < argc - 1 && !is_any(argv[r + 1]) ? argv[r + 1] : NULL;
 	if (check_options(&o) > 0)
 		return 2;
 	if (o.pod && node_of_pod(&o, node) > 0)

@@ -13,9 +13,10 @@ struct zc_options {
 	const char *run_dir;
 	const char *file;
 	const char *output;
-	const char *namespace_; /* only what is in it; NULL: all */
-	const char *option_n;   /* the same; with @pod that of the pod */
-	const char *pod;        /* the argument; NULL: none */
+	const char *namespace_;              /* only what is in it; NULL: all */
+	const char *option_n;                /* the same; with @pod that of the pod */
+	const char *pod;                     /* the argument; NULL: none */
+	const char *workload_node, *address; /* workloads: only those; NULL: all */
 	const char *direction;
 	bool is_raw;
 	const char *level;
@@ -31,6 +32,10 @@ struct zc_view {
 	int (*print)(const json_t *dump, const struct zc_options *o);
 	bool is_everywhere; /* every ztunnel of the mesh knows the same of it */
 };
+
+/** zc_narrow() - leave in @dump what the options ask for: what is not printed as a table. Tables
+ * have it whole, since names of addresses come from all of it. */
+void zc_narrow(json_t *dump, const struct zc_options *o);
 
 int zc_print_workloads(const json_t *dump, const struct zc_options *o);
 int zc_print_services(const json_t *dump, const struct zc_options *o);

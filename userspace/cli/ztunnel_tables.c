@@ -20,6 +20,50 @@ static bool is_wanted(const json_t *v, const struct zc_options *o)
 	return !o->namespace_ || streq(json_text(v, "namespace", ""), o->namespace_);
 }
 
+static bool is_at(const json_t *workload, const char *address)
+{
+	const json_t *ip;
+	size_t i;
+
+	json_array_foreach (json_object_get(workload, "workloadIps"), i, ip) {
+		const char *s = json_string_value(ip);
+		const char *slash = s ? strchr(s, '/') : NULL;
+
+		if (s && streq(slash ? slash + 1 : s, address))
+			return true;
+	}
+	return false;
+}
+
+static bool is_wanted_workload(const json_t *w, const struct zc_options *o)
+{
+	return is_wanted(w, o) &&
+	       (!o->workload_node || streq(json_text(w, "node", ""), o->workload_node)) &&
+	       (!o->address || is_at(w, o->address));
+}
+
+static void narrow_list(json_t *list, const struct zc_options *o,
+			bool (*fits)(const json_t *, const struct zc_options *))
+{
+	for (size_t i = json_array_size(list); i-- > 0;)
+		if (!fits(json_array_get(list, i), o))
+			(void)json_array_remove(list, i);
+}
+
+void zc_narrow(json_t *dump, const struct zc_options *o)
+{
+	json_t *states = json_object_get(dump, "workloadState"), *state;
+	const char *uid;
+	void *next;
+
+	narrow_list(json_object_get(dump, "workloads"), o, is_wanted_workload);
+	narrow_list(json_object_get(dump, "services"), o, is_wanted);
+	narrow_list(json_object_get(dump, "policies"), o, is_wanted);
+	json_object_foreach_safe (states, next, uid, state)
+		if (!is_wanted(json_object_get(state, "info"), o))
+			(void)json_object_del(states, uid);
+}
+
 /* without_network() - "network/ip" and "/ip" both read as ip. */
 static const char *without_network(const char *s)
 {
@@ -62,7 +106,7 @@ int zc_print_workloads(const json_t *dump, const struct zc_options *o)
 				       waypoint_of(w),
 				       json_text(w, "protocol", "TCP")};
 
-		if (is_wanted(w, o) && table_row(t, cells) < 0)
+		if (is_wanted_workload(w, o) && table_row(t, cells) < 0)
 			return -ENOMEM;
 	}
 	table_show_whole(t);

@@ -2,6 +2,7 @@
 """What people and pipelines write for istioctl: its options and the words in them."""
 import json
 import os
+import urllib.parse
 
 import pytest
 from conftest import BIN, Cli
@@ -63,3 +64,52 @@ def test_a_time_that_is_none_is_refused(api, cli):
 def test_it_is_called_by_both_names(mesh, cli, tmp_path):
     os.symlink(f"{BIN}/culvert", tmp_path / "istioctl")
     assert cli.run("-n", "shop", "analyze", program=str(tmp_path / "istioctl")) == cli.run("analyze", "-n", "shop")
+
+
+def test_the_log_of_every_ztunnel(mesh, cli):
+    """Where none is named; what one does not do is told, and the others do it."""
+    def answer(name, _port, method, target):
+        return (200, f"{name} {method}\n") if "debug" in target or method == "GET" else (400, "no\n")
+    mesh.on_forward = answer
+    both = "".join(f"ztunnel-{n}.{MESH}:\nztunnel-{n} %s\n" for n in ("n1", "n2"))
+    for words in (("log",), ("o",), ("log", "ds/ztunnel"), ("log", "daemonset/ztunnel")):
+        assert cli.run("zc", *words) == both.replace("%s", "GET")
+    assert cli.run("zc", "log", "--level", "debug") == both.replace("%s", "POST")
+    assert cli.run("zc", "log", "ztunnel-n2") == "ztunnel-n2 GET\n"
+    said = cli.run("zc", "log", "--level", "loud", code=1)
+    assert all(f"ztunnel-{n}.{MESH}:\nno\n" in said for n in ("n1", "n2"))
+    mesh.on_forward = lambda name, *more: None if name == "ztunnel-n1" else answer(name, *more)
+    mesh.on_exec = lambda *_: (1, "", "culvert: ztunnel: not running\n")
+    said = cli.run("zc", "log", "--level", "debug", code=1)
+    assert "ztunnel of node n1: pod ztunnel-n1: culvert: ztunnel: not running" in said and "ztunnel-n2 POST" in said
+    assert "not to be given together" in cli.run("zc", "log", "--level", "debug", "--reset", code=2)
+
+
+@pytest.mark.parametrize("words, asked", [("warning", "warn"), ("critical", "error"), ("off", "off"), ("dns=trace", "dns=trace"),
+                                          ("access:debug,info", "access=debug,info"), ("ztunnel::access:warning", "ztunnel::access=warn"),
+                                          ("a b&c", "a b&c")])
+def test_levels_in_istioctl_s_words(mesh, cli, words, asked):
+    mesh.on_forward = lambda *_: (200, "ok\n")
+    cli.run("zc", "log", "ztunnel-n1", "--level", words)
+    assert [urllib.parse.unquote(target) for _, _, target in mesh.forwarded] == [f"POST /logging?level={asked}"]
+    assert "&" not in mesh.forwarded[0][2]
+
+
+def test_what_is_narrowed_is_in_json_too(cli, tmp_path):
+    def named(ns, name, **more):
+        return {"namespace": ns, "name": name, **more}
+    dump = {"workloads": [named("a", "w", node="n1", workloadIps=["net/10.0.0.1", "fd00::1"]),
+                          named("b", "v", node="n2", workloadIps=["10.0.0.2"])],
+            "services": [named("a", "s"), named("b", "t")], "policies": [named("b", "p")], "certificates": [],
+            "workloadState": {"u": {"info": named("a", "w"), "connections": {}}, "v": {"info": named("b", "v"), "connections": {}}}}
+    (tmp_path / "dump").write_text(json.dumps(dump))
+
+    def names(*words):
+        return [one["name"] for one in cli.json("zc", *words, "-f", "dump")]
+    assert names("w", "--workload-namespace", "a") == names("w", "--workload-node", "n1") == names("w", "--address", "10.0.0.1") == ["w"]
+    assert names("w", "--address", "fd00::1") == ["w"] and names("w") == ["w", "v"] and names("w", "-n", "a", "--workload-node", "n2") == []
+    assert names("svc", "--service-namespace", "b") == ["t"] and names("pol", "--policy-namespace", "a") == []
+    assert list(cli.json("zc", "cons", "--workload-namespace", "b", "-f", "dump")) == ["v"]
+    everything = cli.json("zc", "all", "-n", "a", "-f", "dump")
+    assert [len(everything[key]) for key in ("workloads", "services", "policies", "workloadState")] == [1, 1, 0, 1]
+    assert len(cli.run("zc", "w", "--workload-node", "n2", "-f", "dump").splitlines()) == 2

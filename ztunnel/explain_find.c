@@ -23,6 +23,7 @@ struct workload_search {
 	const struct workload *pod;   /* by its own name; the smallest UID of several */
 	const struct workload *owner; /* by the name of what owns it */
 	unsigned int count;           /* pods of that name */
+	bool has_owners;              /* of that name, in several namespaces */
 };
 
 struct service_search {
@@ -69,8 +70,11 @@ static int on_workload(void *arg, const struct workload *w)
 		search->pod = lesser(search->pod, w);
 		search->count++;
 	}
-	if (name_is(&search->name, w->workload_name, w->app->namespace_))
+	if (name_is(&search->name, w->workload_name, w->app->namespace_)) {
+		search->has_owners |=
+			search->owner && !streq(search->owner->app->namespace_, w->app->namespace_);
 		search->owner = lesser(search->owner, w);
+	}
 	return 0;
 }
 
@@ -98,6 +102,12 @@ int explain_find_workload(const struct state *s, const char *name, const struct 
 		return -ENOTUNIQ;
 	}
 	w = search.pod ? search.pod : search.owner;
+	if (!search.pod && search.has_owners) {
+		(void)snprintf(err, err_size,
+			       "pods of several namespaces belong to a %s: name it %s/%s", name,
+			       w->app->namespace_, name);
+		return -ENOTUNIQ;
+	}
 	if (!w) {
 		(void)snprintf(err, err_size, "no pod is called %s", name);
 		return -ENOENT;

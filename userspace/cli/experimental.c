@@ -6,10 +6,13 @@
 #include <string.h>
 
 #include "admin.h"
+#include "admin_remote.h"
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "cli.h"
 #include "json.h"
+#include "kube.h"
+#include "kube_target.h"
 #include "table.h"
 #include "term.h"
 
@@ -27,7 +30,8 @@ static const struct option_def authz_defs[] = {
 	 .type = OPTION_STRING,
 	 .offset = offsetof(struct authz_options, namespace_),
 	 .value_name = "NS",
-	 .help = "the pod's namespace, when POD is a bare name"},
+	 .help = "the pod's namespace, when POD is a bare name (default in a cluster: that of the "
+		 "context)"},
 	CLI_OPTION_OUTPUT(offsetof(struct authz_options, output)),
 	{0},
 };
@@ -85,14 +89,22 @@ static int show(const json_t *answer, const char *output)
 	return print_policies(policies) < 0 ? cli_fail("out of memory") : 0;
 }
 
+/* named() - the pod with its namespace, where a bare name has one: as kubectl, that of the option,
+ * or in a cluster of the context. Caller frees. NULL: out of memory. */
+static char *named(const struct authz_options *o, const char *word)
+{
+	const char *pod = kube_target_untyped(word), *ns = o->namespace_;
+	struct kube *k = !ns && admin_is_remote(o->node, o->run_dir) ? admin_remote_kube() : NULL;
+
+	ns = k ? kube_namespace(k) : ns;
+	return ns && !strpbrk(pod, "/.:") ? str_format("%s/%s", ns, pod) : str_format("%s", pod);
+}
+
 static int authz_check(const struct authz_options *o, const char *pod)
 {
 	_cleanup_(freep) struct admin_node *found = calloc(ADMIN_NODES_MAX, sizeof(*found));
-	bool is_bare = !strpbrk(pod, "/.:");
-	_cleanup_(freep) char *name = o->namespace_ && is_bare
-					      ? str_format("%s/%s", o->namespace_, pod)
-					      : str_format("%s", pod);
-	_cleanup_(freep) char *value = admin_escape(name);
+	_cleanup_(freep) char *name = named(o, pod);
+	_cleanup_(freep) char *value = name ? admin_escape(name) : NULL;
 	_cleanup_(freep) char *target = str_format("/explain/policies?pod=%s", value ? value : "");
 	size_t n;
 	int r = -ENOENT;

@@ -9,12 +9,28 @@
 #include "base/str.h"
 #include "json.h"
 
+const char *kube_target_untyped(const char *word)
+{
+	static const char *const types[] = {
+		"pod/",          "pods/",       "po/",          "service/",    "services/",
+		"svc/",          "deployment/", "deployments/", "deploy/",     "statefulset/",
+		"statefulsets/", "sts/",        "daemonset/",   "daemonsets/", "ds/"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+		if (str_has_prefix(word, types[i]))
+			return word + strlen(types[i]);
+	return word;
+}
+
 int kube_target_read(const char *word, const char *ns, const char *fallback,
 		     struct kube_target *ret)
 {
-	const char *slash = strchr(word, '/'), *dot = strchr(word, '.');
+	const char *slash, *dot;
 	int n;
 
+	word = kube_target_untyped(word);
+	slash = strchr(word, '/');
+	dot = strchr(word, '.');
 	if (slash)
 		n = snprintf(ret->namespace_, sizeof(ret->namespace_), "%.*s", (int)(slash - word),
 			     word);

@@ -21,8 +21,11 @@ struct kube_target {
 	char namespace_[256], name[256];
 };
 
-/** kube_target_read() - @word: NAME, NAME.NS or NS/NAME. @ns: that of the option, or NULL: a bare
- * name's is @fallback. Return: 0; -EINVAL, -ENOBUFS too long. */
+/** kube_target_untyped() - istioctl takes "pod/web" and "deployment/web", too: no namespace of that
+ * name is meant. Return: "web", within @word. */
+const char *kube_target_untyped(const char *word);
+/** kube_target_read() - @word: NAME, TYPE/NAME, NAME.NS or NS/NAME. @ns: that of the option, or
+ * NULL: a bare name's is @fallback. Return: 0; -EINVAL, -ENOBUFS too long. */
 _must_check_ int kube_target_read(const char *word, const char *ns, const char *fallback,
 				  struct kube_target *ret);
 /** kube_target_get() - the object, of "pods" or "services". @ret: the caller's to drop. Return: as

@@ -331,17 +331,6 @@ static bool is_any(const char *word)
 	return streq(word, "daemonset/ztunnel") || streq(word, "ds/ztunnel");
 }
 
-/* without_type() - istioctl takes "pod/NAME", too: a namespace of that name is not meant. */
-static const char *without_type(const char *word)
-{
-	static const char *const types[] = {"pod/", "pods/", "po/"};
-
-	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
-		if (str_has_prefix(word, types[i]))
-			return word + strlen(types[i]);
-	return word;
-}
-
 static bool is_ztunnel(const json_t *pod, const struct kube_target *t)
 {
 	const char *app = kube_meta(pod, "labels", "app");
@@ -352,7 +341,7 @@ static bool is_ztunnel(const json_t *pod, const struct kube_target *t)
 /* node_of_pod() - of the ztunnel that the argument names. Return: 0; 1, told. */
 static int node_of_pod(const struct zc_options *o, char ret[CLI_PATH_MAX])
 {
-	const struct kube_target_ask ask = {"ztunnel-config", without_type(o->pod), o->option_n,
+	const struct kube_target_ask ask = {"ztunnel-config", o->pod, o->option_n,
 					    KUBE_MESH_NAMESPACE};
 	_cleanup_(json_decrefp) json_t *pod = NULL;
 	struct kube_target t;

@@ -113,3 +113,21 @@ def test_what_is_narrowed_is_in_json_too(cli, tmp_path):
     everything = cli.json("zc", "all", "-n", "a", "-f", "dump")
     assert [len(everything[key]) for key in ("workloads", "services", "policies", "workloadState")] == [1, 1, 0, 1]
     assert len(cli.run("zc", "w", "--workload-node", "n2", "-f", "dump").splitlines()) == 2
+
+
+def test_a_pod_is_of_the_context_s_namespace(mesh, cli):
+    """Of another one that has the name, too, nobody asked."""
+    mesh.on_forward = lambda *_: (200, json.dumps({"workload": {"namespace": "x", "name": "y"}, "policies": []}))
+
+    def asked(*words):
+        cli.run("x", "authz", "check", *words)
+        return urllib.parse.unquote(mesh.forwarded[-1][2].split("?pod=")[1])
+    assert asked("web") == "default/web" and asked("web", "-n", "shop") == "shop/web" and asked("web.shop") == "web.shop"
+    assert asked("pod/web", "-n", "shop") == asked("deployment/web", "-n", "shop") == "shop/web" and asked("ds/web.shop") == "web.shop"
+    assert asked("other/web") == "other/web" and asked("10.0.0.1") == "10.0.0.1"
+    config = json.loads(open(cli.config, encoding="ascii").read())
+    config["contexts"][0]["context"]["namespace"] = "shop"
+    with open(cli.config, "w", encoding="ascii") as f:
+        json.dump(config, f)
+    assert asked("web") == "shop/web"
+    assert cli.run("x", "describe", "pod", "pod/web") == cli.run("x", "describe", "pod", "web.shop")

@@ -162,7 +162,8 @@ size_t mesh_pack_workload(const struct mesh_workload *w, uint8_t into[MESH_PACKE
 
 	(void)snprintf(uid, sizeof(uid), "Kubernetes//Pod/%s/%s", ns, w->name);
 	m.uid = uid;
-	m.name = m.workload_name = m.canonical_name = (char *)w->name;
+	m.name = (char *)w->name;
+	m.workload_name = m.canonical_name = (char *)(w->owner ? w->owner : w->name);
 	m.namespace_ = (char *)ns;
 	m.service_account = (char *)(w->account ? w->account : "");
 	if (w->dns_host)

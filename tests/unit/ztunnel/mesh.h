@@ -25,6 +25,7 @@
 struct mesh_workload {
 	const char *name;
 	const char *namespace_;
+	const char *owner; /* what has made it; NULL: named as it */
 	const char *account;
 	const char *node;
 	const char *zone;

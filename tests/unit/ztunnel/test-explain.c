@@ -326,6 +326,32 @@ TEST(two_pods_of_one_name_must_be_told_apart)
 	json_decref(ask(*cmocka_state, "/explain", "from=other/client&to=10.9.0.1:80", 200));
 }
 
+/* Of one Deployment any pod will do, of two in two namespaces it would be whichever. */
+TEST(two_owners_of_one_name_must_be_told_apart)
+{
+	static const char *const path = "/explain/policies";
+	json_t *r;
+
+	for (int i = 0; i < 3; i++)
+		mesh_put_workload(*cmocka_state,
+				  &(struct mesh_workload){
+					  .name = (const char *[]){"job-1", "job-2", "job-3"}[i],
+					  .owner = "job",
+					  .namespace_ = i == 2 ? "other" : "demo",
+					  .account = "job",
+					  .addrs = {(const char *[]){"10.0.0.5", "10.0.0.6",
+								     "10.0.0.7"}[i]}});
+	r = ask(*cmocka_state, path, "pod=job", 400);
+	assert_non_null(strstr(text(r, "error"), "several namespaces"));
+	json_decref(r);
+	json_decref(ask(*cmocka_state, "/explain", "from=client&to=job:80", 400));
+	r = ask(*cmocka_state, path, "pod=other/job", 200);
+	assert_string_equal(text(json_object_get(r, "workload"), "name"), "job-3");
+	json_decref(r);
+	json_decref(ask(*cmocka_state, path, "pod=demo/job", 200));
+	json_decref(ask(*cmocka_state, path, "pod=job-1", 200));
+}
+
 TEST(a_denial_says_which_policy_and_what_would_change_it)
 {
 	_cleanup_(json_decrefp) json_t *v = NULL;
@@ -415,6 +441,7 @@ int main(void)
 		WITH_MESH(a_pod_of_the_mesh_that_comes_in_plaintext_is_not_told_to_enrol),
 		WITH_MESH(a_pod_that_is_its_own_service_meets_its_policies),
 		WITH_MESH(two_pods_of_one_name_must_be_told_apart),
+		WITH_MESH(two_owners_of_one_name_must_be_told_apart),
 		WITH_MESH(a_denial_says_which_policy_and_what_would_change_it),
 		WITH_MESH(an_outsider_has_no_identity_and_enrolling_would_help),
 		WITH_MESH(a_stranger_may_ask_too),

@@ -12,7 +12,10 @@
 #include "base/str.h"
 
 #define NAME_MAX_LEN 128
-#define QUOTES       "\\\"'" /* as they are, or of a text inside a text */
+/* lines, and bytes of one, between a name and its value: a text may have very many */
+#define BESIDE_MAX 64
+#define INLINE_MAX 2048
+#define QUOTES     "\\\"'" /* as they are, or of a text inside a text */
 
 /** struct pair - a name whose value is a secret. */
 struct pair {
@@ -197,6 +200,26 @@ static void colon_value(const char *text, struct pair *p)
 	p->to = lines_end(text, p, line_end(end ? end : line));
 }
 
+/* element_value() - of an option that is an element of a list the next one is the value. @s: behind
+ * it, at a comma or the end of its line. Return: is there one? */
+static bool element_value(struct pair *p, const char *s)
+{
+	const char *end;
+
+	if (*s == ',') {
+		p->from = s + 1 + strspn(s + 1, " \t\n");
+		p->to = inline_end(p->from);
+		return p->from[strspn(p->from, QUOTES)] != '-';
+	}
+	s += 1 + strspn(s + 1, " ");
+	if (s[0] != '-' || s[1] != ' ')
+		return false;
+	p->from = s + 1 + strspn(s + 1, " ");
+	end = *p->from == '"' || *p->from == '\'' ? quoted_end(p->from) : NULL;
+	p->to = end ? end : line_end(p->from);
+	return p->from[strspn(p->from, QUOTES)] != '-';
+}
+
 /* value_find() - @name: of @p. Return: is its value one to be hidden? */
 static bool value_find(const char *text, const char *name, struct pair *p)
 {
@@ -206,6 +229,8 @@ static bool value_find(const char *text, const char *name, struct pair *p)
 	bool is_spaced;
 
 	key_find(text, p);
+	if (is_option && p->is_key && (*s == '\n' || *s == ','))
+		return element_value(p, s) && is_worth(p, name);
 	if (!is_equal && !(*s == ':' && p->is_key) && !(is_option && s > p->after && *s != '-'))
 		return false;
 	/* "A= B=c" is a shell's: nothing is between them */
@@ -222,10 +247,103 @@ static bool value_find(const char *text, const char *name, struct pair *p)
 	return is_worth(p, name);
 }
 
+/* says_secret() - is @s "name: PASSWORD", as an element of a list of variables begins? */
+static bool says_secret(const char *s)
+{
+	static const char *const keys[] = {"name", "key"};
+	char name[NAME_MAX_LEN];
+	size_t n;
+
+	s += strspn(s, " -" QUOTES);
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		const char *after = s + strlen(keys[i]);
+
+		if (!str_has_prefix(s, keys[i]))
+			continue;
+		after += strspn(after, QUOTES " ");
+		if (*after != ':')
+			continue;
+		after += 1 + strspn(after + 1, QUOTES " ");
+		for (n = 0; is_name_char(after[n]) && n + 1 < sizeof(name); n++)
+			name[n] = after[n];
+		name[n] = '\0';
+		return redact_is_secret(name);
+	}
+	return false;
+}
+
+/* inline_says_secret() - does anything in the braces around a "value"? */
+static bool inline_says_secret(const char *text, const char *at)
+{
+	const char *first = (size_t)(at - text) > INLINE_MAX ? at - INLINE_MAX : text, *last;
+
+	while (at > first && *at != '{' && *at != '\n')
+		at--;
+	at++;
+	for (last = at + strnlen(at, 2 * INLINE_MAX); at < last && *at != '}' && *at != '\n';) {
+		if (says_secret(at))
+			return true;
+		at += strcspn(at, ",}\n");
+		at += *at == ',';
+	}
+	return false;
+}
+
+static size_t column_of(const char *line)
+{
+	return strspn(line, " -");
+}
+
+/* is_first() - does an element of a list begin in this line? */
+static bool is_first(const char *line)
+{
+	return line[strspn(line, " ")] == '-';
+}
+
+static const char *line_before(const char *text, const char *line)
+{
+	if (line == text)
+		return NULL;
+	for (line--; line > text && line[-1] != '\n'; line--)
+		;
+	return line;
+}
+
+/* has_secret_name() - is a "value" that of something whose name, beside it, is a secret's? */
+static bool has_secret_name(const char *text, const struct pair *p)
+{
+	const char *own = p->name, *line;
+	size_t column, left = BESIDE_MAX;
+
+	if (p->is_inline)
+		return inline_says_secret(text, p->name);
+	while (own > text && own[-1] != '\n')
+		own--;
+	column = column_of(own);
+	for (line = own; line && left-- > 0 && column_of(line) >= column;
+	     line = line_before(text, line)) {
+		if (column_of(line) == column && says_secret(line))
+			return true;
+		if (column_of(line) == column && is_first(line))
+			break;
+	}
+	left = BESIDE_MAX;
+	for (line = strchr(own, '\n'); line && left-- > 0; line = strchr(line + 1, '\n')) {
+		size_t at = column_of(line + 1);
+
+		if (at < column || (at == column && is_first(line + 1)))
+			break;
+		if (at == column && says_secret(line + 1))
+			return true;
+	}
+	return false;
+}
+
 /* pair_find() - the first one at @s or behind it. */
 static bool pair_find(const char *text, const char *s, struct pair *ret)
 {
 	char name[NAME_MAX_LEN];
+	bool is_named;
 	size_t n;
 
 	for (; *s; s += n) {
@@ -242,7 +360,9 @@ static bool pair_find(const char *text, const char *s, struct pair *ret)
 		memcpy(name, s, n);
 		name[n] = '\0';
 		p.after = s + n + strspn(s + n, QUOTES);
-		if (redact_is_secret(name) && value_find(text, name, &p)) {
+		is_named = streq(name, "value");
+		if ((is_named || redact_is_secret(name)) && value_find(text, name, &p) &&
+		    (!is_named || has_secret_name(text, &p))) {
 			*ret = p;
 			return true;
 		}

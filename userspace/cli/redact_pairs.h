@@ -12,8 +12,9 @@ bool redact_is_path(const char *name);
 /**
  * redact_pairs() - hide the values of such names in a text
  * "name: value" where a line or an element begins, with the lines below it that belong to it;
- * "name=value", "--name value", Redis's "requirepass value" anywhere. Values may be quoted. What is
- * doubtful is hidden. Return: the text without them, the caller's to free; NULL: there was none.
- * Without memory all is hidden.
+ * "name=value", "--name value", Redis's "requirepass value" anywhere; an option's that is the next
+ * element of a list; the "value" beside a "name" or "key" that is a secret's. Values may be quoted.
+ * What is doubtful is hidden. Return: the text without them, the caller's to free; NULL: there was
+ * none. Without memory all is hidden.
  */
 char *redact_pairs(const char *text);

@@ -64,6 +64,27 @@ static void what_is_secret_goes_and_the_rest_stays(void **state)
 		{"redis-server --requirepass x --port 1",
 		 "redis-server --requirepass " HIDDEN " --port 1"},
 		{"requirepass: x y\nb: c", "requirepass: " HIDDEN "\nb: c"},
+		/* elements of lists */
+		{"args:\n- --password\n- x\n- --mode\n- m\n",
+		 "args:\n- --password\n- " HIDDEN "\n- --mode\n- m\n"},
+		{"  - \"--api-token\"\n  - 'x y'\n  - z\n",
+		 "  - \"--api-token\"\n  - " HIDDEN "\n  - z\n"},
+		{"command: [\"redis-server\", \"--requirepass\", \"x, y\", \"--port\"]",
+		 "command: [\"redis-server\", \"--requirepass\", " HIDDEN ", \"--port\"]"},
+		{"[redis, requirepass, x, z]", "[redis, requirepass, " HIDDEN ", z]"},
+		{"[\n  \"--token\",\n  \"x\"\n]", "[\n  \"--token\",\n  " HIDDEN "\n]"},
+		/* a name and a value */
+		{"env:\n- name: A\n  value: a\n- name: DB_PASSWORD\n  value: x\n- name: B\n  "
+		 "value: b\n",
+		 "env:\n- name: A\n  value: a\n- name: DB_PASSWORD\n  value: " HIDDEN
+		 "\n- name: B\n  value: b\n"},
+		{"- value: |\n    x\n    y\n  of:\n    n: m\n  name: \"TOKEN\"\n- value: b\n",
+		 "- value: " HIDDEN "\n  of:\n    n: m\n  name: \"TOKEN\"\n- value: b\n"},
+		{"key: api-key\nvalue: x\nb: c", "key: api-key\nvalue: " HIDDEN "\nb: c"},
+		{"[{name: A, value: a}, {name: PASSWD, value: x}, {\"value\": \"y\", \"name\": "
+		 "\"SECRET\"}]",
+		 "[{name: A, value: a}, {name: PASSWD, value: " HIDDEN "}, {\"value\": " HIDDEN
+		 ", \"name\": \"SECRET\"}]"},
 		/* nothing is between them */
 		{"export A_TOKEN= B_SECRET=x", "export A_TOKEN= B_SECRET=" HIDDEN},
 	};
@@ -95,6 +116,15 @@ static void what_is_not_secret_is_left_alone(void **state)
 		"password:",
 		"--password",
 		"--token --mode",
+		"- --token\n- --mode\n",
+		"- --token\nb: c\n",
+		"[--token, --mode]",
+		"- name: A\n  value: a\n- name: PASSWORD\n  valueFrom: b\n- name: C\n  value: c\n",
+		"- name: PASSWORD\n  from:\n    value: c\n",
+		"value: a\nb:\n  name: PASSWORD\n",
+		"[{name: A, value: a}, {name: PASSWORD}]",
+		"value",
+		"name: PASSWORD",
 		("password: " HIDDEN),
 	};
 

@@ -56,6 +56,22 @@ static json_t *state_of(const char *node, const char *ns, const char *name)
 			 "error", json_text(pod, "error", ""));
 }
 
+/* absent_of() - of a pod that is on no node yet, or no more, nobody is to be asked: {state:
+ * unplaced | ended, error}, the caller's to drop. NULL: it is on one. */
+static json_t *absent_of(const json_t *pod)
+{
+	const char *phase = json_text(json_object_get(pod, "status"), "phase", "");
+	char why[KUBE_WHY_MAX];
+
+	if (streq(phase, "Succeeded") || streq(phase, "Failed"))
+		return json_pack("{s:s,s:o}", "state", "ended", "error",
+				 json_sprintf("it has ended: %s", phase));
+	if (*json_text(json_object_get(pod, "spec"), "nodeName", ""))
+		return NULL;
+	return json_pack("{s:s,s:o}", "state", "unplaced", "error",
+			 json_sprintf("it is on no node yet: %s", kube_pod_why(pod, why)));
+}
+
 /* policies_of() - an array; null when nobody says, and @why then says why: that is not the same as
  * none. The caller's to drop. */
 static json_t *policies_of(const char *node, const char *ns, const char *name,
@@ -105,7 +121,7 @@ static void print_waypoint(const json_t *d)
  */
 static int describe_pod(struct kube *k, const struct kube_target *t, json_t **ret)
 {
-	_cleanup_(json_decrefp) json_t *pod = NULL, *ns = NULL, *state = NULL;
+	_cleanup_(json_decrefp) json_t *pod = NULL, *ns = NULL, *state = NULL, *policies = NULL;
 	const json_t *spec;
 	struct enrol_decision d;
 	char why[POLICIES_WHY_MAX];
@@ -119,16 +135,22 @@ static int describe_pod(struct kube *k, const struct kube_target *t, json_t **re
 	d = kube_enrol(pod, ns);
 	spec = json_object_get(pod, "spec");
 	node = json_text(spec, "nodeName", "");
-	state = state_of(node, t->namespace_, t->name);
-	*ret = json_pack("{s:s,s:s,s:s,s:s,s:s,s:b,s:s,s:s,s:s,s:s,s:o,s:s,s:O}", "name", t->name,
+	state = absent_of(pod);
+	if (state) {
+		policies = json_null();
+		(void)str_copy(why, sizeof(why), json_text(state, "error", ""));
+	} else {
+		state = state_of(node, t->namespace_, t->name);
+		policies = policies_of(node, t->namespace_, t->name, why);
+	}
+	*ret = json_pack("{s:s,s:s,s:s,s:s,s:s,s:b,s:s,s:s,s:s,s:s,s:O,s:s,s:O}", "name", t->name,
 			 "namespace", t->namespace_, "node", node, "ip",
 			 json_text(json_object_get(pod, "status"), "podIP", ""), "serviceAccount",
 			 json_text(spec, "serviceAccountName", "default"), "isEnrolled",
 			 enrol_is_yes(d.verdict), "reason", d.reason, "state",
 			 json_text(state, "state", ""), "error", json_text(state, "error", ""),
-			 "waypoint", waypoint_of(pod, ns), "policies",
-			 policies_of(node, t->namespace_, t->name, why), "policiesError", why,
-			 "object", pod);
+			 "waypoint", waypoint_of(pod, ns), "policies", policies, "policiesError",
+			 why, "object", pod);
 	return *ret ? 0 : -ENOMEM;
 }
 
@@ -174,24 +196,38 @@ static void print_policies(const json_t *d)
 		       json_text(p, "scope", ""));
 }
 
+/* print_proxy() - who serves a pod that is to be in the mesh, and by which policies. */
+static void print_proxy(const json_t *d)
+{
+	const char *error = json_text(d, "error", ""), *state = json_text(d, "state", "");
+
+	printf("Node proxy: ztunnel on %s; %s%s%s\n", json_text(d, "node", ""), state,
+	       *error ? ": " : "", error);
+	print_policies(d);
+}
+
 static void print_pod(const json_t *d)
 {
 	bool is_enrolled = json_is_true(json_object_get(d, "isEnrolled"));
-	const char *error = json_text(d, "error", ""), *state = json_text(d, "state", "");
-	bool is_captured = streq(state, "captured");
+	const char *state = json_text(d, "state", "");
+	bool is_captured = streq(state, "captured"), is_ended = streq(state, "ended");
+	bool is_unplaced = streq(state, "unplaced");
 
 	printf("Pod: %s.%s\n", json_text(d, "name", ""), json_text(d, "namespace", ""));
 	print_ports(json_object_get(d, "object"));
-	printf("Node: %s\nAddress: %s\nService account: %s\n", json_text(d, "node", ""),
-	       json_text(d, "ip", ""), json_text(d, "serviceAccount", ""));
+	printf("Node: %s\nAddress: %s\nService account: %s\n",
+	       is_unplaced ? "none yet" : json_text(d, "node", ""), json_text(d, "ip", ""),
+	       json_text(d, "serviceAccount", ""));
+	if (is_ended || is_unplaced)
+		printf("State: %s\n", json_text(d, "error", ""));
 	printf("In the mesh: %s%s%s (%s)\n", term_color(is_captured ? TERM_GREEN : ""),
-	       is_enrolled ? "yes" : "no", term_color(is_captured ? TERM_NO_COLOR : ""),
-	       json_text(d, "reason", ""));
-	if (is_enrolled)
-		printf("Node proxy: ztunnel on %s; %s%s%s\n", json_text(d, "node", ""), state,
-		       *error ? ": " : "", error);
-	if (is_enrolled)
-		print_policies(d);
+	       !is_enrolled  ? "no"
+	       : is_ended    ? "no longer"
+	       : is_unplaced ? "not yet"
+			     : "yes",
+	       term_color(is_captured ? TERM_NO_COLOR : ""), json_text(d, "reason", ""));
+	if (is_enrolled && !is_ended && !is_unplaced)
+		print_proxy(d);
 	print_waypoint(d);
 }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""status: what is not there, and so can say nothing of itself."""
+"""status and describe: what is not there, and so can say nothing of itself."""
 import pytest
 from conftest import AGENT, CONTROL
 from fake_api import MESH, Fault
@@ -71,3 +71,19 @@ def test_what_may_not_be_listed_is_not_looked_at(well, cli):
     assert cli.json("status")["problems"] == []
     lose(well, "istiod-n1")
     assert cli.json("status", code=1)["problems"] == ["istiod: there is none"]
+
+
+def test_a_pod_that_is_not_on_a_node_is_not_asked_about(well, cli):
+    pod = well.named("Pod", "web")
+    pod["status"].update(phase="Succeeded", conditions=[])
+    said = cli.run("describe", "pod", "web.shop")
+    assert "State: it has ended: Succeeded\nIn the mesh: no longer (namespace label istio-injection=enabled)\n" in said
+    assert "Node proxy" not in said and "Policies" not in said and not well.forwarded
+    del pod["spec"]["nodeName"]
+    pod["status"].update(phase="Pending", conditions=[{"type": "PodScheduled", "status": "False", "message": "0/2 nodes are available"}])
+    for words in (("pod", "web.shop"), ("svc", "web.shop")):
+        said = cli.run("describe", *words)
+        assert "Node: none yet\n" in said and "State: it is on no node yet: no node takes it: 0/2 nodes are available\n" in said
+        assert "In the mesh: not yet" in said and "Node proxy" not in said
+    got = cli.json("describe", "pod", "web.shop")
+    assert got["state"] == "unplaced" and got["policies"] is None and got["policiesError"] == got["error"] and not well.forwarded

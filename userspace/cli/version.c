@@ -75,11 +75,25 @@ static json_t *revision_of(json_t *revisions, const char *name)
 	return json_object_set_new(revisions, name, one) < 0 ? NULL : one;
 }
 
+/* name_one() - in istioctl's words, for who reads its JSON. */
+static void name_one(json_t *all, const struct admin_node *n, bool is_control, const char *version)
+{
+	json_t *one = is_control ? json_pack("{s:s,s:{s:s}}", "Component", "pilot", "Info",
+					     "version", version)
+				 : json_pack("{s:o,s:s}", "ID",
+					     json_sprintf("%s." KUBE_MESH_NAMESPACE, n->pod),
+					     "IstioVersion", version);
+
+	(void)json_array_append_new(
+		json_object_get(all, is_control ? "meshVersion" : "dataPlaneVersion"), one);
+}
+
 /* count() - how many of each, {"version": number}, into all.KEY and into that of their revisions.
  */
 static void count(json_t *all, const struct admin_node *nodes, int n, const char *part)
 {
-	const char *key = streq(part, "control") ? "controlPlane" : "dataPlane";
+	bool is_control = streq(part, "control");
+	const char *key = is_control ? "controlPlane" : "dataPlane";
 	json_t *counted = json_object(), *revisions = json_object_get(all, "revisions");
 
 	for (int i = 0; i < n; i++) {
@@ -89,6 +103,7 @@ static void count(json_t *all, const struct admin_node *nodes, int n, const char
 
 		count_one(counted, v);
 		count_one(json_object_get(revision_of(revisions, name), key), v);
+		name_one(all, &nodes[i], is_control, v);
 	}
 	(void)json_object_set_new(all, key, counted);
 }
@@ -115,6 +130,8 @@ static int ask(json_t *all)
 	if (n < 0)
 		return 1;
 	(void)json_object_set_new(all, "revisions", json_object());
+	(void)json_object_set_new(all, "meshVersion", json_array());
+	(void)json_object_set_new(all, "dataPlaneVersion", json_array());
 	count(all, nodes, n, "control");
 	n = admin_remote_nodes(NULL, nodes, ADMIN_NODES_MAX);
 	if (n < 0)
@@ -187,7 +204,8 @@ int cli_version(int argc, char **argv)
 		puts(CULVERT_VERSION);
 		return 0;
 	}
-	all = json_pack("{s:s}", "client", CULVERT_VERSION);
+	all = json_pack("{s:s,s:{s:s}}", "client", CULVERT_VERSION, "clientVersion", "version",
+			CULVERT_VERSION);
 	r = !o.is_local && o.is_remote && kube_is_there() ? ask(all) : 0;
 	if (!streq(o.output, "short")) {
 		json_print(all, o.output);

@@ -131,3 +131,11 @@ def test_a_pod_is_of_the_context_s_namespace(mesh, cli):
         json.dump(config, f)
     assert asked("web") == "shop/web"
     assert cli.run("x", "describe", "pod", "pod/web") == cli.run("x", "describe", "pod", "web.shop")
+
+
+def test_versions_as_programs_read_them(mesh, cli):
+    said, ours = cli.json("version"), cli.run("version", "--short").strip()
+    assert said["clientVersion"]["version"] == said["client"] == ours
+    assert said["meshVersion"] == [{"Component": "pilot", "Info": {"version": "v7"}}]
+    assert said["dataPlaneVersion"] == [{"ID": f"ztunnel-{n}.{MESH}", "IstioVersion": "v7"} for n in ("n1", "n2")]
+    assert cli.json("version", "--remote=false") == {"client": ours, "clientVersion": {"version": ours}}

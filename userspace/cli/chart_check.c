@@ -301,6 +301,8 @@ struct setter {
 	char *at;
 	const char *text;
 	char *err;
+	json_t *list; /* whose element the value is to be; NULL: a map's */
+	size_t index;
 };
 
 static int bad_path(const struct setter *s, const char *what)
@@ -309,31 +311,49 @@ static int bad_path(const struct setter *s, const char *what)
 	return -EINVAL;
 }
 
-/* take_index() - "0]" and what follows; the element of @list, made when it is missing. */
-static json_t *take_index(struct setter *s, json_t *list)
+/* take_index() - "0]" and what follows. Return: whether there is such an element of @list now. */
+static bool take_index(struct setter *s, json_t *list, size_t *ret)
 {
 	char *end;
 	unsigned long i = strtoul(s->at, &end, 10);
 
 	if (end == s->at || *end != ']' || i >= INDEX_MAX || !json_is_array(list))
-		return NULL;
+		return false;
 	s->at = end + 1;
 	while (json_array_size(list) <= i)
-		if (json_array_append_new(list, json_object()) < 0)
-			return NULL;
-	return json_array_get(list, i);
+		if (json_array_append_new(list, *s->at == '.' ? json_object() : json_null()) < 0)
+			return false;
+	*ret = i;
+	return true;
 }
 
-/* take_element() - "a[0].b": the schema's "items" says what b may be. Only maps in lists. */
+/* take_element() - "a[0].b": the map that b is in; the schema's "items" says what b may be. "a[0]"
+ * alone: the list, and the value's place is noted. Return: NULL: it is neither. */
 static json_t *take_element(struct setter *s, json_t *parent, const char *key)
 {
 	json_t *list = json_object_get(parent, key);
-	json_t *element = take_index(s, list ? list : step_into(parent, key, json_array()));
+	size_t i;
 
-	if (!element || *s->at != '.')
+	if (!take_index(s, list ? list : step_into(parent, key, json_array()), &i))
+		return NULL;
+	list = json_object_get(parent, key);
+	if (*s->at == '\0') {
+		s->list = list;
+		s->index = i;
+		return list;
+	}
+	if (*s->at != '.')
 		return NULL;
 	s->at++;
-	return element;
+	return json_array_get(list, i);
+}
+
+/* put() - the value where the path has led to. */
+static int put(struct setter *s, json_t *node, const char *key, json_t *v)
+{
+	if (s->list)
+		return json_array_set_new(s->list, s->index, v) < 0 ? -ENOMEM : 0;
+	return step_into(node, key, v) ? 0 : -ENOMEM;
 }
 
 int chart_set(json_t *root, const json_t *schema, const char *assignment, char err[CHART_ERROR_MAX])
@@ -366,8 +386,9 @@ int chart_set(json_t *root, const json_t *schema, const char *assignment, char e
 			node = step_into(node, key, NULL);
 		}
 		if (!node)
-			return bad_path(&s, "expected KEY[NUMBER].KEY=VALUE");
-	} while (stop != '\0');
+			return bad_path(&s, "expected KEY[NUMBER]=VALUE or "
+					    "KEY[NUMBER].KEY=VALUE");
+	} while (stop != '\0' && !s.list);
 	r = read_value(path, s.text, schema, &v, err);
-	return r < 0 ? r : step_into(node, key, v) ? 0 : -ENOMEM;
+	return r < 0 ? r : put(&s, node, key, v);
 }

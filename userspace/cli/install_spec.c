@@ -117,8 +117,10 @@ int install_spec_file(struct install_spec *s, const char *path, char err[CHART_E
 {
 	_cleanup_(freep) char *text = NULL;
 	_cleanup_(json_decrefp) json_t *tree = NULL;
-	int r = file_read(path, FILE_MAX_BYTES, &text, NULL);
+	bool is_stdin = streq(path, "-");
+	int r = file_read(is_stdin ? "/dev/stdin" : path, FILE_MAX_BYTES, &text, NULL);
 
+	path = is_stdin ? "stdin" : path;
 	if (r < 0) {
 		(void)snprintf(err, CHART_ERROR_MAX, "%s: %s", path, strerror(-r));
 		return r;

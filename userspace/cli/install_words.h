@@ -25,7 +25,8 @@ struct install_words {
 	 .short_name = 'f',                                                                        \
 	 .type = OPTION_STRING,                                                                    \
 	 .value_name = "FILE",                                                                     \
-	 .help = "an IstioOperator, or values of the chart; may be given again, the later wins"},  \
+	 .help = "an IstioOperator, or values of the chart; - is stdin; may be given again, the "  \
+		 "later wins"},                                                                    \
 	{                                                                                          \
 		.name = "set", .short_name = 's', .type = OPTION_STRING,                           \
 		.value_name = "KEY=VALUE",                                                         \

@@ -399,11 +399,16 @@ static void null_takes_lists_away(void **state)
 /* As Istio's charts have them, and as Kubernetes has. */
 static void secrets_are_named_or_are_objects(void **state)
 {
-	static const char *const sets[] = {"values.global.imagePullSecrets={a,b}",
-					   "values.global.imagePullSecrets=[{name: a}, b]"};
+	static const char *const sets[][3] = {
+		{"values.global.imagePullSecrets={a,b}"},
+		{"values.global.imagePullSecrets=[{name: a}, b]"},
+		{"values.global.imagePullSecrets[0]=a", "values.global.imagePullSecrets[1].name=b"},
+		{"values.global.imagePullSecrets[1]=b", "values.global.imagePullSecrets[0]=a"},
+		{"values.global.imagePullSecrets={x,b}", "values.global.imagePullSecrets[0]=a"},
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
-		_cleanup_(json_decrefp) json_t *o = objects_of((const char *[]){sets[i], NULL});
+		_cleanup_(json_decrefp) json_t *o = objects_of(sets[i]);
 		_cleanup_(freep) char *node =
 			json_dumps(value_at(o, NODE, POD "imagePullSecrets"), JSON_COMPACT);
 		_cleanup_(freep) char *control =
@@ -479,9 +484,12 @@ static void a_mistake_is_named(void **state)
 		{"values.agent.uplink=a-name-too-long-for-one", "agent.uplink: is too long"},
 		{"values.pilot.tolerations=[", "values.pilot.tolerations"},
 		{"components.pilot.enabled=false", ""},
-		{"components.ingressGateways[64].enabled=true", "expected KEY[NUMBER].KEY=VALUE"},
-		{"components.ingressGateways[0]=true", "expected KEY[NUMBER].KEY=VALUE"},
-		{"components.ingressGateways[x].a=true", "expected KEY[NUMBER].KEY=VALUE"},
+		{"components.ingressGateways[64].enabled=true", "expected KEY[NUMBER]=VALUE or"},
+		{"components.ingressGateways[0]=true", "is of type boolean, expected"},
+		{"components.ingressGateways[x].a=true", "expected KEY[NUMBER]=VALUE or"},
+		{"components.ingressGateways[0][0]=x", "expected KEY[NUMBER]=VALUE or"},
+		{"values.global.imagePullSecrets[1]=x", "is of type null, expected"},
+		{"values.global.tag[0]=x", "is of type array, expected \"string\""},
 		{"profile=dmeo", "no profile \"dmeo\""},
 		{"profile=../values", "no profile"},
 		{"values..a=1", "values..a: "},

@@ -139,3 +139,13 @@ def test_versions_as_programs_read_them(mesh, cli):
     assert said["meshVersion"] == [{"Component": "pilot", "Info": {"version": "v7"}}]
     assert said["dataPlaneVersion"] == [{"ID": f"ztunnel-{n}.{MESH}", "IstioVersion": "v7"} for n in ("n1", "n2")]
     assert cli.json("version", "--remote=false") == {"client": ours, "clientVersion": {"version": ours}}
+
+
+def test_an_operator_may_come_by_a_pipe(cli, tmp_path):
+    text = "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec: {meshConfig: {trustDomainAliases: [a.example]}}\n"
+    (tmp_path / "operator.yaml").write_text(text)
+    said = cli.run("manifest", "generate", "-f", "operator.yaml")
+    assert "a.example" in said and cli.run("manifest", "generate", "-f", "-", text=text) == said
+    assert cli.run("manifest", "generate", "--set", "meshConfig.trustDomainAliases[0]=a.example") == said
+    assert "stdin:3: spec.nonsense: no such key" in cli.run("manifest", "generate", "-f", "-", code=1,
+                                                            text=text.replace("meshConfig", "nonsense"))

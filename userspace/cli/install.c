@@ -65,6 +65,10 @@ void install_say_missing(const struct install_plan *p, FILE *f)
 		(void)fputs("culvert: gateways were asked for: they come in a later release and "
 			    "are NOT installed by this one\n",
 			    f);
+	if (p->has_autoscaler)
+		(void)fputs(
+			"culvert: hpaSpec: no autoscaler is made: there are minReplicas, always\n",
+			f);
 	install_mesh_say_unknown(json_object_get(p->values, "meshConfig"), f);
 }
 

@@ -12,6 +12,17 @@
 
 #define FILE_MAX_BYTES (1U << 20)
 
+/* Of a component's k8s what the chart has a value for; hpaSpec by the pods that it begins with. */
+#define K8S_PLACE                                                                                  \
+	"\"resources\":{\"type\":\"object\"},\"nodeSelector\":{\"type\":\"object\"},"              \
+	"\"tolerations\":{\"type\":\"array\"}"
+#define K8S_PILOT                                                                                  \
+	K8S_PLACE ",\"replicaCount\":{\"type\":\"integer\"},"                                      \
+		  "\"hpaSpec\":{\"type\":\"object\"}"
+#define K8S(keys)                                                                                  \
+	"\"namespace\":{\"enum\":[\"istio-system\"]},"                                             \
+	"\"k8s\":{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{" keys "}}"
+
 /* The spec of an IstioOperator, so far as it means something here. */
 static const char spec_schema[] =
 	"{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{"
@@ -23,14 +34,21 @@ static const char spec_schema[] =
 	"\"base\":{\"type\":\"object\",\"additionalProperties\":false,"
 	"\"properties\":{\"enabled\":{\"type\":\"boolean\"}}},"
 	"\"pilot\":{\"type\":\"object\",\"additionalProperties\":false,"
-	"\"properties\":{\"enabled\":{\"enum\":[true]}}},"
-	"\"ztunnel\":{\"type\":\"object\",\"additionalProperties\":false,"
-	"\"properties\":{\"enabled\":{\"type\":\"boolean\"}}},"
-	"\"cni\":{\"type\":\"object\",\"properties\":{\"enabled\":{\"type\":\"boolean\"}}},"
-	"\"ingressGateways\":{\"type\":\"array\",\"items\":{\"type\":\"object\","
-	"\"properties\":{\"enabled\":{\"type\":\"boolean\"}}}},"
-	"\"egressGateways\":{\"type\":\"array\",\"items\":{\"type\":\"object\","
-	"\"properties\":{\"enabled\":{\"type\":\"boolean\"}}}}}}}}";
+	"\"properties\":{\"enabled\":{\"enum\":[true]}," K8S(
+		K8S_PILOT) "}},"
+			   "\"ztunnel\":{\"type\":\"object\",\"additionalProperties\":false,"
+			   "\"properties\":{\"enabled\":{\"type\":\"boolean\"}," K8S(
+				   K8S_PLACE) "}},"
+					      "\"cni\":{\"type\":\"object\",\"properties\":{"
+					      "\"enabled\":{\"type\":\"boolean\"}}},"
+					      "\"ingressGateways\":{\"type\":\"array\",\"items\":{"
+					      "\"type\":\"object\","
+					      "\"properties\":{\"enabled\":{\"type\":\"boolean\"}}}"
+					      "},"
+					      "\"egressGateways\":{\"type\":\"array\",\"items\":{"
+					      "\"type\":\"object\","
+					      "\"properties\":{\"enabled\":{\"type\":\"boolean\"}}}"
+					      "}}}}}";
 
 /* Of an IstioOperator file. */
 static const char file_schema[] =
@@ -163,6 +181,23 @@ static int apply_component(json_t *values, const json_t *spec, const char *name)
 			  : 0;
 }
 
+/* apply_k8s() - what an IstioOperator says of a component's pods: as there it comes over values. */
+static int apply_k8s(json_t *values, const json_t *spec, const char *name)
+{
+	static const char *const keys[] = {"resources", "nodeSelector", "tolerations",
+					   "replicaCount"};
+	const json_t *component = json_object_get(json_object_get(spec, "components"), name);
+	const json_t *k8s = json_object_get(component, "k8s");
+	json_t *least = json_object_get(json_object_get(k8s, "hpaSpec"), "minReplicas");
+	_cleanup_(json_decrefp) json_t *over = json_object();
+	int r = least ? json_object_set(over, "replicaCount", least) : 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys) && r == 0; i++)
+		if (json_object_get(k8s, keys[i]))
+			r = json_object_set(over, keys[i], json_object_get(k8s, keys[i]));
+	return r < 0 ? -ENOMEM : chart_merge(json_object_get(values, name), over);
+}
+
 static int apply_shared(json_t *values, const struct install_spec *s)
 {
 	int r = 0;
@@ -201,6 +236,10 @@ static int apply(json_t *values, const json_t *spec, char *err)
 		r = apply_component(values, spec, "ztunnel");
 	if (r == 0 && over)
 		r = chart_merge(values, over);
+	if (r == 0)
+		r = apply_k8s(values, spec, "pilot");
+	if (r == 0)
+		r = apply_k8s(values, spec, "ztunnel");
 	for (size_t i = 0; i < ARRAY_SIZE(shorts) && r == 0; i++)
 		r = apply_short(values, spec, shorts[i].word, shorts[i].group);
 	return r < 0 ? r : name_default(values, err);
@@ -240,6 +279,8 @@ int install_spec_plan(const struct install_spec *s, struct install_plan *ret,
 		.has_crds = !json_is_false(json_object_get(base, "enabled")),
 		.has_gateways = is_asked(components, "ingressGateways") ||
 				is_asked(components, "egressGateways"),
+		.has_autoscaler = json_object_get(
+			json_object_get(json_object_get(components, "pilot"), "k8s"), "hpaSpec"),
 	};
 	return 0;
 }

@@ -35,7 +35,7 @@ void install_spec_leave(struct install_spec *s, bool nodes, bool objects);
 struct install_plan {
 	json_t *values; /* of the chart; the caller's to drop */
 	bool has_crds;
-	bool has_gateways; /* asked for, and not to be had */
+	bool has_gateways, has_autoscaler; /* asked for, and not to be had */
 };
 
 /** install_spec_plan() - the profile's values with all else over them. Return: 0; -ENOENT no such

@@ -531,6 +531,10 @@ static void files_are_operators_or_values(void **state)
 		"global: {tag: x}\npilot: {replicaCount: 3}\n",
 		"apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec:\n  tag: x\n"
 		"  values:\n    pilot:\n      replicaCount: 3\n",
+		/* as Istio's documentation has it; a component's pods come over values */
+		"apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec:\n  tag: x\n"
+		"  values: {pilot: {replicaCount: 1}}\n  components:\n    pilot:\n      k8s:\n"
+		"        hpaSpec: {minReplicas: 3, maxReplicas: 10}\n",
 	};
 	static const struct {
 		const char *text, *part;
@@ -544,6 +548,15 @@ static void files_are_operators_or_values(void **state)
 		{"pilot: {replicaCount: 1, replicaCount: 2}\n", ":1: "},
 		{"global: {}\n---\nglobal: {}\n", ":3: a second document"},
 		{"[]\n", "expected \"object\""},
+		{"kind: IstioOperator\nspec:\n  components:\n    pilot:\n      k8s:\n        env: "
+		 "[]\n",
+		 ":6: spec.components.pilot.k8s.env: no such key; known are resources"},
+		{"kind: IstioOperator\nspec: {components: {pilot: {namespace: other}}}\n",
+		 "expected one of [\"istio-system\"]"},
+		{"kind: IstioOperator\nspec: {components: {ztunnel: {k8s: {replicaCount: 2}}}}\n",
+		 "ztunnel.k8s.replicaCount: no such key"},
+		{"kind: IstioOperator\nspec: {components: {pilot: {k8s: {replicaCount: 0}}}}\n",
+		 "pilot.replicaCount: expected 1 to 100"},
 	};
 	char err[CHART_ERROR_MAX];
 	struct install_plan p = {0};

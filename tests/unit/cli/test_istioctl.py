@@ -5,6 +5,7 @@ import os
 import urllib.parse
 
 import pytest
+import yaml
 from conftest import BIN, Cli
 from fake_api import MESH
 
@@ -149,3 +150,19 @@ def test_an_operator_may_come_by_a_pipe(cli, tmp_path):
     assert cli.run("manifest", "generate", "--set", "meshConfig.trustDomainAliases[0]=a.example") == said
     assert "stdin:3: spec.nonsense: no such key" in cli.run("manifest", "generate", "-f", "-", code=1,
                                                             text=text.replace("meshConfig", "nonsense"))
+
+
+def test_what_an_operator_says_of_a_component_s_pods(cli, tmp_path):
+    """The example of Istio's documentation, and the same of the nodes."""
+    pods = {"resources": {"requests": {"cpu": "1000m", "memory": "4096Mi"}}, "nodeSelector": {"master": "true"},
+            "tolerations": [{"key": "dedicated", "operator": "Exists", "effect": "NoSchedule"}]}
+    components = {"pilot": {"k8s": {**pods, "hpaSpec": {"minReplicas": 2, "maxReplicas": 10}}}, "ztunnel": {"k8s": pods}}
+    (tmp_path / "operator.yaml").write_text(json.dumps({"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator",
+                                                        "spec": {"components": components}}))
+    said = cli.run("manifest", "generate", "-f", "operator.yaml")
+    objects = [o for o in yaml.safe_load_all(said.partition("culvert: hpaSpec: no autoscaler")[0]) if o]
+    control, nodes = (next(o["spec"] for o in objects if o["kind"] == kind) for kind in ("Deployment", "DaemonSet"))
+    assert control["replicas"] == 2
+    for template in (control["template"]["spec"], nodes["template"]["spec"]):
+        assert template["nodeSelector"]["master"] == "true" and template["tolerations"] == pods["tolerations"]
+        assert any(c["resources"]["requests"] == pods["resources"]["requests"] for c in template["containers"])

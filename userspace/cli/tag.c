@@ -84,6 +84,20 @@ static int tags_put(struct kube *k, const json_t *tags)
 	return kube_do(k, &ask, NULL) < 0 ? kube_fail(k, "tags") : 0;
 }
 
+/* tag_forget() - whoever has applied it: what `tag generate` printed is kubectl's. */
+static int tag_forget(struct kube *k, const char *name)
+{
+	_cleanup_(json_decrefp) json_t *body = json_pack("{s:{s:n}}", "data", name);
+	const struct kube_ask ask = {
+		.method = "PATCH",
+		.path = PATH "?fieldManager=" KUBE_FIELD_MANAGER,
+		.content_type = "application/merge-patch+json",
+		.body = body,
+	};
+
+	return kube_do(k, &ask, NULL) < 0 ? kube_fail(k, "tags") : 0;
+}
+
 /* namespaces_of() - those labelled istio.io/rev=TAG; an array, the caller's to drop. */
 static json_t *namespaces_of(const json_t *all, const char *tag)
 {
@@ -278,8 +292,7 @@ static int remove_tag(struct kube *k, const struct tag_options *o, const char *n
 		if (!o->is_yes && !confirm("Remove it?"))
 			return 1;
 	}
-	(void)json_object_del(tags, name);
-	r = tags_put(k, tags);
+	r = tag_forget(k, name);
 	if (r == 0)
 		printf("Revision tag %s removed%s\n", name,
 		       streq(name, REVISION_DEFAULT)

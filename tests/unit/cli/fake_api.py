@@ -44,6 +44,7 @@ class FakeApi:
         self.objects, self.faults, self.log, self.forbidden = {}, [], [], set()
         self.version, self.is_ready, self.nodes, self.rv = ("1", "35", "v1.35.4"), True, ["n1", "n2"], 0
         self.log_text = "a line of a log\n"
+        self.foreign = {}  # keys of an object's data that others have applied: they go on being theirs
         self.lingering = {}  # names of what is deleted only after it was asked for so often
         self.not_served = set()  # groups with versions that the server is too old for
         self.is_stream_cut = False  # an answer to an exec or a port-forward ends before its head does
@@ -76,7 +77,9 @@ class FakeApi:
         kind = obj["kind"]
         plural = PLURALS.get(kind) or kind.lower() + ("es" if kind[-1] == "s" else "s")
         meta = obj["metadata"]
-        self.store((obj["apiVersion"], plural, meta.get("namespace", ""), meta["name"]), obj)
+        key = (obj["apiVersion"], plural, meta.get("namespace", ""), meta["name"])
+        self.foreign[key] = set(obj.get("data") or ())
+        self.store(key, obj)
 
     def named(self, kind, name):
         return next((o for o in self.objects.values() if o["kind"] == kind and o["metadata"]["name"] == name), None)
@@ -235,13 +238,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
             selector = api.objects.get(key, {}).get("spec", {}).get("selector")
             if key[1] == "deployments" and selector not in (None, body["spec"]["selector"]):
                 return self.refuse(422, "spec.selector: field is immutable")
+            for k in api.foreign.get(key, set()) & set(api.objects.get(key, {}).get("data") or ()):
+                body.setdefault("data", {}).setdefault(k, api.objects[key]["data"][k])
             return self.answer(200, {**body, "metadata": {**body["metadata"], "resourceVersion": "0"}} if "dryRun" in query
                                else api.store(key, body))
         if key not in api.objects:
             return self.refuse(404, "not found")
-        labels = api.objects[key]["metadata"].setdefault("labels", {})
-        for k, v in body["metadata"]["labels"].items():
-            labels.pop(k, None) if v is None else labels.update({k: v})
+        for old, new in ((api.objects[key]["metadata"].setdefault("labels", {}), body.get("metadata", {}).get("labels", {})),
+                         (api.objects[key].setdefault("data", {}), body.get("data", {}))):
+            for k, v in new.items():
+                old.pop(k, None) if v is None else old.update({k: v})
         return self.answer(200, api.objects[key])
 
     def frame(self, data):

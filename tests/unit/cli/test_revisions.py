@@ -5,6 +5,7 @@ import json
 import subprocess
 
 import pytest
+import yaml
 from fake_api import MESH, Fault, namespace
 
 INSTALLED = "culvert.io/installed"
@@ -151,6 +152,18 @@ def test_the_default_tag_moves_who_validates(api, both):
     assert both.run("tag", "list").splitlines()[1].split() == ["default", "canary"]
     assert "Revision tag default removed" in both.run("tag", "remove", "default")
     assert validator(api) == "istiod-canary"
+
+
+def test_a_tag_that_kubectl_has_applied_goes_too(api, both):
+    """As `tag generate` is for; what is left of it would keep its revision from going."""
+    both.run("tag", "set", "mine", "--revision", "canary")
+    for o in yaml.safe_load_all(both.run("tag", "generate", "prod", "--revision", "canary")):
+        api.put(o)
+    assert {t["tag"] for t in both.json("tag", "list")} == {"mine", "prod"}
+    for name in ("prod", "mine"):
+        assert f"Revision tag {name} removed" in both.run("tag", "remove", name)
+        assert name not in {t["tag"] for t in both.json("tag", "list")}
+    both.run("uninstall", "--revision", "canary", "-y")
 
 
 def test_one_goes_once_nothing_asks_it(api, both):

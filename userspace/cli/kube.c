@@ -19,6 +19,9 @@
 #define WHY_MAX    1024
 #define TURN_MS    1000
 #define TIMEOUT_US (15 * 1000000ull)
+#define TOO_MANY   429
+#define TRIES      5
+#define BUSY_US    1000000ull /* what the API server asks for, nearly always */
 
 struct kube {
 	struct loop *loop;
@@ -230,6 +233,27 @@ static int error_of_status(int status)
 	}
 }
 
+/* is_busy() - has nothing been done, and may it be asked again? The API server sheds load; and who
+ * asks by a connection that it has just closed only finds it closed. */
+static bool is_busy(const struct kube_request_config *config, int error, int status)
+{
+	return error == 0 ? status == TOO_MANY
+			  : error == -ECONNRESET && streq(config->method, "GET");
+}
+
+/* call() - as kube_call(), again while the API server has no time, as client-go does. */
+static int call(struct kube *k, const struct kube_request_config *config, struct kube_reply *reply)
+{
+	int r = kube_call(k->loop, k->client, config, reply);
+
+	for (int i = 1; i < TRIES && is_busy(config, r, reply->status); i++) {
+		r = kube_pause(k->loop, BUSY_US);
+		if (r == 0)
+			r = kube_call(k->loop, k->client, config, reply);
+	}
+	return r;
+}
+
 int kube_do(struct kube *k, const struct kube_ask *ask, json_t **ret)
 {
 	_cleanup_(freep) char *body = ask->body ? json_dumps(ask->body, JSON_COMPACT) : NULL;
@@ -241,7 +265,7 @@ int kube_do(struct kube *k, const struct kube_ask *ask, json_t **ret)
 		.body = body,
 		.timeout_us = TIMEOUT_US,
 	};
-	int r = ask->body && !body ? -ENOMEM : kube_call(k->loop, k->client, &config, &reply);
+	int r = ask->body && !body ? -ENOMEM : call(k, &config, &reply);
 
 	if (r < 0) {
 		(void)snprintf(k->why, sizeof(k->why), "%s: %s", k->config.server,

@@ -10,6 +10,7 @@ import threading
 
 import pytest
 from conftest import Cli
+from fake_api import Fault
 
 ASK = ("zc", "all", "--node", "n1")  # a request, and a connection into a pod
 
@@ -140,3 +141,15 @@ def test_a_proxy_of_the_environment(https, proxy, cli):
     # a cluster of this machine is not looked for there
     use(cli, server=https, insecure_skip_tls_verify=True)
     assert "HBONE" in cli.run(*ASK, HTTPS_PROXY="http://127.0.0.1:1")
+
+
+def test_a_server_that_has_no_time_is_asked_again(mesh, cli):
+    """As kubectl does it: a busy cluster is none that fails."""
+    plain = cli.run("tag", "list")
+    mesh.faults = [Fault("GET", "/culvert-tags", 429, "too many requests", 1), Fault("GET", "/namespaces?", 429, "too many requests", 2)]
+    assert cli.run("tag", "list") == plain and len(mesh.calls("GET", "/culvert-tags")) == 3
+    mesh.faults = [Fault("GET", "/culvert-tags", 503, "it is down")]
+    mesh.log.clear()
+    assert "it is down" in cli.run("tag", "list", code=1) and len(mesh.calls("GET")) == 1
+    mesh.faults = [Fault("GET", "/culvert-tags", 429, "too many requests")]
+    assert "too many requests" in cli.run("tag", "list", code=1)

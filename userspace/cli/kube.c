@@ -31,15 +31,22 @@ struct kube {
 };
 
 static struct {
-	const char *kubeconfig, *context, *namespace_, *log;
+	const char *kubeconfig, *context, *namespace_, *log, *user, *uid;
+	const char *groups[KUBE_GROUPS_MAX];
+	size_t groups_count;
 } words;
 
 static const struct {
 	const char *name;
 	const char **value;
-} names[] = {{"--kubeconfig", &words.kubeconfig}, {"-c", &words.kubeconfig},
-	     {"--context", &words.context},       {"--istioNamespace", &words.namespace_},
-	     {"-i", &words.namespace_},           {"--vklog", &words.log}};
+} names[] = {{"--kubeconfig", &words.kubeconfig},
+	     {"-c", &words.kubeconfig},
+	     {"--context", &words.context},
+	     {"--istioNamespace", &words.namespace_},
+	     {"-i", &words.namespace_},
+	     {"--vklog", &words.log},
+	     {"--as", &words.user},
+	     {"--as-uid", &words.uid}};
 
 bool kube_is_asked(void)
 {
@@ -65,6 +72,38 @@ static int word_take(const char *name, int argc, char **argv, int i, const char 
 	return 2;
 }
 
+/* group_take() - likewise "--as-group", of which there may be several. */
+static int group_take(int argc, char **argv, int i)
+{
+	const char *value;
+	int n = word_take("--as-group", argc, argv, i, &value);
+
+	if (n <= 0)
+		return n;
+	if (words.groups_count == KUBE_GROUPS_MAX) {
+		(void)cli_fail("--as-group: %d at most", KUBE_GROUPS_MAX);
+		return -EINVAL;
+	}
+	words.groups[words.groups_count++] = value;
+	return n;
+}
+
+/* words_check() - of what was taken. */
+static int words_check(void)
+{
+	if (words.namespace_ && !streq(words.namespace_, KUBE_MESH_NAMESPACE)) {
+		(void)cli_fail("--istioNamespace %s: the mesh is in " KUBE_MESH_NAMESPACE
+			       ", always",
+			       words.namespace_);
+		return -EINVAL;
+	}
+	if (!words.user && (words.uid || words.groups_count > 0)) {
+		(void)cli_fail("--as-uid, --as-group: --as USER is missing");
+		return -EINVAL;
+	}
+	return 0;
+}
+
 int kube_words_take(int *argc, char **argv)
 {
 	int kept = 1, i = 1;
@@ -74,6 +113,8 @@ int kube_words_take(int *argc, char **argv)
 
 		for (size_t k = 0; k < ARRAY_SIZE(names) && n == 0; k++)
 			n = word_take(names[k].name, *argc, argv, i, names[k].value);
+		if (n == 0)
+			n = group_take(*argc, argv, i);
 		if (n < 0)
 			return n;
 		if (n == 0)
@@ -84,25 +125,27 @@ int kube_words_take(int *argc, char **argv)
 		argv[kept++] = argv[i++];
 	*argc = kept;
 	argv[kept] = NULL;
-	if (!words.namespace_ || streq(words.namespace_, KUBE_MESH_NAMESPACE))
+	return words_check();
+}
+
+static size_t word_put(const char **argv, const char *name, const char *value)
+{
+	if (!value)
 		return 0;
-	(void)cli_fail("--istioNamespace %s: the mesh is in " KUBE_MESH_NAMESPACE ", always",
-		       words.namespace_);
-	return -EINVAL;
+	argv[0] = name;
+	argv[1] = value;
+	return 2;
 }
 
 size_t kube_words_put(const char **argv)
 {
-	size_t n = 0;
+	size_t n = word_put(argv, "--kubeconfig", words.kubeconfig);
 
-	if (words.kubeconfig) {
-		argv[n++] = "--kubeconfig";
-		argv[n++] = words.kubeconfig;
-	}
-	if (words.context) {
-		argv[n++] = "--context";
-		argv[n++] = words.context;
-	}
+	n += word_put(argv + n, "--context", words.context);
+	n += word_put(argv + n, "--as", words.user);
+	n += word_put(argv + n, "--as-uid", words.uid);
+	for (size_t i = 0; i < words.groups_count; i++)
+		n += word_put(argv + n, "--as-group", words.groups[i]);
 	return n;
 }
 
@@ -125,6 +168,25 @@ bool kube_is_there(void)
 	_cleanup_(freep) char *paths = config_paths();
 
 	return paths || getenv("KUBERNETES_SERVICE_HOST");
+}
+
+/* act_as() - as whom the words say, instead of what the kubeconfig says. */
+static int act_as(struct kube_config *c, char *err, size_t err_size)
+{
+	int r = 0;
+
+	if (!words.user)
+		return 0;
+	json_decref(c->act_as);
+	c->act_as = NULL;
+	r = kube_config_act_as(c, "Impersonate-User", words.user);
+	if (r == 0 && words.uid)
+		r = kube_config_act_as(c, "Impersonate-Uid", words.uid);
+	for (size_t i = 0; i < words.groups_count && r == 0; i++)
+		r = kube_config_act_as(c, "Impersonate-Group", words.groups[i]);
+	if (r == -EINVAL)
+		(void)snprintf(err, err_size, "--as: expected a name");
+	return r;
 }
 
 static int config_open(struct kube_config *ret, char *err, size_t err_size)
@@ -177,6 +239,8 @@ int kube_open(struct kube **ret)
 	char err[WHY_MAX] = "";
 	int r = config_open(&config, err, sizeof(err));
 
+	if (r == 0)
+		r = act_as(&config, err, sizeof(err));
 	if (r == 0)
 		r = kube_new(&config, ret);
 	return r < 0 ? cli_fail("%s", *err ? err : strerror(-r)) : 0;

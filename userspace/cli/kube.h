@@ -13,12 +13,14 @@
 
 #define KUBE_MESH_NAMESPACE "istio-system"
 #define KUBE_FIELD_MANAGER  "culvert"
-#define KUBE_WORDS_MAX      4
+#define KUBE_GROUPS_MAX     16
+#define KUBE_WORDS_MAX      (2 * (4 + KUBE_GROUPS_MAX))
 
 struct kube; /* opaque */
 
 /** kube_words_take() - take --kubeconfig (-c) FILE and --context NAME, which every command has, out
- * of the words up to "--"; as istioctl has them, too, --istioNamespace (-i), which can say nothing
+ * of the words up to "--", and --as USER, --as-uid UID, --as-group GROUP, which may be given again;
+ * as istioctl has them, too, --istioNamespace (-i), which can say nothing
  * else than where the mesh is, and --vklog, which says nothing here.
  * Return: 0; -EINVAL one of them has no value, or another one, said on stderr. */
 _must_check_ int kube_words_take(int *argc, char **argv);

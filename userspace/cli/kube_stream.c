@@ -118,7 +118,9 @@ static int head_make(const struct kube *k, const struct kube_stream_config *c, c
 		     struct buf *out)
 {
 	_cleanup_(freep) char *token = NULL;
+	const json_t *one;
 	const char *host;
+	size_t i;
 	int host_len = kube_curl_host(kube_config(k), &host);
 	int r = kube_curl_token(kube_config(k), &token);
 
@@ -127,9 +129,14 @@ static int head_make(const struct kube *k, const struct kube_stream_config *c, c
 			       "GET %s%s HTTP/1.1\r\nHost: %.*s\r\nUpgrade: websocket\r\n"
 			       "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
 			       "Sec-WebSocket-Key: %s\r\nUser-Agent: culvert\r\n"
-			       "Sec-WebSocket-Protocol: %s\r\n%s%s\r\n",
+			       "Sec-WebSocket-Protocol: %s\r\n%s%s",
 			       host + host_len, c->path, host_len, host, key, c->protocols,
 			       token ? token : "", token ? "\r\n" : "");
+	json_array_foreach (kube_config(k)->act_as, i, one)
+		if (r == 0)
+			r = buf_printf(out, "%s\r\n", json_string_value(one));
+	if (r == 0)
+		r = buf_append_str(out, "\r\n");
 	if (token)
 		explicit_bzero(token, strlen(token));
 	return r;

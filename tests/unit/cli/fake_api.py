@@ -50,6 +50,7 @@ class FakeApi:
         self.is_stream_cut = False  # an answer to an exec or a port-forward ends before its head does
         self.on_exec = lambda pod_name, container, command: (1, "", "no such command\n")
         self.on_forward = self.forward_as_exec
+        self.acted = set()  # as whom the requests were made
         self.forwarded = []  # pod, port and the first line of each request
         self.lock = threading.RLock()
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("H", (Handler,), {"api": self}))
@@ -182,6 +183,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
         api = self.api
         api.log.append((self.command, self.path, text))
+        api.acted.add(tuple(f"{k}: {v}" for k, v in self.headers.items() if k.startswith("Impersonate-")))
         for f in api.faults:
             if f.method == self.command and f.part in self.path and f.times > 0:
                 f.times -= 1

@@ -153,3 +153,22 @@ def test_a_server_that_has_no_time_is_asked_again(mesh, cli):
     assert "it is down" in cli.run("tag", "list", code=1) and len(mesh.calls("GET")) == 1
     mesh.faults = [Fault("GET", "/culvert-tags", 429, "too many requests")]
     assert "too many requests" in cli.run("tag", "list", code=1)
+
+
+def test_whom_to_act_as(mesh, cli):
+    """Requests and connections into pods alike; the words come before the kubeconfig."""
+    def acted(*words):
+        mesh.acted.clear()
+        cli.run(*ASK, *words)
+        return mesh.acted
+    assert acted() == {()}
+    words = ("--as", "dev", "--as-group=a", "--as-group", "b", "--as-uid", "7")
+    by_words = {("Impersonate-User: dev", "Impersonate-Uid: 7", "Impersonate-Group: a", "Impersonate-Group: b")}
+    assert acted(*words) == by_words
+    Cli.write(cli.config, mesh.url, **{"as": "viewer", "as-groups": ["g"]})
+    assert acted() == {("Impersonate-User: viewer", "Impersonate-Group: g")} and acted(*words) == by_words
+    mesh.acted.clear()
+    cli.run("bug-report", "--as", "dev")
+    assert mesh.acted == {("Impersonate-User: dev",)}, "the words that it runs, too"
+    assert "--as USER is missing" in cli.run(*ASK, "--as-group", "a", code=2)
+    assert "--as: expected a name" in cli.run(*ASK, "--as", "a\nb", code=1)

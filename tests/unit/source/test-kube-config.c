@@ -107,6 +107,44 @@ static void a_proxy_and_a_certificate_that_is_not_looked_at_are_read(void **stat
 	}
 }
 
+/* Who is to have the rights of another one does not act with his own. */
+static void whom_to_act_as_is_read(void **state)
+{
+#define USER(more)                                                                                 \
+	"current-context: a\ncontexts: [{name: a, context: {cluster: c, user: u}}]\n"              \
+	"clusters: [{name: c, cluster: {server: 'https://h'}}]\n"                                  \
+	"users: [{name: u, user: {token: t" more "}}]\n"
+	static const struct {
+		const char *text, *lines; /* NULL: a mistake */
+	} cases[] = {
+		{USER(""), "[]"},
+		{USER(", as: '', as-groups: []"), "[]"},
+		{USER(", as: viewer"), "[\"Impersonate-User: viewer\"]"},
+		{USER(", as: v, as-uid: '7', as-groups: [a, b], as-user-extra: {k: [x, y]}"),
+		 "[\"Impersonate-User: v\",\"Impersonate-Uid: 7\",\"Impersonate-Group: a\","
+		 "\"Impersonate-Group: b\",\"Impersonate-Extra-k: x\",\"Impersonate-Extra-k: y\"]"},
+		{USER(", as: 7"), NULL},
+		{USER(", as: \"v\\r\\nAuthorization: x\""), NULL},
+		{USER(", as: v, as-groups: [1]"), NULL},
+		{USER(", as-groups: [a]"), NULL},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		_cleanup_(kube_config_clear) struct kube_config c = {0};
+		_cleanup_(freep) char *lines = NULL;
+		char err[KUBE_CONFIG_ERROR_MAX];
+		int r = parse(cases[i].text, NULL, &c, err);
+
+		assert_int_equal(r, cases[i].lines ? 0 : -EINVAL);
+		if (r < 0) {
+			assert_non_null(strstr(err, "as"));
+			continue;
+		}
+		lines = c.act_as ? json_dumps(c.act_as, JSON_COMPACT) : strdup("[]");
+		assert_string_equal(lines, cases[i].lines);
+	}
+}
+
 /* One without a slash is looked for in PATH. */
 static void a_plugin_with_a_relative_path_is_beside_the_file(void **state)
 {
@@ -241,6 +279,7 @@ int main(void)
 		cmocka_unit_test(another_context_is_read_when_asked_for),
 		cmocka_unit_test(an_empty_field_is_not_set),
 		cmocka_unit_test(a_proxy_and_a_certificate_that_is_not_looked_at_are_read),
+		cmocka_unit_test(whom_to_act_as_is_read),
 		cmocka_unit_test(a_plugin_with_a_relative_path_is_beside_the_file),
 		cmocka_unit_test(a_context_that_is_not_there_is_named),
 		cmocka_unit_test(every_mistake_is_named),

@@ -386,6 +386,18 @@ static int host_add(struct kube_request *q)
 	return header_add(q, line);
 }
 
+static int act_as_add(struct kube_request *q)
+{
+	const json_t *one;
+	size_t i;
+	int r = 0;
+
+	json_array_foreach (q->client->config->act_as, i, one)
+		if (r == 0)
+			r = header_add(q, json_string_value(one));
+	return r;
+}
+
 static int headers_fill(struct kube_request *q, const struct kube_request_config *config)
 {
 	_cleanup_(freep) char *type =
@@ -402,6 +414,8 @@ static int headers_fill(struct kube_request *q, const struct kube_request_config
 		r = header_add(q, "Expect:");
 	if (r == 0 && config->body)
 		r = header_add(q, type);
+	if (r == 0)
+		r = act_as_add(q);
 	if (r == 0)
 		r = kube_curl_route(q->easy, q->client->config, config->path, &q->route);
 	if (r == 0 && q->route)

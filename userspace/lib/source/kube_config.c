@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "source/kube_config.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +44,7 @@ void kube_config_clear(struct kube_config *c)
 	free(c->proxy_url);
 	free(c->namespace_);
 	free(c->context);
+	json_decref(c->act_as);
 	json_decref(c->exec);
 	memset(c, 0, sizeof(*c));
 }
@@ -92,13 +95,14 @@ static int fail(struct load *l, const char *field, const char *expected)
 	return -EINVAL;
 }
 
-/* is_set() - as client-go sees it: what is null or "" is not. */
+/* is_set() - as client-go sees it: what is null, "" or [] is not. */
 static bool is_set(const json_t *object, const char *key)
 {
 	const json_t *value = json_object_get(object, key);
 
 	return value && !json_is_null(value) &&
-	       !(json_is_string(value) && json_string_length(value) == 0);
+	       !(json_is_string(value) && json_string_length(value) == 0) &&
+	       !(json_is_array(value) && json_array_size(value) == 0);
 }
 
 /* The element of a named list ("clusters") that has this name. */
@@ -262,6 +266,63 @@ static int read_exec(struct load *l, const json_t *exec)
 	return r < 0 ? -ENOMEM : 0;
 }
 
+int kube_config_act_as(struct kube_config *c, const char *header, const char *value)
+{
+	_cleanup_(freep) char *line = str_format("%s: %s", header, value);
+
+	if (!c->act_as)
+		c->act_as = json_array();
+	if (!line || !c->act_as)
+		return -ENOMEM;
+	for (const char *p = line; *p; p++)
+		if (iscntrl((unsigned char)*p))
+			return -EINVAL;
+	return json_array_append_new(c->act_as, json_string(line)) < 0 ? -EINVAL : 0;
+}
+
+/* act_as_each() - a header for each of @values. */
+static int act_as_each(struct load *l, const char *header, const json_t *values)
+{
+	const json_t *one;
+	size_t i;
+	int r = 0;
+
+	json_array_foreach (values, i, one) {
+		const char *s = json_string_value(one);
+
+		r = s ? kube_config_act_as(&l->config, header, s) : -EINVAL;
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
+static int read_act_as(struct load *l, const json_t *user)
+{
+	static const char *const needs_user[] = {"as-uid", "as-groups", "as-user-extra"};
+	const char *name = json_string_value(json_object_get(user, "as")), *key;
+	const char *uid = json_string_value(json_object_get(user, "as-uid"));
+	const json_t *extra = json_object_get(user, "as-user-extra"), *values;
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(needs_user); i++)
+		if (is_set(user, needs_user[i]) && !is_set(user, "as"))
+			return fail(l, needs_user[i], "a user, \"as\", beside it");
+	if (is_set(user, "as"))
+		r = name ? kube_config_act_as(&l->config, "Impersonate-User", name) : -EINVAL;
+	if (r == 0 && uid)
+		r = kube_config_act_as(&l->config, "Impersonate-Uid", uid);
+	if (r == 0)
+		r = act_as_each(l, "Impersonate-Group", json_object_get(user, "as-groups"));
+	json_object_foreach ((json_t *)(uintptr_t)extra, key, values) {
+		_cleanup_(freep) char *header = str_format("Impersonate-Extra-%s", key);
+
+		if (r == 0)
+			r = header ? act_as_each(l, header, values) : -ENOMEM;
+	}
+	return r == -EINVAL ? fail(l, "as", "a user to act as, and lists of what it has") : r;
+}
+
 static int read_user(struct load *l, const json_t *user)
 {
 	static const char *const unsupported[] = {"auth-provider", "username", "password"};
@@ -283,6 +344,8 @@ static int read_user(struct load *l, const json_t *user)
 		r = copy_path(l, user, "tokenFile", &c->token_file);
 	if (r == 0)
 		r = copy_string(user, "token", &c->token);
+	if (r == 0)
+		r = read_act_as(l, user);
 	if (r == 0 && is_set(user, "exec"))
 		r = read_exec(l, json_object_get(user, "exec"));
 	return r;

@@ -22,6 +22,7 @@ struct kube_config {
 	char *token;
 	char *cert_file, *key_file; /* client certificate */
 	char *cert_pem, *key_pem;
+	json_t *act_as;        /* whom requests are made as: the lines of their heads, strings */
 	char *tls_server_name; /* name in the server's certificate, when not that of @server */
 	bool is_insecure;      /* its certificate is not looked at: a kubeconfig may say so */
 	char *proxy_url;       /* as libcurl has it, of a kubeconfig */
@@ -56,6 +57,13 @@ _must_check_ int kube_config_in_cluster(const char *dir, struct kube_config *ret
  */
 _must_check_ int kube_config_load(const char *paths, const char *context, struct kube_config *ret,
 				  char *err, size_t err_size);
+
+/**
+ * kube_config_act_as() - make requests as somebody else: a line more for their heads
+ * @header: "Impersonate-User", "Impersonate-Uid", "Impersonate-Group", "Impersonate-Extra-KEY".
+ * Return: 0; -EINVAL @value is no line; -ENOMEM.
+ */
+_must_check_ int kube_config_act_as(struct kube_config *c, const char *header, const char *value);
 
 /** kube_config_parse() - the same of the text of one file that is called @path. */
 #define KUBE_CONFIG_ERROR_MAX 512

@@ -14,7 +14,7 @@
 struct kube_exec {
 	const char *namespace_, *pod, *container;
 	const char *const *command; /* NULL-ended */
-	uint64_t timeout_us;        /* 0: KUBE_EXEC_TIMEOUT_US */
+	uint64_t timeout_us;        /* of silence; 0: KUBE_EXEC_TIMEOUT_US */
 };
 
 /** struct kube_exec_result - zero it before use; both are the caller's to reset. */

@@ -16,6 +16,7 @@
 
 #define CONNECT_MS 5000L
 #define HEAD_MAX   (64u * 1024)
+#define WHOLE      15u /* times the silence that is borne, for what goes on and on */
 #define CHUNK      16384
 #define PIECE_MAX  125 /* of a frame that goes out, with its channel */
 
@@ -24,7 +25,7 @@ struct kube_stream {
 	CURL *curl;
 	struct curl_slist *route;
 	curl_socket_t fd;
-	uint64_t deadline_us;
+	uint64_t deadline_us, last_us; /* of the next word, and of all */
 	struct websocket ws;
 	bool is_closed;
 };
@@ -92,6 +93,8 @@ static int on_message(void *arg, const uint8_t *data, size_t len)
 {
 	struct kube_stream *s = arg;
 
+	if (len > 1) /* a large answer may take long: it is no silence */
+		s->deadline_us = MIN(now_monotonic_us() + s->config.timeout_us, s->last_us);
 	return len > 0 ? s->config.on_data(s->config.arg, data[0], data + 1, len - 1) : 0;
 }
 
@@ -277,6 +280,7 @@ int kube_stream_open(const struct kube *k, const struct kube_stream_config *conf
 		return -ENOMEM;
 	s->config = *config;
 	s->deadline_us = now_monotonic_us() + config->timeout_us;
+	s->last_us = now_monotonic_us() + WHOLE * config->timeout_us;
 	websocket_key(key);
 	r = head_make(k, config, key, &head);
 	if (r == 0)

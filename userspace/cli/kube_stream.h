@@ -17,7 +17,7 @@ struct kube_stream_config {
 	const char *path;      /* "/api/v1/namespaces/NS/pods/POD/exec?..." */
 	const char *protocols; /* in the order in which they are wanted */
 	const char *what;      /* begins the sentences in @err */
-	uint64_t timeout_us;   /* for all of it */
+	uint64_t timeout_us;   /* without a word; 15 times that for all of it */
 	/** on_data() - what came on a channel; other than 0 ends all, and is handed on. */
 	int (*on_data)(void *arg, uint8_t channel, const uint8_t *data, size_t len);
 	void *arg;

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """How the daemons of a cluster are asked: by port-forward, or by exec where that is refused."""
 import json
+import time
 
 import pytest
 from conftest import DUMP
-from fake_api import Fault
+from fake_api import Fault, Handler
 
 NO_FORWARD = 'User "dev" cannot create resource "pods/portforward"'
 NO_EXEC = 'User "dev" cannot create resource "pods/exec"'
@@ -93,3 +94,18 @@ def test_large_answers_come_whole(mesh, cli):
     assert len(cli.json("zc", "workload", "--node", "n1")) == 20000
     mesh.on_forward = lambda *_: None
     assert len(json.loads(cli.run("zc", "workload", "--node", "n1", "-o", "json").rpartition("]")[0] + "]")) == 20000
+
+
+def test_an_answer_that_takes_long_is_waited_for_while_it_comes(mesh, cli, monkeypatch):
+    """The whole of a large mesh by a slow line: longer than the silence that is borne."""
+    put = Handler.frame
+
+    def slowly(self, data):
+        if len(data) > 20000:
+            self.wfile.flush()
+            time.sleep(2.4)
+        put(self, data)
+    monkeypatch.setattr(Handler, "frame", slowly)
+    mesh.on_forward = lambda *_: (200, json.dumps({**DUMP, "padding": "x" * 269000}))
+    started = time.monotonic()
+    assert "HBONE" in cli.run("zc", "workload", "--node", "n1") and time.monotonic() - started > 20.5

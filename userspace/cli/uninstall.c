@@ -299,23 +299,21 @@ static int remove_workloads(struct job *j)
 /* A definition takes all objects of its kind with it: one that is in use stays. */
 static int remove_definition(struct job *j, const json_t *crd)
 {
-	const json_t *spec = json_object_get(crd, "spec");
-	const json_t *versions = json_object_get(spec, "versions");
-	const char *plural = json_text(json_object_get(spec, "names"), "plural", "");
-	_cleanup_(freep) char *path =
-		str_format("/apis/%s/%s/%s", json_text(spec, "group", ""),
-			   json_text(json_array_get(versions, 0), "name", ""), plural);
-	_cleanup_(json_decrefp) json_t *used = NULL;
-	int r = path ? kube_list(j->run.kube, path, &used) : -ENOMEM;
+	size_t used = 0;
+	int r = uninstall_count(&j->run, crd, &used);
 
 	if (r < 0 && r != -ENOENT)
 		return kube_fail(j->run.kube, kube_name(crd));
-	if (json_array_size(used) > 0) {
+	if (r == -ENOENT)
+		progress_note(&j->run.progress,
+			      "%s stays: it is not served, and what there is of it not to be seen",
+			      kube_name(crd));
+	else if (used > 0)
 		progress_note(&j->run.progress,
 			      "%s stays: there are %zu of them, which would go, too",
-			      kube_name(crd), json_array_size(used));
+			      kube_name(crd), used);
+	if (r == -ENOENT || used > 0)
 		return 0;
-	}
 	if (install_delete(&j->run, crd) < 0)
 		return kube_fail(j->run.kube, kube_name(crd));
 	return json_array_append(j->going, (json_t *)(uintptr_t)crd) < 0 ? cli_fail("out of memory")

@@ -109,6 +109,34 @@ int uninstall_purge_made(struct install_run *run)
 	return r;
 }
 
+/* served() - a version in which objects of a kind can be listed; all of them are in each. NULL:
+ * there is none. */
+static const char *served(const json_t *spec)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach (json_object_get(spec, "versions"), i, one)
+		if (json_is_true(json_object_get(one, "served")))
+			return json_text(one, "name", NULL);
+	return NULL;
+}
+
+int uninstall_count(struct install_run *run, const json_t *crd, size_t *ret)
+{
+	const json_t *spec = json_object_get(crd, "spec");
+	const char *version = served(spec);
+	_cleanup_(freep) char *path =
+		str_format("/apis/%s/%s/%s", json_text(spec, "group", ""), version ? version : "",
+			   json_text(json_object_get(spec, "names"), "plural", ""));
+	_cleanup_(json_decrefp) json_t *used = NULL;
+	int r = !path ? -ENOMEM : version ? kube_list(run->kube, path, &used) : -ENOENT;
+
+	if (r == 0)
+		*ret = json_array_size(used);
+	return r;
+}
+
 int uninstall_delete(struct install_run *run, const char *path)
 {
 	int r = kube_do(run->kube, &(struct kube_ask){.method = "DELETE", .path = path}, NULL);

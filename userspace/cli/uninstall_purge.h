@@ -20,3 +20,6 @@ _must_check_ int uninstall_purge_made(struct install_run *run);
 /** uninstall_delete() - the object at @path, or nothing when it is not there. Return: 0; 1, said on
  * stderr. */
 _must_check_ int uninstall_delete(struct install_run *run, const char *path);
+/** uninstall_count() - how many objects there are of a definition. Return: 0; -ENOENT it is served
+ * in no version: that cannot be seen; -errno as kube_do(). */
+_must_check_ int uninstall_count(struct install_run *run, const json_t *crd, size_t *ret);

@@ -360,6 +360,22 @@ def test_purge_that_cannot_see_whose_the_key_is_leaves_it(api, cli):
     assert api.named("Secret", "istio-ca-secret") and api.named("ConfigMap", "istio-ca-root-cert")
 
 
+def test_purge_takes_no_definition_whose_objects_are_in_another_version(api, cli):
+    """As somebody's newer definitions have it, whose first version is one of the past: nothing is listed in that."""
+    cli.run("install", "-y")
+    api.on_exec = agent({"pods": []})
+    for plural, kind, versions in (("tlsroutes", "TLSRoute", (("v1alpha2", False), ("v1", True))),
+                                   ("httproutes", "HTTPRoute", (("v1", False),))):
+        api.named("CustomResourceDefinition", f"{plural}.gateway.networking.k8s.io")["spec"]["versions"] = [
+            {"name": name, "served": is_served} for name, is_served in versions]
+        api.put({"apiVersion": "gateway.networking.k8s.io/v1", "kind": kind, "metadata": {"name": "r", "namespace": "shop"}, "spec": {}})
+    said = cli.run("uninstall", "--purge", "-y")
+    assert "tlsroutes.gateway.networking.k8s.io stays: there are 1 of them" in said
+    assert "httproutes.gateway.networking.k8s.io stays: it is not served" in said
+    left = {t for t in api.titles() if t.startswith("CustomResourceDefinition")}
+    assert left == {f"CustomResourceDefinition {p}.gateway.networking.k8s.io" for p in ("tlsroutes", "httproutes")}
+
+
 def test_an_agent_that_cannot_be_asked_is_named(api, cli):
     cli.run("install", "-y")
     api.nodes.pop()

@@ -354,17 +354,22 @@ static bool is_namespace_empty(struct job *j)
 
 static int remove_kept(struct job *j)
 {
-	bool is_namespace = false;
+	bool is_namespace = false, is_istios;
 	const json_t *one;
 	size_t i;
-	int r = 0;
+	int r = uninstall_find_istio(&j->run, &is_istios);
 
+	if (r < 0)
+		return kube_fail(j->run.kube, "Istio's own control plane");
 	json_array_foreach (j->kept, i, one) {
 		if (kube_kind_of(one)->rank == KUBE_RANK_NAMESPACE)
 			is_namespace = true;
-		else if (r == 0)
+		else if (r == 0 && !is_istios)
 			r = remove_definition(j, one);
 	}
+	if (is_istios)
+		progress_note(&j->run.progress, "definitions stay: Istio's own control plane is "
+						"there, which has the same");
 	if (r == 0)
 		r = definitions_wait(j);
 	if (r != 0 || !is_namespace)

@@ -27,9 +27,7 @@ static const struct {
 	{UNINSTALL_LEASES, UNINSTALL_LEASE, false},
 };
 
-/* find_istio() - a revision of Istio's has a name of its own, and the same CA. Return: 0; -errno:
- * it cannot be seen whether there is one. */
-static int find_istio(struct install_run *run, bool *ret)
+int uninstall_find_istio(struct install_run *run, bool *ret)
 {
 	int r;
 	_cleanup_(json_decrefp) json_t *some = NULL;
@@ -66,7 +64,7 @@ bool uninstall_purge_is_due(struct install_run *run)
 {
 	bool is_istios;
 
-	if (find_istio(run, &is_istios) < 0)
+	if (uninstall_find_istio(run, &is_istios) < 0)
 		return true;
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
 		if (!(is_istios && lists[i].is_istios_too) &&
@@ -93,7 +91,7 @@ static int delete_all(struct install_run *run, const char *path, const char *pre
 int uninstall_purge_made(struct install_run *run)
 {
 	bool is_istios;
-	int r = find_istio(run, &is_istios);
+	int r = uninstall_find_istio(run, &is_istios);
 
 	if (r < 0)
 		return kube_fail(run->kube, DEPLOYMENTS);

@@ -12,6 +12,9 @@
 #define UNINSTALL_LEASES "/apis/coordination.k8s.io/v1/namespaces/" KUBE_MESH_NAMESPACE "/leases"
 #define UNINSTALL_LEASE  "culvert-leader"
 
+/** uninstall_find_istio() - is Istio's own control plane there? A revision of it has a name of its
+ * own, and the same CA and definitions. Return: 0; -errno: it cannot be seen. */
+_must_check_ int uninstall_find_istio(struct install_run *run, bool *ret);
 /** uninstall_purge_is_due() - is any of it there? What the API server does not tell may be there:
  * removing it says why that cannot be. */
 bool uninstall_purge_is_due(struct install_run *run);

@@ -438,6 +438,19 @@ def test_istios_own_is_not_removed(api, cli):
     assert api.named("Secret", "istio-ca-secret") and api.named("ConfigMap", "istio-ca-root-cert")
 
 
+def test_purge_leaves_definitions_that_istio_has_too(api, cli):
+    """One that nobody uses yet is there for those who will."""
+    cli.run("install", "-y")
+    api.on_exec = agent({"pods": []})
+    template = {"metadata": {"labels": {"app": "istiod-istio"}}, "spec": {"containers": [{"command": ["/usr/local/bin/pilot-discovery"]}]}}
+    api.put({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"template": template},
+             "metadata": {"name": "istiod-1-30", "namespace": MESH, "labels": {"app": "istiod"}}})
+    api.delete(("v1", "pods", MESH, "istiod-1-30-n1"))
+    before = {t for t in api.titles() if t.startswith("CustomResourceDefinition")}
+    assert "definitions stay: Istio's own control plane is there" in cli.run("uninstall", "--purge", "-y")
+    assert {t for t in api.titles() if t.startswith("CustomResourceDefinition")} == before and not api.named("DaemonSet", "ztunnel")
+
+
 def test_an_installation_takes_an_unfinished_removal_back(api, cli):
     cli.run("install", "-y")
     api.named("Namespace", MESH)["metadata"]["labels"]["culvert.io/mesh"] = "released"

@@ -79,7 +79,12 @@ const char *kube_pod_why(const json_t *pod, char buf[KUBE_WHY_MAX])
 	json_array_foreach (containers, i, one)
 		if (container_why(one, buf))
 			return buf;
-	(void)snprintf(buf, KUBE_WHY_MAX, "%s", json_text(status_of(pod), "phase", "Pending"));
+	message = json_text(status_of(pod), "phase", "Pending");
+	(void)snprintf(buf, KUBE_WHY_MAX, "%s",
+		       streq(message, "Running")
+			       ? "its containers run, but the API server does not "
+				 "hear of them from its node"
+			       : message);
 	return buf;
 }
 

@@ -87,3 +87,10 @@ def test_a_pod_that_is_not_on_a_node_is_not_asked_about(well, cli):
         assert "In the mesh: not yet" in said and "Node proxy" not in said
     got = cli.json("describe", "pod", "web.shop")
     assert got["state"] == "unplaced" and got["policies"] is None and got["policiesError"] == got["error"] and not well.forwarded
+
+
+def test_a_pod_of_a_node_that_is_not_heard_of_says_so(well, cli):
+    """The node's controller takes the pod's readiness away, and all else stays as it was."""
+    well.named("Pod", "ztunnel-n2")["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
+    assert cli.json("status", code=1)["problems"] == [
+        "ztunnel-n2: its containers run, but the API server does not hear of them from its node"]

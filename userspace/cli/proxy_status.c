@@ -65,6 +65,40 @@ static int add_clients(const struct admin_node *control, const char *only, json_
 	return 0;
 }
 
+static bool is_served(const json_t *all, const char *node)
+{
+	const json_t *c;
+	size_t i;
+
+	json_array_foreach (all, i, c)
+		if (streq(json_text(c, "node", ""), node) &&
+		    streq(json_text(c, "type", ""), "ztunnel"))
+			return true;
+	return false;
+}
+
+/* add_unserved() - ztunnels that run, and that no control plane has a word of: who is not there is
+ * not seen in a list of who is. */
+static int add_unserved(const char *only, json_t *all)
+{
+	_cleanup_(freep) struct admin_node *nodes = calloc(ADMIN_NODES_MAX, sizeof(*nodes));
+	int n = nodes ? admin_remote_nodes(only, nodes, ADMIN_NODES_MAX) : -1;
+
+	for (int i = 0; i < n; i++) {
+		if (nodes[i].is_leaving || is_served(all, nodes[i].name))
+			continue;
+		if (json_array_append_new(
+			    all,
+			    json_pack("{s:o,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:i}", "name",
+				      json_sprintf("%s." KUBE_MESH_NAMESPACE, nodes[i].pod), "node",
+				      nodes[i].name, "type", "ztunnel", "version", "", "istiod", "",
+				      "revision", nodes[i].revision, "status", "NOT CONNECTED",
+				      "error", "nobody serves it", "acked", 0, "nacked", 0)) < 0)
+			return -1;
+	}
+	return n < 0 ? -1 : 0;
+}
+
 /* name_of() - of TYPE~ADDRESS~NAME.NAMESPACE~DOMAIN what istioctl shows, the third part; any other
  * id as it is. */
 static const char *name_of(const json_t *client, char into[CLI_PATH_MAX])
@@ -211,7 +245,8 @@ int cli_proxy_status(int argc, char **argv)
 		.help = "Show every ztunnel and agent that a control plane serves: which replica "
 			"serves it, which build it is, and whether it took what it was sent; with "
 			"POD only those on the pod's node, or the one of that NAME. Exit code 1 "
-			"when one refused it, or a replica does not answer.",
+			"when one refused it, a replica does not answer, or, in a cluster, none "
+			"serves a ztunnel that runs.",
 		.max_rest = 1,
 	};
 	_cleanup_(freep) struct admin_node *found = calloc(ADMIN_NODES_MAX, sizeof(*found));
@@ -244,6 +279,8 @@ int cli_proxy_status(int argc, char **argv)
 	}
 	if (n <= 0)
 		return n < 0 ? 1 : cli_fail("no control plane runs in the cluster");
+	if (is_remote && failed == 0 && add_unserved(o.node, all) < 0)
+		return cli_fail("out of memory");
 	if (failed == n || (o.pod && keep_of_pod(&o, found, n, is_remote, all) > 0))
 		return 1;
 	r = 0;
@@ -253,7 +290,8 @@ int cli_proxy_status(int argc, char **argv)
 		r = print_table(all);
 	r = failed > 0 ? 1 : r;
 	json_array_foreach (all, i, c)
-		if (streq(json_text(c, "status", ""), "ERROR"))
+		if (streq(json_text(c, "status", ""), "ERROR") ||
+		    streq(json_text(c, "status", ""), "NOT CONNECTED"))
 			r = 1;
 	return r;
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""status and describe: what is not there, and so can say nothing of itself."""
+"""status, describe and proxy-status: what is not there, and so can say nothing of itself."""
 import pytest
 from conftest import AGENT, CONTROL
 from fake_api import MESH, Fault
@@ -94,3 +94,21 @@ def test_a_pod_of_a_node_that_is_not_heard_of_says_so(well, cli):
     well.named("Pod", "ztunnel-n2")["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
     assert cli.json("status", code=1)["problems"] == [
         "ztunnel-n2: its containers run, but the API server does not hear of them from its node"]
+
+
+def test_a_ztunnel_that_nobody_serves_is_listed(well, cli, monkeypatch):
+    """Who is not connected is in no control plane's list."""
+    served = [{**CONTROL["clients"][0], "node": node, "id": f"zt-{node}"} for node in ("n1", "n2")]
+    monkeypatch.setitem(CONTROL, "clients", served)
+    assert [c["status"] for c in cli.json("ps")] == ["SYNCED", "SYNCED"]
+    monkeypatch.setitem(CONTROL, "clients", [served[0], {**served[1], "type": "agent", "id": "agent~n2"}])
+    assert [(c["name"], c["status"]) for c in cli.json("ps", code=1)] == [
+        ("zt-n1", "SYNCED"), ("agent~n2", "SYNCED"), (f"ztunnel-n2.{MESH}", "NOT CONNECTED")]
+    assert "nobody serves it" in cli.run("ps", code=1)
+    assert cli.json("ps", "--node", "n1") and cli.json("ps", f"ztunnel-n2.{MESH}", code=1)[0]["status"] == "NOT CONNECTED"
+    well.named("Pod", "ztunnel-n2")["metadata"]["deletionTimestamp"] = "2030-01-01T00:00:00Z"
+    assert len(cli.json("ps")) == 2
+    # one that does not answer may serve it
+    well.on_forward = lambda *_: None
+    well.on_exec = lambda *_: (1, "", "culvert: control: not running\n")
+    assert "NOT CONNECTED" not in cli.run("ps", code=1)

@@ -112,7 +112,7 @@ def test_proxy_status_of_a_pod_is_that_of_its_node(mesh, cli, monkeypatch):
                                              {**CONTROL["clients"][0], "id": "agent~n1"}, CONTROL["clients"][1]])
     for word, names in (("web.shop", [zt, "agent~n1"]), ("shop/web", [zt, "agent~n1"]), ("ztunnel-n1.istio-system", [zt])):
         assert [c["name"] for c in cli.json("ps", word)] == names
-    assert [c["name"] for c in cli.json("ps", "far", "-n", "shop", code=1)] == ["agent~n2"]
+    assert [c["name"] for c in cli.json("ps", "far", "-n", "shop", code=1)] == ["agent~n2", "ztunnel-n2.istio-system"]
     said = cli.run("ps", "ztunnel-n1", "-n", "istio-system")
     assert [line.split()[0] for line in said.splitlines()] == ["NAME", "ztunnel-n1.istio-system", "agent~n1"]
     assert max(map(len, said.splitlines())) <= 100

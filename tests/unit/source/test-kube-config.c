@@ -107,6 +107,20 @@ static void a_proxy_and_a_certificate_that_is_not_looked_at_are_read(void **stat
 	}
 }
 
+static void data_may_be_of_several_lines(void **state)
+{
+	_cleanup_(kube_config_clear) struct kube_config c = {0};
+	char err[KUBE_CONFIG_ERROR_MAX];
+
+	assert_int_equal(parse("current-context: a\n"
+			       "contexts: [{name: a, context: {cluster: c}}]\n"
+			       "clusters:\n- name: c\n  cluster:\n    server: https://h\n"
+			       "    certificate-authority-data: |\n      YWJj\n      ZGVm\n",
+			       NULL, &c, err),
+			 0);
+	assert_string_equal(c.ca_pem, "abcdef");
+}
+
 /* Who is to have the rights of another one does not act with his own. */
 static void whom_to_act_as_is_read(void **state)
 {
@@ -279,6 +293,7 @@ int main(void)
 		cmocka_unit_test(another_context_is_read_when_asked_for),
 		cmocka_unit_test(an_empty_field_is_not_set),
 		cmocka_unit_test(a_proxy_and_a_certificate_that_is_not_looked_at_are_read),
+		cmocka_unit_test(data_may_be_of_several_lines),
 		cmocka_unit_test(whom_to_act_as_is_read),
 		cmocka_unit_test(a_plugin_with_a_relative_path_is_beside_the_file),
 		cmocka_unit_test(a_context_that_is_not_there_is_named),

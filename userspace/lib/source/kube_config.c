@@ -181,19 +181,34 @@ static int copy_path(struct load *l, const json_t *from, const char *key, char *
 	return *ret ? 0 : -ENOMEM;
 }
 
+/* As Go reads it: lines may end within it, as they do in a block of YAML. */
+static char *without_lines(const char *s)
+{
+	char *copy = strdup(s), *to = copy;
+
+	for (; copy && *s; s++)
+		if (*s != '\n' && *s != '\r')
+			*to++ = *s;
+	if (copy)
+		*to = '\0';
+	return copy;
+}
+
 static int copy_base64(struct load *l, const json_t *from, const char *key, char **ret)
 {
-	const char *s = json_string_value(json_object_get(from, key));
+	const char *value = json_string_value(json_object_get(from, key));
+	_cleanup_(freep) char *s = value && *value ? without_lines(value) : NULL;
 	size_t n = s ? strlen(s) : 0;
 	int len;
 
-	if (n == 0)
+	if (!value || !*value)
 		return 0;
-	*ret = malloc(n / 4 * 3 + 1);
+	*ret = s ? malloc(n / 4 * 3 + 1) : NULL;
 	if (!*ret)
 		return -ENOMEM;
 	len = n % 4 == 0 ? EVP_DecodeBlock((unsigned char *)*ret, (const unsigned char *)s, (int)n)
 			 : -1;
+	explicit_bzero(s, n);
 	(*ret)[MAX(len, 0)] = '\0';
 	if (len < 0)
 		return fail(l, key, "base64");

@@ -18,7 +18,8 @@
 #define PAGE_ITEMS 500
 #define WHY_MAX    1024
 #define TURN_MS    1000
-#define TIMEOUT_US (15 * 1000000ull)
+#define SILENCE_US (15 * 1000000ull)
+#define TIMEOUT_US (20 * SILENCE_US)
 #define TOO_MANY   429
 #define TRIES      5
 #define BUSY_US    1000000ull /* what the API server asks for, nearly always */
@@ -328,6 +329,7 @@ int kube_do(struct kube *k, const struct kube_ask *ask, json_t **ret)
 		.content_type = ask->content_type,
 		.body = body,
 		.timeout_us = TIMEOUT_US,
+		.silence_us = SILENCE_US,
 	};
 	int r = ask->body && !body ? -ENOMEM : call(k, &config, &reply);
 
@@ -385,6 +387,7 @@ int kube_text(struct kube *k, const char *path, struct buf *ret)
 		.method = "GET",
 		.path = path,
 		.timeout_us = TIMEOUT_US,
+		.silence_us = SILENCE_US,
 		.on_data = on_text,
 		.on_done = on_text_end,
 		.arg = &g,

@@ -7,10 +7,11 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 
 import pytest
 from conftest import Cli
-from fake_api import Fault
+from fake_api import Fault, Handler
 
 ASK = ("zc", "all", "--node", "n1")  # a request, and a connection into a pod
 
@@ -172,3 +173,24 @@ def test_whom_to_act_as(mesh, cli):
     assert mesh.acted == {("Impersonate-User: dev",)}, "the words that it runs, too"
     assert "--as USER is missing" in cli.run(*ASK, "--as-group", "a", code=2)
     assert "--as: expected a name" in cli.run(*ASK, "--as", "a\nb", code=1)
+
+
+def test_a_long_list_is_waited_for_while_it_comes(mesh, cli, monkeypatch):
+    """By a slow line it takes longer than the silence that is borne."""
+    answer = Handler.answer
+
+    def slowly(self, status, body):
+        if "/namespaces?" not in self.path:
+            answer(self, status, body)
+            return
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        for at in range(0, len(data), len(data) // 8):
+            self.wfile.write(data[at:at + len(data) // 8])
+            self.wfile.flush()
+            time.sleep(2)
+    monkeypatch.setattr(Handler, "answer", slowly)
+    started = time.monotonic()
+    assert "No tags" in cli.run("tag", "list") and time.monotonic() - started > 15.5

@@ -441,6 +441,12 @@ static void options_set(struct kube_request *q, const struct kube_request_config
 	(void)curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
 	(void)curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS);
 	(void)curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)(config->timeout_us / 1000));
+	/* libcurl looks each second where it is to, also for no time at all */
+	if (config->silence_us) {
+		(void)curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, 1L);
+		(void)curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME,
+				       (long)(config->silence_us / 1000000));
+	}
 	(void)curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
 	(void)curl_easy_setopt(e, CURLOPT_TCP_KEEPIDLE, KEEPALIVE_S);
 	(void)curl_easy_setopt(e, CURLOPT_TCP_KEEPINTVL, KEEPALIVE_PROBE);

@@ -32,6 +32,7 @@ struct kube_request_config {
 	const char *accept;       /* what the answer may be; NULL: JSON */
 	const char *body;         /* NULL: none */
 	uint64_t timeout_us;      /* for all of it; 0: none */
+	uint64_t silence_us;      /* without a byte, within that; 0: it is not looked at */
 	/** on_begin() - an answer of status 2xx begins; NULL: nobody asks. */
 	void (*on_begin)(void *arg);
 	/**

@@ -71,6 +71,8 @@ void conn_fail(struct conn *c, enum conn_flags flags, const char *error);
 #define CONN_DIAL_FAILED "connection failed"
 #define CONN_IO_ERROR    "io error"
 #define CONN_TOO_LATE    "deadline has elapsed"
+/* In ours. */
+#define CONN_CLIENT_LEFT "the client left before the application answered"
 /** conn_errno_text() - "@what: Connection refused (os error 111)". @error: -errno. Return: @into.
  */
 const char *conn_errno_text(const char *what, int error, char into[CONN_TEXT_MAX]);

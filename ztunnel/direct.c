@@ -217,6 +217,19 @@ static void report_cut(struct telemetry *t, const struct state *s, const struct 
 	telemetry_told_close(t, info, CONN_DENY, conn_cut_text(&v, text));
 }
 
+/* In a tunnel's words: the source has an answer alone, its server's end knows the reason. */
+static void report_failed(struct telemetry *t, const struct conn_info *info, int error)
+{
+	char text[CONN_TEXT_MAX];
+	const char *why = CONN_CLIENT_LEFT;
+
+	if (error && info->direction == CONN_OUTBOUND)
+		why = conn_status_text(503, text);
+	else if (error)
+		why = conn_errno_text(CONN_DIAL_FAILED, -error, text);
+	telemetry_conn_failed(t, info, CONN_CONNECT, why);
+}
+
 static void report(struct telemetry *t, const struct state *s, const struct conn_info *info,
 		   const struct direct_news *news)
 {
@@ -228,7 +241,7 @@ static void report(struct telemetry *t, const struct state *s, const struct conn
 		return;
 	}
 	if (m->what == ZDS_DIRECT_FAILED) {
-		telemetry_conn_failed(t, info, CONN_CONNECT, "the connection was not established");
+		report_failed(t, info, (int)m->error);
 		return;
 	}
 	series = telemetry_told_metrics(t, info);

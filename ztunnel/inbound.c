@@ -139,8 +139,7 @@ static void on_relay_done(struct relay *r, int error, uint32_t code)
 	struct inbound *in = of_relay(r);
 
 	if (!in->is_answered)
-		conn_fail(&in->conn, CONN_CONNECT,
-			  "the client left before the application answered");
+		conn_fail(&in->conn, CONN_CONNECT, CONN_CLIENT_LEFT);
 	else
 		conn_fail(&in->conn, CONN_OK, conn_end_text(error, code));
 }

@@ -25,6 +25,15 @@ static __always_inline void direct_bytes(struct bpf_sock_ops *ctx, struct cv_dir
 	ev->received = received;
 }
 
+/* Of the client's socket: ECONNREFUSED where its connect got a reset; 0: none. */
+static __always_inline int direct_error(struct bpf_sock_ops *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct sock___cv *s = sk ? (void *)bpf_skc_to_tcp_sock(sk) : NULL;
+
+	return s ? s->sk_err : 0;
+}
+
 /* From the state that the client's socket was in before CLOSE. A reset that came has left an error
  * before that; one that the client sends itself (SO_LINGER 0, bytes that it has not read, or that
  * came after its close) leaves none yet: it comes from a state that nothing but an abort leaves for
@@ -32,17 +41,13 @@ static __always_inline void direct_bytes(struct bpf_sock_ops *ctx, struct cv_dir
  * the end has been told. */
 static __always_inline bool direct_is_reset(struct bpf_sock_ops *ctx)
 {
-	struct bpf_sock *sk = ctx->sk;
-	struct sock___cv *s;
-
 	switch (ctx->args[0]) {
 	case BPF_TCP_ESTABLISHED:
 	case BPF_TCP_CLOSE_WAIT:
 	case BPF_TCP_FIN_WAIT1:
 		return true;
 	}
-	s = sk ? (void *)bpf_skc_to_tcp_sock(sk) : NULL;
-	return s && s->sk_err;
+	return direct_error(ctx) != 0;
 }
 
 #define WAKE_EVERY_NS (20 * 1000 * 1000)
@@ -139,7 +144,9 @@ static __noinline void direct_tell(struct bpf_sock_ops *ctx, const struct cv_tup
 	ev.asked = d->asked;
 	ev.dst_cookie = d->dst_cookie;
 	ev.connect_ns = d->time_ns;
-	if (reason == CV_DIRECT_CLOSE && (ev.flags & CV_DIRECT_ESTABLISHED) && direct_is_reset(ctx))
+	if (!(ev.flags & CV_DIRECT_ESTABLISHED))
+		ev.error = direct_error(ctx);
+	else if (reason == CV_DIRECT_CLOSE && direct_is_reset(ctx))
 		ev.flags |= CV_DIRECT_RESET;
 	direct_bytes(ctx, &ev);
 	count(reason);

@@ -178,7 +178,10 @@ struct zds_direct {
 		uint64_t received; /* and back */
 		uint64_t failed;   /* UNTOLD: how many */
 	};
-	uint64_t new_sent; /* in bytes: what has not been told before */
+	union {
+		uint64_t new_sent; /* in bytes: what has not been told before */
+		uint64_t error;    /* FAILED: positive errno of connect; 0: its client gave up */
+	};
 	uint64_t new_received;
 	struct cv_sockaddr src;
 	struct cv_sockaddr dst;

@@ -2,6 +2,7 @@
 /* direct - two enrolled pods of one node, without a tunnel: the peer is the second pod. Whatever is
  * doubtful goes to ztunnel, and what is denied is refused at connect(2). */
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -351,8 +352,27 @@ TEST(direct_to_a_closed_port_is_refused_and_told)
 	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, SERVER4), ECONNREFUSED);
 	CHECK(direct_event_of(CV_DIRECT_CLOSE, &ev));
 	CHECK_EQ(ev.flags, 0);
+	CHECK_EQ(ev.error, ECONNREFUSED);
 	CHECK_EQ(map_size(skel->maps.cv_directs), 0);
 	CHECK_EQ(map_size(skel->maps.cv_vouched), 0);
+}
+
+TEST(direct_that_its_client_gives_up_is_told_without_an_error)
+{
+	int fd = tcp(AF_INET);
+	struct cv_direct_event ev;
+
+	pair_begin();
+	verdict_set(80, true);
+	enter_peer();
+	shell("ip link set eth0 down");
+	enter_pod();
+	CHECK_OK(fcntl(fd, F_SETFL, O_NONBLOCK));
+	CHECK_ERRNO(connect_to(fd, AF_INET, SERVER4), EINPROGRESS);
+	close(fd);
+	CHECK(direct_event_of(CV_DIRECT_CLOSE, &ev));
+	CHECK_EQ(ev.flags, 0);
+	CHECK_EQ(ev.error, 0);
 }
 
 TEST(a_direct_socket_can_connect_elsewhere_afterwards)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Connections between two pods of one node that end by a reset: the access log and the metrics say the same of a direct one as of a
-tunnelled one."""
+"""Connections between two pods of one node that end by a reset, or never begin: the access log and the metrics say the same of a
+direct one as of a tunnelled one."""
 import subprocess
 import sys
 
@@ -9,7 +9,7 @@ from culvert_node import wait_for
 from same_node import Direct
 from test_direct import OF_EACH_CONNECTION, OF_THE_TUNNEL, access_lines, opened_and_closed, series
 
-PORT = 9303
+PORT, CLOSED = 9303, 9304
 SIZE = 700  # bytes that each end says first
 
 # What an end does once both have said so much and heard all of it.
@@ -70,10 +70,20 @@ with socket.create_connection((sys.argv[1], {PORT}), 60) as s:
     end(s, sys.argv[2])
 """
 
-# client's, server's -> is it an error?
-ENDS = {"client_resets": ("reset", "wait", True), "server_resets": ("wait", "reset", True),
-        "client_leaves_bytes_unread": ("unread", "more", True), "server_resets_after_the_clients_fin": ("shut", "last", True),
-        "client_closes": ("close", "wait", False), "server_closes": ("wait", "close", False)}
+# By a tunnel it is connected for the moment that the answer takes.
+KNOCK = f"""
+import contextlib, socket, sys
+with contextlib.suppress(ConnectionError), socket.create_connection((sys.argv[1], {CLOSED}), 60) as s:
+    assert s.recv(1) == b""
+"""
+
+RESET = dict.fromkeys(("outbound", "inbound"), '"connection reset"')
+REFUSED = {"outbound": '"http status: 503 Service Unavailable"', "inbound": '"connection failed: Connection refused (os error 111)"'}
+WELL = dict.fromkeys(("outbound", "inbound"))
+# client's, server's (nothing: where nobody listens) -> the errors
+ENDS = {"client_resets": ("reset", "wait", RESET), "server_resets": ("wait", "reset", RESET),
+        "client_leaves_bytes_unread": ("unread", "more", RESET), "server_resets_after_the_clients_fin": ("shut", "last", RESET),
+        "client_closes": ("close", "wait", WELL), "server_closes": ("wait", "close", WELL), "closed_port": ("", "", REFUSED)}
 
 
 @pytest.fixture(name="pods", scope="module")
@@ -85,6 +95,7 @@ def fixture_pods():
         d.others.append(server)
         assert server.stdout.readline() == "up\n"
         wait_for(lambda: is_direct(d), 30, "a direct connection")
+        wait_for(lambda: is_direct(d, "", ""), 30, "a direct connection to the closed port")
         told = {"direct": all_told(d, True)}
         d.label("culvert.io/same-node: encrypt")
         wait_for(lambda: not is_direct(d), 30, "the end of direct connections")
@@ -96,13 +107,13 @@ def fixture_pods():
 
 def connect(direct, client, server):
     """One connection that ends so."""
-    direct.client.run(sys.executable, "-c", CLIENT, direct.server.ip4, client, server)
+    direct.client.run(sys.executable, "-c", CLIENT if server else KNOCK, direct.server.ip4, client, server)
 
 
-def is_direct(direct):
+def is_direct(direct, client="close", server="wait"):
     """Did one more connection go direct?"""
     before = direct.counter("direct")
-    connect(direct, "close", "wait")
+    connect(direct, client, server)
     return direct.counter("direct") > before
 
 
@@ -131,6 +142,6 @@ def test_an_end_is_told_as_a_tunnels(pods, name):
     assert direct_levels == tunnel_levels
     for direction, tunnelled in tunnel_lines.items():
         plain = direct_lines[direction]
-        assert plain.get("error") == ('"connection reset"' if ENDS[name][2] else None)
+        assert plain.get("error") == ENDS[name][2][direction.strip('"')]
         assert {k: v for k, v in plain.items() if k not in OF_EACH_CONNECTION} == \
             {k: v for k, v in tunnelled.items() if k not in OF_EACH_CONNECTION | OF_THE_TUNNEL}

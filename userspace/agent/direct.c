@@ -444,6 +444,8 @@ static void telemetry_add(struct direct *d, const struct cv_direct_event *ev)
 		m.what = ZDS_DIRECT_OPENED;
 	else
 		end_fill(d, ev, &m);
+	if (m.what == ZDS_DIRECT_FAILED)
+		m.error = ev->error;
 	direct_news_add(&d->news, &m);
 }
 

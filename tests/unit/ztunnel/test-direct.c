@@ -2,6 +2,7 @@
 /* direct - which connections may do without a tunnel, and how they are counted. */
 #include "ztunnel/direct.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -449,6 +450,7 @@ static void it_is_counted_at_both_ends(void **state)
 	k.m.new_received = 500;
 	tell(&k, ZDS_DIRECT_CLOSED);
 	k.news.src = NULL;
+	k.m.error = ECONNREFUSED;
 	tell(&k, ZDS_DIRECT_FAILED);
 	metrics = told_metrics(&k);
 	for (int i = 0; i < 2; i++) {
@@ -533,6 +535,25 @@ static void an_end_by_a_denial_names_the_policy(void **state)
 	told_end(&k);
 }
 
+static void one_that_was_never_established_is_told_in_a_tunnels_words(void **state)
+{
+	const char *const left = "the client left before the application answered";
+	struct told k;
+
+	told_begin(&k, *state);
+	k.m.error = ECONNREFUSED;
+	tell(&k, ZDS_DIRECT_FAILED);
+	assert_string_equal(last_error(k.telemetry, 1), "http status: 503 Service Unavailable");
+	assert_string_equal(last_error(k.telemetry, 0),
+			    "connection failed: Connection refused (os error 111)");
+	k.m.error = 0;
+	tell(&k, ZDS_DIRECT_FAILED);
+	for (size_t back = 0; back < 2; back++)
+		assert_string_equal(last_error(k.telemetry, back), left);
+	assert_non_null(strstr(told_metrics(&k), "response_flags=\"CONNECT\""));
+	told_end(&k);
+}
+
 static void of_what_was_not_told_there_are_numbers(void **state)
 {
 	struct fixture *f = *state;
@@ -587,6 +608,7 @@ int main(void)
 		with(it_is_counted_at_both_ends),
 		with(an_end_by_a_reset_is_told),
 		with(an_end_by_a_denial_names_the_policy),
+		with(one_that_was_never_established_is_told_in_a_tunnels_words),
 		with(of_what_was_not_told_there_are_numbers),
 	};
 

@@ -270,11 +270,13 @@ TEST(who_is_revoked_within_the_handshake_is_not_let_in)
 
 /* What a client that writes its frames itself says first, and asks for. */
 #define OPENING "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"
-#define CONNECT_OF(stream)                                                                         \
+#define CONNECT_TO(stream, port)                                                                   \
 	"\0\0\x19\1\4\0\0\0" stream "\x02\x07"                                                     \
-	"CONNECT\x01\x0e" SERVER_ADDR ":8080"
-#define ONE_BYTE     10    /* with the head of its frame */
-#define ONE_BYTE_MAX 16380 /* in a record */
+	"CONNECT\x01\x0e" SERVER_ADDR ":" port
+#define CONNECT_OF(stream)   CONNECT_TO(stream, "8080")
+#define FIVE(stream, letter) "\0\0\5\0\0\0\0\0" stream letter letter letter letter letter
+#define ONE_BYTE             10    /* with the head of its frame */
+#define ONE_BYTE_MAX         16380 /* in a record */
 
 struct raw {
 	int fd;
@@ -443,6 +445,37 @@ TEST(the_bytes_of_streams_that_take_turns_are_written_together)
 	(void)close(c.fd);
 }
 
+/* Nor a later connection's through the same tunnel: this one gets its own bytes and no others. */
+TEST(what_is_said_before_a_refusal_reaches_no_application)
+{
+	static const char denied[] = OPENING CONNECT_OF("\1") FIVE("\1", "x");
+	static const char closed[] = OPENING CONNECT_TO("\1", "8081") FIVE("\1", "x");
+	static const char later[] = CONNECT_OF("\3") FIVE("\3", "y");
+	struct rig *f = *cmocka_state;
+
+	for (int is_denied = 0; is_denied < 2; is_denied++) {
+		struct raw c;
+		int app;
+
+		rig_publish(f, true, is_denied);
+		rig_turn_workers(f);
+		assert_true(raw_open(f, &c, is_denied ? denied : closed, sizeof(denied) - 1));
+		assert_int_equal(app_accept(f, 200), -1);
+		assert_true(rig_metrics_have(f, is_denied ? "response_flags=\"DENY\""
+							  : "response_flags=\"CONNECT\""));
+		rig_publish(f, true, false);
+		rig_turn_workers(f);
+		assert_int_equal(SSL_write(c.ssl, later, sizeof(later) - 1), sizeof(later) - 1);
+		app = app_accept(f, WAIT_MS);
+		assert_true(app >= 0);
+		app_expect(app, "yyyyy");
+		SSL_free(c.ssl);
+		app_close_rst(c.fd);
+		assert_int_equal(app_read_end(app), -ECONNRESET);
+		(void)close(app);
+	}
+}
+
 /* Of its own the others go on; and neither certificate is on any list. */
 TEST(a_peer_whose_trust_domain_is_ours_no_more_is_cut_and_told_as_such)
 {
@@ -533,6 +566,7 @@ int main(void)
 		T(who_asks_all_the_time_for_what_is_refused_is_cut_and_not_heard),
 		T(what_is_refused_since_we_do_not_know_the_pod_is_nobody_s_flood),
 		T(the_bytes_of_streams_that_take_turns_are_written_together),
+		T(what_is_said_before_a_refusal_reaches_no_application),
 		T(a_peer_whose_trust_domain_is_ours_no_more_is_cut_and_told_as_such),
 		T(a_pod_made_anew_is_not_taken_for_the_one_before_it),
 	};

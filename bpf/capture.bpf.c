@@ -3,7 +3,7 @@
  * cgroup/connect6, which also see TCP Fast Open, MPTCP subflows, io_uring and connected UDP. Reads:
  * cv_pods, cv_pod_addrs, cv_workloads, cv_services, cv_ranges, cv_fresh_until, cv_registered,
  * cv_outbound_rules, cv_frontends, cv_locals, cv_verdicts, cv_generation, cv_shares. Writes:
- * cv_sockets, cv_nameserver*, cv_passed, cv_counters, cv_events. On doubt: refuse. */
+ * cv_sockets, cv_nameserver*, cv_passed, cv_refused, cv_counters, cv_events. On doubt: refuse. */
 #include "bpf/lib/direct_tcp.h"
 #include "bpf/lib/exclude.h"
 #include "bpf/lib/kind.h"

@@ -27,10 +27,10 @@ const volatile __u32 is_tunnel_only __weak = 0;
 #define CV_HASH(most) CV_SPARSE(HASH, most)
 #define CV_TRIE(most) CV_SPARSE(LPM_TRIE, most)
 
-#define CV_TUPLES(most, of)                                                                        \
+#define CV_HASH_OF(most, of, entry)                                                                \
 	CV_HASH(most);                                                                             \
-	__type(key, struct cv_tuple);                                                              \
-	__type(value, of)
+	__type(key, of);                                                                           \
+	__type(value, entry)
 
 #define CV_ONE(kind)                                                                               \
 	__uint(type, BPF_MAP_TYPE_##kind);                                                         \
@@ -103,11 +103,11 @@ struct {
 } cv_frontends __weak SEC(".maps");
 
 struct {
-	CV_TUPLES(CV_SHARED_MOST, struct cv_conn);
+	CV_HASH_OF(CV_SHARED_MOST, struct cv_tuple, struct cv_conn);
 } cv_conns __weak SEC(".maps");
 
 struct {
-	CV_TUPLES(CV_SHARED_MOST, struct cv_vouch);
+	CV_HASH_OF(CV_SHARED_MOST, struct cv_tuple, struct cv_vouch);
 } cv_vouched __weak SEC(".maps");
 
 struct {
@@ -141,33 +141,32 @@ struct {
 } cv_generation __weak SEC(".maps");
 
 struct {
-	CV_TUPLES(CV_SHARED_MOST, struct cv_direct);
+	CV_HASH_OF(CV_SHARED_MOST, struct cv_tuple, struct cv_direct);
 } cv_directs __weak SEC(".maps");
 
 struct {
-	CV_TUPLES(65536, struct cv_direct_told);
+	CV_HASH_OF(65536, struct cv_tuple, struct cv_direct_told);
 } cv_direct_told __weak SEC(".maps");
 
 struct {
-	CV_HASH(4096);
-	__type(key, struct cv_untold_key);
-	__type(value, struct cv_untold);
+	CV_HASH_OF(4096, struct cv_untold_key, struct cv_untold);
 } cv_direct_untold __weak SEC(".maps");
 
+/* Of its own: who is denied may dial as often as he likes, and pushes out no others' numbers. */
 struct {
-	CV_HASH(4096);
-	__type(key, __u32);
-	__type(value, __u64);
+	CV_HASH_OF(4096, struct cv_untold_key, __u64);
+} cv_refused __weak SEC(".maps");
+
+struct {
+	CV_HASH_OF(4096, __u32, __u64);
 } cv_links __weak SEC(".maps");
 
 struct {
-	CV_HASH(4096);
-	__type(key, __u64);
-	__type(value, struct cv_link);
+	CV_HASH_OF(4096, __u64, struct cv_link);
 } cv_pod_links __weak SEC(".maps");
 
 struct {
-	CV_TUPLES(16384, __u64);
+	CV_HASH_OF(16384, struct cv_tuple, __u64);
 } cv_exempt __weak SEC(".maps");
 
 struct {
@@ -216,7 +215,7 @@ struct {
 } cv_passed __weak SEC(".maps");
 
 struct {
-	CV_TUPLES(16384, __u32);
+	CV_HASH_OF(16384, struct cv_tuple, __u32);
 } cv_given __weak SEC(".maps");
 
 struct {

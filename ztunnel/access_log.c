@@ -155,7 +155,8 @@ void access_log_complete(struct history *h, const struct conn_info *info,
 	char text[ACCESS_LINE_MAX];
 	struct line l = {.at = text, .size = sizeof(text)};
 
-	history_add(h, info, end, policy);
+	if (h)
+		history_add(h, info, end, policy);
 	if (!is_end_wanted(info, end, level))
 		return;
 	l.len = access_log_format(info, end->now_us, end->error, text, sizeof(text));

@@ -15,7 +15,7 @@ struct history;
 void access_log_set_default(bool is_on);
 
 /** access_log_complete() - a connection has ended: info, or error when it ended with one; @h
- * remembers it, printed or not. @policy: "ns/name" that denied it, or NULL. */
+ * remembers it, printed or not; NULL: nobody does. @policy: "ns/name" that denied it, or NULL. */
 void access_log_complete(struct history *h, const struct conn_info *info,
 			 const struct conn_end *end, const char *policy);
 

@@ -69,7 +69,7 @@ static int check_direct(const struct zds_direct *m, size_t len, size_t fd_count)
 	if (len < sizeof(*m) || len % sizeof(*m) != 0 || fd_count != 0)
 		return -EBADMSG;
 	for (size_t i = 0; i < len / sizeof(*m); i++)
-		if (m[i].what > ZDS_DIRECT_CUT)
+		if (m[i].what > ZDS_DIRECT_DENIED)
 			return -EBADMSG;
 	return 0;
 }

@@ -10,10 +10,12 @@
 #include "net/addr.h"
 #include "tls/identity.h"
 #include "tls/spiffe.h"
+#include "ztunnel/access_log.h"
 #include "ztunnel/authz.h"
 #include "ztunnel/conn.h"
 #include "ztunnel/pod.h"
 #include "ztunnel/resolve.h"
+#include "ztunnel/signal_values.h"
 #include "ztunnel/state.h"
 #include "ztunnel/telemetry.h"
 
@@ -39,7 +41,7 @@ static bool is_for_policy_alone(const struct state *s, const struct workload *ds
 
 static bool has_revoked(const struct state *s, const char *identity)
 {
-	const struct tls_identity *t = state_tls_identity(s, identity);
+	const struct tls_identity *t = identity ? state_tls_identity(s, identity) : NULL;
 
 	return t && tls_identity_is_revoked(t);
 }
@@ -230,6 +232,53 @@ static void report_failed(struct telemetry *t, const struct conn_info *info, int
 	telemetry_conn_failed(t, info, CONN_CONNECT, why);
 }
 
+/* Why, by the policies of now, which may be others than they were. @into: TELEMETRY_TEXT_MAX. */
+static void denial_find(const struct state *s, const struct conn_info *info,
+			struct authz_verdict *ret, struct conn_end *ret_end, char *into)
+{
+	const struct authz_conn conn = {
+		.src_identity = info->src_identity, .src = info->src, .dst = info->dst};
+
+	*ret = (struct authz_verdict){.is_allowed = true};
+	if (info->dst_workload)
+		authz_check(s, info->dst_workload, &conn, ret);
+	*ret_end = (struct conn_end){.flags = CONN_DENY, .now_us = info->now_us};
+	if (ret->is_allowed) {
+		ret->policy[0] = '\0';
+		ret->reason = "the policy has changed since";
+	}
+	if (has_revoked(s, info->src_identity) || has_revoked(s, info->dst_identity)) {
+		ret_end->flags = CONN_CERT_REVOKED;
+		ret_end->error = "certificate revoked";
+	} else if (info->direction == CONN_OUTBOUND) {
+		ret_end->error = conn_status_text(401, into);
+	} else {
+		ret_end->error = telemetry_denied_text(ret->policy, ret->reason, into);
+	}
+}
+
+/* The agent remembers the refusals themselves. */
+static void report_denied(struct telemetry *t, const struct state *s, const struct conn_info *info,
+			  const struct zds_direct *m)
+{
+	bool is_inbound = info->direction == CONN_INBOUND;
+	char text[TELEMETRY_TEXT_MAX];
+	struct authz_verdict v;
+	struct conn_end end;
+
+	denial_find(s, info, &v, &end, text);
+	telemetry_conns_failed(t, info, end.flags, m->denied);
+	for (uint64_t i = 0; i < m->lines; i++)
+		access_log_complete(NULL, info, &end,
+				    is_inbound && v.policy[0] != '\0' ? v.policy : NULL);
+	if (is_inbound && m->lines > 0 && m->lines < m->denied)
+		log_warn("access",
+			 "more connections were denied than are logged: counted only "
+			 "src.identity=\"%s\" dst.identity=\"%s\" count=%" PRIu64,
+			 info->src_identity ? info->src_identity : "-",
+			 info->dst_identity ? info->dst_identity : "-", m->denied - m->lines);
+}
+
 static void report(struct telemetry *t, const struct state *s, const struct conn_info *info,
 		   const struct direct_news *news)
 {
@@ -244,6 +293,10 @@ static void report(struct telemetry *t, const struct state *s, const struct conn
 		report_failed(t, info, (int)m->error);
 		return;
 	}
+	if (m->what == ZDS_DIRECT_DENIED) {
+		report_denied(t, s, info, m);
+		return;
+	}
 	series = telemetry_told_metrics(t, info);
 	conn_metrics_add(&series->received, m->new_sent);
 	conn_metrics_add(&series->sent, m->new_received);
@@ -255,6 +308,15 @@ static void report(struct telemetry *t, const struct state *s, const struct conn
 		report_cut(t, s, info);
 	else if (m->what == ZDS_DIRECT_UNTOLD)
 		report_untold(t, info, m);
+}
+
+/* The one that it would have used: it has chosen none yet. */
+static struct cv_addr address_like(const struct workload *w, const struct cv_addr *other)
+{
+	for (uint16_t i = 0; w && i < w->addrs_count; i++)
+		if (cv_addr_is_v4(&w->addrs[i]) == cv_addr_is_v4(other))
+			return w->addrs[i];
+	return (struct cv_addr){0};
 }
 
 void direct_report(struct telemetry *t, const struct state *s, const struct direct_news *news)
@@ -275,6 +337,11 @@ void direct_report(struct telemetry *t, const struct state *s, const struct dire
 		.bytes_to_client = m->received,
 	};
 
+	if (m->what == ZDS_DIRECT_DENIED) {
+		info.src.addr = address_like(news->src, &m->dst.addr);
+		info.opened_us = news->now_us;
+		info.bytes_to_server = 0;
+	}
 	if (info.src_workload) {
 		info.src_identity = info.src_workload->app->identity;
 		if (!cv_addr_equal(&m->asked.addr, &m->dst.addr))

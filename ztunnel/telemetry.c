@@ -525,19 +525,26 @@ void telemetry_conn_early(struct telemetry *t, const struct conn_info *info, enu
 	access_log_failed(t->history, info, &(struct conn_end){flags, error, now_of(info), false});
 }
 
-void telemetry_conn_denied(struct telemetry *t, const struct conn_info *info, const char *policy,
-			   const char *reason)
+/* "explicitly denied by: ns/name" in Istio's words */
+const char *telemetry_denied_text(const char *policy, const char *reason,
+				  char into[TELEMETRY_TEXT_MAX])
 {
-	char error[1024];
-
-	telemetry_conns_failed(t, info, CONN_DENY, 1);
-	/* "explicitly denied by: ns/name" in Istio's words */
-	(void)snprintf(error, sizeof(error), "connection closed due to policy rejection: %s%s%s",
-		       reason,
+	(void)snprintf(into, TELEMETRY_TEXT_MAX,
+		       "connection closed due to policy rejection: %s%s%s", reason,
 		       !*policy                             ? ""
 		       : streq(reason, "explicitly denied") ? " by: "
 							    : ": ",
 		       policy);
+	return into;
+}
+
+void telemetry_conn_denied(struct telemetry *t, const struct conn_info *info, const char *policy,
+			   const char *reason)
+{
+	char error[TELEMETRY_TEXT_MAX];
+
+	telemetry_conns_failed(t, info, CONN_DENY, 1);
+	(void)telemetry_denied_text(policy, reason, error);
 	access_log_complete(t->history, info,
 			    &(struct conn_end){CONN_DENY, error, now_of(info), false},
 			    *policy ? policy : NULL);

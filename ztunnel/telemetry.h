@@ -153,6 +153,12 @@ void telemetry_conn_failed(struct telemetry *t, const struct conn_info *info, en
 void telemetry_conn_early(struct telemetry *t, const struct conn_info *info, enum conn_flags flags,
 			  const char *error);
 
+#define TELEMETRY_TEXT_MAX 1024
+/** telemetry_denied_text() - "connection closed due to policy rejection: ...", of a verdict's
+ * policy and reason. Return: @into. */
+const char *telemetry_denied_text(const char *policy, const char *reason,
+				  char into[TELEMETRY_TEXT_MAX]);
+
 /** telemetry_conn_denied() - as failed, with DENY, policy ("ns/name" or "") and reason of the
  * verdict in the line. */
 void telemetry_conn_denied(struct telemetry *t, const struct conn_info *info, const char *policy,

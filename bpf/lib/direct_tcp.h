@@ -152,6 +152,29 @@ static __always_inline bool direct_is_wanted(struct bpf_sock_addr *ctx, const st
 	       share_is_left(a->cookie, CV_SHARE_DIRECTS);
 }
 
+/* ztunnel, which counts what it denies itself, sees nothing of it. */
+static __noinline void direct_count_refused(const struct attempt *a, const struct destination *d)
+{
+	struct cv_untold_key key = {};
+	__u64 none = 0, *n;
+
+	if (!a || !d)
+		return;
+	key.src_cookie = a->cookie;
+	key.dst_cookie = d->cookie;
+	key.dst = d->to;
+	key.asked = a->dst;
+	n = bpf_map_lookup_elem(&cv_refused, &key);
+	if (!n) {
+		bpf_map_update_elem(&cv_refused, &key, &none, BPF_NOEXIST);
+		n = bpf_map_lookup_elem(&cv_refused, &key);
+	}
+	if (n)
+		__sync_fetch_and_add(n, 1);
+	else
+		count(CV_DROP_MAP_FULL);
+}
+
 /* DIRECT_NOT, DIRECT_NO_MESH, or the verdict: VERDICT_ALLOW, _REWRITE, or refused by policy. In a
  * tunnel ztunnel would choose the endpoint anew, so there one that is denied says nothing yet. */
 static __noinline int direct_tcp(struct bpf_sock_addr *ctx, const struct cv_pod *pod,
@@ -174,8 +197,10 @@ static __noinline int direct_tcp(struct bpf_sock_addr *ctx, const struct cv_pod 
 		return DIRECT_NOT;
 	is_direct = direct_is_wanted(ctx, pod, a, &d);
 	if (r == DIRECT_DENIED &&
-	    (is_direct || !direct_is_chosen(a, &d.to) || direct_all_denied(a)))
+	    (is_direct || !direct_is_chosen(a, &d.to) || direct_all_denied(a))) {
+		direct_count_refused(a, &d);
 		return drop(ctx, a, CV_DROP_POLICY);
+	}
 	if (r == DIRECT_DENIED || !is_direct)
 		return DIRECT_NOT;
 	if (direct_needs_record(pod, a, &d.to))

@@ -9,7 +9,7 @@
 
 #include "culvert/abi/maps.h"
 
-#define ZDS_VERSION     9
+#define ZDS_VERSION     10
 #define ZDS_MAX_MESSAGE 65536
 #define ZDS_MAX_FDS     64
 #define ZDS_MAX_ADDRS   8
@@ -160,6 +160,7 @@ enum zds_direct_what {
 	ZDS_DIRECT_UNTOLD, /* several, of which nothing else is known: no `src`, no bytes of one */
 	ZDS_DIRECT_RESET,  /* CLOSED, by a reset, whichever end's */
 	ZDS_DIRECT_CUT,    /* CLOSED, by the agent, because it is denied now */
+	ZDS_DIRECT_DENIED, /* several that connect(2) has refused, by a known denial: no `src` */
 };
 
 struct zds_direct {
@@ -169,10 +170,12 @@ struct zds_direct {
 	union {
 		uint64_t opened_us; /* CLOCK_MONOTONIC */
 		uint64_t opened;    /* UNTOLD: how many */
+		uint64_t denied;    /* DENIED: how many */
 	};
 	union {
 		uint64_t sent;   /* CLOSED, RESET, CUT, PROGRESS: client to server, in bytes */
 		uint64_t closed; /* UNTOLD: how many, failed ones not among them */
+		uint64_t lines;  /* DENIED: how many of them are to be logged, each */
 	};
 	union {
 		uint64_t received; /* and back */

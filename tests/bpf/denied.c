@@ -36,6 +36,7 @@ static void check_by_tunnel(uint32_t client_flags, uint32_t server_flags)
 	check_dropped(CV_DROP_POLICY, SERVER4);
 	check_refused(AF_INET6, SERVER6);
 	CHECK_EQ(counted(CV_DROP_POLICY), 2);
+	CHECK_EQ(refused_of(SERVER4, SERVER4), 1);
 	CHECK_EQ(counted(CV_TUNNEL), 2);
 	generation_set(8);
 	check_tunnelled(AF_INET, SERVER4);
@@ -111,6 +112,9 @@ TEST(denied_by_a_frontend_is_refused_where_every_endpoint_is_denied)
 	for (int i = 0; i < TRIES; i++)
 		check_refused(AF_INET, SERVICE);
 	CHECK_EQ(counted(CV_DROP_POLICY), TRIES);
+	CHECK_EQ(refused_of(ends[0], SERVICE) + refused_of(ends[1], SERVICE) +
+			 refused_of(ends[2], SERVICE),
+		 TRIES);
 	generation_set(8);
 	check_tunnelled(AF_INET, SERVICE);
 }

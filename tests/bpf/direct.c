@@ -111,6 +111,8 @@ TEST(direct_denied_is_refused_at_connect)
 	check_dropped(CV_DROP_POLICY, SERVER4);
 	CHECK_ERRNO(connect_to(tcp(AF_INET6), AF_INET6, SERVER6), ECONNREFUSED);
 	CHECK_EQ(counted(CV_TUNNEL), 0);
+	CHECK_EQ(refused_of(SERVER4, SERVER4), 1);
+	CHECK_EQ(refused_of(SERVER6, SERVER6), 1);
 }
 
 TEST(direct_denial_of_an_old_generation_is_asked_again)

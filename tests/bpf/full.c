@@ -92,6 +92,17 @@ TEST(direct_that_finds_no_room_among_the_untold_either_is_counted)
 	map_empty(skel->maps.cv_direct_untold);
 }
 
+TEST(a_known_denial_that_finds_no_room_to_be_counted_refuses_all_the_same)
+{
+	pair_begin();
+	verdict_set(80, false);
+	map_fill(skel->maps.cv_refused);
+	CHECK_ERRNO(connect_to(tcp(AF_INET), AF_INET, SERVER4), ECONNREFUSED);
+	check_dropped(CV_DROP_POLICY, SERVER4);
+	CHECK_EQ(counted(CV_DROP_MAP_FULL), 1);
+	map_empty(skel->maps.cv_refused);
+}
+
 TEST(without_room_for_a_slot_an_ipv6_nameserver_is_asked_directly)
 {
 	int fd = udp(AF_INET6);

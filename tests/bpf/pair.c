@@ -92,6 +92,17 @@ void pair_begin(void)
 	pod_flags(BOTH | CV_POD_DNS);
 }
 
+uint64_t refused_of(const char *endpoint, const char *asked)
+{
+	struct cv_untold_key key = {.src_cookie = pod.cookie, .dst_cookie = server_cookie};
+	uint64_t count = 0;
+
+	CHECK_OK(cv_sockaddr_parse(endpoint, &key.dst));
+	CHECK_OK(cv_sockaddr_parse(asked, &key.asked));
+	(void)bpf_map_lookup_elem(bpf_map__fd(skel->maps.cv_refused), &key, &count);
+	return count;
+}
+
 int serve(int family, const char *on)
 {
 	int fd;

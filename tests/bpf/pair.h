@@ -30,6 +30,10 @@ void verdict_set(uint16_t port, bool is_allowed);
 /** verdict_ztunnels() - of now: ztunnel has each one. */
 void verdict_ztunnels(uint16_t port);
 
+/** refused_of() - Return: how often connect(2) was refused at @endpoint of the server's by a known
+ * denial, when @asked was asked for. */
+uint64_t refused_of(const char *endpoint, const char *asked);
+
 /** serve() - a listening socket in the second pod. */
 int serve(int family, const char *on);
 

@@ -149,7 +149,9 @@ def test_a_revoked_certificate_ends_connections_without_a_tunnel():
         assert holder.stdout.readline() == "open\n"
         write_crl(f"{d.node.base}/ca", d.crl, [serial_of(d.node, d.client.account)])
         assert holder.stdout.readline().strip() in ("ConnectionResetError", "ConnectionAbortedError", "eof")
-        wait_for(lambda: not d.works_from(d.client), 10, "a refusal")
+        wait_for(lambda: not d.works_from(d.client) and d.counter("policy") > 0, 10, "a refusal by connect(2)")
+        wait_for(lambda: 'error="certificate revoked"' in d.log(), 10, "its lines")
+        assert 'response_flags="CERT_REVOKED"' in d.metrics()
         wait_for(lambda: "connections without a tunnel refused, certificate revoked" in d.log(), 5, "a line that says so")
         wait_for(lambda: 'error="closed: the peer\'s certificate has been revoked"' in d.log(), 5, "the line of its end")
         write_crl(f"{d.node.base}/ca", d.crl, [])

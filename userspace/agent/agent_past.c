@@ -95,6 +95,8 @@ void agent_past_drop(struct agent *a, const struct cv_event *ev, const char *pod
 	if (!is_inbound)
 		source_fill(a, ev->netns_cookie, &r);
 	refusals_add(a->refusals, &r);
+	if (ev->reason == CV_DROP_POLICY)
+		direct_refused(a->direct);
 }
 
 /* part() - {completeSinceUs, records}. Return: new reference; NULL. */

@@ -109,7 +109,8 @@ _must_check_ int agent_metrics_start(struct agent *a);
 
 /** agent_past_start() - remember from now on, before events are read. Return: 0; -errno, logged. */
 _must_check_ int agent_past_start(struct agent *a);
-/** agent_past_drop() - an event that is a drop. @pod: whose, NULL unknown. */
+/** agent_past_drop() - an event that is a drop, for who asks later and for ztunnel. @pod: whose,
+ * NULL unknown. */
 void agent_past_drop(struct agent *a, const struct cv_event *ev, const char *pod);
 /** agent_past_format() - append {node, lost, refused{}, passed{}}. Return: 0; -ENOMEM. */
 _must_check_ int agent_past_format(struct agent *a, struct buf *b);

@@ -67,6 +67,7 @@ static const char *const map_names[DATAPATH_MAP_MAX] = {
 	[DATAPATH_DIRECTS] = "cv_directs",
 	[DATAPATH_DIRECT_TOLD] = "cv_direct_told",
 	[DATAPATH_DIRECT_UNTOLD] = "cv_direct_untold",
+	[DATAPATH_REFUSED] = "cv_refused",
 	[DATAPATH_DIRECT_EVENTS] = "cv_direct_events",
 	[DATAPATH_LINKS] = "cv_links",
 	[DATAPATH_POD_LINKS] = "cv_pod_links",

@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "net/addr.h"
 #include "direct_bytes.h"
+#include "direct_denials.h"
 #include "direct_news.h"
 #include "direct_told.h"
 #include "directs.h"
@@ -45,6 +46,7 @@ struct direct {
 	struct direct_config config;
 	struct verdicts verdicts;
 	struct direct_bytes *bytes;
+	struct direct_denials *denials;
 	struct earlier *earlier;
 	struct map *cuts;        /* struct direct_told_key -> this: see CUTS_MAX */
 	struct map *asked;       /* struct question -> itself: no answer yet */
@@ -464,6 +466,12 @@ void direct_event(struct direct *d, const struct cv_direct_event *ev)
 
 /* ---- life ---- */
 
+void direct_refused(struct direct *d)
+{
+	if (d)
+		direct_denials_soon(d->denials);
+}
+
 int direct_new(const struct direct_config *config, struct direct **ret)
 {
 	_cleanup_(direct_freep) struct direct *d = calloc(1, sizeof(*d));
@@ -485,6 +493,8 @@ int direct_new(const struct direct_config *config, struct direct **ret)
 	if (r == 0)
 		r = direct_bytes_new(&d->config, &d->news, &d->bytes);
 	if (r == 0)
+		r = direct_denials_new(&d->config, &d->news, &d->denials);
+	if (r == 0)
 		r = earlier_new(&earlier, &d->earlier);
 	if (r < 0)
 		return r;
@@ -502,6 +512,7 @@ struct direct *direct_free(struct direct *d)
 		return NULL;
 	loop_timer_del(&d->timer);
 	d->bytes = direct_bytes_free(d->bytes);
+	d->denials = direct_denials_free(d->denials);
 	d->earlier = earlier_free(d->earlier);
 	if (d->asked)
 		asked_clear(d);

@@ -45,6 +45,8 @@ void direct_void(struct direct *d);
 void direct_ztunnel_connected(struct direct *d);
 /** direct_event() - VERDICT_MISS, DIRECT_OPEN, DIRECT_CLOSE from the programs. */
 void direct_event(struct direct *d, const struct cv_direct_event *ev);
+/** direct_refused() - the programs have refused a connection by policy. Harmless with NULL. */
+void direct_refused(struct direct *d);
 /** direct_flush() - the events at hand have all been told: hand on what there is for telemetry. */
 void direct_flush(struct direct *d);
 /** direct_verdict() - ztunnel's answer. */

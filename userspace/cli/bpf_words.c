@@ -50,6 +50,7 @@ static const struct word maps[] = {
 	{"cv_directs", "direct connections that are open"},
 	{"cv_direct_told", "how much of them is in ztunnel's metrics"},
 	{"cv_direct_untold", "how many of them found no room in cv_direct_events"},
+	{"cv_refused", "how many connections of a known denial connect(2) has refused"},
 	{"cv_direct_events", "ring buffer to the agent: their beginnings and ends"},
 	{"cv_events", "refusals, for the agent's log"},
 };

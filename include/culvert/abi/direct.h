@@ -118,6 +118,9 @@ struct cv_untold {
 	__u64 received; /* and back */
 };
 
+/* cv_refused: struct cv_untold_key -> __u64, how many connections of a known denial connect(2) has
+ * refused. The agent takes the entries out. */
+
 /* cv_direct_events (RINGBUF): DIRECT_OPEN, DIRECT_CLOSE. Also in cv_events: VERDICT_MISS. */
 struct cv_direct_event {
 	__u64 time_ns;

@@ -374,7 +374,9 @@ TEST(news_of_direct_connections_come_one_or_several_at_a_time)
 	assert_int_equal(agent_link_check(m, sizeof(m), 1), -EBADMSG);
 	m[2].what = ZDS_DIRECT_CUT;
 	assert_int_equal(agent_link_check(m, sizeof(m), 0), 0);
-	m[2].what = ZDS_DIRECT_CUT + 1;
+	m[2].what = ZDS_DIRECT_DENIED;
+	assert_int_equal(agent_link_check(m, sizeof(m), 0), 0);
+	m[2].what = ZDS_DIRECT_DENIED + 1;
 	assert_int_equal(agent_link_check(m, sizeof(m), 0), -EBADMSG);
 	m[0].h.len = 2 * sizeof(m[0]);
 	assert_int_equal(agent_link_check(m, 2 * sizeof(m[0]), 0), 0);

@@ -6,8 +6,8 @@
 #include "bpf/lib/tcp.h"
 
 /* Bytes of data that the peer has had, or has given. The kernel's own counters in the context count
- * SYN and FIN too. */
-static __always_inline void direct_bytes(struct bpf_sock_ops *ctx, struct cv_direct_event *ev)
+ * SYN and FIN too. And its error: ECONNREFUSED where connect got a reset. */
+static __always_inline void direct_socket(struct bpf_sock_ops *ctx, struct cv_direct_event *ev)
 {
 	struct bpf_sock *sk = ctx->sk;
 	struct tcp_sock___cv *tp;
@@ -23,15 +23,7 @@ static __always_inline void direct_bytes(struct bpf_sock_ops *ctx, struct cv_dir
 	if (received && (((struct sock_common___cv *)tp)->skc_flags & (1UL << CV_SOCK_DONE)))
 		received--;
 	ev->received = received;
-}
-
-/* Of the client's socket: ECONNREFUSED where its connect got a reset; 0: none. */
-static __always_inline int direct_error(struct bpf_sock_ops *ctx)
-{
-	struct bpf_sock *sk = ctx->sk;
-	struct sock___cv *s = sk ? (void *)bpf_skc_to_tcp_sock(sk) : NULL;
-
-	return s ? s->sk_err : 0;
+	ev->error = ((struct sock___cv *)tp)->sk_err;
 }
 
 /* From the state that the client's socket was in before CLOSE. A reset that came has left an error
@@ -39,15 +31,11 @@ static __always_inline int direct_error(struct bpf_sock_ops *ctx)
  * came after its close) leaves none yet: it comes from a state that nothing but an abort leaves for
  * CLOSE. What its server does once the client has closed, and that was acknowledged, is not seen:
  * the end has been told. */
-static __always_inline bool direct_is_reset(struct bpf_sock_ops *ctx)
+static __always_inline bool direct_is_aborted(struct bpf_sock_ops *ctx)
 {
-	switch (ctx->args[0]) {
-	case BPF_TCP_ESTABLISHED:
-	case BPF_TCP_CLOSE_WAIT:
-	case BPF_TCP_FIN_WAIT1:
-		return true;
-	}
-	return direct_error(ctx) != 0;
+	__u32 was = ctx->args[0];
+
+	return was == BPF_TCP_ESTABLISHED || was == BPF_TCP_CLOSE_WAIT || was == BPF_TCP_FIN_WAIT1;
 }
 
 #define WAKE_EVERY_NS (20 * 1000 * 1000)
@@ -144,11 +132,10 @@ static __noinline void direct_tell(struct bpf_sock_ops *ctx, const struct cv_tup
 	ev.asked = d->asked;
 	ev.dst_cookie = d->dst_cookie;
 	ev.connect_ns = d->time_ns;
-	if (!(ev.flags & CV_DIRECT_ESTABLISHED))
-		ev.error = direct_error(ctx);
-	else if (reason == CV_DIRECT_CLOSE && direct_is_reset(ctx))
+	direct_socket(ctx, &ev);
+	if (reason == CV_DIRECT_CLOSE && (ev.flags & CV_DIRECT_ESTABLISHED) &&
+	    (ev.error || direct_is_aborted(ctx)))
 		ev.flags |= CV_DIRECT_RESET;
-	direct_bytes(ctx, &ev);
 	count(reason);
 	if (bpf_ringbuf_output(&cv_direct_events, &ev, sizeof(ev), direct_wake(ev.time_ns)))
 		direct_untold(t, &ev);

@@ -130,7 +130,7 @@ struct cv_direct_event {
 	struct cv_sockaddr local;  /* the client's; MISS: of anyone, who came; else nothing */
 	struct cv_sockaddr remote; /* the endpoint */
 	struct cv_sockaddr asked;  /* what the application asked for */
-	__u32 error; /* CLOSE, never established: errno of connect; 0: its client gave up */
+	__u32 error; /* CLOSE: the socket's errno, where never established connect's; 0: none */
 	__u64 dst_cookie;
 	__u64 connect_ns;
 	__u64 sent;       /* CLOSE: bytes of data, client to server */

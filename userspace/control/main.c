@@ -40,9 +40,8 @@ struct options {
 	const char *node, *config_dir, *run_dir, *ca_dir, *user, *allow_user;
 	const char *trust_domain, *cluster_id, *cluster_domain, *namespace_, *root_namespace;
 	const char *log_level, *log_format;
-	const char *kubeconfig, *revision, *pod_ranges, *untaint_key;
+	const char *kubeconfig, *revision, *pod_ranges, *untaint_key, *external_ca, *k8s_signer;
 	struct ca_options ca;
-	const char *external_ca, *k8s_signer;
 	uint64_t xds_port, webhook_port, ready_port, metrics_port, admin_port;
 	bool is_kubernetes, is_untainting;
 };

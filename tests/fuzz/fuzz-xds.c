@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fuzz-xds - resources from a control plane to the objects of ztunnel's snapshot. */
+/* fuzz-xds - resources from a control plane to the objects of ztunnel's snapshot, and to what the
+ * agent keeps of them. */
 #include "tests/fuzz/fuzz.h"
+#include "userspace/agent/resource.h"
 #include "ztunnel/decode.h"
 #include "ztunnel/policy.h"
 #include "ztunnel/settings.h"
@@ -20,6 +22,15 @@ static void fuzz_address(const uint8_t *data, size_t size)
 		workload_unref(address.workload);
 	if (address.service)
 		service_def_unref(address.service);
+}
+
+/* The same bytes, by the agent, which is root. */
+static void fuzz_resource(const uint8_t *data, size_t size)
+{
+	struct resource *r = NULL;
+
+	if (resource_read(data, size, &r) == 0)
+		(void)resource_free(r);
 }
 
 static void fuzz_policy(const uint8_t *data, size_t size)
@@ -61,7 +72,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		fuzz_settings(data + 1, size - 1);
 	else if (data[0] & 4)
 		fuzz_node(data + 1, size - 1);
-	else
+	else {
 		fuzz_address(data + 1, size - 1);
+		fuzz_resource(data + 1, size - 1);
+	}
 	return 0;
 }

@@ -147,21 +147,27 @@ def print_sizes(cluster):
     row("control plane: RSS", [control[0]], "MB", ("max", 20))
 
 
+def read_sandboxes(log, prefix):
+    """Of pods whose name begins so, by the log of containerd, 1.x or 2. Return: how long it was at each sandbox, ms."""
+    times = {}
+    for line in log:
+        name = re.search(r'RunPodSandbox for (?:&PodSandboxMetadata\{N|n)ame:[\\"]*([^,\\"]+)', line)
+        when = re.search(r'time="[^T]+T(\d+):(\d+):([\d.]+)Z"', line)
+        if name and when and name.group(1).startswith(prefix):
+            hours, minutes, seconds = (float(n) for n in when.groups())
+            times.setdefault(name.group(1), []).append(1000 * (3600 * hours + 60 * minutes + seconds))
+    return [both[1] - both[0] for both in times.values() if len(both) == 2]
+
+
 def sandboxes_ms(cluster, prefix, rounds):
     """Start pods on n1, one after the other. Return: how long containerd was at each sandbox, plugins and all."""
     for i in range(rounds):
         cluster.apply(pod(NAMESPACE, f"{prefix}{i}", "client", "n1"))
         cluster.wait_ready(NAMESPACE, f"{prefix}{i}")
     with open(f"{layout.LOGS}/n1-containerd.log", encoding="utf-8", errors="replace") as f:
-        lines = [line for line in f if "RunPodSandbox for" in line]
-    times = {}
-    for line in lines:
-        name, when = re.search(r"Name:([^,]+),", line), re.search(r'time="[^T]+T(\d+):(\d+):([\d.]+)Z"', line)
-        if name and when and name.group(1).startswith(prefix):
-            hours, minutes, seconds = (float(n) for n in when.groups())
-            times.setdefault(name.group(1), []).append(1000 * (3600 * hours + 60 * minutes + seconds))
+        times = read_sandboxes(f, prefix)
     cluster.run("delete", "pod", "-n", NAMESPACE, "--wait=false", *(f"{prefix}{i}" for i in range(rounds)))
-    return [both[1] - both[0] for both in times.values() if len(both) == 2]
+    return times
 
 
 def plugins_ms(cluster, rounds):

@@ -23,3 +23,13 @@ def test_a_figure_that_is_asked_for_has_a_verdict(capsys):
     assert [line[73:].strip() for line in said] == [
         "p50 <= 20: ok", "p99 <= 20: MISSED, 30.0", "max <= 0: MISSED, 1.0", ""]
     assert said[0].split()[:3] == ["quick", "2.0", "30.0"]
+
+
+def test_sandboxes_are_read_from_the_log_of_either_containerd():
+    head = 'time="2026-11-25T13:55:{}Z" level=info msg="RunPodSandbox for '
+    old, new = "&PodSandboxMetadata{{Name:{},Uid:1,Namespace:ours,Attempt:0,}}", r'name:\"{}\" uid:\"1\" namespace:\"ours\"'
+    for form in (old, new):
+        log = [head.format("06.25") + form.format("ours1") + '"\n', head.format("06.5") + form.format("other1") + '"\n',
+               head.format("07.5") + form.format("ours1") + r' returns sandbox id \"c6\""' + "\n",
+               head.format("08.5") + form.format("ours2") + '"\n']
+        assert bench().read_sandboxes(log, "ours") == [1250.0]

@@ -25,7 +25,7 @@
 #define DEFINITIONS "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 #define MINOR_MIN    25 /* of Kubernetes 1: what the manifests need */
-#define MINOR_TESTED 35 /* the newest that tools/kube has */
+#define MINOR_TESTED 37 /* the newest that tools/kube has */
 #define KERNEL_MAJOR 5
 #define KERNEL_MINOR 15
 

@@ -24,11 +24,10 @@ const volatile __u32 is_tunnel_only __weak = 0;
 	__uint(type, BPF_MAP_TYPE_##kind);                                                         \
 	__uint(map_flags, BPF_F_NO_PREALLOC);                                                      \
 	__uint(max_entries, most)
-#define CV_HASH(most) CV_SPARSE(HASH, most)
 #define CV_TRIE(most) CV_SPARSE(LPM_TRIE, most)
 
-#define CV_HASH_OF(most, of, entry)                                                                \
-	CV_HASH(most);                                                                             \
+#define CV_HASH(most, of, entry)                                                                   \
+	CV_SPARSE(HASH, most);                                                                     \
 	__type(key, of);                                                                           \
 	__type(value, entry)
 
@@ -38,27 +37,20 @@ const volatile __u32 is_tunnel_only __weak = 0;
 	__type(key, __u32)
 
 struct {
-	CV_HASH(4096);
-	__type(key, __u64);
-	__type(value, struct cv_pod);
+	CV_HASH(4096, __u64, struct cv_pod);
 } cv_pods __weak SEC(".maps");
 
 struct {
-	CV_HASH(32768);
-	__type(key, struct cv_pod_addr_key);
-	__type(value, __u32);
+	CV_HASH(32768, struct cv_pod_addr_key, __u32);
 } cv_pod_addrs __weak SEC(".maps");
 
 struct {
-	CV_HASH(262144); /* 100,000 workloads of both families, and what is outside the mesh */
-	__type(key, struct cv_addr);
-	__type(value, struct cv_dest);
+	/* 100,000 workloads of both families, and what is outside the mesh */
+	CV_HASH(262144, struct cv_addr, struct cv_dest);
 } cv_workloads __weak SEC(".maps");
 
 struct {
-	CV_HASH(65536);
-	__type(key, struct cv_service_key);
-	__type(value, struct cv_dest);
+	CV_HASH(65536, struct cv_service_key, struct cv_dest);
 } cv_services __weak SEC(".maps");
 
 struct {
@@ -67,9 +59,7 @@ struct {
 } cv_fresh_until __weak SEC(".maps");
 
 struct {
-	CV_HASH(131072);
-	__type(key, struct cv_service_key);
-	__type(value, struct cv_dest);
+	CV_HASH(131072, struct cv_service_key, struct cv_dest);
 } cv_registered __weak SEC(".maps");
 
 struct {
@@ -85,9 +75,7 @@ struct {
 } cv_outbound_rules __weak SEC(".maps");
 
 struct {
-	CV_HASH(65536);
-	__type(key, struct cv_service_key);
-	__type(value, __u32);
+	CV_HASH(65536, struct cv_service_key, __u32);
 } cv_inbound_rules __weak SEC(".maps");
 
 struct {
@@ -97,35 +85,27 @@ struct {
 } cv_inbound_ranges __weak SEC(".maps");
 
 struct {
-	CV_HASH(16384);
-	__type(key, struct cv_service_key);
-	__type(value, struct cv_frontend);
+	CV_HASH(16384, struct cv_service_key, struct cv_frontend);
 } cv_frontends __weak SEC(".maps");
 
 struct {
-	CV_HASH_OF(CV_SHARED_MOST, struct cv_tuple, struct cv_conn);
+	CV_HASH(CV_SHARED_MOST, struct cv_tuple, struct cv_conn);
 } cv_conns __weak SEC(".maps");
 
 struct {
-	CV_HASH_OF(CV_SHARED_MOST, struct cv_tuple, struct cv_vouch);
+	CV_HASH(CV_SHARED_MOST, struct cv_tuple, struct cv_vouch);
 } cv_vouched __weak SEC(".maps");
 
 struct {
-	CV_HASH(4096);
-	__type(key, __u64);
-	__type(value, struct cv_share);
+	CV_HASH(4096, __u64, struct cv_share);
 } cv_shares __weak SEC(".maps");
 
 struct {
-	CV_HASH(32768);
-	__type(key, struct cv_addr);
-	__type(value, __u64);
+	CV_HASH(32768, struct cv_addr, __u64);
 } cv_locals __weak SEC(".maps");
 
 struct {
-	CV_HASH(65536);
-	__type(key, struct cv_verdict_key);
-	__type(value, struct cv_verdict);
+	CV_HASH(65536, struct cv_verdict_key, struct cv_verdict);
 } cv_verdicts __weak SEC(".maps");
 
 struct {
@@ -141,32 +121,32 @@ struct {
 } cv_generation __weak SEC(".maps");
 
 struct {
-	CV_HASH_OF(CV_SHARED_MOST, struct cv_tuple, struct cv_direct);
+	CV_HASH(CV_SHARED_MOST, struct cv_tuple, struct cv_direct);
 } cv_directs __weak SEC(".maps");
 
 struct {
-	CV_HASH_OF(65536, struct cv_tuple, struct cv_direct_told);
+	CV_HASH(65536, struct cv_tuple, struct cv_direct_told);
 } cv_direct_told __weak SEC(".maps");
 
 struct {
-	CV_HASH_OF(4096, struct cv_untold_key, struct cv_untold);
+	CV_HASH(4096, struct cv_untold_key, struct cv_untold);
 } cv_direct_untold __weak SEC(".maps");
 
 /* Of its own: who is denied may dial as often as he likes, and pushes out no others' numbers. */
 struct {
-	CV_HASH_OF(4096, struct cv_untold_key, __u64);
+	CV_HASH(4096, struct cv_untold_key, __u64);
 } cv_refused __weak SEC(".maps");
 
 struct {
-	CV_HASH_OF(4096, __u32, __u64);
+	CV_HASH(4096, __u32, __u64);
 } cv_links __weak SEC(".maps");
 
 struct {
-	CV_HASH_OF(4096, __u64, struct cv_link);
+	CV_HASH(4096, __u64, struct cv_link);
 } cv_pod_links __weak SEC(".maps");
 
 struct {
-	CV_HASH_OF(16384, struct cv_tuple, __u64);
+	CV_HASH(16384, struct cv_tuple, __u64);
 } cv_exempt __weak SEC(".maps");
 
 struct {
@@ -185,9 +165,7 @@ struct {
 } cv_sockets __weak SEC(".maps");
 
 struct {
-	CV_HASH(CV_MAX_NAMESERVERS);
-	__type(key, struct cv_addr);
-	__type(value, __u32);
+	CV_HASH(CV_MAX_NAMESERVERS, struct cv_addr, __u32);
 } cv_nameservers __weak SEC(".maps");
 
 struct {
@@ -198,9 +176,7 @@ struct {
 } cv_nameserver_addrs __weak SEC(".maps");
 
 struct {
-	CV_HASH(16384);
-	__type(key, struct cv_nameserver_slot);
-	__type(value, __u32);
+	CV_HASH(16384, struct cv_nameserver_slot, __u32);
 } cv_nameserver_slots __weak SEC(".maps");
 
 struct {
@@ -209,19 +185,15 @@ struct {
 } cv_nameserver_last __weak SEC(".maps");
 
 struct {
-	CV_HASH(CV_PASSED_MAX);
-	__type(key, struct cv_passed_key);
-	__type(value, struct cv_passed);
+	CV_HASH(CV_PASSED_MAX, struct cv_passed_key, struct cv_passed);
 } cv_passed __weak SEC(".maps");
 
 struct {
-	CV_HASH_OF(16384, struct cv_tuple, __u32);
+	CV_HASH(16384, struct cv_tuple, __u32);
 } cv_given __weak SEC(".maps");
 
 struct {
-	CV_HASH(4096);
-	__type(key, __u64);
-	__type(value, struct cv_given_pod);
+	CV_HASH(4096, __u64, struct cv_given_pod);
 } cv_given_pods __weak SEC(".maps");
 
 struct {

@@ -4,6 +4,7 @@
  * tunnel? See lib/direct.h. */
 #include "bpf/lib/direct.h"
 #include "bpf/lib/drop.h"
+#include "bpf/lib/entry.h"
 #include "bpf/lib/share.h"
 #include "bpf/lib/tcp.h"
 
@@ -164,11 +165,7 @@ static __noinline void direct_count_refused(const struct attempt *a, const struc
 	key.dst_cookie = d->cookie;
 	key.dst = d->to;
 	key.asked = a->dst;
-	n = bpf_map_lookup_elem(&cv_refused, &key);
-	if (!n) {
-		bpf_map_update_elem(&cv_refused, &key, &none, BPF_NOEXIST);
-		n = bpf_map_lookup_elem(&cv_refused, &key);
-	}
+	n = entry_of(&cv_refused, &key, &none);
 	if (n)
 		__sync_fetch_and_add(n, 1);
 	else

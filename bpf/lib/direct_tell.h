@@ -2,6 +2,7 @@
 #pragma once
 /* direct_tell - what the agent is told of direct connections, for metrics and the access log. */
 #include "bpf/lib/conn.h"
+#include "bpf/lib/entry.h"
 #include "bpf/lib/event.h"
 #include "bpf/lib/tcp.h"
 
@@ -67,12 +68,9 @@ static __always_inline struct cv_untold *untold_find(const struct cv_direct_even
 		.dst = ev->remote,
 		.asked = ev->asked,
 	};
-	struct cv_untold none = {}, *n = bpf_map_lookup_elem(&cv_direct_untold, &key);
+	const struct cv_untold none = {};
 
-	if (n)
-		return n;
-	bpf_map_update_elem(&cv_direct_untold, &key, &none, BPF_NOEXIST);
-	return bpf_map_lookup_elem(&cv_direct_untold, &key);
+	return entry_of(&cv_direct_untold, &key, &none);
 }
 
 /* What has been counted of it while it was open is not to be counted again. */

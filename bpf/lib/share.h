@@ -3,7 +3,7 @@
 /* share - how many entries of a map that every pod's connections are written to are one pod's, so
  * that none takes the others' room. About so many: the agent, which removes what is stale, puts
  * right what it makes wrong. */
-#include "bpf/maps.h"
+#include "bpf/lib/entry.h"
 
 static __always_inline struct cv_share *share_find(__u64 cookie)
 {
@@ -12,12 +12,9 @@ static __always_inline struct cv_share *share_find(__u64 cookie)
 
 static __always_inline struct cv_share *share_of(__u64 cookie)
 {
-	struct cv_share none = {}, *s = share_find(cookie);
+	const struct cv_share none = {};
 
-	if (s)
-		return s;
-	(void)bpf_map_update_elem(&cv_shares, &cookie, &none, BPF_NOEXIST);
-	return share_find(cookie);
+	return entry_of(&cv_shares, &cookie, &none);
 }
 
 /* Two that go at once may bring a count below zero, where entries are older than their account. */

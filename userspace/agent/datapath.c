@@ -329,7 +329,7 @@ const char *datapath_map_name(enum datapath_map map)
 void datapath_no_room(struct datapath *d, enum datapath_map map)
 {
 	if (d->no_room[map]++ == 0)
-		log_warn("agent", "no room in a map: map=%s", map_names[map]);
+		log_warn("agent", "no room in a map map=%s", map_names[map]);
 }
 
 int datapath_put(struct datapath *d, enum datapath_map map, const void *key, const void *value)

@@ -427,8 +427,11 @@ static void end_fill(struct direct *d, const struct cv_direct_event *ev, struct 
 	struct direct_amount new = bytes_uncounted(d, ev, &k);
 
 	m->what = direct_news_end(ev, map_del(d->cuts, &k, sizeof(k)));
-	m->new_sent = new.sent;
 	m->new_received = new.received;
+	if (m->what == ZDS_DIRECT_FAILED)
+		m->error = ev->error;
+	else
+		m->new_sent = new.sent;
 }
 
 static void telemetry_add(struct direct *d, const struct cv_direct_event *ev)
@@ -446,8 +449,6 @@ static void telemetry_add(struct direct *d, const struct cv_direct_event *ev)
 		m.what = ZDS_DIRECT_OPENED;
 	else
 		end_fill(d, ev, &m);
-	if (m.what == ZDS_DIRECT_FAILED)
-		m.error = ev->error;
 	direct_news_add(&d->news, &m);
 }
 

@@ -270,7 +270,6 @@ int main(int argc, char **argv)
 	 * be passable. */
 	(void)umask(022);
 	log_set_level(log_level_from_string(o.log_level));
-	log_open();
 	log_set_format_json(o.is_log_json);
 	if (o.is_asked)
 		return agent_ready_ask(o.run_dir) ? EXIT_SUCCESS : EXIT_FAILURE;
@@ -280,5 +279,6 @@ int main(int argc, char **argv)
 	}
 	if (o.is_clean)
 		return clean(&o);
+	log_open();
 	return serve(&o);
 }

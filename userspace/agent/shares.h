@@ -11,6 +11,5 @@
 
 /** shares_sweep() - accounts of pods that are gone go, and of a pod that seems to have more than
  * half of a share the entries are counted, and all of a map that seems nearly full; no more often
- * than that. @again_ns: of the caller's,
- * zeroed; CLOCK_MONOTONIC. */
+ * than that. @again_ns: of the caller's, zeroed; CLOCK_MONOTONIC. */
 void shares_sweep(struct datapath *d, uint64_t *again_ns);

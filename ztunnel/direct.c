@@ -193,18 +193,31 @@ static void report_untold(struct telemetry *t, const struct conn_info *info,
 			 m->failed);
 }
 
+/* By the policies of now, which may be others than they were: @otherwise is the reason then. */
+static struct authz_verdict denial_of(const struct state *s, const struct conn_info *info,
+				      const char *otherwise)
+{
+	const struct authz_conn conn = {
+		.src_identity = info->src_identity, .src = info->src, .dst = info->dst};
+	struct authz_verdict v = {.is_allowed = true};
+
+	if (info->dst_workload)
+		authz_check(s, info->dst_workload, &conn, &v);
+	if (v.is_allowed)
+		v = (struct authz_verdict){.reason = otherwise};
+	return v;
+}
+
 /* As a tunnel's ends say it: who revokes its peer's certificate, whose policy denies it, and who
- * sees no more than a reset. The policy may be another by now. */
+ * sees no more than a reset. */
 static void report_cut(struct telemetry *t, const struct state *s, const struct conn_info *info)
 {
 	const bool is_in = info->direction == CONN_INBOUND;
 	const char *peer = is_in ? info->src_identity : info->dst_identity;
-	const struct authz_conn conn = {
-		.src_identity = info->src_identity, .src = info->src, .dst = info->dst};
-	struct authz_verdict v = {.is_allowed = true};
+	struct authz_verdict v;
 	char text[CONN_CUT_MAX];
 
-	if (s && peer && has_revoked(s, peer)) {
+	if (has_revoked(s, peer)) {
 		telemetry_told_close(t, info, CONN_CERT_REVOKED, TLS_PEER_REVOKED);
 		return;
 	}
@@ -212,10 +225,7 @@ static void report_cut(struct telemetry *t, const struct state *s, const struct 
 		telemetry_told_close(t, info, CONN_OK, conn_end_text(-ECONNRESET, HBONE_NO_ERROR));
 		return;
 	}
-	if (s && info->dst_workload)
-		authz_check(s, info->dst_workload, &conn, &v);
-	if (v.is_allowed)
-		v = (struct authz_verdict){.reason = "denied at that moment"};
+	v = denial_of(s, info, "denied at that moment");
 	telemetry_told_close(t, info, CONN_DENY, conn_cut_text(&v, text));
 }
 
@@ -232,21 +242,12 @@ static void report_failed(struct telemetry *t, const struct conn_info *info, int
 	telemetry_conn_failed(t, info, CONN_CONNECT, why);
 }
 
-/* Why, by the policies of now, which may be others than they were. @into: TELEMETRY_TEXT_MAX. */
+/* Why. @into: TELEMETRY_TEXT_MAX. */
 static void denial_find(const struct state *s, const struct conn_info *info,
 			struct authz_verdict *ret, struct conn_end *ret_end, char *into)
 {
-	const struct authz_conn conn = {
-		.src_identity = info->src_identity, .src = info->src, .dst = info->dst};
-
-	*ret = (struct authz_verdict){.is_allowed = true};
-	if (info->dst_workload)
-		authz_check(s, info->dst_workload, &conn, ret);
+	*ret = denial_of(s, info, "the policy has changed since");
 	*ret_end = (struct conn_end){.flags = CONN_DENY, .now_us = info->now_us};
-	if (ret->is_allowed) {
-		ret->policy[0] = '\0';
-		ret->reason = "the policy has changed since";
-	}
 	if (has_revoked(s, info->src_identity) || has_revoked(s, info->dst_identity)) {
 		ret_end->flags = CONN_CERT_REVOKED;
 		ret_end->error = "certificate revoked";

@@ -19,8 +19,8 @@ struct file {
 	size_t errors_count;
 	bool was_reported; /* its errors stand with the user */
 	bool is_gone;
-	bool hides_policy; /* one of them says so */
-	struct list dirty; /* in store.dirty_files when its errors are to be told again */
+	struct list dirty;  /* in store.dirty_files when its errors are to be told again */
+	struct list hiding; /* in store.hiding_files when one of them hides a policy */
 };
 
 /** struct claim - one object in one file. */
@@ -52,8 +52,9 @@ struct store {
 	void *arg;
 	struct map *files, *slots;
 	struct list dirty_files, dirty_slots;
+	struct list hiding_files;
 	struct list held_slots; /* dirty ones that are not taken away yet, because of @hiding */
-	struct file *hiding;    /* the first that hides a policy; NULL: none does */
+	struct file *hiding;    /* the first of @hiding_files by path; NULL: there is none */
 };
 
 /** struct load - one reading of a file. */
@@ -104,7 +105,7 @@ static int error_copy(const struct source_error *err, struct error **ret)
 	return 0;
 }
 
-static int file_error_add(struct file *f, const struct source_error *err)
+static int file_error_add(struct store *s, struct file *f, const struct source_error *err)
 {
 	struct error *e;
 	int r;
@@ -116,7 +117,8 @@ static int file_error_add(struct file *f, const struct source_error *err)
 		return r;
 	list_add_tail(&f->errors, &e->link);
 	f->errors_count++;
-	f->hides_policy |= err->hides_policy;
+	if (err->hides_policy && list_is_empty(&f->hiding))
+		list_add_tail(&s->hiding_files, &f->hiding);
 	return 0;
 }
 
@@ -129,7 +131,7 @@ static void file_errors_clear(struct file *f)
 		(void)error_free(e);
 	}
 	f->errors_count = 0;
-	f->hides_policy = false;
+	list_del(&f->hiding);
 }
 
 static void file_mark(struct store *s, struct file *f)
@@ -162,6 +164,7 @@ static int file_get(struct store *s, const char *path, struct file **ret)
 		list_init(&f->claims);
 		list_init(&f->errors);
 		list_init(&f->dirty);
+		list_init(&f->hiding);
 		r = f->path ? map_put_str(s->files, path, f) : -ENOMEM;
 		if (r < 0) {
 			free(f->path);
@@ -177,7 +180,7 @@ static int slot_get(struct store *s, const struct manifest_item *item, struct sl
 {
 	_cleanup_(freep) char *key =
 		str_format("%s\n%s\n%s", item->kind, item->namespace_, item->name);
-	const struct schema_kind *kind = schema_kind_find(item->kind);
+	const struct schema_kind *kind;
 	struct slot *slot;
 	const char *mine;
 	void **at;
@@ -196,6 +199,7 @@ static int slot_get(struct store *s, const struct manifest_item *item, struct sl
 		list_init(&slot->dirty);
 		slot->key = mine;
 		slot->is_early = streq(item->kind, "Namespace") || streq(item->kind, "Node");
+		kind = schema_kind_find(item->kind);
 		slot->is_security = kind && kind->is_security;
 	}
 	*ret = slot;
@@ -297,7 +301,7 @@ static int on_error(void *arg, const struct source_error *err)
 {
 	struct load *l = arg;
 
-	return file_error_add(l->file, err);
+	return file_error_add(l->store, l->file, err);
 }
 
 static void list_move_all(struct list *from, struct list *to)
@@ -383,7 +387,7 @@ int store_fail(struct store *s, const char *file, const char *message)
 		return r;
 	file_errors_clear(f);
 	file_mark(s, f);
-	return file_error_add(f, &err);
+	return file_error_add(s, f, &err);
 }
 
 static struct claim *slot_first(const struct slot *slot)
@@ -508,14 +512,11 @@ static void file_publish(struct store *s, struct file *f)
 
 static struct file *file_hiding(const struct store *s)
 {
-	struct file *first = NULL;
+	struct file *first = NULL, *f;
 
-	map_for_each (s->files, it) {
-		struct file *f = it.value;
-
-		if (f->hides_policy && (!first || strcmp(f->path, first->path) < 0))
+	list_for_each_entry (f, &s->hiding_files, hiding)
+		if (!first || strcmp(f->path, first->path) < 0)
 			first = f;
-	}
 	return first;
 }
 
@@ -554,6 +555,7 @@ int store_new(const struct source_ops *ops, void *arg, struct store **ret)
 	s->arg = arg;
 	list_init(&s->dirty_files);
 	list_init(&s->dirty_slots);
+	list_init(&s->hiding_files);
 	list_init(&s->held_slots);
 	r = map_new(&s->files);
 	if (r < 0)

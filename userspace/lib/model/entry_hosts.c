@@ -15,8 +15,7 @@ const char *service_entry_since(const struct service_entry *s)
 /* The older one has a host that two claim, one of unknown age last; then the first by name. */
 static bool precedes(const struct service_entry *a, const struct service_entry *b)
 {
-	const char *x = service_entry_since(a), *y = service_entry_since(b);
-	int order = strcmp(x ? x : "~", y ? y : "~");
+	int order = object_compare_age(a->e.object, b->e.object);
 
 	return order ? order < 0 : strcmp(a->e.key, b->e.key) < 0;
 }

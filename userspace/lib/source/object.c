@@ -343,11 +343,17 @@ struct object *object_unref(struct object *o)
 	return NULL;
 }
 
-bool object_is_older(const struct object *a, const struct object *b)
+int object_compare_age(const struct object *a, const struct object *b)
 {
 	const char *at_a = object_string(a, "metadata.creationTimestamp");
 	const char *at_b = object_string(b, "metadata.creationTimestamp");
-	int order = strcmp(at_a ? at_a : "~", at_b ? at_b : "~");
+
+	return strcmp(at_a ? at_a : "~", at_b ? at_b : "~");
+}
+
+bool object_is_older(const struct object *a, const struct object *b)
+{
+	int order = object_compare_age(a, b);
 
 	if (order == 0)
 		order = strcmp(a->file, b->file);

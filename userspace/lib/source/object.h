@@ -107,6 +107,10 @@ unsigned int object_line(const struct object *o, const char *path);
 _must_check_ int object_lines(const struct object *o, const char *path, unsigned int **ret,
 			      size_t *ret_count);
 
+/** object_compare_age() - by creationTimestamp, those without one last. Return: < 0: @a is older; >
+ * 0:
+ * @b; 0: neither. */
+int object_compare_age(const struct object *a, const struct object *b);
 /** object_is_older() - of several that say something about one thing the oldest counts: by
- * creationTimestamp, those without one last, then by place in the folder. */
+ * age, then by place in the folder. */
 bool object_is_older(const struct object *a, const struct object *b);

@@ -204,7 +204,7 @@ void analysis_tell(struct analysis *a, const struct source_error *e)
 
 	if (a->only && *where && !streq(a->only, where))
 		return;
-	if (a->is_tolerant && (!*e->kind || (!is_known && !without_effect_is(e->kind))))
+	if (a->is_tolerant && (!*e->kind || !is_known))
 		return;
 	analysis_origin(
 		origin, sizeof(origin),

@@ -19,9 +19,10 @@
 #define K8S_PILOT                                                                                  \
 	K8S_PLACE ",\"replicaCount\":{\"type\":\"integer\"},"                                      \
 		  "\"hpaSpec\":{\"type\":\"object\"}"
-#define K8S(keys)                                                                                  \
+#define K8S                                                                                        \
 	"\"namespace\":{\"enum\":[\"istio-system\"]},"                                             \
-	"\"k8s\":{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{" keys "}}"
+	"\"k8s\":{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{"
+#define K8S_END "}}"
 
 /* The spec of an IstioOperator, so far as it means something here. */
 static const char spec_schema[] =
@@ -34,21 +35,14 @@ static const char spec_schema[] =
 	"\"base\":{\"type\":\"object\",\"additionalProperties\":false,"
 	"\"properties\":{\"enabled\":{\"type\":\"boolean\"}}},"
 	"\"pilot\":{\"type\":\"object\",\"additionalProperties\":false,"
-	"\"properties\":{\"enabled\":{\"enum\":[true]}," K8S(
-		K8S_PILOT) "}},"
-			   "\"ztunnel\":{\"type\":\"object\",\"additionalProperties\":false,"
-			   "\"properties\":{\"enabled\":{\"type\":\"boolean\"}," K8S(
-				   K8S_PLACE) "}},"
-					      "\"cni\":{\"type\":\"object\",\"properties\":{"
-					      "\"enabled\":{\"type\":\"boolean\"}}},"
-					      "\"ingressGateways\":{\"type\":\"array\",\"items\":{"
-					      "\"type\":\"object\","
-					      "\"properties\":{\"enabled\":{\"type\":\"boolean\"}}}"
-					      "},"
-					      "\"egressGateways\":{\"type\":\"array\",\"items\":{"
-					      "\"type\":\"object\","
-					      "\"properties\":{\"enabled\":{\"type\":\"boolean\"}}}"
-					      "}}}}}";
+	"\"properties\":{\"enabled\":{\"enum\":[true]}," K8S K8S_PILOT K8S_END "}},"
+	"\"ztunnel\":{\"type\":\"object\",\"additionalProperties\":false,"
+	"\"properties\":{\"enabled\":{\"type\":\"boolean\"}," K8S K8S_PLACE K8S_END "}},"
+	"\"cni\":{\"type\":\"object\",\"properties\":{\"enabled\":{\"type\":\"boolean\"}}},"
+	"\"ingressGateways\":{\"type\":\"array\",\"items\":{\"type\":\"object\","
+	"\"properties\":{\"enabled\":{\"type\":\"boolean\"}}}},"
+	"\"egressGateways\":{\"type\":\"array\",\"items\":{\"type\":\"object\","
+	"\"properties\":{\"enabled\":{\"type\":\"boolean\"}}}}}}}}";
 
 /* Of an IstioOperator file. */
 static const char file_schema[] =

@@ -20,6 +20,14 @@ static bool is_wanted(const json_t *v, const struct zc_options *o)
 	return !o->namespace_ || streq(json_text(v, "namespace", ""), o->namespace_);
 }
 
+/* without_network() - "network/ip" and "/ip" both read as ip. */
+static const char *without_network(const char *s)
+{
+	const char *slash = strchr(s, '/');
+
+	return slash ? slash + 1 : s;
+}
+
 static bool is_at(const json_t *workload, const char *address)
 {
 	const json_t *ip;
@@ -27,9 +35,8 @@ static bool is_at(const json_t *workload, const char *address)
 
 	json_array_foreach (json_object_get(workload, "workloadIps"), i, ip) {
 		const char *s = json_string_value(ip);
-		const char *slash = s ? strchr(s, '/') : NULL;
 
-		if (s && streq(slash ? slash + 1 : s, address))
+		if (s && streq(without_network(s), address))
 			return true;
 	}
 	return false;
@@ -62,14 +69,6 @@ void zc_narrow(json_t *dump, const struct zc_options *o)
 	json_object_foreach_safe (states, next, uid, state)
 		if (!is_wanted(json_object_get(state, "info"), o))
 			(void)json_object_del(states, uid);
-}
-
-/* without_network() - "network/ip" and "/ip" both read as ip. */
-static const char *without_network(const char *s)
-{
-	const char *slash = strchr(s, '/');
-
-	return slash ? slash + 1 : s;
 }
 
 static const char *first_text(const json_t *array)

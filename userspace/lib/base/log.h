@@ -21,7 +21,7 @@ enum log_level {
 
 /** log_open() - a daemon's first step, before threads are there and root is given up: from then on
  * nothing waits for who reads stderr where that is a pipe or a socket. What finds no room is lost,
- * and counted in a line as soon as there is room again. */
+ * and counted in a line as soon as there is room again. SIGPIPE is ignored. */
 void log_open(void);
 
 /** log_set_format_json() - JSON lines instead of text. */

@@ -9,6 +9,7 @@
 #include "net/addr.h"
 
 #define THE_NODE_RANK 1000
+#define SPREAD        2654435761U /* 2^32 by the golden ratio: Knuth's multiplicative hash */
 
 static uint16_t ports_find(const struct service_port *ports, size_t count, uint16_t service_port)
 {
@@ -230,14 +231,17 @@ static const struct endpoint *pick_sticky(const struct wish *wish)
 static const struct endpoint *pick_usable(const struct wish *wish)
 {
 	const struct service_def *d = wish->service->def;
-	const struct endpoint *e = NULL;
+	uint32_t random = wish->choice->random;
+	const struct endpoint *e;
 
 	if (d->is_sticky && wish->src->addrs_count)
 		return pick_sticky(wish);
-	if (d->lb_mode != SERVICE_LB_STRICT && d->lb_mode != SERVICE_LB_FAILOVER &&
-	    !(wish->node && d->is_external_local))
-		e = pick_fast(wish, wish->choice->random);
-	return e ? e : pick_ranked(wish, wish->choice->random);
+	if (d->lb_mode == SERVICE_LB_STRICT || d->lb_mode == SERVICE_LB_FAILOVER ||
+	    (wish->node && d->is_external_local))
+		return pick_ranked(wish, random);
+	e = pick_fast(wish, random);
+	/* a number that has hit what is not usable is not evenly spread any more */
+	return e ? e : pick_ranked(wish, random * SPREAD);
 }
 
 const struct endpoint *pick_endpoint(const struct wish *wish)

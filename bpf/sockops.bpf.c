@@ -60,6 +60,7 @@ static __always_inline int sockops_remember(struct bpf_sock_ops *ctx, const stru
 
 	if (st->flags & CV_SOCKET_REDIRECTED)
 		c.flags |= CV_CONN_TO_ZTUNNEL;
+	c.flags |= (__u16)(st->flags / CV_SOCKET_CHOICE) * CV_CONN_CHOICE;
 	if (tcp_is_mptcp(ctx->sk))
 		c.flags |= CV_CONN_MPTCP;
 	return conn_put(t, &c);
@@ -225,6 +226,17 @@ static __always_inline struct cv_sockaddr sockops_shown(const struct cv_conn *c,
 	return c->shown;
 }
 
+/* What connect(2) has left to ztunnel, where ztunnel finds it. @flags: of cv_conns. Global, as
+ * destination_find(). */
+__noinline int choice_hand_on(struct bpf_sock_ops *ctx, __u32 flags)
+{
+	int choice = (__u16)(flags / CV_CONN_CHOICE);
+
+	if (choice)
+		(void)bpf_setsockopt(ctx, CV_SOL_SOCKET, CV_SO_PRIORITY, &choice, sizeof(choice));
+	return 0;
+}
+
 /* It counts once both ends have seen ESTABLISHED. */
 static __always_inline void direct_both(struct cv_direct *d, __u32 flag)
 {
@@ -312,6 +324,7 @@ static __noinline void on_accept_tunnel(struct bpf_sock_ops *ctx, const struct c
 	struct cv_socket *st;
 	struct cv_tuple t;
 	struct cv_conn *c;
+	__u32 flags = 0;
 	bool is_ztunnel;
 
 	if (!pod || !sk)
@@ -334,8 +347,11 @@ static __noinline void on_accept_tunnel(struct bpf_sock_ops *ctx, const struct c
 	st->flags = CV_SOCKET_SHOWN | (is_ztunnel ? CV_SOCKET_CHILD : 0);
 	if (!st->shown.port)
 		sockops_drop(&t, CV_DROP_NO_ORIGIN);
-	if (c && !(c->flags & CV_CONN_MPTCP))
+	if (c)
+		flags = c->flags;
+	if (c && !(flags & CV_CONN_MPTCP))
 		conn_forget(&t);
+	choice_hand_on(ctx, flags);
 }
 
 /* A machine inside the pod is connected at the address that it asked for, by cv_reroute: nobody but
@@ -411,7 +427,7 @@ static __always_inline void direct_avoid(const struct cv_direct *d)
 	struct cv_service_key key = {.addr = d->asked.addr, .port = d->asked.port};
 	struct cv_frontend *f = bpf_map_lookup_elem(&cv_frontends, &key);
 
-	if (f && f->count > 1)
+	if (f && (f->count > 1 || f->ends[0].weight_end < f->weight))
 		f->refused_s = frontend_now();
 }
 

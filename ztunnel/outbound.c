@@ -118,6 +118,7 @@ struct resolve_choice outbound_choice(struct outbound *o)
 		.silent = a->silent,
 		.silent_count = a->silent_count,
 		.meant = a->meant,
+		.among = a->among,
 	};
 }
 
@@ -158,6 +159,7 @@ bool outbound_try_next(struct outbound *o)
 	    !is_whole(o))
 		return false;
 	a->avoid[a->avoid_count] = a->endpoint;
+	a->among = CV_CHOICE_ALL;
 	choice = outbound_choice(o);
 	choice.avoid_count++;
 	resolve_outbound_again(s, outbound_client(o), &o->conn.original_dst, &choice, &u);
@@ -524,6 +526,15 @@ static const char *is_refused(const struct pod *pod, const struct cv_sockaddr *o
 	return NULL;
 }
 
+static void learn_choice(struct outbound *o, int fd)
+{
+	int among = CV_CHOICE_ALL;
+	socklen_t len = sizeof(among);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PRIORITY, &among, &len) == 0)
+		o->attempt->among = (uint32_t)among;
+}
+
 static void learn_client(struct outbound *o, int fd)
 {
 	struct sockaddr_storage ss;
@@ -567,6 +578,7 @@ void outbound_start(struct worker *w, struct pod *pod, int fd, const struct cv_s
 	o->conn.original_dst = *original;
 	o->conn.dst = *original;
 	learn_client(o, fd);
+	learn_choice(o, fd);
 	if (relay_watch(&o->relay, fd, true, on_app_event) < 0) {
 		(void)relay_close_rst(fd);
 		conn_fail(&o->conn, CONN_CONNECT, "out of memory");

@@ -45,6 +45,7 @@ struct attempt {
 	bool has_endpoint;
 	bool has_others;
 	bool is_waiting_retry;
+	uint32_t among;         /* until one has failed */
 	const char *lacks;      /* what it waits for, as the log has it */
 	struct workload *meant; /* for whom it was when a tunnel was to take it; counted */
 };

@@ -53,6 +53,15 @@ const struct cv_addr *pick_addr(const struct workload *w, const struct cv_addr *
 	return same ? same : other;
 }
 
+struct cv_sockaddr pick_at(const struct service *v, const struct endpoint *e,
+			   const struct cv_sockaddr *asked)
+{
+	return (struct cv_sockaddr){
+		.addr = *pick_addr(e->workload, &asked->addr, v->def->families),
+		.port = htons(pick_port(v, e->link, ntohs(asked->port))),
+	};
+}
+
 bool pick_is_named(const struct workload *w)
 {
 	return w->addrs_count == 0 && *w->rare->hostname && w->protocol != WORKLOAD_HBONE;
@@ -83,13 +92,29 @@ static bool is_on_silent_node(const struct resolve_choice *c, const struct workl
 	return false;
 }
 
+/* is_kernels() - one that connect(2) of this node can choose (userspace/agent/frontends.h). */
+static bool is_kernels(const struct wish *wish, const struct workload *w)
+{
+	return w->protocol == WORKLOAD_HBONE && !w->app->waypoint.hbone_port &&
+	       streq(w->place->node, wish->src->place->node);
+}
+
+/* is_left_out() - the lots have fallen otherwise. */
+static bool is_left_out(const struct wish *wish, const struct workload *w)
+{
+	uint32_t among = wish->choice->among & CV_CHOICE_MASK;
+
+	return among != CV_CHOICE_ALL && is_kernels(wish, w) != (among == CV_CHOICE_HERE);
+}
+
 static bool endpoint_is_usable(const struct wish *wish, const struct endpoint *e)
 {
 	const struct cv_addr *addr =
 		pick_addr(e->workload, &wish->orig->addr, wish->service->def->families);
 	uint16_t port = pick_port(wish->service, e->link, ntohs(wish->orig->port));
 
-	if (!wish->is_any_node && is_on_silent_node(wish->choice, e->workload))
+	if (!wish->is_any &&
+	    (is_on_silent_node(wish->choice, e->workload) || is_left_out(wish, e->workload)))
 		return false;
 	if (pick_is_named(e->workload))
 		return port && !is_name_avoided(wish->choice, e->workload);
@@ -228,6 +253,28 @@ static const struct endpoint *pick_sticky(const struct wish *wish)
 	return found;
 }
 
+/* The very one that the lot has fallen on: cast anew, those that can be reached directly would get
+ * a part of what is meant for one that cannot. */
+static const struct endpoint *pick_drawn(const struct wish *wish)
+{
+	const struct service *v = wish->service;
+
+	if (wish->is_any || (wish->choice->among & CV_CHOICE_MASK) != CV_CHOICE_HERE)
+		return NULL;
+	for (size_t i = 0; i < v->endpoints_count; i++) {
+		const struct endpoint *e = &v->endpoints[i];
+		struct cv_sockaddr at;
+
+		if (e->workload->capacity == 0 || pick_is_named(e->workload) ||
+		    !endpoint_is_usable(wish, e))
+			continue;
+		at = pick_at(v, e, wish->orig);
+		if (cv_choice_here(&at) == wish->choice->among)
+			return e;
+	}
+	return NULL;
+}
+
 static const struct endpoint *pick_usable(const struct wish *wish)
 {
 	const struct service_def *d = wish->service->def;
@@ -236,6 +283,9 @@ static const struct endpoint *pick_usable(const struct wish *wish)
 
 	if (d->is_sticky && wish->src->addrs_count)
 		return pick_sticky(wish);
+	e = pick_drawn(wish);
+	if (e)
+		return e;
 	if (d->lb_mode == SERVICE_LB_STRICT || d->lb_mode == SERVICE_LB_FAILOVER ||
 	    (wish->node && d->is_external_local))
 		return pick_ranked(wish, random);
@@ -249,6 +299,8 @@ const struct endpoint *pick_endpoint(const struct wish *wish)
 	const struct endpoint *e = pick_usable(wish);
 	struct wish any = *wish;
 
-	any.is_any_node = true;
-	return e || wish->choice->silent_count == 0 ? e : pick_usable(&any);
+	any.is_any = true;
+	if (e || (wish->choice->silent_count == 0 && wish->choice->among == CV_CHOICE_ALL))
+		return e;
+	return pick_usable(&any);
 }

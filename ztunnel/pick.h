@@ -12,7 +12,7 @@ struct wish {
 	const struct cv_sockaddr *orig;
 	const struct resolve_choice *choice;
 	const char *node; /* asked for by a node port of this one; NULL: otherwise */
-	bool is_any_node; /* those that say nothing, too */
+	bool is_any;      /* of nodes that say nothing, and whatever the choice is among, too */
 };
 
 /** pick_endpoint() - Return: NULL: none that is wanted serves this port. */
@@ -25,6 +25,9 @@ uint16_t pick_port(const struct service *v, const struct workload_service *link,
  * first. Return: NULL: it has none. */
 const struct cv_addr *pick_addr(const struct workload *w, const struct cv_addr *asked,
 				enum service_families families);
+/** pick_at() - where an endpoint of @v with an address is dialled for @asked. */
+struct cv_sockaddr pick_at(const struct service *v, const struct endpoint *e,
+			   const struct cv_sockaddr *asked);
 /** pick_is_named() - an endpoint that only DNS can lead to? */
 bool pick_is_named(const struct workload *w);
 /** pick_is_avoided() - has it failed this connection? */

@@ -178,10 +178,7 @@ static void resolve_service(const struct state *s, const struct wish *wish, stru
 		set_named(up, e->workload, pick_port(up->service, e->link, ntohs(orig->port)));
 		return;
 	}
-	at = (struct cv_sockaddr){
-		.addr = *pick_addr(e->workload, &orig->addr, d->families),
-		.port = htons(pick_port(up->service, e->link, ntohs(orig->port))),
-	};
+	at = pick_at(up->service, e, orig);
 	set_endpoint(s, wish->choice, e->workload, &at, up);
 	set_chosen(up, up->service, &at);
 }
@@ -249,14 +246,16 @@ void resolve_named(const struct state *s, const struct workload *src,
 		   struct upstream *up)
 {
 	const struct cv_addr *addr = pick_of_name(up, of_name, choice);
+	struct resolve_choice of_all = *choice; /* the lot was another service's */
 	struct cv_sockaddr at = {.port = up->dial.port};
-	struct wish wish = {.src = src, .orig = &at, .choice = choice};
+	struct wish wish = {.src = src, .orig = &at, .choice = &of_all};
 	bool is_known;
 
 	if (!addr) {
 		refuse(up, RESOLVE_NO_ADDRESS);
 		return;
 	}
+	of_all.among = CV_CHOICE_ALL;
 	at.addr = *addr;
 	up->endpoint = up->target = up->dial = at;
 	up->has_others = has_others(up, of_name, choice, addr);

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "base/macros.h"
-#include "culvert/abi/addr.h"
+#include "culvert/abi/maps.h"
 
 struct service;
 struct state;
@@ -60,6 +60,7 @@ struct resolve_choice {
 	 * then is not taken for something outside the mesh because nobody knows it any more, or
 	 * because another has its address. */
 	const struct workload *meant;
+	uint32_t among; /* what the kernel's lot has fallen on; if none of these serves: ALL */
 };
 
 /** struct resolve_addrs - of a name, in the order of DNS's answer; borrowed for the call. */

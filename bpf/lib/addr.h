@@ -41,16 +41,3 @@ static __always_inline bool addr_is_link_local6(const struct cv_addr *a)
 {
 	return (a->w[0] & bpf_htonl(0xffc00000)) == bpf_htonl(0xfe800000);
 }
-
-/* Spreads an address and port over 32 bits. Not a secret: it only keeps destinations apart. */
-static __always_inline __u32 sockaddr_hash(const struct cv_sockaddr *sa)
-{
-	__u32 h = sa->addr.w[3] ^ (sa->addr.w[2] * 0x9e3779b1) ^ (sa->addr.w[1] * 0x85ebca6b) ^
-		  (sa->addr.w[0] * 0xc2b2ae35) ^ ((__u32)sa->port << 8);
-
-	h ^= h >> 16;
-	h *= 0x7feb352d;
-	h ^= h >> 15;
-	h *= 0x846ca68b;
-	return h ^ (h >> 16);
-}

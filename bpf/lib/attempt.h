@@ -19,7 +19,8 @@ enum verdict {
 struct attempt {
 	__u64 cookie;
 	struct cv_sockaddr dst; /* where it goes; the redirection overwrites it */
-	__u32 is_v6; /* the hook's family: a v4-mapped address comes through the IPv6 one */
+	__u16 is_v6;  /* the hook's family: a v4-mapped address comes through the IPv6 one */
+	__u16 choice; /* what ztunnel is told: enum cv_choice */
 };
 
 static __always_inline struct attempt attempt_from_v4(struct bpf_sock_addr *ctx)

@@ -5,11 +5,9 @@
  * have to be found out, and what some do about one (BBR puts a timer between any two packets) makes
  * them slower and protects nobody. So they begin with reno, which every kernel has and which does
  * nothing where nothing is lost. Where the application has chosen for itself, that stays. */
+#include "bpf/lib/option.h"
 #include "bpf/lib/tcp.h"
 #include "bpf/maps.h"
-
-#define CV_SOL_TCP        6
-#define CV_TCP_CONGESTION 13
 
 struct inet_connection_sock___cv {
 	__u8 icsk_ca_setsockopt : 1; /* chosen, here or at the listener; by setsockopt or BPF */

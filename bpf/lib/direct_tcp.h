@@ -54,42 +54,51 @@ static __always_inline bool direct_needs_record(const struct cv_pod *pod, const 
 }
 
 /* Without a ztunnel the cached verdicts are all there is. */
-static __always_inline bool frontend_rests(struct cv_frontend *f, __u64 cookie)
+static __always_inline bool frontend_rests(struct cv_frontend *f, __u32 is_alive)
 {
-	struct cv_pod *pod;
-
 	if (!f->refused_s)
 		return false;
 	if ((__u16)(frontend_now() - f->refused_s) >= CV_FRONTEND_REST_S) {
 		f->refused_s = 0;
 		return false;
 	}
-	pod = pod_find(cookie);
-	return pod && (pod->flags & CV_POD_ALIVE);
+	return is_alive;
 }
 
-/* Endpoint of the frontend that a->dst is, by weight. Returns false when it is none that the
- * programs may choose for. */
-static __noinline bool direct_choose(const struct attempt *a, struct cv_sockaddr *to)
+/* What its endpoints on this node weigh. */
+static __always_inline __u32 frontend_here(const struct cv_frontend *f)
+{
+	__u32 last = f->count - 1;
+
+	return last < CV_FRONTEND_ENDS ? f->ends[last].weight_end : 0;
+}
+
+/* The frontend `to` becomes one of its endpoints on this node, by weight, where the lot falls on
+ * these or no ztunnel reaches another. Returns what ztunnel is to be told (enum cv_choice); ALL: it
+ * is none that the programs may choose for. Global, as destination_find(), and without the attempt:
+ * of what such a function is given the verifier forgets all. */
+__noinline int direct_choose(struct cv_sockaddr *to, __u32 is_alive)
 {
 	struct cv_service_key key = {};
 	struct cv_frontend *f;
-	__u32 at;
+	__u32 at, i;
 
-	if (!a || !to)
-		return false;
-	key.addr = a->dst.addr;
-	key.port = a->dst.port;
+	if (is_tunnel_only || !to)
+		return CV_CHOICE_ALL;
+	key.addr = to->addr;
+	key.port = to->port;
 	f = bpf_map_lookup_elem(&cv_frontends, &key);
-	if (!f || frontend_rests(f, a->cookie))
-		return false;
-	at = ((__u64)bpf_get_prandom_u32() * f->weight) >> 32;
-	for (__u32 i = 0; i < CV_FRONTEND_ENDS && i < f->count; i++)
-		if (at < f->ends[i].weight_end) {
-			*to = f->ends[i].to;
-			return true;
-		}
-	return false;
+	if (!f || frontend_rests(f, is_alive))
+		return CV_CHOICE_ALL;
+	at = ((__u64)bpf_get_prandom_u32() * (is_alive ? f->weight : frontend_here(f))) >> 32;
+	for (i = 0; i < CV_FRONTEND_ENDS && i < f->count; i++)
+		if (at < f->ends[i].weight_end)
+			break;
+	if (i >= CV_FRONTEND_ENDS || i >= f->count)
+		return CV_CHOICE_ELSEWHERE;
+	*to = f->ends[i].to;
+	/* an entry that was replaced meanwhile may be another frontend's by now */
+	return bpf_map_lookup_elem(&cv_frontends, &key) == f ? cv_choice_here(to) : CV_CHOICE_ALL;
 }
 
 /* Is every endpoint of the frontend that a->dst is known to be denied? */
@@ -103,7 +112,7 @@ static __noinline bool direct_all_denied(const struct attempt *a)
 	key.addr = a->dst.addr;
 	key.port = a->dst.port;
 	f = bpf_map_lookup_elem(&cv_frontends, &key);
-	if (!f)
+	if (!f || frontend_here(f) != f->weight)
 		return false;
 	for (__u32 i = 0; i < CV_FRONTEND_ENDS && i < f->count; i++)
 		if (!direct_is_denied_at(a->cookie, &f->ends[i].to))
@@ -132,7 +141,8 @@ static __always_inline int direct_record(struct bpf_sock_addr *ctx, struct attem
 
 /* Where a->dst leads on this node: a pod's own address, or a frontend's endpoint. Returns false,
  * with `r`, when it leads elsewhere. */
-static __always_inline bool direct_resolve(const struct attempt *a, struct destination *d, int *r)
+static __always_inline bool direct_resolve(const struct cv_pod *pod, struct attempt *a,
+					   struct destination *d, int *r)
 {
 	d->to = a->dst;
 	*r = DIRECT_NOT;
@@ -142,7 +152,8 @@ static __always_inline bool direct_resolve(const struct attempt *a, struct desti
 		*r = DIRECT_NO_MESH;
 		return false;
 	}
-	return direct_choose(a, &d->to) && destination_find(d);
+	a->choice = direct_choose(&d->to, pod->flags & CV_POD_ALIVE);
+	return (a->choice & CV_CHOICE_MASK) == CV_CHOICE_HERE && destination_find(d);
 }
 
 /* A pod that has its share of what is remembered of direct connections has tunnels beside. */
@@ -183,7 +194,7 @@ static __noinline int direct_tcp(struct bpf_sock_addr *ctx, const struct cv_pod 
 
 	if (!pod || !a || !ctx->sk)
 		return VERDICT_REFUSE;
-	if (!direct_resolve(a, &d, &r))
+	if (!direct_resolve(pod, a, &d, &r))
 		return r;
 	r = direct_verdict(a->cookie, d.cookie, d.to.port);
 	if (r == DIRECT_UNKNOWN) {

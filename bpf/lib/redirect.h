@@ -2,9 +2,7 @@
 #pragma once
 /* redirect - turn a socket that is about to connect towards ztunnel's listener in the same pod. */
 #include "bpf/lib/drop.h"
-
-#define CV_SOL_SOCKET      1
-#define CV_SO_BINDTODEVICE 25
+#include "bpf/lib/option.h"
 
 /* What bpf_bind wants, for either family. */
 struct native_addr {
@@ -86,7 +84,7 @@ static __always_inline int redirect_local(struct bpf_sock_addr *ctx, const struc
 static __always_inline struct cv_sockaddr
 redirect_target(const struct cv_pod *pod, const struct cv_sockaddr *orig, __u16 port)
 {
-	__u32 hash = sockaddr_hash(orig);
+	__u32 hash = cv_sockaddr_hash(orig);
 	struct cv_sockaddr to = {};
 
 	if (addr_is_v4(&orig->addr)) {
@@ -149,6 +147,7 @@ static __noinline int redirect_tcp(struct bpf_sock_addr *ctx, const struct cv_po
 	if (!st)
 		return drop(ctx, a, reason);
 	redirect_end(st, &a->dst);
+	st->flags |= a->choice * CV_SOCKET_CHOICE;
 	a->dst = to;
 	count(port ? CV_DNS : CV_TUNNEL);
 	return VERDICT_REWRITE;

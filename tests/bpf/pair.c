@@ -113,9 +113,10 @@ int serve(int family, const char *on)
 	return fd;
 }
 
-void frontend_set(const char *frontend, uint32_t count, const char *const ends[])
+static void frontend_put(const char *frontend, uint32_t count, const char *const ends[],
+			 uint32_t weight)
 {
-	struct cv_frontend f = {.count = count, .weight = count};
+	struct cv_frontend f = {.count = count, .weight = weight};
 	struct cv_service_key key = {0};
 	struct cv_sockaddr sa;
 
@@ -127,6 +128,16 @@ void frontend_set(const char *frontend, uint32_t count, const char *const ends[]
 		f.ends[i].weight_end = i + 1;
 	}
 	CHECK_OK(bpf_map_update_elem(bpf_map__fd(skel->maps.cv_frontends), &key, &f, BPF_ANY));
+}
+
+void frontend_set(const char *frontend, uint32_t count, const char *const ends[])
+{
+	frontend_put(frontend, count, ends, count);
+}
+
+void frontend_part(const char *frontend, const char *end, uint32_t weight)
+{
+	frontend_put(frontend, 1, &end, weight);
 }
 
 void frontend_one(const char *frontend, const char *end)

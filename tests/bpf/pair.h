@@ -43,6 +43,10 @@ void frontend_set(const char *frontend, uint32_t count, const char *const ends[]
 /** frontend_one() - of a service with one endpoint. */
 void frontend_one(const char *frontend, const char *end);
 
+/** frontend_part() - of a service of which @end is one part of @weight, and the rest is
+ * elsewhere. */
+void frontend_part(const char *frontend, const char *end, uint32_t weight);
+
 /** talk_to_the_end() - a direct connection that is open carries these bytes, either way, and is
  * closed by its server first; then it is in no map. */
 #define SENT     3000

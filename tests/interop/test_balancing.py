@@ -134,3 +134,32 @@ def test_when_what_is_near_refuses_the_next_one_is_tried_at_once(mesh):
     assert set(mesh.ask()) == {"B", "C"}
     mesh.processes["A"] = who.start(mesh.servers["A"], "A", 8080)
     mesh.expect("A")
+
+
+def test_a_service_of_two_nodes_is_direct_on_its_own_and_every_endpoint_has_its_share(mesh):
+    def direct():
+        return mesh.nodes[0].admin("agent", "/status")["counters"].get("direct", 0)
+
+    mesh.write()
+    mesh.expect("ABC")
+    before = direct()
+    said = mesh.ask(count=600)
+    assert direct() - before == said.count("A")
+    assert all(150 < said.count(name) < 250 for name in "ABC"), said  # four standard deviations
+    why = mesh.nodes[0].explain(mesh.client.ip4, f"{VIP}:80")
+    assert why["kernel"]["direct"] == [f"{mesh.servers['A'].ip4}:8080"] and why["verdict"] == "allowed"
+    assert "directly where the kernel leads to the endpoint, else through a mutual TLS tunnel" in why["sentence"]
+
+
+def test_what_refuses_on_the_node_is_left_out_after_the_first_who_meets_it(mesh):
+    mesh.write()
+    mesh.expect("ABC")
+    stop(mesh.processes["A"])
+    said = mesh.ask(count=30)
+    for not_ready in ("B", "", "B", ""):  # what becomes of the others has nothing to say about it
+        mesh.write(not_ready=not_ready)
+        mesh.expect("C" if not_ready else "BC")
+        said += mesh.ask(count=30)
+    assert said.count("-") <= 1 and set(said) <= set("BC-")
+    mesh.processes["A"] = who.start(mesh.servers["A"], "A", 8080)
+    mesh.expect("ABC")

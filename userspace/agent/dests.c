@@ -501,6 +501,11 @@ bool dests_is_mesh(const struct dests *d, const struct cv_addr *addr)
 	return entries_is_mesh(d->entries, DESTS_WORKLOADS, addr);
 }
 
+void dests_flush(struct dests *d)
+{
+	frontends_flush(d->frontends);
+}
+
 bool dests_has_frontend(const struct dests *d, const struct cv_service_key *key)
 {
 	return frontends_has(d->frontends, key);

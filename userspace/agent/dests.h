@@ -80,6 +80,9 @@ int dests_for_each_name(const struct dests *d, int (*fn)(void *arg, const char *
  * or takes all of them back at once. */
 void dests_registry(struct dests *d, bool is_wanted);
 
+/** dests_flush() - frontends_flush(): what belongs together has come. */
+void dests_flush(struct dests *d);
+
 /** dests_next_end() - when the first entry that lingers (see entries.h) is to go, CLOCK_MONOTONIC;
  * 0: none lingers. */
 uint64_t dests_next_end(const struct dests *d);

@@ -10,13 +10,26 @@
 #include "base/str.h"
 #include "net/addr.h"
 
+struct load {
+	uint64_t healthy; /* weight */
+	uint64_t all;     /* with the unhealthy ones */
+};
+
+/* A port of the service that endpoints have ways of their own for. */
+struct mapped {
+	uint16_t port;
+	struct load load;
+};
+
 /* What is known of one service: itself, and who serves it. */
 struct group {
 	const struct resource *service; /* NULL: not there (yet) */
-	struct {
-		size_t healthy;       /* endpoints that only ztunnel can reach, */
-		size_t all;           /* the unhealthy ones too */
-	} others, others_near;        /* anywhere; on this node */
+	/* endpoints that only ztunnel can reach: anywhere; on this node */
+	struct load others, others_near;
+	struct mapped *mapped; /* of the others */
+	size_t mapped_count;
+	uint64_t others_network;
+	bool has_networks;            /* not all of the others are in that one */
 	const struct resource **here; /* pods of this node */
 	size_t here_count;
 	bool is_lost; /* memory did not suffice: nothing is known for sure any more */
@@ -29,6 +42,7 @@ struct frontends {
 	struct map *groups;     /* "namespace/hostname" -> struct group */
 	struct map *addr_users; /* struct cv_addr -> number of services that claim it */
 	struct map *shown;      /* struct cv_service_key -> the group's pointer */
+	struct map *dirty;      /* names of groups to be looked at */
 };
 
 static struct group *group_find(const struct frontends *f, const char *key)
@@ -52,6 +66,7 @@ static struct group *group_need(struct frontends *f, const char *key)
 
 static void group_free(struct group *g)
 {
+	free(g->mapped);
 	free(g->here);
 	free(g);
 }
@@ -73,28 +88,78 @@ static bool is_here(const struct frontends *f, const struct resource *w)
 	return w->is_hbone && !w->has_waypoint && w->addr_count > 0 && streq(w->node, f->node);
 }
 
-/* others_count() - @by: 1 or -1. */
-static void others_count(const struct frontends *f, struct group *g, const struct resource *w,
-			 int by)
+static void load_add(struct load *l, const struct resource *w, int by)
 {
-	size_t n = (size_t)by;
+	uint64_t n = (uint64_t)((int64_t)w->capacity * by);
 
-	g->others.all += n;
-	g->others.healthy += w->is_healthy ? n : 0;
-	if (!streq(w->node, f->node))
-		return;
-	g->others_near.all += n;
-	g->others_near.healthy += w->is_healthy ? n : 0;
+	l->all += n;
+	l->healthy += w->is_healthy ? n : 0;
 }
 
-static void group_join(const struct frontends *f, struct group *g, const struct resource *w)
+static uint64_t load_of(const struct group *g, const struct load *l)
+{
+	return g->service->is_allow_unhealthy ? l->all : l->healthy;
+}
+
+static struct load *mapped_find(const struct group *g, uint16_t port)
+{
+	for (size_t i = 0; i < g->mapped_count; i++)
+		if (g->mapped[i].port == port)
+			return &g->mapped[i].load;
+	return NULL;
+}
+
+static void mapped_add(struct group *g, const struct resource *w, uint16_t port, int by)
+{
+	struct load *known = mapped_find(g, port);
+	struct mapped *more;
+
+	if (known) {
+		load_add(known, w, by);
+		return;
+	}
+	more = realloc(g->mapped, (g->mapped_count + 1) * sizeof(*more));
+	if (!more) {
+		g->is_lost = true;
+		return;
+	}
+	g->mapped = more;
+	g->mapped[g->mapped_count] = (struct mapped){.port = port};
+	load_add(&g->mapped[g->mapped_count++].load, w, by);
+}
+
+/* Where it is, if only there an address of its means it. */
+static void network_note(struct group *g, const struct resource *w)
+{
+	if (g->others.all == 0)
+		g->others_network = w->network;
+	g->has_networks |= w->network != g->others_network;
+}
+
+/* others_weigh() - @by: 1 or -1. */
+static void others_weigh(const struct frontends *f, struct group *g, const struct resource *w,
+			 const struct service_link *link, int by)
+{
+	if (w->is_hbone && w->addr_count == 0)
+		return; /* nobody can dial it */
+	if (by > 0)
+		network_note(g, w);
+	load_add(&g->others, w, by);
+	if (streq(w->node, f->node))
+		load_add(&g->others_near, w, by);
+	for (size_t i = 0; i < link->port_count; i++)
+		mapped_add(g, w, link->ports[i].port, by);
+}
+
+static void group_join(const struct frontends *f, struct group *g, const struct resource *w,
+		       const struct service_link *link)
 {
 	const struct resource **here;
 
 	if (w->capacity == 0)
 		return;
 	if (!is_here(f, w)) {
-		others_count(f, g, w, 1);
+		others_weigh(f, g, w, link, 1);
 		return;
 	}
 	here = realloc(g->here, (g->here_count + 1) * sizeof(struct resource *));
@@ -106,12 +171,13 @@ static void group_join(const struct frontends *f, struct group *g, const struct 
 	g->here[g->here_count++] = w;
 }
 
-static void group_leave(const struct frontends *f, struct group *g, const struct resource *w)
+static void group_leave(const struct frontends *f, struct group *g, const struct resource *w,
+			const struct service_link *link)
 {
 	if (w->capacity == 0)
 		return;
 	if (!is_here(f, w)) {
-		others_count(f, g, w, -1);
+		others_weigh(f, g, w, link, -1);
 		return;
 	}
 	for (size_t i = 0; i < g->here_count; i++) {
@@ -158,7 +224,16 @@ static uint16_t endpoint_port(const struct resource *s, const char *key, const s
 	return target ? target : target_find(s->ports, s->port_count, port);
 }
 
-/* Does the whole service go without ztunnel's choice? */
+/* Do ztunnel's choice and lots come to the same? */
+static bool is_drawn(const struct group *g)
+{
+	const struct resource *s = g->service;
+
+	return !s->is_sticky && !s->is_zone_first && !s->is_node_first && !g->has_networks &&
+	       g->here_count > 0 && g->others_network == g->here[0]->network;
+}
+
+/* May the programs choose, or cast lots whether one of this node's pods serves? */
 static bool group_is_fit(const struct group *g)
 {
 	const struct resource *s = g->service;
@@ -166,9 +241,22 @@ static bool group_is_fit(const struct group *g)
 	if (!s || g->is_lost || s->has_waypoint || s->is_passthrough || s->is_namespace_only)
 		return false;
 	if (s->is_node_first)
-		return g->here_count > 0 &&
-		       (s->is_allow_unhealthy ? g->others_near.all : g->others_near.healthy) == 0;
-	return (s->is_allow_unhealthy ? g->others.all : g->others.healthy) == 0;
+		return g->here_count > 0 && load_of(g, &g->others_near) == 0;
+	return load_of(g, &g->others) == 0 || is_drawn(g);
+}
+
+/* What of the others serves a port: where the service says itself to which of theirs it leads, all
+ * of them. */
+static uint64_t weight_elsewhere(const struct group *g, uint16_t port)
+{
+	const struct load *mapped;
+
+	if (g->service->is_node_first)
+		return 0;
+	if (target_find(g->service->ports, g->service->port_count, port))
+		return load_of(g, &g->others);
+	mapped = mapped_find(g, port);
+	return mapped ? load_of(g, mapped) : 0;
 }
 
 /* Return: false when an endpoint could not be taken in, and so none is. */
@@ -180,6 +268,15 @@ static bool frontend_add(struct cv_frontend *f, const struct cv_addr *addr, uint
 	f->weight += capacity;
 	f->ends[f->count++] = (struct cv_frontend_end){.to = {.addr = *addr, .port = htons(port)},
 						       .weight_end = f->weight};
+	return true;
+}
+
+/* Return: false when there is more than lots can be cast for. */
+static bool frontend_weigh(struct cv_frontend *f, uint64_t elsewhere)
+{
+	if (elsewhere > UINT32_MAX - f->weight)
+		return false;
+	f->weight += (uint32_t)elsewhere;
 	return true;
 }
 
@@ -202,7 +299,8 @@ static bool frontend_make(const struct group *g, const char *name, const struct 
 		if (!frontend_add(ret, endpoint_addr(w, is_v4), target, w->capacity))
 			return false;
 	}
-	return ret->count > 0 && (ret->count == 1 || !s->is_sticky);
+	return ret->count > 0 && (ret->count == 1 || !s->is_sticky) &&
+	       frontend_weigh(ret, weight_elsewhere(g, port));
 }
 
 static uintptr_t addr_users(const struct frontends *f, const struct cv_addr *addr)
@@ -258,6 +356,21 @@ static void group_refresh(struct frontends *f, const char *name)
 
 	if (g && g->service)
 		frontends_each(f, name, g, g->service, frontend_refresh);
+	group_drop_if_empty(f, name);
+}
+
+/* Once for all that comes together. */
+static void group_mark(struct frontends *f, const char *name)
+{
+	if (map_put_str(f->dirty, name, f) < 0)
+		group_refresh(f, name);
+}
+
+void frontends_flush(struct frontends *f)
+{
+	map_for_each (f->dirty, it)
+		group_refresh(f, it.key);
+	map_clear(f->dirty);
 }
 
 /* ---- changes ---- */
@@ -315,9 +428,8 @@ static void service_replace(struct frontends *f, const char *name, const struct 
 		addrs_claim(f, g, new, 1);
 		if (has_clash(f, new))
 			clashes_hide(f, new);
-		group_refresh(f, name);
 	}
-	group_drop_if_empty(f, name);
+	group_mark(f, name);
 }
 
 static void workload_join(struct frontends *f, const struct resource *w)
@@ -326,7 +438,7 @@ static void workload_join(struct frontends *f, const struct resource *w)
 		struct group *g = group_need(f, w->services[i].key);
 
 		if (g)
-			group_join(f, g, w);
+			group_join(f, g, w, &w->services[i]);
 	}
 }
 
@@ -336,16 +448,14 @@ static void workload_leave(struct frontends *f, const struct resource *w)
 		struct group *g = group_find(f, w->services[i].key);
 
 		if (g)
-			group_leave(f, g, w);
+			group_leave(f, g, w, &w->services[i]);
 	}
 }
 
-static void workload_refresh(struct frontends *f, const struct resource *w)
+static void workload_mark(struct frontends *f, const struct resource *w)
 {
-	for (size_t i = 0; i < w->service_count; i++) {
-		group_refresh(f, w->services[i].key);
-		group_drop_if_empty(f, w->services[i].key);
-	}
+	for (size_t i = 0; i < w->service_count; i++)
+		group_mark(f, w->services[i].key);
 }
 
 static void workload_replace(struct frontends *f, const struct resource *old,
@@ -356,9 +466,9 @@ static void workload_replace(struct frontends *f, const struct resource *old,
 	if (new)
 		workload_join(f, new);
 	if (old)
-		workload_refresh(f, old);
+		workload_mark(f, old);
 	if (new)
-		workload_refresh(f, new);
+		workload_mark(f, new);
 }
 
 void frontends_replace(struct frontends *f, const char *name, const struct resource *old,
@@ -400,6 +510,8 @@ int frontends_new(const char *node, const struct frontends_ops *ops, void *arg,
 		r = map_new(&f->addr_users);
 	if (r == 0)
 		r = map_new(&f->shown);
+	if (r == 0)
+		r = map_new(&f->dirty);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(f);
@@ -416,6 +528,7 @@ struct frontends *frontends_free(struct frontends *f)
 	map_free(f->groups);
 	map_free(f->addr_users);
 	map_free(f->shown);
+	map_free(f->dirty);
 	free(f->node);
 	free(f);
 	return NULL;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* frontends - services whose connections the programs may lead to an endpoint themselves: every
- * endpoint that ztunnel could choose for a client of this node is a pod of this node. A service
- * that is mixed, has a waypoint, keeps its clients at one of several endpoints, or has too many of
- * them is not among these: ztunnel chooses for it, by the same weights. Owner: dests. Thread: loop
- * only. */
+/* frontends - services whose connections the programs may lead to an endpoint themselves: to the
+ * pods of this node, by their weight among all endpoints; what falls on the others ztunnel shares
+ * out. One that has a waypoint, prefers another place than this node, keeps its clients at one of
+ * several endpoints, has too many on this node or any in another network is not among these:
+ * ztunnel chooses for it. Owner: dests. Thread: loop only. */
 #include <stddef.h>
 
 #include "base/cleanup.h"
@@ -31,10 +31,14 @@ DEFINE_CLEANUP(struct frontends *, frontends_free);
 /**
  * frontends_replace() - a resource changes from @old to @new; NULL: it was not, or is no longer,
  * there. Both are borrowed; @new until it is replaced. Out of memory the services it concerns are
- * left to ztunnel.
+ * left to ztunnel. Entries follow with frontends_flush(); only those of a service that goes, or
+ * whose address is another's too, are gone at once.
  */
 void frontends_replace(struct frontends *f, const char *name, const struct resource *old,
 		       const struct resource *new);
+
+/** frontends_flush() - on_frontend() for all that has changed, and for some that has not. */
+void frontends_flush(struct frontends *f);
 
 /** frontends_has() - is there an entry for this key? */
 bool frontends_has(const struct frontends *f, const struct cv_service_key *key);

@@ -113,8 +113,14 @@ static void on_frontend(void *arg, const struct cv_service_key *key,
 {
 	const struct mesh *m = arg;
 	int fd = datapath_map_fd(m->config.datapath, DATAPATH_FRONTENDS);
+	struct cv_frontend now = *frontend, before;
 
-	if (datapath_put(m->config.datapath, DATAPATH_FRONTENDS, key, frontend) < 0)
+	if (bpf_map_lookup_elem(fd, key, &before) == 0) {
+		now.refused_s = before.refused_s; /* the programs' own */
+		if (memcmp(&now, &before, sizeof(now)) == 0)
+			return;
+	}
+	if (datapath_put(m->config.datapath, DATAPATH_FRONTENDS, key, &now) < 0)
 		(void)bpf_map_delete_elem(fd, key); /* rather none than an old one */
 }
 
@@ -309,6 +315,7 @@ static void on_update_done(void *arg, enum xds_type type)
 	struct mesh *m = arg;
 	bool is_first;
 
+	dests_flush(m->dests);
 	m->came_whole |= 1u << type;
 	is_first = !m->is_synced && has_all(m);
 	m->is_synced |= is_first;

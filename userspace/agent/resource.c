@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fnv1a.h"
 #include "base/str.h"
 #include "net/cidr.h"
 #include "userspace/lib/xds/node.pb-c.h"
@@ -163,6 +164,7 @@ static int workload_read(const Istio__Workload__Workload *w, struct unpack *unpa
 	r->is_hbone = w->tunnel_protocol == ISTIO__WORKLOAD__TUNNEL_PROTOCOL__HBONE;
 	r->is_healthy = w->status == ISTIO__WORKLOAD__WORKLOAD_STATUS__HEALTHY;
 	r->capacity = w->capacity ? w->capacity->value : 1;
+	r->network = fnv1a(FNV1A_START, w->network, strlen(w->network));
 	r->has_waypoint = w->waypoint != NULL;
 	label_set(r, w->namespace_, w->name);
 	r->node = strdup(w->node);
@@ -181,11 +183,13 @@ static void load_balancing_read(const Istio__Workload__LoadBalancing *lb, struct
 	r->is_passthrough = lb->mode == ISTIO__WORKLOAD__LOAD_BALANCING__MODE__PASSTHROUGH;
 	r->is_allow_unhealthy =
 		lb->health_policy == ISTIO__WORKLOAD__LOAD_BALANCING__HEALTH_POLICY__ALLOW_ALL;
-	if (lb->mode == ISTIO__WORKLOAD__LOAD_BALANCING__MODE__STRICT ||
-	    lb->mode == ISTIO__WORKLOAD__LOAD_BALANCING__MODE__FAILOVER)
-		for (size_t i = 0; i < lb->n_routing_preference; i++)
-			r->is_node_first |= lb->routing_preference[i] ==
-					    ISTIO__WORKLOAD__LOAD_BALANCING__SCOPE__NODE;
+	if (lb->mode != ISTIO__WORKLOAD__LOAD_BALANCING__MODE__STRICT &&
+	    lb->mode != ISTIO__WORKLOAD__LOAD_BALANCING__MODE__FAILOVER)
+		return;
+	for (size_t i = 0; i < lb->n_routing_preference; i++)
+		r->is_node_first |=
+			lb->routing_preference[i] == ISTIO__WORKLOAD__LOAD_BALANCING__SCOPE__NODE;
+	r->is_zone_first = lb->n_routing_preference > 0 && !r->is_node_first;
 }
 
 static int node_ports_read(const Culvert__Node__Service *x, struct resource *r)

@@ -49,6 +49,7 @@ struct resource {
 	size_t host_addr_count;
 	bool is_hbone, is_healthy;
 	uint32_t capacity; /* weight; 0: gets no connection */
+	uint64_t network;  /* a number for its name */
 	char *node;
 	struct host_port *host_ports; /* TCP */
 	size_t host_port_count;
@@ -64,6 +65,7 @@ struct resource {
 	bool is_namespace_only;  /* not everyone sees it */
 	bool is_allow_unhealthy; /* unhealthy endpoints count too */
 	bool is_node_first;      /* endpoints of the client's node beat all others */
+	bool is_zone_first;      /* or those that are near in another way */
 	enum resource_families families;
 	struct port_map *ports;
 	size_t port_count;

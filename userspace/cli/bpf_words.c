@@ -18,7 +18,7 @@ static const struct word maps[] = {
 	{"cv_pod_addrs", "every address of enrolled pods"},
 	{"cv_workloads", "addresses of pods: what goes to ztunnel, and what does not"},
 	{"cv_services", "services that go to ztunnel"},
-	{"cv_frontends", "services whose endpoints are all pods of this node"},
+	{"cv_frontends", "services with endpoints among this node's pods"},
 	{"cv_registered", "known, outside the mesh"},
 	{"cv_ranges", "ranges that services have"},
 	{"cv_outbound_rules", "annotations: not captured, out"},

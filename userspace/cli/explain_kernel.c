@@ -28,7 +28,9 @@ struct look {
 /* What is known of the endpoints on this node that a connection could go to. */
 struct verdicts {
 	int allowed, denied, unknown;
-	int tunnelled; /* of these: an end wants a tunnel */
+	int tunnelled;  /* of these: an end wants a tunnel */
+	bool is_part;   /* there are others, on other nodes */
+	json_t *direct; /* "IP:port" of each that a connection would go to without a tunnel */
 };
 
 /* look_up() - is there an entry? @value as large as the map's. */
@@ -173,23 +175,30 @@ static __u64 destination_find(struct look *l, const struct cv_sockaddr *to, __u3
 static bool judge(struct look *l, const struct cv_sockaddr *to, struct verdicts *v)
 {
 	struct cv_verdict_key key = {.src_cookie = l->cookie, .port = to->port};
+	char text[CV_SOCKADDR_STRLEN];
 	struct cv_verdict verdict;
 	__u64 generation = 0;
 	__u32 zero = 0, flags = 0;
+	bool is_tunnel;
 
 	key.dst_cookie = destination_find(l, to, &flags);
 	if (!key.dst_cookie)
 		return false;
-	v->tunnelled += !(l->pod.flags & flags & CV_POD_DIRECT);
+	is_tunnel = !(l->pod.flags & flags & CV_POD_DIRECT);
+	v->tunnelled += is_tunnel;
 	(void)look_up(l, "cv_generation", &zero, &generation);
 	if (!look_up(l, "cv_verdicts", &key, &verdict) || verdict.generation != generation)
 		v->unknown++;
 	else if (verdict.is_ztunnels)
 		v->unknown++;
-	else if (verdict.is_allowed)
-		v->allowed++;
-	else
+	else if (!verdict.is_allowed)
 		v->denied++;
+	else {
+		v->allowed++;
+		if (!is_tunnel)
+			(void)json_array_append_new(v->direct,
+						    json_string(cv_sockaddr_format(to, text)));
+	}
 	return true;
 }
 
@@ -203,27 +212,36 @@ static bool judge_all(struct look *l, bool is_workload, struct verdicts *v)
 		return judge(l, &l->to, v);
 	if (!look_up(l, "cv_frontends", &key, &f))
 		return false;
-	for (__u32 i = 0; i < f.count && i < CV_FRONTEND_ENDS; i++)
+	for (__u32 i = 0; i < f.count && i < CV_FRONTEND_ENDS; i++) {
 		if (!judge(l, &f.ends[i].to, v))
 			v->unknown++;
+		v->is_part = f.ends[i].weight_end < f.weight;
+	}
 	return true;
 }
 
 /* mesh_path() - ztunnel, or past it inside this node. A frontend's endpoints may differ. */
 static json_t *mesh_path(struct look *l, bool is_workload, const char *name)
 {
-	struct verdicts v = {0};
+	struct verdicts v = {.direct = json_array()};
 	bool is_here = judge_all(l, is_workload, &v), is_direct = is_here && !v.tunnelled;
+	bool is_alive = l->pod.flags & CV_POD_ALIVE;
 	const char *path = "tunnel";
 	json_t *o;
 
-	if (is_direct && v.allowed && !v.denied && !v.unknown)
+	/* without a ztunnel those of other nodes are not chosen */
+	if (is_direct && !is_alive)
+		v.is_part = false;
+	if (is_direct && v.allowed && !v.denied && !v.unknown && !v.is_part)
 		path = "direct";
-	else if (is_here && v.denied && !v.allowed && !v.unknown)
+	else if (is_here && v.denied && !v.allowed && !v.unknown && !v.is_part)
 		path = "policy";
-	else if (!(l->pod.flags & CV_POD_ALIVE))
+	else if (!is_alive)
 		path = "ztunnel_dead";
 	o = path_of(path, name);
+	if (json_array_size(v.direct) > 0)
+		(void)json_object_set(o, "direct", v.direct);
+	json_decref(v.direct);
 	if (o && is_direct)
 		(void)json_object_set_new(o, "verdicts",
 					  json_pack("{s:i, s:i, s:i}", "allowed", v.allowed,

@@ -53,10 +53,33 @@ static const char *kernel_path(const json_t *answer)
 	return json_text(json_object_get(answer, "kernel"), "path", "");
 }
 
+/* Is this endpoint one that the kernel leads to without a tunnel? */
+static bool is_direct(const json_t *answer, const json_t *route)
+{
+	const json_t *list = json_object_get(json_object_get(answer, "kernel"), "direct"), *v;
+	size_t i;
+
+	if (!list)
+		return streq(kernel_path(answer), "direct");
+	json_array_foreach (list, i, v)
+		if (json_is_string(v) &&
+		    streq(json_string_value(v), json_text(route, "target", "")))
+			return true;
+	return false;
+}
+
+/* Of a service's endpoints some, and of the others none. */
+static bool is_partly_direct(const json_t *answer)
+{
+	const json_t *kernel = json_object_get(answer, "kernel");
+
+	return streq(kernel_path(answer), "tunnel") &&
+	       json_array_size(json_object_get(kernel, "direct")) > 0;
+}
+
 bool explain_lacks_certificate(const json_t *answer, const json_t *route)
 {
-	return streq(json_text(route, "kind", ""), "tunnel") &&
-	       !streq(kernel_path(answer), "direct") &&
+	return streq(json_text(route, "kind", ""), "tunnel") && !is_direct(answer, route) &&
 	       json_is_true(json_object_get(answer, "hasAskedSource")) &&
 	       !json_is_object(json_object_get(answer, "certificate"));
 }
@@ -116,6 +139,11 @@ static void say_way(const json_t *answer, const json_t *route, char *buf, size_t
 	if (streq(kernel_path(answer), "direct"))
 		(void)snprintf(buf, size,
 			       "directly inside the node, vouched for by the kernel as %s",
+			       json_text(from, "identity", "?"));
+	else if (is_partly_direct(answer))
+		(void)snprintf(buf, size,
+			       "directly where the kernel leads to the endpoint, else through a "
+			       "mutual TLS tunnel, as %s",
 			       json_text(from, "identity", "?"));
 	else if (streq(kind, "tunnel"))
 		(void)snprintf(buf, size, "through a mutual TLS tunnel as %s",
@@ -368,7 +396,7 @@ static int print_routes(const json_t *answer)
 		char name[WORDS_MAX], share[32];
 		const char *cells[] = {name,
 				       json_text(w, "node", "-"),
-				       json_text(r, "kind", ""),
+				       is_direct(answer, r) ? "direct" : json_text(r, "kind", ""),
 				       json_text(r, "dial", ""),
 				       json_text(r, "target", ""),
 				       share,

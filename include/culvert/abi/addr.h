@@ -19,5 +19,18 @@ struct cv_sockaddr {
 	__u16 zero;
 };
 
+/* Spreads an address and port over 32 bits. Not a secret: it only keeps destinations apart. */
+static inline __u32 cv_sockaddr_hash(const struct cv_sockaddr *sa)
+{
+	__u32 h = sa->addr.w[3] ^ (sa->addr.w[2] * 0x9e3779b1) ^ (sa->addr.w[1] * 0x85ebca6b) ^
+		  (sa->addr.w[0] * 0xc2b2ae35) ^ ((__u32)sa->port << 8);
+
+	h ^= h >> 16;
+	h *= 0x7feb352d;
+	h ^= h >> 15;
+	h *= 0x846ca68b;
+	return h ^ (h >> 16);
+}
+
 _Static_assert(sizeof(struct cv_addr) == 16, "map key layout");
 _Static_assert(sizeof(struct cv_sockaddr) == 20, "map key layout");

@@ -12,14 +12,14 @@ struct cv_frontend_end {
 	__u32 weight_end;
 };
 
-/* cv_frontends: struct cv_service_key -> the endpoints of a frontend whose endpoints are all pods
- * of this node. */
+/* cv_frontends: struct cv_service_key -> the endpoints of a frontend that are pods of this node,
+ * and how much of it is elsewhere. */
 struct cv_frontend {
 	__u16 count; /* 1..CV_FRONTEND_ENDS */
 	/* The last bits of the second (bpf_ktime_get_ns()) in which one of several refused, the
 	 * programs' own: for a while ztunnel chooses, which tries another at once. 0: none has. */
 	__u16 refused_s;
-	__u32 weight; /* the last weight_end */
+	__u32 weight; /* of all endpoints: what the last weight_end lacks of it is elsewhere */
 	struct cv_frontend_end ends[CV_FRONTEND_ENDS];
 };
 

@@ -70,7 +70,22 @@ enum cv_conn_flags {
 		1 << 0, /* a redirected connection: `shown` is its original destination */
 	CV_CONN_MPTCP =
 		1 << 1, /* kept until the client closes: an MPTCP socket has no record of its own */
+	CV_CONN_CHOICE = 1 << 2, /* TO_ZTUNNEL: times what SO_PRIORITY will be */
 };
+
+/* SO_PRIORITY of a connection that ztunnel accepts: which of a service's endpoints connect(2) has
+ * left to it, in 16 bits. */
+enum cv_choice {
+	CV_CHOICE_ALL = 0,       /* any */
+	CV_CHOICE_HERE = 1,      /* the one of this node that cv_choice_here() tells */
+	CV_CHOICE_ELSEWHERE = 2, /* any that it could not have taken itself */
+	CV_CHOICE_MASK = 3,
+};
+
+static inline __u32 cv_choice_here(const struct cv_sockaddr *endpoint)
+{
+	return CV_CHOICE_HERE | (cv_sockaddr_hash(endpoint) & 0x3fff) << 2;
+}
 
 /* cv_conns: struct cv_tuple -> what the accepting side is to be shown as its peer. */
 struct cv_conn {
@@ -129,6 +144,7 @@ enum cv_socket_flags {
 	CV_SOCKET_DIRECT = 1 << 5, /* connect goes to a pod of this node without a tunnel; one that
 				    * asked for that pod's own address may have no record */
 	CV_SOCKET_REROUTED = 1 << 6, /* CHILD: of a machine in the pod, which counts as it */
+	CV_SOCKET_CHOICE = 1 << 7,   /* REDIRECTED: the same */
 };
 
 /* cv_sockets (SK_STORAGE). */

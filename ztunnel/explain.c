@@ -274,14 +274,29 @@ static json_t *route_to_json(const struct question *q, const struct route *r)
 			 "inbound", inbound_to_json(q, up));
 }
 
+/* others_to_json() - what the words stand for besides. */
+static json_t *others_to_json(const struct explain_dest *d)
+{
+	json_t *list = json_array();
+	char text[CV_SOCKADDR_STRLEN];
+
+	for (size_t i = 1; i < d->meant_count; i++)
+		(void)json_array_append_new(list,
+					    json_string(cv_sockaddr_format(&d->meant[i], text)));
+	return list;
+}
+
 static json_t *dest_to_json(const struct question *q)
 {
 	const struct service_def *d = q->dest.service ? q->dest.service->def : NULL;
 	char text[CV_SOCKADDR_STRLEN];
 
-	return json_pack("{s:s, s:o, s:o}", "address", cv_sockaddr_format(&q->dest.addr, text),
-			 "service", d ? json_string(d->key) : json_null(), "workload",
-			 q->dest.workload ? workload_brief(q->dest.workload) : json_null());
+	return json_pack("{s:s, s:o, s:o, s:o, s:I}", "address",
+			 cv_sockaddr_format(&q->dest.addr, text), "service",
+			 d ? json_string(d->key) : json_null(), "workload",
+			 q->dest.workload ? workload_brief(q->dest.workload) : json_null(),
+			 "others", others_to_json(&q->dest), "moreOthers",
+			 (json_int_t)q->dest.more_count);
 }
 
 static json_t *explain_all(const struct state *s, const char *query, unsigned int *ret_status)

@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "net/addr.h"
 #include "ztunnel/node_port.h"
+#include "ztunnel/pick.h"
 #include "ztunnel/state.h"
 
 /* A name as it was typed, and its two readings. */
@@ -212,7 +213,7 @@ static const struct cv_addr *pick_vip(const struct service_def *d, bool is_v4)
 	return first;
 }
 
-static const struct cv_addr *pick_addr(const struct workload *w, bool is_v4)
+static const struct cv_addr *own_addr(const struct workload *w, bool is_v4)
 {
 	for (size_t i = 0; i < w->addrs_count; i++)
 		if (cv_addr_is_v4(&w->addrs[i]) == is_v4)
@@ -239,14 +240,14 @@ static int by_name(const struct explain_asker *a, const char *host, struct expla
 		/* Headless: names lead to its pods. */
 		if (!addr && d->service->endpoints_count > 0) {
 			d->workload = d->service->endpoints[0].workload;
-			addr = pick_addr(d->workload, a->is_v4);
+			addr = own_addr(d->workload, a->is_v4);
 		}
 	} else {
 		if (r == -ENOENT)
 			(void)snprintf(err, err_size, "no service and no pod is called %s", host);
 		if (r < 0)
 			return r;
-		addr = pick_addr(d->workload, a->is_v4);
+		addr = own_addr(d->workload, a->is_v4);
 	}
 	if (!addr) {
 		(void)snprintf(
@@ -277,6 +278,62 @@ static void by_address(const struct explain_asker *a, uint16_t port, struct expl
 	d->is_host_port = f.workload;
 }
 
+/* mean() - it stands for this, too. */
+static void mean(struct explain_dest *d, const struct cv_addr *addr, uint16_t port)
+{
+	const struct cv_sockaddr at = {.addr = *addr, .port = htons(port)};
+
+	if (!port)
+		return;
+	for (size_t i = 0; i < d->meant_count; i++)
+		if (cv_sockaddr_equal(&d->meant[i], &at))
+			return;
+	if (d->meant_count < EXPLAIN_MEANT_MAX)
+		d->meant[d->meant_count++] = at;
+	else
+		d->more_count++;
+}
+
+/* The ports of a pod that a service leads to. */
+static void mean_targets(struct explain_dest *d, const struct service *v,
+			 const struct workload_service *link, const struct cv_addr *addr)
+{
+	for (size_t i = 0; v && i < v->def->ports_count; i++)
+		mean(d, addr, pick_port(v, link, v->def->ports[i].service_port));
+}
+
+static void mean_pods(const struct explain_asker *a, uint16_t port, struct explain_dest *d)
+{
+	for (size_t i = 0; i < d->service->endpoints_count; i++) {
+		const struct endpoint *e = &d->service->endpoints[i];
+		const struct cv_addr *addr = own_addr(e->workload, a->is_v4);
+
+		if (addr && port)
+			mean(d, addr, port);
+		else if (addr)
+			mean_targets(d, d->service, e->link, addr);
+	}
+}
+
+/* @port: 0: none was named. */
+static void mean_all(const struct explain_asker *a, uint16_t port, struct explain_dest *d)
+{
+	if (d->service && d->workload && !d->is_host_port)
+		mean_pods(a, port, d);
+	else if (port)
+		mean(d, &d->addr.addr, port);
+	else if (d->service)
+		for (size_t i = 0; i < d->service->def->ports_count; i++)
+			mean(d, &d->addr.addr, d->service->def->ports[i].service_port);
+	else if (d->workload)
+		for (size_t i = 0; i < d->workload->app->services_count; i++) {
+			const struct workload_service *link = &d->workload->app->services[i];
+
+			mean_targets(d, state_service_by_key(a->state, link->key), link,
+				     &d->addr.addr);
+		}
+}
+
 int explain_find_dest(const struct explain_asker *a, const char *text, struct explain_dest *ret,
 		      char *err, size_t err_size)
 {
@@ -296,13 +353,12 @@ int explain_find_dest(const struct explain_asker *a, const char *text, struct ex
 		if (r < 0)
 			return r;
 	}
-	if (port == 0 && d.service && d.service->def->ports_count > 0)
-		port = d.service->def->ports[0].service_port;
-	if (port == 0) {
+	mean_all(a, port, &d);
+	if (d.meant_count == 0) {
 		(void)snprintf(err, err_size, "%s: a port is needed, as in %s:80", text, text);
 		return -EINVAL;
 	}
-	d.addr.port = htons(port);
+	d.addr = d.meant[0];
 	*ret = d;
 	return 0;
 }

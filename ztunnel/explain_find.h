@@ -13,6 +13,8 @@ struct state;
 struct workload;
 
 #define EXPLAIN_NAME_MAX 512
+/* How much of what words stand for is looked at. */
+#define EXPLAIN_MEANT_MAX 64
 
 /** struct explain_dest - a destination: an address and port, and what goes by it. */
 struct explain_dest {
@@ -20,6 +22,11 @@ struct explain_dest {
 	const struct service *service;   /* asked for by name or VIP; NULL: none */
 	const struct workload *workload; /* asked for by name, address or hostPort; NULL: none */
 	bool is_host_port;               /* addr is its node's */
+	/* all that the words stand for, addr first: each port where none was named, each pod of a
+	 * headless service */
+	struct cv_sockaddr meant[EXPLAIN_MEANT_MAX];
+	size_t meant_count;
+	size_t more_count; /* that found no room */
 };
 
 /**
@@ -38,7 +45,8 @@ struct explain_asker {
 };
 
 /**
- * explain_find_dest() - DEST[:PORT]; a service without PORT: its first one
+ * explain_find_dest() - DEST[:PORT]; without PORT: the service's ports, or those to which services
+ * lead at the pod
  * Return: 0; -EINVAL no port; -ENOENT; -ENOTUNIQ. @ret untouched on failure, @err a sentence.
  */
 _must_check_ int explain_find_dest(const struct explain_asker *a, const char *text,

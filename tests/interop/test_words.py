@@ -21,7 +21,7 @@ metadata: {{name: web, namespace: words}}
 spec:
   clusterIP: 10.97.88.1
   selector: {{app: web}}
-  ports: [{{port: 80, targetPort: 9300}}]
+  ports: [{{name: a, port: 80, targetPort: 9300}}, {{name: b, port: 81, targetPort: 9301}}]
 ---
 apiVersion: v1
 kind: Pod
@@ -171,10 +171,23 @@ def test_explain_tells_the_outsider_to_enrol(mesh):
     assert any("words/known" in c for c in answer["routes"][0]["inbound"]["change"])
 
 
+@pytest.mark.parametrize("to", ["web.words", "the pod"])
+def test_explain_without_a_port_answers_for_each(mesh, to):
+    """Of a service its own, of a pod those to which its services lead."""
+    to, address, ports = (mesh.server.name, mesh.server.ip4, (OPEN, CLOSED)) if to == "the pod" else (to, "10.97.88.1", (80, 81))
+    answer = mesh.explain(mesh.client.ip4, to)
+    other, = answer["alternatives"]
+    assert [(a["to"]["address"], a["verdict"]) for a in (answer, other)] == [(f"{address}:{ports[0]}", "allowed"),
+                                                                             (f"{address}:{ports[1]}", "denied")]
+    assert other["sentence"] == mesh.explain(mesh.client.ip4, f"{address}:{ports[1]}")["sentence"]
+    text = mesh.culvert("explain", mesh.client.name, to)
+    assert "The same words also mean" in text and "no-9301" in text and fits(text)
+
+
 def test_explain_refuses_what_it_does_not_know(mesh):
     assert "no pod is called nobody" in mesh.culvert("explain", "nobody", "web:80", code=1)
     assert "no service and no pod is called nothing" in mesh.culvert("explain", mesh.client.name, "nothing:80", code=1)
-    assert "a port is needed" in mesh.culvert("explain", mesh.client.name, mesh.server.name, code=1)
+    assert "a port is needed" in mesh.culvert("explain", mesh.client.name, "outsider", code=1)
     mesh.culvert("explain", mesh.client.name, code=2)
 
 

@@ -16,6 +16,9 @@
 #include "json.h"
 #include "past.h"
 
+/* Of what the words mean besides: each takes some questions to its nodes. */
+#define ALTERNATIVES_MAX 15
+
 struct explain_options {
 	const char *node, *run_dir, *output;
 	bool is_past;
@@ -220,27 +223,68 @@ static int complete(const struct admin_node *asked, json_t *answer)
 	return explain_conclude(answer);
 }
 
-static int explain(const struct explain_options *o, const char *from, const char *to)
+/** struct asked - who may be asked, and of whom. */
+struct asked {
+	struct admin_node *nodes;
+	size_t count;
+	const char *from;
+};
+
+/* ask_whole() - everybody who has a say. Return: 0; the exit code, told. */
+static int ask_whole(const struct asked *a, const char *to, json_t **ret)
 {
-	_cleanup_(freep) struct admin_node *found = calloc(ADMIN_NODES_MAX, sizeof(*found));
-	_cleanup_(freep) char *f = admin_escape(from), *t = NULL, *target = NULL;
+	_cleanup_(freep) char *f = admin_escape(a->from), *t = admin_escape(to), *target = NULL;
 	_cleanup_(json_decrefp) json_t *answer = NULL;
 	struct admin_node asked = {0};
-	size_t n;
 	int r;
 
-	t = admin_escape(to);
 	target = str_format("/explain?from=%s&to=%s", f ? f : "", t ? t : "");
-	if (!found || !f || !t || !target)
+	if (!f || !t || !target)
 		return cli_fail("out of memory");
-	n = admin_find_nodes(o->node, o->run_dir, found, ADMIN_NODES_MAX);
-	if (n == 0)
-		return admin_none();
-	r = ask_source(found, n, target, &asked, &answer);
+	r = ask_source(a->nodes, a->count, target, &asked, &answer);
 	if (r > 0)
 		return r;
 	if (complete(&asked, answer) < 0)
 		return cli_fail("out of memory");
+	*ret = TAKE_PTR(answer);
+	return 0;
+}
+
+/* ask_others() - what the words mean besides: `alternatives`, and how many have no answer there. */
+static void ask_others(const struct asked *a, json_t *answer)
+{
+	json_t *to = json_object_get(answer, "to"), *list = json_array(), *v, *other = NULL;
+	const json_t *others = json_object_get(to, "others");
+	json_int_t more = json_number(to, "moreOthers");
+	size_t i;
+
+	json_array_foreach (others, i, v)
+		if (i < ALTERNATIVES_MAX && ask_whole(a, json_string_value(v), &other) == 0)
+			(void)json_array_append_new(list, other);
+		else
+			more++;
+	(void)json_object_del(to, "others");
+	(void)json_object_del(to, "moreOthers");
+	(void)json_object_set_new(answer, "alternatives", list);
+	(void)json_object_set_new(answer, "moreAlternatives", json_integer(more));
+}
+
+static int explain(const struct explain_options *o, const char *from, const char *to)
+{
+	_cleanup_(freep) struct admin_node *found = calloc(ADMIN_NODES_MAX, sizeof(*found));
+	_cleanup_(json_decrefp) json_t *answer = NULL;
+	struct asked a = {.nodes = found, .from = from};
+	int r;
+
+	if (!found)
+		return cli_fail("out of memory");
+	a.count = admin_find_nodes(o->node, o->run_dir, found, ADMIN_NODES_MAX);
+	if (a.count == 0)
+		return admin_none();
+	r = ask_whole(&a, to, &answer);
+	if (r > 0)
+		return r;
+	ask_others(&a, answer);
 	if (!streq(o->output, "short"))
 		json_print(answer, o->output);
 	else if (explain_print(answer) < 0)
@@ -259,7 +303,9 @@ int cli_explain(int argc, char **argv)
 			"address: captured or not, which endpoints, which certificate, which "
 			"policies, which verdict, and what would change it. ztunnel itself "
 			"evaluates it; nothing is sent. FROM: NAME, NAMESPACE/NAME, "
-			"NAME.NAMESPACE or an address. TO: the same, or a service by its name. "
+			"NAME.NAMESPACE or an address. TO: the same, or a service by its name; "
+			"without PORT each port of the service, or each to which a service leads "
+			"at the pod; of a headless service each pod. "
 			"With --past: what became of those that have ended, were denied or never "
 			"came about, newest last, and why, in the words of the access log. Every "
 			"ztunnel remembers its last ones, logged or not, since it was started; the "

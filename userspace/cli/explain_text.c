@@ -491,6 +491,21 @@ static void print_changes(const json_t *answer)
 			term_wrap("  - ", "    ", json_string_value(v));
 }
 
+static void print_alternatives(const json_t *answer)
+{
+	const json_t *list = json_object_get(answer, "alternatives"), *v;
+	json_int_t more = json_number(answer, "moreAlternatives");
+	size_t i;
+
+	if (json_array_size(list) == 0)
+		return;
+	puts("\nThe same words also mean");
+	json_array_foreach (list, i, v)
+		term_wrap("  - ", "    ", json_text(v, "sentence", ""));
+	if (more > 0)
+		printf("  - and %lld more: name one by its address and port\n", (long long)more);
+}
+
 static int print_verdict(const json_t *answer)
 {
 	const json_t *r = explain_of_interest(answer);
@@ -548,5 +563,6 @@ int explain_print(const json_t *answer)
 			return -ENOMEM;
 	}
 	print_changes(answer);
+	print_alternatives(answer);
 	return 0;
 }

@@ -41,8 +41,8 @@ static size_t list_len(const char *const *list)
 struct parts {
 	uint8_t bytes[MESH_LIST_MAX][16];
 	ProtobufCBinaryData addrs[MESH_LIST_MAX];
-	Istio__Workload__Port port;
-	Istio__Workload__Port *ports[1];
+	Istio__Workload__Port port, more_port;
+	Istio__Workload__Port *ports[2];
 	Istio__Workload__PortList list;
 	Istio__Workload__WorkloadService services[MESH_LIST_MAX];
 	Istio__Workload__WorkloadService *services_p[MESH_LIST_MAX];
@@ -246,6 +246,12 @@ size_t mesh_pack_service(const struct mesh_service *s, uint8_t into[MESH_PACKED_
 		m.ports = ports_of(&p, s->ports);
 		if (s->is_tcp)
 			p.port.app_protocol = ISTIO__WORKLOAD__PORT__APP_PROTOCOL__TCP;
+	}
+	if (s->more_ports[0]) {
+		istio__workload__port__init(&p.more_port);
+		p.more_port.service_port = s->more_ports[0];
+		p.more_port.target_port = s->more_ports[1];
+		m.ports[m.n_ports++] = &p.more_port;
 	}
 	m.waypoint = waypoint_of(&p, s->waypoint);
 	m.n_subject_alt_names = s->san != NULL;

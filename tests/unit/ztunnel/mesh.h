@@ -55,7 +55,7 @@ struct mesh_service {
 	const char *vips[MESH_LIST_MAX];
 	uint32_t vip_bits;                   /* of the first VIP; 0: all */
 	const char *external[MESH_LIST_MAX]; /* of the VIPs */
-	uint32_t ports[2];
+	uint32_t ports[2], more_ports[2];
 	uint32_t node_port; /* leads to ports[0] */
 	bool is_external_local;
 	const char *waypoint;

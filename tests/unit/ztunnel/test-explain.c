@@ -204,7 +204,7 @@ TEST(what_nobody_knows_is_refused)
 		{"/explain", "from=client", 400},
 		{"/explain", "from=nobody&to=web", 404},
 		{"/explain", "from=client&to=nothing:80", 404},
-		{"/explain", "from=client&to=web-1", 400},
+		{"/explain", "from=client&to=outsider", 400},
 		{"/explain", "from=client&to=web:0", 400},
 		{"/explain", "from=client&to=web:65536", 400},
 		{"/explain", "from=client&to=:80", 400},
@@ -220,6 +220,50 @@ TEST(what_nobody_knows_is_refused)
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		json_decref(ask(*cmocka_state, bad[i].path, bad[i].query, bad[i].status));
 	assert_false(explain_is_path("/explain/"));
+}
+
+/* Everything that @to means, first what is answered. */
+static void check_means(struct state_builder *b, const char *to, const char *const wanted[])
+{
+	_cleanup_(freep) char *query = str_format("from=client&to=%s", to);
+	_cleanup_(json_decrefp) json_t *v = ask(b, "/explain", query, 200);
+	const json_t *dest = json_object_get(v, "to"), *others = json_object_get(dest, "others");
+	size_t n = 0;
+
+	assert_string_equal(text(dest, "address"), wanted[0]);
+	while (wanted[n + 1]) {
+		assert_string_equal(json_string_value(json_array_get(others, n)), wanted[n + 1]);
+		n++;
+	}
+	assert_int_equal(json_array_size(others), n);
+	assert_int_equal(json_integer_value(json_object_get(dest, "moreOthers")), 0);
+}
+
+TEST(words_that_mean_several_say_so)
+{
+	struct state_builder *b = *cmocka_state;
+
+	mesh_put_service(b, &(struct mesh_service){.name = "many",
+						   .vips = {"10.9.0.7"},
+						   .ports = {80, 8080},
+						   .more_ports = {443, 8443}});
+	mesh_put_service(b, &(struct mesh_service){.name = "pods", .ports = {80, 8080}});
+	mesh_put_workload(b, &(struct mesh_workload){
+				     .name = "pod-1",
+				     .addrs = {"10.0.0.11"},
+				     .services = {"demo/pods.demo.svc.cluster.local",
+						  "demo/many.demo.svc.cluster.local"}});
+	mesh_put_workload(b,
+			  &(struct mesh_workload){.name = "pod-2",
+						  .addrs = {"10.0.0.12"},
+						  .services = {"demo/pods.demo.svc.cluster.local"}});
+	check_means(b, "many", (const char *const[]){"10.9.0.7:80", "10.9.0.7:443", NULL});
+	check_means(b, "many:443", (const char *const[]){"10.9.0.7:443", NULL});
+	check_means(b, "10.9.0.7", (const char *const[]){"10.9.0.7:80", "10.9.0.7:443", NULL});
+	check_means(b, "pods", (const char *const[]){"10.0.0.11:8080", "10.0.0.12:8080", NULL});
+	check_means(b, "pods:9", (const char *const[]){"10.0.0.11:9", "10.0.0.12:9", NULL});
+	check_means(b, "pod-1", (const char *const[]){"10.0.0.11:8080", "10.0.0.11:8443", NULL});
+	check_means(b, "pod-2:1", (const char *const[]){"10.0.0.12:1", NULL});
 }
 
 TEST(a_name_below_a_wildcard_is_understood)
@@ -435,6 +479,7 @@ int main(void)
 		WITH_MESH(a_node_port_is_named_as_its_service),
 		WITH_MESH(a_host_port_is_named_as_its_pod),
 		WITH_MESH(what_nobody_knows_is_refused),
+		WITH_MESH(words_that_mean_several_say_so),
 		WITH_MESH(a_name_below_a_wildcard_is_understood),
 		WITH_MESH(a_denial_for_plaintext_names_the_peer_authentication),
 		WITH_MESH(plaintext_that_is_let_in_is_told_of_strict),

@@ -170,6 +170,29 @@ static void the_oldest_of_a_scope_counts(void **state)
 	assert_string_equal(names_of(f, "demo/q"), STRICT);
 }
 
+#define OF_A "{selector: {matchLabels: {app: a}}, mtls: {mode: STRICT}}"
+
+static void a_selector_that_an_older_one_has_is_told(void **state)
+{
+	static const char told[] =
+		"PeerAuthentication demo/young: metadata.name: demo/old is older "
+		"and counts instead for pod p";
+	struct fixture *f = *state;
+
+	(void)put(f, PODS AT("demo", "young", "2026-02-01T00:00:00Z", OF_A));
+	assert_null(strstr(f->text, "is older"));
+	(void)put(f, AT("demo", "old", "2026-01-01T00:00:00Z", OF_A));
+	assert_non_null(strstr(f->text, told));
+	(void)drop(f, "PeerAuthentication", "demo", "old");
+	assert_non_null(strstr(f->text, "cleared PeerAuthentication demo/young"));
+	(void)put(f, AT("demo", "old", "2026-01-01T00:00:00Z",
+			"{selector: {matchLabels: {v: one}}, mtls: {mode: STRICT}}"));
+	assert_null(strstr(f->text, told));
+	/* the pod comes under both */
+	(void)put(f, POD("demo", "p", "{app: a, v: one}", "{}", "{podIP: 10.0.0.1}"));
+	assert_non_null(strstr(f->text, told));
+}
+
 static void the_oldest_of_two_selectors_counts(void **state)
 {
 	struct fixture *f = *state;
@@ -243,6 +266,7 @@ int main(void)
 		T(ports_are_exceptions),
 		T(an_inherited_mode_changes_the_converted_policy),
 		T(the_oldest_of_a_scope_counts),
+		T(a_selector_that_an_older_one_has_is_told),
 		T(the_oldest_of_two_selectors_counts),
 		T(a_selector_in_the_root_namespace_has_no_effect),
 		T(an_empty_selector_is_the_namespace),

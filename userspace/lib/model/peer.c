@@ -16,6 +16,10 @@ enum mode {
 	MODE_STRICT,
 };
 
+/* Pods of a policy's that are looked at to find one that an older policy has: mostly all are alike,
+ * and a change of one is to cost as much among many. */
+#define LOOKED_AT_MAX 64
+
 static enum mode mode_of(const json_t *mtls)
 {
 	const char *s = json_string_value(json_object_get(mtls, "mode"));
@@ -138,12 +142,39 @@ static void converted_name(const struct peer *p, char buf[MODEL_KEY_MAX])
 		       p->e.object->name);
 }
 
+static void rival_mark(void *arg, void *owner)
+{
+	entity_mark(arg, &((struct peer *)owner)->e);
+}
+
+/** struct looked - for the others that select a pod of one policy's. */
+struct looked {
+	struct model *model;
+	const struct peer *policy;
+	unsigned int pods;
+	const struct pod *lost; /* to the older one */
+	const struct peer *older;
+};
+
+static bool rivals_mark(void *arg, struct pod *pod)
+{
+	struct looked *l = arg;
+
+	selector_candidates(&l->model->peers_by_label, pod->e.object->namespace_,
+			    pod->e.object->labels, rival_mark, l->model);
+	return ++l->pods == LOOKED_AT_MAX;
+}
+
 static void peer_mark(struct model *m, const struct peer *p)
 {
-	if (!p->selector)
+	struct looked l = {.model = m};
+
+	if (!p->selector) {
 		wide_mark(m, p);
-	else
-		selector_mark(m, p->e.object->namespace_, p->selector, false);
+		return;
+	}
+	selector_mark(m, p->e.object->namespace_, p->selector, false);
+	(void)selector_pods(m, p->e.object->namespace_, p->selector, rivals_mark, &l);
 }
 
 void peer_unlink(struct model *m, struct peer *p)
@@ -250,9 +281,56 @@ static int exceptions_pack(const struct peer *p, bool is_strict, Istio__Security
 	return a->error;
 }
 
-static bool any_pod(void *arg, struct pod *pod)
+/** struct search - the oldest policy that selects a pod. */
+struct search {
+	const json_t *labels;
+	const struct peer *best;
+};
+
+static void on_candidate(void *arg, void *owner)
 {
-	return true;
+	const struct peer *p = owner;
+	struct search *s = arg;
+
+	if (labels_match(p->selector, s->labels) &&
+	    (!s->best || object_is_older(p->e.object, s->best->e.object)))
+		s->best = p;
+}
+
+static const struct peer *oldest_narrow(const struct model *m, const struct pod *pod)
+{
+	struct search s = {.labels = pod->e.object->labels};
+
+	selector_candidates(&m->peers_by_label, pod->e.object->namespace_, s.labels, on_candidate,
+			    &s);
+	return s.best;
+}
+
+/* Of those that an older one has, the first by name: whatever came first. */
+static bool lost_find(void *arg, struct pod *pod)
+{
+	struct looked *l = arg;
+	const struct peer *oldest = oldest_narrow(l->model, pod);
+
+	if (oldest != l->policy &&
+	    (!l->lost || strcmp(pod->e.object->name, l->lost->e.object->name) < 0)) {
+		l->lost = pod;
+		l->older = oldest;
+	}
+	return ++l->pods == LOOKED_AT_MAX;
+}
+
+static void narrow_report(struct model *m, const struct peer *p)
+{
+	const struct object *o = p->e.object;
+	struct looked l = {.model = m, .policy = p};
+
+	(void)selector_pods(m, o->namespace_, p->selector, lost_find, &l);
+	if (l.pods == 0)
+		report(m, "spec.selector", true, "matches no pod in namespace %s", o->namespace_);
+	else if (l.lost)
+		report(m, "metadata.name", true, "%s/%s is older and counts instead for pod %s",
+		       o->namespace_, l.older->e.object->name, l.lost->e.object->name);
 }
 
 static bool is_disable(const json_t *mtls)
@@ -300,9 +378,8 @@ static void peer_report(struct model *m, struct peer *p)
 	else if (!p->selector && oldest_wide(m, o->namespace_) != p)
 		report(m, "metadata.name", true, "%s/%s is older and counts instead", o->namespace_,
 		       oldest_wide(m, o->namespace_)->e.object->name);
-	if (p->selector && !is_ignored(m, p) &&
-	    !selector_pods(m, o->namespace_, p->selector, any_pod, NULL))
-		report(m, "spec.selector", true, "matches no pod in namespace %s", o->namespace_);
+	if (p->selector && !is_ignored(m, p))
+		narrow_report(m, p);
 }
 
 int peer_flush(struct model *m, struct peer *p)
@@ -329,31 +406,13 @@ int peer_flush(struct model *m, struct peer *p)
 	return r < 0 ? r : output_set(m, XDS_AUTHORIZATION, key, &z->base);
 }
 
-/** struct search - the oldest policy that selects a pod. */
-struct search {
-	const json_t *labels;
-	const struct peer *best;
-};
-
-static void on_candidate(void *arg, void *owner)
-{
-	const struct peer *p = owner;
-	struct search *s = arg;
-
-	if (labels_match(p->selector, s->labels) &&
-	    (!s->best || object_is_older(p->e.object, s->best->e.object)))
-		s->best = p;
-}
-
 char *pod_peer_policy(const struct model *m, const struct pod *pod, struct scratch *a)
 {
 	const char *ns = pod->e.object->namespace_;
-	struct search s = {.labels = pod->e.object->labels};
-	bool is_strict;
+	const struct peer *best = oldest_narrow(m, pod);
+	bool is_strict = best ? workload_is_strict(m, best) : namespace_is_strict(m, ns);
 
-	selector_candidates(&m->peers_by_label, ns, s.labels, on_candidate, &s);
-	is_strict = s.best ? workload_is_strict(m, s.best) : namespace_is_strict(m, ns);
-	if (s.best && has_exceptions(s.best, is_strict))
-		return scratch_format(a, "%s/" CONVERTED_PEER "%s", ns, s.best->e.object->name);
+	if (best && has_exceptions(best, is_strict))
+		return scratch_format(a, "%s/" CONVERTED_PEER "%s", ns, best->e.object->name);
 	return is_strict ? scratch_format(a, "%s/%s", m->root_namespace, STATIC_STRICT) : NULL;
 }

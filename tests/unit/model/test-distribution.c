@@ -92,12 +92,26 @@ static void an_annotation_says_how_near_endpoints_are_to_be(void **state)
 	assert_null(service(f, API)->load_balancing);
 }
 
+static void a_word_that_nobody_knows_is_told(void **state)
+{
+	static const char told[] =
+		"metadata.annotations[networking.istio.io/traffic-distribution]: not known";
+	struct fixture *f = *state;
+
+	(void)put(f, NEAR_SERVICE("PreferMe", "") NEAR_ENTRY("PreferMe", "DNS"));
+	assert_non_null(strstr(f->text, told));
+	assert_non_null(strstr(strstr(f->text, told) + 1, told));
+	(void)put(f, NEAR_SERVICE("any", "") NEAR_ENTRY("prefersamezone", "DNS"));
+	assert_null(strstr(f->text, told));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(the_first_that_says_how_near_in_a_word_that_is_known_counts),
 		T(services_follow_their_namespace_s_distribution),
 		T(an_annotation_says_how_near_endpoints_are_to_be),
+		T(a_word_that_nobody_knows_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include "userspace/lib/xds/workload.pb-c.h"
 
 #define ANNOTATION "networking.istio.io/traffic-distribution"
+#define ANY        "Any" /* what Istio calls it when there is none */
 
 typedef Istio__Workload__LoadBalancing load_balancing_msg;
 typedef Istio__Workload__LoadBalancing__Scope scope;
@@ -66,4 +67,22 @@ void pack_distribution(const struct model *m, const struct object *o, load_balan
 		prefer(lb, ISTIO__WORKLOAD__LOAD_BALANCING__MODE__STRICT, &near[4], 1);
 	else if (depth > 0)
 		prefer(lb, ISTIO__WORKLOAD__LOAD_BALANCING__MODE__FAILOVER, near, depth);
+}
+
+/* @word: NULL: none. */
+static void word_report(struct model *m, const char *field, const char *word,
+			int (*compare)(const char *, const char *))
+{
+	if (word && depth_of(word, compare) == 0 && strcasecmp(word, ANY) != 0)
+		report(m, field, true,
+		       "not known, so as if it were not there: PreferSameZone, PreferClose or "
+		       "PreferSameNode are");
+}
+
+void distribution_report(struct model *m, const struct object *o)
+{
+	word_report(m, "spec.trafficDistribution", object_string(o, "spec.trafficDistribution"),
+		    strcmp);
+	word_report(m, "metadata.annotations[" ANNOTATION "]", object_annotation(o, ANNOTATION),
+		    strcasecmp);
 }

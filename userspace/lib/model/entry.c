@@ -339,6 +339,7 @@ static void service_entry_report(struct model *m, const struct service_entry *s)
 		       "that leads");
 	if (m->is_registry_only)
 		registry_only_report(m, s);
+	distribution_report(m, o);
 	report_waypoint(m, o);
 }
 

@@ -113,6 +113,8 @@ struct Istio__Workload__LoadBalancing;
  * nobody says anything. */
 void pack_distribution(const struct model *m, const struct object *o,
 		       struct Istio__Workload__LoadBalancing *lb);
+/** distribution_report() - words of its own that nobody knows. A namespace's is not told of. */
+void distribution_report(struct model *m, const struct object *o);
 
 /* pack_workload.c: a workload in the making, and its services */
 struct Istio__Workload__Workload;

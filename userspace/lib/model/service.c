@@ -142,6 +142,7 @@ static void service_report(struct model *m, struct service *s)
 		       "not honoured for pods of the mesh: they are let in at the load balancer's "
 		       "address, wherever they are; an AuthorizationPolicy can refuse them. What "
 		       "comes from outside the mesh is left to kube-proxy");
+	distribution_report(m, o);
 	report_waypoint(m, o);
 }
 

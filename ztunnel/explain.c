@@ -43,6 +43,7 @@ struct question {
 	struct explain_dest dest;
 	struct route routes[ROUTES_MAX];
 	size_t routes_count;
+	unsigned int more_hits; /* of routes that found no room */
 };
 
 /* A client that nothing is known of is resolved for like a workload without attributes. */
@@ -188,6 +189,8 @@ static void add_route(struct question *q, uint32_t random)
 	}
 	if (q->routes_count < ROUTES_MAX)
 		q->routes[q->routes_count++] = (struct route){.up = up, .hits = 1};
+	else
+		q->more_hits++;
 }
 
 /* The kernel leaves what a pod says to itself alone. */
@@ -291,12 +294,11 @@ static json_t *dest_to_json(const struct question *q)
 	const struct service_def *d = q->dest.service ? q->dest.service->def : NULL;
 	char text[CV_SOCKADDR_STRLEN];
 
-	return json_pack("{s:s, s:o, s:o, s:o, s:I}", "address",
-			 cv_sockaddr_format(&q->dest.addr, text), "service",
-			 d ? json_string(d->key) : json_null(), "workload",
-			 q->dest.workload ? workload_brief(q->dest.workload) : json_null(),
-			 "others", others_to_json(&q->dest), "moreOthers",
-			 (json_int_t)q->dest.more_count);
+	return json_pack(
+		"{s:s, s:o, s:o, s:o, s:I}", "address", cv_sockaddr_format(&q->dest.addr, text),
+		"service", d ? json_string(d->key) : json_null(), "workload",
+		q->dest.workload ? workload_brief(q->dest.workload) : json_null(), "others",
+		others_to_json(&q->dest), "moreOthers", (json_int_t)q->dest.more_count);
 }
 
 static json_t *explain_all(const struct state *s, const char *query, unsigned int *ret_status)
@@ -326,9 +328,10 @@ static json_t *explain_all(const struct state *s, const char *query, unsigned in
 	for (size_t i = 0; i < q.routes_count; i++)
 		(void)json_array_append_new(routes, route_to_json(&q, &q.routes[i]));
 	*ret_status = 200;
-	return json_pack("{s:b, s:o, s:o, s:o, s:o}", "isSynced", state_is_synced(s), "from",
+	return json_pack("{s:b, s:o, s:o, s:o, s:o, s:f}", "isSynced", state_is_synced(s), "from",
 			 source_to_json(&q), "to", dest_to_json(&q), "certificate",
-			 certificate_to_json(&q), "routes", routes);
+			 certificate_to_json(&q), "routes", routes, "moreShare",
+			 (double)q.more_hits / SAMPLES);
 }
 
 /* The receiving end alone. */

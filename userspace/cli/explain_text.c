@@ -384,6 +384,7 @@ static int print_routes(const json_t *answer)
 	static const char *const headers[] = {"  ENDPOINT", "NODE",  "WAY",     "DIALS",
 					      "TARGET",     "SHARE", "VERDICT", NULL};
 	const json_t *routes = json_object_get(answer, "routes"), *r;
+	double more = json_number_value(json_object_get(answer, "moreShare"));
 	_cleanup_(table_freep) struct table *t = NULL;
 	size_t i;
 
@@ -411,6 +412,8 @@ static int print_routes(const json_t *answer)
 	}
 	puts("\nEndpoints");
 	table_show(t);
+	if (more > 0)
+		printf("  and others, with %.0f%% of the connections\n", 100 * more);
 	return 0;
 }
 

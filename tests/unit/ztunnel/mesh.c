@@ -247,7 +247,7 @@ size_t mesh_pack_service(const struct mesh_service *s, uint8_t into[MESH_PACKED_
 		if (s->is_tcp)
 			p.port.app_protocol = ISTIO__WORKLOAD__PORT__APP_PROTOCOL__TCP;
 	}
-	if (s->more_ports[0]) {
+	if (s->ports[0] && s->more_ports[0]) {
 		istio__workload__port__init(&p.more_port);
 		p.more_port.service_port = s->more_ports[0];
 		p.more_port.target_port = s->more_ports[1];

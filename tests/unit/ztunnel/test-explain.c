@@ -248,15 +248,15 @@ TEST(words_that_mean_several_say_so)
 						   .ports = {80, 8080},
 						   .more_ports = {443, 8443}});
 	mesh_put_service(b, &(struct mesh_service){.name = "pods", .ports = {80, 8080}});
-	mesh_put_workload(b, &(struct mesh_workload){
-				     .name = "pod-1",
-				     .addrs = {"10.0.0.11"},
-				     .services = {"demo/pods.demo.svc.cluster.local",
-						  "demo/many.demo.svc.cluster.local"}});
-	mesh_put_workload(b,
-			  &(struct mesh_workload){.name = "pod-2",
-						  .addrs = {"10.0.0.12"},
-						  .services = {"demo/pods.demo.svc.cluster.local"}});
+	mesh_put_workload(
+		b, &(struct mesh_workload){.name = "pod-1",
+					   .addrs = {"10.0.0.11"},
+					   .services = {"demo/pods.demo.svc.cluster.local",
+							"demo/many.demo.svc.cluster.local"}});
+	mesh_put_workload(
+		b, &(struct mesh_workload){.name = "pod-2",
+					   .addrs = {"10.0.0.12"},
+					   .services = {"demo/pods.demo.svc.cluster.local"}});
 	check_means(b, "many", (const char *const[]){"10.9.0.7:80", "10.9.0.7:443", NULL});
 	check_means(b, "many:443", (const char *const[]){"10.9.0.7:443", NULL});
 	check_means(b, "10.9.0.7", (const char *const[]){"10.9.0.7:80", "10.9.0.7:443", NULL});
@@ -264,6 +264,28 @@ TEST(words_that_mean_several_say_so)
 	check_means(b, "pods:9", (const char *const[]){"10.0.0.11:9", "10.0.0.12:9", NULL});
 	check_means(b, "pod-1", (const char *const[]){"10.0.0.11:8080", "10.0.0.11:8443", NULL});
 	check_means(b, "pod-2:1", (const char *const[]){"10.0.0.12:1", NULL});
+}
+
+TEST(endpoints_beyond_those_that_are_told_of_are_counted)
+{
+	_cleanup_(json_decrefp) json_t *v = NULL;
+	char name[16], addr[16];
+
+	for (unsigned int i = 0; i < 128; i++) {
+		(void)snprintf(name, sizeof(name), "many-%u", i);
+		(void)snprintf(addr, sizeof(addr), "10.1.0.%u", i);
+		mesh_put_workload(
+			*cmocka_state,
+			&(struct mesh_workload){.name = name,
+						.addrs = {addr},
+						.services = {"demo/many.demo.svc.cluster.local"}});
+	}
+	mesh_put_service(
+		*cmocka_state,
+		&(struct mesh_service){.name = "many", .vips = {"10.9.0.8"}, .ports = {80, 80}});
+	v = ask(*cmocka_state, "/explain", "from=client&to=many:80", 200);
+	assert_int_equal(json_array_size(json_object_get(v, "routes")), 64);
+	assert_true(json_number_value(json_object_get(v, "moreShare")) == 0.5);
 }
 
 TEST(a_name_below_a_wildcard_is_understood)
@@ -480,6 +502,7 @@ int main(void)
 		WITH_MESH(a_host_port_is_named_as_its_pod),
 		WITH_MESH(what_nobody_knows_is_refused),
 		WITH_MESH(words_that_mean_several_say_so),
+		WITH_MESH(endpoints_beyond_those_that_are_told_of_are_counted),
 		WITH_MESH(a_name_below_a_wildcard_is_understood),
 		WITH_MESH(a_denial_for_plaintext_names_the_peer_authentication),
 		WITH_MESH(plaintext_that_is_let_in_is_told_of_strict),

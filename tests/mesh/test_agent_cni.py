@@ -229,6 +229,7 @@ def test_a_pod_of_another_uid_waits_for_its_object(runtime):
 def test_agent_away_pods_wait(runtime):
     agent = runtime.agent
     start(agent)
+    assert runtime.plugins()["plugins"][-1]["agentAwayGraceSeconds"] == 0, "for as long as it takes"
     agent.stop()
     code, out = runtime.add("cv-cni-a")
     assert (code, out["code"]) == (1, 11) and "away" in out["msg"]

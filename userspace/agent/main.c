@@ -140,12 +140,11 @@ static const struct option_def options[] = {
 	{.name = "cni-away-grace",
 	 .type = OPTION_U64,
 	 .offset = FIELD(cni_grace_s),
-	 .default_value = "300",
+	 .default_value = "0",
 	 .max = 604800,
 	 .value_name = "SECONDS",
-	 .help = "after so long without the agent, pods of namespaces that were outside the mesh "
-		 "start "
-		 "again; 0: never"},
+	 .help = "after so long without the agent, pods of namespaces that it last knew outside "
+		 "the mesh start, in plaintext also where one has been enrolled since; 0: never"},
 	{.name = "log-level",
 	 .type = OPTION_STRING,
 	 .offset = FIELD(log_level),

@@ -235,7 +235,7 @@ static void words_of_the_user_reach_the_containers(void **state)
 		"--daemonset=istio-system/ztunnel --uplink=eth0 --cni-run-dir=/run/culvert-cni "
 		"--cni-bin-dir=/host/cni/bin --cni-conf-dir=/host/cni/conf "
 		"--cni-exempt-namespaces=istio-system,kube-system "
-		"--cni-away-grace=300 --log-json");
+		"--cni-away-grace=0 --log-json");
 	template = json_object_get(json_object_get(json_object_get(o, "DaemonSet/ztunnel"), "spec"),
 				   "template");
 	assert_string_equal(

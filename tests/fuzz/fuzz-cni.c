@@ -8,7 +8,7 @@
 #include <jansson.h>
 
 #include "tests/fuzz/fuzz.h"
-#include "userspace/agent/cni_conf.h"
+#include "cni/cni_conf.h"
 #include "userspace/agent/cni_server.h"
 #include "userspace/cni/config.h"
 #include "userspace/cni/plugin.h"

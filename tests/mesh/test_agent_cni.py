@@ -243,6 +243,19 @@ def test_agent_away_pods_wait(runtime):
     assert entry(agent)["flags"] & CAPTURE
 
 
+def test_the_plugin_takes_itself_away_where_no_agent_is_left(runtime):
+    """The node was off while the mesh was taken away: nobody answers there any more."""
+    start(runtime.agent)
+    runtime.agent.stop()
+    assert runtime.add("cv-cni-b", namespace="other")[0] == 1
+    command = [DIR / "cni-bin/culvert-cni", "--remove", DIR / "cni-conf"]
+    assert subprocess.run(command[:2], check=False, capture_output=True).returncode == 2
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [f"culvert-cni: taken away: {DIR}/{p}" for p in ("cni-conf/10-t.conflist", "cni-bin/culvert-cni")]
+    assert runtime.plugins() == CHAIN and not list((DIR / "cni-bin").iterdir())
+    assert runtime.add("cv-cni-c", namespace="other")[0] == 0
+
+
 def test_agent_away_for_long_lets_go_what_was_outside(runtime):
     agent = runtime.agent
     start(agent, "--cni-away-grace", "8")

@@ -3,7 +3,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,10 +13,8 @@
 #include "base/file_watch.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "cni_conf.h"
 #include "culvert/cni.h"
 
-#define CONF_MAX    (1024 * 1024)
 #define PROGRAM_MAX (64 * 1024 * 1024)
 /* Should a watch miss something, as when a whole folder is replaced. */
 #define LOOK_US (2 * 1000 * 1000)
@@ -71,82 +68,22 @@ static int program_install(struct cni_install *c)
 
 /* ---- configurations ---- */
 
-/* What containerd and CRI-O read, in their order: the first that can be read counts. */
-static int is_conf(const struct dirent *d)
-{
-	return str_has_suffix(d->d_name, ".conflist") || str_has_suffix(d->d_name, ".conf") ||
-	       str_has_suffix(d->d_name, ".json");
-}
-
-static int by_bytes(const struct dirent **a, const struct dirent **b)
-{
-	return strcmp((*a)->d_name, (*b)->d_name);
-}
-
-/* A link leads out of the folder, to where the container has nothing. */
-static int conf_read(const char *path, char **ret, size_t *ret_len, mode_t *ret_mode)
-{
-	struct stat st;
-
-	if (lstat(path, &st) < 0)
-		return -errno;
-	if (!S_ISREG(st.st_mode))
-		return -ELOOP;
-	*ret_mode = st.st_mode & 07777;
-	return file_read(path, CONF_MAX, ret, ret_len);
-}
-
-static int conf_write(const char *path, mode_t mode, const struct cni_conf *conf)
-{
-	_cleanup_(freep) char *other = NULL;
-	int r;
-
-	if (!conf->text)
-		return -ENOMEM;
-	if (!conf->was_single || str_has_suffix(path, ".conflist"))
-		return file_write_atomic(path, conf->text, strlen(conf->text), mode);
-	/* "x.conf" would be read as one plugin: the list is "x.conflist". */
-	other = str_format("%.*s.conflist", (int)(strrchr(path, '.') - path), path);
-	if (!other)
-		return -ENOMEM;
-	r = file_write_atomic(other, conf->text, strlen(conf->text), mode);
-	return r == 0 && unlink(path) < 0 ? -errno : r;
-}
-
-/* The configuration with @entry in it, without ours where that is NULL. Return: 1; 0 it is so
- * already, @ret->text is NULL; -errno. */
-static int conf_change(const char *path, json_t *entry, struct cni_conf *ret, mode_t *ret_mode)
-{
-	_cleanup_(freep) char *text = NULL;
-	size_t len = 0;
-	int r = conf_read(path, &text, &len, ret_mode);
-
-	if (r < 0)
-		return r;
-	return entry ? cni_conf_insert(text, len, entry, ret) : cni_conf_remove(text, len, ret);
-}
-
 /* Return: 1 this is the one that counts, and we are in it; 0 it is none, look at the next; -errno.
  */
 static int conf_install(struct cni_install *c, const char *name)
 {
 	_cleanup_(freep) char *path = str_format("%s/%s", c->conf, name);
-	struct cni_conf conf = {0};
-	mode_t mode = 0;
+	const char *expected = NULL;
 	int r;
 
 	if (!path)
 		return -ENOMEM;
-	r = conf_change(path, c->entry, &conf, &mode);
-	if (r == 1) {
-		r = conf_write(path, mode, &conf);
-		free(conf.text);
-		if (r == 0)
-			log_info("cni", "plugin put into the network configuration path=%s", path);
-	}
+	r = cni_folder_change(path, c->entry, &expected);
+	if (r == 1)
+		log_info("cni", "plugin put into the network configuration path=%s", path);
 	if (r < 0)
 		(void)snprintf(c->error, sizeof(c->error), "cannot change %s: %s", path,
-			       conf.error    ? conf.error
+			       expected      ? expected
 			       : r == -ELOOP ? "it is no regular file"
 					     : strerror(-r));
 	if (r == -EINVAL)
@@ -154,27 +91,19 @@ static int conf_install(struct cni_install *c, const char *name)
 	return r < 0 ? r : 1;
 }
 
-static void names_free(struct dirent **names, int n)
-{
-	for (int i = 0; i < n; i++)
-		free(names[i]);
-	free(names);
-}
-
 static int confs_install(struct cni_install *c)
 {
 	struct dirent **names = NULL;
-	int n = scandir(c->conf, &names, is_conf, by_bytes), r = 0;
+	int n = cni_folder_list(c->conf, &names), r = 0;
 
 	if (n < 0) {
-		r = -errno;
 		(void)snprintf(c->error, sizeof(c->error), "cannot read %s: %s", c->conf,
-			       strerror(-r));
-		return r;
+			       strerror(-n));
+		return n;
 	}
 	for (int i = 0; i < n && r == 0; i++)
 		r = conf_install(c, names[i]->d_name);
-	names_free(names, n);
+	cni_folder_free(names, n);
 	if (n == 0)
 		(void)snprintf(c->error, sizeof(c->error),
 			       "no network configuration in %s yet: the cluster's own plugin comes "
@@ -265,41 +194,15 @@ struct cni_install *cni_install_free(struct cni_install *c)
 
 /* ---- and away ---- */
 
-static int conf_uninstall(const char *folder, const char *name)
+static void on_left(void *arg, const char *path, int error)
 {
-	_cleanup_(freep) char *path = str_format("%s/%s", folder, name);
-	struct cni_conf conf = {0};
-	mode_t mode = 0;
-	int r;
-
-	if (!path)
-		return -ENOMEM;
-	r = conf_change(path, NULL, &conf, &mode);
-	if (r == -EINVAL || r == -ELOOP || r == 0)
-		return 0; /* none that we could be in */
-	if (r == 1)
-		r = conf_write(path, mode, &conf);
-	free(conf.text);
-	if (r < 0)
-		return log_error_errno("cni", r, "cannot take the plugin out path=%s", path);
-	log_info("cni", "plugin taken out of the network configuration path=%s", path);
-	return 0;
+	if (error < 0)
+		log_error_errno("cni", error, "cannot take the plugin away path=%s", path);
+	else
+		log_info("cni", "plugin taken away path=%s", path);
 }
 
 int cni_uninstall(const struct cni_dirs *dirs)
 {
-	_cleanup_(freep) char *program = str_format("%s/" CNI_PLUGIN_TYPE, dirs->bin);
-	struct dirent **names = NULL;
-	int n = scandir(dirs->conf, &names, is_conf, by_bytes), r = n < 0 ? -errno : 0;
-
-	for (int i = 0; i < n; i++) {
-		int one = conf_uninstall(dirs->conf, names[i]->d_name);
-
-		r = r < 0 ? r : one;
-	}
-	names_free(names, n);
-	/* A runtime that finds it in its configuration, but not in its folder, starts no pod. */
-	if (r == 0 && program && unlink(program) < 0 && errno != ENOENT)
-		r = log_error_errno("cni", -errno, "cannot remove path=%s", program);
-	return r;
+	return cni_folder_leave(dirs, on_left, NULL);
 }

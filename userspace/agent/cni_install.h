@@ -8,14 +8,9 @@
 #include "base/cleanup.h"
 #include "base/loop.h"
 #include "base/macros.h"
+#include "cni/cni_folder.h"
 
 struct cni_install; /* opaque */
-
-/** struct cni_dirs - the node's folders, as the agent sees them. Borrowed. */
-struct cni_dirs {
-	const char *bin;  /* of plugins: /opt/cni/bin */
-	const char *conf; /* of configurations: /etc/cni/net.d */
-};
 
 struct cni_install_config {
 	struct loop *loop;    /* borrowed */

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "agent.h"
 #include "base/buf.h"
 #include "base/cleanup.h"
 #include "config.h"
+#include "leave.h"
 #include "plugin.h"
 
 #define READ_SIZE 65536
@@ -45,7 +48,8 @@ static int output_write(const struct buf *b)
 	return 0;
 }
 
-int main(void)
+/* run() - for a container runtime. */
+static int run(void)
 {
 	static const struct plugin_world world = {.ask = agent_ask, .is_let_go = agent_is_let_go};
 	const struct plugin_env env = {
@@ -66,4 +70,17 @@ int main(void)
 	else
 		code = plugin_run(&env, (const char *)buf_head(&in), buf_len(&in), &world, &out);
 	return output_write(&out) < 0 ? EXIT_FAILURE : code;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2)
+		return run();
+	if (argc == 3 && streq(argv[1], "--remove"))
+		return leave(argv[2]);
+	(void)fputs("culvert-cni is started by a container runtime. By hand:\n"
+		    "  culvert-cni --remove DIR   take it out of the configurations in DIR, "
+		    "and from its own folder\n",
+		    stderr);
+	return 2;
 }

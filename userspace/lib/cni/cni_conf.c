@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cni_conf.h"
+#include "cni/cni_conf.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cni_conf - our plugin in a node's network configuration: last, once, nothing else touched. */
-#include "userspace/agent/cni_conf.h"
+#include "cni/cni_conf.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -95,6 +95,13 @@ const char *kube_pod_image(const json_t *pod)
 	return json_text(json_array_get(containers, 0), "image", "");
 }
 
+bool kube_node_is_linux(const json_t *node)
+{
+	const json_t *info = json_object_get(status_of(node), "nodeInfo");
+
+	return streq(json_text(info, "operatingSystem", "linux"), "linux");
+}
+
 struct kube_rollout kube_rollout_of(const json_t *object)
 {
 	const json_t *status = status_of(object), *spec = json_object_get(object, "spec");

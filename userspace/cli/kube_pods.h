@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
-/* kube_pods - what the API server says of pods, and of what makes them, in words. No state. */
+/* kube_pods - what the API server says of pods, of what makes them and what they run on, in words.
+ * No state. */
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,6 +20,9 @@ bool kube_pod_is_ready(const json_t *pod);
 const char *kube_pod_why(const json_t *pod, char buf[KUBE_WHY_MAX]);
 /** kube_pod_image() - of its first container; "" when there is none. Borrowed. */
 const char *kube_pod_image(const json_t *pod);
+
+/** kube_node_is_linux() - Nodes that do not say are. */
+bool kube_node_is_linux(const json_t *node);
 
 /** struct kube_rollout - how far a Deployment or a DaemonSet is. */
 struct kube_rollout {

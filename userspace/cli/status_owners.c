@@ -78,13 +78,6 @@ static bool has_pod(const json_t *pods, const char *app, const char *node)
 	return false;
 }
 
-static bool is_linux(const json_t *node)
-{
-	const json_t *info = json_object_get(json_object_get(node, "status"), "nodeInfo");
-
-	return streq(json_text(info, "operatingSystem", "linux"), "linux");
-}
-
 /* tell_without() - in one sentence, of however many. */
 static void tell_without(json_t *names, json_t *notices)
 {
@@ -115,7 +108,7 @@ static int nodes_check(struct kube *k, const json_t *pods, json_t *notices)
 	size_t i;
 
 	json_array_foreach (nodes, i, one)
-		if (is_linux(one) && !has_pod(pods, "ztunnel", kube_name(one)))
+		if (kube_node_is_linux(one) && !has_pod(pods, "ztunnel", kube_name(one)))
 			(void)json_array_append_new(without, json_string(kube_name(one)));
 	tell_without(without, notices);
 	return r == -EACCES ? 0 : r;

@@ -16,10 +16,9 @@
 #include "kube_kinds.h"
 #include "revisions.h"
 #include "source/schema.h"
+#include "uninstall_nodes.h"
 #include "uninstall_purge.h"
 
-#define US_PER_S  1000000u
-#define RELEASE_S 20 /* after which an agent that says nothing is not waited for */
 #define NAMESPACE "/api/v1/namespaces/" KUBE_MESH_NAMESPACE
 
 struct uninstall_options {
@@ -50,6 +49,7 @@ struct job {
 	char revision[REVISION_MAX]; /* the one that is to go */
 	bool is_one;                 /* of several: the mesh stays */
 	json_t *going;               /* definitions that the API server was told to delete */
+	struct uninstall_nodes nodes;
 };
 
 static bool has(const json_t *list, const json_t *object)
@@ -187,60 +187,6 @@ static bool is_agreed(const struct job *j)
 	return false;
 }
 
-/* pods_left() - how many pods this node's agent still holds; those count whose connections under
- * way get their last seconds. Return: -errno: it does not say. */
-static int pods_left(const struct admin_node *n)
-{
-	_cleanup_(json_decrefp) json_t *status = NULL;
-	int r = admin_get_json(n, "agent", "/status", &status);
-
-	return r < 0 ? r
-		     : (int)json_array_size(json_object_get(status, "pods")) +
-			       (int)json_number(status, "draining");
-}
-
-static void nodes_wait(struct job *j, const struct admin_node *nodes, int count)
-{
-	uint64_t until_us =
-		now_monotonic_us() + MIN((uint64_t)RELEASE_S * US_PER_S, j->run.timeout_us);
-
-	for (int i = 0; i < count; i++) {
-		int left;
-
-		while ((left = pods_left(&nodes[i])) != 0 && now_monotonic_us() < until_us) {
-			if (left < 0)
-				progress_wait(&j->run.progress, "node %s: its agent says nothing",
-					      nodes[i].name);
-			else
-				progress_wait(&j->run.progress, "node %s: %d pods are in the mesh",
-					      nodes[i].name, left);
-			install_sleep(&j->run);
-		}
-		if (left != 0)
-			progress_note(
-				&j->run.progress,
-				"node %s: it cannot be seen whether its pods are released: %s",
-				nodes[i].name, left < 0 ? admin_remote_why() : "they are not yet");
-	}
-}
-
-static int release(struct job *j)
-{
-	_cleanup_(freep) struct admin_node *nodes = calloc(ADMIN_NODES_MAX, sizeof(*nodes));
-	int count = nodes ? admin_remote_nodes(NULL, nodes, ADMIN_NODES_MAX) : -1;
-
-	if (count < 0)
-		return 1;
-	if (count == 0)
-		return 0;
-	if (install_release(&j->run, true) != 0)
-		return 1;
-	nodes_wait(j, nodes, count);
-	progress_done(&j->run.progress, "Pods released on %d nodes: they go on without the mesh",
-		      count);
-	return 0;
-}
-
 static int remove_rank(struct job *j, enum kube_rank rank)
 {
 	size_t n = json_array_size(j->objects);
@@ -261,7 +207,7 @@ static int remove_rank(struct job *j, enum kube_rank rank)
 	return 0;
 }
 
-/* gone_wait() - until a list is empty, or an object is not there. */
+/* gone_wait() - until no pod of a list will end any more, or an object is not there. */
 static int gone_wait(struct job *j, const char *path, bool is_list, const char *what)
 {
 	uint64_t until_us = now_monotonic_us() + j->run.timeout_us;
@@ -271,7 +217,8 @@ static int gone_wait(struct job *j, const char *path, bool is_list, const char *
 		int r = is_list ? kube_list(j->run.kube, path, &got)
 				: kube_get(j->run.kube, path, &got);
 
-		if (r == -ENOENT || (r == 0 && is_list && json_array_size(got) == 0))
+		if (r == -ENOENT ||
+		    (r == 0 && is_list && uninstall_nodes_left(&j->nodes, got) == 0))
 			return 0;
 		if (now_monotonic_us() >= until_us)
 			return cli_fail("%s: not gone in time%s%s", what, r < 0 ? ": " : "",
@@ -338,7 +285,7 @@ static int definitions_wait(struct job *j)
 	return r;
 }
 
-/* is_namespace_empty() - nobody else's pods or services in it? */
+/* is_namespace_empty() - no pods or services in it, whoever has them? */
 static bool is_namespace_empty(struct job *j)
 {
 	static const char *const paths[] = {NAMESPACE "/pods", NAMESPACE "/services"};
@@ -376,7 +323,8 @@ static int remove_kept(struct job *j)
 		return r;
 	if (!is_namespace_empty(j)) {
 		progress_note(&j->run.progress, "namespace " KUBE_MESH_NAMESPACE
-						" stays: others have pods or services in it");
+						" stays: others have pods or services in it, "
+						"or the mesh has, on nodes that are not Ready");
 		return 0;
 	}
 	r = uninstall_delete(&j->run, NAMESPACE);
@@ -396,10 +344,12 @@ static int purge(struct job *j)
 
 static int remove_objects(struct job *j)
 {
-	int r = remove_rank(j, KUBE_RANK_WEBHOOK);
+	int r = uninstall_nodes_look(&j->nodes, &j->run, j->objects);
 
 	if (r == 0)
-		r = release(j);
+		r = remove_rank(j, KUBE_RANK_WEBHOOK);
+	if (r == 0)
+		r = uninstall_nodes_release(&j->nodes, &j->run);
 	if (r == 0)
 		r = remove_workloads(j);
 	for (int rank = KUBE_RANK_SERVICE; rank >= KUBE_RANK_ACCOUNT && r == 0; rank--)
@@ -418,13 +368,14 @@ static int work(struct job *j)
 		r = install_release(&j->run, false);
 	if (r == 0 && j->options.is_purge)
 		r = purge(j);
-	if (r != 0)
-		return cli_fail("not complete; the same command goes on from here");
-	progress_done(&j->run.progress, "Uninstall complete");
-	if (!j->options.is_purge)
+	if (r == 0)
+		progress_done(&j->run.progress, "Uninstall complete");
+	if (r == 0 && !j->options.is_purge)
 		puts("The CA's key and the definitions stay; \"culvert uninstall --purge\" removes "
 		     "them, too.");
-	return 0;
+	/* also of one that is broken off: the next no longer has agents to ask */
+	uninstall_nodes_tell(&j->nodes);
+	return r == 0 ? 0 : cli_fail("not complete; the same command goes on from here");
 }
 
 /* One of several: the nodes and what they ask are not touched. */
@@ -434,8 +385,11 @@ static int work_one(struct job *j)
 		NAMESPACE "/pods?labelSelector=app%%3Distiod,istio.io/rev%%3D%s", j->revision);
 	_cleanup_(freep) char *lease =
 		str_format(UNINSTALL_LEASES "/" UNINSTALL_LEASE "-%s", j->revision);
-	int r = pods && lease ? remove_rank(j, KUBE_RANK_WEBHOOK) : cli_fail("out of memory");
+	int r = pods && lease ? uninstall_nodes_look(&j->nodes, &j->run, NULL)
+			      : cli_fail("out of memory");
 
+	if (r == 0)
+		r = remove_rank(j, KUBE_RANK_WEBHOOK);
 	if (r == 0)
 		r = remove_rank(j, KUBE_RANK_CONTROL);
 	if (r == 0)
@@ -591,5 +545,6 @@ int cli_uninstall(int argc, char **argv)
 	json_decref(j.kept);
 	revisions_clear(&j.revisions);
 	json_decref(j.going);
+	uninstall_nodes_clear(&j.nodes);
 	return r;
 }

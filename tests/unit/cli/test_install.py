@@ -388,6 +388,38 @@ def test_an_agent_that_cannot_be_asked_is_named(api, cli):
     assert "node n1: it cannot be seen whether its pods are released" in said and "pods/exec" in said
 
 
+def test_nodes_that_may_keep_the_plugin_are_named(api, cli):
+    """No pod would start there. A node that is off ends no pod: it is not waited for, and comes back with all that was on it."""
+    cli.run("install", "-y", "--set", "values.cni.cniBinDir=/home/bin")
+    for name, status in (("off", "Unknown"), ("down", "False"), ("up", "True")):
+        api.put({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}, "spec": {},
+                 "status": {"nodeInfo": {"operatingSystem": "linux"}, "conditions": [{"type": "Ready", "status": status}]}})
+    api.put({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "windows"}, "spec": {},
+             "status": {"nodeInfo": {"operatingSystem": "windows"}, "conditions": [{"type": "Ready", "status": "False"}]}})
+    api.put(pod(MESH, "ztunnel-off", "off", {"app": "ztunnel"}))
+    api.put(pod(MESH, "ztunnel-n7", "up", {"app": "ztunnel"}, status={"phase": "Pending"}))
+    asked = []
+
+    def on_exec(name, container, command):
+        asked.append(name)
+        return (1, "", "culvert: agent: not running\n") if name == "ztunnel-n2" else agent({"pods": []})(name, container, command)
+    api.on_exec = on_exec
+    said = cli.run("uninstall", "--purge", "-y", "--timeout", "2")
+    assert "ztunnel-off" not in asked and "Pods released on 1 nodes" in said
+    assert "namespace istio-system stays" in said and api.named("Pod", "ztunnel-off")
+    assert said.split("✔ Uninstall complete\n")[1].splitlines() == [
+        "The CNI plugin may still be on these nodes, where no pod would start then:", "  down: it is not Ready",
+        "  off: it is not Ready", "  up: its agent does not run", "  n2: its agent did not answer",
+        "Where it is, root takes it away there; a node that ran on meanwhile is rebooted, too:",
+        "  /home/bin/culvert-cni --remove /etc/cni/net.d"]
+
+
+def test_no_node_is_named_that_has_no_plugin(api, cli):
+    cli.run("install", "-y", "--set", "values.cni.enabled=false")
+    api.on_exec = lambda *_: (1, "", "culvert: agent: not running\n")
+    assert "The CNI plugin" not in cli.run("uninstall", "-y", "--timeout", "1")
+
+
 def test_what_kubectl_applied_is_found_too(api, cli):
     cli.run("install", "-y")
     for o in api.objects.values():

@@ -23,6 +23,11 @@
 
 #define PODS_SOME   "/api/v1/pods?limit=500"
 #define DEFINITIONS "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+#define CALICO      "/apis/apps/v1/daemonsets?labelSelector=k8s-app%3Dcalico-node"
+/* by Calico's own definitions, and by its API server or its newer definitions */
+#define FELIX    "/apis/crd.projectcalico.org/v1/felixconfigurations"
+#define FELIX_V3 "/apis/projectcalico.org/v3/felixconfigurations"
+#define LINKERD  "/api/v1/pods?labelSelector=" PRECHECK_LINKERD_LABEL
 
 #define MINOR_MIN    25 /* of Kubernetes 1: what the manifests need */
 #define MINOR_TESTED 37 /* the newest that tools/kube has */
@@ -135,52 +140,6 @@ void precheck_namespaces(const json_t *namespaces, json_t *list)
 		namespace_check(ns, list);
 }
 
-/* Others that work where we do, and what to set beside them. */
-static const struct {
-	const char *name;
-	enum finding_level level;
-	const char *text;
-} others[] = {
-	{"cilium", FINDING_WARNING,
-	 "Cilium is there: it must have socketLB.hostNamespaceOnly=true and cni.exclusive=false, "
-	 "or it resolves Services before the mesh sees them"},
-	{"kmesh", FINDING_ERROR, "Kmesh is there: two meshes cannot capture the same pods"},
-	{"istio-cni-node", FINDING_ERROR,
-	 "Istio's CNI plugin is there: two meshes cannot capture the same pods; uninstall Istio "
-	 "first"},
-	{"istiod", FINDING_ERROR,
-	 "Istio's own control plane is there, under the name that ours has; uninstall it first"},
-	{"ztunnel", FINDING_ERROR,
-	 "Istio's own ztunnel is there, under the name that ours has; uninstall it first"},
-};
-
-/* Istio's control planes have their revision at the end of the name, as ours do; who looks at them
- * may be called after them. */
-static bool has_name(const json_t *object, const char *name)
-{
-	const char *app = kube_meta(object, "labels", "app");
-
-	return streq(kube_name(object), name) ||
-	       (streq(name, "istiod") && str_has_prefix(kube_name(object), "istiod-") && app &&
-		streq(app, name));
-}
-
-void precheck_workloads(const json_t *workloads, json_t *list)
-{
-	const json_t *one;
-	size_t i;
-
-	json_array_foreach (workloads, i, one)
-		for (size_t k = 0; k < ARRAY_SIZE(others); k++) {
-			_cleanup_(freep) char *origin = kube_title(one);
-			const struct finding f = {others[k].level, "CUL0004", origin ? origin : "",
-						  NULL};
-
-			if (has_name(one, others[k].name) && !revision_is_ours(one))
-				findings_add(list, &f, "%s", others[k].text);
-		}
-}
-
 /* is_allowed() - Return: 1; 0; -errno. */
 static int is_allowed(struct kube *k, const struct kube_kind *kind, const char *ns,
 		      const char *verb)
@@ -267,6 +226,33 @@ static int definitions(struct kube *k, const json_t *objects, json_t *list)
 	int r = list_get(k, DEFINITIONS, list, &items);
 
 	precheck_definitions(items, objects, list);
+	precheck_linkerd(items, list);
+	return r;
+}
+
+static int calico(struct kube *k, json_t *list)
+{
+	_cleanup_(json_decrefp) json_t *nodes = NULL, *felix = NULL, *newer = NULL;
+	int r = kube_list(k, CALICO, &nodes);
+
+	if (r < 0 || json_array_size(nodes) == 0)
+		return r == -EACCES ? 0 : r; /* that was said of all DaemonSets */
+	r = list_get(k, FELIX, list, &felix);
+	if (r == 0 && json_array_size(felix) == 0)
+		r = list_get(k, FELIX_V3, list, &newer);
+	precheck_calico(nodes, newer ? newer : felix, list);
+	return r;
+}
+
+static int meshed_twice(struct kube *k, json_t *list)
+{
+	_cleanup_(json_decrefp) json_t *namespaces = NULL, *pods = NULL;
+	int r = kube_list(k, "/api/v1/namespaces", &namespaces);
+
+	if (r < 0)
+		return r == -EACCES ? 0 : r; /* which was said */
+	r = list_get(k, LINKERD, list, &pods);
+	precheck_meshed_twice(namespaces, pods, list);
 	return r;
 }
 
@@ -345,7 +331,11 @@ int precheck_run(struct kube *k, const json_t *objects, json_t *list)
 	if (r == 0)
 		r = list_and(k, "/apis/apps/v1/daemonsets", precheck_workloads, list);
 	if (r == 0)
+		r = calico(k, list);
+	if (r == 0)
 		r = definitions(k, objects, list);
+	if (r == 0)
+		r = meshed_twice(k, list);
 	if (r == 0)
 		r = ranges(k, objects, list);
 	if (r == 0)

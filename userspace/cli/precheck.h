@@ -5,6 +5,9 @@
 
 #include "kube.h"
 
+/* What Linkerd gives the pods that it has put its proxy into. */
+#define PRECHECK_LINKERD_LABEL "linkerd.io/control-plane-ns"
+
 /** precheck_run() - everything, for @objects that are to be applied. @list: findings. Return: 0; 1,
  * the exit code, when the API server cannot be asked: said on stderr. */
 _must_check_ int precheck_run(struct kube *k, const json_t *objects, json_t *list);
@@ -17,6 +20,11 @@ void precheck_version(const json_t *version, json_t *list);
 void precheck_nodes(const json_t *nodes, json_t *list);
 void precheck_namespaces(const json_t *namespaces, json_t *list);
 void precheck_workloads(const json_t *workloads, json_t *list);
+/* @daemonsets: calico-node; @felix: FelixConfigurations; may be NULL. */
+void precheck_calico(const json_t *daemonsets, const json_t *felix, json_t *list);
+void precheck_linkerd(const json_t *crds, json_t *list);
+/* @pods: those with PRECHECK_LINKERD_LABEL; may be NULL. */
+void precheck_meshed_twice(const json_t *namespaces, const json_t *pods, json_t *list);
 /* @objects: that are to be applied */
 void precheck_definitions(const json_t *crds, const json_t *objects, json_t *list);
 /* @pods: some of them. */

@@ -68,6 +68,67 @@ def test_precheck_knows_addresses_that_nobody_names(api, cli):
     assert "No issues" in cli.run("precheck")
 
 
+def felix(name="default", version="crd.projectcalico.org/v1", **spec):
+    return {"apiVersion": version, "kind": "FelixConfiguration", "metadata": {"name": name}, "spec": spec}
+
+
+@pytest.mark.parametrize("env, configs, said", [
+    ({}, [], None),
+    ({}, [felix(bpfConnectTimeLoadBalancing="TCP")], None),  # of a data plane that is not in use
+    ({}, [felix(bpfEnabled=True)], "TCP"),
+    ({}, [felix(bpfEnabled=True, bpfConnectTimeLoadBalancing="Enabled")], "Enabled"),
+    ({}, [felix(bpfEnabled=True, bpfConnectTimeLoadBalancing="Disabled")], None),
+    ({}, [felix(bpfEnabled=True, bpfConnectTimeLoadBalancingEnabled=False)], None),
+    ({}, [felix(bpfConnectTimeLoadBalancing="TCP"), felix("node.n1", bpfEnabled=True)], "TCP"),
+    ({}, [felix(version="projectcalico.org/v3", bpfEnabled=True)], "TCP"),
+    ({"FELIX_BPFENABLED": "true"}, [], "TCP"),
+    ({"FELIX_BPFENABLED": "false"}, [felix(bpfEnabled=True)], None),
+    ({"FELIX_BPFENABLED": "true", "FELIX_BPFConnectTimeLoadBalancing": "Disabled"}, [felix(bpfConnectTimeLoadBalancing="TCP")], None),
+])
+def test_precheck_knows_a_calico_that_resolves_services_first(api, cli, env, configs, said):
+    node = {"name": "calico-node", "env": [{"name": k, "value": v} for k, v in env.items()]}
+    api.put({"apiVersion": "apps/v1", "kind": "DaemonSet", "spec": {"template": {"spec": {"containers": [node]}}},
+             "metadata": {"name": "calico-node", "namespace": "calico-system", "labels": {"k8s-app": "calico-node"}}})
+    for one in configs:
+        api.put(one)
+    found = cli.run("precheck")
+    assert ("No issues" in found) is not bool(said)
+    assert not said or (f"Warning [CUL0004] (DaemonSet calico-system/calico-node) Calico's eBPF data plane is there, with "
+                        f"bpfConnectTimeLoadBalancing={said}" in found and "bpfConnectTimeLoadBalancing: Disabled and" in found)
+
+
+def test_precheck_knows_linkerd(api, cli):
+    """Its proxies may be there: those of pods that are of this mesh, too, are named by their namespace."""
+    def proxied(namespace_, name, where="containers", **labels):
+        one = pod(namespace_, name, labels={"linkerd.io/control-plane-ns": "linkerd", **labels})
+        one["spec"].setdefault(where, []).append({"name": "linkerd-proxy"})
+        return one
+    api.put(namespace("shop", istio_injection="enabled"))
+    api.put(namespace("theirs"))
+    api.put(proxied("theirs", "web"))
+    api.put(proxied("shop", "out", **{"istio.io/dataplane-mode": "none"}))
+    api.put(pod("shop", "labelled", labels={"linkerd.io/control-plane-ns": "linkerd"}))
+    assert "No issues" in cli.run("precheck")
+    api.put(proxied("shop", "web"))
+    api.put(proxied("shop", "job", "initContainers"))
+    said = cli.run("precheck")
+    assert "Warning [CUL0004] (Namespace shop) pods in it that are of this mesh have Linkerd's proxy, 2, as " in said
+    assert "theirs" not in said and "label them istio.io/dataplane-mode=none" in said
+    for name in ("shop", "theirs"):
+        api.named("Namespace", name)["metadata"]["annotations"] = {"linkerd.io/inject": "enabled"}
+    said = cli.run("precheck")
+    assert "(Namespace shop) annotation linkerd.io/inject=enabled gives new pods Linkerd's proxy, and they are of this mesh by " \
+        "namespace label istio-injection=enabled" in said and "theirs" not in said
+    for name in ("web", "job"):
+        api.delete(("v1", "pods", "shop", name))
+    api.named("Namespace", "shop")["metadata"]["annotations"]["linkerd.io/inject"] = "disabled"
+    assert "No issues" in cli.run("precheck")
+    for plural in ("servers.policy", "serviceprofiles"):
+        api.put({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+                 "metadata": {"name": f"{plural}.linkerd.io"}, "spec": {"group": f"{plural}.linkerd.io".split(".", 1)[1], "versions": []}})
+    assert cli.run("precheck").count("Linkerd's definitions are there") == 1
+
+
 def definition(kind, *versions, group="security.istio.io"):
     plural = kind.lower() + "s"
     return {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": f"{plural}.{group}"},

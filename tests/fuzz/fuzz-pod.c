@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/exclude.h"
 #include "tests/fuzz/fuzz.h"
-#include "userspace/agent/exclude.h"
 #include "userspace/agent/resolvconf.h"
 
 static const char *const keys[] = {

@@ -8,7 +8,7 @@
 #include "base/cleanup.h"
 #include "base/macros.h"
 #include "culvert/abi/addr.h"
-#include "exclude.h"
+#include "model/exclude.h"
 #include "source/object.h"
 
 #define POD_MAX_IPS 8

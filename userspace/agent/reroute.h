@@ -9,7 +9,7 @@
 
 #include "base/macros.h"
 #include "datapath.h"
-#include "exclude.h"
+#include "model/exclude.h"
 #include "netns.h"
 
 #define REROUTE_PREFIX "reroute_"

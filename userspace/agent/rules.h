@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "datapath.h"
-#include "exclude.h"
+#include "model/exclude.h"
 
 /** struct rules_of - whose rules. Borrowed for the call. */
 struct rules_of {

@@ -9,6 +9,7 @@
 #include "json.h"
 #include "kube.h"
 #include "kube_enrol.h"
+#include "model/exclude.h"
 
 #define ORIGIN_MAX 600
 
@@ -261,6 +262,29 @@ static void annotations_check(struct analysis *a, const struct object *o)
 	}
 }
 
+static void on_annotation(void *arg, const struct object *on, const char *annotation,
+			  const char *message, bool is_warning)
+{
+	struct analysis *a = arg;
+	struct subject s;
+	char field[300];
+
+	(void)snprintf(field, sizeof(field), "metadata.annotations[%.256s]", annotation);
+	findings_add(a->findings,
+		     about(&s, on, FINDING_WARNING, is_warning ? "CUL0005" : "IST0125", field),
+		     "%s%s: %s", is_warning ? "" : "Invalid annotation ", annotation, message);
+}
+
+/* IST0125: as the node's agent says it, to whom it counts as absent. */
+static void annotations_invalid(struct analysis *a, const struct object *o)
+{
+	const struct exclude_notes notes = {.fn = on_annotation, .arg = a};
+	struct exclusions x = {0};
+
+	if (exclude_read(o, NULL, &notes, &x) == 0)
+		exclude_clear(&x);
+}
+
 /* IST0171: what the control plane has said of it. */
 static void condition_negative(struct analysis *a, const struct object *o)
 {
@@ -295,6 +319,8 @@ static const struct check {
 	{"AuthorizationPolicy", target_missing},
 	{"ServiceEntry", entry_without_address},
 	{NULL, annotations_check},
+	{"Namespace", annotations_invalid},
+	{"Pod", annotations_invalid},
 	{NULL, condition_negative},
 };
 

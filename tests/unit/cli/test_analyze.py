@@ -381,6 +381,35 @@ def test_a_template_is_looked_at_as_its_pods_are(cli, tmp_path, kind):
     assert "hostNetwork" in places["IST0103"] and "Outbond" in places["IST0108"] and "exportTo" in places["IST0107"]
 
 
+@pytest.mark.parametrize("key, value, said", [
+    ("ambient.istio.io/bypass-inbound-capture", "yes", "expected true or false; it is not in force"),
+    ("ambient.istio.io/dns-capture", "", "expected true or false"),
+    ("traffic.sidecar.istio.io/excludeOutboundPorts", "80,http", 'expected ports from 1 to 65535 separated by commas, found "http"'),
+    ("traffic.sidecar.istio.io/includeOutboundIPRanges", "10.0.0.0/33", "expected ranges like 10.0.0.0/8 separated by commas, or *"),
+    ("culvert.io/excludeInboundIPRanges", "all", 'found "all"'),
+    ("istio.io/reroute-virtual-interfaces", "a/b", "expected names of interfaces"),
+])
+def test_an_annotation_that_cannot_be_understood_is_named(cli, tmp_path, key, value, said):
+    """Of a pod, of what makes one, and of a namespace; what is right is not."""
+    one = maker("Deployment", {"app": "a"})
+    one["spec"]["template"]["metadata"]["annotations"] = {key: value}
+    write(tmp_path / "a.yaml", one, {**namespace("a"), "metadata": {"name": "a", "annotations": {key: value}}},
+          {**namespace("b"), "metadata": {"name": "b", "annotations": {
+              "ambient.istio.io/dns-capture": "false", "traffic.sidecar.istio.io/includeInboundPorts": "*"}}})
+    found = [f for f in cli.json("analyze", "--use-kube=false", "a.yaml") if f["code"] == "IST0125"]
+    assert {f["origin"] for f in found} == {"Deployment shop/web", "Namespace a"} and len(found) == 2
+    assert all(f["level"] == "Warning" and f["message"].startswith(f"Invalid annotation {key}: expected") and said in f["message"]
+               for f in found)
+    lines = (tmp_path / "a.yaml").read_text().split("\n")
+    assert all(key in lines[int(f["reference"].removeprefix("a.yaml:")) - 1] for f in found)
+
+
+def test_an_annotation_without_effect_is_named(cli, tmp_path):
+    write(tmp_path / "a.yaml", {**pod("shop", "web"), "metadata": {
+        "name": "web", "namespace": "shop", "annotations": {"traffic.sidecar.istio.io/excludeInboundPorts": "15008"}}})
+    assert "15008 is where the mesh comes in and stays captured" in cli.run("analyze", "--use-kube=false", "a.yaml")
+
+
 def test_templates_beside_pods_and_each_other_hide_none(cli, tmp_path):
     """Several of one name, one that `kubectl create` names, what is no template, and another group's kind."""
     generated = maker("Job", {"app": "job"})

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* exclude - annotations of pods and namespaces become rules; what is wrong counts as absent. */
-#include "userspace/agent/exclude.h"
+#include "model/exclude.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "exclude.h"
+#include "model/exclude.h"
 
 #include <errno.h>
 #include <stdio.h>

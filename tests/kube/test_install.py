@@ -69,7 +69,7 @@ def looks_at_it(cluster, namespace):
     assert status["namespaces"][namespace]["captured"] == 2 and not status["problems"]
     assert "captured" in culvert("describe", "pod", f"web.{namespace}")
     assert json.loads(culvert("explain", f"{namespace}/client", f"web.{namespace}:80", "-o", "json"))["verdict"] == "allowed"
-    assert "✔ No validation issues" in culvert("analyze", "-n", namespace)
+    eventually(lambda: "✔ No validation issues" in culvert("analyze", "-n", namespace), what="pods are told to be captured")
     assert "0 objects made, 0 changed" in culvert("install", "--set", "profile=demo", "-y")
 
 

@@ -12,6 +12,8 @@
 #include "model/exclude.h"
 
 #define ORIGIN_MAX 600
+/* What agents say of the pods that they have captured. */
+#define REDIRECTION "ambient.istio.io/redirection"
 
 /** struct subject - an object that something is to be said of. */
 struct subject {
@@ -110,6 +112,27 @@ static void pod_left_out(struct analysis *a, const struct object *pod)
 		return;
 	findings_add(a->findings, about(&s, pod, FINDING_WARNING, "IST0103", d.because),
 		     "The pod is not in the mesh, though its namespace is: %s.", d.reason);
+}
+
+/* IST0103: it is to be in the mesh, and its node's agent does not say that it is. */
+static void pod_not_captured(struct analysis *a, const struct object *pod)
+{
+	const struct object *ns = analysis_find(a, "Namespace", "", pod->namespace_);
+	const char *told = object_annotation(pod, REDIRECTION);
+	const json_t *phase = object_value(pod, "status.phase");
+	struct subject s;
+
+	if (*pod->file || (told && streq(told, "enabled")) || !json_is_string(phase) ||
+	    !streq(json_string_value(phase), "Running") ||
+	    object_value(pod, "metadata.deletionTimestamp") ||
+	    !enrol_is_yes(enrol_decide(pod, ns).verdict))
+		return;
+	findings_add(
+		a->findings, about(&s, pod, FINDING_WARNING, "IST0103", "metadata.annotations"),
+		"The pod runs, is to be in the mesh and is not captured: its annotation %s %s. "
+		"'culvert describe pod %s -n %s' says what it waits for.",
+		REDIRECTION, told ? "is not \"enabled\"" : "is missing", pod->name,
+		pod->namespace_);
 }
 
 /* IST0118: the protocol cannot be told from the name. */
@@ -222,7 +245,7 @@ static const struct annotation {
 	{"culvert.io/excludeInboundIPRanges", " Pod Namespace Deployment "},
 	{"ambient.istio.io/bypass-inbound-capture", " Pod Namespace Deployment "},
 	{"ambient.istio.io/dns-capture", " Pod Namespace Deployment "},
-	{"ambient.istio.io/redirection", " Pod "},
+	{REDIRECTION, " Pod "},
 	{"sidecar.istio.io/inject", " Pod Deployment "},
 	{"sidecar.istio.io/status", " Pod "},
 	{"networking.istio.io/exportTo", " Service ServiceEntry "},
@@ -312,6 +335,7 @@ static const struct check {
 	{"Namespace", label_without_meaning},
 	{"Pod", label_without_meaning},
 	{"Pod", pod_left_out},
+	{"Pod", pod_not_captured},
 	{"Service", port_names},
 	{"AuthorizationPolicy", selector_hits_nothing},
 	{"PeerAuthentication", selector_hits_nothing},

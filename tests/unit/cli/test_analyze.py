@@ -13,6 +13,7 @@ from kinds import KINDS  # noqa: E402
 
 CRDS = {"AuthorizationPolicy": ("authorizationpolicies", "security.istio.io"), "ServiceEntry": ("serviceentries", "networking.istio.io"),
         "VirtualService": ("virtualservices", "networking.istio.io")}
+REDIRECTION = "ambient.istio.io/redirection"
 
 
 def istio(api, kind, name, spec, ns="shop", **meta):
@@ -32,6 +33,7 @@ def shop(api):
     api.put(namespace(MESH))
     api.put(namespace("shop", istio_injection="enabled"))
     api.put(pod("shop", "web", labels={"app": "web"}))
+    api.named("Pod", "web")["metadata"]["annotations"] = {REDIRECTION: "enabled"}
     api.put(namespace("other", istio_injection="enabled"))
     return api
 
@@ -149,7 +151,7 @@ def test_an_object_may_say_itself_what_is_not_to_be_said_of_it(shop, cli, tmp_pa
         for kind, hosts in (("ServiceEntry", "bad"), ("VirtualService", ["x"])))
     istio(shop, "VirtualService", "v", {"hosts": ["web"]}, annotations={key: "CUL0005"})
     for codes, left in (("IST0001", True), ("IST0107", False), ("IST0001,IST0107", False), ("IST01*", True), ("*", False)):
-        web["metadata"]["annotations"] = {key: codes, "networking.istio.io/exportTo": "."}
+        web["metadata"]["annotations"] = {key: codes, "networking.istio.io/exportTo": ".", REDIRECTION: "enabled"}
         assert found("-A") == left * [("IST0107", "Pod shop/web")], codes
     odd = maker("StatefulSet", {"istio.io/dataplane-mode": "ambiemt"})
     write(tmp_path / "a.yaml", odd, entry, route)
@@ -379,6 +381,28 @@ def test_a_template_is_looked_at_as_its_pods_are(cli, tmp_path, kind):
     places = {f["code"]: lines[int(f["reference"].removeprefix("a.yaml:")) - 1] for f in found}
     assert sorted(places) == ["CUL0002", "IST0103", "IST0107", "IST0108"]
     assert "hostNetwork" in places["IST0103"] and "Outbond" in places["IST0108"] and "exportTo" in places["IST0107"]
+
+
+@pytest.mark.parametrize("change, found", [
+    (lambda p: None, "is missing"),
+    (lambda p: p["metadata"].update(annotations={REDIRECTION: "pending"}), 'is not "enabled"'),
+    (lambda p: p["metadata"].update(annotations={REDIRECTION: "enabled"}), None),
+    (lambda p: p["metadata"].update(labels={"istio.io/dataplane-mode": "none"}), None),
+    (lambda p: p["metadata"].update(deletionTimestamp="2026-01-01T00:00:00Z"), None),
+    (lambda p: p["status"].update(phase="Pending"), None),
+    (lambda p: p["status"].update(phase="Succeeded"), None),
+])
+def test_a_pod_that_no_agent_has_captured_is_named(shop, cli, tmp_path, change, found):
+    one = pod("shop", "late")
+    change(one)
+    shop.put(one)
+    shop.put(namespace("outside"))
+    shop.put(pod("outside", "late"))
+    said = [f for f in cli.json("analyze", "-A") if f["code"] == "IST0103"]
+    assert [f["origin"] for f in said] == (["Pod shop/late"] if found else [])
+    assert not found or f"its annotation {REDIRECTION} {found}. 'culvert describe pod late -n shop' says" in said[0]["message"]
+    write(tmp_path / "a.yaml", one)
+    assert not any(f["code"] == "IST0103" for f in cli.json("analyze", "-A", "a.yaml")), "in a file no pod runs"
 
 
 @pytest.mark.parametrize("key, value, said", [

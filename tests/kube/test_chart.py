@@ -74,7 +74,14 @@ def test_helm_takes_limits_away_that_there_are_none_of(helm):
                    stdout=subprocess.DEVNULL, timeout=300)
 
 
-def test_helm_refuses_what_the_schema_does_not_have(helm):
-    done = subprocess.run([helm, "template", "culvert", CHART, "--set", "global.hubb=x"], stdout=subprocess.PIPE,
+@pytest.mark.parametrize("group, key", [("global", "hubb"), ("global", "hbu"), ("pilot.env", "K8S_SINGER"), ("cni", "ambeint")])
+def test_helm_refuses_what_the_schema_does_not_have(helm, group, key):
+    done = subprocess.run([helm, "template", "culvert", CHART, "--set", f"{group}.{key}=x"], stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True, check=False, timeout=300)
-    assert done.returncode != 0 and "hubb" in done.stderr
+    assert done.returncode != 0 and key in done.stderr
+
+
+def test_helm_takes_istios_values_that_mean_nothing_here(helm):
+    words = "global.platform=gke,global.storageClass=fast,pilot.env.PILOT_ENABLE_AMBIENT=true,cni.ambient.dnsCapture=true"
+    plain = objects(helm, "template", "culvert", CHART)
+    assert objects(helm, "template", "culvert", CHART, "--set", words) == plain

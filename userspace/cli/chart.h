@@ -5,6 +5,7 @@
  * at most CHART_ERROR_MAX bytes. */
 #include <jansson.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "base/buf.h"
 #include "base/macros.h"
@@ -55,12 +56,17 @@ struct chart_lines {
 
 /**
  * chart_check() - is @v what @schema wants? JSON Schema: type, properties, additionalProperties,
- * items, enum, pattern, maxLength, minimum with maximum; others are not looked at.
+ * items, enum, pattern, maxLength, minimum with maximum, propertyNames as anyOf of enum and
+ * not.pattern; others are not looked at.
  * @lines: of @v; NULL: it is from no file.
  * Return: 0; -EINVAL with @err: where, what, and what was expected or the nearest known key.
  */
 _must_check_ int chart_check(const json_t *schema, const json_t *v, const struct chart_lines *lines,
 			     char err[CHART_ERROR_MAX]);
+
+/** chart_say_foreign() - a line for each key of @values, which fit the schema, that is Istio's or
+ * another chart's and nothing here. */
+void chart_say_foreign(const json_t *values, FILE *f);
 
 /**
  * chart_set() - "a.b[0].c=value" into @root, making what is missing. The schema says whether the

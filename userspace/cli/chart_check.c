@@ -96,6 +96,55 @@ static int unknown(const struct check *c, const json_t *schema, const char *path
 	return fail(c, path, "no such key; ", hint);
 }
 
+/* matches() - Return: 1; 0; -EINVAL a bad pattern. */
+static int matches(const char *pattern, const char *text)
+{
+	regex_t regex;
+	int r;
+
+	if (regcomp(&regex, pattern, REG_EXTENDED | REG_NOSUB) != 0)
+		return -EINVAL;
+	r = regexec(&regex, text, 0, NULL, 0);
+	regfree(&regex);
+	return r == 0;
+}
+
+static bool has_word(const json_t *list, const char *word)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach (list, i, one)
+		if (json_is_string(one) && streq(json_string_value(one), word))
+			return true;
+	return false;
+}
+
+/* is_foreign() - a key that is not one of @schema's, where others are taken. */
+static bool is_foreign(const json_t *schema, const char *key)
+{
+	return json_object_get(schema, "propertyNames") &&
+	       !json_object_get(json_object_get(schema, "properties"), key);
+}
+
+/* is_unknown() - a key that @schema refuses: others than its own are taken only by their names. */
+static bool is_unknown(const json_t *schema, const char *key)
+{
+	const json_t *any = json_object_get(json_object_get(schema, "propertyNames"), "anyOf");
+	const json_t *one;
+	size_t i;
+
+	if (json_object_get(json_object_get(schema, "properties"), key))
+		return false;
+	json_array_foreach (any, i, one) {
+		const char *not = json_text(json_object_get(one, "not"), "pattern", NULL);
+
+		if (has_word(json_object_get(one, "enum"), key) || (not &&matches(not, key) == 0))
+			return false;
+	}
+	return any || json_is_false(json_object_get(schema, "additionalProperties"));
+}
+
 static const json_t *child_schema(const json_t *schema, const char *key)
 {
 	const json_t *s = json_object_get(json_object_get(schema, "properties"), key);
@@ -108,7 +157,6 @@ static int check_string(const struct check *c, const json_t *schema, const char 
 {
 	const char *pattern = json_string_value(json_object_get(schema, "pattern"));
 	const json_t *limit = json_object_get(schema, "maxLength");
-	regex_t regex;
 	int r;
 
 	if (strlen(json_string_value(v)) != json_string_length(v))
@@ -117,11 +165,10 @@ static int check_string(const struct check *c, const json_t *schema, const char 
 		return fail(c, path, "is too long: ", json_string_value(v));
 	if (!pattern)
 		return 0;
-	if (regcomp(&regex, pattern, REG_EXTENDED | REG_NOSUB) != 0)
+	r = matches(pattern, json_string_value(v));
+	if (r < 0)
 		return fail(c, path, "the schema has a bad pattern: ", pattern);
-	r = regexec(&regex, json_string_value(v), 0, NULL, 0);
-	regfree(&regex);
-	return r == 0 ? 0 : fail(c, path, "does not match ", pattern);
+	return r ? 0 : fail(c, path, "does not match ", pattern);
 }
 
 static int check_scalar(const struct check *c, const json_t *schema, const char *path,
@@ -157,15 +204,14 @@ static int check_object(struct check *c, const json_t *schema, const json_t *v, 
 	json_t *child;
 
 	json_object_foreach ((json_t *)(uintptr_t)v, key, child) {
-		const json_t *s = child_schema(schema, key);
 		char longer[PATH_MAX_BYTES];
 		int r;
 
 		(void)snprintf(longer, sizeof(longer), "%s%s%s", path, *path ? "." : "", key);
 		c->at++;
-		if (json_is_false(s))
+		if (is_unknown(schema, key))
 			return unknown(c, schema, longer, key);
-		r = check_node(c, s, child, longer);
+		r = check_node(c, child_schema(schema, key), child, longer);
 		if (r < 0)
 			return r;
 	}
@@ -208,6 +254,31 @@ int chart_check(const json_t *schema, const json_t *v, const struct chart_lines 
 	struct check c = {.lines = lines, .err = err};
 
 	return check_node(&c, schema, v, "");
+}
+
+/* NOLINTNEXTLINE(misc-no-recursion): as deep as YAML_DEPTH_MAX */
+static void foreign_in(const json_t *schema, const json_t *v, const char *path, FILE *f)
+{
+	const char *key;
+	json_t *child;
+
+	json_object_foreach ((json_t *)(uintptr_t)v, key, child) {
+		char longer[PATH_MAX_BYTES];
+
+		(void)snprintf(longer, sizeof(longer), "%s.%s", path, key);
+		if (is_foreign(schema, key))
+			(void)fprintf(f, "culvert: %s: not one of Culvert's: it has no effect\n",
+				      longer);
+		else
+			foreign_in(child_schema(schema, key), child, longer, f);
+	}
+}
+
+void chart_say_foreign(const json_t *values, FILE *f)
+{
+	_cleanup_(json_decrefp) json_t *schema = chart_schema();
+
+	foreign_in(schema, values, "values", f);
 }
 
 /* next_key() - cut the first key off @at; "\." is a dot. Return: what follows: '.', '[' or 0. */
@@ -376,7 +447,7 @@ int chart_set(json_t *root, const json_t *schema, const char *assignment, char e
 		stop = next_key(&s.at, key, sizeof(key));
 		if (!*key || !json_is_object(node))
 			return bad_path(&s, "expected KEY.KEY=VALUE");
-		if (json_is_false(child_schema(schema, key)))
+		if (is_unknown(schema, key))
 			return unknown(&c, schema, path, key);
 		schema = child_schema(schema, key);
 		if (stop == '[') {

@@ -69,6 +69,7 @@ void install_say_missing(const struct install_plan *p, FILE *f)
 		(void)fputs(
 			"culvert: hpaSpec: no autoscaler is made: there are minReplicas, always\n",
 			f);
+	chart_say_foreign(p->values, f);
 	install_mesh_say_unknown(json_object_get(p->values, "meshConfig"), f);
 }
 

@@ -76,8 +76,8 @@ struct install_run {
  * exit code, said on stderr. */
 _must_check_ int install_run_choose(struct install_run *run, const struct install_choices *choices);
 
-/** install_say_missing() - a line for each component that was asked for and is not to be had, and
- * for each key that no MeshConfig has. */
+/** install_say_missing() - a line for each component that was asked for and is not to be had, for
+ * each value that is Istio's and nothing here, and for each key that no MeshConfig has. */
 void install_say_missing(const struct install_plan *p, FILE *f);
 
 /** struct install_count - what became of objects. */

@@ -100,6 +100,28 @@ static void label_without_meaning(struct analysis *a, const struct object *o)
 			     text);
 }
 
+/* CUL0002: ours that nothing reads, or that says more than it seems to. */
+static void label_of_ours(struct analysis *a, const struct object *o)
+{
+	const char *same_node = object_label(o, "culvert.io/same-node");
+	struct subject s;
+
+	if (object_label(o, "culvert.io/shortcut"))
+		findings_add(
+			a->findings, about(&s, o, FINDING_WARNING, "CUL0002", "metadata.labels"),
+			"label culvert.io/shortcut has no effect: no connection goes past TCP.");
+	if (same_node && streq(o->kind, "Pod"))
+		findings_add(a->findings,
+			     about(&s, o, FINDING_WARNING, "CUL0002", "metadata.labels"),
+			     "label culvert.io/same-node has no effect here: it is a Namespace's.");
+	else if (same_node && !streq(same_node, "direct") && !streq(same_node, "encrypt"))
+		findings_add(a->findings,
+			     about(&s, o, FINDING_WARNING, "CUL0002", "metadata.labels"),
+			     "label culvert.io/same-node=%s counts as encrypt: direct or encrypt "
+			     "was expected.",
+			     same_node);
+}
+
 /* IST0103: its namespace is in the mesh, it is not, and did not ask for that. */
 static void pod_left_out(struct analysis *a, const struct object *pod)
 {
@@ -334,6 +356,8 @@ static const struct check {
 	{"Namespace", namespace_contradicts},
 	{"Namespace", label_without_meaning},
 	{"Pod", label_without_meaning},
+	{"Namespace", label_of_ours},
+	{"Pod", label_of_ours},
 	{"Pod", pod_left_out},
 	{"Pod", pod_not_captured},
 	{"Service", port_names},

@@ -166,6 +166,19 @@ def test_an_object_may_say_itself_what_is_not_to_be_said_of_it(shop, cli, tmp_pa
     assert found("-A", "pod.yaml") == [("IST0107", "Pod shop/web")]
 
 
+@pytest.mark.parametrize("kind, label, said", [
+    ("Namespace", {"culvert.io/shortcut": "enabled"}, "culvert.io/shortcut has no effect"),
+    ("Pod", {"culvert.io/shortcut": "enabled"}, "culvert.io/shortcut has no effect"),
+    ("Namespace", {"culvert.io/same-node": "tunnel"}, "culvert.io/same-node=tunnel counts as encrypt"),
+    ("Pod", {"culvert.io/same-node": "encrypt"}, "culvert.io/same-node has no effect here"),
+    ("Namespace", {"culvert.io/same-node": "encrypt"}, None)])
+def test_labels_of_ours_that_do_not_do_what_they_seem_to(cli, tmp_path, kind, label, said):
+    one = {"apiVersion": "v1", "kind": kind, "metadata": {"name": "shop", "labels": label}}
+    write(tmp_path / "a.yaml", one)
+    found = [f for f in cli.json("analyze", "--use-kube=false", str(tmp_path / "a.yaml")) if f["code"] == "CUL0002"]
+    assert [said in f["message"] for f in found] == [True] * bool(said)
+
+
 def test_files_without_a_cluster(api, cli, tmp_path):
     (tmp_path / "a.yaml").write_text("apiVersion: v1\nkind: Namespace\nmetadata: {name: x}\n---\n"
                                      "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\n"

@@ -42,6 +42,11 @@ static const struct {
 	{"{selector: {matchLabels: {app: a}}, rules: [{}]}", "ALLOW selector: any"},
 	{"{selector: {}, rules: [{}]}", "ALLOW selector: any"},
 	/* an empty list says nothing, neither nobody nor everybody */
+	{"{rules: []}", "ALLOW ns:"},
+	{"{rules: [{from: [], to: [], when: []}]}", "ALLOW ns: any"},
+	{"{rules: [{from: [], to: [{operation: {ports: ['80']}}], when: []}]}",
+	 "ALLOW ns: port=80"},
+	{"{action: DENY, rules: [{from: [{source: {namespaces: [a]}}], to: []}]}", "DENY ns: ns=a"},
 	{"{rules: [{from: [{source: {namespaces: [demo], ipBlocks: [], notPrincipals: []}}]}]}",
 	 "ALLOW ns: ns=demo"},
 	{"{rules: [{to: [{operation: {ports: ['80'], notPorts: [], methods: []}}], from: [{source: "

@@ -133,6 +133,7 @@ static const char *const good[] = {
 	"metadata: {name: x, annotations: {Example.COM/Owner: a}}\n",
 	POLICY "spec:\n",
 	POLICY "spec: {action: DENY, rules: [{}]}\n",
+	POLICY "spec: {action: DENY, rules: [{from: [], to: [], when: []}]}\n",
 	POLICY
 	"spec:\n  selector: {matchLabels: {app: a}}\n  action: ALLOW\n  rules:\n"
 	"  - from: [{source: {principals: ['*'], notNamespaces: [x], ipBlocks: [10.0.0.0/8]}}]\n"
@@ -309,12 +310,10 @@ static const struct mistake bad[] = {
 	{POLICY "spec: {action: CUSTOM, rules: [{}]}\n", "spec.provider", "required"},
 	{POLICY "spec: {rules: {from: []}}\n", "spec.rules", "expected a list"},
 	{POLICY "spec: {rules: [null]}\n", "spec.rules[0]", "expected a mapping, got nothing"},
-	{POLICY "spec: {rules: [{from: []}]}\n", "spec.rules[0].from", "at least one"},
 	{POLICY "spec: {rules: [{from: [{source: {}}]}]}\n", "spec.rules[0].from[0].source",
 	 "at least one field"},
 	{POLICY "spec: {rules: [{from: [{source: {principals: [], notIpBlocks: []}}]}]}\n",
 	 "spec.rules[0].from[0].source", "at least one field"},
-	{POLICY "spec: {rules: [{to: []}]}\n", "spec.rules[0].to", "at least one"},
 	{POLICY "spec: {rules: [{to: [{operation: {ports: [], methods: null}}]}]}\n",
 	 "spec.rules[0].to[0].operation", "at least one field"},
 	{POLICY "spec: {rules: [{when: [{key: source.ip, values: [], notValues: []}]}]}\n",

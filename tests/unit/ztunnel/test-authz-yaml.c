@@ -240,7 +240,7 @@ static json_t *random_rule(void)
 	for (uint32_t k = random_next(3); k > 0; k--)
 		(void)json_array_append_new(list,
 					    json_pack("{s:o}", "source", random_member(0, 4)));
-	if (json_array_size(list) > 0)
+	if (json_array_size(list) > 0 || random_next(2))
 		(void)json_object_set(rule, "from", list);
 	json_decref(list);
 	if (random_next(3) == 0)

@@ -101,7 +101,7 @@ static const struct schema_field source_fields[] = {
 static const struct schema source = {.type = SCHEMA_OBJECT, .fields = source_fields};
 static const struct schema_field from_fields[] = {REQUIRED("source", &source), FIELDS_END};
 static const struct schema from = {.type = SCHEMA_OBJECT, .fields = from_fields};
-static const struct schema froms = {.type = SCHEMA_LIST, .item = &from, .is_nonempty = true};
+static const struct schema froms = {.type = SCHEMA_LIST, .item = &from};
 static const struct schema_field operation_fields[] = {
 	FIELD("hosts", &words),    FIELD("notHosts", &words), FIELD("ports", &ports),
 	FIELD("notPorts", &ports), FIELD("methods", &words),  FIELD("notMethods", &words),
@@ -110,7 +110,7 @@ static const struct schema_field operation_fields[] = {
 static const struct schema operation = {.type = SCHEMA_OBJECT, .fields = operation_fields};
 static const struct schema_field to_fields[] = {REQUIRED("operation", &operation), FIELDS_END};
 static const struct schema to = {.type = SCHEMA_OBJECT, .fields = to_fields};
-static const struct schema tos = {.type = SCHEMA_LIST, .item = &to, .is_nonempty = true};
+static const struct schema tos = {.type = SCHEMA_LIST, .item = &to};
 static const struct schema_field condition_fields[] = {
 	REQUIRED("key", &word),
 	FIELD("values", &words),
@@ -118,8 +118,7 @@ static const struct schema_field condition_fields[] = {
 	FIELDS_END,
 };
 static const struct schema condition = {.type = SCHEMA_OBJECT, .fields = condition_fields};
-static const struct schema conditions = {
-	.type = SCHEMA_LIST, .item = &condition, .is_nonempty = true};
+static const struct schema conditions = {.type = SCHEMA_LIST, .item = &condition};
 static const struct schema_field rule_fields[] = {
 	FIELD("from", &froms),
 	FIELD("to", &tos),

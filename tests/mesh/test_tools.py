@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import subprocess
 
 import pytest
@@ -23,19 +24,18 @@ def test_status_lists_captured_pods(cluster):
 
 @pytest.mark.parametrize("word,title,want", [
     ("workload", "POD NAME", "HBONE"), ("service", "SERVICE NAME", "bob"), ("policy", "POLICY NAME", ""),
-    ("certificate", "CERTIFICATE NAME", "spiffe://cluster.local/ns/demo/sa/alice"), ("connections", "WORKLOAD", "")])
+    ("certificate", "CERTIFICATE NAME", "/ns/demo/sa/alice "), ("connections", "WORKLOAD", "")])
 def test_ztunnel_config_tables(cluster, word, title, want):
     out = on("n1", "ztunnel-config", word).stdout
     assert title in out and want in out
-    json.loads(on("n1", "zc", word, "-o", "json").stdout)
+    assert all(len(line) <= 100 for line in out.splitlines()), out
 
 
 def test_connections_show_an_open_one(cluster):
     holder = cluster.hold(cluster.alice, cluster.bob.ip4)
     out = on("n1", "zc", "connections").stdout
     cluster.release_hold(holder)
-    assert any(cluster.alice.name in line and f"{cluster.bob.name}.demo:7000" in line and "Outbound" in line
-               for line in out.splitlines()), out
+    assert any(re.match("alice-.* Outbound .* bob-[^ ]*:7000 ", line) for line in out.splitlines()), out
 
 
 def test_istioctl_answers_the_same_words(cluster, tmp_path):

@@ -2,15 +2,17 @@
 #include "table.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "base/str.h"
 #include "term.h"
 
 #define COLUMNS_MAX 16
 #define CELL_MIN    4
+#define PORT_MAX    5 /* digits */
 
 struct table {
 	char **cells;
@@ -18,7 +20,13 @@ struct table {
 	size_t cap;
 	size_t n_columns;
 	size_t widths[COLUMNS_MAX];
+	bool has_ids[COLUMNS_MAX]; /* SPIFFE IDs */
 };
+
+static bool is_id(const char *cell)
+{
+	return str_has_prefix(cell, "spiffe://");
+}
 
 static int table_reserve(struct table *t)
 {
@@ -46,6 +54,7 @@ int table_row(struct table *t, const char *const *cells)
 			return -ENOMEM;
 		t->cells[t->n_cells++] = copy;
 		t->widths[i] = MAX(t->widths[i], strlen(copy));
+		t->has_ids[i] |= is_id(copy);
 	}
 	return 0;
 }
@@ -97,6 +106,12 @@ static size_t table_width(const struct table *t)
 	return sum;
 }
 
+/* An identity keeps twice as much as what stands beside it: its end alone names no namespace. */
+static size_t width_counted(const struct table *t, size_t column)
+{
+	return t->has_ids[column] ? t->widths[column] / 2 : t->widths[column];
+}
+
 /* widest() - the column that gives way next; n_columns when none may. */
 static size_t widest(const struct table *t)
 {
@@ -105,10 +120,33 @@ static size_t widest(const struct table *t)
 	for (size_t i = 0; i < t->n_columns; i++) {
 		if (t->widths[i] <= MAX(strlen(t->cells[i]), (size_t)CELL_MIN))
 			continue;
-		if (found == t->n_columns || t->widths[i] > t->widths[found])
+		if (found == t->n_columns || width_counted(t, i) > width_counted(t, found))
 			found = i;
 	}
 	return found;
+}
+
+/* kept_len() - how much of a cell's end stays: identities are told apart by it, and addresses by
+ * their ports. */
+static size_t kept_len(const char *cell, size_t max)
+{
+	const char *colon = strrchr(cell, ':');
+	size_t digits = colon ? strspn(colon + 1, "0123456789") : 0;
+
+	if (is_id(cell))
+		return max;
+	return digits > 0 && digits <= PORT_MAX && !colon[1 + digits] ? MIN(digits + 1, max) : 0;
+}
+
+static void cell_cut(char *cell, size_t width)
+{
+	size_t len = strlen(cell), kept;
+
+	if (len <= width)
+		return;
+	kept = kept_len(cell, width - 2);
+	memmove(cell + width - kept, cell + len - kept, kept + 1);
+	memcpy(cell + width - kept - 2, "..", 2);
 }
 
 void table_fit(struct table *t, size_t width)
@@ -120,12 +158,8 @@ void table_fit(struct table *t, size_t width)
 			break;
 		t->widths[i]--;
 	}
-	for (size_t i = 0; i < t->n_cells; i++) {
-		size_t max = t->widths[i % t->n_columns];
-
-		if (strlen(t->cells[i]) > max)
-			memcpy(t->cells[i] + max - 2, "..", sizeof(".."));
-	}
+	for (size_t i = 0; i < t->n_cells; i++)
+		cell_cut(t->cells[i], t->widths[i % t->n_columns]);
 }
 
 void table_print(const struct table *t)
@@ -142,12 +176,5 @@ void table_print(const struct table *t)
 void table_show(struct table *t)
 {
 	table_fit(t, term_width());
-	table_print(t);
-}
-
-void table_show_whole(struct table *t)
-{
-	if (isatty(STDOUT_FILENO))
-		table_fit(t, term_width());
 	table_print(t);
 }

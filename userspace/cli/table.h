@@ -16,10 +16,10 @@ DEFINE_CLEANUP(struct table *, table_free);
 int table_row(struct table *t, const char *const *cells);
 /** table_print() - header and rows, two spaces between columns, none at the end of a line. */
 void table_print(const struct table *t);
-/** table_fit() - cut the widest columns, cells ending in "..", until a line has at most @width
- * bytes. Headers stay whole. */
+/** table_fit() - cut the widest columns until a line has at most @width bytes. Headers stay whole.
+ * ".." ends a cell that was cut, or stands before the port of an address and the end of an
+ * identity.
+ */
 void table_fit(struct table *t, size_t width);
 /** table_show() - table_fit() to term_width(), then table_print(): how a command ends. */
 void table_show(struct table *t);
-/** table_show_whole() - the same on a terminal; whole lines for a pipe. */
-void table_show_whole(struct table *t);

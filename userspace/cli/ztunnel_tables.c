@@ -108,7 +108,7 @@ int zc_print_workloads(const json_t *dump, const struct zc_options *o)
 		if (is_wanted_workload(w, o) && table_row(t, cells) < 0)
 			return -ENOMEM;
 	}
-	table_show_whole(t);
+	table_show(t);
 	return 0;
 }
 
@@ -171,7 +171,7 @@ int zc_print_services(const json_t *dump, const struct zc_options *o)
 		if (is_wanted(s, o) && table_row(t, cells) < 0)
 			return -ENOMEM;
 	}
-	table_show_whole(t);
+	table_show(t);
 	return 0;
 }
 
@@ -191,7 +191,7 @@ int zc_print_policies(const json_t *dump, const struct zc_options *o)
 		if (is_wanted(p, o) && table_row(t, cells) < 0)
 			return -ENOMEM;
 	}
-	table_show_whole(t);
+	table_show(t);
 	return 0;
 }
 
@@ -265,7 +265,7 @@ int zc_print_certificates(const json_t *dump, const struct zc_options *o)
 		if (add_identity(t, identity) < 0)
 			return -ENOMEM;
 	}
-	table_show_whole(t);
+	table_show(t);
 	return 0;
 }
 
@@ -388,6 +388,6 @@ int zc_print_connections(const json_t *dump, const struct zc_options *o)
 		if (is_wanted(info, o) && add_connections(&row, state, o) < 0)
 			return -ENOMEM;
 	}
-	table_show_whole(t);
+	table_show(t);
 	return 0;
 }

@@ -140,6 +140,46 @@ static void certificates_say_whether_they_are_valid(void **state)
 	assert_non_null(strstr(text, "spiffe://x            Leaf  Initializing  false\n"));
 }
 
+#define LONG_POD "catalogue-with-a-long-name-7d9f8b6c5d-x2x4z"
+#define LONG_NS  "production-of-the-western-region"
+#define LONG_ID  "spiffe://cluster.local/ns/" LONG_NS "/sa/catalogue"
+#define CERT                                                                                       \
+	"{\"serialNumber\":\"4e8d0f9a6b1c2d3e4f5a6b7c8d9e0f1a\",\"validFrom\":\"2001-01-01T00:00:" \
+	"00Z\",\"expirationTime\":\"2999-01-01T00:00:00Z\"}"
+
+/* Stdout is no terminal here. */
+static void tables_fit_where_there_is_no_terminal(void **state)
+{
+	_cleanup_(json_decrefp) json_t *dump = parse(
+		"{\"workloads\":[{\"namespace\":\"" LONG_NS "\",\"name\":\"" LONG_POD
+		"\",\"workloadIps\":[\"10.0.0.2\"],\"node\":\"a-node-with-a-long-name.example."
+		"com\"}],"
+		"\"services\":[{\"namespace\":\"" LONG_NS "\",\"name\":\"catalogue\",\"vips\":"
+		"[\"/10.9.0.1\",\"/fd00:1234:5678:9abc::1\",\"/fd00:1234:5678:9abc::2\"]}],"
+		"\"policies\":[{\"namespace\":\"" LONG_NS "\",\"name\":\"" LONG_POD LONG_POD "\"}],"
+		"\"certificates\":[{\"identity\":\"" LONG_ID "\",\"state\":\"Available\","
+		"\"certChain\":[" CERT "],\"rootCerts\":[" CERT "]}],"
+		"\"workloadState\":{\"u\":{\"info\":{\"name\":\"" LONG_POD
+		"\",\"namespace\":\"" LONG_NS
+		"\"},\"connections\":{\"inbound\":[{\"src\":\"[fd00:1234:5678:9abc::9]:50000\","
+		"\"actualDst\":\"10.0.0.2:80\",\"originalDst\":\"10.0.0.2:80\"}]}}}}");
+	struct zc_options o = {.output = "short"};
+
+	assert_int_equal(zc_print_workloads(dump, &o), 0);
+	assert_int_equal(zc_print_services(dump, &o), 0);
+	assert_int_equal(zc_print_policies(dump, &o), 0);
+	assert_int_equal(zc_print_certificates(dump, &o), 0);
+	assert_int_equal(zc_print_connections(dump, &o), 0);
+	(void)printed();
+	for (const char *line = text; *line; line += strcspn(line, "\n") + 1)
+		assert_true(strcspn(line, "\n") <= TERM_WIDTH);
+	assert_non_null(strstr(text, "catalogue-with-a-"));
+	/* of an identity what tells it from others, of an address its port */
+	assert_non_null(strstr(text, "/sa/catalogue  Leaf"));
+	assert_non_null(strstr(text, "..:80  "));
+	assert_non_null(strstr(text, "..:50000  "));
+}
+
 static void odd_dumps_print_and_do_not_crash(void **state)
 {
 	static const char *const dumps[] = {
@@ -210,6 +250,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(columns_are_aligned, setup, teardown),
 		cmocka_unit_test_setup_teardown(tables_of_a_dump, setup, teardown),
 		cmocka_unit_test_setup_teardown(certificates_say_whether_they_are_valid, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(tables_fit_where_there_is_no_terminal, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(long_text_is_broken_between_words, setup, teardown),
 		cmocka_unit_test(a_mistyped_command_is_guessed_and_another_is_not),

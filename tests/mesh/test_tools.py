@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from labkit.lab import CONFIG, CULVERT, Lab, culvert
+from labkit.lab import CONFIG, CULVERT, ROOT, Lab, culvert
 from labkit.mesh import PINS
 
 
@@ -29,6 +29,24 @@ def test_ztunnel_config_tables(cluster, word, title, want):
     out = on("n1", "ztunnel-config", word).stdout
     assert title in out and want in out
     assert all(len(line) <= 100 for line in out.splitlines()), out
+
+
+def keys(value):
+    """Every key of a document, but for those that are names or ports."""
+    if isinstance(value, list):
+        return set().union(*map(keys, value))
+    if not isinstance(value, dict):
+        return set()
+    own = {key for key in value if re.fullmatch("[A-Za-z]+", key)}
+    return own.union(*map(keys, value.values()))
+
+
+def test_every_key_of_ztunnel_config_is_documented(cluster):
+    readme = (ROOT / "userspace/cli/README.md").read_text(encoding="utf-8")
+    section = readme[readme.index("`culvert ztunnel-config WHAT`:"):readme.index("`culvert explain FROM TO`:")]
+    said = json.loads(on("n1", "zc", "all", "-o", "json").stdout)
+    assert {"workloads", "certChain", "workloadIps", "endpoints"} <= keys(said)
+    assert keys(said) - set(re.findall("[A-Za-z]+", section)) == set()
 
 
 def test_connections_show_an_open_one(cluster):

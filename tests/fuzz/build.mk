@@ -17,3 +17,4 @@ fuzz-targets += tests/fuzz/fuzz-http.c
 fuzz-targets += tests/fuzz/fuzz-cluster.c
 fuzz-targets += tests/fuzz/fuzz-admission.c
 fuzz-targets += tests/fuzz/fuzz-cni.c
+fuzz-targets += tests/fuzz/fuzz-control-plane.c
